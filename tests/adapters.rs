@@ -1,4 +1,5 @@
-//! Every recipe with a LoRA and a bottleneck that learn in place of the encoder, a few steps each.
+//! Tests of every recipe with a LoRA and a bottleneck adapter trained instead of the encoder, a few
+//! steps each.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use crate::transfer_suite::small;
 
 const BOTH: &str = "{lora={rank=2,targets=[\"query\"]},bottleneck={reduction=8}}";
 
-/// The folders of this name below `run`.
+/// The files and folders with this name below `run`.
 fn named(run: &Path, name: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(run).unwrap() {
@@ -33,8 +34,8 @@ fn encoder(folder: &Path) -> (Model, BTreeMap<String, Tensor>) {
     (model, parameters)
 }
 
-/// The model brings the bottleneck and is `start` otherwise, but for the products that the LoRA was
-/// merged into.
+/// Asserts that the model has the bottleneck, and that its encoder equals `start` except for the
+/// weights that the LoRA was merged into.
 fn is_adapted(folder: &Path, start: &BTreeMap<String, Tensor>) {
     let (model, trained) = encoder(folder);
     assert_eq!(model.active(), ["bottleneck"], "{}", folder.display());
@@ -65,7 +66,7 @@ fn recipe_every_recipe_trains_adapters() {
                 "keep_injected=true",
                 "model.adapters.encoder_learns_in=[\"inject\"]",
             ],
-            // The model that it starts from would be the best.
+            // Otherwise the initial model would be selected.
             "good-to-best" => {
                 &["selection.from_start=false", "model.adapters.encoder_learns_in=[]"]
             }
@@ -89,7 +90,7 @@ fn recipe_every_recipe_trains_adapters() {
                 _ => is_adapted(&model, &start),
             }
         }
-        // The stages that a recipe says it has are those that it trains in.
+        // The stages listed by a recipe are the stages that it trains.
         let folder_of = |path: PathBuf| path.parent()?.file_name()?.to_str().map(String::from);
         let metrics = named(&out, "metrics.jsonl").into_iter().filter_map(folder_of);
         let said: BTreeSet<String> = said.split(", ").map(String::from).collect();

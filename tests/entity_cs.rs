@@ -1,10 +1,11 @@
-//! EntityCS at a few steps: frozen layers, an interrupted run and rejected input.
+//! Tests of EntityCS with a few steps: frozen layers, an interrupted run and rejected input.
 use std::path::Path;
 use std::process::Command;
 
 use crate::common::{kill_at, program, refuse, root, succeed, switched};
 
-/// The small recipe, eight steps of a few sentences; the first of the real ones are asked.
+/// The small recipe with eight steps of a few sentences; the loss is computed on the first natural
+/// sentences.
 fn entity_cs(folder: &Path, out: &str) -> Command {
     let sentences = folder.join("sentences");
     std::fs::create_dir_all(&sentences).unwrap();
@@ -42,7 +43,7 @@ fn recipe_entity_cs_trains_all_but_its_frozen_layers() {
     assert!(table.contains("| masked-LM loss, sentences | ar | de | en | es | zh |"), "{table}");
     let path = folder.path().join("whole/seed-0/pep-ms-mlm/model/model.safetensors");
     let a = torch_ext::read_tensors(path).unwrap();
-    // What is frozen stays as it was bit for bit, and the rest does not.
+    // Frozen parameters are unchanged bit for bit; all others change.
     let start = torch_ext::read_tensors(root().join("data/base/model.safetensors")).unwrap();
     let (mut frozen, mut trained) = (0, 0);
     for (name, tensor) in &a {

@@ -1,5 +1,5 @@
-//! The papers' printed values, of the last three papers those of the released code, against what
-//! the recipes hold, and the commands of the papers' tables and figures at their smallest.
+//! Comparison of recipe values with the papers' printed values (for the last three papers, with the
+//! released code), and the smallest form of the commands for the papers' tables and figures.
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
@@ -34,7 +34,7 @@ fn parts(key: &str) -> Vec<String> {
     parts
 }
 
-/// Whether a value in force is the printed one; 3e-5 and 0.00003 are one number, 10 and 10.0 too.
+/// Whether a recipe value equals the printed value; 3e-5 and 0.00003 are equal, as are 10 and 10.0.
 fn same(found: &Value, printed: &str) -> bool {
     let number = |value: &Value| value.as_float().or(value.as_integer().map(|own| own as f64));
     let printed = format!("value = {printed}")
@@ -56,7 +56,7 @@ fn recipe_values_are_those_that_the_papers_print() {
         let recipe = recipes.entry(row.file.clone()).or_insert_with(|| {
             let name = Path::new(&row.file).parent().unwrap().file_name().unwrap();
             if name == "transfer-suite" {
-                // Its tasks need data to be shown.
+                // `--show` needs data for the tasks, so the file is read directly.
                 let text = std::fs::read_to_string(root().join(&row.file)).unwrap();
                 return Value::Table(text.parse().unwrap());
             }
@@ -96,7 +96,7 @@ const RECIPES: [&str; 8] = [
 const TOOLS: [&str; 6] =
     ["polyqa", "demo-data", "mlqa-eval", "transfer-eval", "kg-triples", "qa-translate"];
 
-/// The lines with the commands of one paper's tables and figures.
+/// The section of a paper's page with the commands of its tables and figures.
 fn section(paper: &str) -> String {
     let page = root().join(format!("tests/paper_tables/{paper}.md"));
     let text = std::fs::read_to_string(page).unwrap();
@@ -104,17 +104,17 @@ fn section(paper: &str) -> String {
     section.split("\n## ").next().unwrap().to_owned()
 }
 
-/// What stands between backticks.
+/// The texts between backticks.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
-/// The program of `names` that a command starts.
+/// The program of `names` with which a command starts.
 fn starts<'a>(command: &str, names: &[&'a str]) -> Option<&'a str> {
     names.iter().find(|name| command.starts_with(&format!("{name} "))).copied()
 }
 
-/// The commands of the column "smallest form" in the table of one paper, in their order.
+/// The commands in the column "smallest form" of a paper's table, in order.
 fn commands(paper: &str) -> Vec<String> {
     let section = section(paper);
     let rows = section.lines().filter(|line| line.starts_with('|'));
@@ -123,8 +123,8 @@ fn commands(paper: &str) -> Vec<String> {
     cells.flat_map(|cell: &str| code(cell).filter(known)).map(str::to_owned).collect()
 }
 
-/// The recipes' commands at the paper's scale: outside the last column, with options that stand by
-/// themselves after the command before them, and `…` filled in.
+/// The recipes' commands at the paper's scale, from all columns except the last. Options in
+/// separate backticks are appended to the preceding command, and `…` is replaced.
 fn large_commands(paper: &str) -> Vec<String> {
     let (section, mut commands, mut whole) = (section(paper), Vec::new(), String::new());
     for line in section.lines() {
@@ -148,7 +148,7 @@ fn large_commands(paper: &str) -> Vec<String> {
     commands
 }
 
-/// The tools' commands at the paper's scale, outside the last column: those that are given whole.
+/// The complete tool commands at the paper's scale, from all columns except the last.
 fn large_tool_commands(paper: &str) -> Vec<String> {
     let section = section(paper);
     let lines = section.lines().map(|line| {
@@ -161,7 +161,7 @@ fn large_tool_commands(paper: &str) -> Vec<String> {
     filled.filter(whole).collect()
 }
 
-/// Runs the commands one after the other, as a shell would, with `$OUT` an empty folder.
+/// Runs the commands sequentially in a shell, with `$OUT` an empty folder.
 fn run_all(paper: &str, least: usize) {
     let commands = commands(paper);
     assert!(commands.len() >= least, "{} commands for {paper}", commands.len());
@@ -173,7 +173,7 @@ fn run_all(paper: &str, least: usize) {
     }
 }
 
-/// A shell for one command, with the programs on its path.
+/// A shell for one command, with the programs on its PATH.
 fn shell(command: &str) -> Command {
     let examples = program("bridging-gap").get_program().to_owned();
     let examples = Path::new(&examples).parent().unwrap().to_owned();
@@ -203,8 +203,8 @@ fn recipe_commands_at_the_papers_scale_are_understood() {
     understood("knowledge-adapters", large_commands("knowledge-adapters"), 1);
 }
 
-/// A tool reads its arguments before its files: in an empty folder it misses a file, and complains
-/// of no argument.
+/// A tool parses its arguments before it opens files, so in an empty folder the error is a missing
+/// file, not an invalid argument.
 #[test]
 fn recipe_tools_at_the_papers_scale_are_understood() {
     let mut count = 0;

@@ -1,4 +1,5 @@
-//! FILTER at a few steps: an interrupted run, phase two, what a reader is saved as, and bad input.
+//! Tests of FILTER with a few steps: an interrupted run, phase two, the saved reader, and bad
+//! input.
 use std::path::Path;
 use std::process::Command;
 
@@ -12,7 +13,7 @@ use crate::common::{
     FEW_ARTICLES, kill_at, prepared, refuse, root, small, small_data, succeed, summary, tool,
 };
 
-/// A small recipe, six steps of a few rows in two languages.
+/// A small recipe with six steps of a few rows in two languages.
 fn short(recipe: &str, out: &Path) -> Command {
     let mut command = small(recipe);
     command.arg("--out").arg(out);
@@ -68,7 +69,7 @@ fn recipe_filter_killed_in_either_phase_and_resumed_equals_a_whole_run() {
         std::fs::read(run.join("seed-0/filter-soft/teacher-scores.safetensors")).unwrap()
     };
     assert_eq!(scores(&whole), scores(&broken));
-    // Phase one has two losses, phase two a third.
+    // Phase one has two losses, phase two has three.
     let parts = |stage: &str| -> Vec<String> {
         let path = whole.join("seed-0/filter-soft").join(stage).join("metrics.jsonl");
         let text = std::fs::read_to_string(path).unwrap();
@@ -106,18 +107,19 @@ fn recipe_filter_compares_readings_with_the_control() {
     assert_eq!(reading("translate-train", "translation"), Value::Null);
     assert_eq!(reading("translate-train", "alone")["against_control"], Value::Null);
     assert!(reading("filter", "translation")["against_control"]["mean"].is_f64());
-    // The text beside itself is the text alone.
+    // Fusion of a text with itself gives the result of the text without a second text.
     for language in ["en", "de"] {
         let f1 = |name| reading("filter", name)["scores"]["f1"][language]["mean"].as_f64().unwrap();
         assert!((f1("itself") - f1("alone")).abs() < 1.0);
     }
-    // As many rows in each arm; an unrelated text never lacks the answer to its own question alone.
+    // Both arms have the same numbers of pairs.
     let pairs = |arm: &str| found["arms"][arm]["trained"].clone();
     assert_eq!(pairs("translate-train"), pairs("filter"));
     assert_ne!(weights(&out, "filter/model"), weights(&out, "translate-train/model"));
     assert!(out.join("seed-0/filter/predictions/translation/xquad.de.json").exists());
 
-    // A plain reader's folder, which transformers opens as the class that it names.
+    // The folder is that of a plain reader, which transformers opens with the class named in the
+    // config.
     let model = out.join("seed-0/filter/model");
     let config: Value = read_json(model.join("config.json")).unwrap();
     assert_eq!(config["architectures"], serde_json::json!(["XLMRobertaForQuestionAnswering"]));
@@ -149,7 +151,7 @@ fn recipe_filter_asks_in_a_language_that_it_was_not_trained_on() {
         command.args(["--set", &format!("data.{key}={data}{below}")]);
     }
     let text = succeed(command);
-    // Pairs of the two languages that are trained on.
+    // Training pairs come from the two training languages.
     let train = format!("{data}/train-context-en-question-en.json");
     let count = Dataset::read(train).unwrap().questions.len();
     let pairs = format!("{} training questions beside their translations", 2 * count);
@@ -184,7 +186,7 @@ fn recipe_filter_classifies_sentence_pairs() {
     let predicted = std::fs::read_to_string(predicted).unwrap();
     let arms = &summary(&whole)["arms"];
     assert!(predicted.lines().count() > 10);
-    // The English pair alone is the same in every language's place.
+    // The English translation of a test pair is the same for every language.
     let test = &arms["translate-train"]["readings"]["translate-test"]["scores"]["accuracy"];
     let alone = &arms["translate-train"]["readings"]["alone"]["scores"]["accuracy"];
     assert!(test["de"]["mean"].is_f64() && test["en"] == alone["en"], "{test}");
@@ -196,7 +198,7 @@ fn recipe_filter_classifies_sentence_pairs() {
 fn recipe_filter_refuses_rows_that_are_no_translations() {
     let folder = tempfile::tempdir().unwrap();
     let test = small_data("filter/xnli-small").remove(1);
-    // The rows of the test themselves, without their last.
+    // The rows of the test file, without the last one.
     let text = std::fs::read_to_string(test.strip_prefix("data.evaluation=").unwrap()).unwrap();
     let (_, cut) = text.trim_end().rsplit_once('\n').map(|(rest, last)| (last, rest)).unwrap();
     let second = folder.path().join("second.tsv");

@@ -1,4 +1,4 @@
-//! From Good to Best at a few steps, an interrupted run, and what a user meets with bad input.
+//! Tests of From Good to Best with a few steps: complete and interrupted runs, and bad input.
 use std::path::Path;
 use std::process::Command;
 
@@ -10,7 +10,7 @@ use trainer::selection::Best;
 
 use crate::common::{program, refuse, root, small_data, succeed, summary};
 
-/// The small recipe, six steps of a few rows, two languages.
+/// The small recipe with six steps of a few rows, in two languages.
 fn small(out: &Path) -> Command {
     let mut command = program("good-to-best");
     command.arg("examples/good-to-best/small.toml").arg("--out").arg(out);
@@ -33,7 +33,7 @@ fn small(out: &Path) -> Command {
     command
 }
 
-/// All tables of a run; one of them is printed.
+/// All tables of a run, of which one is printed.
 fn tables(out: &Path) -> String {
     std::fs::read_to_string(out.join("table.md")).unwrap()
 }
@@ -68,7 +68,7 @@ fn recipe_good_to_best_walks_from_a_reader_to_its_boundaries() {
             ["1", "3", "5", "10"].map(|k| set["top_k"]["average"][k].as_f64().unwrap()).into();
         assert!((top[0] - em).abs() < 1e-9, "{arm}: top-1 {} is not EM {em}", top[0]);
         assert!(top.is_sorted(), "{arm}: {top:?}");
-        // What is right by position is right by words.
+        // Answers that are correct by position are also correct by text.
         for language in ["en", "zh"] {
             let counts = &set["boundary"][language];
             let count = |key: &str| counts[key].as_u64().unwrap();
@@ -78,7 +78,7 @@ fn recipe_good_to_best_walks_from_a_reader_to_its_boundaries() {
             assert_eq!(count("exact") + count("elsewhere"), (em * 0.4).round() as u64);
         }
     }
-    // Every number has the items that it is the mean of.
+    // Every value has items, of which it is the mean.
     let numbers = Measured::read(out.join("numbers.jsonl")).unwrap();
     assert_eq!(numbers.len(), 10, "F1 and EM of five models");
     for number in &numbers {
@@ -105,8 +105,7 @@ fn recipe_good_to_best_walks_from_a_reader_to_its_boundaries() {
     ] {
         assert!(out.join(file).exists(), "{file}");
     }
-    // Started again, the finished run only prints its first table; a sweep goes on from the same
-    // reader.
+    // A finished run that is started again only prints its first table; a sweep reuses the reader.
     let again = succeed(small(&out));
     assert!(again.contains("| HL + AA-CL |") && again.matches("|---|").count() == 1, "{again}");
     let mut sweep = small(&out);
@@ -119,7 +118,7 @@ fn recipe_good_to_best_walks_from_a_reader_to_its_boundaries() {
 #[test]
 fn recipe_good_to_best_tests_the_model_that_is_best_on_development_questions() {
     let folder = tempfile::tempdir().unwrap();
-    // A rate that destroys the reader which the second stage starts from.
+    // A learning rate that destroys the reader with which the second stage starts.
     let run = |name: &str, sets: &[&str]| {
         let out = folder.path().join(name);
         let mut command = small(&out);
@@ -140,12 +139,13 @@ fn recipe_good_to_best_tests_the_model_that_is_best_on_development_questions() {
     let (best, text) = run("best", &[every]);
     assert!(text.contains("seed 0, plain: train: evaluation 1 of 4 is the best: "), "{text}");
     let found = scores(&best, "plain");
-    // The start, after 2 and 4 steps, and at the end.
+    // Scores at the start, after 2 and 4 steps, and at the end.
     assert_eq!((found.evaluation, found.scores.len()), (0, 4));
     let f1 = |index: usize| found.scores[index]["dev-context-en-question-en.json"];
     assert!((1..4).all(|index| f1(index) < f1(0)), "{found:?}");
     assert!(model(&best, "plain") == model(&best, "stage-one"), "the reader stays as it was");
-    // Without the start, the best of the others; without a selection, the last.
+    // Without the start, the best of the other models is selected; without selection, the last
+    // model.
     let (trained, _) = run("trained", &[every, "selection.from_start=false"]);
     let later = scores(&trained, "plain");
     assert_eq!(later.scores, found.scores[1..]);
@@ -179,7 +179,7 @@ fn recipe_good_to_best_trains_figure_2_without_the_contrast() {
 #[test]
 fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     let folder = tempfile::tempdir().unwrap();
-    // Questions made from passages as if they were SQuAD and MLQA.
+    // Questions generated from passages replace SQuAD and MLQA.
     let data = small_data("good-to-best");
     let xquad = folder.path().join("xquad");
     let mut few = Dataset::read(root().join("data/xquad/xquad.zh.json")).unwrap();
@@ -207,7 +207,7 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     ] {
         command.args(["--set", set]);
     }
-    // A damaged evaluation file is found before training; mended, it is evaluated.
+    // A damaged evaluation file is detected before training; after repair it is evaluated.
     let path = xquad.join("xquad.zh.json");
     let whole = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, "{\"data\": []}").unwrap();
@@ -217,7 +217,7 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     std::fs::write(&path, whole).unwrap();
     let text = succeed(command);
     assert!(text.contains("| F1 / EM, mean over languages | mlqa | xquad |"), "{text}");
-    // No development file: a passage is held out.
+    // Without a development file, a passage is held out.
     assert!(text.contains("39 training questions"), "{text}");
     let held_out: Best = read_json(paper.join("seed-42/hl+aa-cl/train/selection.json")).unwrap();
     assert!(held_out.scores[0].contains_key("held out"), "{held_out:?}");
@@ -229,7 +229,7 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     let set = &found["arms"]["hl+aa-cl"]["sets"]["xquad"];
     assert!(set["squad"]["zh"]["em"].is_f64());
     assert!(found["arms"]["hl+aa-cl"]["sets"]["mlqa"]["squad"].as_object().unwrap().is_empty());
-    // What `mlqa-eval compare` reads: each benchmark under its own rules.
+    // The input of `mlqa-eval compare`: each benchmark is scored by its own rules.
     let matrix = |name: &str| {
         let path = paper.join("matrix/hl+aa-cl").join(name).join("matrix.json");
         let matrix = Matrix::read_json(path).unwrap();

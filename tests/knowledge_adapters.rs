@@ -1,4 +1,4 @@
-//! The recipe of knowledge adapters at a few steps, an interrupted run, and what is refused.
+//! Tests of knowledge adapters with a few steps: complete and interrupted runs, and rejected input.
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +13,8 @@ fn pairs() -> String {
     prepared(&format!("kg-triples pairs {sources} --kinds ep,tp,es,ts --count 60 --hold-out 0.2"))
 }
 
-/// The small recipe, a few steps of a few rows in two languages; the encoder is not fine-tuned.
+/// The small recipe with a few steps of a few rows in two languages; the encoder is frozen in
+/// fine-tuning.
 fn small(out: &Path) -> Command {
     let mut command = program("knowledge-adapters");
     command.arg("examples/knowledge-adapters/small.toml").arg("--out").arg(out);
@@ -77,12 +78,13 @@ fn recipe_knowledge_adapters_are_asked_and_read_beside_controls() {
             assert!(row[setting]["hits@1"]["mean"].is_f64(), "{arm}, {setting}: {row}");
         }
     }
-    // The base knows what it did, and everything else has moved.
+    // The arms with training have another loss than the base.
     let loss = |arm: &str| found["arms"][arm]["loss"]["de"]["mean"].as_f64().unwrap();
     let others = ["all-parameters", "one-adapter", "ep"];
     assert!(others.iter().all(|arm| loss(arm) != loss("none")), "{found}");
 
-    // Readers have the adapter that they read with, and the base's encoder.
+    // Readers contain their adapter, and the encoder of the base unless all parameters were
+    // trained.
     let seed = out.join("seed-0");
     assert!(seed.join("ep/model/adapters/ep/adapter.safetensors").exists());
     let weights = |arm: &str| {
@@ -106,7 +108,7 @@ fn recipe_knowledge_adapters_are_asked_and_read_beside_controls() {
 fn recipe_knowledge_adapters_killed_and_resumed_equal_a_whole_run() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
-    // Fusion and head alone are fine-tuned.
+    // Only the fusion and the head are fine-tuned.
     let fused = |out: &Path| {
         let mut command = arms(out, "fused");
         let frozen = "fine_tuning.groups=[{roles=[\"encoder\",\"adapters\"],frozen=true}]";
@@ -121,7 +123,7 @@ fn recipe_knowledge_adapters_killed_and_resumed_equal_a_whole_run() {
     succeed(fused(&broken));
     let found = summary(&whole);
     assert_eq!(found, summary(&broken));
-    // Two of EP and TP each, one of ES and TS, and four of their fusion.
+    // Two updates for each of EP and TP, one for each of ES and TS, and four for their fusion.
     assert_eq!(found["arms"]["fused"]["updates"], json!(10));
     let read = |out: &Path, file: &str| std::fs::read(out.join("seed-0").join(file)).unwrap();
     for file in [
@@ -131,11 +133,11 @@ fn recipe_knowledge_adapters_killed_and_resumed_equal_a_whole_run() {
     ] {
         assert!(read(&whole, file) == read(&broken, file), "{file} differs");
     }
-    // What learns the mixture leaves the adapters as they were.
+    // Training the fusion does not change the adapters.
     for name in ["ep", "tp", "es", "ts"] {
         let own = format!("adapter-{name}/model/adapter.safetensors");
         let mixed = format!("fused/model/adapters/{name}/adapter.safetensors");
-        // The names of an adapter of a bare encoder do not begin with `roberta.`.
+        // Parameter names of an adapter of a bare encoder do not start with `roberta.`.
         let [own, mixed] = [own, mixed].map(|file| {
             let tensors = torch_ext::read_tensors(whole.join("seed-0").join(file)).unwrap();
             let name = |name: String| name.trim_start_matches("roberta.").to_owned();

@@ -1,4 +1,4 @@
-//! The recipes and programs from outside, in one program of tests.
+//! Integration tests of the recipes and programs.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 mod adapters;

@@ -1,4 +1,5 @@
-//! mixMRC + LAKM at a few steps, an interrupted run, a user's own files, and what is refused.
+//! Tests of mixMRC + LAKM with a few steps: complete and interrupted runs, user files, and rejected
+//! input.
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -9,7 +10,7 @@ use trainer::selection::Best;
 
 use crate::common::{FEW_ARTICLES, prepared, program, refuse, small_data, succeed, summary, tool};
 
-/// The small recipe, six steps of a few rows in two languages.
+/// The small recipe with six steps of a few rows in two languages.
 fn small(out: &Path) -> Command {
     let mut command = program("mixmrc-lakm");
     command.arg("examples/mixmrc-lakm/small.toml").arg("--out").arg(out);
@@ -42,8 +43,8 @@ fn recipe_mixmrc_takes_its_tasks_in_turn() {
         assert!(text.contains(piece), "no {piece:?} in:\n{text}");
     }
     let found = summary(&out);
-    // Six updates on questions each; a batch of phrases joins every round on top, and so does one
-    // of mixed questions in `mixmrc-on-top`.
+    // Each arm has six updates on questions. A batch of phrases is additional in every round, as is
+    // a batch of mixed questions in `mixmrc-on-top`.
     for (arm, steps) in [
         ("baseline", 6),
         ("mixmrc", 6),
@@ -117,7 +118,7 @@ fn recipe_mixmrc_tests_folds_of_xquad_that_are_scored_as_one() {
     assert!(matrix.cells().all(|(_, _, cell)| cell.questions == questions));
 }
 
-/// Questions in English and German, and their translations, as a user has them.
+/// Questions in English and German with their translations, in the form of user files.
 fn questions() -> PathBuf {
     let facts = "--kg data/demo/kg --split 0.4,0.3,0.3 --seed 1234";
     let templates = "--templates data/demo/templates-all.tsv";
@@ -125,7 +126,7 @@ fn questions() -> PathBuf {
     prepared(&format!("demo-data fact-questions {facts} {templates} {few}")).into()
 }
 
-/// The paper's recipe on a user's own files, with the base in place of a large model.
+/// The paper's recipe on user files, with the demo's base instead of a large model.
 fn paper(out: &Path, sets: &[String]) -> Command {
     let mut command = program("mixmrc-lakm");
     command.args(["examples/mixmrc-lakm/recipe.toml", "--model", "data/base", "--out"]);
@@ -138,7 +139,7 @@ fn paper(out: &Path, sets: &[String]) -> Command {
     command
 }
 
-/// Where a user's files lie, and the two languages of a run.
+/// Settings with the paths of user files, and the two languages of a run.
 fn files(questions: &Path, languages: &str) -> Vec<String> {
     let train = questions.join("train-context-en-question-en.json");
     vec![
@@ -158,7 +159,7 @@ fn recipe_mixmrc_at_paper_scale_reads_what_the_tools_write() {
     let out = folder.path().join("run");
     let text = succeed(paper(&out, &own));
     assert!(text.contains("| mixmrc |"), "{text}");
-    // Without a key, its name and what it takes.
+    // Without a key, the error names the key and its expected value.
     let without = |key: &str, arm: &str| {
         let mut kept = own.clone();
         kept.retain(|set| !set.starts_with(key));
@@ -168,7 +169,7 @@ fn recipe_mixmrc_at_paper_scale_reads_what_the_tools_write() {
     for (key, arm) in [
         ("data.evaluation", "mixmrc"),
         ("data.translated", "mixmrc"),
-        // LAKM alone takes as many passages as there are mixed questions, which are counted.
+        // LAKM without translations still needs the number of mixed questions, which are counted.
         ("data.translated", "zero-shot-lakm"),
         ("data.phrases", "lakm"),
     ] {
@@ -184,7 +185,8 @@ fn recipe_mixmrc_stops_when_reading_converges() {
     let run = |name: &str, sets: &[&str]| {
         let out = folder.path().join(name);
         let mut own = files(&questions, "[\"en\", \"de\"]");
-        // A rate that changes no answer: reading has converged at the first evaluation.
+        // The learning rate is too small to change an answer, so reading converges at the first
+        // evaluation.
         own.extend(["run.arms=[\"mixmrc\"]", "training.steps=20"].map(String::from));
         own.extend(["training.learning_rate=1e-12", "training.patience=2"].map(String::from));
         own.extend(["training.evaluation_steps=2", "selection.metric=f1"].map(String::from));
@@ -201,10 +203,11 @@ fn recipe_mixmrc_stops_when_reading_converges() {
     assert_eq!((steps, best.evaluation, best.scores.len()), (6, 0, 3));
     let names: Vec<&String> = best.scores[0].keys().collect();
     assert_eq!(names, ["dev-context-de-question-de.json", "dev-context-en-question-en.json"]);
-    // All steps, where the last model is asked for.
+    // With `keep=last` all steps are run.
     let (steps, best, whole) = run("last", &[&dev, "selection.keep=last"]);
     assert_eq!((steps, best), (20, None));
-    // Without files, passages of the English questions are held out, with their translations.
+    // Without files, passages of the English questions are held out, together with their
+    // translations.
     let (steps, best, text) = run("held-out", &["selection.held_out=0.3"]);
     assert!(steps == 6 && best.unwrap().scores[0].contains_key("held out"));
     let counts = |text: &str| -> Vec<usize> {
@@ -217,8 +220,8 @@ fn recipe_mixmrc_stops_when_reading_converges() {
     assert_eq!(rest, [rest[0], rest[0], 2 * rest[0]]);
 }
 
-/// A copy of the questions with French, no language of MLQA, in place of German, and no question
-/// about a passage in another language to be answered.
+/// Copies the questions with French, which is not in MLQA, instead of German. There are no test
+/// questions about passages in another language.
 fn in_french(questions: &Path, folder: &Path) -> PathBuf {
     let french = folder.join("french");
     std::fs::create_dir(&french).unwrap();
@@ -270,11 +273,11 @@ fn recipe_mixmrc_epochs_make_equal_updates_on_questions_in_each_arm() {
     };
     let source = number("questions: ");
     assert_eq!((number("translated: "), number("mixed: ")), (source, 2 * source));
-    // 3.2: as many passages as mixed questions, of the 50 there are.
+    // 3.2: the number of passages equals that of mixed questions; there are 50 passages.
     assert!(2 * source < 50);
     assert_eq!(number("passages with phrases: "), 2 * source);
 
-    // Two passes over the questions in one language, in batches of four.
+    // Two epochs over the questions in one language, in batches of four.
     let updates = u64::try_from(2 * (2 * source).div_ceil(4)).unwrap();
     assert!(updates.is_multiple_of(2), "{updates}: choose another number of items");
     for (arm, [mrc, mixed, lakm]) in [
@@ -296,10 +299,10 @@ fn recipe_mixmrc_epochs_make_equal_updates_on_questions_in_each_arm() {
             [of(&["loss/span", "loss/mrc/span"]), of(&["loss/mixed/span"]), of(&["loss/lakm/mlm"])];
         assert_eq!(made, [mrc, mixed, lakm], "{arm}");
         assert_eq!(summary(&out)["arms"][arm]["steps"], json!(mrc + mixed + lakm), "{arm}");
-        // French is answered and scored.
+        // French questions are answered and scored.
         let answers = out.join(format!("seed-42/{arm}/predictions"));
         assert!(answers.join("test-context-fr-question-fr.json").exists(), "{arm}");
-        // Two languages, and `questions.json`.
+        // Two prediction files, and `questions.json`.
         assert_eq!(std::fs::read_dir(answers).unwrap().count(), 3, "{arm}");
         let summary = summary(&out);
         assert!(summary["arms"][arm]["languages"]["fr"]["f1"].is_f64(), "{arm}");

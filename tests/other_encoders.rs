@@ -1,4 +1,4 @@
-//! Every recipe on BERT, on ModernBERT, on EuroBERT and on DeBERTa, a few steps each.
+//! Tests of every recipe on BERT, ModernBERT, EuroBERT and DeBERTa, with a few steps each.
 #[path = "../crates/xlmr-model/tests/it/common/opened.rs"]
 mod opened;
 
@@ -12,13 +12,13 @@ use crate::common::{
     tool, write_encoder,
 };
 
-/// A recipe with what makes it short.
+/// A recipe with settings that make it short.
 pub struct Short {
-    /// As [`small`] takes it.
+    /// Argument of [`small`].
     pub recipe: &'static str,
     arms: &'static str,
     settings: &'static [&'static str],
-    /// What says that passages are segment 1, which ModernBERT does not tell apart.
+    /// Settings that disable segment ids, for models without segments such as ModernBERT.
     segments: &'static [&'static str],
 }
 
@@ -98,7 +98,7 @@ pub const RECIPES: [Short; 7] = [
     },
 ];
 
-/// The class of the model in a folder of a run.
+/// The classes of the models in a run folder.
 fn classes(run: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(run).unwrap() {
@@ -113,7 +113,8 @@ fn classes(run: &Path) -> Vec<String> {
     found
 }
 
-/// Prepares mentions and triples in `folder` for the tokenizer of `model`; the keys that take them.
+/// Prepares mentions and triples in `folder` for the tokenizer of `model`; returns the keys and
+/// paths.
 fn knowledge(folder: &Path, model: &Path) -> [(&'static str, PathBuf); 2] {
     let mentions = "mentions --entities data/codex --languages de,zh --max-tokens 64 --count 50 \
                     --hold-out texts=0.1 --queries 20";
@@ -129,13 +130,13 @@ fn knowledge(folder: &Path, model: &Path) -> [(&'static str, PathBuf); 2] {
 }
 
 impl Short {
-    /// The name of its run folder.
+    /// Returns the name of the run folder.
     pub fn out(&self) -> String {
         self.recipe.replace('/', "-")
     }
 
-    /// The recipe on `model`, in a folder of its name beside it; `segments`: whether the model
-    /// tells them apart.
+    /// Returns the recipe's command for `model`, with a run folder next to the model. `segments` is
+    /// whether the model has segment embeddings.
     pub fn command(&self, model: &Path, segments: bool) -> Command {
         let Self { recipe, arms, settings, segments: without } = *self;
         let folder = model.parent().unwrap();
@@ -156,7 +157,7 @@ impl Short {
             command.args(["--set", set]);
         }
         if recipe == "xlm-k" {
-            // Its lines hold token ids, so they are prepared for the model.
+            // Lines contain token ids, so they are prepared for each tokenizer.
             for (key, path) in knowledge(folder, model) {
                 command.arg("--set").arg(format!("{key}={}", path.display()));
             }

@@ -1,4 +1,4 @@
-//! The demo's base model: its training task, its initialisation and its reproducibility.
+//! Tests of the demo's base model: training task, initialisation and reproducibility.
 #[path = "../examples/pretrain-base/cloze.rs"]
 mod cloze;
 #[path = "../examples/pretrain-base/mimetic.rs"]
@@ -34,7 +34,7 @@ fn model(vocabulary: i64) -> Model {
 }
 
 fn task(model: &Model) -> ClozeTask<'_> {
-    // Every token of a passage is different, so that it tells its position.
+    // Every token of a passage is different, so that it identifies its position.
     let passage: Vec<u32> = (5..65).collect();
     ClozeTask::new(model, SPECIALS, vec![vec![passage]], 10, &LENGTHS).unwrap()
 }
@@ -94,7 +94,7 @@ fn equal_tokens_attend_to_each_other_and_a_seed_decides_all() {
     };
     assert_eq!(all(&first), all(&again));
     assert_ne!(all(&first), all(&other));
-    // q·k of a vector with itself is positive: k is q but for the segments' direction.
+    // q·k of a vector with itself is positive, because k equals q except for the segment direction.
     let parameters = first.named_parameters();
     let named = |end: &str| {
         let found = parameters.iter().find(|(name, _)| name.ends_with(end)).unwrap();
@@ -107,10 +107,10 @@ fn equal_tokens_attend_to_each_other_and_a_seed_decides_all() {
     assert!((query - key).linalg_matrix_rank(1e-4, false).int64_value(&[]) <= 1);
 }
 
-/// Where a run leaves its model.
+/// Folder of the model in a run.
 const MODEL: &str = "seed-0/base/model";
 
-/// A run with one thread and a small vocabulary; the text is sentences and paragraphs, without the
+/// A run with one thread and a small vocabulary. The text is sentences and paragraphs, without the
 /// extracts, which take long to encode.
 fn pretrain(folder: &Path, steps: u64) -> Command {
     let sources = "--extracts data/codex --sentences data/pud --paragraphs data/xquad";

@@ -1,4 +1,4 @@
-//! The programs beside the recipes: what a user meets.
+//! Tests of the programs other than recipes.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::common::{program, refuse, root, succeed};
 fn answer_alignment_compares_methods() {
     let folder = tempfile::tempdir().unwrap();
     for language in ["en", "de"] {
-        // The first passages of the first article.
+        // The first paragraphs of the first article.
         let name = format!("xquad.{language}.json");
         let text = std::fs::read_to_string(root().join("data/xquad").join(&name)).unwrap();
         let mut file: Value = serde_json::from_str(&text).unwrap();
@@ -27,7 +27,7 @@ fn answer_alignment_compares_methods() {
         let row = placements.lines().find(|line| line.contains(way)).unwrap();
         row.split('|').nth(2).unwrap().trim().parse().unwrap()
     };
-    // What the oracle says is found, as far as the cuts leave it.
+    // The oracle's span is found if it is within the limits.
     assert_eq!(exact("CODEC, oracle right in 1 "), exact("within words up to 16"));
     assert!(exact("T-Projection, oracle right in 1 ") <= exact("within 30 candidates"));
     assert!(exact("CODEC, oracle right in 0.5 ") < exact("CODEC, oracle right in 1 "));

@@ -1,4 +1,4 @@
-//! `polyqa train` on a user's questions: a few steps, and rejected input.
+//! Tests of `polyqa train` on user questions: a few steps, and rejected input.
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -12,7 +12,7 @@ use crate::common::{refuse, succeed, summary, tool};
 #[path = "../crates/mlqa-eval/tests/it/parquet_file.rs"]
 mod parquet_file;
 
-/// Questions about colours, `without` of which have no answer; answers begin at `start`.
+/// Writes questions about colours; `without` of them have no answer, the others start at `start`.
 fn write_questions(path: &Path, count: usize, without: usize, start: usize) {
     let paragraph = |number: usize| {
         let answers = match number < without {
@@ -30,7 +30,7 @@ fn write_questions(path: &Path, count: usize, without: usize, start: usize) {
     fs::write(path, file.to_string()).unwrap();
 }
 
-/// The program on the embedded model, six steps of four windows.
+/// `polyqa train` on the embedded model, with six steps of four windows.
 fn start(folder: &Path, out: &str) -> Command {
     let mut command = tool("polyqa");
     command.args(["train", "--model", "data/base", "--out"]).arg(folder.join(out));
@@ -86,13 +86,13 @@ fn recipe_question_answering_trains_predicts_and_scores() {
     let predictions = read(&out.join("predictions.json"));
     assert_eq!(predictions.as_object().unwrap().len(), 5);
     assert!(out.join("model/tokenizer.json").exists());
-    // Four questions have a gold answer; each has candidates beside its answer.
+    // Four questions have a gold answer; each has other candidates besides its answer.
     let page = std::fs::read_to_string(out.join("report.html")).unwrap();
     assert!(
         page.contains("4 questions · 1 without a gold answer") && page.contains("\"n_best\":[[")
     );
 
-    // The trained model alone gives the same answers, and knows its threshold.
+    // The saved model gives the same answers and contains the calibrated threshold.
     let mut command = tool("polyqa");
     command.args([
         "answer",
@@ -117,7 +117,7 @@ fn recipe_question_answering_trains_predicts_and_scores() {
     assert_eq!(calibration, found["calibration"]);
     assert!(calibration["null_threshold"].is_f64());
 
-    // Other questions do not train again; other training is refused.
+    // A changed evaluation does not train again; changed training options are rejected.
     let mut command = train(folder, "run");
     command.args(["--language", "en"]);
     assert!(succeed(command).contains("| MLQA's rules for en |"));
@@ -207,13 +207,13 @@ fn recipe_question_answering_refuses_bad_input_before_it_writes() {
     refused(&typo, &["--set training.epoch=3: unknown key `epoch`", "`epochs`"]);
     refused(&["--train", &good, "--epochs", "0", "--set", "training.batch_size=0"], &["training"]);
 
-    // A seed that no recipe can hold.
+    // The seed exceeds the range of the recipe's integers.
     let seed = ["--train", &good, "--seed", "18446744073709551615"];
     let output = start(folder, "run").args(seed).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("--seed") && error.contains("9223372036854775807"), "{error}");
-    // Without a file there is nothing to do.
+    // An error without a training file.
     let output = start(folder, "run").output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--train"));

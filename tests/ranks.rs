@@ -1,4 +1,4 @@
-//! Recipes on two processes, as a launcher starts them.
+//! Tests of recipes on two processes, started as by a launcher.
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command};
@@ -62,7 +62,7 @@ fn signal(process: &Child, name: &str) {
     assert!(status.unwrap().success());
 }
 
-/// Waits until `done`, and ends the processes where that takes too long.
+/// Waits until `done` returns true; kills the processes if that takes too long.
 fn wait_until(ranks: &mut [Child], what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {

@@ -1,4 +1,4 @@
-//! Recipes at a few steps each, an interrupted run, and what a user meets with bad input.
+//! Tests of recipes with a few steps: complete and interrupted runs, and bad input.
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -10,7 +10,7 @@ use crate::common::{
     summary, tool,
 };
 
-/// The demo's recipe, a few steps of everything.
+/// The demo's recipe with a few steps of each stage.
 fn small(out: &Path) -> Command {
     let mut command = program("bridging-gap");
     command.arg("examples/bridging-gap/small.toml").arg("--out").arg(out);
@@ -47,7 +47,7 @@ fn recipe_bridging_gap_walks_from_triples_to_the_table() {
     for piece in ["triples: 627", "| base |", "| control |", "| injected |", "report.html"] {
         assert!(text.contains(piece), "no {piece:?} in:\n{text}");
     }
-    // One table is printed; all are in the file, and the answers in the page.
+    // One table is printed; `table.md` has all tables, and the page has the answers.
     let tables = std::fs::read_to_string(out.join("table.md")).unwrap();
     assert!(tables.contains("label retrieval") && !text.contains("label retrieval"), "{text}");
     let page = std::fs::read_to_string(out.join("report.html")).unwrap();
@@ -73,11 +73,11 @@ fn recipe_bridging_gap_walks_from_triples_to_the_table() {
     assert_eq!(tokens("base"), 0.0);
     assert!(tokens("control") > 0.0 && tokens("injected") > 0.0);
 
-    // Asked again, the finished run only prints its table.
+    // A finished run that is started again only prints its table.
     let again = succeed(small(&out));
     assert!(again.contains("| injected |"));
 
-    // Predictions that were removed are made again; a model that was cut is named.
+    // Removed predictions are computed again; the error of a truncated model names its file.
     let lost = out.join("seed-0/base/all/predictions/test-context-en-question-de.json");
     let answers = std::fs::read(&lost).unwrap();
     std::fs::remove_file(&lost).unwrap();
@@ -91,7 +91,7 @@ fn recipe_bridging_gap_walks_from_triples_to_the_table() {
     assert!(error.contains("model.safetensors: has 1000 bytes, but"), "{error}");
     std::fs::write(&model, whole).unwrap();
 
-    // Its model answers a question.
+    // The saved model answers a question.
     let mut ask = tool("polyqa");
     ask.args([
         "answer",
@@ -114,7 +114,7 @@ fn recipe_bridging_gap_asks_people_s_questions_after_each_control() {
     command
         .args(["examples/bridging-gap/pretrained.toml", "--model", "data/base", "--out"])
         .arg(&out);
-    // As the recipe makes them, of fewer languages.
+    // Commands of the recipe's `[prepare]` section, with fewer languages.
     let recipe =
         std::fs::read_to_string(root().join("examples/bridging-gap/pretrained.toml")).unwrap();
     let recipe: toml::Table = recipe.parse().unwrap();
@@ -147,7 +147,7 @@ fn recipe_bridging_gap_asks_people_s_questions_after_each_control() {
         command.args(["--set", &set]);
     }
     succeed(command);
-    // An item is an article, of which a fold of 24 tests two.
+    // An item is an article; a fold of 24 has two test articles.
     let numbers = Measured::read(out.join("numbers.jsonl")).unwrap();
     let models: Vec<&str> = numbers.iter().step_by(2).map(|one| one.model.as_str()).collect();
     assert_eq!(models, ["base", "control", "injected", "label-pairs", "false-facts"]);
@@ -159,7 +159,7 @@ fn recipe_bridging_gap_asks_people_s_questions_after_each_control() {
 #[test]
 fn recipe_bridging_gap_streams_sequences_and_goes_on_in_the_middle_of_a_shard() {
     let folder = tempfile::tempdir().unwrap();
-    // Files without a manifest are streamed too.
+    // Files without a manifest are also streamed.
     let shards = folder.path().join("sequences");
     std::fs::create_dir(&shards).unwrap();
     for (pairs, name) in [("en-de,en-zh", "0.jsonl.gz"), ("en-es,en-vi", "1.jsonl.gz")] {
@@ -186,7 +186,8 @@ fn recipe_bridging_gap_streams_sequences_and_goes_on_in_the_middle_of_a_shard() 
         let read = |out: &Path| std::fs::read(cell(out).join(file)).unwrap();
         assert!(read(&whole) == read(&broken), "{file} differs");
     }
-    // The control trains on one kind of the same files, for as many tokens.
+    // The control trains on one kind of sequences from the same files, with the same number of
+    // tokens.
     let found = summary(&whole);
     let tokens = |arm: &str| found["arms"][arm]["tokens"].as_f64().unwrap();
     assert!((tokens("control") / tokens("injected") - 1.0).abs() < 0.25, "{found}");
@@ -270,7 +271,7 @@ fn a_full_disk_is_one_clear_error_and_leaves_nothing_half_written() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let command = small(&out);
-    // Files of at most 1 MiB: the questions fit, a checkpoint does not.
+    // Files are limited to 1 MiB: the questions fit, a checkpoint does not.
     let limited = Command::new("sh")
         .arg("-c")
         .arg("trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\"")
@@ -285,6 +286,6 @@ fn a_full_disk_is_one_clear_error_and_leaves_nothing_half_written() {
     let checkpoints = out.join("seed-0/base/all/fine-tune/checkpoints");
     let left: Vec<_> = std::fs::read_dir(&checkpoints).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
-    // With room again the same command goes on.
+    // Without the limit the same command resumes.
     succeed(small(&out));
 }

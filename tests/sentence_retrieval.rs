@@ -1,5 +1,5 @@
-//! Sentence retrieval at a few steps: arms, augmented passages, an interrupted run and rejected
-//! input.
+//! Tests of sentence retrieval with a few steps: arms, augmented passages, an interrupted run and
+//! rejected input.
 use std::path::Path;
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use results::Measured;
 
 use crate::common::{kill_at, program, refuse, succeed, summary};
 
-/// The small recipe, three steps of a few pairs in two languages.
+/// The small recipe with three steps of a few pairs in two languages.
 fn small(out: &Path) -> Command {
     let mut command = program("sentence-retrieval");
     command.arg("examples/sentence-retrieval/small.toml").arg("--out").arg(out);
@@ -58,7 +58,7 @@ fn recipe_sentence_retrieval_compares_arms_and_augmented_passages() {
     };
     assert_eq!(["PUD", "XQuAD, different languages"].map(items), [20, 265]);
 
-    // Questions without weight change no rank.
+    // Questions with weight 0 do not change the ranks.
     let evaluated = small(&out).args(["--arms", "base", "--set", "evaluation.alpha=0"]).output();
     assert!(evaluated.unwrap().status.success());
     let scores = &summary(&out)["arms"]["base"]["scores"];

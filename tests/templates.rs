@@ -1,4 +1,4 @@
-//! The programs from which users start: the templates of `objectives` and `tasks`.
+//! Tests of the templates of `objectives` and `tasks`, which users start from.
 use std::fs;
 
 use crate::common::{program, root};
@@ -13,7 +13,7 @@ fn printed(command: &mut std::process::Command) -> String {
 #[test]
 fn the_template_of_objectives_prints_known_losses() {
     let out = printed(&mut program("objectives-template"));
-    // Zero states know nothing: ln 5 for the tokens, ln 8 for the queue.
+    // With hidden states of 0, the losses are ln 5 for the tokens and ln 8 for the queue.
     for line in ["loss 3.6889 nats", "mlm 1.6094", "mep 2.0794", "the queue holds 8 of 8 keys"] {
         assert!(out.contains(line), "no {line:?} in:\n{out}");
     }
@@ -36,7 +36,7 @@ fn the_template_of_tasks_trains_and_scores() {
     let mut command = program("tasks-template");
     command.arg(root().join("data/base")).args([&train, &train, &out]);
     let printed = printed(&mut command);
-    // Eight windows are one batch of 16 for each of two epochs.
+    // Eight windows fit in one batch of 16, in each of two epochs.
     assert!(printed.contains("2 steps, loss "), "{printed}");
     assert!(printed.contains("{\"exact_match\": "), "{printed}");
     let predictions = fs::read_to_string(path("out/predictions.json")).unwrap();

@@ -1,5 +1,4 @@
-//! The suite of tasks at a few steps each: models side by side, an interrupted run, and what a user
-//! meets with bad input.
+//! Tests of the suite with a few steps per task: several models, an interrupted run, and bad input.
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::common::{program, refuse, small_data, succeed, summary, write_encoder};
 
-/// A few sentences of three documents in English, and test files in three languages.
+/// Writes a few English sentences of three documents, and test files in three languages.
 fn write_data(folder: &Path) {
     let sentence = |document: usize, number: usize, words: &[(&str, &str)]| {
         let mut text = format!("# sent_id = d-{document}-{number:04}\n");
@@ -33,7 +32,7 @@ fn write_data(folder: &Path) {
     }
 }
 
-/// The suite with two names for one model.
+/// The suite with two names for the same model.
 fn suite(folder: &Path, out: &str) -> Command {
     let mut command = program("transfer-suite");
     command.arg("examples/transfer-suite/small.toml").arg("--out").arg(folder.join(out));
@@ -45,7 +44,7 @@ fn suite(folder: &Path, out: &str) -> Command {
     command
 }
 
-/// The suite with those sentences as the data of its tagging task.
+/// The suite with the sentences of [`write_data`] for its tagging task.
 fn with_data(folder: &Path, out: &str) -> Command {
     if !folder.join("train.iob2").exists() {
         write_data(folder);
@@ -59,7 +58,7 @@ fn with_data(folder: &Path, out: &str) -> Command {
     command
 }
 
-/// Named entities alone, on those sentences: six epochs of four steps.
+/// The tagging task only, with six epochs of four steps.
 pub fn small(folder: &Path, out: &str) -> Command {
     let mut command = with_data(folder, out);
     command.args(["--arms", "ner.*"]);
@@ -113,7 +112,7 @@ fn recipe_suite_judges_models_on_every_task() {
     let tasks = found["tasks"].as_object().unwrap();
     assert_eq!(tasks.keys().collect::<Vec<_>>(), ["facts", "mlqa", "ner", "xnli"]);
     for (task, models) in tasks {
-        // The two models are one.
+        // Both names refer to the same model, so the results are equal.
         let strip = |model: &str| {
             let mut judged = models[model].clone();
             judged.as_object_mut().unwrap().remove("seconds");
@@ -126,7 +125,7 @@ fn recipe_suite_judges_models_on_every_task() {
         let value = facts[metric]["de"]["mean"].as_f64().unwrap();
         assert!((0.0..=100.0).contains(&value), "{metric}: {value}");
     }
-    // Guesses stand in the tables of the models, once each, and so among the numbers.
+    // Baselines occur once in each table of the models, and once in `numbers.jsonl`.
     let frequent = "Guess: the relation's most frequent object";
     let numbers = Measured::read(out.join("numbers.jsonl")).unwrap();
     for metric in ["p@1 train", "p@1 test"] {
@@ -142,7 +141,7 @@ fn recipe_suite_judges_models_on_every_task() {
         assert_eq!(comparison["baseline"], "base");
         assert_eq!(comparison["difference"]["mean"], 0.0);
         assert_eq!(comparison["p_randomisation"], 1.0);
-        // Translations are one item, tests of other lengths are not translations.
+        // Translations are one item; tests of different lengths are not translations.
         let arm = format!("{}.base", comparison["task"].as_str().unwrap());
         let items = std::fs::read_to_string(out.join("seed-0").join(arm).join("items.json"));
         let items: BTreeMap<String, Vec<f64>> = serde_json::from_str(&items.unwrap()).unwrap();
@@ -165,7 +164,7 @@ fn recipe_suite_judges_models_on_every_task() {
         assert!(table.contains(piece), "no {piece:?} in:\n{table}");
     }
     assert!(out.join("report.html").exists());
-    // Asked again, nothing is computed.
+    // A finished run that is started again computes nothing.
     let again = succeed(every_task(folder.path(), "run"));
     assert!(again.contains(overview) && !again.contains("seed 0, "), "{again}");
 }
@@ -203,7 +202,7 @@ fn recipe_suite_compares_models_over_languages_and_seeds() {
     assert_eq!(config["architectures"], json!(["XLMRobertaForTokenClassification"]));
     assert_eq!(config["id2label"]["1"], "B-LOC");
     assert!(!place.join("fine-tune/checkpoints").exists());
-    // The predictions, scored again from their file.
+    // Scores of the predictions, computed from the prediction file.
     let value = |name: &str| -> Value {
         let text = std::fs::read_to_string(place.join(name)).unwrap();
         serde_json::from_str::<Value>(&text).unwrap()["value"].clone()
@@ -220,16 +219,16 @@ fn recipe_suite_compares_models_over_languages_and_seeds() {
     let stored = value("result.json")["metrics"]["f1"]["de"].as_f64().unwrap();
     assert!((100.0 * score.micro.f1 - stored).abs() < 1e-9);
 
-    // With one more seed, that one alone is computed.
+    // With one more seed, only that seed is computed.
     let mut more = small(folder.path(), "run");
     more.args(["--seeds", "3"]);
     let more = succeed(more);
-    // The epoch that was chosen and the scores, of two models.
+    // Two lines for each of two models: the selected epoch, and the scores.
     assert_eq!(more.matches("\nseed 2, ").count(), 4, "{more}");
     assert!(!more.contains("seed 1, "), "{more}");
 }
 
-/// One part of LAMA, and one language of mLAMA.
+/// Writes one part of LAMA, and one language of mLAMA.
 fn write_lama(folder: &Path) {
     std::fs::create_dir_all(folder.join("lama/TREx")).unwrap();
     std::fs::create_dir_all(folder.join("mlama/de")).unwrap();
@@ -276,7 +275,7 @@ fn recipe_suite_asks_lama_and_mlama() {
     assert!(found["tasks"]["facts"]["base"]["p@1"]["de"]["mean"].is_f64());
     let table = std::fs::read_to_string(folder.path().join("run/table.md")).unwrap();
     assert!(table.contains("(001-5)") && table.contains("T-REx 1-1"), "{table}");
-    // A model whose masked-LM head was not kept cannot be asked.
+    // A model without a masked-LM head is rejected.
     let tagger = folder.path().join("tagger");
     let mut train = small(folder.path(), "ner");
     train.args(["--seeds", "1", "--set", "tasks.ner.fine_tuning.epochs=1"]);

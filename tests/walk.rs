@@ -1,10 +1,10 @@
-//! Runs the commands of the guide to processing a Wikidata dump, and compares what they write.
+//! Runs the commands of the guide to processing a Wikidata dump, and compares their output.
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::common::{root, succeed, tool};
 
-/// A fenced block: what stands behind the fence, and the text.
+/// The fenced blocks of a page: info string and text.
 fn blocks(page: &str) -> Vec<(&str, String)> {
     let mut blocks: Vec<(&str, String)> = Vec::new();
     let mut open = false;
@@ -55,7 +55,7 @@ fn the_walk_leaves_what_it_says() {
                     let mut command = Command::new("sh");
                     command.args(["-e", "-c", line]).current_dir(folder.path()).env("PATH", &path);
                     let told = succeed(command);
-                    // Their tables of counts are not on the page.
+                    // The tables of counts printed by `kg-triples` are not on the page.
                     if !line.starts_with("kg-triples") {
                         printed.push_str(&told);
                     }

@@ -1,5 +1,5 @@
-//! XLM-K at a few steps on folders that the commands prepare, an interrupted run, and what a user
-//! meets with bad input.
+//! Tests of XLM-K with a few steps on folders prepared by the commands: complete and interrupted
+//! runs, and bad input.
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
@@ -20,8 +20,7 @@ use crate::common::{
     tool,
 };
 
-/// Where mentions, the same within a language, triples and text of the embedded data lie, made
-/// once.
+/// Folder with mentions, monolingual mentions, triples and text of the embedded data; created once.
 static FOLDERS: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("xlm-k");
     std::fs::create_dir_all(&folder).unwrap();
@@ -45,7 +44,7 @@ static FOLDERS: LazyLock<PathBuf> = LazyLock::new(|| {
     folder
 });
 
-/// Documents in three languages, each in a format of its own.
+/// Writes documents in three languages, each in another format.
 fn write_text(folder: &Path) {
     std::fs::create_dir_all(folder).unwrap();
     let pages = page_files(root().join("data/codex")).unwrap();
@@ -69,7 +68,7 @@ fn write_text(folder: &Path) {
     }
 }
 
-/// A Parquet file with a column `text`, 20 rows to a group.
+/// Writes a Parquet file with a column `text` and 20 rows per row group.
 fn write_parquet(path: &Path, text: &[ByteArray]) {
     let schema = parse_message_type("message rows { required binary text (UTF8); }").unwrap();
     let file = File::create(path).unwrap();
@@ -88,14 +87,14 @@ fn set(command: &mut Command, key: &str, path: &Path) {
     command.arg("--set").arg(format!("{key}={}", path.display()));
 }
 
-/// The small recipe on the folders, eight steps of a few rows.
+/// The small recipe on these folders, with eight steps of a few rows.
 pub fn small(out: &Path) -> Command {
     let [mentions, monolingual, triples] =
         ["mentions", "monolingual", "triples"].map(|name| FOLDERS.join(name));
     small_of(out, [&mentions, &monolingual, &triples])
 }
 
-/// The same on other folders.
+/// The small recipe on other folders.
 fn small_of(out: &Path, [mentions, monolingual, triples]: [&Path; 3]) -> Command {
     let mut command = program("xlm-k");
     command.arg("examples/xlm-k/small.toml").arg("--out").arg(out);
@@ -116,7 +115,7 @@ fn small_of(out: &Path, [mentions, monolingual, triples]: [&Path; 3]) -> Command
     command
 }
 
-/// One arm with text of its own, in parts of a batch.
+/// One arm with separate text and micro-batches.
 fn with_text(out: &Path) -> Command {
     let mut command = small(out);
     set(&mut command, "mlm.text", &FOLDERS.join("text"));
@@ -124,7 +123,8 @@ fn with_text(out: &Path) -> Command {
     command
 }
 
-/// What training left in each cell, its seconds included, so that training again would show.
+/// The training record of each trial, including its seconds, which would change if it were trained
+/// again.
 fn records(out: &Path) -> BTreeMap<PathBuf, String> {
     let folders = |folder: &Path| -> Vec<PathBuf> {
         let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -136,7 +136,7 @@ fn records(out: &Path) -> BTreeMap<PathBuf, String> {
         .collect()
 }
 
-/// Numbers, models and losses of one arm, to the last bit.
+/// Asserts that scores, models and losses of an arm are equal bit for bit.
 fn expect_equal_runs(whole: &Path, broken: &Path, arm: &str) {
     assert_eq!(summary(whole), summary(broken));
     for file in ["model/model.safetensors", "model/knowledge.safetensors", "pretrain/metrics.jsonl"]
@@ -174,13 +174,14 @@ fn recipe_xlm_k_walks_from_mentions_and_triples_to_its_probes() {
     }
     let found = summary(&out);
     assert_eq!(found["seeds"], json!([0]));
-    // Who counts pairs of languages knows nothing about pairs that were never trained.
+    // The baseline that counts language pairs has no counts for untrained pairs.
     let guesses = found["guesses"].as_array().unwrap();
     assert_eq!(guesses.len(), 4);
     let hits = |guess: usize, probe: &str| guesses[guess][probe]["hits_at_10"]["mean"].as_f64();
     assert_eq!(hits(1, "xep"), Some(0.0));
     assert!(hits(1, "xep_seen").is_some() && hits(0, "xep_seen") > Some(5.0), "{guesses:?}");
-    // Guesses at objects rank what the models rank; those at entities are not asked for objects.
+    // Object baselines rank the same candidates as the models; entity baselines have no object
+    // scores.
     for (guess, xor) in [(0, false), (1, false), (2, true), (3, true)] {
         let by_relation = &guesses[guess]["xor_by_relation"]["mean"];
         assert_eq!((guesses[guess]["xor"].is_object(), by_relation.is_f64()), (xor, xor));
@@ -205,8 +206,7 @@ fn recipe_xlm_k_walks_from_mentions_and_triples_to_its_probes() {
     };
     assert!(["loss/mlm", "loss/mep", "loss/oe"].iter().all(|part| metrics("xlm-k").contains(part)));
     assert!(metrics("mlm").contains("loss/mlm") && !metrics("mlm").contains("loss/mep"));
-    // The encoder is a plain Hugging Face folder; what the tasks trained beside it has a file of
-    // its own.
+    // The encoder is a plain Hugging Face folder; the heads of the tasks are in a separate file.
     let model = out.join("seed-0/xlm-k/model");
     for file in ["config.json", "model.safetensors", "tokenizer.json", "knowledge.safetensors"] {
         assert!(model.join(file).exists(), "{file}");
@@ -227,12 +227,12 @@ fn recipe_xlm_k_walks_from_mentions_and_triples_to_its_probes() {
             assert!(stored, "no {number:?} in:\n{numbers}");
         }
     }
-    // The printed table passes over what it has not.
+    // The printed table skips values that the run does not have.
     let mut table = tool("transfer-eval");
     table.args(["table", "001-7", "--run"]).arg(out.join("numbers.jsonl"));
     assert!(succeed(table).contains("| **Guess: the relation's most frequent object** |"));
 
-    // Asked again, the finished run only prints its table.
+    // A finished run that is started again only prints its table.
     let before = records(&out);
     assert!(succeed(small(&out)).contains("| XLM-K |"));
     assert_eq!((summary(&out), records(&out)), (found, before));
@@ -254,8 +254,8 @@ fn recipe_xlm_k_killed_and_resumed_equals_a_whole_run() {
         let cell = |out: &Path| out.join("seed-0/xlm-k");
         let checkpoint = cell(&broken).join("pretrain/checkpoints/step-00000004");
         kill_at(command(&broken), &checkpoint);
-        // Text, mentions, triples. The mentions are in the middle of a shard: in their first epoch,
-        // its first block and 24 of its lines.
+        // Streams are text, mentions and triples. The mentions are in the middle of a shard: in the
+        // first epoch, in the first block, after 24 lines.
         let state = std::fs::read_to_string(checkpoint.join("state.json")).unwrap();
         let state: Value = serde_json::from_str(&state).unwrap();
         let mentions = &state["streams"][1]["position"];
@@ -269,8 +269,8 @@ fn recipe_xlm_k_killed_and_resumed_equals_a_whole_run() {
     }
 }
 
-/// One process reads every document itself, two share them: the places in the streams are the same,
-/// and so are the losses.
+/// One process reads every document itself, two processes share them: the stream positions and the
+/// losses must be equal.
 #[test]
 fn recipe_xlm_k_on_two_processes_killed_and_resumed_loses_as_on_one() {
     let folder = tempfile::tempdir().unwrap();
@@ -280,7 +280,8 @@ fn recipe_xlm_k_on_two_processes_killed_and_resumed_loses_as_on_one() {
             "pretraining.log_steps=1",
             "micro_batch=3",
             "mlm.packed=true",
-            // At the demo's own rate a rounding is a thousandth of the loss within four steps.
+            // At the demo's own learning rate, rounding errors grow to a thousandth of the loss
+            // within four steps.
             "pretraining.learning_rate=1e-4",
             "pretraining.groups=[]",
         ] {
@@ -294,7 +295,7 @@ fn recipe_xlm_k_on_two_processes_killed_and_resumed_loses_as_on_one() {
     let mut ranks = start_two(|| command(&two));
     let mut follower = ranks.pop().unwrap();
     kill_child_at(ranks.pop().unwrap(), &checkpoint(&two));
-    // The other one ends by itself.
+    // The other process ends without being killed.
     assert!(!follower.wait().unwrap().success());
     let places = |out: &Path| {
         let state = std::fs::read_to_string(checkpoint(out).join("state.json")).unwrap();
@@ -362,7 +363,7 @@ fn recipe_xlm_k_at_its_own_shape_asks_about_entities_that_it_never_saw() {
 fn recipe_xlm_k_asks_nothing_of_files_without_a_probe() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    // The training lines alone, as files in a folder and as a file.
+    // Training lines without probes, as files in a folder and as a file.
     let lines = |name: &str| FOLDERS.join(name).join("train");
     let mut command = small(&out);
     set(&mut command, "data.mentions", &lines("mentions"));
@@ -380,7 +381,7 @@ fn recipe_xlm_k_asks_nothing_of_files_without_a_probe() {
 fn recipe_xlm_k_names_what_is_missing_or_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    // At paper scale the number of steps is nobody's guess.
+    // The number of steps has no default at paper scale.
     let mut paper = program("xlm-k");
     paper.args(["examples/xlm-k/recipe.toml", "--model", "data/base", "--out"]).arg(&out);
     let error = refuse(&paper.output().unwrap());
@@ -422,7 +423,7 @@ fn recipe_xlm_k_names_what_is_missing_or_wrong() {
     }
 }
 
-/// Rejected before training starts.
+/// The error occurs before training starts.
 #[test]
 fn recipe_xlm_k_names_the_line_of_an_id_that_the_model_lacks() {
     let folder = tempfile::tempdir().unwrap();
@@ -444,7 +445,7 @@ fn recipe_xlm_k_names_the_line_of_an_id_that_the_model_lacks() {
     assert!(error.contains("plain.jsonl: line 7: expected token ids below"), "{error}");
 }
 
-/// Writes ten files of mentions, which together have `bytes`.
+/// Writes ten files of mentions with a total size of `bytes`.
 fn write_shards(folder: &Path, lines: &str, bytes: usize) {
     std::fs::create_dir(folder).unwrap();
     for number in 0..10 {

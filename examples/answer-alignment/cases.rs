@@ -8,10 +8,10 @@ use qa_translate::SpanTask;
 
 use crate::placements::Case;
 
-/// Questions of each language, evenly spaced.
+/// Maximum number of questions per language, evenly spaced.
 const QUESTIONS: usize = 200;
 
-/// Cases of each language with scores by the encoder, evenly spaced.
+/// Maximum number of cases per language with scores by the encoder, evenly spaced.
 const SCORED: usize = 100;
 
 /// The answers of a translated data set.
@@ -51,7 +51,7 @@ pub fn answers(english: &Dataset, target: &Dataset, language: Language) -> Resul
     Ok(cases)
 }
 
-/// MLQA's F1 of a part of the passage as an answer, 0 to 1.
+/// MLQA's F1 of a part of the passage as the answer, from 0 to 1.
 ///
 /// # Errors
 /// If the question is not in `target`.
@@ -64,7 +64,7 @@ pub fn f1(target: &Dataset, language: Language, case: &Case, span: &Range<usize>
     Ok(score(&alone, &predictions, Normalization::Mlqa(language))?.f1 / 100.0)
 }
 
-/// `max` indices below `count`, or all.
+/// `max` evenly spaced indices below `count`, or all indices.
 fn evenly(count: usize, max: usize) -> impl Iterator<Item = usize> {
     let max = max.min(count);
     (0..max).map(move |k| k * count / max)

@@ -1,4 +1,4 @@
-//! Ways to place a span in a finished translation, side by side.
+//! Comparison of methods that place a span in a finished translation.
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -12,35 +12,35 @@ use serde::Serialize;
 
 use crate::ways::{self, Ways};
 
-/// A span to be placed, and where it stands.
+/// A span to place, and its gold position.
 pub struct Case {
-    /// Seeds the oracles.
+    /// Question id; also seeds the oracles.
     pub id: String,
     pub task: SpanTask,
     pub gold: Range<usize>,
-    /// The article: the unit of resampling for intervals.
+    /// The article, which is the unit of resampling for intervals.
     pub cluster: String,
-    /// Whether the ways that the encoder scores are measured.
+    /// Whether the methods with encoder scores are evaluated.
     pub scored: bool,
 }
 
-/// What one way found of one case.
+/// The result of a method on a case.
 #[derive(Clone, Debug, Serialize)]
 struct Outcome {
     way: String,
     language: Language,
     cluster: String,
-    /// Words of the English span.
+    /// Number of words of the English span.
     words: usize,
-    /// Whether the way does not take the texts; nothing else counts then.
+    /// Whether the texts are too long for the method; the other fields are then ignored.
     left_out: bool,
     found: bool,
     exact: bool,
-    /// 0 to 1.
+    /// From 0 to 1.
     f1: f64,
 }
 
-/// The columns after those of the languages.
+/// The columns after the language columns.
 const FURTHER: [&str; 10] =
     ["all", "95 %", "found", "of found", "F1", "1 word", "2 or 3", "4 and more", "n", "left out"];
 
@@ -48,12 +48,12 @@ const FURTHER: [&str; 10] =
 #[derive(Default, Serialize)]
 pub struct Placements {
     outcomes: Vec<Outcome>,
-    /// Shares of gold spans that each cut leaves, by language.
+    /// Percentage of gold spans that remain reachable under each limit, by language.
     reachable: BTreeMap<&'static str, BTreeMap<String, f64>>,
 }
 
 impl Placements {
-    /// Measures every way on cases of one language.
+    /// Evaluates every method on the cases of a language.
     ///
     /// # Errors
     /// If a text cannot be encoded, or `f1` fails.
@@ -94,9 +94,9 @@ impl Placements {
         Ok(())
     }
 
-    /// A row for each way: exact spans by language and of all with their interval, what was found,
-    /// exact ones of what was found, F1, exact spans of short and of long ones; how many were
-    /// measured, and how many left out.
+    /// Creates a table with a row for each method. Columns: exact spans by language and overall
+    /// with interval, share of cases with a result, exact spans among these, F1, exact spans by
+    /// number of words, number of evaluated cases, number of skipped cases.
     pub fn table(&self, languages: &[Language]) -> String {
         let columns = languages.iter().map(ToString::to_string);
         let columns = columns.chain(FURTHER.map(str::to_owned));
@@ -153,8 +153,9 @@ fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
     sum / f64::from(count.max(1))
 }
 
-/// Of the share of exact spans in percent, by bootstrap over clusters: as these have not as many
-/// cases, each stands for the share plus its part of the ratio's linearisation.
+/// The interval of the share of exact spans in percent, by bootstrap over clusters. Clusters have
+/// different numbers of cases, so each is represented by the share plus its part of the ratio's
+/// linearisation.
 fn interval(all: &[&Outcome]) -> (f64, f64) {
     let share = mean(all.iter().map(|one| exact(one)));
     let mut clusters: BTreeMap<&str, f64> = BTreeMap::new();

@@ -1,5 +1,4 @@
-//! The ways to place a span, and what gives those that need scores theirs: an oracle that is right
-//! as often as it is told, or the encoder.
+//! Methods that place a span, and their scorers: an oracle with a given accuracy, or the encoder.
 use std::ops::Range;
 
 use anyhow::Result;
@@ -15,24 +14,24 @@ use tasks::text_scores::{ByMaskedMarkers, EncoderScorer};
 
 use crate::placements::{Case, overlap};
 
-/// How often the oracles are right.
+/// Accuracies of the oracles.
 const SHARES: [f64; 3] = [1.0, 0.75, 0.5];
 
-/// What the ways read.
+/// Inputs of the methods.
 pub struct Ways<'a> {
     pub aligner: &'a AnswerAligner<'a>,
     pub project: &'a ProjectConfig,
-    /// Absent where the model has no masked-LM head.
+    /// Absent if the model has no masked-LM head.
     pub scorer: Option<EncoderScorer<'a>>,
 }
 
 type Way<'a> = (String, Box<dyn PlaceSpans + 'a>);
 
 impl<'a> Ways<'a> {
-    /// All ways for a case, by the titles of their rows.
+    /// Returns all methods for a case, with the titles of their table rows.
     ///
     /// # Errors
-    /// If the tokenizer cannot write markers.
+    /// If the tokenizer has no marker tokens.
     pub fn of(&self, case: &Case) -> Result<Vec<Way<'a>>> {
         let occurrence = Occurrence::Nearest;
         let search = BySearch { config: SearchConfig { occurrence } };
@@ -73,8 +72,8 @@ fn t_projection<S>(scorer: S) -> ByCandidates<Windows, S> {
     ByCandidates { generator: Windows, scorer, config: CandidateConfig::default() }
 }
 
-/// Places a span where the texts are too long in the sentence that has the number of its own; where
-/// they have not as many sentences, there is none that fits.
+/// If the texts are too long, places the span in the target sentence with the index of the source
+/// sentence. If the numbers of sentences differ, the texts stay too long.
 struct BySentence<P>(P);
 
 impl<P: PlaceSpans> PlaceSpans for BySentence<P> {
@@ -103,10 +102,11 @@ impl<P: PlaceSpans> PlaceSpans for BySentence<P> {
     }
 }
 
-/// The result of a single task; of one whose texts the scorer does not take, too.
+/// Returns the result of a single task. Texts that are too long for the scorer are a
+/// [`PlaceFault`].
 ///
 /// # Errors
-/// As [`PlaceSpans::place`].
+/// The errors of [`PlaceSpans::place`].
 pub fn one(way: &mut dyn PlaceSpans, task: &SpanTask) -> Result<Result<Placed, PlaceFault>, Error> {
     match way.place(std::slice::from_ref(task)) {
         Err(Error::TooLong { .. }) => Ok(Err(PlaceFault::TooLong)),
@@ -114,7 +114,8 @@ pub fn one(way: &mut dyn PlaceSpans, task: &SpanTask) -> Result<Result<Placed, P
     }
 }
 
-/// The task with the span's sentence and the one of its number alone, and where that one begins.
+/// Reduces a task to the sentence with the span and the target sentence with the same index; also
+/// returns the offset of the target sentence.
 fn narrowed(task: &SpanTask) -> Option<(SpanTask, usize)> {
     let (own, others) = (sentences(&task.source), sentences(&task.target));
     let holds = |one: &Range<usize>| one.start <= task.span.start && task.span.end <= one.end;
@@ -132,7 +133,7 @@ fn narrowed(task: &SpanTask) -> Option<(SpanTask, usize)> {
     Some((sentence, to.start))
 }
 
-/// Scores that say nothing: the first candidate is taken.
+/// A scorer without information: all scores are equal, so the first candidate is selected.
 struct Equal;
 
 impl ScoreText for Equal {
@@ -141,8 +142,8 @@ impl ScoreText for Equal {
     }
 }
 
-/// Scores under which one span is far more probable than any other: the gold one or, else, another
-/// of as many words.
+/// A scorer for which one span is far more probable than all others: the gold span or, if the
+/// oracle is wrong, another span with the same number of words.
 #[derive(Clone)]
 struct Oracle {
     task: SpanTask,
@@ -180,7 +181,7 @@ impl Oracle {
         let sure = |is: bool| if is { -0.5 } else { -30.0 };
         let reads_target = request.from == self.task.to;
         if request.target == self.task.target {
-            // Markers in the source disturb what stands near the span.
+            // Markers in the source change the scores of words near the span.
             let disturbed = request.source != self.task.source;
             let near = |word: &Range<usize>| {
                 word.start <= self.span.end + 1 && self.span.start <= word.end + 1

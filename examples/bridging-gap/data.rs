@@ -8,14 +8,14 @@ use trainer::TrainConfig;
 
 use crate::recipe::{Arm, Recipe};
 
-/// Questions to train on; those to be answered can be read.
+/// Reads the training questions, and checks that the evaluation files are readable.
 pub fn questions(recipe: &Recipe) -> Result<TrainingQuestions> {
     let data = &recipe.data;
     check_files(&recipe.evaluation.files(&data.evaluation, &recipe.languages))?;
     Ok(TrainingQuestions::read(&data.train)?)
 }
 
-/// The sequences of the arms that inject some, each folder read once.
+/// Opens the sequences of all arms with knowledge injection; each folder is opened once.
 pub fn sequences(experiment: &Experiment<Recipe>) -> Result<Vec<(&ShardPaths, SequenceFiles)>> {
     let recipe = &experiment.recipe;
     let mut all: Vec<(&ShardPaths, SequenceFiles)> = Vec::new();
@@ -32,8 +32,8 @@ pub fn sequences(experiment: &Experiment<Recipe>) -> Result<Vec<(&ShardPaths, Se
     Ok(all)
 }
 
-/// The masked sequences of the trial's arm and how to train on them: an arm of equal tokens gets
-/// the steps that make them equal.
+/// Returns the masked sequences of the trial's arm and the training options. For an arm with
+/// `equal_tokens`, the number of steps is set to match the tokens of the other arm.
 pub fn injection(
     trial: &Trial<Recipe>,
     sequences: &[(&ShardPaths, SequenceFiles)],

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let recipe = &experiment.recipe;
-    // III-A: triples with labels in every language, the same for all models, and their sequences.
+    // III-A: triples with labels in every language, shared by all models, and their sequences.
     let graph = KnowledgeGraph::read_dir(&recipe.data.kg)?;
     experiment.log(format!("triples: {}", graph.len()));
     let sequences = data::sequences(experiment)?;
@@ -54,13 +54,13 @@ fn train(
         }
     }
 
-    // Beside the paper: which labels lie together before anything is fine-tuned.
+    // Not in the paper: similarity of labels before fine-tuning.
     let injected_tokens = trial.tokens();
     let languages = recipe.languages_of(trial);
     let retrieval = label_retrieval(model, tokenizer, graph, &languages)?;
     let mapped = mapped_label_retrieval(model, tokenizer, graph, &languages, &recipe.label_map)?;
 
-    // III-C: extractive question answering, in English alone.
+    // III-C: extractive question answering, in English only.
     if recipe.center_word_embeddings {
         word_embeddings::center(model, norm)?;
     }
@@ -71,7 +71,7 @@ fn train(
     Ok(Trained { retrieval, mapped, injected_tokens })
 }
 
-/// IV: English contexts, questions in every language (G-XLT), scored as MLQA is.
+/// IV: English contexts, questions in every language (G-XLT), scored by MLQA's rules.
 fn answer(trial: &Trial<Recipe>) -> Result<Vec<FileScore>> {
     let evaluation = &trial.recipe.evaluation;
     let trained = trial.load(trial.dir("model"), &[Head::Span], trial.recipe.model.segments)?;

@@ -1,4 +1,4 @@
-//! The keys of `recipe.toml` and what they mean.
+//! The keys of `recipe.toml` and their meaning.
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
@@ -13,7 +13,7 @@ use tasks::label_retrieval::MappedRetrieval;
 use tasks::question_answering::{EvaluationConfig, QaConfig};
 use trainer::{ShuffleConfig, TrainConfig};
 
-/// Everything that decides a run.
+/// All options that determine a run.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
@@ -29,23 +29,24 @@ pub struct Recipe {
     pub shuffle: ShuffleConfig,
     pub injection: TrainConfig,
     pub injection_loss: EntityCompletionConfig,
-    /// The control of label retrieval: word vectors that a dictionary aligns.
+    /// Control of label retrieval: token embeddings aligned by a dictionary.
     pub label_map: MappedRetrieval,
     pub fine_tuning: TrainConfig,
     pub qa: QaConfig,
-    /// Centres the word vectors before fine-tuning, with their earlier mean norm.
+    /// Whether to center the token embeddings before fine-tuning; their mean norm is restored.
     pub center_word_embeddings: bool,
-    /// Leaves the model after injection, with its masked-LM head, in the trial's `injected`.
+    /// Whether to save the model after injection, with its masked-LM head, in the trial's
+    /// `injected`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub keep_injected: bool,
     pub windows: WindowConfig,
     pub evaluation: EvaluationConfig,
-    /// What counts as one item where tests are resampled.
+    /// Unit that the bootstrap resamples.
     #[serde(skip_serializing_if = "Item::is_default")]
     pub bootstrap_unit: Item,
 }
 
-/// Where the data lies.
+/// Paths of the data.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
@@ -58,14 +59,14 @@ pub struct Data {
     pub evaluation: JsonFolder,
 }
 
-/// One arm: what knowledge is injected. Without kinds, none.
+/// One arm: the injected knowledge. Without kinds, nothing is injected.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Arm {
     pub kinds: Vec<SequenceKind>,
-    /// Trains for as many tokens, padding left out, as this arm.
+    /// Name of an arm: training uses the same number of tokens as that arm, excluding padding.
     pub equal_tokens: Option<String>,
-    /// In place of `data.sequences`.
+    /// Replaces `data.sequences`.
     #[serde(skip_serializing_if = "ShardPaths::is_unset")]
     pub sequences: ShardPaths,
 }

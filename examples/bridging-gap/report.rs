@@ -11,25 +11,26 @@ use tasks::question_answering::FileScore;
 
 use crate::recipe::Recipe;
 
-/// What training shows of a model.
+/// Measurements of a model during training.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Trained {
     /// Label retrieval after injection by language, P@1 in percent.
     pub retrieval: BTreeMap<Language, f64>,
-    /// The same through a map that is fitted to other labels.
+    /// Label retrieval through a map that is fitted to other labels.
     pub mapped: BTreeMap<Language, f64>,
-    /// Tokens of knowledge injection, padding left out.
+    /// Tokens of knowledge injection, excluding padding.
     pub injected_tokens: u64,
 }
 
-/// An arm in `summary.json`; numbers are means over seeds.
+/// An arm in `summary.json`; values are means over seeds.
 #[derive(Serialize)]
 struct ArmSummary {
-    /// By question language; contexts are English. `average` is the mean of all but `en`.
+    /// By question language; contexts are English. `average` is the mean of all languages except
+    /// `en`.
     #[serde(flatten)]
     scores: BTreeMap<String, ScoreSpread>,
     tokens: u64,
-    /// Of training and evaluation.
+    /// Time of training and evaluation.
     seconds: f64,
 }
 
@@ -68,7 +69,7 @@ pub fn write(
         let english = |context, question| context == Language::EN && question != Language::EN;
         numbers.extend(of_answers(of_run, names, gxlt, experiment.recipe.bootstrap_unit, english)?);
         let means = |of: fn(&Trained) -> &BTreeMap<Language, f64>| {
-            // The model of a pair of languages has these two alone.
+            // The model of a pair of languages has values for these two languages only.
             let mut found: BTreeMap<Language, Vec<f64>> = BTreeMap::new();
             for (code, percent) in results.of_arm(arm).flat_map(|model| of(&model.trained)) {
                 found.entry(*code).or_default().push(*percent);
@@ -98,7 +99,7 @@ pub fn write(
     Ok(experiment.finish(&summary, &text, &remark)?)
 }
 
-/// One sentence about what the run showed.
+/// A sentence that summarises the result of the run.
 fn conclusion(arms: &BTreeMap<String, ArmSummary>) -> Option<String> {
     let mean = |arm: &str| Some(arms.get(arm)?.scores.get("average")?.f1);
     let (base, injected) = (mean("base")?, mean("injected")?);

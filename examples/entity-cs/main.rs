@@ -1,5 +1,5 @@
 //! *EntityCS* (Whitehouse et al. 2022): English text with its entities in other languages, from
-//! linked text to a model whose entities are aligned.
+//! linked text to a model with aligned entities.
 mod recipe;
 mod report;
 
@@ -21,12 +21,12 @@ fn main() -> ExitCode {
     experiment::main::<Recipe>(run)
 }
 
-/// Seeds the masks that models are scored with: the same for all.
+/// Seed of the masks for scoring, shared by all models.
 const MASKS: u64 = 0;
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let recipe = &experiment.recipe;
-    // 3.1: sentences whose linked entities carry their labels in one other language.
+    // 3.1: sentences whose linked entities are replaced by their labels in another language.
     let texts = LinkedTextFiles::open(&recipe.data.switched, &recipe.shuffle)?;
     experiment.log(format!("texts to train on: {:?}", texts.texts()));
     let mut languages: BTreeSet<Language> = texts.texts().into_keys().collect();
@@ -36,14 +36,14 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     report::write(experiment, &results)
 }
 
-/// What models are asked, by language.
+/// Evaluation data, by language.
 struct Asked {
     labels: BTreeMap<Language, LabelGroups>,
-    /// Sentences as people write them.
+    /// Sentences without switched entities.
     plain: BTreeMap<Language, Vec<PhrasePassage>>,
 }
 
-/// 3.2: masked language modelling goes on, with masks on entities and one language in a batch.
+/// 3.2: continued masked language modelling with masks on entities; each batch has one language.
 fn train(trial: &Trial<Recipe>, texts: &LinkedTextFiles) -> Result<u64> {
     let recipe = trial.recipe;
     let Some(text) = trial.arm.text else {
@@ -72,8 +72,8 @@ fn train(trial: &Trial<Recipe>, texts: &LinkedTextFiles) -> Result<u64> {
     Ok(trial.tokens())
 }
 
-/// How often the nearest English label of an entity's label in another language is its own, and how
-/// well the tokens of sentences that nothing switched are predicted.
+/// Evaluates label retrieval (whether the nearest English label of a label in another language
+/// belongs to the same entity) and the masked-LM loss on sentences without switched entities.
 fn ask(trial: &Trial<Recipe>, asked: &Asked) -> Result<Scores> {
     let recipe = trial.recipe;
     let trained = trial.load(trial.dir("model"), &[Head::MaskedLm], recipe.model.segments)?;

@@ -1,4 +1,4 @@
-//! The keys of `recipe.toml` and what they mean.
+//! The keys of `recipe.toml` and their meaning.
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, anyhow};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tasks::masked_lm::{LanguageShares, PassageMasking, PhraseTaskConfig};
 use trainer::{ShuffleConfig, TrainConfig};
 
-/// Everything that decides a run.
+/// All options that determine a run.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
@@ -20,7 +20,7 @@ pub struct Recipe {
     pub data: Data,
     pub model: BaseModel,
     pub arms: BTreeMap<String, Arm>,
-    /// Longest sentence in tokens, special ones counted; longer ones are cut.
+    /// Maximum sentence length in tokens, including special tokens; longer sentences are truncated.
     pub max_length: usize,
     pub pretraining: TrainConfig,
     pub task: PhraseTaskConfig,
@@ -29,43 +29,43 @@ pub struct Recipe {
     pub shuffle: ShuffleConfig,
 }
 
-/// Where the data lies.
+/// Paths of the data.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
     /// Switched texts and their sources, a folder of `kg-triples switch`. The model with the lowest
-    /// perplexity on its validation is kept, without one the last; the labels of its probe are
-    /// asked for.
+    /// perplexity on its validation texts is selected, without validation texts the last one. The
+    /// labels of its probe are the queries.
     pub switched: ShardPaths,
-    /// Folder with `<lang>.tsv`, sentences that nothing switches: how well each model still
-    /// predicts their tokens.
+    /// Folder with `<lang>.tsv`: sentences without switched entities, on which the masked-LM loss
+    /// of each model is computed.
     #[serde(skip_serializing_if = "InputPath::is_unset")]
     pub sentences: TsvFolder,
 }
 
-/// Which sentences an arm trains on.
+/// Training sentences of an arm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceText {
-    /// Switched sentences, and their sources as one language more.
+    /// Switched sentences, and their sources as an additional language.
     Switched,
-    /// The sources of these alone.
+    /// The sources only.
     Source,
 }
 
-/// One arm; without `text`, nothing is trained.
+/// One arm; nothing is trained without `text`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Arm {
-    /// Its row in tables.
+    /// Row title in tables.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<SourceText>,
-    /// In place of `data.switched`, whose labels are asked for in any case.
+    /// Replaces `data.switched` for training; the probe is still that of `data.switched`.
     #[serde(skip_serializing_if = "ShardPaths::is_unset")]
     pub switched: ShardPaths,
-    /// In place of `task.masking`.
+    /// Replaces `task.masking`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub masking: Option<PassageMasking>,
 }
@@ -96,11 +96,11 @@ entity-cs examples/entity-cs/recipe.toml --model xlm-roberta-base \\
     }
 }
 
-/// Labels that training switched, and labels of entities that it never did.
+/// Labels of entities that were switched in training, and of entities that were not.
 pub type LabelGroups = [Vec<LabelPair>; 2];
 
 impl Data {
-    /// What is asked for in each language; nothing where the folder has no probe.
+    /// Returns the query labels of each language; empty if the folder has no probe.
     pub fn labels(&self) -> Result<BTreeMap<Language, LabelGroups>> {
         let mut groups: BTreeMap<Language, LabelGroups> = BTreeMap::new();
         for folder in self.switched.iter() {
@@ -117,8 +117,7 @@ impl Data {
         Ok(groups)
     }
 
-    /// Sentences that nothing switches, as people write them, each a passage to mask tokens of;
-    /// none without a folder.
+    /// Returns sentences without switched entities as passages; empty without a folder.
     pub fn plain(
         &self,
         languages: &BTreeSet<Language>,
@@ -129,13 +128,13 @@ impl Data {
 }
 
 impl Recipe {
-    /// How an arm masks.
+    /// Returns the masking options of an arm.
     pub fn task(&self, arm: &Arm) -> PhraseTaskConfig {
         let masking = arm.masking.clone().unwrap_or_else(|| self.task.masking.clone());
         PhraseTaskConfig { masking, ..self.task.clone() }
     }
 
-    /// How sentences are scored: plain masked language modelling.
+    /// Returns the options for scoring sentences: plain masked language modelling.
     pub fn plain(&self) -> PhraseTaskConfig {
         PhraseTaskConfig { segment: self.task.segment, ..PhraseTaskConfig::default() }
     }

@@ -14,22 +14,22 @@ use crate::recipe::Recipe;
 /// Label retrieval and loss of a model, by language.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Scores {
-    /// P@1 among the English labels of both kinds of entities, for those that were switched.
+    /// P@1 among the English labels of both groups of entities, for the switched entities.
     pub switched: BTreeMap<Language, FoundShare>,
-    /// The same for those that were not.
+    /// P@1 for the entities that were not switched.
     pub held_out: BTreeMap<Language, FoundShare>,
-    /// Mean loss of masked tokens in sentences that nothing switched, in nats.
+    /// Mean loss of masked tokens in sentences without switched entities, in nats.
     pub loss: BTreeMap<String, f64>,
 }
 
-/// A table's values of one model, by column.
+/// Values of a model in a table, by column.
 type Columns = fn(&Scores) -> BTreeMap<String, f64>;
 
 fn shares(of: &BTreeMap<Language, FoundShare>) -> BTreeMap<String, f64> {
     of.iter().map(|(code, share)| (format!("{code} ({})", share.labels), share.percent)).collect()
 }
 
-/// A table: its setting and metric as a number, its name, values and digits.
+/// A table: setting and metric in `numbers.jsonl`, title, values and number of digits.
 type Shown = ([&'static str; 2], &'static str, Columns, usize);
 
 const TABLES: [Shown; 3] = [
@@ -69,7 +69,7 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Results<u64, Scores>) ->
         text += &format!("{table}\n");
     }
     Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
-    // Tokens that each arm trained on, padding left out.
+    // Training tokens of each arm, excluding padding.
     let tokens = |arm| results.over_seeds(arm, |trial| trial.trained as f64).mean;
     let tokens = experiment.arms().iter().map(|arm| (arm.as_str(), tokens(arm)));
     let tokens: BTreeMap<&str, f64> = tokens.collect();

@@ -13,7 +13,7 @@ use crate::recipe::Recipe;
 /// Input of question answering.
 pub struct Questions {
     pub pairs: PairedQuestions,
-    /// For each pair a question about another article in the source language.
+    /// For each pair, a question about another article in the source language.
     pub unrelated: Vec<Question>,
     /// Test questions.
     pub files: Vec<PairedFile>,
@@ -34,7 +34,8 @@ impl Questions {
 
 /// Input of classification.
 pub struct SentencePairs {
-    /// Training pairs by language, row by row translations of each other; the source first.
+    /// Training pairs by language, source language first; rows with the same index are
+    /// translations.
     train: Vec<(Language, Vec<NliExample>)>,
     /// Test pairs of all languages.
     pub test: Vec<NliExample>,
@@ -51,7 +52,8 @@ impl SentencePairs {
         Ok(Self { train, test: read(&data.evaluation)?, second: read(&data.second)? })
     }
 
-    /// Training pairs of all languages; the source language's are paired with themselves.
+    /// Returns the training pairs of all languages; pairs of the source language are paired with
+    /// themselves.
     pub fn train(&self, tokenizer: &Tokenizer, config: &NliConfig) -> Result<Vec<ClassPair>> {
         let (_, source) = self.train.first().context("languages: none")?;
         let source = encode_nli(source, tokenizer, config)?;

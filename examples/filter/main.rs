@@ -1,5 +1,5 @@
 //! *FILTER* (Fang et al. 2021): a model that encodes each text together with its translation, for
-//! question answering and for the classification of sentence pairs.
+//! question answering and sentence-pair classification.
 mod data;
 mod recipe;
 mod train;
@@ -60,12 +60,12 @@ fn write<T: Serialize>(
     modes.write(experiment, results, remark)
 }
 
-/// Answers in every language with the translation, with the text itself, and without either.
+/// Answers in every language with the translation, with the text itself, and without a second text.
 fn answer(trial: &Trial<Recipe>, input: &Questions) -> Result<Scores> {
     let Recipe { model, windows, evaluation, .. } = trial.recipe;
     let config = trial.recipe.qa(trial.arm);
     let reader = trial.load(trial.dir("model"), &[Head::Span], model.segments)?;
-    // With a translation at hand: answer there, and carry the answer back.
+    // Alternative use of a translation: answer in the translation, and project the answer back.
     let base = trial.load(&model.path, &[], model.segments)?;
     let alignment = evaluation.alignment.clone();
     let aligner = AnswerAligner::new(&base.model, &base.tokenizer, base.specials, alignment)?;
@@ -84,7 +84,8 @@ fn answer(trial: &Trial<Recipe>, input: &Questions) -> Result<Scores> {
     Ok(scores)
 }
 
-/// Classifies in every language with the translation, with the text itself, and without either.
+/// Classifies in every language with the translation, with the text itself, and without a second
+/// text.
 fn classify(trial: &Trial<Recipe>, input: &SentencePairs) -> Result<Scores> {
     let (recipe, fusion) = (trial.recipe, trial.recipe.fusion(trial.arm));
     let Pretrained { model, tokenizer, .. } =

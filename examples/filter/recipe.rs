@@ -51,7 +51,7 @@ pub enum Task {
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
     /// SQuAD-style training questions in the source language; for classification a folder with
-    /// `multinli.train.<lang>.tsv`, row by row translations of each other.
+    /// `multinli.train.<lang>.tsv`, whose rows with the same index are translations.
     pub train: InputPath,
     /// Folder that `qa-translate translate` wrote from the training questions.
     pub translated: JsonFolder,
@@ -93,8 +93,8 @@ pub struct Arm {
     pub soft: bool,
     /// Replaces `training.steps`.
     pub steps: Option<u64>,
-    /// Question answering: also answers in the translation alone, and projects the answers back
-    /// by alignment.
+    /// Question answering: whether to also answer the translations without fusion, and to project
+    /// the answers back by alignment.
     pub projected: bool,
 }
 

@@ -12,7 +12,7 @@ use crate::recipe::{Recipe, Source};
 /// Entailment, neutral, contradiction.
 pub const CLASSES: Head = Head::SequenceClassification { labels: 3 };
 
-/// Trains a reader on the arm's pairs of questions.
+/// Trains a reader on the arm's question pairs.
 pub fn train_reader(trial: &Trial<Recipe>, input: &Questions) -> Result<PairCounts> {
     let (recipe, arm, config) = (trial.recipe, trial.arm, trial.recipe.qa(trial.arm));
     let source = match arm.source {
@@ -32,7 +32,7 @@ pub fn train_reader(trial: &Trial<Recipe>, input: &Questions) -> Result<PairCoun
     )
 }
 
-/// Trains a classifier on the arm's pairs of sentences; returns the number of pairs.
+/// Trains a classifier on the arm's sentence pairs; returns the number of pairs.
 pub fn train_classifier(trial: &Trial<Recipe>, input: &SentencePairs) -> Result<usize> {
     let config = &trial.recipe.classification;
     let classifier = start(trial, CLASSES)?;
@@ -57,7 +57,7 @@ fn start(trial: &Trial<Recipe>, head: Head) -> Result<Pretrained> {
     Ok(trial.start(&model.path, &[head], model.segments)?)
 }
 
-/// Trains and saves an arm's model; returns what `describe` makes of the task.
+/// Trains and saves an arm's model; returns the result of `describe` for the task.
 fn train<H: FusedHead, T>(
     trial: &Trial<Recipe>,
     mut model: Pretrained,
@@ -66,7 +66,7 @@ fn train<H: FusedHead, T>(
     describe: impl Fn(&FusedTask<'_, H>) -> T,
 ) -> Result<T> {
     let recipe = trial.recipe;
-    // Section 3, self-teaching: a first model, and its scores of the target texts.
+    // Section 3, self-teaching: train a first model, and compute its scores of the target texts.
     let mut scores = None;
     if trial.arm.soft {
         let mut first = task(&model)?;

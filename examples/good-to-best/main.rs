@@ -1,5 +1,5 @@
 //! *From Good to Best: Two-Stage Training for Cross-Lingual Machine Reading Comprehension*, from a
-//! reader's candidates to answers with the right boundaries.
+//! reader's candidates to answers with correct boundaries.
 mod questions;
 mod recipe;
 mod report;
@@ -42,7 +42,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     report::write(experiment, &readers, &results)
 }
 
-/// Section 3, the base model: the reader (Eq. 1, 2) with its span loss alone (Eq. 3).
+/// Section 3, the base model: the reader (Eq. 1, 2), trained with the span loss only (Eq. 3).
 fn stage_one(trial: &Trial<Recipe, ()>, all: &QuestionData) -> Result<Trained> {
     let recipe = trial.recipe;
     let mut base = trial.start(&recipe.model.path, &[Head::Span], recipe.model.segments)?;
@@ -56,11 +56,12 @@ fn stage_one(trial: &Trial<Recipe, ()>, all: &QuestionData) -> Result<Trained> {
     Ok(Trained::default())
 }
 
-/// Section 3, hard learning and answer-aware contrast, or the part that the arm names.
+/// Section 3: hard learning and answer-aware contrast, or the part selected by the arm.
 fn stage_two(trial: &Trial<Recipe>, data: &QuestionData, windows: &[Window]) -> Result<Trained> {
     let (recipe, terms) = (trial.recipe, trial.arm.terms);
     let (boundary, mining) = recipe.boundary(trial.arm);
-    // Hard learning: the candidates Z, the reader's best spans with gold among them (footnote 1).
+    // Hard learning: the candidates Z, the reader's best spans including the gold span (footnote
+    // 1).
     let reader_folder = trial.seed_dir(STAGE_ONE).join("model");
     let mut candidates = None;
     if terms.hard_learning {
@@ -72,7 +73,7 @@ fn stage_two(trial: &Trial<Recipe>, data: &QuestionData, windows: &[Window]) -> 
         candidates = Some(Candidates::load_or_compute(&path, &miner, &mining)?.0);
     }
 
-    // What the second stage starts from; the paper leaves it open.
+    // Initial model of the second stage, which the paper does not specify.
     let start = match recipe.start {
         StageTwoStart::Base => &*recipe.model.path,
         StageTwoStart::StageOne => &reader_folder,

@@ -1,4 +1,4 @@
-//! The questions that readers are trained on, chosen by and tested on.
+//! Questions for training, model selection and testing.
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -15,22 +15,22 @@ const XQUAD: &str = "xquad";
 
 /// The questions of a run.
 pub struct QuestionData {
-    /// To train on.
+    /// Training questions.
     pub train: Vec<Question>,
-    /// Those that choose a stage's model.
+    /// Development questions that select a stage's model.
     pub dev: Vec<DevSet>,
     /// Evaluation files by set: `mlqa` or another name, and `xquad`.
     pub sets: BTreeMap<String, Vec<QuestionFile>>,
 }
 
-/// Where questions come from.
+/// Sources of the questions.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QuestionSources {
-    /// What tables call the questions of `mlqa`; empty: `mlqa`.
+    /// Name of the `mlqa` questions in tables; empty: `mlqa`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// SQuAD-style training files: English alone for zero-shot, with its translations for
+    /// SQuAD-style training files: English only for zero-shot, with translations for
     /// translate-train.
     pub train: Vec<InputPath>,
     /// SQuAD-style development files, such as MLQA's English `dev` or SQuAD's.
@@ -38,14 +38,14 @@ pub struct QuestionSources {
     pub dev: Vec<InputPath>,
     /// Folder with MLQA's question files.
     pub mlqa: JsonFolder,
-    /// The split in their names: `dev` or `test`.
+    /// The split in the file names: `dev` or `test`.
     pub split: String,
     /// Folder with `xquad.<lang>.json`; empty: XQuAD is not evaluated.
     pub xquad: JsonFolder,
 }
 
 impl QuestionSources {
-    /// Checks every value; `languages` are those of the evaluation.
+    /// Validates every value; `languages` are the languages of the evaluation.
     ///
     /// # Errors
     /// Naming the key.
@@ -61,11 +61,11 @@ impl QuestionSources {
         Ok(())
     }
 
-    /// The questions to train on, those that choose a model as `selection` says, and those to be
-    /// answered.
+    /// Loads the training questions, the development questions according to `selection`, and the
+    /// list of test files.
     ///
     /// # Errors
-    /// Naming the file that cannot be read, or that cannot be scored; as [`DevSelection::sets`].
+    /// Naming a file that cannot be read or scored; the errors of [`DevSelection::sets`].
     pub fn load(&self, languages: &[Language], selection: &DevSelection) -> Result<QuestionData> {
         let mut train = TrainingQuestions::read_all(&self.train)?.questions;
         let name = if self.name.is_empty() { "mlqa" } else { &self.name };

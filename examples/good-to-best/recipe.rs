@@ -1,4 +1,4 @@
-//! The keys of `recipe.toml` and what they mean.
+//! The keys of `recipe.toml` and their meaning.
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
@@ -17,7 +17,7 @@ use crate::report::{BEFORE, STAGE_ONE};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
-    /// Where the second stage starts.
+    /// Initial model of the second stage.
     pub start: StageTwoStart,
     /// Languages of the evaluation.
     pub languages: Vec<Language>,
@@ -33,32 +33,32 @@ pub struct Recipe {
     pub candidates: CandidateConfig,
     pub boundary: BoundaryConfig,
     pub stage_two: TrainConfig,
-    /// Which model of each stage goes on and is tested.
+    /// Selection of each stage's model.
     #[serde(skip_serializing_if = "DevSelection::is_default")]
     pub selection: DevSelection,
     pub evaluation: ScoreConfig,
-    /// What counts as one item where tests are resampled.
+    /// Unit that the bootstrap resamples.
     #[serde(skip_serializing_if = "Item::is_default")]
     pub bootstrap_unit: Item,
 }
 
-/// Where the second stage starts. The paper does not say it in words; its learning curves start
+/// Initial model of the second stage. The paper does not specify it, but its learning curves start
 /// from bad predictions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StageTwoStart {
-    /// From the base, as the first stage does.
+    /// The base model, as in the first stage.
     #[default]
     Base,
-    /// From the reader of the first stage.
+    /// The reader of the first stage.
     StageOne,
 }
 
-/// One arm of the second stage. Absent keys are those of the recipe.
+/// One arm of the second stage. Absent keys have the value of the recipe.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Arm {
-    /// What tables call it; absent: its name.
+    /// Row title in tables; absent: the arm's name.
     pub title: Option<String>,
     /// Weights of the candidates.
     pub weighting: Option<HardLearningWeighting>,
@@ -71,7 +71,7 @@ pub struct Arm {
     pub candidates: Option<usize>,
     /// λ of the gold term.
     pub gold_loss_weight: Option<f64>,
-    /// Which answers are the hard negatives.
+    /// Selection of the hard negatives.
     pub negatives: Option<NegativeSelection>,
     /// Losses.
     pub terms: BoundaryTerms,
@@ -126,7 +126,7 @@ good-to-best examples/good-to-best/recipe.toml --model xlm-roberta-base \
 }
 
 impl Recipe {
-    /// The second stage of an arm: options of its losses and of its candidates.
+    /// Returns the second-stage options of an arm: losses and candidates.
     pub fn boundary(&self, arm: &Arm) -> (BoundaryConfig, CandidateConfig) {
         let (mut boundary, mut candidates) = (self.boundary.clone(), self.candidates.clone());
         boundary.alpha = arm.alpha.unwrap_or(boundary.alpha);

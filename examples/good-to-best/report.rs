@@ -11,19 +11,19 @@ use tasks::two_stage::CandidateReport;
 
 use crate::recipe::Recipe;
 
-/// What training alone knows of a model.
+/// Measurements of a model during training.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct Trained {
-    /// The candidates it was trained on.
+    /// Counts of the candidates used in training.
     pub candidates: Option<CandidateReport>,
-    /// The weight of each slot of the candidates, where that is learned.
+    /// The weight of each candidate slot, if learned.
     pub weights: Option<Vec<f64>>,
 }
 
 /// The folder of the first stage's reader, and its name in the summary.
 pub const STAGE_ONE: &str = "stage-one";
 pub const BEFORE: &str = "before";
-/// The arm that others are compared with.
+/// The arm that other arms are compared with.
 const CONTROL: &str = "plain";
 
 #[derive(Serialize)]
@@ -56,7 +56,7 @@ pub fn write(experiment: &Experiment<Recipe>, readers: &Models, results: &Models
     Ok(experiment.finish_arms(&arms, &table(&arms), "")?)
 }
 
-/// The means over the files of each set, with the items of the test.
+/// The means over the files of each set, with the test items.
 fn numbers(
     experiment: &Experiment<Recipe>,
     name: &str,
@@ -113,7 +113,7 @@ fn table(arms: &[(&str, ArmSummary)]) -> String {
     let sets: Vec<&String> = arms.iter().take(1).flat_map(|(_, arm)| arm.sets.keys()).collect();
     let mut means = Table::new("F1 / EM, mean over languages", sets.iter().copied());
     for (_, ArmSummary { title, sets: of_arm, .. }) in arms {
-        // Under the rules that the set prescribes.
+        // Scores by the rules that the set prescribes.
         let mean = |set: &SetSummary| set.squad.get(AVERAGE).or(set.scores.get(AVERAGE)).copied();
         means.row(title, sets.iter().map(|set| cell(of_arm.get(*set).and_then(mean))));
     }

@@ -1,4 +1,4 @@
-//! Section 3: what learns from which pairs of texts.
+//! Section 3: training of adapters or models on pairs of texts.
 use anyhow::Result;
 use experiment::Trial;
 use kg_triples::knowledge::{PairKind, TextPair};
@@ -13,25 +13,25 @@ use crate::recipe::{Arm, Inputs, Learning, Recipe, Union};
 /// All kinds of pairs.
 const KINDS: [PairKind; 4] = [PairKind::Ep, PairKind::Tp, PairKind::Es, PairKind::Ts];
 
-/// The adapter that learns from pairs of all kinds.
+/// Name of the adapter that is trained on pairs of all kinds.
 const ONE: &str = "one";
 
-/// The part of a seed in which the adapter of this kind learns.
+/// Folder of a seed for the adapter of this kind.
 pub fn shared_part(kind: PairKind) -> String {
     format!("adapter-{}", kind.name())
 }
 
-/// What an arm has learned.
+/// The result of an arm's training.
 #[derive(Default)]
 pub struct Learned {
-    /// The adapters in use, by name; several are fused.
+    /// Names of the active adapters; several adapters are fused.
     pub adapters: Vec<&'static str>,
     /// Updates of parameters in this trial.
     pub updates: u64,
 }
 
 impl Learned {
-    /// Turns the adapters on.
+    /// Activates the adapters.
     pub fn put_in_use(&self, model: &mut Model) -> Result<()> {
         match self.adapters.as_slice() {
             several @ [_, _, ..] => model.set_fused(several)?,
@@ -41,7 +41,7 @@ impl Learned {
     }
 }
 
-/// One adapter beside the frozen encoder, trained on pairs of one kind; the number of updates.
+/// Trains an adapter in a frozen encoder on pairs of one kind; returns the number of updates.
 pub fn learn_adapter(trial: &Trial<Recipe, ()>, kind: PairKind, inputs: &Inputs) -> Result<u64> {
     let Recipe { model, adapter, knowledge, .. } = trial.recipe;
     let mut base = trial.load(&model.path, &[], model.segments)?;
@@ -53,7 +53,7 @@ pub fn learn_adapter(trial: &Trial<Recipe, ()>, kind: PairKind, inputs: &Inputs)
     Ok(updates)
 }
 
-/// What the arm learns, and leaves in use.
+/// Trains what the arm specifies, and activates it.
 pub fn learn(trial: &Trial<Recipe>, base: &mut Pretrained, inputs: &Inputs) -> Result<Learned> {
     let Recipe { one_adapter, fusion, .. } = trial.recipe;
     let knowledge = &trial.recipe.union(trial.arm);
@@ -82,7 +82,7 @@ pub fn learn(trial: &Trial<Recipe>, base: &mut Pretrained, inputs: &Inputs) -> R
         base.model.add_adapter_fusion(&learned.adapters, trial.seed)?;
     }
     learned.put_in_use(&mut base.model)?;
-    // The weights that mix adapters learn alone.
+    // The fusion weights are trained separately.
     if adapters.len() > 1 {
         let mut parameters = base.model.freeze_encoder()?;
         parameters.retain(|(name, _)| Role::AdapterFusion.holds(name));
@@ -91,14 +91,14 @@ pub fn learn(trial: &Trial<Recipe>, base: &mut Pretrained, inputs: &Inputs) -> R
     Ok(learned)
 }
 
-/// Takes the encoder out of training; the parameters of adapters.
+/// Freezes the encoder, and returns the parameters of the adapters.
 fn adapters_of(model: &Model) -> Result<Vec<(String, Tensor)>> {
     let mut parameters = model.freeze_encoder()?;
     parameters.retain(|(name, _)| Role::Adapters.holds(name));
     Ok(parameters)
 }
 
-/// Trains `parameters` on pairs of these kinds; the number of updates.
+/// Trains `parameters` on pairs of these kinds; returns the number of updates.
 fn contrast<A>(
     trial: &Trial<Recipe, A>,
     base: &Pretrained,
@@ -137,7 +137,7 @@ fn contrast<A>(
     Ok(updates)
 }
 
-/// A share of the pairs of a kind, in an order of this round.
+/// Draws a share of the pairs of a kind, in an order that depends on the round.
 fn drawn(pairs: &[TextPair], kind: PairKind, share: f64, seed: u64, round: u64) -> Vec<TextPair> {
     let mut own: Vec<TextPair> = pairs.iter().filter(|pair| pair.kind == kind).cloned().collect();
     own.shuffle(&mut rng_for(seed, &format!("pairs {}", kind.name()), round));

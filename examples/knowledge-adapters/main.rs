@@ -1,5 +1,5 @@
 //! *Adapters for Enhanced Modeling of Multilingual Knowledge and Text* (Hou et al. 2022): four
-//! small adapters of knowledge beside a frozen encoder, their fusion, and what both are worth.
+//! small knowledge adapters in a frozen encoder, their fusion, and an evaluation of both.
 mod learn;
 mod recipe;
 mod report;
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     experiment::main(run)
 }
 
-/// Seeds the masks that sentences are scored with: the same for all.
+/// Seed of the masks for scoring sentences, shared by all models.
 const MASKS: u64 = 0;
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
@@ -32,7 +32,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let (triples, count, held_out) = (graph.len(), pairs.train.len(), pairs.held_out.len());
     experiment
         .log(format!("{triples} triples, {count} pairs of texts, {held_out} entities held out"));
-    // Each adapter learns once, whichever arms use it.
+    // Each adapter is trained once and shared by the arms that use it.
     let mut shared = BTreeMap::new();
     for kind in recipe.kinds() {
         let train = |trial: &Trial<_, ()>| learn_adapter(trial, kind, &inputs);
@@ -42,15 +42,15 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     report::write(experiment, &shared, &results)
 }
 
-/// What an arm learns, what it knows then, and a reader of it.
+/// Trains an arm, evaluates its knowledge, and fine-tunes a reader.
 fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Trained> {
     let Recipe { model: start, pairs, evaluation, .. } = trial.recipe;
     let mut base = trial.load(&start.path, &[Head::MaskedLm, Head::Span], start.segments)?;
     let before = sentence_loss(trial, &base, inputs)?;
     let learned = learn(trial, &mut base, inputs)?;
 
-    // Labels and objects across languages, of trained entities and of others; for the base through
-    // a map, too.
+    // Retrieval of labels and objects across languages, for trained and held-out entities; for the
+    // base also through a map.
     let (model, tokenizer) = (&base.model, &base.tokenizer);
     let (asked, batch_size) = (trial.recipe.asked(inputs), evaluation.batch_size);
     let found = graph_retrieval(model, tokenizer, &asked, pairs, batch_size)?;
@@ -58,7 +58,7 @@ fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Trained> {
     let mapped = || mapped_graph_retrieval(model, tokenizer, &asked, pairs, batch_size, map);
     let mapped = trial.arm.is_base().then(mapped).transpose()?;
 
-    // Nothing is lost: without adapters the base is what it was.
+    // Without adapters the model must be identical to the base.
     let loss = sentence_loss(trial, &base, inputs)?;
     if !learned.adapters.is_empty() {
         base.model.set_active(&[])?;
@@ -68,7 +68,7 @@ fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Trained> {
         learned.put_in_use(&mut base.model)?;
     }
 
-    // English questions, read with the adapters on.
+    // Fine-tuning on English questions, with active adapters.
     let (model, tokenizer) = (&base.model, &base.tokenizer);
     let data = inputs.questions.data(&trial.recipe.windows);
     let mut task = QaTask::new(model, tokenizer, &data, &trial.recipe.qa)?;

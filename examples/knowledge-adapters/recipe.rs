@@ -1,4 +1,4 @@
-//! The keys of `recipe.toml` and what they mean.
+//! The keys of `recipe.toml` and their meaning.
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
@@ -18,46 +18,46 @@ use trainer::TrainConfig;
 use transfer_eval::retrieval::map::MapConfig;
 use xlmr_model::BottleneckConfig;
 
-/// Everything that decides a run.
+/// All options that determine a run.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
-    /// Of labels, facts and questions: English and others.
+    /// Languages of labels, facts and questions: English and others.
     pub languages: Vec<Language>,
     pub run: RunConfig,
     pub data: Data,
     pub model: BaseModel,
     pub arms: BTreeMap<String, Arm>,
-    /// An adapter of one kind of pairs.
+    /// An adapter for one kind of pairs.
     pub adapter: BottleneckConfig,
-    /// The adapter of all kinds of pairs at once.
+    /// The adapter for all kinds of pairs.
     pub one_adapter: BottleneckConfig,
     pub pairs: TextPairConfig,
-    /// How adapters learn, or in their place a whole model.
+    /// Training of adapters, or of a whole model instead.
     pub knowledge: Learning,
-    /// How the weights learn that mix adapters.
+    /// Training of the fusion weights.
     pub fusion: Learning,
-    /// The control of retrieval: vectors of the base, turned.
+    /// Control of retrieval: an orthogonal map of the base's vectors.
     pub map: MapConfig,
     pub language_model: LanguageModel,
     pub fine_tuning: TrainConfig,
     pub qa: QaConfig,
     pub windows: WindowConfig,
     pub evaluation: EvaluationConfig,
-    /// What counts as one item where tests are resampled.
+    /// Unit that the bootstrap resamples.
     #[serde(skip_serializing_if = "Item::is_default")]
     pub bootstrap_unit: Item,
 }
 
-/// Where the data lies.
+/// Paths of the data.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
-    /// The graph whose labels and objects are asked for.
+    /// The graph whose labels and objects are the queries.
     pub kg: TsvFolder,
     /// Pairs of texts of all kinds, a folder of `kg-triples pairs --hold-out`.
     pub pairs: InputPath<ShardFiles>,
-    /// Folder with `<lang>.tsv`: sentences of which nothing should be lost.
+    /// Folder with `<lang>.tsv`: sentences on which the masked-LM loss should not increase.
     pub sentences: TsvFolder,
     /// SQuAD-style training questions.
     pub train: InputPath,
@@ -65,30 +65,31 @@ pub struct Data {
     pub evaluation: JsonFolder,
 }
 
-/// One arm: what learns from which pairs, before all fine-tune alike. Without either key nothing.
+/// One arm: what is trained on which pairs, before the same fine-tuning. Without `adapters` and
+/// `union`, nothing is trained on pairs.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Arm {
-    /// What tables call it; absent: its name.
+    /// Row title in tables; absent: the arm's name.
     pub title: Option<String>,
-    /// Adapters in use, each trained on one kind of pairs; several are fused.
+    /// Active adapters, each trained on one kind of pairs; several are fused.
     pub adapters: Vec<PairKind>,
-    /// Learns from pairs of all kinds, in place of adapters of one.
+    /// Trains on pairs of all kinds, instead of adapters for one kind.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub union: Option<Union>,
-    /// Of `union`, in place of that of both stages of `knowledge`.
+    /// Learning rate of `union`; replaces the rate of both stages of `knowledge`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
 }
 
 impl Arm {
-    /// Whether nothing learns.
+    /// Whether nothing is trained on pairs.
     pub fn is_base(&self) -> bool {
         self.adapters.is_empty() && self.union.is_none()
     }
 }
 
-/// What learns from all kinds of pairs together.
+/// What is trained on all kinds of pairs together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Union {
@@ -98,19 +99,19 @@ pub enum Union {
     Adapter,
 }
 
-/// Rounds of training, each first on phrases and then on sentences, a stage each; kinds take turns.
+/// Training rounds. Each round has a stage on phrases, then a stage on sentences; kinds alternate.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Learning {
-    /// Every round has schedules of its own.
+    /// Number of rounds; each round has separate learning-rate schedules.
     pub rounds: u64,
-    /// Of the pairs of phrases, drawn anew in each round.
+    /// Share of the phrase pairs, drawn again in each round.
     pub phrase_share: f64,
-    /// Of the pairs of sentences.
+    /// Share of the sentence pairs.
     pub sentence_share: f64,
-    /// Optimiser steps with rising learning rate; in place of `warmup_ratio`.
+    /// Number of optimiser steps with increasing learning rate; replaces `warmup_ratio`.
     pub warmup_steps: Option<u64>,
-    /// `steps` or `epochs` are those of each kind of pairs.
+    /// `steps` or `epochs` count each kind of pairs separately.
     pub phrases: TrainConfig,
     pub sentences: TrainConfig,
 }
@@ -129,7 +130,8 @@ impl Default for Learning {
 }
 
 impl Learning {
-    /// The stages of a round: name, kinds in their turns, share of the pairs, and how they train.
+    /// Returns the stages of a round: name, alternating kinds, share of the pairs, and training
+    /// options.
     pub fn stages(&self) -> [(&'static str, [PairKind; 2], f64, &TrainConfig); 2] {
         [
             ("phrases", [PairKind::Tp, PairKind::Ep], self.phrase_share, &self.phrases),
@@ -149,14 +151,14 @@ impl Learning {
     }
 }
 
-/// How the loss on sentences is measured.
+/// Options of the loss on sentences.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LanguageModel {
     pub languages: Vec<Language>,
-    /// Of each language.
+    /// Number of sentences per language.
     pub sentences: usize,
-    /// Longest passage in tokens, special ones counted.
+    /// Maximum passage length in tokens, including special tokens.
     pub max_length: usize,
     /// Segment of all tokens.
     pub segment: u32,
@@ -228,7 +230,7 @@ knowledge-adapters examples/knowledge-adapters/recipe.toml --model xlm-roberta-b
     }
 }
 
-/// What arms learn from and are asked.
+/// Training and evaluation data.
 pub struct Inputs {
     pub graph: KnowledgeGraph,
     pub pairs: PairData,
@@ -248,7 +250,7 @@ impl Recipe {
         })
     }
 
-    /// How `union` learns in an arm.
+    /// Returns the training options of `union` in an arm.
     pub fn union(&self, arm: &Arm) -> Learning {
         let mut learning = self.knowledge.clone();
         for stage in [&mut learning.phrases, &mut learning.sentences] {
@@ -257,7 +259,7 @@ impl Recipe {
         learning
     }
 
-    /// What is asked of a graph.
+    /// Returns the queries for the graph.
     pub fn asked<'a>(&'a self, inputs: &'a Inputs) -> GraphQuestions<'a> {
         let (graph, held_out) = (&inputs.graph, &inputs.pairs.held_out);
         GraphQuestions { graph, languages: &self.languages, held_out }
@@ -269,7 +271,7 @@ impl Recipe {
         arms.flat_map(|arm| arm.adapters.iter().copied()).collect()
     }
 
-    /// How sentences are scored: plain masked language modelling.
+    /// Returns the options for scoring sentences: plain masked language modelling.
     pub fn masked_lm(&self) -> PhraseTaskConfig {
         let segment = self.language_model.segment;
         PhraseTaskConfig { segment, ..PhraseTaskConfig::default() }

@@ -1,4 +1,4 @@
-//! What was found, read and kept, and `summary.json`.
+//! Tables of retrieval, question answering and masked-LM loss, and `summary.json`.
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
@@ -13,40 +13,41 @@ use transfer_eval::retrieval::RankSummary;
 
 use crate::recipe::Recipe;
 
-/// What training shows of a model, before it is fine-tuned.
+/// Measurements of a model before fine-tuning.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Trained {
-    /// Updates of parameters, those of adapters that arms share aside.
+    /// Updates of parameters, excluding those of shared adapters.
     pub updates: u64,
     pub found: GraphScores,
-    /// The same through a map, of the base.
+    /// Scores of the base through a map.
     pub mapped: Option<GraphScores>,
-    /// Mean loss of masked tokens in sentences, adapters on, in nats.
+    /// Mean loss of masked tokens in sentences with active adapters, in nats.
     pub loss: BTreeMap<Language, f64>,
 }
 
-/// One row of the table of retrieval, by setting and metric.
+/// A row of the retrieval table, by setting and metric.
 type Found = BTreeMap<String, BTreeMap<String, Spread>>;
 
-/// One arm of `summary.json`; numbers are means over seeds.
+/// One arm of `summary.json`; values are means over seeds.
 #[derive(Serialize)]
 struct ArmSummary {
     title: String,
     found: Found,
-    /// Through a map.
+    /// Scores through a map.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     mapped: Found,
-    /// Of masked tokens in sentences, by language.
+    /// Loss of masked tokens in sentences, by language.
     loss: BTreeMap<Language, Spread>,
-    /// English passages, by the question's language; `average` is that of all but English.
+    /// Scores on English passages by question language; `average` is the mean of all languages
+    /// except English.
     answers: BTreeMap<String, ScoreSpread>,
-    /// Of knowledge, shared adapters included.
+    /// Updates of knowledge training, including shared adapters.
     updates: u64,
     tokens: u64,
     seconds: f64,
 }
 
-/// What is asked for, by its name in tables.
+/// A kind of queries: its name in tables and its scores.
 type Asked = (&'static str, fn(&GraphScores) -> &Option<RankSummary>);
 
 const ASKED: [Asked; 4] = [
@@ -120,7 +121,7 @@ pub fn write(
         kept.row(title, all.map(|loss| cell(loss.map(|loss| loss.text(3)))));
         numbers.push(Measured::of_seeds(title, "sentences", "avg", "loss", means));
 
-        // Adapters that arms share were trained apart.
+        // Shared adapters were trained in separate trials.
         let of_kinds = || arm.adapters.iter().filter_map(|kind| shared.get(kind)?.first());
         let first = results.of_arm(name).next().context("no seed was run")?;
         let tokens = results.over_seeds(name, |model| model.tokens as f64).mean as u64;
@@ -147,13 +148,13 @@ pub fn write(
     Ok(experiment.finish_arms(&arms, &tables, "")?)
 }
 
-/// The cells of a row of retrieval.
+/// Formats a row of the retrieval table.
 fn row(found: &Found) -> Vec<String> {
     let of = |setting: &str, metric: &str| cell(found.get(setting).and_then(|row| row.get(metric)));
     ASKED.iter().flat_map(|(setting, _)| [of(setting, "hits@1"), of(setting, "mrr")]).collect()
 }
 
-/// The same for the pages that lay arms beside each other.
+/// The same values for `numbers.jsonl`, which is used to compare arms.
 fn measured<'a>(
     title: &'a str,
     seeds: &'a [BTreeMap<String, BTreeMap<String, f64>>],

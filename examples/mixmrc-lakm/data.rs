@@ -6,18 +6,18 @@ use tasks::question_answering::{DevSet, check_files};
 
 use crate::recipe::Recipe;
 
-/// What the arms of a run train on.
+/// Training data of the arms of a run.
 pub struct TrainingData {
     /// D, D' and D''.
     pub questions: MixedTraining,
-    /// Questions by which reading is said to converge.
+    /// Development questions that determine convergence.
     pub dev: Vec<DevSet>,
     /// Passages of LAKM.
     pub phrases: Vec<PhrasePassage>,
 }
 
 impl TrainingData {
-    /// Reads what the selected arms need.
+    /// Reads the data that the selected arms need.
     pub fn load(recipe: &Recipe) -> Result<Self> {
         let Recipe { data, languages, mix: mixing, .. } = recipe;
         check_files(&recipe.evaluation.files(&data.evaluation, languages))?;

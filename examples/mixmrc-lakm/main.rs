@@ -36,7 +36,7 @@ fn train(trial: &Trial<Recipe>, data: &TrainingData) -> Result<u64> {
     let heads = [Head::MaskedLm, Head::Span];
     let mut base = trial.start(&recipe.model.path, &heads, recipe.model.segments)?;
 
-    // 3.1: questions in the language of their passages, and mixed ones.
+    // 3.1: questions in the language of their passages, and mixed questions.
     let reading = |questions: &[Question]| {
         let data = QaData { questions, question_entity_spans: None, windows: &recipe.windows };
         QaTask::new(&base.model, &base.tokenizer, &data, &recipe.qa)
@@ -45,7 +45,7 @@ fn train(trial: &Trial<Recipe>, data: &TrainingData) -> Result<u64> {
     let mut same_language = reading(&[&all.source, translated].concat())?;
     let mixed = arm.mixed.then(|| reading(&all.mixed)).transpose()?;
 
-    // 3.2: LAKM, phrases of passages that are masked first (Eq. 1, 2).
+    // 3.2: LAKM, masking of knowledge phrases in passages first (Eq. 1, 2).
     let phrases = arm.lakm.map(|masking| {
         let config = masking.of(&recipe.lakm, &recipe.ngrams);
         let (passages, max_length) = (&data.phrases, recipe.lakm_max_length);
@@ -53,7 +53,7 @@ fn train(trial: &Trial<Recipe>, data: &TrainingData) -> Result<u64> {
     });
     let phrases = phrases.transpose()?;
 
-    // 4.3: batches of the tasks in turn, each with an update, until reading converges.
+    // 4.3: alternating batches of the tasks, each with an update, until reading converges.
     let rows = same_language.examples().lengths().map_or(0, <[usize]>::len);
     let training = recipe.training(arm, rows);
     let [of_mrc, of_mixed, of_lakm] = recipe.batches(arm);
@@ -68,7 +68,7 @@ fn train(trial: &Trial<Recipe>, data: &TrainingData) -> Result<u64> {
     Ok(report.steps)
 }
 
-/// 4.4: every language of passages with every language of questions.
+/// 4.4: all combinations of passage and question languages.
 fn answer(trial: &Trial<Recipe>) -> Result<Vec<FileScore>> {
     let Recipe { model, windows, evaluation, languages, data, .. } = trial.recipe;
     let reader = trial.load(trial.dir("model"), &[Head::Span], model.segments)?;

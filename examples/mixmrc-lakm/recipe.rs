@@ -1,4 +1,4 @@
-//! The keys of `recipe.toml` and what they mean.
+//! The keys of `recipe.toml` and their meaning.
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
@@ -16,44 +16,44 @@ use trainer::TrainConfig;
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
-    /// The source language, whose questions were translated, and the others.
+    /// The source language, whose questions were translated, and the other languages.
     pub languages: Vec<Language>,
-    /// Longest passage of LAKM in tokens, `<s>` and `</s>` counted.
+    /// Maximum passage length of LAKM in tokens, including `<s>` and `</s>`.
     pub lakm_max_length: usize,
-    /// Draws as many passages of LAKM as mixMRC has questions, under `mix.seed` (3.2).
+    /// Whether to draw as many passages for LAKM as mixMRC has questions, with `mix.seed` (3.2).
     pub lakm_as_many_as_mixed: bool,
     pub run: RunConfig,
     pub data: Data,
     pub model: BaseModel,
     pub arms: BTreeMap<String, Arm>,
     pub mix: MixConfig,
-    /// Batches of each task in a round.
+    /// Number of batches of each task in a round.
     pub rounds: Rounds,
-    /// `steps`, and `epochs` of the unmixed questions, count the updates on questions, the same
-    /// number in every arm that reads the same ones; those on phrases, and on mixed questions with
-    /// `mixed_on_top`, come on top.
+    /// `steps`, and `epochs` of the unmixed questions, count updates on questions. Their number is
+    /// the same in every arm with the same questions. Updates on phrases, and on mixed questions
+    /// with `mixed_on_top`, are additional.
     pub training: TrainConfig,
-    /// Which model is tested, and by what `training.patience` ends training.
+    /// Selection of the tested model, and the score that `training.patience` uses to stop training.
     #[serde(skip_serializing_if = "DevSelection::is_default")]
     pub selection: DevSelection,
     pub qa: QaConfig,
     pub windows: WindowConfig,
     pub lakm: PhraseTaskConfig,
-    /// What arms with `lakm = "ngrams"` mask.
+    /// Masking of arms with `lakm = "ngrams"`.
     pub ngrams: NgramMaskingConfig,
     pub evaluation: EvaluationConfig,
-    /// What counts as one item where tests are resampled.
+    /// Unit that the bootstrap resamples.
     #[serde(skip_serializing_if = "Item::is_default")]
     pub bootstrap_unit: Item,
 }
 
-/// Where the data lies.
+/// Paths of the data.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
     /// SQuAD-style questions in the source language.
     pub train: InputPath,
-    /// Folder that `qa-translate translate` wrote from them.
+    /// Folder that `qa-translate translate` wrote from `train`.
     pub translated: JsonFolder,
     /// Folder with `dev-context-en-question-en.json` and so on.
     #[serde(skip_serializing_if = "JsonFolder::is_unset")]
@@ -64,25 +64,26 @@ pub struct Data {
     pub phrases: InputPath,
 }
 
-/// One arm: the tasks beside reading the source language's questions.
+/// One arm: tasks in addition to the questions in the source language.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Arm {
-    /// What tables call it; absent: its name.
+    /// Row title in tables; absent: the arm's name.
     pub title: Option<String>,
-    /// Reads the translations too, question and passage in one language.
+    /// Whether to train on the translations, with question and passage in the same language.
     pub translated: bool,
-    /// mixMRC: reads questions in another language than their passages.
+    /// mixMRC: whether to train on questions and passages in different languages.
     pub mixed: bool,
-    /// Updates on mixed questions come on top, so that the arm makes as many updates on questions
-    /// in their passage's language as an arm without mixed questions.
+    /// Whether updates on mixed questions are additional, so that the number of updates on unmixed
+    /// questions is that of an arm without mixed questions.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub mixed_on_top: bool,
-    /// LAKM: masks phrases in passages, or random n-grams of them (Table 8).
+    /// LAKM: masks phrases in passages, or random n-grams (Table 8).
     pub lakm: Option<PhraseMasking>,
 }
 
-/// Batches in a round: questions in the passage's language, in another, masked phrases. Absent: 1.
+/// Number of batches in a round: questions in the passage's language, questions in another
+/// language, masked phrases. Absent: 1.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rounds {
@@ -115,7 +116,7 @@ mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
             data.phrases.required("data.phrases", "what `kg-triples phrases` wrote")?;
         }
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
-        // `<s>`, `</s>` and one token.
+        // `<s>`, `</s>` and at least one token.
         let length = self.lakm_max_length;
         ensure!(length >= 3, "lakm_max_length = {length}: must be 3 or more");
         limits.check_length("lakm_max_length", length)?;
@@ -133,25 +134,26 @@ mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
 }
 
 impl Recipe {
-    /// The arms to run.
+    /// Returns the arms to run.
     pub fn selected(&self) -> impl Iterator<Item = &Arm> {
         self.run.selected().iter().filter_map(|name| self.arms.get(name))
     }
 
-    /// Whether a selected arm reads translations, or takes the number of the mixed questions.
+    /// Returns whether a selected arm uses translations, or their number for LAKM passages.
     pub fn needs_translations(&self) -> bool {
         let counts = |arm: &Arm| arm.lakm.is_some() && self.lakm_as_many_as_mixed;
         self.selected().any(|arm| arm.translated || arm.mixed || counts(arm))
     }
 
-    /// Batches of the arm's tasks in a round; 0: not its task.
+    /// Returns the number of batches of each task in a round; 0 if the arm does not have the task.
     pub fn batches(&self, arm: &Arm) -> [u32; 3] {
         let Rounds { mrc, mixed, lakm } = self.rounds;
         let tasks = [(true, mrc), (arm.mixed, mixed), (arm.lakm.is_some(), lakm)];
         tasks.map(|(trained, count)| if trained { count.map_or(1, NonZeroU32::get) } else { 0 })
     }
 
-    /// The stage of an arm with this many rows of unmixed questions, see [`Recipe::training`].
+    /// Returns the training stage of an arm with this many rows of unmixed questions, see
+    /// [`Recipe::training`].
     pub fn training(&self, arm: &Arm, rows: usize) -> TrainConfig {
         let [mrc, mixed, lakm] = self.batches(arm);
         let (counted, on_top) = match arm.mixed_on_top {

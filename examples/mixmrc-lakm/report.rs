@@ -14,23 +14,23 @@ use crate::recipe::Recipe;
 #[derive(Serialize)]
 struct ArmSummary {
     title: String,
-    /// Context and question in this language.
+    /// Scores with context and question in this language.
     languages: BTreeMap<String, ScoreSpread>,
-    /// The mean of those.
+    /// The mean of `languages`.
     xlt: Option<ScoreSpread>,
-    /// The mean over pairs of two languages; absent where there is none.
+    /// The mean over pairs of different languages; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     off_diagonal: Option<ScoreSpread>,
     /// The mean over all pairs.
     gxlt: Option<ScoreSpread>,
-    /// Questions of the first pair.
+    /// Number of questions of the first pair.
     questions: usize,
     tokens: u64,
     steps: u64,
     seconds: f64,
 }
 
-/// Pairs of languages that a mean is taken over, of context and question.
+/// Pairs of context and question language over which a mean is computed.
 type Pairs = (&'static str, fn(Language, Language) -> bool);
 
 const KEPT: [Pairs; 3] = [
@@ -39,7 +39,7 @@ const KEPT: [Pairs; 3] = [
     ("all pairs", |_, _| true),
 ];
 
-/// Those of two languages, apart: mixed questions have English on one side.
+/// Pairs of different languages in two groups: mixed training questions always include English.
 const MIXED: [Pairs; 2] = [
     ("one of them English", |context, question| {
         context != question && [context, question].contains(&Language::EN)

@@ -18,9 +18,9 @@ use tch::{Kind, Tensor};
 use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 use xlmr_model::{Inputs, SpecialTokens};
 
-/// Share of the steps over which passages grow.
+/// Share of the steps over which passage length increases.
 const GROWTH: f64 = 0.4;
-/// Longest answer, in tokens.
+/// Maximum answer length in tokens.
 const LONGEST_ANSWER: usize = 4;
 /// Tokens taken on each side of the answer.
 const NEIGHBOURS: RangeInclusive<usize> = 3..=9;
@@ -36,21 +36,21 @@ const MASKED: f64 = 0.12;
 const REPLACED: f64 = 0.85;
 /// Languages are drawn in proportion to their number of passages to this power.
 const SMOOTHING: f64 = 0.3;
-/// Weight of the span loss; that of the masked-language-model loss is 1.
+/// Weight of the span loss; the weight of the masked-LM loss is 1.
 const SPAN_WEIGHT: f64 = 2.0;
 
-/// Lengths of passages, in tokens.
+/// Passage lengths in tokens.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClozeConfig {
-    /// Tokens of a passage in the first step.
+    /// Passage length in the first step.
     pub first_length: usize,
-    /// Tokens of a passage after 40 % of the steps.
+    /// Passage length after 40 % of the steps.
     pub last_length: usize,
 }
 
 impl ClozeConfig {
-    /// Checks the lengths.
+    /// Validates the lengths.
     ///
     /// # Errors
     /// If the first length is 0 or larger than the last.
@@ -69,12 +69,12 @@ pub struct ClozeTask<'a> {
     model: &'a dyn Encoder,
     config: ClozeConfig,
     specials: SpecialTokens,
-    /// By language.
+    /// Passages by language.
     passages: Vec<Vec<Vec<u32>>>,
     languages: WeightedIndex<f64>,
     /// One entry per example of the run; examples are drawn in the step, so lengths are nominal.
     lengths: Vec<usize>,
-    /// Token ids of the last batch, by their index in it.
+    /// Token ids of the last batch, by index in the batch.
     last: BTreeMap<usize, Vec<u32>>,
 }
 
@@ -82,9 +82,9 @@ pub struct ClozeTask<'a> {
 pub struct Cloze {
     /// `<s>` question `</s></s>` passage `</s>`.
     pub input_ids: Vec<u32>,
-    /// The tokens of the passage to predict; [`IGNORE_INDEX`] elsewhere.
+    /// The original tokens at positions to predict; [`IGNORE_INDEX`] elsewhere.
     pub labels: Vec<i64>,
-    /// Where the passage begins.
+    /// Index of the passage's first token.
     pub passage_start: usize,
     /// The answer's first token.
     pub start: usize,
@@ -93,7 +93,7 @@ pub struct Cloze {
 }
 
 impl Cloze {
-    /// The token ids as they were.
+    /// Returns the token ids without masks.
     fn unmasked(&self) -> Vec<u32> {
         let ids = self.input_ids.iter().zip(&self.labels);
         ids.map(|(id, label)| u32::try_from(*label).unwrap_or(*id)).collect()
@@ -101,7 +101,8 @@ impl Cloze {
 }
 
 impl<'a> ClozeTask<'a> {
-    /// `passages` by language, each at least 20 tokens long; `examples` is steps times batch size.
+    /// Creates a task from `passages` by language, each with at least 20 tokens; `examples` is the
+    /// number of steps times the batch size.
     ///
     /// # Errors
     /// If no language has a passage, or the lengths of `config` are invalid.
@@ -125,8 +126,8 @@ impl<'a> ClozeTask<'a> {
         })
     }
 
-    /// Draws a language, `length` tokens of one of its passages, and an answer in them; nothing if
-    /// they are too few.
+    /// Draws a language, `length` tokens of one of its passages, and an answer in them; `None` if
+    /// there are too few tokens.
     pub fn draw(&self, length: usize, rng: &mut ChaCha8Rng) -> Option<Cloze> {
         let language = self.languages.sample(rng);
         let passages = self.passages.get(language)?;
@@ -148,7 +149,8 @@ impl<'a> ClozeTask<'a> {
         Some(cloze)
     }
 
-    /// The neighbours of the answer, some dropped, with `<mask>` for the answer or without it.
+    /// The neighbours of the answer, some of them dropped, with or without `<mask>` in place of the
+    /// answer.
     fn question(
         &self,
         passage: &[u32],
@@ -172,7 +174,7 @@ impl<'a> ClozeTask<'a> {
         Some(question)
     }
 
-    /// Masks tokens of the passage, but for the answer and the tokens beside it.
+    /// Masks tokens of the passage, except the answer and its adjacent tokens.
     fn mask(&self, cloze: &mut Cloze, rng: &mut ChaCha8Rng) {
         let near = cloze.start.saturating_sub(1)..=cloze.end + 1;
         let passage = cloze.passage_start..cloze.input_ids.len().saturating_sub(1);
@@ -188,7 +190,7 @@ impl<'a> ClozeTask<'a> {
         }
     }
 
-    /// The examples of a step, whose passages grow with the run.
+    /// Draws the examples of a step; passage length increases during the run.
     fn batch(&self, step: &mut Step<'_>) -> Result<Vec<Cloze>, TaskError> {
         let config = &self.config;
         let growth = step.number as f64 / (GROWTH * step.total as f64).max(1.0);
@@ -208,7 +210,7 @@ impl<'a> ClozeTask<'a> {
     }
 }
 
-/// Segment 1 begins with the `</s>` before the passage.
+/// Segment ids; segment 1 starts at the `</s>` before the passage.
 fn segments(cloze: &Cloze) -> Vec<u32> {
     (0..cloze.input_ids.len()).map(|k| u32::from(k + 1 >= cloze.passage_start)).collect()
 }
@@ -261,7 +263,7 @@ impl Task for ClozeTask<'_> {
         )?;
         let mut parts = vec![("reading", reading.detach())];
         let mut total = reading.f_mul_scalar(SPAN_WEIGHT)?;
-        // A small batch may have nothing to predict.
+        // A small batch may have no token to predict.
         let mlm = MaskedLmConfig::default();
         if let Some(mlm) = masked_lm::loss_from_hidden(self.model, &hidden, &labels, &mlm)? {
             total = mlm.f_add(&total)?;
@@ -271,7 +273,7 @@ impl Task for ClozeTask<'_> {
         Ok(StepLosses { total, parts, tokens: Some(tokens), accumulated: false })
     }
 
-    /// Of the last batch, since examples are drawn.
+    /// Returns an example of the last batch, because examples are drawn at random.
     fn example(&self, index: usize) -> ExampleRecord {
         let input_ids = self.last.get(&index).cloned().unwrap_or_default();
         ExampleRecord { id: None, input_ids }

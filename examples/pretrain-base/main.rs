@@ -1,5 +1,5 @@
-//! Trains the small multilingual base that the demo starts from: self-supervised question answering
-//! and masked language modelling.
+//! Trains the small multilingual base model of the demo: self-supervised question answering and
+//! masked language modelling.
 mod cloze;
 mod mimetic;
 mod recipe;
@@ -20,10 +20,10 @@ use tokenizers::Tokenizer;
 use torch_ext::Precision;
 use xlmr_model::{Head, Model, TokenizerFiles, check_tokenizer};
 
-/// The vocabulary's file in the folder of a model.
+/// File name of the vocabulary in the folder of a model.
 const TOKENIZER: &str = "tokenizer.json";
 
-/// Tokens of the shortest paragraph that is a passage.
+/// Minimum number of tokens of a paragraph that is used as a passage.
 const SHORTEST_PASSAGE: usize = 20;
 
 /// Paragraphs by language.
@@ -81,7 +81,7 @@ fn train(trial: &Trial<'_, Recipe>, precision: Precision, corpus: &Corpus) -> Re
     Ok(Trained { loss: fitted.final_loss })
 }
 
-/// The vocabulary, trained unless its file exists.
+/// Returns the vocabulary, which is trained unless its file exists.
 fn vocabulary(trial: &Trial<'_, Recipe>, corpus: &Corpus) -> Result<(Tokenizer, TokenizerFiles)> {
     let path = trial.dir(TOKENIZER);
     if !path.exists() {

@@ -1,4 +1,4 @@
-//! Initial weights from which a small encoder learns in hundreds of steps to match equal tokens.
+//! Initial weights with which a small encoder learns in hundreds of steps to match equal tokens.
 //!
 //! Follows mimetic initialisation (Trockman and Kolter 2023): the first layer's key weights equal
 //! its query weights, so a token attends to equal tokens. Position embeddings are small sinusoids.
@@ -10,10 +10,12 @@ use tch::{Device, Kind, Tensor, no_grad};
 use xlmr_model::Model;
 
 /// Replaces position and segment embeddings and the first layer's query and key weights of a new
-/// model; `seed` determines the segments' direction.
+/// model.
+///
+/// `seed` determines the direction of the segment embeddings.
 ///
 /// # Errors
-/// If a parameter is missing or libtorch refuses.
+/// If a parameter is missing or a libtorch operation fails.
 pub fn mimetic_start(model: &Model, seed: u64) -> Result<()> {
     let parameters: BTreeMap<String, Tensor> = model.named_parameters().into_iter().collect();
     let named = |name: &str| {

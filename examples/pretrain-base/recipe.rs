@@ -14,7 +14,7 @@ use crate::vocabulary::VocabularyConfig;
 /// The seven languages of MLQA.
 pub const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
 
-/// Everything that a run depends on.
+/// All options that determine a run.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
@@ -24,7 +24,7 @@ pub struct Recipe {
     pub model: ModelSize,
     pub cloze: ClozeConfig,
     pub training: TrainConfig,
-    /// There is one model, so one arm.
+    /// The single arm: there is one model.
     arms: BTreeMap<String, Arm>,
 }
 
@@ -54,7 +54,7 @@ pub struct ModelSize {
 }
 
 impl ModelSize {
-    /// The configuration of an XLM-R encoder without dropout.
+    /// Returns the configuration of an XLM-R encoder without dropout.
     pub fn config(&self, vocabulary: i64) -> Config {
         Config {
             hidden_size: self.hidden_size,
@@ -72,14 +72,14 @@ impl ModelSize {
 }
 
 impl Recipe {
-    /// Paragraphs by language.
+    /// Reads the paragraphs by language.
     pub fn corpus(&self) -> Result<Corpus> {
         let read =
             |language| Ok((language, read_json(self.data.text.join(format!("{language}.json")))?));
         LANGUAGES.into_iter().map(read).collect()
     }
 
-    /// The number of examples in the run.
+    /// Returns the number of examples in the run.
     ///
     /// # Errors
     /// If the number of steps is not set or too large.

@@ -25,19 +25,19 @@ use crate::recipe::LANGUAGES;
 /// Special tokens in the order of their ids.
 const SPECIALS: [&str; 5] = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"];
 
-/// How the vocabulary is trained.
+/// Options of the vocabulary.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct VocabularyConfig {
     /// Number of tokens.
     pub size: usize,
-    /// Bytes of text of each language.
+    /// Number of bytes of text per language.
     pub bytes_per_language: usize,
-    /// How often each label is repeated, so that most labels become one or two tokens.
+    /// Number of copies of each label, so that most labels become one or two tokens.
     pub label_copies: usize,
-    /// Characters kept.
+    /// Number of different characters.
     pub alphabet: usize,
-    /// Seed of the choice of text.
+    /// Seed of the selection of text.
     pub seed: u64,
 }
 
@@ -53,7 +53,7 @@ impl Default for VocabularyConfig {
     }
 }
 
-/// Trains a byte-pair vocabulary with the specials and pair layout of XLM-R.
+/// Trains a byte-pair vocabulary with the special tokens and pair layout of XLM-R.
 ///
 /// # Errors
 /// If training fails.
@@ -116,8 +116,8 @@ pub fn train(
     Ok(tokenizer.into())
 }
 
-/// The most frequent characters; of equally frequent ones the first by code point. The trainer
-/// alone takes any of these, others every time.
+/// The most frequent characters; ties are broken by code point. The trainer's own selection among
+/// equally frequent characters differs between runs.
 fn alphabet(text: &[String], most: usize) -> tokenizers::Result<HashSet<char>> {
     let mut counts: HashMap<char, u64> = HashMap::new();
     for line in text {

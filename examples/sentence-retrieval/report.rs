@@ -34,7 +34,7 @@ pub struct Scores {
     pub other_questions: Vec<PairRanks>,
 }
 
-/// Setting, language and metric of a number, and each query's value in percent.
+/// Setting, language and metric of a value, and each query's value in percent.
 type Shares = ([String; 3], Vec<f64>);
 
 fn mean<'a>(values: impl IntoIterator<Item = &'a f64>) -> f64 {
@@ -81,7 +81,7 @@ fn of_paragraphs(pairs: &[PairRanks]) -> Vec<Shares> {
     [("recall@1", 1), ("recall@5", 5)].into_iter().flat_map(shares).collect()
 }
 
-/// Numbers over seeds. Means over all pairs at rank 1 have items: queries in all their languages.
+/// Values over seeds. Means over all pairs at rank 1 have items: queries in all their languages.
 fn over_seeds(title: &str, seeds: &[Vec<Shares>]) -> Vec<Measured> {
     let column = |(at, ([setting, language, metric], _)): (usize, &Shares)| {
         let seeds: Vec<&Vec<f64>> =

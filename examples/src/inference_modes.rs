@@ -1,5 +1,5 @@
-//! Scores of models by inference mode, that is by what is read beside each text, in every language,
-//! and against the control of the same seed.
+//! Scores of models by language and inference mode, which is the second text of each input. Scores
+//! are compared with a control of the same seed.
 use std::collections::BTreeMap;
 
 use anyhow::Result;
@@ -11,15 +11,15 @@ use serde::Serialize;
 /// Values by inference mode, measure and language.
 pub type Scores = BTreeMap<String, BTreeMap<String, BTreeMap<Language, f64>>>;
 
-/// What the tables of a recipe show.
+/// Contents of a recipe's tables.
 pub struct InferenceModes<'a> {
-    /// The measure in the table, and what it is called there.
+    /// The measure in the table, and its title.
     pub measure: (&'a str, &'a str),
     /// The columns.
     pub languages: &'a [Language],
-    /// The arm, and its inference mode, that others are compared with.
+    /// The arm and inference mode that others are compared with.
     pub control: (&'a str, &'a str),
-    /// What arms are called, where not by their names.
+    /// Titles of arms, if not their names.
     pub titles: BTreeMap<&'a str, &'a str>,
 }
 
@@ -35,7 +35,7 @@ struct ArmSummary<'a, T> {
 struct ModeSummary {
     /// By measure and language.
     scores: BTreeMap<String, BTreeMap<Language, Spread>>,
-    /// The mean of the measure less that of the control with the same seed.
+    /// The mean of the measure minus that of the control with the same seed.
     against_control: Option<Spread>,
 }
 

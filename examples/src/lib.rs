@@ -1,5 +1,5 @@
-//! What recipes share. Each paper has a folder beside this one; its `main.rs` reads like the
-//! paper's method section.
+//! Code shared by the recipes. Each paper has a folder next to this one, whose `main.rs` follows
+//! the paper's method section.
 
 pub mod inference_modes;
 pub mod numbers;

@@ -1,5 +1,5 @@
-//! `numbers.jsonl`: what each seed of an arm scored, and each item of the test, for the pages that
-//! lay arms beside each other.
+//! `numbers.jsonl`: the scores of each seed of an arm and of each test item, for pages that compare
+//! arms.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,8 @@ use mlqa_eval::{
 use results::Measured;
 use serde::{Deserialize, Serialize};
 
-/// What is resampled together, since one knows of the other: an item of `numbers.jsonl`.
+/// Unit of resampling, an item of `numbers.jsonl`. Answers in an item are not independent, so they
+/// are resampled together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Item {
@@ -29,8 +30,8 @@ impl Item {
     }
 }
 
-/// F1 and exact match of answers in one setting, the mean over the pairs of languages that `keep`
-/// selects: mean, seeds, and items of `by`, as the answers in the run folder have them.
+/// Computes F1 and exact match in a setting, averaged over the pairs of languages that `keep`
+/// selects: mean, seeds, and items of `by`, from the answers in the run folder.
 pub fn of_answers<R: Recipe, T>(
     (experiment, results): (&Experiment<R>, &Results<T, Vec<FileScore>>),
     (arm, title): (&str, &str),
@@ -57,8 +58,8 @@ pub fn of_answers<R: Recipe, T>(
     Ok(with_items(names, &seeds, &folders, by, keep)?.into())
 }
 
-/// F1 and exact match: the scores of each seed, and each item's mean over the predictions in
-/// `folders`, which are those of all seeds.
+/// Returns F1 and exact match: the scores of each seed, and the mean of each item over the
+/// predictions in `folders`, which must contain all seeds.
 pub fn with_items(
     [title, setting, language]: [&str; 3],
     seeds: &[[f64; 2]],
@@ -77,7 +78,7 @@ pub fn with_items(
     }))
 }
 
-/// F1 and exact match of an item's answers, in percent, and how many there are.
+/// Sums of F1 and exact match of an item's answers, in percent, and the number of answers.
 #[derive(Default)]
 struct Sums([f64; 2], f64);
 

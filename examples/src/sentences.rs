@@ -1,4 +1,4 @@
-//! Sentences of people, to see how well a model predicts their words.
+//! Natural sentences for measuring a model's masked-LM loss.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use kg_triples::Language;
 use kg_triples::phrases::PhrasePassage;
 
-/// The first `most` sentences of `<lang>.tsv` in `folder`, lines of an id, a tab and a text, each a
-/// passage to mask tokens of.
+/// Reads the first `most` sentences of `<lang>.tsv` in `folder` as passages. A line has an id, a
+/// tab and a text.
 pub fn read<'a>(
     folder: &Path,
     languages: impl IntoIterator<Item = &'a Language>,

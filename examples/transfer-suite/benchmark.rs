@@ -1,4 +1,4 @@
-//! What a benchmark is to the suite, and the table of all.
+//! Interface of a benchmark, and the table of all benchmarks.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -16,16 +16,16 @@ use crate::xnli::Xnli;
 
 /// A benchmark in tables.
 pub struct Row {
-    /// Its key in `tasks`, and the prefix of its arms' names.
+    /// Key in `tasks`, and prefix of the arms' names.
     pub name: &'static str,
     /// The name in tables.
     pub title: &'static str,
-    /// The metric that is compared; with several sets of facts, the prefix of their metrics.
+    /// The metric to compare; if there are several sets of facts, the prefix of their metrics.
     pub metric: &'static str,
-    /// XLM-K's table of it.
+    /// The corresponding table of XLM-K.
     pub printed: Option<&'static str>,
-    /// Whether a model is fine-tuned for it. A probe gives the same with every seed, so that only
-    /// the first counts.
+    /// Whether a model is fine-tuned. A probe has the same result with every seed, so only the
+    /// first seed is used.
     pub trains: bool,
 }
 
@@ -50,13 +50,13 @@ macro_rules! tasks {
         }
 
         impl Tasks {
-            /// Present tasks, in the order of [`BENCHMARKS`].
+            /// Returns the tasks that are present, in the order of [`BENCHMARKS`].
             fn all(&self) -> Vec<(&'static Row, &dyn Benchmark)> {
                 let all = [$(self.$name.as_ref().map(|task| task as &dyn Benchmark)),*];
                 BENCHMARKS.iter().zip(all).filter_map(|(row, task)| Some((row, task?))).collect()
             }
 
-            /// Each task separately.
+            /// Splits the tasks into one instance per task.
             pub fn split(self) -> Vec<Self> {
                 vec![$(Self { $name: self.$name, ..Self::default() }),*]
             }
@@ -77,7 +77,7 @@ impl Tasks {
         self.all().is_empty()
     }
 
-    /// The benchmark of an arm.
+    /// Returns the benchmark of an arm.
     pub fn only(&self) -> Result<(&'static Row, &dyn Benchmark)> {
         match self.all()[..] {
             [one] => Ok(one),
@@ -86,25 +86,26 @@ impl Tasks {
     }
 }
 
-/// Behind the name of a metric of facts: naming any object of the relation.
+/// Suffix of a facts metric: baseline that predicts any object of the relation.
 pub const UNIFORM: &str = ", guessing";
-/// The same: naming the object that most facts of `seen` have in the relation.
+/// Suffix of a facts metric: baseline that predicts the object with the most facts of `seen` in the
+/// relation.
 pub const FREQUENT: &str = ", most frequent";
 
-/// These metrics, and the rows that they are beside the models.
+/// Suffixes of the baseline metrics, and the titles of their rows.
 pub const GUESSES: [(&str, &str); 2] = [
     (UNIFORM, "Guess: any object of the relation"),
     (FREQUENT, "Guess: the relation's most frequent object"),
 ];
 
 impl Row {
-    /// How many seeds count at most.
+    /// Returns the maximum number of seeds.
     pub fn seeds(&self) -> usize {
         if self.trains { usize::MAX } else { 1 }
     }
 }
 
-/// What all benchmarks have.
+/// Properties that all benchmarks have.
 pub struct Common<'a> {
     /// The name of the data set in tables, if it has one.
     pub name: &'a str,
@@ -112,18 +113,19 @@ pub struct Common<'a> {
     pub is_given: bool,
     /// Batch size of the evaluation.
     pub batch_size: usize,
-    /// How a model is fine-tuned on English; a probe has none.
+    /// Fine-tuning on English; `None` for a probe.
     pub training: Option<(&'a TrainConfig, Selection)>,
 }
 
-/// Data, a protocol, and how a model is judged by them.
+/// Data, protocol and scoring of a benchmark.
 pub trait Benchmark {
     fn common(&self) -> Common<'_>;
 
-    /// Checks what needs no model and is not in [`Common`]; names the key.
+    /// Validates options that are not in [`Common`] and do not depend on the model; errors name the
+    /// key.
     fn validate(&self) -> Result<()>;
 
-    /// The head that it needs.
+    /// Returns the head that the benchmark needs.
     fn head(&self) -> Head;
 
     /// Reads and encodes the training data of `model`; never called for a probe.
@@ -131,16 +133,16 @@ pub trait Benchmark {
         bail!("a probe trains nothing")
     }
 
-    /// Completes the folder of a model that was fine-tuned.
+    /// Completes the folder of a fine-tuned model.
     fn complete(&self, _: &Path) -> Result<()> {
         Ok(())
     }
 
-    /// Reads and encodes the examples of a split, to score `model` on them.
+    /// Reads and encodes the examples of a split, for scoring `model`.
     fn scorer<'a>(&'a self, split: Split, model: &'a Pretrained) -> Result<Scorer<'a>>;
 }
 
-/// Checks what needs no model; names the key.
+/// Validates options that do not depend on the model; errors name the key.
 pub fn validate(task: &dyn Benchmark) -> Result<()> {
     let Common { batch_size, training, .. } = task.common();
     if let Some((training, _)) = training {
@@ -150,29 +152,29 @@ pub fn validate(task: &dyn Benchmark) -> Result<()> {
     task.validate()
 }
 
-/// What a model is scored on.
+/// Data split for scoring.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Split {
-    /// What chooses the epoch.
+    /// Selects the epoch.
     Development,
     Test,
 }
 
-/// Examples that a model is scored on, as it is.
+/// Examples for scoring a model.
 pub struct Scorer<'a> {
     pub languages: Vec<String>,
     pub score: Score<'a>,
 }
 
-/// Scores the model, and writes predictions to the folder, if there is one.
+/// Scores the current model, and writes predictions to the folder, if there is one.
 pub type Score<'a> = Box<dyn Fn(Option<&Path>) -> Result<Tested> + 'a>;
 
-/// What a test shows; numbers in percent.
+/// Results of a test in percent.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct Tested {
-    /// By metric and language; [`Row::metric`] is the one that is compared.
+    /// By metric and language; [`Row::metric`] is the metric to compare.
     pub metrics: BTreeMap<String, Scores>,
-    /// Of LAMA: the numbers of its table, under their data sets' names.
+    /// LAMA only: the values of its table, by data set.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parts: BTreeMap<String, f64>,
     /// Written to `items.json`.
@@ -180,11 +182,11 @@ pub struct Tested {
     pub items: Items,
 }
 
-/// One value for each item of a test, in percent, by language: what two models are compared by.
+/// One value in percent for each test item, by language, for paired comparisons of models.
 pub type Items = BTreeMap<String, Vec<f64>>;
 
 impl Tested {
-    /// Adds a number.
+    /// Adds a value.
     pub fn add(&mut self, metric: &str, language: impl ToString, percent: f64) {
         self.metrics.entry(metric.to_owned()).or_default().insert(language.to_string(), percent);
     }
@@ -196,7 +198,7 @@ impl Tested {
     }
 }
 
-/// Refuses inputs that are longer than the model's positions.
+/// Rejects inputs that are longer than the model's positions.
 pub fn check_length(key: &str, length: usize, model: &Pretrained) -> Result<()> {
     let positions = model.model.config().max_length();
     let fits = i64::try_from(length).is_ok_and(|length| length <= positions);

@@ -1,6 +1,6 @@
-//! Facts that a model completes as it was pre-trained: LAMA's English ones in a single piece
-//! (XLM-K, section 4.4, Table 5), and those of several languages as in mLAMA, by which object of
-//! its relation completes the sentence best.
+//! Completion of facts by pre-trained models: LAMA's English facts with single-piece objects
+//! (XLM-K, section 4.4, Table 5), and facts in several languages as in mLAMA, where the objects of
+//! a relation are ranked.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -21,22 +21,22 @@ use crate::benchmark::{Benchmark, Common, FREQUENT, Scorer, Split, Tested, UNIFO
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Lama {
-    /// Inputs in a batch.
+    /// Inputs per evaluation batch.
     pub evaluation_batch_size: usize,
     pub data: LamaData,
     pub clozes: ClozeConfig,
 }
 
-/// Where the data lies.
+/// Paths of the data.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LamaData {
     /// LAMA's folder `data`, with `relations.jsonl` and a folder for each part.
     pub test: InputPath,
-    /// The parts' folders; found in `test`.
+    /// The folders of the parts, found in `test`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub parts: BTreeMap<String, JsonlFolder>,
-    /// Words from which a prediction is chosen, one a line; empty: the whole vocabulary.
+    /// File with the words that may be predicted, one per line; empty: the whole vocabulary.
     pub vocabulary: InputPath,
 }
 
@@ -49,7 +49,7 @@ const FOLDERS: [(Corpus, &str); 4] = [
 ];
 
 impl Lama {
-    /// Names the folders of the parts that are there, so that their files belong to the run.
+    /// Adds the folders of the parts that exist, so that their files belong to the run.
     pub fn find_parts(&mut self) {
         for (_, name) in FOLDERS {
             let folder = self.data.test.join(name);
@@ -121,20 +121,20 @@ impl Benchmark for Lama {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Facts {
-    /// Inputs in a batch.
+    /// Inputs per evaluation batch.
     pub evaluation_batch_size: usize,
     pub data: FactsData,
 }
 
-/// Where the data lies.
+/// Paths of the data.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FactsData {
-    /// What tables call the data set.
+    /// Name of the data set in tables.
     pub name: String,
     /// Folders of mLAMA by language, such as `test.de = "mlama1.1/de"`.
     pub test: BTreeMap<Language, JsonlFolder>,
-    /// The same of facts that a model may have been trained on, reported beside those of `test`.
+    /// Folders with facts that a model may have been trained on, reported in addition to `test`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub seen: BTreeMap<Language, JsonlFolder>,
 }
@@ -143,7 +143,7 @@ pub struct FactsData {
 const SEEN: &str = "p@1 train";
 
 impl Facts {
-    /// The metric of each set, and its folders by language.
+    /// Returns the metric of each set, and its folders by language.
     fn sets(&self) -> Vec<(&str, &BTreeMap<Language, JsonlFolder>)> {
         let FactsData { test, seen, .. } = &self.data;
         match seen.is_empty() {

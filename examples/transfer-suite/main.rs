@@ -1,5 +1,5 @@
-//! The fine-tunings and probes by which the papers judge a model, for any number of models: MLQA,
-//! named entities, XNLI, LAMA, and facts in several languages.
+//! Fine-tuning and probing benchmarks of the papers for any number of models: MLQA, named entities,
+//! XNLI, LAMA, and facts in several languages.
 mod benchmark;
 mod lama;
 mod mlqa;
@@ -18,11 +18,11 @@ use serde::{Deserialize, Serialize};
 use trainer::selection::{Best, CheckpointSelection, Scores};
 use xlmr_model::{Pretrained, Segments};
 
-/// What training alone knows; numbers in percent.
+/// Measurements of a model during training; values in percent.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 struct Trained {
-    /// The epoch that the development sets chose, from 1; absent where there are none.
+    /// The epoch selected on the development sets, from 1; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     epoch: Option<usize>,
     /// Scores on the development sets after each epoch.
@@ -30,7 +30,7 @@ struct Trained {
     dev: Vec<Scores>,
 }
 
-/// The file of a trial's items.
+/// File name of a trial's items.
 const ITEMS: &str = "items.json";
 
 fn main() -> ExitCode {
@@ -45,8 +45,8 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     report::write(experiment, &results)
 }
 
-/// Fine-tunes a model on English and leaves that of the best epoch in the trial's `model`; a probe
-/// trains nothing.
+/// Fine-tunes a model on English and saves the parameters of the best epoch in the trial's `model`;
+/// a probe trains nothing.
 fn fine_tune(trial: &Trial<Recipe>) -> Result<Trained> {
     let (row, benchmark) = trial.arm.tasks.only()?;
     if !row.trains {
@@ -60,7 +60,7 @@ fn fine_tune(trial: &Trial<Recipe>) -> Result<Trained> {
     Ok(trained)
 }
 
-/// Leaves the parameters of the best epoch.
+/// Trains a model, which then has the parameters of the best epoch.
 fn fit(trial: &Trial<Recipe>, model: &Pretrained) -> Result<Trained> {
     let (row, benchmark) = trial.arm.tasks.only()?;
     let parameters = model.model.named_parameters();
@@ -86,7 +86,7 @@ fn fit(trial: &Trial<Recipe>, model: &Pretrained) -> Result<Trained> {
     Ok(Trained { epoch: Some(best.evaluation + 1), dev: best.scores })
 }
 
-/// Scores a model in every language: as it was fine-tuned, or for a probe as it was pre-trained.
+/// Scores a model in every language: the fine-tuned model or, for a probe, the pre-trained one.
 fn test(trial: &Trial<Recipe>) -> Result<Tested> {
     let (row, benchmark) = trial.arm.tasks.only()?;
     let folder = if row.trains { trial.dir("model") } else { trial.arm.model.to_path_buf() };

@@ -1,4 +1,5 @@
-//! Questions: English ones to train on, MLQA's or XQuAD's to test (XLM-K, section 4.1, Table 1).
+//! Question answering: English training questions, and MLQA or XQuAD for testing (XLM-K,
+//! section 4.1, Table 1).
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
@@ -18,9 +19,9 @@ use crate::recipe::Selection;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Mlqa {
-    /// Development sets that choose the epoch.
+    /// Development sets that select the epoch.
     pub selection: Selection,
-    /// Windows in a batch of evaluation.
+    /// Windows per evaluation batch.
     pub evaluation_batch_size: usize,
     pub data: Data,
     pub windows: WindowConfig,
@@ -28,11 +29,11 @@ pub struct Mlqa {
     pub fine_tuning: TrainConfig,
 }
 
-/// Where the data lies.
+/// Paths of the data.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
-    /// What tables call the data set.
+    /// Name of the data set in tables.
     pub name: String,
     /// English training questions: SQuAD's `train-v1.1.json`.
     pub train: InputPath,
@@ -40,7 +41,7 @@ pub struct Data {
     pub dev: JsonFolder,
     /// MLQA's folder `test`.
     pub test: JsonFolder,
-    /// Languages that are tested, each with questions in its own.
+    /// Test languages; questions and contexts are in the same language.
     pub languages: Vec<Language>,
 }
 

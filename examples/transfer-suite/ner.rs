@@ -1,5 +1,5 @@
-//! Named entities: tagged English sentences to train on, others to test (XLM-K, section 4.1,
-//! Table 2).
+//! Named entities: tagged English sentences for training, and sentences in several languages for
+//! testing (XLM-K, section 4.1, Table 2).
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -18,26 +18,26 @@ use crate::recipe::Selection;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ner {
-    /// Types of entities.
+    /// Entity types.
     pub types: Vec<String>,
-    /// Development sets that choose the epoch.
+    /// Development sets that select the epoch.
     pub selection: Selection,
-    /// Inputs in a batch of evaluation.
+    /// Inputs per evaluation batch.
     pub evaluation_batch_size: usize,
     pub data: Data,
     pub encoding: NerConfig,
     pub fine_tuning: TrainConfig,
 }
 
-/// Where the data lies; formats as [`transfer_eval::ner::NerFormat`] detects them.
+/// Paths of the data; formats are detected by [`transfer_eval::ner::NerFormat`].
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
-    /// What tables call the data set.
+    /// Name of the data set in tables.
     pub name: String,
     /// English training sentences.
     pub train: InputPath,
-    /// Development files by language; not with `held_out`.
+    /// Development files by language; not allowed with `held_out`.
     pub dev: BTreeMap<Language, InputPath>,
     /// A part of `train` as the development set of `en`.
     pub held_out: Option<HeldOut>,
@@ -56,7 +56,7 @@ impl Ner {
         files.iter().map(|(&language, path)| Ok((language, read_ner(path, None)?))).collect()
     }
 
-    /// Training sentences, and development sentences by language.
+    /// Returns training sentences, and development sentences by language.
     fn training(&self) -> Result<(Vec<Sentence>, Sentences)> {
         let mut train = read_ner(&self.data.train, None)?;
         let mut dev = Self::read(&self.data.dev)?;

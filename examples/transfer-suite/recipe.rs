@@ -1,5 +1,5 @@
-//! The keys of `recipe.toml`: models, and tasks with their data and protocols. Every model with
-//! every task that has data is an arm, `<task>.<model>`.
+//! The keys of `recipe.toml`: models, and tasks with their data and protocols. Each combination of
+//! a model and a task with data is an arm, `<task>.<model>`.
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -10,10 +10,10 @@ use xlmr_model::{Config, Head, LoadOptions, Pretrained};
 
 use crate::benchmark::{self, Split, Tasks};
 
-/// Where a model is fine-tuned.
+/// Name of the fine-tuning stage.
 pub const STAGE: &str = "fine-tune";
 
-/// Everything that decides a run.
+/// All options that determine a run.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
@@ -23,10 +23,10 @@ pub struct Recipe {
     /// Hugging Face folders by name. They become arms.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub models: BTreeMap<String, ModelFolder>,
-    /// What is put into every model that is fine-tuned, and learns in place of its encoder.
+    /// Adapters that are added to every fine-tuned model and trained instead of its encoder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adapters: Option<Adapters>,
-    /// What they are judged by. Tasks with data become arms.
+    /// Benchmarks of the models. Tasks with data become arms.
     #[serde(skip_serializing_if = "Tasks::is_empty")]
     pub tasks: Tasks,
     /// One model and one task each.
@@ -44,15 +44,15 @@ pub struct Arm {
     pub tasks: Tasks,
 }
 
-/// Which development sets choose the epoch.
+/// Development sets that select the epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Selection {
-    /// The mean over all languages, as the paper: its zero-shot results have seen the other
-    /// languages' development sets.
+    /// The mean over all languages, as in the paper. Its zero-shot results therefore use the
+    /// development sets of the other languages.
     #[default]
     AllLanguages,
-    /// English alone, which keeps the transfer zero-shot.
+    /// English only, so that the transfer remains zero-shot.
     EnglishOnly,
 }
 
@@ -123,8 +123,7 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
         Ok(())
     }
 
-    /// Reads and encodes all that is trained and tested on, so that what is wrong is found before
-    /// anything is trained.
+    /// Reads and encodes all training and test data, so that errors are found before training.
     fn check_inputs(&self) -> Result<()> {
         for name in self.run.selected() {
             let Some(arm) = self.arms.get(name) else { continue };
@@ -154,12 +153,12 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
     }
 }
 
-/// The model's name in that of an arm.
+/// Returns the name of the model in the name of an arm.
 pub fn model_of(arm: &str) -> &str {
     arm.split_once('.').map_or(arm, |(_, model)| model)
 }
 
-/// The task's name in that of an arm.
+/// Returns the name of the task in the name of an arm.
 pub fn task_of(arm: &str) -> &str {
     arm.split_once('.').map_or(arm, |(task, _)| task)
 }

@@ -1,5 +1,5 @@
-//! What a run leaves behind: tables beside the papers', comparisons with the baseline, and the
-//! numbers of both.
+//! Report of a run: tables next to the papers' tables, comparisons with the baseline, and their
+//! values.
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
@@ -15,16 +15,16 @@ use crate::{ITEMS, Trained};
 
 type Trials = Results<Trained, Tested>;
 
-/// One model on one task over all seeds.
+/// Results of a model on a task over all seeds.
 struct Judged<'a> {
     model: &'a str,
     arm: &'a str,
-    /// The metric that counts; of facts in sets, that of the first set.
+    /// The metric to compare; for several sets of facts, that of the first set.
     metric: String,
     summary: SeedSummary,
 }
 
-/// The same in `summary.json`.
+/// The results in `summary.json`.
 #[derive(Serialize)]
 struct JudgedSummary<'a> {
     /// By metric and language; `average` is the mean over languages.
@@ -36,7 +36,7 @@ struct JudgedSummary<'a> {
     seconds: f64,
 }
 
-/// A model less the baseline, over the items of a task.
+/// Difference of a model from the baseline over the items of a task.
 #[derive(Serialize)]
 struct Comparison {
     task: String,
@@ -81,7 +81,7 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Trials) -> Result<()> {
     let summary = json!({
         "seeds": experiment.seeds(),
         "tasks": judged,
-        // Each model beside the baseline.
+        // Comparisons of each model with the baseline.
         "comparisons": comparisons,
         "seconds": results.seconds(),
     });
@@ -124,8 +124,8 @@ fn overview(experiment: &Experiment<Recipe>, tasks: &[(&Row, Vec<Judged>)]) -> S
     table.to_string()
 }
 
-/// A table for each metric: a row for each model, one more with its best seed where there are
-/// several, and the guesses; English first, the average last.
+/// Creates a table for each metric. Rows are the models, the best seed of each model if there are
+/// several seeds, and the baselines. English is the first column, the average the last.
 fn languages(row: &Row, models: &[Judged]) -> String {
     let mut text = String::new();
     let Some(first) = models.first() else { return text };
@@ -144,7 +144,7 @@ fn languages(row: &Row, models: &[Judged]) -> String {
                 table.row(format!("{model} (max)"), codes.iter().map(value));
             }
         }
-        // The first model's: they depend on its tokenizer alone.
+        // The baselines depend only on the tokenizer, so those of the first model are used.
         for (ending, title) in GUESSES {
             if let Some(guess) = first.summary.scores.get(&format!("{metric}{ending}")) {
                 table.row(title, codes.iter().map(|&code| cell(guess.get(code))));
@@ -155,7 +155,7 @@ fn languages(row: &Row, models: &[Judged]) -> String {
     text
 }
 
-/// The numbers of a task as the printed tables have them.
+/// Returns the values of a task in the form of the printed tables.
 fn measured(
     experiment: &Experiment<Recipe>,
     results: &Trials,
@@ -180,7 +180,7 @@ fn measured(
             let guess = GUESSES.iter().find_map(|(ending, title)| {
                 Some((one.metric.strip_suffix(ending)?.to_owned(), (*title).to_owned()))
             });
-            // What the papers' tables have, and facts of every set.
+            // Values in the papers' tables, and facts of every set.
             let counts = one.metric == row.metric
                 || row.name == "facts"
                 || (row.name == "mlqa" && one.metric == "em");
@@ -233,13 +233,14 @@ fn comparisons(experiment: &Experiment<Recipe>) -> Result<Vec<Comparison>> {
     Ok(found)
 }
 
-/// Two models' values of each item, summed over seeds and translations, and how many they are.
+/// Two models' values of each item, summed over seeds and translations, and the number of values.
 #[derive(Default)]
 struct ItemPairs(BTreeMap<(Option<String>, usize), ([f64; 2], f64)>);
 
 impl ItemPairs {
-    /// Adds a seed's. Tests of all languages that are equally long are translations of each other
-    /// in the same order, so that what stands in the same place is one item.
+    /// Adds the values of a seed. If the tests of all languages have the same length, they are
+    /// translations of each other in the same order, so that values with the same index belong to
+    /// one item.
     fn add(&mut self, first: &Items, second: &Items) -> Result<()> {
         let mut lengths = first.values().map(Vec::len);
         let length = lengths.next();

@@ -1,5 +1,5 @@
-//! XNLI: pairs of English sentences to train on, pairs in fifteen languages to test (XLM-K, section
-//! 4.1, Table 3).
+//! XNLI: English sentence pairs for training, and pairs in fifteen languages for testing (XLM-K,
+//! section 4.1, Table 3).
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -19,20 +19,20 @@ use crate::recipe::Selection;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Xnli {
-    /// Development pairs that choose the epoch.
+    /// Development pairs that select the epoch.
     pub selection: Selection,
-    /// Pairs in a batch of evaluation.
+    /// Pairs per evaluation batch.
     pub evaluation_batch_size: usize,
     pub data: Data,
     pub encoding: NliConfig,
     pub fine_tuning: TrainConfig,
 }
 
-/// Where the data lies.
+/// Paths of the data.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
-    /// What tables call the data set.
+    /// Name of the data set in tables.
     pub name: String,
     /// English training pairs: `multinli_1.0_train.txt`.
     pub train: InputPath,

@@ -21,23 +21,23 @@ fn main() -> ExitCode {
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let recipe = &experiment.recipe;
-    // 3.1: entities with mentions and descriptions in many languages, the triples between
-    // them, and text.
+    // 3.1: entities with mentions and descriptions in many languages, triples between the entities,
+    // and text.
     let data = recipe.data()?;
     experiment.log(&data);
     let results =
         experiment.each(|trial| pretrain(trial, &data), |trial, _| probe(trial, &data))?;
-    // What counting the training examples is worth at XEP.
+    // Frequency baselines for XEP.
     let baselines = data.baselines(&recipe.probe)?;
     report::write(experiment, &baselines, &results)
 }
 
-/// Trains an arm; the loss at the end, 0 without training.
+/// Trains an arm; returns the final loss, 0 without training.
 fn pretrain(trial: &Trial<'_, Recipe>, data: &KnowledgeData) -> Result<f64> {
     let recipe = trial.recipe;
     let arm = trial.arm;
     let config = recipe.task(arm);
-    // 4.3: the arm without multilingual descriptions has mentions of its own.
+    // 4.3: the arm without multilingual descriptions has separate mentions.
     let own = arm.mentions.is_set().then(|| data.with_mentions(&arm.mentions)).transpose()?;
     let data = own.as_ref().unwrap_or(data);
 
@@ -49,28 +49,29 @@ fn pretrain(trial: &Trial<'_, Recipe>, data: &KnowledgeData) -> Result<f64> {
     let heads =
         KnowledgeHeads::new(model.config(), &options, data.relations(), device, trial.seed)?;
 
-    // 3.2, masked entity prediction: a masked mention looks for its entity's description in another
-    // language (Eq. 1, 2, 5).
+    // 3.2, masked entity prediction: a masked mention is contrasted with its entity's description
+    // in another language (Eq. 1, 2, 5).
     let losses = &config.losses;
     let entity_prediction = EntityPredictionTask::new(model, base.specials, &heads, losses, data)?;
 
-    // 3.3, object entailment: subject and relation look for the object's description (Eq. 3 to 5).
+    // 3.3, object entailment: subject and relation are contrasted with the object's description
+    // (Eq. 3 to 5).
     let object_entailment =
         ObjectEntailmentTask::new(model, &heads, config.object_entailment, losses, data)?;
 
-    // 4.1: masked language modelling on text; in the ablation without knowledge tasks, on the
-    // descriptions too.
+    // 4.1: masked language modelling on text; in the ablation without knowledge tasks, also on the
+    // descriptions.
     let masked_lm = data.masked_lm(model, base.specials, &losses.masking)?;
     let description_lm = data.description_lm(model, base.specials, &losses.masking)?;
 
-    // 3.4, Eq. 6: their sum, each with its weight in this arm.
+    // 3.4, Eq. 6: the sum of the losses with the weights of this arm.
     let sum = WeightedSum::new()
         .with("mlm", config.weights.mlm, masked_lm)
         .with("description_mlm", config.weights.description_mlm, description_lm)
         .with("mep", config.weights.mep, entity_prediction)
         .with("oe", config.weights.oe, object_entailment);
 
-    // 4.1: training goes on from XLM-R.
+    // 4.1: training continues from XLM-R.
     let mut parameters = model.named_parameters();
     parameters.extend(heads.named_parameters());
     let final_loss = if arm.untrained {
@@ -84,7 +85,7 @@ fn pretrain(trial: &Trial<'_, Recipe>, data: &KnowledgeData) -> Result<f64> {
     Ok(final_loss)
 }
 
-/// Appendix B: XEP and XOR. Heads that were not trained are not asked.
+/// Appendix B: XEP and XOR. Heads that were not trained are not used.
 fn probe(trial: &Trial<'_, Recipe>, data: &KnowledgeData) -> Result<ProbeScores> {
     let folder = trial.dir("model");
     let trained_with = trial.recipe.task(trial.arm);

@@ -1,4 +1,4 @@
-//! The keys of `recipe.toml` and what they mean.
+//! The keys of `recipe.toml` and their meaning.
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -12,15 +12,16 @@ use tasks::masked_lm::TextSource;
 use trainer::{ShuffleConfig, TrainConfig};
 use xlmr_model::{KnowledgeConfig, read_tokenizer};
 
-/// Everything that decides a run.
+/// All options that determine a run.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
     pub run: RunConfig,
-    /// Rows that have a graph at once; a larger batch is cut, and its gradients equal the whole
-    /// batch's.
+    /// Maximum number of rows with a graph; a larger batch is split, and its gradients equal those
+    /// of the whole batch.
     pub micro_batch: usize,
-    /// Optimiser steps with rising learning rate; in place of `pretraining.warmup_ratio`.
+    /// Number of optimiser steps with increasing learning rate; replaces
+    /// `pretraining.warmup_ratio`.
     pub warmup_steps: Option<u64>,
     pub model: BaseModel,
     pub arms: BTreeMap<String, Arm>,
@@ -33,7 +34,7 @@ pub struct Recipe {
     pub probe: ProbeConfig,
 }
 
-/// What `kg-triples mentions` and `kg-triples entailment` prepared.
+/// Folders prepared by `kg-triples mentions` and `kg-triples entailment`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Data {
@@ -45,17 +46,18 @@ pub struct Data {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Arm {
-    /// What tables call it; absent: its name.
+    /// Row title in tables; absent: the arm's name.
     pub title: Option<String>,
-    /// The encoder as it is: the steps of training are skipped.
+    /// The unchanged encoder: training is skipped.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub untrained: bool,
-    /// What each loss weighs.
+    /// Weight of each loss.
     pub weights: LossWeights,
-    /// Contrasted with the object, as the paper, or the relation is classified.
+    /// Whether subject and relation are contrasted with the object, as in the paper, or the
+    /// relation is classified.
     pub object_entailment: ObjectEntailment,
-    /// Mentions to train on, such as those with descriptions in their own language; absent:
-    /// `data.mentions`, whose probe is asked in any case.
+    /// Training mentions, such as those with descriptions in their own language; absent:
+    /// `data.mentions`, whose probe is always used.
     #[serde(skip_serializing_if = "InputPath::is_unset")]
     pub mentions: InputPath<ShardFiles>,
     /// Rows of the queues; absent: `losses.queue.size`.
@@ -67,7 +69,7 @@ pub struct Arm {
 }
 
 impl Recipe {
-    /// The training stage with its warm-up as a share of the steps.
+    /// Returns the training stage, with its warm-up as a share of the steps.
     pub fn pretraining(&self) -> TrainConfig {
         let mut config = self.pretraining.clone();
         config.micro_batch = Some(self.micro_batch);
@@ -77,7 +79,7 @@ impl Recipe {
         config
     }
 
-    /// Section 3.1: mentions, triples and text.
+    /// Opens the data of section 3.1: mentions, triples and text.
     pub fn data(&self) -> Result<KnowledgeData> {
         let TextSource { text, max_tokens, packed } = &self.mlm;
         let source = TextSource { text: (), max_tokens: *max_tokens, packed: *packed };
@@ -86,7 +88,7 @@ impl Recipe {
         Ok(data.with_text(text, &source, &tokenizer)?)
     }
 
-    /// What an arm trains.
+    /// Returns the task options of an arm.
     pub fn task(&self, arm: &Arm) -> KnowledgeTaskConfig {
         let mut losses = self.losses.clone();
         losses.queue.size = arm.queue_size.unwrap_or(losses.queue.size);

@@ -1,4 +1,4 @@
-//! What the arms showed, as the paper's tables have it.
+//! Report of the arms in the form of the paper's tables.
 use std::collections::BTreeMap;
 
 use anyhow::Result;
@@ -10,10 +10,10 @@ use transfer_eval::retrieval::{RankSummary, RetrievalScore, RetrievalSpread};
 
 use crate::recipe::Recipe;
 
-/// The score of one probe, where it has queries.
+/// The score of a probe, if it has queries.
 type Probe = fn(&ProbeScores) -> &Option<RetrievalScore>;
 
-/// The probes by their keys in `summary.json`, and what they are.
+/// Keys of the probes in `summary.json`, and their descriptions.
 const PROBES: [(&str, &str, Probe); 4] = [
     ("xep_seen", "XEP, mentions in held-out texts", |scores| &scores.xep_seen),
     ("xep", "New pairs, the same in pairs of languages that were not trained", |scores| {
@@ -23,7 +23,7 @@ const PROBES: [(&str, &str, Probe); 4] = [
     ("xor", "XOR, held-out facts", |scores| &scores.xor),
 ];
 
-/// What the probes are called in `numbers.jsonl`.
+/// Names of the probes in `numbers.jsonl`.
 const SETTINGS: [&str; 4] = ["XEP", "XEP, new pairs", "XEP, new entities", "XOR"];
 
 /// An arm over all seeds, or a baseline.

@@ -1,4 +1,4 @@
-//! Running the programs of this package.
+//! Helpers that run the programs of this package.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -33,7 +33,7 @@ pub fn program(name: &str) -> Command {
     command
 }
 
-/// A recipe with its `small.toml`; `recipe/file` stands for another file.
+/// A recipe with its `small.toml`; `recipe/file` selects another file.
 pub fn small(recipe: &str) -> Command {
     let (name, file) = recipe.split_once('/').unwrap_or((recipe, "small"));
     let mut command = program(name);
@@ -51,7 +51,7 @@ pub fn tool(name: &str) -> Command {
     command
 }
 
-/// The folder that a command prepares, once for all tests.
+/// The folder that a command prepares; each command runs once for all tests.
 pub fn prepared(command: &str) -> String {
     static DONE: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
     let mut hash = DefaultHasher::new();
@@ -69,10 +69,10 @@ pub fn prepared(command: &str) -> String {
     folder
 }
 
-/// Facts of the demo, for the commands of `demo-data`.
+/// Arguments that select the demo's facts, for the commands of `demo-data`.
 const FACTS: &str = "--kg data/demo/kg --split 0.4,0.3,0.3 --seed 1234";
 
-/// Some articles with human translations of their questions.
+/// A command that prepares a few articles with human translations of their questions.
 pub const FEW_ARTICLES: &str =
     "demo-data xquad-split --xquad data/xquad --articles 4 --languages en,de";
 
@@ -82,14 +82,14 @@ pub fn fact_questions() -> String {
     prepared(&format!("demo-data fact-questions {FACTS} {templates} --items 40"))
 }
 
-/// Passages of questions in German, with their knowledge phrases.
+/// Prepares German question passages with their knowledge phrases.
 fn phrases(questions: &str) -> String {
     let found = prepared(&format!("demo-data search --own {questions} --languages de"));
     let mining = "--title-fraction 2/10 --min-chars 0";
     prepared(&format!("kg-triples phrases --queries {found}/queries.jsonl.gz {mining}"))
 }
 
-/// Little data for a small recipe, in two languages but for those of [`fact_questions`].
+/// Small data for a recipe, in two languages except for [`fact_questions`].
 pub fn small_data(recipe: &str) -> Vec<String> {
     let demo = |command: &str, rest: &str| {
         let facts = format!("{FACTS} --templates data/demo/templates-all.tsv");
@@ -158,13 +158,13 @@ pub fn small_data(recipe: &str) -> Vec<String> {
     }
 }
 
-/// The demo's triples as sequences of some pairs of languages.
+/// The demo's triples as sequences, for some pairs of languages.
 pub fn sequences(model: &Path, options: &str) -> PathBuf {
     let model = model.display();
     prepared(&format!("kg-triples mix --in data/demo/kg --tokenizer {model} {options}")).into()
 }
 
-/// The embedded extracts, linked by their labels and switched.
+/// The embedded extracts, linked by entity labels and code-switched.
 pub fn switched(options: &str) -> PathBuf {
     let linked = prepared("kg-triples link --entities data/codex --languages en");
     let texts = format!("{linked}/first.jsonl.gz");
@@ -173,7 +173,7 @@ pub fn switched(options: &str) -> PathBuf {
     prepared(&format!("kg-triples switch --texts {texts} {rule} {options}")).into()
 }
 
-/// Writes the first lines of a packed file into another, once for all tests.
+/// Copies the first lines of a compressed file to another file, once for all tests.
 fn first_lines(from: &Path, to: &Path, count: usize) {
     static ONCE: Mutex<()> = Mutex::new(());
     let _one = ONCE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -186,14 +186,14 @@ fn first_lines(from: &Path, to: &Path, count: usize) {
     }
 }
 
-/// The text of a gzip file.
+/// Decompresses a gzip file to text.
 pub fn unpacked(path: &Path) -> String {
     let mut text = String::new();
     GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
     text
 }
 
-/// A text as a gzip file holds it.
+/// Compresses a text with gzip.
 pub fn packed(text: &str) -> Vec<u8> {
     let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
     packed.write_all(text.as_bytes()).unwrap();
@@ -212,7 +212,7 @@ pub fn succeed(mut command: Command) -> String {
     out.into_owned()
 }
 
-/// Exit code 2 and one line that starts with `error:`; returns it.
+/// Asserts exit code 2 and one line that starts with `error:`, and returns the line.
 pub fn refuse(output: &Output) -> String {
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{err}");
@@ -228,7 +228,7 @@ pub fn kill_at(mut command: Command, sign: &Path) {
     kill_child_at(child, sign);
 }
 
-/// The same for a program that was started.
+/// Kills a started program as soon as `sign` exists.
 pub fn kill_child_at(mut child: Child, sign: &Path) {
     let start = Instant::now();
     while !sign.exists() && child.try_wait().unwrap().is_none() {
@@ -252,7 +252,7 @@ pub fn start_two(command: impl Fn() -> Command) -> Vec<Child> {
     (0..2).map(start).collect()
 }
 
-/// Runs `command` as each of two ranks; the second one writes and says nothing.
+/// Runs `command` as two ranks, and asserts that the second rank writes and prints nothing.
 pub fn on_two(command: impl Fn() -> Command) {
     for (rank, child) in start_two(command).into_iter().enumerate() {
         let output = child.wait_with_output().unwrap();
@@ -263,7 +263,7 @@ pub fn on_two(command: impl Fn() -> Command) {
     }
 }
 
-/// Every `loss` of every stage in `folder`, in the order of paths.
+/// Every `loss` of every stage in `folder`, ordered by path.
 pub fn losses(folder: &Path) -> Vec<f64> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -288,8 +288,7 @@ pub fn losses(folder: &Path) -> Vec<f64> {
     losses
 }
 
-/// A run's `summary.json` without its times, which differ from run to run; everything else must
-/// not.
+/// A run's `summary.json` without times, which differ between runs; everything else must be equal.
 pub fn summary(folder: &Path) -> Value {
     fn take_times(value: &mut Value) -> usize {
         match value {
@@ -307,9 +306,10 @@ pub fn summary(folder: &Path) -> Value {
     summary
 }
 
-/// Writes a random model of two layers in another architecture than XLM-R's, with a tokenizer as
-/// such models have it: `bert`, `distilbert` and `electra` with pieces of words, `modernbert` with
-/// bytes for what is rare, `eurobert` with bytes alone, `deberta` with a SentencePiece model.
+/// Writes a random model of two layers with an architecture other than XLM-R's, and a tokenizer
+/// that is common for such models: WordPiece for `bert`, `distilbert` and `electra`, byte fallback
+/// for rare characters for `modernbert`, byte-level for `eurobert`, and SentencePiece for
+/// `deberta`.
 pub fn write_encoder(architecture: &str, folder: &Path) {
     let (tokenizer, usual, layers) = match architecture {
         "deberta" => {

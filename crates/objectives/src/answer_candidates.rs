@@ -11,10 +11,10 @@ use crate::{Error, IGNORE_INDEX, TopKSpans};
 /// [`AnswerCandidates`], or read from a file.
 #[derive(Clone, Copy, Debug)]
 pub struct CandidateSpans<'a> {
-    /// `[B, M]` i64: the first token of each span, in `0..L` where `valid` holds.
+    /// `[B, M]` i64: the first token of each span, in `0..L` where `valid` is true.
     pub starts: &'a Tensor,
     /// `[B, M]` i64: the last token of each span, inclusive, in `0..L` and not before the first
-    /// where `valid` holds.
+    /// where `valid` is true.
     pub ends: &'a Tensor,
     /// `[B, M]` bool: whether the slot holds a span.
     pub valid: &'a Tensor,
@@ -32,7 +32,7 @@ impl<'a> From<&'a AnswerCandidates> for CandidateSpans<'a> {
     }
 }
 
-/// A checked list of M spans for each row, on the device that needs it; 0 in empty slots.
+/// A list of M spans per row after validation, on the target device; 0 in empty slots.
 pub(crate) struct Listed {
     pub slots: i64,
     pub starts: Tensor,
@@ -41,8 +41,10 @@ pub(crate) struct Listed {
 }
 
 impl CandidateSpans<'_> {
-    /// Checks the list against windows of `length` tokens on its device (that of `like`, or the
-    /// CPU), and moves it to the device of `like`.
+    /// Validates the list against windows of `length` tokens, and copies it to the device of
+    /// `like`.
+    ///
+    /// The check runs on the CPU if all three tensors are there, else on the device of `like`.
     pub(crate) fn check_batch(
         &self,
         batch: i64,
@@ -62,7 +64,7 @@ impl CandidateSpans<'_> {
             Ok(upload(positions, place)?.f_masked_fill(&empty, 0)?)
         };
         let (starts, ends) = (filled(self.starts)?, filled(self.ends)?);
-        // In a window without tokens position 0, the filler, is still allowed.
+        // In a window without tokens, position 0 (the filler) is still allowed.
         let upper = length.max(1);
         let sound = starts
             .f_ge(0)?
@@ -110,22 +112,22 @@ pub struct AnswerCandidates {
 /// Builds the candidate set Z of *From Good to Best* (footnote 1): the best spans of each row and,
 /// exactly once, the gold span.
 ///
-/// Reading: candidates are compared by position; a span with the gold text elsewhere stays. A list
-/// with an empty slot takes the gold span in addition; a full one loses its last span. The gold
-/// span is used even if it is longer than the decoder allows. The lists of rows without a gold span
-/// do not change.
+/// Reading: candidates are compared by position, so a span with the gold text at another position
+/// stays. The gold span is added to a list with an empty slot, and replaces the last span of a full
+/// list. It is used even if it is longer than the decoder allows. The lists of rows without a gold
+/// span do not change.
 ///
 /// # Shapes
-/// - `spans`: tensors `[B, K]`, K ≥ 1, as [`top_k_spans`](crate::top_k_spans()) makes them
+/// - `spans`: tensors `[B, K]`, K ≥ 1, as returned by [`top_k_spans`](crate::top_k_spans())
 /// - `gold_starts`, `gold_ends`: `[B]` i64, the last token inclusive. A row has no gold span if
 ///   either is outside `0..length`
 /// - `length`: L, tokens per window
 /// - returns tensors of the same K on the device of `spans`
 ///
 /// # Errors
-/// [`Error::Empty`] if K = 0; [`Error::Range`] if a span leaves the window; [`Error::Reversed`] if
-/// a span or a gold span ends before it starts; [`Error::Shape`], [`Error::Dtype`],
-/// [`Error::Device`] or [`Error::Undefined`] for invalid tensors.
+/// [`Error::Empty`] if K = 0; [`Error::Range`] if a span extends outside the window;
+/// [`Error::Reversed`] if a span or a gold span ends before it starts; [`Error::Shape`],
+/// [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for invalid tensors.
 ///
 /// # Example
 /// ```
@@ -160,7 +162,7 @@ pub fn answer_candidates(
     let gold_end = gold.ends.f_unsqueeze(1)?;
     let present = gold.present.f_unsqueeze(1)?;
     let column = Tensor::f_arange(slots, (Kind::Int64, device))?.f_unsqueeze(0)?; // [1, K]
-    // The first column of each row where the mask holds; any column where it holds nowhere.
+    // The first column of each row where the mask is true; an arbitrary column if it is never true.
     let first = |mask: &Tensor| -> Result<Tensor, Error> {
         Ok(mask.f_mul(&column.f_neg()?.f_add_scalar(slots)?)?.f_argmax(1, true)?)
     };
@@ -179,7 +181,7 @@ pub fn answer_candidates(
             (target, [starts, ends, valid])
         }
         GoldSlot::Last => {
-            // If the gold span is in the list, all spans after it move up by one.
+            // If the gold span is in the list, all later spans move up by one slot.
             let rank = first(&found)?;
             let after = column.f_ge_tensor(&rank)?.f_logical_and(&listed)?;
             let source = column.f_add(&after)?.f_clamp_max(slots - 1)?; // [B, K]
@@ -188,7 +190,7 @@ pub fn answer_candidates(
             (target, [moved(&starts)?, moved(&ends)?, moved(&valid)?])
         }
     };
-    // One slot per row with a gold span.
+    // The slot of the gold span, in rows that have one.
     let here = column.f_eq_tensor(&target)?.f_logical_and(&present)?;
     let again = is_gold(&starts, &ends)?;
     let valid = valid.f_logical_and(&again.f_logical_not()?)?.f_logical_or(&here)?;

@@ -34,28 +34,27 @@ impl Default for AnswerContrastConfig {
 /// over the gold spans of all rows and the incorrect answers of all rows that are closest to the
 /// gold span ([`hard_negatives`]).
 ///
-/// Reading: Eq. 8 sums over the batch only, and the text adds the hard negatives; here those of
-/// all rows. `r_q` is not defined; here it is the mean over the question's tokens in the joint
-/// sequence.
-/// Two rows with the same gold span stay each other's negatives. The choice of
-/// negatives has no gradient; their vectors do.
+/// Reading: Eq. 8 sums over the batch only, and the text adds the hard negatives; here the sum
+/// includes the hard negatives of all rows. `r_q` is not defined; here it is the mean over the
+/// question's tokens in the joint sequence. Two rows with the same gold span remain negatives of
+/// each other. The selection of negatives has no gradient; their vectors do.
 ///
-/// The mean is over the rows with a gold span whose denominator holds anything besides their
-/// positive. Other rows, and all tokens outside question, gold span and chosen negatives, receive a
-/// gradient of exactly 0.
+/// The mean is over the rows with a gold span whose denominator contains at least one term besides
+/// the positive. Other rows, and all tokens outside the question, the gold span and the selected
+/// negatives, receive a gradient of exactly 0.
 ///
 /// # Shapes
 /// - `hidden`: `[B, L, H]` Float, BFloat16, Half or Double, the encoder's last layer; receives
 ///   gradient
-/// - `question_mask`: `[B, L]` bool, the question's tokens without special ones
-/// - `gold_starts`, `gold_ends`: `[B]` i64, the last token inclusive; a row with either outside
-///   `0..L` has no gold span
+/// - `question_mask`: `[B, L]` bool, the question's tokens without special tokens
+/// - `gold_starts`, `gold_ends`: `[B]` i64, the last token inclusive; a row has no gold span if
+///   either is outside `0..L`
 /// - `candidates`: tensors `[B, M]`, the best first, with or without the gold span;
 ///   [`top_k_spans`](crate::top_k_spans())
 /// - mask, gold spans and candidates may be on the CPU, where they are read without waiting for a
 ///   GPU
-/// - returns `[]`: f64 for f64 hidden states, f32 for all others (everything after the encoder runs
-///   in it)
+/// - returns `[]`: f64 for f64 hidden states, f32 for all others (all computations after the
+///   encoder use this dtype)
 ///
 /// # Errors
 /// [`Error::Empty`] if no row carries loss; [`Error::EmptyRow`] if a row with a gold span has no
@@ -89,7 +88,7 @@ pub fn answer_contrast(
     candidates: &CandidateSpans<'_>,
     config: &AnswerContrastConfig,
 ) -> Result<Tensor, Error> {
-    // Cosines of bfloat16 would have three digits.
+    // Cosines in bfloat16 would have only three significant digits.
     without_autocast(|| in_full(hidden, question_mask, gold_starts, gold_ends, candidates, config))?
 }
 
@@ -149,8 +148,8 @@ struct Terms {
 }
 
 impl Terms {
-    /// From unit vectors `[n, 2 + Θ, H]` of question, gold span and negatives; `has_wrong` `[n, Θ]`
-    /// marks the negatives that exist.
+    /// Creates the terms from unit vectors `[n, 2 + Θ, H]` of question, gold span and negatives;
+    /// `has_wrong` `[n, Θ]` is true where a negative exists.
     fn new(vectors: &Tensor, has_wrong: &Tensor) -> Result<Self, Error> {
         let (rows, width, size) = vectors.size3()?;
         let device = vectors.device();
@@ -167,7 +166,7 @@ impl Terms {
         })
     }
 
-    /// The mean over the rows that have anything to contrast with.
+    /// The mean loss over the rows with at least one negative.
     fn loss(&self, temperature: f64) -> Result<Tensor, Error> {
         let logits = self.cosines.f_div_scalar(temperature)?;
         let logits = logits.f_masked_fill(&self.present.f_logical_not()?, f64::NEG_INFINITY)?;

@@ -9,28 +9,28 @@ use crate::Error;
 ///
 /// This is GradCache (Gao et al. 2021).
 ///
-/// Accumulating gradients does not widen the pool of negatives: a micro-batch only sees itself.
-/// Here
+/// Gradient accumulation does not enlarge the pool of negatives, because the negatives of a
+/// micro-batch are its own rows only. Here
 /// 1. every micro-batch is embedded without a graph,
-/// 2. `loss` sees all embeddings together, and its gradient stops at them,
-/// 3. every micro-batch is embedded again, with a graph and with the dropout it had, and passes its
-///    part of that gradient on.
+/// 2. `loss` receives all embeddings together, and its backward pass stops at them,
+/// 3. every micro-batch is embedded again, with a graph and the same dropout masks, and its part of
+///    the cached gradient is backpropagated through it.
 ///
-/// This needs one more forward pass, and memory for one micro-batch's graph and all embeddings.
-/// Gradients are added to the parameters' own, as `backward` does; the optimiser's step stays with
-/// the caller.
+/// This needs one more forward pass, and memory for the graph of one micro-batch and for all
+/// embeddings. Gradients are added to the parameters' gradients, as `backward` does; the caller
+/// runs the optimiser step.
 ///
 /// - `embed` maps a micro-batch to tensors `[b, …]` (such as queries and keys), always in the same
 ///   number and order. It must use `device`'s random generator only. Batch norm uses the statistics
 ///   of the micro-batch, and updates its running statistics in both passes.
-/// - `loss` gets each of them over the whole batch, `[B, …]`, and is called once: push into a queue
-///   there. Parameters that it uses itself receive their gradient too.
+/// - `loss` receives each of these tensors over the whole batch, `[B, …]`, and is called once, so
+///   it is the place to push to a queue. Parameters used in `loss` receive their gradient too.
 ///
-/// Each micro-batch begins with the draws that the whole batch would begin with, and with the
-/// number of its first row ([`MicroBatchSeeds`]). Processes that share the step
-/// ([`torch_ext::with_group`]) embed every size-th micro-batch each; all of them see all
-/// embeddings and call `loss`, whose own parameters receive an equal share of their gradient from
-/// each, so that the sum over processes is the whole.
+/// Each micro-batch starts from the random state of the whole batch and the index of its first row
+/// ([`MicroBatchSeeds`]). If several processes share the step ([`torch_ext::with_group`]), each
+/// process embeds every size-th micro-batch, and all processes receive all embeddings and call
+/// `loss`. The gradient of parameters used in `loss` is divided by the number of processes, so that
+/// the sum over processes is the full gradient.
 ///
 /// Returns the loss, without a graph.
 ///
@@ -104,7 +104,7 @@ pub fn cached_step<T, E: From<Error>>(
         let embeddings = embed(&part.rows)?;
         check_count(Some(before.len()), embeddings.len())?;
         if let Some(surrogate) = surrogate(&embeddings, &leaves, &mut first, size as f64)? {
-            // The cached gradients carry the scale of the loss already.
+            // The cached gradients already include the loss scale.
             let passed_on = torch_ext::without_autocast(|| surrogate.f_backward());
             passed_on.map_err(Error::from)?.map_err(Error::from)?;
         }
@@ -122,7 +122,7 @@ fn check_count(expected: Option<usize>, got: usize) -> Result<(), Error> {
     }
 }
 
-/// Each embedding over the whole batch, as a leaf.
+/// Concatenates each embedding over the whole batch, as a leaf.
 fn concatenate(cached: &[Vec<Tensor>]) -> Result<Vec<Tensor>, Error> {
     let count = cached.first().map_or(0, Vec::len);
     if count == 0 {
@@ -136,8 +136,8 @@ fn concatenate(cached: &[Vec<Tensor>]) -> Result<Vec<Tensor>, Error> {
         .collect()
 }
 
-/// A number whose gradient with respect to the embeddings is the cached one times `factor`; nothing
-/// if no embedding has one.
+/// A scalar whose gradient with respect to the embeddings is the cached gradient times `factor`;
+/// `None` if no embedding has a gradient.
 fn surrogate(
     embeddings: &[Tensor],
     leaves: &[Tensor],

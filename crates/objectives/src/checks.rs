@@ -33,12 +33,13 @@ pub(crate) fn check_temperature(value: f64) -> Result<(), Error> {
     Ok(())
 }
 
-/// The shape of a defined tensor.
+/// The shape of a tensor, which must be defined.
 pub(crate) fn shape_of(name: &'static str, tensor: &Tensor) -> Result<Vec<i64>, Error> {
     if tensor.defined() { Ok(tensor.size()) } else { Err(Error::Undefined { tensor: name }) }
 }
 
-/// The sizes of a tensor of two dimensions; `letters` is how the documentation writes its shape.
+/// Checks that a tensor has two dimensions, and returns their sizes. `letters` is the documented
+/// shape, such as `[B, L]`.
 pub(crate) fn check_matrix(
     name: &'static str,
     tensor: &Tensor,
@@ -50,7 +51,7 @@ pub(crate) fn check_matrix(
     }
 }
 
-/// Rejects every shape but `expected`; `letters` is how the documentation writes it.
+/// Rejects every shape except `expected`; `letters` is the documented shape.
 pub(crate) fn check_shape(
     name: &'static str,
     tensor: &Tensor,
@@ -64,7 +65,7 @@ pub(crate) fn check_shape(
     Err(Error::Shape { tensor: name, expected: format!("{letters} = {expected:?}"), got })
 }
 
-/// Rejects every dtype but `kind`, whose name is `expected`.
+/// Rejects every dtype except `kind`; `expected` is its name.
 pub(crate) fn check_kind(
     name: &'static str,
     tensor: &Tensor,
@@ -83,7 +84,7 @@ pub(crate) fn check_float(name: &'static str, tensor: &Tensor) -> Result<(), Err
     }
 }
 
-/// Rejects a tensor that is not on `device`, the device of `like`.
+/// Rejects a tensor that is not on `device`, which is the device of the argument `like`.
 pub(crate) fn check_device(
     name: &'static str,
     tensor: &Tensor,
@@ -97,8 +98,9 @@ pub(crate) fn check_device(
     Err(Error::Device { tensor: name, like, expected: device, got })
 }
 
-/// Rejects a tensor of integers or flags that is neither on `device`, the device of `like`, nor on
-/// the CPU. On the CPU its values are read without waiting for a GPU, and moved afterwards.
+/// Rejects an integer or bool tensor that is neither on `device`, the device of the argument
+/// `like`, nor on the CPU. Values on the CPU are read without waiting for a GPU and copied
+/// afterwards.
 pub(crate) fn check_device_or_cpu(
     name: &'static str,
     tensor: &Tensor,
@@ -108,7 +110,8 @@ pub(crate) fn check_device_or_cpu(
     if tensor.device() == Device::Cpu { Ok(()) } else { check_device(name, tensor, like, device) }
 }
 
-/// Rejects all but a bool mask of this shape on `device`, the device of `like`, or on the CPU.
+/// Rejects everything except a bool mask of this shape, on `device` (the device of the argument
+/// `like`) or on the CPU.
 pub(crate) fn check_mask(
     name: &'static str,
     mask: &Tensor,
@@ -122,7 +125,8 @@ pub(crate) fn check_mask(
     check_device_or_cpu(name, mask, like, device)
 }
 
-/// Rejects all but i64 tensors of this shape on `device`, the device of `like`, or on the CPU.
+/// Rejects everything except i64 tensors of this shape, on `device` (the device of the argument
+/// `like`) or on the CPU.
 pub(crate) fn check_int64(
     name: &'static str,
     numbers: &Tensor,
@@ -136,7 +140,7 @@ pub(crate) fn check_int64(
     check_device_or_cpu(name, numbers, like, device)
 }
 
-/// Where the values of several tensors are read: on the CPU if all lie there, else on
+/// The device on which the values of several tensors are read: the CPU if all are there, else
 /// `device`.
 pub(crate) fn common_device<'a>(
     tensors: impl IntoIterator<Item = &'a Tensor>,
@@ -146,7 +150,7 @@ pub(crate) fn common_device<'a>(
     if here { Device::Cpu } else { device }
 }
 
-/// The smallest and the largest of at least one integer, in one transfer from the device.
+/// The minimum and maximum of a non-empty integer tensor, in one transfer from the device.
 pub(crate) fn extent(ids: &Tensor) -> Result<(i64, i64), Error> {
     let (min, max) = ids.f_aminmax(None, false)?;
     let both = Tensor::f_stack(&[min, max], 0)?.f_to_device(Device::Cpu)?;
@@ -167,7 +171,7 @@ pub(crate) fn check_ids(
     Err(Error::Range { tensor: name, rule: format!("in 0..{upper}{hint}"), min, max })
 }
 
-/// Where a mask is first true, in row-major order.
+/// The index of the first true element, in row-major order.
 pub(crate) fn first_true(mask: &Tensor) -> Result<Option<Vec<i64>>, Error> {
     let found = mask.f_nonzero()?;
     let (count, dims) = found.size2()?;

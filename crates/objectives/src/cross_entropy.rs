@@ -4,11 +4,11 @@ use tch::{Kind, Reduction, Tensor};
 use crate::checks::first_true;
 use crate::{Checks, Error, IGNORE_INDEX};
 
-/// How [`row_losses`] names its input in an error.
+/// Options of [`row_losses`]: how an error names its input, and the level of validation.
 pub(crate) struct Rows<'a> {
-    /// The argument that a row of the logits comes from, and its row there.
+    /// Maps a row of the logits to the argument it was taken from, and to its row in that argument.
     pub origin: &'a dyn Fn(i64) -> Result<(&'static str, i64), Error>,
-    /// How much is checked.
+    /// Level of input validation.
     pub checks: Checks,
 }
 
@@ -28,7 +28,7 @@ impl Rows<'_> {
 
 /// The cross-entropy of each row, `[N]`, in nats: float32, or float64 for float64 logits.
 ///
-/// The caller has checked that `logits` is `[N, C]` and that `targets` `[N]` holds columns of it.
+/// The caller must have checked that `logits` is `[N, C]` and that every target `[N]` is in `0..C`.
 pub(crate) fn row_losses(
     logits: &Tensor,
     targets: &Tensor,

@@ -41,9 +41,9 @@ pub enum EntityNormalization {
 /// - `scores`: the logits `[N, V]` of the LM head on the masked positions, or
 ///   [`TokenScores::linear`] of the head's last layer; receives gradient
 /// - `targets`: `[N]` i64, in `0..V`, the correct sub-token
-/// - `entities`: `[N]` i64, the number of the masked entity each position belongs to, 0 or more and
-///   different for any two masked entities of the batch; order and gaps do not matter. `Token`
-///   checks it but does not use its values
+/// - `entities`: `[N]` i64, the id of the masked entity that each position belongs to: 0 or more,
+///   and different for any two masked entities of the batch. Order and gaps do not matter. `Token`
+///   validates the ids but does not use them
 /// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction run in it)
 ///
 /// # Errors
@@ -91,8 +91,8 @@ pub fn entity_completion<'a>(
     scores.loss(targets, reduction, position_weights.as_ref())
 }
 
-/// `1 / (kₑ E)` for each position, `[N]` f64: equal weights for the entities, and for the
-/// positions of one.
+/// `1 / (kₑ E)` for each position, `[N]` f64, so that all entities have equal weights, as have all
+/// positions of an entity.
 fn position_weights(entities: &Tensor) -> Result<Tensor, Error> {
     let (_, entity, sizes) = entities.f_internal_unique2(false, true, true)?; // [N], [E]
     let positions = sizes.f_index_select(0, &entity)?; // k of each position's entity

@@ -45,7 +45,7 @@ pub enum Error {
         /// The actual device.
         got: Device,
     },
-    /// An id, position or number outside its range.
+    /// An id, position or other integer outside its range.
     #[error("{tensor}: every value must be {rule}; the values run from {min} to {max}")]
     Range {
         /// The argument's name.
@@ -104,7 +104,7 @@ pub enum Error {
     /// A count that differs from an earlier call.
     #[error("{what}: expected {expected}, got {got}")]
     Count {
-        /// The counted objects.
+        /// The objects that were counted.
         what: &'static str,
         /// The expected count.
         expected: usize,

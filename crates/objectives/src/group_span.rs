@@ -13,11 +13,11 @@ use crate::{Checks, Error, SpanReduction};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GroupSpanConfig {
-    /// How the losses of start and end are combined.
+    /// How the start and end losses are combined.
     pub reduction: SpanReduction,
-    /// How logits become probabilities.
+    /// How logits are converted to probabilities.
     pub normalization: GroupNormalization,
-    /// Which checks run before the loss is computed.
+    /// Level of input validation.
     pub checks: Checks,
 }
 
@@ -32,23 +32,25 @@ pub enum GroupNormalization {
     Sigmoid,
 }
 
-/// The span loss of questions with several windows each, from Clark and Gardner 2018, *Simple and
-/// Effective Multi-Paragraph Reading Comprehension*, section 3.3. In nats.
+/// Computes the span loss of questions with several windows each, in nats.
+///
+/// Source: Clark and Gardner 2018, *Simple and Effective Multi-Paragraph Reading Comprehension*,
+/// section 3.3.
 ///
 /// With [`GroupNormalization::Shared`] the start loss of a group is
 /// `-ln(Σ_gold exp(x) / Σ_all exp(x))`, where `x` are the start logits of all windows of the group
 /// and the first sum is over their gold start positions. Windows without the answer contribute to
 /// the second sum only, so training makes logits comparable across windows. The end loss is
-/// computed alike. Each loss is the mean over groups with at least one gold position; both are
-/// added, or averaged under [`SpanReduction::HalfSum`].
+/// computed in the same way. Each loss is the mean over groups with at least one gold position. The
+/// result is their sum, or their mean under [`SpanReduction::HalfSum`].
 ///
 /// For groups of one window the loss equals [`span`](crate::span()). The paper's "no-answer"
 /// variant is [`span`](crate::span()) with position 0 (`<s>`) as the gold position of the other
 /// windows.
 ///
 /// # Shapes
-/// - `start_logits`, `end_logits`: `[W, L]` Float, BFloat16, Half or Double, both alike; receive
-///   gradient. Windows of groups without a gold position receive exactly 0
+/// - `start_logits`, `end_logits`: `[W, L]` Float, BFloat16, Half or Double, both of the same
+///   dtype; receive gradient. Windows of groups without a gold position receive exactly 0
 /// - `groups`: `[W]` i64, the group of each window; ids must not decrease, so that the windows of a
 ///   group are adjacent
 /// - `start_positions`, `end_positions`: `[W]` i64, gold token positions, the last one inclusive; a
@@ -59,10 +61,10 @@ pub enum GroupNormalization {
 /// - returns `[]`: f64 for f64 logits, f32 for all others
 ///
 /// # Errors
-/// [`Error::Empty`] if no group has a gold start, or none a gold end; [`Error::Range`] if group ids
-/// decrease; [`Error::Excluded`] with the window if the mask is false at a gold position;
-/// [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for tensors that
-/// do not match; under [`Checks::Full`] [`Error::NotFinite`].
+/// [`Error::Empty`] if no group has a gold start or no group has a gold end; [`Error::Range`] if
+/// group ids decrease; [`Error::Excluded`] with the window if the mask is false at a gold position;
+/// [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for invalid
+/// tensors; under [`Checks::Full`] [`Error::NotFinite`].
 ///
 /// # Example
 /// ```
@@ -106,7 +108,7 @@ pub fn group_span(
     }
 }
 
-/// The windows of each group.
+/// The range of windows of each group.
 fn runs(groups: &Tensor) -> Result<Vec<Range<i64>>, Error> {
     let ids = Vec::<i64>::try_from(&groups.f_to_device(Device::Cpu)?)?;
     if !ids.is_sorted() {
@@ -124,18 +126,18 @@ fn runs(groups: &Tensor) -> Result<Vec<Range<i64>>, Error> {
     Ok(runs)
 }
 
-/// The windows of the G groups with a gold position, M slots for each group: the size of the
-/// largest one.
+/// The windows of the G groups with a gold position, in M slots per group, where M is the size of
+/// the largest group.
 struct Slots {
     positions_name: &'static str,
     groups: i64,
-    /// `[G * M]`: the window; in an unused slot the group's first one.
+    /// `[G * M]`: the window; in an unused slot the first window of the group.
     windows: Vec<i64>,
     /// `[G * M]`: whether the slot is used.
     used: Vec<bool>,
-    /// `[G * M]`: the gold position, 0 for none.
+    /// `[G * M]`: the gold position, 0 if there is none.
     gold: Vec<i64>,
-    /// `[G * M]`: whether there is one.
+    /// `[G * M]`: whether there is a gold position.
     has_gold: Vec<bool>,
 }
 

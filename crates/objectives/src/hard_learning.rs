@@ -17,7 +17,7 @@ pub struct HardLearningConfig {
     /// Weighting of the candidates.
     pub weighting: HardLearningWeighting,
     /// λ of an added term `-λ ln P(z_gold)`, 0 or more, no unit. The paper's Eq. 9 has no such
-    /// term, so 0; with 0 the gold span counts as any candidate.
+    /// term, so the default is 0: the gold span is weighted like any other candidate.
     pub gold_loss_weight: f64,
 }
 
@@ -51,26 +51,25 @@ pub enum HardLearningWeighting {
 /// Reading: Eq. 5 prints `-Σ_l w_l ln Σ_z P(z)`, whose inner sum does not depend on l, with
 /// unconstrained weights, so that it has no minimum. Here each weight multiplies the logarithm of
 /// its candidate's probability, and the weights are on the simplex: `-Σ_l w_l ln P(z_l)`. In rows
-/// with fewer than K candidates, their weights are renormalised to sum 1. Over `w` only, the
-/// minimum has all weight on the slot that is most likely on average. At the paper's learning rate
-/// of 3e-5 the weights hardly change, so use a separate learning rate for θ.
+/// with fewer than K candidates, the weights are renormalised to sum 1. Minimising over `w` only
+/// moves all weight to the slot that is most likely on average. At the paper's learning rate of
+/// 3e-5 the weights hardly change, so use a separate learning rate for θ.
 ///
-/// The mean is over rows with a candidate and, where `gold_index` is given, a gold one; all others
-/// receive a gradient of exactly 0, as do empty slots. With one candidate, the gold span, every
-/// weighting is the span loss ([`SpanReduction::Sum`](crate::SpanReduction::Sum)).
+/// The mean is over rows with a candidate and, if `gold_index` is given, a gold candidate. All
+/// other rows and empty slots receive a gradient of exactly 0. If the gold span is the only
+/// candidate, every weighting is the span loss ([`SpanReduction::Sum`](crate::SpanReduction::Sum)).
 ///
 /// # Shapes
 /// - `span_log_probs`: `[B, K]` Float, BFloat16, Half or Double, of
 ///   [`span_log_probs`](crate::span_log_probs()); receives gradient
 /// - `valid`: `[B, K]` bool, whether the slot holds a candidate
-/// - `gold_index`: `[B]` i64, the slot of the gold span, [`IGNORE_INDEX`] in rows without;
-///   [`AnswerCandidates::gold_index`](crate::AnswerCandidates::gold_index). Needed for
+/// - `gold_index`: `[B]` i64, the slot of the gold span, [`IGNORE_INDEX`] in rows without a gold
+///   span; [`AnswerCandidates::gold_index`](crate::AnswerCandidates::gold_index). Required for
 ///   `gold_loss_weight` > 0
-/// - `weights`: `[K]` Float, BFloat16, Half or Double, θ; receives gradient;
-///   [`initial_weights`](crate::initial_weights()) starts it. Needed by `Learned` and `Literal`,
-///   ignored by the others
-/// - `valid` and `gold_index` may lie on the CPU, where they are read without waiting for a
-///   GPU
+/// - `weights`: `[K]` Float, BFloat16, Half or Double, θ; receives gradient; initialised by
+///   [`initial_weights`](crate::initial_weights()). Required by `Learned` and `Literal`, ignored by
+///   the other weightings
+/// - `valid` and `gold_index` may be on the CPU, where they are read without waiting for a GPU
 /// - returns `[]`: f64 for f64 `span_log_probs`, f32 for all others (the reduction runs in it)
 ///
 /// # Errors
@@ -107,7 +106,7 @@ pub fn hard_learning(
     let theta = check_theta(weights, slots, span_log_probs, config)?;
     check_gold_options(gold_index, batch, slots, span_log_probs, config)?;
 
-    // Read where they lie, moved afterwards.
+    // Values are read on the device of the tensors, and copied afterwards.
     let place = common_device([valid].into_iter().chain(gold_index), device);
     let valid = upload(valid, place)?;
     let gold = gold_index.map(|gold| upload(gold, place)).transpose()?;
@@ -140,7 +139,7 @@ pub fn hard_learning(
     Ok(losses.f_mean(None::<Kind>)?)
 }
 
-/// θ in the dtype of the reduction, where the weighting has one.
+/// Validates θ and converts it to the dtype of the reduction, if the weighting uses θ.
 fn check_theta(
     weights: Option<&Tensor>,
     slots: i64,
@@ -162,7 +161,7 @@ fn check_theta(
     Ok(Some(weights.f_to_kind(reduction_kind(span_log_probs)?)?))
 }
 
-/// Checks the gold slots and the weight of their loss.
+/// Validates the gold slots and the weight of their loss.
 fn check_gold_options(
     gold_index: Option<&Tensor>,
     batch: i64,
@@ -210,7 +209,7 @@ fn check_gold_slot(gold: &Tensor, empty: &Tensor, kept: &Tensor) -> Result<(), E
 struct CandidateRows {
     /// `[n, K]`, in the dtype of the reduction.
     log_probs: Tensor,
-    /// `[n, K]` bool: no candidate here.
+    /// `[n, K]` bool: whether the slot holds no candidate.
     empty: Tensor,
 }
 
@@ -223,7 +222,7 @@ impl CandidateRows {
     ) -> Result<Tensor, Error> {
         let zeroed = || self.log_probs.f_masked_fill(&self.empty, 0.0);
         let absent = || self.log_probs.f_masked_fill(&self.empty, f64::NEG_INFINITY);
-        // [n, K], sum 1 over the candidates of each row.
+        // [n, K]; each row sums to 1 over its candidates.
         let shares = |theta: &Tensor| -> Result<Tensor, Error> {
             let theta = theta.f_expand_as(&self.log_probs)?;
             Ok(theta.f_masked_fill(&self.empty, f64::NEG_INFINITY)?.f_softmax(1, None)?)
@@ -256,8 +255,8 @@ impl CandidateRows {
 ///
 /// It is `min(step / anneal_steps, 0.8)`, or 1 without annealing.
 ///
-/// The schedule of Min et al. 2019 (*A Discrete Hard EM Approach for Weakly Supervised Question
-/// Answering*). Draw from the run's seeded generator.
+/// This is the schedule of Min et al. 2019 (*A Discrete Hard EM Approach for Weakly Supervised
+/// Question Answering*). Draw from the run's seeded generator.
 ///
 /// # Example
 /// ```
@@ -268,6 +267,6 @@ impl CandidateRows {
 /// assert_eq!(hard_em_probability(0, None), 1.0);
 /// ```
 pub fn hard_em_probability(step: u64, anneal_steps: Option<u64>) -> f64 {
-    // 0/0 is NaN, which `min` drops: annealing over no step is over at once.
+    // `min` ignores the NaN of 0/0, so annealing over 0 steps ends immediately.
     anneal_steps.map_or(1.0, |steps| (step as f64 / steps as f64).min(0.8))
 }

@@ -17,7 +17,7 @@ pub enum NegativeSelection {
         /// Θ, negatives per row, at least 1.
         count: usize,
     },
-    /// The first of the list, the model's highest-scoring incorrect answer.
+    /// The first other candidate of the list: the incorrect answer with the highest model score.
     TopPrediction,
     /// One random candidate. The choice depends on the seed only, not on the device or the number
     /// of threads; pass a different seed at every step.
@@ -28,7 +28,7 @@ pub enum NegativeSelection {
 }
 
 impl Default for NegativeSelection {
-    /// Θ = 1, as the paper.
+    /// Returns Θ = 1, the paper's value.
     fn default() -> Self {
         Self::Hardest { count: 1 }
     }
@@ -38,11 +38,11 @@ impl Default for NegativeSelection {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct HardNegatives {
-    /// `[B, Θ]` i64: the candidate slot of each, 0 in empty slots.
+    /// `[B, Θ]` i64: the candidate slot of each negative, 0 in empty slots.
     pub slots: Tensor,
-    /// `[B, Θ]` i64: the first token of each, 0 in empty slots.
+    /// `[B, Θ]` i64: the first token of each negative, 0 in empty slots.
     pub starts: Tensor,
-    /// `[B, Θ]` i64: the last token of each, inclusive, 0 in empty slots.
+    /// `[B, Θ]` i64: the last token of each negative, inclusive, 0 in empty slots.
     pub ends: Tensor,
     /// `[B, Θ]` bool: whether the slot holds a negative.
     pub valid: Tensor,
@@ -50,25 +50,23 @@ pub struct HardNegatives {
 
 /// Selects the candidates of each row that serve as negatives. No gradient.
 ///
-/// Under [`NegativeSelection::Hardest`] these are the Θ for which `cos(u_a, u_gold)` is largest
-/// among those that are not the gold span (*From Good to Best*, Eq. 7). u is the mean of the hidden
-/// states of a span's tokens (Eq. 6).
+/// Under [`NegativeSelection::Hardest`] these are the Θ candidates other than the gold span with
+/// the largest `cos(u_a, u_gold)` (*From Good to Best*, Eq. 7). u is the mean of the hidden states
+/// of a span's tokens (Eq. 6).
 ///
 /// Reading: Eq. 7 prints "max" and omits the condition that the negative differs from the gold
 /// span; it is read as an argmax over the other candidates. Candidates are compared by position;
-/// clear `valid` to exclude a candidate with the gold text at another position. The cosine is with
-/// the gold span, although the loss (Eq. 8) compares with the question. Ties are broken by the
-/// earlier slot. Candidates must be distinct for Θ distinct negatives.
+/// clear `valid` to exclude a candidate with the gold text at another position. The cosine is
+/// computed with the gold span, although the loss (Eq. 8) uses the question. Ties are broken by the
+/// lower slot. The Θ negatives are distinct only if the candidates are.
 ///
 /// # Shapes
 /// - `hidden`: `[B, L, H]` Float, BFloat16, Half or Double
 /// - `gold_starts`, `gold_ends`: `[B]` i64, the last token inclusive; a row with either outside
-///   `0..L` has no gold span, and gets no negatives
-/// - `candidates`: tensors `[B, M]`, the best first; [`top_k_spans`](crate::top_k_spans())
-/// - gold spans and candidates may lie on the CPU, where they are read without waiting for a
-///   GPU
-/// - returns `[B, Θ]` tensors, Θ at most M; a row with fewer candidates leaves slots empty, the
-///   last ones
+///   `0..L` has no gold span, and no negatives
+/// - `candidates`: tensors `[B, M]`, best first; [`top_k_spans`](crate::top_k_spans())
+/// - gold spans and candidates may be on the CPU, where they are read without waiting for a GPU
+/// - returns `[B, Θ]` tensors, Θ at most M; in a row with fewer candidates the last slots are empty
 ///
 /// # Errors
 /// [`Error::Domain`] if `count` is 0; [`Error::Range`] if a candidate is outside the window;
@@ -138,7 +136,8 @@ pub fn hard_negatives(
     })
 }
 
-/// The cosine of each span but the first with the first, `[B, S - 1]`, for tokens `[B, S, L]`.
+/// The cosine of every span except the first with the first span, `[B, S - 1]`; `spans` is the
+/// token mask `[B, S, L]`.
 fn cosines_with_first(hidden: &Tensor, spans: &Tensor) -> Result<Tensor, Error> {
     let vectors = unit(&mean_of_members(hidden, spans)?)?; // [B, S, H]
     let (_, slots, _) = vectors.size3()?;
@@ -146,8 +145,8 @@ fn cosines_with_first(hidden: &Tensor, spans: &Tensor) -> Result<Tensor, Error> 
     Ok(vectors.f_narrow(1, 1, slots - 1)?.f_bmm(&first)?.f_squeeze_dim(2)?)
 }
 
-/// Vectors of length 1 along the last dimension; those shorter than 1e-8 stay short, as in
-/// `cosine_similarity`.
+/// Normalises vectors to length 1 along the last dimension. Vectors shorter than 1e-8 are divided
+/// by 1e-8, as in `cosine_similarity`.
 pub(crate) fn unit(vectors: &Tensor) -> Result<Tensor, Error> {
     let length = vectors.f_norm_scalaropt_dim(2, -1, true)?.f_clamp_min(1e-8)?;
     Ok(vectors.f_div(&length)?)
@@ -160,7 +159,7 @@ fn random_ranks(seed: u64, batch: i64, slots: i64) -> Result<Tensor, Error> {
         let mut state = mixed(mixed(seed).wrapping_add(row.cast_unsigned()));
         for _ in 0..slots {
             state = state.wrapping_add(GOLDEN_GAMMA);
-            // 53 bits, as many as an f64 holds exactly.
+            // 53 bits, the number that an f64 represents exactly.
             ranks.push((mixed(state) >> 11) as f64 / (1_u64 << 53) as f64);
         }
     }

@@ -1,4 +1,4 @@
-//! InfoNCE over the keys of the batch and of a queue, streamed.
+//! InfoNCE over the keys of the batch and of a queue, computed in blocks.
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::{KeyBlocks, streamed_logsumexp};
@@ -8,13 +8,13 @@ use crate::checks::{
 };
 use crate::{Error, NegativeQueue};
 
-/// Number of keys per block of query-key products on the CPU: with a few hundred queries a block
-/// fits in a core's cache.
+/// Number of keys per block of query-key similarities on the CPU: with a few hundred queries a
+/// block fits in the cache of a core.
 const CPU_BLOCK: i64 = 1024;
-/// Number of products per block on a GPU: 256 MiB, for few large kernels.
+/// Number of similarities per block on a GPU: 256 MiB, so that few large kernels run.
 const GPU_BLOCK_ELEMENTS: i64 = 1 << 26;
 
-/// Number of keys per block of products with `anchors`.
+/// Number of keys per block of similarities with `anchors`.
 fn block(anchors: &Tensor) -> Result<i64, Error> {
     let (rows, _) = anchors.size2()?;
     Ok(match anchors.device() {
@@ -27,8 +27,9 @@ fn block(anchors: &Tensor) -> Result<i64, Error> {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct InfoNceConfig {
-    /// τ, above 0 and at most [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE): similarities are divided
-    /// by it. *XLM-K*, Eq. 5 has none, so 1.
+    /// τ, by which similarities are divided: above 0, at most
+    /// [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE). *XLM-K*, Eq. 5 has no temperature, so the
+    /// default is 1.
     pub temperature: f64,
     /// Whether queries, keys and queued keys are L2-normalised.
     pub l2_norm: bool,
@@ -38,7 +39,7 @@ pub struct InfoNceConfig {
     pub direction: Direction,
     /// The negatives.
     pub negatives: Negatives,
-    /// Whether to mask other keys of the query's entity. The positive key stays. Requires entity
+    /// Whether to mask other keys of the query's entity, but not the positive key. Requires entity
     /// ids.
     pub mask_same_entity: bool,
 }
@@ -60,7 +61,7 @@ impl InfoNceConfig {
     /// Validates the numeric options, as [`info_nce`](info_nce()) does.
     ///
     /// # Errors
-    /// [`Error::Domain`] naming the first that is out of range.
+    /// [`Error::Domain`] for the first option out of range.
     ///
     /// ```
     /// use objectives::InfoNceConfig;
@@ -95,10 +96,10 @@ pub enum Direction {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Negatives {
-    /// The other rows' keys and the queue: `(n - 1) + Q`.
+    /// The keys of the other rows and of the queue: `(n - 1) + Q`.
     #[default]
     KeysAndQueue,
-    /// Also the other rows' queries: `2 (n - 1) + Q`.
+    /// Also the queries of the other rows: `2 (n - 1) + Q`.
     QueriesKeysAndQueue,
 }
 
@@ -117,27 +118,27 @@ pub struct ContrastRows<'a> {
 /// `ℓᵢ = -ln( e^{qᵢ·kᵢ/τ} / Σ_c e^{qᵢ·c/τ} )`, where c runs over the positive key kᵢ, the other
 /// keys of the batch and the queue. The loss is the mean of ℓᵢ.
 ///
-/// Streamed: queue and batch pass by in blocks under a running log-sum-exp, so the `[B, B + Q]`
-/// similarities never exist, and the queries' gradient is made from the same products. The cost is
-/// that of the products, linear in Q.
+/// Keys are processed in blocks with a running log-sum-exp, so the `[B, B + Q]` similarities are
+/// never stored, and the queries' gradient is computed from the same similarities. The cost is that
+/// of the matrix multiplications, linear in Q.
 ///
-/// Reading: the right key is one of the candidates, once (appendix C). `skip_oldest` leaves that
-/// many of the oldest queue rows out: those that pushing this batch's keys *before* the loss would
-/// have dropped. [`masked_entity_prediction`](crate::masked_entity_prediction()) and
-/// [`object_entailment`](crate::object_entailment()) set it and push.
+/// Reading: the positive key is one of the candidates, exactly once (appendix C). `skip_oldest`
+/// excludes that many of the oldest queue rows: those that a push of this batch's keys *before* the
+/// loss would have removed. [`masked_entity_prediction`](crate::masked_entity_prediction()) and
+/// [`object_entailment`](crate::object_entailment()) set it and push the keys.
 ///
 /// # Shapes
 /// - `query`, `key`: `[B, D]` Float, BFloat16, Half or Double; receive gradient. Row i of one
 ///   belongs to row i of the other
 /// - `queue`: keys `[≤ Q, D]` on the same device; receives no gradient
-/// - returns `[]`: f64 for f64 queries, f32 for all others (products, softmax and reduction run in
-///   it)
+/// - returns `[]`: f64 for f64 queries, f32 for all others (matrix multiplications, softmax and
+///   reduction use this dtype)
 ///
 /// Without a valid row the loss is 0, with a graph and a gradient of 0: mentions may be rare, and
-/// the batch's other losses still train.
+/// the other losses of the batch still train.
 ///
 /// # Errors
-/// [`Error::Empty`] if B = 0; as [`InfoNceConfig::validate`]; [`Error::Missing`] if
+/// [`Error::Empty`] if B = 0; the errors of [`InfoNceConfig::validate`]; [`Error::Missing`] if
 /// `mask_same_entity` is set without ids; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
 /// [`Error::Undefined`] for invalid tensors.
 ///
@@ -184,13 +185,13 @@ pub fn info_nce(
         if config.l2_norm { normalise(&rows, config.l2_eps) } else { Ok(rows) }
     };
     let (query, key) = (prepare(query)?, prepare(key)?);
-    // Similarity of each query with its key.
+    // Similarity of each query with its positive key.
     let positive =
         query.f_mul(&key)?.f_sum_dim_intlist(-1, false, sums)?.f_div_scalar(config.temperature)?;
     let both = config.direction == Direction::Bidirectional;
     let ids = ids.filter(|_| config.mask_same_entity);
-    // Everything is compared with the right key's similarity before any exponential: of large
-    // similarities that differ little, subtracting it in the end would leave rounding alone.
+    // The positive similarity is subtracted before any exponential. If it were subtracted at the
+    // end, large similarities with small differences would leave only rounding error.
     let offset = positive.f_detach()?;
     let pairs = Pairs { query: &query, key: &key, ids: ids.as_ref(), offset: &offset, config };
     let mut parts = pairs.in_batch(both)?;
@@ -223,7 +224,7 @@ pub fn info_nce(
     Ok(losses.f_mean(None::<Kind>)?)
 }
 
-/// The rows over the larger of their L2 norm and `eps`.
+/// Divides each row by its L2 norm, or by `eps` if that is larger.
 fn normalise(rows: &Tensor, eps: f64) -> Result<Tensor, Error> {
     let norm = rows.f_norm_scalaropt_dim(2.0, [1i64], true)?.f_clamp_min(eps)?;
     Ok(rows.f_div(&norm)?)
@@ -266,19 +267,18 @@ fn expect(
     Ok(())
 }
 
-/// The rows of a batch as each other's wrong candidates.
+/// The rows of a batch, which are negatives of each other.
 struct Pairs<'a> {
     query: &'a Tensor,
     key: &'a Tensor,
     ids: Option<&'a Tensor>,
-    /// `[n]`, the similarity of each query with its key.
+    /// `[n]`, the similarity of each query with its positive key.
     offset: &'a Tensor,
     config: &'a InfoNceConfig,
 }
 
 impl Pairs<'_> {
-    /// The log-sum-exp over the wrong candidates within the batch, `[n]` or, for both directions,
-    /// `[2n]`.
+    /// The log-sum-exp over the negatives within the batch, `[n]` or, for both directions, `[2n]`.
     fn in_batch(&self, both: bool) -> Result<Vec<Tensor>, Error> {
         let groups = self.groups()?;
         let twice = |rows: &Tensor| Tensor::f_cat(&[rows, rows], 0);
@@ -303,13 +303,13 @@ impl Pairs<'_> {
         })
     }
 
-    /// The group of each row, `[n]`: rows of one group are not mutual negatives. Each row is a
-    /// group or, with ids, each entity.
+    /// The group of each row, `[n]`; rows of the same group are not negatives of each other. A
+    /// group is an entity if there are ids, else a single row.
     fn groups(&self) -> Result<Tensor, Error> {
         let (count, _) = self.query.size2()?;
         let rows = Tensor::f_arange(count, (Kind::Int64, self.query.device()))?;
         let Some(ids) = self.ids else { return Ok(rows) };
-        // Rows without an entity get negative numbers, which no entity has.
+        // Rows without an entity get negative ids, which no entity has.
         Ok(ids.f_where_self(&ids.f_ge(0)?, &rows.f_neg()?.f_sub_scalar(1)?)?)
     }
 
@@ -325,7 +325,7 @@ impl Pairs<'_> {
             groups: Some((groups, key_groups)),
             negative_groups: true,
             offset: Some(offset),
-            normalise_eps: None, // already divided
+            normalise_eps: None, // already normalised
             block: block(anchors)?,
         };
         Ok(streamed_logsumexp(anchors, &blocks, self.config.temperature)?)

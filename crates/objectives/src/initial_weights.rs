@@ -11,14 +11,15 @@ pub enum InitialWeights {
     /// All zero: every candidate has the same weight.
     #[default]
     Uniform,
-    /// `c` in the last slot and 0 elsewhere, so that the last slot has `e^c` times the weight of
-    /// any other. For use with [`GoldSlot::Last`](crate::GoldSlot::Last), which puts the gold span
-    /// there.
+    /// `c` in the last slot and 0 elsewhere, so that the weight of the last slot is `e^c` times the
+    /// weight of any other. For use with [`GoldSlot::Last`](crate::GoldSlot::Last), which puts the
+    /// gold span in that slot.
     GoldBiased(f64),
 }
 
-/// Creates the initial θ of [`hard_learning`](crate::hard_learning()): a leaf for the optimiser
-/// after `set_requires_grad(true)`.
+/// Creates the initial θ of [`hard_learning`](crate::hard_learning()).
+///
+/// Call `set_requires_grad(true)` on the result to make it a leaf for the optimiser.
 ///
 /// # Shapes
 /// - `slots`: K, 1 or more

@@ -18,7 +18,7 @@ use crate::{
 pub struct ContrastConfig {
     /// Time at which the batch's keys enter the queue.
     pub push: Push,
-    /// Whether keys of rows that carry no loss enter the queue too, as in the released code.
+    /// Whether keys of rows that carry no loss also enter the queue, as in the released code.
     pub push_invalid: bool,
     /// The loss.
     pub loss: InfoNceConfig,
@@ -28,11 +28,11 @@ pub struct ContrastConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Push {
-    /// Before the loss: the candidates are the batch's keys and what remains of the queue, Q in all
-    /// (*XLM-K*, appendix C).
+    /// Before the loss: the candidates are the batch's keys and the remaining queue rows, Q in
+    /// total (*XLM-K*, appendix C).
     #[default]
     BeforeLoss,
-    /// After the loss: the candidates are the batch's keys and all Q earlier ones (the released
+    /// After the loss: the candidates are the batch's keys and all Q earlier keys (the released
     /// code).
     AfterLoss,
     /// Never, for evaluation.
@@ -41,14 +41,16 @@ pub enum Push {
 
 impl ContrastConfig {
     /// Returns the options of *XLM-K* as printed: Eq. 5 without temperature or norm, query→key,
-    /// pushed before the loss.
+    /// keys pushed before the loss.
     pub fn paper() -> Self {
         Self::default()
     }
 
     /// Returns the options of *XLM-K*'s released code: normalised, both directions, queries also
-    /// candidates, all keys pushed after the loss. The code takes its temperature from the command
-    /// line and none is published; 0.05 to 0.1 is common.
+    /// candidates, all keys pushed after the loss.
+    ///
+    /// The released code takes its temperature from the command line, and no value is published;
+    /// 0.05 to 0.1 is common.
     pub fn released(temperature: f64) -> Self {
         Self {
             push: Push::AfterLoss,
@@ -68,20 +70,20 @@ impl ContrastConfig {
 ///
 /// The masked mention is classified among entity descriptions.
 ///
-/// The loss is [`info_nce`](info_nce()) of `query = W₂ ReLU(W₁ x_s)`, the projected state of the
-/// mention's first token, against `key = W₄ ReLU(W₃ z̃)`, the projected `<s>` state of the
-/// description, in another language if available. Then the keys enter `queue`.
+/// The loss is [`info_nce`](info_nce()) of `query = W₂ ReLU(W₁ x_s)`, the projected hidden state of
+/// the mention's first token, with `key = W₄ ReLU(W₃ z̃)`, the projected `<s>` state of the
+/// description, in another language if available. Then the keys are pushed to `queue`.
 ///
 /// Reading: one queue per task. Under [`Push::BeforeLoss`] the queue rows removed by the push are
-/// not candidates, so there are Q candidates. The queue is only written after the loss was
+/// not candidates, so there are Q candidates. The queue is written only after the loss was
 /// computed, so an error does not change it.
 ///
 /// # Shapes
-/// - `query`, `key`: `[B, D]` float, receive gradient; `queue`: `[Q, D]`, receives none
+/// - `query`, `key`: `[B, D]` float, receive gradient; `queue`: `[Q, D]`, receives no gradient
 /// - returns `[]`, as [`info_nce`](info_nce())
 ///
 /// # Errors
-/// As [`info_nce`](info_nce()).
+/// The errors of [`info_nce`](info_nce()).
 ///
 /// # Example
 /// ```
@@ -141,17 +143,17 @@ pub fn masked_entity_prediction(
 ///
 /// Subject and relation are classified among descriptions of objects.
 ///
-/// The loss is [`info_nce`](info_nce()) of `query = W₆ ReLU(W₅ (s̃ + r̃))`, made from the sum of
-/// the subject description's `<s>` state and the relation's embedding, against
-/// `key = W₈ ReLU(W₇ z̃)` of the object's description. Then the keys enter `queue`. The released
-/// code has no such task; its preset carries over from
+/// The loss is [`info_nce`](info_nce()) of `query = W₆ ReLU(W₅ (s̃ + r̃))`, computed from the sum
+/// of the subject description's `<s>` state and the relation's embedding, with
+/// `key = W₈ ReLU(W₇ z̃)` of the object's description. Then the keys are pushed to `queue`. The
+/// released code does not contain this task; [`ContrastConfig::released`] applies the options of
 /// [`masked_entity_prediction`](masked_entity_prediction()).
 ///
 /// # Shapes
 /// As [`masked_entity_prediction`](masked_entity_prediction()).
 ///
 /// # Errors
-/// As [`info_nce`](info_nce()).
+/// The errors of [`info_nce`](info_nce()).
 ///
 /// # Example
 /// ```
@@ -179,7 +181,7 @@ pub fn object_entailment(
     masked_entity_prediction(query, key, queue, rows, config)
 }
 
-/// The rows that a push of `count` would drop.
+/// The number of rows that a push of `count` keys would remove.
 fn dropped_by_push(queue: &NegativeQueue, count: i64) -> i64 {
     (queue.len() + count - queue.capacity()).clamp(0, queue.len())
 }
@@ -196,7 +198,7 @@ fn dropped_by_push(queue: &NegativeQueue, count: i64) -> i64 {
 /// - returns `[]`
 ///
 /// # Errors
-/// As [`linear_cross_entropy`](linear_cross_entropy()), whose `hidden` is `[s̃; õ]`.
+/// The errors of [`linear_cross_entropy`](linear_cross_entropy()), whose `hidden` is `[s̃; õ]`.
 ///
 /// # Example
 /// ```

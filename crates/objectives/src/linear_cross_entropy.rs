@@ -7,27 +7,27 @@ use crate::{Error, IGNORE_INDEX, TokenScores};
 
 /// Computes the mean cross-entropy of a linear layer without storing all its logits, in nats.
 ///
-/// With `z = hidden · weightᵀ + bias`, the mean of `-ln softmax(zᵢ)[targets[i]]` over the rows
-/// whose target is not [`IGNORE_INDEX`]. The gradient of other rows is exactly 0.
+/// With `z = hidden · weightᵀ + bias`, the loss is the mean of `-ln softmax(zᵢ)[targets[i]]` over
+/// the rows whose target is not [`IGNORE_INDEX`]. The gradient of other rows is exactly 0.
 ///
-/// Logits exist for one chunk of rows at a time, and their gradients are computed in the same
-/// pass, so that a step costs only the three matrix multiplications that it cannot avoid. Values
-/// and gradients do not depend on the chunk size beyond rounding. [`TokenScores::linear`] uses the
+/// Logits exist for one chunk of rows at a time, and their gradients are computed in the same pass,
+/// so that a step needs only the three matrix multiplications that are unavoidable. Values and
+/// gradients do not depend on the chunk size except for rounding. [`TokenScores::linear`] uses the
 /// same kernel.
 ///
 /// # Shapes
 /// - `hidden`: `[N, H]` Float, BFloat16, Half or Double; receives gradient
 /// - `weight`: `[V, H]`, of the same dtype unless autocast is on; receives gradient if it requires
 ///   it
-/// - `bias`: `[V]` float; likewise
+/// - `bias`: `[V]` float; receives gradient if it requires it
 /// - `targets`: `[N]` i64, in `0..V` or [`IGNORE_INDEX`]
 /// - returns `[]`: f64 for f64 inputs, f32 for all others
 ///
 /// # Precision
 /// Softmax, losses and the sums over chunks run in f32 (f64 for f64 inputs). Under autocast the
-/// matrix multiplications run in its dtype. bfloat16 rounds the logits to 8 bits: expect losses
-/// within 2 % of float32's. float16 gradients are stored up to 8 times enlarged between the matrix
-/// multiplications: single weights beyond about 8,000 overflow them.
+/// matrix multiplications run in the autocast dtype. bfloat16 rounds the logits to 8 bits: expect
+/// losses within 2 % of float32 losses. float16 gradients are scaled by up to 8 between the matrix
+/// multiplications: single weights above about 8,000 cause an overflow.
 ///
 /// # Errors
 /// [`Error::Empty`] if no row carries loss; [`Error::Range`] for other targets outside `0..V`;
@@ -35,8 +35,8 @@ use crate::{Error, IGNORE_INDEX, TokenScores};
 /// tensors.
 ///
 /// # Source
-/// *Bridging the Language Gap*, Eq. 1 and 2, *XLM-K*'s L_MLM and mixMRC's Eq. 2 all need it. The
-/// idea of computing gradients in the forward pass is Liger-Kernel's.
+/// *Bridging the Language Gap*, Eq. 1 and 2, *XLM-K*'s L_MLM and mixMRC's Eq. 2 use this loss.
+/// Computing gradients in the forward pass follows Liger-Kernel.
 ///
 /// # Example
 /// ```

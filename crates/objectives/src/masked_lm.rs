@@ -30,13 +30,13 @@ pub enum MaskedLmReduction {
 /// The loss is `-(1/N) Σᵢ ln softmax(logits[i])[targets[i]]` over the N masked positions.
 ///
 /// Reading: Eq. 1 is printed without the minus sign, and writes `x ∘ m` for the part of x that is
-/// *not* masked. It is a sum; the mean is taken over masked positions, so padding and visible
-/// tokens never dilute it.
+/// *not* masked. It is a sum; here the mean is taken over masked positions, so padding and visible
+/// tokens do not change it.
 ///
 /// # Shapes
 /// - `scores`: the logits `[N, V]` of the LM head on [`MaskedPositions::gather`]ed hidden states,
-///   or, for large V, [`TokenScores::linear`] of the head's last layer, whose logits are never held
-///   in full; receives gradient
+///   or, for large V, [`TokenScores::linear`] of the head's last layer, whose logits are never
+///   stored in full; receives gradient
 /// - `targets`: `[N]` i64, in `0..V`; [`MaskedPositions::targets`]. On the CPU they are checked
 ///   without waiting for a GPU
 /// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction run in it)

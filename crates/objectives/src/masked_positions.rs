@@ -7,17 +7,17 @@ use crate::{Error, IGNORE_INDEX};
 
 /// The positions of a batch that carry loss, in row-major order, and their target tokens.
 ///
-/// Made by [`masked_positions`]. With 15 % of the tokens masked, a head that runs on
-/// [`gather`](Self::gather)ed rows does 15 % of the work and holds 15 % of the logits; no other
+/// Returned by [`masked_positions`]. With 15 % of the tokens masked, a head that runs on
+/// [`gather`](Self::gather)ed rows does 15 % of the work and stores 15 % of the logits; no other
 /// position receives gradient.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct MaskedPositions {
-    /// `[N]` i64: `b · L + l` of each position, rising.
+    /// `[N]` i64: `b · L + l` of each position, in ascending order.
     pub indices: Tensor,
     /// `[N]` i64: the label of each position.
     pub targets: Tensor,
-    /// `[B, L]` of the labels.
+    /// `[B, L]`, the shape of the labels.
     pub shape: [i64; 2],
 }
 
@@ -27,8 +27,8 @@ pub struct MaskedPositions {
 /// the CPU, before the batch moves to a GPU: their number must be known on the host.
 ///
 /// # Shapes
-/// - `labels`: `[B, L]` i64, the right token where a token was masked and -100 elsewhere, padding
-///   included
+/// - `labels`: `[B, L]` i64, the original token where a token was masked and -100 elsewhere,
+///   padding included
 ///
 /// # Errors
 /// [`Error::Shape`] or [`Error::Dtype`] if `labels` is not `[B, L]` i64;
@@ -76,15 +76,14 @@ impl MaskedPositions {
     /// Differentiable: each gathered row passes its gradient back, all others receive exactly 0.
     ///
     /// # Shapes
-    /// - `hidden`: `[B, L, …]` of any dtype, on the device of the positions or, where these lie
-    ///   on the CPU, on any: hidden states
-    ///   `[B, L, H]`, or ids that go with the labels `[B, L]` (say, the entity each masked token
-    ///   belongs to)
+    /// - `hidden`: `[B, L, …]` of any dtype: hidden states `[B, L, H]`, or ids in the layout of the
+    ///   labels `[B, L]`, such as the entity of each masked token. It must be on the device of the
+    ///   positions; if the positions are on the CPU, any device works
     /// - returns `[N, …]`, in the order of [`indices`](Self::indices)
     ///
     /// # Errors
-    /// [`Error::Shape`] if B or L differ from the labels'; [`Error::Device`] if `hidden` is on
-    /// another device.
+    /// [`Error::Shape`] if B or L differ from those of the labels; [`Error::Device`] if `hidden` is
+    /// on another device.
     ///
     /// # Example
     /// ```

@@ -11,7 +11,7 @@ use crate::checks::{check_device, check_float, check_kind, check_matrix, check_s
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueueConfig {
-    /// Q, rows held. *XLM-K* §4.1 says "32k", read as 32,768.
+    /// Q, the maximum number of rows. *XLM-K* §4.1 says "32k", read as 32,768.
     pub size: i64,
     /// Initial contents.
     pub start: QueueStart,
@@ -32,11 +32,12 @@ pub enum QueueStart {
     /// Q rows of `N(0, 1/D)`, whose norm is about 1 (*XLM-K*, appendix C; the released code).
     #[default]
     Random,
-    /// Empty: the queue grows up to Q rows, so no negative is noise.
+    /// Empty: the queue grows up to Q rows, so that no negative is random.
     Empty,
 }
 
-/// The last Q keys of earlier steps, without gradient: a ring of `[Q, D]` on the model's device.
+/// The last Q keys of earlier steps, without gradient: a ring buffer `[Q, D]` on the model's
+/// device.
 ///
 /// A push overwrites the oldest rows in place. Each row may have the id of its entity, so that a
 /// loss can mask candidates of the same entity.
@@ -44,13 +45,13 @@ pub enum QueueStart {
 pub struct NegativeQueue {
     /// `[Q, D]`
     keys: Tensor,
-    /// `[Q]` i64, -1 where unknown.
+    /// `[Q]` i64, -1 for unknown entities.
     ids: Tensor,
     /// Q
     capacity: i64,
-    /// Index of the next row to write; the oldest row, if the ring is full.
+    /// Index of the next row to write. In a full ring this is the oldest row.
     next: i64,
-    /// Rows in use, from 0 on while the ring fills.
+    /// Number of rows in use; until the ring is full, these are the first rows.
     filled: i64,
 }
 
@@ -60,8 +61,8 @@ impl NegativeQueue {
     /// # Shapes
     /// - holds `[config.size, width]` of `kind`, a float
     ///
-    /// The random start is drawn on the CPU from `config.seed`: it is the same on every device, and
-    /// libtorch's generators, of all devices, are left as they were.
+    /// The random initial contents are drawn on the CPU from `config.seed`: they are the same on
+    /// every device, and the state of libtorch's generators does not change.
     ///
     /// # Errors
     /// [`Error::Domain`] if the size or `width` is below 1; [`Error::Torch`] if libtorch
@@ -128,13 +129,13 @@ impl NegativeQueue {
 
     /// Appends `keys`, detached, and removes the oldest rows that no longer fit.
     ///
-    /// Of more than Q rows the last Q stay. Pushing no row changes nothing. A key with NaN or
-    /// infinity leaves the row that it would replace: a step in float16 that is skipped, since its
-    /// loss is not finite, must not spoil the following ones.
+    /// If more than Q rows are pushed, the last Q are stored. Pushing no row changes nothing. A key
+    /// that contains NaN or infinity is not stored, and the row that it would replace stays: a
+    /// float16 step that is skipped because its loss is not finite must not affect later steps.
     ///
     /// # Shapes
     /// - `keys`: `[n, D]` float, on the queue's device; converted to its dtype
-    /// - `ids`: `[n]` i64, the entity of each key, negative where unknown
+    /// - `ids`: `[n]` i64, the entity of each key, negative if unknown
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::Dtype`] or [`Error::Device`] for invalid tensors; the queue is
@@ -214,8 +215,8 @@ impl NegativeQueue {
         Ok(Tensor::f_cat(&parts, 0)?)
     }
 
-    /// Returns a copy of the entity ids of the rows in use, oldest first, `[len]` i64; -1 where
-    /// unknown.
+    /// Returns a copy of the entity ids of the rows in use, oldest first, `[len]` i64; -1 for
+    /// unknown entities.
     ///
     /// # Errors
     /// [`Error::Torch`] if libtorch cannot allocate.
@@ -245,7 +246,7 @@ impl NegativeQueue {
     ///
     /// # Errors
     /// [`Error::Missing`] for an absent tensor; [`Error::Shape`], [`Error::Dtype`] or
-    /// [`Error::Range`] for one that does not fit. The queue is then unchanged.
+    /// [`Error::Range`] for a tensor that does not match. The queue is then unchanged.
     pub fn restore<'a>(
         &mut self,
         find: impl Fn(&'static str) -> Option<&'a Tensor>,
@@ -288,7 +289,7 @@ impl NegativeQueue {
     /// Restores the state from a file written by [`save`](Self::save).
     ///
     /// # Errors
-    /// [`Error::Kernel`] naming the file if it cannot be read; else as `restore`.
+    /// [`Error::Kernel`] naming the file if it cannot be read; otherwise the errors of `restore`.
     pub fn load(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let tensors = torch_ext::read_tensors(path)?;
         self.restore(|name| tensors.get(name))

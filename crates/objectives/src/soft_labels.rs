@@ -13,8 +13,8 @@ use crate::span_checks::reduction_kind;
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SoftLabelConfig {
-    /// Temperature T, above 0; both logits are divided by it. FILTER's paper states none; 6 is the
-    /// default of its released question-answering program.
+    /// Temperature T, above 0, by which both logits are divided. FILTER's paper states none; 6 is
+    /// the default of its released question-answering program.
     pub temperature: f64,
     /// Elements that share one softmax.
     pub over: SoftmaxOver,
@@ -30,7 +30,7 @@ impl SoftLabelConfig {
     /// Validates every value.
     ///
     /// # Errors
-    /// [`Error::Domain`] naming the first that is out of range.
+    /// [`Error::Domain`] for the first option out of range.
     pub fn validate(&self) -> Result<(), Error> {
         check_temperature(self.temperature)
     }
@@ -52,28 +52,30 @@ pub enum SoftmaxOver {
     Batch,
 }
 
-/// Computes the distillation loss (Hinton et al. 2015), FILTER's self-teaching loss (Fang et al.
-/// 2021, section 3), in nats: `T² KL(softmax(teacher / T) || softmax(student / T))`.
+/// Computes the distillation loss (Hinton et al. 2015), in nats:
+/// `T² KL(softmax(teacher / T) || softmax(student / T))`.
 ///
-/// Reading: the paper takes the divergence of each example's distribution; its released
+/// This is FILTER's self-teaching loss (Fang et al. 2021, section 3).
+///
+/// Reading: the paper uses the divergence of each example's distribution; its released
 /// question-answering code uses one distribution over the whole batch ([`SoftmaxOver::Batch`]), and
 /// its classification code the mean over rows and classes ([`SoftmaxOver::RowPositions`]). The
-/// factor T² keeps the gradient's size as T grows.
+/// factor T² keeps the gradient's magnitude as T grows.
 ///
-/// Of a span head take the mean of both losses, of starts and of ends.
+/// For a span head, use the mean of the start loss and the end loss.
 ///
 /// # Shapes
 /// - `student`: `[B, C]` Float, BFloat16, Half or Double, scores of classes or of positions;
 ///   receives gradient
-/// - `teacher`: `[B, C]` float of any of these; detached here
-/// - `mask`: `[B, C]` bool, also on the CPU, where it is read without waiting for a GPU; positions
-///   that are false leave both softmaxes, and receive a gradient of exactly 0, regardless of their
-///   values. A row without a position leaves the mean
+/// - `teacher`: `[B, C]` of any of these dtypes; detached here
+/// - `mask`: `[B, C]` bool, also on the CPU, where it is read without waiting for a GPU; false
+///   positions are excluded from both softmaxes and receive a gradient of exactly 0, regardless of
+///   their values. A row without a true position is excluded from the mean
 /// - returns `[]`: f64 for f64 `student`, f32 for all others (softmax and reduction run in it)
 ///
 /// # Errors
-/// [`Error::Empty`] if no row has a position; [`Error::Domain`] unless `temperature` is above 0 and
-/// at most [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE); [`Error::Shape`], [`Error::Dtype`],
+/// [`Error::Empty`] if no row has a true position; [`Error::Domain`] unless `temperature` is above
+/// 0 and at most [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE); [`Error::Shape`], [`Error::Dtype`],
 /// [`Error::Device`] or [`Error::Undefined`] for invalid tensors.
 ///
 /// # Example
@@ -109,7 +111,7 @@ pub fn soft_labels(
         Some(mask) => Some(upload(&mask.f_logical_not()?, device)?),
         None => None,
     };
-    // Of each argument, what has left the softmax is -∞.
+    // Positions excluded from the softmax are set to -∞ in both arguments.
     let scores = |logits: &Tensor| -> Result<Tensor, Error> {
         let logits = logits.f_to_kind(kind)?;
         let logits = match &outside {
@@ -141,7 +143,7 @@ pub fn soft_labels(
     let (log_p, log_q) =
         (teacher.f_log_softmax(1, None::<Kind>)?, student.f_log_softmax(1, None::<Kind>)?);
     let p = log_p.f_exp()?;
-    // Where p = 0 the term is 0, and -∞ - (-∞) is none.
+    // Where p = 0 the term is 0, but -∞ - (-∞) would be NaN.
     let ratio = log_p.f_sub(&log_q)?.f_masked_fill(&p.f_eq(0.0)?, 0.0)?;
     let divergence = p.f_mul(&ratio)?.f_sum(None::<Kind>)?;
     let loss = divergence.f_mul_scalar(config.temperature.powi(2) / count as f64)?;

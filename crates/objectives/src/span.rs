@@ -12,7 +12,7 @@ use crate::{Checks, Error};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SpanConfig {
-    /// Combination of the losses of start and end.
+    /// Combination of the start and end losses.
     pub reduction: SpanReduction,
     /// Treatment of gold positions outside the window.
     pub out_of_window: OutOfWindow,
@@ -20,14 +20,14 @@ pub struct SpanConfig {
     pub checks: Checks,
 }
 
-/// Combination of the losses of start and end in [`span`].
+/// Combination of the start and end losses in [`span`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpanReduction {
-    /// `(start + end) / 2`, as the question-answering models of `transformers` do.
+    /// `(start + end) / 2`, as in the question-answering models of `transformers`.
     #[default]
     HalfSum,
-    /// `start + end`, as *From Good to Best*, Eq. 3 has it.
+    /// `start + end`, as in *From Good to Best*, Eq. 3.
     Sum,
 }
 
@@ -35,12 +35,12 @@ pub enum SpanReduction {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutOfWindow {
-    /// The position carries no loss: its answer is outside this window. `transformers` does the
-    /// same with positions ≥ L, but moves negative ones to 0, the `<s>` token; label them 0 to get
-    /// this behaviour.
+    /// The position carries no loss: the answer is outside this window. `transformers` also ignores
+    /// positions ≥ L, but changes negative ones to 0, the `<s>` token; label them 0 to get this
+    /// behaviour.
     #[default]
     Ignore,
-    /// An error: every row must hold its answer.
+    /// An error: every row must contain its answer.
     Reject,
 }
 
@@ -52,23 +52,24 @@ pub enum OutOfWindow {
 /// *Bridging the Language Gap* (§III-C) uses this head without numbering an equation; *From Good to
 /// Best*, Eq. 2 and 3 print it.
 ///
-/// Reading: start and end are independent, spans with `e < s` keep their probability. The means of
-/// start and end are each over the rows with a gold position in the window, so a row may count for
-/// only one of them.
+/// Reading: start and end are independent, and spans with `e < s` keep their probability. The means
+/// of the start and end losses are each over the rows with that gold position in the window, so a
+/// row may contribute to only one of them.
 ///
 /// # Shapes
-/// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both alike; receive
-///   gradient. Rows that carry no loss receive exactly 0, regardless of their values
+/// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both of the same
+///   dtype; receive gradient. Rows that carry no loss receive exactly 0, regardless of their values
 /// - `start_positions`, `end_positions`: `[B]` i64, gold token positions, the last one inclusive
 /// - `context_mask`: `[B, L]` bool; false positions are excluded from the softmax and receive no
 ///   gradient (padding, the question). Set `<s>` to true if it represents "no answer"
 /// - returns `[]`: f64 for f64 logits, f32 for all others (softmax and reduction run in it)
 ///
 /// # Errors
-/// [`Error::Empty`] if no row has a start, or none an end, in the window; [`Error::Excluded`]
-/// naming the row if the mask is false at such a gold position; [`Error::Range`] under
-/// [`OutOfWindow::Reject`]; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
-/// [`Error::Undefined`] for invalid tensors; under [`Checks::Full`] [`Error::NotFinite`].
+/// [`Error::Empty`] if no row has its start in the window or no row has its end in the window;
+/// [`Error::Excluded`] naming the row if the mask is false at a gold position in the window;
+/// [`Error::Range`] under [`OutOfWindow::Reject`]; [`Error::Shape`], [`Error::Dtype`],
+/// [`Error::Device`] or [`Error::Undefined`] for invalid tensors; under [`Checks::Full`]
+/// [`Error::NotFinite`].
 ///
 /// # Example
 /// ```
@@ -99,7 +100,8 @@ pub fn span(
     let side = |names, logits, positions| Side::new(names, logits, positions, context_mask, config);
     let start = side(["start_logits", "start_positions"], start_logits, start_positions)?;
     let end = side(["end_logits", "end_positions"], end_logits, end_positions)?;
-    // Both in one: on a GPU a kernel or a copy costs the same for twice as many rows.
+    // Start and end share one tensor: on a GPU a kernel or a copy takes the same time for twice as
+    // many rows.
     let both = |start: &Tensor, end: &Tensor| -> Result<Tensor, Error> {
         let place = common_device([start, end], device);
         let both = Tensor::f_cat(&[upload(start, place)?, upload(end, place)?], 0)?;
@@ -126,17 +128,17 @@ pub fn span(
     }
 }
 
-/// The n rows that keep their gold position, of start or end.
+/// The n rows with a gold start (or end) position inside the window.
 struct Side {
-    /// The argument of its logits.
+    /// The argument that holds the logits.
     logits_name: &'static str,
-    /// `[n]` of the B rows, where the positions lie.
+    /// `[n]`, indices of the B rows, on the device of the positions.
     kept: Tensor,
     /// `[n]`
     gold: Tensor,
     /// `[n, L]` logits
     rows: Tensor,
-    /// `[n, L]` bool, what leaves the softmax.
+    /// `[n, L]` bool: positions excluded from the softmax.
     outside: Option<Tensor>,
 }
 
@@ -169,7 +171,7 @@ impl Side {
         };
         let mut outside = None;
         if let Some(mask) = context_mask {
-            // Where one of the two is on the GPU, so is the comparison.
+            // If mask or positions are on the GPU, the comparison runs there.
             let place = if mask.device() == Device::Cpu { gold.device() } else { device };
             let (mask, kept, gold) =
                 (upload(mask, place)?, upload(&kept, place)?, upload(&gold, place)?);

@@ -1,4 +1,4 @@
-//! Input validation shared by the functions of answer spans.
+//! Input validation shared by the functions on answer spans.
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
@@ -34,8 +34,7 @@ pub(crate) fn reduction_kind(tensor: &Tensor) -> Result<Kind, Error> {
     })
 }
 
-/// Under [`Checks::Full`], rejects NaN and +∞ in logits `[B, L]`; masked positions already hold −∞
-/// here.
+/// Under [`Checks::Full`], rejects NaN and +∞ in logits `[B, L]`, in which masked positions are −∞.
 pub(crate) fn check_logit_values(
     name: &'static str,
     logits: &Tensor,
@@ -52,7 +51,7 @@ pub(crate) fn check_logit_values(
     Ok(())
 }
 
-/// Refuses spans that end before they start, where `counts` holds.
+/// Rejects spans that end before they start, in rows or slots where `counts` is true.
 pub(crate) fn check_order(
     tensor: &'static str,
     starts: &Tensor,
@@ -67,15 +66,16 @@ pub(crate) fn check_order(
     Ok(())
 }
 
-/// The gold spans of a batch, checked where they lie, and moved to the device that needs them.
+/// The gold spans of a batch, checked on the device of their tensors and copied to the target
+/// device.
 pub(crate) struct Gold {
-    /// `[B]` i64, 0 where the row has none.
+    /// `[B]` i64, 0 in rows without a gold span.
     pub starts: Tensor,
-    /// `[B]` i64, 0 where the row has none.
+    /// `[B]` i64, 0 in rows without a gold span.
     pub ends: Tensor,
-    /// `[B]` bool: both ends lie in `0..L`.
+    /// `[B]` bool: whether both ends are in `0..L`.
     pub present: Tensor,
-    /// The same where it was checked.
+    /// `present`, on the device where the spans were checked.
     pub checked: Tensor,
 }
 
@@ -109,7 +109,7 @@ impl Gold {
         })
     }
 
-    /// The rows with a gold span, `[n]` i64, where the spans were checked.
+    /// The rows with a gold span, `[n]` i64, on the device where the spans were checked.
     pub fn rows(&self) -> Result<Tensor, Error> {
         Ok(self.checked.f_nonzero()?.f_squeeze_dim(1)?)
     }

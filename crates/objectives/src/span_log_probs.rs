@@ -8,27 +8,27 @@ use crate::{Checks, Error};
 
 /// Computes the log-probability of answer spans (*From Good to Best*, Eq. 2), in nats.
 ///
-/// `log_probs[b, k] = ln P_s(starts[b, k]) + ln P_e(ends[b, k])`, with `P_s` and `P_e` the softmax
-/// of the start and the end logits over the window.
+/// `log_probs[b, k] = ln P_s(starts[b, k]) + ln P_e(ends[b, k])`, where `P_s` and `P_e` are the
+/// softmax of the start and the end logits over the window.
 ///
 /// Reading: start and end are independent, as in [`span`](crate::span()): spans that end before
 /// they start keep their share of the probability. For the gold span, `-log_probs` is its loss
 /// under [`SpanReduction::Sum`](crate::SpanReduction::Sum).
 ///
 /// # Shapes
-/// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both alike; receive
-///   gradient
+/// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both of the same
+///   dtype; receive gradient
 /// - `starts`, `ends`: `[B, K]` i64, in `0..L`, the last token inclusive;
 ///   [`TopKSpans`](crate::TopKSpans) or [`AnswerCandidates`](crate::AnswerCandidates)
 /// - `context_mask`: `[B, L]` bool; false positions are excluded from the softmax and receive no
 ///   gradient, regardless of their values
-/// - returns `[B, K]`: f64 for f64 logits, f32 for all others (softmax and sum run in it). Spans
-///   that touch a masked position have −∞, in a row that is masked throughout NaN: leave such slots
-///   out, as [`hard_learning`] does by `valid`
+/// - returns `[B, K]`: f64 for f64 logits, f32 for all others (softmax and sum use this dtype). The
+///   value is −∞ for spans that start or end at a masked position, and NaN in a row that is fully
+///   masked: exclude such slots, as [`hard_learning`] does with `valid`
 ///
 /// [`hard_learning`]: crate::hard_learning()
 ///
-/// Positions and mask may lie on the CPU, where they are read without waiting for a GPU.
+/// Positions and mask may be on the CPU, where they are read without waiting for a GPU.
 ///
 /// # Errors
 /// [`Error::Range`] if a position is outside `0..L`; [`Error::Shape`], [`Error::Dtype`],

@@ -1,4 +1,4 @@
-//! One vector per span: the mean of its tokens (*From Good to Best*, Eq. 6).
+//! Span vectors: the mean hidden state of a span's tokens (*From Good to Best*, Eq. 6).
 use tch::{Device, Kind, Tensor};
 
 use crate::Error;
@@ -18,7 +18,7 @@ pub(crate) fn check_hidden(hidden: &Tensor) -> Result<[i64; 3], Error> {
     Ok(sizes)
 }
 
-/// `[B, S, L]` bool: which tokens each span holds, for spans `[B, S]`.
+/// `[B, S, L]` bool: membership of each token in each span; the spans are `[B, S]`.
 pub(crate) fn members(
     starts: &Tensor,
     ends: &Tensor,
@@ -31,7 +31,8 @@ pub(crate) fn members(
     Ok(after.f_logical_and(&before)?.f_logical_and(&valid.f_unsqueeze(2)?)?)
 }
 
-/// The mean over the tokens that `members` `[B, S, L]` marks, `[B, S, H]`; 0 where it marks none.
+/// The mean over the tokens where `members` `[B, S, L]` is true, as `[B, S, H]`; 0 for spans
+/// without tokens.
 pub(crate) fn mean_of_members(hidden: &Tensor, members: &Tensor) -> Result<Tensor, Error> {
     match hidden.device() {
         Device::Cpu => gathered_means(hidden, members),
@@ -39,8 +40,8 @@ pub(crate) fn mean_of_members(hidden: &Tensor, members: &Tensor) -> Result<Tenso
     }
 }
 
-/// As a product with a matrix of shares: on a GPU little work, and nothing waits for the number of
-/// tokens that are marked.
+/// Computes the means by a batched matrix multiplication. On a GPU this is cheap, and it does not
+/// wait for the number of member tokens.
 fn means_by_matmul(hidden: &Tensor, members: &Tensor) -> Result<Tensor, Error> {
     let kind = reduction_kind(hidden)?;
     let unused = members.f_any_dim(1, false)?.f_logical_not()?.f_unsqueeze(2)?; // [B, L, 1]
@@ -49,12 +50,12 @@ fn means_by_matmul(hidden: &Tensor, members: &Tensor) -> Result<Tensor, Error> {
     Ok(members.f_to_kind(kind)?.f_bmm(&table)?.f_div(&counts)?)
 }
 
-/// From the marked tokens alone.
+/// Computes the means from the member tokens only.
 fn gathered_means(hidden: &Tensor, members: &Tensor) -> Result<Tensor, Error> {
     let (batch, slots, length) = members.size3()?;
     let size = check_hidden(hidden)?[2];
     let kind = reduction_kind(hidden)?;
-    let found = members.f_nonzero()?; // [T, 3], slot after slot
+    let found = members.f_nonzero()?; // [T, 3], ordered by slot
     if found.size2()?.0 == 0 {
         return Ok(Tensor::f_zeros([batch, slots, size], (kind, hidden.device()))?);
     }
@@ -82,7 +83,7 @@ mod tests {
         let members = members(&starts, &ends, &valid, 6).unwrap();
         for kind in [Kind::Double, Kind::BFloat16] {
             let numbers = Tensor::randn([2, 6, 5], (kind, Device::Cpu));
-            // No span holds the last token of either row, nor the first of the second.
+            // No span contains the last token of either row, or the first token of the second row.
             let _ = numbers.select(1, 5).fill_(f64::NAN);
             let _ = numbers.get(1).get(0).fill_(f64::INFINITY);
             let run = |means: fn(&Tensor, &Tensor) -> Result<Tensor, Error>| {

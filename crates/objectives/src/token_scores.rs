@@ -8,9 +8,9 @@ use crate::{Checks, Error};
 
 /// Scores of all V tokens at N masked positions, as logits or as a linear layer.
 ///
-/// A `&Tensor` becomes [`Logits`](Self::Logits). For vocabularies of real models prefer
+/// A `&Tensor` converts to [`Logits`](Self::Logits). For realistic vocabularies prefer
 /// [`linear`](Self::linear): logits then exist for one chunk of rows only, and a step needs only
-/// its three matmuls.
+/// three matrix multiplications.
 #[derive(Clone, Copy, Debug)]
 pub enum TokenScores<'a> {
     /// `[N, V]` Float, BFloat16, Half or Double; receives gradient.
@@ -54,7 +54,7 @@ impl<'a> TokenScores<'a> {
         }
     }
 
-    /// Checks shapes, dtypes and devices; N and V.
+    /// Checks shapes, dtypes and devices, and returns N and V.
     pub(crate) fn checked_sizes(&self) -> Result<(i64, i64), Error> {
         match *self {
             Self::Logits(logits) => {
@@ -79,7 +79,7 @@ impl<'a> TokenScores<'a> {
         }
     }
 
-    /// Checks the scores against `targets` `[N]`, every one of which must be a token; gives the
+    /// Checks the scores and the `targets` `[N]`, each of which must be a token, and returns the
     /// targets on the device of the scores.
     pub(crate) fn check_targets(&self, targets: &Tensor) -> Result<Tensor, Error> {
         let (count, vocabulary) = self.checked_sizes()?;
@@ -93,8 +93,9 @@ impl<'a> TokenScores<'a> {
         Ok(upload(targets, self.device())?)
     }
 
-    /// The cross-entropy with targets of [`check_targets`](Self::check_targets): the mean over
-    /// positions or their sum, where there are `weights` `[N]` each times its own.
+    /// The cross-entropy with the targets of [`check_targets`](Self::check_targets): the mean or
+    /// the sum over positions. With `weights` `[N]`, each position of the sum is multiplied by its
+    /// weight.
     pub(crate) fn loss(
         &self,
         targets: &Tensor,

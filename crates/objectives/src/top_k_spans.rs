@@ -42,22 +42,24 @@ pub struct TopKSpans {
     pub valid: Tensor,
 }
 
-/// Finds the k spans of each row with the highest `start_logits[s] + end_logits[e]` among all with
-/// `s ≤ e < s + max_answer_len` and both ends in the context. The result is exact. No gradient.
+/// Finds the k spans of each row with the highest `start_logits[s] + end_logits[e]`.
 ///
-/// The list behind the candidate set Z and the answer list A of *From Good to Best*, and the n-best
-/// list of extractive decoding in general, here without its usual cut to the n best starts and
-/// ends.
+/// A span must have `s ≤ e < s + max_answer_len` and both ends in the context. The result is exact.
+/// No gradient.
+///
+/// The result is used for the candidate set Z and the answer list A of *From Good to Best*. It is
+/// also the n-best list of extractive decoding, but without the usual restriction to the n best
+/// starts and ends.
 ///
 /// Reading: ties are broken by the lower start, then the lower end, so that the result does not
 /// depend on the device. A span whose score is −∞ has probability 0 and is not a candidate. Scores
 /// of bfloat16 and float16 logits are summed in f32.
 ///
-/// Costs one pass over the band of `B · L · max_answer_len` scores and a partial selection, not a
-/// sort of all `L · L`.
+/// The cost is one pass over a band of `B · L · max_answer_len` scores and a partial selection, not
+/// a sort of all `L · L`.
 ///
 /// # Shapes
-/// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both alike
+/// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both of the same dtype
 /// - `context_mask`: `[B, L]` bool, also on the CPU; no span starts or ends where it is false.
 ///   Without a mask every position is allowed, including padding
 /// - returns `[B, k]` tensors on the device of the logits
@@ -109,8 +111,8 @@ pub fn top_k_spans(
         Ok(logits)
     };
     let (start, end) = (inside("start_logits", start_logits)?, inside("end_logits", end_logits)?);
-    // Entry (s, j) is the span from s to s + j; column s · width + j rises with the start, then
-    // with the end.
+    // Entry (s, j) is the span from s to s + j; its column s · width + j orders spans by start,
+    // then by end.
     let reach = |row: &Tensor, beyond: f64| -> Result<Tensor, Error> {
         Ok(row.f_pad([0, width - 1], "constant", beyond)?.f_unfold(1, width, 1)?)
     };
@@ -127,12 +129,13 @@ pub fn top_k_spans(
     padded(&TopKSpans { starts, ends, scores: best, valid }, k)
 }
 
-/// The columns of the `k` largest entries of each row, the largest first and equal ones by rising
-/// column; NaN is largest.
+/// The columns of the `k` largest entries of each row in descending order, ties by ascending
+/// column. NaN is treated as the largest value.
 fn best_columns(scores: &Tensor, k: i64) -> Result<Tensor, Error> {
     let (batch, _) = scores.size2()?;
     let keys = scores.f_nan_to_num(f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY)?;
-    // libtorch's topk finds the right values, but at the cut it keeps any of several equal ones.
+    // libtorch's topk returns the right values, but its choice among entries equal to the smallest
+    // of them is unspecified.
     let least = keys.f_topk(k, 1, true, false)?.0.f_amin(1, true)?; // [B, 1]
     let above = keys.f_gt_tensor(&least)?;
     let equal = keys.f_eq_tensor(&least)?;
@@ -147,8 +150,8 @@ fn best_columns(scores: &Tensor, k: i64) -> Result<Tensor, Error> {
     Ok(columns.f_gather(1, &order, false)?)
 }
 
-/// The columns of the `k` true entries that each row has, rising: `nonzero` without the wait for a
-/// GPU's count of them.
+/// The columns of the `k` true entries of each row, in ascending order. Unlike `nonzero`, this does
+/// not wait for a GPU to count the entries.
 fn columns_of(kept: &Tensor, k: i64) -> Result<Tensor, Error> {
     let (_, width) = kept.size2()?;
     let column = Tensor::f_arange(width, (Kind::Int64, kept.device()))?.f_expand_as(kept)?;
@@ -157,7 +160,7 @@ fn columns_of(kept: &Tensor, k: i64) -> Result<Tensor, Error> {
 }
 
 impl TopKSpans {
-    /// No span in any row.
+    /// An instance without spans.
     fn empty(batch: i64, kind: Kind, device: Device) -> Result<Self, Error> {
         let none = |kind| Tensor::f_zeros([batch, 0], (kind, device));
         Ok(Self {
@@ -169,7 +172,7 @@ impl TopKSpans {
     }
 }
 
-/// The same spans and fillers up to k.
+/// Pads spans and their fillers to k slots.
 fn padded(spans: &TopKSpans, k: i64) -> Result<TopKSpans, Error> {
     let (_, found) = spans.starts.size2()?;
     let pad = |tensor: &Tensor, filler: f64| tensor.f_pad([0, k - found], "constant", filler);
@@ -181,7 +184,7 @@ fn padded(spans: &TopKSpans, k: i64) -> Result<TopKSpans, Error> {
     })
 }
 
-/// A count of 1 or more.
+/// Converts an option that must be at least 1.
 fn at_least_one(option: &'static str, count: usize) -> Result<i64, Error> {
     if count == 0 {
         return Err(Error::Domain { option, value: 0.0, rule: "at least 1" });

@@ -1,7 +1,7 @@
 fn main() {
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
     if let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") {
-        // The program finds libtorch when it starts.
+        // Lets the program find libtorch at run time.
         println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
     }
 }

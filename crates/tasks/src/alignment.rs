@@ -131,11 +131,11 @@ pub struct AnswerAligner<'a> {
 }
 
 impl<'a> AnswerAligner<'a> {
-    /// Creates an aligner and validates the options against the model; `specials` are the
-    /// tokenizer's, see [`xlmr_model::check_tokenizer`].
+    /// Creates an aligner and validates the options against the model; `specials` are the special
+    /// tokens of the tokenizer, see [`xlmr_model::check_tokenizer`].
     ///
     /// # Errors
-    /// As [`AlignmentConfig::validate`].
+    /// The errors of [`AlignmentConfig::validate`].
     pub fn new(
         model: &'a dyn Encoder,
         tokenizer: &'a Tokenizer,
@@ -148,7 +148,7 @@ impl<'a> AnswerAligner<'a> {
 
     /// Encodes a text of any length in windows that overlap by half.
     ///
-    /// Each token has the hidden state of the window in which it is farthest from the ends.
+    /// Each token gets the hidden state of the window in which it is farthest from the ends.
     ///
     /// # Errors
     /// [`Error::Tokenizer`]; [`Error::Empty`] if the text has no token; [`Error::Model`] if the
@@ -173,10 +173,10 @@ impl<'a> AnswerAligner<'a> {
         Ok(EncodedText { offsets: offsets.into_iter().flatten().collect(), states })
     }
 
-    /// `[tokens, H]` f32 on the CPU: the state of each token, from overlapping windows.
+    /// `[tokens, H]` f32 on the CPU: the hidden state of each token, from overlapping windows.
     fn token_states(&self, ids: &[u32]) -> Result<Tensor> {
         let longest = usize::try_from(self.model.max_length()).unwrap_or(0);
-        let cuts = cuts(ids.len(), longest.saturating_sub(2)); // the special tokens around it
+        let cuts = cuts(ids.len(), longest.saturating_sub(2)); // excludes the special tokens
         let windows = self.window_states(ids, &cuts)?; // [windows, L, H]
         let mut parts = Vec::with_capacity(cuts.len());
         for ((cut, kept), row) in cuts.iter().zip(kept(&cuts)).zip(0..) {
@@ -188,7 +188,8 @@ impl<'a> AnswerAligner<'a> {
         Ok(Tensor::f_cat(&parts, 0)?)
     }
 
-    /// `[windows, L, H]` f32 on the CPU: the chosen states of each window with its special tokens.
+    /// `[windows, L, H]` f32 on the CPU: the selected hidden states of each window, including its
+    /// special tokens.
     fn window_states(&self, ids: &[u32], cuts: &[Range<usize>]) -> Result<Tensor> {
         let SpecialTokens { bos, eos, .. } = self.specials;
         let rows: Vec<Vec<u32>> = cuts
@@ -233,12 +234,14 @@ impl<'a> AnswerAligner<'a> {
     }
 
     /// Projects `span` from the source text to the target text, in code points; `None` if nothing
-    /// is aligned. `similarity` is [`similarity`](Self::similarity)'s, which all spans of two texts
-    /// share.
+    /// is aligned.
+    ///
+    /// `similarity` is the result of [`similarity`](Self::similarity), which can be reused for all
+    /// spans of the two texts.
     ///
     /// # Errors
-    /// [`Error::Data`] if the span holds no token of the source; [`Error::Translate`] if the
-    /// similarity is not that of the texts.
+    /// [`Error::Data`] if the span contains no token of the source; [`Error::Translate`] if the
+    /// shape of `similarity` does not match the texts.
     pub fn project(
         &self,
         similarity: &Array2<f32>,
@@ -261,11 +264,11 @@ impl<'a> AnswerAligner<'a> {
     }
 }
 
-/// Code points `[start, end)` of a token; `None` for one that is white space alone.
+/// Code points `[start, end)` of a token; `None` for a token of white space only.
 type Place = Option<(usize, usize)>;
 
-/// The tokens of a text without special ones, each with its place without white space at the
-/// ends.
+/// The tokens of a text without special tokens, each with its code points excluding white space at
+/// the ends.
 ///
 /// # Errors
 /// [`Error::Tokenizer`].
@@ -280,7 +283,7 @@ pub(crate) fn tokens(tokenizer: &Tokenizer, text: &str) -> Result<Vec<(u32, Plac
     Ok(encoding.get_ids().iter().copied().zip(places).collect())
 }
 
-/// The span without white space at its ends; `None` if nothing is left.
+/// Removes white space from the ends of a span; `None` if nothing remains.
 fn visible(text: &[char], (start, end): (usize, usize)) -> Option<(usize, usize)> {
     let part = text.get(start..end)?;
     let first = part.iter().position(|c| !c.is_whitespace())?;
@@ -288,8 +291,8 @@ fn visible(text: &[char], (start, end): (usize, usize)) -> Option<(usize, usize)
     Some((start + first, start + last + 1))
 }
 
-/// Windows of at most `longest` tokens over `count`, half a window apart; the last one ends with
-/// the text.
+/// Windows of at most `longest` tokens over `count` tokens, half a window apart; the last window
+/// ends with the text.
 fn cuts(count: usize, longest: usize) -> Vec<Range<usize>> {
     let longest = longest.max(2);
     let mut cuts = Vec::new();
@@ -302,7 +305,7 @@ fn cuts(count: usize, longest: usize) -> Vec<Range<usize>> {
     cuts
 }
 
-/// The part of each window whose states are taken: borders are in the middle of each overlap.
+/// The part of each window whose hidden states are used; parts meet in the middle of each overlap.
 fn kept(cuts: &[Range<usize>]) -> Vec<Range<usize>> {
     let border = |pair: &[Range<usize>]| match pair {
         [one, next] => next.start + (one.end - next.start) / 2,

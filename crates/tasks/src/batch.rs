@@ -6,13 +6,15 @@ use xlmr_model::Inputs;
 
 use crate::{Encoder, Error, Result};
 
-/// Calls `read` with batches of row indices, grouped by similar length to reduce padding, and
-/// returns one result per row in the order of the rows.
+/// Calls `read` with batches of row indices and returns one result per row, in the order of the
+/// rows.
 ///
-/// Reading that takes longer than some seconds reports its progress on standard error.
+/// Batches contain rows of similar length to reduce padding.
 ///
-/// `lengths` has one entry for each row, in tokens; `read` returns one result for each index that
-/// it is given. Rows of equal length keep their order, so the batches depend on nothing else.
+/// Calls that take more than a few seconds print their progress to standard error.
+///
+/// `lengths` has one entry for each row, in tokens; `read` must return one result for each index.
+/// Rows of equal length keep their order, so the batches depend on nothing else.
 ///
 /// # Errors
 /// [`Error::Config`] if `batch_size` is 0; [`Error::Data`] if `read` returns another number of
@@ -46,7 +48,7 @@ pub(crate) fn by_length_with_progress<T>(
         }
         results.extend(batch.iter().copied().zip(read));
         if let Some(text) = progress.add(batch, lengths, FIRST_NOTE).filter(|_| print_progress) {
-            // Standard error may be closed.
+            // Errors are ignored: standard error may be closed.
             let _ = writeln!(std::io::stderr(), "{text}");
         }
     }
@@ -54,13 +56,14 @@ pub(crate) fn by_length_with_progress<T>(
     Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
-/// The time of the first progress message; each next one comes after twice the time.
+/// The time of the first progress message; each further one comes after twice the time of the
+/// previous one.
 const FIRST_NOTE: Duration = Duration::from_secs(10);
 
-/// Progress of the encoder through the rows.
+/// Progress of the encoder over the rows.
 struct RowProgress {
     start: Instant,
-    /// When the last message was written.
+    /// Time of the last message since the start.
     reported: Duration,
     rows: usize,
     /// Tokens of the processed rows, and of all rows.
@@ -89,9 +92,10 @@ impl RowProgress {
     }
 }
 
-/// Pads rows with one text or a pair of texts to a batch. If the model has learned segments for
-/// pairs ([`Encoder::pairs_have_segments`]), tokens after the first separator, the token that also
-/// ends the row, are segment 1.
+/// Pads rows to a batch; a row is one text or a pair of texts.
+///
+/// If the model has learned segments for pairs ([`Encoder::pairs_have_segments`]), tokens after the
+/// first separator are segment 1. The separator is the token that also ends the row.
 ///
 /// # Errors
 /// [`Error::Torch`] if libtorch fails.
@@ -129,7 +133,7 @@ mod tests {
         assert_eq!(progress.add(&[1], &lengths, FIRST_NOTE), None);
         let text = progress.add(&[0], &lengths, Duration::ZERO).unwrap();
         assert!(text.starts_with("the model has read 2 of 3 rows; about 0 s left"), "{text}");
-        // The end has no message.
+        // No message is due after the last row.
         assert_eq!(progress.add(&[2], &lengths, Duration::ZERO), None);
         let mut progress = RowProgress::new(&lengths);
         progress.reported = Duration::from_secs(60);

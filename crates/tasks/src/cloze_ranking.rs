@@ -12,13 +12,13 @@ use crate::{Encoder, Error, Result, inference};
 /// Computes the rank of each cloze's gold piece, from 1, for
 /// [`score_lama`](transfer_eval::lama::score_lama).
 ///
-/// The result is `None` if the gold is not a single piece. Memory holds the vocabulary logits of
-/// one batch.
+/// The result is `None` if the gold object is not a single piece. Memory use includes the
+/// vocabulary logits of one batch.
 ///
 /// # Errors
 /// If the model has no masked-LM head or rejects an input; [`Error::Config`] if `batch_size` is 0;
-/// [`Error::Transfer`] as [`rank_golds`], with the number of the cloze, or if a mask is not in its
-/// input.
+/// the errors of [`rank_golds`] as [`Error::Transfer`] with the index of the cloze, also if a mask
+/// is not in its input.
 ///
 /// # Example
 /// ```
@@ -71,13 +71,13 @@ pub fn rank_clozes(
 /// Computes the rank of each cloze's object among its relation's candidates, from 1, for
 /// [`TypedClozes::score`].
 ///
-/// A candidate of n pieces is scored in an input with n masks: the mean of its pieces'
-/// log-probabilities, each over the whole vocabulary, as in mLAMA (Kassner, Dufter and Schütze
-/// 2021, section 3.2). This makes objects of any number of pieces comparable.
+/// A candidate of n pieces is scored in an input with n masks. Its score is the mean of its pieces'
+/// log-probabilities over the whole vocabulary, as in mLAMA (Kassner, Dufter and Schütze 2021,
+/// section 3.2). This makes objects with different numbers of pieces comparable.
 ///
 /// # Errors
 /// If the model has no masked-LM head or rejects an input; [`Error::Config`] if `batch_size` is 0;
-/// [`Error::Data`] if a piece is beyond the model's vocabulary; [`Error::Transfer`] for a score
+/// [`Error::Data`] if a piece is not in the model's vocabulary; [`Error::Transfer`] for a score
 /// that is NaN.
 ///
 /// # Example
@@ -109,7 +109,7 @@ pub fn rank_typed(
     clozes: &TypedClozes,
     batch_size: usize,
 ) -> Result<Vec<usize>> {
-    // A row for each cloze and each length that a candidate of its relation has.
+    // One row for each cloze and each number of pieces among the candidates of its relation.
     let mut rows: Vec<(usize, usize, Vec<u32>)> = Vec::new();
     for (number, cloze) in clozes.clozes.iter().enumerate() {
         let lengths: BTreeSet<usize> = clozes.candidates(cloze).iter().map(Vec::len).collect();
@@ -142,7 +142,7 @@ pub fn rank_typed(
     Ok(ranks.collect::<Result<_, _>>()?)
 }
 
-/// For each row of a batch, the scores of the candidates that have as many pieces as it has masks.
+/// For each row of a batch, the scores of the candidates with as many pieces as the row has masks.
 fn score_rows(
     model: &dyn Encoder,
     clozes: &TypedClozes,
@@ -184,7 +184,7 @@ fn score_rows(
     Ok(scores)
 }
 
-/// An error that counts in its batch, counting in all clozes.
+/// Converts the index in an error from the batch to the list of all clozes.
 fn counted_in_all(error: transfer_eval::Error, indices: &[usize]) -> transfer_eval::Error {
     match error {
         transfer_eval::Error::Mismatch { what, index, line, message } => {
@@ -236,7 +236,7 @@ mod tests {
         }
     }
 
-    /// One input at a time, probabilities by exponentials in float64.
+    /// Reference implementation: one input at a time, probabilities by exponentials in float64.
     fn by_loop(model: &Model, clozes: &TypedClozes) -> Vec<Vec<f64>> {
         let score = |cloze: &TypedCloze, ids: &Vec<u32>| {
             let masks = vec![clozes.mask; ids.len()];

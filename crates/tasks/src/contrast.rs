@@ -1,4 +1,4 @@
-//! Contrastive loss over all rows of a step, and its vectors.
+//! Contrastive loss over all rows of a step, and conversion of entities to ids.
 use objectives::cached_step;
 use tch::Tensor;
 use torch_ext::MicroBatch;
@@ -6,9 +6,11 @@ use trainer::StepLosses;
 
 use crate::{Error, Result};
 
-/// Computes the loss of a step, logged as `name`. `embed` returns two kinds of hidden states of
-/// some rows, `[b, H]` each, and `loss` receives those of all rows: in one graph or, with
-/// micro-batches, in two passes with the gradients of the whole batch.
+/// Computes the loss of a step, logged as `name`.
+///
+/// `embed` returns two kinds of hidden states of some rows, `[b, H]` each, and `loss` receives the
+/// hidden states of all rows. Without micro-batches there is one graph; with micro-batches there
+/// are two passes, and the gradients are those of the whole batch.
 pub(crate) fn contrast<T>(
     name: &'static str,
     rows: &[T],
@@ -30,12 +32,12 @@ pub(crate) fn contrast<T>(
     Ok(StepLosses { accumulated: true, ..StepLosses::single(name, loss) })
 }
 
-/// A number for an entity, the same for equal names.
+/// An id of an entity; equal names have equal ids.
 pub(crate) fn number_of(entity: &str) -> i64 {
     trainer::seed_for(0, entity, 0) & i64::MAX
 }
 
-/// Numbers as an i64 tensor on `device`.
+/// Converts integers to an i64 tensor on `device`.
 pub(crate) fn ids(values: &[i64], device: tch::Device) -> Result<Tensor> {
     Ok(torch_ext::upload(&Tensor::f_from_slice(values)?, device)?)
 }

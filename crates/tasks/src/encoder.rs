@@ -27,16 +27,16 @@ use crate::Result;
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub trait Encoder {
-    /// Where the parameters live.
+    /// Returns the device of the parameters.
     fn device(&self) -> Device;
 
-    /// H.
+    /// Returns H.
     fn hidden_size(&self) -> i64;
 
-    /// V.
+    /// Returns V.
     fn vocab_size(&self) -> i64;
 
-    /// The id that fills short rows.
+    /// Returns the id used for padding.
     fn pad_token_id(&self) -> i64;
 
     /// Returns the maximum number of tokens of a row, including special tokens.
@@ -50,20 +50,22 @@ pub trait Encoder {
         false
     }
 
-    /// Number of layers after the embeddings.
+    /// Returns the number of layers after the embeddings.
     fn layers(&self) -> usize;
 
-    /// Hidden states of the last layer, `[B, L, H]` float; with dropout if `train`.
+    /// Computes hidden states of the last layer, `[B, L, H]` float; with dropout if `train`.
     ///
     /// # Errors
     /// If an input does not fit the model.
     fn encode(&self, inputs: &Inputs, train: bool) -> Result<Tensor>;
 
-    /// Hidden states of the last layer of two texts that read each other in some of the layers,
-    /// `[B, L_t, H]` and `[B, L_s, H]` float, see [`xlmr_model::fused`].
+    /// Computes hidden states of the last layer of two texts that attend to each other in some of
+    /// the layers.
+    ///
+    /// The results are `[B, L_t, H]` and `[B, L_s, H]` float, see [`xlmr_model::fused`].
     ///
     /// # Errors
-    /// If an input does not fit the model, or the two are not as many.
+    /// If an input does not fit the model, or the numbers of rows differ.
     fn encode_pair(
         &self,
         target: &Inputs,
@@ -72,47 +74,48 @@ pub trait Encoder {
         train: bool,
     ) -> Result<(Tensor, Tensor)>;
 
-    /// Hidden states of the embeddings and of every layer, `[B, L, H]` float each.
+    /// Computes hidden states of the embeddings and of every layer, `[B, L, H]` float each.
     ///
     /// # Errors
-    /// As [`encode`](Self::encode).
+    /// The errors of [`encode`](Self::encode).
     fn encode_all(&self, inputs: &Inputs, train: bool) -> Result<Vec<Tensor>>;
 
-    /// Start and end logits of answer spans, `[B, L]` each, from hidden states `[B, L, H]`.
+    /// Computes start and end logits of answer spans, `[B, L]` each, from hidden states
+    /// `[B, L, H]`.
     ///
     /// # Errors
-    /// If the model holds no such head.
+    /// If the model has no such head.
     fn span_logits(&self, hidden: &Tensor, train: bool) -> Result<(Tensor, Tensor)>;
 
-    /// What the masked-LM head's decoder reads, `[N, E]`, from hidden states `[N, H]`.
+    /// Computes the input of the masked-LM head's decoder, `[N, E]`, from hidden states `[N, H]`.
     ///
     /// # Errors
-    /// If the model holds no such head.
+    /// If the model has no such head.
     fn mlm_transform(&self, hidden: &Tensor) -> Result<Tensor>;
 
-    /// The masked-LM head's decoder: weight `[V, E]` and bias `[V]`.
+    /// Returns the masked-LM head's decoder: weight `[V, E]` and bias `[V]`.
     ///
     /// # Errors
-    /// If the model holds no such head.
+    /// If the model has no such head.
     fn mlm_decoder(&self) -> Result<(&Tensor, &Tensor)>;
 
-    /// Scores over the vocabulary, `[…, V]`, from hidden states `[…, H]`.
+    /// Computes scores over the vocabulary, `[…, V]`, from hidden states `[…, H]`.
     ///
     /// # Errors
-    /// If the model holds no masked-LM head.
+    /// If the model has no masked-LM head.
     fn mlm_logits(&self, hidden: &Tensor) -> Result<Tensor>;
 
-    /// Scores of a label for every token, `[…, C]`, from hidden states `[…, H]`.
+    /// Computes label scores for every token, `[…, C]`, from hidden states `[…, H]`.
     ///
     /// # Errors
-    /// If the model holds no such head.
+    /// If the model has no such head.
     fn token_logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor>;
 
-    /// Label scores for every row, `[B, C]`, from hidden states `[B, L, H]`. Heads that average
-    /// over tokens need the mask of the inputs.
+    /// Computes label scores for every row, `[B, C]`, from hidden states `[B, L, H]`. Heads that
+    /// average over tokens need the mask of the inputs.
     ///
     /// # Errors
-    /// If the model holds no such head.
+    /// If the model has no such head.
     fn sequence_logits(
         &self,
         hidden: &Tensor,
@@ -123,7 +126,7 @@ pub trait Encoder {
     /// Returns the token embeddings, `[V, E]`: the parameter itself.
     fn word_embeddings(&self) -> &Tensor;
 
-    /// Every parameter under its name in the checkpoint.
+    /// Returns every parameter with its name in the checkpoint.
     fn named_parameters(&self) -> Vec<(String, Tensor)>;
 
     /// Adds everything except the inputs that determines the results: architecture, options and
@@ -232,8 +235,8 @@ impl Encoder for Model {
     }
 }
 
-/// Scores in float32, where the losses and the choices that follow have digits enough; others as
-/// they are.
+/// Converts half-precision scores to float32, because losses and argmax need its precision; other
+/// dtypes are unchanged.
 fn float(scores: Tensor) -> Result<Tensor> {
     match scores.f_kind()? {
         Kind::Half | Kind::BFloat16 => Ok(scores.f_to_kind(Kind::Float)?),

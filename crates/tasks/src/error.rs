@@ -29,7 +29,7 @@ pub enum Error {
     /// There are no training examples or queries.
     #[error("no {what}")]
     Empty {
-        /// The missing data and its place.
+        /// The missing data and its location.
         what: String,
     },
     /// A file cannot be read or written.
@@ -85,7 +85,7 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl From<Error> for qa_translate::Error {
-    /// For ways to place spans and scorers that read a model.
+    /// Converts errors of span placement and of scorers that use a model.
     fn from(error: Error) -> Self {
         match error {
             Error::Translate(error) => error,
@@ -103,7 +103,7 @@ impl Error {
         Self::Config { key: key.into(), value: value.to_string(), rule: rule.into() }
     }
 
-    /// The loss's error, with an option out of range as a key of `section`.
+    /// Wraps an error of a loss; an option out of range is reported as a key of `section`.
     pub(crate) fn of_option(section: &str, error: objectives::Error) -> Self {
         match error {
             objectives::Error::Domain { option, value, rule } => {
@@ -113,7 +113,8 @@ impl Error {
         }
     }
 
-    /// The policy's error, likewise.
+    /// Wraps an error of a masking policy; an option out of range is reported as a key of
+    /// `section`.
     pub(crate) fn of_masking(section: &str, error: MaskingError) -> Self {
         match error {
             MaskingError::Domain { option, value, rule } => {

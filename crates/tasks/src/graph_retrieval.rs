@@ -54,8 +54,8 @@ pub struct BothKinds {
 /// Evaluates retrieval of labels and objects by cosine similarity.
 ///
 /// A text's vector is the [`TextPairConfig::pooling`] of the last layer's hidden states. A
-/// candidate with the text of the correct one is also correct; other candidates with equal cosine
-/// rank before it.
+/// candidate with the text of the correct one is also correct; other candidates with the same
+/// cosine rank before it.
 ///
 /// # Errors
 /// [`Error::Config`] as for [`TextPairTask`](crate::text_pairs::TextPairTask), or if `batch_size`
@@ -113,8 +113,8 @@ pub fn graph_retrieval(
 /// Maps are fitted to the labels of the entities that are not held out.
 ///
 /// # Errors
-/// As [`graph_retrieval`]; [`Error::Transfer`](crate::Error::Transfer) if a map cannot be fitted,
-/// as without an entity.
+/// The errors of [`graph_retrieval`]; [`Error::Transfer`](crate::Error::Transfer) if a map cannot
+/// be fitted, for example without entities.
 pub fn mapped_graph_retrieval(
     model: &dyn Encoder,
     tokenizer: &Tokenizer,
@@ -127,17 +127,17 @@ pub fn mapped_graph_retrieval(
     sides.ask(|from, to| sides.mapped(from, to, map))
 }
 
-/// The texts of a language and their vectors.
+/// Labels and facts of a language, and their vectors.
 struct Side<'a> {
     /// The row of each entity that has a label.
     rows: HashMap<&'a str, usize>,
-    /// By row.
+    /// The label of each row.
     texts: Vec<&'a str>,
     /// `[N, H]`
     labels: Array2<f32>,
-    /// Triples by their numbers, those whose subject and relation have labels.
+    /// Triples whose subject and relation have labels, in the order of the graph.
     asked: Vec<[&'a str; 3]>,
-    /// `[F, H]`, of these.
+    /// `[F, H]`: the vectors of `asked`.
     facts: Array2<f32>,
 }
 
@@ -148,7 +148,7 @@ struct Sides<'a> {
     objects: HashMap<[&'a str; 2], BTreeSet<&'a str>>,
 }
 
-/// Vectors of the labels and the facts that ask, and of the labels that answer.
+/// Vectors of the queries (labels and facts) and of the candidate labels.
 type Vectors = [Array2<f32>; 3];
 
 impl<'a> Sides<'a> {
@@ -186,8 +186,8 @@ impl<'a> Sides<'a> {
         Ok(Self { questions: *questions, sides, objects })
     }
 
-    /// The scores with the vectors that `vectors` gives for a language that asks and one that
-    /// answers, in the order of [`Vectors`].
+    /// Computes the scores. `vectors` returns the vectors of a query language and an answer
+    /// language, in the order of [`Vectors`].
     fn ask(
         &self,
         vectors: impl Fn(&Side<'a>, &Side<'a>) -> Result<Vectors>,
@@ -225,7 +225,7 @@ impl<'a> Sides<'a> {
         Ok(GraphScores { labels: labels.summary(), objects: objects.summary() })
     }
 
-    /// Adds the rank of each query's answer among the rows `kept` of the candidates.
+    /// Adds the rank of each query's answer among the candidates in the rows `kept`.
     fn rank(
         &self,
         ranks: &mut Ranks,
@@ -262,7 +262,7 @@ impl<'a> Sides<'a> {
         Ok(())
     }
 
-    /// Vectors turned by a map that is fitted to the labels of trained entities.
+    /// Maps vectors with a map fitted to the labels of trained entities.
     fn mapped(&self, from: &Side<'a>, to: &Side<'a>, config: &MapConfig) -> Result<Vectors> {
         let trained = from.rows.iter().filter(|(id, _)| !self.questions.held_out.contains(**id));
         let pairs = trained.filter_map(|(id, &row)| Some((row, *to.rows.get(id)?)));
@@ -284,7 +284,7 @@ struct Query<'a> {
     correct: Option<&'a BTreeSet<&'a str>>,
 }
 
-/// By the entity that is the answer.
+/// Ranks, grouped by whether the answer entity was trained or held out.
 #[derive(Default)]
 struct Ranks {
     trained: Vec<usize>,
@@ -317,7 +317,7 @@ fn filtered(
         }
         let rows: Vec<usize> = [gold].into_iter().chain(correct.iter().copied()).collect();
         let few = candidates.select(Axis(0), &rows);
-        // Of these, as many come before the gold one as among all.
+        // All correct candidates before the gold one are removed from its rank.
         let among = rank_candidates(query, few.view(), &[0], &config)?;
         *rank -= among.first().map_or(0, |among| among.saturating_sub(1));
     }
@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn filtered_ranks_are_those_of_a_loop() {
         let (queries, mut candidates) = (vectors(12, 4, 0), vectors(30, 4, 1));
-        // Two that are the same.
+        // Two equal candidates.
         let same = candidates.row(3).to_owned();
         candidates.row_mut(8).assign(&same);
         let gold: Vec<usize> = (0..12).map(|k| 2 * k % 30).collect();
@@ -372,8 +372,8 @@ mod tests {
         assert_ne!(got, plain.unwrap());
     }
 
-    /// Sixty countries, each with a capital and two rivers; German vectors are English ones with
-    /// their dimensions turned round, and a fact's vector is near its object's.
+    /// Sixty countries, each with a capital and two rivers. German vectors are the English vectors
+    /// with their dimensions reversed, and the vector of a fact is that of its object.
     #[test]
     fn turned_vectors_are_found_through_a_map_alone() {
         let mut builder = GraphBuilder::default();

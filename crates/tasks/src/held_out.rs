@@ -1,14 +1,15 @@
-//! Held-out examples, in groups that stay together.
+//! Held-out examples, drawn in complete groups.
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand::seq::SliceRandom;
 use trainer::rng_for;
 
-/// What the examples are called, and the name of the draw that chooses them.
+/// The name of held-out examples, and of the random stream that selects them.
 pub(crate) const HELD_OUT: &str = "held out";
 
-/// Groups, drawn with `seed`, that together have at least `share` of all examples. `groups` yields
-/// the group of each example.
+/// Draws groups with `seed` that together have at least `share` of all examples.
+///
+/// `groups` yields the group of each example.
 pub(crate) fn held_out_groups<G: Ord>(
     groups: impl IntoIterator<Item = G>,
     share: f64,

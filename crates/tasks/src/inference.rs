@@ -5,7 +5,9 @@ use xlmr_model::Inputs;
 use crate::{Encoder, Error, Result, batch};
 
 /// Encodes rows in batches of similar length and returns the results of `read` in the rows' order.
-/// `read` takes the rows' indices and the hidden states `[B, L, H]`.
+///
+/// The arguments of `read` are the indices of the rows, their inputs and the hidden states
+/// `[B, L, H]`.
 pub(crate) fn by_length<T>(
     model: &dyn Encoder,
     rows: &[&[u32]],
@@ -20,7 +22,7 @@ pub(crate) fn by_length<T>(
     })
 }
 
-/// Logits whose largest means something.
+/// Rejects logits that are not finite, because their argmax is meaningless.
 pub(crate) fn expect_finite(logits: Tensor) -> Result<Tensor> {
     if logits.f_isfinite()?.f_all()?.f_int64_value(&[])? == 1 {
         return Ok(logits);
@@ -28,7 +30,7 @@ pub(crate) fn expect_finite(logits: Tensor) -> Result<Tensor> {
     Err(Error::data("logits", "finite numbers", "others; did training diverge?"))
 }
 
-/// The index of the largest logit, `[…, C]` to one number for each row of C, in order.
+/// The index of the largest logit: `[…, C]` to one index for each row of C, in order.
 pub(crate) fn best(logits: Tensor) -> Result<Vec<usize>> {
     let best = expect_finite(logits)?.f_argmax(-1, false)?.f_contiguous()?.f_view([-1])?;
     let index =

@@ -64,7 +64,7 @@ pub fn label_retrieval(
     Ok(result)
 }
 
-/// The entities that head a triple, sorted.
+/// The entities that are heads of triples, sorted.
 fn heads(graph: &KnowledgeGraph) -> Vec<&str> {
     let mut heads: Vec<&str> = graph.triples().map(|triple| triple.head).collect();
     heads.sort_unstable();
@@ -108,13 +108,14 @@ impl Default for MappedRetrieval {
 ///
 /// Maps are fitted to a dictionary of labels.
 ///
-/// Maps are Procrustes' and neighbours those of CSLS ([`transfer_eval::retrieval::map`]). The
-/// dictionary is the graph's labels, heads and tails; no entity is searched through a map that
-/// saw its labels. A dictionary smaller than the vectors are wide leaves a map open.
+/// The maps are orthogonal Procrustes maps, and neighbours are found by CSLS
+/// ([`transfer_eval::retrieval::map`]). The dictionary consists of the labels of all heads and
+/// tails. The map used for an entity is not fitted to its labels. A map is underdetermined if the
+/// dictionary has fewer entries than the vectors have dimensions.
 ///
 /// # Errors
-/// As [`label_retrieval`], of tails too; [`Error::Config`] for fewer than two folds, or more than
-/// entities; [`Error::Transfer`] if a map cannot be fitted.
+/// The errors of [`label_retrieval`], also for tails; [`Error::Config`] for fewer than two folds,
+/// or more than entities; [`Error::Transfer`] if a map cannot be fitted.
 ///
 /// # Example
 /// ```
@@ -152,7 +153,7 @@ pub fn mapped_label_retrieval(
         let rule = format!("2 to {}, the number of entities", ids.len());
         return Err(Error::config("folds", config.folds, rule));
     }
-    // In which order entities are asked for: first the heads, which alone are candidates.
+    // Heads come first, because only heads are candidates.
     let candidates = heads.len();
     let tails = ids.iter().filter(|id| heads.binary_search(*id).is_err()).copied();
     let ids: Vec<&str> = heads.iter().copied().chain(tails).collect();
@@ -190,8 +191,8 @@ pub fn mapped_label_retrieval(
     Ok(result)
 }
 
-/// Of each of `labels`, whether the nearest of `english` is that at the same place, vectors being
-/// those of [`label_retrieval`]. Nothing is found where the two are not as many.
+/// For each of `labels`, whether its nearest label in `english` has the same index, by the vectors
+/// of [`label_retrieval`]. Empty if the lists differ in length.
 ///
 /// # Errors
 /// [`Error::Tokenizer`]; [`Error::Torch`] if libtorch fails.
@@ -275,10 +276,10 @@ pub fn found_in_groups(
     Ok([first, second].map(|found| FoundShare::of(found.iter().copied())))
 }
 
-/// Labels at a time: the similarities of all at once would not fit for large graphs.
+/// Labels per chunk: for large graphs the similarities of all labels would not fit in memory.
 const CHUNK: u16 = 1024;
 
-/// `[E, H]`: one unit vector for each label.
+/// `[E, H]`: a unit vector for each label.
 fn label_vectors(model: &dyn Encoder, tokenizer: &Tokenizer, labels: &[&str]) -> Result<Tensor> {
     let means = label_means(model, tokenizer, labels)?;
     no_grad(|| {
@@ -288,7 +289,7 @@ fn label_vectors(model: &dyn Encoder, tokenizer: &Tokenizer, labels: &[&str]) ->
     })
 }
 
-/// `[E, H]`: the mean word embedding of each label.
+/// `[E, H]`: the mean token embedding of each label.
 fn label_means(model: &dyn Encoder, tokenizer: &Tokenizer, labels: &[&str]) -> Result<Tensor> {
     let mut rows: Vec<Vec<u32>> = Vec::with_capacity(labels.len());
     for label in labels {
@@ -307,7 +308,7 @@ fn label_means(model: &dyn Encoder, tokenizer: &Tokenizer, labels: &[&str]) -> R
     })
 }
 
-/// `[rows, H]`: the mean word embedding of each row of token ids.
+/// `[rows, H]`: the mean token embedding of each row of token ids.
 fn mean_word_vectors(model: &dyn Encoder, rows: &[&[u32]]) -> Result<Tensor> {
     let device = model.device();
     let Inputs { input_ids, attention_mask, .. } = Inputs::from_rows(rows, model.pad_token_id())?;
@@ -354,7 +355,8 @@ mod tests {
         assert_eq!(error, "Egypt: expected a label in fr, got none");
     }
 
-    /// Word vectors of one language are those of another, turned: a map finds what cosine does not.
+    /// German token embeddings are the English ones with their dimensions reversed: retrieval works
+    /// with a map, but not by cosine.
     #[test]
     fn a_map_finds_labels_whose_vectors_are_turned() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

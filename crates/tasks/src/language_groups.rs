@@ -2,7 +2,7 @@
 use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
 
-/// Grouping of a list of languages, whose first one is the source, by model.
+/// Grouping of a list of languages by model; the first language is the source.
 ///
 /// # Example
 /// ```

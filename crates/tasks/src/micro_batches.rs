@@ -5,16 +5,17 @@ use trainer::{StepLosses, TaskError, WeightedLoss, accumulate};
 
 use crate::Result;
 
-/// What a loss does with the losses of its targets.
+/// Reduction of the losses of the targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reduction {
     Mean,
     Sum,
 }
 
-/// Computes the loss of `rows` in micro-batches of at most `micro_batch` rows, each weighted by its
-/// share of the batch's targets. `targets` returns the number of targets of a row; `loss` computes
-/// the loss of some rows, reduced by `reduction`.
+/// Computes the loss of `rows` in micro-batches of at most `micro_batch` rows.
+///
+/// Each micro-batch is weighted by its share of the batch's targets. `targets` returns the number
+/// of targets of a row; `loss` computes the loss of some rows, reduced by `reduction`.
 pub(crate) fn losses<T>(
     name: &'static str,
     rows: &[T],

@@ -77,7 +77,7 @@ pub(crate) fn pool(hidden: &Tensor, inputs: &Inputs, pooling: Pooling) -> Result
 /// Computes one vector per row of token ids, `[rows, H]`, in batches of similar length.
 ///
 /// # Errors
-/// [`Error::Config`] if `batch_size` is 0; as [`encode`].
+/// [`Error::Config`] if `batch_size` is 0; the errors of [`encode`].
 ///
 /// # Example
 /// ```
@@ -106,7 +106,7 @@ pub fn embed(
         .map_err(|error| Error::data("text vectors", "a full array", error))
 }
 
-/// The state of one position of each row: `[B, L, H]` to `[B, H]`.
+/// Selects the hidden state at one position of each row: `[B, L, H]` to `[B, H]`.
 ///
 /// # Errors
 /// [`Error::Data`] if there is not one position for each row, or a position is not below L.
@@ -132,10 +132,10 @@ pub(crate) fn at_positions(hidden: &Tensor, positions: &[usize]) -> Result<Tenso
     Ok(hidden.f_flatten(0, 1)?.f_index_select(0, &index)?)
 }
 
-/// A `[rows, D]` float tensor as an array on the CPU.
+/// Copies a `[rows, D]` float tensor to an array on the CPU.
 ///
 /// # Errors
-/// [`Error::Data`] naming `name` if the tensor has not two dimensions.
+/// [`Error::Data`] naming `name` if the tensor does not have two dimensions.
 pub(crate) fn to_array(name: &str, tensor: &Tensor) -> Result<Array2<f32>> {
     let size = tensor.size();
     let shape: Vec<usize> = size.iter().filter_map(|&size| usize::try_from(size).ok()).collect();
@@ -176,7 +176,7 @@ mod tests {
         };
         assert!(off(Pooling::Mean) < 1e-6 && off(Pooling::First) < 1e-6);
         assert!(off(Pooling::AllPositions) > 1e-2, "{}", off(Pooling::AllPositions));
-        // Without padding the two are one.
+        // Without padding both poolings are equal.
         let [all, tokens] = [Pooling::AllPositions, Pooling::Mean]
             .map(|pooling| pooled(&model, &[long], pooling, false).unwrap());
         assert_eq!(all, tokens);

@@ -10,8 +10,8 @@ use crate::{Encoder, Error, Result, batch, inference};
 
 /// Training task of sequence classification, logged as `classification`.
 ///
-/// The loss is the cross-entropy in nats, `-ln softmax(logits)[class]`, the mean over the batch's
-/// rows, in float32 or, for a float64 model, float64.
+/// The loss is the cross-entropy in nats, `-ln softmax(logits)[class]`, averaged over the batch's
+/// rows, in float32 or, for a float64 model, in float64.
 ///
 /// # Example
 /// ```
@@ -35,7 +35,7 @@ pub struct SequenceClassificationTask<'a> {
     model: &'a dyn Encoder,
     /// Token ids of each example and its class.
     rows: Vec<(Vec<u32>, i64)>,
-    /// One for each of `rows`: its tokens.
+    /// Number of tokens of each of `rows`.
     lengths: Vec<usize>,
 }
 
@@ -144,7 +144,7 @@ pub fn best_classes(model: &dyn Encoder, rows: &[&[u32]], batch_size: usize) -> 
 /// [`score_nli`](transfer_eval::xnli::score_nli).
 ///
 /// # Errors
-/// As [`best_classes`]; [`Error::Data`] if the head has another number of labels than 3.
+/// The errors of [`best_classes`]; [`Error::Data`] if the head does not have 3 labels.
 ///
 /// # Example
 /// ```
@@ -210,7 +210,7 @@ mod tests {
         task.losses(&mut Step { batch, number: 0, total: 1, micro_batch: None, rng }).unwrap().total
     }
 
-    /// Each row by itself, unpadded, in float64.
+    /// Reference implementation: each row separately, without padding, in float64.
     fn by_loop(model: &Model, batch: &[usize]) -> f64 {
         let losses = batch.iter().map(|&k| {
             let (ids, class) = &rows()[k];
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn low_precision_and_parts_of_a_batch_change_little() {
-        // Wide logits would carry bfloat16's rounding into the loss in full.
+        // With large logits, the rounding error of bfloat16 in the loss would be too large.
         let (model, rows) = (model_of_spread(0.05), [rows(), rows()].concat());
         let task = || SequenceClassificationTask::new(&model, rows.clone()).unwrap();
         let batch: Vec<usize> = (0..rows.len()).collect();

@@ -10,22 +10,24 @@ use trainer::{
 
 use crate::Result;
 
-/// How lines are read.
+/// Conversion of lines to examples.
 pub(crate) struct LineReader<T> {
-    /// The examples of a line; none of one that is not asked for.
+    /// Returns the examples of a line; empty for a line that is not selected.
     pub(crate) parse: ParseLine<T>,
-    /// What decides `parse`.
+    /// Fingerprint of everything that determines `parse`.
     pub(crate) choice: Fingerprint,
-    /// Examples of all lines, where known.
+    /// Number of examples in all lines, if known.
     pub(crate) count: Option<u64>,
-    /// The length of an example.
+    /// Returns the number of tokens of an example.
     pub(crate) tokens: fn(&T) -> usize,
 }
 
 type ParseLine<T> = Box<dyn Fn(ShardLine<'_>) -> std::result::Result<Vec<T>, String>>;
 
-/// Examples in memory are batched by similar length, in a new order each epoch; streamed ones have
-/// the order of [`ShuffledLines`].
+/// Examples from shards, in memory or streamed.
+///
+/// Examples in memory are batched by similar length, in a new order each epoch; streamed examples
+/// are in the order of [`ShuffledLines`].
 pub(crate) enum ShardExamples<T> {
     /// Examples in the order of the shards, and the number of tokens of each.
     InMemory(Vec<T>, Vec<usize>),
@@ -33,7 +35,7 @@ pub(crate) enum ShardExamples<T> {
 }
 
 impl<T: 'static> ShardExamples<T> {
-    /// Wraps examples in memory; `tokens` returns the number of tokens of one.
+    /// Wraps examples in memory; `tokens` returns the number of tokens of an example.
     pub(crate) fn in_memory(examples: Vec<T>, tokens: fn(&T) -> usize) -> Self {
         let lengths = examples.iter().map(tokens).collect();
         Self::InMemory(examples, lengths)
@@ -66,7 +68,7 @@ impl<T: 'static> ShardExamples<T> {
         Ok(Self::Streamed(Box::new(ExampleStream::new(source, tokens))))
     }
 
-    /// An example in memory, or one of the current batch of the stream.
+    /// Returns an example in memory, or an example of the stream's current batch.
     pub(crate) fn get(&self, number: usize) -> Option<&T> {
         match self {
             Self::InMemory(examples, _) => examples.get(number),
@@ -74,7 +76,7 @@ impl<T: 'static> ShardExamples<T> {
         }
     }
 
-    /// As a task gives them.
+    /// Returns the examples as a task provides them.
     pub(crate) fn examples(&mut self) -> Examples<'_> {
         match self {
             Self::InMemory(_, lengths) => Examples::Indexed(lengths),
@@ -82,7 +84,7 @@ impl<T: 'static> ShardExamples<T> {
         }
     }
 
-    /// Adds each example in memory with `add`, or what decides those that are streamed.
+    /// Adds each example in memory with `add`, or the fingerprint of the stream.
     pub(crate) fn fingerprint(
         &self,
         fingerprint: &mut Fingerprint,
@@ -95,32 +97,32 @@ impl<T: 'static> ShardExamples<T> {
     }
 }
 
-/// The examples of lines, those of a line one after the other.
+/// Source of the examples of lines; the examples of a line are consecutive.
 pub(crate) struct LineExamples<T> {
     lines: ShuffledLines,
     parse: ParseLine<T>,
-    /// The hash of what decides `parse`.
+    /// Hash of everything that determines `parse`.
     choice: String,
     count: Option<u64>,
-    /// The place before the present line.
+    /// The position before the current line.
     before: ShardPosition,
-    /// Its examples that have not been given, and the number of those that have.
+    /// Remaining examples of the current line; `given` counts the returned ones.
     examples: VecDeque<T>,
     given: usize,
 }
 
-/// A place between two examples.
+/// A position between two examples.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LinePosition {
-    /// The place before the next example's line.
+    /// The position before the next example's line.
     line: ShardPosition,
-    /// Examples of this line before the place.
+    /// Number of examples of this line before the position.
     example: usize,
 }
 
 impl<T> LineExamples<T> {
-    /// Goes to the next line that has an example; `false` at the end of the epoch.
+    /// Advances to the next line that has an example; returns `false` at the end of the epoch.
     fn next_line(&mut self) -> std::result::Result<bool, TaskError> {
         self.given = 0;
         self.examples.clear();
@@ -192,7 +194,7 @@ mod tests {
 
     use super::*;
 
-    /// Rows of as many numbers as a line says, as examples of one number each.
+    /// Opens 20 lines; line k has k mod 4 examples.
     fn examples(folder: &std::path::Path, lines: usize) -> ShardExamples<[usize; 2]> {
         let text: String = (0..20).map(|line| format!("[{line}, {}]\n", line % 4)).collect();
         std::fs::write(folder.join("a.jsonl"), text).unwrap();

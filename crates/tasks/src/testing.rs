@@ -25,7 +25,7 @@ pub(crate) fn specials() -> SpecialTokens {
 
 type Named = Vec<(String, Tensor)>;
 
-/// The total loss of a step as the trainer makes it, and the gradients of the parameters.
+/// The total loss of a step as computed by the trainer, and the gradients of the parameters.
 fn step(
     parameters: &Named,
     task: &mut dyn Task,
@@ -40,7 +40,7 @@ fn step(
     if !losses.accumulated {
         torch_ext::backward(&losses.total).unwrap();
     }
-    // A report of a loss that is not finite lists them.
+    // Error reports of a non-finite loss list the token ids of the examples.
     assert!(batch.iter().all(|&index| !task.example(index).input_ids.is_empty()));
     let mut gradients = Vec::new();
     for (name, parameter) in parameters {
@@ -53,7 +53,7 @@ fn step(
     (losses.total.double_value(&[]), gradients)
 }
 
-/// The length of the difference of two lists of gradients, in lengths of the first.
+/// The norm of the difference of two lists of gradients, relative to the norm of the first list.
 fn distance(one: &Named, other: &Named) -> f64 {
     let names = |list: &Named| list.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     assert_eq!(names(one), names(other));
@@ -62,14 +62,15 @@ fn distance(one: &Named, other: &Named) -> f64 {
     norm(differences.iter().collect()) / norm(one.iter().map(|(_, tensor)| tensor).collect())
 }
 
-/// Largest distance of a loss in bfloat16 from that in float32, relative. bfloat16 has 8 bits.
+/// Maximum relative difference of a bfloat16 loss from the float32 loss. bfloat16 has 8 bits.
 const LOSS_BOUND: f64 = 0.01;
 
-/// The same for all gradients together.
+/// Maximum relative distance of all bfloat16 gradients from the float32 gradients.
 const GRADIENT_BOUND: f64 = 0.1;
 
-/// The loss in bfloat16 is that in float32 within `LOSS_BOUND`, but not the same, and gradients are
-/// finite float32 numbers. `task` makes a task anew, since a step may change its state.
+/// Asserts that the bfloat16 loss is within `LOSS_BOUND` of the float32 loss but not equal to it,
+/// and that gradients are finite and float32. `task` creates a new task, because a step may change
+/// its state.
 pub(crate) fn assert_bf16_is_near_f32<T: Task>(
     parameters: &Named,
     task: impl Fn() -> T,
@@ -78,7 +79,7 @@ pub(crate) fn assert_bf16_is_near_f32<T: Task>(
     assert_bf16_is_near_f32_in(parameters, task, batch, None);
 }
 
-/// The same for a batch that is cut into micro-batches.
+/// Checks [`assert_bf16_is_near_f32`] on a batch that is split into micro-batches.
 pub(crate) fn assert_bf16_is_near_f32_in<T: Task>(
     parameters: &Named,
     task: impl Fn() -> T,
@@ -98,7 +99,8 @@ pub(crate) fn assert_bf16_is_near_f32_in<T: Task>(
     assert!(distance < GRADIENT_BOUND, "{distance}");
 }
 
-/// A batch in parts of 4 and of 1 has the loss and the gradients of the whole one.
+/// Asserts that a batch in micro-batches of 4 and of 1 has the loss and the gradients of the whole
+/// batch.
 pub(crate) fn assert_parts_are_the_whole<T: Task>(
     parameters: &Named,
     task: impl Fn() -> T,

@@ -29,7 +29,7 @@ use crate::{Encoder, Error, Result, inference};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TextPairConfig {
-    /// Pooling; the default is the mean of the tokens, the released code's is
+    /// Pooling; the default is the mean over tokens, the released code uses
     /// [`Pooling::AllPositions`].
     pub pooling: Pooling,
     /// The loss.
@@ -74,7 +74,7 @@ impl TextPairConfig {
     /// Validates the numeric options.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the first that is out of range.
+    /// [`Error::Config`] naming the first option that is out of range.
     ///
     /// ```
     /// use tasks::text_pairs::TextPairConfig;
@@ -92,7 +92,7 @@ impl TextPairConfig {
         Ok(self.info_nce().validate()?)
     }
 
-    /// Returns the maximum tokens of a text of this kind of pair.
+    /// Returns the maximum number of tokens of a text in this kind of pair.
     pub fn max_length(&self, kind: PairKind) -> usize {
         match kind {
             PairKind::Ep | PairKind::Tp => self.phrase_length,
@@ -100,7 +100,7 @@ impl TextPairConfig {
         }
     }
 
-    /// InfoNCE over cosines, from queries to keys alone.
+    /// InfoNCE over cosines, from queries to keys only.
     fn info_nce(&self) -> InfoNceConfig {
         InfoNceConfig {
             temperature: self.temperature,
@@ -116,7 +116,7 @@ impl TextPairConfig {
 pub struct PairData {
     /// Training pairs of all kinds.
     pub train: Vec<TextPair>,
-    /// Entities that occur in no training pair.
+    /// Entities without training pairs.
     pub held_out: BTreeSet<String>,
 }
 
@@ -124,8 +124,8 @@ impl PairData {
     /// Reads a prepared folder, or a file of training lines.
     ///
     /// # Errors
-    /// As [`Shards::open_with`]; errors name the line of an object that is not a pair is named, or
-    /// a file that changed since it was prepared.
+    /// The errors of [`Shards::open_with`]; the error names the line of an object that is not a
+    /// pair, or a file that changed since it was prepared.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         const PROBE: &str = "probe/held-out.jsonl.gz";
         let path = path.as_ref();
@@ -185,7 +185,7 @@ pub struct TextPairTask<'a> {
     kind: PairKind,
     config: TextPairConfig,
     examples: Vec<Example>,
-    /// One for each example: the tokens of both texts.
+    /// Number of tokens of both texts of each example.
     lengths: Vec<usize>,
     cut: usize,
 }
@@ -201,9 +201,9 @@ impl<'a> TextPairTask<'a> {
     /// Creates a task from the `pairs` of this kind.
     ///
     /// # Errors
-    /// As [`TextPairConfig::validate`]; [`Error::Config`] for texts longer than the model's rows;
-    /// [`Error::Empty`] without a pair; [`Error::Data`] for a pair without the similarity that the
-    /// loss needs; [`Error::Tokenizer`].
+    /// The errors of [`TextPairConfig::validate`]; [`Error::Config`] for texts longer than the
+    /// model's rows; [`Error::Empty`] without a pair; [`Error::Data`] for a pair without the
+    /// similarity that the loss needs; [`Error::Tokenizer`].
     pub fn new(
         model: &'a dyn Encoder,
         tokenizer: &Tokenizer,
@@ -234,7 +234,7 @@ impl<'a> TextPairTask<'a> {
         Ok(Self { model, kind, config: config.clone(), examples, lengths, cut })
     }
 
-    /// The loss of hidden states, `[b, H]` each.
+    /// The loss from hidden states, `[b, H]` each.
     fn loss(&self, rows: &[&Example], query: &Tensor, key: &Tensor) -> Result<Tensor> {
         if self.config.loss == PairLoss::CosineRegression {
             let similarities: Vec<f64> = rows.iter().filter_map(|one| one.similarity).collect();
@@ -277,7 +277,8 @@ impl Task for TextPairTask<'_> {
     }
 
     fn supports_micro_batches(&self) -> bool {
-        // Of the released pooling each part has a padding of its own.
+        // With the released pooling, vectors depend on the padding, which differs between
+        // micro-batches.
         self.config.pooling != Pooling::AllPositions
     }
 
@@ -296,8 +297,9 @@ impl Task for TextPairTask<'_> {
     }
 }
 
-/// Computes one vector per text, `[texts, H]`, in batches of similar length. A text with more than
-/// `max_length` tokens, including special tokens, is truncated.
+/// Computes one vector per text, `[texts, H]`, in batches of similar length.
+///
+/// A text with more than `max_length` tokens, including special tokens, is truncated.
 ///
 /// # Errors
 /// [`Error::Config`] if `batch_size` is 0 or the model has fewer than `max_length` positions;
@@ -337,7 +339,7 @@ pub fn text_vectors(
         .map_err(|error| Error::data("text vectors", "a full array", error))
 }
 
-/// Texts as rows of tokens.
+/// Conversion of texts to rows of token ids.
 struct TextRows<'a> {
     tokenizer: &'a Tokenizer,
     layout: Layout,
@@ -345,11 +347,11 @@ struct TextRows<'a> {
 }
 
 impl<'a> TextRows<'a> {
-    /// Rows of at most `max_length` tokens.
+    /// Creates a converter to rows of at most `max_length` tokens.
     ///
     /// # Errors
     /// [`Error::Config`] if the model's rows are shorter; [`Error::Tokenizer`] if the tokenizer
-    /// puts no tokens around texts.
+    /// adds no special tokens to texts.
     fn new(model: &dyn Encoder, tokenizer: &'a Tokenizer, max_length: usize) -> Result<Self> {
         let positions = usize::try_from(model.max_length()).unwrap_or(0);
         if max_length > positions {
@@ -426,7 +428,7 @@ mod tests {
         task(model, config).losses(&mut step).unwrap().total
     }
 
-    /// Row by row, unpadded, in float64.
+    /// Reference implementation: row by row, without padding, in float64.
     fn by_loop(model: &Model, config: &TextPairConfig, batch: &[usize]) -> f64 {
         let (all, tokenizer) = (pairs(), tokenizer());
         let rows = TextRows::new(model, &tokenizer, 32).unwrap();
@@ -468,7 +470,8 @@ mod tests {
                 assert!((got - want).abs() < 1e-4, "{batch:?}: got {got}, want {want}");
             }
         }
-        // Two rows of one entity: nothing is wrong, or each other's keys, which are equal.
+        // Two rows of one entity: without negatives the loss is 0; with the other row as a
+        // negative, the equal keys give ln 2.
         assert!(loss(&model, &config, &[0, 1]).double_value(&[]).abs() < 1e-6);
         assert!((loss(&model, &released, &[0, 1]).double_value(&[]) - 2f64.ln()).abs() < 1e-6);
     }

@@ -54,12 +54,12 @@ pub struct EncoderScorer<'a> {
     tokenizer: &'a Tokenizer,
     layout: Layout,
     mask: u32,
-    /// Maximum tokens of two texts together, given the model's positions.
+    /// Maximum number of tokens of two texts together, given the model's positions.
     room: usize,
     config: ScorerConfig,
 }
 
-/// The tokens of a text: ids, and where each stands in code points, without white space.
+/// The tokens of a text: ids, and code points without white space.
 struct Tokens {
     ids: Vec<u32>,
     places: Vec<Range<usize>>,
@@ -68,7 +68,7 @@ struct Tokens {
 /// Spans with their scores.
 type Scored = Vec<(Range<usize>, f64)>;
 
-/// A row of tokens of which the one at `at` is the mask and would be `id`.
+/// A row of tokens with the mask at index `at`, where the original token is `id`.
 struct Masked {
     row: Vec<u32>,
     at: usize,
@@ -79,8 +79,8 @@ impl<'a> EncoderScorer<'a> {
     /// Creates a scorer from a model and its tokenizer; see [`xlmr_model::check_tokenizer`].
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if it has no mask, or no form for two texts; if the model has no
-    /// masked-LM head.
+    /// [`Error::Tokenizer`] if the tokenizer has no mask token, or no template for two texts; if
+    /// the model has no masked-LM head.
     pub fn new(
         model: &'a dyn Encoder,
         tokenizer: &'a Tokenizer,
@@ -100,11 +100,11 @@ impl<'a> EncoderScorer<'a> {
     /// score is the natural logarithm of the true token's probability. An empty target has a total
     /// of 0.
     ///
-    /// A token that is white space alone has an empty place.
+    /// A token of white space only has an empty range.
     ///
     /// # Errors
-    /// [`qa_translate::Error::TooLong`] before any pass if requests have more tokens than
-    /// [`ScorerConfig::most_tokens`] or the model's positions take; if the model refuses an input.
+    /// [`qa_translate::Error::TooLong`] before any forward pass if requests have more tokens than
+    /// [`ScorerConfig::most_tokens`] or the model's positions allow; if the model rejects an input.
     pub fn pll(&self, requests: &[ScoreRequest]) -> Result<Vec<TextScore>> {
         let (mut masked, mut all) = (Vec::new(), Vec::with_capacity(requests.len()));
         let limit = self.config.most_tokens.min(self.room);
@@ -157,8 +157,8 @@ impl<'a> EncoderScorer<'a> {
         Masked { row, at, id }
     }
 
-    /// The natural logarithm of each hidden token's probability; scores over the vocabulary are
-    /// made at the masks alone.
+    /// The natural logarithm of each masked token's probability. Vocabulary scores are computed
+    /// only at the masks.
     fn log_probabilities(&self, masked: &[Masked]) -> Result<Vec<f64>> {
         let rows: Vec<&[u32]> = masked.iter().map(|one| one.row.as_slice()).collect();
         inference::by_length(self.model, &rows, self.config.batch_size, |indices, _, hidden| {
@@ -216,7 +216,7 @@ impl<'a> ByMaskedMarkers<'a> {
         Ok(Self { scorer, markers, n_best: 5, max_words: 16 })
     }
 
-    /// All spans that were scored, the best first; `None` where the texts do not fit.
+    /// All scored spans, best first; `None` if the texts do not fit the model's positions.
     fn marker_scores(&self, task: &SpanTask) -> Result<Option<Scored>> {
         task.text()?;
         let [open, close] = self.markers;
@@ -246,7 +246,7 @@ impl<'a> ByMaskedMarkers<'a> {
         let rows = rows.collect::<Result<Vec<Masked>>>()?;
         let mut openings: Vec<_> =
             starts.into_iter().zip(self.scorer.log_probabilities(&rows)?).collect();
-        // The sort is stable: of equal scores, the first one stays first.
+        // The sort is stable: spans with equal scores keep their order.
         openings.sort_by(|a, b| b.1.total_cmp(&a.1));
         openings.truncate(self.n_best.max(1));
 
@@ -258,7 +258,7 @@ impl<'a> ByMaskedMarkers<'a> {
             for word in following {
                 let ends = |place: &Range<usize>| !place.is_empty() && place.end == word.end;
                 let Some(end) = target.places.iter().rposition(ends) else { continue };
-                // After the token and the opening marker.
+                // One position for the token itself, and one for the opening marker.
                 rows.push(self.marked(&marked, &opened, end + 2, close)?);
                 spans.push((from..word.end, score));
             }
@@ -270,7 +270,7 @@ impl<'a> ByMaskedMarkers<'a> {
         Ok(Some(all))
     }
 
-    /// The two texts with the mask before token `at` of the second, where `marker` would be.
+    /// The two texts with a mask in place of `marker` before token `at` of the second text.
     fn marked(&self, source: &[u32], target: &[u32], at: usize, marker: u32) -> Result<Masked> {
         let target = with(target, at, marker);
         let row = self.scorer.pair(source, &target)?;
@@ -302,12 +302,12 @@ impl PlaceSpans for ByMaskedMarkers<'_> {
     }
 }
 
-/// Where the second text begins in a row.
+/// Index of the second text's first token in a row.
 fn second(row: &[u32], ids: &[u32]) -> usize {
     (row.len() - ids.len()).saturating_sub(1)
 }
 
-/// The tokens with one more before that at `at`.
+/// Inserts `id` before index `at`.
 fn with(ids: &[u32], at: usize, id: u32) -> Vec<u32> {
     let (before, after) = ids.split_at_checked(at).unwrap_or((ids, &[]));
     [before, &[id], after].concat()

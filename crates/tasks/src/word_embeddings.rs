@@ -3,7 +3,8 @@ use tch::Kind;
 
 use crate::{Encoder, Result};
 
-/// Centers the token embeddings and scales each to the norm `norm`; that of `<pad>` becomes 0.
+/// Centers the token embeddings and scales each to the norm `norm`; the embedding of `<pad>`
+/// becomes 0.
 ///
 /// Training on triples at a high learning rate increases the norm of token embeddings, so that the
 /// added position and segment embeddings lose their effect. Centering removes the common component

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 use super::MaskingError;
 use super::error::check_share;
 
-/// Replacement of a selected token, drawn independently per token. The remaining share stays
-/// unchanged.
+/// Replacement of a selected token, drawn independently per token.
+///
+/// The remaining share of tokens stays unchanged.
 ///
 /// BERT (Devlin et al. 2019, §3.1): 80 % `<mask>`, 10 % a random token, 10 % unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
@@ -13,8 +14,8 @@ use super::error::check_share;
 pub struct Corruption {
     /// Share that becomes the mask token.
     pub mask: f64,
-    /// Share that becomes a random token, uniform over the vocabulary without special tokens; it
-    /// may be the same again.
+    /// Share that becomes a random token, uniform over the vocabulary without special tokens; the
+    /// original token may be drawn.
     pub random: f64,
 }
 
@@ -42,8 +43,8 @@ impl Corruption {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Selection {
-    /// `p · m` tokens, randomly rounded so that the mean is exact, as in fairseq, which trained
-    /// XLM-R.
+    /// `p · m` tokens, randomly rounded so that the mean is exact, as in fairseq, which was used to
+    /// train XLM-R.
     #[default]
     Count,
     /// Each token independently with probability `p`, as in the collator of Hugging Face
@@ -80,10 +81,10 @@ impl Default for MlmMaskingConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpanMask {
-    /// A mask token for each of its tokens; the length does not change.
+    /// One mask token for each token of the mention; the length does not change.
     #[default]
     PerToken,
-    /// One mask token for all of it; the sequence becomes shorter.
+    /// One mask token for the whole mention; the sequence becomes shorter.
     Single,
 }
 
@@ -91,7 +92,7 @@ impl MlmMaskingConfig {
     /// Validates every value.
     ///
     /// # Errors
-    /// [`MaskingError::Domain`] naming the first that is out of range.
+    /// [`MaskingError::Domain`] for the first option out of range.
     ///
     /// ```
     /// use objectives::masking::MlmMaskingConfig;
@@ -112,9 +113,9 @@ impl MlmMaskingConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PredictionUnit {
-    /// A mention with all its tokens (WEP).
+    /// All tokens of a mention (WEP).
     Mention,
-    /// A token of a mention (PEP).
+    /// A single token of a mention (PEP).
     #[default]
     Token,
 }
@@ -148,7 +149,7 @@ pub enum Unchanged {
 pub struct EntityPredictionConfig {
     /// Unit of selection and prediction.
     pub unit: PredictionUnit,
-    /// Probability of a unit to be a candidate, from 0 to 1.
+    /// Probability that a unit is a candidate, from 0 to 1.
     pub probability: f64,
     /// Replacement of a candidate, with one draw for all its tokens.
     pub corruption: Corruption,
@@ -157,7 +158,7 @@ pub struct EntityPredictionConfig {
     /// Ordinary masking of the tokens outside mentions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rest: Option<MlmMaskingConfig>,
-    /// Seed of all draws but those of `rest`.
+    /// Seed of all draws except those of `rest`.
     pub seed: u64,
 }
 
@@ -175,10 +176,10 @@ impl Default for EntityPredictionConfig {
 }
 
 impl EntityPredictionConfig {
-    /// Validates every value but those of `rest`, which [`MlmMaskingConfig::validate`] checks.
+    /// Validates every value except those of `rest`, which [`MlmMaskingConfig::validate`] checks.
     ///
     /// # Errors
-    /// [`MaskingError::Domain`] naming the first that is out of range.
+    /// [`MaskingError::Domain`] for the first option out of range.
     pub fn validate(&self) -> Result<(), MaskingError> {
         check_share("probability", self.probability)?;
         self.corruption.check()
@@ -190,7 +191,7 @@ impl EntityPredictionConfig {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PhraseMaskingConfig {
-    /// Minimum share of tokens that carry loss, from 0 to 1. Random tokens fill it up.
+    /// Minimum share of tokens that carry loss, from 0 to 1. Random tokens are added to reach it.
     pub probability: f64,
     /// Maximum share of tokens in masked phrases, from 0 to 1. `None` masks all phrases.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -205,7 +206,7 @@ impl PhraseMaskingConfig {
     /// Validates every value.
     ///
     /// # Errors
-    /// [`MaskingError::Domain`] naming the first that is out of range.
+    /// [`MaskingError::Domain`] for the first option out of range.
     pub fn validate(&self) -> Result<(), MaskingError> {
         check_share("probability", self.probability)?;
         self.cap.map_or(Ok(()), |cap| check_share("cap", cap))?;
@@ -226,7 +227,7 @@ impl Default for PhraseMaskingConfig {
 pub struct NgramMaskingConfig {
     /// Share of tokens that carry loss, from 0 to 1.
     pub probability: f64,
-    /// Longest span, in tokens, at least 1; lengths are drawn uniformly from 1 to this.
+    /// Maximum span length in tokens, at least 1; lengths are drawn uniformly from 1 to this value.
     pub max_tokens: usize,
     /// Replacement of the selected tokens.
     pub corruption: Corruption,
@@ -238,7 +239,7 @@ impl NgramMaskingConfig {
     /// Validates every value.
     ///
     /// # Errors
-    /// [`MaskingError::Domain`] naming the first that is out of range.
+    /// [`MaskingError::Domain`] for the first option out of range.
     pub fn validate(&self) -> Result<(), MaskingError> {
         check_share("probability", self.probability)?;
         if self.max_tokens == 0 {

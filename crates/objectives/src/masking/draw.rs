@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{Corruption, Masked, MaskingVocab};
 use crate::IGNORE_INDEX;
 
-/// The generator of one example under one policy, whose name has at most 24 bytes.
+/// The random generator of one example under one policy. The policy's name has at most 24 bytes.
 pub(super) fn generator(policy: &str, seed: u64, example: u64) -> ChaCha8Rng {
     let mut key = [0; 32];
     for (slot, byte) in key.iter_mut().zip(seed.to_le_bytes().into_iter().chain(policy.bytes())) {
@@ -16,7 +16,7 @@ pub(super) fn generator(policy: &str, seed: u64, example: u64) -> ChaCha8Rng {
     rng
 }
 
-/// `share · count`, rounded to the nearest whole number; halves go up.
+/// `share · count`, rounded to the nearest integer; halves are rounded up.
 pub(super) fn budget(share: f64, count: usize) -> usize {
     to_count((share * count as f64).round(), count)
 }
@@ -26,13 +26,13 @@ pub(super) fn random_budget(share: f64, count: usize, rng: &mut ChaCha8Rng) -> u
     to_count((share * count as f64 + rng.random::<f64>()).floor(), count)
 }
 
-/// A whole number in `0..=most`; the cast saturates.
+/// Converts to an integer in `0..=most`; the cast saturates.
 fn to_count(value: f64, most: usize) -> usize {
     (value as usize).min(most)
 }
 
-/// The example with `positions` selected, each corrupted by a separate draw; positions past the end
-/// are ignored.
+/// Selects and corrupts the tokens at `positions`, with a separate draw for each. Positions past
+/// the end are ignored.
 pub(super) fn corrupt(
     input_ids: &[u32],
     positions: impl IntoIterator<Item = usize>,

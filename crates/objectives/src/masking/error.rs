@@ -37,19 +37,19 @@ pub enum MaskingError {
         /// Tokens of the example.
         length: usize,
     },
-    /// Two spans that overlap, where overlaps are not supported.
+    /// Two spans that overlap, for policies that do not support overlaps.
     #[error(
         "spans[{first}] = {first_range:?} and spans[{second}] = {second_range:?} overlap; \
          keep one of the two"
     )]
     Overlap {
-        /// The span that begins first.
+        /// The span that starts first.
         first: usize,
-        /// Its positions.
+        /// The positions of the first span.
         first_range: Range<usize>,
         /// The other span.
         second: usize,
-        /// Its positions.
+        /// The positions of the other span.
         second_range: Range<usize>,
     },
     /// A span that covers a special token, which no policy masks.

@@ -5,15 +5,15 @@ use rand::seq::SliceRandom;
 use super::draw::{corrupt, generator, random_budget};
 use super::{Masked, MaskingError, MaskingVocab, MlmMaskingConfig, Selection};
 
-/// Masks 15 % of an example's tokens at random: 80 % become the mask token, 10 % a random token, 10
-/// % stay.
+/// Masks 15 % of an example's tokens at random (BERT, Devlin et al. 2019, §3.1).
 ///
-/// (BERT, Devlin et al. 2019, §3.1; RoBERTa's dynamic form, drawn again for each `example` number).
+/// 80 % of these become the mask token, 10 % a random token, and 10 % stay unchanged. As in
+/// RoBERTa's dynamic masking, each `example` number has its own draws.
 ///
 /// Special tokens and padding are never selected and never drawn.
 ///
-/// Reading: papers say "15 %" and leave the rounding open; [`Selection`] has the two usual ones. A
-/// short example may have no label at all under either.
+/// Reading: papers state "15 %" without a rounding rule; [`Selection`] has the two common rules.
+/// With either rule a short example may have no label.
 ///
 /// # Errors
 /// [`MaskingError::Domain`] for a probability or share outside 0 to 1.
@@ -41,7 +41,7 @@ pub fn mlm_masking(
         Selection::Count => {
             let count = random_budget(config.probability, candidates.len(), &mut rng);
             candidates.partial_shuffle(&mut rng, count);
-            // `partial_shuffle` leaves what it drew at the end.
+            // `partial_shuffle` puts the drawn elements at the end.
             candidates.drain(..candidates.len() - count);
             candidates.sort_unstable();
         }

@@ -13,8 +13,8 @@
 //! | a passage, to compare with phrases | [`ngram_masking`] | [`masked_lm`](crate::masked_lm) |
 //!
 //! **Draws.** A result depends only on the policy, its configuration (with the seed), the example
-//! and the `example` number, not on its batch, the order of calls or the thread. To mask an example
-//! differently in each epoch, give it a new number, such as `epoch * examples + index`.
+//! and the `example` number, not on the batch, the order of calls or the thread. To mask an example
+//! differently in each epoch, pass a new number, such as `epoch * examples + index`.
 //!
 //! ```
 //! use objectives::masking::{MaskingVocab, MlmMaskingConfig, mlm_masking};

@@ -1,22 +1,23 @@
-//! Masked random spans, the baseline of masked phrases.
+//! Masking of random spans, the baseline for phrase masking.
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::draw::{budget, corrupt, generator};
 use super::{Masked, MaskingError, MaskingVocab, NgramMaskingConfig};
 
-/// Masks random spans of 1 to 4 tokens until 15 % of the tokens are selected ("Random N-gram
-/// Masking" of Yuan et al. 2020, Table 8, the counterpart of
-/// [`phrase_masking`](super::phrase_masking) without knowledge).
+/// Masks random spans of 1 to 4 tokens until 15 % of the tokens are selected.
 ///
-/// Spans do not overlap, and hold no special token. All of the budget is used: exactly m ·
-/// `probability` tokens are selected, to the nearest whole number, with m the tokens that are not
+/// This is "Random N-gram Masking" of Yuan et al. 2020, Table 8, the counterpart of
+/// [`phrase_masking`](super::phrase_masking) without knowledge.
+///
+/// Spans do not overlap and contain no special token. The number of selected tokens is exactly m ·
+/// `probability`, rounded to the nearest integer, where m is the number of tokens that are not
 /// special.
 ///
-/// Reading: the paper names neither lengths nor positions. A length is drawn uniformly from 1 to
-/// `max_tokens`, cut to what is left of the budget, then a position uniformly among those where
-/// such a span is still free; if there is none, the length is reduced by one. Lengths are in
-/// tokens, as the budget is.
+/// Reading: the paper specifies neither lengths nor positions. A length is drawn uniformly from 1
+/// to `max_tokens` and limited to the rest of the budget, then a position is drawn uniformly among
+/// those where such a span is still free. If there is none, the length is reduced by one. Lengths
+/// and budget are in tokens.
 ///
 /// # Errors
 /// [`MaskingError::Domain`] for a probability or share outside 0 to 1, or `max_tokens` 0.
@@ -56,7 +57,8 @@ pub fn ngram_masking(
     Ok(corrupt(input_ids, selected, vocab, &config.corruption, &mut rng))
 }
 
-/// Start and length of a random span of `length` free positions, or of fewer if there is none.
+/// The start and length of a random span of `length` free positions, or of a shorter one if there
+/// is none.
 fn free_span(free: &[bool], length: usize, rng: &mut ChaCha8Rng) -> Option<(usize, usize)> {
     (1..=length).rev().find_map(|length| {
         let windows = free.windows(length).enumerate();

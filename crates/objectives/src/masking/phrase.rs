@@ -1,4 +1,4 @@
-//! Masked knowledge phrases.
+//! Masking of knowledge phrases.
 use std::ops::Range;
 
 use rand::seq::SliceRandom;
@@ -10,21 +10,21 @@ use super::{Masked, MaskingError, MaskingVocab, PhraseMaskingConfig};
 
 /// Masks the knowledge phrases of a passage, then random tokens until 15 % are selected.
 ///
-/// This is LAKM (Yuan et al. 2020, §3.2 and §4.3, the loss of Eq. 2). 80 % become the mask token,
-/// 10 % a random token, 10 % stay.
+/// This is LAKM (Yuan et al. 2020, §3.2 and §4.3, the loss of Eq. 2). Of the selected tokens, 80 %
+/// become the mask token, 10 % a random token, and 10 % stay unchanged.
 ///
-/// With m tokens that are not special, K of them in phrases, and the budget T = m · `probability`
-/// to the nearest whole number: max(K, T) tokens are selected. Phrases may overlap or hold one
-/// another; their positions count once.
+/// Let m be the number of tokens that are not special, K the number of these in phrases, and the
+/// budget T = m · `probability`, rounded to the nearest integer. Then max(K, T) tokens are
+/// selected. Phrases may overlap or contain each other; each position counts once.
 ///
 /// Reading: the paper masks 15 % of the tokens, phrases first, and does not define the case of more
-/// phrase tokens. Here all are selected, unless `cap` limits their share of m. With a cap,
-/// overlapping phrases count as one, and phrases are selected completely in random order while they
-/// fit. Tokens of skipped phrases are drawn only if the budget cannot be filled otherwise.
+/// phrase tokens. Here all phrase tokens are selected, unless `cap` limits their share of m. With a
+/// cap, overlapping phrases count as one, and complete phrases are selected in random order while
+/// they fit. Tokens of skipped phrases are drawn only if the budget cannot be filled otherwise.
 ///
 /// # Errors
 /// [`MaskingError::Domain`] for a probability, cap or share outside 0 to 1; [`MaskingError::Span`]
-/// for a phrase that is empty or reaches past the tokens; [`MaskingError::SpecialInSpan`].
+/// for a phrase that is empty or extends past the tokens; [`MaskingError::SpecialInSpan`].
 ///
 /// # Example
 /// ```
@@ -71,8 +71,8 @@ pub fn phrase_masking(
     Ok(corrupt(input_ids, selected, vocab, &config.corruption, &mut rng))
 }
 
-/// Takes phrases in random order, each if it still fits into `most` tokens; those that fit, and the
-/// others.
+/// Selects phrases in random order, each if it still fits in `most` tokens. Returns the selected
+/// and the skipped phrases.
 fn fit(
     mut phrases: Vec<Range<usize>>,
     most: usize,

@@ -1,4 +1,4 @@
-//! Entity prediction: mentions of a code-switched text with some or all of their tokens masked.
+//! Entity prediction: masking of some or all tokens of the mentions in a code-switched text.
 use std::ops::Range;
 
 use rand::Rng;
@@ -16,19 +16,20 @@ use crate::IGNORE_INDEX;
 ///
 /// This is whole and partial entity prediction, WEP and PEP, of EntityCS (Whitehouse et al. 2022).
 ///
-/// Each unit is a candidate with [`probability`](EntityPredictionConfig::probability), with a
-/// separate draw. Another draw decides for all tokens of a candidate: masked, random or unchanged.
-/// The length does not change. Unlike [`entity_masking`](super::entity_masking()), which masks
-/// whole mentions for a contrastive loss, this policy samples and labels tokens.
+/// Each unit is a candidate with [`probability`](EntityPredictionConfig::probability), by a
+/// separate draw. Another draw per candidate decides whether its tokens are masked, replaced by
+/// random tokens or unchanged. The length does not change. Unlike
+/// [`entity_masking`](super::entity_masking()), which masks whole mentions for a contrastive loss,
+/// this policy samples and labels tokens.
 ///
-/// Readings: the paper's text and the released code differ on unchanged candidates
-/// ([`Unchanged`]); the code's behaviour is the default. `rest` sees mentions as special tokens and
-/// touches none of theirs.
+/// Reading: the paper's text and the released code differ on unchanged candidates ([`Unchanged`]);
+/// the code's behaviour is the default. `rest` treats tokens of mentions as special, so it never
+/// selects them.
 ///
 /// # Errors
-/// [`MaskingError::Span`] for a span that is empty or reaches past the tokens;
+/// [`MaskingError::Span`] for a span that is empty or extends past the tokens;
 /// [`MaskingError::Overlap`]; [`MaskingError::SpecialInSpan`]; [`MaskingError::Domain`] for a
-/// probability or share outside 0 to 1; those of [`mlm_masking`] for `rest`.
+/// probability or share outside 0 to 1; the errors of [`mlm_masking`] for `rest`.
 ///
 /// # Example
 /// ```
@@ -111,7 +112,7 @@ fn predict(
     }
 }
 
-/// Ordinary masking of the tokens outside mentions.
+/// Masks tokens outside mentions with [`mlm_masking`].
 fn around(
     input_ids: &[u32],
     mentions: &[Range<usize>],
@@ -119,7 +120,7 @@ fn around(
     example: u64,
     config: &super::MlmMaskingConfig,
 ) -> Result<Masked, MaskingError> {
-    // What is special is never selected.
+    // Mention tokens are replaced by the mask token, which is special and thus never selected.
     let mut covered = input_ids.to_vec();
     for at in mentions.iter().cloned().flatten() {
         if let Some(id) = covered.get_mut(at) {

@@ -1,9 +1,9 @@
-//! Spans of positions, checked against the tokens.
+//! Spans of token positions, and their validation.
 use std::ops::Range;
 
 use super::{MaskingError, MaskingVocab};
 
-/// Refuses spans that are empty, reach past the tokens, or cover a special token.
+/// Rejects spans that are empty, extend past the tokens, or cover a special token.
 pub(super) fn check_spans(
     spans: &[Range<usize>],
     input_ids: &[u32],
@@ -25,7 +25,7 @@ pub(super) fn check_spans(
     Ok(())
 }
 
-/// Returns the indices of `spans` in order of position; overlapping spans are an error.
+/// Returns the indices of `spans` ordered by position; overlapping spans are an error.
 pub(super) fn check_disjoint(spans: &[Range<usize>]) -> Result<Vec<usize>, MaskingError> {
     let mut order: Vec<(&Range<usize>, usize)> = spans.iter().zip(0..).collect();
     order.sort_unstable_by_key(|(span, number)| (span.start, span.end, *number));
@@ -44,7 +44,7 @@ pub(super) fn check_disjoint(spans: &[Range<usize>]) -> Result<Vec<usize>, Maski
     Ok(order.into_iter().map(|(_, number)| number).collect())
 }
 
-/// The same positions as spans that do not overlap, rising; spans that only touch stay apart.
+/// Merges overlapping spans, and returns them in ascending order. Adjacent spans are not merged.
 pub(super) fn united(spans: &[Range<usize>]) -> Vec<Range<usize>> {
     let mut sorted = spans.to_vec();
     sorted.sort_unstable_by_key(|span| (span.start, span.end));

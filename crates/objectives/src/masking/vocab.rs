@@ -16,15 +16,15 @@ pub struct MaskingVocab {
 }
 
 impl MaskingVocab {
-    /// Creates the vocabulary. `special_ids` are never selected and never drawn; `mask_id` always
-    /// counts as one of them. Random replacements are drawn from `random_ids` without the special
-    /// ones.
+    /// Creates the vocabulary. `special_ids` are never selected and never drawn; `mask_id` is
+    /// always one of them. Random replacements are drawn from the ids of `random_ids` that are not
+    /// special.
     ///
-    /// Padding is special like the rest. The caller decides whether `<unk>` is special: Hugging
+    /// Padding must be in `special_ids`. The caller decides whether `<unk>` is special: Hugging
     /// Face transformers never masks it, fairseq does.
     ///
     /// # Errors
-    /// [`MaskingError::NoRandomIds`] if nothing in `random_ids` is not special.
+    /// [`MaskingError::NoRandomIds`] if every id in `random_ids` is special.
     ///
     /// # Example
     /// ```
@@ -62,20 +62,20 @@ impl MaskingVocab {
         self.special.binary_search(&id).is_ok()
     }
 
-    /// The positions that may be selected, in rising order.
+    /// The positions that may be selected, in ascending order.
     pub(super) fn candidates(&self, input_ids: &[u32]) -> Vec<usize> {
         let tokens = input_ids.iter().enumerate();
         tokens.filter(|(_, id)| !self.is_special(**id)).map(|(at, _)| at).collect()
     }
 
-    /// How many ids a random replacement is drawn from; at least 1. As an `i64`, since the draws of
-    /// a seed depend on the type.
+    /// Number of ids that a random replacement is drawn from, at least 1. It is an `i64` because
+    /// the values drawn from a seed depend on the integer type.
     pub(super) fn random_count(&self) -> i64 {
         let size = i64::from(self.random_ids.end) - i64::from(self.random_ids.start);
         size - self.special_in_range
     }
 
-    /// The id number `at` of those, in `0..random_count()`.
+    /// The `at`-th id for random replacement, with `at` in `0..random_count()`.
     pub(super) fn random_id(&self, at: i64) -> u32 {
         let at = u32::try_from(at).unwrap_or(u32::MAX);
         let mut id = self.random_ids.start.saturating_add(at);

@@ -1,4 +1,4 @@
-//! Adds a masked language modelling loss and a contrast with a queue of earlier keys.
+//! Adds a masked language modelling loss and a contrastive loss with a queue of earlier keys.
 use std::error::Error;
 
 use objectives::tch::{Device, Kind, Tensor};
@@ -9,19 +9,20 @@ use objectives::{
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = (Kind::Float, Device::Cpu);
-    // Two sentences of four tokens; -100 where no token was masked. Your data loader makes these.
+    // Two sentences of four tokens; -100 where no token was masked. Replace with your data loader.
     let labels = Tensor::from_slice(&[-100_i64, 2, -100, -100, -100, -100, 0, 1]).view([2, 4]);
-    // What your encoder makes of them, H = 3, and the last layer of your LM head, V = 5.
+    // Hidden states of your encoder, H = 3, and the last layer of your LM head, V = 5.
     let hidden = Tensor::zeros([2, 4, 3], options).set_requires_grad(true);
     let decoder = Tensor::eye_m(5, 3, options);
 
-    // Masked language modelling, on the three masked tokens alone and without their logits.
+    // Masked language modelling on the three masked tokens only, without storing their logits.
     let masked = masked_positions(&labels)?;
     let rows = masked.gather(&hidden)?; // [3, H]
     let scores = TokenScores::linear(&rows, &decoder, None);
     let mlm = masked_lm(scores, &masked.targets, &MaskedLmConfig::default())?;
 
-    // Each sentence's first token looks for its entity's description, among those of earlier steps.
+    // Contrasts each sentence's first token with its entity's description and those of earlier
+    // steps.
     let mut queue = NegativeQueue::new(3, options, &QueueConfig { size: 8, ..Default::default() })?;
     let descriptions = Tensor::ones([2, 3], options);
     let mentions = hidden.select(1, 0); // [2, H]
@@ -34,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     println!("loss {:.4} nats", total.double_value(&[]));
     for (name, part) in [("mlm", &mlm), ("mep", &mep)] {
-        println!("  {name} {:.4}", part.double_value(&[])); // nothing known yet: ln 5, ln 8
+        println!("  {name} {:.4}", part.double_value(&[])); // untrained model: ln 5, ln 8
     }
     println!("the queue holds {} of {} keys", queue.len(), queue.capacity());
     println!("gradient of the hidden states:");

@@ -1,4 +1,4 @@
-//! `answer_candidates` against lists edited by hand and by loops.
+//! Tests of `answer_candidates`: comparison with lists edited by hand and with loops.
 use crate::common::*;
 use objectives::{
     AnswerCandidates, CandidateSpans, Error, GoldSlot, IGNORE_INDEX, answer_candidates,
@@ -8,7 +8,7 @@ const LENGTH: i64 = 10;
 
 type Pair = (i64, i64);
 
-/// Lists of each row, empty slots last, as tensors.
+/// The list of each row as tensors; empty slots are last.
 struct Lists {
     starts: Tensor,
     ends: Tensor,
@@ -20,7 +20,7 @@ impl Lists {
         let padded = |pick: fn(&Pair) -> i64| -> Tensor {
             let row = |row: &Vec<Pair>| {
                 let mut values: Vec<i64> = row.iter().map(pick).collect();
-                values.resize(slots, 77); // no position at all: empty slots are not looked at
+                values.resize(slots, 77); // not a valid position: empty slots are not read
                 values
             };
             table(&rows.iter().map(row).collect::<Vec<_>>())
@@ -145,7 +145,7 @@ fn what_does_not_fit_is_named() {
     ]);
 }
 
-/// The edited list in loops.
+/// Reference implementation with loops.
 fn naive(list: &[Pair], slots: usize, gold: Pair, slot: GoldSlot) -> Vec<Option<Pair>> {
     let inside = |position: i64| (0..LENGTH).contains(&position);
     let mut row: Vec<Option<Pair>> = list.iter().copied().map(Some).collect();
@@ -172,8 +172,8 @@ fn naive(list: &[Pair], slots: usize, gold: Pair, slot: GoldSlot) -> Vec<Option<
     row
 }
 
-/// K, and for each row a list of different spans and a gold one that may be in it or outside the
-/// window.
+/// K, and for each row a list of distinct spans and a gold span, which may be in the list or
+/// outside the window.
 fn batches() -> impl Strategy<Value = (usize, Vec<(Vec<Pair>, Pair)>)> {
     let span =
         |reach: i64| (0..reach, 0..reach).prop_map(|(a, b)| if a <= b { (a, b) } else { (b, a) });

@@ -1,14 +1,14 @@
-//! `answer_contrast` against float64 loops, central differences and values worked by hand.
+//! Tests of `answer_contrast`: float64 loops, central differences and hand-computed values.
 use crate::common::*;
 use ndarray::{Array2, Array3};
 use objectives::{AnswerContrastConfig, CandidateSpans, Error, NegativeSelection, answer_contrast};
 
 fn config(count: usize) -> AnswerContrastConfig {
-    // Not 1, so that a forgotten division is noticed.
+    // Not 1, so that a missing division is detected.
     AnswerContrastConfig { temperature: 0.5, selection: NegativeSelection::Hardest { count } }
 }
 
-/// A batch in plain arrays; empty slots stand anywhere.
+/// A batch as plain arrays; empty slots may be anywhere.
 #[derive(Clone, Debug)]
 struct Batch {
     hidden: Array3<f64>,
@@ -18,8 +18,8 @@ struct Batch {
 }
 
 impl Batch {
-    /// Row 1 has no gold span, row 3 no candidate but it; gold spans at the first and at the last
-    /// position.
+    /// Row 1 has no gold span; row 3 has no candidate except the gold span. Gold spans are at the
+    /// first and at the last position.
     fn sample() -> Self {
         let lists = vec![
             vec![Some((3, 4)), Some((6, 6)), None, Some((2, 5))],
@@ -60,7 +60,7 @@ impl Batch {
         self.run(&tensor3(&self.hidden), config).map(|loss| scalar(&loss))
     }
 
-    /// The loss in loops; `None` where no row carries any.
+    /// The loss computed with loops; `None` if no row carries loss.
     fn naive(&self, config: &AnswerContrastConfig) -> Option<f64> {
         let length = self.hidden.dim().1 as i64;
         let inside = |position: i64| (0..length).contains(&position);
@@ -122,7 +122,7 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
     }
 }
 
-/// B rows `<s> question gold other`, all tokens alike.
+/// B rows `<s> question gold other` whose tokens are all equal.
 fn alike(batch: usize, others: usize) -> Batch {
     let list = (0..=others).map(|i| Some((2 + i as i64, 2 + i as i64))).collect();
     Batch {
@@ -145,8 +145,8 @@ fn nothing_known_is_the_logarithm_of_the_number_of_terms() {
 
 #[test]
 fn values_worked_by_hand() {
-    // One row: the question points to the right, the gold span at 60 degrees, the wrong answer
-    // upwards; τ = 1/2.
+    // One row: the question vector points right, the gold span is at 60 degrees, the wrong answer
+    // points up; τ = 1/2.
     let (half, root) = (0.5, 0.75_f64.sqrt());
     let batch = Batch {
         hidden: Array3::from_shape_vec((1, 3, 2), vec![2.0, 0.0, half, root, 0.0, 1.0]).unwrap(),
@@ -198,7 +198,7 @@ fn other_choices_of_negatives_enter_the_same_sum() {
 
 #[test]
 fn the_number_of_threads_changes_nothing() {
-    // Large enough for libtorch to share the work out.
+    // Large enough for libtorch to use several threads.
     let mut batch = alike(16, 20);
     batch.hidden = states(16, 23, 256);
     let run = |threads| {
@@ -241,8 +241,8 @@ fn low_precision_is_computed_in_float32() {
     let config = config(1);
     let naive = batch.naive(&config).unwrap();
     let ours = |[x]: [&Tensor; 1]| batch.run(&x.view([5, 8, 3]), &config).unwrap();
-    // Rounding turns a vector by at most 2^-8, a cosine has two, τ = 1/2 and the loss double
-    // that again.
+    // Rounding changes a vector by at most 2^-8. A cosine has two vectors, τ = 1/2 doubles the
+    // error, and the loss doubles it again.
     LossCase { inputs: [&flat], ours: &ours, naive }.check_low_precision(0.032);
     let x = tensor3(&batch.hidden).to_kind(Kind::Float).set_requires_grad(true);
     let loss = batch.run(&x, &config).unwrap();
@@ -298,8 +298,7 @@ fn batches() -> impl Strategy<Value = Batch> {
         let gold =
             prop_oneof![4 => span.clone(), 1 => Just((-1, 2)), 1 => Just((3, LENGTH as i64))];
         let gold = prop::collection::vec(gold, b);
-        // Different spans: with equal ones, which of several equal cosines comes first would depend
-        // on rounding.
+        // Distinct spans: for equal spans, the order of equal cosines would depend on rounding.
         let list = prop::collection::hash_set(span.clone(), m)
             .prop_map(|set| set.into_iter().collect::<Vec<_>>())
             .prop_flat_map(|list| {

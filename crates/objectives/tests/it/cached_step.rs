@@ -1,4 +1,4 @@
-//! `cached_step`: the gradients of one large batch, dropout included.
+//! Tests of `cached_step`: its gradients are those of one large batch, with and without dropout.
 use std::sync::Mutex;
 
 use crate::common::{assert_near, ramp, scalar, tensor};
@@ -9,7 +9,7 @@ use objectives::{
 };
 use torch_ext::{dropout_factors_like, token_offsets};
 
-/// Dropout draws from the process's generator.
+/// Dropout draws from the process-wide generator.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
 /// Two layers with dropout between them, for queries and keys.
@@ -37,7 +37,7 @@ impl Encoder {
         Ok(vec![query, key])
     }
 
-    /// Uses a parameter of its own, as a projection head would.
+    /// Computes a loss with a parameter that `embed` does not use, as a projection head does.
     fn loss(&self, all: &[Tensor]) -> Result<Tensor, Error> {
         let query = all[0].f_mul(&self.scale)?;
         let config = InfoNceConfig { temperature: 0.5, ..Default::default() };
@@ -84,7 +84,7 @@ fn gradients_equal_those_of_one_large_batch() {
     for (got, want) in encoder.take_gradients().iter().zip(&want_grads) {
         testkit::assert_close("gradient", got, want, 1e-12);
     }
-    // Accumulating micro-batches is another loss: each sees itself alone.
+    // Accumulating micro-batches is a different loss: each contains only its own rows.
     let alone: f64 = parts
         .iter()
         .map(|part| scalar(&encoder.loss(&encoder.embed(&part.rows, 0.0).unwrap()).unwrap()))
@@ -109,7 +109,7 @@ fn both_passes_drop_what_the_whole_batch_drops() {
     for (got, want) in encoder.take_gradients().iter().zip(&want_grads) {
         testkit::assert_close("gradient", got, want, 1e-12);
     }
-    // Whichever parts a process embedded, its generator goes on from one place.
+    // The generator continues from the same state, whichever micro-batches a process embedded.
     let draw = || Tensor::randn([4], (Kind::Double, Device::Cpu));
     let next = draw();
     seeds.enter(0).unwrap();

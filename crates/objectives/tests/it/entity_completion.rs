@@ -1,4 +1,4 @@
-//! `entity_completion` against float64 loops, central differences and values worked by hand.
+//! Tests of `entity_completion`: float64 loops, central differences and hand-computed values.
 use crate::common::*;
 use ndarray::Array2;
 use objectives::{
@@ -17,7 +17,7 @@ fn loss(x: &Tensor, t: &[i64], e: &[i64], normalization: EntityNormalization) ->
     entity_completion(x, &ids(t), &ids(e), &config(normalization)).unwrap()
 }
 
-/// Eq. 2 with a minus sign, entity by entity.
+/// Eq. 2 with a minus sign, computed entity by entity.
 fn naive(logits: &Array2<f64>, targets: &[i64], entities: &[i64], by: EntityNormalization) -> f64 {
     let mut of_entity: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
     for (i, &entity) in entities.iter().enumerate() {
@@ -40,7 +40,7 @@ fn naive(logits: &Array2<f64>, targets: &[i64], entities: &[i64], by: EntityNorm
 #[test]
 fn equals_the_loops_and_its_gradient_equals_central_differences() {
     let (logits, targets) = (ramp(6, 5, 0.731, 4.0), [3, 0, 4, 3, 2, 2]);
-    // Entities of 3, 1 and 2 sub-tokens, not in order, with a gap in the numbers.
+    // Entities of 3, 1 and 2 sub-tokens, not in order, with gaps in the ids.
     let entities = [4, 0, 4, 1, 4, 1];
     for by in BOTH {
         let ours = |[x]: [&Tensor; 1]| loss(x, &targets, &entities, by);
@@ -52,14 +52,14 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
 #[test]
 fn values_worked_by_hand() {
     for by in BOTH {
-        // Nothing known: ln V however the positions are grouped.
+        // Uniform predictions: ln V, however the positions are grouped.
         let zeros = Tensor::zeros([4, 9], DOUBLE);
         assert_near(scalar(&loss(&zeros, &[0, 8, 3, 3], &[0, 0, 0, 1], by)), 9_f64.ln(), 1e-14);
-        // V = 1: certain.
+        // With V = 1 the probability is 1.
         let one = Tensor::ones([2, 1], DOUBLE);
         assert_eq!(scalar(&loss(&one, &[0, 0], &[0, 1], by)), 0.0);
     }
-    // p = 1/2, 1/2 for entity 0 and 3/4 for entity 1.
+    // p is 1/2 and 1/2 for entity 0, and 3/4 for entity 1.
     let logits = tensor(&ndarray::array![[0.0, 0.0], [0.0, 0.0], [3_f64.ln(), 0.0]]);
     let (half, quarter) = (2_f64.ln(), (4.0 / 3_f64).ln());
     let token = loss(&logits, &[0, 1, 0], &[0, 0, 1], EntityNormalization::Token);
@@ -113,13 +113,14 @@ fn what_does_not_fit_is_named() {
         ]);
         let empty = entity_completion(&logits.narrow(0, 0, 0), &ids(&[]), &ids(&[]), &config(by));
         assert!(matches!(empty, Err(Error::Empty { .. })));
-        // A number far beyond the count of entities costs nothing.
+        // An id far above the number of entities needs no additional memory.
         let huge = entity_completion(&logits, &ids(&[1, 1]), &ids(&[0, i64::MAX - 1]), &config(by));
         assert_near(scalar(&huge.unwrap()), 4_f64.ln(), 1e-6);
     }
 }
 
-/// N rows with target and entity number each; one entity, one token each and gaps occur.
+/// N rows with a target and an entity id each. Cases include a single entity, single-token entities
+/// and gaps.
 fn batches() -> impl Strategy<Value = (Array2<f64>, Vec<i64>, Vec<i64>)> {
     (1usize..8, 1usize..6).prop_flat_map(|(n, v)| {
         let logits = matrix(-20.0..20.0, n, v);

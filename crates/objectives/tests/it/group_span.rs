@@ -1,4 +1,4 @@
-//! `group_span` compared with float64 loops, central differences and values worked by hand.
+//! Tests of `group_span`: float64 loops, central differences and hand-computed values.
 use crate::common::*;
 use ndarray::Array2;
 use objectives::{Checks, Error, GroupNormalization, GroupSpanConfig, SpanReduction, group_span};
@@ -11,7 +11,7 @@ fn sigmoid() -> GroupSpanConfig {
     GroupSpanConfig { normalization: GroupNormalization::Sigmoid, ..sum() }
 }
 
-/// One side of the loss in loops; `None` if no group has a gold position.
+/// One side of the loss, computed with loops; `None` if no group has a gold position.
 fn naive_side(
     logits: &Array2<f64>,
     groups: &[i64],
@@ -58,7 +58,8 @@ fn naive_side(
 #[test]
 fn equals_the_loops_and_its_gradients_equal_central_differences() {
     let (starts, ends) = (ramp(6, 5, 0.731, 3.0), ramp(6, 5, 1.137, 3.0));
-    // Group 0 has two gold windows of three; group 3 only an end; group 7 is one window.
+    // Group 0 has a gold position in two of three windows, group 3 only a gold end; group 7 is one
+    // window.
     let (groups, s, e) = ([0, 0, 0, 3, 3, 7], [1, 4, -1, 5, -1, 0], [2, 4, 9, 3, -1, 2]);
     let mut mask = Array2::from_elem((6, 5), true);
     for index in [[0, 0], [0, 4], [2, 1], [4, 0]] {
@@ -100,7 +101,7 @@ fn values_worked_by_hand() {
         let p = ids(positions);
         scalar(&group_span(&zeros, &zeros, &ids(groups), &p, &p, None, config).unwrap())
     };
-    // One of 12 positions; two of 12.
+    // One gold position of 12, then two of 12.
     assert_near(run(&[0, 0, 0], &[1, -1, -1], &Default::default()), 12_f64.ln(), 1e-14);
     assert_near(run(&[0, 0, 0], &[1, -1, 3], &Default::default()), 6_f64.ln(), 1e-14);
     // Groups of one and two windows: the mean of ln 4 and ln 8, for start and end.
@@ -116,7 +117,7 @@ fn positions_without_loss_receive_exactly_zero_whatever_they_contain() {
     hostile[[0, 3]] = f64::NAN; // padding
     let mut mask = Array2::from_elem((5, 4), true);
     mask[[0, 3]] = false;
-    mask.row_mut(4).fill(false); // a window that is masked throughout
+    mask.row_mut(4).fill(false); // a fully masked window
     let (mask, positions, groups) =
         (mask_tensor(&mask), ids(&[1, -1, -1, 2, 4]), ids(&[0, 0, 1, 2, 2]));
     for config in [sum(), sigmoid()] {

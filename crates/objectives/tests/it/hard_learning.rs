@@ -1,4 +1,4 @@
-//! `hard_learning` against float64 loops, central differences, values worked by hand and
+//! Tests of `hard_learning`: float64 loops, central differences, hand-computed values and
 //! identities.
 use crate::common::*;
 use HardLearningWeighting::{HardEm, Learned, Literal, Mml, Uniform};
@@ -14,7 +14,7 @@ fn config(weighting: HardLearningWeighting) -> HardLearningConfig {
     HardLearningConfig { weighting, ..Default::default() }
 }
 
-/// Log-probabilities: at most 0.
+/// Log-probabilities, at most 0.
 fn random_log_probs(rows: usize, slots: usize, step: f64) -> Array2<f64> {
     ramp(rows, slots, step, 2.0).mapv(|x| x - 2.5)
 }
@@ -23,7 +23,7 @@ fn theta(slots: usize) -> Vec<f64> {
     (0..slots).map(|l| (1.3 * l as f64).cos()).collect()
 }
 
-/// The loss in loops; `None` where no row carries any.
+/// The loss computed with loops; `None` if no row carries loss.
 fn naive(
     log_probs: &Array2<f64>,
     valid: &Array2<bool>,
@@ -62,7 +62,7 @@ fn naive(
     (rows > 0).then(|| total / rows as f64)
 }
 
-/// Row 1 lacks two candidates, row 2 its gold span, row 3 any candidate.
+/// Row 1 lacks two candidates, row 2 has no gold span, row 3 has no candidate.
 fn holes() -> (Array2<bool>, [i64; 5]) {
     let valid = Array2::from_shape_fn((5, 4), |(b, l)| b != 3 && (b != 1 || l == 0 || l == 2));
     (valid, [1, 2, -100, -100, 3])
@@ -184,7 +184,8 @@ fn low_precision_is_reduced_in_float32() {
             hard_learning(x, &mask_tensor(&valid), None, Some(&weights), &config).unwrap()
         };
         let naive = naive(&log_probs, &valid, None, &theta, &config).unwrap();
-        // Rounding moves a log-probability above -8 by at most 2^-6; no weighting moves further.
+        // Rounding changes a log-probability above -8 by at most 2^-6; no weighting increases the
+        // error.
         LossCase { inputs: [&log_probs], ours: &ours, naive }.check_low_precision(0.016);
     }
 }
@@ -240,11 +241,11 @@ fn the_share_of_hard_em_rises_to_four_fifths() {
     assert_eq!([0, 7].map(|step| hard_em_probability(step, None)), [1.0, 1.0]);
 }
 
-/// Log-probabilities of spans of one distribution (their sum is at most 1), whether each counts,
-/// and the gold slot.
+/// Log-probabilities of spans of one distribution (their sum is at most 1), the validity of each
+/// slot, and the gold slot.
 fn batches() -> impl Strategy<Value = (Array2<f64>, Array2<bool>, Vec<i64>)> {
     (1usize..5, 1usize..7).prop_flat_map(|(b, k)| {
-        // One slot more than the candidates keeps the rest of the probability.
+        // One additional slot holds the remaining probability.
         let raw = matrix(-20.0..20.0_f64, b, k + 1);
         let gold = prop::collection::vec(prop::option::weighted(0.8, 0..k), b);
         (raw, matrix(any::<bool>(), b, k), gold).prop_map(move |(raw, mut valid, gold)| {

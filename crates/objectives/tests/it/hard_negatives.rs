@@ -1,11 +1,11 @@
-//! `hard_negatives` against the cosine of every candidate, one by one.
+//! Tests of `hard_negatives`: comparison with the cosines of all candidates.
 use crate::common::*;
 use ndarray::Array3;
 use objectives::{CandidateSpans, Error, HardNegatives, NegativeSelection, hard_negatives};
 
 const LENGTH: i64 = 12;
 
-/// The same M spans for every row, in this order; the gold span of row b is the b-th.
+/// The M spans of every row, in this order; the gold span of row b is span b.
 const SPANS: [(i64, i64); 8] =
     [(1, 3), (0, 0), (4, 9), (11, 11), (2, 2), (0, 11), (5, 6), (10, 11)];
 
@@ -43,7 +43,7 @@ impl Lists {
     }
 }
 
-/// The slots by falling cosine with the gold span, gold and empty slots left out.
+/// The slots by descending cosine with the gold span, without the gold slot and empty slots.
 fn naive(hidden: &Array3<f64>, row: usize, gold: usize, valid: &[bool]) -> Vec<i64> {
     let mean = |(start, end): (i64, i64)| naive_mean(hidden, row, start as usize, end as usize);
     let cosine = |slot: usize| naive_cosine(&mean(SPANS[slot]), &mean(SPANS[gold]));
@@ -123,9 +123,9 @@ fn a_random_choice_depends_on_its_seed_and_on_nothing_else() {
         }
     }
     assert_ne!(choose(1), choose(2));
-    // 6400 draws, evenly: 800 for each slot, give or take 4.5 standard deviations of 27.
+    // 6400 uniform draws: 800 for each slot, within 4.5 standard deviations of 27.
     assert!(counts.iter().all(|&count| (680..=920).contains(&count)), "{counts:?}");
-    // A row draws the same whatever rows stand behind it.
+    // The draws of a row do not depend on the rows after it.
     let few = Lists::new(3);
     let some = few.choose(&hidden.narrow(0, 0, 3), NegativeSelection::Random { seed: 5 });
     assert_eq!(ints(&some.slots), choose(5)[..3]);

@@ -1,4 +1,4 @@
-//! `info_nce` against float64 double loops, central differences and values worked by hand.
+//! Tests of `info_nce`: float64 double loops, central differences and hand-computed values.
 use crate::common::*;
 use ndarray::{Array2, ArrayView1};
 use objectives::{
@@ -6,7 +6,7 @@ use objectives::{
     QueueStart, info_nce,
 };
 
-/// A batch, what is queued (oldest first), and the entities of both.
+/// A batch, the queued keys (oldest first), and the entity ids of both.
 #[derive(Clone, Debug)]
 struct Batch {
     query: Array2<f64>,
@@ -29,7 +29,7 @@ impl Batch {
         }
     }
 
-    /// A full ring whose first row does not stand in front.
+    /// A full ring buffer whose oldest row is not at index 0.
     fn queue(&self) -> NegativeQueue {
         let (rows, width) = self.queue.dim();
         let size = (rows as i64).max(1);
@@ -59,7 +59,7 @@ impl Batch {
         scalar(&self.run(&tensor(&self.query), &tensor(&self.key), skip_oldest, config).unwrap())
     }
 
-    /// Eq. 5 in loops.
+    /// Eq. 5 computed with loops.
     fn naive(&self, skip_oldest: usize, config: &InfoNceConfig) -> f64 {
         let scale = |row: ArrayView1<f64>| {
             let norm = row.iter().map(|x| x * x).sum::<f64>().sqrt().max(config.l2_eps);
@@ -161,14 +161,14 @@ fn values_worked_by_hand() {
     };
     let e = 1_f64.exp();
     assert_near(batch.loss(0, &InfoNceConfig::default()), (2.0 * e + 1.0).ln() - 1.0, 1e-14);
-    // At half the temperature, similarities count twice.
+    // Half the temperature doubles the similarities.
     let sharp = InfoNceConfig { temperature: 0.5, ..Default::default() };
     assert_near(batch.loss(0, &sharp), (2.0 * e * e + 1.0).ln() - 2.0, 1e-14);
-    // The queued row describes the second row's entity: that row has one candidate less.
+    // The queued row describes the second row's entity, so the second row has one candidate fewer.
     let masked = InfoNceConfig { mask_same_entity: true, ..Default::default() };
     let want = ((2.0 * e + 1.0).ln() + (e + 1.0).ln()) / 2.0 - 1.0;
     assert_near(batch.loss(0, &masked), want, 1e-14);
-    // A row alone, without a queue, has nothing to tell apart: no loss and no gradient.
+    // A single row without a queue has no negatives: no loss and no gradient.
     let one = leaf(&ndarray::array![[2.0, 3.0]]);
     let loss = info_nce(&one, &one, None, 0, &ContrastRows::default(), &InfoNceConfig::default());
     let loss = loss.unwrap();
@@ -186,7 +186,7 @@ fn large_similarities_that_differ_little_keep_the_digits_of_loss_and_gradient() 
         let loss = info_nce(&query, &key, None, 0, &ContrastRows::default(), &config).unwrap();
         assert_near(scalar(&loss), 50_f64.ln(), 1e-6);
         loss.backward();
-        // All keys are equal, so no query can do better.
+        // All keys are equal, so no query is better than another.
         let worst = largest(&query.grad());
         assert!(worst < 1e-5, "{worst}");
     }
@@ -228,7 +228,7 @@ fn rows_without_loss_receive_exactly_zero_and_none_at_all_gives_zero() {
 
 #[test]
 fn more_keys_than_a_block_give_what_one_block_gives() {
-    // 3000 queued rows pass by in three blocks; float32 stays with float64.
+    // 3000 queued rows are processed in three blocks; float32 agrees with float64.
     let batch = Batch::ramp(6, 16, 3000);
     for config in configs() {
         let want = batch.naive(100, &config);
@@ -253,7 +253,7 @@ fn similarities_of_ten_thousand_are_summed_in_float32() {
         *rows *= 50.0;
     }
     for kind in [Kind::Half, Kind::BFloat16] {
-        // Rounded first, so that only the arithmetic differs.
+        // Inputs are rounded first, so that only the arithmetic differs.
         let low = |rows: &Array2<f64>| tensor(rows).to_kind(kind);
         let rounded = |rows: &Array2<f64>| {
             let values: Vec<f64> = low(rows).to_kind(Kind::Double).view([-1]).try_into().unwrap();

@@ -1,4 +1,4 @@
-//! `masked_entity_prediction` and `object_entailment`: the presets, the time of the push, and the
+//! Tests of `masked_entity_prediction` and `object_entailment`: presets, time of the push, and the
 //! ablation without contrast.
 use crate::common::*;
 use ndarray::{Array2, Axis, concatenate};
@@ -24,7 +24,7 @@ fn log_sum_exp(terms: &[f64]) -> f64 {
     largest + terms.iter().map(|term| (term - largest).exp()).sum::<f64>().ln()
 }
 
-/// Q candidates: the batch's keys pushed first, what they left of the queue behind them.
+/// The loss over Q candidates: the batch's keys and the queue rows that remain after the push.
 fn naive_paper(query: &Array2<f64>, key: &Array2<f64>, queue: &Array2<f64>) -> f64 {
     let (batch, size) = (query.nrows(), queue.nrows());
     let mut list: Vec<Vec<f64>> = queue.rows().into_iter().map(|row| row.to_vec()).collect();
@@ -39,8 +39,8 @@ fn naive_paper(query: &Array2<f64>, key: &Array2<f64>, queue: &Array2<f64>) -> f
     total / batch as f64
 }
 
-/// The loops of the released code: q and k against [the other; itself without its own; queue], and
-/// the same with both swapped.
+/// The loops of the released code: each query is compared with the other queries, all keys and the
+/// queue, and each key with the other keys, all queries and the queue.
 fn naive_released(
     query: &Array2<f64>,
     key: &Array2<f64>,
@@ -143,7 +143,7 @@ fn a_batch_larger_than_the_queue_leaves_only_its_own_keys() {
     let paper = ContrastConfig::paper();
     let loss = masked_entity_prediction(&tensor(&query), &tensor(&key), &mut queue, &none, &paper);
     let loss = loss.unwrap();
-    // All six keys are candidates, though the queue keeps four.
+    // All six keys are candidates, although the queue stores only four.
     let mut want = 0.0;
     for i in 0..6 {
         let all: Vec<f64> = (0..6).map(|j| dot(&query, i, &key, j)).collect();
@@ -172,7 +172,7 @@ fn rows_without_a_mention_stay_out_of_the_queue_or_go_in_as_the_released_code_ha
     let _ = masked_entity_prediction(&tensor(&query), &key_tensor, &mut queue, &about, &released)
         .unwrap();
     assert_eq!(queue.keys().unwrap().narrow(0, 2, 3), key_tensor);
-    // No mention at all: no loss, and nothing is pushed by the paper's preset.
+    // Without a mention the loss is 0, and the paper's preset pushes nothing.
     let nobody = Tensor::from_slice(&[false, false, false]);
     let about = ContrastRows { ids: None, valid: Some(&nobody) };
     let mut queue = queue_of(&rows);

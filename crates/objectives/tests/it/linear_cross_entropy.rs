@@ -1,5 +1,5 @@
-//! `linear_cross_entropy` against float64 loops, central differences, the logits route and values
-//! worked by hand.
+//! Tests of `linear_cross_entropy`: float64 loops, central differences, the loss of full logits and
+//! hand-computed values.
 use crate::common::*;
 use ndarray::{Array1, Array2, Axis};
 use objectives::tch::Reduction;
@@ -11,7 +11,7 @@ use torch_ext::{LinearCrossEntropy, LossReduction};
 
 const REDUCTIONS: [LossReduction; 2] = [LossReduction::Mean, LossReduction::Sum];
 
-/// The kernel with `chunk_rows` rows of logits at a time; every target is a token.
+/// Runs the kernel with chunks of `chunk_rows` rows; every target must be a token.
 fn kernel(
     [hidden, weight, bias]: [&Tensor; 3],
     targets: &Tensor,
@@ -22,7 +22,7 @@ fn kernel(
     torch_ext::linear_cross_entropy(hidden, weight, Some(bias), targets, &options).unwrap()
 }
 
-/// hidden, weight, bias in float64.
+/// Hidden states, weight and bias in float64.
 #[derive(Debug)]
 struct Layer {
     hidden: Array2<f64>,
@@ -39,7 +39,7 @@ impl Layer {
         }
     }
 
-    /// Each row's loss in loops; 0 where the target is -100.
+    /// The loss of each row, computed with loops; 0 if the target is -100.
     fn naive(&self, targets: &[i64]) -> Vec<f64> {
         let mut losses = Vec::new();
         for (row, &target) in self.hidden.axis_iter(Axis(0)).zip(targets) {
@@ -90,7 +90,7 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
     }
 }
 
-/// Value and gradients by plain tensor operations.
+/// Computes value and gradients with plain tensor operations.
 fn by_logits(
     hidden: &Tensor,
     weight: &Tensor,
@@ -104,7 +104,7 @@ fn by_logits(
     (scalar(&loss), [hidden.grad(), weight.grad()])
 }
 
-/// The kernel's mean, and the gradients of hidden and weight.
+/// The kernel's mean loss, and the gradients of hidden states and weight.
 fn by_chunks(tensors: [&Tensor; 3], targets: &Tensor, chunk_rows: i64) -> (Tensor, [Tensor; 2]) {
     let [hidden, weight, bias] = tensors;
     let [h, w] = [hidden, weight].map(|t| t.copy().set_requires_grad(true));
@@ -115,8 +115,8 @@ fn by_chunks(tensors: [&Tensor; 3], targets: &Tensor, chunk_rows: i64) -> (Tenso
 
 #[test]
 fn large_products_take_the_other_kernel_and_agree() {
-    // 64 x 96 x 1024 multiplications are past the size from which float32 products on the CPU go to
-    // oneDNN.
+    // 64 x 96 x 1024 multiplications exceed the size above which libtorch uses oneDNN for float32
+    // matrix multiplications on the CPU.
     let layer = Layer::ramp(64, 96, 1024);
     let targets: Vec<i64> = (0..64).map(|i| (i * 131) % 1024).collect();
     let [hidden, weight, bias] = layer.tensors();
@@ -141,14 +141,15 @@ fn loss_scales_accumulation_and_kept_graphs_work_as_everywhere() {
     let w = weight.copy().set_requires_grad(true);
     (run(&hidden, &w, &targets) * 65536.0).backward();
     testkit::assert_close("scaled", &(w.grad() / 65536.0), &want, 1e-12);
-    // Two halves, each weighing one half, accumulate to the whole.
+    // Two half batches, each weighted by one half, accumulate to the gradient of the whole batch.
     let w = weight.copy().set_requires_grad(true);
     for first in [0, 3] {
         let part = |t: &Tensor| t.narrow(0, first, 3);
         (run(&part(&hidden), &w, &part(&targets)) / 2.0).backward();
     }
     testkit::assert_close("accumulated", &w.grad(), &want, 1e-12);
-    // A kept graph can be used twice, and the first gradient is not touched by the second.
+    // A retained graph can be used twice, and the second backward pass does not change the first
+    // gradient.
     let w = weight.copy().set_requires_grad(true);
     for scale in [1.0, 0.5] {
         let loss = run(&hidden, &w, &targets) * scale;
@@ -209,7 +210,7 @@ fn low_precision_inputs_are_summed_in_float32() {
     let targets = ids(&targets);
     for (kind, tolerance) in [(Kind::BFloat16, 2e-2), (Kind::Half, 3e-3)] {
         let low = layer.tensors().map(|t| t.to_kind(kind));
-        // The reference reads the same rounded inputs.
+        // The reference uses the same rounded inputs.
         let exact = low.each_ref().map(|t| t.to_kind(Kind::Double));
         let (want, want_grads) = by_logits(&exact[0], &exact[1], Some(&exact[2]), &targets);
         for chunk_rows in [7, 40] {
@@ -228,7 +229,8 @@ fn low_precision_inputs_are_summed_in_float32() {
 
 #[test]
 fn small_probabilities_keep_their_gradient_in_float16() {
-    // 5000 equally likely tokens and 2000 rows: each probability's share of the mean is 1e-7.
+    // 5000 equally likely tokens and 2000 rows: the contribution of each probability to the mean is
+    // 1e-7.
     let (n, v) = (2000, 5000);
     let hidden = Tensor::ones([n, 1], (Kind::Half, Device::Cpu));
     let weight = Tensor::zeros([v, 1], (Kind::Half, Device::Cpu)).set_requires_grad(true);
@@ -254,7 +256,7 @@ fn autocast_multiplies_in_its_dtype_and_returns_gradients_in_the_weights_own() {
     assert_eq!((loss.kind(), weight.grad().kind()), (Kind::Float, Kind::Float));
     assert_ne!(scalar(&loss), plain, "the products were not made in bfloat16");
     assert_near(scalar(&loss), plain, 2e-2);
-    // Hidden states that autocast already made low beside float32 weights.
+    // Hidden states that autocast already converted to bfloat16, with float32 weights.
     let low = hidden.detach().to_kind(Kind::BFloat16).set_requires_grad(true);
     let mixed = torch_ext::autocast(Device::Cpu, Kind::BFloat16, || {
         linear_cross_entropy(&low, weight, Some(bias), &targets).unwrap()
@@ -288,14 +290,14 @@ fn large_logits_that_differ_little_keep_the_digits_of_their_loss() {
 #[test]
 fn float16_gradients_bear_many_rows_of_one_target() {
     let options = (Kind::Half, Device::Cpu);
-    // Enlarged by more than what a column's sum bears, 512 rows of 20 would be infinite; with the
-    // wider layer all of them are summed in one chunk.
+    // If gradients were scaled by more than a column's sum allows, 512 rows of 20 would overflow.
+    // With the wider layer all rows are summed in one chunk.
     for (rows, width) in [(512, 4), (512, 256), (600, 4)] {
         let hidden = Tensor::full([rows, width], 20.0, options).set_requires_grad(true);
         let weight = Tensor::zeros([200, width], options).set_requires_grad(true);
         let targets = Tensor::zeros([rows], INT64);
         linear_cross_entropy(&hidden, &weight, None, &targets).unwrap().backward();
-        // By hand: each row gives 20 (p - y) / rows.
+        // Hand-computed: each row contributes 20 (p - y) / rows.
         for (class, want) in [(0, -20.0 * 199.0 / 200.0), (1, 0.1), (199, 0.1)] {
             let got = weight.grad().double_value(&[class, width - 1]);
             assert_near(got, want, 0.002 * want.abs());
@@ -305,7 +307,8 @@ fn float16_gradients_bear_many_rows_of_one_target() {
 
 #[test]
 fn small_probabilities_survive_in_the_float16_gradient_of_hidden_states() {
-    // All weights are equal, so what the 10,000 probabilities of 1e-4 give cancels the target.
+    // All weights are equal, so the contributions of the 10,000 probabilities of 1e-4 cancel that
+    // of the target.
     let options = (Kind::Half, Device::Cpu);
     let hidden = Tensor::zeros([2, 3], options).set_requires_grad(true);
     let weight = Tensor::ones([10_000, 3], options);

@@ -1,11 +1,11 @@
-//! `masked_lm` against float64 loops, central differences and values worked by hand.
+//! Tests of `masked_lm`: float64 loops, central differences and hand-computed values.
 use crate::common::*;
 use ndarray::{Array2, Axis};
 use objectives::{Error, MaskedLmConfig, MaskedLmReduction, masked_lm};
 
 const REDUCTIONS: [MaskedLmReduction; 2] = [MaskedLmReduction::Mean, MaskedLmReduction::Sum];
 
-/// Eq. 1 with a minus sign, in loops.
+/// Eq. 1 with a minus sign, computed with loops.
 fn naive(logits: &Array2<f64>, targets: &[i64], config: &MaskedLmConfig) -> f64 {
     let mut sum = 0.0;
     for (i, row) in logits.axis_iter(Axis(0)).enumerate() {
@@ -31,14 +31,14 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
 #[test]
 fn values_worked_by_hand() {
     let default = MaskedLmConfig::default();
-    // Nothing known: ln V, whatever the target.
+    // Uniform predictions: ln V for every target.
     let zeros = Tensor::zeros([3, 5], DOUBLE);
     assert_near(scalar(&masked_lm(&zeros, &ids(&[0, 4, 2]), &default).unwrap()), 5_f64.ln(), 1e-14);
     // Odds 1 : 3 give probabilities 1/4 and 3/4.
     let odds = ndarray::array![[0.0, 3_f64.ln()], [0.0, 3_f64.ln()]];
     let loss = masked_lm(&tensor(&odds), &ids(&[0, 1]), &default).unwrap();
     assert_near(scalar(&loss), (4_f64.ln() + (4.0 / 3_f64).ln()) / 2.0, 1e-14);
-    // One candidate is certain; its gradient is 0.
+    // With one candidate the probability is 1 and the gradient is 0.
     let single = leaf(&ndarray::array![[3.0]]);
     let loss = masked_lm(&single, &ids(&[0]), &default).unwrap();
     loss.backward();
@@ -82,14 +82,14 @@ fn what_does_not_fit_is_named() {
         (refuse(&logits.to_kind(Kind::Int64), &both), "…got Int64…"),
         (refuse(&Tensor::new(), &both), "…undefined…"),
         (refuse(&logits, &Tensor::new()), "…undefined…"),
-        // No vocabulary at all: no target can be inside 0..0.
+        // An empty vocabulary: no target is in 0..0.
         (refuse(&logits.narrow(1, 0, 0), &ids(&[0, 0])), "…in 0..0…"),
     ]);
     let empty = masked_lm(&logits.narrow(0, 0, 0), &ids(&[]), &default);
     assert!(matches!(empty, Err(Error::Empty { tensor: "targets", .. })));
 }
 
-/// N rows of V logits and a target each; equal rows and equal targets occur.
+/// N rows of V logits and a target each; includes equal rows and equal targets.
 fn batches() -> impl Strategy<Value = (Array2<f64>, Vec<i64>)> {
     (1usize..6, 1usize..8).prop_flat_map(|(n, v)| {
         let logits = matrix(prop_oneof![Just(0.0), -20.0..20.0], n, v);

@@ -1,4 +1,4 @@
-//! Positions that carry loss: found in row-major order, gathered with exact gradients.
+//! Tests of the positions that carry loss: row-major order and exact gradients of gathered rows.
 use crate::common::*;
 use objectives::{Error, IGNORE_INDEX, masked_positions};
 
@@ -27,12 +27,12 @@ fn gather_takes_the_rows_of_the_positions_from_any_layout() {
     let masked = masked_positions(&ids(&[-100, 1, 2, -100]).view([2, 2])).unwrap();
     let hidden = Tensor::arange(12, FLOAT).view([2, 2, 3]);
     let want = [3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
-    // The second one has other strides: [L, B, H] seen as [B, L, H].
+    // The second tensor has other strides: [L, B, H] viewed as [B, L, H].
     for hidden in [hidden.shallow_clone(), hidden.transpose(0, 1).contiguous().transpose(0, 1)] {
         let rows = masked.gather(&hidden).unwrap();
         assert_eq!(Vec::<f32>::try_from(rows.view([-1])).unwrap(), want);
     }
-    // Ids of the same layout as the labels are gathered alike.
+    // Ids in the layout of the labels are gathered in the same way.
     let entities = ids(&[5, 6, 7, 8]).view([2, 2]);
     assert_eq!(Vec::<i64>::try_from(masked.gather(&entities).unwrap()).unwrap(), [6, 7]);
 }
@@ -72,7 +72,7 @@ fn what_does_not_fit_is_named() {
 proptest! {
     #![proptest_config(draws(64))]
 
-    /// The positions are those a loop finds.
+    /// The positions equal those found by a loop.
     #[test]
     fn agrees_with_a_loop(
         length in 1usize..6,

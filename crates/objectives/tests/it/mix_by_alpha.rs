@@ -1,4 +1,4 @@
-//! `mix_by_alpha` against values worked by hand.
+//! Tests of `mix_by_alpha`: hand-computed values.
 use crate::common::*;
 use objectives::mix_by_alpha;
 
@@ -17,7 +17,7 @@ fn alpha_mixes_and_its_ends_are_the_parts() {
             let gradient = leaf.grad();
             gradient.defined().then(|| scalar(&gradient))
         };
-        // A loss of weight 0 is no part of the graph.
+        // A loss of weight 0 is not part of the graph.
         assert_eq!(gradient(&contrastive), (alpha > 0.0).then_some(alpha));
         assert_eq!(gradient(&hard), (alpha < 1.0).then_some(1.0 - alpha));
     }

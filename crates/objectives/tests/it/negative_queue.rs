@@ -1,4 +1,4 @@
-//! `NegativeQueue`: first in, first out, whatever is pushed; saved and restored.
+//! Tests of `NegativeQueue`: order of rows for any sequence of pushes, saving and loading.
 use crate::common::draws;
 use objectives::tch::{Device, Kind, Tensor};
 use objectives::{Error, NegativeQueue, QueueConfig, QueueStart};
@@ -37,7 +37,7 @@ fn the_last_rows_stay_in_order() {
     assert_eq!(ids(&queue), [40, 50, 60, 70, -1, -1]);
     queue.push(&rows(&[]), None).unwrap();
     assert_eq!(numbers(&queue), [4, 5, 6, 7, 8, 9]);
-    // Of more rows than fit, the last ones.
+    // If more rows are pushed than fit, the last ones are stored.
     queue.push(&rows(&[10, 11, 12, 13, 14, 15, 16, 17]), None).unwrap();
     assert_eq!(numbers(&queue), [12, 13, 14, 15, 16, 17]);
 }
@@ -52,7 +52,7 @@ fn keys_that_are_no_numbers_leave_the_rows_they_would_replace() {
     let _ = keys.get(2).fill_(f64::INFINITY);
     queue.push(&keys, Some(&of([40, 50, 60]))).unwrap();
     assert_eq!((numbers(&queue), ids(&queue)), (vec![4, 2, 3], vec![40, 20, 30]));
-    // What float32 holds and the queue's dtype does not.
+    // A value that float32 can represent but the queue's dtype cannot.
     let mut queue = NegativeQueue::new(
         2,
         (Kind::Half, Device::Cpu),
@@ -103,13 +103,13 @@ fn a_saved_queue_goes_on_where_it_was() {
         assert_eq!(numbers(queue), [5, 6, 7, 8, 9]);
         assert_eq!(ids(queue), [5, 6, -1, -1, -1]);
     }
-    // Another size does not fit, and leaves the queue alone.
+    // A file of another size is rejected, and the queue does not change.
     let mut small = queue(4, QueueStart::Empty);
     small.push(&rows(&[1]), None).unwrap();
     let error = small.load(&path).unwrap_err().to_string();
     assert_eq!(error, "keys: expected shape [Q, D] = [4, 2], got [5, 2]");
     assert_eq!(numbers(&small), [1]);
-    // A cut-off file names itself.
+    // The error of a truncated file names the file.
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, &bytes[..bytes.len() - 3]).unwrap();
     let error = second.load(&path).unwrap_err().to_string();

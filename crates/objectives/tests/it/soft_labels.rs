@@ -1,4 +1,4 @@
-//! `soft_labels` against float64 loops, central differences and values worked by hand.
+//! Tests of `soft_labels`: float64 loops, central differences and hand-computed values.
 use crate::common::*;
 use ndarray::Array2;
 use objectives::{Error, SoftLabelConfig, SoftmaxOver, soft_labels};
@@ -20,7 +20,7 @@ fn naive_softmax(logits: &[f64], temperature: f64) -> Vec<f64> {
     powers.iter().map(|power| power / sum).collect()
 }
 
-/// T² KL of one distribution.
+/// T² times the KL divergence of one distribution.
 fn naive_divergence(student: &[f64], teacher: &[f64], temperature: f64) -> f64 {
     let (q, p) = (naive_softmax(student, temperature), naive_softmax(teacher, temperature));
     let mut sum = 0.0;
@@ -32,8 +32,9 @@ fn naive_divergence(student: &[f64], teacher: &[f64], temperature: f64) -> f64 {
     sum * temperature * temperature
 }
 
-/// The loss in loops, as the released code walks over them where `over` is the batch: the kept
-/// numbers of all rows in one list, divided by its length. `None` where nothing is kept.
+/// The loss computed with loops; `None` if the mask is false everywhere. For `SoftmaxOver::Batch`,
+/// the allowed elements of all rows are one list, and the divergence is divided by its length, as
+/// in the released code.
 fn naive(
     student: &Array2<f64>,
     teacher: &Array2<f64>,
@@ -98,7 +99,7 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
 
 #[test]
 fn values_worked_by_hand() {
-    // Odds 3 : 1 against even ones: 3/4 ln 3/2 + 1/4 ln 1/2.
+    // Odds of 3 : 1 compared with even odds: 3/4 ln 3/2 + 1/4 ln 1/2.
     let odds = Tensor::from_slice(&[3_f64.ln(), 0.0, 0.0, 0.0]).view([2, 2]);
     let even = Tensor::zeros([2, 2], DOUBLE);
     let one = 0.75 * 1.5_f64.ln() + 0.25 * 0.5_f64.ln();
@@ -107,7 +108,7 @@ fn values_worked_by_hand() {
     let p = 3_f64.sqrt() / (1.0 + 3_f64.sqrt());
     let two = 4.0 * (p * (2.0 * p).ln() + (1.0 - p) * (2.0 - 2.0 * p).ln());
     assert_near(scalar(&soft_labels(&even, &odds, None, &row(2.0)).unwrap()), two / 2.0, 1e-14);
-    // The mean over rows and classes is libtorch's.
+    // The mean over rows and classes equals libtorch's.
     let libtorch = even.log_softmax(1, None::<Kind>).kl_div(
         &odds.softmax(1, None::<Kind>),
         objectives::tch::Reduction::Mean,
@@ -117,11 +118,11 @@ fn values_worked_by_hand() {
     let four = scalar(&soft_labels(&even, &odds, None, &over).unwrap());
     assert_near(four, one / 4.0, 1e-14);
     assert_near(four, scalar(&libtorch), 1e-14);
-    // All four in one softmax: 3 : 1 : 1 : 1 against even ones, over four positions.
+    // All four elements in one softmax: 3 : 1 : 1 : 1 compared with even odds, over four positions.
     let mixed = 0.5 * 2_f64.ln() + 0.5 * (4.0 / 6.0_f64).ln();
     let over = config(1.0, SoftmaxOver::Batch);
     assert_near(scalar(&soft_labels(&even, &odds, None, &over).unwrap()), mixed / 4.0, 1e-14);
-    // One class: certain for both.
+    // With one class both probabilities are 1.
     let single = Tensor::from_slice(&[4.0, -2.0]).view([2, 1]);
     let other = single.zeros_like().set_requires_grad(true);
     let loss = soft_labels(&other, &single, None, &row(3.0)).unwrap();
@@ -167,7 +168,8 @@ fn masked_positions_receive_exactly_zero_whatever_they_hold() {
         assert_eq!(largest(&x.grad().masked_select(&mask.logical_not())), 0.0);
         assert_nowhere_zero(&x.grad().masked_select(&mask));
     }
-    // What the teacher holds impossible counts for nothing, and the student is pushed down there.
+    // A position with teacher probability 0 contributes nothing, and the student's logit decreases
+    // there.
     let teacher = Tensor::from_slice(&[0.0, f64::NEG_INFINITY, 0.0]).view([1, 3]);
     let x = teacher.zeros_like().set_requires_grad(true);
     let loss = soft_labels(&x, &teacher, None, &row(1.0)).unwrap();
@@ -231,7 +233,7 @@ fn low_precision_logits_are_reduced_in_float32() {
     LossCase { inputs: [&student], ours: &ours, naive }.check_low_precision(0.01 * naive);
 }
 
-/// Student, teacher and mask of one shape.
+/// Student logits, teacher logits and mask of one shape.
 fn batches() -> impl Strategy<Value = (Array2<f64>, Array2<f64>, Array2<bool>)> {
     (1usize..5, 1usize..6).prop_flat_map(|(rows, columns)| {
         let logits = move || matrix(-20.0..20.0, rows, columns);

@@ -1,4 +1,4 @@
-//! `span` against float64 loops, central differences and values worked by hand.
+//! Tests of `span`: float64 loops, central differences and hand-computed values.
 use crate::common::*;
 use ndarray::Array2;
 use objectives::{Checks, Error, OutOfWindow, SpanConfig, SpanReduction, span};
@@ -7,7 +7,7 @@ fn sum() -> SpanConfig {
     SpanConfig { reduction: SpanReduction::Sum, ..Default::default() }
 }
 
-/// One side of the loss in loops; `None` where no row keeps its position.
+/// One side of the loss, computed with loops; `None` if no row has its position in the window.
 fn naive_side(logits: &Array2<f64>, positions: &[i64], mask: Option<&Array2<bool>>) -> Option<f64> {
     let (mut total, mut kept) = (0.0, 0);
     for (b, &position) in positions.iter().enumerate() {
@@ -24,7 +24,7 @@ fn naive_side(logits: &Array2<f64>, positions: &[i64], mask: Option<&Array2<bool
 #[test]
 fn equals_the_loops_and_its_gradients_equal_central_differences() {
     let (starts, ends) = (ramp(4, 6, 0.731, 3.0), ramp(4, 6, 1.137, 3.0));
-    // Row 1 lies outside the window, row 2 only ends outside it.
+    // In row 1 both positions are outside the window, in row 2 only the end.
     let (s, e) = ([2, 6, 3, 0], [4, 9, -1, 0]);
     let mut mask = Array2::from_elem((4, 6), true);
     for index in [[0, 0], [0, 5], [2, 1], [1, 2]] {
@@ -46,13 +46,13 @@ fn values_worked_by_hand() {
     let run = |mask: Option<&Tensor>, config: &SpanConfig| {
         scalar(&span(&zeros, &zeros, &ids(&[1, 2]), &ids(&[1, 3]), mask, config).unwrap())
     };
-    // Nothing known: ln L for the start and for the end.
+    // Uniform predictions: ln L for the start and for the end.
     assert_near(run(None, &sum()), 2.0 * 8_f64.ln(), 1e-14);
     assert_near(run(None, &SpanConfig::default()), 8_f64.ln(), 1e-14);
     // Four of eight positions belong to the context: ln 4.
     let mask = ids(&[0, 1, 1, 1, 1, 0, 0, 0]).to_kind(Kind::Bool).repeat([2, 1]);
     assert_near(run(Some(&mask), &SpanConfig::default()), 4_f64.ln(), 1e-14);
-    // One position in all: certain.
+    // With a single position the probability is 1.
     let one = Tensor::zeros([1, 1], DOUBLE);
     let loss = span(&one, &one, &ids(&[0]), &ids(&[0]), None, &sum()).unwrap();
     assert_eq!(scalar(&loss), 0.0);
@@ -61,7 +61,7 @@ fn values_worked_by_hand() {
 #[test]
 fn rows_and_positions_without_loss_receive_exactly_zero_whatever_they_hold() {
     let mut hostile = ramp(3, 4, 0.417, 2.0);
-    hostile.row_mut(1).fill(f64::NAN); // its positions lie outside the window
+    hostile.row_mut(1).fill(f64::NAN); // its positions are outside the window
     hostile[[0, 3]] = f64::NAN; // padding
     let mut mask = Array2::from_elem((3, 4), true);
     mask[[0, 3]] = false;
@@ -104,7 +104,7 @@ fn a_gold_position_outside_the_mask_is_an_error_that_names_the_row() {
     let mut mask = Array2::from_elem((3, 4), true);
     mask[[2, 1]] = false;
     let mask = mask_tensor(&mask);
-    // Row 0 is dropped, so row 2 of the batch is row 1 of those kept.
+    // Row 0 is dropped, so row 2 of the batch is row 1 of the remaining rows.
     let (s, e) = (ids(&[9, 0, 1]), ids(&[9, 3, 3]));
     let run = |s: &Tensor, e: &Tensor| refusal(span(&x, &x, s, e, Some(&mask), &sum()));
     assert_messages([
@@ -145,7 +145,7 @@ fn full_checks_name_the_row_of_the_batch() {
     let good = tensor(&ramp(3, 4, 0.9, 1.0));
     let mut bad = ramp(3, 4, 0.9, 1.0);
     bad[[2, 1]] = f64::NAN;
-    // Row 0 is dropped, so the row must be translated back.
+    // Row 0 is dropped, so the error must map the row back to the batch.
     let p = ids(&[4, 0, 1]);
     let message = refusal(span(&good, &tensor(&bad), &p, &p, None, &full));
     assert!(message.starts_with("end_logits[2, 1] = NaN"), "{message}");
@@ -160,7 +160,7 @@ fn low_precision_logits_are_reduced_in_float32() {
     let (s, e) = ([0, 383, 17, 5, 400], [3, 383, 17, 99, 400]);
     let naive = naive_side(&starts, &s, None).unwrap() + naive_side(&ends, &e, None).unwrap();
     let ours = |[x, y]: [&Tensor; 2]| span(x, y, &ids(&s), &ids(&e), None, &sum()).unwrap();
-    // Rounding the logits moves each side by no more than twice their rounding, 2 · 2^-9 · 6.
+    // Rounding the logits changes each side by at most twice their rounding error, 2 · 2^-9 · 6.
     LossCase { inputs: [&starts, &ends], ours: &ours, naive }.check_low_precision(0.048);
 }
 
@@ -173,7 +173,8 @@ fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
     );
 }
 
-/// Logits, mask and positions, some outside the window; the mask is true at every gold position.
+/// Logits, mask and positions, some of them outside the window; the mask is true at every gold
+/// position.
 type Batch = (Array2<f64>, Array2<f64>, Array2<bool>, Vec<i64>, Vec<i64>);
 
 fn batches() -> impl Strategy<Value = Batch> {

@@ -1,4 +1,4 @@
-//! `span_log_probs` against float64 loops, central differences and values worked by hand.
+//! Tests of `span_log_probs`: float64 loops, central differences and hand-computed values.
 use crate::common::*;
 use ndarray::Array2;
 use objectives::{Checks, SpanConfig, SpanReduction, span, span_log_probs};
@@ -36,7 +36,7 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
                 assert_near(got.double_value(&[b as i64, k as i64]), -start - end, 1e-12);
             }
         }
-        // Weighed unevenly, so that no entry hides behind another.
+        // Unequal weights, so that errors of different entries cannot cancel.
         let weights = tensor(&ramp(2, 3, 0.4, 1.0));
         let sum = |log_probs: Tensor| (log_probs * &weights).sum(Kind::Double);
         check_gradient(&x, |x| sum(run(x, &tensor(&y))));
@@ -103,7 +103,7 @@ fn sizes_at_the_edge() {
     for (batch, length, slots) in [(0, 4, 2), (2, 4, 0), (0, 0, 0), (2, 0, 0)] {
         assert_eq!(run(batch, length, slots).size(), [batch, slots]);
     }
-    assert_eq!(floats(&run(1, 1, 1)), [0.0]); // one token: certain
+    assert_eq!(floats(&run(1, 1, 1)), [0.0]); // one token: probability 1
 }
 
 #[test]
@@ -116,7 +116,7 @@ fn low_precision_logits_are_reduced_in_float32() {
         let log_probs = span_log_probs(&x, &y, &s, &e, None, Checks::Full).unwrap();
         log_probs.sum(Kind::Float).backward();
         assert_eq!((log_probs.kind(), x.grad().kind()), (Kind::Float, kind));
-        // Rounding moves a logit below 8 by at most 2^-6, and each side by twice that.
+        // Rounding changes a logit below 8 by at most 2^-6, and each side by twice that.
         testkit::assert_close("log_probs", &log_probs, &want, 0.063);
     }
 }

@@ -1,4 +1,4 @@
-//! `top_k_spans` against an enumeration of all spans, sorted.
+//! Tests of `top_k_spans`: comparison with a sorted enumeration of all spans.
 use crate::common::*;
 use ndarray::Array2;
 use objectives::{Checks, Error, TopKConfig, TopKSpans, top_k_spans};
@@ -10,8 +10,7 @@ fn config(k: usize, max_answer_len: Option<usize>) -> TopKConfig {
     TopKConfig { k, max_answer_len, checks: Checks::Shapes }
 }
 
-/// All spans of a row that may be, the best first; ties in the order of the enumeration, by start
-/// and end.
+/// All allowed spans of a row, best first; ties are ordered by start, then by end.
 fn naive(
     start: &Array2<f64>,
     end: &Array2<f64>,
@@ -36,7 +35,7 @@ fn naive(
     spans
 }
 
-/// The list of each row; checks the shapes and the fillers on the way.
+/// The list of each row; also checks the shapes and the fillers.
 #[track_caller]
 fn rows(spans: &TopKSpans, batch: usize, k: usize) -> Vec<Vec<Span>> {
     let shape = [batch as i64, k as i64];
@@ -64,7 +63,7 @@ fn rows(spans: &TopKSpans, batch: usize, k: usize) -> Vec<Vec<Span>> {
 
 #[test]
 fn equals_the_enumeration_at_the_size_of_a_training_step() {
-    // Rounded to quarters, so that the cut falls among equal scores.
+    // Rounded to quarters, so that scores at rank k are equal.
     let rounded = |step| ramp(3, 384, step, 3.0).mapv(|x| (x * 4.0).round() / 4.0);
     let (start, end) = (rounded(0.731), rounded(1.137));
     let mask = Array2::from_shape_fn((3, 384), |(b, l)| l > 20 && l < 370 - 50 * b);
@@ -91,8 +90,8 @@ fn low_precision_logits_are_summed_in_float32() {
         let [x, y] = [x, y].map(|logits| logits.to_kind(Kind::Float));
         let full = top_k_spans(&x, &y, None, &config(9, None)).unwrap();
         assert_eq!(rows(&low, 2, 9), rows(&full, 2, 9));
-        // Rounding moves a logit below 8 by at most 2^-6, a score by twice that, and so each rank's
-        // score.
+        // Rounding changes a logit below 8 by at most 2^-6, a score by twice that, and thus the
+        // score of each rank too.
         let exact = top_k_spans(&tensor(&start), &tensor(&end), None, &config(9, None)).unwrap();
         testkit::assert_close("scores", &low.scores, &exact.scores, 0.032);
     }
@@ -141,15 +140,15 @@ fn bad_logits_are_named_or_come_out_first() {
         let message = top_k_spans(&good, &tensor(&bad), Some(&mask), &full).unwrap_err();
         let want = format!("end_logits[1, 2] = {shown}: a logit must be a number or -inf");
         assert!(message.to_string().starts_with(&want), "{message}");
-        // Unchecked, the spans that end there come first, by start, and none touches the masked
-        // column.
+        // Without the check, the spans that end at this position come first, ordered by start, and
+        // none touches the masked column.
         let spans = top_k_spans(&good, &tensor(&bad), Some(&mask), &config(4, None)).unwrap();
         assert_eq!(ints(&spans.starts.get(1))[..3], [0, 1, 2]);
         assert_eq!(ints(&spans.ends.get(1))[..3], [2, 2, 2]);
         assert!(floats(&spans.scores.get(1))[..3].iter().all(|score| !score.is_finite()));
         assert!(spans.valid.all().int64_value(&[]) == 1);
         assert_finite(&spans.scores.get(0));
-        // Nothing reaches beyond the last column, whatever starts there.
+        // No span extends beyond the last column.
         bad[[1, 2]] = 0.0;
         let spans = top_k_spans(&tensor(&bad), &good, None, &config(20, Some(3)));
         let spans = spans.unwrap();
@@ -194,7 +193,7 @@ fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
     check_config([(text, want)], ["n_best = 20"]);
 }
 
-/// Start and end logits of few different values, and a mask.
+/// Start and end logits with few distinct values, and a mask.
 fn batches() -> impl Strategy<Value = (Array2<f64>, Array2<f64>, Array2<bool>)> {
     (1usize..4, 1usize..8).prop_flat_map(|(b, l)| {
         let logit = prop_oneof![9 => (-2..3i32).prop_map(f64::from), 1 => Just(f64::NEG_INFINITY)];

@@ -12,22 +12,24 @@ use super::task::{FusedForward, FusedHead};
 use super::{FusedTask, PairedText, SoftTeaching};
 use crate::{Encoder, Error, Result, batch, inference};
 
-/// A text, its translation and their class; both texts have special tokens and no padding.
+/// A text, its translation and their class; both texts include special tokens and no padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClassPair {
     /// Token ids of the text.
     pub target: Vec<u32>,
     /// Token ids of its translation.
     pub source: Vec<u32>,
-    /// The class of both, in `0..C` of the model's head.
+    /// The class of both texts, in `0..C` of the model's head.
     pub class: i64,
 }
 
 impl ClassPair {
-    /// Pairs texts with their translations, row by row; numbers and classes must be equal.
+    /// Pairs texts with their translations, row by row; the numbers of rows and the classes must be
+    /// equal.
     ///
     /// # Errors
-    /// [`Error::Data`] naming `what` and the first row whose classes differ, or how many there are.
+    /// [`Error::Data`] naming `what` and the first row whose classes differ, or the numbers of
+    /// rows.
     ///
     /// # Example
     /// ```
@@ -64,11 +66,12 @@ impl ClassPair {
         target.iter().zip(source).enumerate().map(pair).collect()
     }
 
-    /// Pairs each text with the translation of another text of its class: half the class's list
-    /// away, or the next different one.
+    /// Pairs each text with the translation of another text of its class.
+    ///
+    /// The search starts half the class's list away and takes the first translation that differs.
     ///
     /// # Errors
-    /// [`Error::Data`] naming a row to which there is none.
+    /// [`Error::Data`] naming a row without such a translation.
     ///
     /// # Example
     /// ```
@@ -105,8 +108,9 @@ impl ClassPair {
     }
 }
 
-/// Training task of fused sequence classification. The loss of each half is cross-entropy; see
-/// [`FusedTask`].
+/// Training task of fused sequence classification.
+///
+/// The loss of each half is cross-entropy; see [`FusedTask`].
 ///
 /// # Example
 /// ```
@@ -208,7 +212,7 @@ impl FusedHead for ClassPairs {
     }
 }
 
-/// The mean over the texts, of logits `[B, C]`.
+/// The mean cross-entropy over the texts, for logits `[B, C]`.
 fn cross_entropy(logits: &Tensor, classes: &[i64]) -> Result<Tensor> {
     let (_, count) = logits.size2()?;
     if let Some(class) = classes.iter().find(|&&class| class >= count) {

@@ -23,7 +23,7 @@ pub enum WindowPairing {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PairedText {
-    /// The translation, which must be given.
+    /// The translation, which must be provided.
     #[default]
     Translation,
     /// The text itself. Attention over duplicated keys equals attention over the keys, so this
@@ -45,7 +45,7 @@ impl PairedText {
     }
 }
 
-/// Positions of the target half with soft labels, for questions.
+/// Positions of the target half that have soft labels, in question answering.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SoftPositions {
@@ -58,7 +58,8 @@ pub enum SoftPositions {
 
 /// Distillation from the first model in phase two.
 ///
-/// The target half's own loss has weight 1 - α, the divergence from the first model's scores α.
+/// The target half's own loss has weight 1 - α; the divergence from the first model's scores has
+/// weight α.
 ///
 /// # Example
 /// ```
@@ -79,7 +80,7 @@ pub struct SoftTeaching {
     pub alpha: f64,
     /// Temperature and softmax scope.
     pub loss: SoftLabelConfig,
-    /// Positions with soft labels, for questions.
+    /// Positions that have soft labels, in question answering.
     pub positions: SoftPositions,
 }
 
@@ -103,7 +104,7 @@ impl SoftTeaching {
     }
 }
 
-/// Initial weights of the second model; not stated in the paper.
+/// Initial weights of the second model; the paper does not state them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StudentStart {

@@ -1,4 +1,5 @@
-//! Evaluation on question files with a translation, with the text itself, alone, and by projection.
+//! Evaluation on question files: with a translation, with the text itself, without a second text,
+//! and by projection.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -42,7 +43,7 @@ impl Default for FusedEvaluation {
     }
 }
 
-/// What answers that were found in the translation alone are called.
+/// Name of the scores of answers found in the translation and projected back.
 const PROJECTED: &str = "projected";
 
 impl FusedEvaluation {
@@ -59,12 +60,12 @@ impl FusedEvaluation {
 
     /// Scores a file's answers under its language's rules, by [second text](PairedText::name).
     ///
-    /// With `aligner`, `projected` has the scores of answers found in the translation and projected
-    /// back. Predictions are written to `out/<second text>/` under the file's name.
+    /// With `aligner`, the entry `projected` has the scores of answers found in the translation and
+    /// projected back. Predictions are written to `out/<second text>/` under the file's name.
     ///
     /// # Errors
     /// [`Error::Eval`] naming a file that cannot be read or written, or has no gold answers;
-    /// [`Error::File`] for a folder that cannot be made; as [`QaPredictor::predict`].
+    /// [`Error::File`] for a folder that cannot be created; the errors of [`QaPredictor::predict`].
     pub fn scores(
         &self,
         reader: &Pretrained,

@@ -10,7 +10,7 @@ use crate::{Encoder, Result};
 use super::SoftPositions;
 use super::pairs::holds_answer;
 
-/// Windows of one side of some pairs.
+/// Windows of one half (target or source) of a batch of pairs.
 pub(super) struct Half<'w> {
     windows: Vec<&'w Window>,
     batch: WindowBatch,
@@ -29,8 +29,10 @@ impl<'w> Half<'w> {
         Ok(Self { windows, batch })
     }
 
-    /// The mean loss over the windows with a label, or `None` if there are none. The label of a
-    /// window without the answer is `<s>` if `unanswerable` is set; otherwise it has no label.
+    /// The mean loss over the windows with a label, or `None` if there are none.
+    ///
+    /// If `unanswerable` is set, the label of a window without the answer is `<s>`; otherwise such
+    /// a window has no label.
     pub(super) fn loss(
         &self,
         (starts, ends): &SpanLogits,
@@ -50,7 +52,7 @@ impl<'w> Half<'w> {
         Ok(Some(span(starts, ends, &first, &last, Some(&self.batch.answerable), config)?))
     }
 
-    /// `[B, L]` bool on the CPU: where soft labels are.
+    /// `[B, L]` bool on the CPU: positions with soft labels.
     pub(super) fn soft_mask(&self, positions: SoftPositions) -> Result<Tensor> {
         match positions {
             SoftPositions::Context => context_mask(&self.windows),

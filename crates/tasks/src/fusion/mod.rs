@@ -1,11 +1,11 @@
 //! Fusion of texts with their translations (FILTER, Fang et al. 2021); see [`xlmr_model::fused`].
 //!
 //! 1. [`PairedQuestions`]: questions with their translations;
-//! 2. [`FusedQaTask`] and [`FusedClassificationTask`]: both halves as training tasks, in phase two
+//! 2. [`FusedQaTask`] and [`FusedClassificationTask`]: training tasks on both halves, in phase two
 //!    with a first model's soft labels on the target half;
-//! 3. [`TeacherLogits`]: that model's scores, computed once and stored;
+//! 3. [`TeacherLogits`]: the scores of the first model, computed once and stored;
 //! 4. [`SecondReading`]: the second text of a
-//!    [`QaPredictor`](crate::question_answering::QaPredictor::with_second_text);
+//!    [`QaPredictor`](crate::question_answering::QaPredictor::with_second_text), and
 //!    [`best_fused_classes`] for classification;
 //! 5. [`FusedEvaluation`]: the scores of all variants, and of answers found in the translation and
 //!    projected.

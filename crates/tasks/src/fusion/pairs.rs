@@ -9,14 +9,14 @@ use tokenizers::Tokenizer;
 use super::WindowPairing;
 use crate::{Error, Result};
 
-/// Windows of questions and of their translations, and which of them form a pair.
+/// Windows of questions and of their translations, and the pairs of windows.
 #[derive(Clone, Debug)]
 pub(super) struct WindowPairs {
     /// Windows of the questions.
     pub(super) target: Vec<Window>,
     /// Windows of the translations.
     pub(super) source: Vec<Window>,
-    /// Indices into both, in the order of the questions.
+    /// Indices into `target` and `source`, in the order of the questions.
     pub(super) pairs: Vec<(usize, usize)>,
 }
 
@@ -48,12 +48,13 @@ impl Display for PairCounts {
 }
 
 impl WindowPairs {
-    /// Splits `target` and `source` into windows. Questions with equal indices belong together.
-    /// [`unanswerable_window`](WindowConfig::unanswerable_window) of `config` excludes no window.
+    /// Splits `target` and `source` into windows and pairs them. Questions with equal indices
+    /// belong together. Windows without the answer are not dropped, whatever the
+    /// [`unanswerable_window`](WindowConfig::unanswerable_window) of `config`.
     ///
     /// # Errors
-    /// [`Error::Data`] if the numbers of questions differ; [`Error::Eval`] as
-    /// [`windows`](mlqa_eval::windows()).
+    /// [`Error::Data`] if the numbers of questions differ; the errors of
+    /// [`windows`](mlqa_eval::windows()) as [`Error::Eval`].
     pub(super) fn new(
         target: &[Question],
         source: &[Question],
@@ -90,7 +91,7 @@ impl WindowPairs {
         Ok(Self { target, source, pairs })
     }
 
-    /// The halves of a pair.
+    /// The target and source windows of a pair.
     pub(super) fn get(&self, pair: usize) -> Option<(&Window, &Window)> {
         let &(target, source) = self.pairs.get(pair)?;
         self.target.get(target).zip(self.source.get(source))
@@ -101,7 +102,7 @@ impl WindowPairs {
         (0..self.pairs.len()).filter_map(|pair| self.get(pair))
     }
 
-    /// The number of tokens of each pair, both halves together.
+    /// The number of tokens of each pair, counting both halves.
     pub(super) fn lengths(&self) -> Vec<usize> {
         self.iter()
             .map(|(target, source)| target.input_ids.len() + source.input_ids.len())
@@ -123,12 +124,12 @@ impl WindowPairs {
     }
 }
 
-/// Whether a training window has its answer whole; others are labelled with `<s>`.
+/// Whether a training window contains its whole answer; other windows are labelled with `<s>`.
 pub(super) fn holds_answer(window: &Window) -> bool {
     window.start_position.is_some_and(|start| start > 0)
 }
 
-/// The windows of each of `count` questions; they follow each other.
+/// The range of windows of each of `count` questions; the windows of a question are consecutive.
 fn of_questions(windows: &[Window], count: usize) -> impl Iterator<Item = Range<usize>> {
     let mut next = 0;
     (0..count).map(move |question| {

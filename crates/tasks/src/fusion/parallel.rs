@@ -10,7 +10,7 @@ use super::by_id;
 use crate::question_answering::{QuestionFile, check_files, xquad_files};
 use crate::{Error, Result};
 
-/// Training questions, each with its source question; both have one answer.
+/// Training questions, each with its source question; both have an answer.
 ///
 /// # Example
 /// ```
@@ -40,8 +40,10 @@ impl Display for PairedQuestions {
 }
 
 impl PairedQuestions {
-    /// Pairs data sets with common ids, the source language first. Questions without an answer in
-    /// both languages are skipped; see [`qa_translate::parallel()`].
+    /// Pairs data sets with common ids, the source language first.
+    ///
+    /// Questions that lack an answer in either language are skipped; see
+    /// [`qa_translate::parallel()`].
     ///
     /// # Errors
     /// [`Error::Empty`] without a dataset; [`Error::Eval`] for a source answer that is not at its
@@ -63,11 +65,12 @@ impl PairedQuestions {
         Ok(pairs)
     }
 
-    /// Replaces each source question by one about another article: half the list away, or the next
-    /// such one.
+    /// Replaces each source question by a question about another article.
+    ///
+    /// The search starts half the list away and takes the first such question.
     ///
     /// # Errors
-    /// [`Error::Data`] naming a question to which there is none.
+    /// [`Error::Data`] naming a question without such a replacement.
     pub fn unrelated(&self) -> Result<Vec<Question>> {
         let count = self.source.len();
         let other = |(number, own): (usize, &Question)| {
@@ -84,20 +87,20 @@ impl PairedQuestions {
     }
 }
 
-/// A question file for evaluation, and its questions in the source language.
+/// A question file for evaluation, with its questions in the source language.
 #[derive(Clone, Debug)]
 pub struct PairedFile {
     /// Language of contexts, questions and answers.
     pub language: Language,
     /// SQuAD-style JSON.
     pub path: PathBuf,
-    /// The same questions in the source language, by id.
+    /// The corresponding questions in the source language, by id.
     pub translations: BTreeMap<String, Question>,
 }
 
 impl PairedFile {
-    /// Lists the files `xquad.<lang>.json` of `folder` and, for languages other than the source, of
-    /// `second`.
+    /// Lists the files `xquad.<lang>.json` of `folder`, with translations from `second` for
+    /// languages other than the source.
     ///
     /// # Errors
     /// [`Error::Eval`] naming a file that cannot be read, or a question without gold answer.

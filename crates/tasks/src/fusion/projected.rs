@@ -9,12 +9,14 @@ use crate::Result;
 use crate::alignment::{AnswerAligner, EncodedText};
 use crate::question_answering::QaPredictor;
 
-/// Answers to `questions`, found in their translations by `reader` and carried over to the
-/// questions' own contexts by `aligner`: what can be done with a translation without fusion. Where
-/// nothing is aligned, or the reader gives no answer, the answer is empty.
+/// Answers `questions` by projection, without fusion.
+///
+/// `reader` answers the translations of the questions, and `aligner` projects the answers to the
+/// contexts of `questions`. The answer is empty if nothing is aligned or the reader predicts no
+/// answer.
 ///
 /// # Errors
-/// [`Error::Data`](crate::Error::Data) naming a question without a translation; as
+/// [`Error::Data`](crate::Error::Data) naming a question without a translation; the errors of
 /// [`QaPredictor::predict`] and [`AnswerAligner::encode`].
 pub(super) fn answer_by_projection(
     reader: &QaPredictor<'_>,
@@ -25,7 +27,7 @@ pub(super) fn answer_by_projection(
     let translated = translations_of(questions, translations)?;
     let answers = reader.predict(&translated)?;
     let mut found = BTreeMap::new();
-    // Questions of a context follow each other and share its similarities.
+    // Consecutive questions of one context share the similarity matrix.
     let mut known: Option<Aligned<'_>> = None;
     for ((question, source), answer) in questions.iter().zip(&translated).zip(&answers) {
         let best = answer.candidates.first().filter(|best| !answer.null && !best.text.is_empty());
@@ -47,7 +49,7 @@ pub(super) fn answer_by_projection(
     Ok(Predictions(found))
 }
 
-/// Two contexts after the encoder.
+/// Two encoded contexts and their similarities.
 struct Aligned<'q> {
     contexts: (&'q str, &'q str),
     source: EncodedText,

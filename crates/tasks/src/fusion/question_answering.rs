@@ -10,11 +10,12 @@ use super::{FusedQaConfig, FusedTask, PairCounts, WindowPairs};
 use crate::question_answering::{check_window_length, fingerprint_windows};
 use crate::{Encoder, Error, Result};
 
-/// Training task of fused question answering. An example is a window of a question and a window of
-/// its translation.
+/// Training task of fused question answering.
 ///
-/// The halves' own losses are [`objectives::span`], see [`FusedTask`]; `soft` is the mean of starts
-/// and ends.
+/// An example is a window of a question and a window of its translation.
+///
+/// The loss of each half is [`objectives::span`], see [`FusedTask`]; `soft` is the mean over start
+/// and end.
 ///
 /// Reading: under [`UnanswerableWindow::Cls`] a window without the answer is labelled with `<s>`;
 /// under [`UnanswerableWindow::Drop`] it carries no loss, but is still encoded with the other half.
@@ -66,13 +67,13 @@ pub struct SpanPairs {
 }
 
 impl<'a> FusedTask<'a, SpanPairs> {
-    /// Splits questions and their translations into windows and pairs them. Both must have the same
-    /// number and order.
+    /// Splits questions and their translations into windows and pairs them. Both lists must have
+    /// the same length and order.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Data`] if their
-    /// numbers differ; [`Error::Eval`] if an answer is not at its offset, or a question leaves no
-    /// space for its context; [`Error::Empty`] if no pair has a label.
+    /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Data`] if the
+    /// numbers of questions differ; [`Error::Eval`] if an answer is not at its offset, or a
+    /// question leaves no space for its context; [`Error::Empty`] if no pair has a label.
     pub fn new(
         model: &'a dyn Encoder,
         tokenizer: &Tokenizer,

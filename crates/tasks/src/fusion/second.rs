@@ -13,7 +13,7 @@ use crate::{Encoder, Error, Result, batch};
 
 /// Options of inference with a second text.
 ///
-/// With several pairs for one window of the question, the best answer of all counts.
+/// If a window of the question is in several pairs, the best answer over all pairs is used.
 #[derive(Clone, Copy, Debug)]
 pub struct SecondReading<'a> {
     /// Layers that encode both texts together, as in training.
@@ -26,12 +26,12 @@ pub struct SecondReading<'a> {
     pub translations: &'a BTreeMap<String, Question>,
 }
 
-/// Maps questions by id, which is the id of the translated question.
+/// Maps questions by id. A translation has the id of the original question.
 pub fn by_id(questions: impl IntoIterator<Item = Question>) -> BTreeMap<String, Question> {
     questions.into_iter().map(|question| (question.id.clone(), question)).collect()
 }
 
-/// The translation of each question, in their order.
+/// The translation of each question, in the order of `questions`.
 pub(super) fn translations_of(
     questions: &[Question],
     translations: &BTreeMap<String, Question>,
@@ -45,12 +45,12 @@ pub(super) fn translations_of(
     questions.iter().map(translation).collect()
 }
 
-/// Windows with the logits of their starts and of their ends, one row a window.
+/// Windows with their start and end logits, one row per window.
 pub(crate) type WindowLogits = (Vec<Window>, Vec<(Vec<f32>, Vec<f32>)>);
 
 impl SecondReading<'_> {
-    /// The windows of `questions`, one for each pair, with start and end logits; `None` where
-    /// nothing is read beside them.
+    /// The windows of `questions`, one for each pair, with start and end logits; `None` if there is
+    /// no second text.
     pub(crate) fn logits(
         &self,
         model: &dyn Encoder,

@@ -16,21 +16,21 @@ use crate::{Encoder, Error, Result, batch};
 
 /// Output of a head for some pairs.
 pub struct FusedForward {
-    /// Of the target half: `[B, ..]` for each of [`FusedHead::PARTS`].
+    /// Scores of the target half: `[B, ..]` for each of [`FusedHead::PARTS`].
     pub(super) scores: Vec<Tensor>,
-    /// `[B, L]` bool on the CPU: where soft labels are; `None`: everywhere.
+    /// `[B, L]` bool on the CPU: positions with soft labels; `None`: all positions.
     pub(super) soft_mask: Option<Tensor>,
-    /// The mean losses over the labels of the source half and of the target half; `None` where a
-    /// half has no label.
+    /// The mean losses over the labels of the source half and of the target half; `None` if a half
+    /// has no label.
     pub(super) losses: [Option<Tensor>; 2],
 }
 
 /// Pairs of texts for one kind of head.
 pub trait FusedHead {
-    /// The parts of a teacher's file, one for each list of scores of an example.
+    /// The names of the parts in a teacher's file, one for each list of scores of an example.
     const PARTS: &'static [&'static str];
 
-    /// Reads some pairs, in training with losses.
+    /// Computes the scores of some pairs and, in training, their losses.
     ///
     /// # Errors
     /// If the model has no such head, rejects the ids, or a label is not one of the head's.
@@ -42,12 +42,13 @@ pub trait FusedHead {
         train: bool,
     ) -> Result<FusedForward>;
 
-    /// How many scores a part has of an example; `None`: one for each class.
+    /// Returns the number of scores per part of an example; `None`: one for each class.
     fn score_count(&self, _example: usize) -> Option<usize> {
         None
     }
 
-    /// How many of some pairs carry a label in their source half and in their target half.
+    /// Returns how many of some pairs have a label in the source half, and how many in the target
+    /// half.
     fn labels(&self, examples: &[usize]) -> [usize; 2] {
         [examples.len(); 2]
     }
@@ -63,18 +64,18 @@ pub trait FusedHead {
         Vec::new()
     }
 
-    /// The target half of a pair.
+    /// Returns the target half of a pair.
     fn example(&self, index: usize) -> ExampleRecord;
 }
 
 /// Training task of fused pairs of texts: [`FusedQaTask`](super::FusedQaTask) and
 /// [`FusedClassificationTask`](super::FusedClassificationTask).
 ///
-/// In phase one the loss is `source + target`, the halves' own losses; with a
+/// In phase one the loss is `source + target`, the losses of the two halves. With a
 /// [teacher](Self::with_teacher) it is `source + (1 - α) target + α soft`, where `soft` is
-/// [`objectives::soft_labels`] on the target half, the mean over the head's parts.
+/// [`objectives::soft_labels`] on the target half, averaged over the head's parts.
 ///
-/// The paper leaves the mean open: here it is over the examples of the batch whose half has a
+/// The paper does not specify the mean: here it is over the examples of the batch whose half has a
 /// label.
 pub struct FusedTask<'a, H> {
     pub(super) model: &'a dyn Encoder,
@@ -127,7 +128,7 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
     /// [mean](TeacherLogits::mean) of several.
     ///
     /// # Errors
-    /// [`Error::Data`] if they are not of this task's pairs.
+    /// [`Error::Data`] if the scores do not match this task's pairs.
     pub fn with_teacher(self, teacher: TeacherLogits) -> Result<Self> {
         let classes = teacher.row(0, 0).len();
         let count = |example| self.head.score_count(example).unwrap_or(classes);
@@ -135,13 +136,14 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
         Ok(Self { teacher: Some(teacher), ..self })
     }
 
-    /// Of some examples: labels of the source half, of the target half, and soft labels.
+    /// Counts of some examples: labels of the source half, labels of the target half, and soft
+    /// labels.
     fn labels(&self, examples: &[usize]) -> [usize; 3] {
         let [source, target] = self.head.labels(examples);
         [source, target, examples.len()]
     }
 
-    /// What some examples add to the losses of a batch with `all` labels.
+    /// The contributions of some examples to the losses of a batch with `all` labels.
     fn shares(&self, examples: &[usize], all: [usize; 3]) -> Result<Vec<WeightedLoss>> {
         let read = self.head.forward(self.model, &self.fusion, examples, true)?;
         let teacher = self.teacher.as_ref();
@@ -165,7 +167,7 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
         Ok(shares)
     }
 
-    /// The mean of the parts' divergences from the teacher.
+    /// The mean over the parts of the divergence from the teacher.
     fn soft_loss(
         &self,
         teacher: &TeacherLogits,
@@ -191,7 +193,7 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
     }
 }
 
-/// The sum of shares that are a batch's own losses.
+/// Adds up the contributions of a batch that is not split into micro-batches.
 fn sum(shares: Vec<WeightedLoss>) -> Result<StepLosses, TaskError> {
     let mut total: Option<Tensor> = None;
     let mut parts = Vec::with_capacity(shares.len());
@@ -230,7 +232,7 @@ impl<H: FusedHead> Task for FusedTask<'_, H> {
         }
     }
 
-    /// Not supported for a softmax over the batch, and for a mean over positions of rows of
+    /// Returns false for a softmax over the batch, and for a mean over positions if the rows have
     /// different lengths.
     fn supports_micro_batches(&self) -> bool {
         let rows_are_alike = self.head.score_count(0).is_none();

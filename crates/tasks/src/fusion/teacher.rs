@@ -8,27 +8,29 @@ use trainer::Fingerprint;
 use crate::number::to_i64;
 use crate::{Error, Result};
 
-/// A teacher's scores of N training examples: one list per example and part, such as starts and
-/// ends.
+/// A teacher's scores of N training examples.
 ///
-/// They are stored in one safetensors file: the concatenated lists of every part, float32; their
-/// `offsets`, `[N + 1]` i64; and the metadata `fingerprint`, the SHA-256 of the teacher's weights,
-/// the examples and the options.
+/// There is one list per example and part, such as start and end.
+///
+/// The scores are stored in one safetensors file: the concatenated lists of every part, float32;
+/// their `offsets`, `[N + 1]` i64; and the metadata `fingerprint`, the SHA-256 of the teacher's
+/// weights, the examples and the options.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TeacherLogits {
     parts: Vec<Vec<f32>>,
     offsets: Vec<usize>,
 }
 
-/// What the file's metadata calls the fingerprint.
+/// Key of the fingerprint in the file's metadata.
 const FINGERPRINT: &str = "fingerprint";
 const OFFSETS: &str = "offsets";
 
 impl TeacherLogits {
-    /// Of `rows`, each with `parts` lists of one length.
+    /// Creates the scores from `rows`, each of which has `parts` lists of equal length.
     ///
     /// # Errors
-    /// [`Error::Data`] naming the first row whose lists are not as many, or not of one length.
+    /// [`Error::Data`] naming the first row with another number of lists, or with lists of
+    /// different lengths.
     pub(super) fn of_rows(rows: &[Vec<Vec<f32>>], parts: usize) -> Result<Self> {
         let mut all = Self { parts: vec![Vec::new(); parts], offsets: vec![0] };
         for (number, row) in rows.iter().enumerate() {
@@ -69,7 +71,7 @@ impl TeacherLogits {
                     f64::from(score.copied().unwrap_or(f32::NAN))
                 };
                 let sum: f64 = teachers.iter().map(of).sum();
-                // Rounded once.
+                // Sums are float64 and rounded once.
                 #[allow(clippy::cast_possible_truncation)]
                 let rounded = (sum / teachers.len() as f64) as f32;
                 *value = rounded;
@@ -78,8 +80,8 @@ impl TeacherLogits {
         Ok(mean)
     }
 
-    /// Reads `path` if it exists; otherwise computes the scores and writes it atomically. The
-    /// second value is true if they were read. `names` are the parts' in the file.
+    /// Reads `path` if it exists; otherwise computes the scores and writes the file atomically. The
+    /// second value is true if the file was read. `names` are the names of the parts in the file.
     ///
     /// # Errors
     /// [`Error::File`] naming a file of another teacher, other examples or other options;
@@ -137,7 +139,7 @@ impl TeacherLogits {
         Ok(Self { parts, offsets })
     }
 
-    /// Number of windows or examples, N.
+    /// Returns N, the number of examples.
     pub fn len(&self) -> usize {
         self.offsets.len().saturating_sub(1)
     }
@@ -147,14 +149,14 @@ impl TeacherLogits {
         self.len() == 0
     }
 
-    /// Returns the scores of an example and part, if they exist.
+    /// Returns the scores of an example and part; empty if they do not exist.
     pub fn row(&self, part: usize, example: usize) -> &[f32] {
         let range = self.offsets.get(example).zip(self.offsets.get(example + 1));
         let part = self.parts.get(part).zip(range);
         part.and_then(|(part, (&start, &end))| part.get(start..end)).unwrap_or_default()
     }
 
-    /// Adds all scores.
+    /// Adds all scores to the fingerprint.
     pub(super) fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         for part in &self.parts {
             let bytes: Vec<u8> = part.iter().flat_map(|score| score.to_le_bytes()).collect();
@@ -162,7 +164,7 @@ impl TeacherLogits {
         }
     }
 
-    /// Returns an error if the stored scores have other lengths than the examples: `lengths` has
+    /// Returns an error if the stored scores do not have the lengths of the examples; `lengths` has
     /// one entry for each example.
     pub(super) fn expect_lengths(&self, lengths: &[usize]) -> Result<()> {
         if self.len() != lengths.len() {
@@ -178,7 +180,7 @@ impl TeacherLogits {
         Ok(())
     }
 
-    /// `[B, length]` f32 on the CPU: one part's scores of some examples, 0 behind them.
+    /// `[B, length]` f32 on the CPU: one part's scores of some examples, padded with 0.
     pub(super) fn padded(&self, part: usize, examples: &[usize], length: i64) -> Result<Tensor> {
         let width = usize::try_from(length).unwrap_or(0);
         let mut flat = Vec::with_capacity(examples.len() * width);
@@ -191,7 +193,7 @@ impl TeacherLogits {
     }
 }
 
-/// `[B, L]` of any device as one list for each row, cut to `lengths`.
+/// Converts `[B, L]` logits on any device to one list per row, truncated to `lengths`.
 pub(crate) fn lists(logits: &Tensor, lengths: &[usize]) -> Result<Vec<Vec<f32>>> {
     let logits = logits.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?;
     let mut rows = Vec::<Vec<f32>>::try_from(&logits)?;

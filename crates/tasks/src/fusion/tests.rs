@@ -1,4 +1,4 @@
-//! Losses, pairs, stored scores and answers of texts that are read together.
+//! Tests of fused tasks: losses, pairs, stored scores and answers.
 use std::path::Path;
 
 use mlqa_eval::{Answer, NBest, Purpose, Question, UnanswerableWindow, WindowConfig};
@@ -30,8 +30,8 @@ fn question(id: &str, question: &str, context: &str, answer: &str) -> Question {
     }
 }
 
-/// Three questions and their translations; the second text of the first is longer, that of the last
-/// shorter than its own.
+/// Three questions and their translations. The translation of the first context is longer than the
+/// context, that of the last one is shorter.
 fn questions() -> (Vec<Question>, Vec<Question>) {
     let fill = "The capital of Peru is a city . ";
     let german = [
@@ -116,14 +116,14 @@ fn windows_meet_by_number_or_each_with_each() {
     }
     let all = pairs(WindowPairing::AllPairs);
     assert_eq!(all.pairs.len(), (0..3).map(|k| own[k] * other[k]).sum::<usize>());
-    // The English answer to the first question is in its last window alone, the German one in each
-    // pair's first half; the last question is the other way round.
+    // The English answer to the first question is only in its last window, the German answer in the
+    // first half of each pair. The last question is the reverse.
     let counts = by_number.counts();
     assert_eq!((counts.both, counts.pairs), (3, want.len()));
     assert_eq!(counts.target_alone, other[0] - 1);
     assert_eq!(counts.source_alone, own[2] - 1);
     assert!(counts.to_string().contains("of those that have it there"), "{counts}");
-    // Nothing is left out where windows without the answer are dropped.
+    // No window is skipped, even if windows without the answer are dropped.
     let dropping = WindowConfig { unanswerable_window: UnanswerableWindow::Drop, ..windows() };
     let (pairing, train) = (WindowPairing::ByNumber, Purpose::Train);
     let same =
@@ -139,7 +139,7 @@ fn halves_that_never_meet_have_the_losses_of_plain_readers() {
     let model = model(4000);
     let (tokenizer, windows) = (tokenizer(), windows());
     let (german, english) = questions();
-    // The second question's only windows: pair 0 of a task of its own.
+    // The second question has one window per language, which is pair 0 of a separate task.
     let (german, english) = (&german[1..2], &english[1..2]);
     let mut fused =
         FusedQaTask::new(&model, &tokenizer, (german, english), &windows, &config(0)).unwrap();
@@ -153,7 +153,7 @@ fn halves_that_never_meet_have_the_losses_of_plain_readers() {
     let (target, source) = (plain(german), plain(english));
     assert_eq!((part(&got, "target"), part(&got, "source")), (target, source));
     assert!((got.total.double_value(&[]) - target - source).abs() < 1e-6);
-    // Where they meet the losses are others.
+    // If the texts attend to each other, the losses differ.
     let mut fused =
         FusedQaTask::new(&model, &tokenizer, (german, english), &windows, &config(1)).unwrap();
     assert_ne!(part(&losses(&mut fused, &[0]), "target"), target);
@@ -189,7 +189,7 @@ fn loss_of_windows_without_the_answer_is_optional() {
     assert_ne!(hash(&cls), hash(&drop));
 }
 
-/// T² KL of a row, in loops.
+/// T² times the KL divergence of a row, computed with loops.
 fn divergence(student: &[f32], teacher: &[f32], t: f64) -> f64 {
     let softmax = |logits: &[f32]| -> Vec<f64> {
         let powers: Vec<f64> = logits.iter().map(|&x| (f64::from(x) / t).exp()).collect();
@@ -247,7 +247,7 @@ fn phase_two_adds_the_divergence_from_the_teacher() {
         let total = part(&got, "source") + 0.7 * part(&got, "target") + 0.3 * soft;
         assert!((got.total.double_value(&[]) - total).abs() < 1e-5);
     }
-    // A teacher that is the student has nothing to teach.
+    // A teacher that equals the student has divergence 0.
     let task = task(&student, &config, &windows());
     let path = folder.path().join("itself.safetensors");
     let (scores, _) = task.teacher_logits(&path, &student, 64).unwrap();
@@ -329,7 +329,8 @@ fn a_batch_in_parts_is_the_whole_and_bfloat16_is_near() {
     assert_parts_are_the_whole(&parameters, || task(&student, &config, &dropping), &batch);
     assert_parts_are_the_whole(&parameters, taught, &batch);
     assert_bf16_is_near_f32(&parameters, taught, &batch);
-    // One softmax over the batch cannot be cut, nor a mean over positions of rows of any length.
+    // A softmax over the batch cannot be split into micro-batches, nor can a mean over positions of
+    // rows of different lengths.
     for over in [SoftmaxOver::Batch, SoftmaxOver::RowPositions] {
         let mut config = config.clone();
         config.soft.loss.over = over;
@@ -373,7 +374,7 @@ fn answers_read_a_translation_the_text_itself_or_nothing() {
     let number = WindowPairing::ByNumber;
     let want = answers(&plain, &german);
     assert_eq!(answers(&with(none, 1, number), &german), want);
-    // Texts that never meet: the further pairs of a window repeat its answers.
+    // Without cross-attention, further pairs of a window repeat its answers.
     for pairing in [number, WindowPairing::AllPairs] {
         let apart = answers(&with(translation, 0, pairing), &german);
         assert!(largest_gap(&apart, &want) < 1e-4);
@@ -381,12 +382,12 @@ fn answers_read_a_translation_the_text_itself_or_nothing() {
     let translated = answers(&with(translation, 1, number), &german);
     let beside_itself = answers(&with(own, 1, number), &german);
     assert!(largest_gap(&translated, &want) > 1e-3);
-    // Where every key stands twice attention is the same.
+    // Attention over duplicated keys equals attention over the keys.
     assert!(largest_gap(&beside_itself, &want) < 1e-4);
-    // A text is its own translation.
+    // If the translation is the text itself, the two modes agree.
     let english_own = answers(&with(own, 1, number), &english);
     assert_eq!(answers(&with(translation, 1, number), &english), english_own);
-    // Batches and order change nothing.
+    // Batch size and order do not change the answers.
     for size in [1, 2] {
         let batched = with(translation, 1, number).with_batch_size(size);
         assert!(largest_gap(&answers(&batched, &german), &translated) < 1e-4);
@@ -411,7 +412,7 @@ fn answers_are_carried_back_from_the_translation() {
     let specials = crate::testing::specials();
     let aligner =
         crate::alignment::AnswerAligner::new(&model, &tokenizer, specials, config).unwrap();
-    // A text that is its own translation keeps the reader's answers.
+    // If the translation is the text itself, projection returns the reader's answers.
     let own = answer_by_projection(&reader, &aligner, &german, &by_id(german.clone())).unwrap();
     for answer in reader.predict(&german).unwrap() {
         assert_eq!(own.0[&answer.id], answer.answer());
@@ -499,7 +500,7 @@ fn classes_of_pairs_have_the_cross_entropy_of_both_halves() {
     let parameters = student.named_parameters();
     assert_parts_are_the_whole(&parameters, plain, &batch);
     assert_parts_are_the_whole(&parameters, taught, &batch);
-    // The mean over classes, too.
+    // Also the mean over classes.
     let by_class = || taught_over(SoftmaxOver::RowPositions);
     assert_parts_are_the_whole(&parameters, by_class, &batch);
 

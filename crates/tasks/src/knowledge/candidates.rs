@@ -31,9 +31,10 @@ impl Default for ProbeConfig {
     }
 }
 
-/// The candidate list for queries about mentions: one description for each entity. A queried entity
-/// has its description in the language of its first query; queries for other languages are
-/// excluded.
+/// Creates the candidate list for queries about mentions: one description for each entity.
+///
+/// A queried entity has its description in the language of its first query; queries for other
+/// languages are excluded.
 ///
 /// A query's `id` in the list is its index in `queries`.
 pub(super) fn mention_candidates(
@@ -63,7 +64,7 @@ pub(super) fn mention_candidates(
     draw(candidates.iter().filter(fits), &queries, config)
 }
 
-/// The list for held-out triples: all objects among the candidates.
+/// Creates the list for held-out triples: all objects among the candidates.
 pub(super) fn object_candidates(
     candidates: &[Candidate],
     queries: &[EntailmentExample],

@@ -51,7 +51,7 @@ impl LossWeights {
         let Self { mlm, mep, oe, description_mlm } = *self;
         let weights =
             [("mlm", mlm), ("mep", mep), ("oe", oe), ("description_mlm", description_mlm)];
-        // Gradients are clipped, so what is above is a slip.
+        // Gradients are clipped, so a larger weight is a mistake.
         let is_weight = |weight: f64| (0.0..=1e6).contains(&weight);
         if let Some((name, weight)) = weights.iter().find(|(_, weight)| !is_weight(*weight)) {
             return Err(Error::config(format!("weights.{name}"), weight, "from 0 to 1 million"));
@@ -75,8 +75,9 @@ pub enum ObjectEntailment {
     Classification,
 }
 
-/// Masking of a passage's mention. No tokens are predicted here: masked language modelling uses
-/// separate passages.
+/// Masking of a passage's mention.
+///
+/// No tokens are predicted here: masked language modelling uses separate passages.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MentionMasking {
@@ -109,7 +110,7 @@ pub struct KnowledgeLossConfig {
 }
 
 impl KnowledgeLossConfig {
-    /// Validates values that the losses would otherwise reject only in training.
+    /// Validates values that the losses would otherwise reject only during training.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key.
@@ -147,7 +148,7 @@ impl KnowledgeLossConfig {
     }
 }
 
-/// Scope of the contrast: mentions whose descriptions are mutual negatives.
+/// Scope of the contrast: mentions whose descriptions are negatives of each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ContrastWithin {
@@ -155,12 +156,12 @@ pub enum ContrastWithin {
     #[default]
     All,
     /// Mentions of one language; each language has its own queue. The language of a mention then
-    /// carries no information about the correct candidate, unlike with `All`, where some
-    /// descriptions never occur with mentions of a language.
+    /// carries no information about the correct candidate. With `All` it does, because some
+    /// descriptions never occur with mentions of some languages.
     MentionLanguage,
 }
 
-/// Options of XLM-K's training. The defaults are the paper's, where it states them.
+/// Options of XLM-K's training. The defaults are the paper's values, if stated.
 ///
 /// # Example
 /// ```
@@ -185,8 +186,8 @@ pub struct KnowledgeTaskConfig {
 }
 
 impl KnowledgeTaskConfig {
-    /// Returns the options of the trained heads: those of `heads`, with a batch-norm domain per
-    /// language of mentions if enabled.
+    /// Returns the options of the trained heads: `heads`, with one batch-norm domain per language
+    /// of mentions if enabled.
     ///
     /// # Example
     /// ```

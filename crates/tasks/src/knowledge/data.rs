@@ -49,7 +49,7 @@ struct Text {
     tokenizer: Tokenizer,
 }
 
-/// A line of mentions as its passage alone.
+/// The passage of a line of mentions.
 #[derive(Deserialize)]
 struct Passage {
     input_ids: Vec<u32>,
@@ -61,7 +61,7 @@ impl AsRef<[u32]> for Passage {
     }
 }
 
-/// A line of mentions as its description alone.
+/// The description of a line of mentions.
 #[derive(Deserialize)]
 struct Description {
     description_ids: Vec<u32>,
@@ -78,7 +78,7 @@ impl KnowledgeData {
     /// mentions.
     ///
     /// # Errors
-    /// As [`MentionShards::open`] and [`EntailmentShards::open`].
+    /// The errors of [`MentionShards::open`] and [`EntailmentShards::open`].
     pub fn open(
         mentions: impl AsRef<Path>,
         triples: impl AsRef<Path>,
@@ -89,19 +89,19 @@ impl KnowledgeData {
         Ok(Self { mentions, triples, text: None, shuffle: shuffle.clone() })
     }
 
-    /// Replaces the training mentions, for a separate arm.
+    /// Replaces the training mentions, for a separate experimental arm.
     ///
     /// # Errors
-    /// As [`MentionShards::open`].
+    /// The errors of [`MentionShards::open`].
     pub fn with_mentions(&self, path: impl AsRef<Path>) -> Result<Self> {
         Ok(Self { mentions: MentionShards::open(path)?, ..self.clone() })
     }
 
-    /// Sets separate documents for masked language modelling, if there are `files`.
+    /// Sets separate documents for masked language modelling, if `files` is not empty.
     ///
     /// # Errors
-    /// As [`Shards::open_with`]; a line without text is named, and the first file where no document
-    /// has a token that can be masked.
+    /// The errors of [`Shards::open_with`]; the error names a line without text, or the first file
+    /// if no document has a token that can be masked.
     pub fn with_text<P: AsRef<Path>>(
         self,
         files: &[P],
@@ -126,7 +126,7 @@ impl KnowledgeData {
         &self.triples.relations
     }
 
-    /// The lines of mentions, each read as `T`.
+    /// The lines of mentions, each parsed as `T`.
     pub(super) fn mention_lines<T>(&self) -> Result<ShardedJsonl<T>> {
         Ok(ShardedJsonl::new(self.mentions.shards.clone(), self.shuffle.clone())?)
     }
@@ -136,11 +136,11 @@ impl KnowledgeData {
         Ok(ShardedJsonl::new(self.triples.shards.clone(), self.shuffle.clone())?)
     }
 
-    /// Creates the task of masked language modelling (§4.1) on the text, or else on the passages of
-    /// the mentions.
+    /// Creates the task of masked language modelling (§4.1) on the text or, without text, on the
+    /// passages of the mentions.
     ///
     /// # Errors
-    /// [`Error::Data`](crate::Error::Data) naming the line that the model cannot read; as
+    /// [`Error::Data`](crate::Error::Data) naming a line that does not fit the model; the errors of
     /// [`MlmTask::new`].
     pub fn masked_lm<'a>(
         &self,
@@ -162,7 +162,7 @@ impl KnowledgeData {
     /// for the ablation without knowledge tasks (Table 4).
     ///
     /// # Errors
-    /// As [`masked_lm`](Self::masked_lm).
+    /// The errors of [`masked_lm`](Self::masked_lm).
     pub fn description_lm<'a>(
         &self,
         model: &'a dyn Encoder,
@@ -178,7 +178,7 @@ impl KnowledgeData {
     /// queries.
     ///
     /// # Errors
-    /// As [`FrequencyBaseline::all`] and [`ObjectBaseline::all`].
+    /// The errors of [`FrequencyBaseline::all`] and [`ObjectBaseline::all`].
     pub fn baselines(&self, config: &ProbeConfig) -> Result<Vec<(&'static str, ProbeScores)>> {
         if self.mentions.probe.is_empty() {
             return Ok(Vec::new());
@@ -196,7 +196,7 @@ impl KnowledgeData {
     }
 }
 
-/// Counts of the loaded data: a line each for mentions, triples and text.
+/// Prints the counts of the loaded data: a line each for mentions, triples and text.
 impl fmt::Display for KnowledgeData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |shards: &Shards| (shards.lines(), shards.files().len());

@@ -34,7 +34,7 @@ impl LanguageDomains {
     /// Returns the domain of each row, in `0..count`, from the row's language.
     ///
     /// # Errors
-    /// [`Error::Data`] naming a language that did not occur.
+    /// [`Error::Data`] naming a language without a domain.
     pub fn ids(&self, languages: impl IntoIterator<Item = Language>) -> Result<Vec<usize>> {
         let id = |language: Language| {
             self.0.get(&language).copied().ok_or_else(|| {
@@ -46,8 +46,7 @@ impl LanguageDomains {
     }
 }
 
-/// The domains of rows in these languages; empty, which means one domain for all, without
-/// `domains`.
+/// The domains of rows in these languages; empty without `domains`, which means one domain for all.
 pub(super) fn domain_ids(
     domains: Option<&LanguageDomains>,
     languages: impl IntoIterator<Item = Language>,
@@ -55,8 +54,8 @@ pub(super) fn domain_ids(
     domains.map_or_else(|| Ok(Vec::new()), |domains| domains.ids(languages))
 }
 
-/// The domains of triples. All share one domain, because a batch has too few triples of a language
-/// for separate normalisation.
+/// The domains of triples. All triples share one domain, because a batch has too few triples of a
+/// language for separate normalisation.
 pub(super) fn one_domain(norm_by_language: bool, rows: usize) -> Vec<usize> {
     if norm_by_language { vec![0; rows] } else { Vec::new() }
 }

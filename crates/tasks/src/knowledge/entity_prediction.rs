@@ -33,10 +33,10 @@ pub struct EntityPredictionTask<'a> {
     losses: KnowledgeLossConfig,
     vocab: MaskingVocab,
     stream: ExampleStream<Endless<ShardedJsonl<MentionExample>>>,
-    /// `None`: one batch-norm domain for all languages.
+    /// Batch-norm domains of the languages; `None`: one domain for all languages.
     domains: Option<LanguageDomains>,
-    /// Queue index of each language; languages with one index are contrasted together. Empty: one
-    /// group.
+    /// Queue index of each language; languages with the same index are contrasted together. Empty:
+    /// one group.
     groups: BTreeMap<Language, usize>,
     /// The queue of each group of mentions.
     queues: Vec<NegativeQueue>,
@@ -47,8 +47,8 @@ impl<'a> EntityPredictionTask<'a> {
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) for options without effect;
-    /// [`Error::Data`](crate::Error::Data) naming the line that the model cannot read;
-    /// [`Error::Loss`](crate::Error::Loss) if a queue cannot be made;
+    /// [`Error::Data`](crate::Error::Data) naming a line that does not fit the model;
+    /// [`Error::Loss`](crate::Error::Loss) if a queue cannot be created;
     /// [`Error::Masking`](crate::Error::Masking) if every id of the vocabulary is a special token.
     pub fn new(
         model: &'a dyn Encoder,
@@ -80,8 +80,8 @@ impl<'a> EntityPredictionTask<'a> {
         })
     }
 
-    /// The mean over mentions, each contrasted within its group; `mentions` and `descriptions` are
-    /// hidden states, `[b, H]` each.
+    /// The mean loss over mentions, each contrasted within its group; `mentions` and `descriptions`
+    /// are hidden states, `[b, H]` each.
     fn loss(&mut self, mentions: &Tensor, descriptions: &Tensor) -> Result<Tensor> {
         let examples = self.stream.batch();
         let domains = self.domains.as_ref();
@@ -118,8 +118,8 @@ impl<'a> EntityPredictionTask<'a> {
     }
 }
 
-/// The group of each language whose mentions are contrasted with each other alone; none where all
-/// are.
+/// The group of each language if mentions are contrasted within their language; empty if all
+/// mentions are contrasted together.
 fn groups(languages: &BTreeSet<Language>, within: ContrastWithin) -> BTreeMap<Language, usize> {
     match within {
         ContrastWithin::All => BTreeMap::new(),
@@ -131,13 +131,13 @@ fn groups(languages: &BTreeSet<Language>, within: ContrastWithin) -> BTreeMap<La
 pub(super) struct MentionPair {
     /// Token ids of the passage, `[L]`.
     pub(super) input_ids: Vec<u32>,
-    /// Where the mention begins, below L.
+    /// Position of the mention's first token, below L.
     pub(super) position: usize,
     /// Token ids of the description.
     description_ids: Vec<u32>,
 }
 
-/// The passage with its mention masked.
+/// Masks the mention of a passage.
 pub(super) fn mask_mention(
     example: &MentionExample,
     vocab: &MaskingVocab,

@@ -19,8 +19,8 @@ pub enum FrequencyBaseline {
     LanguagePair,
 }
 
-/// Entity, language of its mentions and, for pairs, language of its description: its training
-/// examples.
+/// Number of training examples by entity, language of the mention and, for pairs, language of the
+/// description.
 type Counts<'a> = BTreeMap<(&'a str, &'a str, Option<&'a str>), u64>;
 
 impl FrequencyBaseline {
@@ -39,7 +39,7 @@ impl FrequencyBaseline {
         Ok(score_retrieval(&list, &self.ranks(&mentions.trained_pairs, &list)?)?)
     }
 
-    /// The rank of the right candidate of each query of `list`, from 1, in the list's order.
+    /// The rank of the correct candidate of each query of `list`, from 1, in the list's order.
     fn ranks(self, trained: &TrainedPairs, list: &CandidateList) -> Result<Vec<usize>> {
         let mut counts = Counts::new();
         for ((entity, language, description_language), count) in trained {
@@ -67,7 +67,7 @@ impl FrequencyBaseline {
             let expected = format!("a candidate below {}", list.candidates.len());
             Error::data(format!("gold of query {}", query.id), expected, query.gold)
         })?;
-        // Candidates are in random order, so the position decides between equals at random.
+        // Candidates are in random order, so breaking ties by position is random.
         let ahead = list.candidates.iter().enumerate().filter(|(position, candidate)| {
             let count = count(candidate);
             count > gold || (count == gold && *position < query.gold)
@@ -112,8 +112,8 @@ mod tests {
             queries: queries.into_iter().enumerate().map(query).collect(),
             skipped: Vec::new(),
         };
-        // Counts for a German mention: Q4 0, Q2 2, Q1 3, Q3 0, and Q1 again, 3. For a Spanish one
-        // Q3 alone has 1. Nothing is known of Chinese: the order of the list.
+        // Counts for a German mention, by candidate: Q4 0, Q2 2, Q1 3, Q3 0, Q1 3. For a Spanish
+        // mention only Q3 has 1. There is no count for Chinese, so the order of the list decides.
         let by_entity = FrequencyBaseline::Entity.ranks(&trained, &list).unwrap();
         assert_eq!(by_entity, [1, 3, 4, 5, 1, 2]);
         // With the description's language: Q4 0, Q2 2, Q1 in English 2, Q3 0, Q1 in Spanish 1.

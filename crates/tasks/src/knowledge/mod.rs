@@ -1,4 +1,4 @@
-//! XLM-K (Jiang et al. 2022): its tasks on mentions and triples, and its retrieval probes.
+//! XLM-K (Jiang et al. 2022): tasks on mentions and triples, and retrieval probes.
 //!
 //! | step | where |
 //! |---|---|
@@ -6,9 +6,9 @@
 //! | these folders and text for masked LM, streamed | [`KnowledgeData`] |
 //! | masked entity prediction (Eq. 1, 2, 5) | [`EntityPredictionTask`] |
 //! | object entailment (Eq. 3 to 5) | [`ObjectEntailmentTask`] |
-//! | masked LM beside them; their sum (Eq. 6) | [`KnowledgeData::masked_lm`], [`trainer::WeightedSum`] |
+//! | masked LM; the sum (Eq. 6) | [`KnowledgeData::masked_lm`], [`trainer::WeightedSum`] |
 //! | cross-lingual entity and object retrieval (appendix B) | [`KnowledgeProbe`] |
-//! | what counting alone is worth there | [`FrequencyBaseline`], [`ObjectBaseline`] |
+//! | frequency baselines | [`FrequencyBaseline`], [`ObjectBaseline`] |
 mod candidates;
 mod config;
 mod data;

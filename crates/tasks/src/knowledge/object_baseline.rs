@@ -8,12 +8,13 @@ use super::candidates::object_candidates;
 use super::{EntailmentShards, ProbeConfig, ProbeScores};
 use crate::Result;
 
-/// Distinct training triples, subject, relation and object; of more than [`MOST_FACTS`] none are
-/// kept, and there is no guess.
+/// Distinct training triples (subject, relation, object).
+///
+/// If there are more than [`MOST_FACTS`], none are stored and no baseline is computed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TrainedFacts(BTreeSet<[Box<str>; 3]>, bool);
 
-/// What guesses may hold in memory.
+/// Maximum number of triples in memory.
 const MOST_FACTS: usize = 1_000_000;
 
 impl TrainedFacts {
@@ -33,12 +34,12 @@ impl TrainedFacts {
 pub enum ObjectBaseline {
     /// The most frequent object of the relation.
     Relation,
-    /// The objects of subjects that share facts with the subject, weighted by their number; ties
-    /// are broken by frequency.
+    /// The objects of subjects that share facts with the subject, weighted by the number of shared
+    /// facts; ties are broken by frequency.
     Neighbours,
 }
 
-/// Votes and frequency of an object; the larger comes first.
+/// Votes and frequency of an object; larger values rank first.
 type Votes = (usize, usize);
 
 impl ObjectBaseline {
@@ -48,7 +49,7 @@ impl ObjectBaseline {
     /// candidates rank before the correct one.
     ///
     /// # Errors
-    /// As [`KnowledgeProbe::objects`](super::KnowledgeProbe::objects) for its list.
+    /// The errors of [`KnowledgeProbe::objects`](super::KnowledgeProbe::objects) for its list.
     pub fn all(self, triples: &EntailmentShards, config: &ProbeConfig) -> Result<ProbeScores> {
         let queries = &triples.probe.unseen_triples;
         if queries.is_empty() || triples.facts.0.is_empty() {
@@ -63,7 +64,7 @@ impl ObjectBaseline {
         })
     }
 
-    /// The rank of the right object of each query of `list`, from 1, in the list's order.
+    /// The rank of the correct object of each query of `list`, from 1, in the list's order.
     fn ranks(
         self,
         TrainedFacts(facts, _): &TrainedFacts,
@@ -99,7 +100,7 @@ impl ObjectBaseline {
     }
 }
 
-/// The triples that a list asks for, in its order.
+/// The triples of a list's queries, in the order of the list.
 fn asked<'q>(
     queries: &'q [EntailmentExample],
     list: &'q CandidateList,
@@ -176,12 +177,12 @@ mod tests {
                 .collect(),
             skipped: Vec::new(),
         };
-        // Latin has two triples, Arabic one; Africa has none, as three others here.
+        // Latin has two triples, Arabic one. Africa has none, so it ranks last.
         assert_eq!(ObjectBaseline::Relation.ranks(&trained, &queries, &list), [2, 1, 5]);
-        // d shares Asia with c; e and its neighbours share nothing, b its script with a.
+        // d shares Asia with c. e has no facts. b shares its script with a.
         let ranks = ObjectBaseline::Neighbours.ranks(&trained, &queries, &list);
         assert_eq!(ranks, [1, 1, 5]);
-        // Of two scripts both, of one place none.
+        // Rank 1 for both queries about scripts, and not for the query about a place.
         assert_eq!(accuracy_by_relation(&queries, &list, &ranks), Some(50.0));
         assert_eq!(accuracy_by_relation(&[], &list, &[]), None);
     }

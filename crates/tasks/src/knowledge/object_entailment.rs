@@ -19,9 +19,10 @@ use crate::{Encoder, Result};
 /// Training task of object entailment (XLM-K, Jiang et al. 2022, §3.3, Eq. 3 to 5), logged as `oe`.
 ///
 /// The description of a subject, with a relation, is contrasted with the description of the object,
-/// among those of the batch and of a queue; or the relation is classified from both.
+/// among the descriptions of the batch and of a queue. Alternatively, the relation is classified
+/// from both descriptions.
 ///
-/// A batch is always full, as of [`EntityPredictionTask`](super::EntityPredictionTask).
+/// A batch is always full, as in [`EntityPredictionTask`](super::EntityPredictionTask).
 pub struct ObjectEntailmentTask<'a> {
     model: &'a dyn Encoder,
     heads: &'a KnowledgeHeads,
@@ -35,7 +36,7 @@ impl<'a> ObjectEntailmentTask<'a> {
     /// Creates the task on the triples of `data`.
     ///
     /// # Errors
-    /// As [`EntityPredictionTask::new`](super::EntityPredictionTask::new).
+    /// The errors of [`EntityPredictionTask::new`](super::EntityPredictionTask::new).
     pub fn new(
         model: &'a dyn Encoder,
         heads: &'a KnowledgeHeads,
@@ -59,7 +60,7 @@ impl<'a> ObjectEntailmentTask<'a> {
         })
     }
 
-    /// The mean over triples; hidden states, `[b, H]` each.
+    /// The mean loss over triples; `subjects` and `objects` are hidden states, `[b, H]` each.
     fn loss(&mut self, subjects: &Tensor, objects: &Tensor) -> Result<Tensor> {
         let examples = self.stream.batch();
         let relations: Vec<i64> = examples.iter().map(|one| i64::from(one.relation)).collect();

@@ -11,7 +11,8 @@ use trainer::{ShardLine, Shards};
 use super::object_baseline::TrainedFacts;
 use crate::{Encoder, Error, Result};
 
-/// What a model must be able to read, with the line that asks for it.
+/// Maximum row length and token id of some files, which the model must support, with their
+/// locations.
 #[derive(Clone, Default)]
 struct Extremes {
     tokens: (usize, String),
@@ -56,7 +57,7 @@ pub(crate) fn parse<T: Record>(line: ShardLine<'_>) -> std::result::Result<T, St
     }
 }
 
-/// The rows of a file of the folder's probe; none where it has no such file.
+/// The rows of a file of the folder's probe; empty if there is no such file.
 fn probe<T: Record>(
     folder: &Path,
     name: &str,
@@ -124,29 +125,30 @@ pub struct TripleProbe {
 /// Number of training lines by entity, mention language and description language.
 pub type TrainedPairs = BTreeMap<(String, Language, Language), u64>;
 
-/// [`MentionExample`]s written by `kg-triples mentions`. Statistics of all examples are counted
-/// when the files are opened.
+/// [`MentionExample`]s written by `kg-triples mentions`.
+///
+/// Statistics of all examples are counted when the files are opened.
 #[derive(Clone)]
 pub struct MentionShards {
     pub(super) shards: Shards,
     /// Queries and candidates of XEP; empty without a probe.
     pub probe: MentionProbe,
-    /// Of the passages.
+    /// Languages of the passages.
     pub(super) passage_languages: BTreeSet<Language>,
-    /// Of passages and descriptions, in training and probe.
+    /// Languages of passages and descriptions, in training and probe.
     pub(super) languages: BTreeSet<Language>,
-    /// Of the entities that are candidates.
+    /// Training counts of the entities that are candidates.
     pub(super) trained_pairs: TrainedPairs,
     extremes: Extremes,
 }
 
 impl MentionShards {
-    /// Opens and reads each file of a prepared folder once, or a file of training lines, or a
-    /// folder of them.
+    /// Opens a prepared folder, a file of training lines or a folder of such files, and reads each
+    /// file once.
     ///
     /// # Errors
-    /// As [`Shards::open_with`]; errors name the line of an object that is not a mention is named,
-    /// or a file that changed since it was prepared.
+    /// The errors of [`Shards::open_with`]; the error names the line of an object that is not a
+    /// mention, or a file that changed since it was prepared.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let mut extremes = Extremes::default();
@@ -188,18 +190,18 @@ pub struct EntailmentShards {
     pub probe: TripleProbe,
     /// Relations by index.
     pub(super) relations: Vec<String>,
-    /// What guesses know.
+    /// Training triples for the baselines.
     pub(super) facts: TrainedFacts,
     extremes: Extremes,
 }
 
 impl EntailmentShards {
-    /// Opens and reads each file of a prepared folder once, or a file of training lines, or a
-    /// folder of them. Unused relation indices have no name.
+    /// Opens a prepared folder, a file of training lines or a folder of such files, and reads each
+    /// file once. Unused relation indices have no name.
     ///
     /// # Errors
-    /// As [`Shards::open_with`]; errors name the line of an object that is not a triple, or whose
-    /// relation has another number than before, is named, or a file that changed since it was
+    /// The errors of [`Shards::open_with`]; the error names the line of an object that is not a
+    /// triple or whose relation has another index than before, or a file that changed since it was
     /// prepared.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
@@ -234,7 +236,7 @@ impl EntailmentShards {
     }
 }
 
-/// The relations that were read, by number.
+/// Relations by index.
 #[derive(Default)]
 struct Relations(BTreeMap<u32, String>);
 
@@ -263,5 +265,5 @@ impl Relations {
     }
 }
 
-/// More relations than any graph has: a damaged number must not ask for a table of its size.
+/// Upper bound on relation indices, so that a damaged index does not allocate a table of its size.
 const MOST_RELATIONS: u32 = 1 << 20;

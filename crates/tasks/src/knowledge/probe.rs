@@ -24,14 +24,14 @@ use crate::masked_lm::masking_vocab;
 use crate::pooling::{Pooling, at_positions, encode, pooled, to_array};
 use crate::{Encoder, Error, Result};
 
-/// Rows encoded at once.
+/// Rows per batch.
 const ROWS: usize = 64;
 
-/// Cross-lingual retrieval with a trained model (XLM-K, appendix B): of entities (XEP) and of
-/// objects (XOR).
+/// Cross-lingual retrieval of entities (XEP) and objects (XOR) with a trained model (XLM-K,
+/// appendix B).
 ///
-/// Vectors are those that training contrasted: projected by the heads where these were trained, the
-/// encoder's hidden states where not, see [`Representation`].
+/// Vectors are the ones that were contrasted in training: projected by the heads if these were
+/// trained, otherwise the encoder's hidden states, see [`Representation`].
 ///
 /// # Example
 /// ```
@@ -89,7 +89,7 @@ impl<'a> KnowledgeProbe<'a> {
 
     /// Evaluates XEP: retrieves the entity's description for each masked mention of `queries`.
     ///
-    /// Candidates are those of `mentions`. Their list is written to `path`.
+    /// Candidates are taken from `mentions`. Their list is written to `path`.
     ///
     /// # Errors
     /// [`Error::Transfer`] if there is no query or the list cannot be written; errors of the model.
@@ -189,8 +189,8 @@ impl<'a> KnowledgeProbe<'a> {
         Ok((score_retrieval(&list, &ranks)?, by_relation))
     }
 
-    /// One vector for each row, `[N, H]` float32, in the order of the rows. `project` maps the
-    /// hidden states `[b, H]` of a block of rows, and the range of their indices, to vectors.
+    /// Computes one vector for each row, `[N, H]` float32, in the order of the rows. `project` maps
+    /// the hidden states `[b, H]` of a block of rows, and the range of their indices, to vectors.
     fn vectors(
         &self,
         rows: impl Iterator<Item = Result<Row>>,
@@ -253,7 +253,8 @@ fn domains_of_rows(domain_ids: &[usize], rows: Range<usize>) -> &[usize] {
     domain_ids.get(rows).unwrap_or_default()
 }
 
-/// The ranks of vectors in the list's order: `[N, H]` of the queries, `[M, H]` of the candidates.
+/// Computes the ranks in the list's order, from vectors `[N, H]` of the queries and `[M, H]` of the
+/// candidates.
 fn ranks(
     list: &CandidateList,
     queries: &Array2<f32>,
@@ -264,7 +265,7 @@ fn ranks(
     Ok(rank_candidates(queries.view(), candidates.view(), &list.golds(), &config)?)
 }
 
-/// Their score.
+/// Scores the ranks of these vectors.
 pub(super) fn score(
     list: &CandidateList,
     queries: &Array2<f32>,

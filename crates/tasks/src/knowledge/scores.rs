@@ -29,13 +29,13 @@ pub struct ProbeScores {
 
 impl KnowledgeProbe<'_> {
     /// Evaluates [`entities`](Self::entities) on each kind of queries, and
-    /// [`objects`](Self::objects), where `data` has queries.
+    /// [`objects`](Self::objects), if `data` has such queries.
     ///
-    /// The candidate lists are written to `folder` as `candidates-<probe>.json`, and are equal for
-    /// every model.
+    /// The candidate lists are written to `folder` as `candidates-<probe>.json`, and are the same
+    /// for every model.
     ///
     /// # Errors
-    /// As the two.
+    /// The errors of both methods.
     ///
     /// # Example
     /// ```
@@ -68,11 +68,11 @@ impl KnowledgeProbe<'_> {
 }
 
 impl FrequencyBaseline {
-    /// Evaluates [`score`](Self::score) on the queries about trained entities. Frequencies of
-    /// untrained entities and objects are unknown.
+    /// Evaluates [`score`](Self::score) on the queries about trained entities. There are no
+    /// frequencies of untrained entities and objects.
     ///
     /// # Errors
-    /// As [`score`](Self::score).
+    /// The errors of [`score`](Self::score).
     pub fn all(self, mentions: &MentionShards, config: &ProbeConfig) -> Result<ProbeScores> {
         let score = |queries: &[MentionExample]| {
             (!queries.is_empty()).then(|| self.score(mentions, queries, config)).transpose()

@@ -60,8 +60,8 @@ impl PassageMasking {
     }
 }
 
-/// Masking of a run: as in its [`PhraseTaskConfig`], or random n-grams of the same passages (the
-/// ablation of Table 8).
+/// Masking of a run: the one of its [`PhraseTaskConfig`], or random n-grams of the same passages
+/// (the ablation of Table 8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PhraseMasking {
@@ -107,8 +107,9 @@ pub enum LossPositions {
 /// Options of [`PhraseMaskingTask`](super::PhraseMaskingTask); the defaults are the paper's (§4.3).
 ///
 /// Reading: Eq. 2 sums over all m tokens of a passage, with one index for the sum and another for
-/// the probability. Masked language modelling predicts what is hidden, so only the selected tokens
-/// carry loss, and their mean is taken; `positions` and `loss.reduction` turn to the letter.
+/// the probability. Masked language modelling predicts masked tokens, so here only the selected
+/// tokens carry loss, and the loss is their mean. `positions` and `loss.reduction` select the
+/// literal form of Eq. 2.
 ///
 /// # Example
 /// ```
@@ -129,7 +130,7 @@ pub struct PhraseTaskConfig {
     pub positions: LossPositions,
     /// Options of the loss.
     pub loss: MaskedLmConfig,
-    /// Segment id of all tokens; 0 as for any single text, or 1 for models trained with passages as
+    /// Segment id of all tokens: 0 as for single texts, or 1 for models trained with passages as
     /// segment 1.
     pub segment: u32,
 }

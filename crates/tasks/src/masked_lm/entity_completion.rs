@@ -62,9 +62,9 @@ pub struct EntityCompletionTask<'a> {
 struct Row {
     /// `[L]`.
     input_ids: Vec<u32>,
-    /// `[L]`: the right token at masked positions, [`IGNORE_INDEX`] elsewhere.
+    /// `[L]`: the original token at masked positions, [`IGNORE_INDEX`] elsewhere.
     labels: Vec<i64>,
-    /// For each masked position in order, the number of its entity within the row.
+    /// For each masked position in order, the index of its entity within the row.
     entities: Vec<i64>,
 }
 
@@ -96,7 +96,8 @@ impl<'a> EntityCompletionTask<'a> {
     /// streamed.
     ///
     /// # Errors
-    /// As [`new`](Self::new); [`Error::Data`] if a sequence is longer than the model reads.
+    /// The errors of [`new`](Self::new); [`Error::Data`] if a sequence is longer than the model's
+    /// rows.
     pub fn of(
         model: &'a dyn Encoder,
         sequences: &ChosenSequences,
@@ -147,7 +148,7 @@ impl Task for EntityCompletionTask<'_> {
 }
 
 impl Row {
-    /// A sequence with the entity of each masked position, or the position that none covers.
+    /// Creates a row from a sequence; the error is a masked position outside all entities.
     fn of(sequence: &Sequence) -> std::result::Result<Self, usize> {
         let labels = sequence.labels.iter().enumerate();
         let masked = labels.filter(|(_, label)| **label != IGNORE_INDEX).map(|(at, _)| at);
@@ -167,7 +168,7 @@ impl Row {
         self.input_ids.len()
     }
 
-    /// What the loss is a mean of: masked positions, or masked entities.
+    /// The number of targets that the loss averages over: masked positions or masked entities.
     fn targets(&self, normalization: EntityNormalization) -> usize {
         match normalization {
             EntityNormalization::Token => self.entities.len(),
@@ -181,7 +182,7 @@ impl EntityCompletionTask<'_> {
     fn loss(&self, rows: &[&Row]) -> Result<Tensor> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
-        // Numbers of a row's entities go on where those of the row before end.
+        // Entity ids continue from row to row, so that they are unique in the batch.
         let mut entities: Vec<i64> = Vec::new();
         let mut first = 0;
         for row in rows {
@@ -239,7 +240,7 @@ mod tests {
         let mut step = Step { batch: &batch, number: 0, total: 1, micro_batch: None, rng };
         let got = task.losses(&mut step).unwrap().total.double_value(&[]);
 
-        // Each row by itself, unpadded; each entity by itself.
+        // Reference: each row separately, without padding, and each entity separately.
         let mut per_entity = Vec::new();
         for sequence in batch.iter().map(|&k| &sequences[k]) {
             let inputs = Inputs::from_rows(&[&sequence.input_ids], 1).unwrap();

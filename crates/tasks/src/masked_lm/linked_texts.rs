@@ -48,7 +48,7 @@ pub struct LinkedTextFiles {
     validation: BTreeMap<Language, Vec<PhrasePassage>>,
 }
 
-/// What is known of a language's texts.
+/// Number and files of a language's texts.
 #[derive(Default)]
 struct OfLanguage {
     texts: usize,
@@ -56,11 +56,11 @@ struct OfLanguage {
 }
 
 impl LinkedTextFiles {
-    /// Opens and reads each file once; in prepared folders, those of `train` and `validation`.
+    /// Opens and reads each file once; for prepared folders, the files of `train` and `validation`.
     ///
     /// # Errors
-    /// As [`Shards::open_with`]; errors name the line of an object that is not a linked text is
-    /// named.
+    /// The errors of [`Shards::open_with`]; the error names the line of an object that is not a
+    /// linked text.
     pub fn open<P: AsRef<Path>>(paths: &[P], shuffle: &ShuffleConfig) -> Result<Self> {
         shuffle.validate()?;
         let mut languages: BTreeMap<Language, OfLanguage> = BTreeMap::new();
@@ -101,8 +101,8 @@ impl LinkedTextFiles {
     /// texts are read.
     ///
     /// # Errors
-    /// [`Error::Empty`] if no language is wanted, or one has no mention in memory; as
-    /// [`PassageEncoder::new`].
+    /// [`Error::Empty`] if `wanted` accepts no language, or a language has no mention in memory;
+    /// the errors of [`PassageEncoder::new`].
     pub fn tasks<'a>(
         &self,
         base: &'a Pretrained,
@@ -129,7 +129,7 @@ impl LinkedTextFiles {
     /// Creates tasks for the texts of `validation`, for languages with such texts.
     ///
     /// # Errors
-    /// As [`PhraseMaskingTask::from_passages`].
+    /// The errors of [`PhraseMaskingTask::from_passages`].
     pub fn validation<'a>(
         &self,
         base: &'a Pretrained,
@@ -192,8 +192,8 @@ mod tests {
         Pretrained::load(&root, &[Head::MaskedLm], Device::Cpu, options).unwrap().0
     }
 
-    /// Texts in two languages, all but the first with a mention, in a file for German and one for
-    /// both, and two of each for validation.
+    /// Writes texts in two languages: a file for German, a file for both languages, and two
+    /// validation texts of each. All texts except the first have a mention.
     fn prepare(out: &Path) {
         let line = |number: usize, language: &str, name: &str| {
             let text =
@@ -228,7 +228,7 @@ mod tests {
         let out = folder.path().join("switched");
         prepare(&out);
         let es = Language::new("es").unwrap();
-        // In memory, windows with a mention are counted, else texts.
+        // Counts windows with a mention if they are in memory, otherwise texts.
         for (lines, german) in [(100, 12), (4, 13)] {
             let shuffle = ShuffleConfig { lines, ..ShuffleConfig::default() };
             let files = LinkedTextFiles::open(&[&out], &shuffle).unwrap();

@@ -22,8 +22,9 @@ pub(crate) fn target_positions(labels: &[&[i64]], device: Device) -> Result<Mask
     Ok(masked_positions(&labels)?.to_device(device)?)
 }
 
-/// Runs the masked-LM head on the hidden states of some positions and hands its scores to `loss`,
-/// for a loss other than [`loss_from_hidden`]'s.
+/// Runs the masked-LM head on the hidden states of some positions and passes its scores to `loss`.
+///
+/// For losses other than that of [`loss_from_hidden`].
 ///
 /// # Shapes
 /// - `hidden`: `[B, L, H]` float; receives gradient
@@ -45,7 +46,7 @@ pub(crate) fn with_scores<T>(
 
 /// Computes the masked-LM loss `[]` of hidden states; `None` if no position carries loss.
 ///
-/// For tasks that read the same hidden states with another head too.
+/// For tasks that use the same hidden states in another head too.
 ///
 /// # Shapes
 /// - `hidden`: `[B, L, H]` float; receives gradient
@@ -54,8 +55,8 @@ pub(crate) fn with_scores<T>(
 /// - returns `[]`, see [`objectives::masked_lm`](objectives::masked_lm())
 ///
 /// # Errors
-/// [`Error::Loss`](crate::Error::Loss) if a label is negative and not [`IGNORE_INDEX`]; as
-/// [`objectives::masked_lm`](objectives::masked_lm()); if the model has no masked-LM head.
+/// [`Error::Loss`](crate::Error::Loss) if a label is negative and not [`IGNORE_INDEX`]; the errors
+/// of [`objectives::masked_lm`](objectives::masked_lm()); if the model has no masked-LM head.
 ///
 /// # Example
 /// ```
@@ -90,13 +91,13 @@ pub fn loss_from_hidden(
 /// It is `None` if no position carries loss; the encoder does not run then.
 ///
 /// # Shapes
-/// - `inputs`: `[B, L]`, with the masks in place, see [`Inputs::from_rows`]
+/// - `inputs`: `[B, L]`, with the mask tokens in place, see [`Inputs::from_rows`]
 /// - `labels`: B rows of at most L i64, [`IGNORE_INDEX`] at positions without loss; the longest has
 ///   L
 /// - returns `[]`, see [`objectives::masked_lm`](objectives::masked_lm())
 ///
 /// # Errors
-/// As [`loss_from_hidden`]; if an input does not fit the model.
+/// The errors of [`loss_from_hidden`]; if an input does not fit the model.
 ///
 /// # Example
 /// ```
@@ -132,7 +133,8 @@ mod tests {
 
     const NONE: i64 = IGNORE_INDEX;
 
-    /// Each row by itself, unpadded; each position by itself, in float64.
+    /// Reference implementation: each row separately, without padding, and each position
+    /// separately, in float64.
     fn by_loop(model: &xlmr_model::Model, rows: &[&[u32]], labels: &[&[i64]]) -> Vec<f64> {
         let mut losses = Vec::new();
         for (row, labels) in rows.iter().zip(labels) {
@@ -176,7 +178,7 @@ mod tests {
     fn nothing_to_predict_is_no_loss_and_no_pass() {
         let model = model(80);
         let config = MaskedLmConfig::default();
-        // An id that the model refuses: the encoder is not asked.
+        // The model rejects this id, so a result without error shows that the encoder did not run.
         let inputs = Inputs::from_rows(&[&[0, 999, 2]], 1).unwrap();
         assert!(loss(&model, &inputs, &[&[NONE; 3]], &config).unwrap().is_none());
         assert!(loss(&model, &inputs, &[&[NONE, 5, NONE]], &config).is_err());

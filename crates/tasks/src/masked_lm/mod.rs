@@ -35,7 +35,7 @@ pub(crate) use text_passages::{TextPassages, open_text};
 use crate::micro_batches::Reduction;
 use crate::{Encoder, Error, Result};
 
-/// Which tokens masking leaves alone, and what it draws random tokens from.
+/// The special tokens, which are never masked, and the ids that random tokens are drawn from.
 ///
 /// # Errors
 /// [`Error::Masking`] if every id of the vocabulary is a special token; [`Error::Data`] if the

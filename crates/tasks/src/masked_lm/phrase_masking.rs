@@ -23,8 +23,8 @@ use crate::{Encoder, Error, Result};
 /// Passages contain phrases that queries and result titles share; masking them trains a reader on
 /// phrase boundaries. The model needs a masked-LM head.
 ///
-/// With [`PassageMasking::Mentions`] it is EntityCS's (Whitehouse et al. 2022): code-switched
-/// sentences ([`kg_triples::switch`]) whose mentions are predicted.
+/// With [`PassageMasking::Mentions`] this is the task of EntityCS (Whitehouse et al. 2022): the
+/// mentions in code-switched sentences ([`kg_triples::switch`]) are predicted.
 ///
 /// The loss is the mean over the batch's selected tokens, in nats, unless `loss.reduction` is set;
 /// it is logged as `mlm`. A batch without a selected token has a loss of 0.
@@ -89,11 +89,11 @@ impl<'a> PhraseMaskingTask<'a> {
         Ok(Self { model, passages, config: config.clone(), vocab })
     }
 
-    /// Creates a task from passages, cut to windows of at most `max_length` tokens, including
-    /// special tokens.
+    /// Creates a task from passages, which are split into windows of at most `max_length` tokens,
+    /// including special tokens.
     ///
     /// # Errors
-    /// As [`encode_passages`] and [`PhraseMaskingTask::new`].
+    /// The errors of [`encode_passages`] and [`PhraseMaskingTask::new`].
     pub fn from_passages(
         base: &'a Pretrained,
         passages: &[PhrasePassage],
@@ -106,7 +106,7 @@ impl<'a> PhraseMaskingTask<'a> {
         Self::new(&base.model, base.specials, examples, config)
     }
 
-    /// A task on passages from files.
+    /// Creates a task on passages from files.
     pub(super) fn of(
         base: &'a Pretrained,
         passages: ShardExamples<PassageExample>,
@@ -130,7 +130,7 @@ impl<'a> PhraseMaskingTask<'a> {
 
     /// Computes the model's loss on the passages in memory, in nats.
     ///
-    /// It is the mean over the tokens masked by one draw from `seed`, with dropout off.
+    /// The loss is the mean over the tokens masked by one draw from `seed`, with dropout off.
     ///
     /// # Errors
     /// [`Error::Empty`] if no token is selected, as for streamed passages.
@@ -165,7 +165,7 @@ impl<'a> PhraseMaskingTask<'a> {
         Ok(sum / count as f64)
     }
 
-    /// Masks one example; `draw` decides how.
+    /// Masks one example with the random number `draw`.
     fn mask(&self, example: &PassageExample, draw: u64) -> Result<Masked> {
         let tokens = example.input_ids.as_slice();
         let mut masked = match &self.config.masking {
@@ -189,7 +189,7 @@ impl<'a> PhraseMaskingTask<'a> {
         Ok(masked)
     }
 
-    /// The masked examples of a batch: a function of the batch and the generator's state alone.
+    /// The masked examples of a batch, which depend only on the batch and the generator's state.
     fn batch(&self, batch: &[usize], rng: &mut ChaCha8Rng) -> Result<Vec<Masked>> {
         let examples = batch.iter().filter_map(|&number| self.passages.get(number));
         examples.map(|example| self.mask(example, rng.random())).collect()
@@ -205,8 +205,8 @@ impl<'a> PhraseMaskingTask<'a> {
         Ok(inputs)
     }
 
-    /// The loss of masked rows; where no token is selected, a 0 that depends on the hidden states,
-    /// so that the step has a gradient.
+    /// The loss of masked rows. If no token is selected, it is a 0 that depends on the hidden
+    /// states, so that the step has a gradient.
     fn loss(&self, rows: &[Masked]) -> Result<Tensor> {
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
         let hidden = self.model.encode(&self.inputs(rows)?, true)?;
@@ -217,7 +217,7 @@ impl<'a> PhraseMaskingTask<'a> {
     }
 }
 
-/// Without those that share a token with one before.
+/// Removes spans that share a token with an earlier span.
 fn apart(spans: &[Range<usize>]) -> Vec<Range<usize>> {
     let mut kept: Vec<Range<usize>> = Vec::new();
     for span in spans {
@@ -273,7 +273,7 @@ mod tests {
     };
     use xlmr_model::Model;
 
-    /// Passages of 20 to 59 tokens, with one phrase of three tokens and one inside it.
+    /// Passages of 20 to 59 tokens, with a phrase of three tokens and another inside it.
     fn examples() -> Vec<PassageExample> {
         let example = |k: usize| {
             let body = (0..20 + k).map(|at| 5 + ((7 * at + k) % 60) as u32);
@@ -316,7 +316,8 @@ mod tests {
                 assert!(
                     selected.iter().all(|&at| row.labels[at] == i64::from(example.input_ids[at]))
                 );
-                // Nothing but the passage: one <s> in front, one </s> at the end.
+                // The row contains only the passage, with one <s> at the start and one </s> at the
+                // end.
                 let ids = &row.input_ids;
                 assert_eq!((ids.len(), ids[0], ids[m + 1]), (m + 2, 0, 2));
                 assert!(ids[1..=m].iter().all(|id| ![0, 1, 2].contains(id)));
@@ -332,10 +333,10 @@ mod tests {
             (losses(&mut mean, 1), losses(&mut mean, 1), losses(&mut mean, 2));
         assert_eq!(loss.total.double_value(&[]), again.total.double_value(&[]));
         assert_ne!(loss.total.double_value(&[]), other.total.double_value(&[]));
-        // A fresh model knows nothing: about ln V.
+        // The loss of an untrained model is about ln V.
         assert!((loss.total.double_value(&[]) - 80f64.ln()).abs() < 1.0);
 
-        // By hand, from the logits of every position.
+        // Expected value, from the logits of every position.
         let rows = mean.batch(&[3, 0, 17, 39], &mut trainer::rng_for(1, "task", 1)).unwrap();
         let (mut sum, mut count) = (0.0, 0);
         for row in &rows {

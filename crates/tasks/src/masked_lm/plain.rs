@@ -48,7 +48,7 @@ pub struct MlmTask<'a> {
 
 /// A stream of rows of token ids.
 trait RowStream: BatchStream {
-    /// A row of the batch that was read last.
+    /// Returns a row of the current batch.
     fn row(&self, index: usize) -> Option<&[u32]>;
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint);
@@ -81,8 +81,8 @@ impl<'a> MlmTask<'a> {
         Ok(Self { model, rows: Box::new(stream), masking: masking.clone(), vocab })
     }
 
-    /// The mean over the selected tokens of masked rows; a 0 that depends on the hidden states
-    /// where none is selected.
+    /// The mean over the selected tokens of masked rows. If no token is selected, it is a 0 that
+    /// depends on the hidden states.
     fn loss(&self, rows: &[Masked]) -> Result<Tensor> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();

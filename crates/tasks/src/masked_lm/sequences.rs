@@ -50,7 +50,7 @@ pub struct SequenceFiles {
     counts: BTreeMap<PathBuf, Counts>,
 }
 
-/// What a file holds, by kind and languages.
+/// Counts of a file's sequences, by kind and languages.
 type Counts = BTreeMap<(SequenceKind, Language, Language), Count>;
 
 #[derive(Clone, Copy, Default)]
@@ -65,7 +65,8 @@ impl SequenceFiles {
     /// Opens and reads each file once.
     ///
     /// # Errors
-    /// As [`Shards::open_with`]; errors name the line of an object that is not a sequence is named.
+    /// The errors of [`Shards::open_with`]; the error names the line of an object that is not a
+    /// sequence.
     pub fn open<P: AsRef<Path>>(paths: &[P], shuffle: &ShuffleConfig) -> Result<Self> {
         shuffle.validate()?;
         let mut counts: BTreeMap<PathBuf, Counts> = BTreeMap::new();
@@ -89,11 +90,11 @@ impl SequenceFiles {
 
     /// Selects sequences by kind and by `languages`, and returns their counts.
     ///
-    /// Sequences of two languages come from the file of this pair, if there is one, because another
-    /// pair's file may have more in one of the languages.
+    /// Sequences of two languages come from the file of this pair, if there is one, because the
+    /// files of other pairs may have more sequences in one of the languages.
     ///
     /// # Errors
-    /// [`Error::Empty`] if there is none.
+    /// [`Error::Empty`] if no sequence is selected.
     pub fn choose(
         &self,
         kinds: &[SequenceKind],
@@ -129,7 +130,7 @@ impl SequenceFiles {
         Ok((chosen, report))
     }
 
-    /// The files whose names begin so, or all if none does.
+    /// The files whose names start with `begin`, or all files if there are none.
     fn of_pair(&self, begin: &str) -> Shards {
         let named = |file: &ShardFile| {
             let name = file.path().file_name().and_then(OsStr::to_str).unwrap_or_default();
@@ -148,7 +149,7 @@ impl ChosenSequences {
         self.longest
     }
 
-    /// The sequences, each as `row` makes it.
+    /// The sequences, converted by `row`.
     pub(super) fn examples<T: 'static>(
         &self,
         row: impl Fn(&Sequence) -> std::result::Result<T, String> + 'static,

@@ -1,4 +1,4 @@
-//! A task per language, and the languages' shares of the batches.
+//! Training tasks per language, and the languages' shares of the batches.
 use kg_triples::Language;
 use serde::{Deserialize, Serialize};
 use trainer::TaskError;
@@ -51,7 +51,7 @@ pub fn lowest_perplexity<'a>(
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LanguageShares {
-    /// Exponent of the numbers of sentences.
+    /// Exponent of the number of sentences.
     pub smoothing: f64,
     /// Batches per round; each language has at least one.
     pub batches_per_round: u32,

@@ -32,8 +32,8 @@ pub struct TextSource<P = Vec<std::path::PathBuf>> {
     pub text: P,
     /// Maximum passage length in tokens, including special tokens.
     pub max_tokens: usize,
-    /// Whether passages continue into the next document after `</s>`, so that all but the last have
-    /// `max_tokens`. Otherwise a passage belongs to one document.
+    /// Whether passages continue into the next document after `</s>`, so that all except the last
+    /// have `max_tokens`. Otherwise a passage contains a single document only.
     pub packed: bool,
 }
 
@@ -59,9 +59,9 @@ impl<P> TextSource<P> {
 /// Opens the files of a [`TextSource`], and reads each once to count its documents.
 ///
 /// # Errors
-/// As [`Shards::open_with`]; a line without text is named, and one of more than 16 MiB.
-/// [`Error::Data`] naming the first file, if no document has a token that can be masked: control
-/// characters have none, nor has a script that the tokenizer does not know.
+/// The errors of [`Shards::open_with`]; the error names a line without text or with more than 16
+/// MiB. [`Error::Data`] naming the first file if no document has a token that can be masked, for
+/// example with only control characters or an unknown script.
 pub(crate) fn open_text<P: AsRef<std::path::Path>>(
     paths: &[P],
     tokenizer: &Tokenizer,
@@ -92,8 +92,9 @@ pub(crate) fn open_text<P: AsRef<std::path::Path>>(
     }
 }
 
-/// Most bytes of a document, ten times the longest pages of Wikipedia: one is encoded at once, so a
-/// whole corpus on a line would hold up a step for seconds and take its memory.
+/// Maximum number of bytes of a document, ten times the longest pages of Wikipedia. A document is
+/// encoded as a whole, so a corpus on a single line would block a step for seconds and use too much
+/// memory.
 const LONGEST_TEXT: usize = 1 << 24;
 
 /// The text of a line.
@@ -110,12 +111,14 @@ fn text_of(line: ShardLine<'_>) -> std::result::Result<std::borrow::Cow<'_, str>
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text).into())
 }
 
-/// The passages of texts as rows of token ids, `<s> … </s>`; documents come in the order of
-/// [`ShuffledLines`], and the passages of one after each other.
+/// Passages of texts as rows of token ids, `<s> … </s>`.
 ///
-/// Processes that share the work ([`torch_ext::with_group`]) read all lines, since where a passage
-/// ends depends on every token before it, but encode every size-th document each, and gather the
-/// token ids: so passages and positions are those of one process.
+/// Documents are in the order of [`ShuffledLines`]; the passages of a document are consecutive.
+///
+/// If several processes share the work ([`torch_ext::with_group`]), each reads all lines, because
+/// the end of a passage depends on every token before it. Each process encodes every size-th
+/// document only, and the token ids are gathered. Passages and positions are thus those of a single
+/// process.
 pub(crate) struct TextPassages {
     lines: ShuffledLines,
     tokenizer: Tokenizer,
@@ -123,35 +126,35 @@ pub(crate) struct TextPassages {
     /// Tokens of a passage without `<s>` and `</s>`.
     budget: usize,
     packed: bool,
-    /// Documents that are encoded and not yet cut, each with the place before it.
+    /// Encoded documents that are not yet split, each with the position before it.
     encoded: VecDeque<(ShardPosition, Vec<u32>)>,
-    /// The place before the document that is cut.
+    /// The position before the document that is being split.
     before: ShardPosition,
-    /// Its token ids, without special tokens, and how many of them were given.
+    /// Its token ids, without special tokens; `given` counts the returned ones.
     ids: Vec<u32>,
     given: usize,
 }
 
-/// Documents that each of several processes encodes before they exchange token ids. One process
-/// reads no further than it must.
+/// Documents that each of several processes encodes before token ids are exchanged. A single
+/// process reads no document ahead.
 const DOCUMENTS: usize = 64;
 
-/// A place between two passages.
+/// A position between two passages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TextPosition {
-    /// The place before the next passage's document.
+    /// The position before the next passage's document.
     document: ShardPosition,
     /// Tokens of this document before the passage.
     token: usize,
 }
 
 impl TextPassages {
-    /// The passages of `shards`, cut as `source` says.
+    /// Creates the passages of `shards`, split according to `source`.
     ///
     /// # Errors
-    /// As [`TextSource::validate`] and [`ShuffleConfig::validate`]; [`Error::Tokenizer`] if its
-    /// truncation cannot be lifted.
+    /// The errors of [`TextSource::validate`] and [`ShuffleConfig::validate`]; [`Error::Tokenizer`]
+    /// if the tokenizer's truncation cannot be disabled.
     pub(crate) fn new<P>(
         shards: Shards,
         shuffle: &ShuffleConfig,
@@ -177,7 +180,7 @@ impl TextPassages {
         })
     }
 
-    /// Goes to the next document that has tokens; `false` at the end of the epoch.
+    /// Advances to the next document that has tokens; returns `false` at the end of the epoch.
     fn next_document(&mut self) -> Result<bool, TaskError> {
         self.given = 0;
         self.ids.clear();
@@ -191,7 +194,8 @@ impl TextPassages {
         Ok(true)
     }
 
-    /// Reads and encodes the next document, or those that all processes encode together.
+    /// Reads and encodes the next document, or the next block of documents if several processes
+    /// share the work.
     fn encode_documents(&mut self) -> Result<(), TaskError> {
         let group = current_group();
         let (rank, size) = group.as_ref().map_or((0, 1), |group| (group.rank(), group.size()));
@@ -216,13 +220,13 @@ impl TextPassages {
         Ok(())
     }
 
-    /// The place before the next document.
+    /// The position before the next document.
     fn next_place(&self) -> ShardPosition {
         let first = self.encoded.front();
         first.map_or_else(|| self.lines.position(), |(before, _)| before.clone())
     }
 
-    /// Adds tokens of the present document, up to the budget.
+    /// Adds tokens of the current document, up to the budget.
     fn add(&mut self, row: &mut Vec<u32>) {
         let rest = self.ids.get(self.given..).unwrap_or_default();
         let space = (self.budget + 1).saturating_sub(row.len());
@@ -250,7 +254,7 @@ impl ExampleSource for TextPassages {
         }
         let mut row = vec![self.specials.bos];
         self.add(&mut row);
-        // A separator alone at the end would be a passage's last word about nothing.
+        // A separator is added only if there is space for a token after it.
         while self.packed && row.len() < self.budget && self.next_document()? {
             row.push(self.specials.eos);
             self.add(&mut row);
@@ -313,7 +317,7 @@ mod tests {
         xlmr_model::read_tokenizer(root.join("data/base")).unwrap()
     }
 
-    /// The texts in a file of lines and in one of JSON objects.
+    /// Writes the texts to a file of lines and a file of JSON objects.
     fn write(folder: &Path) -> Vec<PathBuf> {
         let (lines, objects) = (folder.join("a.txt"), folder.join("b.jsonl"));
         std::fs::write(&lines, format!("\u{feff}{}\r\n", TEXTS[..3].join("\n"))).unwrap();
@@ -337,7 +341,7 @@ mod tests {
         std::iter::from_fn(|| passages.next_example().unwrap()).collect()
     }
 
-    /// Tokens without the special ones, sorted.
+    /// Token ids without special tokens, sorted.
     fn sorted(ids: impl Iterator<Item = u32>) -> Vec<u32> {
         let mut ids: Vec<u32> = ids.filter(|id| ![0, 2].contains(id)).collect();
         ids.sort_unstable();
@@ -361,7 +365,8 @@ mod tests {
             }
             let full = rows.iter().filter(|row| row.len() + 1 >= max_tokens).count();
             match (max_tokens, packed) {
-                // No row but the last stops before there is room for a separator and a token.
+                // Every row except the last is filled until a separator and another token no longer
+                // fit.
                 (_, true) => assert!(full + 1 >= rows.len(), "{rows:?}"),
                 (100, false) => assert_eq!(rows.len(), 4),
                 _ => assert!(full < rows.len()),

@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 use super::WindowBatch;
 use crate::{Encoder, Error, Result};
 
-/// Augmentation of training questions, drawn for each question and step. All off by default.
+/// Augmentation of training questions, drawn for each question and step. It is off by default.
 ///
 /// # Example
 /// ```
@@ -54,11 +54,11 @@ impl QaAugmentation {
 
 /// Replaces question tokens outside `entity`, and sometimes moves the entity within the question.
 ///
-/// A rate r is drawn from 0 to `max_rate`; every token outside the entity becomes, with probability
-/// r, a random one of `replacements`, and with probability r the entity moves to a random position
-/// between the other tokens. An empty `entity` protects no token. The result is as long as
-/// `question`. Nothing changes if `replacements` is empty or the entity ends beyond the question,
-/// which may have been cut.
+/// A rate r is drawn from 0 to `max_rate`. Every token outside the entity is replaced with
+/// probability r by a random one of `replacements`, and with probability r the entity moves to a
+/// random position between the other tokens. An empty `entity` protects no token. The result has
+/// the length of `question`. Nothing changes if `replacements` is empty or if the entity ends
+/// beyond the question, which may have been truncated.
 pub(super) fn replace_question_tokens(
     question: &[u32],
     entity: Range<usize>,
@@ -93,25 +93,26 @@ pub(super) fn replace_question_tokens(
 /// The noise on one row's question.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct EmbeddingNoise {
-    /// r: of noise to embedding.
+    /// r, the ratio of noise to embedding.
     pub(super) ratio: f64,
-    /// Of the directions of the noise: the row's own, so that they depend on no other row.
+    /// Seed of the noise directions. Each row has a separate seed, so that its noise does not
+    /// depend on other rows.
     pub(super) seed: i64,
 }
 
 impl EmbeddingNoise {
-    /// With a ratio from 0 to `max_ratio` ([`QaAugmentation::embedding_noise`]).
+    /// Draws a ratio from 0 to `max_ratio` ([`QaAugmentation::embedding_noise`]), and a seed.
     pub(super) fn draw(max_ratio: f64, rng: &mut ChaCha8Rng) -> Self {
         Self { ratio: rng.random::<f64>() * max_ratio, seed: rng.random() }
     }
 }
 
-/// Token embeddings `[B, L, E]` of a batch, with Gaussian noise on those of the question.
+/// Token embeddings `[B, L, E]` of a batch, with Gaussian noise on the embeddings of the question.
 ///
-/// `noise` has one entry for each row. The noise on a vector e of the row's question
+/// `noise` has one entry for each row. The noise on an embedding e of the row's question
 /// ([`WindowBatch::question`]) has the expected squared norm (r · ‖e‖)², similar to NEFTune (Jain
-/// et al. 2024). The result carries gradient to the token embeddings; the noise has none. It is
-/// drawn on the CPU from the rows' seeds, without libtorch's generator.
+/// et al. 2024). Gradients flow to the token embeddings, not to the noise, which is drawn on the
+/// CPU from the rows' seeds, without libtorch's generator.
 ///
 /// # Errors
 /// [`Error::Torch`] if libtorch fails, or if there is not one entry for each row.
@@ -135,7 +136,7 @@ pub(super) fn noisy_embeddings(
         let scale = noise.ratio / (width as f64).sqrt();
         drawn.push(torch_ext::seeded_randn(&[count, width], noise.seed)?.f_mul_scalar(scale)?);
     }
-    let drawn = torch_ext::upload(&Tensor::f_cat(&drawn, 0)?, device)?; // of the questions' tokens
+    let drawn = torch_ext::upload(&Tensor::f_cat(&drawn, 0)?, device)?; // for question tokens
     let places = question.f_flatten(0, 1)?.f_nonzero()?.f_squeeze_dim(1)?;
     let places = torch_ext::upload(&places, device)?;
     let norms = embedded.f_detach()?.f_norm_scalaropt_dim(2.0, [-1i64], true)?; // [B, L, 1]

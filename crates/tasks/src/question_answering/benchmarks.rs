@@ -25,8 +25,8 @@ pub fn mlqa_files(folder: &Path, split: &str, languages: &[Language]) -> Vec<Que
     files(languages, false, path)
 }
 
-/// Lists XQuAD's files in `folder`, one per language, without checking that they exist. They are
-/// also scored by SQuAD's English rules.
+/// Lists XQuAD's files in `folder`, one per language, without checking that they exist. The files
+/// are also scored by SQuAD's English rules.
 ///
 /// # Example
 /// ```
@@ -83,7 +83,7 @@ pub fn check_files<'a>(files: impl IntoIterator<Item = &'a QuestionFile>) -> Res
 /// `out/<set>/predictions-context-<lang>-question-<lang>.json`.
 ///
 /// # Errors
-/// As [`evaluate()`].
+/// The errors of [`evaluate()`].
 ///
 /// # Example
 /// ```

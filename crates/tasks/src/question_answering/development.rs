@@ -23,7 +23,8 @@ pub enum Keep {
     /// The model after the last step.
     #[default]
     Last,
-    /// The model with the highest mean score on the development sets; the first of equal ones.
+    /// The model with the highest mean score on the development sets; the first one in case of
+    /// ties.
     Best,
 }
 
@@ -41,7 +42,7 @@ pub enum DevMetric {
 /// Options of model selection.
 ///
 /// Models are scored after each epoch, and every `evaluation_steps` of the stage
-/// ([`TrainConfig`](trainer::TrainConfig)), which `patience` may end early.
+/// ([`TrainConfig`](trainer::TrainConfig)). `patience` may end the stage early.
 ///
 /// # Example
 /// ```
@@ -117,12 +118,13 @@ impl DevSelection {
         }
     }
 
-    /// Returns the development sets: those of `files`, or held-out passages of `train`. Empty if
+    /// Returns the development sets: the sets of `files`, or held-out passages of `train`. Empty if
     /// the last model is selected.
     ///
     /// # Errors
     /// [`Error::Eval`] naming a file that cannot be read or scored; [`Error::Config`] if two files
-    /// have one name, there is neither a file nor a held-out part, or nothing is left to train on.
+    /// have the same name, there is neither a file nor a held-out part, or no training question
+    /// remains.
     pub fn sets<P: AsRef<Path>>(
         &self,
         files: &[P],
@@ -150,7 +152,7 @@ impl DevSelection {
     /// `others`, such as translations.
     ///
     /// # Errors
-    /// As [`sets`](Self::sets).
+    /// The errors of [`sets`](Self::sets).
     pub fn sets_in(
         &self,
         folder: &Path,
@@ -230,7 +232,7 @@ impl DevSet {
         Ok(Self { name, dataset, rules })
     }
 
-    /// In percent.
+    /// The score of a predictor in percent.
     fn score(&self, predictor: &QaPredictor<'_>, metric: DevMetric) -> Result<f64> {
         let answers = predictor.predict(&self.dataset.questions)?;
         let answers = Predictions::from(answers.as_slice());
@@ -250,7 +252,7 @@ mod tests {
     use super::*;
     use crate::testing::model;
 
-    /// `count` questions, two about each passage.
+    /// `count` questions, two for each passage.
     fn questions(count: usize) -> Vec<Question> {
         let question = |k: usize| Question {
             id: format!("q{k}"),
@@ -279,7 +281,7 @@ mod tests {
                 of.iter().map(|question| Arc::clone(&question.context)).collect()
             };
             assert!(passages(held_out).is_disjoint(&passages(&train)));
-            // Their translations go with them.
+            // Translations of held-out questions are removed too.
             let [mut source, mut translated, mut mixed] = [(); 3].map(|()| all.clone());
             mixed.reverse();
             let others = [&mut translated, &mut mixed];
@@ -327,7 +329,7 @@ mod tests {
         let error = selection.sets(&[&german, &german], &mut train).unwrap_err().to_string();
         assert!(error.contains("data.dev = dev-context-de"), "{error}");
 
-        // The sets count alike, however many questions they have.
+        // All sets have the same weight, whatever their number of questions.
         let (model, root) = (model(4000), Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
         let tokenizer = read_tokenizer(root.join("data/base")).unwrap();
         let windows = WindowConfig { max_length: 32, doc_stride: 8, ..WindowConfig::default() };

@@ -1,4 +1,4 @@
-//! Entities of questions, if the data marks them.
+//! Entities of questions, if marked in the data.
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
@@ -12,8 +12,9 @@ use crate::{Error, Result};
 /// Span of the entity in the question's text, in code points, by question id.
 pub type QuestionEntitySpans = BTreeMap<String, Range<usize>>;
 
-/// `head_start` and `head_length` beside the questions of a SQuAD-style file that was read from
-/// `path`, where it has them; both count code points of the question.
+/// Reads `head_start` and `head_length` of the questions of a SQuAD-style file, if present.
+///
+/// Both count code points of the question. `path` is the path of `file`.
 ///
 /// # Errors
 /// [`Error::Eval`] naming the question if a value is not a number.
@@ -29,7 +30,7 @@ pub(super) fn of_file(file: &squad::File, path: &Path) -> Result<QuestionEntityS
     Ok(spans)
 }
 
-/// The question's tokens that cover code points `span` of it; `None` if there are none.
+/// The tokens of a question that overlap the code points `span`; `None` if there are none.
 pub(super) fn entity_tokens(
     tokenizer: &Tokenizer,
     question: &str,

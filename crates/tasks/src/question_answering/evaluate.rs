@@ -23,8 +23,10 @@ pub enum QuestionLanguages {
     OfContext,
 }
 
-/// Options of an evaluation on MLQA's files, every context language with every question language
-/// unless `questions` says otherwise.
+/// Options of an evaluation on MLQA's files.
+///
+/// Every context language is combined with every question language, unless `questions` is set
+/// otherwise.
 ///
 /// # Example
 /// ```
@@ -54,7 +56,8 @@ pub struct EvaluationConfig {
     pub decoding: DecodeConfig,
 }
 
-/// Left out where it is written, so that folders of earlier runs are known again.
+/// Whether the value is the default, which is not serialised, so that folders of earlier runs
+/// remain valid.
 fn is_all(questions: &QuestionLanguages) -> bool {
     *questions == QuestionLanguages::All
 }
@@ -154,7 +157,7 @@ impl ScoreConfig {
     }
 }
 
-/// Checks how answers are sought; `section` is the recipe's.
+/// Validates decoding options and batch size; `section` is the section of the recipe.
 pub(crate) fn check_decoding(
     section: &str,
     decoding: &DecodeConfig,
@@ -202,8 +205,8 @@ pub fn question_file(folder: &Path, split: &str, context: Language, question: La
     language_file(folder, &name.to_string())
 }
 
-/// Answers question files, writes the predictions and scores them with the context language's
-/// rules.
+/// Answers question files, writes the predictions and scores them by the rules of the context
+/// language.
 ///
 /// Predictions go to `out` under MLQA's names that begin with `split`, see [`question_file`];
 /// `questions.json` next to them lists the question files, for `mlqa-eval report`. Exact match
@@ -211,8 +214,8 @@ pub fn question_file(folder: &Path, split: &str, context: Language, question: La
 ///
 /// # Errors
 /// [`Error::Eval`] naming a question file that cannot be read or has no gold answers, or a
-/// predictions file that cannot be written; [`Error::File`] if `out` cannot be made; as
-/// [`Predictor::predict`].
+/// predictions file that cannot be written; [`Error::File`] if `out` cannot be created; the errors
+/// of [`Predictor::predict`].
 ///
 /// # Example
 /// ```
@@ -297,7 +300,7 @@ fn score_file(
 /// `rules`.
 ///
 /// # Errors
-/// As [`evaluate()`].
+/// The errors of [`evaluate()`].
 ///
 /// # Example
 /// ```
@@ -346,7 +349,7 @@ mod tests {
         read_tokenizer(root.join("data/base")).unwrap()
     }
 
-    /// A file of questions with one gold answer each, contexts of several lengths.
+    /// Writes a file of questions with one gold answer each and contexts of different lengths.
     fn write_questions(path: &Path) {
         let facts = [("Peru", "Lima", 8), ("Japan", "Tokyo", 1), ("Egypt", "Cairo", 4)];
         let paragraph = |(number, (land, city, count)): (usize, (&str, &str, usize))| {

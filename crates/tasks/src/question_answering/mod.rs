@@ -1,10 +1,10 @@
 //! Extractive question answering: answers are spans of the context.
 //!
-//! 1. [`QaTask`]: questions with gold answers, cut to windows, as a training task for a span head,
-//!    with or without [augmentation](QaAugmentation);
+//! 1. [`QaTask`]: training task for a span head on windows of questions with gold answers, with or
+//!    without [augmentation](QaAugmentation);
 //! 2. [`QaPredictor`]: a trained model's best answers;
-//! 3. [`DevSelection`]: which model of a stage is tested, by development questions;
-//! 4. [`evaluate()`] and [`evaluate_file`]: answers to question files, written and scored.
+//! 3. [`DevSelection`]: selection of a stage's model by development questions;
+//! 4. [`evaluate()`] and [`evaluate_file`]: writing and scoring of answers to question files.
 mod augmentation;
 mod benchmarks;
 mod development;

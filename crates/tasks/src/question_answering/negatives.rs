@@ -1,4 +1,4 @@
-//! Windows without the answer that a training question is trained with.
+//! Negative windows for training questions: windows without the answer.
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -11,12 +11,14 @@ use tokenizers::Tokenizer;
 
 use crate::Result;
 
-/// Options for training each question with windows that do not contain its answer, so that scores
-/// of windows of one document can be compared.
+/// Options for training with windows that do not contain the answer.
 ///
-/// Negative windows come from the paragraphs of the question's article, including its own
-/// paragraph if that has several windows. A window that contains the text of a gold answer is
-/// skipped. The windows are chosen once, before training, and depend on the seed and the data only.
+/// Such training makes the scores of different windows of a document comparable.
+///
+/// Negative windows come from the paragraphs of the question's article, including the paragraph of
+/// the question if it has several windows. A window that contains the text of a gold answer is
+/// skipped. The windows are selected once, before training, and depend on the seed and the data
+/// only.
 ///
 /// # Example
 /// ```
@@ -32,7 +34,7 @@ pub struct Negatives {
     pub count: usize,
     /// The loss over a window with the answer and its negatives.
     pub loss: NegativeLoss,
-    /// Random seed for the choice of windows.
+    /// Random seed for the selection of windows.
     pub seed: u64,
 }
 
@@ -43,7 +45,7 @@ pub enum NegativeLoss {
     /// One softmax over all windows of the question, see [`objectives::group_span`].
     #[default]
     Shared,
-    /// A softmax for each window; start and end of a negative window are its first token.
+    /// A softmax for each window; the gold start and end of a negative window are its first token.
     NoAnswer,
     /// A sigmoid for each token, see [`objectives::GroupNormalization::Sigmoid`].
     Sigmoid,
@@ -55,7 +57,7 @@ impl Negatives {
         self.count == 0
     }
 
-    /// How the group loss normalises; `None` for the loss of single windows.
+    /// The normalisation of the group loss; `None` for the loss of single windows.
     pub(super) fn normalization(&self) -> Option<GroupNormalization> {
         match (self.count, self.loss) {
             (0, _) | (_, NegativeLoss::NoAnswer) => None,
@@ -64,15 +66,15 @@ impl Negatives {
         }
     }
 
-    /// The negative windows of each question, at most `count`; none for questions without an
-    /// answer.
+    /// Selects the negative windows of each question, at most `count`; none for questions without
+    /// an answer.
     pub(super) fn of(
         &self,
         questions: &[Question],
         tokenizer: &Tokenizer,
         config: &WindowConfig,
     ) -> Result<Vec<Vec<Window>>> {
-        // As training windows are cut.
+        // Windows are split in the same way as training windows.
         let config = WindowConfig { compatible: None, ..config.clone() };
         let mut all: Vec<Drawn> = Vec::with_capacity(questions.len());
         for article in articles(questions) {
@@ -101,12 +103,12 @@ impl Negatives {
     }
 }
 
-/// The negative windows of a question while they are chosen.
+/// The negative windows of a question during their selection.
 struct Drawn<'q> {
     question: &'q Question,
     /// Texts of the gold answers in lower case.
     answers: Vec<String>,
-    /// The paragraphs that are left, in reverse order.
+    /// The remaining paragraphs, in reverse order.
     contexts: Vec<Arc<str>>,
     windows: Vec<Window>,
     rng: ChaCha8Rng,
@@ -121,13 +123,13 @@ impl<'q> Drawn<'q> {
         Self { question, answers, contexts, windows: Vec::new(), rng }
     }
 
-    /// The question with its next paragraph.
+    /// Returns the question with its next paragraph.
     fn next(&mut self) -> Option<Question> {
         let context = self.contexts.pop()?;
         Some(Question { context, answers: Vec::new(), ..self.question.clone() })
     }
 
-    /// Adds a window of `asked` that does not contain the text of an answer.
+    /// Adds a window of `asked` if it does not contain the text of an answer.
     fn add(&mut self, window: Window, asked: &Question) {
         let from = window.offsets.iter().map(|&(from, _)| from).min().unwrap_or(0);
         let to = window.offsets.iter().map(|&(_, to)| to).max().unwrap_or(0);
@@ -150,8 +152,8 @@ impl<'q> Drawn<'q> {
     }
 }
 
-/// The questions of each article: neighbours with the same title. An id that occurs again begins
-/// another article, such as its translation. Questions without a title share no article.
+/// The questions of each article: consecutive questions with the same title. A repeated id starts
+/// another article, such as a translation. Questions without a title are separate articles.
 fn articles(questions: &[Question]) -> Vec<&[Question]> {
     let (mut articles, mut ids, mut first) = (Vec::new(), HashSet::new(), 0);
     let mut before: Option<&Question> = None;
@@ -197,7 +199,7 @@ mod tests {
         }
     }
 
-    /// Two articles of one title, as of two languages, and questions without a title.
+    /// Two articles with the same title, as in two languages, and questions without a title.
     fn questions() -> Vec<Question> {
         let (peru, lima, asia) =
             ("Peru has Lima .", "LIMA is a city .", "The region of Japan is Asia .");

@@ -30,8 +30,8 @@ impl Predictor for QaPredictor<'_> {
 
 /// A model with a span head, its tokenizer and decoding options.
 ///
-/// Answers do not depend on the batch size, up to the rounding of padded batches, nor on which
-/// questions are asked together.
+/// Answers depend neither on the batch size, except for rounding in padded batches, nor on the
+/// other questions of a call.
 ///
 /// # Example
 /// ```
@@ -127,7 +127,7 @@ impl<'a> QaPredictor<'a> {
     /// [`window_logits`](Self::window_logits).
     ///
     /// # Errors
-    /// As [`decode`].
+    /// The errors of [`decode`].
     pub fn best_answers(
         &self,
         questions: &[Question],
@@ -142,11 +142,11 @@ impl<'a> QaPredictor<'a> {
     /// Predicts the best answers to the questions of a SQuAD-style file, in the order of the file.
     /// Gold answers are not needed.
     ///
-    /// `Predictions::from(answers.as_slice()).write(path)` writes the first of each in the official
-    /// format; [`mlqa_eval::write_n_best`] writes all.
+    /// `Predictions::from(answers.as_slice()).write(path)` writes the best answer to each question
+    /// in the official format; [`mlqa_eval::write_n_best`] writes all answers.
     ///
     /// # Errors
-    /// [`Error::Eval`] naming a file that cannot be read; as [`predict`](Self::predict).
+    /// [`Error::Eval`] naming a file that cannot be read; the errors of [`predict`](Self::predict).
     ///
     /// # Example
     /// ```
@@ -170,7 +170,8 @@ impl<'a> QaPredictor<'a> {
         self.predict(&Dataset::read(path)?.questions)
     }
 
-    /// The windows of questions that are read alone, with the start and end logits of each.
+    /// The windows of questions without a second text, with the start and end logits of each
+    /// window.
     fn logits(&self, questions: &[Question]) -> Result<WindowLogits> {
         let all = windows(questions, self.tokenizer, &self.windows, Purpose::Eval)?;
         let logits = batch::by_length_with_progress(
@@ -185,8 +186,8 @@ impl<'a> QaPredictor<'a> {
         Ok((all, logits))
     }
 
-    /// Computes start and end logits of windows in one batch: two lists of the window's length for
-    /// each window.
+    /// Computes start and end logits of windows in one batch. Each window has two lists of its
+    /// length.
     ///
     /// # Errors
     /// [`Error::Model`] if the model has no span head or rejects an input.
@@ -201,7 +202,7 @@ impl<'a> QaPredictor<'a> {
     }
 }
 
-/// Windows must fit the model.
+/// Checks that windows fit the model.
 pub(crate) fn check_window_length(model: &dyn Encoder, windows: &WindowConfig) -> Result<()> {
     let (length, limit) = (to_i64("windows.max_length", windows.max_length)?, model.max_length());
     match length <= limit {
@@ -227,7 +228,7 @@ mod tests {
         read_tokenizer(root.join("data/base")).unwrap()
     }
 
-    /// Contexts of one and of several windows, the long ones first and last.
+    /// Contexts of one and of several windows; the first and the last contexts are long.
     fn questions() -> Vec<Question> {
         let sentence =
             |name: &str, count: usize| format!("The capital of {name} is a city . ").repeat(count);
@@ -274,7 +275,7 @@ mod tests {
                 }
             }
         }
-        // The contexts do need several windows.
+        // The contexts need several windows.
         let windows =
             mlqa_eval::windows(&questions, &tokenizer(), &windows(), Purpose::Eval).unwrap();
         assert!(windows.iter().filter(|window| window.question == 0).count() > 2);

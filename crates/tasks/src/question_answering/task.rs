@@ -40,7 +40,7 @@ pub struct QaConfig {
     pub augmentation: QaAugmentation,
     /// Options of the loss.
     pub span_loss: SpanConfig,
-    /// Windows without the answer that each question is trained with.
+    /// Windows without the answer with which each question is trained.
     #[serde(skip_serializing_if = "Negatives::is_none")]
     pub negatives: Negatives,
 }
@@ -56,12 +56,13 @@ pub struct QaData<'a> {
     pub windows: &'a WindowConfig,
 }
 
-/// Training task of extractive question answering for a span head. An example is a window; its
-/// loss, `span`, is [`objectives::span`].
+/// Training task of extractive question answering for a span head.
 ///
-/// With [`Negatives`] one example is a window with the answer and its negative windows, or a window
-/// of a question without an answer; the loss is that of [`Negatives::loss`]. A window without the
-/// answer of a question that has one is no example then, but may be a negative window.
+/// An example is a window; its loss, `span`, is [`objectives::span`].
+///
+/// With [`Negatives`] an example is a window with the answer and its negative windows, or a window
+/// of a question without an answer; the loss is [`Negatives::loss`]. A window without the answer is
+/// then not an example if its question has an answer, but it may be a negative window.
 ///
 /// # Example
 /// ```
@@ -100,25 +101,25 @@ pub struct QaTask<'a> {
     /// Ids that may replace a question token.
     replacements: Vec<u32>,
     counts: WindowCounts,
-    /// Examples with an answer that have no negative window; `None` for training without them.
+    /// Examples with an answer and no negative window; `None` if negatives are disabled.
     without_negatives: Option<usize>,
 }
 
 struct Row {
-    /// The window that is trained, then its negatives.
+    /// The training window, then its negative windows.
     windows: Vec<Window>,
-    /// The question's.
+    /// Id of the question.
     id: String,
-    /// The entity within the question's tokens; empty where none is marked.
+    /// The entity within the question's tokens; empty if no entity is marked.
     entity: Range<usize>,
 }
 
-/// A row as one step sees it.
+/// A row with the random draws of a step.
 struct AugmentedRow<'r> {
     row: &'r Row,
-    /// The token ids of each window, some of its question's replaced.
+    /// The token ids of each window, with some question tokens replaced.
     ids: Vec<Cow<'r, [u32]>>,
-    /// On its question's embeddings.
+    /// Noise on the question's embeddings.
     noise: EmbeddingNoise,
 }
 
@@ -185,8 +186,8 @@ impl<'a> QaTask<'a> {
         all
     }
 
-    /// Rows of a batch with what is drawn for each, before the batch is cut: where it is cut
-    /// changes no draw.
+    /// Draws the augmentation of a batch's rows before the batch is split, so that splitting does
+    /// not change the draws.
     fn augmented<'r>(&'r self, batch: &[usize], rng: &mut ChaCha8Rng) -> Vec<AugmentedRow<'r>> {
         let rows = batch.iter().filter_map(|&k| self.rows.get(k));
         let mut rows: Vec<AugmentedRow<'r>> = rows
@@ -203,7 +204,7 @@ impl<'a> QaTask<'a> {
         rows
     }
 
-    /// The loss of rows, the mean over those that hold an answer.
+    /// The mean loss over the rows that contain an answer.
     fn span_loss(&self, rows: &[AugmentedRow<'_>]) -> Result<Tensor> {
         let ids: Vec<&[u32]> = rows.iter().flat_map(|row| &row.ids).map(AsRef::as_ref).collect();
         let windows: Vec<&Window> = rows.iter().flat_map(|row| &row.row.windows).collect();
@@ -232,13 +233,13 @@ impl<'a> QaTask<'a> {
     }
 }
 
-/// Whether a training window contains the answer, which never is its first token.
+/// Whether a training window contains the answer, which is never its first token.
 fn has_answer(window: &Window) -> bool {
     window.start_position.is_some_and(|start| start > 0)
 }
 
-/// Adds the negatives of a row's question to a window with the answer; returns whether the row is
-/// an example.
+/// Adds the negative windows of a row's question if its window has the answer. Returns whether the
+/// row is an example.
 fn add_negatives(row: &mut Row, questions: &[Question], negatives: &[Vec<Window>]) -> bool {
     let Some(window) = row.windows.first() else { return false };
     let question = window.question;
@@ -249,7 +250,7 @@ fn add_negatives(row: &mut Row, questions: &[Question], negatives: &[Vec<Window>
     questions.get(question).is_some_and(|question| question.answers.is_empty())
 }
 
-/// The tokens of the entity that question number `index` marks.
+/// The tokens of the entity marked in question `index`.
 fn question_entity(
     tokenizer: &Tokenizer,
     data: &QaData<'_>,
@@ -263,7 +264,7 @@ fn question_entity(
     }
 }
 
-/// All ids but those of special tokens.
+/// All ids except those of special tokens.
 fn ordinary_tokens(tokenizer: &Tokenizer) -> Result<Vec<u32>> {
     let added = tokenizer.get_added_tokens_decoder();
     let special = |id: &u32| added.get(id).is_some_and(|token| token.special);
@@ -528,7 +529,7 @@ mod tests {
             title: "Peru".into(),
             ..question()
         };
-        // Every other context is long, with windows that lack the answer.
+        // Every second context is long, with windows that lack the answer.
         let context = |k: usize| format!("{CONTEXT} {}", "The region is Asia . ".repeat(k % 2 * 9));
         let mut questions: Vec<Question> = (0..8).map(|k| title(k, &context(k))).collect();
         questions.push(Question { answers: Vec::new(), ..title(8, "Japan is here .") });
@@ -552,7 +553,8 @@ mod tests {
             let skipped: Vec<SkippedData> = task().skipped_data();
             assert_eq!((skipped.len(), skipped.last().unwrap().count), (6, 0));
         }
-        // An untrained model: the logarithms of the number of tokens in three windows and in one.
+        // Losses of an untrained model are about the logarithms of the numbers of tokens in three
+        // windows and in one.
         let [shared, no_answer, sigmoid] = totals[..] else { panic!("{totals:?}") };
         assert!(no_answer + 0.5 < shared && shared < 6.0 && sigmoid > 20.0, "{totals:?}");
     }
@@ -560,7 +562,8 @@ mod tests {
     #[test]
     fn low_precision_and_parts_of_a_batch_change_little() {
         let (model, tokenizer) = (model(4000), tokenizer());
-        // Windows of different lengths, some without the answer: their number of targets differs.
+        // Windows of different lengths, some without the answer, so that the numbers of targets
+        // differ.
         let context = |k: usize| format!("{CONTEXT} {}", "The region of Peru . ".repeat(k % 7));
         let ask = |k| Question { context: Arc::from(context(k)), ..question() };
         let questions: Vec<Question> = (0..40).map(ask).collect();

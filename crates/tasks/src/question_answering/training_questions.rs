@@ -1,4 +1,4 @@
-//! Training questions, validated when they are read.
+//! Training questions, validated when read.
 use std::path::Path;
 
 use mlqa_eval::{Dataset, Question, WindowConfig, squad};
@@ -53,7 +53,7 @@ impl TrainingQuestions {
     /// Reads several files.
     ///
     /// # Errors
-    /// As [`TrainingQuestions::read`].
+    /// The errors of [`TrainingQuestions::read`].
     pub fn read_all(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<Self> {
         paths.into_iter().try_fold(Self::default(), |mut all, path| {
             let Self { questions, entity_spans } = Self::read(path)?;
@@ -66,7 +66,7 @@ impl TrainingQuestions {
     /// Returns the questions with a non-blank first answer, and the number of skipped ones.
     ///
     /// # Errors
-    /// [`Error::Empty`] if no question is left.
+    /// [`Error::Empty`] if no question remains.
     pub fn answered(mut self) -> Result<(Self, usize)> {
         let all = self.questions.len();
         let text = |question: &Question| question.answers.first().map(|answer| answer.text.clone());

@@ -10,11 +10,11 @@ use crate::{Encoder, Error, Result};
 /// B windows padded to L tokens, on the CPU.
 #[derive(Debug)]
 pub(crate) struct WindowBatch {
-    /// Token ids, mask and, where the model has segments, segment ids: `[B, L]` each.
+    /// Token ids, mask and, if the model has segments, segment ids: `[B, L]` each.
     pub(crate) inputs: Inputs,
-    /// `[B, L]` bool: where an answer may start or end; false for padding.
+    /// `[B, L]` bool: positions where an answer may start or end; false for padding.
     pub(crate) answerable: Tensor,
-    /// `[B, L]` float: 1 for the first token, the question and all separators after it but the
+    /// `[B, L]` float: 1 for the first token, the question and the separators after it except the
     /// last, else 0.
     pub(crate) question: Tensor,
 }
@@ -23,10 +23,10 @@ impl WindowBatch {
     /// Pads the windows.
     ///
     /// With `context_only` an answer may start and end at the context's tokens, and at `<s>` in a
-    /// window that is labelled as having no answer; else at every token.
+    /// window labelled as unanswerable; otherwise at every token.
     ///
     /// # Errors
-    /// [`Error::Torch`] or [`Error::Model`] if a tensor cannot be made.
+    /// [`Error::Torch`] or [`Error::Model`] if a tensor cannot be created.
     pub(crate) fn new(
         windows: &[&Window],
         context_only: bool,
@@ -36,11 +36,12 @@ impl WindowBatch {
         Self::with_ids(&ids, windows, context_only, model)
     }
 
-    /// As [`new`](Self::new), with changed token ids: one row for each window, as long as that.
+    /// Like [`new`](Self::new), but with changed token ids: one row of the same length for each
+    /// window.
     ///
     /// # Errors
-    /// [`Error::Data`] if the rows are not as many or not as long as the windows; as
-    /// [`new`](Self::new).
+    /// [`Error::Data`] if the number or lengths of the rows differ from those of the windows; the
+    /// errors of [`new`](Self::new).
     pub(crate) fn with_ids(
         ids: &[&[u32]],
         windows: &[&Window],
@@ -76,8 +77,8 @@ impl WindowBatch {
     }
 }
 
-/// The segment of each token: those of the window or, in a model that has learned them, 0 up to the
-/// separator after the question and 1 from there.
+/// The segment of each token: the window's segments or, for a model with learned segments, 0 up to
+/// the separator after the question and 1 from there.
 pub(crate) fn segments(window: &Window, learned: bool) -> Vec<u32> {
     match learned {
         true => (0..window.input_ids.len()).map(|k| u32::from(k >= window.context_start)).collect(),
@@ -114,7 +115,7 @@ pub(crate) fn question_mask(windows: &[&Window]) -> Result<Tensor> {
     position_mask(windows, |window, k| (1..window.question_end).contains(&k))
 }
 
-/// `[B]` i64 on the CPU: `position` in each window; -1, which carries no loss, where it gives none.
+/// `[B]` i64 on the CPU: `position` in each window; -1 if there is none, which carries no loss.
 pub(crate) fn position_labels(
     windows: &[&Window],
     position: impl Fn(&Window) -> Option<usize>,
@@ -124,7 +125,7 @@ pub(crate) fn position_labels(
     Ok(Tensor::f_from_slice(&labels)?)
 }
 
-/// Adds all that a training step reads of windows.
+/// Adds all properties of windows that affect a training step.
 pub(crate) fn fingerprint_windows<'a>(
     fingerprint: &mut Fingerprint,
     windows: impl IntoIterator<Item = &'a Window>,

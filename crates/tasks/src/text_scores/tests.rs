@@ -39,7 +39,8 @@ fn requests() -> Vec<ScoreRequest> {
     .to_vec()
 }
 
-/// `ln` of the probability of `id` at the mask `at`, by one pass and a sum of exponentials.
+/// `ln` of the probability of `id` at the mask `at`, from one forward pass and a sum of
+/// exponentials.
 fn by_pass(base: &Pretrained, row: &[u32], at: usize, id: u32) -> f64 {
     let inputs = Inputs::from_rows(&[row], 1).unwrap();
     let logits = no_grad(|| {
@@ -55,7 +56,7 @@ fn scores_are_those_of_a_loop_that_masks_one_token_at_a_time() {
     let base = base(Kind::Double);
     let got = scorer(&base, ScorerConfig::default()).pll(&requests()).unwrap();
     for (request, got) in requests().iter().zip(&got) {
-        // The tokenizer's own form of two texts.
+        // Expected input: the tokenizer's template for two texts.
         let texts = (request.source.as_str(), request.target.as_str());
         let encoding = base.tokenizer.encode(texts, true).unwrap();
         let ids = encoding.get_ids();
@@ -137,7 +138,7 @@ fn what_is_too_long_is_counted_and_refused() {
     let config = |most_tokens| ScorerConfig { most_tokens, ..ScorerConfig::default() };
     assert!(scorer(&base, config(longest)).pll(&requests).is_ok());
     assert!(scorer(&base, config(longest - 1)).pll(&requests).is_err());
-    // Whatever is allowed, there are 158 positions, and four of them take special tokens.
+    // Whatever the limit, the model has 158 positions, four of them for special tokens.
     let error = scorer(&base, config(10_000)).pll(&[request("one", &long.repeat(5))]).unwrap_err();
     assert!(error.to_string().contains("at most 154 are taken"), "{error}");
     let no_head =
@@ -157,7 +158,7 @@ fn task(source: &str, span: &str, target: &str) -> SpanTask {
     }
 }
 
-/// The formula of [`ByMaskedMarkers`], one pass at a time.
+/// The formula of [`ByMaskedMarkers`], with one forward pass per marker.
 fn pair_score(base: &Pretrained, task: &SpanTask, span: &Range<usize>) -> f64 {
     let ids = |text: &str| base.tokenizer.encode(text, false).unwrap().get_ids().to_vec();
     let id = |token: &str| base.tokenizer.token_to_id(token).unwrap();

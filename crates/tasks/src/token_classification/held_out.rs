@@ -43,7 +43,7 @@ impl HeldOut {
     /// Universal Dependencies; a sentence without such an id is a separate document.
     ///
     /// # Errors
-    /// [`Error::Config`] if `share` is out of range, or nothing is left to train on.
+    /// [`Error::Config`] if `share` is out of range, or no training sentence remains.
     pub fn divide(&self, sentences: Vec<Sentence>) -> Result<(Vec<Sentence>, Vec<Sentence>)> {
         if !(self.share > 0.0 && self.share < 1.0) {
             return Err(Error::config("held_out.share", self.share, "above 0 and below 1"));

@@ -101,7 +101,8 @@ impl EncodedSentences {
     /// Tags the sentences and scores the tags.
     ///
     /// # Errors
-    /// As [`best_labels`]; [`Error::Transfer`] if the head has more labels than `labels`.
+    /// The errors of [`best_labels`]; [`Error::Transfer`] if the head has more labels than
+    /// `labels`.
     pub fn predict(
         &self,
         model: &dyn Encoder,

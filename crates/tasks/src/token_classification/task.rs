@@ -12,12 +12,12 @@ use crate::masked_lm::target_positions;
 use crate::micro_batches;
 use crate::{Encoder, Error, Result};
 
-// The labels of encoded sentences are those that the loss leaves out.
+// Encoded sentences and losses use the same label for tokens without loss.
 const _: () = assert!(transfer_eval::ner::IGNORE_INDEX == IGNORE_INDEX);
 
 /// Training task of token classification, logged as `tagging`.
 ///
-/// The loss is the cross-entropy in nats, the mean over the batch's labelled tokens.
+/// The loss is the cross-entropy in nats, averaged over the batch's labelled tokens.
 ///
 /// # Example
 /// ```
@@ -45,9 +45,9 @@ const _: () = assert!(transfer_eval::ner::IGNORE_INDEX == IGNORE_INDEX);
 pub struct TokenClassificationTask<'a> {
     model: &'a dyn Encoder,
     rows: Vec<Row>,
-    /// One for each of `rows`: its tokens.
+    /// Number of tokens of each of `rows`.
     lengths: Vec<usize>,
-    /// Inputs without a labelled token.
+    /// Number of inputs without a labelled token.
     unlabelled: usize,
 }
 
@@ -62,7 +62,7 @@ impl<'a> TokenClassificationTask<'a> {
     /// Creates a task. Inputs without a labelled token are skipped.
     ///
     /// # Errors
-    /// [`Error::Empty`] if none has one.
+    /// [`Error::Empty`] if no input has a labelled token.
     pub fn new(model: &'a dyn Encoder, inputs: &[NerInput]) -> Result<Self> {
         let row = |input: &NerInput| Row {
             input_ids: input.input_ids.clone(),
@@ -126,7 +126,7 @@ impl TokenClassificationTask<'_> {
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
         let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
         let labelled = target_positions(&labels, self.model.device())?;
-        // Dropout is drawn for each token by its place, so they are gathered after it.
+        // Dropout depends on a token's position, so tokens are gathered after it.
         let logits = self.model.token_logits(&self.model.encode(&inputs, true)?, true)?; // [B, L, C]
         let logits = labelled.gather(&logits)?.f_to_kind(Kind::Float)?; // [N, C]
         let targets = upload(&labelled.targets, logits.device())?;
@@ -180,7 +180,8 @@ mod tests {
         task.losses(&mut step).unwrap().total
     }
 
-    /// Each row by itself, unpadded; each labelled token by itself, in float64.
+    /// Reference implementation: each row separately, without padding, and each labelled token
+    /// separately, in float64.
     fn by_loop(model: &Model, inputs: &[NerInput], batch: &[usize]) -> f64 {
         let mut losses = Vec::new();
         for input in batch.iter().map(|&k| &inputs[k]) {
@@ -206,7 +207,7 @@ mod tests {
                 (loss(&model, &inputs, batch).double_value(&[]), by_loop(&model, &inputs, batch));
             assert!((got - want).abs() < 1e-5, "{batch:?}: got {got}, want {want}");
         }
-        // The mean over tokens is not the mean over rows' means.
+        // The mean over tokens differs from the mean of the rows' means.
         let rows: f64 = (0..3).map(|k| by_loop(&model, &inputs, &[k])).sum::<f64>() / 3.0;
         assert!((rows - by_loop(&model, &inputs, &[0, 1, 2])).abs() > 1e-3);
     }

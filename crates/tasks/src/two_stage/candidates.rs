@@ -29,7 +29,7 @@ pub struct Candidates {
     pub report: CandidateReport,
 }
 
-/// Counts of candidates (Table 3 of the paper shows those of one window).
+/// Counts of candidates (Table 3 of the paper shows the counts of one window).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct CandidateReport {
     /// Number of windows or examples, N.
@@ -38,7 +38,7 @@ pub struct CandidateReport {
     pub candidates: usize,
     /// Windows whose gold span was among the reader's spans without being added.
     pub gold_listed: usize,
-    /// Windows whose gold span was the reader's first.
+    /// Windows whose gold span was the reader's best span.
     pub gold_first: usize,
     /// Non-gold candidates with one correct boundary.
     pub one_boundary: usize,
@@ -63,7 +63,7 @@ impl Display for CandidateReport {
     }
 }
 
-/// Finds candidates of training windows with a reader. Each window contains its gold span.
+/// Finds candidates of training windows with a reader. Each window must contain its gold span.
 #[derive(Clone, Copy)]
 pub struct CandidateMiner<'a> {
     /// Encoder and span head.
@@ -74,7 +74,7 @@ pub struct CandidateMiner<'a> {
     pub batch_size: usize,
 }
 
-/// What the file keeps beside the tensors; one entry, since several have no fixed order.
+/// Metadata of the file. It is a single entry, because several entries have no fixed order.
 #[derive(Deserialize, Serialize)]
 struct Record {
     fingerprint: String,
@@ -88,7 +88,7 @@ impl Candidates {
     /// Loads candidates from `path`, or computes and stores them.
     ///
     /// `path` is used if model, windows and options are equal, wherever the model is stored. The
-    /// second value is true if it was read.
+    /// second value is true if the candidates were read from `path`.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Data`] if a
@@ -174,7 +174,7 @@ impl Candidates {
 }
 
 impl CandidateMiner<'_> {
-    /// Of the model with its parameters, the windows and the options.
+    /// Hash of the model with its parameters, the windows and the options.
     fn fingerprint(&self, config: &CandidateConfig) -> Result<String> {
         let mut fingerprint = Fingerprint::new();
         fingerprint.serialize("config", config);
@@ -250,7 +250,7 @@ impl CandidateMiner<'_> {
     }
 }
 
-/// How many elements of a mask are true.
+/// Number of true elements of a mask.
 fn total(mask: &Tensor) -> Result<usize> {
     let count = mask.f_sum(Kind::Int64)?.f_int64_value(&[])?;
     usize::try_from(count).map_err(|_| Error::data("mask", "a count", count))
@@ -273,7 +273,7 @@ pub(super) fn gold_positions(windows: &[&Window]) -> Result<(Tensor, Tensor)> {
 
 /// `[B, M]` bool, on the CPU: candidates with the gold span's tokens at another position.
 pub(super) fn duplicate_text(windows: &[&Window], spans: &CandidateSpans<'_>) -> Result<Tensor> {
-    // One transfer for all.
+    // A single transfer for all tensors.
     let valid = spans.valid.f_to_kind(Kind::Int64)?;
     let all = Tensor::f_stack(&[spans.starts, spans.ends, &valid], 0)?.f_to_device(Device::Cpu)?;
     let rows =

@@ -26,7 +26,7 @@ pub struct CandidateConfig {
     /// Slot of the gold span.
     pub gold_slot: GoldSlot,
     /// Whether to drop candidates with the gold span's tokens at another position. The paper
-    /// compares by position, so false.
+    /// compares by position, so the default is false.
     pub drop_duplicate_text: bool,
 }
 
@@ -83,28 +83,29 @@ impl Default for BoundaryTerms {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BoundaryConfig {
-    /// α of Eq. 9, the weight of the contrastive loss; that of hard learning is 1 − α.
+    /// α of Eq. 9, the weight of the contrastive loss; the weight of hard learning is 1 − α.
     pub alpha: f64,
     /// Fraction of the steps with hard learning only, followed by the contrastive loss with the
     /// span loss (Eq. 3). Absent: both losses together, as in Eq. 9.
     pub hard_fraction: Option<f64>,
     /// Initial values of the learned weights.
     pub initial_weights: InitialWeights,
-    /// Peak learning rate of the learned weights; absent: the stage's. At 3e-5 they hardly move
-    /// from their start.
+    /// Peak learning rate of the learned weights; absent: the learning rate of the stage. At 3e-5
+    /// the weights hardly change.
     pub weights_learning_rate: Option<f64>,
-    /// Under `hard_em`: steps over which it replaces maximum marginal likelihood; absent: from the
-    /// start.
+    /// With `hard_em`: number of steps over which it replaces maximum marginal likelihood; absent:
+    /// `hard_em` from the first step.
     pub anneal_steps: Option<u64>,
     /// Whether to exclude answers with the gold span's tokens at another position from the
     /// negatives.
     pub drop_duplicate_text: bool,
-    /// Weights of the candidates, and λ of an added gold term, which is inside the hard-learning
-    /// loss and so has weight 1 − α too.
+    /// Weights of the candidates, and λ of an added gold term. The term is part of the
+    /// hard-learning loss, so its weight includes the factor 1 − α.
     pub hard: HardLearningConfig,
-    /// Temperature, negatives and vectors of the contrastive loss.
+    /// Temperature and negatives of the contrastive loss.
     pub contrast: AnswerContrastConfig,
-    /// A, the model's current answers, from which the negatives come: 50 of them.
+    /// A, the model's current answers, from which the negatives are selected: 50 answers by
+    /// default.
     pub answers: TopKConfig,
 }
 
@@ -138,7 +139,7 @@ impl CandidateConfig {
 }
 
 impl BoundaryConfig {
-    /// Validates values that the losses would otherwise reject only in training.
+    /// Validates values that the losses would otherwise reject only during training.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key.

@@ -5,8 +5,8 @@
 //!    once and stored in a file;
 //! 2. [`BoundaryTask`]: the second stage's losses (Eq. 9) over windows and candidates.
 //!
-//! The first stage is [`QaTask`](crate::question_answering::QaTask), answers come from
-//! [`QaPredictor`](crate::question_answering::QaPredictor).
+//! The first stage is [`QaTask`](crate::question_answering::QaTask);
+//! [`QaPredictor`](crate::question_answering::QaPredictor) predicts answers.
 mod candidates;
 mod config;
 mod task;

@@ -27,10 +27,10 @@ pub(super) const WEIGHTS: &str = "hard_learning.weights";
 /// Training task with the losses of *From Good to Best* (Eq. 9): `hard` or `span`, and
 /// `contrastive`.
 ///
-/// Every window contains its gold span.
+/// Every window must contain its gold span.
 ///
-/// The task has no state besides its parameters: contrasted answers come from the step's encoder
-/// pass.
+/// The task has no state besides its parameters: the contrasted answers are computed from the
+/// hidden states of the step.
 ///
 /// # Example
 /// ```
@@ -103,15 +103,15 @@ struct Encoded<'a> {
 }
 
 impl<'a> BoundaryTask<'a> {
-    /// Creates a task. `candidates` are those of `windows`; only hard learning needs them.
+    /// Creates a task. `candidates` must belong to `windows`; only hard learning needs them.
     ///
-    /// With `context_only` the softmax of the span head is over the context, else over every token
-    /// but padding, as in the paper's Eq. 2.
+    /// With `context_only` the softmax of the span head is over the context; otherwise it is over
+    /// every token except padding, as in the paper's Eq. 2.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Data`] if the
-    /// candidates are not as many as the windows; [`Error::Loss`] or [`Error::Torch`] if the
-    /// learned weights cannot be made.
+    /// numbers of candidates and windows differ; [`Error::Loss`] or [`Error::Torch`] if the learned
+    /// weights cannot be created.
     pub fn new(
         model: &'a dyn Encoder,
         windows: &'a [Window],
@@ -235,7 +235,7 @@ impl<'a> BoundaryTask<'a> {
         Ok(span(&batch.start_logits, &batch.end_logits, starts, ends, mask, &config)?)
     }
 
-    /// L_con (Eq. 8); `None` where the batch holds nothing to contrast with.
+    /// L_con (Eq. 8); `None` if the batch has no negatives.
     fn contrast(&self, batch: &Encoded<'_>, step: &mut Step<'_>) -> Result<Option<Tensor>> {
         let device = batch.hidden.device();
         let context = context_mask(batch.windows)?;

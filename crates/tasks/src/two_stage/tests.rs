@@ -14,7 +14,7 @@ use crate::testing::{assert_bf16_is_near_f32, model};
 const CONTEXT: &str = "The capital of Peru is Lima . Lima lies at the coast of Peru , and Cusco in \
                        the high mountains .";
 
-/// Four questions; the second one's answer stands twice in the context.
+/// Four questions; the answer to the second one occurs twice in the context.
 fn training_windows() -> Vec<Window> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let tokenizer = read_tokenizer(root.join("data/base")).unwrap();
@@ -41,7 +41,7 @@ fn training_windows() -> Vec<Window> {
     windows(&questions, &tokenizer, &config, Purpose::Train).unwrap()
 }
 
-/// A model, its windows, and a folder for the candidates of them.
+/// A model, its windows, and a folder for their candidates.
 struct Setting {
     folder: tempfile::TempDir,
     model: Model,
@@ -125,7 +125,7 @@ fn the_same_words_elsewhere_are_reported_and_can_be_left_out() {
     let setting = Setting::new();
     let lima = &setting.windows[1];
     let tokens = lima.end_position.unwrap() - lima.start_position.unwrap() + 1;
-    // All spans up to the length of Lima, which stands a second time.
+    // All spans up to the length of "Lima", which occurs a second time.
     let count = tokens * (lima.context_end - lima.context_start);
     let config = CandidateConfig { count, max_answer_len: tokens, ..Default::default() };
     let (kept, _) = setting.candidates(&config);
@@ -149,7 +149,7 @@ fn stored_candidates_are_used_as_long_as_nothing_has_changed() {
     assert_eq!(rows(&mined.starts), rows(&stored.starts));
     assert_eq!(rows(&mined.valid), rows(&stored.valid));
     assert_eq!((mined.report, stored.slots()), (stored.report, 6));
-    // Another question, then another model.
+    // A changed question, then a changed model.
     setting.windows[0].input_ids[1] += 1;
     assert!(!setting.candidates(&config).1);
     assert!(setting.candidates(&config).1);
@@ -191,17 +191,17 @@ fn weightings_stand_in_their_order_and_the_gold_term_adds_the_span_loss() {
     let mml = loss(&weighting(HardLearningWeighting::Mml));
     let hard_em = loss(&weighting(HardLearningWeighting::HardEm));
     let uniform = loss(&weighting(HardLearningWeighting::Uniform));
-    // Gold is one of the candidates, and the best of them is better than their mean.
+    // The gold span is one of the candidates, and the best candidate is better than the mean.
     assert!(
         mml < hard_em && hard_em < uniform && mml <= plain,
         "{mml} {hard_em} {uniform} {plain}"
     );
-    // Learned weights start uniform.
+    // Learned weights are uniform at the start.
     assert!((loss(&weighting(HardLearningWeighting::Learned)) - uniform).abs() < 1e-5);
     let mut with_gold = weighting(HardLearningWeighting::Mml);
     with_gold.hard.gold_loss_weight = 2.0;
     assert!((loss(&with_gold) - (mml + 2.0 * plain)).abs() < 1e-4);
-    // Annealing begins with MML.
+    // Annealing starts with MML.
     let annealed =
         BoundaryConfig { anneal_steps: Some(1_000), ..weighting(HardLearningWeighting::HardEm) };
     assert!((loss(&annealed) - mml).abs() < 1e-6);

@@ -1,4 +1,4 @@
-//! Fine-tunes a reader on SQuAD-style questions, answers others and scores the answers.
+//! Fine-tunes a reader on SQuAD-style questions, answers other questions and scores the answers.
 use std::error::Error;
 use std::path::Path;
 
@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let out = Path::new(out);
 
-    // XLM-R and a fresh span head; questions with contexts cut to windows that fit it.
+    // XLM-R and a new span head; contexts are split into windows that fit the model.
     let options = LoadOptions::default();
     let (base, _) = Pretrained::load(model, &[Head::Span], Device::Cpu, options)?;
     let questions = Dataset::read(train)?.questions;
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let data = QaData { questions: &questions, question_entity_spans: None, windows: &windows };
     let mut task = QaTask::new(&base.model, &base.tokenizer, &data, &QaConfig::default())?;
 
-    // Stopped and started again, it goes on where it was.
+    // A stopped run resumes from its last checkpoint.
     let config = TrainConfig { epochs: 2, checkpoint_steps: Some(200), ..TrainConfig::default() };
     let (threads, float32_matmul) = (tch::get_num_threads(), "highest".into());
     let environment = Environment { threads, device: "cpu".into(), float32_matmul };

@@ -1,4 +1,5 @@
-//! A batch in parts, with dropout and noise: the loss and the gradients of the whole batch.
+//! Tests of micro-batches with dropout and noise: loss and gradients equal those of the whole
+//! batch.
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ fn model(vocabulary: i64, width: i64) -> Model {
     Model::new(&config, &heads, Device::Cpu, 1).unwrap()
 }
 
-/// The loss of a step, and the gradients that it leaves.
+/// The loss of a step, and the resulting gradients.
 fn step(model: &Model, task: &mut dyn Task, part: Option<usize>) -> (f64, Vec<Tensor>) {
     let count = task.examples().lengths().unwrap().len();
     let batch: Vec<usize> = (0..count).collect();
@@ -63,12 +64,12 @@ fn expect_alike(name: &str, model: &Model, task: &mut dyn Task) {
     }
 }
 
-/// Ids of rows of different lengths.
+/// Token ids of rows of different lengths.
 fn rows() -> Vec<Vec<u32>> {
     (0..10u32).map(|k| (0..4 + 3 * k).map(|at| 5 + (at * 7 + k) % 30).collect()).collect()
 }
 
-/// libtorch has one generator: all in one test.
+/// libtorch has one random generator, so all tasks are in one test.
 #[test]
 fn where_a_batch_is_cut_changes_no_draw() {
     for width in [16, 256] {

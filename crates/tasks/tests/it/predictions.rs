@@ -1,4 +1,4 @@
-//! Predictions of a model over encoded inputs: batches change nothing, padding is not read.
+//! Tests of predictions: results do not depend on batches, and padding has no effect.
 use tasks::cloze_ranking::rank_clozes;
 use tasks::sequence_classification::{best_classes, classify};
 use tasks::token_classification::best_labels;
@@ -8,7 +8,7 @@ use transfer_eval::lama::Cloze;
 use transfer_eval::xnli::NliInput;
 use xlmr_model::{Config, Head, Inputs, LoadOptions, Model};
 
-/// Rows of unlike length with ids from a formula.
+/// Rows of different lengths with ids from a formula.
 fn rows() -> Vec<Vec<u32>> {
     (0..11u32)
         .map(|k| {
@@ -23,7 +23,7 @@ fn load(name: &str, head: Head) -> Model {
     Model::load(path, &[head], Device::Cpu, LoadOptions::default()).unwrap().0
 }
 
-/// The hidden states of one row by itself, `[1, L, H]`.
+/// The hidden states of a single row, `[1, L, H]`.
 fn alone(model: &Model, row: &[u32]) -> Tensor {
     let inputs = Inputs::from_rows(&[row], 1).unwrap();
     tch::no_grad(|| model.encode(&inputs, false).unwrap())

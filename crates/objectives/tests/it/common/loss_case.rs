@@ -1,8 +1,8 @@
-//! One loss at one set of inputs: its value beside plain loops, its gradients beside difference
-//! quotients, and both in low precision.
+//! Checks of a loss at one set of inputs: value against loops, gradients against difference
+//! quotients, low precision.
 use super::*;
 
-/// A loss of N float64 inputs, and the value that plain loops give.
+/// A loss of N float64 inputs, and the reference value computed with loops.
 pub struct LossCase<'a, const N: usize> {
     pub inputs: [&'a Array2<f64>; N],
     pub ours: &'a dyn Fn([&Tensor; N]) -> Tensor,
@@ -10,7 +10,7 @@ pub struct LossCase<'a, const N: usize> {
 }
 
 impl<const N: usize> LossCase<'_, N> {
-    /// The value, and the gradient of every input.
+    /// Checks the value, and the gradient of every input.
     #[track_caller]
     pub fn check(&self, tolerance: f64) {
         let tensors = self.inputs.map(tensor);
@@ -24,8 +24,8 @@ impl<const N: usize> LossCase<'_, N> {
         }
     }
 
-    /// Of inputs in bfloat16 and float16: a float32 loss within `tolerance` of the loops, and
-    /// gradients in the inputs' dtype.
+    /// Checks inputs in bfloat16 and float16: the loss is float32 and within `tolerance` of the
+    /// reference, and gradients have the dtype of the inputs.
     #[track_caller]
     pub fn check_low_precision(&self, tolerance: f64) {
         for kind in [Kind::BFloat16, Kind::Half] {
@@ -40,8 +40,8 @@ impl<const N: usize> LossCase<'_, N> {
     }
 }
 
-/// Goes back from a finite loss, and asserts that the gradients of `leaves` are exactly 0 at
-/// `places`, each an index or the beginning of one.
+/// Runs the backward pass of a finite loss, and asserts that the gradients of `leaves` are exactly
+/// 0 at `places`, which are indices or prefixes of indices.
 #[track_caller]
 pub fn check_zeros(loss: &Tensor, leaves: &[&Tensor], places: &[&[i64]]) {
     assert!(scalar(loss).is_finite());

@@ -1,5 +1,5 @@
-//! What the tests of losses share. Their references are plain loops in float64 over `ndarray`, no
-//! tensor operation in them.
+//! Helpers shared by the tests of losses. References are plain loops in float64 over `ndarray`,
+//! without tensor operations.
 mod loss_case;
 mod spans;
 
@@ -19,26 +19,26 @@ pub const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 pub const INT64: (Kind, Device) = (Kind::Int64, Device::Cpu);
 pub const BOOL: (Kind, Device) = (Kind::Bool, Device::Cpu);
 
-/// Float64 logits without pattern: `scale · sin(step · (k + 1))`.
+/// Float64 logits without a regular pattern: `scale · sin(step · (k + 1))`.
 pub fn ramp(rows: usize, columns: usize, step: f64, scale: f64) -> Array2<f64> {
     Array2::from_shape_fn((rows, columns), |(r, c)| {
         scale * (step * (r * columns + c + 1) as f64).sin()
     })
 }
 
-/// The same numbers as a float64 tensor.
+/// Converts an array to a float64 tensor.
 pub fn tensor(array: &Array2<f64>) -> Tensor {
     let (rows, columns) = array.dim();
     let values: Vec<f64> = array.iter().copied().collect();
     Tensor::from_slice(&values).view([rows as i64, columns as i64])
 }
 
-/// The same numbers as a float64 leaf that asks for its gradient.
+/// Converts an array to a float64 leaf that requires gradient.
 pub fn leaf(array: &Array2<f64>) -> Tensor {
     tensor(array).set_requires_grad(true)
 }
 
-/// A matrix of elements that are drawn one by one.
+/// A matrix whose elements are drawn independently.
 pub fn matrix<T: Debug>(
     element: impl Strategy<Value = T>,
     rows: usize,
@@ -48,7 +48,7 @@ pub fn matrix<T: Debug>(
         .prop_map(move |values| Array2::from_shape_vec((rows, columns), values).unwrap())
 }
 
-/// `cases` draws of a property; a failing one is printed and not kept.
+/// Configuration of a property test with `cases` cases; failing cases are printed but not stored.
 pub fn draws(cases: u32) -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) }
 }
@@ -62,7 +62,7 @@ pub fn scalar(loss: &Tensor) -> f64 {
     loss.double_value(&[])
 }
 
-/// `-ln softmax(row)[target]` where `allowed` holds; every other candidate leaves the softmax.
+/// `-ln softmax(row)[target]` over the candidates where `allowed` is true.
 pub fn naive_nll(row: ArrayView1<f64>, target: usize, allowed: impl Fn(usize) -> bool) -> f64 {
     let mut largest = f64::NEG_INFINITY;
     for (c, &value) in row.iter().enumerate() {
@@ -79,7 +79,7 @@ pub fn naive_nll(row: ArrayView1<f64>, target: usize, allowed: impl Fn(usize) ->
     largest + total.ln() - row[target]
 }
 
-/// `|got - want| ≤ tolerance · max(1, |want|)`.
+/// Asserts `|got - want| ≤ tolerance · max(1, |want|)`.
 #[track_caller]
 pub fn assert_near(got: f64, want: f64, tolerance: f64) {
     let error = (got - want).abs() / want.abs().max(1.0);
@@ -102,7 +102,7 @@ pub fn check_gradient(at: &Array2<f64>, loss: impl Fn(&Tensor) -> Tensor) {
     testkit::assert_close("gradient", &x.grad(), &tensor(&numeric), 1e-8);
 }
 
-/// Asserts that every entry of a gradient's row is 0, not merely small.
+/// Asserts that every element of a row of a gradient is exactly 0.
 #[track_caller]
 pub fn assert_zero_row(grad: &Tensor, index: &[i64]) {
     let mut row = grad.shallow_clone();
@@ -124,18 +124,18 @@ pub fn assert_finite(tensor: &Tensor) {
     assert_eq!(tensor.isfinite().all().int64_value(&[]), 1, "an element is not finite");
 }
 
-/// The largest absolute value.
+/// The maximum absolute value.
 pub fn largest(tensor: &Tensor) -> f64 {
     tensor.abs().max().double_value(&[])
 }
 
-/// The message of a refusal, after checking that it is one.
+/// Asserts that the result is an error, and returns its message.
 #[track_caller]
 pub fn refusal<T: Debug>(result: Result<T, Error>) -> String {
     result.unwrap_err().to_string()
 }
 
-/// Asserts that each message reads as the text beside it, in which `…` stands for anything.
+/// Asserts that each message matches the text next to it, in which `…` matches anything.
 #[track_caller]
 pub fn assert_messages<const N: usize>(rows: [(String, &str); N]) {
     for (message, wanted) in rows {
@@ -150,8 +150,8 @@ fn reads_as(text: &str, wanted: &str) -> bool {
     })
 }
 
-/// An empty table is the default, each text reads as the config beside it, and the others, which
-/// hold unknown keys or values, are refused.
+/// Asserts that an empty table is the default, that each text of `reads` parses to the config next
+/// to it, and that each text of `refused`, which has unknown keys or values, is rejected.
 #[track_caller]
 pub fn check_config<C, const N: usize, const M: usize>(reads: [(&str, C); N], refused: [&str; M])
 where

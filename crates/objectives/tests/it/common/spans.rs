@@ -1,5 +1,5 @@
-//! What the tests over answer spans share: small tensors from plain arrays, and the softmax of a
-//! row in loops.
+//! Helpers shared by the tests of answer spans: small tensors from plain arrays, and a softmax
+//! computed with loops.
 use ndarray::{Array2, Array3};
 use objectives::tch::{Kind, Tensor};
 
@@ -9,7 +9,7 @@ pub fn mask_tensor(mask: &Array2<bool>) -> Tensor {
     Tensor::from_slice(&values).view([rows as i64, columns as i64])
 }
 
-/// `[B, K]` i64; every row as long as the first.
+/// `[B, K]` i64; all rows must have the same length.
 pub fn table(rows: &[Vec<i64>]) -> Tensor {
     let columns = rows.first().map_or(0, Vec::len);
     Tensor::from_slice(&rows.concat()).view([rows.len() as i64, columns as i64])
@@ -33,7 +33,7 @@ pub fn bools(tensor: &Tensor) -> Vec<bool> {
     Vec::try_from(tensor.contiguous().view([-1])).unwrap()
 }
 
-/// Hidden states `[B, L, H]` without pattern.
+/// Hidden states `[B, L, H]` without a regular pattern.
 pub fn states(batch: usize, length: usize, size: usize) -> Array3<f64> {
     Array3::from_shape_fn((batch, length, size), |(b, l, h)| {
         let k = (b * length + l) * size + h + 1;
@@ -47,7 +47,7 @@ pub fn tensor3(array: &Array3<f64>) -> Tensor {
     Tensor::from_slice(&values).view([b as i64, l as i64, h as i64])
 }
 
-/// The mean of tokens `start..=end` of row `b`, token by token.
+/// The mean of tokens `start..=end` of row `b`, computed with loops.
 pub fn naive_mean(hidden: &Array3<f64>, b: usize, start: usize, end: usize) -> Vec<f64> {
     let mut mean = vec![0.0; hidden.dim().2];
     for l in start..=end {

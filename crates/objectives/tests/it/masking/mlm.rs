@@ -22,7 +22,7 @@ fn eighty_percent_become_masks_ten_random_ten_stay() {
 
 #[test]
 fn the_expected_count_is_exact_and_every_position_alike() {
-    // 0.15 · 21 = 3.15: 3 or 4 of them.
+    // 0.15 · 21 = 3.15, so 3 or 4 tokens are selected.
     let input_ids = example(21, 3);
     let draws = 40_000;
     let mut hits = vec![0_u32; input_ids.len()];
@@ -66,9 +66,9 @@ fn only_seed_and_example_decide() {
     };
     assert_depends_on_example_alone(|number| mask(42, number));
     assert_ne!(mask(42, 0), mask(43, 0));
-    // Seed and number are not interchangeable.
+    // Seed and example number are not interchangeable.
     assert_ne!(mask(1, 2), mask(2, 1));
-    // Pinned: another value here means that no one's masks can be made again.
+    // Pinned values: if they change, earlier masks can no longer be reproduced.
     assert_eq!(mask(42, 0).selected().collect::<Vec<_>>(), [1, 8, 24, 33, 36, 45, 46, 52, 56]);
 }
 

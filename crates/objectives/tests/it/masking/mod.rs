@@ -1,4 +1,4 @@
-//! Masking policies: what is selected, what becomes of it, and that only (seed, example) decides.
+//! Tests of the masking policies: selection, replacement, and dependence on (seed, example) only.
 
 mod entity;
 mod mlm;
@@ -12,25 +12,26 @@ use objectives::IGNORE_INDEX;
 use objectives::masking::{Corruption, Masked, MaskingVocab};
 use rayon::prelude::*;
 
-/// XLM-R's layout in small: specials 0 to 3 at the front, the mask token last.
+/// The mask token. The layout is a small version of XLM-R's: special tokens 0 to 3 first, the mask
+/// token last.
 pub const MASK: u32 = 50_000;
 
-/// Its vocabulary.
+/// A vocabulary with this layout.
 pub fn vocab() -> MaskingVocab {
     MaskingVocab::new([0, 1, 2, 3], MASK, 0..MASK + 1).unwrap()
 }
 
-/// `<s>`, `text` tokens of rising ids, `</s>`, `padding` times `<pad>`.
+/// `<s>`, `text` tokens with ascending ids, `</s>`, and `padding` times `<pad>`.
 pub fn example(text: usize, padding: usize) -> Vec<u32> {
     let text = 10..10 + u32::try_from(text).unwrap();
     [0].into_iter().chain(text).chain([2]).chain(vec![1; padding]).collect()
 }
 
-/// Every token becomes the mask token.
+/// Every selected token becomes the mask token.
 pub const ALL_MASKED: Corruption = Corruption { mask: 1.0, random: 0.0 };
 
-/// Labels hold the original tokens, unselected tokens are as they were, and no special token is
-/// touched or drawn.
+/// Asserts that labels are the original tokens, that unselected tokens are unchanged, and that no
+/// special token is selected or drawn.
 #[track_caller]
 pub fn assert_sound(input_ids: &[u32], masked: &Masked) {
     let vocab = vocab();
@@ -47,8 +48,8 @@ pub fn assert_sound(input_ids: &[u32], masked: &Masked) {
     }
 }
 
-/// Over at least 10⁵ selected tokens, 80 % are masks, 10 % random and 10 % unchanged, each within 1
-/// %.
+/// Asserts that of at least 10⁵ selected tokens, 80 % are masked, 10 % random and 10 % unchanged,
+/// each within 1 %.
 #[track_caller]
 pub fn assert_eighty_ten_ten(masked: impl IntoIterator<Item = Masked>) {
     let (mut masks, mut random, mut unchanged) = (0.0, 0.0, 0.0);
@@ -69,8 +70,8 @@ pub fn assert_eighty_ten_ten(masked: impl IntoIterator<Item = Masked>) {
     }
 }
 
-/// Alone, in another order, or on many threads, an example comes out the same; other examples come
-/// out differently.
+/// Asserts that the result of an example does not depend on other examples, their order or the
+/// number of threads, and that different examples have different results.
 #[track_caller]
 pub fn assert_depends_on_example_alone<T: PartialEq + Debug + Send>(
     mask: impl Fn(u64) -> T + Send + Sync,
@@ -96,7 +97,7 @@ fn policies_draw_apart_under_one_seed() {
         phrase_masking,
     };
     let input_ids = example(40, 0);
-    // Each selects 20 single tokens at random and masks them all.
+    // Each policy selects 20 single tokens at random and masks all of them.
     let (probability, corruption) = (0.5, ALL_MASKED);
     let same = (0..50).filter(|number| {
         let mlm = MlmMaskingConfig { probability, corruption, ..Default::default() };
@@ -135,7 +136,7 @@ fn nothing_to_select_is_no_error() {
 }
 
 #[test]
-#[allow(clippy::reversed_empty_ranges)] // one of the ranges to refuse
+#[allow(clippy::reversed_empty_ranges)] // one of the ranges to reject
 fn random_tokens_come_from_the_range_without_its_specials() {
     use objectives::masking::{MlmMaskingConfig, mlm_masking};
     // 10 to 19 without 12, 13, 19 and the mask id 10: 11, 14, 15, 16, 17, 18.

@@ -31,10 +31,10 @@ fn tokens_are_selected_in_runs() {
         let runs = 1 + taken.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
         by_runs[runs] += 1;
     }
-    // Lengths 1 to 4 alike, cut to what is left of 4. In one run: 4 (1/4). In two: 3 + 1, 2 + 2 or
-    // more, 1 + 3 or more (1/4 + 3/16 + 1/8). In three: 2 + 1 + 1, 1 + 2 + 1, 1 + 1 + 2 or more
-    // (1/16 + 1/16 + 3/64). In four: 1/64. Spans that touch by chance look like one, about once in
-    // 100.
+    // Lengths 1 to 4 are equally likely, limited to the rest of the budget of 4. One run: 4 (1/4).
+    // Two runs: 3 + 1, 2 + 2 or more, 1 + 3 or more (1/4 + 3/16 + 1/8). Three runs: 2 + 1 + 1, 1 +
+    // 2 + 1, 1 + 1 + 2 or more (1/16 + 1/16 + 3/64). Four runs: 1/64. Spans that are adjacent by
+    // chance look like one run, about once in 100 examples.
     for (runs, expected) in [(1, 1_000), (2, 2_250), (3, 687), (4, 62)] {
         assert!(by_runs[runs].abs_diff(expected) < 120, "{by_runs:?}");
     }
@@ -50,7 +50,7 @@ fn tokens_are_selected_in_runs() {
 
 #[test]
 fn every_place_is_reached_and_no_span_crosses_a_special_token() {
-    // Two texts: </s></s> between them is never covered, however long the spans.
+    // Two texts: the </s></s> between them is never selected, however long the spans.
     let input_ids = [0, 10, 11, 12, 2, 2, 13, 14, 15, 2, 1];
     let config = NgramMaskingConfig { probability: 0.5, max_tokens: 6, ..Default::default() };
     let mut seen = [0; 11];

@@ -25,9 +25,9 @@ fn all_phrase_tokens_are_selected_and_random_ones_fill_up() {
     let taken = selected(40, &[4..6, 20..21], &config);
     assert_eq!(taken.len(), 6);
     assert!([4, 5, 20].iter().all(|at| taken.contains(at)), "{taken:?}");
-    // K = 9 > T: the phrases and nothing else.
+    // K = 9 > T: only phrase tokens are selected.
     assert_eq!(selected(40, &[4..9, 20..24], &config), [4, 5, 6, 7, 8, 20, 21, 22, 23]);
-    // Overlapping, nested, repeated and touching phrases: their positions once.
+    // Overlapping, nested, repeated and adjacent phrases: each position counts once.
     let taken = selected(40, &[10..13, 12..15, 11..12, 10..13, 15..17], &config);
     assert_eq!(taken, [10, 11, 12, 13, 14, 15, 16]);
     // The whole text.
@@ -67,7 +67,7 @@ fn eighty_percent_become_masks_ten_random_ten_stay() {
 
 #[test]
 fn a_cap_takes_whole_phrases_within_its_budget() {
-    // m = 40; the cap of 0.15 allows 6 tokens: one or two of these, never all.
+    // m = 40; the cap of 0.15 allows 6 tokens: one or two of these phrases, never all.
     let phrases = [1..4, 10..13, 11..14, 20..23, 30..39];
     let united = [1..4, 10..14, 20..23, 30..39];
     let input_ids = example(40, 0);
@@ -85,12 +85,14 @@ fn a_cap_takes_whole_phrases_within_its_budget() {
     assert_eq!(seen[3], 0, "nine tokens never fit");
     assert!(seen[..3].iter().all(|seen| *seen > 200), "{seen:?}");
 
-    // Above the cap, below the probability: up to the probability.
+    // The phrases exceed the cap but not the probability: tokens are selected up to the
+    // probability.
     let config = PhraseMaskingConfig { probability: 0.5, ..capped(0.15) };
     assert_eq!(selected(40, &phrases, &config).len(), 20);
-    // No phrase fits and nothing is outside: the budget is filled from the phrase.
+    // No phrase fits and there is no other token: the budget is filled from the phrase.
     assert_eq!(selected(20, std::slice::from_ref(&(1..21)), &capped(0.15)).len(), 3);
-    // A cap of 1 is no cap, one of 0 leaves phrases to chance only where nothing else is left.
+    // A cap of 1 has no effect. With a cap of 0, phrase tokens are drawn only if no other token
+    // remains.
     assert_eq!(selected(10, std::slice::from_ref(&(1..11)), &capped(1.0)).len(), 10);
     let taken = selected(40, std::slice::from_ref(&(1..30)), &capped(0.0));
     assert!(taken.len() == 6 && taken.iter().all(|at| *at >= 30), "{taken:?}");
@@ -129,7 +131,7 @@ fn only_seed_and_example_decide() {
 proptest! {
     #![proptest_config(draws(128))]
 
-    /// max(K, T) tokens are selected, those of phrases among them.
+    /// max(K, T) tokens are selected, including all phrase tokens.
     #[test]
     fn the_number_selected_is_that_of_the_paper(
         text in 1_usize..70,

@@ -9,11 +9,11 @@ use proptest::prelude::*;
 
 use super::{MASK, assert_depends_on_example_alone, example, vocab};
 
-/// Mentions of two tokens, of one, and of three, not in order of position; four tokens besides.
+/// Mentions of one, two and three tokens, not in order of position, and four other tokens.
 const INPUT: [u32; 12] = [0, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 2];
 const SPANS: [Range<usize>; 3] = [6..7, 1..3, 8..11];
 
-/// The masks of EntityCS: WEP, PEP_MRS, PEP_MS and PEP_M.
+/// Options of an EntityCS mask: WEP, PEP_MRS, PEP_MS or PEP_M.
 fn of(unit: PredictionUnit, random: f64, unchanged: Unchanged) -> EntityPredictionConfig {
     let corruption = Corruption { mask: 0.8, random };
     EntityPredictionConfig { unit, corruption, unchanged, ..Default::default() }
@@ -44,8 +44,8 @@ fn in_mention(at: usize) -> bool {
     SPANS.iter().any(|span| span.contains(&at))
 }
 
-/// Of the positions that `takes` names: the shares that are hidden, replaced by another token, and
-/// labelled, and how many there were.
+/// The shares of masked, replaced and labelled tokens among the positions that `takes` selects, and
+/// the number of these positions.
 fn shares(config: &EntityPredictionConfig, takes: impl Fn(usize) -> bool) -> ([f64; 3], f64) {
     let (mut counts, mut total) = ([0.0; 3], 0.0);
     for example in 0..20_000 {
@@ -64,7 +64,7 @@ fn shares(config: &EntityPredictionConfig, takes: impl Fn(usize) -> bool) -> ([f
     (counts.map(|count| count / total), total)
 }
 
-/// Within four standard errors; tokens of a mention may share a draw, three of them at most.
+/// Asserts agreement within four standard errors; up to three tokens of a mention may share a draw.
 fn assert_near(got: [f64; 3], want: [f64; 3], total: f64, name: &str) {
     for (got, want) in got.into_iter().zip(want) {
         let error = (want * (1.0 - want) * 3.0 / total).sqrt();
@@ -86,7 +86,7 @@ fn every_mask_has_the_shares_of_the_paper() {
         assert_near(got, want, total, name);
         let (outside, _) = shares(&make(), |at| !in_mention(at));
         assert_eq!(outside, [0.0; 3], "{name}");
-        // Half the candidates, and ordinary masking of the rest.
+        // With half as many candidates, and ordinary masking of the other tokens.
         let both = with_mlm(make());
         let (got, total) = shares(&both, in_mention);
         assert_near(got, want.map(|share| share / 2.0), total, name);

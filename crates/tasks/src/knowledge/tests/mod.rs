@@ -1,4 +1,4 @@
-//! Tests of the joint task, of what it reads and of its probes.
+//! Tests of XLM-K's joint task, its data and its probes.
 mod prepared;
 mod probe;
 mod task;
@@ -10,12 +10,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use shards::{Preparation, Preparing};
 
-/// Rows as JSON.
+/// Converts rows to JSON.
 fn rows<T: Serialize>(rows: &[T]) -> Vec<Value> {
     rows.iter().map(|row| json!(row)).collect()
 }
 
-/// Prepares the folder `out` with these files.
+/// Writes a prepared folder `out` with these files.
 fn prepare(out: &Path, files: &[(&str, Vec<Value>)]) {
     let folder = Preparing::start(out).unwrap();
     for (name, rows) in files {

@@ -1,4 +1,4 @@
-//! What is read of prepared folders besides the lines to train on.
+//! Tests of the statistics and probes of prepared folders.
 use kg_triples::Language;
 use kg_triples::knowledge::{Candidate, EntailmentExample, MentionExample, TokenSpan};
 
@@ -46,13 +46,13 @@ fn training_lines_about_candidates_are_counted() {
     let [de, en, es] = ["de", "en", "es"].map(language);
     let expected = [(("Q1".to_owned(), de, en), 2), (("Q1".to_owned(), es, en), 1)];
     assert_eq!(shards.trained_pairs, expected.into());
-    // Languages of passages alone, and of all that is read.
+    // Languages of the passages only, and languages of all data.
     assert_eq!(shards.passage_languages, [de, es].into());
     assert_eq!(shards.languages, [de, en, es, language("zh")].into());
     let baseline = FrequencyBaseline::Entity.all(&shards, &ProbeConfig::default()).unwrap();
     assert_eq!(baseline.xep.unwrap().all.accuracy, 100.0);
     assert!(baseline.xep_seen.is_none() && !shards.probe.is_empty());
-    // A file of the probe that changed is named.
+    // The error names a changed file of the probe.
     let file = path.join("probe/candidates.jsonl.gz");
     std::fs::write(&file, "").unwrap();
     let error = MentionShards::open(&path).err().unwrap().to_string();

@@ -1,4 +1,4 @@
-//! The probe: ranks of known vectors, and of a model's, by a loop.
+//! Tests of the probe: ranks of known vectors, and ranks of a model's vectors compared with loops.
 use kg_triples::Language;
 use kg_triples::knowledge::{Descriptions, MentionExample, TokenSpan};
 use ndarray::array;
@@ -34,7 +34,7 @@ fn list(candidates: usize, golds: &[usize]) -> CandidateList {
     }
 }
 
-/// Mean reciprocal ranks, as fractions whose sum tells the ranks.
+/// Mean reciprocal rank; its value identifies the ranks.
 fn mrr(ranks: &[f64]) -> f64 {
     ranks.iter().map(|rank| 1.0 / rank).sum::<f64>() / ranks.len() as f64
 }
@@ -50,7 +50,8 @@ fn known_vectors_have_known_ranks_and_equals_come_first() {
     let found = score(&list, &queries, &candidates, dot).unwrap();
     assert!((found.all.mrr - mrr(&[3.0, 1.0, 1.0, 2.0])).abs() < 1e-12, "{found:?}");
     assert_eq!((found.all.accuracy, found.all.hits_at_10, found.chance), (50.0, 100.0, 25.0));
-    // Cosines with [1, 0]: 1, 0, 0.6, 1. Candidate 3 equals candidate 0, and equals come first.
+    // Cosines with [1, 0]: 1, 0, 0.6, 1. Candidate 3 equals candidate 0, and tied candidates rank
+    // before the correct one.
     for cosine in [Representation::Projected(Similarity::Cosine), Representation::Encoder] {
         let found = score(&list, &queries, &candidates, cosine).unwrap();
         assert!((found.all.mrr - mrr(&[2.0, 3.0, 1.0, 1.0])).abs() < 1e-12, "{found:?}");
@@ -163,7 +164,7 @@ fn a_models_ranks_are_those_of_a_loop_over_texts() {
                     let norm = if projected { 1.0 } else { dot(candidate, candidate).sqrt() };
                     dot(&query_vector, candidate) / norm
                 };
-                // Some descriptions are the same text: equals come first.
+                // Some descriptions have the same text: ties rank before the correct one.
                 let gold = similarity(&candidates[query.gold]);
                 candidates.iter().filter(|candidate| similarity(candidate) >= gold).count()
             })

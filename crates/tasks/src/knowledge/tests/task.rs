@@ -1,4 +1,4 @@
-//! The tasks: cut batches, groups, queries, and what a checkpoint is bound to.
+//! Tests of the tasks: micro-batches, groups, queries, and the fingerprint of a checkpoint.
 use kg_triples::KnowledgeGraph;
 use kg_triples::Language;
 use kg_triples::knowledge::{
@@ -16,7 +16,7 @@ use crate::knowledge::*;
 use crate::masked_lm::{MlmTask, masking_vocab};
 use crate::testing::{assert_bf16_is_near_f32_in, model, specials};
 
-/// Passages `<s> a b c … </s>` with a mention of two tokens, and a description each.
+/// Passages `<s> a b c … </s>` with a mention of two tokens, each with a description.
 fn examples(count: u32) -> Vec<MentionExample> {
     let example = |k: u32| {
         let words = (0..6 + k % 3).map(|i| 10 + (7 * k + 3 * i) % 900);
@@ -45,7 +45,7 @@ fn triples(seed: u64) -> Vec<EntailmentExample> {
     (0..30).map(|index| data.drawn(seed, index).unwrap()).collect()
 }
 
-/// Prepared folders, for as long as they are read.
+/// Data from prepared folders, which are deleted on drop.
 struct Prepared {
     _folder: TempDir,
     data: KnowledgeData,
@@ -75,7 +75,7 @@ fn heads(model: &Model, data: &KnowledgeData) -> KnowledgeHeads {
     KnowledgeHeads::new(model.config(), &config, data.relations(), Device::Cpu, 1).unwrap()
 }
 
-/// The task with its first batch read.
+/// The task after reading its first batch.
 fn begun<T: Task>(mut task: T, size: usize) -> T {
     let Examples::Streamed(stream) = task.examples() else { panic!("examples are streamed") };
     stream.start_epoch(0, trainer::rng_for(1, "order", 0)).unwrap();
@@ -83,7 +83,7 @@ fn begun<T: Task>(mut task: T, size: usize) -> T {
     task
 }
 
-/// Model, heads and data, for tasks on them.
+/// Model, heads and data for the tasks.
 struct Setting {
     model: Model,
     heads: KnowledgeHeads,
@@ -118,7 +118,7 @@ impl Setting {
 type Gradients = Vec<(String, Tensor)>;
 type Make<'f> = &'f dyn Fn(&Setting) -> Box<dyn Task + '_>;
 
-/// Losses, gradients and state of one step of 11 examples, from the same weights each time.
+/// Losses, gradients and state of one step of 11 examples; every call starts from the same weights.
 fn run(
     make: impl Fn(&Setting) -> Box<dyn Task + '_>,
     micro_batch: Option<usize>,
@@ -233,7 +233,7 @@ fn examples_of_the_last_batch_are_named() {
     let setting = Setting::new(&examples(3), &triples(1));
     let task = begun(setting.object_entailment(ObjectEntailment::Contrastive), 5);
     assert!(task.example(4).id.unwrap().contains(' '), "subject, relation and object");
-    // A batch is full though there are fewer mentions.
+    // A batch is full although there are fewer mentions.
     let task = begun(setting.entity_prediction(&losses_config()), 5);
     assert!(task.example(4).id.is_some() && task.example(5).id.is_none());
 }
