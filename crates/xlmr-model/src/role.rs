@@ -18,7 +18,7 @@ use crate::{Error, Result};
 /// | `layers.0..4` | the layers 0, 1, 2, 3; either end may be omitted |
 /// | `encoder` | embeddings with their projection, layers and the norm after the last one |
 /// | `adapters` | all adapters, active or not (names of one start with `adapters.NAME.`) |
-/// | `adapter_fusion` | all [fusions](crate::Model::add_adapter_fusion) of adapters, active or not |
+/// | `adapter_fusion` | all [fusions](crate::Model::add_adapter_fusion), active or not |
 /// | `head` | all others: heads, and parameters that a task adds to the model |
 ///
 /// ```
