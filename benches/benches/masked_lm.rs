@@ -1,5 +1,5 @@
-//! Masked LM: head and loss on the masked positions in chunks, beside all their logits, and beside
-//! all positions.
+//! Compares masked LM head and loss in chunks of the masked positions with all logits of the masked
+//! positions, and of all positions.
 fn main() -> anyhow::Result<()> {
     benches::run("masked_lm")
 }
