@@ -1,5 +1,5 @@
-//! Compares masked LM head and loss in chunks of the masked positions with all logits of the masked
-//! positions, and of all positions.
+//! Compares a chunked masked LM head and loss with logits of all masked positions, or of all
+//! positions.
 fn main() -> anyhow::Result<()> {
     benches::run("masked_lm")
 }

@@ -78,7 +78,7 @@ impl HardInputs {
         })
     }
 
-    /// This crate's formulation: one softmax, all candidates gathered. Runs forward and backward,
+    /// This project's formulation: one softmax, all candidates gathered. Runs forward and backward,
     /// and returns the loss.
     fn at_once(&self) -> Result<f64> {
         let ([start, end], [starts, ends]) = (&self.logits, &self.spans);
@@ -142,7 +142,7 @@ impl ContrastInputs {
         })
     }
 
-    /// This crate's formulation: all spans are summed at once. Runs forward and backward, and
+    /// This project's formulation: all spans are summed at once. Runs forward and backward, and
     /// returns the loss.
     fn at_once(&self) -> Result<f64> {
         let [starts, ends] = &self.spans;

@@ -1,4 +1,4 @@
-//! `cargo xtask doctor`: reports what is installed, what is missing, and fixes.
+//! `cargo xtask doctor`: reports what is installed, what is missing and how to fix it.
 use crate::libtorch::{VERSION, inspect};
 use crate::process::{command, cxx, output, user_libtorch};
 use crate::progress::bytes;

@@ -6,7 +6,7 @@
 //! | `setup` | finds, links or installs libtorch into `.libtorch` |
 //! | `widths` | checks the line width of comments |
 //! | `wheels` | resumable download and unpacking, with `wheels.py` |
-//! | `doctor` | reports what is installed and what is missing, and fixes |
+//! | `doctor` | reports what is installed, what is missing and how to fix it |
 //! | `lock` | digests of the recipes' outputs after a few steps |
 //! | `recipes` | runs a recipe, after the commands that prepare its data |
 //! | `reader` | trains a reader from the pretrained encoder |

@@ -81,8 +81,10 @@ pub fn encoder(root: &Path, force: bool) -> Result<bool> {
     Ok(true)
 }
 
-/// Creates the encoder's folder and the folder with the vocabulary of the embedded texts in seven
-/// languages, unless they exist; returns whether one was created. Needs libtorch.
+/// Creates the encoder's folder and its copy with a smaller vocabulary, unless they exist.
+///
+/// The copy has the vocabulary of the embedded texts in seven languages. Returns whether a folder
+/// was created. Needs libtorch.
 pub fn encoders(root: &Path, force: bool) -> Result<bool> {
     let made = encoder(root, force)?;
     if root.join(TRIMMED).is_dir() && !made {

@@ -1,5 +1,5 @@
-//! Measures the peak memory of every comparison that sets `memory`, each formulation in a separate
-//! process, and merges it with the times of the benches.
+//! Measures the peak memory of every comparison that sets `memory`, and merges it with the benches'
+//! times. Each formulation runs in a separate process.
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};

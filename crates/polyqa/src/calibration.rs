@@ -18,8 +18,8 @@ const FILE: &str = "calibration.json";
 pub struct Calibration {
     /// Divisor of the scores before the softmax (Guo et al. 2017).
     pub temperature: f64,
-    /// A question has no answer if its null score exceeds the best answer's score by more than
-    /// this; absent if every question of the fit has an answer.
+    /// Margin of the null score over the best answer's score above which a question has no answer.
+    /// Absent if every question of the fit has an answer.
     pub null_threshold: Option<f64>,
     /// Number of questions of the fit.
     pub questions: usize,
@@ -61,8 +61,9 @@ pub type Answered<'a> = (&'a Dataset, &'a [NBest], Language);
 type Judged = (f64, bool);
 
 impl Calibration {
-    /// Fits temperature and threshold on the answers to the questions of some files, each with the
-    /// language whose rules (MLQA's) compare its answers; `None` if no question has a gold answer.
+    /// Fits temperature and threshold on the answers to the questions of some files. Each file has
+    /// the language whose rules (MLQA's) compare its answers. Returns `None` if no question has a
+    /// gold answer.
     ///
     /// The temperature minimises the negative log-likelihood of "the best answer is an exact
     /// match". The threshold maximises F1, as in the official script of SQuAD 2.0.
@@ -110,8 +111,8 @@ impl Calibration {
         }))
     }
 
-    /// Computes the expected calibration error on other questions than those of the fit, with a
-    /// temperature of 1 and with the fitted temperature.
+    /// Computes the expected calibration error on questions outside the fit, with temperature 1 and
+    /// with the fitted one.
     ///
     /// # Errors
     /// As [`fit`](Self::fit).

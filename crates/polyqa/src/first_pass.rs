@@ -225,8 +225,8 @@ impl FirstPass<'_> {
         Ok(Selection { candidates, penalties })
     }
 
-    /// Returns the scripts or languages of the question and of the documents if they seem to
-    /// differ, so that BM25 cannot rank the documents.
+    /// Returns the scripts or languages of question and documents if they seem to differ. BM25 then
+    /// cannot rank the documents.
     pub fn language_mismatch(&self, question: &str) -> Option<[&'static str; 2]> {
         let mut asked = TextSample::default();
         asked.add(question);

@@ -94,8 +94,8 @@ fn ranges(text: &str) -> Vec<Range<usize>> {
     passages.iter().filter_map(|(range, _)| trimmed(text, range)).collect()
 }
 
-/// Cuts a paragraph between sentences into the minimum number of parts with at most [`LONGEST`]
-/// words each, of about equal lengths.
+/// Cuts a paragraph between sentences into the fewest parts of at most [`LONGEST`] words. The parts
+/// have about equal lengths.
 fn parts(text: &str, paragraph: Range<usize>) -> Vec<Part> {
     let bounds = text.get(paragraph.clone()).unwrap_or_default().split_sentence_bound_indices();
     let sentences = bounds.map(|(at, sentence)| {

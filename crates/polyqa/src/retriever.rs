@@ -154,9 +154,11 @@ impl Retriever {
         }
     }
 
-    /// Sets the reduction of an answer's score per unit of cosine similarity that its passage is
-    /// below the best passage of all documents. The default is 80; with 0 the retriever only
-    /// selects passages.
+    /// Sets the weight of similarities in the scores of answers.
+    ///
+    /// A score is reduced by the weight per unit of cosine similarity that its passage is below the
+    /// best passage of all documents. The default is 80; with 0 the retriever only selects
+    /// passages.
     #[must_use]
     pub fn with_answer_weight(self, answer_weight: f32) -> Self {
         Self { answer_weight, ..self }

@@ -10,8 +10,8 @@ pub(crate) enum NoAnswer {
     Misplaced,
 }
 
-/// Returns the distinct gold answers that are in the passage, in order, and the number of answers
-/// that are not; an error if none is.
+/// Returns the distinct gold answers in the passage, in order, and the number of other answers.
+/// Returns an error if no answer is in the passage.
 pub(crate) fn answers(question: &Question) -> Result<(Vec<&Answer>, usize), NoAnswer> {
     let mut all: Vec<&Answer> = Vec::with_capacity(question.answers.len());
     for answer in &question.answers {

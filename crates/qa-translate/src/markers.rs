@@ -1,5 +1,5 @@
-//! Marks an answer with `([` and `])`, so that it can be located in the translation (mixMRC + LAKM,
-//! section 3.1).
+//! Markers `([` and `])` around an answer, by which it is located in the translation (mixMRC +
+//! LAKM, section 3.1).
 //!
 //! If a passage contains such brackets itself, the marker uses more of them: `([[ … ]])`, so that
 //! it is longer than any run in the passage. So every passage can be marked, and the markers can be
@@ -121,8 +121,8 @@ impl Marked {
     }
 }
 
-/// Returns whether a translated span has more brackets at its ends than the source's span, because
-/// the translation doubled a marker.
+/// Returns whether a translated span has more brackets at its ends than the source's span. The
+/// translation then doubled a marker.
 fn is_doubled(translated: &str, source: &str) -> bool {
     let opened = |text: &str| run_length(text.chars(), is_square_open);
     let closed = |text: &str| run_length(text.chars().rev(), is_square_close);
@@ -298,8 +298,8 @@ impl MarkedSpans {
     }
 }
 
-/// Parses a number and a colon at the start of a text, and returns the number and their length in
-/// code points. Full-width characters count.
+/// Parses a number and a colon at the start of a text; returns the number and their length. The
+/// length is in code points. Full-width characters count.
 fn number(text: &[char]) -> Option<(usize, usize)> {
     let plain = |c: char| match c {
         '\u{ff10}'..='\u{ff19}' => u32::from(c) - 0xff10,
@@ -341,8 +341,8 @@ fn is_square_close(c: char) -> bool {
     matches!(c, ']' | '］' | '】' | '〕')
 }
 
-/// Returns the number of code points of the first `level` `wanted` characters, including white
-/// space before each; `None` if there are fewer.
+/// Returns the length in code points of the first `level` `wanted` characters; `None` if there are
+/// fewer. White space before each character is included.
 fn run_of(
     mut rest: impl Iterator<Item = char>,
     level: usize,

@@ -152,7 +152,7 @@ pub struct SpanReport {
     pub faults: Faults,
 }
 
-/// Translates texts with their typed spans; `progress` is called with the stage, the number of
+/// Translates texts with their typed spans. `progress` is called with the stage, the number of
 /// finished texts and the total number of texts.
 ///
 /// Each text is translated with its spans marked: a single span by [`mark`](crate::mark()), several

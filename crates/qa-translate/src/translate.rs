@@ -13,7 +13,7 @@ use crate::search::SearchConfig;
 use crate::spans::count;
 use crate::{BySearch, Error, PlaceFault, PlaceSpans, Translator};
 
-/// Options of [`translate`].
+/// Options of [`translate`](crate::translate()).
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TranslateConfig {
@@ -35,7 +35,7 @@ pub struct Translated {
     /// The language.
     pub language: Language,
     /// Questions, passages and answers in the language, for questions with at least one located
-    /// answer; ids, titles and order are the source's.
+    /// answer. Ids, titles and order are the source's.
     pub dataset: Dataset,
     /// Questions with translated question text and the source's passage and answers. Includes all
     /// questions of `dataset`.
@@ -213,7 +213,7 @@ pub enum Stage {
     Answers,
 }
 
-/// Translates `source` from the language `from` into `to`; `progress` is called with the stage, the
+/// Translates `source` from the language `from` into `to`. `progress` is called with the stage, the
 /// number of finished texts and the total number of texts.
 ///
 /// Each question is translated, and its passage with its answer marked ([`mark`](crate::mark())),

@@ -177,7 +177,7 @@ enum Index {
 
 impl Distances {
     /// Computes distances of tokens that are consecutive in their row or have `positions`, `[B,
-    /// L]`; returns `None` if positions are not relative.
+    /// L]`. Returns `None` if positions are not relative.
     pub(crate) fn new(
         config: &Config,
         deberta: &DebertaV2,
@@ -211,8 +211,8 @@ impl Distances {
         Ok(Some(Self { first, count, index }))
     }
 
-    /// Computes the dot product of each query, `[B, heads, L, D]`, with the embedding of its
-    /// distance to each key, from `[heads, D, rows]`: `[B, heads, L, L]`.
+    /// Computes the dot products of queries with the embeddings of their distances to each key,
+    /// `[B, heads, L, L]`. Queries are `[B, heads, L, D]`, distance embeddings `[heads, D, rows]`.
     fn of_queries(&self, states: &Tensor, distances: &Tensor) -> Result<Tensor> {
         let (batch, heads, length, _) = states.size4()?;
         // One matmul per head over all rows.

@@ -34,8 +34,8 @@ pub(crate) struct Embeddings {
     many_words: bool,
 }
 
-/// Minimum number of elements of token embeddings with a sparse gradient, which stores only the
-/// rows that occur (libtorch's sparse form): 64 MiB in float32.
+/// Minimum number of elements of token embeddings with a sparse gradient: 64 MiB in float32. Such a
+/// gradient stores only the rows that occur.
 const LARGE_VOCABULARY: i64 = 1 << 24;
 
 impl Embeddings {

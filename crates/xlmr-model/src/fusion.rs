@@ -102,8 +102,8 @@ pub fn fused(
 /// then those of the second, then padding.
 struct Seam {
     batch: Rc<Batch>,
-    /// For each slot of the joined batch, its index in the concatenated hidden states of both
-    /// halves; one past the end for padding.
+    /// Index of each joined slot in the concatenated hidden states of both halves. Padding has the
+    /// index one past the end.
     join: Tensor,
     /// For each slot of a half, its index in the joined batch.
     split: [Tensor; 2],
@@ -201,7 +201,7 @@ fn flat(states: &States) -> Result<Tensor> {
     }
 }
 
-/// Gathers rows of `first` followed by `second` by `index`, in the layout of `batch`; an index past
+/// Gathers rows of `first` followed by `second` by `index`, in the layout of `batch`. An index past
 /// the end gives zeros.
 fn laid_out(
     first: &Tensor,

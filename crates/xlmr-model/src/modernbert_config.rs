@@ -74,8 +74,8 @@ impl LayerType {
         }
     }
 
-    /// Creates a pattern with global attention in the first layer and every `every`th after it, and
-    /// local attention in the other layers.
+    /// Creates a pattern with global attention in the first layer and every `every`th after it. The
+    /// other layers have local attention.
     ///
     /// ```
     /// use xlmr_model::LayerType::{self, Global, Local};

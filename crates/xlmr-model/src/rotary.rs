@@ -12,8 +12,8 @@ pub(crate) struct Positions {
     pub(crate) global: Rotation,
     /// Absent without local layers.
     pub(crate) local: Option<Rotation>,
-    /// `[B or 1, 1, L, L]` bool, true where a token attends to another in local layers; absent if
-    /// the batch is packed or there are no local layers.
+    /// Window mask of local layers, `[B or 1, 1, L, L]` bool: true where a token attends to
+    /// another. Absent if the batch is packed or there are no local layers.
     pub(crate) window: Option<Tensor>,
 }
 

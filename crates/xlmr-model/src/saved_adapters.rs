@@ -56,8 +56,8 @@ impl Model {
         Ok(earlier)
     }
 
-    /// Removes only the files of an earlier save; then writes the adapters, with the names of
-    /// `architecture`'s class, and finally the list of active ones.
+    /// Removes the files of an earlier save and no others; then writes the adapters. Names are
+    /// those of `architecture`'s class. The list of active adapters is written last.
     pub(crate) fn end_of_adapters(
         &self,
         folder: &Path,

@@ -81,8 +81,8 @@ fn embeddings_are_cached_by_content() {
     assert_eq!(hybrid[1], ranked(&documents, &retriever, &["…"], Ranking::Dense)[0]);
 }
 
-/// Returns the program with a sentence encoder in the folder `encoder`, and 60 documents; one has
-/// the words of the question.
+/// Returns the program with a sentence encoder in the folder `encoder`, and 60 documents. One
+/// document has the words of the question.
 fn program() -> Program {
     let (program, encoder) = (polyqa(), random_encoder());
     for file in ["config.json", "model.safetensors", "tokenizer.json"] {

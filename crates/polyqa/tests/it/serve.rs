@@ -271,8 +271,8 @@ fn until(holds: impl Fn() -> bool) {
     }
 }
 
-/// A short request does not wait for a long one, an abandoned request is not read to its end, and
-/// the service answers accepted requests before it ends.
+/// Short requests do not wait for long ones, and abandoned requests are not read to their end. The
+/// service answers accepted requests before it ends.
 #[test]
 fn requests_go_on_side_by_side_and_are_answered_before_the_end() {
     let service = Service::start("--max-length 64 --doc-stride 16 --batch-size 4");

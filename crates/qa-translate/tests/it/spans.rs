@@ -180,8 +180,8 @@ fn bare(text: &str) -> String {
     text.chars().filter(|c| !c.is_whitespace()).collect()
 }
 
-/// Generates texts with combining marks, Chinese, Arabic, brackets and repetition, and spans that
-/// may be blank, overlap, repeat or exceed the text.
+/// Generates texts with combining marks, Chinese, Arabic, brackets and repetition, and their spans.
+/// Spans may be blank, overlap, repeat or exceed the text.
 fn texts() -> impl Strategy<Value = Vec<TypedText>> {
     let span = (0usize..14, 0usize..6, prop::sample::select(vec!["PER", "LOC"]));
     let text = (

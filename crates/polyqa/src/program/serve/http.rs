@@ -33,8 +33,7 @@ use super::{Limits, host};
 use crate::Error;
 use crate::reading::Cutter;
 
-/// Maximum time for a client to send a request's head or its body, or to receive a part of a
-/// response.
+/// Maximum time for a client to send a request's head or body, or to receive part of a response.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Maximum number of requests that are cut into windows at once.

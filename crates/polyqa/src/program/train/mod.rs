@@ -105,8 +105,10 @@ fn fine_tune(
     Ok(Trained::new(train.questions.len(), *without_answer, &fitted))
 }
 
-/// Answers the questions of every file, writes the answers, scores those with gold answers, and
-/// fits the calibration on the files of `calibrating` if there are any, else on those of `dev`.
+/// Answers the questions of every file, scores the answers and fits the calibration.
+///
+/// Answers are written, and scored if there are gold answers. The calibration is fitted on the
+/// files of `calibrating` if there are any, else on those of `dev`.
 fn evaluate(
     experiment: &Experiment<Recipe>,
     dev: &[Dev],

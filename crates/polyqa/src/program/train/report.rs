@@ -128,8 +128,8 @@ pub struct Summary {
 pub struct Calibrated {
     #[serde(flatten)]
     pub fit: Calibration,
-    /// Calibration error on the questions of `data.dev`, with a temperature of 1 and with the
-    /// fitted temperature; absent if the calibration was fitted on these questions.
+    /// Calibration error on `data.dev`, with temperature 1 and with the fitted one. Absent if the
+    /// calibration was fitted on these questions.
     #[serde(skip_serializing_if = "Option::is_none")]
     calibration_error_on_dev: Option<[f64; 2]>,
 }
