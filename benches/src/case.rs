@@ -47,14 +47,14 @@ pub struct Case {
     pub ours: Step,
     /// Baseline formulations with the same inputs.
     pub peers: Vec<Step>,
-    /// Work by whose time our time is divided; its value is ignored. Absent: the first baseline.
+    /// Work by whose time our time is divided; its value is ignored. Absent: each baseline.
     pub unit: Option<Step>,
     /// Maximum difference of the losses; times of different losses are not comparable.
     pub tolerance: f64,
 }
 
 impl Case {
-    /// Creates a case whose unit is the first of `peers`, and whose losses must agree within 1e-5.
+    /// Creates a case without a separate unit, whose losses must agree within 1e-5.
     pub(crate) fn new(ours: Step, peers: Vec<Step>) -> Self {
         Self { ours, peers, unit: None, tolerance: 1e-5 }
     }

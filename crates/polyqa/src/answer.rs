@@ -92,7 +92,7 @@ impl Gathered {
             if kept.len() == max_answers {
                 break;
             }
-            // Later candidates of this passage have lower scores.
+            // Later candidates of this passage do not have higher scores.
             let last = self.answers.get(max_answers.saturating_sub(1));
             if last.is_some_and(|last| last.score >= candidate.score) {
                 break;

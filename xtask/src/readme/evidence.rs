@@ -15,8 +15,8 @@ const SEED: u64 = 42;
 /// Minimum number of seeds for an interval over seeds; with fewer, only the interval over items is
 /// used.
 const MIN_SEEDS: usize = 3;
-/// Minimum number of items if there are fewer than [`MIN_SEEDS`] seeds; otherwise the verdict is
-/// "not shown".
+/// Minimum number of items for a verdict with fewer than [`MIN_SEEDS`] seeds; with fewer items, the
+/// verdict is "not shown".
 const MIN_ITEMS: usize = 20;
 /// The verdict on a claim whose run is not stored.
 const NOT_RUN: &str = "not run";

@@ -181,7 +181,7 @@ fn the_comparison_of_windows_is_stored_with_the_calibration() {
 
 /// Trains a reader with this option, once with an interruption and once without.
 ///
-/// Checks that checkpoints hold only the `parameters` adapter tensors and the head, that only the
+/// Checks that checkpoints hold only `parameters` adapter tensors and the head, that only the
 /// encoder's linear layers `adapted` change, and that the file `weights` holds the separate
 /// adapter.
 fn learns_alone(option: &str, parameters: usize, weights: &str, adapted: &[&str]) -> Program {
