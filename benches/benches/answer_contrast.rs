@@ -1,4 +1,4 @@
-//! Answer-aware contrastive learning beside an averaging matrix and a loop over spans.
+//! Compares answer-aware contrastive learning with an averaging matrix and a loop over spans.
 fn main() -> anyhow::Result<()> {
     benches::run("answer_contrast")
 }

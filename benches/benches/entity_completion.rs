@@ -1,4 +1,4 @@
-//! Entity completion: all entities at once, beside loops over the entities.
+//! Compares entity completion of all entities at once with loops over the entities.
 fn main() -> anyhow::Result<()> {
     benches::run("entity_completion")
 }

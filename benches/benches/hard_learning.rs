@@ -1,4 +1,4 @@
-//! Hard learning beside a loop over the candidates.
+//! Compares hard learning with a loop over the candidates.
 fn main() -> anyhow::Result<()> {
     benches::run("hard_learning")
 }

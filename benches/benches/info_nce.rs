@@ -1,4 +1,4 @@
-//! InfoNCE against a queue, streamed, beside all similarities at once.
+//! Compares streamed InfoNCE against a queue with computing all similarities at once.
 fn main() -> anyhow::Result<()> {
     benches::run("info_nce")
 }

@@ -1,5 +1,5 @@
-//! Masked LM: head and loss on the masked positions in chunks, beside all their logits, and beside
-//! all positions.
+//! Compares a chunked masked LM head and loss with logits of all masked positions, or of all
+//! positions.
 fn main() -> anyhow::Result<()> {
     benches::run("masked_lm")
 }

@@ -1,4 +1,4 @@
-//! Soft labels: ours, masked by row, beside libtorch's KL divergence of two softmaxes.
+//! Compares row-masked soft labels with libtorch's KL divergence of two softmaxes.
 fn main() -> anyhow::Result<()> {
     benches::run("soft_labels")
 }

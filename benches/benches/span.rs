@@ -1,4 +1,4 @@
-//! Span loss: ours, checked, beside the clamp and cross-entropy of `transformers`.
+//! Compares the checked span loss with the clamp and cross-entropy of `transformers`.
 fn main() -> anyhow::Result<()> {
     benches::run("span")
 }

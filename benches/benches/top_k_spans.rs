@@ -1,4 +1,4 @@
-//! The k best spans: ours over the band of allowed lengths, beside selections over all pairs of
+//! Compares the k best spans over the band of allowed lengths with selections over all pairs of
 //! positions.
 fn main() -> anyhow::Result<()> {
     benches::run("top_k_spans")

@@ -1,5 +1,5 @@
-//! Hard learning and answer-aware contrastive learning beside loops over candidates, rows and
-//! spans.
+//! Comparisons of hard learning and answer-aware contrastive learning with loops over candidates,
+//! rows and spans.
 use anyhow::Result;
 use objectives::{
     AnswerContrastConfig, CandidateSpans, Checks, HardLearningConfig, HardLearningWeighting,
@@ -10,7 +10,7 @@ use tch::{Device, Kind, Reduction, Tensor};
 use crate::case::{backward, sharing};
 use crate::{Case, SEED, Spec};
 
-/// The comparisons of `hard_learning` and `answer_contrast`.
+/// Returns the comparisons of `hard_learning` and `answer_contrast`.
 pub(crate) fn specs(device: Device) -> Vec<Spec> {
     let hard = |name: &str, weighting| {
         Spec::new("hard_learning", format!("{name},B=32,L=384,K=20"), move || {
@@ -40,7 +40,7 @@ fn contrast_case(device: Device) -> Result<Case> {
     ))
 }
 
-/// Different spans of 1 to 30 tokens, `count` per row: their first and last tokens.
+/// Draws distinct spans of 1 to 30 tokens, `count` per row: their first and last tokens.
 fn random_spans(batch: i64, length: i64, count: i64, device: Device) -> Result<[Tensor; 2]> {
     let first = Tensor::f_rand([batch, length - 30], (Kind::Float, device))?;
     let starts = first.f_argsort(1, false)?.f_narrow(1, 0, count)?.f_contiguous()?;
@@ -48,7 +48,7 @@ fn random_spans(batch: i64, length: i64, count: i64, device: Device) -> Result<[
     Ok([starts, ends])
 }
 
-/// Random logits and K candidates per row, the first of them gold.
+/// Random logits and K candidates per row; the first candidate is gold.
 struct HardInputs {
     logits: [Tensor; 2],
     spans: [Tensor; 2],
@@ -78,7 +78,8 @@ impl HardInputs {
         })
     }
 
-    /// Ours: one softmax, all candidates gathered. Forward and backward; the loss.
+    /// This project's formulation: one softmax, all candidates gathered. Runs forward and backward,
+    /// and returns the loss.
     fn at_once(&self) -> Result<f64> {
         let ([start, end], [starts, ends]) = (&self.logits, &self.spans);
         let log_probs = span_log_probs(start, end, starts, ends, None, Checks::Shapes)?;
@@ -86,7 +87,7 @@ impl HardInputs {
         self.backward(hard_learning(&log_probs, &self.valid, None, Some(&self.theta), &config)?)
     }
 
-    /// Two cross-entropies per candidate, joined in the end.
+    /// Computes two cross-entropies per candidate, which are combined at the end.
     fn loop_over_candidates(&self) -> Result<f64> {
         let ([start, end], [starts, ends]) = (&self.logits, &self.spans);
         let (_, count) = starts.size2()?;
@@ -119,7 +120,7 @@ impl HardInputs {
     }
 }
 
-/// Random hidden states, 16 question tokens per row, M candidates of which the first is gold.
+/// Random hidden states, 16 question tokens per row, and M candidates, of which the first is gold.
 struct ContrastInputs {
     hidden: Tensor,
     question_mask: Tensor,
@@ -141,7 +142,8 @@ impl ContrastInputs {
         })
     }
 
-    /// Ours: all spans added up at once. Forward and backward; the loss.
+    /// This project's formulation: all spans are summed at once. Runs forward and backward, and
+    /// returns the loss.
     fn at_once(&self) -> Result<f64> {
         let [starts, ends] = &self.spans;
         let list = CandidateSpans { starts, ends, valid: &self.valid };
@@ -156,8 +158,8 @@ impl ContrastInputs {
         )?)
     }
 
-    /// Every mean as a row of a matrix times the hidden states, once to choose and once for the
-    /// gradient.
+    /// Computes the means as products of an averaging matrix and the hidden states: once to select
+    /// negatives, and once for the gradient.
     fn averaging_matrix(&self) -> Result<f64> {
         let (batch, _) = self.valid.size2()?;
         let [starts, ends] = &self.spans;
@@ -184,7 +186,7 @@ impl ContrastInputs {
         self.contrast(&vectors.f_select(1, 0)?, &vectors.f_select(1, 1)?, &vectors.f_select(1, 2)?)
     }
 
-    /// Eq. 8 over gold spans and hard negatives of all rows.
+    /// Computes Eq. 8 over gold spans and hard negatives of all rows.
     fn contrast(&self, questions: &Tensor, right: &Tensor, wrong: &Tensor) -> Result<f64> {
         let (batch, _) = self.valid.size2()?;
         let answers = Tensor::f_cat(&[right, wrong], 0)?.f_unsqueeze(0)?;

@@ -1,4 +1,4 @@
-//! What is measured: ways to compute one loss, and the work that none of them can avoid.
+//! Comparisons: formulations of one loss, and the work that all of them share.
 use std::rc::Rc;
 
 use anyhow::{Result, ensure};
@@ -6,22 +6,23 @@ use tch::Tensor;
 
 use crate::Timed;
 
-/// One way to compute a loss: forward and backward; the loss.
+/// A formulation of a loss: runs forward and backward, and returns the loss.
 pub struct Step {
-    /// As the figures name it.
+    /// Name in the results.
     pub name: &'static str,
-    /// One step.
+    /// Runs one step.
     pub run: Box<dyn Fn() -> Result<f64>>,
 }
 
 impl Step {
-    /// `run` under the name `name`.
+    /// Creates the step `run` with the name `name`.
     pub fn new(name: &'static str, run: impl Fn() -> Result<f64> + 'static) -> Self {
         Self { name, run: Box::new(run) }
     }
 }
 
-/// Formulations that share their inputs, each a function of them under its name.
+/// Returns a function that creates formulations with shared inputs, each from its name and a
+/// function of the inputs.
 pub(crate) fn sharing<I: 'static>(
     inputs: I,
 ) -> impl Fn(&'static str, fn(&I) -> Result<f64>) -> Step {
@@ -32,7 +33,8 @@ pub(crate) fn sharing<I: 'static>(
     }
 }
 
-/// The way back to `leaves`, whose gradients are dropped; then the loss, which waits for a GPU.
+/// Runs the backward pass to `leaves` and drops the gradients; returns the loss, which synchronises
+/// a GPU.
 pub(crate) fn backward(loss: Tensor, leaves: &[&Tensor]) -> Result<f64> {
     let value = loss.f_detach()?;
     drop(Tensor::f_run_backward(&[loss], leaves, false, false)?);
@@ -41,37 +43,36 @@ pub(crate) fn backward(loss: Tensor, leaves: &[&Tensor]) -> Result<f64> {
 
 /// The built inputs of one comparison.
 pub struct Case {
-    /// Ours.
+    /// This project's formulation.
     pub ours: Step,
-    /// The formulations beside it, on the same numbers.
+    /// Baseline formulations with the same inputs.
     pub peers: Vec<Step>,
-    /// The work by which our time is divided; the value it returns is ignored. Without one it is
-    /// the first peer's.
+    /// Work by whose time our time is divided; its value is ignored. Absent: each baseline.
     pub unit: Option<Step>,
-    /// How far the losses may lie apart: times of different sums mean nothing.
+    /// Maximum difference of the losses; times of different losses are not comparable.
     pub tolerance: f64,
 }
 
 impl Case {
-    /// Ours beside its peers, the first of which is the unit; losses within 1e-5.
+    /// Creates a case without a separate unit, whose losses must agree within 1e-5.
     pub(crate) fn new(ours: Step, peers: Vec<Step>) -> Self {
         Self { ours, peers, unit: None, tolerance: 1e-5 }
     }
 
-    /// With another tolerance.
+    /// Sets the tolerance.
     pub(crate) fn within(self, tolerance: f64) -> Self {
         Self { tolerance, ..self }
     }
 
-    /// With a unit that is no peer.
+    /// Sets a unit that is not a baseline.
     pub(crate) fn unit(self, unit: Step) -> Self {
         Self { unit: Some(unit), ..self }
     }
 
-    /// Compares a peer's loss with ours.
+    /// Compares a baseline's loss with ours.
     ///
     /// # Errors
-    /// If they lie too far apart.
+    /// If they differ too much.
     pub fn agrees(&self, ours: f64, peer: &str, theirs: f64) -> Result<()> {
         let near = (ours - theirs).abs() <= self.tolerance;
         ensure!(near, "{} gives {ours} and {peer} {theirs}", self.ours.name);
@@ -79,25 +80,25 @@ impl Case {
     }
 }
 
-/// One comparison before its inputs are built.
+/// A comparison whose inputs are not created yet.
 pub struct Spec {
-    /// The bench it belongs to, a stem of `benches/`.
+    /// Name of its bench, a file stem of `benches/`.
     pub bench: &'static str,
     /// Sizes and dtypes.
     pub size: String,
-    /// The largest ratio of our time to the unit's that is good enough.
+    /// Maximum ratio of our time to the unit's time.
     pub goal: Option<f64>,
-    /// The largest peak memory above the inputs that is good enough, in MiB. With one, or with
-    /// `memory`, it is measured.
+    /// Maximum peak memory above the inputs, in MiB. Peak memory is measured if this or `memory` is
+    /// set.
     pub goal_mib: Option<f64>,
     /// Whether peak memory is measured.
     pub memory: bool,
-    /// Makes the inputs, the same at every call.
+    /// Creates the inputs, which are equal in every call.
     pub build: Box<dyn Fn() -> Result<Case>>,
 }
 
 impl Spec {
-    /// A comparison without goals.
+    /// Creates a comparison without goals.
     pub fn new(
         bench: &'static str,
         size: impl Into<String>,
@@ -107,22 +108,22 @@ impl Spec {
         Self { bench, size: size.into(), goal, goal_mib, memory, build: Box::new(build) }
     }
 
-    /// With a largest ratio.
+    /// Sets the maximum ratio.
     pub fn goal(self, ratio: f64) -> Self {
         Self { goal: Some(ratio), ..self }
     }
 
-    /// With a largest peak memory, in MiB.
+    /// Sets the maximum peak memory, in MiB.
     pub fn goal_mib(self, mib: f64) -> Self {
         Self { goal_mib: Some(mib), memory: true, ..self }
     }
 
-    /// With its peak memory measured.
+    /// Enables the measurement of peak memory.
     pub fn memory(self) -> Self {
         Self { memory: true, ..self }
     }
 
-    /// Our seconds beside a peer's; without a unit it is the peer that they are divided by.
+    /// Returns our time and a baseline's; without a unit, our time is divided by the baseline's.
     pub fn timed(&self, ours: (&str, f64), peer: (&str, f64), unit: Option<(&str, f64)>) -> Timed {
         let unit = unit.unwrap_or(peer);
         Timed {
@@ -138,7 +139,7 @@ impl Spec {
         }
     }
 
-    /// `bench/size`.
+    /// Returns `bench/size`.
     pub fn name(&self) -> String {
         format!("{}/{}", self.bench, self.size)
     }

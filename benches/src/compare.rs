@@ -1,4 +1,4 @@
-//! Times formulations of the same loss one after the other.
+//! Times formulations of the same loss sequentially.
 use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,15 +11,16 @@ use tch::Device;
 use crate::case::{Spec, Step};
 use crate::summary::{Timed, folder};
 
-/// Whether the command line asks for the short run.
+/// Returns whether the command line has `--quick`.
 pub fn is_quick() -> bool {
     std::env::args().any(|argument| argument == "--quick")
 }
 
-/// Times every comparison of `bench`, prints the ratios, and leaves them for the summary.
+/// Times every comparison of `bench`, prints the ratios, and writes them for the summary.
 ///
 /// # Errors
-/// If libtorch refuses, two formulations give different losses, or the times cannot be written.
+/// If a libtorch operation fails, two formulations have different losses, or the times cannot be
+/// written.
 pub fn run(bench: &str) -> Result<()> {
     tch::set_num_threads(1);
     let mut criterion = Criterion::default()
@@ -84,11 +85,11 @@ fn compare(criterion: &mut Criterion, spec: &Spec) -> Result<Vec<Timed>> {
     Ok(timed)
 }
 
-/// A step that takes longer is run three times; criterion, which wants ten samples, is then given
-/// their median.
+/// Steps that take longer are run three times; criterion, which requires ten samples, gets the
+/// median.
 const SLOW: Duration = Duration::from_secs(3);
 
-/// The median seconds of a step and its loss; nothing where a filter leaves it out.
+/// Returns a step's median seconds and its loss; `None` if a filter excludes it.
 fn time(group: &mut BenchmarkGroup<'_, WallTime>, step: &Step) -> Result<Option<(f64, f64)>> {
     let mut times = Vec::new();
     let mut last = Ok(f64::NAN);
@@ -105,7 +106,7 @@ fn time(group: &mut BenchmarkGroup<'_, WallTime>, step: &Step) -> Result<Option<
                 times.push(elapsed.as_secs_f64() / count as f64);
                 elapsed
             };
-            // Once unmeasured: a short run warms nothing up, and a unit makes its inputs at its
+            // One unmeasured run: short runs have no warm-up, and units create their inputs in the
             // first call.
             if !warm {
                 warm = true;

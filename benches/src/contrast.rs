@@ -1,5 +1,5 @@
-//! InfoNCE in both directions against a queue: streamed, and with a ring in
-//! place.
+//! Comparisons of InfoNCE in both directions against a queue: streamed, and with a ring buffer
+//! updated in place.
 use std::cell::RefCell;
 
 use anyhow::Result;
@@ -13,7 +13,7 @@ const BATCH: i64 = 256;
 const WIDTH: i64 = 768;
 const TEMPERATURE: f64 = 0.1;
 
-/// The comparisons of `info_nce`.
+/// Returns the comparisons of `info_nce`.
 pub(crate) fn specs(quick: bool, device: Device) -> Vec<Spec> {
     let spec = |size: i64| {
         Spec::new("info_nce", format!("B={BATCH},Q={size},D={WIDTH}"), move || case(size, device))
@@ -33,8 +33,8 @@ fn case(size: i64, device: Device) -> Result<Case> {
         .within(1e-4))
 }
 
-/// Both directions' products with the queue, forward and backward, by torch's default kernel, into
-/// allocated memory.
+/// Computes the matmuls of both directions with the queue, forward and backward, with torch's
+/// default kernel and preallocated outputs.
 fn products(size: i64, device: Device) -> Step {
     let memory = std::cell::OnceCell::new();
     Step::new("products with the queue", move || {
@@ -55,8 +55,8 @@ fn products(size: i64, device: Device) -> Step {
     })
 }
 
-/// Random queries, keys and queue. Keys are pushed into a second queue, so that every step sees the
-/// same numbers.
+/// Random queries, keys and queue. Keys are pushed into a second queue, so that every step has
+/// equal inputs.
 struct Inputs {
     query: Tensor,
     key: Tensor,
@@ -83,7 +83,7 @@ impl Inputs {
         })
     }
 
-    /// Ours.
+    /// This project's formulation.
     fn streamed(&self) -> Result<f64> {
         let config = ContrastConfig::released(TEMPERATURE).loss;
         let rows = ContrastRows::default();
@@ -92,8 +92,8 @@ impl Inputs {
         self.backward(loss)
     }
 
-    /// A ring of normalised keys that is written in place, so no copy of the queue is made; all
-    /// similarities at once.
+    /// Writes normalised keys to a ring buffer in place, without copying the queue, and computes
+    /// all similarities at once.
     fn ring(&self) -> Result<f64> {
         let (query, key) = (normalise(&self.query)?, normalise(&self.key)?);
         let anchors = Tensor::f_cat(&[&query, &key], 0)?;

@@ -1,4 +1,4 @@
-//! Entity completion beside loops over the entities.
+//! Comparisons of entity completion with loops over the entities.
 use anyhow::Result;
 use objectives::{EntityCompletionConfig, EntityNormalization, entity_completion};
 use tch::{Device, Kind, Reduction, Tensor};
@@ -6,7 +6,7 @@ use tch::{Device, Kind, Reduction, Tensor};
 use crate::case::{backward, sharing};
 use crate::{Case, SEED, Spec};
 
-/// The comparisons of `entity_completion`.
+/// Returns the comparisons of `entity_completion`.
 pub(crate) fn specs(device: Device) -> Vec<Spec> {
     [(4_000, 48), (250_002, 24)]
         .map(move |(vocabulary, entities)| {
@@ -45,13 +45,14 @@ impl Inputs {
         })
     }
 
-    /// Ours: every entity at once. Forward and backward; the loss.
+    /// This project's formulation: all entities at once. Runs forward and backward, and returns the
+    /// loss.
     fn at_once(&self) -> Result<f64> {
         let config = EntityCompletionConfig { normalization: EntityNormalization::Entity };
         self.backward(entity_completion(&self.logits, &self.targets, &self.entities, &config)?)
     }
 
-    /// One cross-entropy for all, then a mean per entity over the positions' losses.
+    /// Computes one cross-entropy for all positions, then a mean per entity.
     fn loop_over_losses(&self) -> Result<f64> {
         let all = cross_entropy(&self.logits, &self.targets, Reduction::None)?;
         let mut losses = Vec::new();

@@ -20,10 +20,10 @@ pub use compare::{is_quick, run};
 pub use process::{cpu_seconds, exit, median, resident_mib};
 pub use summary::{Line, Timed, folder, print};
 
-/// The seed of every random input.
+/// Seed of all random inputs.
 pub const SEED: i64 = 20;
 
-/// All comparisons, with inputs on `device`; the short list leaves out what takes minutes.
+/// Returns all comparisons, with inputs on `device`; the short list omits those that take minutes.
 pub fn specs(quick: bool, device: Device) -> Vec<Spec> {
     [
         lm::specs(quick, device),

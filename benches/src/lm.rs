@@ -1,4 +1,4 @@
-//! XLM-R's masked LM head, on the masked positions, in chunks or at once.
+//! Comparisons of XLM-R's masked LM head on the masked positions: in chunks or at once.
 use anyhow::Result;
 use objectives::{IGNORE_INDEX, MaskedLmConfig, TokenScores, masked_lm, masked_positions};
 use tch::{Device, Kind, Reduction, Tensor};
@@ -6,20 +6,20 @@ use tch::{Device, Kind, Reduction, Tensor};
 use crate::case::{backward, sharing};
 use crate::{Case, SEED, Spec, Step};
 
-/// The sizes of a step; 15 % of the tokens are masked.
+/// Sizes of a step; 15 % of the tokens are masked.
 #[derive(Clone, Copy, Debug)]
 struct LmSize {
     /// B, rows.
     batch: i64,
     /// L, tokens per row.
     length: i64,
-    /// H, size of the hidden states.
+    /// H, hidden size.
     hidden: i64,
-    /// V, size of the vocabulary.
+    /// V, vocabulary size.
     vocabulary: i64,
 }
 
-/// The comparisons of `masked_lm`.
+/// Returns the comparisons of `masked_lm`.
 pub(crate) fn specs(quick: bool, device: Device) -> Vec<Spec> {
     let size = |batch, vocabulary| LmSize { batch, length: 256, hidden: 768, vocabulary };
     let spec = |size: LmSize, kind: Kind| {
@@ -46,15 +46,15 @@ fn case(size: LmSize, options: (Kind, Device)) -> Result<Case> {
     Ok(Case::new(step("chunked", Inputs::chunked), peers).unit(unit).within(tolerance))
 }
 
-/// The three products that no formulation avoids, by torch's default kernel for float32, into
-/// allocated memory.
+/// Computes the three matmuls that every formulation needs, with torch's default float32 kernel and
+/// preallocated outputs.
 fn products(size: LmSize, device: Device) -> Result<Step> {
     let rows = size.batch * size.length * 15 / 100;
     let matrix = move |rows, columns| Tensor::f_randn([rows, columns], (Kind::Float, device));
     let outputs = std::cell::OnceCell::new();
     let inputs = std::cell::OnceCell::new();
     Ok(Step::new("three products", move || {
-        // Made on first use, so that no other step's memory holds them.
+        // Created on first use, so that they do not count toward other steps' memory.
         if inputs.get().is_none() {
             let _ = inputs.set([matrix(rows, size.hidden)?, matrix(size.vocabulary, size.hidden)?]);
             let _ = outputs.set([
@@ -74,7 +74,7 @@ fn products(size: LmSize, device: Device) -> Result<Step> {
     }))
 }
 
-/// Random hidden states, labels and head; hidden states and weights ask for their gradient.
+/// Random hidden states, labels and head; hidden states and weights require gradients.
 struct Inputs {
     hidden: Tensor,
     labels: Tensor,
@@ -113,7 +113,7 @@ impl Inputs {
         })
     }
 
-    /// Dense, GELU, LayerNorm.
+    /// Applies dense layer, GELU and LayerNorm.
     fn transform(&self, hidden: &Tensor) -> Result<Tensor> {
         let [weight, bias] = &self.dense;
         let x = hidden.f_linear(weight, Some(bias))?.f_gelu("none")?;
@@ -126,7 +126,8 @@ impl Inputs {
         Ok(self.transform(hidden)?.f_linear(weight, Some(bias))?)
     }
 
-    /// Ours: the head runs on the masked positions alone, its last layer and the loss in chunks.
+    /// This project's formulation: the head runs only on masked positions, its decoder and the loss
+    /// in chunks.
     fn chunked(&self) -> Result<f64> {
         let masked = masked_positions(&self.labels)?;
         let rows = self.transform(&masked.gather(&self.hidden)?)?;
@@ -135,7 +136,7 @@ impl Inputs {
         self.backward(masked_lm(scores, &masked.targets, &MaskedLmConfig::default())?)
     }
 
-    /// Gather the masked positions, then logits and cross-entropy.
+    /// Gathers the masked positions, then computes logits and cross-entropy.
     fn gather_first(&self) -> Result<f64> {
         let labels = self.labels.f_view([-1])?;
         let kept = labels.f_ne(IGNORE_INDEX)?;

@@ -1,9 +1,9 @@
-//! What every program of the benches does: one line of an error, medians, and what `/proc` knows.
+//! Shared parts of the bench programs: error output, medians, and values of `/proc`.
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-/// How a program ends: an error is one line, and exit code 1.
+/// Returns a program's exit code; an error is printed as one line with exit code 1.
 pub fn exit(done: Result<()>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -14,19 +14,20 @@ pub fn exit(done: Result<()>) -> ExitCode {
     }
 }
 
-/// The middle one, the upper of two; NaN of none.
+/// Returns the median, the upper one of an even number; NaN for an empty list.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Seconds of this process's threads so far, to a hundredth: all, and the kernel's.
+/// Returns this process's user and system time, and its system time, in seconds with a resolution
+/// of 0.01.
 ///
 /// # Errors
-/// Where there is no `/proc`.
+/// If there is no `/proc`.
 pub fn cpu_seconds() -> Result<(f64, f64)> {
     let text = std::fs::read_to_string("/proc/self/stat").context("/proc/self/stat")?;
-    // The second field, a name, may hold spaces; it ends with the last bracket.
+    // The second field, a name, may contain spaces; it ends with the last parenthesis.
     let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest);
     let mut ticks = fields.split_whitespace().skip(11).map(str::parse::<f64>);
     let (Some(Ok(user)), Some(Ok(system))) = (ticks.next(), ticks.next()) else {
@@ -35,10 +36,10 @@ pub fn cpu_seconds() -> Result<(f64, f64)> {
     Ok(((user + system) / 100.0, system / 100.0))
 }
 
-/// A line of `/proc/self/status`, such as `VmHWM:`, in MiB.
+/// Returns the value of a line of `/proc/self/status`, such as `VmHWM:`, in MiB.
 ///
 /// # Errors
-/// If there is none.
+/// If there is no such line.
 pub fn resident_mib(key: &str) -> Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status")
         .context("/proc/self/status: peak memory needs Linux")?;

@@ -1,4 +1,4 @@
-//! The divergence from a teacher beside the usual formulation of it.
+//! Comparisons of the divergence from a teacher with its usual formulation.
 use anyhow::Result;
 use objectives::{SoftLabelConfig, soft_labels};
 use tch::{Device, Kind, Reduction, Tensor};
@@ -6,7 +6,8 @@ use tch::{Device, Kind, Reduction, Tensor};
 use crate::case::{backward, sharing};
 use crate::{Case, SEED, Spec};
 
-/// The comparisons of `soft_labels`: positions of windows, with padding and without, and classes.
+/// Returns the comparisons of `soft_labels`: positions of windows, with and without padding, and
+/// classes.
 pub(crate) fn specs(device: Device) -> Vec<Spec> {
     [(16, 384, false), (16, 384, true), (128, 384, true), (128, 3, false)]
         .map(move |(batch, classes, masked)| {
@@ -22,7 +23,7 @@ fn case(batch: i64, classes: i64, masked: bool, device: Device) -> Result<Case> 
         .within(1e-4))
 }
 
-/// Random logits; the mask leaves out the last eighth of every second row.
+/// Random logits; the mask excludes the last eighth of every second row.
 struct Inputs {
     student: Tensor,
     teacher: Tensor,
@@ -45,14 +46,14 @@ impl Inputs {
         })
     }
 
-    /// Ours. Forward and backward; the loss.
+    /// This project's formulation. Runs forward and backward, and returns the loss.
     fn checked(&self) -> Result<f64> {
         let mask = self.mask.as_ref();
         self.backward(soft_labels(&self.student, &self.teacher, mask, &self.config)?)
     }
 
-    /// `kl_div(log_softmax(s / T), softmax(t / T), "batchmean") * T²`, with -1e4 where the mask is
-    /// false; no check.
+    /// Computes `kl_div(log_softmax(s / T), softmax(t / T), "batchmean") * T²`, with -1e4 where the
+    /// mask is false, without checks.
     fn kl_div(&self) -> Result<f64> {
         let t = self.config.temperature;
         let scores = |logits: &Tensor| -> Result<Tensor> {

@@ -1,4 +1,5 @@
-//! The span losses beside the one of `transformers` and a loop over groups of windows.
+//! Comparisons of the span losses with the loss of `transformers` and a loop over groups of
+//! windows.
 use anyhow::{Context, Result};
 use objectives::{GroupSpanConfig, SpanConfig, group_span, span};
 use tch::{Device, Kind, Reduction, Tensor};
@@ -6,7 +7,7 @@ use tch::{Device, Kind, Reduction, Tensor};
 use crate::case::{backward, sharing};
 use crate::{Case, SEED, Spec};
 
-/// The comparisons of `span`.
+/// Returns the comparisons of `span`.
 pub(crate) fn specs(device: Device) -> Vec<Spec> {
     let single =
         [(16, false), (16, true), (128, false), (128, true)].map(move |(batch, masked)| {
@@ -19,7 +20,7 @@ pub(crate) fn specs(device: Device) -> Vec<Spec> {
     single.into_iter().chain(grouped).collect()
 }
 
-/// Two windows for each question, the second without its answer.
+/// Creates two windows per question; the second lacks the answer.
 fn grouped(batch: i64, device: Device) -> Result<Case> {
     let mut inputs = Inputs::random(batch, 384, true, device)?;
     let second = inputs.groups()?.f_remainder(2)?.f_eq(1)?;
@@ -36,12 +37,12 @@ fn case(batch: i64, masked: bool, device: Device) -> Result<Case> {
     Ok(Case::new(step("checked", Inputs::checked), vec![step("clamped", Inputs::clamped)]))
 }
 
-/// Random logits and positions, every eighth row without its answer; the context mask leaves out
-/// the first 16 tokens but `<s>`.
+/// Random logits and positions; every eighth row lacks its answer. The context mask excludes the
+/// first 16 tokens except `<s>`.
 struct Inputs {
     logits: [Tensor; 2],
     positions: [Tensor; 2],
-    /// Where the context lies, if that is looked at.
+    /// Mask of the context, if it is used.
     context_mask: Option<Tensor>,
 }
 
@@ -65,7 +66,7 @@ impl Inputs {
         })
     }
 
-    /// Ours. Forward and backward; the loss.
+    /// This project's formulation. Runs forward and backward, and returns the loss.
     fn checked(&self) -> Result<f64> {
         let [start, end] = &self.logits;
         let [starts, ends] = &self.positions;
@@ -73,8 +74,8 @@ impl Inputs {
         self.backward(span(start, end, starts, ends, mask, &SpanConfig::default())?)
     }
 
-    /// As `XLMRobertaForQuestionAnswering` does it: clamp, then cross-entropy that ignores L; no
-    /// check.
+    /// Computes the loss as `XLMRobertaForQuestionAnswering` does: a clamp, then a cross-entropy
+    /// that ignores L, without checks.
     fn clamped(&self) -> Result<f64> {
         let mut losses = Vec::new();
         for (logits, positions) in self.logits.iter().zip(&self.positions) {
@@ -95,13 +96,13 @@ impl Inputs {
         self.backward(Tensor::f_stack(&losses, 0)?.f_sum(None::<Kind>)?.f_div_scalar(2.0)?)
     }
 
-    /// 0, 1, 2, …
+    /// Returns the group of each row: 0, 1, 2, …
     fn groups(&self) -> Result<Tensor> {
         let [start, _] = &self.logits;
         Ok(Tensor::f_arange(start.size2()?.0, (Kind::Int64, start.device()))?)
     }
 
-    /// Ours over groups of two windows.
+    /// This project's formulation for groups of two windows.
     fn grouped(&self) -> Result<f64> {
         let [start, end] = &self.logits;
         let [starts, ends] = &self.positions;
@@ -110,7 +111,7 @@ impl Inputs {
         self.backward(group_span(start, end, &groups, starts, ends, mask, &config)?)
     }
 
-    /// A softmax for each group, one after the other; no check.
+    /// Computes a softmax for each group sequentially, without checks.
     fn looped(&self) -> Result<f64> {
         let mask = self.context_mask.as_ref().context("no mask")?.f_logical_not()?;
         let mut losses = Vec::new();

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// The times of our formulation beside one peer's.
+/// Times of our formulation and one baseline.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Timed {
     /// `bench/size`.
@@ -12,36 +12,36 @@ pub struct Timed {
     pub ours: String,
     /// Median seconds of a step.
     pub ours_seconds: f64,
-    /// The peer's formulation.
+    /// The baseline formulation.
     pub peer: String,
     /// Median seconds of a step.
     pub peer_seconds: f64,
-    /// What the ratio divides by.
+    /// Work by whose time the ratio divides.
     pub unit: String,
-    /// Its median seconds.
+    /// Median seconds of the unit.
     pub unit_seconds: f64,
     /// `ours_seconds / unit_seconds`.
     pub ratio: f64,
-    /// The largest ratio that is good enough.
+    /// The maximum ratio that meets the goal.
     pub goal: Option<f64>,
 }
 
-/// One line of `summary.json`.
+/// A line of `summary.json`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Line {
     /// The times.
     #[serde(flatten)]
     pub timed: Timed,
-    /// Peak memory of our step above its inputs, in MiB, where it was measured.
+    /// Peak memory of our step above its inputs, in MiB, if it was measured.
     pub ours_mib: Option<f64>,
-    /// The peer's.
+    /// Peak memory of the baseline above its inputs, in MiB.
     pub peer_mib: Option<f64>,
-    /// The largest peak that is good enough.
+    /// The maximum peak memory that meets the goal, in MiB.
     pub goal_mib: Option<f64>,
 }
 
-/// Where the benches leave their results: `bench/` in the target folder that this program was built
-/// in.
+/// Returns the folder of the benches' results: `bench/` in the target folder in which this program
+/// was built.
 pub fn folder() -> PathBuf {
     let mut path = std::env::current_exe().unwrap_or_default();
     while path.pop() {
@@ -53,7 +53,7 @@ pub fn folder() -> PathBuf {
     path.join("bench")
 }
 
-/// Prints the table; whether every goal is met.
+/// Prints the table; returns whether every goal is met.
 pub fn print(lines: &[Line]) -> bool {
     println!("| case | peer | ours | peer | unit | ratio | goal | MiB ours | MiB peer | goal |");
     println!("|---|---|---|---|---|---|---|---|---|---|");
@@ -90,7 +90,7 @@ pub fn print(lines: &[Line]) -> bool {
     met
 }
 
-/// In seconds, or milliseconds where there are few.
+/// Formats a time in seconds, or in milliseconds if it is short.
 fn time(seconds: f64) -> String {
     if seconds < 0.1 { format!("{:.3} ms", seconds * 1e3) } else { format!("{seconds:.3} s") }
 }

@@ -1,4 +1,4 @@
-//! The best answer spans beside a sort and a selection over all pairs of positions.
+//! Comparisons of the best answer spans with a sort and a selection over all pairs of positions.
 use anyhow::Result;
 use objectives::{TopKConfig, top_k_spans};
 use tch::{Device, Kind, Tensor};
@@ -6,10 +6,10 @@ use tch::{Device, Kind, Tensor};
 use crate::case::sharing;
 use crate::{Case, SEED, Spec};
 
-/// The longest span in tokens.
+/// Maximum length of a span in tokens.
 const MAX_ANSWER_LEN: i64 = 30;
 
-/// The comparisons of `top_k_spans`.
+/// Returns the comparisons of `top_k_spans`.
 pub(crate) fn specs(device: Device) -> Vec<Spec> {
     let spec = |k| {
         Spec::new("top_k_spans", format!("B=32,L=384,k={k}"), move || case(k, device)).goal(0.05)
@@ -24,11 +24,11 @@ fn case(k: i64, device: Device) -> Result<Case> {
         .within(1e-6))
 }
 
-/// Random logits, the first 16 tokens of every row outside the context.
+/// Random logits; the first 16 tokens of every row are outside the context.
 struct Inputs {
     logits: [Tensor; 2],
     context_mask: Tensor,
-    /// `[B, L · L]`, −∞ where no span may be.
+    /// `[B, L · L]`, −∞ for invalid spans.
     matrix: Tensor,
     k: i64,
 }
@@ -49,7 +49,7 @@ impl Inputs {
         Ok(case)
     }
 
-    /// Ours; the sum of the scores.
+    /// This project's formulation; returns the sum of the scores.
     fn band(&self) -> Result<f64> {
         let [start, end] = &self.logits;
         let config = TopKConfig { k: usize::try_from(self.k)?, ..Default::default() };
@@ -57,13 +57,13 @@ impl Inputs {
         Ok(spans.scores.f_sum(Kind::Double)?.f_double_value(&[])?)
     }
 
-    /// A sort of each row's `L · L` scores, which are there already.
+    /// Sorts each row's precomputed `L · L` scores.
     fn full_sort(&self) -> Result<f64> {
         let (scores, _) = self.matrix.f_sort(1, true)?;
         Ok(scores.f_narrow(1, 0, self.k)?.f_sum(Kind::Double)?.f_double_value(&[])?)
     }
 
-    /// All `L · L` scores, the mask over them, and libtorch's selection.
+    /// Computes all `L · L` scores and the mask over them, and selects with libtorch.
     fn full_topk(&self) -> Result<f64> {
         let (scores, _) = self.all_pairs()?.f_topk(self.k, 1, true, true)?;
         Ok(scores.f_sum(Kind::Double)?.f_double_value(&[])?)

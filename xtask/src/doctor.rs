@@ -1,4 +1,4 @@
-//! `cargo xtask doctor`: what is found, what is missing and what to do.
+//! `cargo xtask doctor`: reports what is installed, what is missing and how to fix it.
 use crate::libtorch::{VERSION, inspect};
 use crate::process::{command, cxx, output, user_libtorch};
 use crate::progress::bytes;
@@ -8,18 +8,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Free space below which a build of everything may not fit: dev and release folders.
+/// Minimum free disk space in bytes for a full build: dev and release folders.
 const BUILD_SPACE: u64 = 8_000_000_000;
-/// Memory below which several C++ compilers at once may not fit.
+/// Minimum memory in bytes for several concurrent C++ compilers.
 const BUILD_MEMORY: u64 = 4_000_000_000;
 
-/// How a row is meant.
+/// Result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Ok,
-    /// Works without it.
+    /// Missing, but optional.
     Note,
-    /// Builds fail without it.
+    /// Missing and required for builds.
     Missing,
 }
 
@@ -39,7 +39,7 @@ fn row(
     Row { what, state, found: found.into(), advice: advice.into() }
 }
 
-/// Prints the table; true if everything needed is there.
+/// Prints the table; returns true if everything required is installed.
 pub fn doctor(root: &Path) -> bool {
     let mut rows = toolchain(root);
     rows.push(compiler(root));
@@ -110,7 +110,7 @@ fn toolchain(root: &Path) -> Vec<Row> {
     rows
 }
 
-/// Whether `rustc --version` states an older release than `wanted` (major.minor).
+/// Returns whether `rustc --version` reports an older release than `wanted` (major.minor).
 fn older(stated: &str, wanted: &str) -> bool {
     let numbers = |text: &str| -> Option<(u64, u64)> {
         let mut parts = text.split('.').map(|part| part.parse().ok());
@@ -161,7 +161,7 @@ fn libtorch(root: &Path) -> Row {
     }
 }
 
-/// A libtorch on LD_LIBRARY_PATH is loaded in place of the one that was linked.
+/// Checks LD_LIBRARY_PATH: a libtorch there is loaded instead of the linked one.
 fn library_path() -> Option<Row> {
     let path = std::env::var_os("LD_LIBRARY_PATH")?;
     let folder = std::env::split_paths(&path).find(|f| f.join("libtorch_cpu.so").is_file())?;
@@ -240,13 +240,13 @@ fn machine() -> Row {
     row("machine", State::Ok, found, "")
 }
 
-/// Bytes of memory as /proc/meminfo states them.
+/// Parses the memory size in bytes from /proc/meminfo.
 fn parse_memory(text: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// The encoder that the reader and its tests start from.
+/// Checks the pretrained encoder, which the reader and its tests use.
 fn encoder(root: &Path) -> Row {
     let what = "pretrained encoder";
     match root.join(crate::pretrained::ENCODER).is_dir() {
@@ -267,7 +267,7 @@ fn deny(root: &Path) -> Row {
     }
 }
 
-/// The default members need Rust and a linker alone.
+/// Checks the default workspace members, which need only Rust and a linker.
 fn without_libtorch(rows: &[Row]) -> Row {
     let good = |what| rows.iter().any(|row| row.what == what && row.state == State::Ok);
     let linker = output(Command::new("cc").arg("--version")).is_some();

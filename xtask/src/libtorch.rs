@@ -1,40 +1,39 @@
-//! The libtorch this workspace builds against: the pinned version, the pinned wheels, and the
-//! check of a folder that claims to hold it.
+//! The libtorch of this workspace: pinned version, pinned wheels, and the check of a folder.
 //!
-//! `libtorch/wheels.txt` is the only place that names a wheel of libtorch. `tch` and `torch-sys` in
-//! the root `Cargo.toml` move together with [`VERSION`].
+//! `libtorch/wheels.txt` is the only file that lists libtorch's wheels. `tch` and `torch-sys` in
+//! the root `Cargo.toml` must be updated together with [`VERSION`].
 use crate::wheels::Wheel;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-/// The libtorch release that `tch` and `torch-sys` of the root `Cargo.toml` are made for.
+/// The libtorch release required by `tch` and `torch-sys` of the root `Cargo.toml`.
 pub const VERSION: &str = "2.11.0";
 
-/// The platform of the pinned wheels, as Rust names it.
+/// The platform of the pinned wheels, by Rust's names.
 pub const WHEEL_PLATFORM: (&str, &str) = ("linux", "x86_64");
 
-/// Bytes that the CPU set takes once unpacked (measured: 571 MB), rounded up.
+/// Upper bound of the CPU set's size after unpacking in bytes (measured: 571 MB).
 const CPU_UNPACKED: u64 = 600_000_000;
-/// Bytes that the CUDA set takes once unpacked (torch 1.1 GB, NVIDIA 2.7 GB), rounded up.
+/// Upper bound of the CUDA set's size after unpacking in bytes (torch 1.1 GB, NVIDIA 2.7 GB).
 const CUDA_UNPACKED: u64 = 4_200_000_000;
 
-/// Which libraries to provision.
+/// Sets of libraries to install.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Set {
     /// The smallest set that builds, links and runs on a CPU.
     Cpu,
-    /// Everything that libtorch needs to run on an NVIDIA GPU.
+    /// All libraries for running libtorch on an NVIDIA GPU.
     Cuda,
 }
 
 impl Set {
-    /// The wheels of this set, in the order in which they are downloaded.
+    /// Returns the wheels of this set, in download order.
     pub fn wheels(self) -> Vec<&'static Wheel> {
         WHEELS.iter().filter(|wheel| self == Set::Cuda || wheel.cpu).collect()
     }
 
-    /// Bytes on disk once unpacked, an upper bound.
+    /// Returns an upper bound of the size after unpacking in bytes.
     pub fn unpacked_size(self) -> u64 {
         match self {
             Set::Cpu => CPU_UNPACKED,
@@ -42,8 +41,9 @@ impl Set {
         }
     }
 
-    /// Whether a wheel's member is unpacked. Kept: libraries, headers, the version file, licences;
-    /// left out: Python code, the Python binding and, for the CPU set, the CUDA half of libtorch.
+    /// Returns whether a wheel's member is unpacked. Libraries, headers, the version file and
+    /// licences are; Python code, the Python binding and, for the CPU set, CUDA libraries of
+    /// libtorch are not.
     pub fn keeps(self, member: &str) -> bool {
         if member.ends_with('/') {
             return false;
@@ -74,12 +74,12 @@ impl fmt::Display for Set {
     }
 }
 
-/// The pinned wheels, one a line: name, version, tags, bytes, SHA-256, and `cpu` for those of the
-/// CPU set.
+/// The pinned wheels, one per line: name, version, tags, bytes, SHA-256, and `cpu` for wheels of
+/// the CPU set.
 const TABLE: &str = include_str!("libtorch/wheels.txt");
 
 /// torch and the libraries that its metadata pins, without Python packages (triton, sympy, …) that
-/// no library of it loads.
+/// its libraries do not load.
 static WHEELS: LazyLock<Vec<Wheel>> = LazyLock::new(|| TABLE.lines().filter_map(parse).collect());
 
 fn parse(line: &'static str) -> Option<Wheel> {
@@ -98,26 +98,26 @@ fn parse(line: &'static str) -> Option<Wheel> {
 /// A folder with `lib` and `include` that holds the pinned libtorch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Libtorch {
-    /// The folder, links resolved.
+    /// The folder, with links resolved.
     pub root: PathBuf,
-    /// The version as the folder states it, for example `2.11.0+cu130`.
+    /// The version according to the folder, for example `2.11.0+cu130`.
     pub version: String,
-    /// Whether the CUDA half and the libraries it loads are there.
+    /// Whether the CUDA libraries and their dependencies exist.
     pub cuda: bool,
 }
 
-/// Why a folder is not the pinned libtorch.
+/// Reasons why a folder is not the pinned libtorch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// There is nothing at this path.
+    /// The path does not exist.
     Missing(PathBuf),
-    /// This file or folder of it is not there.
+    /// This file or folder is missing.
     Incomplete(PathBuf),
-    /// Another version; `None` where no file states one.
+    /// The version differs; `None` if no file contains a version.
     Version {
         /// The folder.
         root: PathBuf,
-        /// The version as stated.
+        /// The version found.
         found: Option<String>,
     },
 }
@@ -164,7 +164,7 @@ pub fn inspect(root: &Path) -> Result<Libtorch, Problem> {
     }
 }
 
-/// The version that a folder states: `build-version` in the libtorch zips, `version.py` in wheels.
+/// Returns the version in a folder: `build-version` in the libtorch zips, `version.py` in wheels.
 pub fn stated_version(root: &Path) -> Option<String> {
     if let Ok(text) = std::fs::read_to_string(root.join("build-version")) {
         return Some(text.trim().to_owned());
@@ -172,11 +172,11 @@ pub fn stated_version(root: &Path) -> Option<String> {
     parse_version_py(&std::fs::read_to_string(root.join("version.py")).ok()?)
 }
 
-/// The quoted value of `__version__ = …` in torch/version.py.
+/// Parses the quoted value of `__version__ = …` in torch/version.py.
 fn parse_version_py(text: &str) -> Option<String> {
     text.lines().find_map(|line| {
         let (name, value) = line.split_once('=')?;
-        // `__version__: str = '…'` is written by some builds
+        // Some builds write `__version__: str = '…'`.
         if name.split(':').next()?.trim() != "__version__" {
             return None;
         }
@@ -187,13 +187,13 @@ fn parse_version_py(text: &str) -> Option<String> {
     })
 }
 
-/// Whether a stated version is the pinned release, any local part (`+cpu`, `+cu130`) allowed.
+/// Returns whether a version is the pinned release, with any local part (`+cpu`, `+cu130`).
 fn is_pinned(version: &str) -> bool {
     version.split('+').next() == Some(VERSION)
 }
 
-/// Whether the CUDA half can load: libtorch_cuda and the cuBLAS it links, in the folder itself
-/// (the zips) or under `nvidia` beside it (the wheels).
+/// Returns whether the CUDA libraries can be loaded: libtorch_cuda and the cuBLAS it links, in the
+/// folder itself (zips) or in `nvidia` next to it (wheels).
 fn has_cuda(root: &Path) -> bool {
     let lib = root.join("lib");
     if !lib.join("libtorch_cuda.so").is_file() {
@@ -219,7 +219,7 @@ pub(crate) mod tests {
     use super::*;
     use std::fs;
 
-    /// A folder that passes for the wheel's `torch` at `site`, with a version of the caller's.
+    /// Creates a folder at `site` that imitates the wheel's `torch`, with the given version.
     pub(crate) fn fake_torch(site: &Path, version: &str) -> PathBuf {
         let root = site.join("torch");
         let suffix = std::env::consts::DLL_SUFFIX;
@@ -251,7 +251,7 @@ pub(crate) mod tests {
         let wrong = inspect(&root).unwrap_err();
         assert!(wrong.to_string().ends_with("holds libtorch 2.9.1, expected 2.11.0"), "{wrong}");
 
-        // a zip's build-version is believed before version.py
+        // A zip's build-version takes precedence over version.py.
         fs::write(root.join("build-version"), "2.11.0+cpu\n").unwrap();
         assert_eq!(inspect(&root).unwrap().version, "2.11.0+cpu");
         fs::remove_file(root.join("include/ATen/ATen.h")).unwrap();

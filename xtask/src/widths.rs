@@ -1,17 +1,17 @@
-//! `cargo xtask widths`: comments keep to the width that rustfmt keeps for code.
+//! `cargo xtask widths`: checks that comments are at most as wide as code formatted by rustfmt.
 //!
-//! rustfmt wraps comments on the nightly release alone, and then breaks tables and lists.
+//! rustfmt wraps comments only in nightly releases, and breaks tables and lists then.
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::Path;
 
-/// Columns of a line, as `max_width` in rustfmt.toml.
+/// Maximum line width, as `max_width` in rustfmt.toml.
 const WIDTH: usize = 100;
 
-/// Folders with Rust files of ours.
+/// Folders with the workspace's Rust files.
 const FOLDERS: [&str; 6] = ["bindings", "crates", "examples", "benches", "tests", "xtask"];
 
-/// Prints the comment lines that are too wide; true if there are none.
+/// Prints comment lines that are too wide; returns true if there are none.
 pub fn check(root: &Path) -> Result<bool> {
     let mut found = Vec::new();
     for folder in FOLDERS {
@@ -43,7 +43,7 @@ fn search(root: &Path, folder: &Path, found: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// Numbers of the comment lines that are too wide and could be narrower: no tables, no addresses.
+/// Returns the line numbers of comments that are too wide, except tables and URLs.
 fn wide_lines(text: &str) -> impl Iterator<Item = usize> {
     text.lines().enumerate().filter(|(_, line)| is_wide(line)).map(|(index, _)| index + 1)
 }

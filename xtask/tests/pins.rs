@@ -1,4 +1,4 @@
-//! Versions that must move together do.
+//! Tests that versions and lists in different files are consistent.
 #![allow(clippy::panic, clippy::unwrap_used)] // helpers of tests
 use std::path::Path;
 
@@ -22,7 +22,7 @@ fn tch_and_torch_sys_have_one_pin_everywhere() {
     }
 }
 
-/// The Python module is a workspace of its own, and has what the tests of this one have seen.
+/// The Python module is a separate workspace, and must use the versions tested in this workspace.
 #[test]
 fn the_python_module_has_this_workspaces_versions() {
     let packages = |file: &str| -> Vec<(String, String)> {
@@ -57,13 +57,13 @@ fn the_shipped_base_is_what_its_card_says() {
     assert!(read("README.md").contains("cargo xtask pretrain-base"));
 }
 
-/// The papers of the README's table are those that CITATION.cff refers to, and the versions agree.
+/// The README's table and CITATION.cff list the same papers, and the versions are equal.
 #[test]
 fn the_citation_names_this_version_and_every_paper() {
     let (citation, manifest) = (read("CITATION.cff"), read("Cargo.toml"));
     let version = manifest.lines().find_map(|line| line.strip_prefix("version = ")).unwrap();
     assert!(citation.contains(&format!("\nversion: {}\n", version.trim_matches('"'))));
-    // A folded title is one line for the reader.
+    // White space is normalised, because long titles are folded.
     let citation = citation.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
     let readme = read("README.md");
     let table = readme.split("## The papers").nth(1).unwrap();
@@ -75,7 +75,7 @@ fn the_citation_names_this_version_and_every_paper() {
     }
 }
 
-/// Every function, test and bench that the map of equations names is there.
+/// Every function, test and bench in the map of equations exists.
 #[test]
 fn the_map_of_equations_names_what_exists() {
     let map = read("docs/reference/losses.md");

@@ -1,5 +1,5 @@
-//! Times every loss beside its peers on one device, by turns: for a GPU, and for machines without
-//! cargo. On the CPU the criterion benches are the measurement.
+//! Times every loss and its baselines on one device, alternately: for GPUs, and for machines
+//! without cargo. On the CPU, use the criterion benches.
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ struct Args {
     out: Option<PathBuf>,
 }
 
-/// Rounds that are not measured: kernels are chosen and memory is taken in them.
+/// Number of unmeasured rounds, in which kernels are selected and memory is allocated.
 const WARM_UP: usize = 3;
 
 fn main() -> ExitCode {
@@ -91,7 +91,7 @@ fn is_over(end: Option<Instant>) -> bool {
     end.is_some_and(|end| Instant::now() >= end)
 }
 
-/// What is known of a formulation.
+/// Measurements of a formulation.
 #[derive(Default)]
 struct Measured {
     seconds: Vec<f64>,
@@ -121,7 +121,7 @@ impl Measured {
     }
 }
 
-/// A line for each peer. After `end` one more round is measured at most.
+/// Returns a line for each baseline. After `end`, at most one more round is measured.
 fn measure(spec: &Spec, device: Device, rounds: usize, end: Option<Instant>) -> Result<Vec<Line>> {
     let case = (spec.build)()?;
     let steps: Vec<&Step> =

@@ -1,5 +1,5 @@
-//! Measures the peak memory of every comparison that sets `memory`, each formulation in a separate
-//! process, and joins it with the times that the benches left.
+//! Measures the peak memory of every comparison that sets `memory`, and merges it with the benches'
+//! times. Each formulation runs in a separate process.
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether every goal is met, or `--strict` is not set.
+/// Returns whether every goal is met or `--strict` is not set.
 fn summarise(args: &Args) -> Result<bool> {
     let mut lines = Vec::new();
     for spec in specs(args.quick, Device::Cpu) {
@@ -84,7 +84,7 @@ fn times(spec: &Spec) -> Result<Vec<Timed>> {
     }
 }
 
-/// The peak of one step in a fresh process.
+/// Measures the peak memory of one step in a new process.
 fn measure(case: &str, step: &str) -> Result<f64> {
     let output = Command::new(std::env::current_exe()?)
         .args(["--case", case, "--step", step])
@@ -105,7 +105,7 @@ fn measure_here(name: &str, step: &str) -> Result<f64> {
     let Some(step) = std::iter::once(ours).chain(peers).find(|one| one.name == step) else {
         bail!("{name} has no formulation {step}");
     };
-    // The kernel's peak starts again from what is resident now.
+    // Resets the kernel's peak to the current resident size.
     std::fs::write("/proc/self/clear_refs", "5")
         .context("/proc/self/clear_refs: peak memory needs Linux")?;
     let before = resident_mib("VmRSS:")?;

@@ -1,16 +1,16 @@
-//! Questions, documents and numbers that Python gives.
+//! Conversion and validation of Python arguments.
 use mlqa_eval::Question;
 use polyqa::Document;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyString};
 
-/// A `ValueError` of one line.
+/// Creates a `ValueError` with a one-line message.
 pub fn refused(message: &str) -> PyErr {
     PyValueError::new_err(atomic_file::one_line(message).into_owned())
 }
 
-/// An argument that counts something.
+/// Converts a count that must be at least `least`.
 pub fn count(name: &str, value: i64, least: u32) -> PyResult<usize> {
     let count = u32::try_from(value).ok().filter(|&count| count >= least);
     count
@@ -18,7 +18,7 @@ pub fn count(name: &str, value: i64, least: u32) -> PyResult<usize> {
         .ok_or_else(|| refused(&format!("{name}={value}: must be from {least} to {}", u32::MAX)))
 }
 
-/// A question without the spaces around it.
+/// Converts a question and trims white space.
 pub fn question(value: &Bound<'_, PyAny>, place: &str) -> PyResult<String> {
     let question = text(value, place)?.trim().to_owned();
     match question.is_empty() {
@@ -27,8 +27,8 @@ pub fn question(value: &Bound<'_, PyAny>, place: &str) -> PyResult<String> {
     }
 }
 
-/// One text, or several as texts or `{"id": …, "text": …}`; without an id, a document has its
-/// number from 0.
+/// Converts one text, or a list of texts or `{"id": …, "text": …}`. A document without an id gets
+/// its index.
 pub fn documents(given: &Bound<'_, PyAny>) -> PyResult<Vec<Document>> {
     let items = match given.is_instance_of::<PyString>() {
         true => vec![given.clone()],
@@ -48,7 +48,8 @@ pub fn documents(given: &Bound<'_, PyAny>) -> PyResult<Vec<Document>> {
     items.iter().enumerate().map(read).collect()
 }
 
-/// Questions with their own contexts, `{"question": …, "context": …}`, and whether each has an id.
+/// Converts questions with their own contexts, `{"question": …, "context": …}`; also returns
+/// whether each has an id.
 pub fn questions(given: &Bound<'_, PyAny>) -> PyResult<(Vec<Question>, Vec<bool>)> {
     let items = items(given, "question", "a str, or a list without documents")?;
     let read = |(number, item): (usize, &Bound<'_, PyAny>)| {
@@ -89,7 +90,7 @@ fn items<'py>(
     }
 }
 
-/// The field `id`, a text or a whole number, where it is there.
+/// Returns the field `id`, a string or an integer, if present.
 fn id(row: &Bound<'_, PyDict>, place: &str) -> PyResult<Option<String>> {
     match row.get_item("id")?.filter(|id| !id.is_none()) {
         Some(id) if id.is_instance_of::<PyInt>() => Ok(Some(id.to_string())),
@@ -114,7 +115,7 @@ fn text(value: &Bound<'_, PyAny>, place: &str) -> PyResult<String> {
     text.to_cow().map(|text| text.into_owned()).map_err(half)
 }
 
-/// What a value is, as messages name it.
+/// Returns the type name of a value for messages.
 fn kind(value: &Bound<'_, PyAny>) -> String {
     value.get_type().name().map_or_else(|_| "something else".into(), |name| name.to_string())
 }

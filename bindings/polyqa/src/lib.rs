@@ -1,9 +1,9 @@
 //! The extension module of the Python package `polyqa`: the reader and the program of the crate
 //! `polyqa`.
 //!
-//! Nothing is computed here: arguments become the crate's types, the crate is called without the
-//! interpreter's lock, and results become Python's. `python/polyqa/__init__.py` loads torch first,
-//! whose libtorch this module is linked to.
+//! The module only converts: arguments become the crate's types, the crate is called without the
+//! interpreter's lock, and results become Python objects. `python/polyqa/__init__.py` imports torch
+//! first, because this module is linked to torch's libtorch.
 mod arguments;
 mod reader;
 
@@ -29,7 +29,7 @@ mod module {
     }
 }
 
-/// Runs the program with its arguments, of which the first is its name, and returns its exit code.
+/// Runs the program and returns its exit code. The first argument is the program's name.
 ///
 /// `--help` and `--version` end the process.
 #[pyfunction]
@@ -38,8 +38,8 @@ fn program(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
     (0..=u8::MAX).find(|&number| ExitCode::from(number) == code).unwrap_or(u8::MAX)
 }
 
-/// What an error is in Python: `OSError` and its kinds for files that cannot be read, `ValueError`
-/// for everything else; one line.
+/// Converts an error to a Python exception with a one-line message: `OSError` or a subclass for
+/// files that cannot be read, else `ValueError`.
 fn py_error(error: &(dyn Error + 'static)) -> PyErr {
     let message = atomic_file::one_line(&error.to_string()).into_owned();
     let mut causes = std::iter::successors(error.source(), |cause| (*cause).source());

@@ -11,26 +11,26 @@ use torch_ext::{DeviceChoice, resolve_device};
 use crate::arguments::{self, count, refused};
 use crate::py_error;
 
-/// Questions with their own contexts that are read together.
+/// Number of questions with their own contexts that are read together.
 const TOGETHER: usize = 256;
 
-/// How often a long reading looks for signals, which waits for the interpreter's lock.
+/// Interval between checks for signals, which wait for the interpreter's lock.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// An extractive reader: a model with a span head, and how its answers are chosen.
+/// An extractive reader: a model with a span head, and the selection of its answers.
 ///
 /// `model` is a Hugging Face folder, or a repository of the hub as `owner/name` or
-/// `owner/name@revision`, which is looked up in the cache and fetched where it is not there. The
-/// options are those of `polyqa answer`, with the same defaults. A reader is pickled as its
-/// arguments: the other process loads the model anew.
+/// `owner/name@revision`, which is downloaded if it is not cached. The options are those of `polyqa
+/// answer`, with the same defaults. A reader is pickled as its arguments; the unpickling process
+/// loads the model again.
 #[pyclass(module = "polyqa", frozen)]
 pub struct Reader {
-    /// One call after the other: tensors are not shared between threads.
+    /// Serialises calls, because tensors are not shared between threads.
     reader: Mutex<polyqa::Reader>,
     model: String,
-    /// Name of the precision that was selected.
+    /// Name of the selected precision.
     precision: &'static str,
-    /// The keyword arguments that were given or are defaults.
+    /// The keyword arguments, including defaults.
     options: Py<PyDict>,
 }
 
@@ -99,13 +99,13 @@ impl Reader {
         Ok(Self { reader: Mutex::new(reader), model, precision, options: options.unbind() })
     }
 
-    /// The best answers to a question in documents, as a dict; or those to questions
-    /// `{"question": …, "context": …}` over their own contexts, as a list of dicts in their order.
+    /// Returns the best answers to a question in documents as a dict, or the answers to questions
+    /// `{"question": …, "context": …}` over their own contexts as a list of dicts in the same
+    /// order.
     ///
     /// Documents are a text, or a list of texts or of `{"id": …, "text": …}`; BM25 selects the best
-    /// 50 passages.
-    /// The dicts are the JSON lines of `polyqa answer --json`: `text[one["start"]:one["end"]]` is
-    /// `one["text"]` for each of `["answers"]`.
+    /// 50 passages. The dicts have the format of `polyqa answer --json`:
+    /// `text[one["start"]:one["end"]]` is `one["text"]` for each of `["answers"]`.
     #[pyo3(signature = (question, documents=None))]
     fn answer<'py>(
         &self,
@@ -150,11 +150,11 @@ impl Reader {
             }
         };
         let text = found.map_err(|error| py_error(&error))?;
-        // So that they are what a program reads from the JSON lines, to the last digit.
+        // The JSON round trip gives exactly the values that a program reads from the JSON lines.
         py.import("json")?.call_method1("loads", (text,))
     }
 
-    /// What pickle calls the class with.
+    /// Returns the constructor arguments for pickle.
     fn __getnewargs_ex__(&self, py: Python<'_>) -> ((String,), Py<PyDict>) {
         ((self.model.clone(),), self.options.clone_ref(py))
     }
@@ -180,7 +180,7 @@ impl Reader {
     }
 }
 
-/// Lets Ctrl-C end a long reading.
+/// Checks for signals, so that Ctrl-C can stop long computations.
 struct Signals {
     checked: Instant,
 }
@@ -195,7 +195,7 @@ impl Signals {
     }
 }
 
-/// What ends a reading early.
+/// The exception that stops a computation early.
 struct Stopped(PyErr);
 
 impl From<polyqa::Error> for Stopped {

@@ -1,4 +1,4 @@
-//! Answers from logits.
+//! Decoding of answers from logits.
 use mlqa_eval::{Candidate, DecodeConfig, Error, NBest};
 use ndarray::{Array1, ArrayView1};
 use numpy::{AllowTypeChange, Element, IntoPyArray, PyArrayLike2};
@@ -10,10 +10,10 @@ use crate::arguments;
 use crate::py_error;
 use crate::windows::{Windows, index};
 
-/// The best answer to each question, `{id: answer}`, as `score` takes it.
+/// Returns the best answer to each question, `{id: answer}`, as `score` accepts it.
 ///
-/// Logits are `[windows, length]`, float32 or what numpy turns into it; rows may be longer than
-/// `input_ids`. Nothing else may write to them meanwhile.
+/// Logits are `[windows, length]`, float32 or convertible to it by numpy; rows may be longer than
+/// `input_ids`. No other thread may write to them during the call.
 #[pyfunction]
 #[pyo3(signature = (
     windows, start_logits, end_logits, *, n_best=20, max_answer_length=30, allow_null=None
@@ -38,10 +38,10 @@ pub fn decode<'py>(
     Ok(answers)
 }
 
-/// The best answers to each question, with the keys that the crate's `write_n_best` has.
+/// Returns the best answers to each question, with the keys of the crate's `write_n_best`.
 ///
 /// `{id: {"candidates": [...], "null_score": ..., "null": ...}}`; arguments as for `decode`.
-/// `n_best_arrays` has the same in half the time.
+/// `n_best_arrays` returns the same data as arrays in half the time.
 #[pyfunction]
 #[pyo3(signature = (
     windows, start_logits, end_logits, *, n_best=20, max_answer_length=30, allow_null=None
@@ -69,13 +69,13 @@ pub fn n_best<'py>(
     Ok(lists)
 }
 
-/// The best answers to each question as arrays: a dict with one of each field of a candidate, all
-/// questions' after each other, and one with one of each question's.
+/// Returns the best answers to each question as arrays: a dict with one array per candidate field
+/// (the candidates of all questions in sequence), and a dict with one array per question field.
 ///
-/// Of a candidate: `question`, its index in `windows.ids`; `window`, `start` and `end` as in
-/// `n_best`; `answer_start` and `answer_end`, its code points in the context, of which
-/// `windows.texts` makes texts (none where `run_qa` has "empty"); `score`, `probability`,
-/// `start_logit` and `end_logit`. Of a question: `first` and `last`, the range of its candidates,
+/// Candidate fields: `question`, its index in `windows.ids`; `window`, `start` and `end` as in
+/// `n_best`; `answer_start` and `answer_end`, code points in the context, which `windows.texts`
+/// converts to texts (an empty range where `run_qa` has "empty"); `score`, `probability`,
+/// `start_logit` and `end_logit`. Question fields: `first` and `last`, the range of its candidates,
 /// best first; `null_score`, NaN without windows, and `null`. Arguments as for `decode`.
 #[pyfunction]
 #[pyo3(signature = (
@@ -104,7 +104,7 @@ pub fn n_best_arrays<'py>(
     add(&candidates, "start", of(|one| one.start))?;
     add(&candidates, "end", of(|one| one.end))?;
     add(&candidates, "answer_start", of(|one| one.answer_start))?;
-    // Position 0 is in no context: that is no answer, whatever its text.
+    // Position 0 is outside the context, so it means "no answer" whatever its text.
     let length = |one: &Candidate| if one.end == 0 { 0 } else { one.text.chars().count() };
     let ends = all.iter().flat_map(|one| &one.candidates);
     add(&candidates, "answer_end", ends.map(|one| index(one.answer_start + length(one))))?;
@@ -160,7 +160,7 @@ fn best(
 
 type Row<'a> = ArrayView1<'a, f32>;
 
-/// Decodes the rows without the interpreter's lock.
+/// Decodes the rows of logits without the interpreter's lock.
 fn with_rows<T: Send>(
     py: Python<'_>,
     start_logits: &Logits<'_>,

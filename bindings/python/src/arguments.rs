@@ -1,4 +1,4 @@
-//! Arguments that the functions share.
+//! Conversion of arguments that several functions share.
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::PathBuf;
@@ -13,8 +13,8 @@ use serde::Serialize;
 use crate::py_error;
 use crate::questions::{Refused, Taken, field, id, text};
 
-/// Answers by question id, rows as `evaluate` has them, or a file of either; of rows also the odds
-/// that there is no answer.
+/// Converts answers by question id, rows in `evaluate`'s format, or a file of either. For rows,
+/// also returns the null odds.
 pub fn predictions(given: &Bound<'_, PyAny>) -> PyResult<(Predictions, Option<NullOdds>)> {
     if let Ok(answers) = given.cast::<PyDict>() {
         let answers = answers.iter().map(|(id, answer)| {
@@ -68,7 +68,7 @@ fn prediction(row: &Bound<'_, PyAny>) -> Taken<(String, String, Option<f64>)> {
     Ok((id, answer, odds.transpose()?))
 }
 
-/// What a value is, as messages name it.
+/// Returns the type name of a value for messages.
 pub fn kind(value: &Bound<'_, PyAny>) -> String {
     value.get_type().name().map_or_else(|_| "something else".into(), |name| name.to_string())
 }
@@ -86,7 +86,8 @@ impl From<Refused> for PyErr {
     }
 }
 
-/// Counts that arguments give; one that is negative or too large is a `ValueError` that names it.
+/// Defines converters of counts; a negative or too large value is a `ValueError` naming the
+/// argument.
 macro_rules! counts {
     ($($name:ident),*) => {$(
         pub fn $name(value: &Bound<'_, PyAny>) -> PyResult<usize> {
@@ -104,7 +105,7 @@ macro_rules! counts {
 
 counts!(n_best, max_answer_length, max_length, doc_stride, max_question_length, resamples);
 
-/// How questions are drawn, where `interval` or a number of samples asks for it.
+/// Returns the bootstrap settings if `interval` is set or a number of samples is given.
 pub fn resampling(
     interval: bool,
     resamples: Option<&Bound<'_, PyAny>>,
@@ -117,8 +118,8 @@ pub fn resampling(
     Ok(wanted.then_some(Resampling { samples, level, seed }))
 }
 
-/// The rules for `norm` and the language `lang`, `None` for those of each question's own; a
-/// language that is not MLQA's gets a warning, since it may be a typing error.
+/// Returns the rules for `norm` and the language `lang`; `None` selects the rules of each
+/// question's language. A language outside MLQA gets a warning, because it may be a typing error.
 pub fn rules(py: Python<'_>, lang: Option<&str>, norm: &str) -> PyResult<Option<Normalization>> {
     match (norm, lang) {
         ("squad", _) => Ok(Some(Normalization::SquadEn)),
@@ -139,7 +140,7 @@ pub fn rules(py: Python<'_>, lang: Option<&str>, norm: &str) -> PyResult<Option<
     }
 }
 
-/// The rules for answers in one language.
+/// Returns the rules for answers in one language.
 pub fn rules_of(py: Python<'_>, lang: Language, norm: &str) -> PyResult<Normalization> {
     match norm {
         "mlqa" => Ok(Normalization::Mlqa(lang)),
@@ -160,7 +161,7 @@ pub fn warn(py: Python<'_>, message: &str) -> PyResult<()> {
     PyErr::warn(py, &py.get_type::<PyUserWarning>(), &message, 1)
 }
 
-/// A value as `json.loads` has it, with the digits of the command line.
+/// Converts a value as `json.loads` does, with the digits that the command line prints.
 pub fn plain<'py>(py: Python<'py>, value: &impl Serialize) -> PyResult<Bound<'py, PyAny>> {
     let text = serde_json::to_string(value).map_err(|error| refused(&error.to_string()))?;
     loads(py, &text)

@@ -1,8 +1,8 @@
 //! The Python module `mlqa_eval`: the scorer, the windows and the decoder of the crate `mlqa-eval`,
-//! with numpy arrays in and out.
+//! with numpy arrays as inputs and outputs.
 //!
-//! Nothing is computed here. Each function turns its arguments into the crate's types, calls the
-//! crate without the interpreter's lock, and turns the result into Python's.
+//! Each function converts its arguments to the crate's types, calls the crate without the
+//! interpreter's lock, and converts the result to Python objects.
 mod answers;
 mod arguments;
 mod questions;
@@ -32,8 +32,8 @@ mod module {
     }
 }
 
-/// What an error of the crate is in Python: `OSError` and its kinds for files that cannot be read,
-/// `ValueError` for everything else.
+/// Converts an error of the crate to a Python exception: `OSError` or a subclass for files that
+/// cannot be read, else `ValueError`.
 fn py_error(error: mlqa_eval::Error) -> PyErr {
     let message = atomic_file::one_line(&error.to_string()).into_owned();
     match error {

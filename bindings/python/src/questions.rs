@@ -1,4 +1,4 @@
-//! Questions out of files and of Python's objects.
+//! Conversion of files and Python objects to questions.
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use pyo3::types::{PyDict, PyInt, PyIterator, PyString};
 use crate::arguments::{kind, warn};
 use crate::py_error;
 
-/// Reads the questions of a file, of what `json.load` makes of one, or of rows, called `name` in
-/// messages; with `texts` each must have a context and a wording. What a file has that is odd
-/// becomes a warning.
+/// Reads questions from a file, from the result of `json.load`, or from rows; messages call the
+/// input `name`. With `texts` every question must have a context and a question text.
+/// Irregularities of a file become warnings.
 pub fn questions(given: &Bound<'_, PyAny>, name: &str, texts: bool) -> PyResult<Dataset> {
     let py = given.py();
     if let Ok(path) = given.extract::<PathBuf>() {
@@ -27,11 +27,11 @@ pub fn questions(given: &Bound<'_, PyAny>, name: &str, texts: bool) -> PyResult<
     py.detach(|| Dataset::new(name, version, reader.questions)).map_err(py_error)
 }
 
-/// Why objects are not taken.
+/// Reason for rejecting Python objects.
 pub enum Refused {
-    /// They are of another form.
+    /// The objects have another format.
     Form(String),
-    /// What one of them raised.
+    /// An exception raised by an object.
     Python(PyErr),
 }
 
@@ -48,7 +48,7 @@ impl Refused {
         Self::Form(format!("expected {expected}, got {}", kind(got)))
     }
 
-    /// The same with the place before it.
+    /// Prefixes the message with the place.
     pub fn at(self, place: &str) -> Self {
         match self {
             Self::Form(message) => Self::Form(format!("{place}: {message}")),
@@ -56,7 +56,7 @@ impl Refused {
         }
     }
 
-    /// The same with the place and the question's id before it.
+    /// Prefixes the message with the place and the question's id.
     pub fn of(self, row: &Bound<'_, PyAny>, place: &str) -> Self {
         match id(row) {
             Ok(Some(id)) => self.at(&format!("{place}: question `{id}`")),
@@ -72,7 +72,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads everything, and gives the version of a file.
+    /// Reads all questions and returns the version of the file.
     fn file(&mut self, given: &Bound<'_, PyAny>) -> Taken<Option<String>> {
         let py = given.py();
         let expected = "a file, what json.load makes of one, or rows";
@@ -126,7 +126,7 @@ impl Reader {
         Ok(())
     }
 
-    /// A row as data hubs have SQuAD, or MTQA's.
+    /// Reads a row in the SQuAD format of data hubs, or in MTQA's format.
     fn row(&mut self, row: &Bound<'_, PyAny>, number: usize) -> Taken<()> {
         let py = row.py();
         let title = self.text(row, intern!(py, "title"), false)?;
@@ -142,7 +142,7 @@ impl Reader {
         self.question(row, None, context, answers, title)
     }
 
-    /// Adds a question, with `name` where it has no id.
+    /// Adds a question; `name` is its id if the row has none.
     fn question(
         &mut self,
         row: &Bound<'_, PyAny>,
@@ -157,7 +157,7 @@ impl Reader {
         Ok(())
     }
 
-    /// A text that questions may share.
+    /// Returns a text; equal texts share memory.
     fn text(
         &mut self,
         map: &Bound<'_, PyAny>,
@@ -173,7 +173,7 @@ impl Reader {
     }
 }
 
-/// A question's id: a text or a whole number.
+/// Returns a question's id: a string or an integer.
 pub fn id(map: &Bound<'_, PyAny>) -> Taken<Option<String>> {
     let Some(id) = field(map, intern!(map.py(), "id"))? else { return Ok(None) };
     match id.cast::<PyInt>() {
@@ -182,7 +182,7 @@ pub fn id(map: &Bound<'_, PyAny>) -> Taken<Option<String>> {
     }
 }
 
-/// The text of a key; empty where it may be missing.
+/// Returns the text of a key; empty if the key is optional and missing.
 pub fn text(map: &Bound<'_, PyAny>, key: &Bound<'_, PyString>, needed: bool) -> Taken<String> {
     match field(map, key)? {
         Some(text) => text_of(&text).map_err(|error| error.at(&format!("`{key}`"))),
@@ -197,7 +197,7 @@ fn text_of(value: &Bound<'_, PyAny>) -> Taken<String> {
     Ok(text.to_cow().map_err(half)?.into_owned())
 }
 
-/// The value of a key; `None` where it is missing or None.
+/// Returns the value of a key; `None` if it is missing or None.
 pub fn field<'py>(
     map: &Bound<'py, PyAny>,
     key: &Bound<'py, PyString>,
@@ -226,7 +226,7 @@ fn items<'py>(list: &Bound<'py, PyAny>, expected: &str) -> Taken<Bound<'py, PyIt
     list.try_iter().ok().filter(|_| !other).ok_or_else(|| Refused::expected(expected, list))
 }
 
-/// Lists `text` and `answer_start`, or a list of objects with both.
+/// Reads lists `text` and `answer_start`, or a list of objects with both.
 fn answers_of(given: &Bound<'_, PyAny>) -> Taken<Vec<Answer>> {
     let py = given.py();
     let (text_key, start_key) = (intern!(py, "text"), intern!(py, "answer_start"));
@@ -265,7 +265,7 @@ fn count(value: &Bound<'_, PyAny>) -> Taken<usize> {
     })
 }
 
-/// The answer of an MTQA row, which has to be where it says.
+/// Reads the answer of an MTQA row, which must be at its offset in the context.
 fn mtqa_answer(given: &Bound<'_, PyAny>, context: &Arc<str>) -> Taken<Answer> {
     let py = given.py();
     let read = || -> Taken<Answer> {

@@ -1,4 +1,4 @@
-//! Pairs of languages, and two runs beside each other.
+//! Scores of language pairs, and comparison of two runs.
 use std::path::PathBuf;
 
 use mlqa_eval::{
@@ -15,11 +15,11 @@ use crate::arguments::{
 use crate::py_error;
 use crate::questions::{field, questions};
 
-/// Scores each pair of languages, those of the context and of the question, as `mlqa-eval matrix`.
+/// Scores each pair of context and question language, as `mlqa-eval matrix`.
 ///
 /// `data` and `predictions` are folders with files `{split}-context-{c}-question-{q}.json`, or
-/// dicts `{("<context>", "<question>"): …}` of what `score` takes. A pair without predictions has
-/// no cell. The result is what the command writes as `matrix.json`.
+/// dicts `{("<context>", "<question>"): …}` of what `score` accepts. A pair without predictions has
+/// no cell. The result equals the `matrix.json` of the command.
 #[pyfunction]
 #[pyo3(signature = (
     data, predictions, *, norm="mlqa", split="test", title="Generalised cross-lingual transfer"
@@ -51,10 +51,11 @@ pub fn matrix<'py>(
 
 /// Compares two runs question by question, as `mlqa-eval compare --data`.
 ///
-/// `dataset` is what `score` takes, or holds pairs of languages as for `matrix`; `baseline` and
-/// `predictions` are what `score` or `matrix` takes, or a list of that, one for each seed. The
+/// `dataset` is what `score` accepts, or holds pairs of languages as for `matrix`; `baseline` and
+/// `predictions` are what `score` or `matrix` accepts, or a list with one entry per seed. The
 /// result has a dict for each metric (`f1` and `em`) and pair: both scores, their difference, its
-/// interval from `low` to `high`, and p by randomisation, bootstrap and with Holm's correction.
+/// interval from `low` to `high`, and p-values by randomisation, by bootstrap and with Holm's
+/// correction.
 #[pyfunction]
 #[pyo3(signature = (
     dataset, baseline, predictions, lang=None, *, norm="mlqa", split="test", resamples=None,
@@ -115,7 +116,8 @@ fn read(seeds: &[Bound<'_, PyAny>]) -> PyResult<Vec<Predictions>> {
     seeds.iter().map(|seed| Ok(predictions(seed)?.0)).collect()
 }
 
-/// The seeds of a run: a list of them, or the only one, which may be a list of rows.
+/// Returns the seeds of a run: the entries of a list, or a single entry, which may be a list of
+/// rows.
 fn seeds<'py>(run: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let list = run.is_instance_of::<PyList>() || run.is_instance_of::<PyTuple>();
     let seeds: Vec<_> = match list {
@@ -132,14 +134,14 @@ fn seeds<'py>(run: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
     }
 }
 
-/// What there is for each pair of languages.
+/// Data or predictions of each pair of languages.
 enum Pairs<'py> {
     Folder(PathBuf, Python<'py>),
     Given(Bound<'py, PyDict>),
 }
 
 impl<'py> Pairs<'py> {
-    /// `None` for a file, rows or a loaded file.
+    /// Returns `None` for a file, rows or a loaded file.
     fn of(given: &Bound<'py, PyAny>) -> Option<Self> {
         if let Ok(folder) = given.extract::<PathBuf>() {
             return folder.is_dir().then(|| Self::Folder(folder, given.py()));
@@ -158,7 +160,7 @@ impl<'py> Pairs<'py> {
         })
     }
 
-    /// All pairs with what there is for them.
+    /// Returns all pairs with their data or predictions.
     fn all(&self, split: &str) -> PyResult<Vec<(DatasetName, Bound<'py, PyAny>)>> {
         match self {
             Self::Folder(folder, py) => {

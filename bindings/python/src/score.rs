@@ -1,4 +1,4 @@
-//! Official scores.
+//! Scoring with the official rules.
 use mlqa_eval::{
     LanguageScores, QuestionScore, Resampling, ScoreIntervals, score_by_language, score_squad2,
 };
@@ -9,15 +9,15 @@ use crate::arguments::{self, loads, no_language, plain, refused, resampling, rul
 use crate::py_error;
 use crate::questions::questions;
 
-/// Exact match and F1 with the digits of the official MLQA script.
+/// Computes exact match and F1 with the digits of the official MLQA script.
 ///
-/// `norm="squad"` scores by SQuAD v1.1's English rules, as XQuAD prescribes for all its languages;
-/// `norm="squad2"` as the official script of SQuAD 2.0, with its keys, where a question whose
-/// `no_answer_probability` exceeds `no_answer_threshold` counts as having no answer. `lang` is then
-/// not used. `per_question=True` adds every question's result, `interval=True` or a number of
-/// `resamples` the bootstrap intervals of `mlqa-eval score --intervals`. Where the ids of the
-/// questions tell several languages as TyDi's do, `lang` is left out; the result has `languages`,
-/// `mean` and `mean_without_en` then, each language by its own rules.
+/// `norm="squad"` applies SQuAD v1.1's English rules, as XQuAD prescribes for all its languages.
+/// `norm="squad2"` applies the official script of SQuAD 2.0, with its keys; a question whose
+/// `no_answer_probability` exceeds `no_answer_threshold` counts as having no answer. Both ignore
+/// `lang`. `per_question=True` adds every question's result, `interval=True` or a number of
+/// `resamples` the bootstrap intervals of `mlqa-eval score --intervals`. If the ids of the
+/// questions contain several languages, as TyDi's do, omit `lang`; each language is then scored by
+/// its own rules, and the result has `languages`, `mean` and `mean_without_en`.
 #[pyfunction]
 #[pyo3(signature = (
     dataset, predictions, lang=None, *, norm="mlqa", per_question=false, no_answer_threshold=1.0,
@@ -43,12 +43,13 @@ pub fn score<'py>(
     Ok(result)
 }
 
-/// Scores as `evaluate`'s metrics `squad` and `squad_v2` do: rows in, a dict of scores out.
+/// Computes scores as `evaluate`'s metrics `squad` and `squad_v2` do, from rows to a dict of
+/// scores.
 ///
 /// `predictions` are rows `{"id": …, "prediction_text": …}`, for `norm="squad2"` with
-/// `no_answer_probability`, or a dict of ids and texts; `references` rows `{"id": …, "answers":
+/// `no_answer_probability`, or a dict of ids and texts. `references` are rows `{"id": …, "answers":
 /// {"text": […], "answer_start": […]}}`, which may have more keys, such as those of a
-/// `datasets.Dataset`. Each reference needs a prediction. Results are those of `score`.
+/// `datasets.Dataset`. Each reference needs a prediction. The results are those of `score`.
 #[pyfunction]
 #[pyo3(signature = (
     predictions, references, *, lang=None, norm="mlqa", per_question=false,
@@ -76,7 +77,7 @@ pub fn compute<'py>(
     }
 }
 
-/// What is to be scored, and how.
+/// Scoring options.
 struct Wanted<'a> {
     lang: Option<&'a str>,
     norm: &'a str,
@@ -85,7 +86,7 @@ struct Wanted<'a> {
     resampling: Option<Resampling>,
 }
 
-/// What the result holds, with the keys of `mlqa-eval score`.
+/// The result, with the keys of `mlqa-eval score`.
 #[derive(Serialize)]
 struct Scores<'a> {
     exact_match: f64,
@@ -99,13 +100,13 @@ struct Scores<'a> {
     per_question: Option<&'a [QuestionScore]>,
 }
 
-/// In the order of the file.
+/// Serialises results by id, in the order of the file.
 fn by_id<S: Serializer>(all: &Option<&[QuestionScore]>, to: S) -> Result<S::Ok, S::Error> {
     to.collect_map(all.iter().copied().flatten().map(|one| (&one.id, one)))
 }
 
 impl Wanted<'_> {
-    /// The scores, and the questions without a prediction.
+    /// Computes the scores; also returns the questions without a prediction.
     fn score<'py>(
         &self,
         dataset: &Bound<'py, PyAny>,

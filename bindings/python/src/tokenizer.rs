@@ -1,4 +1,4 @@
-//! The tokenizer that was used last, which is kept with the tokens of the words that it has seen.
+//! Cache of the tokenizer that was used last, including its cache of words.
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use mlqa_eval::{Error, WindowTokenizer, load_tokenizer};
 
-/// Which file was read, and what of it would change if it were another.
+/// Identity of a tokenizer file, which changes if the file is replaced.
 #[derive(Debug, PartialEq)]
 struct Version {
     file: PathBuf,
@@ -15,7 +15,7 @@ struct Version {
 }
 
 impl Version {
-    /// `None` for what is no plain file.
+    /// Returns `None` if the path is not a regular file.
     fn of(path: &Path) -> Option<Self> {
         let file = std::path::absolute(tokenizer_file::find(path).ok()?).ok()?;
         let about = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
@@ -27,7 +27,7 @@ type Kept = (Version, Arc<WindowTokenizer<'static>>);
 
 static LAST: Mutex<Option<Kept>> = Mutex::new(None);
 
-/// The tokenizer of a file or folder, read where it is not the one that was used last.
+/// Returns the tokenizer of a file or folder; reads it unless it is the cached one.
 pub fn tokenizer(path: &Path) -> Result<Arc<WindowTokenizer<'static>>, Error> {
     let version = Version::of(path);
     let last = || LAST.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Windows of token ids, and answers from their logits.
+//! Windows of token ids, and the texts of their answers.
 use std::path::PathBuf;
 
 use mlqa_eval::{
@@ -16,8 +16,8 @@ use crate::arguments::{self, refused};
 use crate::py_error;
 use crate::questions::questions;
 
-/// Model inputs: one row for each window, padded at the end to the longest; to `max_length` with
-/// `compatible`, which decoding then follows, too.
+/// Model inputs, one row per window. Rows are padded at the end to the longest row, or to
+/// `max_length` with `compatible`, which decoding then follows, too.
 #[pyclass(frozen, module = "mlqa_eval")]
 pub struct Windows {
     pub questions: Vec<Question>,
@@ -29,7 +29,7 @@ pub struct Windows {
     /// 1 for a token, 0 for padding, int64 `[windows, length]`.
     #[pyo3(get)]
     attention_mask: Py<PyArray2<i64>>,
-    /// 0 or 1 where segments are told apart, else 0, int64 `[windows, length]`.
+    /// Segment ids 0 and 1 if segments are distinguished, else 0, int64 `[windows, length]`.
     #[pyo3(get)]
     token_type_ids: Py<PyArray2<i64>>,
     /// Index of each window's question in the data set, int64 `[windows]`.
@@ -54,7 +54,7 @@ impl Windows {
         format!("<Windows: {} questions, {rows} rows of {length} tokens>", self.questions.len())
     }
 
-    /// For `pickle` and `copy`: questions and windows as JSON, and the arrays.
+    /// Supports `pickle` and `copy`: questions and windows as JSON, and the arrays.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, State<'py>)> {
         let (py, own) = (slf.py(), slf.get());
         let questions = own.questions.clone();
@@ -75,7 +75,7 @@ impl Windows {
         Ok((slf.get_type().getattr("_restore")?, state))
     }
 
-    /// What `__reduce__` took apart.
+    /// Restores the result of `__reduce__`.
     #[staticmethod]
     #[expect(clippy::too_many_arguments, reason = "what is kept")]
     fn _restore(
@@ -107,14 +107,15 @@ impl Windows {
         })
     }
 
-    /// The questions' ids, in the order of the data set.
+    /// Returns the questions' ids, in the order of the data set.
     #[getter]
     fn ids(&self) -> Vec<&str> {
         self.questions.iter().map(|question| question.id.as_str()).collect()
     }
 
-    /// Parts of contexts, as `n_best_arrays` tells them: of each question's context the code points
-    /// from `answer_start` up to `answer_end`. All three are integers `[texts]`.
+    /// Returns parts of contexts in the format of `n_best_arrays`: for each question index, the
+    /// code points of its context from `answer_start` up to `answer_end`. All three are integers
+    /// `[texts]`.
     fn texts<'py>(
         &self,
         question: Numbers<'py>,
@@ -145,12 +146,12 @@ impl Windows {
 
 type Numbers<'py> = PyArrayLike1<'py, i64, AllowTypeChange>;
 
-/// Where a code point begins, or the text ends.
+/// Returns the byte offset of a code point, or of the text's end.
 fn byte(text: &str, at: usize) -> Option<usize> {
     text.char_indices().map(|(byte, _)| byte).chain([text.len()]).nth(at)
 }
 
-/// What messages call the questions of saved windows.
+/// Name of the questions of saved windows in messages.
 const SAVED: &str = "saved windows";
 
 type Positions = Option<Py<PyArray1<i64>>>;
@@ -168,10 +169,10 @@ type State<'py> = (
 
 /// Cuts questions and contexts into windows for a model.
 ///
-/// `tokenizer` is a Hugging Face tokenizer.json, or a folder that holds one. `doc_stride` is the
+/// `tokenizer` is a Hugging Face tokenizer.json, or a folder that contains one. `doc_stride` is the
 /// number of context tokens that neighbouring windows share, as in `run_qa`. With
 /// `compatible="run_qa"` windows and their decoding follow transformers' `run_qa.py` step by step,
-/// as `--compatible run_qa` of the command line.
+/// as `--compatible run_qa` of the command line does.
 #[pyfunction]
 #[pyo3(signature = (
     dataset, tokenizer, *, max_length=384, doc_stride=128, max_question_length=64,
@@ -221,7 +222,7 @@ pub fn windows<'py>(
     let made = py.detach(|| -> Result<_, mlqa_eval::Error> {
         let cutter = WindowCutter::with(crate::tokenizer::tokenizer(&tokenizer)?, &config)?;
         let windows = cutter.windows(&questions, purpose)?;
-        // run_qa pads every row to the full length, and its decoding looks at padding, too.
+        // run_qa pads every row to the full length, and its decoding includes padding.
         let longest = windows.iter().map(|window| window.input_ids.len()).max().unwrap_or(0);
         let length = if compatible.is_some() { max_length } else { longest };
         let pad = cutter.pad_id();
@@ -232,7 +233,7 @@ pub fn windows<'py>(
         let mask = padded(&windows, length, |window, row| {
             row.iter_mut().zip(&window.input_ids).for_each(|(to, _)| *to = 1);
         });
-        // Zeros that nothing touches take no memory.
+        // Zero pages that are never written need no physical memory.
         let types = padded(&windows, length, |window, row| {
             let ones = row.iter_mut().zip(&window.token_type_ids).filter(|(_, of)| **of != 0);
             ones.for_each(|(to, &of)| *to = of.into());
@@ -264,7 +265,7 @@ fn not_one_of(name: &str, value: &str, rule: &str) -> PyErr {
     PyValueError::new_err(format!("{name}={value:?}: must be {rule}"))
 }
 
-/// A row of `length` values for each window, zeros but for what `fill` writes.
+/// Creates a row of `length` values for each window: zeros, except where `fill` writes.
 fn padded(
     windows: &[Window],
     length: usize,
@@ -277,7 +278,7 @@ fn padded(
     rows
 }
 
-/// Numbers of tokens and questions are far below 2⁶³.
+/// Converts numbers of tokens and questions, which are far below 2⁶³.
 pub fn index(value: usize) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,4 @@
-//! Answers with the place that they were found at.
+//! Answers and their positions in documents.
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -8,57 +8,57 @@ use serde::Serialize;
 use crate::sentence::sentence_around;
 use crate::{Calibration, Document};
 
-/// An answer and where it stands.
+/// An answer and its position in a document.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Answer {
-    /// The words of the document.
+    /// The answer's text, as in the document.
     pub text: String,
-    /// Where it begins in the document, in code points.
+    /// Start in the document, in code points.
     pub start: usize,
-    /// Where it ends (exclusive), in code points.
+    /// End in the document (exclusive), in code points.
     pub end: usize,
-    /// Where it begins in the document's UTF-8, in bytes.
+    /// Start in the document's UTF-8, in bytes.
     pub start_byte: usize,
-    /// Where it ends (exclusive), in bytes.
+    /// End in the document's UTF-8 (exclusive), in bytes.
     pub end_byte: usize,
-    /// The sentence that holds it.
+    /// The sentence that contains the answer.
     pub sentence: String,
-    /// Where the answer begins in `sentence`, in code points.
+    /// Start of the answer in `sentence`, in code points.
     pub start_in_sentence: usize,
     /// [`Document::id`].
     pub document: Arc<str>,
-    /// How sure the reader is, 0 to 1: a softmax over the margins of the best answers of all
+    /// Probability of the answer, 0 to 1: a softmax over the margins of the best answers of all
     /// passages and "no answer".
     pub probability: f64,
     /// Start logit plus end logit, minus those of "no answer" or normalised according to
-    /// `--window-score`, and lowered in passages that fit the question less. Orders the answers.
+    /// `--window-score`, minus the passage's retrieval penalty. Orders the answers.
     pub score: f32,
 }
 
 /// The answers to a question, best first; no two of them overlap.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Answers {
-    /// The question's id, where it has one.
+    /// The question's id, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// The question.
     pub question: String,
-    /// Empty if no passage has a word that may be an answer.
+    /// The answers; empty if no passage contains a word that may be an answer.
     pub answers: Vec<Answer>,
-    /// Probability of "no answer" in that softmax, 0 to 1.
+    /// Probability of "no answer" in the softmax of [`Answer::probability`], 0 to 1.
     pub null_probability: f64,
     /// Whether no passage has an answer according to the null threshold.
     pub no_answer: bool,
 }
 
-/// Answers to one question, passage after passage.
+/// Answers to one question, collected passage by passage.
 #[derive(Debug)]
 pub(crate) struct Gathered {
-    /// Best first, with their margin over "no answer" in place of the probability.
+    /// Best first; `probability` holds the margin over "no answer".
     answers: Vec<Answer>,
     /// Logarithm of the summed exponentials of all margins, with 0 for "no answer".
     log_total: f64,
-    /// The lowest of the passages.
+    /// Minimum over the passages.
     null_odds: f64,
 }
 
@@ -67,7 +67,7 @@ impl Gathered {
         Self { answers: Vec::new(), log_total: 0.0, null_odds: f64::INFINITY }
     }
 
-    /// Adds the answers in a passage of a document, and keeps the `max_answers` best of all.
+    /// Adds the answers in a passage of a document, and retains the `max_answers` best answers.
     pub fn add(
         &mut self,
         document: &Document,
@@ -92,7 +92,7 @@ impl Gathered {
             if kept.len() == max_answers {
                 break;
             }
-            // Later candidates of this passage are no better.
+            // Later candidates of this passage do not have higher scores.
             let last = self.answers.get(max_answers.saturating_sub(1));
             if last.is_some_and(|last| last.score >= candidate.score) {
                 break;
@@ -117,7 +117,7 @@ impl Gathered {
     }
 }
 
-/// The logarithm of the sum of two exponentials.
+/// Computes the logarithm of the sum of two exponentials.
 fn log_add_exp(a: f64, b: f64) -> f64 {
     a.max(b) + (-(a - b).abs()).exp().ln_1p()
 }

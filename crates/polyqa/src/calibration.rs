@@ -1,5 +1,5 @@
-//! What a score means: the temperature and the null threshold of a reader, fitted on questions
-//! with gold answers.
+//! Calibration: the temperature and null threshold of a reader, fitted on questions with gold
+//! answers.
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -9,39 +9,39 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// The file beside a model; transformers does not read it.
+/// File name in a model's folder; transformers ignores the file.
 const FILE: &str = "calibration.json";
 
-/// How a reader's scores become probabilities, and when it says that there is no answer.
+/// How scores become probabilities, and which questions have no answer.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
-    /// Scores are divided by it before their softmax (Guo et al. 2017).
+    /// Divisor of the scores before the softmax (Guo et al. 2017).
     pub temperature: f64,
-    /// A question has no answer where its null score exceeds the best answer's by more than this;
-    /// absent where every question of the fit has an answer.
+    /// Margin of the null score over the best answer's score above which a question has no answer.
+    /// Absent if every question of the fit has an answer.
     pub null_threshold: Option<f64>,
-    /// Questions that it was fitted on.
+    /// Number of questions of the fit.
     pub questions: usize,
     /// Expected calibration error of the best answers' probabilities (ten bins of equal width), 0
     /// to 1, with a temperature of 1.
     pub calibration_error_before: f64,
-    /// The same with the fitted temperature.
+    /// Expected calibration error with the fitted temperature.
     pub calibration_error_after: f64,
-    /// The comparison of windows that the fitted answers were selected with, which is the reader's
-    /// default. A file without it has `raw`; a model without a file has `margin`.
+    /// Score that compared the windows during the fit, which is the reader's default. A file
+    /// without this key means `raw`; a model without a file uses `margin`.
     #[serde(default, skip_serializing_if = "is_raw")]
     pub window_score: WindowScore,
 }
 
-/// `raw` is not written, so that earlier programs read the file.
+/// `raw` is not written, so that earlier versions can read the file.
 fn is_raw(score: &WindowScore) -> bool {
     *score == WindowScore::Raw
 }
 
 impl Default for Calibration {
-    /// A temperature of 1, no threshold, and margins over "no answer", which compare windows better
-    /// than raw logits for readers that were trained on single paragraphs.
+    /// Returns a temperature of 1, no threshold, and margins over "no answer". Margins compare
+    /// windows better than raw logits for readers trained on single paragraphs.
     fn default() -> Self {
         Self {
             temperature: 1.0,
@@ -54,18 +54,19 @@ impl Default for Calibration {
     }
 }
 
-/// The questions of a file, their answers, and the language whose rules compare them.
+/// The questions of a file, their answers, and the language whose rules compare the answers.
 pub type Answered<'a> = (&'a Dataset, &'a [NBest], Language);
 
-/// Probability and truth of a best answer.
+/// Probability of a best answer, and whether the answer is correct.
 type Judged = (f64, bool);
 
 impl Calibration {
-    /// Fits both on the answers to the questions of some files, each with the language whose rules
-    /// (MLQA's) compare its answers; `None` where no question has a gold answer.
+    /// Fits temperature and threshold on the answers to the questions of some files. Each file has
+    /// the language whose rules (MLQA's) compare its answers. Returns `None` if no question has a
+    /// gold answer.
     ///
-    /// The temperature has the least negative log-likelihood of "the best answer is an exact
-    /// match"; the threshold is that of the best F1, as the official script of SQuAD 2.0 finds it.
+    /// The temperature minimises the negative log-likelihood of "the best answer is an exact
+    /// match". The threshold maximises F1, as in the official script of SQuAD 2.0.
     ///
     /// # Errors
     /// As [`score`] and [`score_squad2`].
@@ -75,7 +76,7 @@ impl Calibration {
         let mut pooled = Dataset { path, version: None, questions: Vec::new() };
         let (mut texts, mut odds) = (Vec::new(), Vec::new());
         for (number, (dataset, answers, _)) in files.iter().enumerate() {
-            // Files may have questions of the same id.
+            // Questions of different files may have the same id.
             let named = |id: &str| format!("{number} {id}");
             pooled.questions.extend(
                 dataset
@@ -110,8 +111,8 @@ impl Calibration {
         }))
     }
 
-    /// The expected calibration error on other questions than those of the fit, with a temperature
-    /// of 1 and with the fitted one.
+    /// Computes the expected calibration error on questions outside the fit, with temperature 1 and
+    /// with the fitted one.
     ///
     /// # Errors
     /// As [`fit`](Self::fit).
@@ -120,10 +121,10 @@ impl Calibration {
         Ok([1.0, self.temperature].map(|temperature| calibration_error(&at(&judged, temperature))))
     }
 
-    /// Reads it beside a model; the default where there is none.
+    /// Reads the calibration in a model's folder; returns the default if there is no file.
     ///
     /// # Errors
-    /// [`Error::Content`] naming the file if it is anything else.
+    /// [`Error::Content`] naming the file if it is not a valid calibration.
     pub fn read(folder: impl AsRef<Path>) -> Result<Self> {
         let path = folder.as_ref().join(FILE);
         if !path.exists() {
@@ -141,7 +142,7 @@ impl Calibration {
         Ok(read)
     }
 
-    /// Writes it beside a model, whole or not at all.
+    /// Writes the calibration to a model's folder atomically.
     ///
     /// # Errors
     /// [`Error::Eval`] naming the file.
@@ -156,7 +157,7 @@ fn best_text(one: &NBest) -> String {
     one.candidates.first().map(|best| best.text.clone()).unwrap_or_default()
 }
 
-/// Each question's answers, and whether the best one is an exact match.
+/// Returns each question's answers, and whether the best answer is an exact match.
 fn judge<'a>(files: &[Answered<'a>]) -> Result<Vec<(&'a NBest, bool)>> {
     let mut judged = Vec::new();
     for &(dataset, answers, language) in files {
@@ -175,7 +176,7 @@ fn judge<'a>(files: &[Answered<'a>]) -> Result<Vec<(&'a NBest, bool)>> {
     Ok(judged)
 }
 
-/// The probability of each question's best answer at a temperature.
+/// Returns the probability of each question's best answer at a temperature.
 fn at(judged: &[(&NBest, bool)], temperature: f64) -> Vec<Judged> {
     let of = |&(one, right): &(&NBest, bool)| {
         Some((probabilities(one, temperature).0.first().copied()?, right))
@@ -183,8 +184,8 @@ fn at(judged: &[(&NBest, bool)], temperature: f64) -> Vec<Judged> {
     judged.iter().filter_map(of).collect()
 }
 
-/// The probabilities of a question's candidates, in their order, and that of no answer: a softmax
-/// over both. Without windows there is surely no answer.
+/// Computes the probabilities of a question's candidates, in order, and of "no answer": a softmax
+/// over both. Without windows "no answer" has probability 1.
 pub(crate) fn probabilities(one: &NBest, temperature: f64) -> (Vec<f64>, f64) {
     let score = |score: f32| f64::from(score) / temperature;
     let candidates: Vec<f64> = one.candidates.iter().map(|one| score(one.score)).collect();
@@ -195,7 +196,7 @@ pub(crate) fn probabilities(one: &NBest, temperature: f64) -> (Vec<f64>, f64) {
     (candidates.iter().map(|&score| share(score) / total).collect(), share(null) / total)
 }
 
-/// Mean negative log-likelihood of the truths.
+/// Computes the mean negative log-likelihood of the judgements.
 fn log_loss(judged: &[Judged]) -> f64 {
     let loss = |&(probability, right): &Judged| {
         let of_truth = if right { probability } else { 1.0 - probability };
@@ -204,8 +205,8 @@ fn log_loss(judged: &[Judged]) -> f64 {
     judged.iter().map(loss).sum::<f64>() / judged.len().max(1) as f64
 }
 
-/// The temperature of the least loss: on a grid of powers of two from 1/8 to 64, then between the
-/// neighbours of the best.
+/// Returns the temperature with the lowest loss: first on a grid of powers of two from 1/8 to 64,
+/// then with halved steps around the best grid point.
 fn least(loss: impl Fn(f64) -> f64) -> f64 {
     let (mut best, mut width) = (0.0f64, 3.0);
     let mut lowest = loss(1.0);
@@ -227,7 +228,7 @@ fn least(loss: impl Fn(f64) -> f64) -> f64 {
     best.exp2()
 }
 
-/// Expected calibration error over ten bins of equal width.
+/// Computes the expected calibration error over ten bins of equal width.
 fn calibration_error(judged: &[Judged]) -> f64 {
     let mut bins = [(0.0f64, 0.0f64); 10];
     for &(probability, right) in judged {
@@ -237,7 +238,7 @@ fn calibration_error(judged: &[Judged]) -> f64 {
             *rights += f64::from(u8::from(right));
         }
     }
-    // The shares cancel the bins' sizes.
+    // The bin sizes in weights and means cancel.
     bins.iter().map(|(sum, rights)| (sum - rights).abs()).sum::<f64>() / judged.len().max(1) as f64
 }
 
@@ -274,7 +275,7 @@ mod tests {
 
     #[test]
     fn the_fitted_temperature_makes_surer_what_is_right_and_less_sure_what_is_not() {
-        // Said with 98 %, right in three of four.
+        // All answers have probability 0.98; three of four are correct.
         let file = |count: usize| {
             let gold = |k: usize| if k.is_multiple_of(4) { "b" } else { "a" };
             let qa = |k: usize| {

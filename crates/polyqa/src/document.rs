@@ -1,4 +1,4 @@
-//! The texts that are asked about.
+//! Documents, in which answers are searched.
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,23 +8,24 @@ use serde::Deserialize;
 use crate::passage::Passage;
 use crate::{Error, Result};
 
-/// A text that is asked about.
+/// A text in which answers are searched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document {
-    /// Its name in answers: that of its file, or the `id` of its row.
+    /// Name in answers: the file's name or the row's `id`.
     pub id: Arc<str>,
-    /// All of it, of any length. A byte order mark (U+FEFF) at its start counts in offsets and is
-    /// not shown to models.
+    /// The whole text, of any length. A byte order mark (U+FEFF) at its start counts in offsets and
+    /// is not passed to models.
     pub text: Arc<str>,
 }
 
-/// Bytes of the longest text; a longer one is likely no text.
+/// Maximum size of a text in bytes; a larger file is probably not a text.
 const LONGEST: u64 = 256 << 20;
 
 const ROW: &str = "a document on each line: {\"text\": \"…\", \"id\": \"…\"}, `id` may be absent";
 
-/// Documents in files, read anew at each pass, so that they need not fit into memory: a file with
-/// rows (`.jsonl`, `.jsonl.gz`) has one on each line, every other file is one.
+/// Documents in files, which are read again in each pass, so that they need not fit into memory. A
+/// file with rows (`.jsonl`, `.jsonl.gz`) has one document per line; every other file is one
+/// document.
 ///
 /// ```
 /// use polyqa::Documents;
@@ -68,10 +69,11 @@ impl From<Vec<Document>> for Documents {
 }
 
 impl Documents {
-    /// Documents in these files, in this order; `-` is one text on standard input, and is kept.
+    /// Returns the documents in these files, in this order. `-` is one text on standard input,
+    /// which is stored in memory.
     ///
     /// # Errors
-    /// [`Error::Read`] naming a file that is not there, is a folder, or cannot be read.
+    /// [`Error::Read`] naming a file that does not exist, is a folder, or cannot be read.
     pub fn of_files(paths: impl IntoIterator<Item = PathBuf>) -> Result<Self> {
         let source = |path: PathBuf| {
             if path == Path::new("-") {
@@ -90,7 +92,7 @@ impl Documents {
         Ok(Self { sources, whole: false })
     }
 
-    /// Adds a file of rows, whatever its name; `-` is standard input, and is kept.
+    /// Adds a file of rows, whatever its name; `-` is standard input, which is stored in memory.
     ///
     /// # Errors
     /// As [`of_files`](Self::of_files).
@@ -104,21 +106,22 @@ impl Documents {
         Ok(self)
     }
 
-    /// Reads each document as one passage.
+    /// Returns the same documents, each as a single passage.
     ///
-    /// By default a document is cut at the ends of its paragraphs: short ones are joined to
-    /// passages of 50 words or more, and one of more than 250 words is cut between sentences.
+    /// By default a document is cut at the ends of its paragraphs: short paragraphs are joined to
+    /// passages of 50 words or more, and a paragraph of more than 250 words is cut between
+    /// sentences.
     #[must_use]
     pub fn without_passages(self) -> Self {
         Self { whole: true, ..self }
     }
 
-    /// Whether there is no file.
+    /// Returns whether there is no file.
     pub fn is_empty(&self) -> bool {
         self.sources.is_empty()
     }
 
-    /// How many there are; files of rows are read for it.
+    /// Counts the documents; files of rows are read to count them.
     ///
     /// # Errors
     /// As [`iter`](Self::iter).
@@ -132,7 +135,7 @@ impl Documents {
         self.sources.iter().map(of).sum()
     }
 
-    /// The documents one by one, in order.
+    /// Returns the documents in order.
     ///
     /// # Errors
     /// An item is [`Error::Read`] or [`Error::Content`] naming the file and the line.
@@ -146,7 +149,7 @@ impl Documents {
         })
     }
 
-    /// The passages of the documents one by one, in order, each with the index of its document.
+    /// Returns the passages of the documents in order, each with the index of its document.
     ///
     /// # Errors
     /// As [`iter`](Self::iter).
@@ -162,14 +165,14 @@ impl Documents {
     }
 }
 
-/// A file as one document.
+/// Reads a file as one document.
 fn document(path: &Path) -> Result<Document> {
     let text = atomic_file::read_to_string_with_mark(path, LONGEST);
     let text = text.map_err(|source| Error::read(path, source))?;
     Ok(Document { id: path.to_string_lossy().into(), text: text.into() })
 }
 
-/// The documents of a file of rows; nothing after an error.
+/// Returns the documents of a file of rows; ends after the first error.
 fn rows(path: &Path) -> impl Iterator<Item = Result<Document>> + use<> {
     let path = path.to_owned();
     let mut lines = Some(Lines::open(&path));

@@ -1,10 +1,10 @@
-//! What stops a reader.
+//! Errors of this crate.
 use std::path::{Path, PathBuf};
 
 /// A result whose error is [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// What stops a reader.
+/// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read.
@@ -15,12 +15,12 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
-    /// A file is not what it should be.
+    /// A file has invalid content.
     #[error("{}: {problem}", path.display())]
     Content {
         /// The file.
         path: PathBuf,
-        /// What is wrong, with the line.
+        /// The problem, with the line.
         problem: String,
     },
     /// A precision that is unknown or not available.
@@ -31,16 +31,16 @@ pub enum Error {
         /// Supported values, or what the precision needs.
         problem: String,
     },
-    /// A model's name.
+    /// A model's name cannot be resolved.
     #[error(transparent)]
     Hub(#[from] model_hub::Error),
-    /// The model.
+    /// A model cannot be loaded or evaluated.
     #[error(transparent)]
     Model(#[from] xlmr_model::Error),
-    /// Windows, logits or answers.
+    /// An error of windows, logits or answers.
     #[error(transparent)]
     Tasks(#[from] tasks::Error),
-    /// Question files.
+    /// A question file or its evaluation is invalid.
     #[error(transparent)]
     Eval(#[from] mlqa_eval::Error),
 }

@@ -1,4 +1,4 @@
-//! The first stage: selects the passages that are read for a question, and compares them.
+//! The first stage of retrieval: selects and compares the passages that are read for a question.
 use std::collections::{BTreeMap, HashSet};
 
 use bm25::{Embedder, EmbedderBuilder, Scorer, Tokenizer};
@@ -11,14 +11,14 @@ use crate::{Documents, Result, Retriever};
 /// Number of passages that programs read for a question.
 pub const CANDIDATES: usize = 50;
 
-/// How much the score of an answer falls per unit of BM25 that its passage is below the best one,
+/// Reduction of an answer's score per unit of BM25 that its passage is below the best passage,
 /// without a retriever.
 const BM25_WEIGHT: f32 = 1.0;
 
 /// The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher 2009).
 const FUSION_RANK: usize = 60;
 
-/// Bytes at the beginning of a document from which its script and language are guessed.
+/// Bytes at the beginning of a document from which its script and language are detected.
 const SAMPLED: usize = 2000;
 
 /// How documents are ranked.
@@ -28,7 +28,7 @@ pub enum Ranking {
     Bm25,
     /// Cosine similarity of the retriever's embeddings, across languages.
     Dense,
-    /// Reciprocal rank fusion of both; dense alone for a question that seems to be in another
+    /// Reciprocal rank fusion of both; only dense for a question that seems to be in another
     /// language than the documents.
     Hybrid,
 }
@@ -41,7 +41,7 @@ pub enum Ranking {
 pub struct FirstPass<'a> {
     embedder: Embedder<u32, Words>,
     scorer: Scorer<usize>,
-    /// The document of each passage.
+    /// The index of the document of each passage.
     documents: Vec<usize>,
     sample: TextSample,
     dense: Option<(&'a Retriever, Vec<Vector>)>,
@@ -66,10 +66,11 @@ impl FirstPass<'_> {
         Self::over_with(documents, &mut || Ok::<(), crate::Error>(()))
     }
 
-    /// As [`over`](Self::over); calls `step` after each passage, which may stop it.
+    /// Does the same as [`over`](Self::over), and calls `step` after each passage, which may stop
+    /// the pass by an error.
     ///
     /// # Errors
-    /// What `step` returns; as [`Documents::iter`].
+    /// Those of `step` and of [`Documents::iter`].
     pub fn over_with<E: From<crate::Error>>(
         documents: &Documents,
         step: &mut dyn FnMut() -> std::result::Result<(), E>,
@@ -100,8 +101,8 @@ impl FirstPass<'_> {
         Ok(Self { embedder, scorer, documents: of, sample, dense: None })
     }
 
-    /// Adds the embeddings of the same passages. Calls `progress` with the number of documents
-    /// that are embedded.
+    /// Adds the embeddings of the same passages, which are read again from `documents`. Calls
+    /// `progress` with the number of documents that are embedded.
     ///
     /// # Errors
     /// As [`Documents::iter`]; [`Error::Tasks`](crate::Error::Tasks) if the encoder fails.
@@ -116,14 +117,15 @@ impl FirstPass<'_> {
         Ok(FirstPass { embedder, scorer, documents, sample, dense })
     }
 
-    /// Number of passages.
+    /// Returns the number of passages.
     pub fn passages(&self) -> usize {
         self.documents.len()
     }
 
-    /// The indices of documents for each question, in the order of their best passages. BM25 omits
-    /// documents without a word of the question. Without a retriever dense rankings are empty and
-    /// hybrid ones equal BM25.
+    /// Returns the indices of documents for each question, in the order of their best passages.
+    ///
+    /// BM25 omits documents without a word of the question. Without a retriever dense rankings are
+    /// empty and hybrid rankings equal BM25's.
     ///
     /// # Errors
     /// [`Error::Tasks`](crate::Error::Tasks) if the encoder fails.
@@ -141,13 +143,13 @@ impl FirstPass<'_> {
         Ok(documents.collect())
     }
 
-    /// The cosine similarities `[questions][passages]`, if there is a retriever.
+    /// Computes the cosine similarities `[questions][passages]`, if there is a retriever.
     fn cosines(&self, questions: &[&str]) -> Result<Option<Vec<Vec<f32>>>> {
         let dense = self.dense.as_ref();
         dense.map(|(retriever, passages)| retriever.cosines(passages, questions)).transpose()
     }
 
-    /// The indices of passages for each question, best first.
+    /// Returns the indices of passages for each question, best first.
     fn ranked(
         &self,
         questions: &[&str],
@@ -166,7 +168,8 @@ impl FirstPass<'_> {
         }
         let both = questions.iter().zip(dense);
         let fuse = |(question, dense): (&&str, Vec<usize>)| {
-            // Words in common across languages are mostly chance, and move good passages down.
+            // Across languages most common words are coincidental and lower the rank of good
+            // passages.
             match !dense.is_empty() && self.language_mismatch(question).is_some() {
                 true => dense,
                 false => fused([sorted(self.bm25(question)), dense]),
@@ -175,14 +178,15 @@ impl FirstPass<'_> {
         both.map(fuse).collect()
     }
 
-    /// The passages with a word of the question, and their scores.
+    /// Returns the passages with a word of the question, and their scores.
     fn bm25(&self, question: &str) -> impl Iterator<Item = (usize, f32)> {
         let found = self.scorer.matches(&self.embedder.embed(question));
         found.into_iter().map(|one| (one.id, one.score))
     }
 
-    /// By how much the scores of answers fall in each passage: [`BM25_WEIGHT`] times the difference
-    /// to the best BM25 score. Names and numbers compare passages across languages, too.
+    /// Computes the reduction of answer scores in each passage: [`BM25_WEIGHT`] times the
+    /// difference to the best BM25 score. Names and numbers make passages comparable across
+    /// languages, too.
     fn bm25_penalties(&self, question: &str) -> Vec<f32> {
         let mut scores = vec![0.0; self.passages()];
         for (passage, score) in self.bm25(question) {
@@ -193,9 +197,11 @@ impl FirstPass<'_> {
         penalties(&scores, BM25_WEIGHT)
     }
 
-    /// Selects the at most `max_passages` best passages for each question: by both rankings if
-    /// there is a retriever, else by BM25. All if no ranking has one, or if there is no retriever
-    /// and the question seems to be in another language.
+    /// Selects at most `max_passages` passages for each question: by both rankings if there is a
+    /// retriever, else by BM25.
+    ///
+    /// All passages are selected if no ranking contains one, or if there is no retriever and the
+    /// question seems to be in another language.
     ///
     /// # Errors
     /// As [`rank`](Self::rank).
@@ -219,8 +225,8 @@ impl FirstPass<'_> {
         Ok(Selection { candidates, penalties })
     }
 
-    /// The script or language of a question and of the documents if they seem to differ, so that
-    /// BM25 cannot rank the documents.
+    /// Returns the scripts or languages of question and documents if they seem to differ. BM25 then
+    /// cannot rank the documents.
     pub fn language_mismatch(&self, question: &str) -> Option<[&'static str; 2]> {
         let mut asked = TextSample::default();
         asked.add(question);
@@ -228,7 +234,7 @@ impl FirstPass<'_> {
     }
 }
 
-/// The passages that are read for each question, and by how much the scores of their answers fall.
+/// The passages that are read for each question, and the penalties of their answers' scores.
 #[derive(Debug, Default)]
 pub(crate) struct Selection {
     /// The indices of the passages for each question; `None`: all.
@@ -238,13 +244,13 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// Whether a passage is read for a question.
+    /// Returns whether a passage is read for a question.
     pub fn contains(&self, question: usize, passage: usize) -> bool {
         let candidates = self.candidates.get(question).and_then(Option::as_ref);
         candidates.is_none_or(|candidates| candidates.contains(&passage))
     }
 
-    /// Lowers the scores of answers by the penalty of their passage.
+    /// Subtracts a passage's penalty from the scores of its answers.
     pub fn rescore(&self, question: usize, passage: usize, found: &mut NBest) {
         let penalties = self.penalties.get(question);
         if let Some(penalty) = penalties.and_then(|penalties| penalties.get(passage)) {
@@ -255,13 +261,13 @@ impl Selection {
     }
 }
 
-/// The weighted difference of each score to the highest.
+/// Computes the weighted difference of each score to the highest score.
 fn penalties(scores: &[f32], weight: f32) -> Vec<f32> {
     let best = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     scores.iter().map(|score| weight * (best - score)).collect()
 }
 
-/// The indices by descending score, then ascending; without scores of negative infinity.
+/// Sorts indices by descending score, then ascending index; omits scores of negative infinity.
 fn sorted(scores: impl Iterator<Item = (usize, f32)>) -> Vec<usize> {
     let mut scores: Vec<(usize, f32)> =
         scores.filter(|&(_, score)| score > f32::NEG_INFINITY).collect();
@@ -269,7 +275,7 @@ fn sorted(scores: impl Iterator<Item = (usize, f32)>) -> Vec<usize> {
     scores.into_iter().map(|(index, _)| index).collect()
 }
 
-/// Reciprocal rank fusion.
+/// Computes the reciprocal rank fusion of two rankings.
 fn fused(rankings: [Vec<usize>; 2]) -> Vec<usize> {
     let mut scores: BTreeMap<usize, f32> = BTreeMap::new();
     for ranking in &rankings {
@@ -280,7 +286,7 @@ fn fused(rankings: [Vec<usize>; 2]) -> Vec<usize> {
     sorted(scores.into_iter())
 }
 
-/// Counts of words; beyond 2^24 they are rounded.
+/// Converts a count; counts above 2^24 are rounded.
 #[allow(clippy::cast_precision_loss)]
 fn f32_of(count: usize) -> f32 {
     count as f32
@@ -295,7 +301,8 @@ mod tests {
 
     #[test]
     fn fusion_adds_reciprocal_ranks() {
-        // 1/61 + 1/62 for documents 4 and 7, of which the lower index is first; 1/63 for 2 and 9.
+        // 1/61 + 1/62 for documents 4 and 7 (the lower index comes first); 1/63 for documents 2 and
+        // 9.
         assert_eq!(fused([vec![7, 4, 9], vec![4, 7, 2]]), [4, 7, 2, 9]);
         assert_eq!(fused([vec![], vec![3, 1]]), [3, 1]);
     }
@@ -332,7 +339,7 @@ mod tests {
         };
         let [peru, ecuador, bread] = [0, 1, 2].map(|passage| score(0, passage));
         assert!(peru == 0.0 && ecuador < 0.0 && bread < ecuador, "{peru} {ecuador} {bread}");
-        // The second question has no word in common.
+        // No passage has a word of the second question.
         assert_eq!([0, 1, 2].map(|passage| score(1, passage)), [0.0; 3]);
         let best = pass.select(&questions, 1).unwrap();
         assert_eq!([0, 1, 2].map(|passage| best.contains(0, passage)), [true, false, false]);

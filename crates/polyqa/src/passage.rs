@@ -1,4 +1,4 @@
-//! Cuts documents into the passages that are compared with a question and read one by one.
+//! Cuts documents into passages, which are the units of retrieval and reading.
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use crate::Document;
 
-/// Minimum length of a passage: shorter paragraphs are joined.
+/// Minimum length of a passage; shorter paragraphs are joined.
 const SHORTEST: usize = 50;
 
-/// Maximum length of a passage of several sentences: longer paragraphs are cut.
+/// Maximum length of a passage with several sentences; longer paragraphs are cut.
 const LONGEST: usize = 250;
 
-/// Characters of a line from which it is a paragraph, so that its end ends a passage. Lines of
-/// texts that are broken at a fixed width are shorter.
+/// Minimum number of characters of a line that ends a passage, as a paragraph does. Lines of texts
+/// that are wrapped at a fixed width are shorter.
 const LONG_LINE: usize = 200;
 
 /// The byte order mark of a text.
@@ -25,12 +25,12 @@ const MARK: char = '\u{feff}';
 pub(crate) struct Passage {
     pub document: Document,
     pub text: Arc<str>,
-    /// Its offset in the document, in code points.
+    /// Offset of the passage in the document, in code points.
     start: usize,
 }
 
 impl Passage {
-    /// A document as one passage, without a byte order mark at its start.
+    /// Returns a document as one passage, without a byte order mark at its start.
     pub fn whole(document: &Document) -> Self {
         let text =
             document.text.strip_prefix(MARK).map_or_else(|| document.text.clone(), Arc::from);
@@ -41,8 +41,8 @@ impl Passage {
         }
     }
 
-    /// The passages of a document, in order; the whole of it if that is one. Else they have no
-    /// white space around them.
+    /// Returns the passages of a document, in order. A single passage is the whole text; several
+    /// passages have no white space around them.
     pub fn of(document: &Document) -> Vec<Self> {
         let whole = Self::whole(document);
         let ranges = ranges(&whole.text);
@@ -59,19 +59,19 @@ impl Passage {
         ranges.into_iter().map(passage).collect()
     }
 
-    /// Moves answers found in the passage to their offsets in the document.
+    /// Converts offsets of answers in the passage to offsets in the document.
     pub fn place(&self, mut found: NBest) -> NBest {
         found.candidates.iter_mut().for_each(|one| one.answer_start += self.start);
         found
     }
 }
 
-/// A part of a text: its bytes and its length.
+/// A part of a text: its byte range and its length in words.
 type Part = (Range<usize>, usize);
 
-/// The bytes of each passage. A passage ends at the end of a paragraph, which is a blank line or
-/// the end of a long line, if it is long enough. A longer one is cut between sentences (UAX #29)
-/// into parts of about the same length.
+/// Returns the byte range of each passage. A passage ends at the end of a paragraph (a blank line
+/// or the end of a long line) if it is long enough. A longer one is cut between sentences (UAX #29)
+/// into parts of about equal length.
 fn ranges(text: &str) -> Vec<Range<usize>> {
     let mut passages: Vec<Part> = Vec::new();
     let mut open: Option<Part> = None;
@@ -86,7 +86,7 @@ fn ranges(text: &str) -> Vec<Range<usize>> {
             _ => passages.extend(parts(text, joined)),
         }
     }
-    // The end of a text belongs to the passage before it.
+    // A short rest at the end of a text is joined to the previous passage if that fits.
     match (passages.last_mut(), open) {
         (Some((last, sum)), Some((end, length))) if *sum + length <= LONGEST => last.end = end.end,
         (_, open) => passages.extend(open),
@@ -94,8 +94,8 @@ fn ranges(text: &str) -> Vec<Range<usize>> {
     passages.iter().filter_map(|(range, _)| trimmed(text, range)).collect()
 }
 
-/// Cuts a paragraph between sentences into as few parts as have at most [`LONGEST`], of about equal
-/// lengths.
+/// Cuts a paragraph between sentences into the fewest parts of at most [`LONGEST`] words. The parts
+/// have about equal lengths.
 fn parts(text: &str, paragraph: Range<usize>) -> Vec<Part> {
     let bounds = text.get(paragraph.clone()).unwrap_or_default().split_sentence_bound_indices();
     let sentences = bounds.map(|(at, sentence)| {
@@ -108,7 +108,7 @@ fn parts(text: &str, paragraph: Range<usize>) -> Vec<Part> {
     let mut parts: Vec<Part> = Vec::with_capacity(count);
     let mut before = 0;
     for (sentence, length) in sentences {
-        // A sentence belongs to the part that holds its middle.
+        // A sentence belongs to the part that contains its middle.
         let is_next = (2 * before + length) * count > 2 * parts.len() * total;
         before += length;
         match parts.last_mut() {
@@ -122,7 +122,7 @@ fn parts(text: &str, paragraph: Range<usize>) -> Vec<Part> {
     parts
 }
 
-/// The bytes and the length of each paragraph with the blank lines after it.
+/// Returns the byte range and the length of each paragraph, including the blank lines after it.
 fn paragraphs(text: &str) -> Vec<Part> {
     let mut paragraphs: Vec<Part> = Vec::new();
     let (mut start, mut ended) = (0, false);
@@ -143,13 +143,13 @@ fn paragraphs(text: &str) -> Vec<Part> {
     paragraphs
 }
 
-/// The number of words (UAX #29; a Han or Kana character is a word). An eighth of the characters in
-/// scripts without space between words, of which UAX #29 finds few.
+/// Counts the words (UAX #29; a Han or Kana character is a word). In scripts without spaces UAX #29
+/// finds few words, so that the minimum is an eighth of the characters.
 fn length(text: &str) -> usize {
     text.unicode_words().count().max(text.chars().count() / 8)
 }
 
-/// A range without white space around it; `None` if it has nothing else.
+/// Returns a range without surrounding white space; `None` if nothing remains.
 fn trimmed(text: &str, range: &Range<usize>) -> Option<Range<usize>> {
     let part = text.get(range.clone())?;
     let start = range.start + part.len() - part.trim_start().len();
@@ -185,7 +185,7 @@ mod tests {
             texts(&format!("{long}\n{long}\r\nshort\nlines")),
             [long.clone(), format!("{long}\r\nshort\nlines")]
         );
-        // A text of one passage is kept as it is.
+        // The text of a single passage is not trimmed.
         assert_eq!(texts(" Lima\n"), [" Lima\n"]);
         assert_eq!(texts(""), [""]);
     }

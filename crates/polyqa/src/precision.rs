@@ -1,4 +1,4 @@
-//! The precision that a reader computes in.
+//! Selection of a reader's compute precision.
 use tch::Device;
 use torch_ext::Precision;
 
@@ -9,8 +9,8 @@ pub const PRECISION_VARIABLE: &str = "POLYQA_PRECISION";
 
 /// Selects the precision of a reader on `device` by name: `auto`, or one of [`Precision::ALL`].
 ///
-/// Without a name the environment variable `POLYQA_PRECISION` has it, or it is `auto`. `auto` is
-/// [`Precision::fastest`], which depends on the processor alone.
+/// Without a name, the environment variable `POLYQA_PRECISION` applies, else `auto`. `auto` is
+/// [`Precision::fastest`], which depends only on the processor.
 ///
 /// # Errors
 /// [`Error::Precision`] if the name is unknown or the device lacks the precision.

@@ -1,4 +1,4 @@
-//! A model that answers questions over documents.
+//! The reader: a model that answers questions over documents.
 use std::io::IsTerminal;
 use std::path::Path;
 
@@ -14,24 +14,24 @@ use crate::first_pass::{CANDIDATES, Selection};
 use crate::passage::Passage;
 use crate::{Answers, Calibration, Document, Documents, FirstPass, Result};
 
-/// Bytes of contexts that are cut into windows at once, at least a document.
+/// Bytes of contexts that are cut into windows at once; at least one document.
 const BYTES_AT_ONCE: usize = 1 << 18;
 
-/// Hidden size from which a few windows keep a processor busy.
+/// Minimum hidden size of a large model, for which small batches use the whole CPU.
 const LARGE: i64 = 512;
 
-/// The usual windows, as far as the model has positions for them.
+/// Returns the default windows, shortened to the model's positions.
 pub(crate) fn windows_of(config: &Config) -> WindowConfig {
     let positions = usize::try_from(config.max_length()).unwrap_or(0);
     WindowConfig::fitting(positions, usize::try_from(config.type_vocab_size).unwrap_or(1))
 }
 
-/// Questions that are answered in one pass over the documents.
+/// Number of questions that are answered in one pass over the documents.
 const QUESTIONS_AT_ONCE: usize = 64;
 
-/// An extractive reader: a model with a span head, and how its answers are chosen.
+/// An extractive reader: a model with a span head, and the selection of its answers.
 ///
-/// Answers do not depend on which questions and documents are read together, up to the rounding of
+/// Answers do not depend on which questions and documents are read together, except for rounding in
 /// padded batches.
 ///
 /// # Example
@@ -57,8 +57,8 @@ pub struct Reader {
 impl Reader {
     /// Loads a Hugging Face folder of a model with a span head, and its calibration if it has one.
     ///
-    /// Windows have the usual 384 tokens, or as many as the model has positions; five answers are
-    /// kept of a question.
+    /// Windows have the default 384 tokens, or fewer if the model has fewer positions; at most five
+    /// answers are returned per question.
     ///
     /// # Errors
     /// As [`Pretrained::load_trained`] and [`Calibration::read`].
@@ -78,8 +78,8 @@ impl Reader {
         })
     }
 
-    /// Loads a model by its folder or its name on the hub, which is looked up in the cache and
-    /// fetched where it is not there.
+    /// Loads a model by its folder or its name on the hub. A model that is not cached is
+    /// downloaded.
     ///
     /// # Errors
     /// As [`Hub::resolve`] and [`load`](Self::load).
@@ -101,10 +101,10 @@ impl Reader {
         self.pretrained.model.precision()
     }
 
-    /// Sets how documents are cut.
+    /// Sets the windows into which documents are cut.
     ///
     /// # Errors
-    /// [`Error::Eval`](crate::Error::Eval) naming a length that does not fit the model.
+    /// [`Error::Eval`](crate::Error::Eval) naming a length that is invalid for the model.
     pub fn with_windows(self, windows: WindowConfig) -> Result<Self> {
         let config = self.pretrained.model.config();
         let positions = usize::try_from(config.max_length()).unwrap_or(0);
@@ -112,46 +112,46 @@ impl Reader {
         Ok(Self { windows, ..self })
     }
 
-    /// Sets how answers are chosen.
+    /// Sets how answers are selected.
     ///
     /// # Errors
-    /// [`Error::Eval`](crate::Error::Eval) naming a value that cannot be.
+    /// [`Error::Eval`](crate::Error::Eval) naming an invalid value.
     pub fn with_decoding(self, decoding: DecodeConfig) -> Result<Self> {
         decoding.validate()?;
         Ok(Self { decoding, ..self })
     }
 
-    /// Sets the number of windows in a batch: 32, or 8 of a large model on the CPU, where more take
-    /// memory and no less time.
+    /// Sets the number of windows in a batch. The default is 32, or 8 for a large model on the CPU,
+    /// where larger batches need more memory and save no time.
     #[must_use]
     pub fn with_batch_size(self, batch_size: usize) -> Self {
         Self { batch_size, ..self }
     }
 
-    /// Sets how many answers of a question are kept.
+    /// Sets the maximum number of answers per question.
     #[must_use]
     pub fn with_answers(self, answers: usize) -> Self {
         Self { max_answers: answers, ..self }
     }
 
-    /// Sets the null threshold in place of that of the calibration.
+    /// Sets the null threshold; `None` leaves the calibration's threshold.
     #[must_use]
     pub fn with_null_threshold(mut self, threshold: Option<f64>) -> Self {
         self.calibration.null_threshold = threshold.or(self.calibration.null_threshold);
         self
     }
 
-    /// How documents are cut.
+    /// Returns the window settings.
     pub fn windows(&self) -> &WindowConfig {
         &self.windows
     }
 
-    /// How answers are chosen.
+    /// Returns how answers are selected.
     pub fn decoding(&self) -> &DecodeConfig {
         &self.decoding
     }
 
-    /// The best answers in a few documents, of which BM25 selects the best [`CANDIDATES`]
+    /// Returns the best answers in a few documents, of which BM25 selects the best [`CANDIDATES`]
     /// passages.
     ///
     /// # Errors
@@ -170,16 +170,16 @@ impl Reader {
         }))
     }
 
-    /// Reads all passages of the documents for every question, or as many as a first pass selects.
-    /// Calls `done` with the answers to some questions after the other, in order, and the number of
-    /// documents that are read. Without answers the call reports progress.
+    /// Reads all passages of the documents for every question, or only those selected by a first
+    /// pass. Calls `done` with the answers to consecutive groups of questions, in order, and the
+    /// number of documents that have been read. A call without answers reports progress.
     ///
     /// A question is its id, if it has one, and its text. The first pass lowers the scores of
-    /// answers in passages that fit the question less; without it, all passages are equal. Memory
-    /// holds a document and its windows, or about 256 kB of smaller documents.
+    /// answers in less relevant passages; without it there are no penalties. Memory holds a
+    /// document and its windows, or about 256 kB of smaller documents.
     ///
     /// # Errors
-    /// What `done` returns; as [`Documents::iter`] and [`QaPredictor::predict`].
+    /// Those of `done`, [`Documents::iter`] and [`QaPredictor::predict`].
     pub fn answer_all<E: From<crate::Error>>(
         &self,
         questions: &[(Option<String>, String)],
@@ -239,7 +239,7 @@ impl Reader {
             .with_notes(std::io::stderr().is_terminal())
     }
 
-    /// The n-best lists of questions over their own contexts, see [`QaPredictor::predict`].
+    /// Returns the n-best lists of questions over their own contexts, see [`QaPredictor::predict`].
     ///
     /// # Errors
     /// As [`QaPredictor::predict`].
@@ -247,7 +247,7 @@ impl Reader {
         Ok(self.predictor().predict(questions)?)
     }
 
-    /// The answers to questions over their own contexts, in order.
+    /// Returns the answers to questions over their own contexts, in order.
     ///
     /// # Errors
     /// As [`predict`](Self::predict).
@@ -265,7 +265,7 @@ impl Reader {
     }
 }
 
-/// Questions with passages, to be read together.
+/// Pairs of questions and passages that are read together.
 #[derive(Default)]
 pub(crate) struct Pairs {
     pub questions: Vec<Question>,
@@ -282,7 +282,7 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// Adds the answers that were found in the passage to those of the question.
+    /// Adds the answers found in the passage to those of the question.
     pub fn gather(
         &self,
         mut found: NBest,
@@ -312,7 +312,7 @@ impl Pairs {
             title: document.id.clone(),
         });
         self.of.push(Pair { question: at, index, passage: passage.clone() });
-        // An empty passage takes a little, too.
+        // An empty passage takes memory, too.
         self.bytes = self.bytes.saturating_add(passage.text.len().max(256));
     }
 }

@@ -1,4 +1,4 @@
-//! Questions about documents that are read window by window, beside those of others.
+//! Incremental reading of documents, so that windows of different requests can share batches.
 use std::sync::{Mutex, PoisonError};
 
 use mlqa_eval::{Purpose, Question, Window, WindowConfig, windows};
@@ -9,18 +9,18 @@ use crate::first_pass::{CANDIDATES, Selection};
 use crate::reader::{Pair, Pairs};
 use crate::{Answers, Documents, FirstPass, Reader, Result, Retriever};
 
-/// Bytes of contexts that are cut at once, so that what is too long is found before all is cut.
+/// Bytes of contexts that are cut at once, so that too long inputs are rejected early.
 const BYTES_AT_ONCE: usize = 1 << 18;
 
-/// A question's id, where it has one, and its text.
+/// A question's id, if it has one, and its text.
 pub type Asked = (Option<String>, String);
 
-/// Cuts documents into a reader's windows, in any thread.
+/// Cuts documents into a reader's windows, on any thread.
 #[derive(Debug)]
 pub struct Cutter {
     tokenizer: Tokenizer,
     config: WindowConfig,
-    /// Selects passages, and weights their answers. Without it BM25 does.
+    /// Selects passages and weights their answers. Without it, BM25 selects them.
     retriever: Option<Mutex<Retriever>>,
 }
 
@@ -30,7 +30,7 @@ impl Cutter {
         Self { tokenizer, config: reader.windows().clone(), retriever: retriever.map(Mutex::new) }
     }
 
-    /// The passages that are read for each question, and the penalties of their answers.
+    /// Selects the passages for each question, and computes the penalties of their answers.
     fn select(&self, asked: &[Asked], documents: &Documents) -> Result<Selection> {
         let texts: Vec<&str> = asked.iter().map(|(_, question)| question.as_str()).collect();
         let pass = FirstPass::over(documents)?;
@@ -42,8 +42,8 @@ impl Cutter {
         pass.select(&texts, CANDIDATES)
     }
 
-    /// Every question about the passages that are selected for it; `None` if that is more than
-    /// `max_windows` windows.
+    /// Cuts the passages selected for every question into windows; returns `None` if there are more
+    /// than `max_windows`.
     ///
     /// # Errors
     /// As [`windows`] and [`FirstPass::rank`].
@@ -84,7 +84,7 @@ impl Cutter {
     }
 }
 
-/// Questions about documents, cut into windows, with the logits of those that were read.
+/// Questions over documents, cut into windows, with the logits of the windows read so far.
 #[derive(Debug, Default)]
 pub struct Reading {
     asked: Vec<Asked>,
@@ -94,7 +94,7 @@ pub struct Reading {
     logits: Vec<(Vec<f32>, Vec<f32>)>,
 }
 
-/// Pairs that were cut together, and how many windows they have.
+/// Pairs that were cut together, and their number of windows.
 #[derive(Debug)]
 struct Part {
     questions: Vec<Question>,
@@ -103,22 +103,22 @@ struct Part {
 }
 
 impl Reading {
-    /// All its windows.
+    /// Returns the total number of windows.
     pub fn windows(&self) -> usize {
         self.windows.len()
     }
 
-    /// The windows that were not read yet, in order.
+    /// Returns the windows that were not read yet, in order.
     pub fn unread(&self) -> &[Window] {
         self.windows.get(self.logits.len()..).unwrap_or_default()
     }
 
-    /// Takes the logits of the next unread windows.
+    /// Adds the logits of the next unread windows.
     pub fn take(&mut self, logits: impl IntoIterator<Item = (Vec<f32>, Vec<f32>)>) {
         self.logits.extend(logits);
     }
 
-    /// The `max_answers` best answers to each question, once all is read.
+    /// Returns the `max_answers` best answers to each question, after all windows are read.
     ///
     /// # Errors
     /// As [`decode`](mlqa_eval::decode).

@@ -13,7 +13,7 @@ use xlmr_model::{Head, LoadOptions, Pretrained};
 use crate::retriever_files::{Settings, settings};
 use crate::{Documents, Error, Result};
 
-/// Maximum length in tokens of a text of a model that does not state one.
+/// Maximum length of a text in tokens, for models that do not specify one.
 const MAX_LENGTH: usize = 512;
 
 /// Number of passages that are encoded together.
@@ -25,13 +25,13 @@ const SCORED_TOGETHER: usize = 4096;
 /// Maximum size of the cached embeddings in bytes.
 const CACHE_SIZE: usize = 256 << 20;
 
-/// Default weight of a passage's similarity in the scores of its answers.
+/// Default weight of a passage's similarity in its answers' scores.
 const ANSWER_WEIGHT: f32 = 80.0;
 
 type Key = [u8; 32];
 
-/// The embedding of a passage or a question: the hidden size, of norm 1; empty for a text without
-/// words.
+/// The embedding of a passage or a question: as many elements as the hidden size, with norm 1;
+/// empty for a text without words.
 pub(crate) type Vector = Arc<[f32]>;
 
 /// A sentence encoder: a pretrained encoder with pooling and L2 normalisation.
@@ -92,11 +92,10 @@ impl Cache {
 
 impl Retriever {
     /// Loads a folder of a sentence encoder.
-    ///
-    /// Pooling is read from `modules.json` and `1_Pooling/config.json` (mean or CLS; default:
-    /// mean), prefixes from the prompts `query` and `passage` or `document` of
-    /// `config_sentence_transformers.json`. Without prompts a model named E5 by its folder or
-    /// model card gets `query: ` and `passage: `, another model none.
+    /// Reads pooling from `modules.json` and `1_Pooling/config.json` (mean or CLS; default: mean),
+    /// and prefixes from the prompts `query` and `passage` or `document` of
+    /// `config_sentence_transformers.json`. Without prompts, a model that its folder or model card
+    /// names E5 gets `query: ` and `passage: `; other models get none.
     ///
     /// # Errors
     /// [`Error::Content`] naming a file with unsupported settings; as [`Pretrained::load`].
@@ -144,7 +143,7 @@ impl Retriever {
         Ok(self.pretrained.model.set_precision(precision)?)
     }
 
-    /// Replaces the prefixes of questions and passages that are given.
+    /// Replaces the given prefixes of questions and passages.
     #[must_use]
     pub fn with_prefixes(self, query: Option<String>, passage: Option<String>) -> Self {
         Self {
@@ -155,20 +154,23 @@ impl Retriever {
         }
     }
 
-    /// Sets by how much the score of an answer falls per unit of cosine similarity that its passage
-    /// is below the best passage of all documents: 80 by default; with 0 the retriever only selects
+    /// Sets the weight of similarities in the scores of answers.
+    ///
+    /// A score is reduced by the weight per unit of cosine similarity that its passage is below the
+    /// best passage of all documents. The default is 80; with 0 the retriever only selects
     /// passages.
     #[must_use]
     pub fn with_answer_weight(self, answer_weight: f32) -> Self {
         Self { answer_weight, ..self }
     }
 
-    /// The prefixes of questions and passages.
+    /// Returns the prefixes of questions and passages.
     pub fn prefixes(&self) -> (&str, &str) {
         (&self.query_prefix, &self.passage_prefix)
     }
 
-    /// Embeddings of all passages, in order. Calls `progress` with the number of documents.
+    /// Computes embeddings of all passages, in order. Calls `progress` with the number of
+    /// documents.
     pub(crate) fn index(
         &self,
         documents: &Documents,
@@ -190,8 +192,8 @@ impl Retriever {
         Ok(keys.iter().filter_map(|key| found.get(key).cloned()).collect())
     }
 
-    /// The key of a text. Its embedding is added to `found` if it is cached or the text has no
-    /// words; else the text is added to `pending`.
+    /// Returns the key of a text. If its embedding is cached or the text has no words, the
+    /// embedding is added to `found`; else the text is added to `pending`.
     fn request(
         &self,
         kind: &str,
@@ -211,7 +213,7 @@ impl Retriever {
             let encoded = encoded.map_err(|error| tokenizer_error(text, error))?;
             pending.push((key, shortened(encoded.get_ids(), self.max_length)));
         }
-        // Replaced by `encode_pending`.
+        // `encode_pending` replaces an empty embedding.
         found.insert(key, cached.unwrap_or_default());
         Ok(key)
     }
@@ -237,7 +239,7 @@ impl Retriever {
         Ok(())
     }
 
-    /// Embeddings of rows of token ids, each of norm 1.
+    /// Computes embeddings of rows of token ids, each of norm 1.
     fn encode(&self, rows: &[&[u32]]) -> Result<Vec<Vector>> {
         let vectors = embed(&self.pretrained.model, rows, self.pooling, self.batch_size)?;
         let normalised = vectors.outer_iter().map(|row| {
@@ -254,7 +256,8 @@ impl Retriever {
         normalised.collect()
     }
 
-    /// The cosine similarities `[questions][passages]`; negative infinity for a text without words.
+    /// Computes the cosine similarities `[questions][passages]`; negative infinity for a text
+    /// without words.
     ///
     /// Dot products are summed in float64 and rounded to float32, so they depend neither on the
     /// number of threads nor on the other passages of a block.
@@ -295,7 +298,7 @@ fn cosines(
     Ok(cosines)
 }
 
-/// Rows as a float64 matrix on the CPU; zeros for an empty row.
+/// Returns rows as a float64 matrix on the CPU; empty rows become zeros.
 fn matrix(rows: &[Vector], width: i64) -> tasks::Result<Tensor> {
     let zeros = vec![0.0; usize::try_from(width).unwrap_or_default()];
     let rows = rows.iter().map(|row| if row.is_empty() { zeros.as_slice() } else { row });
@@ -303,12 +306,12 @@ fn matrix(rows: &[Vector], width: i64) -> tasks::Result<Tensor> {
     Ok(Tensor::f_from_slice(&flat)?.f_view([-1, width])?)
 }
 
-/// The digest of a text and its kind.
+/// Computes the digest of a text and its kind.
 fn key(kind: &str, text: &str) -> Key {
     Sha256::new_with_prefix(kind).chain_update([0]).chain_update(text).finalize().into()
 }
 
-/// Token ids without those before the last that exceed a length.
+/// Truncates token ids to a maximum length, but retains the last id.
 fn shortened(ids: &[u32], max_length: usize) -> Vec<u32> {
     let mut ids = ids.to_vec();
     if ids.len() > max_length {

@@ -28,7 +28,7 @@ struct Module {
     r#type: String,
 }
 
-/// Reads the settings of a folder; `name` is that of the folder or repository.
+/// Reads the settings of a folder; `name` is the name of the folder or repository.
 ///
 /// # Errors
 /// [`Error::Read`] or [`Error::Content`] naming the file.
@@ -68,7 +68,7 @@ fn pooling(folder: &Path) -> Result<Pooling> {
     }
 }
 
-/// The configuration of the pooling module that `modules.json` names; else the usual path.
+/// Returns the path of the pooling module's configuration in `modules.json`, else the default path.
 fn pooling_file(folder: &Path) -> Result<PathBuf> {
     let usual = folder.join("1_Pooling/config.json");
     let path = folder.join("modules.json");
@@ -98,7 +98,7 @@ fn pooling_file(folder: &Path) -> Result<PathBuf> {
     Ok(pooling)
 }
 
-/// The prefixes of questions and passages.
+/// Returns the prefixes of questions and passages.
 fn prefixes(folder: &Path, name: &str) -> Result<[String; 2]> {
     let config = json(&folder.join("config_sentence_transformers.json"))?.unwrap_or_default();
     let prompt = |keys: [&str; 2]| {
@@ -114,8 +114,8 @@ fn prefixes(folder: &Path, name: &str) -> Result<[String; 2]> {
     Ok(if is_e5 { ["query: ".into(), "passage: ".into()] } else { prompts })
 }
 
-/// Whether a name has the word E5, as in `multilingual-e5-small`. The models with `instruct` in
-/// their name need a prompt that describes the task.
+/// Returns whether a name contains the word E5, as in `multilingual-e5-small`. Models with
+/// `instruct` in their name are excluded because they need a prompt that describes the task.
 fn is_e5(name: &str) -> bool {
     let has = |wanted: &str| {
         name.split(|c: char| !c.is_alphanumeric()).any(|word| word.eq_ignore_ascii_case(wanted))
@@ -123,7 +123,8 @@ fn is_e5(name: &str) -> bool {
     has("e5") && !has("instruct")
 }
 
-/// The base model and the first heading of a model card; its text may mention other models.
+/// Returns the base model and the first heading of a model card. The card's text may mention other
+/// models.
 fn card_title(folder: &Path) -> String {
     let card = atomic_file::read_to_string_limited(folder.join("README.md"), MAX_SIZE);
     let card = card.unwrap_or_default();
@@ -132,7 +133,7 @@ fn card_title(folder: &Path) -> String {
     format!("{base} {heading}")
 }
 
-/// A JSON file; `None` if there is none.
+/// Reads a JSON file; `None` if it does not exist.
 fn json(path: &Path) -> Result<Option<Value>> {
     match atomic_file::read_limited(path, MAX_SIZE) {
         Ok(bytes) => match serde_json::from_slice(&bytes) {

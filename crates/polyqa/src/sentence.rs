@@ -3,11 +3,11 @@ use std::ops::Range;
 
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Bytes on each side that are looked at; a longer sentence is cut.
+/// Maximum number of bytes on each side of an answer; longer sentences are cut.
 const AROUND: usize = 2000;
 
-/// The bytes of the sentence, or sentences, that hold these bytes of a text: from one sentence
-/// boundary (UAX #29) or end of a line to another, without surrounding white space.
+/// Returns the byte range of the sentence or sentences that contain a span, without surrounding
+/// white space. Sentences end at sentence boundaries (UAX #29) and line breaks.
 pub(crate) fn sentence_around(text: &str, span: Range<usize>) -> Range<usize> {
     let before = text.get(..span.start).unwrap_or_default();
     let after = text.get(span.end..).unwrap_or_default();
@@ -28,12 +28,12 @@ pub(crate) fn sentence_around(text: &str, span: Range<usize>) -> Range<usize> {
     // A byte order mark is not part of a sentence.
     let ignored = |c: char| c.is_whitespace() || c == '\u{feff}';
     let leading = sentence.len() - sentence.trim_start_matches(ignored).len();
-    // White space at the span's own ends stays.
+    // White space at the ends of the span itself is retained.
     let start = (start + leading).min(span.start);
     start..(start + text.get(start..end).unwrap_or_default().trim_end().len()).max(span.end)
 }
 
-/// The last line of a text, or its end.
+/// Returns the last line of a text, or the end of a long line.
 fn tail(text: &str) -> &str {
     let line = text.rsplit('\n').next().unwrap_or_default();
     let from =
@@ -41,7 +41,7 @@ fn tail(text: &str) -> &str {
     line.get(from.unwrap_or_default()..).unwrap_or_default()
 }
 
-/// The first line of a text, or its beginning.
+/// Returns the first line of a text, or the beginning of a long line.
 fn head(text: &str) -> &str {
     let line = text.split('\n').next().unwrap_or_default();
     let to = (0..=line.len().min(AROUND)).rev().find(|&at| line.is_char_boundary(at));

@@ -1,5 +1,5 @@
-//! Spans carried through a translator: between markers, and where these are lost, each found again
-//! in the finished translation.
+//! Carries spans through a translator with markers; spans with lost markers are searched in the
+//! translation.
 use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
 
@@ -11,23 +11,24 @@ use crate::place::cut;
 use crate::translate::{Faults, Stage};
 use crate::{Error, PlaceFault, PlaceSpans, Placed, SpanTask, Translations, Translator};
 
-/// [`Placed::method`] of a span that its markers brought back.
+/// [`Placed::method`] of a span that was recovered by its markers.
 pub(crate) const MARKERS: &str = "markers";
 
-/// Why a span of the source has no place in the translation.
+/// Reason why a span of the source has no position in the translation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpanLoss {
-    /// It is blank, or not in its source text.
+    /// The span is blank, or not in its source text.
     Misplaced,
-    /// No translation of its text.
+    /// The span's text has no translation.
     UntranslatedText,
-    /// Its markers were lost, or another's left it none, and it was not searched.
+    /// The markers were lost or the span could not be marked because of another, and it was not
+    /// searched.
     LostMarkers,
-    /// It shares text with a span that came before it in the source. Answers may; two at the same
-    /// place are one.
+    /// The span overlaps an earlier span of the source. Answers may overlap; two answers with the
+    /// same position count as one.
     Overlap,
-    /// It was not found in the finished translation.
+    /// The span was not found in the finished translation.
     #[serde(untagged)]
     Unplaced(PlaceFault),
 }
@@ -46,21 +47,21 @@ impl Display for SpanLoss {
     }
 }
 
-/// A text and its spans, in code points, none of them blank.
+/// A text and its spans in code points, none of which is blank.
 pub(crate) struct Spanned<'t> {
     pub text: &'t str,
     pub spans: Vec<Range<usize>>,
 }
 
-/// A translation, and where each span of the source is in it.
+/// A translation, and the position of each source span in it.
 pub(crate) struct Carried {
-    /// Without markers; `None` where there is no translation.
+    /// Translation without markers; `None` if there is no translation.
     pub text: Option<String>,
-    /// In the source's order. They may overlap.
+    /// Positions in the source's order; they may overlap.
     pub spans: Vec<Result<Placed, SpanLoss>>,
 }
 
-/// A text with its spans marked: one without a number, several with theirs.
+/// A text with its spans marked: a single span without a number, several spans with numbers.
 enum Marks<'t> {
     None(&'t str),
     One(Marked),
@@ -98,7 +99,7 @@ impl<'t> Marks<'t> {
     }
 }
 
-/// Which of the spans can be marked in one text: each that overlaps none before it.
+/// Returns the indices of spans that can be marked in one text: each that overlaps no earlier one.
 fn apart(spans: &[Range<usize>]) -> Vec<usize> {
     let mut kept: Vec<(usize, &Range<usize>)> = Vec::new();
     for (number, span) in spans.iter().enumerate() {
@@ -109,7 +110,7 @@ fn apart(spans: &[Range<usize>]) -> Vec<usize> {
     kept.into_iter().map(|(number, _)| number).collect()
 }
 
-/// Whether two ranges share an element.
+/// Returns whether two ranges share an element.
 pub(crate) fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
     a.start < b.end && b.start < a.end
 }
@@ -118,7 +119,7 @@ fn is_lost(span: &Result<Placed, SpanLoss>) -> bool {
     *span == Err(SpanLoss::LostMarkers)
 }
 
-/// A translator with its languages, who is told how far it is, and the markers it lost.
+/// A translator with its languages and progress callback, and counts of lost markers.
 pub(crate) struct Work<'a> {
     pub translator: &'a mut dyn Translator,
     pub from: Language,
@@ -128,7 +129,7 @@ pub(crate) struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    /// Fails where the languages are the same.
+    /// Returns an error if the languages are the same.
     pub fn new(
         translator: &'a mut dyn Translator,
         from: Language,
@@ -142,7 +143,7 @@ impl<'a> Work<'a> {
         Ok(Self { translator, from, to, progress, faults: Faults::default() })
     }
 
-    /// Translates in batches; a blank translation is none.
+    /// Translates in batches; a blank translation counts as missing.
     pub fn run(&mut self, stage: Stage, texts: &[&str]) -> Translations {
         let mut all = Vec::with_capacity(texts.len());
         for batch in texts.chunks(self.translator.batch_size().max(1)) {
@@ -159,9 +160,11 @@ impl<'a> Work<'a> {
         Ok(all)
     }
 
-    /// Translates texts with their spans marked and reads the markers back. What they do not bring
-    /// back `place` looks for, where there is one: spans that overlap a marked one in its
-    /// translation, and where markers were lost all in a translation of the text without any.
+    /// Translates texts with their spans marked and recovers the markers.
+    ///
+    /// `place`, if given, searches the other spans: spans that overlap a marked span are searched
+    /// in its translation; if markers were lost, all spans are searched in a translation without
+    /// markers.
     pub fn carry(
         &mut self,
         sources: &[Spanned<'_>],
@@ -246,7 +249,7 @@ impl<'a> Work<'a> {
         }
         let placed = place.place(&tasks)?;
         for ((result, task), placed) in results.into_iter().zip(&tasks).zip(placed) {
-            // A way that is not this crate's may be wrong.
+            // The result is checked, because `place` may be implemented by other crates.
             let is_there = |one: &Placed| cut(&task.target, &one.span).is_some();
             *result = match placed {
                 Ok(one) if is_there(&one) => Ok(one),

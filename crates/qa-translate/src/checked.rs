@@ -1,17 +1,17 @@
-//! A question's answers, checked against its passage.
+//! Validation of a question's answers against its passage.
 use mlqa_eval::{Answer, Question};
 
-/// Why a question has no answer to work with.
+/// Reason why a question has no usable answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoAnswer {
-    /// The file gives none.
+    /// The file has no answer.
     None,
-    /// It is blank, or not in the passage where its offset says.
+    /// The answer is blank, or not at its offset in the passage.
     Misplaced,
 }
 
-/// The different gold answers that the passage holds, in order, and how many it does not hold;
-/// an error where it holds none.
+/// Returns the distinct gold answers in the passage, in order, and the number of other answers.
+/// Returns an error if no answer is in the passage.
 pub(crate) fn answers(question: &Question) -> Result<(Vec<&Answer>, usize), NoAnswer> {
     let mut all: Vec<&Answer> = Vec::with_capacity(question.answers.len());
     for answer in &question.answers {

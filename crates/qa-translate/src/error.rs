@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 use atomic_file::PublishError;
 use mlqa_eval::Language;
 
-/// Everything that can go wrong here. A text that cannot be aligned is no error: it is counted in a
-/// report.
+/// An error of this crate. A text that cannot be aligned is not an error; reports count such texts.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder cannot be read or written.
@@ -13,19 +12,19 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was tried, as in "read the file".
+        /// The attempted action, such as "read the file".
         action: &'static str,
         /// The operating system's reason.
         source: io::Error,
     },
-    /// A line of a JSONL file does not hold a translation.
+    /// A line of a JSONL file is not a translation.
     #[error("{}:{line}: expected {{\"from\": \"en\", \"to\": \"de\", \"source\": \"…\", \"target\": \"…\"}}, got {got}", path.display())]
     Line {
         /// The file.
         path: PathBuf,
         /// Line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The problem.
         got: String,
     },
     /// A file of translations lacks a text.
@@ -35,121 +34,121 @@ pub enum Error {
         path: PathBuf,
         /// The text's language.
         from: Language,
-        /// The language it was wanted in.
+        /// The requested target language.
         to: Language,
-        /// The text, at most 80 code points of it.
+        /// The text, truncated to 80 code points.
         text: String,
     },
-    /// A line of a JSONL file does not hold a score.
+    /// A line of a JSONL file is not a score.
     #[error("{}:{line}: expected {{\"from\": \"en\", \"to\": \"de\", \"source\": \"…\", \"target\": \"…\", \"total\": -3.2}}, got {got}", path.display())]
     Score {
         /// The file.
         path: PathBuf,
         /// Line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The problem.
         got: String,
     },
-    /// A file of scores lacks some.
+    /// A file of scores lacks entries.
     #[error("{} lacks {count} scores, listed in {}; score these texts, add them and run again", path.display(), wanted.display())]
     Unscored {
         /// The file.
         path: PathBuf,
-        /// How many are missing.
+        /// Number of missing scores.
         count: usize,
-        /// Where they are listed.
+        /// File that lists the missing scores.
         wanted: PathBuf,
     },
-    /// Texts that a scorer does not take.
+    /// Texts are too long for a scorer.
     #[error(
         "{count} of {of} pairs of texts are too long to be scored: up to {longest} tokens together, at most {most} are taken"
     )]
     TooLong {
-        /// Requests that are too long.
+        /// Number of requests that are too long.
         count: usize,
-        /// All requests.
+        /// Total number of requests.
         of: usize,
-        /// Tokens of the longest one, both texts together.
+        /// Tokens of the longest request, both texts together.
         longest: usize,
-        /// Most tokens.
+        /// Maximum number of tokens.
         most: usize,
     },
-    /// A model that scores or aligns texts.
+    /// A model that scores or aligns texts failed.
     #[error(transparent)]
     Model(Box<dyn std::error::Error + Send + Sync>),
-    /// A translation server could not be reached or did not give translations.
+    /// A translation server could not be reached or did not return translations.
     #[error("{url}: {problem} (tried {attempts} times)")]
     Server {
-        /// The address that was called.
+        /// The requested URL.
         url: String,
-        /// What it answered or what failed.
+        /// The server's response or the cause of the failure.
         problem: String,
-        /// Requests sent for this batch.
+        /// Number of requests for this batch.
         attempts: u32,
     },
-    /// A translator returned another number of texts than it was given.
+    /// A translator returned a different number of texts than it received.
     #[error("the translator returned {got} texts for {expected}; it must return one for each")]
     Count {
-        /// Texts given.
+        /// Number of input texts.
         expected: usize,
-        /// Texts returned.
+        /// Number of returned texts.
         got: usize,
     },
-    /// An answer that is not in its passage where its offset says.
+    /// An answer is not at its offset in its passage.
     #[error(
         "the answer at code points {start}..{end} is outside a passage of {length}, or blank there"
     )]
     Span {
         /// First code point of the answer.
         start: usize,
-        /// One past its last.
+        /// End of the answer (exclusive), in code points.
         end: usize,
-        /// Code points of the passage.
+        /// Length of the passage in code points.
         length: usize,
     },
-    /// Spans that cannot be marked in one text.
+    /// Overlapping spans cannot be marked in one text.
     #[error("the spans {first:?} and {second:?} overlap; mark each in a text of its own")]
     Overlap {
-        /// In code points.
+        /// First span, in code points.
         first: std::ops::Range<usize>,
-        /// The one that begins inside it.
+        /// Second span, which begins inside the first.
         second: std::ops::Range<usize>,
     },
-    /// A similarity matrix or a span in it that cannot be projected.
+    /// A similarity matrix or a span in it is invalid for projection.
     #[error("{what}: expected {expected}, got {got}")]
     Projection {
         /// `similarity` or `span`.
         what: &'static str,
-        /// What it has to be.
+        /// The requirement.
         expected: String,
-        /// What it is.
+        /// The actual value.
         got: String,
     },
-    /// A configuration value out of its range.
+    /// A configuration value is out of range.
     #[error("{key} = {value}: must be {rule}")]
     Config {
-        /// The key of the configuration.
+        /// The configuration key.
         key: &'static str,
-        /// Its value.
+        /// The value.
         value: String,
-        /// What it has to be.
+        /// The requirement.
         rule: &'static str,
     },
-    /// Languages that do not fit together, as the same one twice.
+    /// Languages are incompatible, for example a language given twice.
     #[error("language {language}: {problem}")]
     Language {
         /// The language.
         language: Language,
-        /// What is wrong and what to do.
+        /// The problem and its solution.
         problem: String,
     },
-    /// Nothing is left to write.
+    /// There is nothing to write.
     #[error("nothing is left: {hint}")]
     Empty {
-        /// What to look at.
+        /// A hint at the cause.
         hint: String,
     },
-    /// Question files.
+    /// A question file is invalid.
     #[error(transparent)]
     Eval(#[from] mlqa_eval::Error),
     /// A prepared folder cannot be written.
@@ -158,7 +157,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// A [`Error::Io`] for `path`, ready for `map_err`.
+    /// Returns a function for `map_err` that creates an [`Error::Io`] for `path`.
     pub fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { path, action, source }
@@ -171,7 +170,7 @@ impl From<PublishError> for Error {
     }
 }
 
-/// Creates the folder that `path` is to lie in.
+/// Creates the parent folder of `path`.
 pub(crate) fn create_folder_of(path: &Path) -> Result<(), Error> {
     let Some(folder) = path.parent() else { return Ok(()) };
     std::fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))

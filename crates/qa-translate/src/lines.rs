@@ -1,4 +1,4 @@
-//! Translations as JSONL, the form of a user's files and of the cache.
+//! Translations as JSONL, the format of user files and of the cache.
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// One line.
+/// A line of the file.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Line {
@@ -24,19 +24,19 @@ pub(crate) type Table = HashMap<(Language, Language, String), String>;
 pub(crate) fn parse(bytes: &[u8], path: &Path, line: usize) -> Result<Line, Error> {
     serde_json::from_slice(bytes).map_err(|error| {
         let full = error.to_string();
-        // The place that serde names is within the line, whose number is known already.
+        // serde's position is relative to the line, and the line number is reported separately.
         let got = full.split_once(" at line ").map_or(full.as_str(), |(got, _)| got).to_owned();
         Error::Line { path: path.to_owned(), line, got }
     })
 }
 
-/// Whether a text that is not blank has a blank translation.
+/// Returns whether the translation of a non-blank text is blank.
 pub(crate) fn is_lost(source: &str, target: &str) -> bool {
     target.trim().is_empty() && !source.trim().is_empty()
 }
 
-/// Adds a line, unless it translates a text into nothing; one that contradicts an earlier one is
-/// refused.
+/// Adds a line unless its translation is lost; returns an error if the line contradicts an earlier
+/// one.
 pub(crate) fn insert(
     table: &mut Table,
     line: Line,

@@ -1,11 +1,10 @@
-//! An answer between `([` and `])`, so that it can be found again in the translation (mixMRC +
+//! Markers `([` and `])` around an answer, by which it is located in the translation (mixMRC +
 //! LAKM, section 3.1).
 //!
-//! Where a passage holds such brackets itself, the marker takes more of them: `([[ … ]])`, as
-//! many as it needs to be longer than any run in the passage. So every passage can be marked, and
-//! what is marked can be read back exactly. Full-width and Chinese brackets (`（［【〔`) count as
-//! brackets, and white space between those of one marker is skipped, since translation systems
-//! write both.
+//! If a passage contains such brackets itself, the marker uses more of them: `([[ … ]])`, so that
+//! it is longer than any run in the passage. So every passage can be marked, and the markers can be
+//! recovered exactly. Full-width and Chinese brackets (`（［【〔`) count as brackets, and white space
+//! within a marker is skipped, because translation systems output both.
 use std::ops::Range;
 
 use mlqa_eval::Answer;
@@ -17,11 +16,11 @@ use crate::Error;
 pub struct Marked {
     /// The passage with `([` before the answer and `])` after it.
     pub text: String,
-    /// Square brackets in each marker: 1, or more where the passage has such runs itself.
+    /// Number of square brackets in each marker: 1, or more if the passage contains such runs.
     pub level: usize,
 }
 
-/// A passage and its answer, read back from a marked translation.
+/// A passage and its answer, recovered from a marked translation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
     /// The passage without markers.
@@ -30,20 +29,20 @@ pub struct Recovered {
     pub answer: Answer,
 }
 
-/// Why markers could not be read back.
+/// Reason why markers could not be recovered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MarkerFault {
-    /// No opening or no closing marker.
+    /// There is no opening or no closing marker.
     Missing,
-    /// More than one opening or more than one closing marker, or one with further brackets.
+    /// There are several opening or several closing markers, or a marker has extra brackets.
     Duplicate,
     /// The closing marker comes before the opening one.
     Reordered,
-    /// Nothing but white space between them.
+    /// There is only white space between the markers.
     Empty,
 }
 
-/// Marks `length` code points of `passage` from `start`. White space at the answer's ends stays
+/// Marks `length` code points of `passage` from `start`. White space at the answer's ends remains
 /// outside the markers.
 ///
 /// ```
@@ -65,7 +64,7 @@ pub fn mark(passage: &str, start: usize, length: usize) -> Result<Marked, Error>
     Ok(Marked { text, level })
 }
 
-/// The span without the white space at its ends.
+/// Returns the span without white space at its ends.
 fn inside(text: &[char], span: &Range<usize>) -> Result<Range<usize>, Error> {
     let &Range { start, end } = span;
     let refuse = || Error::Span { start, end, length: text.len() };
@@ -76,8 +75,8 @@ fn inside(text: &[char], span: &Range<usize>) -> Result<Range<usize>, Error> {
     if inner.is_empty() { Err(refuse()) } else { Ok(inner) }
 }
 
-/// The text with markers around the spans, which stand in order, and each one's name after its
-/// opening marker.
+/// Inserts markers around spans, which must be sorted, and each span's label after its opening
+/// marker.
 fn with_markers(text: &[char], spans: &[(Range<usize>, String)], level: usize) -> String {
     let mut marked = String::new();
     let mut at = 0;
@@ -96,8 +95,9 @@ fn with_markers(text: &[char], spans: &[(Range<usize>, String)], level: usize) -
 }
 
 impl Marked {
-    /// Takes the markers out of a translation of [`Marked::text`], as [`recover`], and takes
-    /// brackets next to the answer that the source's answer does not have for a marker that the
+    /// Removes the markers from a translation of [`Marked::text`], as [`recover`] does.
+    ///
+    /// Brackets next to the answer that are not in the source's answer count as a marker that the
     /// translation doubled.
     ///
     /// ```
@@ -121,22 +121,22 @@ impl Marked {
     }
 }
 
-/// Whether a translated span has more brackets at its ends than the source's: a marker that the
-/// translation doubled.
+/// Returns whether a translated span has more brackets at its ends than the source's span. The
+/// translation then doubled a marker.
 fn is_doubled(translated: &str, source: &str) -> bool {
     let opened = |text: &str| run_length(text.chars(), is_square_open);
     let closed = |text: &str| run_length(text.chars().rev(), is_square_close);
     opened(translated) > opened(source) || closed(translated) > closed(source)
 }
 
-/// Takes the markers of `level` (that of [`Marked`]) out of a translation and places the answer.
+/// Removes the markers of `level` (see [`Marked`]) from a translation and locates the answer.
 ///
-/// White space between marker and answer goes where there is some on the other side of the marker
-/// too, where the text ends there, and before punctuation; otherwise it moves outside, so that
-/// words stay apart.
+/// White space between marker and answer is removed if there is white space on the other side of
+/// the marker, at the end of the text, and before punctuation; otherwise it moves outside, so that
+/// words stay separated.
 ///
 /// # Errors
-/// [`MarkerFault`], unless there is exactly one pair with an answer in it.
+/// [`MarkerFault`], unless there is exactly one pair of markers with an answer.
 pub fn recover(translated: &str, level: usize) -> Result<Recovered, MarkerFault> {
     let characters: Vec<char> = translated.chars().collect();
     let openings = openings(&characters, level);
@@ -156,7 +156,7 @@ pub fn recover(translated: &str, level: usize) -> Result<Recovered, MarkerFault>
     Ok(Recovered { passage: passage.into_iter().collect(), answer })
 }
 
-/// The text without markers, which stand in order, and where what they enclose is then.
+/// Removes sorted markers from a text, and returns the ranges of the enclosed parts in the result.
 fn without_markers(
     text: &[char],
     pairs: &[(Marker, Marker)],
@@ -190,7 +190,7 @@ fn without_markers(
 /// A text with several spans marked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MarkedSpans {
-    /// The text, with `([1:` before the first span that was given and `])` after it, and so on.
+    /// The text, with `([1:` before the first given span and `])` after it, and so on.
     pub text: String,
     /// Square brackets in each marker.
     pub level: usize,
@@ -198,18 +198,18 @@ pub struct MarkedSpans {
     pub count: usize,
 }
 
-/// A text and its spans, read back from a marked translation.
+/// A text and its spans, recovered from a marked translation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecoveredSpans {
     /// The text without markers.
     pub text: String,
-    /// The spans in it, in code points, in the order in which they were marked: as each keeps its
-    /// number, so each keeps its type, wherever the translation puts it.
+    /// Spans of the text, in code points, in the order in which they were marked. Each span's
+    /// number preserves its type, even if the translation reorders spans.
     pub spans: Vec<Range<usize>>,
 }
 
-/// Marks several spans of a text, in code points, each with its number. Spans that overlap need
-/// texts of their own.
+/// Marks several spans of a text, in code points, each with its number. Overlapping spans need
+/// separate texts.
 ///
 /// ```
 /// let marked = qa_translate::mark_spans("Ada met Bo in Bern.", &[14..18, 0..3])?;
@@ -221,7 +221,7 @@ pub struct RecoveredSpans {
 /// ```
 ///
 /// # Errors
-/// [`Error::Span`] if one is outside the text or blank; [`Error::Overlap`].
+/// [`Error::Span`] if a span is outside the text or blank; [`Error::Overlap`].
 pub fn mark_spans(text: &str, spans: &[Range<usize>]) -> Result<MarkedSpans, Error> {
     let characters: Vec<char> = text.chars().collect();
     let mut named = Vec::with_capacity(spans.len());
@@ -240,10 +240,11 @@ pub fn mark_spans(text: &str, spans: &[Range<usize>]) -> Result<MarkedSpans, Err
 }
 
 impl MarkedSpans {
-    /// Takes the markers out of a translation of [`MarkedSpans::text`].
+    /// Removes the markers from a translation of [`MarkedSpans::text`].
     ///
     /// # Errors
-    /// [`MarkerFault`], unless each span's pair is there once, with its number and with text in it.
+    /// [`MarkerFault`], unless each span has exactly one pair of markers, with its number and
+    /// non-empty text.
     pub fn recover(&self, translated: &str) -> Result<RecoveredSpans, MarkerFault> {
         let found = self.read(translated)?;
         let source = self.read(&self.text)?;
@@ -297,8 +298,8 @@ impl MarkedSpans {
     }
 }
 
-/// The number and colon that a text begins with, and how many code points they take; full-width
-/// ones count.
+/// Parses a number and a colon at the start of a text; returns the number and their length. The
+/// length is in code points. Full-width characters count.
 fn number(text: &[char]) -> Option<(usize, usize)> {
     let plain = |c: char| match c {
         '\u{ff10}'..='\u{ff19}' => u32::from(c) - 0xff10,
@@ -317,7 +318,7 @@ fn number(text: &[char]) -> Option<(usize, usize)> {
     value.filter(|_| colon).map(|value| (value, at + 1))
 }
 
-/// Code points `[start, end)` of one marker.
+/// Code points `[start, end)` of a marker.
 #[derive(Clone, Copy, Debug)]
 struct Marker {
     start: usize,
@@ -340,8 +341,8 @@ fn is_square_close(c: char) -> bool {
     matches!(c, ']' | '］' | '】' | '〕')
 }
 
-/// How many code points the first `level` characters that are `wanted` take, white space before
-/// each included; fewer than `level` give `None`.
+/// Returns the length in code points of the first `level` `wanted` characters; `None` if there are
+/// fewer. White space before each character is included.
 fn run_of(
     mut rest: impl Iterator<Item = char>,
     level: usize,
@@ -382,12 +383,13 @@ fn closings(text: &[char], level: usize) -> Vec<Marker> {
         .collect()
 }
 
-/// How many characters that are `wanted` a text begins with, white space between them left out.
+/// Counts the `wanted` characters at the start of a text, skipping white space between them.
 fn run_length(text: impl Iterator<Item = char>, wanted: fn(char) -> bool) -> usize {
     text.take_while(|&c| wanted(c) || c.is_whitespace()).filter(|&c| wanted(c)).count()
 }
 
-/// The most square brackets that follow an opening round one, or come before a closing one.
+/// Returns the length of the longest run of square brackets after an opening or before a closing
+/// round bracket.
 fn longest_run(text: &[char]) -> usize {
     let runs = text.iter().enumerate().map(|(at, &c)| {
         if is_round_open(c) {

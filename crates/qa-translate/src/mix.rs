@@ -12,29 +12,30 @@ use serde::{Deserialize, Serialize};
 use crate::error::create_folder_of;
 use crate::{Error, Translated};
 
-/// Which pairs of languages are mixed.
+/// Pairs of languages to mix.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pairs {
-    /// The source's language with each other, in both directions, as the paper's Fig. 2 shows.
+    /// The source's language with each other language, in both directions, as the paper's Fig. 2
+    /// shows.
     #[default]
     Source,
-    /// Every two languages, as its formula (l ≠ k) can be read.
+    /// All pairs of languages, which is another reading of the paper's formula (l ≠ k).
     AllPairs,
 }
 
-/// How data is mixed.
+/// Mixing options.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MixConfig {
-    /// The language of the source.
+    /// Language of the source data.
     pub source_language: Language,
-    /// Which pairs of languages are mixed.
+    /// Pairs of languages to mix.
     pub pairs: Pairs,
-    /// Whether a translated question needs its translated passage to be used. Without, questions
-    /// whose passage was discarded are also combined with the source's passage.
+    /// Whether a translated question is used only if its passage was translated. Otherwise,
+    /// questions whose passage was discarded are combined with the source's passage.
     pub require_pair: bool,
-    /// Seed of the order of rows.
+    /// Random seed of the order of rows.
     pub seed: u64,
 }
 
@@ -46,7 +47,7 @@ impl Default for MixConfig {
 }
 
 impl MixConfig {
-    /// Checks the languages of a run: the source's first, and at least one other.
+    /// Checks the languages of a run: the source language first, then at least one other.
     ///
     /// ```
     /// use mlqa_eval::Language;
@@ -70,12 +71,12 @@ impl MixConfig {
     }
 }
 
-/// One question about a passage in another language.
+/// A question about a passage in another language.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MixedRow {
     /// The question's language.
     pub question_language: Language,
-    /// The language of passage and answers; never the question's.
+    /// The language of passage and answers; differs from the question's.
     pub context_language: Language,
     /// The row, with the source's id.
     pub question: Question,
@@ -86,7 +87,7 @@ pub struct MixedRow {
 pub struct Mixed {
     /// The rows.
     pub rows: Vec<MixedRow>,
-    /// Their counts.
+    /// The counts of the rows.
     pub report: MixReport,
     version: Option<String>,
 }
@@ -96,12 +97,12 @@ pub struct Mixed {
 pub struct MixReport {
     /// Rows by (context, question).
     pub rows: BTreeMap<(Language, Language), usize>,
-    /// Rows whose question has no translated passage, which `require_pair` leaves out.
+    /// Number of rows whose question has no translated passage; `require_pair` skips such rows.
     pub without_pair: usize,
 }
 
 impl MixReport {
-    /// (context, question, rows), languages in the order of tables.
+    /// Returns (context, question, rows) with the languages in table order.
     pub fn in_table_order(&self) -> Vec<(Language, Language, usize)> {
         let mut pairs: Vec<(Language, Language, usize)> = self
             .rows
@@ -113,10 +114,12 @@ impl MixReport {
     }
 }
 
-/// Mixes `source` with its translations: for each question and each other language x, (question in
-/// x, passage of the source) and (question of the source, passage in x), hence two rows; with
-/// [`Pairs::AllPairs`] also (question in x, passage in y). Rows are shuffled by the seed. Every
-/// row's answers are checked against its passage.
+/// Mixes `source` with its translations.
+///
+/// For each question and each other language x there are two rows: (question in x, passage of the
+/// source) and (question of the source, passage in x). [`Pairs::AllPairs`] adds (question in x,
+/// passage in y). Rows are shuffled by the seed. Every row's answers are checked against its
+/// passage.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Language};
@@ -131,8 +134,8 @@ impl MixReport {
 /// ```
 ///
 /// # Errors
-/// [`Error::Language`] for a translation into the source's language or two into one;
-/// [`mlqa_eval::Error::AnswerMismatch`].
+/// [`Error::Language`] if a translation is in the source's language or two are in the same
+/// language; [`mlqa_eval::Error::AnswerMismatch`].
 pub fn mix(
     source: &Dataset,
     translations: &[Translated],
@@ -176,12 +179,12 @@ pub fn mix(
     Ok(mixed)
 }
 
-/// One language, by id.
+/// The translations into one language, by id.
 struct Side<'a> {
     language: Language,
     dataset: &'a Dataset,
     kept: HashMap<&'a str, &'a Question>,
-    /// Wordings that may be used.
+    /// Translated questions that may be used.
     wording: HashMap<&'a str, &'a str>,
 }
 
@@ -211,13 +214,13 @@ impl Mixed {
         Ok(())
     }
 
-    /// Writes one file for each pair of languages into `folder`, named as MLQA names its files
-    /// ([`DatasetName`]), ids being the source's, all complete before the first gets its name;
-    /// returns their paths.
+    /// Writes one file for each pair of languages into `folder` and returns the paths.
+    ///
+    /// Files are named like MLQA's ([`DatasetName`]) and use the source's ids. All files are
+    /// complete before the first is renamed to its final name.
     ///
     /// # Errors
-    /// [`Error::Empty`] without rows; [`Error::Eval`] if a file cannot be
-    /// written.
+    /// [`Error::Empty`] without rows; [`Error::Eval`] if a file cannot be written.
     pub fn write_pairs(&self, folder: &Path, split: &str) -> Result<Vec<PathBuf>, Error> {
         self.check_some()?;
         let mut paths = Vec::with_capacity(self.report.rows.len());

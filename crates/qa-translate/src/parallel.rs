@@ -1,5 +1,4 @@
-//! Data with human translations, one file for each language and ids shared between them, as XQuAD
-//! has.
+//! Data with human translations: one file per language with shared ids, as in XQuAD.
 use std::collections::HashMap;
 
 use mlqa_eval::{Dataset, Language, Question};
@@ -9,9 +8,10 @@ use crate::checked::{NoAnswer, answers};
 use crate::spans::count;
 use crate::{Error, TranslateReport, Translated};
 
-/// Takes `target`, in `language`, as the translation of `source`, aligned by id; what
-/// [`translate`](crate::translate()) returns without a translator. Ids that only `target` has are
-/// left out.
+/// Aligns `target`, in `language`, with `source` by id.
+///
+/// The result has the form of [`translate`](crate::translate())'s, without a translator. Ids that
+/// only `target` has are skipped.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Language};
@@ -24,7 +24,7 @@ use crate::{Error, TranslateReport, Translated};
 /// ```
 ///
 /// # Errors
-/// [`mlqa_eval::Error::NothingPaired`] if the two share no id.
+/// [`mlqa_eval::Error::NothingPaired`] if there are no shared ids.
 pub fn parallel(
     source: &Dataset,
     target: &Dataset,

@@ -1,5 +1,4 @@
-//! An answer's span carried over to the translation without markers, by how similar the tokens of
-//! both are.
+//! Projection of an answer's span to the translation without markers, by the similarity of tokens.
 use std::ops::Range;
 
 use ndarray::{ArrayView1, ArrayView2, Axis};
@@ -7,15 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// How a span is carried over.
+/// Projection options.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProjectConfig {
-    /// Links of a similarity below this do not count.
+    /// Minimum similarity of a link.
     pub min_similarity: f32,
-    /// Linked target tokens with more unlinked ones than this between them are not of one span; the
-    /// part with the most links is taken, then the one of the greatest summed similarity, then the
-    /// first.
+    /// Maximum number of unlinked target tokens between linked ones of a span. At larger gaps the
+    /// span is split; the part with the most links is used, then the part with the greatest summed
+    /// similarity, then the first.
     pub max_gap: usize,
 }
 
@@ -25,11 +24,12 @@ impl Default for ProjectConfig {
     }
 }
 
-/// The target tokens that correspond to the source tokens `span`; `None` where no token is linked.
+/// Returns the target tokens that correspond to the source tokens `span`; `None` if no token is
+/// linked.
 ///
-/// Tokens are linked if each is the other's most similar one. Outliers are dropped by `max_gap`,
-/// and the result is the smallest span that covers the rest. Of equally similar tokens the first is
-/// the best one, so the result is always the same.
+/// Tokens are linked if each is the other's most similar token. Outliers are dropped by `max_gap`,
+/// and the result is the smallest span that covers the remaining tokens. Ties are resolved in
+/// favour of the first token, so that the result is deterministic.
 ///
 /// # Shapes
 /// - `similarity`: `[source tokens, target tokens]` f32, finite, as the cosines of hidden states
@@ -45,8 +45,8 @@ impl Default for ProjectConfig {
 /// ```
 ///
 /// # Errors
-/// [`Error::Projection`] if `span` is empty or leaves the matrix, or a similarity in a row
-/// or column that is read is not finite.
+/// [`Error::Projection`] if `span` is empty or exceeds the matrix, or a similarity in a row or
+/// column that is used is not finite.
 pub fn project(
     similarity: ArrayView2<'_, f32>,
     span: Range<usize>,
@@ -84,7 +84,7 @@ pub fn project(
 /// Neighbouring linked target tokens.
 struct Part {
     links: usize,
-    /// Their summed similarity.
+    /// Summed similarity of the links.
     strength: f64,
     span: Range<usize>,
 }
@@ -95,7 +95,8 @@ impl Part {
     }
 }
 
-/// The first of the greatest values and its index; `at` gives a value's row and column, for errors.
+/// Returns the first of the greatest values and its index; `at` returns a value's row and column
+/// for errors.
 fn best(
     values: ArrayView1<'_, f32>,
     at: impl Fn(usize) -> (usize, usize),

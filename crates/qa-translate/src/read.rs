@@ -1,4 +1,4 @@
-//! Reading what `qa-translate translate` wrote.
+//! Reads the output of `qa-translate translate`.
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
@@ -6,10 +6,12 @@ use mlqa_eval::{Dataset, DatasetName, Language, Question, language_file};
 
 use crate::{Error, MixConfig, TranslateReport, Translated, mix};
 
-/// The translations in `folder`: `{split}-context-xx-question-xx.json` for each of `languages`, and
-/// where `reworded` is set also `{split}-context-<source>-question-xx.json`, the questions whose
-/// passage stayed in the source's language. Without, [`Translated::questions`] is empty, as
-/// [`mix`](crate::mix()) under `require_pair` does not need it.
+/// Reads the translations in `folder`: `{split}-context-xx-question-xx.json` for each of
+/// `languages`.
+///
+/// With `reworded`, also reads `{split}-context-<source>-question-xx.json`, the questions whose
+/// passage remains in the source's language. Otherwise, [`Translated::questions`] is empty, which
+/// [`mix`](crate::mix()) under `require_pair` accepts.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Language};
@@ -47,7 +49,7 @@ pub fn read_translations(
     languages.iter().map(read).collect()
 }
 
-/// The questions that mixMRC trains on (section 3.1).
+/// The training questions of mixMRC (section 3.1).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MixedTraining {
     /// D: the source language's questions.
@@ -72,8 +74,8 @@ impl Display for MixedTraining {
 }
 
 impl MixedTraining {
-    /// Reads D from the file `source` and, where there is a `folder` of translations, D' from it;
-    /// [`mix`](crate::mix()) makes D'' of both.
+    /// Reads D from the file `source` and D' from `folder`, if given; [`mix`](crate::mix()) creates
+    /// D'' from both.
     ///
     /// ```
     /// use std::path::Path;

@@ -1,40 +1,40 @@
-//! The translated answer alone, searched in the translated passage: what is left when markers are
-//! lost.
+//! Searches the translated answer in the translated passage, if the markers are lost.
 use mlqa_eval::Answer;
 use serde::{Deserialize, Serialize};
 
-/// What to do with an answer that occurs more than once.
+/// Treatment of an answer that occurs more than once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Occurrence {
-    /// Refuse it.
+    /// Rejects the answer.
     #[default]
     Unique,
-    /// Take the occurrence whose relative position is nearest to the source answer's; of two as
-    /// near, the first.
+    /// Selects the occurrence whose relative position is nearest to the source answer's; of two
+    /// equally near, the first.
     Nearest,
 }
 
-/// How an answer is searched. The paper says only that it is; the defaults are the strict reading.
+/// Search options. The paper does not specify the search; the defaults are the strict reading.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SearchConfig {
-    /// What to do with several occurrences.
+    /// Treatment of several occurrences.
     pub occurrence: Occurrence,
 }
 
-/// Why a search has no result.
+/// Reason why a search has no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SearchFault {
-    /// The passage does not hold the answer, or the answer is blank.
+    /// The passage does not contain the answer, or the answer is blank.
     NotFound,
-    /// It holds it more than once, and one is required.
+    /// The answer occurs more than once, but must be unique.
     Ambiguous,
 }
 
-/// Finds `answer`, without the white space around it, in `passage`. `position`, from 0 to 1, is
-/// where the source answer begins, as a share of its passage; only [`Occurrence::Nearest`] reads
-/// it. Occurrences may overlap.
+/// Finds `answer` in `passage`, ignoring white space around the answer.
+///
+/// `position`, from 0 to 1, is the relative offset of the source answer in its passage; only
+/// [`Occurrence::Nearest`] uses it. Occurrences may overlap.
 ///
 /// ```
 /// use qa_translate::{Occurrence, SearchConfig, SearchFault, search};

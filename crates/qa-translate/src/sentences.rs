@@ -3,8 +3,8 @@ use std::ops::Range;
 
 use unicode_segmentation::UnicodeSegmentation;
 
-/// The sentences of a text as Unicode divides it (UAX 29), in code points, without the white space
-/// around them.
+/// Returns the sentence ranges of a text (Unicode UAX 29), in code points, without surrounding
+/// white space.
 ///
 /// ```
 /// use qa_translate::sentences;

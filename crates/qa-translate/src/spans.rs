@@ -1,4 +1,4 @@
-//! Texts with typed spans in another language: sentences whose entities are tagged.
+//! Translation of texts with typed spans, such as sentences with tagged entities.
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -13,12 +13,12 @@ use crate::{Error, PlaceSpans, Translator};
 /// Languages written without spaces between words.
 const UNSPACED: [&str; 7] = ["zh", "yue", "ja", "th", "lo", "km", "my"];
 
-/// A part of a text.
+/// A typed part of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypedSpan {
-    /// In code points.
+    /// Range in code points.
     pub span: Range<usize>,
-    /// Its type, as `PER`.
+    /// Type, such as `PER`.
     pub kind: String,
 }
 
@@ -27,14 +27,15 @@ pub struct TypedSpan {
 pub struct TypedText {
     /// The text.
     pub text: String,
-    /// Its spans, in any order.
+    /// The spans, in any order.
     pub spans: Vec<TypedSpan>,
 }
 
 impl TypedText {
-    /// Words as a text, with `spans` of words and their types. A space joins two words; in
-    /// Chinese, Japanese, Thai, Lao, Khmer and Burmese only two that meet with ASCII letters or
-    /// digits.
+    /// Joins words to a text, with `spans` of words and their types.
+    ///
+    /// Words are separated by a space. In Chinese, Japanese, Thai, Lao, Khmer and Burmese there is
+    /// a space only between two ASCII letters or digits.
     ///
     /// ```
     /// use mlqa_eval::Language;
@@ -47,7 +48,7 @@ impl TypedText {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Span`], in words, for a span that is empty or leaves them.
+    /// [`Error::Span`], in words, for a span that is empty or exceeds the words.
     pub fn from_words<'k>(
         words: &[String],
         spans: impl IntoIterator<Item = (Range<usize>, &'k str)>,
@@ -80,10 +81,11 @@ impl TypedText {
         Ok(Self { text, spans })
     }
 
-    /// The words of the text and a tag for each: `O`, or `B-` and `I-` with the type (IOB2).
+    /// Returns the words of the text and a tag for each: `O`, or `B-` and `I-` with the type
+    /// (IOB2).
     ///
-    /// Words are those of [`units`](crate::units()), cut where a span begins or ends inside one,
-    /// without white space. A word in several spans has the tag of the first.
+    /// Words are those of [`units`](crate::units()), split at span boundaries, without white space.
+    /// A word in several spans has the tag of the first.
     ///
     /// ```
     /// use qa_translate::{TypedSpan, TypedText};
@@ -123,41 +125,41 @@ impl TypedText {
     }
 }
 
-/// Texts in another language.
+/// Texts translated into another language.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TranslatedSpans {
-    /// One for each of the source; `None` has no translation. The spans that were found stand in
-    /// the source's order and do not overlap.
+    /// A translation of each source text, or `None`. The found spans are in the source's order and
+    /// do not overlap.
     pub texts: Vec<Option<TypedText>>,
-    /// What became of the spans.
+    /// Counts of found and dropped spans.
     pub report: SpanReport,
 }
 
-/// Counts of one language: `spans` are those of `found` and `dropped`.
+/// Counts for one language; `spans` is the sum of `found` and `dropped`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SpanReport {
-    /// Texts of the source.
+    /// Number of source texts.
     pub texts: usize,
-    /// Texts without translation.
+    /// Number of texts without a translation.
     pub untranslated: usize,
-    /// Spans of the source.
+    /// Number of source spans.
     pub spans: usize,
-    /// Spans found, by way: `markers`, or [`Placed::method`](crate::Placed::method).
+    /// Number of found spans by method: `markers`, or [`Placed::method`](crate::Placed::method).
     pub found: BTreeMap<&'static str, usize>,
-    /// Spans dropped, by reason.
+    /// Number of dropped spans by reason.
     pub dropped: BTreeMap<SpanLoss, usize>,
-    /// Texts whose markers could not be read back, by fault.
+    /// Number of texts whose markers could not be recovered, by fault.
     pub faults: Faults,
 }
 
-/// Translates texts with their typed spans from one language into another; `progress` is called
-/// with the stage, texts done and texts in all.
+/// Translates texts with their typed spans. `progress` is called with the stage, the number of
+/// finished texts and the total number of texts.
 ///
-/// Each text is translated with its spans marked: one as [`mark`](crate::mark()) does, several as
-/// [`mark_spans`](crate::mark_spans()). Where the markers do not come back, text and spans are
-/// translated apart, and `place` finds the ones in the other; so it does a span that overlaps a
-/// marked one. Every span that is found is a part of its translation. Of those that overlap there
-/// the first of the source stays, and the others are dropped.
+/// Each text is translated with its spans marked: a single span by [`mark`](crate::mark()), several
+/// by [`mark_spans`](crate::mark_spans()). If the markers are lost, text and spans are translated
+/// separately, and `place` searches the spans in the text. `place` also searches spans that overlap
+/// a marked span. Every found span is a range of its translation. If found spans overlap, the first
+/// in the source is retained and the others are dropped.
 ///
 /// ```
 /// use mlqa_eval::Language;
@@ -174,7 +176,7 @@ pub struct SpanReport {
 /// ```
 ///
 /// # Errors
-/// [`Error::Language`] if the languages are the same, and what translator and `place` fail with.
+/// [`Error::Language`] if the languages are the same, and the errors of the translator and `place`.
 pub fn translate_spans(
     source: &[TypedText],
     from: Language,
@@ -219,7 +221,7 @@ pub fn translate_spans(
     Ok(TranslatedSpans { texts, report })
 }
 
-/// Adds to a count; none is not listed.
+/// Adds `more` to a count; zero counts are not listed.
 pub(crate) fn count(counts: &mut BTreeMap<SpanLoss, usize>, loss: SpanLoss, more: usize) {
     if more > 0 {
         *counts.entry(loss).or_default() += more;

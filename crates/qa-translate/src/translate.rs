@@ -1,4 +1,4 @@
-//! A data set in another language, every answer found again (mixMRC + LAKM, section 3.1).
+//! Translates a data set and locates every answer (mixMRC + LAKM, section 3.1).
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -13,13 +13,13 @@ use crate::search::SearchConfig;
 use crate::spans::count;
 use crate::{BySearch, Error, PlaceFault, PlaceSpans, Translator};
 
-/// How a data set is translated.
+/// Options of [`translate`](crate::translate()).
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TranslateConfig {
-    /// Whether an answer whose markers are lost is translated alone and searched, as in the paper.
+    /// Whether an answer with lost markers is translated separately and searched, as in the paper.
     pub fall_back: bool,
-    /// How it is searched.
+    /// Search options.
     pub search: SearchConfig,
 }
 
@@ -29,69 +29,69 @@ impl Default for TranslateConfig {
     }
 }
 
-/// Questions in one other language.
+/// Questions translated into one language.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Translated {
     /// The language.
     pub language: Language,
-    /// Question, passage and answers in the language, for the questions of which one answer was
-    /// found at least; ids, titles and order are the source's.
+    /// Questions, passages and answers in the language, for questions with at least one located
+    /// answer. Ids, titles and order are the source's.
     pub dataset: Dataset,
-    /// Questions whose wording alone is in the language: passage and answers are the source's. At
-    /// least those of `dataset`.
+    /// Questions with translated question text and the source's passage and answers. Includes all
+    /// questions of `dataset`.
     pub questions: Dataset,
-    /// What became of the source's questions.
+    /// Counts of the source's questions by outcome.
     pub report: TranslateReport,
 }
 
-/// Counts of one language.
+/// Counts for one language.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TranslateReport {
-    /// Questions of the source.
+    /// Number of source questions.
     pub source: usize,
-    /// Questions whose first answer kept was found by its markers.
+    /// Number of questions whose first retained answer was located by its markers.
     pub by_markers: usize,
-    /// Those whose first answer kept was found by searching it.
+    /// Number of questions whose first retained answer was located by search.
     pub by_search: usize,
-    /// Those whose answers stood in data translated already; see [`parallel`](crate::parallel()).
+    /// Number of questions with answers in existing translations; see
+    /// [`parallel`](crate::parallel()).
     pub given: usize,
-    /// Questions left out, by reason.
+    /// Number of skipped questions, by reason.
     pub discarded: Discarded,
-    /// Markers that could not be read back, by fault; the search may have found the answer all the
-    /// same.
+    /// Number of marker faults by type, including texts whose answer was then found by search.
     pub faults: Faults,
-    /// Answers kept beyond a question's first.
+    /// Number of retained answers beyond each question's first.
     pub further_answers: usize,
-    /// Different answers of the questions kept that were dropped, by reason.
+    /// Number of dropped distinct answers of retained questions, by reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub dropped_answers: BTreeMap<SpanLoss, usize>,
 }
 
-/// Questions left out, by reason.
+/// Number of skipped questions, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Discarded {
     /// The source has no answer.
     pub no_answer: usize,
     /// An answer is blank or not at its offset.
     pub misplaced_answer: usize,
-    /// No translation of the question.
+    /// The question has no translation.
     pub untranslated_question: usize,
-    /// No translation of the passage.
+    /// The passage has no translation.
     pub untranslated_passage: usize,
-    /// The markers were lost, and there is no translation of the answer alone.
+    /// The markers were lost, and the answer has no separate translation.
     pub untranslated_answer: usize,
-    /// The markers were lost, and nothing was searched.
+    /// The markers were lost, and the answer was not searched.
     pub lost_markers: usize,
-    /// The passage does not hold the translated answer.
+    /// The passage does not contain the translated answer.
     pub answer_not_found: usize,
-    /// It holds it more than once.
+    /// The passage contains the translated answer more than once.
     pub answer_ambiguous: usize,
-    /// Data translated already lacks the id.
+    /// The existing translation lacks the id.
     pub missing_id: usize,
 }
 
 impl Discarded {
-    /// Counts a question by what became of its first answer.
+    /// Counts a question by the outcome of its first answer.
     fn count(&mut self, loss: SpanLoss) {
         *match loss {
             SpanLoss::Misplaced => &mut self.misplaced_answer,
@@ -103,12 +103,12 @@ impl Discarded {
         } += 1;
     }
 
-    /// The sum of all reasons.
+    /// Returns the sum over all reasons.
     pub fn total(&self) -> usize {
         self.by_reason().into_iter().map(|(_, count)| count).sum()
     }
 
-    /// Each reason in words with its count.
+    /// Returns each reason as text with its count.
     pub fn by_reason(&self) -> [(&'static str, usize); 9] {
         [
             ("without an answer", self.no_answer),
@@ -149,13 +149,13 @@ impl Faults {
 }
 
 impl TranslateReport {
-    /// Questions kept.
+    /// Returns the number of retained questions.
     pub fn kept(&self) -> usize {
         self.by_markers + self.by_search + self.given
     }
 
-    /// The passage of a question and its answers that were found, each at a place of its own;
-    /// `None` without one. `misplaced` answers of the source were not looked for.
+    /// Returns the passage of a question and its located, distinct answers; `None` without an
+    /// answer. `misplaced` is the number of source answers that were not searched.
     fn take(&mut self, carried: Carried, misplaced: usize) -> Option<(String, Vec<Answer>)> {
         let passage = carried.text.unwrap_or_default();
         let (mut kept, mut lost, mut way) = (Vec::new(), Vec::new(), None);
@@ -190,8 +190,8 @@ impl TranslateReport {
         Some((passage, kept))
     }
 
-    /// 1 − kept / source, 0 to 1; 0 for an empty source. The paper's: de 0.0835, es 0.0053 (MLQA);
-    /// fr 0.0727, de 0.0934 (MTQA).
+    /// Returns 1 − kept / source, 0 to 1; 0 for an empty source. The paper's values: de 0.0835, es
+    /// 0.0053 (MLQA); fr 0.0727, de 0.0934 (MTQA).
     pub fn skip_ratio(&self) -> f64 {
         match self.source {
             0 => 0.0,
@@ -200,29 +200,31 @@ impl TranslateReport {
     }
 }
 
-/// What is being translated, in words for a progress bar.
+/// Stage of a translation, for progress bars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Questions.
     Questions,
-    /// Passages or sentences with what is marked in them.
+    /// Passages or sentences with their marked spans.
     MarkedPassages,
-    /// Those without markers, where these were lost.
+    /// Passages without markers, whose markers were lost.
     Passages,
-    /// Answers or other spans alone, which are then searched.
+    /// Separate answers or other spans, which are then searched.
     Answers,
 }
 
-/// Translates `source`, in the language `from`, into `to`; `progress` is called with the stage,
-/// texts done and texts in all.
+/// Translates `source` from the language `from` into `to`. `progress` is called with the stage, the
+/// number of finished texts and the total number of texts.
 ///
 /// Each question is translated, and its passage with its answer marked ([`mark`](crate::mark())),
-/// or with its different answers if it has several ([`mark_spans`](crate::mark_spans())). Where the
-/// markers do not come back, answers and passage are translated apart and the ones are searched in
-/// the other ([`search`](crate::search())); so is an answer that overlaps a marked one. What cannot
-/// be aligned is left out and counted: an answer, and a question without any left.
-/// Questions of one paragraph may end with passages that differ, since each was translated with a
-/// marker at another place.
+/// or with its distinct answers marked if there are several ([`mark_spans`](crate::mark_spans())).
+/// If the markers are lost, answers and passage are translated separately and the answers are
+/// searched in the passage ([`search`](crate::search())). An answer that overlaps a marked one is
+/// searched, too. Answers that cannot be aligned are skipped and counted, and so are questions
+/// without a remaining answer.
+///
+/// Questions of one paragraph may get different passages, because each passage was translated with
+/// its markers at another position.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Language};
@@ -238,7 +240,7 @@ pub enum Stage {
 /// ```
 ///
 /// # Errors
-/// [`Error::Language`] if the languages are the same, and what the translator fails with.
+/// [`Error::Language`] if the languages are the same, and the errors of the translator.
 pub fn translate(
     source: &Dataset,
     from: Language,
@@ -282,7 +284,7 @@ pub fn translate(
     Ok(Translated { language: to, dataset, questions, report })
 }
 
-/// The questions whose wording has a translation: new wording, the source's passage and answers.
+/// Returns the questions with a translated question text and the source's passage and answers.
 fn translate_questions(
     work: &mut Work<'_>,
     source: &Dataset,

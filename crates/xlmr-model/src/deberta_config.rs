@@ -18,10 +18,10 @@ use crate::{Activation, Error, Result};
 pub struct DebertaV2 {
     /// Whether attention scores depend on relative positions.
     pub relative_attention: bool,
-    /// Whether they have a term of the query's content and the key's relative position
+    /// Whether attention scores have a term of the query's content and the key's relative position
     /// (`pos_att_type`: "c2p").
     pub content_to_position: bool,
-    /// Whether they have a term of the query's relative position and the key's content
+    /// Whether attention scores have a term of the query's relative position and the key's content
     /// (`pos_att_type`: "p2c").
     pub position_to_content: bool,
     /// Number of position buckets per side; larger distances share buckets of growing size. Below
@@ -42,12 +42,12 @@ pub struct DebertaV2 {
     /// Activation after this dense layer.
     pub pooler_hidden_act: Activation,
     /// Whether the masked-LM head is BERT's (`cls.predictions`), transformers' default; otherwise
-    /// that of the published models (`lm_predictions.lm_head`).
+    /// the head of the published models (`lm_predictions.lm_head`).
     pub legacy: bool,
 }
 
 impl Default for DebertaV2 {
-    /// transformers' `DebertaV2Config`.
+    /// Returns the defaults of transformers' `DebertaV2Config`.
     fn default() -> Self {
         Self {
             relative_attention: false,
@@ -66,7 +66,7 @@ impl Default for DebertaV2 {
     }
 }
 
-/// Keys that name the parts of relative attention, and their words.
+/// Keys that list the parts of relative attention, and their values.
 const TERMS: (&str, [&str; 2]) = ("pos_att_type", ["c2p", "p2c"]);
 const NORM: (&str, [&str; 1]) = ("norm_rel_ebd", ["layer_norm"]);
 
@@ -86,7 +86,7 @@ impl DebertaV2 {
         }
     }
 
-    /// Takes its keys out of a `config.json`.
+    /// Reads the keys of a `config.json` and removes them.
     pub(crate) fn read(&mut self, fields: &mut Fields) -> Result<()> {
         self.keys(fields);
         [self.content_to_position, self.position_to_content] = words(fields, TERMS)?;
@@ -94,7 +94,7 @@ impl DebertaV2 {
         Ok(())
     }
 
-    /// The keys that map to one field each.
+    /// Reads or writes the keys that map to one field each.
     fn keys(&mut self, keys: &mut impl Keys) {
         keys.key("relative_attention", FLAG, &mut self.relative_attention);
         keys.key("position_buckets", COUNT, &mut self.position_buckets);
@@ -106,7 +106,7 @@ impl DebertaV2 {
         keys.key("legacy", FLAG, &mut self.legacy);
     }
 
-    /// `type_vocab_size` is that of the file: 0 where there are no token types.
+    /// Reads or writes the file's `type_vocab_size`, which is 0 without token types.
     pub(crate) fn type_vocab_size(&mut self, keys: &mut impl Keys, rows: &mut i64) {
         let mut stored = if self.token_types { *rows } else { 0 };
         keys.key("type_vocab_size", COUNT, &mut stored);
@@ -114,7 +114,7 @@ impl DebertaV2 {
         *rows = if self.token_types { stored } else { 1 };
     }
 
-    /// The farthest distance that is told from farther ones.
+    /// Returns the maximum relative distance; larger distances are not distinguished.
     pub(crate) fn farthest(&self, max_position_embeddings: i64) -> i64 {
         match self.max_relative_positions {
             ..1 => max_position_embeddings,
@@ -122,7 +122,7 @@ impl DebertaV2 {
         }
     }
 
-    /// Distances to either side that have an embedding: half the rows of their table.
+    /// Returns the number of embedded distances per side: half the rows of their table.
     pub(crate) fn span(&self, max_position_embeddings: i64) -> i64 {
         match self.position_buckets {
             ..1 => self.farthest(max_position_embeddings),
@@ -130,7 +130,7 @@ impl DebertaV2 {
         }
     }
 
-    /// Refuses the first value out of its range, of a file with `extra` keys.
+    /// Rejects the first value out of range, in a file with `extra` keys.
     pub(crate) fn check(
         &self,
         file: &str,
@@ -193,7 +193,8 @@ impl DebertaV2 {
     }
 }
 
-/// Which of the words of a key its value has: a list, or one string with `|` between them.
+/// Returns which of the given words the value of a key contains: a list, or one string with `|`
+/// separators.
 fn words<const N: usize>(
     fields: &mut Fields,
     (key, known): (&str, [&str; N]),

@@ -7,11 +7,11 @@ use crate::layers::{LayerNorm, Linear, Lookup, Parameter};
 use crate::packing::Rows;
 use crate::{Config, DebertaV2, Result};
 
-/// Self-attention whose scores are sums: of content to content and, where positions are relative,
-/// of content to position and of position to content.
+/// Self-attention with disentangled scores: sums of content-to-content and, with relative
+/// positions, content-to-position and position-to-content terms.
 #[derive(Clone, Debug)]
 pub(crate) struct Disentangled {
-    /// Terms of a score; each is divided by √(terms · D).
+    /// Number of terms of a score; each term is divided by √(terms · D).
     terms: f64,
     heads: i64,
     dropout: f64,
@@ -20,18 +20,19 @@ pub(crate) struct Disentangled {
 
 #[derive(Clone, Debug)]
 struct Relative {
-    /// Of distances, `[2 * span, H]`: what is `span` before, and farther, first.
+    /// Embeddings of distances, `[2 * span, H]`; the first row is for `-span` and smaller
+    /// distances.
     embeddings: Parameter,
     norm: Option<LayerNorm>,
     dropout: f64,
     content_to_position: bool,
     position_to_content: bool,
-    /// Absent where those of tokens serve.
+    /// Projections of positions; absent if the token projections are shared.
     key: Option<Linear>,
     query: Option<Linear>,
 }
 
-/// A layer's queries, keys and values, `[B, L, H]`, with what made the first two.
+/// A layer's queries, keys and values, `[B, L, H]`, and the layers of queries and keys.
 pub(crate) struct Projected<'a> {
     pub(crate) query: &'a Tensor,
     pub(crate) key: &'a Tensor,
@@ -41,7 +42,7 @@ pub(crate) struct Projected<'a> {
 }
 
 impl Disentangled {
-    /// Of the layer of this name.
+    /// Builds the attention of the layer `name`.
     pub(crate) fn new(
         get: Lookup,
         config: &Config,
@@ -59,14 +60,14 @@ impl Disentangled {
         })
     }
 
-    /// Projections of relative positions that a layer has beside those of tokens.
+    /// Returns the layer's separate projections of relative positions.
     pub(crate) fn linear(&mut self) -> impl Iterator<Item = &mut Linear> {
         self.relative
             .iter_mut()
             .flat_map(|relative| relative.key.iter_mut().chain(&mut relative.query))
     }
 
-    /// `[B, L, H]`; `distances` where there are relative positions.
+    /// Computes attention, `[B, L, H]`; `distances` is given with relative positions.
     pub(crate) fn apply(
         &self,
         projected: &Projected,
@@ -121,8 +122,8 @@ impl Relative {
         })
     }
 
-    /// The terms of relative positions, `[B, heads, L, L]`, if any; queries and keys `[B, heads, L,
-    /// D]`, each with what its products are multiplied by.
+    /// Computes the score terms of relative positions, `[B, heads, L, L]`, if any. Queries and keys
+    /// are `[B, heads, L, D]`, each with the scale of its dot products.
     fn scores(
         &self,
         projected: &Projected,
@@ -158,25 +159,25 @@ impl Relative {
     }
 }
 
-/// How far the tokens of each row are apart, as rows of the embeddings of distances.
+/// Distances between the tokens of each row, as rows of the distance embeddings.
 pub(crate) struct Distances {
-    /// The rows that may occur: those before and after are left out.
+    /// First row that may occur; only rows that may occur are used.
     first: i64,
     count: i64,
     index: Index,
 }
 
-/// Rows of distances, counted from the first that may occur, i64.
+/// Rows of distances, i64, counted from the first row that may occur.
 enum Index {
-    /// `[2 L - 1]`: of a query that stands L - 1 after a key, down to L - 1 before it.
+    /// `[2 L - 1]`: distances of a query from L - 1 after its key down to L - 1 before it.
     Shift(Tensor),
-    /// `[B, 1, L, L]`, of each query to each key.
+    /// `[B, 1, L, L]`: distances of each query to each key.
     Each(Tensor),
 }
 
 impl Distances {
-    /// Of tokens that stand one after the other in their row, or where `positions`, `[B, L]`, says;
-    /// absent where positions are not relative.
+    /// Computes distances of tokens that are consecutive in their row or have `positions`, `[B,
+    /// L]`. Returns `None` if positions are not relative.
     pub(crate) fn new(
         config: &Config,
         deberta: &DebertaV2,
@@ -210,11 +211,11 @@ impl Distances {
         Ok(Some(Self { first, count, index }))
     }
 
-    /// `[B, heads, L, L]`: the product of each query, `[B, heads, L, D]`, with its key's distance,
-    /// of `[heads, D, rows]`.
+    /// Computes the dot products of queries with the embeddings of their distances to each key,
+    /// `[B, heads, L, L]`. Queries are `[B, heads, L, D]`, distance embeddings `[heads, D, rows]`.
     fn of_queries(&self, states: &Tensor, distances: &Tensor) -> Result<Tensor> {
         let (batch, heads, length, _) = states.size4()?;
-        // One product for each head, of all rows.
+        // One matmul per head over all rows.
         let states = states.f_transpose(0, 1)?.f_flatten(1, 2)?;
         match &self.index {
             Index::Each(index) => {
@@ -222,8 +223,8 @@ impl Distances {
                 let index = index.f_expand([-1, heads, -1, -1], false)?;
                 Ok(scores.f_transpose(0, 1)?.f_gather(-1, &index, false)?)
             }
-            // A column for each shift: a query's keys begin one column before those of the query
-            // before it, so that they are a view.
+            // There is one column per shift. A query's keys start one column before those of the
+            // previous query, so that the result is a strided view.
             Index::Shift(index) => {
                 let scores = states.f_matmul(&distances.f_index_select(-1, index)?)?;
                 let width = 2 * length - 1;
@@ -233,7 +234,8 @@ impl Distances {
         }
     }
 
-    /// The same of each key with its query's distance: `[B, heads, L, L]`, queries in rows.
+    /// Computes the dot product of each key with the embedding of its distance to each query: `[B,
+    /// heads, L, L]`, queries in rows.
     fn of_keys(&self, states: &Tensor, distances: &Tensor) -> Result<Tensor> {
         let backwards = match &self.index {
             Index::Each(index) => Index::Each(index.f_transpose(-1, -2)?),
@@ -244,13 +246,14 @@ impl Distances {
     }
 }
 
-/// Distances, i64, in buckets: each near one by itself, farther ones by their logarithm.
+/// Maps distances, i64, to buckets: one bucket per near distance, logarithmic buckets beyond.
 fn bucket(distances: &Tensor, deberta: &DebertaV2, max_positions: i64) -> Result<Tensor> {
     let (buckets, farthest) = (deberta.position_buckets, deberta.farthest(max_positions));
     if buckets < 1 {
         return Ok(distances.shallow_clone());
     }
-    // In float32 and in this order, as transformers has it: what stands at an edge is rounded so.
+    // In float32 and in transformers' order of operations, so that bucket edges are rounded
+    // equally.
     let middle = buckets / 2;
     let far = distances.f_abs()?.f_clamp_min(middle)?;
     let whole = ((farthest - 1) as f64 / middle as f64) as f32;
@@ -265,8 +268,8 @@ fn bucket(distances: &Tensor, deberta: &DebertaV2, max_positions: i64) -> Result
 mod tests {
     use super::*;
 
-    /// The sum of all buckets, and of their products with their distances, and buckets of some
-    /// distances, as transformers 5.23.0 computes them (`make_log_bucket_position`).
+    /// Compares the sum of all buckets, the sum of their products with their distances, and single
+    /// buckets with transformers 5.23.0 (`make_log_bucket_position`).
     #[test]
     fn buckets_are_those_of_transformers() {
         for (position_buckets, farthest, sum, moment, some) in [

@@ -5,23 +5,23 @@ use torch_ext::{dropout_factors_like, token_offsets};
 use crate::Result;
 use crate::packing::{Packing, Rows};
 
-/// What dropout is drawn from in one pass: the numbers of its tokens.
+/// Seeds of dropout in one pass: the offsets of its tokens.
 pub(crate) struct DropoutSeeds {
     pub(crate) train: bool,
-    /// Of each token ([`token_offsets`]), padded or packed as the batch is; empty where nothing is
-    /// drawn, and on a GPU, whose generator knows no places.
+    /// Offset of each token ([`token_offsets`]), padded or packed like the batch. Empty without
+    /// dropout, and on a GPU, whose generator does not use offsets.
     pub(crate) places: Tensor,
 }
 
 impl DropoutSeeds {
-    /// For a batch `[rows, length]` on `device`.
+    /// Creates seeds for a batch `[rows, length]` on `device`.
     pub(crate) fn new(rows: i64, length: i64, device: Device, train: bool) -> Result<Self> {
         let by_place = train && device == Device::Cpu;
         let places = if by_place { token_offsets(rows, length)? } else { token_offsets(0, 0)? };
         Ok(Self { train, places })
     }
 
-    /// For a batch that an encoder reads.
+    /// Creates seeds for an encoder's batch.
     pub(crate) fn for_batch(rows: &Rows, packing: Option<&Packing>, train: bool) -> Result<Self> {
         let padded = Self::new(rows.batch, rows.length, rows.device, train)?;
         match packing {
@@ -29,7 +29,7 @@ impl DropoutSeeds {
                 let places = packing.pack(&padded.places.f_view([rows.batch, rows.length])?)?;
                 Ok(Self { places, ..padded })
             }
-            // Packed attention wants places also where it draws nothing.
+            // Packed attention requires offsets even without dropout.
             Some(packing) if rows.device == Device::Cpu => {
                 let places = Tensor::f_zeros(packing.tokens(), (Kind::Int64, Device::Cpu))?;
                 Ok(Self { places, ..padded })
@@ -38,7 +38,7 @@ impl DropoutSeeds {
         }
     }
 
-    /// Those of a packed batch as its padding would have them.
+    /// Returns the seeds of a packed batch in the padded layout.
     pub(crate) fn padded(&self, packing: &Packing) -> Result<Self> {
         let places = match self.places.size().contains(&0) {
             true => self.places.shallow_clone(),
@@ -47,7 +47,7 @@ impl DropoutSeeds {
         Ok(Self { train: self.train, places })
     }
 
-    /// For states `[B, H]` or `[B, L, H]` that a head reads.
+    /// Creates seeds for hidden states `[B, H]` or `[B, L, H]` of a head.
     pub(crate) fn for_states(states: &Tensor, train: bool) -> Result<Self> {
         let size = states.size();
         let (rows, length) = match size.as_slice() {
@@ -57,7 +57,8 @@ impl DropoutSeeds {
         Self::new(rows, length, states.device(), train)
     }
 
-    /// Dropout while training; else `x` itself. `x` is `[.., H]`, one row of H for each token.
+    /// Applies dropout in training; otherwise returns `x`. `x` is `[.., H]`, one row of H per
+    /// token.
     pub(crate) fn dropout(&self, x: Tensor, p: f64) -> Result<Tensor> {
         if !self.train || p == 0.0 {
             return Ok(x);
@@ -68,14 +69,14 @@ impl DropoutSeeds {
         }
     }
 
-    /// For `count` rows, from `first` on, of a table that all rows of the batch read.
+    /// Creates seeds for `count` rows, from `first` on, of a table shared by all rows of the batch.
     pub(crate) fn for_table(&self, first: i64, count: i64) -> Result<Self> {
         let places = Tensor::f_arange_start(first, first + count, (Kind::Int64, Device::Cpu))?;
         Ok(Self { train: self.train, places })
     }
 
-    /// `dropout(softmax(Q Kᵀ / √D + mask)) V`, for `[B, heads, L, D]`; `mask` is true where a key
-    /// may be attended to, or what is added to the scores.
+    /// Computes `dropout(softmax(Q Kᵀ / √D + mask)) V` for `[B, heads, L, D]`. A bool `mask` is
+    /// true where a key may be attended to; a float `mask` is added to the scores.
     pub(crate) fn attention(
         &self,
         query: &Tensor,
@@ -101,7 +102,7 @@ impl DropoutSeeds {
         }
         let probabilities = scores.f_softmax(-1, None::<Kind>)?;
         let (batch, _, length, _) = probabilities.size4()?;
-        // A separate place for each head: [B, heads, L].
+        // Each head has its own offset: [B, heads, L].
         let head = Tensor::f_arange(heads, (Kind::Int64, Device::Cpu))?.f_view([1, heads, 1])?;
         let places = self.places.f_view([batch, 1, length])?.f_mul_scalar(heads)?.f_add(&head)?;
         let factors = dropout_factors_like(&probabilities, &places.f_flatten(0, 2)?, p)?;

@@ -17,26 +17,25 @@ use crate::modernbert::ModernLayer;
 use crate::packing::Packing;
 use crate::{Activation, Architecture, Config, LoraTarget, Result};
 
-/// Token embeddings with those of positions and token types where there are any, summed and
-/// normalised.
+/// Sum of the embeddings of tokens and, if present, of positions and token types, normalised.
 #[derive(Debug)]
 pub(crate) struct Embeddings {
     pub(crate) words: Tensor,
     positions: Option<Tensor>,
     types: Option<Tensor>,
-    /// Absent of EuroBERT.
+    /// Absent in EuroBERT.
     norm: Option<LayerNorm>,
-    /// The position that learns nothing; below 0: none.
+    /// Position without gradient; below 0: none.
     unused_position: i64,
     dropout: f64,
-    /// From the embeddings' width to that of the hidden states, where they differ.
+    /// Projection from the embeddings' width to the hidden size, if they differ.
     project: Option<Linear>,
-    /// Whether the gradient of words in training is kept by rows.
+    /// Whether the gradient of token embeddings is sparse in training.
     many_words: bool,
 }
 
-/// From this many numbers on, the gradient of token embeddings in training holds the rows that
-/// occur alone (libtorch's sparse form): 64 MiB in float32.
+/// Minimum number of elements of token embeddings with a sparse gradient: 64 MiB in float32. Such a
+/// gradient stores only the rows that occur.
 const LARGE_VOCABULARY: i64 = 1 << 24;
 
 impl Embeddings {
@@ -76,8 +75,8 @@ impl Embeddings {
         })
     }
 
-    /// `[B, L, H]`, or `[N, H]` where the batch is packed. The rows of `<pad>` receive no gradient
-    /// from here.
+    /// Computes embeddings, `[B, L, H]`, or `[N, H]` if the batch is packed. The rows of `<pad>`
+    /// receive no gradient from this lookup.
     pub(crate) fn apply(
         &self,
         ids: &Ids<Tensor>,
@@ -91,14 +90,14 @@ impl Embeddings {
             }
             None => {
                 let sparse = batch.seeds.train && self.many_words;
-                // Looking for a word on a GPU takes many kernels, and waits.
+                // Searching for `<pad>` on a GPU needs many kernels and a synchronisation.
                 let pad = ids.pad.unwrap_or(-1);
                 Tensor::f_embedding(&self.words, &ids.words, pad, false, sparse)?
             }
         };
         if let Some(types) = &self.types {
             sum = sum.f_add(&match &ids.types {
-                // One row for all: its gradient is a plain sum, not a scatter.
+                // All tokens use one row: its gradient is a sum instead of a scatter.
                 None => types.f_select(0, 0)?,
                 Some(ids) => Tensor::f_embedding(types, ids, -1, false, false)?,
             })?;
@@ -110,15 +109,15 @@ impl Embeddings {
         let sum = self.norm.as_ref().map_or(Ok(sum.shallow_clone()), |norm| norm.apply(&sum))?;
         let sum = batch.seeds.dropout(sum, self.dropout)?;
         let Some(project) = &self.project else { return Ok(sum) };
-        // Hidden states have the dtype of the embeddings also under autocast.
+        // Hidden states have the dtype of the embeddings, also under autocast.
         Ok(project.apply(&sum)?.f_to_kind(sum.f_kind()?)?)
     }
 }
 
-/// What a layer is made of.
+/// The trainable parts of a layer.
 pub(crate) struct EncoderParameters<'a> {
-    /// Its products, those of one input first, in the order of [`Architecture::products`]; those
-    /// that no adapter changes after them.
+    /// Linear layers, those that share an input first, in the order of [`Architecture::products`];
+    /// layers that no adapter changes come last.
     pub(crate) joined: Vec<JoinedWeights<'a>>,
     pub(crate) linear: Vec<&'a mut Linear>,
     pub(crate) norms: Vec<&'a mut LayerNorm>,
@@ -152,8 +151,8 @@ impl Layer {
         }
     }
 
-    /// Layers with the weights of `layers` in `kind`, those of norms as they are unless `norms`;
-    /// those of one input one below the other if `join`.
+    /// Returns copies of layers with weights in `kind`; weights of norms are cast only if `norms`.
+    /// If `join`, the weights of layers that share an input are concatenated.
     pub(crate) fn cast_all(
         layers: &[Self],
         kind: Kind,
@@ -173,9 +172,9 @@ impl Layer {
         Ok(layers)
     }
 
-    /// Computes linear layers in 8 bits from now on if `int8`, else with their parameters.
+    /// Switches linear layers to 8-bit computation if `int8`, else to their parameters.
     pub(crate) fn set_int8(&mut self, int8: bool) -> Result<()> {
-        // Attention in bfloat16 takes half the time where the processor has it.
+        // Attention in bfloat16 takes half the time on processors that support it.
         let output = match self {
             Self::PostNorm(layer) if layer.disentangled.is_none() && torch_ext::bf16_is_fast() => {
                 Kind::BFloat16
@@ -196,7 +195,7 @@ impl Layer {
         }
     }
 
-    /// [`step`](Self::step) of which only `hidden` is kept for the way back.
+    /// Computes [`step`](Self::step), but stores only `hidden` for the backward pass.
     pub(crate) fn recomputed_step(&self, hidden: &Tensor, batch: &Rc<Batch>) -> Result<Tensor> {
         let (layer, batch) = (self.clone(), Rc::clone(batch));
         Ok(torch_ext::recompute(hidden, move |hidden| {
@@ -205,7 +204,7 @@ impl Layer {
     }
 }
 
-/// Self-attention and feed-forward layer, each with residual and LayerNorm after it.
+/// Self-attention and feed-forward layer, each followed by residual and LayerNorm.
 #[derive(Clone, Debug)]
 pub(crate) struct PostNormLayer {
     /// Query, key and value.
@@ -218,9 +217,9 @@ pub(crate) struct PostNormLayer {
     activation: Activation,
     heads: i64,
     attention_dropout: f64,
-    /// DeBERTa's attention, in place of the plain one.
+    /// DeBERTa's attention; absent: standard attention.
     disentangled: Option<Disentangled>,
-    /// After `attention_dense`.
+    /// Dropout after `attention_dense`.
     attended_dropout: f64,
     hidden_dropout: f64,
     behind: Option<Behind>,
@@ -273,7 +272,7 @@ impl PostNormLayer {
         let (mut joined, mut linear) = (Vec::new(), Vec::new());
         match &self.disentangled {
             None => joined.push(self.projections.parts()),
-            // It reads the weights of queries and keys apart.
+            // Disentangled attention reads the weights of queries and keys separately.
             Some(_) => linear.extend(&mut self.projections.layers),
         }
         linear.extend([&mut self.attention_dense, &mut self.intermediate, &mut self.output_dense]);
@@ -289,7 +288,7 @@ impl PostNormLayer {
         }
     }
 
-    /// `[B, L, H]` of queries, keys and values, to the same.
+    /// Computes attention of queries, keys and values, `[B, L, H]` each, to `[B, L, H]`.
     fn attend(
         &self,
         [query, key, value]: [&Tensor; 3],
@@ -310,7 +309,7 @@ impl PostNormLayer {
         Ok(attended.f_transpose(1, 2)?.f_reshape([rows.batch, rows.length, -1])?)
     }
 
-    /// `[B, L, H]` to `[B, L, H]`.
+    /// Applies the layer, `[B, L, H]` to `[B, L, H]`.
     fn apply(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         let seeds = &batch.seeds;
         let [query, key, value] = self.projections.apply(hidden, seeds)?;
@@ -326,7 +325,7 @@ impl PostNormLayer {
         self.output_norm.apply_to_states(&output.f_add(&hidden)?)
     }
 
-    /// The same for packed tokens, `[N, H]` to `[N, H]`.
+    /// Applies the layer to packed tokens, `[N, H]` to `[N, H]`.
     fn apply_packed(&self, hidden: &Tensor, packing: &Packing, batch: &Batch) -> Result<Tensor> {
         let seeds = &batch.seeds;
         let [hidden, low] = &residual_and_input(hidden)?;
@@ -338,7 +337,7 @@ impl PostNormLayer {
                 let attention = Attention { heads, reach: None, dropout };
                 packing.attend(&query, &key, &value, &seeds.places, &attention)?
             }
-            // Only what stands between its products is computed without padding.
+            // Disentangled attention is computed with padding, the rest of the layer without.
             Some(_) => {
                 let [query, key, value] = [query, key, value].map(|x| packing.unpack(&x));
                 let seeds = seeds.padded(packing)?;
@@ -362,8 +361,8 @@ impl PostNormLayer {
     }
 }
 
-/// States as what a product's output is added to, and as its input: on a GPU in half precision,
-/// where states in float32 are cast once for all that reads them.
+/// Returns hidden states as residual and as matmul input. On a GPU in half precision, float32
+/// hidden states are cast once for all layers that read them.
 fn residual_and_input(hidden: &Tensor) -> Result<[Tensor; 2]> {
     let device = hidden.device();
     if device != Device::Cpu

@@ -26,7 +26,7 @@ pub enum Error {
     /// A value of the configuration is of the wrong type or out of range.
     #[error("{file}: key `{key}`: expected {expected}, got {got}")]
     Config {
-        /// The file, or `config` for one made in memory.
+        /// The file, or `config` for a configuration created in memory.
         file: String,
         /// The key of config.json.
         key: String,
@@ -88,7 +88,7 @@ pub enum Error {
         /// Their names, the first few.
         names: String,
     },
-    /// An argument does not fit the model.
+    /// An argument is invalid for the model.
     #[error("{tensor}: expected {expected}, got {got}")]
     Input {
         /// The argument.
@@ -140,7 +140,7 @@ impl Error {
         Self::Io { path: path.to_owned(), hint: "", source }
     }
 
-    /// A value of the configuration `file` that cannot be used.
+    /// Creates an error for an invalid value of the configuration `file`.
     pub(crate) fn config(
         file: &str,
         key: impl Into<String>,

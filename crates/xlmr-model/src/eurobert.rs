@@ -8,8 +8,8 @@ use crate::layers::{Joined, LayerNorm, Linear, Lookup};
 use crate::rotary::RotaryAttention;
 use crate::{Activation, Config, EuroBert, Result};
 
-/// Self-attention with shared keys and values and a gated feed-forward layer, each on normalised
-/// states and added to them.
+/// Self-attention with shared keys and values and a gated feed-forward layer. Each reads normalised
+/// hidden states, and its output is added to the hidden states.
 #[derive(Clone, Debug)]
 pub(crate) struct EuroLayer {
     attention_norm: LayerNorm,
@@ -83,7 +83,7 @@ impl EuroLayer {
         Ok(output.f_add(&hidden)?)
     }
 
-    /// Keys or values, `[.., key_value_heads * D]`, once for each head of queries.
+    /// Repeats keys or values, `[.., key_value_heads * D]`, for each query head that shares them.
     fn for_each_query(&self, shared: Tensor) -> Result<Tensor> {
         let queries = self.attention.heads / self.key_value_heads;
         if queries == 1 {

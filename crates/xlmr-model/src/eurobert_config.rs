@@ -40,7 +40,7 @@ pub enum EuroPooling {
 }
 
 impl Default for EuroBert {
-    /// The published models'.
+    /// Returns the options of the published models.
     fn default() -> Self {
         Self {
             num_key_value_heads: None,
@@ -56,7 +56,8 @@ impl EuroBert {
     /// The id of `<|mask|>` in the published models' vocabulary.
     pub(crate) const MASK_TOKEN_ID: i64 = 128_002;
 
-    /// Takes its keys out of a `config.json`, also as the models' own code of 2025 has them.
+    /// Reads the keys of a `config.json` and removes them, including the keys of the models' own
+    /// code of 2025.
     pub(crate) fn read(fields: &mut Fields) -> Result<Self> {
         let mut read = Self::default();
         fields.key("clf_pooling", POOLING, &mut read.classifier_pooling);
@@ -71,7 +72,7 @@ impl EuroBert {
         }
     }
 
-    /// The keys that map to one field each.
+    /// Reads or writes the keys that map to one field each.
     fn keys(&mut self, keys: &mut impl Keys) {
         let key_heads = &mut self.num_key_value_heads;
         keys.key("num_key_value_heads", "an integer or null", key_heads);
@@ -80,12 +81,12 @@ impl EuroBert {
         keys.key("classifier_pooling", POOLING, &mut self.classifier_pooling);
     }
 
-    /// Heads of keys and values, where queries have `heads`.
+    /// Returns the number of key and value heads for `heads` query heads.
     pub(crate) fn key_value_heads(&self, heads: i64) -> i64 {
         self.num_key_value_heads.unwrap_or(heads)
     }
 
-    /// Refuses the first value out of its range; queries have `heads` heads, `depth` wide.
+    /// Rejects the first value out of range; queries have `heads` heads of width `depth`.
     pub(crate) fn check(&self, file: &str, heads: i64, depth: i64) -> Result<()> {
         let key_heads = self.key_value_heads(heads);
         if key_heads < 1 || heads % key_heads != 0 {
@@ -104,7 +105,7 @@ impl EuroBert {
         Ok(())
     }
 
-    /// Writes the keys of `config.json`, with the angles as transformers 4 and 5 have them.
+    /// Writes the keys of `config.json`, with θ under the keys of both transformers 4 and 5.
     pub(crate) fn write(&mut self, all: &mut BTreeMap<String, Value>) {
         self.keys(all);
         let theta = self.rope_theta;

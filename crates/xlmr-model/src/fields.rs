@@ -7,23 +7,23 @@ use serde_json::{Value, json};
 
 use crate::{Error, Result};
 
-/// What an integer, a number and a flag are called in messages.
+/// Descriptions of value types in messages.
 pub(crate) const COUNT: &str = "an integer";
 pub(crate) const RATE: &str = "a number";
 pub(crate) const FLAG: &str = "true or false";
 
-/// Reads or writes the values of keys, so that one list of keys serves both.
+/// Access to the values of keys; one list of keys serves reading and writing.
 pub(crate) trait Keys {
-    /// Reads `value` from `key`, where it is there, or writes it to `key`. `expected` is what the
-    /// key may hold, for messages.
+    /// Reads `value` from `key`, if present, or writes it to `key`. `expected` describes valid
+    /// values in messages.
     fn key<T: DeserializeOwned + Serialize>(&mut self, key: &str, expected: &str, value: &mut T);
 }
 
-/// The keys of one `config.json`; what is taken leaves, the rest stays.
+/// The keys of a `config.json`; reading a key removes it.
 pub(crate) struct Fields<'a> {
     file: &'a str,
     left: BTreeMap<String, Value>,
-    /// The first value that [`Keys::key`] could not read.
+    /// The first error of [`Keys::key`].
     wrong: Option<Error>,
 }
 
@@ -55,7 +55,7 @@ impl<'a> Fields<'a> {
         Error::config(self.file, key, expected, got)
     }
 
-    /// The value of `key`, where it is there.
+    /// Removes and parses the value of `key`; `None` if the key is absent.
     fn read<T: DeserializeOwned>(&mut self, key: &str, expected: &str) -> Result<Option<T>> {
         let Some(value) = self.left.remove(key) else { return Ok(None) };
         let got = brief(&value);
@@ -63,7 +63,7 @@ impl<'a> Fields<'a> {
         read.map_err(|_| self.refuse(key, expected, got))
     }
 
-    /// The value of `key`, or `default` where the key is absent.
+    /// Removes and parses the value of `key`; returns `default` if the key is absent.
     pub(crate) fn take<T: DeserializeOwned>(
         &mut self,
         key: &str,
@@ -73,7 +73,7 @@ impl<'a> Fields<'a> {
         Ok(self.read(key, expected)?.unwrap_or(default))
     }
 
-    /// Labels by number; the ids must be 0, 1, 2, …
+    /// Reads labels by id; the ids must be 0, 1, 2, …
     pub(crate) fn labels(&mut self) -> Result<Option<BTreeMap<i64, String>>> {
         let expected = "an object of label names by id, or null";
         let Some(labels) =
@@ -97,17 +97,17 @@ impl<'a> Fields<'a> {
         Ok(Some(by_id))
     }
 
-    /// The keys that were not taken.
+    /// Returns the keys that were not read.
     ///
     /// # Errors
-    /// The first value that [`Keys::key`] could not read.
+    /// The first error of [`Keys::key`].
     pub(crate) fn rest(self) -> Result<BTreeMap<String, Value>> {
         self.wrong.map_or(Ok(self.left), Err)
     }
 }
 
-/// θ of rotary positions: what the object `rotary` under `key` says, else `usual`. No scaling is
-/// known.
+/// Returns θ of rotary positions: the value in the object `rotary` under `key`, else `usual`.
+/// Scaling is not supported.
 pub(crate) fn theta(fields: &Fields, key: &str, rotary: Option<&Value>, usual: f64) -> Result<f64> {
     let rotary = match rotary {
         None | Some(Value::Null) => return Ok(usual),
@@ -132,7 +132,7 @@ pub(crate) fn theta(fields: &Fields, key: &str, rotary: Option<&Value>, usual: f
     Ok(theta)
 }
 
-/// A value for a message, cut to 60 characters.
+/// Formats a value for a message, truncated to 60 characters.
 pub(crate) fn brief(value: &Value) -> String {
     let text = value.to_string();
     if text.chars().count() <= 60 {

@@ -8,8 +8,8 @@ use crate::batch::Batch;
 use crate::packing::Rows;
 use crate::{Error, Inputs, Model, Result, States};
 
-/// Layers of the fusion: `local` layers encode each text separately, the next `cross` layers both
-/// together, the rest separately.
+/// Layers of the fusion: the first `local` layers encode each text separately, the next `cross`
+/// layers encode both together, and the rest encode each separately.
 ///
 /// The default is FILTER's for question answering with XLM-R large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -98,14 +98,14 @@ pub fn fused(
     Ok((end(target)?, end(source)?))
 }
 
-/// Where the tokens of two batches lie in the joined one: those of a row of the first, then those
-/// of the second, then padding.
+/// Positions of two batches' tokens in the joined batch. A joined row has the tokens of the first,
+/// then those of the second, then padding.
 struct Seam {
     batch: Rc<Batch>,
-    /// For each slot of the joined batch, where it is in both halves' states one after the other;
-    /// beyond them where it holds padding.
+    /// Index of each joined slot in the concatenated hidden states of both halves. Padding has the
+    /// index one past the end.
     join: Tensor,
-    /// For each slot of a half, where it is in the joined batch.
+    /// For each slot of a half, its index in the joined batch.
     split: [Tensor; 2],
 }
 
@@ -115,7 +115,7 @@ impl Seam {
         let [first, second] = &halves;
         let lengths = first.of_row.iter().zip(&second.of_row).map(|(t, s)| t.len() + s.len());
         let lengths: Vec<usize> = lengths.collect();
-        // A row without a token in either half still takes a place.
+        // The length is at least 1, even if no row has a token.
         let longest = lengths.iter().copied().max().unwrap_or(0).max(1);
         let kept = lengths.iter().flat_map(|&length| {
             std::iter::repeat_n(1, length).chain(std::iter::repeat_n(0, longest - length))
@@ -145,7 +145,7 @@ impl Seam {
         let [target_slots, source_slots] = &split;
         let split = [upload(target_slots)?, upload(source_slots)?];
         let join = upload(&join)?;
-        // Of padding, as if it stood first.
+        // Padding has position 0.
         let of_tokens = || -> Result<Tensor> {
             let (first, second) = (target.batch.of_tokens()?, source.batch.of_tokens()?);
             let zero = Tensor::f_zeros(1, (Kind::Int64, device))?;
@@ -156,7 +156,7 @@ impl Seam {
         Ok(Self { batch: Rc::new(batch), join, split })
     }
 
-    /// `[h_t ; h_s]`.
+    /// Computes `[h_t ; h_s]`.
     fn join(&self, target: &States, source: &States) -> Result<States> {
         let (first, second) = (flat(target)?, flat(source)?);
         let hidden = laid_out(&first, Some(&second), &self.join, &self.batch)?;
@@ -164,7 +164,7 @@ impl Seam {
         Ok(States { hidden, outside, batch, train: target.train })
     }
 
-    /// `g_t` and `g_s`, laid out as `halves` are.
+    /// Returns `g_t` and `g_s` in the layout of `halves`.
     fn split(&self, joined: &States, halves: [&States; 2]) -> Result<[States; 2]> {
         let hidden = flat(joined)?;
         let part = |index: &Tensor, half: &States| -> Result<States> {
@@ -177,7 +177,8 @@ impl Seam {
     }
 }
 
-/// Notes for the tokens of one row that `joined[n]` is what `half[n]` is, counted from `offset`.
+/// Records that slots `joined[n]` and `half[n]` hold the same token of a row; indices of the half
+/// start at `offset`.
 fn connect(
     joined: &[usize],
     half: &[usize],
@@ -192,7 +193,7 @@ fn connect(
     }
 }
 
-/// `[slots, H]`.
+/// Returns hidden states as `[slots, H]`.
 fn flat(states: &States) -> Result<Tensor> {
     match states.batch.packing {
         Some(_) => Ok(states.hidden.shallow_clone()),
@@ -200,8 +201,8 @@ fn flat(states: &States) -> Result<Tensor> {
     }
 }
 
-/// The rows that `index` names of `first` and then `second`, laid out as `batch` is; an index
-/// beyond them gives zeros.
+/// Gathers rows of `first` followed by `second` by `index`, in the layout of `batch`. An index past
+/// the end gives zeros.
 fn laid_out(
     first: &Tensor,
     second: Option<&Tensor>,
@@ -217,11 +218,11 @@ fn laid_out(
     }
 }
 
-/// Where the tokens of a batch lie in memory.
+/// Memory slots of a batch's tokens.
 struct Slots {
-    /// Of each row, in order.
+    /// Slots of each row's tokens, in order.
     of_row: Vec<Vec<usize>>,
-    /// In all, padding included where the batch is not packed.
+    /// Total number of slots, including padding if the batch is not packed.
     count: usize,
 }
 

@@ -43,7 +43,7 @@ impl Head {
         format!("{}{rest}", architecture.class_prefix())
     }
 
-    /// Every kind, with `labels` labels where it classifies.
+    /// Returns all kinds of heads; classification heads get `labels` labels.
     pub(crate) fn all(labels: i64) -> [Self; 5] {
         [
             Self::None,
@@ -65,7 +65,7 @@ impl Head {
         }
     }
 
-    /// Number of labels of the classification heads.
+    /// Returns the number of labels of a classification head.
     pub fn labels(self) -> Option<i64> {
         match self {
             Self::TokenClassification { labels } | Self::SequenceClassification { labels } => {

@@ -5,8 +5,8 @@ use crate::dropout::DropoutSeeds;
 use crate::layers::{LayerNorm, Linear, Lookup};
 use crate::{Activation, Architecture, Config, EuroBert, EuroPooling, ModernBert, Pooling, Result};
 
-/// A dense layer, an activation and a LayerNorm: before the decoder of every masked-LM head, and in
-/// every head of ModernBERT.
+/// A dense layer, an activation and a LayerNorm. Masked-LM heads have it before the decoder, and
+/// all heads of ModernBERT have it.
 #[derive(Debug)]
 struct PredictionHead {
     dense: Linear,
@@ -15,7 +15,7 @@ struct PredictionHead {
 }
 
 impl PredictionHead {
-    /// `None` of EuroBERT, whose decoder reads the states.
+    /// Returns `None` for EuroBERT, whose decoder reads the hidden states directly.
     fn of_lm(get: Lookup, config: &Config) -> Result<Option<Self>> {
         let names = config.architecture.names();
         let activation = match &config.architecture {
@@ -56,12 +56,12 @@ impl PredictionHead {
     }
 }
 
-/// A prediction head, but of EuroBERT, then the decoder `[V, H]` with its bias `[V]`.
+/// A prediction head (except in EuroBERT), then the decoder `[V, H]` with its bias `[V]`.
 #[derive(Debug)]
 pub(crate) struct LmHead {
     head: Option<PredictionHead>,
     pub(crate) decoder: Tensor,
-    /// Zeros that learn nothing where the configuration wants none.
+    /// Zeros without gradient if the configuration has no bias.
     pub(crate) bias: Tensor,
 }
 
@@ -89,12 +89,12 @@ impl LmHead {
     }
 }
 
-/// Start and end of a span for each token.
+/// Start and end logits of a span for each token.
 #[derive(Debug)]
 pub(crate) struct SpanHead {
-    /// Of ModernBERT and EuroBERT.
+    /// Present in ModernBERT and EuroBERT.
     head: Option<PredictionHead>,
-    /// Before the output.
+    /// Dropout before the output layer.
     dropout: f64,
     output: Linear,
 }
@@ -116,7 +116,7 @@ impl SpanHead {
         Ok(Self { head, dropout, output: Linear::new(get, output)? })
     }
 
-    /// `[.., 2]`.
+    /// Computes the logits, `[.., 2]`.
     pub(crate) fn logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
         if self.head.is_none() && self.dropout == 0.0 {
             return self.output.apply(hidden);
@@ -130,10 +130,10 @@ impl SpanHead {
     }
 }
 
-/// Dropout, then one linear layer for each token.
+/// Dropout, then one linear layer per token.
 #[derive(Debug)]
 pub(crate) struct TokenHead {
-    /// Of ModernBERT alone.
+    /// Present only in ModernBERT.
     head: Option<PredictionHead>,
     classifier: Linear,
     dropout: f64,
@@ -168,7 +168,7 @@ impl TokenHead {
     }
 }
 
-/// A row's state through one more layer, then labels.
+/// Label logits of a row, computed from its hidden state by a further layer.
 #[derive(Debug)]
 pub(crate) struct SequenceHead {
     inner: SequenceInner,
@@ -176,18 +176,20 @@ pub(crate) struct SequenceHead {
     dropout: f64,
 }
 
-/// What is between a row's state and its labels.
+/// Layer between a row's hidden state and its label logits.
 #[derive(Debug)]
 enum SequenceInner {
-    /// A tanh layer of the first token's state, with dropout before it too.
+    /// A tanh layer of the first token's hidden state, with dropout before it, too.
     XlmRoberta(Linear),
-    /// BERT's pooler: a tanh layer of the first token's state.
+    /// BERT's pooler: a tanh layer of the first token's hidden state.
     Pooler(Linear),
-    /// A prediction head of the first token's state, or of the mean.
+    /// A prediction head of the first token's hidden state, or of the mean.
     Modern(PredictionHead, Pooling),
-    /// A dense layer and its activation, of one state or, late, of each token's.
+    /// A dense layer and its activation, applied to one hidden state or, with late pooling, to each
+    /// token's.
     Euro(Linear, EuroPooling),
-    /// The same of the first token's state, with a dropout of its own before it.
+    /// A dense layer and its activation on the first token's hidden state, with a separate dropout
+    /// before it.
     Context(Linear, Activation, f64),
 }
 
@@ -215,7 +217,7 @@ impl SequenceHead {
         Ok(Self { inner, output: Linear::new(get, output)?, dropout: head_dropout(config) })
     }
 
-    /// The names of the dense layer and of the last one.
+    /// Returns the names of the dense layer and of the output layer.
     pub(crate) fn form(architecture: &Architecture) -> [&'static str; 2] {
         match architecture {
             Architecture::Bert | Architecture::DebertaV2(_) => {
@@ -231,7 +233,7 @@ impl SequenceHead {
         }
     }
 
-    /// Of `[B, L, H]`; `mask`, `[B, L]`, is 1 for a token.
+    /// Computes label logits of hidden states `[B, L, H]`; `mask`, `[B, L]`, is 1 for a token.
     pub(crate) fn logits(
         &self,
         hidden: &Tensor,
@@ -242,7 +244,7 @@ impl SequenceHead {
             SequenceInner::Modern(_, Pooling::Mean) | SequenceInner::Euro(_, EuroPooling::Mean) => {
                 mean(hidden, mask)?
             }
-            // The mean of logits is the logits of the mean.
+            // The mean of the logits equals the logits of the mean.
             SequenceInner::Euro(dense, EuroPooling::Late) => {
                 mean(&Activation::Gelu.apply(&dense.apply(hidden)?)?, mask)?
             }
@@ -265,7 +267,7 @@ impl SequenceHead {
     }
 }
 
-/// The mean of a row's tokens, `[B, H]`; zeros where it has none.
+/// Computes the mean over each row's tokens, `[B, H]`; zeros for a row without tokens.
 fn mean(hidden: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
     let Some(mask) = mask else {
         return Ok(hidden.f_mean_dim(1, false, None::<Kind>)?);

@@ -6,16 +6,16 @@ use crate::{Config, Error, Result};
 
 /// A batch of B sequences padded to L tokens.
 ///
-/// Tensors on the CPU are best: ids are checked there before they move to the model's device, so
-/// tensors that already lie on a GPU cost a copy back. Integer tensors of any width are taken, and
-/// bool for the mask.
+/// Tensors should be on the CPU: ids are checked there before they move to the model's device, and
+/// tensors on a GPU are copied back for it. Integer tensors of any width are accepted, and bool for
+/// the mask.
 #[derive(Debug)]
 pub struct Inputs {
     /// `[B, L]` integer, below `vocab_size`.
     pub input_ids: Tensor,
     /// `[B, L]` integer or bool: 1 for a token, 0 for padding. Absent: every position is a token,
-    /// `<pad>` too. A row without any token attends to all its positions, so that it stays finite;
-    /// its output is meaningless.
+    /// including `<pad>`. A row without any token attends to all its positions, so that its output
+    /// is finite but meaningless.
     pub attention_mask: Option<Tensor>,
     /// `[B, L]` integer, below `type_vocab_size`. Absent: zeros.
     pub token_type_ids: Option<Tensor>,
@@ -48,11 +48,11 @@ impl Inputs {
     /// Pads rows of token ids to one batch, `[B, L]` i64 on the CPU, with L the longest row's
     /// length.
     ///
-    /// The mask is omitted without padding, so that attention can skip it. Every program pads here:
-    /// ids are `u32` before this call and tensors after it.
+    /// The mask is omitted without padding, so that attention can skip it. All programs pad with
+    /// this function: ids are `u32` before the call and tensors after it.
     ///
     /// # Errors
-    /// [`Error::Torch`] if a tensor cannot be made.
+    /// [`Error::Torch`] if a tensor cannot be created.
     ///
     /// # Example
     /// ```
@@ -79,7 +79,7 @@ impl Inputs {
     /// Adds segment ids, one row for each of `input_ids`, padded with 0.
     ///
     /// # Errors
-    /// [`Error::Input`] if there are not as many rows, or one is longer than the batch;
+    /// [`Error::Input`] if the number of rows differs, or a row is longer than the batch;
     /// [`Error::Torch`].
     pub fn with_token_type_ids(self, rows: &[&[u32]]) -> Result<Self> {
         let size = self.input_ids.size();
@@ -98,17 +98,17 @@ impl Inputs {
         Ok(Self { token_type_ids, ..self })
     }
 
-    /// Validates inputs like a forward pass, for example for a whole data set at once.
+    /// Validates inputs as a forward pass does, for example for a whole data set at once.
     ///
     /// # Errors
-    /// [`Error::Input`] naming the first tensor with a shape, dtype, id or position that a model of
-    /// this configuration cannot take, and the position in it.
+    /// [`Error::Input`] naming the first tensor with a shape, dtype, id or position that is invalid
+    /// for a model of this configuration, and the position in it.
     pub fn check(&self, config: &Config) -> Result<()> {
         Prepared::new(self, config, Device::Cpu).map(drop)
     }
 }
 
-/// `[rows, length]` i64: `value` of each id, then `pad`.
+/// Creates `[rows, length]` i64: `value` of each id, then `pad`.
 fn padded(rows: &[&[u32]], length: usize, value: fn(u32) -> i64, pad: i64) -> Result<Tensor> {
     let mut flat = Vec::with_capacity(rows.len() * length);
     for row in rows {
@@ -119,19 +119,19 @@ fn padded(rows: &[&[u32]], length: usize, value: fn(u32) -> i64, pad: i64) -> Re
     Ok(Tensor::f_from_slice(&flat)?.f_view(shape)?)
 }
 
-/// What the embeddings look up.
+/// Indices of the embedding lookups.
 pub(crate) struct Ids<T> {
     pub(crate) words: T,
     pub(crate) positions: T,
-    /// Absent where all are 0.
+    /// Absent if all are 0.
     pub(crate) types: Option<T>,
-    /// The word that receives no gradient; absent where none of the words is it.
+    /// Token id without gradient; absent if it does not occur.
     pub(crate) pad: Option<i64>,
 }
 
 /// Checked inputs for a model on a device.
 pub(crate) struct Prepared {
-    /// B * L of each, row by row.
+    /// B * L elements each, row by row.
     pub(crate) ids: Ids<Vec<i64>>,
     pub(crate) rows: Rows,
 }
@@ -221,7 +221,7 @@ impl Prepared {
     }
 }
 
-/// The values of an integer tensor of the same shape as `input_ids`, row by row.
+/// Returns the values of an integer tensor of `input_ids`' shape, row by row.
 fn integers(name: &'static str, tensor: &Tensor, size: &[i64]) -> Result<Vec<i64>> {
     let kind = tensor.f_kind()?;
     let fits = match kind {
@@ -240,7 +240,7 @@ fn integers(name: &'static str, tensor: &Tensor, size: &[i64]) -> Result<Vec<i64
     Ok(Vec::try_from(&flat.f_contiguous()?)?)
 }
 
-/// Refuses the first value outside `0..end`, naming its position.
+/// Rejects the first value outside `0..end`, naming its position.
 fn in_range(
     name: &'static str,
     values: &[i64],

@@ -10,7 +10,7 @@ use crate::parameters::{Init, Spec};
 use crate::projection::copy_into;
 use crate::{Config, Error, Projection, ProjectionKind, Result};
 
-/// The file beside a checkpoint; transformers does not read it.
+/// File name in a checkpoint's folder; transformers ignores the file.
 const FILE: &str = "knowledge.safetensors";
 const RELATIONS: &str = "relations.weight";
 const CLASSIFIER: [&str; 2] = ["relation_classifier.weight", "relation_classifier.bias"];
@@ -22,13 +22,13 @@ const HEADS: [&str; 4] = ["mep_query", "mep_key", "oe_query", "oe_key"];
 pub struct KnowledgeConfig {
     /// The layers of the four heads.
     pub projection: ProjectionKind,
-    /// d_p, the inner size of the heads; absent: H, as in the released code (the paper does not
-    /// say).
+    /// d_p, the inner size of the heads; absent: H, as in the released code (not stated in the
+    /// paper).
     pub inner_size: Option<i64>,
-    /// S, the number of domains of domain-specific batch norm: each has its running statistics,
-    /// scale and shift are shared. With one domain per language it removes the language mean that
-    /// would otherwise separate rows by language (an option of the released code). Absent: one
-    /// domain for all rows.
+    /// S, the number of domains of domain-specific batch norm. Each domain has its own running
+    /// statistics; scale and shift are shared. With one domain per language, batch norm removes the
+    /// language mean, which would otherwise separate rows by language (an option of the released
+    /// code). Absent: one domain for all rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_norm_domains: Option<i64>,
 }
@@ -36,14 +36,13 @@ pub struct KnowledgeConfig {
 /// Heads and relation embeddings of *XLM-K* (Jiang et al. 2022).
 ///
 /// They serve masked entity prediction, MEP (Eq. 1 and 2), and object entailment, OE (Eq. 3 and 4).
-///
-/// The four heads share no parameter; the encoder below them is the same for all.
+/// The four heads share no parameters, but use the same encoder.
 #[derive(Debug)]
 pub struct KnowledgeHeads {
     config: KnowledgeConfig,
     relations: Vec<String>,
     hidden_size: i64,
-    /// Under `knowledge.`, parameters and buffers.
+    /// Parameters (true) and buffers (false) by name without the prefix `knowledge.`.
     tensors: BTreeMap<String, (Tensor, bool)>,
     heads: [Projection; 4],
     table: Tensor,
@@ -58,7 +57,7 @@ struct Layout {
     relations: Vec<String>,
 }
 
-/// [`KnowledgeConfig`] under the names that files have; these names stay.
+/// [`KnowledgeConfig`] with the key names of files, which must not change.
 #[derive(Deserialize, Serialize)]
 #[serde(remote = "KnowledgeConfig", deny_unknown_fields)]
 struct StoredConfig {
@@ -117,7 +116,7 @@ impl KnowledgeHeads {
     ///
     /// # Shapes
     /// - `states`: `[B, H]` float; returns the same
-    /// - `domain_ids`: B numbers, as in [`Projection::apply`]; empty without
+    /// - `domain_ids`: B integers, as in [`Projection::apply`]; empty without
     ///   [`batch_norm_domains`](KnowledgeConfig::batch_norm_domains)
     ///
     /// # Errors
@@ -126,7 +125,7 @@ impl KnowledgeHeads {
         self.heads[0].apply(states, domain_ids, train)
     }
 
-    /// Computes `z_k` of Eq. 2: the projected `<s>` states of the descriptions.
+    /// Computes `z_k` of Eq. 2: the projected `<s>` hidden states of the descriptions.
     ///
     /// # Shapes
     /// As [`mep_query`](Self::mep_query).
@@ -137,7 +136,7 @@ impl KnowledgeHeads {
         self.heads[1].apply(states, domain_ids, train)
     }
 
-    /// Computes `z_q` of Eq. 3: the projected sums of the subjects' `<s>` states and their
+    /// Computes `z_q` of Eq. 3: the projected sums of the subjects' `<s>` hidden states and their
     /// relations' embeddings.
     ///
     /// # Shapes
@@ -169,7 +168,7 @@ impl KnowledgeHeads {
         self.heads[2].apply(&sums, domain_ids, train)
     }
 
-    /// Computes `z_k` of Eq. 4: the projected `<s>` states of the objects' descriptions.
+    /// Computes `z_k` of Eq. 4: the projected `<s>` hidden states of the objects' descriptions.
     ///
     /// # Shapes
     /// As [`mep_query`](Self::mep_query).
@@ -214,7 +213,7 @@ impl KnowledgeHeads {
     /// Restores running statistics returned by [`named_buffers`](Self::named_buffers).
     ///
     /// # Errors
-    /// [`Error::Input`] if one is missing or has another shape.
+    /// [`Error::Input`] if a buffer is missing or has another shape.
     pub fn restore_buffers(&self, state: &TensorMap) -> Result<()> {
         for (name, buffer) in self.named_buffers() {
             let shape = state.get(&name).map(Tensor::size);
@@ -239,7 +238,7 @@ impl KnowledgeHeads {
         let layout = serde_json::to_string(&layout)
             .map_err(|source| Error::Json { path: path.clone(), source })?;
         let named = self.tensors.iter().map(|(name, (tensor, _))| (name.as_str(), tensor));
-        // One entry: several would be written in another order each time.
+        // A single entry, because several would be written in varying order.
         let metadata = [("knowledge", layout.as_str())];
         Ok(write_tensors(&path, named, &metadata)?)
     }
@@ -248,7 +247,7 @@ impl KnowledgeHeads {
     ///
     /// # Errors
     /// [`Error::TorchExt`] or [`Error::Json`] naming the file if it cannot be read,
-    /// [`Error::Stored`] naming the tensor that does not fit the encoder.
+    /// [`Error::Stored`] naming a tensor that does not match the encoder.
     pub fn load(folder: impl AsRef<Path>, encoder: &Config, device: Device) -> Result<Self> {
         let path = folder.as_ref().join(FILE);
         let file = TensorFile::open(&path)?;

@@ -7,18 +7,18 @@ use torch_ext::Int8Linear;
 use crate::dropout::DropoutSeeds;
 use crate::{Activation, Error, Result};
 
-/// Where the parts of a model take their parameters from: a shallow clone by full name.
+/// Lookup of a model's parameters by full name; returns shallow clones.
 pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Result<Tensor>;
 
-/// Values that train; a clone is another handle to the same ones.
+/// A trainable tensor; clones share its storage.
 #[derive(Debug)]
 pub(crate) struct Parameter(Tensor);
 
-/// Parameters, and the one whose place their casts take, one below the other.
+/// Parameters to cast and concatenate, and the parameter that receives the result.
 pub(crate) type Cast<'a> = (Vec<Parameter>, &'a mut Parameter);
 
-/// Casts into `kind`: all that train at once, then all that are frozen, which need no gradient in
-/// the backward pass.
+/// Casts parameters to `kind`: first all trainable groups at once, then all frozen groups, which
+/// need no gradient in the backward pass.
 pub(crate) fn cast_all(casts: Vec<Cast>, kind: Kind) -> Result<()> {
     let trains = |(from, _): &Cast| from.iter().any(|parameter| parameter.requires_grad());
     let (trained, frozen): (Vec<_>, Vec<_>) = casts.into_iter().partition(trains);
@@ -38,7 +38,7 @@ impl Parameter {
         get(name).map(Self)
     }
 
-    /// `name.weight` and, where there is one, `name.bias`.
+    /// Returns `name.weight` and, if `bias`, `name.bias`.
     fn weight_and_bias(get: Lookup, name: &str, bias: bool) -> Result<(Self, Option<Self>)> {
         let weight = get(&format!("{name}.weight"))?;
         let bias = bias.then(|| get(&format!("{name}.bias"))).transpose()?;
@@ -64,7 +64,7 @@ impl Deref for Parameter {
     }
 }
 
-/// `(α / r) B A drop(x)`, which LoRA adds to a linear layer (Hu et al. 2022, Eq. 3).
+/// The LoRA update `(α / r) B A drop(x)` of a linear layer (Hu et al. 2022, Eq. 3).
 #[derive(Clone, Debug)]
 pub(crate) struct Lora {
     /// A, `[r, inputs]`
@@ -91,13 +91,13 @@ impl Lora {
     }
 }
 
-/// `x Wᵀ + b`, or without b; in an encoder's layer with what active adapters add.
+/// A linear layer `x Wᵀ + b` with optional b; layers of an encoder add their active LoRAs.
 #[derive(Clone, Debug)]
 pub(crate) struct Linear {
     pub(crate) weight: Parameter,
     pub(crate) bias: Option<Parameter>,
     pub(crate) loras: Vec<Lora>,
-    /// Weight and bias in 8 bits, used in their place.
+    /// Quantised weight and bias, used instead of the parameters.
     int8: Option<Int8Linear>,
 }
 
@@ -111,7 +111,7 @@ impl Linear {
         Ok(Self { weight, bias, loras: Vec::new(), int8: None })
     }
 
-    /// Computes in 8 bits from now on if `int8`, else with the parameters.
+    /// Switches to 8-bit computation if `int8`, else to the parameters.
     pub(crate) fn set_int8(&mut self, int8: bool) -> Result<()> {
         let quantised = || Int8Linear::new(&self.weight, self.bias.as_deref());
         self.int8 = int8.then(quantised).transpose()?;
@@ -127,12 +127,12 @@ impl Linear {
         loras.iter_mut().flat_map(|lora| [&mut lora.down, &mut lora.up]).map(Parameter::cast)
     }
 
-    /// Without adapters.
+    /// Applies the layer without adapters.
     pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
         self.apply_as(x, Kind::Float)
     }
 
-    /// Without adapters; outputs of 8-bit layers have the dtype `int8_output`.
+    /// Applies the layer without adapters; 8-bit layers return the dtype `int8_output`.
     fn apply_as(&self, x: &Tensor, int8_output: Kind) -> Result<Tensor> {
         Ok(match &self.int8 {
             Some(int8) => int8.apply(x, false, int8_output)?,
@@ -140,9 +140,10 @@ impl Linear {
         })
     }
 
-    /// Applies the layer with its adapters, then `activation`. Of 8-bit layers the activation is
-    /// part of the product where it can be, and the output is bfloat16: the next layer rounds it to
-    /// 8 bits.
+    /// Applies the layer with its adapters, then `activation`.
+    ///
+    /// In 8-bit layers without adapters, GELU is fused into the matmul. Their output is bfloat16,
+    /// because the next layer rounds it to 8 bits.
     pub(crate) fn apply_activated(
         &self,
         x: &Tensor,
@@ -167,8 +168,10 @@ impl Linear {
     }
 }
 
-/// Layers of one input, all with biases or none. On a GPU they are one product: fewer kernels, and
-/// in half precision the input is rounded once and its gradient summed in one go.
+/// Linear layers that share an input, either all with biases or none.
+///
+/// On a GPU they are one matmul, which needs fewer kernels; in half precision the input is rounded
+/// once and its gradient is summed in one step.
 #[derive(Clone, Debug)]
 pub(crate) struct Joined<const N: usize> {
     pub(crate) layers: [Linear; N],
@@ -193,7 +196,7 @@ impl<const N: usize> Joined<N> {
 
     pub(crate) fn apply(&self, x: &Tensor, seeds: &DropoutSeeds) -> Result<[Tensor; N]> {
         let layers = self.layers.iter();
-        // What adapters add is float32.
+        // Adapters add float32 values.
         let adapted = self.layers.iter().any(|layer| !layer.loras.is_empty());
         let int8_output = if adapted { Kind::Float } else { self.int8_output };
         let outs: Vec<Tensor> = match &self.joined {
@@ -233,7 +236,7 @@ pub(crate) struct JoinedWeights<'a> {
 }
 
 impl<'a> JoinedWeights<'a> {
-    /// As [`Linear::set_int8`], for all layers as one; with outputs of the dtype `output`.
+    /// Does the same as [`Linear::set_int8`] for all layers as one, with outputs of dtype `output`.
     pub(crate) fn set_int8(self, int8: bool, output: Kind) -> Result<()> {
         *self.joined = None;
         *self.int8_output = output;
@@ -247,7 +250,7 @@ impl<'a> JoinedWeights<'a> {
         Ok(())
     }
 
-    /// Weights one below the other if `join`, and so biases; else each by itself.
+    /// Returns the casts of weights and biases, concatenated if `join`, else separate.
     pub(crate) fn casts(self, join: bool) -> Vec<Cast<'a>> {
         let Some(first) = self.layers.first().filter(|_| join) else {
             return self.layers.iter_mut().flat_map(Linear::casts).collect();
@@ -262,15 +265,14 @@ impl<'a> JoinedWeights<'a> {
     }
 }
 
-/// LayerNorm over the last dimension, or a norm by the root of the mean square (Zhang and Sennrich
-/// 2019).
+/// LayerNorm over the last dimension, or root mean square normalisation (Zhang and Sennrich 2019).
 #[derive(Clone, Debug)]
 pub(crate) struct LayerNorm {
     weight: Parameter,
     bias: Option<Parameter>,
     width: [i64; 1],
     eps: f64,
-    /// Whether the mean is taken off first.
+    /// Whether the mean is subtracted first.
     centred: bool,
 }
 
@@ -309,7 +311,7 @@ impl LayerNorm {
         })
     }
 
-    /// Of what layers hand on: bfloat16 stays so, with sums in float32.
+    /// Normalises hidden states between layers: bfloat16 is preserved, with sums in float32.
     pub(crate) fn apply_to_states(&self, x: &Tensor) -> Result<Tensor> {
         let kind = x.f_kind()?;
         if kind != Kind::BFloat16 {
@@ -320,7 +322,7 @@ impl LayerNorm {
         torch_ext::without_autocast(|| self.apply_with(x, &weight, bias.as_ref()))?
     }
 
-    /// Of `x`, after dropout while training, plus `residual`: `[N, H]` each.
+    /// Normalises the sum of `x`, after dropout in training, and `residual`: `[N, H]` each.
     pub(crate) fn apply_to_sum(
         &self,
         x: &Tensor,
@@ -348,7 +350,7 @@ mod tests {
         torch_ext::seeded_randn(size, seed).unwrap().to_kind(kind)
     }
 
-    /// Three layers from 5 numbers to 11 in all, the second of them with a LoRA.
+    /// Creates three layers with 5 inputs and 11 outputs in total; the second has a LoRA.
     fn joined(biased: bool, kind: Kind) -> Joined<3> {
         let layer = |number: i64, outputs: i64, ranks: &[i64]| {
             let leaf = |size: &[i64], part: i64| {
@@ -375,7 +377,7 @@ mod tests {
         casts.map(|(_, parameter)| parameter.shallow_clone()).collect()
     }
 
-    /// What comes out, then the gradients of `leaves` and of what goes in, `[2, 6, 5]`.
+    /// Returns the output, and the gradients of `leaves` and of the input, `[2, 6, 5]`.
     fn out_and_gradients(layers: &Joined<3>, leaves: &[Tensor], kind: Kind) -> Vec<Tensor> {
         let x = draw(&[2, 6, 5], kind, 4).set_requires_grad(true);
         let ahead = draw(&[2, 6, 11], kind, 5);

@@ -15,10 +15,10 @@ use crate::{Architecture, Config, Error, Head, Model, Result};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Segments {
-    /// As many rows as the checkpoint has.
+    /// Loads as many rows as the checkpoint has.
     #[default]
     AsSaved,
-    /// At least two rows. A checkpoint with one row gets a copy of it as the second, so that
+    /// Loads at least two rows. A checkpoint with one row gets a copy of it as the second, so that
     /// outputs do not change before training.
     Learned2,
 }
@@ -42,13 +42,13 @@ pub struct LoadReport {
     /// Tensors of the checkpoint that are not part of the model.
     pub unexpected: Vec<String>,
     /// Known but unused tensors: the pooler, heads in `heads.safetensors` that were not requested,
-    /// and a bias of the masked-LM head that its decoder's own (`lm_head.decoder.bias`) overrules.
+    /// and the bias of the masked-LM head if its decoder has its own (`lm_head.decoder.bias`).
     pub ignored: Vec<String>,
     /// Parameters stored in another dtype than F32, with that dtype.
     pub converted: Vec<(String, String)>,
 }
 
-/// How the names of buffers end that older versions of transformers wrote.
+/// Suffixes of buffers that older versions of transformers wrote.
 const BUFFERS: [&str; 3] =
     ["embeddings.position_ids", "embeddings.token_type_ids", "rotary_emb.inv_freq"];
 
@@ -57,8 +57,8 @@ impl Config {
     /// ([`tokenizer_file::model_folder`]).
     ///
     /// # Errors
-    /// [`Error::NoWeights`] if there is no such folder; [`Error::Damaged`] for a `modules.json` of
-    /// sentence-transformers that cannot be used; as [`Config::from_file`].
+    /// [`Error::NoWeights`] if there is no such folder; [`Error::Damaged`] for an invalid
+    /// `modules.json` of sentence-transformers; as [`Config::from_file`].
     pub fn of_folder(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         if !folder.is_dir() {
@@ -70,7 +70,7 @@ impl Config {
     }
 }
 
-/// The folder of the transformer's own files.
+/// Returns the folder of the transformer's own files.
 pub(crate) fn model_folder(folder: &Path) -> Result<PathBuf> {
     tokenizer_file::model_folder(folder)
         .map_err(|error| Error::damaged(&folder.join("modules.json"), error.problem()))
@@ -79,20 +79,20 @@ pub(crate) fn model_folder(folder: &Path) -> Result<PathBuf> {
 impl Model {
     /// Loads a Hugging Face folder, with heads and adapters written by [`Model::save`].
     ///
-    /// It has `config.json`, and `model.safetensors` or shards listed in
+    /// The folder has `config.json`, and `model.safetensors` or shards listed in
     /// `model.safetensors.index.json`. Other heads come from `heads.safetensors`, adapters from
-    /// `adapters/`; the same adapters are active as when they were saved. A folder `adapters`
+    /// `adapters/`; the adapters that were active when saved are active again. A folder `adapters`
     /// without `active.json` is ignored.
     ///
-    /// In a folder that sentence-transformers wrote these files may be in the subfolder that
-    /// `modules.json` names for the transformer.
+    /// In a folder of sentence-transformers these files may be in the subfolder that `modules.json`
+    /// names for the transformer.
     ///
-    /// `model_type` of `config.json` decides the [`Architecture`](crate::Architecture). Weights
-    /// stored as F32, F16 or BF16 become float32. Keys may carry the encoder's prefix (`roberta.`)
-    /// or, as from `XLMRobertaModel`, not. `heads` need not be those of the checkpoint: missing
-    /// parameters are initialised and reported. If heads of several classes share a name, such as
-    /// ModernBERT's `head.dense`, each is loaded from it, except labels (`classifier`) of another
-    /// class.
+    /// `model_type` of `config.json` determines the [`Architecture`](crate::Architecture). Weights
+    /// stored as F32, F16 or BF16 become float32. Keys may have the encoder's prefix (`roberta.`)
+    /// or, as from `XLMRobertaModel`, lack it. `heads` may differ from the checkpoint's heads:
+    /// missing parameters are initialised and reported. If heads of several classes share a name,
+    /// such as ModernBERT's `head.dense`, each is loaded from it, except labels (`classifier`) of
+    /// another class.
     ///
     /// # Errors
     /// Every error names the file and, if applicable, the tensor: [`Error::Io`], [`Error::Json`],
@@ -140,7 +140,7 @@ struct Loader<'a> {
     report: LoadReport,
 }
 
-/// The report that [`Model::load`] would return. Of the weights only the headers are read.
+/// Returns the report that [`Model::load`] would return; reads only the headers of the weights.
 pub(crate) fn report(
     folder: &Path,
     mut checkpoint: Checkpoint,
@@ -160,7 +160,7 @@ impl<'a> Loader<'a> {
         device: Device,
     ) -> Result<Self> {
         if let Architecture::DebertaV2(deberta) = &mut config.architecture {
-            // The published models do not say that their masked-LM head is of their own form.
+            // The published models' config.json does not specify their form of the masked-LM head.
             deberta.legacy &= !checkpoint.contains("lm_predictions.lm_head.bias")
                 || checkpoint.contains("cls.predictions.bias");
             config.validate()?;
@@ -183,7 +183,7 @@ impl<'a> Loader<'a> {
         Ok(self.finish())
     }
 
-    /// Reads `stored` as the parameter of `spec`; false if the checkpoint lacks it.
+    /// Loads `stored` as the parameter of `spec`; returns false if the checkpoint lacks it.
     fn read_as(&mut self, spec: &Spec, stored: &str) -> Result<bool> {
         let Some(tensor) = self.checkpoint.weight(stored, &spec.shape, self.device)? else {
             return Ok(false);
@@ -253,7 +253,7 @@ impl<'a> Loader<'a> {
 
     fn head(&mut self, head: Head, seed: u64) -> Result<()> {
         let names = self.names;
-        // Labels of another class mean something else.
+        // Labels of another class have a different meaning.
         let class = head.class(&self.config.architecture);
         let trained = self.config.architectures.first().is_none_or(|name| *name == class);
         for spec in head_specs(&self.config, head) {
@@ -280,7 +280,8 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    /// The decoder's bias may have two names; if both are there, the decoder's own is used.
+    /// Loads the decoder's bias, which may have two names; if both exist, the decoder's own is
+    /// used.
     fn lm_bias(&mut self, spec: &Spec) -> Result<bool> {
         let Names { lm_bias, decoder_bias, .. } = self.names;
         if !self.read_as(spec, decoder_bias)? {
@@ -296,7 +297,7 @@ impl<'a> Loader<'a> {
         Ok(true)
     }
 
-    /// A stored decoder must equal the token embeddings that the configuration ties it to.
+    /// Checks that a stored decoder equals the token embeddings if the configuration ties them.
     fn check_tie(&mut self) -> Result<()> {
         let Names { words, decoder: name, .. } = self.names;
         if self.used.contains(name) {

@@ -40,7 +40,7 @@ pub struct Model {
     sequence: Option<SequenceHead>,
     recompute: bool,
     pub(crate) adapters: BTreeMap<String, Adapter>,
-    /// The names of those in use.
+    /// The names of the active adapters.
     pub(crate) active: Vec<String>,
 }
 
@@ -55,8 +55,8 @@ impl Model {
     /// parameter, and libtorch's generator does not change.
     ///
     /// # Errors
-    /// [`Error::Config`] if `config` is not valid, [`Error::Input`] if `heads` names a kind twice
-    /// or has no label, [`Error::Torch`] if a libtorch operation fails (memory).
+    /// [`Error::Config`] if `config` is invalid, [`Error::Input`] if `heads` contains a kind twice
+    /// or a head without labels, [`Error::Torch`] if a libtorch operation fails (memory).
     pub fn new(config: &Config, heads: &[Head], device: Device, seed: u64) -> Result<Self> {
         config.validate()?;
         let heads = distinct(heads)?;
@@ -140,14 +140,14 @@ impl Model {
     /// have no meaning.
     ///
     /// # Errors
-    /// [`Error::Input`] naming the tensor if a shape, dtype, id or position does not fit;
+    /// [`Error::Input`] naming the tensor if a shape, dtype, id or position is invalid;
     /// [`Error::Torch`].
     pub fn encode(&self, inputs: &Inputs, train: bool) -> Result<Tensor> {
         self.run_layers(self.embed(inputs, train)?, 0..self.layers.len())?.padded()
     }
 
     /// Computes the outputs of the embeddings and of each layer: `num_hidden_layers + 1` tensors
-    /// `[B, L, H]`, the last of which is what [`Model::encode`] returns.
+    /// `[B, L, H]`; the last one equals the result of [`Model::encode`].
     ///
     /// # Errors
     /// As for [`Model::encode`].
@@ -205,7 +205,8 @@ impl Model {
             return Err(Error::input("layers", expected, format!("{layers:?}")));
         };
         let States { mut hidden, outside, batch, train } = states;
-        // Weights of layers that are made again stay theirs: what is made again ends at them.
+        // Recomputed layers use the original weights, because the recomputed graph must end at
+        // them.
         let recomputed = train && self.recompute;
         let half = match train && !recomputed && self.kind()? == Kind::Float {
             true => torch_ext::autocast_kind(self.device())?,
@@ -231,7 +232,7 @@ impl Model {
         self.layers.len()
     }
 
-    /// The dtype of the parameters.
+    /// Returns the dtype of the parameters.
     pub(crate) fn kind(&self) -> Result<Kind> {
         Ok(self.embeddings.words.f_kind()?)
     }
@@ -277,7 +278,7 @@ impl Model {
         self.check_width(hidden)?;
         let logits =
             self.span.as_ref().ok_or_else(|| no_head(Head::Span))?.logits(hidden, train)?;
-        // Unlike two selections, whose gradients are added up, this has one gradient.
+        // Two selections would give two gradients that are added; unbinding gives one.
         let [start, end] = logits.f_unbind(-1)?.try_into().map_err(|scores: Vec<Tensor>| {
             Error::input("qa_outputs", "2 scores", scores.len().to_string())
         })?;
@@ -358,7 +359,7 @@ impl Model {
         Ok(others)
     }
 
-    /// Those of the encoder and its heads.
+    /// Returns the parameters of the encoder and its heads.
     pub(crate) fn plain_parameters(&self) -> BTreeMap<String, Tensor> {
         self.store.variables().into_iter().collect()
     }
@@ -441,9 +442,9 @@ impl Model {
         Ok(self.precision.run(self.device(), body)?)
     }
 
-    /// Converts all parameters to a floating-point kind; float64 serves checks.
+    /// Converts all parameters to a floating-point kind; float64 is intended for checks.
     ///
-    /// The parameters are new tensors without gradients: take [`Model::named_parameters`] again.
+    /// The parameters are new tensors without gradients: call [`Model::named_parameters`] again.
     ///
     /// # Errors
     /// [`Error::Input`] unless `kind` is a floating-point kind, and float32 with precision int8.
@@ -495,7 +496,7 @@ impl Model {
     }
 }
 
-/// A shallow clone of the tensor of this name.
+/// Returns a shallow clone of the tensor with this name.
 pub(crate) fn find(tensors: &BTreeMap<String, Tensor>, name: &str) -> Result<Tensor> {
     let absent = || Error::input("parameters", name, "none of that name");
     tensors.get(name).map(Tensor::shallow_clone).ok_or_else(absent)
@@ -505,7 +506,7 @@ fn no_head(head: Head) -> Error {
     Error::NoHead { head: head.name() }
 }
 
-/// The heads without `None`; two of a kind are refused.
+/// Returns the heads without `None`; rejects two heads of one kind.
 pub(crate) fn distinct(heads: &[Head]) -> Result<Vec<Head>> {
     let mut seen: Vec<Head> = Vec::new();
     for &head in heads.iter().filter(|&&head| head != Head::None) {

@@ -9,7 +9,8 @@ use crate::layers::{LayerNorm, Linear, Lookup};
 use crate::rotary::RotaryAttention;
 use crate::{Activation, Config, ModernBert, Result};
 
-/// Self-attention and gated feed-forward layer, each on normalised states and added to them.
+/// Self-attention and gated feed-forward layer. Each reads normalised hidden states, and its output
+/// is added to the hidden states.
 #[derive(Clone, Debug)]
 pub(crate) struct ModernLayer {
     /// Absent in the first layer.
@@ -88,7 +89,7 @@ impl ModernLayer {
         Ok(output.f_add(&hidden)?)
     }
 
-    /// The activation of the first half times the second.
+    /// Computes the activation of the first half times the second half.
     fn gated(&self, wide: &Tensor) -> Result<Tensor> {
         if self.activation == Activation::Gelu {
             return Ok(torch_ext::gated_gelu(wide)?);

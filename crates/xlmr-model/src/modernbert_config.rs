@@ -74,8 +74,8 @@ impl LayerType {
         }
     }
 
-    /// Creates a pattern of global attention in the first layer and every `every`th after it, local
-    /// in the others.
+    /// Creates a pattern with global attention in the first layer and every `every`th after it. The
+    /// other layers have local attention.
     ///
     /// ```
     /// use xlmr_model::LayerType::{self, Global, Local};
@@ -109,21 +109,21 @@ impl ModernBert {
         }
     }
 
-    /// How far a token sees to either side in a layer; absent: to the ends of its row.
+    /// Returns the attention distance of a layer on either side; absent: the whole row.
     pub(crate) fn reach(&self, layer: usize) -> Option<i64> {
         let local = self.layer_types.get(layer) == Some(&LayerType::Local);
         local.then_some(self.local_attention / 2)
     }
 
-    /// Takes its keys out of a `config.json`, those of models of 2024 too.
+    /// Reads the keys of a `config.json` and removes them, including keys of models of 2024.
     pub(crate) fn read(fields: &mut Fields, layers: i64) -> Result<Self> {
         let every: i64 = fields.take("global_attn_every_n_layers", COUNT, 3)?;
         if every < 1 {
             let got = every.to_string();
             return Err(fields.refuse("global_attn_every_n_layers", "1 or more", got));
         }
-        // A pattern for a damaged number of layers would take all memory; that number is refused
-        // later.
+        // The clamp prevents a damaged number of layers from exhausting memory; the number is
+        // rejected later.
         let usual = LayerType::pattern(layers.clamp(0, 1 << 12), every);
         let kinds = "a list of \"full_attention\" and \"sliding_attention\"";
         let layer_types: Option<Vec<LayerType>> = fields.take("layer_types", kinds, None)?;
@@ -144,7 +144,7 @@ impl ModernBert {
         if let Some(scaling) = scaling {
             return Err(fields.refuse("rope_scaling", "null", scaling.to_string()));
         }
-        // Half a window, which in transformers sets the whole one.
+        // In transformers, half a window sets the window size.
         let half: Option<i64> = fields.take("sliding_window", "an integer or null", None)?;
         read.local_attention = half.map_or(read.local_attention, |half| half.saturating_mul(2));
         let theta = |kind: LayerType, usual| {
@@ -158,7 +158,7 @@ impl ModernBert {
         Ok(read)
     }
 
-    /// The keys that map to one field each.
+    /// Reads or writes the keys that map to one field each.
     fn keys(&mut self, keys: &mut impl Keys) {
         keys.key("local_attention", COUNT, &mut self.local_attention);
         keys.key("embedding_dropout", RATE, &mut self.embedding_dropout);
@@ -172,7 +172,7 @@ impl ModernBert {
         keys.key("classifier_pooling", "\"cls\" or \"mean\"", &mut self.classifier_pooling);
     }
 
-    /// Refuses the first value out of its range; heads are `depth` wide.
+    /// Rejects the first value out of range; heads have the width `depth`.
     pub(crate) fn check(&self, file: &str, layers: i64, depth: i64) -> Result<()> {
         let refuse = |key: &str, expected: &str, got: &dyn Display| {
             Err(Error::config(file, key, expected, got))
@@ -208,8 +208,8 @@ impl ModernBert {
         Ok(())
     }
 
-    /// Writes the keys of `config.json`, those of models of 2024 too: transformers 4 and servers
-    /// know no others, and would take their own defaults.
+    /// Writes the keys of `config.json`, including those of models of 2024: transformers 4 and
+    /// inference servers support only these, and would use their own defaults.
     pub(crate) fn write(&mut self, all: &mut BTreeMap<String, Value>) {
         self.keys(all);
         let rotary = |theta: f64| json!({"rope_type": "default", "rope_theta": theta});

@@ -4,25 +4,25 @@ use torch_ext::{Attention, FlashUse};
 
 use crate::{Architecture, Config, Result};
 
-/// The narrowest model whose batches are packed on the CPU: below, a step is so short that the
-/// calls for each row cost more than the padding.
+/// Minimum hidden size for packing on the CPU. In narrower models, the calls per row cost more than
+/// the padding.
 const SMALLEST_WIDTH: i64 = 256;
 
-/// The rows of a batch and which of their positions hold tokens.
+/// The rows of a batch and the positions of their tokens.
 pub(crate) struct Rows {
     pub(crate) batch: i64,
     pub(crate) length: i64,
     pub(crate) device: Device,
-    /// 1 where a position may be attended to, else 0, row by row; absent where all may.
+    /// 1 where a position may be attended to, else 0, row by row; absent: all positions.
     pub(crate) kept: Option<Vec<i64>>,
-    /// The same as `[B, 1, 1, L]` bool, where attention reads it.
+    /// `kept` as `[B, 1, 1, L]` bool, if attention uses it.
     pub(crate) mask: Option<Tensor>,
-    /// Rows without any token, all of whose positions are kept.
+    /// Rows without any token; `kept` is 1 at all their positions.
     pub(crate) empty: Vec<usize>,
 }
 
 impl Rows {
-    /// `kept` is 1 for a token and 0 for padding, row by row; absent: tokens alone.
+    /// Creates rows; `kept` is 1 for a token and 0 for padding, row by row; absent: no padding.
     pub(crate) fn new(batch: i64, length: i64, device: Device, kept: Option<Vec<i64>>) -> Self {
         let whole = Self { batch, length, device, mask: None, kept: None, empty: Vec::new() };
         let padded = |kept: &Vec<i64>| kept.contains(&0);
@@ -45,37 +45,39 @@ impl Rows {
     }
 }
 
-/// How a batch `[B, L]` lies without padding: N tokens, row after row.
+/// Layout of a batch `[B, L]` without padding: N tokens, row after row.
 pub(crate) struct Packing {
-    /// The number of tokens in each row.
+    /// Number of tokens in each row.
     pub(crate) lengths: Vec<i64>,
-    /// For attention on a GPU, which reads on the GPU where rows begin.
+    /// Row offsets for attention on a GPU, stored on the GPU.
     pub(crate) flash: Option<FlashRows>,
-    /// `[N]` i64, each token's place in the flat batch; absent where nothing is padded.
+    /// `[N]` i64, each token's index in the flat batch; absent without padding.
     places: Option<Tensor>,
     batch: i64,
     length: i64,
 }
 
-/// Why a GPU's attention of packed rows cannot be this model's, if it cannot.
+/// Returns the reason why packed attention on a GPU does not support this model, if any.
 pub(crate) fn flash_fault(config: &Config, device: Device, kind: Kind) -> Option<String> {
     let depth = config.hidden_size / config.num_attention_heads.max(1);
     let windows = matches!(config.architecture, Architecture::ModernBert(_));
     torch_ext::flash_attention_fault(FlashUse { device, kind, depth, windows })
 }
 
-/// Rows as [`torch_ext::flash_attention`] wants them.
+/// Rows in the format of [`torch_ext::flash_attention`].
 pub(crate) struct FlashRows {
-    /// `[B + 1]` int32.
+    /// Cumulative lengths, `[B + 1]` int32.
     pub(crate) cumulative: Tensor,
     pub(crate) longest: i64,
 }
 
 impl Packing {
-    /// Of a batch that is to be packed, where that pays: on the CPU for a model of at least
-    /// [`SMALLEST_WIDTH`] in float32, whose products may be in bfloat16; on a GPU where products
-    /// are in half precision and its attention of packed rows was found right. Shapes and that
-    /// check alone decide, never a measured time.
+    /// Returns the packing of a batch, or `None` if the batch stays padded.
+    ///
+    /// On the CPU, packing requires float32 parameters and a hidden size of at least
+    /// [`SMALLEST_WIDTH`]; matmuls may be in bfloat16. On a GPU, it requires half-precision matmuls
+    /// and a packed attention that passed its check. The decision depends only on shapes and that
+    /// check, never on measured times.
     pub(crate) fn of(rows: &Rows, config: &Config, kind: Kind) -> Result<Option<Self>> {
         let device = rows.device;
         let (flash, fits) = match device {
@@ -103,8 +105,8 @@ impl Packing {
         Ok(Some(Self { lengths, flash, places, batch, length }))
     }
 
-    /// Attention within each row: query, key and value `[N, H]` to `[N, H]`; `places` are those of
-    /// the tokens, which dropout is drawn from.
+    /// Computes attention within each row: query, key and value `[N, H]` to `[N, H]`. `places` are
+    /// the tokens' offsets, the seeds of dropout.
     pub(crate) fn attend(
         &self,
         query: &Tensor,
@@ -123,12 +125,12 @@ impl Packing {
         })
     }
 
-    /// The number of tokens.
+    /// Returns the number of tokens.
     pub(crate) fn tokens(&self) -> i64 {
         self.lengths.iter().sum()
     }
 
-    /// `[B, L, …]` to `[N, …]`.
+    /// Packs `[B, L, …]` to `[N, …]`.
     pub(crate) fn pack(&self, padded: &Tensor) -> Result<Tensor> {
         let flat = padded.f_flatten(0, 1)?;
         Ok(match &self.places {
@@ -137,7 +139,7 @@ impl Packing {
         })
     }
 
-    /// `[N, H]` to `[B, L, H]`, zero where there is padding.
+    /// Unpacks `[N, H]` to `[B, L, H]`, with zeros at padding.
     pub(crate) fn unpack(&self, packed: &Tensor) -> Result<Tensor> {
         let width = packed.size().last().copied().unwrap_or(0);
         let flat = match &self.places {

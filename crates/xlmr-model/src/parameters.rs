@@ -8,39 +8,38 @@ use crate::architecture::Names;
 use crate::heads::SequenceHead;
 use crate::{Architecture, Config, DebertaV2, EuroBert, Head, LoraTarget, ModernBert, Result};
 
-/// How a parameter starts where no checkpoint holds it.
+/// Initialisation of a parameter that no checkpoint contains.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Init {
     Zeros,
     Ones,
     /// N(0, initializer_range).
     Normal,
-    /// The same with one row at zero: that of `<pad>`.
+    /// N(0, initializer_range), with zeros in one row: that of `<pad>`.
     NormalButRow(i64),
-    /// N(0, std) within `cutoff` standard deviations.
+    /// N(0, std), truncated at `cutoff` standard deviations.
     Truncated {
         std: f64,
         cutoff: f64,
     },
-    /// Between minus this and this, uniformly.
+    /// Uniform between minus this bound and this bound.
     Uniform(f64),
-    /// Sinusoids of the row's number (Vaswani et al. 2017, section 3.5).
+    /// Sinusoids of the row index (Vaswani et al. 2017, section 3.5).
     Sinusoids,
-    /// One on the diagonal, and this beside it.
+    /// One on the diagonal, and `beside` elsewhere.
     Identity {
         beside: f64,
     },
 }
 
-/// One parameter.
+/// Name, shape and initialisation of a parameter.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Spec {
-    /// As the model calls it: once in all its heads.
+    /// Name in the model; unique across its heads.
     pub(crate) name: String,
     pub(crate) shape: Vec<i64>,
     pub(crate) init: Init,
-    /// As the folder of its class calls it, where that is another name: heads of one model may
-    /// share it.
+    /// Name in the folder of the head's class, if different; several heads of a model may share it.
     pub(crate) stored: Option<String>,
 }
 
@@ -49,7 +48,7 @@ impl Spec {
         Self { name: name.into(), shape: shape.to_vec(), init, stored: None }
     }
 
-    /// Its name in the folder of its class.
+    /// Returns the name in the folder of the head's class.
     pub(crate) fn stored(&self) -> &str {
         self.stored.as_deref().unwrap_or(&self.name)
     }
@@ -59,12 +58,13 @@ impl Spec {
 #[derive(Default)]
 struct Specs {
     all: Vec<Spec>,
-    /// What names begin with here, and in a folder; absent: the same.
+    /// Prefix of names in the model, and the corresponding prefix in a folder; absent: equal names.
     renamed: Option<(&'static str, &'static str)>,
 }
 
 impl Specs {
-    /// Names that begin with `here` begin with `stored` in a folder.
+    /// Creates a collection whose names start with `here` in the model and with `stored` in a
+    /// folder.
     fn renamed(here: &'static str, stored: &'static str) -> Self {
         Self { renamed: Some((here, stored)), ..Self::default() }
     }
@@ -95,7 +95,7 @@ impl Specs {
     }
 }
 
-/// The encoder's parameters.
+/// Returns the encoder's parameters.
 pub(crate) fn encoder_specs(config: &Config) -> Vec<Spec> {
     let names = config.architecture.names();
     match &config.architecture {
@@ -106,7 +106,7 @@ pub(crate) fn encoder_specs(config: &Config) -> Vec<Spec> {
     }
 }
 
-/// Of XLM-R, of BERT and of what has their layers.
+/// Returns the parameters of XLM-R, BERT and encoders with the same layers.
 fn post_norm_specs(config: &Config, names: Names) -> Specs {
     let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
     let width = config.embedding_size();
@@ -153,7 +153,7 @@ fn modern_specs(config: &Config, modern: &ModernBert, names: Names) -> Vec<Spec>
     specs.norm("model.embeddings.norm", hidden, modern.norm_bias);
     for index in 0..config.num_hidden_layers {
         let layer = names.layer(index);
-        // The embeddings are normalised already.
+        // The embeddings are already normalised.
         if index > 0 {
             specs.norm(&format!("{layer}.attn_norm"), hidden, modern.norm_bias);
         }
@@ -192,7 +192,7 @@ fn euro_specs(config: &Config, euro: &EuroBert, names: Names) -> Vec<Spec> {
     specs.all
 }
 
-/// Those of BERT, and embeddings of distances where positions are relative.
+/// Returns BERT's parameters, and embeddings of distances if positions are relative.
 fn deberta_specs(config: &Config, deberta: &DebertaV2, names: Names) -> Vec<Spec> {
     let hidden = config.hidden_size;
     let mut specs = post_norm_specs(config, names);
@@ -218,7 +218,7 @@ fn deberta_specs(config: &Config, deberta: &DebertaV2, names: Names) -> Vec<Spec
     specs.all
 }
 
-/// The parameters of one head.
+/// Returns the parameters of one head.
 pub(crate) fn head_specs(config: &Config, head: Head) -> Vec<Spec> {
     match &config.architecture {
         Architecture::ModernBert(modern) => modern_head(config, modern, head),
@@ -227,7 +227,7 @@ pub(crate) fn head_specs(config: &Config, head: Head) -> Vec<Spec> {
     }
 }
 
-/// Of XLM-R, of BERT and of what has their layers.
+/// Returns the head's parameters of XLM-R, BERT and encoders with the same layers.
 fn post_norm_head(config: &Config, head: Head) -> Vec<Spec> {
     let (hidden, width) = (config.hidden_size, config.embedding_size());
     let Names { prefix, lm_head: [dense, norm], .. } = config.architecture.names();
@@ -240,7 +240,7 @@ fn post_norm_head(config: &Config, head: Head) -> Vec<Spec> {
             decoder(&mut specs, config, true, Init::Normal);
         }
         (Head::Span, _) => specs.linear("qa_outputs", 2, hidden),
-        // The names of its two heads do not meet.
+        // In these classes the names of the two heads do not collide.
         (Head::TokenClassification { labels }, ["classifier.dense", _]) => {
             specs.linear("classifier", labels, hidden);
         }
@@ -252,7 +252,7 @@ fn post_norm_head(config: &Config, head: Head) -> Vec<Spec> {
             specs = Specs::renamed("sequence_head.", "");
             specs.linear(output, labels, hidden);
             specs.linear(dense, hidden, hidden);
-            // BERT's pooler is a part of the encoder there.
+            // In BERT's folders the pooler is part of the encoder.
             if config.architecture == Architecture::Bert {
                 for spec in specs.all.iter_mut().filter(|spec| spec.name.starts_with(dense)) {
                     spec.stored = spec.stored.take().map(|stored| format!("{prefix}{stored}"));
@@ -263,7 +263,7 @@ fn post_norm_head(config: &Config, head: Head) -> Vec<Spec> {
     specs.all
 }
 
-/// Every head of ModernBERT has a dense layer and a norm of its own.
+/// Returns a head's parameters of ModernBERT; each head has its own dense layer and norm.
 fn modern_head(config: &Config, modern: &ModernBert, head: Head) -> Vec<Spec> {
     let hidden = config.hidden_size;
     let (here, labels) = match head {
@@ -290,7 +290,8 @@ fn modern_head(config: &Config, modern: &ModernBert, head: Head) -> Vec<Spec> {
     specs.all
 }
 
-/// As transformers has them; that for spans, which it has not, in the form of ModernBERT's.
+/// Returns a head's parameters of EuroBERT as in transformers; the span head, which transformers
+/// lacks, has ModernBERT's form.
 fn euro_head(config: &Config, euro: &EuroBert, head: Head) -> Vec<Spec> {
     let hidden = config.hidden_size;
     let mut specs = Specs::default();
@@ -318,7 +319,7 @@ fn euro_head(config: &Config, euro: &EuroBert, head: Head) -> Vec<Spec> {
     specs.all
 }
 
-/// The decoder of a masked-LM head, without its weight where that is tied to the token embeddings.
+/// Adds the decoder of a masked-LM head, without its weight if it is tied to the token embeddings.
 fn decoder(specs: &mut Specs, config: &Config, bias: bool, init: Init) {
     let names = config.architecture.names();
     if bias {
@@ -330,12 +331,12 @@ fn decoder(specs: &mut Specs, config: &Config, bias: bool, init: Init) {
 }
 
 impl ModernBert {
-    /// Fresh weights of embeddings and of what reads the hidden states.
+    /// Initialisation of embeddings and of layers that read the hidden states.
     fn inwards(&self, config: &Config) -> Init {
         Init::Truncated { std: config.initializer_range, cutoff: self.initializer_cutoff_factor }
     }
 
-    /// Fresh weights of what is added to the hidden states: smaller, the more layers add.
+    /// Initialisation of layers that are added to the hidden states: smaller for more layers.
     fn outwards(&self, config: &Config) -> Init {
         let std = config.initializer_range / (2.0 * config.num_hidden_layers as f64).sqrt();
         Init::Truncated { std, cutoff: self.initializer_cutoff_factor }
@@ -343,7 +344,7 @@ impl ModernBert {
 }
 
 impl Spec {
-    /// Fresh values, f32; they depend on seed, name, shape and standard deviation alone.
+    /// Draws initial values, f32, which depend only on seed, name, shape and standard deviation.
     pub(crate) fn fresh(&self, std: f64, seed: u64, device: Device) -> Result<Tensor> {
         let options = (Kind::Float, device);
         let tensor = match self.init {
@@ -378,21 +379,21 @@ impl Spec {
     }
 }
 
-/// A separate stream of random numbers for each name.
+/// Creates a separate random stream for each name.
 fn stream(seed: u64, name: &str) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(fnv1a(name));
     rng
 }
 
-/// `count` draws between `-bound` and `bound`.
+/// Draws `count` values between `-bound` and `bound`.
 fn uniform(count: usize, bound: f64, seed: u64, name: &str) -> Vec<f32> {
     let mut rng = stream(seed, name);
     let mut draw = || f64::from(rng.next_u32()) / f64::from(u32::MAX);
     std::iter::repeat_with(|| ((2.0 * draw() - 1.0) * bound) as f32).take(count).collect()
 }
 
-/// Sine and cosine of the row's number times 10000^(-2i / width), in columns 2i and 2i + 1.
+/// Computes sine and cosine of the row index times 10000^(-2i / width), in columns 2i and 2i + 1.
 fn sinusoids(shape: &[i64]) -> Vec<f32> {
     let &[rows, width] = shape else { return Vec::new() };
     let value = |row: i64, column: i64| {
@@ -402,7 +403,7 @@ fn sinusoids(shape: &[i64]) -> Vec<f32> {
     (0..rows).flat_map(|row| (0..width).map(move |column| value(row, column))).collect()
 }
 
-/// `count` draws of N(0, std) between `-limit` and `limit` by Box and Muller's transform.
+/// Draws `count` values of N(0, std) between `-limit` and `limit` by the Box-Muller transform.
 fn normals(count: usize, std: f64, limit: f64, seed: u64, name: &str) -> Vec<f32> {
     let mut rng = stream(seed, name);
     let step = 1.0 / (f64::from(u32::MAX) + 1.0);
@@ -417,7 +418,7 @@ fn normals(count: usize, std: f64, limit: f64, seed: u64, name: &str) -> Vec<f32
     values
 }
 
-/// The 64-bit FNV-1a hash.
+/// Computes the 64-bit FNV-1a hash.
 fn fnv1a(name: &str) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

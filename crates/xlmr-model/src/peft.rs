@@ -12,10 +12,10 @@ use crate::save::write_weights;
 use crate::{Config, Error, Head, LoraConfig, LoraTarget, Model, Result};
 
 pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
-/// What stands before the names of a model's parameters.
+/// Prefix of the names of a model's parameters.
 const PREFIX: &str = "base_model.model.";
 
-/// Keys that say nothing about what is computed.
+/// Keys that do not affect the computation.
 const INFORMATION: [&str; 8] = [
     "auto_mapping",
     "base_model_name_or_path",
@@ -28,7 +28,7 @@ const INFORMATION: [&str; 8] = [
 ];
 
 impl Model {
-    /// A LoRA and its tensors, with those of a head that it has.
+    /// Reads a LoRA and its tensors, including those of its head, if it has one.
     pub(crate) fn read_peft(
         &self,
         name: &str,
@@ -62,7 +62,7 @@ impl Model {
         let config = self.config();
         let head = self.own_head_specs(architecture);
         let prefix = config.architecture.names().prefix;
-        // The outermost module of each parameter, of BERT's pooler within the encoder.
+        // The outermost module of each parameter; BERT's pooler is within the encoder.
         let module = |stored: &str| {
             let within = stored.strip_prefix(prefix);
             let first = within.unwrap_or(stored).split('.').next().unwrap_or_default();
@@ -93,10 +93,10 @@ impl Model {
     }
 }
 
-/// What `adapter_config.json` says.
+/// Contents of `adapter_config.json`.
 struct Stored {
     lora: LoraConfig,
-    /// Modules of the head, which are stored whole.
+    /// Modules of the head that are stored completely.
     whole: Vec<String>,
     task: Option<String>,
 }
@@ -110,7 +110,7 @@ impl Stored {
         }
         let modules = "a list of modules' names";
         let start = fields.take("init_lora_weights", "true, false or a name", json!(true))?;
-        // Others change the base's weights.
+        // Other methods change the base model's weights.
         if !start.is_boolean() && start != "gaussian" {
             let expected = "true, false or \"gaussian\"";
             return Err(fields.refuse("init_lora_weights", expected, brief(&start)));
@@ -129,8 +129,8 @@ impl Stored {
     }
 }
 
-/// The targets that modules' names fit, which may leave out where they begin, as PEFT has it: the
-/// same in every layer.
+/// Returns the targets that match the modules' names. As in PEFT, names may omit leading
+/// components. The targets must be the same in every layer.
 fn found_targets(modules: &[String], config: &Config, file: &str) -> Result<BTreeSet<LoraTarget>> {
     let fits = |module: &String, name: &str| {
         name.strip_suffix(module.as_str())
@@ -162,11 +162,11 @@ fn found_targets(modules: &[String], config: &Config, file: &str) -> Result<BTre
     Ok(found)
 }
 
-/// Modules' names that fit the products of `lora` and no others.
+/// Returns module names that match the linear layers of `lora` and no others.
 fn target_modules(lora: &LoraConfig, config: &Config) -> Result<Vec<String>> {
     let mut modules = Vec::new();
     for product in lora.products(&config.architecture, CONFIG)? {
-        // Attention's ends with these words, too.
+        // Attention's output layer has this suffix, too.
         match product {
             "output.dense" => modules
                 .extend((0..config.num_hidden_layers).map(|index| format!("{index}.{product}"))),
@@ -176,7 +176,7 @@ fn target_modules(lora: &LoraConfig, config: &Config) -> Result<Vec<String>> {
     Ok(modules)
 }
 
-/// Whether a parameter is of a module, whose name may leave out where it begins.
+/// Returns whether a parameter belongs to a module, whose name may omit leading components.
 fn is_in(parameter: &str, module: &str) -> bool {
     format!(".{parameter}").contains(&format!(".{module}."))
 }

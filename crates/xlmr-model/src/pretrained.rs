@@ -32,8 +32,8 @@ pub struct Pretrained {
 impl Pretrained {
     /// Loads `config.json`, weights and the tokenizer's files of `folder`, see [`Model::load`].
     ///
-    /// Where `config.json` and the tokenizer contradict each other about the id of a special
-    /// token, the model's [`Config`] gets the tokenizer's id, see [`Config::apply_token_ids`].
+    /// If `config.json` and the tokenizer disagree about the id of a special token, the model's
+    /// [`Config`] gets the tokenizer's id, see [`Config::apply_token_ids`].
     ///
     /// # Errors
     /// As [`Model::load`], [`Config::apply_token_ids`] and [`TokenizerFiles::of_folder`].
@@ -89,7 +89,8 @@ impl Pretrained {
     }
 }
 
-/// [`Error::Untrained`] unless a model of this configuration and report was trained with `head`.
+/// Returns [`Error::Untrained`] unless a model with this configuration and report was trained with
+/// `head`.
 fn check_trained(folder: &Path, config: &Config, report: &LoadReport, head: Head) -> Result<()> {
     let class = head.class(&config.architecture);
     let named = config.architectures.first();
@@ -103,16 +104,16 @@ fn check_trained(folder: &Path, config: &Config, report: &LoadReport, head: Head
     Err(Error::Untrained { path: folder.to_owned(), head: head.name(), class, reason })
 }
 
-/// A model folder whose configuration and tokenizer are read and whose weights are not.
+/// A model folder whose configuration and tokenizer are loaded, but not its weights.
 #[derive(Debug)]
 pub struct Inspection {
     /// `config.json`, with the tokenizer's ids.
     pub config: Config,
     /// Kind of the tokenizer and number of its tokens.
     pub tokenizer: (&'static str, usize),
-    /// As [`Pretrained::notes`].
+    /// Replaced token ids, as [`Pretrained::notes`].
     pub notes: Vec<String>,
-    /// Number of the stored elements.
+    /// Number of stored elements.
     pub parameters: i64,
     /// The dtypes of the stored tensors.
     pub dtypes: BTreeSet<String>,

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProjectionKind {
-    /// `W₂ ReLU(W₁ x)`, as *XLM-K* prints it (Eq. 1 to 4).
+    /// `W₂ ReLU(W₁ x)`, as in the paper of *XLM-K* (Eq. 1 to 4).
     #[default]
     Plain,
     /// With batch norm after each linear layer, the second without scale and shift, as in XLM-K's
@@ -21,8 +21,8 @@ pub enum ProjectionKind {
 
 /// Two linear layers without biases and a ReLU between them: `[B, H]` to `[B, H]`.
 ///
-/// Batch norm runs in float32 and, while training, sees every row of the batch; elsewhere it uses
-/// its running statistics.
+/// Batch norm runs in float32. In training it uses the statistics of the whole batch, otherwise its
+/// running statistics.
 #[derive(Debug)]
 pub struct Projection {
     /// `[d_p, H]`
@@ -32,7 +32,7 @@ pub struct Projection {
     norms: Option<(BatchNorm, BatchNorm)>,
 }
 
-/// Batch norm over the rows, with running statistics: one for all rows, or one for each domain
+/// Batch norm over rows with running statistics: one set for all rows, or one per domain
 /// (domain-specific batch norm).
 #[derive(Debug)]
 struct BatchNorm {
@@ -43,11 +43,11 @@ struct BatchNorm {
     variance: Tensor,
 }
 
-/// How much a batch moves the running statistics; torch's default.
+/// Weight of a batch in the running statistics; torch's default.
 const MOMENTUM: f64 = 0.1;
-/// As in the released code, for statistics of a whole batch.
+/// Epsilon for statistics of a whole batch, as in the released code.
 const EPS: f64 = 1e-12;
-/// torch's default, for statistics of a domain. Two rows of a domain may say the same: the released
+/// Epsilon for statistics of a domain; torch's default. Rows of a domain may be equal: the released
 /// 1e-12 would multiply their gradient by a million.
 const DOMAIN_EPS: f64 = 1e-5;
 
@@ -78,23 +78,25 @@ impl BatchNorm {
             Some((weight, bias)) => (Some(weight), Some(bias)),
             None => (None, None),
         };
-        // The graph keeps copies, since a later batch changes the statistics.
+        // The graph gets copies, because a later batch changes the statistics.
         let moved = [mean.f_detach_copy()?, var.f_detach_copy()?];
         let [new_mean, new_var] = &moved;
         let (new_mean, new_var) = (Some(new_mean), Some(new_var));
         let out = x.f_batch_norm(weight, bias, new_mean, new_var, train, MOMENTUM, eps, false)?;
         let kept = [mean.shallow_clone(), var.shallow_clone()];
         for (mut kept, moved) in kept.into_iter().zip(&moved).filter(|_| train) {
-            // A step in float16 that is skipped, since it is not finite, must not spoil the next.
+            // A float16 step that is skipped because of non-finite values must not affect the next
+            // step.
             let new = moved.f_where_self(&moved.f_isfinite()?, &kept)?;
             tch::no_grad(|| kept.f_copy_(&new))?;
         }
         Ok(out)
     }
 
-    /// Normalises the rows of each domain separately. One row has no variance, and two rows become
-    /// -1 and 1 without a gradient, so one or two rows are normalised by the running statistics
-    /// also in training.
+    /// Normalises the rows of each domain separately.
+    ///
+    /// One row has no variance, and two rows become -1 and 1 without a gradient. Therefore one or
+    /// two rows are normalised by the running statistics, also in training.
     fn each_domain(&self, x: &Tensor, domain_ids: &[usize], train: bool) -> Result<Tensor> {
         let count = self.mean.size().first().copied().unwrap_or(0);
         let mut rows_by_domain: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
@@ -128,8 +130,9 @@ impl BatchNorm {
 }
 
 impl Projection {
-    /// The parameters and buffers under `name.`: name, shape, first value, whether it trains.
-    /// `domains`: how many running statistics batch norm keeps; absent: one, for all rows.
+    /// Returns name, shape, initial value and trainability of the parameters and buffers under
+    /// `name.`. `domains` is the number of running statistics of batch norm; absent: one for all
+    /// rows.
     pub(crate) fn specs(
         name: &str,
         hidden: i64,
@@ -185,17 +188,17 @@ impl Projection {
 
     /// Projects rows.
     ///
-    /// Domain-specific batch norm normalises each row by the statistics of its domain; in training
-    /// those of the batch, if it has three rows or more. Every other projection ignores
-    /// `domain_ids`.
+    /// Domain-specific batch norm normalises each row by the statistics of its domain; in training,
+    /// by the batch's statistics if the domain has three rows or more. Every other projection
+    /// ignores `domain_ids`.
     ///
     /// # Shapes
     /// - `x`: `[B, H]` float; returns the same
-    /// - `domain_ids`: the domain of each row, B numbers in `0..S`
+    /// - `domain_ids`: the domain of each row, B integers in `0..S`
     ///
     /// # Errors
-    /// [`Error::Input`] if `x` is not `[B, H]`, is a single row for batch norm in training, or
-    /// `domain_ids` does not fit; [`Error::Torch`].
+    /// [`Error::Input`] if `x` is not `[B, H]` or is a single row for batch norm in training, or if
+    /// `domain_ids` is invalid; [`Error::Torch`].
     pub fn apply(&self, x: &Tensor, domain_ids: &[usize], train: bool) -> Result<Tensor> {
         let width = self.first.size().get(1).copied().unwrap_or(0);
         if x.dim() != 2 || x.size().last() != Some(&width) {

@@ -1,4 +1,4 @@
-//! Model folders whose matrices are stored in 8 bits.
+//! Quantization of model folders: matrices are stored in 8 bits.
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ pub(crate) const KEY: &str = "quantization_config";
 /// `quant_method` of the folders that [`quantize`] writes.
 const METHOD: &str = "polyqa-int8";
 
-/// Matrices with fewer rows or columns stay as they are.
+/// Minimum rows and columns of a quantized matrix; smaller matrices are copied.
 const SMALLEST: i64 = 64;
 
 /// Sizes reported by [`quantize`].
@@ -38,15 +38,15 @@ pub struct QuantizeReport {
 /// as those of the original folder; token and position embeddings are rounded in addition. Vectors
 /// and matrices with fewer than 64 rows or columns are copied.
 ///
-/// [`Model::load`](crate::Model::load), and so the programs of this workspace, open the folder.
-/// The weights are in `model.int8.safetensors`: other programs find no `model.safetensors` and
-/// refuse the folder, instead of reading integers as weights. The folder appears at `out` when it
-/// is complete. `replace` allows it to replace another model folder.
+/// [`Model::load`](crate::Model::load) and the programs of this workspace open the folder. The
+/// weights are in `model.int8.safetensors`: other programs find no `model.safetensors` and reject
+/// the folder, instead of loading integers as weights. The folder appears at `out` when it is
+/// complete. `replace` allows it to replace another model folder.
 ///
 /// # Errors
 /// [`Error::Io`], also if `out` exists and may not be replaced; [`Error::Json`]; [`Error::Config`]
-/// if the folder is quantized already; [`Error::Stored`] for a matrix with a number that is not
-/// finite; [`Error::NoWeights`], [`Error::Damaged`] and [`Error::TorchExt`] for the weights.
+/// if the folder is already quantized; [`Error::Stored`] for a matrix with a non-finite element;
+/// [`Error::NoWeights`], [`Error::Damaged`] and [`Error::TorchExt`] for the weights.
 pub fn quantize(
     folder: impl AsRef<Path>,
     out: impl AsRef<Path>,
@@ -82,7 +82,7 @@ pub fn quantize(
     })
 }
 
-/// The rows of a matrix in 8 bits, and their scales.
+/// Quantizes the rows of a matrix to 8 bits; also returns their scales.
 fn quantize_rows(matrix: &Tensor, file: &TensorFile, name: &str) -> Result<(Tensor, Tensor)> {
     let matrix = matrix.f_to_kind(Kind::Float)?;
     if !matrix.f_isfinite()?.f_all()?.f_int64_value(&[]).is_ok_and(|finite| finite == 1) {
@@ -94,13 +94,13 @@ fn quantize_rows(matrix: &Tensor, file: &TensorFile, name: &str) -> Result<(Tens
         });
     }
     let scales = matrix.f_abs()?.f_amax([1i64].as_slice(), true)?.f_div_scalar(127.0)?;
-    // A row of zeros stays zero.
+    // Rows of zeros remain zero.
     let divisors = scales.f_masked_fill(&scales.f_eq(0.0)?, 1.0)?;
     let values = matrix.f_div(&divisors)?.f_round()?.f_clamp(-127.0, 127.0)?;
     Ok((values.f_to_kind(Kind::Int8)?, scales))
 }
 
-/// Whether a `quantization_config` is that of [`quantize`].
+/// Returns whether a `quantization_config` was written by [`quantize`].
 pub(crate) fn is_ours(value: &Value) -> bool {
     value["quant_method"] == METHOD
 }

@@ -11,15 +11,15 @@ use crate::{Error, Result};
 ///
 /// | text | parameters |
 /// |---|---|
-/// | `word_embeddings` | the word embeddings, which a tied decoder shares |
+/// | `word_embeddings` | the token embeddings, which a tied decoder shares |
 /// | `embeddings` | all embeddings with their norm |
 /// | `layers` | every layer |
 /// | `layers.3` | one layer, counted from 0 |
-/// | `layers.0..4` | the layers 0, 1, 2, 3; either end may be left out |
+/// | `layers.0..4` | the layers 0, 1, 2, 3; either end may be omitted |
 /// | `encoder` | embeddings with their projection, layers and the norm after the last one |
-/// | `adapters` | all adapters, whichever is active (`adapters.NAME.` begins the names of one) |
-/// | `adapter_fusion` | all [fusions](crate::Model::add_adapter_fusion) of adapters, likewise |
-/// | `head` | everything else: heads, and what a task trains beside the model |
+/// | `adapters` | all adapters, active or not (names of one start with `adapters.NAME.`) |
+/// | `adapter_fusion` | all [fusions](crate::Model::add_adapter_fusion), active or not |
+/// | `head` | all others: heads, and parameters that a task adds to the model |
 ///
 /// ```
 /// use xlmr_model::Role;
@@ -51,7 +51,7 @@ impl FromStr for Role {
     type Err = Error;
 
     /// # Errors
-    /// [`Error::Input`] naming what is understood.
+    /// [`Error::Input`] naming the valid roles.
     fn from_str(text: &str) -> Result<Self> {
         let refuse = || {
             let expected = "word_embeddings, embeddings, layers, layers.3, layers.0..4, encoder, \
@@ -97,7 +97,7 @@ impl Role {
         let begins = |names: &&Names, part: &str| {
             name.strip_prefix(names.prefix).is_some_and(|rest| rest.starts_with(part))
         };
-        // ModernBERT's and EuroBERT's begin alike.
+        // The prefixes of ModernBERT and EuroBERT are equal.
         let encoder =
             architectures.find(|names| names.parts.iter().any(|part| begins(names, part)));
         let Some(names) = encoder else { return *self == Self::Head };

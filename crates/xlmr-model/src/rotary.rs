@@ -1,4 +1,4 @@
-//! Rotary positions (Su et al. 2021), and the windows of local layers.
+//! Rotary positions (Su et al. 2021), and the attention windows of local layers.
 use tch::{Kind, Tensor};
 use torch_ext::Attention;
 
@@ -7,13 +7,13 @@ use crate::batch::Batch;
 use crate::packing::Rows;
 use crate::{Config, Result};
 
-/// Where the tokens of a batch stand, for attention.
+/// Positions of a batch's tokens, for attention.
 pub(crate) struct Positions {
     pub(crate) global: Rotation,
-    /// Absent where no layer is local.
+    /// Absent without local layers.
     pub(crate) local: Option<Rotation>,
-    /// `[B or 1, 1, L, L]` bool, true where a token of a local layer sees another; absent where the
-    /// batch is packed, or no layer is local.
+    /// Window mask of local layers, `[B or 1, 1, L, L]` bool: true where a token attends to
+    /// another. Absent if the batch is packed or there are no local layers.
     pub(crate) window: Option<Tensor>,
 }
 
@@ -25,8 +25,8 @@ pub(crate) struct Rotation {
 
 impl Rotation {
     fn new(positions: &Tensor, theta: f64, depth: i64, kind: Kind) -> Result<Self> {
-        // As transformers computes them, in float32 for every dtype: at long positions the rounding
-        // of a frequency is seen in the angle.
+        // Computed in float32 for every dtype, as in transformers: at long positions, the rounding
+        // of a frequency affects the angle.
         let options = (Kind::Float, positions.device());
         let steps = Tensor::f_arange_start_step(0, depth, 2, options)?;
         let powers = Tensor::f_pow_scalar(theta, &steps.f_div_scalar(depth)?)?;
@@ -35,7 +35,8 @@ impl Rotation {
         Ok(Self { cos: angles.f_cos()?.f_to_kind(kind)?, sin: angles.f_sin()?.f_to_kind(kind)? })
     }
 
-    /// Queries and keys, rotated, and values, `[N, heads * D]` each, of `[.., 3 * heads * D]`.
+    /// Returns rotated queries and keys, and values, `[N, heads * D]` each, of `[.., 3 * heads *
+    /// D]`.
     pub(crate) fn apply(&self, projected: &Tensor, heads: i64) -> Result<[Tensor; 3]> {
         let width = projected.size().last().copied().unwrap_or(0);
         let rows = projected.f_reshape([-1, width])?;
@@ -47,13 +48,14 @@ impl Rotation {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RotaryAttention {
     pub(crate) heads: i64,
-    /// How far a token sees to either side; absent: to the ends of its row.
+    /// Attention distance on either side; absent: the whole row.
     pub(crate) reach: Option<i64>,
     pub(crate) dropout: f64,
 }
 
 impl RotaryAttention {
-    /// `[.., 3 H]`, queries, keys and values, to `[.., H]`, packed or padded as `batch` says.
+    /// Computes attention, `[.., 3 H]` (queries, keys and values) to `[.., H]`, packed or padded as
+    /// in `batch`.
     pub(crate) fn apply(&self, query_key_value: &Tensor, batch: &Batch) -> Result<Tensor> {
         let Self { heads, reach, dropout } = *self;
         let positions = batch.rotary()?;
@@ -77,8 +79,8 @@ impl RotaryAttention {
 }
 
 impl Positions {
-    /// Tokens that stand where `of_tokens` says, `[N]` i64 laid out as the batch is. In a local
-    /// layer they see what is near: `by_position` in these positions, else in their row.
+    /// Creates positions from `of_tokens`, `[N]` i64 in the layout of the batch. The windows of
+    /// local layers use these positions if `by_position`, else the offsets in the row.
     pub(crate) fn new(
         of_tokens: &Tensor,
         by_position: bool,
@@ -111,8 +113,8 @@ impl Positions {
     }
 }
 
-/// `[B or 1, 1, L, L]` bool: which tokens see which, where `places`, `[B or 1, L]`, are at most
-/// `reach` apart. Every token sees itself, padding too, so that nothing is without a number.
+/// Computes the window mask, `[B or 1, 1, L, L]` bool: true where `places`, `[B or 1, L]`, are at
+/// most `reach` apart. Every token, including padding, attends to itself, so that no output is NaN.
 fn window(places: &Tensor, reach: i64, rows: &Rows) -> Result<Tensor> {
     let apart = places.f_unsqueeze(1)?.f_sub(&places.f_unsqueeze(2)?)?;
     let near = apart.f_abs()?.f_le(reach)?.f_unsqueeze(1)?;

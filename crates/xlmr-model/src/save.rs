@@ -26,9 +26,9 @@ impl Model {
     /// are removed.
     ///
     /// # Errors
-    /// [`Error::NoHead`] if the model does not hold `architecture`; [`Error::Io`];
-    /// [`Error::Json`] and [`Error::Config`] for an `adapters/active.json` of something else;
-    /// [`Error::TorchExt`]; [`Error::Torch`].
+    /// [`Error::NoHead`] if the model lacks `architecture`; [`Error::Io`]; [`Error::Json`] and
+    /// [`Error::Config`] for an `adapters/active.json` of another program; [`Error::TorchExt`];
+    /// [`Error::Torch`].
     pub fn save(&self, folder: impl AsRef<Path>, architecture: Head) -> Result<()> {
         let folder = folder.as_ref();
         if architecture != Head::None && !self.heads().contains(&architecture) {
@@ -57,7 +57,7 @@ impl Model {
                 Some(stored) => (&mut main, stored.clone()),
                 None => (&mut others, name),
             };
-            // In transformers an untied decoder has a separate bias, which is the one in use.
+            // In transformers an untied decoder has its own bias, which is the one that is used.
             if stored == names.lm_bias && !self.config().tie_word_embeddings {
                 file.insert(names.decoder_bias.to_owned(), tensor.shallow_clone());
             }
@@ -68,7 +68,7 @@ impl Model {
         if !others.is_empty() {
             write_weights(&heads, &mut others)?;
         } else if heads.exists() {
-            // Left by an earlier model of this folder; it would come back on loading.
+            // A file of an earlier model in this folder would be loaded with this one.
             std::fs::remove_file(&heads).map_err(|error| Error::io(&heads, error))?;
         }
         self.config().for_head(architecture).write(folder.join("config.json"))?;
@@ -76,10 +76,10 @@ impl Model {
     }
 }
 
-/// Writes a safetensors file as transformers does, marked as PyTorch's.
+/// Writes a safetensors file with the metadata that transformers writes for PyTorch.
 pub(crate) fn write_weights(path: &Path, tensors: &mut BTreeMap<String, Tensor>) -> Result<()> {
     for tensor in tensors.values_mut() {
-        // The tensor itself if it is float32 already.
+        // Returns the same tensor if it is float32 already.
         *tensor = tensor.f_to_kind(Kind::Float)?;
     }
     let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));

@@ -14,19 +14,19 @@ use crate::{Error, Head, Model, Result, adapter_hub, peft};
 
 const FOLDER: &str = "adapters";
 const ACTIVE: &str = "active.json";
-/// All that a save may write into the folder of one.
+/// All files that a save may write to an adapter's folder.
 const FILES: [&str; 5] =
     [CONFIG, peft::WEIGHTS, adapter_hub::WEIGHTS, adapter_hub::FUSION_CONFIG, adapter_hub::FUSION];
 
 impl Model {
-    /// Adds the adapters that a model's folder holds and puts those in use that were.
+    /// Loads the adapters in a model's folder and activates those that were active when saved.
     pub(crate) fn load_saved_adapters(&mut self, folder: &Path) -> Result<()> {
         let Some(saved) = Saved::read(folder)? else { return Ok(()) };
         let Some(active) = &saved.active else {
             let got = "null: saving did not end; save the model again";
             return Err(Error::config(&saved.file(), "active", NAMES, got));
         };
-        // Fusions after what they read.
+        // Fusions are loaded after the adapters that they combine.
         let (fusions, others): (Vec<_>, Vec<_>) =
             saved.adapters.iter().partition(|name| name.contains(','));
         for name in others {
@@ -44,8 +44,8 @@ impl Model {
         self.set_active(&active).map_err(|error| saved.at("active", error))
     }
 
-    /// Says in a model's folder that its adapters are being replaced, so that what a save which
-    /// does not end leaves there is not taken for a model. Returns the names of an earlier save.
+    /// Marks a model's folder as being saved, so that an incomplete save cannot be loaded. Returns
+    /// the names of the adapters of an earlier save.
     pub(crate) fn start_of_adapters(&self, folder: &Path) -> Result<Option<BTreeSet<String>>> {
         let earlier = Saved::read(folder)?.map(|saved| saved.adapters);
         if earlier.is_some() || !self.adapters.is_empty() {
@@ -56,8 +56,8 @@ impl Model {
         Ok(earlier)
     }
 
-    /// Removes what an earlier save left, and nothing else; then writes the adapters, with the
-    /// names of `architecture`'s class, and at last which are active.
+    /// Removes the files of an earlier save and no others; then writes the adapters. Names are
+    /// those of `architecture`'s class. The list of active adapters is written last.
     pub(crate) fn end_of_adapters(
         &self,
         folder: &Path,
@@ -67,7 +67,7 @@ impl Model {
         let mut saved = Saved::new(folder, self);
         for name in earlier.iter().flatten() {
             let of_one = saved.folder.join(name);
-            // What a link leads to is not of this folder.
+            // The target of a link does not belong to this folder.
             if fs::symlink_metadata(&of_one).is_ok_and(|found| found.is_dir()) {
                 for file in FILES {
                     remove_file(&of_one.join(file))?;
@@ -82,7 +82,7 @@ impl Model {
             }
             return Ok(());
         }
-        // The form of a class with a head, without any weights of that.
+        // Names have the form of a class with a head, but no head's weights are written.
         let form = if architecture == Head::None { Head::None } else { Head::MaskedLm };
         for name in &saved.adapters {
             self.write_adapter(name, &saved.folder.join(name), form)?;
@@ -94,12 +94,12 @@ impl Model {
 
 const NAMES: &str = "a list of adapters' names";
 
-/// What `adapters/active.json` says.
+/// Contents of `adapters/active.json`.
 struct Saved {
     /// `adapters/`
     folder: PathBuf,
     adapters: BTreeSet<String>,
-    /// In order; none until all are written.
+    /// In order; `None` until all adapters are written.
     active: Option<Vec<String>>,
 }
 
@@ -109,7 +109,7 @@ impl Saved {
         Self { folder: folder.join(FOLDER), adapters, active: None }
     }
 
-    /// Of a model's folder; none where no model with adapters was saved there.
+    /// Reads the list in a model's folder; `None` if no model with adapters was saved there.
     fn read(folder: &Path) -> Result<Option<Self>> {
         let folder = folder.join(FOLDER);
         let path = folder.join(ACTIVE);
@@ -142,7 +142,7 @@ impl Saved {
         self.folder.join(ACTIVE).display().to_string()
     }
 
-    /// An argument's error as one of a key of the file.
+    /// Converts an argument's error to an error of a key of the file.
     fn at(&self, key: &str, error: Error) -> Error {
         match error {
             Error::Input { expected, got, .. } => Error::config(&self.file(), key, expected, got),

@@ -6,23 +6,23 @@ use tch::{Kind, Tensor};
 use crate::Result;
 use crate::batch::Batch;
 
-/// Hidden states of a batch between two layers, of
-/// [`Model::embed`](crate::Model::embed) and [`Model::run_layers`](crate::Model::run_layers).
+/// Hidden states of a batch between two layers, returned by [`Model::embed`](crate::Model::embed)
+/// and [`Model::run_layers`](crate::Model::run_layers).
 ///
-/// They keep their batch's padding, how they lie in memory, and whether the pass trains.
+/// They include their batch's padding and memory layout, and whether the pass is for training.
 pub struct States {
     /// `[B, L, H]`, or `[N, H]` where the batch is packed.
     pub(crate) hidden: Tensor,
-    /// What they are outside of the layers.
+    /// Dtype outside of the layers.
     pub(crate) outside: Kind,
     pub(crate) batch: Rc<Batch>,
     pub(crate) train: bool,
 }
 
 impl States {
-    /// Returns padded hidden states `[B, L, H]`, in float32 also if layers compute in bfloat16
-    /// ([`Bf16`](torch_ext::Precision::Bf16)). In a packed batch, see
-    /// [`Model::encode`](crate::Model::encode), padding holds zeros.
+    /// Returns padded hidden states `[B, L, H]`, in float32 even if layers compute in bfloat16
+    /// ([`Bf16`](torch_ext::Precision::Bf16)). Padding of a packed batch is zero, see
+    /// [`Model::encode`](crate::Model::encode).
     ///
     /// # Errors
     /// [`Error::Torch`](crate::Error::Torch) if a libtorch operation fails.

@@ -1,4 +1,4 @@
-//! Compatibility check of tokenizer and model.
+//! Consistency check of tokenizer and model.
 use tokenizer_file::{Layout, LayoutError};
 use tokenizers::Tokenizer;
 use tokenizers::models::ModelWrapper;
@@ -9,8 +9,8 @@ use crate::{Config, Error, Result};
 ///
 /// BERT's `[CLS]` and `[SEP]` are the tokens before and after a text.
 ///
-/// What stands between two texts is no single token for all tokenizers:
-/// [`Layout::between`] has it.
+/// Not all tokenizers have a single separator token between two texts; [`Layout::between`] returns
+/// the separator tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpecialTokens {
     /// Token before a text: `<s>`, `[CLS]`, `<bos>`.
@@ -19,8 +19,8 @@ pub struct SpecialTokens {
     pub pad: u32,
     /// Token after a text: `</s>`, `[SEP]`, `<eos>`.
     pub eos: u32,
-    /// Unknown token: `<unk>`, `[UNK]`. Byte-level vocabularies have none; then it is the token
-    /// after a text, which no text contains.
+    /// Unknown token: `<unk>`, `[UNK]`. Byte-level vocabularies have none; the field then holds the
+    /// token after a text, which no text contains.
     pub unk: u32,
     /// Mask token: `<mask>`, `[MASK]`.
     pub mask: u32,
@@ -33,15 +33,15 @@ impl SpecialTokens {
     }
 }
 
-/// Checks that a tokenizer fits a model, and returns the special tokens of its [`Layout`].
+/// Checks that a tokenizer matches a model, and returns the special tokens of its [`Layout`].
 ///
-/// All ids must be below `vocab_size`, and the tokens before and after a text and of padding must
-/// have the ids in the configuration. A configuration without ids for the first two, as BERT's, is
-/// not checked for them.
+/// All ids must be below `vocab_size`, and the tokens before and after a text and for padding must
+/// have the ids in the configuration. Absent ids of the first two, as in BERT's configuration, are
+/// not checked.
 ///
 /// # Errors
-/// [`Error::Tokenizer`] naming the token, both ids and what to do; also if the tokenizer lacks one
-/// of the special tokens, or if its layout of a text is not supported.
+/// [`Error::Tokenizer`] naming the token, both ids and a fix; also if the tokenizer lacks one of
+/// the special tokens, or if its layout of a text is not supported.
 pub fn check_tokenizer(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialTokens> {
     let special = special_tokens(tokenizer, config)?;
     match contradictions(special, config).first() {
@@ -94,7 +94,7 @@ const BOS: &str = "bos_token_id";
 const PAD: &str = "pad_token_id";
 const EOS: &str = "eos_token_id";
 
-/// The special tokens of a tokenizer whose ids are all below `vocab_size`.
+/// Returns the special tokens of a tokenizer whose ids are all below `vocab_size`.
 fn special_tokens(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialTokens> {
     let refuse = |error: LayoutError| Error::Tokenizer(error.to_string());
     let layout = Layout::of(tokenizer).map_err(refuse)?;
@@ -123,7 +123,7 @@ fn special_tokens(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialToken
     Ok(special)
 }
 
-/// The key, its value and the tokenizer's id, where these two differ.
+/// Returns each key with its value and the tokenizer's id, if the two differ.
 fn contradictions(special: SpecialTokens, config: &Config) -> Vec<(&'static str, i64, u32)> {
     [
         (BOS, config.bos_token_id, special.bos),

@@ -18,7 +18,7 @@ const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 
-/// What stands beside `tokenizer.json` and belongs to it.
+/// Additional files of a tokenizer, next to `tokenizer.json`.
 const EXTRA_FILES: [&str; 6] = [
     CONFIG,
     SPECIAL_TOKENS,
@@ -28,17 +28,17 @@ const EXTRA_FILES: [&str; 6] = [
     "spm.model",
 ];
 
-/// Bytes of the longest of them that is read.
+/// Maximum size of an additional file in bytes.
 const LONGEST: u64 = 32 << 20;
 
-/// What BERT puts before a text.
+/// BERT's token before a text.
 const BERTS_FIRST: &str = "[CLS]";
 
-/// The class of transformers that builds no parts of its own in place of those of `tokenizer.json`,
-/// as the class of an architecture does.
+/// Tokenizer class of transformers that uses `tokenizer.json` unchanged. The classes of
+/// architectures replace parts of it.
 const PLAIN_CLASS: &str = "PreTrainedTokenizerFast";
 
-/// The key of classes that transformers loads as code of somebody else.
+/// Key of classes that transformers loads from third-party code.
 const CODE: &str = "auto_map";
 
 /// A tokenizer's files in memory.
@@ -119,7 +119,7 @@ impl TokenizerFiles {
         let mut special = special_tokens(tokenizer, special);
         let mut files = self.beside.clone();
         match files.get(CONFIG) {
-            // What the folder's file has comes first.
+            // Values of the folder's file take precedence.
             Some(bytes) => {
                 let stored: Value = serde_json::from_slice(bytes).unwrap_or_default();
                 special.retain(|key, token| match &stored[*key] {
@@ -152,9 +152,9 @@ impl TokenizerFiles {
     }
 }
 
-/// The file of a model folder that its tokenizer is read from.
+/// Returns the path of a model folder's tokenizer file.
 pub(crate) fn tokenizer_in(folder: &Path) -> Result<PathBuf> {
-    // A folder that is not there has the file's name in its error, as the other files of a model.
+    // For a missing folder, the error contains the file's name, as for the other files of a model.
     if folder.is_dir() {
         tokenizer_file::find(folder).map_err(refuse)
     } else {
@@ -166,7 +166,8 @@ fn refuse(error: tokenizer_file::Error) -> Error {
     Error::Tokenizer(error.to_string())
 }
 
-/// `tokenizer.json` with the post-processor of XLM-R or BERT, whichever the tokens are named for.
+/// Returns `tokenizer.json` with the post-processor of XLM-R or BERT, depending on the tokens'
+/// names.
 fn with_post_processor(tokenizer: &Tokenizer, special: SpecialTokens) -> Result<String> {
     let named = |id: u32| (tokenizer.id_to_token(id).unwrap_or_default(), id);
     let before = named(special.bos);
@@ -180,7 +181,7 @@ fn with_post_processor(tokenizer: &Tokenizer, special: SpecialTokens) -> Result<
     tokenizer.to_string(true).map_err(|error| Error::Tokenizer(error.to_string()))
 }
 
-/// Special tokens by the keys of transformers.
+/// Returns the special tokens by their keys in transformers.
 fn special_tokens(tokenizer: &Tokenizer, special: SpecialTokens) -> BTreeMap<&'static str, String> {
     let name = |id: u32| tokenizer.id_to_token(id).unwrap_or_default();
     let mut tokens = BTreeMap::from([
@@ -193,13 +194,13 @@ fn special_tokens(tokenizer: &Tokenizer, special: SpecialTokens) -> BTreeMap<&'s
         tokens.insert("unk_token", name(special.unk));
     }
     if name(special.bos) != BERTS_FIRST {
-        // BERT's have no other names.
+        // BERT has only the `cls` and `sep` names.
         tokens.extend([("bos_token", name(special.bos)), ("eos_token", name(special.eos))]);
     }
     tokens
 }
 
-/// `tokenizer_config.json` for a folder that has none.
+/// Creates `tokenizer_config.json` for a folder without one.
 fn made_config(
     tokenizer: &Tokenizer,
     config: &Config,
@@ -215,7 +216,7 @@ fn made_config(
     all.insert("model_max_length".into(), json!(config.max_length()));
     all.insert("tokenizer_class".into(), json!(PLAIN_CLASS));
     if let Some(NormalizerWrapper::BertNormalizer(bert)) = tokenizer.get_normalizer() {
-        // For BERT's own class, where somebody names it.
+        // For BERT's own class, if a user selects it.
         all.insert("do_lower_case".into(), json!(bert.lowercase));
         all.insert("strip_accents".into(), json!(bert.strip_accents));
         all.insert("tokenize_chinese_chars".into(), json!(bert.handle_chinese_chars));
@@ -227,7 +228,7 @@ fn pretty(value: &Value) -> Vec<u8> {
     format!("{value:#}\n").into_bytes()
 }
 
-/// The content of a file; nothing where there is none.
+/// Reads a file; returns `None` if it does not exist.
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     let io = |error| Error::io(path, error);
     match fs::symlink_metadata(path) {
@@ -246,7 +247,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// The bytes of a `tokenizer_config.json`, as they are where they name no code.
+/// Removes references to code from a `tokenizer_config.json`; returns other files unchanged.
 fn without_code(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>> {
     let mut config: Map<String, Value> = serde_json::from_slice(&bytes)
         .map_err(|source| Error::Json { path: path.to_owned(), source })?;
@@ -256,8 +257,8 @@ fn without_code(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>> {
     })
 }
 
-/// The bytes of a `tokenizer_config.json` with the class that takes `tokenizer.json` as it is: that
-/// of DeBERTa in transformers 5 reads other characters alike than the model's pieces do.
+/// Sets the tokenizer class to the one that uses `tokenizer.json` unchanged. In transformers 5,
+/// DeBERTa's own class normalises characters differently from the model's pieces.
 fn as_the_file_says(bytes: &[u8], path: &Path) -> Result<Vec<u8>> {
     let mut config: Map<String, Value> = serde_json::from_slice(bytes)
         .map_err(|source| Error::Json { path: path.to_owned(), source })?;

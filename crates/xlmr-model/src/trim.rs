@@ -113,7 +113,7 @@ impl TrimmedVocabulary {
     /// Checks that texts have the same tokens as before.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] naming the first text that has others.
+    /// [`Error::Tokenizer`] naming the first text with different tokens.
     pub fn check_texts(&self, texts: Vec<String>) -> Result<()> {
         let before = encode(&self.former, texts.clone())?;
         let after = encode(&self.tokenizer, texts.clone())?;
@@ -146,8 +146,8 @@ impl TrimmedVocabulary {
     /// # Errors
     /// [`Error::Io`], also if `out` exists and may not be replaced; [`Error::Json`];
     /// [`Error::Config`] for a token id that the tokenizer does not have; [`Error::Stored`] for a
-    /// tensor with a row for each token whose meaning is not known; [`Error::NoWeights`],
-    /// [`Error::Damaged`] and [`Error::TorchExt`] for the weights.
+    /// tensor with `vocab_size` rows and unknown meaning; [`Error::NoWeights`], [`Error::Damaged`]
+    /// and [`Error::TorchExt`] for the weights.
     pub fn write(&self, out: impl AsRef<Path>, replace: bool) -> Result<TrimReport> {
         changed_copy::write(&self.folder, out.as_ref(), replace, &is_former, |fresh| {
             self.write_tokenizer(fresh)?;
@@ -219,7 +219,7 @@ impl TrimmedVocabulary {
         let model_type = &config["model_type"];
         let of_type = |names: &Names| names.pad_positions && model_type == names.model_type;
         let is_roberta = NAMES.iter().any(of_type);
-        // The default is 1.
+        // The default `pad_token_id` is 1.
         let former_pad = if former_pad.is_null() { json!(1) } else { former_pad };
         if is_roberta && former_pad != config["pad_token_id"] {
             let expected = format!(
@@ -264,7 +264,7 @@ impl TrimmedVocabulary {
     }
 }
 
-/// A tensor of the file, with the rows of the trimmed vocabulary where it has a row per token.
+/// Reads a tensor; if it has a row per token, only the rows of the trimmed vocabulary.
 fn trimmed_tensor(file: &TensorFile, name: &str, vocab_size: i64, rows: &Tensor) -> Result<Tensor> {
     let tensor = file.read(name)?;
     if tensor.size().first() != Some(&vocab_size) {
@@ -280,7 +280,7 @@ fn trimmed_tensor(file: &TensorFile, name: &str, vocab_size: i64, rows: &Tensor)
     if is_known {
         return Ok(tensor.f_index_select(0, rows)?);
     }
-    // A width of a layer may be as large as a small vocabulary.
+    // A layer's width may equal the size of a small vocabulary.
     if name.contains("layer.") || name.contains("layers.") {
         return Ok(tensor);
     }
@@ -292,7 +292,7 @@ fn trimmed_tensor(file: &TensorFile, name: &str, vocab_size: i64, rows: &Tensor)
     })
 }
 
-/// Neither truncates nor pads.
+/// Disables truncation and padding.
 fn plain(mut tokenizer: Tokenizer, file: &Path) -> Result<Tokenizer> {
     tokenizer.with_padding(None);
     match tokenizer.with_truncation(None) {
@@ -301,14 +301,14 @@ fn plain(mut tokenizer: Tokenizer, file: &Path) -> Result<Tokenizer> {
     }
 }
 
-/// The token ids of texts, without special tokens.
+/// Returns the token ids of texts, without special tokens.
 fn encode(tokenizer: &Tokenizer, texts: Vec<String>) -> Result<Vec<Vec<u32>>> {
     let encoded = tokenizer.encode_batch_fast(texts, false);
     let encoded = encoded.map_err(|error| Error::Tokenizer(error.to_string()))?;
     Ok(encoded.iter().map(|encoding| encoding.get_ids().to_vec()).collect())
 }
 
-/// Files of the former vocabulary, and those that are written anew.
+/// Files of the former vocabulary, and files that are written again.
 const FORMER: [&str; 7] = [
     "config.json",
     "tokenizer.json",

@@ -1,4 +1,4 @@
-//! A Hugging Face folder of an encoder in 4 bits.
+//! Writes an encoder in 4 bits as a Hugging Face folder.
 use super::q4_file::Q4File;
 use anyhow::{Context, Result};
 use safetensors::{Dtype, View, serialize_to_file};
@@ -11,7 +11,7 @@ use std::path::Path;
 /// A tensor's name in the folder, its name in the file and its shape.
 type Named = (String, String, Vec<usize>);
 
-/// All tensors of the encoder.
+/// Returns all tensors of the encoder.
 fn tensors(file: &Q4File) -> Vec<Named> {
     let sizes = file.sizes;
     let (hidden, inner) = (sizes.hidden_size, sizes.intermediate_size);
@@ -54,7 +54,7 @@ fn tensors(file: &Q4File) -> Vec<Named> {
     all
 }
 
-/// `config.json` as the model's page has it.
+/// Returns the `config.json` of the model's page.
 fn config(file: &Q4File) -> Value {
     let sizes = file.sizes;
     json!({
@@ -70,7 +70,7 @@ fn config(file: &Q4File) -> Value {
         "max_position_embeddings": sizes.max_position_embeddings,
         "num_attention_heads": sizes.num_attention_heads,
         "num_hidden_layers": sizes.num_hidden_layers,
-        // As published, although <pad> has id 1.
+        // As published, although `<pad>` has id 1.
         "pad_token_id": 0,
         "position_embedding_type": "absolute",
         "tokenizer_class": "XLMRobertaTokenizer",
@@ -93,7 +93,7 @@ fn tokenizer_config() -> Value {
     })
 }
 
-/// Decodes one tensor when it is written, so that the weights are never in memory together.
+/// Decodes a tensor when it is written, so that memory never holds all weights.
 struct Decoded<'a> {
     file: &'a Q4File,
     stored: String,
@@ -140,7 +140,7 @@ pub fn write(file: &Q4File, tokenizer: &Path, model_card: &str, folder: &Path) -
     let path = folder.join("model.safetensors");
     serialize_to_file(views, Some(metadata), &path)
         .with_context(|| format!("cannot write {}", path.display()))?;
-    // safetensors makes a file that only its owner can read.
+    // safetensors creates a file that only its owner can read.
     fs::set_permissions(&path, fs::metadata(&copy)?.permissions())?;
     for entry in folder.read_dir()? {
         fs::File::open(entry?.path())?.sync_all()?;
@@ -165,7 +165,7 @@ mod tests {
         type_vocab_size: 1,
     };
 
-    /// A whole encoder: matrices of layers and words in 4 bits.
+    /// Creates a complete encoder with layer matrices and token embeddings in 4 bits.
     fn encoder() -> Q4File {
         let empty = Q4File::parse(file(SIZES, &[])).unwrap();
         let all = tensors(&empty);
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(read("tokenizer.json"), "{}");
         let bytes = fs::read(folder.join("model.safetensors")).unwrap();
         let weights = SafeTensors::deserialize(&bytes).unwrap();
-        // Five of the embeddings and 16 of a layer, as BertModel without a pooler has.
+        // Five tensors of the embeddings and 16 of a layer, as in BertModel without a pooler.
         assert_eq!(weights.names().len(), 21);
         let inner = weights.tensor("encoder.layer.0.intermediate.dense.weight").unwrap();
         assert_eq!((inner.dtype(), inner.shape()), (Dtype::F32, &[64, 32][..]));

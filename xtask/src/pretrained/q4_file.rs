@@ -17,9 +17,9 @@ use half::f16;
 use std::collections::HashMap;
 
 const MAGIC: &[u8] = b"E5S1";
-/// Weights in a block of 4-bit weights.
+/// Number of weights in a block of 4-bit weights.
 const BLOCK: usize = 32;
-/// Bytes of such a block.
+/// Size of a block in bytes.
 const BLOCK_BYTES: usize = 2 + BLOCK / 2;
 
 /// Sizes of the encoder, by the names of `config.json`.
@@ -66,7 +66,7 @@ impl Q4File {
             max_position_embeddings: reader.size()?,
             type_vocab_size: reader.size()?,
         };
-        // The shortest decimal number that float32 rounds to the stored one: 1e-12.
+        // The shortest decimal that rounds to the stored float32 value: 1e-12.
         let layer_norm_eps = f32::from_le_bytes(reader.array()?).to_string().parse()?;
         let block = reader.size()?;
         ensure!(block == BLOCK, "expected blocks of {BLOCK} weights, found {block}");
@@ -96,7 +96,7 @@ impl Q4File {
         Ok(Self { sizes, layer_norm_eps, content, entries })
     }
 
-    /// Checks that a tensor has so many weights.
+    /// Checks the number of weights of a tensor.
     pub fn check(&self, name: &str, weights: usize) -> Result<()> {
         let Some(entry) = self.entries.get(name) else { bail!("tensor {name} is missing") };
         let found = entry.weights;
@@ -116,7 +116,7 @@ impl Q4File {
         self.content.get(entry.offset..entry.offset.checked_add(entry.bytes)?)
     }
 
-    /// A tensor's weights as little-endian float32; nothing for a name that is not there.
+    /// Returns a tensor's weights as little-endian float32; empty for an unknown name.
     pub fn float32(&self, name: &str) -> Vec<u8> {
         let Some(entry) = self.entries.get(name) else { return Vec::new() };
         let stored = self.stored(entry).unwrap_or_default();
@@ -152,7 +152,7 @@ impl<'a> Reader<'a> {
         Ok(self.take(N)?.try_into()?)
     }
 
-    /// A number that is stored in 4 bytes and not negative.
+    /// Reads a non-negative integer stored in 4 bytes.
     fn size(&mut self) -> Result<usize> {
         Ok(usize::try_from(i32::from_le_bytes(self.array()?))?)
     }
@@ -162,7 +162,7 @@ impl<'a> Reader<'a> {
 pub mod tests {
     use super::*;
 
-    /// A file with these tensors; the first `rounded` of them in 4 bits, as stored bytes.
+    /// Creates a file with these tensors; the first `rounded` of them in 4 bits, as stored bytes.
     pub fn file(sizes: Sizes, tensors: &[(&str, bool, usize, Vec<u8>)]) -> Vec<u8> {
         let mut file = MAGIC.to_vec();
         let int = |value: usize| i32::try_from(value).unwrap().to_le_bytes();
@@ -180,7 +180,7 @@ pub mod tests {
         }
         file.extend(1e-12_f32.to_le_bytes());
         file.extend(int(BLOCK));
-        // Two pieces with the text "ab", and a table of three bytes.
+        // Two vocabulary entries with the text "ab", and a table of three bytes.
         for value in [2, 0, 2, 1, 3] {
             file.extend(int(value));
         }
@@ -216,7 +216,7 @@ pub mod tests {
         type_vocab_size: 1,
     };
 
-    /// A block with the bits 0 to 15 and 15 to 0.
+    /// Creates a block with the values 0 to 15 and 15 to 0.
     fn block(scale: f32) -> Vec<u8> {
         let bits = (0..16_u8).map(|low| low | (15 - low) << 4);
         f16::from_f32(scale).to_le_bytes().into_iter().chain(bits).collect()

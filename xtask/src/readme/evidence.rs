@@ -1,5 +1,5 @@
-//! The tables of claims in `examples/README.md`: the claims of `examples/claims.toml`, the numbers
-//! that runs stored in the recipes' folders, and the verdicts by the rules of that file.
+//! The tables of claims in `examples/README.md`: the claims of `examples/claims.toml`, the stored
+//! results of runs in the recipes' folders, and verdicts by that file's rules.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -9,12 +9,14 @@ use serde::Deserialize;
 
 /// The file with the claims.
 const CLAIMS: &str = "examples/claims.toml";
-/// Bootstrap samples over items.
+/// Number of bootstrap samples over items.
 const SAMPLES: usize = 10_000;
 const SEED: u64 = 42;
-/// With fewer seeds, only the interval over items decides.
+/// Minimum number of seeds for an interval over seeds; with fewer, only the interval over items is
+/// used.
 const MIN_SEEDS: usize = 3;
-/// With fewer items and fewer than [`MIN_SEEDS`] seeds, the verdict is "not shown".
+/// Minimum number of items for a verdict with fewer than [`MIN_SEEDS`] seeds; with fewer items, the
+/// verdict is "not shown".
 const MIN_ITEMS: usize = 20;
 /// The verdict on a claim whose run is not stored.
 const NOT_RUN: &str = "not run";
@@ -39,7 +41,7 @@ struct Claim {
     number: Number,
     /// The claim's model and the control.
     models: [String; 2],
-    /// The control's setting, if different.
+    /// The control's setting, if it differs.
     control_setting: Option<String>,
 }
 
@@ -51,7 +53,7 @@ struct Number {
     metric: String,
 }
 
-/// The 95 % interval of an effect over seeds or items, and how many there are.
+/// The 95 % interval of an effect over seeds or items, and their number.
 #[derive(Clone, Copy)]
 struct Over {
     count: usize,
@@ -93,12 +95,12 @@ impl Verdict {
     }
 }
 
-/// The claimed number and the control's number.
+/// The claimed value and the control's value.
 struct Pair<'a>(&'a Measured, &'a Measured);
 
 impl Pair<'_> {
-    /// The number minus the control's number, by seed. A control without seeds has one number for
-    /// all seeds.
+    /// Returns the difference from the control's value by seed. A control without seeds has one
+    /// value for all seeds.
     fn by_seed(&self) -> Result<Vec<f64>> {
         let Self(number, control) = self;
         let paired = control.seeds.len() == number.seeds.len();
@@ -110,7 +112,7 @@ impl Pair<'_> {
         Ok(own.iter().enumerate().map(|(at, value)| value - of_control(at)).collect())
     }
 
-    /// The bootstrap interval of the difference over items, if both numbers have items.
+    /// Computes the bootstrap interval of the difference over items, if both values have items.
     fn over_items(&self) -> Option<(f64, f64)> {
         let Self(number, control) = self;
         let paired = !number.items.is_empty() && number.items.len() == control.items.len();
@@ -119,7 +121,7 @@ impl Pair<'_> {
         paired.then(|| percentile_interval(&bootstrap_means(&differences, SAMPLES, SEED), 0.95))
     }
 
-    /// Effect, intervals over seeds and items, verdict.
+    /// Returns effect, intervals over seeds and items, and verdict.
     fn cells(&self) -> Result<[String; 3]> {
         let differences = self.by_seed()?;
         let seeds = differences.len();
@@ -145,15 +147,15 @@ impl Pair<'_> {
     }
 }
 
-/// Formats a value with its sign, with U+2212 as the minus.
+/// Formats a value with its sign; minus is U+2212.
 fn signed(value: f64) -> String {
     format!("{value:+.1}").replace('-', "−")
 }
 
-/// The numbers of stored runs by `RECIPE/NAME`; empty for a run that is not stored.
+/// The results of stored runs by `RECIPE/NAME`; empty for a run that is not stored.
 type Runs = BTreeMap<String, Vec<Measured>>;
 
-/// Reads the claims and the numbers of their runs.
+/// Reads the claims and the results of their runs.
 fn read(root: &Path) -> Result<(Vec<Claim>, Runs)> {
     let path = root.join(CLAIMS);
     let text = std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
@@ -170,8 +172,8 @@ fn read(root: &Path) -> Result<(Vec<Claim>, Runs)> {
     Ok((claims, runs))
 }
 
-/// All claims: a heading for each paper, and a table for each encoder. Claims of one paper and
-/// encoder are consecutive in the file.
+/// Formats all claims: a heading for each paper, and a table for each encoder. Claims of one paper
+/// and encoder are consecutive in the file.
 pub fn tables(root: &Path) -> Result<String> {
     let (claims, runs) = read(root)?;
     let mut text = String::new();
@@ -187,7 +189,7 @@ pub fn tables(root: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// A row for each claim.
+/// Returns a table with a row for each claim.
 fn table(claims: &[Claim], runs: &Runs) -> Result<Table> {
     let columns = ["control", "metric, setting; data", "effect", "95 % intervals", "verdict"];
     let mut table = Table::new("claim", columns).with_text(&columns);
@@ -241,7 +243,7 @@ mod tests {
         let (above, below) = (Some((0.1, 2.0)), Some((-2.0, -0.1)));
         assert_eq!(Verdict::of(over(1, None), over(MIN_ITEMS, above)), Verdict::Shown);
         assert_eq!(Verdict::of(over(1, None), over(MIN_ITEMS - 1, above)), Verdict::NotShown);
-        // The interval over two seeds, with one degree of freedom, does not count.
+        // The interval over two seeds, with one degree of freedom, is ignored.
         assert_eq!(Verdict::of(over(2, above), over(48, below)), Verdict::Contradicted);
     }
 
@@ -279,7 +281,8 @@ mod tests {
         let own = number("ours", &[12.0, 14.0, 16.0], &[10.0, 18.0]);
         let control = number("control", &[10.0, 11.0, 15.0], &[9.0, 17.0]);
         let cells = Pair(&own, &control).cells().unwrap();
-        // Differences 2, 3, 1: mean 2, sd 1, half 4.303 / √3; of items always 1.
+        // The differences by seed are 2, 3, 1: mean 2, sd 1, half width 4.303 / √3; by item always
+        // 1.
         assert_eq!(
             cells,
             ["14.0 − 12.0 = +2.0", "−0.5 to +4.5 (3 seeds); +1.0 to +1.0 (2 items)", "not shown",]
@@ -299,7 +302,7 @@ mod tests {
         let rows: Vec<&str> = rows.filter(|row| !head(row)).collect();
         assert_eq!(rows.len(), claims.len());
         for (claim, row) in claims.iter().zip(rows) {
-            // A run may lack some of its arms, but a claim may name only arms that the recipe has.
+            // A run may lack some arms, but a claim may name only arms of the recipe.
             let is_stored = |model: &String| runs[&claim.run].iter().any(|one| one.model == *model);
             let stored = claim.models.iter().all(is_stored);
             if !stored && !runs[&claim.run].is_empty() {
@@ -311,7 +314,7 @@ mod tests {
                     recipe.get("arms").and_then(|arms| arms.as_table()).cloned().unwrap_or_default()
                 };
                 let arms = [arms("small.toml"), arms(&format!("{run}.toml"))];
-                // Tables name an arm by its title if it has one.
+                // Tables use an arm's title as its name, if it has one.
                 let is_named = |(name, arm): (&String, &toml::Value), model: &String| {
                     name == model
                         || arm.get("title").and_then(|title| title.as_str()) == Some(model)

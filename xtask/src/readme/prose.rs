@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 /// The papers' printed numbers.
 const PUBLISHED: &str = "crates/results/data/published.csv";
 
-/// The numbers in the prose of the recipes' READMEs that no stored file contains, with the README.
+/// Returns the numbers in the recipes' READMEs that no stored file contains, each with its README.
 pub fn unknown(root: &Path) -> Result<Vec<(String, String)>> {
     let read =
         |path: &Path| fs::read_to_string(path).with_context(|| format!("{}", path.display()));
@@ -32,7 +32,8 @@ pub fn unknown(root: &Path) -> Result<Vec<(String, String)>> {
     Ok(found)
 }
 
-/// The files directly in a folder that may store numbers; empty if there is no such folder.
+/// Returns the files directly in a folder that may store numbers; empty if the folder does not
+/// exist.
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(Vec::new()) };
     let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
@@ -43,7 +44,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(kept.collect())
 }
 
-/// A page without its tables and code.
+/// Returns a page without its tables and code.
 fn prose(page: &str) -> String {
     let mut text = String::new();
     for (at, part) in page.split("```").enumerate() {
@@ -53,7 +54,7 @@ fn prose(page: &str) -> String {
     text.split('`').step_by(2).collect::<Vec<_>>().join(" ")
 }
 
-/// Numbers with digits on both sides of a point, without their signs; not versions or names.
+/// Returns numbers with digits on both sides of a point, without their signs; no versions or names.
 fn numbers(text: &str) -> Vec<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
     let words = text.split(|c: char| !is_part(c)).map(|word| word.trim_matches('.'));
@@ -65,7 +66,7 @@ fn numbers(text: &str) -> Vec<String> {
     words.filter(decimal).map(str::to_owned).collect()
 }
 
-/// A number as pages may print it: with fewer digits.
+/// Returns a number as pages may print it: with fewer digits.
 fn rounded(number: &str) -> Vec<String> {
     let digits = number.split_once('.').map_or(0, |(_, rest)| rest.len());
     let value: f64 = number.parse().unwrap_or_default();

@@ -1,9 +1,9 @@
-//! Tables that a recipe wrote into its run folder, shown on its page as they are, and the numbers
-//! beside them.
+//! Tables that a recipe wrote to its run folder, copied unchanged to its page, and the stored
+//! results.
 //!
 //! `<!-- results: FILE | TABLE | ROWS -->` … `<!-- end -->` on `examples/NAME/README.md` shows a
-//! table of `examples/NAME/results/FILE`, a stored `table.md`: the one under the heading TABLE, or
-//! with it in its first cell; of its rows, where ROWS is given, those that begin with it.
+//! table of `examples/NAME/results/FILE`, a stored `table.md`. TABLE is the heading above the table
+//! or its first cell. ROWS, if given, selects the rows whose first cell it is.
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,13 +12,14 @@ use results::{INTERVALS, Measured, Table, cell};
 
 use super::{CLOSE, OPEN};
 
-/// What numbers call the mean over languages.
+/// Name of the mean over languages in results.
 const MEAN: &str = "avg";
 
 /// Stores `RUN/table.md` as `examples/RECIPE/results/NAME.md`, and `RUN/numbers.jsonl` as
-/// `NAME.jsonl`, for `RECIPE/NAME=RUN`. Of several runs the numbers are put together, and the table
-/// is made of them: `RUN,RUN` where each tested another part of the items, `RUN+RUN` where each is
-/// of another seed.
+/// `NAME.jsonl`, for `RECIPE/NAME=RUN`.
+///
+/// The results of several runs are combined, and the table is created from them: `RUN,RUN` for runs
+/// that tested different parts of the items, `RUN+RUN` for runs with different seeds.
 pub fn store(root: &Path, assignment: &str) -> Result<()> {
     let parts = assignment.split_once('=').and_then(|(name, run)| {
         let (recipe, name) = name.split_once('/')?;
@@ -54,12 +55,12 @@ pub fn store(root: &Path, assignment: &str) -> Result<()> {
     Ok(())
 }
 
-/// What tells numbers of a run apart.
+/// Returns the fields that identify a result in a run.
 fn name(one: &Measured) -> [String; 4] {
     [&one.model, &one.setting, &one.language, &one.metric].map(String::clone)
 }
 
-/// The number of this name in every run, which must have one that `fits`.
+/// Returns the result with the name of `number` from every run; each run must have one that `fits`.
 fn same<'r>(
     runs: &'r [Vec<Measured>],
     number: &Measured,
@@ -75,7 +76,7 @@ fn same<'r>(
     })
 }
 
-/// Numbers of runs of one seed each as those of one run of all these seeds.
+/// Combines results of runs with one seed each to results with several seeds.
 fn side_by_side(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
     let Some((first, _)) = runs.split_first() else { return Ok(Vec::new()) };
     let join = |number: &Measured| {
@@ -93,8 +94,8 @@ fn side_by_side(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
     first.iter().map(join).collect()
 }
 
-/// Numbers of runs that tested parts of the items as if one had tested all: a run counts by its
-/// items.
+/// Combines results of runs that tested different parts of the items; runs are weighted by their
+/// number of items.
 fn pooled(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
     let Some((first, others)) = runs.split_first() else { return Ok(Vec::new()) };
     if others.is_empty() {
@@ -121,7 +122,7 @@ fn pooled(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
     first.iter().map(pool).collect()
 }
 
-/// A row for each model, a column for each setting and metric.
+/// Creates a table with a row for each model, and a column for each setting and metric.
 fn table_of(numbers: &[Measured]) -> Table {
     let (mut columns, mut models) = (Vec::new(), Vec::new());
     let column = |one: &Measured| format!("{}, {}", one.setting, one.metric);
@@ -142,7 +143,7 @@ fn table_of(numbers: &[Measured]) -> Table {
     table
 }
 
-/// The pages of all recipes.
+/// Returns the pages of all recipes.
 pub fn pages(root: &Path) -> Result<Vec<PathBuf>> {
     let examples = root.join("examples");
     let mut pages = Vec::new();
@@ -156,7 +157,7 @@ pub fn pages(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(pages)
 }
 
-/// The page's text with every such table in its block.
+/// Returns the page's text with all tables in their blocks.
 pub fn fill(page: &Path, text: &str) -> Result<String> {
     let mut filled = String::new();
     let mut rest = text;
@@ -177,7 +178,7 @@ pub fn fill(page: &Path, text: &str) -> Result<String> {
     Ok(filled + rest)
 }
 
-/// The table that a marker names.
+/// Returns the table that a marker specifies.
 fn shown(page: &Path, file: &str, what: &str) -> Result<String> {
     let path = page.with_file_name("results").join(file);
     let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
@@ -196,7 +197,7 @@ fn shown(page: &Path, file: &str, what: &str) -> Result<String> {
     Ok(kept.map(|(_, row)| format!("{row}\n")).collect())
 }
 
-/// The lines of the first table under the heading `name`, or with it in its first cell.
+/// Returns the lines of the first table under the heading `name`, or with the first cell `name`.
 fn table<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
     let mut lines = text.lines().peekable();
     let mut under = false;

@@ -57,7 +57,7 @@ fn a_dead_set_up_does_not_lock() {
 
 #[test]
 fn a_living_set_up_does() {
-    // the test binary's name begins with xtask as well
+    // The test binary's name starts with xtask, too.
     let own = std::process::id().to_string();
     if Path::new("/proc/self/exe").exists() {
         assert!(is_set_up(&own));
@@ -67,7 +67,7 @@ fn a_living_set_up_does() {
     }
 }
 
-/// Serves `content` on a loopback port, once, and returns what was asked for.
+/// Serves `content` on a loopback port, once, and returns the request.
 fn serve_once(content: &'static [u8]) -> (String, std::thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/file.whl", listener.local_addr().unwrap());
@@ -88,7 +88,7 @@ fn serve_once(content: &'static [u8]) -> (String, std::thread::JoinHandle<String
     (url, served)
 }
 
-/// Runs the Python helper; `None` on a machine without python3, where nothing is to be tested.
+/// Runs the Python helper; `None` on a machine without python3, where the test is skipped.
 fn helper_output(arguments: &[&OsStr]) -> Option<Output> {
     let root = crate::process::workspace_root().unwrap();
     let mut python = helper(&root, arguments);
@@ -112,7 +112,7 @@ fn the_helper_asks_only_for_the_bytes_that_are_missing() {
         assert!(asked.is_none_or(|range| request.contains(range)), "{request}");
         assert_eq!(fs::read_to_string(&part).unwrap(), "0123456789");
     }
-    // the standard's own example: SHA-256 of "abc"
+    // The standard's own example: SHA-256 of "abc".
     fs::write(&part, "abc").unwrap();
     let sum = helper_output(&["sha256".as_ref(), part.as_ref()]).unwrap().stdout;
     let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";

@@ -1,4 +1,4 @@
-//! Windows of real questions, the same batches for every program.
+//! Windows of real questions; every program gets the same batches.
 use anyhow::{Context, Result};
 use mlqa_eval::{Dataset, Purpose, Window, WindowConfig, windows};
 use serde::{Deserialize, Serialize};
@@ -6,10 +6,10 @@ use xlmr_model::read_tokenizer;
 
 use crate::{Architecture, Options};
 
-/// Tokens that one in a local layer of ModernBERT sees, itself among them.
+/// Number of tokens that a token attends to in a local layer of ModernBERT, including itself.
 const WINDOW: f64 = 129.0;
 
-/// One window: token ids, and the first and the last token of its answer.
+/// A window: token ids, and the first and last token of its answer.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Row {
     pub ids: Vec<u32>,
@@ -20,8 +20,8 @@ pub struct Row {
 /// Batches of windows.
 pub type Batches = Vec<Vec<Row>>;
 
-/// One batch for each step, the first for warming up. Windows come from places spread over each
-/// language's file, as shuffled data would give them.
+/// Creates one batch per step; the first is for warm-up. Windows are distributed over each
+/// language's file, as in shuffled data.
 pub fn make(options: &Options) -> Result<Batches> {
     let tokenizer = read_tokenizer(&options.tokenizer)?;
     let config = WindowConfig { max_length: options.length, ..WindowConfig::default() };
@@ -45,7 +45,7 @@ pub fn make(options: &Options) -> Result<Batches> {
 
 fn pick(languages: &[Vec<Window>], number: usize) -> Result<Row> {
     let language = languages.get(number % languages.len().max(1)).context("no language")?;
-    // A step that shares no factor with the file's length in practice.
+    // In practice, this stride has no common factor with the file's length.
     let window = language.get(number * 577 % language.len().max(1)).context("no windows")?;
     let position = |at: Option<usize>| i64::try_from(at.unwrap_or(0));
     Ok(Row {
@@ -55,13 +55,15 @@ fn pick(languages: &[Vec<Window>], number: usize) -> Result<Row> {
     })
 }
 
-/// Products of a step in FLOP: forward, and twice as much back, of tokens that are not padding.
-/// Counted are the layers' weights, and attention's two products with the tokens that each sees; of
-/// DeBERTa those with distances too, as if each token had its own for each that it sees.
+/// Computes the FLOP of a step's matmuls on tokens that are not padding: the forward pass, and
+/// twice as many in the backward pass.
+///
+/// Includes the layers' weights, and attention's two matmuls with the attended tokens. For DeBERTa,
+/// matmuls with distance embeddings are included as if every pair of tokens had its own.
 pub fn flop(batch: &[Row], options: &Options) -> f64 {
     let (layers, hidden) = (options.layers() as f64, options.hidden as f64);
-    // Weights of a layer in units of hidden²; the share of layers that see all of their row; the
-    // products of a token with each that it sees.
+    // Weights of a layer in units of hidden²; the share of layers with global attention; the number
+    // of products of a token with each attended token.
     let (weights, global, products) = match options.architecture {
         Architecture::XlmRoberta => (12.0, 1.0, 2.0),
         Architecture::Modernbert => (8.5, 1.0 / 3.0, 2.0),
@@ -76,7 +78,7 @@ pub fn flop(batch: &[Row], options: &Options) -> f64 {
     batch.iter().map(of_row).sum()
 }
 
-/// Tokens that are not padding.
+/// Counts the tokens that are not padding.
 pub fn real_tokens(batch: &[Row]) -> usize {
     batch.iter().map(|row| row.ids.len()).sum()
 }

@@ -1,6 +1,6 @@
-//! Times the fine-tuning step of a span model at the size of XLM-R base, or of mmBERT base, beside
-//! `transformers`: forward, backward and update on the same windows of XQuAD, each program in
-//! processes of its own, by turns; on a GPU too.
+//! Compares the fine-tuning step of a span model of the size of XLM-R base or mmBERT base with
+//! `transformers`: forward, backward and update on the same windows of XQuAD. Programs alternate,
+//! each in separate processes, also on a GPU.
 mod batches;
 mod programs;
 mod step;
@@ -110,7 +110,7 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// As `--architecture` names it.
+    /// Returns the name in `--architecture`.
     fn name(self) -> &'static str {
         match self {
             Self::XlmRoberta => "xlm-roberta",
@@ -122,18 +122,18 @@ impl Architecture {
 }
 
 impl Options {
-    /// Whether the programs run on a GPU.
+    /// Returns whether the programs run on a GPU.
     fn on_gpu(&self) -> bool {
         self.device != "cpu"
     }
 
-    /// Encoder layers.
+    /// Returns the number of encoder layers.
     fn layers(&self) -> i64 {
         let usual = if self.architecture == Architecture::Modernbert { 22 } else { 12 };
         self.layers.unwrap_or(usual)
     }
 
-    /// Rows of the word embeddings.
+    /// Returns the number of rows of the token embeddings.
     fn vocab(&self) -> i64 {
         self.vocab.unwrap_or(match self.architecture {
             Architecture::XlmRoberta => 250_002,
@@ -169,7 +169,7 @@ fn compare(options: &Options) -> Result<()> {
         for program in programs::all(options) {
             eprintln!("round {} of {}: {}", round + 1, options.rounds, program.name);
             let measured = program.run(options, &file, &folder)?;
-            // A run of many minutes may be cut short.
+            // Intermediate results are printed, because a run of many minutes may be interrupted.
             for line in table::lines(&measured, &batches, options) {
                 eprintln!("  {:.0} real tokens/s", line.real_tokens_per_second);
             }

@@ -1,4 +1,4 @@
-//! The programs that are compared, each as a process of its own.
+//! The compared programs, each run in a separate process.
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -8,16 +8,16 @@ use testkit::{Peers, peers_python};
 
 use crate::{Architecture, Options};
 
-/// What a program reports of one step or, last, of its memory.
+/// A program's report of one step or, at the end, of its memory.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Report {
-    /// Which batch.
+    /// Index of the batch.
     pub step: usize,
     /// Wall time.
     pub seconds: f64,
-    /// Time of all threads, user and system.
+    /// User and system time of all threads.
     pub cpu_seconds: f64,
-    /// Of it, the kernel's.
+    /// System time of all threads.
     pub system_seconds: f64,
     /// The batch's loss.
     pub loss: f64,
@@ -31,9 +31,9 @@ pub struct Run {
     pub report: Report,
 }
 
-/// One way to make the step.
+/// A way to compute the step.
 pub struct Program {
-    /// As the table names it.
+    /// Name in the table.
     pub name: String,
     kind: Kind,
 }
@@ -44,7 +44,7 @@ enum Kind {
     Peer(&'static [&'static str]),
 }
 
-/// On the CPU.
+/// Training on the CPU.
 const PROGRAMS: [(&str, Kind); 9] = [
     ("float32", Kind::Ours("f32")),
     ("bfloat16", Kind::Ours("bf16")),
@@ -66,7 +66,7 @@ const GPU_PROGRAMS: [(&str, Kind); 6] = [
     ("transformers, float32, padded", Kind::Peer(&[])),
 ];
 
-/// Of a forward pass without gradients, on a GPU. The peer's parameters are bfloat16 there.
+/// Forward pass without gradients on a GPU. The baseline's parameters are bfloat16 there.
 const GPU_INFERENCE: [(&str, Kind); 6] = [
     ("bfloat16", Kind::Ours("bf16")),
     ("float16", Kind::Ours("f16")),
@@ -76,7 +76,7 @@ const GPU_INFERENCE: [(&str, Kind); 6] = [
     ("transformers, float32, padded", Kind::Peer(&[])),
 ];
 
-/// The same on the CPU.
+/// Forward pass without gradients on the CPU.
 const INFERENCE: [(&str, Kind); 4] = [
     ("float32", Kind::Ours("f32")),
     ("bfloat16", Kind::Ours("bf16")),
@@ -93,7 +93,7 @@ fn programs(options: &Options) -> &'static [(&'static str, Kind)] {
     }
 }
 
-/// The program that the others are compared with.
+/// Returns the baseline, with which the other programs are compared.
 pub fn peer(options: &Options) -> &'static str {
     match options.on_gpu() {
         true => "transformers, bfloat16, padded, compiled",
@@ -101,8 +101,8 @@ pub fn peer(options: &Options) -> &'static str {
     }
 }
 
-/// The programs selected by `--only` and `--except`; by default all. The peer is omitted if it is
-/// not installed.
+/// Returns the programs selected by `--only` and `--except`; by default all. The baseline is
+/// omitted if it is not installed.
 pub fn all(options: &Options) -> Vec<Program> {
     let named = |name: &str, list: &[String]| list.iter().any(|part| name.contains(part.as_str()));
     let wanted = |name: &str| {
@@ -111,7 +111,7 @@ pub fn all(options: &Options) -> Vec<Program> {
     let mut all = Vec::new();
     let named_here = options.architecture == Architecture::XlmRoberta;
     for &(name, kind) in programs(options) {
-        // The peer's program names the products of XLM-R's layers alone.
+        // The baseline program with PEFT supports only the names of XLM-R's layers.
         if !wanted(name) || name.contains("PEFT") && !named_here {
             continue;
         }
@@ -121,8 +121,8 @@ pub fn all(options: &Options) -> Vec<Program> {
 }
 
 impl Program {
-    /// Runs it on all batches; the first step is not among the reports. What it records goes into
-    /// `folder`.
+    /// Runs the program on all batches and returns its reports, without the first step. Traces are
+    /// written to `folder`.
     pub fn run(&self, options: &Options, batches: &Path, folder: &Path) -> Result<Vec<Run>> {
         let mut command = match self.kind {
             Kind::Ours(program) => {

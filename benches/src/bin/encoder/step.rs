@@ -1,4 +1,4 @@
-//! Our step, in a process of its own.
+//! This project's training step, in a separate process.
 use std::path::Path;
 use std::time::Instant;
 
@@ -19,8 +19,8 @@ use crate::{Architecture, Options};
 
 const LORA: &str = "lora";
 
-/// A program without the adapter that alone learns in it, of rank 8 or of a sixteenth of the width,
-/// and that.
+/// Splits a program's name into its precision and the adapter that is trained alone: rank 8, or a
+/// sixteenth of the width.
 fn adapter_of(program: &str) -> (&str, Option<&str>) {
     let adapted = [LORA, "bottleneck"].into_iter();
     let adapted = adapted.filter_map(|name| Some((program.strip_suffix(name)?, name))).next();
@@ -32,7 +32,7 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
     tch::set_num_threads(options.threads);
     let device = resolve_device(options.device.parse()?)?;
     if options.on_gpu() {
-        // The tuned level would mean TF32.
+        // The tuned level would enable TF32.
         set_float32_matmul_precision(MatmulPrecision::Highest)?;
     } else {
         tune_float32_matmul()?;
@@ -109,7 +109,7 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The architecture's geometry, with a head of attention for each 64 dimensions.
+/// Returns the architecture's configuration, with one attention head per 64 dimensions.
 fn config(options: &Options) -> Config {
     let (layers, hidden) = (options.layers(), options.hidden);
     let usual = match options.architecture {
@@ -123,7 +123,7 @@ fn config(options: &Options) -> Config {
         },
         Architecture::Eurobert => Config {
             intermediate_size: 4 * hidden,
-            // Below any vocabulary, as the tokenizer's own.
+            // These ids are below any vocabulary size, and equal the tokenizer's.
             pad_token_id: 0,
             bos_token_id: Some(2),
             eos_token_id: Some(1),
@@ -158,7 +158,7 @@ fn loss(model: &Model, batch: &[Row], train: bool) -> Result<Tensor> {
     Ok(span(&float(start)?, &float(end)?, &starts, &ends, mask.as_ref(), &config)?)
 }
 
-/// Of tensors on a GPU, else of the process.
+/// Returns the peak memory of tensors on a GPU, otherwise of the process.
 fn peak_mib(device: Device) -> Result<f64> {
     if device != Device::Cpu {
         return Ok(peak_device_memory(device)? as f64 / f64::from(1 << 20));

@@ -1,4 +1,4 @@
-//! Means over steps and rounds, beside the peer's.
+//! Results of the programs over steps and rounds, compared with the baseline.
 use benches::median;
 use serde::Serialize;
 
@@ -6,25 +6,25 @@ use crate::Options;
 use crate::batches::{Batches, Row, flop, real_tokens};
 use crate::programs::{Run, peer};
 
-/// One program's figures.
+/// The results of one program.
 #[derive(Debug, Serialize)]
 pub struct Line {
     pub program: String,
     pub steps: usize,
-    /// Tokens that are not padding, in a second of wall time; the median of the steps.
+    /// Tokens per second of wall time, without padding; median of the steps.
     pub real_tokens_per_second: f64,
-    /// The same in a second of processor time.
+    /// Tokens per second of processor time, without padding; median of the steps.
     pub real_tokens_per_cpu_second: f64,
-    /// Share of processor time that is the kernel's.
+    /// Share of system time in the processor time.
     pub system_share: f64,
-    /// Share of the GPU's peak that the products of tokens that are not padding take; 0 on the CPU.
+    /// Utilisation of the GPU's peak FLOP by matmuls on tokens that are not padding; 0 on the CPU.
     pub flop_utilisation: f64,
     pub peak_mib: f64,
-    /// Of the last step.
+    /// Loss of the last step.
     pub loss: f64,
 }
 
-/// A line for each program, in the order of their first run.
+/// Returns a line for each program, in the order of their first run.
 pub fn lines(runs: &[Run], batches: &Batches, options: &Options) -> Vec<Line> {
     let mut names: Vec<&str> = Vec::new();
     for run in runs {
@@ -47,7 +47,7 @@ fn line(program: &str, runs: &[Run], batches: &Batches, options: &Options) -> Li
     };
     let peak = if options.on_gpu() { options.peak_tflops * 1e12 } else { f64::INFINITY };
     let utilisation = |report: &&crate::programs::Report| {
-        // The backward pass is two thirds of a training step's products.
+        // The backward pass takes two thirds of a training step's FLOP.
         let share = if options.inference { 1.0 / 3.0 } else { 1.0 };
         share * of_batch(report.step, &|batch| flop(batch, options)) / report.seconds / peak
     };
@@ -65,7 +65,7 @@ fn line(program: &str, runs: &[Run], batches: &Batches, options: &Options) -> Li
     }
 }
 
-/// The table, with ratios over the peer's line where there is one.
+/// Formats the table, with ratios to the baseline's line if there is one.
 pub fn markdown(lines: &[Line], batches: &Batches, options: &Options) -> String {
     let tokens: usize = batches.iter().skip(1).map(|batch| real_tokens(batch)).sum();
     let places: usize = batches.iter().skip(1).map(|batch| batch.len() * options.length).sum();

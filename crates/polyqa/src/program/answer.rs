@@ -74,12 +74,12 @@ end (code points), start_byte and end_byte (UTF-8), sentence, start_in_sentence,
 probability, score. Each line is complete when it is written, so an interrupted program leaves
 what is answered.";
 
-/// Questions of a file that are read together.
+/// Number of questions of a file that are read together.
 const TOGETHER: usize = 256;
 
 pub fn run(args: &Args) -> Result<()> {
     args.reader.check()?;
-    // Inputs are read before the model, which takes longer.
+    // Inputs are read before the model, because loading the model takes longer.
     let standard = |path: &&PathBuf| path.as_path() == Path::new("-");
     let inputs = args.texts.iter().chain(&args.documents).chain(&args.questions);
     ensure!(inputs.filter(standard).count() < 2, "- stands for standard input once");
@@ -119,7 +119,8 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The first stage and the number of candidates; `None` if all passages are read and equal.
+/// Returns the first stage and the number of candidates; `None` if all passages are read without
+/// penalties.
 fn first_pass<'a>(
     args: &Args,
     documents: &Documents,
@@ -140,7 +141,7 @@ fn first_pass<'a>(
     Ok(Some((pass, candidates)))
 }
 
-/// Prints one warning if there are more passages than candidates, and a question seems to be in
+/// Prints one warning if there are more passages than candidates and a question seems to be in
 /// another script or language.
 fn warn_of_mismatch(
     pass: &FirstPass<'_>,
@@ -161,7 +162,7 @@ fn warn_of_mismatch(
     }
 }
 
-/// Answers questions from standard input, one on each line, until it ends.
+/// Answers questions from standard input, one per line, until end of file.
 fn converse(args: &Args, documents: &Documents) -> Result<()> {
     let documents = documents.iter().collect::<Result<Vec<_>, _>>()?;
     let reader = load(args)?;
@@ -199,7 +200,7 @@ fn load(args: &Args) -> Result<Reader> {
     Ok(args.reader.load(compatible)?.0)
 }
 
-/// Every question over its own context.
+/// Answers every question over its own context.
 fn over_own_contexts(args: &Args, reader: &Reader, dataset: &Dataset) -> Result<()> {
     let bar = cli::progress(dataset.questions.len(), "questions");
     let mut n_best = Vec::new();
@@ -226,7 +227,7 @@ fn over_own_contexts(args: &Args, reader: &Reader, dataset: &Dataset) -> Result<
     Ok(())
 }
 
-/// Prints a question's answers and hands them out at once.
+/// Prints a question's answers and flushes standard output.
 fn print(args: &Args, answers: &Answers) -> Result<()> {
     let text = match args.json {
         true => serde_json::to_string(answers)? + "\n",
@@ -243,7 +244,7 @@ struct Row {
     question: String,
 }
 
-/// The questions with their ids, each once.
+/// Returns the questions with their ids, which must be unique.
 fn questions(args: &Args) -> Result<Vec<(Option<String>, String)>> {
     let mut all: Vec<(Option<String>, String)> =
         args.question.iter().map(|text| (None, text.trim().to_owned())).collect();

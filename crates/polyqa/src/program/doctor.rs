@@ -68,7 +68,7 @@ pub fn run(args: &Args) -> Result<()> {
     checked
 }
 
-/// Adds what a model is and can be used for.
+/// Adds a model's properties and what it can be used for.
 fn model(name: &str, lines: &mut Lines) -> Result<()> {
     let Resolved { folder, origin } = resolve(name)?;
     let repository = origin.as_ref().map_or_else(String::new, |origin| origin.repository.clone());
@@ -96,10 +96,10 @@ fn model(name: &str, lines: &mut Lines) -> Result<()> {
     answer
 }
 
-/// Adds the parts of a model that any use needs.
+/// Adds the parts of a model that every use requires.
 fn describe(folder: &Path, lines: &mut Lines) -> Result<Inspection> {
     let config = Config::of_folder(folder).inspect_err(|_| {
-        // Why it is not supported is in the error.
+        // The error states why the configuration is not supported.
         let file = atomic_file::read_limited(folder.join("config.json"), 16 << 20);
         let raw: Option<Value> = file.ok().and_then(|text| serde_json::from_slice(&text).ok());
         if let Some(name) = raw.as_ref().and_then(|raw| raw.get("model_type")?.as_str()) {
@@ -128,7 +128,7 @@ fn describe(folder: &Path, lines: &mut Lines) -> Result<Inspection> {
     Ok(found)
 }
 
-/// Checks that the model can be opened as a reader; adds its head and how it reads.
+/// Checks that the model can be opened as a reader; adds its head and its reader settings.
 fn answers(folder: &Path, found: &Inspection, lines: &mut Lines) -> Result<()> {
     let trained = found.check_trained(Head::Span);
     let present = if trained.is_ok() { Head::Span.name() } else { "none" };

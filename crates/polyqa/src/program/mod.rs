@@ -54,10 +54,11 @@ enum Command {
     },
 }
 
-/// Commands of `mlqa-eval` that are seldom wanted; they work, and the help leaves them out.
+/// Commands of `mlqa-eval` that are rarely used; they work, but the help does not list them.
 const HIDDEN: [&str; 6] = ["types", "boundary", "windows", "decode", "coverage", "tables"];
 
-/// The command line; the help of commands that other programs have, too, speaks of this one.
+/// Builds the command line. Help texts of commands shared with other programs are adapted to
+/// `polyqa`.
 fn command() -> clap::Command {
     Args::command().mut_subcommands(|command| {
         let hidden = HIDDEN.contains(&command.get_name());
@@ -73,9 +74,9 @@ fn command() -> clap::Command {
     })
 }
 
-/// Runs the program with its arguments, of which the first is its name, and returns its exit code:
-/// 0, 2 after one line on standard error, or 128 and a signal's number. `--help` and `--version`
-/// end the process.
+/// Runs the program and returns its exit code: 0, 2 after one line on standard error, or 128 plus a
+/// signal's number. The first argument is the program's name. `--help` and `--version` end the
+/// process.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     torch_ext::passive_omp_wait();
     let parsed = cli::parse_command(command(), arguments)
@@ -84,7 +85,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Args { command }) => command,
         Err(code) => return code,
     };
-    // A run folder's own files are read and written anew, as by the recipes.
+    // `train` reads and rewrites the files of its run folder, as the recipes do.
     if !matches!(command, Command::Train(_)) {
         atomic_file::protect_inputs();
     }

@@ -1,4 +1,4 @@
-//! The model that a user names, and how it reads.
+//! Options for the model and the reader.
 use std::path::Path;
 
 use anyhow::{Result, ensure};
@@ -20,13 +20,13 @@ pub struct ModelArg {
 }
 
 impl ModelArg {
-    /// The folder; a download shows how far it is.
+    /// Returns the model's folder; prints the progress of a download.
     pub fn resolve(&self) -> Result<Resolved> {
         resolve(&self.model)
     }
 }
 
-/// The folder of a name; a download shows how far it is.
+/// Returns the folder of a model's name; prints the progress of a download.
 pub fn resolve(model: &str) -> Result<Resolved> {
     let mut current = None;
     let resolved = Hub::from_env().resolve(model, &mut |progress| {
@@ -131,7 +131,7 @@ impl RetrieverArgs {
         let name = name.unwrap_or_else(|| folder_name(&folder));
         let read = &reader.pretrained.model;
         let mut retriever = Retriever::load_named(&folder, &name, read.device())?;
-        // Similarities were not measured in 8 bits.
+        // The effect of 8-bit weights on similarities was not measured.
         if read.precision() != Precision::Int8 {
             retriever.set_precision(read.precision())?;
         }
@@ -149,15 +149,15 @@ fn folder_name(folder: &Path) -> String {
 }
 
 impl ReaderArgs {
-    /// Refuses numbers that cannot be, before anything is read.
+    /// Rejects invalid values before any file is read.
     pub fn check(&self) -> Result<()> {
         ensure!(self.answers > 0, "--answers must be at least 1");
         ensure!(self.batch_size != Some(0), "--batch-size must be at least 1");
         Ok(())
     }
 
-    /// The reader, and the model's name: that of its repository, or of its folder, which is the
-    /// run's where it is a run's `model`.
+    /// Loads the reader. Also returns the model's name: that of its repository or of its folder;
+    /// for the folder `model` of a run, the run's name.
     pub fn load(&self, compatible: Option<Compatible>) -> Result<(Reader, String)> {
         let device = self.device.clone();
         let runtime = Runtime::set_up(&RunConfig { device, ..RunConfig::default() })?;

@@ -1,4 +1,4 @@
-//! Answers for people.
+//! Plain-text output of answers.
 use std::collections::HashSet;
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -6,7 +6,8 @@ use std::io::IsTerminal;
 use crate::{Answer, Answers};
 use atomic_file::one_line;
 
-/// The question, its best answer marked in its sentence, and the others with other words below it.
+/// Formats the question, its best answer marked in its sentence, and the other distinct answers
+/// below.
 pub fn answers(found: &Answers) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{}", one_line(&found.question));
@@ -36,7 +37,7 @@ pub fn answers(found: &Answers) -> String {
             100.0 * probability,
             one_line(document)
         );
-        // An answer may be a sentence itself.
+        // If the answer is the whole sentence, the sentence is not repeated.
         if rank == 0 && answer.sentence != answer.text {
             let _ = writeln!(text, "    {}", in_sentence(answer));
         }
@@ -45,7 +46,7 @@ pub fn answers(found: &Answers) -> String {
     text
 }
 
-/// The sentence with the answer marked.
+/// Returns the sentence with the answer marked.
 fn in_sentence(answer: &Answer) -> String {
     let at = |code_point: usize| {
         let mut starts = answer.sentence.char_indices().map(|(byte, _)| byte);
@@ -60,7 +61,7 @@ fn in_sentence(answer: &Answer) -> String {
     format!("{before}{}{after}", marked(&part(start, end)))
 }
 
-/// Bold on a terminal, in brackets elsewhere.
+/// Marks text in bold on a terminal, in brackets elsewhere.
 fn marked(text: &str) -> String {
     let text = one_line(text);
     let bold = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();

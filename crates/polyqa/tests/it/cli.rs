@@ -1,4 +1,4 @@
-//! The program.
+//! Tests of the program.
 use serde_json::Value;
 use std::path::Path;
 
@@ -41,7 +41,7 @@ fn answers_come_for_people_and_for_programs() {
             assert!(["7", "-"].contains(&answer["document"].as_str().unwrap()), "{answer}");
         }
     }
-    // Questions line by line; a line that is no text does not end it.
+    // Questions are read line by line; a line that is not UTF-8 is skipped.
     program.write("input", b"\xff\nWhere?\n\nWho?");
     let mut command = program.command("answer --model model --json text.txt");
     command.stdin(std::fs::File::open(program.at("input")).unwrap());
@@ -135,7 +135,7 @@ fn a_model_is_found_by_its_name_in_the_cache() {
     assert_eq!(absent.code, Some(2));
     assert!(absent.err.starts_with("error: ") && absent.err.contains("someone/else"));
 
-    // A run says what it began with: the commit, and a digest of each file.
+    // A run records its inputs: the commit, and a digest of each file.
     program.write(
         "train.jsonl",
         "{\"id\": \"1\", \"question\": \"Where?\", \"context\": \"It is in Lima.\", \
@@ -241,7 +241,7 @@ fn the_doctor_describes_readers_encoders_and_unsupported_models() {
     let pickle = refused("pickle", &["save_pretrained"]);
     assert_eq!((&pickle["answer"], &pickle["train"]), (&"no".into(), &"no".into()), "{pickle}");
 
-    // The headers suffice to notice a wrong shape and a file that is cut.
+    // The headers suffice to detect a wrong shape and a truncated file.
     program.copy("model/tokenizer.json", "wide/tokenizer.json");
     program.copy("model/model.safetensors", "wide/model.safetensors");
     let wide = config.replace("\"intermediate_size\": 256", "\"intermediate_size\": 512");

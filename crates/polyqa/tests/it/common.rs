@@ -1,4 +1,4 @@
-//! A reader that says anything.
+//! Readers with random weights.
 use std::path::Path;
 
 use tempfile::TempDir;
@@ -7,12 +7,12 @@ use xlmr_model::{Config, Head, Model};
 
 pub const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data");
 
-/// A folder with a small reader of random weights.
+/// Creates a folder with a small reader of random weights.
 pub fn random_reader() -> TempDir {
     random_model(Head::Span)
 }
 
-/// A folder with a small encoder of random weights.
+/// Creates a folder with a small encoder of random weights.
 pub fn random_encoder() -> TempDir {
     random_model(Head::MaskedLm)
 }
@@ -27,7 +27,7 @@ fn random_model(head: Head) -> TempDir {
     folder
 }
 
-/// The program, computing in float32, with a reader in the folder `model`.
+/// Returns the program, computing in float32, with a reader in the folder `model`.
 pub fn polyqa() -> Program {
     let program = Program::new(env!("CARGO_BIN_EXE_polyqa"));
     let program = program.with_variable("POLYQA_PRECISION", "f32");

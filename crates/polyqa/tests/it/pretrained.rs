@@ -1,4 +1,5 @@
-//! The pretrained encoder of `cargo xtask pretrained`: tokens, hidden states, training, an answer.
+//! Tests of the pretrained encoder from `cargo xtask pretrained`: tokens, hidden states, training,
+//! an answer.
 //!
 //! `cargo xtask test` runs the tests whose names begin with `pretrained_encoder_` in one step.
 use std::io::Write;
@@ -16,7 +17,7 @@ use crate::common::DATA;
 
 const TEXT: &str = "Lima is the capital of Peru.";
 
-/// The encoder's folder; `None`, and a line on standard error, where it was not made.
+/// Returns the encoder's folder; `None` and a line on standard error if it was not prepared.
 fn encoder() -> Option<PathBuf> {
     let folder = Path::new(DATA).join("../.pretrained/multilingual-e5-small");
     if folder.is_dir() {
@@ -29,7 +30,7 @@ fn encoder() -> Option<PathBuf> {
     None
 }
 
-/// 2,002 lines of XQuAD: each language's paragraphs, and questions.
+/// Returns 2,002 lines of XQuAD: each language's paragraphs, and questions.
 fn lines() -> Vec<String> {
     let mut lines = Vec::new();
     for language in ["en", "de", "es", "ar", "hi", "vi", "zh"] {
@@ -38,7 +39,7 @@ fn lines() -> Vec<String> {
         let mut contexts: Vec<String> =
             questions.iter().map(|question| question.context.to_string()).collect();
         contexts.dedup();
-        // For a space at the end transformers 5 has no token, and transformers 4 has one.
+        // transformers 5 has no token for a trailing space, and transformers 4 has one.
         contexts.iter_mut().for_each(|context| context.truncate(context.trim_end().len()));
         lines.extend(contexts);
         lines.extend(questions.iter().take(46).map(|question| question.question.clone()));
@@ -60,7 +61,7 @@ fn pretrained_encoder_has_the_tokens_of_transformers() {
                   print(json.dumps(tokenizer(json.load(open(sys.argv[2])))['input_ids']))";
     let mut command = Command::new(python);
     command.args(["-c", script]).arg(&folder).arg(&file);
-    // Nothing is fetched, and advice on standard error is not of interest.
+    // The script must not download files; hints on standard error are suppressed.
     command.env("HF_HUB_OFFLINE", "1").env("TRANSFORMERS_VERBOSITY", "error");
     let done = command.output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
@@ -88,7 +89,7 @@ fn pretrained_encoder_has_the_hidden_states_of_transformers() {
     let inputs = Inputs::from_rows(&rows, i64::from(encoder.specials.pad)).unwrap();
     assert!(inputs.input_ids.equal(&golden["input_ids"].to_kind(Kind::Int64)));
     let hidden = encoder.model.encode(&inputs, false).unwrap();
-    // Padding is stored as zeros.
+    // Hidden states of padding are stored as zeros.
     let mask = golden["attention_mask"].to_kind(Kind::Float).unsqueeze(-1);
     assert_close("hidden states", &(hidden * mask), &golden["last_hidden_state"], 1e-4);
 }

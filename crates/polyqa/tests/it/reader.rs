@@ -1,4 +1,4 @@
-//! The library.
+//! Tests of the library.
 use std::path::Path;
 
 use mlqa_eval::{Compatible, Dataset, DecodeConfig, Predictions};
@@ -14,7 +14,7 @@ fn document(id: &str, text: &str) -> Document {
     Document { id: id.into(), text: text.into() }
 }
 
-/// All answers of a question over documents, with their probabilities.
+/// Returns the documents and offsets of answers.
 fn places(answers: &[Answer]) -> Vec<(String, usize, usize)> {
     answers.iter().map(|one| (one.document.to_string(), one.start, one.end)).collect()
 }
@@ -47,7 +47,7 @@ fn answers_are_where_they_say_in_every_language() {
         let file = Path::new(DATA).join(format!("xquad/xquad.{language}.json"));
         let questions = Dataset::read(file).unwrap().questions;
         let first = &questions[0];
-        // Windows of 130 tokens: several for each document.
+        // Windows have 130 tokens, so that each document has several.
         let text = first.context.replace(". ", ".\r\n");
         let text = format!("👩‍🚀 e\u{301}\u{323} {text} 🇵🇪\n");
         let found = reader.answer(&first.question, vec![document("d", &text)]).unwrap();
@@ -79,7 +79,7 @@ fn documents_read_together_answer_as_each_alone() {
                 .push(Document { id: question.id.as_str().into(), text: question.context.clone() });
         }
     }
-    // Without a first pass, which would compare the documents.
+    // There is no first pass, which would compare the documents.
     let asked = "Where is it?";
     let answer = |documents: Vec<Document>| {
         let mut found = Vec::new();
@@ -96,7 +96,7 @@ fn documents_read_together_answer_as_each_alone() {
     each.truncate(4);
     assert_eq!(places(&answer(documents.clone())), places(&each));
 
-    // Two questions in one pass, of which the second has words of one document alone.
+    // Two questions in one pass; words of the second occur in only one document.
     let name: String = documents[3].text.chars().take(60).collect();
     let all: Documents = documents.clone().into();
     let pass = FirstPass::over(&all).unwrap();
@@ -141,7 +141,7 @@ fn empty_documents_have_no_answer() {
         let found = reader.answer("Where?", documents).unwrap();
         assert!(found.answers.is_empty() && found.no_answer);
     }
-    // The threshold decides, whatever the answers are.
+    // The threshold applies whatever the scores of the answers are.
     let sure = reader.with_null_threshold(Some(-1e9));
     let found = sure.answer("Where?", vec![document("d", "It is here.")]).unwrap();
     assert!(!found.answers.is_empty() && found.no_answer);

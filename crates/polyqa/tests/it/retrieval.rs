@@ -51,7 +51,7 @@ fn added_documents_and_threads_do_not_change_the_order() {
     tch::set_num_threads(threads);
     assert!(alone.iter().all(|ranked| ranked.len() == documents.len()));
 
-    // Documents before, between and after.
+    // The documents are mixed with others before, between and after them.
     let mut mixed = others[..10].to_vec();
     for (one, other) in documents.iter().zip(&others) {
         mixed.extend([one.clone(), other.clone()]);
@@ -72,7 +72,7 @@ fn embeddings_are_cached_by_content() {
     let question = questions[0].as_str();
     let first = ranked(&documents, &retriever, &[question, question], Ranking::Dense);
     assert_eq!(first[0], first[1]);
-    // Equal documents follow each other in their order, and a document without words is omitted.
+    // Equal documents are ranked in their order, and a document without words is omitted.
     let at = first[0].iter().position(|&k| k == 1).unwrap();
     assert_eq!((first[0].get(at + 1), first[0].len()), (Some(&4), 5));
     assert_eq!(ranked(&documents, &retriever, &[question], Ranking::Dense)[0], first[0]);
@@ -81,8 +81,8 @@ fn embeddings_are_cached_by_content() {
     assert_eq!(hybrid[1], ranked(&documents, &retriever, &["…"], Ranking::Dense)[0]);
 }
 
-/// The program with a sentence encoder in the folder `encoder`, and 60 documents of which one has
-/// the words of the question.
+/// Returns the program with a sentence encoder in the folder `encoder`, and 60 documents. One
+/// document has the words of the question.
 fn program() -> Program {
     let (program, encoder) = (polyqa(), random_encoder());
     for file in ["config.json", "model.safetensors", "tokenizer.json"] {
@@ -105,7 +105,7 @@ fn rows(count: usize, sentences: usize) -> String {
     rows
 }
 
-/// Runs a line with further arguments, which may have spaces.
+/// Runs a command line with further arguments, which may contain spaces.
 fn run(program: &Program, line: &str, arguments: &[&str]) -> Ended {
     let ended = testkit::ended(program.command(line).args(arguments));
     assert_eq!(ended.code, Some(0), "{}", ended.err);
@@ -124,7 +124,7 @@ fn the_program_selects_documents_with_both_rankings() {
     let line = "answer --model model --json -n 60 --documents documents.jsonl";
     let run =
         |options: &str| run(&program, &format!("{line} {options}"), &["-q", "Wo liegt Lima?"]);
-    // BM25 finds a document; the others share no word.
+    // BM25 finds one document; the others have no word in common with the question.
     let bm25 = run("");
     assert!(documents(&bm25.out).iter().all(|id| id == "37"), "{}", bm25.out);
     let hybrid = run("--retriever encoder --candidates 3");
@@ -134,7 +134,7 @@ fn the_program_selects_documents_with_both_rankings() {
     assert!(found.len() == 3 && found.contains(&"37".to_owned()), "{found:?}");
     assert!(!hybrid.err.contains("warning"), "{}", hybrid.err);
 
-    // Questions from standard input have the same candidates.
+    // Questions on standard input have the same candidates.
     program.write("input", "Wo liegt Lima?\n");
     let mut command = program.command(&format!("{line} --retriever encoder --candidates 3"));
     command.stdin(std::fs::File::open(program.at("input")).unwrap());
@@ -198,7 +198,7 @@ fn memory_is_bounded_for_10_000_documents() {
         let mut command = program.command(&format!("{line} many.jsonl"));
         testkit::process::run(&mut command, &program.at("out")).unwrap().peak_mib
     });
-    // Per document 512 B of embeddings, some 1 kB of word counts and of the ranking.
+    // Each document needs 512 B of embeddings and about 1 kB for word counts and ranking.
     assert!(many < few + 40.0, "{few} MiB, {many} MiB");
 }
 
@@ -223,7 +223,7 @@ fn offsets_count_a_byte_order_mark() {
         assert_eq!(characters.collect::<String>(), answer["text"].as_str().unwrap());
         assert!(!answer["sentence"].as_str().unwrap().contains('\u{feff}'));
     }
-    // Nothing else differs.
+    // There are no other differences.
     for answer in plain["answers"].as_array_mut().unwrap() {
         for (key, by) in [("start", 1), ("end", 1), ("start_byte", 3), ("end_byte", 3)] {
             answer[key] = (answer[key].as_u64().unwrap() + by).into();

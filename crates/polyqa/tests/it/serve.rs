@@ -1,4 +1,4 @@
-//! The service, as its clients meet it.
+//! Tests of the HTTP service through its clients.
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::ops::Range;
@@ -14,7 +14,7 @@ use crate::common::polyqa;
 
 const JSON: &str = "application/json";
 
-/// A service of a reader that says anything, on a port of its own.
+/// A service with a random reader on its own port.
 struct Service {
     child: Child,
     address: String,
@@ -31,7 +31,7 @@ impl Service {
         said.read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("serving on http://");
         let address = address.unwrap_or_else(|| panic!("{line}")).to_owned();
-        // Nothing is lost where the service says more than a pipe holds.
+        // Standard error is drained, so that the service does not block on a full pipe.
         thread::spawn(move || std::io::copy(&mut said, &mut std::io::stderr()));
         Self { child, address, program }
     }
@@ -54,7 +54,7 @@ impl Service {
         self.child.wait().unwrap().code()
     }
 
-    /// Pages in memory, in MiB.
+    /// Returns the resident memory in MiB.
     fn memory(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
@@ -111,7 +111,7 @@ impl Client {
     }
 }
 
-/// The head of a request and a part of its body.
+/// Returns the head of a request and a part of its body.
 fn head(length: usize, part: &str) -> String {
     format!(
         "POST /answer HTTP/1.1\r\nhost: localhost\r\ncontent-type: {JSON}\r\n\
@@ -119,7 +119,7 @@ fn head(length: usize, part: &str) -> String {
     )
 }
 
-/// A text of this many words.
+/// Returns a text with about this many words.
 fn words(count: usize) -> String {
     "Lima liegt in Peru und nicht in Ecuador. ".repeat(count / 8)
 }
@@ -145,7 +145,7 @@ fn answers_are_those_of_the_command_line() {
     let found = service.client().ask(&asked);
     assert_eq!(found.status, 200, "{}", found.body);
     same_answers(&found.body["results"], &Value::from(expected));
-    // One of each in the short form.
+    // The short form has one question and one text.
     let one = json!({"question": "Wo?", "text": "Lima liegt in Peru."});
     let found = service.client().ask(&one);
     let first = &found.body["results"][0];
@@ -155,7 +155,7 @@ fn answers_are_those_of_the_command_line() {
     );
 }
 
-/// Equal but for the rounding of batches.
+/// Compares answers, with a tolerance for rounding in batches.
 fn same_answers(found: &Value, expected: &Value) {
     match (found, expected) {
         (Value::Array(found), Value::Array(expected)) => {
@@ -202,7 +202,7 @@ fn what_cannot_be_answered_is_said_in_json() {
         assert_eq!(told.status, status, "{body:.60}: {}", told.body);
         assert_eq!(told.body["error"]["code"].as_str().unwrap_or_default(), code);
     }
-    // A body whose length is not said beforehand.
+    // The length of this body is not declared in advance.
     let mut stream = service.connect();
     write!(stream, "POST /answer HTTP/1.1\r\nhost: localhost\r\ncontent-type: {JSON}\r\n").unwrap();
     write!(stream, "transfer-encoding: chunked\r\nconnection: close\r\n\r\n").unwrap();
@@ -210,7 +210,7 @@ fn what_cannot_be_answered_is_said_in_json() {
     let mut told = String::new();
     let _ = stream.read_to_string(&mut told);
     assert!(told.starts_with("HTTP/1.1 413"), "{told}");
-    // Other ways, and other paths.
+    // Unknown paths and wrong methods.
     for (path, status) in [("/nowhere", 404), ("/../etc/passwd", 404), ("/answer", 405)] {
         let mut response = client.get(path);
         assert_eq!(response.status(), status);
@@ -221,7 +221,7 @@ fn what_cannot_be_answered_is_said_in_json() {
     let health = client.health();
     assert_eq!((&health["model"], &health["requests"]), (&"model".into(), &0.into()));
     assert_eq!(health["precision"], "f32");
-    // Names that a web page may have chosen are not this service's.
+    // Host names that a web page may control are rejected.
     let mut stream = service.connect();
     write!(stream, "GET /health HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n").unwrap();
     let mut told = String::new();
@@ -233,7 +233,7 @@ fn what_cannot_be_answered_is_said_in_json() {
 fn what_is_too_much_comes_again_later() {
     let service = Service::start("--max-requests 1 --max-windows 50");
     let body = json!({"question": "Wo?", "text": "Hier."}).to_string();
-    // One that does not go on takes the only place; and leaves it when its client goes.
+    // An incomplete request takes the only slot, and releases it when its client disconnects.
     let mut slow = service.connect();
     slow.write_all(head(body.len(), "{").as_bytes()).unwrap();
     let client = service.client();
@@ -251,7 +251,7 @@ fn what_is_too_much_comes_again_later() {
     drop(gone);
     until(|| client.health()["requests"] == 0);
     assert_eq!(client.send(JSON, body.as_bytes()).status, 200);
-    // What comes too slowly is let go: a head, a body.
+    // Slow heads and bodies time out.
     let mut heads = service.connect();
     heads.write_all(b"POST /answer HTT").unwrap();
     let mut bodies = service.connect();
@@ -271,8 +271,8 @@ fn until(holds: impl Fn() -> bool) {
     }
 }
 
-/// A short text does not wait for a long one; one that nobody waits for is not read to its end; the
-/// service answers what it has taken in before it ends.
+/// Short requests do not wait for long ones, and abandoned requests are not read to their end. The
+/// service answers accepted requests before it ends.
 #[test]
 fn requests_go_on_side_by_side_and_are_answered_before_the_end() {
     let service = Service::start("--max-length 64 --doc-stride 16 --batch-size 4");
@@ -354,7 +354,7 @@ fn the_page_loads_nothing_from_elsewhere() {
     }
 }
 
-/// A question and a text after the page's address, as a browser writes them.
+/// Returns the page's URL fragment with a question and a text, escaped as browsers do.
 fn after_hash(question: &str, text: &str) -> String {
     let escaped = |text: &str| -> String {
         text.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat()
@@ -381,7 +381,7 @@ fn the_page_marks_answers_and_lets_nothing_through_as_markup() {
         let dom = browser.dom(&url, 390);
         let escaped =
             |part: &str| part.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-        // Other marks lie around it.
+        // Marks of other answers overlap it.
         let marked = format!("<mark class=\"best\">{}</mark>", escaped(&text[start..end]));
         let (_, dom) = dom.split_once("id=\"marked\"").unwrap();
         let (dom, _) = dom.split_once("</div>").unwrap();
@@ -392,8 +392,8 @@ fn the_page_marks_answers_and_lets_nothing_through_as_markup() {
     }
 }
 
-/// Clients that ask, that go away in the middle, that do not read what they asked for: whoever
-/// waits gets the answer to its own question, once.
+/// Clients send requests, disconnect early, or do not read responses. Each client that waits gets
+/// the answer to its own question exactly once.
 #[test]
 fn nothing_is_lost_among_clients_that_come_and_go() {
     const CLIENTS: usize = 8;
@@ -409,7 +409,8 @@ fn nothing_is_lost_among_clients_that_come_and_go() {
             });
             let text = body.to_string();
             match at % 20 {
-                // Goes before its body is whole, before its answer, or reads none of it.
+                // The client disconnects before its body is complete, disconnects before the
+                // answer, or never reads it.
                 7 => drop(service.connect().write_all(head(text.len(), "{").as_bytes())),
                 11 => drop(service.connect().write_all(head(text.len(), &text).as_bytes())),
                 13 => {
@@ -450,7 +451,7 @@ fn nothing_is_lost_among_clients_that_come_and_go() {
     }
     assert_eq!(answered.load(Ordering::Relaxed), requests / 20 * 16);
     eprintln!("{memory:?} MiB after each half; told to come again: {again:?}");
-    // libtorch keeps plans for shapes, and the tokenizer words, up to a number of them.
+    // libtorch caches plans per shape, and the tokenizer caches words, both up to a limit.
     let more = if testkit::long() { memory[0] / 10 } else { 200 };
     assert!(memory[1] < memory[0] + more, "{memory:?} MiB");
     service.signal("-TERM");
@@ -480,7 +481,7 @@ fn a_retriever_selects_the_candidates_of_large_requests() {
         .collect();
     let told = service.client().ask(&json!({"question": "Where is town 7?", "documents": rows}));
     assert_eq!(told.status, 200, "{}", told.body);
-    // 50 documents are read, the same as those of `polyqa answer`.
+    // 50 documents are read, and answers equal those of `polyqa answer`.
     let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
     service.program.write("rows.jsonl", lines);
     let line = format!(

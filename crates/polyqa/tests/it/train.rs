@@ -1,4 +1,4 @@
-//! Readers of which adapters alone are trained.
+//! Tests of training with adapters only.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -24,7 +24,7 @@ fn starts(model: &Model) -> Tensor {
 #[test]
 fn a_lora_and_the_head_learn_alone_and_go_on_where_they_were() {
     let adapted = ["query.weight", "key.weight", "value.weight"];
-    // A and B of three products in three layers.
+    // Matrices A and B of three linear layers in each of three encoder layers.
     let program = learns_alone("--lora 4", 2 * 3 * 3, "adapter_model.safetensors", &adapted);
     program.refuses(&[
         ("train --model model --train train.jsonl --out no --lora 0", &["--lora"]),
@@ -44,7 +44,7 @@ fn a_lora_and_the_head_learn_alone_and_go_on_where_they_were() {
 
 #[test]
 fn a_bottleneck_and_the_head_learn_alone_and_go_on_where_they_were() {
-    // Weight and bias of two products in three layers.
+    // Weight and bias of two linear layers in each of three encoder layers.
     let program = learns_alone("--bottleneck 8", 4 * 3, "adapter.safetensors", &[]);
     let [stopped, whole] = ["stopped", "whole"]
         .map(|run| program.bytes(&format!("{run}/model/adapters/bottleneck/adapter.safetensors")));
@@ -64,7 +64,7 @@ fn a_bottleneck_and_the_head_learn_alone_and_go_on_where_they_were() {
     )]);
 }
 
-/// So many questions, one a line.
+/// Returns this number of questions, one per line.
 fn rows(count: usize) -> String {
     let texts =
         [("It is in Lima.", "Lima"), ("Anna came home.", "Anna"), ("The car is red.", "red")];
@@ -94,7 +94,7 @@ fn the_calibration_is_fitted_on_the_questions_that_are_named_for_it() {
     let (on_dev, _) = calibration(line);
     assert_eq!(on_dev["questions"], 3);
     assert!(on_dev.get("calibration_error_on_dev").is_none());
-    // It is a key of the evaluation: nothing is trained again.
+    // The calibration is a key of the evaluation: the model is not trained again.
     let trained = program.bytes("run/model/model.safetensors");
     let (on_others, printed) = calibration(&format!("{line} --calibration calibration.jsonl"));
     assert!(trained == program.bytes("run/model/model.safetensors"));
@@ -108,7 +108,7 @@ fn the_calibration_is_fitted_on_the_questions_that_are_named_for_it() {
     assert!(!program.at("run/predictions").exists(), "--calibration is no development file");
 }
 
-/// An article of three paragraphs in SQuAD form.
+/// Returns an article of three paragraphs in SQuAD form.
 fn article() -> String {
     let texts = ["It is in Lima.", "Anna came home.", "The car is red."];
     let paragraph = |(k, text): (usize, &&str)| {
@@ -179,9 +179,11 @@ fn the_comparison_of_windows_is_stored_with_the_calibration() {
     );
 }
 
-/// Trains a reader with this option, once interrupted and once not: only as many parameters of
-/// adapters and the head are kept on the way, only the products `adapted` of the encoder change,
-/// and the adapter by itself is in the file `weights`.
+/// Trains a reader with this option, once with an interruption and once without.
+///
+/// Checks that checkpoints hold only `parameters` adapter tensors and the head, that only the
+/// encoder's linear layers `adapted` change, and that the file `weights` holds the separate
+/// adapter.
 fn learns_alone(option: &str, parameters: usize, weights: &str, adapted: &[&str]) -> Program {
     let program = polyqa();
     program.write("train.jsonl", rows(12));
@@ -211,7 +213,7 @@ fn learns_alone(option: &str, parameters: usize, weights: &str, adapted: &[&str]
     Command::new("kill").args(["-TERM", &running.id().to_string()]).status().unwrap();
     assert_eq!(running.wait().unwrap().code(), Some(143), "ended before it was stopped");
 
-    // What it goes on from holds nothing of the encoder.
+    // Checkpoints contain no parameters of the encoder.
     let stored = Tensor::read_safetensors(newest().unwrap().join("parameters.safetensors"));
     let stored: BTreeSet<String> = stored.unwrap().into_iter().map(|(name, _)| name).collect();
     assert!(stored.iter().all(|name| Role::Adapters.holds(name) || Role::Head.holds(name)));
@@ -226,7 +228,7 @@ fn learns_alone(option: &str, parameters: usize, weights: &str, adapted: &[&str]
         assert!(stopped == whole, "{file}");
     }
 
-    // The encoder is the base's, but for the products that a LoRA was merged into.
+    // The encoder equals the base model's, except for linear layers with a merged LoRA.
     let (base, trained) = (load(&program.at("model")), load(&program.at("whole/model")));
     let of_base: BTreeMap<String, Tensor> = base.named_parameters().into_iter().collect();
     for (name, tensor) in trained.named_parameters() {

@@ -1,4 +1,4 @@
-//! A span carried over by the similarity of tokens.
+//! Placement of spans by token similarity.
 use std::ops::Range;
 
 use ndarray::Array2;
@@ -6,24 +6,24 @@ use ndarray::Array2;
 use crate::project::{ProjectConfig, project};
 use crate::{Error, PlaceFault, PlaceSpans, Placed, SpanTask};
 
-/// How similar the tokens of a source and of its translation are.
+/// Similarity of the tokens of a source and its translation.
 #[derive(Clone, Debug)]
 pub struct Alignment {
     /// `[source tokens, target tokens]`, finite.
     pub similarity: Array2<f32>,
-    /// Of each source token, in code points.
+    /// Range of each source token, in code points.
     pub source_tokens: Vec<Range<usize>>,
-    /// Of each target token.
+    /// Range of each target token, in code points.
     pub target_tokens: Vec<Range<usize>>,
 }
 
-/// Aligns tokens ([`project`]): `align` gives their similarity, as an encoder's hidden states have
-/// it.
+/// Places spans by aligned tokens ([`project`]); `align` returns their similarity, for example of
+/// an encoder's hidden states.
 #[derive(Clone, Debug)]
 pub struct ByAlignment<F> {
-    /// The similarity of a task's tokens.
+    /// Computes the similarity of a task's tokens.
     pub align: F,
-    /// How the span is carried over.
+    /// Projection options.
     pub config: ProjectConfig,
 }
 

@@ -1,5 +1,5 @@
-//! T-Projection (García-Ferrero et al. 2023): parts of the translation, ranked by how well they and
-//! the source span translate each other.
+//! T-Projection (García-Ferrero et al. 2023): ranks parts of the translation by mutual translation
+//! probability with the source span.
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 use super::{cut, units};
 use crate::{Error, PlaceFault, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask, TextScore};
 
-/// What could be a span's translation.
+/// Generator of candidate translations of a span.
 pub trait Candidates {
-    /// Parts of the task's translation, in code points, the likeliest first.
+    /// Returns parts of the task's translation, in code points, most likely first.
     ///
     /// # Errors
-    /// If they cannot be read or made.
+    /// If candidates cannot be read or generated.
     fn candidates(&mut self, task: &SpanTask) -> Result<Vec<Range<usize>>, Error>;
 }
 
-/// All parts of up to one and a half times the source span's words and two more: needs no model.
-/// Nearest to the source span in length and place first.
+/// Generates all parts of up to 1.5 times the source span's words plus two; needs no model. Parts
+/// closest to the source span in length and position come first.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Windows;
 
@@ -42,11 +42,11 @@ impl Candidates for Windows {
     }
 }
 
-/// How many candidates are scored.
+/// Options of the candidate scoring.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CandidateConfig {
-    /// Maximum number of different candidates; each costs four scores. `most` in a file.
+    /// Maximum number of distinct candidates; each needs three scores. Key `most` in a file.
     #[serde(rename = "most")]
     pub max_candidates: usize,
 }
@@ -57,23 +57,24 @@ impl Default for CandidateConfig {
     }
 }
 
-/// Scores candidates, and takes the best one's first occurrence that is free: tasks of one source
-/// and translation that follow each other do not share words.
+/// Scores candidates, and selects the first free occurrence of the best one. Consecutive tasks with
+/// the same source and translation do not share words.
 #[derive(Clone, Debug)]
 pub struct ByCandidates<G, S> {
-    /// What could be it.
+    /// Candidate generator.
     pub generator: G,
-    /// How probable texts are, given others.
+    /// Scorer of texts, given others.
     pub scorer: S,
-    /// How many are scored.
+    /// Number of scored candidates.
     pub config: CandidateConfig,
 }
 
-/// How well two texts translate each other (NMTScore, Vamvas and Sennrich 2022, normalised "direct"
-/// translation): `(p(a|b) / p(a|a) + p(b|a) / p(b|b)) / 2` with `p = 2^-CE` and CE the mean over
-/// tokens of the negative natural logarithm, as the released code has it.
+/// Computes how well two texts translate each other (NMTScore, Vamvas and Sennrich 2022, normalised
+/// "direct" translation).
 ///
-/// Each score comes with the number of its target's words, for scores without tokens.
+/// The similarity is `(p(a|b) / p(a|a) + p(b|a) / p(b|b)) / 2` with `p = 2^-CE` and CE the mean
+/// over tokens of the negative natural logarithm, as in the released code. Each score is paired
+/// with its target's number of words, for scores without tokens.
 pub fn translation_similarity(
     a_of_b: (&TextScore, usize),
     a_of_a: (&TextScore, usize),
@@ -106,7 +107,7 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
             }
             let span = task.text()?;
             let a = (task.from, &span);
-            // The span given itself, and three scores for each candidate.
+            // One score of the span given itself, and three scores per candidate.
             let of_text = |text| {
                 [((task.to, text), a), (a, (task.to, text)), ((task.to, text), (task.to, text))]
             };
@@ -160,7 +161,7 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
     }
 }
 
-/// Where a text first occurs from word to word beside what is taken.
+/// Returns the first occurrence of a text at word boundaries that does not overlap taken ranges.
 fn first_free(target: &str, text: &str, taken: &[Range<usize>]) -> Option<Range<usize>> {
     let words = units(target);
     let length = text.chars().count();

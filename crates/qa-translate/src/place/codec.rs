@@ -1,5 +1,5 @@
-//! CODEC (Le et al. 2024): the place of a marker pair in the translation that makes the marked
-//! translation most probable, given the marked source.
+//! CODEC (Le et al. 2024): places a marker pair in the translation so that the marked translation
+//! is most probable, given the marked source.
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -9,21 +9,22 @@ use super::{cut, score, units};
 use crate::markers::mark;
 use crate::{Error, PlaceFault, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask, TextScore};
 
-/// How markers are placed; the defaults are those of the released code.
+/// Options of the marker placement; the defaults are those of the released code.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CodecConfig {
-    /// A token whose logarithm moves by at least this when the source is marked opens a window.
+    /// Minimum change of a token's log-probability by the source's markers that opens a window.
     pub strong: f64,
-    /// A token of a window whose logarithm moves by at least this may open the span.
+    /// Minimum change of a token's log-probability, within a window, that allows the span to start
+    /// there.
     pub weak: f64,
-    /// Tokens of a window to either side.
+    /// Number of tokens of a window on either side.
     pub window: usize,
-    /// Hypotheses that are kept.
+    /// Number of retained hypotheses.
     pub n_best: usize,
-    /// Words of the longest span.
+    /// Maximum number of words of a span.
     pub max_words: usize,
-    /// Whether the hypotheses are ranked again by the reverse direction.
+    /// Whether the hypotheses are reranked by the reverse direction.
     pub rerank: bool,
 }
 
@@ -33,22 +34,23 @@ impl Default for CodecConfig {
     }
 }
 
-/// A span with the logarithm of its marked translation's probability.
+/// A span with the log-probability of its marked translation.
 struct Hypothesis {
     span: Range<usize>,
     /// `ln p(marked translation | marked source)`.
     score: f64,
 }
 
-/// Places markers by the scores of whole texts: every pair of word boundaries from an opening that
-/// the scores allow to one at most `max_words` on, so that the best one is found exactly.
+/// Places markers by the scores of whole texts.
 ///
-/// The scorer is asked in three rounds: for the openings, for the pairs, for the reverse direction.
+/// Scores all spans of at most `max_words` words whose first word is an allowed start, so that the
+/// best one is found exactly. The scorer is called in three rounds: for the starts, for the spans,
+/// and for the reverse direction.
 #[derive(Clone, Debug)]
 pub struct ByConstrainedDecoding<S> {
-    /// How probable texts are, given others.
+    /// Scorer of texts, given others.
     pub scorer: S,
-    /// How.
+    /// Options.
     pub config: CodecConfig,
 }
 
@@ -100,7 +102,7 @@ impl<S: ScoreText> PlaceSpans for ByConstrainedDecoding<S> {
                 .zip(totals)
                 .map(|(span, score)| Hypothesis { span, score })
                 .collect();
-            // Stable: of equals the first.
+            // The sort is stable: the first of equal hypotheses remains first.
             all.sort_by(|a, b| b.score.total_cmp(&a.score));
             all.truncate(self.config.n_best.max(1));
             kept.push(all);
@@ -146,9 +148,11 @@ fn placed(mut all: Vec<Hypothesis>, chosen: usize) -> Result<Placed, PlaceFault>
     Ok(Placed { span, score, method: "codec", runners_up })
 }
 
-/// Which words may open the span: those in a window around a token that the markers in the source
-/// disturb much, and themselves disturbed a little; all, where there is none, or tokens are not
-/// scored.
+/// Returns which words may start the span.
+///
+/// A start is a token whose score the source's markers change by at least `weak`, in a window
+/// around a token whose score they change by at least `strong`. All words are allowed if there is
+/// no such token or tokens have no scores.
 fn openings(
     words: &[Range<usize>],
     plain: &TextScore,
@@ -181,8 +185,8 @@ fn openings(
     words.iter().map(touches).collect()
 }
 
-/// Which hypothesis is taken, best first, given the losses of the source span under each; none
-/// where all are neither alike in spelling nor probable.
+/// Selects a hypothesis, best first, by spelling and by the losses of the source span under each.
+/// Returns `None` if no hypothesis is similar in spelling or probable.
 fn rerank(
     task: &SpanTask,
     hypotheses: &[Hypothesis],
@@ -203,7 +207,7 @@ fn rerank(
         a.3.total_cmp(&b.3)
     };
     let alike = kept.iter().filter(|one| one.2 >= 0.9).max_by(|a, b| {
-        // Of equally alike ones that of least loss, then the first.
+        // Ties in spelling are broken by lower loss, then by order.
         a.2.total_cmp(&b.2).then(b.3.total_cmp(&a.3)).then(b.0.cmp(&a.0))
     });
     if let Some(&(number, ..)) = alike {
@@ -216,8 +220,8 @@ fn rerank(
     Ok(Some(kept.iter().filter(inside).min_by(|a, b| by_loss(a, b)).map_or(top, |one| one.0)))
 }
 
-/// How alike two texts are, 0 to 1: twice the characters of their matching blocks over those of
-/// both (Ratcliff and Obershelp; Python's `difflib` without junk).
+/// Computes the similarity of two texts, 0 to 1: twice the characters of their matching blocks
+/// divided by the characters of both (Ratcliff and Obershelp; Python's `difflib` without junk).
 ///
 /// ```
 /// assert_eq!(qa_translate::ratio("abcd", "bcde"), 0.75);

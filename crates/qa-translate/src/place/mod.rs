@@ -1,4 +1,4 @@
-//! Where a span of the source stands in a finished translation: one trait over several ways.
+//! Placement of source spans in finished translations: a trait with several implementations.
 mod alignment;
 mod candidates;
 mod codec;
@@ -33,15 +33,15 @@ pub struct SpanTask {
     pub span: Range<usize>,
     /// The translation.
     pub target: String,
-    /// The translation of the span alone, where there is one.
+    /// The separate translation of the span, if there is one.
     pub answer: Option<String>,
 }
 
 impl SpanTask {
-    /// The span's text.
+    /// Returns the span's text.
     ///
     /// # Errors
-    /// [`Error::Span`] if it is empty or leaves the source.
+    /// [`Error::Span`] if the span is empty or exceeds the source.
     pub fn text(&self) -> Result<String, Error> {
         cut(&self.source, &self.span).ok_or_else(|| {
             let Range { start, end } = self.span;
@@ -53,51 +53,51 @@ impl SpanTask {
 /// A span that was found in a translation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Placed {
-    /// In code points of the translation.
+    /// Range in code points of the translation.
     pub span: Range<usize>,
-    /// What decided; comparable only within one way.
+    /// Score of the span; comparable only within one method.
     pub score: f64,
-    /// The way, as [`PlaceSpans::name`].
+    /// The method, as [`PlaceSpans::name`].
     pub method: &'static str,
-    /// Others, best first, with their scores.
+    /// Other candidates, best first, with their scores.
     pub runners_up: Vec<(Range<usize>, f64)>,
 }
 
-/// Why a span was not found.
+/// Reason why a span was not found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum PlaceFault {
-    /// The way needs the translation of the span alone.
+    /// The method needs a separate translation of the span.
     NoAnswer,
-    /// The translation does not hold it.
+    /// The translation does not contain the span's translation.
     NotFound,
-    /// It holds it more than once, and one is required.
+    /// The span's translation occurs more than once, but must be unique.
     Ambiguous,
-    /// Nothing in it could be the span.
+    /// The translation has no candidate for the span.
     NoCandidate,
-    /// What could be was judged to be something else.
+    /// All candidates were rejected.
     Rejected,
-    /// The texts are longer than the way's model takes.
+    /// The texts are too long for the method's model.
     TooLong,
 }
 
-/// Finds spans in translations.
+/// A method that finds spans in translations.
 pub trait PlaceSpans {
-    /// A word for tables and counts.
+    /// Returns the method's name for tables and counts.
     fn name(&self) -> &'static str;
 
-    /// One result for each task, in order.
+    /// Returns one result for each task, in order.
     ///
-    /// What is placed is a part of the translation at its offsets; no text is made.
+    /// A placed span is a range of the translation; the text itself is never changed.
     ///
     /// # Errors
-    /// [`Error`] where the way as a whole fails: a server, a file that lacks scores, a task whose
-    /// span leaves its source.
+    /// [`Error`] if the method fails as a whole: a server error, a file without some scores, or a
+    /// task whose span exceeds its source.
     fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceFault>>, Error>;
 }
 
-/// A part of a text, in code points; `None` if it is blank or leaves the text.
+/// Returns a part of a text, in code points; `None` if it is blank or exceeds the text.
 pub(crate) fn cut(text: &str, span: &Range<usize>) -> Option<String> {
     let length = span.end.checked_sub(span.start)?;
     let cut: String = text.chars().skip(span.start).take(length).collect();

@@ -1,4 +1,4 @@
-//! How probable a text is, given another: from a file that any program can fill.
+//! Probabilities of texts given others, from a file that any program can fill.
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// A text whose probability is wanted, given another.
+/// A request for the probability of a text, given another.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScoreRequest {
@@ -16,27 +16,27 @@ pub struct ScoreRequest {
     pub from: Language,
     /// The language of `target`.
     pub to: Language,
-    /// What is given.
+    /// The given text.
     pub source: String,
-    /// What is scored.
+    /// The text to score.
     pub target: String,
 }
 
 /// `ln p(target | source)`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TextScore {
-    /// Of the whole target, natural logarithm; finite.
+    /// Natural logarithm for the whole target; finite.
     pub total: f64,
-    /// Of each token, with its place in code points; may be empty where they are not known.
+    /// Value and range in code points of each token; may be empty if unknown.
     pub tokens: Vec<(Range<usize>, f64)>,
 }
 
-/// Anything that scores texts.
+/// A scorer of texts.
 pub trait ScoreText {
-    /// One score for each request, in order.
+    /// Returns one score for each request, in order.
     ///
     /// # Errors
-    /// If it fails as a whole.
+    /// If scoring fails as a whole.
     fn score(&mut self, requests: &[ScoreRequest]) -> Result<Vec<TextScore>, Error>;
 }
 
@@ -46,7 +46,7 @@ impl<S: ScoreText + ?Sized> ScoreText for &mut S {
     }
 }
 
-/// The form of a line.
+/// The format of a line.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
@@ -60,7 +60,7 @@ struct Line {
 }
 
 impl Line {
-    /// Request and score, or what is wrong with the numbers.
+    /// Returns request and score, or what is wrong with the values.
     fn checked(self) -> Result<(ScoreRequest, TextScore), String> {
         let Self { from, to, source, target, total, tokens } = self;
         let length = target.chars().count();
@@ -74,12 +74,12 @@ impl Line {
     }
 }
 
-/// Scores from a JSONL file, one `{"from": "en", "to": "de", "source": "…", "target": "…", "total":
-/// -3.2, "tokens": [[0, 4, -1.1], …]}` a line, `tokens` where they are known.
+/// Reads scores from a JSONL file with one `{"from": "en", "to": "de", "source": "…", "target":
+/// "…", "total": -3.2, "tokens": [[0, 4, -1.1], …]}` per line; `tokens` are optional.
 ///
-/// What the file lacks is written to another one, as the same lines without scores, and the run
-/// ends: any program fills it, and the next run goes on. A way that scores in rounds needs as many
-/// runs.
+/// Missing requests are written to another file, as the same lines without scores, and the run ends
+/// with an error. Any program can fill in the scores, and the next run continues. A method that
+/// scores in several rounds needs as many runs.
 #[derive(Debug)]
 pub struct FileScorer {
     path: PathBuf,
@@ -88,12 +88,12 @@ pub struct FileScorer {
 }
 
 impl FileScorer {
-    /// Reads the file, plain or gzip-compressed; one that is not there holds nothing yet. `wanted`
-    /// gets what is missing.
+    /// Reads the file, plain or gzip-compressed; a missing file counts as empty. Missing requests
+    /// are written to `wanted`.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Score`] for the first line that is no score, has one that is not
-    /// finite, or contradicts an earlier one.
+    /// [`Error::Io`]; [`Error::Score`] for the first line that is not a score, contains a value
+    /// that is not finite, or contradicts an earlier line.
     pub fn read(path: impl AsRef<Path>, wanted: impl AsRef<Path>) -> Result<Self, Error> {
         let (path, wanted) = (path.as_ref(), wanted.as_ref().to_owned());
         let bytes = match atomic_file::read(path) {
@@ -139,7 +139,7 @@ impl ScoreText for FileScorer {
     }
 }
 
-/// The scores of all requests, one for each.
+/// Returns the scores of all requests, and checks their number.
 pub(super) fn all(
     scorer: &mut impl ScoreText,
     requests: &[ScoreRequest],

@@ -1,11 +1,11 @@
-//! The translated span, searched in the translated text.
+//! Placement by searching the translated span in the translated text.
 use crate::search::{SearchConfig, SearchFault, search};
 use crate::{Error, PlaceFault, PlaceSpans, Placed, SpanTask};
 
-/// Searches the translation of the span alone ([`search`]).
+/// Searches the separate translation of the span ([`search`]).
 #[derive(Clone, Debug, Default)]
 pub struct BySearch {
-    /// How.
+    /// Search options.
     pub config: SearchConfig,
 }
 

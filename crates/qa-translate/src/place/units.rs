@@ -1,10 +1,10 @@
-//! Where spans may begin and end.
+//! Word boundaries, where spans may start and end.
 use std::ops::Range;
 
 use unicode_segmentation::UnicodeSegmentation;
 
-/// The words of a text as Unicode divides it (UAX 29), in code points: in scripts without spaces
-/// single characters, of punctuation each mark.
+/// Returns the word ranges of a text (Unicode UAX 29), in code points. In scripts without spaces
+/// each character is a unit, and so is each punctuation mark.
 ///
 /// ```
 /// assert_eq!(qa_translate::units("a bc."), [0..1, 2..4, 4..5]);

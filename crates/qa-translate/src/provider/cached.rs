@@ -7,13 +7,12 @@ use super::journal::Journal;
 use crate::lines::{Line, Table, insert, is_lost, parse};
 use crate::{Error, Translations, Translator};
 
-/// Another translator that gets each text only once: what it returns is appended to a JSONL file
-/// and synced to the disk after every [`Translator::batch_size`] texts, so that work that was
-/// killed goes on where it stopped.
+/// Caches another translator's results in a JSONL file, so that each text is requested only once.
 ///
-/// Texts without translation, or with a blank one, are not kept and will be requested again. The
-/// file does not know which translator it came from: keep one for each. It is locked while it is
-/// open.
+/// The file is synced to disk after every [`Translator::batch_size`] texts, so that a killed run
+/// continues where it stopped. Texts without a translation, or with a blank one, are not stored and
+/// will be requested again. The file does not record its translator: use a separate file for each.
+/// The file is locked while it is open.
 #[derive(Debug)]
 pub struct Cached<T> {
     inner: T,
@@ -21,16 +20,16 @@ pub struct Cached<T> {
     table: Table,
 }
 
-/// How every line of a cache begins.
+/// First bytes of every line of a cache.
 const BEGINNING: &[u8] = b"{\"from\":\"";
 
 impl<T: Translator> Cached<T> {
-    /// Opens the cache at `path`, or begins one. A last line that was torn by a kill is cut off;
-    /// nothing else of the file is ever changed.
+    /// Opens or creates the cache at `path`. An incomplete last line, left by a killed run, is
+    /// removed; the rest of the file is never changed.
     ///
     /// # Errors
-    /// [`Error::Io`], also where another program has the cache open;
-    /// [`Error::Line`] for any other line that is no translation.
+    /// [`Error::Io`], also if another program has opened the cache; [`Error::Line`] for any other
+    /// line that is not a translation.
     pub fn open(inner: T, path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let mut table = Table::new();
@@ -40,17 +39,17 @@ impl<T: Translator> Cached<T> {
         Ok(Self { inner, journal, table })
     }
 
-    /// Translations held.
+    /// Returns the number of stored translations.
     pub fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// Whether none is held.
+    /// Returns whether no translation is stored.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
     }
 
-    /// Translates `texts`, all different, and keeps the translations.
+    /// Translates `texts`, which must be distinct, and stores the translations.
     fn request(&mut self, texts: &[&str], from: Language, to: Language) -> Result<(), Error> {
         let targets = self.inner.translate(texts, from, to)?;
         if targets.len() != texts.len() {

@@ -1,4 +1,4 @@
-//! An address that is called until it answers.
+//! HTTP requests with retries.
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -8,7 +8,7 @@ use ureq::http::{Response, Uri};
 
 use crate::Error;
 
-/// How patient to be with a server.
+/// Timeouts and retries.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RetryPolicy {
     pub(super) timeout_seconds: f64,
@@ -17,7 +17,7 @@ pub(super) struct RetryPolicy {
     pub(super) longest_wait_seconds: f64,
 }
 
-/// Refuses an address or a value that no call could use.
+/// Rejects invalid addresses and values.
 pub(super) fn validate(url: &str, retry_policy: RetryPolicy) -> Result<(), Error> {
     let refuse = |key, value: String, rule| Err(Error::Config { key, value, rule });
     let parsed = url.parse::<Uri>().ok();
@@ -37,7 +37,7 @@ pub(super) fn validate(url: &str, retry_policy: RetryPolicy) -> Result<(), Error
         ("first_wait_seconds", retry_policy.first_wait_seconds, true),
         ("longest_wait_seconds", retry_policy.longest_wait_seconds, true),
     ] {
-        // A day is beyond any use and well within what `Duration` holds.
+        // A day is more than enough and within the range of `Duration`.
         if !(0.0..=86_400.0).contains(&value) || (value == 0.0 && !may_be_zero) {
             return refuse(key, value.to_string(), "seconds up to 86400, a time-out above 0");
         }
@@ -45,18 +45,18 @@ pub(super) fn validate(url: &str, retry_policy: RetryPolicy) -> Result<(), Error
     Ok(())
 }
 
-/// What one request came to.
+/// Outcome of one request.
 pub(super) enum Outcome<T> {
     Answer(T),
-    /// Worth another try, perhaps after the wait that the server asks for.
+    /// Retry, after a wait if the server requests one.
     Retry(String, Option<Duration>),
     Refused(String),
 }
 
-/// JSON to one address.
+/// Sends JSON to one address.
 ///
-/// Connection errors, time-outs, answers that end early, 429 and 5xx are tried again after growing
-/// waits; anything else is an error at once, as is a redirection.
+/// Connection errors, timeouts, incomplete responses, 429 and 5xx are retried with increasing
+/// waits; any other error and redirections fail immediately.
 pub(super) struct Caller {
     pub(super) address: String,
     retry_policy: RetryPolicy,
@@ -65,7 +65,7 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// `path` below `url`; both are as [`validate`] wants them.
+    /// Creates a caller of `path` below `url`; the arguments must satisfy [`validate`].
     pub(super) fn new(
         url: &str,
         path: &str,
@@ -82,7 +82,7 @@ impl Caller {
         Self { address, retry_policy, authorization, agent: agent.into() }
     }
 
-    /// What `read` makes of the answer.
+    /// Sends `body` until a response succeeds, and returns the result of `read`.
     pub(super) fn call<T>(
         &self,
         body: &[u8],
@@ -135,11 +135,11 @@ impl Caller {
     }
 }
 
-/// An answer as JSON of this form, `expected` in words.
+/// Parses a JSON response; `expected` describes its format for errors.
 pub(super) fn parse<T: for<'de> Deserialize<'de>>(text: &str, expected: &str) -> Outcome<T> {
     match serde_json::from_str(text) {
         Ok(read) => Outcome::Answer(read),
-        // Cut off on its way, or empty.
+        // The response is truncated or empty.
         Err(error) if error.is_eof() => {
             Outcome::Retry(format!("the answer ends early: {:?}", cut(text)), None)
         }
@@ -149,10 +149,10 @@ pub(super) fn parse<T: for<'de> Deserialize<'de>>(text: &str, expected: &str) ->
     }
 }
 
-/// Bytes of an answer that are read at most.
+/// Maximum size of a response in bytes.
 const LARGEST_REPLY: u64 = 64 << 20;
 
-/// Whether trying again cannot help.
+/// Returns whether a retry cannot succeed.
 fn lasting(error: &ureq::Error) -> bool {
     matches!(
         error,
@@ -165,8 +165,8 @@ fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
     value.trim().parse().ok().map(Duration::from_secs)
 }
 
-/// The message of an error's body: its `error` where it is LibreTranslate's JSON, or the message in
-/// that where it is OpenAI's.
+/// Returns the message in an error response: `error` in LibreTranslate's JSON, or the message
+/// inside `error` in OpenAI's.
 fn message(text: &str) -> String {
     let body: Value = serde_json::from_str(text).unwrap_or_default();
     let error = &body["error"];
@@ -176,7 +176,7 @@ fn message(text: &str) -> String {
     }
 }
 
-/// One line of at most 200 code points.
+/// Returns the first line, truncated to 200 code points.
 fn cut(text: &str) -> String {
     let line = text.trim().lines().next().unwrap_or("no text");
     line.chars().take(200).collect()

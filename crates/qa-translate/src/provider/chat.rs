@@ -108,7 +108,7 @@ impl Translator for ChatTranslator {
         );
         let translate = |&text: &&str| {
             let answer = self.complete(&rule, text)?;
-            // Models add line breaks at the end.
+            // Models append line breaks.
             let trimmed = if text.trim() == text { answer.trim() } else { &answer };
             Ok(Some(trimmed.to_owned()))
         };

@@ -6,22 +6,22 @@ use serde::{Deserialize, Serialize};
 use crate::lines::{Table, insert, parse};
 use crate::{Error, Translations, Translator};
 
-/// What a text that the file lacks means.
+/// Treatment of a text that is missing in the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MissingText {
-    /// An error that names the text.
+    /// Returns an error that contains the text.
     #[default]
     Error,
-    /// A text without translation.
+    /// Treats the text as one without a translation.
     Skip,
 }
 
-/// Translations from a JSONL file, one `{"from": "en", "to": "de", "source": "…", "target": "…"}` a
-/// line.
+/// Reads translations from a JSONL file, one `{"from": "en", "to": "de", "source": "…", "target":
+/// "…"}` per line.
 ///
-/// Texts are looked up as they are, markers included. The cache of [`Cached`](crate::Cached) is
-/// such a file.
+/// Texts are looked up unchanged, including markers. The cache of [`Cached`](crate::Cached) has
+/// this format.
 #[derive(Debug)]
 pub struct FileTranslator {
     path: PathBuf,
@@ -30,12 +30,12 @@ pub struct FileTranslator {
 }
 
 impl FileTranslator {
-    /// Reads the whole file, plain or gzip-compressed. Lines of white space are skipped; a
-    /// blank translation of a text that is not blank is none.
+    /// Reads the whole file, plain or gzip-compressed. Blank lines are skipped; a blank translation
+    /// of a non-blank text counts as missing.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Line`] for the first line that is no translation,
-    /// or translates a text a second time and differently.
+    /// [`Error::Io`]; [`Error::Line`] for the first line that is not a translation, or contradicts
+    /// an earlier line.
     pub fn read(path: impl AsRef<Path>, missing: MissingText) -> Result<Self, Error> {
         let path = path.as_ref();
         let bytes = atomic_file::read(path).map_err(Error::io(path, "read the file"))?;

@@ -4,21 +4,21 @@ use serde::{Deserialize, Serialize};
 use super::caller::{Caller, Outcome, RetryPolicy, parse};
 use crate::{Error, Translations, Translator};
 
-/// Where a translation server is and how patient to be with it.
+/// Options of [`HttpTranslator`].
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpConfig {
-    /// The server's address, as `http://localhost:5000`; requests go to `/translate` below it.
+    /// The server's address, such as `http://localhost:5000`; requests go to `/translate` below it.
     pub url: String,
-    /// Texts in a request.
+    /// Number of texts per request.
     pub batch_size: usize,
-    /// Seconds that one request may take, its answer included.
+    /// Time limit of one request in seconds, including its response.
     pub timeout_seconds: f64,
-    /// Requests for one batch before giving up, the first included.
+    /// Maximum number of requests per batch.
     pub attempts: u32,
     /// Seconds before the second request; each later wait is twice as long.
     pub first_wait_seconds: f64,
-    /// The longest wait, also where the server asks for a longer one by `Retry-After`.
+    /// Maximum wait in seconds, also for a longer `Retry-After`.
     pub longest_wait_seconds: f64,
 }
 
@@ -55,13 +55,14 @@ impl HttpConfig {
     }
 }
 
-/// A LibreTranslate-compatible server: `POST /translate` with `q` (several texts), `source`,
-/// `target`, `format` and, if there is one, `api_key`; the answer's `translatedText` has as many
-/// texts.
+/// Translates with a LibreTranslate-compatible server.
 ///
-/// Connection errors, time-outs, answers that end early, 429 and 5xx are tried again after growing
-/// waits; anything else is an error at once, as is a redirection. `http_proxy` and its like are
-/// used.
+/// Sends `POST /translate` with `q` (several texts), `source`, `target`, `format` and, if there is
+/// one, `api_key`; `translatedText` of the response has as many texts.
+///
+/// Connection errors, timeouts, incomplete responses, 429 and 5xx are retried with increasing
+/// waits; any other error and redirections fail immediately. Proxy variables such as `http_proxy`
+/// are honoured.
 pub struct HttpTranslator {
     config: HttpConfig,
     caller: Caller,
@@ -85,7 +86,7 @@ struct Reply {
 }
 
 impl HttpTranslator {
-    /// A translator that has not called its server yet.
+    /// Creates a translator, without a request to the server.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key.

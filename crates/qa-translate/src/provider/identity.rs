@@ -2,7 +2,7 @@ use mlqa_eval::Language;
 
 use crate::{Translations, Translator};
 
-/// Returns every text as it is: for tests, and to see what marking alone does to a data set.
+/// Returns every text unchanged: for tests, and to measure the effect of the markers on a data set.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Identity;
 

@@ -1,4 +1,4 @@
-//! A JSONL file that grows by whole lines and outlives a kill.
+//! A JSONL file to which whole lines are appended, and which remains valid if a run is killed.
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::Error;
 use crate::error::create_folder_of;
 
-/// Lines on disk, synced after each addition. The file is locked while it is open.
+/// The file, synced after each addition and locked while it is open.
 #[derive(Debug)]
 pub(super) struct Journal {
     path: PathBuf,
@@ -16,9 +16,9 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Opens the file at `path`, or begins one, and hands each line with its number to `read`. A
-    /// last line that was torn by a kill is cut off, if it begins as all that are written here;
-    /// nothing else of the file is ever changed.
+    /// Opens or creates the file at `path`, and calls `read` with each line and its number. An
+    /// incomplete last line is removed if its start matches `beginning`; the rest of the file is
+    /// never changed.
     pub(super) fn open(
         path: &Path,
         beginning: &[u8],
@@ -49,7 +49,7 @@ impl Journal {
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// Adds lines, all or, where the disk is full, perhaps a torn one.
+    /// Appends lines: all of them or, if the disk is full, possibly an incomplete one.
     pub(super) fn add(&mut self, lines: &[impl Serialize]) -> Result<(), Error> {
         let refuse = || Error::io(&self.path, "write the cache");
         let mut bytes = Vec::new();
@@ -61,7 +61,7 @@ impl Journal {
     }
 }
 
-/// Keeps others from writing to the file. File systems without locks are not locked.
+/// Locks the file against other writers. On file systems without locks this has no effect.
 fn lock(file: &File) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -79,8 +79,8 @@ fn lock(file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a last line is what a kill or a power cut leaves of one that was written here: without
-/// its end, or with zeros. Anything else was written by others, and stays.
+/// Returns whether a last line is an incomplete line of this journal: without its line break, or
+/// with zeros, as after a kill or a power failure. Other content is retained.
 fn is_torn(line: &[u8], beginning: &[u8]) -> bool {
     let written = line.get(..line.iter().position(|&byte| byte == 0).unwrap_or(line.len()));
     let written = written.unwrap_or_default();

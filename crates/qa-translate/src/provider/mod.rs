@@ -24,13 +24,13 @@ use mlqa_eval::Language;
 
 use crate::Error;
 
-/// A translation for each text, in order; `None` stands for a text without one, which the caller
+/// A translation for each text, in order; `None` for a text without a translation, which the caller
 /// counts.
 pub type Translations = Result<Vec<Option<String>>, Error>;
 
-/// Anything that translates texts.
+/// A translator of texts.
 pub trait Translator {
-    /// Translates `texts`.
+    /// Translates `texts` in order.
     ///
     /// # Errors
     /// If the translator fails as a whole.

@@ -1,4 +1,4 @@
-//! Translation by a chat server.
+//! Tests of translation by a chat server.
 use crate::common::{Reply, Server};
 use mlqa_eval::Language;
 use qa_translate::{ChatConfig, ChatTranslator, Error, Translator};
@@ -15,7 +15,7 @@ fn config(server: &Server) -> ChatConfig {
     }
 }
 
-/// The last message in upper case, as a model would put it.
+/// Replies with the last message in upper case, in a chat response.
 fn shout(body: &Value) -> Reply {
     let said = body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap();
     let message = json!({"role": "assistant", "content": format!("{}\n", said.to_uppercase())});
@@ -27,7 +27,7 @@ fn translations_are_asked_for_one_by_one_with_the_key_in_the_header() {
     let server = Server::start(|_, body| shout(body));
     let mut translator = ChatTranslator::new(&config(&server), Some("secret")).unwrap();
     let got = translator.translate(&["a ([b])", " c "], Language::EN, Language::DE).unwrap();
-    // Blanks at the ends are the text's.
+    // White space at the ends of the text is preserved.
     assert_eq!(got, [Some("A ([B])".into()), Some(" C \n".into())]);
     let requests = server.requests.lock().unwrap();
     assert_eq!(requests[0].0, "POST /v1/chat/completions HTTP/1.1");
@@ -40,7 +40,7 @@ fn translations_are_asked_for_one_by_one_with_the_key_in_the_header() {
     assert!(server.headers.lock().unwrap()[0].contains("authorization: bearer secret"));
 }
 
-/// Waiting, retries and time-outs are those of `HttpTranslator`.
+/// Waits, retries and timeouts are tested with `HttpTranslator`.
 #[test]
 fn errors_and_wrong_answers_are_named() {
     for (status, body, problem, attempts) in [

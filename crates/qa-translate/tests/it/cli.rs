@@ -1,4 +1,4 @@
-//! The program as a user meets it.
+//! Tests of the program.
 use std::process::Stdio;
 
 use crate::common::{Reply, Server, dataset, question, upper};
@@ -6,7 +6,7 @@ use mlqa_eval::Dataset;
 use serde_json::{Value, json};
 use testkit::Program;
 
-/// The program, and `en.json` with `count` questions in its folder.
+/// Creates the program with `en.json`, which has `count` questions, in its folder.
 fn program(count: usize) -> Program {
     let program = Program::new(env!("CARGO_BIN_EXE_qa-translate"));
     let row = |k: usize| {
@@ -17,7 +17,7 @@ fn program(count: usize) -> Program {
     program
 }
 
-/// The report of the folder `out`.
+/// Returns the report of the folder `out`.
 fn report(program: &Program) -> Value {
     serde_json::from_str(&program.read("out/report.json")).unwrap()
 }
@@ -26,7 +26,7 @@ fn read(program: &Program, name: &str) -> Dataset {
     Dataset::read(program.at(name)).unwrap()
 }
 
-/// A line of translations from English to German.
+/// Returns a line of translations from English to German.
 fn line(source: &str, target: &str) -> String {
     json!({"from": "en", "to": "de", "source": source, "target": target}).to_string() + "\n"
 }
@@ -47,7 +47,7 @@ fn from_a_server_to_mixed_files() {
     assert_eq!(&*wording.questions[1].context, "number n1 here");
     let before = report(&program);
     assert_eq!((&before["zh"]["kept"], &before["de"]["skip_ratio"]), (&json!(3), &json!(0.0)));
-    // A language more is added, and each has a cache of its own.
+    // Another language is added to the report, and each language has its own cache.
     program.done(&translate("fr"));
     let with_french = report(&program);
     assert_eq!(with_french["fr"]["kept"], json!(3));
@@ -60,7 +60,7 @@ fn from_a_server_to_mixed_files() {
     program.failed(&translate("fr"), &["report.json", "no report by language"]);
     program.write("out/report.json", with_french.to_string());
     for code in ["de", "zh", "en"] {
-        // What the rest of this test is about.
+        // Only the report is tested below.
         let name = format!("out/train-context-{code}-question-fr.json");
         std::fs::remove_file(program.at(&name)).ok();
     }
@@ -104,10 +104,10 @@ fn a_run_that_stopped_goes_on_where_it_was() {
         .flat_map(|(_, body)| body["q"].as_array().unwrap().clone())
         .map(|text| text.as_str().unwrap().to_owned())
         .collect();
-    // Four questions were translated by the first server.
+    // Four questions were translated with the first server.
     assert_eq!(asked[0], "q4");
     assert_eq!(asked.len(), 1 + 5);
-    // A third run asks nobody.
+    // A third run sends no request.
     program.done(&translate("http://127.0.0.1:9"));
 }
 
@@ -123,7 +123,7 @@ fn files_of_translations_and_parallel_data() {
         said.contains("0 of 1 kept") && said.contains("passage without translation: 1"),
         "{said}"
     );
-    // Nothing that could be trained on is no success.
+    // A run without training data is a failure.
     assert!(nothing.err.contains("no question was kept for de"), "{said}");
     assert!(program.at("out/report.json").exists());
     assert!(!program.at("out/train-context-de-question-de.json").exists());
@@ -172,7 +172,7 @@ fn a_file_that_is_no_cache_stays() {
         program.failed(&format!("{translate} --cache {name}"), &words);
         assert_eq!(program.bytes(name), content, "{name}");
     }
-    // The data set itself.
+    // The data set itself is rejected as a cache.
     let words = ["en.json", "one of the inputs"];
     program.failed(&format!("{translate} --cache en.json"), &words);
     assert_eq!(program.bytes("en.json"), data);
@@ -232,7 +232,7 @@ fn a_wrong_input_leaves_the_output_as_it_is() {
             program.write(path, &good);
             let (report, data): (Vec<_>, Vec<_>) =
                 files("out").into_iter().partition(|(_, path)| path.ends_with("report.json"));
-            // The report says why nothing was kept.
+            // The report states why no question was kept.
             assert!(data.iter().all(|file| before[0].contains(file)), "{bytes}");
             assert_eq!((report.len(), data.len()), (1, before[0].len() - 1));
             assert_eq!(files("mixed"), before[1], "{bytes}");
@@ -253,7 +253,7 @@ fn translations_of_a_chat_server_are_cached() {
     for _ in 0..2 {
         let printed = program.done(&command).out;
         assert!(printed.contains("de: 2 of 2 kept (2 by markers"), "{printed}");
-        // Two questions and two passages.
+        // Two questions and two passages are requested.
         assert_eq!(server.count(), 4);
     }
     let bare = command.replace(" --model m", "");

@@ -1,10 +1,10 @@
-//! The examples of `--help`, run as they stand.
+//! Runs the examples of `--help` unchanged.
 #![cfg(unix)]
 use testkit::run_examples;
 
 #[test]
 fn examples_of_help_run() {
-    // Command, number of its examples, a file that they write.
+    // Command, number of its examples, and a file that they write.
     for (command, count, output) in [
         (&[][..], 3, "mixed/xquad-context-de-question-en.json"),
         (&["translate"], 2, "french/train-context-fr-question-fr.json"),

@@ -1,4 +1,4 @@
-//! The HTTP translator against a small server.
+//! Tests of the HTTP translator with a local server.
 use std::time::{Duration, Instant};
 
 use crate::common::{Reply, Server, upper};
@@ -25,7 +25,7 @@ fn translate(config: HttpConfig, texts: &[&str]) -> Translations {
     HttpTranslator::new(config, None).unwrap().translate(texts, EN, DE)
 }
 
-/// The problem and the number of tries of a failure.
+/// Returns the problem and the number of attempts of a failure.
 fn failure(config: HttpConfig) -> (String, u32) {
     match translate(config, &["a"]) {
         Err(Error::Server { problem, attempts, url }) => {
@@ -73,7 +73,7 @@ fn too_many_requests_and_lost_connections_are_tried_again() {
     let start = Instant::now();
     assert_eq!(translate(config(&server), &["a"]).unwrap(), [Some("A".into())]);
     assert_eq!(server.count(), 3);
-    // The hour asked for is cut to the longest wait.
+    // The requested wait of one hour is limited to the maximum wait.
     assert!(start.elapsed() < Duration::from_secs(5));
 }
 
@@ -96,7 +96,7 @@ fn server_errors_are_retried_and_wrong_answers_are_not() {
         (400, r#"{"error": "xx is not supported"}"#, "status 400: xx is not supported", 1),
         (403, "Invalid key\nmore", "status 403: Invalid key", 1),
         (302, "", "status 302: no text", 1),
-        // Answers that are no translations.
+        // Responses that are not translations.
         (200, "<html>", "got \"<html>\"", 1),
         (200, r#"{"translatedText": "A"}"#, "expected {\"translatedText\"", 1),
         (200, r#"{"translatedText": ["A", "B"]}"#, "2 texts in the answer to 1", 1),

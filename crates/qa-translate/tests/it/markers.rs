@@ -1,4 +1,4 @@
-//! Marking an answer and reading it back.
+//! Tests of marking an answer and recovering it.
 use std::ops::Range;
 
 use proptest::prelude::*;
@@ -84,7 +84,7 @@ fn a_marker_that_was_doubled_is_no_answer_with_brackets() {
         assert_eq!(marked.recover(text), Err(MarkerFault::Duplicate), "{text}");
     }
     assert_eq!(marked.recover("vor ([1492])").unwrap().answer.text, "1492");
-    // Brackets of the answer's own stay, and may go.
+    // Brackets that belong to the answer are preserved, and may be lost in the translation.
     let own = mark("vor [1492] nach", 4, 6).unwrap();
     assert_eq!(own.text, "vor ([[1492]]) nach");
     assert_eq!(own.recover("vor ([[1492]])").unwrap().answer.text, "[1492]");
@@ -99,7 +99,7 @@ fn spans_outside_the_passage_or_blank_are_refused() {
     }
 }
 
-/// Text in which brackets of all kinds and white space are frequent.
+/// Generates text in which brackets of all kinds and white space are frequent.
 fn passage() -> impl Strategy<Value = Vec<char>> {
     let bracket = prop::sample::select("()[]（）［］【】 \t　".chars().collect::<Vec<_>>());
     prop::collection::vec(prop_oneof![bracket, any::<char>()], 1..40)

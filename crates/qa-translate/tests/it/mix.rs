@@ -1,4 +1,4 @@
-//! Questions and passages of different languages.
+//! Tests of mixing questions and passages of different languages.
 use std::collections::BTreeSet;
 
 use crate::common::{dataset, question};
@@ -11,7 +11,7 @@ const EN: Language = Language::EN;
 const ES: Language = Language::ES;
 const ZH: Language = Language::ZH;
 
-/// A data set whose texts say their language.
+/// Creates a data set whose texts contain their language.
 fn in_language(language: Language, ids: &[usize]) -> Dataset {
     let row = |id: &usize| {
         let context = format!("{language} context of number {id} é北");
@@ -20,7 +20,7 @@ fn in_language(language: Language, ids: &[usize]) -> Dataset {
     dataset(ids.iter().map(row).collect())
 }
 
-/// Passages of `kept` and wordings of `worded` in `language`.
+/// Creates translations in `language` with passages for `kept` and question texts for `worded`.
 fn translated(language: Language, kept: &[usize], worded: &[usize]) -> Translated {
     let mut questions = in_language(EN, worded);
     for one in &mut questions.questions {
@@ -30,7 +30,7 @@ fn translated(language: Language, kept: &[usize], worded: &[usize]) -> Translate
     Translated { language, dataset: in_language(language, kept), questions, report }
 }
 
-/// Id, question language and passage language of all rows, sorted.
+/// Returns id, question language and passage language of all rows, sorted.
 fn rows(
     config: &MixConfig,
     source: &Dataset,
@@ -70,7 +70,7 @@ fn two_rows_for_each_question_and_language() {
             (id("3"), EN, DE),
         ]
     );
-    // A question whose passage was discarded is asked of the English one.
+    // A question whose passage was discarded is combined with the English one.
     let lax = MixConfig { require_pair: false, ..MixConfig::default() };
     let more = rows(&lax, &source, &others);
     assert_eq!(more.len(), 7);
@@ -87,7 +87,7 @@ fn all_pairs_join_other_languages_too() {
     assert_eq!(got.iter().filter(|(id, _, _)| id == "1").count(), 6);
     assert_eq!(got.iter().filter(|(id, _, _)| id == "2").count(), 2);
     let lax = MixConfig { require_pair: false, ..all };
-    // (de, en) and (de, zh) of question 2 need its wording alone.
+    // (de, en) and (de, zh) of question 2 need only its question text.
     assert_eq!(rows(&lax, &source, &others).len(), 6 + 4);
 }
 
@@ -125,7 +125,7 @@ fn languages_that_clash_and_answers_that_are_elsewhere_are_refused() {
 #[test]
 fn a_translation_whose_answer_is_elsewhere_is_named_with_its_file() {
     let folder = tempfile::tempdir().unwrap();
-    // No question of the source has this id, so mixing does not look at it.
+    // The source has no question with this id, so that it is not checked.
     let mut wrong = translated(DE, &[1, 7], &[]).dataset;
     wrong.questions[1].answers[0].answer_start += 1;
     let path = folder.path().join("train-context-de-question-de.json");

@@ -1,4 +1,4 @@
-//! Tagged sentences through the program.
+//! Tests of the program with tagged sentences.
 use crate::common::{Reply, Server};
 use serde_json::{Value, json};
 use testkit::Program;
@@ -8,12 +8,12 @@ fn program() -> Program {
     Program::new(env!("CARGO_BIN_EXE_qa-translate"))
 }
 
-/// Each text as it is.
+/// Replies with each text unchanged.
 fn echo(request: &Value) -> Reply {
     Reply::Say(200, json!({ "translatedText": request["q"] }).to_string())
 }
 
-/// The entities of a sentence in order, with their types, without spaces between words.
+/// Returns the entities of a sentence in order, with their types, without spaces between words.
 fn parts(sentence: &Sentence) -> Vec<(usize, String, String)> {
     let all = entities(&sentence.tags, Scheme::Lenient).into_iter();
     let mut all: Vec<_> = all
@@ -81,11 +81,11 @@ fn a_run_that_stopped_asks_nothing_twice() {
         .flat_map(|(_, body)| body["q"].as_array().unwrap().iter().map(|q| (&body["target"], q)))
         .map(|(to, text)| (to.as_str().unwrap(), text.as_str().unwrap()))
         .collect();
-    // Two sentences were translated by the first server.
+    // Two sentences were translated with the first server.
     assert_eq!(asked[0], ("de", "([n2]) is"));
     assert_eq!(asked.len(), 3 + 5);
     let first = program.bytes("out/a.b.zh.conll");
-    // A third run asks nobody, and replaces what is there by the same.
+    // A third run sends no request and replaces the output with equal files.
     program.done(&command("http://127.0.0.1:9"));
     assert_eq!(program.bytes("out/a.b.zh.conll"), first);
     assert!(program.at("out.cache.de.jsonl").exists());
@@ -111,7 +111,7 @@ fn sentences_that_lost_an_entity_are_left_out() {
     );
     assert_eq!(program.read("out/t.de.conll"), "Bärn\tB-LOC\n\n");
 
-    // What is wrong leaves what is there, and is said before anybody is asked.
+    // Errors leave existing files unchanged, and are reported before any request.
     program.write("t.jsonl", lost);
     program.failed(command, &["([Bern])", "t.jsonl"]);
     program.failed(&format!("{command} --missing skip"), &["no sentence was kept for de"]);

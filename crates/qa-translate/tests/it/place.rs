@@ -1,4 +1,4 @@
-//! Spans found in finished translations.
+//! Tests of placing spans in finished translations.
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use qa_translate::{
     ScoreText, SpanTask, TextScore, Windows, mark, ratio, translation_similarity, units,
 };
 
-/// Scores by a function of the request; counts its calls.
+/// Scores requests by a function and counts the calls.
 struct Scored<F> {
     score: F,
     rounds: usize,
@@ -49,12 +49,12 @@ fn text(task: &SpanTask, span: &Range<usize>) -> String {
     task.target.chars().skip(span.start).take(span.len()).collect()
 }
 
-/// What a way places of one task.
+/// Returns a method's result for one task.
 fn one(way: &mut dyn PlaceSpans, task: &SpanTask) -> Result<Placed, PlaceFault> {
     way.place(std::slice::from_ref(task)).unwrap().remove(0)
 }
 
-/// Bern and its capital, with scores by what a marked translation holds.
+/// Creates a task about Bern.
 fn bern() -> SpanTask {
     let source = "The capital of Switzerland is Bern.";
     task(source, "Bern", "Bern ist die Hauptstadt der Schweiz.", Some("Bern"))
@@ -78,7 +78,7 @@ fn markers_stand_where_the_marked_translation_is_most_probable() {
     let placed = one(&mut way, &task).unwrap();
     assert_eq!((text(&task, &placed.span).as_str(), placed.score), ("Schweiz", -1.0));
     assert_eq!((placed.method, placed.runners_up.len(), way.scorer.rounds), ("codec", 4, 2));
-    // Brackets of the texts themselves are none of the markers.
+    // Brackets in the texts themselves are not markers.
     let own = self::task("see ([1]) or x", "x", "siehe ([1]) oder x", None);
     let config = plain(CodecConfig { max_words: 1, ..CodecConfig::default() });
     let scorer = scored(|request| total(-f64::from(u8::from(!request.target.contains("([[x]])")))));
@@ -86,8 +86,8 @@ fn markers_stand_where_the_marked_translation_is_most_probable() {
     assert_eq!(placed.span, 17..18);
 }
 
-/// The words at which spans were tried, given how much each word's score moves when the source is
-/// marked.
+/// Returns the words at which spans were tried, given how much the source's markers change each
+/// word's score.
 fn tried(moved: &[f64], config: &CodecConfig) -> Vec<usize> {
     let target = "a b c d e f g h i j k l m n o p";
     let task = task("one two", "two", target, None);
@@ -116,16 +116,16 @@ fn spans_open_where_the_markers_of_the_source_disturb_the_scores() {
     moved[7] = 0.5;
     moved[2] = 0.1; // five before
     moved[12] = 0.3; // five after
-    moved[13] = 0.4; // beyond
+    moved[13] = 0.4; // six after: outside the window
     assert_eq!(tried(&moved, &config), [2, 7, 12]);
     assert_eq!(tried(&moved, &CodecConfig { window: 1, ..config.clone() }), [7]);
     moved[7] = 0.49;
     assert_eq!(tried(&moved, &config), (0..16).collect::<Vec<_>>());
-    // Scores without tokens say nothing.
+    // Scores without tokens allow all words.
     assert_eq!(tried(&[], &config), (0..16).collect::<Vec<_>>());
 }
 
-/// What is taken of hypotheses in this order, with the losses of the source span under each.
+/// Returns the selected one of these hypotheses, given the losses of the source span under each.
 fn reranked(
     source: &str,
     answer: Option<&str>,
@@ -150,16 +150,17 @@ fn reranked(
 #[test]
 fn hypotheses_are_ranked_again_by_the_reverse_direction() {
     let target = "die alte Stadt Rom";
-    // Spelled as the source or as the translation of the span: that one, whatever its losses.
+    // A hypothesis spelled like the source or the span's translation is selected, whatever its
+    // loss.
     let losses = [("alte Stadt", 1.0), ("Rom", 9.0)];
     assert_eq!(reranked("Rome", Some("Rom"), target, &losses), Ok("Rom".into()));
-    // Else the part of the first with the least loss below its own.
+    // Otherwise the part of the first hypothesis with the lowest loss below its own is selected.
     let losses = [("alte Stadt", 3.0), ("Stadt", 2.0), ("alte", 2.5), ("Rom", 0.5)];
     assert_eq!(reranked("town", None, target, &losses), Ok("Stadt".into()));
-    // Else the first.
+    // Otherwise the first hypothesis is selected.
     let losses = [("alte Stadt", 3.0), ("Stadt", 4.0), ("Rom", 1.0)];
     assert_eq!(reranked("town", None, target, &losses), Ok("alte Stadt".into()));
-    // What is neither alike nor probable is dropped, the first too.
+    // Hypotheses that are neither similar nor probable are dropped, even the first.
     let losses = [("alte Stadt", 7.0), ("Stadt", 4.0)];
     assert_eq!(reranked("xyz", None, target, &losses), Ok("Stadt".into()));
     let losses = [("alte Stadt", 7.0), ("Stadt", 5.0)];
@@ -168,7 +169,7 @@ fn hypotheses_are_ranked_again_by_the_reverse_direction() {
 
 #[test]
 fn likeness_is_that_of_difflib() {
-    // Of Python's `SequenceMatcher(None, a, b).ratio()`.
+    // Expected values are from Python's `SequenceMatcher(None, a, b).ratio()`.
     for (a, b, want) in [
         ("", "", 1.0),
         ("", "a", 0.0),
@@ -191,7 +192,7 @@ fn translation_similarity_by_hand() {
     assert!((got - (0.5f64.sqrt() + 2f64.powf(-1.75)) / 2.0).abs() < 1e-12);
 }
 
-/// Texts that translate each other are the likelier, the more alike they are.
+/// Scores texts higher the more similar they are.
 fn alike(request: &ScoreRequest) -> TextScore {
     total(-(1.0 - ratio(&request.source, &request.target)) * request.target.len() as f64)
 }
@@ -327,7 +328,7 @@ proptest! {
                 }
             }
         }
-        // Words cover all but white space, once each and in order.
+        // Words cover everything except white space exactly once, in order.
         let words = units(&target);
         prop_assert!(words.windows(2).all(|two| two[0].end <= two[1].start));
         let covered: String = words.iter().map(|word| text(&task, word)).collect();

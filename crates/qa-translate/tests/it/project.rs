@@ -1,4 +1,4 @@
-//! Spans carried over by similarity.
+//! Tests of projecting spans by similarity.
 use ndarray::{Array2, array};
 use proptest::prelude::*;
 use qa_translate::{Error, ProjectConfig, project};
@@ -7,7 +7,7 @@ fn run(similarity: &Array2<f32>, span: std::ops::Range<usize>) -> Option<std::op
     project(similarity.view(), span, &ProjectConfig::default()).unwrap()
 }
 
-/// Zeros with ones at the given places.
+/// Returns a matrix of -0.5 with ones at the given indices.
 fn links(rows: usize, columns: usize, ones: &[(usize, usize)]) -> Array2<f32> {
     let mut similarity = Array2::from_elem((rows, columns), -0.5);
     for &place in ones {
@@ -26,7 +26,7 @@ fn reordered_tokens_are_covered() {
 
 #[test]
 fn only_mutual_best_matches_count() {
-    // Source 1 likes target 0 best, which likes source 0 more.
+    // Source 1 is most similar to target 0, which is more similar to source 0.
     let similarity = array![[0.9, 0.1], [0.8, 0.3]];
     assert_eq!(run(&similarity, 1..2), None);
 }
@@ -43,14 +43,14 @@ fn weak_links_do_not_count() {
 
 #[test]
 fn outliers_beyond_the_gap_are_dropped() {
-    // Targets 0, 1 and 6: four unlinked ones between 1 and 6.
+    // Targets 0, 1 and 6 are linked, with four unlinked ones between 1 and 6.
     let similarity = links(3, 8, &[(0, 0), (1, 1), (2, 6)]);
     assert_eq!(run(&similarity, 0..3), Some(0..2));
     let wide = ProjectConfig { max_gap: 4, ..ProjectConfig::default() };
     assert_eq!(project(similarity.view(), 0..3, &wide).unwrap(), Some(0..7));
     let none = ProjectConfig { max_gap: usize::MAX, ..ProjectConfig::default() };
     assert_eq!(project(similarity.view(), 0..3, &none).unwrap(), Some(0..7));
-    // One link each: the stronger, and of two equal ones the first.
+    // With one link each the stronger part is selected, and the first of two equal ones.
     let mut pair = links(2, 8, &[(0, 1), (1, 7)]);
     assert_eq!(run(&pair, 0..2), Some(1..2));
     pair[(1, 7)] = 2.0;
@@ -61,7 +61,7 @@ fn outliers_beyond_the_gap_are_dropped() {
 fn ties_go_to_the_first_token() {
     let flat = Array2::from_elem((3, 4), 0.5);
     assert_eq!(run(&flat, 0..1), Some(0..1));
-    // Target 0 is everybody's best, and its own best is source 0.
+    // Target 0 is the most similar one for every source; its own is source 0.
     assert_eq!(run(&flat, 1..3), None);
 }
 
@@ -73,7 +73,7 @@ fn bad_input_is_refused() {
         assert!(matches!(refused, Err(Error::Projection { what: "span", .. })), "{span:?}");
     }
     for value in [f32::NAN, f32::INFINITY] {
-        // In the row of the span, and in the column of its best target.
+        // The value is in the row of the span, or in the column of its best target.
         for place in [(1, 3), (2, 0)] {
             let mut bad = flat.clone();
             bad[place] = value;
@@ -110,7 +110,7 @@ proptest! {
         let config = ProjectConfig { max_gap, ..ProjectConfig::default() };
         let got = project(similarity.view(), span.clone(), &config).unwrap();
         prop_assert_eq!(&got, &project(similarity.view(), span.clone(), &config).unwrap());
-        // Mutual best matches by plain loops.
+        // Mutual best matches, computed by plain loops.
         let mutual: Vec<usize> = (0..7).filter(|&j| span.clone().any(|i| {
             let v = similarity[(i, j)];
             v >= 0.0 && (0..7).all(|k| similarity[(i, k)] <= v) && (0..6).all(|k| similarity[(k, j)] <= v)

@@ -1,4 +1,4 @@
-//! Translations from files and the cache.
+//! Tests of translations from files and the cache.
 use std::fs;
 
 use crate::common::By;
@@ -69,12 +69,13 @@ fn the_cache_asks_once_and_outlives_its_program() {
         assert_eq!(got[..3], expected);
         assert_eq!((got[3].as_deref(), got[4].as_deref()), (None, Some("C")));
         cached.translate(&["a"], EN, DE).unwrap();
-        // Another language is another question.
+        // The same text for another language is a separate request.
         cached.translate(&["a"], EN, ES).unwrap();
         assert_eq!(cached.len(), 4);
     }
     assert_eq!(asked, ["a", "b", "no", "c", "a"]);
-    // The file is a file of translations, and a program that starts later asks nothing.
+    // The cache is a valid file of translations, and a restarted program sends no request for its
+    // texts.
     let mut file = FileTranslator::read(&path, MissingText::Error).unwrap();
     assert_eq!(file.translate(&["c"], EN, DE).unwrap(), [Some("C".into())]);
     let mut later = Cached::open(By(|_: &str| panic!("asked again")), &path).unwrap();
@@ -93,10 +94,10 @@ fn a_torn_last_line_goes_and_any_other_is_an_error() {
         cached.translate(&["a", "b"], EN, DE).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), whole, "{cut}");
     }
-    // A line of zeros, as after a power cut.
+    // A line of zeros, as after a power failure, is removed.
     fs::write(&path, [line("de", "a", "A").as_bytes(), b"\0\0\0\n"].concat()).unwrap();
     assert_eq!(Cached::open(By(|_: &str| None), &path).unwrap().len(), 1);
-    // Lines that were not written here are nobody's to cut.
+    // Lines that the cache did not write are never removed.
     for other in ["{", "{\"data\": []}", "{\"from\": \"en", "{\"from\":\"en\"}\n", "text"] {
         let torn = "{\"from\":".starts_with(other);
         fs::write(&path, line("de", "a", "A") + other).unwrap();

@@ -1,4 +1,4 @@
-//! Searching a translated answer.
+//! Tests of searching a translated answer.
 use proptest::prelude::*;
 use qa_translate::{Occurrence, SearchConfig, SearchFault, search};
 
@@ -16,13 +16,13 @@ fn one_occurrence_is_found_and_none_or_two_are_refused() {
     assert_eq!(search("", "x", 0.0, &strict), Err(SearchFault::NotFound));
     assert_eq!(search("ab", "abc", 0.0, &strict), Err(SearchFault::NotFound));
     assert_eq!(search("der Hund", "Der", 0.0, &strict), Err(SearchFault::NotFound));
-    // Overlapping occurrences are two.
+    // Overlapping occurrences count as two.
     assert_eq!(search("xaaax", "aa", 0.0, &strict), Err(SearchFault::Ambiguous));
 }
 
 #[test]
 fn the_nearest_occurrence_and_the_first_of_two_as_near() {
-    // At 0, 4 and 8 of 10 code points.
+    // The occurrences are at 0, 4 and 8 of 10 code points.
     let text = "ab..ab..ab";
     for (position, start) in
         [(0.0, 0), (0.19, 0), (0.2, 0), (0.21, 4), (0.59, 4), (0.7, 8), (1.0, 8)]

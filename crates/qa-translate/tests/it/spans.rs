@@ -1,4 +1,4 @@
-//! Texts with typed spans through a translator, and words with tags as such texts.
+//! Tests of translating texts with typed spans, and of their conversion from and to tagged words.
 use std::ops::Range;
 
 use crate::common::By;
@@ -24,7 +24,7 @@ fn run(source: &[TypedText], by: impl FnMut(&str) -> Option<String>) -> Translat
     translate_spans(source, EN, DE, &mut By(by), &mut BySearch::default(), |_, _, _| {}).unwrap()
 }
 
-/// The texts of the spans, with their types.
+/// Returns the texts of the spans, with their types.
 fn parts(text: &TypedText) -> Vec<(String, &str)> {
     let part = |one: &TypedSpan| text.text.chars().skip(one.span.start).take(one.span.len());
     text.spans.iter().map(|one| (part(one).collect(), one.kind.as_str())).collect()
@@ -44,7 +44,7 @@ fn markers_then_search_and_every_span_is_counted() {
         asked.push(text.to_owned());
         Some(match text {
             "([2:Ada]) met ([1:Bo])" => "([1:Bo]) traf ([2:Ada])".into(),
-            // Markers lost, and one name is in the translation twice.
+            // The markers are lost, and one name occurs twice in the translation.
             "([1:Ada]) in ([2:Bern])" => "Ada in Bern".into(),
             "Ada in Bern" => "Ada ist Ada in Bärn".into(),
             "Bern" => "Bärn".into(),
@@ -78,14 +78,14 @@ fn markers_then_search_and_every_span_is_counted() {
     ];
     assert_eq!(report.dropped.into_iter().collect::<Vec<_>>(), dropped);
     assert_eq!(report.faults.missing, 2);
-    // A text without spans goes as it is, once.
+    // A text without spans is translated unchanged, once.
     assert_eq!(asked.iter().filter(|text| *text == "It rains").count(), 1);
 }
 
 #[test]
 fn of_spans_that_overlap_the_first_of_the_source_stays() {
     let source = [
-        // The second cannot be marked beside the first, and is searched.
+        // The second span overlaps the first, so that it is not marked but searched.
         typed("New York City", &[(0..8, "LOC"), (0..13, "ORG"), (9..13, "MISC")]),
         typed("Ada saw her", &[(8..11, "A"), (0..3, "B")]),
     ];
@@ -161,7 +161,7 @@ fn words_are_cut_where_an_entity_ends_inside_one() {
         (typed("Berner Uni", &[(0..4, "LOC")]), &["Bern", "er", "Uni"], &["B-LOC", "O", "O"]),
         (typed("ab", &[(0..1, "X"), (1..2, "X")]), &["a", "b"], &["B-X", "B-X"]),
         (typed("e\u{301}t", &[(1..3, "X")]), &["e", "\u{301}t"], &["O", "B-X"]),
-        // No white space within a word, a space with an accent neither.
+        // Words contain no white space, not even a space with an accent.
         (typed("a \u{301}\u{a0}b", &[(0..5, "X")]), &["a", "\u{301}", "b"], &["B-X", "I-X", "I-X"]),
         (typed("a b c", &[(0..3, "X"), (2..5, "Y")]), &["a", "b", "c"], &["B-X", "I-X", "B-Y"]),
     ];
@@ -175,13 +175,13 @@ fn owned(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|&text| text.to_owned()).collect()
 }
 
-/// Without white space.
+/// Removes white space.
 fn bare(text: &str) -> String {
     text.chars().filter(|c| !c.is_whitespace()).collect()
 }
 
-/// A text with combining marks, Chinese, Arabic, brackets and repetition, and spans of it that may
-/// be blank, overlap, repeat or leave it.
+/// Generates texts with combining marks, Chinese, Arabic, brackets and repetition, and their spans.
+/// Spans may be blank, overlap, repeat or exceed the text.
 fn texts() -> impl Strategy<Value = Vec<TypedText>> {
     let span = (0usize..14, 0usize..6, prop::sample::select(vec!["PER", "LOC"]));
     let text = (
@@ -206,7 +206,7 @@ proptest! {
             number += 1;
             match (mode, number % 3) {
                 (0, _) | (4, 0) => Some(text.to_owned()),
-                // All markers are lost; every text is turned.
+                // All markers are lost, and every text is reversed.
                 (1, _) | (4, 1) => Some(text.replace("([", "").chars().rev().collect()),
                 (2, _) => Some(text.replace("])", "").repeat(2)),
                 (3, 0) => None,
@@ -232,7 +232,7 @@ proptest! {
                     prop_assert!(span.end <= other.span.start || other.span.end <= span.start);
                 }
             }
-            // In the source's order, with the source's types.
+            // The spans have the source's order and types.
             let mut kinds = source.spans.iter().map(|one| &one.kind);
             prop_assert!(text.spans.iter().all(|one| kinds.any(|kind| *kind == one.kind)));
             if mode == 0 {

@@ -1,4 +1,4 @@
-//! Data sets through a translator, and data that is translated already.
+//! Tests of translating data sets, and of existing translations.
 use crate::common::{By, dataset, question};
 use mlqa_eval::{Answer, Dataset, Language};
 use proptest::prelude::*;
@@ -32,11 +32,11 @@ fn markers_then_search_then_nothing_with_exact_counts() {
     let by = |text: &str| {
         Some(match text {
             "([rome]) is old" => "ALT IST（［ ROM ］）".to_owned(),
-            // Markers lost: searched.
+            // The markers are lost, and the answer is found by search.
             "the end is ([near])" => "DAS ENDE IST NAH".into(),
             "the end is near" => "NAH IST DAS ENDE".into(),
             "near" => " NAH ".into(),
-            // Markers lost, and twice in the passage.
+            // The markers are lost, and the answer occurs twice in the passage.
             "([two]) and two" => "([ZWEI]) UND ([ZWEI])".into(),
             "two and two" => "ZWEI UND ZWEI".into(),
             "two" => "ZWEI".into(),
@@ -56,7 +56,7 @@ fn markers_then_search_then_nothing_with_exact_counts() {
         .map(|q| (q.id.as_str(), &*q.question, &*q.context, q.answers[0].answer_start))
         .collect();
     assert_eq!(rows, [("1", "Q ONE", "ALT IST ROM", 8), ("2", "Q TWO", "NAH IST DAS ENDE", 0)]);
-    // Every question has its wording, with the source's passage.
+    // Every question has its translated text, with the source's passage.
     assert_eq!(got.questions.questions.len(), 3);
     assert_eq!(got.questions.questions[2].question, "Q THREE");
     assert_eq!(got.questions.questions[2].answers, source.questions[2].answers);
@@ -95,7 +95,7 @@ fn each_corruption_of_markers_falls_back() {
         );
         assert_eq!((got.report.by_search, got.report.skip_ratio()), (1, 0.0));
         assert_eq!(got.dataset.questions[0].context, source.questions[0].context);
-        // The answer is not there: left out.
+        // The answer is not in the passage, so that the question is skipped.
         let by = |text: &str| {
             Some(match text {
                 "mid" => "elsewhere".to_owned(),
@@ -143,10 +143,11 @@ fn answer(text: &str, answer_start: usize) -> Answer {
 #[test]
 fn every_different_answer_is_kept() {
     let mut source = source();
-    // One more, the first again, one that overlaps the first, and one that is not there.
+    // Adds another answer, the first again, one that overlaps the first, and one that is not at its
+    // offset.
     let more = [("end", 4), ("near", 11), ("is near", 8), ("near", 0)];
     source.questions[1].answers.extend(more.map(|(text, start)| answer(text, start)));
-    // The first answer is not there, the second is.
+    // The first answer is not at its offset, the second is.
     source.questions[2].answers.insert(0, answer("three", 0));
     let mut asked = Vec::new();
     let got = run(&source, &TranslateConfig::default(), |text| {
@@ -171,16 +172,16 @@ fn a_question_stays_with_one_answer_and_goes_with_none() {
     source.questions[2].answers.push(answer("two", 8));
     let by = |text: &str| {
         Some(match text {
-            // Lost: the first answer is not in the passage, the second is.
+            // The markers are lost; the first answer is not in the passage, the second is.
             "([1:rome]) is ([2:old])" => "ROM IST ALT".to_owned(),
             "rome is old" => "ROM IST ALT".into(),
             "rome" => "ROMA".into(),
             "old" => "ALT".into(),
-            // Both answers are the same there.
+            // Both translated answers have the same position.
             "the ([2:end]) is ([1:near])" => "das ([1:Ende])".into(),
             "the end is near" => "das Ende naht".into(),
             "near" | "end" => "Ende".into(),
-            // Neither is in the passage once.
+            // Neither answer occurs exactly once in the passage.
             "([1:two]) and ([2:two])" => "zwei".into(),
             other => other.to_owned(),
         })
@@ -195,7 +196,7 @@ fn a_question_stays_with_one_answer_and_goes_with_none() {
     let dropped: Vec<_> = report.dropped_answers.into_iter().collect();
     let not_found = SpanLoss::Unplaced(PlaceFault::NotFound);
     assert_eq!(dropped, [(SpanLoss::Overlap, 1), (not_found, 1)]);
-    // Without a search the markers decide alone.
+    // Without search only the markers count.
     let strict = TranslateConfig { fall_back: false, ..TranslateConfig::default() };
     let got = run(&source, &strict, by);
     assert_eq!((got.report.kept(), got.report.discarded.lost_markers), (0, 3));
@@ -288,7 +289,7 @@ proptest! {
         let mut source = dataset(vec![question("1", "q", &passage, &passage)]);
         source.questions[0].answers = answers.clone();
         let got = run(&source, &TranslateConfig::default(), |text| Some(text.to_owned()));
-        // The first is marked, so the question stays.
+        // The first answer is marked, so that the question is retained.
         let kept = &got.dataset.questions[0];
         prop_assert_eq!(&*kept.context, &passage);
         prop_assert_eq!(&kept.answers[0].text, answers[0].text.trim());
@@ -300,7 +301,7 @@ proptest! {
             one.answer_start + one.text.chars().count() <= different[k].answer_start
                 || different[k].answer_start + different[k].text.chars().count() <= one.answer_start
         });
-        // What overlaps none is at its own place.
+        // An answer that overlaps no earlier one has its own position.
         for k in (0..different.len()).filter(|&k| apart(k)) {
             let blank = different[k].text.chars().take_while(|c| c.is_whitespace()).count();
             let own = answer(different[k].text.trim(), different[k].answer_start + blank);

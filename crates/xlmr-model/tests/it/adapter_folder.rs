@@ -1,5 +1,5 @@
-//! PEFT's and AdapterHub's folders against what these compute (see
-//! crates/testkit/fixtures/README.md), and folders that are refused.
+//! Tests of PEFT's and AdapterHub's folders against their outputs (see
+//! crates/testkit/fixtures/README.md), and of rejected folders.
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use crate::common::{batch, case, copy_folder, edit_json, edit_tensors, read, sma
 
 pub const SEQUENCE: Head = Head::SequenceClassification { labels: 3 };
 
-/// Each case with its base and its head.
+/// Each case with its base model and its head.
 const CASES: [(&str, &str, Head); 8] = [
     ("qa", "qa", Head::Span),
     ("seqcls", "seqcls", SEQUENCE),
@@ -33,7 +33,7 @@ pub fn base(name: &str, head: Head) -> Model {
     Model::load(case(name), &[head], Device::Cpu, LoadOptions::default()).unwrap().0
 }
 
-/// Compares what a model computes on the inputs of its base with what is stored.
+/// Compares the outputs of a model for its base's inputs with stored outputs.
 pub fn compare(
     title: &str,
     model: &Model,
@@ -81,7 +81,7 @@ fn outputs_are_pefts() {
     }
 }
 
-/// AdapterHub's cases with base and head.
+/// AdapterHub's cases with base model and head.
 const HUB: [(&str, &str, Head); 4] = [
     ("qa", "qa", Head::Span),
     ("bert_seqcls", "bert_seqcls", SEQUENCE),
@@ -163,7 +163,7 @@ fn a_written_folder_has_the_tensors_of_pefts() {
         for (key, tensor) in &ours {
             match theirs.get(key) {
                 Some(theirs) => assert!(tensor.equal(theirs), "{name}: {key}"),
-                // Of the head all is saved, by PEFT what it was told to.
+                // All of the head is saved here; PEFT saves only the configured modules.
                 None => assert!(!key.contains("lora"), "{name}: {key}"),
             }
         }
@@ -177,7 +177,7 @@ fn a_written_folder_has_the_tensors_of_pefts() {
         for key in ["task_type", "peft_type", "bias", "use_dora"] {
             assert_eq!(ours[key], theirs[key], "{name}: {key}");
         }
-        // What was written is what was read, and all that PEFT knows.
+        // The written values equal the read ones, and PEFT has all written keys.
         let keys = theirs.as_object().unwrap();
         assert!(ours.as_object().unwrap().keys().all(|key| keys.contains_key(key)));
         model.load_adapter("again", folder.path(), head).unwrap();
@@ -194,7 +194,7 @@ fn every_target_comes_back_alone() {
         LoraTarget::Intermediate,
         LoraTarget::Output,
     ];
-    // More layers than ten, whose numbers end alike.
+    // There are more than ten layers, so that layer indices share last digits.
     let config = Config { num_hidden_layers: 11, ..small_config() };
     for target in all {
         let mut model = Model::new(&config, &[], Device::Cpu, 1).unwrap();
@@ -213,14 +213,14 @@ fn every_target_comes_back_alone() {
     }
 }
 
-/// A copy of a case in a folder that vanishes.
+/// Copies a case to a temporary folder.
 fn copy(name: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     copy_folder(&peft(name), folder.path());
     folder
 }
 
-/// The message that a folder is refused with; the model stays as it was.
+/// Returns the error for a rejected folder; the model is unchanged.
 fn refusal(folder: &Path, head: Head, parts: &[&str]) -> Error {
     let mut model = base("qa", Head::Span);
     let before = model.named_parameters();
@@ -282,7 +282,7 @@ fn options_that_are_not_understood_are_refused_by_file_and_key() {
     refusal(folder.path(), Head::Span, &["adapter_config.json", "not valid JSON"]);
     fs::remove_file(folder.path().join("adapter_config.json")).unwrap();
     refusal(folder.path(), Head::Span, &["needs an adapter_config.json"]);
-    // EuroBERT's two products are one target.
+    // EuroBERT's two linear layers are one target.
     let folder = copy("eurobert_tokcls");
     edit_json(&folder.path().join("adapter_config.json"), |config| {
         config.insert("target_modules".into(), json!(["gate_proj"]));
@@ -326,7 +326,7 @@ fn tensors_that_do_not_fit_are_refused_by_file_and_name() {
         tensors.insert(b.clone(), zeros(&[32, 2]).to_kind(Kind::Double));
     });
     refusal(folder.path(), Head::Span, &[file, &b, "F32, F16 or BF16", "F64"]);
-    // Of another rank, another base, without the head that it has.
+    // The adapter has another rank or another base, or the model lacks its head.
     let folder = copy("qa");
     edit_json(&folder.path().join("adapter_config.json"), |config| {
         config.insert("r".into(), json!(4));

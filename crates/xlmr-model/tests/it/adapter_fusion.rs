@@ -1,4 +1,4 @@
-//! AdapterFusion in every architecture: what it mixes, how it trains, its folders.
+//! Tests of AdapterFusion in every architecture: outputs, training and folders.
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::adapter_folder::{SEQUENCE, base, compare};
 use crate::adapters::{ALL, BOTTLENECK, disturb, lora, new, small, states};
 use crate::common::{copy_folder, edit_json, edit_tensors, ids, read, small_config};
 
-/// With these bottlenecks and their fusion, in use.
+/// Creates a model with these bottlenecks and their fusion, which is active.
 fn fused(config: &Config, names: &[&str]) -> Model {
     let mut model = new(config);
     for name in names {
@@ -49,7 +49,7 @@ fn equal_adapters_are_one_of_them_whatever_is_asked() {
         model.set_active(&["ep"]).unwrap();
         let one = states(&model);
         assert!(max_abs_error(&one, &states(&new(&config))) > 1e-2);
-        // V has 1e-6 beside its diagonal.
+        // V has 1e-6 outside its diagonal.
         assert_close("fresh", &mixed, &one, 2e-5);
         model.set_fused(&FOUR).unwrap();
         disturb(&model, "ep,tp,es,ts");
@@ -63,8 +63,8 @@ fn equal_adapters_are_one_of_them_whatever_is_asked() {
     }
 }
 
-/// As AdapterHub has it, each adapter's key and value by itself: layers without a norm at their
-/// end are computed here from what they give without an adapter.
+/// Compares with AdapterHub's equation, key and value of each adapter separately. For layers
+/// without a final norm, the expected output is computed from the output without adapters.
 #[test]
 fn behind_layers_without_a_norm_it_is_the_equation() {
     for config in &small()[2..4] {
@@ -120,7 +120,7 @@ fn it_has_the_parameters_of_the_published_one_and_starts_as_that_does() {
         let all = model.named_parameters().into_iter();
         all.filter(|(name, _)| role.holds(name)).map(|(_, t)| t.numel()).sum::<usize>()
     };
-    // Of 2 layers; a model of 12 has six times as many.
+    // The model has 2 layers; a model with 12 layers has six times as many parameters.
     assert_eq!(count(Role::AdapterFusion), 2 * 1_771_008);
     assert_eq!(6 * count(Role::AdapterFusion), 21_252_096);
     assert_eq!(6 * count(Role::Adapters), 3_578_112);
@@ -202,7 +202,7 @@ fn names_that_do_not_fit_are_refused() {
     assert_eq!(model.active(), ["ep,tp"]);
 }
 
-/// AdapterHub's cases with base, head and the fusion's bottlenecks.
+/// AdapterHub's cases with base model, head and the fusion's bottlenecks.
 const HUB: [(&str, &str, Head, &[&str]); 2] = [
     ("fused", "qa", Head::None, &["ep", "tp", "es"]),
     ("bert_fused", "bert_seqcls", SEQUENCE, &["one", "two"]),
@@ -212,7 +212,7 @@ fn hub(name: &str) -> PathBuf {
     fixture("adapter_hub").join(name)
 }
 
-/// A case's base with its bottlenecks.
+/// Returns a case's base model with its bottlenecks.
 fn with_bottlenecks(name: &str, from: &str, head: Head, names: &[&str]) -> Model {
     let mut model = base(from, head);
     for one in names {
@@ -257,14 +257,14 @@ fn outputs_are_adapter_hubs_and_a_written_folder_has_its_tensors() {
     }
 }
 
-/// A copy of the fusion of `fused` in a folder that vanishes.
+/// Copies the fusion of `fused` to a temporary folder.
 fn copy() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     copy_folder(&hub("fused").join("fusion"), folder.path());
     folder
 }
 
-/// The message that a folder is refused with; the model stays as it was.
+/// Returns the error for a rejected folder; the model is unchanged.
 fn refusal(folder: &Path, parts: &[&str]) -> Error {
     let mut model = with_bottlenecks("fused", "qa", Head::None, &["ep", "tp", "es"]);
     let error = model.load_adapter_fusion(folder).unwrap_err();
@@ -313,7 +313,7 @@ fn folders_that_do_not_fit_are_refused_by_file_and_name() {
         let folder = edited(&|config| _ = config.insert("adapter_names".into(), names.clone()));
         refusal(folder.path(), &[&[FILE, "`adapter_names`"], parts].concat());
     }
-    // Without them the name says which.
+    // Without `adapter_names` the name lists the adapters.
     let folder = edited(&|config| _ = config.remove("adapter_names"));
     let mut model = with_bottlenecks("fused", "qa", Head::None, &["ep", "tp", "es"]);
     assert_eq!(model.load_adapter_fusion(folder.path()).unwrap(), ["ep", "tp", "es"]);
@@ -347,7 +347,7 @@ fn folders_that_do_not_fit_are_refused_by_file_and_name() {
     refusal(folder.path(), &["no model_adapter_fusion.safetensors"]);
     fs::write(folder.path().join("pytorch_model_adapter_fusion.bin"), b"x").unwrap();
     refusal(folder.path(), &["pytorch_model_adapter_fusion.bin", "pickle"]);
-    // Of another base.
+    // The fusion is from another base model.
     let mut other = fused(&small_config(), &["ep", "tp"]);
     other.add_bottleneck("es", &BOTTLENECK, 1).unwrap();
     let error = other.load_adapter_fusion(hub("fused").join("fusion")).unwrap_err().to_string();

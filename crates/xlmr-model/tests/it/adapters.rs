@@ -1,4 +1,4 @@
-//! LoRA and bottlenecks in every architecture: what they add, what they leave, and how they train.
+//! Tests of LoRA and bottlenecks in every architecture: outputs, unchanged parts and training.
 use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Tensor};
@@ -24,7 +24,7 @@ pub fn lora(targets: &[LoraTarget]) -> LoraConfig {
     LoraConfig { rank: 3, alpha: 4.5, dropout: 0.0, targets: targets.iter().copied().collect() }
 }
 
-/// Every architecture in these sizes.
+/// Returns configurations of every architecture with the sizes of `base`.
 fn architectures(base: &Config) -> Vec<Config> {
     let deberta = DebertaV2 { position_buckets: 8, ..DebertaV2::v3() };
     [
@@ -45,7 +45,7 @@ fn architectures(base: &Config) -> Vec<Config> {
     .into()
 }
 
-/// Of 2 layers, without dropout.
+/// Returns small configurations with 2 layers, without dropout.
 pub fn small() -> Vec<Config> {
     architectures(&Config {
         hidden_dropout_prob: 0.0,
@@ -58,7 +58,7 @@ pub fn new(config: &Config) -> Model {
     Model::new(config, &[Head::Span], Device::Cpu, 3).unwrap()
 }
 
-/// Moves the parameters of an adapter away from where they start.
+/// Moves an adapter's parameters away from their initial values.
 pub fn disturb(model: &Model, adapter: &str) {
     disturb_by(model, adapter, 1.2);
 }
@@ -130,7 +130,8 @@ fn each_target_is_its_product_with_more_in_its_weight() {
             assert_close("one merged", &states(&model), &want, 1e-5);
             model.merge("second").unwrap();
             assert_close("both merged", &states(&model), &want, 1e-5);
-            // Only the products of this target have other weights: those of the equation.
+            // Only the weights of this target's linear layers change, by the amount of the
+            // equation.
             let (mut changed, mut kept) = (0, 0);
             for (name, tensor) in model.named_parameters() {
                 let product = name.trim_end_matches(".weight");
@@ -161,8 +162,8 @@ fn each_target_is_its_product_with_more_in_its_weight() {
 pub const BOTTLENECK: BottleneckConfig =
     BottleneckConfig { reduction: 4, activation: Activation::Gelu };
 
-/// As AdapterHub's equations have them: layers that are not normalised at their end are computed
-/// here from what they give without an adapter.
+/// Compares with AdapterHub's equations. For layers without a final norm, the expected output is
+/// computed from the output without adapters.
 #[test]
 fn a_bottleneck_behind_layers_without_a_norm_is_the_equation() {
     for config in &small()[2..4] {
@@ -204,7 +205,7 @@ fn fresh_values_are_pefts_distribution_by_seed_and_name() {
     };
     let values = start("one", 1);
     assert_eq!(values.size(), [3, 64]);
-    // Uniform within 1 / √64: a standard deviation of 1 / √(3 · 64).
+    // The distribution is uniform within 1 / √64, with standard deviation 1 / √(3 · 64).
     let (largest, std) =
         (values.abs().max().double_value(&[]), values.std(false).double_value(&[]));
     assert!(largest <= 0.125 && largest > 0.12, "{largest}");
@@ -259,7 +260,7 @@ fn names_and_sizes_that_do_not_fit_are_refused() {
     refused(modern.add_lora("one", &lora(&ALL[1..]), 1), &["attn.Wqkv", "Query"]);
 }
 
-/// The loss of a pass over rows of different lengths.
+/// Computes the loss of a pass over rows of different lengths.
 fn loss_of(model: &Model, train: bool) -> Tensor {
     let rows: [&[u32]; 3] = [&[0, 7, 8, 9, 10, 11, 2], &[0, 9, 2], &[0, 30, 31, 32, 2]];
     let inputs = Inputs::from_rows(&rows, 1).unwrap();
@@ -270,7 +271,7 @@ fn loss_of(model: &Model, train: bool) -> Tensor {
     ((start + end * 2.0) * mask).square().sum(Kind::Double)
 }
 
-/// This loss, and the gradients of what has one.
+/// Returns the loss of [`loss_of`], and the gradients of all parameters that have one.
 pub fn gradients(model: &Model, train: bool) -> (f64, BTreeMap<String, Tensor>) {
     let loss = loss_of(model, train);
     for (_, parameter) in model.named_parameters() {
@@ -292,7 +293,7 @@ fn freeze(model: &Model) {
     }
 }
 
-/// Wide enough to be packed while training.
+/// Returns configurations wide enough to be packed in training.
 fn wide(dropout: f64) -> Vec<Config> {
     architectures(&Config {
         hidden_size: 256,
@@ -307,14 +308,14 @@ fn wide(dropout: f64) -> Vec<Config> {
 fn near(got: &BTreeMap<String, Tensor>, want: &BTreeMap<String, Tensor>, bound: f64) {
     for (name, got) in got {
         let size = want[name].abs().max().double_value(&[]);
-        // Nothing but rounding: keys' biases move all scores of a fusion alike.
+        // Small gradients are only rounding: key biases shift all scores of a fusion equally.
         let scale = if size < 1e-4 { 1.0 } else { 1e-3 + size };
         let off = max_abs_error(got, &want[name]) / scale;
         assert!(off < bound, "{name}: {off}");
     }
 }
 
-/// Each with one bottleneck in use, and with a fusion of two.
+/// Returns each configuration with one active bottleneck, and with a fusion of two.
 fn both(configs: Vec<Config>) -> impl Iterator<Item = (Config, bool)> {
     configs.into_iter().flat_map(|config| [(config.clone(), false), (config, true)])
 }
@@ -335,7 +336,7 @@ fn adapted(config: &Config, dropout: f64, fused: bool) -> Model {
     }
     if fused {
         model.add_adapter_fusion(&["behind", "other"], 1).unwrap();
-        // Its scores are not scaled: in wide layers they would leave one bottleneck alone.
+        // The fusion's scores are not scaled: in wide layers they would select a single bottleneck.
         disturb_by(&model, "behind,other", 24.0 / config.hidden_size as f64);
     }
     let behind = if fused { "behind,other" } else { "behind" };
@@ -372,13 +373,13 @@ fn packed_rows_have_the_gradients_of_padded_ones_and_dropout_is_drawn() {
     let _alone = alone();
     for (config, fused) in both([wide(0.0), wide(0.3)].concat()) {
         let (packed, mut double) = (adapted(&config, 0.3, fused), adapted(&config, 0.3, fused));
-        double.set_kind(Kind::Double).unwrap(); // is not packed
+        double.set_kind(Kind::Double).unwrap(); // not packed
         let ((_, got), (_, want)) = (gradients(&packed, true), gradients(&double, true));
         near(&got, &want, 1e-3);
         let (_, other) = gradients(&adapted(&config, 0.0, fused), true);
         let name = got.keys().find(|name| name.ends_with("lora_A.weight")).unwrap();
         assert!(max_abs_error(&got[name], &other[name]) > 1e-3, "dropout");
-        // A key's bias moves all scores of a fusion alike: those that are left after dropout.
+        // A key's bias shifts all scores of a fusion equally, except scores dropped by dropout.
         for (name, gradient) in
             got.iter().filter(|(name, _)| name.contains(",other.") && name.ends_with("key.bias"))
         {
@@ -404,13 +405,13 @@ fn half_precision_is_near_float32_with_the_encoder_frozen() {
             assert_ne!(loss, want_loss);
             for (name, got) in got.iter().filter(|(name, _)| of_adapters(name)) {
                 assert_eq!(got.kind(), Kind::Float);
-                // Moves all scores alike: its gradient is rounding.
+                // The bias shifts all scores equally, so that its gradient is only rounding.
                 if name.ends_with(".key.bias") && Role::AdapterFusion.holds(name) {
                     continue;
                 }
                 let scale = want[name].abs().max().double_value(&[]) + 1e-3;
                 let off = max_abs_error(got, &want[name]) / scale;
-                // Those of a fusion's scores are differences between what is rounded.
+                // Gradients of a fusion's scores are differences of rounded values.
                 let bound = if Role::AdapterFusion.holds(name) { 0.3 } else { 0.15 };
                 assert!(off < bound, "{name}: {off}");
             }
@@ -445,8 +446,8 @@ fn gradients_are_those_of_differences() {
             assert!((got - want).abs() < 1e-5 * (1.0 + want.abs()), "{name}: {got} {want}");
             checked += 1;
         }
-        // A and B of two LoRAs in four products or more, and four of a bottleneck, or of two and
-        // five of their fusion, in two layers.
+        // A and B of two LoRAs in at least four linear layers; four tensors of a bottleneck, or of
+        // two bottlenecks and five of their fusion; in two layers.
         let behind = if fused { 2 * 4 + 5 } else { 4 };
         assert!(checked >= 2 * (2 * 2 * 4 + behind), "{checked}");
     }
@@ -478,11 +479,11 @@ fn two_texts_read_together_go_through_the_adapters() {
             }
             seen.push(now);
         }
-        // A merged LoRA is in the weights, which the pass reads in any case.
+        // A merged LoRA is part of the weights, which every pass uses.
         model.merge("one").unwrap();
         assert_eq!(model.active(), ["deep"]);
         assert_close("merged", &read(&model), &seen[3], 1e-4);
-        // Behind every layer, whether it reads both texts or one.
+        // Adapters follow every layer, whether it reads both texts or one.
         for (name, parameter) in model.named_parameters() {
             let trains = name.starts_with("adapters.");
             let _ = parameter.set_requires_grad(trains);

@@ -1,4 +1,4 @@
-//! What all architectures but XLM-R promise besides the values of transformers.
+//! Tests of all architectures except XLM-R, beyond comparisons with transformers.
 
 use crate::common::{alone, case};
 use crate::transformers::{SEQUENCE, load, real};
@@ -9,7 +9,7 @@ use xlmr_model::{
     LoadOptions, Model, ModernBert, Pooling, Segments, fused,
 };
 
-/// Models of three layers wide enough to be packed, with this dropout.
+/// Models with three layers, wide enough to be packed, with the given dropout.
 const WIDE: [fn(f64) -> Model; 5] =
     [wide_modern, wide_euro, wide_deberta, wide_distil, wide_electra];
 
@@ -69,7 +69,7 @@ fn wide(usual: Config, architecture: Architecture, dropout: f64) -> Model {
     Model::new(&config, &[Head::MaskedLm, Head::Span, SEQUENCE], Device::Cpu, 5).unwrap()
 }
 
-/// Rows of these lengths, padded to `width`.
+/// Creates rows of these lengths, padded to `width`.
 fn rows(lengths: &[usize], width: usize) -> Inputs {
     let row = |(number, &length): (usize, &usize)| -> Vec<u32> {
         (0..length as u32).map(|k| 5 + (number as u32 * 11 + k * 7) % 50).collect()
@@ -90,7 +90,7 @@ fn packed_rows_have_the_states_and_gradients_of_padded_ones() {
         let pass = |double: bool| {
             let mut model = wide(dropout);
             if double {
-                model.set_kind(Kind::Double).unwrap(); // is not packed
+                model.set_kind(Kind::Double).unwrap(); // not packed
             }
             tch::manual_seed(9);
             let inputs = rows(&[40, 3, 17, 1], 44);
@@ -104,7 +104,7 @@ fn packed_rows_have_the_states_and_gradients_of_padded_ones() {
             (hidden, scores, model)
         };
         let ((states, scores, packed), (want, want_scores, padded)) = (pass(false), pass(true));
-        // float32 against float64, of values up to 3: processors round differently.
+        // Compares float32 with float64 for values up to 3; processors round differently.
         assert_close("states", &states, &want, 4e-5);
         assert_close("scores", &scores, &want_scores, 2e-5);
         for ((name, a), (_, b)) in packed.named_parameters().iter().zip(padded.named_parameters()) {
@@ -179,11 +179,12 @@ fn read_each_other(model: &Model) {
     assert_eq!(own, model.encode(&target, false).unwrap());
     let config = FusionConfig { local: 1, cross: 1 };
     let (own, other) = fused(model, &target, &source, &config, false).unwrap();
-    // Who reads whom is told by nothing but the sides.
+    // Swapping the texts only swaps the outputs.
     let (swapped_other, swapped_own) = fused(model, &source, &target, &config, false).unwrap();
     assert_close("own", &real(&own, &target), &real(&swapped_own, &target), 1e-5);
     assert_close("other", &real(&other, &source), &real(&swapped_other, &source), 1e-5);
-    // A text beside itself reads the same twice over: nothing changes.
+    // A text fused with itself attends to each of its tokens twice, so that its outputs do not
+    // change.
     let (beside, _) = fused(model, &target, &target, &config, false).unwrap();
     let alone = model.encode(&target, false).unwrap();
     assert_close("beside itself", &real(&beside, &target), &real(&alone, &target), 1e-4);

@@ -1,9 +1,9 @@
-//! The base model in `data/base`.
+//! Test of the base model in `data/base`.
 use tch::{Device, Kind, Reduction, Tensor};
 use testkit::fixture;
 use xlmr_model::{Head, Inputs, LoadOptions, Pretrained};
 
-/// English text that is not in the training data.
+/// English text outside the training data.
 const TEXT: &str = "The window opens when you press the button at the top of the screen. To change \
      the size of the text, choose another value in the list and save the file. The city lies on a \
      river in the north of the country, and was the capital of the kingdom for two hundred years.";
@@ -19,14 +19,14 @@ fn the_base_fills_in_masks_and_marks_spans() {
     let encoding = base_model.tokenizer.encode(TEXT, true).unwrap();
     let ids: Vec<i64> = encoding.get_ids().iter().map(|&id| i64::from(id)).collect();
     let count = ids.len() as i64;
-    // Each token in turn: one row for one hidden place.
+    // One row for each token, in which this token is masked.
     let places = Tensor::arange_start(1, count - 1, (Kind::Int64, Device::Cpu));
     let ids = Tensor::from_slice(&ids);
     let rows = ids.repeat([count - 2, 1]);
     let mask = i64::from(base_model.specials.mask);
     let hidden = rows.scatter_value(1, &places.unsqueeze(1), mask);
     let _no_grad = tch::no_grad_guard();
-    // Passages are their second segment.
+    // The training data has passages as the second segment.
     let token_type_ids = Some(hidden.ones_like());
     let inputs = Inputs { token_type_ids, ..Inputs::new(hidden) };
     let states = model.encode(&inputs, false).unwrap();

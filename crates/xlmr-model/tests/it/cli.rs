@@ -1,4 +1,4 @@
-//! The `xlmr-model` program.
+//! Tests of the program `xlmr-model`.
 use std::path::Path;
 
 use crate::common::{CASES, case, edit_tensors, read};
@@ -9,7 +9,7 @@ fn program() -> Program {
     Program::new(env!("CARGO_BIN_EXE_xlmr-model"))
 }
 
-/// Batch `which` of a case as an input file without the prefix.
+/// Writes batch `which` of a case as an input file, without the prefix of its names.
 fn inputs_of(name: &str, which: &str, path: &Path) {
     let stored = read(&case(name).join("inputs.safetensors"));
     let prefix = format!("{which}.");
@@ -52,7 +52,7 @@ fn run_writes_what_transformers_computes() {
 fn init_writes_a_model_with_its_tokenizer_and_keeps_what_is_there() {
     let program = program();
     let config = program.read("fixtures/hf/mlm/config.json");
-    // The vocabulary of the embedded tokenizer.
+    // 300 is the size of the embedded tokenizer's vocabulary.
     assert!(config.contains("\"vocab_size\": 300"));
     program.write("mlm.json", config.replace("\"vocab_size\": 300", "\"vocab_size\": 4000"));
     let tokenizer = "--tokenizer data/base/tokenizer.json";
@@ -68,7 +68,7 @@ fn init_writes_a_model_with_its_tokenizer_and_keeps_what_is_there() {
     assert!(ours.join("heads.safetensors").exists());
     assert_eq!(bytes("tokenizer.json"), program.bytes("data/base/tokenizer.json"));
     for file in ["tokenizer_config.json", "special_tokens_map.json"] {
-        // The fixture has room for 64 tokens and one segment.
+        // The fixture has a maximum of 64 tokens and one segment.
         let known = program.read(&format!("data/base/{file}")).replace(": 158", ": 64");
         let known = known.replace("\"input_ids\",\n    \"token_type_ids\"", "\"input_ids\"");
         assert_eq!(program.read(&format!("mlm/{file}")), known);

@@ -1,4 +1,4 @@
-//! What config.json may say.
+//! Tests of config.json.
 use crate::common::case;
 use serde_json::{Value, json};
 use xlmr_model::{Architecture, Config, DebertaV2, Head};
@@ -25,7 +25,7 @@ fn stored_configurations_are_read_and_written_back_whole() {
 
 #[test]
 fn absent_keys_take_the_defaults_of_transformers() {
-    // XLMRobertaConfig() of transformers 5.23.0.
+    // Defaults of XLMRobertaConfig() in transformers 5.23.0.
     let config = Config::from_json(json!({"model_type": "xlm-roberta"}), "c").unwrap();
     assert_eq!(config.vocab_size, 30_522);
     assert_eq!(config.max_position_embeddings, 512);
@@ -225,7 +225,7 @@ fn values_of_other_architectures_are_checked() {
 
 #[test]
 fn a_file_of_mdeberta_is_understood() {
-    // As the published model has it.
+    // The configuration of the published model.
     let text = r#"{"model_type": "deberta-v2", "attention_probs_dropout_prob": 0.1,
         "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "hidden_size": 768,
         "initializer_range": 0.02, "intermediate_size": 3072, "max_position_embeddings": 512,
@@ -246,7 +246,7 @@ fn a_file_of_mdeberta_is_understood() {
 
 #[test]
 fn half_a_window_sets_the_whole_one() {
-    // As ModernBertConfig of transformers 5.23.0 does, whatever local_attention says.
+    // ModernBertConfig of transformers 5.23.0 ignores local_attention in this case.
     let path = case("modernbert_qa").join("config.json");
     let mut config: serde_json::Value =
         serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
@@ -260,7 +260,7 @@ fn half_a_window_sets_the_whole_one() {
 
 #[test]
 fn a_file_of_2025_is_understood() {
-    // The keys of mmBERT's config.json that later versions of transformers name otherwise.
+    // Keys of mmBERT's config.json that later versions of transformers rename.
     let text = r#"{"model_type": "modernbert", "vocab_size": 256000, "hidden_size": 768,
         "num_hidden_layers": 22, "intermediate_size": 1152, "num_attention_heads": 12,
         "global_attn_every_n_layers": 3, "local_attention": 128, "global_rope_theta": 160000.0,
@@ -277,7 +277,7 @@ fn a_file_of_2025_is_understood() {
     let written = config.to_json();
     assert_eq!(written["cls_token_id"], 1);
     assert_eq!(written["rope_parameters"]["sliding_attention"]["rope_theta"], 160_000.0);
-    // Written again: transformers 4 knows no others.
+    // The old keys are also written, because transformers 4 supports no others.
     assert_eq!(written["global_rope_theta"], 160_000.0);
     assert_eq!(written["local_rope_theta"], 160_000.0);
     assert_eq!(written["global_attn_every_n_layers"], 3);

@@ -1,11 +1,11 @@
-//! Layers in parts, and two texts read together, against the same layers made of plain operations.
+//! Tests of partial passes and of fused texts against the same layers in plain operations.
 
 use crate::common::{alone, batch, logits, small_config};
 use tch::{Device, Kind, Tensor};
 use testkit::{Golden, assert_close, fixture};
 use xlmr_model::{Config, Error, FusionConfig, Head, Inputs, LoadOptions, Model, fused};
 
-/// Three layers; from a width of 256 on, training packs rows.
+/// Creates a model with three layers; at widths of at least 256, training packs rows.
 fn model(width: i64, dropout: f64) -> Model {
     let config = Config {
         num_hidden_layers: 3,
@@ -30,7 +30,7 @@ fn rows(lengths: &[usize], step: u32) -> Inputs {
     Inputs::from_rows(&rows.iter().map(Vec::as_slice).collect::<Vec<_>>(), 1).unwrap()
 }
 
-/// Batches of like shapes, and their padding: halves of different lengths.
+/// Returns two batches with similar shapes; their halves and their padding have different lengths.
 fn pair() -> (Inputs, Inputs) {
     (rows(&[7, 3, 5], 7), rows(&[4, 6, 2], 13))
 }
@@ -44,7 +44,7 @@ fn mask(inputs: &Inputs) -> Tensor {
     inputs.attention_mask.as_ref().map_or_else(ones, Tensor::shallow_clone)
 }
 
-/// States at tokens; zeros elsewhere.
+/// Returns hidden states at tokens; zeros elsewhere.
 fn at_tokens(states: &Tensor, inputs: &Inputs) -> Tensor {
     states * mask(inputs).unsqueeze(-1)
 }
@@ -77,7 +77,7 @@ fn layers_in_parts_are_the_whole_pass_bit_by_bit() {
         assert!(all[0].equal(&run(&[0, 0])) && all[2].equal(&run(&[0, 2])));
         let beyond = model.run_layers(model.embed(&inputs, train).unwrap(), 2..4).unwrap_err();
         assert_eq!(beyond.to_string(), "layers: expected a range within 0..3, got 2..4");
-        #[allow(clippy::reversed_empty_ranges)] // what is tested
+        #[allow(clippy::reversed_empty_ranges)] // required by the test
         let reversed = model.run_layers(model.embed(&inputs, train).unwrap(), 2..1);
         assert!(reversed.is_err());
     }
@@ -113,7 +113,7 @@ fn a_source_of_padding_alone_changes_nothing() {
             let (z, want) = (at_tokens(&z, &target), at_tokens(&want, &target));
             assert_close("target", &z, &want, if width == 16 { 1e-6 } else { 1e-5 });
             assert_eq!(of_source.isfinite().all().int64_value(&[]), 1);
-            // A row without a token in either half is finite, too.
+            // A row without a token in either half has finite outputs, too.
             let empty = Inputs::masked(target.input_ids.copy(), target.input_ids.zeros_like());
             let (z, _) = fused(&model, &empty, &source, &config, train).unwrap();
             assert_eq!(z.isfinite().all().int64_value(&[]), 1);
@@ -131,7 +131,7 @@ fn a_row_depends_on_itself_alone_dropout_included() {
     };
     let (target, source) = (rows(&[7, 3, 5], 7), rows(&[4, 6, 2], 13));
     let (whole, whole_source) = pass(&target, &source);
-    // The first row beside others that are longer and shorter.
+    // The first row is batched with other rows, which are longer and shorter.
     let (one, one_source) = pass(&rows(&[7, 9], 7), &rows(&[4, 2], 13));
     let first = |states: &Tensor, tokens: i64| states.get(0).narrow(0, 0, tokens);
     assert_close("target", &first(&one, 7), &first(&whole, 7), 1e-6);
@@ -147,7 +147,7 @@ fn packed_pairs_have_the_states_and_gradients_of_padded_ones() {
     let (target, source) = pair();
     let model = still(256);
     let mut double = still(256);
-    double.set_kind(Kind::Double).unwrap(); // is not packed
+    double.set_kind(Kind::Double).unwrap(); // not packed
     let run = |model: &Model, train| {
         let (t, s) = fused(model, &target, &source, &config(1, 1), train).unwrap();
         (at_tokens(&t, &target), at_tokens(&s, &source))
@@ -167,7 +167,7 @@ fn packed_pairs_have_the_states_and_gradients_of_padded_ones() {
     let (padded, packed) = (gradients(&double, &padded), gradients(&model, &packed));
     for ((name, want), (_, got)) in padded.iter().zip(&packed) {
         let scale = want.abs().max().double_value(&[]).max(1.0);
-        // What is added to all keys moves no score: this gradient is rounding alone.
+        // A bias added to all keys does not affect the softmax: its gradient is only rounding.
         if !name.contains("key.bias") {
             assert!(largest_difference(want, got) / scale < 1e-4, "{name}");
         }
@@ -227,7 +227,8 @@ fn layers_of_transformers_put_together_give_the_same() {
     }
 }
 
-/// Each half's word vectors reach the states of both, with the gradient that differences show.
+/// Each half's token embeddings affect the hidden states of both halves, with gradients that equal
+/// central differences.
 #[test]
 fn gradients_of_both_halves_equal_central_differences() {
     let _alone = alone();
@@ -284,7 +285,7 @@ fn what_does_not_fit_is_named() {
     assert!(matches!(error, Error::Input { tensor: "input_ids", .. }), "{error}");
     assert_eq!(toml::from_str::<FusionConfig>("").unwrap(), FusionConfig::default());
     assert!(toml::from_str::<FusionConfig>("m = 1").is_err());
-    // Of more joined layers than there are, those that are left count.
+    // A number of joined layers beyond the remaining layers is limited to them.
     let run = |cross| fused(&model, &target, &source, &config(1, cross), false).unwrap();
     assert!(run(20).0.equal(&run(2).0) && !run(2).0.equal(&run(1).0));
 }

@@ -1,11 +1,11 @@
-//! Position ids by hand, and every check at the door.
+//! Tests of position ids and of input validation.
 use crate::common::{ids, small_config};
 use tch::{Device, Kind, Tensor};
 use xlmr_model::{Error, Inputs, Model, position_ids};
 
 #[test]
 fn positions_count_tokens_and_stop_at_padding() {
-    // Worked by hand with pad = 1: tokens count from 2 in their row, padding keeps 1, also inside a
+    // Computed by hand with pad = 1: tokens count from 2 in their row; padding has 1, also inside a
     // row.
     let ids = [0, 9, 9, 2, 1, 1, 0, 1, 9, 2, 1, 9];
     assert_eq!(position_ids(&ids, 6, 1), [2, 3, 4, 5, 1, 1, 2, 1, 3, 4, 1, 5]);
@@ -54,11 +54,11 @@ fn shapes_and_dtypes_are_checked() {
 
 #[test]
 fn positions_and_token_types_beyond_the_model_say_the_limit() {
-    // 20 positions, of which `<pad>` and what lies before it take two.
+    // There are 20 positions, two of which are `<pad>`'s and the one before it.
     let model = Model::new(&small_config(), &[], Device::Cpu, 0).unwrap();
     assert!(model.encode(&Inputs::new(ids(1, 18)), false).is_ok());
     contains(&refusal(Inputs::new(ids(1, 19))), &["max_position_embeddings = 20", "at most 18"]);
-    // Padding takes no position, so a longer row with enough of it fits.
+    // Padding has no position of its own, so that a longer row with enough padding is valid.
     let padding = Tensor::ones([1, 30], (Kind::Int64, Device::Cpu));
     let padded = Tensor::cat(&[ids(1, 18), padding], 1);
     assert!(model.encode(&Inputs::new(padded), false).is_ok());

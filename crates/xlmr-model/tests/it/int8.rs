@@ -1,4 +1,4 @@
-//! Inference with linear layers in 8 bits.
+//! Tests of inference with linear layers in 8 bits.
 use tch::{Device, Kind, Tensor};
 use torch_ext::Precision;
 use xlmr_model::{
@@ -7,7 +7,7 @@ use xlmr_model::{
 
 use crate::common::alone;
 
-/// Wide enough to be packed.
+/// Returns a configuration wide enough to be packed.
 fn config(architecture: Architecture) -> Config {
     Config {
         architecture,
@@ -45,7 +45,7 @@ fn encode(model: &Model) -> Tensor {
     hidden * mask.unsqueeze(-1)
 }
 
-/// Relative error in the Frobenius norm.
+/// Computes the relative error in the Frobenius norm.
 fn error(got: &Tensor, want: &Tensor) -> f64 {
     ((got - want).norm() / want.norm()).double_value(&[])
 }

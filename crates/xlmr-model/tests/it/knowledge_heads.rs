@@ -1,4 +1,4 @@
-//! Projection heads and relation embeddings: shapes, gradients, files.
+//! Tests of projection heads and relation embeddings: shapes, gradients, files.
 use tch::{Device, Kind, Tensor};
 use xlmr_model::{Config, Error, KnowledgeConfig, KnowledgeHeads, ProjectionKind};
 
@@ -102,7 +102,7 @@ fn batch_norm_learns_its_statistics_and_uses_them_afterwards() {
     for _ in 0..200 {
         let _ = knowledge.mep_key(&x, &[], true).unwrap();
     }
-    // A single row is normalised by the running statistics, as written out here step by step.
+    // A single row is normalised by the running statistics, as computed here step by step.
     let all = [knowledge.named_parameters(), knowledge.named_buffers()];
     let find = |part: &str| {
         let name = format!("knowledge.mep_key.{part}");
@@ -119,7 +119,7 @@ fn batch_norm_learns_its_statistics_and_uses_them_afterwards() {
     testkit::assert_close("alone", &alone, &want, 1e-4);
     let low = knowledge.mep_key(&x.to_kind(Kind::Float), &[], false).unwrap();
     assert_eq!(low.kind(), Kind::Float);
-    // States that are no numbers leave no trace.
+    // Non-finite hidden states do not change the running statistics.
     let spoiled = x.copy();
     let _ = spoiled.get(2).get(1).fill_(f64::NAN);
     let _ = knowledge.mep_key(&spoiled, &[], true).unwrap();
@@ -141,8 +141,8 @@ fn domains_are_normalised_each_by_itself() {
         let name = format!("knowledge.mep_key.{part}");
         heads.named_buffers().into_iter().find(|(other, _)| *other == name).unwrap().1
     };
-    // As the paper's heads with batch norm in between, by the mean and the variance of the rows:
-    // what reaches the second norm, and what leaves it.
+    // The paper's heads with batch norm in between, by mean and variance of the rows: the output of
+    // the second norm, and its input.
     let by_hand = |rows: &Tensor| {
         let parameters = both.named_parameters();
         let find = |part: &str| {
@@ -162,7 +162,8 @@ fn domains_are_normalised_each_by_itself() {
     for domain in [0usize, 2] {
         let rows: Vec<i64> = (0..9).filter(|&row| domain_ids[row as usize] == domain).collect();
         let rows = Tensor::from_slice(&rows);
-        // The same weights with statistics of one domain: the seed and the names decide them.
+        // These heads have equal weights and statistics of one domain: seed and names determine the
+        // weights.
         let alone = knowledge(ProjectionKind::BatchNorm, 3);
         let _ = alone.mep_key(&x.index_select(0, &rows), &[], true).unwrap();
         let (want, second) = by_hand(&rows);
@@ -171,26 +172,26 @@ fn domains_are_normalised_each_by_itself() {
             let (got, want) = (buffer(&both, part), buffer(&alone, part));
             testkit::assert_close(part, &got.get(domain as i64), &want, 1e-6);
         }
-        // A tenth of the batch's: the running mean began at 0.
+        // A tenth of the batch's mean, because the running mean starts at 0.
         let (got, want) = (
             buffer(&both, "norm_1.running_mean").get(domain as i64),
             second.mean_dim([0i64].as_slice(), false, Kind::Float) * 0.1,
         );
         testkit::assert_close("norm_1.running_mean", &got, &want, 1e-6);
     }
-    // Domain 1 had one row, which has no variance: it was normalised by the running statistics and
-    // did not change them.
+    // Domain 1 has one row, which has no variance: it is normalised by the running statistics and
+    // does not change them.
     assert_eq!(buffer(&both, "norm_0.running_mean").get(1).abs().max().double_value(&[]), 0.0);
     let expected = new().mep_key(&x, &[1; 9], false).unwrap().get(7);
     testkit::assert_close("one row", &together.get(7), &expected, 1e-5);
-    // A later pass leaves what an earlier one's way back needs.
+    // A later pass does not change what the earlier backward pass needs.
     let heads = new();
     let first = heads.mep_key(&x, &domain_ids, true).unwrap();
     let _ = heads.mep_key(&x, &domain_ids, true).unwrap();
     first.square().sum(Kind::Float).backward();
 
-    // Rows that say the same have no variance; the epsilon keeps their gradient within three orders
-    // of the others'.
+    // Equal rows have no variance; the epsilon limits their gradient to three orders of magnitude
+    // above the others'.
     let gradient_norm = |x: &Tensor| {
         let x = x.detach().set_requires_grad(true);
         let projected = new().mep_key(&x, &[0, 0, 0, 1, 1, 1, 1, 1, 1], true).unwrap();

@@ -1,4 +1,4 @@
-//! Folders of every layout, and folders that are damaged.
+//! Tests of loading folders of every layout, and damaged folders.
 use std::path::Path;
 
 use crate::common::{batch, case, copy_folder, edit_json, edit_tensors, load, small_config};
@@ -14,7 +14,7 @@ fn open(folder: &Path, heads: &[Head]) -> Result<(Model, LoadReport)> {
     Model::load(folder, heads, Device::Cpu, LoadOptions::default())
 }
 
-/// A copy of a case in a folder that vanishes.
+/// Copies a case to a temporary folder.
 fn copy(name: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     copy_folder(&case(name), folder.path());
@@ -72,7 +72,7 @@ fn untied_decoders_have_weights_of_their_own() {
         tensors.insert("lm_head.decoder.bias".into(), bias.copy());
     });
     let (model, report) = open(folder.path(), &[Head::MaskedLm]).unwrap();
-    // The decoder's own bias is the one that transformers computes with.
+    // transformers uses the decoder's own bias.
     assert_eq!(report.ignored, ["lm_head.bias"]);
     let hidden = Tensor::randn([4, 32], options);
     let want = model.mlm_transform(&hidden).unwrap().matmul(&weight.tr()) + &bias;
@@ -129,7 +129,7 @@ fn a_second_segment_starts_without_effect_and_learns() {
         .1
         .grad();
     assert!(!rows.get(0).equal(&rows.get(1)));
-    // A checkpoint that has two already keeps them.
+    // A checkpoint that already has two rows keeps them.
     let (model, _) =
         Model::load(case("qa_two_segments"), &[Head::Span], Device::Cpu, options).unwrap();
     let want = load("qa_two_segments", Head::Span);

@@ -1,5 +1,5 @@
-//! Outputs and gradients against transformers' (see crates/testkit/fixtures/README.md), and the
-//! model's own promises.
+//! Tests of outputs and gradients against transformers (see crates/testkit/fixtures/README.md), and
+//! of the model's documented behaviour.
 use crate::common::{batch, case, ids, load, small_config};
 use tch::{Device, Kind, Tensor};
 use testkit::{Golden, assert_close};
@@ -32,7 +32,7 @@ fn padding_and_batch_companions_do_not_change_a_row() {
         let got = model.encode(&inputs, false).unwrap().narrow(0, 0, 1).narrow(1, 0, 6);
         assert_close("row", &got, &want, 1e-5);
     }
-    // Without a mask the padding is looked at.
+    // Without a mask, padding is attended to.
     let got = model.encode(&Inputs::new(both), false).unwrap().narrow(0, 0, 1).narrow(1, 0, 6);
     assert!(testkit::max_abs_error(&got, &want) > 1e-3);
 }
@@ -43,7 +43,7 @@ fn rows_without_a_token_stay_finite_with_their_gradients() {
     let mask = Tensor::from_slice(&[1i64, 1, 0, 0, 0, 0]).view([2, 3]);
     let hidden = model.encode(&Inputs::masked(ids(2, 3), mask), false).unwrap();
     assert!(bool::try_from(hidden.isfinite().all()).unwrap());
-    // As documented, such a row attends to all its positions.
+    // A row without tokens attends to all its positions, as documented.
     let full = model.encode(&Inputs::new(ids(2, 3)), false).unwrap();
     assert_close("row without a token", &hidden.get(1), &full.get(1), 1e-6);
     hidden.square().sum(Kind::Float).backward();
@@ -110,7 +110,7 @@ fn fresh_models_follow_transformers_initialisation_and_the_seed() {
         } else if tensor.numel() > 10_000 {
             assert!(flat.mean(Kind::Double).double_value(&[]).abs() < 0.02, "{name}");
             assert!((flat.std(true).double_value(&[]) - 0.3).abs() < 0.02, "{name}");
-            // The fourth moment tells a normal distribution (3) from a uniform one (1.8).
+            // The fourth moment distinguishes a normal distribution (3) from a uniform one (1.8).
             let fourth = (flat / 0.3).pow_tensor_scalar(4).mean(Kind::Double).double_value(&[]);
             assert!((fourth - 3.0).abs() < 0.3, "{name}: {fourth}");
         }

@@ -1,4 +1,4 @@
-//! Batches without padding: the same states and gradients as of padded batches.
+//! Tests of packed batches: hidden states and gradients equal those of padded batches.
 
 use tch::{Device, Kind, Tensor};
 use torch_ext::{Precision, Profile};
@@ -6,7 +6,7 @@ use xlmr_model::{Architecture, Config, DebertaV2, Head, Inputs, Model, ModernBer
 
 use crate::common::alone;
 
-/// Just wide enough to be packed.
+/// Returns a configuration with the minimum width for packing.
 fn config(dropout: f64, segments: i64) -> Config {
     Config {
         vocab_size: 60,
@@ -27,7 +27,7 @@ fn model(dropout: f64, segments: i64) -> Model {
     Model::new(&config(dropout, segments), &HEADS, Device::Cpu, 3).unwrap()
 }
 
-/// The same in float64, in which batches stay padded.
+/// Returns the model in float64, in which batches stay padded.
 fn padded_model(dropout: f64, segments: i64) -> Model {
     let mut model = model(dropout, segments);
     model.set_kind(Kind::Double).unwrap();
@@ -56,7 +56,7 @@ fn mask(inputs: &Inputs) -> Tensor {
     inputs.attention_mask.as_ref().map_or_else(ones, Tensor::shallow_clone)
 }
 
-/// A number that all heads' outputs at tokens enter, from states of either pass.
+/// Computes a loss of all heads' outputs at tokens, from hidden states of a packed or padded pass.
 fn loss(model: &Model, hidden: &Tensor, mask: &Tensor) -> Tensor {
     let at_tokens = |logits: &Tensor| (logits * mask.unsqueeze(-1)).square().sum(Kind::Float);
     let (start, end) = model.span_logits(hidden, false).unwrap();
@@ -84,7 +84,7 @@ fn packed_rows_have_the_states_and_gradients_of_padded_ones() {
     let _alone = alone();
     let padded_model = padded_model(0.0, 1);
     let model = model(0.0, 1);
-    // A token may be `<pad>`, which learns nothing as a word.
+    // A token may be `<pad>`, whose embedding has no gradient.
     for (lengths, first) in
         [(&[7usize, 31, 2, 16][..], 1), (&[1, 33], 9), (&[13], 1), (&[9, 9, 9], 9)]
     {
@@ -105,7 +105,7 @@ fn packed_rows_have_the_states_and_gradients_of_padded_ones() {
             found.abs().max().double_value(&[]).max(1.0)
         };
         for ((name, want), (_, got)) in want.iter().zip(&got) {
-            // What is added to all keys moves no score: this gradient is rounding alone.
+            // A bias added to all keys does not affect the softmax: its gradient is only rounding.
             let scale = largest(&name.replace("key.bias", "key.weight"));
             let off = worst(want, got) / scale;
             assert!(off < 1e-5, "{lengths:?}: {name} {off:e}");
@@ -138,7 +138,7 @@ fn embeddings_segments_and_holes_in_the_mask_are_kept() {
     let padded_model = padded_model(0.0, 2);
     let model = model(0.0, 2);
     let ids = inputs(&[6, 6]).input_ids;
-    // Row 0 has a hole, row 1 no token at all: it attends to all its positions.
+    // Row 0 has a gap; row 1 has no token and attends to all its positions.
     let mask = Tensor::from_slice(&[1i64, 1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0]).view([2, 6]);
     let types = Tensor::from_slice(&[0i64, 0, 1, 1, 1, 0, 0, 1, 0, 1, 0, 1]).view([2, 6]);
     let embeds = Tensor::randn([2, 6, 256], (Kind::Float, Device::Cpu));
@@ -157,9 +157,10 @@ fn embeddings_segments_and_holes_in_the_mask_are_kept() {
     }
 }
 
-/// A rounding to bfloat16 is off by 2^-9 at most. A layer makes about eight of them on a state's
-/// way (queries to attended values, sums, norms, the wide states), so that the two layers here and
-/// the embeddings add to less than 17 times that, if all went one way.
+/// Relative error bound of hidden states. Rounding to bfloat16 has an error of at most 2^-9. A
+/// layer rounds a hidden state about eight times (queries to attended values, sums, norms,
+/// intermediate values), so that two layers and the embeddings add up to at most 17 times that
+/// error.
 const STATES_BOUND: f64 = 17.0 / 512.0;
 
 #[test]
@@ -188,14 +189,14 @@ fn states_in_bfloat16_are_near_float64() {
             for (name, gradient) in &low {
                 assert_eq!(gradient.kind(), Kind::Float, "{name}");
             }
-            // The way back doubles the roundings.
+            // The backward pass doubles the number of roundings.
             let off = apart(low.iter().zip(&exact).map(|((_, low), (_, exact))| (low, exact)));
             assert!(off < 2.0 * STATES_BOUND, "gradients: {off}");
         }
     }
 }
 
-/// Tensors that a training step copies into another dtype each by itself.
+/// Counts the tensors that a training step casts separately.
 fn casts(config: &Config) -> usize {
     let mut model = Model::new(config, &[], Device::Cpu, 3).unwrap();
     model.set_precision(Precision::Bf16).unwrap();
@@ -224,7 +225,7 @@ fn layers_in_bfloat16_cast_nothing() {
     }
 }
 
-/// The length of the differences over that of the seconds.
+/// Computes the norm of the differences relative to the norm of the second tensors.
 fn apart<'a>(pairs: impl IntoIterator<Item = (&'a Tensor, &'a Tensor)>) -> f64 {
     let square = |x: Tensor| x.to_kind(Kind::Double).square().sum(Kind::Double).double_value(&[]);
     let sums = pairs.into_iter().map(|(a, b)| (square(a - b), square(b.shallow_clone())));

@@ -1,4 +1,4 @@
-//! Folders that this crate writes, opened by transformers, where it is installed.
+//! Tests that transformers, where installed, opens folders of this crate.
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use xlmr_model::{
 #[path = "common/opened.rs"]
 mod opened;
 
-#[allow(dead_code)] // its `main`
+#[allow(dead_code)] // its `main` is unused
 #[path = "../../examples/new_model.rs"]
 mod new_model;
 
@@ -28,7 +28,7 @@ fn transformers_opens_what_is_written_and_gives_the_same_outputs() {
         folder.path().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
     assert_eq!(folders.len(), 61);
-    // transformers 4 has no EuroBERT, and fails to load its own masked-LM head of DeBERTa v3.
+    // transformers 4 lacks EuroBERT, and fails to load its own masked-LM head of DeBERTa v3.
     let in_4 = |folder: &&PathBuf| {
         !folder.to_string_lossy().contains("eurobert") && !folder.ends_with("deberta_mlm")
     };
@@ -58,7 +58,7 @@ fn transformers_opens_what_is_written_and_gives_the_same_outputs() {
     }
 }
 
-/// A folder in another folder's place: loaded, as before training, and saved, as after it.
+/// Loads a folder, as before training, and saves it to another folder, as after training.
 fn saved_again(from: &Path) -> PathBuf {
     let to = from.with_extension("saved");
     let head = [Head::MaskedLm];
@@ -72,7 +72,7 @@ fn stored_tokenizer(name: &str) -> Value {
     serde_json::from_slice(&file).unwrap()
 }
 
-/// The stored byte-level BPE laid out as RoBERTa's.
+/// Returns the stored byte-level BPE in RoBERTa's layout.
 fn roberta_tokenizer(add_prefix_space: bool) -> Value {
     let mut tokenizer = stored_tokenizer("byte_level");
     let former = tokenizer["model"]["vocab"].as_object().unwrap();
@@ -94,7 +94,7 @@ fn roberta_tokenizer(add_prefix_space: bool) -> Value {
     tokenizer
 }
 
-/// The stored Unigram model laid out as CamemBERT's.
+/// Returns the stored Unigram model in CamemBERT's layout.
 fn camembert_tokenizer() -> Value {
     let mut tokenizer = stored_tokenizer("tokenizer");
     let former = tokenizer["model"]["vocab"].as_array().unwrap();
@@ -158,7 +158,7 @@ fn transformers_opens_the_tokenizers_that_are_written() {
     let of_distil = json!({"do_lower_case": false, "model_max_length": 512,
         "tokenizer_class": "DistilBertTokenizer"});
     let of_camembert = json!({"model_max_length": 512, "tokenizer_class": "CamembertTokenizer"});
-    // The folder's tokenizer_config.json as its page has it, or none, as it was saved before.
+    // The last value is the folder's tokenizer_config.json as published, or null if it has none.
     let mut folders = Vec::new();
     for (name, tokenizer, config, beside) in [
         ("xlm-r", "tokenizer", &small(Config::base()), Value::Null),
@@ -192,7 +192,7 @@ fn transformers_opens_the_tokenizers_that_are_written() {
             tokenizer["normalizer"]["strip_accents"] = Value::Null;
         }
         if name.ends_with("-cut") {
-            // They cut and pad no input of this crate.
+            // This crate ignores the tokenizer's truncation and padding.
             tokenizer["truncation"] = json!({"direction": "Right", "max_length": 6,
                 "strategy": "LongestFirst", "stride": 0});
             tokenizer["padding"] = json!({"strategy": {"Fixed": 6}, "direction": "Right",
@@ -214,7 +214,7 @@ fn transformers_opens_the_tokenizers_that_are_written() {
     let file = "sentencepiece.bpe.model";
     fs::copy(fixture(file), pieces.join(file)).unwrap();
     folders.push(saved_again(&pieces));
-    // As its page has it, and with its tokenizer_config.json.
+    // As published without tokenizer_config.json, and with one.
     let of_deberta = json!({"do_lower_case": false, "vocab_type": "spm", "model_max_length": 512,
         "model_input_names": ["input_ids", "attention_mask"],
         "tokenizer_class": "DebertaV2Tokenizer"});
@@ -240,8 +240,8 @@ fn transformers_opens_the_tokenizers_that_are_written() {
     opened::transformers_encodes_as_we_do(&folders);
 }
 
-/// PEFT is among what `cargo xtask peers --torch` installs; AdapterHub's `adapters`, of
-/// transformers 4, is found where `PYTHONPATH` names its folder.
+/// `cargo xtask peers --torch` installs PEFT. AdapterHub's `adapters`, for transformers 4, is used
+/// if its folder is in `PYTHONPATH`.
 #[test]
 fn peft_and_adapter_hub_open_adapters_and_give_the_same_outputs() {
     let Some(python) = peers_python(Peers::Torch) else { return };
@@ -318,7 +318,7 @@ fn peft_and_adapter_hub_open_adapters_and_give_the_same_outputs() {
     }
 }
 
-/// A base, an adapter for it with a head that moved, and what both compute.
+/// Writes a base model, an adapter for it with a changed head, and the outputs of both.
 fn write_adapter(folder: &Path, name: &str, head: Head, kind: &str) {
     let load = Model::load(fixture("hf").join(name), &[head], Device::Cpu, Default::default());
     let mut model = load.unwrap().0;

@@ -1,4 +1,4 @@
-//! Rows of ids as one batch, and a folder with its tokenizer.
+//! Tests of batches from rows of ids, and of folders with tokenizers.
 use tch::{Device, Tensor};
 use xlmr_model::{
     Architecture, Config, Error, Head, Inputs, LoadOptions, LoadReport, Model, Pretrained,
@@ -81,12 +81,12 @@ fn only_a_model_of_the_class_is_used_without_training() {
     let load = || Pretrained::load_trained(folder.path(), Head::Span, Device::Cpu);
     model.save(folder.path(), Head::Span).unwrap();
     assert!(load().is_ok());
-    // The weights of the head are there, in heads.safetensors, but the model is of another class.
+    // The head's weights are in heads.safetensors, but the model is of another class.
     model.save(folder.path(), Head::MaskedLm).unwrap();
     let error = load().unwrap_err();
     assert!(matches!(error, Error::Untrained { head: "span", .. }), "{error}");
     assert!(error.to_string().contains("names XLMRobertaForMaskedLM; fine-tune"), "{error}");
-    // The class is right, the weights are gone.
+    // The class is correct, but the weights are missing.
     std::fs::remove_file(folder.path().join("heads.safetensors")).unwrap();
     let path = folder.path().join("config.json");
     let text = std::fs::read_to_string(&path).unwrap();
@@ -95,7 +95,7 @@ fn only_a_model_of_the_class_is_used_without_training() {
     assert!(error.contains("qa_outputs.weight"), "{error}");
 }
 
-/// A model with a tokenizer of the fixtures; nothing beside them.
+/// Writes a model with a tokenizer of the fixtures, without additional files.
 fn write_folder(folder: &std::path::Path) {
     let tokenizer = testkit::fixture("tokenizer.json");
     let vocabulary = tokenizers::Tokenizer::from_file(&tokenizer).unwrap().get_vocab_size(true);
@@ -134,7 +134,7 @@ fn a_folder_with_a_sentencepiece_model_alone_gets_a_tokenizer_json() {
         let [before, after] = [&from, &to].map(|folder| std::fs::read(folder.join(name)).unwrap());
         assert_eq!(before, after, "{name}");
     }
-    // Both are there now, and nothing changes any more.
+    // Both files exist now, so that saving again changes nothing.
     let before = std::fs::read(to.join("tokenizer.json")).unwrap();
     load(&to).unwrap().save(&to, Head::Span).unwrap();
     assert_eq!(before, std::fs::read(to.join("tokenizer.json")).unwrap());
@@ -166,7 +166,7 @@ fn the_files_beside_a_tokenizer_travel_with_it() {
     let root = tempfile::tempdir().unwrap();
     let (from, to) = (root.path().join("from"), root.path().join("to"));
     write_folder(&from);
-    // As in a snapshot of the hub, one is a link to the file.
+    // One file is a link, as in a snapshot of the hub.
     std::fs::write(root.path().join("blob"), b"pieces\0\xff").unwrap();
     std::os::unix::fs::symlink("../blob", from.join("sentencepiece.bpe.model")).unwrap();
     let own = r#"{"model_max_length": 512,  "mask_token": {"content": "<m>"}, "pad_token": null}"#;
@@ -186,14 +186,14 @@ fn the_files_beside_a_tokenizer_travel_with_it() {
     }
     let names = ["vocab.txt", "other.txt", "notes.txt"].map(|name| to.join(name).exists());
     assert_eq!(names, [false, false, true]);
-    // What the folder has not said is made, and what it has said stays.
+    // Missing values are created, and existing ones are retained.
     let special = json_of(&to.join("special_tokens_map.json"));
     assert_eq!(
         special,
         serde_json::json!({"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>",
             "sep_token": "</s>", "unk_token": "<unk>", "mask_token": "<m>"})
     );
-    // A model of another folder leaves nothing of this one, and saving in place changes nothing.
+    // Saving a model of another folder removes this one's files; saving in place changes nothing.
     let plain = root.path().join("plain");
     write_folder(&plain);
     load(&plain).unwrap().save(&to, Head::Span).unwrap();

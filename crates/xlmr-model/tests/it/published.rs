@@ -1,4 +1,4 @@
-//! What published model folders contain, as transformers opens it; see
+//! Tests of the contents of published model folders as transformers opens them; see
 //! docs/reference/file-formats.md.
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use xlmr_model::{
     Architecture, Config, Error, Head, Inputs, LoadReport, Model, Pretrained, Result,
 };
 
-/// A small BERT with XLM-R's tokenizer, and `rows` rows of word embeddings.
+/// Creates a small BERT with XLM-R's tokenizer and `rows` rows of token embeddings.
 fn bert(rows: i64) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let config = Config {
@@ -103,7 +103,7 @@ fn names_have_the_prefix_of_their_architecture_or_none() {
         let (bare, report) = open(folder.path(), Head::None).unwrap();
         assert!(report.missing.is_empty() && report.unexpected.is_empty(), "{name}: {report:?}");
         assert!(hidden(&bare).equal(&hidden(&with_prefix)), "{name}");
-        // transformers opens neither of these: it would draw all weights anew.
+        // transformers opens neither of these prefixes: it would initialise all weights.
         for wrong in ["module.", "auto_model."] {
             model.save(folder.path(), Head::None).unwrap();
             edit_tensors(&weights(folder.path()), |tensors| {
@@ -129,7 +129,7 @@ fn folders_of_sentence_transformers() {
     let below = root.path().join("0_Transformer");
     fs::rename(bert(8192).keep(), &below).unwrap();
     fs::write(below.join("tokenizer_config.json"), "{}").unwrap();
-    // Older versions write a config.json of their own beside modules.json.
+    // Older versions write their own config.json next to modules.json.
     fs::write(root.path().join("config.json"), r#"{"__version__": "0.2.5"}"#).unwrap();
     let modules = root.path().join("modules.json");
     fs::write(&modules, list("0_Transformer", "models.Transformer")).unwrap();
@@ -141,7 +141,7 @@ fn folders_of_sentence_transformers() {
     loaded.save(saved.path(), Head::None).unwrap();
     assert_eq!(fs::read(saved.path().join("tokenizer_config.json")).unwrap(), b"{}");
 
-    // Version 5 has the class elsewhere, and newer folders have the transformer beside the list.
+    // Version 5 has another class path, and newer folders have the transformer next to the list.
     let flat = bert(8192);
     for class in ["models.Transformer", "base.modules.transformer.Transformer"] {
         fs::write(flat.path().join("modules.json"), list("", class)).unwrap();

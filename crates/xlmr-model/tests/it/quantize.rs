@@ -1,4 +1,4 @@
-//! Quantized model folders hold the rounded matrices, and compute with them.
+//! Tests that quantized model folders hold the rounded matrices, and compute with them.
 use std::path::Path;
 
 use serde_json::Value;
@@ -33,7 +33,7 @@ fn hidden(model: &Model) -> Tensor {
     model.in_precision(|| model.encode(&inputs, false)).unwrap().unwrap()
 }
 
-/// Half of a step between neighbouring values, `[rows, 1]`: 127 steps lead to the row's largest.
+/// Returns half the distance of neighbouring values, `[rows, 1]`; the row's maximum is 127 steps.
 fn half_steps(matrix: &Tensor) -> Tensor {
     matrix.abs().amax([1i64].as_slice(), true) / (2.0 * 127.0)
 }
@@ -59,12 +59,12 @@ fn matrices_are_rounded_and_vectors_stay() {
     let size = |file: &str| program.bytes(file).len();
     let (small, large) = (size("small/model.int8.safetensors"), size("model/model.safetensors"));
     assert!(small * 100 < large * 28, "{small} of {large}");
-    // Programs that would take integers for weights find none.
+    // Programs that would load integers as weights find no `model.safetensors`.
     assert!(!program.at("small/model.safetensors").exists());
     assert_eq!(program.read("small/tokenizer.json"), program.read("model/tokenizer.json"));
     let info = program.done("info --model small").out;
     assert!(info.contains(&format!("stored as I8     {matrices} tensors")), "{info}");
-    // Saved again, the weights are float32 and other programs open them.
+    // After saving again, the weights are float32 and other programs open them.
     after.save(program.at("saved"), Head::MaskedLm).unwrap();
     let config: Value = serde_json::from_str(&program.read("saved/config.json")).unwrap();
     assert_eq!(config["quantization_config"], Value::Null);
@@ -92,7 +92,8 @@ fn linear_layers_in_8_bits_compute_with_the_same_integers() {
     let (exact, small) = (hidden(&exact), hidden(&small));
     let distance = |a: &Tensor, b: &Tensor| (a - b).norm().double_value(&[]);
     let (change, of_8_bits) = (distance(&exact, &small), distance(&exact, &float32));
-    // Scales are rounded once more; activations next to a rounding boundary may take another value.
+    // Scales are rounded again; activations next to a rounding boundary may be rounded to another
+    // value.
     assert!(change < 0.02 * of_8_bits, "{change:e}, 8 bits change {of_8_bits:e}");
 }
 
@@ -117,14 +118,14 @@ fn damaged_and_unsuitable_folders_are_refused() {
     program.refused("quantize --model small --out again", &["quantization_config", "none"]);
     program.refused("quantize --model missing --out again", &["missing"]);
     assert!(!program.at("again").exists());
-    // An 8-bit matrix without its scales.
+    // An 8-bit matrix without its scales is rejected.
     let path = program.at("small/model.int8.safetensors");
     let mut tensors = Tensor::read_safetensors(&path).unwrap();
     let matrix = "embeddings.word_embeddings.weight";
     tensors.retain(|(name, _)| !name.ends_with(&format!("{matrix}_scale")));
     Tensor::write_safetensors(&tensors, &path).unwrap();
     program.refused("info --model small", &[matrix, "dtype F32, F16 or BF16", "I8"]);
-    // Scales of another shape.
+    // Scales of another shape are rejected.
     program.done(&format!("{line} --force"));
     let mut tensors = Tensor::read_safetensors(&path).unwrap();
     for (name, tensor) in &mut tensors {
@@ -134,7 +135,7 @@ fn damaged_and_unsuitable_folders_are_refused() {
     }
     Tensor::write_safetensors(&tensors, &path).unwrap();
     program.refused("info --model small", &[&format!("{matrix}_scale"), "shape [4000, 1]"]);
-    // A number that is not finite.
+    // A non-finite element is rejected.
     let path = program.at("model/model.safetensors");
     let tensors = Tensor::read_safetensors(&path).unwrap();
     for (name, tensor) in &tensors {

@@ -1,4 +1,4 @@
-//! Saved folders against the stored ones, and round trips.
+//! Tests of saved folders against the stored ones, and of round trips.
 use std::path::Path;
 
 use crate::common::{batch, case, edit_json, ids, load, read, small_config};

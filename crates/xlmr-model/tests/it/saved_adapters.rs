@@ -1,5 +1,5 @@
-//! Adapters in the folder of their model: they come back active, and what is left of earlier ones,
-//! damaged or hostile.
+//! Tests of adapters in a model's folder: loading, remains of earlier saves, and damaged or hostile
+//! folders.
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ fn load(folder: &Path) -> xlmr_model::Result<Model> {
     Ok(model)
 }
 
-/// With two LoRAs and two bottlenecks, of which one each is active.
+/// Adds two LoRAs and two bottlenecks; one of each kind is active.
 fn with_adapters(mut model: Model) -> Model {
     for name in ["one", "second"] {
         model.add_lora(name, &lora(&ALL), 1).unwrap();
@@ -38,7 +38,7 @@ fn saved() -> TempDir {
     folder
 }
 
-/// All files under a folder by their paths within it.
+/// Reads all files in a folder by their relative paths.
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut all = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
@@ -75,7 +75,7 @@ fn adapters_come_back_with_their_model_in_use_as_they_were() {
             }
             again.set_active(&["one", "Idle-2_"]).unwrap();
             assert!(!states(&again).equal(&states(&model)));
-            // Each folder is one of an adapter alone.
+            // Each folder is also a valid folder of a single adapter.
             let mut plain = new(&config);
             for name in ["second", "behind"] {
                 let of_one = folder.path().join("adapters").join(name);
@@ -130,7 +130,7 @@ fn what_an_earlier_save_left_goes_and_nothing_else() {
     for file in theirs {
         fs::write(folder.path().join(file), b"theirs").unwrap();
     }
-    // Another kind under a name that was in use.
+    // Saves an adapter of another kind under an existing name.
     let mut model = new(&small_config());
     model.add_bottleneck("second", &BOTTLENECK, 2).unwrap();
     disturb(&model, "second");
@@ -159,7 +159,7 @@ fn what_an_earlier_save_left_goes_and_nothing_else() {
     let names: Vec<String> = files(folder.path()).into_keys().collect();
     assert_eq!(names, [theirs[1], theirs[0], "config.json", "model.safetensors"]);
     assert!(states(&load(folder.path()).unwrap()).equal(&states(&new(&small_config()))));
-    // Nothing but theirs was in the way of the folder.
+    // Only the files of others prevented the removal of the folder.
     fs::remove_dir_all(folder.path().join("adapters")).unwrap();
     with_adapters(new(&small_config())).save(folder.path(), Head::Span).unwrap();
     new(&small_config()).save(folder.path(), Head::Span).unwrap();
@@ -183,7 +183,7 @@ fn links_are_not_followed_when_files_are_removed() {
 fn a_save_that_does_not_end_is_no_model_and_the_next_one_cleans_up() {
     let folder = saved();
     let active = folder.path().join("adapters/active.json");
-    // A file in the way of an adapter's folder.
+    // A file blocks the path of an adapter's folder.
     fs::remove_dir_all(folder.path().join("adapters/one")).unwrap();
     fs::write(folder.path().join("adapters/one"), b"").unwrap();
     let mut other = with_adapters(new(&small_config()));
@@ -262,14 +262,14 @@ fn damaged_missing_and_hostile_files_are_refused_by_name() {
         },
         &["adapters/one/adapter_model.safetensors", "stray"],
     );
-    // Of another base.
+    // The adapters are from another base model.
     let wide = xlmr_model::Config { hidden_size: 32, ..small_config() };
     let (folder, other) = (saved(), tempfile::tempdir().unwrap());
     new(&wide).save(other.path(), Head::Span).unwrap();
     fs::rename(folder.path().join("adapters"), other.path().join("adapters")).unwrap();
     let message = load(other.path()).unwrap_err().to_string();
     assert!(message.contains("adapters/Idle-2_/adapter.safetensors"), "{message}");
-    // Not a save's: left alone by loading, and not written over.
+    // A folder without the list of a save is ignored by loading, and not overwritten.
     let strange = saved();
     fs::remove_file(strange.path().join("adapters/active.json")).unwrap();
     assert_eq!(load(strange.path()).unwrap().adapters().count(), 0);

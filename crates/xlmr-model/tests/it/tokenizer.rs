@@ -1,4 +1,4 @@
-//! Tokenizer against configuration, with the stored tokenizer.
+//! Tests of the consistency of tokenizer and configuration, with the stored tokenizer.
 use testkit::fixture;
 use tokenizers::Tokenizer;
 use xlmr_model::{Architecture, Config, SpecialTokens, check_tokenizer};
@@ -9,7 +9,7 @@ fn a_tokenizer_must_fit_vocabulary_and_special_ids() {
     let config = Config::tiny(8192);
     let special = check_tokenizer(&tokenizer, &config).unwrap();
     assert_eq!(special, SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 8191 });
-    // A larger model is fine: its last rows are never looked up.
+    // A larger model is valid: its last rows are never used.
     check_tokenizer(&tokenizer, &Config::base()).unwrap();
 
     let refusal = |config: &Config| check_tokenizer(&tokenizer, config).unwrap_err().to_string();
@@ -42,11 +42,11 @@ fn the_tokenizers_ids_replace_those_of_config_json() {
              id is used"
         ]
     );
-    // An id that is absent contradicts nothing.
+    // An absent id is consistent with every tokenizer.
     assert_eq!(config, Config { bos_token_id: None, ..right });
     check_tokenizer(&tokenizer, &config).unwrap();
 
-    // XLM-R's positions depend on the id of padding, and on no other.
+    // XLM-R's positions depend on the id of padding, but on no other id.
     let mut config = Config { bos_token_id: Some(7), ..Config::tiny(8192) };
     assert_eq!(config.apply_token_ids(&tokenizer).unwrap().len(), 1);
     config.pad_token_id = 0;
@@ -82,7 +82,7 @@ fn the_tokens_of_other_families_are_their_own() {
     let message = message.unwrap_err();
     assert!(message.to_string().contains("<eos> has id 1"), "{message}");
 
-    // Bytes lack nothing.
+    // A byte-level vocabulary needs no unknown token.
     let (bos_token_id, eos_token_id, pad_token_id) = (Some(2997), Some(2998), 2998);
     let euro = Config { bos_token_id, eos_token_id, pad_token_id, ..gemma };
     let bytes = Tokenizer::from_file(fixture("byte_level.json")).unwrap();
@@ -106,7 +106,7 @@ fn a_tokenizer_without_the_special_tokens_is_named() {
     assert!(message.contains("no padding token, none of <pad>, [PAD]"), "{message}");
     let message = refusal(r#"{"[CLS]":0,"a":1,"[SEP]":2,"[PAD]":3}"#);
     assert!(message.contains("no mask token, none of <mask>, [MASK]"), "{message}");
-    // Of words alone something is always unknown.
+    // A word-level vocabulary needs an unknown token.
     let nameless = r#"{"<s>":0,"<pad>":1,"</s>":2,"<mask>":3}"#;
     assert!(refusal(nameless).contains("no unknown token"), "{}", refusal(nameless));
 }

@@ -1,4 +1,4 @@
-//! Outputs, losses, gradients and files of every architecture against transformers (see
+//! Tests of outputs, losses, gradients and files of every architecture against transformers (see
 //! crates/testkit/fixtures/README.md).
 
 use tch::{Device, Kind, Reduction, Tensor};
@@ -10,10 +10,11 @@ use crate::common::{batch, case, read};
 pub const SEQUENCE: Head = Head::SequenceClassification { labels: 3 };
 const TOKEN: Head = Head::TokenClassification { labels: 5 };
 
-/// The first cases, of XLM-R: values at padding are stored, too. Those of others are zero.
+/// Number of XLM-R's cases, which come first: their values at padding are stored; others store
+/// zeros.
 const WITH_PADDING: usize = 6;
 
-/// All stored cases with the head of each.
+/// All stored cases with their heads.
 const CASES: [(&str, Head); 35] = [
     ("mlm", Head::MaskedLm),
     ("mlm_sharded_bf16", Head::MaskedLm),
@@ -52,12 +53,12 @@ const CASES: [(&str, Head); 35] = [
     ("electra_tokcls", TOKEN),
 ];
 
-/// A stored case with these heads.
+/// Loads a stored case with these heads.
 pub fn load(name: &str, heads: &[Head]) -> Model {
     Model::load(case(name), heads, Device::Cpu, LoadOptions::default()).unwrap().0
 }
 
-/// Zero where there is padding.
+/// Replaces values at padding by zeros.
 pub fn real(values: &Tensor, inputs: &Inputs) -> Tensor {
     let mut mask = inputs.attention_mask.as_ref().unwrap().shallow_clone();
     while mask.dim() < values.dim() && values.size()[0] == mask.size()[0] {
@@ -94,10 +95,10 @@ fn loss(stored: &Golden<Tensor>, which: &str, outputs: &[(&str, Tensor)]) -> Ten
     }
 }
 
-/// What transformers calls a parameter of a case.
+/// Returns transformers' name for a parameter of a case.
 fn stored_name(case: &str, name: &str) -> String {
     if case == "mlm" && name.ends_with("word_embeddings.weight") {
-        return "lm_head.decoder.weight".to_owned(); // the tied pair has one gradient
+        return "lm_head.decoder.weight".to_owned(); // the tied parameters have one gradient
     }
     if !case.starts_with("bert") && !case.starts_with("modernbert") {
         return name.replace("sequence_head.", "");
@@ -143,7 +144,7 @@ fn outputs_and_losses_match_transformers() {
                 assert_close(&format!("{name} {title}"), &logits, &want[title.as_str()], 1e-5);
             }
             if head == Head::Span && !padding {
-                continue; // over padding too, whose logits mean nothing; see the gradients
+                continue; // includes padding, whose logits are meaningless; see the gradients
             }
             let loss = loss(&inputs, which, &got).view([1]);
             let title = format!("{which}.loss");
@@ -221,7 +222,7 @@ fn heads_that_share_names_in_transformers_live_side_by_side() {
                 .1
         };
         if !start.is_empty() {
-            // Each starts from the stored dense layer, as transformers' classes do.
+            // Each head starts from the stored dense layer, as in transformers' classes.
             let dense = &read(&case(name).join(start))["head.dense.weight"];
             for head in ["lm", "qa", "token", "sequence"] {
                 assert_eq!(get(&format!("{head}_head.dense.weight")), dense);
@@ -229,7 +230,7 @@ fn heads_that_share_names_in_transformers_live_side_by_side() {
             assert_ne!(get("token_head.classifier.weight").size(), [3, 32]);
             assert!(report.missing.contains(&"qa_head.classifier.weight".to_owned()));
         }
-        // What is trained apart is kept apart, and comes back.
+        // Heads that are trained separately are saved separately and restored.
         let _no_grad = tch::no_grad_guard();
         for (k, (_, parameter)) in parameters.iter().enumerate() {
             let _ = parameter.shallow_clone().fill_(k as f64 / 100.0);
@@ -242,7 +243,7 @@ fn heads_that_share_names_in_transformers_live_side_by_side() {
         for ((name, a), (_, b)) in parameters.iter().zip(again.named_parameters()) {
             assert_eq!(*a, b, "{name}");
         }
-        // The labels of spans are no labels of tokens.
+        // Labels of spans are not used as labels of tokens.
         let alone = [Head::TokenClassification { labels: 2 }];
         std::fs::remove_file(folder.path().join("heads.safetensors")).unwrap();
         let (_, report) =

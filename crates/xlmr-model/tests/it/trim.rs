@@ -1,4 +1,4 @@
-//! Trimmed model folders have the parameters and hidden states of the original, bit for bit.
+//! Tests that trimmed model folders have the original's parameters and hidden states, bit for bit.
 use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
@@ -19,7 +19,7 @@ fn ids(model: &Pretrained, text: &str) -> Vec<u32> {
     model.tokenizer.encode(text, true).unwrap().get_ids().to_vec()
 }
 
-/// Last hidden states, start logits and masked-LM logits of a text.
+/// Computes last hidden states, start logits and masked-LM logits of a text.
 fn outputs(model: &Pretrained, text: &str) -> [Tensor; 3] {
     let inputs = Inputs::from_rows(&[&ids(model, text)], i64::from(model.specials.pad)).unwrap();
     let model = &model.model;
@@ -29,7 +29,7 @@ fn outputs(model: &Pretrained, text: &str) -> [Tensor; 3] {
     [hidden, starts, tokens]
 }
 
-/// The program, a copy of the embedded base, and texts.
+/// Creates the program with a copy of the embedded base model and texts.
 fn prepared() -> Program {
     let program = Program::new(env!("CARGO_BIN_EXE_xlmr-model"));
     for entry in Path::new(BASE).read_dir().unwrap() {
@@ -54,7 +54,7 @@ fn outputs_of_the_texts_stay_the_same() {
     let rows = after.model.config().vocab_size;
     assert!(rows < before.model.config().vocab_size);
     assert!(printed.contains(&format!("4000 -> {rows} rows")), "{printed}");
-    // The former id of each entry, by its name.
+    // The former id of each entry, looked up by its name.
     let former: Vec<i64> = (0..rows)
         .map(|id| {
             let token = after.tokenizer.id_to_token(u32::try_from(id).unwrap()).unwrap();
@@ -66,22 +66,22 @@ fn outputs_of_the_texts_stay_the_same() {
         let [hidden, starts, tokens] = outputs(&before, text);
         let [of_hidden, of_starts, of_tokens] = outputs(&after, text);
         assert!(of_hidden.equal(&hidden) && of_starts.equal(&starts), "{text}");
-        // A matmul of another width may round differently: by two units in the last place.
+        // A matmul of another width may round differently, by two units in the last place.
         let tokens = tokens.index_select(-1, &former);
         let bound = 2.0 * f64::from(f32::EPSILON) * tokens.abs().max().double_value(&[]);
         let change = (of_tokens - tokens).abs().max().double_value(&[]);
         assert!(change <= bound, "{text}: {change:e} > {bound:e}");
     }
-    // Parameters are equal to the last bit.
+    // Parameters are bit-identical.
     let parameters = after.model.named_parameters();
     for ((name, old), (_, new)) in before.model.named_parameters().into_iter().zip(parameters) {
         let by_token = old.size()[0] == before.model.config().vocab_size;
         let old = if by_token { old.index_select(0, &former) } else { old };
         assert!(new.equal(&old), "{name}");
     }
-    // The tied head is the token embeddings.
+    // The masked-LM head is tied to the token embeddings.
     assert!(after.model.config().tie_word_embeddings);
-    // Other files are copied, whole subfolders too, and a second time needs --force.
+    // Other files are copied, including subfolders; overwriting needs --force.
     for file in ["config.json", "model.safetensors"] {
         assert_eq!(program.read(&format!("trimmed/1_Dense/{file}")), file);
     }

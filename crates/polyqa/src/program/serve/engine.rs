@@ -1,4 +1,4 @@
-//! The model's side of the service: windows of all requests in turn.
+//! Evaluates the model on the windows of all requests in turn.
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -10,21 +10,22 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use crate::reading::Reading;
 use crate::{Answers, Reader, Result};
 
-/// What one request wants read.
+/// Work for one request.
 pub struct Job {
     pub reading: Reading,
-    /// Answers of a question.
+    /// Maximum number of answers per question.
     pub answers: usize,
-    /// Closed once nobody waits any more.
+    /// Closed when the request is abandoned.
     pub reply: oneshot::Sender<Result<Vec<Answers>>>,
-    /// What the request counts for, as long as it is here.
+    /// The request's shares of the limits, which it holds until it is answered.
     pub permits: [OwnedSemaphorePermit; 2],
 }
 
-/// Reads and answers until no more can come.
+/// Reads windows and sends answers until the channel is closed.
 ///
-/// A batch takes the next window of each request in turn, the first of which changes, so that each
-/// goes on whatever the length of the others; a request that nobody waits for any more is left.
+/// A batch takes the next window of each request in turn and starts with a different request each
+/// time, so that every request makes progress regardless of the others' lengths. Abandoned requests
+/// are dropped.
 pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather: Duration) {
     let batch_size = reader.batch_size;
     let alike = reader.pretrained.model.device() == Device::Cpu;
@@ -47,11 +48,11 @@ pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather: Duration) {
         active.retain(|job| !job.reply.is_closed());
         let shares = shares(&active, batch_size, alike);
         if read(reader, &mut active, &shares).is_err() {
-            // One of them is not readable: each alone, so that the others are.
+            // One request fails: each is evaluated separately, so that the others succeed.
             for (at, &share) in shares.iter().enumerate() {
                 let Some(job) = active.get_mut(at) else { continue };
                 if let Err(error) = read(reader, std::slice::from_mut(job), &[share]) {
-                    // The receiver is told by the sender that is dropped with the old one.
+                    // The loop drops this job, because its new sender has no receiver.
                     let (closed, _) = oneshot::channel();
                     let _ = std::mem::replace(&mut job.reply, closed).send(Err(error));
                 }
@@ -64,15 +65,16 @@ pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather: Duration) {
         active.rotate_left(usize::from(several));
         for Job { reading, answers, reply, permits } in done {
             let answered = reading.finish(reader, answers);
-            // Before the client hears of it, which may ask for more at once.
+            // The limits are released before the client receives the answer and sends its next
+            // request.
             drop(permits);
             let _ = reply.send(answered);
         }
     }
 }
 
-/// How many windows each request has in the next batch. The first has one at least; on the CPU,
-/// where padding costs what it is long, the others are of about its length.
+/// Computes the number of windows of each request in the next batch. The first request has at least
+/// one. On the CPU, where padding costs time, only windows of similar length are added.
 fn shares(active: &[Job], batch_size: usize, alike: bool) -> Vec<usize> {
     let unread: Vec<&[Window]> = active.iter().map(|job| job.reading.unread()).collect();
     let first = unread.first().and_then(|windows| windows.first());
@@ -98,7 +100,7 @@ fn shares(active: &[Job], batch_size: usize, alike: bool) -> Vec<usize> {
     shares
 }
 
-/// Reads the next windows of each request as one batch.
+/// Evaluates the next windows of each request as one batch.
 fn read(reader: &Reader, jobs: &mut [Job], shares: &[usize]) -> Result<()> {
     let windows: Vec<&Window> = jobs
         .iter()

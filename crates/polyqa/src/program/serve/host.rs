@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 
 use super::request::Refusal;
 
-/// Passes on requests whose `Host` is an IP address, `localhost`, or one of `allowed`; refuses the
-/// others with status 421. A request without `Host` does not come from a web page.
+/// Accepts requests whose `Host` is an IP address, `localhost`, or one of `allowed`; rejects others
+/// with status 421. A request without `Host` does not come from a web page.
 pub async fn check(State(allowed): State<Arc<[String]>>, request: Request, next: Next) -> Response {
     let named = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
     match named.or(request.uri().host()) {

@@ -1,4 +1,4 @@
-//! The network's side of the service: connections, limits, and what is said in JSON.
+//! The HTTP server: connections, limits and JSON responses.
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -33,21 +33,20 @@ use super::{Limits, host};
 use crate::Error;
 use crate::reading::Cutter;
 
-/// How long a client may take to send a request's head or its body, or to take in a part of an
-/// answer.
+/// Maximum time for a client to send a request's head or body, or to receive part of a response.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Requests that are made into windows at once.
+/// Maximum number of requests that are cut into windows at once.
 const CUTTING: usize = 4;
 
-/// What all requests share.
+/// State shared by all requests.
 pub struct Service {
     limits: Limits,
     jobs: Sender<Job>,
     cutter: Arc<Cutter>,
     model: String,
     precision: Precision,
-    /// Answers of a question, by default and at most.
+    /// Answers per question: default and maximum.
     answers: (usize, usize),
     requests: Arc<Semaphore>,
     windows: Arc<Semaphore>,
@@ -69,7 +68,7 @@ impl Service {
     }
 }
 
-/// Serves until SIGTERM or SIGINT, and then what was taken in.
+/// Serves until SIGTERM or SIGINT, and then completes the accepted requests.
 pub fn serve(listener: TcpListener, service: Service, hosts: Arc<[String]>) -> io::Result<()> {
     let runtime = Builder::new_current_thread()
         .enable_all()
@@ -117,7 +116,7 @@ async fn accept(
             _ = interrupt.recv() => break,
         };
         let Ok((stream, _)) = stream else {
-            // Too many open files, or the client has gone already.
+            // Too many open files, or the client has disconnected.
             sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -129,7 +128,7 @@ async fn accept(
         );
         let served = graceful.watch(served);
         tokio::spawn(async move {
-            // A client that has gone is no error of the service.
+            // A client that disconnects is not an error of the service.
             let _ = served.await;
             drop(permit);
         });
@@ -139,13 +138,14 @@ async fn accept(
     let longest = Duration::from_secs(service.limits.timeout).saturating_add(PATIENCE);
     tokio::select! {
         _ = timeout(longest, graceful.shutdown()) => Ok(()),
-        // Not `std::process::exit`, which takes down libtorch while it computes.
+        // `std::process::exit` would run libtorch's exit handlers during a computation.
         _ = terminate.recv() => signal_hook::low_level::exit(143),
         _ = interrupt.recv() => signal_hook::low_level::exit(130),
     }
 }
 
-/// A part of the page, which loads nothing from elsewhere and is shown in no other page.
+/// Returns a part of the web page. Headers forbid loading from other hosts and embedding in other
+/// pages.
 async fn page(kind: &'static str, text: &'static str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, kind),
@@ -210,7 +210,7 @@ async fn answered(
     if service.draining.load(Ordering::Relaxed) {
         return Err(Refusal::new(503, "draining", "the service is about to end"));
     }
-    // A page of another origin cannot send this type without being asked for its origin first.
+    // Browsers send this type to another origin only after a preflight request.
     let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
     if !kind.eq_ignore_ascii_case(b"application/json") {
@@ -230,7 +230,7 @@ async fn answered(
         Err(_) => return Err(Refusal::new(408, "slow", "the body did not come in time")),
     };
     let here = service.clone();
-    // It counts until it is cut, even where nobody waits any more.
+    // The request counts toward the limit until it is cut, even if the client disconnects.
     let cut = tokio::task::spawn_blocking(move || {
         let Request { asked, documents, answers } =
             Request::read(&body, &here.limits, here.answers)?;
@@ -252,8 +252,8 @@ async fn answered(
     service.jobs.send(job).map_err(|_| broken())?;
     match answered.await {
         Ok(Ok(results)) => Ok(said(200, &request::Response { results })),
-        // A logit that is no number names its question; what else stops a model names no more
-        // than itself.
+        // The error of a non-finite logit names the question; other errors of the model have no
+        // details for clients.
         Ok(Err(Error::Tasks(tasks::Error::Eval(error)))) => {
             Err(Refusal::new(422, "unreadable", one_line(&error.to_string())))
         }

@@ -98,11 +98,11 @@ pub fn run(args: &Args) -> Result<()> {
         ("--timeout", usize::try_from(limits.timeout).unwrap_or(usize::MAX)),
     ];
     for (name, count) in counts {
-        // The bound of what counts them.
+        // The maximum of the semaphores that count them.
         let max = tokio::sync::Semaphore::MAX_PERMITS.min(u32::MAX as usize);
         ensure!((1..=max).contains(&count), "{name} must be 1 to {max}");
     }
-    // A port that is taken is found before the model, which takes longer.
+    // The port is bound before the model is loaded, because loading takes longer than the error.
     let address = SocketAddr::new(args.host, args.port);
     let bound = TcpListener::bind(address).and_then(|listener| {
         listener.set_nonblocking(true)?;
@@ -119,7 +119,8 @@ pub fn run(args: &Args) -> Result<()> {
     let described = (model, reader.precision());
     let service = http::Service::new(limits, jobs, cutter, described, answers);
     let hosts = args.allow_host.clone().into();
-    // The model stays in this thread, whose threads libtorch has set up; the network has another.
+    // The model stays in this thread, for which libtorch's threads are configured; HTTP has its own
+    // thread.
     let network = std::thread::Builder::new()
         .name("http".into())
         .spawn(move || http::serve(listener, service, hosts))

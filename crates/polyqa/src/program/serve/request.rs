@@ -1,4 +1,4 @@
-//! What a client asks, and what it is told.
+//! Requests and responses of `POST /answer`.
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use super::Limits;
 use crate::reading::Asked;
 use crate::{Answers, Document};
 
-/// A body of `POST /answer`.
+/// The body of `POST /answer`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Body {
@@ -37,24 +37,24 @@ enum OneDocument {
     },
 }
 
-/// What is to be read.
+/// A validated request.
 #[derive(Debug)]
 pub struct Request {
     pub asked: Vec<Asked>,
     pub documents: Vec<Document>,
-    /// Answers of a question.
+    /// Maximum number of answers per question.
     pub answers: usize,
 }
 
-/// What is answered.
+/// The body of a successful response.
 #[derive(Debug, Serialize)]
 pub struct Response {
-    /// In the order of the questions.
+    /// Answers in the order of the questions.
     pub results: Vec<Answers>,
 }
 
 impl Request {
-    /// Reads a body; `answers` are how many answers a question has by default and at most.
+    /// Parses a body; `answers` holds the default and the maximum number of answers per question.
     pub fn read(body: &[u8], limits: &Limits, answers: (usize, usize)) -> Result<Self, Refusal> {
         let bad = |message: String| Refusal::new(400, "bad_request", message);
         let body: Body = serde_json::from_slice(body).map_err(|error| bad(error.to_string()))?;
@@ -114,7 +114,7 @@ impl Request {
     }
 }
 
-/// An id as text.
+/// Returns an id as text.
 fn name(id: Value) -> Result<String, String> {
     match id {
         Value::String(id) => Ok(id),
@@ -123,7 +123,7 @@ fn name(id: Value) -> Result<String, String> {
     }
 }
 
-/// Why there is no answer.
+/// A rejected request: status and error message.
 #[derive(Debug)]
 pub struct Refusal {
     pub status: u16,

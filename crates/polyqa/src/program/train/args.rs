@@ -74,11 +74,11 @@ pub struct Args {
     set: Vec<String>,
 }
 
-/// The largest number that a recipe's file can hold.
+/// The maximum integer in a recipe file.
 const MOST_SEED: u64 = i64::MAX.unsigned_abs();
-/// More windows than a training step fits into memory.
+/// Upper bound: more windows do not fit into the memory of a training step.
 const MOST_NEGATIVES: i64 = 64;
-/// Wider than any encoder.
+/// Upper bound, larger than the width of any encoder.
 const MOST_RANK: i64 = 1 << 16;
 
 pub const EXAMPLES: &str = "\
@@ -90,7 +90,8 @@ Examples:
       --dev data/xquad/xquad.de.json --learning-rate 5e-4";
 
 impl Args {
-    /// All keys of the run. What is not on the command line is as in `run_qa` of transformers.
+    /// Returns all keys of the run. Values that are not on the command line are those of `run_qa`
+    /// in transformers.
     pub fn recipe(&self, model: &Resolved) -> Result<Recipe> {
         let mut dev = Vec::new();
         for path in &self.dev {
@@ -119,8 +120,8 @@ impl Args {
         };
         let limits = recipe.model.limits()?;
         recipe.windows = WindowConfig::fitting(limits.positions, limits.segments);
-        // Shared normalisation makes the logits of windows comparable; without it their margins
-        // over "no answer" are.
+        // Shared normalisation makes the logits of windows comparable. Without it, their margins
+        // over "no answer" are comparable.
         recipe.decoding.window_score = match self.negatives {
             None | Some(0) => WindowScore::Margin,
             Some(_) => WindowScore::Raw,
@@ -141,7 +142,7 @@ impl Args {
     }
 }
 
-/// A file, or the question files of a folder by name.
+/// Returns a file, or the question files of a folder sorted by name.
 fn files(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);

@@ -21,9 +21,9 @@ use report::{Calibrated, Scores, Summary, Trained};
 
 /// Questions of a development file.
 pub struct Dev {
-    /// In the run folder, before `.json`.
+    /// Path in the run folder, without `.json`.
     name: String,
-    /// The file is named so, if as MLQA's.
+    /// The languages in the file's name, if it follows MLQA's scheme.
     cell: Option<DatasetName>,
     language: Language,
     dataset: Dataset,
@@ -32,7 +32,7 @@ pub struct Dev {
 pub fn run(args: &Args) -> Result<()> {
     let model = args.model.resolve()?;
     let mut recipe = args.recipe(&model)?;
-    // Every file is read before anything is trained or written.
+    // Every file is read before training starts or anything is written.
     let train = questions(&mut recipe)?;
     let read = |paths: &[InputPath]| -> Result<Vec<Dev>> {
         paths.iter().map(|path| read_dev(path, &recipe)).collect()
@@ -50,14 +50,14 @@ pub fn run(args: &Args) -> Result<()> {
     Ok(experiment.finish(&summary, &table, &remark)?)
 }
 
-/// The training questions, and the number of skipped questions without an answer.
+/// Reads the training questions; also returns the number of skipped questions without an answer.
 fn questions(recipe: &mut Recipe) -> Result<(TrainingQuestions, usize)> {
     let Data { train, negatives, unanswerable, .. } = &mut recipe.data;
     let names = || {
         let names = train.iter().map(|path| path.display().to_string());
         names.collect::<Vec<_>>().join(", ")
     };
-    // 0 is not written, so that folders of earlier runs are recognised.
+    // 0 is not written, so that folders of earlier runs still match.
     *negatives = negatives.filter(|&count| count > 0);
     let all = TrainingQuestions::read_all(train.iter())?;
     let answered = all.clone().answered().with_context(names)?;
@@ -71,7 +71,7 @@ fn read_dev(path: &Path, recipe: &Recipe) -> Result<Dev> {
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     let cell: Option<DatasetName> = file.parse().ok();
     let stem = file.split(".json").next().unwrap_or_default();
-    // As in xquad.de.json.
+    // Example: `xquad.de.json`.
     let suffix = stem.rsplit_once('.').and_then(|(_, code)| code.parse::<Language>().ok());
     let named = cell.as_ref().map(|name| name.context).or(suffix);
     let language = recipe.data.language.or(named).unwrap_or(Language::EN);
@@ -82,8 +82,8 @@ fn read_dev(path: &Path, recipe: &Recipe) -> Result<Dev> {
     Ok(Dev { name, cell, language, dataset: Dataset::read(path)? })
 }
 
-/// Trains the encoder, or adapters in it, and a span head on the questions' windows, and saves the
-/// model, with adapters also one by itself.
+/// Trains the encoder, or adapters in it, and a span head on the questions' windows. Saves the
+/// model and, if there are adapters, the adapter separately.
 fn fine_tune(
     trial: &Trial<Recipe>,
     (train, without_answer): &(TrainingQuestions, usize),
@@ -105,8 +105,10 @@ fn fine_tune(
     Ok(Trained::new(train.questions.len(), *without_answer, &fitted))
 }
 
-/// Answers every file's questions, writes the answers, scores those that have gold answers, and
-/// fits the calibration: on the files of `calibrating` where there are any, else on those of `dev`.
+/// Answers the questions of every file, scores the answers and fits the calibration.
+///
+/// Answers are written, and scored if there are gold answers. The calibration is fitted on the
+/// files of `calibrating` if there are any, else on those of `dev`.
 fn evaluate(
     experiment: &Experiment<Recipe>,
     dev: &[Dev],
@@ -159,7 +161,7 @@ fn evaluate(
     Ok((scores, calibration))
 }
 
-/// The questions of files with their answers.
+/// Returns the questions of files with their answers and languages.
 fn answered<'a>(files: &'a [Dev], answers: &'a [Vec<NBest>]) -> Vec<Answered<'a>> {
     let of = |(one, answers): (&'a Dev, &'a Vec<NBest>)| {
         (&one.dataset, answers.as_slice(), one.language)
@@ -167,7 +169,8 @@ fn answered<'a>(files: &'a [Dev], answers: &'a [Vec<NBest>]) -> Vec<Answered<'a>
     files.iter().zip(answers).map(of).collect()
 }
 
-/// The matrix of contexts and questions, where all files are named as MLQA's.
+/// Writes the matrix of context and question languages, if all files are named according to MLQA's
+/// scheme.
 fn write_matrix(folder: &Path, dev: &[Dev], scores: &[Scores]) -> Result<()> {
     let mut matrix = Matrix::new("Development files");
     for (one, scores) in dev.iter().zip(scores) {

@@ -1,4 +1,4 @@
-//! The keys that decide a run.
+//! Configuration keys of a training run.
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
@@ -10,10 +10,10 @@ use trainer::TrainConfig;
 
 use super::args::EXAMPLES;
 
-/// The only stage of training.
+/// Name of the only training stage.
 pub const STAGE: &str = "fine-tune";
 
-/// The keys of a run, as its recipe.toml has them.
+/// The keys of a run, as stored in its recipe.toml.
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
@@ -23,7 +23,7 @@ pub struct Recipe {
     pub windows: WindowConfig,
     pub training: TrainConfig,
     pub decoding: DecodeConfig,
-    /// There is one model, so one arm.
+    /// There is one arm, because there is one model.
     pub arms: BTreeMap<String, Arm>,
 }
 
@@ -36,7 +36,7 @@ pub struct Arm {}
 pub struct Data {
     pub train: Vec<InputPath>,
     pub dev: Vec<InputPath>,
-    /// What the calibration is fitted on; empty: `dev`.
+    /// Files on which the calibration is fitted; empty: `dev`.
     pub calibration: Vec<InputPath>,
     /// Language of the contexts of `dev`.
     pub language: Option<Language>,
@@ -48,7 +48,7 @@ pub struct Data {
     pub negative_loss: NegativeLoss,
 }
 
-/// The default is not written, so that folders of earlier runs are recognised.
+/// The default is not written, so that folders of earlier runs still match.
 fn is_shared(loss: &NegativeLoss) -> bool {
     *loss == NegativeLoss::Shared
 }
@@ -91,7 +91,7 @@ impl experiment::Recipe for Recipe {
     experiment::recipe_fields!(Arm, stages: [STAGE]);
 
     fn complete(&mut self) -> Result<()> {
-        // The seed is a key of the model: another one needs another folder.
+        // The seed is a key of the model: another seed needs another folder.
         self.run.seeds = vec![self.training.seed];
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What is logged before a run, and the scores after it.
+//! Log messages before training, and scores after it.
 use crate::{Answered as AnsweredFile, Calibration};
 use anyhow::Result;
 use experiment::log;
@@ -15,7 +15,7 @@ use trainer::FitReport;
 use super::Dev;
 use super::recipe::Recipe;
 
-/// What training alone knows.
+/// Results that are only known after training.
 #[derive(Clone, Deserialize, Serialize)]
 pub struct Trained {
     questions: usize,
@@ -32,16 +32,16 @@ impl Trained {
     }
 }
 
-/// The scores of a file.
+/// Scores of a development file.
 #[derive(Serialize)]
 pub struct Scores {
     file: String,
     questions: usize,
     without_answer: usize,
     language: Language,
-    /// Of the questions that have gold answers; absent if none has.
+    /// Scores of the questions with gold answers; absent if there are none.
     pub score: Option<Answered>,
-    /// Of all questions by SQuAD 2.0's rules, where some have no answer.
+    /// Scores of all questions by SQuAD 2.0's rules, if some have no answer.
     squad2: Option<WithNull>,
 }
 
@@ -123,25 +123,25 @@ pub struct Summary {
     pub calibration: Option<Calibrated>,
 }
 
-/// The calibration, and its error on questions that it was not fitted on.
+/// The calibration, and its error on questions outside the fit.
 #[derive(Serialize)]
 pub struct Calibrated {
     #[serde(flatten)]
     pub fit: Calibration,
-    /// On the questions of `data.dev`, with a temperature of 1 and with the fitted one; absent
-    /// where these are what it was fitted on.
+    /// Calibration error on `data.dev`, with temperature 1 and with the fitted one. Absent if the
+    /// calibration was fitted on these questions.
     #[serde(skip_serializing_if = "Option::is_none")]
     calibration_error_on_dev: Option<[f64; 2]>,
 }
 
 impl Calibrated {
-    /// Fits it on the development files.
+    /// Fits the calibration on the development files.
     pub fn on_dev(dev: &[AnsweredFile]) -> Result<Option<Self>> {
         let fit = Calibration::fit(dev)?;
         Ok(fit.map(|fit| Self { fit, calibration_error_on_dev: None }))
     }
 
-    /// Fits it on other files than the development files.
+    /// Fits the calibration on other files than the development files.
     pub fn on_others(others: &[AnsweredFile], dev: &[AnsweredFile]) -> Result<Option<Self>> {
         let Some(fit) = Calibration::fit(others)? else { return Ok(None) };
         let errors = match dev {
@@ -152,7 +152,7 @@ impl Calibrated {
     }
 }
 
-/// Logs what is trained on, and in which windows.
+/// Logs the number of training questions and the window settings.
 pub fn announce(recipe: &Recipe, (train, without_answer): &(TrainingQuestions, usize)) {
     let left_out = match without_answer {
         0 => String::new(),
@@ -174,7 +174,7 @@ pub fn announce(recipe: &Recipe, (train, without_answer): &(TrainingQuestions, u
     }
 }
 
-/// The scores as a table, and what they leave out.
+/// Returns the scores as a table, and remarks on what the table omits.
 pub fn table(scores: &[Scores], calibration: Option<&Calibrated>) -> (String, String) {
     let (mut tables, mut remarks) = (Vec::new(), Vec::new());
     for one in scores {

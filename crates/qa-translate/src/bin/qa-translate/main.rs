@@ -1,5 +1,5 @@
-//! `qa-translate`: translate question-answering data with its answers and sentences with their
-//! entities, mix languages.
+//! `qa-translate`: translates question-answering data with its answers and sentences with their
+//! entities, and mixes languages.
 mod mix;
 mod ner;
 mod provider;
@@ -63,17 +63,17 @@ fn main() -> ExitCode {
     cli::end(done)
 }
 
-/// A value by its name.
+/// Parses the serialised name of a value.
 fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
 
-/// Why `what` were dropped, with counts, as what follows on a line.
+/// Formats reasons and counts of dropped items as the end of a line.
 fn dropped(what: &str, counts: &BTreeMap<SpanLoss, usize>) -> String {
     counts.iter().map(|(loss, count)| format!("; {what} {loss}: {count}")).collect()
 }
 
-/// Prints a line; that it cannot be printed is no error.
+/// Prints a line and ignores errors of standard output.
 fn say(line: &str) {
     let _ = cli::print(&format!("{line}\n"));
 }

@@ -54,7 +54,7 @@ pub struct Args {
     out: PathBuf,
 }
 
-/// The languages x of a folder's files `{split}-context-x-question-x.json`, in table order.
+/// Lists the languages x of a folder's files `{split}-context-x-question-x.json`, in table order.
 fn translated_languages(folder: &Path, split: &str) -> Result<Vec<Language>, Error> {
     let failed = || Error::io(folder, "read the folder");
     let mut languages = BTreeSet::new();

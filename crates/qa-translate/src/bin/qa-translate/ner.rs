@@ -49,7 +49,7 @@ pub struct Args {
     out: PathBuf,
 }
 
-/// A file's name without `.gz` and the ending before it, and the ending of what is made of it.
+/// Returns a file's name without `.gz` and extension, and the extension of output files.
 fn stem(path: &Path) -> (String, &'static str) {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let name = name.strip_suffix(".gz").unwrap_or(&name);
@@ -57,7 +57,7 @@ fn stem(path: &Path) -> (String, &'static str) {
     (stem.to_owned(), if ending == "jsonl" { "jsonl" } else { "conll" })
 }
 
-/// The sentence as a text with its entities.
+/// Converts a sentence to a text with its entities.
 fn text(sentence: &Sentence, language: Language) -> Result<TypedText, Error> {
     let mut spans: Vec<_> = entities(&sentence.tags, Scheme::Lenient).into_iter().collect();
     spans.sort_by_key(|entity| entity.start);
@@ -79,12 +79,12 @@ fn print(to: Language, kept: usize, report: &SpanReport) {
 }
 
 pub fn run(args: &Args) -> Result<(), Box<dyn AnyError>> {
-    // No sentence is translated into its own language.
+    // The source language is not a valid target.
     each_once(args.to.iter().chain([&args.from]))?;
     let source = read_ner(&args.source, None)?;
     let source = source.iter().map(|sentence| text(sentence, args.from));
     let source: Vec<TypedText> = source.collect::<Result<_, Error>>()?;
-    // Refused before hours of work; no part of it is left by a kill.
+    // The output folder is checked before hours of work; a killed run leaves no part of it.
     drop(Preparing::start(&args.out)?);
     let name = args.out.file_name().unwrap_or_default().to_string_lossy();
     let cache = |to: Language| args.out.with_file_name(format!("{name}.cache.{to}.jsonl"));

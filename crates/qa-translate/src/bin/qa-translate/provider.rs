@@ -1,4 +1,4 @@
-//! Where translations come from: the options, and a translator made of them for each language.
+//! Options for the source of translations, and the translator of each language.
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -60,18 +60,18 @@ struct Provider {
     chat: Option<String>,
 }
 
-/// Where translations come from; a server's are kept in a file.
+/// Sources of translations; translations by a server are cached in a file.
 enum Origin {
     File(FileTranslator),
     Server(HttpConfig, Option<String>),
     Chat(ChatConfig, Option<String>),
 }
 
-/// Told the stage, texts done and texts in all.
+/// Callback with the stage, the number of finished texts and the total number of texts.
 pub type Progress<'a> = &'a dyn Fn(Stage, usize, usize);
 
 impl Options {
-    /// How spans are searched.
+    /// Returns how spans are searched.
     pub fn search(&self) -> SearchConfig {
         let occurrence = if self.nearest { Occurrence::Nearest } else { Occurrence::Unique };
         SearchConfig { occurrence }
@@ -111,8 +111,8 @@ impl Options {
         Ok(Origin::Server(config, key))
     }
 
-    /// Calls `work` for each language with a translator and a progress bar to tell, then `finish`
-    /// with what it gives; `cache` names the file of a language where the options do not.
+    /// Calls `work` for each language with a translator and a progress callback, then `finish` with
+    /// the result. `cache` returns the cache file of a language unless the options specify one.
     pub fn each<T>(
         &self,
         languages: &[Language],
@@ -128,7 +128,7 @@ impl Options {
                 bar.set_length(total as u64);
                 bar.set_position(done as u64);
             };
-            // A file for each language, so that several runs may work at once.
+            // Each language has its own file, so that several runs can work in parallel.
             let cache = self.cache.clone().unwrap_or_else(|| cache(to));
             let (mut cached, mut chat);
             let translator: &mut dyn Translator = match &mut origin {
@@ -152,7 +152,7 @@ impl Options {
     }
 }
 
-/// Refuses a list that names a language twice.
+/// Rejects a list that contains a language twice.
 pub fn each_once<'l>(languages: impl IntoIterator<Item = &'l Language>) -> Done {
     let mut seen = BTreeSet::new();
     match languages.into_iter().find(|language| !seen.insert(**language)) {
@@ -173,7 +173,7 @@ fn stage_name(stage: Stage) -> &'static str {
     }
 }
 
-/// `de=…`.
+/// Parses `LANG=VALUE`.
 pub fn pair<T: From<String>>(text: &str) -> Result<(Language, T), String> {
     let (language, value) = text.split_once('=').ok_or("expected LANG=VALUE")?;
     let language: Language = language.parse().map_err(|error: LanguageError| error.to_string())?;

@@ -1,4 +1,4 @@
-//! `report.json`: what became of the questions, by language, of this run and earlier ones.
+//! `report.json`: results for the questions by language, of this run and earlier runs.
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
@@ -13,7 +13,7 @@ use crate::Done;
 
 pub const NAME: &str = "report.json";
 
-/// A report as it is written.
+/// A language's entry in the report.
 #[derive(serde::Serialize)]
 struct Entry {
     kept: usize,
@@ -22,8 +22,8 @@ struct Entry {
     report: TranslateReport,
 }
 
-/// Puts a language into the report of the folder `out`, and gives it and the files that `together`
-/// holds their names.
+/// Adds a language to the report of the folder `out`, and publishes the report together with the
+/// files in `together`.
 pub fn publish(
     out: &Path,
     language: Language,
@@ -32,7 +32,8 @@ pub fn publish(
 ) -> Done {
     let path = out.join(NAME);
     let failed = |action| Error::io(&path, action);
-    // Held until the end, so that of two runs none loses what the other adds.
+    // The lock is held until the end, so that concurrent runs do not overwrite each other's
+    // entries.
     let _lock = lock(out).map_err(failed("lock the folder of the file"))?;
     let mut entries = match fs::read(&path) {
         Ok(bytes) => parse(&bytes).map_err(failed("read the file"))?,
@@ -64,7 +65,7 @@ fn parse(bytes: &[u8]) -> io::Result<BTreeMap<TableOrder, Value>> {
     entries.into_iter().map(entry).collect()
 }
 
-/// Waits until no other run writes into the folder. File systems without locks are not locked.
+/// Waits until no other run writes to the folder. On file systems without locks it does not wait.
 #[cfg(unix)]
 fn lock(folder: &Path) -> io::Result<File> {
     use rustix::fs::{FlockOperation, flock};

@@ -81,7 +81,7 @@ pub fn run(args: &Args) -> Done {
     }
     let source = Dataset::read(&args.source)?;
     for &to in args.to.iter().chain(parallel_languages) {
-        // Reported before hours of work.
+        // Errors are reported before hours of work.
         for path in args.paths(to) {
             atomic_file::check_output(&path).map_err(Error::io(&path, "write the file"))?;
         }
@@ -122,7 +122,8 @@ pub fn run(args: &Args) -> Done {
 }
 
 impl Args {
-    /// The two files of a language: its passages with its questions, the source's with them.
+    /// Returns the two files of a language: its questions with its passages, and with the source's
+    /// passages.
     fn paths(&self, to: Language) -> [PathBuf; 2] {
         [to, self.from].map(|context| {
             let name = DatasetName { split: self.split.clone(), context, question: to };
@@ -131,8 +132,8 @@ impl Args {
     }
 }
 
-/// Writes the files of a language and its part of the report, together. Without a question that
-/// was kept there is the report alone, and files of an earlier run stay.
+/// Writes the files of a language and its part of the report together. If no question was kept,
+/// only the report is written, and files of an earlier run remain.
 fn write(args: &Args, translated: Translated) -> Done {
     let refuse = |path| Error::io(path, "write the file");
     std::fs::create_dir_all(&args.out).map_err(refuse(&args.out))?;

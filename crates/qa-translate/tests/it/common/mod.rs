@@ -8,7 +8,7 @@ use mlqa_eval::{Answer, Dataset, Language, Question};
 use qa_translate::{Translations, Translator};
 use serde_json::{Value, json};
 
-/// A question whose answer is the first occurrence of `answer`.
+/// Creates a question whose answer is the first occurrence of `answer`.
 pub fn question(id: &str, question: &str, context: &str, answer: &str) -> Question {
     let byte = context.find(answer).unwrap();
     let answer_start = context[..byte].chars().count();
@@ -25,7 +25,7 @@ pub fn dataset(questions: Vec<Question>) -> Dataset {
     Dataset { path: "test.json".into(), version: Some("1.1".into()), questions }
 }
 
-/// A translator that is a function; `None` is no translation.
+/// A translator by a function; `None` means no translation.
 pub struct By<F>(pub F);
 
 impl<F: FnMut(&str) -> Option<String>> Translator for By<F> {
@@ -38,35 +38,35 @@ impl<F: FnMut(&str) -> Option<String>> Translator for By<F> {
     }
 }
 
-/// What the server does with a request.
+/// The server's reaction to a request.
 pub enum Reply {
-    /// Status and body.
+    /// Responds with status and body.
     Say(u16, String),
-    /// The same with a `Retry-After` of seconds.
+    /// Responds with status, body and a `Retry-After` in seconds.
     Later(u16, String, u32),
-    /// The connection closed without a word.
+    /// Closes the connection without a response.
     HangUp,
-    /// Nothing for so long.
+    /// Sends nothing for this long.
     Stall(Duration),
 }
 
-/// Every text in upper case, as LibreTranslate would put it.
+/// Replies with every text in upper case, in LibreTranslate's format.
 pub fn upper(request: &Value) -> Reply {
     let texts = request["q"].as_array().unwrap();
     let upper: Vec<String> = texts.iter().map(|t| t.as_str().unwrap().to_uppercase()).collect();
     Reply::Say(200, json!({ "translatedText": upper }).to_string())
 }
 
-/// A server on a free port; it ends with the test.
+/// A server on a free port, which ends with the test.
 pub struct Server {
     pub url: String,
     pub requests: Arc<Mutex<Vec<(String, Value)>>>,
-    /// Of each request what stands before its body, in lower case.
+    /// The header section of each request, in lower case.
     pub headers: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
-    /// `reply` is given the number of the request, from 0, and its body.
+    /// Starts a server; `reply` receives the index of the request and its body.
     pub fn start(reply: impl Fn(usize, &Value) -> Reply + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -111,7 +111,7 @@ impl Server {
     }
 }
 
-/// The headers, the request line and the JSON body.
+/// Reads the headers, the request line and the JSON body.
 fn request(stream: &mut TcpStream) -> Option<(String, String, Value)> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];

@@ -1,4 +1,4 @@
-//! What the tests share: the stored cases and small helpers.
+//! Stored cases and helpers shared by the tests.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 use testkit::{Golden, fixture};
 use xlmr_model::{Config, Head, Inputs, LoadOptions, Model};
 
-/// All stored cases with the head that each belongs to.
+/// All stored cases with their heads.
 pub const CASES: [(&str, Head); 6] = [
     ("mlm", Head::MaskedLm),
     ("mlm_sharded_bf16", Head::MaskedLm),
@@ -17,13 +17,13 @@ pub const CASES: [(&str, Head); 6] = [
     ("tokcls", Head::TokenClassification { labels: 5 }),
 ];
 
-/// libtorch has one generator for all threads: tests that draw from it take turns.
+/// Serialises tests that use libtorch's random generator, which all threads share.
 pub fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The folder of a stored case.
+/// Returns the folder of a stored case.
 pub fn case(name: &str) -> PathBuf {
     fixture("hf").join(name)
 }
@@ -32,7 +32,7 @@ pub fn load(name: &str, head: Head) -> Model {
     Model::load(case(name), &[head], Device::Cpu, LoadOptions::default()).unwrap().0
 }
 
-/// Batch `b0` or `b1` of a case.
+/// Returns batch `b0` or `b1` of a case.
 pub fn batch(stored: &Golden<Tensor>, which: &str) -> Inputs {
     let get = |name: &str| stored.get(&format!("{which}.{name}")).map(Tensor::shallow_clone);
     Inputs {
@@ -44,7 +44,7 @@ pub fn batch(stored: &Golden<Tensor>, which: &str) -> Inputs {
     }
 }
 
-/// The logits of a head by the name that transformers gives them.
+/// Computes the logits of a head by their names in transformers.
 pub fn logits(model: &Model, head: Head, hidden: &Tensor) -> Vec<(&'static str, Tensor)> {
     match head {
         Head::None => Vec::new(),
@@ -62,7 +62,7 @@ pub fn logits(model: &Model, head: Head, hidden: &Tensor) -> Vec<(&'static str, 
     }
 }
 
-/// A 2-layer configuration like that of the stored cases.
+/// Returns a 2-layer configuration like that of the stored cases.
 pub fn small_config() -> Config {
     Config {
         vocab_size: 50,
@@ -76,13 +76,13 @@ pub fn small_config() -> Config {
     }
 }
 
-/// Ids `[rows, columns]` that step through the vocabulary and never hit `<pad>`.
+/// Creates ids `[rows, columns]` that step through the vocabulary and skip `<pad>`.
 pub fn ids(rows: i64, columns: i64) -> Tensor {
     let ids = Tensor::arange(rows * columns, (Kind::Int64, Device::Cpu));
     (ids * 7).remainder(40).view([rows, columns]) + 5
 }
 
-/// Reads a safetensors file by tch's own reader.
+/// Reads a safetensors file with tch's own reader.
 pub fn read(path: &Path) -> BTreeMap<String, Tensor> {
     Tensor::read_safetensors(path).unwrap().into_iter().collect()
 }

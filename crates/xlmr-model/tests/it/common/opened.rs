@@ -1,4 +1,4 @@
-//! Tokenizers of model folders, opened by transformers 5 and 4 where they are installed.
+//! Comparison of model folders' tokenizers with transformers 5 and 4, where installed.
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -19,10 +19,10 @@ const TEXTS: [&str; 8] = [
     "",
 ];
 
-/// Cut to this many tokens.
+/// Maximum length of truncated texts in tokens.
 const LIMIT: usize = 24;
 
-/// Forty questions in each of seven languages.
+/// Returns forty questions in each of seven languages.
 fn xquad_lines() -> Vec<String> {
     let mut lines = Vec::new();
     for language in ["ar", "de", "en", "es", "hi", "vi", "zh"] {
@@ -36,7 +36,7 @@ fn xquad_lines() -> Vec<String> {
     lines
 }
 
-/// What this project makes of the texts, with the tokenizer of a folder.
+/// Returns this project's encodings of the texts with the tokenizer of a folder.
 fn expected(folder: &Path) -> Value {
     let tokenizer = read_tokenizer(folder).unwrap();
     let config = Config::from_file(folder.join("config.json")).unwrap();
@@ -50,7 +50,7 @@ fn expected(folder: &Path) -> Value {
         let encoding = tokenizer.encode_char_offsets(text.as_str(), true).unwrap();
         json!({"text": text, "ids": layout.single(&ids(text)), "offsets": encoding.get_offsets()})
     };
-    // An empty second text is none for transformers.
+    // transformers treats an empty second text as absent.
     let pairs = texts.iter().zip(texts.iter().rev()).filter(|(_, second)| !second.is_empty());
     let pairs = pairs.map(|(first, second)| {
         let row = layout.pair(&ids(first), &ids(second)).unwrap();
@@ -85,7 +85,7 @@ fn expected(folder: &Path) -> Value {
     })
 }
 
-/// Opens each folder's tokenizer with the versions of transformers that are at hand.
+/// Compares each folder's tokenizer with the installed versions of transformers.
 pub fn transformers_encodes_as_we_do(folders: &[PathBuf]) {
     for version in [Peers::Tokenizers, Peers::OlderTokenizers] {
         if let Some(python) = peers_python(version) {
