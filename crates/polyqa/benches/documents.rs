@@ -1,6 +1,7 @@
 //! F1 of a reader on XQuAD's paragraphs and whole articles: for each way to compare the windows of
 //! an article (`--window-score`), and for the passages of an article compared by BM25, as
 //! `polyqa answer` does, or by a retriever. Windows are computed once for all window scores.
+//! Optionally the share of answers that change when another article is added as a document.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 use std::path::{Path, PathBuf};
@@ -19,8 +20,9 @@ use tasks::question_answering::QaPredictor;
 use tch::Device;
 use xlmr_model::{Head, Pretrained};
 
-/// A value for each of [`SCORES`], and for passages with BM25 and with the retriever.
-type Columns = [f64; 5];
+/// F1 for each of [`SCORES`], and for passages with BM25 and with the retriever; for these two also
+/// the percentage of changed answers.
+type Columns = [f64; 7];
 
 /// The questions of each article, and the sums over their paragraphs and over the whole articles.
 type Totals = (Vec<usize>, [Vec<Columns>; 2]);
@@ -51,6 +53,9 @@ struct Options {
     /// Sentence encoder that weights the answers by their passages
     #[arg(long)]
     retriever: Option<PathBuf>,
+    /// Also add the next article as a second document, and count the first answers that change
+    #[arg(long)]
+    unrelated: bool,
     /// Weight of the retriever's similarities
     #[arg(long, default_value_t = 80.0)]
     retriever_weight: f32,
@@ -118,17 +123,23 @@ fn sum_f1(questions: &[Question], predictions: &Predictions, language: Language)
     Ok(scored.per_question.iter().map(|question| 100.0 * question.f1).sum())
 }
 
-/// The best answers in one article, read by passages.
+/// The best answers to the questions of an article, read by passages; `unrelated` is an article
+/// that becomes a second document.
 fn by_passages(
     reader: &Reader,
     retriever: Option<&Retriever>,
     article: &[Question],
+    unrelated: Option<&[Question]>,
 ) -> Result<Predictions> {
-    let text = article[0].context.clone();
-    let document: Documents = vec![Document { id: "article".into(), text }].into();
-    let mut pass = FirstPass::over(&document)?;
+    let document = |article: &[Question]| Document {
+        id: article[0].id.as_str().into(),
+        text: article[0].context.clone(),
+    };
+    let documents = [Some(article), unrelated].into_iter().flatten().map(document);
+    let documents: Documents = documents.collect::<Vec<_>>().into();
+    let mut pass = FirstPass::over(&documents)?;
     if let Some(retriever) = retriever {
-        pass = pass.with_retriever(&document, retriever, &mut |_| {})?;
+        pass = pass.with_retriever(&documents, retriever, &mut |_| {})?;
     }
     let asked = article.iter().map(|one| (Some(one.id.clone()), one.question.clone()));
     let mut best = Vec::new();
@@ -140,7 +151,7 @@ fn by_passages(
         Ok(())
     };
     let pass = Some((&pass, CANDIDATES));
-    reader.answer_all(&asked.collect::<Vec<_>>(), &document, pass, &mut done)?;
+    reader.answer_all(&asked.collect::<Vec<_>>(), &documents, pass, &mut done)?;
     Ok(Predictions(best.into_iter().collect()))
 }
 
@@ -166,7 +177,7 @@ fn article_sums(
                 logits[at] = row;
             }
         }
-        let mut sum = [f64::NAN; 5];
+        let mut sum = [f64::NAN; 7];
         for (window_score, sum) in SCORES.into_iter().zip(&mut sum) {
             let decoding = DecodeConfig { window_score, ..DecodeConfig::default() };
             let predictor = predictor.clone().with_decoding(&decoding);
@@ -211,6 +222,8 @@ fn row(paragraphs: &[Columns], whole: &[Columns], counts: &[usize]) -> String {
         mean(&less(3, 1), counts, true),
         mean(&less(3, 2), counts, true),
         mean(&less(4, 3), counts, true),
+        mean(&of(whole, 5), counts, false),
+        mean(&of(whole, 6), counts, false),
     ];
     cells.join(" | ")
 }
@@ -233,8 +246,8 @@ fn main() -> Result<()> {
     let retriever = retriever.map(|one| one.with_answer_weight(options.retriever_weight));
     println!(
         "| documents | questions | paragraph | raw | softmax | margin | BM25 | retriever | \
-         BM25 − softmax | BM25 − margin | retriever − BM25 |\n\
-         |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
+         BM25 − softmax | BM25 − margin | retriever − BM25 | changed, BM25 | changed, retriever |\n\
+         |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
     );
     let read = |&language: &Language| (language, Articles::read(language, &options));
     let languages: Vec<(Language, Articles)> = options.languages.iter().map(read).collect();
@@ -251,11 +264,20 @@ fn main() -> Result<()> {
                 .map(|all| article_sums(&windows_of, all, *language, options.batch_size));
             let [paragraphs, whole] = sums;
             let mut sums = [paragraphs?, whole?];
-            for (article, sum) in pair.whole.iter().zip(&mut sums[1]) {
-                sum[3] = sum_f1(article, &by_passages(&reader, None, article)?, *language)?;
-                if let Some(retriever) = &retriever {
-                    let found = by_passages(&reader, Some(retriever), article)?;
-                    sum[4] = sum_f1(article, &found, *language)?;
+            let next = pair.whole.iter().cycle().skip(1);
+            for ((article, next), sum) in pair.whole.iter().zip(next).zip(&mut sums[1]) {
+                for (at, retriever) in [None, retriever.as_ref()].into_iter().enumerate() {
+                    if at == 1 && retriever.is_none() {
+                        continue;
+                    }
+                    let found = by_passages(&reader, retriever, article, None)?;
+                    sum[3 + at] = sum_f1(article, &found, *language)?;
+                    if options.unrelated {
+                        let again = by_passages(&reader, retriever, article, Some(next))?;
+                        let changed =
+                            found.0.iter().filter(|(id, text)| again.0.get(*id) != Some(*text));
+                        sum[5 + at] = 100.0 * changed.count() as f64;
+                    }
                 }
             }
             let counts: Vec<usize> = pair.whole.iter().map(Vec::len).collect();
@@ -264,7 +286,7 @@ fn main() -> Result<()> {
             count.resize(counts.len(), 0);
             count.iter_mut().zip(&counts).for_each(|(total, count)| *total += count);
             for (total, sums) in total.iter_mut().zip(sums) {
-                total.resize(sums.len(), [0.0; 5]);
+                total.resize(sums.len(), [0.0; 7]);
                 for (total, sum) in total.iter_mut().zip(sums) {
                     total.iter_mut().zip(sum).for_each(|(total, sum)| *total += sum);
                 }

@@ -15,6 +15,11 @@ pub const CANDIDATES: usize = 50;
 /// without a retriever.
 const BM25_WEIGHT: f32 = 1.0;
 
+/// Smallest collection, in passages, that inverse document frequencies refer to. Smaller ones are
+/// filled up with empty passages. Otherwise a further document of a few passages would change the
+/// ratio of the penalties of rare and frequent words, and with it answers in other documents.
+const MIN_COLLECTION: usize = 50;
+
 /// The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher 2009).
 const FUSION_RANK: usize = 60;
 
@@ -97,6 +102,9 @@ impl FirstPass<'_> {
             }
             of.push(document);
             step()?;
+        }
+        for empty in of.len()..MIN_COLLECTION {
+            scorer.upsert(&empty, embedder.embed(""));
         }
         Ok(Self { embedder, scorer, documents: of, sample, dense: None })
     }
@@ -317,6 +325,29 @@ mod tests {
         let mut more = fused([bm25, dense]);
         more.retain(|&document| document < 10);
         assert_eq!(more, alone);
+    }
+
+    #[test]
+    fn an_unrelated_document_leaves_the_penalties_of_others() {
+        let text = |words: [&str; 4]| {
+            let paragraph = |word: &str| format!("{word} {}", "of many words in a row. ".repeat(9));
+            words.map(paragraph).join("\n\n")
+        };
+        let document = |id: &str, words| Document { id: id.into(), text: text(words).into() };
+        let cities = document("cities", ["Lima Peru", "Quito Peru", "Lima Bolivia", "La Paz"]);
+        let other = document("other", ["bread flour", "salt sea", "yeast time", "oven heat"]);
+        let penalties = |documents: Vec<Document>| {
+            let pass = FirstPass::over(&documents.into()).unwrap();
+            pass.bm25_penalties("Which river is in Lima in Peru?")
+        };
+        let alone = penalties(vec![cities.clone()]);
+        let both = penalties(vec![cities, other]);
+        assert_eq!((alone.len(), both.len()), (4, 8));
+        assert!(alone[3] > alone[1] && alone[1] > alone[0] && alone[0] == 0.0, "{alone:?}");
+        // "in" is in every passage of both documents, and changes no difference.
+        for (before, after) in alone.iter().zip(&both) {
+            assert!((before - after).abs() < 0.01, "{alone:?} {both:?}");
+        }
     }
 
     #[test]
