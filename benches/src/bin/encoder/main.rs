@@ -25,7 +25,7 @@ pub struct Options {
     /// Encoder layers; absent: 12, or 22 of modernbert
     #[arg(long)]
     layers: Option<i64>,
-    /// Hidden size; a head for each 64
+    /// Hidden size; one attention head per 64 units
     #[arg(long, default_value_t = 768)]
     hidden: i64,
     /// Rows of the word embeddings; absent: as the published model has
@@ -56,7 +56,7 @@ pub struct Options {
     /// and H200's
     #[arg(long, default_value_t = 989.0)]
     peak_tflops: f64,
-    /// Languages of XQuAD, by turns
+    /// Languages of XQuAD, alternating
     #[arg(long, default_value = "en,de,es,vi,hi,ar,zh")]
     languages: String,
     /// The folder of XQuAD's files
