@@ -92,7 +92,7 @@ fn recipe_filter_compares_readings_with_the_control() {
         command
     });
     for piece in [
-        "training questions beside their translations",
+        "training questions with their translations",
         "| translate-train (control), alone |",
         "| translate-train (control), projected |",
         "| FILTER, translation |",
@@ -154,7 +154,7 @@ fn recipe_filter_asks_in_a_language_that_it_was_not_trained_on() {
     // Training pairs come from the two training languages.
     let train = format!("{data}/train-context-en-question-en.json");
     let count = Dataset::read(train).unwrap().questions.len();
-    let pairs = format!("{} training questions beside their translations", 2 * count);
+    let pairs = format!("{} training questions with their translations", 2 * count);
     assert!(text.contains(&pairs), "no {pairs:?} in:\n{text}");
     let readings = &summary(folder.path())["arms"]["filter"]["readings"];
     for reading in ["translation", "alone"] {

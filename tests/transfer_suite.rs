@@ -303,7 +303,7 @@ fn a_setting_that_cannot_be_used_is_one_clear_error() {
         ("ner.data.test.nl=nowhere.iob2", "data.test.nl"),
         ("ner.data.dev.en=data/uner/en_ewt.dev.iob2.gz", "data.held_out"),
         ("ner.data.held_out.share=1.5", "held_out.share = 1.5"),
-        ("ner.data.held_out.share=0.99", "nothing is left"),
+        ("ner.data.held_out.share=0.99", "no training data remain"),
         ("mlqa.data.languages=[]", "languages = []"),
         ("mlqa.windows.max_length=400", "windows"),
     ] {

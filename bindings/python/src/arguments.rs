@@ -24,9 +24,9 @@ pub fn predictions(given: &Bound<'_, PyAny>) -> PyResult<(Predictions, Option<Nu
                 )));
             };
             answer.extract().map(|answer| (id.clone(), answer)).map_err(|_| {
-                let got = if answer.is_none() { "None".to_owned() } else { kind(&answer) };
+                let actual = if answer.is_none() { "None".to_owned() } else { kind(&answer) };
                 refused(&format!(
-                    "predictions: question `{id}`: expected its answer, a str, got {got}"
+                    "predictions: question `{id}`: expected its answer, a str, got {actual}"
                 ))
             })
         });

@@ -96,7 +96,7 @@ fn ranges(text: &str) -> Vec<Range<usize>> {
     passages.iter().filter_map(|(range, _)| trimmed(text, range)).collect()
 }
 
-/// Cuts a paragraph between sentences into the fewest parts of at most [`MAX_LENGTH`] words. The parts
+/// Cuts a paragraph between sentences into the fewest parts of at most [`MAX_LENGTH`] words. The
 /// have about equal lengths.
 fn parts(text: &str, paragraph: Range<usize>) -> Vec<Part> {
     let bounds = text.get(paragraph.clone()).unwrap_or_default().split_sentence_bound_indices();

@@ -124,8 +124,8 @@ impl Model {
         refuse_others(options, &file, |key| OF_VALUES.contains(&key))?;
         let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
         let (name, config) = self.new_fusion(&borrowed).map_err(|error| match error {
-            Error::Input { expected, got, .. } => {
-                Error::config(&file, "adapter_names", expected, got)
+            Error::Input { expected, actual, .. } => {
+                Error::config(&file, "adapter_names", expected, actual)
             }
             other => other,
         })?;
@@ -174,10 +174,10 @@ fn fusion_shape() -> Map<String, Value> {
 /// Rejects values that differ from `shape`.
 fn require(fields: &mut Fields, shape: Map<String, Value>) -> Result<()> {
     for (key, wanted) in shape {
-        let got = fields.take(&key, "", wanted.clone())?;
+        let actual = fields.take(&key, "", wanted.clone())?;
         // 1 and 1.0 are equal.
-        if got != wanted && (got.as_f64().is_none() || got.as_f64() != wanted.as_f64()) {
-            return Err(fields.refuse(&key, &wanted.to_string(), brief(&got)));
+        if actual != wanted && (actual.as_f64().is_none() || actual.as_f64() != wanted.as_f64()) {
+            return Err(fields.refuse(&key, &wanted.to_string(), brief(&actual)));
         }
     }
     Ok(())

@@ -396,8 +396,8 @@ impl Model {
     pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
         let int8 = precision == Precision::Int8;
         if int8 && (self.device() != Device::Cpu || self.kind()? != Kind::Float) {
-            let got = format!("{:?} on {:?}", self.kind()?, self.device());
-            return Err(Error::input("precision int8", "a float32 model on the CPU", got));
+            let actual = format!("{:?} on {:?}", self.kind()?, self.device());
+            return Err(Error::input("precision int8", "a float32 model on the CPU", actual));
         }
         if int8 || self.precision == Precision::Int8 {
             self.layers.iter_mut().try_for_each(|layer| layer.set_int8(int8))?;
@@ -450,8 +450,8 @@ impl Model {
     /// [`Error::Input`] unless `kind` is a floating-point kind, and float32 with precision int8.
     pub fn set_kind(&mut self, kind: Kind) -> Result<()> {
         if !matches!(kind, Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16) {
-            let got = format!("{kind:?}");
-            return Err(Error::input("kind", "Float, Double, Half or BFloat16", got));
+            let actual = format!("{kind:?}");
+            return Err(Error::input("kind", "Float, Double, Half or BFloat16", actual));
         }
         if self.precision == Precision::Int8 && kind != Kind::Float {
             return Err(Error::input("kind", "Float with precision int8", format!("{kind:?}")));

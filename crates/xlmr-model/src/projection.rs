@@ -106,9 +106,13 @@ impl BatchNorm {
         let rows = x.size().first().copied().unwrap_or(0);
         let outside = rows_by_domain.last_key_value().is_some_and(|(&domain, _)| domain >= count);
         if i64::try_from(domain_ids.len()) != Ok(rows) || outside {
-            let got =
+            let actual =
                 format!("{} numbers, the largest {:?}", domain_ids.len(), domain_ids.iter().max());
-            return Err(Error::input("domain_ids", format!("{rows} numbers below {count}"), got));
+            return Err(Error::input(
+                "domain_ids",
+                format!("{rows} numbers below {count}"),
+                actual,
+            ));
         }
         let mut parts = Vec::with_capacity(rows_by_domain.len());
         let mut order = Vec::with_capacity(domain_ids.len());

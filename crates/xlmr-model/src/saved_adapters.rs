@@ -23,8 +23,8 @@ impl Model {
     pub(crate) fn load_saved_adapters(&mut self, folder: &Path) -> Result<()> {
         let Some(saved) = Saved::read(folder)? else { return Ok(()) };
         let Some(active) = &saved.active else {
-            let got = "null: saving did not end; save the model again";
-            return Err(Error::config(&saved.file(), "active", NAMES, got));
+            let actual = "null: saving did not end; save the model again";
+            return Err(Error::config(&saved.file(), "active", NAMES, actual));
         };
         // Fusions are loaded after the adapters that they combine.
         let (fusions, others): (Vec<_>, Vec<_>) =
@@ -145,7 +145,9 @@ impl Saved {
     /// Converts an argument's error to an error of a key of the file.
     fn at(&self, key: &str, error: Error) -> Error {
         match error {
-            Error::Input { expected, got, .. } => Error::config(&self.file(), key, expected, got),
+            Error::Input { expected, actual, .. } => {
+                Error::config(&self.file(), key, expected, actual)
+            }
             other => other,
         }
     }

@@ -268,11 +268,11 @@ mod tests {
         fs::write(&page, text).unwrap();
         store(root.path(), &format!("r/small={}", run.display())).unwrap();
         assert!(pages(root.path()).unwrap().iter().eq([&page]));
-        let want = "x\n<!-- results: small.md | F1 -->\n| F1 | en |\n|---|---:|\n| a | 1 |\n\
+        let expected = "x\n<!-- results: small.md | F1 -->\n| F1 | en |\n|---|---:|\n| a | 1 |\n\
                     <!-- end -->\ny\n<!-- results: other -->\nkept\n<!-- end -->\n\
                     <!-- results: small.md | by language | all -->\n| | k |\n|---|---|\n| all | 3 |\n\
                     <!-- end -->\n";
-        assert_eq!(fill(&page, text).unwrap(), want);
+        assert_eq!(fill(&page, text).unwrap(), expected);
         let missing = text.replace("| F1 ", "| F2 ");
         assert!(fill(&page, &missing).unwrap_err().to_string().ends_with("has no table F2"));
         for wrong in ["r=run", "r/small", "q/small=run"] {

@@ -200,10 +200,10 @@ proptest! {
         let tensors = Lists::new(&lists, k);
         for slot in [GoldSlot::InRank, GoldSlot::Last] {
             let z = run(&tensors, &gold, slot).unwrap();
-            let want: Vec<_> =
+            let expected: Vec<_> =
                 lists.iter().zip(&gold).map(|(list, &gold)| naive(list, k, gold, slot)).collect();
-            prop_assert_eq!(slots(&z), want.clone());
-            for ((row, &gold), index) in want.iter().zip(&gold).zip(ints(&z.gold_index)) {
+            prop_assert_eq!(slots(&z), expected.clone());
+            for ((row, &gold), index) in expected.iter().zip(&gold).zip(ints(&z.gold_index)) {
                 let count = row.iter().filter(|&&span| span == Some(gold)).count();
                 if index == IGNORE_INDEX {
                     prop_assert_eq!(count, 0);

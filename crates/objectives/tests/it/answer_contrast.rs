@@ -154,8 +154,8 @@ fn values_worked_by_hand() {
         gold: vec![(1, 1)],
         lists: vec![vec![Some((2, 2))]],
     };
-    let want = ((1_f64.exp() + 1.0) / 1_f64.exp()).ln(); // cosines 1/2 and 0
-    assert_near(batch.value(&config(1)).unwrap(), want, 1e-14);
+    let expected = ((1_f64.exp() + 1.0) / 1_f64.exp()).ln(); // cosines 1/2 and 0
+    assert_near(batch.value(&config(1)).unwrap(), expected, 1e-14);
 }
 
 #[test]
@@ -262,8 +262,8 @@ fn what_does_not_fit_is_named() {
     let hot = AnswerContrastConfig { temperature: 1000.5, ..default.clone() };
     for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let config = AnswerContrastConfig { temperature, ..default.clone() };
-        let want = format!("temperature = {temperature}: must be finite and above 0");
-        assert_eq!(refused(&batch, &config), want);
+        let expected = format!("temperature = {temperature}: must be finite and above 0");
+        assert_eq!(refused(&batch, &config), expected);
     }
     let mut silent = batch.clone();
     silent.question.row_mut(2).fill(false);
@@ -324,9 +324,9 @@ proptest! {
     fn agrees_with_the_loops(batch in batches(), count in 1usize..4) {
         let config = config(count);
         match (batch.naive(&config), batch.value(&config)) {
-            (Some(want), Ok(got)) => assert_near(got, want, 1e-10),
+            (Some(expected), Ok(got)) => assert_near(got, expected, 1e-10),
             (None, Err(Error::Empty { .. })) => {}
-            (want, got) => prop_assert!(false, "got {got:?}, want {want:?}"),
+            (expected, got) => prop_assert!(false, "got {got:?}, expected {expected:?}"),
         }
     }
 }

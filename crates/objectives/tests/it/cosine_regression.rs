@@ -89,10 +89,10 @@ proptest! {
         let loss = |first: &Tensor, second: &Tensor| {
             scalar(&cosine_regression(first, second, &given).unwrap())
         };
-        let want = naive(&first, &second, &similarities);
+        let expected = naive(&first, &second, &similarities);
         let (first, second) = (tensor(&first), tensor(&second));
-        assert_near(loss(&first, &second), want, 1e-12);
-        assert_near(loss(&second, &first), want, 1e-12);
-        assert_near(loss(&(&first * scale), &second), want, 1e-12);
+        assert_near(loss(&first, &second), expected, 1e-12);
+        assert_near(loss(&second, &first), expected, 1e-12);
+        assert_near(loss(&(&first * scale), &second), expected, 1e-12);
     }
 }

@@ -87,12 +87,12 @@ fn low_precision_logits_are_reduced_in_float32() {
     let (targets, entities) = ([3, 1, 49, 0, 7, 7, 20, 21, 22], [0, 0, 0, 0, 1, 1, 2, 3, 3]);
     for by in BOTH {
         let low = tensor(&logits).to_kind(Kind::BFloat16);
-        let got = loss(&low, &targets, &entities, by);
-        assert_eq!(got.kind(), Kind::Float);
+        let actual = loss(&low, &targets, &entities, by);
+        assert_eq!(actual.kind(), Kind::Float);
         let rounded: Vec<f64> = Vec::try_from(low.to_kind(Kind::Double).view([-1])).unwrap();
         let rounded = Array2::from_shape_vec((9, 50), rounded).unwrap();
-        assert_near(scalar(&got), naive(&rounded, &targets, &entities, by), 1e-6);
-        assert_near(scalar(&got), naive(&logits, &targets, &entities, by), 0.024);
+        assert_near(scalar(&actual), naive(&rounded, &targets, &entities, by), 1e-6);
+        assert_near(scalar(&actual), naive(&logits, &targets, &entities, by), 0.024);
     }
 }
 
@@ -134,8 +134,8 @@ proptest! {
     #[test]
     fn agrees_with_the_loops((logits, targets, entities) in batches()) {
         for by in BOTH {
-            let got = scalar(&loss(&tensor(&logits), &targets, &entities, by));
-            assert_near(got, naive(&logits, &targets, &entities, by), 1e-10);
+            let actual = scalar(&loss(&tensor(&logits), &targets, &entities, by));
+            assert_near(actual, naive(&logits, &targets, &entities, by), 1e-10);
         }
     }
 }

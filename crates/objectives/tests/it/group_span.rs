@@ -206,14 +206,14 @@ proptest! {
     #[test]
     fn agrees_with_the_loops((x, y, mask, groups, s, e) in batches()) {
         for config in [sum(), sigmoid()] {
-            let got = group_span(
+            let actual = group_span(
                 &tensor(&x), &tensor(&y), &ids(&groups), &ids(&s), &ids(&e),
                 Some(&mask_tensor(&mask)), &config,
             );
             let side = |x, p: &[i64]| naive_side(x, &groups, p, Some(&mask), config.normalization);
             match (side(&x, &s), side(&y, &e)) {
-                (Some(start), Some(end)) => assert_near(scalar(&got.unwrap()), start + end, 1e-10),
-                _ => prop_assert!(matches!(got, Err(Error::Empty { .. })), "{:?}", got),
+                (Some(start), Some(end)) => assert_near(scalar(&actual.unwrap()), start + end, 1e-10),
+                _ => prop_assert!(matches!(actual, Err(Error::Empty { .. })), "{:?}", actual),
             }
         }
     }

@@ -104,14 +104,14 @@ fn values_worked_by_hand() {
     let run = |weighting, valid: &Tensor| {
         scalar(&hard_learning(&log_probs, valid, None, Some(&theta), &config(weighting)).unwrap())
     };
-    for (weighting, want) in [
+    for (weighting, expected) in [
         (Mml, (8.0 / 7.0_f64).ln()),
         (Literal, (8.0 / 7.0_f64).ln()),
         (HardEm, ln2),
         (Uniform, 2.0 * ln2),
         (Learned, (0.5 + 0.5 + 0.75) * ln2),
     ] {
-        assert_near(run(weighting, &valid), want, 1e-14);
+        assert_near(run(weighting, &valid), expected, 1e-14);
     }
     // Without the second candidate the weights of the others become 2/3 and 1/3.
     let valid = flags(&[vec![true, false, true]]);
@@ -272,10 +272,10 @@ proptest! {
         let weights = Tensor::from_slice(&theta);
         for weighting in ALL {
             let config = config(weighting);
-            let got = hard_learning(&x, &mask, Some(&index), Some(&weights), &config);
+            let actual = hard_learning(&x, &mask, Some(&index), Some(&weights), &config);
             match naive(&log_probs, &valid, Some(&gold), &theta, &config) {
-                Some(want) => assert_near(scalar(&got.unwrap()), want, 1e-12),
-                None => prop_assert!(got.is_err()),
+                Some(expected) => assert_near(scalar(&actual.unwrap()), expected, 1e-12),
+                None => prop_assert!(actual.is_err()),
             }
         }
     }

@@ -64,26 +64,29 @@ fn equals_the_argmax_of_every_cosine() {
     (valid[2][1], valid[2][5], valid[6]) = (false, false, vec![false; 8]);
     lists.valid = flags(&valid);
     for count in [1, 3, 7, 8, 50] {
-        let got = lists.choose(&tensor3(&hidden), hardest(count));
+        let actual = lists.choose(&tensor3(&hidden), hardest(count));
         let width = count.min(8);
-        assert_eq!(got.starts.size(), [8, width as i64]);
+        assert_eq!(actual.starts.size(), [8, width as i64]);
         for (b, valid) in valid.iter().enumerate() {
-            let mut want = naive(&hidden, b, b, valid);
-            want.truncate(width);
+            let mut expected = naive(&hidden, b, b, valid);
+            expected.truncate(width);
             let row = |tensor: &Tensor| ints(&tensor.get(b as i64));
-            let found = want.len();
-            assert_eq!(row(&got.slots)[..found], want);
-            for (i, &slot) in want.iter().enumerate() {
-                let span = (row(&got.starts)[i], row(&got.ends)[i]);
+            let found = expected.len();
+            assert_eq!(row(&actual.slots)[..found], expected);
+            for (i, &slot) in expected.iter().enumerate() {
+                let span = (row(&actual.starts)[i], row(&actual.ends)[i]);
                 assert_eq!(span, SPANS[slot as usize]);
                 assert_ne!(slot as usize, b, "the gold span");
             }
             assert_eq!(
-                bools(&got.valid.get(b as i64)),
+                bools(&actual.valid.get(b as i64)),
                 (0..width).map(|i| i < found).collect::<Vec<_>>()
             );
             assert!(
-                row(&got.starts)[found..].iter().chain(&row(&got.ends)[found..]).all(|&p| p == 0)
+                row(&actual.starts)[found..]
+                    .iter()
+                    .chain(&row(&actual.ends)[found..])
+                    .all(|&p| p == 0)
             );
         }
     }
@@ -92,8 +95,8 @@ fn equals_the_argmax_of_every_cosine() {
 #[test]
 fn equal_cosines_go_by_the_earlier_slot() {
     let lists = Lists::new(3);
-    let got = lists.choose(&tensor3(&states(3, 12, 2)).ones_like(), hardest(3));
-    assert_eq!(ints(&got.slots), [1, 2, 3, 0, 2, 3, 0, 1, 3]);
+    let actual = lists.choose(&tensor3(&states(3, 12, 2)).ones_like(), hardest(3));
+    assert_eq!(ints(&actual.slots), [1, 2, 3, 0, 2, 3, 0, 1, 3]);
 }
 
 #[test]
@@ -102,9 +105,9 @@ fn the_top_prediction_is_the_first_that_is_not_gold() {
     let mut valid = vec![vec![true; 8]; 4];
     (valid[2][0], valid[3]) = (false, vec![false; 8]);
     lists.valid = flags(&valid);
-    let got = lists.choose(&tensor3(&states(4, 12, 2)), NegativeSelection::TopPrediction);
-    assert_eq!(ints(&got.slots), [1, 0, 1, 0]);
-    assert_eq!(bools(&got.valid), [true, true, true, false]);
+    let actual = lists.choose(&tensor3(&states(4, 12, 2)), NegativeSelection::TopPrediction);
+    assert_eq!(ints(&actual.slots), [1, 0, 1, 0]);
+    assert_eq!(bools(&actual.valid), [true, true, true, false]);
 }
 
 #[test]
@@ -139,9 +142,9 @@ fn rows_without_a_gold_span_get_no_negatives() {
     for selection in
         [hardest(2), NegativeSelection::TopPrediction, NegativeSelection::Random { seed: 3 }]
     {
-        let got = lists.choose(&hidden, selection);
-        assert!(bools(&got.valid.get(0)).iter().all(|&valid| valid));
-        assert!(bools(&got.valid.narrow(0, 1, 2)).iter().all(|&valid| !valid));
+        let actual = lists.choose(&hidden, selection);
+        assert!(bools(&actual.valid.get(0)).iter().all(|&valid| valid));
+        assert!(bools(&actual.valid.narrow(0, 1, 2)).iter().all(|&valid| !valid));
     }
 }
 
@@ -202,14 +205,14 @@ proptest! {
         let valid: Vec<Vec<bool>> = valid.chunks(8).map(Vec::from).collect();
         let mut lists = Lists::new(4);
         lists.valid = flags(&valid);
-        let got = lists.choose(&tensor3(&hidden), hardest(count));
+        let actual = lists.choose(&tensor3(&hidden), hardest(count));
         for (b, valid) in valid.iter().enumerate() {
-            let mut want = naive(&hidden, b, b, valid);
-            want.truncate(count);
-            let slots = ints(&got.slots.get(b as i64));
-            prop_assert_eq!(&slots[..want.len()], &want[..]);
-            let distinct: std::collections::HashSet<_> = slots[..want.len()].iter().collect();
-            prop_assert_eq!(distinct.len(), want.len());
+            let mut expected = naive(&hidden, b, b, valid);
+            expected.truncate(count);
+            let slots = ints(&actual.slots.get(b as i64));
+            prop_assert_eq!(&slots[..expected.len()], &expected[..]);
+            let distinct: std::collections::HashSet<_> = slots[..expected.len()].iter().collect();
+            prop_assert_eq!(distinct.len(), expected.len());
         }
         let turned = Lists {
             starts: lists.starts.flip([0]),
@@ -218,6 +221,6 @@ proptest! {
             gold: [lists.gold[0].flip([0]), lists.gold[1].flip([0])],
         };
         let turned = turned.choose(&tensor3(&hidden).flip([0]), hardest(count));
-        prop_assert_eq!(ints(&turned.slots.flip([0])), ints(&got.slots));
+        prop_assert_eq!(ints(&turned.slots.flip([0])), ints(&actual.slots));
     }
 }

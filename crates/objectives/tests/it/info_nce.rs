@@ -136,8 +136,8 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
     batch.valid[1] = false;
     for config in configs() {
         for skip_oldest in [0, 4] {
-            let want = batch.naive(skip_oldest as usize, &config);
-            assert_near(batch.loss(skip_oldest, &config), want, 1e-12);
+            let expected = batch.naive(skip_oldest as usize, &config);
+            assert_near(batch.loss(skip_oldest, &config), expected, 1e-12);
         }
         let case = LossCase {
             inputs: [&batch.query, &batch.key],
@@ -166,8 +166,8 @@ fn values_worked_by_hand() {
     assert_near(batch.loss(0, &sharp), (2.0 * e * e + 1.0).ln() - 2.0, 1e-14);
     // The queued row describes the second row's entity, so the second row has one candidate fewer.
     let masked = InfoNceConfig { mask_same_entity: true, ..Default::default() };
-    let want = ((2.0 * e + 1.0).ln() + (e + 1.0).ln()) / 2.0 - 1.0;
-    assert_near(batch.loss(0, &masked), want, 1e-14);
+    let expected = ((2.0 * e + 1.0).ln() + (e + 1.0).ln()) / 2.0 - 1.0;
+    assert_near(batch.loss(0, &masked), expected, 1e-14);
     // A single row without a queue has no negatives: no loss and no gradient.
     let one = leaf(&ndarray::array![[2.0, 3.0]]);
     let loss = info_nce(&one, &one, None, 0, &ContrastRows::default(), &InfoNceConfig::default());
@@ -197,10 +197,10 @@ fn the_largest_entity_number_is_a_number_like_any_other() {
     let mut batch = Batch::ramp(4, 3, 5);
     let config = InfoNceConfig { mask_same_entity: true, ..Default::default() };
     batch.ids = vec![7, -1, -1, 7];
-    let want = batch.loss(0, &config);
+    let expected = batch.loss(0, &config);
     for largest in [i64::MAX, i64::MAX - 2] {
         batch.ids = vec![largest, -1, -1, largest];
-        assert_near(batch.loss(0, &config), want, 1e-14);
+        assert_near(batch.loss(0, &config), expected, 1e-14);
         assert_near(batch.loss(0, &config), batch.naive(0, &config), 1e-12);
     }
 }
@@ -231,8 +231,8 @@ fn more_keys_than_a_block_give_what_one_block_gives() {
     // 3000 queued rows are processed in three blocks; float32 agrees with float64.
     let batch = Batch::ramp(6, 16, 3000);
     for config in configs() {
-        let want = batch.naive(100, &config);
-        assert_near(batch.loss(100, &config), want, 1e-12);
+        let expected = batch.naive(100, &config);
+        assert_near(batch.loss(100, &config), expected, 1e-12);
         let (query, key) = (leaf(&batch.query), tensor(&batch.key));
         batch.run(&query, &key, 100, &config).unwrap().backward();
         let exact = query.grad();
@@ -241,7 +241,7 @@ fn more_keys_than_a_block_give_what_one_block_gives() {
         let loss = batch.run(&query, &key, 100, &config).unwrap();
         loss.backward();
         assert_eq!(loss.kind(), Kind::Float);
-        assert_near(scalar(&loss), want, 1e-5);
+        assert_near(scalar(&loss), expected, 1e-5);
         testkit::assert_close("gradient", &query.grad().to_kind(Kind::Double), &exact, 1e-5);
     }
 }
@@ -330,8 +330,8 @@ proptest! {
     fn agrees_with_the_loops(batch in batches(), skip_oldest in 0i64..7) {
         for config in configs() {
             let skip_oldest = skip_oldest.min(batch.queue.nrows() as i64);
-            let want = batch.naive(skip_oldest as usize, &config);
-            assert_near(batch.loss(skip_oldest, &config), want, 1e-9);
+            let expected = batch.naive(skip_oldest as usize, &config);
+            assert_near(batch.loss(skip_oldest, &config), expected, 1e-9);
         }
     }
 }

@@ -126,8 +126,8 @@ fn the_queue_holds_the_keys_afterwards_unless_it_is_an_evaluation() {
         if push == Push::Never {
             assert_eq!(held, tensor(&rows));
         } else {
-            let want = concatenate![Axis(0), rows.slice(ndarray::s![2.., ..]), key];
-            assert_eq!(held, tensor(&want.as_standard_layout().into_owned()));
+            let expected = concatenate![Axis(0), rows.slice(ndarray::s![2.., ..]), key];
+            assert_eq!(held, tensor(&expected.as_standard_layout().into_owned()));
             assert_eq!(Vec::<i64>::try_from(queue.ids().unwrap()).unwrap(), [-1, -1, 5, 6]);
         }
         assert!(!held.requires_grad());
@@ -144,12 +144,12 @@ fn a_batch_larger_than_the_queue_leaves_only_its_own_keys() {
     let loss = masked_entity_prediction(&tensor(&query), &tensor(&key), &mut queue, &none, &paper);
     let loss = loss.unwrap();
     // All six keys are candidates, although the queue stores only four.
-    let mut want = 0.0;
+    let mut expected = 0.0;
     for i in 0..6 {
         let all: Vec<f64> = (0..6).map(|j| dot(&query, i, &key, j)).collect();
-        want += (log_sum_exp(&all) - dot(&query, i, &key, i)) / 6.0;
+        expected += (log_sum_exp(&all) - dot(&query, i, &key, i)) / 6.0;
     }
-    assert_near(scalar(&loss), want, 1e-12);
+    assert_near(scalar(&loss), expected, 1e-12);
     assert_eq!(queue.keys().unwrap(), tensor(&key).narrow(0, 2, 4));
 }
 

@@ -120,11 +120,11 @@ fn large_products_take_the_other_kernel_and_agree() {
     let layer = Layer::ramp(64, 96, 1024);
     let targets: Vec<i64> = (0..64).map(|i| (i * 131) % 1024).collect();
     let [hidden, weight, bias] = layer.tensors();
-    let (want, want_grads) = by_logits(&hidden, &weight, Some(&bias), &ids(&targets));
+    let (expected, want_grads) = by_logits(&hidden, &weight, Some(&bias), &ids(&targets));
     let [h, w, b] = layer.tensors().map(|t| t.to_kind(Kind::Float).set_requires_grad(true));
     let loss = linear_cross_entropy(&h, &w, Some(&b), &ids(&targets)).unwrap();
     loss.backward();
-    assert_near(scalar(&loss), want, 1e-5);
+    assert_near(scalar(&loss), expected, 1e-5);
     testkit::assert_close("d hidden", &h.grad().to_kind(Kind::Double), &want_grads[0], 1e-6);
     testkit::assert_close("d weight", &w.grad().to_kind(Kind::Double), &want_grads[1], 1e-6);
 }
@@ -134,20 +134,20 @@ fn loss_scales_accumulation_and_kept_graphs_work_as_everywhere() {
     let layer = Layer::ramp(6, 4, 9);
     let [hidden, weight, bias] = layer.tensors();
     let targets = ids(&[3, 1, 8, 0, 3, 5]);
-    let (_, [_, want]) = by_logits(&hidden, &weight, Some(&bias), &targets);
+    let (_, [_, expected]) = by_logits(&hidden, &weight, Some(&bias), &targets);
     let run =
         |h: &Tensor, w: &Tensor, t: &Tensor| linear_cross_entropy(h, w, Some(&bias), t).unwrap();
     // A scaled loss scales the gradient.
     let w = weight.copy().set_requires_grad(true);
     (run(&hidden, &w, &targets) * 65536.0).backward();
-    testkit::assert_close("scaled", &(w.grad() / 65536.0), &want, 1e-12);
+    testkit::assert_close("scaled", &(w.grad() / 65536.0), &expected, 1e-12);
     // Two half batches, each weighted by one half, accumulate to the gradient of the whole batch.
     let w = weight.copy().set_requires_grad(true);
     for first in [0, 3] {
         let part = |t: &Tensor| t.narrow(0, first, 3);
         (run(&part(&hidden), &w, &part(&targets)) / 2.0).backward();
     }
-    testkit::assert_close("accumulated", &w.grad(), &want, 1e-12);
+    testkit::assert_close("accumulated", &w.grad(), &expected, 1e-12);
     // A retained graph can be used twice, and the second backward pass does not change the first
     // gradient.
     let w = weight.copy().set_requires_grad(true);
@@ -157,7 +157,7 @@ fn loss_scales_accumulation_and_kept_graphs_work_as_everywhere() {
         let kept = first[0].copy();
         let second = Tensor::run_backward(&[&loss], &[&w], false, false);
         assert_eq!(first[0], kept);
-        testkit::assert_close("first", &first[0], &(&want * scale), 1e-12);
+        testkit::assert_close("first", &first[0], &(&expected * scale), 1e-12);
         testkit::assert_close("second", &second[0], &first[0], 0.0);
         assert!(
             Tensor::f_run_backward(&[&loss], &[&w], false, false).is_err(),
@@ -212,15 +212,15 @@ fn low_precision_inputs_are_summed_in_float32() {
         let low = layer.tensors().map(|t| t.to_kind(kind));
         // The reference uses the same rounded inputs.
         let exact = low.each_ref().map(|t| t.to_kind(Kind::Double));
-        let (want, want_grads) = by_logits(&exact[0], &exact[1], Some(&exact[2]), &targets);
+        let (expected, want_grads) = by_logits(&exact[0], &exact[1], Some(&exact[2]), &targets);
         for chunk_rows in [7, 40] {
             let (loss, grads) = by_chunks(low.each_ref(), &targets, chunk_rows);
             assert_eq!(loss.kind(), Kind::Float);
-            assert_near(scalar(&loss), want, tolerance);
-            for (got, want) in grads.iter().zip(&want_grads) {
-                assert_eq!(got.kind(), kind);
-                let largest = largest(want);
-                let error = testkit::max_abs_error(&got.to_kind(Kind::Double), want);
+            assert_near(scalar(&loss), expected, tolerance);
+            for (actual, expected) in grads.iter().zip(&want_grads) {
+                assert_eq!(actual.kind(), kind);
+                let largest = largest(expected);
+                let error = testkit::max_abs_error(&actual.to_kind(Kind::Double), expected);
                 assert!(error <= tolerance * largest, "{kind:?}: {error:e} of {largest:e}");
             }
         }
@@ -237,9 +237,9 @@ fn small_probabilities_keep_their_gradient_in_float16() {
     let targets = Tensor::zeros([n], INT64);
     let loss = linear_cross_entropy(&hidden, &weight, None, &targets).unwrap();
     (loss * 1024.0).backward();
-    let got = weight.grad().to_kind(Kind::Double) / 1024.0;
-    assert_near(got.double_value(&[1, 0]) * 5000.0, 1.0, 2e-3);
-    assert_near(got.double_value(&[0, 0]), -1.0, 2e-3);
+    let actual = weight.grad().to_kind(Kind::Double) / 1024.0;
+    assert_near(actual.double_value(&[1, 0]) * 5000.0, 1.0, 2e-3);
+    assert_near(actual.double_value(&[0, 0]), -1.0, 2e-3);
 }
 
 #[test]
@@ -298,9 +298,9 @@ fn float16_gradients_bear_many_rows_of_one_target() {
         let targets = Tensor::zeros([rows], INT64);
         linear_cross_entropy(&hidden, &weight, None, &targets).unwrap().backward();
         // Hand-computed: each row contributes 20 (p - y) / rows.
-        for (class, want) in [(0, -20.0 * 199.0 / 200.0), (1, 0.1), (199, 0.1)] {
-            let got = weight.grad().double_value(&[class, width - 1]);
-            assert_near(got, want, 0.002 * want.abs());
+        for (class, expected) in [(0, -20.0 * 199.0 / 200.0), (1, 0.1), (199, 0.1)] {
+            let actual = weight.grad().double_value(&[class, width - 1]);
+            assert_near(actual, expected, 0.002 * expected.abs());
         }
     }
 }
@@ -401,12 +401,12 @@ proptest! {
     fn agrees_with_the_loops((layer, targets) in batches()) {
         let [hidden, weight, bias] = layer.tensors();
         let with_loss = targets.iter().filter(|target| **target != -100).count();
-        let got = linear_cross_entropy(&hidden, &weight, Some(&bias), &ids(&targets));
+        let actual = linear_cross_entropy(&hidden, &weight, Some(&bias), &ids(&targets));
         if with_loss == 0 {
-            prop_assert!(matches!(got, Err(Error::Empty { .. })), "{:?}", got);
+            prop_assert!(matches!(actual, Err(Error::Empty { .. })), "{:?}", actual);
             return Ok(());
         }
-        let want = layer.naive(&targets).iter().sum::<f64>() / with_loss as f64;
-        assert_near(scalar(&got.unwrap()), want, 1e-10);
+        let expected = layer.naive(&targets).iter().sum::<f64>() / with_loss as f64;
+        assert_near(scalar(&actual.unwrap()), expected, 1e-10);
     }
 }

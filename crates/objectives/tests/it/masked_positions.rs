@@ -26,11 +26,11 @@ fn nothing_masked_and_nothing_at_all_are_empty_not_errors() {
 fn gather_takes_the_rows_of_the_positions_from_any_layout() {
     let masked = masked_positions(&ids(&[-100, 1, 2, -100]).view([2, 2])).unwrap();
     let hidden = Tensor::arange(12, FLOAT).view([2, 2, 3]);
-    let want = [3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+    let expected = [3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
     // The second tensor has other strides: [L, B, H] viewed as [B, L, H].
     for hidden in [hidden.shallow_clone(), hidden.transpose(0, 1).contiguous().transpose(0, 1)] {
         let rows = masked.gather(&hidden).unwrap();
-        assert_eq!(Vec::<f32>::try_from(rows.view([-1])).unwrap(), want);
+        assert_eq!(Vec::<f32>::try_from(rows.view([-1])).unwrap(), expected);
     }
     // Ids in the layout of the labels are gathered in the same way.
     let entities = ids(&[5, 6, 7, 8]).view([2, 2]);

@@ -143,9 +143,9 @@ fn a_transposed_batch_is_its_values() {
             let run = |student: &Tensor, teacher: &Tensor| {
                 scalar(&soft_labels(student, teacher, mask, &config(2.0, over)).unwrap())
             };
-            let want = run(&student.contiguous(), &teacher.contiguous());
-            assert_near(run(&student, &teacher), want, 1e-14);
-            assert_near(run(&student.contiguous(), &teacher), want, 1e-14);
+            let expected = run(&student.contiguous(), &teacher.contiguous());
+            assert_near(run(&student, &teacher), expected, 1e-14);
+            assert_near(run(&student.contiguous(), &teacher), expected, 1e-14);
         }
     }
 }
@@ -250,11 +250,11 @@ proptest! {
             let config = config(temperature, over);
             for mask in [None, Some(&mask)] {
                 let as_tensor = mask.map(mask_tensor);
-                let got =
+                let actual =
                     soft_labels(&tensor(&student), &tensor(&teacher), as_tensor.as_ref(), &config);
                 match naive(&student, &teacher, mask, &config) {
-                    Some(want) => assert_near(scalar(&got.unwrap()), want, 1e-9),
-                    None => prop_assert!(matches!(got, Err(Error::Empty { .. })), "{:?}", got),
+                    Some(expected) => assert_near(scalar(&actual.unwrap()), expected, 1e-9),
+                    None => prop_assert!(matches!(actual, Err(Error::Empty { .. })), "{:?}", actual),
                 }
             }
         }

@@ -166,9 +166,9 @@ fn low_precision_logits_are_reduced_in_float32() {
 
 #[test]
 fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
-    let want = SpanConfig { out_of_window: OutOfWindow::Reject, ..sum() };
+    let expected = SpanConfig { out_of_window: OutOfWindow::Reject, ..sum() };
     check_config(
-        [("reduction = \"sum\"\nout_of_window = \"reject\"", want)],
+        [("reduction = \"sum\"\nout_of_window = \"reject\"", expected)],
         ["reduction = \"mean\""],
     );
 }
@@ -203,10 +203,10 @@ proptest! {
         for mask in [None, Some(&mask)] {
             let as_tensor = mask.map(mask_tensor);
             let (x_logits, y_logits) = (tensor(&x), tensor(&y));
-            let got = span(&x_logits, &y_logits, &ids(&s), &ids(&e), as_tensor.as_ref(), &sum());
+            let actual = span(&x_logits, &y_logits, &ids(&s), &ids(&e), as_tensor.as_ref(), &sum());
             match (naive_side(&x, &s, mask), naive_side(&y, &e, mask)) {
-                (Some(start), Some(end)) => assert_near(scalar(&got.unwrap()), start + end, 1e-10),
-                _ => prop_assert!(matches!(got, Err(Error::Empty { .. })), "{:?}", got),
+                (Some(start), Some(end)) => assert_near(scalar(&actual.unwrap()), start + end, 1e-10),
+                _ => prop_assert!(matches!(actual, Err(Error::Empty { .. })), "{:?}", actual),
             }
         }
     }

@@ -26,14 +26,14 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
         let run = |x: &Tensor, y: &Tensor| {
             span_log_probs(x, y, &s, &e, as_tensor.as_ref(), Checks::Full).unwrap()
         };
-        let got = run(&tensor(&x), &tensor(&y));
-        assert_eq!(got.size(), [2, 3]);
+        let actual = run(&tensor(&x), &tensor(&y));
+        assert_eq!(actual.size(), [2, 3]);
         for b in 0..2 {
             let allowed = |l: usize| mask.is_none_or(|mask| mask[[b, l]]);
             for k in 0..3 {
                 let start = naive_nll(x.row(b), STARTS[b][k] as usize, allowed);
                 let end = naive_nll(y.row(b), ENDS[b][k] as usize, allowed);
-                assert_near(got.double_value(&[b as i64, k as i64]), -start - end, 1e-12);
+                assert_near(actual.double_value(&[b as i64, k as i64]), -start - end, 1e-12);
             }
         }
         // Unequal weights, so that errors of different entries cannot cancel.
@@ -110,14 +110,14 @@ fn sizes_at_the_edge() {
 fn low_precision_logits_are_reduced_in_float32() {
     let (x, y) = (ramp(2, 6, 0.731, 6.0), ramp(2, 6, 1.137, 6.0));
     let (s, e) = spans();
-    let want = span_log_probs(&tensor(&x), &tensor(&y), &s, &e, None, Checks::Full).unwrap();
+    let expected = span_log_probs(&tensor(&x), &tensor(&y), &s, &e, None, Checks::Full).unwrap();
     for kind in [Kind::BFloat16, Kind::Half] {
         let [x, y] = [&x, &y].map(|logits| tensor(logits).to_kind(kind).set_requires_grad(true));
         let log_probs = span_log_probs(&x, &y, &s, &e, None, Checks::Full).unwrap();
         log_probs.sum(Kind::Float).backward();
         assert_eq!((log_probs.kind(), x.grad().kind()), (Kind::Float, kind));
         // Rounding changes a logit below 8 by at most 2^-6, and each side by twice that.
-        testkit::assert_close("log_probs", &log_probs, &want, 0.063);
+        testkit::assert_close("log_probs", &log_probs, &expected, 0.063);
     }
 }
 

@@ -138,8 +138,8 @@ fn bad_logits_are_named_or_come_out_first() {
         assert_eq!(rows(&spans, 2, 3), rows(&clean, 2, 3));
         bad[[1, 2]] = value;
         let message = top_k_spans(&good, &tensor(&bad), Some(&mask), &full).unwrap_err();
-        let want = format!("end_logits[1, 2] = {shown}: a logit must be a number or -inf");
-        assert!(message.to_string().starts_with(&want), "{message}");
+        let expected = format!("end_logits[1, 2] = {shown}: a logit must be a number or -inf");
+        assert!(message.to_string().starts_with(&expected), "{message}");
         // Without the check, the spans that end at this position come first, ordered by start, and
         // none touches the masked column.
         let spans = top_k_spans(&good, &tensor(&bad), Some(&mask), &config(4, None)).unwrap();
@@ -189,8 +189,8 @@ fn what_does_not_fit_is_named() {
 #[test]
 fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
     let text = "k = 50\nmax_answer_len = 12\nchecks = \"full\"";
-    let want = TopKConfig { k: 50, max_answer_len: Some(12), checks: Checks::Full };
-    check_config([(text, want)], ["n_best = 20"]);
+    let expected = TopKConfig { k: 50, max_answer_len: Some(12), checks: Checks::Full };
+    check_config([(text, expected)], ["n_best = 20"]);
 }
 
 /// Start and end logits with few distinct values, and a mask.
@@ -216,9 +216,9 @@ proptest! {
         for mask in [None, Some(&mask)] {
             let as_tensor = mask.map(mask_tensor);
             let (x, y) = (tensor(&start), tensor(&end));
-            let got = top_k_spans(&x, &y, as_tensor.as_ref(), &config).unwrap();
-            let got = rows(&got, batch, k);
-            for (b, list) in got.iter().enumerate() {
+            let actual = top_k_spans(&x, &y, as_tensor.as_ref(), &config).unwrap();
+            let actual = rows(&actual, batch, k);
+            for (b, list) in actual.iter().enumerate() {
                 prop_assert_eq!(list, &naive(&start, &end, mask, b, &config));
             }
             // The order of the rows does not matter.
@@ -226,7 +226,7 @@ proptest! {
             let spans = top_k_spans(&x.flip([0]), &y.flip([0]), flipped.as_ref(), &config).unwrap();
             let mut turned = rows(&spans, batch, k);
             turned.reverse();
-            prop_assert_eq!(turned, got);
+            prop_assert_eq!(turned, actual);
         }
     }
 }

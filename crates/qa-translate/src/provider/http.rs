@@ -115,8 +115,8 @@ impl HttpTranslator {
                     Outcome::Answer(reply.translated_text)
                 }
                 Outcome::Answer(reply) => {
-                    let (got, expected) = (reply.translated_text.len(), texts.len());
-                    Outcome::Refused(format!("{got} texts in the answer to {expected}"))
+                    let (actual, expected) = (reply.translated_text.len(), texts.len());
+                    Outcome::Refused(format!("{actual} texts in the answer to {expected}"))
                 }
                 Outcome::Retry(problem, wait) => Outcome::Retry(problem, wait),
                 Outcome::Refused(problem) => Outcome::Refused(problem),

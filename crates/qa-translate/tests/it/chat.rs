@@ -26,9 +26,9 @@ fn shout(body: &Value) -> Reply {
 fn translations_are_asked_for_one_by_one_with_the_key_in_the_header() {
     let server = Server::start(|_, body| shout(body));
     let mut translator = ChatTranslator::new(&config(&server), Some("secret")).unwrap();
-    let got = translator.translate(&["a ([b])", " c "], Language::EN, Language::DE).unwrap();
+    let actual = translator.translate(&["a ([b])", " c "], Language::EN, Language::DE).unwrap();
     // White space at the ends of the text is preserved.
-    assert_eq!(got, [Some("A ([B])".into()), Some(" C \n".into())]);
+    assert_eq!(actual, [Some("A ([B])".into()), Some(" C \n".into())]);
     let requests = server.requests.lock().unwrap();
     assert_eq!(requests[0].0, "POST /v1/chat/completions HTTP/1.1");
     let body = &requests[0].1;
@@ -54,8 +54,10 @@ fn errors_and_wrong_answers_are_named() {
         let server = Server::start(move |_, _| Reply::Say(status, body.into()));
         let mut translator = ChatTranslator::new(&config(&server), None).unwrap();
         let error = translator.translate(&["a"], Language::EN, Language::DE).unwrap_err();
-        let Error::Server { problem: got, attempts: tried, .. } = &error else { panic!("{error}") };
-        assert!(got.contains(problem) && *tried == attempts, "{error}");
+        let Error::Server { problem: actual, attempts: tried, .. } = &error else {
+            panic!("{error}")
+        };
+        assert!(actual.contains(problem) && *tried == attempts, "{error}");
     }
     let server = Server::start(|_, body| shout(body));
     for bad in [

@@ -41,9 +41,9 @@ fn batches_in_order_in_the_form_of_libretranslate() {
     let server = Server::start(|_, body| upper(body));
     let config = HttpConfig { url: format!("{}/", server.url), ..config(&server) };
     let mut http = HttpTranslator::new(config, Some("secret".into())).unwrap();
-    let got = http.translate(&["a \"quoted\"", "é\n北", "c"], EN, ZH).unwrap();
+    let actual = http.translate(&["a \"quoted\"", "é\n北", "c"], EN, ZH).unwrap();
     let expected = ["A \"QUOTED\"", "É\n北", "C"].map(|text| Some(text.to_owned()));
-    assert_eq!(got, expected);
+    assert_eq!(actual, expected);
     let requests = server.requests.lock().unwrap();
     assert_eq!(requests[0].0, "POST /translate HTTP/1.1");
     assert_eq!(
@@ -160,7 +160,7 @@ fn an_answer_that_ends_early_is_asked_for_again() {
             0 | 1 => Reply::Say(200, part.to_owned()),
             _ => upper(body),
         });
-        let got = translate(config(&server), &["a"]).unwrap();
-        assert_eq!((got, server.count()), (vec![Some("A".into())], 3), "{part}");
+        let actual = translate(config(&server), &["a"]).unwrap();
+        assert_eq!((actual, server.count()), (vec![Some("A".into())], 3), "{part}");
     }
 }

@@ -83,9 +83,9 @@ fn all_pairs_join_other_languages_too() {
     let source = in_language(EN, &[1, 2]);
     let others = [translated(DE, &[1], &[1, 2]), translated(ZH, &[1, 2], &[1, 2])];
     let all = MixConfig { pairs: Pairs::AllPairs, ..MixConfig::default() };
-    let got = rows(&all, &source, &others);
-    assert_eq!(got.iter().filter(|(id, _, _)| id == "1").count(), 6);
-    assert_eq!(got.iter().filter(|(id, _, _)| id == "2").count(), 2);
+    let actual = rows(&all, &source, &others);
+    assert_eq!(actual.iter().filter(|(id, _, _)| id == "1").count(), 6);
+    assert_eq!(actual.iter().filter(|(id, _, _)| id == "2").count(), 2);
     let lax = MixConfig { require_pair: false, ..all };
     // (de, en) and (de, zh) of question 2 need only its question text.
     assert_eq!(rows(&lax, &source, &others).len(), 6 + 4);
@@ -179,7 +179,7 @@ proptest! {
             .map(|k| translated(languages[k], &list(&kept[k]), &list(&worded[k]))).collect();
         let pairs = if all_pairs { Pairs::AllPairs } else { Pairs::Source };
         let config = MixConfig { pairs, require_pair, ..MixConfig::default() };
-        let got = rows(&config, &all, &others);
+        let actual = rows(&config, &all, &others);
         let mut expected = BTreeSet::new();
         for id in &source {
             for x in 0..2 {
@@ -192,7 +192,7 @@ proptest! {
                 }
             }
         }
-        prop_assert_eq!(got, expected.into_iter().collect::<Vec<_>>());
+        prop_assert_eq!(actual, expected.into_iter().collect::<Vec<_>>());
     }
 }
 

@@ -170,7 +170,7 @@ fn hypotheses_are_ranked_again_by_the_reverse_direction() {
 #[test]
 fn likeness_is_that_of_difflib() {
     // Expected values are from Python's `SequenceMatcher(None, a, b).ratio()`.
-    for (a, b, want) in [
+    for (a, b, expected) in [
         ("", "", 1.0),
         ("", "a", 0.0),
         ("rome", "rom", 6.0 / 7.0),
@@ -179,7 +179,7 @@ fn likeness_is_that_of_difflib() {
         ("北京市", "北京", 4.0 / 5.0),
         ("abcabc", "cab", 6.0 / 9.0),
     ] {
-        assert!((ratio(a, b) - want).abs() < 1e-12, "{a} {b}: {}", ratio(a, b));
+        assert!((ratio(a, b) - expected).abs() < 1e-12, "{a} {b}: {}", ratio(a, b));
     }
 }
 
@@ -188,8 +188,8 @@ fn translation_similarity_by_hand() {
     let score = |total, tokens: usize| TextScore { total, tokens: vec![(0..1, 0.0); tokens] };
     // Means -1, -0.5, -2 and -0.25: (2^-0.5 + 2^-1.75) / 2.
     let (ab, aa, ba, bb) = (score(-2.0, 2), score(-1.0, 2), total(-6.0), total(-0.75));
-    let got = translation_similarity((&ab, 9), (&aa, 9), (&ba, 3), (&bb, 3));
-    assert!((got - (0.5f64.sqrt() + 2f64.powf(-1.75)) / 2.0).abs() < 1e-12);
+    let actual = translation_similarity((&ab, 9), (&aa, 9), (&ba, 3), (&bb, 3));
+    assert!((actual - (0.5f64.sqrt() + 2f64.powf(-1.75)) / 2.0).abs() < 1e-12);
 }
 
 /// Scores texts higher the more similar they are.

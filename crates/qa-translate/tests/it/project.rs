@@ -96,9 +96,9 @@ proptest! {
         let span = a.min(b)..a.max(b) + 1;
         let targets: Vec<usize> = span.clone().map(|row| order[row]).collect();
         let wide = ProjectConfig { max_gap: size, ..ProjectConfig::default() };
-        let got = project(links(size, size, &ones).view(), span, &wide).unwrap();
+        let actual = project(links(size, size, &ones).view(), span, &wide).unwrap();
         let cover = *targets.iter().min().unwrap()..*targets.iter().max().unwrap() + 1;
-        prop_assert_eq!(got, Some(cover));
+        prop_assert_eq!(actual, Some(cover));
     }
 
     #[test]
@@ -108,19 +108,19 @@ proptest! {
         let similarity = Array2::from_shape_vec((6, 7), values).unwrap();
         let span = a.min(b)..a.max(b) + 1;
         let config = ProjectConfig { max_gap, ..ProjectConfig::default() };
-        let got = project(similarity.view(), span.clone(), &config).unwrap();
-        prop_assert_eq!(&got, &project(similarity.view(), span.clone(), &config).unwrap());
+        let actual = project(similarity.view(), span.clone(), &config).unwrap();
+        prop_assert_eq!(&actual, &project(similarity.view(), span.clone(), &config).unwrap());
         // Mutual best matches, computed by plain loops.
         let mutual: Vec<usize> = (0..7).filter(|&j| span.clone().any(|i| {
             let v = similarity[(i, j)];
             v >= 0.0 && (0..7).all(|k| similarity[(i, k)] <= v) && (0..6).all(|k| similarity[(k, j)] <= v)
         })).collect();
-        match got {
+        match actual {
             None => prop_assert!(mutual.is_empty()),
-            Some(got) => {
-                prop_assert!(got.end <= 7);
-                prop_assert!(mutual.contains(&got.start) && mutual.contains(&(got.end - 1)));
-                let inside: Vec<usize> = mutual.into_iter().filter(|j| got.contains(j)).collect();
+            Some(actual) => {
+                prop_assert!(actual.end <= 7);
+                prop_assert!(mutual.contains(&actual.start) && mutual.contains(&(actual.end - 1)));
+                let inside: Vec<usize> = mutual.into_iter().filter(|j| actual.contains(j)).collect();
                 prop_assert!(inside.windows(2).all(|pair| pair[1] - pair[0] <= max_gap + 1));
             }
         }

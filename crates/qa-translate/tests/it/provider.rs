@@ -20,8 +20,8 @@ fn a_file_is_looked_up_by_languages_and_text() {
     let twice = line("de", "dog", "Hund");
     fs::write(&path, format!("{twice}\n{}{twice}", line("es", "dog", "perro"))).unwrap();
     let mut file = FileTranslator::read(&path, MissingText::Skip).unwrap();
-    let got = file.translate(&["dog", "cat", "dog"], EN, DE).unwrap();
-    assert_eq!(got, [Some("Hund".into()), None, Some("Hund".into())]);
+    let actual = file.translate(&["dog", "cat", "dog"], EN, DE).unwrap();
+    assert_eq!(actual, [Some("Hund".into()), None, Some("Hund".into())]);
     assert_eq!(file.translate(&["dog"], EN, ES).unwrap(), [Some("perro".into())]);
     assert_eq!(file.translate(&["dog"], DE, EN).unwrap(), [None]);
     let mut strict = FileTranslator::read(&path, MissingText::Error).unwrap();
@@ -64,10 +64,10 @@ fn the_cache_asks_once_and_outlives_its_program() {
         });
         let mut cached = Cached::open(inner, &path).unwrap();
         assert!(cached.is_empty());
-        let got = cached.translate(&["a", "b", "a", "no", "c"], EN, DE).unwrap();
+        let actual = cached.translate(&["a", "b", "a", "no", "c"], EN, DE).unwrap();
         let expected = ["A", "B", "A"].map(|t| Some(t.to_owned()));
-        assert_eq!(got[..3], expected);
-        assert_eq!((got[3].as_deref(), got[4].as_deref()), (None, Some("C")));
+        assert_eq!(actual[..3], expected);
+        assert_eq!((actual[3].as_deref(), actual[4].as_deref()), (None, Some("C")));
         cached.translate(&["a"], EN, DE).unwrap();
         // The same text for another language is a separate request.
         cached.translate(&["a"], EN, ES).unwrap();
@@ -125,8 +125,8 @@ fn a_blank_translation_is_asked_for_again() {
         &path,
     )
     .unwrap();
-    let got = cached.translate(&["a", "b", "c"], EN, DE).unwrap();
-    assert_eq!(got, [Some("A".into()), Some("B".into()), None]);
+    let actual = cached.translate(&["a", "b", "c"], EN, DE).unwrap();
+    assert_eq!(actual, [Some("A".into()), Some("B".into()), None]);
     cached.translate(&["a", "c"], EN, DE).unwrap();
     drop(cached);
     assert_eq!(asked, ["a", "c", "c"]);

@@ -40,7 +40,7 @@ fn markers_then_search_and_every_span_is_counted() {
         typed("Bo lost", &[(0..2, "PER")]),
     ];
     let mut asked = Vec::new();
-    let got = run(&source, |text| {
+    let actual = run(&source, |text| {
         asked.push(text.to_owned());
         Some(match text {
             "([2:Ada]) met ([1:Bo])" => "([1:Bo]) traf ([2:Ada])".into(),
@@ -55,7 +55,7 @@ fn markers_then_search_and_every_span_is_counted() {
         })
     });
     let texts: Vec<_> =
-        got.texts.iter().map(|one| one.as_ref().map(|one| (&*one.text, parts(one)))).collect();
+        actual.texts.iter().map(|one| one.as_ref().map(|one| (&*one.text, parts(one)))).collect();
     let part = |text: &str, kind| (text.to_owned(), kind);
     assert_eq!(
         texts,
@@ -67,7 +67,7 @@ fn markers_then_search_and_every_span_is_counted() {
             Some(("Bo verlor", vec![])),
         ]
     );
-    let report = got.report;
+    let report = actual.report;
     assert_eq!((report.texts, report.untranslated, report.spans), (5, 1, 8));
     assert_eq!(report.found.into_iter().collect::<Vec<_>>(), [("markers", 2), ("search", 1)]);
     let dropped = [
@@ -89,7 +89,7 @@ fn of_spans_that_overlap_the_first_of_the_source_stays() {
         typed("New York City", &[(0..8, "LOC"), (0..13, "ORG"), (9..13, "MISC")]),
         typed("Ada saw her", &[(8..11, "A"), (0..3, "B")]),
     ];
-    let got = run(&source, |text| {
+    let actual = run(&source, |text| {
         Some(match text {
             "([2:Ada]) saw ([1:her])" => "lost".into(),
             "Ada saw her" => "Ada sah Ada-Lovelace".into(),
@@ -98,12 +98,12 @@ fn of_spans_that_overlap_the_first_of_the_source_stays() {
             other => other.to_owned(),
         })
     });
-    let kept: Vec<_> = got.texts.iter().flatten().map(parts).collect();
+    let kept: Vec<_> = actual.texts.iter().flatten().map(parts).collect();
     let part = |text: &str, kind| (text.to_owned(), kind);
     assert_eq!(kept[0], [part("New York", "LOC"), part("City", "MISC")]);
     assert_eq!(kept[1], [part("Ada-Lovelace", "A")]);
-    assert_eq!(got.report.dropped[&SpanLoss::Overlap], 2);
-    let json = serde_json::to_value(&got.report).unwrap();
+    assert_eq!(actual.report.dropped[&SpanLoss::Overlap], 2);
+    let json = serde_json::to_value(&actual.report).unwrap();
     assert_eq!(json["dropped"], serde_json::json!({"overlap": 2}));
 }
 
@@ -125,10 +125,10 @@ fn a_place_outside_the_translation_is_none() {
     }
     let source = vec![typed("one", &[(0..3, "X")]); 4];
     let by = |text: &str| Some(if text.contains("([") { "lost" } else { "ab c" }.to_owned());
-    let got = translate_spans(&source, EN, DE, &mut By(by), &mut Wild, |_, _, _| {}).unwrap();
-    let counts: Vec<usize> = got.texts.iter().flatten().map(|one| one.spans.len()).collect();
+    let actual = translate_spans(&source, EN, DE, &mut By(by), &mut Wild, |_, _, _| {}).unwrap();
+    let counts: Vec<usize> = actual.texts.iter().flatten().map(|one| one.spans.len()).collect();
     assert_eq!(counts, [1, 0, 0, 0]);
-    assert_eq!(got.report.dropped[&SpanLoss::Unplaced(PlaceFault::NotFound)], 3);
+    assert_eq!(actual.report.dropped[&SpanLoss::Unplaced(PlaceFault::NotFound)], 3);
     let same =
         translate_spans(&source, EN, EN, &mut Identity, &mut Wild, |_, _, _| {}).unwrap_err();
     assert!(matches!(same, Error::Language { .. }));
@@ -166,8 +166,8 @@ fn words_are_cut_where_an_entity_ends_inside_one() {
         (typed("a b c", &[(0..3, "X"), (2..5, "Y")]), &["a", "b", "c"], &["B-X", "I-X", "B-Y"]),
     ];
     for (text, words, tags) in cases {
-        let (got, got_tags) = text.words();
-        assert_eq!((&*got, &*got_tags), (&owned(words)[..], &owned(tags)[..]), "{}", text.text);
+        let (actual, got_tags) = text.words();
+        assert_eq!((&*actual, &*got_tags), (&owned(words)[..], &owned(tags)[..]), "{}", text.text);
     }
 }
 
@@ -202,7 +202,7 @@ proptest! {
     #[test]
     fn what_is_kept_is_in_its_translation(source in texts(), mode in 0usize..5) {
         let mut number = 0;
-        let got = run(&source, |text| {
+        let actual = run(&source, |text| {
             number += 1;
             match (mode, number % 3) {
                 (0, _) | (4, 0) => Some(text.to_owned()),
@@ -213,16 +213,16 @@ proptest! {
                 _ => Some(text.replace('(', "").replace('a', "א")),
             }
         });
-        let report = &got.report;
+        let report = &actual.report;
         let found: usize = report.found.values().sum();
         let dropped: usize = report.dropped.values().sum();
         prop_assert_eq!(report.spans, source.iter().map(|one| one.spans.len()).sum::<usize>());
         prop_assert_eq!(found + dropped, report.spans);
-        let kept: usize = got.texts.iter().flatten().map(|one| one.spans.len()).sum();
+        let kept: usize = actual.texts.iter().flatten().map(|one| one.spans.len()).sum();
         prop_assert_eq!(kept, found);
-        prop_assert_eq!(got.texts.len(), source.len());
-        prop_assert_eq!(got.texts.iter().filter(|one| one.is_none()).count(), report.untranslated);
-        for (text, source) in got.texts.iter().zip(&source) {
+        prop_assert_eq!(actual.texts.len(), source.len());
+        prop_assert_eq!(actual.texts.iter().filter(|one| one.is_none()).count(), report.untranslated);
+        for (text, source) in actual.texts.iter().zip(&source) {
             let Some(text) = text else { continue };
             for (k, (part, _)) in parts(text).iter().enumerate() {
                 let span = &text.spans[k].span;

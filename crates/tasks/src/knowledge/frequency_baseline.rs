@@ -68,11 +68,11 @@ impl FrequencyBaseline {
             Error::data(format!("gold of query {}", query.id), expected, query.gold)
         })?;
         // Candidates are in random order, so breaking ties by position is random.
-        let ahead = list.candidates.iter().enumerate().filter(|(position, candidate)| {
+        let more_frequent = list.candidates.iter().enumerate().filter(|(position, candidate)| {
             let count = count(candidate);
             count > gold || (count == gold && *position < query.gold)
         });
-        Ok(1 + ahead.count())
+        Ok(1 + more_frequent.count())
     }
 }
 
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranks_are_those_of_counting_by_hand() {
+    fn ranks_equal_manual_counts() {
         let mut trained = TrainedPairs::new();
         for (entity, language, description_language, count) in [
             ("Q1", "de", "en", 2),

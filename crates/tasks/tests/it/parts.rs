@@ -51,13 +51,16 @@ fn step(model: &Model, task: &mut dyn Task, part: Option<usize>) -> (f64, Vec<Te
 }
 
 fn expect_alike(name: &str, model: &Model, task: &mut dyn Task) {
-    let (want, gradients) = step(model, task, None);
+    let (expected, gradients) = step(model, task, None);
     for part in [1, 3, 4] {
-        let (got, parts) = step(model, task, Some(part));
-        assert!((got - want).abs() < 1e-5 * want, "{name}: {got} in parts of {part}, {want} whole");
+        let (actual, parts) = step(model, task, Some(part));
+        assert!(
+            (actual - expected).abs() < 1e-5 * expected,
+            "{name}: {actual} in parts of {part}, {expected} whole"
+        );
         assert_eq!(gradients.len(), parts.len());
         let differences: Vec<Tensor> =
-            gradients.iter().zip(&parts).map(|(want, got)| want - got).collect();
+            gradients.iter().zip(&parts).map(|(expected, actual)| expected - actual).collect();
         let norm = |list: &[Tensor]| torch_ext::total_norm(&list.iter().collect::<Vec<_>>());
         let distance = norm(&differences).unwrap() / norm(&gradients).unwrap();
         assert!(distance < 1e-5, "{name}: gradients in parts of {part}: {distance:e}");
@@ -71,7 +74,7 @@ fn rows() -> Vec<Vec<u32>> {
 
 /// libtorch has one random generator, so all tasks are in one test.
 #[test]
-fn where_a_batch_is_cut_changes_no_draw() {
+fn micro_batch_size_does_not_change_random_draws() {
     for width in [16, 256] {
         let model = model(40, width);
         let specials = SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 };

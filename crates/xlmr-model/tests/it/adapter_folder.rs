@@ -54,13 +54,13 @@ pub fn compare(
             _ => crate::common::logits(model, head, &hidden),
         };
         for (part, output) in outputs {
-            let Some(want) = stored.get(&format!("{of}{which}.{part}")) else { continue };
+            let Some(expected) = stored.get(&format!("{of}{which}.{part}")) else { continue };
             let mut tokens = mask.unwrap().shallow_clone();
             while tokens.dim() < output.dim() {
                 tokens = tokens.unsqueeze(-1);
             }
             let output = if head == SEQUENCE { output } else { output * tokens };
-            assert_close(&format!("{title} {which} {part}"), &output, want, 1e-5);
+            assert_close(&format!("{title} {which} {part}"), &output, expected, 1e-5);
             compared += 1;
         }
     }

@@ -97,14 +97,14 @@ fn behind_layers_without_a_norm_it_is_the_equation() {
         let weights = Tensor::stack(&scores, -1).softmax(-1, Kind::Float);
         let (least, most) = (weights.min().double_value(&[]), weights.max().double_value(&[]));
         assert!(least < 0.25 && most > 0.45, "{least} {most}: they differ");
-        let want = &t
+        let expected = &t
             + (weights.unsqueeze(-1) * Tensor::stack(&values, -2)).sum_dim_intlist(
                 -2,
                 false,
                 Kind::Float,
             );
-        assert!(max_abs_error(&want, &t) > 1e-2);
-        assert_close("states", &mixed, &want, 1e-5);
+        assert!(max_abs_error(&expected, &t) > 1e-2);
+        assert_close("states", &mixed, &expected, 1e-5);
     }
 }
 

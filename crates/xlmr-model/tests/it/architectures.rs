@@ -103,9 +103,9 @@ fn packed_rows_have_the_states_and_gradients_of_padded_ones() {
             (sum(&hidden.square()) + sum(&scores) + sum(&starts)).backward();
             (hidden, scores, model)
         };
-        let ((states, scores, packed), (want, want_scores, padded)) = (pass(false), pass(true));
+        let ((states, scores, packed), (expected, want_scores, padded)) = (pass(false), pass(true));
         // Compares float32 with float64 for values up to 3; processors round differently.
-        assert_close("states", &states, &want, 4e-5);
+        assert_close("states", &states, &expected, 4e-5);
         assert_close("scores", &scores, &want_scores, 2e-5);
         for ((name, a), (_, b)) in packed.named_parameters().iter().zip(padded.named_parameters()) {
             if b.grad().defined() {
@@ -128,8 +128,8 @@ fn a_row_depends_neither_on_its_padding_nor_on_what_is_beside_it() {
         };
         let alone = pass(&[30], 30);
         for (lengths, width) in [(&[30][..], 50), (&[30, 12, 4], 30), (&[30, 1], 61)] {
-            let got = pass(lengths, width).narrow(0, 0, 1).narrow(1, 0, 30);
-            assert_close("row", &got, &alone, 1e-5);
+            let actual = pass(lengths, width).narrow(0, 0, 1).narrow(1, 0, 30);
+            assert_close("row", &actual, &alone, 1e-5);
         }
     }
 }
@@ -286,14 +286,14 @@ fn the_span_head_of_modernbert_drops_out_while_training() {
     tch::manual_seed(3);
     let hidden = Tensor::randn([2, 5, model.config().hidden_size], (Kind::Float, Device::Cpu));
     let starts = |model: &Model, train: bool| model.span_logits(&hidden, train).unwrap().0.detach();
-    let want = starts(&plain, true);
-    assert!(starts(&model, false).equal(&want));
+    let expected = starts(&plain, true);
+    assert!(starts(&model, false).equal(&expected));
     let draws: Vec<Tensor> = (0..400).map(|_| starts(&model, true)).collect();
     assert!(!draws[0].equal(&draws[1]));
     let draws = Tensor::stack(&draws, 0);
     let mean = draws.mean_dim(0, false, Kind::Float);
     let bound = draws.std_dim(0, true, false) * (5.0 / 20.0);
-    let off = (mean - want).abs();
+    let off = (mean - expected).abs();
     assert!(off.le_tensor(&bound).all().int64_value(&[]) == 1, "{off} above {bound}");
 }
 

@@ -32,18 +32,18 @@ fn run_writes_what_transformers_computes() {
             ));
             assert_eq!((&*ended.out, &*ended.err), ("", ""), "{name}");
             let outputs = case(name).join("outputs.safetensors");
-            let want = Golden::load(&outputs, Tensor::read_safetensors);
-            let got = read(&program.at("out.safetensors"));
-            let logits = got.keys().filter(|key| key.ends_with("logits")).count();
+            let expected = Golden::load(&outputs, Tensor::read_safetensors);
+            let actual = read(&program.at("out.safetensors"));
+            let logits = actual.keys().filter(|key| key.ends_with("logits")).count();
             assert_eq!(logits, if name.starts_with("qa") { 2 } else { 1 }, "{name}");
-            for (key, tensor) in &got {
-                let want = match want.get(&format!("{which}.{key}")) {
-                    Some(want) => want.shallow_clone(),
-                    None => want[format!("{which}.hidden_states").as_str()].get(-1),
+            for (key, tensor) in &actual {
+                let expected = match expected.get(&format!("{which}.{key}")) {
+                    Some(expected) => expected.shallow_clone(),
+                    None => expected[format!("{which}.hidden_states").as_str()].get(-1),
                 };
-                assert_close(&format!("{name} {which} {key}"), tensor, &want, 1e-5);
+                assert_close(&format!("{name} {which} {key}"), tensor, &expected, 1e-5);
             }
-            assert!(got.contains_key("last_hidden_state"));
+            assert!(actual.contains_key("last_hidden_state"));
         }
     }
 }

@@ -235,13 +235,16 @@ fn a_file_of_mdeberta_is_understood() {
         "num_hidden_layers": 12, "type_vocab_size": 0, "vocab_size": 251000}"#;
     let config = Config::from_json(serde_json::from_str(text).unwrap(), "config.json").unwrap();
     let legacy = DebertaV2 { legacy: true, ..DebertaV2::v3() };
-    let want =
+    let expected =
         Config { architecture: Architecture::DebertaV2(legacy), ..Config::mdeberta_v3_base() };
-    assert_eq!(config, want);
+    assert_eq!(config, expected);
     let written = config.to_json();
     assert_eq!(written["type_vocab_size"], 0);
     assert_eq!(written["pos_att_type"], serde_json::json!(["c2p", "p2c"]));
-    assert_eq!(Config::from_json(written, "config.json").unwrap().architecture, want.architecture);
+    assert_eq!(
+        Config::from_json(written, "config.json").unwrap().architecture,
+        expected.architecture
+    );
 }
 
 #[test]
@@ -268,11 +271,11 @@ fn a_file_of_2025_is_understood() {
         "bos_token_id": 2, "eos_token_id": 1, "cls_token_id": 1, "sep_token_id": 1,
         "architectures": ["ModernBertForMaskedLM"]}"#;
     let config = Config::from_json(serde_json::from_str(text).unwrap(), "config.json").unwrap();
-    let want = Config::mmbert_base();
-    assert_eq!(config.architecture, want.architecture);
+    let expected = Config::mmbert_base();
+    assert_eq!(config.architecture, expected.architecture);
     assert_eq!(
         Config { extra: Default::default(), architectures: Vec::new(), ..config.clone() },
-        want
+        expected
     );
     let written = config.to_json();
     assert_eq!(written["cls_token_id"], 1);

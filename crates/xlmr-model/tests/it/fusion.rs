@@ -109,9 +109,9 @@ fn a_source_of_padding_alone_changes_nothing() {
         let source = Inputs::masked(source.input_ids, nothing);
         for config in [config(1, 1), config(0, 3), config(0, 1), config(2, 1)] {
             let (z, of_source) = fused(&model, &target, &source, &config, train).unwrap();
-            let want = model.encode(&target, train).unwrap();
-            let (z, want) = (at_tokens(&z, &target), at_tokens(&want, &target));
-            assert_close("target", &z, &want, if width == 16 { 1e-6 } else { 1e-5 });
+            let expected = model.encode(&target, train).unwrap();
+            let (z, expected) = (at_tokens(&z, &target), at_tokens(&expected, &target));
+            assert_close("target", &z, &expected, if width == 16 { 1e-6 } else { 1e-5 });
             assert_eq!(of_source.isfinite().all().int64_value(&[]), 1);
             // A row without a token in either half has finite outputs, too.
             let empty = Inputs::masked(target.input_ids.copy(), target.input_ids.zeros_like());
@@ -165,11 +165,11 @@ fn packed_pairs_have_the_states_and_gradients_of_padded_ones() {
     assert_close("target", &packed.0, &padded.0, 1e-5);
     assert_close("source", &packed.1, &padded.1, 1e-5);
     let (padded, packed) = (gradients(&double, &padded), gradients(&model, &packed));
-    for ((name, want), (_, got)) in padded.iter().zip(&packed) {
-        let scale = want.abs().max().double_value(&[]).max(1.0);
+    for ((name, expected), (_, actual)) in padded.iter().zip(&packed) {
+        let scale = expected.abs().max().double_value(&[]).max(1.0);
         // A bias added to all keys does not affect the softmax: its gradient is only rounding.
         if !name.contains("key.bias") {
-            assert!(largest_difference(want, got) / scale < 1e-4, "{name}");
+            assert!(largest_difference(expected, actual) / scale < 1e-4, "{name}");
         }
     }
 }
@@ -199,7 +199,7 @@ fn layers_of_transformers_put_together_give_the_same() {
     let _alone = alone();
     let folder = fixture("fused");
     let stored = |file: &str| Golden::load(&folder.join(file), Tensor::read_safetensors);
-    let (inputs, want) = (stored("inputs.safetensors"), stored("outputs.safetensors"));
+    let (inputs, expected) = (stored("inputs.safetensors"), stored("outputs.safetensors"));
     let (model, _) =
         Model::load(&folder, &[Head::Span], Device::Cpu, LoadOptions::default()).unwrap();
     let (target, source) = (batch(&inputs, "target"), batch(&inputs, "source"));
@@ -209,15 +209,15 @@ fn layers_of_transformers_put_together_give_the_same() {
         let (mask, width) = (mask(texts), states.size()[2]);
         let real = |values: &Tensor| values * mask.unsqueeze(-1).expand([-1, -1, width], false);
         let title = format!("{name}.hidden");
-        assert_close(&title, &real(states), &real(&want[title.as_str()]), 1e-5);
+        assert_close(&title, &real(states), &real(&expected[title.as_str()]), 1e-5);
         for ((part, logits), at) in logits(&model, Head::Span, states).into_iter().zip([1i64, 2]) {
             let title = format!("{name}.{part}");
-            assert_close(&title, &(&logits * &mask), &(&want[title.as_str()] * &mask), 1e-5);
+            assert_close(&title, &(&logits * &mask), &(&expected[title.as_str()] * &mask), 1e-5);
             let scores = logits.masked_fill(&mask.eq(0), f64::from(f32::MIN));
             loss += scores.cross_entropy_for_logits(&Tensor::from_slice(&[at; 3])) / 2.0;
         }
     }
-    assert_close("loss", &loss.view([1]), &want["loss"].view([1]), 1e-5);
+    assert_close("loss", &loss.view([1]), &expected["loss"].view([1]), 1e-5);
     loss.backward();
     let gradients = stored("grads.safetensors");
     let parameters = model.named_parameters();
@@ -264,8 +264,11 @@ fn gradients_of_both_halves_equal_central_differences() {
                     loss(&vectors, of_source).double_value(&[])
                 };
                 let numeric = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-                let got = grad.double_value(&[row, token, column]);
-                assert!((numeric - got).abs() < 1e-7, "{half} {row} {token}: {got} {numeric}");
+                let actual = grad.double_value(&[row, token, column]);
+                assert!(
+                    (numeric - actual).abs() < 1e-7,
+                    "{half} {row} {token}: {actual} {numeric}"
+                );
             }
         }
     }

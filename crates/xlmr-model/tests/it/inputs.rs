@@ -73,9 +73,9 @@ fn positions_and_token_types_beyond_the_model_say_the_limit() {
 #[test]
 fn given_positions_and_narrow_integers_are_taken() {
     let model = Model::new(&small_config(), &[], Device::Cpu, 0).unwrap();
-    let want = model.encode(&Inputs::new(ids(2, 5)), false).unwrap();
+    let expected = model.encode(&Inputs::new(ids(2, 5)), false).unwrap();
     let positions = Tensor::arange_start(2, 7, (Kind::Int, Device::Cpu)).expand([2, 5], false);
     let inputs =
         Inputs { position_ids: Some(positions), ..Inputs::new(ids(2, 5).to_kind(Kind::Int)) };
-    assert!(model.encode(&inputs, false).unwrap().equal(&want));
+    assert!(model.encode(&inputs, false).unwrap().equal(&expected));
 }

@@ -46,8 +46,8 @@ fn encode(model: &Model) -> Tensor {
 }
 
 /// Computes the relative error in the Frobenius norm.
-fn error(got: &Tensor, want: &Tensor) -> f64 {
-    ((got - want).norm() / want.norm()).double_value(&[])
+fn error(got: &Tensor, expected: &Tensor) -> f64 {
+    ((got - expected).norm() / expected.norm()).double_value(&[])
 }
 
 #[test]

@@ -74,13 +74,13 @@ fn plain_heads_compute_the_printed_equations() {
     };
     let relation = Tensor::from_slice(&[2i64, 0, 1, 1, 2]);
     let sums = &x + find("relations.weight").index_select(0, &relation);
-    for (got, want) in [
+    for (actual, want) in [
         (knowledge.mep_query(&x, &[], true), by_hand("mep_query", &x)),
         (knowledge.mep_key(&x, &[], false), by_hand("mep_key", &x)),
         (knowledge.oe_query(&x, &relation, &[], true), by_hand("oe_query", &sums)),
         (knowledge.oe_key(&x, &[], true), by_hand("oe_key", &x)),
     ] {
-        testkit::assert_close("projection", &got.unwrap(), &want, 1e-6);
+        testkit::assert_close("projection", &actual.unwrap(), &want, 1e-6);
     }
 }
 
@@ -169,15 +169,15 @@ fn domains_are_normalised_each_by_itself() {
         let (want, second) = by_hand(&rows);
         testkit::assert_close("rows", &together.index_select(0, &rows), &want, 1e-5);
         for part in ["norm_0.running_mean", "norm_0.running_var"] {
-            let (got, want) = (buffer(&both, part), buffer(&alone, part));
-            testkit::assert_close(part, &got.get(domain as i64), &want, 1e-6);
+            let (actual, want) = (buffer(&both, part), buffer(&alone, part));
+            testkit::assert_close(part, &actual.get(domain as i64), &want, 1e-6);
         }
         // A tenth of the batch's mean, because the running mean starts at 0.
-        let (got, want) = (
+        let (actual, want) = (
             buffer(&both, "norm_1.running_mean").get(domain as i64),
             second.mean_dim([0i64].as_slice(), false, Kind::Float) * 0.1,
         );
-        testkit::assert_close("norm_1.running_mean", &got, &want, 1e-6);
+        testkit::assert_close("norm_1.running_mean", &actual, &want, 1e-6);
     }
     // Domain 1 has one row, which has no variance: it is normalised by the running statistics and
     // does not change them.

@@ -75,8 +75,8 @@ fn untied_decoders_have_weights_of_their_own() {
     // transformers uses the decoder's own bias.
     assert_eq!(report.ignored, ["lm_head.bias"]);
     let hidden = Tensor::randn([4, 32], options);
-    let want = model.mlm_transform(&hidden).unwrap().matmul(&weight.tr()) + &bias;
-    assert_close("logits", &model.mlm_logits(&hidden).unwrap(), &want, 1e-5);
+    let expected = model.mlm_transform(&hidden).unwrap().matmul(&weight.tr()) + &bias;
+    assert_close("logits", &model.mlm_logits(&hidden).unwrap(), &expected, 1e-5);
     assert!(model.named_parameters().iter().any(|(name, _)| name == "lm_head.decoder.weight"));
     model.mlm_logits(&hidden).unwrap().sum(Kind::Float).backward();
     assert!(!model.word_embeddings().grad().defined());
@@ -114,13 +114,13 @@ fn a_second_segment_starts_without_effect_and_learns() {
     assert_eq!(model.config().type_vocab_size, 2);
     let inputs = Golden::load(&case("qa").join("inputs.safetensors"), Tensor::read_safetensors);
     let mut both = batch(&inputs, "b0");
-    let want = load("qa", Head::Span).encode(&both, false).unwrap();
+    let expected = load("qa", Head::Span).encode(&both, false).unwrap();
     let types = Tensor::zeros([4, 20], (Kind::Int64, Device::Cpu));
     let _ = types.narrow(1, 8, 12).fill_(1);
     both.token_type_ids = Some(types);
-    let got = model.encode(&both, false).unwrap();
-    assert_close("hidden", &got, &want, 1e-6);
-    got.narrow(2, 0, 1).sum(Kind::Float).backward();
+    let actual = model.encode(&both, false).unwrap();
+    assert_close("hidden", &actual, &expected, 1e-6);
+    actual.narrow(2, 0, 1).sum(Kind::Float).backward();
     let rows = model
         .named_parameters()
         .into_iter()
@@ -132,10 +132,10 @@ fn a_second_segment_starts_without_effect_and_learns() {
     // A checkpoint that already has two rows keeps them.
     let (model, _) =
         Model::load(case("qa_two_segments"), &[Head::Span], Device::Cpu, options).unwrap();
-    let want = load("qa_two_segments", Head::Span);
+    let expected = load("qa_two_segments", Head::Span);
     let hidden =
         |model: &Model| model.encode(&Inputs::new(crate::common::ids(1, 4)), false).unwrap();
-    assert!(hidden(&model).equal(&hidden(&want)));
+    assert!(hidden(&model).equal(&hidden(&expected)));
 }
 
 #[test]

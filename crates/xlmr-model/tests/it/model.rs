@@ -11,30 +11,30 @@ fn gathered_positions_give_the_same_logits_through_every_route() {
     let hidden = model.encode(&batch(&inputs, "b0"), false).unwrap();
     let rows = hidden.view([-1, 32]).index_select(0, &Tensor::from_slice(&[3i64, 17, 60]));
     let full = model.mlm_logits(&hidden).unwrap().view([-1, 300]);
-    let want = full.index_select(0, &Tensor::from_slice(&[3i64, 17, 60]));
-    assert_close("gathered", &model.mlm_logits(&rows).unwrap(), &want, 1e-6);
+    let expected = full.index_select(0, &Tensor::from_slice(&[3i64, 17, 60]));
+    assert_close("gathered", &model.mlm_logits(&rows).unwrap(), &expected, 1e-6);
     let (weight, bias) = model.decoder().unwrap();
     let by_hand = model.mlm_transform(&rows).unwrap().matmul(&weight.tr()) + bias;
-    assert_close("decoder", &by_hand, &want, 1e-5);
+    assert_close("decoder", &by_hand, &expected, 1e-5);
 }
 
 #[test]
 fn padding_and_batch_companions_do_not_change_a_row() {
     let model = Model::new(&small_config(), &[], Device::Cpu, 3).unwrap();
     let alone = ids(1, 6);
-    let want = model.encode(&Inputs::new(alone.shallow_clone()), false).unwrap();
+    let expected = model.encode(&Inputs::new(alone.shallow_clone()), false).unwrap();
     let padding = Tensor::ones([1, 4], (Kind::Int64, Device::Cpu));
     let row = Tensor::cat(&[&alone, &padding], 1);
     let both = Tensor::cat(&[&row, &ids(1, 10)], 0);
     let mask = both.ne(1);
     for mask in [mask.shallow_clone(), mask.to_kind(Kind::Int), mask.to_kind(Kind::Uint8)] {
         let inputs = Inputs::masked(both.shallow_clone(), mask);
-        let got = model.encode(&inputs, false).unwrap().narrow(0, 0, 1).narrow(1, 0, 6);
-        assert_close("row", &got, &want, 1e-5);
+        let actual = model.encode(&inputs, false).unwrap().narrow(0, 0, 1).narrow(1, 0, 6);
+        assert_close("row", &actual, &expected, 1e-5);
     }
     // Without a mask, padding is attended to.
-    let got = model.encode(&Inputs::new(both), false).unwrap().narrow(0, 0, 1).narrow(1, 0, 6);
-    assert!(testkit::max_abs_error(&got, &want) > 1e-3);
+    let actual = model.encode(&Inputs::new(both), false).unwrap().narrow(0, 0, 1).narrow(1, 0, 6);
+    assert!(testkit::max_abs_error(&actual, &expected) > 1e-3);
 }
 
 #[test]
@@ -56,13 +56,13 @@ fn rows_without_a_token_stay_finite_with_their_gradients() {
 fn embeddings_in_place_of_ids_give_the_same_result_and_take_gradient() {
     let model = Model::new(&small_config(), &[], Device::Cpu, 3).unwrap();
     let ids = Tensor::from_slice(&[5i64, 6, 7, 8, 1, 1]).view([2, 3]);
-    let want = model.encode(&Inputs::new(ids.shallow_clone()), false).unwrap();
+    let expected = model.encode(&Inputs::new(ids.shallow_clone()), false).unwrap();
     let words = model.word_embeddings().index_select(0, &ids.view([-1])).view([2, 3, 16]);
     let words = words.detach().set_requires_grad(true);
     let inputs = Inputs { inputs_embeds: Some(words.shallow_clone()), ..Inputs::new(ids) };
-    let got = model.encode(&inputs, false).unwrap();
-    assert_close("hidden", &got, &want, 1e-6);
-    got.narrow(2, 0, 1).sum(Kind::Float).backward();
+    let actual = model.encode(&inputs, false).unwrap();
+    assert_close("hidden", &actual, &expected, 1e-6);
+    actual.narrow(2, 0, 1).sum(Kind::Float).backward();
     assert!(words.grad().abs().sum(Kind::Float).double_value(&[]) > 0.0);
 }
 

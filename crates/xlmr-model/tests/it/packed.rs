@@ -98,16 +98,16 @@ fn packed_rows_have_the_states_and_gradients_of_padded_ones() {
         let tokens = mask.unsqueeze(-1);
         let off = worst(&(&padded * &tokens), &packed);
         assert!(off < 1e-5, "{lengths:?}: states {off:e}");
-        let want = gradients(&padded_model, &loss(&padded_model, &padded, &mask));
-        let got = gradients(&model, &loss(&model, &packed, &mask));
+        let expected = gradients(&padded_model, &loss(&padded_model, &padded, &mask));
+        let actual = gradients(&model, &loss(&model, &packed, &mask));
         let largest = |name: &str| {
-            let (_, found) = want.iter().find(|(other, _)| other == name).unwrap();
+            let (_, found) = expected.iter().find(|(other, _)| other == name).unwrap();
             found.abs().max().double_value(&[]).max(1.0)
         };
-        for ((name, want), (_, got)) in want.iter().zip(&got) {
+        for ((name, expected), (_, actual)) in expected.iter().zip(&actual) {
             // A bias added to all keys does not affect the softmax: its gradient is only rounding.
             let scale = largest(&name.replace("key.bias", "key.weight"));
-            let off = worst(want, got) / scale;
+            let off = worst(expected, actual) / scale;
             assert!(off < 1e-5, "{lengths:?}: {name} {off:e}");
         }
     }
@@ -182,9 +182,9 @@ fn states_in_bfloat16_are_near_float64() {
                 let loss = loss(model, &hidden, &mask);
                 (hidden * mask.unsqueeze(-1), gradients(model, &loss))
             };
-            let ((want, exact), (got, low)) = (pass(&exact), pass(&model));
-            assert_eq!(got.kind(), Kind::Float);
-            let off = apart([(&got, &want)]);
+            let ((expected, exact), (actual, low)) = (pass(&exact), pass(&model));
+            assert_eq!(actual.kind(), Kind::Float);
+            let off = apart([(&actual, &expected)]);
             assert!(off > 1e-3 && off < STATES_BOUND, "{off}");
             for (name, gradient) in &low {
                 assert_eq!(gradient.kind(), Kind::Float, "{name}");

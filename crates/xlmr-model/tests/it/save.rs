@@ -24,9 +24,9 @@ fn sharded_bfloat16_becomes_one_float32_file_with_the_same_values() {
     {
         assert!(ours.equal(&theirs), "{name}");
     }
-    let mut want = json_of(&case("mlm_sharded_bf16").join("config.json"));
-    want["dtype"] = json!("float32");
-    assert_eq!(json_of(&folder.path().join("config.json")), want);
+    let mut expected = json_of(&case("mlm_sharded_bf16").join("config.json"));
+    expected["dtype"] = json!("float32");
+    assert_eq!(json_of(&folder.path().join("config.json")), expected);
     let [reference, ours] = [case("mlm").as_path(), folder.path()]
         .map(|folder| read(&folder.join("model.safetensors")));
     assert!(ours.keys().eq(reference.keys()));
@@ -90,7 +90,7 @@ fn untied_decoders_come_back() {
     let stored = read(&folder.path().join("model.safetensors"));
     let heads: Vec<&str> =
         stored.keys().filter(|name| name.starts_with("lm_head")).map(String::as_str).collect();
-    let want = [
+    let expected = [
         "lm_head.bias",
         "lm_head.decoder.bias",
         "lm_head.decoder.weight",
@@ -99,7 +99,7 @@ fn untied_decoders_come_back() {
         "lm_head.layer_norm.bias",
         "lm_head.layer_norm.weight",
     ];
-    assert_eq!(heads, want);
+    assert_eq!(heads, expected);
     let (again, report) =
         Model::load(folder.path(), &[Head::MaskedLm], Device::Cpu, LoadOptions::default()).unwrap();
     assert_eq!(report, LoadReport::default());

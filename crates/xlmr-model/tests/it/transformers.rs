@@ -119,36 +119,36 @@ fn outputs_and_losses_match_transformers() {
         let model = load(name, &[head]);
         let stored = |file: &str| Golden::load(&case(name).join(file), Tensor::read_safetensors);
         let padding = index < WITH_PADDING;
-        let (inputs, want) = (stored("inputs.safetensors"), stored("outputs.safetensors"));
+        let (inputs, expected) = (stored("inputs.safetensors"), stored("outputs.safetensors"));
         for which in ["b0", "b1"] {
             let inputs_of = batch(&inputs, which);
             let states = model.encode_all(&inputs_of, false).unwrap();
             let real =
                 |values: &Tensor| if padding { values.copy() } else { real(values, &inputs_of) };
             let got: Vec<Tensor> = states.iter().map(real).collect();
-            match want.get(&format!("{which}.hidden_states")) {
-                Some(want) => {
+            match expected.get(&format!("{which}.hidden_states")) {
+                Some(expected) => {
                     for (number, got) in (0..).zip(&got) {
-                        assert_close(name, got, &want.get(number), 1e-5);
+                        assert_close(name, got, &expected.get(number), 1e-5);
                     }
                 }
                 None => {
-                    let want = &want[format!("{which}.last_hidden_state").as_str()];
-                    assert_close(name, got.last().unwrap(), want, 1e-5);
+                    let expected = &expected[format!("{which}.last_hidden_state").as_str()];
+                    assert_close(name, got.last().unwrap(), expected, 1e-5);
                 }
             }
             let got = logits(&model, head, &inputs_of, false);
             for (part, logits) in &got {
                 let title = format!("{which}.{part}");
                 let logits = if head == SEQUENCE { logits.copy() } else { real(logits) };
-                assert_close(&format!("{name} {title}"), &logits, &want[title.as_str()], 1e-5);
+                assert_close(&format!("{name} {title}"), &logits, &expected[title.as_str()], 1e-5);
             }
             if head == Head::Span && !padding {
                 continue; // includes padding, whose logits are meaningless; see the gradients
             }
             let loss = loss(&inputs, which, &got).view([1]);
             let title = format!("{which}.loss");
-            assert_close(name, &loss, &want[title.as_str()].view([1]), 1e-5);
+            assert_close(name, &loss, &expected[title.as_str()].view([1]), 1e-5);
         }
     }
 }
@@ -170,8 +170,8 @@ fn gradients_match_transformers() {
         assert_eq!(parameters.len(), stored.names().count(), "{name}");
         for (parameter, tensor) in parameters {
             let title = format!("{name} gradient of {parameter}");
-            let want = &stored[stored_name(name, &parameter).as_str()];
-            assert_close(&title, &tensor.grad(), want, 1e-4);
+            let expected = &stored[stored_name(name, &parameter).as_str()];
+            assert_close(&title, &tensor.grad(), expected, 1e-4);
         }
     }
     assert_eq!(cases, 24);

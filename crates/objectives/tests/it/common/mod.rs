@@ -81,9 +81,9 @@ pub fn naive_nll(row: ArrayView1<f64>, target: usize, allowed: impl Fn(usize) ->
 
 /// Asserts `|got - want| ≤ tolerance · max(1, |want|)`.
 #[track_caller]
-pub fn assert_near(got: f64, want: f64, tolerance: f64) {
-    let error = (got - want).abs() / want.abs().max(1.0);
-    assert!(error <= tolerance, "got {got:e}, want {want:e}, relative error {error:e}");
+pub fn assert_near(got: f64, expected: f64, tolerance: f64) {
+    let error = (got - expected).abs() / expected.abs().max(1.0);
+    assert!(error <= tolerance, "got {got:e}, expected {expected:e}, relative error {error:e}");
 }
 
 /// Compares autograd's gradient with central differences, step 1e-5, in float64.

@@ -29,8 +29,8 @@ fn spans_that_do_not_fit_are_named() {
     let error = |span| masked(span, SpanMask::Single).unwrap_err().to_string();
     for span in [3..3, 4..3, 8..10, 9..12] {
         let Range { start, end } = span;
-        let want = format!("spans[0] = {start}..{end}: expected start < end <= 9");
-        assert!(error(span).starts_with(&want), "{want}");
+        let expected = format!("spans[0] = {start}..{end}: expected start < end <= 9");
+        assert!(error(span).starts_with(&expected), "{expected}");
     }
     assert!(error(0..2).starts_with("spans[0]: position 0 is the special token 0"));
 }

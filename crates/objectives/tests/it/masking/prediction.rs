@@ -65,10 +65,10 @@ fn shares(config: &EntityPredictionConfig, takes: impl Fn(usize) -> bool) -> ([f
 }
 
 /// Asserts agreement within four standard errors; up to three tokens of a mention may share a draw.
-fn assert_near(got: [f64; 3], want: [f64; 3], total: f64, name: &str) {
-    for (got, want) in got.into_iter().zip(want) {
-        let error = (want * (1.0 - want) * 3.0 / total).sqrt();
-        assert!((got - want).abs() <= 4.0 * error, "{name}: {got} for {want}");
+fn assert_near(got: [f64; 3], expected: [f64; 3], total: f64, name: &str) {
+    for (got, expected) in got.into_iter().zip(expected) {
+        let error = (expected * (1.0 - expected) * 3.0 / total).sqrt();
+        assert!((got - expected).abs() <= 4.0 * error, "{name}: {got} for {expected}");
     }
 }
 
@@ -81,15 +81,15 @@ fn every_mask_has_the_shares_of_the_paper() {
         ("PEP_MS", EntityPredictionConfig::default, [0.8, 0.0, 1.0]),
         ("PEP_M", partial_mask, [0.8, 0.0, 0.8]),
     ];
-    for (name, make, want) in rows {
+    for (name, make, expected) in rows {
         let (got, total) = shares(&make(), in_mention);
-        assert_near(got, want, total, name);
+        assert_near(got, expected, total, name);
         let (outside, _) = shares(&make(), |at| !in_mention(at));
         assert_eq!(outside, [0.0; 3], "{name}");
         // With half as many candidates, and ordinary masking of the other tokens.
         let both = with_mlm(make());
         let (got, total) = shares(&both, in_mention);
-        assert_near(got, want.map(|share| share / 2.0), total, name);
+        assert_near(got, expected.map(|share| share / 2.0), total, name);
         let (outside, total) = shares(&both, |at| !in_mention(at));
         assert_near(outside, [0.12, 0.015, 0.15], total, name);
     }
