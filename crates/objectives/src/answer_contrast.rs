@@ -126,9 +126,9 @@ fn in_full(
 /// `[B, 1, L]` bool: the tokens whose mean represents the question, in rows with a gold span.
 fn question_tokens(question_mask: &Tensor, gold: &Gold) -> Result<Tensor, Error> {
     let device = gold.present.device();
-    let place = common_device([question_mask, &gold.checked], device);
-    let question_mask = upload(question_mask, place)?;
-    let present = upload(&gold.checked, place)?.f_unsqueeze(1)?;
+    let mask_device = common_device([question_mask, &gold.checked], device);
+    let question_mask = upload(question_mask, mask_device)?;
+    let present = upload(&gold.checked, mask_device)?.f_unsqueeze(1)?;
     let none = question_mask.f_any_dim(1, true)?.f_logical_not()?;
     if let Some([row, _]) = first_true(&none.f_logical_and(&present)?)?.as_deref() {
         let reason = "no token of the question is marked; mark at least one";
@@ -156,11 +156,11 @@ impl Terms {
         let (question, right) = (vectors.f_select(1, 0)?, vectors.f_select(1, 1)?); // [n, H]
         let wrong = vectors.f_narrow(1, 2, width - 2)?.f_reshape([-1, size])?; // [nΘ, H]
         let in_batch = question.f_matmul(&right.f_tr()?)?; // [n, n]
-        let all_wrong = question.f_matmul(&wrong.f_tr()?)?; // [n, nΘ]
+        let wrong_cosines = question.f_matmul(&wrong.f_tr()?)?; // [n, nΘ]
         let has_right = Tensor::f_ones([rows, rows], (Kind::Bool, device))?;
         let has_wrong = has_wrong.f_reshape([1, -1])?.f_expand([rows, -1], false)?;
         Ok(Self {
-            cosines: Tensor::f_cat(&[in_batch, all_wrong], 1)?,
+            cosines: Tensor::f_cat(&[in_batch, wrong_cosines], 1)?,
             present: Tensor::f_cat(&[has_right, has_wrong], 1)?,
             gold: Tensor::f_arange(rows, (Kind::Int64, device))?,
         })

@@ -58,7 +58,7 @@ fn slots(z: &AnswerCandidates) -> Vec<Vec<Option<Pair>>> {
 }
 
 #[test]
-fn lists_edited_by_hand() {
+fn gold_spans_are_inserted_into_lists() {
     let rows = [
         vec![(1, 2), (3, 3), (5, 8)], // full, gold in the middle
         vec![(1, 2), (3, 3), (5, 8)], // full, gold absent
@@ -103,7 +103,7 @@ fn lists_edited_by_hand() {
 }
 
 #[test]
-fn a_gold_span_listed_twice_is_kept_once() {
+fn duplicate_gold_spans_are_listed_once() {
     let lists = Lists::new(&[vec![(3, 3), (1, 2), (3, 3)]], 4);
     let (gold, other) = (Some((3, 3)), Some((1, 2)));
     let z = run(&lists, &[(3, 3)], GoldSlot::InRank).unwrap();
@@ -125,7 +125,7 @@ fn an_empty_batch_stays_empty() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn invalid_arguments_are_reported() {
     let lists = Lists::new(&[vec![(1, 2), (3, 3)]], 2);
     let refused = |lists: &Lists, gold: &[Pair]| refusal(run(lists, gold, GoldSlot::InRank));
     let list = |rows: Vec<Pair>, slots| refused(&Lists::new(&[rows], slots), &[(1, 2)]);
@@ -176,7 +176,7 @@ fn naive(list: &[Pair], slots: usize, gold: Pair, slot: GoldSlot) -> Vec<Option<
 /// outside the window.
 fn batches() -> impl Strategy<Value = (usize, Vec<(Vec<Pair>, Pair)>)> {
     let span =
-        |reach: i64| (0..reach, 0..reach).prop_map(|(a, b)| if a <= b { (a, b) } else { (b, a) });
+        |upper: i64| (0..upper, 0..upper).prop_map(|(a, b)| if a <= b { (a, b) } else { (b, a) });
     (1usize..6).prop_flat_map(move |k| {
         let list = prop::collection::hash_set(span(4), 0..=k)
             .prop_map(|set| set.into_iter().collect::<Vec<_>>());

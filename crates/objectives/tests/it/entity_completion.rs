@@ -69,7 +69,7 @@ fn values_worked_by_hand() {
 }
 
 #[test]
-fn by_token_it_is_masked_language_modelling_and_by_entity_too_where_sizes_agree() {
+fn token_normalisation_equals_masked_language_modelling() {
     let (logits, targets) = (tensor(&ramp(6, 11, 1.137, 3.0)), [1, 10, 4, 0, 0, 7]);
     let mlm = scalar(&masked_lm(&logits, &ids(&targets), &MaskedLmConfig::default()).unwrap());
     let [token, entity] = BOTH;
@@ -97,7 +97,7 @@ fn low_precision_logits_are_reduced_in_float32() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn invalid_arguments_are_reported() {
     let logits = Tensor::zeros([2, 4], FLOAT);
     for by in BOTH {
         let refuse = |targets: &Tensor, entities: &Tensor| {

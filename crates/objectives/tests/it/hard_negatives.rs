@@ -93,14 +93,14 @@ fn equals_the_argmax_of_every_cosine() {
 }
 
 #[test]
-fn equal_cosines_go_by_the_earlier_slot() {
+fn ties_are_ordered_by_slot() {
     let lists = Lists::new(3);
     let actual = lists.choose(&tensor3(&states(3, 12, 2)).ones_like(), hardest(3));
     assert_eq!(ints(&actual.slots), [1, 2, 3, 0, 2, 3, 0, 1, 3]);
 }
 
 #[test]
-fn the_top_prediction_is_the_first_that_is_not_gold() {
+fn the_top_prediction_is_the_first_non_gold_span() {
     let mut lists = Lists::new(4);
     let mut valid = vec![vec![true; 8]; 4];
     (valid[2][0], valid[3]) = (false, vec![false; 8]);
@@ -111,7 +111,7 @@ fn the_top_prediction_is_the_first_that_is_not_gold() {
 }
 
 #[test]
-fn a_random_choice_depends_on_its_seed_and_on_nothing_else() {
+fn random_selection_depends_only_on_the_seed() {
     let hidden = tensor3(&states(64, 12, 2));
     let lists = Lists::new(64);
     let choose = |seed| ints(&lists.choose(&hidden, NegativeSelection::Random { seed }).slots);
@@ -129,13 +129,13 @@ fn a_random_choice_depends_on_its_seed_and_on_nothing_else() {
     // 6400 uniform draws: 800 for each slot, within 4.5 standard deviations of 27.
     assert!(counts.iter().all(|&count| (680..=920).contains(&count)), "{counts:?}");
     // The draws of a row do not depend on the rows after it.
-    let few = Lists::new(3);
-    let some = few.choose(&hidden.narrow(0, 0, 3), NegativeSelection::Random { seed: 5 });
+    let small_lists = Lists::new(3);
+    let some = small_lists.choose(&hidden.narrow(0, 0, 3), NegativeSelection::Random { seed: 5 });
     assert_eq!(ints(&some.slots), choose(5)[..3]);
 }
 
 #[test]
-fn rows_without_a_gold_span_get_no_negatives() {
+fn rows_without_a_gold_span_have_no_negatives() {
     let mut lists = Lists::new(3);
     lists.gold = [ids(&[1, -1, 5]), ids(&[3, 0, LENGTH])];
     let hidden = tensor3(&states(3, 12, 4));
@@ -149,7 +149,7 @@ fn rows_without_a_gold_span_get_no_negatives() {
 }
 
 #[test]
-fn empty_lists_and_batches_give_empty_answers() {
+fn empty_lists_and_batches_give_empty_results() {
     for (batch, slots) in [(0, 4), (3, 0)] {
         let none = Tensor::zeros([batch, slots], (Kind::Int64, objectives::tch::Device::Cpu));
         let lists = Lists {
@@ -170,7 +170,7 @@ fn empty_lists_and_batches_give_empty_answers() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn invalid_arguments_are_reported() {
     let hidden = tensor3(&states(2, 12, 4));
     let refused =
         |lists: &Lists, hidden: &Tensor, count| refusal(lists.try_choose(hidden, hardest(count)));
@@ -214,13 +214,13 @@ proptest! {
             let distinct: std::collections::HashSet<_> = slots[..expected.len()].iter().collect();
             prop_assert_eq!(distinct.len(), expected.len());
         }
-        let turned = Lists {
+        let reversed = Lists {
             starts: lists.starts.flip([0]),
             ends: lists.ends.flip([0]),
             valid: lists.valid.flip([0]),
             gold: [lists.gold[0].flip([0]), lists.gold[1].flip([0])],
         };
-        let turned = turned.choose(&tensor3(&hidden).flip([0]), hardest(count));
-        prop_assert_eq!(ints(&turned.slots.flip([0])), ints(&actual.slots));
+        let reversed = reversed.choose(&tensor3(&hidden).flip([0]), hardest(count));
+        prop_assert_eq!(ints(&reversed.slots.flip([0])), ints(&actual.slots));
     }
 }

@@ -177,7 +177,7 @@ fn values_worked_by_hand() {
 }
 
 #[test]
-fn large_similarities_that_differ_little_keep_the_digits_of_loss_and_gradient() {
+fn large_close_similarities_retain_precision() {
     let options = FLOAT;
     for direction in [Direction::QueryToKey, Direction::Bidirectional] {
         let config = InfoNceConfig { direction, ..Default::default() };
@@ -187,13 +187,13 @@ fn large_similarities_that_differ_little_keep_the_digits_of_loss_and_gradient() 
         assert_near(scalar(&loss), 50_f64.ln(), 1e-6);
         loss.backward();
         // All keys are equal, so no query is better than another.
-        let worst = largest(&query.grad());
-        assert!(worst < 1e-5, "{worst}");
+        let max_gradient = largest(&query.grad());
+        assert!(max_gradient < 1e-5, "{max_gradient}");
     }
 }
 
 #[test]
-fn the_largest_entity_number_is_a_number_like_any_other() {
+fn the_largest_entity_id_is_valid() {
     let mut batch = Batch::ramp(4, 3, 5);
     let config = InfoNceConfig { mask_same_entity: true, ..Default::default() };
     batch.ids = vec![7, -1, -1, 7];
@@ -206,7 +206,7 @@ fn the_largest_entity_number_is_a_number_like_any_other() {
 }
 
 #[test]
-fn rows_without_loss_receive_exactly_zero_and_none_at_all_gives_zero() {
+fn rows_without_loss_receive_exactly_zero() {
     let mut batch = Batch::ramp(4, 3, 5);
     batch.valid = vec![true, false, true, false];
     batch.query.row_mut(1).fill(f64::NAN);
@@ -216,7 +216,7 @@ fn rows_without_loss_receive_exactly_zero_and_none_at_all_gives_zero() {
         let loss = batch.run(&query, &key, 0, &config).unwrap();
         check_zeros(&loss, &[&query, &key], &[&[1], &[3]]);
         for x in [query, key] {
-            assert_nowhere_zero(&x.grad().get(0));
+            assert_all_nonzero(&x.grad().get(0));
         }
         let none = Batch { valid: vec![false; 4], ..batch.clone() };
         let (query, key) = (leaf(&batch.query), leaf(&batch.key));
@@ -227,7 +227,7 @@ fn rows_without_loss_receive_exactly_zero_and_none_at_all_gives_zero() {
 }
 
 #[test]
-fn more_keys_than_a_block_give_what_one_block_gives() {
+fn several_blocks_equal_one_block() {
     // 3000 queued rows are processed in three blocks; float32 agrees with float64.
     let batch = Batch::ramp(6, 16, 3000);
     for config in configs() {
@@ -247,7 +247,7 @@ fn more_keys_than_a_block_give_what_one_block_gives() {
 }
 
 #[test]
-fn similarities_of_ten_thousand_are_summed_in_float32() {
+fn large_similarities_are_summed_in_float32() {
     let mut batch = Batch::ramp(4, 8, 12);
     for rows in [&mut batch.query, &mut batch.key, &mut batch.queue] {
         *rows *= 50.0;
@@ -271,7 +271,7 @@ fn similarities_of_ten_thousand_are_summed_in_float32() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn invalid_arguments_are_reported() {
     let batch = Batch::ramp(2, 3, 4);
     let (q, k, default) = (tensor(&batch.query), tensor(&batch.key), InfoNceConfig::default());
     let none = ContrastRows::default();
@@ -280,7 +280,7 @@ fn what_does_not_fit_is_named() {
     };
     let inputs = |q: &Tensor, k: &Tensor| refuse(q, k, &none, &default);
     let with = |config: InfoNceConfig| refuse(&q, &k, &none, &config);
-    let wide = Tensor::zeros([2, 5], DOUBLE);
+    let other_width = Tensor::zeros([2, 5], DOUBLE);
     let one = ids(&[1]);
     let short_ids = ContrastRows { ids: Some(&one), valid: None };
     let short_valid = ContrastRows { ids: None, valid: Some(&one) };
@@ -289,7 +289,7 @@ fn what_does_not_fit_is_named() {
         (inputs(&q.view([6]), &k), "query: expected shape [B, D]…"),
         (inputs(&q, &k.to_kind(Kind::Float)), "key: expected dtype…"),
         (inputs(&Tensor::new(), &k), "…undefined…"),
-        (inputs(&wide, &wide), "queue: expected shape…"),
+        (inputs(&other_width, &other_width), "queue: expected shape…"),
         (refuse(&q, &k, &short_ids, &default), "ids: expected shape…"),
         (refuse(&q, &k, &short_valid, &default), "valid: expected shape…"),
         (

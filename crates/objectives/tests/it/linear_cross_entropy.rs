@@ -114,7 +114,7 @@ fn by_chunks(tensors: [&Tensor; 3], targets: &Tensor, chunk_rows: i64) -> (Tenso
 }
 
 #[test]
-fn large_products_take_the_other_kernel_and_agree() {
+fn large_matmuls_use_the_other_kernel_and_agree() {
     // 64 x 96 x 1024 multiplications exceed the size above which libtorch uses oneDNN for float32
     // matrix multiplications on the CPU.
     let layer = Layer::ramp(64, 96, 1024);
@@ -130,7 +130,7 @@ fn large_products_take_the_other_kernel_and_agree() {
 }
 
 #[test]
-fn loss_scales_accumulation_and_kept_graphs_work_as_everywhere() {
+fn loss_scaling_accumulation_and_retained_graphs_work() {
     let layer = Layer::ramp(6, 4, 9);
     let [hidden, weight, bias] = layer.tensors();
     let targets = ids(&[3, 1, 8, 0, 3, 5]);
@@ -167,7 +167,7 @@ fn loss_scales_accumulation_and_kept_graphs_work_as_everywhere() {
 }
 
 #[test]
-fn only_what_asks_for_a_gradient_gets_one_and_there_is_no_second_derivative() {
+fn only_inputs_requiring_gradients_receive_them_and_there_is_no_second_derivative() {
     let [hidden, weight, bias] = Layer::ramp(4, 3, 5).tensors();
     let targets = ids(&[0, 4, 2, 2]);
     let hidden = hidden.copy().set_requires_grad(true);
@@ -181,7 +181,7 @@ fn only_what_asks_for_a_gradient_gets_one_and_there_is_no_second_derivative() {
 }
 
 #[test]
-fn ignored_rows_receive_exactly_zero_whatever_they_hold() {
+fn ignored_rows_receive_exactly_zero() {
     let mut layer = Layer::ramp(4, 3, 5);
     layer.hidden.row_mut(1).fill(f64::NAN);
     layer.hidden.row_mut(3).fill(f64::INFINITY);
@@ -190,11 +190,11 @@ fn ignored_rows_receive_exactly_zero_whatever_they_hold() {
     let [_, weight, bias] = layer.tensors();
     let loss = linear_cross_entropy(&hidden, &weight, Some(&bias), &targets).unwrap();
     check_zeros(&loss, &[&hidden], &[&[1], &[3]]);
-    assert_nowhere_zero(&hidden.grad().get(0));
+    assert_all_nonzero(&hidden.grad().get(0));
 }
 
 #[test]
-fn nothing_to_predict_is_an_error() {
+fn batches_without_targets_are_an_error() {
     let [hidden, weight, _] = Layer::ramp(3, 2, 4).tensors();
     for n in [0, 3] {
         let targets = Tensor::full([n], -100, INT64);
@@ -243,7 +243,7 @@ fn small_probabilities_keep_their_gradient_in_float16() {
 }
 
 #[test]
-fn autocast_multiplies_in_its_dtype_and_returns_gradients_in_the_weights_own() {
+fn autocast_uses_its_dtype_and_returns_gradients_in_the_weights_dtype() {
     let layer = Layer::ramp(20, 16, 64);
     let targets: Vec<i64> = (0..20).map(|i| (i * 3) % 64).collect();
     let targets = ids(&targets);
@@ -265,7 +265,7 @@ fn autocast_multiplies_in_its_dtype_and_returns_gradients_in_the_weights_own() {
 }
 
 #[test]
-fn logits_of_ten_thousand_neither_overflow_nor_lose_the_loss() {
+fn large_logits_neither_overflow_nor_lose_the_loss() {
     let weight = tensor(&ndarray::array![[100.0], [-100.0], [0.0]]);
     let hidden = tensor(&ndarray::array![[100.0], [-100.0]]);
     for kind in [Kind::Double, Kind::Float, Kind::Half] {
@@ -278,7 +278,7 @@ fn logits_of_ten_thousand_neither_overflow_nor_lose_the_loss() {
 }
 
 #[test]
-fn large_logits_that_differ_little_keep_the_digits_of_their_loss() {
+fn large_close_logits_retain_precision() {
     for trained in [false, true] {
         let hidden = Tensor::full([2, 1], 100.0, FLOAT).set_requires_grad(trained);
         let weight = Tensor::full([50, 1], 100.0, FLOAT).set_requires_grad(trained);
@@ -288,7 +288,7 @@ fn large_logits_that_differ_little_keep_the_digits_of_their_loss() {
 }
 
 #[test]
-fn float16_gradients_bear_many_rows_of_one_target() {
+fn float16_gradients_support_many_rows_of_one_target() {
     let options = (Kind::Half, Device::Cpu);
     // If gradients were scaled by more than a column's sum allows, 512 rows of 20 would overflow.
     // With the wider layer all rows are summed in one chunk.
@@ -306,7 +306,7 @@ fn float16_gradients_bear_many_rows_of_one_target() {
 }
 
 #[test]
-fn small_probabilities_survive_in_the_float16_gradient_of_hidden_states() {
+fn small_probabilities_contribute_to_the_float16_gradient_of_hidden_states() {
     // All weights are equal, so the contributions of the 10,000 probabilities of 1e-4 cancel that
     // of the target.
     let options = (Kind::Half, Device::Cpu);
@@ -314,19 +314,19 @@ fn small_probabilities_survive_in_the_float16_gradient_of_hidden_states() {
     let weight = Tensor::ones([10_000, 3], options);
     let loss = linear_cross_entropy(&hidden, &weight, None, &ids(&[5, 9_000])).unwrap();
     (loss * 1e-3).backward();
-    let worst = largest(&hidden.grad());
-    assert!(worst < 2e-5, "{worst}, where the target alone gives 1e-3");
+    let max_gradient = largest(&hidden.grad());
+    assert!(max_gradient < 2e-5, "{max_gradient}, where the target alone gives 1e-3");
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn invalid_arguments_are_reported() {
     let [hidden, weight, bias] = Layer::ramp(2, 3, 4).tensors();
-    let refuse = |h: &Tensor, w: &Tensor, b: &Tensor, t: &Tensor| {
+    let error_of = |h: &Tensor, w: &Tensor, b: &Tensor, t: &Tensor| {
         refusal(linear_cross_entropy(h, w, Some(b), t))
     };
-    let good = ids(&[1, 3]);
-    let layer = |h: &Tensor, w: &Tensor| refuse(h, w, &bias, &good);
-    let target = |t: &[i64]| refuse(&hidden, &weight, &bias, &ids(t));
+    let valid_targets = ids(&[1, 3]);
+    let layer = |h: &Tensor, w: &Tensor| error_of(h, w, &bias, &valid_targets);
+    let target = |t: &[i64]| error_of(&hidden, &weight, &bias, &ids(t));
     assert_messages([
         (
             target(&[1, 4]),
@@ -339,7 +339,7 @@ fn what_does_not_fit_is_named() {
             layer(&hidden, &weight.narrow(1, 0, 2)),
             "weight: expected shape [V, H] = [4, 3], got [4, 2]",
         ),
-        (refuse(&hidden, &weight, &bias.narrow(0, 0, 3), &good), "bias: expected…"),
+        (error_of(&hidden, &weight, &bias.narrow(0, 0, 3), &valid_targets), "bias: expected…"),
         (layer(&hidden.view([6]), &weight), "hidden: expected…"),
         (layer(&Tensor::new(), &weight), "…undefined…"),
         (layer(&hidden, &weight.to_kind(Kind::Float)), "…weight must have hidden's dtype…"),
@@ -347,7 +347,7 @@ fn what_does_not_fit_is_named() {
 }
 
 #[test]
-fn the_token_losses_give_the_same_by_both_routes() {
+fn token_losses_are_equal_by_both_methods() {
     let [hidden, weight, bias] = Layer::ramp(6, 4, 9).tensors();
     let hidden = hidden.set_requires_grad(true);
     let (targets, entities) = (ids(&[3, 1, 8, 0, 3, 5]), ids(&[4, 4, 4, 9, 1, 1]));

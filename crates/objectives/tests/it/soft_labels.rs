@@ -101,27 +101,39 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
 fn values_worked_by_hand() {
     // Odds of 3 : 1 compared with even odds: 3/4 ln 3/2 + 1/4 ln 1/2.
     let odds = Tensor::from_slice(&[3_f64.ln(), 0.0, 0.0, 0.0]).view([2, 2]);
-    let even = Tensor::zeros([2, 2], DOUBLE);
+    let equal_logits = Tensor::zeros([2, 2], DOUBLE);
     let one = 0.75 * 1.5_f64.ln() + 0.25 * 0.5_f64.ln();
-    assert_near(scalar(&soft_labels(&even, &odds, None, &row(1.0)).unwrap()), one / 2.0, 1e-14);
+    assert_near(
+        scalar(&soft_labels(&equal_logits, &odds, None, &row(1.0)).unwrap()),
+        one / 2.0,
+        1e-14,
+    );
     // At T = 2 the odds are √3 : 1.
     let p = 3_f64.sqrt() / (1.0 + 3_f64.sqrt());
     let two = 4.0 * (p * (2.0 * p).ln() + (1.0 - p) * (2.0 - 2.0 * p).ln());
-    assert_near(scalar(&soft_labels(&even, &odds, None, &row(2.0)).unwrap()), two / 2.0, 1e-14);
+    assert_near(
+        scalar(&soft_labels(&equal_logits, &odds, None, &row(2.0)).unwrap()),
+        two / 2.0,
+        1e-14,
+    );
     // The mean over rows and classes equals libtorch's.
-    let libtorch = even.log_softmax(1, None::<Kind>).kl_div(
+    let libtorch = equal_logits.log_softmax(1, None::<Kind>).kl_div(
         &odds.softmax(1, None::<Kind>),
         objectives::tch::Reduction::Mean,
         false,
     );
     let over = config(1.0, SoftmaxOver::RowPositions);
-    let four = scalar(&soft_labels(&even, &odds, None, &over).unwrap());
-    assert_near(four, one / 4.0, 1e-14);
-    assert_near(four, scalar(&libtorch), 1e-14);
+    let scaled_loss = scalar(&soft_labels(&equal_logits, &odds, None, &over).unwrap());
+    assert_near(scaled_loss, one / 4.0, 1e-14);
+    assert_near(scaled_loss, scalar(&libtorch), 1e-14);
     // All four elements in one softmax: 3 : 1 : 1 : 1 compared with even odds, over four positions.
     let mixed = 0.5 * 2_f64.ln() + 0.5 * (4.0 / 6.0_f64).ln();
     let over = config(1.0, SoftmaxOver::Batch);
-    assert_near(scalar(&soft_labels(&even, &odds, None, &over).unwrap()), mixed / 4.0, 1e-14);
+    assert_near(
+        scalar(&soft_labels(&equal_logits, &odds, None, &over).unwrap()),
+        mixed / 4.0,
+        1e-14,
+    );
     // With one class both probabilities are 1.
     let single = Tensor::from_slice(&[4.0, -2.0]).view([2, 1]);
     let other = single.zeros_like().set_requires_grad(true);
@@ -131,7 +143,7 @@ fn values_worked_by_hand() {
 }
 
 #[test]
-fn a_transposed_batch_is_its_values() {
+fn transposed_tensors_give_the_same_loss() {
     let scores = |seed| {
         objectives::tch::manual_seed(seed);
         Tensor::randn([9, 16], DOUBLE).tr()
@@ -151,22 +163,22 @@ fn a_transposed_batch_is_its_values() {
 }
 
 #[test]
-fn masked_positions_receive_exactly_zero_whatever_they_hold() {
+fn masked_positions_receive_exactly_zero() {
     let mask = holes();
-    let mut hostile = ramp(4, 6, 0.417, 2.0);
+    let mut with_extreme_rows = ramp(4, 6, 0.417, 2.0);
     for (index, &inside) in mask.indexed_iter() {
         if !inside {
-            hostile[index] = f64::NAN;
+            with_extreme_rows[index] = f64::NAN;
         }
     }
     for over in ALL {
-        let (x, mask) = (leaf(&hostile), mask_tensor(&mask));
-        let teacher = tensor(&hostile) * 0.3;
+        let (x, mask) = (leaf(&with_extreme_rows), mask_tensor(&mask));
+        let teacher = tensor(&with_extreme_rows) * 0.3;
         let loss = soft_labels(&x, &teacher, Some(&mask), &config(2.0, over)).unwrap();
         assert!(scalar(&loss) > 0.0);
         check_zeros(&loss, &[&x], &[&[2]]);
         assert_eq!(largest(&x.grad().masked_select(&mask.logical_not())), 0.0);
-        assert_nowhere_zero(&x.grad().masked_select(&mask));
+        assert_all_nonzero(&x.grad().masked_select(&mask));
     }
     // A position with teacher probability 0 contributes nothing, and the student's logit decreases
     // there.
@@ -186,7 +198,7 @@ fn the_teacher_receives_no_gradient() {
 }
 
 #[test]
-fn nothing_kept_is_an_error() {
+fn batches_without_loss_are_an_error() {
     let zeros = |rows, columns| Tensor::zeros([rows, columns], FLOAT);
     let none = zeros(2, 3).to_kind(Kind::Bool);
     for over in ALL {
@@ -201,7 +213,7 @@ fn nothing_kept_is_an_error() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn invalid_arguments_are_reported() {
     let x = Tensor::zeros([2, 4], FLOAT);
     let default = SoftLabelConfig::default();
     let run = |s: &Tensor, t: &Tensor| refusal(soft_labels(s, t, None, &default));

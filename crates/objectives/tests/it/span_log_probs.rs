@@ -45,7 +45,7 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
 }
 
 #[test]
-fn minus_that_of_the_gold_span_is_the_span_loss() {
+fn the_negative_gold_log_probability_is_the_span_loss() {
     let (x, y) = (tensor(&ramp(2, 6, 0.3, 4.0)), tensor(&ramp(2, 6, 0.9, 4.0)));
     let (s, e) = spans();
     let log_probs = span_log_probs(&x, &y, &s, &e, None, Checks::Shapes).unwrap();
@@ -73,15 +73,15 @@ fn values_worked_by_hand() {
 }
 
 #[test]
-fn masked_positions_receive_exactly_zero_whatever_they_hold() {
-    let mut hostile = ramp(2, 6, 0.417, 2.0);
+fn masked_positions_receive_exactly_zero() {
+    let mut with_extreme_rows = ramp(2, 6, 0.417, 2.0);
     let mask = holes();
     for (index, &inside) in mask.indexed_iter() {
         if !inside {
-            hostile[index] = f64::NAN;
+            with_extreme_rows[index] = f64::NAN;
         }
     }
-    let x = leaf(&hostile);
+    let x = leaf(&with_extreme_rows);
     let (s, e) = spans();
     let log_probs =
         span_log_probs(&x, &x, &s, &e, Some(&mask_tensor(&mask)), Checks::Full).unwrap();
@@ -94,7 +94,7 @@ fn masked_positions_receive_exactly_zero_whatever_they_hold() {
 }
 
 #[test]
-fn sizes_at_the_edge() {
+fn minimum_sizes_are_supported() {
     let run = |batch: i64, length: i64, slots: i64| {
         let x = Tensor::zeros([batch, length], FLOAT);
         let p = Tensor::zeros([batch, slots], INT64);
@@ -122,7 +122,7 @@ fn low_precision_logits_are_reduced_in_float32() {
 }
 
 #[test]
-fn bad_logits_are_named_or_go_through() {
+fn invalid_logits_are_reported_if_checked() {
     let good = tensor(&ramp(2, 6, 0.9, 1.0));
     let (s, e) = spans();
     for value in [f64::NAN, f64::INFINITY] {
@@ -140,7 +140,7 @@ fn bad_logits_are_named_or_go_through() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn invalid_arguments_are_reported() {
     let x = Tensor::zeros([2, 6], FLOAT);
     let (s, e) = spans();
     let run = |s: &Tensor, e: &Tensor| refusal(span_log_probs(&x, &x, s, e, None, Checks::Shapes));

@@ -275,7 +275,7 @@ fn gradients_of_both_halves_equal_central_differences() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn invalid_arguments_are_reported() {
     let model = still(16);
     let (target, source) = pair();
     let two = rows(&[2, 2], 7);
