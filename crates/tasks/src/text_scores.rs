@@ -125,7 +125,9 @@ impl<'a> EncoderScorer<'a> {
         }
         if count > 0 {
             let of = requests.len();
-            return Err(qa_translate::Error::TooLong { count, of, longest, most: limit }.into());
+            return Err(
+                qa_translate::Error::TooLong { count, of, longest, max_tokens: limit }.into()
+            );
         }
         let mut scores = self.log_probabilities(&masked)?.into_iter();
         let score = |places: Vec<Range<usize>>| {

@@ -51,7 +51,9 @@ pub enum MaskingError {
         second_range: Range<usize>,
     },
     /// A span that covers a special token, which no policy masks.
-    #[error("spans[{span}]: position {position} is the special token {id}; spans contain text only")]
+    #[error(
+        "spans[{span}]: position {position} is the special token {id}; spans contain text only"
+    )]
     SpecialInSpan {
         /// Index of the span.
         span: usize,

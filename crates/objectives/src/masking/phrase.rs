@@ -71,8 +71,8 @@ pub fn phrase_masking(
     Ok(corrupt(input_ids, selected, vocab, &config.corruption, &mut rng))
 }
 
-/// Selects phrases in random order, each if it still fits in `max_tokens` tokens. Returns the selected
-/// and the skipped phrases.
+/// Selects phrases in random order, each if it still fits in `max_tokens` tokens. Returns the
+/// selected and the skipped phrases.
 fn fit(
     mut phrases: Vec<Range<usize>>,
     max_tokens: usize,

@@ -209,7 +209,10 @@ fn invalid_arguments_are_reported() {
     let mask = |valid: &Tensor| run(valid, None, Some(&theta), &learned);
     let short = theta.narrow(0, 0, 2);
     assert_messages([
-        (run(&valid, None, None, &learned), "weights: learned weighting has one parameter per slot…"),
+        (
+            run(&valid, None, None, &learned),
+            "weights: learned weighting has one parameter per slot…",
+        ),
         (run(&valid, None, None, &supervised), "gold_index: gold_loss_weight is above 0…"),
         (gold(&[0, 3]), "gold_index: every value must be in 0..3…"),
         (gold(&[-1, 0]), "…from -1 to 0"),

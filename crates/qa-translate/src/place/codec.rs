@@ -159,9 +159,9 @@ fn openings(
     marked: &TextScore,
     config: &CodecConfig,
 ) -> Vec<bool> {
-    let same = plain.tokens.len() == marked.tokens.len()
+    let equal_tokens = plain.tokens.len() == marked.tokens.len()
         && plain.tokens.iter().zip(&marked.tokens).all(|(a, b)| a.0 == b.0);
-    let moved: Vec<f64> = match same {
+    let moved: Vec<f64> = match equal_tokens {
         true => plain.tokens.iter().zip(&marked.tokens).map(|(a, b)| (a.1 - b.1).abs()).collect(),
         false => Vec::new(),
     };
@@ -206,16 +206,19 @@ fn rerank(
     let by_loss = |a: &(usize, &Range<usize>, f64, f64), b: &(usize, &Range<usize>, f64, f64)| {
         a.3.total_cmp(&b.3)
     };
-    let alike = kept.iter().filter(|one| one.2 >= 0.9).max_by(|a, b| {
+    let similar = kept.iter().filter(|one| one.2 >= 0.9).max_by(|a, b| {
         // Ties in spelling are broken by lower loss, then by order.
         a.2.total_cmp(&b.2).then(b.3.total_cmp(&a.3)).then(b.0.cmp(&a.0))
     });
-    if let Some(&(number, ..)) = alike {
+    if let Some(&(number, ..)) = similar {
         return Ok(Some(number));
     }
-    let Some(&(top, whole, _, top_loss)) = kept.first() else { return Ok(None) };
+    let Some(&(top, top_span, _, top_loss)) = kept.first() else { return Ok(None) };
     let inside = |&&(_, span, _, loss): &&(usize, &Range<usize>, f64, f64)| {
-        span != whole && whole.start <= span.start && span.end <= whole.end && loss < top_loss
+        span != top_span
+            && top_span.start <= span.start
+            && span.end <= top_span.end
+            && loss < top_loss
     };
     Ok(Some(kept.iter().filter(inside).min_by(|a, b| by_loss(a, b)).map_or(top, |one| one.0)))
 }
@@ -235,8 +238,8 @@ pub fn ratio(a: &str, b: &str) -> f64 {
     for (at, &c) in b.iter().enumerate() {
         places.entry(c).or_default().push(at);
     }
-    let (mut matched, mut left) = (0, vec![(0..a.len(), 0..b.len())]);
-    while let Some((in_a, in_b)) = left.pop() {
+    let (mut matched, mut pending) = (0, vec![(0..a.len(), 0..b.len())]);
+    while let Some((in_a, in_b)) = pending.pop() {
         let (mut best, mut lengths) = ((0, 0, 0), HashMap::new());
         for at in in_a.clone() {
             let mut next = HashMap::new();
@@ -254,8 +257,8 @@ pub fn ratio(a: &str, b: &str) -> f64 {
         let (start_a, start_b, length) = best;
         if length > 0 {
             matched += length;
-            left.push((in_a.start..start_a, in_b.start..start_b));
-            left.push((start_a + length..in_a.end, start_b + length..in_b.end));
+            pending.push((in_a.start..start_a, in_b.start..start_b));
+            pending.push((start_a + length..in_a.end, start_b + length..in_b.end));
         }
     }
     2.0 * matched as f64 / (a.len() + b.len()) as f64

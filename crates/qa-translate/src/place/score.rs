@@ -67,7 +67,7 @@ impl Line {
         let within = |&(start, end, _): &(usize, usize, f64)| start <= end && end <= length;
         let finite = total.is_finite() && tokens.iter().all(|one| one.2.is_finite());
         if !finite || !tokens.iter().all(within) {
-            return Err("a number that is not finite, or a token outside".into());
+            return Err("a non-finite number, or a token outside of the text".into());
         }
         let tokens = tokens.into_iter().map(|(start, end, score)| (start..end, score)).collect();
         Ok((ScoreRequest { from, to, source, target }, TextScore { total, tokens }))
@@ -109,8 +109,8 @@ impl FileScorer {
             let line: Line =
                 serde_json::from_slice(line).map_err(|error| refuse(error.to_string()))?;
             let (request, score) = line.checked().map_err(refuse)?;
-            let known = scores.insert(request, score.clone());
-            if known.is_some_and(|known| known != score) {
+            let previous = scores.insert(request, score.clone());
+            if previous.is_some_and(|previous| previous != score) {
                 return Err(refuse("a second score of the same texts; keep one".into()));
             }
         }

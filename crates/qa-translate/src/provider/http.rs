@@ -116,7 +116,9 @@ impl HttpTranslator {
                 }
                 Outcome::Answer(reply) => {
                     let (actual, expected) = (reply.translated_text.len(), texts.len());
-                    Outcome::Refused(format!("{actual} texts in the answer to {expected}"))
+                    Outcome::Refused(format!(
+                        "expected {expected} texts in the response, got {actual}"
+                    ))
                 }
                 Outcome::Retry(problem, wait) => Outcome::Retry(problem, wait),
                 Outcome::Refused(problem) => Outcome::Refused(problem),

@@ -17,13 +17,15 @@ fn config(server: &Server) -> ChatConfig {
 
 /// Replies with the last message in upper case, in a chat response.
 fn shout(body: &Value) -> Reply {
-    let said = body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap();
-    let message = json!({"role": "assistant", "content": format!("{}\n", said.to_uppercase())});
-    Reply::Say(200, json!({"choices": [{"index": 0, "message": message}]}).to_string())
+    let user_text =
+        body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap();
+    let message =
+        json!({"role": "assistant", "content": format!("{}\n", user_text.to_uppercase())});
+    Reply::Status(200, json!({"choices": [{"index": 0, "message": message}]}).to_string())
 }
 
 #[test]
-fn translations_are_asked_for_one_by_one_with_the_key_in_the_header() {
+fn each_request_has_one_text_and_the_key_in_the_header() {
     let server = Server::start(|_, body| shout(body));
     let mut translator = ChatTranslator::new(&config(&server), Some("secret")).unwrap();
     let actual = translator.translate(&["a ([b])", " c "], Language::EN, Language::DE).unwrap();
@@ -42,16 +44,16 @@ fn translations_are_asked_for_one_by_one_with_the_key_in_the_header() {
 
 /// Waits, retries and timeouts are tested with `HttpTranslator`.
 #[test]
-fn errors_and_wrong_answers_are_named() {
+fn errors_and_invalid_answers_are_reported() {
     for (status, body, problem, attempts) in [
         (401, r#"{"error": {"message": "no such key"}}"#, "status 401: no such key", 1),
         (503, "busy", "status 503: busy", 3),
-        (200, r#"{"choices": [{"mess"#, "the answer ends early", 3),
+        (200, r#"{"choices": [{"mess"#, "the response is truncated", 3),
         (200, "[1]", "expected {\"choices\"", 1),
         (200, r#"{"choices": []}"#, "without a choice", 1),
         (200, r#"{"choices": [{"message": {"content": null}}]}"#, "expected {\"choices\"", 1),
     ] {
-        let server = Server::start(move |_, _| Reply::Say(status, body.into()));
+        let server = Server::start(move |_, _| Reply::Status(status, body.into()));
         let mut translator = ChatTranslator::new(&config(&server), None).unwrap();
         let error = translator.translate(&["a"], Language::EN, Language::DE).unwrap_err();
         let Error::Server { problem: actual, attempts: tried, .. } = &error else {

@@ -66,7 +66,7 @@ fn ties_go_to_the_first_token() {
 }
 
 #[test]
-fn bad_input_is_refused() {
+fn invalid_input_is_rejected() {
     let flat = Array2::from_elem((3, 4), 0.5);
     for span in [1..1, 0..4, 3..4, std::ops::Range { start: 2, end: 1 }] {
         let refused = project(flat.view(), span.clone(), &ProjectConfig::default());
@@ -78,8 +78,8 @@ fn bad_input_is_refused() {
             let mut bad = flat.clone();
             bad[place] = value;
             let error = project(bad.view(), 1..2, &ProjectConfig::default()).unwrap_err();
-            let said = format!("row {}, column {}", place.0, place.1);
-            assert!(error.to_string().contains(&said), "{error}");
+            let position_text = format!("row {}, column {}", place.0, place.1);
+            assert!(error.to_string().contains(&position_text), "{error}");
         }
     }
     assert_eq!(run(&Array2::zeros((2, 0)), 0..1), None);

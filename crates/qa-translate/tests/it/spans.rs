@@ -39,9 +39,9 @@ fn markers_then_search_and_every_span_is_counted() {
         typed("Bo", &[(0..2, "PER")]),
         typed("Bo lost", &[(0..2, "PER")]),
     ];
-    let mut asked = Vec::new();
+    let mut requested = Vec::new();
     let actual = run(&source, |text| {
-        asked.push(text.to_owned());
+        requested.push(text.to_owned());
         Some(match text {
             "([2:Ada]) met ([1:Bo])" => "([1:Bo]) traf ([2:Ada])".into(),
             // The markers are lost, and one name occurs twice in the translation.
@@ -79,11 +79,11 @@ fn markers_then_search_and_every_span_is_counted() {
     assert_eq!(report.dropped.into_iter().collect::<Vec<_>>(), dropped);
     assert_eq!(report.faults.missing, 2);
     // A text without spans is translated unchanged, once.
-    assert_eq!(asked.iter().filter(|text| *text == "It rains").count(), 1);
+    assert_eq!(requested.iter().filter(|text| *text == "It rains").count(), 1);
 }
 
 #[test]
-fn of_spans_that_overlap_the_first_of_the_source_stays() {
+fn of_overlapping_spans_the_first_of_the_source_is_kept() {
     let source = [
         // The second span overlaps the first, so that it is not marked but searched.
         typed("New York City", &[(0..8, "LOC"), (0..13, "ORG"), (9..13, "MISC")]),
@@ -108,7 +108,7 @@ fn of_spans_that_overlap_the_first_of_the_source_stays() {
 }
 
 #[test]
-fn a_place_outside_the_translation_is_none() {
+fn spans_outside_the_translation_are_rejected() {
     struct Wild;
     impl PlaceSpans for Wild {
         fn name(&self) -> &'static str {
@@ -135,7 +135,7 @@ fn a_place_outside_the_translation_is_none() {
 }
 
 #[test]
-fn words_are_joined_as_their_language_is_written() {
+fn words_are_joined_with_spaces_if_the_language_uses_them() {
     let join = |words: &[&str], spans: Vec<(Range<usize>, &'static str)>, language: &str| {
         let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
         TypedText::from_words(&words, spans, language.parse().unwrap())
@@ -156,7 +156,7 @@ fn words_are_joined_as_their_language_is_written() {
 }
 
 #[test]
-fn words_are_cut_where_an_entity_ends_inside_one() {
+fn words_are_split_where_an_entity_ends_inside() {
     let cases: [(TypedText, &[&str], &[&str]); 5] = [
         (typed("Berner Uni", &[(0..4, "LOC")]), &["Bern", "er", "Uni"], &["B-LOC", "O", "O"]),
         (typed("ab", &[(0..1, "X"), (1..2, "X")]), &["a", "b"], &["B-X", "B-X"]),
@@ -200,7 +200,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn what_is_kept_is_in_its_translation(source in texts(), mode in 0usize..5) {
+    fn kept_spans_are_in_their_translation(source in texts(), mode in 0usize..5) {
         let mut number = 0;
         let actual = run(&source, |text| {
             number += 1;
@@ -237,15 +237,15 @@ proptest! {
             prop_assert!(text.spans.iter().all(|one| kinds.any(|kind| *kind == one.kind)));
             if mode == 0 {
                 prop_assert_eq!(&text.text, &source.text);
-                let (own, all) = (parts(text), parts(source));
+                let (target_parts, all) = (parts(text), parts(source));
                 let mut all = all.iter().map(|(part, kind)| (part.trim().to_owned(), *kind));
-                prop_assert!(own.into_iter().all(|one| all.any(|other| one == other)));
+                prop_assert!(target_parts.into_iter().all(|one| all.any(|other| one == other)));
             }
         }
     }
 
     #[test]
-    fn tags_hold_every_span(text in "[ab北京 .e\u{301}\u{5e9}\u{644}'1\u{a0}]{1,20}",
+    fn tags_contain_every_span(text in "[ab北京 .e\u{301}\u{5e9}\u{644}'1\u{a0}]{1,20}",
         cuts in prop::collection::btree_set(0usize..20, 0..10),
     ) {
         let cuts: Vec<usize> =
@@ -263,7 +263,7 @@ proptest! {
                 _ => prop_assert_eq!(tag, "O"),
             }
         }
-        let wanted = parts(&text).into_iter().map(|(part, _)| bare(&part));
-        prop_assert_eq!(entities, wanted.filter(|part| !part.is_empty()).collect::<Vec<_>>());
+        let expected = parts(&text).into_iter().map(|(part, _)| bare(&part));
+        prop_assert_eq!(entities, expected.filter(|part| !part.is_empty()).collect::<Vec<_>>());
     }
 }

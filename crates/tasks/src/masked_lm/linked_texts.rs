@@ -101,8 +101,8 @@ impl LinkedTextFiles {
     /// texts are read.
     ///
     /// # Errors
-    /// [`Error::Empty`] if `selects_language` accepts no language, or a language has no mention in memory;
-    /// the errors of [`PassageEncoder::new`].
+    /// [`Error::Empty`] if `selects_language` accepts no language, or a language has no mention in
+    /// memory; the errors of [`PassageEncoder::new`].
     pub fn tasks<'a>(
         &self,
         base: &'a Pretrained,

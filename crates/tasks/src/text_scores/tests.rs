@@ -135,7 +135,7 @@ fn too_long_texts_are_counted_and_rejected() {
     let long = "eins zwei drei vier ".repeat(8);
     let requests = [request("one", &long), request("one", "eins"), request(&long, "eins")];
     let error = scorer(&base, ScorerConfig::default()).score(&requests).unwrap_err();
-    let qa_translate::Error::TooLong { count: 2, of: 3, longest, most: 32 } = error else {
+    let qa_translate::Error::TooLong { count: 2, of: 3, longest, max_tokens: 32 } = error else {
         panic!("{error}")
     };
     assert!(longest > 32);
@@ -144,7 +144,7 @@ fn too_long_texts_are_counted_and_rejected() {
     assert!(scorer(&base, config(longest - 1)).pll(&requests).is_err());
     // Whatever the limit, the model has 158 positions, four of them for special tokens.
     let error = scorer(&base, config(10_000)).pll(&[request("one", &long.repeat(5))]).unwrap_err();
-    assert!(error.to_string().contains("at most 154 are taken"), "{error}");
+    assert!(error.to_string().contains("at most 154 are supported"), "{error}");
     let no_head =
         xlmr_model::Model::new(&testing::model(4000).config().clone(), &[], Device::Cpu, 1);
     assert!(EncoderScorer::new(&no_head.unwrap(), &base.tokenizer, config(32)).is_err());

@@ -29,7 +29,7 @@ pub fn publish(
     language: Language,
     report: TranslateReport,
     mut together: FileSet,
-) -> Done {
+) -> CommandResult {
     let path = out.join(NAME);
     let failed = |action| Error::io(&path, action);
     // The lock is held until the end, so that concurrent runs do not overwrite each other's
