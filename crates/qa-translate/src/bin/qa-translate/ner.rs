@@ -31,7 +31,7 @@ With a LibreTranslate-compatible server, or a language model:
 
 Translations of a server are cached after each batch, next to --out in
 <out>.cache.<language>.jsonl or in --cache; the same command resumes an interrupted
-stopped.")]
+run.")]
 pub struct Args {
     /// Sentences to translate
     #[arg(long = "in", value_name = "FILE")]
