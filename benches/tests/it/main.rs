@@ -3,7 +3,7 @@
 use std::process::Command;
 
 #[test]
-fn programs_explain_themselves() {
+fn programs_print_help() {
     for (program, option) in [
         (env!("CARGO_BIN_EXE_encoder"), "--architecture"),
         (env!("CARGO_BIN_EXE_losses"), "--only"),

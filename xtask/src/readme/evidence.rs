@@ -105,7 +105,7 @@ impl Pair<'_> {
         let Self(number, control) = self;
         let paired = control.seeds.len() == number.seeds.len();
         let models = [&number.model, &control.model];
-        ensure!(paired || control.seeds.is_empty(), "{models:?}: other numbers of seeds");
+        ensure!(paired || control.seeds.is_empty(), "{models:?}: different numbers of seeds");
         let one = [number.value];
         let own = if number.seeds.is_empty() { &one[..] } else { &number.seeds };
         let of_control = |at: usize| control.seeds.get(at).copied().unwrap_or(control.value);
@@ -224,38 +224,41 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_is_shown_where_every_interval_is_above_zero() {
-        let over = |count, interval| Over { count, interval };
-        let none = over(0, None);
+    fn a_claim_is_shown_if_every_interval_is_above_zero() {
+        let resampled = |count, interval| Over { count, interval };
+        let none = resampled(0, None);
         let (above, below) = (Some((0.1, 2.0)), Some((-2.0, -0.1)));
         let around = Some((-0.2, 1.0));
-        assert_eq!(Verdict::of(over(3, above), over(12, above)), Verdict::Shown);
-        assert_eq!(Verdict::of(over(3, above), over(12, around)), Verdict::NotShown);
-        assert_eq!(Verdict::of(over(3, around), over(48, above)), Verdict::NotShown);
-        assert_eq!(Verdict::of(over(3, below), none), Verdict::Contradicted);
-        assert_eq!(Verdict::of(over(2, above), none), Verdict::NotShown);
-        assert_eq!(Verdict::of(over(3, None), none), Verdict::NotShown);
+        assert_eq!(Verdict::of(resampled(3, above), resampled(12, above)), Verdict::Shown);
+        assert_eq!(Verdict::of(resampled(3, above), resampled(12, around)), Verdict::NotShown);
+        assert_eq!(Verdict::of(resampled(3, around), resampled(48, above)), Verdict::NotShown);
+        assert_eq!(Verdict::of(resampled(3, below), none), Verdict::Contradicted);
+        assert_eq!(Verdict::of(resampled(2, above), none), Verdict::NotShown);
+        assert_eq!(Verdict::of(resampled(3, None), none), Verdict::NotShown);
     }
 
     #[test]
-    fn with_few_seeds_enough_items_decide() {
-        let over = |count, interval| Over { count, interval };
+    fn with_few_seeds_the_items_decide() {
+        let resampled = |count, interval| Over { count, interval };
         let (above, below) = (Some((0.1, 2.0)), Some((-2.0, -0.1)));
-        assert_eq!(Verdict::of(over(1, None), over(MIN_ITEMS, above)), Verdict::Shown);
-        assert_eq!(Verdict::of(over(1, None), over(MIN_ITEMS - 1, above)), Verdict::NotShown);
+        assert_eq!(Verdict::of(resampled(1, None), resampled(MIN_ITEMS, above)), Verdict::Shown);
+        assert_eq!(
+            Verdict::of(resampled(1, None), resampled(MIN_ITEMS - 1, above)),
+            Verdict::NotShown
+        );
         // The interval over two seeds, with one degree of freedom, is ignored.
-        assert_eq!(Verdict::of(over(2, above), over(48, below)), Verdict::Contradicted);
+        assert_eq!(Verdict::of(resampled(2, above), resampled(48, below)), Verdict::Contradicted);
     }
 
     #[test]
-    fn a_mean_without_its_seeds_shows_nothing() {
+    fn a_mean_without_its_seeds_is_not_shown() {
         let mean = |model: &str, value: f64| {
             let number = Measured::new(model, "NER", "avg", "f1", value);
             Measured { half_width: Some(0.1), ..number }
         };
-        let [.., over, verdict] =
+        let [.., resampled, verdict] =
             Pair(&mean("ours", 20.0), &mean("control", 10.0)).cells().unwrap();
-        assert_eq!([over.as_str(), &verdict], ["seeds not stored", "not shown"]);
+        assert_eq!([resampled.as_str(), &verdict], ["seeds not stored", "not shown"]);
     }
 
     #[test]
@@ -269,9 +272,12 @@ mod tests {
             Measured { items: items(effect), ..number }
         };
         let (own, control) = (one("ours", 1.0, 24.5), one("control", 0.0, 23.5));
-        let [effect, over, verdict] = Pair(&own, &control).cells().unwrap();
+        let [effect, resampled, verdict] = Pair(&own, &control).cells().unwrap();
         assert_eq!((effect.as_str(), verdict.as_str()), ("24.5 − 23.5 = +1.0", "**shown**"));
-        assert!(over.starts_with("1 seed; +") && over.ends_with(" (48 items)"), "{over}");
+        assert!(
+            resampled.starts_with("1 seed; +") && resampled.ends_with(" (48 items)"),
+            "{resampled}"
+        );
         let [.., verdict] = Pair(&control, &own).cells().unwrap();
         assert_eq!(verdict, "**contradicted here**");
     }
@@ -287,13 +293,13 @@ mod tests {
             cells,
             ["14.0 − 12.0 = +2.0", "−0.5 to +4.5 (3 seeds); +1.0 to +1.0 (2 items)", "not shown",]
         );
-        let guess = Measured::new("guess", "NER", "avg", "f1", 10.0);
-        assert_eq!(Pair(&own, &guess).by_seed().unwrap(), [2.0, 4.0, 6.0]);
+        let baseline = Measured::new("guess", "NER", "avg", "f1", 10.0);
+        assert_eq!(Pair(&own, &baseline).by_seed().unwrap(), [2.0, 4.0, 6.0]);
         assert!(Pair(&own, &number("two", &[1.0, 2.0], &[])).by_seed().is_err());
     }
 
     #[test]
-    fn every_stored_run_has_the_numbers_that_are_claimed() {
+    fn every_stored_run_has_the_claimed_numbers() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let (claims, runs) = read(root).unwrap();
         let text = tables(root).unwrap();

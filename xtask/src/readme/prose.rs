@@ -79,14 +79,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_prose_has_no_number_that_is_not_stored() {
+    fn every_number_in_the_prose_is_stored() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let unknown = unknown(root).unwrap();
         assert!(unknown.is_empty(), "in no file of the page's recipe: {unknown:?}");
     }
 
     #[test]
-    fn tables_code_and_names_are_no_prose() {
+    fn tables_code_and_names_are_not_prose() {
         let page =
             "F1 12.3 (v1.2.3, `0.5`).\n| 9.9 |\n```sh\nx 8.8\n```\n+1.5 to −0.5; ModernBERT2.0\n";
         assert_eq!(numbers(&prose(page)), ["12.3", "1.5", "0.5"]);
