@@ -1,4 +1,4 @@
-//! The programs explain themselves. A package with an integration test has its programs built by
+//! Tests of the help texts. A package with an integration test has its programs built by
 //! `cargo test`, where the checks for GPU machines take them from.
 use std::process::Command;
 

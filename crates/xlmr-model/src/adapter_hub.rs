@@ -124,8 +124,8 @@ impl Model {
         refuse_others(options, &file, |key| OF_VALUES.contains(&key))?;
         let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
         let (name, config) = self.new_fusion(&borrowed).map_err(|error| match error {
-            Error::Input { expected, actual, .. } => {
-                Error::config(&file, "adapter_names", expected, actual)
+            Error::Input { expected, got, .. } => {
+                Error::config(&file, "adapter_names", expected, got)
             }
             other => other,
         })?;

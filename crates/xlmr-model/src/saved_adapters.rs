@@ -145,9 +145,7 @@ impl Saved {
     /// Converts an argument's error to an error of a key of the file.
     fn at(&self, key: &str, error: Error) -> Error {
         match error {
-            Error::Input { expected, actual, .. } => {
-                Error::config(&self.file(), key, expected, actual)
-            }
+            Error::Input { expected, got, .. } => Error::config(&self.file(), key, expected, got),
             other => other,
         }
     }

@@ -30,9 +30,9 @@ pub fn make(options: &Options) -> Result<Batches> {
         let data = Dataset::read(options.data.join(format!("xquad.{language}.json")))?;
         languages.push(windows(&data.questions, &tokenizer, &config, Purpose::Train)?);
     }
-    let wanted = (options.steps + 1) * options.batch;
+    let row_count = (options.steps + 1) * options.batch;
     let all: Vec<Row> =
-        (0..wanted).map(|number| pick(&languages, number)).collect::<Result<_>>()?;
+        (0..row_count).map(|number| pick(&languages, number)).collect::<Result<_>>()?;
     let mut batches: Batches = Vec::new();
     for row in all {
         match batches.last_mut() {
