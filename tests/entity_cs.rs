@@ -35,7 +35,7 @@ fn entity_cs(folder: &Path, out: &str) -> Command {
 }
 
 #[test]
-fn recipe_entity_cs_trains_all_but_its_frozen_layers() {
+fn recipe_entity_cs_trains_all_layers_except_frozen_ones() {
     let folder = tempfile::tempdir().unwrap();
     succeed(entity_cs(folder.path(), "whole"));
     let table = std::fs::read_to_string(folder.path().join("whole/table.md")).unwrap();
@@ -48,12 +48,12 @@ fn recipe_entity_cs_trains_all_but_its_frozen_layers() {
     let (mut frozen, mut trained) = (0, 0);
     for (name, tensor) in &a {
         let Some(before) = start.get(name) else { continue };
-        let same = tensor == before;
+        let is_unchanged = tensor == before;
         if name.starts_with("roberta.encoder.layer.0.") {
-            assert!(same, "{name}");
+            assert!(is_unchanged, "{name}");
             frozen += 1;
         } else if name.starts_with("roberta.encoder.layer.1.") && name.ends_with("weight") {
-            assert!(!same, "{name}");
+            assert!(!is_unchanged, "{name}");
             trained += 1;
         }
     }
@@ -61,7 +61,7 @@ fn recipe_entity_cs_trains_all_but_its_frozen_layers() {
 }
 
 #[test]
-fn recipe_entity_cs_streams_and_keeps_the_model_of_lowest_perplexity() {
+fn recipe_entity_cs_streams_and_selects_the_lowest_perplexity() {
     let folder = tempfile::tempdir().unwrap();
     let switched = switched("--languages de,zh --by-language --validation 6");
     let run = |out: &str| {
@@ -95,13 +95,13 @@ fn recipe_entity_cs_streams_and_keeps_the_model_of_lowest_perplexity() {
     };
     let means: Vec<f64> = scores.iter().map(mean).collect();
     assert!(means.len() >= 2, "{means:?}");
-    let lowest = means.iter().copied().fold(f64::INFINITY, f64::min);
+    let min_loss = means.iter().copied().fold(f64::INFINITY, f64::min);
     let evaluation = usize::try_from(best["evaluation"].as_u64().unwrap()).unwrap();
-    assert_eq!(means[evaluation], lowest, "{means:?}");
+    assert_eq!(means[evaluation], min_loss, "{means:?}");
 }
 
 #[test]
-fn recipe_entity_cs_names_what_is_wrong() {
+fn recipe_entity_cs_reports_invalid_settings() {
     let folder = tempfile::tempdir().unwrap();
     for (set, part) in [
         ("data.switched=", "data.switched: is not set: give a folder of `kg-triples"),

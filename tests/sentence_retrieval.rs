@@ -73,26 +73,27 @@ fn recipe_sentence_retrieval_compares_arms_and_augmented_passages() {
 }
 
 #[test]
-fn recipe_sentence_retrieval_killed_and_resumed_equals_a_whole_run() {
+fn recipe_sentence_retrieval_resumes() {
     let folder = tempfile::tempdir().unwrap();
-    let [whole, broken] = ["whole", "broken"].map(|name| folder.path().join(name));
+    let [uninterrupted, interrupted] = ["whole", "broken"].map(|name| folder.path().join(name));
     let paragraph = |out: &Path| {
         let mut command = small(out);
         command.args(["--arms", "paragraph"]);
         command
     };
-    succeed(paragraph(&whole));
-    let stage = broken.join("seed-0/paragraph/train");
-    kill_at(paragraph(&broken), &stage.join("checkpoints/step-00000001"));
-    succeed(paragraph(&broken));
+    succeed(paragraph(&uninterrupted));
+    let stage = interrupted.join("seed-0/paragraph/train");
+    kill_at(paragraph(&interrupted), &stage.join("checkpoints/step-00000001"));
+    succeed(paragraph(&interrupted));
     for name in ["seed-0/paragraph/model/model.safetensors", "numbers.jsonl"] {
-        let [one, other] = [&whole, &broken].map(|out| std::fs::read(out.join(name)).unwrap());
+        let [one, other] =
+            [&uninterrupted, &interrupted].map(|out| std::fs::read(out.join(name)).unwrap());
         assert!(one == other, "{name}");
     }
 }
 
 #[test]
-fn recipe_sentence_retrieval_names_what_is_wrong() {
+fn recipe_sentence_retrieval_reports_invalid_settings() {
     let folder = tempfile::tempdir().unwrap();
     for (set, part) in [
         ("data.xquad=", "data.xquad: is not set: give a folder with XQuAD's files"),

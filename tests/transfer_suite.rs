@@ -83,7 +83,7 @@ fn every_task(folder: &Path, out: &str) -> Command {
 }
 
 #[test]
-fn recipe_suite_judges_architectures_side_by_side() {
+fn recipe_suite_evaluates_several_architectures() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = every_task(folder.path(), "run");
     for architecture in ["bert", "modernbert"] {
@@ -102,7 +102,7 @@ fn recipe_suite_judges_architectures_side_by_side() {
 }
 
 #[test]
-fn recipe_suite_judges_models_on_every_task() {
+fn recipe_suite_evaluates_models_on_every_task() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let text = succeed(every_task(folder.path(), "run"));
@@ -113,12 +113,12 @@ fn recipe_suite_judges_models_on_every_task() {
     assert_eq!(tasks.keys().collect::<Vec<_>>(), ["facts", "mlqa", "ner", "xnli"]);
     for (task, models) in tasks {
         // Both names refer to the same model, so the results are equal.
-        let strip = |model: &str| {
-            let mut judged = models[model].clone();
-            judged.as_object_mut().unwrap().remove("seconds");
-            judged
+        let without_seconds = |model: &str| {
+            let mut evaluated = models[model].clone();
+            evaluated.as_object_mut().unwrap().remove("seconds");
+            evaluated
         };
-        assert_eq!(strip("base"), strip("other"), "{task}");
+        assert_eq!(without_seconds("base"), without_seconds("other"), "{task}");
     }
     let facts = &tasks["facts"]["base"];
     for metric in ["p@1 train", "p@1 test", "p@1 train, guessing", "p@1 test, guessing"] {
@@ -165,8 +165,8 @@ fn recipe_suite_judges_models_on_every_task() {
     }
     assert!(out.join("report.html").exists());
     // A finished run that is started again computes nothing.
-    let again = succeed(every_task(folder.path(), "run"));
-    assert!(again.contains(overview) && !again.contains("seed 0, "), "{again}");
+    let rerun = succeed(every_task(folder.path(), "run"));
+    assert!(rerun.contains(overview) && !rerun.contains("seed 0, "), "{rerun}");
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn write_lama(folder: &Path) {
 }
 
 #[test]
-fn recipe_suite_asks_lama_and_mlama() {
+fn recipe_suite_evaluates_lama_and_mlama() {
     let folder = tempfile::tempdir().unwrap();
     write_lama(folder.path());
     let ask = |model: &str| {
@@ -287,7 +287,7 @@ fn recipe_suite_asks_lama_and_mlama() {
 }
 
 #[test]
-fn a_setting_that_cannot_be_used_is_one_clear_error() {
+fn an_invalid_setting_is_one_clear_error() {
     let folder = tempfile::tempdir().unwrap();
     for (set, piece) in [
         ("ner.fine_tuning.lerning_rate=1", "lerning_rate"),

@@ -50,7 +50,7 @@ fn step(model: &Model, task: &mut dyn Task, part: Option<usize>) -> (f64, Vec<Te
     (losses.total.double_value(&[]), gradients)
 }
 
-fn expect_alike(name: &str, model: &Model, task: &mut dyn Task) {
+fn assert_equal_runs(name: &str, model: &Model, task: &mut dyn Task) {
     let (expected, gradients) = step(model, task, None);
     for part in [1, 3, 4] {
         let (actual, parts) = step(model, task, Some(part));
@@ -84,7 +84,7 @@ fn micro_batch_size_does_not_change_random_draws() {
         let masking = PassageMasking::Tokens(MlmMaskingConfig::default());
         let config = PhraseTaskConfig { masking, ..PhraseTaskConfig::default() };
         let mut mlm = PhraseMaskingTask::new(&model, specials, passages, &config).unwrap();
-        expect_alike("masked LM", &model, &mut mlm);
+        assert_equal_runs("masked LM", &model, &mut mlm);
 
         let tagged = |(sentence, input_ids): (usize, Vec<u32>)| {
             let mut labels: Vec<i64> = vec![-100; input_ids.len()];
@@ -94,7 +94,7 @@ fn micro_batch_size_does_not_change_random_draws() {
         };
         let inputs: Vec<NerInput> = rows().into_iter().enumerate().map(tagged).collect();
         let mut ner = TokenClassificationTask::new(&model, &inputs).unwrap();
-        expect_alike("tagging", &model, &mut ner);
+        assert_equal_runs("tagging", &model, &mut ner);
     }
 
     let head = Head::SequenceClassification { labels: 3 };
@@ -102,7 +102,7 @@ fn micro_batch_size_does_not_change_random_draws() {
     let classifier = Model::new(&config, &[head], Device::Cpu, 1).unwrap();
     let pairs = rows().into_iter().zip([0, 1, 2].into_iter().cycle()).collect();
     let mut classes = SequenceClassificationTask::new(&classifier, pairs).unwrap();
-    expect_alike("classification", &classifier, &mut classes);
+    assert_equal_runs("classification", &classifier, &mut classes);
 
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let tokenizer = read_tokenizer(root.join("data/base")).unwrap();
@@ -120,5 +120,5 @@ fn micro_batch_size_does_not_change_random_draws() {
     let augmentation = QaAugmentation { embedding_noise: 2.0, question_replacement: 0.5 };
     let config = QaConfig { augmentation, ..Default::default() };
     let mut answers = QaTask::new(&reader, &tokenizer, &data, &config).unwrap();
-    expect_alike("span", &reader, &mut answers);
+    assert_equal_runs("span", &reader, &mut answers);
 }
