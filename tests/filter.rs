@@ -228,7 +228,7 @@ fn recipe_filter_reports_invalid_settings() {
         (&["qa.fusion.local=4"][..], "local: expected at most 3, the number of layers"),
         (&["qa.soft.alpha=2.0"], "soft.alpha = 2"),
         (&["qa.soft.loss.temperature=0.0"], "qa.soft.loss.temperature = "),
-        (&["languages=[\"en\"]"], "languages: name the source language and others"),
+        (&["languages=[\"en\"]"], "languages: list the source language and at least one other"),
         (&["evaluation.second=[]"], "evaluation.second = []"),
         (&["data.second="], "data.second: is not set"),
         (&["languages=[\"en\", \"fr\"]"], "train-context-fr-question-fr.json"),

@@ -164,7 +164,7 @@ fn recipe_knowledge_adapters_reject_invalid_settings() {
     assert_error("arms.ep.adapters=[\"ep\", \"ep\"]", &["arms.ep.adapters", "twice"]);
     assert_error("arms.ep.union=adapter", &["arms.ep", "either adapters or union"]);
     assert_error("adapter.reduction=0", &["adapter.reduction = 0"]);
-    assert_error("model.adapters.lora.rank=8", &["model.adapters", "`arms` say"]);
+    assert_error("model.adapters.lora.rank=8", &["model.adapters", "set the adapters in `arms`"]);
     assert_error("fusion.phrase_share=1.5", &["phrase_share = 1.5"]);
     assert_error("pairs.sentence_length=400", &["pairs.sentence_length = 400"]);
     assert_error("language_model.languages=[\"fi\"]", &["fi.tsv"]);

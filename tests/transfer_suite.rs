@@ -269,7 +269,7 @@ fn recipe_suite_evaluates_lama_and_mlama() {
     };
     let text = succeed(ask("data/base"));
     for task in ["mlqa", "ner", "xnli"] {
-        assert!(text.contains(&format!("{task}: no data is given, so it is left out")), "{text}");
+        assert!(text.contains(&format!("{task}: skipped, because it has no data")), "{text}");
     }
     let found = summary(&folder.path().join("run"));
     assert!(found["tasks"]["facts"]["base"]["p@1"]["de"]["mean"].is_f64());
@@ -333,5 +333,5 @@ fn an_invalid_setting_is_one_clear_error() {
     assert!(refused(&["--model", "data/base"]).contains("and data for a task"));
     let mut other = small(folder.path(), "run");
     other.args(["--set", "baseline=nobody"]);
-    assert!(refuse(&other.output().unwrap()).contains("no model is called so"));
+    assert!(refuse(&other.output().unwrap()).contains("no such model"));
 }

@@ -52,19 +52,22 @@ fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Trained> {
     // Retrieval of labels and objects across languages, for trained and held-out entities; for the
     // base also through a map.
     let (model, tokenizer) = (&base.model, &base.tokenizer);
-    let (asked, batch_size) = (trial.recipe.asked(inputs), evaluation.batch_size);
-    let found = graph_retrieval(model, tokenizer, &asked, pairs, batch_size)?;
+    let (questions, batch_size) = (trial.recipe.graph_questions(inputs), evaluation.batch_size);
+    let found = graph_retrieval(model, tokenizer, &questions, pairs, batch_size)?;
     let map = &trial.recipe.map;
-    let mapped = || mapped_graph_retrieval(model, tokenizer, &asked, pairs, batch_size, map);
+    let mapped = || mapped_graph_retrieval(model, tokenizer, &questions, pairs, batch_size, map);
     let mapped = trial.arm.is_base().then(mapped).transpose()?;
 
     // Without adapters the model must be identical to the base.
     let loss = sentence_loss(trial, &base, inputs)?;
     if !learned.adapters.is_empty() {
         base.model.set_active(&[])?;
-        let off = sentence_loss(trial, &base, inputs)?;
-        let same = "without its adapters the model is not what it was before they learned";
-        ensure!(off == before, "{same}: losses {off:?} for {before:?}");
+        let loss_without_adapters = sentence_loss(trial, &base, inputs)?;
+        let same = "the model without adapters differs from the model before training";
+        ensure!(
+            loss_without_adapters == before,
+            "{same}: losses {loss_without_adapters:?} for {before:?}"
+        );
         learned.put_in_use(&mut base.model)?;
     }
 

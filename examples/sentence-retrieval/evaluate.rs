@@ -107,10 +107,10 @@ fn augmented_ranks(
                 rows.iter().copied().cycle().take(evaluation.questions).collect();
             rows.into_iter().map(move |row| (owner, row))
         };
-        let owned: Vec<(usize, usize)> = others.iter().flat_map(equal).collect();
-        let added = added
-            .iter()
-            .flat_map(|vectors| owned.iter().map(|&(owner, row)| (owner, vectors.row(row))));
+        let question_vectors: Vec<(usize, usize)> = others.iter().flat_map(equal).collect();
+        let added = added.iter().flat_map(|vectors| {
+            question_vectors.iter().map(|&(owner, row)| (owner, vectors.row(row)))
+        });
         let candidates = augment(passages.view(), added, evaluation.alpha as f32)?;
         let gold = rows.iter().filter_map(|&row| Some(inputs.questions.get(row)?.paragraph));
         let (queries, gold): (_, Vec<usize>) = (queries.select(Axis(0), &rows), gold.collect());

@@ -46,8 +46,8 @@ fn found<'a>(pairs: impl IntoIterator<Item = &'a PairRanks>, max_rank: usize) ->
     let mut shares: Vec<Vec<f64>> = Vec::new();
     for pair in pairs {
         shares.resize(pair.ranks.len(), Vec::new());
-        let hit = |rank: &usize| if *rank <= max_rank { 100.0 } else { 0.0 };
-        shares.iter_mut().zip(&pair.ranks).for_each(|(share, rank)| share.push(hit(rank)));
+        let percent = |rank: &usize| if *rank <= max_rank { 100.0 } else { 0.0 };
+        shares.iter_mut().zip(&pair.ranks).for_each(|(share, rank)| share.push(percent(rank)));
     }
     shares.iter().map(mean).collect()
 }

@@ -105,13 +105,16 @@ fn add_items(
         let dataset = Dataset::read(&source.path)?;
         let answers = Predictions::read(predictions.join(name))?;
         let scored = score(&dataset, &answers, Normalization::Mlqa(source.context))?;
-        for (question, own) in dataset.questions.iter().zip(&scored.per_question) {
+        for (question, question_score) in dataset.questions.iter().zip(&scored.per_question) {
             let item = match by {
                 Item::Question => question.id.clone(),
                 Item::Article => question.title.to_string(),
             };
             let Sums(sums, count) = items.entry(item).or_default();
-            let values = [100.0 * own.f1, f64::from(u8::from(own.exact_match)) * 100.0];
+            let values = [
+                100.0 * question_score.f1,
+                f64::from(u8::from(question_score.exact_match)) * 100.0,
+            ];
             sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
             *count += 1.0;
         }

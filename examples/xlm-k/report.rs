@@ -42,10 +42,10 @@ struct Row {
 
 impl Row {
     fn new(title: &str, seeds: &[&ProbeScores], tokens: u64, seconds: f64) -> Self {
-        let over = |probe: Probe| {
+        let over_seeds_of = |probe: Probe| {
             RetrievalSpread::over_seeds(seeds.iter().map(|scores| probe(scores).as_ref()))
         };
-        let probes = PROBES.map(|(key, _, probe)| (key, over(probe))).into();
+        let probes = PROBES.map(|(key, _, probe)| (key, over_seeds_of(probe))).into();
         let by_relation: Option<Vec<f64>> =
             seeds.iter().map(|scores| scores.xor_by_relation).collect();
         let number = |setting: &str, metric: &str, seeds: Option<Vec<f64>>| {
