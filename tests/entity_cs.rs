@@ -104,7 +104,7 @@ fn recipe_entity_cs_streams_and_selects_the_lowest_perplexity() {
 fn recipe_entity_cs_reports_invalid_settings() {
     let folder = tempfile::tempdir().unwrap();
     for (set, part) in [
-        ("data.switched=", "data.switched: is not set: give a folder of `kg-triples"),
+        ("data.switched=", "data.switched: is not set: give an output folder of `kg-triples"),
         ("data.switched=nowhere.jsonl", "nowhere.jsonl"),
         ("task.masking.mentions.probability=nan", "task.masking.mentions.probability = NaN"),
         (

@@ -251,7 +251,10 @@ fn an_invalid_recipe_is_one_clear_error() {
         ("evaluation.split=tset", "tset"),
         ("windows.max_length=90", "max_length = 90"),
         ("windows.max_length=500", "at most 158"),
-        ("data.sequences=", "data.sequences: is not set: give a folder of `kg-triples mix`"),
+        (
+            "data.sequences=",
+            "data.sequences: is not set: give an output folder of `kg-triples mix`",
+        ),
         ("data.sequences=nowhere", "nowhere"),
     ] {
         let output = small(&out).args(["--set", set]).output().unwrap();

@@ -99,7 +99,7 @@ fn recipe_sentence_retrieval_reports_invalid_settings() {
         ("data.xquad=", "data.xquad: is not set: give a folder with XQuAD's files"),
         ("languages=[\"en\"]", "languages = [\"en\"]: must be two languages or more"),
         ("languages=[\"en\",\"fr\"]", "xquad.fr.json"),
-        ("train_articles=48", "train_articles = 48: no questions on one side"),
+        ("train_articles=48", "train_articles = 48: no questions in one of the splits"),
         ("dropped_words=1.5", "dropped_words = 1.5: must be in [0, 1)"),
         ("evaluation.alpha=1", "evaluation.alpha = 1: must be in [0, 1)"),
         ("evaluation.max_length=4000", "evaluation.max_length = 4000: the model has "),

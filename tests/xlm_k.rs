@@ -399,7 +399,10 @@ fn recipe_xlm_k_reports_invalid_settings() {
     assert!(error.contains("pretraining.steps is not set"), "{error}");
     paper.args(["--set", "pretraining.steps=9"]);
     let error = refuse(&paper.output().unwrap());
-    assert!(error.contains("data.mentions: is not set: give a folder of `kg-triples m"), "{error}");
+    assert!(
+        error.contains("data.mentions: is not set: give an output folder of `kg-triples m"),
+        "{error}"
+    );
     let triples = FOLDERS.join("triples").display().to_string();
     let text = FOLDERS.join("text").display().to_string();
     for (set, names) in [

@@ -33,7 +33,8 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     languages.insert(Language::EN);
     let inputs =
         ProbeInputs { labels: recipe.data.labels()?, plain: recipe.data.plain(&languages)? };
-    let results = experiment.each(|trial| train(trial, &texts), |trial, _| probe(trial, &inputs))?;
+    let results =
+        experiment.each(|trial| train(trial, &texts), |trial, _| probe(trial, &inputs))?;
     report::write(experiment, &results)
 }
 
