@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use clap::Parser;
 use experiment::{RunConfig, Runtime, log, write_json, write_text};
-use methods::Ways;
+use methods::Methods;
 use mlqa_eval::{Dataset, Language};
 use placements::{Case, Placements};
 use qa_translate::parallel;

@@ -122,8 +122,8 @@ impl Bench {
             "documents.jsonl",
             lines(texts.map(|(id, text)| json!({"id": id.to_string(), "text": text})).collect()),
         )?;
-        let questions = questions.iter().map(|one| json!({"id": one.id, "question": one.question}));
-        self.write("questions.jsonl", lines(questions.collect()))?;
+        let rows = questions.iter().map(|one| json!({"id": one.id, "question": one.question}));
+        self.write("questions.jsonl", lines(rows.collect()))?;
         let all: Vec<Question> = documents
             .iter()
             .flat_map(|text| {

@@ -9,7 +9,7 @@ use mlqa_eval::{Language, TableOrder};
 use qa_translate::{Error, TranslateReport};
 use serde_json::Value;
 
-use crate::Done;
+use crate::CommandResult;
 
 pub const NAME: &str = "report.json";
 
