@@ -225,7 +225,7 @@ fn recipe_questions_are_answered_by_each_architecture() {
         assert!(text.contains("zh"), "{text}");
         trained.push(out.join("model"));
     }
-    opened::transformers_encodes_as_we_do(&trained);
+    opened::check_transformers_encoding(&trained);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use qa_translate::{
 use results::{Table, bootstrap_means, percentile_interval};
 use serde::Serialize;
 
-use crate::ways::{self, Methods};
+use crate::methods::{self, Methods};
 
 /// A span to place, and its gold position.
 pub struct Case {

@@ -43,7 +43,7 @@ const SHIM: [&str; 3] = ["distributed.cpp", "guard.h", "gloo"];
 /// The peer of the encoder's step.
 const PEER: &str = include_str!("../../benches/encoder_peer.py");
 
-/// What was asked for.
+/// Options of the command.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Where the bundle goes.

@@ -53,13 +53,14 @@ impl Model {
         architecture: Head,
     ) -> Result<(AdapterConfig, Tensors)> {
         let mut fields = Fields::new(value, file)?;
-        let theirs: String = fields.take("name", "the adapter's name", String::new())?;
+        let stored_name: String = fields.take("name", "the adapter's name", String::new())?;
         let config = read_config(fields.take("config", "an object", Value::Null)?, file)?;
         let config = AdapterConfig::Bottleneck(config);
         let specs = config.specs(name, self.config(), file)?;
         let weights = open_weights(folder, WEIGHTS, "pytorch_adapter.bin")?;
-        let [there, here] = [&theirs, name].map(|name| format!(".adapters.{name}."));
-        let mut tensors = self.read_all(&weights, &specs, "", (&there, &here))?;
+        let [stored_part, local_part] =
+            [&stored_name, name].map(|name| format!(".adapters.{name}."));
+        let mut tensors = self.read_all(&weights, &specs, "", (&stored_part, &local_part))?;
         let head = folder.join(HEAD);
         if architecture != Head::None && head.is_file() {
             let head = TensorFile::open(head)?;
@@ -116,23 +117,24 @@ impl Model {
         let file = path.display().to_string();
         let value = read_json(&path, "; a fusion's folder needs an adapter_fusion_config.json")?;
         let mut fields = Fields::new(value, &file)?;
-        let theirs: String = fields.take("name", "the fusion's name", String::new())?;
-        let usual = theirs.split(',').map(str::to_owned).collect();
-        let names: Vec<String> = fields.take("adapter_names", "a list of names", usual)?;
+        let stored_name: String = fields.take("name", "the fusion's name", String::new())?;
+        let default_names = stored_name.split(',').map(str::to_owned).collect();
+        let names: Vec<String> = fields.take("adapter_names", "a list of names", default_names)?;
         let mut options = Fields::new(fields.take("config", "an object", Value::Null)?, &file)?;
         require(&mut options, fusion_shape())?;
         refuse_others(options, &file, |key| OF_VALUES.contains(&key))?;
-        let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
-        let (name, config) = self.new_fusion(&borrowed).map_err(|error| match error {
+        let name_refs: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (name, config) = self.new_fusion(&name_refs).map_err(|error| match error {
             Error::Input { expected, got, .. } => {
                 Error::config(&file, "adapter_names", expected, got)
             }
             other => other,
         })?;
         let weights = open_weights(folder, FUSION, "pytorch_model_adapter_fusion.bin")?;
-        let [there, here] = [&theirs, &name].map(|name| format!(".adapter_fusion_layer.{name}."));
+        let [stored_part, local_part] =
+            [&stored_name, &name].map(|name| format!(".adapter_fusion_layer.{name}."));
         let specs = config.specs(&name, self.config(), &file)?;
-        let tensors = self.read_all(&weights, &specs, "", (&there, &here))?;
+        let tensors = self.read_all(&weights, &specs, "", (&stored_part, &local_part))?;
         Ok((name, config, tensors))
     }
 

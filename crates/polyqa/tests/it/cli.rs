@@ -247,7 +247,7 @@ fn the_doctor_describes_readers_encoders_and_unsupported_models() {
     program.copy("model/model.safetensors", "wide/model.safetensors");
     let wide = config.replace("\"intermediate_size\": 256", "\"intermediate_size\": 512");
     program.write("wide/config.json", wide);
-    refused("wide", &["expected shape [512, 128] as config.json says, got [256, 128]"]);
+    refused("wide", &["expected shape [512, 128] according to config.json, got [256, 128]"]);
     program.write("wide/config.json", config);
     program.write("wide/model.safetensors", &program.bytes("model/model.safetensors")[..9000]);
     refused("wide", &["truncated"]);
