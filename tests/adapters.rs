@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tch::{Device, Tensor};
 use xlmr_model::{LoadOptions, Model, Role};
 
-use crate::common::{refuse, succeed, write_encoder};
+use crate::common::{expect_failure, succeed, write_encoder};
 use crate::other_encoders::RECIPES;
 use crate::transfer_suite::small;
 
@@ -40,8 +40,8 @@ fn is_adapted(folder: &Path, start: &BTreeMap<String, Tensor>) {
     let (model, trained) = encoder(folder);
     assert_eq!(model.active(), ["bottleneck"], "{}", folder.display());
     for (name, value) in &trained {
-        let of_lora = name.ends_with("query.weight");
-        assert_eq!(!value.equal(&start[name]), of_lora, "{}: {name}", folder.display());
+        let has_lora = name.ends_with("query.weight");
+        assert_eq!(!value.equal(&start[name]), has_lora, "{}: {name}", folder.display());
     }
     assert!(folder.with_file_name("adapter").join("adapter_model.safetensors").exists());
 }
@@ -57,7 +57,7 @@ fn recipe_every_recipe_trains_adapters() {
         let mut command = recipe_case.command(&base, true);
         command.args(["--set", &format!("model.adapters={BOTH}")]);
         command.args(["--set", "model.adapters.encoder_learns_in=[\"sleep\"]"]);
-        let error = refuse(&command.output().unwrap());
+        let error = expect_failure(&command.output().unwrap());
         let name = recipe.split('/').next().unwrap();
         let stages = error.trim_end().split(&format!("the stages of {name} are ")).nth(1).unwrap();
         let sets: &[&str] = match recipe {
@@ -119,7 +119,7 @@ fn recipe_suite_trains_adapters() {
         assert!(config.contains("\"I-PER\""), "{config}");
     }
     let assert_error = |adapters: &str, stages: &str| {
-        let error = refuse(&set(&[&format!("adapters={adapters}")]).output().unwrap());
+        let error = expect_failure(&set(&[&format!("adapters={adapters}")]).output().unwrap());
         assert!(error.contains(stages), "{error}");
     };
     assert_error("{bottleneck={reduction=0}}", "adapters.bottleneck.reduction = 0");

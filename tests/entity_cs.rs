@@ -2,7 +2,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{kill_at, program, refuse, root, succeed, switched};
+use crate::common::{expect_failure, kill_at, program, root, succeed, switched};
 
 /// The small recipe with eight steps of a few sentences; the loss is computed on the first natural
 /// sentences.
@@ -113,7 +113,7 @@ fn recipe_entity_cs_reports_invalid_settings() {
         ),
     ] {
         let output = entity_cs(folder.path(), "run").args(["--set", set]).output().unwrap();
-        let error = refuse(&output);
+        let error = expect_failure(&output);
         assert!(error.contains(part), "{set}: {error}");
         assert!(!folder.path().join("run/seed-0").exists(), "{set}");
     }

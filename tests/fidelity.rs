@@ -35,8 +35,9 @@ fn parts(key: &str) -> Vec<String> {
 }
 
 /// Whether a recipe value equals the printed value; 3e-5 and 0.00003 are equal, as are 10 and 10.0.
-fn same(found: &Value, printed: &str) -> bool {
-    let number = |value: &Value| value.as_float().or(value.as_integer().map(|own| own as f64));
+fn equals_printed(found: &Value, printed: &str) -> bool {
+    let number =
+        |value: &Value| value.as_float().or(value.as_integer().map(|integer| integer as f64));
     let printed = format!("value = {printed}")
         .parse::<Table>()
         .map_or_else(|_| Value::String(printed.to_owned()), |table| table["value"].clone());
@@ -67,7 +68,7 @@ fn recipe_values_equal_those_of_the_papers() {
         let place = format!("{} {}, {}: {}", row.paper, row.section, row.statement, row.key);
         let found = parts(&row.key).iter().try_fold(&*recipe, |value, part| value.get(part));
         let found = found.unwrap_or_else(|| panic!("{place}: {} has no such key", row.file));
-        assert!(same(found, &row.value), "{place}: {found} in place of {}", row.value);
+        assert!(equals_printed(found, &row.value), "{place}: {found} in place of {}", row.value);
         *papers.entry(&row.paper).or_default() += 1;
     }
     let all = [
@@ -194,13 +195,13 @@ fn shell(command: &str) -> Command {
 
 #[test]
 fn recipe_commands_at_paper_scale_are_valid() {
-    understood("bridging-gap", large_commands("bridging-gap"), 3);
-    understood("xlm-k", large_commands("xlm-k"), 4);
-    understood("mixmrc-lakm", large_commands("mixmrc-lakm"), 6);
-    understood("good-to-best", large_commands("good-to-best"), 8);
-    understood("entity-cs", large_commands("entity-cs"), 2);
-    understood("filter", large_commands("filter"), 2);
-    understood("knowledge-adapters", large_commands("knowledge-adapters"), 1);
+    check_commands("bridging-gap", large_commands("bridging-gap"), 3);
+    check_commands("xlm-k", large_commands("xlm-k"), 4);
+    check_commands("mixmrc-lakm", large_commands("mixmrc-lakm"), 6);
+    check_commands("good-to-best", large_commands("good-to-best"), 8);
+    check_commands("entity-cs", large_commands("entity-cs"), 2);
+    check_commands("filter", large_commands("filter"), 2);
+    check_commands("knowledge-adapters", large_commands("knowledge-adapters"), 1);
 }
 
 /// A tool parses its arguments before it opens files, so in an empty folder the error is a missing
@@ -213,8 +214,8 @@ fn recipe_tools_at_paper_scale_are_valid() {
             let folder = tempfile::tempdir().unwrap();
             let output = shell(&command).current_dir(folder.path()).output().unwrap();
             let error = String::from_utf8_lossy(&output.stderr);
-            let understood = output.status.success() || error.contains("No such file");
-            assert!(understood, "{command}: {error}");
+            let is_valid = output.status.success() || error.contains("No such file");
+            assert!(is_valid, "{command}: {error}");
             count += 1;
         }
     }
@@ -223,12 +224,12 @@ fn recipe_tools_at_paper_scale_are_valid() {
 
 #[test]
 fn recipe_commands_of_small_runs_are_valid() {
-    understood("entity-cs", commands("entity-cs"), 1);
-    understood("filter", commands("filter"), 2);
-    understood("knowledge-adapters", commands("knowledge-adapters"), 1);
+    check_commands("entity-cs", commands("entity-cs"), 1);
+    check_commands("filter", commands("filter"), 2);
+    check_commands("knowledge-adapters", commands("knowledge-adapters"), 1);
 }
 
-fn understood(paper: &str, commands: Vec<String>, min_count: usize) {
+fn check_commands(paper: &str, commands: Vec<String>, min_count: usize) {
     assert!(commands.len() >= min_count, "{} commands for {paper}", commands.len());
     for command in commands {
         succeed(shell(&format!("{command} --show")));

@@ -10,7 +10,8 @@ use testkit::{Peers, peers_python};
 use xlmr_model::{Head, Pretrained};
 
 use crate::common::{
-    FEW_ARTICLES, kill_at, prepared, refuse, root, small, small_data, succeed, summary, tool,
+    FEW_ARTICLES, expect_failure, kill_at, prepared, root, small, small_data, succeed, summary,
+    tool,
 };
 
 /// A small recipe with six steps of a few rows in two languages.
@@ -209,7 +210,7 @@ fn recipe_filter_rejects_rows_that_are_not_translations() {
     std::fs::write(&second, format!("{cut}\n")).unwrap();
     let mut command = classification(&folder.path().join("run"));
     command.args(["--arms", "filter", "--set", &format!("data.second={}", second.display())]);
-    let error = refuse(&command.output().unwrap());
+    let error = expect_failure(&command.output().unwrap());
     assert!(error.contains("data.evaluation beside data.second: expected"), "{error}");
 }
 
@@ -217,12 +218,12 @@ fn recipe_filter_rejects_rows_that_are_not_translations() {
 fn recipe_filter_reports_invalid_settings() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("refused");
-    let refuse = |sets: &[&str]| {
+    let expect_failure = |sets: &[&str]| {
         let mut command = filter(&out);
         for set in sets {
             command.args(["--set", set]);
         }
-        refuse(&command.output().unwrap())
+        expect_failure(&command.output().unwrap())
     };
     for (sets, message) in [
         (&["qa.fusion.local=4"][..], "local: expected at most 3, the number of layers"),
@@ -233,7 +234,7 @@ fn recipe_filter_reports_invalid_settings() {
         (&["data.second="], "data.second: is not set"),
         (&["languages=[\"en\", \"fr\"]"], "train-context-fr-question-fr.json"),
     ] {
-        let error = refuse(sets);
+        let error = expect_failure(sets);
         assert!(error.contains(message), "{sets:?}: {error}");
     }
     assert!(!out.join("seed-0").exists());

@@ -8,7 +8,7 @@ use results::Measured;
 use serde_json::json;
 use trainer::selection::Best;
 
-use crate::common::{program, refuse, root, small_data, succeed, summary};
+use crate::common::{expect_failure, program, root, small_data, succeed, summary};
 
 /// The small recipe with six steps of a few rows, in two languages.
 fn small(out: &Path) -> Command {
@@ -211,7 +211,7 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     let path = xquad.join("xquad.zh.json");
     let original = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, "{\"data\": []}").unwrap();
-    let error = refuse(&command.output().unwrap());
+    let error = expect_failure(&command.output().unwrap());
     assert!(error.contains("xquad.zh.json"), "{error}");
     assert!(!paper.join("seed-42").exists(), "nothing was trained");
     std::fs::write(&path, original).unwrap();
@@ -251,7 +251,7 @@ fn recipe_good_to_best_reports_invalid_settings() {
     let out = folder.path().join("run");
     let mut paper = program("good-to-best");
     paper.args(["examples/good-to-best/recipe.toml", "--out"]).arg(&out);
-    let error = refuse(&paper.output().unwrap());
+    let error = expect_failure(&paper.output().unwrap());
     assert!(error.contains("data.train: is not set"), "{error}");
     for (set, names) in [
         ("model.path=", "model.path: is not set"),
@@ -279,7 +279,7 @@ fn recipe_good_to_best_reports_invalid_settings() {
     ] {
         let mut command = small(&out);
         command.args(["--set", set]);
-        let error = refuse(&command.output().unwrap());
+        let error = expect_failure(&command.output().unwrap());
         assert!(error.contains(names), "{set}: {error}");
     }
     assert!(!out.exists(), "nothing was begun");

@@ -5,7 +5,9 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::common::{fact_questions, kill_at, prepared, program, refuse, root, succeed, summary};
+use crate::common::{
+    expect_failure, fact_questions, kill_at, prepared, program, root, succeed, summary,
+};
 
 /// Pairs of all kinds in two languages.
 fn pairs() -> String {
@@ -154,7 +156,7 @@ fn recipe_knowledge_adapters_reject_invalid_settings() {
     let assert_error = |set: &str, names: &[&str]| {
         let mut command = arms(&folder.path().join("run"), "ep");
         command.args(["--set", set]);
-        let error = refuse(&command.output().unwrap());
+        let error = expect_failure(&command.output().unwrap());
         for name in names {
             assert!(error.contains(name), "no {name:?} in:\n{error}");
         }

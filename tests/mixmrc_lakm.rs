@@ -8,7 +8,9 @@ use mlqa_eval::Matrix;
 use serde_json::{Value, json};
 use trainer::selection::Best;
 
-use crate::common::{FEW_ARTICLES, prepared, program, refuse, small_data, succeed, summary, tool};
+use crate::common::{
+    FEW_ARTICLES, expect_failure, prepared, program, small_data, succeed, summary, tool,
+};
 
 /// The small recipe with six steps of a few rows in two languages.
 fn small(out: &Path) -> Command {
@@ -160,11 +162,11 @@ fn recipe_mixmrc_at_paper_scale_reads_the_files_of_the_tools() {
     let text = succeed(paper(&out, &settings));
     assert!(text.contains("| mixmrc |"), "{text}");
     // Without a key, the error names the key and its expected value.
-    let without = |key: &str, arm: &str| {
+    let error_without = |key: &str, arm: &str| {
         let mut remaining = settings.clone();
         remaining.retain(|set| !set.starts_with(key));
         remaining.push(format!("run.arms=[{arm:?}]"));
-        refuse(&paper(&out, &remaining).output().unwrap())
+        expect_failure(&paper(&out, &remaining).output().unwrap())
     };
     for (key, arm) in [
         ("data.evaluation", "mixmrc"),
@@ -173,7 +175,7 @@ fn recipe_mixmrc_at_paper_scale_reads_the_files_of_the_tools() {
         ("data.translated", "zero-shot-lakm"),
         ("data.phrases", "lakm"),
     ] {
-        let error = without(key, arm);
+        let error = error_without(key, arm);
         assert!(error.contains(&format!("{key}: is not set")), "{arm}: {error}");
     }
 }
@@ -264,7 +266,7 @@ fn recipe_mixmrc_arms_make_equal_numbers_of_question_updates() {
     settings.extend(["training.epochs=2".into(), "training.log_steps=1".into()]);
     settings.push("selection.keep=last".into());
     let out = folder.path().join("run");
-    let error = refuse(&paper(&out, &settings).output().unwrap());
+    let error = expect_failure(&paper(&out, &settings).output().unwrap());
     assert!(error.contains("test-context-en-question-fr.json"), "{error}");
     settings.push("evaluation.questions=of_context".into());
     let text = succeed(paper(&out, &settings));
@@ -339,7 +341,7 @@ fn recipe_mixmrc_reports_invalid_settings() {
     ] {
         let mut command = small(&out);
         command.args(["--set", set]);
-        let error = refuse(&command.output().unwrap());
+        let error = expect_failure(&command.output().unwrap());
         assert!(error.contains(names), "{set}: {error}");
         assert!(!out.exists(), "{set} left {}", out.display());
     }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::common::{program, refuse, root, succeed};
+use crate::common::{expect_failure, program, root, succeed};
 
 #[test]
 fn answer_alignment_compares_methods() {
@@ -33,5 +33,5 @@ fn answer_alignment_compares_methods() {
     assert!(exact_share("CODEC, oracle right in 0.5 ") < exact_share("CODEC, oracle right in 1 "));
 
     let output = program("answer-alignment").args(["--languages", "en"]).output().unwrap();
-    assert!(refuse(&output).contains("English is the source"));
+    assert!(expect_failure(&output).contains("English is the source"));
 }

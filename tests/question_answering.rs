@@ -6,7 +6,7 @@ use std::process::Command;
 use mlqa_eval::Dataset;
 use serde_json::{Value, json};
 
-use crate::common::{refuse, succeed, summary, tool};
+use crate::common::{expect_failure, succeed, summary, tool};
 
 #[allow(dead_code)] // the same files are written for the evaluator's tests
 #[path = "../crates/mlqa-eval/tests/it/parquet_file.rs"]
@@ -123,7 +123,7 @@ fn recipe_question_answering_trains_predicts_and_scores() {
     command.args(["--language", "en"]);
     assert!(succeed(command).contains("| MLQA's rules for en |"));
     let mut command = train(folder, "run");
-    let error = refuse(&command.args(["--seed", "7"]).output().unwrap());
+    let error = expect_failure(&command.args(["--seed", "7"]).output().unwrap());
     assert!(error.contains("training.seed = 42 there, 7 now"), "{error}");
 }
 
@@ -184,7 +184,7 @@ fn recipe_question_answering_rejects_invalid_input_before_writing() {
     write_questions(&folder.join("offset.json"), 3, 0, 7);
     fs::write(folder.join("broken.json"), "{\"data\": [").unwrap();
     let assert_error = |arguments: &[&str], pieces: &[&str]| {
-        let error = refuse(&start(folder, "run").args(arguments).output().unwrap());
+        let error = expect_failure(&start(folder, "run").args(arguments).output().unwrap());
         for piece in pieces {
             assert!(error.contains(piece), "{arguments:?}: no {piece:?} in {error}");
         }

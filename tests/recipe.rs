@@ -6,7 +6,7 @@ use results::Measured;
 use serde_json::{Value, json};
 
 use crate::common::{
-    FEW_ARTICLES, kill_at, prepared, program, refuse, root, sequences, small_data, succeed,
+    FEW_ARTICLES, expect_failure, kill_at, prepared, program, root, sequences, small_data, succeed,
     summary, tool,
 };
 
@@ -87,7 +87,7 @@ fn recipe_bridging_gap_runs_from_triples_to_the_table() {
     let model = out.join("seed-0/control/all/model/model.safetensors");
     let model_bytes = std::fs::read(&model).unwrap();
     std::fs::write(&model, &model_bytes[..1000]).unwrap();
-    let error = refuse(&small(&out).output().unwrap());
+    let error = expect_failure(&small(&out).output().unwrap());
     assert!(error.contains("model.safetensors: has 1000 bytes, but"), "{error}");
     std::fs::write(&model, model_bytes).unwrap();
 
@@ -192,7 +192,7 @@ fn recipe_bridging_gap_streams_sequences_and_resumes_within_a_shard() {
     let tokens = |arm: &str| found["arms"][arm]["tokens"].as_f64().unwrap();
     assert!((tokens("control") / tokens("injected") - 1.0).abs() < 0.25, "{found}");
     std::fs::write(shards.join("2.jsonl"), "{\"fact\": 1}\n").unwrap();
-    let error = refuse(&streamed(&folder.path().join("wrong")).output().unwrap());
+    let error = expect_failure(&streamed(&folder.path().join("wrong")).output().unwrap());
     assert!(error.contains("2.jsonl: line 1, column 11: missing field"), "{error}");
 }
 
@@ -258,15 +258,15 @@ fn an_invalid_recipe_is_one_clear_error() {
         ("data.sequences=nowhere", "nowhere"),
     ] {
         let output = small(&out).args(["--set", set]).output().unwrap();
-        let error = refuse(&output);
+        let error = expect_failure(&output);
         assert!(error.contains(piece), "{set}: {error}");
     }
     let questions = "prepare.questions=demo-data fact-questions --kg nowhere";
     let unprepared = ["--set", questions, "--set", "data.evaluation={questions}"];
-    let error = refuse(&small(&out).args(unprepared).output().unwrap());
+    let error = expect_failure(&small(&out).args(unprepared).output().unwrap());
     assert!(error.contains("add --prepare, or run `demo-data fact-questions --kg nowhere"));
     let missing = program("bridging-gap").arg("nowhere.toml").output().unwrap();
-    assert!(refuse(&missing).contains("nowhere.toml"));
+    assert!(expect_failure(&missing).contains("nowhere.toml"));
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn a_full_disk_is_one_clear_error_without_partial_files() {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    let error = refuse(&limited);
+    let error = expect_failure(&limited);
     assert!(error.contains("too large") || error.contains("No space"), "{error}");
     let checkpoints = out.join("seed-0/base/all/fine-tune/checkpoints");
     let remaining: Vec<_> = std::fs::read_dir(&checkpoints).unwrap().collect();

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use results::Measured;
 
-use crate::common::{kill_at, program, refuse, succeed, summary};
+use crate::common::{expect_failure, kill_at, program, succeed, summary};
 
 /// The small recipe with three steps of a few pairs in two languages.
 fn small(out: &Path) -> Command {
@@ -106,7 +106,7 @@ fn recipe_sentence_retrieval_reports_invalid_settings() {
         ("arms.parallel.batch_size=0", "arms.parallel"),
     ] {
         let output = small(&folder.path().join("run")).args(["--set", set]).output().unwrap();
-        let error = refuse(&output);
+        let error = expect_failure(&output);
         assert!(error.contains(part), "{set}: {error}");
         assert!(!folder.path().join("run/seed-0").exists(), "{set}");
     }

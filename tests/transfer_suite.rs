@@ -6,7 +6,7 @@ use std::process::Command;
 use results::Measured;
 use serde_json::{Value, json};
 
-use crate::common::{program, refuse, small_data, succeed, summary, write_encoder};
+use crate::common::{expect_failure, program, small_data, succeed, summary, write_encoder};
 
 /// Writes a few English sentences of three documents, and test files in three languages.
 fn write_data(folder: &Path) {
@@ -181,17 +181,17 @@ fn recipe_suite_compares_models_over_languages_and_seeds() {
     let found = summary(&out);
     assert_eq!(found["seeds"], json!([0, 1]));
     for model in ["base", "other"] {
-        let own = &found["tasks"]["ner"][model];
+        let task_summary = &found["tasks"]["ner"][model];
         for language in ["en", "de", "zh", "average"] {
             for metric in ["f1", "precision", "recall"] {
-                let one = &own[metric][language];
+                let one = &task_summary[metric][language];
                 assert!(
                     one["mean"].is_f64() && one["half_width"].is_f64(),
                     "{model} {language}: {one}"
                 );
             }
         }
-        for epoch in own["epochs"].as_array().unwrap() {
+        for epoch in task_summary["epochs"].as_array().unwrap() {
             assert!((1..=6).contains(&epoch.as_u64().unwrap()));
         }
     }
@@ -282,7 +282,7 @@ fn recipe_suite_evaluates_lama_and_mlama() {
     succeed(train);
     std::fs::rename(folder.path().join("ner/seed-0/ner.base/model"), &tagger).unwrap();
     let mut command = ask(&tagger.display().to_string());
-    let error = refuse(&command.output().unwrap());
+    let error = expect_failure(&command.output().unwrap());
     assert!(error.contains("masked-LM head") && error.contains("--arms"), "{error}");
 }
 
@@ -312,7 +312,7 @@ fn an_invalid_setting_is_one_clear_error() {
             command = suite(folder.path(), "run");
         }
         command.args(["--set", &format!("tasks.{set}")]);
-        let error = refuse(&command.output().unwrap());
+        let error = expect_failure(&command.output().unwrap());
         assert!(error.contains(piece), "{set}: {error}");
         assert!(!folder.path().join("run/summary.json").exists());
         std::fs::remove_dir_all(folder.path().join("run")).ok();
@@ -320,18 +320,19 @@ fn an_invalid_setting_is_one_clear_error() {
     for (model, piece) in
         [("data/base", "NAME=DIR"), ("new=nowhere", "nowhere"), ("a/b=data/base", "a/b")]
     {
-        let error = refuse(&small(folder.path(), "run").args(["--model", model]).output().unwrap());
+        let error =
+            expect_failure(&small(folder.path(), "run").args(["--model", model]).output().unwrap());
         assert!(error.contains(piece), "{model}: {error}");
     }
     let refused = |more: &[&str]| {
         let mut plain = program("transfer-suite");
         plain.arg("examples/transfer-suite/recipe.toml").args(more);
         plain.arg("--out").arg(folder.path().join("run"));
-        refuse(&plain.output().unwrap())
+        expect_failure(&plain.output().unwrap())
     };
     assert!(refused(&[]).contains("give --model NAME=DIR"));
     assert!(refused(&["--model", "data/base"]).contains("and data for a task"));
     let mut other = small(folder.path(), "run");
     other.args(["--set", "baseline=nobody"]);
-    assert!(refuse(&other.output().unwrap()).contains("no such model"));
+    assert!(expect_failure(&other.output().unwrap()).contains("no such model"));
 }

@@ -16,8 +16,8 @@ use parquet::schema::parser::parse_message_type;
 use serde_json::{Value, json};
 
 use crate::common::{
-    kill_at, kill_child_at, losses, on_two, program, refuse, root, start_two, succeed, summary,
-    tool,
+    expect_failure, kill_at, kill_child_at, losses, on_two, program, root, start_two, succeed,
+    summary, tool,
 };
 
 /// Folder with mentions, monolingual mentions, triples and text of the embedded data; created once.
@@ -395,10 +395,10 @@ fn recipe_xlm_k_reports_invalid_settings() {
     // The number of steps has no default at paper scale.
     let mut paper = program("xlm-k");
     paper.args(["examples/xlm-k/recipe.toml", "--model", "data/base", "--out"]).arg(&out);
-    let error = refuse(&paper.output().unwrap());
+    let error = expect_failure(&paper.output().unwrap());
     assert!(error.contains("pretraining.steps is not set"), "{error}");
     paper.args(["--set", "pretraining.steps=9"]);
-    let error = refuse(&paper.output().unwrap());
+    let error = expect_failure(&paper.output().unwrap());
     assert!(
         error.contains("data.mentions: is not set: give an output folder of `kg-triples m"),
         "{error}"
@@ -432,7 +432,7 @@ fn recipe_xlm_k_reports_invalid_settings() {
         let mut command = small(&out);
         command.args(["--set", &format!("mlm.text={text}"), "--set", "mlm.max_tokens=24"]);
         command.args(["--set", set]);
-        let error = refuse(&command.output().unwrap());
+        let error = expect_failure(&command.output().unwrap());
         assert!(error.contains(names), "{set}: {error}");
     }
 }
@@ -455,7 +455,7 @@ fn recipe_xlm_k_reports_the_line_of_an_unknown_id() {
     std::fs::write(&plain, text).unwrap();
     let mut command = small(&folder.path().join("run"));
     set(&mut command, "data.mentions", &plain);
-    let error = refuse(&command.output().unwrap());
+    let error = expect_failure(&command.output().unwrap());
     assert!(error.contains("plain.jsonl: line 7: expected token ids below"), "{error}");
 }
 

@@ -84,10 +84,10 @@ impl<P: PlaceSpans> PlaceSpans for BySentence<P> {
     fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceFault>>, Error> {
         let mut all = Vec::with_capacity(tasks.len());
         for task in tasks {
-            let whole = one(&mut self.0, task)?;
-            let too_long = whole == Err(PlaceFault::TooLong);
+            let unsplit = one(&mut self.0, task)?;
+            let too_long = unsplit == Err(PlaceFault::TooLong);
             let Some((sentence, start)) = narrowed(task).filter(|_| too_long) else {
-                all.push(whole);
+                all.push(unsplit);
                 continue;
             };
             let placed = one(&mut self.0, &sentence)?;

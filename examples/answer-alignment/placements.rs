@@ -177,6 +177,6 @@ fn is_span_of_words(text: &str, span: &Range<usize>) -> bool {
     let words = units(text);
     let first = words.iter().position(|word| word.start == span.start);
     let last = words.iter().position(|word| word.end == span.end);
-    let most = CodecConfig::default().max_words;
-    first.zip(last).is_some_and(|(first, last)| first <= last && last - first < most)
+    let max_words = CodecConfig::default().max_words;
+    first.zip(last).is_some_and(|(first, last)| first <= last && last - first < max_words)
 }

@@ -112,10 +112,10 @@ fn summary<'a>(
 fn table(arms: &[(&str, ArmSummary)]) -> String {
     let sets: Vec<&String> = arms.iter().take(1).flat_map(|(_, arm)| arm.sets.keys()).collect();
     let mut means = Table::new("F1 / EM, mean over languages", sets.iter().copied());
-    for (_, ArmSummary { title, sets: of_arm, .. }) in arms {
+    for (_, ArmSummary { title, sets: arm_means, .. }) in arms {
         // Scores by the rules that the set prescribes.
         let mean = |set: &SetSummary| set.squad.get(AVERAGE).or(set.scores.get(AVERAGE)).copied();
-        means.row(title, sets.iter().map(|set| cell(of_arm.get(*set).and_then(mean))));
+        means.row(title, sets.iter().map(|set| cell(arm_means.get(*set).and_then(mean))));
     }
     let mut text = means.to_string();
     for set in sets {

@@ -63,10 +63,10 @@ fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Trained> {
     if !learned.adapters.is_empty() {
         base.model.set_active(&[])?;
         let loss_without_adapters = sentence_loss(trial, &base, inputs)?;
-        let same = "the model without adapters differs from the model before training";
+        let message = "the model without adapters differs from the model before training";
         ensure!(
             loss_without_adapters == before,
-            "{same}: losses {loss_without_adapters:?} for {before:?}"
+            "{message}: losses {loss_without_adapters:?} for {before:?}"
         );
         learned.put_in_use(&mut base.model)?;
     }
@@ -89,11 +89,11 @@ fn sentence_loss(
 ) -> Result<BTreeMap<Language, f64>> {
     let LanguageModel { max_length, batch_size, .. } = trial.recipe.language_model;
     let config = trial.recipe.masked_lm();
-    let of_language = |(&language, sentences): (&Language, &Vec<_>)| {
+    let language_loss = |(&language, sentences): (&Language, &Vec<_>)| {
         let task = PhraseMaskingTask::from_passages(base, sentences, max_length, &config)?;
         Ok((language, task.mean_loss(MASKS, batch_size)?))
     };
-    inputs.sentences.iter().map(of_language).collect()
+    inputs.sentences.iter().map(language_loss).collect()
 }
 
 /// English passages, questions in every language (G-XLT).

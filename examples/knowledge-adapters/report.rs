@@ -104,9 +104,9 @@ pub fn write(
             let english = |context, question| context == Language::EN && keep(question);
             Matrix::spread(&seeds, english).unwrap_or_default()
         };
-        let of_language = |code: &Language| (code.to_string(), answers(&|one| one == *code));
+        let language_values = |code: &Language| (code.to_string(), answers(&|one| one == *code));
         let others = ("average".to_owned(), answers(&|question| question != Language::EN));
-        let answers: Vec<_> = languages.iter().map(of_language).chain([others]).collect();
+        let answers: Vec<_> = languages.iter().map(language_values).chain([others]).collect();
         read.row(title, answers.iter().map(|(_, scores)| scores.f1().to_string()));
         let (run, names) = ((experiment, results), (name.as_str(), title.as_str()));
         let keep = |context, question| context == Language::EN && question != Language::EN;
@@ -116,8 +116,8 @@ pub fn write(
         let mean = |loss: &BTreeMap<Language, f64>| Spread::of(loss.values().copied()).mean;
         let means: Vec<f64> = losses.iter().map(|loss| mean(loss)).collect();
         let loss = over_seeds(losses.iter().copied());
-        let of_language = language_model.languages.iter().map(|code| loss.get(code).copied());
-        let all = of_language.chain([Some(Spread::of(means.iter().copied()))]);
+        let language_values = language_model.languages.iter().map(|code| loss.get(code).copied());
+        let all = language_values.chain([Some(Spread::of(means.iter().copied()))]);
         loss_table.row(title, all.map(|loss| cell(loss.map(|loss| loss.text(3)))));
         numbers.push(Measured::of_seeds(title, "sentences", "avg", "loss", means));
 
@@ -162,8 +162,8 @@ fn measured<'a>(
     let pairs =
         QUERIES.iter().flat_map(|(setting, _)| ["hits@1", "mrr"].map(|one| (*setting, one)));
     pairs.filter_map(move |(setting, metric)| {
-        let of_seeds = seeds.iter().map(|seed| seed.get(setting)?.get(metric).copied());
-        let of_seeds: Vec<f64> = of_seeds.collect::<Option<_>>()?;
-        Some(Measured::of_seeds(title, setting, "avg", metric, of_seeds))
+        let seed_values = seeds.iter().map(|seed| seed.get(setting)?.get(metric).copied());
+        let seed_values: Vec<f64> = seed_values.collect::<Option<_>>()?;
+        Some(Measured::of_seeds(title, setting, "avg", metric, seed_values))
     })
 }

@@ -66,12 +66,12 @@ pub fn write(
         let matrix = Matrix::over_seeds(title, &seeds);
         matrix.write(experiment.dir("matrix").join(name))?;
         counts.extend(matrix.cells().map(|(_, _, cell)| cell.questions));
-        let of_language = |code: &Language| {
+        let language_scores = |code: &Language| {
             let scores =
                 Matrix::spread(&seeds, |context, question| [context, question] == [*code; 2]);
             Some((code.to_string(), scores?))
         };
-        let scored = languages.iter().map(of_language).collect::<Option<Vec<_>>>();
+        let scored = languages.iter().map(language_scores).collect::<Option<Vec<_>>>();
         let scored = scored.context("no pair was scored")?;
         let [xlt, off_diagonal, gxlt] = MEANS.map(|(_, keep)| Matrix::spread(&seeds, keep));
         for (setting, keep) in MEANS {

@@ -50,8 +50,8 @@ pub fn mimetic_start(model: &Model, seed: u64) -> Result<()> {
         let mut key = named(&format!("{attention}.key.weight"))?;
         query.f_copy_(&query.f_mul_scalar(1.5)?)?;
         let identity = Tensor::f_eye(width, (Kind::Float, model.device()))?;
-        let without = identity.f_sub(&unit.f_outer(&unit)?)?;
-        key.f_copy_(&query.f_matmul(&without)?)?;
+        let orthogonal = identity.f_sub(&unit.f_outer(&unit)?)?;
+        key.f_copy_(&query.f_matmul(&orthogonal)?)?;
         Ok(())
     })
 }

@@ -22,7 +22,7 @@ type Vectors = BTreeMap<Language, Array2<f32>>;
 fn vectors(recipe: &Recipe, base: &Pretrained, texts: &Texts) -> Result<Vectors> {
     let Recipe { pairs, evaluation, .. } = recipe;
     let (length, batch_size) = (evaluation.max_length, evaluation.batch_size);
-    let of_language = |(&language, texts): (&Language, &Vec<String>)| {
+    let language_vectors = |(&language, texts): (&Language, &Vec<String>)| {
         let (model, tokenizer, pooling) = (&base.model, &base.tokenizer, pairs.pooling);
         let mut vectors = text_vectors(model, tokenizer, texts, pooling, length, batch_size)?;
         for mut vector in vectors.outer_iter_mut() {
@@ -31,7 +31,7 @@ fn vectors(recipe: &Recipe, base: &Pretrained, texts: &Texts) -> Result<Vectors>
         }
         Ok((language, vectors))
     };
-    texts.iter().map(of_language).collect()
+    texts.iter().map(language_vectors).collect()
 }
 
 /// Ranks of PUD's translations, and of the paragraphs of held-out questions.

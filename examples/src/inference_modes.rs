@@ -71,10 +71,10 @@ impl InferenceModes<'_> {
                 let differences: Vec<f64> = seeds().filter_map(difference_of_seed).collect();
                 let compared = !differences.is_empty() && (arm.as_str(), &*mode) != self.control;
                 let against_control = compared.then(|| Spread::of(differences));
-                let of_measure = scores.get(measure);
-                let value = |language| cell(of_measure.and_then(|scores| scores.get(language)));
-                let of_seeds = seeds().filter_map(seed_mean);
-                let number = Measured::of_seeds(title, &mode, "avg", measure, of_seeds);
+                let measure_scores = scores.get(measure);
+                let value = |language| cell(measure_scores.and_then(|scores| scores.get(language)));
+                let seed_values = seeds().filter_map(seed_mean);
+                let number = Measured::of_seeds(title, &mode, "avg", measure, seed_values);
                 let average = number.spread().to_string();
                 numbers.push(number);
                 let difference = cell(against_control.map(|value| format!("{value:+}")));

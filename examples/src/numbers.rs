@@ -72,8 +72,8 @@ pub fn with_items(
         add_items(folder, by, &keep, &mut items)?;
     }
     Ok([("f1", 0), ("em", 1)].map(|(metric, at)| {
-        let of_seed = seeds.iter().filter_map(|seed| seed.get(at).copied());
-        let number = Measured::of_seeds(title, setting, language, metric, of_seed);
+        let seed_values = seeds.iter().filter_map(|seed| seed.get(at).copied());
+        let number = Measured::of_seeds(title, setting, language, metric, seed_values);
         Measured { items: items.values().map(|sums| sums.mean(at)).collect(), ..number }
     }))
 }

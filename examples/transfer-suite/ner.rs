@@ -130,7 +130,8 @@ impl Benchmark for Ner {
             Split::Development => self.training()?.1,
             Split::Test => Self::read(&self.data.test)?,
         };
-        let encoded = sentences.into_iter().map(|of_language| self.encode(of_language, model));
+        let encoded =
+            sentences.into_iter().map(|language_sentences| self.encode(language_sentences, model));
         let encoded = encoded.collect::<Result<BTreeMap<Language, EncodedSentences>>>()?;
         let languages = encoded.keys().map(Language::to_string).collect();
         let score = move |predictions: Option<&Path>| {

@@ -214,7 +214,7 @@ pub fn succeed(mut command: Command) -> String {
 }
 
 /// Asserts exit code 2 and one line that starts with `error:`, and returns the line.
-pub fn refuse(output: &Output) -> String {
+pub fn expect_failure(output: &Output) -> String {
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{err}");
     let lines: Vec<&str> = err.lines().filter(|line| line.starts_with("error: ")).collect();
@@ -264,7 +264,7 @@ pub fn on_two(command: impl Fn() -> Command) {
     }
 }
 
-/// Every `loss` of every stage in `folder`, ordered by path.
+/// Returns every `loss` of every stage in `folder`, ordered by path.
 pub fn losses(folder: &Path) -> Vec<f64> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];

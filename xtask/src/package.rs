@@ -120,8 +120,11 @@ pub fn package(root: &Path) -> Result<u8> {
             return Ok(code);
         }
     }
-    let (many, few) = (packages.len(), templates.len());
-    println!("{many} packages and {few} templates build from {}", folder.display());
+    let (package_count, template_count) = (packages.len(), templates.len());
+    println!(
+        "{package_count} packages and {template_count} templates build from {}",
+        folder.display()
+    );
     Ok(0)
 }
 

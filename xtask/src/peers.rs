@@ -60,7 +60,7 @@ fn pinned(Options { torch, spark }: Options) -> Vec<String> {
 }
 
 /// Returns whether the environment has at least the packages `required`.
-fn holds(folder: &Path, required: &[String]) -> bool {
+fn has_packages(folder: &Path, required: &[String]) -> bool {
     let installed = fs::read_to_string(folder.join(STAMP)).unwrap_or_default();
     let installed: Vec<&str> = installed.lines().collect();
     python(folder).exists() && required.iter().all(|line| installed.contains(&line.as_str()))
@@ -97,7 +97,7 @@ pub fn older(root: &Path) -> Result<PathBuf> {
 
 fn install(root: &Path, name: &str, required: &[String], size: &str) -> Result<PathBuf> {
     let folder = root.join(name);
-    if holds(&folder, required) {
+    if has_packages(&folder, required) {
         return Ok(python(&folder));
     }
     check_python(root)?;
@@ -179,16 +179,22 @@ mod tests {
     #[test]
     fn the_larger_set_includes_the_smaller() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(!holds(folder.path(), &pinned(LIGHT)));
+        assert!(!has_packages(folder.path(), &pinned(LIGHT)));
         fs::create_dir(folder.path().join("bin")).unwrap();
         fs::write(python(folder.path()), "").unwrap();
         fs::write(folder.path().join(STAMP), pinned(TORCH).join("\n")).unwrap();
-        assert!(holds(folder.path(), &pinned(LIGHT)) && holds(folder.path(), &pinned(TORCH)));
+        assert!(
+            has_packages(folder.path(), &pinned(LIGHT))
+                && has_packages(folder.path(), &pinned(TORCH))
+        );
         fs::write(folder.path().join(STAMP), pinned(LIGHT).join("\n")).unwrap();
-        assert!(holds(folder.path(), &pinned(LIGHT)) && !holds(folder.path(), &pinned(TORCH)));
+        assert!(
+            has_packages(folder.path(), &pinned(LIGHT))
+                && !has_packages(folder.path(), &pinned(TORCH))
+        );
         let older = pinned(LIGHT).join("\n").replace("numpy==", "numpy==1.");
         fs::write(folder.path().join(STAMP), older).unwrap();
-        assert!(!holds(folder.path(), &pinned(LIGHT)), "another version");
+        assert!(!has_packages(folder.path(), &pinned(LIGHT)), "another version");
     }
 
     #[test]

@@ -15,7 +15,7 @@ struct Step {
     quick: bool,
 }
 
-/// The names by which steps are told apart whose tools may not be installed.
+/// Names of the steps whose tools may not be installed.
 const LICENCES: &str = "licences and bans";
 const WHEEL: &str = "Python packages";
 

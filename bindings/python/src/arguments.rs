@@ -126,10 +126,13 @@ pub fn rules(py: Python<'_>, lang: Option<&str>, norm: &str) -> PyResult<Option<
         ("mlqa", None) => Ok(None),
         ("mlqa", Some(code)) => {
             let language = language(code)?;
-            if !MLQA_LANGUAGES.iter().any(|known| known.as_str() == language.base()) {
-                let known = MLQA_LANGUAGES.map(|known| known.to_string()).join(", ");
+            if !MLQA_LANGUAGES.iter().any(|supported| supported.as_str() == language.base()) {
+                let supported = MLQA_LANGUAGES.map(|supported| supported.to_string()).join(", ");
                 let note = "its articles are not removed";
-                warn(py, &format!("{language} is not one of MLQA's languages ({known}); {note}"))?;
+                warn(
+                    py,
+                    &format!("{language} is not one of MLQA's languages ({supported}); {note}"),
+                )?;
             }
             Ok(Some(Normalization::Mlqa(language)))
         }

@@ -56,21 +56,21 @@ impl Windows {
 
     /// Supports `pickle` and `copy`: questions and windows as JSON, and the arrays.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, State<'py>)> {
-        let (py, own) = (slf.py(), slf.get());
-        let questions = own.questions.clone();
+        let (py, windows_data) = (slf.py(), slf.get());
+        let questions = windows_data.questions.clone();
         let questions = Dataset { path: SAVED.into(), version: None, questions };
-        let windows = serde_json::to_vec(&own.windows);
+        let windows = serde_json::to_vec(&windows_data.windows);
         let positions = |of: &Positions| of.as_ref().map(|all| all.clone_ref(py));
         let state = (
             PyBytes::new(py, &questions.to_json(SAVED).map_err(py_error)?),
             PyBytes::new(py, &windows.map_err(|error| PyValueError::new_err(error.to_string()))?),
-            own.compatible.is_some(),
-            own.input_ids.clone_ref(py),
-            own.attention_mask.clone_ref(py),
-            own.token_type_ids.clone_ref(py),
-            own.question.clone_ref(py),
-            positions(&own.start_positions),
-            positions(&own.end_positions),
+            windows_data.compatible.is_some(),
+            windows_data.input_ids.clone_ref(py),
+            windows_data.attention_mask.clone_ref(py),
+            windows_data.token_type_ids.clone_ref(py),
+            windows_data.question.clone_ref(py),
+            positions(&windows_data.start_positions),
+            positions(&windows_data.end_positions),
         );
         Ok((slf.get_type().getattr("_restore")?, state))
     }

@@ -106,12 +106,12 @@ fn in_full(
     check_temperature(config.temperature)?;
     check_mask("question_mask", question_mask, &[batch, length], "[B, L]", "hidden", device)?;
     let gold = Gold::new(gold_starts, gold_ends, batch, length, "hidden", device)?;
-    let kept = gold.rows()?; // [n] of the B rows
-    if kept.size1()? == 0 {
+    let rows_with_gold = gold.rows()?; // [n] of the B rows
+    if rows_with_gold.size1()? == 0 {
         let reason = "no row has its gold span inside the window";
         return Err(Error::Empty { tensor: "gold_starts", reason });
     }
-    let kept = upload(&kept, device)?;
+    let rows_with_gold = upload(&rows_with_gold, device)?;
     let question = question_tokens(question_mask, &gold)?; // [B, 1, L]
     let negatives = hard_negatives(hidden, gold_starts, gold_ends, candidates, config.selection)?;
     let column = |tensor: &Tensor| tensor.f_unsqueeze(1);
@@ -119,8 +119,9 @@ fn in_full(
         members(&column(&gold.starts)?, &column(&gold.ends)?, &column(&gold.present)?, length)?;
     let wrong = members(&negatives.starts, &negatives.ends, &negatives.valid, length)?;
     let vectors = mean_of_members(hidden, &Tensor::f_cat(&[question, right, wrong], 1)?)?;
-    let vectors = unit(&vectors.f_index_select(0, &kept)?)?; // [n, 2 + Θ, H]
-    Terms::new(&vectors, &negatives.valid.f_index_select(0, &kept)?)?.loss(config.temperature)
+    let vectors = unit(&vectors.f_index_select(0, &rows_with_gold)?)?; // [n, 2 + Θ, H]
+    Terms::new(&vectors, &negatives.valid.f_index_select(0, &rows_with_gold)?)?
+        .loss(config.temperature)
 }
 
 /// `[B, 1, L]` bool: the tokens whose mean represents the question, in rows with a gold span.

@@ -197,8 +197,8 @@ pub fn info_nce(
     let mut parts = pairs.in_batch(bidirectional)?;
     let positive = positive.f_sub(&offset)?; // 0, with the gradient of the similarity
     let (anchors, positive, offset) = if bidirectional {
-        let twice = |rows: &Tensor| Tensor::f_cat(&[rows, rows], 0);
-        (Tensor::f_cat(&[&query, &key], 0)?, twice(&positive)?, twice(&offset)?)
+        let duplicated = |rows: &Tensor| Tensor::f_cat(&[rows, rows], 0);
+        (Tensor::f_cat(&[&query, &key], 0)?, duplicated(&positive)?, duplicated(&offset)?)
     } else {
         (query.shallow_clone(), positive, offset.shallow_clone())
     };
@@ -281,15 +281,20 @@ impl Pairs<'_> {
     /// The log-sum-exp over the negatives within the batch, `[n]` or, for both directions, `[2n]`.
     fn in_batch(&self, bidirectional: bool) -> Result<Vec<Tensor>, Error> {
         let groups = self.groups()?;
-        let twice = |rows: &Tensor| Tensor::f_cat(&[rows, rows], 0);
+        let duplicated = |rows: &Tensor| Tensor::f_cat(&[rows, rows], 0);
         let all = || Tensor::f_cat(&[self.query, self.key], 0);
         Ok(match (self.config.negatives, bidirectional) {
             (Negatives::QueriesKeysAndQueue, true) => {
-                let (rows, groups) = (all()?, twice(&groups)?);
-                vec![self.stream(&rows, &rows, [&groups, &groups], &twice(self.offset)?)?]
+                let (rows, groups) = (all()?, duplicated(&groups)?);
+                vec![self.stream(&rows, &rows, [&groups, &groups], &duplicated(self.offset)?)?]
             }
             (Negatives::QueriesKeysAndQueue, false) => {
-                vec![self.stream(self.query, &all()?, [&groups, &twice(&groups)?], self.offset)?]
+                vec![self.stream(
+                    self.query,
+                    &all()?,
+                    [&groups, &duplicated(&groups)?],
+                    self.offset,
+                )?]
             }
             (Negatives::KeysAndQueue, true) => {
                 let groups = [&groups, &groups];

@@ -141,10 +141,10 @@ fn best_columns(scores: &Tensor, k: i64) -> Result<Tensor, Error> {
     let equal = keys.f_eq_tensor(&threshold)?;
     let ties = above.f_sum_dim_intlist(1, true, Kind::Int)?.f_neg()?.f_add_scalar(k)?; // [B, 1]
     let early = equal.f_cumsum(1, Kind::Int)?.f_le_tensor(&ties)?;
-    let kept = above.f_logical_or(&equal.f_logical_and(&early)?)?; // k per row
-    let columns = match kept.device() {
-        Device::Cpu => kept.f_nonzero()?.f_select(1, 1)?.f_view([batch, k])?,
-        _ => columns_of(&kept, k)?,
+    let selected = above.f_logical_or(&equal.f_logical_and(&early)?)?; // k per row
+    let columns = match selected.device() {
+        Device::Cpu => selected.f_nonzero()?.f_select(1, 1)?.f_view([batch, k])?,
+        _ => columns_of(&selected, k)?,
     };
     let order = keys.f_gather(1, &columns, false)?.f_argsort_stable(true, 1, true)?;
     Ok(columns.f_gather(1, &order, false)?)
@@ -152,10 +152,11 @@ fn best_columns(scores: &Tensor, k: i64) -> Result<Tensor, Error> {
 
 /// The columns of the `k` true entries of each row, in ascending order. Unlike `nonzero`, this does
 /// not wait for a GPU to count the entries.
-fn columns_of(kept: &Tensor, k: i64) -> Result<Tensor, Error> {
-    let (_, width) = kept.size2()?;
-    let column = Tensor::f_arange(width, (Kind::Int64, kept.device()))?.f_expand_as(kept)?;
-    let filled = column.f_masked_fill(&kept.f_logical_not()?, width)?;
+fn columns_of(selected: &Tensor, k: i64) -> Result<Tensor, Error> {
+    let (_, width) = selected.size2()?;
+    let column =
+        Tensor::f_arange(width, (Kind::Int64, selected.device()))?.f_expand_as(selected)?;
+    let filled = column.f_masked_fill(&selected.f_logical_not()?, width)?;
     Ok(filled.f_topk(k, 1, false, true)?.0)
 }
 
@@ -202,9 +203,9 @@ mod tests {
         for (batch, width, k) in [(5, 23, 7), (1, 4, 4), (3, 9, 1)] {
             let scores = Tensor::rand([batch, width], (Kind::Float, Device::Cpu));
             let (_, best) = scores.topk(k, 1, true, false);
-            let kept = scores.zeros_like().scatter_value(1, &best, 1.0).to_kind(Kind::Bool);
-            let found = kept.nonzero().select(1, 1).view([batch, k]);
-            assert_eq!(columns_of(&kept, k).unwrap(), found);
+            let selected = scores.zeros_like().scatter_value(1, &best, 1.0).to_kind(Kind::Bool);
+            let found = selected.nonzero().select(1, 1).view([batch, k]);
+            assert_eq!(columns_of(&selected, k).unwrap(), found);
         }
     }
 }

@@ -228,9 +228,9 @@ impl FirstPass<'_> {
     /// Returns the scripts or languages of question and documents if they seem to differ. BM25 then
     /// cannot rank the documents.
     pub fn language_mismatch(&self, question: &str) -> Option<[&'static str; 2]> {
-        let mut asked = TextSample::default();
-        asked.add(question);
-        asked.differs_from(&self.sample)
+        let mut question_sample = TextSample::default();
+        question_sample.add(question);
+        question_sample.differs_from(&self.sample)
     }
 }
 

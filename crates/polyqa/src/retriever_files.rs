@@ -117,8 +117,9 @@ fn prefixes(folder: &Path, name: &str) -> Result<[String; 2]> {
 /// Returns whether a name contains the word E5, as in `multilingual-e5-small`. Models with
 /// `instruct` in their name are excluded because they need a prompt that describes the task.
 fn is_e5(name: &str) -> bool {
-    let has_word = |wanted: &str| {
-        name.split(|c: char| !c.is_alphanumeric()).any(|word| word.eq_ignore_ascii_case(wanted))
+    let has_word = |word_to_find: &str| {
+        name.split(|c: char| !c.is_alphanumeric())
+            .any(|word| word.eq_ignore_ascii_case(word_to_find))
     };
     has_word("e5") && !has_word("instruct")
 }

@@ -50,14 +50,14 @@ pub enum Error {
         got: String,
     },
     /// A file of scores lacks entries.
-    #[error("{} lacks {count} scores, listed in {}; score these texts, add them and run again", path.display(), wanted.display())]
+    #[error("{} lacks {count} scores, listed in {}; score these texts, add them and run again", path.display(), missing_path.display())]
     Unscored {
         /// The file.
         path: PathBuf,
         /// Number of missing scores.
         count: usize,
         /// File that lists the missing scores.
-        wanted: PathBuf,
+        missing_path: PathBuf,
     },
     /// Texts are too long for a scorer.
     #[error(

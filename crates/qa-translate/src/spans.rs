@@ -57,9 +57,9 @@ impl TypedText {
         let unspaced = UNSPACED.contains(&language.base());
         let (mut text, mut length, mut places) = (String::new(), 0, Vec::new());
         for word in words {
-            let meet = text.ends_with(|c: char| c.is_ascii_alphanumeric())
+            let needs_space = text.ends_with(|c: char| c.is_ascii_alphanumeric())
                 && word.starts_with(|c: char| c.is_ascii_alphanumeric());
-            if !places.is_empty() && (meet || !unspaced) {
+            if !places.is_empty() && (needs_space || !unspaced) {
                 text.push(' ');
                 length += 1;
             }

@@ -412,13 +412,13 @@ mod tests {
         assert_eq!(read.states, HiddenStates::Layer(2));
         let (model, tokenizer) = (model(4000), tokenizer());
         let states = |states| AlignmentConfig { states, ..AlignmentConfig::default() };
-        for bad in [
+        for invalid_config in [
             states(HiddenStates::Layer(3)),
             states(HiddenStates::MeanOfLast(0)),
             states(HiddenStates::MeanOfLast(3)),
             AlignmentConfig { distortion: f64::NAN, ..AlignmentConfig::default() },
         ] {
-            assert!(AnswerAligner::new(&model, &tokenizer, specials(), bad).is_err());
+            assert!(AnswerAligner::new(&model, &tokenizer, specials(), invalid_config).is_err());
         }
         let aligner =
             AnswerAligner::new(&model, &tokenizer, specials(), states(HiddenStates::Layer(0)))

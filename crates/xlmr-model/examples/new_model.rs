@@ -113,9 +113,9 @@ pub fn write(out: &Path) -> Result<()> {
     let data2vec = of(Architecture::Data2VecText, &tied);
     let (distil, sinusoidal, electra, wide_electra) =
         (distil(false), distil(true), electra(12), electra(32));
-    let no_tie = |config: &Config| Config { tie_word_embeddings: false, ..config.clone() };
+    let without_tie = |config: &Config| Config { tie_word_embeddings: false, ..config.clone() };
     let (roberta_untied, distil_untied, electra_untied) =
-        (no_tie(&roberta), no_tie(&distil), no_tie(&electra));
+        (without_tie(&roberta), without_tie(&distil), without_tie(&electra));
     let (token, sequence) =
         (Head::TokenClassification { labels: 5 }, Head::SequenceClassification { labels: 3 });
     for (seed, name, config, head) in [

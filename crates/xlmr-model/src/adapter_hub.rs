@@ -85,17 +85,17 @@ impl Model {
         let mut tensors = self.as_stored(&specs, "", architecture)?;
         write_weights(&folder.join(WEIGHTS), &mut tensors)?;
         let head = self.own_head_specs(architecture);
-        let of_model =
+        let describe =
             |config: Value, name: Option<&str>| self.described(config, name, architecture);
         if !head.is_empty() {
             let mut tensors = self.as_stored(&head, "", architecture)?;
             write_weights(&folder.join(HEAD), &mut tensors)?;
-            write_json(&folder.join(HEAD_CONFIG), &of_model(Value::Null, None))?;
+            write_json(&folder.join(HEAD_CONFIG), &describe(Value::Null, None))?;
         }
         let mut shape = shape();
         shape.insert("reduction_factor".into(), json!(bottleneck.reduction));
         shape.insert("non_linearity".into(), json!(bottleneck.activation));
-        write_json(&folder.join(CONFIG), &of_model(Value::Object(shape), Some(name)))
+        write_json(&folder.join(CONFIG), &describe(Value::Object(shape), Some(name)))
     }
 
     /// Adds the other keys of AdapterHub's files to a configuration.

@@ -53,7 +53,9 @@ impl Disentangled {
             deberta.relative_attention.then(|| Relative::new(get, config, deberta, name));
         let extra = [deberta.content_to_position, deberta.position_to_content];
         Ok(Self {
-            terms: extra.into_iter().fold(1.0, |terms, there| terms + f64::from(u8::from(there))),
+            terms: extra
+                .into_iter()
+                .fold(1.0, |terms, is_enabled| terms + f64::from(u8::from(is_enabled))),
             heads: config.num_attention_heads,
             dropout: config.attention_probs_dropout_prob,
             relative: relative.transpose()?,
@@ -83,8 +85,8 @@ impl Disentangled {
         let bias = match (&self.relative, distances) {
             (Some(relative), Some(distances)) => {
                 let scale = 1.0 / query.size().last().map_or(1.0, |&depth| depth as f64).sqrt();
-                let of_key = scale * self.terms.sqrt().recip();
-                let (query, key) = ((&query, scale), (&key, of_key));
+                let position_key_scale = scale * self.terms.sqrt().recip();
+                let (query, key) = ((&query, scale), (&key, position_key_scale));
                 relative.scores(projected, query, key, distances, seeds)?
             }
             _ => None,

@@ -158,8 +158,8 @@ fn found_targets(modules: &[String], config: &Config, file: &str) -> Result<BTre
             return refuse("the same in every layer", format!("{product} in {count} layers"));
         }
     }
-    let of_targets = LoraConfig { targets: found.clone(), ..LoraConfig::default() };
-    if of_targets.products(&config.architecture, file)? != products {
+    let with_targets = LoraConfig { targets: found.clone(), ..LoraConfig::default() };
+    if with_targets.products(&config.architecture, file)? != products {
         return refuse("EuroBERT's gate_proj and up_proj together", format!("{products:?}"));
     }
     Ok(found)

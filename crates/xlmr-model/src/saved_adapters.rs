@@ -66,13 +66,13 @@ impl Model {
     ) -> Result<()> {
         let mut saved = Saved::new(folder, self);
         for name in earlier.iter().flatten() {
-            let of_one = saved.folder.join(name);
+            let folder_of_adapter = saved.folder.join(name);
             // The target of a link does not belong to this folder.
-            if fs::symlink_metadata(&of_one).is_ok_and(|found| found.is_dir()) {
+            if fs::symlink_metadata(&folder_of_adapter).is_ok_and(|found| found.is_dir()) {
                 for file in FILES {
-                    remove_file(&of_one.join(file))?;
+                    remove_file(&folder_of_adapter.join(file))?;
                 }
-                remove_empty(&of_one)?;
+                remove_empty(&folder_of_adapter)?;
             }
         }
         if saved.adapters.is_empty() {

@@ -17,17 +17,20 @@ pub fn unknown(root: &Path) -> Result<Vec<(String, String)>> {
     let mut found = Vec::new();
     for page in super::tables::pages(root)? {
         let recipe = page.parent().unwrap_or(root);
-        let mut known = published.clone();
+        let mut stored_numbers = published.clone();
         for file in files(recipe)?.into_iter().chain(files(&recipe.join("results"))?) {
             let text = read(&file)?;
             // Values of single items are excluded: they would match almost any number.
             let lines = text.lines().map(|line| line.split(",\"seeds\":").next().unwrap_or(line));
-            known.extend(lines.flat_map(numbers));
+            stored_numbers.extend(lines.flat_map(numbers));
         }
-        let known: BTreeSet<String> = known.iter().flat_map(|number| rounded(number)).collect();
+        let stored_numbers: BTreeSet<String> =
+            stored_numbers.iter().flat_map(|number| rounded(number)).collect();
         let name = page.strip_prefix(root).unwrap_or(&page).display().to_string();
         let unknown = numbers(&prose(&read(&page)?)).into_iter();
-        found.extend(unknown.filter(|one| !known.contains(one)).map(|one| (name.clone(), one)));
+        found.extend(
+            unknown.filter(|one| !stored_numbers.contains(one)).map(|one| (name.clone(), one)),
+        );
     }
     Ok(found)
 }

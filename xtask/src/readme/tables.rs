@@ -61,7 +61,7 @@ fn name(one: &Measured) -> [String; 4] {
 }
 
 /// Returns the result with the name of `number` from every run; each run must have one that `fits`.
-fn same<'r>(
+fn numbers_of_runs<'r>(
     runs: &'r [Vec<Measured>],
     number: &Measured,
     fits: impl Fn(&Measured) -> bool,
@@ -82,7 +82,7 @@ fn side_by_side(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
     let join = |number: &Measured| {
         let is_comparable =
             |one: &Measured| one.seeds.is_empty() && one.items.len() == number.items.len();
-        let each = same(runs, number, is_comparable)?;
+        let each = numbers_of_runs(runs, number, is_comparable)?;
         let [model, setting, language, metric] = name(number);
         let seeds: Vec<f64> = each.iter().map(|one| one.value).collect();
         let combined = Measured::of_seeds(&model, &setting, &language, &metric, seeds);
@@ -105,7 +105,7 @@ fn pooled(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
     let pool = |number: &Measured| {
         let is_comparable =
             |one: &Measured| one.seeds.len() == number.seeds.len() && !one.items.is_empty();
-        let parts = same(runs, number, is_comparable)?;
+        let parts = numbers_of_runs(runs, number, is_comparable)?;
         let items: Vec<f64> = parts.iter().flat_map(|one| one.items.iter().copied()).collect();
         let mean = |of: &dyn Fn(&Measured) -> f64| {
             let sum: f64 = parts.iter().map(|&one| of(one) * one.items.len() as f64).sum();

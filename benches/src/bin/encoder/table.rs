@@ -38,10 +38,10 @@ pub fn lines(runs: &[Run], batches: &Batches, options: &Options) -> Vec<Line> {
 fn line(program: &str, runs: &[Run], batches: &Batches, options: &Options) -> Line {
     let reports: Vec<_> =
         runs.iter().filter(|run| run.program == program).map(|run| &run.report).collect();
-    let of_batch = |step: usize, count: &dyn Fn(&[Row]) -> f64| {
+    let count_in_batch = |step: usize, count: &dyn Fn(&[Row]) -> f64| {
         batches.get(step).map_or(0.0, |batch| count(batch))
     };
-    let tokens = |step| of_batch(step, &|batch| real_tokens(batch) as f64);
+    let tokens = |step| count_in_batch(step, &|batch| real_tokens(batch) as f64);
     let rate = |seconds: fn(&crate::programs::Report) -> f64| {
         median(reports.iter().map(|report| tokens(report.step) / seconds(report)).collect())
     };
@@ -49,7 +49,7 @@ fn line(program: &str, runs: &[Run], batches: &Batches, options: &Options) -> Li
     let utilisation = |report: &&crate::programs::Report| {
         // The backward pass takes two thirds of a training step's FLOP.
         let share = if options.inference { 1.0 / 3.0 } else { 1.0 };
-        share * of_batch(report.step, &|batch| flop(batch, options)) / report.seconds / peak
+        share * count_in_batch(report.step, &|batch| flop(batch, options)) / report.seconds / peak
     };
     Line {
         program: program.to_owned(),

@@ -127,21 +127,21 @@ fn an_empty_batch_stays_empty() {
 #[test]
 fn invalid_arguments_are_reported() {
     let lists = Lists::new(&[vec![(1, 2), (3, 3)]], 2);
-    let refused = |lists: &Lists, gold: &[Pair]| refusal(run(lists, gold, GoldSlot::InRank));
-    let list = |rows: Vec<Pair>, slots| refused(&Lists::new(&[rows], slots), &[(1, 2)]);
+    let error_of = |lists: &Lists, gold: &[Pair]| refusal(run(lists, gold, GoldSlot::InRank));
+    let list = |rows: Vec<Pair>, slots| error_of(&Lists::new(&[rows], slots), &[(1, 2)]);
     let shifted = Lists { valid: flags(&[vec![true]]), ..Lists::new(&[vec![(1, 2), (3, 3)]], 2) };
     let kinds = Lists { valid: lists.starts.shallow_clone(), ..Lists::new(&[vec![(1, 2); 2]], 2) };
     assert_messages([
-        (refused(&lists, &[(5, 4)]), "gold_ends[0] = 4: the span starts at 5…"),
-        (refused(&lists, &[(1, 2); 2]), "gold_starts: expected shape [B] = [1], got [2]"),
+        (error_of(&lists, &[(5, 4)]), "gold_ends[0] = 4: the span starts at 5…"),
+        (error_of(&lists, &[(1, 2); 2]), "gold_starts: expected shape [B] = [1], got [2]"),
         (list(vec![(1, 2), (3, 1)], 2), "candidates.ends[0, 1] = 1: the span starts at 3…"),
         (list(vec![(1, 10), (3, 3)], 2), "candidates.ends: every value must be in 0..10…"),
         (list(vec![], 0), "candidates.starts: no slot for the gold span…"),
         (
-            refused(&shifted, &[(1, 2)]),
+            error_of(&shifted, &[(1, 2)]),
             "candidates.valid: expected shape [B, M] = [1, 2], got [1, 1]",
         ),
-        (refused(&kinds, &[(1, 2)]), "candidates.valid: expected dtype Bool…"),
+        (error_of(&kinds, &[(1, 2)]), "candidates.valid: expected dtype Bool…"),
     ]);
 }
 

@@ -256,14 +256,14 @@ fn invalid_arguments_are_reported() {
     let batch = Batch::sample();
     let default = AnswerContrastConfig::default();
     let hidden = tensor3(&batch.hidden);
-    let refused = |batch: &Batch, config: &AnswerContrastConfig| {
+    let error_of = |batch: &Batch, config: &AnswerContrastConfig| {
         refusal(batch.run(&tensor3(&batch.hidden), config))
     };
     let high_temperature = AnswerContrastConfig { temperature: 1000.5, ..default.clone() };
     for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let config = AnswerContrastConfig { temperature, ..default.clone() };
         let expected = format!("temperature = {temperature}: must be finite and above 0");
-        assert_eq!(refused(&batch, &config), expected);
+        assert_eq!(error_of(&batch, &config), expected);
     }
     let mut without_question = batch.clone();
     without_question.question.row_mut(2).fill(false);
@@ -273,14 +273,14 @@ fn invalid_arguments_are_reported() {
     beyond.lists[0][1] = Some((6, 8));
     let states = |hidden: &Tensor| refusal(batch.run(hidden, &default));
     assert_messages([
-        (refused(&batch, &high_temperature), "temperature = 1000.5: must be at most 1000"),
-        (refused(&beyond, &default), "candidates.ends: every value must be in 0..8…"),
-        (refused(&batch, &config(0)), "count = 0: must be at least 1"),
+        (error_of(&batch, &high_temperature), "temperature = 1000.5: must be at most 1000"),
+        (error_of(&beyond, &default), "candidates.ends: every value must be in 0..8…"),
+        (error_of(&batch, &config(0)), "count = 0: must be at least 1"),
         (
-            refused(&without_question, &default),
+            error_of(&without_question, &default),
             "question_mask[2]: no token of the question is marked…",
         ),
-        (refused(&reversed, &default), "gold_ends[3] = 5: the span starts at 6…"),
+        (error_of(&reversed, &default), "gold_ends[3] = 5: the span starts at 6…"),
         (
             states(&hidden.narrow(1, 0, 7)),
             "question_mask: expected shape [B, L] = [5, 7], got [5, 8]",

@@ -73,23 +73,23 @@ fn gradients_equal_those_of_one_large_batch() {
     let _lock = GENERATOR.lock();
     let (encoder, parts) = (Encoder::new(), micro_batches());
     let full = encoder.embed(&rows(), 0.0).unwrap();
-    let want = encoder.loss(&full).unwrap();
-    want.backward();
-    let want_grads = encoder.take_gradients();
+    let expected_loss = encoder.loss(&full).unwrap();
+    expected_loss.backward();
+    let expected_grads = encoder.take_gradients();
     let actual =
         cached_step(&parts, Device::Cpu, |rows| encoder.embed(rows, 0.0), |all| encoder.loss(all))
             .unwrap();
-    assert_near(scalar(&actual), scalar(&want), 1e-14);
+    assert_near(scalar(&actual), scalar(&expected_loss), 1e-14);
     assert!(!actual.requires_grad());
-    for (actual, want) in encoder.take_gradients().iter().zip(&want_grads) {
-        testkit::assert_close("gradient", actual, want, 1e-12);
+    for (actual, expected_loss) in encoder.take_gradients().iter().zip(&expected_grads) {
+        testkit::assert_close("gradient", actual, expected_loss, 1e-12);
     }
     // Accumulating micro-batches is a different loss: each contains only its own rows.
     let separate_losses: f64 = parts
         .iter()
         .map(|part| scalar(&encoder.loss(&encoder.embed(&part.rows, 0.0).unwrap()).unwrap()))
         .sum();
-    assert!((separate_losses / 3.0 - scalar(&want)).abs() > 0.1);
+    assert!((separate_losses / 3.0 - scalar(&expected_loss)).abs() > 0.1);
 }
 
 #[test]
@@ -98,16 +98,16 @@ fn both_passes_use_the_same_dropout() {
     let (encoder, parts) = (Encoder::new(), micro_batches());
     objectives::tch::manual_seed(5);
     let seeds = MicroBatchSeeds::new().unwrap();
-    let want = encoder.loss(&encoder.embed(&rows(), 0.4).unwrap()).unwrap();
-    want.backward();
-    let want_grads = encoder.take_gradients();
+    let expected_loss = encoder.loss(&encoder.embed(&rows(), 0.4).unwrap()).unwrap();
+    expected_loss.backward();
+    let expected_grads = encoder.take_gradients();
     objectives::tch::manual_seed(5);
     let actual =
         cached_step(&parts, Device::Cpu, |rows| encoder.embed(rows, 0.4), |all| encoder.loss(all))
             .unwrap();
-    assert_near(scalar(&actual), scalar(&want), 1e-14);
-    for (actual, want) in encoder.take_gradients().iter().zip(&want_grads) {
-        testkit::assert_close("gradient", actual, want, 1e-12);
+    assert_near(scalar(&actual), scalar(&expected_loss), 1e-14);
+    for (actual, expected_loss) in encoder.take_gradients().iter().zip(&expected_grads) {
+        testkit::assert_close("gradient", actual, expected_loss, 1e-12);
     }
     // The generator continues from the same state, whichever micro-batches a process embedded.
     let draw = || Tensor::randn([4], (Kind::Double, Device::Cpu));

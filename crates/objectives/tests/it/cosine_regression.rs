@@ -6,13 +6,13 @@ use objectives::{Error, cosine_regression};
 fn naive(first: &Array2<f64>, second: &Array2<f64>, similarities: &[f64]) -> f64 {
     let mut total = 0.0;
     for ((u, v), s) in first.rows().into_iter().zip(second.rows()).zip(similarities) {
-        let (mut product, mut of_u, mut of_v) = (0.0, 0.0, 0.0);
+        let (mut product, mut norm_u, mut norm_v) = (0.0, 0.0, 0.0);
         for (x, y) in u.iter().zip(&v) {
             product += x * y;
-            of_u += x * x;
-            of_v += y * y;
+            norm_u += x * x;
+            norm_v += y * y;
         }
-        total += (product / (of_u.sqrt() * of_v.sqrt()) - s).powi(2);
+        total += (product / (norm_u.sqrt() * norm_v.sqrt()) - s).powi(2);
     }
     total / similarities.len() as f64
 }
@@ -57,16 +57,16 @@ fn similarities_receive_no_gradient_and_zero_vectors_a_finite_one() {
 fn invalid_tensors_are_reported() {
     let vectors = |rows, columns| Tensor::zeros([rows, columns], FLOAT);
     let [three_rows, two_rows] = [3, 2].map(|rows| Tensor::zeros([rows], FLOAT));
-    let refused = |first: &Tensor, second: &Tensor, similarities: &Tensor| {
+    let error_of = |first: &Tensor, second: &Tensor, similarities: &Tensor| {
         cosine_regression(first, second, similarities).unwrap_err()
     };
-    let error = refused(&vectors(3, 4), &vectors(3, 5), &three_rows);
+    let error = error_of(&vectors(3, 4), &vectors(3, 5), &three_rows);
     assert!(matches!(error, Error::Shape { tensor: "second", .. }), "{error}");
-    let error = refused(&vectors(3, 4), &vectors(3, 4), &two_rows);
+    let error = error_of(&vectors(3, 4), &vectors(3, 4), &two_rows);
     assert!(matches!(error, Error::Shape { tensor: "similarities", .. }), "{error}");
-    let error = refused(&vectors(3, 4), &vectors(3, 4), &three_rows.to_kind(Kind::Int64));
+    let error = error_of(&vectors(3, 4), &vectors(3, 4), &three_rows.to_kind(Kind::Int64));
     assert!(matches!(error, Error::Dtype { tensor: "similarities", .. }), "{error}");
-    let error = refused(&vectors(0, 4), &vectors(0, 4), &Tensor::zeros([0], FLOAT));
+    let error = error_of(&vectors(0, 4), &vectors(0, 4), &Tensor::zeros([0], FLOAT));
     assert!(matches!(error, Error::Empty { tensor: "first", .. }), "{error}");
 }
 

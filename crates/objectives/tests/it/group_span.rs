@@ -37,17 +37,17 @@ fn naive_side(
         count += 1;
         match normalization {
             GroupNormalization::Shared => {
-                let largest = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                let share = |logit: f64| (logit - largest).exp();
+                let max_logit = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let share = |logit: f64| (logit - max_logit).exp();
                 let sum: f64 = all.iter().map(|&logit| share(logit)).sum();
-                let of_gold: f64 =
+                let gold_share: f64 =
                     all.iter().zip(&gold).filter(|(_, gold)| **gold).map(|(&x, _)| share(x)).sum();
-                total -= (of_gold / sum).ln();
+                total -= (gold_share / sum).ln();
             }
             GroupNormalization::Sigmoid => {
                 for (&logit, &gold) in all.iter().zip(&gold) {
-                    let of_truth = if gold { logit } else { -logit };
-                    total += (-of_truth).exp().ln_1p();
+                    let signed_logit = if gold { logit } else { -logit };
+                    total += (-signed_logit).exp().ln_1p();
                 }
             }
         }

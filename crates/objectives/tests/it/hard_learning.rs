@@ -229,10 +229,10 @@ fn initial_weights_are_uniform_or_gold_biased() {
     let start = |start| floats(&initial_weights(4, start, Device::Cpu).unwrap());
     assert_eq!(start(InitialWeights::Uniform), [0.0; 4]);
     assert_eq!(start(InitialWeights::GoldBiased(2.5)), [0.0, 0.0, 0.0, 2.5]);
-    let refused = |slots, start| refusal(initial_weights(slots, start, Device::Cpu));
+    let error_of = |slots, start| refusal(initial_weights(slots, start, Device::Cpu));
     assert_messages([
-        (refused(0, InitialWeights::Uniform), "slots = 0: must be at least 1"),
-        (refused(2, InitialWeights::GoldBiased(f64::NAN)), "gold_biased = NaN: must be finite"),
+        (error_of(0, InitialWeights::Uniform), "slots = 0: must be at least 1"),
+        (error_of(2, InitialWeights::GoldBiased(f64::NAN)), "gold_biased = NaN: must be finite"),
     ]);
 }
 

@@ -172,21 +172,21 @@ fn empty_lists_and_batches_give_empty_results() {
 #[test]
 fn invalid_arguments_are_reported() {
     let hidden = tensor3(&states(2, 12, 4));
-    let refused =
+    let error_of =
         |lists: &Lists, hidden: &Tensor, count| refusal(lists.try_choose(hidden, hardest(count)));
     let lists = Lists::new(2);
     let gold = Lists { gold: [ids(&[3, 0]), ids(&[2, 0])], ..Lists::new(2) };
     let rows = Lists { gold: Lists::new(2).gold, ..Lists::new(3) };
     assert_messages([
-        (refused(&lists, &hidden, 0), "count = 0: must be at least 1"),
+        (error_of(&lists, &hidden, 0), "count = 0: must be at least 1"),
         (
-            refused(&lists, &hidden.narrow(1, 0, 8), 1),
+            error_of(&lists, &hidden.narrow(1, 0, 8), 1),
             "candidates.starts: every value must be in 0..8…",
         ),
-        (refused(&gold, &hidden, 1), "gold_ends[0] = 2: the span starts at 3…"),
-        (refused(&Lists::new(3), &hidden, 1), "gold_starts: expected shape [B] = [2], got [3]"),
+        (error_of(&gold, &hidden, 1), "gold_ends[0] = 2: the span starts at 3…"),
+        (error_of(&Lists::new(3), &hidden, 1), "gold_starts: expected shape [B] = [2], got [3]"),
         (
-            refused(&rows, &hidden, 1),
+            error_of(&rows, &hidden, 1),
             "candidates.starts: expected shape [B, M] = [2, 8], got [3, 8]",
         ),
     ]);

@@ -73,7 +73,7 @@ impl Batch {
             dot / scale(a) / scale(b) / config.temperature
         };
         let rows: Vec<usize> = (0..self.valid.len()).filter(|&i| self.valid[i]).collect();
-        let same = |a: i64, b: i64| config.mask_same_entity && a >= 0 && a == b;
+        let is_same_entity = |a: i64, b: i64| config.mask_same_entity && a >= 0 && a == b;
         let (mut total, mut terms) = (0.0, 0);
         let directions = if config.direction == Direction::Bidirectional { 2 } else { 1 };
         for direction in 0..directions {
@@ -83,7 +83,7 @@ impl Batch {
                 let positive = similarity(from.row(i), to.row(i));
                 let mut candidates = vec![positive];
                 for &j in &rows {
-                    if j == i || same(self.ids[i], self.ids[j]) {
+                    if j == i || is_same_entity(self.ids[i], self.ids[j]) {
                         continue;
                     }
                     candidates.push(similarity(from.row(i), to.row(j)));
@@ -92,7 +92,7 @@ impl Batch {
                     }
                 }
                 for j in skip_oldest..self.queue.nrows() {
-                    if !same(self.ids[i], self.queue_ids[j]) {
+                    if !is_same_entity(self.ids[i], self.queue_ids[j]) {
                         candidates.push(similarity(from.row(i), self.queue.row(j)));
                     }
                 }
@@ -275,11 +275,11 @@ fn invalid_arguments_are_reported() {
     let batch = Batch::ramp(2, 3, 4);
     let (q, k, default) = (tensor(&batch.query), tensor(&batch.key), InfoNceConfig::default());
     let none = ContrastRows::default();
-    let refuse = |q: &Tensor, k: &Tensor, rows: &ContrastRows<'_>, config: &InfoNceConfig| {
+    let error_of = |q: &Tensor, k: &Tensor, rows: &ContrastRows<'_>, config: &InfoNceConfig| {
         refusal(info_nce(q, k, Some(&batch.queue()), 0, rows, config))
     };
-    let inputs = |q: &Tensor, k: &Tensor| refuse(q, k, &none, &default);
-    let with = |config: InfoNceConfig| refuse(&q, &k, &none, &config);
+    let inputs = |q: &Tensor, k: &Tensor| error_of(q, k, &none, &default);
+    let with = |config: InfoNceConfig| error_of(&q, &k, &none, &config);
     let other_width = Tensor::zeros([2, 5], DOUBLE);
     let one = ids(&[1]);
     let short_ids = ContrastRows { ids: Some(&one), valid: None };
@@ -290,8 +290,8 @@ fn invalid_arguments_are_reported() {
         (inputs(&q, &k.to_kind(Kind::Float)), "key: expected dtype…"),
         (inputs(&Tensor::new(), &k), "…undefined…"),
         (inputs(&other_width, &other_width), "queue: expected shape…"),
-        (refuse(&q, &k, &short_ids, &default), "ids: expected shape…"),
-        (refuse(&q, &k, &short_valid, &default), "valid: expected shape…"),
+        (error_of(&q, &k, &short_ids, &default), "ids: expected shape…"),
+        (error_of(&q, &k, &short_valid, &default), "valid: expected shape…"),
         (
             with(InfoNceConfig { mask_same_entity: true, ..default.clone() }),
             "ids: mask_same_entity…",

@@ -144,15 +144,15 @@ fn invalid_states_are_rejected() {
 fn invalid_keys_are_reported_and_change_nothing() {
     let mut queue = queue(3, QueueStart::Empty);
     queue.push(&rows(&[1]), None).unwrap();
-    let mut refuse =
+    let mut error_of =
         |keys: &Tensor, ids: Option<&Tensor>| queue.push(keys, ids).unwrap_err().to_string();
     let wide = Tensor::zeros([1, 3], OPTIONS);
-    assert_eq!(refuse(&wide, None), "keys: expected shape [n, D] = [1, 2], got [1, 3]");
-    assert!(refuse(&rows(&[1]).view([2]), None).starts_with("keys: expected shape [n, D]"));
+    assert_eq!(error_of(&wide, None), "keys: expected shape [n, D] = [1, 2], got [1, 3]");
+    assert!(error_of(&rows(&[1]).view([2]), None).starts_with("keys: expected shape [n, D]"));
     assert!(
-        refuse(&rows(&[1]), Some(&Tensor::from_slice(&[1i64, 2]))).starts_with("ids: expected")
+        error_of(&rows(&[1]), Some(&Tensor::from_slice(&[1i64, 2]))).starts_with("ids: expected")
     );
-    assert!(refuse(&rows(&[1]).to_kind(Kind::Int64), None).contains("got Int64"));
+    assert!(error_of(&rows(&[1]).to_kind(Kind::Int64), None).contains("got Int64"));
     assert_eq!(numbers(&queue), [1]);
     for (size, width) in [(0, 2), (2, 0)] {
         let config = QueueConfig { size, ..Default::default() };

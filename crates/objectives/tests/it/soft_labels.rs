@@ -14,8 +14,8 @@ fn row(temperature: f64) -> SoftLabelConfig {
 const ALL: [SoftmaxOver; 3] = [SoftmaxOver::Row, SoftmaxOver::RowPositions, SoftmaxOver::Batch];
 
 fn naive_softmax(logits: &[f64], temperature: f64) -> Vec<f64> {
-    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let powers: Vec<f64> = logits.iter().map(|x| ((x - largest) / temperature).exp()).collect();
+    let max_logit = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let powers: Vec<f64> = logits.iter().map(|x| ((x - max_logit) / temperature).exp()).collect();
     let sum: f64 = powers.iter().sum();
     powers.iter().map(|power| power / sum).collect()
 }
@@ -41,14 +41,14 @@ fn naive(
     mask: Option<&Array2<bool>>,
     config: &SoftLabelConfig,
 ) -> Option<f64> {
-    let kept = |array: &Array2<f64>, b: usize| -> Vec<f64> {
+    let unmasked = |array: &Array2<f64>, b: usize| -> Vec<f64> {
         let allowed = |c: usize| mask.is_none_or(|mask| mask[[b, c]]);
         (0..array.ncols()).filter(|&c| allowed(c)).map(|c| array[[b, c]]).collect()
     };
     let (mut total, mut rows) = (0.0, 0);
     let (mut students, mut teachers) = (Vec::new(), Vec::new());
     for b in 0..student.nrows() {
-        let (s, t) = (kept(student, b), kept(teacher, b));
+        let (s, t) = (unmasked(student, b), unmasked(teacher, b));
         if !s.is_empty() {
             total += naive_divergence(&s, &t, config.temperature);
             rows += 1;

@@ -70,7 +70,7 @@ impl Service {
     }
 
     /// Returns each request's latency and the total time, in seconds.
-    fn ask(&self, requests: &[String], clients: usize) -> (Vec<f64>, f64) {
+    fn send_requests(&self, requests: &[String], clients: usize) -> (Vec<f64>, f64) {
         let (next, begin) = (AtomicUsize::new(0), Instant::now());
         let client = || {
             let agent = ureq::Agent::new_with_defaults();
@@ -155,10 +155,10 @@ fn main() -> io::Result<()> {
     for &clients in &options.clients {
         let mut rows = Vec::new();
         for (name, service) in &services {
-            service.ask(&requests[..requests.len().min(2 * clients)], clients);
+            service.send_requests(&requests[..requests.len().min(2 * clients)], clients);
             // Those who wait do not spin.
             thread::sleep(Duration::from_secs(1));
-            let (latencies, wall) = service.ask(&requests, clients);
+            let (latencies, wall) = service.send_requests(&requests, clients);
             let at = |share: f64| {
                 latencies[((latencies.len() - 1) as f64 * share).round() as usize] * 1e3
             };

@@ -182,13 +182,18 @@ fn converse(args: &Args, documents: &Documents) -> Result<()> {
         match std::str::from_utf8(&line).map(str::trim) {
             Ok("") => {}
             Ok(question) => {
-                let asked = [(None, question.to_owned())];
+                let one_question = [(None, question.to_owned())];
                 if let (Some((pass, candidates)), None) = (first_pass, &retriever) {
-                    warn_of_mismatch(pass, candidates, &asked);
+                    warn_of_mismatch(pass, candidates, &one_question);
                 }
-                reader.answer_all(&asked, &all, first_pass, &mut |answers, _| -> Result<()> {
-                    answers.iter().try_for_each(|one| print(args, one))
-                })?;
+                reader.answer_all(
+                    &one_question,
+                    &all,
+                    first_pass,
+                    &mut |answers, _| -> Result<()> {
+                        answers.iter().try_for_each(|one| print(args, one))
+                    },
+                )?;
             }
             Err(_) => cli::say("this line is not UTF-8; convert it first"),
         }

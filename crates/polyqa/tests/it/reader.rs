@@ -80,14 +80,16 @@ fn joint_and_separate_reading_give_equal_answers() {
         }
     }
     // There is no first pass, which would compare the documents.
-    let asked = "Where is it?";
+    let first_question = "Where is it?";
     let answer = |documents: Vec<Document>| {
         let mut found = Vec::new();
         let mut done = |answers: Vec<Answers>, _| -> Result<()> {
             found.extend(answers);
             Ok(())
         };
-        reader.answer_all(&[(None, asked.to_owned())], &documents.into(), None, &mut done).unwrap();
+        reader
+            .answer_all(&[(None, first_question.to_owned())], &documents.into(), None, &mut done)
+            .unwrap();
         found.remove(0).answers
     };
     let mut separate_answers: Vec<Answer> =
@@ -100,10 +102,10 @@ fn joint_and_separate_reading_give_equal_answers() {
     let name: String = documents[3].text.chars().take(60).collect();
     let all: Documents = documents.clone().into();
     let pass = FirstPass::over(&all).unwrap();
-    let asked = [(None, asked.to_owned()), (Some("b".to_owned()), name)];
+    let first_question = [(None, first_question.to_owned()), (Some("b".to_owned()), name)];
     let mut found = Vec::new();
     reader
-        .answer_all(&asked, &all, Some((&pass, 1)), &mut |answers, _| -> Result<()> {
+        .answer_all(&first_question, &all, Some((&pass, 1)), &mut |answers, _| -> Result<()> {
             found.extend(answers);
             Ok(())
         })

@@ -141,8 +141,8 @@ fn answers_are_those_of_the_command_line() {
         .done("answer --model model --questions q.jsonl --documents d.jsonl --json -n 2");
     let expected: Vec<Value> =
         reply.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let asked = json!({"questions": questions, "documents": documents, "answers": 2});
-    let found = service.client().ask(&asked);
+    let request = json!({"questions": questions, "documents": documents, "answers": 2});
+    let found = service.client().ask(&request);
     assert_eq!(found.status, 200, "{}", found.body);
     same_answers(&found.body["results"], &Value::from(expected));
     // The short form has one question and one text.
@@ -185,7 +185,7 @@ fn request_errors_are_reported_as_json() {
     let padded = |length: usize| format!("{ok:length$}");
     let long = json!({"question": "Wo?", "text": words(1000)}).to_string();
     let question = json!({"question": words(60), "text": "Hier."}).to_string();
-    let asked: [(&str, &str, u16, &str); 10] = [
+    let requests: [(&str, &str, u16, &str); 10] = [
         (JSON, &padded(9000), 200, ""),
         ("application/json; charset=utf-8", &ok, 200, ""),
         (JSON, &padded(9001), 413, "too_large"),
@@ -197,7 +197,7 @@ fn request_errors_are_reported_as_json() {
         (JSON, "\u{0}", 400, "bad_request"),
         (JSON, r#"{"question": "a", "documents": ["a", "b", "c"]}"#, 413, "too_large"),
     ];
-    for (kind, body, status, code) in asked {
+    for (kind, body, status, code) in requests {
         let reply = client.send(kind, body.as_bytes());
         assert_eq!(reply.status, status, "{body:.60}: {}", reply.body);
         assert_eq!(reply.body["error"]["code"].as_str().unwrap_or_default(), code);
@@ -404,9 +404,9 @@ fn no_request_is_lost_when_clients_disconnect() {
     let requests = if testkit::long() { 100_000 } else { 2000 };
     let service = Service::start("");
     let (answered, retries) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let client_of = |of: usize, asked: Range<usize>| {
+    let client_of = |of: usize, request_numbers: Range<usize>| {
         let client = service.client();
-        for at in asked.skip(of).step_by(CLIENTS) {
+        for at in request_numbers.skip(of).step_by(CLIENTS) {
             let body = json!({
                 "questions": [{"id": at, "question": format!("Who is number {at}?")}],
                 "documents": [{"id": format!("d{at}"), "text": words(8 + at % 64)}],
@@ -456,8 +456,8 @@ fn no_request_is_lost_when_clients_disconnect() {
     assert_eq!(answered.load(Ordering::Relaxed), requests / 20 * 16);
     eprintln!("{memory:?} MiB after each half; retries: {retries:?}");
     // libtorch caches plans per shape, and the tokenizer caches words, both up to a limit.
-    let more = if testkit::long() { memory[0] / 10 } else { 200 };
-    assert!(memory[1] < memory[0] + more, "{memory:?} MiB");
+    let max_increase = if testkit::long() { memory[0] / 10 } else { 200 };
+    assert!(memory[1] < memory[0] + max_increase, "{memory:?} MiB");
     service.signal("-TERM");
     assert_eq!(service.ended_code(), Some(0));
 }

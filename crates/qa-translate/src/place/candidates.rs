@@ -108,10 +108,10 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
             let span = task.text()?;
             let a = (task.from, &span);
             // One score of the span given itself, and three scores per candidate.
-            let of_text = |text| {
+            let text_pairs = |text| {
                 [((task.to, text), a), (a, (task.to, text)), ((task.to, text), (task.to, text))]
             };
-            let pairs = std::iter::once((a, a)).chain(texts.iter().flat_map(of_text));
+            let pairs = std::iter::once((a, a)).chain(texts.iter().flat_map(text_pairs));
             requests.extend(pairs.map(|((from, source), (to, target))| ScoreRequest {
                 from,
                 to,

@@ -165,7 +165,7 @@ fn openings(
         true => plain.tokens.iter().zip(&marked.tokens).map(|(a, b)| (a.1 - b.1).abs()).collect(),
         false => Vec::new(),
     };
-    let near = |at: usize| {
+    let changed_nearby = |at: usize| {
         let window =
             moved.iter().take(at + config.window + 1).skip(at.saturating_sub(config.window));
         window.into_iter().any(|&moved| moved >= config.strong)
@@ -173,7 +173,7 @@ fn openings(
     let tokens: Vec<&Range<usize>> = (0..)
         .zip(&moved)
         .zip(&plain.tokens)
-        .filter(|&((at, &moved), _)| moved >= config.weak && near(at))
+        .filter(|&((at, &moved), _)| moved >= config.weak && changed_nearby(at))
         .map(|(_, (token, _))| token)
         .collect();
     if tokens.is_empty() {
@@ -243,8 +243,9 @@ pub fn ratio(a: &str, b: &str) -> f64 {
         let (mut best, mut lengths) = ((0, 0, 0), HashMap::new());
         for at in in_a.clone() {
             let mut next = HashMap::new();
-            let here = a.get(at).and_then(|c| places.get(c)).map_or(&[][..], Vec::as_slice);
-            for &other in here.iter().filter(|other| in_b.contains(other)) {
+            let positions_in_b =
+                a.get(at).and_then(|c| places.get(c)).map_or(&[][..], Vec::as_slice);
+            for &other in positions_in_b.iter().filter(|other| in_b.contains(other)) {
                 let before = other.checked_sub(1).and_then(|one| lengths.get(&one).copied());
                 let length: usize = before.unwrap_or(0) + 1;
                 next.insert(other, length);

@@ -62,10 +62,13 @@ fn errors_and_invalid_answers_are_reported() {
         assert!(actual.contains(problem) && *tried == attempts, "{error}");
     }
     let server = Server::start(|_, body| shout(body));
-    for bad in [
+    for invalid_config in [
         ChatConfig { attempts: 0, ..config(&server) },
         ChatConfig { url: "ftp://x".into(), ..config(&server) },
     ] {
-        assert!(matches!(ChatTranslator::new(&bad, None), Err(Error::Config { .. })), "{bad:?}");
+        assert!(
+            matches!(ChatTranslator::new(&invalid_config, None), Err(Error::Config { .. })),
+            "{invalid_config:?}"
+        );
     }
 }

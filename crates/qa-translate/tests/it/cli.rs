@@ -57,7 +57,7 @@ fn translates_with_a_server_and_mixes_files() {
         assert!(cache.lines().all(|line| line.contains(&format!("\"to\":\"{code}\""))));
     }
     program.write("out/report.json", "[1]");
-    program.failed(&translate("fr"), &["report.json", "no report by language"]);
+    program.failed(&translate("fr"), &["report.json", "expected a report by language"]);
     program.write("out/report.json", with_french.to_string());
     for code in ["de", "zh", "en"] {
         // Only the report is tested below.

@@ -118,7 +118,7 @@ fn sentences_with_a_lost_entity_are_skipped() {
     program.write("bad.conll", "Ada\tB-PER\nmet\n");
     program.write("other/file", "mine");
     let server = Server::start(|_, body| echo(body));
-    let ask = |rest: &str| format!("ner {rest} --server {}", server.url);
+    let command_with = |rest: &str| format!("ner {rest} --server {}", server.url);
     for (rest, words) in [
         ("--in bad.conll --to de --out out", &["bad.conll:2", "1 column"][..]),
         ("--in t.conll --to de --out other", &["other", "was not prepared"]),
@@ -126,7 +126,7 @@ fn sentences_with_a_lost_entity_are_skipped() {
         ("--in t.conll --to en --out out", &["language en"]),
         ("--in t.conll --out out", &["--to"]),
     ] {
-        program.failed(&ask(rest), words);
+        program.failed(&command_with(rest), words);
     }
     program.failed("ner --in t.conll --to de --out out", &["--file", "--server", "--chat"]);
     assert_eq!(server.count(), 0);

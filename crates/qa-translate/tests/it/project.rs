@@ -75,9 +75,9 @@ fn invalid_input_is_rejected() {
     for value in [f32::NAN, f32::INFINITY] {
         // The value is in the row of the span, or in the column of its best target.
         for place in [(1, 3), (2, 0)] {
-            let mut bad = flat.clone();
-            bad[place] = value;
-            let error = project(bad.view(), 1..2, &ProjectConfig::default()).unwrap_err();
+            let mut invalid = flat.clone();
+            invalid[place] = value;
+            let error = project(invalid.view(), 1..2, &ProjectConfig::default()).unwrap_err();
             let position_text = format!("row {}, column {}", place.0, place.1);
             assert!(error.to_string().contains(&position_text), "{error}");
         }

@@ -87,9 +87,14 @@ fn each_corruption_of_markers_falls_back() {
     ] {
         let by = |text: &str| Some(if text.contains("([") { corrupt } else { text }.to_owned());
         let got = run(&source, &TranslateConfig::default(), by);
-        let counted = got.report.faults;
+        let fault_counts = got.report.faults;
         assert_eq!(
-            [counted.missing, counted.duplicate, counted.reordered, counted.empty],
+            [
+                fault_counts.missing,
+                fault_counts.duplicate,
+                fault_counts.reordered,
+                fault_counts.empty
+            ],
             faults,
             "{corrupt}"
         );

@@ -50,7 +50,7 @@ impl FrequencyBaseline {
         list.queries.iter().map(|query| self.rank(query, list, &counts)).collect()
     }
 
-    fn counted(self, description_language: &str) -> Option<&str> {
+    fn counted_language(self, description_language: &str) -> Option<&str> {
         match self {
             Self::Entity => None,
             Self::LanguagePair => Some(description_language),

@@ -71,15 +71,15 @@ impl ObjectBaseline {
         queries: &[EntailmentExample],
         list: &CandidateList,
     ) -> Vec<usize> {
-        let mut of_subject: BTreeMap<&str, BTreeSet<[&str; 2]>> = BTreeMap::new();
+        let mut facts_by_subject: BTreeMap<&str, BTreeSet<[&str; 2]>> = BTreeMap::new();
         for [subject, relation, object] in facts {
-            of_subject.entry(subject).or_default().insert([relation, object]);
+            facts_by_subject.entry(subject).or_default().insert([relation, object]);
         }
         let rank = |query: &EntailmentExample| {
             let none = BTreeSet::new();
-            let known_facts = of_subject.get(query.subject.as_str()).unwrap_or(&none);
+            let known_facts = facts_by_subject.get(query.subject.as_str()).unwrap_or(&none);
             let mut votes: BTreeMap<&str, Votes> = BTreeMap::new();
-            for (subject, facts) in &of_subject {
+            for (subject, facts) in &facts_by_subject {
                 let shared = match self {
                     Self::Neighbours if *subject != query.subject => {
                         facts.intersection(known_facts).count()
@@ -96,12 +96,12 @@ impl ObjectBaseline {
             let gold = of(&query.object);
             list.candidates.iter().filter(|one| of(&one.entity) >= gold).count()
         };
-        asked(queries, list).map(rank).collect()
+        queries_with_gold(queries, list).map(rank).collect()
     }
 }
 
 /// The triples of a list's queries, in the order of the list.
-fn asked<'q>(
+fn queries_with_gold<'q>(
     queries: &'q [EntailmentExample],
     list: &'q CandidateList,
 ) -> impl Iterator<Item = &'q EntailmentExample> {
@@ -116,7 +116,7 @@ pub(super) fn accuracy_by_relation(
     ranks: &[usize],
 ) -> Option<f64> {
     let mut relations: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
-    for (query, rank) in asked(queries, list).zip(ranks) {
+    for (query, rank) in queries_with_gold(queries, list).zip(ranks) {
         let (correct, all) = relations.entry(&query.relation_id).or_default();
         *correct += f64::from(u8::from(*rank == 1));
         *all += 1.0;

@@ -274,8 +274,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jsonl");
         let valid_line = r#"{"id":"1","lang":"de","text":"Bern","mentions":[]}"#;
-        let bad = r#"{"id":"2","lang":"de","text":"Bern","mentions":[{"start":0,"end":5,"entity":"Q70"}]}"#;
-        std::fs::write(&path, format!("{valid_line}\n{bad}\n")).unwrap();
+        let invalid_line = r#"{"id":"2","lang":"de","text":"Bern","mentions":[{"start":0,"end":5,"entity":"Q70"}]}"#;
+        std::fs::write(&path, format!("{valid_line}\n{invalid_line}\n")).unwrap();
         let error = LinkedTextFiles::open(&[path], &ShuffleConfig::default());
         let error = error.err().unwrap().to_string();
         assert!(error.contains("a.jsonl: line 2") && error.contains("0..5 of 4"), "{error}");

@@ -155,8 +155,9 @@ impl<'a> QaTask<'a> {
             .collect::<Result<Vec<Row>>>()?;
         let without_negatives = negatives.map(|negatives| {
             rows.retain_mut(|row| add_negatives(row, data.questions, &negatives));
-            let alone = |row: &&Row| matches!(&*row.windows, [window] if has_answer(window));
-            rows.iter().filter(alone).count()
+            let without_negative =
+                |row: &&Row| matches!(&*row.windows, [window] if has_answer(window));
+            rows.iter().filter(without_negative).count()
         });
         let length = |row: &Row| window_lengths(&row.windows).into_iter().max().unwrap_or(0);
         let lengths = rows.iter().map(length).collect();
@@ -317,9 +318,9 @@ impl Task for QaTask<'_> {
         .into_iter()
         .map(|(what, count)| SkippedData::new(what, count, counts.questions));
         let what = "windows with an answer that have no negative window";
-        let alone =
+        let without_negative =
             self.without_negatives.map(|count| SkippedData::new(what, count, self.rows.len()));
-        skipped.chain(alone).collect()
+        skipped.chain(without_negative).collect()
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
@@ -570,8 +571,8 @@ mod tests {
         // Windows of different lengths, some without the answer, so that the numbers of targets
         // differ.
         let context = |k: usize| format!("{CONTEXT} {}", "The region of Peru . ".repeat(k % 7));
-        let ask = |k| Question { context: Arc::from(context(k)), ..question() };
-        let questions: Vec<Question> = (0..40).map(ask).collect();
+        let numbered_question = |k| Question { context: Arc::from(context(k)), ..question() };
+        let questions: Vec<Question> = (0..40).map(numbered_question).collect();
         let windows = WindowConfig { max_length: 60, doc_stride: 10, ..WindowConfig::default() };
         let data = QaData { questions: &questions, question_entity_spans: None, windows: &windows };
         let augmentation = QaAugmentation { question_replacement: 0.5, ..Default::default() };

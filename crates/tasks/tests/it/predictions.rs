@@ -74,7 +74,12 @@ fn classes_of_pairs() {
         assert_eq!(actual, expected, "{batch_size}");
         let rows: Vec<&[u32]> = inputs.iter().map(|input| input.input_ids.as_slice()).collect();
         let classes = best_classes(&model, &rows, batch_size).unwrap();
-        assert!(classes.iter().zip(&expected).all(|(&actual, &want)| actual as i64 == want));
+        assert!(
+            classes
+                .iter()
+                .zip(&expected)
+                .all(|(&actual, &expected_class)| actual as i64 == expected_class)
+        );
     }
     let two_labels = Model::new(
         &Config::tiny(300),

@@ -82,10 +82,10 @@ fn linear_layers_in_8_bits_compute_with_the_same_integers() {
     quantize(program.at("model"), program.at("small"), false).unwrap();
     let (mut exact, mut small) = (load(&program.at("model")), load(&program.at("small")));
     // Only embeddings are rounded in addition.
-    let of_small = small.named_parameters();
+    let small_parameters = small.named_parameters();
     tch::no_grad(|| {
         for ((name, mut original), (_, quantized_tensor)) in
-            exact.named_parameters().into_iter().zip(of_small)
+            exact.named_parameters().into_iter().zip(small_parameters)
         {
             if name.contains("embeddings") {
                 original.copy_(&quantized_tensor);
@@ -97,10 +97,10 @@ fn linear_layers_in_8_bits_compute_with_the_same_integers() {
     small.set_precision(Precision::Int8).unwrap();
     let (exact, small) = (hidden(&exact), hidden(&small));
     let distance = |a: &Tensor, b: &Tensor| (a - b).norm().double_value(&[]);
-    let (change, of_8_bits) = (distance(&exact, &small), distance(&exact, &float32));
+    let (change, int8_error) = (distance(&exact, &small), distance(&exact, &float32));
     // Scales are rounded again; activations next to a rounding boundary may be rounded to another
     // value.
-    assert!(change < 0.02 * of_8_bits, "{change:e}, 8 bits change {of_8_bits:e}");
+    assert!(change < 0.02 * int8_error, "{change:e}, 8 bits change {int8_error:e}");
 }
 
 #[test]

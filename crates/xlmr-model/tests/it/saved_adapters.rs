@@ -78,8 +78,8 @@ fn adapters_are_loaded_with_their_model_and_activation() {
             // Each folder is also a valid folder of a single adapter.
             let mut without_adapters = new(&config);
             for name in ["second", "behind"] {
-                let of_one = folder.path().join("adapters").join(name);
-                without_adapters.load_adapter(name, of_one, Head::None).unwrap();
+                let adapter_folder = folder.path().join("adapters").join(name);
+                without_adapters.load_adapter(name, adapter_folder, Head::None).unwrap();
             }
             without_adapters.set_active(&["second", "behind"]).unwrap();
             assert!(states(&without_adapters).equal(&states(&model)));
@@ -121,7 +121,7 @@ fn adapter_folders_contain_only_adapters_with_their_classes_names() {
     assert_eq!(without_adapters.len(), 2);
     assert!(
         without_adapters.iter().all(|(name, bytes)| all[name] == *bytes),
-        "without adapters, as ever"
+        "without adapters, unchanged"
     );
 }
 
@@ -173,9 +173,9 @@ fn only_files_of_an_earlier_save_are_removed() {
 #[test]
 fn links_are_not_followed_when_files_are_removed() {
     let (folder, other_folder) = (saved(), tempfile::tempdir().unwrap());
-    let of_one = folder.path().join("adapters/one");
-    fs::rename(&of_one, other_folder.path().join("one")).unwrap();
-    std::os::unix::fs::symlink(other_folder.path().join("one"), &of_one).unwrap();
+    let adapter_folder = folder.path().join("adapters/one");
+    fs::rename(&adapter_folder, other_folder.path().join("one")).unwrap();
+    std::os::unix::fs::symlink(other_folder.path().join("one"), &adapter_folder).unwrap();
     load(folder.path()).unwrap();
     new(&small_config()).save(folder.path(), Head::Span).unwrap();
     assert_eq!(files(other_folder.path()).len(), 2);

@@ -164,11 +164,11 @@ fn invalid_probabilities_are_reported() {
         phrase_masking,
     };
     let (input_ids, vocab) = (example(5, 0), vocab());
-    for bad in [-0.1, 1.5, f64::NAN, f64::INFINITY] {
-        let mlm = MlmMaskingConfig { probability: bad, ..Default::default() };
-        let phrase = PhraseMaskingConfig { probability: bad, ..Default::default() };
-        let cap = PhraseMaskingConfig { cap: Some(bad), ..Default::default() };
-        let ngram = NgramMaskingConfig { probability: bad, ..Default::default() };
+    for invalid in [-0.1, 1.5, f64::NAN, f64::INFINITY] {
+        let mlm = MlmMaskingConfig { probability: invalid, ..Default::default() };
+        let phrase = PhraseMaskingConfig { probability: invalid, ..Default::default() };
+        let cap = PhraseMaskingConfig { cap: Some(invalid), ..Default::default() };
+        let ngram = NgramMaskingConfig { probability: invalid, ..Default::default() };
         let errors = [
             ("probability", mlm_masking(&input_ids, &vocab, 0, &mlm).unwrap_err()),
             ("probability", phrase_masking(&input_ids, &[], &vocab, 0, &phrase).unwrap_err()),
@@ -176,7 +176,7 @@ fn invalid_probabilities_are_reported() {
             ("probability", ngram_masking(&input_ids, &vocab, 0, &ngram).unwrap_err()),
         ];
         for (option, error) in errors {
-            assert_eq!(error.to_string(), format!("{option} = {bad}: must be from 0 to 1"));
+            assert_eq!(error.to_string(), format!("{option} = {invalid}: must be from 0 to 1"));
         }
     }
     for (mask, random, named) in

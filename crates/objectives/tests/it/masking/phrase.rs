@@ -108,13 +108,13 @@ fn a_cap_selects_complete_phrases_within_its_budget() {
 #[test]
 fn invalid_phrases_are_reported() {
     let input_ids = example(5, 0);
-    let refuse = |phrase: Range<usize>| {
+    let error_of = |phrase: Range<usize>| {
         let config = PhraseMaskingConfig::default();
         phrase_masking(&input_ids, &[1..2, phrase], &vocab(), 0, &config).unwrap_err()
     };
-    assert_eq!(refuse(3..9), MaskingError::Span { span: 1, start: 3, end: 9, length: 7 });
-    assert_eq!(refuse(3..3), MaskingError::Span { span: 1, start: 3, end: 3, length: 7 });
-    assert_eq!(refuse(0..3), MaskingError::SpecialInSpan { span: 1, position: 0, id: 0 });
+    assert_eq!(error_of(3..9), MaskingError::Span { span: 1, start: 3, end: 9, length: 7 });
+    assert_eq!(error_of(3..3), MaskingError::Span { span: 1, start: 3, end: 3, length: 7 });
+    assert_eq!(error_of(0..3), MaskingError::SpecialInSpan { span: 1, position: 0, id: 0 });
 }
 
 #[test]

@@ -133,20 +133,20 @@ fn the_default_is_partial_prediction_and_configurable_in_toml() {
 
 #[test]
 fn invalid_spans_are_rejected() {
-    let refuse = |spans: &[Range<usize>], config: &EntityPredictionConfig| {
+    let error_of = |spans: &[Range<usize>], config: &EntityPredictionConfig| {
         entity_prediction_masking(&INPUT, spans, &vocab(), 0, config).unwrap_err()
     };
     let whole = whole();
     let last_mention = Range { start: 4, end: 13 };
-    assert!(matches!(refuse(&[last_mention], &whole), MaskingError::Span { span: 0, .. }));
-    assert!(matches!(refuse(&[1..4, 3..5], &whole), MaskingError::Overlap { .. }));
+    assert!(matches!(error_of(&[last_mention], &whole), MaskingError::Span { span: 0, .. }));
+    assert!(matches!(error_of(&[1..4, 3..5], &whole), MaskingError::Overlap { .. }));
     let special = Range { start: 0, end: 2 };
-    assert!(matches!(refuse(&[special], &whole), MaskingError::SpecialInSpan { .. }));
+    assert!(matches!(error_of(&[special], &whole), MaskingError::SpecialInSpan { .. }));
     let beyond = EntityPredictionConfig { probability: 1.5, ..whole.clone() };
-    assert!(matches!(refuse(&[], &beyond), MaskingError::Domain { option: "probability", .. }));
+    assert!(matches!(error_of(&[], &beyond), MaskingError::Domain { option: "probability", .. }));
     let rest = MlmMaskingConfig { probability: f64::NAN, ..Default::default() };
     let rest = EntityPredictionConfig { rest: Some(rest), ..whole };
-    assert!(matches!(refuse(&[], &rest), MaskingError::Domain { .. }));
+    assert!(matches!(error_of(&[], &rest), MaskingError::Domain { .. }));
 }
 
 proptest! {

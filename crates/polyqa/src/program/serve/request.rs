@@ -56,22 +56,23 @@ pub struct Response {
 impl Request {
     /// Parses a body; `answers` holds the default and the maximum number of answers per question.
     pub fn read(body: &[u8], limits: &Limits, answers: (usize, usize)) -> Result<Self, Refusal> {
-        let bad = |message: String| Refusal::new(400, "bad_request", message);
-        let body: Body = serde_json::from_slice(body).map_err(|error| bad(error.to_string()))?;
+        let bad_request = |message: String| Refusal::new(400, "bad_request", message);
+        let body: Body =
+            serde_json::from_slice(body).map_err(|error| bad_request(error.to_string()))?;
         let queries = match (body.question, body.questions) {
             (Some(question), None) => vec![OneQuestion::Text(question)],
             (None, Some(questions)) => questions,
-            _ => return Err(bad("expected either question or questions".into())),
+            _ => return Err(bad_request("expected either question or questions".into())),
         };
         let documents = match (body.text, body.documents) {
             (Some(text), None) => vec![OneDocument::Text(text)],
             (None, Some(documents)) => documents,
-            _ => return Err(bad("expected either text or documents".into())),
+            _ => return Err(bad_request("expected either text or documents".into())),
         };
         let (default, max) = answers;
         let answers = body.answers.unwrap_or(default);
         if !(1..=max).contains(&answers) {
-            return Err(bad(format!("answers must be 1 to {max}")));
+            return Err(bad_request(format!("answers must be 1 to {max}")));
         }
         let counts = [
             ("questions", queries.len(), limits.max_questions),
@@ -79,7 +80,7 @@ impl Request {
         ];
         for (name, count, limit) in counts {
             if count == 0 {
-                return Err(bad(format!("{name} is empty")));
+                return Err(bad_request(format!("{name} is empty")));
             }
             if count > limit {
                 let message = format!("{count} {name} exceed the limit of {limit} per request");
@@ -93,9 +94,9 @@ impl Request {
                 OneQuestion::Row { id, question } => Ok((id.map(name).transpose()?, question)),
             })
             .collect::<Result<_, String>>()
-            .map_err(bad)?;
+            .map_err(bad_request)?;
         if queries.iter().any(|(_, question)| question.trim().is_empty()) {
-            return Err(bad("a question is empty".into()));
+            return Err(bad_request("a question is empty".into()));
         }
         let documents = documents
             .into_iter()
@@ -109,7 +110,7 @@ impl Request {
                 Ok(Document { id: Arc::from(id), text: Arc::from(text) })
             })
             .collect::<Result<_, String>>()
-            .map_err(bad)?;
+            .map_err(bad_request)?;
         Ok(Self { queries, documents, answers })
     }
 }

@@ -53,7 +53,7 @@ pub fn publish(
 
 fn parse(bytes: &[u8]) -> io::Result<BTreeMap<TableOrder, Value>> {
     let refuse = |problem: String| {
-        let reason = format!("{problem}; it is no report by language, move it away");
+        let reason = format!("{problem}; expected a report by language; move the file away");
         io::Error::new(io::ErrorKind::InvalidData, reason)
     };
     let entries: BTreeMap<String, Value> =
