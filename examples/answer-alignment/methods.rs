@@ -168,15 +168,15 @@ impl Oracle {
         let words = units(&task.target);
         let inside = |word: &&Range<usize>| overlap(word, gold);
         let length = words.iter().filter(inside).count().max(1);
-        let mut target_sentences: Vec<Range<usize>> = words
+        let mut other_spans: Vec<Range<usize>> = words
             .windows(length)
             .filter_map(|window| Some(window.first()?.start..window.last()?.end))
             .filter(|other| !overlap(gold, other))
             .collect();
-        let is_correct = rng.random::<f64>() < share || target_sentences.is_empty();
+        let is_correct = rng.random::<f64>() < share || other_spans.is_empty();
         let span = match is_correct {
             true => gold.clone(),
-            false => target_sentences.swap_remove(rng.random_range(0..target_sentences.len())),
+            false => other_spans.swap_remove(rng.random_range(0..other_spans.len())),
         };
         let text = task.target.chars().skip(span.start).take(span.len()).collect();
         let marked =

@@ -27,12 +27,14 @@ pub struct Case {
 /// The result of a method on a case.
 #[derive(Clone, Debug, Serialize)]
 struct Outcome {
+    #[serde(rename = "way")]
     method: String,
     language: Language,
     cluster: String,
     /// Number of words of the English span.
     words: usize,
     /// Whether the texts are too long for the method; the other fields are then ignored.
+    #[serde(rename = "left_out")]
     skipped: bool,
     found: bool,
     exact: bool,

@@ -133,7 +133,7 @@ pub fn soft_labels(
         (SoftmaxOver::Batch, _) => (student.f_reshape([1, -1])?, teacher.f_reshape([1, -1])?, 1),
         (_, None) => (student, teacher, batch),
         (_, Some(mask)) => {
-            let kept_rows = mask.f_any_dim(1, false)?.f_nonzero()?.f_squeeze_dim(1)?; // [n] of B rows
+            let kept_rows = mask.f_any_dim(1, false)?.f_nonzero()?.f_squeeze_dim(1)?; // [n]
             let kept_on_device = upload(&kept_rows, device)?;
             let select = |logits: Tensor| logits.f_index_select(0, &kept_on_device);
             (select(student)?, select(teacher)?, kept_rows.size1()?)

@@ -113,11 +113,11 @@ pub fn top_k_spans(
     let (start, end) = (inside("start_logits", start_logits)?, inside("end_logits", end_logits)?);
     // Entry (s, j) is the span from s to s + j; its column s · width + j orders spans by start,
     // then by end.
-    let windows_of = |row: &Tensor, fill: f64| -> Result<Tensor, Error> {
+    let unfold = |row: &Tensor, fill: f64| -> Result<Tensor, Error> {
         Ok(row.f_pad([0, width - 1], "constant", fill)?.f_unfold(1, width, 1)?)
     };
-    let mut scores = start.f_unsqueeze(2)?.f_add(&windows_of(&end, f64::NEG_INFINITY)?)?; // [B, L, W]
-    let forbidden = outside.f_unsqueeze(2)?.f_logical_or(&windows_of(&outside, 1.0)?)?;
+    let mut scores = start.f_unsqueeze(2)?.f_add(&unfold(&end, f64::NEG_INFINITY)?)?; // [B, L, W]
+    let forbidden = outside.f_unsqueeze(2)?.f_logical_or(&unfold(&outside, 1.0)?)?;
     let scores = scores.f_masked_fill_(&forbidden, f64::NEG_INFINITY)?.f_view([batch, -1])?;
 
     let columns = best_columns(&scores, found)?; // [B, found]

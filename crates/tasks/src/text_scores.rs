@@ -18,14 +18,14 @@ use crate::{Encoder, Error, Result, alignment, inference, pooling};
 pub struct ScorerConfig {
     /// Maximum tokens of source and target together, without special tokens. A score needs one
     /// forward pass per token of the target.
-    pub max_total_tokens: usize,
+    pub most_tokens: usize,
     /// Rows per batch.
     pub batch_size: usize,
 }
 
 impl Default for ScorerConfig {
     fn default() -> Self {
-        Self { max_total_tokens: 32, batch_size: 64 }
+        Self { most_tokens: 32, batch_size: 64 }
     }
 }
 
@@ -107,7 +107,7 @@ impl<'a> EncoderScorer<'a> {
     /// [`ScorerConfig::most_tokens`] or the model's positions allow; if the model rejects an input.
     pub fn pll(&self, requests: &[ScoreRequest]) -> Result<Vec<TextScore>> {
         let (mut masked, mut all) = (Vec::new(), Vec::with_capacity(requests.len()));
-        let limit = self.config.max_total_tokens.min(self.max_length);
+        let limit = self.config.most_tokens.min(self.max_length);
         let (mut count, mut longest) = (0, 0);
         for request in requests {
             let (source, target) = (self.tokens(&request.source)?, self.tokens(&request.target)?);
@@ -167,7 +167,8 @@ impl<'a> EncoderScorer<'a> {
         inference::by_length(self.model, &rows, self.config.batch_size, |indices, _, hidden| {
             let batch: Vec<&Masked> = indices.iter().filter_map(|&k| masked.get(k)).collect();
             let positions: Vec<usize> = batch.iter().map(|one| one.at).collect();
-            let logits = self.model.mlm_logits(&pooling::at_positions(hidden, &positions)?)?; // [B, V]
+            // [B, V]
+            let logits = self.model.mlm_logits(&pooling::at_positions(hidden, &positions)?)?;
             let ids: Vec<i64> = batch.iter().map(|one| i64::from(one.id)).collect();
             let ids = upload(&Tensor::f_from_slice(&ids)?.f_view([-1, 1])?, logits.device())?;
             let scores = inference::expect_finite(logits)?.f_log_softmax(-1, None::<Kind>)?;

@@ -331,12 +331,8 @@ fn requests_of_the_documentation_are_answered() {
         let block = format!("{first}{}", after_start.split_once("```").unwrap().0);
         assert!(block.contains("127.0.0.1:8080"), "{block}");
         let block = block.replace("127.0.0.1:8080", &service.address);
-        let reply = testkit::ended(Command::new(program).args(["-c", &block]));
-        assert_eq!(
-            (reply.code, reply.out.contains("Wo liegt Lima?")),
-            (Some(0), true),
-            "{reply:?}"
-        );
+        let run = testkit::ended(Command::new(program).args(["-c", &block]));
+        assert_eq!((run.code, run.out.contains("Wo liegt Lima?")), (Some(0), true), "{run:?}");
     }
 }
 

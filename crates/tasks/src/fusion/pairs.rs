@@ -28,21 +28,21 @@ pub struct PairCounts {
     /// Pairs with the answer in both halves.
     pub both: usize,
     /// Pairs with the answer in the target half only.
-    pub target_only: usize,
+    pub target_alone: usize,
     /// Pairs with the answer in the source half only.
-    pub source_only: usize,
+    pub source_alone: usize,
 }
 
 impl Display for PairCounts {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { pairs, both, target_only, source_only } = self;
-        let with_target = (both + target_only).max(1);
+        let Self { pairs, both, target_alone, source_alone } = self;
+        let with_target = (both + target_alone).max(1);
         write!(
             f,
             "{pairs} pairs of windows; the answer is in both halves of {both}, in the target half \
-             only of {target_only} ({:.0} % of the pairs with it in the target half), in the \
-             source half only of {source_only}",
-            100.0 * *target_only as f64 / with_target as f64
+             only of {target_alone} ({:.0} % of the pairs with it in the target half), in the \
+             source half only of {source_alone}",
+            100.0 * *target_alone as f64 / with_target as f64
         )
     }
 }
@@ -117,8 +117,8 @@ impl WindowPairs {
         for (target, source) in self.iter() {
             match (holds_answer(target), holds_answer(source)) {
                 (true, true) => counts.both += 1,
-                (true, false) => counts.target_only += 1,
-                (false, true) => counts.source_only += 1,
+                (true, false) => counts.target_alone += 1,
+                (false, true) => counts.source_alone += 1,
                 (false, false) => {}
             }
         }

@@ -171,11 +171,11 @@ impl FusedHead for SpanPairs {
     }
 
     fn skipped_data(&self) -> Vec<SkippedData> {
-        let PairCounts { pairs, target_only, .. } = self.counts;
+        let PairCounts { pairs, target_alone, .. } = self.counts;
         let without = pairs - self.pairs.pairs.len();
         [
             ("pairs of windows without an answer", without),
-            ("pairs whose source half lacks the answer of the target half", target_only),
+            ("pairs whose source half lacks the answer of the target half", target_alone),
         ]
         .map(|(what, count)| SkippedData::new(what, count, pairs))
         .into()

@@ -43,7 +43,7 @@ impl FrequencyBaseline {
     fn ranks(self, trained: &TrainedPairs, list: &CandidateList) -> Result<Vec<usize>> {
         let mut counts = Counts::new();
         for ((entity, language, description_language), count) in trained {
-            let description = self.counted(description_language.as_str());
+            let description = self.counted_language(description_language.as_str());
             let key = (entity.as_str(), language.as_str(), description);
             *counts.entry(key).or_default() += count;
         }
@@ -59,7 +59,7 @@ impl FrequencyBaseline {
 
     fn rank(self, query: &PlacedQuery, list: &CandidateList, counts: &Counts<'_>) -> Result<usize> {
         let count = |candidate: &Description| {
-            let description = self.counted(&candidate.language);
+            let description = self.counted_language(&candidate.language);
             let key = (candidate.entity.as_str(), query.language.as_str(), description);
             counts.get(&key).copied().unwrap_or(0)
         };

@@ -139,7 +139,7 @@ fn too_long_texts_are_counted_and_rejected() {
         panic!("{error}")
     };
     assert!(longest > 32);
-    let config = |max_total_tokens| ScorerConfig { max_total_tokens, ..ScorerConfig::default() };
+    let config = |most_tokens| ScorerConfig { most_tokens, ..ScorerConfig::default() };
     assert!(scorer(&base, config(longest)).pll(&requests).is_ok());
     assert!(scorer(&base, config(longest - 1)).pll(&requests).is_err());
     // Whatever the limit, the model has 158 positions, four of them for special tokens.

@@ -123,13 +123,13 @@ fn each_target_equals_a_changed_weight() {
             }
             model.set_active(&["second", "one"]).unwrap();
             let adapted: BTreeMap<String, Tensor> = model.named_parameters().into_iter().collect();
-            let expected_value = states(&model);
-            assert!(max_abs_error(&expected_value, &states(&new(&config))) > 1e-3, "{targets:?}");
+            let reference = states(&model);
+            assert!(max_abs_error(&reference, &states(&new(&config))) > 1e-3, "{targets:?}");
             model.merge("one").unwrap();
             assert_eq!(model.active(), ["second"]);
-            assert_close("one merged", &states(&model), &expected_value, 1e-5);
+            assert_close("one merged", &states(&model), &reference, 1e-5);
             model.merge("second").unwrap();
-            assert_close("both merged", &states(&model), &expected_value, 1e-5);
+            assert_close("both merged", &states(&model), &reference, 1e-5);
             // Only the weights of this target's linear layers change, by the amount of the
             // equation.
             let (mut changed, mut kept) = (0, 0);
@@ -183,9 +183,9 @@ fn a_bottleneck_after_layers_without_a_norm_computes_the_equation() {
             let get = |leaf: &str| &parameters[&format!("{name}.{leaf}")];
             x.matmul(&get("weight").tr()) + get("bias")
         };
-        let expected_value = &t + linear("up", &linear("down", &t).gelu("none"));
-        assert!(max_abs_error(&expected_value, &t) > 1e-2);
-        assert_close("states", &first(&model), &expected_value, 1e-5);
+        let reference = &t + linear("up", &linear("down", &t).gelu("none"));
+        assert!(max_abs_error(&reference, &t) > 1e-2);
+        assert_close("states", &first(&model), &reference, 1e-5);
     }
 }
 
@@ -305,22 +305,18 @@ fn wide(dropout: f64) -> Vec<Config> {
     })
 }
 
-fn assert_near(
-    actual: &BTreeMap<String, Tensor>,
-    expected_value: &BTreeMap<String, Tensor>,
-    bound: f64,
-) {
+fn near(actual: &BTreeMap<String, Tensor>, expected: &BTreeMap<String, Tensor>, bound: f64) {
     for (name, actual) in actual {
-        let size = expected_value[name].abs().max().double_value(&[]);
+        let size = expected[name].abs().max().double_value(&[]);
         // Small gradients are only rounding: key biases shift all scores of a fusion equally.
         let scale = if size < 1e-4 { 1.0 } else { 1e-3 + size };
-        let relative_error = max_abs_error(actual, &expected_value[name]) / scale;
+        let relative_error = max_abs_error(actual, &expected[name]) / scale;
         assert!(relative_error < bound, "{name}: {relative_error}");
     }
 }
 
 /// Returns each configuration with one active bottleneck, and with a fusion of two.
-fn with_and_without_fusion(configs: Vec<Config>) -> impl Iterator<Item = (Config, bool)> {
+fn fusion_variants(configs: Vec<Config>) -> impl Iterator<Item = (Config, bool)> {
     configs.into_iter().flat_map(|config| [(config.clone(), false), (config, true)])
 }
 
@@ -351,9 +347,9 @@ fn adapted(config: &Config, dropout: f64, fused: bool) -> Model {
 #[test]
 fn freezing_the_encoder_does_not_change_adapter_gradients() {
     let _guard = exclusive();
-    for (config, fused) in with_and_without_fusion(wide(0.1)) {
+    for (config, fused) in fusion_variants(wide(0.1)) {
         let all = adapted(&config, 0.2, fused);
-        let (loss, expected_value) = gradients(&all, true);
+        let (loss, reference) = gradients(&all, true);
         for recompute in [false, true] {
             let mut frozen = adapted(&config, 0.2, fused);
             freeze(&frozen);
@@ -366,8 +362,8 @@ fn freezing_the_encoder_does_not_change_adapter_gradients() {
             let adapters = |all: &BTreeMap<String, Tensor>| {
                 all.keys().filter(|name| of_adapters(name)).count()
             };
-            assert_eq!(adapters(&actual), adapters(&expected_value));
-            assert_near(&actual, &expected_value, 1e-4);
+            assert_eq!(adapters(&actual), adapters(&reference));
+            near(&actual, &reference, 1e-4);
         }
     }
 }
@@ -375,12 +371,11 @@ fn freezing_the_encoder_does_not_change_adapter_gradients() {
 #[test]
 fn packed_and_padded_rows_have_equal_gradients_with_dropout() {
     let _guard = exclusive();
-    for (config, fused) in with_and_without_fusion([wide(0.0), wide(0.3)].concat()) {
+    for (config, fused) in fusion_variants([wide(0.0), wide(0.3)].concat()) {
         let (packed, mut double) = (adapted(&config, 0.3, fused), adapted(&config, 0.3, fused));
         double.set_kind(Kind::Double).unwrap(); // not packed
-        let ((_, actual), (_, expected_value)) =
-            (gradients(&packed, true), gradients(&double, true));
-        assert_near(&actual, &expected_value, 1e-3);
+        let ((_, actual), (_, reference)) = (gradients(&packed, true), gradients(&double, true));
+        near(&actual, &reference, 1e-3);
         let (_, other) = gradients(&adapted(&config, 0.0, fused), true);
         let name = actual.keys().find(|name| name.ends_with("lora_A.weight")).unwrap();
         assert!(max_abs_error(&actual[name], &other[name]) > 1e-3, "dropout");
@@ -397,9 +392,9 @@ fn packed_and_padded_rows_have_equal_gradients_with_dropout() {
 #[test]
 fn half_precision_is_close_to_float32_with_a_frozen_encoder() {
     let _guard = exclusive();
-    for (config, fused) in with_and_without_fusion(wide(0.0)) {
+    for (config, fused) in fusion_variants(wide(0.0)) {
         let exact = adapted(&config, 0.0, fused);
-        let (expected_loss, expected_value) = gradients(&exact, true);
+        let (expected_loss, reference) = gradients(&exact, true);
         for recompute in [false, true] {
             let mut model = adapted(&config, 0.0, fused);
             freeze(&model);
@@ -414,8 +409,8 @@ fn half_precision_is_close_to_float32_with_a_frozen_encoder() {
                 if name.ends_with(".key.bias") && Role::AdapterFusion.holds(name) {
                     continue;
                 }
-                let scale = expected_value[name].abs().max().double_value(&[]) + 1e-3;
-                let relative_error = max_abs_error(actual, &expected_value[name]) / scale;
+                let scale = reference[name].abs().max().double_value(&[]) + 1e-3;
+                let relative_error = max_abs_error(actual, &reference[name]) / scale;
                 // Gradients of a fusion's scores are differences of rounded values.
                 let bound = if Role::AdapterFusion.holds(name) { 0.3 } else { 0.15 };
                 assert!(relative_error < bound, "{name}: {relative_error}");
@@ -427,7 +422,7 @@ fn half_precision_is_close_to_float32_with_a_frozen_encoder() {
 #[test]
 fn gradients_equal_difference_quotients() {
     let _guard = exclusive();
-    for (config, fused) in with_and_without_fusion(small()) {
+    for (config, fused) in fusion_variants(small()) {
         let mut model = adapted(&config, 0.0, fused);
         model.set_kind(Kind::Double).unwrap();
         assert_eq!(model.active()[..2], ["one", "second"]);
@@ -446,12 +441,9 @@ fn gradients_equal_difference_quotients() {
             let loss_above = loss_at(step);
             let loss_below = loss_at(-2.0 * step);
             add(step);
-            let expected_value = (loss_above - loss_below) / (2.0 * step);
-            let actual = gradient.flatten(0, -1).get(at).double_value(&[]);
-            assert!(
-                (actual - expected_value).abs() < 1e-5 * (1.0 + expected_value.abs()),
-                "{name}: {actual} {expected_value}"
-            );
+            let slope = (loss_above - loss_below) / (2.0 * step);
+            let value = gradient.flatten(0, -1).get(at).double_value(&[]);
+            assert!((value - slope).abs() < 1e-5 * (1.0 + slope.abs()), "{name}: {value} {slope}");
             checked += 1;
         }
         // A and B of two LoRAs in at least four linear layers; four tensors of a bottleneck, or of
