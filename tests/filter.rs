@@ -211,7 +211,7 @@ fn recipe_filter_rejects_rows_that_are_not_translations() {
     let mut command = classification(&folder.path().join("run"));
     command.args(["--arms", "filter", "--set", &format!("data.second={}", second.display())]);
     let error = expect_failure(&command.output().unwrap());
-    assert!(error.contains("data.evaluation beside data.second: expected"), "{error}");
+    assert!(error.contains("data.evaluation with data.second: expected"), "{error}");
 }
 
 #[test]

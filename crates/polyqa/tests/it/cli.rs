@@ -98,7 +98,7 @@ fn bad_input_is_reported_in_one_line() {
         ("answer --model model -q Where? latin.txt", &["latin.txt"]),
         ("answer --model model -q Where? cut.jsonl", &["cut.jsonl: line 2"]),
         ("answer --model model -q Where?", &["no documents"]),
-        ("answer --model model -q Where? - -", &["standard input once"]),
+        ("answer --model model -q Where? - -", &["standard input) may be given only once"]),
         ("answer --model model -q Where? text.txt --max-length 9", &["max_length"]),
         ("answer --model model -q Where? text.txt -n 0", &["--answers"]),
         ("answer --model model -q Where? text.txt --device tpu", &["tpu"]),
