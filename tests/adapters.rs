@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tch::{Device, Tensor};
 use xlmr_model::{LoadOptions, Model, Role};
 
-use crate::common::{refuse, succeed, write_encoder};
+use crate::common::{expect_failure, succeed, write_encoder};
 use crate::other_encoders::RECIPES;
 use crate::transfer_suite::small;
 
@@ -40,8 +40,8 @@ fn is_adapted(folder: &Path, start: &BTreeMap<String, Tensor>) {
     let (model, trained) = encoder(folder);
     assert_eq!(model.active(), ["bottleneck"], "{}", folder.display());
     for (name, value) in &trained {
-        let of_lora = name.ends_with("query.weight");
-        assert_eq!(!value.equal(&start[name]), of_lora, "{}: {name}", folder.display());
+        let has_lora = name.ends_with("query.weight");
+        assert_eq!(!value.equal(&start[name]), has_lora, "{}: {name}", folder.display());
     }
     assert!(folder.with_file_name("adapter").join("adapter_model.safetensors").exists());
 }
@@ -52,14 +52,14 @@ fn recipe_every_recipe_trains_adapters() {
     let base = folder.path().join("bert");
     write_encoder("bert", &base);
     let (_, start) = encoder(&base);
-    for short in RECIPES {
-        let (recipe, out) = (short.recipe, folder.path().join(short.out()));
-        let mut command = short.command(&base, true);
+    for recipe_case in RECIPES {
+        let (recipe, out) = (recipe_case.recipe, folder.path().join(recipe_case.out()));
+        let mut command = recipe_case.command(&base, true);
         command.args(["--set", &format!("model.adapters={BOTH}")]);
         command.args(["--set", "model.adapters.encoder_learns_in=[\"sleep\"]"]);
-        let error = refuse(&command.output().unwrap());
+        let error = expect_failure(&command.output().unwrap());
         let name = recipe.split('/').next().unwrap();
-        let said = error.trim_end().split(&format!("the stages of {name} are ")).nth(1).unwrap();
+        let stages = error.trim_end().split(&format!("the stages of {name} are ")).nth(1).unwrap();
         let sets: &[&str] = match recipe {
             "bridging-gap" => &[
                 "center_word_embeddings=false",
@@ -83,8 +83,8 @@ fn recipe_every_recipe_trains_adapters() {
             match recipe {
                 "bridging-gap" => {
                     let (_, injected) = encoder(&model.with_file_name("injected"));
-                    let changed = |(name, value): (&String, &Tensor)| !value.equal(&start[name]);
-                    assert!(injected.iter().filter(|&one| changed(one)).count() > 20);
+                    let is_changed = |(name, value): (&String, &Tensor)| !value.equal(&start[name]);
+                    assert!(injected.iter().filter(|&one| is_changed(one)).count() > 20);
                     is_adapted(&model, &injected);
                 }
                 _ => is_adapted(&model, &start),
@@ -93,8 +93,8 @@ fn recipe_every_recipe_trains_adapters() {
         // The stages listed by a recipe are the stages that it trains.
         let folder_of = |path: PathBuf| path.parent()?.file_name()?.to_str().map(String::from);
         let metrics = named(&out, "metrics.jsonl").into_iter().filter_map(folder_of);
-        let said: BTreeSet<String> = said.split(", ").map(String::from).collect();
-        assert_eq!(metrics.collect::<BTreeSet<_>>(), said, "{recipe}");
+        let stages: BTreeSet<String> = stages.split(", ").map(String::from).collect();
+        assert_eq!(metrics.collect::<BTreeSet<_>>(), stages, "{recipe}");
     }
 }
 
@@ -118,12 +118,12 @@ fn recipe_suite_trains_adapters() {
         let config = std::fs::read_to_string(model.join("config.json")).unwrap();
         assert!(config.contains("\"I-PER\""), "{config}");
     }
-    let refused = |adapters: &str, said: &str| {
-        let error = refuse(&set(&[&format!("adapters={adapters}")]).output().unwrap());
-        assert!(error.contains(said), "{error}");
+    let assert_error = |adapters: &str, stages: &str| {
+        let error = expect_failure(&set(&[&format!("adapters={adapters}")]).output().unwrap());
+        assert!(error.contains(stages), "{error}");
     };
-    refused("{bottleneck={reduction=0}}", "adapters.bottleneck.reduction = 0");
-    refused(
+    assert_error("{bottleneck={reduction=0}}", "adapters.bottleneck.reduction = 0");
+    assert_error(
         "{lora={},encoder_learns_in=[\"train\"]}",
         "the stages of transfer-suite are fine-tune",
     );

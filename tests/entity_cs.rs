@@ -2,7 +2,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{kill_at, program, refuse, root, succeed, switched};
+use crate::common::{expect_failure, kill_at, program, root, succeed, switched};
 
 /// The small recipe with eight steps of a few sentences; the loss is computed on the first natural
 /// sentences.
@@ -35,7 +35,7 @@ fn entity_cs(folder: &Path, out: &str) -> Command {
 }
 
 #[test]
-fn recipe_entity_cs_trains_all_but_its_frozen_layers() {
+fn recipe_entity_cs_trains_all_layers_except_frozen_ones() {
     let folder = tempfile::tempdir().unwrap();
     succeed(entity_cs(folder.path(), "whole"));
     let table = std::fs::read_to_string(folder.path().join("whole/table.md")).unwrap();
@@ -48,12 +48,12 @@ fn recipe_entity_cs_trains_all_but_its_frozen_layers() {
     let (mut frozen, mut trained) = (0, 0);
     for (name, tensor) in &a {
         let Some(before) = start.get(name) else { continue };
-        let same = tensor == before;
+        let is_unchanged = tensor == before;
         if name.starts_with("roberta.encoder.layer.0.") {
-            assert!(same, "{name}");
+            assert!(is_unchanged, "{name}");
             frozen += 1;
         } else if name.starts_with("roberta.encoder.layer.1.") && name.ends_with("weight") {
-            assert!(!same, "{name}");
+            assert!(!is_unchanged, "{name}");
             trained += 1;
         }
     }
@@ -61,7 +61,7 @@ fn recipe_entity_cs_trains_all_but_its_frozen_layers() {
 }
 
 #[test]
-fn recipe_entity_cs_streams_and_keeps_the_model_of_lowest_perplexity() {
+fn recipe_entity_cs_streams_and_selects_the_lowest_perplexity() {
     let folder = tempfile::tempdir().unwrap();
     let switched = switched("--languages de,zh --by-language --validation 6");
     let run = |out: &str| {
@@ -95,16 +95,16 @@ fn recipe_entity_cs_streams_and_keeps_the_model_of_lowest_perplexity() {
     };
     let means: Vec<f64> = scores.iter().map(mean).collect();
     assert!(means.len() >= 2, "{means:?}");
-    let lowest = means.iter().copied().fold(f64::INFINITY, f64::min);
+    let min_loss = means.iter().copied().fold(f64::INFINITY, f64::min);
     let evaluation = usize::try_from(best["evaluation"].as_u64().unwrap()).unwrap();
-    assert_eq!(means[evaluation], lowest, "{means:?}");
+    assert_eq!(means[evaluation], min_loss, "{means:?}");
 }
 
 #[test]
-fn recipe_entity_cs_names_what_is_wrong() {
+fn recipe_entity_cs_reports_invalid_settings() {
     let folder = tempfile::tempdir().unwrap();
     for (set, part) in [
-        ("data.switched=", "data.switched: is not set: give a folder of `kg-triples"),
+        ("data.switched=", "data.switched: is not set: give an output folder of `kg-triples"),
         ("data.switched=nowhere.jsonl", "nowhere.jsonl"),
         ("task.masking.mentions.probability=nan", "task.masking.mentions.probability = NaN"),
         (
@@ -113,7 +113,7 @@ fn recipe_entity_cs_names_what_is_wrong() {
         ),
     ] {
         let output = entity_cs(folder.path(), "run").args(["--set", set]).output().unwrap();
-        let error = refuse(&output);
+        let error = expect_failure(&output);
         assert!(error.contains(part), "{set}: {error}");
         assert!(!folder.path().join("run/seed-0").exists(), "{set}");
     }

@@ -35,8 +35,9 @@ fn parts(key: &str) -> Vec<String> {
 }
 
 /// Whether a recipe value equals the printed value; 3e-5 and 0.00003 are equal, as are 10 and 10.0.
-fn same(found: &Value, printed: &str) -> bool {
-    let number = |value: &Value| value.as_float().or(value.as_integer().map(|own| own as f64));
+fn equals_printed(found: &Value, printed: &str) -> bool {
+    let number =
+        |value: &Value| value.as_float().or(value.as_integer().map(|integer| integer as f64));
     let printed = format!("value = {printed}")
         .parse::<Table>()
         .map_or_else(|_| Value::String(printed.to_owned()), |table| table["value"].clone());
@@ -47,7 +48,7 @@ fn same(found: &Value, printed: &str) -> bool {
 }
 
 #[test]
-fn recipe_values_are_those_that_the_papers_print() {
+fn recipe_values_equal_those_of_the_papers() {
     let rows = csv::Reader::from_path(root().join("tests/paper_values.csv")).unwrap();
     let rows: Vec<Printed> = rows.into_deserialize().collect::<Result<_, _>>().unwrap();
     let mut recipes: BTreeMap<String, Value> = BTreeMap::new();
@@ -67,7 +68,7 @@ fn recipe_values_are_those_that_the_papers_print() {
         let place = format!("{} {}, {}: {}", row.paper, row.section, row.statement, row.key);
         let found = parts(&row.key).iter().try_fold(&*recipe, |value, part| value.get(part));
         let found = found.unwrap_or_else(|| panic!("{place}: {} has no such key", row.file));
-        assert!(same(found, &row.value), "{place}: {found} in place of {}", row.value);
+        assert!(equals_printed(found, &row.value), "{place}: {found} in place of {}", row.value);
         *papers.entry(&row.paper).or_default() += 1;
     }
     let all = [
@@ -119,14 +120,14 @@ fn commands(paper: &str) -> Vec<String> {
     let section = section(paper);
     let rows = section.lines().filter(|line| line.starts_with('|'));
     let cells = rows.filter_map(|row| row.trim_end_matches('|').rsplit_once(" | ")?.1.into());
-    let known = |command: &&str| starts(command, &[&RECIPES[..], &TOOLS].concat()).is_some();
-    cells.flat_map(|cell: &str| code(cell).filter(known)).map(str::to_owned).collect()
+    let is_command = |command: &&str| starts(command, &[&RECIPES[..], &TOOLS].concat()).is_some();
+    cells.flat_map(|cell: &str| code(cell).filter(is_command)).map(str::to_owned).collect()
 }
 
 /// The recipes' commands at the paper's scale, from all columns except the last. Options in
 /// separate backticks are appended to the preceding command, and `…` is replaced.
 fn large_commands(paper: &str) -> Vec<String> {
-    let (section, mut commands, mut whole) = (section(paper), Vec::new(), String::new());
+    let (section, mut commands, mut last_command) = (section(paper), Vec::new(), String::new());
     for line in section.lines() {
         let row = line.trim_end_matches('|').rsplit_once(" | ").filter(|_| line.starts_with('|'));
         let mut options_are_a_tools = false;
@@ -137,11 +138,11 @@ fn large_commands(paper: &str) -> Vec<String> {
                 let filled = span.replace(&format!("{name} …"), &recipe).replace(" …", "");
                 let command = filled.replace("[…]", "[\"file\"]").replace("=…", "=file");
                 if !span.starts_with(&format!("{name} …")) {
-                    whole.clone_from(&command);
+                    last_command.clone_from(&command);
                 }
                 commands.push(command);
-            } else if span.starts_with("--") && !whole.is_empty() && !options_are_a_tools {
-                commands.push(format!("{whole} {}", span.trim_end_matches('…')));
+            } else if span.starts_with("--") && !last_command.is_empty() && !options_are_a_tools {
+                commands.push(format!("{last_command} {}", span.trim_end_matches('…')));
             }
         }
     }
@@ -157,14 +158,14 @@ fn large_tool_commands(paper: &str) -> Vec<String> {
     });
     let spans = lines.flat_map(code).filter(|span| starts(span, &TOOLS).is_some());
     let filled = spans.map(|span| span.replace("--run …", "--run file").replace("=…", "=file"));
-    let whole = |command: &String| !command.contains('…') && command.split(' ').count() > 2;
-    filled.filter(whole).collect()
+    let last_command = |command: &String| !command.contains('…') && command.split(' ').count() > 2;
+    filled.filter(last_command).collect()
 }
 
 /// Runs the commands sequentially in a shell, with `$OUT` an empty folder.
-fn run_all(paper: &str, least: usize) {
+fn run_all(paper: &str, min_count: usize) {
     let commands = commands(paper);
-    assert!(commands.len() >= least, "{} commands for {paper}", commands.len());
+    assert!(commands.len() >= min_count, "{} commands for {paper}", commands.len());
     let folder = tempfile::tempdir().unwrap();
     for command in commands {
         let mut shell = shell(&command);
@@ -193,28 +194,28 @@ fn shell(command: &str) -> Command {
 }
 
 #[test]
-fn recipe_commands_at_the_papers_scale_are_understood() {
-    understood("bridging-gap", large_commands("bridging-gap"), 3);
-    understood("xlm-k", large_commands("xlm-k"), 4);
-    understood("mixmrc-lakm", large_commands("mixmrc-lakm"), 6);
-    understood("good-to-best", large_commands("good-to-best"), 8);
-    understood("entity-cs", large_commands("entity-cs"), 2);
-    understood("filter", large_commands("filter"), 2);
-    understood("knowledge-adapters", large_commands("knowledge-adapters"), 1);
+fn recipe_commands_at_paper_scale_are_valid() {
+    check_commands("bridging-gap", large_commands("bridging-gap"), 3);
+    check_commands("xlm-k", large_commands("xlm-k"), 4);
+    check_commands("mixmrc-lakm", large_commands("mixmrc-lakm"), 6);
+    check_commands("good-to-best", large_commands("good-to-best"), 8);
+    check_commands("entity-cs", large_commands("entity-cs"), 2);
+    check_commands("filter", large_commands("filter"), 2);
+    check_commands("knowledge-adapters", large_commands("knowledge-adapters"), 1);
 }
 
 /// A tool parses its arguments before it opens files, so in an empty folder the error is a missing
 /// file, not an invalid argument.
 #[test]
-fn recipe_tools_at_the_papers_scale_are_understood() {
+fn recipe_tools_at_paper_scale_are_valid() {
     let mut count = 0;
     for paper in ["bridging-gap", "xlm-k", "mixmrc-lakm", "good-to-best", "entity-cs", "filter"] {
         for command in large_tool_commands(paper) {
             let folder = tempfile::tempdir().unwrap();
             let output = shell(&command).current_dir(folder.path()).output().unwrap();
             let error = String::from_utf8_lossy(&output.stderr);
-            let understood = output.status.success() || error.contains("No such file");
-            assert!(understood, "{command}: {error}");
+            let is_valid = output.status.success() || error.contains("No such file");
+            assert!(is_valid, "{command}: {error}");
             count += 1;
         }
     }
@@ -222,14 +223,14 @@ fn recipe_tools_at_the_papers_scale_are_understood() {
 }
 
 #[test]
-fn recipe_commands_of_small_runs_are_understood() {
-    understood("entity-cs", commands("entity-cs"), 1);
-    understood("filter", commands("filter"), 2);
-    understood("knowledge-adapters", commands("knowledge-adapters"), 1);
+fn recipe_commands_of_small_runs_are_valid() {
+    check_commands("entity-cs", commands("entity-cs"), 1);
+    check_commands("filter", commands("filter"), 2);
+    check_commands("knowledge-adapters", commands("knowledge-adapters"), 1);
 }
 
-fn understood(paper: &str, commands: Vec<String>, least: usize) {
-    assert!(commands.len() >= least, "{} commands for {paper}", commands.len());
+fn check_commands(paper: &str, commands: Vec<String>, min_count: usize) {
+    assert!(commands.len() >= min_count, "{} commands for {paper}", commands.len());
     for command in commands {
         succeed(shell(&format!("{command} --show")));
     }

@@ -10,7 +10,8 @@ use testkit::{Peers, peers_python};
 use xlmr_model::{Head, Pretrained};
 
 use crate::common::{
-    FEW_ARTICLES, kill_at, prepared, refuse, root, small, small_data, succeed, summary, tool,
+    FEW_ARTICLES, expect_failure, kill_at, prepared, root, small, small_data, succeed, summary,
+    tool,
 };
 
 /// A small recipe with six steps of a few rows in two languages.
@@ -47,7 +48,7 @@ fn weights(run: &Path, model: &str) -> torch_ext::TensorMap {
 }
 
 #[test]
-fn recipe_filter_killed_in_either_phase_and_resumed_equals_a_whole_run() {
+fn recipe_filter_resumes_in_both_phases() {
     let folder = tempfile::tempdir().unwrap();
     let arm = |out: &str| {
         let mut command = filter(&folder.path().join(out));
@@ -56,22 +57,23 @@ fn recipe_filter_killed_in_either_phase_and_resumed_equals_a_whole_run() {
         command
     };
     succeed(arm("whole"));
-    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
-    let stage = |stage: &str| broken.join("seed-0/filter-soft").join(stage).join("checkpoints");
+    let (uninterrupted, interrupted) = (folder.path().join("whole"), folder.path().join("broken"));
+    let stage =
+        |stage: &str| interrupted.join("seed-0/filter-soft").join(stage).join("checkpoints");
     kill_at(arm("broken"), &stage("teacher").join("step-00000002"));
     kill_at(arm("broken"), &stage("train").join("step-00000002"));
     succeed(arm("broken"));
-    assert_eq!(summary(&whole), summary(&broken));
+    assert_eq!(summary(&uninterrupted), summary(&interrupted));
     for model in ["filter-soft/model", "filter-soft/teacher-model"] {
-        assert_eq!(weights(&whole, model), weights(&broken, model), "{model}");
+        assert_eq!(weights(&uninterrupted, model), weights(&interrupted, model), "{model}");
     }
     let scores = |run: &Path| {
         std::fs::read(run.join("seed-0/filter-soft/teacher-scores.safetensors")).unwrap()
     };
-    assert_eq!(scores(&whole), scores(&broken));
+    assert_eq!(scores(&uninterrupted), scores(&interrupted));
     // Phase one has two losses, phase two has three.
     let parts = |stage: &str| -> Vec<String> {
-        let path = whole.join("seed-0/filter-soft").join(stage).join("metrics.jsonl");
+        let path = uninterrupted.join("seed-0/filter-soft").join(stage).join("metrics.jsonl");
         let text = std::fs::read_to_string(path).unwrap();
         let line: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         line["parts"].as_object().unwrap().keys().cloned().collect()
@@ -92,7 +94,7 @@ fn recipe_filter_compares_readings_with_the_control() {
         command
     });
     for piece in [
-        "training questions beside their translations",
+        "training questions with their translations",
         "| translate-train (control), alone |",
         "| translate-train (control), projected |",
         "| FILTER, translation |",
@@ -141,7 +143,7 @@ fn recipe_filter_compares_readings_with_the_control() {
 }
 
 #[test]
-fn recipe_filter_asks_in_a_language_that_it_was_not_trained_on() {
+fn recipe_filter_is_evaluated_in_an_untrained_language() {
     let folder = tempfile::tempdir().unwrap();
     let data = prepared(&format!("{FEW_ARTICLES},zh --first 3"));
     let mut command = filter(folder.path());
@@ -154,7 +156,7 @@ fn recipe_filter_asks_in_a_language_that_it_was_not_trained_on() {
     // Training pairs come from the two training languages.
     let train = format!("{data}/train-context-en-question-en.json");
     let count = Dataset::read(train).unwrap().questions.len();
-    let pairs = format!("{} training questions beside their translations", 2 * count);
+    let pairs = format!("{} training questions with their translations", 2 * count);
     assert!(text.contains(&pairs), "no {pairs:?} in:\n{text}");
     let readings = &summary(folder.path())["arms"]["filter"]["readings"];
     for reading in ["translation", "alone"] {
@@ -170,8 +172,8 @@ fn classification(out: &Path) -> Command {
 #[test]
 fn recipe_filter_classifies_sentence_pairs() {
     let folder = tempfile::tempdir().unwrap();
-    let whole = folder.path().join("whole");
-    let text = succeed(classification(&whole));
+    let uninterrupted = folder.path().join("whole");
+    let text = succeed(classification(&uninterrupted));
     for piece in [
         "| translate-train (control), alone |",
         "| translate-train (control), translate-test |",
@@ -181,10 +183,13 @@ fn recipe_filter_classifies_sentence_pairs() {
     ] {
         assert!(text.contains(piece), "no {piece:?} in:\n{text}");
     }
-    assert_ne!(weights(&whole, "filter/model"), weights(&whole, "filter-unrelated/model"));
-    let predicted = whole.join("seed-0/filter/predictions/translation.txt");
+    assert_ne!(
+        weights(&uninterrupted, "filter/model"),
+        weights(&uninterrupted, "filter-unrelated/model")
+    );
+    let predicted = uninterrupted.join("seed-0/filter/predictions/translation.txt");
     let predicted = std::fs::read_to_string(predicted).unwrap();
-    let arms = &summary(&whole)["arms"];
+    let arms = &summary(&uninterrupted)["arms"];
     assert!(predicted.lines().count() > 10);
     // The English translation of a test pair is the same for every language.
     let test = &arms["translate-train"]["readings"]["translate-test"]["scores"]["accuracy"];
@@ -195,7 +200,7 @@ fn recipe_filter_classifies_sentence_pairs() {
 }
 
 #[test]
-fn recipe_filter_refuses_rows_that_are_no_translations() {
+fn recipe_filter_rejects_rows_that_are_not_translations() {
     let folder = tempfile::tempdir().unwrap();
     let test = small_data("filter/xnli-small").remove(1);
     // The rows of the test file, without the last one.
@@ -205,31 +210,31 @@ fn recipe_filter_refuses_rows_that_are_no_translations() {
     std::fs::write(&second, format!("{cut}\n")).unwrap();
     let mut command = classification(&folder.path().join("run"));
     command.args(["--arms", "filter", "--set", &format!("data.second={}", second.display())]);
-    let error = refuse(&command.output().unwrap());
-    assert!(error.contains("data.evaluation beside data.second: expected"), "{error}");
+    let error = expect_failure(&command.output().unwrap());
+    assert!(error.contains("data.evaluation with data.second: expected"), "{error}");
 }
 
 #[test]
-fn recipe_filter_names_what_is_wrong() {
+fn recipe_filter_reports_invalid_settings() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("refused");
-    let refuse = |sets: &[&str]| {
+    let expect_failure = |sets: &[&str]| {
         let mut command = filter(&out);
         for set in sets {
             command.args(["--set", set]);
         }
-        refuse(&command.output().unwrap())
+        expect_failure(&command.output().unwrap())
     };
     for (sets, message) in [
         (&["qa.fusion.local=4"][..], "local: expected at most 3, the number of layers"),
         (&["qa.soft.alpha=2.0"], "soft.alpha = 2"),
         (&["qa.soft.loss.temperature=0.0"], "qa.soft.loss.temperature = "),
-        (&["languages=[\"en\"]"], "languages: name the source language and others"),
+        (&["languages=[\"en\"]"], "languages: list the source language and at least one other"),
         (&["evaluation.second=[]"], "evaluation.second = []"),
         (&["data.second="], "data.second: is not set"),
         (&["languages=[\"en\", \"fr\"]"], "train-context-fr-question-fr.json"),
     ] {
-        let error = refuse(sets);
+        let error = expect_failure(sets);
         assert!(error.contains(message), "{sets:?}: {error}");
     }
     assert!(!out.join("seed-0").exists());

@@ -8,7 +8,7 @@ use results::Measured;
 use serde_json::json;
 use trainer::selection::Best;
 
-use crate::common::{program, refuse, root, small_data, succeed, summary};
+use crate::common::{expect_failure, program, root, small_data, succeed, summary};
 
 /// The small recipe with six steps of a few rows, in two languages.
 fn small(out: &Path) -> Command {
@@ -39,7 +39,7 @@ fn tables(out: &Path) -> String {
 }
 
 #[test]
-fn recipe_good_to_best_walks_from_a_reader_to_its_boundaries() {
+fn recipe_good_to_best_trains_reader_and_boundaries() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let text = succeed(small(&out));
@@ -106,8 +106,8 @@ fn recipe_good_to_best_walks_from_a_reader_to_its_boundaries() {
         assert!(out.join(file).exists(), "{file}");
     }
     // A finished run that is started again only prints its first table; a sweep reuses the reader.
-    let again = succeed(small(&out));
-    assert!(again.contains("| HL + AA-CL |") && again.matches("|---|").count() == 1, "{again}");
+    let rerun = succeed(small(&out));
+    assert!(rerun.contains("| HL + AA-CL |") && rerun.matches("|---|").count() == 1, "{rerun}");
     let mut sweep = small(&out);
     sweep.args(["--arms", "z-*", "--set", "sweeps.z=[1, 50]"]);
     let text = succeed(sweep);
@@ -116,7 +116,7 @@ fn recipe_good_to_best_walks_from_a_reader_to_its_boundaries() {
 }
 
 #[test]
-fn recipe_good_to_best_tests_the_model_that_is_best_on_development_questions() {
+fn recipe_good_to_best_tests_the_best_model_on_development_questions() {
     let folder = tempfile::tempdir().unwrap();
     // A learning rate that destroys the reader with which the second stage starts.
     let run = |name: &str, sets: &[&str]| {
@@ -135,8 +135,8 @@ fn recipe_good_to_best_tests_the_model_that_is_best_on_development_questions() {
     let scores = |out: &Path, name: &str| -> Best {
         read_json(out.join("seed-0").join(name).join("train/selection.json")).unwrap()
     };
-    let every = "stage_two.evaluation_steps=2";
-    let (best, text) = run("best", &[every]);
+    let evaluation_option = "stage_two.evaluation_steps=2";
+    let (best, text) = run("best", &[evaluation_option]);
     assert!(text.contains("seed 0, plain: train: evaluation 1 of 4 is the best: "), "{text}");
     let found = scores(&best, "plain");
     // Scores at the start, after 2 and 4 steps, and at the end.
@@ -146,13 +146,13 @@ fn recipe_good_to_best_tests_the_model_that_is_best_on_development_questions() {
     assert!(model(&best, "plain") == model(&best, "stage-one"), "the reader stays as it was");
     // Without the start, the best of the other models is selected; without selection, the last
     // model.
-    let (trained, _) = run("trained", &[every, "selection.from_start=false"]);
-    let later = scores(&trained, "plain");
-    assert_eq!(later.scores, found.scores[1..]);
+    let (trained, _) = run("trained", &[evaluation_option, "selection.from_start=false"]);
+    let from_second = scores(&trained, "plain");
+    assert_eq!(from_second.scores, found.scores[1..]);
     assert!(model(&trained, "plain") != model(&trained, "stage-one"));
-    let (last, _) = run("last", &[every, "selection.keep=last"]);
+    let (last, _) = run("last", &[evaluation_option, "selection.keep=last"]);
     assert!(!last.join("seed-0/plain/train/selection.json").exists());
-    let is_last = later.evaluation + 1 == later.scores.len();
+    let is_last = from_second.evaluation + 1 == from_second.scores.len();
     assert_eq!(model(&last, "plain") == model(&trained, "plain"), is_last);
     assert_eq!(scores(&best, "stage-one").scores.len(), 2, "both stages select");
 }
@@ -182,9 +182,9 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     // Questions generated from passages replace SQuAD and MLQA.
     let data = small_data("good-to-best");
     let xquad = folder.path().join("xquad");
-    let mut few = Dataset::read(root().join("data/xquad/xquad.zh.json")).unwrap();
-    few.questions.truncate(20);
-    few.write(xquad.join("xquad.zh.json")).unwrap();
+    let mut small_file = Dataset::read(root().join("data/xquad/xquad.zh.json")).unwrap();
+    small_file.questions.truncate(20);
+    small_file.write(xquad.join("xquad.zh.json")).unwrap();
     let paper = folder.path().join("paper");
     let mut command = program("good-to-best");
     command
@@ -209,12 +209,12 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     }
     // A damaged evaluation file is detected before training; after repair it is evaluated.
     let path = xquad.join("xquad.zh.json");
-    let whole = std::fs::read_to_string(&path).unwrap();
+    let original = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, "{\"data\": []}").unwrap();
-    let error = refuse(&command.output().unwrap());
+    let error = expect_failure(&command.output().unwrap());
     assert!(error.contains("xquad.zh.json"), "{error}");
     assert!(!paper.join("seed-42").exists(), "nothing was trained");
-    std::fs::write(&path, whole).unwrap();
+    std::fs::write(&path, original).unwrap();
     let text = succeed(command);
     assert!(text.contains("| F1 / EM, mean over languages | mlqa | xquad |"), "{text}");
     // Without a development file, a passage is held out.
@@ -246,12 +246,12 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
 }
 
 #[test]
-fn recipe_good_to_best_names_what_is_missing_or_wrong() {
+fn recipe_good_to_best_reports_invalid_settings() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let mut paper = program("good-to-best");
     paper.args(["examples/good-to-best/recipe.toml", "--out"]).arg(&out);
-    let error = refuse(&paper.output().unwrap());
+    let error = expect_failure(&paper.output().unwrap());
     assert!(error.contains("data.train: is not set"), "{error}");
     for (set, names) in [
         ("model.path=", "model.path: is not set"),
@@ -279,7 +279,7 @@ fn recipe_good_to_best_names_what_is_missing_or_wrong() {
     ] {
         let mut command = small(&out);
         command.args(["--set", set]);
-        let error = refuse(&command.output().unwrap());
+        let error = expect_failure(&command.output().unwrap());
         assert!(error.contains(names), "{set}: {error}");
     }
     assert!(!out.exists(), "nothing was begun");

@@ -5,7 +5,9 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::common::{fact_questions, kill_at, prepared, program, refuse, root, succeed, summary};
+use crate::common::{
+    expect_failure, fact_questions, kill_at, prepared, program, root, succeed, summary,
+};
 
 /// Pairs of all kinds in two languages.
 fn pairs() -> String {
@@ -60,7 +62,7 @@ fn arms(out: &Path, names: &str) -> Command {
 }
 
 #[test]
-fn recipe_knowledge_adapters_are_asked_and_read_beside_controls() {
+fn recipe_knowledge_adapters_are_evaluated_with_controls() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let text = succeed(arms(&out, "none,all-parameters,one-adapter,ep"));
@@ -68,8 +70,8 @@ fn recipe_knowledge_adapters_are_asked_and_read_beside_controls() {
         assert!(text.contains(piece), "no {piece:?} in:\n{text}");
     }
     let tables = std::fs::read_to_string(out.join("table.md")).unwrap();
-    let kept = tables.split("| masked-LM loss, sentences |").nth(1).unwrap();
-    assert!(kept.contains("| one adapter for all | "), "{tables}");
+    let loss_table = tables.split("| masked-LM loss, sentences |").nth(1).unwrap();
+    assert!(loss_table.contains("| one adapter for all | "), "{tables}");
     let found = summary(&out);
     for (arm, updates) in [("none", 0), ("all-parameters", 6), ("one-adapter", 6), ("ep", 2)] {
         assert_eq!(found["arms"][arm]["updates"], json!(updates), "{arm}");
@@ -91,7 +93,7 @@ fn recipe_knowledge_adapters_are_asked_and_read_beside_controls() {
         torch_ext::read_tensors(seed.join(arm).join("model/model.safetensors")).unwrap()
     };
     let base = torch_ext::read_tensors(root().join("data/base/model.safetensors")).unwrap();
-    for (arm, same) in [("ep", true), ("one-adapter", true), ("all-parameters", false)] {
+    for (arm, is_equal) in [("ep", true), ("one-adapter", true), ("all-parameters", false)] {
         let (mut equal, mut count) = (0, 0);
         for (name, tensor) in weights(arm) {
             let Some(before) = base.get(&name).filter(|_| name.contains(".layer.")) else {
@@ -100,29 +102,29 @@ fn recipe_knowledge_adapters_are_asked_and_read_beside_controls() {
             equal += usize::from(*before == tensor);
             count += 1;
         }
-        assert!(count > 10 && (equal == count) == same, "{arm}: {equal} of {count}");
+        assert!(count > 10 && (equal == count) == is_equal, "{arm}: {equal} of {count}");
     }
 }
 
 #[test]
-fn recipe_knowledge_adapters_killed_and_resumed_equal_a_whole_run() {
+fn recipe_knowledge_adapters_resume() {
     let folder = tempfile::tempdir().unwrap();
-    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    let (uninterrupted, interrupted) = (folder.path().join("whole"), folder.path().join("broken"));
     // Only the fusion and the head are fine-tuned.
-    let fused = |out: &Path| {
+    let run_fused = |out: &Path| {
         let mut command = arms(out, "fused");
         let frozen = "fine_tuning.groups=[{roles=[\"encoder\",\"adapters\"],frozen=true}]";
         command.args(["--set", frozen]);
         command
     };
-    succeed(fused(&whole));
+    succeed(run_fused(&uninterrupted));
     for stage in ["adapter-ep/phrases-0", "fused/phrases-0", "fused/fine-tune"] {
-        let step = broken.join("seed-0").join(stage).join("checkpoints/step-00000001");
-        kill_at(fused(&broken), &step);
+        let step = interrupted.join("seed-0").join(stage).join("checkpoints/step-00000001");
+        kill_at(run_fused(&interrupted), &step);
     }
-    succeed(fused(&broken));
-    let found = summary(&whole);
-    assert_eq!(found, summary(&broken));
+    succeed(run_fused(&interrupted));
+    let found = summary(&uninterrupted);
+    assert_eq!(found, summary(&interrupted));
     // Two updates for each of EP and TP, one for each of ES and TS, and four for their fusion.
     assert_eq!(found["arms"]["fused"]["updates"], json!(10));
     let read = |out: &Path, file: &str| std::fs::read(out.join("seed-0").join(file)).unwrap();
@@ -131,42 +133,42 @@ fn recipe_knowledge_adapters_killed_and_resumed_equal_a_whole_run() {
         "fused/model/model.safetensors",
         "fused/fine-tune/metrics.jsonl",
     ] {
-        assert!(read(&whole, file) == read(&broken, file), "{file} differs");
+        assert!(read(&uninterrupted, file) == read(&interrupted, file), "{file} differs");
     }
     // Training the fusion does not change the adapters.
     for name in ["ep", "tp", "es", "ts"] {
-        let own = format!("adapter-{name}/model/adapter.safetensors");
-        let mixed = format!("fused/model/adapters/{name}/adapter.safetensors");
+        let separate = format!("adapter-{name}/model/adapter.safetensors");
+        let in_fusion = format!("fused/model/adapters/{name}/adapter.safetensors");
         // Parameter names of an adapter of a bare encoder do not start with `roberta.`.
-        let [own, mixed] = [own, mixed].map(|file| {
-            let tensors = torch_ext::read_tensors(whole.join("seed-0").join(file)).unwrap();
+        let [separate, in_fusion] = [separate, in_fusion].map(|file| {
+            let tensors = torch_ext::read_tensors(uninterrupted.join("seed-0").join(file)).unwrap();
             let name = |name: String| name.trim_start_matches("roberta.").to_owned();
-            let named = tensors.into_iter().map(|(own, tensor)| (name(own), tensor));
+            let named = tensors.into_iter().map(|(separate, tensor)| (name(separate), tensor));
             named.collect::<BTreeMap<_, _>>()
         });
-        assert!(own == mixed && own.len() == 12, "{name}: {}", own.len());
+        assert!(separate == in_fusion && separate.len() == 12, "{name}: {}", separate.len());
     }
 }
 
 #[test]
-fn recipe_knowledge_adapters_refuse_what_does_not_fit() {
+fn recipe_knowledge_adapters_reject_invalid_settings() {
     let folder = tempfile::tempdir().unwrap();
-    let refused = |set: &str, names: &[&str]| {
+    let assert_error = |set: &str, names: &[&str]| {
         let mut command = arms(&folder.path().join("run"), "ep");
         command.args(["--set", set]);
-        let error = refuse(&command.output().unwrap());
+        let error = expect_failure(&command.output().unwrap());
         for name in names {
             assert!(error.contains(name), "no {name:?} in:\n{error}");
         }
     };
-    refused("data.pairs=", &["data.pairs", "kg-triples pairs"]);
-    refused("data.pairs=data/demo/kg", &["data.pairs"]);
-    refused("arms.ep.adapters=[\"ep\", \"ep\"]", &["arms.ep.adapters", "twice"]);
-    refused("arms.ep.union=adapter", &["arms.ep", "either adapters or union"]);
-    refused("adapter.reduction=0", &["adapter.reduction = 0"]);
-    refused("model.adapters.lora.rank=8", &["model.adapters", "`arms` say"]);
-    refused("fusion.phrase_share=1.5", &["phrase_share = 1.5"]);
-    refused("pairs.sentence_length=400", &["pairs.sentence_length = 400"]);
-    refused("language_model.languages=[\"fi\"]", &["fi.tsv"]);
+    assert_error("data.pairs=", &["data.pairs", "kg-triples pairs"]);
+    assert_error("data.pairs=data/demo/kg", &["data.pairs"]);
+    assert_error("arms.ep.adapters=[\"ep\", \"ep\"]", &["arms.ep.adapters", "twice"]);
+    assert_error("arms.ep.union=adapter", &["arms.ep", "either adapters or union"]);
+    assert_error("adapter.reduction=0", &["adapter.reduction = 0"]);
+    assert_error("model.adapters.lora.rank=8", &["model.adapters", "set the adapters in `arms`"]);
+    assert_error("fusion.phrase_share=1.5", &["phrase_share = 1.5"]);
+    assert_error("pairs.sentence_length=400", &["pairs.sentence_length = 400"]);
+    assert_error("language_model.languages=[\"fi\"]", &["fi.tsv"]);
     assert!(!folder.path().join("run/seed-0").exists());
 }

@@ -18,5 +18,5 @@ mod recipe;
 mod sentence_retrieval;
 mod templates;
 mod transfer_suite;
-mod walk;
+mod wikidata_guide;
 mod xlm_k;

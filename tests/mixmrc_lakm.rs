@@ -8,7 +8,9 @@ use mlqa_eval::Matrix;
 use serde_json::{Value, json};
 use trainer::selection::Best;
 
-use crate::common::{FEW_ARTICLES, prepared, program, refuse, small_data, succeed, summary, tool};
+use crate::common::{
+    FEW_ARTICLES, expect_failure, prepared, program, small_data, succeed, summary, tool,
+};
 
 /// The small recipe with six steps of a few rows in two languages.
 fn small(out: &Path) -> Command {
@@ -32,7 +34,7 @@ fn small(out: &Path) -> Command {
 }
 
 #[test]
-fn recipe_mixmrc_takes_its_tasks_in_turn() {
+fn recipe_mixmrc_alternates_between_its_tasks() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let mut command = small(&out);
@@ -57,7 +59,7 @@ fn recipe_mixmrc_takes_its_tasks_in_turn() {
         assert!(out.join("matrix").join(arm).join("matrix.html").exists());
     }
     assert!(out.join("report.html").exists());
-    let lanes = |arm: &str| -> Vec<String> {
+    let losses_of = |arm: &str| -> Vec<String> {
         let path = out.join(format!("seed-0/{arm}/train/metrics.jsonl"));
         let text = std::fs::read_to_string(path).unwrap();
         let line = |line: &str| {
@@ -67,15 +69,15 @@ fn recipe_mixmrc_takes_its_tasks_in_turn() {
         text.lines().map(line).collect()
     };
     assert_eq!(
-        lanes("mixmrc-lakm"),
+        losses_of("mixmrc-lakm"),
         ["loss/mrc/span", "loss/mixed/span", "loss/lakm/mlm"].repeat(3)
     );
-    assert_eq!(lanes("baseline"), ["loss/span"; 6]);
-    assert_eq!(lanes("mixmrc-on-top"), ["loss/mrc/span", "loss/mixed/span"].repeat(6));
+    assert_eq!(losses_of("baseline"), ["loss/span"; 6]);
+    assert_eq!(losses_of("mixmrc-on-top"), ["loss/mrc/span", "loss/mixed/span"].repeat(6));
 }
 
 #[test]
-fn recipe_mixmrc_tests_folds_of_xquad_that_are_scored_as_one() {
+fn recipe_mixmrc_pools_scores_of_xquad_folds() {
     let folder = tempfile::tempdir().unwrap();
     let mut joined = tool("mlqa-eval");
     joined.arg("matrix").arg("--out").arg(folder.path());
@@ -122,8 +124,8 @@ fn recipe_mixmrc_tests_folds_of_xquad_that_are_scored_as_one() {
 fn questions() -> PathBuf {
     let facts = "--kg data/demo/kg --split 0.4,0.3,0.3 --seed 1234";
     let templates = "--templates data/demo/templates-all.tsv";
-    let few = "--parallel --languages en,de --items 12";
-    prepared(&format!("demo-data fact-questions {facts} {templates} {few}")).into()
+    let options = "--parallel --languages en,de --items 12";
+    prepared(&format!("demo-data fact-questions {facts} {templates} {options}")).into()
 }
 
 /// The paper's recipe on user files, with the demo's base instead of a large model.
@@ -152,19 +154,19 @@ fn files(questions: &Path, languages: &str) -> Vec<String> {
 }
 
 #[test]
-fn recipe_mixmrc_at_paper_scale_reads_what_the_tools_write() {
+fn recipe_mixmrc_at_paper_scale_reads_the_files_of_the_tools() {
     let folder = tempfile::tempdir().unwrap();
-    let mut own = files(&questions(), "[\"en\", \"de\"]");
-    own.extend(["training.steps=2".into(), "run.arms=[\"mixmrc\"]".into()]);
+    let mut settings = files(&questions(), "[\"en\", \"de\"]");
+    settings.extend(["training.steps=2".into(), "run.arms=[\"mixmrc\"]".into()]);
     let out = folder.path().join("run");
-    let text = succeed(paper(&out, &own));
+    let text = succeed(paper(&out, &settings));
     assert!(text.contains("| mixmrc |"), "{text}");
     // Without a key, the error names the key and its expected value.
-    let without = |key: &str, arm: &str| {
-        let mut kept = own.clone();
-        kept.retain(|set| !set.starts_with(key));
-        kept.push(format!("run.arms=[{arm:?}]"));
-        refuse(&paper(&out, &kept).output().unwrap())
+    let error_without = |key: &str, arm: &str| {
+        let mut remaining = settings.clone();
+        remaining.retain(|set| !set.starts_with(key));
+        remaining.push(format!("run.arms=[{arm:?}]"));
+        expect_failure(&paper(&out, &remaining).output().unwrap())
     };
     for (key, arm) in [
         ("data.evaluation", "mixmrc"),
@@ -173,25 +175,25 @@ fn recipe_mixmrc_at_paper_scale_reads_what_the_tools_write() {
         ("data.translated", "zero-shot-lakm"),
         ("data.phrases", "lakm"),
     ] {
-        let error = without(key, arm);
+        let error = error_without(key, arm);
         assert!(error.contains(&format!("{key}: is not set")), "{arm}: {error}");
     }
 }
 
 #[test]
-fn recipe_mixmrc_stops_when_reading_converges() {
+fn recipe_mixmrc_stops_when_scores_converge() {
     let folder = tempfile::tempdir().unwrap();
     let questions = questions();
     let run = |name: &str, sets: &[&str]| {
         let out = folder.path().join(name);
-        let mut own = files(&questions, "[\"en\", \"de\"]");
+        let mut settings = files(&questions, "[\"en\", \"de\"]");
         // The learning rate is too small to change an answer, so reading converges at the first
         // evaluation.
-        own.extend(["run.arms=[\"mixmrc\"]", "training.steps=20"].map(String::from));
-        own.extend(["training.learning_rate=1e-12", "training.patience=2"].map(String::from));
-        own.extend(["training.evaluation_steps=2", "selection.metric=f1"].map(String::from));
-        own.extend(sets.iter().map(|set| (*set).to_owned()));
-        let text = succeed(paper(&out, &own));
+        settings.extend(["run.arms=[\"mixmrc\"]", "training.steps=20"].map(String::from));
+        settings.extend(["training.learning_rate=1e-12", "training.patience=2"].map(String::from));
+        settings.extend(["training.evaluation_steps=2", "selection.metric=f1"].map(String::from));
+        settings.extend(sets.iter().map(|set| (*set).to_owned()));
+        let text = succeed(paper(&out, &settings));
         let stage = out.join("seed-42/mixmrc/train");
         let best = stage.join("selection.json");
         let best: Option<Best> = best.exists().then(|| read_json(best).unwrap());
@@ -204,7 +206,7 @@ fn recipe_mixmrc_stops_when_reading_converges() {
     let names: Vec<&String> = best.scores[0].keys().collect();
     assert_eq!(names, ["dev-context-de-question-de.json", "dev-context-en-question-en.json"]);
     // With `keep=last` all steps are run.
-    let (steps, best, whole) = run("last", &[&dev, "selection.keep=last"]);
+    let (steps, best, last_text) = run("last", &[&dev, "selection.keep=last"]);
     assert_eq!((steps, best), (20, None));
     // Without files, passages of the English questions are held out, together with their
     // translations.
@@ -215,9 +217,9 @@ fn recipe_mixmrc_stops_when_reading_converges() {
         let numbers = counts.lines().next().unwrap().split(|c: char| !c.is_ascii_digit());
         numbers.filter_map(|number| number.parse().ok()).collect()
     };
-    let (all, rest) = (counts(&whole), counts(&text));
-    assert!(all[0] > rest[0] && rest[0] > 0, "{all:?} {rest:?}");
-    assert_eq!(rest, [rest[0], rest[0], 2 * rest[0]]);
+    let (all, early_counts) = (counts(&last_text), counts(&text));
+    assert!(all[0] > early_counts[0] && early_counts[0] > 0, "{all:?} {early_counts:?}");
+    assert_eq!(early_counts, [early_counts[0], early_counts[0], 2 * early_counts[0]]);
 }
 
 /// Copies the questions with French, which is not in MLQA, instead of German. There are no test
@@ -231,9 +233,11 @@ fn in_french(questions: &Path, folder: &Path) -> PathBuf {
         if !name.contains("-context-") {
             continue;
         }
-        let languages = name.strip_prefix("test-context-").map(|rest| rest.split_at(2));
-        let crossed = languages.is_some_and(|(own, rest)| !rest.contains(&format!("-{own}.")));
-        if !crossed {
+        let languages =
+            name.strip_prefix("test-context-").map(|early_counts| early_counts.split_at(2));
+        let is_cross_lingual =
+            languages.is_some_and(|(context, rest)| !rest.contains(&format!("-{context}.")));
+        if !is_cross_lingual {
             std::fs::copy(&path, french.join(name)).unwrap();
         }
     }
@@ -241,7 +245,7 @@ fn in_french(questions: &Path, folder: &Path) -> PathBuf {
 }
 
 #[test]
-fn recipe_mixmrc_epochs_make_equal_updates_on_questions_in_each_arm() {
+fn recipe_mixmrc_arms_make_equal_numbers_of_question_updates() {
     let folder = tempfile::tempdir().unwrap();
     let questions = in_french(&questions(), folder.path());
     let passages = |language: &str, count: usize| -> String {
@@ -257,19 +261,20 @@ fn recipe_mixmrc_epochs_make_equal_updates_on_questions_in_each_arm() {
     };
     let phrases = folder.path().join("phrases.jsonl");
     std::fs::write(&phrases, passages("en", 40) + &passages("fr", 10)).unwrap();
-    let mut own = files(&questions, "[\"en\", \"fr\"]");
-    own.push(format!("data.phrases={}", phrases.display()));
-    own.extend(["training.epochs=2".into(), "training.log_steps=1".into()]);
-    own.push("selection.keep=last".into());
+    let mut settings = files(&questions, "[\"en\", \"fr\"]");
+    settings.push(format!("data.phrases={}", phrases.display()));
+    settings.extend(["training.epochs=2".into(), "training.log_steps=1".into()]);
+    settings.push("selection.keep=last".into());
     let out = folder.path().join("run");
-    let error = refuse(&paper(&out, &own).output().unwrap());
+    let error = expect_failure(&paper(&out, &settings).output().unwrap());
     assert!(error.contains("test-context-en-question-fr.json"), "{error}");
-    own.push("evaluation.questions=of_context".into());
-    let text = succeed(paper(&out, &own));
+    settings.push("evaluation.questions=of_context".into());
+    let text = succeed(paper(&out, &settings));
 
     let number = |name: &str| -> usize {
-        let (_, rest) = text.split_once(name).unwrap_or_else(|| panic!("no {name:?} in:\n{text}"));
-        rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
+        let (_, early_counts) =
+            text.split_once(name).unwrap_or_else(|| panic!("no {name:?} in:\n{text}"));
+        early_counts.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
     };
     let source = number("questions: ");
     assert_eq!((number("translated: "), number("mixed: ")), (source, 2 * source));
@@ -295,9 +300,9 @@ fn recipe_mixmrc_epochs_make_equal_updates_on_questions_in_each_arm() {
             };
             text.lines().filter(line).count().try_into().unwrap()
         };
-        let made =
+        let losses =
             [of(&["loss/span", "loss/mrc/span"]), of(&["loss/mixed/span"]), of(&["loss/lakm/mlm"])];
-        assert_eq!(made, [mrc, mixed, lakm], "{arm}");
+        assert_eq!(losses, [mrc, mixed, lakm], "{arm}");
         assert_eq!(summary(&out)["arms"][arm]["steps"], json!(mrc + mixed + lakm), "{arm}");
         // French questions are answered and scored.
         let answers = out.join(format!("seed-42/{arm}/predictions"));
@@ -318,7 +323,7 @@ fn recipe_mixmrc_epochs_make_equal_updates_on_questions_in_each_arm() {
 }
 
 #[test]
-fn recipe_mixmrc_names_what_is_wrong() {
+fn recipe_mixmrc_reports_invalid_settings() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     for (set, names) in [
@@ -336,7 +341,7 @@ fn recipe_mixmrc_names_what_is_wrong() {
     ] {
         let mut command = small(&out);
         command.args(["--set", set]);
-        let error = refuse(&command.output().unwrap());
+        let error = expect_failure(&command.output().unwrap());
         assert!(error.contains(names), "{set}: {error}");
         assert!(!out.exists(), "{set} left {}", out.display());
     }

@@ -138,7 +138,7 @@ impl Short {
     /// Returns the recipe's command for `model`, with a run folder next to the model. `segments` is
     /// whether the model has segment embeddings.
     pub fn command(&self, model: &Path, segments: bool) -> Command {
-        let Self { recipe, arms, settings, segments: without } = *self;
+        let Self { recipe, arms, settings, segments: segment_settings } = *self;
         let folder = model.parent().unwrap();
         let mut command = small(recipe);
         command.arg("--model").arg(model).arg("--out").arg(folder.join(self.out()));
@@ -152,8 +152,8 @@ impl Short {
         if let Some((key, path)) = data {
             command.arg("--set").arg(format!("{key}={}", path.display()));
         }
-        let without: &[&str] = if segments { &[] } else { without };
-        for set in settings.iter().chain(without) {
+        let segment_settings: &[&str] = if segments { &[] } else { segment_settings };
+        for set in settings.iter().chain(segment_settings) {
             command.args(["--set", set]);
         }
         if recipe == "xlm-k" {
@@ -173,9 +173,9 @@ fn run_all(architecture: &str, class: &str) {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join(architecture);
     write_encoder(architecture, &model);
-    for short in RECIPES {
-        let (recipe, out) = (short.recipe, folder.path().join(short.out()));
-        succeed(short.command(&model, architecture == "bert"));
+    for recipe_case in RECIPES {
+        let (recipe, out) = (recipe_case.recipe, folder.path().join(recipe_case.out()));
+        succeed(recipe_case.command(&model, architecture == "bert"));
         assert!(summary(&out).is_object(), "{recipe}");
         let classes = classes(&out);
         assert!(!classes.is_empty(), "{recipe} keeps no model");
@@ -206,7 +206,7 @@ fn recipe_every_recipe_runs_on_deberta() {
 }
 
 #[test]
-fn recipe_questions_are_answered_by_each() {
+fn recipe_questions_are_answered_by_each_architecture() {
     let folder = tempfile::tempdir().unwrap();
     let questions = prepared(&format!("{FEW_ARTICLES},zh --first 3"));
     let mut trained = Vec::new();
@@ -225,11 +225,11 @@ fn recipe_questions_are_answered_by_each() {
         assert!(text.contains("zh"), "{text}");
         trained.push(out.join("model"));
     }
-    opened::transformers_encodes_as_we_do(&trained);
+    opened::check_transformers_encoding(&trained);
 }
 
 #[test]
-fn recipe_plans_for_a_pretrained_encoder_fit_a_bert_folder() {
+fn recipe_plans_for_a_pretrained_encoder_support_a_bert_folder() {
     let folder = tempfile::tempdir().unwrap();
     write_encoder("bert", folder.path());
     for recipe in ["bridging-gap", "good-to-best", "mixmrc-lakm", "xlm-k"] {

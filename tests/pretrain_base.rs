@@ -40,7 +40,7 @@ fn task(model: &Model) -> ClozeTask<'_> {
 }
 
 #[test]
-fn the_answer_is_a_span_of_the_passage_that_the_question_leaves_out() {
+fn the_answer_is_a_passage_span_missing_in_the_question() {
     let model = model(80);
     let task = task(&model);
     let mut rng = trainer::rng_for(1, "cloze", 0);
@@ -84,15 +84,15 @@ fn tokens_to_predict_are_in_the_passage_and_not_near_the_answer() {
 }
 
 #[test]
-fn equal_tokens_attend_to_each_other_and_a_seed_decides_all() {
-    let (first, again, other) = (model(60), model(60), model(60));
+fn equal_tokens_attend_to_each_other_and_weights_depend_on_the_seed() {
+    let (first, repeated, other) = (model(60), model(60), model(60));
     mimetic_start(&first, 1).unwrap();
-    mimetic_start(&again, 1).unwrap();
+    mimetic_start(&repeated, 1).unwrap();
     mimetic_start(&other, 2).unwrap();
     let all = |model: &Model| -> Vec<Tensor> {
         model.named_parameters().into_iter().map(|(_, tensor)| tensor).collect()
     };
-    assert_eq!(all(&first), all(&again));
+    assert_eq!(all(&first), all(&repeated));
     assert_ne!(all(&first), all(&other));
     // q·k of a vector with itself is positive, because k equals q except for the segment direction.
     let parameters = first.named_parameters();
@@ -135,16 +135,16 @@ fn pretrain(folder: &Path, steps: u64) -> Command {
 }
 
 #[test]
-fn recipe_pretrain_base_gives_the_same_bytes_twice() {
+fn recipe_pretrain_base_is_reproducible() {
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
     for folder in &folders {
         let text = succeed(pretrain(folder.path(), 50));
         assert!(text.contains("| seed | loss |"), "{text}");
     }
     for file in ["config.json", "model.safetensors", "heads.safetensors", "tokenizer.json"] {
-        let [first, again] =
+        let [first, repeated] =
             folders.each_ref().map(|folder| std::fs::read(folder.path().join(MODEL).join(file)));
-        assert!(first.unwrap() == again.unwrap(), "two runs of one seed differ in {file}");
+        assert!(first.unwrap() == repeated.unwrap(), "two runs of one seed differ in {file}");
     }
     for file in ["tokenizer_config.json", "special_tokens_map.json"] {
         let [ours, theirs] =

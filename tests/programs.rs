@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::common::{program, refuse, root, succeed};
+use crate::common::{expect_failure, program, root, succeed};
 
 #[test]
 fn answer_alignment_compares_methods() {
@@ -23,15 +23,15 @@ fn answer_alignment_compares_methods() {
     let text = succeed(command);
     let placements = std::fs::read_to_string(out.join("placements.md")).unwrap();
     assert!(text.contains(&placements) && placements.starts_with("| exact spans, % | de | all |"));
-    let exact = |way: &str| -> f64 {
-        let row = placements.lines().find(|line| line.contains(way)).unwrap();
+    let exact_share = |method: &str| -> f64 {
+        let row = placements.lines().find(|line| line.contains(method)).unwrap();
         row.split('|').nth(2).unwrap().trim().parse().unwrap()
     };
     // The oracle's span is found if it is within the limits.
-    assert_eq!(exact("CODEC, oracle right in 1 "), exact("within words up to 16"));
-    assert!(exact("T-Projection, oracle right in 1 ") <= exact("within 30 candidates"));
-    assert!(exact("CODEC, oracle right in 0.5 ") < exact("CODEC, oracle right in 1 "));
+    assert_eq!(exact_share("CODEC, oracle right in 1 "), exact_share("within words up to 16"));
+    assert!(exact_share("T-Projection, oracle right in 1 ") <= exact_share("within 30 candidates"));
+    assert!(exact_share("CODEC, oracle right in 0.5 ") < exact_share("CODEC, oracle right in 1 "));
 
     let output = program("answer-alignment").args(["--languages", "en"]).output().unwrap();
-    assert!(refuse(&output).contains("English is the source"));
+    assert!(expect_failure(&output).contains("English is the source"));
 }

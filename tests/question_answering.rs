@@ -6,16 +6,17 @@ use std::process::Command;
 use mlqa_eval::Dataset;
 use serde_json::{Value, json};
 
-use crate::common::{refuse, succeed, summary, tool};
+use crate::common::{expect_failure, succeed, summary, tool};
 
 #[allow(dead_code)] // the same files are written for the evaluator's tests
 #[path = "../crates/mlqa-eval/tests/it/parquet_file.rs"]
 mod parquet_file;
 
-/// Writes questions about colours; `without` of them have no answer, the others start at `start`.
-fn write_questions(path: &Path, count: usize, without: usize, start: usize) {
+/// Writes questions about colours; `unanswerable` of them have no answer, the others start at
+/// `start`.
+fn write_questions(path: &Path, count: usize, unanswerable: usize, start: usize) {
     let paragraph = |number: usize| {
-        let answers = match number < without {
+        let answers = match number < unanswerable {
             true => json!([]),
             false => json!([{ "text": "red", "answer_start": start }]),
         };
@@ -122,36 +123,37 @@ fn recipe_question_answering_trains_predicts_and_scores() {
     command.args(["--language", "en"]);
     assert!(succeed(command).contains("| MLQA's rules for en |"));
     let mut command = train(folder, "run");
-    let error = refuse(&command.args(["--seed", "7"]).output().unwrap());
+    let error = expect_failure(&command.args(["--seed", "7"]).output().unwrap());
     assert!(error.contains("training.seed = 42 there, 7 now"), "{error}");
 }
 
 #[test]
-fn recipe_question_answering_reads_rows_and_parquet_as_it_reads_squad() {
+fn recipe_question_answering_reads_rows_and_parquet_like_squad() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let run = |form: &str, end: &str| {
-        let file = |name: &str| folder.join(format!("{name}-{form}.{end}"));
-        let mut command = start(folder, form);
+    let run = |name_suffix: &str, end: &str| {
+        let file = |name: &str| folder.join(format!("{name}-{name_suffix}.{end}"));
+        let mut command = start(folder, name_suffix);
         command.arg("--train").arg(file("train")).arg("--dev").arg(file("dev"));
         succeed(command);
         let mut answer = tool("polyqa");
         answer.args(["answer", "--json", "--device", "cpu", "--precision", "f32", "--model"]);
-        answer.arg(folder.join(form).join("model")).arg("--questions").arg(file("dev"));
+        answer.arg(folder.join(name_suffix).join("model")).arg("--questions").arg(file("dev"));
         let answers = succeed(answer);
         let mut score = tool("polyqa");
         score.args(["score", "--squad2"]).arg(file("dev"));
         let scores = succeed({
-            score.arg(folder.join(form).join("predictions.json"));
+            score.arg(folder.join(name_suffix).join("predictions.json"));
             score
         });
-        let bytes = |name: &str| fs::read(folder.join(form).join(name)).unwrap();
+        let bytes = |name: &str| fs::read(folder.join(name_suffix).join(name)).unwrap();
         (bytes("model/model.safetensors"), bytes("predictions.json"), answers, scores)
     };
     let mut questions = Vec::new();
-    for (name, count, without) in [("train", 12, 3), ("dev", 5, 1)] {
-        let path = |form: &str, end: &str| folder.join(format!("{name}-{form}.{end}"));
-        write_questions(&path("squad", "json"), count, without, 6);
+    for (name, count, unanswerable) in [("train", 12, 3), ("dev", 5, 1)] {
+        let path =
+            |name_suffix: &str, end: &str| folder.join(format!("{name}-{name_suffix}.{end}"));
+        write_questions(&path("squad", "json"), count, unanswerable, 6);
         questions = Dataset::read(path("squad", "json")).unwrap().questions;
         let row = |one: &mlqa_eval::Question| {
             let texts: Vec<&str> = one.answers.iter().map(|answer| &*answer.text).collect();
@@ -167,13 +169,13 @@ fn recipe_question_answering_reads_rows_and_parquet_as_it_reads_squad() {
     }
     assert_eq!(questions.len(), 5);
     let squad = run("squad", "json");
-    for (form, end) in [("lines", "jsonl"), ("data", "json"), ("hub", "parquet")] {
-        assert!(run(form, end) == squad, "{form}");
+    for (name_suffix, end) in [("lines", "jsonl"), ("data", "json"), ("hub", "parquet")] {
+        assert!(run(name_suffix, end) == squad, "{name_suffix}");
     }
 }
 
 #[test]
-fn recipe_question_answering_refuses_bad_input_before_it_writes() {
+fn recipe_question_answering_rejects_invalid_input_before_writing() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let path = |name: &str| folder.join(name).display().to_string();
@@ -181,34 +183,37 @@ fn recipe_question_answering_refuses_bad_input_before_it_writes() {
     write_questions(&folder.join("none.json"), 3, 3, 6);
     write_questions(&folder.join("offset.json"), 3, 0, 7);
     fs::write(folder.join("broken.json"), "{\"data\": [").unwrap();
-    let refused = |arguments: &[&str], pieces: &[&str]| {
-        let error = refuse(&start(folder, "run").args(arguments).output().unwrap());
+    let assert_error = |arguments: &[&str], pieces: &[&str]| {
+        let error = expect_failure(&start(folder, "run").args(arguments).output().unwrap());
         for piece in pieces {
             assert!(error.contains(piece), "{arguments:?}: no {piece:?} in {error}");
         }
         assert_eq!(error.lines().count(), 1, "{error}");
         assert!(!folder.join("run").exists(), "{arguments:?}");
     };
-    let good = path("good.json");
-    refused(&["--train", &path("nowhere.json")], &["nowhere.json", "No such file"]);
-    refused(&["--train", &good, "--dev", &path("nowhere.json")], &["nowhere.json"]);
-    refused(&["--train", &path("broken.json")], &["broken.json:1:"]);
-    refused(
+    let valid_file = path("good.json");
+    assert_error(&["--train", &path("nowhere.json")], &["nowhere.json", "No such file"]);
+    assert_error(&["--train", &valid_file, "--dev", &path("nowhere.json")], &["nowhere.json"]);
+    assert_error(&["--train", &path("broken.json")], &["broken.json:1:"]);
+    assert_error(
         &["--train", &path("none.json")],
         &["none.json: no answer to train on in any of 3 questions"],
     );
-    refused(
+    assert_error(
         &["--train", &path("offset.json")],
         &["offset.json: question `q0`: answer_start 7 should hold `red`"],
     );
-    let long = ["--train", &good, "--set", "windows.max_length=384"];
-    refused(&long, &["windows", "max_length = 384", "at most 158"]);
-    let typo = ["--train", &good, "--set", "training.epoch=3"];
-    refused(&typo, &["--set training.epoch=3: unknown key `epoch`", "`epochs`"]);
-    refused(&["--train", &good, "--epochs", "0", "--set", "training.batch_size=0"], &["training"]);
+    let too_long = ["--train", &valid_file, "--set", "windows.max_length=384"];
+    assert_error(&too_long, &["windows", "max_length = 384", "at most 158"]);
+    let unknown_key = ["--train", &valid_file, "--set", "training.epoch=3"];
+    assert_error(&unknown_key, &["--set training.epoch=3: unknown key `epoch`", "`epochs`"]);
+    assert_error(
+        &["--train", &valid_file, "--epochs", "0", "--set", "training.batch_size=0"],
+        &["training"],
+    );
 
     // The seed exceeds the range of the recipe's integers.
-    let seed = ["--train", &good, "--seed", "18446744073709551615"];
+    let seed = ["--train", &valid_file, "--seed", "18446744073709551615"];
     let output = start(folder, "run").args(seed).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let error = String::from_utf8(output.stderr).unwrap();

@@ -30,7 +30,7 @@ fn bridging_gap(out: &Path) -> Command {
     command
 }
 
-fn expect_alike(command: fn(&Path) -> Command) {
+fn assert_equal_runs(command: fn(&Path) -> Command) {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (folder.path().join("one"), folder.path().join("two"));
     succeed(command(&one));
@@ -43,18 +43,18 @@ fn expect_alike(command: fn(&Path) -> Command) {
 }
 
 #[test]
-fn recipe_bridging_gap_on_two_processes_loses_as_on_one() {
-    expect_alike(bridging_gap);
+fn recipe_bridging_gap_on_two_processes_equals_one() {
+    assert_equal_runs(bridging_gap);
 }
 
 #[test]
-fn recipe_adapters_on_two_processes_lose_as_on_one() {
+fn recipe_adapters_on_two_processes_equal_one() {
     fn adapted(out: &Path) -> Command {
         let mut command = bridging_gap(out);
         command.args(["--set", "model.adapters={lora={rank=2},bottleneck={reduction=8}}"]);
         command
     }
-    expect_alike(adapted);
+    assert_equal_runs(adapted);
 }
 
 fn signal(process: &Child, name: &str) {
@@ -63,20 +63,20 @@ fn signal(process: &Child, name: &str) {
 }
 
 /// Waits until `done` returns true; kills the processes if that takes too long.
-fn wait_until(ranks: &mut [Child], what: &str, mut done: impl FnMut() -> bool) {
+fn wait_until(ranks: &mut [Child], description: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        let ended = ranks.iter_mut().any(|rank| rank.try_wait().unwrap().is_some());
-        if ended || start.elapsed() > Duration::from_secs(300) {
+        let has_exited = ranks.iter_mut().any(|rank| rank.try_wait().unwrap().is_some());
+        if has_exited || start.elapsed() > Duration::from_secs(300) {
             ranks.iter_mut().for_each(|rank| drop(rank.kill()));
-            panic!("{what} did not come");
+            panic!("timed out waiting for {description}");
         }
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
 #[test]
-fn recipe_on_two_processes_says_for_whom_it_waits_and_how_it_stops() {
+fn recipe_on_two_processes_reports_waiting_and_stopping() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let mut ranks = start_two(|| {
@@ -84,21 +84,21 @@ fn recipe_on_two_processes_says_for_whom_it_waits_and_how_it_stops() {
         command.args(["--set", "injection.steps=100000"]);
         command
     });
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let stderr = BufReader::new(ranks[0].stderr.take().unwrap());
     std::thread::spawn(move || {
-        stderr.lines().map_while(Result::ok).try_for_each(|line| tell.send(line))
+        stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
     });
     wait_until(&mut ranks, "a step", || out.exists() && !losses(&out).is_empty());
     signal(&ranks[1], "STOP");
     signal(&ranks[0], "INT");
     let other = format!("rank 1 (process {} at 127.0.0.1)", ranks[1].id());
-    for said in [
+    for message in [
         format!("rank 0 of 2 waits for {other} and stops after the step"),
         format!(" s for {other}, which may be busy "),
     ] {
-        let says = |line: String| line.contains(&said);
-        wait_until(&mut ranks, &said, || told.try_iter().any(says));
+        let contains_message = |line: String| line.contains(&message);
+        wait_until(&mut ranks, &message, || receiver.try_iter().any(contains_message));
     }
     signal(&ranks[1], "CONT");
     for mut rank in ranks {

@@ -6,7 +6,7 @@ use results::Measured;
 use serde_json::{Value, json};
 
 use crate::common::{
-    FEW_ARTICLES, kill_at, prepared, program, refuse, root, sequences, small_data, succeed,
+    FEW_ARTICLES, expect_failure, kill_at, prepared, program, root, sequences, small_data, succeed,
     summary, tool,
 };
 
@@ -40,7 +40,7 @@ fn small(out: &Path) -> Command {
 }
 
 #[test]
-fn recipe_bridging_gap_walks_from_triples_to_the_table() {
+fn recipe_bridging_gap_runs_from_triples_to_the_table() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let text = succeed(small(&out));
@@ -74,22 +74,22 @@ fn recipe_bridging_gap_walks_from_triples_to_the_table() {
     assert!(tokens("control") > 0.0 && tokens("injected") > 0.0);
 
     // A finished run that is started again only prints its table.
-    let again = succeed(small(&out));
-    assert!(again.contains("| injected |"));
+    let rerun = succeed(small(&out));
+    assert!(rerun.contains("| injected |"));
 
     // Removed predictions are computed again; the error of a truncated model names its file.
     let lost = out.join("seed-0/base/all/predictions/test-context-en-question-de.json");
     let answers = std::fs::read(&lost).unwrap();
     std::fs::remove_file(&lost).unwrap();
-    let again = succeed(small(&out));
-    assert!(again.contains("question-de.json: was removed since it was written"), "{again}");
+    let rerun = succeed(small(&out));
+    assert!(rerun.contains("question-de.json: was removed since it was written"), "{rerun}");
     assert_eq!(std::fs::read(&lost).unwrap(), answers);
     let model = out.join("seed-0/control/all/model/model.safetensors");
-    let whole = std::fs::read(&model).unwrap();
-    std::fs::write(&model, &whole[..1000]).unwrap();
-    let error = refuse(&small(&out).output().unwrap());
+    let model_bytes = std::fs::read(&model).unwrap();
+    std::fs::write(&model, &model_bytes[..1000]).unwrap();
+    let error = expect_failure(&small(&out).output().unwrap());
     assert!(error.contains("model.safetensors: has 1000 bytes, but"), "{error}");
-    std::fs::write(&model, whole).unwrap();
+    std::fs::write(&model, model_bytes).unwrap();
 
     // The saved model answers a question.
     let mut ask = tool("polyqa");
@@ -106,7 +106,7 @@ fn recipe_bridging_gap_walks_from_triples_to_the_table() {
 }
 
 #[test]
-fn recipe_bridging_gap_asks_people_s_questions_after_each_control() {
+fn recipe_bridging_gap_evaluates_xquad_for_each_control() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let data = prepared(&format!("{FEW_ARTICLES},es --fold 1/2"));
@@ -125,10 +125,10 @@ fn recipe_bridging_gap_asks_people_s_questions_after_each_control() {
         ("false", "arms.false-facts.sequences"),
     ] {
         let command_line = recipe["prepare"][prepare].as_str().unwrap();
-        let own = command_line
+        let page_options = command_line
             .replace(".pretrained/multilingual-e5-small-trimmed", "data/base")
             .replace(",en-vi,en-zh", "");
-        let folder = prepared(&own.split_whitespace().collect::<Vec<_>>().join(" "));
+        let folder = prepared(&page_options.split_whitespace().collect::<Vec<_>>().join(" "));
         command.arg("--set").arg(format!("{key}={folder}"));
     }
     for set in [
@@ -157,14 +157,14 @@ fn recipe_bridging_gap_asks_people_s_questions_after_each_control() {
 }
 
 #[test]
-fn recipe_bridging_gap_streams_sequences_and_goes_on_in_the_middle_of_a_shard() {
+fn recipe_bridging_gap_streams_sequences_and_resumes_within_a_shard() {
     let folder = tempfile::tempdir().unwrap();
     // Files without a manifest are also streamed.
     let shards = folder.path().join("sequences");
     std::fs::create_dir(&shards).unwrap();
     for (pairs, name) in [("en-de,en-zh", "0.jsonl.gz"), ("en-es,en-vi", "1.jsonl.gz")] {
-        let made = sequences(Path::new("data/base"), &format!("--pairs {pairs}"));
-        std::fs::copy(made.join("train/sequences.jsonl.gz"), shards.join(name)).unwrap();
+        let sequence_folder = sequences(Path::new("data/base"), &format!("--pairs {pairs}"));
+        std::fs::copy(sequence_folder.join("train/sequences.jsonl.gz"), shards.join(name)).unwrap();
     }
     let streamed = |out: &Path| {
         let mut command = small(out);
@@ -173,31 +173,31 @@ fn recipe_bridging_gap_streams_sequences_and_goes_on_in_the_middle_of_a_shard() 
         command.arg(format!("data.sequences={}", shards.display()));
         command
     };
-    let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
+    let (uninterrupted, interrupted) = (folder.path().join("whole"), folder.path().join("broken"));
     let cell = |out: &Path| out.join("seed-0/injected/all");
-    succeed(streamed(&whole));
-    kill_at(streamed(&broken), &cell(&broken).join("inject/checkpoints/step-00000004"));
-    let state = cell(&broken).join("inject/checkpoints/step-00000004/state.json");
+    succeed(streamed(&uninterrupted));
+    kill_at(streamed(&interrupted), &cell(&interrupted).join("inject/checkpoints/step-00000004"));
+    let state = cell(&interrupted).join("inject/checkpoints/step-00000004/state.json");
     let state: Value = serde_json::from_str(&std::fs::read_to_string(state).unwrap()).unwrap();
     assert_eq!(state["streams"][0]["batches"], json!(4), "{state}");
-    succeed(streamed(&broken));
-    assert_eq!(summary(&whole), summary(&broken));
+    succeed(streamed(&interrupted));
+    assert_eq!(summary(&uninterrupted), summary(&interrupted));
     for file in ["model/model.safetensors", "inject/metrics.jsonl"] {
         let read = |out: &Path| std::fs::read(cell(out).join(file)).unwrap();
-        assert!(read(&whole) == read(&broken), "{file} differs");
+        assert!(read(&uninterrupted) == read(&interrupted), "{file} differs");
     }
     // The control trains on one kind of sequences from the same files, with the same number of
     // tokens.
-    let found = summary(&whole);
+    let found = summary(&uninterrupted);
     let tokens = |arm: &str| found["arms"][arm]["tokens"].as_f64().unwrap();
     assert!((tokens("control") / tokens("injected") - 1.0).abs() < 0.25, "{found}");
     std::fs::write(shards.join("2.jsonl"), "{\"fact\": 1}\n").unwrap();
-    let error = refuse(&streamed(&folder.path().join("wrong")).output().unwrap());
+    let error = expect_failure(&streamed(&folder.path().join("wrong")).output().unwrap());
     assert!(error.contains("2.jsonl: line 1, column 11: missing field"), "{error}");
 }
 
 #[test]
-fn recipe_bridging_gap_runs_on_files_as_the_paper_does() {
+fn recipe_bridging_gap_runs_on_files_like_the_paper() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("paper");
     let by_pair = sequences(Path::new("data/base"), "--pairs en-de,en-zh --by-pair");
@@ -229,7 +229,7 @@ fn recipe_bridging_gap_runs_on_files_as_the_paper_does() {
 }
 
 #[test]
-fn a_recipe_that_cannot_be_used_is_one_clear_error() {
+fn an_invalid_recipe_is_one_clear_error() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     for (set, piece) in [
@@ -251,23 +251,26 @@ fn a_recipe_that_cannot_be_used_is_one_clear_error() {
         ("evaluation.split=tset", "tset"),
         ("windows.max_length=90", "max_length = 90"),
         ("windows.max_length=500", "at most 158"),
-        ("data.sequences=", "data.sequences: is not set: give a folder of `kg-triples mix`"),
+        (
+            "data.sequences=",
+            "data.sequences: is not set: give an output folder of `kg-triples mix`",
+        ),
         ("data.sequences=nowhere", "nowhere"),
     ] {
         let output = small(&out).args(["--set", set]).output().unwrap();
-        let error = refuse(&output);
+        let error = expect_failure(&output);
         assert!(error.contains(piece), "{set}: {error}");
     }
     let questions = "prepare.questions=demo-data fact-questions --kg nowhere";
     let unprepared = ["--set", questions, "--set", "data.evaluation={questions}"];
-    let error = refuse(&small(&out).args(unprepared).output().unwrap());
+    let error = expect_failure(&small(&out).args(unprepared).output().unwrap());
     assert!(error.contains("add --prepare, or run `demo-data fact-questions --kg nowhere"));
     let missing = program("bridging-gap").arg("nowhere.toml").output().unwrap();
-    assert!(refuse(&missing).contains("nowhere.toml"));
+    assert!(expect_failure(&missing).contains("nowhere.toml"));
 }
 
 #[test]
-fn a_full_disk_is_one_clear_error_and_leaves_nothing_half_written() {
+fn a_full_disk_is_one_clear_error_without_partial_files() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let command = small(&out);
@@ -281,11 +284,11 @@ fn a_full_disk_is_one_clear_error_and_leaves_nothing_half_written() {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    let error = refuse(&limited);
+    let error = expect_failure(&limited);
     assert!(error.contains("too large") || error.contains("No space"), "{error}");
     let checkpoints = out.join("seed-0/base/all/fine-tune/checkpoints");
-    let left: Vec<_> = std::fs::read_dir(&checkpoints).unwrap().collect();
-    assert!(left.is_empty(), "{left:?}");
+    let remaining: Vec<_> = std::fs::read_dir(&checkpoints).unwrap().collect();
+    assert!(remaining.is_empty(), "{remaining:?}");
     // Without the limit the same command resumes.
     succeed(small(&out));
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use results::Measured;
 
-use crate::common::{kill_at, program, refuse, succeed, summary};
+use crate::common::{expect_failure, kill_at, program, succeed, summary};
 
 /// The small recipe with three steps of a few pairs in two languages.
 fn small(out: &Path) -> Command {
@@ -73,39 +73,40 @@ fn recipe_sentence_retrieval_compares_arms_and_augmented_passages() {
 }
 
 #[test]
-fn recipe_sentence_retrieval_killed_and_resumed_equals_a_whole_run() {
+fn recipe_sentence_retrieval_resumes() {
     let folder = tempfile::tempdir().unwrap();
-    let [whole, broken] = ["whole", "broken"].map(|name| folder.path().join(name));
+    let [uninterrupted, interrupted] = ["whole", "broken"].map(|name| folder.path().join(name));
     let paragraph = |out: &Path| {
         let mut command = small(out);
         command.args(["--arms", "paragraph"]);
         command
     };
-    succeed(paragraph(&whole));
-    let stage = broken.join("seed-0/paragraph/train");
-    kill_at(paragraph(&broken), &stage.join("checkpoints/step-00000001"));
-    succeed(paragraph(&broken));
+    succeed(paragraph(&uninterrupted));
+    let stage = interrupted.join("seed-0/paragraph/train");
+    kill_at(paragraph(&interrupted), &stage.join("checkpoints/step-00000001"));
+    succeed(paragraph(&interrupted));
     for name in ["seed-0/paragraph/model/model.safetensors", "numbers.jsonl"] {
-        let [one, other] = [&whole, &broken].map(|out| std::fs::read(out.join(name)).unwrap());
+        let [one, other] =
+            [&uninterrupted, &interrupted].map(|out| std::fs::read(out.join(name)).unwrap());
         assert!(one == other, "{name}");
     }
 }
 
 #[test]
-fn recipe_sentence_retrieval_names_what_is_wrong() {
+fn recipe_sentence_retrieval_reports_invalid_settings() {
     let folder = tempfile::tempdir().unwrap();
     for (set, part) in [
         ("data.xquad=", "data.xquad: is not set: give a folder with XQuAD's files"),
         ("languages=[\"en\"]", "languages = [\"en\"]: must be two languages or more"),
         ("languages=[\"en\",\"fr\"]", "xquad.fr.json"),
-        ("train_articles=48", "train_articles = 48: no questions on one side"),
+        ("train_articles=48", "train_articles = 48: no questions in one of the splits"),
         ("dropped_words=1.5", "dropped_words = 1.5: must be in [0, 1)"),
         ("evaluation.alpha=1", "evaluation.alpha = 1: must be in [0, 1)"),
         ("evaluation.max_length=4000", "evaluation.max_length = 4000: the model has "),
         ("arms.parallel.batch_size=0", "arms.parallel"),
     ] {
         let output = small(&folder.path().join("run")).args(["--set", set]).output().unwrap();
-        let error = refuse(&output);
+        let error = expect_failure(&output);
         assert!(error.contains(part), "{set}: {error}");
         assert!(!folder.path().join("run/seed-0").exists(), "{set}");
     }

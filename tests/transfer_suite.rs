@@ -6,7 +6,7 @@ use std::process::Command;
 use results::Measured;
 use serde_json::{Value, json};
 
-use crate::common::{program, refuse, small_data, succeed, summary, write_encoder};
+use crate::common::{expect_failure, program, small_data, succeed, summary, write_encoder};
 
 /// Writes a few English sentences of three documents, and test files in three languages.
 fn write_data(folder: &Path) {
@@ -83,7 +83,7 @@ fn every_task(folder: &Path, out: &str) -> Command {
 }
 
 #[test]
-fn recipe_suite_judges_architectures_side_by_side() {
+fn recipe_suite_evaluates_several_architectures() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = every_task(folder.path(), "run");
     for architecture in ["bert", "modernbert"] {
@@ -102,7 +102,7 @@ fn recipe_suite_judges_architectures_side_by_side() {
 }
 
 #[test]
-fn recipe_suite_judges_models_on_every_task() {
+fn recipe_suite_evaluates_models_on_every_task() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let text = succeed(every_task(folder.path(), "run"));
@@ -113,12 +113,12 @@ fn recipe_suite_judges_models_on_every_task() {
     assert_eq!(tasks.keys().collect::<Vec<_>>(), ["facts", "mlqa", "ner", "xnli"]);
     for (task, models) in tasks {
         // Both names refer to the same model, so the results are equal.
-        let strip = |model: &str| {
-            let mut judged = models[model].clone();
-            judged.as_object_mut().unwrap().remove("seconds");
-            judged
+        let without_seconds = |model: &str| {
+            let mut evaluated = models[model].clone();
+            evaluated.as_object_mut().unwrap().remove("seconds");
+            evaluated
         };
-        assert_eq!(strip("base"), strip("other"), "{task}");
+        assert_eq!(without_seconds("base"), without_seconds("other"), "{task}");
     }
     let facts = &tasks["facts"]["base"];
     for metric in ["p@1 train", "p@1 test", "p@1 train, guessing", "p@1 test, guessing"] {
@@ -165,8 +165,8 @@ fn recipe_suite_judges_models_on_every_task() {
     }
     assert!(out.join("report.html").exists());
     // A finished run that is started again computes nothing.
-    let again = succeed(every_task(folder.path(), "run"));
-    assert!(again.contains(overview) && !again.contains("seed 0, "), "{again}");
+    let rerun = succeed(every_task(folder.path(), "run"));
+    assert!(rerun.contains(overview) && !rerun.contains("seed 0, "), "{rerun}");
 }
 
 #[test]
@@ -181,17 +181,17 @@ fn recipe_suite_compares_models_over_languages_and_seeds() {
     let found = summary(&out);
     assert_eq!(found["seeds"], json!([0, 1]));
     for model in ["base", "other"] {
-        let own = &found["tasks"]["ner"][model];
+        let task_summary = &found["tasks"]["ner"][model];
         for language in ["en", "de", "zh", "average"] {
             for metric in ["f1", "precision", "recall"] {
-                let one = &own[metric][language];
+                let one = &task_summary[metric][language];
                 assert!(
                     one["mean"].is_f64() && one["half_width"].is_f64(),
                     "{model} {language}: {one}"
                 );
             }
         }
-        for epoch in own["epochs"].as_array().unwrap() {
+        for epoch in task_summary["epochs"].as_array().unwrap() {
             assert!((1..=6).contains(&epoch.as_u64().unwrap()));
         }
     }
@@ -248,7 +248,7 @@ fn write_lama(folder: &Path) {
 }
 
 #[test]
-fn recipe_suite_asks_lama_and_mlama() {
+fn recipe_suite_evaluates_lama_and_mlama() {
     let folder = tempfile::tempdir().unwrap();
     write_lama(folder.path());
     let ask = |model: &str| {
@@ -269,7 +269,7 @@ fn recipe_suite_asks_lama_and_mlama() {
     };
     let text = succeed(ask("data/base"));
     for task in ["mlqa", "ner", "xnli"] {
-        assert!(text.contains(&format!("{task}: no data is given, so it is left out")), "{text}");
+        assert!(text.contains(&format!("{task}: skipped, because it has no data")), "{text}");
     }
     let found = summary(&folder.path().join("run"));
     assert!(found["tasks"]["facts"]["base"]["p@1"]["de"]["mean"].is_f64());
@@ -282,12 +282,12 @@ fn recipe_suite_asks_lama_and_mlama() {
     succeed(train);
     std::fs::rename(folder.path().join("ner/seed-0/ner.base/model"), &tagger).unwrap();
     let mut command = ask(&tagger.display().to_string());
-    let error = refuse(&command.output().unwrap());
+    let error = expect_failure(&command.output().unwrap());
     assert!(error.contains("masked-LM head") && error.contains("--arms"), "{error}");
 }
 
 #[test]
-fn a_setting_that_cannot_be_used_is_one_clear_error() {
+fn an_invalid_setting_is_one_clear_error() {
     let folder = tempfile::tempdir().unwrap();
     for (set, piece) in [
         ("ner.fine_tuning.lerning_rate=1", "lerning_rate"),
@@ -303,7 +303,7 @@ fn a_setting_that_cannot_be_used_is_one_clear_error() {
         ("ner.data.test.nl=nowhere.iob2", "data.test.nl"),
         ("ner.data.dev.en=data/uner/en_ewt.dev.iob2.gz", "data.held_out"),
         ("ner.data.held_out.share=1.5", "held_out.share = 1.5"),
-        ("ner.data.held_out.share=0.99", "nothing is left"),
+        ("ner.data.held_out.share=0.99", "no training data remain"),
         ("mlqa.data.languages=[]", "languages = []"),
         ("mlqa.windows.max_length=400", "windows"),
     ] {
@@ -312,7 +312,7 @@ fn a_setting_that_cannot_be_used_is_one_clear_error() {
             command = suite(folder.path(), "run");
         }
         command.args(["--set", &format!("tasks.{set}")]);
-        let error = refuse(&command.output().unwrap());
+        let error = expect_failure(&command.output().unwrap());
         assert!(error.contains(piece), "{set}: {error}");
         assert!(!folder.path().join("run/summary.json").exists());
         std::fs::remove_dir_all(folder.path().join("run")).ok();
@@ -320,18 +320,19 @@ fn a_setting_that_cannot_be_used_is_one_clear_error() {
     for (model, piece) in
         [("data/base", "NAME=DIR"), ("new=nowhere", "nowhere"), ("a/b=data/base", "a/b")]
     {
-        let error = refuse(&small(folder.path(), "run").args(["--model", model]).output().unwrap());
+        let error =
+            expect_failure(&small(folder.path(), "run").args(["--model", model]).output().unwrap());
         assert!(error.contains(piece), "{model}: {error}");
     }
     let refused = |more: &[&str]| {
         let mut plain = program("transfer-suite");
         plain.arg("examples/transfer-suite/recipe.toml").args(more);
         plain.arg("--out").arg(folder.path().join("run"));
-        refuse(&plain.output().unwrap())
+        expect_failure(&plain.output().unwrap())
     };
     assert!(refused(&[]).contains("give --model NAME=DIR"));
     assert!(refused(&["--model", "data/base"]).contains("and data for a task"));
     let mut other = small(folder.path(), "run");
     other.args(["--set", "baseline=nobody"]);
-    assert!(refuse(&other.output().unwrap()).contains("no model is called so"));
+    assert!(expect_failure(&other.output().unwrap()).contains("no such model"));
 }

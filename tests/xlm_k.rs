@@ -16,8 +16,8 @@ use parquet::schema::parser::parse_message_type;
 use serde_json::{Value, json};
 
 use crate::common::{
-    kill_at, kill_child_at, losses, on_two, program, refuse, root, start_two, succeed, summary,
-    tool,
+    expect_failure, kill_at, kill_child_at, losses, on_two, program, root, start_two, succeed,
+    summary, tool,
 };
 
 /// Folder with mentions, monolingual mentions, triples and text of the embedded data; created once.
@@ -51,7 +51,8 @@ fn write_text(folder: &Path) {
     for (language, format) in [("en", "txt"), ("de", "jsonl"), ("zh", "parquet")] {
         let mut text = String::new();
         let mut rows = Vec::new();
-        let (_, path) = pages.iter().find(|(own, _)| own.as_str() == language).unwrap();
+        let (_, path) =
+            pages.iter().find(|(page_language, _)| page_language.as_str() == language).unwrap();
         for page in JsonlReader::<EntityPage>::open(path).unwrap().take(60) {
             let extract = page.unwrap().extract.unwrap_or_default();
             match format {
@@ -137,12 +138,16 @@ fn records(out: &Path) -> BTreeMap<PathBuf, String> {
 }
 
 /// Asserts that scores, models and losses of an arm are equal bit for bit.
-fn expect_equal_runs(whole: &Path, broken: &Path, arm: &str) {
-    assert_eq!(summary(whole), summary(broken));
+fn expect_equal_runs(uninterrupted: &Path, interrupted: &Path, arm: &str) {
+    assert_eq!(summary(uninterrupted), summary(interrupted));
     for file in ["model/model.safetensors", "model/knowledge.safetensors", "pretrain/metrics.jsonl"]
     {
         let read = |out: &Path| std::fs::read(out.join("seed-0").join(arm).join(file)).unwrap();
-        assert!(read(whole) == read(broken), "{}: {file} differs", broken.display());
+        assert!(
+            read(uninterrupted) == read(interrupted),
+            "{}: {file} differs",
+            interrupted.display()
+        );
     }
 }
 
@@ -159,7 +164,7 @@ fn recipe_xlm_k_probes_the_encoder_before_training() {
 }
 
 #[test]
-fn recipe_xlm_k_walks_from_mentions_and_triples_to_its_probes() {
+fn recipe_xlm_k_runs_from_mentions_and_triples_to_its_probes() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let text = succeed(small(&out));
@@ -175,20 +180,25 @@ fn recipe_xlm_k_walks_from_mentions_and_triples_to_its_probes() {
     let found = summary(&out);
     assert_eq!(found["seeds"], json!([0]));
     // The baseline that counts language pairs has no counts for untrained pairs.
-    let guesses = found["guesses"].as_array().unwrap();
-    assert_eq!(guesses.len(), 4);
-    let hits = |guess: usize, probe: &str| guesses[guess][probe]["hits_at_10"]["mean"].as_f64();
-    assert_eq!(hits(1, "xep"), Some(0.0));
-    assert!(hits(1, "xep_seen").is_some() && hits(0, "xep_seen") > Some(5.0), "{guesses:?}");
+    let baselines = found["guesses"].as_array().unwrap();
+    assert_eq!(baselines.len(), 4);
+    let hits_at_10 =
+        |baseline: usize, probe: &str| baselines[baseline][probe]["hits_at_10"]["mean"].as_f64();
+    assert_eq!(hits_at_10(1, "xep"), Some(0.0));
+    assert!(
+        hits_at_10(1, "xep_seen").is_some() && hits_at_10(0, "xep_seen") > Some(5.0),
+        "{baselines:?}"
+    );
     // Object baselines rank the same candidates as the models; entity baselines have no object
     // scores.
-    for (guess, xor) in [(0, false), (1, false), (2, true), (3, true)] {
-        let by_relation = &guesses[guess]["xor_by_relation"]["mean"];
-        assert_eq!((guesses[guess]["xor"].is_object(), by_relation.is_f64()), (xor, xor));
-        assert_eq!(guesses[guess]["xep_seen"].is_object(), !xor);
+    for (baseline, xor) in [(0, false), (1, false), (2, true), (3, true)] {
+        let by_relation = &baselines[baseline]["xor_by_relation"]["mean"];
+        assert_eq!((baselines[baseline]["xor"].is_object(), by_relation.is_f64()), (xor, xor));
+        assert_eq!(baselines[baseline]["xep_seen"].is_object(), !xor);
     }
-    let asked = |row: &Value| [row["xor"]["queries"].clone(), row["xor"]["candidates"].clone()];
-    assert_eq!(asked(&guesses[2]), asked(&found["arms"]["xlm-k"]));
+    let query_counts =
+        |row: &Value| [row["xor"]["queries"].clone(), row["xor"]["candidates"].clone()];
+    assert_eq!(query_counts(&baselines[2]), query_counts(&found["arms"]["xlm-k"]));
     assert!(found["arms"]["xlm-k"]["xor_by_relation"]["mean"].is_f64());
     for arm in ["mlm", "xlm-k"] {
         for probe in ["xep_seen", "xor"] {
@@ -239,32 +249,33 @@ fn recipe_xlm_k_walks_from_mentions_and_triples_to_its_probes() {
 }
 
 #[test]
-fn recipe_xlm_k_killed_and_resumed_equals_a_whole_run() {
+fn recipe_xlm_k_resumes() {
     let folder = tempfile::tempdir().unwrap();
     for (name, packed) in [("plain", "mlm.packed=false"), ("packed", "mlm.packed=true")] {
-        let [whole, broken] =
+        let [uninterrupted, interrupted] =
             ["whole", "broken"].map(|kind| folder.path().join(format!("{name}-{kind}")));
         let command = |out: &Path| {
             let mut command = with_text(out);
             command.args(["--set", packed]);
             command
         };
-        let text = succeed(command(&whole));
+        let text = succeed(command(&uninterrupted));
         assert!(text.contains("documents from 3 files, in passages of 24 tokens"), "{text}");
         let cell = |out: &Path| out.join("seed-0/xlm-k");
-        let checkpoint = cell(&broken).join("pretrain/checkpoints/step-00000004");
-        kill_at(command(&broken), &checkpoint);
+        let checkpoint = cell(&interrupted).join("pretrain/checkpoints/step-00000004");
+        kill_at(command(&interrupted), &checkpoint);
         // Streams are text, mentions and triples. The mentions are in the middle of a shard: in the
         // first epoch, in the first block, after 24 lines.
         let state = std::fs::read_to_string(checkpoint.join("state.json")).unwrap();
         let state: Value = serde_json::from_str(&state).unwrap();
         let mentions = &state["streams"][1]["position"];
         assert_eq!((&mentions["epoch"], &mentions["position"]["given"]), (&json!(0), &json!(24)));
-        succeed(command(&broken));
-        expect_equal_runs(&whole, &broken, "xlm-k");
-        let metrics = std::fs::read_to_string(cell(&whole).join("pretrain/metrics.jsonl")).unwrap();
+        succeed(command(&interrupted));
+        expect_equal_runs(&uninterrupted, &interrupted, "xlm-k");
+        let metrics =
+            std::fs::read_to_string(cell(&uninterrupted).join("pretrain/metrics.jsonl")).unwrap();
         assert!(["loss/mlm", "loss/mep", "loss/oe"].iter().all(|part| metrics.contains(part)));
-        let scores = &summary(&whole)["arms"]["xlm-k"];
+        let scores = &summary(&uninterrupted)["arms"]["xlm-k"];
         assert!(scores["xep_seen"].is_object() && scores["xor"].is_object(), "{scores}");
     }
 }
@@ -272,7 +283,7 @@ fn recipe_xlm_k_killed_and_resumed_equals_a_whole_run() {
 /// One process reads every document itself, two processes share them: the stream positions and the
 /// losses must be equal.
 #[test]
-fn recipe_xlm_k_on_two_processes_killed_and_resumed_loses_as_on_one() {
+fn recipe_xlm_k_on_two_processes_resumes_and_equals_one() {
     let folder = tempfile::tempdir().unwrap();
     let command = |out: &Path| {
         let mut command = with_text(out);
@@ -293,16 +304,16 @@ fn recipe_xlm_k_on_two_processes_killed_and_resumed_loses_as_on_one() {
     let checkpoint = |out: &Path| out.join("seed-0/xlm-k/pretrain/checkpoints/step-00000004");
     kill_at(command(&one), &checkpoint(&one));
     let mut ranks = start_two(|| command(&two));
-    let mut follower = ranks.pop().unwrap();
+    let mut second_rank = ranks.pop().unwrap();
     kill_child_at(ranks.pop().unwrap(), &checkpoint(&two));
     // The other process ends without being killed.
-    assert!(!follower.wait().unwrap().success());
-    let places = |out: &Path| {
+    assert!(!second_rank.wait().unwrap().success());
+    let positions_of = |out: &Path| {
         let state = std::fs::read_to_string(checkpoint(out).join("state.json")).unwrap();
         serde_json::from_str::<Value>(&state).unwrap()["streams"].take()
     };
-    assert_eq!(places(&one), places(&two));
-    assert_eq!(places(&two)[1]["position"]["position"]["given"], json!(24));
+    assert_eq!(positions_of(&one), positions_of(&two));
+    assert_eq!(positions_of(&two)[1]["position"]["position"]["given"], json!(24));
     succeed(command(&one));
     on_two(|| command(&two));
     let one = losses(&one);
@@ -332,7 +343,7 @@ fn recipe_xlm_k_runs_every_ablation() {
 }
 
 #[test]
-fn recipe_xlm_k_at_its_own_shape_asks_about_entities_that_it_never_saw() {
+fn recipe_xlm_k_at_its_shape_evaluates_unseen_entities() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let mut command = program("xlm-k");
@@ -360,7 +371,7 @@ fn recipe_xlm_k_at_its_own_shape_asks_about_entities_that_it_never_saw() {
 }
 
 #[test]
-fn recipe_xlm_k_asks_nothing_of_files_without_a_probe() {
+fn recipe_xlm_k_evaluates_no_probe_without_probe_files() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     // Training lines without probes, as files in a folder and as a file.
@@ -378,17 +389,20 @@ fn recipe_xlm_k_asks_nothing_of_files_without_a_probe() {
 }
 
 #[test]
-fn recipe_xlm_k_names_what_is_missing_or_wrong() {
+fn recipe_xlm_k_reports_invalid_settings() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     // The number of steps has no default at paper scale.
     let mut paper = program("xlm-k");
     paper.args(["examples/xlm-k/recipe.toml", "--model", "data/base", "--out"]).arg(&out);
-    let error = refuse(&paper.output().unwrap());
+    let error = expect_failure(&paper.output().unwrap());
     assert!(error.contains("pretraining.steps is not set"), "{error}");
     paper.args(["--set", "pretraining.steps=9"]);
-    let error = refuse(&paper.output().unwrap());
-    assert!(error.contains("data.mentions: is not set: give a folder of `kg-triples m"), "{error}");
+    let error = expect_failure(&paper.output().unwrap());
+    assert!(
+        error.contains("data.mentions: is not set: give an output folder of `kg-triples m"),
+        "{error}"
+    );
     let triples = FOLDERS.join("triples").display().to_string();
     let text = FOLDERS.join("text").display().to_string();
     for (set, names) in [
@@ -418,14 +432,14 @@ fn recipe_xlm_k_names_what_is_missing_or_wrong() {
         let mut command = small(&out);
         command.args(["--set", &format!("mlm.text={text}"), "--set", "mlm.max_tokens=24"]);
         command.args(["--set", set]);
-        let error = refuse(&command.output().unwrap());
+        let error = expect_failure(&command.output().unwrap());
         assert!(error.contains(names), "{set}: {error}");
     }
 }
 
 /// The error occurs before training starts.
 #[test]
-fn recipe_xlm_k_names_the_line_of_an_id_that_the_model_lacks() {
+fn recipe_xlm_k_reports_the_line_of_an_unknown_id() {
     let folder = tempfile::tempdir().unwrap();
     let examples =
         JsonlReader::<MentionExample>::open(FOLDERS.join("mentions/train/mentions.jsonl.gz"));
@@ -441,7 +455,7 @@ fn recipe_xlm_k_names_the_line_of_an_id_that_the_model_lacks() {
     std::fs::write(&plain, text).unwrap();
     let mut command = small(&folder.path().join("run"));
     set(&mut command, "data.mentions", &plain);
-    let error = refuse(&command.output().unwrap());
+    let error = expect_failure(&command.output().unwrap());
     assert!(error.contains("plain.jsonl: line 7: expected token ids below"), "{error}");
 }
 
@@ -458,7 +472,7 @@ fn write_shards(folder: &Path, lines: &str, bytes: usize) {
 
 /// The long form compares 100 MB with 1 GB.
 #[test]
-fn recipe_xlm_k_needs_no_more_memory_for_ten_times_the_mentions() {
+fn recipe_xlm_k_memory_does_not_grow_with_the_mentions() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let mut lines = String::new();
@@ -475,9 +489,10 @@ fn recipe_xlm_k_needs_no_more_memory_for_ten_times_the_mentions() {
         let out = folder.join(format!("{name}-run"));
         let mut command = small_of(&out, [&shards, &shards, &FOLDERS.join("triples")]);
         command.args(["--arms", "xlm-k", "--set", "pretraining.steps=2"]);
-        let peak = testkit::process::run(&mut command, &folder.join("output")).unwrap().peak_mib;
+        let peak_mib =
+            testkit::process::run(&mut command, &folder.join("output")).unwrap().peak_mib;
         std::fs::remove_dir_all(shards).unwrap();
-        peak
+        peak_mib
     });
     println!("{small:.0} MiB, {large:.0} MiB with ten times the mentions");
     assert!(large < small + 50.0, "{small:.0} MiB, {large:.0} MiB");

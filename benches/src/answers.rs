@@ -176,20 +176,21 @@ impl ContrastInputs {
         let best = cosines.f_slice(1, 1, None, 1)?.f_argmax(1, true)?.f_add_scalar(1)?; // [B, 1]
         let zero = best.f_zeros_like()?;
         let one = zero.f_ones_like()?;
-        let two = |first: &Tensor, tensor: &Tensor| -> Result<Tensor> {
+        let two_spans = |first: &Tensor, tensor: &Tensor| -> Result<Tensor> {
             let gold = tensor.f_narrow(1, 0, 1)?;
             Ok(Tensor::f_cat(&[first, &gold, &tensor.f_gather(1, &best, false)?], 1)?)
         };
-        let sixteen = one.f_mul_scalar(16)?;
-        let vectors = average(&two(&one, starts)?, &two(&sixteen, ends)?)?.f_bmm(&self.hidden)?;
+        let end_index = one.f_mul_scalar(16)?;
+        let vectors = average(&two_spans(&one, starts)?, &two_spans(&end_index, ends)?)?
+            .f_bmm(&self.hidden)?;
         let vectors = vectors.f_view([batch, 3, size])?;
         self.contrast(&vectors.f_select(1, 0)?, &vectors.f_select(1, 1)?, &vectors.f_select(1, 2)?)
     }
 
     /// Computes Eq. 8 over gold spans and hard negatives of all rows.
-    fn contrast(&self, questions: &Tensor, right: &Tensor, wrong: &Tensor) -> Result<f64> {
+    fn contrast(&self, questions: &Tensor, correct: &Tensor, wrong: &Tensor) -> Result<f64> {
         let (batch, _) = self.valid.size2()?;
-        let answers = Tensor::f_cat(&[right, wrong], 0)?.f_unsqueeze(0)?;
+        let answers = Tensor::f_cat(&[correct, wrong], 0)?.f_unsqueeze(0)?;
         let cosines = Tensor::f_cosine_similarity(&questions.f_unsqueeze(1)?, &answers, 2, 1e-8)?;
         let loss = cosines.f_div_scalar(10.0)?.f_cross_entropy_loss::<Tensor>(
             &Tensor::f_arange(batch, (Kind::Int64, answers.device()))?,

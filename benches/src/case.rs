@@ -74,8 +74,8 @@ impl Case {
     /// # Errors
     /// If they differ too much.
     pub fn agrees(&self, ours: f64, peer: &str, theirs: f64) -> Result<()> {
-        let near = (ours - theirs).abs() <= self.tolerance;
-        ensure!(near, "{} gives {ours} and {peer} {theirs}", self.ours.name);
+        let is_close = (ours - theirs).abs() <= self.tolerance;
+        ensure!(is_close, "{} gives {ours} and {peer} {theirs}", self.ours.name);
         Ok(())
     }
 }

@@ -93,7 +93,7 @@ const SLOW: Duration = Duration::from_secs(3);
 fn time(group: &mut BenchmarkGroup<'_, WallTime>, step: &Step) -> Result<Option<(f64, f64)>> {
     let mut times = Vec::new();
     let mut last = Ok(f64::NAN);
-    let mut warm = false;
+    let mut is_warm = false;
     let mut slow: Option<Duration> = None;
     group.bench_function(step.name, |bencher| {
         bencher.iter_custom(|count| {
@@ -108,8 +108,8 @@ fn time(group: &mut BenchmarkGroup<'_, WallTime>, step: &Step) -> Result<Option<
             };
             // One unmeasured run: short runs have no warm-up, and units create their inputs in the
             // first call.
-            if !warm {
-                warm = true;
+            if !is_warm {
+                is_warm = true;
                 run(1);
                 let mut trials = [run(1), run(1), run(1)];
                 trials.sort();

@@ -99,8 +99,8 @@ impl Inputs {
         let anchors = Tensor::f_cat(&[&query, &key], 0)?;
         let in_batch = anchors.f_matmul(&anchors.f_tr()?)?;
         let device = anchors.device();
-        let itself = Tensor::f_eye(2 * BATCH, (Kind::Bool, device))?;
-        let in_batch = in_batch.f_masked_fill(&itself, f64::NEG_INFINITY)?;
+        let own_pair = Tensor::f_eye(2 * BATCH, (Kind::Bool, device))?;
+        let in_batch = in_batch.f_masked_fill(&own_pair, f64::NEG_INFINITY)?;
         let queued = anchors.f_matmul(&self.normalised.f_tr()?)?;
         let logits = Tensor::f_cat(&[in_batch, queued], 1)?.f_div_scalar(TEMPERATURE)?;
         let rows = Tensor::f_arange(2 * BATCH, (Kind::Int64, device))?;

@@ -139,8 +139,8 @@ impl Inputs {
     /// Gathers the masked positions, then computes logits and cross-entropy.
     fn gather_first(&self) -> Result<f64> {
         let labels = self.labels.f_view([-1])?;
-        let kept = labels.f_ne(IGNORE_INDEX)?;
-        let index = kept.f_nonzero()?.f_squeeze_dim(1)?;
+        let has_target = labels.f_ne(IGNORE_INDEX)?;
+        let index = has_target.f_nonzero()?.f_squeeze_dim(1)?;
         let rows = self.hidden.f_flatten(0, 1)?.f_index_select(0, &index)?;
         let logits = self.logits(&rows)?;
         self.cross_entropy(logits, &labels.f_index_select(0, &index)?)

@@ -16,7 +16,7 @@ pub struct Timed {
     pub peer: String,
     /// Median seconds of a step.
     pub peer_seconds: f64,
-    /// Work by whose time the ratio divides.
+    /// The work whose time is the ratio's denominator.
     pub unit: String,
     /// Median seconds of the unit.
     pub unit_seconds: f64,

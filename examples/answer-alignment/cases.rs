@@ -12,7 +12,7 @@ use crate::placements::Case;
 const QUESTIONS: usize = 200;
 
 /// Maximum number of cases per language with scores by the encoder, evenly spaced.
-const SCORED: usize = 100;
+const MAX_SCORED: usize = 100;
 
 /// The answers of a translated data set.
 ///
@@ -43,7 +43,7 @@ pub fn answers(english: &Dataset, target: &Dataset, language: Language) -> Resul
     let questions = evenly(target.questions.len(), QUESTIONS);
     let cases = questions.filter_map(|at| target.questions.get(at)).map(case);
     let mut cases = cases.collect::<Result<Vec<_>>>()?;
-    for at in evenly(cases.len(), SCORED) {
+    for at in evenly(cases.len(), MAX_SCORED) {
         if let Some(case) = cases.get_mut(at) {
             case.scored = true;
         }
@@ -58,10 +58,10 @@ pub fn answers(english: &Dataset, target: &Dataset, language: Language) -> Resul
 pub fn f1(target: &Dataset, language: Language, case: &Case, span: &Range<usize>) -> Result<f64> {
     let question = target.questions.iter().find(|one| one.id == case.id).context("id")?;
     let text = case.task.target.chars().skip(span.start).take(span.len()).collect();
-    let alone =
+    let one_question =
         Dataset { questions: vec![question.clone()], path: target.path.clone(), version: None };
     let predictions = Predictions([(case.id.clone(), text)].into());
-    Ok(score(&alone, &predictions, Normalization::Mlqa(language))?.f1 / 100.0)
+    Ok(score(&one_question, &predictions, Normalization::Mlqa(language))?.f1 / 100.0)
 }
 
 /// `max` evenly spaced indices below `count`, or all indices.

@@ -1,7 +1,7 @@
 //! Compares methods that project answer spans into translations, on XQuAD's English answers.
 mod cases;
+mod methods;
 mod placements;
-mod ways;
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -10,12 +10,12 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use clap::Parser;
 use experiment::{RunConfig, Runtime, log, write_json, write_text};
+use methods::Methods;
 use mlqa_eval::{Dataset, Language};
 use placements::{Case, Placements};
 use qa_translate::parallel;
 use tasks::alignment::{AlignmentConfig, AnswerAligner, HiddenStates};
 use tasks::text_scores::{EncoderScorer, ScorerConfig};
-use ways::Ways;
 use xlmr_model::{Head, LoadOptions, Pretrained};
 
 /// Compares methods that project answer spans into translations, on parallel data.
@@ -70,7 +70,7 @@ fn run(args: &Args) -> Result<()> {
     if scorer.is_none() {
         log("The model has no masked-LM head: methods that need its scores are skipped.");
     }
-    let ways = Ways { aligner: &aligner, project: &config.project, scorer };
+    let methods = Methods { aligner: &aligner, project: &config.project, scorer };
 
     let file = |language| args.data.join(format!("xquad.{language}.json"));
     let english = Dataset::read(file(Language::EN))?;
@@ -82,7 +82,7 @@ fn run(args: &Args) -> Result<()> {
         log(format!("{language}: {} questions, {skipped} skipped", target.questions.len()));
         let cases = cases::answers(&english, &target, language)?;
         let f1 = |case: &Case, span: &Range<usize>| cases::f1(&target, language, case, span);
-        placements.add(&ways, &cases, language, f1)?;
+        placements.add(&methods, &cases, language, f1)?;
     }
     let table = placements.table(&args.languages);
     write_text(args.out.join("placements.md"), &table)?;

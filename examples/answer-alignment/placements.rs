@@ -10,7 +10,7 @@ use qa_translate::{
 use results::{Table, bootstrap_means, percentile_interval};
 use serde::Serialize;
 
-use crate::ways::{self, Ways};
+use crate::methods::{self, Methods};
 
 /// A span to place, and its gold position.
 pub struct Case {
@@ -27,13 +27,15 @@ pub struct Case {
 /// The result of a method on a case.
 #[derive(Clone, Debug, Serialize)]
 struct Outcome {
-    way: String,
+    #[serde(rename = "way")]
+    method: String,
     language: Language,
     cluster: String,
     /// Number of words of the English span.
     words: usize,
     /// Whether the texts are too long for the method; the other fields are then ignored.
-    left_out: bool,
+    #[serde(rename = "left_out")]
+    skipped: bool,
     found: bool,
     exact: bool,
     /// From 0 to 1.
@@ -41,7 +43,7 @@ struct Outcome {
 }
 
 /// The columns after the language columns.
-const FURTHER: [&str; 10] =
+const EXTRA_COLUMNS: [&str; 10] =
     ["all", "95 %", "found", "of found", "F1", "1 word", "2 or 3", "4 and more", "n", "left out"];
 
 /// All outcomes.
@@ -59,7 +61,7 @@ impl Placements {
     /// If a text cannot be encoded, or `f1` fails.
     pub fn add(
         &mut self,
-        all: &Ways<'_>,
+        all: &Methods<'_>,
         cases: &[Case],
         language: Language,
         f1: impl Fn(&Case, &Range<usize>) -> Result<f64>,
@@ -71,16 +73,16 @@ impl Placements {
             let candidates = Windows.candidates(task)?;
             let mut scored = candidates.iter().take(CandidateConfig::default().max_candidates);
             by_windows += usize::from(scored.any(|one| *one == case.gold));
-            for (way, mut place) in all.of(case)? {
-                let placed = ways::one(place.as_mut(), task)?;
-                let left_out = placed == Err(PlaceFault::TooLong);
+            for (method, mut place) in all.of(case)? {
+                let placed = methods::one(place.as_mut(), task)?;
+                let skipped = placed == Err(PlaceFault::TooLong);
                 let span = placed.ok().map(|placed| placed.span);
                 self.outcomes.push(Outcome {
-                    way,
+                    method,
                     language,
                     cluster: case.cluster.clone(),
                     words: units(&task.text()?).len(),
-                    left_out,
+                    skipped,
                     found: span.is_some(),
                     exact: span.as_ref() == Some(&case.gold),
                     f1: span.map_or(Ok(0.0), |span| f1(case, &span))?,
@@ -99,19 +101,19 @@ impl Placements {
     /// number of words, number of evaluated cases, number of skipped cases.
     pub fn table(&self, languages: &[Language]) -> String {
         let columns = languages.iter().map(ToString::to_string);
-        let columns = columns.chain(FURTHER.map(str::to_owned));
+        let columns = columns.chain(EXTRA_COLUMNS.map(str::to_owned));
         let mut table = Table::new("exact spans, %", columns).with_text(&["95 %"]);
         let mut order: Vec<&str> = Vec::new();
         for outcome in &self.outcomes {
-            if !order.contains(&outcome.way.as_str()) {
-                order.push(&outcome.way);
+            if !order.contains(&outcome.method.as_str()) {
+                order.push(&outcome.method);
             }
         }
-        for way in order {
-            let all = self.outcomes.iter().filter(|one| one.way == way);
-            let (out, all): (Vec<&Outcome>, Vec<&Outcome>) = all.partition(|one| one.left_out);
-            let of = |wanted: &dyn Fn(&Outcome) -> bool, value: fn(&Outcome) -> f64| {
-                let values = all.iter().filter(|one| wanted(one)).map(|one| value(one));
+        for method in order {
+            let all = self.outcomes.iter().filter(|one| one.method == method);
+            let (out, all): (Vec<&Outcome>, Vec<&Outcome>) = all.partition(|one| one.skipped);
+            let of = |is_selected: &dyn Fn(&Outcome) -> bool, value: fn(&Outcome) -> f64| {
+                let values = all.iter().filter(|one| is_selected(one)).map(|one| value(one));
                 format!("{:.1}", 100.0 * mean(values))
             };
             let (low, high) = interval(&all);
@@ -129,7 +131,7 @@ impl Placements {
                     all.len().to_string(),
                     out.len().to_string(),
                 ]);
-            table.row(way, cells);
+            table.row(method, cells);
         }
         for (cut, shares) in &self.reachable {
             let by_language = languages.iter().filter_map(|one| shares.get(&one.to_string()));
@@ -177,6 +179,6 @@ fn is_span_of_words(text: &str, span: &Range<usize>) -> bool {
     let words = units(text);
     let first = words.iter().position(|word| word.start == span.start);
     let last = words.iter().position(|word| word.end == span.end);
-    let most = CodecConfig::default().max_words;
-    first.zip(last).is_some_and(|(first, last)| first <= last && last - first < most)
+    let max_words = CodecConfig::default().max_words;
+    first.zip(last).is_some_and(|(first, last)| first <= last && last - first < max_words)
 }

@@ -21,10 +21,10 @@ pub fn sequences(experiment: &Experiment<Recipe>) -> Result<Vec<(&ShardPaths, Se
     let mut all: Vec<(&ShardPaths, SequenceFiles)> = Vec::new();
     let selected = experiment.arms().iter().filter_map(|name| recipe.arms.get(name));
     for arm in selected {
-        let like = arm.equal_tokens.as_ref().and_then(|name| recipe.arms.get(name));
-        for arm in [arm].into_iter().chain(like).filter(|arm| !arm.kinds.is_empty()) {
+        let reference = arm.equal_tokens.as_ref().and_then(|name| recipe.arms.get(name));
+        for arm in [arm].into_iter().chain(reference).filter(|arm| !arm.kinds.is_empty()) {
             let paths = recipe.sequences_of(arm);
-            if !all.iter().any(|(known, _)| *known == paths) {
+            if !all.iter().any(|(stored, _)| *stored == paths) {
                 all.push((paths, SequenceFiles::open(paths, &recipe.shuffle)?));
             }
         }
@@ -42,14 +42,15 @@ pub fn injection(
     let choose = |arm: &Arm| -> Result<(ChosenSequences, BuildReport)> {
         let paths = recipe.sequences_of(arm);
         let (_, files) =
-            sequences.iter().find(|(known, _)| *known == paths).context("sequences")?;
+            sequences.iter().find(|(stored, _)| *stored == paths).context("sequences")?;
         Ok(files.choose(&arm.kinds, &languages)?)
     };
     let (chosen, report) = choose(trial.arm)?;
     let mut config = recipe.injection.clone();
     if let Some(other) = &trial.arm.equal_tokens {
-        let (_, like) = choose(recipe.arms.get(other).context("equal_tokens")?)?;
-        config.steps = Some(report.equal_token_steps(&like, config.total_steps(like.sequences())));
+        let (_, reference) = choose(recipe.arms.get(other).context("equal_tokens")?)?;
+        config.steps =
+            Some(report.equal_token_steps(&reference, config.total_steps(reference.sequences())));
     }
     Ok((chosen, config))
 }

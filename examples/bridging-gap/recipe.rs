@@ -87,8 +87,8 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --prepar
         let limits = self.model.limits()?;
         self.data.kg.required("data.kg", "a folder with triples.tsv and labels.tsv")?;
         let languages = &self.languages;
-        let known = languages.first() == Some(&Language::EN) && languages.len() > 1;
-        ensure!(known, "languages = {languages:?}: must be \"en\" and at least one other");
+        let valid = languages.first() == Some(&Language::EN) && languages.len() > 1;
+        ensure!(valid, "languages = {languages:?}: must be \"en\" and at least one other");
         self.data.train.required("data.train", "a SQuAD-style training file")?;
         self.data.evaluation.required("data.evaluation", "a folder with MLQA's files")?;
         self.injection.validate().context("injection")?;
@@ -99,10 +99,10 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --prepar
             let sequences = [&arm.sequences, &self.data.sequences].map(|paths| paths.first());
             let sequences = sequences.into_iter().flatten().next().cloned().unwrap_or_default();
             if !arm.kinds.is_empty() {
-                sequences.required("data.sequences", "a folder of `kg-triples mix`")?;
+                sequences.required("data.sequences", "an output folder of `kg-triples mix`")?;
             }
             let other = arm.equal_tokens.as_ref().filter(|other| !self.arms.contains_key(*other));
-            ensure!(other.is_none(), "arms.{name}.equal_tokens: no arm is called {other:?}");
+            ensure!(other.is_none(), "arms.{name}.equal_tokens: no such arm: {other:?}");
         }
         Ok(())
     }

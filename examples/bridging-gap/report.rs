@@ -46,10 +46,10 @@ pub fn write(
     let columns = languages.iter().map(|code| code.as_str().to_uppercase());
     let mut table = Table::new("label retrieval P@1", columns);
     for arm in experiment.arms() {
-        let of_seed = |&seed: &u64| {
+        let matrix_of_seed = |&seed: &u64| {
             Matrix::of_files(arm, results.of_trial(seed, arm).flat_map(|trial| &trial.evaluated))
         };
-        let seeds: Vec<Matrix> = experiment.seeds().iter().map(of_seed).collect();
+        let seeds: Vec<Matrix> = experiment.seeds().iter().map(matrix_of_seed).collect();
         let english = |keep: &dyn Fn(Language) -> bool| {
             Matrix::spread(&seeds, |context, question| context == Language::EN && keep(question))
                 .unwrap_or_default()
@@ -57,17 +57,17 @@ pub fn write(
         let codes = experiment.recipe.languages.iter();
         let scores = codes.map(|code| (code.to_string(), english(&|question| question == *code)));
         let average = ("average".to_owned(), english(&|question| question != Language::EN));
-        let of_arm = ArmSummary {
+        let arm_summary = ArmSummary {
             scores: scores.chain([average]).collect(),
             tokens: results.over_seeds(arm, |model| model.trained.injected_tokens as f64).mean
                 as u64,
             seconds: results.over_seeds(arm, |model| model.seconds).mean,
         };
-        arms.insert(arm.clone(), of_arm);
-        let of_run = (experiment, results);
+        arms.insert(arm.clone(), arm_summary);
+        let run = (experiment, results);
         let (gxlt, names) = (("G-XLT", "avg"), (arm.as_str(), arm.as_str()));
         let english = |context, question| context == Language::EN && question != Language::EN;
-        numbers.extend(of_answers(of_run, names, gxlt, experiment.recipe.bootstrap_unit, english)?);
+        numbers.extend(of_answers(run, names, gxlt, experiment.recipe.bootstrap_unit, english)?);
         let means = |of: fn(&Trained) -> &BTreeMap<Language, f64>| {
             // The model of a pair of languages has values for these two languages only.
             let mut found: BTreeMap<Language, Vec<f64>> = BTreeMap::new();

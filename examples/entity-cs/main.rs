@@ -31,13 +31,15 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     experiment.log(format!("texts to train on: {:?}", texts.texts()));
     let mut languages: BTreeSet<Language> = texts.texts().into_keys().collect();
     languages.insert(Language::EN);
-    let asked = Asked { labels: recipe.data.labels()?, plain: recipe.data.plain(&languages)? };
-    let results = experiment.each(|trial| train(trial, &texts), |trial, _| ask(trial, &asked))?;
+    let inputs =
+        ProbeInputs { labels: recipe.data.labels()?, plain: recipe.data.plain(&languages)? };
+    let results =
+        experiment.each(|trial| train(trial, &texts), |trial, _| probe(trial, &inputs))?;
     report::write(experiment, &results)
 }
 
 /// Evaluation data, by language.
-struct Asked {
+struct ProbeInputs {
     labels: BTreeMap<Language, LabelGroups>,
     /// Sentences without switched entities.
     plain: BTreeMap<Language, Vec<PhrasePassage>>,
@@ -53,12 +55,12 @@ fn train(trial: &Trial<Recipe>, texts: &LinkedTextFiles) -> Result<u64> {
     };
     let mut base = trial.start(&recipe.model.path, &[Head::MaskedLm], recipe.model.segments)?;
     let (config, length) = (recipe.task(trial.arm), recipe.max_length);
-    let own = LinkedTextFiles::open(&trial.arm.switched, &recipe.shuffle);
-    let own = trial.arm.switched.is_set().then_some(own).transpose()?;
-    let texts = own.as_ref().unwrap_or(texts);
-    let wanted = |language| text == SourceText::Switched || language == Language::EN;
-    let tasks = texts.tasks(&base, wanted, length, &config)?;
-    let validation = texts.validation(&base, wanted, length, &config)?;
+    let arm_texts = LinkedTextFiles::open(&trial.arm.switched, &recipe.shuffle);
+    let arm_texts = trial.arm.switched.is_set().then_some(arm_texts).transpose()?;
+    let texts = arm_texts.as_ref().unwrap_or(texts);
+    let selects_language = |language| text == SourceText::Switched || language == Language::EN;
+    let tasks = texts.tasks(&base, selects_language, length, &config)?;
+    let validation = texts.validation(&base, selects_language, length, &config)?;
     let sizes: Vec<usize> = tasks.iter().map(|one| one.examples).collect();
     let mut by_language = Alternating::new();
     for (one, batches) in tasks.into_iter().zip(recipe.languages.batches(&sizes)) {
@@ -74,17 +76,17 @@ fn train(trial: &Trial<Recipe>, texts: &LinkedTextFiles) -> Result<u64> {
 
 /// Evaluates label retrieval (whether the nearest English label of a label in another language
 /// belongs to the same entity) and the masked-LM loss on sentences without switched entities.
-fn ask(trial: &Trial<Recipe>, asked: &Asked) -> Result<Scores> {
+fn probe(trial: &Trial<Recipe>, inputs: &ProbeInputs) -> Result<Scores> {
     let recipe = trial.recipe;
     let trained = trial.load(trial.dir("model"), &[Head::MaskedLm], recipe.model.segments)?;
     let mut scores = Scores::default();
-    for (&language, [switched, held_out]) in &asked.labels {
+    for (&language, [switched, held_out]) in &inputs.labels {
         let groups = [switched.as_slice(), held_out.as_slice()];
         let [seen, unseen] = found_in_groups(&trained.model, &trained.tokenizer, groups)?;
         scores.switched.insert(language, seen);
         scores.held_out.insert(language, unseen);
     }
-    for (&language, sentences) in &asked.plain {
+    for (&language, sentences) in &inputs.plain {
         let (length, config) = (recipe.max_length, recipe.plain());
         let task = PhraseMaskingTask::from_passages(&trained, sentences, length, &config)?;
         let loss = task.mean_loss(MASKS, recipe.pretraining.batch_size)?;

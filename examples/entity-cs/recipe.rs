@@ -72,7 +72,7 @@ pub struct Arm {
 
 impl experiment::Recipe for Recipe {
     const NAME: &'static str = "entity-cs";
-    const ABOUT: &'static str = "Goes on training XLM-R on English sentences whose entities are \
+    const ABOUT: &'static str = "Continues to train XLM-R on English sentences whose entities are \
         switched to other languages, with masks on entities.";
     const EXAMPLES: &'static str = "\
 entity-cs examples/entity-cs/small.toml --prepare --seeds 3
@@ -83,7 +83,8 @@ entity-cs examples/entity-cs/recipe.toml --model xlm-roberta-base \\
 
     fn validate(&self) -> Result<()> {
         let switched = self.data.switched.first().cloned().unwrap_or_default();
-        switched.required("data.switched", "a folder of `kg-triples switch --with-source`")?;
+        switched
+            .required("data.switched", "an output folder of `kg-triples switch --with-source`")?;
         self.task.masking.validate().map_err(|error| anyhow!("task.{error}"))?;
         for (name, arm) in &self.arms {
             let masking = arm.masking.iter().try_for_each(PassageMasking::validate);
@@ -109,8 +110,8 @@ impl Data {
                 let pairs = path.exists().then(|| JsonlReader::<LabelPair>::open(&path));
                 for pair in pairs.transpose()?.into_iter().flatten() {
                     let pair = pair?;
-                    let of_language = groups.entry(pair.language).or_default();
-                    of_language.get_mut(number).context("two groups")?.push(pair);
+                    let groups_of_language = groups.entry(pair.language).or_default();
+                    groups_of_language.get_mut(number).context("two groups")?.push(pair);
                 }
             }
         }

@@ -51,20 +51,21 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Results<u64, Scores>) ->
         let columns: Vec<String> = first.into_keys().chain(["average".to_owned()]).collect();
         let mut table = Table::new(name, &columns);
         for arm in experiment.arms() {
-            let of_seed = |mut all: BTreeMap<String, f64>| {
+            let with_average = |mut all: BTreeMap<String, f64>| {
                 all.insert("average".to_owned(), Spread::of(all.values().copied()).mean);
                 all
             };
-            let seeds = results.of_arm(arm).map(|trial| of_seed(values(&trial.evaluated)));
+            let seeds = results.of_arm(arm).map(|trial| with_average(values(&trial.evaluated)));
             let seeds: Vec<BTreeMap<String, f64>> = seeds.collect();
-            let of_arm = over_seeds(&seeds);
+            let arm_scores = over_seeds(&seeds);
             let title = experiment.recipe.arms.get(arm).and_then(|arm| arm.title.as_deref());
             let title = title.unwrap_or(arm);
-            let shown = |column| of_arm.get(column).map(|score| format!("{score:.digits$}"));
-            table.row(title, columns.iter().map(shown).map(cell));
+            let cell_text =
+                |column| arm_scores.get(column).map(|score| format!("{score:.digits$}"));
+            table.row(title, columns.iter().map(cell_text).map(cell));
             let means = seeds.iter().filter_map(|seed| seed.get("average").copied());
             numbers.push(Measured::of_seeds(title, setting, "avg", metric, means));
-            scores.entry(name).or_default().insert(arm, of_arm);
+            scores.entry(name).or_default().insert(arm, arm_scores);
         }
         text += &format!("{table}\n");
     }

@@ -25,7 +25,7 @@ impl Questions {
         let (&source, others) = languages.split_first().context("languages: none")?;
         let mut train = vec![(source, Dataset::read(&data.train)?)];
         let read = read_translations(&data.translated, "train", source, others, false)?;
-        train.extend(read.into_iter().map(|own| (own.language, own.dataset)));
+        train.extend(read.into_iter().map(|target| (target.language, target.dataset)));
         let pairs = PairedQuestions::of(&train)?;
         let files = PairedFile::all(&data.evaluation, &data.second, source, recipe.tested())?;
         Ok(Self { unrelated: pairs.unrelated()?, pairs, files })
@@ -58,9 +58,9 @@ impl SentencePairs {
         let (_, source) = self.train.first().context("languages: none")?;
         let source = encode_nli(source, tokenizer, config)?;
         let mut pairs = Vec::new();
-        for (language, own) in &self.train {
-            let own = encode_nli(own, tokenizer, config)?;
-            pairs.extend(ClassPair::all(&own, &source, &file(*language))?);
+        for (language, target) in &self.train {
+            let target = encode_nli(target, tokenizer, config)?;
+            pairs.extend(ClassPair::all(&target, &source, &file(*language))?);
         }
         Ok(pairs)
     }
@@ -68,9 +68,9 @@ impl SentencePairs {
     /// Test pairs with their translations.
     pub fn test(&self, tokenizer: &Tokenizer, config: &NliConfig) -> Result<Vec<ClassPair>> {
         ensure!(!self.test.is_empty(), "no pair to test");
-        let own = encode_nli(&self.test, tokenizer, config)?;
+        let target = encode_nli(&self.test, tokenizer, config)?;
         let second = encode_nli(&self.second, tokenizer, config)?;
-        Ok(ClassPair::all(&own, &second, "data.evaluation beside data.second")?)
+        Ok(ClassPair::all(&target, &second, "data.evaluation with data.second")?)
     }
 }
 

@@ -50,7 +50,10 @@ fn write<T: Serialize>(
     remark: impl Fn(&T) -> Option<String>,
 ) -> Result<()> {
     let recipe = &experiment.recipe;
-    let titles = recipe.arms.iter().filter_map(|(arm, own)| Some((&**arm, own.title.as_deref()?)));
+    let titles = recipe
+        .arms
+        .iter()
+        .filter_map(|(arm, pairs_with_source)| Some((&**arm, pairs_with_source.title.as_deref()?)));
     let modes = InferenceModes {
         measure,
         languages: recipe.tested(),
@@ -74,10 +77,10 @@ fn answer(trial: &Trial<Recipe>, input: &Questions) -> Result<Scores> {
     let mut scores = Scores::new();
     for file in &input.files {
         for (mode, score) in evaluation.scores(&reader, reading, file, aligner, &out)? {
-            let of_mode = scores.entry(mode).or_default();
+            let mode_scores = scores.entry(mode).or_default();
             for (measure, value) in [("f1", score.f1), ("exact_match", score.exact_match)] {
-                let of_measure = of_mode.entry(measure.to_owned()).or_default();
-                of_measure.insert(file.language, value);
+                let language_scores = mode_scores.entry(measure.to_owned()).or_default();
+                language_scores.insert(file.language, value);
             }
         }
     }
@@ -91,14 +94,23 @@ fn classify(trial: &Trial<Recipe>, input: &SentencePairs) -> Result<Scores> {
     let Pretrained { model, tokenizer, .. } =
         trial.load(trial.dir("model"), &[CLASSES], recipe.model.segments)?;
     let pairs = input.test(&tokenizer, &recipe.classification.encoding)?;
-    let own: Vec<_> = pairs.iter().map(|pair| (&*pair.target, &*pair.source)).collect();
+    let pairs_with_source: Vec<_> =
+        pairs.iter().map(|pair| (&*pair.target, &*pair.source)).collect();
     let translated: Vec<_> = pairs.iter().map(|pair| (&*pair.source, &*pair.source)).collect();
-    let (alone, size) = (PairedText::None, recipe.evaluation.batch_size);
+    let (no_text, size) = (PairedText::None, recipe.evaluation.batch_size);
     let mut scores = Scores::new();
     // A classifier without fused layers is evaluated on the texts, and on their translations.
     let modes: Vec<(PairedText, &str, _)> = match fusion.cross {
-        0 => vec![(alone, alone.name(), &own), (alone, "translate-test", &translated)],
-        _ => recipe.evaluation.second.iter().map(|&text| (text, text.name(), &own)).collect(),
+        0 => vec![
+            (no_text, no_text.name(), &pairs_with_source),
+            (no_text, "translate-test", &translated),
+        ],
+        _ => recipe
+            .evaluation
+            .second
+            .iter()
+            .map(|&text| (text, text.name(), &pairs_with_source))
+            .collect(),
     };
     for (second, mode, rows) in modes {
         let classes = best_fused_classes(&model, rows, &fusion, second, size)?;
@@ -108,8 +120,8 @@ fn classify(trial: &Trial<Recipe>, input: &SentencePairs) -> Result<Scores> {
         experiment::write_text(path, &(names.join("\n") + "\n"))?;
         let accuracy = score_nli(&input.test, &labels)?.by_language();
         let accuracy = accuracy.into_iter().map(|(code, value)| Ok((code.parse()?, value)));
-        let of_measure = accuracy.collect::<Result<_>>()?;
-        scores.entry(mode.to_owned()).or_default().insert("accuracy".to_owned(), of_measure);
+        let language_scores = accuracy.collect::<Result<_>>()?;
+        scores.entry(mode.to_owned()).or_default().insert("accuracy".to_owned(), language_scores);
     }
     Ok(scores)
 }

@@ -122,7 +122,10 @@ filter examples/filter/xnli.toml --model xlm-roberta-large --set data.train=XNLI
 
     fn validate(&self) -> Result<()> {
         let (data, limits) = (&self.data, self.model.limits()?);
-        ensure!(self.languages.len() > 1, "languages: name the source language and others");
+        ensure!(
+            self.languages.len() > 1,
+            "languages: list the source language and at least one other"
+        );
         let config = Config::of_folder(&self.model.path)?;
         let layers = usize::try_from(config.num_hidden_layers).unwrap_or(0);
         data.second.required("data.second", "translations of the test data")?;
@@ -137,7 +140,7 @@ filter examples/filter/xnli.toml --model xlm-roberta-large --set data.train=XNLI
             }
             Task::Classification => {
                 data.train.required("data.train", "a folder with multinli.train.<lang>.tsv")?;
-                data.evaluation.required("data.evaluation", "test pairs, as xnli.test.tsv")?;
+                data.evaluation.required("data.evaluation", "test pairs, such as xnli.test.tsv")?;
                 let Classification { encoding, fusion, soft } = &self.classification;
                 limits.check_length("classification.encoding.max_length", encoding.max_length)?;
                 fusion.validate(layers).context("classification.fusion")?;

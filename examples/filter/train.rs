@@ -69,11 +69,16 @@ fn train<H: FusedHead, T>(
     // Section 3, self-teaching: train a first model, and compute its scores of the target texts.
     let mut scores = None;
     if trial.arm.soft {
-        let mut first = task(&model)?;
-        trial.fit("teacher", &recipe.teacher, &model.model.named_parameters(), &mut first)?;
+        let mut teacher_task = task(&model)?;
+        trial.fit(
+            "teacher",
+            &recipe.teacher,
+            &model.model.named_parameters(),
+            &mut teacher_task,
+        )?;
         model.save(trial.dir("teacher-model"), head)?;
         let (path, size) = (trial.dir("teacher-scores.safetensors"), recipe.evaluation.batch_size);
-        scores = Some(first.teacher_logits(&path, &model.model, size)?.0);
+        scores = Some(teacher_task.teacher_logits(&path, &model.model, size)?.0);
         if recipe.student == StudentStart::Base {
             model = start(trial, head)?;
         }

@@ -54,9 +54,12 @@ impl QuestionSources {
         let what = "SQuAD-style training files, such as [\"train-v1.1.json\"]";
         train.first().unwrap_or(&InputPath::default()).required("data.train", what)?;
         mlqa.required("data.mlqa", "a folder with MLQA's question files")?;
-        let known = ["dev", "test"].contains(&split.as_str());
-        ensure!(known, "data.split = {split:?}: must be \"dev\" or \"test\"");
-        ensure!(name != XQUAD, "data.name = {name:?}: the questions of data.xquad are called so");
+        let valid = ["dev", "test"].contains(&split.as_str());
+        ensure!(valid, "data.split = {split:?}: must be \"dev\" or \"test\"");
+        ensure!(
+            name != XQUAD,
+            "data.name = {name:?}: this name is used by the questions of data.xquad"
+        );
         ensure!(!languages.is_empty(), "languages = []: give at least one");
         Ok(())
     }

@@ -79,7 +79,7 @@ pub struct Arm {
 
 impl experiment::Recipe for Recipe {
     const NAME: &'static str = "good-to-best";
-    const ABOUT: &'static str = "Trains a reader, takes its best spans as candidates, and trains again \
+    const ABOUT: &'static str = "Trains a reader, uses its best spans as candidates, and trains again \
         with hard learning and answer-aware contrast (From Good to Best)";
     const EXAMPLES: &'static str = "\
 good-to-best examples/good-to-best/small.toml --seeds 3
@@ -115,7 +115,7 @@ good-to-best examples/good-to-best/recipe.toml --model xlm-roberta-base \
         self.evaluation.validate()?;
         for (name, arm) in &self.arms {
             if [BEFORE, STAGE_ONE].contains(&name.as_str()) {
-                bail!("arms.{name}: this name is the first stage's; give the arm another");
+                bail!("arms.{name}: this name is reserved for the first stage; rename the arm");
             }
             let (boundary, candidates) = self.boundary(arm);
             boundary.validate().with_context(|| format!("arms.{name}"))?;

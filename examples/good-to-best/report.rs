@@ -49,8 +49,8 @@ pub fn write(experiment: &Experiment<Recipe>, readers: &Models, results: &Models
     let mut found = Vec::new();
     for (name, arm) in &arms {
         let models = if *name == BEFORE { readers } else { results };
-        let own = models.iter().filter(|model| *name == BEFORE || model.arm == *name);
-        found.extend(numbers(experiment, name, &arm.title, &own.collect::<Vec<_>>())?);
+        let models_of_arm = models.iter().filter(|model| *name == BEFORE || model.arm == *name);
+        found.extend(numbers(experiment, name, &arm.title, &models_of_arm.collect::<Vec<_>>())?);
     }
     Measured::write(experiment.dir("numbers.jsonl"), &found)?;
     Ok(experiment.finish_arms(&arms, &table(&arms), "")?)
@@ -91,9 +91,9 @@ fn summary<'a>(
     control: &[&SetScores],
 ) -> Result<ArmSummary> {
     let models: Vec<_> = models.collect();
-    let untitled = if name == BEFORE { "stage one" } else { name };
+    let default_title = if name == BEFORE { "stage one" } else { name };
     let arm = experiment.recipe.arms.get(name);
-    let title = arm.and_then(|arm| arm.title.clone()).unwrap_or_else(|| untitled.to_owned());
+    let title = arm.and_then(|arm| arm.title.clone()).unwrap_or_else(|| default_title.to_owned());
     let seeds: Vec<&SetScores> = models.iter().map(|model| &model.evaluated).collect();
     for (set, matrix) in Matrix::by_set(&title, &seeds) {
         matrix.write(experiment.dir("matrix").join(name).join(set))?;
@@ -112,10 +112,10 @@ fn summary<'a>(
 fn table(arms: &[(&str, ArmSummary)]) -> String {
     let sets: Vec<&String> = arms.iter().take(1).flat_map(|(_, arm)| arm.sets.keys()).collect();
     let mut means = Table::new("F1 / EM, mean over languages", sets.iter().copied());
-    for (_, ArmSummary { title, sets: of_arm, .. }) in arms {
+    for (_, ArmSummary { title, sets: arm_means, .. }) in arms {
         // Scores by the rules that the set prescribes.
         let mean = |set: &SetSummary| set.squad.get(AVERAGE).or(set.scores.get(AVERAGE)).copied();
-        means.row(title, sets.iter().map(|set| cell(of_arm.get(*set).and_then(mean))));
+        means.row(title, sets.iter().map(|set| cell(arm_means.get(*set).and_then(mean))));
     }
     let mut text = means.to_string();
     for set in sets {

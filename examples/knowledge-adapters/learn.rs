@@ -14,7 +14,7 @@ use crate::recipe::{Arm, Inputs, Learning, Recipe, Union};
 const KINDS: [PairKind; 4] = [PairKind::Ep, PairKind::Tp, PairKind::Es, PairKind::Ts];
 
 /// Name of the adapter that is trained on pairs of all kinds.
-const ONE: &str = "one";
+const SHARED_ADAPTER: &str = "one";
 
 /// Folder of a seed for the adapter of this kind.
 pub fn shared_part(kind: PairKind) -> String {
@@ -66,8 +66,8 @@ pub fn learn(trial: &Trial<Recipe>, base: &mut Pretrained, inputs: &Inputs) -> R
             learned.updates = contrast(trial, base, inputs, knowledge, &KINDS, &parameters)?;
         }
         Some(Union::Adapter) => {
-            base.model.add_bottleneck(ONE, one_adapter, trial.seed)?;
-            learned.adapters.push(ONE);
+            base.model.add_bottleneck(SHARED_ADAPTER, one_adapter, trial.seed)?;
+            learned.adapters.push(SHARED_ADAPTER);
             learned.put_in_use(&mut base.model)?;
             let parameters = adapters_of(&base.model)?;
             learned.updates = contrast(trial, base, inputs, knowledge, &KINDS, &parameters)?;
@@ -109,21 +109,21 @@ fn contrast<A>(
 ) -> Result<u64> {
     let (mut updates, config) = (0, &trial.recipe.pairs);
     for round in 0..learning.rounds {
-        for (stage, of_stage, share, training) in learning.stages() {
-            let turns: Vec<PairKind> =
-                of_stage.into_iter().filter(|kind| kinds.contains(kind)).collect();
+        for (stage, stage_kinds, share, training) in learning.stages() {
+            let selected_kinds: Vec<PairKind> =
+                stage_kinds.into_iter().filter(|kind| kinds.contains(kind)).collect();
             let mut tasks = Alternating::new();
             let mut steps = 0;
-            for &kind in &turns {
+            for &kind in &selected_kinds {
                 let pairs = drawn(&inputs.pairs.train, kind, share, trial.seed, round);
                 if steps == 0 {
-                    steps = training.total_steps(pairs.len()) * turns.len() as u64;
+                    steps = training.total_steps(pairs.len()) * selected_kinds.len() as u64;
                 }
                 let (model, tokenizer) = (&base.model, &base.tokenizer);
                 let task = TextPairTask::new(model, tokenizer, kind, &pairs, config)?;
                 tasks = tasks.with(kind.name(), 1, task);
             }
-            if turns.is_empty() {
+            if selected_kinds.is_empty() {
                 continue;
             }
             let mut training = TrainConfig { steps: Some(steps), ..training.clone() };
@@ -139,8 +139,9 @@ fn contrast<A>(
 
 /// Draws a share of the pairs of a kind, in an order that depends on the round.
 fn drawn(pairs: &[TextPair], kind: PairKind, share: f64, seed: u64, round: u64) -> Vec<TextPair> {
-    let mut own: Vec<TextPair> = pairs.iter().filter(|pair| pair.kind == kind).cloned().collect();
-    own.shuffle(&mut rng_for(seed, &format!("pairs {}", kind.name()), round));
-    own.truncate((own.len() as f64 * share).ceil() as usize);
-    own
+    let mut selected: Vec<TextPair> =
+        pairs.iter().filter(|pair| pair.kind == kind).cloned().collect();
+    selected.shuffle(&mut rng_for(seed, &format!("pairs {}", kind.name()), round));
+    selected.truncate((selected.len() as f64 * share).ceil() as usize);
+    selected
 }

@@ -52,19 +52,22 @@ fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Trained> {
     // Retrieval of labels and objects across languages, for trained and held-out entities; for the
     // base also through a map.
     let (model, tokenizer) = (&base.model, &base.tokenizer);
-    let (asked, batch_size) = (trial.recipe.asked(inputs), evaluation.batch_size);
-    let found = graph_retrieval(model, tokenizer, &asked, pairs, batch_size)?;
+    let (questions, batch_size) = (trial.recipe.graph_questions(inputs), evaluation.batch_size);
+    let found = graph_retrieval(model, tokenizer, &questions, pairs, batch_size)?;
     let map = &trial.recipe.map;
-    let mapped = || mapped_graph_retrieval(model, tokenizer, &asked, pairs, batch_size, map);
+    let mapped = || mapped_graph_retrieval(model, tokenizer, &questions, pairs, batch_size, map);
     let mapped = trial.arm.is_base().then(mapped).transpose()?;
 
     // Without adapters the model must be identical to the base.
     let loss = sentence_loss(trial, &base, inputs)?;
     if !learned.adapters.is_empty() {
         base.model.set_active(&[])?;
-        let off = sentence_loss(trial, &base, inputs)?;
-        let same = "without its adapters the model is not what it was before they learned";
-        ensure!(off == before, "{same}: losses {off:?} for {before:?}");
+        let loss_without_adapters = sentence_loss(trial, &base, inputs)?;
+        let message = "the model without adapters differs from the model before training";
+        ensure!(
+            loss_without_adapters == before,
+            "{message}: losses {loss_without_adapters:?} for {before:?}"
+        );
         learned.put_in_use(&mut base.model)?;
     }
 
@@ -86,11 +89,11 @@ fn sentence_loss(
 ) -> Result<BTreeMap<Language, f64>> {
     let LanguageModel { max_length, batch_size, .. } = trial.recipe.language_model;
     let config = trial.recipe.masked_lm();
-    let of_language = |(&language, sentences): (&Language, &Vec<_>)| {
+    let language_loss = |(&language, sentences): (&Language, &Vec<_>)| {
         let task = PhraseMaskingTask::from_passages(base, sentences, max_length, &config)?;
         Ok((language, task.mean_loss(MASKS, batch_size)?))
     };
-    inputs.sentences.iter().map(of_language).collect()
+    inputs.sentences.iter().map(language_loss).collect()
 }
 
 /// English passages, questions in every language (G-XLT).

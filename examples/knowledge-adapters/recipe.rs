@@ -143,8 +143,8 @@ impl Learning {
         ensure!(self.rounds > 0, "rounds = 0: must be 1 or more");
         for (name, _, share, config) in self.stages() {
             let key = name.trim_end_matches('s');
-            let known = share > 0.0 && share <= 1.0;
-            ensure!(known, "{key}_share = {share}: must be above 0 and at most 1");
+            let valid = share > 0.0 && share <= 1.0;
+            ensure!(valid, "{key}_share = {share}: must be above 0 and at most 1");
             config.validate().context(name)?;
         }
         Ok(())
@@ -174,7 +174,7 @@ impl Default for LanguageModel {
 impl experiment::Recipe for Recipe {
     const NAME: &'static str = "knowledge-adapters";
     const ABOUT: &'static str = "Trains small adapters of a frozen XLM-R on labels, triples, \
-        descriptions and sentences across languages, fuses them, and asks for labels, objects and \
+        descriptions and sentences across languages, fuses them, and evaluates labels, objects and \
         answers.";
     const EXAMPLES: &'static str = "\
 knowledge-adapters examples/knowledge-adapters/small.toml --prepare --seeds 3
@@ -187,18 +187,15 @@ knowledge-adapters examples/knowledge-adapters/recipe.toml --model xlm-roberta-b
     fn validate(&self) -> Result<()> {
         let limits = self.model.limits()?;
         let none = self.model.adapters.is_none();
-        ensure!(
-            none,
-            "model.adapters: `arms` say which adapters there are, and `adapter` their form"
-        );
+        ensure!(none, "model.adapters: set the adapters in `arms` and their options in `adapter`");
         self.data.kg.required("data.kg", "a folder with triples.tsv and labels.tsv")?;
-        self.data.pairs.required("data.pairs", "a folder of `kg-triples pairs`")?;
+        self.data.pairs.required("data.pairs", "an output folder of `kg-triples pairs`")?;
         self.data.sentences.required("data.sentences", "a folder with sentences by language")?;
         self.data.train.required("data.train", "a SQuAD-style training file")?;
         self.data.evaluation.required("data.evaluation", "a folder with MLQA's files")?;
         let languages = &self.languages;
-        let known = languages.first() == Some(&Language::EN) && languages.len() > 1;
-        ensure!(known, "languages = {languages:?}: must be \"en\" and at least one other");
+        let valid = languages.first() == Some(&Language::EN) && languages.len() > 1;
+        ensure!(valid, "languages = {languages:?}: must be \"en\" and at least one other");
         self.pairs.validate().context("pairs")?;
         for (key, length) in [
             ("pairs.phrase_length", self.pairs.phrase_length),
@@ -219,11 +216,14 @@ knowledge-adapters examples/knowledge-adapters/recipe.toml --model xlm-roberta-b
         for (name, arm) in &self.arms {
             let Arm { adapters, union, .. } = arm;
             let distinct: BTreeSet<&PairKind> = adapters.iter().collect();
-            ensure!(distinct.len() == adapters.len(), "arms.{name}.adapters: one is there twice");
+            ensure!(
+                distinct.len() == adapters.len(),
+                "arms.{name}.adapters: an adapter is listed twice"
+            );
             let one = adapters.is_empty() || union.is_none();
             ensure!(one, "arms.{name}: either adapters or union");
             let unused = arm.learning_rate.is_some() && union.is_none();
-            ensure!(!unused, "arms.{name}.learning_rate: only beside union");
+            ensure!(!unused, "arms.{name}.learning_rate: only allowed with union");
             self.union(arm).validate().with_context(|| format!("arms.{name}"))?;
         }
         Ok(())
@@ -260,7 +260,7 @@ impl Recipe {
     }
 
     /// Returns the queries for the graph.
-    pub fn asked<'a>(&'a self, inputs: &'a Inputs) -> GraphQuestions<'a> {
+    pub fn graph_questions<'a>(&'a self, inputs: &'a Inputs) -> GraphQuestions<'a> {
         let (graph, held_out) = (&inputs.graph, &inputs.pairs.held_out);
         GraphQuestions { graph, languages: &self.languages, held_out }
     }

@@ -48,9 +48,9 @@ struct ArmSummary {
 }
 
 /// A kind of queries: its name in tables and its scores.
-type Asked = (&'static str, fn(&GraphScores) -> &Option<RankSummary>);
+type QuerySetting = (&'static str, fn(&GraphScores) -> &Option<RankSummary>);
 
-const ASKED: [Asked; 4] = [
+const QUERIES: [QuerySetting; 4] = [
     ("labels, trained", |found| &found.labels.trained),
     ("labels, held out", |found| &found.labels.held_out),
     ("objects, trained", |found| &found.objects.trained),
@@ -59,12 +59,12 @@ const ASKED: [Asked; 4] = [
 
 /// A model's values by setting and metric, in percent.
 fn values(found: &GraphScores) -> BTreeMap<String, BTreeMap<String, f64>> {
-    let of_setting = |(name, of): &Asked| {
+    let setting_values = |(name, of): &QuerySetting| {
         let RankSummary { accuracy, mrr, .. } = of(found).as_ref()?;
         let metrics = [("hits@1".to_owned(), *accuracy), ("mrr".to_owned(), 100.0 * mrr)];
         Some(((*name).to_owned(), metrics.into()))
     };
-    ASKED.iter().filter_map(of_setting).collect()
+    QUERIES.iter().filter_map(setting_values).collect()
 }
 
 /// Writes `table.md`, `numbers.jsonl` and `summary.json`, and prints the first table.
@@ -74,22 +74,22 @@ pub fn write(
     results: &Results<Trained, Vec<FileScore>>,
 ) -> Result<()> {
     let Recipe { arms: all, languages, language_model, bootstrap_unit, .. } = &experiment.recipe;
-    let columns = ASKED.map(|(name, _)| [format!("{name}, hits@1"), "MRR".to_owned()]);
+    let columns = QUERIES.map(|(name, _)| [format!("{name}, hits@1"), "MRR".to_owned()]);
     let mut found = Table::new("answers found, %", columns.concat());
     let average = || std::iter::once("average".to_owned());
     let codes = languages.iter().map(ToString::to_string);
     let mut read = Table::new("F1, English passages", codes.chain(average()));
     let codes = language_model.languages.iter().map(ToString::to_string);
-    let mut kept = Table::new("masked-LM loss, sentences", codes.chain(average()));
+    let mut loss_table = Table::new("masked-LM loss, sentences", codes.chain(average()));
     let (mut arms, mut numbers) = (Vec::new(), Vec::new());
     for name in experiment.arms() {
         let arm = all.get(name).context("arm")?;
         let title = arm.title.as_ref().unwrap_or(name);
-        let of_model = |of: fn(&Trained) -> Option<&GraphScores>| -> Vec<_> {
+        let model_values = |of: fn(&Trained) -> Option<&GraphScores>| -> Vec<_> {
             results.of_arm(name).filter_map(|trial| Some(values(of(&trial.trained)?))).collect()
         };
-        let plain = of_model(|trained| Some(&trained.found));
-        let mapped = of_model(|trained| trained.mapped.as_ref());
+        let plain = model_values(|trained| Some(&trained.found));
+        let mapped = model_values(|trained| trained.mapped.as_ref());
         for (title, seeds) in [(title.clone(), &plain), (format!("{title}, mapped"), &mapped)] {
             if !seeds.is_empty() {
                 found.row(&title, row(&over_seeds(seeds)));
@@ -104,25 +104,25 @@ pub fn write(
             let english = |context, question| context == Language::EN && keep(question);
             Matrix::spread(&seeds, english).unwrap_or_default()
         };
-        let of_language = |code: &Language| (code.to_string(), answers(&|one| one == *code));
+        let language_values = |code: &Language| (code.to_string(), answers(&|one| one == *code));
         let others = ("average".to_owned(), answers(&|question| question != Language::EN));
-        let answers: Vec<_> = languages.iter().map(of_language).chain([others]).collect();
+        let answers: Vec<_> = languages.iter().map(language_values).chain([others]).collect();
         read.row(title, answers.iter().map(|(_, scores)| scores.f1().to_string()));
-        let (of_run, names) = ((experiment, results), (name.as_str(), title.as_str()));
+        let (run, names) = ((experiment, results), (name.as_str(), title.as_str()));
         let keep = |context, question| context == Language::EN && question != Language::EN;
-        numbers.extend(of_answers(of_run, names, ("G-XLT", "avg"), *bootstrap_unit, keep)?);
+        numbers.extend(of_answers(run, names, ("G-XLT", "avg"), *bootstrap_unit, keep)?);
 
         let losses: Vec<_> = results.of_arm(name).map(|model| &model.trained.loss).collect();
         let mean = |loss: &BTreeMap<Language, f64>| Spread::of(loss.values().copied()).mean;
         let means: Vec<f64> = losses.iter().map(|loss| mean(loss)).collect();
         let loss = over_seeds(losses.iter().copied());
-        let of_language = language_model.languages.iter().map(|code| loss.get(code).copied());
-        let all = of_language.chain([Some(Spread::of(means.iter().copied()))]);
-        kept.row(title, all.map(|loss| cell(loss.map(|loss| loss.text(3)))));
+        let language_values = language_model.languages.iter().map(|code| loss.get(code).copied());
+        let all = language_values.chain([Some(Spread::of(means.iter().copied()))]);
+        loss_table.row(title, all.map(|loss| cell(loss.map(|loss| loss.text(3)))));
         numbers.push(Measured::of_seeds(title, "sentences", "avg", "loss", means));
 
         // Shared adapters were trained in separate trials.
-        let of_kinds = || arm.adapters.iter().filter_map(|kind| shared.get(kind)?.first());
+        let shared_adapters = || arm.adapters.iter().filter_map(|kind| shared.get(kind)?.first());
         let first = results.of_arm(name).next().context("no seed was run")?;
         let tokens = results.over_seeds(name, |model| model.tokens as f64).mean as u64;
         let summary = ArmSummary {
@@ -131,27 +131,27 @@ pub fn write(
             mapped: over_seeds(&mapped),
             loss,
             answers: answers.into_iter().collect(),
-            updates: first.trained.updates + of_kinds().map(|one| one.trained).sum::<u64>(),
-            tokens: tokens + of_kinds().map(|one| one.tokens).sum::<u64>(),
+            updates: first.trained.updates + shared_adapters().map(|one| one.trained).sum::<u64>(),
+            tokens: tokens + shared_adapters().map(|one| one.tokens).sum::<u64>(),
             seconds: results.over_seeds(name, |model| model.seconds).mean,
         };
         arms.push((name.as_str(), summary));
     }
     Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
     let first = results.first().map(|trial| &trial.trained.found);
-    let queries = ASKED
+    let queries = QUERIES
         .iter()
         .filter_map(|(name, of)| Some(format!("{name}: {}", of(first?).as_ref()?.queries)));
     let below = format!("Queries: {}.", queries.collect::<Vec<_>>().join("; "));
-    let off = "Without its adapters each arm has the loss of the base, bit for bit.";
-    let tables = format!("{found}\n{below}\n\n{read}\n{kept}\n{off}\n");
+    let note = "Without its adapters each arm has the loss of the base, bit for bit.";
+    let tables = format!("{found}\n{below}\n\n{read}\n{loss_table}\n{note}\n");
     Ok(experiment.finish_arms(&arms, &tables, "")?)
 }
 
 /// Formats a row of the retrieval table.
 fn row(found: &Found) -> Vec<String> {
     let of = |setting: &str, metric: &str| cell(found.get(setting).and_then(|row| row.get(metric)));
-    ASKED.iter().flat_map(|(setting, _)| [of(setting, "hits@1"), of(setting, "mrr")]).collect()
+    QUERIES.iter().flat_map(|(setting, _)| [of(setting, "hits@1"), of(setting, "mrr")]).collect()
 }
 
 /// The same values for `numbers.jsonl`, which is used to compare arms.
@@ -159,10 +159,11 @@ fn measured<'a>(
     title: &'a str,
     seeds: &'a [BTreeMap<String, BTreeMap<String, f64>>],
 ) -> impl Iterator<Item = Measured> + 'a {
-    let pairs = ASKED.iter().flat_map(|(setting, _)| ["hits@1", "mrr"].map(|one| (*setting, one)));
+    let pairs =
+        QUERIES.iter().flat_map(|(setting, _)| ["hits@1", "mrr"].map(|one| (*setting, one)));
     pairs.filter_map(move |(setting, metric)| {
-        let of_seeds = seeds.iter().map(|seed| seed.get(setting)?.get(metric).copied());
-        let of_seeds: Vec<f64> = of_seeds.collect::<Option<_>>()?;
-        Some(Measured::of_seeds(title, setting, "avg", metric, of_seeds))
+        let seed_values = seeds.iter().map(|seed| seed.get(setting)?.get(metric).copied());
+        let seed_values: Vec<f64> = seed_values.collect::<Option<_>>()?;
+        Some(Measured::of_seeds(title, setting, "avg", metric, seed_values))
     })
 }

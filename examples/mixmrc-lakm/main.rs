@@ -56,11 +56,11 @@ fn train(trial: &Trial<Recipe>, data: &TrainingData) -> Result<u64> {
     // 4.3: alternating batches of the tasks, each with an update, until reading converges.
     let rows = same_language.examples().lengths().map_or(0, <[usize]>::len);
     let training = recipe.training(arm, rows);
-    let [of_mrc, of_mixed, of_lakm] = recipe.batches(arm);
+    let [mrc_batches, mixed_batches, lakm_batches] = recipe.batches(arm);
     let tasks = Alternating::new()
-        .with("mrc", of_mrc, same_language)
-        .with_optional("mixed", of_mixed, mixed)
-        .with_optional("lakm", of_lakm, phrases);
+        .with("mrc", mrc_batches, same_language)
+        .with_optional("mixed", mixed_batches, mixed)
+        .with_optional("lakm", lakm_batches, phrases);
     let parameters = base.model.named_parameters();
     let best = recipe.selection.rule(&data.dev, &base.model, &base.tokenizer, &recipe.windows);
     let report = trial.fit_best("train", &training, &parameters, tasks, best)?;

@@ -95,7 +95,7 @@ pub struct Rounds {
 impl experiment::Recipe for Recipe {
     const NAME: &'static str = "mixmrc-lakm";
     const ABOUT: &'static str = "Trains a reader on translated and mixed questions, with masked \
-        knowledge phrases beside it, and tests it on every pair of languages (mixMRC + LAKM)";
+        knowledge phrases as a second task, and tests it on every pair of languages (mixMRC + LAKM)";
     const EXAMPLES: &'static str = "\
 mixmrc-lakm examples/mixmrc-lakm/small.toml --arms 'baseline,lakm*' --seeds 3
 mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
@@ -113,7 +113,7 @@ mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
         }
         data.evaluation.required("data.evaluation", "a folder with MLQA's question files")?;
         if self.selected().any(|arm| arm.lakm.is_some()) {
-            data.phrases.required("data.phrases", "what `kg-triples phrases` wrote")?;
+            data.phrases.required("data.phrases", "the output of `kg-triples phrases`")?;
         }
         self.windows.validate(limits.positions, limits.segments).context("windows")?;
         // `<s>`, `</s>` and at least one token.
@@ -126,8 +126,8 @@ mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
         self.selection.validate()?;
         self.evaluation.validate()?;
         for (name, arm) in &self.arms {
-            let fits = arm.mixed || !arm.mixed_on_top;
-            ensure!(fits, "arms.{name}.mixed_on_top = true: must have mixed = true");
+            let valid = arm.mixed || !arm.mixed_on_top;
+            ensure!(valid, "arms.{name}.mixed_on_top = true: must have mixed = true");
         }
         Ok(self.mix.check_languages(&self.languages)?)
     }

@@ -33,14 +33,14 @@ struct ArmSummary {
 /// Pairs of context and question language over which a mean is computed.
 type Pairs = (&'static str, fn(Language, Language) -> bool);
 
-const KEPT: [Pairs; 3] = [
+const MEANS: [Pairs; 3] = [
     ("same language", |context, question| context == question),
     ("two languages", |context, question| context != question),
     ("all pairs", |_, _| true),
 ];
 
 /// Pairs of different languages in two groups: mixed training questions always include English.
-const MIXED: [Pairs; 2] = [
+const MIXED_COLUMNS: [Pairs; 2] = [
     ("one of them English", |context, question| {
         context != question && [context, question].contains(&Language::EN)
     }),
@@ -55,9 +55,9 @@ pub fn write(
     results: &Results<u64, Vec<FileScore>>,
 ) -> Result<()> {
     let Recipe { arms: all, languages, .. } = &experiment.recipe;
-    let means = KEPT.map(|(setting, _)| setting.to_owned());
+    let means = MEANS.map(|(setting, _)| setting.to_owned());
     let mut table = Table::new("EM / F1", languages.iter().map(Language::to_string).chain(means));
-    let mut mixed = Table::new("EM / F1, two languages", MIXED.map(|(setting, _)| setting));
+    let mut mixed = Table::new("EM / F1, two languages", MIXED_COLUMNS.map(|(setting, _)| setting));
     let (mut arms, mut numbers, mut counts) = (Vec::new(), Vec::new(), Vec::new());
     for name in experiment.arms() {
         let title = all.get(name).and_then(|arm| arm.title.as_ref()).unwrap_or(name);
@@ -66,25 +66,25 @@ pub fn write(
         let matrix = Matrix::over_seeds(title, &seeds);
         matrix.write(experiment.dir("matrix").join(name))?;
         counts.extend(matrix.cells().map(|(_, _, cell)| cell.questions));
-        let of_language = |code: &Language| {
+        let language_scores = |code: &Language| {
             let scores =
                 Matrix::spread(&seeds, |context, question| [context, question] == [*code; 2]);
             Some((code.to_string(), scores?))
         };
-        let scored = languages.iter().map(of_language).collect::<Option<Vec<_>>>();
+        let scored = languages.iter().map(language_scores).collect::<Option<Vec<_>>>();
         let scored = scored.context("no pair was scored")?;
-        let [xlt, off_diagonal, gxlt] = KEPT.map(|(_, keep)| Matrix::spread(&seeds, keep));
-        for (setting, keep) in KEPT {
+        let [xlt, off_diagonal, gxlt] = MEANS.map(|(_, keep)| Matrix::spread(&seeds, keep));
+        for (setting, keep) in MEANS {
             let names = (name.as_str(), title.as_str());
             let unit = experiment.recipe.bootstrap_unit;
-            let of_run = (experiment, results);
-            numbers.extend(of_answers(of_run, names, (setting, "avg"), unit, keep)?);
+            let run = (experiment, results);
+            numbers.extend(of_answers(run, names, (setting, "avg"), unit, keep)?);
         }
         let plain = |(_, one): &(String, ScoreSpread)| format!("{:.1} / {:.1}", one.em, one.f1);
         let spread = |mean: Option<ScoreSpread>| {
             cell(mean.map(|scores| format!("{} / {}", scores.em(), scores.f1())))
         };
-        mixed.row(title, MIXED.map(|(_, keep)| spread(Matrix::spread(&seeds, keep))));
+        mixed.row(title, MIXED_COLUMNS.map(|(_, keep)| spread(Matrix::spread(&seeds, keep))));
         table.row(title, scored.iter().map(plain).chain([xlt, off_diagonal, gxlt].map(spread)));
         let arm = ArmSummary {
             title: title.clone(),
@@ -101,12 +101,12 @@ pub fn write(
     }
     Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
     let questions = match (counts.iter().min(), counts.iter().max()) {
-        (Some(least), Some(most)) if least != most => format!("{least} to {most}"),
-        (least, _) => least.map_or(0, |all| *all).to_string(),
+        (Some(min), Some(max)) if min != max => format!("{min} to {max}"),
+        (min, _) => min.map_or(0, |all| *all).to_string(),
     };
     let below = "questions in each pair of languages; columns of one language: passage and \
                  question in it.";
-    let two = arms.iter().any(|(_, arm)| arm.off_diagonal.is_some());
-    let mixed = if two { format!("\n{mixed}") } else { String::new() };
+    let has_two_languages = arms.iter().any(|(_, arm)| arm.off_diagonal.is_some());
+    let mixed = if has_two_languages { format!("\n{mixed}") } else { String::new() };
     Ok(experiment.finish_arms(&arms, &format!("{table}\n{questions} {below}\n{mixed}"), "")?)
 }

@@ -21,11 +21,11 @@ use xlmr_model::{Inputs, SpecialTokens};
 /// Share of the steps over which passage length increases.
 const GROWTH: f64 = 0.4;
 /// Maximum answer length in tokens.
-const LONGEST_ANSWER: usize = 4;
+const MAX_ANSWER_LENGTH: usize = 4;
 /// Tokens taken on each side of the answer.
 const NEIGHBOURS: RangeInclusive<usize> = 3..=9;
 /// Probability that a neighbour is dropped.
-const DROPPED: f64 = 0.25;
+const DROP_PROBABILITY: f64 = 0.25;
 /// Probability that the question has `<mask>` in place of the answer.
 const KEEP_MASK: f64 = 0.5;
 /// Probability that a question without `<mask>` is shuffled.
@@ -134,7 +134,7 @@ impl<'a> ClozeTask<'a> {
         let all = passages.get(rng.random_range(0..passages.len().max(1)))?;
         let first = rng.random_range(0..=all.len().saturating_sub(length));
         let passage = all.get(first..all.len().min(first + length))?;
-        let size = rng.random_range(1..=LONGEST_ANSWER);
+        let size = rng.random_range(1..=MAX_ANSWER_LENGTH);
         let last = passage.len().checked_sub(size + 1).filter(|last| *last > 2)?;
         let answer = rng.random_range(2..last);
         let question = self.question(passage, answer..answer + size, rng)?;
@@ -161,7 +161,7 @@ impl<'a> ClozeTask<'a> {
         let before = passage.get(answer.start.saturating_sub(left)..answer.start)?;
         let after = passage.get(answer.end..passage.len().min(answer.end + right))?;
         let mut keep = |tokens: &[u32]| -> Vec<u32> {
-            tokens.iter().copied().filter(|_| rng.random::<f64>() >= DROPPED).collect()
+            tokens.iter().copied().filter(|_| rng.random::<f64>() >= DROP_PROBABILITY).collect()
         };
         let mut question = keep(before);
         let gap = question.len();
@@ -176,11 +176,11 @@ impl<'a> ClozeTask<'a> {
 
     /// Masks tokens of the passage, except the answer and its adjacent tokens.
     fn mask(&self, cloze: &mut Cloze, rng: &mut ChaCha8Rng) {
-        let near = cloze.start.saturating_sub(1)..=cloze.end + 1;
+        let near_answer = cloze.start.saturating_sub(1)..=cloze.end + 1;
         let passage = cloze.passage_start..cloze.input_ids.len().saturating_sub(1);
         let tokens = cloze.input_ids.iter_mut().zip(&mut cloze.labels).enumerate();
         for (position, (input, label)) in tokens.skip(passage.start).take(passage.len()) {
-            if near.contains(&position) || rng.random::<f64>() >= MASKED {
+            if near_answer.contains(&position) || rng.random::<f64>() >= MASKED {
                 continue;
             }
             *label = i64::from(*input);

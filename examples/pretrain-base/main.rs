@@ -24,7 +24,7 @@ use xlmr_model::{Head, Model, TokenizerFiles, check_tokenizer};
 const TOKENIZER: &str = "tokenizer.json";
 
 /// Minimum number of tokens of a paragraph that is used as a passage.
-const SHORTEST_PASSAGE: usize = 20;
+const MIN_PASSAGE_TOKENS: usize = 20;
 
 /// Paragraphs by language.
 type Corpus = BTreeMap<&'static str, Vec<String>>;
@@ -101,7 +101,7 @@ fn passages(tokenizer: &Tokenizer, corpus: &Corpus) -> Result<Vec<Vec<Vec<u32>>>
         let encoded = tokenizer.encode_batch_fast(text, false);
         let encoded = encoded.map_err(|error| anyhow!("tokenizer: {error}"))?;
         let ids = encoded.iter().map(|encoding| encoding.get_ids().to_vec());
-        Ok(ids.filter(|ids| ids.len() >= SHORTEST_PASSAGE).collect())
+        Ok(ids.filter(|ids| ids.len() >= MIN_PASSAGE_TOKENS).collect())
     };
     LANGUAGES.into_iter().map(encode).collect()
 }

@@ -31,11 +31,11 @@ pub fn mimetic_start(model: &Model, seed: u64) -> Result<()> {
             Tensor::f_arange(half, options)?.f_mul_scalar(-(100f64.ln()) / half as f64)?.f_exp()?;
         let position = Tensor::f_arange(config.max_position_embeddings, options)?;
         let angle = position.f_unsqueeze(1)?.f_mul(&rate.f_unsqueeze(0)?)?;
-        let waves = Tensor::f_cat(&[angle.f_sin()?, angle.f_cos()?], 1)?;
-        let waves = waves.f_mul_scalar(2f64.sqrt() * range * 0.5)?;
-        let _ = waves.f_select(0, config.pad_token_id)?.f_zero_()?;
+        let sinusoids = Tensor::f_cat(&[angle.f_sin()?, angle.f_cos()?], 1)?;
+        let sinusoids = sinusoids.f_mul_scalar(2f64.sqrt() * range * 0.5)?;
+        let _ = sinusoids.f_select(0, config.pad_token_id)?.f_zero_()?;
         let mut positions = named("roberta.embeddings.position_embeddings.weight")?;
-        positions.f_copy_(&waves)?;
+        positions.f_copy_(&sinusoids)?;
 
         // libtorch's generator starts from a random seed.
         tch::manual_seed(trainer::seed_for(seed, "mimetic", 0));
@@ -50,8 +50,8 @@ pub fn mimetic_start(model: &Model, seed: u64) -> Result<()> {
         let mut key = named(&format!("{attention}.key.weight"))?;
         query.f_copy_(&query.f_mul_scalar(1.5)?)?;
         let identity = Tensor::f_eye(width, (Kind::Float, model.device()))?;
-        let without = identity.f_sub(&unit.f_outer(&unit)?)?;
-        key.f_copy_(&query.f_matmul(&without)?)?;
+        let orthogonal = identity.f_sub(&unit.f_outer(&unit)?)?;
+        key.f_copy_(&query.f_matmul(&orthogonal)?)?;
         Ok(())
     })
 }

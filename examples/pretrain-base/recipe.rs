@@ -85,7 +85,7 @@ impl Recipe {
     /// If the number of steps is not set or too large.
     pub fn examples(&self) -> Result<usize> {
         let steps = self.training.steps;
-        let steps = steps.context("training.steps is not set: give a number of steps")?;
+        let steps = steps.context("training.steps is not set: set the number of steps")?;
         let examples = usize::try_from(steps)?.checked_mul(self.training.batch_size);
         examples.context("training.steps is too large")
     }
@@ -93,14 +93,14 @@ impl Recipe {
 
 impl experiment::Recipe for Recipe {
     const NAME: &'static str = "pretrain-base";
-    const ABOUT: &'static str = "Trains the small multilingual base that the demo starts from: \
+    const ABOUT: &'static str = "Trains the small multilingual base model of the demo: \
         self-supervised question answering and masked language modelling.";
     const EXAMPLES: &'static str = "pretrain-base examples/pretrain-base/recipe.toml --prepare
 pretrain-base examples/pretrain-base/recipe.toml --set training.steps=20 --out /tmp/try";
     experiment::recipe_fields!(Arm);
 
     fn validate(&self) -> Result<()> {
-        self.data.text.required("data.text", "a folder of `demo-data text`")?;
+        self.data.text.required("data.text", "an output folder of `demo-data text`")?;
         self.data.kg.required("data.kg", "a folder of labels")?;
         self.cloze.validate()?;
         self.examples()?;

@@ -118,7 +118,7 @@ pub fn train(
 
 /// The most frequent characters; ties are broken by code point. The trainer's own selection among
 /// equally frequent characters differs between runs.
-fn alphabet(text: &[String], most: usize) -> tokenizers::Result<HashSet<char>> {
+fn alphabet(text: &[String], max_count: usize) -> tokenizers::Result<HashSet<char>> {
     let mut counts: HashMap<char, u64> = HashMap::new();
     for line in text {
         let mut line = NormalizedString::from(line.as_str());
@@ -129,5 +129,5 @@ fn alphabet(text: &[String], most: usize) -> tokenizers::Result<HashSet<char>> {
     }
     let mut ranked: Vec<(char, u64)> = counts.into_iter().collect();
     ranked.sort_unstable_by_key(|&(character, count)| (Reverse(count), character));
-    Ok(ranked.into_iter().take(most).map(|(character, _)| character).collect())
+    Ok(ranked.into_iter().take(max_count).map(|(character, _)| character).collect())
 }

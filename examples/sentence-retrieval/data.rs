@@ -60,9 +60,12 @@ impl Inputs {
             inputs.question_texts.insert(language, texts);
             inputs.paragraphs.insert(language, paragraphs);
         }
-        let has = |held_out| inputs.questions.iter().any(|one| one.held_out == held_out);
+        let has_side = |held_out| inputs.questions.iter().any(|one| one.held_out == held_out);
         let count = recipe.train_articles;
-        ensure!(has(true) && has(false), "train_articles = {count}: no questions on one side");
+        ensure!(
+            has_side(true) && has_side(false),
+            "train_articles = {count}: no questions in one of the splits"
+        );
         let languages = &evaluation.sentence_languages;
         let folder = &recipe.data.sentences;
         for (language, all) in sentences::read(folder, languages, evaluation.max_sentences)? {
@@ -112,14 +115,14 @@ impl Inputs {
                         (language, format!("{prefix}{}", drop_words(plain, share, &mut rng)))
                     }
                 };
-                let of_paragraph = matches!(positive, Positive::Paragraph | Positive::OwnParagraph);
+                let is_paragraph = matches!(positive, Positive::Paragraph | Positive::OwnParagraph);
                 let pair = TextPair {
                     kind: PairKind::Es,
                     query,
                     query_language: language,
                     key,
                     key_language,
-                    entity: if of_paragraph { paragraph } else { number }.to_string(),
+                    entity: if is_paragraph { paragraph } else { number }.to_string(),
                     similarity: None,
                 };
                 if loss == PairLoss::Contrastive {
@@ -127,10 +130,11 @@ impl Inputs {
                     continue;
                 }
                 let others = training.iter().filter(|(_, one)| one.paragraph != paragraph);
-                let (wrong, _) = others.choose(&mut rng).context("one training paragraph")?;
-                let key = text(&self.question_texts, key_language, *wrong)?;
-                let different = TextPair { key, similarity: Some(0.0), ..pair.clone() };
-                pairs.extend([TextPair { similarity: Some(1.0), ..pair }, different]);
+                let (other_passage, _) =
+                    others.choose(&mut rng).context("one training paragraph")?;
+                let key = text(&self.question_texts, key_language, *other_passage)?;
+                let negative_pair = TextPair { key, similarity: Some(0.0), ..pair.clone() };
+                pairs.extend([TextPair { similarity: Some(1.0), ..pair }, negative_pair]);
             }
         }
         Ok(pairs)

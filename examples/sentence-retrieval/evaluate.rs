@@ -22,7 +22,7 @@ type Vectors = BTreeMap<Language, Array2<f32>>;
 fn vectors(recipe: &Recipe, base: &Pretrained, texts: &Texts) -> Result<Vectors> {
     let Recipe { pairs, evaluation, .. } = recipe;
     let (length, batch_size) = (evaluation.max_length, evaluation.batch_size);
-    let of_language = |(&language, texts): (&Language, &Vec<String>)| {
+    let language_vectors = |(&language, texts): (&Language, &Vec<String>)| {
         let (model, tokenizer, pooling) = (&base.model, &base.tokenizer, pairs.pooling);
         let mut vectors = text_vectors(model, tokenizer, texts, pooling, length, batch_size)?;
         for mut vector in vectors.outer_iter_mut() {
@@ -31,7 +31,7 @@ fn vectors(recipe: &Recipe, base: &Pretrained, texts: &Texts) -> Result<Vectors>
         }
         Ok((language, vectors))
     };
-    texts.iter().map(of_language).collect()
+    texts.iter().map(language_vectors).collect()
 }
 
 /// Ranks of PUD's translations, and of the paragraphs of held-out questions.
@@ -107,10 +107,10 @@ fn augmented_ranks(
                 rows.iter().copied().cycle().take(evaluation.questions).collect();
             rows.into_iter().map(move |row| (owner, row))
         };
-        let owned: Vec<(usize, usize)> = others.iter().flat_map(equal).collect();
-        let added = added
-            .iter()
-            .flat_map(|vectors| owned.iter().map(|&(owner, row)| (owner, vectors.row(row))));
+        let question_vectors: Vec<(usize, usize)> = others.iter().flat_map(equal).collect();
+        let added = added.iter().flat_map(|vectors| {
+            question_vectors.iter().map(|&(owner, row)| (owner, vectors.row(row)))
+        });
         let candidates = augment(passages.view(), added, evaluation.alpha as f32)?;
         let gold = rows.iter().filter_map(|&row| Some(inputs.questions.get(row)?.paragraph));
         let (queries, gold): (_, Vec<usize>) = (queries.select(Axis(0), &rows), gold.collect());

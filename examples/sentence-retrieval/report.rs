@@ -46,13 +46,13 @@ fn found<'a>(pairs: impl IntoIterator<Item = &'a PairRanks>, max_rank: usize) ->
     let mut shares: Vec<Vec<f64>> = Vec::new();
     for pair in pairs {
         shares.resize(pair.ranks.len(), Vec::new());
-        let hit = |rank: &usize| if *rank <= max_rank { 100.0 } else { 0.0 };
-        shares.iter_mut().zip(&pair.ranks).for_each(|(share, rank)| share.push(hit(rank)));
+        let percent = |rank: &usize| if *rank <= max_rank { 100.0 } else { 0.0 };
+        shares.iter_mut().zip(&pair.ranks).for_each(|(share, rank)| share.push(percent(rank)));
     }
     shares.iter().map(mean).collect()
 }
 
-fn of_sentences(pairs: &[PairRanks]) -> Vec<Shares> {
+fn sentence_scores(pairs: &[PairRanks]) -> Vec<Shares> {
     let named = |language: &str| ["PUD", language, "p@1"].map(str::to_owned);
     let from_english = pairs.iter().filter(|pair| pair.query == Language::EN);
     let with_english = from_english.map(|PairRanks { candidate, .. }| {
@@ -63,18 +63,19 @@ fn of_sentences(pairs: &[PairRanks]) -> Vec<Shares> {
     with_english.chain([(named("avg"), found(pairs, 1))]).collect()
 }
 
-fn of_paragraphs(pairs: &[PairRanks]) -> Vec<Shares> {
+fn paragraph_scores(pairs: &[PairRanks]) -> Vec<Shares> {
     if pairs.is_empty() {
         return Vec::new();
     }
-    let (same, different): (Vec<_>, Vec<_>) =
+    let (same_language, different_languages): (Vec<_>, Vec<_>) =
         pairs.iter().partition(|pair| pair.query == pair.candidate);
     let shares = |(metric, max_rank)| {
         let of_pairs = pairs.iter().map(|pair| found([pair], max_rank));
         let lowest = of_pairs.min_by(|a, b| mean(a).total_cmp(&mean(b))).unwrap_or_default();
-        let same = ("same language", found(same.iter().copied(), max_rank));
-        let different = ("different languages", found(different.iter().copied(), max_rank));
-        [same, different, ("lowest pair", lowest)].map(|(of, shares)| {
+        let same_language = ("same language", found(same_language.iter().copied(), max_rank));
+        let different_languages =
+            ("different languages", found(different_languages.iter().copied(), max_rank));
+        [same_language, different_languages, ("lowest pair", lowest)].map(|(of, shares)| {
             ([format!("XQuAD, {of}"), "avg".into(), String::from(metric)], shares)
         })
     };
@@ -101,11 +102,11 @@ fn over_seeds(title: &str, seeds: &[Vec<Shares>]) -> Vec<Measured> {
 type Row = (&'static str, &'static str, fn(&Scores) -> Vec<Shares>);
 
 const ROWS: [Row; 5] = [
-    ("sentences, %", "ARM", |scores| of_sentences(&scores.sentences)),
-    ("paragraphs, %", "BM25", |scores| of_paragraphs(&scores.lexical)),
-    ("paragraphs, %", "ARM", |scores| of_paragraphs(&scores.paragraphs)),
-    ("paragraphs, %", "ARM + questions", |scores| of_paragraphs(&scores.augmented)),
-    ("paragraphs, %", "ARM + other questions", |scores| of_paragraphs(&scores.other_questions)),
+    ("sentences, %", "ARM", |scores| sentence_scores(&scores.sentences)),
+    ("paragraphs, %", "BM25", |scores| paragraph_scores(&scores.lexical)),
+    ("paragraphs, %", "ARM", |scores| paragraph_scores(&scores.paragraphs)),
+    ("paragraphs, %", "ARM + questions", |scores| paragraph_scores(&scores.augmented)),
+    ("paragraphs, %", "ARM + other questions", |scores| paragraph_scores(&scores.other_questions)),
 ];
 
 /// Writes `table.md`, `numbers.jsonl` and `summary.json`, and prints the first table.

@@ -66,15 +66,15 @@ impl InferenceModes<'_> {
             remarks.extend(remark.map(|remark| format!("\n{title}: {remark}.\n")));
             let mut readings = BTreeMap::new();
             for (mode, scores) in over_seeds(results.of_arm(arm).map(|trial| &trial.evaluated)) {
-                let of_seed = |seed| mean(seed, (arm, &mode));
-                let less = |seed| Some(of_seed(seed)? - mean(seed, self.control)?);
-                let against: Vec<f64> = seeds().filter_map(less).collect();
-                let compared = !against.is_empty() && (arm.as_str(), &*mode) != self.control;
-                let against_control = compared.then(|| Spread::of(against));
-                let of_measure = scores.get(measure);
-                let value = |language| cell(of_measure.and_then(|scores| scores.get(language)));
-                let of_seeds = seeds().filter_map(of_seed);
-                let number = Measured::of_seeds(title, &mode, "avg", measure, of_seeds);
+                let seed_mean = |seed| mean(seed, (arm, &mode));
+                let difference_of_seed = |seed| Some(seed_mean(seed)? - mean(seed, self.control)?);
+                let differences: Vec<f64> = seeds().filter_map(difference_of_seed).collect();
+                let compared = !differences.is_empty() && (arm.as_str(), &*mode) != self.control;
+                let against_control = compared.then(|| Spread::of(differences));
+                let measure_scores = scores.get(measure);
+                let value = |language| cell(measure_scores.and_then(|scores| scores.get(language)));
+                let seed_values = seeds().filter_map(seed_mean);
+                let number = Measured::of_seeds(title, &mode, "avg", measure, seed_values);
                 let average = number.spread().to_string();
                 numbers.push(number);
                 let difference = cell(against_control.map(|value| format!("{value:+}")));

@@ -72,8 +72,8 @@ pub fn with_items(
         add_items(folder, by, &keep, &mut items)?;
     }
     Ok([("f1", 0), ("em", 1)].map(|(metric, at)| {
-        let of_seed = seeds.iter().filter_map(|seed| seed.get(at).copied());
-        let number = Measured::of_seeds(title, setting, language, metric, of_seed);
+        let seed_values = seeds.iter().filter_map(|seed| seed.get(at).copied());
+        let number = Measured::of_seeds(title, setting, language, metric, seed_values);
         Measured { items: items.values().map(|sums| sums.mean(at)).collect(), ..number }
     }))
 }
@@ -105,13 +105,16 @@ fn add_items(
         let dataset = Dataset::read(&source.path)?;
         let answers = Predictions::read(predictions.join(name))?;
         let scored = score(&dataset, &answers, Normalization::Mlqa(source.context))?;
-        for (question, own) in dataset.questions.iter().zip(&scored.per_question) {
+        for (question, question_score) in dataset.questions.iter().zip(&scored.per_question) {
             let item = match by {
                 Item::Question => question.id.clone(),
                 Item::Article => question.title.to_string(),
             };
             let Sums(sums, count) = items.entry(item).or_default();
-            let values = [100.0 * own.f1, f64::from(u8::from(own.exact_match)) * 100.0];
+            let values = [
+                100.0 * question_score.f1,
+                f64::from(u8::from(question_score.exact_match)) * 100.0,
+            ];
             sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
             *count += 1.0;
         }

@@ -6,12 +6,12 @@ use anyhow::{Context, Result};
 use kg_triples::Language;
 use kg_triples::phrases::PhrasePassage;
 
-/// Reads the first `most` sentences of `<lang>.tsv` in `folder` as passages. A line has an id, a
-/// tab and a text.
+/// Reads the first `max_lines` sentences of `<lang>.tsv` in `folder` as passages. A line has an id,
+/// a tab and a text.
 pub fn read<'a>(
     folder: &Path,
     languages: impl IntoIterator<Item = &'a Language>,
-    most: usize,
+    max_lines: usize,
 ) -> Result<BTreeMap<Language, Vec<PhrasePassage>>> {
     let read = |&language: &Language| {
         let path = folder.join(format!("{language}.tsv"));
@@ -22,7 +22,7 @@ pub fn read<'a>(
             let (_, text) = line.split_once('\t').with_context(fault)?;
             Ok(PhrasePassage::whole(language, text.to_owned()))
         };
-        let lines = text.lines().enumerate().take(most);
+        let lines = text.lines().enumerate().take(max_lines);
         Ok((language, lines.map(sentence).collect::<Result<_>>()?))
     };
     languages.into_iter().map(read).collect()

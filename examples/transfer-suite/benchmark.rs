@@ -81,7 +81,7 @@ impl Tasks {
     pub fn only(&self) -> Result<(&'static Row, &dyn Benchmark)> {
         match self.all()[..] {
             [one] => Ok(one),
-            ref all => bail!("an arm has one task, this one has {}", all.len()),
+            ref all => bail!("expected one task per arm, got {}", all.len()),
         }
     }
 }
@@ -93,7 +93,7 @@ pub const UNIFORM: &str = ", guessing";
 pub const FREQUENT: &str = ", most frequent";
 
 /// Suffixes of the baseline metrics, and the titles of their rows.
-pub const GUESSES: [(&str, &str); 2] = [
+pub const BASELINE_ROWS: [(&str, &str); 2] = [
     (UNIFORM, "Guess: any object of the relation"),
     (FREQUENT, "Guess: the relation's most frequent object"),
 ];
@@ -130,7 +130,7 @@ pub trait Benchmark {
 
     /// Reads and encodes the training data of `model`; never called for a probe.
     fn training<'a>(&'a self, _: &'a Pretrained) -> Result<Box<dyn Task + 'a>> {
-        bail!("a probe trains nothing")
+        bail!("a probe has no training")
     }
 
     /// Completes the folder of a fine-tuned model.
@@ -192,8 +192,8 @@ impl Tested {
     }
 
     /// Adds items that are right or wrong.
-    pub fn add_items(&mut self, language: impl ToString, right: impl IntoIterator<Item = bool>) {
-        let percent = right.into_iter().map(|right| if right { 100.0 } else { 0.0 });
+    pub fn add_items(&mut self, language: impl ToString, correct: impl IntoIterator<Item = bool>) {
+        let percent = correct.into_iter().map(|correct| if correct { 100.0 } else { 0.0 });
         self.items.entry(language.to_string()).or_default().extend(percent);
     }
 }
@@ -201,7 +201,7 @@ impl Tested {
 /// Rejects inputs that are longer than the model's positions.
 pub fn check_length(key: &str, length: usize, model: &Pretrained) -> Result<()> {
     let positions = model.model.config().max_length();
-    let fits = i64::try_from(length).is_ok_and(|length| length <= positions);
-    ensure!(fits, "{key} = {length}: the model has {positions} positions");
+    let valid = i64::try_from(length).is_ok_and(|length| length <= positions);
+    ensure!(valid, "{key} = {length}: the model has {positions} positions");
     Ok(())
 }

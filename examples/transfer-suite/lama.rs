@@ -69,8 +69,8 @@ impl Benchmark for Lama {
     fn validate(&self) -> Result<()> {
         let names = FOLDERS.map(|(_, name)| name).join(", ");
         let folder: &Path = &self.data.test;
-        let any = !self.data.parts.is_empty();
-        ensure!(any, "data.test = {folder:?}: it holds none of the folders {names}");
+        let has_parts = !self.data.parts.is_empty();
+        ensure!(has_parts, "data.test = {folder:?}: contains none of the folders {names}");
         Ok(())
     }
 

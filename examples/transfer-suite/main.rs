@@ -39,7 +39,7 @@ fn main() -> ExitCode {
 
 fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     for task in &experiment.recipe.skipped {
-        experiment.log(format!("{task}: no data is given, so it is left out"));
+        experiment.log(format!("{task}: skipped, because it has no data"));
     }
     let results = experiment.each(fine_tune, |trial, _| test(trial))?;
     report::write(experiment, &results)
@@ -64,7 +64,7 @@ fn fine_tune(trial: &Trial<Recipe>) -> Result<Trained> {
 fn fit(trial: &Trial<Recipe>, model: &Pretrained) -> Result<Trained> {
     let (row, benchmark) = trial.arm.tasks.only()?;
     let parameters = model.model.named_parameters();
-    let (config, selection) = benchmark.common().training.context("a probe trains nothing")?;
+    let (config, selection) = benchmark.common().training.context("a probe has no training")?;
     let mut task = benchmark.training(model)?;
     let development = benchmark.scorer(Split::Development, model)?;
     if development.languages.is_empty() {
@@ -93,8 +93,8 @@ fn test(trial: &Trial<Recipe>) -> Result<Tested> {
     let model = trial.load(folder, &[benchmark.head()], Segments::AsSaved)?;
     let scorer = benchmark.scorer(Split::Test, &model)?;
     let tested = (scorer.score)(Some(&trial.dir("predictions")))?;
-    let any = tested.items.values().any(|items| !items.is_empty());
-    ensure!(any, "{}: nothing was tested", trial.label());
+    let has_items = tested.items.values().any(|items| !items.is_empty());
+    ensure!(has_items, "{}: nothing was tested", trial.label());
     write_json(trial.dir(ITEMS), &tested.items)?;
     let scores = tested.metrics.get("f1").or(tested.metrics.values().next()).into_iter().flatten();
     let text = scores.map(|(language, score)| format!("{language} {score:.1}"));

@@ -61,9 +61,9 @@ impl Ner {
         let mut train = read_ner(&self.data.train, None)?;
         let mut dev = Self::read(&self.data.dev)?;
         if let Some(held_out) = &self.data.held_out {
-            let held;
-            (train, held) = held_out.divide(train).context("data")?;
-            dev.insert(Language::EN, held);
+            let held_out_sentences;
+            (train, held_out_sentences) = held_out.divide(train).context("data")?;
+            dev.insert(Language::EN, held_out_sentences);
         }
         Ok((train, dev))
     }
@@ -92,14 +92,20 @@ impl Benchmark for Ner {
 
     fn validate(&self) -> Result<()> {
         let Data { dev, held_out, test, .. } = &self.data;
-        ensure!(self.fine_tuning.steps.is_none(), "fine_tuning.steps: set epochs; one is chosen");
-        ensure!(!self.types.is_empty(), "types = []: give types, as [\"LOC\", \"PER\"]");
-        ensure!(!test.is_empty(), "data.test is empty: give files, as data.test.de = \"PATH\"");
+        ensure!(
+            self.fine_tuning.steps.is_none(),
+            "fine_tuning.steps: set epochs instead; the best epoch is selected"
+        );
+        ensure!(!self.types.is_empty(), "types = []: give types, such as [\"LOC\", \"PER\"]");
+        ensure!(
+            !test.is_empty(),
+            "data.test is empty: give files, such as data.test.de = \"PATH\""
+        );
         let one = dev.is_empty() != held_out.is_none();
-        ensure!(one, "give either data.dev, a file for each language, or data.held_out");
+        ensure!(one, "give either data.dev, with one file per language, or data.held_out");
         let english = held_out.is_some() || dev.contains_key(&Language::EN);
-        let chosen = self.selection != Selection::EnglishOnly || english;
-        ensure!(chosen, "selection = \"english_only\": data.dev.en is needed");
+        let valid = self.selection != Selection::EnglishOnly || english;
+        ensure!(valid, "selection = \"english_only\": data.dev.en is needed");
         let named = |path: &InputPath| {
             path.required("data.dev.*, data.test.*", "tagged sentences for each language").map(drop)
         };
@@ -124,7 +130,8 @@ impl Benchmark for Ner {
             Split::Development => self.training()?.1,
             Split::Test => Self::read(&self.data.test)?,
         };
-        let encoded = sentences.into_iter().map(|of_language| self.encode(of_language, model));
+        let encoded =
+            sentences.into_iter().map(|language_sentences| self.encode(language_sentences, model));
         let encoded = encoded.collect::<Result<BTreeMap<Language, EncodedSentences>>>()?;
         let languages = encoded.keys().map(Language::to_string).collect();
         let score = move |predictions: Option<&Path>| {

@@ -58,8 +58,8 @@ pub enum Selection {
 
 impl experiment::Recipe for Recipe {
     const NAME: &'static str = "transfer-suite";
-    const ABOUT: &'static str = "Judges models as the papers do: fine-tuned on English and tested in \
-        other languages on MLQA, named entities and XNLI, and asked for facts as they are.";
+    const ABOUT: &'static str = "Evaluates models like the papers: fine-tuned on English and tested in \
+        other languages on MLQA, named entities and XNLI, and probed for facts without training.";
     const EXAMPLES: &'static str = "\
 transfer-suite examples/transfer-suite/small.toml --model base=data/base --out runs/suite
 transfer-suite examples/transfer-suite/small.toml --model base=data/base \\
@@ -97,8 +97,8 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
                 self.arms.entry(format!("{}.{name}", row.name)).or_insert(arm);
             }
         }
-        let given = "give --model NAME=DIR, and data for a task";
-        ensure!(!self.arms.is_empty(), "there is nothing to run: {given}");
+        let expected_options = "give --model NAME=DIR, and data for a task";
+        ensure!(!self.arms.is_empty(), "nothing to run: {expected_options}");
         for arm in self.arms.values_mut() {
             if let Some(lama) = &mut arm.tasks.lama {
                 lama.find_parts();
@@ -116,9 +116,9 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
             }
             benchmark::validate(task).with_context(|| format!("tasks.{}", row.name))?;
         }
-        let known = |baseline: &str| self.arms.keys().any(|arm| model_of(arm) == baseline);
-        if !self.baseline.is_empty() && !known(&self.baseline) {
-            bail!("baseline = {:?}: no model is called so", self.baseline);
+        let is_known = |baseline: &str| self.arms.keys().any(|arm| model_of(arm) == baseline);
+        if !self.baseline.is_empty() && !is_known(&self.baseline) {
+            bail!("baseline = {:?}: no such model", self.baseline);
         }
         Ok(())
     }
@@ -133,7 +133,7 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
             let (model, report) = Pretrained::load(&arm.model, &[head], Device::Cpu, options)?;
             if head == Head::MaskedLm && !report.missing.is_empty() {
                 bail!(
-                    "{}: it has no {}, which {} asks for as it was pre-trained; leave it out \
+                    "{}: {} is missing, but {} needs the pre-trained head; exclude the model \
                      (--arms), or give a model with a masked-LM head",
                     arm.model.display(),
                     report.missing.join(", "),

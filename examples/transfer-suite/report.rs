@@ -9,14 +9,14 @@ use results::{AVERAGE, Measured, PrintedTable, SeedSummary, Spread, Table, cell,
 use serde::Serialize;
 use serde_json::json;
 
-use crate::benchmark::{BENCHMARKS, GUESSES, Items, Row, Tested};
+use crate::benchmark::{BASELINE_ROWS, BENCHMARKS, Items, Row, Tested};
 use crate::recipe::{Recipe, model_of, task_of};
 use crate::{ITEMS, Trained};
 
 type Trials = Results<Trained, Tested>;
 
 /// Results of a model on a task over all seeds.
-struct Judged<'a> {
+struct Evaluated<'a> {
     model: &'a str,
     arm: &'a str,
     /// The metric to compare; for several sets of facts, that of the first set.
@@ -26,7 +26,7 @@ struct Judged<'a> {
 
 /// The results in `summary.json`.
 #[derive(Serialize)]
-struct JudgedSummary<'a> {
+struct EvaluatedSummary<'a> {
     /// By metric and language; `average` is the mean over languages.
     #[serde(flatten)]
     scores: &'a BTreeMap<String, BTreeMap<String, Spread>>,
@@ -54,7 +54,7 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Trials) -> Result<()> {
     let mut tasks = Vec::new();
     for row in BENCHMARKS {
         let arms = experiment.arms().iter().filter(|arm| task_of(arm) == row.name);
-        let models = arms.map(|arm| judged(results, arm, row)).collect::<Result<Vec<_>>>()?;
+        let models = arms.map(|arm| evaluated(results, arm, row)).collect::<Result<Vec<_>>>()?;
         if !models.is_empty() {
             tasks.push((row, models));
         }
@@ -63,24 +63,24 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Trials) -> Result<()> {
     let mut numbers = Vec::new();
     for (row, models) in &tasks {
         text.push_str(&languages(row, models));
-        let of_task = measured(experiment, results, row, models);
+        let task_numbers = measured(experiment, results, row, models);
         if let Some(id) = row.printed {
-            let table = PrintedTable::new(id, &of_task)?.to_markdown();
+            let table = PrintedTable::new(id, &task_numbers)?.to_markdown();
             text.push_str(&format!("\nBeside the printed table of XLM-K ({id}):\n\n{table}"));
         }
-        numbers.extend(of_task);
+        numbers.extend(task_numbers);
     }
     let comparisons = comparisons(experiment)?;
     text.push_str(&compared(&comparisons));
     Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
-    let mut judged = BTreeMap::new();
+    let mut evaluated = BTreeMap::new();
     for (row, models) in &tasks {
-        let of_task = models.iter().map(|one| (one.model, one.summary(results)));
-        judged.insert(row.name, of_task.collect::<BTreeMap<&str, JudgedSummary>>());
+        let task_numbers = models.iter().map(|one| (one.model, one.summary(results)));
+        evaluated.insert(row.name, task_numbers.collect::<BTreeMap<&str, EvaluatedSummary>>());
     }
     let summary = json!({
         "seeds": experiment.seeds(),
-        "tasks": judged,
+        "tasks": evaluated,
         // Comparisons of each model with the baseline.
         "comparisons": comparisons,
         "seconds": results.seconds(),
@@ -88,19 +88,19 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Trials) -> Result<()> {
     Ok(experiment.finish(&summary, &text, "")?)
 }
 
-fn judged<'a>(results: &Trials, arm: &'a str, row: &Row) -> Result<Judged<'a>> {
+fn evaluated<'a>(results: &Trials, arm: &'a str, row: &Row) -> Result<Evaluated<'a>> {
     let trials = || results.of_arm(arm).take(row.seeds());
     let mut metrics = trials().flat_map(|one| one.evaluated.metrics.keys());
     let metric = metrics.find(|name| name.starts_with(row.metric));
     let metric = metric.map_or(row.metric, String::as_str).to_owned();
     let seeds = trials().map(|one| (one.seed, one.evaluated.metrics.clone()));
     let summary = SeedSummary::of(seeds, &metric).context("no seed was run")?;
-    Ok(Judged { model: model_of(arm), arm, metric, summary })
+    Ok(Evaluated { model: model_of(arm), arm, metric, summary })
 }
 
-impl Judged<'_> {
-    fn summary(&self, results: &Trials) -> JudgedSummary<'_> {
-        JudgedSummary {
+impl Evaluated<'_> {
+    fn summary(&self, results: &Trials) -> EvaluatedSummary<'_> {
+        EvaluatedSummary {
             scores: &self.summary.scores,
             best_seed: self.summary.best_seed,
             epochs: results.of_arm(self.arm).filter_map(|one| one.trained.epoch).collect(),
@@ -110,12 +110,12 @@ impl Judged<'_> {
 }
 
 /// A row for each model, a column for each task: the mean over languages.
-fn overview(experiment: &Experiment<Recipe>, tasks: &[(&Row, Vec<Judged>)]) -> String {
+fn overview(experiment: &Experiment<Recipe>, tasks: &[(&Row, Vec<Evaluated>)]) -> String {
     let columns = tasks.iter().map(|(row, _)| format!("{} {}", row.title, row.metric));
     let mut table = Table::new("mean over languages", columns);
     let models: BTreeSet<&str> = experiment.arms().iter().map(|arm| model_of(arm)).collect();
     for model in models {
-        let mean = |(_, models): &(&Row, Vec<Judged>)| {
+        let mean = |(_, models): &(&Row, Vec<Evaluated>)| {
             let one = models.iter().find(|one| one.model == model)?;
             one.summary.scores.get(&one.metric)?.get(AVERAGE).copied()
         };
@@ -126,17 +126,18 @@ fn overview(experiment: &Experiment<Recipe>, tasks: &[(&Row, Vec<Judged>)]) -> S
 
 /// Creates a table for each metric. Rows are the models, the best seed of each model if there are
 /// several seeds, and the baselines. English is the first column, the average the last.
-fn languages(row: &Row, models: &[Judged]) -> String {
+fn languages(row: &Row, models: &[Evaluated]) -> String {
     let mut text = String::new();
     let Some(first) = models.first() else { return text };
-    let is_guess = |metric: &str| GUESSES.iter().any(|(ending, _)| metric.ends_with(ending));
-    for metric in first.summary.scores.keys().filter(|metric| !is_guess(metric)) {
+    let is_baseline =
+        |metric: &str| BASELINE_ROWS.iter().any(|(ending, _)| metric.ends_with(ending));
+    for metric in first.summary.scores.keys().filter(|metric| !is_baseline(metric)) {
         let codes = models.iter().filter_map(|one| one.summary.scores.get(metric));
         let mut codes: Vec<&String> = codes.flat_map(BTreeMap::keys).collect();
         codes.sort_by_key(|&code| (code == AVERAGE, code != "en", code));
         codes.dedup();
         let mut table = Table::new(format!("{}, {metric}", row.title), codes.iter().copied());
-        for Judged { model, summary, .. } in models {
+        for Evaluated { model, summary, .. } in models {
             let spreads = summary.scores.get(metric);
             table.row(*model, codes.iter().map(|&code| cell(spreads.and_then(|of| of.get(code)))));
             if let Some(best) = summary.best.get(metric).filter(|_| summary.seeds.len() > 1) {
@@ -145,9 +146,9 @@ fn languages(row: &Row, models: &[Judged]) -> String {
             }
         }
         // The baselines depend only on the tokenizer, so those of the first model are used.
-        for (ending, title) in GUESSES {
-            if let Some(guess) = first.summary.scores.get(&format!("{metric}{ending}")) {
-                table.row(title, codes.iter().map(|&code| cell(guess.get(code))));
+        for (ending, title) in BASELINE_ROWS {
+            if let Some(baseline_scores) = first.summary.scores.get(&format!("{metric}{ending}")) {
+                table.row(title, codes.iter().map(|&code| cell(baseline_scores.get(code))));
             }
         }
         text.push_str(&format!("\n{table}"));
@@ -160,10 +161,10 @@ fn measured(
     experiment: &Experiment<Recipe>,
     results: &Trials,
     row: &Row,
-    models: &[Judged],
+    models: &[Evaluated],
 ) -> Vec<Measured> {
     let mut numbers = Vec::new();
-    for (at, Judged { model, arm, summary, .. }) in models.iter().enumerate() {
+    for (at, Evaluated { model, arm, summary, .. }) in models.iter().enumerate() {
         if row.name == "lama" {
             let trials = results.of_arm(arm).take(row.seeds());
             let parts = over_seeds(trials.map(|one| &one.evaluated.parts));
@@ -177,14 +178,14 @@ fn measured(
         let name = task.map(|(_, task)| task.common().name).filter(|name| !name.is_empty());
         let name = name.unwrap_or(row.title);
         for one in summary.measured(model, name) {
-            let guess = GUESSES.iter().find_map(|(ending, title)| {
+            let baseline_row = BASELINE_ROWS.iter().find_map(|(ending, title)| {
                 Some((one.metric.strip_suffix(ending)?.to_owned(), (*title).to_owned()))
             });
             // Values in the papers' tables, and facts of every set.
             let counts = one.metric == row.metric
                 || row.name == "facts"
                 || (row.name == "mlqa" && one.metric == "em");
-            match guess {
+            match baseline_row {
                 Some((metric, model)) if at == 0 => {
                     numbers.push(Measured { model, metric, ..one });
                 }

@@ -66,9 +66,12 @@ impl Benchmark for Xnli {
     }
 
     fn validate(&self) -> Result<()> {
-        ensure!(self.fine_tuning.steps.is_none(), "fine_tuning.steps: set epochs; one is chosen");
-        self.data.dev.required("data.dev", "development pairs, as xnli.dev.tsv")?;
-        self.data.test.required("data.test", "test pairs, as xnli.test.tsv")?;
+        ensure!(
+            self.fine_tuning.steps.is_none(),
+            "fine_tuning.steps: set epochs instead; the best epoch is selected"
+        );
+        self.data.dev.required("data.dev", "development pairs, such as xnli.dev.tsv")?;
+        self.data.test.required("data.test", "test pairs, such as xnli.test.tsv")?;
         Ok(())
     }
 

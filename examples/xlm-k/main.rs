@@ -38,8 +38,8 @@ fn pretrain(trial: &Trial<'_, Recipe>, data: &KnowledgeData) -> Result<f64> {
     let arm = trial.arm;
     let config = recipe.task(arm);
     // 4.3: the arm without multilingual descriptions has separate mentions.
-    let own = arm.mentions.is_set().then(|| data.with_mentions(&arm.mentions)).transpose()?;
-    let data = own.as_ref().unwrap_or(data);
+    let arm_data = arm.mentions.is_set().then(|| data.with_mentions(&arm.mentions)).transpose()?;
+    let data = arm_data.as_ref().unwrap_or(data);
 
     // Eq. 1 to 4: projections of mention and description, of subject with relation and object.
     let mut base = trial.start(&recipe.model.path, &[Head::MaskedLm], recipe.model.segments)?;

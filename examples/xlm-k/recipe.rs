@@ -104,8 +104,8 @@ impl Recipe {
 
 impl experiment::Recipe for Recipe {
     const NAME: &'static str = "xlm-k";
-    const ABOUT: &'static str = "Goes on training XLM-R with masked entity prediction and object \
-        entailment beside masked language modelling, and asks it for entities and objects across \
+    const ABOUT: &'static str = "Continues to train XLM-R with masked entity prediction and object \
+        entailment in addition to masked language modelling, and evaluates both tasks across \
         languages.";
     const EXAMPLES: &'static str =
         "xlm-k examples/xlm-k/small.toml --prepare --out runs/xlm-k --seeds 3
@@ -126,13 +126,17 @@ xlm-k examples/xlm-k/recipe.toml --model xlm-roberta-base --set data.mentions=me
         ensure!(self.micro_batch > 0, "micro_batch = 0: must be 1 or more");
         self.losses.validate()?;
         if self.pretraining.micro_batch.is_some() {
-            bail!("pretraining.micro_batch: set micro_batch, without a section, in its place");
+            bail!("pretraining.micro_batch: set the top-level key micro_batch instead");
         }
         for (name, arm) in &self.arms {
             arm.weights.validate().map_err(|error| anyhow!("arms.{name}.{error}"))?;
         }
-        self.data.mentions.required("data.mentions", "a folder of `kg-triples mentions`")?;
-        self.data.triples.required("data.triples", "a folder of `kg-triples entailment`")?;
+        self.data
+            .mentions
+            .required("data.mentions", "an output folder of `kg-triples mentions`")?;
+        self.data
+            .triples
+            .required("data.triples", "an output folder of `kg-triples entailment`")?;
         let limits = self.model.limits()?;
         if self.mlm.text.is_set() {
             self.mlm.validate().map_err(|error| anyhow!("mlm.{error}"))?;

@@ -42,10 +42,10 @@ struct Row {
 
 impl Row {
     fn new(title: &str, seeds: &[&ProbeScores], tokens: u64, seconds: f64) -> Self {
-        let over = |probe: Probe| {
+        let over_seeds_of = |probe: Probe| {
             RetrievalSpread::over_seeds(seeds.iter().map(|scores| probe(scores).as_ref()))
         };
-        let probes = PROBES.map(|(key, _, probe)| (key, over(probe))).into();
+        let probes = PROBES.map(|(key, _, probe)| (key, over_seeds_of(probe))).into();
         let by_relation: Option<Vec<f64>> =
             seeds.iter().map(|scores| scores.xor_by_relation).collect();
         let number = |setting: &str, metric: &str, seeds: Option<Vec<f64>>| {
@@ -53,11 +53,11 @@ impl Row {
         };
         let mut numbers = vec![number("XOR", "macro accuracy", by_relation.clone())];
         for (setting, (_, _, probe)) in SETTINGS.iter().zip(PROBES) {
-            let of_seeds = |value: fn(&RankSummary) -> f64| {
+            let seed_means = |value: fn(&RankSummary) -> f64| {
                 seeds.iter().map(|scores| Some(value(&probe(scores).as_ref()?.all))).collect()
             };
-            numbers.push(number(setting, "accuracy", of_seeds(|ranks| ranks.accuracy)));
-            numbers.push(number(setting, "hits@10", of_seeds(|ranks| ranks.hits_at_10)));
+            numbers.push(number(setting, "accuracy", seed_means(|ranks| ranks.accuracy)));
+            numbers.push(number(setting, "hits@10", seed_means(|ranks| ranks.hits_at_10)));
         }
         Self {
             title: title.to_owned(),
@@ -121,10 +121,10 @@ fn table(rows: &[&Row]) -> String {
     for row in rows {
         let accuracy = |key| cell(row.probe(key).map(|probe| probe.accuracy));
         let hits = |key| cell(row.probe(key).map(|probe| probe.hits_at_10));
-        let of_language =
+        let language_cell =
             |code: &&str| cell(row.probe("xep_seen").and_then(|probe| probe.languages.get(*code)));
         let mut cells = vec![accuracy("xep_seen")];
-        cells.extend(languages.iter().map(of_language));
+        cells.extend(languages.iter().map(language_cell));
         cells.extend([hits("xep_seen"), accuracy("xep"), hits("xep")]);
         cells.extend([accuracy("xep_new"), accuracy("xor"), hits("xor")]);
         cells.push(cell(row.xor_by_relation));

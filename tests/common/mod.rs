@@ -91,9 +91,9 @@ fn phrases(questions: &str) -> String {
 
 /// Small data for a recipe, in two languages except for [`fact_questions`].
 pub fn small_data(recipe: &str) -> Vec<String> {
-    let demo = |command: &str, rest: &str| {
+    let demo = |command: &str, extra_options: &str| {
         let facts = format!("{FACTS} --templates data/demo/templates-all.tsv");
-        prepared(&format!("demo-data {command} {facts} {rest}"))
+        prepared(&format!("demo-data {command} {facts} {extra_options}"))
     };
     let of_folder = |folder: &str, keys: &[&str]| -> Vec<String> {
         let train = format!("data.train={folder}/train-context-en-question-en.json");
@@ -124,8 +124,9 @@ pub fn small_data(recipe: &str) -> Vec<String> {
         }
         "good-to-best" => {
             let sources = "--extracts data/codex --sentences data/pud --paragraphs data/xquad";
-            let few = "--train-items 40 --items-per-paragraph 1 --context-words 24";
-            let command = format!("demo-data cloze-questions {sources} {few} --languages en,zh");
+            let size_options = "--train-items 40 --items-per-paragraph 1 --context-words 24";
+            let command =
+                format!("demo-data cloze-questions {sources} {size_options} --languages en,zh");
             let folder = prepared(&command);
             vec![
                 format!("data.train=[\"{folder}/train.json\"]"),
@@ -213,7 +214,7 @@ pub fn succeed(mut command: Command) -> String {
 }
 
 /// Asserts exit code 2 and one line that starts with `error:`, and returns the line.
-pub fn refuse(output: &Output) -> String {
+pub fn expect_failure(output: &Output) -> String {
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{err}");
     let lines: Vec<&str> = err.lines().filter(|line| line.starts_with("error: ")).collect();
@@ -258,12 +259,12 @@ pub fn on_two(command: impl Fn() -> Command) {
         let output = child.wait_with_output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "rank {rank}: {errors}");
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert_eq!(said.is_empty(), rank == 1, "rank {rank}: {said}");
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(stdout.is_empty(), rank == 1, "rank {rank}: {stdout}");
     }
 }
 
-/// Every `loss` of every stage in `folder`, ordered by path.
+/// Returns every `loss` of every stage in `folder`, ordered by path.
 pub fn losses(folder: &Path) -> Vec<f64> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -293,8 +294,8 @@ pub fn summary(folder: &Path) -> Value {
     fn take_times(value: &mut Value) -> usize {
         match value {
             Value::Object(map) => {
-                let own = map.remove("seconds").inspect(|seconds| assert!(seconds.is_f64()));
-                usize::from(own.is_some()) + map.values_mut().map(take_times).sum::<usize>()
+                let removed = map.remove("seconds").inspect(|seconds| assert!(seconds.is_f64()));
+                usize::from(removed.is_some()) + map.values_mut().map(take_times).sum::<usize>()
             }
             Value::Array(values) => values.iter_mut().map(take_times).sum(),
             _ => 0,
@@ -311,15 +312,15 @@ pub fn summary(folder: &Path) -> Value {
 /// for rare characters for `modernbert`, byte-level for `eurobert`, and SentencePiece for
 /// `deberta`.
 pub fn write_encoder(architecture: &str, folder: &Path) {
-    let (tokenizer, usual, layers) = match architecture {
+    let (tokenizer, default_config, layers) = match architecture {
         "deberta" => {
             let deberta = DebertaV2 { position_buckets: 64, ..DebertaV2::v3() };
             ("spm.model", Config::mdeberta_v3_base(), Architecture::DebertaV2(deberta))
         }
         "bert" => ("wordpiece", Config::bert_base_multilingual(), Architecture::Bert),
         "distilbert" => {
-            let usual = Config { type_vocab_size: 1, ..Config::bert_base_multilingual() };
-            ("wordpiece", usual, Architecture::DistilBert(DistilBert::default()))
+            let default_config = Config { type_vocab_size: 1, ..Config::bert_base_multilingual() };
+            ("wordpiece", default_config, Architecture::DistilBert(DistilBert::default()))
         }
         "electra" => {
             let electra = Architecture::Electra { embedding_size: 16 };
@@ -349,7 +350,7 @@ pub fn write_encoder(architecture: &str, folder: &Path) {
         num_attention_heads: 4,
         intermediate_size: 48,
         max_position_embeddings: 384,
-        ..usual
+        ..default_config
     };
     let model = Model::new(&config, &[Head::MaskedLm, Head::Span], Device::Cpu, 1).unwrap();
     model.save(folder, Head::MaskedLm).unwrap();

@@ -24,19 +24,19 @@ enum State {
 }
 
 struct Row {
-    what: &'static str,
+    item: &'static str,
     state: State,
     found: String,
     advice: String,
 }
 
 fn row(
-    what: &'static str,
+    item: &'static str,
     state: State,
     found: impl Into<String>,
     advice: impl Into<String>,
 ) -> Row {
-    Row { what, state, found: found.into(), advice: advice.into() }
+    Row { item, state, found: found.into(), advice: advice.into() }
 }
 
 /// Prints the table; returns true if everything required is installed.
@@ -55,15 +55,15 @@ pub fn doctor(root: &Path) -> bool {
     print!("{}", table(&rows));
     let missing = rows.iter().filter(|row| row.state == State::Missing).count();
     match missing {
-        0 => println!("\neverything needed is there"),
-        1 => println!("\n1 thing is missing"),
-        _ => println!("\n{missing} things are missing"),
+        0 => println!("\neverything required is installed"),
+        1 => println!("\n1 requirement is missing"),
+        _ => println!("\n{missing} requirements are missing"),
     }
     missing == 0
 }
 
 fn table(rows: &[Row]) -> String {
-    let width = rows.iter().map(|row| row.what.len()).max().unwrap_or(0);
+    let width = rows.iter().map(|row| row.item.len()).max().unwrap_or(0);
     let mut text = String::new();
     for row in rows {
         let mark = match row.state {
@@ -71,7 +71,7 @@ fn table(rows: &[Row]) -> String {
             State::Note => "note",
             State::Missing => "MISSING",
         };
-        text += &format!("{mark:<8} {:<width$}  {}\n", row.what, row.found);
+        text += &format!("{mark:<8} {:<width$}  {}\n", row.item, row.found);
         if !row.advice.is_empty() {
             text += &format!("{:8} {:width$}  -> {}\n", "", "", row.advice);
         }
@@ -81,13 +81,13 @@ fn table(rows: &[Row]) -> String {
 
 fn toolchain(root: &Path) -> Vec<Row> {
     let mut rows = Vec::new();
-    let wanted = env!("CARGO_PKG_RUST_VERSION");
+    let required = env!("CARGO_PKG_RUST_VERSION");
     rows.push(match output(command("rustc", root).arg("--version")) {
-        Some(version) if older(&version, wanted) => row(
+        Some(version) if older(&version, required) => row(
             "rustc",
             State::Missing,
             version,
-            format!("Rust {wanted} or newer: `rustup update`"),
+            format!("Rust {required} or newer: `rustup update`"),
         ),
         Some(version) => row("rustc", State::Ok, version, ""),
         None => row("rustc", State::Missing, "not found", "install Rust: https://rustup.rs"),
@@ -96,28 +96,28 @@ fn toolchain(root: &Path) -> Vec<Row> {
         Some(version) => row("cargo", State::Ok, version, ""),
         None => row("cargo", State::Missing, "not found", "install Rust: https://rustup.rs"),
     });
-    for (what, component) in [("rustfmt", "fmt"), ("clippy", "clippy")] {
+    for (item, component) in [("rustfmt", "fmt"), ("clippy", "clippy")] {
         rows.push(match output(crate::process::cargo(root).args([component, "--version"])) {
-            Some(version) => row(what, State::Ok, version, ""),
+            Some(version) => row(item, State::Ok, version, ""),
             None => row(
-                what,
+                item,
                 State::Note,
                 "not found; only `cargo xtask test` needs it",
-                format!("rustup component add {what}"),
+                format!("rustup component add {item}"),
             ),
         });
     }
     rows
 }
 
-/// Returns whether `rustc --version` reports an older release than `wanted` (major.minor).
-fn older(stated: &str, wanted: &str) -> bool {
+/// Returns whether `rustc --version` reports an older release than `required` (major.minor).
+fn older(stated: &str, required: &str) -> bool {
     let numbers = |text: &str| -> Option<(u64, u64)> {
         let mut parts = text.split('.').map(|part| part.parse().ok());
         Some((parts.next()??, parts.next()??))
     };
     let stated = stated.split_whitespace().nth(1).and_then(numbers);
-    matches!((stated, numbers(wanted)), (Some(stated), Some(wanted)) if stated < wanted)
+    matches!((stated, numbers(required)), (Some(stated), Some(required)) if stated < required)
 }
 
 fn compiler(root: &Path) -> Row {
@@ -126,7 +126,7 @@ fn compiler(root: &Path) -> Row {
         (name, None) => row(
             "C++ compiler",
             State::Missing,
-            format!("`{name} --version` does not run"),
+            format!("`{name} --version` failed"),
             "Debian, Ubuntu: `sudo apt install g++`; Fedora: `sudo dnf install gcc-c++`",
         ),
     }
@@ -168,8 +168,8 @@ fn library_path() -> Option<Row> {
     Some(row(
         "LD_LIBRARY_PATH",
         State::Note,
-        format!("{} holds a libtorch, which programs load first", folder.display()),
-        "unset LD_LIBRARY_PATH, unless that is meant",
+        format!("{} has a libtorch, which is loaded first", folder.display()),
+        "unset LD_LIBRARY_PATH, unless this is intended",
     ))
 }
 
@@ -201,7 +201,7 @@ fn driver() -> Row {
         .map(|folder| PathBuf::from(folder).join("libcuda.so.1"))
         .find(|file| file.exists());
     match (module, library) {
-        (false, None) => row("NVIDIA driver", State::Note, "none; everything runs on the CPU", ""),
+        (false, None) => row("NVIDIA driver", State::Note, "none; all programs run on the CPU", ""),
         (true, None) => row(
             "NVIDIA driver",
             State::Note,
@@ -220,10 +220,10 @@ fn disk(root: &Path) -> Row {
             "disk space",
             State::Note,
             format!("{} free", bytes(free)),
-            format!("set-up and all builds take up to {}", bytes(BUILD_SPACE)),
+            format!("setup and all builds need up to {}", bytes(BUILD_SPACE)),
         ),
         Some(free) => row("disk space", State::Ok, format!("{} free", bytes(free)), ""),
-        None => row("disk space", State::Note, "cannot be told (`df -Pk .` does not run)", ""),
+        None => row("disk space", State::Note, "unknown (`df -Pk .` failed)", ""),
     }
 }
 
@@ -248,10 +248,10 @@ fn parse_memory(text: &str) -> Option<u64> {
 
 /// Checks the pretrained encoder, which the reader and its tests use.
 fn encoder(root: &Path) -> Row {
-    let what = "pretrained encoder";
+    let item = "pretrained encoder";
     match root.join(crate::pretrained::ENCODER).is_dir() {
-        true => row(what, State::Ok, crate::pretrained::ENCODER, ""),
-        false => row(what, State::Note, "not downloaded", "`cargo xtask pretrained` (95 MB)"),
+        true => row(item, State::Ok, crate::pretrained::ENCODER, ""),
+        false => row(item, State::Note, "not downloaded", "`cargo xtask pretrained` (95 MB)"),
     }
 }
 
@@ -269,9 +269,9 @@ fn deny(root: &Path) -> Row {
 
 /// Checks the default workspace members, which need only Rust and a linker.
 fn without_libtorch(rows: &[Row]) -> Row {
-    let good = |what| rows.iter().any(|row| row.what == what && row.state == State::Ok);
+    let is_ok = |item| rows.iter().any(|row| row.item == item && row.state == State::Ok);
     let linker = output(Command::new("cc").arg("--version")).is_some();
-    if good("rustc") && good("cargo") && linker {
+    if is_ok("rustc") && is_ok("cargo") && linker {
         let found = "kg-triples, language, mlqa-eval, qa-report, qa-translate, transfer-eval and xtask build (plain `cargo build|test`)";
         return row("without libtorch", State::Ok, found, "");
     }

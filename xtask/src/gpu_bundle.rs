@@ -43,7 +43,7 @@ const SHIM: [&str; 3] = ["distributed.cpp", "guard.h", "gloo"];
 /// The peer of the encoder's step.
 const PEER: &str = include_str!("../../benches/encoder_peer.py");
 
-/// What was asked for.
+/// Options of the command.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Where the bundle goes.
@@ -110,7 +110,7 @@ fn pack(root: &Path, bundle: &Path) -> Result<u8> {
         bail!("{} weighs {size} bytes, more than {LIMIT}", archive.display());
     }
     println!("{}: {:.1} MiB", archive.display(), size as f64 / f64::from(1 << 20));
-    println!("copy it to the machine with the GPU, and there:");
+    println!("copy it to the machine with the GPU, and run there:");
     println!("  python3 -m tarfile -e gpu-bundle.tar.xz . && gpu-bundle/run.sh");
     Ok(0)
 }
@@ -119,7 +119,7 @@ fn pack(root: &Path, bundle: &Path) -> Result<u8> {
 fn assemble(root: &Path, built: &Path, programs: &[&str], bundle: &Path) -> Result<()> {
     if bundle.exists() {
         if !bundle.join("checks.py").is_file() {
-            bail!("{} holds something else; --out names another folder", bundle.display());
+            bail!("{} has other contents; select another folder with --out", bundle.display());
         }
         fs::remove_dir_all(bundle).with_context(|| bundle.display().to_string())?;
     }
@@ -246,24 +246,24 @@ mod tests {
 
     /// Beside a `checks.py` that prints where libraries are looked for.
     #[test]
-    fn libtorch_goes_before_the_machines_own_libraries() {
+    fn libtorch_precedes_the_machines_libraries() {
         let folder = tempfile::tempdir().unwrap();
         let (script, libtorch) = (folder.path().join("run.sh"), folder.path().join("libtorch"));
         fs::create_dir_all(libtorch.join("lib")).unwrap();
         fs::write(&script, RUN).unwrap();
         let checks = "import os; print(os.environ['LD_LIBRARY_PATH'])";
         fs::write(folder.path().join("checks.py"), checks).unwrap();
-        let start = |own: &str| {
+        let start = |library_path: &str| {
             let mut bash = std::process::Command::new("bash");
-            bash.arg(&script).env("LIBTORCH", &libtorch).env("LD_LIBRARY_PATH", own);
+            bash.arg(&script).env("LIBTORCH", &libtorch).env("LD_LIBRARY_PATH", library_path);
             bash.output().unwrap()
         };
         assert!(!start("/unrelated").status.success(), "no libtorch.so yet");
         let lib = libtorch.join("lib");
         fs::write(lib.join("libtorch.so"), "").unwrap();
-        for (own, more) in [("", ""), ("/unrelated", ":/unrelated")] {
-            let printed = String::from_utf8(start(own).stdout).unwrap();
-            assert_eq!(printed.trim(), format!("{}{more}", lib.display()));
+        for (library_path, suffix) in [("", ""), ("/unrelated", ":/unrelated")] {
+            let printed = String::from_utf8(start(library_path).stdout).unwrap();
+            assert_eq!(printed.trim(), format!("{}{suffix}", lib.display()));
         }
     }
 

@@ -239,7 +239,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn folders_are_told_apart() {
+    fn complete_folders_are_recognised() {
         let site = tempfile::tempdir().unwrap();
         let root = site.path().join("torch");
         assert_eq!(inspect(&root), Err(Problem::Missing(root.clone())));

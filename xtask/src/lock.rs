@@ -102,28 +102,28 @@ fn digests(
     let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
     for entry in entries {
         let path = entry.with_context(|| folder.display().to_string())?.path();
-        let shown = path.strip_prefix(run).unwrap_or(&path).to_string_lossy().replace('\\', "/");
-        let key = format!("{name}/{shown}");
-        let of = |end: &str| shown.ends_with(end);
+        let relative = path.strip_prefix(run).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+        let key = format!("{name}/{relative}");
+        let of = |end: &str| relative.ends_with(end);
         if path.is_dir() {
             // Checkpoints contain times.
             if path.file_name().is_none_or(|name| name != "checkpoints") {
                 digests(root, &path, run, name, found)?;
             }
-        } else if shown == "summary.json" {
+        } else if relative == "summary.json" {
             let text = fs::read(&path).with_context(|| key.clone())?;
             numbers(&serde_json::from_slice(&text).with_context(|| key.clone())?, &key, found);
         } else if of("metrics.jsonl")
             || of(".safetensors")
             || of("table.md")
-            || shown.contains("predictions")
+            || relative.contains("predictions")
         {
             let mut bytes = fs::read(&path).with_context(|| key.clone())?;
             // Predictions contain absolute paths of question files, which depend on the checkout's
             // folder.
             if of("questions.json") {
-                let own = root.display().to_string();
-                bytes = String::from_utf8_lossy(&bytes).replace(&own, "").into_bytes();
+                let root_text = root.display().to_string();
+                bytes = String::from_utf8_lossy(&bytes).replace(&root_text, "").into_bytes();
             }
             let digest: String =
                 Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -190,18 +190,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_case_has_a_recipe_or_a_program_of_its_own() {
+    fn every_case_has_a_recipe_or_a_separate_program() {
         let cases: Cases = toml::from_str(CASES).unwrap();
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         for case in cases.case {
             let recipe = &case.arguments[0];
-            let own = recipe.starts_with(&format!("examples/{}/", case.program));
-            assert!(case.program == "polyqa" || own && root.join(recipe).is_file(), "{recipe}");
+            let root_text = recipe.starts_with(&format!("examples/{}/", case.program));
+            assert!(
+                case.program == "polyqa" || root_text && root.join(recipe).is_file(),
+                "{recipe}"
+            );
         }
     }
 
     #[test]
-    fn what_differs_is_named_and_times_are_left_out() {
+    fn differences_are_listed_without_times() {
         let of = |text: &str| {
             let mut found = BTreeMap::new();
             numbers(&serde_json::from_str(text).unwrap(), "run", &mut found);

@@ -48,14 +48,14 @@ use std::process::ExitCode;
 #[command(
     name = "cargo xtask",
     bin_name = "cargo xtask",
-    about = "Set-up of libtorch and the project's commands",
+    about = "Setup of libtorch and the project's commands",
     after_help = "Examples:\n  \
-        cargo xtask demo                 the whole walk, from knowledge to a table\n  \
-        cargo xtask ask                  ask the demo's model a question\n  \
+        cargo xtask demo                 all steps of the demo, from knowledge to a table\n  \
+        cargo xtask ask                  answer a question with the demo's model\n  \
         cargo xtask reader               a reader for real questions, in half an hour\n  \
-        cargo xtask test                 everything that CI checks\n  \
+        cargo xtask test                 all checks of CI\n  \
         cargo xtask setup --cuda         libtorch with its CUDA libraries\n  \
-        cargo xtask doctor               what is found, what is missing, what to do"
+        cargo xtask doctor               what is installed and what is missing"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -64,18 +64,18 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Link .libtorch to a libtorch that is there, or download the pinned one
+    /// Link .libtorch to an existing libtorch, or download the pinned version
     #[command(
         after_help = "Looks at LIBTORCH, then for python3's torch, then downloads the pinned \
-        wheels.\nAn interrupted set-up goes on where it was.\n\nExamples:\n  \
+        wheels.\nThe next run resumes an interrupted setup.\n\nExamples:\n  \
         cargo xtask setup\n  cargo xtask setup --cuda\n  \
         LIBTORCH=/opt/libtorch cargo xtask setup --force"
     )]
     Setup {
-        /// The full set, which runs on an NVIDIA GPU (2.5 GB to download)
+        /// Install the full set for NVIDIA GPUs (2.5 GB to download)
         #[arg(long)]
         cuda: bool,
-        /// Make .libtorch anew, even if it is good or holds another version
+        /// Create .libtorch again, even if it is valid or has another version
         #[arg(long)]
         force: bool,
     },
@@ -94,8 +94,8 @@ enum Task {
     /// Train a reader for real questions on the pretrained encoder, into runs/reader
     #[command(
         after_help = "Trains on natural questions and three quarters of XQuAD's articles, all in \
-        English, and is\nscored on the other articles in seven languages. An interrupted run goes \
-        on where it was.\nOptions go to `polyqa train` as they are.\n\nExamples:\n  \
+        English, and is\nscored on the other articles in seven languages. The next run resumes \
+        an interrupted one.\nOptions are passed on to `polyqa train`.\n\nExamples:\n  \
         cargo xtask reader\n  cargo xtask reader --epochs 2 --out runs/longer\n  \
         polyqa answer --model runs/reader/model -q 'Wo liegt Lima?' peru.txt"
     )]
@@ -104,43 +104,43 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Show what is found, what is missing and what to do
+    /// Report what is installed, what is missing and how to fix it
     Doctor,
     /// Run every check: format, clippy, docs, licences, tests, recipes
     #[command(
-        after_help = "Stops at the first step that fails and names the command that runs it \
-        alone.\n\nExamples:\n  cargo xtask test\n  cargo xtask test --quick\n  \
+        after_help = "Stops at the first step that fails and prints the command that runs only \
+        this step.\n\nExamples:\n  cargo xtask test\n  cargo xtask test --quick\n  \
         cargo xtask test --long"
     )]
     Test {
-        /// Leave out docs, licences and recipes
+        /// Skip docs, licences and recipes
         #[arg(long)]
         quick: bool,
-        /// Run the long forms: many cases, many kills, big data; takes hours
+        /// Run the long versions of tests: more cases, more interruptions, larger data; takes hours
         #[arg(long, conflicts_with = "quick")]
         long: bool,
     },
-    /// Install other people's programs into .peers, at pinned versions, for comparisons
+    /// Install the baseline programs for comparisons into .peers, at pinned versions
     #[command(
-        after_help = "Tests and benches use .peers where it is, and print a skip where it is \
-        not.\n\nExamples:\n  cargo xtask peers            numpy, pytest, maturin, duckdb, transformers without torch\n  \
-        cargo xtask peers --torch    torch too (4.5 GB)\n  \
-        cargo xtask peers --spark    PySpark too (800 MB; needs Java 17 to run)\n  \
-        cargo xtask peers --older    transformers 4 instead, into .peers-4 (250 MB)"
+        after_help = "Tests and benches use .peers if it exists, and else are skipped with a \
+        note.\n\nExamples:\n  cargo xtask peers            numpy, pytest, maturin, duckdb, transformers without torch\n  \
+        cargo xtask peers --torch    also torch (4.5 GB)\n  \
+        cargo xtask peers --spark    also PySpark (800 MB; needs Java 17 to run)\n  \
+        cargo xtask peers --older    only transformers 4, into .peers-4 (250 MB)"
     )]
     Peers {
-        /// torch, torchrun and transformers too
+        /// Also install torch, torchrun and transformers
         #[arg(long)]
         torch: bool,
-        /// PySpark too
+        /// Also install PySpark
         #[arg(long)]
         spark: bool,
-        /// Instead: the last transformers 4, into .peers-4
+        /// Install only the last transformers 4, into .peers-4
         #[arg(long, conflicts_with_all = ["torch", "spark"])]
         older: bool,
     },
     /// Train and evaluate the embedded demo
-    #[command(after_help = "Options go to the program as they are; `cargo xtask demo -- --help` \
+    #[command(after_help = "Options are passed on to the program; `cargo xtask demo -- --help` \
         lists them.\n\nExamples:\n  cargo xtask demo\n  cargo xtask demo --seeds 3 --out runs/demo3")]
     Demo {
         /// Passed on to the program
@@ -148,8 +148,8 @@ enum Task {
         arguments: Vec<String>,
     },
     /// Run a recipe, after the commands of its section `prepare` whose folders are missing
-    #[command(after_help = "The recipe's program is the one that its folder is called after. \
-        Options go to it as they are.\n\nExamples:\n  \
+    #[command(after_help = "The recipe's program has the name of its folder. \
+        Options are passed on to it.\n\nExamples:\n  \
         cargo xtask run examples/xlm-k/small.toml\n  \
         cargo xtask run examples/xlm-k/small.toml --show        the commands, and every key\n  \
         cargo xtask run examples/mixmrc-lakm/small.toml --seeds 3 --out runs/mixmrc-lakm")]
@@ -160,32 +160,32 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Write digests of what each recipe makes of a few steps, to compare two commits
+    /// Write digests of each recipe's results after a few steps, to compare two commits
     #[command(
         after_help = "Losses, numbers, predictions, tables and weights, one thread, float32. \
-        Exits with 1 where they differ.\n\nExamples:\n  cargo xtask lock\n  \
+        Exits with 1 if they differ.\n\nExamples:\n  cargo xtask lock\n  \
         cargo xtask lock --against target/lock/4234f8b.txt"
     )]
     Lock {
-        /// Where they go [default: target/lock/COMMIT.txt]
+        /// Output file [default: target/lock/COMMIT.txt]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
         /// Digests to compare with
         #[arg(long, value_name = "FILE")]
         against: Option<PathBuf>,
     },
-    /// Make a folder that runs the checks of docs/results/gpu.md on a GPU machine without Rust
+    /// Create a folder that runs the checks of docs/results/gpu.md on a GPU machine without Rust
     #[command(after_help = "The machine needs python3 with torch 2.11.0. Start run.sh there; it \
         writes out/gpu-report.md.\n\nExamples:\n  cargo xtask gpu-bundle\n  \
         cargo xtask gpu-bundle --cpu")]
     GpuBundle {
-        /// Where it goes [default: target/gpu-bundle]
+        /// Output folder [default: target/gpu-bundle]
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
-        /// Run its script here, on the CPU, a few steps of everything
+        /// Run its script on this machine's CPU, with a few steps per check
         #[arg(long)]
         cpu: bool,
-        /// Take the unoptimised programs, which are there after the tests
+        /// Use the unoptimised programs that the tests build
         #[arg(long)]
         dev: bool,
     },
@@ -196,21 +196,21 @@ enum Task {
         /// Store this run's summary first: the demo with several seeds and all arms
         #[arg(long, value_name = "RUN")]
         seeds: Option<PathBuf>,
-        /// Store this run's table and numbers first, for the recipe's own page; of several runs
-        /// what they are together: `,` between parts of a test, such as folds, `+` between seeds
+        /// Store this run's table and numbers first, for the recipe's page; several runs are
+        /// combined: `,` between parts of a test, such as folds, `+` between seeds
         #[arg(long = "table", value_name = "RECIPE/NAME=RUN[,RUN][+RUN]")]
         tables: Vec<String>,
     },
-    /// Pack every library as the registry gets it, and build the packages and the templates
+    /// Package every library as for the registry, and build the packages and the templates
     Package,
     /// Build the Python packages of bindings and run their tests with .peers
     Wheel,
-    /// Check that comments keep to 100 columns
+    /// Check that comments have at most 100 columns
     Widths,
-    /// Ask the demo's model a question about an English text
+    /// Answer a question about an English text with the demo's model
     #[command(
-        after_help = "It is `polyqa answer` with the demo's model and text; options go to it as \
-        they are.\n\nExamples:\n  cargo xtask ask\n  \
+        after_help = "Runs `polyqa answer` with the demo's model and text; options are passed on \
+        to it.\n\nExamples:\n  cargo xtask ask\n  \
         cargo xtask ask -- --question 'Was ist die Amtssprache von Peru ?'"
     )]
     Ask {
@@ -218,8 +218,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Train the small base model that the demo starts from
-    #[command(after_help = "Options go to the program as they are; \
+    /// Train the small base model of the demo
+    #[command(after_help = "Options are passed on to the program; \
         `cargo xtask pretrain-base -- --help` lists them.\n\nExample:\n  cargo xtask pretrain-base")]
     PretrainBase {
         /// Passed on to the program
@@ -227,19 +227,17 @@ enum Task {
         arguments: Vec<String>,
     },
     /// Run the criterion benches, measure peak memory, and write target/bench/summary.json
-    #[command(
-        after_help = "Options go to criterion as they are; --quick also leaves out the largest \
+    #[command(after_help = "Options are passed on to criterion; --quick also skips the largest \
         cases.\n\nExamples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
         cargo xtask bench info_nce\n  \
-        cargo xtask bench answer         polyqa answer beside transformers' pipeline\n  \
-        cargo xtask bench serve          polyqa serve beside FastAPI over that pipeline\n  \
+        cargo xtask bench answer         polyqa answer compared with transformers' pipeline\n  \
+        cargo xtask bench serve          polyqa serve compared with FastAPI over that pipeline\n  \
         cargo xtask bench retrieval      recall of the first stage of polyqa answer on XQuAD\n  \
-        cargo xtask bench extract        kg-triples alone, without libtorch\n  \
-        cargo xtask bench programs       mlqa-eval beside Python programs, without libtorch\n  \
-        cargo xtask bench encoder        a training step beside transformers; takes 18 GB of memory\n  \
+        cargo xtask bench extract        kg-triples, without libtorch\n  \
+        cargo xtask bench programs       mlqa-eval compared with Python programs, without libtorch\n  \
+        cargo xtask bench encoder        a training step compared with transformers; needs 18 GB of memory\n  \
         cargo xtask bench encoder --quick\n  \
-        cargo xtask bench losses --device cuda"
-    )]
+        cargo xtask bench losses --device cuda")]
     Bench {
         /// Passed on to criterion
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -264,8 +262,9 @@ fn start(root: &Path, task: Task) -> Result<u8> {
         Task::Setup { cuda, force } => {
             let (found, origin) = ensure(root, Options { cuda, force })?;
             let kind = if found.cuda { "CUDA" } else { "CPU" };
-            let kept = if origin == Origin::Kept { " is there already" } else { " is ready" };
-            println!("libtorch {} ({kind} set){kept}: {}", found.version, found.root.display());
+            let outcome =
+                if origin == Origin::Kept { " is already installed" } else { " is ready" };
+            println!("libtorch {} ({kind} set){outcome}: {}", found.version, found.root.display());
             Ok(0)
         }
         Task::Pretrained { force } => {
@@ -281,7 +280,7 @@ fn start(root: &Path, task: Task) -> Result<u8> {
                 true => peers::older(root)?,
                 false => peers::peers(root, peers::Options { torch, spark })?,
             };
-            println!("the programs to compare with are there: {}", python.display());
+            println!("the baseline programs are installed: {}", python.display());
             Ok(0)
         }
         Task::Lock { out, against } => {
@@ -354,17 +353,17 @@ fn bench(root: &Path, arguments: &[String]) -> Result<u8> {
 
 /// Returns the demo's arguments: the first paper's recipe on the embedded data, with its own run
 /// folder.
-fn demo_arguments(given: &[String]) -> Vec<String> {
+fn demo_arguments(user_arguments: &[String]) -> Vec<String> {
     let mut arguments = Vec::new();
     let names_folder = |argument: &String| {
         ["--out", "--resume"].iter().any(|name| {
             argument.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
         })
     };
-    if !given.iter().any(names_folder) {
+    if !user_arguments.iter().any(names_folder) {
         arguments.extend(["--out".to_owned(), "runs/demo".to_owned()]);
     }
-    arguments.extend_from_slice(given);
+    arguments.extend_from_slice(user_arguments);
     arguments
 }
 
@@ -380,7 +379,7 @@ const DEMO_MODEL: &str = "runs/demo/seed-0/injected/all/model";
 fn ask(root: &Path, arguments: &[String]) -> Result<u8> {
     ensure(root, Options::default())?;
     if !root.join(DEMO_MODEL).is_dir() {
-        anyhow::bail!("{DEMO_MODEL}: no such folder; `cargo xtask demo` makes it");
+        anyhow::bail!("{DEMO_MODEL}: no such folder; `cargo xtask demo` creates it");
     }
     let mut command = cargo(root);
     command.args(["run", "--release", "-p", "polyqa", "--", "answer", "data/demo/ask.txt"]);
@@ -394,14 +393,15 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn the_demo_has_a_run_folder_unless_one_is_named() {
-        let line = |given: &[&str]| {
-            demo_arguments(&given.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>()).join(" ")
+    fn the_demo_has_a_default_run_folder() {
+        let line = |user_arguments: &[&str]| {
+            demo_arguments(&user_arguments.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>())
+                .join(" ")
         };
         assert_eq!(line(&["--seeds", "3"]), "--out runs/demo --seeds 3");
         assert_eq!(line(&["--out=x"]), "--out=x");

@@ -74,7 +74,7 @@ impl Package {
             ("categories", !self.categories.is_empty()),
             ("package.metadata.docs.rs", !self.needs_libtorch() || docs_rs().is_some()),
         ];
-        keys.into_iter().filter(|(_, there)| !there).map(|(key, _)| key).collect()
+        keys.into_iter().filter(|(_, present)| !present).map(|(key, _)| key).collect()
     }
 }
 
@@ -101,10 +101,12 @@ pub fn package(root: &Path) -> Result<u8> {
     }
     let templates = copy_templates(&packages, &folder)?;
     let manifest = root.join("Cargo.toml");
-    let own = fs::read_to_string(&manifest).with_context(|| format!("{}", manifest.display()))?;
+    let template_manifest =
+        fs::read_to_string(&manifest).with_context(|| format!("{}", manifest.display()))?;
     // The same profiles allow reusing this workspace's build outputs. They are the last tables of
     // its manifest.
-    let profiles = own.find("\n[profile.").map_or("", |at| own.split_at(at).1);
+    let profiles =
+        template_manifest.find("\n[profile.").map_or("", |at| template_manifest.split_at(at).1);
     write(&folder.join("Cargo.toml"), &(workspace(&packages, &templates) + profiles))?;
     let (lock, copy) = (root.join("Cargo.lock"), folder.join("Cargo.lock"));
     fs::copy(&lock, &copy).with_context(|| format!("{}", lock.display()))?;
@@ -118,8 +120,11 @@ pub fn package(root: &Path) -> Result<u8> {
             return Ok(code);
         }
     }
-    let (many, few) = (packages.len(), templates.len());
-    println!("{many} packages and {few} templates build from {}", folder.display());
+    let (package_count, template_count) = (packages.len(), templates.len());
+    println!(
+        "{package_count} packages and {template_count} templates build from {}",
+        folder.display()
+    );
     Ok(0)
 }
 
@@ -149,7 +154,7 @@ fn unpack(root: &Path, target: &Path, folder: &Path, package: &Package) -> Resul
     }
     let unpacked = folder.join(package.full_name());
     match FILES.into_iter().find(|name| !unpacked.join(name).is_file()) {
-        Some(missing) => bail!("{} holds no {missing}", file.display()),
+        Some(missing) => bail!("{} has no {missing}", file.display()),
         None => Ok(()),
     }
 }
@@ -254,8 +259,11 @@ mod tests {
         let packages = published(&root).unwrap();
         let names: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
         assert!(names.contains(&"mlqa-eval") && names.contains(&"polyqa-language"), "{names:?}");
-        for own in ["examples", "benches", "xtask", "testkit", "demo-data"] {
-            assert!(!names.contains(&own), "{own} is for this workspace");
+        for template_manifest in ["examples", "benches", "xtask", "testkit", "demo-data"] {
+            assert!(
+                !names.contains(&template_manifest),
+                "{template_manifest} is for this workspace"
+            );
         }
         // All other folders of crates/ are published libraries.
         let folders = fs::read_dir(root.join("crates")).unwrap().count();
@@ -263,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_manifest_lacks_is_named() {
+    fn missing_manifest_keys_are_reported() {
         let mut one = package("one");
         one.description = Some("a crate".into());
         one.features.insert(DOC_ONLY.into(), Vec::new());
@@ -274,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn templates_take_packages_in_place_of_paths() {
+    fn templates_use_packages_instead_of_paths() {
         let manifest = "[package]\nname = \"x\"\n\n[workspace]\n\n[dependencies]\n\
                         tasks = { path = \"..\", package = \"polyqa-tasks\" }\ntch = \"=0.24.0\"\n";
         let expected = "[package]\nname = \"x\"\n\n\n[dependencies]\n\
@@ -283,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn the_workspace_holds_everything_and_prefers_it() {
+    fn the_workspace_contains_all_packages_and_templates() {
         let text = workspace(&[package("a"), package("b")], &["b-template".into()]);
         assert!(text.contains("members = [\"a-0.1.0\", \"b-0.1.0\", \"b-template\"]"), "{text}");
         assert!(

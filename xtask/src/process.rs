@@ -6,11 +6,14 @@ use std::process::{Command, ExitStatus};
 
 /// Returns the folder of the workspace's `Cargo.toml`.
 pub fn workspace_root() -> Result<PathBuf> {
-    let own = std::env::var_os("CARGO_MANIFEST_DIR")
+    let manifest_dir = std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-    let root = own.parent().filter(|root| root.join("Cargo.toml").is_file());
+    let root = manifest_dir.parent().filter(|root| root.join("Cargo.toml").is_file());
     root.map(Path::to_path_buf).with_context(|| {
-        format!("{}: not inside the workspace; run `cargo xtask` from its root", own.display())
+        format!(
+            "{}: not inside the workspace; run `cargo xtask` from its root",
+            manifest_dir.display()
+        )
     })
 }
 
@@ -81,9 +84,9 @@ pub fn cargo(root: &Path) -> Command {
 
 /// Returns the target folder; this program's path is `<target>/debug/xtask`.
 pub fn target_folder() -> Result<PathBuf> {
-    let own = std::env::current_exe().context("cannot tell where this program lies")?;
-    let folder = own.parent().and_then(Path::parent);
-    Ok(folder.with_context(|| format!("{}: no target folder above it", own.display()))?.into())
+    let program = std::env::current_exe().context("cannot determine the path of this program")?;
+    let folder = program.parent().and_then(Path::parent);
+    Ok(folder.with_context(|| format!("{}: no target folder above it", program.display()))?.into())
 }
 
 /// Runs a child in the same terminal and returns its exit code; 128 + n for signal n.
@@ -150,12 +153,12 @@ mod tests {
         {
             assert_eq!(own_libtorch(value.map(OsString::from), root), None, "{value:?}");
         }
-        let own = own_libtorch(Some("/opt/libtorch".into()), root);
-        assert_eq!(own, Some(PathBuf::from("/opt/libtorch")));
+        let configured = own_libtorch(Some("/opt/libtorch".into()), root);
+        assert_eq!(configured, Some(PathBuf::from("/opt/libtorch")));
     }
 
     #[test]
-    fn only_what_cargo_run_sets_is_removed() {
+    fn only_folders_set_by_cargo_run_are_removed() {
         for name in ["CARGO_PKG_NAME", "CARGO_MANIFEST_DIR", "CARGO_BIN_NAME", "OUT_DIR"] {
             assert!(set_by_cargo_run(name), "{name}");
         }
@@ -165,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn library_path_keeps_the_users_folders() {
+    fn library_path_retains_the_users_folders() {
         let kept = without_build_folders(
             OsStr::new(
                 "/w/target/debug/deps:/w/target/debug:/usr/lib/rustlib/x/lib:/usr/local/cuda/lib::",

@@ -52,13 +52,13 @@ impl Progress {
 /// Formats one line: label, bar, percentage, bytes, rate and remaining time.
 fn line(label: &str, done: u64, total: u64, first: u64, elapsed: Duration) -> String {
     let percent = done.saturating_mul(100).checked_div(total).unwrap_or(100);
-    let full = done.saturating_mul(BAR).checked_div(total).unwrap_or(BAR).min(BAR);
-    let bar: String = (0..BAR).map(|i| if i < full { '#' } else { '.' }).collect();
+    let filled = done.saturating_mul(BAR).checked_div(total).unwrap_or(BAR).min(BAR);
+    let bar: String = (0..BAR).map(|i| if i < filled { '#' } else { '.' }).collect();
     let mut line = format!("{label} [{bar}] {percent:>3} % {} of {}", bytes(done), bytes(total));
     let seconds = elapsed.as_secs_f64();
-    let fresh = done.saturating_sub(first);
-    if fresh > 0 && seconds > 0.0 {
-        let rate = fresh as f64 / seconds;
+    let new_bytes = done.saturating_sub(first);
+    if new_bytes > 0 && seconds > 0.0 {
+        let rate = new_bytes as f64 / seconds;
         line += &format!(", {:.1} MB/s", rate / 1e6);
         if done < total {
             line += &format!(", ETA {}", clock((total - done) as f64 / rate));

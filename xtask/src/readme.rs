@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_block_changes() {
+    fn only_the_block_is_replaced() {
         let page = "a\n<!-- results: x -->\nold\n<!-- end -->\nb\n";
         let filled = fill(page, "x", "new\n").unwrap();
         assert_eq!(filled, "a\n<!-- results: x -->\nnew\n<!-- end -->\nb\n");
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_number_is_named() {
+    fn missing_numbers_are_reported() {
         let summary = serde_json::json!({ "arms": { "base": { "de": {} } } });
         let error = demo_seeds(&summary, &["base".into()]).unwrap_err().to_string();
         assert_eq!(error, "no number arms.base.de.f1");

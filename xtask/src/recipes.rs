@@ -46,7 +46,7 @@ fn program(root: &Path, recipe: &Path) -> Result<String> {
     let name = name.with_context(|| format!("{}: not in a folder", recipe.display()))?;
     if !root.join("examples").join(name).join("main.rs").is_file() {
         bail!(
-            "{}: no program is called {name}; start it with `cargo run --release -p examples \
+            "{}: no program is named {name}; start it with `cargo run --release -p examples \
              --example PROGRAM -- {} --prepare`",
             recipe.display(),
             recipe.display()

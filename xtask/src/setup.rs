@@ -51,7 +51,7 @@ pub fn ensure(root: &Path, options: Options) -> Result<(Libtorch, Origin)> {
     };
     let found = match inspect(&torch) {
         Ok(found) => found,
-        Err(problem) => bail!("set-up did not succeed: {problem}"),
+        Err(problem) => bail!("setup failed: {problem}"),
     };
     forget_other_builds(root, &found, user_libtorch(root).is_some());
     Ok((found, origin))
@@ -101,7 +101,7 @@ fn make(root: &Path, options: Options, user: Option<Libtorch>) -> Result<Origin>
     }
     let folder = provision(root, if options.cuda { Set::Cuda } else { Set::Cpu })?;
     if let Err(problem) = inspect(&folder.join("torch")) {
-        bail!("the wheels unpacked, but {problem}. Remove {CACHE} and run `cargo xtask setup`");
+        bail!("unpacked the wheels, but {problem}. Remove {CACHE} and run `cargo xtask setup`");
     }
     put_in_place(root, &folder)?;
     let freed = clear_cache(root)?;
@@ -159,7 +159,10 @@ fn symlink(to: &Path, at: &Path) -> Result<()> {
 
 #[cfg(not(unix))]
 fn symlink(to: &Path, _at: &Path) -> Result<()> {
-    bail!("this system has no links to folders: set LIBTORCH to {} for every build", to.display())
+    bail!(
+        "this system does not support links to folders: set LIBTORCH to {} for every build",
+        to.display()
+    )
 }
 
 /// Moves a finished folder to `.libtorch`; the former folder is moved away first, and removed last.
@@ -232,13 +235,15 @@ fn forget_other_builds(root: &Path, found: &Libtorch, other_in_use: bool) {
     match changed {
         Ok(false) => {}
         Ok(true) => {
-            eprintln!("{FOLDER} leads to another libtorch than before: rebuilding torch-sys");
+            eprintln!("{FOLDER} links to a different libtorch than before: rebuilding torch-sys");
             for profile in ["dev", "release"] {
                 let mut clean = cargo(root);
                 clean.args(["clean", "--quiet", "--profile", profile]);
                 clean.args(["--package", "torch-sys", "--package", "torch-ext"]);
                 if !run(&mut clean).is_ok_and(|code| code == 0) {
-                    eprintln!("warning: that failed; run `cargo clean -p torch-sys -p torch-ext`");
+                    eprintln!(
+                        "warning: rebuilding failed; run `cargo clean -p torch-sys -p torch-ext`"
+                    );
                 }
             }
         }
@@ -252,7 +257,7 @@ mod tests {
     use crate::libtorch::tests::fake_torch;
 
     #[test]
-    fn a_good_folder_is_kept_and_a_wrong_version_is_not_replaced_unasked() {
+    fn valid_folders_are_kept_and_other_versions_need_force() {
         let root = tempfile::tempdir().unwrap();
         let site = root.path().join(FOLDER);
         let torch = site.join("torch");
@@ -291,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_replaced_whole() {
+    fn a_folder_is_replaced_completely() {
         let root = tempfile::tempdir().unwrap();
         fake_torch(&root.path().join(FOLDER), "2.10.0");
         fs::write(root.path().join(FOLDER).join("old"), "").unwrap();
@@ -304,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stamp_tells_another_libtorch() {
+    fn the_stamp_detects_another_libtorch() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("stamp.json");
         let (one, two) = (folder.path().join("1"), folder.path().join("2"));
@@ -328,11 +333,15 @@ mod tests {
     fn a_wrong_variable_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let plain = Options::default();
-        let none = checked_variable(&folder.path().join("no"), plain).unwrap_err().to_string();
-        assert!(none.contains("does not exist") && none.contains("Unset LIBTORCH"), "{none}");
+        let missing_folder =
+            checked_variable(&folder.path().join("no"), plain).unwrap_err().to_string();
+        assert!(
+            missing_folder.contains("does not exist") && missing_folder.contains("Unset LIBTORCH"),
+            "{missing_folder}"
+        );
         let torch = fake_torch(folder.path(), "2.9.0");
-        let wrong = checked_variable(&torch, plain).unwrap_err().to_string();
-        assert!(wrong.contains("libtorch 2.9.0, expected 2.11.0"), "{wrong}");
+        let wrong_version = checked_variable(&torch, plain).unwrap_err().to_string();
+        assert!(wrong_version.contains("libtorch 2.9.0, expected 2.11.0"), "{wrong_version}");
         fake_torch(folder.path(), "2.11.0+cpu");
         assert!(checked_variable(&torch, plain).is_ok());
         let cpu = checked_variable(&torch, Options { cuda: true, ..plain }).unwrap_err();

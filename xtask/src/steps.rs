@@ -15,7 +15,7 @@ struct Step {
     quick: bool,
 }
 
-/// The names by which steps are told apart whose tools may not be installed.
+/// Names of the steps whose tools may not be installed.
 const LICENCES: &str = "licences and bans";
 const WHEEL: &str = "Python packages";
 
@@ -143,9 +143,7 @@ pub fn test(root: &Path, quick: bool, long: bool) -> Result<u8> {
             continue;
         }
         if step.title == LICENCES {
-            println!(
-                "(advisories change from day to day and are left out: `cargo deny check advisories`)"
-            );
+            println!("(advisories change daily and are skipped: `cargo deny check advisories`)");
         }
         let started = Instant::now();
         let mut command = cargo(root);
@@ -160,7 +158,7 @@ pub fn test(root: &Path, quick: bool, long: bool) -> Result<u8> {
         times.push((step.title, Some(started.elapsed().as_secs_f64())));
         if code != 0 {
             eprintln!("\nerror: step {} of {} failed: {}", index + 1, steps.len(), step.title);
-            eprintln!("run it alone with: {}", step.line());
+            eprintln!("run only this step with: {}", step.line());
             return Ok(code);
         }
     }
@@ -179,7 +177,7 @@ fn report(times: &[(&str, Option<f64>)]) -> String {
     let ran = times.iter().filter(|(_, seconds)| seconds.is_some()).count();
     let skipped = times.len() - ran;
     let note = if skipped == 0 { String::new() } else { format!(", {skipped} skipped") };
-    text += &format!("all good: {ran} steps passed{note} in {}\n", clock(total));
+    text += &format!("success: {ran} steps passed{note} in {}\n", clock(total));
     text
 }
 

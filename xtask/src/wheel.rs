@@ -39,7 +39,7 @@ const SHIM: &str = "polyqa_torch_ext";
 pub fn lacks(root: &Path) -> Option<String> {
     let peers = root.join(PEERS);
     let missing = PROGRAMS.into_iter().find(|program| !peers.join(program).exists())?;
-    Some(format!("{PEERS}/{missing} is not there (`cargo xtask peers`)"))
+    Some(format!("{PEERS}/{missing} is missing (`cargo xtask peers`)"))
 }
 
 /// Checks, builds and tests the packages; returns the exit code of what fails.
@@ -60,9 +60,9 @@ pub fn wheel(root: &Path) -> Result<u8> {
 impl Wheel {
     fn check(&self, root: &Path, target: &Path) -> Result<u8> {
         let wheels = empty(target.join("wheels"))?;
-        let mut format = self.within(cargo(root), root, target);
+        let mut format = self.with_environment(cargo(root), root, target);
         format.args(["fmt", "--check"]);
-        let mut clippy = self.within(cargo(root), root, target);
+        let mut clippy = self.with_environment(cargo(root), root, target);
         clippy.args(["clippy", "--quiet", "--features", self.features, "--", "-D", "warnings"]);
         for mut step in [format, clippy] {
             let code = run(&mut step)?;
@@ -90,7 +90,7 @@ impl Wheel {
                 build.args(["--config", &format!("target.{host}.{SHIM}.{key}")]);
             }
         }
-        let code = run(&mut self.within(build, root, target))?;
+        let code = run(&mut self.with_environment(build, root, target))?;
         if code != 0 {
             return Ok(code);
         }
@@ -110,7 +110,7 @@ impl Wheel {
         if code != 0 {
             return Ok(code);
         }
-        let mut pytest = self.within(command(&python, root), root, target);
+        let mut pytest = self.with_environment(command(&python, root), root, target);
         // Nothing is written beside the sources.
         pytest.args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"]);
         pytest.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONPATH", &installed);
@@ -118,7 +118,7 @@ impl Wheel {
     }
 
     /// The command in the package's folder, with the target folder of this workspace.
-    fn within(&self, mut command: Command, root: &Path, target: &Path) -> Command {
+    fn with_environment(&self, mut command: Command, root: &Path, target: &Path) -> Command {
         command.current_dir(root.join(self.folder)).env("CARGO_TARGET_DIR", target);
         command
     }
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_programs_are_reported() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join(PEERS).join("bin");
         fs::create_dir_all(&folder).unwrap();
@@ -157,14 +157,14 @@ mod tests {
             fs::write(folder.join(program), "").unwrap();
         }
         let reason = lacks(root.path()).unwrap();
-        assert_eq!(reason, ".peers/bin/maturin is not there (`cargo xtask peers`)");
+        assert_eq!(reason, ".peers/bin/maturin is missing (`cargo xtask peers`)");
         assert_eq!(wheel(root.path()).unwrap_err().to_string(), reason);
         fs::write(folder.join("maturin"), "").unwrap();
         assert_eq!(lacks(root.path()), None);
     }
 
     #[test]
-    fn what_is_compiled_is_taken() {
+    fn the_compiled_shim_is_used() {
         let of = |libs: &str| {
             format!(
                 "{{\"reason\":\"build-script-executed\",\"linked_libs\":[{libs}],\

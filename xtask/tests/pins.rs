@@ -8,7 +8,7 @@ fn read(relative: &str) -> String {
 }
 
 #[test]
-fn tch_and_torch_sys_have_one_pin_everywhere() {
+fn tch_and_torch_sys_have_the_same_pin_everywhere() {
     for file in
         ["Cargo.toml", "crates/objectives/template/Cargo.toml", "crates/tasks/template/Cargo.toml"]
     {
@@ -49,7 +49,7 @@ fn the_python_module_has_this_workspaces_versions() {
 }
 
 #[test]
-fn the_shipped_base_is_what_its_card_says() {
+fn the_shipped_base_matches_its_card() {
     let read = |file: &str| read(&format!("data/base/{file}"));
     let config: serde_json::Value = serde_json::from_str(&read("config.json")).unwrap();
     assert_eq!(config["architectures"][0], "XLMRobertaForMaskedLM");
@@ -77,7 +77,7 @@ fn the_citation_names_this_version_and_every_paper() {
 
 /// Every function, test and bench in the map of equations exists.
 #[test]
-fn the_map_of_equations_names_what_exists() {
+fn the_map_of_equations_names_existing_items() {
     let map = read("docs/reference/losses.md");
     let exports = read("crates/objectives/src/lib.rs");
     let masking = read("crates/objectives/src/masking/mod.rs");

@@ -13,7 +13,7 @@ use torch_ext::{
     set_float32_matmul_precision,
 };
 
-/// Prints a table of all losses beside their peers: forward and backward on the same numbers. A
+/// Prints a table of all losses and their baselines: forward and backward on the same inputs. A
 /// case whose losses differ is an error.
 #[derive(Parser)]
 #[command(after_help = "\
@@ -22,23 +22,23 @@ Examples:
   losses --device cuda --seconds 300
   losses --device cuda --only info_nce --only masked_lm")]
 struct Args {
-    /// cpu, cuda or cuda:N; on a GPU the peak memory of tensors is measured too
+    /// Device: cpu, cuda or cuda:N; on a GPU, peak tensor memory is also measured
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// The short list of comparisons
+    /// Run the short list of comparisons
     #[arg(long)]
     quick: bool,
-    /// Only comparisons whose name contains this; may be given several times
+    /// Run only comparisons whose name contains this text; may be repeated
     #[arg(long)]
     only: Vec<String>,
-    /// Rounds in which each formulation runs once, after three that are not measured
+    /// Measured runs of each formulation, after three warm-up runs
     #[arg(long, default_value_t = 30)]
     rounds: usize,
-    /// After these seconds no comparison begins, and one that runs ends with its next round; what
-    /// is left out is named
+    /// Time limit in seconds: later comparisons are skipped, and a running one ends with its next
+    /// run; skipped comparisons are listed
     #[arg(long)]
     seconds: Option<u64>,
-    /// Gets losses_cpu.json or losses_cuda.json; absent: bench/ in the target folder
+    /// Folder for losses_cpu.json or losses_cuda.json [default: bench/ in the target folder]
     #[arg(long)]
     out: Option<PathBuf>,
 }
@@ -55,14 +55,14 @@ fn run(args: &Args) -> Result<()> {
     let device = resolve_device(args.device.parse()?)?;
     tch::set_num_threads(1);
     set_float32_matmul_precision(MatmulPrecision::Highest)?;
-    let wanted = |spec: &Spec| {
+    let is_selected = |spec: &Spec| {
         args.only.is_empty() || args.only.iter().any(|part| spec.name().contains(part.as_str()))
     };
     let end = args.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-    let (mut lines, mut left_out) = (Vec::new(), Vec::new());
-    for spec in specs(args.quick, device).into_iter().filter(wanted) {
+    let (mut lines, mut skipped) = (Vec::new(), Vec::new());
+    for spec in specs(args.quick, device).into_iter().filter(is_selected) {
         if is_over(end) {
-            left_out.push(spec.name());
+            skipped.push(spec.name());
             continue;
         }
         eprintln!("{}", spec.name());
@@ -70,13 +70,13 @@ fn run(args: &Args) -> Result<()> {
         lines.extend(measured);
     }
     ensure!(
-        !lines.is_empty() || !left_out.is_empty(),
+        !lines.is_empty() || !skipped.is_empty(),
         "--only {}: no such comparison",
         args.only.join(" ")
     );
     print(&lines);
-    if !left_out.is_empty() {
-        println!("left out for lack of time: {}", left_out.join(", "));
+    if !skipped.is_empty() {
+        println!("skipped after the time limit: {}", skipped.join(", "));
     }
     let out = args.out.clone().unwrap_or_else(folder);
     std::fs::create_dir_all(&out).with_context(|| out.display().to_string())?;
@@ -114,8 +114,8 @@ impl Measured {
             self.seconds.push(start.elapsed().as_secs_f64());
         }
         if let Some(before) = before {
-            let above = peak_device_memory(device)?.saturating_sub(before);
-            self.mib = Some(above as f64 / f64::from(1 << 20));
+            let above_inputs = peak_device_memory(device)?.saturating_sub(before);
+            self.mib = Some(above_inputs as f64 / f64::from(1 << 20));
         }
         Ok(())
     }
@@ -135,20 +135,20 @@ fn measure(spec: &Spec, device: Device, rounds: usize, end: Option<Instant>) -> 
             measured.once(step, device, round >= WARM_UP)?;
         }
     }
-    let middle = |measured: &Measured| median(measured.seconds.clone());
+    let median_seconds = |measured: &Measured| median(measured.seconds.clone());
     let first = measured.first().context("no formulation of ours")?;
-    let ours = (case.ours.name, middle(first));
+    let ours = (case.ours.name, median_seconds(first));
     let unit = case.unit.as_ref().zip(measured.last());
-    let unit = unit.map(|(unit, measured)| (unit.name, middle(measured)));
+    let unit = unit.map(|(unit, measured)| (unit.name, median_seconds(measured)));
     let mut lines = Vec::new();
-    for (peer, theirs) in case.peers.iter().zip(measured.iter().skip(1)) {
-        case.agrees(first.loss, peer.name, theirs.loss)?;
-        let mut timed = spec.timed(ours, (peer.name, middle(theirs)), unit);
+    for (peer, measured_peer) in case.peers.iter().zip(measured.iter().skip(1)) {
+        case.agrees(first.loss, peer.name, measured_peer.loss)?;
+        let mut timed = spec.timed(ours, (peer.name, median_seconds(measured_peer)), unit);
         timed.goal = timed.goal.filter(|_| device == Device::Cpu);
         lines.push(Line {
             timed,
             ours_mib: first.mib,
-            peer_mib: theirs.mib,
+            peer_mib: measured_peer.mib,
             goal_mib: spec.goal_mib.filter(|_| device == Device::Cpu),
         });
     }

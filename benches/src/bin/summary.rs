@@ -18,16 +18,16 @@ Examples:
   summary --case masked_lm/V=250002,4x256 --step chunked  one formulation, in this process"
 )]
 struct Args {
-    /// The short list of comparisons
+    /// Run the short list of comparisons
     #[arg(long)]
     quick: bool,
-    /// Only measure the memory of this comparison in this process, and print it
+    /// Internal: print the memory of this comparison, measured in this process
     #[arg(long, requires = "step")]
     case: Option<String>,
-    /// The formulation of --case
+    /// Internal: formulation of --case
     #[arg(long, requires = "case")]
     step: Option<String>,
-    /// Ends with an error if a goal is missed
+    /// Exit with an error if a goal is missed
     #[arg(long)]
     strict: bool,
 }

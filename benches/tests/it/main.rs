@@ -1,9 +1,9 @@
-//! The programs explain themselves. A package with an integration test has its programs built by
+//! Tests of the help texts. A package with an integration test has its programs built by
 //! `cargo test`, where the checks for GPU machines take them from.
 use std::process::Command;
 
 #[test]
-fn programs_explain_themselves() {
+fn programs_print_help() {
     for (program, option) in [
         (env!("CARGO_BIN_EXE_encoder"), "--architecture"),
         (env!("CARGO_BIN_EXE_losses"), "--only"),

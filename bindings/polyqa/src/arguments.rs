@@ -10,29 +10,29 @@ pub fn refused(message: &str) -> PyErr {
     PyValueError::new_err(atomic_file::one_line(message).into_owned())
 }
 
-/// Converts a count that must be at least `least`.
-pub fn count(name: &str, value: i64, least: u32) -> PyResult<usize> {
-    let count = u32::try_from(value).ok().filter(|&count| count >= least);
+/// Converts a count that must be at least `min`.
+pub fn count(name: &str, value: i64, min: u32) -> PyResult<usize> {
+    let count = u32::try_from(value).ok().filter(|&count| count >= min);
     count
         .and_then(|count| usize::try_from(count).ok())
-        .ok_or_else(|| refused(&format!("{name}={value}: must be from {least} to {}", u32::MAX)))
+        .ok_or_else(|| refused(&format!("{name}={value}: must be from {min} to {}", u32::MAX)))
 }
 
 /// Converts a question and trims white space.
 pub fn question(value: &Bound<'_, PyAny>, place: &str) -> PyResult<String> {
     let question = text(value, place)?.trim().to_owned();
     match question.is_empty() {
-        true => Err(refused(&format!("{place}: it is empty"))),
+        true => Err(refused(&format!("{place}: must not be empty"))),
         false => Ok(question),
     }
 }
 
 /// Converts one text, or a list of texts or `{"id": …, "text": …}`. A document without an id gets
 /// its index.
-pub fn documents(given: &Bound<'_, PyAny>) -> PyResult<Vec<Document>> {
-    let items = match given.is_instance_of::<PyString>() {
-        true => vec![given.clone()],
-        false => items(given, "documents", "a str or a list")?,
+pub fn documents(argument: &Bound<'_, PyAny>) -> PyResult<Vec<Document>> {
+    let items = match argument.is_instance_of::<PyString>() {
+        true => vec![argument.clone()],
+        false => items(argument, "documents", "a str or a list")?,
     };
     let read = |(number, item): (usize, &Bound<'_, PyAny>)| {
         let place = format!("documents[{number}]");
@@ -50,42 +50,42 @@ pub fn documents(given: &Bound<'_, PyAny>) -> PyResult<Vec<Document>> {
 
 /// Converts questions with their own contexts, `{"question": …, "context": …}`; also returns
 /// whether each has an id.
-pub fn questions(given: &Bound<'_, PyAny>) -> PyResult<(Vec<Question>, Vec<bool>)> {
-    let items = items(given, "question", "a str, or a list without documents")?;
+pub fn questions(argument: &Bound<'_, PyAny>) -> PyResult<(Vec<Question>, Vec<bool>)> {
+    let items = items(argument, "question", "a str, or a list without documents")?;
     let read = |(number, item): (usize, &Bound<'_, PyAny>)| {
         let place = format!("question[{number}]");
         let row = item.cast::<PyDict>().map_err(|_| {
             let form = "{\"question\": …, \"context\": …}";
             refused(&format!("{place}: expected {form}, got {}", kind(item)))
         })?;
-        let own = id(row, &place)?;
-        let place = own.as_ref().map_or(place, |id| format!("question `{id}`"));
+        let given_id = id(row, &place)?;
+        let place = given_id.as_ref().map_or(place, |id| format!("question `{id}`"));
         let title = row.get_item("title")?.map(|title| text(&title, &place)).transpose()?;
-        let given = own.is_some();
-        let asked = Question {
+        let has_id = given_id.is_some();
+        let question = Question {
             question: question(&required(row, "question", &place)?, &place)?,
             context: field(row, "context", &place)?.into(),
             answers: Vec::new(),
             title: title.unwrap_or_default().into(),
-            id: own.unwrap_or_else(|| number.to_string()),
+            id: given_id.unwrap_or_else(|| number.to_string()),
         };
-        Ok((asked, given))
+        Ok((question, has_id))
     };
     items.iter().enumerate().map(read).collect()
 }
 
 fn items<'py>(
-    given: &Bound<'py, PyAny>,
+    argument: &Bound<'py, PyAny>,
     name: &str,
     expected: &str,
 ) -> PyResult<Vec<Bound<'py, PyAny>>> {
-    let several = given.try_iter().ok().filter(|_| !given.is_instance_of::<PyDict>());
-    let Some(several) = several else {
-        return Err(refused(&format!("{name}: expected {expected}, got {}", kind(given))));
+    let values = argument.try_iter().ok().filter(|_| !argument.is_instance_of::<PyDict>());
+    let Some(values) = values else {
+        return Err(refused(&format!("{name}: expected {expected}, got {}", kind(argument))));
     };
-    let items = several.collect::<PyResult<Vec<_>>>()?;
+    let items = values.collect::<PyResult<Vec<_>>>()?;
     match items.is_empty() {
-        true => Err(refused(&format!("{name}: it is empty"))),
+        true => Err(refused(&format!("{name}: must not be empty"))),
         false => Ok(items),
     }
 }
@@ -111,8 +111,8 @@ fn text(value: &Bound<'_, PyAny>, place: &str) -> PyResult<String> {
     let Ok(text) = value.cast::<PyString>() else {
         return Err(refused(&format!("{place}: expected a str, got {}", kind(value))));
     };
-    let half = |_| refused(&format!("{place}: half of a surrogate pair, which no text has"));
-    text.to_cow().map(|text| text.into_owned()).map_err(half)
+    let unpaired = |_| refused(&format!("{place}: an unpaired surrogate is not valid text"));
+    text.to_cow().map(|text| text.into_owned()).map_err(unpaired)
 }
 
 /// Returns the type name of a value for messages.

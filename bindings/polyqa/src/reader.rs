@@ -64,7 +64,7 @@ impl Reader {
         options.set_item("answers", answers)?;
         options.set_item("null_threshold", null_threshold)?;
 
-        let most = count("answers", answers, 1)?;
+        let max_answers = count("answers", answers, 1)?;
         let batch_size = batch_size.map(|given| count("batch_size", given, 1)).transpose()?;
         let max_answer_length = count("max_answer_length", max_answer_length, 1)?;
         let max_length = max_length.map(|given| count("max_length", given, 1)).transpose()?;
@@ -85,13 +85,13 @@ impl Reader {
                 windows.doc_stride = doc_stride.unwrap_or(windows.doc_stride);
                 let mut decoding = reader.decoding().clone();
                 decoding.max_answer_length = max_answer_length;
-                decoding.n_best = decoding.n_best.max(most);
+                decoding.n_best = decoding.n_best.max(max_answers);
                 let reader = reader.with_windows(windows)?.with_decoding(decoding)?;
                 let reader = match batch_size {
                     Some(batch_size) => reader.with_batch_size(batch_size),
                     None => reader,
                 };
-                Ok(reader.with_answers(most).with_null_threshold(null_threshold))
+                Ok(reader.with_answers(max_answers).with_null_threshold(null_threshold))
             };
             configured().map_err(|error| py_error(&error))
         })?;
@@ -115,7 +115,7 @@ impl Reader {
     ) -> PyResult<Bound<'py, PyAny>> {
         let found = match (question.is_instance_of::<PyString>(), documents) {
             (true, Some(documents)) => {
-                let asked = [(None, arguments::question(question, "question")?)];
+                let questions = [(None, arguments::question(question, "question")?)];
                 let documents: Documents = arguments::documents(documents)?.into();
                 let mut answers = Vec::new();
                 self.reading(py, |reader, signals| {
@@ -124,27 +124,29 @@ impl Reader {
                         answers.extend(found);
                         signals.check()
                     };
-                    reader.answer_all(&asked, &documents, Some((&pass, CANDIDATES)), &mut done)
+                    reader.answer_all(&questions, &documents, Some((&pass, CANDIDATES)), &mut done)
                 })?;
                 let answers = answers.pop();
                 serde_json::to_string(&answers)
             }
-            (true, None) => return Err(refused("a question that is a str needs documents")),
+            (true, None) => return Err(refused("a question of type str needs documents")),
             (false, Some(_)) => {
-                return Err(refused("documents go with one question, a str; ask one by one"));
+                return Err(refused(
+                    "documents are only supported with a single question of type str",
+                ));
             }
             (false, None) => {
-                let (asked, named) = arguments::questions(question)?;
-                let mut answers = Vec::with_capacity(asked.len());
+                let (questions, has_id) = arguments::questions(question)?;
+                let mut answers = Vec::with_capacity(questions.len());
                 self.reading(py, |reader, signals| {
-                    asked.chunks(TOGETHER).try_for_each(|part| {
+                    questions.chunks(TOGETHER).try_for_each(|part| {
                         let found = reader.answer_own(part)?;
                         answers.extend(found.into_iter().map(|(answers, _)| answers));
                         signals.check()
                     })
                 })?;
-                for (one, named) in answers.iter_mut().zip(named) {
-                    one.id = one.id.take().filter(|_| named);
+                for (one, has_id) in answers.iter_mut().zip(has_id) {
+                    one.id = one.id.take().filter(|_| has_id);
                 }
                 serde_json::to_string(&answers)
             }

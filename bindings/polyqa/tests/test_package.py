@@ -16,7 +16,7 @@ from polyqa import _polyqa
 HERE = Path(__file__).resolve().parents[1]
 
 
-def test_the_stubs_say_what_is_there():
+def test_the_stubs_match_the_module():
     folder = Path(polyqa.__file__).parent
     assert (folder / "py.typed").exists()
     stub = ast.parse((folder / "_polyqa.pyi").read_text())
@@ -36,7 +36,7 @@ def test_the_stubs_say_what_is_there():
     assert [one.arg for one in methods["answer"].args.args] == list(answer)
 
 
-def test_everything_says_what_it_does():
+def test_everything_has_a_docstring():
     for one in (polyqa.Reader, polyqa.Reader.answer, polyqa):
         assert len(one.__doc__) > 60, one
     assert set(polyqa.__all__) == {"Reader", "__version__"}
@@ -45,7 +45,7 @@ def test_everything_says_what_it_does():
     assert importlib.metadata.requires("polyqa") == [f"torch=={major}.{minor}.*"]
 
 
-def test_the_page_runs(capsys, model, monkeypatch, tmp_path):
+def test_the_examples_of_the_readme_run(capsys, model, monkeypatch, tmp_path):
     shutil.copytree(model, tmp_path / "runs/mine/model")
     monkeypatch.chdir(tmp_path)
     (block,) = re.findall(r"```python\n(.*?)```", (HERE / "README.md").read_text(), re.DOTALL)
@@ -54,7 +54,7 @@ def test_the_page_runs(capsys, model, monkeypatch, tmp_path):
     assert text and 0 < float(probability) <= 1
 
 
-def test_the_extension_finds_libtorch_by_its_name_alone():
+def test_the_extension_finds_libtorch_by_name():
     if shutil.which("readelf") is None:
         pytest.skip("readelf is not there")
     line = ["readelf", "--dynamic", "--wide", _polyqa.__file__]

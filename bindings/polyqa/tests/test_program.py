@@ -13,14 +13,14 @@ import polyqa
 import pytest
 
 
-def test_the_version_and_the_help_are_the_programs(installed, command_line):
+def test_version_and_help_equal_the_programs(installed, command_line):
     for line in (["--version"], ["--help"], ["answer", "--help"]):
         ours, theirs = installed(*line), command_line("polyqa", *line)
         assert (ours.returncode, ours.stdout) == (0, theirs.stdout)
     assert installed("--version").stdout.split()[1] == polyqa.__version__
 
 
-def test_answers_are_the_programs_to_the_last_byte(installed, command_line, model, tmp_path):
+def test_answers_equal_the_programs(installed, command_line, model, tmp_path):
     (tmp_path / "peru.txt").write_text("👩‍🚀 Lima liegt in Peru. Quito nicht.")
     line = ["answer", "--model", model, "-q", "Wo?", "--json", tmp_path / "peru.txt"]
     ours, theirs = installed(*line), command_line("polyqa", *line)
@@ -35,14 +35,14 @@ def test_answers_are_the_programs_to_the_last_byte(installed, command_line, mode
     [],
     [b"caf\xe9"],
 ])
-def test_errors_are_the_programs(installed, command_line, line, tmp_path):
+def test_errors_equal_the_programs(installed, command_line, line, tmp_path):
     line = [os.fsdecode(word) for word in line]
     ours, theirs = installed(*line), command_line("polyqa", *line)
     assert (ours.returncode, ours.stdout) == (2, "")
     assert ours.stderr == theirs.stderr and ours.stderr.count("\n") == 1
 
 
-def test_the_console_script_is_the_module(installed):
+def test_the_console_script_equals_the_module(installed):
     (script,) = entry_points(group="console_scripts", name="polyqa")
     assert script.value == "polyqa.__main__:main"
     # Where `pip install --target` puts it, else where it is found.
@@ -63,7 +63,7 @@ def conversation(model, tmp_path):
     )
 
 
-def test_an_interrupt_ends_it_at_once(model, tmp_path):
+def test_an_interrupt_stops_the_program(model, tmp_path):
     running = conversation(model, tmp_path)
     running.stdin.write("Wo?\n")
     assert running.stdout.readline().startswith("{")
@@ -75,14 +75,14 @@ def test_an_interrupt_ends_it_at_once(model, tmp_path):
         stream.close()
 
 
-def test_a_reader_that_has_gone_is_no_error(model, tmp_path):
+def test_a_closed_pipe_is_not_an_error(model, tmp_path):
     running = conversation(model, tmp_path)
     running.stdout.close()
     _, told = running.communicate("Wo?\nWo?\n", timeout=60)
     assert (running.returncode, told) == (0, "")
 
 
-def test_another_torch_is_refused_in_one_line(tmp_path):
+def test_another_torch_version_is_rejected_in_one_line(tmp_path):
     (tmp_path / "torch.py").write_text("__version__ = '2.10.1+cpu'")
     path = os.pathsep.join([str(tmp_path), os.environ["PYTHONPATH"]])
     done = subprocess.run(

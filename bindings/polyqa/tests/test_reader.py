@@ -55,7 +55,7 @@ def questions():
     ]
 
 
-def test_answers_are_those_of_the_command_line(reader, model, command_line, tmp_path):
+def test_answers_equal_the_command_lines(reader, model, command_line, tmp_path):
     rows = [{"id": f"d{k}", "text": text} for k, text in enumerate(TEXTS)]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     for options in [{}, {"answers": 1, "max_length": 64, "doc_stride": 8, "max_answer_length": 3,
@@ -90,7 +90,7 @@ def test_questions_with_contexts_are_read_together(
     assert reader.answer([bare[0] | {"id": 7}])[0]["id"] == "7"
 
 
-def test_places_are_those_of_the_text(reader):
+def test_offsets_refer_to_the_text(reader):
     found = reader.answer("Where?", TEXTS)
     assert found["question"] == "Where?" and "id" not in found
     for one in found["answers"]:
@@ -111,24 +111,24 @@ def test_an_empty_document_has_no_answer(reader):
 
 
 @pytest.mark.parametrize("arguments, words", [
-    ((" ", "a"), "question: it is empty"),
-    (("a",), "a question that is a str needs documents"),
-    (("a", []), "documents: it is empty"),
+    ((" ", "a"), "question: must not be empty"),
+    (("a",), "a question of type str needs documents"),
+    (("a", []), "documents: must not be empty"),
     (("a", 3), "documents: expected a str or a list, got int"),
     (("a", {"id": "1", "text": "b"}), "documents: expected a str or a list, got dict"),
     (("a", ["b", 3]), "documents[1]: expected a str, got int"),
     (("a", [{"id": "b"}]), "documents[0]: text is missing"),
     (("a", [{"id": [], "text": "b"}]), "documents[0]: id: expected a str, got list"),
-    (("a", ["\udc00"]), "documents[0]: half of a surrogate pair"),
-    ((3, "a"), "documents go with one question"),
+    (("a", ["\udc00"]), "documents[0]: an unpaired surrogate"),
+    ((3, "a"), "documents are only supported"),
     ((3,), "question: expected a str, or a list without documents, got int"),
-    (([],), "question: it is empty"),
+    (([],), "question: must not be empty"),
     ((["a"],), 'question[0]: expected {"question": …, "context": …}, got str'),
     (([{"id": "x\ny", "question": "a"}],), "question `x\\ny`: context is missing"),
     (([{"question": "a", "context": "b"}, {"context": "b"}],), "question[1]: question is missing"),
-    (([{"id": "x", "question": "", "context": "b"}],), "question `x`: it is empty"),
+    (([{"id": "x", "question": "", "context": "b"}],), "question `x`: must not be empty"),
 ])
-def test_what_cannot_be_asked_is_named(reader, arguments, words):
+def test_invalid_arguments_are_reported(reader, arguments, words):
     with pytest.raises(ValueError) as raised:
         reader.answer(*arguments)
     assert words in str(raised.value) and "\n" not in str(raised.value)
@@ -150,7 +150,7 @@ def test_options_are_checked(model, options, words):
     assert words in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_a_folder_that_is_no_reader_is_named(model, tmp_path):
+def test_invalid_model_folders_are_reported(model, tmp_path):
     with pytest.raises(ValueError, match="nowhere"):
         polyqa.Reader("nowhere")
     with pytest.raises(ValueError, match="tokenizer"):
@@ -164,7 +164,7 @@ def test_a_folder_that_is_no_reader_is_named(model, tmp_path):
         polyqa.Reader(tmp_path)
 
 
-def test_bfloat16_answers_nearly_the_same(reader, model, questions):
+def test_bfloat16_answers_are_close(reader, model, questions):
     half = polyqa.Reader(model, device="cpu", precision="bf16")
     for ours, theirs in zip(half.answer(questions), reader.answer(questions)):
         assert ours["null_probability"] == pytest.approx(theirs["null_probability"], abs=0.1)
@@ -187,12 +187,12 @@ def test_a_reader_is_the_same_after_pickle_and_copy(model, again):
     assert repr(same) == repr(given) == f"<Reader: {model}, cpu, int8>"
 
 
-def test_a_reader_goes_to_other_processes(reader):
+def test_a_reader_can_be_sent_to_other_processes(reader):
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         alike(pool.map(answers, [reader])[0], answers(reader))
 
 
-def test_threads_take_turns(reader, questions):
+def test_threads_share_a_reader(reader, questions):
     expected, found = reader.answer(questions), []
     threads = [
         threading.Thread(target=lambda: found.append(reader.answer(questions))) for _ in range(2)
@@ -204,7 +204,7 @@ def test_threads_take_turns(reader, questions):
     assert found == [expected, expected]
 
 
-def test_other_threads_run_meanwhile(reader, questions):
+def test_other_threads_run_concurrently(reader, questions):
     """Threads take turns only where one lets go of the interpreter's lock: none is made to."""
     turns, seen = [0], []
 
@@ -228,7 +228,7 @@ def test_other_threads_run_meanwhile(reader, questions):
     assert after > before
 
 
-def test_an_interrupt_ends_a_long_reading(reader):
+def test_an_interrupt_stops_a_long_call(reader):
     """Enough for minutes."""
     texts = (f"{number} {TEXTS[0] * 50}" for number in range(20_000))
     documents = list(texts)

@@ -98,8 +98,8 @@ pub fn n_best_arrays<'py>(
     };
     let numbers =
         |value: fn(&Candidate) -> f32| all.iter().flat_map(|one| &one.candidates).map(value);
-    let of_question = |(k, one): (usize, &NBest)| vec![index(k); one.candidates.len()];
-    add(&candidates, "question", all.iter().enumerate().flat_map(of_question))?;
+    let question_indices = |(k, one): (usize, &NBest)| vec![index(k); one.candidates.len()];
+    add(&candidates, "question", all.iter().enumerate().flat_map(question_indices))?;
     add(&candidates, "window", of(|one| one.window))?;
     add(&candidates, "start", of(|one| one.start))?;
     add(&candidates, "end", of(|one| one.end))?;

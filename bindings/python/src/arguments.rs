@@ -15,8 +15,8 @@ use crate::questions::{Refused, Taken, field, id, text};
 
 /// Converts answers by question id, rows in `evaluate`'s format, or a file of either. For rows,
 /// also returns the null odds.
-pub fn predictions(given: &Bound<'_, PyAny>) -> PyResult<(Predictions, Option<NullOdds>)> {
-    if let Ok(answers) = given.cast::<PyDict>() {
+pub fn predictions(argument: &Bound<'_, PyAny>) -> PyResult<(Predictions, Option<NullOdds>)> {
+    if let Ok(answers) = argument.cast::<PyDict>() {
         let answers = answers.iter().map(|(id, answer)| {
             let Ok(id) = id.extract::<String>() else {
                 return Err(refused(&format!(
@@ -24,31 +24,31 @@ pub fn predictions(given: &Bound<'_, PyAny>) -> PyResult<(Predictions, Option<Nu
                 )));
             };
             answer.extract().map(|answer| (id.clone(), answer)).map_err(|_| {
-                let got = if answer.is_none() { "None".to_owned() } else { kind(&answer) };
+                let actual = if answer.is_none() { "None".to_owned() } else { kind(&answer) };
                 refused(&format!(
-                    "predictions: question `{id}`: expected its answer, a str, got {got}"
+                    "predictions: question `{id}`: expected its answer, a str, got {actual}"
                 ))
             })
         });
         let answers = answers.collect::<PyResult<BTreeMap<String, String>>>()?;
         return Ok((Predictions(answers), None));
     }
-    if let Ok(path) = given.extract::<PathBuf>() {
-        return given.py().detach(|| Predictions::read_with_odds(path)).map_err(py_error);
+    if let Ok(path) = argument.extract::<PathBuf>() {
+        return argument.py().detach(|| Predictions::read_with_odds(path)).map_err(py_error);
     }
-    let Ok(rows) = given.try_iter() else {
+    let Ok(rows) = argument.try_iter() else {
         return Err(refused(&format!(
             "predictions: expected {{\"<question id>\": \"<answer>\", …}}, rows {{\"id\": …, \
              \"prediction_text\": …}} or a file of either, got {}",
-            kind(given)
+            kind(argument)
         )));
     };
     let (mut answers, mut odds) = (BTreeMap::new(), Vec::new());
     for (k, row) in rows.enumerate() {
         let row = row?;
         let place = format!("predictions: row {}", k + 1);
-        let (id, answer, own) = prediction(&row).map_err(|error| error.of(&row, &place))?;
-        odds.extend(own.map(|own| (id.clone(), own)));
+        let (id, answer, row_odds) = prediction(&row).map_err(|error| error.of(&row, &place))?;
+        odds.extend(row_odds.map(|row_odds| (id.clone(), row_odds)));
         if answers.insert(id.clone(), answer).is_some() {
             return Err(refused(&format!("{place}: question `{id}` has two predictions")));
         }
@@ -113,9 +113,9 @@ pub fn resampling(
     seed: u64,
 ) -> PyResult<Option<Resampling>> {
     let samples = resamples.map(self::resamples).transpose()?;
-    let wanted = interval || samples.is_some();
+    let has_options = interval || samples.is_some();
     let samples = samples.unwrap_or(Resampling::default().samples);
-    Ok(wanted.then_some(Resampling { samples, level, seed }))
+    Ok(has_options.then_some(Resampling { samples, level, seed }))
 }
 
 /// Returns the rules for `norm` and the language `lang`; `None` selects the rules of each
@@ -126,10 +126,13 @@ pub fn rules(py: Python<'_>, lang: Option<&str>, norm: &str) -> PyResult<Option<
         ("mlqa", None) => Ok(None),
         ("mlqa", Some(code)) => {
             let language = language(code)?;
-            if !MLQA_LANGUAGES.iter().any(|known| known.as_str() == language.base()) {
-                let known = MLQA_LANGUAGES.map(|known| known.to_string()).join(", ");
+            if !MLQA_LANGUAGES.iter().any(|supported| supported.as_str() == language.base()) {
+                let supported = MLQA_LANGUAGES.map(|supported| supported.to_string()).join(", ");
                 let note = "its articles are not removed";
-                warn(py, &format!("{language} is none of MLQA's languages ({known}); {note}"))?;
+                warn(
+                    py,
+                    &format!("{language} is not one of MLQA's languages ({supported}); {note}"),
+                )?;
             }
             Ok(Some(Normalization::Mlqa(language)))
         }

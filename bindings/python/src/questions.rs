@@ -75,7 +75,7 @@ impl Reader {
     /// Reads all questions and returns the version of the file.
     fn file(&mut self, given: &Bound<'_, PyAny>) -> Taken<Option<String>> {
         let py = given.py();
-        let expected = "a file, what json.load makes of one, or rows";
+        let expected = "a file, the result of json.load, or rows";
         let (list, version) = match given.cast::<PyDict>() {
             Err(_) => (given.clone(), None),
             Ok(file) => {
@@ -193,7 +193,7 @@ pub fn text(map: &Bound<'_, PyAny>, key: &Bound<'_, PyString>, needed: bool) -> 
 
 fn text_of(value: &Bound<'_, PyAny>) -> Taken<String> {
     let text = value.cast::<PyString>().map_err(|_| Refused::expected("a str", value))?;
-    let half = |_| Refused::Form("half of a surrogate pair, which is no text".into());
+    let half = |_| Refused::Form("an unpaired surrogate is not valid text".into());
     Ok(text.to_cow().map_err(half)?.into_owned())
 }
 
@@ -274,8 +274,7 @@ fn mtqa_answer(given: &Bound<'_, PyAny>, context: &Arc<str>) -> Taken<Answer> {
         let end = count(&required(given, intern!(py, "end"))?)?;
         let there = context.chars().skip(answer_start).take(text.chars().count());
         if !there.eq(text.chars()) || answer_start.checked_add(text.chars().count()) != Some(end) {
-            let message =
-                format!("`{text}` does not stand from code point {answer_start} to {end}");
+            let message = format!("`{text}` is not at code points {answer_start} to {end}");
             return Err(Refused::Form(message));
         }
         Ok(Answer { text, answer_start })

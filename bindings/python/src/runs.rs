@@ -44,7 +44,7 @@ pub fn matrix<'py>(
         matrix.insert(name.context, name.question, Cell::from(&result));
     }
     match matrix.is_empty() {
-        true => Err(refused("predictions: none for a pair of languages that data has, too")),
+        true => Err(refused("predictions: no pair of languages is in data and predictions")),
         false => plain(py, &matrix),
     }
 }
@@ -104,9 +104,7 @@ pub fn compare<'py>(
         rows.extend(compared.map_err(py_error)?);
     }
     if rows.is_empty() {
-        return Err(refused(
-            "predictions: both runs have none for a pair of languages of the data",
-        ));
+        return Err(refused("predictions: no pair of languages is in data and both runs"));
     }
     RunDifference::correct(&mut rows);
     plain(py, &rows)

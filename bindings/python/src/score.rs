@@ -37,8 +37,8 @@ pub fn score<'py>(
     seed: u64,
 ) -> PyResult<Bound<'py, PyAny>> {
     let resampling = resampling(interval, resamples, level, seed)?;
-    let wanted = Wanted { lang, norm, per_question, no_answer_threshold, resampling };
-    let (result, unanswered) = wanted.score(dataset, "dataset", predictions)?;
+    let settings = Settings { lang, norm, per_question, no_answer_threshold, resampling };
+    let (result, unanswered) = settings.score(dataset, "dataset", predictions)?;
     result.set_item("unanswered", unanswered)?;
     Ok(result)
 }
@@ -69,8 +69,8 @@ pub fn compute<'py>(
     seed: u64,
 ) -> PyResult<Bound<'py, PyAny>> {
     let resampling = resampling(interval, resamples, level, seed)?;
-    let wanted = Wanted { lang, norm, per_question, no_answer_threshold, resampling };
-    let (result, unanswered) = wanted.score(references, "references", predictions)?;
+    let settings = Settings { lang, norm, per_question, no_answer_threshold, resampling };
+    let (result, unanswered) = settings.score(references, "references", predictions)?;
     match unanswered.first() {
         None => Ok(result),
         Some(id) => Err(refused(&format!("references: question `{id}` has no prediction"))),
@@ -78,7 +78,7 @@ pub fn compute<'py>(
 }
 
 /// Scoring options.
-struct Wanted<'a> {
+struct Settings<'a> {
     lang: Option<&'a str>,
     norm: &'a str,
     per_question: bool,
@@ -105,7 +105,7 @@ fn by_id<S: Serializer>(all: &Option<&[QuestionScore]>, to: S) -> Result<S::Ok, 
     to.collect_map(all.iter().copied().flatten().map(|one| (&one.id, one)))
 }
 
-impl Wanted<'_> {
+impl Settings<'_> {
     /// Computes the scores; also returns the questions without a prediction.
     fn score<'py>(
         &self,
@@ -116,7 +116,7 @@ impl Wanted<'_> {
         let py = dataset.py();
         if self.norm == "squad2" {
             if self.per_question || self.resampling.is_some() {
-                let rule = "goes with neither per_question nor intervals";
+                let rule = "does not support per_question or intervals";
                 return Err(refused(&format!("norm=\"squad2\" {rule}")));
             }
             let dataset = questions(dataset, name, false)?;

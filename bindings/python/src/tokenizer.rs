@@ -31,8 +31,8 @@ static LAST: Mutex<Option<Kept>> = Mutex::new(None);
 pub fn tokenizer(path: &Path) -> Result<Arc<WindowTokenizer<'static>>, Error> {
     let version = Version::of(path);
     let last = || LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    if let (Some((kept, tokenizer)), Some(version)) = (&*last(), &version)
-        && kept == version
+    if let (Some((cached_version, tokenizer)), Some(version)) = (&*last(), &version)
+        && cached_version == version
     {
         return Ok(Arc::clone(tokenizer));
     }

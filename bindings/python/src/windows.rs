@@ -56,28 +56,28 @@ impl Windows {
 
     /// Supports `pickle` and `copy`: questions and windows as JSON, and the arrays.
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, State<'py>)> {
-        let (py, own) = (slf.py(), slf.get());
-        let questions = own.questions.clone();
+        let (py, windows_data) = (slf.py(), slf.get());
+        let questions = windows_data.questions.clone();
         let questions = Dataset { path: SAVED.into(), version: None, questions };
-        let windows = serde_json::to_vec(&own.windows);
+        let windows = serde_json::to_vec(&windows_data.windows);
         let positions = |of: &Positions| of.as_ref().map(|all| all.clone_ref(py));
         let state = (
             PyBytes::new(py, &questions.to_json(SAVED).map_err(py_error)?),
             PyBytes::new(py, &windows.map_err(|error| PyValueError::new_err(error.to_string()))?),
-            own.compatible.is_some(),
-            own.input_ids.clone_ref(py),
-            own.attention_mask.clone_ref(py),
-            own.token_type_ids.clone_ref(py),
-            own.question.clone_ref(py),
-            positions(&own.start_positions),
-            positions(&own.end_positions),
+            windows_data.compatible.is_some(),
+            windows_data.input_ids.clone_ref(py),
+            windows_data.attention_mask.clone_ref(py),
+            windows_data.token_type_ids.clone_ref(py),
+            windows_data.question.clone_ref(py),
+            positions(&windows_data.start_positions),
+            positions(&windows_data.end_positions),
         );
         Ok((slf.get_type().getattr("_restore")?, state))
     }
 
     /// Restores the result of `__reduce__`.
     #[staticmethod]
-    #[expect(clippy::too_many_arguments, reason = "what is kept")]
+    #[expect(clippy::too_many_arguments, reason = "the stored fields")]
     fn _restore(
         questions: &[u8],
         windows: &[u8],
@@ -130,8 +130,8 @@ impl Windows {
         let text = |((&question, &start), &end): ((&i64, &i64), &i64)| {
             let context = &*self.questions.get(usize::try_from(question).ok()?)?.context;
             let count = usize::try_from(end.checked_sub(start)?).ok()?;
-            let rest = context.get(byte(context, usize::try_from(start).ok()?)?..)?;
-            rest.get(..byte(rest, count)?)
+            let after_start = context.get(byte(context, usize::try_from(start).ok()?)?..)?;
+            after_start.get(..byte(after_start, count)?)
         };
         let all = question.iter().zip(&start).zip(&end).enumerate();
         let texts = all.map(|(k, place)| {
@@ -207,7 +207,7 @@ pub fn windows<'py>(
     let compatible = match compatible {
         None => None,
         Some("run_qa") if train => {
-            let rule = "None with train=True: training windows are our own";
+            let rule = "None with train=True: run_qa's training windows are not supported";
             return Err(not_one_of("compatible", "run_qa", rule));
         }
         Some("run_qa") => Some(Compatible::RunQa),
@@ -219,12 +219,12 @@ pub fn windows<'py>(
         WindowConfig { separator, segment_ids, unanswerable_window, compatible, ..lengths };
     let purpose = if train { Purpose::Train } else { Purpose::Eval };
     let questions = questions(dataset, "dataset", true)?.questions;
-    let made = py.detach(|| -> Result<_, mlqa_eval::Error> {
+    let prepared = py.detach(|| -> Result<_, mlqa_eval::Error> {
         let cutter = WindowCutter::with(crate::tokenizer::tokenizer(&tokenizer)?, &config)?;
         let windows = cutter.windows(&questions, purpose)?;
         // run_qa pads every row to the full length, and its decoding includes padding.
-        let longest = windows.iter().map(|window| window.input_ids.len()).max().unwrap_or(0);
-        let length = if compatible.is_some() { max_length } else { longest };
+        let max_row_length = windows.iter().map(|window| window.input_ids.len()).max().unwrap_or(0);
+        let length = if compatible.is_some() { max_length } else { max_row_length };
         let pad = cutter.pad_id();
         let ids = padded(&windows, length, |window, row| {
             row.fill(pad.into());
@@ -235,12 +235,13 @@ pub fn windows<'py>(
         });
         // Zero pages that are never written need no physical memory.
         let types = padded(&windows, length, |window, row| {
-            let ones = row.iter_mut().zip(&window.token_type_ids).filter(|(_, of)| **of != 0);
-            ones.for_each(|(to, &of)| *to = of.into());
+            let segment_ids_of_1 =
+                row.iter_mut().zip(&window.token_type_ids).filter(|(_, of)| **of != 0);
+            segment_ids_of_1.for_each(|(to, &of)| *to = of.into());
         });
         Ok((windows, ids, mask, types))
     });
-    let (windows, ids, mask, types) = made.map_err(py_error)?;
+    let (windows, ids, mask, types) = prepared.map_err(py_error)?;
     let positions = |of: fn(&Window) -> Option<usize>| {
         let all: Option<Array1<i64>> = windows.iter().map(|one| of(one).map(index)).collect();
         all.filter(|_| train).map(|all| all.into_pyarray(py).unbind())

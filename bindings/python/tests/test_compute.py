@@ -44,7 +44,7 @@ class Table:
         return map(self.Row, self.rows)
 
 
-def test_every_form_has_the_digits_of_the_command_line(german, scored, tmp_path):
+def test_every_form_equals_the_command_line(german, scored, tmp_path):
     references, rows, predictions, dataset = german
     file = tmp_path / "predictions.json"
     file.write_text(json.dumps(predictions))
@@ -84,7 +84,7 @@ def squad2(seed):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("threshold", [1.0, 0.3, -1])
-def test_squad_2_has_the_digits_of_the_command_line(command_line, tmp_path, seed, threshold):
+def test_squad_2_equals_the_command_line(command_line, tmp_path, seed, threshold):
     data, references, rows = squad2(seed)
     files = tmp_path / "dev-v2.0.json", tmp_path / "rows.json"
     for file, content in zip(files, (data, rows)):
@@ -127,7 +127,7 @@ def test_each_reference_needs_a_prediction(german):
             mlqa_eval.compute(rows, references, norm="squad2", **more)
 
 
-def test_intervals_are_those_of_the_command_line(german, scored, tmp_path):
+def test_intervals_equal_the_command_lines(german, scored, tmp_path):
     references, rows, predictions, dataset = german
     file = tmp_path / "predictions.json"
     file.write_text(json.dumps(predictions))

@@ -31,7 +31,7 @@ def runtime(function):
     return every
 
 
-def test_the_stubs_say_what_is_there():
+def test_the_stubs_match_the_module():
     folder = Path(mlqa_eval.__file__).parent
     assert (folder / "py.typed").exists()
     stub = ast.parse((folder / "__init__.pyi").read_text())
@@ -46,13 +46,13 @@ def test_the_stubs_say_what_is_there():
     assert stubbed == {name for name in dir(mlqa_eval.Windows) if not name.startswith("_")}
 
 
-def test_everything_says_what_it_does():
+def test_everything_has_a_docstring():
     for name in set(mlqa_eval.__all__) - {"__version__"}:
         assert len(getattr(mlqa_eval, name).__doc__) > 60, name
     assert re.fullmatch(r"\d+\.\d+\.\d+", mlqa_eval.__version__)
 
 
-def test_the_page_runs(capsys, fixtures, monkeypatch, tmp_path):
+def test_the_examples_of_the_readme_run(capsys, fixtures, monkeypatch, tmp_path):
     for name in ("scorer/zh/dataset.json", "scorer/zh/predictions.json", "tokenizer.json"):
         (tmp_path / Path(name).name).write_bytes((fixtures / name).read_bytes())
     monkeypatch.chdir(tmp_path)

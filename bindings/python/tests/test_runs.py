@@ -26,7 +26,7 @@ def loaded(folder, rows=False):
     return files
 
 
-def test_the_matrix_is_that_of_the_command_line(command_line, folders, tmp_path):
+def test_the_matrix_equals_the_command_lines(command_line, folders, tmp_path):
     data, predictions, _ = folders
     line = ["--data", data, "--predictions", predictions, "--out", tmp_path]
     assert command_line("matrix", *line).returncode == 0
@@ -39,9 +39,9 @@ def test_the_matrix_is_that_of_the_command_line(command_line, folders, tmp_path)
     assert one["averages"]["xlt"] == one["averages"]["gxlt"]
 
 
-def test_what_is_no_pair_is_named(folders, tmp_path):
+def test_invalid_pairs_are_reported(folders, tmp_path):
     data, predictions, _ = folders
-    with pytest.raises(ValueError, match="predictions: none for a pair"):
+    with pytest.raises(ValueError, match="predictions: no pair"):
         mlqa_eval.matrix(data, tmp_path)
     with pytest.raises(ValueError, match="no dev-context"):
         mlqa_eval.matrix(data, predictions, split="dev")

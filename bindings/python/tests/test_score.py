@@ -16,7 +16,7 @@ def official(result):
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
-def test_every_digit_of_the_command_line(fixtures, scored, tmp_path, lang):
+def test_scores_equal_the_command_lines(fixtures, scored, tmp_path, lang):
     folder = fixtures / "scorer" / lang
     files = folder / "dataset.json", folder / "predictions.json"
     per_question = tmp_path / "per-question.json"
@@ -51,7 +51,7 @@ def test_files_texts_and_loaded_data_are_the_same(fixtures, tmp_path):
     assert mlqa_eval.score(str(packed), predictions, "zh") == expected
 
 
-def test_errors_are_those_of_the_command_line(command_line, fixtures, tmp_path):
+def test_errors_equal_the_command_lines(command_line, fixtures, tmp_path):
     dataset = fixtures / "scorer/de/dataset.json"
     bad = tmp_path / "bad.json"
     bad.write_text('{"q1": 1}')
@@ -69,9 +69,9 @@ def test_errors_are_those_of_the_command_line(command_line, fixtures, tmp_path):
     assert str(raised.value).isprintable()
 
 
-def test_what_the_command_line_notes_is_a_warning(fixtures, tmp_path):
+def test_notes_of_the_command_line_are_warnings(fixtures, tmp_path):
     folder = fixtures / "scorer/de"
-    with pytest.warns(UserWarning, match="none of MLQA's"):
+    with pytest.warns(UserWarning, match="not one of MLQA's"):
         mlqa_eval.score(folder / "dataset.json", folder / "predictions.json", "fr")
 
 
@@ -92,7 +92,7 @@ def test_what_the_command_line_notes_is_a_warning(fixtures, tmp_path):
     (3, "got int"),
     (None, "got NoneType"),
 ])
-def test_predictions_of_another_form_are_named(fixtures, given, words):
+def test_invalid_predictions_are_reported(fixtures, given, words):
     with pytest.raises(ValueError) as raised:
         mlqa_eval.score(fixtures / "scorer/de/dataset.json", given, "de")
     message = str(raised.value)
@@ -125,8 +125,8 @@ def row(**more):
     (nested(100_000), "row 1: expected a mapping, got list"),
     ({"data": [{"id": "q", "context": "a", "question": "?"}]},
      "row 1: question `q`: missing field `answers`"),
-    ({"data": 3}, "expected a file, what json.load makes of one, or rows, got int"),
-    ({"q": "a"}, "expected a file, what json.load makes of one, or rows, got dict"),
+    ({"data": 3}, "expected a file, the result of json.load, or rows, got int"),
+    ({"q": "a"}, "expected a file, the result of json.load, or rows, got dict"),
     ([row(), row(id=3, answers={"text": ["a"], "answer_start": []})],
      "row 2: question `3`: `answers`: 1 in `text`, 0 in `answer_start`"),
     ([row(answers={"text": ["a"], "answer_start": [-1]})],
@@ -135,17 +135,17 @@ def row(**more):
     ([row(context=b"a")], "row 1: question `q`: `context`: expected a str, got bytes"),
     ([row(), row()], "question id `q` occurs twice"),
     ([{"passage": "a b", "question": "?", "answer": {"text": "b", "start": 1, "end": 2}}],
-     "row 1: `answer`: `b` does not stand from code point 1 to 2"),
-    (3, "expected a file, what json.load makes of one, or rows, got int"),
+     "row 1: `answer`: `b` is not at code points 1 to 2"),
+    (3, "expected a file, the result of json.load, or rows, got int"),
 ])
-def test_data_of_another_form_is_named(given, words):
+def test_invalid_data_is_reported(given, words):
     with pytest.raises(ValueError) as raised:
         mlqa_eval.score(given, {}, "de")
     message = str(raised.value)
     assert words in message and message.startswith("dataset: ") and "\n" not in message
 
 
-def test_what_is_not_read_may_be_anything():
+def test_unused_fields_may_have_any_value():
     expected = mlqa_eval.score([row()], {"q": "a"}, "de")
     assert expected["f1"] == 100
     for odd in (float("nan"), np.zeros(2), object(), "\udc00"):
@@ -155,7 +155,7 @@ def test_what_is_not_read_may_be_anything():
         mlqa_eval.score((row(k=1 / k) for k in (1, 0)), {"q": "a"}, "de")
 
 
-def test_data_in_itself_is_refused():
+def test_recursive_data_is_rejected():
     given = loaded()
     given["data"].append(given)
     with pytest.raises(ValueError, match="dataset: "):
@@ -181,7 +181,7 @@ def test_parquet_files_are_question_files(tmp_path):
     assert official(mlqa_eval.score(path, {"q": "Lima"}, "en")) == {"exact_match": 100.0, "f1": 100.0}
 
 
-def test_upper_case_is_no_other_language(fixtures):
+def test_languages_are_case_insensitive(fixtures):
     folder = fixtures / "scorer/en"
     files = folder / "dataset.json", folder / "predictions.json"
     with warnings.catch_warnings():

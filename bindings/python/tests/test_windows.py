@@ -65,7 +65,7 @@ def test_rows_are_padded_to_the_longest(trained):
     assert (mask[:, 1:] <= mask[:, :-1]).all() and not types.any()
 
 
-def test_windows_name_their_questions(dataset, tokenizer, trained):
+def test_windows_contain_their_questions(dataset, tokenizer, trained):
     data = json.loads(dataset.read_text(encoding="utf-8"))
     paragraphs = [one for article in data["data"] for one in article["paragraphs"]]
     assert trained.ids == [qa["id"] for one in paragraphs for qa in one["qas"]]
@@ -106,7 +106,7 @@ def test_the_best_of_n_is_the_answer(trained):
 
 @pytest.mark.parametrize("options", [{}, {"compatible": "run_qa", "max_length": 160}])
 @pytest.mark.parametrize("allow_null", [None, 0.5])
-def test_arrays_hold_what_lists_do(dataset, tokenizer, options, allow_null):
+def test_arrays_equal_lists(dataset, tokenizer, options, allow_null):
     inputs = mlqa_eval.windows(dataset, tokenizer, **{"max_length": 64, "doc_stride": 16, **LENGTHS, **options})
     random = np.random.default_rng(1)
     logits = random.normal(size=(2, *inputs.input_ids.shape)).astype(np.float32)
@@ -168,7 +168,7 @@ def test_rows_are_questions(dataset, tokenizer):
         mlqa_eval.windows([moved], tokenizer, train=True)
 
 
-def test_another_tokenizer_in_the_same_file_is_seen(dataset, tokenizer, tmp_path):
+def test_a_replaced_tokenizer_file_is_reloaded(dataset, tokenizer, tmp_path):
     other = tmp_path / "tokenizer.json"
     text = tokenizer.read_text(encoding="utf-8")
     other.write_text(text, encoding="utf-8")
@@ -185,7 +185,7 @@ def test_another_tokenizer_in_the_same_file_is_seen(dataset, tokenizer, tmp_path
         mlqa_eval.windows(dataset, tmp_path)
 
 
-def test_other_floats_and_orders_are_taken(trained):
+def test_other_float_types_and_layouts_are_accepted(trained):
     start, end = perfect(trained)
     expected = mlqa_eval.decode(trained, start, end)
     for other in (np.float16, np.float64):
@@ -195,7 +195,7 @@ def test_other_floats_and_orders_are_taken(trained):
     assert mlqa_eval.decode(trained, *wider) == expected
 
 
-def test_logits_that_do_not_fit_are_refused(trained):
+def test_invalid_logits_are_rejected(trained):
     start, end = perfect(trained)
     with pytest.raises(ValueError, match="rows of start_logits"):
         mlqa_eval.decode(trained, start[1:], end)
@@ -275,12 +275,12 @@ def test_windows_are_the_same_after_pickle_and_copy(dataset, tokenizer, options,
     assert repr(same) == repr(inputs)
 
 
-def test_windows_go_to_other_processes(trained):
+def test_windows_can_be_sent_to_other_processes(trained):
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.map(answers, [trained]) == [answers(trained)]
 
 
-def test_damaged_windows_are_refused(trained):
+def test_damaged_windows_are_rejected(trained):
     restore, (questions, *rest) = trained.__reduce__()
     with pytest.raises(ValueError, match="saved windows"):
         restore(questions[:-1], *rest)
@@ -295,14 +295,14 @@ def test_windows_show_their_size(trained):
     )
 
 
-def test_no_answer_is_chosen_where_it_is_allowed(trained):
+def test_no_answer_is_selected_if_allowed(trained):
     start, end = np.zeros((2, *trained.input_ids.shape), np.float32)
     start[:, 0] = 5
     assert all(mlqa_eval.decode(trained, start, end).values())
     assert set(mlqa_eval.decode(trained, start, end, allow_null=0).values()) == {""}
 
 
-def test_other_threads_run_meanwhile(xquad, tokenizer):
+def test_other_threads_run_concurrently(xquad, tokenizer):
     """Threads take turns only where one lets go of the interpreter's lock: none is made to."""
     turns, seen = [0], []
 

@@ -11,7 +11,7 @@ LENGTHS = {"max_length": 96, "doc_stride": 24, "max_question_length": 32}
 
 
 @pytest.mark.parametrize("lang, compatible", [("ar", None), ("zh", None), ("ar", "run_qa")])
-def test_rows_and_answers_are_those_of_the_command_line(
+def test_rows_and_answers_equal_the_command_lines(
     command_line, fixtures, tmp_path, lang, compatible
 ):
     dataset = fixtures.parents[2] / f"data/xquad/xquad.{lang}.json"

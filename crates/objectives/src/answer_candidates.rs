@@ -57,27 +57,32 @@ impl CandidateSpans<'_> {
         check_int64("candidates.starts", self.starts, &shape, "[B, M]", like, device)?;
         check_int64("candidates.ends", self.ends, &shape, "[B, M]", like, device)?;
         check_mask("candidates.valid", self.valid, &shape, "[B, M]", like, device)?;
-        let place = common_device([self.starts, self.ends, self.valid], device);
-        let valid = upload(self.valid, place)?;
+        let check_device = common_device([self.starts, self.ends, self.valid], device);
+        let valid = upload(self.valid, check_device)?;
         let empty = valid.f_logical_not()?;
         let filled = |positions: &Tensor| -> Result<Tensor, Error> {
-            Ok(upload(positions, place)?.f_masked_fill(&empty, 0)?)
+            Ok(upload(positions, check_device)?.f_masked_fill(&empty, 0)?)
         };
         let (starts, ends) = (filled(self.starts)?, filled(self.ends)?);
         // In a window without tokens, position 0 (the filler) is still allowed.
         let upper = length.max(1);
-        let sound = starts
+        let in_bounds = starts
             .f_ge(0)?
             .f_logical_and(&ends.f_lt(upper)?)?
             .f_logical_and(&starts.f_le_tensor(&ends)?)?;
-        if sound.f_all()?.f_int64_value(&[])? == 0 {
+        if in_bounds.f_all()?.f_int64_value(&[])? == 0 {
             for (name, positions) in [("candidates.starts", &starts), ("candidates.ends", &ends)] {
                 check_ids(name, positions, upper, " (L of the window) where valid holds")?;
             }
             check_order("candidates.ends", &starts, &ends, &valid)?;
         }
-        let there = |tensor: &Tensor| upload(tensor, device);
-        Ok(Listed { slots, starts: there(&starts)?, ends: there(&ends)?, valid: there(&valid)? })
+        let to_device = |tensor: &Tensor| upload(tensor, device);
+        Ok(Listed {
+            slots,
+            starts: to_device(&starts)?,
+            ends: to_device(&ends)?,
+            valid: to_device(&valid)?,
+        })
     }
 }
 
@@ -167,8 +172,9 @@ pub fn answer_candidates(
         Ok(mask.f_mul(&column.f_neg()?.f_add_scalar(slots)?)?.f_argmax(1, true)?)
     };
     let is_gold = |starts: &Tensor, ends: &Tensor| -> Result<Tensor, Error> {
-        let same = starts.f_eq_tensor(&gold_start)?.f_logical_and(&ends.f_eq_tensor(&gold_end)?)?;
-        Ok(same.f_logical_and(&present)?)
+        let both_equal =
+            starts.f_eq_tensor(&gold_start)?.f_logical_and(&ends.f_eq_tensor(&gold_end)?)?;
+        Ok(both_equal.f_logical_and(&present)?)
     };
 
     let found = is_gold(&starts, &ends)?.f_logical_and(&valid)?; // [B, K]
@@ -185,18 +191,19 @@ pub fn answer_candidates(
             let rank = first(&found)?;
             let after = column.f_ge_tensor(&rank)?.f_logical_and(&listed)?;
             let source = column.f_add(&after)?.f_clamp_max(slots - 1)?; // [B, K]
-            let moved = |tensor: &Tensor| tensor.f_gather(1, &source, false);
+            let reordered = |tensor: &Tensor| tensor.f_gather(1, &source, false);
             let target = Tensor::f_full([batch, 1], slots - 1, (Kind::Int64, device))?;
-            (target, [moved(&starts)?, moved(&ends)?, moved(&valid)?])
+            (target, [reordered(&starts)?, reordered(&ends)?, reordered(&valid)?])
         }
     };
     // The slot of the gold span, in rows that have one.
-    let here = column.f_eq_tensor(&target)?.f_logical_and(&present)?;
-    let again = is_gold(&starts, &ends)?;
-    let valid = valid.f_logical_and(&again.f_logical_not()?)?.f_logical_or(&here)?;
+    let is_inserted = column.f_eq_tensor(&target)?.f_logical_and(&present)?;
+    let is_duplicate = is_gold(&starts, &ends)?;
+    let valid = valid.f_logical_and(&is_duplicate.f_logical_not()?)?.f_logical_or(&is_inserted)?;
     let empty = valid.f_logical_not()?;
-    let put =
-        |gold: &Tensor, list: &Tensor| gold.f_where_self(&here, list)?.f_masked_fill(&empty, 0);
+    let put = |gold: &Tensor, list: &Tensor| {
+        gold.f_where_self(&is_inserted, list)?.f_masked_fill(&empty, 0)
+    };
     Ok(AnswerCandidates {
         starts: put(&gold_start, &starts)?,
         ends: put(&gold_end, &ends)?,

@@ -106,12 +106,12 @@ fn in_full(
     check_temperature(config.temperature)?;
     check_mask("question_mask", question_mask, &[batch, length], "[B, L]", "hidden", device)?;
     let gold = Gold::new(gold_starts, gold_ends, batch, length, "hidden", device)?;
-    let kept = gold.rows()?; // [n] of the B rows
-    if kept.size1()? == 0 {
+    let rows_with_gold = gold.rows()?; // [n] of the B rows
+    if rows_with_gold.size1()? == 0 {
         let reason = "no row has its gold span inside the window";
         return Err(Error::Empty { tensor: "gold_starts", reason });
     }
-    let kept = upload(&kept, device)?;
+    let rows_with_gold = upload(&rows_with_gold, device)?;
     let question = question_tokens(question_mask, &gold)?; // [B, 1, L]
     let negatives = hard_negatives(hidden, gold_starts, gold_ends, candidates, config.selection)?;
     let column = |tensor: &Tensor| tensor.f_unsqueeze(1);
@@ -119,16 +119,17 @@ fn in_full(
         members(&column(&gold.starts)?, &column(&gold.ends)?, &column(&gold.present)?, length)?;
     let wrong = members(&negatives.starts, &negatives.ends, &negatives.valid, length)?;
     let vectors = mean_of_members(hidden, &Tensor::f_cat(&[question, right, wrong], 1)?)?;
-    let vectors = unit(&vectors.f_index_select(0, &kept)?)?; // [n, 2 + Θ, H]
-    Terms::new(&vectors, &negatives.valid.f_index_select(0, &kept)?)?.loss(config.temperature)
+    let vectors = unit(&vectors.f_index_select(0, &rows_with_gold)?)?; // [n, 2 + Θ, H]
+    Terms::new(&vectors, &negatives.valid.f_index_select(0, &rows_with_gold)?)?
+        .loss(config.temperature)
 }
 
 /// `[B, 1, L]` bool: the tokens whose mean represents the question, in rows with a gold span.
 fn question_tokens(question_mask: &Tensor, gold: &Gold) -> Result<Tensor, Error> {
     let device = gold.present.device();
-    let place = common_device([question_mask, &gold.checked], device);
-    let question_mask = upload(question_mask, place)?;
-    let present = upload(&gold.checked, place)?.f_unsqueeze(1)?;
+    let mask_device = common_device([question_mask, &gold.checked], device);
+    let question_mask = upload(question_mask, mask_device)?;
+    let present = upload(&gold.checked, mask_device)?.f_unsqueeze(1)?;
     let none = question_mask.f_any_dim(1, true)?.f_logical_not()?;
     if let Some([row, _]) = first_true(&none.f_logical_and(&present)?)?.as_deref() {
         let reason = "no token of the question is marked; mark at least one";
@@ -156,11 +157,11 @@ impl Terms {
         let (question, right) = (vectors.f_select(1, 0)?, vectors.f_select(1, 1)?); // [n, H]
         let wrong = vectors.f_narrow(1, 2, width - 2)?.f_reshape([-1, size])?; // [nΘ, H]
         let in_batch = question.f_matmul(&right.f_tr()?)?; // [n, n]
-        let all_wrong = question.f_matmul(&wrong.f_tr()?)?; // [n, nΘ]
+        let wrong_cosines = question.f_matmul(&wrong.f_tr()?)?; // [n, nΘ]
         let has_right = Tensor::f_ones([rows, rows], (Kind::Bool, device))?;
         let has_wrong = has_wrong.f_reshape([1, -1])?.f_expand([rows, -1], false)?;
         Ok(Self {
-            cosines: Tensor::f_cat(&[in_batch, all_wrong], 1)?,
+            cosines: Tensor::f_cat(&[in_batch, wrong_cosines], 1)?,
             present: Tensor::f_cat(&[has_right, has_wrong], 1)?,
             gold: Tensor::f_arange(rows, (Kind::Int64, device))?,
         })

@@ -66,10 +66,10 @@ pub fn cached_step<T, E: From<Error>>(
 ) -> Result<Tensor, E> {
     let (group, seeds) = (current_group(), MicroBatchSeeds::new().map_err(Error::from)?);
     let (rank, size) = group.as_ref().map_or((0, 1), |group| (group.rank(), group.size()));
-    let own = |number: &usize| number % size == rank;
+    let is_local = |number: &usize| number % size == rank;
     let mut cached: Vec<Option<Vec<Tensor>>> = Vec::with_capacity(micro_batches.len());
     for (number, MicroBatch { first, rows }) in micro_batches.iter().enumerate() {
-        if !own(&number) {
+        if !is_local(&number) {
             cached.push(None);
             continue;
         }
@@ -94,7 +94,7 @@ pub fn cached_step<T, E: From<Error>>(
 
     let mut first = vec![0; leaves.len()];
     for (number, (part, before)) in micro_batches.iter().zip(&cached).enumerate() {
-        if !own(&number) {
+        if !is_local(&number) {
             for (first, embedding) in first.iter_mut().zip(before) {
                 *first += embedding.size().first().copied().unwrap_or(0);
             }
@@ -126,7 +126,7 @@ fn check_count(expected: Option<usize>, got: usize) -> Result<(), Error> {
 fn concatenate(cached: &[Vec<Tensor>]) -> Result<Vec<Tensor>, Error> {
     let count = cached.first().map_or(0, Vec::len);
     if count == 0 {
-        return Err(Error::Empty { tensor: "micro_batches", reason: "nothing was embedded" });
+        return Err(Error::Empty { tensor: "micro_batches", reason: "there are no micro-batches" });
     }
     (0..count)
         .map(|which| {

@@ -146,15 +146,15 @@ pub(crate) fn common_device<'a>(
     tensors: impl IntoIterator<Item = &'a Tensor>,
     device: Device,
 ) -> Device {
-    let here = tensors.into_iter().all(|tensor| tensor.device() == Device::Cpu);
-    if here { Device::Cpu } else { device }
+    let all_on_cpu = tensors.into_iter().all(|tensor| tensor.device() == Device::Cpu);
+    if all_on_cpu { Device::Cpu } else { device }
 }
 
 /// The minimum and maximum of a non-empty integer tensor, in one transfer from the device.
 pub(crate) fn extent(ids: &Tensor) -> Result<(i64, i64), Error> {
     let (min, max) = ids.f_aminmax(None, false)?;
-    let both = Tensor::f_stack(&[min, max], 0)?.f_to_device(Device::Cpu)?;
-    Ok((both.f_int64_value(&[0])?, both.f_int64_value(&[1])?))
+    let bounds = Tensor::f_stack(&[min, max], 0)?.f_to_device(Device::Cpu)?;
+    Ok((bounds.f_int64_value(&[0])?, bounds.f_int64_value(&[1])?))
 }
 
 /// Rejects ids outside `0..upper`; `hint` is the suggested fix.

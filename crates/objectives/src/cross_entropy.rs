@@ -40,9 +40,9 @@ pub(crate) fn row_losses(
         _ => logits,
     };
     if about.checks == Checks::Full {
-        let bad = logits.f_isnan()?.f_logical_or(&logits.f_isposinf()?)?;
-        if let Some([row, column]) = first_true(&bad)?.as_deref() {
-            let rule = "a logit must be a number or -inf; look at the step that made it";
+        let invalid = logits.f_isnan()?.f_logical_or(&logits.f_isposinf()?)?;
+        if let Some([row, column]) = first_true(&invalid)?.as_deref() {
+            let rule = "a logit must be a number or -inf; check the previous training step";
             about.not_finite(logits, *row, *column, rule)?;
         }
     }

@@ -6,7 +6,7 @@ use tch::{Device, Kind};
 #[non_exhaustive]
 pub enum Error {
     /// An undefined tensor, such as `Tensor::new()`.
-    #[error("{tensor}: the tensor is undefined; pass one that holds data")]
+    #[error("{tensor}: the tensor is undefined; pass a tensor with data")]
     Undefined {
         /// The argument's name.
         tensor: &'static str,
@@ -60,7 +60,7 @@ pub enum Error {
     /// A gold position that the context mask excludes from the softmax, so its probability is 0.
     #[error(
         "{tensor}[{row}] = {position}: context_mask[{row}, {position}] is false, so the gold \
-         position has probability 0; keep it in the mask, or move the label"
+         position has probability 0; include it in the mask, or change the label"
     )]
     Excluded {
         /// The argument that holds the gold position.

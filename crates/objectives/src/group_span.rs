@@ -154,9 +154,10 @@ impl Slots {
             let position = usize::try_from(window).ok().and_then(|at| positions.get(at)).copied();
             position.filter(|position| (0..length).contains(position))
         };
-        let kept = runs.iter().filter(|run| (*run).clone().any(|window| gold(window).is_some()));
-        let kept: Vec<&Range<i64>> = kept.collect();
-        let Some(most) = kept.iter().map(|run| run.end - run.start).max() else {
+        let runs_with_gold =
+            runs.iter().filter(|run| (*run).clone().any(|window| gold(window).is_some()));
+        let runs_with_gold: Vec<&Range<i64>> = runs_with_gold.collect();
+        let Some(max_windows) = runs_with_gold.iter().map(|run| run.end - run.start).max() else {
             let reason = "no group has a window with its gold position";
             return Err(Error::Empty { tensor: positions_name, reason });
         };
@@ -168,9 +169,9 @@ impl Slots {
             gold: Vec::new(),
             has_gold: Vec::new(),
         };
-        for run in kept {
+        for run in runs_with_gold {
             slots.groups += 1;
-            for window in run.start..run.start + most {
+            for window in run.start..run.start + max_windows {
                 let used = run.contains(&window);
                 let position = gold(window).filter(|_| used);
                 slots.windows.push(if used { window } else { run.start });
@@ -217,12 +218,13 @@ impl Slots {
                 let index = vec![self.window(slot), column];
                 Err(Error::NotFinite { tensor: logits_name, index, value, rule })
             };
-            let bad = rows.f_isnan()?.f_logical_or(&rows.f_isposinf()?)?;
-            if let Some([slot, column]) = first_true(&bad)?.as_deref() {
+            let invalid = rows.f_isnan()?.f_logical_or(&rows.f_isposinf()?)?;
+            if let Some([slot, column]) = first_true(&invalid)?.as_deref() {
                 not_finite(*slot, *column, "a logit must be a number or -inf")?;
             }
-            let lost = gold_logits.f_isneginf()?.f_logical_and(&without.f_logical_not()?)?;
-            if let Some([slot, _]) = first_true(&lost)?.as_deref() {
+            let excluded_gold =
+                gold_logits.f_isneginf()?.f_logical_and(&without.f_logical_not()?)?;
+            if let Some([slot, _]) = first_true(&excluded_gold)?.as_deref() {
                 let column = gold.f_int64_value(&[*slot, 0])?;
                 not_finite(*slot, column, "the logit of a gold position must be finite")?;
             }
@@ -248,12 +250,12 @@ impl Slots {
 
     /// Checks that the mask `[G * M, L]` is true at the gold positions.
     fn check_mask(&self, mask: &Tensor) -> Result<(), Error> {
-        let place = |values: Tensor| upload(&values, mask.device());
-        let gold = place(Tensor::f_from_slice(&self.gold)?)?.f_unsqueeze(1)?;
+        let to_mask_device = |values: Tensor| upload(&values, mask.device());
+        let gold = to_mask_device(Tensor::f_from_slice(&self.gold)?)?.f_unsqueeze(1)?;
         let allowed = mask.f_gather(1, &gold, false)?.f_squeeze_dim(1)?;
-        let has_gold = place(Tensor::f_from_slice(&self.has_gold)?)?;
-        let lost = allowed.f_logical_not()?.f_logical_and(&has_gold)?;
-        if let Some([slot]) = first_true(&lost)?.as_deref() {
+        let has_gold = to_mask_device(Tensor::f_from_slice(&self.has_gold)?)?;
+        let excluded_gold = allowed.f_logical_not()?.f_logical_and(&has_gold)?;
+        if let Some([slot]) = first_true(&excluded_gold)?.as_deref() {
             let position = gold.f_int64_value(&[*slot, 0])?;
             return Err(Error::Excluded {
                 tensor: self.positions_name,

@@ -114,20 +114,20 @@ pub fn hard_learning(
     if let Some(gold) = &gold {
         carries = carries.f_logical_and(&gold.f_ge(0)?)?;
     }
-    let kept = carries.f_nonzero()?.f_squeeze_dim(1)?; // [n] of the B rows
-    if kept.size1()? == 0 {
+    let rows_with_loss = carries.f_nonzero()?.f_squeeze_dim(1)?; // [n] of the B rows
+    if rows_with_loss.size1()? == 0 {
         let reason = "no row has a candidate (and a gold one, where gold_index is given)";
         return Err(Error::Empty { tensor: "valid", reason });
     }
-    let empty = valid.f_index_select(0, &kept)?.f_logical_not()?; // [n, K]
-    let mut gold = gold.map(|gold| gold.f_index_select(0, &kept)).transpose()?;
+    let empty = valid.f_index_select(0, &rows_with_loss)?.f_logical_not()?; // [n, K]
+    let mut gold = gold.map(|gold| gold.f_index_select(0, &rows_with_loss)).transpose()?;
     if let Some(gold) = &mut gold {
-        check_gold_slot(gold, &empty, &kept)?;
+        check_gold_slot(gold, &empty, &rows_with_loss)?;
         *gold = upload(gold, device)?;
     }
-    let there = upload(&kept, device)?;
+    let kept_on_device = upload(&rows_with_loss, device)?;
     let rows = CandidateRows {
-        log_probs: span_log_probs.f_index_select(0, &there)?.f_to_kind(kind)?,
+        log_probs: span_log_probs.f_index_select(0, &kept_on_device)?.f_to_kind(kind)?,
         empty: upload(&empty, device)?,
     };
     let mut losses = rows.losses(config.weighting, theta.as_ref())?; // [n]
@@ -151,7 +151,8 @@ fn check_theta(
         (HardEm | Mml | Uniform, _) => return Ok(None),
         (Learned | Literal, Some(weights)) => weights,
         (Learned | Literal, None) => {
-            let reason = "the weighting learns one number per slot; initial_weights makes them";
+            let reason =
+                "learned weighting has one parameter per slot; create them with initial_weights";
             return Err(Error::Missing { argument: "weights", reason });
         }
     };
@@ -187,7 +188,7 @@ fn check_gold_options(
         let (min, max) = extent(&inside)?;
         if min < 0 || (max >= slots && slots > 0) {
             let rule =
-                format!("in 0..{slots} (K of span_log_probs), or -100 in a row without gold span");
+                format!("in 0..{slots} (K of span_log_probs), or -100 in rows without a gold span");
             let (min, max) = extent(gold)?;
             return Err(Error::Range { tensor: "gold_index", rule, min, max });
         }
@@ -196,10 +197,10 @@ fn check_gold_options(
 }
 
 /// Rejects gold slots `[n]` that are empty in `empty` `[n, K]`.
-fn check_gold_slot(gold: &Tensor, empty: &Tensor, kept: &Tensor) -> Result<(), Error> {
-    let lost = empty.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
-    if let Some([row]) = first_true(&lost)?.as_deref() {
-        let (row, slot) = (kept.f_int64_value(&[*row])?, gold.f_int64_value(&[*row])?);
+fn check_gold_slot(gold: &Tensor, empty: &Tensor, rows_with_loss: &Tensor) -> Result<(), Error> {
+    let invalid_gold = empty.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
+    if let Some([row]) = first_true(&invalid_gold)?.as_deref() {
+        let (row, slot) = (rows_with_loss.f_int64_value(&[*row])?, gold.f_int64_value(&[*row])?);
         return Err(Error::GoldSlot { row, slot });
     }
     Ok(())
@@ -242,7 +243,7 @@ impl CandidateRows {
                 row_sum(zeroed()?)?.f_div(&count)?
             }
             (HardLearningWeighting::Learned | HardLearningWeighting::Literal, None) => {
-                let reason = "the weighting learns one number per slot";
+                let reason = "learned weighting has one parameter per slot";
                 return Err(Error::Missing { argument: "weights", reason });
             }
         };

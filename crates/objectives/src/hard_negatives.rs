@@ -106,15 +106,15 @@ pub fn hard_negatives(
         NegativeSelection::Hardest { count } => i64::try_from(count).unwrap_or(i64::MAX).min(slots),
         NegativeSelection::TopPrediction | NegativeSelection::Random { .. } => slots.min(1),
     };
-    let same = starts
+    let is_gold = starts
         .f_eq_tensor(&gold.starts.f_unsqueeze(1)?)?
         .f_logical_and(&ends.f_eq_tensor(&gold.ends.f_unsqueeze(1)?)?)?;
-    let other = valid
-        .f_logical_and(&same.f_logical_not()?)?
+    let is_negative = valid
+        .f_logical_and(&is_gold.f_logical_not()?)?
         .f_logical_and(&gold.present.f_unsqueeze(1)?)?; // [B, M]
     let ranks = match selection {
         NegativeSelection::Hardest { .. } => {
-            let valid = Tensor::f_cat(&[&gold.present.f_unsqueeze(1)?, &other], 1)?;
+            let valid = Tensor::f_cat(&[&gold.present.f_unsqueeze(1)?, &is_negative], 1)?;
             let starts = Tensor::f_cat(&[&gold.starts.f_unsqueeze(1)?, &starts], 1)?;
             let ends = Tensor::f_cat(&[&gold.ends.f_unsqueeze(1)?, &ends], 1)?;
             let spans = members(&starts, &ends, &valid, length)?;
@@ -123,9 +123,9 @@ pub fn hard_negatives(
         NegativeSelection::TopPrediction => Tensor::f_zeros([batch, slots], (Kind::Float, device))?,
         NegativeSelection::Random { seed } => upload(&random_ranks(seed, batch, slots)?, device)?,
     };
-    let ranks = ranks.f_masked_fill(&other.f_logical_not()?, f64::NEG_INFINITY)?;
+    let ranks = ranks.f_masked_fill(&is_negative.f_logical_not()?, f64::NEG_INFINITY)?;
     let order = ranks.f_argsort_stable(true, 1, true)?.f_narrow(1, 0, count)?; // [B, Θ]
-    let valid = other.f_gather(1, &order, false)?;
+    let valid = is_negative.f_gather(1, &order, false)?;
     let empty = valid.f_logical_not()?;
     let chosen = |tensor: &Tensor| tensor.f_gather(1, &order, false)?.f_masked_fill(&empty, 0);
     Ok(HardNegatives {

@@ -188,22 +188,22 @@ pub fn info_nce(
     // Similarity of each query with its positive key.
     let positive =
         query.f_mul(&key)?.f_sum_dim_intlist(-1, false, sums)?.f_div_scalar(config.temperature)?;
-    let both = config.direction == Direction::Bidirectional;
+    let bidirectional = config.direction == Direction::Bidirectional;
     let ids = ids.filter(|_| config.mask_same_entity);
     // The positive similarity is subtracted before any exponential. If it were subtracted at the
     // end, large similarities with small differences would leave only rounding error.
     let offset = positive.f_detach()?;
     let pairs = Pairs { query: &query, key: &key, ids: ids.as_ref(), offset: &offset, config };
-    let mut parts = pairs.in_batch(both)?;
+    let mut parts = pairs.in_batch(bidirectional)?;
     let positive = positive.f_sub(&offset)?; // 0, with the gradient of the similarity
-    let (anchors, positive, offset) = if both {
-        let twice = |rows: &Tensor| Tensor::f_cat(&[rows, rows], 0);
-        (Tensor::f_cat(&[&query, &key], 0)?, twice(&positive)?, twice(&offset)?)
+    let (anchors, positive, offset) = if bidirectional {
+        let duplicated = |rows: &Tensor| Tensor::f_cat(&[rows, rows], 0);
+        (Tensor::f_cat(&[&query, &key], 0)?, duplicated(&positive)?, duplicated(&offset)?)
     } else {
         (query.shallow_clone(), positive, offset.shallow_clone())
     };
     let anchor_ids = match &ids {
-        Some(ids) if both => Some(Tensor::f_cat(&[ids, ids], 0)?),
+        Some(ids) if bidirectional => Some(Tensor::f_cat(&[ids, ids], 0)?),
         Some(ids) => Some(ids.shallow_clone()),
         None => None,
     };
@@ -279,17 +279,22 @@ struct Pairs<'a> {
 
 impl Pairs<'_> {
     /// The log-sum-exp over the negatives within the batch, `[n]` or, for both directions, `[2n]`.
-    fn in_batch(&self, both: bool) -> Result<Vec<Tensor>, Error> {
+    fn in_batch(&self, bidirectional: bool) -> Result<Vec<Tensor>, Error> {
         let groups = self.groups()?;
-        let twice = |rows: &Tensor| Tensor::f_cat(&[rows, rows], 0);
+        let duplicated = |rows: &Tensor| Tensor::f_cat(&[rows, rows], 0);
         let all = || Tensor::f_cat(&[self.query, self.key], 0);
-        Ok(match (self.config.negatives, both) {
+        Ok(match (self.config.negatives, bidirectional) {
             (Negatives::QueriesKeysAndQueue, true) => {
-                let (rows, groups) = (all()?, twice(&groups)?);
-                vec![self.stream(&rows, &rows, [&groups, &groups], &twice(self.offset)?)?]
+                let (rows, groups) = (all()?, duplicated(&groups)?);
+                vec![self.stream(&rows, &rows, [&groups, &groups], &duplicated(self.offset)?)?]
             }
             (Negatives::QueriesKeysAndQueue, false) => {
-                vec![self.stream(self.query, &all()?, [&groups, &twice(&groups)?], self.offset)?]
+                vec![self.stream(
+                    self.query,
+                    &all()?,
+                    [&groups, &duplicated(&groups)?],
+                    self.offset,
+                )?]
             }
             (Negatives::KeysAndQueue, true) => {
                 let groups = [&groups, &groups];

@@ -159,12 +159,15 @@ impl NegativeQueue {
                 &unknown
             }
         };
-        let kept = count.min(capacity);
-        let (keys, ids) =
-            (keys.f_narrow(0, count - kept, kept)?, ids.f_narrow(0, count - kept, kept)?);
+        let retained = count.min(capacity);
+        let (keys, ids) = (
+            keys.f_narrow(0, count - retained, retained)?,
+            ids.f_narrow(0, count - retained, retained)?,
+        );
         no_grad(|| -> Result<(), Error> {
-            let before_end = kept.min(capacity - self.next);
-            for (from, to, rows) in [(0, self.next, before_end), (before_end, 0, kept - before_end)]
+            let before_end = retained.min(capacity - self.next);
+            for (from, to, rows) in
+                [(0, self.next, before_end), (before_end, 0, retained - before_end)]
             {
                 if rows > 0 {
                     let (mut old, mut old_ids) =
@@ -179,8 +182,8 @@ impl NegativeQueue {
             }
             Ok(())
         })?;
-        self.next = (self.next + kept) % capacity;
-        self.filled = (self.filled + kept).min(capacity);
+        self.next = (self.next + retained) % capacity;
+        self.filled = (self.filled + retained).min(capacity);
         Ok(())
     }
 
@@ -192,11 +195,11 @@ impl NegativeQueue {
     /// Returns the rows in use as at most two slices of the ring, oldest first, without the
     /// `skip_oldest` oldest ones: views, no copies.
     pub(crate) fn slices(&self, skip_oldest: i64) -> Result<Vec<(Tensor, Tensor)>, Error> {
-        let (capacity, kept) = (self.capacity, (self.filled - skip_oldest.max(0)).max(0));
-        let first = (self.next - kept).rem_euclid(capacity);
-        let before_end = kept.min(capacity - first);
+        let (capacity, retained) = (self.capacity, (self.filled - skip_oldest.max(0)).max(0));
+        let first = (self.next - retained).rem_euclid(capacity);
+        let before_end = retained.min(capacity - first);
         let mut slices = Vec::new();
-        for (from, rows) in [(first, before_end), (0, kept - before_end)] {
+        for (from, rows) in [(first, before_end), (0, retained - before_end)] {
             if rows > 0 {
                 slices
                     .push((self.keys.f_narrow(0, from, rows)?, self.ids.f_narrow(0, from, rows)?));

@@ -126,17 +126,17 @@ pub fn soft_labels(
         None => batch * classes,
     };
     if positions == 0 {
-        let reason = "no row has a position that the mask keeps";
+        let reason = "the mask excludes all positions of every row";
         return Err(Error::Empty { tensor: "student", reason });
     }
     let (student, teacher, rows) = match (config.over, mask) {
         (SoftmaxOver::Batch, _) => (student.f_reshape([1, -1])?, teacher.f_reshape([1, -1])?, 1),
         (_, None) => (student, teacher, batch),
         (_, Some(mask)) => {
-            let kept = mask.f_any_dim(1, false)?.f_nonzero()?.f_squeeze_dim(1)?; // [n] of B rows
-            let there = upload(&kept, device)?;
-            let select = |logits: Tensor| logits.f_index_select(0, &there);
-            (select(student)?, select(teacher)?, kept.size1()?)
+            let kept_rows = mask.f_any_dim(1, false)?.f_nonzero()?.f_squeeze_dim(1)?; // [n]
+            let kept_on_device = upload(&kept_rows, device)?;
+            let select = |logits: Tensor| logits.f_index_select(0, &kept_on_device);
+            (select(student)?, select(teacher)?, kept_rows.size1()?)
         }
     };
     let count = if config.over == SoftmaxOver::Row { rows } else { positions };

@@ -103,8 +103,8 @@ pub fn span(
     // Start and end share one tensor: on a GPU a kernel or a copy takes the same time for twice as
     // many rows.
     let both = |start: &Tensor, end: &Tensor| -> Result<Tensor, Error> {
-        let place = common_device([start, end], device);
-        let both = Tensor::f_cat(&[upload(start, place)?, upload(end, place)?], 0)?;
+        let kept_device = common_device([start, end], device);
+        let both = Tensor::f_cat(&[upload(start, kept_device)?, upload(end, kept_device)?], 0)?;
         Ok(upload(&both, device)?)
     };
     let mut rows = both(&start.rows, &end.rows)?;
@@ -172,12 +172,16 @@ impl Side {
         let mut outside = None;
         if let Some(mask) = context_mask {
             // If mask or positions are on the GPU, the comparison runs there.
-            let place = if mask.device() == Device::Cpu { gold.device() } else { device };
-            let (mask, kept, gold) =
-                (upload(mask, place)?, upload(&kept, place)?, upload(&gold, place)?);
+            let kept_device = if mask.device() == Device::Cpu { gold.device() } else { device };
+            let (mask, kept, gold) = (
+                upload(mask, kept_device)?,
+                upload(&kept, kept_device)?,
+                upload(&gold, kept_device)?,
+            );
             let excluded = mask.f_index_select(0, &kept)?.f_logical_not()?;
-            let lost = excluded.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
-            if let Some([row]) = first_true(&lost)?.as_deref() {
+            let excluded_gold =
+                excluded.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
+            if let Some([row]) = first_true(&excluded_gold)?.as_deref() {
                 return Err(Error::Excluded {
                     tensor: positions_name,
                     row: kept.f_int64_value(&[*row])?,

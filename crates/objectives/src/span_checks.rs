@@ -41,10 +41,10 @@ pub(crate) fn check_logit_values(
     checks: Checks,
 ) -> Result<(), Error> {
     if checks == Checks::Full {
-        let bad = logits.f_isnan()?.f_logical_or(&logits.f_isposinf()?)?;
-        if let Some(index) = first_true(&bad)? {
+        let invalid = logits.f_isnan()?.f_logical_or(&logits.f_isposinf()?)?;
+        if let Some(index) = first_true(&invalid)? {
             let value = logits.f_double_value(&index)?;
-            let rule = "a logit must be a number or -inf; look at the step that made it";
+            let rule = "a logit must be a number or -inf; check the previous training step";
             return Err(Error::NotFinite { tensor: name, index, value, rule });
         }
     }
@@ -96,8 +96,8 @@ impl Gold {
         for (name, positions) in [("gold_starts", gold_starts), ("gold_ends", gold_ends)] {
             check_int64(name, positions, &[batch], "[B]", like, device)?;
         }
-        let place = common_device([gold_starts, gold_ends], device);
-        let (starts, ends) = (upload(gold_starts, place)?, upload(gold_ends, place)?);
+        let common = common_device([gold_starts, gold_ends], device);
+        let (starts, ends) = (upload(gold_starts, common)?, upload(gold_ends, common)?);
         let present = inside(&starts)?.f_logical_and(&inside(&ends)?)?;
         check_order("gold_ends", &starts, &ends, &present)?;
         let absent = present.f_logical_not()?;

@@ -94,12 +94,12 @@ mod tests {
                     .backward();
                 (out, hidden.grad())
             };
-            let ((ours, ours_grad), (theirs, theirs_grad)) =
+            let ((by_matmul, matmul_grad), (by_gather, gather_grad)) =
                 (run(means_by_matmul), run(gathered_means));
-            assert_eq!(ours.kind(), theirs.kind());
-            assert!(ours.allclose(&theirs, 1e-5, 1e-6, false), "{kind:?}");
-            assert!(ours_grad.allclose(&theirs_grad, 1e-2, 1e-6, false), "{kind:?}");
-            assert_eq!(ours_grad.select(1, 5).abs().sum(Kind::Double).double_value(&[]), 0.0);
+            assert_eq!(by_matmul.kind(), by_gather.kind());
+            assert!(by_matmul.allclose(&by_gather, 1e-5, 1e-6, false), "{kind:?}");
+            assert!(matmul_grad.allclose(&gather_grad, 1e-2, 1e-6, false), "{kind:?}");
+            assert_eq!(matmul_grad.select(1, 5).abs().sum(Kind::Double).double_value(&[]), 0.0);
         }
     }
 }

@@ -113,11 +113,11 @@ pub fn top_k_spans(
     let (start, end) = (inside("start_logits", start_logits)?, inside("end_logits", end_logits)?);
     // Entry (s, j) is the span from s to s + j; its column s · width + j orders spans by start,
     // then by end.
-    let reach = |row: &Tensor, beyond: f64| -> Result<Tensor, Error> {
-        Ok(row.f_pad([0, width - 1], "constant", beyond)?.f_unfold(1, width, 1)?)
+    let unfold = |row: &Tensor, fill: f64| -> Result<Tensor, Error> {
+        Ok(row.f_pad([0, width - 1], "constant", fill)?.f_unfold(1, width, 1)?)
     };
-    let mut scores = start.f_unsqueeze(2)?.f_add(&reach(&end, f64::NEG_INFINITY)?)?; // [B, L, W]
-    let forbidden = outside.f_unsqueeze(2)?.f_logical_or(&reach(&outside, 1.0)?)?;
+    let mut scores = start.f_unsqueeze(2)?.f_add(&unfold(&end, f64::NEG_INFINITY)?)?; // [B, L, W]
+    let forbidden = outside.f_unsqueeze(2)?.f_logical_or(&unfold(&outside, 1.0)?)?;
     let scores = scores.f_masked_fill_(&forbidden, f64::NEG_INFINITY)?.f_view([batch, -1])?;
 
     let columns = best_columns(&scores, found)?; // [B, found]
@@ -136,15 +136,15 @@ fn best_columns(scores: &Tensor, k: i64) -> Result<Tensor, Error> {
     let keys = scores.f_nan_to_num(f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY)?;
     // libtorch's topk returns the right values, but its choice among entries equal to the smallest
     // of them is unspecified.
-    let least = keys.f_topk(k, 1, true, false)?.0.f_amin(1, true)?; // [B, 1]
-    let above = keys.f_gt_tensor(&least)?;
-    let equal = keys.f_eq_tensor(&least)?;
+    let threshold = keys.f_topk(k, 1, true, false)?.0.f_amin(1, true)?; // [B, 1]
+    let above = keys.f_gt_tensor(&threshold)?;
+    let equal = keys.f_eq_tensor(&threshold)?;
     let ties = above.f_sum_dim_intlist(1, true, Kind::Int)?.f_neg()?.f_add_scalar(k)?; // [B, 1]
     let early = equal.f_cumsum(1, Kind::Int)?.f_le_tensor(&ties)?;
-    let kept = above.f_logical_or(&equal.f_logical_and(&early)?)?; // k per row
-    let columns = match kept.device() {
-        Device::Cpu => kept.f_nonzero()?.f_select(1, 1)?.f_view([batch, k])?,
-        _ => columns_of(&kept, k)?,
+    let selected = above.f_logical_or(&equal.f_logical_and(&early)?)?; // k per row
+    let columns = match selected.device() {
+        Device::Cpu => selected.f_nonzero()?.f_select(1, 1)?.f_view([batch, k])?,
+        _ => columns_of(&selected, k)?,
     };
     let order = keys.f_gather(1, &columns, false)?.f_argsort_stable(true, 1, true)?;
     Ok(columns.f_gather(1, &order, false)?)
@@ -152,11 +152,12 @@ fn best_columns(scores: &Tensor, k: i64) -> Result<Tensor, Error> {
 
 /// The columns of the `k` true entries of each row, in ascending order. Unlike `nonzero`, this does
 /// not wait for a GPU to count the entries.
-fn columns_of(kept: &Tensor, k: i64) -> Result<Tensor, Error> {
-    let (_, width) = kept.size2()?;
-    let column = Tensor::f_arange(width, (Kind::Int64, kept.device()))?.f_expand_as(kept)?;
-    let behind = column.f_masked_fill(&kept.f_logical_not()?, width)?;
-    Ok(behind.f_topk(k, 1, false, true)?.0)
+fn columns_of(selected: &Tensor, k: i64) -> Result<Tensor, Error> {
+    let (_, width) = selected.size2()?;
+    let column =
+        Tensor::f_arange(width, (Kind::Int64, selected.device()))?.f_expand_as(selected)?;
+    let filled = column.f_masked_fill(&selected.f_logical_not()?, width)?;
+    Ok(filled.f_topk(k, 1, false, true)?.0)
 }
 
 impl TopKSpans {
@@ -202,9 +203,9 @@ mod tests {
         for (batch, width, k) in [(5, 23, 7), (1, 4, 4), (3, 9, 1)] {
             let scores = Tensor::rand([batch, width], (Kind::Float, Device::Cpu));
             let (_, best) = scores.topk(k, 1, true, false);
-            let kept = scores.zeros_like().scatter_value(1, &best, 1.0).to_kind(Kind::Bool);
-            let found = kept.nonzero().select(1, 1).view([batch, k]);
-            assert_eq!(columns_of(&kept, k).unwrap(), found);
+            let selected = scores.zeros_like().scatter_value(1, &best, 1.0).to_kind(Kind::Bool);
+            let found = selected.nonzero().select(1, 1).view([batch, k]);
+            assert_eq!(columns_of(&selected, k).unwrap(), found);
         }
     }
 }

@@ -38,7 +38,7 @@ struct Options {
     /// Languages of XQuAD
     #[arg(long, value_delimiter = ',', default_value = "en,de,es,ar,hi,vi,zh")]
     languages: Vec<Language>,
-    /// Also ask the questions of every language about the articles of every other language
+    /// Also answer the questions of every language over the articles of every other language
     #[arg(long)]
     pairs: bool,
     /// Index of the first test article
@@ -65,39 +65,39 @@ struct Options {
     /// Compute precision
     #[arg(long)]
     precision: Option<String>,
-    /// Given by cargo
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// The questions of each article, over their paragraphs and over the whole article.
+/// The questions of each article, with their paragraphs and with the whole article as context.
 struct Articles {
     paragraphs: Vec<Vec<Question>>,
-    whole: Vec<Vec<Question>>,
+    by_article: Vec<Vec<Question>>,
 }
 
 impl Articles {
     fn read(language: Language, options: &Options) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let all = Dataset::read(root.join(format!("data/xquad/xquad.{language}.json"))).unwrap();
-        let (mut paragraphs, mut whole) = (Vec::new(), Vec::new());
+        let (mut paragraphs, mut by_article) = (Vec::new(), Vec::new());
         for article in all.articles().skip(options.skip).take(options.articles) {
             let mut texts: Vec<&str> = article.iter().map(|question| &*question.context).collect();
             texts.dedup();
             let context = texts.join("\n\n").into();
-            let over = |question: &Question| Question {
+            let over_article = |question: &Question| Question {
                 context: std::sync::Arc::clone(&context),
                 ..question.clone()
             };
-            let asked = || article.iter().step_by(options.every);
-            paragraphs.push(asked().cloned().collect());
-            whole.push(asked().map(over).collect());
+            let selected = || article.iter().step_by(options.every);
+            paragraphs.push(selected().cloned().collect());
+            by_article.push(selected().map(over_article).collect());
         }
-        Self { paragraphs, whole }
+        Self { paragraphs, by_article }
     }
 
-    /// The same contexts and gold answers, with the questions of another language.
-    fn asked_in(&self, other: &Self) -> Self {
+    /// Returns the same contexts and gold answers with the questions of another language.
+    fn with_questions_of(&self, other: &Self) -> Self {
         let exchange = |own: &[Vec<Question>], other: &[Vec<Question>]| {
             let pairs = own.iter().zip(other).map(|(own, other)| {
                 let pairs = own.iter().zip(other).map(|(own, other)| {
@@ -110,7 +110,7 @@ impl Articles {
         };
         Self {
             paragraphs: exchange(&self.paragraphs, &other.paragraphs),
-            whole: exchange(&self.whole, &other.whole),
+            by_article: exchange(&self.by_article, &other.by_article),
         }
     }
 }
@@ -141,7 +141,7 @@ fn by_passages(
     if let Some(retriever) = retriever {
         pass = pass.with_retriever(&documents, retriever, &mut |_| {})?;
     }
-    let asked = article.iter().map(|one| (Some(one.id.clone()), one.question.clone()));
+    let questions = article.iter().map(|one| (Some(one.id.clone()), one.question.clone()));
     let mut best = Vec::new();
     let mut done = |found: Vec<Answers>, _| -> Result<()> {
         best.extend(found.into_iter().map(|one| {
@@ -151,7 +151,7 @@ fn by_passages(
         Ok(())
     };
     let pass = Some((&pass, CANDIDATES));
-    reader.answer_all(&asked.collect::<Vec<_>>(), &documents, pass, &mut done)?;
+    reader.answer_all(&questions.collect::<Vec<_>>(), &documents, pass, &mut done)?;
     Ok(Predictions(best.into_iter().collect()))
 }
 
@@ -209,21 +209,22 @@ fn mean(sums: &[f64], counts: &[usize], signed: bool) -> String {
 }
 
 /// A table row: paragraphs by raw scores, articles by each score, differences.
-fn row(paragraphs: &[Columns], whole: &[Columns], counts: &[usize]) -> String {
+fn row(paragraphs: &[Columns], by_article: &[Columns], counts: &[usize]) -> String {
     let of = |sums: &[Columns], at: usize| sums.iter().map(|sum| sum[at]).collect::<Vec<f64>>();
-    let less = |a: usize, b: usize| whole.iter().map(|sum| sum[a] - sum[b]).collect::<Vec<f64>>();
+    let difference =
+        |a: usize, b: usize| by_article.iter().map(|sum| sum[a] - sum[b]).collect::<Vec<f64>>();
     let cells = [
         mean(&of(paragraphs, 0), counts, false),
-        mean(&of(whole, 0), counts, false),
-        mean(&of(whole, 1), counts, false),
-        mean(&of(whole, 2), counts, false),
-        mean(&of(whole, 3), counts, false),
-        mean(&of(whole, 4), counts, false),
-        mean(&less(3, 1), counts, true),
-        mean(&less(3, 2), counts, true),
-        mean(&less(4, 3), counts, true),
-        mean(&of(whole, 5), counts, false),
-        mean(&of(whole, 6), counts, false),
+        mean(&of(by_article, 0), counts, false),
+        mean(&of(by_article, 1), counts, false),
+        mean(&of(by_article, 2), counts, false),
+        mean(&of(by_article, 3), counts, false),
+        mean(&of(by_article, 4), counts, false),
+        mean(&difference(3, 1), counts, true),
+        mean(&difference(3, 2), counts, true),
+        mean(&difference(4, 3), counts, true),
+        mean(&of(by_article, 5), counts, false),
+        mean(&of(by_article, 6), counts, false),
     ];
     cells.join(" | ")
 }
@@ -255,17 +256,17 @@ fn main() -> Result<()> {
     // Same language, then different languages: each article's sums over all pairs.
     let mut totals: [Totals; 2] = Default::default();
     for (language, documents) in &languages {
-        for (asked, other) in &languages {
-            if !(options.pairs || asked == language) {
+        for (question_language, other) in &languages {
+            if !(options.pairs || question_language == language) {
                 continue;
             }
-            let pair = documents.asked_in(other);
-            let sums = [&pair.paragraphs, &pair.whole]
+            let pair = documents.with_questions_of(other);
+            let sums = [&pair.paragraphs, &pair.by_article]
                 .map(|all| article_sums(&windows_of, all, *language, options.batch_size));
-            let [paragraphs, whole] = sums;
-            let mut sums = [paragraphs?, whole?];
-            let next = pair.whole.iter().cycle().skip(1);
-            for ((article, next), sum) in pair.whole.iter().zip(next).zip(&mut sums[1]) {
+            let [paragraphs, by_article] = sums;
+            let mut sums = [paragraphs?, by_article?];
+            let next = pair.by_article.iter().cycle().skip(1);
+            for ((article, next), sum) in pair.by_article.iter().zip(next).zip(&mut sums[1]) {
                 for (at, retriever) in [None, retriever.as_ref()].into_iter().enumerate() {
                     if at == 1 && retriever.is_none() {
                         continue;
@@ -280,9 +281,9 @@ fn main() -> Result<()> {
                     }
                 }
             }
-            let counts: Vec<usize> = pair.whole.iter().map(Vec::len).collect();
-            println!("| {language} | {asked} | {} |", row(&sums[0], &sums[1], &counts));
-            let (count, total) = &mut totals[usize::from(asked != language)];
+            let counts: Vec<usize> = pair.by_article.iter().map(Vec::len).collect();
+            println!("| {language} | {question_language} | {} |", row(&sums[0], &sums[1], &counts));
+            let (count, total) = &mut totals[usize::from(question_language != language)];
             count.resize(counts.len(), 0);
             count.iter_mut().zip(&counts).for_each(|(total, count)| *total += count);
             for (total, sums) in total.iter_mut().zip(sums) {
@@ -293,9 +294,9 @@ fn main() -> Result<()> {
             }
         }
     }
-    for (name, (count, [paragraphs, whole])) in ["same", "different"].iter().zip(&totals) {
+    for (name, (count, [paragraphs, by_article])) in ["same", "different"].iter().zip(&totals) {
         if !count.is_empty() {
-            println!("| mean | {name} | {} |", row(paragraphs, whole, count));
+            println!("| mean | {name} | {} |", row(paragraphs, by_article, count));
         }
     }
     println!("\n{:.0} s", start.elapsed().as_secs_f64());

@@ -24,7 +24,7 @@ struct Options {
     /// Use every Nth question
     #[arg(long, default_value_t = 1)]
     every: usize,
-    /// Given by cargo
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -52,11 +52,11 @@ impl Language {
             }
             questions.push((one.question, articles.len() - 1));
         }
-        let whole = |(article, paragraphs): (Document, Vec<String>)| Document {
+        let join_paragraphs = |(article, paragraphs): (Document, Vec<String>)| Document {
             text: paragraphs.join("\n").into(),
             ..article
         };
-        let articles: Vec<Document> = articles.into_iter().map(whole).collect();
+        let articles: Vec<Document> = articles.into_iter().map(join_paragraphs).collect();
         Self {
             name: name.to_owned(),
             articles: articles.into(),
@@ -67,9 +67,10 @@ impl Language {
 
 /// The shares in percent of questions whose article is the first, and among the first five.
 fn recall(ranked: &[Vec<usize>], questions: &[(String, usize)]) -> [f64; 2] {
-    [1, 5].map(|most| {
+    [1, 5].map(|max_rank| {
         let found = ranked.iter().zip(questions);
-        let found = found.filter(|(ranked, (_, gold))| ranked.iter().take(most).any(|k| k == gold));
+        let found =
+            found.filter(|(ranked, (_, gold))| ranked.iter().take(max_rank).any(|k| k == gold));
         100.0 * found.count() as f64 / questions.len() as f64
     })
 }
@@ -90,27 +91,34 @@ fn main() -> Result<()> {
     println!("| documents | questions | BM25 | dense | hybrid |\n|---|---|---:|---:|---:|");
     let start = Instant::now();
     let mut totals = [[0.0; 2]; 3];
-    let mut least = [f64::INFINITY; 3];
+    let mut lowest = [f64::INFINITY; 3];
     for documents in &languages {
         let pass = FirstPass::over(&documents.articles)?;
         let pass = pass.with_retriever(&documents.articles, &retriever, &mut |_| {})?;
-        for asked in &languages {
-            let texts: Vec<&str> = asked.questions.iter().map(|(text, _)| text.as_str()).collect();
-            let mut row = format!("| {} | {} |", documents.name, asked.name);
+        for questions_of in &languages {
+            let texts: Vec<&str> =
+                questions_of.questions.iter().map(|(text, _)| text.as_str()).collect();
+            let mut row = format!("| {} | {} |", documents.name, questions_of.name);
             let rankings = [Ranking::Bm25, Ranking::Dense, Ranking::Hybrid];
-            for ((ranking, total), least) in rankings.into_iter().zip(&mut totals).zip(&mut least) {
-                let [first, five] = recall(&pass.rank(&texts, ranking)?, &asked.questions);
-                row += &format!(" {first:.1} / {five:.1} |");
-                *total = [total[0] + first, total[1] + five];
-                *least = least.min(five);
+            for ((ranking, total), lowest) in rankings.into_iter().zip(&mut totals).zip(&mut lowest)
+            {
+                let [recall_1, recall_5] =
+                    recall(&pass.rank(&texts, ranking)?, &questions_of.questions);
+                row += &format!(" {recall_1:.1} / {recall_5:.1} |");
+                *total = [total[0] + recall_1, total[1] + recall_5];
+                *lowest = lowest.min(recall_5);
             }
             println!("{row}");
         }
     }
     let pairs = (languages.len() * languages.len()) as f64;
-    let means = totals.map(|[first, five]| format!("{:.1} / {:.1}", first / pairs, five / pairs));
+    let means = totals
+        .map(|[recall_1, recall_5]| format!("{:.1} / {:.1}", recall_1 / pairs, recall_5 / pairs));
     println!("| mean | | {} |", means.join(" | "));
-    println!("| lowest recall@5 | | {} |", least.map(|five| format!("{five:.1}")).join(" | "));
+    println!(
+        "| lowest recall@5 | | {} |",
+        lowest.map(|recall_5| format!("{recall_5:.1}")).join(" | ")
+    );
     println!("\n{:.0} s", start.elapsed().as_secs_f64());
     Ok(())
 }

@@ -81,15 +81,15 @@ impl Gathered {
             self.log_total = log_add_exp(self.log_total, margin(candidate.score));
         }
         self.null_odds = self.null_odds.min(found.null_odds().unwrap_or(f64::INFINITY));
-        let mut kept: Vec<Range<usize>> = Vec::new();
+        let mut selected: Vec<Range<usize>> = Vec::new();
         for candidate in &found.candidates {
             let start = candidate.answer_start;
             let span = start..start + candidate.text.chars().count();
             let overlaps = |other: &Range<usize>| span.start < other.end && other.start < span.end;
-            if span.is_empty() || kept.iter().any(overlaps) {
+            if span.is_empty() || selected.iter().any(overlaps) {
                 continue;
             }
-            if kept.len() == max_answers {
+            if selected.len() == max_answers {
                 break;
             }
             // Later candidates of this passage do not have higher scores.
@@ -101,7 +101,7 @@ impl Gathered {
             let at = self.answers.partition_point(|other| other.score >= candidate.score);
             self.answers.insert(at, answer);
             self.answers.truncate(max_answers);
-            kept.push(span);
+            selected.push(span);
         }
     }
 

@@ -58,7 +58,7 @@ impl Default for Calibration {
 pub type Answered<'a> = (&'a Dataset, &'a [NBest], Language);
 
 /// Probability of a best answer, and whether the answer is correct.
-type Judged = (f64, bool);
+type Prediction = (f64, bool);
 
 impl Calibration {
     /// Fits temperature and threshold on the answers to the questions of some files. Each file has
@@ -71,22 +71,22 @@ impl Calibration {
     /// # Errors
     /// As [`score`] and [`score_squad2`].
     pub fn fit(files: &[Answered]) -> Result<Option<Self>> {
-        let judged = judge(files)?;
+        let outcomes = compare_with_gold(files)?;
         let path = "development questions".into();
         let mut pooled = Dataset { path, version: None, questions: Vec::new() };
         let (mut texts, mut odds) = (Vec::new(), Vec::new());
         for (number, (dataset, answers, _)) in files.iter().enumerate() {
             // Questions of different files may have the same id.
-            let named = |id: &str| format!("{number} {id}");
+            let unique_id = |id: &str| format!("{number} {id}");
             pooled.questions.extend(
                 dataset
                     .questions
                     .iter()
-                    .map(|question| Question { id: named(&question.id), ..question.clone() }),
+                    .map(|question| Question { id: unique_id(&question.id), ..question.clone() }),
             );
-            texts.extend(answers.iter().map(|one| (named(&one.id), best_text(one))));
+            texts.extend(answers.iter().map(|one| (unique_id(&one.id), best_text(one))));
             let of = NullOdds::of(answers).0;
-            odds.extend(of.into_iter().map(|(id, odds)| (named(&id), odds)));
+            odds.extend(of.into_iter().map(|(id, odds)| (unique_id(&id), odds)));
         }
         let without = pooled.questions.iter().filter(|one| one.answers.is_empty()).count();
         if without == pooled.questions.len() {
@@ -100,13 +100,13 @@ impl Calibration {
                 scored.best.map(|[_, f1]| f1.threshold)
             }
         };
-        let temperature = least(|temperature| log_loss(&at(&judged, temperature)));
+        let temperature = grid_search(|temperature| log_loss(&at(&outcomes, temperature)));
         Ok(Some(Self {
             temperature,
             null_threshold,
-            questions: judged.len(),
-            calibration_error_before: calibration_error(&at(&judged, 1.0)),
-            calibration_error_after: calibration_error(&at(&judged, temperature)),
+            questions: outcomes.len(),
+            calibration_error_before: calibration_error(&at(&outcomes, 1.0)),
+            calibration_error_after: calibration_error(&at(&outcomes, temperature)),
             window_score: WindowScore::Raw,
         }))
     }
@@ -117,8 +117,9 @@ impl Calibration {
     /// # Errors
     /// As [`fit`](Self::fit).
     pub fn errors_on(&self, files: &[Answered]) -> Result<[f64; 2]> {
-        let judged = judge(files)?;
-        Ok([1.0, self.temperature].map(|temperature| calibration_error(&at(&judged, temperature))))
+        let outcomes = compare_with_gold(files)?;
+        Ok([1.0, self.temperature]
+            .map(|temperature| calibration_error(&at(&outcomes, temperature))))
     }
 
     /// Reads the calibration in a model's folder; returns the default if there is no file.
@@ -134,7 +135,7 @@ impl Calibration {
         let threshold = read.null_threshold.is_none_or(f64::is_finite);
         if !(read.temperature > 0.0 && read.temperature.is_finite() && threshold) {
             let problem = format!(
-                "temperature {} and null_threshold {:?} must be numbers, the first above 0",
+                "temperature {} and null_threshold {:?} must be finite numbers, and the temperature above 0",
                 read.temperature, read.null_threshold
             );
             return Err(Error::Content { path, problem });
@@ -158,30 +159,30 @@ fn best_text(one: &NBest) -> String {
 }
 
 /// Returns each question's answers, and whether the best answer is an exact match.
-fn judge<'a>(files: &[Answered<'a>]) -> Result<Vec<(&'a NBest, bool)>> {
-    let mut judged = Vec::new();
+fn compare_with_gold<'a>(files: &[Answered<'a>]) -> Result<Vec<(&'a NBest, bool)>> {
+    let mut outcomes = Vec::new();
     for &(dataset, answers, language) in files {
         let mut gold = dataset.clone();
         gold.questions.retain(|question| !question.answers.is_empty());
         let of = |one: &NBest| (one.id.clone(), best_text(one));
         let predictions = Predictions(answers.iter().map(of).collect());
-        let mut right = HashSet::new();
+        let mut correct = HashSet::new();
         if !gold.questions.is_empty() {
             let scored = score(&gold, &predictions, Normalization::Mlqa(language))?;
             let exact = scored.per_question.into_iter().filter(|one| one.exact_match);
-            right.extend(exact.map(|one| one.id));
+            correct.extend(exact.map(|one| one.id));
         }
-        judged.extend(answers.iter().map(|one| (one, right.contains(&one.id))));
+        outcomes.extend(answers.iter().map(|one| (one, correct.contains(&one.id))));
     }
-    Ok(judged)
+    Ok(outcomes)
 }
 
 /// Returns the probability of each question's best answer at a temperature.
-fn at(judged: &[(&NBest, bool)], temperature: f64) -> Vec<Judged> {
-    let of = |&(one, right): &(&NBest, bool)| {
-        Some((probabilities(one, temperature).0.first().copied()?, right))
+fn at(outcomes: &[(&NBest, bool)], temperature: f64) -> Vec<Prediction> {
+    let of = |&(one, correct): &(&NBest, bool)| {
+        Some((probabilities(one, temperature).0.first().copied()?, correct))
     };
-    judged.iter().filter_map(of).collect()
+    outcomes.iter().filter_map(of).collect()
 }
 
 /// Computes the probabilities of a question's candidates, in order, and of "no answer": a softmax
@@ -196,18 +197,18 @@ pub(crate) fn probabilities(one: &NBest, temperature: f64) -> (Vec<f64>, f64) {
     (candidates.iter().map(|&score| share(score) / total).collect(), share(null) / total)
 }
 
-/// Computes the mean negative log-likelihood of the judgements.
-fn log_loss(judged: &[Judged]) -> f64 {
-    let loss = |&(probability, right): &Judged| {
-        let of_truth = if right { probability } else { 1.0 - probability };
-        -of_truth.max(1e-12).ln()
+/// Computes the mean negative log-likelihood of the outcomes.
+fn log_loss(outcomes: &[Prediction]) -> f64 {
+    let loss = |&(probability, correct): &Prediction| {
+        let outcome_probability = if correct { probability } else { 1.0 - probability };
+        -outcome_probability.max(1e-12).ln()
     };
-    judged.iter().map(loss).sum::<f64>() / judged.len().max(1) as f64
+    outcomes.iter().map(loss).sum::<f64>() / outcomes.len().max(1) as f64
 }
 
 /// Returns the temperature with the lowest loss: first on a grid of powers of two from 1/8 to 64,
 /// then with halved steps around the best grid point.
-fn least(loss: impl Fn(f64) -> f64) -> f64 {
+fn grid_search(loss: impl Fn(f64) -> f64) -> f64 {
     let (mut best, mut width) = (0.0f64, 3.0);
     let mut lowest = loss(1.0);
     for start in (-3..=6).map(f64::from) {
@@ -229,17 +230,18 @@ fn least(loss: impl Fn(f64) -> f64) -> f64 {
 }
 
 /// Computes the expected calibration error over ten bins of equal width.
-fn calibration_error(judged: &[Judged]) -> f64 {
+fn calibration_error(outcomes: &[Prediction]) -> f64 {
     let mut bins = [(0.0f64, 0.0f64); 10];
-    for &(probability, right) in judged {
+    for &(probability, correct) in outcomes {
         let upper = (1..10).find(|&bin| probability < f64::from(bin) / 10.0).unwrap_or(10);
-        if let Some((sum, rights)) = bins.get_mut(usize::try_from(upper - 1).unwrap_or(0)) {
+        if let Some((sum, correct_count)) = bins.get_mut(usize::try_from(upper - 1).unwrap_or(0)) {
             *sum += probability;
-            *rights += f64::from(u8::from(right));
+            *correct_count += f64::from(u8::from(correct));
         }
     }
     // The bin sizes in weights and means cancel.
-    bins.iter().map(|(sum, rights)| (sum - rights).abs()).sum::<f64>() / judged.len().max(1) as f64
+    bins.iter().map(|(sum, correct_count)| (sum - correct_count).abs()).sum::<f64>()
+        / outcomes.len().max(1) as f64
 }
 
 #[cfg(test)]
@@ -264,17 +266,17 @@ mod tests {
         let (all, null) = probabilities(&n_best(0, &[2.0, 1.0], 0.5), 2.0);
         let share = |score: f64| (score / 2.0).exp();
         let total = share(2.0) + share(1.0) + share(0.5);
-        for (got, want) in all.iter().chain([&null]).zip([2.0, 1.0, 0.5]) {
-            assert!((got - share(want) / total).abs() < 1e-12);
+        for (actual, expected) in all.iter().chain([&null]).zip([2.0, 1.0, 0.5]) {
+            assert!((actual - share(expected) / total).abs() < 1e-12);
         }
         let without = NBest { null_score: None, ..n_best(0, &[], 0.0) };
         assert_eq!(probabilities(&without, 1.0), (vec![], 1.0));
-        let far = n_best(0, &[3e38, -3e38], 0.0);
-        assert_eq!(probabilities(&far, 0.1).0, [1.0, 0.0]);
+        let extreme = n_best(0, &[3e38, -3e38], 0.0);
+        assert_eq!(probabilities(&extreme, 0.1).0, [1.0, 0.0]);
     }
 
     #[test]
-    fn the_fitted_temperature_makes_surer_what_is_right_and_less_sure_what_is_not() {
+    fn fit_matches_confidence_to_accuracy() {
         // All answers have probability 0.98; three of four are correct.
         let file = |count: usize| {
             let gold = |k: usize| if k.is_multiple_of(4) { "b" } else { "a" };
@@ -291,8 +293,8 @@ mod tests {
         let fitted =
             Calibration::fit(&[(&file(400), answers.as_slice(), Language::EN)]).unwrap().unwrap();
         // σ(4 / T) = 3/4.
-        let want = 4.0 / 3.0f64.ln();
-        assert!((fitted.temperature / want - 1.0).abs() < 0.02, "{fitted:?}");
+        let expected = 4.0 / 3.0f64.ln();
+        assert!((fitted.temperature / expected - 1.0).abs() < 0.02, "{fitted:?}");
         assert!(fitted.calibration_error_before > 0.2 && fitted.calibration_error_after < 0.01);
         assert_eq!((fitted.null_threshold, fitted.questions), (None, 400));
 

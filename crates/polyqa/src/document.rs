@@ -19,7 +19,7 @@ pub struct Document {
 }
 
 /// Maximum size of a text in bytes; a larger file is probably not a text.
-const LONGEST: u64 = 256 << 20;
+const MAX_BYTES: u64 = 256 << 20;
 
 const ROW: &str = "a document on each line: {\"text\": \"…\", \"id\": \"…\"}, `id` may be absent";
 
@@ -43,7 +43,7 @@ const ROW: &str = "a document on each line: {\"text\": \"…\", \"id\": \"…\"}
 #[derive(Clone, Debug, Default)]
 pub struct Documents {
     sources: Vec<Source>,
-    whole: bool,
+    unsplit: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -64,7 +64,7 @@ struct Row {
 
 impl From<Vec<Document>> for Documents {
     fn from(documents: Vec<Document>) -> Self {
-        Self { sources: documents.into_iter().map(Source::Here).collect(), whole: false }
+        Self { sources: documents.into_iter().map(Source::Here).collect(), unsplit: false }
     }
 }
 
@@ -81,7 +81,7 @@ impl Documents {
             }
             let found = std::fs::metadata(&path).map_err(|source| Error::read(&path, source))?;
             if found.is_dir() {
-                let reason = "it is a folder; name its files, as folder/*.txt";
+                let reason = "is a folder; give its files, such as folder/*.txt";
                 return Err(Error::read(&path, std::io::Error::other(reason)));
             }
             let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
@@ -89,7 +89,7 @@ impl Documents {
             Ok(if rows { Source::Rows(path) } else { Source::Text(path) })
         };
         let sources = paths.into_iter().map(source).collect::<Result<_>>()?;
-        Ok(Self { sources, whole: false })
+        Ok(Self { sources, unsplit: false })
     }
 
     /// Adds a file of rows, whatever its name; `-` is standard input, which is stored in memory.
@@ -98,8 +98,8 @@ impl Documents {
     /// As [`of_files`](Self::of_files).
     pub fn with_rows(mut self, path: PathBuf) -> Result<Self> {
         if path == Path::new("-") {
-            let kept = rows(&path).map(|row| Ok(Source::Here(row?)));
-            self.sources.extend(kept.collect::<Result<Vec<_>>>()?);
+            let documents_of_file = rows(&path).map(|row| Ok(Source::Here(row?)));
+            self.sources.extend(documents_of_file.collect::<Result<Vec<_>>>()?);
         } else {
             self.sources.push(Source::Rows(path));
         }
@@ -113,7 +113,7 @@ impl Documents {
     /// sentences.
     #[must_use]
     pub fn without_passages(self) -> Self {
-        Self { whole: true, ..self }
+        Self { unsplit: true, ..self }
     }
 
     /// Returns whether there is no file.
@@ -156,7 +156,7 @@ impl Documents {
     pub(crate) fn passages(&self) -> impl Iterator<Item = Result<(usize, Passage)>> {
         self.iter().enumerate().flat_map(|(index, document)| {
             let passages = match document {
-                Ok(document) if self.whole => vec![Ok(Passage::whole(&document))],
+                Ok(document) if self.unsplit => vec![Ok(Passage::whole(&document))],
                 Ok(document) => Passage::of(&document).into_iter().map(Ok).collect(),
                 Err(error) => vec![Err(error)],
             };
@@ -167,7 +167,7 @@ impl Documents {
 
 /// Reads a file as one document.
 fn document(path: &Path) -> Result<Document> {
-    let text = atomic_file::read_to_string_with_mark(path, LONGEST);
+    let text = atomic_file::read_to_string_with_mark(path, MAX_BYTES);
     let text = text.map_err(|source| Error::read(path, source))?;
     Ok(Document { id: path.to_string_lossy().into(), text: text.into() })
 }

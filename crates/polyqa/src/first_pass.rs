@@ -86,8 +86,8 @@ impl FirstPass<'_> {
             count += 1;
             step()?;
         }
-        let average = words / f32_of(count.max(1));
-        let embedder = EmbedderBuilder::<u32, Words>::with_avgdl(average).build();
+        let mean_words = words / f32_of(count.max(1));
+        let embedder = EmbedderBuilder::<u32, Words>::with_avgdl(mean_words).build();
         let (mut scorer, mut sample) = (Scorer::new(), TextSample::default());
         let (mut of, mut sampled) = (Vec::with_capacity(count), 0);
         for passage in documents.passages() {
@@ -174,7 +174,7 @@ impl FirstPass<'_> {
         if ranking == Ranking::Dense {
             return dense;
         }
-        let both = questions.iter().zip(dense);
+        let question_scores = questions.iter().zip(dense);
         let fuse = |(question, dense): (&&str, Vec<usize>)| {
             // Across languages most common words are coincidental and lower the rank of good
             // passages.
@@ -183,7 +183,7 @@ impl FirstPass<'_> {
                 false => fused([sorted(self.bm25(question)), dense]),
             }
         };
-        both.map(fuse).collect()
+        question_scores.map(fuse).collect()
     }
 
     /// Returns the passages with a word of the question, and their scores.
@@ -198,8 +198,8 @@ impl FirstPass<'_> {
     fn bm25_penalties(&self, question: &str) -> Vec<f32> {
         let mut scores = vec![0.0; self.passages()];
         for (passage, score) in self.bm25(question) {
-            if let Some(of_passage) = scores.get_mut(passage) {
-                *of_passage = score;
+            if let Some(passage_score) = scores.get_mut(passage) {
+                *passage_score = score;
             }
         }
         penalties(&scores, BM25_WEIGHT)
@@ -236,9 +236,9 @@ impl FirstPass<'_> {
     /// Returns the scripts or languages of question and documents if they seem to differ. BM25 then
     /// cannot rank the documents.
     pub fn language_mismatch(&self, question: &str) -> Option<[&'static str; 2]> {
-        let mut asked = TextSample::default();
-        asked.add(question);
-        asked.differs_from(&self.sample)
+        let mut question_sample = TextSample::default();
+        question_sample.add(question);
+        question_sample.differs_from(&self.sample)
     }
 }
 
@@ -318,13 +318,13 @@ mod tests {
     #[test]
     fn documents_at_the_end_of_both_rankings_leave_the_order_of_the_others() {
         let rankings = [vec![5, 0, 3, 1], vec![1, 3, 4, 0]];
-        let alone = fused(rankings.clone());
+        let expected = fused(rankings.clone());
         let [mut bm25, mut dense] = rankings;
         bm25.extend([10, 11]);
         dense.extend([11, 12, 10]);
-        let mut more = fused([bm25, dense]);
-        more.retain(|&document| document < 10);
-        assert_eq!(more, alone);
+        let mut top_documents = fused([bm25, dense]);
+        top_documents.retain(|&document| document < 10);
+        assert_eq!(top_documents, expected);
     }
 
     #[test]
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_in_passages_without_the_questions_words_fall() {
+    fn answers_in_passages_without_question_words_are_penalised() {
         let text = "Lima is the capital of Peru and lies at the coast of the Pacific. \n\n\
             Quito is the capital of Ecuador, and it is high in the mountains. \n\n\
             A recipe for bread takes flour, water and some salt from the sea. \n\n"

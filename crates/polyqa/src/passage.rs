@@ -8,10 +8,10 @@ use unicode_segmentation::UnicodeSegmentation;
 use crate::Document;
 
 /// Minimum length of a passage; shorter paragraphs are joined.
-const SHORTEST: usize = 50;
+const MIN_LENGTH: usize = 50;
 
 /// Maximum length of a passage with several sentences; longer paragraphs are cut.
-const LONGEST: usize = 250;
+const MAX_LENGTH: usize = 250;
 
 /// Minimum number of characters of a line that ends a passage, as a paragraph does. Lines of texts
 /// that are wrapped at a fixed width are shorter.
@@ -74,27 +74,29 @@ type Part = (Range<usize>, usize);
 /// into parts of about equal length.
 fn ranges(text: &str) -> Vec<Range<usize>> {
     let mut passages: Vec<Part> = Vec::new();
-    let mut open: Option<Part> = None;
+    let mut incomplete: Option<Part> = None;
     for (paragraph, length) in paragraphs(text) {
-        let (joined, sum) = match open.take() {
+        let (joined, sum) = match incomplete.take() {
             Some((before, sum)) => (before.start..paragraph.end, sum + length),
             None => (paragraph, length),
         };
         match sum {
-            ..SHORTEST => open = Some((joined, sum)),
-            SHORTEST..=LONGEST => passages.push((joined, sum)),
+            ..MIN_LENGTH => incomplete = Some((joined, sum)),
+            MIN_LENGTH..=MAX_LENGTH => passages.push((joined, sum)),
             _ => passages.extend(parts(text, joined)),
         }
     }
     // A short rest at the end of a text is joined to the previous passage if that fits.
-    match (passages.last_mut(), open) {
-        (Some((last, sum)), Some((end, length))) if *sum + length <= LONGEST => last.end = end.end,
-        (_, open) => passages.extend(open),
+    match (passages.last_mut(), incomplete) {
+        (Some((last, sum)), Some((end, length))) if *sum + length <= MAX_LENGTH => {
+            last.end = end.end
+        }
+        (_, incomplete) => passages.extend(incomplete),
     }
     passages.iter().filter_map(|(range, _)| trimmed(text, range)).collect()
 }
 
-/// Cuts a paragraph between sentences into the fewest parts of at most [`LONGEST`] words. The parts
+/// Cuts a paragraph between sentences into the fewest parts of at most [`MAX_LENGTH`] words. The
 /// have about equal lengths.
 fn parts(text: &str, paragraph: Range<usize>) -> Vec<Part> {
     let bounds = text.get(paragraph.clone()).unwrap_or_default().split_sentence_bound_indices();
@@ -104,15 +106,15 @@ fn parts(text: &str, paragraph: Range<usize>) -> Vec<Part> {
     });
     let sentences: Vec<Part> = sentences.collect();
     let total: usize = sentences.iter().map(|(_, length)| length).sum();
-    let count = total.div_ceil(LONGEST).max(1);
+    let count = total.div_ceil(MAX_LENGTH).max(1);
     let mut parts: Vec<Part> = Vec::with_capacity(count);
     let mut before = 0;
     for (sentence, length) in sentences {
         // A sentence belongs to the part that contains its middle.
-        let is_next = (2 * before + length) * count > 2 * parts.len() * total;
+        let starts_next = (2 * before + length) * count > 2 * parts.len() * total;
         before += length;
         match parts.last_mut() {
-            Some((part, sum)) if !is_next && *sum + length <= LONGEST => {
+            Some((part, sum)) if !starts_next && *sum + length <= MAX_LENGTH => {
                 part.end = sentence.end;
                 *sum += length;
             }
@@ -125,15 +127,15 @@ fn parts(text: &str, paragraph: Range<usize>) -> Vec<Part> {
 /// Returns the byte range and the length of each paragraph, including the blank lines after it.
 fn paragraphs(text: &str) -> Vec<Part> {
     let mut paragraphs: Vec<Part> = Vec::new();
-    let (mut start, mut ended) = (0, false);
+    let (mut start, mut paragraph_ended) = (0, false);
     let mut at = 0;
     for line in text.split_inclusive('\n') {
         let blank = line.trim().is_empty();
-        if ended && !blank {
+        if paragraph_ended && !blank {
             paragraphs.push((start..at, 0));
             start = at;
         }
-        ended = blank || line.chars().nth(LONG_LINE).is_some();
+        paragraph_ended = blank || line.chars().nth(LONG_LINE).is_some();
         at += line.len();
     }
     paragraphs.push((start..at, 0));
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_placed_in_the_document() {
+    fn answer_offsets_refer_to_the_document() {
         let long = "Ein Satz über die Stadt. ".repeat(30);
         let text = format!("\u{feff}{long}\n\nÉcrit à Lima. {long}");
         let all = passages(&text);
@@ -231,7 +233,7 @@ mod tests {
                 prop_assert!(byte >= at && text[at..byte].trim().is_empty());
                 at = byte + passage.text.len();
                 prop_assert_eq!(&text[byte..at], &*passage.text);
-                prop_assert!(all.len() == 1 || length(&passage.text) <= LONGEST
+                prop_assert!(all.len() == 1 || length(&passage.text) <= MAX_LENGTH
                     || passage.text.trim_end().split_sentence_bounds().count() == 1);
             }
             prop_assert!(text[at..].trim().is_empty());

@@ -32,8 +32,8 @@ pub fn select_precision(name: Option<&str>, device: Device) -> Result<Precision>
         return Ok(Precision::fastest(device));
     }
     let precision = name.parse::<Precision>().map_err(|_| {
-        let known = Precision::ALL.map(Precision::name).join(", ");
-        refused(format!("must be one of auto, {known}"))
+        let supported = Precision::ALL.map(Precision::name).join(", ");
+        refused(format!("must be one of auto, {supported}"))
     })?;
     match (precision, device) {
         (Precision::F16, Device::Cuda(_)) => Ok(precision),
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn precisions_that_a_device_lacks_are_refused() {
+    fn unsupported_precisions_are_rejected() {
         for (name, device, part) in [
             ("fp8", Device::Cpu, "must be one of auto, f32, bf16, f16, int8"),
             ("f16", Device::Cpu, "needs a CUDA device"),

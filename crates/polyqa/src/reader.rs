@@ -157,11 +157,11 @@ impl Reader {
     /// # Errors
     /// As [`answer_all`](Self::answer_all).
     pub fn answer(&self, question: &str, documents: Vec<Document>) -> Result<Answers> {
-        let asked = [(None, question.to_owned())];
+        let batch = [(None, question.to_owned())];
         let mut found = Vec::new();
         let documents = documents.into();
         let pass = Some((&FirstPass::over(&documents)?, CANDIDATES));
-        self.answer_all(&asked, &documents, pass, &mut |answers, _| -> Result<()> {
+        self.answer_all(&batch, &documents, pass, &mut |answers, _| -> Result<()> {
             found.extend(answers);
             Ok(())
         })?;
@@ -187,15 +187,15 @@ impl Reader {
         first_pass: Option<(&FirstPass<'_>, usize)>,
         done: &mut dyn FnMut(Vec<Answers>, usize) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        for asked in questions.chunks(QUESTIONS_AT_ONCE) {
-            let mut gathered: Vec<Gathered> = asked.iter().map(|_| Gathered::new()).collect();
-            let texts: Vec<&str> = asked.iter().map(|(_, question)| question.as_str()).collect();
+        for batch in questions.chunks(QUESTIONS_AT_ONCE) {
+            let mut gathered: Vec<Gathered> = batch.iter().map(|_| Gathered::new()).collect();
+            let texts: Vec<&str> = batch.iter().map(|(_, question)| question.as_str()).collect();
             let selection = first_pass.map(|(pass, passages)| pass.select(&texts, passages));
             let selection = selection.transpose()?;
             let mut pairs = Pairs::default();
             for (index, passage) in documents.passages().enumerate() {
                 let (document, passage) = passage?;
-                for (at, (_, question)) in asked.iter().enumerate() {
+                for (at, (_, question)) in batch.iter().enumerate() {
                     if selection.as_ref().is_some_and(|all| !all.contains(at, index)) {
                         continue;
                     }
@@ -209,7 +209,7 @@ impl Reader {
             }
             self.read(pairs, selection.as_ref(), &mut gathered)?;
             let threshold = self.calibration.null_threshold;
-            let finished = asked
+            let finished = batch
                 .iter()
                 .zip(gathered)
                 .map(|((id, question), one)| one.finish(id.clone(), question.clone(), threshold));

@@ -13,7 +13,7 @@ use crate::{Answers, Documents, FirstPass, Reader, Result, Retriever};
 const BYTES_AT_ONCE: usize = 1 << 18;
 
 /// A question's id, if it has one, and its text.
-pub type Asked = (Option<String>, String);
+pub type Query = (Option<String>, String);
 
 /// Cuts documents into a reader's windows, on any thread.
 #[derive(Debug)]
@@ -31,8 +31,8 @@ impl Cutter {
     }
 
     /// Selects the passages for each question, and computes the penalties of their answers.
-    fn select(&self, asked: &[Asked], documents: &Documents) -> Result<Selection> {
-        let texts: Vec<&str> = asked.iter().map(|(_, question)| question.as_str()).collect();
+    fn select(&self, queries: &[Query], documents: &Documents) -> Result<Selection> {
+        let texts: Vec<&str> = queries.iter().map(|(_, question)| question.as_str()).collect();
         let pass = FirstPass::over(documents)?;
         let Some(retriever) = &self.retriever else {
             return pass.select(&texts, CANDIDATES);
@@ -49,16 +49,16 @@ impl Cutter {
     /// As [`windows`] and [`FirstPass::rank`].
     pub fn cut(
         &self,
-        asked: Vec<Asked>,
+        queries: Vec<Query>,
         documents: &Documents,
         max_windows: usize,
     ) -> Result<Option<Reading>> {
-        let selection = self.select(&asked, documents)?;
-        let mut reading = Reading { asked, selection, ..Reading::default() };
+        let selection = self.select(&queries, documents)?;
+        let mut reading = Reading { queries, selection, ..Reading::default() };
         let mut pairs = Pairs::default();
         for (index, passage) in documents.passages().enumerate() {
             let (_, passage) = passage?;
-            for (at, (_, question)) in reading.asked.iter().enumerate() {
+            for (at, (_, question)) in reading.queries.iter().enumerate() {
                 if !reading.selection.contains(at, index) {
                     continue;
                 }
@@ -87,7 +87,7 @@ impl Cutter {
 /// Questions over documents, cut into windows, with the logits of the windows read so far.
 #[derive(Debug, Default)]
 pub struct Reading {
-    asked: Vec<Asked>,
+    queries: Vec<Query>,
     selection: Selection,
     parts: Vec<Part>,
     windows: Vec<Window>,
@@ -123,8 +123,8 @@ impl Reading {
     /// # Errors
     /// As [`decode`](mlqa_eval::decode).
     pub fn finish(self, reader: &Reader, max_answers: usize) -> Result<Vec<Answers>> {
-        let Self { asked, selection, parts, windows, logits } = self;
-        let mut gathered: Vec<Gathered> = asked.iter().map(|_| Gathered::new()).collect();
+        let Self { queries, selection, parts, windows, logits } = self;
+        let mut gathered: Vec<Gathered> = queries.iter().map(|_| Gathered::new()).collect();
         let (mut windows, mut logits) = (windows.into_iter(), logits.into_iter());
         for Part { questions, of, windows: count } in parts {
             let windows: Vec<Window> = windows.by_ref().take(count).collect();
@@ -135,7 +135,7 @@ impl Reading {
             });
         }
         let threshold = reader.calibration.null_threshold;
-        let finished = asked.into_iter().zip(gathered);
+        let finished = queries.into_iter().zip(gathered);
         Ok(finished.map(|((id, question), one)| one.finish(id, question, threshold)).collect())
     }
 }

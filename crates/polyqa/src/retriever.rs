@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_without_words_are_never_similar() {
+    fn texts_without_words_have_no_similarity() {
         let (one, empty) = (unit(&[1.0, 0.0]), Vector::default());
         let found = cosines(&[one.clone(), empty.clone()], &[one, empty], 2, 8).unwrap();
         assert_eq!(found, [[1.0, f32::NEG_INFINITY], [f32::NEG_INFINITY; 2]]);

@@ -70,12 +70,12 @@ fn pooling(folder: &Path) -> Result<Pooling> {
 
 /// Returns the path of the pooling module's configuration in `modules.json`, else the default path.
 fn pooling_file(folder: &Path) -> Result<PathBuf> {
-    let usual = folder.join("1_Pooling/config.json");
+    let default_path = folder.join("1_Pooling/config.json");
     let path = folder.join("modules.json");
-    let Some(list) = json(&path)? else { return Ok(usual) };
+    let Some(list) = json(&path)? else { return Ok(default_path) };
     let modules: Vec<Module> = serde_json::from_value(list)
         .map_err(|error| content(&path, format!("not a list of modules: {error}")))?;
-    let mut pooling = usual;
+    let mut pooling = default_path;
     for module in &modules {
         match module.r#type.rsplit('.').next().unwrap_or_default() {
             "Transformer" | "Normalize" => {}
@@ -117,10 +117,11 @@ fn prefixes(folder: &Path, name: &str) -> Result<[String; 2]> {
 /// Returns whether a name contains the word E5, as in `multilingual-e5-small`. Models with
 /// `instruct` in their name are excluded because they need a prompt that describes the task.
 fn is_e5(name: &str) -> bool {
-    let has = |wanted: &str| {
-        name.split(|c: char| !c.is_alphanumeric()).any(|word| word.eq_ignore_ascii_case(wanted))
+    let has_word = |word_to_find: &str| {
+        name.split(|c: char| !c.is_alphanumeric())
+            .any(|word| word.eq_ignore_ascii_case(word_to_find))
     };
-    has("e5") && !has("instruct")
+    has_word("e5") && !has_word("instruct")
 }
 
 /// Returns the base model and the first heading of a model card. The card's text may mention other

@@ -4,7 +4,7 @@ use std::ops::Range;
 use unicode_segmentation::UnicodeSegmentation;
 
 /// Maximum number of bytes on each side of an answer; longer sentences are cut.
-const AROUND: usize = 2000;
+const MAX_CONTEXT: usize = 2000;
 
 /// Returns the byte range of the sentence or sentences that contain a span, without surrounding
 /// white space. Sentences end at sentence boundaries (UAX #29) and line breaks.
@@ -37,14 +37,14 @@ pub(crate) fn sentence_around(text: &str, span: Range<usize>) -> Range<usize> {
 fn tail(text: &str) -> &str {
     let line = text.rsplit('\n').next().unwrap_or_default();
     let from =
-        (line.len().saturating_sub(AROUND)..=line.len()).find(|&at| line.is_char_boundary(at));
+        (line.len().saturating_sub(MAX_CONTEXT)..=line.len()).find(|&at| line.is_char_boundary(at));
     line.get(from.unwrap_or_default()..).unwrap_or_default()
 }
 
 /// Returns the first line of a text, or the beginning of a long line.
 fn head(text: &str) -> &str {
     let line = text.split('\n').next().unwrap_or_default();
-    let to = (0..=line.len().min(AROUND)).rev().find(|&at| line.is_char_boundary(at));
+    let to = (0..=line.len().min(MAX_CONTEXT)).rev().find(|&at| line.is_char_boundary(at));
     line.get(..to.unwrap_or_default()).unwrap_or_default()
 }
 
@@ -75,6 +75,6 @@ mod tests {
         let text = format!("{}answer{}", "é".repeat(3000), "日".repeat(3000));
         let start = text.find("answer").unwrap();
         let found = sentence_around(&text, start..start + 6);
-        assert!(found.len() <= 2 * AROUND + 6 && text.get(found).unwrap().contains("answer"));
+        assert!(found.len() <= 2 * MAX_CONTEXT + 6 && text.get(found).unwrap().contains("answer"));
     }
 }

@@ -39,8 +39,8 @@ impl Display for SpanLoss {
             Self::Misplaced => "not at its offset",
             Self::UntranslatedText => "text without translation",
             Self::LostMarkers => "markers lost",
-            Self::Overlap => "on the place of an earlier one",
-            Self::Unplaced(PlaceFault::NoAnswer) => "without translation of its own",
+            Self::Overlap => "overlaps an earlier one",
+            Self::Unplaced(PlaceFault::NoAnswer) => "without a separate translation",
             Self::Unplaced(PlaceFault::Ambiguous) => "more than once in the translation",
             Self::Unplaced(_) => "not in the translation",
         })
@@ -100,7 +100,7 @@ impl<'t> Marks<'t> {
 }
 
 /// Returns the indices of spans that can be marked in one text: each that overlaps no earlier one.
-fn apart(spans: &[Range<usize>]) -> Vec<usize> {
+fn non_overlapping(spans: &[Range<usize>]) -> Vec<usize> {
     let mut kept: Vec<(usize, &Range<usize>)> = Vec::new();
     for (number, span) in spans.iter().enumerate() {
         if kept.iter().all(|(_, one)| !overlap(one, span)) {
@@ -137,7 +137,7 @@ impl<'a> Work<'a> {
         progress: &'a mut dyn FnMut(Stage, usize, usize),
     ) -> Result<Self, Error> {
         if from == to {
-            let problem = "the data is in this language already".into();
+            let problem = "the data is already in this language".into();
             return Err(Error::Language { language: to, problem });
         }
         Ok(Self { translator, from, to, progress, faults: Faults::default() })
@@ -172,9 +172,10 @@ impl<'a> Work<'a> {
     ) -> Result<Vec<Carried>, Error> {
         let mut marked = Vec::with_capacity(sources.len());
         for Spanned { text, spans } in sources {
-            let numbers = apart(spans);
-            let own: Vec<_> = numbers.iter().filter_map(|&k| spans.get(k).cloned()).collect();
-            marked.push((Marks::new(text, &own)?, numbers));
+            let numbers = non_overlapping(spans);
+            let selected_spans: Vec<_> =
+                numbers.iter().filter_map(|&k| spans.get(k).cloned()).collect();
+            marked.push((Marks::new(text, &selected_spans)?, numbers));
         }
         let texts: Vec<&str> = marked.iter().map(|(marks, _)| marks.text()).collect();
         let translations = self.run(Stage::MarkedPassages, &texts)?;
@@ -250,9 +251,9 @@ impl<'a> Work<'a> {
         let placed = place.place(&tasks)?;
         for ((result, task), placed) in results.into_iter().zip(&tasks).zip(placed) {
             // The result is checked, because `place` may be implemented by other crates.
-            let is_there = |one: &Placed| cut(&task.target, &one.span).is_some();
+            let is_in_translation = |one: &Placed| cut(&task.target, &one.span).is_some();
             *result = match placed {
-                Ok(one) if is_there(&one) => Ok(one),
+                Ok(one) if is_in_translation(&one) => Ok(one),
                 Ok(_) => Err(SpanLoss::Unplaced(PlaceFault::NotFound)),
                 Err(fault) => Err(SpanLoss::Unplaced(fault)),
             };

@@ -28,7 +28,7 @@ pub enum Error {
         got: String,
     },
     /// A file of translations lacks a text.
-    #[error("{}: no translation from {from} to {to} of {text:?}; add it, or let missing texts count as untranslated", path.display())]
+    #[error("{}: no translation from {from} to {to} of {text:?}; add it, or skip missing texts", path.display())]
     Untranslated {
         /// The file.
         path: PathBuf,
@@ -50,18 +50,18 @@ pub enum Error {
         got: String,
     },
     /// A file of scores lacks entries.
-    #[error("{} lacks {count} scores, listed in {}; score these texts, add them and run again", path.display(), wanted.display())]
+    #[error("{} lacks {count} scores, listed in {}; score these texts, add them and run again", path.display(), missing_path.display())]
     Unscored {
         /// The file.
         path: PathBuf,
         /// Number of missing scores.
         count: usize,
         /// File that lists the missing scores.
-        wanted: PathBuf,
+        missing_path: PathBuf,
     },
     /// Texts are too long for a scorer.
     #[error(
-        "{count} of {of} pairs of texts are too long to be scored: up to {longest} tokens together, at most {most} are taken"
+        "{count} of {of} pairs of texts are too long to be scored: up to {longest} tokens in total, at most {max_tokens} are supported"
     )]
     TooLong {
         /// Number of requests that are too long.
@@ -71,7 +71,7 @@ pub enum Error {
         /// Tokens of the longest request, both texts together.
         longest: usize,
         /// Maximum number of tokens.
-        most: usize,
+        max_tokens: usize,
     },
     /// A model that scores or aligns texts failed.
     #[error(transparent)]
@@ -87,7 +87,7 @@ pub enum Error {
         attempts: u32,
     },
     /// A translator returned a different number of texts than it received.
-    #[error("the translator returned {got} texts for {expected}; it must return one for each")]
+    #[error("the translator returned {got} texts for {expected} texts")]
     Count {
         /// Number of input texts.
         expected: usize,
@@ -96,7 +96,7 @@ pub enum Error {
     },
     /// An answer is not at its offset in its passage.
     #[error(
-        "the answer at code points {start}..{end} is outside a passage of {length}, or blank there"
+        "the answer at code points {start}..{end} is outside a passage of length {length}, or blank"
     )]
     Span {
         /// First code point of the answer.
@@ -107,7 +107,7 @@ pub enum Error {
         length: usize,
     },
     /// Overlapping spans cannot be marked in one text.
-    #[error("the spans {first:?} and {second:?} overlap; mark each in a text of its own")]
+    #[error("the spans {first:?} and {second:?} overlap; mark each in a separate text")]
     Overlap {
         /// First span, in code points.
         first: std::ops::Range<usize>,
@@ -143,7 +143,7 @@ pub enum Error {
         problem: String,
     },
     /// There is nothing to write.
-    #[error("nothing is left: {hint}")]
+    #[error("no data remain: {hint}")]
     Empty {
         /// A hint at the cause.
         hint: String,

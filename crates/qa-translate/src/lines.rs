@@ -48,10 +48,10 @@ pub(crate) fn insert(
     }
     let key = (line.from, line.to, line.source);
     match table.get(&key) {
-        Some(known) if *known != line.target => Err(Error::Line {
+        Some(previous) if *previous != line.target => Err(Error::Line {
             path: path.to_owned(),
             line: number,
-            got: format!("a second translation, {:?} after {known:?}; keep one", line.target),
+            got: format!("a second translation, {:?} after {previous:?}; keep one", line.target),
         }),
         Some(_) => Ok(()),
         None => {

@@ -124,9 +124,10 @@ impl Marked {
 /// Returns whether a translated span has more brackets at its ends than the source's span. The
 /// translation then doubled a marker.
 fn is_doubled(translated: &str, source: &str) -> bool {
-    let opened = |text: &str| run_length(text.chars(), is_square_open);
-    let closed = |text: &str| run_length(text.chars().rev(), is_square_close);
-    opened(translated) > opened(source) || closed(translated) > closed(source)
+    let opening_brackets = |text: &str| run_length(text.chars(), is_square_open);
+    let closing_brackets = |text: &str| run_length(text.chars().rev(), is_square_close);
+    opening_brackets(translated) > opening_brackets(source)
+        || closing_brackets(translated) > closing_brackets(source)
 }
 
 /// Removes the markers of `level` (see [`Marked`]) from a translation and locates the answer.
@@ -224,18 +225,18 @@ pub struct RecoveredSpans {
 /// [`Error::Span`] if a span is outside the text or blank; [`Error::Overlap`].
 pub fn mark_spans(text: &str, spans: &[Range<usize>]) -> Result<MarkedSpans, Error> {
     let characters: Vec<char> = text.chars().collect();
-    let mut named = Vec::with_capacity(spans.len());
+    let mut numbered_spans = Vec::with_capacity(spans.len());
     for (number, span) in (1..).zip(spans) {
-        named.push((inside(&characters, span)?, format!("{number}:")));
+        numbered_spans.push((inside(&characters, span)?, format!("{number}:")));
     }
-    named.sort_by_key(|(span, _)| span.start);
-    for ((first, _), (second, _)) in named.iter().zip(named.iter().skip(1)) {
+    numbered_spans.sort_by_key(|(span, _)| span.start);
+    for ((first, _), (second, _)) in numbered_spans.iter().zip(numbered_spans.iter().skip(1)) {
         if second.start < first.end {
             return Err(Error::Overlap { first: first.clone(), second: second.clone() });
         }
     }
     let level = 1 + longest_run(&characters);
-    let text = with_markers(&characters, &named, level);
+    let text = with_markers(&characters, &numbered_spans, level);
     Ok(MarkedSpans { text, level, count: spans.len() })
 }
 
@@ -301,14 +302,14 @@ impl MarkedSpans {
 /// Parses a number and a colon at the start of a text; returns the number and their length. The
 /// length is in code points. Full-width characters count.
 fn number(text: &[char]) -> Option<(usize, usize)> {
-    let plain = |c: char| match c {
+    let digit_of = |c: char| match c {
         '\u{ff10}'..='\u{ff19}' => u32::from(c) - 0xff10,
         c => c.to_digit(10).unwrap_or(10),
     };
     let blank = |from: usize| text.iter().skip(from).take_while(|c| c.is_whitespace()).count();
     let mut at = blank(0);
     let mut value: Option<usize> = None;
-    while let Some(digit) = text.get(at).map(|&c| plain(c)).filter(|&digit| digit < 10) {
+    while let Some(digit) = text.get(at).map(|&c| digit_of(c)).filter(|&digit| digit < 10) {
         let digit = usize::try_from(digit).ok()?;
         value = Some(value.unwrap_or(0).checked_mul(10)?.checked_add(digit)?);
         at += 1;
@@ -341,24 +342,24 @@ fn is_square_close(c: char) -> bool {
     matches!(c, ']' | '］' | '】' | '〕')
 }
 
-/// Returns the length in code points of the first `level` `wanted` characters; `None` if there are
-/// fewer. White space before each character is included.
+/// Returns the length in code points of the first `level` `is_bracket` characters; `None` if there
+/// are fewer. White space before each character is included.
 fn run_of(
     mut rest: impl Iterator<Item = char>,
     level: usize,
-    wanted: fn(char) -> bool,
+    is_bracket: fn(char) -> bool,
 ) -> Option<usize> {
-    let (mut taken, mut found) = (0, 0);
+    let (mut consumed, mut found) = (0, 0);
     while found < level {
         let c = rest.next()?;
-        taken += 1;
-        if wanted(c) {
+        consumed += 1;
+        if is_bracket(c) {
             found += 1;
         } else if !c.is_whitespace() {
             return None;
         }
     }
-    Some(taken)
+    Some(consumed)
 }
 
 fn openings(text: &[char], level: usize) -> Vec<Marker> {
@@ -366,8 +367,8 @@ fn openings(text: &[char], level: usize) -> Vec<Marker> {
     markers
         .filter_map(|(start, _)| {
             let rest = text.iter().skip(start + 1).copied();
-            let taken = run_of(rest, level, is_square_open)?;
-            Some(Marker { start, end: start + 1 + taken })
+            let consumed = run_of(rest, level, is_square_open)?;
+            Some(Marker { start, end: start + 1 + consumed })
         })
         .collect()
 }
@@ -377,15 +378,15 @@ fn closings(text: &[char], level: usize) -> Vec<Marker> {
     markers
         .filter_map(|(at, _)| {
             let rest = text.get(..at)?.iter().rev().copied();
-            let taken = run_of(rest, level, is_square_close)?;
-            Some(Marker { start: at - taken, end: at + 1 })
+            let consumed = run_of(rest, level, is_square_close)?;
+            Some(Marker { start: at - consumed, end: at + 1 })
         })
         .collect()
 }
 
-/// Counts the `wanted` characters at the start of a text, skipping white space between them.
-fn run_length(text: impl Iterator<Item = char>, wanted: fn(char) -> bool) -> usize {
-    text.take_while(|&c| wanted(c) || c.is_whitespace()).filter(|&c| wanted(c)).count()
+/// Counts the `is_bracket` characters at the start of a text, skipping white space between them.
+fn run_length(text: impl Iterator<Item = char>, is_bracket: fn(char) -> bool) -> usize {
+    text.take_while(|&c| is_bracket(c) || c.is_whitespace()).filter(|&c| is_bracket(c)).count()
 }
 
 /// Returns the length of the longest run of square brackets after an opening or before a closing

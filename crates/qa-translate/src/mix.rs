@@ -226,12 +226,12 @@ impl Mixed {
         let mut paths = Vec::with_capacity(self.report.rows.len());
         let mut together = FileSet::default();
         for (context, question, _) in self.report.in_table_order() {
-            let of_pair = |row: &&MixedRow| {
+            let is_of_pair = |row: &&MixedRow| {
                 row.context_language == context && row.question_language == question
             };
             let name = DatasetName { split: split.to_owned(), context, question };
             let path = folder.join(name.to_string());
-            let questions = self.rows.iter().filter(of_pair).map(|row| row.question.clone());
+            let questions = self.rows.iter().filter(is_of_pair).map(|row| row.question.clone());
             let version = self.version.clone();
             let dataset = Dataset { path: path.clone(), version, questions: questions.collect() };
             create_folder_of(&path)?;

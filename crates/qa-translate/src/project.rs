@@ -111,7 +111,7 @@ fn best(
                 got: format!("{value} in row {row}, column {column}"),
             });
         }
-        if best.is_none_or(|(_, known)| value > known) {
+        if best.is_none_or(|(_, best_value)| value > best_value) {
             best = Some((index, value));
         }
     }

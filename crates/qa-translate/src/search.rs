@@ -55,24 +55,24 @@ pub fn search(
     config: &SearchConfig,
 ) -> Result<Answer, SearchFault> {
     let text: Vec<char> = passage.chars().collect();
-    let wanted: Vec<char> = answer.trim().chars().collect();
-    if wanted.is_empty() {
+    let pattern: Vec<char> = answer.trim().chars().collect();
+    if pattern.is_empty() {
         return Err(SearchFault::NotFound);
     }
-    let windows = text.windows(wanted.len()).enumerate();
-    let starts = windows.filter(|(_, window)| *window == wanted).map(|(start, _)| start);
+    let windows = text.windows(pattern.len()).enumerate();
+    let starts = windows.filter(|(_, window)| *window == pattern).map(|(start, _)| start);
     let distance = |start: usize| (start as f64 / text.len() as f64 - position).abs();
     let starts: Vec<usize> = starts.collect();
     let start = match (starts.as_slice(), config.occurrence) {
         ([], _) => return Err(SearchFault::NotFound),
         ([start], _) => *start,
         (_, Occurrence::Unique) => return Err(SearchFault::Ambiguous),
-        (several, Occurrence::Nearest) => several
+        (occurrences, Occurrence::Nearest) => occurrences
             .iter()
             .copied()
             .min_by(|&a, &b| distance(a).total_cmp(&distance(b)))
             .ok_or(SearchFault::NotFound)?,
     };
-    let found = text.get(start..start + wanted.len()).unwrap_or_default();
+    let found = text.get(start..start + pattern.len()).unwrap_or_default();
     Ok(Answer { text: found.iter().collect(), answer_start: start })
 }

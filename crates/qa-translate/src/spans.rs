@@ -57,9 +57,9 @@ impl TypedText {
         let unspaced = UNSPACED.contains(&language.base());
         let (mut text, mut length, mut places) = (String::new(), 0, Vec::new());
         for word in words {
-            let meet = text.ends_with(|c: char| c.is_ascii_alphanumeric())
+            let needs_space = text.ends_with(|c: char| c.is_ascii_alphanumeric())
                 && word.starts_with(|c: char| c.is_ascii_alphanumeric());
-            if !places.is_empty() && (meet || !unspaced) {
+            if !places.is_empty() && (needs_space || !unspaced) {
                 text.push(' ');
                 length += 1;
             }
@@ -100,25 +100,29 @@ impl TypedText {
         let mut ends: Vec<usize> =
             self.spans.iter().flat_map(|one| [one.span.start, one.span.end]).collect();
         ends.sort_unstable();
-        let (mut words, mut tags, mut before) = (Vec::new(), Vec::new(), None);
+        let (mut words, mut tags, mut previous) = (Vec::new(), Vec::new(), None);
         for Range { mut start, end } in units(&self.text) {
             let inside = ends.iter().copied().filter(|at| (start + 1..end).contains(at));
             for cut in inside.chain([end]).collect::<Vec<_>>() {
                 let piece = characters.get(start..cut).unwrap_or_default();
                 let word: String = piece.iter().filter(|c| !c.is_whitespace()).collect();
                 let within = |one: &TypedSpan| one.span.start <= start && cut <= one.span.end;
-                let owner = self.spans.iter().position(within);
+                let containing_span = self.spans.iter().position(within);
                 start = cut;
                 if word.is_empty() {
                     continue;
                 }
                 words.push(word);
-                tags.push(match owner.and_then(|owner| self.spans.get(owner)) {
-                    None => "O".to_owned(),
-                    Some(span) if owner == before => format!("I-{}", span.kind),
-                    Some(span) => format!("B-{}", span.kind),
-                });
-                before = owner;
+                tags.push(
+                    match containing_span
+                        .and_then(|containing_span| self.spans.get(containing_span))
+                    {
+                        None => "O".to_owned(),
+                        Some(span) if containing_span == previous => format!("I-{}", span.kind),
+                        Some(span) => format!("B-{}", span.kind),
+                    },
+                );
+                previous = containing_span;
             }
         }
         (words, tags)
@@ -190,12 +194,12 @@ pub fn translate_spans(
     let (mut spanned, mut kinds) = (Vec::with_capacity(source.len()), Vec::new());
     for TypedText { text, spans } in source {
         report.spans += spans.len();
-        let is_there = |one: &&TypedSpan| cut(text, &one.span).is_some();
-        let there: Vec<&TypedSpan> = spans.iter().filter(is_there).collect();
-        count(&mut report.dropped, SpanLoss::Misplaced, spans.len() - there.len());
-        let ranges = there.iter().map(|one| one.span.clone()).collect();
+        let is_valid = |one: &&TypedSpan| cut(text, &one.span).is_some();
+        let valid_spans: Vec<&TypedSpan> = spans.iter().filter(is_valid).collect();
+        count(&mut report.dropped, SpanLoss::Misplaced, spans.len() - valid_spans.len());
+        let ranges = valid_spans.iter().map(|one| one.span.clone()).collect();
         spanned.push(Spanned { text, spans: ranges });
-        kinds.push(there.into_iter().map(|one| &one.kind));
+        kinds.push(valid_spans.into_iter().map(|one| &one.kind));
     }
     let mut texts = Vec::with_capacity(source.len());
     for (Carried { text, spans }, kinds) in
@@ -221,9 +225,9 @@ pub fn translate_spans(
     Ok(TranslatedSpans { texts, report })
 }
 
-/// Adds `more` to a count; zero counts are not listed.
-pub(crate) fn count(counts: &mut BTreeMap<SpanLoss, usize>, loss: SpanLoss, more: usize) {
-    if more > 0 {
-        *counts.entry(loss).or_default() += more;
+/// Adds `added` to a count; zero counts are not listed.
+pub(crate) fn count(counts: &mut BTreeMap<SpanLoss, usize>, loss: SpanLoss, added: usize) {
+    if added > 0 {
+        *counts.entry(loss).or_default() += added;
     }
 }

@@ -252,13 +252,13 @@ pub fn translate(
     let mut work = Work::new(translator, from, to, &mut progress)?;
     let mut report = TranslateReport { source: source.questions.len(), ..Default::default() };
     let reworded = translate_questions(&mut work, source, &mut report)?;
-    let (mut asked, mut passages) = (Vec::new(), Vec::new());
+    let (mut selected_questions, mut passages) = (Vec::new(), Vec::new());
     for question in &reworded {
         match answers(question) {
             Ok((all, misplaced)) => {
                 let span =
                     |one: &&Answer| one.answer_start..one.answer_start + one.text.chars().count();
-                asked.push((question, misplaced));
+                selected_questions.push((question, misplaced));
                 let spans = all.iter().map(span).collect();
                 passages.push(Spanned { text: &question.context, spans });
             }
@@ -270,10 +270,12 @@ pub fn translate(
     let place = config.fall_back.then_some(&mut search as &mut dyn PlaceSpans);
     let carried = work.carry(&passages, place)?;
     report.faults = work.faults;
-    let kept = asked.into_iter().zip(carried).filter_map(|((question, misplaced), carried)| {
-        let (passage, answers) = report.take(carried, misplaced)?;
-        Some(Question { context: passage.into(), answers, ..question.clone() })
-    });
+    let kept = selected_questions.into_iter().zip(carried).filter_map(
+        |((question, misplaced), carried)| {
+            let (passage, answers) = report.take(carried, misplaced)?;
+            Some(Question { context: passage.into(), answers, ..question.clone() })
+        },
+    );
     let dataset = Dataset {
         path: PathBuf::from(format!("translation of {} into {to}", source.path.display())),
         version: source.version.clone(),

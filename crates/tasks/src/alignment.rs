@@ -158,11 +158,11 @@ impl<'a> AnswerAligner<'a> {
         if offsets.iter().all(Option::is_none) {
             return Err(Error::empty("token in a text to align"));
         }
-        let visible = (0..).zip(&offsets).filter_map(|(token, span)| span.map(|_| token));
-        let visible: Vec<i64> = visible.collect();
+        let non_blank_tokens = (0..).zip(&offsets).filter_map(|(token, span)| span.map(|_| token));
+        let non_blank_tokens: Vec<i64> = non_blank_tokens.collect();
         let states = no_grad(|| -> Result<Tensor> {
             let all = self.token_states(&ids)?; // [tokens, H]
-            let mut states = all.f_index_select(0, &Tensor::f_from_slice(&visible)?)?;
+            let mut states = all.f_index_select(0, &Tensor::f_from_slice(&non_blank_tokens)?)?;
             if self.config.center {
                 states =
                     states.f_sub(&states.f_mean_dim([0i64].as_slice(), true, Kind::Float)?)?;
@@ -279,12 +279,12 @@ pub(crate) fn tokens(tokenizer: &Tokenizer, text: &str) -> Result<Vec<(u32, Plac
     let characters: Vec<char> = text.chars().collect();
     let skipped = characters.len() - body.chars().count();
     let spans = encoding.get_offsets().iter();
-    let places = spans.map(|(start, end)| visible(&characters, (start + skipped, end + skipped)));
+    let places = spans.map(|(start, end)| trim_span(&characters, (start + skipped, end + skipped)));
     Ok(encoding.get_ids().iter().copied().zip(places).collect())
 }
 
 /// Removes white space from the ends of a span; `None` if nothing remains.
-fn visible(text: &[char], (start, end): (usize, usize)) -> Option<(usize, usize)> {
+fn trim_span(text: &[char], (start, end): (usize, usize)) -> Option<(usize, usize)> {
     let part = text.get(start..end)?;
     let first = part.iter().position(|c| !c.is_whitespace())?;
     let last = part.iter().rposition(|c| !c.is_whitespace())?;
@@ -382,7 +382,7 @@ mod tests {
         let aligner = AnswerAligner::new(&model, &tokenizer, specials(), config).unwrap();
         let texts = ["a b", "c d e"];
         let encoded = texts.map(|text| aligner.encode(text).unwrap());
-        let got = aligner.similarity(&encoded[0], &encoded[1]).unwrap();
+        let actual = aligner.similarity(&encoded[0], &encoded[1]).unwrap();
         let states = texts.map(|text| {
             let ids = tokenizer.encode(text, true).unwrap();
             let ids: Vec<i64> = ids.get_ids().iter().map(|&id| i64::from(id)).collect();
@@ -396,9 +396,10 @@ mod tests {
                 let dot = |a: &[f32], b: &[f32]| -> f64 {
                     a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum()
                 };
-                let apart = i as f64 / 2.0 - j as f64 / 3.0;
-                let expected = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt() - 0.25 * apart * apart;
-                let value = f64::from(got[(i, j)]);
+                let position_difference = i as f64 / 2.0 - j as f64 / 3.0;
+                let expected = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+                    - 0.25 * position_difference * position_difference;
+                let value = f64::from(actual[(i, j)]);
                 assert!((value - expected).abs() < 1e-5, "{i} {j}: {value} {expected}");
             }
         }
@@ -411,13 +412,13 @@ mod tests {
         assert_eq!(read.states, HiddenStates::Layer(2));
         let (model, tokenizer) = (model(4000), tokenizer());
         let states = |states| AlignmentConfig { states, ..AlignmentConfig::default() };
-        for bad in [
+        for invalid_config in [
             states(HiddenStates::Layer(3)),
             states(HiddenStates::MeanOfLast(0)),
             states(HiddenStates::MeanOfLast(3)),
             AlignmentConfig { distortion: f64::NAN, ..AlignmentConfig::default() },
         ] {
-            assert!(AnswerAligner::new(&model, &tokenizer, specials(), bad).is_err());
+            assert!(AnswerAligner::new(&model, &tokenizer, specials(), invalid_config).is_err());
         }
         let aligner =
             AnswerAligner::new(&model, &tokenizer, specials(), states(HiddenStates::Layer(0)))

@@ -47,7 +47,7 @@ pub(crate) fn by_length_with_progress<T>(
             return Err(Error::data("batch", format!("{} results", batch.len()), read.len()));
         }
         results.extend(batch.iter().copied().zip(read));
-        if let Some(text) = progress.add(batch, lengths, FIRST_NOTE).filter(|_| print_progress) {
+        if let Some(text) = progress.add(batch, lengths, FIRST_REPORT).filter(|_| print_progress) {
             // Errors are ignored: standard error may be closed.
             let _ = writeln!(std::io::stderr(), "{text}");
         }
@@ -58,7 +58,7 @@ pub(crate) fn by_length_with_progress<T>(
 
 /// The time of the first progress message; each further one comes after twice the time of the
 /// previous one.
-const FIRST_NOTE: Duration = Duration::from_secs(10);
+const FIRST_REPORT: Duration = Duration::from_secs(10);
 
 /// Progress of the encoder over the rows.
 struct RowProgress {
@@ -80,15 +80,15 @@ impl RowProgress {
     fn add(&mut self, batch: &[usize], lengths: &[usize], first: Duration) -> Option<String> {
         self.rows += batch.len();
         self.tokens.0 += batch.iter().filter_map(|&row| lengths.get(row)).sum::<usize>();
-        let waited = self.start.elapsed();
+        let elapsed = self.start.elapsed();
         let (read, all) = self.tokens;
-        if waited < first.max(2 * self.reported) || self.rows == lengths.len() {
+        if elapsed < first.max(2 * self.reported) || self.rows == lengths.len() {
             return None;
         }
-        self.reported = waited;
-        let left = waited.as_secs_f64() * (all as f64 / read.max(1) as f64 - 1.0);
+        self.reported = elapsed;
+        let seconds_left = elapsed.as_secs_f64() * (all as f64 / read.max(1) as f64 - 1.0);
         let (rows, of) = (self.rows, lengths.len());
-        Some(format!("the model has read {rows} of {of} rows; about {left:.0} s left"))
+        Some(format!("{rows} of {of} rows done; about {seconds_left:.0} s remaining"))
     }
 }
 
@@ -120,19 +120,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_follows_the_first_separator_is_segment_1() {
+    fn tokens_after_the_first_separator_are_segment_1() {
         assert_eq!(pair_segments(&[2, 7, 8, 3, 9, 3]), [0, 0, 0, 0, 1, 1]);
         assert_eq!(pair_segments(&[2, 7, 8, 3]), [0; 4]);
         assert!(pair_segments(&[]).is_empty());
     }
 
     #[test]
-    fn long_reading_says_how_far_it_is_ever_more_rarely() {
+    fn progress_is_reported_at_growing_intervals() {
         let lengths = [3, 1, 4];
         let mut progress = RowProgress::new(&lengths);
-        assert_eq!(progress.add(&[1], &lengths, FIRST_NOTE), None);
+        assert_eq!(progress.add(&[1], &lengths, FIRST_REPORT), None);
         let text = progress.add(&[0], &lengths, Duration::ZERO).unwrap();
-        assert!(text.starts_with("the model has read 2 of 3 rows; about 0 s left"), "{text}");
+        assert!(text.starts_with("2 of 3 rows done; about 0 s remaining"), "{text}");
         // No message is due after the last row.
         assert_eq!(progress.add(&[2], &lengths, Duration::ZERO), None);
         let mut progress = RowProgress::new(&lengths);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_of_nothing_and_missing_results_are_errors() {
+    fn empty_batches_and_missing_results_are_errors() {
         assert!(by_length::<u8>(&[1], 0, |_| Ok(vec![0])).is_err());
         let error = by_length::<u8>(&[1, 2], 2, |_| Ok(vec![0])).unwrap_err();
         assert_eq!(error.to_string(), "batch: expected 2 results, got 1");
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_like_length_come_together_and_results_in_their_order() {
+    fn rows_are_batched_by_length_and_results_in_input_order() {
         let lengths = [5, 1, 3];
         let mut batches = Vec::new();
         let doubled = by_length(&lengths, 2, |rows| {

@@ -171,9 +171,9 @@ fn score_rows(
         let (numbers, ids): (Vec<usize>, Vec<&Vec<u32>>) = fitting.unzip();
         let flat: Vec<i64> =
             ids.iter().flat_map(|ids| ids.iter().copied().map(i64::from)).collect();
-        if let Some(beyond) = flat.iter().find(|&&id| id >= model.vocab_size()) {
+        if let Some(invalid_id) = flat.iter().find(|&&id| id >= model.vocab_size()) {
             let rule = format!("below the vocabulary's {}", model.vocab_size());
-            return Err(Error::data("candidate's piece", rule, beyond));
+            return Err(Error::data("candidate's piece", rule, invalid_id));
         }
         let ids = Tensor::f_from_slice(&flat)?.f_view([-1, length])?; // [C, n]
         let ids = ids.f_transpose(0, 1)?.f_contiguous()?.f_to_device(masks.device())?;
@@ -259,7 +259,7 @@ mod tests {
     fn ranks_are_those_of_a_loop_for_any_batch_size() {
         let (model, clozes) = (model(), clozes());
         let scores = by_loop(&model, &clozes);
-        let want: Vec<usize> = clozes
+        let expected: Vec<usize> = clozes
             .clozes
             .iter()
             .zip(&scores)
@@ -268,13 +268,13 @@ mod tests {
             })
             .collect();
         for batch_size in [1, 2, 3, 64] {
-            assert_eq!(rank_typed(&model, &clozes, batch_size).unwrap(), want);
+            assert_eq!(rank_typed(&model, &clozes, batch_size).unwrap(), expected);
         }
-        assert!(want.iter().any(|&rank| rank > 1), "an order that says nothing: {want:?}");
+        assert!(expected.iter().any(|&rank| rank > 1), "all ranks are 1: {expected:?}");
     }
 
     #[test]
-    fn what_the_model_cannot_say_is_an_error() {
+    fn ids_outside_the_vocabulary_are_errors() {
         let mut clozes = clozes();
         clozes.relations[1].candidates[0][1] = 60;
         let error = rank_typed(&model(), &clozes, 8).unwrap_err().to_string();

@@ -136,8 +136,8 @@ struct Side<'a> {
     /// `[N, H]`
     labels: Array2<f32>,
     /// Triples whose subject and relation have labels, in the order of the graph.
-    asked: Vec<[&'a str; 3]>,
-    /// `[F, H]`: the vectors of `asked`.
+    fact_queries: Vec<[&'a str; 3]>,
+    /// `[F, H]`: the vectors of `fact_queries`.
     facts: Array2<f32>,
 }
 
@@ -174,14 +174,14 @@ impl<'a> Sides<'a> {
             let label = |id: &str| graph.label(id, language.as_str());
             let named = graph.entities().filter_map(|id| Some((id, label(id)?)));
             let (ids, texts): (Vec<&str>, Vec<&str>) = named.unzip();
-            let asked = graph.triples().filter_map(|one| {
+            let fact_queries = graph.triples().filter_map(|one| {
                 let query = format!("{} {}", label(one.head)?, label(one.relation)?);
                 Some(([one.head, one.relation, one.tail], query))
             });
-            let (asked, queries): (Vec<_>, Vec<String>) = asked.unzip();
+            let (fact_queries, queries): (Vec<_>, Vec<String>) = fact_queries.unzip();
             let labels = vectors(&texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>())?;
             let rows = ids.into_iter().zip(0..).collect();
-            sides.push(Side { rows, texts, labels, asked, facts: vectors(&queries)? });
+            sides.push(Side { rows, texts, labels, fact_queries, facts: vectors(&queries)? });
         }
         Ok(Self { questions: *questions, sides, objects })
     }
@@ -197,29 +197,30 @@ impl<'a> Sides<'a> {
         for (number, from) in self.sides.iter().enumerate() {
             let others = self.sides.iter().enumerate().filter(|(other, _)| *other != number);
             for (_, to) in others {
-                let [of_labels, of_facts, candidates] = vectors(from, to)?;
+                let [label_vectors, fact_vectors, candidates] = vectors(from, to)?;
                 let mut ids: Vec<(&str, usize)> =
                     to.rows.iter().map(|(&id, &row)| (id, row)).collect();
                 ids.sort_unstable_by_key(|(_, row)| *row);
                 let differs = |(row, gold): (&usize, &usize)| {
                     from.texts.get(*row).zip(to.texts.get(*gold)).is_some_and(|(a, b)| a != b)
                 };
-                let asked = ids.iter().filter_map(|&(id, gold)| {
+                let gold_queries = ids.iter().filter_map(|&(id, gold)| {
                     let row = *from.rows.get(id)?;
                     differs((&row, &gold)).then_some(Query { row, gold, id, correct: None })
                 });
                 let all: Vec<usize> = (0..to.texts.len()).collect();
-                let asked: Vec<Query<'_>> = asked.collect();
-                self.rank(&mut labels, to, &asked, &of_labels, &candidates, &all)?;
+                let gold_queries: Vec<Query<'_>> = gold_queries.collect();
+                self.rank(&mut labels, to, &gold_queries, &label_vectors, &candidates, &all)?;
 
-                let asked = (0..).zip(&from.asked).filter_map(|(row, &[head, relation, id])| {
-                    let correct = self.objects.get(&[head, relation]);
-                    Some(Query { row, gold: *to.rows.get(id)?, id, correct })
-                });
-                let asked: Vec<Query<'_>> = asked.collect();
+                let gold_queries =
+                    (0..).zip(&from.fact_queries).filter_map(|(row, &[head, relation, id])| {
+                        let correct = self.objects.get(&[head, relation]);
+                        Some(Query { row, gold: *to.rows.get(id)?, id, correct })
+                    });
+                let gold_queries: Vec<Query<'_>> = gold_queries.collect();
                 let kept = ids.iter().filter(|(id, _)| answers.contains(id)).map(|(_, row)| *row);
                 let kept: Vec<usize> = kept.collect();
-                self.rank(&mut objects, to, &asked, &of_facts, &candidates, &kept)?;
+                self.rank(&mut objects, to, &gold_queries, &fact_vectors, &candidates, &kept)?;
             }
         }
         Ok(GraphScores { labels: labels.summary(), objects: objects.summary() })
@@ -230,19 +231,20 @@ impl<'a> Sides<'a> {
         &self,
         ranks: &mut Ranks,
         to: &Side<'a>,
-        asked: &[Query<'_>],
+        gold_queries: &[Query<'_>],
         vectors: &Array2<f32>,
         candidates: &Array2<f32>,
         kept: &[usize],
     ) -> Result<()> {
-        if asked.is_empty() {
+        if gold_queries.is_empty() {
             return Ok(());
         }
-        let rows: Vec<usize> = asked.iter().map(|one| one.row).collect();
-        let (queries, among) = (vectors.select(Axis(0), &rows), candidates.select(Axis(0), kept));
+        let rows: Vec<usize> = gold_queries.iter().map(|one| one.row).collect();
+        let (queries, among_candidates) =
+            (vectors.select(Axis(0), &rows), candidates.select(Axis(0), kept));
         let place = |row: usize| kept.binary_search(&row).ok();
-        let gold: Vec<usize> = asked.iter().filter_map(|one| place(one.gold)).collect();
-        let correct: Vec<Vec<usize>> = asked
+        let gold: Vec<usize> = gold_queries.iter().filter_map(|one| place(one.gold)).collect();
+        let correct: Vec<Vec<usize>> = gold_queries
             .iter()
             .map(|one| {
                 let same = |row: &usize| to.texts.get(*row) == to.texts.get(one.gold);
@@ -252,12 +254,15 @@ impl<'a> Sides<'a> {
                 correct.into_iter().filter_map(place).collect()
             })
             .collect();
-        for (one, rank) in
-            asked.iter().zip(filtered(queries.view(), among.view(), &gold, &correct)?)
-        {
+        for (one, rank) in gold_queries.iter().zip(filtered(
+            queries.view(),
+            among_candidates.view(),
+            &gold,
+            &correct,
+        )?) {
             let held_out = self.questions.held_out.contains(one.id);
-            let of_kind = if held_out { &mut ranks.held_out } else { &mut ranks.trained };
-            of_kind.push(rank);
+            let ranks_of_kind = if held_out { &mut ranks.held_out } else { &mut ranks.trained };
+            ranks_of_kind.push(rank);
         }
         Ok(())
     }
@@ -316,10 +321,12 @@ fn filtered(
             continue;
         }
         let rows: Vec<usize> = [gold].into_iter().chain(correct.iter().copied()).collect();
-        let few = candidates.select(Axis(0), &rows);
+        let correct_vectors = candidates.select(Axis(0), &rows);
         // All correct candidates before the gold one are removed from its rank.
-        let among = rank_candidates(query, few.view(), &[0], &config)?;
-        *rank -= among.first().map_or(0, |among| among.saturating_sub(1));
+        let among_candidates = rank_candidates(query, correct_vectors.view(), &[0], &config)?;
+        *rank -= among_candidates
+            .first()
+            .map_or(0, |among_candidates| among_candidates.saturating_sub(1));
     }
     Ok(ranks)
 }
@@ -355,27 +362,27 @@ mod tests {
             };
             dot(q, c) / (dot(q, q) * dot(c, c)).sqrt()
         };
-        let want: Vec<usize> = (0..12)
+        let expected: Vec<usize> = (0..12)
             .map(|k| {
-                let wrong = (0..30).filter(|c| *c != gold[k] && !correct[k].contains(c));
-                1 + wrong.filter(|&c| cosine(k, c) >= cosine(k, gold[k])).count()
+                let incorrect = (0..30).filter(|c| *c != gold[k] && !correct[k].contains(c));
+                1 + incorrect.filter(|&c| cosine(k, c) >= cosine(k, gold[k])).count()
             })
             .collect();
-        let got = filtered(queries.view(), candidates.view(), &gold, &correct).unwrap();
-        assert_eq!(got, want);
+        let actual = filtered(queries.view(), candidates.view(), &gold, &correct).unwrap();
+        assert_eq!(actual, expected);
         let plain = rank_candidates(
             queries.view(),
             candidates.view(),
             &gold,
             &RankConfig { similarity: Similarity::Cosine, ties: Ties::Pessimistic },
         );
-        assert_ne!(got, plain.unwrap());
+        assert_ne!(actual, plain.unwrap());
     }
 
     /// Sixty countries, each with a capital and two rivers. German vectors are the English vectors
     /// with their dimensions reversed, and the vector of a fact is that of its object.
     #[test]
-    fn turned_vectors_are_found_through_a_map_alone() {
+    fn rotated_vectors_are_found_only_with_a_map() {
         let mut builder = GraphBuilder::default();
         let name = |id: &str, language: &str, builder: &mut GraphBuilder| {
             builder
@@ -410,13 +417,13 @@ mod tests {
             objects.entry([one.head, one.relation]).or_default().insert(one.tail);
         }
         let rows: HashMap<&str, usize> = ids.iter().copied().zip(0..).collect();
-        let asked: Vec<[&str; 3]> =
+        let fact_queries: Vec<[&str; 3]> =
             graph.triples().map(|one| [one.head, one.relation, one.tail]).collect();
-        let places: Vec<usize> = asked.iter().map(|[_, _, tail]| rows[tail]).collect();
+        let places: Vec<usize> = fact_queries.iter().map(|[_, _, tail]| rows[tail]).collect();
         let side = |language: &str, labels: Array2<f32>| {
             let texts = ids.iter().map(|id| graph.label(id, language).unwrap()).collect();
             let facts = labels.select(Axis(0), &places);
-            Side { rows: rows.clone(), texts, labels, asked: asked.clone(), facts }
+            Side { rows: rows.clone(), texts, labels, fact_queries: fact_queries.clone(), facts }
         };
         let mut german = english.clone();
         german.invert_axis(Axis(1));

@@ -19,13 +19,13 @@ pub(crate) fn held_out_groups<G: Ord>(
     for group in groups {
         *sizes.entry(group).or_default() += 1;
     }
-    let wanted = share * sizes.values().sum::<usize>() as f64;
+    let min_count = share * sizes.values().sum::<usize>() as f64;
     let mut order: Vec<(G, usize)> = sizes.into_iter().collect();
     order.shuffle(&mut rng_for(seed, HELD_OUT, 0));
     let mut chosen = BTreeSet::new();
     let mut count = 0;
     for (group, size) in order {
-        if count as f64 >= wanted {
+        if count as f64 >= min_count {
             break;
         }
         count += size;

@@ -58,8 +58,8 @@ pub fn label_retrieval(
     for &language in languages.iter().filter(|&&language| language != Language::EN) {
         let labels = labels_in(graph, &heads, language)?;
         let found = found_labels(model, tokenizer, &labels, &english)?;
-        let right = found.iter().filter(|found| **found).count();
-        result.insert(language, 100.0 * right as f64 / heads.len().max(1) as f64);
+        let correct_count = found.iter().filter(|found| **found).count();
+        result.insert(language, 100.0 * correct_count as f64 / heads.len().max(1) as f64);
     }
     Ok(result)
 }
@@ -77,8 +77,8 @@ fn labels_in<'g>(
     ids: &[&str],
     language: Language,
 ) -> Result<Vec<&'g str>> {
-    let absent = |id: &str| Error::data(id, format!("a label in {language}"), "none");
-    let label = |&id: &&str| graph.label(id, language.as_str()).ok_or_else(|| absent(id));
+    let missing_label = |id: &str| Error::data(id, format!("a label in {language}"), "none");
+    let label = |&id: &&str| graph.label(id, language.as_str()).ok_or_else(|| missing_label(id));
     ids.iter().map(label).collect()
 }
 
@@ -166,27 +166,32 @@ pub fn mapped_label_retrieval(
     let english = vectors(Language::EN)?;
     let mut result = BTreeMap::new();
     for &language in languages.iter().filter(|&&language| language != Language::EN) {
-        let own = vectors(language)?;
-        let mut right = 0;
+        let own_vectors = vectors(language)?;
+        let mut correct_count = 0;
         for fold in 0..config.folds {
             let in_fold = |&(place, _): &(usize, &usize)| place % config.folds == fold;
-            let (asked, pairs): (Vec<_>, Vec<_>) = order.iter().enumerate().partition(in_fold);
+            let (query_indices, pairs): (Vec<_>, Vec<_>) =
+                order.iter().enumerate().partition(in_fold);
             let pairs: Vec<(usize, usize)> = pairs.into_iter().map(|(_, &id)| (id, id)).collect();
-            let asked = asked.into_iter().map(|(_, &id)| id).filter(|&id| id < candidates);
-            let asked: Vec<usize> = asked.collect();
-            let (mut source, mut target) = (own.clone(), english.clone());
+            let query_indices =
+                query_indices.into_iter().map(|(_, &id)| id).filter(|&id| id < candidates);
+            let query_indices: Vec<usize> = query_indices.collect();
+            let (mut source, mut target) = (own_vectors.clone(), english.clone());
             let map = LinearMap::fit(&mut source, &mut target, &pairs, &config.map)?;
-            let source = map.source(own.clone())?;
+            let source = map.source(own_vectors.clone())?;
             let rows: Vec<usize> = (0..candidates).collect();
             let (queries, targets) = (source.select(Axis(0), &rows), target.select(Axis(0), &rows));
             let means = mean_similarity(targets.view(), queries.view(), config.neighbours)?;
-            let queries = source.select(Axis(0), &asked);
+            let queries = source.select(Axis(0), &query_indices);
             let found = nearest(queries.view(), targets.view(), 1, Some(&means))?;
             let index = |best: &Vec<Neighbour>| best.first().map(|one| one.index);
-            right +=
-                asked.iter().zip(&found).filter(|(own, best)| index(best) == Some(**own)).count();
+            correct_count += query_indices
+                .iter()
+                .zip(&found)
+                .filter(|(own_vectors, best)| index(best) == Some(**own_vectors))
+                .count();
         }
-        result.insert(language, 100.0 * right as f64 / candidates.max(1) as f64);
+        result.insert(language, 100.0 * correct_count as f64 / candidates.max(1) as f64);
     }
     Ok(result)
 }
@@ -212,7 +217,7 @@ fn found_labels(
         let best = part.f_matmul(&english)?.f_argmax(1, false)?;
         nearest.extend(Vec::<i64>::try_from(best.f_to_device(tch::Device::Cpu)?)?);
     }
-    Ok((0i64..).zip(nearest).map(|(own, nearest)| own == nearest).collect())
+    Ok((0i64..).zip(nearest).map(|(own_vectors, nearest)| own_vectors == nearest).collect())
 }
 
 /// P@1 of a group, with the number of labels.
@@ -226,12 +231,12 @@ pub struct FoundShare {
 
 impl FoundShare {
     fn of(found: impl IntoIterator<Item = bool>) -> Self {
-        let (mut right, mut labels) = (0u32, 0);
+        let (mut correct_count, mut labels) = (0u32, 0);
         for found in found {
-            right += u32::from(found);
+            correct_count += u32::from(found);
             labels += 1;
         }
-        Self { percent: 100.0 * f64::from(right) / (labels as f64).max(1.0), labels }
+        Self { percent: 100.0 * f64::from(correct_count) / (labels as f64).max(1.0), labels }
     }
 }
 
@@ -269,9 +274,9 @@ pub fn found_in_groups(
 ) -> Result<[FoundShare; 2]> {
     let [first, second] = groups;
     let all = || first.iter().chain(second);
-    let own: Vec<&str> = all().map(|pair| pair.label.as_str()).collect();
+    let own_vectors: Vec<&str> = all().map(|pair| pair.label.as_str()).collect();
     let english: Vec<&str> = all().map(|pair| pair.source.as_str()).collect();
-    let found = found_labels(model, tokenizer, &own, &english)?;
+    let found = found_labels(model, tokenizer, &own_vectors, &english)?;
     let (first, second) = found.split_at(first.len().min(found.len()));
     Ok([first, second].map(|found| FoundShare::of(found.iter().copied())))
 }
@@ -358,7 +363,7 @@ mod tests {
     /// German token embeddings are the English ones with their dimensions reversed: retrieval works
     /// with a map, but not by cosine.
     #[test]
-    fn a_map_finds_labels_whose_vectors_are_turned() {
+    fn a_map_finds_labels_with_rotated_vectors() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let tokenizer = read_tokenizer(root.join("data/base")).unwrap();
         let model = model(4000);
@@ -386,8 +391,8 @@ mod tests {
             let mut table = model.word_embeddings().shallow_clone();
             for number in 0..120 {
                 let row = |place: usize| i64::from(words[2 * number + place].1);
-                let turned = table.get(row(0)).flip([0]);
-                table.get(row(1)).copy_(&turned);
+                let rotated = table.get(row(0)).flip([0]);
+                table.get(row(1)).copy_(&rotated);
             }
             let _ = table.requires_grad_(false);
         });

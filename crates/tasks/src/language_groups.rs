@@ -42,8 +42,8 @@ impl LanguageGroups {
     /// a pair.
     pub fn members(self, languages: &[Language], name: &str) -> Vec<Language> {
         let Some((&first, others)) = languages.split_first() else { return Vec::new() };
-        let of_pair = |other: &&Language| format!("{first}-{other}") == name;
-        match others.iter().find(of_pair) {
+        let is_pair = |other: &&Language| format!("{first}-{other}") == name;
+        match others.iter().find(is_pair) {
             Some(&other) => vec![first, other],
             None => languages.to_vec(),
         }

@@ -166,16 +166,16 @@ mod tests {
     }
 
     #[test]
-    fn padding_counts_where_it_is_asked_for_alone() {
+    fn padding_is_pooled_only_with_all_positions() {
         let model = crate::testing::model(50);
         let (short, long): (&[u32], &[u32]) = (&[0, 9, 2], &[0, 7, 8, 5, 6, 2]);
-        let off = |pooling| {
-            let alone = pooled(&model, &[short], pooling, false).unwrap().get(0);
+        let difference = |pooling| {
+            let unpadded = pooled(&model, &[short], pooling, false).unwrap().get(0);
             let padded = pooled(&model, &[short, long], pooling, false).unwrap().get(0);
-            (alone - padded).abs().max().double_value(&[])
+            (unpadded - padded).abs().max().double_value(&[])
         };
-        assert!(off(Pooling::Mean) < 1e-6 && off(Pooling::First) < 1e-6);
-        assert!(off(Pooling::AllPositions) > 1e-2, "{}", off(Pooling::AllPositions));
+        assert!(difference(Pooling::Mean) < 1e-6 && difference(Pooling::First) < 1e-6);
+        assert!(difference(Pooling::AllPositions) > 1e-2, "{}", difference(Pooling::AllPositions));
         // Without padding both poolings are equal.
         let [all, tokens] = [Pooling::AllPositions, Pooling::Mean]
             .map(|pooling| pooled(&model, &[long], pooling, false).unwrap());

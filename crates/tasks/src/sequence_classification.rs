@@ -181,7 +181,7 @@ mod tests {
     use xlmr_model::{Config, Head, Inputs, Model};
 
     use super::*;
-    use crate::testing::{assert_bf16_is_near_f32, assert_parts_are_the_whole};
+    use crate::testing::{assert_bf16_is_near_f32, assert_micro_batches_match};
 
     fn model() -> Model {
         model_of_spread(0.3)
@@ -227,8 +227,12 @@ mod tests {
     fn the_loss_is_that_of_a_loop_over_rows() {
         let model = model();
         for batch in [&[0, 1, 2, 3][..], &[2, 0], &[1]] {
-            let (got, want) = (loss(&model, batch).double_value(&[]), by_loop(&model, batch));
-            assert!((got - want).abs() < 1e-5, "{batch:?}: got {got}, want {want}");
+            let (actual, expected) =
+                (loss(&model, batch).double_value(&[]), by_loop(&model, batch));
+            assert!(
+                (actual - expected).abs() < 1e-5,
+                "{batch:?}: got {actual}, expected {expected}"
+            );
         }
     }
 
@@ -245,7 +249,7 @@ mod tests {
             parameters.iter().find(|(name, _)| name.ends_with("out_proj.bias")).unwrap();
         let gradient = Vec::<f64>::try_from(bias.grad()).unwrap();
         assert_eq!(gradient.len(), 4);
-        for (k, got) in gradient.iter().enumerate() {
+        for (k, actual) in gradient.iter().enumerate() {
             let at = |shift: f64| {
                 let mut one = bias.detach().get(k as i64);
                 let _ = one.g_add_scalar_(shift);
@@ -253,8 +257,11 @@ mod tests {
                 let _ = one.g_add_scalar_(-shift);
                 value
             };
-            let want = (at(1e-5) - at(-1e-5)) / 2e-5;
-            assert!((got - want).abs() < 1e-8, "bias {k}: got {got}, want {want}");
+            let expected = (at(1e-5) - at(-1e-5)) / 2e-5;
+            assert!(
+                (actual - expected).abs() < 1e-8,
+                "bias {k}: got {actual}, expected {expected}"
+            );
         }
     }
 
@@ -273,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fingerprint_names_rows_and_classes() {
+    fn the_fingerprint_depends_on_rows_and_classes() {
         let model = model();
         let hash = |rows| {
             let mut fingerprint = Fingerprint::new();
@@ -288,13 +295,13 @@ mod tests {
     }
 
     #[test]
-    fn low_precision_and_parts_of_a_batch_change_little() {
+    fn bf16_and_micro_batches_change_results_little() {
         // With large logits, the rounding error of bfloat16 in the loss would be too large.
         let (model, rows) = (model_of_spread(0.05), [rows(), rows()].concat());
         let task = || SequenceClassificationTask::new(&model, rows.clone()).unwrap();
         let batch: Vec<usize> = (0..rows.len()).collect();
         let parameters = model.named_parameters();
         assert_bf16_is_near_f32(&parameters, task, &batch);
-        assert_parts_are_the_whole(&parameters, task, &batch);
+        assert_micro_batches_match(&parameters, task, &batch);
     }
 }

@@ -63,7 +63,7 @@ impl<T: 'static> ShardExamples<T> {
             count,
             before: ShardPosition::default(),
             examples: VecDeque::new(),
-            given: 0,
+            returned: 0,
         };
         Ok(Self::Streamed(Box::new(ExampleStream::new(source, tokens))))
     }
@@ -106,9 +106,9 @@ pub(crate) struct LineExamples<T> {
     count: Option<u64>,
     /// The position before the current line.
     before: ShardPosition,
-    /// Remaining examples of the current line; `given` counts the returned ones.
+    /// Remaining examples of the current line; `returned` counts the returned ones.
     examples: VecDeque<T>,
-    given: usize,
+    returned: usize,
 }
 
 /// A position between two examples.
@@ -124,7 +124,7 @@ pub(crate) struct LinePosition {
 impl<T> LineExamples<T> {
     /// Advances to the next line that has an example; returns `false` at the end of the epoch.
     fn next_line(&mut self) -> std::result::Result<bool, TaskError> {
-        self.given = 0;
+        self.returned = 0;
         self.examples.clear();
         while self.examples.is_empty() {
             self.before = self.lines.position();
@@ -143,7 +143,7 @@ impl<T> ExampleSource for LineExamples<T> {
     fn start_epoch(&mut self, _: u64, rng: ChaCha8Rng) -> std::result::Result<(), TaskError> {
         self.lines.start_epoch(rng);
         self.examples.clear();
-        self.given = 0;
+        self.returned = 0;
         Ok(())
     }
 
@@ -151,7 +151,7 @@ impl<T> ExampleSource for LineExamples<T> {
         if self.examples.is_empty() && !self.next_line()? {
             return Ok(None);
         }
-        self.given += 1;
+        self.returned += 1;
         Ok(self.examples.pop_front())
     }
 
@@ -159,13 +159,13 @@ impl<T> ExampleSource for LineExamples<T> {
         if self.examples.is_empty() {
             return LinePosition { line: self.lines.position(), example: 0 };
         }
-        LinePosition { line: self.before.clone(), example: self.given }
+        LinePosition { line: self.before.clone(), example: self.returned }
     }
 
     fn seek(&mut self, position: LinePosition) -> std::result::Result<(), TaskError> {
         self.lines.seek(position.line)?;
         self.examples.clear();
-        self.given = 0;
+        self.returned = 0;
         if position.example > 0 {
             let read = self.next_line()?;
             if !read || position.example >= self.examples.len() {
@@ -173,7 +173,7 @@ impl<T> ExampleSource for LineExamples<T> {
                 return Err(format!("example {example} of a line of {examples}").into());
             }
             self.examples.drain(..position.example);
-            self.given = position.example;
+            self.returned = position.example;
         }
         Ok(())
     }
@@ -211,13 +211,13 @@ mod tests {
         ShardExamples::open(Shards::open([folder]).unwrap(), &shuffle, reader).unwrap()
     }
 
-    fn rest(examples: &mut ShardExamples<[usize; 2]>) -> Vec<[usize; 2]> {
+    fn remaining(examples: &mut ShardExamples<[usize; 2]>) -> Vec<[usize; 2]> {
         let ShardExamples::Streamed(stream) = examples else { panic!("in memory") };
-        let mut given = Vec::new();
+        let mut returned = Vec::new();
         while !stream.next_batch(1).unwrap().lengths.is_empty() {
-            given.extend_from_slice(stream.batch());
+            returned.extend_from_slice(stream.batch());
         }
-        given
+        returned
     }
 
     /// A stream at the start of its epoch.
@@ -229,19 +229,21 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_the_buffer_is_in_memory_in_the_order_of_the_lines() {
+    fn data_that_fits_the_buffer_is_stored_in_line_order() {
         let folder = tempfile::tempdir().unwrap();
         let all: Vec<[usize; 2]> =
             (0..20).flat_map(|line| (0..line % 4).map(move |part| [line, part])).collect();
-        let mut held = examples(folder.path(), 20);
-        let ShardExamples::InMemory(examples_held, lengths) = &held else { panic!("streamed") };
-        assert_eq!((examples_held, lengths.len()), (&all, all.len()));
-        assert_eq!(held.get(1), Some(&all[1]));
-        assert!(matches!(held.examples(), Examples::Indexed(lengths) if lengths.len() == 30));
+        let mut in_memory = examples(folder.path(), 20);
+        let ShardExamples::InMemory(stored_examples, lengths) = &in_memory else {
+            panic!("streamed")
+        };
+        assert_eq!((stored_examples, lengths.len()), (&all, all.len()));
+        assert_eq!(in_memory.get(1), Some(&all[1]));
+        assert!(matches!(in_memory.examples(), Examples::Indexed(lengths) if lengths.len() == 30));
         let mut streamed = started(folder.path(), 19);
-        let mut given = rest(&mut streamed);
-        given.sort_unstable();
-        assert_eq!(given, all);
+        let mut returned = remaining(&mut streamed);
+        returned.sort_unstable();
+        assert_eq!(returned, all);
         let hash = |examples: &ShardExamples<[usize; 2]>| {
             let mut fingerprint = Fingerprint::new();
             examples.fingerprint(&mut fingerprint, |fingerprint, [line, part]| {
@@ -249,20 +251,20 @@ mod tests {
             });
             fingerprint.finish().unwrap()
         };
-        assert_ne!(hash(&held), hash(&streamed));
+        assert_ne!(hash(&in_memory), hash(&streamed));
         assert_eq!(hash(&streamed), hash(&examples(folder.path(), 19)));
         assert_ne!(hash(&streamed), hash(&examples(folder.path(), 18)));
     }
 
     #[test]
-    fn every_place_can_be_gone_back_to() {
+    fn every_position_can_be_restored() {
         let folder = tempfile::tempdir().unwrap();
         let mut first = started(folder.path(), 4);
         let ShardExamples::Streamed(stream) = &mut first else { panic!("in memory") };
         let mut places = vec![stream.position().unwrap()];
-        let mut given = Vec::new();
+        let mut returned = Vec::new();
         while !stream.next_batch(1).unwrap().lengths.is_empty() {
-            given.extend_from_slice(stream.batch());
+            returned.extend_from_slice(stream.batch());
             places.push(stream.position().unwrap());
         }
         assert!(places.iter().any(|place| place["example"] != 0), "{places:?}");
@@ -270,7 +272,7 @@ mod tests {
             let mut other = started(folder.path(), 4);
             let ShardExamples::Streamed(stream) = &mut other else { panic!("in memory") };
             stream.seek(place).unwrap();
-            assert_eq!(rest(&mut other), given[number.min(given.len())..]);
+            assert_eq!(remaining(&mut other), returned[number.min(returned.len())..]);
         }
         let ShardExamples::Streamed(stream) = &mut first else { panic!("in memory") };
         let mut place = places[0].clone();

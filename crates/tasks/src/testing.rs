@@ -86,31 +86,35 @@ pub(crate) fn assert_bf16_is_near_f32_in<T: Task>(
     batch: &[usize],
     micro_batch: Option<usize>,
 ) {
-    let (want, gradients) = step(parameters, &mut task(), batch, Precision::F32, micro_batch);
-    let (got, low) = step(parameters, &mut task(), batch, Precision::Bf16, micro_batch);
-    let off = (got - want).abs() / want.abs();
-    assert!(off < LOSS_BOUND, "{got} in bfloat16, {want} in float32");
-    assert_ne!(got, want);
-    for (name, gradient) in &low {
+    let (expected, gradients) = step(parameters, &mut task(), batch, Precision::F32, micro_batch);
+    let (actual, bf16_gradients) =
+        step(parameters, &mut task(), batch, Precision::Bf16, micro_batch);
+    let relative_error = (actual - expected).abs() / expected.abs();
+    assert!(relative_error < LOSS_BOUND, "{actual} in bfloat16, {expected} in float32");
+    assert_ne!(actual, expected);
+    for (name, gradient) in &bf16_gradients {
         let finite = gradient.isfinite().all().int64_value(&[]) == 1;
         assert!(finite && gradient.kind() == Kind::Float, "{name}");
     }
-    let distance = distance(&gradients, &low);
+    let distance = distance(&gradients, &bf16_gradients);
     assert!(distance < GRADIENT_BOUND, "{distance}");
 }
 
 /// Asserts that a batch in micro-batches of 4 and of 1 has the loss and the gradients of the whole
 /// batch.
-pub(crate) fn assert_parts_are_the_whole<T: Task>(
+pub(crate) fn assert_micro_batches_match<T: Task>(
     parameters: &Named,
     task: impl Fn() -> T,
     batch: &[usize],
 ) {
     assert!(task().supports_micro_batches() && batch.len() > 4);
-    let (want, gradients) = step(parameters, &mut task(), batch, Precision::F32, None);
+    let (expected, gradients) = step(parameters, &mut task(), batch, Precision::F32, None);
     for size in [4, 1] {
-        let (got, parts) = step(parameters, &mut task(), batch, Precision::F32, Some(size));
-        assert!((got - want).abs() < 1e-5 * want.abs(), "{got} in parts of {size}, {want} whole");
+        let (actual, parts) = step(parameters, &mut task(), batch, Precision::F32, Some(size));
+        assert!(
+            (actual - expected).abs() < 1e-5 * expected.abs(),
+            "{actual} in parts of {size}, {expected} whole"
+        );
         let distance = distance(&gradients, &parts);
         assert!(distance < 1e-5, "in parts of {size}: {distance:e}");
     }

@@ -243,8 +243,8 @@ impl<'a> TextPairTask<'a> {
         }
         let entities: Vec<i64> = rows.iter().map(|one| number_of(&one.entity)).collect();
         let entities = ids(&entities, query.device())?;
-        let known = ContrastRows { ids: Some(&entities), valid: None };
-        Ok(info_nce(query, key, None, 0, &known, &self.config.info_nce())?)
+        let entity_rows = ContrastRows { ids: Some(&entities), valid: None };
+        Ok(info_nce(query, key, None, 0, &entity_rows, &self.config.info_nce())?)
     }
 }
 
@@ -366,8 +366,8 @@ impl<'a> TextRows<'a> {
         let encoding = self.tokenizer.encode_fast(text, false);
         let encoding = encoding.map_err(|error| Error::Tokenizer(format!("{text:?}: {error}")))?;
         let ids = encoding.get_ids();
-        let room = self.max_length.saturating_sub(self.layout.single(&[]).len());
-        let kept = ids.get(..room).unwrap_or(ids);
+        let max_tokens = self.max_length.saturating_sub(self.layout.single(&[]).len());
+        let kept = ids.get(..max_tokens).unwrap_or(ids);
         Ok((self.layout.single(kept), kept.len() < ids.len()))
     }
 }
@@ -379,7 +379,7 @@ mod tests {
     use xlmr_model::{BottleneckConfig, Model, read_tokenizer};
 
     use super::*;
-    use crate::testing::{assert_bf16_is_near_f32, assert_parts_are_the_whole, model};
+    use crate::testing::{assert_bf16_is_near_f32, assert_micro_batches_match, model};
 
     fn tokenizer() -> Tokenizer {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -449,8 +449,9 @@ mod tests {
                 return (cosine(i) - all[i].similarity.unwrap()).powi(2);
             }
             let score = |j: usize| cosine(j) / config.temperature;
-            let wrong = |j: &usize| !config.mask_same_entity || all[*j].entity != all[i].entity;
-            let candidates = batch.iter().copied().filter(|j| *j == i || wrong(j));
+            let is_negative =
+                |j: &usize| !config.mask_same_entity || all[*j].entity != all[i].entity;
+            let candidates = batch.iter().copied().filter(|j| *j == i || is_negative(j));
             candidates.map(|j| (score(j) - score(i)).exp()).sum::<f64>().ln()
         });
         sum.sum::<f64>() / batch.len() as f64
@@ -465,9 +466,13 @@ mod tests {
         let regression = TextPairConfig { loss: PairLoss::CosineRegression, ..config.clone() };
         for config in [&config, &released, &regression] {
             for batch in [&[0, 1, 2, 3, 4, 5, 6, 7, 8][..], &[8, 2, 0], &[0, 1], &[3]] {
-                let (got, want) = (loss(&model, config, batch), by_loop(&model, config, batch));
-                let got = got.double_value(&[]);
-                assert!((got - want).abs() < 1e-4, "{batch:?}: got {got}, want {want}");
+                let (actual, expected) =
+                    (loss(&model, config, batch), by_loop(&model, config, batch));
+                let actual = actual.double_value(&[]);
+                assert!(
+                    (actual - expected).abs() < 1e-4,
+                    "{batch:?}: got {actual}, expected {expected}"
+                );
             }
         }
         // Two rows of one entity: without negatives the loss is 0; with the other row as a
@@ -477,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_adapter_that_is_trained_changes_and_without_it_the_base_is_as_before() {
+    fn training_changes_only_the_adapter() {
         let mut model = model(4000);
         for (name, seed) in [("ep", 1), ("tp", 2)] {
             model.add_bottleneck(name, &BottleneckConfig::default(), seed).unwrap();
@@ -523,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pair_without_a_similarity_is_named() {
+    fn a_pair_without_similarity_is_reported() {
         let config =
             TextPairConfig { loss: PairLoss::CosineRegression, ..TextPairConfig::default() };
         let mut pairs = pairs();
@@ -539,7 +544,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fingerprint_names_pairs_and_options() {
+    fn the_fingerprint_depends_on_pairs_and_options() {
         let model = model(4000);
         let hash = |config: &TextPairConfig, pairs: &[TextPair]| {
             let task = TextPairTask::new(&model, &tokenizer(), PairKind::Ep, pairs, config);
@@ -559,14 +564,14 @@ mod tests {
     }
 
     #[test]
-    fn low_precision_and_parts_of_a_batch_change_little() {
+    fn bf16_and_micro_batches_change_results_little() {
         let model = model(4000);
         let config = TextPairConfig { temperature: 1.0, ..TextPairConfig::default() };
         let (parameters, batch) = (model.named_parameters(), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
         assert_bf16_is_near_f32(&parameters, || task(&model, &config), &batch);
-        assert_parts_are_the_whole(&parameters, || task(&model, &config), &batch);
+        assert_micro_batches_match(&parameters, || task(&model, &config), &batch);
         let regression = TextPairConfig { loss: PairLoss::CosineRegression, ..config.clone() };
-        assert_parts_are_the_whole(&parameters, || task(&model, &regression), &batch);
+        assert_micro_batches_match(&parameters, || task(&model, &regression), &batch);
         let released = TextPairConfig { pooling: Pooling::AllPositions, ..config };
         assert!(!task(&model, &released).supports_micro_batches());
     }

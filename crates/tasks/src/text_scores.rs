@@ -55,7 +55,7 @@ pub struct EncoderScorer<'a> {
     layout: Layout,
     mask: u32,
     /// Maximum number of tokens of two texts together, given the model's positions.
-    room: usize,
+    max_length: usize,
     config: ScorerConfig,
 }
 
@@ -90,8 +90,8 @@ impl<'a> EncoderScorer<'a> {
         let layout = Layout::of(tokenizer).map_err(not_understood)?;
         let mask = layout.mask().map_err(not_understood)?;
         let specials = layout.pair(&[], &[]).map_err(not_understood)?.len();
-        let room = usize::try_from(model.max_length()).unwrap_or(0).saturating_sub(specials);
-        Ok(Self { model, tokenizer, layout, mask, room, config })
+        let max_length = usize::try_from(model.max_length()).unwrap_or(0).saturating_sub(specials);
+        Ok(Self { model, tokenizer, layout, mask, max_length, config })
     }
 
     /// Computes pseudo-log-likelihoods of targets given their sources (Salazar et al. 2020).
@@ -107,24 +107,27 @@ impl<'a> EncoderScorer<'a> {
     /// [`ScorerConfig::most_tokens`] or the model's positions allow; if the model rejects an input.
     pub fn pll(&self, requests: &[ScoreRequest]) -> Result<Vec<TextScore>> {
         let (mut masked, mut all) = (Vec::new(), Vec::with_capacity(requests.len()));
-        let limit = self.config.most_tokens.min(self.room);
+        let limit = self.config.most_tokens.min(self.max_length);
         let (mut count, mut longest) = (0, 0);
         for request in requests {
             let (source, target) = (self.tokens(&request.source)?, self.tokens(&request.target)?);
-            let together = source.ids.len() + target.ids.len();
-            if together > limit {
+            let total_length = source.ids.len() + target.ids.len();
+            if total_length > limit {
                 count += 1;
-                longest = longest.max(together);
+                longest = longest.max(total_length);
             } else if count == 0 {
                 let row = self.pair(&source.ids, &target.ids)?;
-                let ats = second(&row, &target.ids)..;
-                masked.extend(ats.zip(&target.ids).map(|(at, &id)| self.hidden(&row, at, id)));
+                let positions = second_start(&row, &target.ids)..;
+                masked
+                    .extend(positions.zip(&target.ids).map(|(at, &id)| self.hidden(&row, at, id)));
                 all.push(target.places);
             }
         }
         if count > 0 {
             let of = requests.len();
-            return Err(qa_translate::Error::TooLong { count, of, longest, most: limit }.into());
+            return Err(
+                qa_translate::Error::TooLong { count, of, longest, max_tokens: limit }.into()
+            );
         }
         let mut scores = self.log_probabilities(&masked)?.into_iter();
         let score = |places: Vec<Range<usize>>| {
@@ -163,8 +166,9 @@ impl<'a> EncoderScorer<'a> {
         let rows: Vec<&[u32]> = masked.iter().map(|one| one.row.as_slice()).collect();
         inference::by_length(self.model, &rows, self.config.batch_size, |indices, _, hidden| {
             let batch: Vec<&Masked> = indices.iter().filter_map(|&k| masked.get(k)).collect();
-            let ats: Vec<usize> = batch.iter().map(|one| one.at).collect();
-            let logits = self.model.mlm_logits(&pooling::at_positions(hidden, &ats)?)?; // [B, V]
+            let positions: Vec<usize> = batch.iter().map(|one| one.at).collect();
+            // [B, V]
+            let logits = self.model.mlm_logits(&pooling::at_positions(hidden, &positions)?)?;
             let ids: Vec<i64> = batch.iter().map(|one| i64::from(one.id)).collect();
             let ids = upload(&Tensor::f_from_slice(&ids)?.f_view([-1, 1])?, logits.device())?;
             let scores = inference::expect_finite(logits)?.f_log_softmax(-1, None::<Kind>)?;
@@ -230,9 +234,9 @@ impl<'a> ByMaskedMarkers<'a> {
         let (first, last) = first.zip(last).ok_or_else(|| {
             Error::data("span", "code points of a token", format!("no token in {:?}", task.span))
         })?;
-        let marked = with(&with(&source.ids, last + 1, close), first, open);
+        let marked = with_token_at(&with_token_at(&source.ids, last + 1, close), first, open);
         // Both markers are also inserted into the target.
-        if marked.len() + target.ids.len() + 2 > self.scorer.room {
+        if marked.len() + target.ids.len() + 2 > self.scorer.max_length {
             return Ok(None);
         }
 
@@ -244,22 +248,22 @@ impl<'a> ByMaskedMarkers<'a> {
         let starts: Vec<(usize, usize)> = starts.collect();
         let rows = starts.iter().map(|&(_, at)| self.marked(&marked, &target.ids, at, open));
         let rows = rows.collect::<Result<Vec<Masked>>>()?;
-        let mut openings: Vec<_> =
+        let mut best_starts: Vec<_> =
             starts.into_iter().zip(self.scorer.log_probabilities(&rows)?).collect();
         // The sort is stable: spans with equal scores keep their order.
-        openings.sort_by(|a, b| b.1.total_cmp(&a.1));
-        openings.truncate(self.n_best.max(1));
+        best_starts.sort_by(|a, b| b.1.total_cmp(&a.1));
+        best_starts.truncate(self.n_best.max(1));
 
         let (mut rows, mut spans) = (Vec::new(), Vec::new());
-        for ((number, start), score) in openings {
-            let opened = with(&target.ids, start, open);
+        for ((number, start), score) in best_starts {
+            let with_open_marker = with_token_at(&target.ids, start, open);
             let following = words.iter().skip(number).take(self.max_words);
             let from = following.clone().next().map_or(0, |word| word.start);
             for word in following {
                 let ends = |place: &Range<usize>| !place.is_empty() && place.end == word.end;
                 let Some(end) = target.places.iter().rposition(ends) else { continue };
                 // One position for the token itself, and one for the opening marker.
-                rows.push(self.marked(&marked, &opened, end + 2, close)?);
+                rows.push(self.marked(&marked, &with_open_marker, end + 2, close)?);
                 spans.push((from..word.end, score));
             }
         }
@@ -272,9 +276,9 @@ impl<'a> ByMaskedMarkers<'a> {
 
     /// The two texts with a mask in place of `marker` before token `at` of the second text.
     fn marked(&self, source: &[u32], target: &[u32], at: usize, marker: u32) -> Result<Masked> {
-        let target = with(target, at, marker);
+        let target = with_token_at(target, at, marker);
         let row = self.scorer.pair(source, &target)?;
-        let first = second(&row, &target);
+        let first = second_start(&row, &target);
         Ok(self.scorer.hidden(&row, first + at, marker))
     }
 }
@@ -303,12 +307,12 @@ impl PlaceSpans for ByMaskedMarkers<'_> {
 }
 
 /// Index of the second text's first token in a row.
-fn second(row: &[u32], ids: &[u32]) -> usize {
+fn second_start(row: &[u32], ids: &[u32]) -> usize {
     (row.len() - ids.len()).saturating_sub(1)
 }
 
 /// Inserts `id` before index `at`.
-fn with(ids: &[u32], at: usize, id: u32) -> Vec<u32> {
+fn with_token_at(ids: &[u32], at: usize, id: u32) -> Vec<u32> {
     let (before, after) = ids.split_at_checked(at).unwrap_or((ids, &[]));
     [before, &[id], after].concat()
 }

@@ -40,7 +40,7 @@ pub fn write(out: &Path) -> Result<()> {
     };
     let modern =
         ModernBert { local_attention: 10, local_rope_theta: 160_000.0, ..ModernBert::new(4) };
-    let rich = ModernBert {
+    let all_options = ModernBert {
         layer_types: LayerType::pattern(4, 2),
         attention_bias: true,
         mlp_bias: true,
@@ -56,7 +56,7 @@ pub fn write(out: &Path) -> Result<()> {
         initializer_range: 0.2,
         ..tied.clone()
     };
-    let (modern, rich) = (of_modern(modern), of_modern(rich));
+    let (modern, all_options) = (of_modern(modern), of_modern(all_options));
     let of_euro = |euro| Config {
         architecture: Architecture::EuroBert(euro),
         hidden_act: Activation::Silu,
@@ -81,7 +81,7 @@ pub fn write(out: &Path) -> Result<()> {
         ..tied.clone()
     };
     let deberta = of_deberta(DebertaV2 { position_buckets: 16, ..DebertaV2::v3() });
-    let older = DebertaV2 {
+    let older_options = DebertaV2 {
         relative_attention: true,
         content_to_position: true,
         max_relative_positions: 20,
@@ -89,7 +89,7 @@ pub fn write(out: &Path) -> Result<()> {
         pooler_hidden_act: Activation::Relu,
         ..DebertaV2::default()
     };
-    let older_deberta = Config { type_vocab_size: 2, ..of_deberta(older) };
+    let older_deberta = Config { type_vocab_size: 2, ..of_deberta(older_options) };
     let deberta_untied = Config { tie_word_embeddings: false, ..older_deberta.clone() };
     let bert_untied = Config { tie_word_embeddings: false, ..bert.clone() };
     let modern_untied = Config { tie_word_embeddings: false, ..modern.clone() };
@@ -113,9 +113,9 @@ pub fn write(out: &Path) -> Result<()> {
     let data2vec = of(Architecture::Data2VecText, &tied);
     let (distil, sinusoidal, electra, wide_electra) =
         (distil(false), distil(true), electra(12), electra(32));
-    let no_tie = |config: &Config| Config { tie_word_embeddings: false, ..config.clone() };
+    let without_tie = |config: &Config| Config { tie_word_embeddings: false, ..config.clone() };
     let (roberta_untied, distil_untied, electra_untied) =
-        (no_tie(&roberta), no_tie(&distil), no_tie(&electra));
+        (without_tie(&roberta), without_tie(&distil), without_tie(&electra));
     let (token, sequence) =
         (Head::TokenClassification { labels: 5 }, Head::SequenceClassification { labels: 3 });
     for (seed, name, config, head) in [
@@ -135,11 +135,11 @@ pub fn write(out: &Path) -> Result<()> {
         (14, "modernbert_encoder", &modern, Head::None),
         (15, "modernbert_mlm", &modern, Head::MaskedLm),
         (16, "modernbert_mlm_untied", &modern_untied, Head::MaskedLm),
-        (17, "modernbert_mlm_rich", &rich, Head::MaskedLm),
+        (17, "modernbert_mlm_rich", &all_options, Head::MaskedLm),
         (18, "modernbert_qa", &modern, Head::Span),
-        (19, "modernbert_token_classification", &rich, token),
+        (19, "modernbert_token_classification", &all_options, token),
         (20, "modernbert_sequence_classification", &modern, sequence),
-        (21, "modernbert_sequence_mean", &rich, sequence),
+        (21, "modernbert_sequence_mean", &all_options, sequence),
         (22, "eurobert_encoder", &euro, Head::None),
         (23, "eurobert_mlm", &euro, Head::MaskedLm),
         (24, "eurobert_mlm_tied", &tied_euro, Head::MaskedLm),

@@ -73,34 +73,35 @@ impl Model {
         file: &TensorFile,
         specs: &[Spec],
         prefix: &str,
-        (there, here): (&str, &str),
+        (stored_part, local_part): (&str, &str),
     ) -> Result<Tensors> {
         let names = self.config().architecture.names();
-        let mut left = BTreeMap::new();
+        let mut unread = BTreeMap::new();
         for stored in file.names() {
             // Adapters of a bare encoder are stored without the encoder's prefix.
             let within = stored.strip_prefix(prefix);
             let name = within.map(|name| format!("{prefix}{}", names.prefixed(name)));
-            let name = name.map_or_else(|| stored.clone(), |name| name.replace(there, here));
-            if let Some(other) = left.insert(name, stored) {
+            let name =
+                name.map_or_else(|| stored.clone(), |name| name.replace(stored_part, local_part));
+            if let Some(other) = unread.insert(name, stored) {
                 return Err(Error::damaged(file.path(), format!("duplicate tensor {other}")));
             }
         }
         let mut tensors = BTreeMap::new();
         for spec in specs {
-            let wanted = format!("{prefix}{}", spec.stored());
-            let Some(stored) = left.remove(&wanted) else {
-                let reason = format!("lacks tensor {wanted}, of {CONFIG} and the model");
+            let expected_name = format!("{prefix}{}", spec.stored());
+            let Some(stored) = unread.remove(&expected_name) else {
+                let reason = format!("lacks tensor {expected_name}, of {CONFIG} and the model");
                 return Err(Error::damaged(file.path(), reason));
             };
-            let source = "as adapter_config.json and the model say";
+            let source = "according to adapter_config.json and the model";
             let tensor = read_weight(file, &stored, &spec.shape, self.device(), source)?;
             tensors.insert(spec.name.clone(), tensor);
         }
-        match left.into_values().next() {
-            Some(stray) => {
+        match unread.into_values().next() {
+            Some(unexpected) => {
                 let reason = format!(
-                    "tensor {stray} is neither the adapter's nor of the head that was asked for"
+                    "tensor {unexpected} is neither the adapter's nor the requested head's"
                 );
                 Err(Error::damaged(file.path(), reason))
             }
@@ -209,7 +210,7 @@ pub(crate) fn open_weights(folder: &Path, safe: &str, pickled: &str) -> Result<T
     }
     let reason = match folder.join(pickled).exists() {
         true => format!(
-            "holds {pickled} only, a Python pickle that can run code when it is opened, so it is \
+            "has only {pickled}, a Python pickle that can run code when it is opened, so it is \
              not read; save the adapter as {safe} once in Python"
         ),
         false => format!("found {CONFIG}, but no {safe}"),
@@ -217,12 +218,12 @@ pub(crate) fn open_weights(folder: &Path, safe: &str, pickled: &str) -> Result<T
     Err(Error::NoWeights { path: folder.to_owned(), reason })
 }
 
-/// Rejects keys that were not taken, except `known` keys, which have no effect, and disabled
+/// Rejects keys that were not taken, except `is_known` keys, which have no effect, and disabled
 /// options.
 pub(crate) fn refuse_others(
     fields: Fields,
     file: &str,
-    known: impl Fn(&str) -> bool,
+    is_known: impl Fn(&str) -> bool,
 ) -> Result<()> {
     for (key, value) in fields.rest()? {
         let off = match &value {
@@ -232,8 +233,8 @@ pub(crate) fn refuse_others(
             Value::Object(values) => values.is_empty(),
             Value::Bool(true) | Value::Number(_) => false,
         };
-        if !off && !known(&key) {
-            let expected = "nothing: this option is not understood";
+        if !off && !is_known(&key) {
+            let expected = "no such option; it is not supported";
             return Err(Error::config(file, key, expected, brief(&value)));
         }
     }

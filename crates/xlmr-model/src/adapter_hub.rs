@@ -53,13 +53,14 @@ impl Model {
         architecture: Head,
     ) -> Result<(AdapterConfig, Tensors)> {
         let mut fields = Fields::new(value, file)?;
-        let theirs: String = fields.take("name", "the adapter's name", String::new())?;
+        let stored_name: String = fields.take("name", "the adapter's name", String::new())?;
         let config = read_config(fields.take("config", "an object", Value::Null)?, file)?;
         let config = AdapterConfig::Bottleneck(config);
         let specs = config.specs(name, self.config(), file)?;
         let weights = open_weights(folder, WEIGHTS, "pytorch_adapter.bin")?;
-        let [there, here] = [&theirs, name].map(|name| format!(".adapters.{name}."));
-        let mut tensors = self.read_all(&weights, &specs, "", (&there, &here))?;
+        let [stored_part, local_part] =
+            [&stored_name, name].map(|name| format!(".adapters.{name}."));
+        let mut tensors = self.read_all(&weights, &specs, "", (&stored_part, &local_part))?;
         let head = folder.join(HEAD);
         if architecture != Head::None && head.is_file() {
             let head = TensorFile::open(head)?;
@@ -84,17 +85,17 @@ impl Model {
         let mut tensors = self.as_stored(&specs, "", architecture)?;
         write_weights(&folder.join(WEIGHTS), &mut tensors)?;
         let head = self.own_head_specs(architecture);
-        let of_model =
+        let describe =
             |config: Value, name: Option<&str>| self.described(config, name, architecture);
         if !head.is_empty() {
             let mut tensors = self.as_stored(&head, "", architecture)?;
             write_weights(&folder.join(HEAD), &mut tensors)?;
-            write_json(&folder.join(HEAD_CONFIG), &of_model(Value::Null, None))?;
+            write_json(&folder.join(HEAD_CONFIG), &describe(Value::Null, None))?;
         }
         let mut shape = shape();
         shape.insert("reduction_factor".into(), json!(bottleneck.reduction));
         shape.insert("non_linearity".into(), json!(bottleneck.activation));
-        write_json(&folder.join(CONFIG), &of_model(Value::Object(shape), Some(name)))
+        write_json(&folder.join(CONFIG), &describe(Value::Object(shape), Some(name)))
     }
 
     /// Adds the other keys of AdapterHub's files to a configuration.
@@ -116,23 +117,24 @@ impl Model {
         let file = path.display().to_string();
         let value = read_json(&path, "; a fusion's folder needs an adapter_fusion_config.json")?;
         let mut fields = Fields::new(value, &file)?;
-        let theirs: String = fields.take("name", "the fusion's name", String::new())?;
-        let usual = theirs.split(',').map(str::to_owned).collect();
-        let names: Vec<String> = fields.take("adapter_names", "a list of names", usual)?;
+        let stored_name: String = fields.take("name", "the fusion's name", String::new())?;
+        let default_names = stored_name.split(',').map(str::to_owned).collect();
+        let names: Vec<String> = fields.take("adapter_names", "a list of names", default_names)?;
         let mut options = Fields::new(fields.take("config", "an object", Value::Null)?, &file)?;
         require(&mut options, fusion_shape())?;
         refuse_others(options, &file, |key| OF_VALUES.contains(&key))?;
-        let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
-        let (name, config) = self.new_fusion(&borrowed).map_err(|error| match error {
+        let name_refs: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (name, config) = self.new_fusion(&name_refs).map_err(|error| match error {
             Error::Input { expected, got, .. } => {
                 Error::config(&file, "adapter_names", expected, got)
             }
             other => other,
         })?;
         let weights = open_weights(folder, FUSION, "pytorch_model_adapter_fusion.bin")?;
-        let [there, here] = [&theirs, &name].map(|name| format!(".adapter_fusion_layer.{name}."));
+        let [stored_part, local_part] =
+            [&stored_name, &name].map(|name| format!(".adapter_fusion_layer.{name}."));
         let specs = config.specs(&name, self.config(), &file)?;
-        let tensors = self.read_all(&weights, &specs, "", (&there, &here))?;
+        let tensors = self.read_all(&weights, &specs, "", (&stored_part, &local_part))?;
         Ok((name, config, tensors))
     }
 
@@ -174,10 +176,10 @@ fn fusion_shape() -> Map<String, Value> {
 /// Rejects values that differ from `shape`.
 fn require(fields: &mut Fields, shape: Map<String, Value>) -> Result<()> {
     for (key, wanted) in shape {
-        let got = fields.take(&key, "", wanted.clone())?;
+        let actual = fields.take(&key, "", wanted.clone())?;
         // 1 and 1.0 are equal.
-        if got != wanted && (got.as_f64().is_none() || got.as_f64() != wanted.as_f64()) {
-            return Err(fields.refuse(&key, &wanted.to_string(), brief(&got)));
+        if actual != wanted && (actual.as_f64().is_none() || actual.as_f64() != wanted.as_f64()) {
+            return Err(fields.refuse(&key, &wanted.to_string(), brief(&actual)));
         }
     }
     Ok(())

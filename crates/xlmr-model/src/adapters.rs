@@ -135,12 +135,13 @@ impl LoraConfig {
         }
         let mut products = Vec::new();
         for (product, targets) in architecture.names().products {
-            let named = targets.iter().filter(|target| self.targets.contains(target)).count();
-            if named == targets.len() {
+            let selected_count =
+                targets.iter().filter(|target| self.targets.contains(target)).count();
+            if selected_count == targets.len() {
                 products.push(*product);
-            } else if named > 0 {
+            } else if selected_count > 0 {
                 let expected =
-                    format!("all of {targets:?} or none: they are one product, {product}");
+                    format!("all of {targets:?} or none: they share one matrix, {product}");
                 return refuse("target_modules", &expected, format!("{:?}", self.targets));
             }
         }
@@ -162,9 +163,9 @@ impl LoraConfig {
                 continue;
             }
             // kaiming_uniform with a = √5, as in PEFT.
-            let near = Init::Uniform((inputs.max(1) as f64).sqrt().recip());
+            let uniform_init = Init::Uniform((inputs.max(1) as f64).sqrt().recip());
             for (part, shape, init) in [
-                ("lora_A", [self.rank, inputs], near),
+                ("lora_A", [self.rank, inputs], uniform_init),
                 ("lora_B", [outputs, self.rank], Init::Zeros),
             ] {
                 let name = format!("{product}.{part}.weight");

@@ -82,7 +82,7 @@ pub(crate) struct Names {
     /// Known tensors of the encoder that are not used.
     pub(crate) unused: &'static [&'static str],
     /// `[V, E]`
-    pub(crate) words: &'static str,
+    pub(crate) word_embeddings: &'static str,
     /// `[S, E]`; absent without segments.
     pub(crate) types: Option<&'static str>,
     /// Prefix of a layer's parameters; the layer's index follows.
@@ -110,7 +110,7 @@ const XLM_ROBERTA: Names = Names {
     prefix: "roberta.",
     parts: &["embeddings.", "encoder.", "pooler."],
     unused: &["roberta.pooler."],
-    words: "roberta.embeddings.word_embeddings.weight",
+    word_embeddings: "roberta.embeddings.word_embeddings.weight",
     types: Some("roberta.embeddings.token_type_embeddings.weight"),
     layer: "roberta.encoder.layer.",
     products: BERT_PRODUCTS,
@@ -128,7 +128,7 @@ const DATA2VEC_TEXT: Names = Names {
     class: "Data2VecText",
     prefix: "data2vec_text.",
     unused: &["data2vec_text.pooler."],
-    words: "data2vec_text.embeddings.word_embeddings.weight",
+    word_embeddings: "data2vec_text.embeddings.word_embeddings.weight",
     types: Some("data2vec_text.embeddings.token_type_embeddings.weight"),
     layer: "data2vec_text.encoder.layer.",
     ..XLM_ROBERTA
@@ -142,7 +142,7 @@ const BERT: Names = Names {
     parts: &["embeddings.", "encoder.", "pooler."],
     // `seq_relationship` is the head for next sentence prediction.
     unused: &["bert.pooler.", "cls.seq_relationship."],
-    words: "bert.embeddings.word_embeddings.weight",
+    word_embeddings: "bert.embeddings.word_embeddings.weight",
     types: Some("bert.embeddings.token_type_embeddings.weight"),
     layer: "bert.encoder.layer.",
     lm_head: ["cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"],
@@ -165,7 +165,7 @@ const MODERN_BERT: Names = Names {
     prefix: "model.",
     parts: &["embeddings.", "layers.", "final_norm."],
     unused: &[],
-    words: "model.embeddings.tok_embeddings.weight",
+    word_embeddings: "model.embeddings.tok_embeddings.weight",
     types: None,
     layer: "model.layers.",
     products: MODERN_PRODUCTS,
@@ -188,7 +188,7 @@ const EURO_BERT: Names = Names {
     prefix: "model.",
     parts: &["embed_tokens.", "layers.", "norm."],
     unused: &[],
-    words: "model.embed_tokens.weight",
+    word_embeddings: "model.embed_tokens.weight",
     types: None,
     layer: "model.layers.",
     products: EURO_PRODUCTS,
@@ -207,7 +207,7 @@ const DEBERTA_V2: Names = Names {
     parts: &["embeddings.", "encoder."],
     // The published models contain unused position embeddings and a head used in pre-training.
     unused: &["deberta.embeddings.position_embeddings.", "mask_predictions."],
-    words: "deberta.embeddings.word_embeddings.weight",
+    word_embeddings: "deberta.embeddings.word_embeddings.weight",
     types: Some("deberta.embeddings.token_type_embeddings.weight"),
     layer: "deberta.encoder.layer.",
     products: DEBERTA_PRODUCTS,
@@ -232,7 +232,7 @@ const DISTIL_BERT: Names = Names {
     prefix: "distilbert.",
     parts: &["embeddings.", "transformer."],
     unused: &[],
-    words: "distilbert.embeddings.word_embeddings.weight",
+    word_embeddings: "distilbert.embeddings.word_embeddings.weight",
     types: None,
     layer: "distilbert.transformer.layer.",
     products: DISTIL_PRODUCTS,
@@ -251,7 +251,7 @@ const ELECTRA: Names = Names {
     parts: &["embeddings.", "embeddings_project.", "encoder."],
     // The pre-training head of discriminators.
     unused: &["discriminator_predictions."],
-    words: "electra.embeddings.word_embeddings.weight",
+    word_embeddings: "electra.embeddings.word_embeddings.weight",
     types: Some("electra.embeddings.token_type_embeddings.weight"),
     layer: "electra.encoder.layer.",
     lm_head: ["generator_predictions.dense", "generator_predictions.LayerNorm"],

@@ -104,9 +104,9 @@ impl Batch {
             let Some(kept) = rows.kept.as_ref().filter(|_| packed) else { return list.clone() };
             list.iter().zip(kept).filter(|(_, keep)| **keep == 1).map(|(&id, _)| id).collect()
         };
-        let words = laid_out(&ids.words);
-        let pad = ids.pad.filter(|pad| words.contains(pad));
-        let mut lists = vec![words, laid_out(&ids.positions)];
+        let token_ids = laid_out(&ids.token_ids);
+        let pad = ids.pad.filter(|pad| token_ids.contains(pad));
+        let mut lists = vec![token_ids, laid_out(&ids.positions)];
         lists.extend(ids.types.as_ref().map(laid_out));
         let count = i64::try_from(lists.len()).unwrap_or(i64::MAX);
         let all = Tensor::f_from_slice(&lists.concat())?;
@@ -116,7 +116,7 @@ impl Batch {
         };
         let all = torch_ext::upload(&all, rows.device)?;
         let types = ids.types.as_ref().map(|_| all.f_select(0, 2)).transpose()?;
-        Ok(Ids { words: all.f_select(0, 0)?, positions: all.f_select(0, 1)?, types, pad })
+        Ok(Ids { token_ids: all.f_select(0, 0)?, positions: all.f_select(0, 1)?, types, pad })
     }
 
     /// Converts `[B, L, …]` to the batch's layout.

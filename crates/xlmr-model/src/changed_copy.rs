@@ -26,15 +26,15 @@ pub(crate) fn write<R>(
     fs::create_dir_all(parent).map_err(|error| Error::io(parent, error))?;
     let temporary = tempfile::Builder::new().prefix(".model-").tempdir_in(parent);
     let temporary = temporary.map_err(|error| Error::io(parent, error))?;
-    let fresh = temporary.path().join("model");
-    copy_unless(&|path, name| is_weights(path, name) || skips(path, name), from, &fresh)?;
-    let changed = change(&fresh)?;
+    let new_folder = temporary.path().join("model");
+    copy_unless(&|path, name| is_weights(path, name) || skips(path, name), from, &new_folder)?;
+    let changed = change(&new_folder)?;
     let former = temporary.path().join("former");
     let replaced = out.exists();
     if replaced {
         fs::rename(out, &former).map_err(|error| Error::io(out, error))?;
     }
-    if let Err(error) = fs::rename(&fresh, out) {
+    if let Err(error) = fs::rename(&new_folder, out) {
         if replaced {
             // The temporary folder, which contains the former model, is deleted afterwards.
             fs::rename(&former, out).map_err(|error| Error::io(out, error))?;
@@ -48,12 +48,12 @@ pub(crate) fn write<R>(
 /// The tensors to write, with their names.
 pub(crate) type Tensors = Vec<(String, Tensor)>;
 
-/// Writes the weights of `from` to `fresh` as the file `name` and, if `from` has it,
+/// Writes the weights of `from` to `new_folder` as the file `name` and, if `from` has it,
 /// `heads.safetensors`. `change` reads a tensor by its name and adds its replacements. Returns the
 /// size of the files in bytes before and after.
 pub(crate) fn write_weights(
     from: &Path,
-    fresh: &Path,
+    new_folder: &Path,
     name: &str,
     mut change: impl FnMut(&TensorFile, &str, &mut Tensors) -> Result<()>,
 ) -> Result<(u64, u64)> {
@@ -70,7 +70,7 @@ pub(crate) fn write_weights(
         if files.is_empty() {
             continue;
         }
-        let path = fresh.join(name);
+        let path = new_folder.join(name);
         let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
         torch_ext::write_tensors(&path, named, &[("format", "pt")])?;
         bytes += size(&path)?;

@@ -85,10 +85,10 @@ impl Checkpoint {
                 continue;
             }
             let stored = StoredTensor { file: number, name: name.clone() };
-            if self.tensors.insert(self.names.prefixed(&today(&name)), stored).is_some() {
+            if self.tensors.insert(self.names.prefixed(&current_name(&name)), stored).is_some() {
                 let prefix = self.names.prefix;
                 let reason = format!(
-                    "tensor {name} is there twice, with and without `{prefix}`, or under an older \
+                    "tensor {name} is stored twice, with and without `{prefix}`, or under an older \
                      name"
                 );
                 return Err(Error::damaged(file.path(), reason));
@@ -102,7 +102,7 @@ impl Checkpoint {
         for (path, tensors) in shards(folder, index)? {
             let file = TensorFile::open(&path)?;
             if let Some(name) = tensors.iter().find(|name| !file.contains(name)) {
-                let reason = format!("{INDEX} places tensor {name} here, but the file lacks it");
+                let reason = format!("{INDEX} lists tensor {name} for this file, which lacks it");
                 return Err(Error::damaged(&path, reason));
             }
             self.add(file, Some(&tensors))?;
@@ -161,7 +161,7 @@ impl Checkpoint {
         device: Device,
     ) -> Result<Option<Tensor>> {
         let Some((file, stored)) = self.find(name) else { return Ok(None) };
-        let source = "as config.json says";
+        let source = "according to config.json";
         let scales = self.find(&format!("{name}{SCALE}"));
         if let (Some(INT8), Some((scale_file, scale))) = (file.dtype(stored).as_deref(), scales) {
             let rows = [shape.first().copied().unwrap_or(1), 1];
@@ -218,10 +218,10 @@ fn stored(file: &TensorFile, name: &str, expected: String, got: String) -> Error
 }
 
 /// Converts old tensor names: norms in checkpoints of 2018 and 2019 have `gamma` and `beta`.
-fn today(name: &str) -> String {
-    for (older, today) in [("LayerNorm.gamma", "weight"), ("LayerNorm.beta", "bias")] {
-        if let Some(norm) = name.strip_suffix(older) {
-            return format!("{norm}LayerNorm.{today}");
+fn current_name(name: &str) -> String {
+    for (old_part, current_name) in [("LayerNorm.gamma", "weight"), ("LayerNorm.beta", "bias")] {
+        if let Some(norm) = name.strip_suffix(old_part) {
+            return format!("{norm}LayerNorm.{current_name}");
         }
     }
     name.to_owned()
@@ -267,7 +267,7 @@ fn shards(folder: &Path, index: &Path) -> Result<BTreeMap<PathBuf, BTreeSet<Stri
     }
     if let Some((path, tensors)) = shards.iter().find(|(path, _)| !path.is_file()) {
         let reason = format!(
-            "tensor {} and {} more lie in {}, which is missing; copy all shards",
+            "tensor {} and {} more are in {}, which is missing; copy all shards",
             tensors.first().map(String::as_str).unwrap_or_default(),
             tensors.len() - 1,
             path.file_name().unwrap_or_default().to_string_lossy()
@@ -286,14 +286,14 @@ fn no_weights(folder: &Path) -> Error {
         })
     });
     let reason = if pickled {
-        "holds pytorch_model.bin only, a Python pickle that can run code when it is opened, so it \
+        "has only pytorch_model.bin, a Python pickle that can run code when it is opened, so it \
          is not read; convert it once in Python: \
          `AutoModelForMaskedLM.from_pretrained(DIR).save_pretrained(DIR)` of transformers, with \
          the class that config.json names, writes model.safetensors"
             .to_owned()
     } else {
         format!(
-            "config.json is there, but neither {SINGLE} nor {INDEX}; download the weights too, for \
+            "found config.json, but neither {SINGLE} nor {INDEX}; download the weights too, for \
              example with `hf download NAME --include '*.safetensors' --local-dir DIR`"
         )
     };

@@ -203,7 +203,7 @@ impl Config {
     /// `model_type`, a value of the wrong type, or one that [`Config::validate`] rejects.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let value = read_json(path, "; a model folder needs a config.json beside its weights")?;
+        let value = read_json(path, "; a model folder needs a config.json next to its weights")?;
         Self::from_json(value, &path.display().to_string())
     }
 
@@ -213,9 +213,9 @@ impl Config {
     /// [`Error::Config`] as for [`Config::from_file`].
     pub fn from_json(value: Value, file: &str) -> Result<Self> {
         let mut fields = Fields::new(value, file)?;
-        let known = NAMES.map(|names| format!("{:?}", names.model_type)).join(", ");
-        let known = format!("one of {known}");
-        let model_type: Option<String> = fields.take("model_type", &known, None)?;
+        let supported = NAMES.map(|names| format!("{:?}", names.model_type)).join(", ");
+        let supported = format!("one of {supported}");
+        let model_type: Option<String> = fields.take("model_type", &supported, None)?;
         let roberta = |architecture, vocab_size| Self {
             architecture,
             vocab_size,
@@ -265,7 +265,7 @@ impl Config {
             },
             other => {
                 let got = other.map_or("none".to_owned(), |name| format!("{name:?}"));
-                return Err(fields.refuse("model_type", &known, got));
+                return Err(fields.refuse("model_type", &supported, got));
             }
         };
         config.keys(&mut fields);
@@ -347,7 +347,7 @@ impl Config {
         };
         // Generous bounds that prevent damaged files from exhausting memory and products from
         // overflowing i64.
-        for (key, value, most) in [
+        for (key, value, max) in [
             ("vocab_size", self.vocab_size, 1 << 26),
             ("hidden_size", self.hidden_size, 1 << 20),
             ("num_hidden_layers", self.num_hidden_layers, 1 << 12),
@@ -357,8 +357,8 @@ impl Config {
             ("type_vocab_size", self.type_vocab_size, 1 << 20),
             ("embedding_size", self.embedding_size(), 1 << 20),
         ] {
-            if value < 1 || value > most {
-                let expected = format!("an integer from 1 to {most}");
+            if value < 1 || value > max {
+                let expected = format!("an integer from 1 to {max}");
                 return refuse(key, &expected, &value);
             }
         }
@@ -445,7 +445,7 @@ impl Config {
         }
         for (key, fine) in [("is_decoder", false), ("add_cross_attention", false)] {
             if self.extra.get(key).is_some_and(|value| value != &json!(fine)) {
-                return refuse(key, "false; this crate is an encoder", &"true");
+                return refuse(key, "false; only encoders are supported", &"true");
             }
         }
         // ModernBERT's files may have this key too (mmBERT: "sans_pos"); it is not used there.

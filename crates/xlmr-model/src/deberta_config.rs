@@ -89,8 +89,8 @@ impl DebertaV2 {
     /// Reads the keys of a `config.json` and removes them.
     pub(crate) fn read(&mut self, fields: &mut Fields) -> Result<()> {
         self.keys(fields);
-        [self.content_to_position, self.position_to_content] = words(fields, TERMS)?;
-        [self.norm_rel_ebd] = words(fields, NORM)?;
+        [self.content_to_position, self.position_to_content] = parse_terms(fields, TERMS)?;
+        [self.norm_rel_ebd] = parse_terms(fields, NORM)?;
         Ok(())
     }
 
@@ -146,12 +146,12 @@ impl DebertaV2 {
             ("attention_head_size", depth),
         ] {
             if let Some(value) = extra.get(key).filter(|&value| *value != json!(fine)) {
-                return refuse(key, &format!("{fine}, as hidden_size says"), brief(value));
+                return refuse(key, &format!("{fine}, the value of hidden_size"), brief(value));
             }
         }
         let convolution = extra.get("conv_kernel_size").filter(|&value| *value != json!(0));
         if let Some(value) = convolution.filter(|value| !value.is_null()) {
-            let expected = "0; the convolution of DeBERTa v2's largest models is not read";
+            let expected = "0; the convolution of DeBERTa v2's largest models is not supported";
             return refuse("conv_kernel_size", expected, brief(value));
         }
         let farthest = self.farthest(positions);
@@ -173,8 +173,7 @@ impl DebertaV2 {
             return refuse("pooler_dropout", expected, self.pooler_dropout.to_string());
         }
         if !self.legacy && !tied {
-            let expected =
-                "true; the masked-LM head of \"legacy\": false has no decoder of its own";
+            let expected = "true; the masked-LM head of \"legacy\": false has no separate decoder";
             return refuse("tie_word_embeddings", expected, "false".into());
         }
         Ok(())
@@ -195,11 +194,11 @@ impl DebertaV2 {
 
 /// Returns which of the given words the value of a key contains: a list, or one string with `|`
 /// separators.
-fn words<const N: usize>(
+fn parse_terms<const N: usize>(
     fields: &mut Fields,
-    (key, known): (&str, [&str; N]),
+    (key, supported): (&str, [&str; N]),
 ) -> Result<[bool; N]> {
-    let names = known.join(" and ");
+    let names = supported.join(" and ");
     let expected = format!("a list, or one text with | between them, of {names}, or null");
     let value: Value = fields.take(key, &expected, Value::Null)?;
     let refuse = || fields.refuse(key, &expected, brief(&value));
@@ -207,14 +206,14 @@ fn words<const N: usize>(
         Value::Null => String::new(),
         Value::String(text) => text.to_lowercase(),
         Value::Array(list) => {
-            let words: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
-            words.ok_or_else(refuse)?.join("|").to_lowercase()
+            let terms: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
+            terms.ok_or_else(refuse)?.join("|").to_lowercase()
         }
         _ => return Err(refuse()),
     };
-    let words: Vec<&str> = text.split('|').map(str::trim).collect();
-    match words.iter().all(|word| ["", "none"].contains(word) || known.contains(word)) {
-        true => Ok(known.map(|name| words.contains(&name))),
+    let terms: Vec<&str> = text.split('|').map(str::trim).collect();
+    match terms.iter().all(|word| ["", "none"].contains(word) || supported.contains(word)) {
+        true => Ok(supported.map(|name| terms.contains(&name))),
         false => Err(refuse()),
     }
 }

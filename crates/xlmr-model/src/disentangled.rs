@@ -53,7 +53,9 @@ impl Disentangled {
             deberta.relative_attention.then(|| Relative::new(get, config, deberta, name));
         let extra = [deberta.content_to_position, deberta.position_to_content];
         Ok(Self {
-            terms: extra.into_iter().fold(1.0, |terms, there| terms + f64::from(u8::from(there))),
+            terms: extra
+                .into_iter()
+                .fold(1.0, |terms, is_enabled| terms + f64::from(u8::from(is_enabled))),
             heads: config.num_attention_heads,
             dropout: config.attention_probs_dropout_prob,
             relative: relative.transpose()?,
@@ -83,8 +85,8 @@ impl Disentangled {
         let bias = match (&self.relative, distances) {
             (Some(relative), Some(distances)) => {
                 let scale = 1.0 / query.size().last().map_or(1.0, |&depth| depth as f64).sqrt();
-                let of_key = scale * self.terms.sqrt().recip();
-                let (query, key) = ((&query, scale), (&key, of_key));
+                let position_key_scale = scale * self.terms.sqrt().recip();
+                let (query, key) = ((&query, scale), (&key, position_key_scale));
                 relative.scores(projected, query, key, distances, seeds)?
             }
             _ => None,
@@ -105,9 +107,9 @@ impl Disentangled {
 
 impl Relative {
     fn new(get: Lookup, config: &Config, deberta: &DebertaV2, name: &str) -> Result<Self> {
-        let linear = |part: &str, wanted: bool| {
-            let own = wanted && !deberta.share_att_key;
-            own.then(|| Linear::new(get, &format!("{name}.attention.self.{part}"))).transpose()
+        let linear = |part: &str, enabled: bool| {
+            let separate = enabled && !deberta.share_att_key;
+            separate.then(|| Linear::new(get, &format!("{name}.attention.self.{part}"))).transpose()
         };
         let (width, eps) = (config.hidden_size, config.layer_norm_eps);
         let norm = || LayerNorm::new(get, "deberta.encoder.LayerNorm", width, eps);
@@ -187,25 +189,27 @@ impl Distances {
         if !deberta.relative_attention {
             return Ok(None);
         }
-        let most = config.max_position_embeddings;
-        let span = deberta.span(most);
-        let reach = if positions.is_some() { most } else { rows.length } - 1;
-        let farthest = bucket(&Tensor::from(reach), deberta, most)?.int64_value(&[]);
+        let position_limit = config.max_position_embeddings;
+        let span = deberta.span(position_limit);
+        let max_distance = if positions.is_some() { position_limit } else { rows.length } - 1;
+        let farthest =
+            bucket(&Tensor::from(max_distance), deberta, position_limit)?.int64_value(&[]);
         let first = (span - farthest).max(0);
         let count = (span + farthest + 1).min(2 * span) - first;
         let row = |distances: &Tensor| -> Result<Tensor> {
-            let rows = bucket(distances, deberta, most)?.f_add_scalar(span - first)?;
+            let rows = bucket(distances, deberta, position_limit)?.f_add_scalar(span - first)?;
             Ok(rows.f_clamp(0, count - 1)?)
         };
         let index = match positions {
             None => {
                 let options = (Kind::Int64, Device::Cpu);
-                let shifts = Tensor::f_arange_start_step(reach, -reach - 1, -1, options)?;
+                let shifts =
+                    Tensor::f_arange_start_step(max_distance, -max_distance - 1, -1, options)?;
                 Index::Shift(torch_ext::upload(&row(&shifts)?, rows.device)?)
             }
             Some(at) => {
-                let apart = at.f_unsqueeze(2)?.f_sub(&at.f_unsqueeze(1)?)?;
-                Index::Each(row(&apart)?.f_unsqueeze(1)?)
+                let offsets = at.f_unsqueeze(2)?.f_sub(&at.f_unsqueeze(1)?)?;
+                Index::Each(row(&offsets)?.f_unsqueeze(1)?)
             }
         };
         Ok(Some(Self { first, count, index }))
@@ -255,10 +259,11 @@ fn bucket(distances: &Tensor, deberta: &DebertaV2, max_positions: i64) -> Result
     // In float32 and in transformers' order of operations, so that bucket edges are rounded
     // equally.
     let middle = buckets / 2;
-    let far = distances.f_abs()?.f_clamp_min(middle)?;
-    let whole = ((farthest - 1) as f64 / middle as f64) as f32;
-    let whole = Tensor::from(whole).f_log()?.f_to_device(distances.device())?;
-    let steps = far.f_div_scalar(middle)?.f_log()?.f_div(&whole)?.f_mul_scalar(middle - 1)?;
+    let far_distances = distances.f_abs()?.f_clamp_min(middle)?;
+    let log_range = ((farthest - 1) as f64 / middle as f64) as f32;
+    let log_range = Tensor::from(log_range).f_log()?.f_to_device(distances.device())?;
+    let steps =
+        far_distances.f_div_scalar(middle)?.f_log()?.f_div(&log_range)?.f_mul_scalar(middle - 1)?;
     let far_bucket = steps.f_ceil()?.f_add_scalar(middle)?.f_to_kind(Kind::Int64)?;
     let signed = far_bucket.f_mul(&distances.f_sign()?)?;
     Ok(distances.f_where_self(&distances.f_abs()?.f_le(middle)?, &signed)?)

@@ -20,7 +20,7 @@ use crate::{Activation, Architecture, Config, LoraTarget, Result};
 /// Sum of the embeddings of tokens and, if present, of positions and token types, normalised.
 #[derive(Debug)]
 pub(crate) struct Embeddings {
-    pub(crate) words: Tensor,
+    pub(crate) word_embeddings: Tensor,
     positions: Option<Tensor>,
     types: Option<Tensor>,
     /// Absent in EuroBERT.
@@ -64,7 +64,7 @@ impl Embeddings {
         let project =
             (width != config.hidden_size).then(|| Linear::new(get, &project)).transpose()?;
         Ok(Self {
-            words: get(names.words)?,
+            word_embeddings: get(names.word_embeddings)?,
             positions,
             types: names.types.map(get).transpose()?,
             norm,
@@ -85,14 +85,14 @@ impl Embeddings {
     ) -> Result<Tensor> {
         let mut sum = match embeds {
             Some(embeds) => {
-                let embeds = embeds.f_to_device(self.words.device())?;
-                batch.laid_out(&embeds.f_to_kind(self.words.f_kind()?)?)?
+                let embeds = embeds.f_to_device(self.word_embeddings.device())?;
+                batch.laid_out(&embeds.f_to_kind(self.word_embeddings.f_kind()?)?)?
             }
             None => {
                 let sparse = batch.seeds.train && self.many_words;
                 // Searching for `<pad>` on a GPU needs many kernels and a synchronisation.
                 let pad = ids.pad.unwrap_or(-1);
-                Tensor::f_embedding(&self.words, &ids.words, pad, false, sparse)?
+                Tensor::f_embedding(&self.word_embeddings, &ids.token_ids, pad, false, sparse)?
             }
         };
         if let Some(types) = &self.types {

@@ -65,7 +65,7 @@ pub enum Error {
     },
     /// The vocabulary sizes of configuration and weights differ.
     #[error(
-        "{path}: config.json says vocab_size = {config}, but {tensor} has {stored} rows; \
+        "{path}: config.json has vocab_size = {config}, but {tensor} has {stored} rows; \
          the two files belong to different models, or the vocabulary was resized without its config"
     , path = path.display())]
     VocabSize {

@@ -95,8 +95,8 @@ impl EuroBert {
         }
         if depth % 2 != 0 {
             let expected = "heads of even size, for rotary positions";
-            let got = format!("heads of {depth}");
-            return Err(Error::config(file, "num_attention_heads", expected, got));
+            let actual = format!("heads of {depth}");
+            return Err(Error::config(file, "num_attention_heads", expected, actual));
         }
         if !(self.rope_theta > 0.0 && self.rope_theta.is_finite()) {
             let expected = "a number above 0";

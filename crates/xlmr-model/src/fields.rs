@@ -22,9 +22,9 @@ pub(crate) trait Keys {
 /// The keys of a `config.json`; reading a key removes it.
 pub(crate) struct Fields<'a> {
     file: &'a str,
-    left: BTreeMap<String, Value>,
+    remaining: BTreeMap<String, Value>,
     /// The first error of [`Keys::key`].
-    wrong: Option<Error>,
+    first_error: Option<Error>,
 }
 
 impl Keys for Fields<'_> {
@@ -32,7 +32,7 @@ impl Keys for Fields<'_> {
         match self.read(key, expected) {
             Ok(Some(read)) => *value = read,
             Ok(None) => {}
-            Err(error) => _ = self.wrong.get_or_insert(error),
+            Err(error) => _ = self.first_error.get_or_insert(error),
         }
     }
 }
@@ -46,7 +46,9 @@ impl Keys for BTreeMap<String, Value> {
 impl<'a> Fields<'a> {
     pub(crate) fn new(value: Value, file: &'a str) -> Result<Self> {
         match value {
-            Value::Object(map) => Ok(Self { file, left: map.into_iter().collect(), wrong: None }),
+            Value::Object(map) => {
+                Ok(Self { file, remaining: map.into_iter().collect(), first_error: None })
+            }
             other => Err(Error::config(file, "(whole file)", "a JSON object", brief(&other))),
         }
     }
@@ -57,7 +59,7 @@ impl<'a> Fields<'a> {
 
     /// Removes and parses the value of `key`; `None` if the key is absent.
     fn read<T: DeserializeOwned>(&mut self, key: &str, expected: &str) -> Result<Option<T>> {
-        let Some(value) = self.left.remove(key) else { return Ok(None) };
+        let Some(value) = self.remaining.remove(key) else { return Ok(None) };
         let got = brief(&value);
         let read = serde_json::from_value(value).map(Some);
         read.map_err(|_| self.refuse(key, expected, got))
@@ -82,7 +84,7 @@ impl<'a> Fields<'a> {
             return Ok(None);
         };
         // Rebuilt from id2label when written.
-        self.left.remove("label2id");
+        self.remaining.remove("label2id");
         let mut by_id = BTreeMap::new();
         for (id, name) in labels {
             let number = id
@@ -102,7 +104,7 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// The first error of [`Keys::key`].
     pub(crate) fn rest(self) -> Result<BTreeMap<String, Value>> {
-        self.wrong.map_or(Ok(self.left), Err)
+        self.first_error.map_or(Ok(self.remaining), Err)
     }
 }
 
@@ -126,7 +128,7 @@ pub(crate) fn theta(fields: &Fields, key: &str, rotary: Option<&Value>, usual: f
                 theta = value.as_f64().ok_or_else(|| refuse(part, "a number", value))?;
             }
             ("rope_type" | "type", other) => return Err(refuse(part, "\"default\"", other)),
-            (_, other) => return Err(refuse(part, "nothing but rope_type and rope_theta", other)),
+            (_, other) => return Err(refuse(part, "only rope_type and rope_theta", other)),
         }
     }
     Ok(theta)

@@ -84,17 +84,17 @@ pub fn fused(
         let expected = format!("as many rows as target, {:?}", target.input_ids.size());
         return Err(Error::input("source", expected, format!("{:?}", source.input_ids.size())));
     }
-    let apart = config.local + config.cross.min(layers - config.local);
-    if apart == config.local {
+    let cross_end = config.local + config.cross.min(layers - config.local);
+    if cross_end == config.local {
         return Ok((model.encode(target, train)?, model.encode(source, train)?));
     }
-    let alone = |inputs| model.run_layers(model.embed(inputs, train)?, 0..config.local);
-    let (target, source) = (alone(target)?, alone(source)?);
+    let encode_alone = |inputs| model.run_layers(model.embed(inputs, train)?, 0..config.local);
+    let (target, source) = (encode_alone(target)?, encode_alone(source)?);
     let seam = Seam::new(model, &target, &source)?;
     let joined = seam.join(&target, &source)?;
-    let joined = model.run_layers(joined, config.local..apart)?;
+    let joined = model.run_layers(joined, config.local..cross_end)?;
     let [target, source] = seam.split(&joined, [&target, &source])?;
-    let end = |states| model.run_layers(states, apart..layers)?.padded();
+    let end = |states| model.run_layers(states, cross_end..layers)?.padded();
     Ok((end(target)?, end(source)?))
 }
 
@@ -116,12 +116,12 @@ impl Seam {
         let lengths = first.of_row.iter().zip(&second.of_row).map(|(t, s)| t.len() + s.len());
         let lengths: Vec<usize> = lengths.collect();
         // The length is at least 1, even if no row has a token.
-        let longest = lengths.iter().copied().max().unwrap_or(0).max(1);
+        let max_length = lengths.iter().copied().max().unwrap_or(0).max(1);
         let kept = lengths.iter().flat_map(|&length| {
-            std::iter::repeat_n(1, length).chain(std::iter::repeat_n(0, longest - length))
+            std::iter::repeat_n(1, length).chain(std::iter::repeat_n(0, max_length - length))
         });
         let (size, device) = (target.batch.rows.batch, target.batch.rows.device);
-        let length = i64::try_from(longest).unwrap_or(i64::MAX);
+        let length = i64::try_from(max_length).unwrap_or(i64::MAX);
         let rows = Rows::new(size, length, device, Some(kept.collect()));
         let (config, kind) = (model.config(), model.kind()?);
         let batch = Batch::new(rows, config, kind, target.train, true)?;

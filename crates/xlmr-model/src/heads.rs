@@ -68,7 +68,8 @@ pub(crate) struct LmHead {
 impl LmHead {
     pub(crate) fn new(get: Lookup, config: &Config) -> Result<Self> {
         let names = config.architecture.names();
-        let decoder = get(if config.tie_word_embeddings { names.words } else { names.decoder })?;
+        let decoder =
+            get(if config.tie_word_embeddings { names.word_embeddings } else { names.decoder })?;
         let bias = match &config.architecture {
             Architecture::ModernBert(ModernBert { decoder_bias: false, .. })
             | Architecture::EuroBert(EuroBert { mlp_bias: false, .. }) => {

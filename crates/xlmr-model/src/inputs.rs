@@ -121,7 +121,7 @@ fn padded(rows: &[&[u32]], length: usize, value: fn(u32) -> i64, pad: i64) -> Re
 
 /// Indices of the embedding lookups.
 pub(crate) struct Ids<T> {
-    pub(crate) words: T,
+    pub(crate) token_ids: T,
     pub(crate) positions: T,
     /// Absent if all are 0.
     pub(crate) types: Option<T>,
@@ -217,7 +217,7 @@ impl Prepared {
             }
         }
         let pad = Some(config.pad_token_id);
-        Ok(Self { ids: Ids { words: ids, positions, types, pad }, rows })
+        Ok(Self { ids: Ids { token_ids: ids, positions, types, pad }, rows })
     }
 }
 
@@ -230,7 +230,7 @@ fn integers(name: &'static str, tensor: &Tensor, size: &[i64]) -> Result<Vec<i64
         _ => false,
     };
     if !fits {
-        return Err(Error::input(name, "an integer tensor, best int64", format!("{kind:?}")));
+        return Err(Error::input(name, "an integer tensor, preferably int64", format!("{kind:?}")));
     }
     if tensor.size() != size {
         let (expected, got) = (format!("{size:?} as input_ids"), format!("{:?}", tensor.size()));

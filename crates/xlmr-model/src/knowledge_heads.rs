@@ -291,8 +291,8 @@ fn specs(config: &KnowledgeConfig, hidden: i64, relations: &[String]) -> Result<
     }
     let mut sorted: Vec<&String> = relations.iter().collect();
     sorted.sort_unstable();
-    if let Some([twice, _]) = sorted.windows(2).find(|pair| pair.first() == pair.last()) {
-        return Err(Error::input("relations", "each once", format!("{twice} twice")));
+    if let Some([duplicate, _]) = sorted.windows(2).find(|pair| pair.first() == pair.last()) {
+        return Err(Error::input("relations", "each once", format!("{duplicate} twice")));
     }
     let mut specs: Vec<(Spec, bool)> = HEADS
         .iter()

@@ -119,8 +119,9 @@ impl Linear {
     }
 
     pub(crate) fn casts(&mut self) -> impl Iterator<Item = Cast<'_>> {
-        let own = std::iter::once(&mut self.weight).chain(&mut self.bias).map(Parameter::cast);
-        own.chain(Self::lora_casts(&mut self.loras))
+        let own_casts =
+            std::iter::once(&mut self.weight).chain(&mut self.bias).map(Parameter::cast);
+        own_casts.chain(Self::lora_casts(&mut self.loras))
     }
 
     fn lora_casts(loras: &mut [Lora]) -> impl Iterator<Item = Cast<'_>> {
@@ -392,14 +393,15 @@ mod tests {
     #[test]
     fn joined_layers_are_each_layer_alone() {
         for biased in [true, false] {
-            let mut alone = joined(biased, Kind::Double);
-            let leaves = leaves(&mut alone);
-            let cat = Joined { joined: Some(concatenate(&alone.layers).unwrap()), ..alone.clone() };
-            let [alone, cat] =
-                [alone, cat].map(|layers| out_and_gradients(&layers, &leaves, Kind::Double));
-            assert_eq!(cat.len(), alone.len());
-            for (cat, alone) in cat.iter().zip(&alone) {
-                assert!((cat - alone).abs().max().double_value(&[]) < 1e-12);
+            let mut separate = joined(biased, Kind::Double);
+            let leaves = leaves(&mut separate);
+            let concatenated =
+                Joined { joined: Some(concatenate(&separate.layers).unwrap()), ..separate.clone() };
+            let [separate, concatenated] = [separate, concatenated]
+                .map(|layers| out_and_gradients(&layers, &leaves, Kind::Double));
+            assert_eq!(concatenated.len(), separate.len());
+            for (concatenated, separate) in concatenated.iter().zip(&separate) {
+                assert!((concatenated - separate).abs().max().double_value(&[]) < 1e-12);
             }
         }
     }
@@ -419,14 +421,14 @@ mod tests {
             }
             let mut leaves = leaves(&mut layers);
             leaves.retain(Tensor::requires_grad);
-            let [apart, at_once] = [false, true].map(|join| {
+            let [separate_pass, joined_pass] = [false, true].map(|join| {
                 let mut cast = layers.clone();
                 cast_all(cast.parts().casts(join), Kind::BFloat16).unwrap();
                 let joined = cast.joined.take();
                 cast.joined = joined.or_else(|| Some(concatenate(&cast.layers).unwrap()));
                 out_and_gradients(&cast, &leaves, Kind::BFloat16)
             });
-            assert_eq!(at_once, apart);
+            assert_eq!(joined_pass, separate_pass);
         }
     }
 }

@@ -198,13 +198,14 @@ impl<'a> Loader<'a> {
 
     fn encoder(&mut self) -> Result<()> {
         // A tied pair may be stored under either name.
-        let Names { words: usual, decoder, .. } = self.names;
-        let tied_only = self.config.tie_word_embeddings && !self.checkpoint.contains(usual);
-        let words = if tied_only { decoder } else { usual };
-        self.check_vocabulary(words)?;
+        let Names { word_embeddings: default_name, decoder, .. } = self.names;
+        let tied_only = self.config.tie_word_embeddings && !self.checkpoint.contains(default_name);
+        let word_embeddings = if tied_only { decoder } else { default_name };
+        self.check_vocabulary(word_embeddings)?;
         let specs = encoder_specs(&self.config);
-        let stored =
-            |spec: &Spec| if spec.name == usual { words.to_owned() } else { spec.name.clone() };
+        let stored = |spec: &Spec| {
+            if spec.name == default_name { word_embeddings.to_owned() } else { spec.name.clone() }
+        };
         let missing: Vec<&str> = specs
             .iter()
             .filter(|spec| !self.checkpoint.contains(&stored(spec)))
@@ -241,11 +242,11 @@ impl<'a> Loader<'a> {
             let Some((types, row)) =
                 self.names.types.and_then(|name| Some((name, self.tensors.get(name)?)))
             else {
-                let expected = "as_saved: this architecture tells no segments apart";
+                let expected = "as_saved: this architecture has no segments";
                 return Err(Error::input("segments", expected, "learned2"));
             };
-            let both = row.f_repeat([2, 1])?;
-            self.tensors.insert(types.into(), both);
+            let two_rows = row.f_repeat([2, 1])?;
+            self.tensors.insert(types.into(), two_rows);
             self.config.type_vocab_size = 2;
         }
         Ok(())
@@ -269,8 +270,8 @@ impl<'a> Loader<'a> {
                 (trained || !shared) && self.read_as(&spec, &stored)?
             };
             if !found {
-                let fresh = spec.fresh(self.config.initializer_range, seed, self.device)?;
-                self.tensors.insert(spec.name.clone(), fresh);
+                let new_tensor = spec.fresh(self.config.initializer_range, seed, self.device)?;
+                self.tensors.insert(spec.name.clone(), new_tensor);
                 self.report.missing.push(spec.name);
             }
         }
@@ -289,8 +290,8 @@ impl<'a> Loader<'a> {
         }
         if let Some(other) = self.checkpoint.weight(lm_bias, &spec.shape, self.device)? {
             self.used.insert(lm_bias.into());
-            let same = self.tensors.get(lm_bias).is_some_and(|bias| bias.equal(&other));
-            if !same {
+            let is_equal = self.tensors.get(lm_bias).is_some_and(|bias| bias.equal(&other));
+            if !is_equal {
                 self.report.ignored.push(lm_bias.into());
             }
         }
@@ -299,7 +300,7 @@ impl<'a> Loader<'a> {
 
     /// Checks that a stored decoder equals the token embeddings if the configuration ties them.
     fn check_tie(&mut self) -> Result<()> {
-        let Names { words, decoder: name, .. } = self.names;
+        let Names { word_embeddings, decoder: name, .. } = self.names;
         if self.used.contains(name) {
             return Ok(());
         }
@@ -308,14 +309,18 @@ impl<'a> Loader<'a> {
             return Ok(());
         };
         self.used.insert(name.into());
-        if self.tensors.get(words).is_some_and(|words| words.equal(&decoder)) {
+        if self
+            .tensors
+            .get(word_embeddings)
+            .is_some_and(|word_embeddings| word_embeddings.equal(&decoder))
+        {
             return Ok(());
         }
         Err(Error::Stored {
             path: self.checkpoint.path(name),
             tensor: name.into(),
-            expected: format!("the values of {words}, to which tie_word_embeddings binds it"),
-            got: "others; set \"tie_word_embeddings\": false in config.json if they are meant to \
+            expected: format!("the values of {word_embeddings}, to which tie_word_embeddings binds it"),
+            got: "other values; set \"tie_word_embeddings\": false in config.json if they are meant to \
                   differ"
                 .into(),
         })
@@ -328,9 +333,9 @@ impl<'a> Loader<'a> {
             if buffer || self.used.contains(name) {
                 continue;
             }
-            let known = unused.iter().any(|begin| name.starts_with(begin))
+            let is_expected = unused.iter().any(|begin| name.starts_with(begin))
                 || self.checkpoint.spare.contains(name);
-            if known {
+            if is_expected {
                 self.report.ignored.push(name.to_owned());
             } else {
                 self.report.unexpected.push(name.to_owned());

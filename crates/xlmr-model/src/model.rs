@@ -177,8 +177,8 @@ impl Model {
         let batch = batch.with_positions(of_tokens, false, &self.config, kind)?;
         let hidden = self.embeddings.apply(&ids, inputs.inputs_embeds.as_ref(), &batch)?;
         let outside = hidden.f_kind()?;
-        let narrow = torch_ext::autocast_kind(self.device())? == Some(Kind::BFloat16);
-        let hidden = if narrow { hidden.f_to_kind(Kind::BFloat16)? } else { hidden };
+        let use_bf16 = torch_ext::autocast_kind(self.device())? == Some(Kind::BFloat16);
+        let hidden = if use_bf16 { hidden.f_to_kind(Kind::BFloat16)? } else { hidden };
         Ok(States { hidden, outside, batch: Rc::new(batch), train })
     }
 
@@ -208,12 +208,13 @@ impl Model {
         // Recomputed layers use the original weights, because the recomputed graph must end at
         // them.
         let recomputed = train && self.recompute;
-        let half = match train && !recomputed && self.kind()? == Kind::Float {
+        let half_kind = match train && !recomputed && self.kind()? == Kind::Float {
             true => torch_ext::autocast_kind(self.device())?,
             false => None,
         };
         let (norms, join) = (hidden.f_kind()? == Kind::BFloat16, self.device() != Device::Cpu);
-        let cast = half.map(|half| Layer::cast_all(some, half, norms, join)).transpose()?;
+        let cast =
+            half_kind.map(|half_kind| Layer::cast_all(some, half_kind, norms, join)).transpose()?;
         for layer in cast.as_deref().unwrap_or(some) {
             hidden = match recomputed {
                 true => layer.recomputed_step(&hidden, &batch)?,
@@ -234,7 +235,7 @@ impl Model {
 
     /// Returns the dtype of the parameters.
     pub(crate) fn kind(&self) -> Result<Kind> {
-        Ok(self.embeddings.words.f_kind()?)
+        Ok(self.embeddings.word_embeddings.f_kind()?)
     }
 
     /// Computes vocabulary logits `[.., V]` of hidden states `[.., H]`, at all or at gathered
@@ -292,8 +293,8 @@ impl Model {
     /// H.
     pub fn token_logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
         self.check_width(hidden)?;
-        let absent = || no_head(Head::TokenClassification { labels: 0 });
-        self.token.as_ref().ok_or_else(absent)?.logits(hidden, train)
+        let missing_head = || no_head(Head::TokenClassification { labels: 0 });
+        self.token.as_ref().ok_or_else(missing_head)?.logits(hidden, train)
     }
 
     /// Computes sequence label logits `[B, labels]` of hidden states `[B, L, H]`.
@@ -322,14 +323,14 @@ impl Model {
             let expected = format!("[B, L] of hidden, {rows:?}");
             return Err(Error::input("attention_mask", expected, format!("{:?}", mask.size())));
         }
-        let absent = || no_head(Head::SequenceClassification { labels: 0 });
-        self.sequence.as_ref().ok_or_else(absent)?.logits(hidden, attention_mask, train)
+        let missing_head = || no_head(Head::SequenceClassification { labels: 0 });
+        self.sequence.as_ref().ok_or_else(missing_head)?.logits(hidden, attention_mask, train)
     }
 
     /// Returns the token embeddings, the parameter itself: `[V, E]`, with E of
     /// [`Config::embedding_size`].
     pub fn word_embeddings(&self) -> &Tensor {
-        &self.embeddings.words
+        &self.embeddings.word_embeddings
     }
 
     /// Returns all parameters by name, sorted, including those of all adapters.
@@ -396,8 +397,8 @@ impl Model {
     pub fn set_precision(&mut self, precision: Precision) -> Result<()> {
         let int8 = precision == Precision::Int8;
         if int8 && (self.device() != Device::Cpu || self.kind()? != Kind::Float) {
-            let got = format!("{:?} on {:?}", self.kind()?, self.device());
-            return Err(Error::input("precision int8", "a float32 model on the CPU", got));
+            let actual = format!("{:?} on {:?}", self.kind()?, self.device());
+            return Err(Error::input("precision int8", "a float32 model on the CPU", actual));
         }
         if int8 || self.precision == Precision::Int8 {
             self.layers.iter_mut().try_for_each(|layer| layer.set_int8(int8))?;
@@ -450,8 +451,8 @@ impl Model {
     /// [`Error::Input`] unless `kind` is a floating-point kind, and float32 with precision int8.
     pub fn set_kind(&mut self, kind: Kind) -> Result<()> {
         if !matches!(kind, Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16) {
-            let got = format!("{kind:?}");
-            return Err(Error::input("kind", "Float, Double, Half or BFloat16", got));
+            let actual = format!("{kind:?}");
+            return Err(Error::input("kind", "Float, Double, Half or BFloat16", actual));
         }
         if self.precision == Precision::Int8 && kind != Kind::Float {
             return Err(Error::input("kind", "Float with precision int8", format!("{kind:?}")));
@@ -498,8 +499,8 @@ impl Model {
 
 /// Returns a shallow clone of the tensor with this name.
 pub(crate) fn find(tensors: &BTreeMap<String, Tensor>, name: &str) -> Result<Tensor> {
-    let absent = || Error::input("parameters", name, "none of that name");
-    tensors.get(name).map(Tensor::shallow_clone).ok_or_else(absent)
+    let missing_head = || Error::input("parameters", name, "none of that name");
+    tensors.get(name).map(Tensor::shallow_clone).ok_or_else(missing_head)
 }
 
 fn no_head(head: Head) -> Error {

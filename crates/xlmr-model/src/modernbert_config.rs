@@ -135,9 +135,11 @@ impl ModernBert {
         let rotary: Option<Map<String, Value>> =
             fields.take("rope_parameters", "an object by layer type", None)?;
         let rotary = rotary.unwrap_or_default();
-        let known = [LayerType::Global, LayerType::Local].map(LayerType::name);
-        if let Some((key, value)) = rotary.iter().find(|(key, _)| !known.contains(&key.as_str())) {
-            let expected = format!("{} alone", known.join(" and "));
+        let supported = [LayerType::Global, LayerType::Local].map(LayerType::name);
+        if let Some((key, value)) =
+            rotary.iter().find(|(key, _)| !supported.contains(&key.as_str()))
+        {
+            let expected = format!("{} alone", supported.join(" and "));
             return Err(fields.refuse("rope_parameters", &expected, format!("{key:?}: {value}")));
         }
         let scaling: Option<Value> = fields.take("rope_scaling", "null", None)?;

@@ -24,9 +24,9 @@ pub(crate) struct Rows {
 impl Rows {
     /// Creates rows; `kept` is 1 for a token and 0 for padding, row by row; absent: no padding.
     pub(crate) fn new(batch: i64, length: i64, device: Device, kept: Option<Vec<i64>>) -> Self {
-        let whole = Self { batch, length, device, mask: None, kept: None, empty: Vec::new() };
+        let unpadded = Self { batch, length, device, mask: None, kept: None, empty: Vec::new() };
         let padded = |kept: &Vec<i64>| kept.contains(&0);
-        let Some(mut kept) = kept.filter(padded) else { return whole };
+        let Some(mut kept) = kept.filter(padded) else { return unpadded };
         let mut empty = Vec::new();
         for (row, kept) in kept.chunks_mut(usize::try_from(length).unwrap_or(1)).enumerate() {
             if kept.iter().all(|&keep| keep == 0) {
@@ -34,7 +34,7 @@ impl Rows {
                 empty.push(row);
             }
         }
-        Self { kept: Some(kept), empty, ..whole }
+        Self { kept: Some(kept), empty, ..unpadded }
     }
 
     pub(crate) fn with_mask(self) -> Result<Self> {

@@ -118,7 +118,7 @@ fn post_norm_specs(config: &Config, names: Names) -> Specs {
         architecture if architecture.is_roberta() => pad,
         _ => Init::Normal,
     };
-    specs.add(names.words, &[config.vocab_size, width], pad);
+    specs.add(names.word_embeddings, &[config.vocab_size, width], pad);
     let position_embeddings = format!("{embeddings}.position_embeddings.weight");
     specs.add(&position_embeddings, &[config.max_position_embeddings, width], positions);
     if let Some(types) = names.types {
@@ -149,7 +149,7 @@ fn modern_specs(config: &Config, modern: &ModernBert, names: Names) -> Vec<Spec>
     let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
     let (into, out) = (modern.inwards(config), modern.outwards(config));
     let mut specs = Specs::default();
-    specs.add(names.words, &[config.vocab_size, hidden], into);
+    specs.add(names.word_embeddings, &[config.vocab_size, hidden], into);
     specs.norm("model.embeddings.norm", hidden, modern.norm_bias);
     for index in 0..config.num_hidden_layers {
         let layer = names.layer(index);
@@ -174,7 +174,11 @@ fn euro_specs(config: &Config, euro: &EuroBert, names: Names) -> Vec<Spec> {
     let heads = config.num_attention_heads.max(1);
     let shared = hidden / heads * euro.key_value_heads(heads);
     let mut specs = Specs::default();
-    specs.add(names.words, &[config.vocab_size, hidden], Init::NormalButRow(config.pad_token_id));
+    specs.add(
+        names.word_embeddings,
+        &[config.vocab_size, hidden],
+        Init::NormalButRow(config.pad_token_id),
+    );
     for index in 0..config.num_hidden_layers {
         let layer = names.layer(index);
         specs.norm(&format!("{layer}.input_layernorm"), hidden, false);
@@ -205,12 +209,12 @@ fn deberta_specs(config: &Config, deberta: &DebertaV2, names: Names) -> Vec<Spec
     if deberta.norm_rel_ebd {
         specs.norm("deberta.encoder.LayerNorm", hidden, true);
     }
-    let own = deberta.relative_attention && !deberta.share_att_key;
-    for (part, wanted) in [
+    let is_separate = deberta.relative_attention && !deberta.share_att_key;
+    for (part, enabled) in [
         ("pos_key_proj", deberta.content_to_position),
         ("pos_query_proj", deberta.position_to_content),
     ] {
-        for index in (0..config.num_hidden_layers).filter(|_| own && wanted) {
+        for index in (0..config.num_hidden_layers).filter(|_| is_separate && enabled) {
             let layer = names.layer(index);
             specs.linear(&format!("{layer}.attention.self.{part}"), hidden, hidden);
         }

@@ -37,17 +37,19 @@ impl Model {
         file: &str,
         architecture: Head,
     ) -> Result<(AdapterConfig, Tensors)> {
-        let Stored { lora, whole, task } = Stored::read(value, self.config(), file)?;
-        if let (Some(stored), Some(wanted)) = (task, task_type(architecture))
-            && stored != wanted
+        let Stored { lora, saved_modules, task } = Stored::read(value, self.config(), file)?;
+        if let (Some(stored), Some(expected_task)) = (task, task_type(architecture))
+            && stored != expected_task
         {
-            let expected = format!("{wanted:?} for a {} head", architecture.name());
+            let expected = format!("{expected_task:?} for a {} head", architecture.name());
             return Err(Error::config(file, "task_type", expected, format!("{stored:?}")));
         }
         let config = AdapterConfig::Lora(lora);
         let mut specs = config.specs(name, self.config(), file)?;
         let head = self.own_head_specs(architecture).into_iter();
-        specs.extend(head.filter(|spec| whole.iter().any(|module| is_in(spec.stored(), module))));
+        specs.extend(
+            head.filter(|spec| saved_modules.iter().any(|module| is_in(spec.stored(), module))),
+        );
         let weights = open_weights(folder, WEIGHTS, "adapter_model.bin")?;
         Ok((config, self.read_all(&weights, &specs, PREFIX, (".", "."))?))
     }
@@ -68,7 +70,8 @@ impl Model {
             let first = within.unwrap_or(stored).split('.').next().unwrap_or_default();
             format!("{}{first}", within.map_or("", |_| prefix))
         };
-        let whole: BTreeSet<String> = head.iter().map(|spec| module(spec.stored())).collect();
+        let saved_modules: BTreeSet<String> =
+            head.iter().map(|spec| module(spec.stored())).collect();
         let mut specs = AdapterConfig::Lora(lora.clone()).specs(name, config, CONFIG)?;
         specs.extend(head);
         let mut tensors = self.as_stored(&specs, PREFIX, architecture)?;
@@ -81,7 +84,7 @@ impl Model {
             "init_lora_weights": true,
             "lora_alpha": lora.alpha,
             "lora_dropout": lora.dropout,
-            "modules_to_save": if whole.is_empty() { Value::Null } else { json!(whole) },
+            "modules_to_save": if saved_modules.is_empty() { Value::Null } else { json!(saved_modules) },
             "peft_type": "LORA",
             "r": lora.rank,
             "target_modules": target_modules(lora, config)?,
@@ -97,7 +100,7 @@ impl Model {
 struct Stored {
     lora: LoraConfig,
     /// Modules of the head that are stored completely.
-    whole: Vec<String>,
+    saved_modules: Vec<String>,
     task: Option<String>,
 }
 
@@ -122,10 +125,10 @@ impl Stored {
             dropout: fields.take("lora_dropout", RATE, 0.0)?,
             targets: found_targets(&targets, config, file)?,
         };
-        let whole: Option<Vec<String>> = fields.take("modules_to_save", modules, None)?;
+        let saved_modules: Option<Vec<String>> = fields.take("modules_to_save", modules, None)?;
         let task = fields.take("task_type", "a name or null", None)?;
         refuse_others(fields, file, |key| INFORMATION.contains(&key))?;
-        Ok(Self { lora, whole: whole.unwrap_or_default(), task })
+        Ok(Self { lora, saved_modules: saved_modules.unwrap_or_default(), task })
     }
 }
 
@@ -155,8 +158,8 @@ fn found_targets(modules: &[String], config: &Config, file: &str) -> Result<BTre
             return refuse("the same in every layer", format!("{product} in {count} layers"));
         }
     }
-    let of_targets = LoraConfig { targets: found.clone(), ..LoraConfig::default() };
-    if of_targets.products(&config.architecture, file)? != products {
+    let with_targets = LoraConfig { targets: found.clone(), ..LoraConfig::default() };
+    if with_targets.products(&config.architecture, file)? != products {
         return refuse("EuroBERT's gate_proj and up_proj together", format!("{products:?}"));
     }
     Ok(found)

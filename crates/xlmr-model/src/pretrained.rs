@@ -93,9 +93,9 @@ impl Pretrained {
 /// `head`.
 fn check_trained(folder: &Path, config: &Config, report: &LoadReport, head: Head) -> Result<()> {
     let class = head.class(&config.architecture);
-    let named = config.architectures.first();
-    let reason = if named != Some(&class) {
-        format!("config.json names {}", named.map_or("no class", String::as_str))
+    let named_class = config.architectures.first();
+    let reason = if named_class != Some(&class) {
+        format!("config.json names {}", named_class.map_or("no class", String::as_str))
     } else if !report.missing.is_empty() {
         format!("the weights lack {}", report.missing.join(", "))
     } else {

@@ -83,12 +83,12 @@ impl BatchNorm {
         let [new_mean, new_var] = &moved;
         let (new_mean, new_var) = (Some(new_mean), Some(new_var));
         let out = x.f_batch_norm(weight, bias, new_mean, new_var, train, MOMENTUM, eps, false)?;
-        let kept = [mean.shallow_clone(), var.shallow_clone()];
-        for (mut kept, moved) in kept.into_iter().zip(&moved).filter(|_| train) {
+        let running = [mean.shallow_clone(), var.shallow_clone()];
+        for (mut running, moved) in running.into_iter().zip(&moved).filter(|_| train) {
             // A float16 step that is skipped because of non-finite values must not affect the next
             // step.
-            let new = moved.f_where_self(&moved.f_isfinite()?, &kept)?;
-            tch::no_grad(|| kept.f_copy_(&new))?;
+            let new = moved.f_where_self(&moved.f_isfinite()?, &running)?;
+            tch::no_grad(|| running.f_copy_(&new))?;
         }
         Ok(out)
     }
@@ -106,9 +106,13 @@ impl BatchNorm {
         let rows = x.size().first().copied().unwrap_or(0);
         let outside = rows_by_domain.last_key_value().is_some_and(|(&domain, _)| domain >= count);
         if i64::try_from(domain_ids.len()) != Ok(rows) || outside {
-            let got =
+            let actual =
                 format!("{} numbers, the largest {:?}", domain_ids.len(), domain_ids.iter().max());
-            return Err(Error::input("domain_ids", format!("{rows} numbers below {count}"), got));
+            return Err(Error::input(
+                "domain_ids",
+                format!("{rows} numbers below {count}"),
+                actual,
+            ));
         }
         let mut parts = Vec::with_capacity(rows_by_domain.len());
         let mut order = Vec::with_capacity(domain_ids.len());

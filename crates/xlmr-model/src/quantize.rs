@@ -61,11 +61,11 @@ pub fn quantize(
     }
     config[KEY] = json!({"quant_method": METHOD});
     let skips = |_: &Path, name: &str| name == "config.json";
-    changed_copy::write(&folder, out.as_ref(), replace, &skips, |fresh| {
-        write_json(&fresh.join("config.json"), &config)?;
+    changed_copy::write(&folder, out.as_ref(), replace, &skips, |new_folder| {
+        write_json(&new_folder.join("config.json"), &config)?;
         let mut quantized = 0;
         let (bytes_before, bytes) =
-            changed_copy::write_weights(&folder, fresh, QUANTIZED, |file, name, tensors| {
+            changed_copy::write_weights(&folder, new_folder, QUANTIZED, |file, name, tensors| {
                 let tensor = file.read(name)?;
                 let is_large = tensor.size().iter().all(|&size| size >= SMALLEST);
                 if !is_large || tensor.dim() != 2 || !tensor.is_floating_point() {

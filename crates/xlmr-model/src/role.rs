@@ -102,7 +102,7 @@ impl Role {
             architectures.find(|names| names.parts.iter().any(|part| begins(names, part)));
         let Some(names) = encoder else { return *self == Self::Head };
         match self {
-            Self::WordEmbeddings => name == names.words,
+            Self::WordEmbeddings => name == names.word_embeddings,
             Self::Embeddings => names.parts.first().is_some_and(|part| begins(&names, part)),
             Self::Layers(layers) => name
                 .strip_prefix(names.layer)
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn other_words_are_refused() {
+    fn unknown_roles_are_rejected() {
         for text in ["", "layer", "layers.", "layers.x", "layers.4..2", "layers.-1", "heads"] {
             let error = text.parse::<Role>().unwrap_err().to_string();
             assert!(error.contains("layers.0..4") && error.contains(text), "{error}");

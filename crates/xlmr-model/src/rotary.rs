@@ -116,9 +116,9 @@ impl Positions {
 /// Computes the window mask, `[B or 1, 1, L, L]` bool: true where `places`, `[B or 1, L]`, are at
 /// most `reach` apart. Every token, including padding, attends to itself, so that no output is NaN.
 fn window(places: &Tensor, reach: i64, rows: &Rows) -> Result<Tensor> {
-    let apart = places.f_unsqueeze(1)?.f_sub(&places.f_unsqueeze(2)?)?;
-    let near = apart.f_abs()?.f_le(reach)?.f_unsqueeze(1)?;
-    let Some(mask) = &rows.mask else { return Ok(near) };
-    let itself = Tensor::f_eye(rows.length, (Kind::Bool, rows.device))?;
-    Ok(near.f_logical_and(mask)?.f_logical_or(&itself)?)
+    let distances = places.f_unsqueeze(1)?.f_sub(&places.f_unsqueeze(2)?)?;
+    let in_window = distances.f_abs()?.f_le(reach)?.f_unsqueeze(1)?;
+    let Some(mask) = &rows.mask else { return Ok(in_window) };
+    let diagonal = Tensor::f_eye(rows.length, (Kind::Bool, rows.device))?;
+    Ok(in_window.f_logical_and(mask)?.f_logical_or(&diagonal)?)
 }

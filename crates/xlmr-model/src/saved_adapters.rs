@@ -23,8 +23,8 @@ impl Model {
     pub(crate) fn load_saved_adapters(&mut self, folder: &Path) -> Result<()> {
         let Some(saved) = Saved::read(folder)? else { return Ok(()) };
         let Some(active) = &saved.active else {
-            let got = "null: saving did not end; save the model again";
-            return Err(Error::config(&saved.file(), "active", NAMES, got));
+            let actual = "null: saving did not end; save the model again";
+            return Err(Error::config(&saved.file(), "active", NAMES, actual));
         };
         // Fusions are loaded after the adapters that they combine.
         let (fusions, others): (Vec<_>, Vec<_>) =
@@ -66,13 +66,13 @@ impl Model {
     ) -> Result<()> {
         let mut saved = Saved::new(folder, self);
         for name in earlier.iter().flatten() {
-            let of_one = saved.folder.join(name);
+            let folder_of_adapter = saved.folder.join(name);
             // The target of a link does not belong to this folder.
-            if fs::symlink_metadata(&of_one).is_ok_and(|found| found.is_dir()) {
+            if fs::symlink_metadata(&folder_of_adapter).is_ok_and(|found| found.is_dir()) {
                 for file in FILES {
-                    remove_file(&of_one.join(file))?;
+                    remove_file(&folder_of_adapter.join(file))?;
                 }
-                remove_empty(&of_one)?;
+                remove_empty(&folder_of_adapter)?;
             }
         }
         if saved.adapters.is_empty() {

@@ -29,7 +29,7 @@ const EXTRA_FILES: [&str; 6] = [
 ];
 
 /// Maximum size of an additional file in bytes.
-const LONGEST: u64 = 32 << 20;
+const MAX_BYTES: u64 = 32 << 20;
 
 /// BERT's token before a text.
 const BERTS_FIRST: &str = "[CLS]";
@@ -49,7 +49,7 @@ const CODE: &str = "auto_map";
 #[derive(Clone, Debug)]
 pub struct TokenizerFiles {
     json: String,
-    beside: BTreeMap<&'static str, Vec<u8>>,
+    extra_files: BTreeMap<&'static str, Vec<u8>>,
 }
 
 impl TokenizerFiles {
@@ -66,7 +66,7 @@ impl TokenizerFiles {
         let _ = tokenizer
             .with_truncation(None)
             .map_err(|error| Error::Tokenizer(format!("{}: {error}", path.display())))?;
-        Ok((tokenizer, Self { json, beside: BTreeMap::new() }))
+        Ok((tokenizer, Self { json, extra_files: BTreeMap::new() }))
     }
 
     /// Reads the files of a model folder.
@@ -87,7 +87,7 @@ impl TokenizerFiles {
                 if name == CONFIG {
                     bytes = without_code(bytes, &path)?;
                 }
-                files.beside.insert(name, bytes);
+                files.extra_files.insert(name, bytes);
             }
         }
         Ok((tokenizer, files))
@@ -117,15 +117,15 @@ impl TokenizerFiles {
             None => with_post_processor(tokenizer, special)?,
         };
         let mut special = special_tokens(tokenizer, special);
-        let mut files = self.beside.clone();
+        let mut files = self.extra_files.clone();
         match files.get(CONFIG) {
             // Values of the folder's file take precedence.
             Some(bytes) => {
                 let stored: Value = serde_json::from_slice(bytes).unwrap_or_default();
                 special.retain(|key, token| match &stored[*key] {
                     Value::Null => stored.get(*key).is_none(),
-                    named => {
-                        let name = named.as_str().or_else(|| named["content"].as_str());
+                    value => {
+                        let name = value.as_str().or_else(|| value["content"].as_str());
                         name.inspect(|name| *token = (*name).to_owned()).is_some()
                     }
                 });
@@ -140,11 +140,11 @@ impl TokenizerFiles {
             *bytes = as_the_file_says(bytes, &folder.join(CONFIG))?;
         }
         files.entry(SPECIAL_TOKENS).or_insert_with(|| pretty(&json!(special)));
-        whole(&folder.join(TOKENIZER), json.as_bytes())?;
+        write_atomically(&folder.join(TOKENIZER), json.as_bytes())?;
         for name in EXTRA_FILES {
             let path = folder.join(name);
             match files.get(name) {
-                Some(bytes) => whole(&path, bytes)?,
+                Some(bytes) => write_atomically(&path, bytes)?,
                 None => remove(&path)?,
             }
         }
@@ -169,9 +169,9 @@ fn refuse(error: tokenizer_file::Error) -> Error {
 /// Returns `tokenizer.json` with the post-processor of XLM-R or BERT, depending on the tokens'
 /// names.
 fn with_post_processor(tokenizer: &Tokenizer, special: SpecialTokens) -> Result<String> {
-    let named = |id: u32| (tokenizer.id_to_token(id).unwrap_or_default(), id);
-    let before = named(special.bos);
-    let after = named(special.eos);
+    let with_id = |id: u32| (tokenizer.id_to_token(id).unwrap_or_default(), id);
+    let before = with_id(special.bos);
+    let after = with_id(special.eos);
     let processor: PostProcessorWrapper = match before.0.as_str() {
         BERTS_FIRST => BertProcessing::new(after, before).into(),
         _ => RobertaProcessing::new(after, before).trim_offsets(false).into(),
@@ -236,12 +236,13 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
         found => found.map_err(io)?,
     };
     if !fs::metadata(path).map_err(io)?.is_file() {
-        return Err(Error::damaged(path, "expected a file; move what has its name"));
+        return Err(Error::damaged(path, "expected a file, found something else with this name"));
     }
     let mut bytes = Vec::new();
-    File::open(path).map_err(io)?.take(LONGEST + 1).read_to_end(&mut bytes).map_err(io)?;
-    if bytes.len() as u64 > LONGEST {
-        let reason = format!("longer than {} MB, which no tokenizer's is", LONGEST >> 20);
+    File::open(path).map_err(io)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        let reason =
+            format!("longer than {} MB, the limit for files of a tokenizer", MAX_BYTES >> 20);
         return Err(Error::damaged(path, reason));
     }
     Ok(Some(bytes))
@@ -266,7 +267,7 @@ fn as_the_file_says(bytes: &[u8], path: &Path) -> Result<Vec<u8>> {
     Ok(pretty(&Value::Object(config)))
 }
 
-fn whole(path: &Path, bytes: &[u8]) -> Result<()> {
+fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     atomic_file::write(path, bytes).map_err(|error| Error::io(path, error))
 }
 

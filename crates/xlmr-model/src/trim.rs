@@ -149,19 +149,19 @@ impl TrimmedVocabulary {
     /// tensor with `vocab_size` rows and unknown meaning; [`Error::NoWeights`], [`Error::Damaged`]
     /// and [`Error::TorchExt`] for the weights.
     pub fn write(&self, out: impl AsRef<Path>, replace: bool) -> Result<TrimReport> {
-        changed_copy::write(&self.folder, out.as_ref(), replace, &is_former, |fresh| {
-            self.write_tokenizer(fresh)?;
-            let vocab_size = self.write_config(fresh)?;
-            self.write_weights(fresh, vocab_size)
+        changed_copy::write(&self.folder, out.as_ref(), replace, &is_former, |new_folder| {
+            self.write_tokenizer(new_folder)?;
+            let vocab_size = self.write_config(new_folder)?;
+            self.write_weights(new_folder, vocab_size)
         })
     }
 
-    fn write_tokenizer(&self, fresh: &Path) -> Result<()> {
-        let put = |name: &str, bytes: &[u8]| {
-            let path = fresh.join(name);
+    fn write_tokenizer(&self, new_folder: &Path) -> Result<()> {
+        let write_file = |name: &str, bytes: &[u8]| {
+            let path = new_folder.join(name);
             atomic_file::write(&path, bytes).map_err(|error| Error::io(&path, error))
         };
-        put("tokenizer.json", self.trimmed.json.as_bytes())?;
+        write_file("tokenizer.json", self.trimmed.json.as_bytes())?;
         let former = self.folder.join("tokenizer_config.json");
         if former.is_file() {
             let mut config = read_json(&former, "")?;
@@ -172,7 +172,7 @@ impl TrimmedVocabulary {
                 };
                 *tokens = std::mem::take(tokens).into_iter().filter_map(new).collect();
             }
-            write_json(&fresh.join("tokenizer_config.json"), &config)?;
+            write_json(&new_folder.join("tokenizer_config.json"), &config)?;
         }
         let former = self.folder.join("added_tokens.json");
         if former.is_file() {
@@ -185,7 +185,7 @@ impl TrimmedVocabulary {
                 Some((token, json!(id)))
             };
             let tokens: Map<String, Value> = tokens.into_iter().filter_map(new).collect();
-            write_json(&fresh.join("added_tokens.json"), &Value::Object(tokens))?;
+            write_json(&new_folder.join("added_tokens.json"), &Value::Object(tokens))?;
         }
         Ok(())
     }
@@ -196,7 +196,7 @@ impl TrimmedVocabulary {
     }
 
     /// Writes `config.json`; returns the former size of the vocabulary.
-    fn write_config(&self, fresh: &Path) -> Result<i64> {
+    fn write_config(&self, new_folder: &Path) -> Result<i64> {
         let path = self.folder.join("config.json");
         let mut config = read_json(&path, "; a model folder needs a config.json")?;
         let file = path.display().to_string();
@@ -230,15 +230,15 @@ impl TrimmedVocabulary {
             return Err(Error::config(&file, "pad_token_id", expected, &former_pad));
         }
         config["vocab_size"] = json!(self.len());
-        write_json(&fresh.join("config.json"), &config)?;
+        write_json(&new_folder.join("config.json"), &config)?;
         Ok(vocab_size)
     }
 
-    fn write_weights(&self, fresh: &Path, vocab_size: i64) -> Result<TrimReport> {
+    fn write_weights(&self, new_folder: &Path, vocab_size: i64) -> Result<TrimReport> {
         let rows: Vec<i64> = self.trimmed.former_ids.iter().map(|&id| i64::from(id)).collect();
         if rows.last().is_some_and(|&last| last >= vocab_size) {
             return Err(Error::Tokenizer(format!(
-                "the tokenizer has the id {}, but config.json says vocab_size = {vocab_size}; take \
+                "the tokenizer has the id {}, but config.json has vocab_size = {vocab_size}; use \
                  the tokenizer.json that belongs to the model",
                 rows.last().copied().unwrap_or_default()
             )));
@@ -255,7 +255,7 @@ impl TrimmedVocabulary {
             _ => SINGLE,
         };
         (report.bytes_before, report.bytes) =
-            changed_copy::write_weights(&self.folder, fresh, main, |file, name, tensors| {
+            changed_copy::write_weights(&self.folder, new_folder, main, |file, name, tensors| {
                 let tensor = trimmed_tensor(file, name, vocab_size, &rows)?;
                 tensors.push((name.to_owned(), tensor));
                 Ok(())
@@ -272,8 +272,9 @@ fn trimmed_tensor(file: &TensorFile, name: &str, vocab_size: i64, rows: &Tensor)
     }
     let name_of_values = name.strip_suffix(SCALE).unwrap_or(name);
     let is_known = NAMES.iter().any(|names| {
-        let of_words = names.words.strip_prefix(names.prefix).unwrap_or(names.words);
-        name_of_values.ends_with(of_words)
+        let embeddings_name =
+            names.word_embeddings.strip_prefix(names.prefix).unwrap_or(names.word_embeddings);
+        name_of_values.ends_with(embeddings_name)
             || [names.decoder, names.lm_bias, names.decoder_bias].contains(&name_of_values)
             || name_of_values.starts_with("lm_predictions.lm_head.")
     });

@@ -125,13 +125,13 @@ pub fn write(file: &Q4File, tokenizer: &Path, model_card: &str, folder: &Path) -
         file.check(stored, shape.iter().product())?;
     }
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let put = |name: &str, text: String| {
+    let write_file = |name: &str, text: String| {
         let path = folder.join(name);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     };
-    put("config.json", format!("{:#}\n", config(file)))?;
-    put("tokenizer_config.json", format!("{:#}\n", tokenizer_config()))?;
-    put("README.md", model_card.to_owned())?;
+    write_file("config.json", format!("{:#}\n", config(file)))?;
+    write_file("tokenizer_config.json", format!("{:#}\n", tokenizer_config()))?;
+    write_file("README.md", model_card.to_owned())?;
     let copy = folder.join("tokenizer.json");
     fs::copy(tokenizer, &copy).with_context(|| format!("cannot write {}", copy.display()))?;
     let views =
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tensor_that_is_missing_is_named_before_anything_is_written() {
+    fn missing_tensors_are_reported_before_writing() {
         let at = tempfile::tempdir().unwrap();
         let folder = at.path().join("model");
         let empty = Q4File::parse(file(SIZES, &[])).unwrap();

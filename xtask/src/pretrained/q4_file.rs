@@ -143,7 +143,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn take(&mut self, length: usize) -> Result<&'a [u8]> {
-        let (taken, rest) = self.rest.split_at_checked(length).context("the file is cut")?;
+        let (taken, rest) = self.rest.split_at_checked(length).context("the file is truncated")?;
         self.rest = rest;
         Ok(taken)
     }
@@ -224,8 +224,9 @@ pub mod tests {
 
     #[test]
     fn both_dtypes_are_read() {
-        let plain: Vec<u8> = [1.5_f32, -2.0].into_iter().flat_map(f32::to_le_bytes).collect();
-        let content = file(SIZES, &[("words", true, 32, block(0.5)), ("bias", false, 2, plain)]);
+        let unquantised: Vec<u8> = [1.5_f32, -2.0].into_iter().flat_map(f32::to_le_bytes).collect();
+        let content =
+            file(SIZES, &[("words", true, 32, block(0.5)), ("bias", false, 2, unquantised)]);
         let parsed = Q4File::parse(content).unwrap();
         assert_eq!(parsed.sizes, SIZES);
         assert_eq!(parsed.layer_norm_eps, 1e-12);
@@ -242,17 +243,17 @@ pub mod tests {
     }
 
     #[test]
-    fn damage_is_an_error_that_names_the_tensor() {
+    fn damaged_files_are_errors_with_the_tensor() {
         let content = file(SIZES, &[("words", true, 32, block(1.0))]);
         let error = |content: &[u8]| Q4File::parse(content.to_vec()).err().unwrap().to_string();
         assert!(error(b"E5S2").contains("E5S1"));
-        assert_eq!(error(&content[..100]), "the file is cut");
+        assert_eq!(error(&content[..100]), "the file is truncated");
         let parsed = Q4File::parse(content.clone()).unwrap();
-        let refused = |name, weights| parsed.check(name, weights).unwrap_err().to_string();
-        assert_eq!(refused("bias", 2), "tensor bias is missing");
-        assert_eq!(refused("words", 64), "tensor words: expected 64 weights, found 32");
+        let error_of = |name, weights| parsed.check(name, weights).unwrap_err().to_string();
+        assert_eq!(error_of("bias", 2), "tensor bias is missing");
+        assert_eq!(error_of("words", 64), "tensor words: expected 64 weights, found 32");
         let cut = Q4File::parse(content[..content.len() - 1].to_vec()).unwrap();
-        let refused = cut.check("words", 32).unwrap_err().to_string();
-        assert!(refused.starts_with("tensor words: expected 18 bytes at "), "{refused}");
+        let error_of = cut.check("words", 32).unwrap_err().to_string();
+        assert!(error_of.starts_with("tensor words: expected 18 bytes at "), "{error_of}");
     }
 }

@@ -105,11 +105,11 @@ impl Pair<'_> {
         let Self(number, control) = self;
         let paired = control.seeds.len() == number.seeds.len();
         let models = [&number.model, &control.model];
-        ensure!(paired || control.seeds.is_empty(), "{models:?}: other numbers of seeds");
+        ensure!(paired || control.seeds.is_empty(), "{models:?}: different numbers of seeds");
         let one = [number.value];
-        let own = if number.seeds.is_empty() { &one[..] } else { &number.seeds };
-        let of_control = |at: usize| control.seeds.get(at).copied().unwrap_or(control.value);
-        Ok(own.iter().enumerate().map(|(at, value)| value - of_control(at)).collect())
+        let model_number = if number.seeds.is_empty() { &one[..] } else { &number.seeds };
+        let control_value = |at: usize| control.seeds.get(at).copied().unwrap_or(control.value);
+        Ok(model_number.iter().enumerate().map(|(at, value)| value - control_value(at)).collect())
     }
 
     /// Computes the bootstrap interval of the difference over items, if both values have items.
@@ -117,7 +117,7 @@ impl Pair<'_> {
         let Self(number, control) = self;
         let paired = !number.items.is_empty() && number.items.len() == control.items.len();
         let pairs = number.items.iter().zip(&control.items);
-        let differences: Vec<f64> = pairs.map(|(own, base)| own - base).collect();
+        let differences: Vec<f64> = pairs.map(|(model_number, base)| model_number - base).collect();
         paired.then(|| percentile_interval(&bootstrap_means(&differences, SAMPLES, SEED), 0.95))
     }
 
@@ -129,7 +129,7 @@ impl Pair<'_> {
         let Self(number, control) = self;
         let items = number.items.len();
         let over_items = self.over_items();
-        let of_seeds = Over { count: seeds, interval: effect.interval() };
+        let over_seeds = Over { count: seeds, interval: effect.interval() };
         let of_items = Over { count: items, interval: over_items };
         let range = |(low, high): (f64, f64)| format!("{} to {}", signed(low), signed(high));
         let by_seed = match (effect.interval(), number.half_width) {
@@ -142,7 +142,7 @@ impl Pair<'_> {
         Ok([
             format!("{:.1} − {:.1} = {}", number.value, control.value, signed(effect.mean)),
             intervals.join("; "),
-            Verdict::of(of_seeds, of_items).name().to_owned(),
+            Verdict::of(over_seeds, of_items).name().to_owned(),
         ])
     }
 }
@@ -224,38 +224,41 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_is_shown_where_every_interval_is_above_zero() {
-        let over = |count, interval| Over { count, interval };
-        let none = over(0, None);
+    fn a_claim_is_shown_if_every_interval_is_above_zero() {
+        let resampled = |count, interval| Over { count, interval };
+        let none = resampled(0, None);
         let (above, below) = (Some((0.1, 2.0)), Some((-2.0, -0.1)));
         let around = Some((-0.2, 1.0));
-        assert_eq!(Verdict::of(over(3, above), over(12, above)), Verdict::Shown);
-        assert_eq!(Verdict::of(over(3, above), over(12, around)), Verdict::NotShown);
-        assert_eq!(Verdict::of(over(3, around), over(48, above)), Verdict::NotShown);
-        assert_eq!(Verdict::of(over(3, below), none), Verdict::Contradicted);
-        assert_eq!(Verdict::of(over(2, above), none), Verdict::NotShown);
-        assert_eq!(Verdict::of(over(3, None), none), Verdict::NotShown);
+        assert_eq!(Verdict::of(resampled(3, above), resampled(12, above)), Verdict::Shown);
+        assert_eq!(Verdict::of(resampled(3, above), resampled(12, around)), Verdict::NotShown);
+        assert_eq!(Verdict::of(resampled(3, around), resampled(48, above)), Verdict::NotShown);
+        assert_eq!(Verdict::of(resampled(3, below), none), Verdict::Contradicted);
+        assert_eq!(Verdict::of(resampled(2, above), none), Verdict::NotShown);
+        assert_eq!(Verdict::of(resampled(3, None), none), Verdict::NotShown);
     }
 
     #[test]
-    fn with_few_seeds_enough_items_decide() {
-        let over = |count, interval| Over { count, interval };
+    fn with_few_seeds_the_items_decide() {
+        let resampled = |count, interval| Over { count, interval };
         let (above, below) = (Some((0.1, 2.0)), Some((-2.0, -0.1)));
-        assert_eq!(Verdict::of(over(1, None), over(MIN_ITEMS, above)), Verdict::Shown);
-        assert_eq!(Verdict::of(over(1, None), over(MIN_ITEMS - 1, above)), Verdict::NotShown);
+        assert_eq!(Verdict::of(resampled(1, None), resampled(MIN_ITEMS, above)), Verdict::Shown);
+        assert_eq!(
+            Verdict::of(resampled(1, None), resampled(MIN_ITEMS - 1, above)),
+            Verdict::NotShown
+        );
         // The interval over two seeds, with one degree of freedom, is ignored.
-        assert_eq!(Verdict::of(over(2, above), over(48, below)), Verdict::Contradicted);
+        assert_eq!(Verdict::of(resampled(2, above), resampled(48, below)), Verdict::Contradicted);
     }
 
     #[test]
-    fn a_mean_without_its_seeds_shows_nothing() {
+    fn a_mean_without_its_seeds_is_not_shown() {
         let mean = |model: &str, value: f64| {
             let number = Measured::new(model, "NER", "avg", "f1", value);
             Measured { half_width: Some(0.1), ..number }
         };
-        let [.., over, verdict] =
+        let [.., resampled, verdict] =
             Pair(&mean("ours", 20.0), &mean("control", 10.0)).cells().unwrap();
-        assert_eq!([over.as_str(), &verdict], ["seeds not stored", "not shown"]);
+        assert_eq!([resampled.as_str(), &verdict], ["seeds not stored", "not shown"]);
     }
 
     #[test]
@@ -268,32 +271,35 @@ mod tests {
             let number = Measured::new(model, "two languages", "avg", "f1", value);
             Measured { items: items(effect), ..number }
         };
-        let (own, control) = (one("ours", 1.0, 24.5), one("control", 0.0, 23.5));
-        let [effect, over, verdict] = Pair(&own, &control).cells().unwrap();
+        let (model_number, control) = (one("ours", 1.0, 24.5), one("control", 0.0, 23.5));
+        let [effect, resampled, verdict] = Pair(&model_number, &control).cells().unwrap();
         assert_eq!((effect.as_str(), verdict.as_str()), ("24.5 − 23.5 = +1.0", "**shown**"));
-        assert!(over.starts_with("1 seed; +") && over.ends_with(" (48 items)"), "{over}");
-        let [.., verdict] = Pair(&control, &own).cells().unwrap();
+        assert!(
+            resampled.starts_with("1 seed; +") && resampled.ends_with(" (48 items)"),
+            "{resampled}"
+        );
+        let [.., verdict] = Pair(&control, &model_number).cells().unwrap();
         assert_eq!(verdict, "**contradicted here**");
     }
 
     #[test]
     fn seeds_and_items_are_paired() {
-        let own = number("ours", &[12.0, 14.0, 16.0], &[10.0, 18.0]);
+        let model_number = number("ours", &[12.0, 14.0, 16.0], &[10.0, 18.0]);
         let control = number("control", &[10.0, 11.0, 15.0], &[9.0, 17.0]);
-        let cells = Pair(&own, &control).cells().unwrap();
+        let cells = Pair(&model_number, &control).cells().unwrap();
         // The differences by seed are 2, 3, 1: mean 2, sd 1, half width 4.303 / √3; by item always
         // 1.
         assert_eq!(
             cells,
             ["14.0 − 12.0 = +2.0", "−0.5 to +4.5 (3 seeds); +1.0 to +1.0 (2 items)", "not shown",]
         );
-        let guess = Measured::new("guess", "NER", "avg", "f1", 10.0);
-        assert_eq!(Pair(&own, &guess).by_seed().unwrap(), [2.0, 4.0, 6.0]);
-        assert!(Pair(&own, &number("two", &[1.0, 2.0], &[])).by_seed().is_err());
+        let baseline = Measured::new("guess", "NER", "avg", "f1", 10.0);
+        assert_eq!(Pair(&model_number, &baseline).by_seed().unwrap(), [2.0, 4.0, 6.0]);
+        assert!(Pair(&model_number, &number("two", &[1.0, 2.0], &[])).by_seed().is_err());
     }
 
     #[test]
-    fn every_stored_run_has_the_numbers_that_are_claimed() {
+    fn every_stored_run_has_the_claimed_numbers() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let (claims, runs) = read(root).unwrap();
         let text = tables(root).unwrap();

@@ -61,7 +61,7 @@ fn name(one: &Measured) -> [String; 4] {
 }
 
 /// Returns the result with the name of `number` from every run; each run must have one that `fits`.
-fn same<'r>(
+fn numbers_of_runs<'r>(
     runs: &'r [Vec<Measured>],
     number: &Measured,
     fits: impl Fn(&Measured) -> bool,
@@ -72,7 +72,7 @@ fn same<'r>(
     });
     let found: Option<Vec<&Measured>> = found.collect();
     found.with_context(|| {
-        format!("{:?}: not in every run, for as many seeds, with its items", name(number))
+        format!("{:?}: not in every run with the same number of seeds and items", name(number))
     })
 }
 
@@ -80,16 +80,17 @@ fn same<'r>(
 fn side_by_side(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
     let Some((first, _)) = runs.split_first() else { return Ok(Vec::new()) };
     let join = |number: &Measured| {
-        let alike = |one: &Measured| one.seeds.is_empty() && one.items.len() == number.items.len();
-        let each = same(runs, number, alike)?;
+        let is_comparable =
+            |one: &Measured| one.seeds.is_empty() && one.items.len() == number.items.len();
+        let each = numbers_of_runs(runs, number, is_comparable)?;
         let [model, setting, language, metric] = name(number);
         let seeds: Vec<f64> = each.iter().map(|one| one.value).collect();
-        let whole = Measured::of_seeds(&model, &setting, &language, &metric, seeds);
+        let combined = Measured::of_seeds(&model, &setting, &language, &metric, seeds);
         let mean = |at: usize| {
             let sum: f64 = each.iter().filter_map(|one| one.items.get(at)).sum();
             sum / each.len() as f64
         };
-        Ok(Measured { items: (0..number.items.len()).map(mean).collect(), ..whole })
+        Ok(Measured { items: (0..number.items.len()).map(mean).collect(), ..combined })
     };
     first.iter().map(join).collect()
 }
@@ -102,8 +103,9 @@ fn pooled(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
         return Ok(first.clone());
     }
     let pool = |number: &Measured| {
-        let alike = |one: &Measured| one.seeds.len() == number.seeds.len() && !one.items.is_empty();
-        let parts = same(runs, number, alike)?;
+        let is_comparable =
+            |one: &Measured| one.seeds.len() == number.seeds.len() && !one.items.is_empty();
+        let parts = numbers_of_runs(runs, number, is_comparable)?;
         let items: Vec<f64> = parts.iter().flat_map(|one| one.items.iter().copied()).collect();
         let mean = |of: &dyn Fn(&Measured) -> f64| {
             let sum: f64 = parts.iter().map(|&one| of(one) * one.items.len() as f64).sum();
@@ -116,8 +118,8 @@ fn pooled(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
                 .collect(),
         };
         let [model, setting, language, metric] = name(number);
-        let whole = Measured::of_seeds(&model, &setting, &language, &metric, seeds);
-        Ok(Measured { items, ..whole })
+        let combined = Measured::of_seeds(&model, &setting, &language, &metric, seeds);
+        Ok(Measured { items, ..combined })
     };
     first.iter().map(pool).collect()
 }
@@ -163,14 +165,14 @@ pub fn fill(page: &Path, text: &str) -> Result<String> {
     let mut rest = text;
     while let Some((before, block)) = rest.split_once(OPEN) {
         let (marker, block) = block.split_once(" -->\n").context("a marker without its end")?;
-        let (old, after) = block
+        let (current, after) = block
             .split_once(CLOSE)
             .with_context(|| format!("the block {marker} has no {CLOSE}"))?;
         filled += before;
         filled += &format!("{OPEN}{marker} -->\n");
         match marker.split_once(" | ") {
-            Some((file, what)) => filled += &shown(page, file, what)?,
-            None => filled += old,
+            Some((file, selection)) => filled += &table_rows(page, file, selection)?,
+            None => filled += current,
         }
         filled += CLOSE;
         rest = after;
@@ -179,12 +181,12 @@ pub fn fill(page: &Path, text: &str) -> Result<String> {
 }
 
 /// Returns the table that a marker specifies.
-fn shown(page: &Path, file: &str, what: &str) -> Result<String> {
+fn table_rows(page: &Path, file: &str, selection: &str) -> Result<String> {
     let path = page.with_file_name("results").join(file);
     let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
-    let (name, rows) = match what.split_once(" | ") {
+    let (name, rows) = match selection.split_once(" | ") {
         Some((name, rows)) => (name, Some(rows)),
-        None => (what, None),
+        None => (selection, None),
     };
     let found = table(&text, name);
     if found.len() < 3 {
@@ -200,16 +202,16 @@ fn shown(page: &Path, file: &str, what: &str) -> Result<String> {
 /// Returns the lines of the first table under the heading `name`, or with the first cell `name`.
 fn table<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
     let mut lines = text.lines().peekable();
-    let mut under = false;
+    let mut in_section = false;
     while let Some(line) = lines.next() {
         if line.starts_with('#') {
-            under = line.trim_start_matches('#').trim() == name;
+            in_section = line.trim_start_matches('#').trim() == name;
         } else if line.starts_with('|') {
             let mut rows = vec![line];
             while let Some(row) = lines.next_if(|row| row.starts_with('|')) {
                 rows.push(row);
             }
-            if under || first_cell(line) == name {
+            if in_section || first_cell(line) == name {
                 return rows;
             }
         }
@@ -226,17 +228,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_on_parts_of_a_test_are_one() {
+    fn runs_on_parts_of_a_test_are_pooled() {
         let part = |seeds: [f64; 2], items: &[f64]| {
             let number = Measured::of_seeds("a", "two languages", "avg", "f1", seeds);
             vec![Measured { items: items.to_vec(), ..number }]
         };
         let runs = [part([10.0, 14.0], &[12.0]), part([20.0, 20.0], &[15.0, 18.0, 27.0])];
-        let whole = pooled(&runs).unwrap();
-        assert_eq!(whole[0].seeds, [17.5, 18.5]);
-        assert_eq!(whole[0].items, [12.0, 15.0, 18.0, 27.0]);
-        assert_eq!(whole[0].value, 18.0);
-        assert!(table_of(&whole).to_string().ends_with("| a | 18.0 ± 6.4 |\n"));
+        let combined = pooled(&runs).unwrap();
+        assert_eq!(combined[0].seeds, [17.5, 18.5]);
+        assert_eq!(combined[0].items, [12.0, 15.0, 18.0, 27.0]);
+        assert_eq!(combined[0].value, 18.0);
+        assert!(table_of(&combined).to_string().ends_with("| a | 18.0 ± 6.4 |\n"));
         let seed = |value: f64, items: &[f64]| {
             let number = Measured::of_seeds("a", "facts", "avg", "p@1", [value]);
             vec![Measured { items: items.to_vec(), seeds: Vec::new(), ..number }]
@@ -254,7 +256,7 @@ mod tests {
                        | en | 2 |\n| all | 3 |\n";
 
     #[test]
-    fn a_run_s_table_is_stored_and_shown() {
+    fn the_table_of_a_run_is_stored_and_shown() {
         let root = tempfile::tempdir().unwrap();
         let (recipe, run) = (root.path().join("examples/r"), root.path().join("run"));
         fs::create_dir_all(&recipe).unwrap();
@@ -268,11 +270,11 @@ mod tests {
         fs::write(&page, text).unwrap();
         store(root.path(), &format!("r/small={}", run.display())).unwrap();
         assert!(pages(root.path()).unwrap().iter().eq([&page]));
-        let want = "x\n<!-- results: small.md | F1 -->\n| F1 | en |\n|---|---:|\n| a | 1 |\n\
+        let expected = "x\n<!-- results: small.md | F1 -->\n| F1 | en |\n|---|---:|\n| a | 1 |\n\
                     <!-- end -->\ny\n<!-- results: other -->\nkept\n<!-- end -->\n\
                     <!-- results: small.md | by language | all -->\n| | k |\n|---|---|\n| all | 3 |\n\
                     <!-- end -->\n";
-        assert_eq!(fill(&page, text).unwrap(), want);
+        assert_eq!(fill(&page, text).unwrap(), expected);
         let missing = text.replace("| F1 ", "| F2 ");
         assert!(fill(&page, &missing).unwrap_err().to_string().ends_with("has no table F2"));
         for wrong in ["r=run", "r/small", "q/small=run"] {

@@ -14,7 +14,7 @@ fn file_of(path: &Path, size: u64) {
 fn an_interrupted_download_is_continued() {
     let cache = tempfile::tempdir().unwrap();
     let wheel = small();
-    let (whole, rest) = (cache.path().join(wheel.file_name()), part(cache.path(), wheel));
+    let (complete, rest) = (cache.path().join(wheel.file_name()), part(cache.path(), wheel));
     assert_eq!(state(cache.path(), wheel), State::Missing);
     for (size, expected) in [
         (0, State::Missing),
@@ -25,9 +25,9 @@ fn an_interrupted_download_is_continued() {
         file_of(&rest, size);
         assert_eq!(state(cache.path(), wheel), expected, "{size} bytes");
     }
-    file_of(&whole, wheel.size - 1);
+    file_of(&complete, wheel.size - 1);
     assert_eq!(state(cache.path(), wheel), State::Missing, "a short file is not the wheel");
-    file_of(&whole, wheel.size);
+    file_of(&complete, wheel.size);
     assert_eq!(state(cache.path(), wheel), State::Complete);
 }
 
@@ -58,11 +58,11 @@ fn a_dead_set_up_does_not_lock() {
 #[test]
 fn a_living_set_up_does() {
     // The test binary's name starts with xtask, too.
-    let own = std::process::id().to_string();
+    let own_process = std::process::id().to_string();
     if Path::new("/proc/self/exe").exists() {
-        assert!(is_set_up(&own));
+        assert!(is_set_up(&own_process));
         let cache = tempfile::tempdir().unwrap();
-        fs::write(cache.path().join("lock"), own).unwrap();
+        fs::write(cache.path().join("lock"), own_process).unwrap();
         assert!(Lock::take(cache.path()).is_err());
     }
 }
@@ -71,7 +71,7 @@ fn a_living_set_up_does() {
 fn serve_once(content: &'static [u8]) -> (String, std::thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/file.whl", listener.local_addr().unwrap());
-    let served = std::thread::spawn(move || {
+    let server = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut request = String::new();
         let mut lines = BufReader::new(stream.try_clone().unwrap());
@@ -85,7 +85,7 @@ fn serve_once(content: &'static [u8]) -> (String, std::thread::JoinHandle<String
         stream.write_all(rest).unwrap();
         request
     });
-    (url, served)
+    (url, server)
 }
 
 /// Runs the Python helper; `None` on a machine without python3, where the test is skipped.
@@ -97,19 +97,19 @@ fn helper_output(arguments: &[&OsStr]) -> Option<Output> {
 }
 
 #[test]
-fn the_helper_asks_only_for_the_bytes_that_are_missing() {
+fn the_helper_requests_only_missing_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let part = folder.path().join("file.whl.part");
-    for (there, asked) in [("", None), ("01234", Some("bytes=5-"))] {
-        fs::write(&part, there).unwrap();
-        let (url, served) = serve_once(b"0123456789");
+    for (existing, expected_range) in [("", None), ("01234", Some("bytes=5-"))] {
+        fs::write(&part, existing).unwrap();
+        let (url, server) = serve_once(b"0123456789");
         let Some(done) = helper_output(&["get".as_ref(), url.as_ref(), part.as_ref()]) else {
             return;
         };
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        let request = served.join().unwrap();
-        assert_eq!(request.contains("Range:"), asked.is_some(), "{request}");
-        assert!(asked.is_none_or(|range| request.contains(range)), "{request}");
+        let request = server.join().unwrap();
+        assert_eq!(request.contains("Range:"), expected_range.is_some(), "{request}");
+        assert!(expected_range.is_none_or(|range| request.contains(range)), "{request}");
         assert_eq!(fs::read_to_string(&part).unwrap(), "0123456789");
     }
     // The standard's own example: SHA-256 of "abc".
@@ -120,7 +120,7 @@ fn the_helper_asks_only_for_the_bytes_that_are_missing() {
 }
 
 #[test]
-fn a_damaged_wheel_is_told() {
+fn damaged_wheels_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a.whl");
     fs::write(&file, "not a zip").unwrap();

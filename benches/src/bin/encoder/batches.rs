@@ -30,9 +30,9 @@ pub fn make(options: &Options) -> Result<Batches> {
         let data = Dataset::read(options.data.join(format!("xquad.{language}.json")))?;
         languages.push(windows(&data.questions, &tokenizer, &config, Purpose::Train)?);
     }
-    let wanted = (options.steps + 1) * options.batch;
+    let row_count = (options.steps + 1) * options.batch;
     let all: Vec<Row> =
-        (0..wanted).map(|number| pick(&languages, number)).collect::<Result<_>>()?;
+        (0..row_count).map(|number| pick(&languages, number)).collect::<Result<_>>()?;
     let mut batches: Batches = Vec::new();
     for row in all {
         match batches.last_mut() {
@@ -70,12 +70,12 @@ pub fn flop(batch: &[Row], options: &Options) -> f64 {
         Architecture::Eurobert => (16.0, 1.0, 2.0),
         Architecture::DebertaV2 => (12.0, 1.0, 4.0),
     };
-    let of_row = |row: &Row| {
+    let row_flop = |row: &Row| {
         let tokens = row.ids.len() as f64;
         let seen = global * tokens + (1.0 - global) * tokens.min(WINDOW);
         3.0 * layers * tokens * (2.0 * weights * hidden * hidden + 2.0 * products * hidden * seen)
     };
-    batch.iter().map(of_row).sum()
+    batch.iter().map(row_flop).sum()
 }
 
 /// Counts the tokens that are not padding.

@@ -16,81 +16,81 @@ use serde::{Deserialize, Serialize};
 /// The geometry and the lengths of a run.
 #[derive(Clone, Debug, Deserialize, Parser, Serialize)]
 pub struct Options {
-    /// Two layers of 256 and two windows a batch: the program, not a measurement
+    /// Use two layers of width 256 and two windows per batch, to test the program
     #[arg(long)]
     quick: bool,
-    /// xlm-roberta, modernbert with mmBERT's proportions, eurobert, or deberta-v2 as mDeBERTa
+    /// xlm-roberta, modernbert (sized like mmBERT), eurobert, or deberta-v2 (like mDeBERTa)
     #[arg(long, value_enum, default_value_t = Architecture::XlmRoberta)]
     architecture: Architecture,
-    /// Encoder layers; absent: 12, or 22 of modernbert
+    /// Encoder layers [default: 12; 22 for modernbert]
     #[arg(long)]
     layers: Option<i64>,
-    /// Hidden size; a head for each 64
+    /// Hidden size; one attention head per 64 units
     #[arg(long, default_value_t = 768)]
     hidden: i64,
-    /// Rows of the word embeddings; absent: as the published model has
+    /// Vocabulary size [default: that of the published model]
     #[arg(long)]
     vocab: Option<i64>,
-    /// Time a forward pass to the span logits, without gradients, instead of a training step
+    /// Measure a forward pass to the span logits without gradients instead of a training step
     #[arg(long)]
     inference: bool,
-    /// Tokens of the longest window, to which the peer pads
+    /// Window length in tokens, to which the baseline pads
     #[arg(long, default_value_t = 384)]
     length: usize,
-    /// Windows in a batch
+    /// Windows per batch
     #[arg(long, default_value_t = 16)]
     batch: usize,
-    /// Steps measured in each process, after one that is not
+    /// Measured steps per process, after one warm-up step
     #[arg(long, default_value_t = 2)]
     steps: usize,
-    /// Times that each program is started
+    /// Number of processes per program
     #[arg(long, default_value_t = 2)]
     rounds: usize,
-    /// Threads of libtorch
+    /// Number of libtorch threads
     #[arg(long, default_value_t = 2)]
     threads: i32,
-    /// cpu, cuda or cuda:N; on a GPU the programs are others, and model FLOP utilisation is shown
+    /// Device: cpu, cuda or cuda:N; a GPU runs other programs and reports model FLOP utilisation
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// What the GPU's bfloat16 products reach at most without sparsity, in TFLOP/s; 989 is H100's
-    /// and H200's
+    /// Peak bfloat16 matmul throughput of the GPU without sparsity, in TFLOP/s; 989 for H100
+    /// and H200
     #[arg(long, default_value_t = 989.0)]
     peak_tflops: f64,
-    /// Languages of XQuAD, by turns
+    /// Languages of XQuAD, alternating
     #[arg(long, default_value = "en,de,es,vi,hi,ar,zh")]
     languages: String,
-    /// The folder of XQuAD's files
+    /// Folder with XQuAD's files
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/xquad"))]
     data: PathBuf,
-    /// The peer's program, and the Python that has torch and transformers; absent: this checkout's
+    /// Program of the baseline [default: the one of this checkout]
     #[arg(long, requires = "python")]
     peer: Option<PathBuf>,
-    /// See --peer
+    /// Python interpreter with torch and transformers [default: the one of this checkout]
     #[arg(long, requires = "peer")]
     python: Option<PathBuf>,
-    /// Gets the batches and the figures; absent: bench/ in the target folder
+    /// Folder for batches and results [default: bench/ in the target folder]
     #[arg(long)]
     out: Option<PathBuf>,
-    /// A tokenizer.json; its ids must lie below --vocab
+    /// Path of a tokenizer.json; its ids must be below --vocab
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/base"))]
     tokenizer: PathBuf,
-    /// Only programs whose name contains this; may be given several times
+    /// Run only programs whose name contains this text; may be repeated
     #[arg(long)]
     only: Vec<String>,
-    /// No programs whose name contains this; may be given several times
+    /// Skip programs whose name contains this text; may be repeated
     #[arg(long)]
     except: Vec<String>,
-    /// Each of our programs also records a further step: encoder_*.md says where its time went,
-    /// encoder_*.trace.json opens in Perfetto
+    /// Record another step of each of our programs: encoder_*.md lists its times, and
+    /// encoder_*.trace.json is a trace for Perfetto
     #[arg(long)]
     profile: bool,
-    /// Internal: run one program here on the batches of this file
+    /// Internal: run one program in this process on the batches of this file
     #[arg(long, hide = true)]
     child: Option<PathBuf>,
-    /// Internal: which one
+    /// Internal: name of the program
     #[arg(long, hide = true, default_value = "f32")]
     program: String,
-    /// Internal: where the recorded step goes
+    /// Internal: output file of the recorded step
     #[arg(long, hide = true)]
     trace: Option<PathBuf>,
 }
@@ -129,8 +129,8 @@ impl Options {
 
     /// Returns the number of encoder layers.
     fn layers(&self) -> i64 {
-        let usual = if self.architecture == Architecture::Modernbert { 22 } else { 12 };
-        self.layers.unwrap_or(usual)
+        let default_layers = if self.architecture == Architecture::Modernbert { 22 } else { 12 };
+        self.layers.unwrap_or(default_layers)
     }
 
     /// Returns the number of rows of the token embeddings.

@@ -104,15 +104,17 @@ pub fn peer(options: &Options) -> &'static str {
 /// Returns the programs selected by `--only` and `--except`; by default all. The baseline is
 /// omitted if it is not installed.
 pub fn all(options: &Options) -> Vec<Program> {
-    let named = |name: &str, list: &[String]| list.iter().any(|part| name.contains(part.as_str()));
-    let wanted = |name: &str| {
-        (options.only.is_empty() || named(name, &options.only)) && !named(name, &options.except)
+    let matches_any =
+        |name: &str, list: &[String]| list.iter().any(|part| name.contains(part.as_str()));
+    let is_selected = |name: &str| {
+        (options.only.is_empty() || matches_any(name, &options.only))
+            && !matches_any(name, &options.except)
     };
     let mut all = Vec::new();
-    let named_here = options.architecture == Architecture::XlmRoberta;
+    let names_supported = options.architecture == Architecture::XlmRoberta;
     for &(name, kind) in programs(options) {
         // The baseline program with PEFT supports only the names of XLM-R's layers.
-        if !wanted(name) || name.contains("PEFT") && !named_here {
+        if !is_selected(name) || name.contains("PEFT") && !names_supported {
             continue;
         }
         all.push(Program { name: name.to_owned(), kind });
@@ -137,9 +139,11 @@ impl Program {
             Kind::Peer(arguments) => {
                 let installed = options.python.clone().or_else(|| peers_python(Peers::Torch));
                 let Some(python) = installed else { return Ok(Vec::new()) };
-                let own = concat!(env!("CARGO_MANIFEST_DIR"), "/encoder_peer.py");
+                let default_program = concat!(env!("CARGO_MANIFEST_DIR"), "/encoder_peer.py");
                 let mut command = Command::new(python);
-                command.arg(options.peer.as_deref().unwrap_or(Path::new(own))).arg(batches);
+                command
+                    .arg(options.peer.as_deref().unwrap_or(Path::new(default_program)))
+                    .arg(batches);
                 command.args(["--length", &options.length.to_string()]).args(arguments);
                 command
             }

@@ -56,8 +56,8 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
             model.freeze_encoder()?
         }
     };
-    let learns: usize = parameters.iter().map(|(_, parameter)| parameter.numel()).sum();
-    eprintln!("  {learns} numbers learn");
+    let trainable: usize = parameters.iter().map(|(_, parameter)| parameter.numel()).sum();
+    eprintln!("  {trainable} trainable parameters");
     let train = TrainConfig { learning_rate: 3e-5, weight_decay: 0.0, ..TrainConfig::default() };
     let mut optimizer = AdamW::new(&parameters, &train)?;
     tch::manual_seed(1);
@@ -112,7 +112,7 @@ pub fn run(options: &Options, batches: &Path) -> Result<()> {
 /// Returns the architecture's configuration, with one attention head per 64 dimensions.
 fn config(options: &Options) -> Config {
     let (layers, hidden) = (options.layers(), options.hidden);
-    let usual = match options.architecture {
+    let default_config = match options.architecture {
         Architecture::XlmRoberta => {
             Config { intermediate_size: 4 * hidden, max_position_embeddings: 514, ..Config::base() }
         }
@@ -138,7 +138,7 @@ fn config(options: &Options) -> Config {
         hidden_size: hidden,
         num_attention_heads: hidden / 64,
         vocab_size: options.vocab(),
-        ..usual
+        ..default_config
     }
 }
 

@@ -38,10 +38,10 @@ pub fn lines(runs: &[Run], batches: &Batches, options: &Options) -> Vec<Line> {
 fn line(program: &str, runs: &[Run], batches: &Batches, options: &Options) -> Line {
     let reports: Vec<_> =
         runs.iter().filter(|run| run.program == program).map(|run| &run.report).collect();
-    let of_batch = |step: usize, count: &dyn Fn(&[Row]) -> f64| {
+    let count_in_batch = |step: usize, count: &dyn Fn(&[Row]) -> f64| {
         batches.get(step).map_or(0.0, |batch| count(batch))
     };
-    let tokens = |step| of_batch(step, &|batch| real_tokens(batch) as f64);
+    let tokens = |step| count_in_batch(step, &|batch| real_tokens(batch) as f64);
     let rate = |seconds: fn(&crate::programs::Report) -> f64| {
         median(reports.iter().map(|report| tokens(report.step) / seconds(report)).collect())
     };
@@ -49,7 +49,7 @@ fn line(program: &str, runs: &[Run], batches: &Batches, options: &Options) -> Li
     let utilisation = |report: &&crate::programs::Report| {
         // The backward pass takes two thirds of a training step's FLOP.
         let share = if options.inference { 1.0 / 3.0 } else { 1.0 };
-        share * of_batch(report.step, &|batch| flop(batch, options)) / report.seconds / peak
+        share * count_in_batch(report.step, &|batch| flop(batch, options)) / report.seconds / peak
     };
     Line {
         program: program.to_owned(),
@@ -70,14 +70,14 @@ pub fn markdown(lines: &[Line], batches: &Batches, options: &Options) -> String 
     let tokens: usize = batches.iter().skip(1).map(|batch| real_tokens(batch)).sum();
     let places: usize = batches.iter().skip(1).map(|batch| batch.len() * options.length).sum();
     let share = 100.0 * tokens as f64 / places.max(1) as f64;
-    let used = |cell: String| if options.on_gpu() { cell } else { String::new() };
+    let gpu_only = |cell: String| if options.on_gpu() { cell } else { String::new() };
     let mut text = format!(
         "{tokens} tokens in {places} places of {}: {share:.0} % are not padding\n\n\
          | program | real tokens/s | × |{} tokens/CPU s | × | kernel's share | peak MiB | × |\n\
          |---|---:|---:|{}---:|---:|---:|---:|---:|\n",
         options.length,
-        used(" MFU |".to_owned()),
-        used("---:|".to_owned()),
+        gpu_only(" MFU |".to_owned()),
+        gpu_only("---:|".to_owned()),
     );
     let peer = lines.iter().find(|line| line.program == peer(options));
     let ratio = |of: fn(&Line) -> f64, line: &Line| {
@@ -89,7 +89,7 @@ pub fn markdown(lines: &[Line], batches: &Batches, options: &Options) -> String 
             line.program,
             line.real_tokens_per_second,
             ratio(|line| line.real_tokens_per_second, line),
-            used(format!(" {:.1} % |", 100.0 * line.flop_utilisation)),
+            gpu_only(format!(" {:.1} % |", 100.0 * line.flop_utilisation)),
             line.real_tokens_per_cpu_second,
             ratio(|line| line.real_tokens_per_cpu_second, line),
             100.0 * line.system_share,

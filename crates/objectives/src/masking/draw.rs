@@ -27,8 +27,8 @@ pub(super) fn random_budget(share: f64, count: usize, rng: &mut ChaCha8Rng) -> u
 }
 
 /// Converts to an integer in `0..=most`; the cast saturates.
-fn to_count(value: f64, most: usize) -> usize {
-    (value as usize).min(most)
+fn to_count(value: f64, max: usize) -> usize {
+    (value as usize).min(max)
 }
 
 /// Selects and corrupts the tokens at `positions`, with a separate draw for each. Positions past

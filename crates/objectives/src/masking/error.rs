@@ -16,9 +16,7 @@ pub enum MaskingError {
         rule: &'static str,
     },
     /// No token is available for random replacement.
-    #[error(
-        "random_ids = {ids:?}: holds no id that is not special; pass the range of the vocabulary"
-    )]
+    #[error("random_ids = {ids:?}: contains only special ids; pass the range of the vocabulary")]
     NoRandomIds {
         /// The actual range.
         ids: Range<u32>,
@@ -53,7 +51,9 @@ pub enum MaskingError {
         second_range: Range<usize>,
     },
     /// A span that covers a special token, which no policy masks.
-    #[error("spans[{span}]: position {position} is the special token {id}; spans hold text only")]
+    #[error(
+        "spans[{span}]: position {position} is the special token {id}; spans contain text only"
+    )]
     SpecialInSpan {
         /// Index of the span.
         span: usize,

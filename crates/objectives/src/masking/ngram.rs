@@ -41,17 +41,17 @@ pub fn ngram_masking(
     config.validate()?;
     let candidates = vocab.candidates(input_ids);
     let mut free: Vec<bool> = input_ids.iter().map(|id| !vocab.is_special(*id)).collect();
-    let mut left = budget(config.probability, candidates.len());
+    let mut remaining = budget(config.probability, candidates.len());
     let mut rng = generator("ngram", config.seed, example);
-    let mut selected = Vec::with_capacity(left);
-    while left > 0 {
-        let drawn = rng.random_range(1..=config.max_tokens).min(left);
+    let mut selected = Vec::with_capacity(remaining);
+    while remaining > 0 {
+        let drawn = rng.random_range(1..=config.max_tokens).min(remaining);
         let Some((start, length)) = free_span(&free, drawn, &mut rng) else { break };
         for (at, free) in free.iter_mut().enumerate().skip(start).take(length) {
             *free = false;
             selected.push(at);
         }
-        left -= length;
+        remaining -= length;
     }
     selected.sort_unstable();
     Ok(corrupt(input_ids, selected, vocab, &config.corruption, &mut rng))

@@ -50,18 +50,18 @@ pub fn phrase_masking(
     let phrases = united(phrases);
 
     let mut rng = generator("phrase", config.seed, example);
-    let (taken, left_out) = match config.cap {
+    let (selected_phrases, skipped) = match config.cap {
         Some(cap) => fit(phrases.clone(), budget(cap, candidates.len()), &mut rng),
         None => (phrases.clone(), Vec::new()),
     };
-    let mut selected: Vec<usize> = taken.into_iter().flatten().collect();
+    let mut selected: Vec<usize> = selected_phrases.into_iter().flatten().collect();
     let missing = budget(config.probability, candidates.len()).saturating_sub(selected.len());
     let in_phrases: Vec<usize> = phrases.into_iter().flatten().collect();
     let outside =
         candidates.into_iter().filter(|at| in_phrases.binary_search(at).is_err()).collect();
-    let left_out = left_out.into_iter().flatten().collect();
+    let skipped = skipped.into_iter().flatten().collect();
     let mut still_missing = missing;
-    for mut pool in [outside, left_out] as [Vec<usize>; 2] {
+    for mut pool in [outside, skipped] as [Vec<usize>; 2] {
         let count = still_missing.min(pool.len());
         let (drawn, _) = pool.partial_shuffle(&mut rng, count);
         selected.extend_from_slice(drawn);
@@ -71,20 +71,20 @@ pub fn phrase_masking(
     Ok(corrupt(input_ids, selected, vocab, &config.corruption, &mut rng))
 }
 
-/// Selects phrases in random order, each if it still fits in `most` tokens. Returns the selected
-/// and the skipped phrases.
+/// Selects phrases in random order, each if it still fits in `max_tokens` tokens. Returns the
+/// selected and the skipped phrases.
 fn fit(
     mut phrases: Vec<Range<usize>>,
-    most: usize,
+    max_tokens: usize,
     rng: &mut ChaCha8Rng,
 ) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
     phrases.shuffle(rng);
-    let mut left = most;
+    let mut remaining = max_tokens;
     phrases.into_iter().partition(|phrase| {
-        let fits = phrase.len() <= left;
-        if fits {
-            left -= phrase.len();
+        let is_selected = phrase.len() <= remaining;
+        if is_selected {
+            remaining -= phrase.len();
         }
-        fits
+        is_selected
     })
 }

@@ -129,8 +129,8 @@ fn around(
     }
     let mut masked = mlm_masking(&covered, vocab, example, config)?;
     for at in mentions.iter().cloned().flatten() {
-        if let (Some(id), Some(own)) = (masked.input_ids.get_mut(at), input_ids.get(at)) {
-            *id = *own;
+        if let (Some(id), Some(original)) = (masked.input_ids.get_mut(at), input_ids.get(at)) {
+            *id = *original;
         }
     }
     Ok(masked)

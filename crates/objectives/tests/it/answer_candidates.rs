@@ -58,7 +58,7 @@ fn slots(z: &AnswerCandidates) -> Vec<Vec<Option<Pair>>> {
 }
 
 #[test]
-fn lists_edited_by_hand() {
+fn gold_spans_are_inserted_into_lists() {
     let rows = [
         vec![(1, 2), (3, 3), (5, 8)], // full, gold in the middle
         vec![(1, 2), (3, 3), (5, 8)], // full, gold absent
@@ -103,7 +103,7 @@ fn lists_edited_by_hand() {
 }
 
 #[test]
-fn a_gold_span_listed_twice_is_kept_once() {
+fn duplicate_gold_spans_are_listed_once() {
     let lists = Lists::new(&[vec![(3, 3), (1, 2), (3, 3)]], 4);
     let (gold, other) = (Some((3, 3)), Some((1, 2)));
     let z = run(&lists, &[(3, 3)], GoldSlot::InRank).unwrap();
@@ -125,23 +125,23 @@ fn an_empty_batch_stays_empty() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn invalid_arguments_are_reported() {
     let lists = Lists::new(&[vec![(1, 2), (3, 3)]], 2);
-    let refused = |lists: &Lists, gold: &[Pair]| refusal(run(lists, gold, GoldSlot::InRank));
-    let list = |rows: Vec<Pair>, slots| refused(&Lists::new(&[rows], slots), &[(1, 2)]);
+    let error_of = |lists: &Lists, gold: &[Pair]| refusal(run(lists, gold, GoldSlot::InRank));
+    let list = |rows: Vec<Pair>, slots| error_of(&Lists::new(&[rows], slots), &[(1, 2)]);
     let shifted = Lists { valid: flags(&[vec![true]]), ..Lists::new(&[vec![(1, 2), (3, 3)]], 2) };
     let kinds = Lists { valid: lists.starts.shallow_clone(), ..Lists::new(&[vec![(1, 2); 2]], 2) };
     assert_messages([
-        (refused(&lists, &[(5, 4)]), "gold_ends[0] = 4: the span starts at 5…"),
-        (refused(&lists, &[(1, 2); 2]), "gold_starts: expected shape [B] = [1], got [2]"),
+        (error_of(&lists, &[(5, 4)]), "gold_ends[0] = 4: the span starts at 5…"),
+        (error_of(&lists, &[(1, 2); 2]), "gold_starts: expected shape [B] = [1], got [2]"),
         (list(vec![(1, 2), (3, 1)], 2), "candidates.ends[0, 1] = 1: the span starts at 3…"),
         (list(vec![(1, 10), (3, 3)], 2), "candidates.ends: every value must be in 0..10…"),
         (list(vec![], 0), "candidates.starts: no slot for the gold span…"),
         (
-            refused(&shifted, &[(1, 2)]),
+            error_of(&shifted, &[(1, 2)]),
             "candidates.valid: expected shape [B, M] = [1, 2], got [1, 1]",
         ),
-        (refused(&kinds, &[(1, 2)]), "candidates.valid: expected dtype Bool…"),
+        (error_of(&kinds, &[(1, 2)]), "candidates.valid: expected dtype Bool…"),
     ]);
 }
 
@@ -176,7 +176,7 @@ fn naive(list: &[Pair], slots: usize, gold: Pair, slot: GoldSlot) -> Vec<Option<
 /// outside the window.
 fn batches() -> impl Strategy<Value = (usize, Vec<(Vec<Pair>, Pair)>)> {
     let span =
-        |reach: i64| (0..reach, 0..reach).prop_map(|(a, b)| if a <= b { (a, b) } else { (b, a) });
+        |upper: i64| (0..upper, 0..upper).prop_map(|(a, b)| if a <= b { (a, b) } else { (b, a) });
     (1usize..6).prop_flat_map(move |k| {
         let list = prop::collection::hash_set(span(4), 0..=k)
             .prop_map(|set| set.into_iter().collect::<Vec<_>>());
@@ -200,10 +200,10 @@ proptest! {
         let tensors = Lists::new(&lists, k);
         for slot in [GoldSlot::InRank, GoldSlot::Last] {
             let z = run(&tensors, &gold, slot).unwrap();
-            let want: Vec<_> =
+            let expected: Vec<_> =
                 lists.iter().zip(&gold).map(|(list, &gold)| naive(list, k, gold, slot)).collect();
-            prop_assert_eq!(slots(&z), want.clone());
-            for ((row, &gold), index) in want.iter().zip(&gold).zip(ints(&z.gold_index)) {
+            prop_assert_eq!(slots(&z), expected.clone());
+            for ((row, &gold), index) in expected.iter().zip(&gold).zip(ints(&z.gold_index)) {
                 let count = row.iter().filter(|&&span| span == Some(gold)).count();
                 if index == IGNORE_INDEX {
                     prop_assert_eq!(count, 0);

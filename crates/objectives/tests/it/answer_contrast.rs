@@ -134,7 +134,7 @@ fn alike(batch: usize, others: usize) -> Batch {
 }
 
 #[test]
-fn nothing_known_is_the_logarithm_of_the_number_of_terms() {
+fn equal_similarities_give_the_logarithm_of_the_number_of_terms() {
     for rows in [2_usize, 5] {
         for count in [1_usize, 3] {
             let loss = alike(rows, 3).value(&config(count)).unwrap();
@@ -154,12 +154,12 @@ fn values_worked_by_hand() {
         gold: vec![(1, 1)],
         lists: vec![vec![Some((2, 2))]],
     };
-    let want = ((1_f64.exp() + 1.0) / 1_f64.exp()).ln(); // cosines 1/2 and 0
-    assert_near(batch.value(&config(1)).unwrap(), want, 1e-14);
+    let expected = ((1_f64.exp() + 1.0) / 1_f64.exp()).ln(); // cosines 1/2 and 0
+    assert_near(batch.value(&config(1)).unwrap(), expected, 1e-14);
 }
 
 #[test]
-fn rows_and_tokens_without_loss_receive_exactly_zero_whatever_they_hold() {
+fn rows_and_tokens_without_loss_receive_exactly_zero() {
     let mut batch = Batch::sample();
     batch.question.row_mut(1).fill(true);
     batch.hidden.slice_mut(ndarray::s![1, .., ..]).fill(f64::NAN); // no gold span
@@ -172,7 +172,7 @@ fn rows_and_tokens_without_loss_receive_exactly_zero_whatever_they_hold() {
 }
 
 #[test]
-fn other_choices_of_negatives_enter_the_same_sum() {
+fn other_selections_of_negatives_give_the_same_sum() {
     // Two wrong answers: the first of the list points away from the gold span, the second is close
     // to it.
     // <s>, question, gold, first, second
@@ -184,9 +184,9 @@ fn other_choices_of_negatives_enter_the_same_sum() {
         lists: vec![vec![Some((3, 3)), Some((2, 2)), Some((4, 4))]],
     };
     let only = |slot: usize| {
-        let mut alone = batch.clone();
-        alone.lists[0] = vec![batch.lists[0][slot]];
-        alone.value(&config(1)).unwrap()
+        let mut single = batch.clone();
+        single.lists[0] = vec![batch.lists[0][slot]];
+        single.value(&config(1)).unwrap()
     };
     let run = |selection| batch.value(&AnswerContrastConfig { selection, ..config(1) }).unwrap();
     assert_eq!(run(NegativeSelection::default()), only(2));
@@ -197,7 +197,7 @@ fn other_choices_of_negatives_enter_the_same_sum() {
 }
 
 #[test]
-fn the_number_of_threads_changes_nothing() {
+fn results_do_not_depend_on_the_number_of_threads() {
     // Large enough for libtorch to use several threads.
     let mut batch = alike(16, 20);
     batch.hidden = states(16, 23, 256);
@@ -214,17 +214,17 @@ fn the_number_of_threads_changes_nothing() {
 }
 
 #[test]
-fn nothing_to_contrast_with_is_an_error() {
+fn a_batch_without_negatives_is_an_error() {
     let mut outside = Batch::sample();
     outside.gold = vec![(-1, 2), (8, 8), (2, 9), (-100, -100), (99, 3)];
-    let mut lonely = alike(1, 0);
+    let mut without_negatives = alike(1, 0);
     let error = outside.value(&config(1)).unwrap_err();
     assert!(matches!(error, Error::Empty { tensor: "gold_starts", .. }), "{error}");
-    let error = lonely.value(&config(1)).unwrap_err();
+    let error = without_negatives.value(&config(1)).unwrap_err();
     assert!(matches!(error, Error::Empty { tensor: "candidates.valid", .. }), "{error}");
     assert!(error.to_string().contains("no row has a wrong answer to contrast with"));
-    lonely = alike(1, 2);
-    assert_near(lonely.value(&config(1)).unwrap(), 2_f64.ln(), 1e-14);
+    without_negatives = alike(1, 2);
+    assert_near(without_negatives.value(&config(1)).unwrap(), 2_f64.ln(), 1e-14);
     let none = Batch {
         hidden: Array3::zeros((0, 4, 3)),
         question: Array2::from_elem((0, 4), true),
@@ -252,32 +252,35 @@ fn low_precision_is_computed_in_float32() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn invalid_arguments_are_reported() {
     let batch = Batch::sample();
     let default = AnswerContrastConfig::default();
     let hidden = tensor3(&batch.hidden);
-    let refused = |batch: &Batch, config: &AnswerContrastConfig| {
+    let error_of = |batch: &Batch, config: &AnswerContrastConfig| {
         refusal(batch.run(&tensor3(&batch.hidden), config))
     };
-    let hot = AnswerContrastConfig { temperature: 1000.5, ..default.clone() };
+    let high_temperature = AnswerContrastConfig { temperature: 1000.5, ..default.clone() };
     for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
         let config = AnswerContrastConfig { temperature, ..default.clone() };
-        let want = format!("temperature = {temperature}: must be finite and above 0");
-        assert_eq!(refused(&batch, &config), want);
+        let expected = format!("temperature = {temperature}: must be finite and above 0");
+        assert_eq!(error_of(&batch, &config), expected);
     }
-    let mut silent = batch.clone();
-    silent.question.row_mut(2).fill(false);
+    let mut without_question = batch.clone();
+    without_question.question.row_mut(2).fill(false);
     let mut reversed = batch.clone();
     reversed.gold[3] = (6, 5);
     let mut beyond = batch.clone();
     beyond.lists[0][1] = Some((6, 8));
     let states = |hidden: &Tensor| refusal(batch.run(hidden, &default));
     assert_messages([
-        (refused(&batch, &hot), "temperature = 1000.5: must be at most 1000"),
-        (refused(&beyond, &default), "candidates.ends: every value must be in 0..8…"),
-        (refused(&batch, &config(0)), "count = 0: must be at least 1"),
-        (refused(&silent, &default), "question_mask[2]: no token of the question is marked…"),
-        (refused(&reversed, &default), "gold_ends[3] = 5: the span starts at 6…"),
+        (error_of(&batch, &high_temperature), "temperature = 1000.5: must be at most 1000"),
+        (error_of(&beyond, &default), "candidates.ends: every value must be in 0..8…"),
+        (error_of(&batch, &config(0)), "count = 0: must be at least 1"),
+        (
+            error_of(&without_question, &default),
+            "question_mask[2]: no token of the question is marked…",
+        ),
+        (error_of(&reversed, &default), "gold_ends[3] = 5: the span starts at 6…"),
         (
             states(&hidden.narrow(1, 0, 7)),
             "question_mask: expected shape [B, L] = [5, 7], got [5, 8]",
@@ -324,9 +327,9 @@ proptest! {
     fn agrees_with_the_loops(batch in batches(), count in 1usize..4) {
         let config = config(count);
         match (batch.naive(&config), batch.value(&config)) {
-            (Some(want), Ok(got)) => assert_near(got, want, 1e-10),
+            (Some(expected), Ok(got)) => assert_near(got, expected, 1e-10),
             (None, Err(Error::Empty { .. })) => {}
-            (want, got) => prop_assert!(false, "got {got:?}, want {want:?}"),
+            (expected, got) => prop_assert!(false, "got {got:?}, expected {expected:?}"),
         }
     }
 }

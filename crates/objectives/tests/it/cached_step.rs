@@ -48,9 +48,9 @@ impl Encoder {
         [&self.first, &self.second, &self.scale]
             .map(|parameter| {
                 let mut grad = parameter.grad();
-                let taken = grad.copy();
+                let gradient_copy = grad.copy();
                 let _ = grad.zero_();
-                taken
+                gradient_copy
             })
             .into()
     }
@@ -73,41 +73,41 @@ fn gradients_equal_those_of_one_large_batch() {
     let _lock = GENERATOR.lock();
     let (encoder, parts) = (Encoder::new(), micro_batches());
     let full = encoder.embed(&rows(), 0.0).unwrap();
-    let want = encoder.loss(&full).unwrap();
-    want.backward();
-    let want_grads = encoder.take_gradients();
-    let got =
+    let expected_loss = encoder.loss(&full).unwrap();
+    expected_loss.backward();
+    let expected_grads = encoder.take_gradients();
+    let actual =
         cached_step(&parts, Device::Cpu, |rows| encoder.embed(rows, 0.0), |all| encoder.loss(all))
             .unwrap();
-    assert_near(scalar(&got), scalar(&want), 1e-14);
-    assert!(!got.requires_grad());
-    for (got, want) in encoder.take_gradients().iter().zip(&want_grads) {
-        testkit::assert_close("gradient", got, want, 1e-12);
+    assert_near(scalar(&actual), scalar(&expected_loss), 1e-14);
+    assert!(!actual.requires_grad());
+    for (actual, expected_loss) in encoder.take_gradients().iter().zip(&expected_grads) {
+        testkit::assert_close("gradient", actual, expected_loss, 1e-12);
     }
     // Accumulating micro-batches is a different loss: each contains only its own rows.
-    let alone: f64 = parts
+    let separate_losses: f64 = parts
         .iter()
         .map(|part| scalar(&encoder.loss(&encoder.embed(&part.rows, 0.0).unwrap()).unwrap()))
         .sum();
-    assert!((alone / 3.0 - scalar(&want)).abs() > 0.1);
+    assert!((separate_losses / 3.0 - scalar(&expected_loss)).abs() > 0.1);
 }
 
 #[test]
-fn both_passes_drop_what_the_whole_batch_drops() {
+fn both_passes_use_the_same_dropout() {
     let _lock = GENERATOR.lock();
     let (encoder, parts) = (Encoder::new(), micro_batches());
     objectives::tch::manual_seed(5);
     let seeds = MicroBatchSeeds::new().unwrap();
-    let want = encoder.loss(&encoder.embed(&rows(), 0.4).unwrap()).unwrap();
-    want.backward();
-    let want_grads = encoder.take_gradients();
+    let expected_loss = encoder.loss(&encoder.embed(&rows(), 0.4).unwrap()).unwrap();
+    expected_loss.backward();
+    let expected_grads = encoder.take_gradients();
     objectives::tch::manual_seed(5);
-    let got =
+    let actual =
         cached_step(&parts, Device::Cpu, |rows| encoder.embed(rows, 0.4), |all| encoder.loss(all))
             .unwrap();
-    assert_near(scalar(&got), scalar(&want), 1e-14);
-    for (got, want) in encoder.take_gradients().iter().zip(&want_grads) {
-        testkit::assert_close("gradient", got, want, 1e-12);
+    assert_near(scalar(&actual), scalar(&expected_loss), 1e-14);
+    for (actual, expected_loss) in encoder.take_gradients().iter().zip(&expected_grads) {
+        testkit::assert_close("gradient", actual, expected_loss, 1e-12);
     }
     // The generator continues from the same state, whichever micro-batches a process embedded.
     let draw = || Tensor::randn([4], (Kind::Double, Device::Cpu));
@@ -117,7 +117,7 @@ fn both_passes_drop_what_the_whole_batch_drops() {
 }
 
 #[test]
-fn a_queue_is_pushed_to_once() {
+fn keys_are_pushed_once() {
     let _lock = GENERATOR.lock();
     let (encoder, parts) = (Encoder::new(), micro_batches());
     let config = QueueConfig { size: 20, ..Default::default() };
@@ -140,7 +140,7 @@ fn a_queue_is_pushed_to_once() {
 }
 
 #[test]
-fn what_goes_wrong_is_named() {
+fn errors_name_their_cause() {
     let _lock = GENERATOR.lock();
     let (encoder, parts) = (Encoder::new(), micro_batches());
     let none: [MicroBatch<Tensor>; 0] = [];
@@ -148,7 +148,7 @@ fn what_goes_wrong_is_named() {
         cached_step(&none, Device::Cpu, |rows| encoder.embed(rows, 0.0), |all| encoder.loss(all));
     assert!(matches!(empty, Err(Error::Empty { tensor: "micro_batches", .. })));
     let mut calls = 0;
-    let uneven = cached_step(
+    let unequal_sizes = cached_step(
         &parts,
         Device::Cpu,
         |rows| {
@@ -159,7 +159,10 @@ fn what_goes_wrong_is_named() {
         },
         |all| encoder.loss(all),
     );
-    assert!(matches!(uneven, Err(Error::Count { expected: 2, got: 1, .. })), "{uneven:?}");
+    assert!(
+        matches!(unequal_sizes, Err(Error::Count { expected: 2, got: 1, .. })),
+        "{unequal_sizes:?}"
+    );
     let failing = cached_step(
         &parts,
         Device::Cpu,

@@ -6,13 +6,13 @@ use objectives::{Error, cosine_regression};
 fn naive(first: &Array2<f64>, second: &Array2<f64>, similarities: &[f64]) -> f64 {
     let mut total = 0.0;
     for ((u, v), s) in first.rows().into_iter().zip(second.rows()).zip(similarities) {
-        let (mut product, mut of_u, mut of_v) = (0.0, 0.0, 0.0);
+        let (mut product, mut norm_u, mut norm_v) = (0.0, 0.0, 0.0);
         for (x, y) in u.iter().zip(&v) {
             product += x * y;
-            of_u += x * x;
-            of_v += y * y;
+            norm_u += x * x;
+            norm_v += y * y;
         }
-        total += (product / (of_u.sqrt() * of_v.sqrt()) - s).powi(2);
+        total += (product / (norm_u.sqrt() * norm_v.sqrt()) - s).powi(2);
     }
     total / similarities.len() as f64
 }
@@ -22,8 +22,8 @@ fn equals_the_loops_and_gradients_equal_central_differences() {
     let (first, second) = (ramp(5, 7, 0.731, 3.0), ramp(5, 7, 1.137, 0.2));
     let similarities = [1.0, 0.0, 0.35, -0.5, 0.8];
     let naive = naive(&first, &second, &similarities);
-    let given = Tensor::from_slice(&similarities);
-    let ours = |[u, v]: [&Tensor; 2]| cosine_regression(u, v, &given).unwrap();
+    let target_similarities = Tensor::from_slice(&similarities);
+    let ours = |[u, v]: [&Tensor; 2]| cosine_regression(u, v, &target_similarities).unwrap();
     let case = LossCase { inputs: [&first, &second], ours: &ours, naive };
     case.check(1e-12);
     case.check_low_precision(0.02);
@@ -54,19 +54,19 @@ fn similarities_receive_no_gradient_and_zero_vectors_a_finite_one() {
 }
 
 #[test]
-fn invalid_tensors_are_named() {
+fn invalid_tensors_are_reported() {
     let vectors = |rows, columns| Tensor::zeros([rows, columns], FLOAT);
-    let [three, two] = [3, 2].map(|rows| Tensor::zeros([rows], FLOAT));
-    let refused = |first: &Tensor, second: &Tensor, similarities: &Tensor| {
+    let [three_rows, two_rows] = [3, 2].map(|rows| Tensor::zeros([rows], FLOAT));
+    let error_of = |first: &Tensor, second: &Tensor, similarities: &Tensor| {
         cosine_regression(first, second, similarities).unwrap_err()
     };
-    let error = refused(&vectors(3, 4), &vectors(3, 5), &three);
+    let error = error_of(&vectors(3, 4), &vectors(3, 5), &three_rows);
     assert!(matches!(error, Error::Shape { tensor: "second", .. }), "{error}");
-    let error = refused(&vectors(3, 4), &vectors(3, 4), &two);
+    let error = error_of(&vectors(3, 4), &vectors(3, 4), &two_rows);
     assert!(matches!(error, Error::Shape { tensor: "similarities", .. }), "{error}");
-    let error = refused(&vectors(3, 4), &vectors(3, 4), &three.to_kind(Kind::Int64));
+    let error = error_of(&vectors(3, 4), &vectors(3, 4), &three_rows.to_kind(Kind::Int64));
     assert!(matches!(error, Error::Dtype { tensor: "similarities", .. }), "{error}");
-    let error = refused(&vectors(0, 4), &vectors(0, 4), &Tensor::zeros([0], FLOAT));
+    let error = error_of(&vectors(0, 4), &vectors(0, 4), &Tensor::zeros([0], FLOAT));
     assert!(matches!(error, Error::Empty { tensor: "first", .. }), "{error}");
 }
 
@@ -75,7 +75,7 @@ proptest! {
 
     /// The loss does not depend on the lengths of the vectors or on which of them is first.
     #[test]
-    fn only_directions_matter(
+    fn scaling_does_not_change_the_loss(
         first in matrix(-2.0..2.0_f64, 4, 3),
         second in matrix(-2.0..2.0_f64, 4, 3),
         similarities in prop::collection::vec(-1.0..1.0_f64, 4),
@@ -85,14 +85,14 @@ proptest! {
             array.rows().into_iter().map(|row| row.dot(&row).sqrt()).fold(f64::INFINITY, f64::min)
         };
         prop_assume!(norms(&first) > 0.1 && norms(&second) > 0.1);
-        let given = Tensor::from_slice(&similarities);
+        let target_similarities = Tensor::from_slice(&similarities);
         let loss = |first: &Tensor, second: &Tensor| {
-            scalar(&cosine_regression(first, second, &given).unwrap())
+            scalar(&cosine_regression(first, second, &target_similarities).unwrap())
         };
-        let want = naive(&first, &second, &similarities);
+        let expected = naive(&first, &second, &similarities);
         let (first, second) = (tensor(&first), tensor(&second));
-        assert_near(loss(&first, &second), want, 1e-12);
-        assert_near(loss(&second, &first), want, 1e-12);
-        assert_near(loss(&(&first * scale), &second), want, 1e-12);
+        assert_near(loss(&first, &second), expected, 1e-12);
+        assert_near(loss(&second, &first), expected, 1e-12);
+        assert_near(loss(&(&first * scale), &second), expected, 1e-12);
     }
 }

@@ -19,19 +19,22 @@ fn loss(x: &Tensor, t: &[i64], e: &[i64], normalization: EntityNormalization) ->
 
 /// Eq. 2 with a minus sign, computed entity by entity.
 fn naive(logits: &Array2<f64>, targets: &[i64], entities: &[i64], by: EntityNormalization) -> f64 {
-    let mut of_entity: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
+    let mut losses_by_entity: BTreeMap<i64, Vec<f64>> = BTreeMap::new();
     for (i, &entity) in entities.iter().enumerate() {
         let nll = naive_nll(logits.row(i), targets[i] as usize, |_| true);
-        of_entity.entry(entity).or_default().push(nll);
+        losses_by_entity.entry(entity).or_default().push(nll);
     }
     match by {
         EntityNormalization::Token => {
-            let all: Vec<f64> = of_entity.into_values().flatten().collect();
+            let all: Vec<f64> = losses_by_entity.into_values().flatten().collect();
             all.iter().sum::<f64>() / all.len() as f64
         }
         EntityNormalization::Entity => {
-            let count = of_entity.len() as f64;
-            of_entity.values().map(|nll| nll.iter().sum::<f64>() / nll.len() as f64).sum::<f64>()
+            let count = losses_by_entity.len() as f64;
+            losses_by_entity
+                .values()
+                .map(|nll| nll.iter().sum::<f64>() / nll.len() as f64)
+                .sum::<f64>()
                 / count
         }
     }
@@ -69,7 +72,7 @@ fn values_worked_by_hand() {
 }
 
 #[test]
-fn by_token_it_is_masked_language_modelling_and_by_entity_too_where_sizes_agree() {
+fn token_normalisation_equals_masked_language_modelling() {
     let (logits, targets) = (tensor(&ramp(6, 11, 1.137, 3.0)), [1, 10, 4, 0, 0, 7]);
     let mlm = scalar(&masked_lm(&logits, &ids(&targets), &MaskedLmConfig::default()).unwrap());
     let [token, entity] = BOTH;
@@ -87,29 +90,29 @@ fn low_precision_logits_are_reduced_in_float32() {
     let (targets, entities) = ([3, 1, 49, 0, 7, 7, 20, 21, 22], [0, 0, 0, 0, 1, 1, 2, 3, 3]);
     for by in BOTH {
         let low = tensor(&logits).to_kind(Kind::BFloat16);
-        let got = loss(&low, &targets, &entities, by);
-        assert_eq!(got.kind(), Kind::Float);
+        let actual = loss(&low, &targets, &entities, by);
+        assert_eq!(actual.kind(), Kind::Float);
         let rounded: Vec<f64> = Vec::try_from(low.to_kind(Kind::Double).view([-1])).unwrap();
         let rounded = Array2::from_shape_vec((9, 50), rounded).unwrap();
-        assert_near(scalar(&got), naive(&rounded, &targets, &entities, by), 1e-6);
-        assert_near(scalar(&got), naive(&logits, &targets, &entities, by), 0.024);
+        assert_near(scalar(&actual), naive(&rounded, &targets, &entities, by), 1e-6);
+        assert_near(scalar(&actual), naive(&logits, &targets, &entities, by), 0.024);
     }
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn invalid_arguments_are_reported() {
     let logits = Tensor::zeros([2, 4], FLOAT);
     for by in BOTH {
-        let refuse = |targets: &Tensor, entities: &Tensor| {
+        let error_of = |targets: &Tensor, entities: &Tensor| {
             refusal(entity_completion(&logits, targets, entities, &config(by)))
         };
         let targets = ids(&[1, 1]);
         assert_messages([
-            (refuse(&targets, &ids(&[0, -1])), "entities: every value…from -1 to 0…"),
-            (refuse(&targets, &ids(&[0])), "entities: expected shape [N] = [2], got [1]"),
-            (refuse(&targets, &Tensor::new()), "…entities: the tensor is undefined…"),
-            (refuse(&targets, &ids(&[0, 0]).to_kind(Kind::Float)), "…got Float…"),
-            (refuse(&ids(&[1, 7]), &ids(&[0, 0])), "targets: every value…"),
+            (error_of(&targets, &ids(&[0, -1])), "entities: every value…from -1 to 0…"),
+            (error_of(&targets, &ids(&[0])), "entities: expected shape [N] = [2], got [1]"),
+            (error_of(&targets, &Tensor::new()), "…entities: the tensor is undefined…"),
+            (error_of(&targets, &ids(&[0, 0]).to_kind(Kind::Float)), "…got Float…"),
+            (error_of(&ids(&[1, 7]), &ids(&[0, 0])), "targets: every value…"),
         ]);
         let empty = entity_completion(&logits.narrow(0, 0, 0), &ids(&[]), &ids(&[]), &config(by));
         assert!(matches!(empty, Err(Error::Empty { .. })));
@@ -134,8 +137,8 @@ proptest! {
     #[test]
     fn agrees_with_the_loops((logits, targets, entities) in batches()) {
         for by in BOTH {
-            let got = scalar(&loss(&tensor(&logits), &targets, &entities, by));
-            assert_near(got, naive(&logits, &targets, &entities, by), 1e-10);
+            let actual = scalar(&loss(&tensor(&logits), &targets, &entities, by));
+            assert_near(actual, naive(&logits, &targets, &entities, by), 1e-10);
         }
     }
 }

@@ -19,7 +19,7 @@ fn naive_side(
     mask: Option<&Array2<bool>>,
     normalization: GroupNormalization,
 ) -> Option<f64> {
-    let (mut total, mut kept) = (0.0, 0);
+    let (mut total, mut count) = (0.0, 0);
     let distinct: std::collections::BTreeSet<i64> = groups.iter().copied().collect();
     for group in distinct {
         let (mut all, mut gold) = (Vec::new(), Vec::new());
@@ -34,25 +34,25 @@ fn naive_side(
         if !gold.contains(&true) {
             continue;
         }
-        kept += 1;
+        count += 1;
         match normalization {
             GroupNormalization::Shared => {
-                let largest = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                let share = |logit: f64| (logit - largest).exp();
+                let max_logit = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let share = |logit: f64| (logit - max_logit).exp();
                 let sum: f64 = all.iter().map(|&logit| share(logit)).sum();
-                let of_gold: f64 =
+                let gold_share: f64 =
                     all.iter().zip(&gold).filter(|(_, gold)| **gold).map(|(&x, _)| share(x)).sum();
-                total -= (of_gold / sum).ln();
+                total -= (gold_share / sum).ln();
             }
             GroupNormalization::Sigmoid => {
                 for (&logit, &gold) in all.iter().zip(&gold) {
-                    let of_truth = if gold { logit } else { -logit };
-                    total += (-of_truth).exp().ln_1p();
+                    let signed_logit = if gold { logit } else { -logit };
+                    total += (-signed_logit).exp().ln_1p();
                 }
             }
         }
     }
-    (kept > 0).then(|| total / f64::from(kept))
+    (count > 0).then(|| total / f64::from(count))
 }
 
 #[test]
@@ -111,29 +111,29 @@ fn values_worked_by_hand() {
 }
 
 #[test]
-fn positions_without_loss_receive_exactly_zero_whatever_they_contain() {
-    let mut hostile = ramp(5, 4, 0.417, 2.0);
-    hostile.row_mut(2).fill(f64::NAN); // group 1 has no gold position
-    hostile[[0, 3]] = f64::NAN; // padding
+fn positions_without_loss_receive_exactly_zero() {
+    let mut with_extreme_rows = ramp(5, 4, 0.417, 2.0);
+    with_extreme_rows.row_mut(2).fill(f64::NAN); // group 1 has no gold position
+    with_extreme_rows[[0, 3]] = f64::NAN; // padding
     let mut mask = Array2::from_elem((5, 4), true);
     mask[[0, 3]] = false;
     mask.row_mut(4).fill(false); // a fully masked window
     let (mask, positions, groups) =
         (mask_tensor(&mask), ids(&[1, -1, -1, 2, 4]), ids(&[0, 0, 1, 2, 2]));
     for config in [sum(), sigmoid()] {
-        let (x, y) = (leaf(&hostile), leaf(&hostile));
+        let (x, y) = (leaf(&with_extreme_rows), leaf(&with_extreme_rows));
         let full = GroupSpanConfig { checks: Checks::Full, ..config };
         let loss = group_span(&x, &y, &groups, &positions, &positions, Some(&mask), &full).unwrap();
         check_zeros(&loss, &[&x, &y], &[&[2], &[0, 3], &[4]]);
         for x in [x, y] {
-            assert_nowhere_zero(&x.grad().get(1));
-            assert_nowhere_zero(&x.grad().get(3));
+            assert_all_nonzero(&x.grad().get(1));
+            assert_all_nonzero(&x.grad().get(3));
         }
     }
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn invalid_arguments_are_reported() {
     let x = Tensor::zeros([2, 4], FLOAT);
     let run = |x: &Tensor, groups: &[i64], s: &[i64], e: &[i64], mask: Option<&Tensor>| {
         let full = GroupSpanConfig { checks: Checks::Full, ..sum() };
@@ -206,14 +206,14 @@ proptest! {
     #[test]
     fn agrees_with_the_loops((x, y, mask, groups, s, e) in batches()) {
         for config in [sum(), sigmoid()] {
-            let got = group_span(
+            let actual = group_span(
                 &tensor(&x), &tensor(&y), &ids(&groups), &ids(&s), &ids(&e),
                 Some(&mask_tensor(&mask)), &config,
             );
             let side = |x, p: &[i64]| naive_side(x, &groups, p, Some(&mask), config.normalization);
             match (side(&x, &s), side(&y, &e)) {
-                (Some(start), Some(end)) => assert_near(scalar(&got.unwrap()), start + end, 1e-10),
-                _ => prop_assert!(matches!(got, Err(Error::Empty { .. })), "{:?}", got),
+                (Some(start), Some(end)) => assert_near(scalar(&actual.unwrap()), start + end, 1e-10),
+                _ => prop_assert!(matches!(actual, Err(Error::Empty { .. })), "{:?}", actual),
             }
         }
     }

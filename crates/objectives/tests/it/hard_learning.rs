@@ -104,14 +104,14 @@ fn values_worked_by_hand() {
     let run = |weighting, valid: &Tensor| {
         scalar(&hard_learning(&log_probs, valid, None, Some(&theta), &config(weighting)).unwrap())
     };
-    for (weighting, want) in [
+    for (weighting, expected) in [
         (Mml, (8.0 / 7.0_f64).ln()),
         (Literal, (8.0 / 7.0_f64).ln()),
         (HardEm, ln2),
         (Uniform, 2.0 * ln2),
         (Learned, (0.5 + 0.5 + 0.75) * ln2),
     ] {
-        assert_near(run(weighting, &valid), want, 1e-14);
+        assert_near(run(weighting, &valid), expected, 1e-14);
     }
     // Without the second candidate the weights of the others become 2/3 and 1/3.
     let valid = flags(&[vec![true, false, true]]);
@@ -124,16 +124,16 @@ fn values_worked_by_hand() {
 }
 
 #[test]
-fn rows_and_slots_without_loss_receive_exactly_zero_whatever_they_hold() {
+fn rows_and_slots_without_loss_receive_exactly_zero() {
     let (valid, gold) = holes();
-    let mut hostile = random_log_probs(5, 4, 0.417);
+    let mut with_extreme_rows = random_log_probs(5, 4, 0.417);
     for row in [2, 3] {
-        hostile.row_mut(row).fill(f64::NAN);
+        with_extreme_rows.row_mut(row).fill(f64::NAN);
     }
-    (hostile[[1, 1]], hostile[[1, 3]]) = (f64::NAN, f64::NEG_INFINITY);
+    (with_extreme_rows[[1, 1]], with_extreme_rows[[1, 3]]) = (f64::NAN, f64::NEG_INFINITY);
     let theta = Tensor::from_slice(&theta(4));
     for weighting in ALL {
-        let x = leaf(&hostile);
+        let x = leaf(&with_extreme_rows);
         let config = HardLearningConfig { gold_loss_weight: 0.5, ..config(weighting) };
         let run = hard_learning(&x, &mask_tensor(&valid), Some(&ids(&gold)), Some(&theta), &config);
         check_zeros(&run.unwrap(), &[&x], &[&[2], &[3], &[1, 1], &[1, 3]]);
@@ -142,7 +142,7 @@ fn rows_and_slots_without_loss_receive_exactly_zero_whatever_they_hold() {
 }
 
 #[test]
-fn candidates_that_tie_share_the_gradient_of_hard_em() {
+fn tied_candidates_share_the_gradient_of_hard_em() {
     let x = Tensor::from_slice(&[-1.0, -0.5, -0.5]).view([1, 3]).set_requires_grad(true);
     let valid = flags(&[vec![true; 3]]);
     hard_learning(&x, &valid, None, None, &config(HardEm)).unwrap().backward();
@@ -150,7 +150,7 @@ fn candidates_that_tie_share_the_gradient_of_hard_em() {
 }
 
 #[test]
-fn nothing_kept_is_an_error() {
+fn batches_without_loss_are_an_error() {
     let log_probs = Tensor::zeros([2, 3], FLOAT);
     let all = Tensor::ones([2, 3], BOOL);
     let none = all.logical_not();
@@ -191,7 +191,7 @@ fn low_precision_is_reduced_in_float32() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn invalid_arguments_are_reported() {
     let log_probs = Tensor::zeros([2, 3], FLOAT);
     let valid = flags(&[vec![true; 3], vec![true, true, false]]);
     let theta = Tensor::zeros([3], FLOAT);
@@ -209,7 +209,10 @@ fn what_does_not_fit_is_named() {
     let mask = |valid: &Tensor| run(valid, None, Some(&theta), &learned);
     let short = theta.narrow(0, 0, 2);
     assert_messages([
-        (run(&valid, None, None, &learned), "weights: the weighting learns one number per slot…"),
+        (
+            run(&valid, None, None, &learned),
+            "weights: learned weighting has one parameter per slot…",
+        ),
         (run(&valid, None, None, &supervised), "gold_index: gold_loss_weight is above 0…"),
         (gold(&[0, 3]), "gold_index: every value must be in 0..3…"),
         (gold(&[-1, 0]), "…from -1 to 0"),
@@ -222,19 +225,19 @@ fn what_does_not_fit_is_named() {
 }
 
 #[test]
-fn where_the_weights_start() {
+fn initial_weights_are_uniform_or_gold_biased() {
     let start = |start| floats(&initial_weights(4, start, Device::Cpu).unwrap());
     assert_eq!(start(InitialWeights::Uniform), [0.0; 4]);
     assert_eq!(start(InitialWeights::GoldBiased(2.5)), [0.0, 0.0, 0.0, 2.5]);
-    let refused = |slots, start| refusal(initial_weights(slots, start, Device::Cpu));
+    let error_of = |slots, start| refusal(initial_weights(slots, start, Device::Cpu));
     assert_messages([
-        (refused(0, InitialWeights::Uniform), "slots = 0: must be at least 1"),
-        (refused(2, InitialWeights::GoldBiased(f64::NAN)), "gold_biased = NaN: must be finite"),
+        (error_of(0, InitialWeights::Uniform), "slots = 0: must be at least 1"),
+        (error_of(2, InitialWeights::GoldBiased(f64::NAN)), "gold_biased = NaN: must be finite"),
     ]);
 }
 
 #[test]
-fn the_share_of_hard_em_rises_to_four_fifths() {
+fn the_hard_em_weight_rises_to_0_8() {
     let at = |step| hard_em_probability(step, Some(1_000));
     assert_eq!([0, 100, 800, 801, 9_000].map(at), [0.0, 0.1, 0.8, 0.8, 0.8]);
     assert_eq!([0, 7].map(|step| hard_em_probability(step, Some(0))), [0.8, 0.8]);
@@ -272,10 +275,10 @@ proptest! {
         let weights = Tensor::from_slice(&theta);
         for weighting in ALL {
             let config = config(weighting);
-            let got = hard_learning(&x, &mask, Some(&index), Some(&weights), &config);
+            let actual = hard_learning(&x, &mask, Some(&index), Some(&weights), &config);
             match naive(&log_probs, &valid, Some(&gold), &theta, &config) {
-                Some(want) => assert_near(scalar(&got.unwrap()), want, 1e-12),
-                None => prop_assert!(got.is_err()),
+                Some(expected) => assert_near(scalar(&actual.unwrap()), expected, 1e-12),
+                None => prop_assert!(actual.is_err()),
             }
         }
     }

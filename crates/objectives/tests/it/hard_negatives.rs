@@ -64,51 +64,54 @@ fn equals_the_argmax_of_every_cosine() {
     (valid[2][1], valid[2][5], valid[6]) = (false, false, vec![false; 8]);
     lists.valid = flags(&valid);
     for count in [1, 3, 7, 8, 50] {
-        let got = lists.choose(&tensor3(&hidden), hardest(count));
+        let actual = lists.choose(&tensor3(&hidden), hardest(count));
         let width = count.min(8);
-        assert_eq!(got.starts.size(), [8, width as i64]);
+        assert_eq!(actual.starts.size(), [8, width as i64]);
         for (b, valid) in valid.iter().enumerate() {
-            let mut want = naive(&hidden, b, b, valid);
-            want.truncate(width);
+            let mut expected = naive(&hidden, b, b, valid);
+            expected.truncate(width);
             let row = |tensor: &Tensor| ints(&tensor.get(b as i64));
-            let found = want.len();
-            assert_eq!(row(&got.slots)[..found], want);
-            for (i, &slot) in want.iter().enumerate() {
-                let span = (row(&got.starts)[i], row(&got.ends)[i]);
+            let found = expected.len();
+            assert_eq!(row(&actual.slots)[..found], expected);
+            for (i, &slot) in expected.iter().enumerate() {
+                let span = (row(&actual.starts)[i], row(&actual.ends)[i]);
                 assert_eq!(span, SPANS[slot as usize]);
                 assert_ne!(slot as usize, b, "the gold span");
             }
             assert_eq!(
-                bools(&got.valid.get(b as i64)),
+                bools(&actual.valid.get(b as i64)),
                 (0..width).map(|i| i < found).collect::<Vec<_>>()
             );
             assert!(
-                row(&got.starts)[found..].iter().chain(&row(&got.ends)[found..]).all(|&p| p == 0)
+                row(&actual.starts)[found..]
+                    .iter()
+                    .chain(&row(&actual.ends)[found..])
+                    .all(|&p| p == 0)
             );
         }
     }
 }
 
 #[test]
-fn equal_cosines_go_by_the_earlier_slot() {
+fn ties_are_ordered_by_slot() {
     let lists = Lists::new(3);
-    let got = lists.choose(&tensor3(&states(3, 12, 2)).ones_like(), hardest(3));
-    assert_eq!(ints(&got.slots), [1, 2, 3, 0, 2, 3, 0, 1, 3]);
+    let actual = lists.choose(&tensor3(&states(3, 12, 2)).ones_like(), hardest(3));
+    assert_eq!(ints(&actual.slots), [1, 2, 3, 0, 2, 3, 0, 1, 3]);
 }
 
 #[test]
-fn the_top_prediction_is_the_first_that_is_not_gold() {
+fn the_top_prediction_is_the_first_non_gold_span() {
     let mut lists = Lists::new(4);
     let mut valid = vec![vec![true; 8]; 4];
     (valid[2][0], valid[3]) = (false, vec![false; 8]);
     lists.valid = flags(&valid);
-    let got = lists.choose(&tensor3(&states(4, 12, 2)), NegativeSelection::TopPrediction);
-    assert_eq!(ints(&got.slots), [1, 0, 1, 0]);
-    assert_eq!(bools(&got.valid), [true, true, true, false]);
+    let actual = lists.choose(&tensor3(&states(4, 12, 2)), NegativeSelection::TopPrediction);
+    assert_eq!(ints(&actual.slots), [1, 0, 1, 0]);
+    assert_eq!(bools(&actual.valid), [true, true, true, false]);
 }
 
 #[test]
-fn a_random_choice_depends_on_its_seed_and_on_nothing_else() {
+fn random_selection_depends_only_on_the_seed() {
     let hidden = tensor3(&states(64, 12, 2));
     let lists = Lists::new(64);
     let choose = |seed| ints(&lists.choose(&hidden, NegativeSelection::Random { seed }).slots);
@@ -126,27 +129,27 @@ fn a_random_choice_depends_on_its_seed_and_on_nothing_else() {
     // 6400 uniform draws: 800 for each slot, within 4.5 standard deviations of 27.
     assert!(counts.iter().all(|&count| (680..=920).contains(&count)), "{counts:?}");
     // The draws of a row do not depend on the rows after it.
-    let few = Lists::new(3);
-    let some = few.choose(&hidden.narrow(0, 0, 3), NegativeSelection::Random { seed: 5 });
+    let small_lists = Lists::new(3);
+    let some = small_lists.choose(&hidden.narrow(0, 0, 3), NegativeSelection::Random { seed: 5 });
     assert_eq!(ints(&some.slots), choose(5)[..3]);
 }
 
 #[test]
-fn rows_without_a_gold_span_get_no_negatives() {
+fn rows_without_a_gold_span_have_no_negatives() {
     let mut lists = Lists::new(3);
     lists.gold = [ids(&[1, -1, 5]), ids(&[3, 0, LENGTH])];
     let hidden = tensor3(&states(3, 12, 4));
     for selection in
         [hardest(2), NegativeSelection::TopPrediction, NegativeSelection::Random { seed: 3 }]
     {
-        let got = lists.choose(&hidden, selection);
-        assert!(bools(&got.valid.get(0)).iter().all(|&valid| valid));
-        assert!(bools(&got.valid.narrow(0, 1, 2)).iter().all(|&valid| !valid));
+        let actual = lists.choose(&hidden, selection);
+        assert!(bools(&actual.valid.get(0)).iter().all(|&valid| valid));
+        assert!(bools(&actual.valid.narrow(0, 1, 2)).iter().all(|&valid| !valid));
     }
 }
 
 #[test]
-fn empty_lists_and_batches_give_empty_answers() {
+fn empty_lists_and_batches_give_empty_results() {
     for (batch, slots) in [(0, 4), (3, 0)] {
         let none = Tensor::zeros([batch, slots], (Kind::Int64, objectives::tch::Device::Cpu));
         let lists = Lists {
@@ -167,23 +170,23 @@ fn empty_lists_and_batches_give_empty_answers() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn invalid_arguments_are_reported() {
     let hidden = tensor3(&states(2, 12, 4));
-    let refused =
+    let error_of =
         |lists: &Lists, hidden: &Tensor, count| refusal(lists.try_choose(hidden, hardest(count)));
     let lists = Lists::new(2);
     let gold = Lists { gold: [ids(&[3, 0]), ids(&[2, 0])], ..Lists::new(2) };
     let rows = Lists { gold: Lists::new(2).gold, ..Lists::new(3) };
     assert_messages([
-        (refused(&lists, &hidden, 0), "count = 0: must be at least 1"),
+        (error_of(&lists, &hidden, 0), "count = 0: must be at least 1"),
         (
-            refused(&lists, &hidden.narrow(1, 0, 8), 1),
+            error_of(&lists, &hidden.narrow(1, 0, 8), 1),
             "candidates.starts: every value must be in 0..8…",
         ),
-        (refused(&gold, &hidden, 1), "gold_ends[0] = 2: the span starts at 3…"),
-        (refused(&Lists::new(3), &hidden, 1), "gold_starts: expected shape [B] = [2], got [3]"),
+        (error_of(&gold, &hidden, 1), "gold_ends[0] = 2: the span starts at 3…"),
+        (error_of(&Lists::new(3), &hidden, 1), "gold_starts: expected shape [B] = [2], got [3]"),
         (
-            refused(&rows, &hidden, 1),
+            error_of(&rows, &hidden, 1),
             "candidates.starts: expected shape [B, M] = [2, 8], got [3, 8]",
         ),
     ]);
@@ -202,22 +205,22 @@ proptest! {
         let valid: Vec<Vec<bool>> = valid.chunks(8).map(Vec::from).collect();
         let mut lists = Lists::new(4);
         lists.valid = flags(&valid);
-        let got = lists.choose(&tensor3(&hidden), hardest(count));
+        let actual = lists.choose(&tensor3(&hidden), hardest(count));
         for (b, valid) in valid.iter().enumerate() {
-            let mut want = naive(&hidden, b, b, valid);
-            want.truncate(count);
-            let slots = ints(&got.slots.get(b as i64));
-            prop_assert_eq!(&slots[..want.len()], &want[..]);
-            let distinct: std::collections::HashSet<_> = slots[..want.len()].iter().collect();
-            prop_assert_eq!(distinct.len(), want.len());
+            let mut expected = naive(&hidden, b, b, valid);
+            expected.truncate(count);
+            let slots = ints(&actual.slots.get(b as i64));
+            prop_assert_eq!(&slots[..expected.len()], &expected[..]);
+            let distinct: std::collections::HashSet<_> = slots[..expected.len()].iter().collect();
+            prop_assert_eq!(distinct.len(), expected.len());
         }
-        let turned = Lists {
+        let reversed = Lists {
             starts: lists.starts.flip([0]),
             ends: lists.ends.flip([0]),
             valid: lists.valid.flip([0]),
             gold: [lists.gold[0].flip([0]), lists.gold[1].flip([0])],
         };
-        let turned = turned.choose(&tensor3(&hidden).flip([0]), hardest(count));
-        prop_assert_eq!(ints(&turned.slots.flip([0])), ints(&got.slots));
+        let reversed = reversed.choose(&tensor3(&hidden).flip([0]), hardest(count));
+        prop_assert_eq!(ints(&reversed.slots.flip([0])), ints(&actual.slots));
     }
 }

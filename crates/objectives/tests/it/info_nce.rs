@@ -73,7 +73,7 @@ impl Batch {
             dot / scale(a) / scale(b) / config.temperature
         };
         let rows: Vec<usize> = (0..self.valid.len()).filter(|&i| self.valid[i]).collect();
-        let same = |a: i64, b: i64| config.mask_same_entity && a >= 0 && a == b;
+        let is_same_entity = |a: i64, b: i64| config.mask_same_entity && a >= 0 && a == b;
         let (mut total, mut terms) = (0.0, 0);
         let directions = if config.direction == Direction::Bidirectional { 2 } else { 1 };
         for direction in 0..directions {
@@ -83,7 +83,7 @@ impl Batch {
                 let positive = similarity(from.row(i), to.row(i));
                 let mut candidates = vec![positive];
                 for &j in &rows {
-                    if j == i || same(self.ids[i], self.ids[j]) {
+                    if j == i || is_same_entity(self.ids[i], self.ids[j]) {
                         continue;
                     }
                     candidates.push(similarity(from.row(i), to.row(j)));
@@ -92,7 +92,7 @@ impl Batch {
                     }
                 }
                 for j in skip_oldest..self.queue.nrows() {
-                    if !same(self.ids[i], self.queue_ids[j]) {
+                    if !is_same_entity(self.ids[i], self.queue_ids[j]) {
                         candidates.push(similarity(from.row(i), self.queue.row(j)));
                     }
                 }
@@ -136,8 +136,8 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
     batch.valid[1] = false;
     for config in configs() {
         for skip_oldest in [0, 4] {
-            let want = batch.naive(skip_oldest as usize, &config);
-            assert_near(batch.loss(skip_oldest, &config), want, 1e-12);
+            let expected = batch.naive(skip_oldest as usize, &config);
+            assert_near(batch.loss(skip_oldest, &config), expected, 1e-12);
         }
         let case = LossCase {
             inputs: [&batch.query, &batch.key],
@@ -166,8 +166,8 @@ fn values_worked_by_hand() {
     assert_near(batch.loss(0, &sharp), (2.0 * e * e + 1.0).ln() - 2.0, 1e-14);
     // The queued row describes the second row's entity, so the second row has one candidate fewer.
     let masked = InfoNceConfig { mask_same_entity: true, ..Default::default() };
-    let want = ((2.0 * e + 1.0).ln() + (e + 1.0).ln()) / 2.0 - 1.0;
-    assert_near(batch.loss(0, &masked), want, 1e-14);
+    let expected = ((2.0 * e + 1.0).ln() + (e + 1.0).ln()) / 2.0 - 1.0;
+    assert_near(batch.loss(0, &masked), expected, 1e-14);
     // A single row without a queue has no negatives: no loss and no gradient.
     let one = leaf(&ndarray::array![[2.0, 3.0]]);
     let loss = info_nce(&one, &one, None, 0, &ContrastRows::default(), &InfoNceConfig::default());
@@ -177,7 +177,7 @@ fn values_worked_by_hand() {
 }
 
 #[test]
-fn large_similarities_that_differ_little_keep_the_digits_of_loss_and_gradient() {
+fn large_close_similarities_retain_precision() {
     let options = FLOAT;
     for direction in [Direction::QueryToKey, Direction::Bidirectional] {
         let config = InfoNceConfig { direction, ..Default::default() };
@@ -187,26 +187,26 @@ fn large_similarities_that_differ_little_keep_the_digits_of_loss_and_gradient() 
         assert_near(scalar(&loss), 50_f64.ln(), 1e-6);
         loss.backward();
         // All keys are equal, so no query is better than another.
-        let worst = largest(&query.grad());
-        assert!(worst < 1e-5, "{worst}");
+        let max_gradient = largest(&query.grad());
+        assert!(max_gradient < 1e-5, "{max_gradient}");
     }
 }
 
 #[test]
-fn the_largest_entity_number_is_a_number_like_any_other() {
+fn the_largest_entity_id_is_valid() {
     let mut batch = Batch::ramp(4, 3, 5);
     let config = InfoNceConfig { mask_same_entity: true, ..Default::default() };
     batch.ids = vec![7, -1, -1, 7];
-    let want = batch.loss(0, &config);
+    let expected = batch.loss(0, &config);
     for largest in [i64::MAX, i64::MAX - 2] {
         batch.ids = vec![largest, -1, -1, largest];
-        assert_near(batch.loss(0, &config), want, 1e-14);
+        assert_near(batch.loss(0, &config), expected, 1e-14);
         assert_near(batch.loss(0, &config), batch.naive(0, &config), 1e-12);
     }
 }
 
 #[test]
-fn rows_without_loss_receive_exactly_zero_and_none_at_all_gives_zero() {
+fn rows_without_loss_receive_exactly_zero() {
     let mut batch = Batch::ramp(4, 3, 5);
     batch.valid = vec![true, false, true, false];
     batch.query.row_mut(1).fill(f64::NAN);
@@ -216,7 +216,7 @@ fn rows_without_loss_receive_exactly_zero_and_none_at_all_gives_zero() {
         let loss = batch.run(&query, &key, 0, &config).unwrap();
         check_zeros(&loss, &[&query, &key], &[&[1], &[3]]);
         for x in [query, key] {
-            assert_nowhere_zero(&x.grad().get(0));
+            assert_all_nonzero(&x.grad().get(0));
         }
         let none = Batch { valid: vec![false; 4], ..batch.clone() };
         let (query, key) = (leaf(&batch.query), leaf(&batch.key));
@@ -227,12 +227,12 @@ fn rows_without_loss_receive_exactly_zero_and_none_at_all_gives_zero() {
 }
 
 #[test]
-fn more_keys_than_a_block_give_what_one_block_gives() {
+fn several_blocks_equal_one_block() {
     // 3000 queued rows are processed in three blocks; float32 agrees with float64.
     let batch = Batch::ramp(6, 16, 3000);
     for config in configs() {
-        let want = batch.naive(100, &config);
-        assert_near(batch.loss(100, &config), want, 1e-12);
+        let expected = batch.naive(100, &config);
+        assert_near(batch.loss(100, &config), expected, 1e-12);
         let (query, key) = (leaf(&batch.query), tensor(&batch.key));
         batch.run(&query, &key, 100, &config).unwrap().backward();
         let exact = query.grad();
@@ -241,13 +241,13 @@ fn more_keys_than_a_block_give_what_one_block_gives() {
         let loss = batch.run(&query, &key, 100, &config).unwrap();
         loss.backward();
         assert_eq!(loss.kind(), Kind::Float);
-        assert_near(scalar(&loss), want, 1e-5);
+        assert_near(scalar(&loss), expected, 1e-5);
         testkit::assert_close("gradient", &query.grad().to_kind(Kind::Double), &exact, 1e-5);
     }
 }
 
 #[test]
-fn similarities_of_ten_thousand_are_summed_in_float32() {
+fn large_similarities_are_summed_in_float32() {
     let mut batch = Batch::ramp(4, 8, 12);
     for rows in [&mut batch.query, &mut batch.key, &mut batch.queue] {
         *rows *= 50.0;
@@ -271,16 +271,16 @@ fn similarities_of_ten_thousand_are_summed_in_float32() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn invalid_arguments_are_reported() {
     let batch = Batch::ramp(2, 3, 4);
     let (q, k, default) = (tensor(&batch.query), tensor(&batch.key), InfoNceConfig::default());
     let none = ContrastRows::default();
-    let refuse = |q: &Tensor, k: &Tensor, rows: &ContrastRows<'_>, config: &InfoNceConfig| {
+    let error_of = |q: &Tensor, k: &Tensor, rows: &ContrastRows<'_>, config: &InfoNceConfig| {
         refusal(info_nce(q, k, Some(&batch.queue()), 0, rows, config))
     };
-    let inputs = |q: &Tensor, k: &Tensor| refuse(q, k, &none, &default);
-    let with = |config: InfoNceConfig| refuse(&q, &k, &none, &config);
-    let wide = Tensor::zeros([2, 5], DOUBLE);
+    let inputs = |q: &Tensor, k: &Tensor| error_of(q, k, &none, &default);
+    let with = |config: InfoNceConfig| error_of(&q, &k, &none, &config);
+    let other_width = Tensor::zeros([2, 5], DOUBLE);
     let one = ids(&[1]);
     let short_ids = ContrastRows { ids: Some(&one), valid: None };
     let short_valid = ContrastRows { ids: None, valid: Some(&one) };
@@ -289,9 +289,9 @@ fn what_does_not_fit_is_named() {
         (inputs(&q.view([6]), &k), "query: expected shape [B, D]…"),
         (inputs(&q, &k.to_kind(Kind::Float)), "key: expected dtype…"),
         (inputs(&Tensor::new(), &k), "…undefined…"),
-        (inputs(&wide, &wide), "queue: expected shape…"),
-        (refuse(&q, &k, &short_ids, &default), "ids: expected shape…"),
-        (refuse(&q, &k, &short_valid, &default), "valid: expected shape…"),
+        (inputs(&other_width, &other_width), "queue: expected shape…"),
+        (error_of(&q, &k, &short_ids, &default), "ids: expected shape…"),
+        (error_of(&q, &k, &short_valid, &default), "valid: expected shape…"),
         (
             with(InfoNceConfig { mask_same_entity: true, ..default.clone() }),
             "ids: mask_same_entity…",
@@ -330,8 +330,8 @@ proptest! {
     fn agrees_with_the_loops(batch in batches(), skip_oldest in 0i64..7) {
         for config in configs() {
             let skip_oldest = skip_oldest.min(batch.queue.nrows() as i64);
-            let want = batch.naive(skip_oldest as usize, &config);
-            assert_near(batch.loss(skip_oldest, &config), want, 1e-9);
+            let expected = batch.naive(skip_oldest as usize, &config);
+            assert_near(batch.loss(skip_oldest, &config), expected, 1e-9);
         }
     }
 }

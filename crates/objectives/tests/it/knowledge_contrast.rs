@@ -89,7 +89,7 @@ type Task = fn(
 const TASKS: [Task; 2] = [masked_entity_prediction, object_entailment];
 
 #[test]
-fn each_preset_equals_its_own_loops_with_gradients_for_keys_and_none_for_the_queue() {
+fn each_preset_equals_its_loops_with_gradients_for_keys_only() {
     let (query, key, rows) =
         (ramp(5, 8, 0.731, 1.0), ramp(5, 8, 1.137, 1.0), ramp(11, 8, 0.391, 1.0));
     let none = ContrastRows::default();
@@ -110,7 +110,7 @@ fn each_preset_equals_its_own_loops_with_gradients_for_keys_and_none_for_the_que
 }
 
 #[test]
-fn the_queue_holds_the_keys_afterwards_unless_it_is_an_evaluation() {
+fn keys_are_queued_except_in_evaluation() {
     let (query, key, rows) =
         (ramp(2, 3, 0.731, 1.0), ramp(2, 3, 1.137, 1.0), ramp(4, 3, 0.391, 1.0));
     for push in [Push::BeforeLoss, Push::AfterLoss, Push::Never] {
@@ -122,15 +122,15 @@ fn the_queue_holds_the_keys_afterwards_unless_it_is_an_evaluation() {
             masked_entity_prediction(&tensor(&query), &leaf(&key), &mut queue, &about, &config)
                 .unwrap();
         assert!(scalar(&loss) > 0.0);
-        let held = queue.keys().unwrap();
+        let stored = queue.keys().unwrap();
         if push == Push::Never {
-            assert_eq!(held, tensor(&rows));
+            assert_eq!(stored, tensor(&rows));
         } else {
-            let want = concatenate![Axis(0), rows.slice(ndarray::s![2.., ..]), key];
-            assert_eq!(held, tensor(&want.as_standard_layout().into_owned()));
+            let expected = concatenate![Axis(0), rows.slice(ndarray::s![2.., ..]), key];
+            assert_eq!(stored, tensor(&expected.as_standard_layout().into_owned()));
             assert_eq!(Vec::<i64>::try_from(queue.ids().unwrap()).unwrap(), [-1, -1, 5, 6]);
         }
-        assert!(!held.requires_grad());
+        assert!(!stored.requires_grad());
     }
 }
 
@@ -144,17 +144,17 @@ fn a_batch_larger_than_the_queue_leaves_only_its_own_keys() {
     let loss = masked_entity_prediction(&tensor(&query), &tensor(&key), &mut queue, &none, &paper);
     let loss = loss.unwrap();
     // All six keys are candidates, although the queue stores only four.
-    let mut want = 0.0;
+    let mut expected = 0.0;
     for i in 0..6 {
         let all: Vec<f64> = (0..6).map(|j| dot(&query, i, &key, j)).collect();
-        want += (log_sum_exp(&all) - dot(&query, i, &key, i)) / 6.0;
+        expected += (log_sum_exp(&all) - dot(&query, i, &key, i)) / 6.0;
     }
-    assert_near(scalar(&loss), want, 1e-12);
+    assert_near(scalar(&loss), expected, 1e-12);
     assert_eq!(queue.keys().unwrap(), tensor(&key).narrow(0, 2, 4));
 }
 
 #[test]
-fn rows_without_a_mention_stay_out_of_the_queue_or_go_in_as_the_released_code_has_it() {
+fn rows_without_a_mention_are_queued_only_by_the_released_preset() {
     let (query, key, rows) =
         (ramp(3, 2, 0.731, 1.0), ramp(3, 2, 1.137, 1.0), ramp(5, 2, 0.391, 1.0));
     let valid = Tensor::from_slice(&[true, false, true]);
@@ -173,8 +173,8 @@ fn rows_without_a_mention_stay_out_of_the_queue_or_go_in_as_the_released_code_ha
         .unwrap();
     assert_eq!(queue.keys().unwrap().narrow(0, 2, 3), key_tensor);
     // Without a mention the loss is 0, and the paper's preset pushes nothing.
-    let nobody = Tensor::from_slice(&[false, false, false]);
-    let about = ContrastRows { ids: None, valid: Some(&nobody) };
+    let no_valid_row = Tensor::from_slice(&[false, false, false]);
+    let about = ContrastRows { ids: None, valid: Some(&no_valid_row) };
     let mut queue = queue_of(&rows);
     let loss =
         masked_entity_prediction(&leaf(&query), &key_tensor, &mut queue, &about, &paper).unwrap();
@@ -183,7 +183,7 @@ fn rows_without_a_mention_stay_out_of_the_queue_or_go_in_as_the_released_code_ha
 }
 
 #[test]
-fn an_error_leaves_the_queue_as_it_was() {
+fn an_error_does_not_change_the_queue() {
     let rows = ramp(4, 3, 0.391, 1.0);
     let mut queue = queue_of(&rows);
     let (query, key) = (tensor(&ramp(2, 3, 0.7, 1.0)), tensor(&ramp(2, 3, 0.9, 1.0)));
@@ -205,7 +205,7 @@ fn configs_read_from_tables() {
 }
 
 #[test]
-fn without_contrast_the_relation_is_read_off_both_states() {
+fn without_contrast_the_relation_is_classified_from_both_states() {
     let (subject, object) = (ramp(4, 3, 0.731, 1.0), ramp(4, 3, 1.137, 1.0));
     let (weight, bias) = (ramp(5, 6, 0.391, 1.0), ramp(1, 5, 0.9, 1.0));
     let relations = [4, 0, -100, 2];

@@ -114,40 +114,40 @@ fn by_chunks(tensors: [&Tensor; 3], targets: &Tensor, chunk_rows: i64) -> (Tenso
 }
 
 #[test]
-fn large_products_take_the_other_kernel_and_agree() {
+fn large_matmuls_use_the_other_kernel_and_agree() {
     // 64 x 96 x 1024 multiplications exceed the size above which libtorch uses oneDNN for float32
     // matrix multiplications on the CPU.
     let layer = Layer::ramp(64, 96, 1024);
     let targets: Vec<i64> = (0..64).map(|i| (i * 131) % 1024).collect();
     let [hidden, weight, bias] = layer.tensors();
-    let (want, want_grads) = by_logits(&hidden, &weight, Some(&bias), &ids(&targets));
+    let (expected, want_grads) = by_logits(&hidden, &weight, Some(&bias), &ids(&targets));
     let [h, w, b] = layer.tensors().map(|t| t.to_kind(Kind::Float).set_requires_grad(true));
     let loss = linear_cross_entropy(&h, &w, Some(&b), &ids(&targets)).unwrap();
     loss.backward();
-    assert_near(scalar(&loss), want, 1e-5);
+    assert_near(scalar(&loss), expected, 1e-5);
     testkit::assert_close("d hidden", &h.grad().to_kind(Kind::Double), &want_grads[0], 1e-6);
     testkit::assert_close("d weight", &w.grad().to_kind(Kind::Double), &want_grads[1], 1e-6);
 }
 
 #[test]
-fn loss_scales_accumulation_and_kept_graphs_work_as_everywhere() {
+fn loss_scaling_accumulation_and_retained_graphs_work() {
     let layer = Layer::ramp(6, 4, 9);
     let [hidden, weight, bias] = layer.tensors();
     let targets = ids(&[3, 1, 8, 0, 3, 5]);
-    let (_, [_, want]) = by_logits(&hidden, &weight, Some(&bias), &targets);
+    let (_, [_, expected]) = by_logits(&hidden, &weight, Some(&bias), &targets);
     let run =
         |h: &Tensor, w: &Tensor, t: &Tensor| linear_cross_entropy(h, w, Some(&bias), t).unwrap();
     // A scaled loss scales the gradient.
     let w = weight.copy().set_requires_grad(true);
     (run(&hidden, &w, &targets) * 65536.0).backward();
-    testkit::assert_close("scaled", &(w.grad() / 65536.0), &want, 1e-12);
+    testkit::assert_close("scaled", &(w.grad() / 65536.0), &expected, 1e-12);
     // Two half batches, each weighted by one half, accumulate to the gradient of the whole batch.
     let w = weight.copy().set_requires_grad(true);
     for first in [0, 3] {
         let part = |t: &Tensor| t.narrow(0, first, 3);
         (run(&part(&hidden), &w, &part(&targets)) / 2.0).backward();
     }
-    testkit::assert_close("accumulated", &w.grad(), &want, 1e-12);
+    testkit::assert_close("accumulated", &w.grad(), &expected, 1e-12);
     // A retained graph can be used twice, and the second backward pass does not change the first
     // gradient.
     let w = weight.copy().set_requires_grad(true);
@@ -157,7 +157,7 @@ fn loss_scales_accumulation_and_kept_graphs_work_as_everywhere() {
         let kept = first[0].copy();
         let second = Tensor::run_backward(&[&loss], &[&w], false, false);
         assert_eq!(first[0], kept);
-        testkit::assert_close("first", &first[0], &(&want * scale), 1e-12);
+        testkit::assert_close("first", &first[0], &(&expected * scale), 1e-12);
         testkit::assert_close("second", &second[0], &first[0], 0.0);
         assert!(
             Tensor::f_run_backward(&[&loss], &[&w], false, false).is_err(),
@@ -167,7 +167,7 @@ fn loss_scales_accumulation_and_kept_graphs_work_as_everywhere() {
 }
 
 #[test]
-fn only_what_asks_for_a_gradient_gets_one_and_there_is_no_second_derivative() {
+fn only_inputs_requiring_gradients_receive_them_and_there_is_no_second_derivative() {
     let [hidden, weight, bias] = Layer::ramp(4, 3, 5).tensors();
     let targets = ids(&[0, 4, 2, 2]);
     let hidden = hidden.copy().set_requires_grad(true);
@@ -181,7 +181,7 @@ fn only_what_asks_for_a_gradient_gets_one_and_there_is_no_second_derivative() {
 }
 
 #[test]
-fn ignored_rows_receive_exactly_zero_whatever_they_hold() {
+fn ignored_rows_receive_exactly_zero() {
     let mut layer = Layer::ramp(4, 3, 5);
     layer.hidden.row_mut(1).fill(f64::NAN);
     layer.hidden.row_mut(3).fill(f64::INFINITY);
@@ -190,11 +190,11 @@ fn ignored_rows_receive_exactly_zero_whatever_they_hold() {
     let [_, weight, bias] = layer.tensors();
     let loss = linear_cross_entropy(&hidden, &weight, Some(&bias), &targets).unwrap();
     check_zeros(&loss, &[&hidden], &[&[1], &[3]]);
-    assert_nowhere_zero(&hidden.grad().get(0));
+    assert_all_nonzero(&hidden.grad().get(0));
 }
 
 #[test]
-fn nothing_to_predict_is_an_error() {
+fn batches_without_targets_are_an_error() {
     let [hidden, weight, _] = Layer::ramp(3, 2, 4).tensors();
     for n in [0, 3] {
         let targets = Tensor::full([n], -100, INT64);
@@ -212,15 +212,15 @@ fn low_precision_inputs_are_summed_in_float32() {
         let low = layer.tensors().map(|t| t.to_kind(kind));
         // The reference uses the same rounded inputs.
         let exact = low.each_ref().map(|t| t.to_kind(Kind::Double));
-        let (want, want_grads) = by_logits(&exact[0], &exact[1], Some(&exact[2]), &targets);
+        let (expected, want_grads) = by_logits(&exact[0], &exact[1], Some(&exact[2]), &targets);
         for chunk_rows in [7, 40] {
             let (loss, grads) = by_chunks(low.each_ref(), &targets, chunk_rows);
             assert_eq!(loss.kind(), Kind::Float);
-            assert_near(scalar(&loss), want, tolerance);
-            for (got, want) in grads.iter().zip(&want_grads) {
-                assert_eq!(got.kind(), kind);
-                let largest = largest(want);
-                let error = testkit::max_abs_error(&got.to_kind(Kind::Double), want);
+            assert_near(scalar(&loss), expected, tolerance);
+            for (actual, expected) in grads.iter().zip(&want_grads) {
+                assert_eq!(actual.kind(), kind);
+                let largest = largest(expected);
+                let error = testkit::max_abs_error(&actual.to_kind(Kind::Double), expected);
                 assert!(error <= tolerance * largest, "{kind:?}: {error:e} of {largest:e}");
             }
         }
@@ -237,13 +237,13 @@ fn small_probabilities_keep_their_gradient_in_float16() {
     let targets = Tensor::zeros([n], INT64);
     let loss = linear_cross_entropy(&hidden, &weight, None, &targets).unwrap();
     (loss * 1024.0).backward();
-    let got = weight.grad().to_kind(Kind::Double) / 1024.0;
-    assert_near(got.double_value(&[1, 0]) * 5000.0, 1.0, 2e-3);
-    assert_near(got.double_value(&[0, 0]), -1.0, 2e-3);
+    let actual = weight.grad().to_kind(Kind::Double) / 1024.0;
+    assert_near(actual.double_value(&[1, 0]) * 5000.0, 1.0, 2e-3);
+    assert_near(actual.double_value(&[0, 0]), -1.0, 2e-3);
 }
 
 #[test]
-fn autocast_multiplies_in_its_dtype_and_returns_gradients_in_the_weights_own() {
+fn autocast_uses_its_dtype_and_returns_gradients_in_the_weights_dtype() {
     let layer = Layer::ramp(20, 16, 64);
     let targets: Vec<i64> = (0..20).map(|i| (i * 3) % 64).collect();
     let targets = ids(&targets);
@@ -265,7 +265,7 @@ fn autocast_multiplies_in_its_dtype_and_returns_gradients_in_the_weights_own() {
 }
 
 #[test]
-fn logits_of_ten_thousand_neither_overflow_nor_lose_the_loss() {
+fn large_logits_neither_overflow_nor_lose_the_loss() {
     let weight = tensor(&ndarray::array![[100.0], [-100.0], [0.0]]);
     let hidden = tensor(&ndarray::array![[100.0], [-100.0]]);
     for kind in [Kind::Double, Kind::Float, Kind::Half] {
@@ -278,7 +278,7 @@ fn logits_of_ten_thousand_neither_overflow_nor_lose_the_loss() {
 }
 
 #[test]
-fn large_logits_that_differ_little_keep_the_digits_of_their_loss() {
+fn large_close_logits_retain_precision() {
     for trained in [false, true] {
         let hidden = Tensor::full([2, 1], 100.0, FLOAT).set_requires_grad(trained);
         let weight = Tensor::full([50, 1], 100.0, FLOAT).set_requires_grad(trained);
@@ -288,7 +288,7 @@ fn large_logits_that_differ_little_keep_the_digits_of_their_loss() {
 }
 
 #[test]
-fn float16_gradients_bear_many_rows_of_one_target() {
+fn float16_gradients_support_many_rows_of_one_target() {
     let options = (Kind::Half, Device::Cpu);
     // If gradients were scaled by more than a column's sum allows, 512 rows of 20 would overflow.
     // With the wider layer all rows are summed in one chunk.
@@ -298,15 +298,15 @@ fn float16_gradients_bear_many_rows_of_one_target() {
         let targets = Tensor::zeros([rows], INT64);
         linear_cross_entropy(&hidden, &weight, None, &targets).unwrap().backward();
         // Hand-computed: each row contributes 20 (p - y) / rows.
-        for (class, want) in [(0, -20.0 * 199.0 / 200.0), (1, 0.1), (199, 0.1)] {
-            let got = weight.grad().double_value(&[class, width - 1]);
-            assert_near(got, want, 0.002 * want.abs());
+        for (class, expected) in [(0, -20.0 * 199.0 / 200.0), (1, 0.1), (199, 0.1)] {
+            let actual = weight.grad().double_value(&[class, width - 1]);
+            assert_near(actual, expected, 0.002 * expected.abs());
         }
     }
 }
 
 #[test]
-fn small_probabilities_survive_in_the_float16_gradient_of_hidden_states() {
+fn small_probabilities_contribute_to_the_float16_gradient_of_hidden_states() {
     // All weights are equal, so the contributions of the 10,000 probabilities of 1e-4 cancel that
     // of the target.
     let options = (Kind::Half, Device::Cpu);
@@ -314,19 +314,19 @@ fn small_probabilities_survive_in_the_float16_gradient_of_hidden_states() {
     let weight = Tensor::ones([10_000, 3], options);
     let loss = linear_cross_entropy(&hidden, &weight, None, &ids(&[5, 9_000])).unwrap();
     (loss * 1e-3).backward();
-    let worst = largest(&hidden.grad());
-    assert!(worst < 2e-5, "{worst}, where the target alone gives 1e-3");
+    let max_gradient = largest(&hidden.grad());
+    assert!(max_gradient < 2e-5, "{max_gradient}, where the target alone gives 1e-3");
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn invalid_arguments_are_reported() {
     let [hidden, weight, bias] = Layer::ramp(2, 3, 4).tensors();
-    let refuse = |h: &Tensor, w: &Tensor, b: &Tensor, t: &Tensor| {
+    let error_of = |h: &Tensor, w: &Tensor, b: &Tensor, t: &Tensor| {
         refusal(linear_cross_entropy(h, w, Some(b), t))
     };
-    let good = ids(&[1, 3]);
-    let layer = |h: &Tensor, w: &Tensor| refuse(h, w, &bias, &good);
-    let target = |t: &[i64]| refuse(&hidden, &weight, &bias, &ids(t));
+    let valid_targets = ids(&[1, 3]);
+    let layer = |h: &Tensor, w: &Tensor| error_of(h, w, &bias, &valid_targets);
+    let target = |t: &[i64]| error_of(&hidden, &weight, &bias, &ids(t));
     assert_messages([
         (
             target(&[1, 4]),
@@ -339,7 +339,7 @@ fn what_does_not_fit_is_named() {
             layer(&hidden, &weight.narrow(1, 0, 2)),
             "weight: expected shape [V, H] = [4, 3], got [4, 2]",
         ),
-        (refuse(&hidden, &weight, &bias.narrow(0, 0, 3), &good), "bias: expected…"),
+        (error_of(&hidden, &weight, &bias.narrow(0, 0, 3), &valid_targets), "bias: expected…"),
         (layer(&hidden.view([6]), &weight), "hidden: expected…"),
         (layer(&Tensor::new(), &weight), "…undefined…"),
         (layer(&hidden, &weight.to_kind(Kind::Float)), "…weight must have hidden's dtype…"),
@@ -347,7 +347,7 @@ fn what_does_not_fit_is_named() {
 }
 
 #[test]
-fn the_token_losses_give_the_same_by_both_routes() {
+fn token_losses_are_equal_by_both_methods() {
     let [hidden, weight, bias] = Layer::ramp(6, 4, 9).tensors();
     let hidden = hidden.set_requires_grad(true);
     let (targets, entities) = (ids(&[3, 1, 8, 0, 3, 5]), ids(&[4, 4, 4, 9, 1, 1]));
@@ -401,12 +401,12 @@ proptest! {
     fn agrees_with_the_loops((layer, targets) in batches()) {
         let [hidden, weight, bias] = layer.tensors();
         let with_loss = targets.iter().filter(|target| **target != -100).count();
-        let got = linear_cross_entropy(&hidden, &weight, Some(&bias), &ids(&targets));
+        let actual = linear_cross_entropy(&hidden, &weight, Some(&bias), &ids(&targets));
         if with_loss == 0 {
-            prop_assert!(matches!(got, Err(Error::Empty { .. })), "{:?}", got);
+            prop_assert!(matches!(actual, Err(Error::Empty { .. })), "{:?}", actual);
             return Ok(());
         }
-        let want = layer.naive(&targets).iter().sum::<f64>() / with_loss as f64;
-        assert_near(scalar(&got.unwrap()), want, 1e-10);
+        let expected = layer.naive(&targets).iter().sum::<f64>() / with_loss as f64;
+        assert_near(scalar(&actual.unwrap()), expected, 1e-10);
     }
 }

@@ -64,26 +64,27 @@ fn large_logits_neither_overflow_nor_lose_the_loss() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn invalid_arguments_are_reported() {
     let logits = Tensor::zeros([2, 4], FLOAT);
     let default = MaskedLmConfig::default();
-    let refuse = |logits: &Tensor, targets: &Tensor| refusal(masked_lm(logits, targets, &default));
+    let error_of =
+        |logits: &Tensor, targets: &Tensor| refusal(masked_lm(logits, targets, &default));
     let both = ids(&[1, 1]);
     assert_messages([
         (
-            refuse(&logits, &ids(&[1, 4])),
+            error_of(&logits, &ids(&[1, 4])),
             "targets: every value must be in 0..4 (V of the logits); masked_positions drops \
              positions labelled -100; the values run from 1 to 4",
         ),
-        (refuse(&logits, &ids(&[-100, 3])), "…from -100 to 3…"),
-        (refuse(&logits, &ids(&[1])), "targets: expected shape [N] = [2], got [1]"),
-        (refuse(&logits.view([2, 2, 2]), &both), "logits: expected shape…"),
-        (refuse(&logits, &both.to_kind(Kind::Int)), "…Int64, got Int…"),
-        (refuse(&logits.to_kind(Kind::Int64), &both), "…got Int64…"),
-        (refuse(&Tensor::new(), &both), "…undefined…"),
-        (refuse(&logits, &Tensor::new()), "…undefined…"),
+        (error_of(&logits, &ids(&[-100, 3])), "…from -100 to 3…"),
+        (error_of(&logits, &ids(&[1])), "targets: expected shape [N] = [2], got [1]"),
+        (error_of(&logits.view([2, 2, 2]), &both), "logits: expected shape…"),
+        (error_of(&logits, &both.to_kind(Kind::Int)), "…Int64, got Int…"),
+        (error_of(&logits.to_kind(Kind::Int64), &both), "…got Int64…"),
+        (error_of(&Tensor::new(), &both), "…undefined…"),
+        (error_of(&logits, &Tensor::new()), "…undefined…"),
         // An empty vocabulary: no target is in 0..0.
-        (refuse(&logits.narrow(1, 0, 0), &ids(&[0, 0])), "…in 0..0…"),
+        (error_of(&logits.narrow(1, 0, 0), &ids(&[0, 0])), "…in 0..0…"),
     ]);
     let empty = masked_lm(&logits.narrow(0, 0, 0), &ids(&[]), &default);
     assert!(matches!(empty, Err(Error::Empty { tensor: "targets", .. })));

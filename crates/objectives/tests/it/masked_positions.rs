@@ -12,7 +12,7 @@ fn positions_are_row_major_and_a_padded_row_adds_none() {
 }
 
 #[test]
-fn nothing_masked_and_nothing_at_all_are_empty_not_errors() {
+fn unmasked_and_empty_batches_are_empty_not_errors() {
     for size in [[2, 3], [0, 3], [2, 0]] {
         let labels = Tensor::full(size, IGNORE_INDEX, INT64);
         let masked = masked_positions(&labels).unwrap();
@@ -23,14 +23,14 @@ fn nothing_masked_and_nothing_at_all_are_empty_not_errors() {
 }
 
 #[test]
-fn gather_takes_the_rows_of_the_positions_from_any_layout() {
+fn gather_selects_rows_from_any_memory_layout() {
     let masked = masked_positions(&ids(&[-100, 1, 2, -100]).view([2, 2])).unwrap();
     let hidden = Tensor::arange(12, FLOAT).view([2, 2, 3]);
-    let want = [3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
+    let expected = [3.0, 4.0, 5.0, 6.0, 7.0, 8.0];
     // The second tensor has other strides: [L, B, H] viewed as [B, L, H].
     for hidden in [hidden.shallow_clone(), hidden.transpose(0, 1).contiguous().transpose(0, 1)] {
         let rows = masked.gather(&hidden).unwrap();
-        assert_eq!(Vec::<f32>::try_from(rows.view([-1])).unwrap(), want);
+        assert_eq!(Vec::<f32>::try_from(rows.view([-1])).unwrap(), expected);
     }
     // Ids in the layout of the labels are gathered in the same way.
     let entities = ids(&[5, 6, 7, 8]).view([2, 2]);
@@ -46,12 +46,12 @@ fn positions_that_are_not_masked_receive_a_gradient_of_exactly_zero() {
     for index in [[0, 0], [1, 0], [1, 1]] {
         assert_zero_row(&grad, &index);
     }
-    let moved = grad.ne(0.0).sum(Kind::Int64).int64_value(&[]);
-    assert_eq!(moved, 3 * 4, "every masked position has its gradient");
+    let nonzero_rows = grad.ne(0.0).sum(Kind::Int64).int64_value(&[]);
+    assert_eq!(nonzero_rows, 3 * 4, "every masked position has its gradient");
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn invalid_arguments_are_reported() {
     let flat = masked_positions(&ids(&[1, 2])).unwrap_err();
     assert_eq!(flat.to_string(), "labels: expected shape [B, L], got [2]");
     let float = Tensor::zeros([1, 2], FLOAT);

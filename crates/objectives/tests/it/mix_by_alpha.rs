@@ -7,7 +7,7 @@ fn leaf(value: f64) -> Tensor {
 }
 
 #[test]
-fn alpha_mixes_and_its_ends_are_the_parts() {
+fn alpha_0_and_1_return_one_loss() {
     for (alpha, total) in [(0.0, 2.0), (0.25, 3.0), (0.5, 4.0), (1.0, 6.0)] {
         let (contrastive, hard) = (leaf(6.0), leaf(2.0));
         let mixed = mix_by_alpha(&contrastive, &hard, alpha).unwrap();
@@ -30,7 +30,7 @@ fn a_loss_of_weight_0_may_be_nan() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn invalid_arguments_are_reported() {
     let run = |contrastive: &Tensor, alpha| refusal(mix_by_alpha(contrastive, &leaf(2.0), alpha));
     assert_messages([
         (run(&leaf(1.0), 1.5), "alpha = 1.5: must be in [0, 1]"),

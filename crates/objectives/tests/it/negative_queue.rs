@@ -27,7 +27,7 @@ fn ids(queue: &NegativeQueue) -> Vec<i64> {
 }
 
 #[test]
-fn the_last_rows_stay_in_order() {
+fn the_newest_rows_are_stored_in_order() {
     let mut queue = queue(6, QueueStart::Empty);
     queue.push(&rows(&[1, 2, 3]), None).unwrap();
     assert_eq!((queue.len(), numbers(&queue)), (3, vec![1, 2, 3]));
@@ -43,7 +43,7 @@ fn the_last_rows_stay_in_order() {
 }
 
 #[test]
-fn keys_that_are_no_numbers_leave_the_rows_they_would_replace() {
+fn non_finite_keys_do_not_replace_rows() {
     let mut queue = queue(3, QueueStart::Empty);
     let of = |ids: [i64; 3]| Tensor::from_slice(&ids);
     queue.push(&rows(&[1, 2, 3]), Some(&of([10, 20, 30]))).unwrap();
@@ -65,7 +65,7 @@ fn keys_that_are_no_numbers_leave_the_rows_they_would_replace() {
 }
 
 #[test]
-fn a_push_takes_no_gradient_and_no_graph_with_it() {
+fn pushed_keys_are_detached() {
     let mut queue = queue(4, QueueStart::Random);
     let keys = rows(&[1, 2]).set_requires_grad(true);
     queue.push(&(&keys * 3.0), None).unwrap();
@@ -74,7 +74,7 @@ fn a_push_takes_no_gradient_and_no_graph_with_it() {
 }
 
 #[test]
-fn the_random_start_has_norm_one_and_depends_on_its_seed_alone() {
+fn random_keys_have_norm_one_and_depend_only_on_the_seed() {
     let config = QueueConfig { size: 500, ..Default::default() };
     let new =
         |config: &QueueConfig| NegativeQueue::new(768, OPTIONS, config).unwrap().keys().unwrap();
@@ -87,7 +87,7 @@ fn the_random_start_has_norm_one_and_depends_on_its_seed_alone() {
 }
 
 #[test]
-fn a_saved_queue_goes_on_where_it_was() {
+fn a_saved_queue_resumes_at_its_position() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("queue.safetensors");
     let mut first = queue(5, QueueStart::Empty);
@@ -118,7 +118,7 @@ fn a_saved_queue_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_state_that_cannot_be_is_refused() {
+fn invalid_states_are_rejected() {
     let mut queue = queue(3, QueueStart::Random);
     let state = |cursor: &[i64]| {
         [
@@ -141,18 +141,18 @@ fn a_state_that_cannot_be_is_refused() {
 }
 
 #[test]
-fn what_does_not_fit_is_named_and_changes_nothing() {
+fn invalid_keys_are_reported_and_change_nothing() {
     let mut queue = queue(3, QueueStart::Empty);
     queue.push(&rows(&[1]), None).unwrap();
-    let mut refuse =
+    let mut error_of =
         |keys: &Tensor, ids: Option<&Tensor>| queue.push(keys, ids).unwrap_err().to_string();
     let wide = Tensor::zeros([1, 3], OPTIONS);
-    assert_eq!(refuse(&wide, None), "keys: expected shape [n, D] = [1, 2], got [1, 3]");
-    assert!(refuse(&rows(&[1]).view([2]), None).starts_with("keys: expected shape [n, D]"));
+    assert_eq!(error_of(&wide, None), "keys: expected shape [n, D] = [1, 2], got [1, 3]");
+    assert!(error_of(&rows(&[1]).view([2]), None).starts_with("keys: expected shape [n, D]"));
     assert!(
-        refuse(&rows(&[1]), Some(&Tensor::from_slice(&[1i64, 2]))).starts_with("ids: expected")
+        error_of(&rows(&[1]), Some(&Tensor::from_slice(&[1i64, 2]))).starts_with("ids: expected")
     );
-    assert!(refuse(&rows(&[1]).to_kind(Kind::Int64), None).contains("got Int64"));
+    assert!(error_of(&rows(&[1]).to_kind(Kind::Int64), None).contains("got Int64"));
     assert_eq!(numbers(&queue), [1]);
     for (size, width) in [(0, 2), (2, 0)] {
         let config = QueueConfig { size, ..Default::default() };
@@ -166,7 +166,7 @@ proptest! {
     #![proptest_config(draws(64))]
 
     #[test]
-    fn equals_a_list_that_is_cut_off_in_front(
+    fn equals_a_list_truncated_at_the_front(
         size in 1i64..7,
         pushes in prop::collection::vec(0usize..10, 0..12),
     ) {

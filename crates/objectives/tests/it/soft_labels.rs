@@ -14,8 +14,8 @@ fn row(temperature: f64) -> SoftLabelConfig {
 const ALL: [SoftmaxOver; 3] = [SoftmaxOver::Row, SoftmaxOver::RowPositions, SoftmaxOver::Batch];
 
 fn naive_softmax(logits: &[f64], temperature: f64) -> Vec<f64> {
-    let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let powers: Vec<f64> = logits.iter().map(|x| ((x - largest) / temperature).exp()).collect();
+    let max_logit = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let powers: Vec<f64> = logits.iter().map(|x| ((x - max_logit) / temperature).exp()).collect();
     let sum: f64 = powers.iter().sum();
     powers.iter().map(|power| power / sum).collect()
 }
@@ -41,14 +41,14 @@ fn naive(
     mask: Option<&Array2<bool>>,
     config: &SoftLabelConfig,
 ) -> Option<f64> {
-    let kept = |array: &Array2<f64>, b: usize| -> Vec<f64> {
+    let unmasked = |array: &Array2<f64>, b: usize| -> Vec<f64> {
         let allowed = |c: usize| mask.is_none_or(|mask| mask[[b, c]]);
         (0..array.ncols()).filter(|&c| allowed(c)).map(|c| array[[b, c]]).collect()
     };
     let (mut total, mut rows) = (0.0, 0);
     let (mut students, mut teachers) = (Vec::new(), Vec::new());
     for b in 0..student.nrows() {
-        let (s, t) = (kept(student, b), kept(teacher, b));
+        let (s, t) = (unmasked(student, b), unmasked(teacher, b));
         if !s.is_empty() {
             total += naive_divergence(&s, &t, config.temperature);
             rows += 1;
@@ -101,27 +101,39 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
 fn values_worked_by_hand() {
     // Odds of 3 : 1 compared with even odds: 3/4 ln 3/2 + 1/4 ln 1/2.
     let odds = Tensor::from_slice(&[3_f64.ln(), 0.0, 0.0, 0.0]).view([2, 2]);
-    let even = Tensor::zeros([2, 2], DOUBLE);
+    let equal_logits = Tensor::zeros([2, 2], DOUBLE);
     let one = 0.75 * 1.5_f64.ln() + 0.25 * 0.5_f64.ln();
-    assert_near(scalar(&soft_labels(&even, &odds, None, &row(1.0)).unwrap()), one / 2.0, 1e-14);
+    assert_near(
+        scalar(&soft_labels(&equal_logits, &odds, None, &row(1.0)).unwrap()),
+        one / 2.0,
+        1e-14,
+    );
     // At T = 2 the odds are √3 : 1.
     let p = 3_f64.sqrt() / (1.0 + 3_f64.sqrt());
     let two = 4.0 * (p * (2.0 * p).ln() + (1.0 - p) * (2.0 - 2.0 * p).ln());
-    assert_near(scalar(&soft_labels(&even, &odds, None, &row(2.0)).unwrap()), two / 2.0, 1e-14);
+    assert_near(
+        scalar(&soft_labels(&equal_logits, &odds, None, &row(2.0)).unwrap()),
+        two / 2.0,
+        1e-14,
+    );
     // The mean over rows and classes equals libtorch's.
-    let libtorch = even.log_softmax(1, None::<Kind>).kl_div(
+    let libtorch = equal_logits.log_softmax(1, None::<Kind>).kl_div(
         &odds.softmax(1, None::<Kind>),
         objectives::tch::Reduction::Mean,
         false,
     );
     let over = config(1.0, SoftmaxOver::RowPositions);
-    let four = scalar(&soft_labels(&even, &odds, None, &over).unwrap());
-    assert_near(four, one / 4.0, 1e-14);
-    assert_near(four, scalar(&libtorch), 1e-14);
+    let scaled_loss = scalar(&soft_labels(&equal_logits, &odds, None, &over).unwrap());
+    assert_near(scaled_loss, one / 4.0, 1e-14);
+    assert_near(scaled_loss, scalar(&libtorch), 1e-14);
     // All four elements in one softmax: 3 : 1 : 1 : 1 compared with even odds, over four positions.
     let mixed = 0.5 * 2_f64.ln() + 0.5 * (4.0 / 6.0_f64).ln();
     let over = config(1.0, SoftmaxOver::Batch);
-    assert_near(scalar(&soft_labels(&even, &odds, None, &over).unwrap()), mixed / 4.0, 1e-14);
+    assert_near(
+        scalar(&soft_labels(&equal_logits, &odds, None, &over).unwrap()),
+        mixed / 4.0,
+        1e-14,
+    );
     // With one class both probabilities are 1.
     let single = Tensor::from_slice(&[4.0, -2.0]).view([2, 1]);
     let other = single.zeros_like().set_requires_grad(true);
@@ -131,7 +143,7 @@ fn values_worked_by_hand() {
 }
 
 #[test]
-fn a_transposed_batch_is_its_values() {
+fn transposed_tensors_give_the_same_loss() {
     let scores = |seed| {
         objectives::tch::manual_seed(seed);
         Tensor::randn([9, 16], DOUBLE).tr()
@@ -143,30 +155,30 @@ fn a_transposed_batch_is_its_values() {
             let run = |student: &Tensor, teacher: &Tensor| {
                 scalar(&soft_labels(student, teacher, mask, &config(2.0, over)).unwrap())
             };
-            let want = run(&student.contiguous(), &teacher.contiguous());
-            assert_near(run(&student, &teacher), want, 1e-14);
-            assert_near(run(&student.contiguous(), &teacher), want, 1e-14);
+            let expected = run(&student.contiguous(), &teacher.contiguous());
+            assert_near(run(&student, &teacher), expected, 1e-14);
+            assert_near(run(&student.contiguous(), &teacher), expected, 1e-14);
         }
     }
 }
 
 #[test]
-fn masked_positions_receive_exactly_zero_whatever_they_hold() {
+fn masked_positions_receive_exactly_zero() {
     let mask = holes();
-    let mut hostile = ramp(4, 6, 0.417, 2.0);
+    let mut with_extreme_rows = ramp(4, 6, 0.417, 2.0);
     for (index, &inside) in mask.indexed_iter() {
         if !inside {
-            hostile[index] = f64::NAN;
+            with_extreme_rows[index] = f64::NAN;
         }
     }
     for over in ALL {
-        let (x, mask) = (leaf(&hostile), mask_tensor(&mask));
-        let teacher = tensor(&hostile) * 0.3;
+        let (x, mask) = (leaf(&with_extreme_rows), mask_tensor(&mask));
+        let teacher = tensor(&with_extreme_rows) * 0.3;
         let loss = soft_labels(&x, &teacher, Some(&mask), &config(2.0, over)).unwrap();
         assert!(scalar(&loss) > 0.0);
         check_zeros(&loss, &[&x], &[&[2]]);
         assert_eq!(largest(&x.grad().masked_select(&mask.logical_not())), 0.0);
-        assert_nowhere_zero(&x.grad().masked_select(&mask));
+        assert_all_nonzero(&x.grad().masked_select(&mask));
     }
     // A position with teacher probability 0 contributes nothing, and the student's logit decreases
     // there.
@@ -186,7 +198,7 @@ fn the_teacher_receives_no_gradient() {
 }
 
 #[test]
-fn nothing_kept_is_an_error() {
+fn batches_without_loss_are_an_error() {
     let zeros = |rows, columns| Tensor::zeros([rows, columns], FLOAT);
     let none = zeros(2, 3).to_kind(Kind::Bool);
     for over in ALL {
@@ -201,7 +213,7 @@ fn nothing_kept_is_an_error() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn invalid_arguments_are_reported() {
     let x = Tensor::zeros([2, 4], FLOAT);
     let default = SoftLabelConfig::default();
     let run = |s: &Tensor, t: &Tensor| refusal(soft_labels(s, t, None, &default));
@@ -250,11 +262,11 @@ proptest! {
             let config = config(temperature, over);
             for mask in [None, Some(&mask)] {
                 let as_tensor = mask.map(mask_tensor);
-                let got =
+                let actual =
                     soft_labels(&tensor(&student), &tensor(&teacher), as_tensor.as_ref(), &config);
                 match naive(&student, &teacher, mask, &config) {
-                    Some(want) => assert_near(scalar(&got.unwrap()), want, 1e-9),
-                    None => prop_assert!(matches!(got, Err(Error::Empty { .. })), "{:?}", got),
+                    Some(expected) => assert_near(scalar(&actual.unwrap()), expected, 1e-9),
+                    None => prop_assert!(matches!(actual, Err(Error::Empty { .. })), "{:?}", actual),
                 }
             }
         }

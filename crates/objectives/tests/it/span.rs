@@ -59,25 +59,25 @@ fn values_worked_by_hand() {
 }
 
 #[test]
-fn rows_and_positions_without_loss_receive_exactly_zero_whatever_they_hold() {
-    let mut hostile = ramp(3, 4, 0.417, 2.0);
-    hostile.row_mut(1).fill(f64::NAN); // its positions are outside the window
-    hostile[[0, 3]] = f64::NAN; // padding
+fn rows_and_positions_without_loss_receive_exactly_zero() {
+    let mut with_extreme_rows = ramp(3, 4, 0.417, 2.0);
+    with_extreme_rows.row_mut(1).fill(f64::NAN); // its positions are outside the window
+    with_extreme_rows[[0, 3]] = f64::NAN; // padding
     let mut mask = Array2::from_elem((3, 4), true);
     mask[[0, 3]] = false;
     mask.row_mut(1).fill(false);
-    let (x, y) = (leaf(&hostile), leaf(&hostile));
+    let (x, y) = (leaf(&with_extreme_rows), leaf(&with_extreme_rows));
     let (mask, positions) = (mask_tensor(&mask), ids(&[1, 4, 2]));
     let full = SpanConfig { checks: Checks::Full, ..sum() };
     let loss = span(&x, &y, &positions, &positions, Some(&mask), &full).unwrap();
     check_zeros(&loss, &[&x, &y], &[&[1], &[0, 3]]);
     for x in [x, y] {
-        assert_nowhere_zero(&x.grad().get(2));
+        assert_all_nonzero(&x.grad().get(2));
     }
 }
 
 #[test]
-fn nothing_kept_is_an_error_that_names_the_side() {
+fn an_empty_side_is_an_error_that_names_it() {
     let x = Tensor::zeros([2, 4], FLOAT);
     let run = |s: &[i64], e: &[i64]| span(&x, &x, &ids(s), &ids(e), None, &SpanConfig::default());
     for (s, e, side) in [
@@ -114,7 +114,7 @@ fn a_gold_position_outside_the_mask_is_an_error_that_names_the_row() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn invalid_arguments_are_reported() {
     let x = Tensor::zeros([2, 4], FLOAT);
     let p = ids(&[0, 3]);
     let default = SpanConfig::default();
@@ -166,9 +166,9 @@ fn low_precision_logits_are_reduced_in_float32() {
 
 #[test]
 fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
-    let want = SpanConfig { out_of_window: OutOfWindow::Reject, ..sum() };
+    let expected = SpanConfig { out_of_window: OutOfWindow::Reject, ..sum() };
     check_config(
-        [("reduction = \"sum\"\nout_of_window = \"reject\"", want)],
+        [("reduction = \"sum\"\nout_of_window = \"reject\"", expected)],
         ["reduction = \"mean\""],
     );
 }
@@ -203,10 +203,10 @@ proptest! {
         for mask in [None, Some(&mask)] {
             let as_tensor = mask.map(mask_tensor);
             let (x_logits, y_logits) = (tensor(&x), tensor(&y));
-            let got = span(&x_logits, &y_logits, &ids(&s), &ids(&e), as_tensor.as_ref(), &sum());
+            let actual = span(&x_logits, &y_logits, &ids(&s), &ids(&e), as_tensor.as_ref(), &sum());
             match (naive_side(&x, &s, mask), naive_side(&y, &e, mask)) {
-                (Some(start), Some(end)) => assert_near(scalar(&got.unwrap()), start + end, 1e-10),
-                _ => prop_assert!(matches!(got, Err(Error::Empty { .. })), "{:?}", got),
+                (Some(start), Some(end)) => assert_near(scalar(&actual.unwrap()), start + end, 1e-10),
+                _ => prop_assert!(matches!(actual, Err(Error::Empty { .. })), "{:?}", actual),
             }
         }
     }

@@ -26,14 +26,14 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
         let run = |x: &Tensor, y: &Tensor| {
             span_log_probs(x, y, &s, &e, as_tensor.as_ref(), Checks::Full).unwrap()
         };
-        let got = run(&tensor(&x), &tensor(&y));
-        assert_eq!(got.size(), [2, 3]);
+        let actual = run(&tensor(&x), &tensor(&y));
+        assert_eq!(actual.size(), [2, 3]);
         for b in 0..2 {
             let allowed = |l: usize| mask.is_none_or(|mask| mask[[b, l]]);
             for k in 0..3 {
                 let start = naive_nll(x.row(b), STARTS[b][k] as usize, allowed);
                 let end = naive_nll(y.row(b), ENDS[b][k] as usize, allowed);
-                assert_near(got.double_value(&[b as i64, k as i64]), -start - end, 1e-12);
+                assert_near(actual.double_value(&[b as i64, k as i64]), -start - end, 1e-12);
             }
         }
         // Unequal weights, so that errors of different entries cannot cancel.
@@ -45,7 +45,7 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
 }
 
 #[test]
-fn minus_that_of_the_gold_span_is_the_span_loss() {
+fn the_negative_gold_log_probability_is_the_span_loss() {
     let (x, y) = (tensor(&ramp(2, 6, 0.3, 4.0)), tensor(&ramp(2, 6, 0.9, 4.0)));
     let (s, e) = spans();
     let log_probs = span_log_probs(&x, &y, &s, &e, None, Checks::Shapes).unwrap();
@@ -73,15 +73,15 @@ fn values_worked_by_hand() {
 }
 
 #[test]
-fn masked_positions_receive_exactly_zero_whatever_they_hold() {
-    let mut hostile = ramp(2, 6, 0.417, 2.0);
+fn masked_positions_receive_exactly_zero() {
+    let mut with_extreme_rows = ramp(2, 6, 0.417, 2.0);
     let mask = holes();
     for (index, &inside) in mask.indexed_iter() {
         if !inside {
-            hostile[index] = f64::NAN;
+            with_extreme_rows[index] = f64::NAN;
         }
     }
-    let x = leaf(&hostile);
+    let x = leaf(&with_extreme_rows);
     let (s, e) = spans();
     let log_probs =
         span_log_probs(&x, &x, &s, &e, Some(&mask_tensor(&mask)), Checks::Full).unwrap();
@@ -94,7 +94,7 @@ fn masked_positions_receive_exactly_zero_whatever_they_hold() {
 }
 
 #[test]
-fn sizes_at_the_edge() {
+fn minimum_sizes_are_supported() {
     let run = |batch: i64, length: i64, slots: i64| {
         let x = Tensor::zeros([batch, length], FLOAT);
         let p = Tensor::zeros([batch, slots], INT64);
@@ -110,19 +110,19 @@ fn sizes_at_the_edge() {
 fn low_precision_logits_are_reduced_in_float32() {
     let (x, y) = (ramp(2, 6, 0.731, 6.0), ramp(2, 6, 1.137, 6.0));
     let (s, e) = spans();
-    let want = span_log_probs(&tensor(&x), &tensor(&y), &s, &e, None, Checks::Full).unwrap();
+    let expected = span_log_probs(&tensor(&x), &tensor(&y), &s, &e, None, Checks::Full).unwrap();
     for kind in [Kind::BFloat16, Kind::Half] {
         let [x, y] = [&x, &y].map(|logits| tensor(logits).to_kind(kind).set_requires_grad(true));
         let log_probs = span_log_probs(&x, &y, &s, &e, None, Checks::Full).unwrap();
         log_probs.sum(Kind::Float).backward();
         assert_eq!((log_probs.kind(), x.grad().kind()), (Kind::Float, kind));
         // Rounding changes a logit below 8 by at most 2^-6, and each side by twice that.
-        testkit::assert_close("log_probs", &log_probs, &want, 0.063);
+        testkit::assert_close("log_probs", &log_probs, &expected, 0.063);
     }
 }
 
 #[test]
-fn bad_logits_are_named_or_go_through() {
+fn invalid_logits_are_reported_if_checked() {
     let good = tensor(&ramp(2, 6, 0.9, 1.0));
     let (s, e) = spans();
     for value in [f64::NAN, f64::INFINITY] {
@@ -140,7 +140,7 @@ fn bad_logits_are_named_or_go_through() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn invalid_arguments_are_reported() {
     let x = Tensor::zeros([2, 6], FLOAT);
     let (s, e) = spans();
     let run = |s: &Tensor, e: &Tensor| refusal(span_log_probs(&x, &x, s, e, None, Checks::Shapes));

@@ -62,7 +62,7 @@ fn rows(spans: &TopKSpans, batch: usize, k: usize) -> Vec<Vec<Span>> {
 }
 
 #[test]
-fn equals_the_enumeration_at_the_size_of_a_training_step() {
+fn equals_the_enumeration_for_realistic_sizes() {
     // Rounded to quarters, so that scores at rank k are equal.
     let rounded = |step| ramp(3, 384, step, 3.0).mapv(|x| (x * 4.0).round() / 4.0);
     let (start, end) = (rounded(0.731), rounded(1.137));
@@ -98,7 +98,7 @@ fn low_precision_logits_are_summed_in_float32() {
 }
 
 #[test]
-fn rows_with_too_few_spans_are_filled_up() {
+fn rows_with_too_few_spans_are_padded() {
     let x = Tensor::ones([3, 3], FLOAT);
     let mask = Array2::from_shape_fn((3, 3), |(b, l)| b == 2 || (b == 1 && l == 1));
     let spans = top_k_spans(&x, &x, Some(&mask_tensor(&mask)), &config(20, Some(30))).unwrap();
@@ -125,7 +125,7 @@ fn spans_of_probability_zero_are_no_candidates() {
 }
 
 #[test]
-fn bad_logits_are_named_or_come_out_first() {
+fn invalid_logits_are_reported_or_ranked_first() {
     let good = tensor(&ramp(2, 5, 0.9, 1.0));
     let mask = Array2::from_shape_fn((2, 5), |(_, l)| l < 4);
     let mask = mask_tensor(&mask);
@@ -134,12 +134,12 @@ fn bad_logits_are_named_or_come_out_first() {
         let mut bad = ramp(2, 5, 0.9, 1.0);
         bad[[0, 4]] = value; // outside the mask
         let spans = top_k_spans(&tensor(&bad), &good, Some(&mask), &full).unwrap();
-        let clean = top_k_spans(&good, &good, Some(&mask), &full).unwrap();
-        assert_eq!(rows(&spans, 2, 3), rows(&clean, 2, 3));
+        let without_invalid = top_k_spans(&good, &good, Some(&mask), &full).unwrap();
+        assert_eq!(rows(&spans, 2, 3), rows(&without_invalid, 2, 3));
         bad[[1, 2]] = value;
         let message = top_k_spans(&good, &tensor(&bad), Some(&mask), &full).unwrap_err();
-        let want = format!("end_logits[1, 2] = {shown}: a logit must be a number or -inf");
-        assert!(message.to_string().starts_with(&want), "{message}");
+        let expected = format!("end_logits[1, 2] = {shown}: a logit must be a number or -inf");
+        assert!(message.to_string().starts_with(&expected), "{message}");
         // Without the check, the spans that end at this position come first, ordered by start, and
         // none touches the masked column.
         let spans = top_k_spans(&good, &tensor(&bad), Some(&mask), &config(4, None)).unwrap();
@@ -159,14 +159,14 @@ fn bad_logits_are_named_or_come_out_first() {
 }
 
 #[test]
-fn nothing_carries_a_gradient() {
+fn results_have_no_gradient() {
     let x = tensor(&ramp(2, 5, 0.9, 1.0)).set_requires_grad(true);
     let spans = top_k_spans(&x, &x, None, &TopKConfig::default()).unwrap();
     assert!(!spans.scores.requires_grad());
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn invalid_arguments_are_reported() {
     let x = Tensor::zeros([2, 4], FLOAT);
     let default = TopKConfig::default();
     let logits = |x: &Tensor, y: &Tensor| refusal(top_k_spans(x, y, None, &default));
@@ -189,8 +189,8 @@ fn what_does_not_fit_is_named() {
 #[test]
 fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
     let text = "k = 50\nmax_answer_len = 12\nchecks = \"full\"";
-    let want = TopKConfig { k: 50, max_answer_len: Some(12), checks: Checks::Full };
-    check_config([(text, want)], ["n_best = 20"]);
+    let expected = TopKConfig { k: 50, max_answer_len: Some(12), checks: Checks::Full };
+    check_config([(text, expected)], ["n_best = 20"]);
 }
 
 /// Start and end logits with few distinct values, and a mask.
@@ -216,17 +216,17 @@ proptest! {
         for mask in [None, Some(&mask)] {
             let as_tensor = mask.map(mask_tensor);
             let (x, y) = (tensor(&start), tensor(&end));
-            let got = top_k_spans(&x, &y, as_tensor.as_ref(), &config).unwrap();
-            let got = rows(&got, batch, k);
-            for (b, list) in got.iter().enumerate() {
+            let actual = top_k_spans(&x, &y, as_tensor.as_ref(), &config).unwrap();
+            let actual = rows(&actual, batch, k);
+            for (b, list) in actual.iter().enumerate() {
                 prop_assert_eq!(list, &naive(&start, &end, mask, b, &config));
             }
             // The order of the rows does not matter.
-            let flipped = as_tensor.map(|mask| mask.flip([0]));
-            let spans = top_k_spans(&x.flip([0]), &y.flip([0]), flipped.as_ref(), &config).unwrap();
+            let reversed_mask = as_tensor.map(|mask| mask.flip([0]));
+            let spans = top_k_spans(&x.flip([0]), &y.flip([0]), reversed_mask.as_ref(), &config).unwrap();
             let mut turned = rows(&spans, batch, k);
             turned.reverse();
-            prop_assert_eq!(turned, got);
+            prop_assert_eq!(turned, actual);
         }
     }
 }

@@ -20,34 +20,34 @@ use xlmr_model::read_tokenizer;
 #[path = "../common/mod.rs"]
 mod common;
 
-/// `polyqa answer` beside transformers' pipeline.
+/// Compares `polyqa answer` with transformers' pipeline.
 #[derive(Parser)]
 struct Options {
     /// Encoder layers
     #[arg(long, default_value_t = 12)]
     layers: i64,
-    /// Hidden size; a head for each 64
+    /// Hidden size; one attention head per 64 units
     #[arg(long, default_value_t = 768)]
     hidden: i64,
-    /// Languages of XQuAD, a document of each
+    /// Languages of XQuAD, one document each
     #[arg(long, value_delimiter = ',', default_value = "en,de,es")]
     languages: Vec<String>,
-    /// Contexts that make a document; 16 are about 20 windows
+    /// Contexts per document; 16 are about 20 windows
     #[arg(long, default_value_t = 16)]
     contexts: usize,
-    /// Questions, each asked of every document
+    /// Number of questions; each is answered over every document
     #[arg(long, default_value_t = 4)]
     questions: usize,
     /// Precisions of `polyqa answer`
     #[arg(long, value_delimiter = ',', default_value = "f32,bf16,int8")]
     precisions: Vec<String>,
-    /// Windows in a batch of the pipeline, by turns; the best one counts
+    /// Batch sizes of the pipeline; the fastest counts
     #[arg(long, value_delimiter = ',', default_value = "1,8,32")]
     batches: Vec<usize>,
     /// Runs of each program
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Given by cargo
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -87,46 +87,49 @@ impl Bench {
         Ok((cost, serde_json::from_slice(&fs::read(printed)?)?))
     }
 
-    /// Stops where both do not give the same answers to questions over contexts of one window.
-    fn same_answers(&self, asked: &[Question]) -> io::Result<()> {
+    /// Checks that both give the same answers over contexts of one window.
+    fn same_answers(&self, questions: &[Question]) -> io::Result<()> {
         let short = |one: &Question| one.context.chars().take(300).collect::<String>();
-        let pairs: Vec<Value> = asked
+        let pairs: Vec<Value> = questions
             .iter()
             .map(|one| json!({"question": one.question, "context": short(one)}))
             .collect();
-        let paragraphs: Vec<Value> = asked
+        let paragraphs: Vec<Value> = questions
             .iter()
             .map(|one| json!({"context": short(one), "qas": [{"id": one.id, "question": one.question}]}))
             .collect();
         self.write("short.json", json!(pairs).to_string())?;
         self.write("own.json", json!({"data": [{"paragraphs": paragraphs}]}).to_string())?;
-        // As many starts and ends as a window has tokens, as the pipeline.
-        let own = ["--questions", "own.json", "--predictions", "own.answers.json"];
+        // As in the pipeline: as many starts and ends as a window has tokens.
+        let own_contexts = ["--questions", "own.json", "--predictions", "own.answers.json"];
         let options = ["--answers", "384", "--precision", "f32"];
-        let mut ours = self.ours(&[&own[..], &options].concat());
+        let mut ours = self.ours(&[&own_contexts[..], &options].concat());
         run(&mut ours, &self.folder.join("ours.jsonl"))?;
-        let said = Predictions::read(self.folder.join("own.answers.json")).unwrap();
-        let (_, there) = self.run_peer("short.json", 8)?;
-        assert_eq!(there["windows"], asked.len(), "a context is more than one window");
-        let here: Vec<&String> = asked.iter().map(|one| &said.0[&one.id]).collect();
-        assert_eq!(json!(here), there["answers"], "the answers differ");
+        let predictions = Predictions::read(self.folder.join("own.answers.json")).unwrap();
+        let (_, peer_result) = self.run_peer("short.json", 8)?;
+        assert_eq!(peer_result["windows"], questions.len(), "a context is more than one window");
+        let our_answers: Vec<&String> =
+            questions.iter().map(|one| &predictions.0[&one.id]).collect();
+        assert_eq!(json!(our_answers), peer_result["answers"], "the answers differ");
         Ok(())
     }
 
-    /// The documents with every question, for both; returns the number of windows.
-    fn inputs(&self, documents: &[String], asked: &[Question]) -> io::Result<usize> {
+    /// Writes the documents and questions for both programs; returns the number of windows.
+    fn inputs(&self, documents: &[String], questions: &[Question]) -> io::Result<usize> {
         let lines = |rows: Vec<Value>| rows.iter().map(|row| format!("{row}\n")).collect();
         let texts = documents.iter().enumerate();
         self.write(
             "documents.jsonl",
             lines(texts.map(|(id, text)| json!({"id": id.to_string(), "text": text})).collect()),
         )?;
-        let questions = asked.iter().map(|one| json!({"id": one.id, "question": one.question}));
-        self.write("questions.jsonl", lines(questions.collect()))?;
+        let rows = questions.iter().map(|one| json!({"id": one.id, "question": one.question}));
+        self.write("questions.jsonl", lines(rows.collect()))?;
         let all: Vec<Question> = documents
             .iter()
             .flat_map(|text| {
-                asked.iter().map(|one| Question { context: text.as_str().into(), ..one.clone() })
+                questions
+                    .iter()
+                    .map(|one| Question { context: text.as_str().into(), ..one.clone() })
             })
             .collect();
         let pairs =
@@ -142,18 +145,18 @@ impl Bench {
         let mut ours = vec![Vec::new(); precisions.len()];
         let mut peers = vec![(Vec::new(), Vec::new()); batches.len()];
         for _ in 0..*rounds {
-            let asked = ["--documents", "documents.jsonl", "--questions", "questions.jsonl"];
+            let inputs = ["--documents", "documents.jsonl", "--questions", "questions.jsonl"];
             for (precision, costs) in precisions.iter().zip(&mut ours) {
-                let arguments = [&asked[..], &["--precision", precision]].concat();
+                let arguments = [&inputs[..], &["--precision", precision]].concat();
                 costs.push(run(&mut self.ours(&arguments), &self.folder.join("ours.jsonl"))?);
             }
-            for (&batch, (costs, alone)) in batches.iter().zip(&mut peers) {
+            for (&batch, (costs, solo)) in batches.iter().zip(&mut peers) {
                 let (cost, report) = self.run_peer("pairs.json", batch)?;
                 assert_eq!(report["windows"], count, "the windows differ");
                 costs.push(cost);
                 // In place of the wall time, for the same middle.
                 let wall = report["seconds"].as_f64().unwrap();
-                alone.push(Cost { wall, ..Cost::default() });
+                solo.push(Cost { wall, ..Cost::default() });
             }
         }
         let rate = |wall: f64| count as f64 / wall;
@@ -162,16 +165,16 @@ impl Bench {
              | program | windows/s | without imports and loading | CPU s | MiB |\n\
              |---|---:|---:|---:|---:|"
         );
-        let row = |name: &str, cost: Cost, alone: Option<f64>| {
+        let row = |name: &str, cost: Cost, solo: Option<f64>| {
             let Cost { wall, cpu, peak_mib } = cost;
-            let alone = alone.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.2}"));
-            println!("| {name} | {:.2} | {alone} | {cpu:.1} | {peak_mib:.0} |", rate(wall));
+            let solo = solo.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.2}"));
+            println!("| {name} | {:.2} | {solo} | {cpu:.1} | {peak_mib:.0} |", rate(wall));
         };
         let mut best: f64 = 0.0;
-        for (batch, (costs, alone)) in batches.iter().zip(&peers) {
-            let alone = rate(median(alone).wall);
-            row(&format!("pipeline, {batch} in a batch"), median(costs), Some(alone));
-            best = best.max(alone);
+        for (batch, (costs, solo)) in batches.iter().zip(&peers) {
+            let solo = rate(median(solo).wall);
+            row(&format!("pipeline, {batch} in a batch"), median(costs), Some(solo));
+            best = best.max(solo);
         }
         for (precision, costs) in precisions.iter().zip(&ours) {
             row(&format!("`polyqa answer`, {precision}"), median(costs), None);
@@ -199,23 +202,23 @@ fn main() -> io::Result<()> {
     let bench = Bench { options, root, folder, python, packages };
     let Options { languages, contexts, questions, .. } = &bench.options;
     let mut documents = Vec::new();
-    let mut asked = Vec::new();
+    let mut by_language = Vec::new();
     for language in languages {
         let file = bench.root.join(format!("data/xquad/xquad.{language}.json"));
         let mut all = Dataset::read(file).map_err(io::Error::other)?.questions;
-        // The questions of a context stand together: one of each.
+        // The questions of a context are adjacent; one per context remains.
         all.dedup_by(|one, before| one.context == before.context);
         all.truncate(*contexts);
         documents.push(all.iter().map(|one| &*one.context).collect::<Vec<_>>().join("\n"));
-        asked.push(all);
+        by_language.push(all);
     }
     let Options { layers, hidden, .. } = bench.options;
     common::model(&bench.root, &bench.folder.join("model"), layers, hidden)?;
     let mut mixed: Vec<Question> = Vec::new();
     for number in 0..*questions {
-        let of = &asked[number % asked.len()];
+        let questions_of = &by_language[number % by_language.len()];
         let id = number.to_string();
-        mixed.push(Question { id, ..of[number % of.len()].clone() });
+        mixed.push(Question { id, ..questions_of[number % questions_of.len()].clone() });
     }
     bench.same_answers(&mixed)?;
     let count = bench.inputs(&documents, &mixed)?;

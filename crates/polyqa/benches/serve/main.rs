@@ -21,33 +21,33 @@ use testkit::Peers;
 #[path = "../common/mod.rs"]
 mod common;
 
-/// `polyqa serve` beside FastAPI over transformers' pipeline.
+/// Compares `polyqa serve` with FastAPI over transformers' pipeline.
 #[derive(Parser)]
 struct Options {
     /// Encoder layers
     #[arg(long, default_value_t = 12)]
     layers: i64,
-    /// Hidden size; a head for each 64
+    /// Hidden size; one attention head per 64 units
     #[arg(long, default_value_t = 768)]
     hidden: i64,
-    /// Languages of XQuAD, by turns
+    /// Languages of XQuAD, alternating
     #[arg(long, value_delimiter = ',', default_value = "en,de,es,ar,zh")]
     languages: Vec<String>,
-    /// Requests of a run
+    /// Requests per run
     #[arg(long, default_value_t = 200)]
     requests: usize,
-    /// Clients that ask at once, a run of each number
+    /// Numbers of concurrent clients, one run each
     #[arg(long, value_delimiter = ',', default_value = "1,8")]
     clients: Vec<usize>,
     /// Options of `polyqa serve`
     #[arg(long, default_value = "--precision f32")]
     options: String,
-    /// Given by cargo
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// A service that has said where it listens.
+/// A service that has printed its address.
 struct Service(Child, String);
 
 impl Service {
@@ -69,29 +69,29 @@ impl Service {
         peak.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
     }
 
-    /// What each request took, in seconds, and what all of them took.
-    fn ask(&self, requests: &[String], clients: usize) -> (Vec<f64>, f64) {
+    /// Returns each request's latency and the total time, in seconds.
+    fn send_requests(&self, requests: &[String], clients: usize) -> (Vec<f64>, f64) {
         let (next, begin) = (AtomicUsize::new(0), Instant::now());
         let client = || {
             let agent = ureq::Agent::new_with_defaults();
-            let mut took = Vec::new();
+            let mut latencies = Vec::new();
             while let Some(body) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let begin = Instant::now();
                 let request = agent.post(format!("{}/answer", self.1));
                 let mut response = request.content_type("application/json").send(body).unwrap();
                 let answer = response.body_mut().read_to_string().unwrap();
-                took.push(begin.elapsed().as_secs_f64());
+                latencies.push(begin.elapsed().as_secs_f64());
                 let answer: Value = serde_json::from_str(&answer).unwrap();
                 assert!(!answer["results"].as_array().unwrap().is_empty());
             }
-            took
+            latencies
         };
-        let mut took: Vec<f64> = thread::scope(|scope| {
+        let mut latencies: Vec<f64> = thread::scope(|scope| {
             let all: Vec<_> = (0..clients).map(|_| scope.spawn(client)).collect();
             all.into_iter().flat_map(|one| one.join().unwrap()).collect()
         });
-        took.sort_by(f64::total_cmp);
-        (took, begin.elapsed().as_secs_f64())
+        latencies.sort_by(f64::total_cmp);
+        (latencies, begin.elapsed().as_secs_f64())
     }
 }
 
@@ -102,7 +102,7 @@ impl Drop for Service {
     }
 }
 
-/// A question of each context, languages by turns.
+/// Returns one question per context, alternating between languages.
 fn requests(root: &Path, options: &Options) -> io::Result<Vec<String>> {
     let mut all: Vec<Vec<Question>> = Vec::new();
     for language in &options.languages {
@@ -155,12 +155,14 @@ fn main() -> io::Result<()> {
     for &clients in &options.clients {
         let mut rows = Vec::new();
         for (name, service) in &services {
-            service.ask(&requests[..requests.len().min(2 * clients)], clients);
+            service.send_requests(&requests[..requests.len().min(2 * clients)], clients);
             // Those who wait do not spin.
             thread::sleep(Duration::from_secs(1));
-            let (took, wall) = service.ask(&requests, clients);
-            let at = |share: f64| took[((took.len() - 1) as f64 * share).round() as usize] * 1e3;
-            let (p50, p99, rate) = (at(0.5), at(0.99), took.len() as f64 / wall);
+            let (latencies, wall) = service.send_requests(&requests, clients);
+            let at = |share: f64| {
+                latencies[((latencies.len() - 1) as f64 * share).round() as usize] * 1e3
+            };
+            let (p50, p99, rate) = (at(0.5), at(0.99), latencies.len() as f64 / wall);
             println!(
                 "| {clients} | {name} | {p50:.0} | {p99:.0} | {rate:.2} | {:.0} |",
                 service.peak_mib()

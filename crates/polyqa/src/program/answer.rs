@@ -82,7 +82,7 @@ pub fn run(args: &Args) -> Result<()> {
     // Inputs are read before the model, because loading the model takes longer.
     let standard = |path: &&PathBuf| path.as_path() == Path::new("-");
     let inputs = args.texts.iter().chain(&args.documents).chain(&args.questions);
-    ensure!(inputs.filter(standard).count() < 2, "- stands for standard input once");
+    ensure!(inputs.filter(standard).count() < 2, "- (standard input) may be given only once");
     let mut documents = Documents::of_files(args.texts.iter().cloned())?;
     for path in &args.documents {
         documents = documents.with_rows(path.clone())?;
@@ -92,7 +92,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     if documents.is_empty() {
         let Some(path) = args.questions.as_deref().filter(|_| args.question.is_empty()) else {
-            bail!("no document is named: give files, --documents FILE, or - for standard input");
+            bail!("no documents: give files, --documents FILE, or - for standard input");
         };
         let dataset = Dataset::read(path)?;
         return over_own_contexts(args, &load(args)?, &dataset);
@@ -153,10 +153,10 @@ fn warn_of_mismatch(
         return;
     }
     let found = questions.iter().find_map(|(_, text)| Some((text, pass.language_mismatch(text)?)));
-    if let Some((question, [asked, theirs])) = found {
+    if let Some((question, [question_language, document_language])) = found {
         cli::say(&format!(
-            "warning: the question {question:?} ({asked}) is not in the documents' language \
-             ({theirs}), and BM25 compares words; all {passages} passages are read. A --retriever \
+            "warning: the question {question:?} ({question_language}) is not in the documents' language \
+             ({document_language}), and BM25 compares words; all {passages} passages are read. A --retriever \
              selects passages across languages"
         ));
     }
@@ -182,15 +182,20 @@ fn converse(args: &Args, documents: &Documents) -> Result<()> {
         match std::str::from_utf8(&line).map(str::trim) {
             Ok("") => {}
             Ok(question) => {
-                let asked = [(None, question.to_owned())];
+                let one_question = [(None, question.to_owned())];
                 if let (Some((pass, candidates)), None) = (first_pass, &retriever) {
-                    warn_of_mismatch(pass, candidates, &asked);
+                    warn_of_mismatch(pass, candidates, &one_question);
                 }
-                reader.answer_all(&asked, &all, first_pass, &mut |answers, _| -> Result<()> {
-                    answers.iter().try_for_each(|one| print(args, one))
-                })?;
+                reader.answer_all(
+                    &one_question,
+                    &all,
+                    first_pass,
+                    &mut |answers, _| -> Result<()> {
+                        answers.iter().try_for_each(|one| print(args, one))
+                    },
+                )?;
             }
-            Err(_) => cli::say("this line is not UTF-8 and has no answer; convert it first"),
+            Err(_) => cli::say("this line is not UTF-8; convert it first"),
         }
     }
 }
@@ -252,7 +257,7 @@ fn questions(args: &Args) -> Result<Vec<(Option<String>, String)>> {
         all.extend(rows(path)?);
     }
     ensure!(all.iter().all(|(_, text)| !text.is_empty()), "a question is empty");
-    ensure!(!all.is_empty(), "there is no question");
+    ensure!(!all.is_empty(), "no question is given");
     Ok(all)
 }
 
@@ -274,7 +279,7 @@ fn rows(path: &Path) -> Result<Vec<(Option<String>, String)>> {
             Some(other) => Some(other.to_string()),
         };
         if let Some(id) = &id {
-            ensure!(ids.insert(id.clone()), "{}: the id {id:?} is there twice", place());
+            ensure!(ids.insert(id.clone()), "{}: duplicate id {id:?}", place());
         }
         let question = row.question.trim().to_owned();
         ensure!(!question.is_empty(), "{}: the question is empty", place());

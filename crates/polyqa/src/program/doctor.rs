@@ -109,8 +109,9 @@ fn describe(folder: &Path, lines: &mut Lines) -> Result<Inspection> {
     let class = config.architectures.first().map_or("no class named", String::as_str);
     lines.push(("type", format!("{}, {class}", config.architecture.model_type())));
     let layers = config.num_hidden_layers;
-    let heads = config.num_attention_heads;
-    let encoder = format!("{layers} layers of {}, {heads} attention heads", config.hidden_size);
+    let attention_heads = config.num_attention_heads;
+    let encoder =
+        format!("{layers} layers of {}, {attention_heads} attention heads", config.hidden_size);
     lines.push(("encoder", encoder));
     lines.push(("vocabulary", config.vocab_size.to_string()));
     lines.push(("max length", format!("{} tokens", config.max_length())));

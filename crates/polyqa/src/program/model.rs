@@ -45,7 +45,7 @@ pub fn resolve(model: &str) -> Result<Resolved> {
     Ok(resolved?)
 }
 
-/// How a reader cuts, chooses and computes.
+/// Options of the reader: windows, answers, precision and device.
 #[derive(clap::Args)]
 pub struct ReaderArgs {
     #[command(flatten)]
@@ -116,7 +116,7 @@ pub struct RetrieverArgs {
     /// Prefix of passages for the retriever [default: from its files; "passage: " for E5]
     #[arg(long, value_name = "TEXT", requires = "retriever")]
     passage_prefix: Option<String>,
-    /// How much the score of an answer falls per unit of cosine similarity that its passage is
+    /// Penalty on an answer's score per unit of cosine similarity by which its passage is
     /// below the best passage; 0 uses the retriever only to select passages [default: 80]
     #[arg(long, value_name = "WEIGHT", requires = "retriever")]
     retriever_weight: Option<f32>,

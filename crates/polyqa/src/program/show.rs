@@ -12,7 +12,7 @@ pub fn answers(found: &Answers) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{}", one_line(&found.question));
     let none = match found.answers.first() {
-        None => Some("no document has a word that may be an answer".to_owned()),
+        None => Some("no answer: the documents contain no words".to_owned()),
         Some(_) if found.no_answer => {
             Some(format!("no answer ({:.0} %)", 100.0 * found.null_probability))
         }
@@ -21,10 +21,10 @@ pub fn answers(found: &Answers) -> String {
     if let Some(none) = &none {
         let _ = writeln!(text, "  {none}");
     }
-    let mut shown = HashSet::new();
-    let distinct = found.answers.iter().filter(|answer| shown.insert(answer.text.to_lowercase()));
+    let mut seen = HashSet::new();
+    let distinct = found.answers.iter().filter(|answer| seen.insert(answer.text.to_lowercase()));
     for (rank, answer) in distinct.enumerate() {
-        let lead = match (rank, &none) {
+        let prefix = match (rank, &none) {
             (0, None) => " ",
             (0, Some(_)) => "  perhaps",
             _ => "  or",
@@ -32,7 +32,7 @@ pub fn answers(found: &Answers) -> String {
         let Answer { probability, document, .. } = answer;
         let _ = writeln!(
             text,
-            "{lead} {}  ({:.0} %, {})",
+            "{prefix} {}  ({:.0} %, {})",
             marked(&answer.text),
             100.0 * probability,
             one_line(document)

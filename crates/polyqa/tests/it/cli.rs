@@ -9,7 +9,7 @@ fn lines(text: &str) -> Vec<Value> {
 }
 
 #[test]
-fn answers_come_for_people_and_for_programs() {
+fn answers_are_printed_as_text_or_json() {
     let program = polyqa();
     program.write("peru.txt", "Lima liegt in Peru.\u{1b}[31m Quito nicht.");
     program.write(
@@ -17,17 +17,17 @@ fn answers_come_for_people_and_for_programs() {
         "{\"id\": 7, \"text\": \"Quito est en Équateur.\"}\n\n{\"text\": \"\"}\n",
     );
     program.write("q.jsonl", "{\"id\": \"a\", \"question\": \"Wo?\"}\n{\"question\": \"Qui?\"}\n");
-    let shown = program.done("answer --model model -q Wo? peru.txt rows.jsonl").out;
-    assert!(shown.starts_with("Wo?\n  [") && !shown.contains('\u{1b}'), "{shown}");
+    let output = program.done("answer --model model -q Wo? peru.txt rows.jsonl").out;
+    assert!(output.starts_with("Wo?\n  [") && !output.contains('\u{1b}'), "{output}");
 
     program.write("text.txt", "A text has words.");
-    let told = |arguments: &str, input: &str| {
+    let run_with_input = |arguments: &str, input: &str| {
         let mut command = program.command(arguments);
         program.write("input", input);
         command.stdin(std::fs::File::open(program.at("input")).unwrap());
         testkit::ended(&mut command)
     };
-    let ended = told(
+    let ended = run_with_input(
         "answer --model model --questions q.jsonl --json -n 2 --documents rows.jsonl -",
         "Standard input has a text.",
     );
@@ -47,8 +47,9 @@ fn answers_come_for_people_and_for_programs() {
     command.stdin(std::fs::File::open(program.at("input")).unwrap());
     let ended = testkit::ended(&mut command);
     assert!(ended.err.starts_with("this line is not UTF-8"), "{}", ended.err);
-    let asked: Vec<Value> = lines(&ended.out).iter().map(|one| one["question"].clone()).collect();
-    assert_eq!(asked, ["Where?", "Who?"]);
+    let questions: Vec<Value> =
+        lines(&ended.out).iter().map(|one| one["question"].clone()).collect();
+    assert_eq!(questions, ["Where?", "Who?"]);
 }
 
 #[test]
@@ -60,14 +61,14 @@ fn a_question_file_is_answered_over_its_contexts() {
     articles.truncate(1);
     articles[0]["paragraphs"].as_array_mut().unwrap().truncate(2);
     program.write("dev.json", file.to_string());
-    let shown = program.done(
+    let output = program.done(
         "answer --model model --questions dev.json --json --predictions predictions.json \
          --null-odds odds.json --n-best n-best.json",
     );
     let read = |name: &str| -> Value { serde_json::from_slice(&program.bytes(name)).unwrap() };
     let (predictions, odds, n_best) =
         (read("predictions.json"), read("odds.json"), read("n-best.json"));
-    let found = lines(&shown.out);
+    let found = lines(&output.out);
     assert_eq!(found.len(), predictions.as_object().unwrap().len());
     for line in &found {
         let id = line["id"].as_str().unwrap();
@@ -77,7 +78,7 @@ fn a_question_file_is_answered_over_its_contexts() {
 }
 
 #[test]
-fn bad_input_is_one_line_that_names_it() {
+fn bad_input_is_reported_in_one_line() {
     let program = polyqa();
     program.write("text.txt", "A text.");
     program.write("cut.jsonl", "{\"text\": \"a\"}\n{\"text\": \n");
@@ -93,16 +94,16 @@ fn bad_input_is_one_line_that_names_it() {
     }
     program.refuses(&[
         ("answer --model model -q Where? none", &["none"]),
-        ("answer --model model -q Where? model", &["model", "it is a folder"]),
+        ("answer --model model -q Where? model", &["model", "is a folder"]),
         ("answer --model model -q Where? latin.txt", &["latin.txt"]),
         ("answer --model model -q Where? cut.jsonl", &["cut.jsonl: line 2"]),
-        ("answer --model model -q Where?", &["no document is named"]),
-        ("answer --model model -q Where? - -", &["standard input once"]),
+        ("answer --model model -q Where?", &["no documents"]),
+        ("answer --model model -q Where? - -", &["standard input) may be given only once"]),
         ("answer --model model -q Where? text.txt --max-length 9", &["max_length"]),
         ("answer --model model -q Where? text.txt -n 0", &["--answers"]),
         ("answer --model model -q Where? text.txt --device tpu", &["tpu"]),
         ("answer --model model -q Where? text.txt --precision f64", &["f64"]),
-        ("answer --model model --questions q.jsonl text.txt", &["line 2", "twice"]),
+        ("answer --model model --questions q.jsonl text.txt", &["line 2", "duplicate"]),
         ("answer --model nowhere -q Where? text.txt", &["nowhere"]),
         ("answer --model bad -q Where? text.txt", &["calibration.json"]),
         ("answer --model data/base -q Where? text.txt", &["XLMRobertaForMaskedLM"]),
@@ -162,12 +163,12 @@ fn scores_are_those_of_the_evaluator() {
     let program = polyqa();
     let of = "fixtures/scorer/zh/dataset.json fixtures/scorer/zh/predictions.json zh";
     let scored = lines(&program.done(&format!("score {of}")).out);
-    let shown = scored[0]["f1"].as_f64().unwrap();
+    let output = scored[0]["f1"].as_f64().unwrap();
     let dataset = mlqa_eval::Dataset::read(program.at("fixtures/scorer/zh/dataset.json")).unwrap();
     let predictions = program.at("fixtures/scorer/zh/predictions.json");
     let predictions = mlqa_eval::Predictions::read(predictions).unwrap();
     let rules = mlqa_eval::Normalization::Mlqa("zh".parse().unwrap());
-    assert_eq!(shown, mlqa_eval::score(&dataset, &predictions, rules).unwrap().f1);
+    assert_eq!(output, mlqa_eval::score(&dataset, &predictions, rules).unwrap().f1);
 }
 
 #[test]
@@ -177,25 +178,25 @@ fn examples_of_the_help_run() {
 }
 
 #[test]
-fn the_doctor_says_what_is_there() {
+fn the_doctor_reports_the_installation() {
     let program = polyqa();
-    let shown = program.done("doctor --model model").out;
+    let output = program.done("doctor --model model").out;
     for part in ["polyqa", "GPUs", "threads", "windows    128 tokens", "calibrated none"] {
-        assert!(shown.contains(part), "{shown}");
+        assert!(output.contains(part), "{output}");
     }
-    assert!(!shown.contains("note"), "{shown}");
+    assert!(!output.contains("note"), "{output}");
     let config = program.read("model/config.json");
     program
         .write("model/config.json", config.replace("\"eos_token_id\": 2", "\"eos_token_id\": 5"));
-    let shown = program.done("doctor --model model").out;
-    assert!(shown.contains("note       config.json: eos_token_id is 5, but"), "{shown}");
+    let output = program.done("doctor --model model").out;
+    assert!(output.contains("note       config.json: eos_token_id is 5, but"), "{output}");
     assert!(program.done("completions bash").out.contains("polyqa"));
 }
 
 #[test]
 fn the_doctor_describes_readers_encoders_and_unsupported_models() {
     let program = polyqa();
-    let shown = program.done("doctor --model model").out;
+    let output = program.done("doctor --model model").out;
     let weights = program.bytes("model/model.safetensors").len().div_ceil(1_000_000);
     for part in [
         "type       xlm-roberta, XLMRobertaForQuestionAnswering\n",
@@ -208,7 +209,7 @@ fn the_doctor_describes_readers_encoders_and_unsupported_models() {
         &format!("weights    {weights} MB, "),
         " parameters in F32\n",
     ] {
-        assert!(shown.contains(part), "{part}: {shown}");
+        assert!(output.contains(part), "{part}: {output}");
     }
 
     let refused = |folder: &str, error: &[&str]| -> Value {
@@ -246,7 +247,7 @@ fn the_doctor_describes_readers_encoders_and_unsupported_models() {
     program.copy("model/model.safetensors", "wide/model.safetensors");
     let wide = config.replace("\"intermediate_size\": 256", "\"intermediate_size\": 512");
     program.write("wide/config.json", wide);
-    refused("wide", &["expected shape [512, 128] as config.json says, got [256, 128]"]);
+    refused("wide", &["expected shape [512, 128] according to config.json, got [256, 128]"]);
     program.write("wide/config.json", config);
     program.write("wide/model.safetensors", &program.bytes("model/model.safetensors")[..9000]);
     refused("wide", &["truncated"]);

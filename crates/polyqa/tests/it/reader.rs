@@ -27,8 +27,8 @@ fn check_places(text: &str, answers: &[Answer]) {
         assert_eq!(&text[one.start_byte..one.end_byte], one.text);
         let sentence: Vec<char> = one.sentence.chars().collect();
         let length = one.end - one.start;
-        let within: String = sentence[one.start_in_sentence..][..length].iter().collect();
-        assert_eq!(within, one.text);
+        let text_in_sentence: String = sentence[one.start_in_sentence..][..length].iter().collect();
+        assert_eq!(text_in_sentence, one.text);
         assert!(text.contains(&one.sentence) && one.probability <= 1.0);
     }
     for (k, one) in answers.iter().enumerate() {
@@ -40,7 +40,7 @@ fn check_places(text: &str, answers: &[Answer]) {
 }
 
 #[test]
-fn answers_are_where_they_say_in_every_language() {
+fn answer_offsets_are_correct_in_every_language() {
     let folder = random_reader();
     let reader = Reader::load(folder.path(), Device::Cpu).unwrap();
     for language in ["en", "de", "es", "ar", "hi", "vi", "zh"] {
@@ -59,7 +59,7 @@ fn answers_are_where_they_say_in_every_language() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn answers_are_where_they_say_in_any_text(text in "[a-zé́🇵🇪日ह्न ا.\\r\\n\\u{0}-\\u{2ff}]{0,200}") {
+    fn answer_offsets_are_correct_in_any_text(text in "[a-zé́🇵🇪日ह्न ا.\\r\\n\\u{0}-\\u{2ff}]{0,200}") {
         let folder = random_reader();
         let reader = Reader::load(folder.path(), Device::Cpu).unwrap();
         check_places(&text, &reader.answer("Where?", vec![document("d", &text)]).unwrap().answers);
@@ -67,7 +67,7 @@ proptest! {
 }
 
 #[test]
-fn documents_read_together_answer_as_each_alone() {
+fn joint_and_separate_reading_give_equal_answers() {
     let folder = random_reader();
     let reader =
         Reader::load(folder.path(), Device::Cpu).unwrap().with_batch_size(7).with_answers(4);
@@ -80,30 +80,32 @@ fn documents_read_together_answer_as_each_alone() {
         }
     }
     // There is no first pass, which would compare the documents.
-    let asked = "Where is it?";
+    let first_question = "Where is it?";
     let answer = |documents: Vec<Document>| {
         let mut found = Vec::new();
         let mut done = |answers: Vec<Answers>, _| -> Result<()> {
             found.extend(answers);
             Ok(())
         };
-        reader.answer_all(&[(None, asked.to_owned())], &documents.into(), None, &mut done).unwrap();
+        reader
+            .answer_all(&[(None, first_question.to_owned())], &documents.into(), None, &mut done)
+            .unwrap();
         found.remove(0).answers
     };
-    let mut each: Vec<Answer> =
+    let mut separate_answers: Vec<Answer> =
         documents.iter().flat_map(|one| answer(vec![one.clone()])).collect();
-    each.sort_by(|a, b| b.score.total_cmp(&a.score));
-    each.truncate(4);
-    assert_eq!(places(&answer(documents.clone())), places(&each));
+    separate_answers.sort_by(|a, b| b.score.total_cmp(&a.score));
+    separate_answers.truncate(4);
+    assert_eq!(places(&answer(documents.clone())), places(&separate_answers));
 
     // Two questions in one pass; words of the second occur in only one document.
     let name: String = documents[3].text.chars().take(60).collect();
     let all: Documents = documents.clone().into();
     let pass = FirstPass::over(&all).unwrap();
-    let asked = [(None, asked.to_owned()), (Some("b".to_owned()), name)];
+    let first_question = [(None, first_question.to_owned()), (Some("b".to_owned()), name)];
     let mut found = Vec::new();
     reader
-        .answer_all(&asked, &all, Some((&pass, 1)), &mut |answers, _| -> Result<()> {
+        .answer_all(&first_question, &all, Some((&pass, 1)), &mut |answers, _| -> Result<()> {
             found.extend(answers);
             Ok(())
         })
@@ -142,7 +144,7 @@ fn empty_documents_have_no_answer() {
         assert!(found.answers.is_empty() && found.no_answer);
     }
     // The threshold applies whatever the scores of the answers are.
-    let sure = reader.with_null_threshold(Some(-1e9));
-    let found = sure.answer("Where?", vec![document("d", "It is here.")]).unwrap();
+    let with_threshold = reader.with_null_threshold(Some(-1e9));
+    let found = with_threshold.answer("Where?", vec![document("d", "It is here.")]).unwrap();
     assert!(!found.answers.is_empty() && found.no_answer);
 }

@@ -45,20 +45,20 @@ fn added_documents_and_threads_do_not_change_the_order() {
     let rank = |documents: &[Document]| ranked(documents, &load(), &questions, Ranking::Dense);
     let threads = tch::get_num_threads();
     tch::set_num_threads(1);
-    let alone = rank(&documents);
+    let expected_order = rank(&documents);
     tch::set_num_threads(3);
-    assert_eq!(rank(&documents), alone);
+    assert_eq!(rank(&documents), expected_order);
     tch::set_num_threads(threads);
-    assert!(alone.iter().all(|ranked| ranked.len() == documents.len()));
+    assert!(expected_order.iter().all(|ranked| ranked.len() == documents.len()));
 
     // The documents are mixed with others before, between and after them.
     let mut mixed = others[..10].to_vec();
     for (one, other) in documents.iter().zip(&others) {
         mixed.extend([one.clone(), other.clone()]);
     }
-    for (ranked, alone) in rank(&mixed).iter().zip(&alone) {
+    for (ranked, expected_order) in rank(&mixed).iter().zip(&expected_order) {
         let old = ranked.iter().filter(|&&k| k >= 10 && k % 2 == 0).map(|&k| (k - 10) / 2);
-        assert_eq!(old.collect::<Vec<_>>(), *alone);
+        assert_eq!(old.collect::<Vec<_>>(), *expected_order);
     }
 }
 
@@ -142,29 +142,29 @@ fn the_program_selects_documents_with_both_rankings() {
 }
 
 #[test]
-fn a_question_in_another_script_or_language_is_one_warning() {
+fn a_question_in_another_language_gives_one_warning() {
     let program = program();
     let line = "answer --model model --documents documents.jsonl -q";
-    let asked = |options: &[&str]| run(&program, line, options).err;
+    let warnings_of = |options: &[&str]| run(&program, line, options).err;
     for (question, names) in
         [("利马在哪里？", "(Chinese)"), ("Was ist die Stadt an der See?", "(de)")]
     {
-        let said = asked(&[question, "-q", "Где Лима?"]);
-        assert_eq!(said.matches("warning:").count(), 1, "{said}");
-        assert!(said.contains(names) && said.contains("--retriever"), "{said}");
+        let stderr = warnings_of(&[question, "-q", "Где Лима?"]);
+        assert_eq!(stderr.matches("warning:").count(), 1, "{stderr}");
+        assert!(stderr.contains(names) && stderr.contains("--retriever"), "{stderr}");
     }
     for options in [
         vec!["What is on the coast of the sea?"],
         vec!["利马在哪里？", "--candidates", "0"],
         vec!["利马在哪里？", "--retriever", "encoder"],
     ] {
-        let said = asked(&options);
-        assert!(!said.contains("warning"), "{said}");
+        let stderr = warnings_of(&options);
+        assert!(!stderr.contains("warning"), "{stderr}");
     }
 }
 
 #[test]
-fn a_bad_retriever_is_one_line_that_names_the_file() {
+fn an_invalid_retriever_is_reported_with_its_file() {
     let program = program();
     let modules = r#"[{"path": "", "type": "sentence_transformers.models.Transformer"},
         {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]"#;
@@ -193,13 +193,13 @@ fn a_bad_retriever_is_one_line_that_names_the_file() {
 fn memory_is_bounded_for_10_000_documents() {
     let program = program();
     let line = "answer --model model --retriever encoder -q Where? --candidates 1 --documents";
-    let [few, many] = [1_000, 10_000].map(|count| {
+    let [small, large] = [1_000, 10_000].map(|count| {
         program.write("many.jsonl", rows(count, 1));
         let mut command = program.command(&format!("{line} many.jsonl"));
         testkit::process::run(&mut command, &program.at("out")).unwrap().peak_mib
     });
     // Each document needs 512 B of embeddings and about 1 kB for word counts and ranking.
-    assert!(many < few + 40.0, "{few} MiB, {many} MiB");
+    assert!(large < small + 40.0, "{small} MiB, {large} MiB");
 }
 
 #[test]

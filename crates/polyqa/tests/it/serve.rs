@@ -26,13 +26,13 @@ impl Service {
         let program = polyqa();
         let line = format!("serve --model model --port 0 {options}");
         let mut child = program.command(&line).stderr(Stdio::piped()).spawn().unwrap();
-        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
-        said.read_line(&mut line).unwrap();
+        stderr.read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("serving on http://");
         let address = address.unwrap_or_else(|| panic!("{line}")).to_owned();
         // Standard error is drained, so that the service does not block on a full pipe.
-        thread::spawn(move || std::io::copy(&mut said, &mut std::io::stderr()));
+        thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::stderr()));
         Self { child, address, program }
     }
 
@@ -80,14 +80,14 @@ struct Client {
     address: String,
 }
 
-struct Told {
+struct Reply {
     status: u16,
     retry_after: Option<String>,
     body: Value,
 }
 
 impl Client {
-    fn send(&self, kind: &str, body: &[u8]) -> Told {
+    fn send(&self, kind: &str, body: &[u8]) -> Reply {
         let url = format!("http://{}/answer", self.address);
         let mut response = self.agent.post(url).content_type(kind).send(body).unwrap();
         let retry_after = response.headers().get("retry-after");
@@ -95,10 +95,10 @@ impl Client {
         let text = response.body_mut().read_to_string().unwrap();
         assert!(!text.contains("/tmp"), "{text}");
         let body = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}"));
-        Told { status: response.status().as_u16(), retry_after, body }
+        Reply { status: response.status().as_u16(), retry_after, body }
     }
 
-    fn ask(&self, body: &Value) -> Told {
+    fn ask(&self, body: &Value) -> Reply {
         self.send(JSON, body.to_string().as_bytes())
     }
 
@@ -136,13 +136,13 @@ fn answers_are_those_of_the_command_line() {
     let rows = |rows: &[Value]| rows.iter().map(|row| format!("{row}\n")).collect::<String>();
     service.program.write("d.jsonl", rows(&documents));
     service.program.write("q.jsonl", rows(&questions));
-    let told = service
+    let reply = service
         .program
         .done("answer --model model --questions q.jsonl --documents d.jsonl --json -n 2");
     let expected: Vec<Value> =
-        told.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let asked = json!({"questions": questions, "documents": documents, "answers": 2});
-    let found = service.client().ask(&asked);
+        reply.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let request = json!({"questions": questions, "documents": documents, "answers": 2});
+    let found = service.client().ask(&request);
     assert_eq!(found.status, 200, "{}", found.body);
     same_answers(&found.body["results"], &Value::from(expected));
     // The short form has one question and one text.
@@ -175,7 +175,7 @@ fn same_answers(found: &Value, expected: &Value) {
 }
 
 #[test]
-fn what_cannot_be_answered_is_said_in_json() {
+fn request_errors_are_reported_as_json() {
     let service = Service::start(
         "--max-body 9000 --max-documents 2 --max-questions 2 --max-windows 20 --max-length 56 \
          --doc-stride 8",
@@ -185,7 +185,7 @@ fn what_cannot_be_answered_is_said_in_json() {
     let padded = |length: usize| format!("{ok:length$}");
     let long = json!({"question": "Wo?", "text": words(1000)}).to_string();
     let question = json!({"question": words(60), "text": "Hier."}).to_string();
-    let asked: [(&str, &str, u16, &str); 10] = [
+    let requests: [(&str, &str, u16, &str); 10] = [
         (JSON, &padded(9000), 200, ""),
         ("application/json; charset=utf-8", &ok, 200, ""),
         (JSON, &padded(9001), 413, "too_large"),
@@ -197,19 +197,19 @@ fn what_cannot_be_answered_is_said_in_json() {
         (JSON, "\u{0}", 400, "bad_request"),
         (JSON, r#"{"question": "a", "documents": ["a", "b", "c"]}"#, 413, "too_large"),
     ];
-    for (kind, body, status, code) in asked {
-        let told = client.send(kind, body.as_bytes());
-        assert_eq!(told.status, status, "{body:.60}: {}", told.body);
-        assert_eq!(told.body["error"]["code"].as_str().unwrap_or_default(), code);
+    for (kind, body, status, code) in requests {
+        let reply = client.send(kind, body.as_bytes());
+        assert_eq!(reply.status, status, "{body:.60}: {}", reply.body);
+        assert_eq!(reply.body["error"]["code"].as_str().unwrap_or_default(), code);
     }
     // The length of this body is not declared in advance.
     let mut stream = service.connect();
     write!(stream, "POST /answer HTTP/1.1\r\nhost: localhost\r\ncontent-type: {JSON}\r\n").unwrap();
     write!(stream, "transfer-encoding: chunked\r\nconnection: close\r\n\r\n").unwrap();
     let _ = write!(stream, "2711\r\n{}\r\n0\r\n\r\n", " ".repeat(10_001));
-    let mut told = String::new();
-    let _ = stream.read_to_string(&mut told);
-    assert!(told.starts_with("HTTP/1.1 413"), "{told}");
+    let mut reply = String::new();
+    let _ = stream.read_to_string(&mut reply);
+    assert!(reply.starts_with("HTTP/1.1 413"), "{reply}");
     // Unknown paths and wrong methods.
     for (path, status) in [("/nowhere", 404), ("/../etc/passwd", 404), ("/answer", 405)] {
         let mut response = client.get(path);
@@ -224,48 +224,48 @@ fn what_cannot_be_answered_is_said_in_json() {
     // Host names that a web page may control are rejected.
     let mut stream = service.connect();
     write!(stream, "GET /health HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n").unwrap();
-    let mut told = String::new();
-    stream.read_to_string(&mut told).unwrap();
-    assert!(told.starts_with("HTTP/1.1 421") && told.contains("misdirected_request"), "{told}");
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 421") && reply.contains("misdirected_request"), "{reply}");
 }
 
 #[test]
-fn what_is_too_much_comes_again_later() {
+fn requests_over_the_limit_get_status_429() {
     let service = Service::start("--max-requests 1 --max-windows 50");
     let body = json!({"question": "Wo?", "text": "Hier."}).to_string();
     // An incomplete request takes the only slot, and releases it when its client disconnects.
     let mut slow = service.connect();
     slow.write_all(head(body.len(), "{").as_bytes()).unwrap();
     let client = service.client();
-    until(|| client.health()["requests"] == 1);
-    let told = client.send(JSON, body.as_bytes());
-    assert_eq!((told.status, told.retry_after.as_deref()), (429, Some("1")));
-    assert_eq!(told.body["error"]["code"], "too_many_requests");
+    wait_until(|| client.health()["requests"] == 1);
+    let reply = client.send(JSON, body.as_bytes());
+    assert_eq!((reply.status, reply.retry_after.as_deref()), (429, Some("1")));
+    assert_eq!(reply.body["error"]["code"], "too_many_requests");
     slow.write_all(&body.as_bytes()[1..]).unwrap();
     let mut line = String::new();
     BufReader::new(&slow).read_line(&mut line).unwrap();
     assert!(line.starts_with("HTTP/1.1 200"), "{line}");
-    let mut gone = service.connect();
-    gone.write_all(head(body.len(), "{").as_bytes()).unwrap();
-    until(|| client.health()["requests"] == 1);
-    drop(gone);
-    until(|| client.health()["requests"] == 0);
+    let mut disconnected = service.connect();
+    disconnected.write_all(head(body.len(), "{").as_bytes()).unwrap();
+    wait_until(|| client.health()["requests"] == 1);
+    drop(disconnected);
+    wait_until(|| client.health()["requests"] == 0);
     assert_eq!(client.send(JSON, body.as_bytes()).status, 200);
     // Slow heads and bodies time out.
     let mut heads = service.connect();
     heads.write_all(b"POST /answer HTT").unwrap();
     let mut bodies = service.connect();
     bodies.write_all(head(body.len(), "{").as_bytes()).unwrap();
-    let mut told = String::new();
-    BufReader::new(bodies).read_line(&mut told).unwrap();
-    assert!(told.starts_with("HTTP/1.1 408"), "{told}");
-    let _ = heads.read_to_string(&mut told);
+    let mut reply = String::new();
+    BufReader::new(bodies).read_line(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 408"), "{reply}");
+    let _ = heads.read_to_string(&mut reply);
     assert_eq!(client.send(JSON, body.as_bytes()).status, 200);
 }
 
-fn until(holds: impl Fn() -> bool) {
+fn wait_until(condition: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
-    while !holds() {
+    while !condition() {
         assert!(Instant::now() < end, "it never held");
         thread::sleep(Duration::from_millis(5));
     }
@@ -274,48 +274,48 @@ fn until(holds: impl Fn() -> bool) {
 /// Short requests do not wait for long ones, and abandoned requests are not read to their end. The
 /// service answers accepted requests before it ends.
 #[test]
-fn requests_go_on_side_by_side_and_are_answered_before_the_end() {
+fn requests_run_concurrently_and_finish_before_shutdown() {
     let service = Service::start("--max-length 64 --doc-stride 16 --batch-size 4");
     let long = json!({"question": "Wo?", "text": words(12_000)}).to_string();
     let post = head(long.len(), &long);
     let client = service.client();
-    let mut left = service.connect();
-    left.write_all(post.as_bytes()).unwrap();
-    until(|| client.health()["windows"].as_u64() > Some(200));
+    let mut canceled = service.connect();
+    canceled.write_all(post.as_bytes()).unwrap();
+    wait_until(|| client.health()["windows"].as_u64() > Some(200));
     let short = client.ask(&json!({"question": "Wo?", "text": "Hier."}));
     assert_eq!(short.status, 200);
     assert!(client.health()["windows"].as_u64() > Some(200), "the long one was first");
-    drop(left);
-    until(|| client.health()["windows"] == 0);
+    drop(canceled);
+    wait_until(|| client.health()["windows"] == 0);
 
-    let mut stays = service.connect();
-    stays.write_all(post.as_bytes()).unwrap();
-    until(|| client.health()["windows"].as_u64() > Some(200));
+    let mut pending = service.connect();
+    pending.write_all(post.as_bytes()).unwrap();
+    wait_until(|| client.health()["windows"].as_u64() > Some(200));
     service.signal("-TERM");
-    until(|| TcpStream::connect(&service.address).is_err());
-    let mut told = String::new();
-    stays.read_to_string(&mut told).unwrap();
-    assert!(told.starts_with("HTTP/1.1 200") && told.ends_with("}"), "{told:.100}");
+    wait_until(|| TcpStream::connect(&service.address).is_err());
+    let mut reply = String::new();
+    pending.read_to_string(&mut reply).unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200") && reply.ends_with("}"), "{reply:.100}");
     assert_eq!(service.ended_code(), Some(0));
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_stops_the_service_immediately() {
     let service = Service::start("--max-length 64 --doc-stride 16 --batch-size 1");
     let long = json!({"question": "Wo?", "text": words(80_000)}).to_string();
-    let mut stays = service.connect();
-    stays.write_all(head(long.len(), &long).as_bytes()).unwrap();
+    let mut pending = service.connect();
+    pending.write_all(head(long.len(), &long).as_bytes()).unwrap();
     let client = service.client();
-    until(|| client.health()["windows"].as_u64() > Some(200));
+    wait_until(|| client.health()["windows"].as_u64() > Some(200));
     service.signal("-INT");
-    until(|| TcpStream::connect(&service.address).is_err());
+    wait_until(|| TcpStream::connect(&service.address).is_err());
     service.signal("-INT");
     assert_eq!(service.ended_code(), Some(130));
 }
 
 /// Runs the requests of the README and of the guide "Use one crate".
 #[test]
-fn what_the_pages_ask_is_answered() {
+fn requests_of_the_documentation_are_answered() {
     let service = Service::start("");
     let blocks = [
         (include_str!("../../../../README.md"), "```sh\ncurl ", "sh"),
@@ -326,18 +326,18 @@ fn what_the_pages_ask_is_answered() {
         ),
     ];
     for (page, start, program) in blocks {
-        let (_, rest) = page.split_once(start).unwrap();
+        let (_, after_start) = page.split_once(start).unwrap();
         let (_, first) = start.split_once('\n').unwrap();
-        let block = format!("{first}{}", rest.split_once("```").unwrap().0);
+        let block = format!("{first}{}", after_start.split_once("```").unwrap().0);
         assert!(block.contains("127.0.0.1:8080"), "{block}");
         let block = block.replace("127.0.0.1:8080", &service.address);
-        let told = testkit::ended(Command::new(program).args(["-c", &block]));
-        assert_eq!((told.code, told.out.contains("Wo liegt Lima?")), (Some(0), true), "{told:?}");
+        let run = testkit::ended(Command::new(program).args(["-c", &block]));
+        assert_eq!((run.code, run.out.contains("Wo liegt Lima?")), (Some(0), true), "{run:?}");
     }
 }
 
 #[test]
-fn the_page_loads_nothing_from_elsewhere() {
+fn the_page_loads_no_external_resources() {
     let service = Service::start("");
     let client = service.client();
     for (path, kind) in
@@ -363,7 +363,7 @@ fn after_hash(question: &str, text: &str) -> String {
 }
 
 #[test]
-fn the_page_marks_answers_and_lets_nothing_through_as_markup() {
+fn the_page_marks_answers_and_escapes_markup() {
     let Some(browser) = Browser::found() else { return };
     let service = Service::start("");
     let texts = [
@@ -395,14 +395,14 @@ fn the_page_marks_answers_and_lets_nothing_through_as_markup() {
 /// Clients send requests, disconnect early, or do not read responses. Each client that waits gets
 /// the answer to its own question exactly once.
 #[test]
-fn nothing_is_lost_among_clients_that_come_and_go() {
+fn no_request_is_lost_when_clients_disconnect() {
     const CLIENTS: usize = 8;
     let requests = if testkit::long() { 100_000 } else { 2000 };
     let service = Service::start("");
-    let (answered, again) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let client_of = |of: usize, asked: Range<usize>| {
+    let (answered, retries) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let client_of = |of: usize, request_numbers: Range<usize>| {
         let client = service.client();
-        for at in asked.skip(of).step_by(CLIENTS) {
+        for at in request_numbers.skip(of).step_by(CLIENTS) {
             let body = json!({
                 "questions": [{"id": at, "question": format!("Who is number {at}?")}],
                 "documents": [{"id": format!("d{at}"), "text": words(8 + at % 64)}],
@@ -414,20 +414,20 @@ fn nothing_is_lost_among_clients_that_come_and_go() {
                 7 => drop(service.connect().write_all(head(text.len(), "{").as_bytes())),
                 11 => drop(service.connect().write_all(head(text.len(), &text).as_bytes())),
                 13 => {
-                    let mut deaf = service.connect();
+                    let mut unread = service.connect();
                     let post = head(text.len(), &text);
-                    (0..8).for_each(|_| drop(deaf.write_all(post.as_bytes())));
+                    (0..8).for_each(|_| drop(unread.write_all(post.as_bytes())));
                 }
                 17 => drop(service.connect().write_all(b"\x16\x03\x01\0\xff GET / \r\n\r\n")),
                 _ => loop {
-                    let told = client.ask(&body);
-                    if told.status == 429 {
-                        again.fetch_add(1, Ordering::Relaxed);
+                    let reply = client.ask(&body);
+                    if reply.status == 429 {
+                        retries.fetch_add(1, Ordering::Relaxed);
                         thread::sleep(Duration::from_millis(20));
                         continue;
                     }
-                    assert_eq!(told.status, 200, "{}", told.body);
-                    let results = told.body["results"].as_array().unwrap();
+                    assert_eq!(reply.status, 200, "{}", reply.body);
+                    let results = reply.body["results"].as_array().unwrap();
                     assert_eq!(results.len(), 1);
                     assert_eq!(results[0]["id"], at.to_string());
                     assert_eq!(results[0]["answers"][0]["document"], format!("d{at}"));
@@ -446,22 +446,22 @@ fn nothing_is_lost_among_clients_that_come_and_go() {
             }
         });
         let client = service.client();
-        until(|| client.health()["requests"] == 0 && client.health()["windows"] == 0);
+        wait_until(|| client.health()["requests"] == 0 && client.health()["windows"] == 0);
         memory.push(service.memory());
     }
     assert_eq!(answered.load(Ordering::Relaxed), requests / 20 * 16);
-    eprintln!("{memory:?} MiB after each half; told to come again: {again:?}");
+    eprintln!("{memory:?} MiB after each half; retries: {retries:?}");
     // libtorch caches plans per shape, and the tokenizer caches words, both up to a limit.
-    let more = if testkit::long() { memory[0] / 10 } else { 200 };
-    assert!(memory[1] < memory[0] + more, "{memory:?} MiB");
+    let max_increase = if testkit::long() { memory[0] / 10 } else { 200 };
+    assert!(memory[1] < memory[0] + max_increase, "{memory:?} MiB");
     service.signal("-TERM");
     assert_eq!(service.ended_code(), Some(0));
 }
 
 #[test]
-fn what_cannot_be_served_is_one_line() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = taken.local_addr().unwrap().port();
+fn startup_errors_are_reported_in_one_line() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
     let line = format!("serve --model model --port {port}");
     polyqa().refuses(&[
         (&line, &["cannot listen on", &port.to_string()]),
@@ -479,8 +479,8 @@ fn a_retriever_selects_the_candidates_of_large_requests() {
     let rows: Vec<Value> = (0..60)
         .map(|k| json!({"id": k.to_string(), "text": format!("Town {k} is here.")}))
         .collect();
-    let told = service.client().ask(&json!({"question": "Where is town 7?", "documents": rows}));
-    assert_eq!(told.status, 200, "{}", told.body);
+    let reply = service.client().ask(&json!({"question": "Where is town 7?", "documents": rows}));
+    assert_eq!(reply.status, 200, "{}", reply.body);
     // 50 documents are read, and answers equal those of `polyqa answer`.
     let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
     service.program.write("rows.jsonl", lines);
@@ -494,9 +494,9 @@ fn a_retriever_selects_the_candidates_of_large_requests() {
         let answers = answers["answers"].as_array().unwrap();
         answers.iter().map(|one| json!([one["document"], one["start"], one["end"]])).collect()
     };
-    assert_eq!(texts(&told.body["results"][0]), texts(&answered));
+    assert_eq!(texts(&reply.body["results"][0]), texts(&answered));
     // Every document of a small request is read, and too many windows are refused.
     let long: Vec<String> = vec!["Town ".repeat(300); 50];
-    let told = service.client().ask(&json!({"question": "Where?", "documents": long}));
-    assert_eq!(told.status, 413, "{}", told.body);
+    let reply = service.client().ask(&json!({"question": "Where?", "documents": long}));
+    assert_eq!(reply.status, 413, "{}", reply.body);
 }

@@ -22,10 +22,11 @@ fn starts(model: &Model) -> Tensor {
 }
 
 #[test]
-fn a_lora_and_the_head_learn_alone_and_go_on_where_they_were() {
+fn only_lora_and_head_are_trained_and_resumed() {
     let adapted = ["query.weight", "key.weight", "value.weight"];
     // Matrices A and B of three linear layers in each of three encoder layers.
-    let program = learns_alone("--lora 4", 2 * 3 * 3, "adapter_model.safetensors", &adapted);
+    let program =
+        check_adapter_training("--lora 4", 2 * 3 * 3, "adapter_model.safetensors", &adapted);
     program.refuses(&[
         ("train --model model --train train.jsonl --out no --lora 0", &["--lora"]),
         (
@@ -43,12 +44,12 @@ fn a_lora_and_the_head_learn_alone_and_go_on_where_they_were() {
 }
 
 #[test]
-fn a_bottleneck_and_the_head_learn_alone_and_go_on_where_they_were() {
+fn only_bottlenecks_and_head_are_trained_and_resumed() {
     // Weight and bias of two linear layers in each of three encoder layers.
-    let program = learns_alone("--bottleneck 8", 4 * 3, "adapter.safetensors", &[]);
-    let [stopped, whole] = ["stopped", "whole"]
+    let program = check_adapter_training("--bottleneck 8", 4 * 3, "adapter.safetensors", &[]);
+    let [stopped, uninterrupted] = ["stopped", "whole"]
         .map(|run| program.bytes(&format!("{run}/model/adapters/bottleneck/adapter.safetensors")));
-    assert!(stopped == whole);
+    assert!(stopped == uninterrupted);
     program.write("text.txt", "It is in Lima.");
     let answer = |model: &str| {
         let line = format!("answer --model {model} -q Where? --json --device cpu text.txt");
@@ -78,7 +79,7 @@ fn rows(count: usize) -> String {
 }
 
 #[test]
-fn the_calibration_is_fitted_on_the_questions_that_are_named_for_it() {
+fn the_calibration_is_fitted_on_the_given_questions() {
     let program = polyqa();
     for (name, count) in [("train", 6), ("dev", 3), ("calibration", 9)] {
         program.write(&format!("{name}.jsonl"), rows(count));
@@ -130,9 +131,9 @@ fn negatives_are_trained_on_request() {
             "train --model model --train {file} --out {out} {options} --device cpu \
              --batch-size 2 --learning-rate 1e-3 --set training.steps=2"
         );
-        let said = program.done(&line);
+        let output = program.done(&line);
         let weights = program.bytes(&format!("{out}/model/model.safetensors"));
-        (weights, program.read(&format!("{out}/recipe.toml")), said.out + &said.err)
+        (weights, program.read(&format!("{out}/recipe.toml")), output.out + &output.err)
     };
     let (by_default, _, _) = train("article.json", "default", "");
     let (plain, recipe, _) = train("article.json", "plain", "--negatives 0");
@@ -184,7 +185,12 @@ fn the_comparison_of_windows_is_stored_with_the_calibration() {
 /// Checks that checkpoints hold only `parameters` adapter tensors and the head, that only the
 /// encoder's linear layers `adapted` change, and that the file `weights` holds the separate
 /// adapter.
-fn learns_alone(option: &str, parameters: usize, weights: &str, adapted: &[&str]) -> Program {
+fn check_adapter_training(
+    option: &str,
+    parameters: usize,
+    weights: &str,
+    adapted: &[&str],
+) -> Program {
     let program = polyqa();
     program.write("train.jsonl", rows(12));
     // The tokenizer's `</s>` has id 2.
@@ -223,20 +229,20 @@ fn learns_alone(option: &str, parameters: usize, weights: &str, adapted: &[&str]
     assert_eq!(printed.matches("eos_token_id is 5, but").count(), 1, "{printed}");
     assert!(program.read("whole/model/config.json").contains("\"eos_token_id\": 2"));
     for file in [&format!("adapter/{weights}"), "model/model.safetensors"] {
-        let [stopped, whole] =
+        let [stopped, uninterrupted] =
             ["stopped", "whole"].map(|run| program.bytes(&format!("{run}/{file}")));
-        assert!(stopped == whole, "{file}");
+        assert!(stopped == uninterrupted, "{file}");
     }
 
     // The encoder equals the base model's, except for linear layers with a merged LoRA.
     let (base, trained) = (load(&program.at("model")), load(&program.at("whole/model")));
-    let of_base: BTreeMap<String, Tensor> = base.named_parameters().into_iter().collect();
+    let base_tensors: BTreeMap<String, Tensor> = base.named_parameters().into_iter().collect();
     for (name, tensor) in trained.named_parameters() {
         if Role::Adapters.holds(&name) {
             continue;
         }
         let changes = adapted.iter().chain(&["qa_outputs"]).any(|part| name.contains(part));
-        assert_eq!(!tensor.equal(&of_base[&name]), changes, "{name}");
+        assert_eq!(!tensor.equal(&base_tensors[&name]), changes, "{name}");
     }
     let mut adapted = base;
     let before = starts(&adapted);

@@ -95,7 +95,7 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
     }
 
     fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceFault>>, Error> {
-        let mut listed: Vec<Vec<String>> = Vec::with_capacity(tasks.len());
+        let mut candidate_texts: Vec<Vec<String>> = Vec::with_capacity(tasks.len());
         let mut requests = Vec::new();
         for task in tasks {
             let mut texts: Vec<String> = Vec::new();
@@ -108,17 +108,17 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
             let span = task.text()?;
             let a = (task.from, &span);
             // One score of the span given itself, and three scores per candidate.
-            let of_text = |text| {
+            let text_pairs = |text| {
                 [((task.to, text), a), (a, (task.to, text)), ((task.to, text), (task.to, text))]
             };
-            let pairs = std::iter::once((a, a)).chain(texts.iter().flat_map(of_text));
+            let pairs = std::iter::once((a, a)).chain(texts.iter().flat_map(text_pairs));
             requests.extend(pairs.map(|((from, source), (to, target))| ScoreRequest {
                 from,
                 to,
                 source: source.clone(),
                 target: target.clone(),
             }));
-            listed.push(texts);
+            candidate_texts.push(texts);
         }
         let scores = super::score::all(&mut self.scorer, &requests)?;
         let words: Vec<usize> =
@@ -126,15 +126,15 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
         let mut scored = scores.iter().zip(words);
 
         let mut all: Vec<Result<Placed, PlaceFault>> = Vec::with_capacity(tasks.len());
-        let mut taken: Vec<Range<usize>> = Vec::new();
-        let mut before: Option<&SpanTask> = None;
-        for (task, texts) in tasks.iter().zip(listed) {
+        let mut occupied: Vec<Range<usize>> = Vec::new();
+        let mut previous: Option<&SpanTask> = None;
+        for (task, texts) in tasks.iter().zip(candidate_texts) {
             let goes_on =
-                before.is_some_and(|one| one.source == task.source && one.target == task.target);
+                previous.is_some_and(|one| one.source == task.source && one.target == task.target);
             if !goes_on {
-                taken.clear();
+                occupied.clear();
             }
-            before = Some(task);
+            previous = Some(task);
             let mut next =
                 || scored.next().ok_or(Error::Count { expected: requests.len(), got: 0 });
             let a_of_a = next()?;
@@ -144,15 +144,15 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
                 ranked.push((translation_similarity(a_of_b, a_of_a, b_of_a, b_of_b), text));
             }
             ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
-            let mut free = ranked.into_iter().filter_map(|(score, text)| {
-                first_free(&task.target, &text, &taken).map(|span| (span, score))
+            let mut unoccupied = ranked.into_iter().filter_map(|(score, text)| {
+                first_free(&task.target, &text, &occupied).map(|span| (span, score))
             });
-            let best = free.next();
-            let runners_up: Vec<(Range<usize>, f64)> = free.take(4).collect();
+            let best = unoccupied.next();
+            let runners_up: Vec<(Range<usize>, f64)> = unoccupied.take(4).collect();
             all.push(match best {
                 None => Err(PlaceFault::NoCandidate),
                 Some((span, score)) => {
-                    taken.push(span.clone());
+                    occupied.push(span.clone());
                     Ok(Placed { span, score, method: "t-projection", runners_up })
                 }
             });
@@ -162,13 +162,13 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
 }
 
 /// Returns the first occurrence of a text at word boundaries that does not overlap taken ranges.
-fn first_free(target: &str, text: &str, taken: &[Range<usize>]) -> Option<Range<usize>> {
+fn first_free(target: &str, text: &str, occupied: &[Range<usize>]) -> Option<Range<usize>> {
     let words = units(target);
     let length = text.chars().count();
     words
         .iter()
         .map(|word| word.start..word.start + length)
         .filter(|span| words.iter().any(|word| word.end == span.end))
-        .filter(|span| taken.iter().all(|one| one.end <= span.start || span.end <= one.start))
+        .filter(|span| occupied.iter().all(|one| one.end <= span.start || span.end <= one.start))
         .find(|span| cut(target, span).is_some_and(|found| found == text))
 }

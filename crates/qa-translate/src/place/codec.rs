@@ -159,13 +159,13 @@ fn openings(
     marked: &TextScore,
     config: &CodecConfig,
 ) -> Vec<bool> {
-    let same = plain.tokens.len() == marked.tokens.len()
+    let equal_tokens = plain.tokens.len() == marked.tokens.len()
         && plain.tokens.iter().zip(&marked.tokens).all(|(a, b)| a.0 == b.0);
-    let moved: Vec<f64> = match same {
+    let moved: Vec<f64> = match equal_tokens {
         true => plain.tokens.iter().zip(&marked.tokens).map(|(a, b)| (a.1 - b.1).abs()).collect(),
         false => Vec::new(),
     };
-    let near = |at: usize| {
+    let changed_nearby = |at: usize| {
         let window =
             moved.iter().take(at + config.window + 1).skip(at.saturating_sub(config.window));
         window.into_iter().any(|&moved| moved >= config.strong)
@@ -173,7 +173,7 @@ fn openings(
     let tokens: Vec<&Range<usize>> = (0..)
         .zip(&moved)
         .zip(&plain.tokens)
-        .filter(|&((at, &moved), _)| moved >= config.weak && near(at))
+        .filter(|&((at, &moved), _)| moved >= config.weak && changed_nearby(at))
         .map(|(_, (token, _))| token)
         .collect();
     if tokens.is_empty() {
@@ -206,16 +206,19 @@ fn rerank(
     let by_loss = |a: &(usize, &Range<usize>, f64, f64), b: &(usize, &Range<usize>, f64, f64)| {
         a.3.total_cmp(&b.3)
     };
-    let alike = kept.iter().filter(|one| one.2 >= 0.9).max_by(|a, b| {
+    let similar = kept.iter().filter(|one| one.2 >= 0.9).max_by(|a, b| {
         // Ties in spelling are broken by lower loss, then by order.
         a.2.total_cmp(&b.2).then(b.3.total_cmp(&a.3)).then(b.0.cmp(&a.0))
     });
-    if let Some(&(number, ..)) = alike {
+    if let Some(&(number, ..)) = similar {
         return Ok(Some(number));
     }
-    let Some(&(top, whole, _, top_loss)) = kept.first() else { return Ok(None) };
+    let Some(&(top, top_span, _, top_loss)) = kept.first() else { return Ok(None) };
     let inside = |&&(_, span, _, loss): &&(usize, &Range<usize>, f64, f64)| {
-        span != whole && whole.start <= span.start && span.end <= whole.end && loss < top_loss
+        span != top_span
+            && top_span.start <= span.start
+            && span.end <= top_span.end
+            && loss < top_loss
     };
     Ok(Some(kept.iter().filter(inside).min_by(|a, b| by_loss(a, b)).map_or(top, |one| one.0)))
 }
@@ -235,13 +238,14 @@ pub fn ratio(a: &str, b: &str) -> f64 {
     for (at, &c) in b.iter().enumerate() {
         places.entry(c).or_default().push(at);
     }
-    let (mut matched, mut left) = (0, vec![(0..a.len(), 0..b.len())]);
-    while let Some((in_a, in_b)) = left.pop() {
+    let (mut matched, mut pending) = (0, vec![(0..a.len(), 0..b.len())]);
+    while let Some((in_a, in_b)) = pending.pop() {
         let (mut best, mut lengths) = ((0, 0, 0), HashMap::new());
         for at in in_a.clone() {
             let mut next = HashMap::new();
-            let here = a.get(at).and_then(|c| places.get(c)).map_or(&[][..], Vec::as_slice);
-            for &other in here.iter().filter(|other| in_b.contains(other)) {
+            let positions_in_b =
+                a.get(at).and_then(|c| places.get(c)).map_or(&[][..], Vec::as_slice);
+            for &other in positions_in_b.iter().filter(|other| in_b.contains(other)) {
                 let before = other.checked_sub(1).and_then(|one| lengths.get(&one).copied());
                 let length: usize = before.unwrap_or(0) + 1;
                 next.insert(other, length);
@@ -254,8 +258,8 @@ pub fn ratio(a: &str, b: &str) -> f64 {
         let (start_a, start_b, length) = best;
         if length > 0 {
             matched += length;
-            left.push((in_a.start..start_a, in_b.start..start_b));
-            left.push((start_a + length..in_a.end, start_b + length..in_b.end));
+            pending.push((in_a.start..start_a, in_b.start..start_b));
+            pending.push((start_a + length..in_a.end, start_b + length..in_b.end));
         }
     }
     2.0 * matched as f64 / (a.len() + b.len()) as f64

@@ -67,7 +67,7 @@ impl Line {
         let within = |&(start, end, _): &(usize, usize, f64)| start <= end && end <= length;
         let finite = total.is_finite() && tokens.iter().all(|one| one.2.is_finite());
         if !finite || !tokens.iter().all(within) {
-            return Err("a number that is not finite, or a token outside".into());
+            return Err("a non-finite number, or a token outside of the text".into());
         }
         let tokens = tokens.into_iter().map(|(start, end, score)| (start..end, score)).collect();
         Ok((ScoreRequest { from, to, source, target }, TextScore { total, tokens }))
@@ -83,19 +83,19 @@ impl Line {
 #[derive(Debug)]
 pub struct FileScorer {
     path: PathBuf,
-    wanted: PathBuf,
+    missing_path: PathBuf,
     scores: HashMap<ScoreRequest, TextScore>,
 }
 
 impl FileScorer {
     /// Reads the file, plain or gzip-compressed; a missing file counts as empty. Missing requests
-    /// are written to `wanted`.
+    /// are written to `missing_path`.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Score`] for the first line that is not a score, contains a value
     /// that is not finite, or contradicts an earlier line.
-    pub fn read(path: impl AsRef<Path>, wanted: impl AsRef<Path>) -> Result<Self, Error> {
-        let (path, wanted) = (path.as_ref(), wanted.as_ref().to_owned());
+    pub fn read(path: impl AsRef<Path>, missing_path: impl AsRef<Path>) -> Result<Self, Error> {
+        let (path, missing_path) = (path.as_ref(), missing_path.as_ref().to_owned());
         let bytes = match atomic_file::read(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             read => read.map_err(Error::io(path, "read the file"))?,
@@ -109,12 +109,12 @@ impl FileScorer {
             let line: Line =
                 serde_json::from_slice(line).map_err(|error| refuse(error.to_string()))?;
             let (request, score) = line.checked().map_err(refuse)?;
-            let known = scores.insert(request, score.clone());
-            if known.is_some_and(|known| known != score) {
+            let previous = scores.insert(request, score.clone());
+            if previous.is_some_and(|previous| previous != score) {
                 return Err(refuse("a second score of the same texts; keep one".into()));
             }
         }
-        Ok(Self { path: path.to_owned(), wanted, scores })
+        Ok(Self { path: path.to_owned(), missing_path, scores })
     }
 }
 
@@ -129,13 +129,14 @@ impl ScoreText for FileScorer {
         let mut lines = String::new();
         for request in &missing {
             let line = serde_json::to_string(request)
-                .map_err(|error| Error::io(&self.wanted, "write the file")(error.into()))?;
+                .map_err(|error| Error::io(&self.missing_path, "write the file")(error.into()))?;
             lines.push_str(&line);
             lines.push('\n');
         }
-        let (wanted, count) = (self.wanted.clone(), missing.len());
-        atomic_file::write(&wanted, lines).map_err(Error::io(&wanted, "write the file"))?;
-        Err(Error::Unscored { path: self.path.clone(), count, wanted })
+        let (missing_path, count) = (self.missing_path.clone(), missing.len());
+        atomic_file::write(&missing_path, lines)
+            .map_err(Error::io(&missing_path, "write the file"))?;
+        Err(Error::Unscored { path: self.path.clone(), count, missing_path })
     }
 }
 

@@ -64,8 +64,9 @@ impl<T: Translator> Cached<T> {
             })
             .collect();
         self.journal.add(&lines)?;
-        let known = lines.into_iter().map(|line| ((line.from, line.to, line.source), line.target));
-        self.table.extend(known);
+        let entries =
+            lines.into_iter().map(|line| ((line.from, line.to, line.source), line.target));
+        self.table.extend(entries);
         Ok(())
     }
 }

@@ -25,9 +25,13 @@ pub(super) fn validate(url: &str, retry_policy: RetryPolicy) -> Result<(), Error
         Some("http") => {}
         Some("https") if cfg!(feature = "https") => {}
         Some("https") => {
-            return refuse("url", url.to_owned(), "http://, or built with the feature `https`");
+            return refuse(
+                "url",
+                url.to_owned(),
+                "an http:// address (https:// needs the feature `https`)",
+            );
         }
-        _ => return refuse("url", url.to_owned(), "an address as http://localhost:5000"),
+        _ => return refuse("url", url.to_owned(), "an address such as http://localhost:5000"),
     }
     if retry_policy.attempts == 0 {
         return refuse("attempts", "0".into(), "at least 1");
@@ -39,7 +43,11 @@ pub(super) fn validate(url: &str, retry_policy: RetryPolicy) -> Result<(), Error
     ] {
         // A day is more than enough and within the range of `Duration`.
         if !(0.0..=86_400.0).contains(&value) || (value == 0.0 && !may_be_zero) {
-            return refuse(key, value.to_string(), "seconds up to 86400, a time-out above 0");
+            return refuse(
+                key,
+                value.to_string(),
+                "from 0 to 86400 seconds, and a timeout above 0",
+            );
         }
     }
     Ok(())
@@ -122,7 +130,7 @@ impl Caller {
         let limit = response.body_mut().with_config().limit(LARGEST_REPLY);
         let text = match limit.read_to_string() {
             Ok(text) => text,
-            Err(error) => return Outcome::Retry(format!("reading the answer: {error}"), None),
+            Err(error) => return Outcome::Retry(format!("reading the response: {error}"), None),
         };
         if status != 200 {
             let problem = format!("status {status}: {}", message(&text));
@@ -141,7 +149,7 @@ pub(super) fn parse<T: for<'de> Deserialize<'de>>(text: &str, expected: &str) ->
         Ok(read) => Outcome::Answer(read),
         // The response is truncated or empty.
         Err(error) if error.is_eof() => {
-            Outcome::Retry(format!("the answer ends early: {:?}", cut(text)), None)
+            Outcome::Retry(format!("the response is truncated: {:?}", cut(text)), None)
         }
         Err(error) => {
             Outcome::Refused(format!("expected {expected}, got {:?} ({error})", cut(text)))

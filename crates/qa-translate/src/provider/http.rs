@@ -115,8 +115,10 @@ impl HttpTranslator {
                     Outcome::Answer(reply.translated_text)
                 }
                 Outcome::Answer(reply) => {
-                    let (got, expected) = (reply.translated_text.len(), texts.len());
-                    Outcome::Refused(format!("{got} texts in the answer to {expected}"))
+                    let (actual, expected) = (reply.translated_text.len(), texts.len());
+                    Outcome::Refused(format!(
+                        "expected {expected} texts in the response, got {actual}"
+                    ))
                 }
                 Outcome::Retry(problem, wait) => Outcome::Retry(problem, wait),
                 Outcome::Refused(problem) => Outcome::Refused(problem),

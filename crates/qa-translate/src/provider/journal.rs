@@ -31,20 +31,20 @@ impl Journal {
         lock(&file).map_err(Error::io(path, "lock the cache"))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(Error::io(path, "read the cache"))?;
-        let mut sound = 0;
+        let mut valid_bytes = 0;
         for (index, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
-            if sound + line.len() == bytes.len() && is_torn(line, beginning) {
+            if valid_bytes + line.len() == bytes.len() && is_torn(line, beginning) {
                 break;
             }
             if !line.trim_ascii().is_empty() {
                 read(line.trim_ascii_end(), index + 1)?;
             }
-            sound += line.len();
+            valid_bytes += line.len();
         }
-        if sound < bytes.len() {
+        if valid_bytes < bytes.len() {
             // A slice's length is at most `isize::MAX`.
-            let cut = file.set_len(sound as u64).and_then(|()| file.sync_all());
-            cut.map_err(Error::io(path, "cut the torn line off the cache"))?;
+            let cut = file.set_len(valid_bytes as u64).and_then(|()| file.sync_all());
+            cut.map_err(Error::io(path, "remove the incomplete line of the cache"))?;
         }
         Ok(Self { path: path.to_owned(), file })
     }
@@ -70,7 +70,7 @@ fn lock(file: &File) -> io::Result<()> {
         if let Err(error) = locked.map_err(io::Error::from)
             && error.kind() == io::ErrorKind::WouldBlock
         {
-            let reason = "another run has it open; wait for that run, or give another file";
+            let reason = "in use by another run; wait for that run, or give another file";
             return Err(io::Error::new(io::ErrorKind::WouldBlock, reason));
         }
     }
@@ -82,8 +82,8 @@ fn lock(file: &File) -> io::Result<()> {
 /// Returns whether a last line is an incomplete line of this journal: without its line break, or
 /// with zeros, as after a kill or a power failure. Other content is retained.
 fn is_torn(line: &[u8], beginning: &[u8]) -> bool {
-    let written = line.get(..line.iter().position(|&byte| byte == 0).unwrap_or(line.len()));
-    let written = written.unwrap_or_default();
-    let ours = written.starts_with(beginning) || beginning.starts_with(written);
-    ours && (!line.ends_with(b"\n") || written.len() < line.len())
+    let text_part = line.get(..line.iter().position(|&byte| byte == 0).unwrap_or(line.len()));
+    let text_part = text_part.unwrap_or_default();
+    let is_cache_line = text_part.starts_with(beginning) || beginning.starts_with(text_part);
+    is_cache_line && (!line.ends_with(b"\n") || text_part.len() < line.len())
 }

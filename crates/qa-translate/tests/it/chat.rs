@@ -17,18 +17,20 @@ fn config(server: &Server) -> ChatConfig {
 
 /// Replies with the last message in upper case, in a chat response.
 fn shout(body: &Value) -> Reply {
-    let said = body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap();
-    let message = json!({"role": "assistant", "content": format!("{}\n", said.to_uppercase())});
-    Reply::Say(200, json!({"choices": [{"index": 0, "message": message}]}).to_string())
+    let user_text =
+        body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap();
+    let message =
+        json!({"role": "assistant", "content": format!("{}\n", user_text.to_uppercase())});
+    Reply::Status(200, json!({"choices": [{"index": 0, "message": message}]}).to_string())
 }
 
 #[test]
-fn translations_are_asked_for_one_by_one_with_the_key_in_the_header() {
+fn each_request_has_one_text_and_the_key_in_the_header() {
     let server = Server::start(|_, body| shout(body));
     let mut translator = ChatTranslator::new(&config(&server), Some("secret")).unwrap();
-    let got = translator.translate(&["a ([b])", " c "], Language::EN, Language::DE).unwrap();
+    let actual = translator.translate(&["a ([b])", " c "], Language::EN, Language::DE).unwrap();
     // White space at the ends of the text is preserved.
-    assert_eq!(got, [Some("A ([B])".into()), Some(" C \n".into())]);
+    assert_eq!(actual, [Some("A ([B])".into()), Some(" C \n".into())]);
     let requests = server.requests.lock().unwrap();
     assert_eq!(requests[0].0, "POST /v1/chat/completions HTTP/1.1");
     let body = &requests[0].1;
@@ -42,26 +44,31 @@ fn translations_are_asked_for_one_by_one_with_the_key_in_the_header() {
 
 /// Waits, retries and timeouts are tested with `HttpTranslator`.
 #[test]
-fn errors_and_wrong_answers_are_named() {
+fn errors_and_invalid_answers_are_reported() {
     for (status, body, problem, attempts) in [
         (401, r#"{"error": {"message": "no such key"}}"#, "status 401: no such key", 1),
         (503, "busy", "status 503: busy", 3),
-        (200, r#"{"choices": [{"mess"#, "the answer ends early", 3),
+        (200, r#"{"choices": [{"mess"#, "the response is truncated", 3),
         (200, "[1]", "expected {\"choices\"", 1),
         (200, r#"{"choices": []}"#, "without a choice", 1),
         (200, r#"{"choices": [{"message": {"content": null}}]}"#, "expected {\"choices\"", 1),
     ] {
-        let server = Server::start(move |_, _| Reply::Say(status, body.into()));
+        let server = Server::start(move |_, _| Reply::Status(status, body.into()));
         let mut translator = ChatTranslator::new(&config(&server), None).unwrap();
         let error = translator.translate(&["a"], Language::EN, Language::DE).unwrap_err();
-        let Error::Server { problem: got, attempts: tried, .. } = &error else { panic!("{error}") };
-        assert!(got.contains(problem) && *tried == attempts, "{error}");
+        let Error::Server { problem: actual, attempts: tried, .. } = &error else {
+            panic!("{error}")
+        };
+        assert!(actual.contains(problem) && *tried == attempts, "{error}");
     }
     let server = Server::start(|_, body| shout(body));
-    for bad in [
+    for invalid_config in [
         ChatConfig { attempts: 0, ..config(&server) },
         ChatConfig { url: "ftp://x".into(), ..config(&server) },
     ] {
-        assert!(matches!(ChatTranslator::new(&bad, None), Err(Error::Config { .. })), "{bad:?}");
+        assert!(
+            matches!(ChatTranslator::new(&invalid_config, None), Err(Error::Config { .. })),
+            "{invalid_config:?}"
+        );
     }
 }

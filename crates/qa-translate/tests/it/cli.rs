@@ -32,13 +32,13 @@ fn line(source: &str, target: &str) -> String {
 }
 
 #[test]
-fn from_a_server_to_mixed_files() {
+fn translates_with_a_server_and_mixes_files() {
     let program = program(3);
     let server = Server::start(|_, body| upper(body));
     let translate =
         |to: &str| format!("translate --in en.json --to {to} --server {} --out out", server.url);
-    let said = program.done(&translate("de,zh")).out;
-    assert!(said.contains("de: 3 of 3 kept (3 by markers"), "{said}");
+    let output = program.done(&translate("de,zh")).out;
+    assert!(output.contains("de: 3 of 3 kept (3 by markers"), "{output}");
     let german = read(&program, "out/train-context-de-question-de.json");
     german.check_answers().unwrap();
     assert_eq!(&*german.questions[1].context, "NUMBER N1 HERE");
@@ -57,7 +57,7 @@ fn from_a_server_to_mixed_files() {
         assert!(cache.lines().all(|line| line.contains(&format!("\"to\":\"{code}\""))));
     }
     program.write("out/report.json", "[1]");
-    program.failed(&translate("fr"), &["report.json", "no report by language"]);
+    program.failed(&translate("fr"), &["report.json", "expected a report by language"]);
     program.write("out/report.json", with_french.to_string());
     for code in ["de", "zh", "en"] {
         // Only the report is tested below.
@@ -80,11 +80,11 @@ fn from_a_server_to_mixed_files() {
 }
 
 #[test]
-fn a_run_that_stopped_goes_on_where_it_was() {
+fn an_interrupted_run_resumes_from_its_cache() {
     let program = program(5);
-    let broken = Server::start(|number, body| match number {
+    let failing_server = Server::start(|number, body| match number {
         0 | 1 => upper(body),
-        _ => Reply::Say(500, "down".into()),
+        _ => Reply::Status(500, "down".into()),
     });
     let translate = |url: &str| {
         format!(
@@ -92,11 +92,11 @@ fn a_run_that_stopped_goes_on_where_it_was() {
              --first-wait 0.01"
         )
     };
-    program.failed(&translate(&broken.url), &["status 500: down", "tried 2 times"]);
+    program.failed(&translate(&failing_server.url), &["status 500: down", "tried 2 times"]);
     assert!(!program.at("out/report.json").exists());
-    let mended = Server::start(|_, body| upper(body));
-    program.done(&translate(&mended.url));
-    let asked: Vec<String> = mended
+    let working_server = Server::start(|_, body| upper(body));
+    program.done(&translate(&working_server.url));
+    let requested: Vec<String> = working_server
         .requests
         .lock()
         .unwrap()
@@ -105,8 +105,8 @@ fn a_run_that_stopped_goes_on_where_it_was() {
         .map(|text| text.as_str().unwrap().to_owned())
         .collect();
     // Four questions were translated with the first server.
-    assert_eq!(asked[0], "q4");
-    assert_eq!(asked.len(), 1 + 5);
+    assert_eq!(requested[0], "q4");
+    assert_eq!(requested.len(), 1 + 5);
     // A third run sends no request.
     program.done(&translate("http://127.0.0.1:9"));
 }
@@ -117,14 +117,14 @@ fn files_of_translations_and_parallel_data() {
     program.write("t.jsonl", line("q0", "f0"));
     let translate = "translate --in en.json --to de --file t.jsonl --out out";
     program.failed(translate, &["t.jsonl", "number ([n0]) here"]);
-    let nothing = program.failed(&format!("{translate} --missing skip"), &[]);
-    let said = nothing.out;
+    let without_translation = program.failed(&format!("{translate} --missing skip"), &[]);
+    let output = without_translation.out;
     assert!(
-        said.contains("0 of 1 kept") && said.contains("passage without translation: 1"),
-        "{said}"
+        output.contains("0 of 1 kept") && output.contains("passage without translation: 1"),
+        "{output}"
     );
     // A run without training data is a failure.
-    assert!(nothing.err.contains("no question was kept for de"), "{said}");
+    assert!(without_translation.err.contains("no question was kept for de"), "{output}");
     assert!(program.at("out/report.json").exists());
     assert!(!program.at("out/train-context-de-question-de.json").exists());
     program.write("t.jsonl", line("q0", "f0") + &line("number ([n0]) here", "hier ([ n0 ])"));
@@ -132,15 +132,15 @@ fn files_of_translations_and_parallel_data() {
 
     let english = "data/xquad/xquad.en.json --split xquad";
     let parallel = "de=data/xquad/xquad.de.json,zh=data/xquad/xquad.zh.json";
-    let said =
+    let output =
         program.done(&format!("translate --in {english} --parallel {parallel} --out out")).out;
-    assert!(said.contains("zh: 1190 of 1190 kept"), "{said}");
-    let said = program.done(&format!("mix --in {english} --translated out --out mixed")).out;
-    assert_eq!(said.matches(": 1190 rows").count(), 4, "{said}");
+    assert!(output.contains("zh: 1190 of 1190 kept"), "{output}");
+    let output = program.done(&format!("mix --in {english} --translated out --out mixed")).out;
+    assert_eq!(output.matches(": 1190 rows").count(), 4, "{output}");
 }
 
 #[test]
-fn runs_of_two_languages_at_once_lose_nothing() {
+fn concurrent_runs_of_two_languages_keep_both_reports() {
     let program = program(6);
     let server = Server::start(|_, body| upper(body));
     let start = |to: &str| {
@@ -161,7 +161,7 @@ fn runs_of_two_languages_at_once_lose_nothing() {
 }
 
 #[test]
-fn a_file_that_is_no_cache_stays() {
+fn a_file_that_is_not_a_cache_is_not_overwritten() {
     let program = program(1);
     let server = Server::start(|_, body| upper(body));
     let translate = format!("translate --in en.json --to de --server {} --out out", server.url);
@@ -180,7 +180,7 @@ fn a_file_that_is_no_cache_stays() {
 }
 
 #[test]
-fn bad_input_is_one_line() {
+fn invalid_input_is_reported_in_one_line() {
     let program = program(1);
     program.write("t.jsonl", "nonsense\n");
     let language =
@@ -202,7 +202,7 @@ fn bad_input_is_one_line() {
 }
 
 #[test]
-fn a_wrong_input_leaves_the_output_as_it_is() {
+fn invalid_input_does_not_change_the_output() {
     let program = program(3);
     program.copy("en.json", "de.json");
     let translate = "translate --in en.json --parallel de=de.json --out out";
@@ -218,18 +218,19 @@ fn a_wrong_input_leaves_the_output_as_it_is() {
         files.into_iter().map(|path| (std::fs::read(&path).unwrap(), path)).collect()
     };
     let before = [files("out"), files("mixed")];
-    let wrong = ["<html>\n503\n</html>\n", "", "{}", "[]", "{\"version\": \"1.1\", \"data\": []}"];
+    let invalid_contents =
+        ["<html>\n503\n</html>\n", "", "{}", "[]", "{\"version\": \"1.1\", \"data\": []}"];
     for (arguments, path) in [
         (translate, "en.json"),
         (translate, "de.json"),
         (mix, "en.json"),
         (mix, "out/train-context-de-question-de.json"),
     ] {
-        let good = program.bytes(path);
-        for bytes in wrong {
+        let original = program.bytes(path);
+        for bytes in invalid_contents {
             program.write(path, bytes);
             program.failed(arguments, &[]);
-            program.write(path, &good);
+            program.write(path, &original);
             let (report, data): (Vec<_>, Vec<_>) =
                 files("out").into_iter().partition(|(_, path)| path.ends_with("report.json"));
             // The report states why no question was kept.
@@ -246,7 +247,7 @@ fn translations_of_a_chat_server_are_cached() {
     let server = Server::start(|_, body| {
         let text = body["messages"][1]["content"].as_str().unwrap();
         let message = json!({"content": text.to_uppercase()});
-        Reply::Say(200, json!({"choices": [{"message": message}]}).to_string())
+        Reply::Status(200, json!({"choices": [{"message": message}]}).to_string())
     });
     let command =
         format!("translate --in en.json --to de --chat {} --model m --out out", server.url);

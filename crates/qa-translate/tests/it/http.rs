@@ -37,13 +37,13 @@ fn failure(config: HttpConfig) -> (String, u32) {
 }
 
 #[test]
-fn batches_in_order_in_the_form_of_libretranslate() {
+fn batches_are_sent_in_order_in_libretranslate_format() {
     let server = Server::start(|_, body| upper(body));
     let config = HttpConfig { url: format!("{}/", server.url), ..config(&server) };
     let mut http = HttpTranslator::new(config, Some("secret".into())).unwrap();
-    let got = http.translate(&["a \"quoted\"", "é\n北", "c"], EN, ZH).unwrap();
+    let actual = http.translate(&["a \"quoted\"", "é\n北", "c"], EN, ZH).unwrap();
     let expected = ["A \"QUOTED\"", "É\n北", "C"].map(|text| Some(text.to_owned()));
-    assert_eq!(got, expected);
+    assert_eq!(actual, expected);
     let requests = server.requests.lock().unwrap();
     assert_eq!(requests[0].0, "POST /translate HTTP/1.1");
     assert_eq!(
@@ -55,7 +55,7 @@ fn batches_in_order_in_the_form_of_libretranslate() {
 }
 
 #[test]
-fn no_key_is_not_sent_and_nothing_is_not_asked() {
+fn empty_keys_and_empty_batches_are_not_sent() {
     let server = Server::start(|_, body| upper(body));
     assert_eq!(translate(config(&server), &[]).unwrap(), Vec::<Option<String>>::new());
     assert_eq!(server.count(), 0);
@@ -64,9 +64,9 @@ fn no_key_is_not_sent_and_nothing_is_not_asked() {
 }
 
 #[test]
-fn too_many_requests_and_lost_connections_are_tried_again() {
+fn status_429_and_lost_connections_are_retried() {
     let server = Server::start(|number, body| match number {
-        0 => Reply::Later(429, json!({"error": "slow down"}).to_string(), 3600),
+        0 => Reply::RetryAfter(429, json!({"error": "slow down"}).to_string(), 3600),
         1 => Reply::HangUp,
         _ => upper(body),
     });
@@ -78,19 +78,19 @@ fn too_many_requests_and_lost_connections_are_tried_again() {
 }
 
 #[test]
-fn retry_after_is_waited_for() {
+fn retry_after_is_respected() {
     let server = Server::start(|number, body| match number {
-        0 => Reply::Later(503, "busy".into(), 1),
+        0 => Reply::RetryAfter(503, "busy".into(), 1),
         _ => upper(body),
     });
     let start = Instant::now();
-    let patient = HttpConfig { longest_wait_seconds: 60.0, ..config(&server) };
-    translate(patient, &["a"]).unwrap();
+    let long_timeout = HttpConfig { longest_wait_seconds: 60.0, ..config(&server) };
+    translate(long_timeout, &["a"]).unwrap();
     assert!(start.elapsed() >= Duration::from_secs(1));
 }
 
 #[test]
-fn server_errors_are_retried_and_wrong_answers_are_not() {
+fn server_errors_are_retried_and_invalid_responses_are_not() {
     for (status, body, expected, attempts) in [
         (500, r#"{"error": "no model"}"#, "status 500: no model", 3),
         (400, r#"{"error": "xx is not supported"}"#, "status 400: xx is not supported", 1),
@@ -99,10 +99,10 @@ fn server_errors_are_retried_and_wrong_answers_are_not() {
         // Responses that are not translations.
         (200, "<html>", "got \"<html>\"", 1),
         (200, r#"{"translatedText": "A"}"#, "expected {\"translatedText\"", 1),
-        (200, r#"{"translatedText": ["A", "B"]}"#, "2 texts in the answer to 1", 1),
-        (200, r#"{"translatedText": ["#, "the answer ends early", 3),
+        (200, r#"{"translatedText": ["A", "B"]}"#, "expected 1 texts in the response, got 2", 1),
+        (200, r#"{"translatedText": ["#, "the response is truncated", 3),
     ] {
-        let server = Server::start(move |_, _| Reply::Say(status, body.into()));
+        let server = Server::start(move |_, _| Reply::Status(status, body.into()));
         let (problem, tries) = failure(config(&server));
         assert!(problem.contains(expected) && !problem.contains("more"), "{problem}");
         assert_eq!((tries, server.count()), (attempts, attempts as usize), "{problem}");
@@ -112,9 +112,9 @@ fn server_errors_are_retried_and_wrong_answers_are_not() {
 #[test]
 fn a_silent_server_times_out() {
     let server = Server::start(|_, _| Reply::Stall(Duration::from_secs(2)));
-    let hasty = HttpConfig { timeout_seconds: 0.1, attempts: 2, ..config(&server) };
+    let short_timeout = HttpConfig { timeout_seconds: 0.1, attempts: 2, ..config(&server) };
     let start = Instant::now();
-    let (problem, attempts) = failure(hasty);
+    let (problem, attempts) = failure(short_timeout);
     assert!(problem.contains("timeout"), "{problem}");
     assert_eq!(attempts, 2);
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
@@ -123,8 +123,8 @@ fn a_silent_server_times_out() {
 #[test]
 fn nobody_there() {
     let port = {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        free.local_addr().unwrap().port()
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
     };
     let server = Server::start(|_, body| upper(body));
     let url = format!("http://127.0.0.1:{port}");
@@ -134,17 +134,17 @@ fn nobody_there() {
 
 #[test]
 fn settings_are_checked() {
-    let good = HttpConfig::default;
+    let default_config = HttpConfig::default;
     for (expected, config) in [
-        ("url", HttpConfig { url: "localhost:5000".into(), ..good() }),
-        ("url", HttpConfig { url: "ftp://x".into(), ..good() }),
+        ("url", HttpConfig { url: "localhost:5000".into(), ..default_config() }),
+        ("url", HttpConfig { url: "ftp://x".into(), ..default_config() }),
         #[cfg(not(feature = "https"))]
-        ("url", HttpConfig { url: "https://x".into(), ..good() }),
-        ("batch_size", HttpConfig { batch_size: 0, ..good() }),
-        ("attempts", HttpConfig { attempts: 0, ..good() }),
-        ("timeout_seconds", HttpConfig { timeout_seconds: 0.0, ..good() }),
-        ("first_wait_seconds", HttpConfig { first_wait_seconds: f64::NAN, ..good() }),
-        ("longest_wait_seconds", HttpConfig { longest_wait_seconds: -1.0, ..good() }),
+        ("url", HttpConfig { url: "https://x".into(), ..default_config() }),
+        ("batch_size", HttpConfig { batch_size: 0, ..default_config() }),
+        ("attempts", HttpConfig { attempts: 0, ..default_config() }),
+        ("timeout_seconds", HttpConfig { timeout_seconds: 0.0, ..default_config() }),
+        ("first_wait_seconds", HttpConfig { first_wait_seconds: f64::NAN, ..default_config() }),
+        ("longest_wait_seconds", HttpConfig { longest_wait_seconds: -1.0, ..default_config() }),
     ] {
         match HttpTranslator::new(config, None).err() {
             Some(Error::Config { key, .. }) => assert_eq!(key, expected),
@@ -154,13 +154,13 @@ fn settings_are_checked() {
 }
 
 #[test]
-fn an_answer_that_ends_early_is_asked_for_again() {
+fn truncated_responses_are_retried() {
     for part in ["", "{\"translatedText\": [\"A", "{\"translatedText\": [\"A\"]"] {
         let server = Server::start(move |number, body| match number {
-            0 | 1 => Reply::Say(200, part.to_owned()),
+            0 | 1 => Reply::Status(200, part.to_owned()),
             _ => upper(body),
         });
-        let got = translate(config(&server), &["a"]).unwrap();
-        assert_eq!((got, server.count()), (vec![Some("A".into())], 3), "{part}");
+        let actual = translate(config(&server), &["a"]).unwrap();
+        assert_eq!((actual, server.count()), (vec![Some("A".into())], 3), "{part}");
     }
 }

@@ -14,7 +14,7 @@ fn recovered(text: &str) -> (String, String, usize) {
 }
 
 #[test]
-fn answers_at_the_start_the_end_and_everywhere() {
+fn answers_at_any_position_are_recovered() {
     for (passage, start, length, expected) in [
         ("Rom ist alt", 0, 3, "([Rom]) ist alt"),
         ("Rom ist alt", 8, 3, "Rom ist ([alt])"),
@@ -29,7 +29,7 @@ fn answers_at_the_start_the_end_and_everywhere() {
 }
 
 #[test]
-fn brackets_of_the_passage_stay_apart_from_the_markers() {
+fn brackets_of_the_passage_differ_from_the_markers() {
     for (passage, start, length, level, expected) in [
         ("see ([1]) and x", 14, 1, 2, "see ([1]) and ([[x]])"),
         ("f(x)", 2, 1, 1, "f(([x]))"),
@@ -46,7 +46,7 @@ fn brackets_of_the_passage_stay_apart_from_the_markers() {
 }
 
 #[test]
-fn what_translators_make_of_markers() {
+fn altered_markers_of_translators_are_recovered() {
     let plain = ("vor 1492 nach".to_owned(), "1492".to_owned(), 4);
     for text in [
         "vor ([1492]) nach",
@@ -64,7 +64,7 @@ fn what_translators_make_of_markers() {
 }
 
 #[test]
-fn faults_are_told_apart() {
+fn faults_are_distinguished() {
     for text in ["none", "([ open", "close ])", "(x) [y]", "(x[ y ]z)"] {
         assert_eq!(fault(text), MarkerFault::Missing, "{text}");
     }
@@ -78,21 +78,21 @@ fn faults_are_told_apart() {
 }
 
 #[test]
-fn a_marker_that_was_doubled_is_no_answer_with_brackets() {
+fn doubled_markers_are_not_part_of_the_answer() {
     let marked = mark("vor 1492 nach", 4, 4).unwrap();
     for text in ["([[1492]])", "([ [1492] ])", "([[1492])", "([1492]])", "（［【1492】］）"] {
         assert_eq!(marked.recover(text), Err(MarkerFault::Duplicate), "{text}");
     }
     assert_eq!(marked.recover("vor ([1492])").unwrap().answer.text, "1492");
     // Brackets that belong to the answer are preserved, and may be lost in the translation.
-    let own = mark("vor [1492] nach", 4, 6).unwrap();
-    assert_eq!(own.text, "vor ([[1492]]) nach");
-    assert_eq!(own.recover("vor ([[1492]])").unwrap().answer.text, "[1492]");
-    assert_eq!(own.recover("vor ([1492])").unwrap().answer.text, "1492");
+    let marked_brackets = mark("vor [1492] nach", 4, 6).unwrap();
+    assert_eq!(marked_brackets.text, "vor ([[1492]]) nach");
+    assert_eq!(marked_brackets.recover("vor ([[1492]])").unwrap().answer.text, "[1492]");
+    assert_eq!(marked_brackets.recover("vor ([1492])").unwrap().answer.text, "1492");
 }
 
 #[test]
-fn spans_outside_the_passage_or_blank_are_refused() {
+fn spans_outside_the_passage_or_blank_are_rejected() {
     for (start, length) in [(0, 9), (8, 1), (usize::MAX, 2), (3, 0), (3, 1)] {
         let refused = mark("one two", start, length);
         assert!(matches!(refused, Err(Error::Span { .. })), "{start} {length}");
@@ -109,7 +109,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn what_is_recovered_is_in_its_passage(characters in passage(), level in 1usize..3) {
+    fn recovered_answers_are_in_their_passage(characters in passage(), level in 1usize..3) {
         let text: String = characters.iter().collect();
         if let Ok(back) = recover(&text, level) {
             let slice: String = back.passage.chars().skip(back.answer.answer_start)
@@ -122,7 +122,7 @@ proptest! {
 }
 
 #[test]
-fn several_spans_keep_their_numbers_wherever_they_go() {
+fn several_spans_are_recovered_by_number() {
     let marked = mark_spans("Ada met Bo in Bern.", &[14..18, 0..3, 8..10]).unwrap();
     assert_eq!(marked.text, "([2:Ada]) met ([3:Bo]) in ([1:Bern]).");
     let of = |text: &str| {
@@ -132,13 +132,14 @@ fn several_spans_keep_their_numbers_wherever_they_go() {
         };
         Ok::<_, String>((found.text.clone(), found.spans.iter().map(span).collect::<Vec<_>>()))
     };
-    let want = ("In Bern traf Bo Ada.".into(), vec!["Bern".into(), "Ada".into(), "Bo".into()]);
+    let expected_spans =
+        ("In Bern traf Bo Ada.".into(), vec!["Bern".into(), "Ada".into(), "Bo".into()]);
     for text in [
         "In ([1:Bern]) traf ([3:Bo]) ([2:Ada]).",
         "In （【 １ ： Bern 】） traf ([ 3: Bo ]) ([2 :Ada]).",
         "In ( [1: Bern] ) traf ([3: Bo ])([2: Ada]).",
     ] {
-        assert_eq!(of(text), Ok(want.clone()), "{text}");
+        assert_eq!(of(text), Ok(expected_spans.clone()), "{text}");
     }
     for (text, fault) in [
         ("In Bern traf ([3:Bo]) ([2:Ada]).", "Missing"),
@@ -157,14 +158,14 @@ fn several_spans_keep_their_numbers_wherever_they_go() {
     }
     let error = mark_spans("Ada met Bo", &[0..5, 4..7]).unwrap_err();
     assert!(matches!(error, Error::Overlap { .. }), "{error}");
-    let outside = mark_spans("Ada", std::slice::from_ref(&(0..9)));
-    assert!(matches!(outside, Err(Error::Span { .. })));
+    let invalid_span = mark_spans("Ada", std::slice::from_ref(&(0..9)));
+    assert!(matches!(invalid_span, Err(Error::Span { .. })));
     assert!(mark_spans("Ada", &[]).unwrap().recover("Ada").unwrap().spans.is_empty());
 }
 
 proptest! {
     #[test]
-    fn spans_of_any_text_come_back(
+    fn spans_of_any_text_are_recovered(
         text in "[a(\\[\\])：1: \u{301}北é]{1,30}",
         cuts in proptest::collection::btree_set(0usize..30, 0..8),
     ) {

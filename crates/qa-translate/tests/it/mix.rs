@@ -20,9 +20,10 @@ fn in_language(language: Language, ids: &[usize]) -> Dataset {
     dataset(ids.iter().map(row).collect())
 }
 
-/// Creates translations in `language` with passages for `kept` and question texts for `worded`.
-fn translated(language: Language, kept: &[usize], worded: &[usize]) -> Translated {
-    let mut questions = in_language(EN, worded);
+/// Creates translations in `language` with passages for `kept` and question texts for
+/// `questions_of`.
+fn translated(language: Language, kept: &[usize], questions_of: &[usize]) -> Translated {
+    let mut questions = in_language(EN, questions_of);
     for one in &mut questions.questions {
         one.question = format!("{language} q{}", one.id);
     }
@@ -71,28 +72,28 @@ fn two_rows_for_each_question_and_language() {
         ]
     );
     // A question whose passage was discarded is combined with the English one.
-    let lax = MixConfig { require_pair: false, ..MixConfig::default() };
-    let more = rows(&lax, &source, &others);
-    assert_eq!(more.len(), 7);
-    assert!(more.contains(&(id("2"), DE, EN)));
-    assert_eq!(mix(&source, &others, &lax).unwrap().report.without_pair, 1);
+    let without_required_pair = MixConfig { require_pair: false, ..MixConfig::default() };
+    let all_rows = rows(&without_required_pair, &source, &others);
+    assert_eq!(all_rows.len(), 7);
+    assert!(all_rows.contains(&(id("2"), DE, EN)));
+    assert_eq!(mix(&source, &others, &without_required_pair).unwrap().report.without_pair, 1);
 }
 
 #[test]
-fn all_pairs_join_other_languages_too() {
+fn all_pairs_include_pairs_without_the_source() {
     let source = in_language(EN, &[1, 2]);
     let others = [translated(DE, &[1], &[1, 2]), translated(ZH, &[1, 2], &[1, 2])];
     let all = MixConfig { pairs: Pairs::AllPairs, ..MixConfig::default() };
-    let got = rows(&all, &source, &others);
-    assert_eq!(got.iter().filter(|(id, _, _)| id == "1").count(), 6);
-    assert_eq!(got.iter().filter(|(id, _, _)| id == "2").count(), 2);
-    let lax = MixConfig { require_pair: false, ..all };
+    let actual = rows(&all, &source, &others);
+    assert_eq!(actual.iter().filter(|(id, _, _)| id == "1").count(), 6);
+    assert_eq!(actual.iter().filter(|(id, _, _)| id == "2").count(), 2);
+    let without_required_pair = MixConfig { require_pair: false, ..all };
     // (de, en) and (de, zh) of question 2 need only its question text.
-    assert_eq!(rows(&lax, &source, &others).len(), 6 + 4);
+    assert_eq!(rows(&without_required_pair, &source, &others).len(), 6 + 4);
 }
 
 #[test]
-fn the_seed_decides_the_order_and_nothing_else() {
+fn the_seed_determines_only_the_order() {
     let ids: Vec<usize> = (0..50).collect();
     let (source, others) = (in_language(EN, &ids), [translated(DE, &ids, &ids)]);
     let of = |seed| mix(&source, &others, &MixConfig { seed, ..MixConfig::default() }).unwrap();
@@ -103,7 +104,7 @@ fn the_seed_decides_the_order_and_nothing_else() {
 }
 
 #[test]
-fn languages_that_clash_and_answers_that_are_elsewhere_are_refused() {
+fn duplicate_languages_and_misplaced_answers_are_rejected() {
     let source = in_language(EN, &[1]);
     let one = || translated(DE, &[1], &[1]);
     let config = MixConfig::default();
@@ -123,7 +124,7 @@ fn languages_that_clash_and_answers_that_are_elsewhere_are_refused() {
 }
 
 #[test]
-fn a_translation_whose_answer_is_elsewhere_is_named_with_its_file() {
+fn misplaced_answers_are_reported_with_their_file() {
     let folder = tempfile::tempdir().unwrap();
     // The source has no question with this id, so that it is not checked.
     let mut wrong = translated(DE, &[1, 7], &[]).dataset;
@@ -139,7 +140,7 @@ fn a_translation_whose_answer_is_elsewhere_is_named_with_its_file() {
 }
 
 #[test]
-fn files_are_named_as_mlqa_names_them_and_hold_the_same_rows() {
+fn files_are_named_like_mlqa_and_contain_the_same_rows() {
     let folder = tempfile::tempdir().unwrap();
     let source = in_language(EN, &[1, 2, 3]);
     let others = [translated(DE, &[1, 3], &[]), translated(ES, &[2], &[])];
@@ -165,10 +166,10 @@ fn files_are_named_as_mlqa_names_them_and_hold_the_same_rows() {
 
 proptest! {
     #[test]
-    fn counts_follow_from_what_was_kept(
+    fn counts_follow_from_the_kept_questions(
         source in prop::collection::btree_set(0usize..12, 0..10),
         kept in prop::collection::vec(prop::collection::btree_set(0usize..12, 0..10), 2),
-        worded in prop::collection::vec(prop::collection::btree_set(0usize..12, 0..10), 2),
+        questions_of in prop::collection::vec(prop::collection::btree_set(0usize..12, 0..10), 2),
         all_pairs in any::<bool>(),
         require_pair in any::<bool>(),
     ) {
@@ -176,15 +177,15 @@ proptest! {
         let all = in_language(EN, &list(&source));
         let languages = [DE, ZH];
         let others: Vec<Translated> = (0..2)
-            .map(|k| translated(languages[k], &list(&kept[k]), &list(&worded[k]))).collect();
+            .map(|k| translated(languages[k], &list(&kept[k]), &list(&questions_of[k]))).collect();
         let pairs = if all_pairs { Pairs::AllPairs } else { Pairs::Source };
         let config = MixConfig { pairs, require_pair, ..MixConfig::default() };
-        let got = rows(&config, &all, &others);
+        let actual = rows(&config, &all, &others);
         let mut expected = BTreeSet::new();
         for id in &source {
             for x in 0..2 {
                 let has = kept[x].contains(id);
-                let asks = has || (!require_pair && worded[x].contains(id));
+                let asks = has || (!require_pair && questions_of[x].contains(id));
                 if has { expected.insert((id.to_string(), EN, languages[x])); }
                 if asks { expected.insert((id.to_string(), languages[x], EN)); }
                 if all_pairs && asks && kept[1 - x].contains(id) {
@@ -192,12 +193,12 @@ proptest! {
                 }
             }
         }
-        prop_assert_eq!(got, expected.into_iter().collect::<Vec<_>>());
+        prop_assert_eq!(actual, expected.into_iter().collect::<Vec<_>>());
     }
 }
 
 #[test]
-fn case_in_the_names_of_translations_makes_no_other_language() {
+fn language_names_are_case_insensitive() {
     let folder = tempfile::tempdir().unwrap();
     let german = Dataset::read("../../data/xquad/xquad.de.json").unwrap();
     german.write(folder.path().join("train-context-DE-question-De.json")).unwrap();

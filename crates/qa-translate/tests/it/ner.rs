@@ -10,7 +10,7 @@ fn program() -> Program {
 
 /// Replies with each text unchanged.
 fn echo(request: &Value) -> Reply {
-    Reply::Say(200, json!({ "translatedText": request["q"] }).to_string())
+    Reply::Status(200, json!({ "translatedText": request["q"] }).to_string())
 }
 
 /// Returns the entities of a sentence in order, with their types, without spaces between words.
@@ -24,16 +24,16 @@ fn parts(sentence: &Sentence) -> Vec<(usize, String, String)> {
 }
 
 #[test]
-fn every_entity_comes_back_from_an_identical_translation() {
+fn an_identical_translation_keeps_every_entity() {
     let program = program();
     let server = Server::start(|_, body| echo(body));
     for (name, from, expected) in [("en_pud", "en", 1075), ("zh_pud", "zh", 1139)] {
         let file = format!("data/uner/{name}.test.iob2.gz");
         let command =
             format!("ner --in {file} --from {from} --to de --server {} --out {name}", server.url);
-        let said = program.done(&command).out;
+        let output = program.done(&command).out;
         let start = format!("de: 1000 of 1000 sentences kept, {expected} of {expected} entities");
-        assert!(said.starts_with(&start), "{said}");
+        assert!(output.starts_with(&start), "{output}");
         let source =
             read_ner(format!("{}/../../{file}", env!("CARGO_MANIFEST_DIR")), None).unwrap();
         let path = program.at(&format!("{name}/{name}.test.de.conll"));
@@ -58,32 +58,32 @@ fn every_entity_comes_back_from_an_identical_translation() {
 }
 
 #[test]
-fn a_run_that_stopped_asks_nothing_twice() {
+fn a_resumed_run_sends_no_text_twice() {
     let program = program();
     let words = (0..5).map(|k| format!("n{k}\tB-LOC\nis\tO\n\n"));
     program.write("a.b.conll", words.collect::<String>());
-    let broken = Server::start(|number, body| match number {
+    let failing_server = Server::start(|number, body| match number {
         0 => echo(body),
-        _ => Reply::Say(500, "down".into()),
+        _ => Reply::Status(500, "down".into()),
     });
     let command = |url: &str| {
         format!(
             "ner --in a.b.conll --to de,zh --server {url} --out out/ --batch-size 2 --attempts 1"
         )
     };
-    program.failed(&command(&broken.url), &["status 500: down"]);
+    program.failed(&command(&failing_server.url), &["status 500: down"]);
     assert!(!program.at("out").exists());
-    let mended = Server::start(|_, body| echo(body));
-    program.done(&command(&mended.url));
-    let requests = mended.requests.lock().unwrap();
-    let asked: Vec<(&str, &str)> = requests
+    let working_server = Server::start(|_, body| echo(body));
+    program.done(&command(&working_server.url));
+    let requests = working_server.requests.lock().unwrap();
+    let requested: Vec<(&str, &str)> = requests
         .iter()
         .flat_map(|(_, body)| body["q"].as_array().unwrap().iter().map(|q| (&body["target"], q)))
         .map(|(to, text)| (to.as_str().unwrap(), text.as_str().unwrap()))
         .collect();
     // Two sentences were translated with the first server.
-    assert_eq!(asked[0], ("de", "([n2]) is"));
-    assert_eq!(asked.len(), 3 + 5);
+    assert_eq!(requested[0], ("de", "([n2]) is"));
+    assert_eq!(requested.len(), 3 + 5);
     let first = program.bytes("out/a.b.zh.conll");
     // A third run sends no request and replaces the output with equal files.
     program.done(&command("http://127.0.0.1:9"));
@@ -92,7 +92,7 @@ fn a_run_that_stopped_asks_nothing_twice() {
 }
 
 #[test]
-fn sentences_that_lost_an_entity_are_left_out() {
+fn sentences_with_a_lost_entity_are_skipped() {
     let program = program();
     program.write("t.conll", "Ada\tB-PER\nmet\tO\nBo\tB-PER\n\nBern\tB-LOC\n\n");
     let line = |source: &str, target: &str| {
@@ -118,15 +118,15 @@ fn sentences_that_lost_an_entity_are_left_out() {
     program.write("bad.conll", "Ada\tB-PER\nmet\n");
     program.write("other/file", "mine");
     let server = Server::start(|_, body| echo(body));
-    let ask = |rest: &str| format!("ner {rest} --server {}", server.url);
+    let command_with = |rest: &str| format!("ner {rest} --server {}", server.url);
     for (rest, words) in [
         ("--in bad.conll --to de --out out", &["bad.conll:2", "1 column"][..]),
         ("--in t.conll --to de --out other", &["other", "was not prepared"]),
-        ("--in t.conll --to de,de --out out", &["language de: is named twice"]),
+        ("--in t.conll --to de,de --out out", &["language de: is listed twice"]),
         ("--in t.conll --to en --out out", &["language en"]),
         ("--in t.conll --out out", &["--to"]),
     ] {
-        program.failed(&ask(rest), words);
+        program.failed(&command_with(rest), words);
     }
     program.failed("ner --in t.conll --to de --out out", &["--file", "--server", "--chat"]);
     assert_eq!(server.count(), 0);
@@ -134,7 +134,7 @@ fn sentences_that_lost_an_entity_are_left_out() {
 }
 
 #[test]
-fn json_lines_stay_json_lines() {
+fn json_lines_are_written_as_json_lines() {
     let program = program();
     let row = json!({"tokens": ["Lima", "is", "old"], "ner_tags": ["B-LOC", "O", "O"]});
     program.write("a.jsonl", format!("{row}\n"));

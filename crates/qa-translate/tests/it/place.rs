@@ -65,13 +65,17 @@ fn plain(config: CodecConfig) -> CodecConfig {
 }
 
 #[test]
-fn markers_stand_where_the_marked_translation_is_most_probable() {
+fn markers_are_placed_where_the_translation_is_most_probable() {
     let task = bern();
-    let wanted = mark(&task.target, 28, 7).unwrap().text;
+    let missing_path = mark(&task.target, 28, 7).unwrap().text;
     let marked = mark(&task.source, 30, 4).unwrap().text;
     let scorer = scored(|request: &ScoreRequest| {
         assert!(request.source == marked || request.target == task.target);
-        total(if request.target == wanted { -1.0 } else { -9.0 - request.target.len() as f64 })
+        total(if request.target == missing_path {
+            -1.0
+        } else {
+            -9.0 - request.target.len() as f64
+        })
     });
     let config = plain(CodecConfig::default());
     let mut way = ByConstrainedDecoding { scorer, config };
@@ -79,10 +83,10 @@ fn markers_stand_where_the_marked_translation_is_most_probable() {
     assert_eq!((text(&task, &placed.span).as_str(), placed.score), ("Schweiz", -1.0));
     assert_eq!((placed.method, placed.runners_up.len(), way.scorer.rounds), ("codec", 4, 2));
     // Brackets in the texts themselves are not markers.
-    let own = self::task("see ([1]) or x", "x", "siehe ([1]) oder x", None);
+    let other_task = self::task("see ([1]) or x", "x", "siehe ([1]) oder x", None);
     let config = plain(CodecConfig { max_words: 1, ..CodecConfig::default() });
     let scorer = scored(|request| total(-f64::from(u8::from(!request.target.contains("([[x]])")))));
-    let placed = one(&mut ByConstrainedDecoding { scorer, config }, &own).unwrap();
+    let placed = one(&mut ByConstrainedDecoding { scorer, config }, &other_task).unwrap();
     assert_eq!(placed.span, 17..18);
 }
 
@@ -110,7 +114,7 @@ fn tried(moved: &[f64], config: &CodecConfig) -> Vec<usize> {
 }
 
 #[test]
-fn spans_open_where_the_markers_of_the_source_disturb_the_scores() {
+fn spans_start_where_source_markers_change_the_scores() {
     let config = CodecConfig::default();
     let mut moved = vec![0.05; 16];
     moved[7] = 0.5;
@@ -148,7 +152,7 @@ fn reranked(
 }
 
 #[test]
-fn hypotheses_are_ranked_again_by_the_reverse_direction() {
+fn hypotheses_are_reranked_in_the_reverse_direction() {
     let target = "die alte Stadt Rom";
     // A hypothesis spelled like the source or the span's translation is selected, whatever its
     // loss.
@@ -168,9 +172,9 @@ fn hypotheses_are_ranked_again_by_the_reverse_direction() {
 }
 
 #[test]
-fn likeness_is_that_of_difflib() {
+fn similarity_equals_difflib() {
     // Expected values are from Python's `SequenceMatcher(None, a, b).ratio()`.
-    for (a, b, want) in [
+    for (a, b, expected) in [
         ("", "", 1.0),
         ("", "a", 0.0),
         ("rome", "rom", 6.0 / 7.0),
@@ -179,7 +183,7 @@ fn likeness_is_that_of_difflib() {
         ("北京市", "北京", 4.0 / 5.0),
         ("abcabc", "cab", 6.0 / 9.0),
     ] {
-        assert!((ratio(a, b) - want).abs() < 1e-12, "{a} {b}: {}", ratio(a, b));
+        assert!((ratio(a, b) - expected).abs() < 1e-12, "{a} {b}: {}", ratio(a, b));
     }
 }
 
@@ -188,8 +192,8 @@ fn translation_similarity_by_hand() {
     let score = |total, tokens: usize| TextScore { total, tokens: vec![(0..1, 0.0); tokens] };
     // Means -1, -0.5, -2 and -0.25: (2^-0.5 + 2^-1.75) / 2.
     let (ab, aa, ba, bb) = (score(-2.0, 2), score(-1.0, 2), total(-6.0), total(-0.75));
-    let got = translation_similarity((&ab, 9), (&aa, 9), (&ba, 3), (&bb, 3));
-    assert!((got - (0.5f64.sqrt() + 2f64.powf(-1.75)) / 2.0).abs() < 1e-12);
+    let actual = translation_similarity((&ab, 9), (&aa, 9), (&ba, 3), (&bb, 3));
+    assert!((actual - (0.5f64.sqrt() + 2f64.powf(-1.75)) / 2.0).abs() < 1e-12);
 }
 
 /// Scores texts higher the more similar they are.
@@ -204,38 +208,39 @@ fn the_best_candidate_takes_its_first_free_occurrence() {
     let mut first = task(source, "Anna", target, None);
     first.span = 0..4;
     let second = SpanTask { span: 9..13, ..first.clone() };
-    let third = task(source, "Rome", target, None);
+    let rome_task = task(source, "Rome", target, None);
     let elsewhere = task("Anna", "Anna", target, None);
     let mut way = ByCandidates {
         generator: Windows,
         scorer: scored(alike),
         config: CandidateConfig { max_candidates: 100 },
     };
-    let tasks = [first, second, third.clone(), elsewhere];
+    let tasks = [first, second, rome_task.clone(), elsewhere];
     let found = way.place(&tasks).unwrap();
     let spans: Vec<_> = found.iter().map(|one| one.as_ref().unwrap().span.clone()).collect();
     assert_eq!(spans, [12..16, 17..21, 3..6, 12..16]);
     assert_eq!(way.scorer.rounds, 1);
     let none = ByCandidates { config: CandidateConfig { max_candidates: 0 }, ..way };
-    assert_eq!(one(&mut { none }, &third), Err(PlaceFault::NoCandidate));
+    assert_eq!(one(&mut { none }, &rome_task), Err(PlaceFault::NoCandidate));
 }
 
 #[test]
-fn missing_scores_are_listed_and_never_guessed() {
+fn missing_scores_are_listed_and_never_estimated() {
     let folder = tempfile::tempdir().unwrap();
-    let (path, wanted) = (folder.path().join("scores.jsonl"), folder.path().join("wanted.jsonl"));
+    let (path, missing_path) =
+        (folder.path().join("scores.jsonl"), folder.path().join("wanted.jsonl"));
     let tasks = [bern(), task("a b", "b", "x y b", Some("b"))];
     let direct = ByConstrainedDecoding { scorer: scored(alike), config: CodecConfig::default() }
         .place(&tasks)
         .unwrap();
     let mut rounds = 0;
     let placed = loop {
-        let scorer = FileScorer::read(&path, &wanted).unwrap();
+        let scorer = FileScorer::read(&path, &missing_path).unwrap();
         let mut way = ByConstrainedDecoding { scorer, config: CodecConfig::default() };
         match way.place(&tasks) {
             Ok(placed) => break placed,
             Err(Error::Unscored { count, .. }) => {
-                let requests = std::fs::read_to_string(&wanted).unwrap();
+                let requests = std::fs::read_to_string(&missing_path).unwrap();
                 assert_eq!(requests.lines().count(), count);
                 let mut all = std::fs::read_to_string(&path).unwrap_or_default();
                 for line in requests.lines() {
@@ -260,17 +265,17 @@ fn missing_scores_are_listed_and_never_guessed() {
         ),
     ] {
         std::fs::write(&path, format!("\n{line}\n")).unwrap();
-        let error = FileScorer::read(&path, &wanted).unwrap_err().to_string();
+        let error = FileScorer::read(&path, &missing_path).unwrap_err().to_string();
         assert!(error.contains("scores.jsonl:2") && error.contains(problem), "{error}");
     }
-    let twice = r#"{"from":"en","to":"de","source":"a","target":"b","total":-"#;
-    std::fs::write(&path, format!("{twice}1}}\n{twice}2}}\n")).unwrap();
-    let error = FileScorer::read(&path, &wanted).unwrap_err().to_string();
+    let prefix = r#"{"from":"en","to":"de","source":"a","target":"b","total":-"#;
+    std::fs::write(&path, format!("{prefix}1}}\n{prefix}2}}\n")).unwrap();
+    let error = FileScorer::read(&path, &missing_path).unwrap_err().to_string();
     assert!(error.contains("a second score"), "{error}");
 }
 
 #[test]
-fn search_and_alignment_place_a_span() {
+fn search_and_alignment_find_a_span() {
     let task = bern();
     let mut search = BySearch::default();
     assert_eq!(one(&mut search, &task).unwrap().span, 0..4);
@@ -293,7 +298,7 @@ fn search_and_alignment_place_a_span() {
 
 proptest! {
     #[test]
-    fn what_is_placed_is_a_part_of_the_translation(
+    fn placed_spans_are_part_of_the_translation(
         source in "[a-z(\\[ ]{0,6}\\PC{1,12}",
         target in "\\PC{0,24}|[\u{300}-\u{303}a-c ]{1,20}|[北京 \u{5d0}-\u{5d4}]{1,12}|[ab ]{0,20}",
         from in 0usize..12,

@@ -66,7 +66,7 @@ fn ties_go_to_the_first_token() {
 }
 
 #[test]
-fn bad_input_is_refused() {
+fn invalid_input_is_rejected() {
     let flat = Array2::from_elem((3, 4), 0.5);
     for span in [1..1, 0..4, 3..4, std::ops::Range { start: 2, end: 1 }] {
         let refused = project(flat.view(), span.clone(), &ProjectConfig::default());
@@ -75,11 +75,11 @@ fn bad_input_is_refused() {
     for value in [f32::NAN, f32::INFINITY] {
         // The value is in the row of the span, or in the column of its best target.
         for place in [(1, 3), (2, 0)] {
-            let mut bad = flat.clone();
-            bad[place] = value;
-            let error = project(bad.view(), 1..2, &ProjectConfig::default()).unwrap_err();
-            let said = format!("row {}, column {}", place.0, place.1);
-            assert!(error.to_string().contains(&said), "{error}");
+            let mut invalid = flat.clone();
+            invalid[place] = value;
+            let error = project(invalid.view(), 1..2, &ProjectConfig::default()).unwrap_err();
+            let position_text = format!("row {}, column {}", place.0, place.1);
+            assert!(error.to_string().contains(&position_text), "{error}");
         }
     }
     assert_eq!(run(&Array2::zeros((2, 0)), 0..1), None);
@@ -96,9 +96,9 @@ proptest! {
         let span = a.min(b)..a.max(b) + 1;
         let targets: Vec<usize> = span.clone().map(|row| order[row]).collect();
         let wide = ProjectConfig { max_gap: size, ..ProjectConfig::default() };
-        let got = project(links(size, size, &ones).view(), span, &wide).unwrap();
+        let actual = project(links(size, size, &ones).view(), span, &wide).unwrap();
         let cover = *targets.iter().min().unwrap()..*targets.iter().max().unwrap() + 1;
-        prop_assert_eq!(got, Some(cover));
+        prop_assert_eq!(actual, Some(cover));
     }
 
     #[test]
@@ -108,19 +108,19 @@ proptest! {
         let similarity = Array2::from_shape_vec((6, 7), values).unwrap();
         let span = a.min(b)..a.max(b) + 1;
         let config = ProjectConfig { max_gap, ..ProjectConfig::default() };
-        let got = project(similarity.view(), span.clone(), &config).unwrap();
-        prop_assert_eq!(&got, &project(similarity.view(), span.clone(), &config).unwrap());
+        let actual = project(similarity.view(), span.clone(), &config).unwrap();
+        prop_assert_eq!(&actual, &project(similarity.view(), span.clone(), &config).unwrap());
         // Mutual best matches, computed by plain loops.
         let mutual: Vec<usize> = (0..7).filter(|&j| span.clone().any(|i| {
             let v = similarity[(i, j)];
             v >= 0.0 && (0..7).all(|k| similarity[(i, k)] <= v) && (0..6).all(|k| similarity[(k, j)] <= v)
         })).collect();
-        match got {
+        match actual {
             None => prop_assert!(mutual.is_empty()),
-            Some(got) => {
-                prop_assert!(got.end <= 7);
-                prop_assert!(mutual.contains(&got.start) && mutual.contains(&(got.end - 1)));
-                let inside: Vec<usize> = mutual.into_iter().filter(|j| got.contains(j)).collect();
+            Some(actual) => {
+                prop_assert!(actual.end <= 7);
+                prop_assert!(mutual.contains(&actual.start) && mutual.contains(&(actual.end - 1)));
+                let inside: Vec<usize> = mutual.into_iter().filter(|j| actual.contains(j)).collect();
                 prop_assert!(inside.windows(2).all(|pair| pair[1] - pair[0] <= max_gap + 1));
             }
         }

@@ -17,11 +17,11 @@ fn line(to: &str, source: &str, target: &str) -> String {
 fn a_file_is_looked_up_by_languages_and_text() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.jsonl");
-    let twice = line("de", "dog", "Hund");
-    fs::write(&path, format!("{twice}\n{}{twice}", line("es", "dog", "perro"))).unwrap();
+    let repeated = line("de", "dog", "Hund");
+    fs::write(&path, format!("{repeated}\n{}{repeated}", line("es", "dog", "perro"))).unwrap();
     let mut file = FileTranslator::read(&path, MissingText::Skip).unwrap();
-    let got = file.translate(&["dog", "cat", "dog"], EN, DE).unwrap();
-    assert_eq!(got, [Some("Hund".into()), None, Some("Hund".into())]);
+    let actual = file.translate(&["dog", "cat", "dog"], EN, DE).unwrap();
+    assert_eq!(actual, [Some("Hund".into()), None, Some("Hund".into())]);
     assert_eq!(file.translate(&["dog"], EN, ES).unwrap(), [Some("perro".into())]);
     assert_eq!(file.translate(&["dog"], DE, EN).unwrap(), [None]);
     let mut strict = FileTranslator::read(&path, MissingText::Error).unwrap();
@@ -33,7 +33,7 @@ fn a_file_is_looked_up_by_languages_and_text() {
 }
 
 #[test]
-fn a_bad_file_names_its_line() {
+fn errors_in_a_file_name_the_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.jsonl");
     for (second, words) in [
@@ -53,27 +53,27 @@ fn a_bad_file_names_its_line() {
 }
 
 #[test]
-fn the_cache_asks_once_and_outlives_its_program() {
+fn the_cache_requests_a_text_once_and_persists() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("deep/cache.jsonl");
-    let mut asked = Vec::new();
+    let mut requested = Vec::new();
     {
         let inner = By(|text: &str| {
-            asked.push(text.to_owned());
+            requested.push(text.to_owned());
             (text != "no").then(|| text.to_uppercase())
         });
         let mut cached = Cached::open(inner, &path).unwrap();
         assert!(cached.is_empty());
-        let got = cached.translate(&["a", "b", "a", "no", "c"], EN, DE).unwrap();
+        let actual = cached.translate(&["a", "b", "a", "no", "c"], EN, DE).unwrap();
         let expected = ["A", "B", "A"].map(|t| Some(t.to_owned()));
-        assert_eq!(got[..3], expected);
-        assert_eq!((got[3].as_deref(), got[4].as_deref()), (None, Some("C")));
+        assert_eq!(actual[..3], expected);
+        assert_eq!((actual[3].as_deref(), actual[4].as_deref()), (None, Some("C")));
         cached.translate(&["a"], EN, DE).unwrap();
         // The same text for another language is a separate request.
         cached.translate(&["a"], EN, ES).unwrap();
         assert_eq!(cached.len(), 4);
     }
-    assert_eq!(asked, ["a", "b", "no", "c", "a"]);
+    assert_eq!(requested, ["a", "b", "no", "c", "a"]);
     // The cache is a valid file of translations, and a restarted program sends no request for its
     // texts.
     let mut file = FileTranslator::read(&path, MissingText::Error).unwrap();
@@ -83,53 +83,53 @@ fn the_cache_asks_once_and_outlives_its_program() {
 }
 
 #[test]
-fn a_torn_last_line_goes_and_any_other_is_an_error() {
+fn an_incomplete_last_line_is_removed_and_others_are_errors() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache.jsonl");
-    let whole = line("de", "a", "A") + &line("de", "b", "B");
-    for cut in 0..=whole.len() {
-        fs::write(&path, &whole.as_bytes()[..cut]).unwrap();
+    let all_lines = line("de", "a", "A") + &line("de", "b", "B");
+    for cut in 0..=all_lines.len() {
+        fs::write(&path, &all_lines.as_bytes()[..cut]).unwrap();
         let mut cached = Cached::open(By(|text: &str| Some(text.to_uppercase())), &path).unwrap();
-        assert_eq!(cached.len(), whole[..cut].matches('\n').count(), "{cut}");
+        assert_eq!(cached.len(), all_lines[..cut].matches('\n').count(), "{cut}");
         cached.translate(&["a", "b"], EN, DE).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), whole, "{cut}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), all_lines, "{cut}");
     }
     // A line of zeros, as after a power failure, is removed.
     fs::write(&path, [line("de", "a", "A").as_bytes(), b"\0\0\0\n"].concat()).unwrap();
     assert_eq!(Cached::open(By(|_: &str| None), &path).unwrap().len(), 1);
     // Lines that the cache did not write are never removed.
     for other in ["{", "{\"data\": []}", "{\"from\": \"en", "{\"from\":\"en\"}\n", "text"] {
-        let torn = "{\"from\":".starts_with(other);
+        let is_torn = "{\"from\":".starts_with(other);
         fs::write(&path, line("de", "a", "A") + other).unwrap();
         let opened = Cached::open(By(|_: &str| None), &path);
-        assert_eq!(opened.is_ok(), torn, "{other}");
-        let kept = if torn { "" } else { other };
+        assert_eq!(opened.is_ok(), is_torn, "{other}");
+        let kept = if is_torn { "" } else { other };
         assert_eq!(fs::read_to_string(&path).unwrap(), line("de", "a", "A") + kept);
     }
-    fs::write(&path, format!("{{\"from\n{whole}")).unwrap();
+    fs::write(&path, format!("{{\"from\n{all_lines}")).unwrap();
     let error = Cached::open(By(|_: &str| None), &path).err().unwrap();
     assert!(matches!(error, Error::Line { line: 1, .. }), "{error}");
 }
 
 #[test]
-fn a_blank_translation_is_asked_for_again() {
+fn blank_translations_are_requested_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache.jsonl");
     fs::write(&path, line("de", "a", "") + &line("de", "b", "B") + "\n").unwrap();
-    let mut asked = Vec::new();
+    let mut requested = Vec::new();
     let mut cached = Cached::open(
         By(|text: &str| {
-            asked.push(text.to_owned());
+            requested.push(text.to_owned());
             Some(if text == "c" { " ".to_owned() } else { text.to_uppercase() })
         }),
         &path,
     )
     .unwrap();
-    let got = cached.translate(&["a", "b", "c"], EN, DE).unwrap();
-    assert_eq!(got, [Some("A".into()), Some("B".into()), None]);
+    let actual = cached.translate(&["a", "b", "c"], EN, DE).unwrap();
+    assert_eq!(actual, [Some("A".into()), Some("B".into()), None]);
     cached.translate(&["a", "c"], EN, DE).unwrap();
     drop(cached);
-    assert_eq!(asked, ["a", "c", "c"]);
+    assert_eq!(requested, ["a", "c", "c"]);
     let again = Cached::open(By(|_: &str| None), &path).unwrap();
     assert_eq!(again.len(), 2);
 }
@@ -141,7 +141,7 @@ fn a_cache_is_locked_while_it_is_open() {
     let path = folder.path().join("cache.jsonl");
     let first = Cached::open(By(|_: &str| None), &path).unwrap();
     let error = Cached::open(By(|_: &str| None), &path).err().unwrap().to_string();
-    assert!(error.contains("cache.jsonl") && error.contains("another run has it open"), "{error}");
+    assert!(error.contains("cache.jsonl") && error.contains("in use by another run"), "{error}");
     drop(first);
     Cached::open(By(|_: &str| None), &path).unwrap();
 }

@@ -7,7 +7,7 @@ fn nearest() -> SearchConfig {
 }
 
 #[test]
-fn one_occurrence_is_found_and_none_or_two_are_refused() {
+fn only_a_single_occurrence_is_accepted() {
     let strict = SearchConfig::default();
     let found = search("北京在中国", " 中国\n", 0.0, &strict).unwrap();
     assert_eq!((found.text.as_str(), found.answer_start), ("中国", 3));
@@ -21,7 +21,7 @@ fn one_occurrence_is_found_and_none_or_two_are_refused() {
 }
 
 #[test]
-fn the_nearest_occurrence_and_the_first_of_two_as_near() {
+fn the_nearest_occurrence_is_selected_and_ties_select_the_first() {
     // The occurrences are at 0, 4 and 8 of 10 code points.
     let text = "ab..ab..ab";
     for (position, start) in
@@ -37,12 +37,12 @@ fn the_nearest_occurrence_and_the_first_of_two_as_near() {
 
 proptest! {
     #[test]
-    fn what_is_found_is_there(text in "[ab é北]{0,20}", answer in "[ab é北]{0,3}", position in 0.0..1.0) {
+    fn found_answers_are_at_their_offset(text in "[ab é北]{0,20}", answer in "[ab é北]{0,3}", position in 0.0..1.0) {
         let slice = |start: usize, length: usize| -> String { text.chars().skip(start).take(length).collect() };
-        let wanted = answer.trim();
-        let length = wanted.chars().count();
+        let pattern = answer.trim();
+        let length = pattern.chars().count();
         let all: Vec<usize> = (0..text.chars().count())
-            .filter(|&start| length > 0 && slice(start, length) == wanted).collect();
+            .filter(|&start| length > 0 && slice(start, length) == pattern).collect();
         let strict = search(&text, &answer, position, &SearchConfig::default());
         match all.as_slice() {
             [] => prop_assert_eq!(strict, Err(SearchFault::NotFound)),

@@ -39,9 +39,9 @@ fn markers_then_search_and_every_span_is_counted() {
         typed("Bo", &[(0..2, "PER")]),
         typed("Bo lost", &[(0..2, "PER")]),
     ];
-    let mut asked = Vec::new();
-    let got = run(&source, |text| {
-        asked.push(text.to_owned());
+    let mut requested = Vec::new();
+    let actual = run(&source, |text| {
+        requested.push(text.to_owned());
         Some(match text {
             "([2:Ada]) met ([1:Bo])" => "([1:Bo]) traf ([2:Ada])".into(),
             // The markers are lost, and one name occurs twice in the translation.
@@ -55,7 +55,7 @@ fn markers_then_search_and_every_span_is_counted() {
         })
     });
     let texts: Vec<_> =
-        got.texts.iter().map(|one| one.as_ref().map(|one| (&*one.text, parts(one)))).collect();
+        actual.texts.iter().map(|one| one.as_ref().map(|one| (&*one.text, parts(one)))).collect();
     let part = |text: &str, kind| (text.to_owned(), kind);
     assert_eq!(
         texts,
@@ -67,7 +67,7 @@ fn markers_then_search_and_every_span_is_counted() {
             Some(("Bo verlor", vec![])),
         ]
     );
-    let report = got.report;
+    let report = actual.report;
     assert_eq!((report.texts, report.untranslated, report.spans), (5, 1, 8));
     assert_eq!(report.found.into_iter().collect::<Vec<_>>(), [("markers", 2), ("search", 1)]);
     let dropped = [
@@ -79,17 +79,17 @@ fn markers_then_search_and_every_span_is_counted() {
     assert_eq!(report.dropped.into_iter().collect::<Vec<_>>(), dropped);
     assert_eq!(report.faults.missing, 2);
     // A text without spans is translated unchanged, once.
-    assert_eq!(asked.iter().filter(|text| *text == "It rains").count(), 1);
+    assert_eq!(requested.iter().filter(|text| *text == "It rains").count(), 1);
 }
 
 #[test]
-fn of_spans_that_overlap_the_first_of_the_source_stays() {
+fn of_overlapping_spans_the_first_of_the_source_is_kept() {
     let source = [
         // The second span overlaps the first, so that it is not marked but searched.
         typed("New York City", &[(0..8, "LOC"), (0..13, "ORG"), (9..13, "MISC")]),
         typed("Ada saw her", &[(8..11, "A"), (0..3, "B")]),
     ];
-    let got = run(&source, |text| {
+    let actual = run(&source, |text| {
         Some(match text {
             "([2:Ada]) saw ([1:her])" => "lost".into(),
             "Ada saw her" => "Ada sah Ada-Lovelace".into(),
@@ -98,17 +98,17 @@ fn of_spans_that_overlap_the_first_of_the_source_stays() {
             other => other.to_owned(),
         })
     });
-    let kept: Vec<_> = got.texts.iter().flatten().map(parts).collect();
+    let kept: Vec<_> = actual.texts.iter().flatten().map(parts).collect();
     let part = |text: &str, kind| (text.to_owned(), kind);
     assert_eq!(kept[0], [part("New York", "LOC"), part("City", "MISC")]);
     assert_eq!(kept[1], [part("Ada-Lovelace", "A")]);
-    assert_eq!(got.report.dropped[&SpanLoss::Overlap], 2);
-    let json = serde_json::to_value(&got.report).unwrap();
+    assert_eq!(actual.report.dropped[&SpanLoss::Overlap], 2);
+    let json = serde_json::to_value(&actual.report).unwrap();
     assert_eq!(json["dropped"], serde_json::json!({"overlap": 2}));
 }
 
 #[test]
-fn a_place_outside_the_translation_is_none() {
+fn spans_outside_the_translation_are_rejected() {
     struct Wild;
     impl PlaceSpans for Wild {
         fn name(&self) -> &'static str {
@@ -125,17 +125,17 @@ fn a_place_outside_the_translation_is_none() {
     }
     let source = vec![typed("one", &[(0..3, "X")]); 4];
     let by = |text: &str| Some(if text.contains("([") { "lost" } else { "ab c" }.to_owned());
-    let got = translate_spans(&source, EN, DE, &mut By(by), &mut Wild, |_, _, _| {}).unwrap();
-    let counts: Vec<usize> = got.texts.iter().flatten().map(|one| one.spans.len()).collect();
+    let actual = translate_spans(&source, EN, DE, &mut By(by), &mut Wild, |_, _, _| {}).unwrap();
+    let counts: Vec<usize> = actual.texts.iter().flatten().map(|one| one.spans.len()).collect();
     assert_eq!(counts, [1, 0, 0, 0]);
-    assert_eq!(got.report.dropped[&SpanLoss::Unplaced(PlaceFault::NotFound)], 3);
+    assert_eq!(actual.report.dropped[&SpanLoss::Unplaced(PlaceFault::NotFound)], 3);
     let same =
         translate_spans(&source, EN, EN, &mut Identity, &mut Wild, |_, _, _| {}).unwrap_err();
     assert!(matches!(same, Error::Language { .. }));
 }
 
 #[test]
-fn words_are_joined_as_their_language_is_written() {
+fn words_are_joined_with_spaces_if_the_language_uses_them() {
     let join = |words: &[&str], spans: Vec<(Range<usize>, &'static str)>, language: &str| {
         let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
         TypedText::from_words(&words, spans, language.parse().unwrap())
@@ -156,7 +156,7 @@ fn words_are_joined_as_their_language_is_written() {
 }
 
 #[test]
-fn words_are_cut_where_an_entity_ends_inside_one() {
+fn words_are_split_where_an_entity_ends_inside() {
     let cases: [(TypedText, &[&str], &[&str]); 5] = [
         (typed("Berner Uni", &[(0..4, "LOC")]), &["Bern", "er", "Uni"], &["B-LOC", "O", "O"]),
         (typed("ab", &[(0..1, "X"), (1..2, "X")]), &["a", "b"], &["B-X", "B-X"]),
@@ -166,8 +166,8 @@ fn words_are_cut_where_an_entity_ends_inside_one() {
         (typed("a b c", &[(0..3, "X"), (2..5, "Y")]), &["a", "b", "c"], &["B-X", "I-X", "B-Y"]),
     ];
     for (text, words, tags) in cases {
-        let (got, got_tags) = text.words();
-        assert_eq!((&*got, &*got_tags), (&owned(words)[..], &owned(tags)[..]), "{}", text.text);
+        let (actual, got_tags) = text.words();
+        assert_eq!((&*actual, &*got_tags), (&owned(words)[..], &owned(tags)[..]), "{}", text.text);
     }
 }
 
@@ -200,9 +200,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn what_is_kept_is_in_its_translation(source in texts(), mode in 0usize..5) {
+    fn kept_spans_are_in_their_translation(source in texts(), mode in 0usize..5) {
         let mut number = 0;
-        let got = run(&source, |text| {
+        let actual = run(&source, |text| {
             number += 1;
             match (mode, number % 3) {
                 (0, _) | (4, 0) => Some(text.to_owned()),
@@ -213,16 +213,16 @@ proptest! {
                 _ => Some(text.replace('(', "").replace('a', "א")),
             }
         });
-        let report = &got.report;
+        let report = &actual.report;
         let found: usize = report.found.values().sum();
         let dropped: usize = report.dropped.values().sum();
         prop_assert_eq!(report.spans, source.iter().map(|one| one.spans.len()).sum::<usize>());
         prop_assert_eq!(found + dropped, report.spans);
-        let kept: usize = got.texts.iter().flatten().map(|one| one.spans.len()).sum();
+        let kept: usize = actual.texts.iter().flatten().map(|one| one.spans.len()).sum();
         prop_assert_eq!(kept, found);
-        prop_assert_eq!(got.texts.len(), source.len());
-        prop_assert_eq!(got.texts.iter().filter(|one| one.is_none()).count(), report.untranslated);
-        for (text, source) in got.texts.iter().zip(&source) {
+        prop_assert_eq!(actual.texts.len(), source.len());
+        prop_assert_eq!(actual.texts.iter().filter(|one| one.is_none()).count(), report.untranslated);
+        for (text, source) in actual.texts.iter().zip(&source) {
             let Some(text) = text else { continue };
             for (k, (part, _)) in parts(text).iter().enumerate() {
                 let span = &text.spans[k].span;
@@ -237,15 +237,15 @@ proptest! {
             prop_assert!(text.spans.iter().all(|one| kinds.any(|kind| *kind == one.kind)));
             if mode == 0 {
                 prop_assert_eq!(&text.text, &source.text);
-                let (own, all) = (parts(text), parts(source));
+                let (target_parts, all) = (parts(text), parts(source));
                 let mut all = all.iter().map(|(part, kind)| (part.trim().to_owned(), *kind));
-                prop_assert!(own.into_iter().all(|one| all.any(|other| one == other)));
+                prop_assert!(target_parts.into_iter().all(|one| all.any(|other| one == other)));
             }
         }
     }
 
     #[test]
-    fn tags_hold_every_span(text in "[ab北京 .e\u{301}\u{5e9}\u{644}'1\u{a0}]{1,20}",
+    fn tags_contain_every_span(text in "[ab北京 .e\u{301}\u{5e9}\u{644}'1\u{a0}]{1,20}",
         cuts in prop::collection::btree_set(0usize..20, 0..10),
     ) {
         let cuts: Vec<usize> =
@@ -263,7 +263,7 @@ proptest! {
                 _ => prop_assert_eq!(tag, "O"),
             }
         }
-        let wanted = parts(&text).into_iter().map(|(part, _)| bare(&part));
-        prop_assert_eq!(entities, wanted.filter(|part| !part.is_empty()).collect::<Vec<_>>());
+        let expected = parts(&text).into_iter().map(|(part, _)| bare(&part));
+        prop_assert_eq!(entities, expected.filter(|part| !part.is_empty()).collect::<Vec<_>>());
     }
 }

@@ -27,7 +27,7 @@ fn source() -> Dataset {
 }
 
 #[test]
-fn markers_then_search_then_nothing_with_exact_counts() {
+fn counts_of_markers_search_and_losses_are_exact() {
     let source = source();
     let by = |text: &str| {
         Some(match text {
@@ -87,9 +87,14 @@ fn each_corruption_of_markers_falls_back() {
     ] {
         let by = |text: &str| Some(if text.contains("([") { corrupt } else { text }.to_owned());
         let got = run(&source, &TranslateConfig::default(), by);
-        let counted = got.report.faults;
+        let fault_counts = got.report.faults;
         assert_eq!(
-            [counted.missing, counted.duplicate, counted.reordered, counted.empty],
+            [
+                fault_counts.missing,
+                fault_counts.duplicate,
+                fault_counts.reordered,
+                fault_counts.empty
+            ],
             faults,
             "{corrupt}"
         );
@@ -109,7 +114,7 @@ fn each_corruption_of_markers_falls_back() {
 }
 
 #[test]
-fn what_has_no_translation_is_counted_where_it_fails() {
+fn missing_translations_are_counted_by_reason() {
     let mut source = source();
     source.questions.push(question("4", "q four", "four", "four"));
     source.questions.push(question("5", "q five", "five", "five"));
@@ -145,17 +150,17 @@ fn every_different_answer_is_kept() {
     let mut source = source();
     // Adds another answer, the first again, one that overlaps the first, and one that is not at its
     // offset.
-    let more = [("end", 4), ("near", 11), ("is near", 8), ("near", 0)];
-    source.questions[1].answers.extend(more.map(|(text, start)| answer(text, start)));
+    let duplicates = [("end", 4), ("near", 11), ("is near", 8), ("near", 0)];
+    source.questions[1].answers.extend(duplicates.map(|(text, start)| answer(text, start)));
     // The first answer is not at its offset, the second is.
     source.questions[2].answers.insert(0, answer("three", 0));
-    let mut asked = Vec::new();
+    let mut requested = Vec::new();
     let got = run(&source, &TranslateConfig::default(), |text| {
-        asked.push(text.to_owned());
+        requested.push(text.to_owned());
         Some(text.to_owned())
     });
     let passages = ["([rome]) is old", "the ([2:end]) is ([1:near])", "([two]) and two"];
-    assert_eq!(asked[3..], [&passages[..], &["is near"]].concat());
+    assert_eq!(requested[3..], [&passages[..], &["is near"]].concat());
     let expected = [answer("near", 11), answer("end", 4), answer("is near", 8)];
     assert_eq!(got.dataset.questions[1].answers, expected);
     assert_eq!(got.dataset.questions[2].answers, [answer("two", 0)]);
@@ -165,7 +170,7 @@ fn every_different_answer_is_kept() {
 }
 
 #[test]
-fn a_question_stays_with_one_answer_and_goes_with_none() {
+fn questions_are_kept_with_at_least_one_answer() {
     let mut source = source();
     source.questions[0].answers.push(answer("old", 8));
     source.questions[1].answers.push(answer("end", 4));
@@ -205,8 +210,8 @@ fn a_question_stays_with_one_answer_and_goes_with_none() {
 #[test]
 fn parallel_data_keeps_its_answers() {
     let mut target = source();
-    let more = [("rome", 0), ("old", 8), ("new", 8)];
-    target.questions[0].answers.extend(more.map(|(text, start)| answer(text, start)));
+    let duplicates = [("rome", 0), ("old", 8), ("new", 8)];
+    target.questions[0].answers.extend(duplicates.map(|(text, start)| answer(text, start)));
     let got = parallel(&source(), &target, DE).unwrap();
     assert_eq!(got.dataset.questions[0].answers, [answer("rome", 0), answer("old", 8)]);
     assert_eq!((got.report.given, got.report.further_answers), (3, 1));
@@ -214,16 +219,16 @@ fn parallel_data_keeps_its_answers() {
 }
 
 #[test]
-fn progress_is_told_and_a_translator_that_drops_texts_is_found_out() {
-    let mut heard = Vec::new();
+fn progress_is_reported_and_missing_translations_are_errors() {
+    let mut reports = Vec::new();
     let by = |text: &str| Some(text.replace("([", ""));
     let config = TranslateConfig::default();
-    let progress = |stage, done, total| heard.push((stage, done, total));
+    let progress = |stage, done, total| reports.push((stage, done, total));
     translate(&source(), EN, DE, &mut By(by), &config, progress).unwrap();
     for stage in [Stage::Questions, Stage::MarkedPassages, Stage::Passages, Stage::Answers] {
-        let own: Vec<(usize, usize)> =
-            heard.iter().filter(|(of, _, _)| *of == stage).map(|(_, a, b)| (*a, *b)).collect();
-        assert_eq!(own, [(0, 3), (2, 3), (3, 3)]);
+        let actual: Vec<(usize, usize)> =
+            reports.iter().filter(|(of, _, _)| *of == stage).map(|(_, a, b)| (*a, *b)).collect();
+        assert_eq!(actual, [(0, 3), (2, 3), (3, 3)]);
     }
     struct Short;
     impl qa_translate::Translator for Short {
@@ -296,16 +301,16 @@ proptest! {
         prop_assert_eq!(got.report.further_answers, kept.answers.len() - 1);
         let dropped: usize = got.report.dropped_answers.values().sum();
         prop_assert_eq!(kept.answers.len() + dropped, different.len());
-        prop_assert!(kept.answers.iter().all(|one| answers.iter().any(|own| own.text.trim() == one.text)));
-        let apart = |k: usize| different[..k].iter().all(|one| {
+        prop_assert!(kept.answers.iter().all(|one| answers.iter().any(|actual| actual.text.trim() == one.text)));
+        let without_overlap = |k: usize| different[..k].iter().all(|one| {
             one.answer_start + one.text.chars().count() <= different[k].answer_start
                 || different[k].answer_start + different[k].text.chars().count() <= one.answer_start
         });
         // An answer that overlaps no earlier one has its own position.
-        for k in (0..different.len()).filter(|&k| apart(k)) {
+        for k in (0..different.len()).filter(|&k| without_overlap(k)) {
             let blank = different[k].text.chars().take_while(|c| c.is_whitespace()).count();
-            let own = answer(different[k].text.trim(), different[k].answer_start + blank);
-            prop_assert!(kept.answers.contains(&own));
+            let actual = answer(different[k].text.trim(), different[k].answer_start + blank);
+            prop_assert!(kept.answers.contains(&actual));
         }
     }
 }

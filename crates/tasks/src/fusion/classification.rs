@@ -88,17 +88,17 @@ impl ClassPair {
     /// # Ok::<(), tasks::Error>(())
     /// ```
     pub fn unrelated(pairs: &[Self]) -> Result<Vec<Self>> {
-        let mut of_class: BTreeMap<i64, Vec<&Self>> = BTreeMap::new();
+        let mut by_class: BTreeMap<i64, Vec<&Self>> = BTreeMap::new();
         let mut places = Vec::new();
         for pair in pairs {
-            let all = of_class.entry(pair.class).or_default();
+            let all = by_class.entry(pair.class).or_default();
             places.push(all.len());
             all.push(pair);
         }
         let other = |(number, (pair, place)): (usize, (&Self, usize))| {
-            let all = of_class.get(&pair.class).map_or(&[] as &[_], Vec::as_slice);
-            let mut away = all.iter().cycle().skip(place + all.len() / 2).take(all.len());
-            let other = away.find(|other| other.source != pair.source).ok_or_else(|| {
+            let all = by_class.get(&pair.class).map_or(&[] as &[_], Vec::as_slice);
+            let mut candidates = all.iter().cycle().skip(place + all.len() / 2).take(all.len());
+            let other = candidates.find(|other| other.source != pair.source).ok_or_else(|| {
                 let expected = "another text of its class";
                 Error::data(format!("row {}", number + 1), expected, "none")
             })?;

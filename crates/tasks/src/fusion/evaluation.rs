@@ -81,9 +81,9 @@ impl FusedEvaluation {
         let dataset = Dataset::read(path)?;
         let questions = &dataset.questions;
         let mut answers: Vec<(&str, Predictions)> = Vec::new();
-        let alone = [PairedText::None];
+        let no_text = [PairedText::None];
         let (fusion, pairing) = (config.fusion, config.pairing);
-        for &text in if fusion.cross == 0 { &alone } else { self.second.as_slice() } {
+        for &text in if fusion.cross == 0 { &no_text } else { self.second.as_slice() } {
             let second = SecondReading { fusion, pairing, text, translations };
             let found = plain.clone().with_second_text(second).predict(questions)?;
             answers.push((text.name(), Predictions::from(found.as_slice())));

@@ -40,8 +40,8 @@ impl Display for PairCounts {
         write!(
             f,
             "{pairs} pairs of windows; the answer is in both halves of {both}, in the target half \
-             alone of {target_alone} ({:.0} % of those that have it there), in the source half \
-             alone of {source_alone}",
+             only of {target_alone} ({:.0} % of the pairs with it in the target half), in the \
+             source half only of {source_alone}",
             100.0 * *target_alone as f64 / with_target as f64
         )
     }
@@ -73,7 +73,9 @@ impl WindowPairs {
         let count = target.len();
         let (target, source) = (cut(target)?, cut(source)?);
         let mut pairs = Vec::new();
-        for (targets, sources) in of_questions(&target, count).zip(of_questions(&source, count)) {
+        for (targets, sources) in
+            windows_by_question(&target, count).zip(windows_by_question(&source, count))
+        {
             match pairing {
                 WindowPairing::ByNumber => {
                     let last =
@@ -130,7 +132,7 @@ pub(super) fn holds_answer(window: &Window) -> bool {
 }
 
 /// The range of windows of each of `count` questions; the windows of a question are consecutive.
-fn of_questions(windows: &[Window], count: usize) -> impl Iterator<Item = Range<usize>> {
+fn windows_by_question(windows: &[Window], count: usize) -> impl Iterator<Item = Range<usize>> {
     let mut next = 0;
     (0..count).map(move |question| {
         let rest = windows.get(next..).unwrap_or_default();

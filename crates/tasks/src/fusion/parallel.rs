@@ -35,7 +35,7 @@ pub struct PairedQuestions {
 
 impl Display for PairedQuestions {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{} training questions beside their translations", self.target.len())
+        write!(f, "{} training questions with their translations", self.target.len())
     }
 }
 
@@ -53,11 +53,11 @@ impl PairedQuestions {
             return Err(Error::empty("questions in the source language"));
         };
         source.check_answers()?;
-        let known = by_id(source.questions.iter().cloned());
+        let by_question_id = by_id(source.questions.iter().cloned());
         let mut pairs = Self::default();
-        for (language, own) in all {
-            for question in parallel(source, own, *language)?.dataset.questions {
-                let Some(source) = known.get(&question.id).cloned() else { continue };
+        for (language, target_question) in all {
+            for question in parallel(source, target_question, *language)?.dataset.questions {
+                let Some(source) = by_question_id.get(&question.id).cloned() else { continue };
                 pairs.source.push(source);
                 pairs.target.push(question);
             }
@@ -73,14 +73,15 @@ impl PairedQuestions {
     /// [`Error::Data`] naming a question without such a replacement.
     pub fn unrelated(&self) -> Result<Vec<Question>> {
         let count = self.source.len();
-        let other = |(number, own): (usize, &Question)| {
+        let other = |(number, target_question): (usize, &Question)| {
             let differs = |other: &&Question| {
-                other.context != own.context && (other.title != own.title || own.title.is_empty())
+                other.context != target_question.context
+                    && (other.title != target_question.title || target_question.title.is_empty())
             };
             let mut others = self.source.iter().cycle().skip(number + count / 2).take(count);
             others.find(differs).cloned().ok_or_else(|| {
                 let expected = "a question about another article in the data";
-                Error::data(format!("question {}", own.id), expected, "none")
+                Error::data(format!("question {}", target_question.id), expected, "none")
             })
         };
         self.source.iter().enumerate().map(other).collect()
@@ -112,7 +113,7 @@ impl PairedFile {
     ) -> Result<Vec<Self>> {
         let files = xquad_files(folder, languages);
         check_files(&files)?;
-        let paired = |file: &QuestionFile| {
+        let pair_with_translation = |file: &QuestionFile| {
             let second = match file.path.file_name() {
                 Some(name) if file.context != source => second.join(name),
                 _ => file.path.clone(),
@@ -120,6 +121,6 @@ impl PairedFile {
             let translations = by_id(Dataset::read(second)?.questions);
             Ok(Self { language: file.context, path: file.path.clone(), translations })
         };
-        files.iter().map(paired).collect()
+        files.iter().map(pair_with_translation).collect()
     }
 }

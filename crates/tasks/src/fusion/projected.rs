@@ -28,12 +28,12 @@ pub(super) fn answer_by_projection(
     let answers = reader.predict(&translated)?;
     let mut found = BTreeMap::new();
     // Consecutive questions of one context share the similarity matrix.
-    let mut known: Option<Aligned<'_>> = None;
+    let mut cached: Option<Aligned<'_>> = None;
     for ((question, source), answer) in questions.iter().zip(&translated).zip(&answers) {
         let best = answer.candidates.first().filter(|best| !answer.null && !best.text.is_empty());
         let mut text = String::new();
         if let Some(best) = best {
-            let aligned = match known.take() {
+            let aligned = match cached.take() {
                 Some(aligned) if aligned.is_of(source, question) => aligned,
                 _ => Aligned::new(aligner, source, question)?,
             };
@@ -42,7 +42,7 @@ pub(super) fn answer_by_projection(
             if let Some(span) = aligner.project(similarity, source, span, target)? {
                 text = question.context.chars().skip(span.start).take(span.len()).collect();
             }
-            known = Some(aligned);
+            cached = Some(aligned);
         }
         found.insert(question.id.clone(), text);
     }

@@ -177,9 +177,13 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
         let mut sum: Option<Tensor> = None;
         for (part, scores) in read.scores.iter().enumerate() {
             let (_, count) = scores.size2()?;
-            let known = teacher.row(0, 0).len();
-            if self.head.score_count(0).is_none() && i64::try_from(known) != Ok(count) {
-                return Err(Error::data("teacher's scores", format!("{count} classes"), known));
+            let class_count = teacher.row(0, 0).len();
+            if self.head.score_count(0).is_none() && i64::try_from(class_count) != Ok(count) {
+                return Err(Error::data(
+                    "teacher's scores",
+                    format!("{count} classes"),
+                    class_count,
+                ));
             }
             let teacher = upload(&teacher.padded(part, examples, count)?, scores.device())?;
             let loss = soft_labels(scores, &teacher, read.soft_mask.as_ref(), &self.soft.loss)?;
@@ -235,11 +239,11 @@ impl<H: FusedHead> Task for FusedTask<'_, H> {
     /// Returns false for a softmax over the batch, and for a mean over positions if the rows have
     /// different lengths.
     fn supports_micro_batches(&self) -> bool {
-        let rows_are_alike = self.head.score_count(0).is_none();
+        let equal_row_sizes = self.head.score_count(0).is_none();
         self.teacher.is_none()
             || match self.soft.loss.over {
                 SoftmaxOver::Row => true,
-                SoftmaxOver::RowPositions => rows_are_alike,
+                SoftmaxOver::RowPositions => equal_row_sizes,
                 SoftmaxOver::Batch => false,
             }
     }

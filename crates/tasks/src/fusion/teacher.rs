@@ -36,9 +36,9 @@ impl TeacherLogits {
         for (number, row) in rows.iter().enumerate() {
             let length = row.first().map_or(0, Vec::len);
             if row.len() != parts || row.iter().any(|list| list.len() != length) {
-                let got = format!("{:?}", row.iter().map(Vec::len).collect::<Vec<_>>());
+                let actual = format!("{:?}", row.iter().map(Vec::len).collect::<Vec<_>>());
                 let expected = format!("{parts} lists of one length");
-                return Err(Error::data(format!("logits of example {number}"), expected, got));
+                return Err(Error::data(format!("logits of example {number}"), expected, actual));
             }
             for (part, list) in all.parts.iter_mut().zip(row) {
                 part.extend(list);
@@ -56,12 +56,12 @@ impl TeacherLogits {
     /// length.
     pub fn mean(teachers: &[Self]) -> Result<Self> {
         let Some((first, others)) = teachers.split_first() else {
-            return Err(Error::empty("teacher's logits to take the mean of"));
+            return Err(Error::empty("teacher's logits to average"));
         };
         let shape = |one: &Self| (one.parts.len(), one.offsets.clone());
         if let Some(k) = others.iter().position(|one| shape(one) != shape(first)) {
             let what = format!("logits of teacher {}", k + 2);
-            return Err(Error::data(what, "the examples of the first", "others"));
+            return Err(Error::data(what, "the examples of the first teacher", "other examples"));
         }
         let mut mean = first.clone();
         for (k, part) in mean.parts.iter_mut().enumerate() {
@@ -171,10 +171,10 @@ impl TeacherLogits {
             return Err(Error::data("teacher's examples", lengths.len().to_string(), self.len()));
         }
         for (example, &length) in lengths.iter().enumerate() {
-            let got = self.row(0, example).len();
-            if got != length {
+            let actual = self.row(0, example).len();
+            if actual != length {
                 let what = format!("teacher's scores of example {example}");
-                return Err(Error::data(what, length.to_string(), got));
+                return Err(Error::data(what, length.to_string(), actual));
             }
         }
         Ok(())

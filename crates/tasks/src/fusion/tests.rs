@@ -11,7 +11,7 @@ use xlmr_model::{Config, FusionConfig, Head, Model, read_tokenizer};
 use super::*;
 use crate::Encoder;
 use crate::question_answering::{QaConfig, QaData, QaPredictor, QaTask, WindowBatch};
-use crate::testing::{assert_bf16_is_near_f32, assert_parts_are_the_whole, model};
+use crate::testing::{assert_bf16_is_near_f32, assert_micro_batches_match, model};
 
 fn tokenizer() -> Tokenizer {
     read_tokenizer(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/base")).unwrap()
@@ -19,7 +19,7 @@ fn tokenizer() -> Tokenizer {
 
 fn question(id: &str, question: &str, context: &str, answer: &str) -> Question {
     let answer_start = context.chars().count()
-        - context.split_once(answer).map(|(_, rest)| rest.chars().count()).unwrap()
+        - context.split_once(answer).map(|(_, after_answer)| after_answer.chars().count()).unwrap()
         - answer.chars().count();
     Question {
         id: id.into(),
@@ -86,7 +86,7 @@ fn seeded(seed: u64) -> Model {
 }
 
 #[test]
-fn windows_meet_by_number_or_each_with_each() {
+fn windows_are_paired_by_number_or_all_with_all() {
     let (german, english) = questions();
     let pairs = |pairing| {
         let tokenizer = tokenizer();
@@ -102,15 +102,15 @@ fn windows_meet_by_number_or_each_with_each() {
         [0, 1, 2].map(|k| count(&by_number.source, k)),
     );
     assert!(own[0] == 1 && other[0] > 1 && own[2] > 1 && other[2] == 1, "{own:?} {other:?}");
-    let mut want = Vec::new();
+    let mut expected = Vec::new();
     let (mut first, mut second) = (0, 0);
     for question in 0..3 {
         for k in 0..own[question].max(other[question]) {
-            want.push((first + k.min(own[question] - 1), second + k.min(other[question] - 1)));
+            expected.push((first + k.min(own[question] - 1), second + k.min(other[question] - 1)));
         }
         (first, second) = (first + own[question], second + other[question]);
     }
-    assert_eq!(by_number.pairs, want);
+    assert_eq!(by_number.pairs, expected);
     for (target, source) in by_number.iter() {
         assert_eq!(target.question, source.question);
     }
@@ -119,7 +119,7 @@ fn windows_meet_by_number_or_each_with_each() {
     // The English answer to the first question is only in its last window, the German answer in the
     // first half of each pair. The last question is the reverse.
     let counts = by_number.counts();
-    assert_eq!((counts.both, counts.pairs), (3, want.len()));
+    assert_eq!((counts.both, counts.pairs), (3, expected.len()));
     assert_eq!(counts.target_alone, other[0] - 1);
     assert_eq!(counts.source_alone, own[2] - 1);
     assert!(counts.to_string().contains("of those that have it there"), "{counts}");
@@ -128,14 +128,14 @@ fn windows_meet_by_number_or_each_with_each() {
     let (pairing, train) = (WindowPairing::ByNumber, Purpose::Train);
     let same =
         WindowPairs::new(&german, &english, &tokenizer(), &dropping, pairing, train).unwrap();
-    assert_eq!((same.pairs, same.target.len()), (want, by_number.target.len()));
+    assert_eq!((same.pairs, same.target.len()), (expected, by_number.target.len()));
     let error = WindowPairs::new(&german, &english[1..], &tokenizer(), &dropping, pairing, train)
         .unwrap_err();
     assert_eq!(error.to_string(), "translations: expected 3, one for each question, got 2");
 }
 
 #[test]
-fn halves_that_never_meet_have_the_losses_of_plain_readers() {
+fn halves_without_cross_layers_have_plain_losses() {
     let model = model(4000);
     let (tokenizer, windows) = (tokenizer(), windows());
     let (german, english) = questions();
@@ -143,7 +143,7 @@ fn halves_that_never_meet_have_the_losses_of_plain_readers() {
     let (german, english) = (&german[1..2], &english[1..2]);
     let mut fused =
         FusedQaTask::new(&model, &tokenizer, (german, english), &windows, &config(0)).unwrap();
-    let got = losses(&mut fused, &[0]);
+    let actual = losses(&mut fused, &[0]);
     let plain = |questions: &[Question]| {
         let data = QaData { questions, question_entity_spans: None, windows: &windows };
         let config = QaConfig { context_only: true, ..QaConfig::default() };
@@ -151,8 +151,8 @@ fn halves_that_never_meet_have_the_losses_of_plain_readers() {
         part(&losses(&mut task, &[0]), "span")
     };
     let (target, source) = (plain(german), plain(english));
-    assert_eq!((part(&got, "target"), part(&got, "source")), (target, source));
-    assert!((got.total.double_value(&[]) - target - source).abs() < 1e-6);
+    assert_eq!((part(&actual, "target"), part(&actual, "source")), (target, source));
+    assert!((actual.total.double_value(&[]) - target - source).abs() < 1e-6);
     // If the texts attend to each other, the losses differ.
     let mut fused =
         FusedQaTask::new(&model, &tokenizer, (german, english), &windows, &config(1)).unwrap();
@@ -174,11 +174,11 @@ fn loss_of_windows_without_the_answer_is_optional() {
     let mut cls = cls;
     assert_eq!(names(&losses(&mut cls, &[0])), ["source", "target"]);
     // The mean of a batch is over the halves that have a loss.
-    let alone = part(&losses(&mut drop, &[0]), "target");
-    let of_one = drop.head.pairs.pairs.iter().position(|&(target, _)| target == 1).unwrap();
-    let both = losses(&mut drop, &[0, of_one]);
-    let other = losses(&mut drop, &[of_one]);
-    let mean = (alone + part(&other, "target")) / 2.0;
+    let target_loss = part(&losses(&mut drop, &[0]), "target");
+    let single_pair = drop.head.pairs.pairs.iter().position(|&(target, _)| target == 1).unwrap();
+    let both = losses(&mut drop, &[0, single_pair]);
+    let other = losses(&mut drop, &[single_pair]);
+    let mean = (target_loss + part(&other, "target")) / 2.0;
     assert!((part(&both, "target") - mean).abs() < 1e-5);
     assert!((part(&both, "source") - part(&other, "source")).abs() < 1e-5);
     let hash = |task: &FusedQaTask<'_>| {
@@ -192,9 +192,9 @@ fn loss_of_windows_without_the_answer_is_optional() {
 /// T² times the KL divergence of a row, computed with loops.
 fn divergence(student: &[f32], teacher: &[f32], t: f64) -> f64 {
     let softmax = |logits: &[f32]| -> Vec<f64> {
-        let powers: Vec<f64> = logits.iter().map(|&x| (f64::from(x) / t).exp()).collect();
-        let sum: f64 = powers.iter().sum();
-        powers.iter().map(|power| power / sum).collect()
+        let exponentials: Vec<f64> = logits.iter().map(|&x| (f64::from(x) / t).exp()).collect();
+        let sum: f64 = exponentials.iter().sum();
+        exponentials.iter().map(|exponential| exponential / sum).collect()
     };
     let (q, p) = (softmax(student), softmax(teacher));
     t * t * p.iter().zip(&q).map(|(p, q)| p * (p / q).ln()).sum::<f64>()
@@ -212,7 +212,7 @@ fn phase_two_adds_the_divergence_from_the_teacher() {
         let task = task(&student, &config, &windows());
         let (scores, _) = task.teacher_logits(&path, &teacher, 2).unwrap();
         let batch: Vec<usize> = (0..task.head.pairs.pairs.len()).collect();
-        let mut want = 0.0;
+        let mut expected = 0.0;
         for &example in &batch {
             let (target, source) = task.head.pairs.get(example).unwrap();
             let inputs = |window| WindowBatch::new(&[window], true, &student).unwrap().inputs;
@@ -226,26 +226,31 @@ fn phase_two_adds_the_divergence_from_the_teacher() {
                 SoftPositions::Tokens => 0..target.input_ids.len(),
                 SoftPositions::Context => target.context_start..target.context_end,
             };
-            let (ours, theirs) = (logits(&student), logits(&teacher));
+            let (student_logits, teacher_span_logits) = (logits(&student), logits(&teacher));
             for side in 0..2 {
-                let (ours, theirs) = (&ours[side][range.clone()], &theirs[side][range.clone()]);
-                want += divergence(ours, theirs, 2.0) / 2.0;
-                for (stored, got) in scores.row(side, example)[range.clone()].iter().zip(theirs) {
-                    assert!((stored - got).abs() < 1e-4);
+                let (student_logits, teacher_span_logits) = (
+                    &student_logits[side][range.clone()],
+                    &teacher_span_logits[side][range.clone()],
+                );
+                expected += divergence(student_logits, teacher_span_logits, 2.0) / 2.0;
+                for (stored, actual) in
+                    scores.row(side, example)[range.clone()].iter().zip(teacher_span_logits)
+                {
+                    assert!((stored - actual).abs() < 1e-4);
                 }
             }
         }
-        want /= batch.len() as f64;
+        expected /= batch.len() as f64;
         let plain = losses(&mut self::task(&student, &config, &windows()), &batch);
         let mut task = task.with_teacher(scores).unwrap();
-        let got = losses(&mut task, &batch);
-        let soft = part(&got, "soft");
-        assert!(soft > 1e-3 && (soft - want).abs() < 1e-3 * want, "{soft} {want}");
+        let actual = losses(&mut task, &batch);
+        let soft = part(&actual, "soft");
+        assert!(soft > 1e-3 && (soft - expected).abs() < 1e-3 * expected, "{soft} {expected}");
         for name in ["source", "target"] {
-            assert_eq!(part(&got, name), part(&plain, name));
+            assert_eq!(part(&actual, name), part(&plain, name));
         }
-        let total = part(&got, "source") + 0.7 * part(&got, "target") + 0.3 * soft;
-        assert!((got.total.double_value(&[]) - total).abs() < 1e-5);
+        let total = part(&actual, "source") + 0.7 * part(&actual, "target") + 0.3 * soft;
+        assert!((actual.total.double_value(&[]) - total).abs() < 1e-5);
     }
     // A teacher that equals the student has divergence 0.
     let task = task(&student, &config, &windows());
@@ -256,7 +261,7 @@ fn phase_two_adds_the_divergence_from_the_teacher() {
 }
 
 #[test]
-fn scores_are_kept_once_and_belong_to_teacher_examples_and_options() {
+fn scores_are_cached_by_teacher_examples_and_options() {
     let (student, teacher) = (model(4000), seeded(3));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("teacher.safetensors");
@@ -311,7 +316,7 @@ fn scores_are_kept_once_and_belong_to_teacher_examples_and_options() {
 }
 
 #[test]
-fn a_batch_in_parts_is_the_whole_and_bfloat16_is_near() {
+fn micro_batches_match_and_bf16_is_close() {
     let (student, teacher) = (seeded(5), seeded(3));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("teacher.safetensors");
@@ -320,15 +325,15 @@ fn a_batch_in_parts_is_the_whole_and_bfloat16_is_near() {
     config.soft.loss.temperature = 1.0;
     let batch = [0, 1, 2, 3, 4, 5];
     let parameters = student.named_parameters();
-    let taught = || {
+    let new_task = || {
         let task = task(&student, &config, &dropping);
         let (scores, _) = task.teacher_logits(&path, &teacher, 8).unwrap();
         task.with_teacher(scores).unwrap()
     };
-    assert!(taught().head.pairs.pairs.len() >= batch.len());
-    assert_parts_are_the_whole(&parameters, || task(&student, &config, &dropping), &batch);
-    assert_parts_are_the_whole(&parameters, taught, &batch);
-    assert_bf16_is_near_f32(&parameters, taught, &batch);
+    assert!(new_task().head.pairs.pairs.len() >= batch.len());
+    assert_micro_batches_match(&parameters, || task(&student, &config, &dropping), &batch);
+    assert_micro_batches_match(&parameters, new_task, &batch);
+    assert_bf16_is_near_f32(&parameters, new_task, &batch);
     // A softmax over the batch cannot be split into micro-batches, nor can a mean over positions of
     // rows of different lengths.
     for over in [SoftmaxOver::Batch, SoftmaxOver::RowPositions] {
@@ -349,62 +354,62 @@ fn answers(predictor: &QaPredictor<'_>, questions: &[Question]) -> Vec<(String, 
 
 fn largest_gap(a: &[(String, Vec<f32>)], b: &[(String, Vec<f32>)]) -> f32 {
     assert_eq!(a.len(), b.len());
-    let mut gap: f32 = 0.0;
+    let mut max_difference: f32 = 0.0;
     for ((id, one), (other_id, other)) in a.iter().zip(b) {
         assert_eq!(id, other_id);
         for (x, y) in one.iter().zip(other) {
-            gap = gap.max((x - y).abs());
+            max_difference = max_difference.max((x - y).abs());
         }
     }
-    gap
+    max_difference
 }
 
 #[test]
-fn answers_read_a_translation_the_text_itself_or_nothing() {
+fn the_second_text_is_translation_own_text_or_none() {
     let (model, tokenizer) = (seeded(4), tokenizer());
     let (german, english) = questions();
     let translations = by_id(english.clone());
     let plain = QaPredictor::new(&model, &tokenizer, &windows());
-    let with = |text, cross, pairing| {
+    let reader_with = |text, cross, pairing| {
         let fusion = FusionConfig { local: 1, cross };
         let second = SecondReading { fusion, pairing, text, translations: &translations };
         plain.clone().with_second_text(second)
     };
     let (translation, own, none) = (PairedText::Translation, PairedText::Own, PairedText::None);
     let number = WindowPairing::ByNumber;
-    let want = answers(&plain, &german);
-    assert_eq!(answers(&with(none, 1, number), &german), want);
+    let expected = answers(&plain, &german);
+    assert_eq!(answers(&reader_with(none, 1, number), &german), expected);
     // Without cross-attention, further pairs of a window repeat its answers.
     for pairing in [number, WindowPairing::AllPairs] {
-        let apart = answers(&with(translation, 0, pairing), &german);
-        assert!(largest_gap(&apart, &want) < 1e-4);
+        let separate = answers(&reader_with(translation, 0, pairing), &german);
+        assert!(largest_gap(&separate, &expected) < 1e-4);
     }
-    let translated = answers(&with(translation, 1, number), &german);
-    let beside_itself = answers(&with(own, 1, number), &german);
-    assert!(largest_gap(&translated, &want) > 1e-3);
+    let with_translation = answers(&reader_with(translation, 1, number), &german);
+    let with_own_text = answers(&reader_with(own, 1, number), &german);
+    assert!(largest_gap(&with_translation, &expected) > 1e-3);
     // Attention over duplicated keys equals attention over the keys.
-    assert!(largest_gap(&beside_itself, &want) < 1e-4);
+    assert!(largest_gap(&with_own_text, &expected) < 1e-4);
     // If the translation is the text itself, the two modes agree.
-    let english_own = answers(&with(own, 1, number), &english);
-    assert_eq!(answers(&with(translation, 1, number), &english), english_own);
+    let english_with_own_text = answers(&reader_with(own, 1, number), &english);
+    assert_eq!(answers(&reader_with(translation, 1, number), &english), english_with_own_text);
     // Batch size and order do not change the answers.
     for size in [1, 2] {
-        let batched = with(translation, 1, number).with_batch_size(size);
-        assert!(largest_gap(&answers(&batched, &german), &translated) < 1e-4);
+        let batched = reader_with(translation, 1, number).with_batch_size(size);
+        assert!(largest_gap(&answers(&batched, &german), &with_translation) < 1e-4);
     }
     let mut reversed = german.clone();
     reversed.reverse();
-    let mut backwards = answers(&with(translation, 1, number), &reversed);
-    backwards.reverse();
-    assert!(largest_gap(&backwards, &translated) < 1e-4);
+    let mut reversed_answers = answers(&reader_with(translation, 1, number), &reversed);
+    reversed_answers.reverse();
+    assert!(largest_gap(&reversed_answers, &with_translation) < 1e-4);
     let unknown = [question("z", "Welche ?", "Das rote Haus .", "rote")];
-    let error = with(translation, 1, number).predict(&unknown).unwrap_err().to_string();
+    let error = reader_with(translation, 1, number).predict(&unknown).unwrap_err().to_string();
     assert!(error.starts_with("translation of question z: expected"), "{error}");
-    assert!(with(own, 1, number).predict(&unknown).is_ok());
+    assert!(reader_with(own, 1, number).predict(&unknown).is_ok());
 }
 
 #[test]
-fn answers_are_carried_back_from_the_translation() {
+fn answers_are_projected_from_the_translation() {
     let (model, tokenizer) = (seeded(4), tokenizer());
     let (german, english) = questions();
     let reader = QaPredictor::new(&model, &tokenizer, &windows());
@@ -417,10 +422,10 @@ fn answers_are_carried_back_from_the_translation() {
     for answer in reader.predict(&german).unwrap() {
         assert_eq!(own.0[&answer.id], answer.answer());
     }
-    let carried = answer_by_projection(&reader, &aligner, &german, &by_id(english)).unwrap();
-    assert_eq!(carried.0.len(), 3);
+    let projected = answer_by_projection(&reader, &aligner, &german, &by_id(english)).unwrap();
+    assert_eq!(projected.0.len(), 3);
     for question in &german {
-        assert!(question.context.contains(&carried.0[&question.id]));
+        assert!(question.context.contains(&projected.0[&question.id]));
     }
     let error = answer_by_projection(&reader, &aligner, &german, &by_id([])).unwrap_err();
     assert!(error.to_string().starts_with("translation of question a"), "{error}");
@@ -460,14 +465,14 @@ fn classes_of_pairs_have_the_cross_entropy_of_both_halves() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("classes.safetensors");
     let plain = || FusedClassificationTask::new(&student, class_pairs(), fusion, &soft).unwrap();
-    let taught_over = |over| {
+    let task_with_softmax = |over| {
         let mut soft = soft.clone();
         soft.loss.over = over;
         let task = FusedClassificationTask::new(&student, class_pairs(), fusion, &soft).unwrap();
         let (scores, _) = task.teacher_logits(&path, &teacher, 4).unwrap();
         task.with_teacher(scores).unwrap()
     };
-    let taught = || taught_over(SoftmaxOver::Row);
+    let new_task = || task_with_softmax(SoftmaxOver::Row);
     let batch = [0, 1, 2, 3, 4, 5];
     let (mut own, mut other, mut divergences) = (0.0, 0.0, 0.0);
     for ClassPair { target, source, class } in class_pairs() {
@@ -484,47 +489,48 @@ fn classes_of_pairs_have_the_cross_entropy_of_both_halves() {
             let sum: f64 = logits.iter().map(|&x| f64::from(x).exp()).sum();
             sum.ln() - f64::from(logits[class as usize])
         };
-        let ([t, s], [of_teacher, _]) = (logits(&student), logits(&teacher));
+        let ([t, s], [teacher_logits, _]) = (logits(&student), logits(&teacher));
         own += entropy(&t) / 6.0;
         other += entropy(&s) / 6.0;
-        divergences += divergence(&t, &of_teacher, 3.0) / 6.0;
+        divergences += divergence(&t, &teacher_logits, 3.0) / 6.0;
     }
     let first = losses(&mut plain(), &batch);
     assert!((part(&first, "target") - own).abs() < 1e-4);
     assert!((part(&first, "source") - other).abs() < 1e-4);
     assert!((first.total.double_value(&[]) - own - other).abs() < 1e-4);
-    let second = losses(&mut taught(), &batch);
+    let second = losses(&mut new_task(), &batch);
     assert!((part(&second, "soft") - divergences).abs() < 1e-3 * divergences.max(1.0));
     let total = other + 0.75 * own + 0.25 * divergences;
     assert!((second.total.double_value(&[]) - total).abs() < 1e-3);
     let parameters = student.named_parameters();
-    assert_parts_are_the_whole(&parameters, plain, &batch);
-    assert_parts_are_the_whole(&parameters, taught, &batch);
+    assert_micro_batches_match(&parameters, plain, &batch);
+    assert_micro_batches_match(&parameters, new_task, &batch);
     // Also the mean over classes.
-    let by_class = || taught_over(SoftmaxOver::RowPositions);
-    assert_parts_are_the_whole(&parameters, by_class, &batch);
+    let row_positions = || task_with_softmax(SoftmaxOver::RowPositions);
+    assert_micro_batches_match(&parameters, row_positions, &batch);
 
     let error = plain().teacher_logits(&path, &student, 4).unwrap_err().to_string();
     assert!(error.contains("the scores of another teacher"), "{error}");
-    let mut beyond = class_pairs();
-    beyond[0].class = 4;
-    let mut beyond = FusedClassificationTask::new(&student, beyond, fusion, &soft).unwrap();
+    let mut invalid_class = class_pairs();
+    invalid_class[0].class = 4;
+    let mut invalid_class =
+        FusedClassificationTask::new(&student, invalid_class, fusion, &soft).unwrap();
     let rng = trainer::rng_for(1, "step", 0);
     let mut step = Step { batch: &[0], number: 0, total: 1, micro_batch: None, rng };
-    let error = beyond.losses(&mut step).err().unwrap().to_string();
+    let error = invalid_class.losses(&mut step).err().unwrap().to_string();
     assert!(error.contains("below 4, the head's labels"), "{error}");
-    let refused = |rows, fusion, soft: &SoftTeaching| {
+    let error_of = |rows, fusion, soft: &SoftTeaching| {
         FusedClassificationTask::new(&student, rows, fusion, soft).err().unwrap().to_string()
     };
-    assert!(refused(Vec::new(), fusion, &soft).contains("pairs to train on"));
-    let deep = FusionConfig { local: 4, cross: 1 };
-    assert!(refused(class_pairs(), deep, &soft).starts_with("local: "));
-    let loud = SoftTeaching { alpha: -0.1, ..soft.clone() };
-    assert!(refused(class_pairs(), fusion, &loud).starts_with("soft.alpha = -0.1"));
+    assert!(error_of(Vec::new(), fusion, &soft).contains("pairs to train on"));
+    let too_many_layers = FusionConfig { local: 4, cross: 1 };
+    assert!(error_of(class_pairs(), too_many_layers, &soft).starts_with("local: "));
+    let negative_alpha = SoftTeaching { alpha: -0.1, ..soft.clone() };
+    assert!(error_of(class_pairs(), fusion, &negative_alpha).starts_with("soft.alpha = -0.1"));
 }
 
 #[test]
-fn classes_are_chosen_beside_a_translation_the_text_itself_or_nothing() {
+fn classes_use_translation_own_text_or_none() {
     let model = classifier(3);
     let fusion = FusionConfig { local: 0, cross: 3 };
     let pairs = class_pairs();

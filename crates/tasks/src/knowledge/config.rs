@@ -269,7 +269,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn heads_that_were_not_trained_do_not_rank() {
+    fn untrained_heads_cannot_rank() {
         let mut config = KnowledgeTaskConfig::default();
         config.losses.mep.loss.l2_norm = true;
         config.losses.oe.loss.l2_norm = false;
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_must_be_finite_and_one_other_than_0() {
+    fn weights_must_be_finite_and_not_all_0() {
         let zero = LossWeights { mlm: 0.0, mep: 0.0, oe: 0.0, description_mlm: 0.0 };
         let error = zero.validate().unwrap_err().to_string();
         assert_eq!(error, "weights = 0 for all losses: must be other than 0 for one");

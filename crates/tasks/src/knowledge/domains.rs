@@ -38,8 +38,8 @@ impl LanguageDomains {
     pub fn ids(&self, languages: impl IntoIterator<Item = Language>) -> Result<Vec<usize>> {
         let id = |language: Language| {
             self.0.get(&language).copied().ok_or_else(|| {
-                let known = self.0.keys().map(Language::as_str).collect::<Vec<_>>().join(", ");
-                Error::data("language of a row", format!("one of {known}"), language)
+                let supported = self.0.keys().map(Language::as_str).collect::<Vec<_>>().join(", ");
+                Error::data("language of a row", format!("one of {supported}"), language)
             })
         };
         languages.into_iter().map(id).collect()

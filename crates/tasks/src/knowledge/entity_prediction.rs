@@ -85,11 +85,11 @@ impl<'a> EntityPredictionTask<'a> {
     fn loss(&mut self, mentions: &Tensor, descriptions: &Tensor) -> Result<Tensor> {
         let examples = self.stream.batch();
         let domains = self.domains.as_ref();
-        let of_mentions = domain_ids(domains, examples.iter().map(|one| one.language))?;
-        let of_descriptions =
+        let mention_domains = domain_ids(domains, examples.iter().map(|one| one.language))?;
+        let description_domains =
             domain_ids(domains, examples.iter().map(|one| one.description_language))?;
-        let query = self.heads.mep_query(mentions, &of_mentions, true)?; // [b, H]
-        let key = self.heads.mep_key(descriptions, &of_descriptions, true)?; // [b, H]
+        let query = self.heads.mep_query(mentions, &mention_domains, true)?; // [b, H]
+        let key = self.heads.mep_key(descriptions, &description_domains, true)?; // [b, H]
         let entities: Vec<i64> = examples.iter().map(|one| number_of(&one.entity)).collect();
         let entities = ids(&entities, query.device())?;
         let group_of = |one: &MentionExample| self.groups.get(&one.language).copied().unwrap_or(0);

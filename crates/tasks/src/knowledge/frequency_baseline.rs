@@ -43,14 +43,14 @@ impl FrequencyBaseline {
     fn ranks(self, trained: &TrainedPairs, list: &CandidateList) -> Result<Vec<usize>> {
         let mut counts = Counts::new();
         for ((entity, language, description_language), count) in trained {
-            let description = self.counted(description_language.as_str());
+            let description = self.counted_language(description_language.as_str());
             let key = (entity.as_str(), language.as_str(), description);
             *counts.entry(key).or_default() += count;
         }
         list.queries.iter().map(|query| self.rank(query, list, &counts)).collect()
     }
 
-    fn counted(self, description_language: &str) -> Option<&str> {
+    fn counted_language(self, description_language: &str) -> Option<&str> {
         match self {
             Self::Entity => None,
             Self::LanguagePair => Some(description_language),
@@ -59,7 +59,7 @@ impl FrequencyBaseline {
 
     fn rank(self, query: &PlacedQuery, list: &CandidateList, counts: &Counts<'_>) -> Result<usize> {
         let count = |candidate: &Description| {
-            let description = self.counted(&candidate.language);
+            let description = self.counted_language(&candidate.language);
             let key = (candidate.entity.as_str(), query.language.as_str(), description);
             counts.get(&key).copied().unwrap_or(0)
         };
@@ -68,11 +68,11 @@ impl FrequencyBaseline {
             Error::data(format!("gold of query {}", query.id), expected, query.gold)
         })?;
         // Candidates are in random order, so breaking ties by position is random.
-        let ahead = list.candidates.iter().enumerate().filter(|(position, candidate)| {
+        let more_frequent = list.candidates.iter().enumerate().filter(|(position, candidate)| {
             let count = count(candidate);
             count > gold || (count == gold && *position < query.gold)
         });
-        Ok(1 + ahead.count())
+        Ok(1 + more_frequent.count())
     }
 }
 
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranks_are_those_of_counting_by_hand() {
+    fn ranks_equal_manual_counts() {
         let mut trained = TrainedPairs::new();
         for (entity, language, description_language, count) in [
             ("Q1", "de", "en", 2),

@@ -10,17 +10,17 @@ use crate::Result;
 
 /// Distinct training triples (subject, relation, object).
 ///
-/// If there are more than [`MOST_FACTS`], none are stored and no baseline is computed.
+/// If there are more than [`MAX_FACTS`], none are stored and no baseline is computed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TrainedFacts(BTreeSet<[Box<str>; 3]>, bool);
 
 /// Maximum number of triples in memory.
-const MOST_FACTS: usize = 1_000_000;
+const MAX_FACTS: usize = 1_000_000;
 
 impl TrainedFacts {
-    pub(super) fn see(&mut self, example: &EntailmentExample) {
+    pub(super) fn add(&mut self, example: &EntailmentExample) {
         let EntailmentExample { subject, relation_id, object, .. } = example;
-        self.1 |= self.0.len() >= MOST_FACTS;
+        self.1 |= self.0.len() >= MAX_FACTS;
         if self.1 {
             self.0.clear();
         } else {
@@ -71,18 +71,18 @@ impl ObjectBaseline {
         queries: &[EntailmentExample],
         list: &CandidateList,
     ) -> Vec<usize> {
-        let mut of_subject: BTreeMap<&str, BTreeSet<[&str; 2]>> = BTreeMap::new();
+        let mut facts_by_subject: BTreeMap<&str, BTreeSet<[&str; 2]>> = BTreeMap::new();
         for [subject, relation, object] in facts {
-            of_subject.entry(subject).or_default().insert([relation, object]);
+            facts_by_subject.entry(subject).or_default().insert([relation, object]);
         }
         let rank = |query: &EntailmentExample| {
             let none = BTreeSet::new();
-            let known = of_subject.get(query.subject.as_str()).unwrap_or(&none);
+            let known_facts = facts_by_subject.get(query.subject.as_str()).unwrap_or(&none);
             let mut votes: BTreeMap<&str, Votes> = BTreeMap::new();
-            for (subject, facts) in &of_subject {
+            for (subject, facts) in &facts_by_subject {
                 let shared = match self {
                     Self::Neighbours if *subject != query.subject => {
-                        facts.intersection(known).count()
+                        facts.intersection(known_facts).count()
                     }
                     _ => 0,
                 };
@@ -96,12 +96,12 @@ impl ObjectBaseline {
             let gold = of(&query.object);
             list.candidates.iter().filter(|one| of(&one.entity) >= gold).count()
         };
-        asked(queries, list).map(rank).collect()
+        queries_with_gold(queries, list).map(rank).collect()
     }
 }
 
 /// The triples of a list's queries, in the order of the list.
-fn asked<'q>(
+fn queries_with_gold<'q>(
     queries: &'q [EntailmentExample],
     list: &'q CandidateList,
 ) -> impl Iterator<Item = &'q EntailmentExample> {
@@ -116,12 +116,12 @@ pub(super) fn accuracy_by_relation(
     ranks: &[usize],
 ) -> Option<f64> {
     let mut relations: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
-    for (query, rank) in asked(queries, list).zip(ranks) {
-        let (right, all) = relations.entry(&query.relation_id).or_default();
-        *right += f64::from(u8::from(*rank == 1));
+    for (query, rank) in queries_with_gold(queries, list).zip(ranks) {
+        let (correct, all) = relations.entry(&query.relation_id).or_default();
+        *correct += f64::from(u8::from(*rank == 1));
         *all += 1.0;
     }
-    let shares = relations.values().map(|(right, all)| 100.0 * right / all);
+    let shares = relations.values().map(|(correct, all)| 100.0 * correct / all);
     (!relations.is_empty()).then(|| shares.sum::<f64>() / relations.len() as f64)
 }
 
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn guesses_are_those_of_counting_by_hand() {
+    fn baseline_ranks_equal_manual_counts() {
         let mut trained = TrainedFacts::default();
         for fact in [
             ["a", "script", "Latin"],
@@ -156,8 +156,8 @@ mod tests {
             ["d", "in", "Asia"],
             ["a", "in", "Europe"],
         ] {
-            trained.see(&example(fact));
-            trained.see(&example(fact));
+            trained.add(&example(fact));
+            trained.add(&example(fact));
         }
         let queries = [["d", "script", "Arabic"], ["e", "script", "Latin"], ["b", "in", "Africa"]];
         let queries = queries.map(example);

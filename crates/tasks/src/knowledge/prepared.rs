@@ -20,7 +20,7 @@ struct Extremes {
 }
 
 impl Extremes {
-    fn see(&mut self, place: impl Fn() -> String, ids: &[u32]) {
+    fn add(&mut self, place: impl Fn() -> String, ids: &[u32]) {
         if ids.len() > self.tokens.0 {
             self.tokens = (ids.len(), place());
         }
@@ -31,8 +31,8 @@ impl Extremes {
         }
     }
 
-    fn see_line(&mut self, line: ShardLine<'_>, ids: &[u32]) {
-        self.see(|| format!("{}: line {}", line.path.display(), line.number), ids);
+    fn add_line(&mut self, line: ShardLine<'_>, ids: &[u32]) {
+        self.add(|| format!("{}: line {}", line.path.display(), line.number), ids);
     }
 
     fn expect_fit(&self, model: &dyn Encoder) -> Result<()> {
@@ -52,7 +52,7 @@ impl Extremes {
 pub(crate) fn parse<T: Record>(line: ShardLine<'_>) -> std::result::Result<T, String> {
     let example: T = line.parse()?;
     match example.fault() {
-        Some(fault) => Err(format!("not one {}: {fault}", T::NAME)),
+        Some(fault) => Err(format!("not a valid {}: {fault}", T::NAME)),
         None => Ok(example),
     }
 }
@@ -72,7 +72,7 @@ fn probe<T: Record>(
     let rows = JsonlReader::open(&path)?.collect::<std::result::Result<Vec<T>, _>>()?;
     for row in &rows {
         for ids in ids(row) {
-            extremes.see(|| path.display().to_string(), ids);
+            extremes.add(|| path.display().to_string(), ids);
         }
     }
     Ok(rows)
@@ -153,7 +153,8 @@ impl MentionShards {
         let path = path.as_ref();
         let mut extremes = Extremes::default();
         let probe = MentionProbe::read(path, &mut extremes)?;
-        let asked: BTreeSet<&str> = probe.candidates.iter().map(|one| &*one.entity).collect();
+        let candidate_entities: BTreeSet<&str> =
+            probe.candidates.iter().map(|one| &*one.entity).collect();
         let mut passage_languages = BTreeSet::new();
         let mut described = BTreeSet::new();
         let mut trained_pairs = TrainedPairs::new();
@@ -161,9 +162,9 @@ impl MentionShards {
             let example: MentionExample = parse(line)?;
             passage_languages.insert(example.language);
             described.insert(example.description_language);
-            extremes.see_line(line, &example.input_ids);
-            extremes.see_line(line, &example.description_ids);
-            if asked.contains(example.entity.as_str()) {
+            extremes.add_line(line, &example.input_ids);
+            extremes.add_line(line, &example.description_ids);
+            if candidate_entities.contains(example.entity.as_str()) {
                 let pair = (example.entity, example.language, example.description_language);
                 *trained_pairs.entry(pair).or_default() += 1;
             }
@@ -213,19 +214,19 @@ impl EntailmentShards {
             })?;
         let mut relations = Relations::default();
         for query in &unseen_triples {
-            let known = relations.see(query);
-            known
+            let previous = relations.add(query);
+            previous
                 .map_err(|fault| Error::data(path.display().to_string(), "its relations", fault))?;
         }
         let mut facts = TrainedFacts::default();
         let shards = Shards::open_with([path], |line| {
             let example: EntailmentExample = parse(line)?;
             if !unseen_triples.is_empty() {
-                facts.see(&example);
+                facts.add(&example);
             }
-            extremes.see_line(line, &example.subject_ids);
-            extremes.see_line(line, &example.object_ids);
-            relations.see(&example)
+            extremes.add_line(line, &example.subject_ids);
+            extremes.add_line(line, &example.object_ids);
+            relations.add(&example)
         })?;
         let probe = TripleProbe { candidates, unseen_triples };
         Ok(Self { shards, probe, relations: relations.names(), facts, extremes })
@@ -241,14 +242,14 @@ impl EntailmentShards {
 struct Relations(BTreeMap<u32, String>);
 
 impl Relations {
-    fn see(&mut self, example: &EntailmentExample) -> std::result::Result<(), String> {
+    fn add(&mut self, example: &EntailmentExample) -> std::result::Result<(), String> {
         let EntailmentExample { relation, relation_id, .. } = example;
-        if *relation >= MOST_RELATIONS {
-            return Err(format!("relation {relation}: below {MOST_RELATIONS} is expected"));
+        if *relation >= MAX_RELATIONS {
+            return Err(format!("relation {relation}: below {MAX_RELATIONS} is expected"));
         }
         match self.0.get(relation) {
-            Some(known) if known != relation_id => Err(format!(
-                "relation {relation} is {relation_id}, and {known} before; write all files from \
+            Some(previous) if previous != relation_id => Err(format!(
+                "relation {relation} is {relation_id}, but was {previous}; write all files from \
                  one graph"
             )),
             Some(_) => Ok(()),
@@ -266,4 +267,4 @@ impl Relations {
 }
 
 /// Upper bound on relation indices, so that a damaged index does not allocate a table of its size.
-const MOST_RELATIONS: u32 = 1 << 20;
+const MAX_RELATIONS: u32 = 1 << 20;

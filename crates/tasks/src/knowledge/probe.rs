@@ -226,9 +226,9 @@ fn described<'c>(
     candidates: &'c [Candidate],
 ) -> impl Iterator<Item = Result<Row>> + 'c {
     let ids = |one: &'c Candidate| ((one.entity.as_str(), one.language.as_str()), &one.input_ids);
-    let known: BTreeMap<(&str, &str), &Vec<u32>> = candidates.iter().map(ids).collect();
+    let by_candidate: BTreeMap<(&str, &str), &Vec<u32>> = candidates.iter().map(ids).collect();
     list.candidates.iter().map(move |candidate| {
-        let input_ids = known.get(&(candidate.entity.as_str(), candidate.language.as_str()));
+        let input_ids = by_candidate.get(&(candidate.entity.as_str(), candidate.language.as_str()));
         let input_ids = input_ids.ok_or_else(|| {
             let what = format!("candidate {}", candidate.entity);
             Error::data(what, format!("a description in {}", candidate.language), "none")

@@ -54,8 +54,8 @@ impl KnowledgeProbe<'_> {
             (!queries.is_empty()).then(score).transpose()
         };
         let objects = || self.objects(&data.triples.probe, &list("xor"));
-        let asked = !data.triples.probe.unseen_triples.is_empty();
-        let (xor, xor_by_relation) = asked.then(objects).transpose()?.unzip();
+        let has_queries = !data.triples.probe.unseen_triples.is_empty();
+        let (xor, xor_by_relation) = has_queries.then(objects).transpose()?.unzip();
         let probe = &data.mentions.probe;
         Ok(ProbeScores {
             xep_seen: entities(&probe.unseen_texts, "xep-seen")?,

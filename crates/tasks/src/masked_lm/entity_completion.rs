@@ -206,27 +206,27 @@ mod tests {
     use kg_triples::{KnowledgeGraph, SequenceConfig, build_sequences};
 
     use super::*;
-    use crate::testing::{assert_bf16_is_near_f32, assert_parts_are_the_whole, model};
+    use crate::testing::{assert_bf16_is_near_f32, assert_micro_batches_match, model};
 
     fn sequences() -> Vec<Sequence> {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let graph = KnowledgeGraph::read_dir(root.join("data/demo/kg")).unwrap();
         let heads: BTreeSet<&str> = graph.triples().map(|fact| fact.head).collect();
-        let few: Vec<&str> = heads.into_iter().step_by(50).collect();
-        let graph = graph.filter(|fact| few.contains(&fact.head));
+        let selected_heads: Vec<&str> = heads.into_iter().step_by(50).collect();
+        let graph = graph.filter(|fact| selected_heads.contains(&fact.head));
         let tokenizer = xlmr_model::read_tokenizer(root.join("data/base")).unwrap();
         build_sequences(&graph, ("en", "de"), &SequenceConfig::default(), &tokenizer).unwrap().0
     }
 
     #[test]
-    fn low_precision_and_parts_of_a_batch_change_little() {
+    fn bf16_and_micro_batches_change_results_little() {
         let (model, sequences) = (model(4000), sequences());
         let (parameters, batch) = (model.named_parameters(), (0..32).collect::<Vec<usize>>());
         for normalization in [EntityNormalization::Token, EntityNormalization::Entity] {
             let config = EntityCompletionConfig { normalization };
             let task = || EntityCompletionTask::new(&model, &sequences, &config).unwrap();
             assert_bf16_is_near_f32(&parameters, task, &batch);
-            assert_parts_are_the_whole(&parameters, task, &batch);
+            assert_micro_batches_match(&parameters, task, &batch);
         }
     }
 
@@ -238,7 +238,7 @@ mod tests {
         let batch: Vec<usize> = (0..sequences.len().min(12)).collect();
         let rng = trainer::rng_for(0, "test", 0);
         let mut step = Step { batch: &batch, number: 0, total: 1, micro_batch: None, rng };
-        let got = task.losses(&mut step).unwrap().total.double_value(&[]);
+        let actual = task.losses(&mut step).unwrap().total.double_value(&[]);
 
         // Reference: each row separately, without padding, and each entity separately.
         let mut per_entity = Vec::new();
@@ -255,13 +255,13 @@ mod tests {
                 per_entity.push(loss / count);
             }
         }
-        let want = per_entity.iter().sum::<f64>() / per_entity.len() as f64;
+        let expected_loss = per_entity.iter().sum::<f64>() / per_entity.len() as f64;
         assert!(per_entity.len() > batch.len(), "no pair of entities in the batch");
-        assert!((got - want).abs() < 1e-4, "got {got}, want {want}");
+        assert!((actual - expected_loss).abs() < 1e-4, "got {actual}, expected {expected_loss}");
     }
 
     #[test]
-    fn a_label_without_an_entity_and_no_sequence_are_errors() {
+    fn labels_without_entity_and_empty_data_are_errors() {
         let model = model(80);
         let config = EntityCompletionConfig::default();
         assert!(EntityCompletionTask::new(&model, &[], &config).is_err());

@@ -95,23 +95,25 @@ impl LinkedTextFiles {
         self.languages.iter().map(|(language, of)| (*language, of.texts)).collect()
     }
 
-    /// Creates a task for each language accepted by `wanted`, in the order of codes.
+    /// Creates a task for each language accepted by `selects_language`, in the order of codes.
     ///
     /// Windows have at most `max_length` tokens, including special tokens. Only files with such
     /// texts are read.
     ///
     /// # Errors
-    /// [`Error::Empty`] if `wanted` accepts no language, or a language has no mention in memory;
-    /// the errors of [`PassageEncoder::new`].
+    /// [`Error::Empty`] if `selects_language` accepts no language, or a language has no mention in
+    /// memory; the errors of [`PassageEncoder::new`].
     pub fn tasks<'a>(
         &self,
         base: &'a Pretrained,
-        wanted: impl Fn(Language) -> bool,
+        selects_language: impl Fn(Language) -> bool,
         max_length: usize,
         config: &PhraseTaskConfig,
     ) -> Result<Vec<LanguageTask<'a>>> {
         let mut tasks = Vec::new();
-        for (&language, of) in self.languages.iter().filter(|(language, _)| wanted(**language)) {
+        for (&language, of) in
+            self.languages.iter().filter(|(language, _)| selects_language(**language))
+        {
             let task = PhraseMaskingTask::of(
                 base,
                 self.passages(language, of, base, max_length)?,
@@ -133,7 +135,7 @@ impl LinkedTextFiles {
     pub fn validation<'a>(
         &self,
         base: &'a Pretrained,
-        wanted: impl Fn(Language) -> bool,
+        selects_language: impl Fn(Language) -> bool,
         max_length: usize,
         config: &PhraseTaskConfig,
     ) -> Result<Vec<LanguageTask<'a>>> {
@@ -141,7 +143,7 @@ impl LinkedTextFiles {
             let task = PhraseMaskingTask::from_passages(base, passages, max_length, config)?;
             Ok(LanguageTask { language, examples: task.len(), task })
         };
-        let all = self.validation.iter().filter(|(language, _)| wanted(**language));
+        let all = self.validation.iter().filter(|(language, _)| selects_language(**language));
         all.map(task).collect()
     }
 
@@ -260,20 +262,20 @@ mod tests {
         let base = base();
         let config = PhraseTaskConfig::default();
         let of = |code: &str| {
-            let wanted = Language::new(code).unwrap();
-            files.tasks(&base, |language| language == wanted, 96, &config)
+            let language_of_code = Language::new(code).unwrap();
+            files.tasks(&base, |language| language == language_of_code, 96, &config)
         };
         assert_eq!(of("es").unwrap()[0].examples, 6);
         assert!(of("de").is_err());
     }
 
     #[test]
-    fn lines_that_are_no_linked_text_are_named() {
+    fn invalid_lines_are_reported() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jsonl");
-        let good = r#"{"id":"1","lang":"de","text":"Bern","mentions":[]}"#;
-        let bad = r#"{"id":"2","lang":"de","text":"Bern","mentions":[{"start":0,"end":5,"entity":"Q70"}]}"#;
-        std::fs::write(&path, format!("{good}\n{bad}\n")).unwrap();
+        let valid_line = r#"{"id":"1","lang":"de","text":"Bern","mentions":[]}"#;
+        let invalid_line = r#"{"id":"2","lang":"de","text":"Bern","mentions":[{"start":0,"end":5,"entity":"Q70"}]}"#;
+        std::fs::write(&path, format!("{valid_line}\n{invalid_line}\n")).unwrap();
         let error = LinkedTextFiles::open(&[path], &ShuffleConfig::default());
         let error = error.err().unwrap().to_string();
         assert!(error.contains("a.jsonl: line 2") && error.contains("0..5 of 4"), "{error}");

@@ -131,7 +131,7 @@ mod tests {
     use super::*;
     use crate::testing::model;
 
-    const NONE: i64 = IGNORE_INDEX;
+    const IGNORED: i64 = IGNORE_INDEX;
 
     /// Reference implementation: each row separately, without padding, and each position
     /// separately, in float64.
@@ -142,7 +142,7 @@ mod tests {
             let logits = model.mlm_logits(&hidden).unwrap().squeeze_dim(0).to_kind(Kind::Double);
             let logits = Vec::<Vec<f64>>::try_from(logits).unwrap();
             for (row, &label) in logits.iter().zip(*labels) {
-                if label != NONE {
+                if label != IGNORED {
                     let sum: f64 = row.iter().map(|logit| logit.exp()).sum();
                     losses.push(sum.ln() - row[label as usize]);
                 }
@@ -156,37 +156,41 @@ mod tests {
         let model = model(80);
         let rows: [&[u32]; 3] = [&[0, 4, 17, 4, 2], &[0, 9, 4, 2], &[0, 5, 6, 7, 8, 9, 2]];
         let labels: [&[i64]; 3] =
-            [&[NONE, 11, NONE, 70, NONE], &[NONE, NONE, 33, NONE], &[NONE; 7]];
+            [&[IGNORED, 11, IGNORED, 70, IGNORED], &[IGNORED, IGNORED, 33, IGNORED], &[IGNORED; 7]];
         let inputs = || Inputs::from_rows(&rows, 1).unwrap();
-        let want = by_loop(&model, &rows, &labels);
-        assert_eq!(want.len(), 3);
-        for (reduction, want) in [
-            (MaskedLmReduction::Mean, want.iter().sum::<f64>() / 3.0),
-            (MaskedLmReduction::Sum, want.iter().sum()),
+        let expected = by_loop(&model, &rows, &labels);
+        assert_eq!(expected.len(), 3);
+        for (reduction, expected) in [
+            (MaskedLmReduction::Mean, expected.iter().sum::<f64>() / 3.0),
+            (MaskedLmReduction::Sum, expected.iter().sum()),
         ] {
             let config = MaskedLmConfig { reduction };
-            let got = loss(&model, &inputs(), &labels, &config).unwrap().unwrap();
-            let got = got.double_value(&[]);
-            assert!((got - want).abs() < 1e-5, "{reduction:?}: got {got}, want {want}");
+            let actual = loss(&model, &inputs(), &labels, &config).unwrap().unwrap();
+            let actual = actual.double_value(&[]);
+            assert!(
+                (actual - expected).abs() < 1e-5,
+                "{reduction:?}: got {actual}, expected {expected}"
+            );
             let hidden = model.encode(&inputs(), false).unwrap();
             let again = loss_from_hidden(&model, &hidden, &labels, &config).unwrap().unwrap();
-            assert_eq!(again.double_value(&[]), got);
+            assert_eq!(again.double_value(&[]), actual);
         }
     }
 
     #[test]
-    fn nothing_to_predict_is_no_loss_and_no_pass() {
+    fn no_targets_give_no_loss_and_no_forward_pass() {
         let model = model(80);
         let config = MaskedLmConfig::default();
         // The model rejects this id, so a result without error shows that the encoder did not run.
         let inputs = Inputs::from_rows(&[&[0, 999, 2]], 1).unwrap();
-        assert!(loss(&model, &inputs, &[&[NONE; 3]], &config).unwrap().is_none());
-        assert!(loss(&model, &inputs, &[&[NONE, 5, NONE]], &config).is_err());
+        assert!(loss(&model, &inputs, &[&[IGNORED; 3]], &config).unwrap().is_none());
+        assert!(loss(&model, &inputs, &[&[IGNORED, 5, IGNORED]], &config).is_err());
         assert!(loss(&model, &inputs, &[], &config).unwrap().is_none());
-        let positions = target_positions(&[&[NONE, 7, NONE], &[NONE, 9]], Device::Cpu).unwrap();
+        let positions =
+            target_positions(&[&[IGNORED, 7, IGNORED], &[IGNORED, 9]], Device::Cpu).unwrap();
         assert_eq!(Vec::<i64>::try_from(&positions.indices).unwrap(), [1, 4]);
         assert_eq!(Vec::<i64>::try_from(&positions.targets).unwrap(), [7, 9]);
-        assert!(target_positions(&[&[NONE; 2]], Device::Cpu).unwrap().is_empty());
+        assert!(target_positions(&[&[IGNORED; 2]], Device::Cpu).unwrap().is_empty());
         assert!(target_positions(&[&[-1]], Device::Cpu).is_err());
     }
 }

@@ -175,7 +175,7 @@ impl<'a> PhraseMaskingTask<'a> {
             PassageMasking::Ngrams(config) => ngram_masking(tokens, &self.vocab, draw, config),
             PassageMasking::Tokens(config) => mlm_masking(tokens, &self.vocab, draw, config),
             PassageMasking::Mentions(config) => {
-                let mentions = apart(&example.phrases);
+                let mentions = without_overlaps(&example.phrases);
                 entity_prediction_masking(tokens, &mentions, &self.vocab, draw, config)
             }
         }?;
@@ -218,7 +218,7 @@ impl<'a> PhraseMaskingTask<'a> {
 }
 
 /// Removes spans that share a token with an earlier span.
-fn apart(spans: &[Range<usize>]) -> Vec<Range<usize>> {
+fn without_overlaps(spans: &[Range<usize>]) -> Vec<Range<usize>> {
     let mut kept: Vec<Range<usize>> = Vec::new();
     for span in spans {
         if kept.last().is_none_or(|last| last.end <= span.start) {
@@ -265,7 +265,7 @@ impl Task for PhraseMaskingTask<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_bf16_is_near_f32, assert_parts_are_the_whole, model, specials};
+    use crate::testing::{assert_bf16_is_near_f32, assert_micro_batches_match, model, specials};
     use kg_triples::Language;
     use objectives::IGNORE_INDEX;
     use objectives::masking::{
@@ -289,7 +289,7 @@ mod tests {
         PhraseMaskingTask::new(model, specials(), examples(), &config).unwrap()
     }
 
-    fn with(masking: PassageMasking) -> PhraseTaskConfig {
+    fn config_with(masking: PassageMasking) -> PhraseTaskConfig {
         PhraseTaskConfig { masking, ..Default::default() }
     }
 
@@ -349,18 +349,22 @@ mod tests {
                 count += 1;
             }
         }
-        let got = loss.total.double_value(&[]);
-        assert!((got - sum / f64::from(count)).abs() < 1e-4, "{got} {}", sum / f64::from(count));
+        let actual = loss.total.double_value(&[]);
+        assert!(
+            (actual - sum / f64::from(count)).abs() < 1e-4,
+            "{actual} {}",
+            sum / f64::from(count)
+        );
 
         let reduction = MaskedLmReduction::Sum;
         let loss = MaskedLmConfig { reduction };
         let mut summed = task(&model, PhraseTaskConfig { loss, ..Default::default() });
-        let got = losses(&mut summed, 1).total.double_value(&[]);
-        assert!((got - sum).abs() < 1e-3 * sum);
+        let actual = losses(&mut summed, 1).total.double_value(&[]);
+        assert!((actual - sum).abs() < 1e-3 * sum);
     }
 
     #[test]
-    fn all_positions_carry_loss_where_that_is_asked_for() {
+    fn all_positions_carry_loss_if_configured() {
         let model = model(80);
         let config = PhraseTaskConfig { positions: LossPositions::All, ..Default::default() };
         let task = task(&model, config);
@@ -374,21 +378,21 @@ mod tests {
     }
 
     #[test]
-    fn segments_and_nothing_to_predict() {
+    fn segments_change_the_loss_and_empty_batches_have_none() {
         let model = model(80);
         let mut one = task(&model, PhraseTaskConfig { segment: 1, ..Default::default() });
         let mut zero = task(&model, PhraseTaskConfig::default());
         let value = |losses: StepLosses| losses.total.double_value(&[]);
         assert_ne!(value(losses(&mut one, 1)), value(losses(&mut zero, 1)));
         let none = MlmMaskingConfig { probability: 0.0, ..Default::default() };
-        let mut none = task(&model, with(PassageMasking::Tokens(none)));
+        let mut none = task(&model, config_with(PassageMasking::Tokens(none)));
         let losses = losses(&mut none, 1);
         assert!(losses.parts.is_empty() && losses.total.requires_grad());
         assert_eq!(value(losses), 0.0);
     }
 
     #[test]
-    fn the_fingerprint_names_examples_and_options() {
+    fn the_fingerprint_depends_on_examples_and_options() {
         let model = model(80);
         let hash = |task: &PhraseMaskingTask<'_>| {
             let mut fingerprint = Fingerprint::new();
@@ -397,8 +401,11 @@ mod tests {
         };
         let first = hash(&task(&model, PhraseTaskConfig::default()));
         assert_eq!(first, hash(&task(&model, PhraseTaskConfig::default())));
-        let more = PhraseMaskingConfig { probability: 0.2, ..Default::default() };
-        assert_ne!(first, hash(&task(&model, with(PassageMasking::Phrases(more)))));
+        let higher_probability = PhraseMaskingConfig { probability: 0.2, ..Default::default() };
+        assert_ne!(
+            first,
+            hash(&task(&model, config_with(PassageMasking::Phrases(higher_probability))))
+        );
         let mut other = examples();
         other[7].phrases[0].start += 1;
         let other = PhraseMaskingTask::new(&model, specials(), other, &Default::default()).unwrap();
@@ -407,13 +414,13 @@ mod tests {
     }
 
     #[test]
-    fn mentions_are_predicted_and_of_two_that_share_a_token_the_first() {
+    fn of_overlapping_mentions_the_first_is_predicted() {
         let model = model(80);
-        let whole = PassageMasking::Mentions(EntityPredictionConfig {
+        let all_mentions = PassageMasking::Mentions(EntityPredictionConfig {
             unit: PredictionUnit::Mention,
             ..EntityPredictionConfig::default()
         });
-        let task = task(&model, with(whole));
+        let task = task(&model, config_with(all_mentions));
         let mut example = examples().swap_remove(0);
         example.phrases = vec![2..4, 3..5, 5..6];
         let masked = task.mask(&example, 1).unwrap();
@@ -437,23 +444,23 @@ mod tests {
                 count += 1.0;
             }
         }
-        let want: f64 = sum / count;
+        let expected: f64 = sum / count;
         for batch_size in [0, 1, 7, 100] {
-            let got = task.mean_loss(7, batch_size).unwrap();
-            assert!((got / want - 1.0).abs() < 1e-5, "{batch_size}: {got} {want}");
+            let actual = task.mean_loss(7, batch_size).unwrap();
+            assert!((actual / expected - 1.0).abs() < 1e-5, "{batch_size}: {actual} {expected}");
         }
         assert_ne!(task.mean_loss(8, 7).unwrap(), task.mean_loss(7, 7).unwrap());
         let none = MlmMaskingConfig { probability: 0.0, ..Default::default() };
-        let none = super::tests::task(&model, with(PassageMasking::Tokens(none)));
+        let none = super::tests::task(&model, config_with(PassageMasking::Tokens(none)));
         assert!(matches!(none.mean_loss(7, 7), Err(Error::Empty { .. })));
     }
 
     #[test]
-    fn low_precision_and_parts_of_a_batch_change_little() {
+    fn bf16_and_micro_batches_change_results_little() {
         let model = model(80);
         let task = || task(&model, PhraseTaskConfig::default());
         let (parameters, batch) = (model.named_parameters(), (0..32).collect::<Vec<usize>>());
         assert_bf16_is_near_f32(&parameters, task, &batch);
-        assert_parts_are_the_whole(&parameters, task, &batch);
+        assert_micro_batches_match(&parameters, task, &batch);
     }
 }

@@ -76,8 +76,8 @@ impl SequenceFiles {
             if !counts.contains_key(line.path) {
                 counts.insert(line.path.to_owned(), Counts::new());
             }
-            let Some(of_file) = counts.get_mut(line.path) else { return Ok(()) };
-            let count = of_file.entry((sequence.kind, i, j)).or_default();
+            let Some(file_counts) = counts.get_mut(line.path) else { return Ok(()) };
+            let count = file_counts.entry((sequence.kind, i, j)).or_default();
             count.sequences += 1;
             count.tokens += sequence.input_ids.len();
             count.masked_tokens +=

@@ -95,10 +95,10 @@ mod tests {
     #[test]
     fn shares_are_checked() {
         assert!(LanguageShares::default().validate().is_ok());
-        let refuse = |shares: LanguageShares| shares.validate().unwrap_err().to_string();
-        let text = refuse(LanguageShares { smoothing: 1.5, ..Default::default() });
+        let error_of = |shares: LanguageShares| shares.validate().unwrap_err().to_string();
+        let text = error_of(LanguageShares { smoothing: 1.5, ..Default::default() });
         assert!(text.contains("smoothing = 1.5"), "{text}");
-        let text = refuse(LanguageShares { batches_per_round: 0, ..Default::default() });
+        let text = error_of(LanguageShares { batches_per_round: 0, ..Default::default() });
         assert!(text.contains("batches_per_round = 0"), "{text}");
     }
 }

@@ -70,10 +70,10 @@ pub(crate) fn open_text<P: AsRef<std::path::Path>>(
     let mut found = false;
     let shards = Shards::open_with(paths, |line| {
         let text = text_of(line)?;
-        if text.len() > LONGEST_TEXT {
+        if text.len() > MAX_TEXT_BYTES {
             let bytes = text.len();
             return Err(format!(
-                "a document of {bytes} bytes, and {LONGEST_TEXT} at most; cut it up"
+                "a document of {bytes} bytes exceeds the limit of {MAX_TEXT_BYTES}; split it"
             ));
         }
         if !found {
@@ -85,7 +85,7 @@ pub(crate) fn open_text<P: AsRef<std::path::Path>>(
     })?;
     match shards.files().first() {
         Some(first) if !found => {
-            let what = "text with a token that the tokenizer knows, in one document at least";
+            let what = "text with a known token, in one document at least";
             Err(Error::data(first.path().display().to_string(), what, "none"))
         }
         _ => Ok(shards),
@@ -95,7 +95,7 @@ pub(crate) fn open_text<P: AsRef<std::path::Path>>(
 /// Maximum number of bytes of a document, ten times the longest pages of Wikipedia. A document is
 /// encoded as a whole, so a corpus on a single line would block a step for seconds and use too much
 /// memory.
-const LONGEST_TEXT: usize = 1 << 24;
+const MAX_TEXT_BYTES: usize = 1 << 24;
 
 /// The text of a line.
 fn text_of(line: ShardLine<'_>) -> std::result::Result<std::borrow::Cow<'_, str>, String> {
@@ -130,9 +130,9 @@ pub(crate) struct TextPassages {
     encoded: VecDeque<(ShardPosition, Vec<u32>)>,
     /// The position before the document that is being split.
     before: ShardPosition,
-    /// Its token ids, without special tokens; `given` counts the returned ones.
+    /// Its token ids, without special tokens; `offset` is the index of the next one to return.
     ids: Vec<u32>,
-    given: usize,
+    offset: usize,
 }
 
 /// Documents that each of several processes encodes before token ids are exchanged. A single
@@ -165,8 +165,8 @@ impl TextPassages {
         source.validate()?;
         let mut tokenizer = tokenizer.clone();
         tokenizer.with_padding(None);
-        let lifted = tokenizer.with_truncation(None).map(|_| ());
-        lifted.map_err(|error| Error::Tokenizer(error.to_string()))?;
+        let without_truncation = tokenizer.with_truncation(None).map(|_| ());
+        without_truncation.map_err(|error| Error::Tokenizer(error.to_string()))?;
         Ok(Self {
             lines: ShuffledLines::new(shards, shuffle.clone())?,
             tokenizer,
@@ -176,13 +176,13 @@ impl TextPassages {
             encoded: VecDeque::new(),
             before: ShardPosition::default(),
             ids: Vec::new(),
-            given: 0,
+            offset: 0,
         })
     }
 
     /// Advances to the next document that has tokens; returns `false` at the end of the epoch.
     fn next_document(&mut self) -> Result<bool, TaskError> {
-        self.given = 0;
+        self.offset = 0;
         self.ids.clear();
         while self.ids.is_empty() {
             if self.encoded.is_empty() {
@@ -221,18 +221,18 @@ impl TextPassages {
     }
 
     /// The position before the next document.
-    fn next_place(&self) -> ShardPosition {
+    fn next_document_position(&self) -> ShardPosition {
         let first = self.encoded.front();
         first.map_or_else(|| self.lines.position(), |(before, _)| before.clone())
     }
 
     /// Adds tokens of the current document, up to the budget.
     fn add(&mut self, row: &mut Vec<u32>) {
-        let rest = self.ids.get(self.given..).unwrap_or_default();
+        let rest = self.ids.get(self.offset..).unwrap_or_default();
         let space = (self.budget + 1).saturating_sub(row.len());
         let part = rest.get(..space).unwrap_or(rest);
         row.extend_from_slice(part);
-        self.given += part.len();
+        self.offset += part.len();
     }
 }
 
@@ -244,12 +244,12 @@ impl ExampleSource for TextPassages {
         self.lines.start_epoch(rng);
         self.encoded.clear();
         self.ids.clear();
-        self.given = 0;
+        self.offset = 0;
         Ok(())
     }
 
     fn next_example(&mut self) -> Result<Option<Vec<u32>>, TaskError> {
-        if self.given >= self.ids.len() && !self.next_document()? {
+        if self.offset >= self.ids.len() && !self.next_document()? {
             return Ok(None);
         }
         let mut row = vec![self.specials.bos];
@@ -264,24 +264,24 @@ impl ExampleSource for TextPassages {
     }
 
     fn position(&self) -> TextPosition {
-        if self.given >= self.ids.len() {
-            return TextPosition { document: self.next_place(), token: 0 };
+        if self.offset >= self.ids.len() {
+            return TextPosition { document: self.next_document_position(), token: 0 };
         }
-        TextPosition { document: self.before.clone(), token: self.given }
+        TextPosition { document: self.before.clone(), token: self.offset }
     }
 
     fn seek(&mut self, position: TextPosition) -> Result<(), TaskError> {
         self.lines.seek(position.document)?;
         self.encoded.clear();
         self.ids.clear();
-        self.given = 0;
+        self.offset = 0;
         if position.token > 0 {
             let read = self.next_document()?;
             if !read || position.token >= self.ids.len() {
                 let tokens = self.ids.len();
                 return Err(format!("token {} of a text of {tokens}", position.token).into());
             }
-            self.given = position.token;
+            self.offset = position.token;
         }
         Ok(())
     }
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn every_token_comes_once_in_rows_of_the_length_allowed() {
+    fn every_token_occurs_once_in_rows_within_the_limit() {
         let folder = tempfile::tempdir().unwrap();
         let paths = write(folder.path());
         let tokenizer = tokenizer();
@@ -363,19 +363,19 @@ mod tests {
                 assert!((3..=max_tokens).contains(&row.len()), "{row:?}");
                 assert_eq!((row.first(), row.last()), (Some(&0), Some(&2)));
             }
-            let full = rows.iter().filter(|row| row.len() + 1 >= max_tokens).count();
+            let full_rows = rows.iter().filter(|row| row.len() + 1 >= max_tokens).count();
             match (max_tokens, packed) {
                 // Every row except the last is filled until a separator and another token no longer
                 // fit.
-                (_, true) => assert!(full + 1 >= rows.len(), "{rows:?}"),
+                (_, true) => assert!(full_rows + 1 >= rows.len(), "{rows:?}"),
                 (100, false) => assert_eq!(rows.len(), 4),
-                _ => assert!(full < rows.len()),
+                _ => assert!(full_rows < rows.len()),
             }
         }
     }
 
     #[test]
-    fn every_place_can_be_gone_back_to() {
+    fn every_position_can_be_restored() {
         let folder = tempfile::tempdir().unwrap();
         let paths = write(folder.path());
         for (max_tokens, packed) in [(6, false), (6, true), (9, true)] {
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_without_text_are_named() {
+    fn lines_without_text_are_reported() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.jsonl");
         std::fs::write(&path, "{\"text\": \"a\"}\n{\"txt\": \"a\"}\n").unwrap();
@@ -406,13 +406,13 @@ mod tests {
         std::fs::write(&path, b"a\nb\xff\n").unwrap();
         let error = open_text(&[&path], &tokenizer()).unwrap_err().to_string();
         assert!(error.ends_with("a.txt: line 2, byte 2: not UTF-8"), "{error}");
-        std::fs::write(&path, format!("a\n{}\n", "word ".repeat(LONGEST_TEXT / 5 + 1))).unwrap();
+        std::fs::write(&path, format!("a\n{}\n", "word ".repeat(MAX_TEXT_BYTES / 5 + 1))).unwrap();
         let error = open_text(&[&path], &tokenizer()).unwrap_err().to_string();
-        assert!(error.contains("a.txt: line 2") && error.ends_with("cut it up"), "{error}");
+        assert!(error.contains("a.txt: line 2") && error.ends_with("split it"), "{error}");
     }
 
     #[test]
-    fn text_without_a_token_is_named() {
+    fn text_without_a_token_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.txt");
         std::fs::write(&path, "\u{1}\u{2}\u{3}\n".repeat(20)).unwrap();

@@ -37,15 +37,15 @@ impl QaAugmentation {
     /// # Errors
     /// [`Error::Config`] naming the key of a value that is out of range or not finite.
     pub fn validate(&self) -> Result<()> {
-        let refuse = |key: &str, value, rule| {
+        let error = |key: &str, value, rule| {
             Err(Error::config(format!("qa.augmentation.{key}"), value, rule))
         };
         match *self {
             Self { embedding_noise: noise, .. } if !(noise.is_finite() && noise >= 0.0) => {
-                refuse("embedding_noise", noise, "0 or more")
+                error("embedding_noise", noise, "0 or more")
             }
             Self { question_replacement: rate, .. } if !(0.0..=1.0).contains(&rate) => {
-                refuse("question_replacement", rate, "from 0 to 1")
+                error("question_replacement", rate, "from 0 to 1")
             }
             _ => Ok(()),
         }
@@ -154,11 +154,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_entity_stays_in_a_changed_question() {
+    fn the_entity_is_retained_in_a_changed_question() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let question = [10, 11, 12, 13];
-        let same = replace_question_tokens(&question, 1..2, &[20, 21], 0.0, &mut rng);
-        assert_eq!(same, question);
+        let unchanged = replace_question_tokens(&question, 1..2, &[20, 21], 0.0, &mut rng);
+        assert_eq!(unchanged, question);
         let changed = replace_question_tokens(&question, 1..2, &[20, 21], 1.0, &mut rng);
         assert!(changed.len() == 4 && changed.contains(&11));
     }

@@ -183,7 +183,7 @@ impl DevSelection {
         let chosen = held_out_groups(passages, self.held_out, self.seed);
         let is_held_out = |question: &Question| chosen.contains(&question.context);
         if train.iter().all(is_held_out) {
-            let rule = "smaller: nothing is left to train on";
+            let rule = "smaller: no training data remain";
             return Err(Error::config("selection.held_out", self.held_out, rule));
         }
         let (held_out, rest) = std::mem::take(train).into_iter().partition(is_held_out);
@@ -206,8 +206,8 @@ impl DevSelection {
             .with_decoding(&self.decoding)
             .with_batch_size(self.batch_size);
         let scores = move || -> std::result::Result<Scores, TaskError> {
-            let of_set = |set: &DevSet| Ok((set.name.clone(), set.score(&predictor, self.metric)?));
-            sets.iter().map(of_set).collect()
+            let scored = |set: &DevSet| Ok((set.name.clone(), set.score(&predictor, self.metric)?));
+            sets.iter().map(scored).collect()
         };
         let names = sets.iter().map(|set| set.name.clone());
         let rule = CheckpointSelection {
@@ -285,8 +285,9 @@ mod tests {
             let [mut source, mut translated, mut mixed] = [(); 3].map(|()| all.clone());
             mixed.reverse();
             let others = [&mut translated, &mut mixed];
-            let of_three = selection.sets_in(Path::new(""), &[], &mut source, others).unwrap();
-            assert_eq!((&of_three, &source, &translated), (&sets, &train, &train));
+            let with_dev_files =
+                selection.sets_in(Path::new(""), &[], &mut source, others).unwrap();
+            assert_eq!((&with_dev_files, &source, &translated), (&sets, &train, &train));
             assert_eq!(mixed.len(), train.len());
             // The file's order is preserved, and a second call selects the same questions.
             assert!(train.is_sorted_by_key(|question| question.id[1..].parse::<usize>().unwrap()));
@@ -294,10 +295,10 @@ mod tests {
             assert_eq!(selection.sets::<&str>(&[], &mut again).unwrap(), sets);
         }
         let mut train = all.clone();
-        let last = DevSelection { keep: Keep::Last, ..best(0.2) };
-        assert_eq!(last.sets::<&str>(&[], &mut train).unwrap(), []);
+        let keep_last = DevSelection { keep: Keep::Last, ..best(0.2) };
+        assert_eq!(keep_last.sets::<&str>(&[], &mut train).unwrap(), []);
         assert_eq!(train, all, "the last model needs no development questions");
-        for (share, rule) in [(0.0, "above 0 where data.dev"), (0.99, "nothing is left")] {
+        for (share, rule) in [(0.0, "above 0 where data.dev"), (0.99, "no training data remain")] {
             let error = best(share).sets::<&str>(&[], &mut all.clone()).unwrap_err().to_string();
             assert!(error.contains(rule), "{error}");
         }
@@ -320,9 +321,9 @@ mod tests {
         let sets = selection.sets(&[&german, &squad], &mut train).unwrap();
         let (languages, mut other) = ([Language::DE], train.clone());
         let none = &mut Vec::new();
-        let of_folder =
+        let from_folder =
             selection.sets_in(folder.path(), &languages, &mut other, [&mut train, none]).unwrap();
-        assert_eq!(of_folder, sets[..1]);
+        assert_eq!(from_folder, sets[..1]);
         assert_eq!((train.len(), &other), (4, &train), "nothing is held out of a file's ids");
         let rules: Vec<_> = sets.iter().map(|set| set.rules).collect();
         assert_eq!(rules, [Normalization::Mlqa(Language::DE), Normalization::SquadEn]);
@@ -339,9 +340,9 @@ mod tests {
         for set in &sets {
             let answers = predictor.predict(&set.dataset.questions).unwrap();
             let answers = Predictions::from(answers.as_slice());
-            let want = score(&set.dataset, &answers, set.rules).unwrap();
-            assert_eq!(scores[&set.name], want.f1);
-            assert_eq!(set.score(&predictor, DevMetric::ExactMatch).unwrap(), want.exact_match);
+            let expected = score(&set.dataset, &answers, set.rules).unwrap();
+            assert_eq!(scores[&set.name], expected.f1);
+            assert_eq!(set.score(&predictor, DevMetric::ExactMatch).unwrap(), expected.exact_match);
         }
         assert_eq!(rule.names.len(), 2);
         assert!(selection.rule(&[], &model, &tokenizer, &windows).is_none());

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entities_are_read_where_the_file_marks_them() {
+    fn entity_spans_are_read_from_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("train.json");
         let text = r#"{"data": [{"paragraphs": [{"context": "Lima", "qas": [

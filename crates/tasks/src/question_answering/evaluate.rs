@@ -352,8 +352,8 @@ mod tests {
     /// Writes a file of questions with one gold answer each and contexts of different lengths.
     fn write_questions(path: &Path) {
         let facts = [("Peru", "Lima", 8), ("Japan", "Tokyo", 1), ("Egypt", "Cairo", 4)];
-        let paragraph = |(number, (land, city, count)): (usize, (&str, &str, usize))| {
-            let context = format!("The capital of {land} is {city} . ").repeat(count);
+        let paragraph = |(number, (country, city, count)): (usize, (&str, &str, usize))| {
+            let context = format!("The capital of {country} is {city} . ").repeat(count);
             let answer = squad::Answer {
                 text: city.into(),
                 answer_start: context.find(city).unwrap(),
@@ -363,7 +363,7 @@ mod tests {
                 context: context.into(),
                 qas: vec![squad::Qa {
                     id: format!("q{number}"),
-                    question: format!("What is the capital of {land} ?"),
+                    question: format!("What is the capital of {country} ?"),
                     answers: vec![answer],
                     extra: squad::Extra::default(),
                 }],
@@ -388,8 +388,9 @@ mod tests {
         let mut files = config.files(folder.path(), &[en, de]);
         let pairs: Vec<_> = files.iter().map(|file| (file.context, file.question)).collect();
         assert_eq!(pairs, [(de, en), (de, de)]);
-        let own = EvaluationConfig { questions: QuestionLanguages::OfContext, ..config.clone() };
-        let pairs = own.files(folder.path(), &[en, de]);
+        let own_language =
+            EvaluationConfig { questions: QuestionLanguages::OfContext, ..config.clone() };
+        let pairs = own_language.files(folder.path(), &[en, de]);
         let pairs: Vec<_> = pairs.iter().map(|file| (file.context, file.question)).collect();
         assert_eq!(pairs, [(de, de)]);
         for file in &mut files {
@@ -417,15 +418,15 @@ mod tests {
         let table = mlqa_eval::Matrix::of_files("tiny", &scores);
         assert_eq!(table.get(de, en).unwrap().f1, scores[0].f1);
         assert_eq!((table.len(), table.get(en, de)), (2, None));
-        let single = folder.path().join("one.json");
-        let result = evaluate_file(&predictor, &files[0].path, rules, &single).unwrap();
+        let single_file = folder.path().join("one.json");
+        let result = evaluate_file(&predictor, &files[0].path, rules, &single_file).unwrap();
         assert_eq!((result.f1, result.exact_match), (scores[0].f1, scores[0].em));
-        let same = question_file(&out, "dev", de, en);
-        assert_eq!(Predictions::read(single).unwrap(), Predictions::read(same).unwrap());
+        let suite_file = question_file(&out, "dev", de, en);
+        assert_eq!(Predictions::read(single_file).unwrap(), Predictions::read(suite_file).unwrap());
     }
 
     #[test]
-    fn wrong_values_are_named() {
+    fn invalid_values_are_reported_with_their_key() {
         let mut config = EvaluationConfig::default();
         config.decoding.n_best = 0;
         let error = config.validate().unwrap_err().to_string();

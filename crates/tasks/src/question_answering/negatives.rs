@@ -86,16 +86,16 @@ impl Negatives {
         }
         loop {
             // The next paragraph of each question that needs more windows.
-            let open = all.iter_mut().filter(|drawn| drawn.windows.len() < self.count);
+            let incomplete = all.iter_mut().filter(|drawn| drawn.windows.len() < self.count);
             let mut next: Vec<(&mut Drawn, Question)> =
-                open.filter_map(|drawn| drawn.next().map(|asked| (drawn, asked))).collect();
+                incomplete.filter_map(|drawn| drawn.next().map(|query| (drawn, query))).collect();
             if next.is_empty() {
                 break;
             }
-            let asked: Vec<Question> = next.iter().map(|(_, asked)| asked.clone()).collect();
-            for window in windows(&asked, tokenizer, &config, Purpose::Eval)? {
-                if let Some((drawn, asked)) = next.get_mut(window.question) {
-                    drawn.add(window, asked);
+            let queries: Vec<Question> = next.iter().map(|(_, query)| query.clone()).collect();
+            for window in windows(&queries, tokenizer, &config, Purpose::Eval)? {
+                if let Some((drawn, query)) = next.get_mut(window.question) {
+                    drawn.add(window, query);
                 }
             }
         }
@@ -129,11 +129,11 @@ impl<'q> Drawn<'q> {
         Some(Question { context, answers: Vec::new(), ..self.question.clone() })
     }
 
-    /// Adds a window of `asked` if it does not contain the text of an answer.
-    fn add(&mut self, window: Window, asked: &Question) {
+    /// Adds a window of `query` if it does not contain the text of an answer.
+    fn add(&mut self, window: Window, query: &Question) {
         let from = window.offsets.iter().map(|&(from, _)| from).min().unwrap_or(0);
         let to = window.offsets.iter().map(|&(_, to)| to).max().unwrap_or(0);
-        let text = asked.context.chars().skip(from).take(to.saturating_sub(from));
+        let text = query.context.chars().skip(from).take(to.saturating_sub(from));
         let text = text.collect::<String>().to_lowercase();
         if !text.is_empty() && !self.answers.iter().any(|answer| text.contains(answer.as_str())) {
             self.windows.push(window);
@@ -236,10 +236,10 @@ mod tests {
         let skipped_start = |window: &Window| window.offsets.first().unwrap().0 > 0;
         assert!(all[6].iter().all(skipped_start));
 
-        let few = Negatives { count: 1, loss: NegativeLoss::NoAnswer, ..negatives.clone() };
-        let few = chosen(&few);
-        assert!(few.iter().all(|windows| windows.len() < 2));
-        assert!(few.iter().flatten().all(|window| window.start_position == Some(0)));
+        let with_one = Negatives { count: 1, loss: NegativeLoss::NoAnswer, ..negatives.clone() };
+        let with_one = chosen(&with_one);
+        assert!(with_one.iter().all(|windows| windows.len() < 2));
+        assert!(with_one.iter().flatten().all(|window| window.start_position == Some(0)));
         let other = chosen(&Negatives { seed: 1, ..negatives.clone() });
         assert_ne!(all, other);
         assert_eq!(all, chosen(&negatives));

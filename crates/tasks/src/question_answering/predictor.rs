@@ -112,12 +112,12 @@ impl<'a> QaPredictor<'a> {
     pub fn predict(&self, questions: &[Question]) -> Result<Vec<NBest>> {
         check_window_length(self.model, &self.windows)?;
         let Self { model, tokenizer, windows, batch_size, .. } = self;
-        let paired = match &self.second {
+        let with_second = match &self.second {
             Some(second) => second.logits(*model, tokenizer, questions, windows, *batch_size)?,
             None => None,
         };
-        let (all, logits) = match paired {
-            Some(paired) => paired,
+        let (all, logits) = match with_second {
+            Some(with_second) => with_second,
             None => self.logits(questions)?,
         };
         self.best_answers(questions, &all, logits)
@@ -255,22 +255,22 @@ mod tests {
     }
 
     #[test]
-    fn results_are_in_question_order_whatever_the_batches() {
+    fn results_are_in_question_order_for_any_batch_size() {
         let (model, questions) = (model(4000), questions());
-        let one_by_one: Vec<NBest> = questions
+        let single_results: Vec<NBest> = questions
             .iter()
             .flat_map(|question| predict(&model, std::slice::from_ref(question), 1))
             .collect();
         for batch_size in [1, 2, 3, 64] {
             let all = predict(&model, &questions, batch_size);
             assert_eq!(all.len(), questions.len());
-            for ((question, together), alone) in questions.iter().zip(&all).zip(&one_by_one) {
-                assert_eq!(together.id, question.id);
-                assert!(together.candidates.iter().all(|one| question.context.contains(&one.text)));
-                assert_eq!(together.answer(), alone.answer(), "{} in {batch_size}", question.id);
+            for ((question, batched), single) in questions.iter().zip(&all).zip(&single_results) {
+                assert_eq!(batched.id, question.id);
+                assert!(batched.candidates.iter().all(|one| question.context.contains(&one.text)));
+                assert_eq!(batched.answer(), single.answer(), "{} in {batch_size}", question.id);
                 let scores =
                     |list: &NBest| list.candidates.iter().map(|one| one.score).collect::<Vec<_>>();
-                for (score, expected) in scores(together).iter().zip(scores(alone)) {
+                for (score, expected) in scores(batched).iter().zip(scores(single)) {
                     assert!((score - expected).abs() < 1e-4, "{} in {batch_size}", question.id);
                 }
             }
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_of_nothing_and_windows_too_long_are_errors() {
+    fn empty_batches_and_too_long_windows_are_errors() {
         let (model, tokenizer) = (model(4000), tokenizer());
         let predictor = QaPredictor::new(&model, &tokenizer, &windows()).with_batch_size(0);
         assert!(predictor.predict(&questions()).is_err());

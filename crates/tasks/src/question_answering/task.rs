@@ -155,8 +155,9 @@ impl<'a> QaTask<'a> {
             .collect::<Result<Vec<Row>>>()?;
         let without_negatives = negatives.map(|negatives| {
             rows.retain_mut(|row| add_negatives(row, data.questions, &negatives));
-            let alone = |row: &&Row| matches!(&*row.windows, [window] if has_answer(window));
-            rows.iter().filter(alone).count()
+            let without_negative =
+                |row: &&Row| matches!(&*row.windows, [window] if has_answer(window));
+            rows.iter().filter(without_negative).count()
         });
         let length = |row: &Row| window_lengths(&row.windows).into_iter().max().unwrap_or(0);
         let lengths = rows.iter().map(length).collect();
@@ -271,10 +272,10 @@ fn ordinary_tokens(tokenizer: &Tokenizer) -> Result<Vec<u32>> {
     let size = tokenizer.get_vocab_size(true);
     let size =
         u32::try_from(size).map_err(|_| Error::data("vocabulary", "at most 2^32 tokens", size))?;
-    let ordinary: Vec<u32> = (0..size).filter(|id| !special(id)).collect();
-    match ordinary.is_empty() {
+    let ordinary_ids: Vec<u32> = (0..size).filter(|id| !special(id)).collect();
+    match ordinary_ids.is_empty() {
         true => Err(Error::data("vocabulary", "ordinary tokens", "special tokens alone")),
-        false => Ok(ordinary),
+        false => Ok(ordinary_ids),
     }
 }
 
@@ -311,15 +312,15 @@ impl Task for QaTask<'_> {
             ("questions without an answer", counts.without_answer),
             ("questions whose answer is blank", counts.blank_answer),
             ("questions whose context is blank", counts.blank_context),
-            ("questions whose answer no window holds whole", counts.answer_outside),
+            ("questions whose answer fits in no window", counts.answer_outside),
             ("questions cut at max_question_length", counts.cut_question),
         ]
         .into_iter()
         .map(|(what, count)| SkippedData::new(what, count, counts.questions));
         let what = "windows with an answer that have no negative window";
-        let alone =
+        let without_negative =
             self.without_negatives.map(|count| SkippedData::new(what, count, self.rows.len()));
-        skipped.chain(alone).collect()
+        skipped.chain(without_negative).collect()
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
@@ -341,7 +342,7 @@ mod tests {
 
     use super::super::NegativeLoss;
     use super::*;
-    use crate::testing::{assert_bf16_is_near_f32, assert_parts_are_the_whole, model};
+    use crate::testing::{assert_bf16_is_near_f32, assert_micro_batches_match, model};
 
     const CONTEXT: &str = "The official language of Peru is Spanish . A region is Asia .";
 
@@ -377,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn the_asked_entity_is_found_and_survives_replacement() {
+    fn the_question_entity_is_found_and_never_replaced() {
         let (model, tokenizer) = (model(4000), tokenizer());
         let augmentation = QaAugmentation { question_replacement: 1.0, ..Default::default() };
         let task = task(&model, &tokenizer, augmentation);
@@ -389,7 +390,7 @@ mod tests {
         let peru = peru.get_ids();
         assert_eq!(&question[row.entity.clone()], peru);
         let mut rng = trainer::rng_for(1, "test", 0);
-        let (mut changed, mut moved) = (0, 0);
+        let (mut changed, mut changed_entities) = (0, 0);
         for _ in 0..100 {
             let ids = task.augmented_ids(row, &mut rng).remove(0);
             assert_eq!(ids.len(), first.len());
@@ -398,13 +399,16 @@ mod tests {
             assert!(replaced.windows(peru.len()).any(|part| part == peru), "{replaced:?}");
             assert!(replaced.iter().all(|&id| id >= 5 || question.contains(&id)));
             changed += usize::from(replaced != question);
-            moved += usize::from(&replaced[row.entity.clone()] != peru);
+            changed_entities += usize::from(&replaced[row.entity.clone()] != peru);
         }
-        assert!(changed > 70 && (20..80).contains(&moved), "{changed} changed, {moved} moved");
+        assert!(
+            changed > 70 && (20..80).contains(&changed_entities),
+            "{changed} changed, {changed_entities} moved"
+        );
     }
 
     #[test]
-    fn noise_touches_the_question_alone_and_is_as_large_as_its_limit() {
+    fn noise_is_bounded_and_limited_to_the_question() {
         let (model, tokenizer) = (model(4000), tokenizer());
         let task = task(&model, &tokenizer, QaAugmentation::default());
         let window = &task.rows[0].windows[0];
@@ -452,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn questions_that_teach_no_answer_are_counted() {
+    fn skipped_questions_are_counted() {
         let (model, tokenizer) = (model(4000), tokenizer());
         let without = Question { answers: Vec::new(), ..question() };
         let long = Question { question: "What ? ".repeat(60), ..question() };
@@ -462,15 +466,16 @@ mod tests {
             WindowConfig { max_length: 90, doc_stride: 10, max_question_length: 40, ..windows };
         let data = QaData { questions: &questions, question_entity_spans: None, windows: &windows };
         let task = QaTask::new(&model, &tokenizer, &data, &QaConfig::default()).unwrap();
-        let said: Vec<String> = task.skipped_data().iter().map(SkippedData::to_string).collect();
-        let want = [
+        let messages: Vec<String> =
+            task.skipped_data().iter().map(SkippedData::to_string).collect();
+        let expected = [
             "questions without an answer: 2 of 4",
             "questions whose answer is blank: 0 of 4",
             "questions whose context is blank: 0 of 4",
-            "questions whose answer no window holds whole: 0 of 4",
+            "questions whose answer fits in no window: 0 of 4",
             "questions cut at max_question_length: 1 of 4",
         ];
-        assert_eq!(said, want);
+        assert_eq!(messages, expected);
     }
 
     #[test]
@@ -504,19 +509,19 @@ mod tests {
     #[test]
     fn what_cannot_be_used_is_named() {
         let (model, tokenizer) = (model(4000), tokenizer());
-        let refuse = |augmentation, max_length| {
+        let error_of = |augmentation, max_length| {
             let windows = WindowConfig { max_length, doc_stride: 10, ..Default::default() };
             let data = QaData { questions: &[], question_entity_spans: None, windows: &windows };
             let config = QaConfig { augmentation, ..QaConfig::default() };
             QaTask::new(&model, &tokenizer, &data, &config).err().unwrap().to_string()
         };
         let negative = QaAugmentation { embedding_noise: -1.0, ..Default::default() };
-        let error = refuse(negative, 60);
+        let error = error_of(negative, 60);
         assert_eq!(error, "qa.augmentation.embedding_noise = -1: must be 0 or more");
-        let beyond = QaAugmentation { question_replacement: 1e30, ..Default::default() };
-        let error = refuse(beyond, 60);
+        let invalid_rate = QaAugmentation { question_replacement: 1e30, ..Default::default() };
+        let error = error_of(invalid_rate, 60);
         assert!(error.ends_with("must be from 0 to 1"), "{error}");
-        let error = refuse(QaAugmentation::default(), 384);
+        let error = error_of(QaAugmentation::default(), 384);
         assert!(error.starts_with("windows.max_length = 384: must be at most"), "{error}");
     }
 
@@ -544,9 +549,10 @@ mod tests {
             let config =
                 QaConfig { context_only: true, augmentation, negatives, ..QaConfig::default() };
             let task = || QaTask::new(&model, &tokenizer, &data, &config).unwrap();
-            let of_rows: Vec<usize> = task().rows.iter().map(|row| row.windows.len()).collect();
-            assert_eq!(of_rows, [3, 3, 3, 3, 3, 3, 3, 3, 1, 1]);
-            assert_parts_are_the_whole(&parameters, task, &batch);
+            let windows_per_row: Vec<usize> =
+                task().rows.iter().map(|row| row.windows.len()).collect();
+            assert_eq!(windows_per_row, [3, 3, 3, 3, 3, 3, 3, 3, 1, 1]);
+            assert_micro_batches_match(&parameters, task, &batch);
             let rng = trainer::rng_for(0, "test", 0);
             let mut step = Step { batch: &batch, number: 0, total: 1, micro_batch: None, rng };
             totals.push(task().losses(&mut step).unwrap().total.double_value(&[]));
@@ -560,13 +566,13 @@ mod tests {
     }
 
     #[test]
-    fn low_precision_and_parts_of_a_batch_change_little() {
+    fn bf16_and_micro_batches_change_results_little() {
         let (model, tokenizer) = (model(4000), tokenizer());
         // Windows of different lengths, some without the answer, so that the numbers of targets
         // differ.
         let context = |k: usize| format!("{CONTEXT} {}", "The region of Peru . ".repeat(k % 7));
-        let ask = |k| Question { context: Arc::from(context(k)), ..question() };
-        let questions: Vec<Question> = (0..40).map(ask).collect();
+        let numbered_question = |k| Question { context: Arc::from(context(k)), ..question() };
+        let questions: Vec<Question> = (0..40).map(numbered_question).collect();
         let windows = WindowConfig { max_length: 60, doc_stride: 10, ..WindowConfig::default() };
         let data = QaData { questions: &questions, question_entity_spans: None, windows: &windows };
         let augmentation = QaAugmentation { question_replacement: 0.5, ..Default::default() };
@@ -575,7 +581,7 @@ mod tests {
         assert!(task().rows.len() > 40);
         let (parameters, batch) = (model.named_parameters(), (0..32).collect::<Vec<usize>>());
         assert_bf16_is_near_f32(&parameters, task, &batch);
-        assert_parts_are_the_whole(&parameters, task, &batch);
+        assert_micro_batches_match(&parameters, task, &batch);
         let record = task().example(0);
         assert_eq!((record.id.as_deref(), record.input_ids[0]), (Some("q"), 0));
     }

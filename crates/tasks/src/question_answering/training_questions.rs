@@ -70,14 +70,15 @@ impl TrainingQuestions {
     pub fn answered(mut self) -> Result<(Self, usize)> {
         let all = self.questions.len();
         let text = |question: &Question| question.answers.first().map(|answer| answer.text.clone());
-        let answered =
-            |question: &Question| text(question).is_some_and(|own| !own.trim().is_empty());
+        let answered = |question: &Question| {
+            text(question).is_some_and(|answer_text| !answer_text.trim().is_empty())
+        };
         self.questions.retain(answered);
         if self.questions.is_empty() {
             let what = format!("answer to train on in any of {all} questions");
             return Err(Error::Empty { what });
         }
-        let left_out = all - self.questions.len();
-        Ok((self, left_out))
+        let skipped = all - self.questions.len();
+        Ok((self, skipped))
     }
 }

@@ -50,12 +50,12 @@ impl WindowBatch {
     ) -> Result<Self> {
         let lengths =
             |rows: &[&[u32]]| -> Vec<usize> { rows.iter().map(|row| row.len()).collect() };
-        let (got, expected) = (lengths(ids), window_lengths(windows.iter().copied()));
-        if got != expected {
+        let (actual, expected) = (lengths(ids), window_lengths(windows.iter().copied()));
+        if actual != expected {
             return Err(Error::data(
                 "ids",
                 format!("rows of {expected:?} tokens"),
-                format!("{got:?}"),
+                format!("{actual:?}"),
             ));
         }
         let mut inputs = Inputs::from_rows(ids, model.pad_token_id())?;
@@ -92,13 +92,13 @@ pub(crate) fn window_lengths<'a>(windows: impl IntoIterator<Item = &'a Window>) 
 }
 
 /// `[B, L]` bool on the CPU: true where `holds(window, position)`; false for padding.
-fn position_mask(windows: &[&Window], holds: impl Fn(&Window, usize) -> bool) -> Result<Tensor> {
+fn position_mask(windows: &[&Window], allows: impl Fn(&Window, usize) -> bool) -> Result<Tensor> {
     let length = windows.iter().map(|window| window.input_ids.len()).max().unwrap_or(0);
     let flat: Vec<bool> = windows
         .iter()
         .flat_map(|window| {
-            let holds = &holds;
-            (0..length).map(move |k| k < window.input_ids.len() && holds(window, k))
+            let allows = &allows;
+            (0..length).map(move |k| k < window.input_ids.len() && allows(window, k))
         })
         .collect();
     let shape = [to_i64("windows", windows.len())?, to_i64("tokens", length)?];

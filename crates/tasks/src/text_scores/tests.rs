@@ -54,27 +54,28 @@ fn by_pass(base: &Pretrained, row: &[u32], at: usize, id: u32) -> f64 {
 #[test]
 fn scores_are_those_of_a_loop_that_masks_one_token_at_a_time() {
     let base = base(Kind::Double);
-    let got = scorer(&base, ScorerConfig::default()).pll(&requests()).unwrap();
-    for (request, got) in requests().iter().zip(&got) {
+    let actual = scorer(&base, ScorerConfig::default()).pll(&requests()).unwrap();
+    for (request, actual) in requests().iter().zip(&actual) {
         // Expected input: the tokenizer's template for two texts.
         let texts = (request.source.as_str(), request.target.as_str());
         let encoding = base.tokenizer.encode(texts, true).unwrap();
         let ids = encoding.get_ids();
-        let of_target = (0..ids.len()).filter(|&at| encoding.get_sequence_ids()[at] == Some(1));
-        let mut want = Vec::new();
-        for at in of_target {
+        let target_positions =
+            (0..ids.len()).filter(|&at| encoding.get_sequence_ids()[at] == Some(1));
+        let mut expected = Vec::new();
+        for at in target_positions {
             let mut row = ids.to_vec();
             row[at] = base.specials.mask;
-            want.push(by_pass(&base, &row, at, ids[at]));
+            expected.push(by_pass(&base, &row, at, ids[at]));
         }
-        assert_eq!(got.tokens.len(), want.len(), "{request:?}");
-        for ((_, got), want) in got.tokens.iter().zip(&want) {
-            assert!((got - want).abs() < 1e-9, "{request:?}: {got} {want}");
+        assert_eq!(actual.tokens.len(), expected.len(), "{request:?}");
+        for ((_, actual), expected) in actual.tokens.iter().zip(&expected) {
+            assert!((actual - expected).abs() < 1e-9, "{request:?}: {actual} {expected}");
         }
-        assert!((got.total - want.iter().sum::<f64>()).abs() < 1e-9);
+        assert!((actual.total - expected.iter().sum::<f64>()).abs() < 1e-9);
     }
-    assert_eq!((got[5].total, got[5].tokens.len()), (0.0, 0));
-    assert!(got[1].tokens.len() > 3);
+    assert_eq!((actual[5].total, actual[5].tokens.len()), (0.0, 0));
+    assert!(actual[1].tokens.len() > 3);
 }
 
 #[test]
@@ -89,16 +90,19 @@ fn token_ranges_are_code_points_of_the_target() {
 fn order_and_batch_size_change_nothing() {
     let base = base(Kind::Float);
     let mut requests = requests();
-    let want = scorer(&base, ScorerConfig::default()).pll(&requests).unwrap();
+    let expected = scorer(&base, ScorerConfig::default()).pll(&requests).unwrap();
     requests.reverse();
     for batch_size in [1, 2, 7] {
         let config = ScorerConfig { batch_size, ..ScorerConfig::default() };
-        let mut got = scorer(&base, config).score(&requests).unwrap();
-        got.reverse();
-        for (got, want) in got.iter().zip(&want) {
-            assert!((got.total - want.total).abs() < 1e-4, "{got:?} {want:?}");
-            for (got, want) in got.tokens.iter().zip(&want.tokens) {
-                assert!(got.0 == want.0 && (got.1 - want.1).abs() < 1e-5, "{got:?} {want:?}");
+        let mut actual = scorer(&base, config).score(&requests).unwrap();
+        actual.reverse();
+        for (actual, expected) in actual.iter().zip(&expected) {
+            assert!((actual.total - expected.total).abs() < 1e-4, "{actual:?} {expected:?}");
+            for (actual, expected) in actual.tokens.iter().zip(&expected.tokens) {
+                assert!(
+                    actual.0 == expected.0 && (actual.1 - expected.1).abs() < 1e-5,
+                    "{actual:?} {expected:?}"
+                );
             }
         }
     }
@@ -116,22 +120,22 @@ fn scores_are_those_of_transformers() {
     assert_eq!(requests.len(), 3);
     for one in requests {
         let text = |key: &str| one[key].as_str().unwrap();
-        let got = scorer.pll(&[request(text("source"), text("target"))]).unwrap();
-        let want: Vec<f64> = serde_json::from_value(one["tokens"].clone()).unwrap();
-        assert_eq!(got[0].tokens.len(), want.len());
-        for ((_, got), want) in got[0].tokens.iter().zip(want) {
-            assert!((got - want).abs() < 1e-4, "{one}: {got} {want}");
+        let actual = scorer.pll(&[request(text("source"), text("target"))]).unwrap();
+        let expected: Vec<f64> = serde_json::from_value(one["tokens"].clone()).unwrap();
+        assert_eq!(actual[0].tokens.len(), expected.len());
+        for ((_, actual), expected) in actual[0].tokens.iter().zip(expected) {
+            assert!((actual - expected).abs() < 1e-4, "{one}: {actual} {expected}");
         }
     }
 }
 
 #[test]
-fn what_is_too_long_is_counted_and_refused() {
+fn too_long_texts_are_counted_and_rejected() {
     let base = base(Kind::Float);
     let long = "eins zwei drei vier ".repeat(8);
     let requests = [request("one", &long), request("one", "eins"), request(&long, "eins")];
     let error = scorer(&base, ScorerConfig::default()).score(&requests).unwrap_err();
-    let qa_translate::Error::TooLong { count: 2, of: 3, longest, most: 32 } = error else {
+    let qa_translate::Error::TooLong { count: 2, of: 3, longest, max_tokens: 32 } = error else {
         panic!("{error}")
     };
     assert!(longest > 32);
@@ -140,7 +144,7 @@ fn what_is_too_long_is_counted_and_refused() {
     assert!(scorer(&base, config(longest - 1)).pll(&requests).is_err());
     // Whatever the limit, the model has 158 positions, four of them for special tokens.
     let error = scorer(&base, config(10_000)).pll(&[request("one", &long.repeat(5))]).unwrap_err();
-    assert!(error.to_string().contains("at most 154 are taken"), "{error}");
+    assert!(error.to_string().contains("at most 154 are supported"), "{error}");
     let no_head =
         xlmr_model::Model::new(&testing::model(4000).config().clone(), &[], Device::Cpu, 1);
     assert!(EncoderScorer::new(&no_head.unwrap(), &base.tokenizer, config(32)).is_err());
@@ -166,68 +170,68 @@ fn pair_score(base: &Pretrained, task: &SpanTask, span: &Range<usize>) -> f64 {
     let part = |text: &str, range: Range<usize>| -> Vec<u32> {
         ids(&text.chars().skip(range.start).take(range.len()).collect::<String>())
     };
-    let around = |text: &str, span: &Range<usize>, [open, close]: [&[u32]; 2]| -> Vec<u32> {
+    let with_markers = |text: &str, span: &Range<usize>, [open, close]: [&[u32]; 2]| -> Vec<u32> {
         let parts = [0..span.start, span.clone(), span.end..text.chars().count()];
         let [before, inside, after] = parts.map(|range| part(text, range));
         [&before, open, &inside, close, &after].concat()
     };
-    let source = around(&task.source, &task.span, [&[id("[")], &[id("]")]]);
+    let source = with_markers(&task.source, &task.span, [&[id("[")], &[id("]")]]);
     let score = |target: Vec<u32>, marker: u32| {
         let row = [&[0][..], &source, &[2, 2], &target, &[2]].concat();
         let at = row.iter().position(|&id| id == mask).unwrap();
         by_pass(base, &row, at, marker)
     };
-    score(around(&task.target, span, [&[mask], &[]]), id("["))
-        + score(around(&task.target, span, [&[id("[")], &[mask]]), id("]"))
+    score(with_markers(&task.target, span, [&[mask], &[]]), id("["))
+        + score(with_markers(&task.target, span, [&[id("[")], &[mask]]), id("]"))
 }
 
 #[test]
 fn markers_are_placed_where_they_are_most_probable() {
     let base = base(Kind::Double);
-    let mut way = ByMaskedMarkers::new(scorer(&base, ScorerConfig::default())).unwrap();
-    assert_eq!(way.name(), "codec_mlm");
-    (way.n_best, way.max_words) = (99, 3);
+    let mut placer = ByMaskedMarkers::new(scorer(&base, ScorerConfig::default())).unwrap();
+    assert_eq!(placer.name(), "codec_mlm");
+    (placer.n_best, placer.max_words) = (99, 3);
     // Separate words, so that markers do not change the tokens; one text contains brackets.
     let tasks = [
         task("The mill [2] in Bern is old .", "Bern", "Die Mühle [2] in Bern ist alt ."),
         task("rain", "rain", "Regen"),
     ];
-    let all = way.place(&tasks).unwrap();
+    let all = placer.place(&tasks).unwrap();
     for (task, placed) in tasks.iter().zip(all) {
         let placed = placed.unwrap();
         let words = units(&task.target);
-        let mut want: Vec<(Range<usize>, f64)> = Vec::new();
+        let mut expected: Vec<(Range<usize>, f64)> = Vec::new();
         for (number, word) in words.iter().enumerate() {
             for last in words.iter().skip(number).take(3) {
                 let span = word.start..last.end;
-                want.push((span.clone(), pair_score(&base, task, &span)));
+                expected.push((span.clone(), pair_score(&base, task, &span)));
             }
         }
-        want.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let got = std::iter::once((placed.span, placed.score)).chain(placed.runners_up);
-        for ((span, score), want) in got.zip(&want) {
-            assert_eq!(span, want.0);
-            assert!((score - want.1).abs() < 1e-9, "{span:?}: {score} {want:?}");
+        expected.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let actual = std::iter::once((placed.span, placed.score)).chain(placed.runners_up);
+        for ((span, score), expected) in actual.zip(&expected) {
+            assert_eq!(span, expected.0);
+            assert!((score - expected.1).abs() < 1e-9, "{span:?}: {score} {expected:?}");
         }
     }
     // With one opening: scores of spans at the best opening only.
-    let best = way.marker_scores(&tasks[0]).unwrap().unwrap();
-    way.n_best = 1;
-    let fewer = way.marker_scores(&tasks[0]).unwrap().unwrap();
-    assert!(fewer.len() <= 3 && fewer.len() < best.len());
-    assert!(fewer.iter().all(|one| one.0.start == fewer[0].0.start));
+    let best = placer.marker_scores(&tasks[0]).unwrap().unwrap();
+    placer.n_best = 1;
+    let with_one_start = placer.marker_scores(&tasks[0]).unwrap().unwrap();
+    assert!(with_one_start.len() <= 3 && with_one_start.len() < best.len());
+    assert!(with_one_start.iter().all(|one| one.0.start == with_one_start[0].0.start));
 }
 
 #[test]
 fn texts_that_do_not_fit_the_positions_are_counted() {
     let base = base(Kind::Float);
-    let mut way = ByMaskedMarkers::new(scorer(&base, ScorerConfig::default())).unwrap();
+    let mut placer = ByMaskedMarkers::new(scorer(&base, ScorerConfig::default())).unwrap();
     let long = "eins zwei drei vier ".repeat(40);
     let tasks = [task("one", "one", &long), task("one two", "two", ""), task("one", "one", "eins")];
-    let all = way.place(&tasks).unwrap();
+    let all = placer.place(&tasks).unwrap();
     assert_eq!(all[0], Err(PlaceFault::TooLong));
     assert_eq!(all[1], Err(PlaceFault::NoCandidate));
     assert_eq!(all[2].as_ref().unwrap().span, 0..4);
     let outside = SpanTask { span: 2..9, ..task("one", "one", "eins") };
-    assert!(way.place(&[outside]).is_err());
+    assert!(placer.place(&[outside]).is_err());
 }

@@ -50,16 +50,16 @@ impl HeldOut {
         }
         let documents: Vec<String> = sentences.iter().enumerate().map(document).collect();
         let chosen = held_out_groups(&documents, self.share, self.seed);
-        let (mut rest, mut held_out) = (Vec::new(), Vec::new());
+        let (mut train_sentences, mut held_out) = (Vec::new(), Vec::new());
         for (sentence, document) in sentences.into_iter().zip(&documents) {
-            let part = if chosen.contains(document) { &mut held_out } else { &mut rest };
+            let part = if chosen.contains(document) { &mut held_out } else { &mut train_sentences };
             part.push(sentence);
         }
-        if rest.is_empty() {
-            let rule = "smaller: nothing is left to train on";
+        if train_sentences.is_empty() {
+            let rule = "smaller: no training data remain";
             return Err(Error::config("held_out.share", self.share, rule));
         }
-        Ok((rest, held_out))
+        Ok((train_sentences, held_out))
     }
 }
 
@@ -83,43 +83,47 @@ mod tests {
     }
 
     #[test]
-    fn no_document_is_on_both_sides_and_none_is_lost() {
+    fn every_document_is_on_exactly_one_side() {
         let ids: Vec<String> = (0..60).map(|k| format!("d-{}-{k:04}", k % 7)).collect();
         let ids: Vec<Option<&str>> = ids.iter().map(|id| Some(id.as_str())).collect();
         for seed in 0..20 {
             let held_out = HeldOut { share: 0.3, seed };
-            let (rest, held) = held_out.divide(sentences(&ids)).unwrap();
-            assert_eq!(rest.len() + held.len(), 60);
-            assert!(held.len() >= 18 && held.len() < 18 + 9, "{}", held.len());
+            let (train_sentences, held_out_sentences) = held_out.divide(sentences(&ids)).unwrap();
+            assert_eq!(train_sentences.len() + held_out_sentences.len(), 60);
+            assert!(
+                held_out_sentences.len() >= 18 && held_out_sentences.len() < 18 + 9,
+                "{}",
+                held_out_sentences.len()
+            );
             let documents = |part: &[Sentence]| -> BTreeSet<String> {
                 part.iter().enumerate().map(document).collect()
             };
-            assert!(documents(&rest).is_disjoint(&documents(&held)));
-            let in_order = |part: &[Sentence]| {
+            assert!(documents(&train_sentences).is_disjoint(&documents(&held_out_sentences)));
+            let has_order = |part: &[Sentence]| {
                 let position = |one: &Sentence| ids.iter().position(|id| *id == one.id.as_deref());
                 part.iter().map(position).is_sorted()
             };
-            assert!(in_order(&rest) && in_order(&held));
-            assert_eq!(held_out.divide(sentences(&ids)).unwrap().1, held);
+            assert!(has_order(&train_sentences) && has_order(&held_out_sentences));
+            assert_eq!(held_out.divide(sentences(&ids)).unwrap().1, held_out_sentences);
         }
     }
 
     #[test]
-    fn sentences_without_a_document_stand_alone() {
+    fn sentences_without_a_document_are_separate_documents() {
         let all = sentences(&[None; 10]);
-        let (rest, held_out) = HeldOut { share: 0.2, seed: 3 }.divide(all).unwrap();
-        assert_eq!((rest.len(), held_out.len()), (8, 2));
+        let (train_sentences, held_out) = HeldOut { share: 0.2, seed: 3 }.divide(all).unwrap();
+        assert_eq!((train_sentences.len(), held_out.len()), (8, 2));
     }
 
     #[test]
-    fn a_share_that_leaves_nothing_is_refused() {
-        let refused = |share: f64| {
+    fn a_share_without_training_data_is_rejected() {
+        let error_of = |share: f64| {
             let all = sentences(&[Some("a-1"), Some("a-2")]);
             HeldOut { share, seed: 0 }.divide(all).unwrap_err().to_string()
         };
         for share in [0.0, 1.0, -0.1, f64::NAN] {
-            assert!(refused(share).contains("held_out.share"), "{share}");
+            assert!(error_of(share).contains("held_out.share"), "{share}");
         }
-        assert!(refused(0.1).contains("nothing is left"));
+        assert!(error_of(0.1).contains("no training data remain"));
     }
 }

@@ -35,12 +35,12 @@ pub fn best_labels(
         let best = inference::best(model.token_logits(hidden, false)?)?;
         let length = best.len().checked_div(indices.len()).unwrap_or(0);
         let batch = best.chunks(length.max(1)).zip(indices);
-        let of_row = |(labels, &index): (&[usize], &usize)| {
+        let row_tags = |(labels, &index): (&[usize], &usize)| {
             let tokens = rows.get(index).map_or(0, |row| row.len());
             labels.get(..tokens).map(<[usize]>::to_vec)
         };
         batch
-            .map(of_row)
+            .map(row_tags)
             .collect::<Option<_>>()
             .ok_or_else(|| Error::data("token logits", "[B, L, C]", format!("{:?}", hidden.size())))
     })

@@ -141,7 +141,7 @@ mod tests {
     use xlmr_model::{Config, Head, Model};
 
     use super::*;
-    use crate::testing::{assert_bf16_is_near_f32, assert_parts_are_the_whole};
+    use crate::testing::{assert_bf16_is_near_f32, assert_micro_batches_match};
 
     fn tagger(labels: i64) -> Model {
         let config = Config {
@@ -203,9 +203,12 @@ mod tests {
     fn the_loss_is_that_of_a_loop_over_labelled_tokens() {
         let (model, inputs) = (tagger(5), inputs());
         for batch in [&[0, 1, 2][..], &[2, 0], &[1]] {
-            let (got, want) =
+            let (actual, expected) =
                 (loss(&model, &inputs, batch).double_value(&[]), by_loop(&model, &inputs, batch));
-            assert!((got - want).abs() < 1e-5, "{batch:?}: got {got}, want {want}");
+            assert!(
+                (actual - expected).abs() < 1e-5,
+                "{batch:?}: got {actual}, expected {expected}"
+            );
         }
         // The mean over tokens differs from the mean of the rows' means.
         let rows: f64 = (0..3).map(|k| by_loop(&model, &inputs, &[k])).sum::<f64>() / 3.0;
@@ -222,7 +225,7 @@ mod tests {
         let parameters = model.named_parameters();
         let (_, bias) = parameters.iter().find(|(name, _)| name == classifier).unwrap();
         let gradient = Vec::<f64>::try_from(bias.grad()).unwrap();
-        for (k, got) in gradient.iter().enumerate() {
+        for (k, actual) in gradient.iter().enumerate() {
             let at = |shift: f64| {
                 let mut one = bias.detach().get(k as i64);
                 let _ = one.g_add_scalar_(shift);
@@ -230,13 +233,16 @@ mod tests {
                 let _ = one.g_add_scalar_(-shift);
                 value
             };
-            let want = (at(1e-5) - at(-1e-5)) / 2e-5;
-            assert!((got - want).abs() < 1e-6, "bias {k}: got {got}, want {want}");
+            let expected = (at(1e-5) - at(-1e-5)) / 2e-5;
+            assert!(
+                (actual - expected).abs() < 1e-6,
+                "bias {k}: got {actual}, expected {expected}"
+            );
         }
     }
 
     #[test]
-    fn rows_without_a_label_are_left_out() {
+    fn unlabelled_rows_are_skipped() {
         let model = tagger(5);
         let mut inputs = inputs();
         inputs[1].labels.fill(IGNORE_INDEX);
@@ -246,16 +252,16 @@ mod tests {
             task.skipped_data(),
             [SkippedData::new("sentences without a labelled token", 1, 3)]
         );
-        let got = loss(&model, &inputs, &[0, 1]).double_value(&[]);
-        assert!((got - by_loop(&model, &inputs, &[0, 2])).abs() < 1e-5);
+        let actual = loss(&model, &inputs, &[0, 1]).double_value(&[]);
+        assert!((actual - by_loop(&model, &inputs, &[0, 2])).abs() < 1e-5);
     }
 
     #[test]
-    fn low_precision_and_parts_of_a_batch_change_little() {
+    fn bf16_and_micro_batches_change_results_little() {
         let (model, inputs) = (tagger(5), [inputs(), inputs()].concat());
         let task = || TokenClassificationTask::new(&model, &inputs).unwrap();
         let (parameters, batch) = (model.named_parameters(), [0, 1, 2, 3, 4, 5]);
         assert_bf16_is_near_f32(&parameters, task, &batch);
-        assert_parts_are_the_whole(&parameters, task, &batch);
+        assert_micro_batches_match(&parameters, task, &batch);
     }
 }

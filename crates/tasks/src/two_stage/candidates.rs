@@ -55,9 +55,9 @@ impl Display for CandidateReport {
         let Self { windows, candidates, gold_listed, gold_first, .. } = self;
         write!(
             f,
-            "{candidates} candidates of {windows} windows; gold among the reader's spans in \
-             {gold_listed}, first in {gold_first}; one boundary right {}, none {}; gold's words \
-             elsewhere {}",
+            "{candidates} candidates of {windows} windows; gold span among the reader's in \
+             {gold_listed}, first in {gold_first}; one correct boundary {}, none {}; duplicates \
+             of the gold text {}",
             self.one_boundary, self.no_boundary, self.duplicate_text
         )
     }
@@ -223,9 +223,9 @@ impl CandidateMiner<'_> {
             (gold_starts.f_to_device(device)?, gold_ends.f_to_device(device)?);
         let right_start = spans.starts.f_eq_tensor(&gold_starts.f_unsqueeze(1)?)?;
         let right_end = spans.ends.f_eq_tensor(&gold_ends.f_unsqueeze(1)?)?;
-        let right = right_start.f_logical_and(&right_end)?.f_logical_and(&spans.valid)?;
-        all.report.gold_listed += total(&right)?;
-        all.report.gold_first += total(&right.f_narrow(1, 0, 1)?)?;
+        let both_correct = right_start.f_logical_and(&right_end)?.f_logical_and(&spans.valid)?;
+        all.report.gold_listed += total(&both_correct)?;
+        all.report.gold_first += total(&both_correct.f_narrow(1, 0, 1)?)?;
         let (_, length) = start_logits.size2()?;
         let list = CandidateSpans::from(&spans);
         let z = answer_candidates(&list, &gold_starts, &gold_ends, length, config.gold_slot)?;
@@ -261,8 +261,8 @@ pub(super) fn gold_positions(windows: &[&Window]) -> Result<(Tensor, Tensor)> {
     let positions = |position: fn(&Window) -> Option<usize>| -> Result<Tensor> {
         let gold = windows.iter().map(|window| {
             let missing = || {
-                let got = format!("none in a window of question number {}", window.question + 1);
-                Error::data("gold span", "tokens of the context", got)
+                let actual = format!("none in a window of question number {}", window.question + 1);
+                Error::data("gold span", "tokens of the context", actual)
             };
             to_i64("gold span", position(window).filter(|&k| k > 0).ok_or_else(missing)?)
         });

@@ -164,8 +164,8 @@ impl BoundaryConfig {
     }
 }
 
-fn check(key: &str, value: impl ToString, holds: bool, rule: &str) -> Result<()> {
-    match holds {
+fn check(key: &str, value: impl ToString, valid: bool, rule: &str) -> Result<()> {
+    match valid {
         true => Ok(()),
         false => Err(Error::config(key, value, rule)),
     }
@@ -176,19 +176,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wrong_values_are_named() {
-        let refuse = |config: BoundaryConfig| config.validate().unwrap_err().to_string();
-        let with = |alpha| BoundaryConfig { alpha, ..Default::default() };
-        assert!(refuse(with(1.5)).contains("boundary.alpha = 1.5"));
-        assert!(refuse(with(f64::NAN)).contains("boundary.alpha"));
-        let mut cold = with(0.5);
-        cold.contrast.temperature = 0.0;
-        assert!(refuse(cold).contains("boundary.contrast.temperature = 0"));
-        let mut hot = with(0.5);
-        hot.contrast.temperature = 1e30;
-        assert!(refuse(hot).ends_with("must be above 0 and at most 1000"));
-        let fast = BoundaryConfig { weights_learning_rate: Some(1e30), ..Default::default() };
-        assert!(refuse(fast).contains("boundary.weights_learning_rate"));
+    fn invalid_values_are_reported_with_their_key() {
+        let error_of = |config: BoundaryConfig| config.validate().unwrap_err().to_string();
+        let with_alpha = |alpha| BoundaryConfig { alpha, ..Default::default() };
+        assert!(error_of(with_alpha(1.5)).contains("boundary.alpha = 1.5"));
+        assert!(error_of(with_alpha(f64::NAN)).contains("boundary.alpha"));
+        let mut zero_temperature = with_alpha(0.5);
+        zero_temperature.contrast.temperature = 0.0;
+        assert!(error_of(zero_temperature).contains("boundary.contrast.temperature = 0"));
+        let mut large_temperature = with_alpha(0.5);
+        large_temperature.contrast.temperature = 1e30;
+        assert!(error_of(large_temperature).ends_with("must be above 0 and at most 1000"));
+        let large_rate = BoundaryConfig { weights_learning_rate: Some(1e30), ..Default::default() };
+        assert!(error_of(large_rate).contains("boundary.weights_learning_rate"));
         let none = CandidateConfig { count: 0, ..Default::default() };
         assert!(none.validate().unwrap_err().to_string().contains("candidates.count"));
     }

@@ -206,7 +206,7 @@ impl<'a> BoundaryTask<'a> {
             step.batch.iter().map(|&k| to_i64("window", k)).collect::<Result<_>>()?;
         let rows = Tensor::f_from_slice(&rows)?;
         // Indexed on the CPU, so that the losses can check them without synchronising with a GPU.
-        let of_batch = |tensor: &Tensor| tensor.f_index_select(0, &rows);
+        let select_rows = |tensor: &Tensor| tensor.f_index_select(0, &rows);
         let mut config = self.config.hard.clone();
         if config.weighting == HardLearningWeighting::HardEm {
             let chance = hard_em_probability(step.number, self.config.anneal_steps);
@@ -217,12 +217,12 @@ impl<'a> BoundaryTask<'a> {
         let log_probs = span_log_probs(
             &batch.start_logits,
             &batch.end_logits,
-            &of_batch(&all.starts)?,
-            &of_batch(&all.ends)?,
+            &select_rows(&all.starts)?,
+            &select_rows(&all.ends)?,
             Some(&batch.answerable),
             Checks::Shapes,
         )?;
-        let (valid, gold) = (of_batch(&all.valid)?, of_batch(&all.gold_index)?);
+        let (valid, gold) = (select_rows(&all.valid)?, select_rows(&all.gold_index)?);
         Ok(hard_learning(&log_probs, &valid, Some(&gold), self.weights.as_ref(), &config)?)
     }
 
@@ -275,7 +275,7 @@ impl<'a> BoundaryTask<'a> {
             let first = (step.number as f64) < fraction * step.total as f64;
             (hard_learning, answer_contrast) = (first, !first);
         }
-        let (name, side) = match hard_learning {
+        let (name, auxiliary) = match hard_learning {
             true => ("hard", self.hard(batch, step)?),
             false => ("span", self.span(batch)?),
         };
@@ -283,9 +283,9 @@ impl<'a> BoundaryTask<'a> {
             true => self.contrast(batch, step)?,
             false => None,
         };
-        let Some(contrast) = contrast else { return Ok(StepLosses::single(name, side)) };
-        let mixed = mix_by_alpha(&contrast, &side, self.config.alpha)?;
-        let parts = vec![("contrastive", contrast.f_detach()?), (name, side.f_detach()?)];
+        let Some(contrast) = contrast else { return Ok(StepLosses::single(name, auxiliary)) };
+        let mixed = mix_by_alpha(&contrast, &auxiliary, self.config.alpha)?;
+        let parts = vec![("contrastive", contrast.f_detach()?), (name, auxiliary.f_detach()?)];
         Ok(StepLosses { total: mixed, parts, tokens: None, accumulated: false })
     }
 }

@@ -90,7 +90,7 @@ fn rows(tensor: &Tensor) -> Vec<Vec<i64>> {
 }
 
 #[test]
-fn gold_is_a_candidate_once_and_all_lie_in_the_context() {
+fn gold_occurs_once_and_candidates_are_in_the_context() {
     let setting = Setting::new();
     for (count, gold_slot) in [(20, GoldSlot::InRank), (5, GoldSlot::Last), (1, GoldSlot::InRank)] {
         let config = CandidateConfig { count, max_answer_len: 4, gold_slot, ..Default::default() };
@@ -121,7 +121,7 @@ fn gold_is_a_candidate_once_and_all_lie_in_the_context() {
 }
 
 #[test]
-fn the_same_words_elsewhere_are_reported_and_can_be_left_out() {
+fn duplicate_texts_are_reported_and_can_be_dropped() {
     let setting = Setting::new();
     let lima = &setting.windows[1];
     let tokens = lima.end_position.unwrap() - lima.start_position.unwrap() + 1;
@@ -133,13 +133,16 @@ fn the_same_words_elsewhere_are_reported_and_can_be_left_out() {
     let (dropped, read) =
         setting.candidates(&CandidateConfig { drop_duplicate_text: true, ..config.clone() });
     assert!(!read, "other options, other candidates");
-    let fewer = kept.report.candidates - dropped.report.candidates;
-    assert_eq!((dropped.report.duplicate_text, fewer), (kept.report.duplicate_text, fewer));
-    assert_eq!(fewer, kept.report.duplicate_text);
+    let dropped_count = kept.report.candidates - dropped.report.candidates;
+    assert_eq!(
+        (dropped.report.duplicate_text, dropped_count),
+        (kept.report.duplicate_text, dropped_count)
+    );
+    assert_eq!(dropped_count, kept.report.duplicate_text);
 }
 
 #[test]
-fn stored_candidates_are_used_as_long_as_nothing_has_changed() {
+fn stored_candidates_are_used_until_their_inputs_change() {
     let mut setting = Setting::new();
     let config = CandidateConfig { count: 6, ..Default::default() };
     let (mined, read) = setting.candidates(&config);
@@ -159,7 +162,7 @@ fn stored_candidates_are_used_as_long_as_nothing_has_changed() {
 }
 
 #[test]
-fn one_candidate_is_plain_training_whatever_it_weighs() {
+fn one_candidate_equals_plain_training_for_any_weighting() {
     let setting = Setting::new();
     let (one, _) = setting.candidates(&CandidateConfig { count: 1, ..Default::default() });
     let plain = setting.losses(None, terms(false, false), &BoundaryConfig::default(), 0);
@@ -178,7 +181,7 @@ fn one_candidate_is_plain_training_whatever_it_weighs() {
 }
 
 #[test]
-fn weightings_stand_in_their_order_and_the_gold_term_adds_the_span_loss() {
+fn weightings_are_ordered_and_the_gold_term_adds_the_span_loss() {
     let setting = Setting::new();
     let (all, _) = setting.candidates(&CandidateConfig::default());
     let loss = |config: &BoundaryConfig| {
@@ -208,7 +211,7 @@ fn weightings_stand_in_their_order_and_the_gold_term_adds_the_span_loss() {
 }
 
 #[test]
-fn alpha_mixes_and_ablations_leave_what_they_name() {
+fn alpha_mixes_losses_and_ablations_select_them() {
     let setting = Setting::new();
     let (all, _) = setting.candidates(&CandidateConfig::default());
     let mut config = BoundaryConfig { alpha: 0.25, ..weighting(HardLearningWeighting::Mml) };
@@ -237,7 +240,7 @@ fn alpha_mixes_and_ablations_leave_what_they_name() {
 }
 
 #[test]
-fn random_negatives_depend_on_the_step_alone() {
+fn random_negatives_depend_only_on_the_step() {
     let setting = Setting::new();
     let mut config = BoundaryConfig { alpha: 1.0, ..Default::default() };
     config.contrast.temperature = 0.05;
@@ -249,7 +252,7 @@ fn random_negatives_depend_on_the_step_alone() {
 }
 
 #[test]
-fn learned_weights_are_a_parameter_that_training_moves() {
+fn learned_weights_are_trained() {
     let setting = Setting::new();
     let (all, _) = setting.candidates(&CandidateConfig { count: 5, ..Default::default() });
     let new = |weighting_: HardLearningWeighting, terms: BoundaryTerms| {
@@ -273,18 +276,18 @@ fn learned_weights_are_a_parameter_that_training_moves() {
 }
 
 #[test]
-fn candidates_of_other_windows_are_refused() {
+fn candidates_of_other_windows_are_rejected() {
     let setting = Setting::new();
     let (all, _) = setting.candidates(&CandidateConfig { count: 5, ..Default::default() });
     let config = BoundaryConfig::default();
-    let refuse = |windows: &[Window], all: Option<&Candidates>| {
+    let error_of = |windows: &[Window], all: Option<&Candidates>| {
         let task =
             BoundaryTask::new(&setting.model, windows, all, terms(true, true), &config, true);
         task.err().unwrap().to_string()
     };
-    let error = refuse(&setting.windows[..3], Some(&all));
+    let error = error_of(&setting.windows[..3], Some(&all));
     assert_eq!(error, "candidates: expected one row for each of 3 windows, got 4 rows");
-    assert!(refuse(&setting.windows, None).ends_with("got 0 rows"));
+    assert!(error_of(&setting.windows, None).ends_with("got 0 rows"));
 }
 
 #[test]

@@ -50,14 +50,17 @@ fn step(model: &Model, task: &mut dyn Task, part: Option<usize>) -> (f64, Vec<Te
     (losses.total.double_value(&[]), gradients)
 }
 
-fn expect_alike(name: &str, model: &Model, task: &mut dyn Task) {
-    let (want, gradients) = step(model, task, None);
+fn assert_equal_runs(name: &str, model: &Model, task: &mut dyn Task) {
+    let (expected, gradients) = step(model, task, None);
     for part in [1, 3, 4] {
-        let (got, parts) = step(model, task, Some(part));
-        assert!((got - want).abs() < 1e-5 * want, "{name}: {got} in parts of {part}, {want} whole");
+        let (actual, parts) = step(model, task, Some(part));
+        assert!(
+            (actual - expected).abs() < 1e-5 * expected,
+            "{name}: {actual} in parts of {part}, {expected} whole"
+        );
         assert_eq!(gradients.len(), parts.len());
         let differences: Vec<Tensor> =
-            gradients.iter().zip(&parts).map(|(want, got)| want - got).collect();
+            gradients.iter().zip(&parts).map(|(expected, actual)| expected - actual).collect();
         let norm = |list: &[Tensor]| torch_ext::total_norm(&list.iter().collect::<Vec<_>>());
         let distance = norm(&differences).unwrap() / norm(&gradients).unwrap();
         assert!(distance < 1e-5, "{name}: gradients in parts of {part}: {distance:e}");
@@ -71,7 +74,7 @@ fn rows() -> Vec<Vec<u32>> {
 
 /// libtorch has one random generator, so all tasks are in one test.
 #[test]
-fn where_a_batch_is_cut_changes_no_draw() {
+fn micro_batch_size_does_not_change_random_draws() {
     for width in [16, 256] {
         let model = model(40, width);
         let specials = SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 };
@@ -81,7 +84,7 @@ fn where_a_batch_is_cut_changes_no_draw() {
         let masking = PassageMasking::Tokens(MlmMaskingConfig::default());
         let config = PhraseTaskConfig { masking, ..PhraseTaskConfig::default() };
         let mut mlm = PhraseMaskingTask::new(&model, specials, passages, &config).unwrap();
-        expect_alike("masked LM", &model, &mut mlm);
+        assert_equal_runs("masked LM", &model, &mut mlm);
 
         let tagged = |(sentence, input_ids): (usize, Vec<u32>)| {
             let mut labels: Vec<i64> = vec![-100; input_ids.len()];
@@ -91,7 +94,7 @@ fn where_a_batch_is_cut_changes_no_draw() {
         };
         let inputs: Vec<NerInput> = rows().into_iter().enumerate().map(tagged).collect();
         let mut ner = TokenClassificationTask::new(&model, &inputs).unwrap();
-        expect_alike("tagging", &model, &mut ner);
+        assert_equal_runs("tagging", &model, &mut ner);
     }
 
     let head = Head::SequenceClassification { labels: 3 };
@@ -99,7 +102,7 @@ fn where_a_batch_is_cut_changes_no_draw() {
     let classifier = Model::new(&config, &[head], Device::Cpu, 1).unwrap();
     let pairs = rows().into_iter().zip([0, 1, 2].into_iter().cycle()).collect();
     let mut classes = SequenceClassificationTask::new(&classifier, pairs).unwrap();
-    expect_alike("classification", &classifier, &mut classes);
+    assert_equal_runs("classification", &classifier, &mut classes);
 
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let tokenizer = read_tokenizer(root.join("data/base")).unwrap();
@@ -117,5 +120,5 @@ fn where_a_batch_is_cut_changes_no_draw() {
     let augmentation = QaAugmentation { embedding_noise: 2.0, question_replacement: 0.5 };
     let config = QaConfig { augmentation, ..Default::default() };
     let mut answers = QaTask::new(&reader, &tokenizer, &data, &config).unwrap();
-    expect_alike("span", &reader, &mut answers);
+    assert_equal_runs("span", &reader, &mut answers);
 }

@@ -24,7 +24,7 @@ fn load(name: &str, head: Head) -> Model {
 }
 
 /// The hidden states of a single row, `[1, L, H]`.
-fn alone(model: &Model, row: &[u32]) -> Tensor {
+fn hidden_of(model: &Model, row: &[u32]) -> Tensor {
     let inputs = Inputs::from_rows(&[row], 1).unwrap();
     tch::no_grad(|| model.encode(&inputs, false).unwrap())
 }
@@ -37,7 +37,7 @@ fn labels_of_each_position() {
     let expected: Vec<Vec<usize>> = rows
         .iter()
         .map(|row| {
-            let logits = model.token_logits(&alone(&model, row), false).unwrap();
+            let logits = model.token_logits(&hidden_of(&model, row), false).unwrap();
             let labels: Vec<i64> = logits.argmax(-1, false).view([-1]).try_into().unwrap();
             labels.into_iter().map(|label| usize::try_from(label).unwrap()).collect()
         })
@@ -61,29 +61,34 @@ fn classes_of_pairs() {
         .iter()
         .map(|input| {
             let logits =
-                model.sequence_logits(&alone(&model, &input.input_ids), None, false).unwrap();
+                model.sequence_logits(&hidden_of(&model, &input.input_ids), None, false).unwrap();
             logits.argmax(-1, false).int64_value(&[0])
         })
         .collect();
     for batch_size in [1, 4] {
-        let got: Vec<i64> = classify(&model, &inputs, batch_size)
+        let actual: Vec<i64> = classify(&model, &inputs, batch_size)
             .unwrap()
             .iter()
             .map(|label| label.class())
             .collect();
-        assert_eq!(got, expected, "{batch_size}");
+        assert_eq!(actual, expected, "{batch_size}");
         let rows: Vec<&[u32]> = inputs.iter().map(|input| input.input_ids.as_slice()).collect();
         let classes = best_classes(&model, &rows, batch_size).unwrap();
-        assert!(classes.iter().zip(&expected).all(|(&got, &want)| got as i64 == want));
+        assert!(
+            classes
+                .iter()
+                .zip(&expected)
+                .all(|(&actual, &expected_class)| actual as i64 == expected_class)
+        );
     }
-    let two = Model::new(
+    let two_labels = Model::new(
         &Config::tiny(300),
         &[Head::SequenceClassification { labels: 2 }],
         Device::Cpu,
         1,
     )
     .unwrap();
-    let text = classify(&two, &inputs, 4).unwrap_err().to_string();
+    let text = classify(&two_labels, &inputs, 4).unwrap_err().to_string();
     assert!(text.contains("expected [B, 3], got shape"), "{text}");
 }
 
@@ -100,15 +105,15 @@ fn ranks_of_clozes() {
         .iter()
         .map(|cloze| {
             let gold = usize::try_from(cloze.gold?).unwrap();
-            let logits = model.mlm_logits(&alone(&model, &cloze.input_ids)).unwrap();
+            let logits = model.mlm_logits(&hidden_of(&model, &cloze.input_ids)).unwrap();
             let row = logits.select(0, 0).select(0, i64::try_from(cloze.mask).unwrap());
             let scores: Vec<f32> = row.try_into().unwrap();
             Some(1 + scores.iter().filter(|&&score| score > scores[gold]).count())
         })
         .collect();
     for batch_size in [1, 4] {
-        let got = rank_clozes(&model, &clozes, None, Ties::Pessimistic, batch_size).unwrap();
-        assert_eq!(got, expected, "{batch_size}");
+        let actual = rank_clozes(&model, &clozes, None, Ties::Pessimistic, batch_size).unwrap();
+        assert_eq!(actual, expected, "{batch_size}");
     }
     clozes[7].gold = Some(300);
     let text = rank_clozes(&model, &clozes, None, Ties::Pessimistic, 4).unwrap_err().to_string();

@@ -45,22 +45,22 @@ pub fn compare(
     let inputs = Golden::load(&case(base).join("inputs.safetensors"), Tensor::read_safetensors);
     let mut compared = 0;
     for which in ["b0", "b1"] {
-        let given = batch(&inputs, which);
-        let hidden = model.encode(&given, false).unwrap();
-        let mask = given.attention_mask.as_ref();
+        let inputs_of_case = batch(&inputs, which);
+        let hidden = model.encode(&inputs_of_case, false).unwrap();
+        let mask = inputs_of_case.attention_mask.as_ref();
         let outputs = match head {
             SEQUENCE => vec![("logits", model.sequence_logits(&hidden, mask, false).unwrap())],
             Head::None | Head::MaskedLm => vec![("last_hidden_state", hidden)],
             _ => crate::common::logits(model, head, &hidden),
         };
         for (part, output) in outputs {
-            let Some(want) = stored.get(&format!("{of}{which}.{part}")) else { continue };
+            let Some(expected) = stored.get(&format!("{of}{which}.{part}")) else { continue };
             let mut tokens = mask.unwrap().shallow_clone();
             while tokens.dim() < output.dim() {
                 tokens = tokens.unsqueeze(-1);
             }
             let output = if head == SEQUENCE { output } else { output * tokens };
-            assert_close(&format!("{title} {which} {part}"), &output, want, 1e-5);
+            assert_close(&format!("{title} {which} {part}"), &output, expected, 1e-5);
             compared += 1;
         }
     }
@@ -72,7 +72,7 @@ fn outputs(name: &str) -> Golden<Tensor> {
 }
 
 #[test]
-fn outputs_are_pefts() {
+fn outputs_equal_pefts() {
     for (name, from, head) in CASES.into_iter().filter(|(name, ..)| !name.contains('/')) {
         let mut model = base(from, head);
         model.load_adapter("ours", peft(name), head).unwrap();
@@ -94,7 +94,7 @@ fn hub(name: &str) -> PathBuf {
 }
 
 #[test]
-fn outputs_are_adapter_hubs_and_a_written_folder_has_its_tensors() {
+fn outputs_and_written_tensors_equal_adapter_hubs() {
     for (name, from, head) in HUB {
         let mut model = base(from, head);
         model.load_adapter("ours", hub(name), head).unwrap();
@@ -104,27 +104,27 @@ fn outputs_are_adapter_hubs_and_a_written_folder_has_its_tensors() {
         let folder = tempfile::tempdir().unwrap();
         model.save_adapter("ours", folder.path(), head).unwrap();
         for file in ["adapter.safetensors", "model_head.safetensors"] {
-            let theirs = hub(name).join(file);
-            assert_eq!(theirs.exists(), folder.path().join(file).exists(), "{name}");
-            if !theirs.exists() {
+            let published = hub(name).join(file);
+            assert_eq!(published.exists(), folder.path().join(file).exists(), "{name}");
+            if !published.exists() {
                 continue;
             }
-            let ours = read(&folder.path().join(file));
-            for (key, tensor) in read(&theirs) {
+            let written = read(&folder.path().join(file));
+            for (key, tensor) in read(&published) {
                 let key = key.replace(".theirs.", ".ours.");
-                assert!(ours[&key].equal(&tensor), "{name}: {key}");
+                assert!(written[&key].equal(&tensor), "{name}: {key}");
             }
-            let more = ours.keys().filter(|key| !key.starts_with("bert.pooler."));
-            assert_eq!(more.count(), read(&theirs).len(), "{name}");
+            let more = written.keys().filter(|key| !key.starts_with("bert.pooler."));
+            assert_eq!(more.count(), read(&published).len(), "{name}");
         }
         let get = |path: &Path| -> Value {
             serde_json::from_slice(&fs::read(path.join("adapter_config.json")).unwrap()).unwrap()
         };
-        let (ours, theirs) = (get(folder.path()), get(&hub(name)));
-        for (key, value) in ours["config"].as_object().unwrap() {
-            assert_eq!(*value, theirs["config"][key], "{name}: {key}");
+        let (written, published) = (get(folder.path()), get(&hub(name)));
+        for (key, value) in written["config"].as_object().unwrap() {
+            assert_eq!(*value, published["config"][key], "{name}: {key}");
         }
-        assert!(ours.as_object().unwrap().keys().eq(theirs.as_object().unwrap().keys()));
+        assert!(written.as_object().unwrap().keys().eq(published.as_object().unwrap().keys()));
         model.load_adapter("again", folder.path(), head).unwrap();
         let values = |adapter: &str| -> Vec<Tensor> {
             let begin = format!("adapters.{adapter}.");
@@ -136,7 +136,7 @@ fn outputs_are_adapter_hubs_and_a_written_folder_has_its_tensors() {
 }
 
 #[test]
-fn two_adapters_at_once_are_pefts() {
+fn two_active_adapters_equal_pefts() {
     let mut model = base("qa", Head::None);
     for name in ["one", "second"] {
         model.load_adapter(name, peft("pair").join(name), Head::None).unwrap();
@@ -150,19 +150,19 @@ fn two_adapters_at_once_are_pefts() {
 }
 
 #[test]
-fn a_written_folder_has_the_tensors_of_pefts() {
+fn a_written_folder_has_pefts_tensors() {
     for (name, from, head) in CASES {
         let mut model = base(from, head);
         model.load_adapter("ours", peft(name), head).unwrap();
         let folder = tempfile::tempdir().unwrap();
         model.save_adapter("ours", folder.path(), head).unwrap();
         let file = "adapter_model.safetensors";
-        let (ours, theirs) = (read(&folder.path().join(file)), read(&peft(name).join(file)));
-        let missing: Vec<_> = theirs.keys().filter(|key| !ours.contains_key(*key)).collect();
+        let (written, published) = (read(&folder.path().join(file)), read(&peft(name).join(file)));
+        let missing: Vec<_> = published.keys().filter(|key| !written.contains_key(*key)).collect();
         assert!(missing.is_empty(), "{name}: {missing:?}");
-        for (key, tensor) in &ours {
-            match theirs.get(key) {
-                Some(theirs) => assert!(tensor.equal(theirs), "{name}: {key}"),
+        for (key, tensor) in &written {
+            match published.get(key) {
+                Some(published) => assert!(tensor.equal(published), "{name}: {key}"),
                 // All of the head is saved here; PEFT saves only the configured modules.
                 None => assert!(!key.contains("lora"), "{name}: {key}"),
             }
@@ -170,22 +170,22 @@ fn a_written_folder_has_the_tensors_of_pefts() {
         let get = |path: &Path| -> Value {
             serde_json::from_slice(&fs::read(path.join("adapter_config.json")).unwrap()).unwrap()
         };
-        let (ours, theirs) = (get(folder.path()), get(&peft(name)));
+        let (written, published) = (get(folder.path()), get(&peft(name)));
         for key in ["r", "lora_alpha", "lora_dropout"] {
-            assert_eq!(ours[key].as_f64(), theirs[key].as_f64(), "{name}: {key}");
+            assert_eq!(written[key].as_f64(), published[key].as_f64(), "{name}: {key}");
         }
         for key in ["task_type", "peft_type", "bias", "use_dora"] {
-            assert_eq!(ours[key], theirs[key], "{name}: {key}");
+            assert_eq!(written[key], published[key], "{name}: {key}");
         }
         // The written values equal the read ones, and PEFT has all written keys.
-        let keys = theirs.as_object().unwrap();
-        assert!(ours.as_object().unwrap().keys().all(|key| keys.contains_key(key)));
+        let keys = published.as_object().unwrap();
+        assert!(written.as_object().unwrap().keys().all(|key| keys.contains_key(key)));
         model.load_adapter("again", folder.path(), head).unwrap();
     }
 }
 
 #[test]
-fn every_target_comes_back_alone() {
+fn every_target_is_saved_and_loaded_separately() {
     let all = [
         LoraTarget::Query,
         LoraTarget::Key,
@@ -237,7 +237,7 @@ fn refusal(folder: &Path, head: Head, parts: &[&str]) -> Error {
 }
 
 #[test]
-fn options_that_are_not_understood_are_refused_by_file_and_key() {
+fn unknown_options_are_rejected_with_file_and_key() {
     let edited = |edit: &dyn Fn(&mut Map<String, Value>)| {
         let folder = copy("qa");
         edit_json(&folder.path().join("adapter_config.json"), |config| edit(config));
@@ -293,7 +293,7 @@ fn options_that_are_not_understood_are_refused_by_file_and_key() {
 }
 
 #[test]
-fn tensors_that_do_not_fit_are_refused_by_file_and_name() {
+fn invalid_tensors_are_rejected_with_file_and_name() {
     let file = "adapter_model.safetensors";
     let layer = "base_model.model.roberta.encoder.layer.1.attention.self.query";
     let (a, b) = (format!("{layer}.lora_A.weight"), format!("{layer}.lora_B.weight"));
@@ -303,19 +303,19 @@ fn tensors_that_do_not_fit_are_refused_by_file_and_name() {
         folder
     };
     let zeros = |size: &[i64]| Tensor::zeros(size, (Kind::Float, Device::Cpu));
-    for gone in [&a, &b, "base_model.model.qa_outputs.bias"] {
-        let folder = edited(&|tensors| assert!(tensors.remove(gone).is_some()));
-        refusal(folder.path(), Head::Span, &[file, "lacks tensor", gone]);
+    for removed in [&a, &b, "base_model.model.qa_outputs.bias"] {
+        let folder = edited(&|tensors| assert!(tensors.remove(removed).is_some()));
+        refusal(folder.path(), Head::Span, &[file, "lacks tensor", removed]);
     }
-    for stray in [
+    for unexpected in [
         "stray",
         "base_model.model.roberta.encoder.layer.2.attention.self.query.lora_A.weight",
         "base_model.model.roberta.encoder.layer.1.attention.self.query.weight",
         "base_model.model.roberta.encoder.layer.1.attention.self.key.lora_A.weight",
         "roberta.encoder.layer.1.attention.self.query.lora_A.weight",
     ] {
-        let folder = edited(&|tensors| _ = tensors.insert(stray.into(), zeros(&[2, 32])));
-        refusal(folder.path(), Head::Span, &[file, stray, "neither"]);
+        let folder = edited(&|tensors| _ = tensors.insert(unexpected.into(), zeros(&[2, 32])));
+        refusal(folder.path(), Head::Span, &[file, unexpected, "neither"]);
     }
     let twice = "base_model.model.encoder.layer.1.attention.self.query.lora_A.weight";
     let folder = edited(&|tensors| _ = tensors.insert(twice.into(), zeros(&[2, 32])));
@@ -332,15 +332,15 @@ fn tensors_that_do_not_fit_are_refused_by_file_and_name() {
         config.insert("r".into(), json!(4));
     });
     refusal(folder.path(), Head::Span, &[file, "lora_A", "[4, 32]", "[2, 32]"]);
-    let wide = Config { hidden_size: 64, num_attention_heads: 4, ..small_config() };
-    let mut wide = Model::new(&wide, &[Head::Span], Device::Cpu, 1).unwrap();
-    let error = wide.load_adapter("ours", peft("qa"), Head::Span).unwrap_err().to_string();
+    let wider_model = Config { hidden_size: 64, num_attention_heads: 4, ..small_config() };
+    let mut wider_model = Model::new(&wider_model, &[Head::Span], Device::Cpu, 1).unwrap();
+    let error = wider_model.load_adapter("ours", peft("qa"), Head::Span).unwrap_err().to_string();
     assert!(error.contains("[2, 64]") && error.contains(file), "{error}");
-    refusal(&peft("qa"), Head::None, &[file, "qa_outputs", "head that was asked for"]);
+    refusal(&peft("qa"), Head::None, &[file, "qa_outputs", "the requested head's"]);
     refusal(&peft("qa"), Head::MaskedLm, &["no masked-language-model head"]);
     let folder = edited(&|_| {});
-    let sound = fs::read(folder.path().join(file)).unwrap();
-    fs::write(folder.path().join(file), &sound[..sound.len() - 1]).unwrap();
+    let original = fs::read(folder.path().join(file)).unwrap();
+    fs::write(folder.path().join(file), &original[..original.len() - 1]).unwrap();
     refusal(folder.path(), Head::Span, &[file, "truncated"]);
     fs::remove_file(folder.path().join(file)).unwrap();
     refusal(folder.path(), Head::Span, &["no adapter_model.safetensors"]);
@@ -349,7 +349,7 @@ fn tensors_that_do_not_fit_are_refused_by_file_and_name() {
 }
 
 #[test]
-fn adapters_of_another_kind_than_ours_are_refused() {
+fn unsupported_adapter_types_are_rejected() {
     let edited = |edit: &dyn Fn(&mut Map<String, Value>)| {
         let folder = tempfile::tempdir().unwrap();
         copy_folder(&hub("qa"), folder.path());
@@ -383,8 +383,8 @@ fn adapters_of_another_kind_than_ours_are_refused() {
     let folder = edited(&|config| _ = config.insert("reduction_factor".into(), json!(8)));
     refusal(folder.path(), Head::Span, &[file, "adapter_down.0", "[4, 32]", "[8, 32]"]);
     let folder = edited(&|_| {});
-    let gone = "roberta.encoder.layer.1.output.adapters.theirs.adapter_up.bias";
-    edit_tensors(&folder.path().join(file), |tensors| assert!(tensors.remove(gone).is_some()));
+    let removed = "roberta.encoder.layer.1.output.adapters.theirs.adapter_up.bias";
+    edit_tensors(&folder.path().join(file), |tensors| assert!(tensors.remove(removed).is_some()));
     refusal(
         folder.path(),
         Head::Span,

@@ -32,7 +32,7 @@ fn parameters(model: &Model) -> BTreeMap<String, Tensor> {
 const FOUR: [&str; 4] = ["ep", "tp", "es", "ts"];
 
 #[test]
-fn equal_adapters_are_one_of_them_whatever_is_asked() {
+fn fusing_equal_adapters_gives_the_adapter_for_any_query() {
     for config in small() {
         let mut model = fused(&config, &FOUR);
         let all = parameters(&model);
@@ -45,12 +45,12 @@ fn equal_adapters_are_one_of_them_whatever_is_asked() {
                 }
             }
         }
-        let mixed = states(&model);
+        let fused_states = states(&model);
         model.set_active(&["ep"]).unwrap();
         let one = states(&model);
         assert!(max_abs_error(&one, &states(&new(&config))) > 1e-2);
         // V has 1e-6 outside its diagonal.
-        assert_close("fresh", &mixed, &one, 2e-5);
+        assert_close("fresh", &fused_states, &one, 2e-5);
         model.set_fused(&FOUR).unwrap();
         disturb(&model, "ep,tp,es,ts");
         for (name, tensor) in &all {
@@ -66,7 +66,7 @@ fn equal_adapters_are_one_of_them_whatever_is_asked() {
 /// Compares with AdapterHub's equation, key and value of each adapter separately. For layers
 /// without a final norm, the expected output is computed from the output without adapters.
 #[test]
-fn behind_layers_without_a_norm_it_is_the_equation() {
+fn after_layers_without_a_norm_it_computes_the_equation() {
     for config in &small()[2..4] {
         let mut model = fused(config, &["one", "second", "third"]);
         disturb(&model, "one,second,third");
@@ -75,7 +75,7 @@ fn behind_layers_without_a_norm_it_is_the_equation() {
             let states = model.embed(&inputs, false).unwrap();
             model.run_layers(states, 0..1).unwrap().padded().unwrap()
         };
-        let mixed = first(&model);
+        let fused_states = first(&model);
         model.set_active(&[]).unwrap();
         let t = first(&model); // u + x
         let all = parameters(&model);
@@ -95,21 +95,21 @@ fn behind_layers_without_a_norm_it_is_the_equation() {
             values.push(linear(&format!("{of_fusion}.value"), &added));
         }
         let weights = Tensor::stack(&scores, -1).softmax(-1, Kind::Float);
-        let (least, most) = (weights.min().double_value(&[]), weights.max().double_value(&[]));
-        assert!(least < 0.25 && most > 0.45, "{least} {most}: they differ");
-        let want = &t
+        let (min, max) = (weights.min().double_value(&[]), weights.max().double_value(&[]));
+        assert!(min < 0.25 && max > 0.45, "{min} {max}: they differ");
+        let expected = &t
             + (weights.unsqueeze(-1) * Tensor::stack(&values, -2)).sum_dim_intlist(
                 -2,
                 false,
                 Kind::Float,
             );
-        assert!(max_abs_error(&want, &t) > 1e-2);
-        assert_close("states", &mixed, &want, 1e-5);
+        assert!(max_abs_error(&expected, &t) > 1e-2);
+        assert_close("states", &fused_states, &expected, 1e-5);
     }
 }
 
 #[test]
-fn it_has_the_parameters_of_the_published_one_and_starts_as_that_does() {
+fn it_has_the_published_parameters_and_initialisation() {
     let config = Config { hidden_size: 768, num_attention_heads: 12, ..small_config() };
     let mut model = Model::new(&config, &[], Device::Cpu, 1).unwrap();
     for name in FOUR {
@@ -135,9 +135,9 @@ fn it_has_the_parameters_of_the_published_one_and_starts_as_that_does() {
     }
     assert!(!get("query.weight").equal(get("key.weight")));
     let identity = Tensor::eye(768, (Kind::Float, Device::Cpu));
-    let beside = get("value.weight") - &identity;
-    assert_eq!(beside.diagonal(0, 0, 1).abs().max().double_value(&[]), 0.0);
-    assert!(max_abs_error(&beside, &((1.0 - identity) * 1e-6)) < 1e-12);
+    let off_diagonal = get("value.weight") - &identity;
+    assert_eq!(off_diagonal.diagonal(0, 0, 1).abs().max().double_value(&[]), 0.0);
+    assert!(max_abs_error(&off_diagonal, &((1.0 - identity) * 1e-6)) < 1e-12);
     let seeds = |seed: u64| {
         let mut model = Model::new(&small_config(), &[], Device::Cpu, 1).unwrap();
         for name in ["one", "two"] {
@@ -150,17 +150,17 @@ fn it_has_the_parameters_of_the_published_one_and_starts_as_that_does() {
 }
 
 #[test]
-fn what_goes_takes_the_fusion_along_and_loras_may_stand_beside() {
+fn removing_an_adapter_removes_its_fusion_and_loras_can_be_combined() {
     let mut model = fused(&small_config(), &["ep", "tp"]);
     model.add_lora("one", &lora(&ALL), 1).unwrap();
     disturb(&model, "one");
-    let mixed = states(&model);
+    let fused_states = states(&model);
     model.set_active(&["one", "ep,tp"]).unwrap();
     assert_eq!(model.active(), ["one", "ep,tp"]);
-    let both = states(&model);
-    assert!(max_abs_error(&both, &mixed) > 1e-2);
+    let with_lora = states(&model);
+    assert!(max_abs_error(&with_lora, &fused_states) > 1e-2);
     model.merge("one").unwrap();
-    assert_close("merged", &states(&model), &both, 1e-5);
+    assert_close("merged", &states(&model), &with_lora, 1e-5);
     assert!(model.adapters().eq(["ep", "ep,tp", "tp"]));
     model.remove_adapter("tp").unwrap();
     assert!(model.adapters().eq(["ep"]) && model.active().is_empty());
@@ -172,10 +172,10 @@ fn what_goes_takes_the_fusion_along_and_loras_may_stand_beside() {
 }
 
 #[test]
-fn names_that_do_not_fit_are_refused() {
+fn invalid_names_are_rejected() {
     let mut model = fused(&small_config(), &["ep", "tp"]);
     model.add_lora("one", &LoraConfig::default(), 1).unwrap();
-    let refused = |result: xlmr_model::Result<()>, parts: &[&str]| {
+    let assert_error = |result: xlmr_model::Result<()>, parts: &[&str]| {
         let message = result.unwrap_err().to_string();
         for part in parts {
             assert!(message.contains(part), "{message:?} lacks {part:?}");
@@ -190,15 +190,15 @@ fn names_that_do_not_fit_are_refused() {
         (&[], &["two bottlenecks or more"]),
         (&["ep", "tp"], &["a new fusion", "ep,tp"]),
     ] {
-        refused(model.add_adapter_fusion(names, 1), parts);
+        assert_error(model.add_adapter_fusion(names, 1), parts);
     }
-    refused(model.set_fused(&["tp", "ep"]), &["one of [ep, ep,tp, one, tp]", "tp,ep"]);
-    refused(model.set_active(&["ep", "tp"]), &["one bottleneck or fusion", "ep and tp"]);
-    refused(model.set_active(&["ep,tp", "tp"]), &["one bottleneck or fusion", "ep,tp and tp"]);
-    refused(model.merge("ep,tp"), &["a LoRA", "ep,tp"]);
-    refused(model.add_bottleneck("ep,tp", &BOTTLENECK, 1), &["ASCII letters"]);
+    assert_error(model.set_fused(&["tp", "ep"]), &["one of [ep, ep,tp, one, tp]", "tp,ep"]);
+    assert_error(model.set_active(&["ep", "tp"]), &["one bottleneck or fusion", "ep and tp"]);
+    assert_error(model.set_active(&["ep,tp", "tp"]), &["one bottleneck or fusion", "ep,tp and tp"]);
+    assert_error(model.merge("ep,tp"), &["a LoRA", "ep,tp"]);
+    assert_error(model.add_bottleneck("ep,tp", &BOTTLENECK, 1), &["ASCII letters"]);
     let folder = tempfile::tempdir().unwrap();
-    refused(model.save_adapter_fusion(&["tp", "ep"], folder.path()), &["one of [", "tp,ep"]);
+    assert_error(model.save_adapter_fusion(&["tp", "ep"], folder.path()), &["one of [", "tp,ep"]);
     assert_eq!(model.active(), ["ep,tp"]);
 }
 
@@ -222,11 +222,11 @@ fn with_bottlenecks(name: &str, from: &str, head: Head, names: &[&str]) -> Model
 }
 
 #[test]
-fn outputs_are_adapter_hubs_and_a_written_folder_has_its_tensors() {
+fn outputs_and_written_tensors_equal_adapter_hubs() {
     for (name, from, head, names) in HUB {
         let mut model = with_bottlenecks(name, from, head, names);
-        let theirs = hub(name).join("fusion");
-        assert_eq!(model.load_adapter_fusion(&theirs).unwrap(), names);
+        let published = hub(name).join("fusion");
+        assert_eq!(model.load_adapter_fusion(&published).unwrap(), names);
         model.set_fused(names).unwrap();
         let stored = Golden::load(&hub(name).join("outputs.safetensors"), Tensor::read_safetensors);
         compare(name, &model, from, head, &stored, "");
@@ -236,19 +236,20 @@ fn outputs_are_adapter_hubs_and_a_written_folder_has_its_tensors() {
             let path = folder.join("adapter_fusion_config.json");
             serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
         };
-        let (ours, of_hub) = (get(folder.path()), get(&theirs));
+        let (written, published_json) = (get(folder.path()), get(&published));
         for key in ["config", "adapter_names", "hidden_size", "model_type", "version"] {
-            assert_eq!(ours[key], of_hub[key], "{name}: {key}");
+            assert_eq!(written[key], published_json[key], "{name}: {key}");
         }
-        assert!(ours.as_object().unwrap().keys().eq(of_hub.as_object().unwrap().keys()));
-        let (file, called) = ("model_adapter_fusion.safetensors", of_hub["name"].as_str().unwrap());
-        let ours = read(&folder.path().join(file));
-        let of_hub = read(&theirs.join(file));
-        assert_eq!(ours.len(), of_hub.len());
-        for (key, tensor) in of_hub {
-            let key = key.replace(&format!(".{called}."), &format!(".{}.", names.join(",")));
+        assert!(written.as_object().unwrap().keys().eq(published_json.as_object().unwrap().keys()));
+        let (file, stored_name) =
+            ("model_adapter_fusion.safetensors", published_json["name"].as_str().unwrap());
+        let written = read(&folder.path().join(file));
+        let published_json = read(&published.join(file));
+        assert_eq!(written.len(), published_json.len());
+        for (key, tensor) in published_json {
+            let key = key.replace(&format!(".{stored_name}."), &format!(".{}.", names.join(",")));
             let key = if head == Head::None { format!("roberta.{key}") } else { key };
-            assert!(ours[&key].equal(&tensor), "{name}: {key}");
+            assert!(written[&key].equal(&tensor), "{name}: {key}");
         }
         let mut again = with_bottlenecks(name, from, head, names);
         again.load_adapter_fusion(folder.path()).unwrap();
@@ -278,7 +279,7 @@ fn refusal(folder: &Path, parts: &[&str]) -> Error {
 }
 
 #[test]
-fn folders_that_do_not_fit_are_refused_by_file_and_name() {
+fn invalid_folders_are_rejected_with_file_and_name() {
     const FILE: &str = "adapter_fusion_config.json";
     let edited = |edit: &dyn Fn(&mut Map<String, Value>)| {
         let folder = copy();
@@ -336,9 +337,11 @@ fn folders_that_do_not_fit_are_refused_by_file_and_name() {
     let key = "encoder.layer.1.output.adapter_fusion_layer.ep,tp,es.key.weight";
     let folder = edited(&|tensors| assert!(tensors.remove(key).is_some()));
     refusal(folder.path(), &[WEIGHTS, "lacks tensor", key]);
-    for stray in ["stray", &key.replace("layer.1", "layer.9"), &key.replace("key", "value.bias")] {
-        let folder = edited(&|tensors| _ = tensors.insert(stray.into(), zeros(&[32])));
-        refusal(folder.path(), &[WEIGHTS, stray]);
+    for unexpected in
+        ["stray", &key.replace("layer.1", "layer.9"), &key.replace("key", "value.bias")]
+    {
+        let folder = edited(&|tensors| _ = tensors.insert(unexpected.into(), zeros(&[32])));
+        refusal(folder.path(), &[WEIGHTS, unexpected]);
     }
     let folder = edited(&|tensors| _ = tensors.insert(key.into(), zeros(&[32, 31])));
     refusal(folder.path(), &[WEIGHTS, key, "[32, 32]", "[32, 31]"]);
@@ -355,7 +358,7 @@ fn folders_that_do_not_fit_are_refused_by_file_and_name() {
 }
 
 #[test]
-fn it_lies_in_its_models_folder() {
+fn it_is_stored_in_the_models_folder() {
     let load = |folder: &Path| {
         Model::load(folder, &[Head::Span], Device::Cpu, Default::default()).map(|(model, _)| model)
     };
@@ -372,15 +375,15 @@ fn it_lies_in_its_models_folder() {
         let mut again = load(folder.path()).unwrap();
         assert_eq!(again.active(), ["ep,third", "a"]);
         assert!(states(&again).equal(&states(&model)), "{:?}", config.architecture);
-        let (ours, theirs) = (parameters(&again), parameters(&model));
-        assert!(ours.keys().eq(theirs.keys()));
-        assert!(ours.iter().all(|(name, tensor)| tensor.equal(&theirs[name])));
+        let (written, published) = (parameters(&again), parameters(&model));
+        assert!(written.keys().eq(published.keys()));
+        assert!(written.iter().all(|(name, tensor)| tensor.equal(&published[name])));
         again.set_fused(&["third", "ep"]).unwrap();
         assert!(max_abs_error(&states(&again), &states(&model)) > 1e-3);
         new(&config).save(folder.path(), Head::Span).unwrap();
         assert!(!folder.path().join("adapters").exists());
     }
-    let refused = |edit: &dyn Fn(&Path), parts: &[&str]| {
+    let assert_error = |edit: &dyn Fn(&Path), parts: &[&str]| {
         let folder = tempfile::tempdir().unwrap();
         fused(&small_config(), &["ep", "tp"]).save(folder.path(), Head::Span).unwrap();
         edit(&folder.path().join("adapters"));
@@ -397,18 +400,24 @@ fn it_lies_in_its_models_folder() {
         }
     };
     let active = "adapters/active.json";
-    for hostile in ["ep,../tp", ",", "ep,", "../x,ep"] {
-        refused(&names(json!(["ep", "tp", hostile])), &[active, "`adapters`", "ASCII letters"]);
+    for invalid_name in ["ep,../tp", ",", "ep,", "../x,ep"] {
+        assert_error(
+            &names(json!(["ep", "tp", invalid_name])),
+            &[active, "`adapters`", "ASCII letters"],
+        );
     }
-    refused(&names(json!(["ep", "ep,tp"])), &["ep,tp/adapter_fusion_config.json", "adapter_names"]);
-    refused(
+    assert_error(
+        &names(json!(["ep", "ep,tp"])),
+        &["ep,tp/adapter_fusion_config.json", "adapter_names"],
+    );
+    assert_error(
         &|adapters| {
             fs::rename(adapters.join("ep,tp"), adapters.join("tp,ep")).unwrap();
             names(json!(["ep", "tp", "tp,ep"]))(adapters);
         },
         &["tp,ep/adapter_fusion_config.json", "`adapter_names`", "expected tp,ep, got ep,tp"],
     );
-    refused(
+    assert_error(
         &|adapters| fs::remove_file(adapters.join("ep,tp/adapter_fusion_config.json")).unwrap(),
         &["ep,tp/adapter_fusion_config.json"],
     );

@@ -1,6 +1,6 @@
 //! Tests of all architectures except XLM-R, beyond comparisons with transformers.
 
-use crate::common::{alone, case};
+use crate::common::{case, exclusive};
 use crate::transformers::{SEQUENCE, load, real};
 use tch::{Device, Kind, Tensor};
 use testkit::{assert_close, max_abs_error};
@@ -40,8 +40,8 @@ fn wide_deberta(dropout: f64) -> Model {
 
 fn wide_distil(dropout: f64) -> Model {
     let distil = DistilBert { qa_dropout: dropout, ..DistilBert::default() };
-    let usual = Config { type_vocab_size: 1, ..Config::bert_base_multilingual() };
-    wide(usual, Architecture::DistilBert(distil), dropout)
+    let default_config = Config { type_vocab_size: 1, ..Config::bert_base_multilingual() };
+    wide(default_config, Architecture::DistilBert(distil), dropout)
 }
 
 fn wide_electra(dropout: f64) -> Model {
@@ -49,7 +49,7 @@ fn wide_electra(dropout: f64) -> Model {
     wide(Config::bert_base_multilingual(), electra, dropout)
 }
 
-fn wide(usual: Config, architecture: Architecture, dropout: f64) -> Model {
+fn wide(default_config: Config, architecture: Architecture, dropout: f64) -> Model {
     let config = Config {
         architecture,
         vocab_size: 60,
@@ -64,7 +64,7 @@ fn wide(usual: Config, architecture: Architecture, dropout: f64) -> Model {
         pad_token_id: 0,
         bos_token_id: Some(2),
         eos_token_id: Some(1),
-        ..usual
+        ..default_config
     };
     Model::new(&config, &[Head::MaskedLm, Head::Span, SEQUENCE], Device::Cpu, 5).unwrap()
 }
@@ -84,8 +84,8 @@ fn rows(lengths: &[usize], width: usize) -> Inputs {
 }
 
 #[test]
-fn packed_rows_have_the_states_and_gradients_of_padded_ones() {
-    let _alone = alone();
+fn packed_and_padded_rows_have_equal_states_and_gradients() {
+    let _guard = exclusive();
     for (wide, dropout) in WIDE.into_iter().flat_map(|wide| [(wide, 0.0), (wide, 0.3)]) {
         let pass = |double: bool| {
             let mut model = wide(dropout);
@@ -103,40 +103,41 @@ fn packed_rows_have_the_states_and_gradients_of_padded_ones() {
             (sum(&hidden.square()) + sum(&scores) + sum(&starts)).backward();
             (hidden, scores, model)
         };
-        let ((states, scores, packed), (want, want_scores, padded)) = (pass(false), pass(true));
+        let ((states, scores, packed), (expected, want_scores, padded)) = (pass(false), pass(true));
         // Compares float32 with float64 for values up to 3; processors round differently.
-        assert_close("states", &states, &want, 4e-5);
+        assert_close("states", &states, &expected, 4e-5);
         assert_close("scores", &scores, &want_scores, 2e-5);
         for ((name, a), (_, b)) in packed.named_parameters().iter().zip(padded.named_parameters()) {
             if b.grad().defined() {
                 let scale = 1.0 + b.grad().abs().max().double_value(&[]);
-                let off = max_abs_error(&a.grad().to_dense(None, false), &b.grad()) / scale;
-                assert!(off < 1e-4, "{name}: {off}");
+                let relative_error =
+                    max_abs_error(&a.grad().to_dense(None, false), &b.grad()) / scale;
+                assert!(relative_error < 1e-4, "{name}: {relative_error}");
             }
         }
     }
 }
 
 #[test]
-fn a_row_depends_neither_on_its_padding_nor_on_what_is_beside_it() {
-    let _alone = alone();
+fn a_row_does_not_depend_on_padding_or_other_rows() {
+    let _guard = exclusive();
     for (wide, train) in WIDE.into_iter().flat_map(|wide| [(wide, false), (wide, true)]) {
         let model = wide(0.3);
         let pass = |lengths: &[usize], width: usize| {
             tch::manual_seed(3);
             model.encode(&rows(lengths, width), train).unwrap()
         };
-        let alone = pass(&[30], 30);
+        let single = pass(&[30], 30);
         for (lengths, width) in [(&[30][..], 50), (&[30, 12, 4], 30), (&[30, 1], 61)] {
-            let got = pass(lengths, width).narrow(0, 0, 1).narrow(1, 0, 30);
-            assert_close("row", &got, &alone, 1e-5);
+            let actual = pass(lengths, width).narrow(0, 0, 1).narrow(1, 0, 30);
+            assert_close("row", &actual, &single, 1e-5);
         }
     }
 }
 
 #[test]
-fn a_token_sees_half_a_window_in_a_local_layer() {
-    let narrow = |local_attention: i64| {
+fn tokens_of_a_local_layer_attend_to_half_a_window() {
+    let model_with_window = |local_attention: i64| {
         let mut config = load("modernbert_mlm", &[]).config().clone();
         let modern = ModernBert {
             layer_types: vec![LayerType::Local],
@@ -148,7 +149,7 @@ fn a_token_sees_half_a_window_in_a_local_layer() {
         Model::new(&config, &[], Device::Cpu, 1).unwrap()
     };
     for window in [2, 8, 9] {
-        let model = narrow(window);
+        let model = model_with_window(window);
         let ids = |changed: i64| {
             Inputs::new(Tensor::full([1, 30], 7, (Kind::Int64, Device::Cpu)).index_fill(
                 1,
@@ -160,22 +161,22 @@ fn a_token_sees_half_a_window_in_a_local_layer() {
         let (a, b) = (model.encode(&a, false).unwrap(), model.encode(&b, false).unwrap());
         let moved = (a - b).abs().amax([0, 2], false).gt(1e-6);
         let moved: Vec<bool> = moved.try_into().unwrap();
-        let near: Vec<bool> = (0..30i64).map(|at| (at - 15).abs() <= window / 2).collect();
-        assert_eq!(moved, near, "window {window}");
+        let in_window: Vec<bool> = (0..30i64).map(|at| (at - 15).abs() <= window / 2).collect();
+        assert_eq!(moved, in_window, "window {window}");
     }
 }
 
 #[test]
-fn two_texts_read_each_other_at_their_own_positions() {
+fn two_texts_attend_to_each_other_at_their_own_positions() {
     for wide in WIDE {
-        read_each_other(&wide(0.0));
+        check_joint_encoding(&wide(0.0));
     }
 }
 
-fn read_each_other(model: &Model) {
+fn check_joint_encoding(model: &Model) {
     let (target, source) = (rows(&[20, 7], 20), rows(&[13, 22], 25));
-    let never = FusionConfig { local: 1, cross: 0 };
-    let (own, _) = fused(model, &target, &source, &never, false).unwrap();
+    let no_cross = FusionConfig { local: 1, cross: 0 };
+    let (own, _) = fused(model, &target, &source, &no_cross, false).unwrap();
     assert_eq!(own, model.encode(&target, false).unwrap());
     let config = FusionConfig { local: 1, cross: 1 };
     let (own, other) = fused(model, &target, &source, &config, false).unwrap();
@@ -185,15 +186,15 @@ fn read_each_other(model: &Model) {
     assert_close("other", &real(&other, &source), &real(&swapped_other, &source), 1e-5);
     // A text fused with itself attends to each of its tokens twice, so that its outputs do not
     // change.
-    let (beside, _) = fused(model, &target, &target, &config, false).unwrap();
-    let alone = model.encode(&target, false).unwrap();
-    assert_close("beside itself", &real(&beside, &target), &real(&alone, &target), 1e-4);
-    assert!(max_abs_error(&real(&own, &target), &real(&alone, &target)) > 1e-3);
+    let (with_itself, _) = fused(model, &target, &target, &config, false).unwrap();
+    let single = model.encode(&target, false).unwrap();
+    assert_close("beside itself", &real(&with_itself, &target), &real(&single, &target), 1e-4);
+    assert!(max_abs_error(&real(&own, &target), &real(&single, &target)) > 1e-3);
 }
 
 #[test]
-fn recomputed_layers_give_the_same() {
-    let _alone = alone();
+fn recomputed_layers_give_equal_results() {
+    let _guard = exclusive();
     let pass = |wide: fn(f64) -> Model, recompute: bool| {
         let mut model = wide(0.2);
         model.set_recompute(recompute);
@@ -211,7 +212,7 @@ fn recomputed_layers_give_the_same() {
 }
 
 #[test]
-fn the_published_masked_lm_head_of_deberta_is_found() {
+fn debertas_published_masked_lm_head_is_loaded() {
     let folder = tempfile::tempdir().unwrap();
     crate::common::copy_folder(&case("deberta_mlm"), folder.path());
     let path = folder.path().join("config.json");
@@ -241,16 +242,16 @@ fn the_published_masked_lm_head_of_deberta_is_found() {
 }
 
 #[test]
-fn norms_may_have_their_names_of_2018() {
+fn old_names_of_norms_are_supported() {
     let folder = tempfile::tempdir().unwrap();
     crate::common::copy_folder(&case("bert_mlm"), folder.path());
     crate::common::edit_tensors(&folder.path().join("model.safetensors"), |tensors| {
         let names: Vec<String> =
             tensors.keys().filter(|name| name.contains("LayerNorm")).cloned().collect();
         for name in names {
-            let older = name.replace(".weight", ".gamma").replace(".bias", ".beta");
+            let old_name = name.replace(".weight", ".gamma").replace(".bias", ".beta");
             let tensor = tensors.remove(&name).unwrap();
-            tensors.insert(older, tensor);
+            tensors.insert(old_name, tensor);
         }
     });
     let options = LoadOptions::default();
@@ -265,7 +266,7 @@ fn norms_may_have_their_names_of_2018() {
 }
 
 #[test]
-fn a_span_model_names_two_labels_whatever_it_came_from() {
+fn a_span_model_has_two_labels() {
     for (name, kind) in [("bert_seqcls", "Bert"), ("modernbert_seqcls", "ModernBert")] {
         let folder = tempfile::tempdir().unwrap();
         load(name, &[Head::Span]).save(folder.path(), Head::Span).unwrap();
@@ -275,8 +276,8 @@ fn a_span_model_names_two_labels_whatever_it_came_from() {
 }
 
 #[test]
-fn the_span_head_of_modernbert_drops_out_while_training() {
-    let _alone = alone();
+fn modernberts_span_head_applies_dropout_in_training() {
+    let _guard = exclusive();
     let with_dropout = |p: f64| {
         let mut config = load("modernbert_qa", &[]).config().clone();
         config.classifier_dropout = Some(p);
@@ -286,19 +287,22 @@ fn the_span_head_of_modernbert_drops_out_while_training() {
     tch::manual_seed(3);
     let hidden = Tensor::randn([2, 5, model.config().hidden_size], (Kind::Float, Device::Cpu));
     let starts = |model: &Model, train: bool| model.span_logits(&hidden, train).unwrap().0.detach();
-    let want = starts(&plain, true);
-    assert!(starts(&model, false).equal(&want));
+    let expected = starts(&plain, true);
+    assert!(starts(&model, false).equal(&expected));
     let draws: Vec<Tensor> = (0..400).map(|_| starts(&model, true)).collect();
     assert!(!draws[0].equal(&draws[1]));
     let draws = Tensor::stack(&draws, 0);
     let mean = draws.mean_dim(0, false, Kind::Float);
     let bound = draws.std_dim(0, true, false) * (5.0 / 20.0);
-    let off = (mean - want).abs();
-    assert!(off.le_tensor(&bound).all().int64_value(&[]) == 1, "{off} above {bound}");
+    let relative_error = (mean - expected).abs();
+    assert!(
+        relative_error.le_tensor(&bound).all().int64_value(&[]) == 1,
+        "{relative_error} above {bound}"
+    );
 }
 
 #[test]
-fn segments_are_told_apart_where_there_are_any() {
+fn segments_are_distinguished_if_supported() {
     let options = LoadOptions { segments: Segments::Learned2, seed: 0 };
     let error = Model::load(case("modernbert_qa"), &[], Device::Cpu, options).unwrap_err();
     assert!(error.to_string().contains("no segments"), "{error}");

@@ -32,8 +32,8 @@ fn the_base_fills_in_masks_and_marks_spans() {
     let states = model.encode(&inputs, false).unwrap();
     let index = places.view([-1, 1, 1]).expand([-1, 1, states.size()[2]], false);
     let logits = model.mlm_logits(&states.gather(1, &index, false).squeeze_dim(1)).unwrap();
-    let wanted = ids.narrow(0, 1, count - 2);
-    let loss = logits.cross_entropy_loss::<Tensor>(&wanted, None, Reduction::Mean, -100, 0.0);
+    let targets = ids.narrow(0, 1, count - 2);
+    let loss = logits.cross_entropy_loss::<Tensor>(&targets, None, Reduction::Mean, -100, 0.0);
     let (loss, uniform) = (loss.double_value(&[]), (logits.size()[1] as f64).ln());
     assert!(loss < 0.75 * uniform, "{loss} nats, a guess has {uniform}");
     let (start, end) = model.span_logits(&states, false).unwrap();

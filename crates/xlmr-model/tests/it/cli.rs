@@ -21,7 +21,7 @@ fn inputs_of(name: &str, which: &str, path: &Path) {
 }
 
 #[test]
-fn run_writes_what_transformers_computes() {
+fn run_equals_transformers() {
     let program = program();
     for (name, _) in CASES {
         for (which, batch) in [("b0", "3"), ("b1", "32")] {
@@ -32,24 +32,24 @@ fn run_writes_what_transformers_computes() {
             ));
             assert_eq!((&*ended.out, &*ended.err), ("", ""), "{name}");
             let outputs = case(name).join("outputs.safetensors");
-            let want = Golden::load(&outputs, Tensor::read_safetensors);
-            let got = read(&program.at("out.safetensors"));
-            let logits = got.keys().filter(|key| key.ends_with("logits")).count();
+            let expected = Golden::load(&outputs, Tensor::read_safetensors);
+            let actual = read(&program.at("out.safetensors"));
+            let logits = actual.keys().filter(|key| key.ends_with("logits")).count();
             assert_eq!(logits, if name.starts_with("qa") { 2 } else { 1 }, "{name}");
-            for (key, tensor) in &got {
-                let want = match want.get(&format!("{which}.{key}")) {
-                    Some(want) => want.shallow_clone(),
-                    None => want[format!("{which}.hidden_states").as_str()].get(-1),
+            for (key, tensor) in &actual {
+                let expected = match expected.get(&format!("{which}.{key}")) {
+                    Some(expected) => expected.shallow_clone(),
+                    None => expected[format!("{which}.hidden_states").as_str()].get(-1),
                 };
-                assert_close(&format!("{name} {which} {key}"), tensor, &want, 1e-5);
+                assert_close(&format!("{name} {which} {key}"), tensor, &expected, 1e-5);
             }
-            assert!(got.contains_key("last_hidden_state"));
+            assert!(actual.contains_key("last_hidden_state"));
         }
     }
 }
 
 #[test]
-fn init_writes_a_model_with_its_tokenizer_and_keeps_what_is_there() {
+fn init_writes_a_model_with_its_tokenizer_and_keeps_existing_files() {
     let program = program();
     let config = program.read("fixtures/hf/mlm/config.json");
     // 300 is the size of the embedded tokenizer's vocabulary.
@@ -59,19 +59,20 @@ fn init_writes_a_model_with_its_tokenizer_and_keeps_what_is_there() {
     let init = format!("init --config mlm.json {tokenizer} --heads mlm,qa --out mlm");
     program.done(&format!("{init} --seed 7"));
     let bytes = |name: &str| program.bytes(&format!("mlm/{name}"));
-    let [ours, theirs] = [program.at("mlm"), case("mlm")];
+    let [written, published] = [program.at("mlm"), case("mlm")];
     assert!(
-        read(&ours.join("model.safetensors"))
+        read(&written.join("model.safetensors"))
             .keys()
-            .eq(read(&theirs.join("model.safetensors")).keys())
+            .eq(read(&published.join("model.safetensors")).keys())
     );
-    assert!(ours.join("heads.safetensors").exists());
+    assert!(written.join("heads.safetensors").exists());
     assert_eq!(bytes("tokenizer.json"), program.bytes("data/base/tokenizer.json"));
     for file in ["tokenizer_config.json", "special_tokens_map.json"] {
         // The fixture has a maximum of 64 tokens and one segment.
-        let known = program.read(&format!("data/base/{file}")).replace(": 158", ": 64");
-        let known = known.replace("\"input_ids\",\n    \"token_type_ids\"", "\"input_ids\"");
-        assert_eq!(program.read(&format!("mlm/{file}")), known);
+        let expected_text = program.read(&format!("data/base/{file}")).replace(": 158", ": 64");
+        let expected_text =
+            expected_text.replace("\"input_ids\",\n    \"token_type_ids\"", "\"input_ids\"");
+        assert_eq!(program.read(&format!("mlm/{file}")), expected_text);
     }
     // Existing files are kept unless --force is given; the seed determines the weights.
     let before = bytes("model.safetensors");
@@ -95,7 +96,7 @@ fn info_describes_a_folder() {
 }
 
 #[test]
-fn bad_input_is_one_line_and_status_2() {
+fn invalid_input_is_reported_in_one_line_with_status_2() {
     let program = program();
     inputs_of("qa", "b0", &program.at("in"));
     for name in ["ids", "mask", "no_ids"] {
@@ -150,9 +151,9 @@ fn info_and_init_print_ids_that_the_tokenizer_replaces() {
     assert_eq!(ended.err.trim(), note);
     let info = program.done("info --model made").out;
     assert!(info.contains("tokenizer        8192 tokens\n"), "{info}");
-    let made =
+    let model_config =
         program.read("made/config.json").replace("\"pad_token_id\": 1", "\"pad_token_id\": 0");
-    program.write("made/config.json", made);
+    program.write("made/config.json", model_config);
     let info = program.done("info --model made").out;
     assert!(info.contains(&format!("tokenizer        8192 tokens\n  {note}\n")), "{info}");
     let info = program.done("info --model fixtures/hf/qa").out;

@@ -3,14 +3,14 @@ use crate::common::case;
 use serde_json::{Value, json};
 use xlmr_model::{Architecture, Config, DebertaV2, Head};
 
-fn with(key: &str, value: Value) -> Result<Config, String> {
+fn config_with(key: &str, value: Value) -> Result<Config, String> {
     let mut config = Config::base().to_json();
     config[key] = value;
     Config::from_json(config, "m/config.json").map_err(|error| error.to_string())
 }
 
 #[test]
-fn stored_configurations_are_read_and_written_back_whole() {
+fn stored_configurations_are_written_unchanged() {
     for name in ["mlm", "qa_two_segments", "seqcls", "tokcls"] {
         let path = case(name).join("config.json");
         let config = Config::from_file(&path).unwrap();
@@ -51,23 +51,23 @@ fn presets_are_valid_and_have_the_published_sizes() {
 }
 
 #[test]
-fn other_architectures_are_refused_by_name() {
-    let message = with("model_type", json!("gpt2")).unwrap_err();
-    let known = concat!(
+fn other_architectures_are_rejected_by_name() {
+    let message = config_with("model_type", json!("gpt2")).unwrap_err();
+    let supported_types = concat!(
         r#"one of "xlm-roberta", "bert", "modernbert", "eurobert", "deberta-v2", "roberta", "#,
         r#""camembert", "data2vec-text", "distilbert", "electra", got "gpt2""#,
     );
-    for part in ["m/config.json", "`model_type`", known] {
+    for part in ["m/config.json", "`model_type`", supported_types] {
         assert!(message.contains(part), "{message}");
     }
     assert!(Config::from_json(json!({}), "c").unwrap_err().to_string().contains("model_type"));
     assert!(Config::from_json(json!([]), "c").unwrap_err().to_string().contains("JSON object"));
-    let config = with("architectures", json!(["XLMRobertaForMultipleChoice"])).unwrap();
+    let config = config_with("architectures", json!(["XLMRobertaForMultipleChoice"])).unwrap();
     assert!(config.head().unwrap_err().to_string().contains("XLMRobertaForMultipleChoice"));
 }
 
 #[test]
-fn values_out_of_range_name_their_key() {
+fn values_out_of_range_are_reported_with_their_key() {
     for (key, value, part) in [
         ("vocab_size", json!(0), "from 1 to"),
         ("vocab_size", json!("many"), "an integer"),
@@ -90,7 +90,7 @@ fn values_out_of_range_name_their_key() {
         ("quantization_config", json!({"quant_method": "fp8"}), "without quantisation"),
         ("position_embedding_type", json!("relative_key"), "absolute"),
     ] {
-        let message = with(key, value.clone()).unwrap_err();
+        let message = config_with(key, value.clone()).unwrap_err();
         for part in ["m/config.json", &format!("`{key}`"), part] {
             assert!(message.contains(part), "{key} = {value}: {message}");
         }
@@ -105,18 +105,18 @@ fn numbers_of_labels_agree() {
         config["num_labels"] = number;
         Config::from_json(config, "c").map_err(|error| error.to_string())
     };
-    for same in [json!(3), json!(null)] {
-        assert_eq!(with_labels(same).unwrap().num_labels(), 3);
+    for three_labels in [json!(3), json!(null)] {
+        assert_eq!(with_labels(three_labels).unwrap().num_labels(), 3);
     }
     for other in [json!(2), json!("3")] {
         let message = with_labels(other).unwrap_err();
         assert!(message.contains("`num_labels`: expected 3, the labels of id2label"), "{message}");
     }
-    assert_eq!(with("num_labels", json!(7)).unwrap().num_labels(), 7);
+    assert_eq!(config_with("num_labels", json!(7)).unwrap().num_labels(), 7);
 }
 
 #[test]
-fn files_that_are_no_json_name_the_place() {
+fn invalid_json_is_reported_with_its_position() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.json");
     std::fs::write(&path, b"{\n  \"model_type\": ,\n}").unwrap();
@@ -125,7 +125,7 @@ fn files_that_are_no_json_name_the_place() {
 }
 
 #[test]
-fn a_file_without_an_end_is_refused() {
+fn endless_files_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("config.json");
     std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
@@ -160,7 +160,7 @@ fn values_of_other_architectures_are_checked() {
         (
             "rope_parameters",
             serde_json::json!({"sliding_attention": {"type": "linear", "factor": 2}}),
-            "nothing but rope_type",
+            "only rope_type",
         ),
         ("embedding_dropout", 2.into(), "a probability"),
         ("classifier_pooling", "max".into(), "\"cls\" or \"mean\""),
@@ -184,9 +184,9 @@ fn values_of_other_architectures_are_checked() {
     }
     for (key, value, part) in [
         ("conv_kernel_size", 3.into(), "the convolution"),
-        ("embedding_size", 16.into(), "32, as hidden_size says"),
-        ("attention_head_size", 16.into(), "8, as hidden_size says"),
-        ("pooler_hidden_size", 16.into(), "32, as hidden_size says"),
+        ("embedding_size", 16.into(), "32, the value of hidden_size"),
+        ("attention_head_size", 16.into(), "8, the value of hidden_size"),
+        ("pooler_hidden_size", 16.into(), "32, the value of hidden_size"),
         ("pos_att_type", "c2p|p2p".into(), "of c2p and p2c"),
         ("pos_att_type", serde_json::json!(["c2p", 1]), "a list, or one text"),
         ("norm_rel_ebd", "batch_norm".into(), "of layer_norm"),
@@ -195,7 +195,7 @@ fn values_of_other_architectures_are_checked() {
         ("max_relative_positions", i64::MAX.into(), "up to 16777216"),
         ("type_vocab_size", (-1).into(), "an integer from 1"),
         ("pooler_dropout", 2.into(), "a probability"),
-        ("tie_word_embeddings", false.into(), "no decoder of its own"),
+        ("tie_word_embeddings", false.into(), "no separate decoder"),
     ] {
         let error = refuse("deberta_mlm", key, value);
         assert!(error.contains(part) && error.contains("config.json"), "{key}: {error}");
@@ -224,7 +224,7 @@ fn values_of_other_architectures_are_checked() {
 }
 
 #[test]
-fn a_file_of_mdeberta_is_understood() {
+fn mdebertas_configuration_is_supported() {
     // The configuration of the published model.
     let text = r#"{"model_type": "deberta-v2", "attention_probs_dropout_prob": 0.1,
         "hidden_act": "gelu", "hidden_dropout_prob": 0.1, "hidden_size": 768,
@@ -235,17 +235,20 @@ fn a_file_of_mdeberta_is_understood() {
         "num_hidden_layers": 12, "type_vocab_size": 0, "vocab_size": 251000}"#;
     let config = Config::from_json(serde_json::from_str(text).unwrap(), "config.json").unwrap();
     let legacy = DebertaV2 { legacy: true, ..DebertaV2::v3() };
-    let want =
+    let expected =
         Config { architecture: Architecture::DebertaV2(legacy), ..Config::mdeberta_v3_base() };
-    assert_eq!(config, want);
+    assert_eq!(config, expected);
     let written = config.to_json();
     assert_eq!(written["type_vocab_size"], 0);
     assert_eq!(written["pos_att_type"], serde_json::json!(["c2p", "p2c"]));
-    assert_eq!(Config::from_json(written, "config.json").unwrap().architecture, want.architecture);
+    assert_eq!(
+        Config::from_json(written, "config.json").unwrap().architecture,
+        expected.architecture
+    );
 }
 
 #[test]
-fn half_a_window_sets_the_whole_one() {
+fn sliding_window_is_half_of_local_attention() {
     // ModernBertConfig of transformers 5.23.0 ignores local_attention in this case.
     let path = case("modernbert_qa").join("config.json");
     let mut config: serde_json::Value =
@@ -259,7 +262,7 @@ fn half_a_window_sets_the_whole_one() {
 }
 
 #[test]
-fn a_file_of_2025_is_understood() {
+fn recent_modernbert_configurations_are_supported() {
     // Keys of mmBERT's config.json that later versions of transformers rename.
     let text = r#"{"model_type": "modernbert", "vocab_size": 256000, "hidden_size": 768,
         "num_hidden_layers": 22, "intermediate_size": 1152, "num_attention_heads": 12,
@@ -268,11 +271,11 @@ fn a_file_of_2025_is_understood() {
         "bos_token_id": 2, "eos_token_id": 1, "cls_token_id": 1, "sep_token_id": 1,
         "architectures": ["ModernBertForMaskedLM"]}"#;
     let config = Config::from_json(serde_json::from_str(text).unwrap(), "config.json").unwrap();
-    let want = Config::mmbert_base();
-    assert_eq!(config.architecture, want.architecture);
+    let expected = Config::mmbert_base();
+    assert_eq!(config.architecture, expected.architecture);
     assert_eq!(
         Config { extra: Default::default(), architectures: Vec::new(), ..config.clone() },
-        want
+        expected
     );
     let written = config.to_json();
     assert_eq!(written["cls_token_id"], 1);

@@ -1,6 +1,6 @@
 //! Tests of partial passes and of fused texts against the same layers in plain operations.
 
-use crate::common::{alone, batch, logits, small_config};
+use crate::common::{batch, exclusive, logits, small_config};
 use tch::{Device, Kind, Tensor};
 use testkit::{Golden, assert_close, fixture};
 use xlmr_model::{Config, Error, FusionConfig, Head, Inputs, LoadOptions, Model, fused};
@@ -18,7 +18,7 @@ fn model(width: i64, dropout: f64) -> Model {
     Model::new(&config, &[], Device::Cpu, 3).unwrap()
 }
 
-fn still(width: i64) -> Model {
+fn without_dropout(width: i64) -> Model {
     model(width, 0.0)
 }
 
@@ -54,23 +54,23 @@ fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
 }
 
 #[test]
-fn layers_in_parts_are_the_whole_pass_bit_by_bit() {
-    let _alone = alone();
+fn split_layer_ranges_equal_the_unsplit_pass_exactly() {
+    let _guard = exclusive();
     for (width, train) in [(16, false), (16, true), (256, true), (256, false)] {
         let model = model(width, 0.1);
         let inputs = pair().0;
-        let run = |cuts: &[usize]| {
+        let run = |split_points: &[usize]| {
             tch::manual_seed(5);
             let mut states = model.embed(&inputs, train).unwrap();
-            for range in cuts.windows(2) {
+            for range in split_points.windows(2) {
                 states = model.run_layers(states, range[0]..range[1]).unwrap();
             }
             states.padded().unwrap()
         };
         tch::manual_seed(5);
-        let whole = model.encode(&inputs, train).unwrap();
-        for cuts in [&[0, 3][..], &[0, 1, 3], &[0, 1, 1, 2, 3, 3]] {
-            assert!(run(cuts).equal(&whole), "{cuts:?}");
+        let unsplit = model.encode(&inputs, train).unwrap();
+        for split_points in [&[0, 3][..], &[0, 1, 3], &[0, 1, 1, 2, 3, 3]] {
+            assert!(run(split_points).equal(&unsplit), "{split_points:?}");
         }
         tch::manual_seed(5);
         let all = model.encode_all(&inputs, train).unwrap();
@@ -84,35 +84,35 @@ fn layers_in_parts_are_the_whole_pass_bit_by_bit() {
 }
 
 #[test]
-fn texts_that_never_meet_are_encoded_alone_bit_by_bit() {
-    let _alone = alone();
+fn texts_without_cross_layers_are_encoded_separately() {
+    let _guard = exclusive();
     let (target, source) = pair();
     for (width, train) in [(16, false), (16, true), (256, true)] {
         let model = model(width, 0.1);
         for config in [config(1, 0), config(0, 0), config(3, 2), config(3, 0)] {
             tch::manual_seed(9);
-            let (z, of_source) = fused(&model, &target, &source, &config, train).unwrap();
+            let (z, source_states) = fused(&model, &target, &source, &config, train).unwrap();
             tch::manual_seed(9);
             assert!(z.equal(&model.encode(&target, train).unwrap()), "{width} {config:?}");
-            assert!(of_source.equal(&model.encode(&source, train).unwrap()));
+            assert!(source_states.equal(&model.encode(&source, train).unwrap()));
         }
     }
 }
 
 #[test]
-fn a_source_of_padding_alone_changes_nothing() {
-    let _alone = alone();
+fn a_source_of_padding_does_not_change_the_target() {
+    let _guard = exclusive();
     for (width, train) in [(16, false), (16, true), (256, true)] {
-        let model = still(width);
+        let model = without_dropout(width);
         let (target, source) = pair();
         let nothing = source.input_ids.zeros_like();
         let source = Inputs::masked(source.input_ids, nothing);
         for config in [config(1, 1), config(0, 3), config(0, 1), config(2, 1)] {
-            let (z, of_source) = fused(&model, &target, &source, &config, train).unwrap();
-            let want = model.encode(&target, train).unwrap();
-            let (z, want) = (at_tokens(&z, &target), at_tokens(&want, &target));
-            assert_close("target", &z, &want, if width == 16 { 1e-6 } else { 1e-5 });
-            assert_eq!(of_source.isfinite().all().int64_value(&[]), 1);
+            let (z, source_states) = fused(&model, &target, &source, &config, train).unwrap();
+            let expected = model.encode(&target, train).unwrap();
+            let (z, expected) = (at_tokens(&z, &target), at_tokens(&expected, &target));
+            assert_close("target", &z, &expected, if width == 16 { 1e-6 } else { 1e-5 });
+            assert_eq!(source_states.isfinite().all().int64_value(&[]), 1);
             // A row without a token in either half has finite outputs, too.
             let empty = Inputs::masked(target.input_ids.copy(), target.input_ids.zeros_like());
             let (z, _) = fused(&model, &empty, &source, &config, train).unwrap();
@@ -122,31 +122,31 @@ fn a_source_of_padding_alone_changes_nothing() {
 }
 
 #[test]
-fn a_row_depends_on_itself_alone_dropout_included() {
-    let _alone = alone();
+fn a_row_depends_only_on_itself_including_dropout() {
+    let _guard = exclusive();
     let model = model(16, 0.2);
     let pass = |target: &Inputs, source: &Inputs| {
         tch::manual_seed(4);
         fused(&model, target, source, &config(1, 1), true).unwrap()
     };
     let (target, source) = (rows(&[7, 3, 5], 7), rows(&[4, 6, 2], 13));
-    let (whole, whole_source) = pass(&target, &source);
+    let (unsplit, unsplit_source) = pass(&target, &source);
     // The first row is batched with other rows, which are longer and shorter.
     let (one, one_source) = pass(&rows(&[7, 9], 7), &rows(&[4, 2], 13));
     let first = |states: &Tensor, tokens: i64| states.get(0).narrow(0, 0, tokens);
-    assert_close("target", &first(&one, 7), &first(&whole, 7), 1e-6);
-    assert_close("source", &first(&one_source, 4), &first(&whole_source, 4), 1e-6);
+    assert_close("target", &first(&one, 7), &first(&unsplit, 7), 1e-6);
+    assert_close("source", &first(&one_source, 4), &first(&unsplit_source, 4), 1e-6);
     tch::manual_seed(5);
     let (other, _) = fused(&model, &target, &source, &config(1, 1), true).unwrap();
-    assert!(largest_difference(&first(&other, 7), &first(&whole, 7)) > 1e-3, "dropout was drawn");
+    assert!(largest_difference(&first(&other, 7), &first(&unsplit, 7)) > 1e-3, "dropout was drawn");
 }
 
 #[test]
-fn packed_pairs_have_the_states_and_gradients_of_padded_ones() {
-    let _alone = alone();
+fn packed_and_padded_pairs_have_equal_states_and_gradients() {
+    let _guard = exclusive();
     let (target, source) = pair();
-    let model = still(256);
-    let mut double = still(256);
+    let model = without_dropout(256);
+    let mut double = without_dropout(256);
     double.set_kind(Kind::Double).unwrap(); // not packed
     let run = |model: &Model, train| {
         let (t, s) = fused(model, &target, &source, &config(1, 1), train).unwrap();
@@ -165,18 +165,18 @@ fn packed_pairs_have_the_states_and_gradients_of_padded_ones() {
     assert_close("target", &packed.0, &padded.0, 1e-5);
     assert_close("source", &packed.1, &padded.1, 1e-5);
     let (padded, packed) = (gradients(&double, &padded), gradients(&model, &packed));
-    for ((name, want), (_, got)) in padded.iter().zip(&packed) {
-        let scale = want.abs().max().double_value(&[]).max(1.0);
+    for ((name, expected), (_, actual)) in padded.iter().zip(&packed) {
+        let scale = expected.abs().max().double_value(&[]).max(1.0);
         // A bias added to all keys does not affect the softmax: its gradient is only rounding.
         if !name.contains("key.bias") {
-            assert!(largest_difference(want, got) / scale < 1e-4, "{name}");
+            assert!(largest_difference(expected, actual) / scale < 1e-4, "{name}");
         }
     }
 }
 
 #[test]
-fn recomputed_layers_give_the_same() {
-    let _alone = alone();
+fn recomputed_layers_give_equal_results() {
+    let _guard = exclusive();
     let (target, source) = pair();
     for width in [16, 256] {
         let mut model = model(width, 0.2);
@@ -195,11 +195,11 @@ fn recomputed_layers_give_the_same() {
 }
 
 #[test]
-fn layers_of_transformers_put_together_give_the_same() {
-    let _alone = alone();
+fn layers_of_transformers_give_equal_results() {
+    let _guard = exclusive();
     let folder = fixture("fused");
     let stored = |file: &str| Golden::load(&folder.join(file), Tensor::read_safetensors);
-    let (inputs, want) = (stored("inputs.safetensors"), stored("outputs.safetensors"));
+    let (inputs, expected) = (stored("inputs.safetensors"), stored("outputs.safetensors"));
     let (model, _) =
         Model::load(&folder, &[Head::Span], Device::Cpu, LoadOptions::default()).unwrap();
     let (target, source) = (batch(&inputs, "target"), batch(&inputs, "source"));
@@ -209,15 +209,15 @@ fn layers_of_transformers_put_together_give_the_same() {
         let (mask, width) = (mask(texts), states.size()[2]);
         let real = |values: &Tensor| values * mask.unsqueeze(-1).expand([-1, -1, width], false);
         let title = format!("{name}.hidden");
-        assert_close(&title, &real(states), &real(&want[title.as_str()]), 1e-5);
+        assert_close(&title, &real(states), &real(&expected[title.as_str()]), 1e-5);
         for ((part, logits), at) in logits(&model, Head::Span, states).into_iter().zip([1i64, 2]) {
             let title = format!("{name}.{part}");
-            assert_close(&title, &(&logits * &mask), &(&want[title.as_str()] * &mask), 1e-5);
+            assert_close(&title, &(&logits * &mask), &(&expected[title.as_str()] * &mask), 1e-5);
             let scores = logits.masked_fill(&mask.eq(0), f64::from(f32::MIN));
             loss += scores.cross_entropy_for_logits(&Tensor::from_slice(&[at; 3])) / 2.0;
         }
     }
-    assert_close("loss", &loss.view([1]), &want["loss"].view([1]), 1e-5);
+    assert_close("loss", &loss.view([1]), &expected["loss"].view([1]), 1e-5);
     loss.backward();
     let gradients = stored("grads.safetensors");
     let parameters = model.named_parameters();
@@ -231,8 +231,8 @@ fn layers_of_transformers_put_together_give_the_same() {
 /// central differences.
 #[test]
 fn gradients_of_both_halves_equal_central_differences() {
-    let _alone = alone();
-    let mut model = still(16);
+    let _guard = exclusive();
+    let mut model = without_dropout(16);
     model.set_kind(Kind::Double).unwrap();
     let (target, source) = (rows(&[3, 2], 7), rows(&[2, 3], 13));
     let words = |inputs: &Inputs| {
@@ -241,47 +241,50 @@ fn gradients_of_both_halves_equal_central_differences() {
         flat.view([batch, length, 16]).detach()
     };
     let vectors = [words(&target), words(&source)];
-    let loss = |vectors: &[Tensor; 2], of_source: f64| {
+    let loss = |vectors: &[Tensor; 2], source_states: f64| {
         let with = |inputs: &Inputs, vectors: &Tensor| Inputs {
             inputs_embeds: Some(vectors.shallow_clone()),
             ..Inputs::masked(inputs.input_ids.copy(), mask(inputs))
         };
         let (first, second) = (with(&target, &vectors[0]), with(&source, &vectors[1]));
         let (t, s) = fused(&model, &first, &second, &config(1, 1), false).unwrap();
-        at_tokens(&t, &target).sin().sum(Kind::Double) * (1.0 - of_source)
-            + at_tokens(&s, &source).sin().sum(Kind::Double) * of_source
+        at_tokens(&t, &target).sin().sum(Kind::Double) * (1.0 - source_states)
+            + at_tokens(&s, &source).sin().sum(Kind::Double) * source_states
     };
-    for of_source in [0.0, 1.0] {
+    for source_states in [0.0, 1.0] {
         let leaves = vectors.each_ref().map(|v| v.copy().set_requires_grad(true));
-        loss(&leaves, of_source).backward();
+        loss(&leaves, source_states).backward();
         for half in 0..2 {
             let grad = leaves[half].grad();
             assert!(grad.abs().max().double_value(&[]) > 1e-3);
             for (row, token, column) in [(0, 0, 3), (0, 1, 0), (1, 1, 15), (1, 0, 7)] {
-                let moved = |step: f64| {
+                let shifted_loss = |step: f64| {
                     let vectors = vectors.each_ref().map(Tensor::copy);
                     let _ = vectors[half].get(row).get(token).get(column).g_add_scalar_(step);
-                    loss(&vectors, of_source).double_value(&[])
+                    loss(&vectors, source_states).double_value(&[])
                 };
-                let numeric = (moved(1e-5) - moved(-1e-5)) / 2e-5;
-                let got = grad.double_value(&[row, token, column]);
-                assert!((numeric - got).abs() < 1e-7, "{half} {row} {token}: {got} {numeric}");
+                let numeric = (shifted_loss(1e-5) - shifted_loss(-1e-5)) / 2e-5;
+                let actual = grad.double_value(&[row, token, column]);
+                assert!(
+                    (numeric - actual).abs() < 1e-7,
+                    "{half} {row} {token}: {actual} {numeric}"
+                );
             }
         }
     }
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
-    let model = still(16);
+fn invalid_arguments_are_reported() {
+    let model = without_dropout(16);
     let (target, source) = pair();
-    let two = rows(&[2, 2], 7);
-    let error = fused(&model, &target, &two, &config(1, 1), false).unwrap_err();
+    let two_rows = rows(&[2, 2], 7);
+    let error = fused(&model, &target, &two_rows, &config(1, 1), false).unwrap_err();
     assert!(error.to_string().starts_with("source: expected as many rows as target"), "{error}");
     let error = fused(&model, &target, &source, &config(4, 1), false).unwrap_err();
     assert_eq!(error.to_string(), "local: expected at most 3, the number of layers, got 4");
-    let wrong = Inputs::new(Tensor::from_slice(&[99i64; 3]).view([3, 1]));
-    let error = fused(&model, &target, &wrong, &config(1, 1), false).unwrap_err();
+    let invalid_ids = Inputs::new(Tensor::from_slice(&[99i64; 3]).view([3, 1]));
+    let error = fused(&model, &target, &invalid_ids, &config(1, 1), false).unwrap_err();
     assert!(matches!(error, Error::Input { tensor: "input_ids", .. }), "{error}");
     assert_eq!(toml::from_str::<FusionConfig>("").unwrap(), FusionConfig::default());
     assert!(toml::from_str::<FusionConfig>("m = 1").is_err());

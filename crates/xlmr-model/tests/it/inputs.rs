@@ -27,11 +27,11 @@ fn contains(message: &str, parts: &[&str]) {
 }
 
 #[test]
-fn ids_outside_the_vocabulary_are_named_with_their_place() {
-    for (bad, shown) in [(50i64, "50"), (-1, "-1"), (i64::MAX, "9223372036854775807")] {
-        let ids = Tensor::from_slice(&[5, 6, 7, 8, bad, 9]).view([2, 3]);
+fn ids_outside_the_vocabulary_are_reported_with_their_position() {
+    for (invalid_id, text) in [(50i64, "50"), (-1, "-1"), (i64::MAX, "9223372036854775807")] {
+        let ids = Tensor::from_slice(&[5, 6, 7, 8, invalid_id, 9]).view([2, 3]);
         let message = refusal(Inputs::new(ids));
-        contains(&message, &["input_ids", "vocab_size - 1 = 49", shown, "row 1, column 1"]);
+        contains(&message, &["input_ids", "vocab_size - 1 = 49", text, "row 1, column 1"]);
     }
 }
 
@@ -45,15 +45,15 @@ fn shapes_and_dtypes_are_checked() {
     contains(&refusal(Inputs::new(empty)), &["input_ids", "at least one row", "[0, 3]"]);
     let mask = Tensor::ones([2, 4], (Kind::Int64, Device::Cpu));
     contains(&refusal(Inputs::masked(ids(2, 3), mask)), &["attention_mask", "[2, 3]", "[2, 4]"]);
-    let twos = Tensor::full([2, 3], 2, (Kind::Int64, Device::Cpu));
-    contains(&refusal(Inputs::masked(ids(2, 3), twos)), &["attention_mask", "got 2"]);
+    let invalid_mask = Tensor::full([2, 3], 2, (Kind::Int64, Device::Cpu));
+    contains(&refusal(Inputs::masked(ids(2, 3), invalid_mask)), &["attention_mask", "got 2"]);
     let embeds = Tensor::zeros([2, 3, 8], (Kind::Float, Device::Cpu));
     let inputs = Inputs { inputs_embeds: Some(embeds), ..Inputs::new(ids(2, 3)) };
     contains(&refusal(inputs), &["inputs_embeds", "[2, 3, 16]", "[2, 3, 8]"]);
 }
 
 #[test]
-fn positions_and_token_types_beyond_the_model_say_the_limit() {
+fn too_large_positions_and_token_types_are_reported_with_the_limit() {
     // There are 20 positions, two of which are `<pad>`'s and the one before it.
     let model = Model::new(&small_config(), &[], Device::Cpu, 0).unwrap();
     assert!(model.encode(&Inputs::new(ids(1, 18)), false).is_ok());
@@ -71,11 +71,11 @@ fn positions_and_token_types_beyond_the_model_say_the_limit() {
 }
 
 #[test]
-fn given_positions_and_narrow_integers_are_taken() {
+fn explicit_positions_and_small_integer_types_are_supported() {
     let model = Model::new(&small_config(), &[], Device::Cpu, 0).unwrap();
-    let want = model.encode(&Inputs::new(ids(2, 5)), false).unwrap();
+    let expected = model.encode(&Inputs::new(ids(2, 5)), false).unwrap();
     let positions = Tensor::arange_start(2, 7, (Kind::Int, Device::Cpu)).expand([2, 5], false);
     let inputs =
         Inputs { position_ids: Some(positions), ..Inputs::new(ids(2, 5).to_kind(Kind::Int)) };
-    assert!(model.encode(&inputs, false).unwrap().equal(&want));
+    assert!(model.encode(&inputs, false).unwrap().equal(&expected));
 }

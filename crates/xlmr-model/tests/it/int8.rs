@@ -5,7 +5,7 @@ use xlmr_model::{
     Architecture, Config, DebertaV2, EuroBert, Inputs, LoraConfig, Model, ModernBert,
 };
 
-use crate::common::alone;
+use crate::common::exclusive;
 
 /// Returns a configuration wide enough to be packed.
 fn config(architecture: Architecture) -> Config {
@@ -46,21 +46,21 @@ fn encode(model: &Model) -> Tensor {
 }
 
 /// Computes the relative error in the Frobenius norm.
-fn error(got: &Tensor, want: &Tensor) -> f64 {
-    ((got - want).norm() / want.norm()).double_value(&[])
+fn error(actual: &Tensor, expected: &Tensor) -> f64 {
+    ((actual - expected).norm() / expected.norm()).double_value(&[])
 }
 
 #[test]
-fn int8_is_near_float32_and_float32_comes_back_bit_for_bit() {
-    let _alone = alone();
+fn int8_is_close_to_float32_and_float32_is_restored_exactly() {
+    let _guard = exclusive();
     for config in architectures() {
         let name = config.architecture.model_type();
         let mut model = Model::new(&config, &[], Device::Cpu, 1).unwrap();
         let exact = encode(&model);
         model.set_precision(Precision::Int8).unwrap();
         let int8 = encode(&model);
-        let off = error(&int8, &exact);
-        assert!(off > 1e-4 && off < 0.05, "{name}: {off}");
+        let relative_error = error(&int8, &exact);
+        assert!(relative_error > 1e-4 && relative_error < 0.05, "{name}: {relative_error}");
         assert_eq!(encode(&model), int8, "{name}");
         model.set_precision(Precision::F32).unwrap();
         assert_eq!(encode(&model), exact, "{name}");
@@ -69,18 +69,18 @@ fn int8_is_near_float32_and_float32_comes_back_bit_for_bit() {
 
 #[test]
 fn a_row_does_not_depend_on_its_batch() {
-    let _alone = alone();
+    let _guard = exclusive();
     let mut model = Model::new(&config(Architecture::Bert), &[], Device::Cpu, 1).unwrap();
     model.set_precision(Precision::Int8).unwrap();
-    let together = encode(&model).get(1).narrow(0, 0, 3);
+    let batched = encode(&model).get(1).narrow(0, 0, 3);
     let single = Inputs::from_rows(&[&[0, 9, 2]], 1).unwrap();
     let single = model.encode(&single, false).unwrap().get(0);
-    assert!(error(&together, &single) < 1e-3);
+    assert!(error(&batched, &single) < 1e-3);
 }
 
 #[test]
 fn adapters_add_to_layers_in_int8() {
-    let _alone = alone();
+    let _guard = exclusive();
     let mut model = Model::new(&config(Architecture::XlmRoberta), &[], Device::Cpu, 1).unwrap();
     model.add_lora("a", &LoraConfig::default(), 3).unwrap();
     for (name, parameter) in model.named_parameters() {
@@ -90,13 +90,13 @@ fn adapters_add_to_layers_in_int8() {
     }
     let exact = encode(&model);
     model.set_precision(Precision::Int8).unwrap();
-    let off = error(&encode(&model), &exact);
-    assert!(off > 1e-4 && off < 0.05, "{off}");
+    let relative_error = error(&encode(&model), &exact);
+    assert!(relative_error > 1e-4 && relative_error < 0.05, "{relative_error}");
 }
 
 #[test]
-fn training_and_other_dtypes_are_refused() {
-    let _alone = alone();
+fn training_and_other_dtypes_are_rejected() {
+    let _guard = exclusive();
     let mut model = Model::new(&config(Architecture::Bert), &[], Device::Cpu, 1).unwrap();
     model.set_precision(Precision::Int8).unwrap();
     let error = model.encode(&inputs(), true).unwrap_err().to_string();

@@ -33,7 +33,7 @@ fn parameters(heads: &KnowledgeHeads, head: &str) -> i64 {
 }
 
 #[test]
-fn heads_have_the_parameters_of_the_paper_and_share_none() {
+fn heads_have_the_papers_parameters_without_sharing() {
     for (kind, count) in
         [(ProjectionKind::Plain, 2 * H * H), (ProjectionKind::BatchNorm, 2 * H * H + 2 * H)]
     {
@@ -67,25 +67,25 @@ fn plain_heads_compute_the_printed_equations() {
         knowledge.named_parameters().into_iter().find(|(other, _)| *other == name).unwrap().1
     };
     let x = states(5);
-    let by_hand = |head: &str, x: &Tensor| {
+    let computed = |head: &str, x: &Tensor| {
         x.matmul(&find(&format!("{head}.0.weight")).tr())
             .relu()
             .matmul(&find(&format!("{head}.1.weight")).tr())
     };
     let relation = Tensor::from_slice(&[2i64, 0, 1, 1, 2]);
     let sums = &x + find("relations.weight").index_select(0, &relation);
-    for (got, want) in [
-        (knowledge.mep_query(&x, &[], true), by_hand("mep_query", &x)),
-        (knowledge.mep_key(&x, &[], false), by_hand("mep_key", &x)),
-        (knowledge.oe_query(&x, &relation, &[], true), by_hand("oe_query", &sums)),
-        (knowledge.oe_key(&x, &[], true), by_hand("oe_key", &x)),
+    for (actual, expected_value) in [
+        (knowledge.mep_query(&x, &[], true), computed("mep_query", &x)),
+        (knowledge.mep_key(&x, &[], false), computed("mep_key", &x)),
+        (knowledge.oe_query(&x, &relation, &[], true), computed("oe_query", &sums)),
+        (knowledge.oe_key(&x, &[], true), computed("oe_key", &x)),
     ] {
-        testkit::assert_close("projection", &got.unwrap(), &want, 1e-6);
+        testkit::assert_close("projection", &actual.unwrap(), &expected_value, 1e-6);
     }
 }
 
 #[test]
-fn batch_norm_learns_its_statistics_and_uses_them_afterwards() {
+fn batch_norm_collects_statistics_and_uses_them_in_evaluation() {
     let knowledge = knowledge(ProjectionKind::BatchNorm, 3);
     let x = states(8);
     let trained = knowledge.mep_key(&x, &[], true).unwrap();
@@ -114,37 +114,37 @@ fn batch_norm_learns_its_statistics_and_uses_them_afterwards() {
     };
     let inner = norm(one.matmul(&find("0.weight").tr()), 0);
     let inner = (inner * find("norm_0.weight") + find("norm_0.bias")).relu();
-    let want = norm(inner.matmul(&find("1.weight").tr()), 1);
-    let alone = knowledge.mep_key(&one, &[], false).unwrap();
-    testkit::assert_close("alone", &alone, &want, 1e-4);
-    let low = knowledge.mep_key(&x.to_kind(Kind::Float), &[], false).unwrap();
-    assert_eq!(low.kind(), Kind::Float);
+    let expected_value = norm(inner.matmul(&find("1.weight").tr()), 1);
+    let separate = knowledge.mep_key(&one, &[], false).unwrap();
+    testkit::assert_close("alone", &separate, &expected_value, 1e-4);
+    let float32 = knowledge.mep_key(&x.to_kind(Kind::Float), &[], false).unwrap();
+    assert_eq!(float32.kind(), Kind::Float);
     // Non-finite hidden states do not change the running statistics.
-    let spoiled = x.copy();
-    let _ = spoiled.get(2).get(1).fill_(f64::NAN);
-    let _ = knowledge.mep_key(&spoiled, &[], true).unwrap();
-    assert_eq!(knowledge.mep_key(&one, &[], false).unwrap(), alone);
+    let with_nan = x.copy();
+    let _ = with_nan.get(2).get(1).fill_(f64::NAN);
+    let _ = knowledge.mep_key(&with_nan, &[], true).unwrap();
+    assert_eq!(knowledge.mep_key(&one, &[], false).unwrap(), separate);
 }
 
 #[test]
-fn domains_are_normalised_each_by_itself() {
+fn domains_are_normalised_separately() {
     let config = KnowledgeConfig {
         projection: ProjectionKind::BatchNorm,
         batch_norm_domains: Some(3),
         ..KnowledgeConfig::default()
     };
     let new = || KnowledgeHeads::new(&encoder(), &config, &relations(), Device::Cpu, 3).unwrap();
-    let (both, x) = (new(), states(9));
+    let (joint, x) = (new(), states(9));
     let domain_ids = [0usize, 2, 0, 0, 2, 2, 0, 1, 2];
-    let together = both.mep_key(&x, &domain_ids, true).unwrap();
+    let in_batch = joint.mep_key(&x, &domain_ids, true).unwrap();
     let buffer = |heads: &KnowledgeHeads, part: &str| {
         let name = format!("knowledge.mep_key.{part}");
         heads.named_buffers().into_iter().find(|(other, _)| *other == name).unwrap().1
     };
     // The paper's heads with batch norm in between, by mean and variance of the rows: the output of
     // the second norm, and its input.
-    let by_hand = |rows: &Tensor| {
-        let parameters = both.named_parameters();
+    let computed = |rows: &Tensor| {
+        let parameters = joint.named_parameters();
         let find = |part: &str| {
             let name = format!("knowledge.mep_key.{part}");
             parameters.iter().find(|(other, _)| *other == name).unwrap().1.shallow_clone()
@@ -164,26 +164,26 @@ fn domains_are_normalised_each_by_itself() {
         let rows = Tensor::from_slice(&rows);
         // These heads have equal weights and statistics of one domain: seed and names determine the
         // weights.
-        let alone = knowledge(ProjectionKind::BatchNorm, 3);
-        let _ = alone.mep_key(&x.index_select(0, &rows), &[], true).unwrap();
-        let (want, second) = by_hand(&rows);
-        testkit::assert_close("rows", &together.index_select(0, &rows), &want, 1e-5);
+        let separate = knowledge(ProjectionKind::BatchNorm, 3);
+        let _ = separate.mep_key(&x.index_select(0, &rows), &[], true).unwrap();
+        let (expected_value, second) = computed(&rows);
+        testkit::assert_close("rows", &in_batch.index_select(0, &rows), &expected_value, 1e-5);
         for part in ["norm_0.running_mean", "norm_0.running_var"] {
-            let (got, want) = (buffer(&both, part), buffer(&alone, part));
-            testkit::assert_close(part, &got.get(domain as i64), &want, 1e-6);
+            let (actual, expected_value) = (buffer(&joint, part), buffer(&separate, part));
+            testkit::assert_close(part, &actual.get(domain as i64), &expected_value, 1e-6);
         }
         // A tenth of the batch's mean, because the running mean starts at 0.
-        let (got, want) = (
-            buffer(&both, "norm_1.running_mean").get(domain as i64),
+        let (actual, expected_value) = (
+            buffer(&joint, "norm_1.running_mean").get(domain as i64),
             second.mean_dim([0i64].as_slice(), false, Kind::Float) * 0.1,
         );
-        testkit::assert_close("norm_1.running_mean", &got, &want, 1e-6);
+        testkit::assert_close("norm_1.running_mean", &actual, &expected_value, 1e-6);
     }
     // Domain 1 has one row, which has no variance: it is normalised by the running statistics and
     // does not change them.
-    assert_eq!(buffer(&both, "norm_0.running_mean").get(1).abs().max().double_value(&[]), 0.0);
+    assert_eq!(buffer(&joint, "norm_0.running_mean").get(1).abs().max().double_value(&[]), 0.0);
     let expected = new().mep_key(&x, &[1; 9], false).unwrap().get(7);
-    testkit::assert_close("one row", &together.get(7), &expected, 1e-5);
+    testkit::assert_close("one row", &in_batch.get(7), &expected, 1e-5);
     // A later pass does not change what the earlier backward pass needs.
     let heads = new();
     let first = heads.mep_key(&x, &domain_ids, true).unwrap();
@@ -198,28 +198,28 @@ fn domains_are_normalised_each_by_itself() {
         (projected * states(9)).sum(Kind::Float).backward();
         x.grad().norm().double_value(&[])
     };
-    let same = x.copy();
+    let equal_rows = x.copy();
     for row in [1, 2] {
-        same.get(row).copy_(&same.get(0));
+        equal_rows.get(row).copy_(&equal_rows.get(0));
     }
-    let (ordinary, same) = (gradient_norm(&x), gradient_norm(&same));
-    assert!(same < 1e3 * ordinary, "{same} beside {ordinary}");
+    let (norm_of_rows, equal_rows) = (gradient_norm(&x), gradient_norm(&equal_rows));
+    assert!(equal_rows < 1e3 * norm_of_rows, "{equal_rows} beside {norm_of_rows}");
 
     let folder = tempfile::tempdir().unwrap();
-    both.save(folder.path()).unwrap();
+    joint.save(folder.path()).unwrap();
     let again = KnowledgeHeads::load(folder.path(), &encoder(), Device::Cpu).unwrap();
     assert!(
         again.mep_key(&x, &domain_ids, false).unwrap()
-            == both.mep_key(&x, &domain_ids, false).unwrap()
+            == joint.mep_key(&x, &domain_ids, false).unwrap()
     );
-    for wrong in [vec![], vec![0; 8], vec![3; 9]] {
-        let error = both.mep_key(&x, &wrong, false).unwrap_err();
+    for invalid_domains in [vec![], vec![0; 8], vec![3; 9]] {
+        let error = joint.mep_key(&x, &invalid_domains, false).unwrap_err();
         assert!(error.to_string().contains("9 numbers below 3"), "{error}");
     }
 }
 
 #[test]
-fn a_saved_folder_comes_back_and_misfits_are_named() {
+fn a_saved_folder_is_loaded_and_mismatches_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     for kind in [ProjectionKind::Plain, ProjectionKind::BatchNorm] {
         let first = knowledge(kind, 4);
@@ -252,7 +252,7 @@ fn a_saved_folder_comes_back_and_misfits_are_named() {
 #[test]
 fn files_keep_their_names_for_the_options() {
     let folder = tempfile::tempdir().unwrap();
-    for (domains, want) in [
+    for (domains, expected_value) in [
         (None, r#"{"projection":"batch_norm","inner_size":null}"#),
         (Some(2), r#"{"projection":"batch_norm","inner_size":null,"norm_sets":2}"#),
     ] {
@@ -265,12 +265,15 @@ fn files_keep_their_names_for_the_options() {
         heads.save(folder.path()).unwrap();
         let path = folder.path().join("knowledge.safetensors");
         let stored = torch_ext::TensorFile::open(path).unwrap().metadata("knowledge").unwrap();
-        assert_eq!(stored, format!(r#"{{"config":{want},"relations":["P36","P37","P30"]}}"#));
+        assert_eq!(
+            stored,
+            format!(r#"{{"config":{expected_value},"relations":["P36","P37","P30"]}}"#)
+        );
     }
 }
 
 #[test]
-fn what_does_not_fit_is_an_error() {
+fn mismatches_are_errors() {
     let knowledge = knowledge(ProjectionKind::Plain, 5);
     let x = states(2);
     for relation in [[0i64, 3], [-1, 0]] {

@@ -32,7 +32,7 @@ fn refusal(folder: &Path, heads: &[Head], parts: &[&str]) {
 }
 
 #[test]
-fn a_sound_checkpoint_leaves_nothing_to_report() {
+fn a_complete_checkpoint_has_an_empty_report() {
     let (_, report) = open(&case("mlm"), &[Head::MaskedLm]).unwrap();
     assert_eq!(report, LoadReport::default());
     let (_, report) = open(&case("mlm_sharded_bf16"), &[Head::MaskedLm]).unwrap();
@@ -42,7 +42,7 @@ fn a_sound_checkpoint_leaves_nothing_to_report() {
 }
 
 #[test]
-fn heads_that_the_checkpoint_lacks_are_fresh_seeded_and_reported() {
+fn missing_heads_are_initialised_from_the_seed_and_reported() {
     let options = |seed| LoadOptions { seed, ..LoadOptions::default() };
     let start = |seed| {
         let heads = [Head::MaskedLm, Head::Span];
@@ -59,7 +59,7 @@ fn heads_that_the_checkpoint_lacks_are_fresh_seeded_and_reported() {
 }
 
 #[test]
-fn untied_decoders_have_weights_of_their_own() {
+fn untied_decoders_have_separate_weights() {
     let folder = copy("mlm");
     edit_json(&folder.path().join("config.json"), |config| {
         config.insert("tie_word_embeddings".into(), json!(false));
@@ -75,15 +75,15 @@ fn untied_decoders_have_weights_of_their_own() {
     // transformers uses the decoder's own bias.
     assert_eq!(report.ignored, ["lm_head.bias"]);
     let hidden = Tensor::randn([4, 32], options);
-    let want = model.mlm_transform(&hidden).unwrap().matmul(&weight.tr()) + &bias;
-    assert_close("logits", &model.mlm_logits(&hidden).unwrap(), &want, 1e-5);
+    let expected = model.mlm_transform(&hidden).unwrap().matmul(&weight.tr()) + &bias;
+    assert_close("logits", &model.mlm_logits(&hidden).unwrap(), &expected, 1e-5);
     assert!(model.named_parameters().iter().any(|(name, _)| name == "lm_head.decoder.weight"));
     model.mlm_logits(&hidden).unwrap().sum(Kind::Float).backward();
     assert!(!model.word_embeddings().grad().defined());
 }
 
 #[test]
-fn a_tied_pair_may_be_stored_under_either_name_but_not_with_two_values() {
+fn tied_weights_may_have_either_name_but_only_one_value() {
     let folder = copy("mlm");
     let path = folder.path().join("model.safetensors");
     let decoder = "lm_head.decoder.weight";
@@ -107,20 +107,20 @@ fn a_tied_pair_may_be_stored_under_either_name_but_not_with_two_values() {
 }
 
 #[test]
-fn a_second_segment_starts_without_effect_and_learns() {
+fn a_second_segment_is_initially_equal_and_trainable() {
     let options = LoadOptions { segments: Segments::Learned2, ..LoadOptions::default() };
     let (model, report) = Model::load(case("qa"), &[Head::Span], Device::Cpu, options).unwrap();
     assert_eq!(report, LoadReport::default());
     assert_eq!(model.config().type_vocab_size, 2);
     let inputs = Golden::load(&case("qa").join("inputs.safetensors"), Tensor::read_safetensors);
     let mut both = batch(&inputs, "b0");
-    let want = load("qa", Head::Span).encode(&both, false).unwrap();
+    let expected = load("qa", Head::Span).encode(&both, false).unwrap();
     let types = Tensor::zeros([4, 20], (Kind::Int64, Device::Cpu));
     let _ = types.narrow(1, 8, 12).fill_(1);
     both.token_type_ids = Some(types);
-    let got = model.encode(&both, false).unwrap();
-    assert_close("hidden", &got, &want, 1e-6);
-    got.narrow(2, 0, 1).sum(Kind::Float).backward();
+    let actual = model.encode(&both, false).unwrap();
+    assert_close("hidden", &actual, &expected, 1e-6);
+    actual.narrow(2, 0, 1).sum(Kind::Float).backward();
     let rows = model
         .named_parameters()
         .into_iter()
@@ -132,14 +132,14 @@ fn a_second_segment_starts_without_effect_and_learns() {
     // A checkpoint that already has two rows keeps them.
     let (model, _) =
         Model::load(case("qa_two_segments"), &[Head::Span], Device::Cpu, options).unwrap();
-    let want = load("qa_two_segments", Head::Span);
+    let expected = load("qa_two_segments", Head::Span);
     let hidden =
         |model: &Model| model.encode(&Inputs::new(crate::common::ids(1, 4)), false).unwrap();
-    assert!(hidden(&model).equal(&hidden(&want)));
+    assert!(hidden(&model).equal(&hidden(&expected)));
 }
 
 #[test]
-fn folders_without_what_is_needed_say_so() {
+fn incomplete_folders_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     refusal(&folder.path().join("none"), &[], &["none", "no such folder"]);
     refusal(folder.path(), &[], &["config.json", "needs a config.json"]);
@@ -150,7 +150,7 @@ fn folders_without_what_is_needed_say_so() {
 }
 
 #[test]
-fn missing_tensors_and_wrong_shapes_are_named() {
+fn missing_tensors_and_wrong_shapes_are_reported() {
     let folder = copy("qa");
     let path = folder.path().join("model.safetensors");
     edit_tensors(&path, |tensors| {
@@ -184,16 +184,16 @@ fn missing_tensors_and_wrong_shapes_are_named() {
 }
 
 #[test]
-fn a_damaged_file_is_refused_whole() {
+fn a_damaged_file_is_rejected() {
     let folder = copy("qa");
     let path = folder.path().join("model.safetensors");
-    let sound = std::fs::read(&path).unwrap();
-    std::fs::write(&path, &sound[..sound.len() - 1]).unwrap();
+    let original = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &original[..original.len() - 1]).unwrap();
     refusal(folder.path(), &[Head::Span], &["model.safetensors", "truncated"]);
 }
 
 #[test]
-fn an_index_must_name_files_of_its_folder_that_hold_the_tensors() {
+fn an_index_must_list_files_of_its_folder_with_the_tensors() {
     let shard = "model-00002-of-00003.safetensors";
     let edit = |edit: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>)| {
         let folder = copy("mlm_sharded_bf16");

@@ -5,36 +5,37 @@ use tch::{Device, Kind, Tensor};
 use testkit::{Golden, assert_close};
 use xlmr_model::{Config, Error, Head, Inputs, LoadOptions, Model};
 #[test]
-fn gathered_positions_give_the_same_logits_through_every_route() {
+fn gathered_positions_give_equal_logits_by_every_method() {
     let model = load("mlm", Head::MaskedLm);
     let inputs = Golden::load(&case("mlm").join("inputs.safetensors"), Tensor::read_safetensors);
     let hidden = model.encode(&batch(&inputs, "b0"), false).unwrap();
     let rows = hidden.view([-1, 32]).index_select(0, &Tensor::from_slice(&[3i64, 17, 60]));
-    let full = model.mlm_logits(&hidden).unwrap().view([-1, 300]);
-    let want = full.index_select(0, &Tensor::from_slice(&[3i64, 17, 60]));
-    assert_close("gathered", &model.mlm_logits(&rows).unwrap(), &want, 1e-6);
+    let float32 = model.mlm_logits(&hidden).unwrap().view([-1, 300]);
+    let expected = float32.index_select(0, &Tensor::from_slice(&[3i64, 17, 60]));
+    assert_close("gathered", &model.mlm_logits(&rows).unwrap(), &expected, 1e-6);
     let (weight, bias) = model.decoder().unwrap();
-    let by_hand = model.mlm_transform(&rows).unwrap().matmul(&weight.tr()) + bias;
-    assert_close("decoder", &by_hand, &want, 1e-5);
+    let computed = model.mlm_transform(&rows).unwrap().matmul(&weight.tr()) + bias;
+    assert_close("decoder", &computed, &expected, 1e-5);
 }
 
 #[test]
-fn padding_and_batch_companions_do_not_change_a_row() {
+fn padding_and_other_rows_do_not_change_a_row() {
     let model = Model::new(&small_config(), &[], Device::Cpu, 3).unwrap();
-    let alone = ids(1, 6);
-    let want = model.encode(&Inputs::new(alone.shallow_clone()), false).unwrap();
+    let single_row = ids(1, 6);
+    let expected = model.encode(&Inputs::new(single_row.shallow_clone()), false).unwrap();
     let padding = Tensor::ones([1, 4], (Kind::Int64, Device::Cpu));
-    let row = Tensor::cat(&[&alone, &padding], 1);
-    let both = Tensor::cat(&[&row, &ids(1, 10)], 0);
-    let mask = both.ne(1);
+    let row = Tensor::cat(&[&single_row, &padding], 1);
+    let padded_batch = Tensor::cat(&[&row, &ids(1, 10)], 0);
+    let mask = padded_batch.ne(1);
     for mask in [mask.shallow_clone(), mask.to_kind(Kind::Int), mask.to_kind(Kind::Uint8)] {
-        let inputs = Inputs::masked(both.shallow_clone(), mask);
-        let got = model.encode(&inputs, false).unwrap().narrow(0, 0, 1).narrow(1, 0, 6);
-        assert_close("row", &got, &want, 1e-5);
+        let inputs = Inputs::masked(padded_batch.shallow_clone(), mask);
+        let actual = model.encode(&inputs, false).unwrap().narrow(0, 0, 1).narrow(1, 0, 6);
+        assert_close("row", &actual, &expected, 1e-5);
     }
     // Without a mask, padding is attended to.
-    let got = model.encode(&Inputs::new(both), false).unwrap().narrow(0, 0, 1).narrow(1, 0, 6);
-    assert!(testkit::max_abs_error(&got, &want) > 1e-3);
+    let actual =
+        model.encode(&Inputs::new(padded_batch), false).unwrap().narrow(0, 0, 1).narrow(1, 0, 6);
+    assert!(testkit::max_abs_error(&actual, &expected) > 1e-3);
 }
 
 #[test]
@@ -44,8 +45,8 @@ fn rows_without_a_token_stay_finite_with_their_gradients() {
     let hidden = model.encode(&Inputs::masked(ids(2, 3), mask), false).unwrap();
     assert!(bool::try_from(hidden.isfinite().all()).unwrap());
     // A row without tokens attends to all its positions, as documented.
-    let full = model.encode(&Inputs::new(ids(2, 3)), false).unwrap();
-    assert_close("row without a token", &hidden.get(1), &full.get(1), 1e-6);
+    let float32 = model.encode(&Inputs::new(ids(2, 3)), false).unwrap();
+    assert_close("row without a token", &hidden.get(1), &float32.get(1), 1e-6);
     hidden.square().sum(Kind::Float).backward();
     for (name, parameter) in model.named_parameters() {
         assert!(bool::try_from(parameter.grad().isfinite().all()).unwrap(), "{name}");
@@ -53,34 +54,34 @@ fn rows_without_a_token_stay_finite_with_their_gradients() {
 }
 
 #[test]
-fn embeddings_in_place_of_ids_give_the_same_result_and_take_gradient() {
+fn input_embeddings_give_equal_results_and_receive_gradients() {
     let model = Model::new(&small_config(), &[], Device::Cpu, 3).unwrap();
     let ids = Tensor::from_slice(&[5i64, 6, 7, 8, 1, 1]).view([2, 3]);
-    let want = model.encode(&Inputs::new(ids.shallow_clone()), false).unwrap();
+    let expected = model.encode(&Inputs::new(ids.shallow_clone()), false).unwrap();
     let words = model.word_embeddings().index_select(0, &ids.view([-1])).view([2, 3, 16]);
     let words = words.detach().set_requires_grad(true);
     let inputs = Inputs { inputs_embeds: Some(words.shallow_clone()), ..Inputs::new(ids) };
-    let got = model.encode(&inputs, false).unwrap();
-    assert_close("hidden", &got, &want, 1e-6);
-    got.narrow(2, 0, 1).sum(Kind::Float).backward();
+    let actual = model.encode(&inputs, false).unwrap();
+    assert_close("hidden", &actual, &expected, 1e-6);
+    actual.narrow(2, 0, 1).sum(Kind::Float).backward();
     assert!(words.grad().abs().sum(Kind::Float).double_value(&[]) > 0.0);
 }
 
 #[test]
-fn embeddings_in_place_of_ids_are_converted_to_the_dtype_of_the_parameters() {
+fn input_embeddings_are_converted_to_the_parameters_dtype() {
     for config in crate::adapters::small() {
         let model = crate::adapters::new(&config);
-        let low = Tensor::randn([3, 9, config.embedding_size()], (Kind::BFloat16, Device::Cpu));
-        let [low, full] = [low.shallow_clone(), low.to_kind(Kind::Float)].map(|embeds| {
+        let bf16 = Tensor::randn([3, 9, config.embedding_size()], (Kind::BFloat16, Device::Cpu));
+        let [bf16, float32] = [bf16.shallow_clone(), bf16.to_kind(Kind::Float)].map(|embeds| {
             let inputs = Inputs { inputs_embeds: Some(embeds), ..Inputs::new(ids(3, 9)) };
             model.encode(&inputs, false).unwrap()
         });
-        assert_eq!(low, full, "{:?}", config.architecture);
+        assert_eq!(bf16, float32, "{:?}", config.architecture);
     }
 }
 
 #[test]
-fn dropout_acts_in_training_alone_and_follows_libtorchs_seed() {
+fn dropout_is_applied_only_in_training_with_libtorchs_seed() {
     let model = Model::new(&small_config(), &[], Device::Cpu, 3).unwrap();
     let run = |train, seed| {
         tch::manual_seed(seed);
@@ -89,15 +90,15 @@ fn dropout_acts_in_training_alone_and_follows_libtorchs_seed() {
     assert!(run(false, 1).equal(&run(false, 2)));
     assert!(run(true, 1).equal(&run(true, 1)));
     assert!(!run(true, 1).equal(&run(true, 2)));
-    let still =
+    let without_dropout =
         Config { hidden_dropout_prob: 0.0, attention_probs_dropout_prob: 0.0, ..small_config() };
-    let model = Model::new(&still, &[], Device::Cpu, 3).unwrap();
+    let model = Model::new(&without_dropout, &[], Device::Cpu, 3).unwrap();
     let run = |train| model.encode(&Inputs::new(ids(2, 5)), train).unwrap();
     assert!(run(true).equal(&run(false)));
 }
 
 #[test]
-fn fresh_models_follow_transformers_initialisation_and_the_seed() {
+fn new_models_have_transformers_initialisation_by_seed() {
     let config = Config { initializer_range: 0.3, ..Config::tiny(2000) };
     let heads = [Head::MaskedLm, Head::Span];
     let model = Model::new(&config, &heads, Device::Cpu, 7).unwrap();
@@ -111,8 +112,8 @@ fn fresh_models_follow_transformers_initialisation_and_the_seed() {
             assert!(flat.mean(Kind::Double).double_value(&[]).abs() < 0.02, "{name}");
             assert!((flat.std(true).double_value(&[]) - 0.3).abs() < 0.02, "{name}");
             // The fourth moment distinguishes a normal distribution (3) from a uniform one (1.8).
-            let fourth = (flat / 0.3).pow_tensor_scalar(4).mean(Kind::Double).double_value(&[]);
-            assert!((fourth - 3.0).abs() < 0.3, "{name}: {fourth}");
+            let kurtosis = (flat / 0.3).pow_tensor_scalar(4).mean(Kind::Double).double_value(&[]);
+            assert!((kurtosis - 3.0).abs() < 0.3, "{name}: {kurtosis}");
         }
         if name.contains("word_embeddings") || name.contains("position_embeddings") {
             assert_eq!(tensor.get(1).abs().max().double_value(&[]), 0.0, "{name}: row of <pad>");
@@ -152,7 +153,7 @@ fn float64_computes_what_float32_approximates() {
 }
 
 #[test]
-fn parameters_are_sorted_and_tied_ones_are_named_once() {
+fn parameters_are_sorted_and_tied_ones_are_listed_once() {
     let model = load("mlm", Head::MaskedLm);
     let names: Vec<String> = model.named_parameters().into_iter().map(|(name, _)| name).collect();
     assert!(names.is_sorted());
@@ -162,7 +163,7 @@ fn parameters_are_sorted_and_tied_ones_are_named_once() {
 }
 
 #[test]
-fn a_head_that_is_not_there_is_named() {
+fn missing_heads_are_reported() {
     let model = Model::new(&small_config(), &[], Device::Cpu, 0).unwrap();
     let hidden = Tensor::zeros([1, 2, 16], (Kind::Float, Device::Cpu));
     for (result, head) in [
@@ -179,10 +180,10 @@ fn a_head_that_is_not_there_is_named() {
         Model::new(&small_config(), &twice, Device::Cpu, 0),
         Err(Error::Input { tensor: "heads", .. })
     ));
-    let narrow = Tensor::zeros([1, 2, 15], (Kind::Float, Device::Cpu));
+    let other_width = Tensor::zeros([1, 2, 15], (Kind::Float, Device::Cpu));
     let model = Model::new(&small_config(), &[Head::Span], Device::Cpu, 0).unwrap();
     assert!(matches!(
-        model.span_logits(&narrow, false),
+        model.span_logits(&other_width, false),
         Err(Error::Input { tensor: "hidden", .. })
     ));
     let (model, _) =

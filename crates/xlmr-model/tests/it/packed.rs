@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::{Precision, Profile};
 use xlmr_model::{Architecture, Config, DebertaV2, Head, Inputs, Model, ModernBert};
 
-use crate::common::alone;
+use crate::common::exclusive;
 
 /// Returns a configuration with the minimum width for packing.
 fn config(dropout: f64, segments: i64) -> Config {
@@ -75,13 +75,13 @@ fn gradients(model: &Model, loss: &Tensor) -> Vec<(String, Tensor)> {
     parameters.into_iter().map(|(name, parameter)| (name, parameter.grad().copy())).collect()
 }
 
-fn worst(a: &Tensor, b: &Tensor) -> f64 {
+fn max_relative_error(a: &Tensor, b: &Tensor) -> f64 {
     (a - b).abs().max().double_value(&[])
 }
 
 #[test]
-fn packed_rows_have_the_states_and_gradients_of_padded_ones() {
-    let _alone = alone();
+fn packed_and_padded_rows_have_equal_states_and_gradients() {
+    let _guard = exclusive();
     let padded_model = padded_model(0.0, 1);
     let model = model(0.0, 1);
     // A token may be `<pad>`, whose embedding has no gradient.
@@ -96,26 +96,26 @@ fn packed_rows_have_the_states_and_gradients_of_padded_ones() {
         assert_eq!(packed.size(), padded.size());
         assert_eq!(model.encode(&inputs, false).unwrap(), packed);
         let tokens = mask.unsqueeze(-1);
-        let off = worst(&(&padded * &tokens), &packed);
-        assert!(off < 1e-5, "{lengths:?}: states {off:e}");
-        let want = gradients(&padded_model, &loss(&padded_model, &padded, &mask));
-        let got = gradients(&model, &loss(&model, &packed, &mask));
-        let largest = |name: &str| {
-            let (_, found) = want.iter().find(|(other, _)| other == name).unwrap();
+        let error = max_relative_error(&(&padded * &tokens), &packed);
+        assert!(error < 1e-5, "{lengths:?}: states {error:e}");
+        let expected = gradients(&padded_model, &loss(&padded_model, &padded, &mask));
+        let actual = gradients(&model, &loss(&model, &packed, &mask));
+        let max_gradient = |name: &str| {
+            let (_, found) = expected.iter().find(|(other, _)| other == name).unwrap();
             found.abs().max().double_value(&[]).max(1.0)
         };
-        for ((name, want), (_, got)) in want.iter().zip(&got) {
+        for ((name, expected), (_, actual)) in expected.iter().zip(&actual) {
             // A bias added to all keys does not affect the softmax: its gradient is only rounding.
-            let scale = largest(&name.replace("key.bias", "key.weight"));
-            let off = worst(want, got) / scale;
-            assert!(off < 1e-5, "{lengths:?}: {name} {off:e}");
+            let scale = max_gradient(&name.replace("key.bias", "key.weight"));
+            let error = max_relative_error(expected, actual) / scale;
+            assert!(error < 1e-5, "{lengths:?}: {name} {error:e}");
         }
     }
 }
 
 #[test]
-fn padding_holds_zeros_while_training_and_every_state_is_padded_alike() {
-    let _alone = alone();
+fn padding_is_zero_in_training_and_all_states_are_padded() {
+    let _guard = exclusive();
     let model = model(0.1, 1);
     let inputs = inputs(&[3, 8]);
     tch::manual_seed(1);
@@ -133,8 +133,8 @@ fn padding_holds_zeros_while_training_and_every_state_is_padded_alike() {
 }
 
 #[test]
-fn embeddings_segments_and_holes_in_the_mask_are_kept() {
-    let _alone = alone();
+fn input_embeddings_segments_and_mask_gaps_are_retained() {
+    let _guard = exclusive();
     let padded_model = padded_model(0.0, 2);
     let model = model(0.0, 2);
     let ids = inputs(&[6, 6]).input_ids;
@@ -153,7 +153,7 @@ fn embeddings_segments_and_holes_in_the_mask_are_kept() {
         let inputs = Inputs { inputs_embeds: embeds, ..inputs };
         let padded = padded_model.encode(&inputs, false).unwrap();
         let tokens = Tensor::cat(&[mask.get(0), mask.get(1).ones_like()], 0).view([2, 6, 1]);
-        assert!(worst(&(padded * tokens), &packed) < 1e-5);
+        assert!(max_relative_error(&(padded * tokens), &packed) < 1e-5);
     }
 }
 
@@ -164,8 +164,8 @@ fn embeddings_segments_and_holes_in_the_mask_are_kept() {
 const STATES_BOUND: f64 = 17.0 / 512.0;
 
 #[test]
-fn states_in_bfloat16_are_near_float64() {
-    let _alone = alone();
+fn states_in_bfloat16_are_close_to_float64() {
+    let _guard = exclusive();
     let modern =
         Config { architecture: Architecture::ModernBert(ModernBert::new(2)), ..config(0.0, 1) };
     let deberta = DebertaV2 { position_buckets: 8, ..DebertaV2::v3() };
@@ -182,16 +182,18 @@ fn states_in_bfloat16_are_near_float64() {
                 let loss = loss(model, &hidden, &mask);
                 (hidden * mask.unsqueeze(-1), gradients(model, &loss))
             };
-            let ((want, exact), (got, low)) = (pass(&exact), pass(&model));
-            assert_eq!(got.kind(), Kind::Float);
-            let off = apart([(&got, &want)]);
-            assert!(off > 1e-3 && off < STATES_BOUND, "{off}");
-            for (name, gradient) in &low {
+            let ((expected, exact), (actual, bf16)) = (pass(&exact), pass(&model));
+            assert_eq!(actual.kind(), Kind::Float);
+            let error = relative_distance([(&actual, &expected)]);
+            assert!(error > 1e-3 && error < STATES_BOUND, "{error}");
+            for (name, gradient) in &bf16 {
                 assert_eq!(gradient.kind(), Kind::Float, "{name}");
             }
             // The backward pass doubles the number of roundings.
-            let off = apart(low.iter().zip(&exact).map(|((_, low), (_, exact))| (low, exact)));
-            assert!(off < 2.0 * STATES_BOUND, "gradients: {off}");
+            let error = relative_distance(
+                bf16.iter().zip(&exact).map(|((_, bf16), (_, exact))| (bf16, exact)),
+            );
+            assert!(error < 2.0 * STATES_BOUND, "gradients: {error}");
         }
     }
 }
@@ -211,7 +213,7 @@ fn casts(config: &Config) -> usize {
 
 #[test]
 fn layers_in_bfloat16_cast_nothing() {
-    let _alone = alone();
+    let _guard = exclusive();
     for modern in [false, true] {
         let count = |layers| {
             let mut config = Config { num_hidden_layers: layers, ..config(0.0, 1) };
@@ -220,22 +222,26 @@ fn layers_in_bfloat16_cast_nothing() {
             }
             casts(&config)
         };
-        let [few, many] = [2, 4].map(count);
-        assert!(few > 0 && few == many, "{few} casts for 2 layers, {many} for 4");
+        let [casts_2_layers, casts_4_layers] = [2, 4].map(count);
+        assert!(
+            casts_2_layers > 0 && casts_2_layers == casts_4_layers,
+            "{casts_2_layers} casts for 2 layers, {casts_4_layers} for 4"
+        );
     }
 }
 
 /// Computes the norm of the differences relative to the norm of the second tensors.
-fn apart<'a>(pairs: impl IntoIterator<Item = (&'a Tensor, &'a Tensor)>) -> f64 {
+fn relative_distance<'a>(pairs: impl IntoIterator<Item = (&'a Tensor, &'a Tensor)>) -> f64 {
     let square = |x: Tensor| x.to_kind(Kind::Double).square().sum(Kind::Double).double_value(&[]);
     let sums = pairs.into_iter().map(|(a, b)| (square(a - b), square(b.shallow_clone())));
-    let (difference, whole) = sums.fold((0.0, 0.0), |sum, pair| (sum.0 + pair.0, sum.1 + pair.1));
-    (difference / whole).sqrt()
+    let (difference, squared_norm) =
+        sums.fold((0.0, 0.0), |sum, pair| (sum.0 + pair.0, sum.1 + pair.1));
+    (difference / squared_norm).sqrt()
 }
 
 #[test]
-fn recomputed_layers_train_alike_with_the_same_dropout() {
-    let _alone = alone();
+fn recomputed_layers_have_equal_gradients_and_dropout() {
+    let _guard = exclusive();
     let mut model = model(0.2, 1);
     for precision in [Precision::F32, Precision::Bf16] {
         model.set_precision(precision).unwrap();

@@ -20,7 +20,7 @@ mod opened;
 mod new_model;
 
 #[test]
-fn transformers_opens_what_is_written_and_gives_the_same_outputs() {
+fn transformers_opens_written_folders_with_equal_outputs() {
     let Some(python) = peers_python(Peers::Torch) else { return };
     let folder = tempfile::tempdir().unwrap();
     new_model::write(folder.path()).unwrap();
@@ -29,10 +29,10 @@ fn transformers_opens_what_is_written_and_gives_the_same_outputs() {
     folders.sort();
     assert_eq!(folders.len(), 61);
     // transformers 4 lacks EuroBERT, and fails to load its own masked-LM head of DeBERTa v3.
-    let in_4 = |folder: &&PathBuf| {
+    let works_with_4 = |folder: &&PathBuf| {
         !folder.to_string_lossy().contains("eurobert") && !folder.ends_with("deberta_mlm")
     };
-    let older_folders: Vec<_> = folders.iter().filter(in_4).collect();
+    let older_folders: Vec<_> = folders.iter().filter(works_with_4).collect();
     let mut versions = vec![None];
     versions.extend(older_peers_packages().map(Some));
     for older in versions {
@@ -116,7 +116,7 @@ fn camembert_tokenizer() -> Value {
 }
 
 #[test]
-fn transformers_opens_the_tokenizers_that_are_written() {
+fn transformers_opens_written_tokenizers() {
     let root = tempfile::tempdir().unwrap();
     let small = |config: Config| Config {
         vocab_size: 8200,
@@ -160,7 +160,7 @@ fn transformers_opens_the_tokenizers_that_are_written() {
     let of_camembert = json!({"model_max_length": 512, "tokenizer_class": "CamembertTokenizer"});
     // The last value is the folder's tokenizer_config.json as published, or null if it has none.
     let mut folders = Vec::new();
-    for (name, tokenizer, config, beside) in [
+    for (name, tokenizer, config, tokenizer_config) in [
         ("xlm-r", "tokenizer", &small(Config::base()), Value::Null),
         ("xlm-r-hub", "tokenizer", &small(Config::base()), json!({"model_max_length": 512})),
         ("xlm-r-bare", "tokenizer", &small(Config::base()), Value::Null),
@@ -203,8 +203,8 @@ fn transformers_opens_the_tokenizers_that_are_written() {
             tokenizer["post_processor"] = Value::Null;
         }
         fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
-        if beside.is_object() {
-            fs::write(folder.join("tokenizer_config.json"), beside.to_string()).unwrap();
+        if tokenizer_config.is_object() {
+            fs::write(folder.join("tokenizer_config.json"), tokenizer_config.to_string()).unwrap();
         }
         folders.push(saved_again(&folder));
     }
@@ -218,15 +218,15 @@ fn transformers_opens_the_tokenizers_that_are_written() {
     let of_deberta = json!({"do_lower_case": false, "vocab_type": "spm", "model_max_length": 512,
         "model_input_names": ["input_ids", "attention_mask"],
         "tokenizer_class": "DebertaV2Tokenizer"});
-    for beside in [None, Some(of_deberta)] {
-        let name = if beside.is_some() { "deberta-hub" } else { "deberta" };
+    for tokenizer_config in [None, Some(of_deberta)] {
+        let name = if tokenizer_config.is_some() { "deberta-hub" } else { "deberta" };
         let folder = root.path().join(name);
         let deberta = small(Config::mdeberta_v3_base());
         let model = Model::new(&deberta, &[Head::MaskedLm], Device::Cpu, 1).unwrap();
         model.save(&folder, Head::MaskedLm).unwrap();
         fs::write(folder.join("spm.model"), deberta_pieces()).unwrap();
-        if let Some(beside) = beside {
-            fs::write(folder.join("tokenizer_config.json"), beside.to_string()).unwrap();
+        if let Some(tokenizer_config) = tokenizer_config {
+            fs::write(folder.join("tokenizer_config.json"), tokenizer_config.to_string()).unwrap();
         }
         folders.push(saved_again(&folder));
     }
@@ -237,22 +237,22 @@ fn transformers_opens_the_tokenizers_that_are_written() {
         fs::copy(base.join(file), copy.join(file)).unwrap();
     }
     folders.extend([saved_again(&copy), base]);
-    opened::transformers_encodes_as_we_do(&folders);
+    opened::check_transformers_encoding(&folders);
 }
 
 /// `cargo xtask peers --torch` installs PEFT. AdapterHub's `adapters`, for transformers 4, is used
 /// if its folder is in `PYTHONPATH`.
 #[test]
-fn peft_and_adapter_hub_open_adapters_and_give_the_same_outputs() {
+fn peft_and_adapter_hub_open_adapters_with_equal_outputs() {
     let Some(python) = peers_python(Peers::Torch) else { return };
     let (token, sequence) =
         (Head::TokenClassification { labels: 5 }, Head::SequenceClassification { labels: 3 });
     let older = older_peers_packages().unwrap_or_default();
-    let given = std::env::var("PYTHONPATH").unwrap_or_default();
+    let python_path = std::env::var("PYTHONPATH").unwrap_or_default();
     for (module, path, cases) in [
         (
             "peft",
-            given.clone(),
+            python_path.clone(),
             &[
                 ("qa", Head::None),
                 ("qa", Head::Span),
@@ -275,7 +275,7 @@ fn peft_and_adapter_hub_open_adapters_and_give_the_same_outputs() {
         ),
         (
             "adapters",
-            format!("{given}:{}", older.display()),
+            format!("{python_path}:{}", older.display()),
             &[
                 ("qa", Head::None),
                 ("qa", Head::Span),
@@ -295,8 +295,8 @@ fn peft_and_adapter_hub_open_adapters_and_give_the_same_outputs() {
             command.env("PYTHONPATH", &path);
             command
         };
-        let there = run().args(["-c", &format!("import {module}")]).output().unwrap();
-        if !there.status.success() {
+        let import_result = run().args(["-c", &format!("import {module}")]).output().unwrap();
+        if !import_result.status.success() {
             let _ = writeln!(std::io::stderr(), "skipped: {module} is not installed");
             continue;
         }

@@ -17,7 +17,7 @@ fn segment_ids_are_padded_to_the_batch() {
 }
 
 #[test]
-fn segment_ids_that_do_not_fit_are_refused() {
+fn invalid_segment_ids_are_rejected() {
     let inputs = || Inputs::from_rows(&[&[0, 5, 2], &[0, 2]], 1).unwrap();
     for wrong in [vec![[0u32; 3].as_slice()], vec![&[0; 4], &[0; 2]]] {
         let error = inputs().with_token_type_ids(&wrong).unwrap_err();
@@ -27,7 +27,7 @@ fn segment_ids_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn a_folder_comes_back_with_its_tokenizer_byte_for_byte() {
+fn a_folder_is_saved_with_an_identical_tokenizer() {
     let folder = tempfile::tempdir().unwrap();
     let (from, to) = (folder.path().join("from"), folder.path().join("to"));
     write_folder(&from);
@@ -38,7 +38,7 @@ fn a_folder_comes_back_with_its_tokenizer_byte_for_byte() {
 }
 
 #[test]
-fn a_loaded_model_has_the_tokenizers_padding() {
+fn a_loaded_model_uses_the_tokenizers_padding() {
     let root = tempfile::tempdir().unwrap();
     let (from, to) = (root.path().join("from"), root.path().join("to"));
     let config = Config { architecture: Architecture::Bert, pad_token_id: 0, ..Config::tiny(8192) };
@@ -56,9 +56,9 @@ fn a_loaded_model_has_the_tokenizers_padding() {
         let inputs = Inputs::from_rows(&[&[0, 7, 8, 9, 2], short], pad).unwrap();
         loaded.model.encode(&inputs, false).unwrap().get(1).narrow(0, 0, 3)
     };
-    let alone = loaded.model.encode(&Inputs::from_rows(&[short], 1).unwrap(), false).unwrap();
+    let single = loaded.model.encode(&Inputs::from_rows(&[short], 1).unwrap(), false).unwrap();
     for pad in [0, 1] {
-        testkit::assert_close("hidden states", &hidden(pad), &alone.get(0), 1e-6);
+        testkit::assert_close("hidden states", &hidden(pad), &single.get(0), 1e-6);
     }
 
     loaded.save(&to, Head::None).unwrap();
@@ -71,7 +71,7 @@ fn config_of(folder: &std::path::Path) -> Config {
 }
 
 #[test]
-fn only_a_model_of_the_class_is_used_without_training() {
+fn only_models_of_the_class_are_used_without_training() {
     let folder = tempfile::tempdir().unwrap();
     let tokenizer = concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fixtures/tokenizer.json");
     std::fs::copy(tokenizer, folder.path().join("tokenizer.json")).unwrap();
@@ -114,7 +114,7 @@ fn json_of(path: &std::path::Path) -> serde_json::Value {
 }
 
 #[test]
-fn a_folder_with_a_sentencepiece_model_alone_gets_a_tokenizer_json() {
+fn sentencepiece_models_are_converted_to_tokenizer_json() {
     let root = tempfile::tempdir().unwrap();
     let (from, to) = (root.path().join("from"), root.path().join("to"));
     write_folder(&from);
@@ -126,8 +126,8 @@ fn a_folder_with_a_sentencepiece_model_alone_gets_a_tokenizer_json() {
     );
     let model = "sentencepiece.bpe.model";
     std::fs::copy(testkit::fixture(model), from.join(model)).unwrap();
-    let own = r#"{"model_max_length": 510}"#;
-    std::fs::write(from.join("tokenizer_config.json"), own).unwrap();
+    let user_config = r#"{"model_max_length": 510}"#;
+    std::fs::write(from.join("tokenizer_config.json"), user_config).unwrap();
     load(&from).unwrap().save(&to, Head::Span).unwrap();
     assert_eq!(json_of(&to.join("tokenizer.json")), json_of(&testkit::fixture("tokenizer.json")));
     for name in [model, "tokenizer_config.json"] {
@@ -144,7 +144,7 @@ fn a_folder_with_a_sentencepiece_model_alone_gets_a_tokenizer_json() {
 }
 
 #[test]
-fn a_saved_tokenizer_json_says_what_stands_around_a_text() {
+fn a_saved_tokenizer_json_has_a_post_processor() {
     let root = tempfile::tempdir().unwrap();
     let (from, to) = (root.path().join("from"), root.path().join("to"));
     write_folder(&from);
@@ -152,27 +152,30 @@ fn a_saved_tokenizer_json_says_what_stands_around_a_text() {
         let tokenizer = xlmr_model::read_tokenizer(folder).unwrap();
         tokenizer.encode(("Ein  Text <mask>.", "Noch einer."), true).unwrap().get_ids().to_vec()
     };
-    let whole = ids(&from);
+    let original_ids = ids(&from);
     let mut json = json_of(&from.join("tokenizer.json"));
     json["post_processor"] = serde_json::Value::Null;
     std::fs::write(from.join("tokenizer.json"), json.to_string()).unwrap();
-    assert_ne!(ids(&from), whole);
+    assert_ne!(ids(&from), original_ids);
     load(&from).unwrap().save(&to, Head::Span).unwrap();
-    assert_eq!(ids(&to), whole);
+    assert_eq!(ids(&to), original_ids);
 }
 
 #[test]
-fn the_files_beside_a_tokenizer_travel_with_it() {
+fn files_next_to_a_tokenizer_are_copied() {
     let root = tempfile::tempdir().unwrap();
     let (from, to) = (root.path().join("from"), root.path().join("to"));
     write_folder(&from);
     // One file is a link, as in a snapshot of the hub.
     std::fs::write(root.path().join("blob"), b"pieces\0\xff").unwrap();
     std::os::unix::fs::symlink("../blob", from.join("sentencepiece.bpe.model")).unwrap();
-    let own = r#"{"model_max_length": 512,  "mask_token": {"content": "<m>"}, "pad_token": null}"#;
-    for (name, text) in
-        [("tokenizer_config.json", own), ("added_tokens.json", "{}"), ("other.txt", "not a part")]
-    {
+    let user_config =
+        r#"{"model_max_length": 512,  "mask_token": {"content": "<m>"}, "pad_token": null}"#;
+    for (name, text) in [
+        ("tokenizer_config.json", user_config),
+        ("added_tokens.json", "{}"),
+        ("other.txt", "not a part"),
+    ] {
         std::fs::write(from.join(name), text).unwrap();
     }
     std::fs::create_dir(&to).unwrap();
@@ -194,16 +197,16 @@ fn the_files_beside_a_tokenizer_travel_with_it() {
             "sep_token": "</s>", "unk_token": "<unk>", "mask_token": "<m>"})
     );
     // Saving a model of another folder removes this one's files; saving in place changes nothing.
-    let plain = root.path().join("plain");
-    write_folder(&plain);
-    load(&plain).unwrap().save(&to, Head::Span).unwrap();
+    let plain_folder = root.path().join("plain");
+    write_folder(&plain_folder);
+    load(&plain_folder).unwrap().save(&to, Head::Span).unwrap();
     assert!(!to.join("added_tokens.json").exists());
     assert!(!to.join("sentencepiece.bpe.model").exists());
-    let made = ["tokenizer_config.json", "special_tokens_map.json"].map(|name| to.join(name));
-    let before = made.each_ref().map(|path| std::fs::read(path).unwrap());
+    let generated = ["tokenizer_config.json", "special_tokens_map.json"].map(|name| to.join(name));
+    let before = generated.each_ref().map(|path| std::fs::read(path).unwrap());
     load(&to).unwrap().save(&to, Head::Span).unwrap();
-    assert_eq!(before, made.each_ref().map(|path| std::fs::read(path).unwrap()));
-    let config = json_of(&made[0]);
+    assert_eq!(before, generated.each_ref().map(|path| std::fs::read(path).unwrap()));
+    let config = json_of(&generated[0]);
     assert_eq!(config["tokenizer_class"], "PreTrainedTokenizerFast");
     assert_eq!(config["model_max_length"], 512);
     assert_eq!(config["model_input_names"], serde_json::json!(["input_ids", "attention_mask"]));
@@ -211,7 +214,7 @@ fn the_files_beside_a_tokenizer_travel_with_it() {
 }
 
 #[test]
-fn code_of_others_is_not_passed_on() {
+fn third_party_code_is_not_copied() {
     let root = tempfile::tempdir().unwrap();
     let (from, to) = (root.path().join("from"), root.path().join("to"));
     write_folder(&from);
@@ -223,10 +226,10 @@ fn code_of_others_is_not_passed_on() {
 }
 
 #[test]
-fn files_beside_a_tokenizer_that_cannot_be_kept_are_found_on_loading() {
+fn invalid_files_next_to_a_tokenizer_are_reported_on_loading() {
     let root = tempfile::tempdir().unwrap();
     write_folder(root.path());
-    let refused = |name: &str, part: &str| {
+    let assert_error = |name: &str, part: &str| {
         let path = root.path().join(name);
         let error = load(root.path()).unwrap_err().to_string();
         assert!(error.contains(name) && error.contains(part), "{error}");
@@ -235,15 +238,15 @@ fn files_beside_a_tokenizer_that_cannot_be_kept_are_found_on_loading() {
     };
     let path = |name: &str| root.path().join(name);
     std::fs::create_dir(path("vocab.txt")).unwrap();
-    refused("vocab.txt", "expected a file");
+    assert_error("vocab.txt", "expected a file");
     std::os::unix::fs::symlink("/dev/zero", path("vocab.txt")).unwrap();
-    refused("vocab.txt", "expected a file");
+    assert_error("vocab.txt", "expected a file");
     std::os::unix::fs::symlink("nowhere", path("added_tokens.json")).unwrap();
-    refused("added_tokens.json", "No such file");
+    assert_error("added_tokens.json", "No such file");
     let large = std::fs::File::create(path("sentencepiece.bpe.model")).unwrap();
     large.set_len((32 << 20) + 1).unwrap();
-    refused("sentencepiece.bpe.model", "longer than 32 MB");
+    assert_error("sentencepiece.bpe.model", "longer than 32 MB");
     std::fs::write(path("tokenizer_config.json"), "[]").unwrap();
-    refused("tokenizer_config.json", "expected a map");
+    assert_error("tokenizer_config.json", "expected a map");
     assert!(load(root.path()).is_ok());
 }

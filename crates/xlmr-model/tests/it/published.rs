@@ -45,7 +45,7 @@ fn weights(folder: &Path) -> PathBuf {
 }
 
 #[test]
-fn more_rows_than_tokens_are_kept_and_fewer_are_an_error() {
+fn extra_embedding_rows_are_kept_and_missing_rows_are_an_error() {
     let (loaded, report) = load(bert(8192 + 35).path()).unwrap();
     assert_eq!(loaded.model.word_embeddings().size(), [8227, 16]);
     assert_eq!(report, LoadReport::default());
@@ -55,7 +55,7 @@ fn more_rows_than_tokens_are_kept_and_fewer_are_an_error() {
 }
 
 #[test]
-fn poolers_and_buffers_may_be_there_or_not() {
+fn poolers_and_buffers_are_optional() {
     let float = || Tensor::zeros([16], (Kind::Float, Device::Cpu));
     let positions = || Tensor::arange(514, (Kind::Int64, Device::Cpu)).view([1, 514]);
     for prefix in ["", "bert."] {
@@ -92,7 +92,7 @@ fn rotary_buffers_are_not_reported() {
 }
 
 #[test]
-fn names_have_the_prefix_of_their_architecture_or_none() {
+fn names_may_lack_the_prefix_of_the_architecture() {
     for config in small() {
         let name = config.architecture.model_type();
         let folder = tempfile::tempdir().unwrap();
@@ -104,11 +104,13 @@ fn names_have_the_prefix_of_their_architecture_or_none() {
         assert!(report.missing.is_empty() && report.unexpected.is_empty(), "{name}: {report:?}");
         assert!(hidden(&bare).equal(&hidden(&with_prefix)), "{name}");
         // transformers opens neither of these prefixes: it would initialise all weights.
-        for wrong in ["module.", "auto_model."] {
+        for invalid_prefix in ["module.", "auto_model."] {
             model.save(folder.path(), Head::None).unwrap();
             edit_tensors(&weights(folder.path()), |tensors| {
                 let named = std::mem::take(tensors).into_iter();
-                tensors.extend(named.map(|(name, tensor)| (format!("{wrong}{name}"), tensor)));
+                tensors.extend(
+                    named.map(|(name, tensor)| (format!("{invalid_prefix}{name}"), tensor)),
+                );
             });
             let error = open(folder.path(), Head::None).unwrap_err();
             assert!(matches!(error, Error::MissingKeys { .. }), "{name}: {error}");
@@ -126,9 +128,9 @@ fn folders_of_sentence_transformers() {
         json!([module(path, class), module("1_Pooling", "models.Pooling")]).to_string()
     };
     let root = tempfile::tempdir().unwrap();
-    let below = root.path().join("0_Transformer");
-    fs::rename(bert(8192).keep(), &below).unwrap();
-    fs::write(below.join("tokenizer_config.json"), "{}").unwrap();
+    let subfolder = root.path().join("0_Transformer");
+    fs::rename(bert(8192).keep(), &subfolder).unwrap();
+    fs::write(subfolder.join("tokenizer_config.json"), "{}").unwrap();
     // Older versions write their own config.json next to modules.json.
     fs::write(root.path().join("config.json"), r#"{"__version__": "0.2.5"}"#).unwrap();
     let modules = root.path().join("modules.json");
@@ -166,7 +168,7 @@ fn folders_of_sentence_transformers() {
 }
 
 #[test]
-fn half_precision_is_read_whatever_config_json_calls_it() {
+fn half_precision_is_read_for_any_dtype_in_config_json() {
     for (key, kind, stored) in
         [("torch_dtype", Kind::Half, "float16"), ("dtype", Kind::BFloat16, "bfloat16")]
     {

@@ -7,7 +7,7 @@ use testkit::Program;
 use torch_ext::Precision;
 use xlmr_model::{Head, Inputs, LoadOptions, Model, quantize};
 
-use crate::common::alone;
+use crate::common::exclusive;
 
 const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/base");
 
@@ -39,20 +39,24 @@ fn half_steps(matrix: &Tensor) -> Tensor {
 }
 
 #[test]
-fn matrices_are_rounded_and_vectors_stay() {
+fn matrices_are_rounded_and_vectors_are_unchanged() {
     let program = program();
     let printed = program.done("quantize --model model --out small").out;
     let (before, after) = (load(&program.at("model")), load(&program.at("small")));
     let mut matrices = 0;
     let quantized = after.named_parameters();
-    for ((name, old), (_, new)) in before.named_parameters().into_iter().zip(quantized) {
-        if old.dim() == 2 && old.size().iter().all(|&size| size >= 64) {
+    for ((name, original), (_, quantized_tensor)) in
+        before.named_parameters().into_iter().zip(quantized)
+    {
+        if original.dim() == 2 && original.size().iter().all(|&size| size >= 64) {
             matrices += 1;
-            let excess = ((&new - &old).abs() - half_steps(&old) * (1.0 + 1e-4)).max();
+            let excess = ((&quantized_tensor - &original).abs()
+                - half_steps(&original) * (1.0 + 1e-4))
+                .max();
             assert!(excess.double_value(&[]) <= 0.0, "{name}: {excess:?}");
-            assert!(!new.equal(&old), "{name}");
+            assert!(!quantized_tensor.equal(&original), "{name}");
         } else {
-            assert!(new.equal(&old), "{name}");
+            assert!(quantized_tensor.equal(&original), "{name}");
         }
     }
     assert!(printed.contains(&format!("8-bit matrices  {matrices}\n")), "{printed}");
@@ -73,16 +77,18 @@ fn matrices_are_rounded_and_vectors_stay() {
 
 #[test]
 fn linear_layers_in_8_bits_compute_with_the_same_integers() {
-    let _alone = alone();
+    let _guard = exclusive();
     let program = program();
     quantize(program.at("model"), program.at("small"), false).unwrap();
     let (mut exact, mut small) = (load(&program.at("model")), load(&program.at("small")));
     // Only embeddings are rounded in addition.
-    let of_small = small.named_parameters();
+    let small_parameters = small.named_parameters();
     tch::no_grad(|| {
-        for ((name, mut old), (_, new)) in exact.named_parameters().into_iter().zip(of_small) {
+        for ((name, mut original), (_, quantized_tensor)) in
+            exact.named_parameters().into_iter().zip(small_parameters)
+        {
             if name.contains("embeddings") {
-                old.copy_(&new);
+                original.copy_(&quantized_tensor);
             }
         }
     });
@@ -91,14 +97,14 @@ fn linear_layers_in_8_bits_compute_with_the_same_integers() {
     small.set_precision(Precision::Int8).unwrap();
     let (exact, small) = (hidden(&exact), hidden(&small));
     let distance = |a: &Tensor, b: &Tensor| (a - b).norm().double_value(&[]);
-    let (change, of_8_bits) = (distance(&exact, &small), distance(&exact, &float32));
+    let (change, int8_error) = (distance(&exact, &small), distance(&exact, &float32));
     // Scales are rounded again; activations next to a rounding boundary may be rounded to another
     // value.
-    assert!(change < 0.02 * of_8_bits, "{change:e}, 8 bits change {of_8_bits:e}");
+    assert!(change < 0.02 * int8_error, "{change:e}, 8 bits change {int8_error:e}");
 }
 
 #[test]
-fn quantized_folders_are_trimmed_like_others() {
+fn quantized_folders_can_be_trimmed() {
     let program = program();
     program.write("texts.txt", "Lima is the capital of Peru.\n");
     program.done("quantize --model model --out small");
@@ -110,7 +116,7 @@ fn quantized_folders_are_trimmed_like_others() {
 }
 
 #[test]
-fn damaged_and_unsuitable_folders_are_refused() {
+fn damaged_and_unsuitable_folders_are_rejected() {
     let program = program();
     let line = "quantize --model model --out small";
     program.done(line);

@@ -20,20 +20,21 @@ fn sharded_bfloat16_becomes_one_float32_file_with_the_same_values() {
     let (again, report) =
         Model::load(folder.path(), &[Head::MaskedLm], Device::Cpu, LoadOptions::default()).unwrap();
     assert_eq!(report, LoadReport::default());
-    for ((name, ours), (_, theirs)) in again.named_parameters().iter().zip(model.named_parameters())
+    for ((name, saved_tensor), (_, tensor)) in
+        again.named_parameters().iter().zip(model.named_parameters())
     {
-        assert!(ours.equal(&theirs), "{name}");
+        assert!(saved_tensor.equal(&tensor), "{name}");
     }
-    let mut want = json_of(&case("mlm_sharded_bf16").join("config.json"));
-    want["dtype"] = json!("float32");
-    assert_eq!(json_of(&folder.path().join("config.json")), want);
-    let [reference, ours] = [case("mlm").as_path(), folder.path()]
+    let mut expected = json_of(&case("mlm_sharded_bf16").join("config.json"));
+    expected["dtype"] = json!("float32");
+    assert_eq!(json_of(&folder.path().join("config.json")), expected);
+    let [reference, saved_tensors] = [case("mlm").as_path(), folder.path()]
         .map(|folder| read(&folder.join("model.safetensors")));
-    assert!(ours.keys().eq(reference.keys()));
+    assert!(saved_tensors.keys().eq(reference.keys()));
 }
 
 #[test]
-fn other_heads_travel_beside_the_named_one_and_leave_with_it() {
+fn other_heads_are_saved_and_removed_with_the_main_head() {
     let folder = tempfile::tempdir().unwrap();
     let heads = [Head::MaskedLm, Head::Span, Head::TokenClassification { labels: 4 }];
     let model = Model::new(&small_config(), &heads, Device::Cpu, 1).unwrap();
@@ -45,11 +46,11 @@ fn other_heads_travel_beside_the_named_one_and_leave_with_it() {
     };
     let (again, report) = open(&heads);
     assert_eq!(report, LoadReport::default());
-    for ((name, ours), (other, theirs)) in
+    for ((name, saved_tensor), (other, tensor)) in
         again.named_parameters().iter().zip(model.named_parameters())
     {
         assert_eq!(*name, other);
-        assert!(ours.equal(&theirs), "{name}");
+        assert!(saved_tensor.equal(&tensor), "{name}");
     }
     let (span, report) = open(&[Head::Span]);
     assert_eq!(report.ignored.len(), 7);
@@ -60,7 +61,7 @@ fn other_heads_travel_beside_the_named_one_and_leave_with_it() {
 }
 
 #[test]
-fn the_bare_encoder_has_bare_keys() {
+fn the_encoder_without_heads_has_keys_without_prefix() {
     let folder = tempfile::tempdir().unwrap();
     let model = load("qa", Head::Span);
     model.save(folder.path(), Head::None).unwrap();
@@ -81,7 +82,7 @@ fn the_bare_encoder_has_bare_keys() {
 }
 
 #[test]
-fn untied_decoders_come_back() {
+fn untied_decoders_are_saved_and_loaded() {
     let mut config = small_config();
     config.tie_word_embeddings = false;
     let folder = tempfile::tempdir().unwrap();
@@ -90,7 +91,7 @@ fn untied_decoders_come_back() {
     let stored = read(&folder.path().join("model.safetensors"));
     let heads: Vec<&str> =
         stored.keys().filter(|name| name.starts_with("lm_head")).map(String::as_str).collect();
-    let want = [
+    let expected = [
         "lm_head.bias",
         "lm_head.decoder.bias",
         "lm_head.decoder.weight",
@@ -99,7 +100,7 @@ fn untied_decoders_come_back() {
         "lm_head.layer_norm.bias",
         "lm_head.layer_norm.weight",
     ];
-    assert_eq!(heads, want);
+    assert_eq!(heads, expected);
     let (again, report) =
         Model::load(folder.path(), &[Head::MaskedLm], Device::Cpu, LoadOptions::default()).unwrap();
     assert_eq!(report, LoadReport::default());
@@ -110,7 +111,7 @@ fn untied_decoders_come_back() {
 }
 
 #[test]
-fn files_that_are_not_ours_and_unknown_keys_survive() {
+fn other_files_and_unknown_keys_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("tokenizer.json"), b"{}").unwrap();
     let model = load("seqcls", Head::SequenceClassification { labels: 3 });

@@ -58,7 +58,7 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
-fn adapters_come_back_with_their_model_in_use_as_they_were() {
+fn adapters_are_loaded_with_their_model_and_activation() {
     for config in small() {
         let model = with_adapters(new(&config));
         for head in [Head::Span, Head::None] {
@@ -67,28 +67,28 @@ fn adapters_come_back_with_their_model_in_use_as_they_were() {
             let mut again = load(folder.path()).unwrap();
             assert!(states(&again).equal(&states(&model)), "{:?}", config.architecture);
             assert_eq!(again.active(), ["second", "behind"]);
-            let (ours, theirs) = (again.named_parameters(), model.named_parameters());
-            assert_eq!(ours.len(), theirs.len());
-            for ((name, ours), (other, theirs)) in ours.iter().zip(&theirs) {
+            let (loaded, original) = (again.named_parameters(), model.named_parameters());
+            assert_eq!(loaded.len(), original.len());
+            for ((name, loaded), (other, original)) in loaded.iter().zip(&original) {
                 assert_eq!(name, other);
-                assert!(ours.equal(theirs) && ours.requires_grad(), "{name}");
+                assert!(loaded.equal(original) && loaded.requires_grad(), "{name}");
             }
             again.set_active(&["one", "Idle-2_"]).unwrap();
             assert!(!states(&again).equal(&states(&model)));
             // Each folder is also a valid folder of a single adapter.
-            let mut plain = new(&config);
+            let mut without_adapters = new(&config);
             for name in ["second", "behind"] {
-                let of_one = folder.path().join("adapters").join(name);
-                plain.load_adapter(name, of_one, Head::None).unwrap();
+                let adapter_folder = folder.path().join("adapters").join(name);
+                without_adapters.load_adapter(name, adapter_folder, Head::None).unwrap();
             }
-            plain.set_active(&["second", "behind"]).unwrap();
-            assert!(states(&plain).equal(&states(&model)));
+            without_adapters.set_active(&["second", "behind"]).unwrap();
+            assert!(states(&without_adapters).equal(&states(&model)));
         }
     }
 }
 
 #[test]
-fn the_folders_hold_adapters_alone_with_the_names_of_their_class() {
+fn adapter_folders_contain_only_adapters_with_their_classes_names() {
     let folder = saved();
     let all = files(folder.path());
     let names: Vec<&str> = all.keys().map(String::as_str).collect();
@@ -115,19 +115,22 @@ fn the_folders_hold_adapters_alone_with_the_names_of_their_class() {
     assert!(lora.keys().all(|name| name.starts_with("base_model.model.roberta.encoder.layer.")));
     let behind = read(&folder.path().join("adapters/behind/adapter.safetensors"));
     assert!(behind.keys().all(|name| name.starts_with("roberta.encoder.layer.")));
-    let plain = tempfile::tempdir().unwrap();
-    new(&small_config()).save(plain.path(), Head::Span).unwrap();
-    let plain = files(plain.path());
-    assert_eq!(plain.len(), 2);
-    assert!(plain.iter().all(|(name, bytes)| all[name] == *bytes), "without adapters, as ever");
+    let without_adapters = tempfile::tempdir().unwrap();
+    new(&small_config()).save(without_adapters.path(), Head::Span).unwrap();
+    let without_adapters = files(without_adapters.path());
+    assert_eq!(without_adapters.len(), 2);
+    assert!(
+        without_adapters.iter().all(|(name, bytes)| all[name] == *bytes),
+        "without adapters, unchanged"
+    );
 }
 
 #[test]
-fn what_an_earlier_save_left_goes_and_nothing_else() {
+fn only_files_of_an_earlier_save_are_removed() {
     let folder = saved();
-    let theirs = ["adapters/theirs/adapter_config.json", "adapters/one/notes.txt"];
+    let user_files = ["adapters/theirs/adapter_config.json", "adapters/one/notes.txt"];
     fs::create_dir(folder.path().join("adapters/theirs")).unwrap();
-    for file in theirs {
+    for file in user_files {
         fs::write(folder.path().join(file), b"theirs").unwrap();
     }
     // Saves an adapter of another kind under an existing name.
@@ -140,10 +143,10 @@ fn what_an_earlier_save_left_goes_and_nothing_else() {
         names,
         [
             "adapters/active.json",
-            theirs[1],
+            user_files[1],
             "adapters/second/adapter.safetensors",
             "adapters/second/adapter_config.json",
-            theirs[0],
+            user_files[0],
             "config.json",
             "model.safetensors",
         ]
@@ -157,7 +160,7 @@ fn what_an_earlier_save_left_goes_and_nothing_else() {
     assert!(states(&both[0]).equal(&states(&both[1])));
     new(&small_config()).save(folder.path(), Head::Span).unwrap();
     let names: Vec<String> = files(folder.path()).into_keys().collect();
-    assert_eq!(names, [theirs[1], theirs[0], "config.json", "model.safetensors"]);
+    assert_eq!(names, [user_files[1], user_files[0], "config.json", "model.safetensors"]);
     assert!(states(&load(folder.path()).unwrap()).equal(&states(&new(&small_config()))));
     // Only the files of others prevented the removal of the folder.
     fs::remove_dir_all(folder.path().join("adapters")).unwrap();
@@ -169,18 +172,18 @@ fn what_an_earlier_save_left_goes_and_nothing_else() {
 #[cfg(unix)]
 #[test]
 fn links_are_not_followed_when_files_are_removed() {
-    let (folder, elsewhere) = (saved(), tempfile::tempdir().unwrap());
-    let of_one = folder.path().join("adapters/one");
-    fs::rename(&of_one, elsewhere.path().join("one")).unwrap();
-    std::os::unix::fs::symlink(elsewhere.path().join("one"), &of_one).unwrap();
+    let (folder, other_folder) = (saved(), tempfile::tempdir().unwrap());
+    let adapter_folder = folder.path().join("adapters/one");
+    fs::rename(&adapter_folder, other_folder.path().join("one")).unwrap();
+    std::os::unix::fs::symlink(other_folder.path().join("one"), &adapter_folder).unwrap();
     load(folder.path()).unwrap();
     new(&small_config()).save(folder.path(), Head::Span).unwrap();
-    assert_eq!(files(elsewhere.path()).len(), 2);
+    assert_eq!(files(other_folder.path()).len(), 2);
     assert_eq!(load(folder.path()).unwrap().adapters().count(), 0);
 }
 
 #[test]
-fn a_save_that_does_not_end_is_no_model_and_the_next_one_cleans_up() {
+fn an_interrupted_save_is_rejected_and_the_next_save_replaces_it() {
     let folder = saved();
     let active = folder.path().join("adapters/active.json");
     // A file blocks the path of an adapter's folder.
@@ -202,8 +205,8 @@ fn a_save_that_does_not_end_is_no_model_and_the_next_one_cleans_up() {
 }
 
 #[test]
-fn damaged_missing_and_hostile_files_are_refused_by_name() {
-    let refused = |edit: &dyn Fn(&Path), parts: &[&str]| {
+fn damaged_missing_and_malicious_files_are_rejected_by_name() {
+    let assert_error = |edit: &dyn Fn(&Path), parts: &[&str]| {
         let folder = saved();
         edit(&folder.path().join("adapters"));
         let message = load(folder.path()).unwrap_err().to_string();
@@ -233,28 +236,28 @@ fn damaged_missing_and_hostile_files_are_refused_by_name() {
                 json.insert(key.into(), value.clone());
             });
         };
-        refused(&edit, &[&["adapters/active.json"], &parts[..]].concat());
+        assert_error(&edit, &[&["adapters/active.json"], &parts[..]].concat());
     }
     let write = |file: &'static str, bytes: &'static [u8]| {
         move |adapters: &Path| fs::write(adapters.join(file), bytes).unwrap()
     };
-    refused(&write("active.json", b"{"), &["adapters/active.json", "not valid JSON"]);
-    refused(&write("active.json", b""), &["adapters/active.json", "not valid JSON"]);
-    refused(&write("active.json", b"[]"), &["adapters/active.json", "a JSON object"]);
+    assert_error(&write("active.json", b"{"), &["adapters/active.json", "not valid JSON"]);
+    assert_error(&write("active.json", b""), &["adapters/active.json", "not valid JSON"]);
+    assert_error(&write("active.json", b"[]"), &["adapters/active.json", "a JSON object"]);
     let config = "second/adapter_config.json";
-    refused(&write(config, b"{}"), &["adapters/second/adapter_config.json", "peft_type"]);
+    assert_error(&write(config, b"{}"), &["adapters/second/adapter_config.json", "peft_type"]);
     let weights = "behind/adapter.safetensors";
-    refused(&write(weights, b"x"), &["adapters/behind/adapter.safetensors"]);
-    let gone = |file: &'static str| {
+    assert_error(&write(weights, b"x"), &["adapters/behind/adapter.safetensors"]);
+    let without_file = |file: &'static str| {
         move |adapters: &Path| match file.contains('.') {
             true => fs::remove_file(adapters.join(file)).unwrap(),
             false => fs::remove_dir_all(adapters.join(file)).unwrap(),
         }
     };
-    refused(&gone(config), &["adapters/second/adapter_config.json"]);
-    refused(&gone(weights), &["adapters/behind", "no adapter.safetensors"]);
-    refused(&gone("one"), &["adapters/one/adapter_config.json"]);
-    refused(
+    assert_error(&without_file(config), &["adapters/second/adapter_config.json"]);
+    assert_error(&without_file(weights), &["adapters/behind", "no adapter.safetensors"]);
+    assert_error(&without_file("one"), &["adapters/one/adapter_config.json"]);
+    assert_error(
         &|adapters| {
             edit_tensors(&adapters.join("one/adapter_model.safetensors"), |tensors| {
                 tensors.insert("stray".into(), Tensor::zeros([1], (Kind::Float, Device::Cpu)));
@@ -263,22 +266,23 @@ fn damaged_missing_and_hostile_files_are_refused_by_name() {
         &["adapters/one/adapter_model.safetensors", "stray"],
     );
     // The adapters are from another base model.
-    let wide = xlmr_model::Config { hidden_size: 32, ..small_config() };
+    let other_model = xlmr_model::Config { hidden_size: 32, ..small_config() };
     let (folder, other) = (saved(), tempfile::tempdir().unwrap());
-    new(&wide).save(other.path(), Head::Span).unwrap();
+    new(&other_model).save(other.path(), Head::Span).unwrap();
     fs::rename(folder.path().join("adapters"), other.path().join("adapters")).unwrap();
     let message = load(other.path()).unwrap_err().to_string();
     assert!(message.contains("adapters/Idle-2_/adapter.safetensors"), "{message}");
     // A folder without the list of a save is ignored by loading, and not overwritten.
-    let strange = saved();
-    fs::remove_file(strange.path().join("adapters/active.json")).unwrap();
-    assert_eq!(load(strange.path()).unwrap().adapters().count(), 0);
-    let before = files(strange.path());
-    load(strange.path()).unwrap().save(strange.path(), Head::Span).unwrap();
-    assert_eq!(files(strange.path()), before);
-    fs::write(strange.path().join("adapters/active.json"), b"[]").unwrap();
-    let before = files(strange.path());
-    let error = new(&small_config()).save(strange.path(), Head::Span).unwrap_err().to_string();
+    let without_active = saved();
+    fs::remove_file(without_active.path().join("adapters/active.json")).unwrap();
+    assert_eq!(load(without_active.path()).unwrap().adapters().count(), 0);
+    let before = files(without_active.path());
+    load(without_active.path()).unwrap().save(without_active.path(), Head::Span).unwrap();
+    assert_eq!(files(without_active.path()), before);
+    fs::write(without_active.path().join("adapters/active.json"), b"[]").unwrap();
+    let before = files(without_active.path());
+    let error =
+        new(&small_config()).save(without_active.path(), Head::Span).unwrap_err().to_string();
     assert!(error.contains("adapters/active.json"), "{error}");
-    assert_eq!(files(strange.path()), before);
+    assert_eq!(files(without_active.path()), before);
 }

@@ -4,7 +4,7 @@ use tokenizers::Tokenizer;
 use xlmr_model::{Architecture, Config, SpecialTokens, check_tokenizer};
 
 #[test]
-fn a_tokenizer_must_fit_vocabulary_and_special_ids() {
+fn a_tokenizer_must_match_vocabulary_and_special_ids() {
     let tokenizer = Tokenizer::from_file(fixture("tokenizer.json")).unwrap();
     let config = Config::tiny(8192);
     let special = check_tokenizer(&tokenizer, &config).unwrap();
@@ -26,7 +26,7 @@ fn a_tokenizer_must_fit_vocabulary_and_special_ids() {
 }
 
 #[test]
-fn the_tokenizers_ids_replace_those_of_config_json() {
+fn the_tokenizers_ids_replace_ids_of_config_json() {
     let tokenizer = Tokenizer::from_file(fixture("tokenizer.json")).unwrap();
     let right = Config { architecture: Architecture::Bert, ..Config::tiny(8192) };
     let mut config = right.clone();
@@ -59,7 +59,7 @@ fn the_tokenizers_ids_replace_those_of_config_json() {
 }
 
 #[test]
-fn the_tokens_of_other_families_are_their_own() {
+fn other_architectures_have_their_special_tokens() {
     let base = Config::tiny(3000);
     let (bos_token_id, eos_token_id, pad_token_id) = (None, None, 0);
     let bert = Config { bos_token_id, eos_token_id, pad_token_id, ..base.clone() };
@@ -91,7 +91,7 @@ fn the_tokens_of_other_families_are_their_own() {
 }
 
 #[test]
-fn a_tokenizer_without_the_special_tokens_is_named() {
+fn a_tokenizer_without_special_tokens_is_reported() {
     let refusal = |vocabulary: &str| {
         let tokenizer: Tokenizer = format!(
             r#"{{"version":"1.0","model":{{"type":"WordLevel","vocab":{vocabulary},"unk_token":"a"}}}}"#

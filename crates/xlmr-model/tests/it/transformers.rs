@@ -119,36 +119,36 @@ fn outputs_and_losses_match_transformers() {
         let model = load(name, &[head]);
         let stored = |file: &str| Golden::load(&case(name).join(file), Tensor::read_safetensors);
         let padding = index < WITH_PADDING;
-        let (inputs, want) = (stored("inputs.safetensors"), stored("outputs.safetensors"));
+        let (inputs, expected) = (stored("inputs.safetensors"), stored("outputs.safetensors"));
         for which in ["b0", "b1"] {
             let inputs_of = batch(&inputs, which);
             let states = model.encode_all(&inputs_of, false).unwrap();
             let real =
                 |values: &Tensor| if padding { values.copy() } else { real(values, &inputs_of) };
-            let got: Vec<Tensor> = states.iter().map(real).collect();
-            match want.get(&format!("{which}.hidden_states")) {
-                Some(want) => {
-                    for (number, got) in (0..).zip(&got) {
-                        assert_close(name, got, &want.get(number), 1e-5);
+            let actual: Vec<Tensor> = states.iter().map(real).collect();
+            match expected.get(&format!("{which}.hidden_states")) {
+                Some(expected) => {
+                    for (number, actual) in (0..).zip(&actual) {
+                        assert_close(name, actual, &expected.get(number), 1e-5);
                     }
                 }
                 None => {
-                    let want = &want[format!("{which}.last_hidden_state").as_str()];
-                    assert_close(name, got.last().unwrap(), want, 1e-5);
+                    let expected = &expected[format!("{which}.last_hidden_state").as_str()];
+                    assert_close(name, actual.last().unwrap(), expected, 1e-5);
                 }
             }
-            let got = logits(&model, head, &inputs_of, false);
-            for (part, logits) in &got {
+            let actual = logits(&model, head, &inputs_of, false);
+            for (part, logits) in &actual {
                 let title = format!("{which}.{part}");
                 let logits = if head == SEQUENCE { logits.copy() } else { real(logits) };
-                assert_close(&format!("{name} {title}"), &logits, &want[title.as_str()], 1e-5);
+                assert_close(&format!("{name} {title}"), &logits, &expected[title.as_str()], 1e-5);
             }
             if head == Head::Span && !padding {
                 continue; // includes padding, whose logits are meaningless; see the gradients
             }
-            let loss = loss(&inputs, which, &got).view([1]);
+            let loss = loss(&inputs, which, &actual).view([1]);
             let title = format!("{which}.loss");
-            assert_close(name, &loss, &want[title.as_str()].view([1]), 1e-5);
+            assert_close(name, &loss, &expected[title.as_str()].view([1]), 1e-5);
         }
     }
 }
@@ -170,15 +170,15 @@ fn gradients_match_transformers() {
         assert_eq!(parameters.len(), stored.names().count(), "{name}");
         for (parameter, tensor) in parameters {
             let title = format!("{name} gradient of {parameter}");
-            let want = &stored[stored_name(name, &parameter).as_str()];
-            assert_close(&title, &tensor.grad(), want, 1e-4);
+            let expected = &stored[stored_name(name, &parameter).as_str()];
+            assert_close(&title, &tensor.grad(), expected, 1e-4);
         }
     }
     assert_eq!(cases, 24);
 }
 
 #[test]
-fn a_folder_has_the_keys_of_its_class_and_comes_back_the_same() {
+fn a_folder_has_the_keys_of_its_class_and_is_loaded_unchanged() {
     for (name, head) in CASES {
         if name == "mlm_sharded_bf16" {
             continue; // its tensors are in several files
@@ -186,13 +186,13 @@ fn a_folder_has_the_keys_of_its_class_and_comes_back_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let model = load(name, &[head]);
         model.save(folder.path(), head).unwrap();
-        let (ours, theirs) = (
+        let (written, published) = (
             read(&folder.path().join("model.safetensors")),
             read(&case(name).join("model.safetensors")),
         );
-        assert!(ours.keys().eq(theirs.keys()), "{name}: {:?}", ours.keys());
-        for (key, tensor) in &theirs {
-            assert_eq!(&ours[key], &tensor.to_kind(Kind::Float), "{name}: {key}");
+        assert!(written.keys().eq(published.keys()), "{name}: {:?}", written.keys());
+        for (key, tensor) in &published {
+            assert_eq!(&written[key], &tensor.to_kind(Kind::Float), "{name}: {key}");
         }
         assert!(!folder.path().join("heads.safetensors").exists());
         let config = Config::from_file(folder.path().join("config.json")).unwrap();
@@ -208,7 +208,7 @@ fn a_folder_has_the_keys_of_its_class_and_comes_back_the_same() {
 }
 
 #[test]
-fn heads_that_share_names_in_transformers_live_side_by_side() {
+fn heads_with_equal_names_in_transformers_can_be_combined() {
     let all = [Head::MaskedLm, Head::Span, TOKEN, SEQUENCE];
     for (name, start) in [("modernbert_mlm", "model.safetensors"), ("bert_mlm", "")] {
         let (model, report) =
@@ -244,10 +244,10 @@ fn heads_that_share_names_in_transformers_live_side_by_side() {
             assert_eq!(*a, b, "{name}");
         }
         // Labels of spans are not used as labels of tokens.
-        let alone = [Head::TokenClassification { labels: 2 }];
+        let token_only = [Head::TokenClassification { labels: 2 }];
         std::fs::remove_file(folder.path().join("heads.safetensors")).unwrap();
         let (_, report) =
-            Model::load(folder.path(), &alone, Device::Cpu, LoadOptions::default()).unwrap();
+            Model::load(folder.path(), &token_only, Device::Cpu, LoadOptions::default()).unwrap();
         assert!(report.missing.contains(&"token_head.classifier.weight".to_owned()), "{report:?}");
     }
 }

@@ -46,7 +46,7 @@ fn prepared() -> Program {
 }
 
 #[test]
-fn outputs_of_the_texts_stay_the_same() {
+fn outputs_of_the_texts_do_not_change() {
     let program = prepared();
     let line = "trim --model model --texts texts.txt train.json --out trimmed";
     let printed = program.done(line).out;
@@ -74,10 +74,11 @@ fn outputs_of_the_texts_stay_the_same() {
     }
     // Parameters are bit-identical.
     let parameters = after.model.named_parameters();
-    for ((name, old), (_, new)) in before.model.named_parameters().into_iter().zip(parameters) {
-        let by_token = old.size()[0] == before.model.config().vocab_size;
-        let old = if by_token { old.index_select(0, &former) } else { old };
-        assert!(new.equal(&old), "{name}");
+    for ((name, original), (_, new)) in before.model.named_parameters().into_iter().zip(parameters)
+    {
+        let by_token = original.size()[0] == before.model.config().vocab_size;
+        let original = if by_token { original.index_select(0, &former) } else { original };
+        assert!(new.equal(&original), "{name}");
     }
     // The masked-LM head is tied to the token embeddings.
     assert!(after.model.config().tie_word_embeddings);
@@ -90,12 +91,16 @@ fn outputs_of_the_texts_stay_the_same() {
     let weights = program.bytes("trimmed/model.safetensors");
     program.done(&format!("{line} --force"));
     assert!(program.bytes("trimmed/model.safetensors") == weights);
-    let left: Vec<_> = program.at("").read_dir().unwrap().map(|one| one.unwrap().path()).collect();
-    assert!(!left.iter().any(|path| path.to_string_lossy().contains(".model-")), "{left:?}");
+    let remaining: Vec<_> =
+        program.at("").read_dir().unwrap().map(|one| one.unwrap().path()).collect();
+    assert!(
+        !remaining.iter().any(|path| path.to_string_lossy().contains(".model-")),
+        "{remaining:?}"
+    );
 }
 
 #[test]
-fn rows_beyond_the_tokenizer_go_and_dtypes_stay() {
+fn rows_beyond_the_tokenizer_are_removed_and_dtypes_kept() {
     let program = prepared();
     let path = program.at("model/model.safetensors");
     let tensors = Tensor::read_safetensors(&path).unwrap();
@@ -123,16 +128,18 @@ fn rows_beyond_the_tokenizer_go_and_dtypes_stay() {
 }
 
 #[test]
-fn entries_to_keep_and_refusals() {
+fn kept_entries_are_retained_and_invalid_ones_rejected() {
     let program = prepared();
     let vocabulary = load(&program.at("model")).tokenizer.get_vocab(false);
-    let longest = vocabulary.keys().max_by_key(|token| (token.chars().count(), *token)).unwrap();
-    program.write("keep.txt", format!("{longest}\n"));
-    let has = |folder: &str| load(&program.at(folder)).tokenizer.token_to_id(longest).is_some();
+    let longest_token =
+        vocabulary.keys().max_by_key(|token| (token.chars().count(), *token)).unwrap();
+    program.write("keep.txt", format!("{longest_token}\n"));
+    let contains_token =
+        |folder: &str| load(&program.at(folder)).tokenizer.token_to_id(longest_token).is_some();
     program.done("trim --model model --texts texts.txt --out without");
     program.done("trim --model model --texts texts.txt --keep keep.txt --out kept");
-    assert!(has("kept") && !has("without"));
-    program.write("keep.txt", format!("{longest}\nno such entry\n"));
+    assert!(contains_token("kept") && !contains_token("without"));
+    program.write("keep.txt", format!("{longest_token}\nno such entry\n"));
     program.write("empty.txt", "\n\n");
     program.write("latin.txt", b"Per\xfa\n");
     program.write("broken.json", "{");

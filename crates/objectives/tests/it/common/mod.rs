@@ -81,9 +81,9 @@ pub fn naive_nll(row: ArrayView1<f64>, target: usize, allowed: impl Fn(usize) ->
 
 /// Asserts `|got - want| ≤ tolerance · max(1, |want|)`.
 #[track_caller]
-pub fn assert_near(got: f64, want: f64, tolerance: f64) {
-    let error = (got - want).abs() / want.abs().max(1.0);
-    assert!(error <= tolerance, "got {got:e}, want {want:e}, relative error {error:e}");
+pub fn assert_near(actual: f64, expected: f64, tolerance: f64) {
+    let error = (actual - expected).abs() / expected.abs().max(1.0);
+    assert!(error <= tolerance, "got {actual:e}, expected {expected:e}, relative error {error:e}");
 }
 
 /// Compares autograd's gradient with central differences, step 1e-5, in float64.
@@ -92,12 +92,12 @@ pub fn check_gradient(at: &Array2<f64>, loss: impl Fn(&Tensor) -> Tensor) {
     let x = leaf(at);
     loss(&x).backward();
     let numeric = Array2::from_shape_fn(at.dim(), |index| {
-        let moved = |step: f64| {
-            let mut moved = at.clone();
-            moved[index] += step;
-            scalar(&loss(&tensor(&moved)))
+        let shifted = |step: f64| {
+            let mut shifted = at.clone();
+            shifted[index] += step;
+            scalar(&loss(&tensor(&shifted)))
         };
-        (moved(1e-5) - moved(-1e-5)) / 2e-5
+        (shifted(1e-5) - shifted(-1e-5)) / 2e-5
     });
     testkit::assert_close("gradient", &x.grad(), &tensor(&numeric), 1e-8);
 }
@@ -115,7 +115,7 @@ pub fn assert_zero_row(grad: &Tensor, index: &[i64]) {
 
 /// Asserts that no element is 0.
 #[track_caller]
-pub fn assert_nowhere_zero(tensor: &Tensor) {
+pub fn assert_all_nonzero(tensor: &Tensor) {
     assert_eq!(tensor.ne(0.0).all().int64_value(&[]), 1, "an element is 0");
 }
 
@@ -138,15 +138,16 @@ pub fn refusal<T: Debug>(result: Result<T, Error>) -> String {
 /// Asserts that each message matches the text next to it, in which `…` matches anything.
 #[track_caller]
 pub fn assert_messages<const N: usize>(rows: [(String, &str); N]) {
-    for (message, wanted) in rows {
-        assert!(reads_as(&message, wanted), "{message:?} does not read as {wanted:?}");
+    for (message, pattern) in rows {
+        assert!(matches_pattern(&message, pattern), "{message:?} does not match {pattern:?}");
     }
 }
 
-fn reads_as(text: &str, wanted: &str) -> bool {
-    let Some((first, rest)) = wanted.split_once('…') else { return text == wanted };
+fn matches_pattern(text: &str, pattern: &str) -> bool {
+    let Some((first, after_gap)) = pattern.split_once('…') else { return text == pattern };
     text.strip_prefix(first).is_some_and(|text| {
-        (0..=text.len()).any(|at| text.get(at..).is_some_and(|text| reads_as(text, rest)))
+        (0..=text.len())
+            .any(|at| text.get(at..).is_some_and(|text| matches_pattern(text, after_gap)))
     })
 }
 

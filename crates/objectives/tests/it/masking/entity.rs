@@ -12,25 +12,25 @@ fn masked(span: Range<usize>, span_mask: SpanMask) -> Result<Vec<u32>, MaskingEr
 
 #[test]
 fn a_mask_for_each_token_keeps_the_length_and_one_mask_shortens_the_example() {
-    let per_token = masked(5..8, SpanMask::PerToken).unwrap();
-    assert_eq!(per_token, [0, 10, 11, 12, 13, MASK, MASK, MASK, 2]);
+    let one_per_token = masked(5..8, SpanMask::PerToken).unwrap();
+    assert_eq!(one_per_token, [0, 10, 11, 12, 13, MASK, MASK, MASK, 2]);
     let single = masked(5..8, SpanMask::Single).unwrap();
     assert_eq!(single, [0, 10, 11, 12, 13, MASK, 2]);
     for span_mask in [SpanMask::PerToken, SpanMask::Single] {
-        let one_token = masked(1..2, span_mask).unwrap();
-        assert_eq!(one_token, [0, MASK, 11, 12, 13, 14, 15, 16, 2]);
+        let single_token = masked(1..2, span_mask).unwrap();
+        assert_eq!(single_token, [0, MASK, 11, 12, 13, 14, 15, 16, 2]);
     }
     assert_eq!(masked(1..8, SpanMask::Single).unwrap(), [0, MASK, 2]);
 }
 
 #[test]
 #[allow(clippy::reversed_empty_ranges)] // one of the ranges to reject
-fn spans_that_do_not_fit_are_named() {
+fn invalid_spans_are_reported() {
     let error = |span| masked(span, SpanMask::Single).unwrap_err().to_string();
     for span in [3..3, 4..3, 8..10, 9..12] {
         let Range { start, end } = span;
-        let want = format!("spans[0] = {start}..{end}: expected start < end <= 9");
-        assert!(error(span).starts_with(&want), "{want}");
+        let expected = format!("spans[0] = {start}..{end}: expected start < end <= 9");
+        assert!(error(span).starts_with(&expected), "{expected}");
     }
     assert!(error(0..2).starts_with("spans[0]: position 0 is the special token 0"));
 }

@@ -3,46 +3,46 @@ use objectives::masking::{MlmMaskingConfig, Selection, mlm_masking};
 use proptest::prelude::*;
 
 use super::{
-    ALL_MASKED, MASK, assert_depends_on_example_alone, assert_eighty_ten_ten, assert_sound,
+    ALL_MASKED, MASK, assert_depends_on_example_alone, assert_eighty_ten_ten, assert_valid,
     example, vocab,
 };
 
 #[test]
-fn eighty_percent_become_masks_ten_random_ten_stay() {
+fn tokens_are_masked_replaced_or_unchanged_at_80_10_10() {
     let input_ids = example(1_000, 24);
     for selection in [Selection::Count, Selection::Independent] {
         let config = MlmMaskingConfig { selection, ..Default::default() };
         assert_eighty_ten_ten((0..700).map(|number| {
             let masked = mlm_masking(&input_ids, &vocab(), number, &config).unwrap();
-            assert_sound(&input_ids, &masked);
+            assert_valid(&input_ids, &masked);
             masked
         }));
     }
 }
 
 #[test]
-fn the_expected_count_is_exact_and_every_position_alike() {
+fn the_expected_count_is_exact_and_equal_for_all_positions() {
     // 0.15 · 21 = 3.15, so 3 or 4 tokens are selected.
     let input_ids = example(21, 3);
     let draws = 40_000;
-    let mut hits = vec![0_u32; input_ids.len()];
+    let mut selection_counts = vec![0_u32; input_ids.len()];
     let mut counts = [0_u32; 22];
     for number in 0..draws {
         let masked = mlm_masking(&input_ids, &vocab(), number, &MlmMaskingConfig::default());
         let selected: Vec<usize> = masked.unwrap().selected().collect();
         counts[selected.len()] += 1;
-        selected.into_iter().for_each(|at| hits[at] += 1);
+        selected.into_iter().for_each(|at| selection_counts[at] += 1);
     }
     assert_eq!(counts[3] + counts[4], 40_000);
     assert!(counts[4].abs_diff(6_000) < 400, "{} of 40000 have 4", counts[4]);
-    for (at, hits) in hits.into_iter().enumerate() {
+    for (at, selection_counts) in selection_counts.into_iter().enumerate() {
         let expected = if (1..=21).contains(&at) { 6_000 } else { 0 };
-        assert!(hits.abs_diff(expected) < 400, "position {at}: {hits}");
+        assert!(selection_counts.abs_diff(expected) < 400, "position {at}: {selection_counts}");
     }
 }
 
 #[test]
-fn independent_draws_vary_in_number() {
+fn independent_draws_vary_in_count() {
     let input_ids = example(100, 0);
     let config = MlmMaskingConfig { selection: Selection::Independent, ..Default::default() };
     let counts: Vec<f64> = (0..5_000)
@@ -58,7 +58,7 @@ fn independent_draws_vary_in_number() {
 }
 
 #[test]
-fn only_seed_and_example_decide() {
+fn selection_depends_only_on_seed_and_example() {
     let input_ids = example(60, 4);
     let mask = |seed, number| {
         let config = MlmMaskingConfig { seed, ..Default::default() };
@@ -83,7 +83,7 @@ proptest! {
     ) {
         let config = MlmMaskingConfig { probability, corruption: ALL_MASKED, ..Default::default() };
         let masked = mlm_masking(&input_ids, &vocab(), number, &config).unwrap();
-        assert_sound(&input_ids, &masked);
+        assert_valid(&input_ids, &masked);
         let ordinary = input_ids.iter().filter(|id| **id > 3).count();
         let (count, mean) = (masked.selected().count() as f64, probability * ordinary as f64);
         prop_assert!((count - mean).abs() < 1.0, "{count} against {mean}");

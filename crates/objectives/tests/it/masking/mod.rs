@@ -33,7 +33,7 @@ pub const ALL_MASKED: Corruption = Corruption { mask: 1.0, random: 0.0 };
 /// Asserts that labels are the original tokens, that unselected tokens are unchanged, and that no
 /// special token is selected or drawn.
 #[track_caller]
-pub fn assert_sound(input_ids: &[u32], masked: &Masked) {
+pub fn assert_valid(input_ids: &[u32], masked: &Masked) {
     let vocab = vocab();
     assert_eq!(masked.input_ids.len(), input_ids.len());
     assert_eq!(masked.labels.len(), input_ids.len());
@@ -91,7 +91,7 @@ pub fn assert_depends_on_example_alone<T: PartialEq + Debug + Send>(
 }
 
 #[test]
-fn policies_draw_apart_under_one_seed() {
+fn policies_with_one_seed_draw_independently() {
     use objectives::masking::{
         MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig, mlm_masking, ngram_masking,
         phrase_masking,
@@ -158,17 +158,17 @@ fn random_tokens_come_from_the_range_without_its_specials() {
 }
 
 #[test]
-fn shares_outside_their_domain_are_named() {
+fn invalid_probabilities_are_reported() {
     use objectives::masking::{
         MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig, mlm_masking, ngram_masking,
         phrase_masking,
     };
     let (input_ids, vocab) = (example(5, 0), vocab());
-    for bad in [-0.1, 1.5, f64::NAN, f64::INFINITY] {
-        let mlm = MlmMaskingConfig { probability: bad, ..Default::default() };
-        let phrase = PhraseMaskingConfig { probability: bad, ..Default::default() };
-        let cap = PhraseMaskingConfig { cap: Some(bad), ..Default::default() };
-        let ngram = NgramMaskingConfig { probability: bad, ..Default::default() };
+    for invalid in [-0.1, 1.5, f64::NAN, f64::INFINITY] {
+        let mlm = MlmMaskingConfig { probability: invalid, ..Default::default() };
+        let phrase = PhraseMaskingConfig { probability: invalid, ..Default::default() };
+        let cap = PhraseMaskingConfig { cap: Some(invalid), ..Default::default() };
+        let ngram = NgramMaskingConfig { probability: invalid, ..Default::default() };
         let errors = [
             ("probability", mlm_masking(&input_ids, &vocab, 0, &mlm).unwrap_err()),
             ("probability", phrase_masking(&input_ids, &[], &vocab, 0, &phrase).unwrap_err()),
@@ -176,7 +176,7 @@ fn shares_outside_their_domain_are_named() {
             ("probability", ngram_masking(&input_ids, &vocab, 0, &ngram).unwrap_err()),
         ];
         for (option, error) in errors {
-            assert_eq!(error.to_string(), format!("{option} = {bad}: must be from 0 to 1"));
+            assert_eq!(error.to_string(), format!("{option} = {invalid}: must be from 0 to 1"));
         }
     }
     for (mask, random, named) in

@@ -3,16 +3,16 @@ use objectives::masking::{NgramMaskingConfig, ngram_masking};
 use proptest::prelude::*;
 
 use super::{
-    MASK, assert_depends_on_example_alone, assert_eighty_ten_ten, assert_sound, example, vocab,
+    MASK, assert_depends_on_example_alone, assert_eighty_ten_ten, assert_valid, example, vocab,
 };
 
 #[test]
-fn eighty_percent_become_masks_ten_random_ten_stay() {
+fn tokens_are_masked_replaced_or_unchanged_at_80_10_10() {
     let input_ids = example(500, 12);
     assert_eighty_ten_ten((0..1_400).map(|number| {
         let config = NgramMaskingConfig::default();
         let masked = ngram_masking(&input_ids, &vocab(), number, &config).unwrap();
-        assert_sound(&input_ids, &masked);
+        assert_valid(&input_ids, &masked);
         assert_eq!(masked.selected().count(), 75);
         masked
     }));
@@ -26,9 +26,9 @@ fn tokens_are_selected_in_runs() {
     for number in 0..4_000 {
         let config = NgramMaskingConfig { probability: 0.01, ..Default::default() };
         let masked = ngram_masking(&input_ids, &vocab(), number, &config).unwrap();
-        let taken: Vec<usize> = masked.selected().collect();
-        assert_eq!(taken.len(), 4);
-        let runs = 1 + taken.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
+        let selected: Vec<usize> = masked.selected().collect();
+        assert_eq!(selected.len(), 4);
+        let runs = 1 + selected.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
         by_runs[runs] += 1;
     }
     // Lengths 1 to 4 are equally likely, limited to the rest of the budget of 4. One run: 4 (1/4).
@@ -40,23 +40,23 @@ fn tokens_are_selected_in_runs() {
     }
 
     let config = NgramMaskingConfig { probability: 0.01, max_tokens: 1, ..Default::default() };
-    let alone = (0..500).filter(|number| {
+    let without_neighbours = (0..500).filter(|number| {
         let masked = ngram_masking(&input_ids, &vocab(), *number, &config).unwrap();
-        let taken: Vec<usize> = masked.selected().collect();
-        taken.windows(2).all(|pair| pair[1] > pair[0] + 1)
+        let selected: Vec<usize> = masked.selected().collect();
+        selected.windows(2).all(|pair| pair[1] > pair[0] + 1)
     });
-    assert!(alone.count() > 450, "single tokens seldom touch");
+    assert!(without_neighbours.count() > 450, "single tokens seldom touch");
 }
 
 #[test]
-fn every_place_is_reached_and_no_span_crosses_a_special_token() {
+fn every_position_is_selected_and_no_span_crosses_a_special_token() {
     // Two texts: the </s></s> between them is never selected, however long the spans.
     let input_ids = [0, 10, 11, 12, 2, 2, 13, 14, 15, 2, 1];
     let config = NgramMaskingConfig { probability: 0.5, max_tokens: 6, ..Default::default() };
     let mut seen = [0; 11];
     for number in 0..1_000 {
         let masked = ngram_masking(&input_ids, &vocab(), number, &config).unwrap();
-        assert_sound(&input_ids, &masked);
+        assert_valid(&input_ids, &masked);
         assert_eq!(masked.selected().count(), 3);
         masked.selected().for_each(|at| seen[at] += 1);
     }
@@ -64,7 +64,7 @@ fn every_place_is_reached_and_no_span_crosses_a_special_token() {
 }
 
 #[test]
-fn only_seed_and_example_decide() {
+fn selection_depends_only_on_seed_and_example() {
     let input_ids = example(60, 4);
     let config = NgramMaskingConfig::default();
     assert_depends_on_example_alone(|number| {
@@ -84,7 +84,7 @@ proptest! {
     ) {
         let config = NgramMaskingConfig { probability, max_tokens, ..Default::default() };
         let masked = ngram_masking(&input_ids, &vocab(), number, &config).unwrap();
-        assert_sound(&input_ids, &masked);
+        assert_valid(&input_ids, &masked);
         let ordinary = input_ids.iter().filter(|id| **id > 3).count();
         let count = (probability * ordinary as f64).round() as usize;
         prop_assert_eq!(masked.selected().count(), count);

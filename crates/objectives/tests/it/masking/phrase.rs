@@ -5,12 +5,12 @@ use std::ops::Range;
 use objectives::masking::{MaskingError, PhraseMaskingConfig, phrase_masking};
 use proptest::prelude::*;
 
-use super::{assert_depends_on_example_alone, assert_eighty_ten_ten, assert_sound, example, vocab};
+use super::{assert_depends_on_example_alone, assert_eighty_ten_ten, assert_valid, example, vocab};
 
 fn selected(text: usize, phrases: &[Range<usize>], config: &PhraseMaskingConfig) -> Vec<usize> {
     let input_ids = example(text, 3);
     let masked = phrase_masking(&input_ids, phrases, &vocab(), 5, config).unwrap();
-    assert_sound(&input_ids, &masked);
+    assert_valid(&input_ids, &masked);
     masked.selected().collect()
 }
 
@@ -19,17 +19,17 @@ fn capped(cap: f64) -> PhraseMaskingConfig {
 }
 
 #[test]
-fn all_phrase_tokens_are_selected_and_random_ones_fill_up() {
+fn all_phrase_tokens_and_random_others_are_selected() {
     let config = PhraseMaskingConfig::default();
     // m = 40, T = 6, K = 3.
-    let taken = selected(40, &[4..6, 20..21], &config);
-    assert_eq!(taken.len(), 6);
-    assert!([4, 5, 20].iter().all(|at| taken.contains(at)), "{taken:?}");
+    let selected_tokens = selected(40, &[4..6, 20..21], &config);
+    assert_eq!(selected_tokens.len(), 6);
+    assert!([4, 5, 20].iter().all(|at| selected_tokens.contains(at)), "{selected_tokens:?}");
     // K = 9 > T: only phrase tokens are selected.
     assert_eq!(selected(40, &[4..9, 20..24], &config), [4, 5, 6, 7, 8, 20, 21, 22, 23]);
     // Overlapping, nested, repeated and adjacent phrases: each position counts once.
-    let taken = selected(40, &[10..13, 12..15, 11..12, 10..13, 15..17], &config);
-    assert_eq!(taken, [10, 11, 12, 13, 14, 15, 16]);
+    let selected_tokens = selected(40, &[10..13, 12..15, 11..12, 10..13, 15..17], &config);
+    assert_eq!(selected_tokens, [10, 11, 12, 13, 14, 15, 16]);
     // The whole text.
     assert_eq!(selected(12, std::slice::from_ref(&(1..13)), &config), Vec::from_iter(1..13));
 }
@@ -47,7 +47,7 @@ fn the_budget_is_rounded_to_the_nearest() {
 }
 
 #[test]
-fn eighty_percent_become_masks_ten_random_ten_stay() {
+fn tokens_are_masked_replaced_or_unchanged_at_80_10_10() {
     let input_ids = example(1_000, 24);
     let phrases: Vec<Range<usize>> = (0..40).map(|at| 20 * at + 1..20 * at + 4).collect();
     let mut outside = BTreeSet::new();
@@ -55,18 +55,22 @@ fn eighty_percent_become_masks_ten_random_ten_stay() {
         let config = PhraseMaskingConfig::default();
         let masked = phrase_masking(&input_ids, &phrases, &vocab(), number, &config);
         let masked = masked.unwrap();
-        assert_sound(&input_ids, &masked);
-        let taken: BTreeSet<usize> = masked.selected().collect();
-        assert_eq!(taken.len(), 150);
-        assert!(phrases.iter().all(|phrase| phrase.clone().all(|at| taken.contains(&at))));
-        outside.extend(taken.into_iter().filter(|at| !phrases.iter().any(|p| p.contains(at))));
+        assert_valid(&input_ids, &masked);
+        let selected_tokens: BTreeSet<usize> = masked.selected().collect();
+        assert_eq!(selected_tokens.len(), 150);
+        assert!(
+            phrases.iter().all(|phrase| phrase.clone().all(|at| selected_tokens.contains(&at)))
+        );
+        outside.extend(
+            selected_tokens.into_iter().filter(|at| !phrases.iter().any(|p| p.contains(at))),
+        );
         masked
     }));
     assert_eq!(outside.len(), 880, "every other token fills up at some time");
 }
 
 #[test]
-fn a_cap_takes_whole_phrases_within_its_budget() {
+fn a_cap_selects_complete_phrases_within_its_budget() {
     // m = 40; the cap of 0.15 allows 6 tokens: one or two of these phrases, never all.
     let phrases = [1..4, 10..13, 11..14, 20..23, 30..39];
     let united = [1..4, 10..14, 20..23, 30..39];
@@ -74,11 +78,11 @@ fn a_cap_takes_whole_phrases_within_its_budget() {
     let mut seen = [0; 4];
     for number in 0..1_000 {
         let masked = phrase_masking(&input_ids, &phrases, &vocab(), number, &capped(0.15));
-        let taken: Vec<usize> = masked.unwrap().selected().collect();
-        assert_eq!(taken.len(), 6, "the budget is used and kept");
+        let selected_tokens: Vec<usize> = masked.unwrap().selected().collect();
+        assert_eq!(selected_tokens.len(), 6, "the budget is used and kept");
         for (seen, phrase) in seen.iter_mut().zip(&united) {
-            let inside = phrase.clone().filter(|at| taken.contains(at)).count();
-            assert!(inside == 0 || inside == phrase.len(), "{taken:?} cuts {phrase:?}");
+            let inside = phrase.clone().filter(|at| selected_tokens.contains(at)).count();
+            assert!(inside == 0 || inside == phrase.len(), "{selected_tokens:?} cuts {phrase:?}");
             *seen += usize::from(inside > 0);
         }
     }
@@ -94,24 +98,27 @@ fn a_cap_takes_whole_phrases_within_its_budget() {
     // A cap of 1 has no effect. With a cap of 0, phrase tokens are drawn only if no other token
     // remains.
     assert_eq!(selected(10, std::slice::from_ref(&(1..11)), &capped(1.0)).len(), 10);
-    let taken = selected(40, std::slice::from_ref(&(1..30)), &capped(0.0));
-    assert!(taken.len() == 6 && taken.iter().all(|at| *at >= 30), "{taken:?}");
+    let selected_tokens = selected(40, std::slice::from_ref(&(1..30)), &capped(0.0));
+    assert!(
+        selected_tokens.len() == 6 && selected_tokens.iter().all(|at| *at >= 30),
+        "{selected_tokens:?}"
+    );
 }
 
 #[test]
-fn phrases_that_do_not_fit_are_named() {
+fn invalid_phrases_are_reported() {
     let input_ids = example(5, 0);
-    let refuse = |phrase: Range<usize>| {
+    let error_of = |phrase: Range<usize>| {
         let config = PhraseMaskingConfig::default();
         phrase_masking(&input_ids, &[1..2, phrase], &vocab(), 0, &config).unwrap_err()
     };
-    assert_eq!(refuse(3..9), MaskingError::Span { span: 1, start: 3, end: 9, length: 7 });
-    assert_eq!(refuse(3..3), MaskingError::Span { span: 1, start: 3, end: 3, length: 7 });
-    assert_eq!(refuse(0..3), MaskingError::SpecialInSpan { span: 1, position: 0, id: 0 });
+    assert_eq!(error_of(3..9), MaskingError::Span { span: 1, start: 3, end: 9, length: 7 });
+    assert_eq!(error_of(3..3), MaskingError::Span { span: 1, start: 3, end: 3, length: 7 });
+    assert_eq!(error_of(0..3), MaskingError::SpecialInSpan { span: 1, position: 0, id: 0 });
 }
 
 #[test]
-fn only_seed_and_example_decide() {
+fn selection_depends_only_on_seed_and_example() {
     let input_ids = example(60, 4);
     let phrases = [3..5, 4..8, 20..22, 40..44];
     for config in [PhraseMaskingConfig::default(), capped(0.1)] {
@@ -133,7 +140,7 @@ proptest! {
 
     /// max(K, T) tokens are selected, including all phrase tokens.
     #[test]
-    fn the_number_selected_is_that_of_the_paper(
+    fn the_selected_count_equals_the_papers(
         text in 1_usize..70,
         phrases in prop::collection::vec((0.0..1.0, 1_usize..6), 0..8),
         probability in 0.0..1.0,
@@ -148,10 +155,10 @@ proptest! {
         let config = PhraseMaskingConfig { probability, ..Default::default() };
         let masked =
             phrase_masking(&input_ids, &phrases, &vocab(), number, &config).unwrap();
-        assert_sound(&input_ids, &masked);
-        let taken: BTreeSet<usize> = masked.selected().collect();
+        assert_valid(&input_ids, &masked);
+        let selected_tokens: BTreeSet<usize> = masked.selected().collect();
         let budget = (probability * text as f64).round() as usize;
-        prop_assert_eq!(taken.len(), budget.max(in_phrases.len()));
-        prop_assert!(taken.is_superset(&in_phrases));
+        prop_assert_eq!(selected_tokens.len(), budget.max(in_phrases.len()));
+        prop_assert!(selected_tokens.is_superset(&in_phrases));
     }
 }

@@ -65,15 +65,15 @@ fn shares(config: &EntityPredictionConfig, takes: impl Fn(usize) -> bool) -> ([f
 }
 
 /// Asserts agreement within four standard errors; up to three tokens of a mention may share a draw.
-fn assert_near(got: [f64; 3], want: [f64; 3], total: f64, name: &str) {
-    for (got, want) in got.into_iter().zip(want) {
-        let error = (want * (1.0 - want) * 3.0 / total).sqrt();
-        assert!((got - want).abs() <= 4.0 * error, "{name}: {got} for {want}");
+fn assert_near(actual: [f64; 3], expected: [f64; 3], total: f64, name: &str) {
+    for (actual, expected) in actual.into_iter().zip(expected) {
+        let error = (expected * (1.0 - expected) * 3.0 / total).sqrt();
+        assert!((actual - expected).abs() <= 4.0 * error, "{name}: {actual} for {expected}");
     }
 }
 
 #[test]
-fn every_mask_has_the_shares_of_the_paper() {
+fn every_mask_has_the_probabilities_of_the_paper() {
     type Make = fn() -> EntityPredictionConfig;
     let rows: [(&str, Make, [f64; 3]); 4] = [
         ("WEP", whole, [0.8, 0.0, 1.0]),
@@ -81,26 +81,26 @@ fn every_mask_has_the_shares_of_the_paper() {
         ("PEP_MS", EntityPredictionConfig::default, [0.8, 0.0, 1.0]),
         ("PEP_M", partial_mask, [0.8, 0.0, 0.8]),
     ];
-    for (name, make, want) in rows {
-        let (got, total) = shares(&make(), in_mention);
-        assert_near(got, want, total, name);
+    for (name, make, expected) in rows {
+        let (actual, total) = shares(&make(), in_mention);
+        assert_near(actual, expected, total, name);
         let (outside, _) = shares(&make(), |at| !in_mention(at));
         assert_eq!(outside, [0.0; 3], "{name}");
         // With half as many candidates, and ordinary masking of the other tokens.
         let both = with_mlm(make());
-        let (got, total) = shares(&both, in_mention);
-        assert_near(got, want.map(|share| share / 2.0), total, name);
+        let (actual, total) = shares(&both, in_mention);
+        assert_near(actual, expected.map(|share| share / 2.0), total, name);
         let (outside, total) = shares(&both, |at| !in_mention(at));
         assert_near(outside, [0.12, 0.015, 0.15], total, name);
     }
     let half =
         EntityPredictionConfig { unchanged: Unchanged::Half, ..EntityPredictionConfig::default() };
-    let (got, total) = shares(&half, in_mention);
-    assert_near(got, [0.8, 0.0, 0.9], total, "half");
+    let (actual, total) = shares(&half, in_mention);
+    assert_near(actual, [0.8, 0.0, 0.9], total, "half");
 }
 
 #[test]
-fn a_whole_mention_is_hidden_or_not_at_all() {
+fn mentions_are_masked_completely_or_not_at_all() {
     let mut hidden = [0; 3];
     for example in 0..2_000 {
         let config = EntityPredictionConfig { probability: 0.5, ..whole() };
@@ -119,7 +119,7 @@ fn a_whole_mention_is_hidden_or_not_at_all() {
 }
 
 #[test]
-fn the_default_is_partial_prediction_and_reads_from_a_recipe() {
+fn the_default_is_partial_prediction_and_configurable_in_toml() {
     let read: EntityPredictionConfig = toml::from_str("unit = \"token\"").unwrap();
     assert_eq!(read, EntityPredictionConfig::default());
     let toml = "probability = 0.5\nrest = { selection = \"independent\" }";
@@ -132,26 +132,26 @@ fn the_default_is_partial_prediction_and_reads_from_a_recipe() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
-    let refuse = |spans: &[Range<usize>], config: &EntityPredictionConfig| {
+fn invalid_spans_are_rejected() {
+    let error_of = |spans: &[Range<usize>], config: &EntityPredictionConfig| {
         entity_prediction_masking(&INPUT, spans, &vocab(), 0, config).unwrap_err()
     };
     let whole = whole();
-    let late = Range { start: 4, end: 13 };
-    assert!(matches!(refuse(&[late], &whole), MaskingError::Span { span: 0, .. }));
-    assert!(matches!(refuse(&[1..4, 3..5], &whole), MaskingError::Overlap { .. }));
+    let last_mention = Range { start: 4, end: 13 };
+    assert!(matches!(error_of(&[last_mention], &whole), MaskingError::Span { span: 0, .. }));
+    assert!(matches!(error_of(&[1..4, 3..5], &whole), MaskingError::Overlap { .. }));
     let special = Range { start: 0, end: 2 };
-    assert!(matches!(refuse(&[special], &whole), MaskingError::SpecialInSpan { .. }));
+    assert!(matches!(error_of(&[special], &whole), MaskingError::SpecialInSpan { .. }));
     let beyond = EntityPredictionConfig { probability: 1.5, ..whole.clone() };
-    assert!(matches!(refuse(&[], &beyond), MaskingError::Domain { option: "probability", .. }));
+    assert!(matches!(error_of(&[], &beyond), MaskingError::Domain { option: "probability", .. }));
     let rest = MlmMaskingConfig { probability: f64::NAN, ..Default::default() };
     let rest = EntityPredictionConfig { rest: Some(rest), ..whole };
-    assert!(matches!(refuse(&[], &rest), MaskingError::Domain { .. }));
+    assert!(matches!(error_of(&[], &rest), MaskingError::Domain { .. }));
 }
 
 proptest! {
     #[test]
-    fn labels_are_the_tokens_and_the_rest_stays(
+    fn labels_are_the_tokens_and_others_are_unchanged(
         seed: u64,
         example: u64,
         probability in 0.0..=1.0,
@@ -177,7 +177,7 @@ proptest! {
 }
 
 #[test]
-fn draws_depend_on_the_example_alone() {
+fn draws_depend_only_on_the_example() {
     let (config, input_ids) = (with_mlm(EntityPredictionConfig::default()), example(80, 3));
     let spans: Vec<Range<usize>> = (0..16).map(|k| 5 * k + 2..5 * k + 5).collect();
     assert_depends_on_example_alone(|number| {

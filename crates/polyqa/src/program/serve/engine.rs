@@ -28,7 +28,7 @@ pub struct Job {
 /// are dropped.
 pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather: Duration) {
     let batch_size = reader.batch_size;
-    let alike = reader.pretrained.model.device() == Device::Cpu;
+    let equal_lengths = reader.pretrained.model.device() == Device::Cpu;
     let mut active: Vec<Job> = Vec::new();
     loop {
         if active.is_empty() {
@@ -46,7 +46,7 @@ pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather: Duration) {
         }
         active.extend(jobs.try_iter());
         active.retain(|job| !job.reply.is_closed());
-        let shares = shares(&active, batch_size, alike);
+        let shares = shares(&active, batch_size, equal_lengths);
         if read(reader, &mut active, &shares).is_err() {
             // One request fails: each is evaluated separately, so that the others succeed.
             for (at, &share) in shares.iter().enumerate() {
@@ -58,11 +58,11 @@ pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather: Duration) {
                 }
             }
         }
-        let (done, left): (Vec<Job>, Vec<Job>) =
+        let (done, remaining): (Vec<Job>, Vec<Job>) =
             active.into_iter().partition(|job| job.reading.unread().is_empty());
-        active = left;
-        let several = active.len() > 1;
-        active.rotate_left(usize::from(several));
+        active = remaining;
+        let has_others = active.len() > 1;
+        active.rotate_left(usize::from(has_others));
         for Job { reading, answers, reply, permits } in done {
             let answered = reading.finish(reader, answers);
             // The limits are released before the client receives the answer and sends its next
@@ -75,25 +75,25 @@ pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather: Duration) {
 
 /// Computes the number of windows of each request in the next batch. The first request has at least
 /// one. On the CPU, where padding costs time, only windows of similar length are added.
-fn shares(active: &[Job], batch_size: usize, alike: bool) -> Vec<usize> {
+fn shares(active: &[Job], batch_size: usize, equal_lengths: bool) -> Vec<usize> {
     let unread: Vec<&[Window]> = active.iter().map(|job| job.reading.unread()).collect();
     let first = unread.first().and_then(|windows| windows.first());
     let first = first.map_or(0, |window| window.input_ids.len());
-    let fits = |window: &Window| {
+    let fits_batch = |window: &Window| {
         let length = window.input_ids.len();
-        !alike || (5 * length >= 4 * first && 5 * first >= 4 * length)
+        !equal_lengths || (5 * length >= 4 * first && 5 * first >= 4 * length)
     };
     let mut shares = vec![0; unread.len()];
-    let mut left = batch_size;
-    while left > 0 {
-        let before = left;
+    let mut remaining = batch_size;
+    while remaining > 0 {
+        let before = remaining;
         for (share, windows) in shares.iter_mut().zip(&unread) {
-            if left > 0 && windows.get(*share).is_some_and(fits) {
+            if remaining > 0 && windows.get(*share).is_some_and(fits_batch) {
                 *share += 1;
-                left -= 1;
+                remaining -= 1;
             }
         }
-        if left == before {
+        if remaining == before {
             break;
         }
     }

@@ -13,10 +13,11 @@ use super::request::Refusal;
 /// Accepts requests whose `Host` is an IP address, `localhost`, or one of `allowed`; rejects others
 /// with status 421. A request without `Host` does not come from a web page.
 pub async fn check(State(allowed): State<Arc<[String]>>, request: Request, next: Next) -> Response {
-    let named = request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
-    match named.or(request.uri().host()) {
+    let host_header =
+        request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    match host_header.or(request.uri().host()) {
         Some(host) if !is_allowed(host, &allowed) => {
-            let message = format!("this service is not called {host:?}; see --allow-host");
+            let message = format!("host {host:?} is not allowed; see --allow-host");
             Refusal::new(421, "misdirected_request", message).into_response()
         }
         _ => next.run(request).await,
@@ -39,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_and_names_that_were_given_are_allowed() {
+    fn addresses_and_given_names_are_allowed() {
         let allowed = ["qa.example.org".to_owned()];
         for host in [
             "127.0.0.1",

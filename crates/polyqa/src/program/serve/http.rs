@@ -34,10 +34,10 @@ use crate::Error;
 use crate::reading::Cutter;
 
 /// Maximum time for a client to send a request's head or body, or to receive part of a response.
-const PATIENCE: Duration = Duration::from_secs(10);
+const IO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum number of requests that are cut into windows at once.
-const CUTTING: usize = 4;
+const MAX_CUTTING_THREADS: usize = 4;
 
 /// State shared by all requests.
 pub struct Service {
@@ -72,7 +72,7 @@ impl Service {
 pub fn serve(listener: TcpListener, service: Service, hosts: Arc<[String]>) -> io::Result<()> {
     let runtime = Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(CUTTING)
+        .max_blocking_threads(MAX_CUTTING_THREADS)
         .thread_name("cut")
         .build()?;
     runtime.block_on(accept(listener, Arc::new(service), hosts))
@@ -90,14 +90,16 @@ async fn accept(
         .route("/page.js", get(|| page("text/javascript; charset=utf-8", include_str!("page.js"))))
         .route("/health", get(health))
         .route("/answer", post(answer))
-        .fallback(|| async { Refusal::new(404, "not_found", "there is / , /answer and /health") })
+        .fallback(|| async {
+            Refusal::new(404, "not_found", "not found (available: /, /answer, /health)")
+        })
         .method_not_allowed_fallback(|| async {
-            Refusal::new(405, "method_not_allowed", "/answer takes POST, the others take GET")
+            Refusal::new(405, "method_not_allowed", "use POST for /answer and GET for other paths")
         })
         .layer(from_fn_with_state(hosts, host::check))
         .with_state(service.clone());
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(1 << 16);
+    http.timer(TokioTimer::new()).header_read_timeout(IO_TIMEOUT).max_buf_size(1 << 16);
     let connections = Arc::new(Semaphore::new(service.limits.max_connections));
     let graceful = GracefulShutdown::new();
     let (mut terminate, mut interrupt) =
@@ -121,23 +123,23 @@ async fn accept(
             continue;
         };
         let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(PATIENCE));
-        let served = http.serve_connection(
+        stream.set_write_timeout(Some(IO_TIMEOUT));
+        let connection_done = http.serve_connection(
             TokioIo::new(Box::pin(stream)),
             TowerToHyperService::new(router.clone()),
         );
-        let served = graceful.watch(served);
+        let connection_done = graceful.watch(connection_done);
         tokio::spawn(async move {
             // A client that disconnects is not an error of the service.
-            let _ = served.await;
+            let _ = connection_done.await;
             drop(permit);
         });
     }
     service.draining.store(true, Ordering::Relaxed);
     drop(listener);
-    let longest = Duration::from_secs(service.limits.timeout).saturating_add(PATIENCE);
+    let max_drain = Duration::from_secs(service.limits.timeout).saturating_add(IO_TIMEOUT);
     tokio::select! {
-        _ = timeout(longest, graceful.shutdown()) => Ok(()),
+        _ = timeout(max_drain, graceful.shutdown()) => Ok(()),
         // `std::process::exit` would run libtorch's exit handlers during a computation.
         _ = terminate.recv() => signal_hook::low_level::exit(143),
         _ = interrupt.recv() => signal_hook::low_level::exit(130),
@@ -161,7 +163,7 @@ async fn page(kind: &'static str, text: &'static str) -> Response {
     (headers, text).into_response()
 }
 
-fn said(status: u16, value: &impl serde::Serialize) -> Response {
+fn json_response(status: u16, value: &impl serde::Serialize) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     match serde_json::to_vec(value) {
         Ok(body) => {
@@ -186,7 +188,7 @@ async fn health(State(service): State<Arc<Service>>) -> Response {
         "requests": limits.max_requests.saturating_sub(requests.available_permits()),
         "windows": limits.max_windows.saturating_sub(windows.available_permits()),
     });
-    said(if draining { 503 } else { 200 }, &health)
+    json_response(if draining { 503 } else { 200 }, &health)
 }
 
 async fn answer(
@@ -208,7 +210,7 @@ async fn answered(
     body: Body,
 ) -> Result<Response, Refusal> {
     if service.draining.load(Ordering::Relaxed) {
-        return Err(Refusal::new(503, "draining", "the service is about to end"));
+        return Err(Refusal::new(503, "draining", "the service is shutting down"));
     }
     // Browsers send this type to another origin only after a preflight request.
     let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
@@ -220,25 +222,36 @@ async fn answered(
     let max_body = service.limits.max_body;
     let too_long =
         || Refusal::new(413, "too_large", format!("a body has at most {max_body} bytes"));
-    let busy = |_| Refusal::new(429, "too_many_requests", "too much is asked at once; come again");
-    let request = service.requests.clone().try_acquire_owned().map_err(busy)?;
-    let body = timeout(PATIENCE, Limited::new(body, max_body).collect()).await;
+    let too_many = |_| {
+        Refusal::new(
+            429,
+            "too_many_requests",
+            "too many concurrent requests or windows; retry later",
+        )
+    };
+    let request = service.requests.clone().try_acquire_owned().map_err(too_many)?;
+    let body = timeout(IO_TIMEOUT, Limited::new(body, max_body).collect()).await;
     let body = match body {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_long()),
-        Ok(Err(_)) => return Err(Refusal::new(400, "bad_request", "the body is not whole")),
-        Err(_) => return Err(Refusal::new(408, "slow", "the body did not come in time")),
+        Ok(Err(_)) => {
+            return Err(Refusal::new(400, "bad_request", "the request body is incomplete"));
+        }
+        Err(_) => {
+            return Err(Refusal::new(408, "slow", "timed out while reading the request body"));
+        }
     };
-    let here = service.clone();
+    let shared = service.clone();
     // The request counts toward the limit until it is cut, even if the client disconnects.
     let cut = tokio::task::spawn_blocking(move || {
-        let Request { asked, documents, answers } =
-            Request::read(&body, &here.limits, here.answers)?;
-        let max_windows = here.limits.max_windows;
-        match here.cutter.cut(asked, &documents.into(), max_windows) {
+        let Request { queries, documents, answers } =
+            Request::read(&body, &shared.limits, shared.answers)?;
+        let max_windows = shared.limits.max_windows;
+        match shared.cutter.cut(queries, &documents.into(), max_windows) {
             Ok(Some(reading)) => Ok((reading, answers, request)),
             Ok(None) => {
-                let message = format!("more than {max_windows} windows; ask for less at once");
+                let message =
+                    format!("more than {max_windows} windows; send fewer questions or documents");
                 Err(Refusal::new(413, "too_large", message))
             }
             Err(error) => Err(Refusal::new(422, "unreadable", one_line(&error.to_string()))),
@@ -246,12 +259,12 @@ async fn answered(
     });
     let (reading, answers, request) = cut.await.map_err(|_| broken())??;
     let count = u32::try_from(reading.windows()).unwrap_or(u32::MAX);
-    let windows = service.windows.clone().try_acquire_many_owned(count).map_err(busy)?;
+    let windows = service.windows.clone().try_acquire_many_owned(count).map_err(too_many)?;
     let (reply, answered) = oneshot::channel();
     let job = Job { reading, answers, reply, permits: [request, windows] };
     service.jobs.send(job).map_err(|_| broken())?;
     match answered.await {
-        Ok(Ok(results)) => Ok(said(200, &request::Response { results })),
+        Ok(Ok(results)) => Ok(json_response(200, &request::Response { results })),
         // The error of a non-finite logit names the question; other errors of the model have no
         // details for clients.
         Ok(Err(Error::Tasks(tasks::Error::Eval(error)))) => {
@@ -262,13 +275,14 @@ async fn answered(
 }
 
 fn broken() -> Refusal {
-    Refusal::new(500, "internal", "the model could not read this; the service's log says why")
+    Refusal::new(500, "internal", "inference failed; the cause is in the service's log")
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let Self { status, code, message } = self;
-        let mut response = said(status, &json!({"error": {"code": code, "message": message}}));
+        let mut response =
+            json_response(status, &json!({"error": {"code": code, "message": message}}));
         if [429, 503].contains(&status) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }

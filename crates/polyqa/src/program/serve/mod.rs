@@ -39,7 +39,7 @@ pub struct Args {
     limits: Limits,
 }
 
-/// What a client, and all of them together, may ask for.
+/// Limits per request and over all concurrent requests.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Limits {
     /// Maximum size of a request body in bytes
@@ -80,10 +80,10 @@ Examples:
 POST /answer takes a question or questions, and a text or documents:
   {\"questions\": [\"Where?\", {\"id\": \"b\", \"question\": \"Who?\"}],
    \"documents\": [\"A text.\", {\"id\": \"peru\", \"text\": \"…\"}], \"answers\": 3}
-and gives {\"results\": [...]}, one for each question, each as a line of `polyqa answer --json`.
-Every document is read; with --retriever the 50 best for each question.
+and returns {\"results\": [...]}, one object per question, as printed by `polyqa answer --json`.
+The service reads every document, or with --retriever the 50 best passages per question.
 GET /health returns the state, the model and its precision. An error is {\"error\": {\"code\": \"…\", \"message\": \"…\"}}.
-SIGTERM or SIGINT lets it answer what it has taken in, and ends it; a second one ends it at once.";
+On SIGTERM or SIGINT the service finishes accepted requests and exits; a second signal exits at once.";
 
 pub fn run(args: &Args) -> Result<()> {
     args.reader.check()?;
@@ -129,6 +129,6 @@ pub fn run(args: &Args) -> Result<()> {
     engine::run(&reader, &taken, gather);
     match network.join() {
         Ok(ended) => ended.context("the service"),
-        Err(_) => anyhow::bail!("the service ended by itself"),
+        Err(_) => anyhow::bail!("the service stopped unexpectedly"),
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Limits;
-use crate::reading::Asked;
+use crate::reading::Query;
 use crate::{Answers, Document};
 
 /// The body of `POST /answer`.
@@ -40,7 +40,7 @@ enum OneDocument {
 /// A validated request.
 #[derive(Debug)]
 pub struct Request {
-    pub asked: Vec<Asked>,
+    pub queries: Vec<Query>,
     pub documents: Vec<Document>,
     /// Maximum number of answers per question.
     pub answers: usize,
@@ -56,46 +56,47 @@ pub struct Response {
 impl Request {
     /// Parses a body; `answers` holds the default and the maximum number of answers per question.
     pub fn read(body: &[u8], limits: &Limits, answers: (usize, usize)) -> Result<Self, Refusal> {
-        let bad = |message: String| Refusal::new(400, "bad_request", message);
-        let body: Body = serde_json::from_slice(body).map_err(|error| bad(error.to_string()))?;
-        let asked = match (body.question, body.questions) {
+        let bad_request = |message: String| Refusal::new(400, "bad_request", message);
+        let body: Body =
+            serde_json::from_slice(body).map_err(|error| bad_request(error.to_string()))?;
+        let queries = match (body.question, body.questions) {
             (Some(question), None) => vec![OneQuestion::Text(question)],
             (None, Some(questions)) => questions,
-            _ => return Err(bad("give one of question and questions".into())),
+            _ => return Err(bad_request("expected either question or questions".into())),
         };
         let documents = match (body.text, body.documents) {
             (Some(text), None) => vec![OneDocument::Text(text)],
             (None, Some(documents)) => documents,
-            _ => return Err(bad("give one of text and documents".into())),
+            _ => return Err(bad_request("expected either text or documents".into())),
         };
         let (default, max) = answers;
         let answers = body.answers.unwrap_or(default);
         if !(1..=max).contains(&answers) {
-            return Err(bad(format!("answers must be 1 to {max}")));
+            return Err(bad_request(format!("answers must be 1 to {max}")));
         }
         let counts = [
-            ("questions", asked.len(), limits.max_questions),
+            ("questions", queries.len(), limits.max_questions),
             ("documents", documents.len(), limits.max_documents),
         ];
         for (name, count, limit) in counts {
             if count == 0 {
-                return Err(bad(format!("{name} is empty")));
+                return Err(bad_request(format!("{name} is empty")));
             }
             if count > limit {
-                let message = format!("{count} {name}, and at most {limit} may be asked at once");
+                let message = format!("{count} {name} exceed the limit of {limit} per request");
                 return Err(Refusal::new(413, "too_large", message));
             }
         }
-        let asked: Vec<Asked> = asked
+        let queries: Vec<Query> = queries
             .into_iter()
             .map(|one| match one {
                 OneQuestion::Text(question) => Ok((None, question)),
                 OneQuestion::Row { id, question } => Ok((id.map(name).transpose()?, question)),
             })
             .collect::<Result<_, String>>()
-            .map_err(bad)?;
-        if asked.iter().any(|(_, question)| question.trim().is_empty()) {
-            return Err(bad("a question is empty".into()));
+            .map_err(bad_request)?;
+        if queries.iter().any(|(_, question)| question.trim().is_empty()) {
+            return Err(bad_request("a question is empty".into()));
         }
         let documents = documents
             .into_iter()
@@ -109,8 +110,8 @@ impl Request {
                 Ok(Document { id: Arc::from(id), text: Arc::from(text) })
             })
             .collect::<Result<_, String>>()
-            .map_err(bad)?;
-        Ok(Self { asked, documents, answers })
+            .map_err(bad_request)?;
+        Ok(Self { queries, documents, answers })
     }
 }
 
@@ -156,26 +157,26 @@ mod tests {
     #[test]
     fn questions_and_documents_come_in_several_forms() {
         let one = read(r#"{"question": "Where?", "text": "Here.", "answers": 1}"#).unwrap();
-        assert_eq!((one.asked, one.answers), (vec![(None, "Where?".into())], 1));
+        assert_eq!((one.queries, one.answers), (vec![(None, "Where?".into())], 1));
         assert_eq!((&*one.documents[0].id, &*one.documents[0].text), ("0", "Here."));
         let several = read(
             r#"{"questions": ["Where?", {"id": 7, "question": "Who?"}],
                 "documents": ["Here.", {"id": "b", "context": "There."}]}"#,
         );
         let several = several.unwrap();
-        assert_eq!(several.asked[1], (Some("7".into()), "Who?".into()));
+        assert_eq!(several.queries[1], (Some("7".into()), "Who?".into()));
         assert_eq!((&*several.documents[1].id, several.answers), ("b", 3));
     }
 
     #[test]
-    fn what_cannot_be_answered_is_refused_with_its_reason() {
+    fn invalid_requests_are_rejected_with_a_reason() {
         let deep = format!(r#"{{"question": {}"#, "[".repeat(100_000));
         let refused = [
             ("", 400, "EOF"),
             ("[]", 400, "invalid length"),
-            (r#"{"question": "a"}"#, 400, "text and documents"),
-            (r#"{"question": "a", "text": "b", "documents": []}"#, 400, "text and documents"),
-            (r#"{"question": "a", "questions": [], "text": "b"}"#, 400, "question and questions"),
+            (r#"{"question": "a"}"#, 400, "text or documents"),
+            (r#"{"question": "a", "text": "b", "documents": []}"#, 400, "text or documents"),
+            (r#"{"question": "a", "questions": [], "text": "b"}"#, 400, "question or questions"),
             (r#"{"question": " ", "text": "b"}"#, 400, "a question is empty"),
             (r#"{"question": "a", "question": "a", "text": "b"}"#, 400, "duplicate field"),
             (r#"{"question": "a", "text": "b", "colour": 1}"#, 400, "colour"),

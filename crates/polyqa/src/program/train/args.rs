@@ -40,7 +40,7 @@ pub struct Args {
     /// Train each window with an answer together with up to N windows of the same article that do
     /// not contain it, so that scores are comparable across the windows of a document; each costs
     /// as much time as a window. Articles are recognised by their titles [default: 0]
-    #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(..=MOST_NEGATIVES))]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u8).range(..=MAX_NEGATIVES))]
     negatives: Option<u8>,
     /// Epochs
     #[arg(long, default_value_t = 2)]
@@ -53,14 +53,14 @@ pub struct Args {
     batch_size: usize,
     /// Train a LoRA of this rank on queries, keys and values (alpha is twice the rank) and the head
     /// instead of all weights; adapter/ has it in PEFT's format, model/ has it merged
-    #[arg(long, value_name = "RANK", value_parser = value_parser!(i64).range(1..=MOST_RANK))]
+    #[arg(long, value_name = "RANK", value_parser = value_parser!(i64).range(1..=MAX_RANK))]
     lora: Option<i64>,
     /// Train a bottleneck adapter after every layer (width: the model's divided by this) and the
     /// head instead of all weights; adapter/ has it in AdapterHub's format, model/ in adapters/
     #[arg(long, value_name = "REDUCTION", value_parser = value_parser!(i64).range(1..))]
     bottleneck: Option<i64>,
     /// Random seed for head initialisation, data order and dropout
-    #[arg(long, default_value_t = 42, value_parser = value_parser!(u64).range(..=MOST_SEED))]
+    #[arg(long, default_value_t = 42, value_parser = value_parser!(u64).range(..=MAX_SEED))]
     seed: u64,
     /// Language of the --dev contexts, which selects the scoring rules [default: from the file's
     /// name, such as test-context-de-question-en.json or xquad.de.json; else en]
@@ -75,11 +75,11 @@ pub struct Args {
 }
 
 /// The maximum integer in a recipe file.
-const MOST_SEED: u64 = i64::MAX.unsigned_abs();
+const MAX_SEED: u64 = i64::MAX.unsigned_abs();
 /// Upper bound: more windows do not fit into the memory of a training step.
-const MOST_NEGATIVES: i64 = 64;
+const MAX_NEGATIVES: i64 = 64;
 /// Upper bound, larger than the width of any encoder.
-const MOST_RANK: i64 = 1 << 16;
+const MAX_RANK: i64 = 1 << 16;
 
 pub const EXAMPLES: &str = "\
 Examples:
@@ -156,7 +156,7 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
             files.push(file);
         }
     }
-    ensure!(!files.is_empty(), "{}: there is no question file (.json)", path.display());
+    ensure!(!files.is_empty(), "{}: no question file (.json) found", path.display());
     files.sort();
     Ok(files)
 }

@@ -73,8 +73,8 @@ fn read_dev(path: &Path, recipe: &Recipe) -> Result<Dev> {
     let stem = file.split(".json").next().unwrap_or_default();
     // Example: `xquad.de.json`.
     let suffix = stem.rsplit_once('.').and_then(|(_, code)| code.parse::<Language>().ok());
-    let named = cell.as_ref().map(|name| name.context).or(suffix);
-    let language = recipe.data.language.or(named).unwrap_or(Language::EN);
+    let file_language = cell.as_ref().map(|name| name.context).or(suffix);
+    let language = recipe.data.language.or(file_language).unwrap_or(Language::EN);
     let name = match recipe.data.dev.len() {
         1 => "predictions".to_owned(),
         _ => format!("predictions/{stem}"),

@@ -84,7 +84,7 @@ impl Default for Recipe {
 
 impl experiment::Recipe for Recipe {
     const NAME: &'static str = "train";
-    const ABOUT: &'static str = "Fine-tunes an encoder on questions and answers others";
+    const ABOUT: &'static str = "Fine-tunes an encoder on questions and evaluates it";
     const EXAMPLES: &'static str = EXAMPLES;
     const EVALUATION: &'static [&'static str] =
         &["data.dev", "data.calibration", "data.language", "decoding"];

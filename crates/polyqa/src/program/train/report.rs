@@ -154,7 +154,7 @@ impl Calibrated {
 
 /// Logs the number of training questions and the window settings.
 pub fn announce(recipe: &Recipe, (train, without_answer): &(TrainingQuestions, usize)) {
-    let left_out = match without_answer {
+    let skipped = match without_answer {
         0 => String::new(),
         count => format!("; {count} without an answer are left out"),
     };
@@ -162,12 +162,12 @@ pub fn announce(recipe: &Recipe, (train, without_answer): &(TrainingQuestions, u
         None => String::new(),
         Some(count) => format!("; up to {count} negative windows for each window with an answer"),
     };
-    log(format!("{} training questions{left_out}{negatives}", train.questions.len()));
-    let (windows, usual) = (&recipe.windows, WindowConfig::default().max_length);
-    if windows.max_length < usual {
+    log(format!("{} training questions{skipped}{negatives}", train.questions.len()));
+    let (windows, default_max_length) = (&recipe.windows, WindowConfig::default().max_length);
+    if windows.max_length < default_max_length {
         let WindowConfig { max_length, doc_stride, max_question_length, .. } = windows;
         log(format!(
-            "windows of {max_length} tokens (usual: {usual}), {doc_stride} of them shared, questions \
+            "windows of {max_length} tokens (usual: {default_max_length}), {doc_stride} of them shared, questions \
              of up to {max_question_length}; --set windows.max_length=N changes that, up to the \
              model's positions"
         ));

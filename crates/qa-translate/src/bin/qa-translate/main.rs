@@ -30,14 +30,14 @@ Examples:
     --to fr --file crates/testkit/fixtures/translate/fr.jsonl --out french
   qa-translate mix --in data/xquad/xquad.en.json --translated translated \\
     --split xquad --out mixed
-With a server that speaks as LibreTranslate does:
+With a LibreTranslate-compatible server:
   qa-translate translate --in train-v1.1.json --to de,es \\
     --server http://localhost:5000 --split train --out translated
   qa-translate translate --in train-v1.1.json --to de --missing skip \\
     --file translations.jsonl --out translated
 
-Exit code: 0, or 2 with one line on standard error. No output file is ever
-half-written.";
+Exit code: 0, or 2 with one line on standard error. Output files are replaced
+atomically.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -47,7 +47,7 @@ enum Command {
 }
 
 /// The result of a command.
-type Done = Result<(), Error>;
+type CommandResult = Result<(), Error>;
 
 fn main() -> ExitCode {
     atomic_file::protect_inputs();
@@ -55,12 +55,12 @@ fn main() -> ExitCode {
         Ok(Cli { command }) => command,
         Err(code) => return code,
     };
-    let done = match command {
+    let result = match command {
         Command::Translate(args) => translate::run(&args),
         Command::Ner(args) => return cli::end(ner::run(&args)),
         Command::Mix(args) => mix::run(&args),
     };
-    cli::end(done)
+    cli::end(result)
 }
 
 /// Parses the serialised name of a value.
@@ -74,6 +74,6 @@ fn dropped(what: &str, counts: &BTreeMap<SpanLoss, usize>) -> String {
 }
 
 /// Prints a line and ignores errors of standard output.
-fn say(line: &str) {
+fn print_line(line: &str) {
     let _ = cli::print(&format!("{line}\n"));
 }

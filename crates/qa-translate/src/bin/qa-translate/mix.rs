@@ -6,9 +6,9 @@ use qa_translate::{Error, MixConfig, Pairs, mix, read_translations};
 use serde_json::Value;
 use shards::{Preparation, Preparing};
 
-use crate::{Done, say};
+use crate::{CommandResult, print_line};
 
-/// Make rows with question and passage in different languages.
+/// Create rows with question and passage in different languages.
 ///
 /// English with each other language, in both directions: two rows for each question and language.
 #[derive(clap::Args)]
@@ -67,7 +67,7 @@ fn translated_languages(folder: &Path, split: &str) -> Result<Vec<Language>, Err
     Ok(languages.into_iter().map(|TableOrder(language)| language).collect())
 }
 
-pub fn run(args: &Args) -> Done {
+pub fn run(args: &Args) -> CommandResult {
     if let (Ok(out), Ok(translated)) = (args.out.canonicalize(), args.translated.canonicalize())
         && out == translated
     {
@@ -110,10 +110,10 @@ pub fn run(args: &Args) -> Done {
     let seed = Some(args.seed);
     folder.finish(Preparation { program: "qa-translate mix", seed, counts })?;
     for (context, question, count) in mixed.report.in_table_order() {
-        say(&format!("context {context}, question {question}: {count} rows"));
+        print_line(&format!("context {context}, question {question}: {count} rows"));
     }
     if mixed.report.without_pair > 0 {
-        say(&format!("{} of them without a translated passage", mixed.report.without_pair));
+        print_line(&format!("{} of them without a translated passage", mixed.report.without_pair));
     }
     Ok(())
 }

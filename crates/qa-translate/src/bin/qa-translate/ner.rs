@@ -9,29 +9,29 @@ use serde_json::json;
 use shards::{Preparation, Preparing};
 use transfer_eval::ner::{Scheme, Sentence, entities, read_ner, write_ner};
 
-use crate::provider::{Options, Progress, each_once};
-use crate::{Done, dropped, say};
+use crate::provider::{Options, Progress, check_unique};
+use crate::{CommandResult, dropped, print_line};
 
-/// Translate tagged sentences and find their entities again.
+/// Translate tagged sentences and project their entities.
 ///
-/// Reads what `transfer-eval ner` reads: CoNLL columns, WikiAnn, Universal NER or JSON lines, plain
-/// or packed by gzip. Writes `<name>.<language>.conll` for each language into the prepared folder
-/// --out: a word, a tab and its tag (IOB2) a line; `.jsonl` for a source of that name. A sentence
-/// of which an entity was not found again is left out.
+/// Reads the formats of `transfer-eval ner`: CoNLL columns, WikiAnn, Universal NER or JSON lines,
+/// plain or gzip-compressed. Writes `<name>.<language>.conll` for each language to the prepared
+/// folder --out, with a word, a tab and its tag (IOB2) per line, or `.jsonl` for a `.jsonl` source.
+/// Sentences with an entity that is not found in the translation are skipped.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   qa-translate ner --in crates/testkit/fixtures/translate/en.conll --to fr \\
     --file crates/testkit/fixtures/translate/fr.jsonl --out french
-With a server that speaks as LibreTranslate does, or a language model:
+With a LibreTranslate-compatible server, or a language model:
   qa-translate ner --in train.conll --to de,zh --out translated \\
     --server http://localhost:5000
   qa-translate ner --in train.conll --to de --out translated --nearest \\
     --chat http://localhost:8080 --model gemma
 
-What a server translates is kept after each batch, beside --out in
-<out>.cache.<language>.jsonl or in --cache; the same command goes on where it was
-stopped.")]
+Translations of a server are cached after each batch, next to --out in
+<out>.cache.<language>.jsonl or in --cache; the same command resumes an interrupted
+run.")]
 pub struct Args {
     /// Sentences to translate
     #[arg(long = "in", value_name = "FILE")]
@@ -67,11 +67,12 @@ fn text(sentence: &Sentence, language: Language) -> Result<TypedText, Error> {
 
 fn print(to: Language, kept: usize, report: &SpanReport) {
     let found: usize = report.found.values().sum();
-    let ways: Vec<String> =
-        report.found.iter().map(|(way, count)| format!("{count} by {way}")).collect();
-    let ways = if ways.is_empty() { String::new() } else { format!(" ({})", ways.join(", ")) };
-    say(&format!(
-        "{to}: {kept} of {} sentences kept, {found} of {} entities found{ways}{}",
+    let methods: Vec<String> =
+        report.found.iter().map(|(method, count)| format!("{count} by {method}")).collect();
+    let methods =
+        if methods.is_empty() { String::new() } else { format!(" ({})", methods.join(", ")) };
+    print_line(&format!(
+        "{to}: {kept} of {} sentences kept, {found} of {} entities found{methods}{}",
         report.texts,
         report.spans,
         dropped("entity", &report.dropped)
@@ -80,7 +81,7 @@ fn print(to: Language, kept: usize, report: &SpanReport) {
 
 pub fn run(args: &Args) -> Result<(), Box<dyn AnyError>> {
     // The source language is not a valid target.
-    each_once(args.to.iter().chain([&args.from]))?;
+    check_unique(args.to.iter().chain([&args.from]))?;
     let source = read_ner(&args.source, None)?;
     let source = source.iter().map(|sentence| text(sentence, args.from));
     let source: Vec<TypedText> = source.collect::<Result<_, Error>>()?;
@@ -89,7 +90,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn AnyError>> {
     let name = args.out.file_name().unwrap_or_default().to_string_lossy();
     let cache = |to: Language| args.out.with_file_name(format!("{name}.cache.{to}.jsonl"));
     let (mut files, mut counts) = (Vec::new(), serde_json::Map::new());
-    let finish = |to: Language, translated: TranslatedSpans| -> Done {
+    let finish = |to: Language, translated: TranslatedSpans| -> CommandResult {
         let TranslatedSpans { texts, report } = translated;
         let kept = texts.into_iter().zip(&source).filter_map(|(text, source)| {
             let text = text?;
@@ -112,7 +113,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn AnyError>> {
         let mut place = BySearch { config: args.options.search() };
         translate_spans(&source, args.from, to, translator, &mut place, progress)
     };
-    args.options.each(&args.to, cache, work, finish)?;
+    args.options.for_each_language(&args.to, cache, work, finish)?;
     let folder = Preparing::start(&args.out)?;
     for (name, sentences) in files {
         write_ner(folder.file(name)?, &sentences)?;

@@ -9,7 +9,7 @@ use qa_translate::{
     MissingText, Occurrence, SearchConfig, Stage, Translator,
 };
 
-use crate::{Done, word};
+use crate::{CommandResult, word};
 
 /// Options of the commands that translate.
 #[derive(clap::Args)]
@@ -40,7 +40,7 @@ pub struct Options {
     /// Seconds before the first retry; doubled for each further retry
     #[arg(long, default_value_t = HttpConfig::default().first_wait_seconds, conflicts_with = "file")]
     first_wait: f64,
-    /// Take the occurrence at the nearest relative position where what is searched occurs more
+    /// Select the occurrence at the nearest relative position if a searched text occurs more
     /// than once
     #[arg(long)]
     nearest: bool,
@@ -113,13 +113,13 @@ impl Options {
 
     /// Calls `work` for each language with a translator and a progress callback, then `finish` with
     /// the result. `cache` returns the cache file of a language unless the options specify one.
-    pub fn each<T>(
+    pub fn for_each_language<T>(
         &self,
         languages: &[Language],
         cache: impl Fn(Language) -> PathBuf,
         mut work: impl FnMut(Language, &mut dyn Translator, Progress<'_>) -> Result<T, Error>,
-        mut finish: impl FnMut(Language, T) -> Done,
-    ) -> Done {
+        mut finish: impl FnMut(Language, T) -> CommandResult,
+    ) -> CommandResult {
         let mut origin = self.origin()?;
         for &to in languages {
             let bar = cli::progress(0, "");
@@ -153,11 +153,11 @@ impl Options {
 }
 
 /// Rejects a list that contains a language twice.
-pub fn each_once<'l>(languages: impl IntoIterator<Item = &'l Language>) -> Done {
+pub fn check_unique<'l>(languages: impl IntoIterator<Item = &'l Language>) -> CommandResult {
     let mut seen = BTreeSet::new();
     match languages.into_iter().find(|language| !seen.insert(**language)) {
         Some(&language) => {
-            let problem = "is named twice; name each once".into();
+            let problem = "is listed twice; list each language once".into();
             Err(Error::Language { language, problem })
         }
         None => Ok(()),

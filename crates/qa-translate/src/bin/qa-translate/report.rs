@@ -9,7 +9,7 @@ use mlqa_eval::{Language, TableOrder};
 use qa_translate::{Error, TranslateReport};
 use serde_json::Value;
 
-use crate::Done;
+use crate::CommandResult;
 
 pub const NAME: &str = "report.json";
 
@@ -29,7 +29,7 @@ pub fn publish(
     language: Language,
     report: TranslateReport,
     mut together: FileSet,
-) -> Done {
+) -> CommandResult {
     let path = out.join(NAME);
     let failed = |action| Error::io(&path, action);
     // The lock is held until the end, so that concurrent runs do not overwrite each other's
@@ -53,7 +53,7 @@ pub fn publish(
 
 fn parse(bytes: &[u8]) -> io::Result<BTreeMap<TableOrder, Value>> {
     let refuse = |problem: String| {
-        let reason = format!("{problem}; it is no report by language, move it away");
+        let reason = format!("{problem}; expected a report by language; move the file away");
         io::Error::new(io::ErrorKind::InvalidData, reason)
     };
     let entries: BTreeMap<String, Value> =

@@ -4,14 +4,15 @@ use atomic_file::FileSet;
 use mlqa_eval::{Dataset, DatasetName, Language};
 use qa_translate::{Error, TranslateConfig, TranslateReport, Translated, parallel, translate};
 
-use crate::provider::{Options, each_once, pair};
-use crate::{Done, dropped, report, say};
+use crate::provider::{Options, check_unique, pair};
+use crate::{CommandResult, dropped, print_line, report};
 
-/// Translate a data set and find its answers again.
+/// Translate a data set and project its answers.
 ///
-/// Writes to --out, for each language: questions, passages and answers in it
+/// Writes to --out, for each language: its questions, passages and answers
 /// (`{split}-context-de-question-de.json`), its questions about the source's passages
-/// (`{split}-context-en-question-de.json`), and `report.json` for all, those of earlier runs too.
+/// (`{split}-context-en-question-de.json`), and `report.json` for all languages, including earlier
+/// runs.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -30,8 +31,8 @@ Ollama):
   qa-translate translate --in train-v1.1.json --to de --out translated \\
     --chat http://localhost:8080 --model gemma
 
-What a server translates is kept after each batch, in cache.<language>.jsonl in
---out or in --cache; the same command goes on where it was stopped.")]
+Translations of a server are cached after each batch, in cache.<language>.jsonl in
+--out or in --cache; the same command resumes an interrupted run.")]
 pub struct Args {
     /// Questions to translate, SQuAD JSON or rows
     #[arg(long = "in", value_name = "FILE")]
@@ -70,12 +71,12 @@ pub struct Args {
     out: PathBuf,
 }
 
-pub fn run(args: &Args) -> Done {
+pub fn run(args: &Args) -> CommandResult {
     let parallel_languages = args.parallel.iter().map(|(to, _)| to);
-    each_once(&args.to)?;
-    each_once(parallel_languages.clone())?;
-    let wanted = |language| args.to.is_empty() || args.to.contains(language);
-    if !args.parallel.is_empty() && !parallel_languages.clone().any(wanted) {
+    check_unique(&args.to)?;
+    check_unique(parallel_languages.clone())?;
+    let is_selected = |language| args.to.is_empty() || args.to.contains(language);
+    if !args.parallel.is_empty() && !parallel_languages.clone().any(is_selected) {
         let hint = "--parallel has no file in a language of --to".to_owned();
         return Err(Error::Empty { hint });
     }
@@ -87,7 +88,7 @@ pub fn run(args: &Args) -> Done {
         }
     }
     let mut empty = Vec::new();
-    let mut finish = |translated: Translated| -> Done {
+    let mut finish = |translated: Translated| -> CommandResult {
         print(translated.language, &translated.report);
         empty.extend((translated.report.kept() == 0).then_some(translated.language));
         write(args, translated)
@@ -95,7 +96,7 @@ pub fn run(args: &Args) -> Done {
     if args.parallel.is_empty() {
         let config = TranslateConfig { fall_back: !args.no_search, search: args.options.search() };
         let cache = |to: Language| args.out.join(format!("cache.{to}.jsonl"));
-        args.options.each(
+        args.options.for_each_language(
             &args.to,
             cache,
             |to, translator, progress| {
@@ -104,7 +105,7 @@ pub fn run(args: &Args) -> Done {
             |_, translated| finish(translated),
         )?;
     } else {
-        for (to, path) in args.parallel.iter().filter(|(to, _)| wanted(to)) {
+        for (to, path) in args.parallel.iter().filter(|(to, _)| is_selected(to)) {
             finish(parallel(&source, &Dataset::read(path)?, *to)?)?;
         }
     }
@@ -134,7 +135,7 @@ impl Args {
 
 /// Writes the files of a language and its part of the report together. If no question was kept,
 /// only the report is written, and files of an earlier run remain.
-fn write(args: &Args, translated: Translated) -> Done {
+fn write(args: &Args, translated: Translated) -> CommandResult {
     let refuse = |path| Error::io(path, "write the file");
     std::fs::create_dir_all(&args.out).map_err(refuse(&args.out))?;
     let mut together = FileSet::default();
@@ -166,5 +167,5 @@ fn print(to: Language, report: &TranslateReport) {
         line.push_str(&format!("; further answers: {}", report.further_answers));
     }
     line.push_str(&dropped("dropped answer", &report.dropped_answers));
-    say(&line);
+    print_line(&line);
 }

@@ -41,9 +41,9 @@ impl<F: FnMut(&str) -> Option<String>> Translator for By<F> {
 /// The server's reaction to a request.
 pub enum Reply {
     /// Responds with status and body.
-    Say(u16, String),
+    Status(u16, String),
     /// Responds with status, body and a `Retry-After` in seconds.
-    Later(u16, String, u32),
+    RetryAfter(u16, String, u32),
     /// Closes the connection without a response.
     HangUp,
     /// Sends nothing for this long.
@@ -54,7 +54,7 @@ pub enum Reply {
 pub fn upper(request: &Value) -> Reply {
     let texts = request["q"].as_array().unwrap();
     let upper: Vec<String> = texts.iter().map(|t| t.as_str().unwrap().to_uppercase()).collect();
-    Reply::Say(200, json!({ "translatedText": upper }).to_string())
+    Reply::Status(200, json!({ "translatedText": upper }).to_string())
 }
 
 /// A server on a free port, which ends with the test.
@@ -85,8 +85,8 @@ impl Server {
                     log.len() - 1
                 };
                 let (status, text, header) = match reply(number, &body) {
-                    Reply::Say(status, text) => (status, text, String::new()),
-                    Reply::Later(status, text, seconds) => {
+                    Reply::Status(status, text) => (status, text, String::new()),
+                    Reply::RetryAfter(status, text, seconds) => {
                         (status, text, format!("retry-after: {seconds}\r\n"))
                     }
                     Reply::HangUp => continue,

@@ -60,7 +60,7 @@ fn training_lines_about_candidates_are_counted() {
 }
 
 #[test]
-fn lines_without_a_probe_ask_nothing() {
+fn data_without_a_probe_has_no_queries() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mentions.jsonl");
     let line = serde_json::to_string(&mention("Q1", ["de", "en"])).unwrap();

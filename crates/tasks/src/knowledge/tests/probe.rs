@@ -40,7 +40,7 @@ fn mrr(ranks: &[f64]) -> f64 {
 }
 
 #[test]
-fn known_vectors_have_known_ranks_and_equals_come_first() {
+fn known_vectors_have_known_ranks_and_ties_rank_first() {
     let candidates = array![[1.0, 0.0], [0.0, 1.0], [3.0, 4.0], [2.0, 0.0]];
     let queries = array![[1.0, 0.0], [1.0, 0.0], [0.6, 0.8], [0.0, 1.0]];
     let list = list(4, &[0, 2, 2, 1]);
@@ -57,8 +57,8 @@ fn known_vectors_have_known_ranks_and_equals_come_first() {
         assert!((found.all.mrr - mrr(&[2.0, 3.0, 1.0, 1.0])).abs() < 1e-12, "{found:?}");
     }
     // Equal vectors: the correct candidate is ranked last.
-    let alike = array![[1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [1.0, 1.0]];
-    let found = score(&list, &queries, &alike, dot).unwrap();
+    let equal_vectors = array![[1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [1.0, 1.0]];
+    let found = score(&list, &queries, &equal_vectors, dot).unwrap();
     assert_eq!((found.all.accuracy, found.all.mrr), (0.0, 0.25));
 }
 
@@ -140,9 +140,11 @@ fn a_models_ranks_are_those_of_a_loop_over_texts() {
             .iter()
             .map(|candidate| {
                 let candidates = &mentions.probe.candidates;
-                let own = candidates.iter().find(|one| one.entity == candidate.entity).unwrap();
-                assert_eq!(own.language.as_str(), candidate.language);
-                let hidden = hidden(&own.input_ids).mean_dim([1].as_slice(), false, Kind::Float);
+                let same_entity =
+                    candidates.iter().find(|one| one.entity == candidate.entity).unwrap();
+                assert_eq!(same_entity.language.as_str(), candidate.language);
+                let hidden =
+                    hidden(&same_entity.input_ids).mean_dim([1].as_slice(), false, Kind::Float);
                 vector(if projected { heads.mep_key(&hidden, &[], false).unwrap() } else { hidden })
             })
             .collect();
@@ -175,7 +177,7 @@ fn a_models_ranks_are_those_of_a_loop_over_texts() {
 }
 
 #[test]
-fn no_query_is_an_error() {
+fn an_empty_query_list_is_an_error() {
     let (model, mentions) = (model(4000), mentions());
     let heads = KnowledgeConfig::default();
     let relations = ["P1".to_owned()];

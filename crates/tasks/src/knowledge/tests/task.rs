@@ -120,11 +120,11 @@ type Make<'f> = &'f dyn Fn(&Setting) -> Box<dyn Task + '_>;
 
 /// Losses, gradients and state of one step of 11 examples; every call starts from the same weights.
 fn run(
-    make: impl Fn(&Setting) -> Box<dyn Task + '_>,
+    new_task: impl Fn(&Setting) -> Box<dyn Task + '_>,
     micro_batch: Option<usize>,
 ) -> (StepLosses, Gradients, Vec<(String, Tensor)>) {
     let setting = Setting::new(&examples(11), &triples(1));
-    let mut task = make(&setting);
+    let mut task = new_task(&setting);
     let task = begun(&mut *task, 11);
     let batch: Vec<usize> = (0..11).collect();
     let losses = task.losses(&mut step(&batch, micro_batch)).unwrap();
@@ -143,35 +143,35 @@ fn run(
 }
 
 #[test]
-fn a_batch_in_parts_has_the_losses_gradients_and_queues_of_the_whole() {
+fn micro_batches_give_equal_losses_gradients_and_queues() {
     let by = [ObjectEntailment::Contrastive, ObjectEntailment::Classification];
     let tasks: [Make<'_>; 3] = [
         &|setting| Box::new(setting.entity_prediction(&losses_config())),
         &|setting| Box::new(setting.object_entailment(by[0])),
         &|setting| Box::new(setting.object_entailment(by[1])),
     ];
-    for (make, name) in tasks.into_iter().zip(["mep", "oe", "oe"]) {
-        let (whole, gradients, state) = run(make, None);
-        assert!(!whole.accumulated);
-        assert_eq!(whole.parts.iter().map(|(name, _)| *name).collect::<Vec<_>>(), [name]);
-        let (cut, cut_gradients, cut_state) = run(make, Some(3));
-        assert!(cut.accumulated);
-        let near = |a: &Tensor, b: &Tensor| {
+    for (new_task, name) in tasks.into_iter().zip(["mep", "oe", "oe"]) {
+        let (unsplit, gradients, state) = run(new_task, None);
+        assert!(!unsplit.accumulated);
+        assert_eq!(unsplit.parts.iter().map(|(name, _)| *name).collect::<Vec<_>>(), [name]);
+        let (split, split_gradients, split_state) = run(new_task, Some(3));
+        assert!(split.accumulated);
+        let assert_near = |a: &Tensor, b: &Tensor| {
             let (a, b) = (a.double_value(&[]), b.double_value(&[]));
             assert!((a - b).abs() < 1e-5 * b.abs().max(1.0), "{a} and {b}");
         };
-        near(&cut.total, &whole.total);
-        near(&cut.parts[0].1, &whole.parts[0].1);
-        assert_eq!(cut.tokens, whole.tokens);
-        assert_eq!(gradients.len(), cut_gradients.len());
-        for ((name, want), (other, got)) in gradients.iter().zip(&cut_gradients) {
+        assert_near(&split.total, &unsplit.total);
+        assert_near(&split.parts[0].1, &unsplit.parts[0].1);
+        assert_eq!(split.tokens, unsplit.tokens);
+        assert_eq!(gradients.len(), split_gradients.len());
+        for ((name, expected), (other, actual)) in gradients.iter().zip(&split_gradients) {
             assert_eq!(name, other);
-            let scale = want.abs().max().double_value(&[]).max(1e-3);
-            let error = testkit::max_abs_error(got, want);
+            let scale = expected.abs().max().double_value(&[]).max(1e-3);
+            let error = testkit::max_abs_error(actual, expected);
             assert!(error < 1e-4 * scale, "{name}: {error:e} of {scale:e}");
         }
-        for ((name, want), (_, got)) in state.iter().zip(&cut_state) {
-            let error = testkit::max_abs_error(got, want);
+        for ((name, expected), (_, actual)) in state.iter().zip(&split_state) {
+            let error = testkit::max_abs_error(actual, expected);
             assert!(error < 1e-5, "{name}: {error:e}");
         }
     }
@@ -198,15 +198,15 @@ fn mentions_of_another_language_are_no_candidates() {
     };
     let [even, odd] = [0, 1].map(of);
     let all = &mentions;
-    let apart = loss(&even, ContrastWithin::All) * 6.0 / 11.0
+    let separate = loss(&even, ContrastWithin::All) * 6.0 / 11.0
         + loss(&odd, ContrastWithin::All) * 5.0 / 11.0;
     let within = loss(all, ContrastWithin::MentionLanguage);
-    assert!((within - apart).abs() < 1e-5, "{within} and {apart}");
-    assert!((loss(all, ContrastWithin::All) - apart).abs() > 1e-2);
+    assert!((within - separate).abs() < 1e-5, "{within} and {separate}");
+    assert!((loss(all, ContrastWithin::All) - separate).abs() > 1e-2);
 }
 
 #[test]
-fn each_task_trains_its_heads_alone() {
+fn each_task_trains_only_its_heads() {
     let (_, gradients, _) =
         run(|setting| Box::new(setting.entity_prediction(&losses_config())), None);
     assert!(gradients.iter().all(|(name, _)| !name.contains("oe_") && !name.contains("lm_head")));
@@ -229,7 +229,7 @@ fn the_query_is_the_state_of_a_mask_token() {
 }
 
 #[test]
-fn examples_of_the_last_batch_are_named() {
+fn examples_of_the_last_batch_have_ids() {
     let setting = Setting::new(&examples(3), &triples(1));
     let task = begun(setting.object_entailment(ObjectEntailment::Contrastive), 5);
     assert!(task.example(4).id.unwrap().contains(' '), "subject, relation and object");
@@ -255,7 +255,7 @@ fn masked_lm_reads_passages_or_descriptions() {
 }
 
 #[test]
-fn the_fingerprint_names_examples_and_options() {
+fn the_fingerprint_depends_on_examples_and_options() {
     let hash = |task: &dyn Task| {
         let mut fingerprint = trainer::Fingerprint::new();
         task.fingerprint(&mut fingerprint);
@@ -291,7 +291,7 @@ fn languages_are_numbered_in_order() {
 }
 
 #[test]
-fn low_precision_changes_little_in_one_graph_and_in_two_passes() {
+fn bf16_changes_results_little_in_one_graph_and_in_two_passes() {
     let setting = Setting::new(&examples(11), &triples(1));
     let batch: Vec<usize> = (0..11).collect();
     let parameters = setting.parameters();

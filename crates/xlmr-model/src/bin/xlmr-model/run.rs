@@ -63,7 +63,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut first = 0;
     while first < rows {
         let count = step.min(rows - first);
-        for (name, tensor) in forward(&model, head, &narrow(&inputs, first, count)?)? {
+        for (name, tensor) in forward(&model, head, &select_rows(&inputs, first, count)?)? {
             parts.entry(name).or_default().push(tensor.f_to_device(tch::Device::Cpu)?);
         }
         progress.inc(u64::try_from(count).unwrap_or(0));
@@ -98,7 +98,7 @@ fn read_inputs(args: &Args) -> Result<(Inputs, Option<String>)> {
 }
 
 /// Returns the rows `first..first + count` of a batch.
-fn narrow(inputs: &Inputs, first: i64, count: i64) -> Result<Inputs> {
+fn select_rows(inputs: &Inputs, first: i64, count: i64) -> Result<Inputs> {
     let part = |tensor: &Tensor| -> Result<Tensor> { Ok(tensor.f_narrow(0, first, count)?) };
     let optional = |tensor: &Option<Tensor>| tensor.as_ref().map(part).transpose();
     Ok(Inputs {

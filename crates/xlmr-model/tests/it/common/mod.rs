@@ -18,9 +18,9 @@ pub const CASES: [(&str, Head); 6] = [
 ];
 
 /// Serialises tests that use libtorch's random generator, which all threads share.
-pub fn alone() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+pub fn exclusive() -> MutexGuard<'static, ()> {
+    static LOCK: Mutex<()> = Mutex::new(());
+    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the folder of a stored case.

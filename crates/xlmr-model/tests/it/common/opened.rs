@@ -20,7 +20,7 @@ const TEXTS: [&str; 8] = [
 ];
 
 /// Maximum length of truncated texts in tokens.
-const LIMIT: usize = 24;
+const MAX_LENGTH: usize = 24;
 
 /// Returns forty questions in each of seven languages.
 fn xquad_lines() -> Vec<String> {
@@ -57,8 +57,8 @@ fn expected(folder: &Path) -> Value {
         json!({"text": [first, second], "ids": row})
     });
     let (question, long) = (TEXTS[0], TEXTS[1].repeat(20));
-    let (asked, told) = (ids(question), ids(&long));
-    let room = LIMIT - 2 - layout.between().unwrap().len() - asked.len();
+    let (question_ids, context_ids) = (ids(question), ids(&long));
+    let max_context = MAX_LENGTH - 2 - layout.between().unwrap().len() - question_ids.len();
     let mut inputs = vec!["attention_mask", "input_ids"];
     if config.type_vocab_size > 1 {
         inputs.push("token_type_ids");
@@ -76,25 +76,25 @@ fn expected(folder: &Path) -> Value {
         },
         "texts": texts.iter().map(single).collect::<Vec<_>>(),
         "pairs": pairs.collect::<Vec<_>>(),
-        "limit": LIMIT,
-        "long_text": {"text": long, "ids": layout.single(&told[..LIMIT - 2])},
+        "limit": MAX_LENGTH,
+        "long_text": {"text": long, "ids": layout.single(&context_ids[..MAX_LENGTH - 2])},
         "long_pair": {
             "text": [question, long],
-            "ids": layout.pair(&asked, &told[..room]).unwrap(),
+            "ids": layout.pair(&question_ids, &context_ids[..max_context]).unwrap(),
         },
     })
 }
 
 /// Compares each folder's tokenizer with the installed versions of transformers.
-pub fn transformers_encodes_as_we_do(folders: &[PathBuf]) {
+pub fn check_transformers_encoding(folders: &[PathBuf]) {
     for version in [Peers::Tokenizers, Peers::OlderTokenizers] {
         if let Some(python) = peers_python(version) {
-            encodes_as_we_do(&python, folders);
+            transformers_encodes_equally(&python, folders);
         }
     }
 }
 
-fn encodes_as_we_do(python: &Path, folders: &[PathBuf]) {
+fn transformers_encodes_equally(python: &Path, folders: &[PathBuf]) {
     let script = testkit::fixture("../../xlmr-model/scripts/check_tokenizers.py");
     let mut child = Command::new(python)
         .arg(script)

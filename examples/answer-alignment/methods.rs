@@ -18,7 +18,7 @@ use crate::placements::{Case, overlap};
 const SHARES: [f64; 3] = [1.0, 0.75, 0.5];
 
 /// Inputs of the methods.
-pub struct Ways<'a> {
+pub struct Methods<'a> {
     pub aligner: &'a AnswerAligner<'a>,
     pub project: &'a ProjectConfig,
     /// Absent if the model has no masked-LM head.
@@ -27,7 +27,7 @@ pub struct Ways<'a> {
 
 type Way<'a> = (String, Box<dyn PlaceSpans + 'a>);
 
-impl<'a> Ways<'a> {
+impl<'a> Methods<'a> {
     /// Returns all methods for a case, with the titles of their table rows.
     ///
     /// # Errors
@@ -84,17 +84,17 @@ impl<P: PlaceSpans> PlaceSpans for BySentence<P> {
     fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceFault>>, Error> {
         let mut all = Vec::with_capacity(tasks.len());
         for task in tasks {
-            let whole = one(&mut self.0, task)?;
-            let too_long = whole == Err(PlaceFault::TooLong);
+            let unsplit = one(&mut self.0, task)?;
+            let too_long = unsplit == Err(PlaceFault::TooLong);
             let Some((sentence, start)) = narrowed(task).filter(|_| too_long) else {
-                all.push(whole);
+                all.push(unsplit);
                 continue;
             };
             let placed = one(&mut self.0, &sentence)?;
-            let moved = |span: Range<usize>| span.start + start..span.end + start;
+            let shifted = |span: Range<usize>| span.start + start..span.end + start;
             all.push(placed.map(|mut placed| {
-                placed.span = moved(placed.span);
-                placed.runners_up.iter_mut().for_each(|one| one.0 = moved(one.0.clone()));
+                placed.span = shifted(placed.span);
+                placed.runners_up.iter_mut().for_each(|one| one.0 = shifted(one.0.clone()));
                 placed
             }));
         }
@@ -107,8 +107,11 @@ impl<P: PlaceSpans> PlaceSpans for BySentence<P> {
 ///
 /// # Errors
 /// The errors of [`PlaceSpans::place`].
-pub fn one(way: &mut dyn PlaceSpans, task: &SpanTask) -> Result<Result<Placed, PlaceFault>, Error> {
-    match way.place(std::slice::from_ref(task)) {
+pub fn one(
+    method: &mut dyn PlaceSpans,
+    task: &SpanTask,
+) -> Result<Result<Placed, PlaceFault>, Error> {
+    match method.place(std::slice::from_ref(task)) {
         Err(Error::TooLong { .. }) => Ok(Err(PlaceFault::TooLong)),
         placed => Ok(placed?.pop().unwrap_or(Err(PlaceFault::NoCandidate))),
     }
@@ -117,10 +120,14 @@ pub fn one(way: &mut dyn PlaceSpans, task: &SpanTask) -> Result<Result<Placed, P
 /// Reduces a task to the sentence with the span and the target sentence with the same index; also
 /// returns the offset of the target sentence.
 fn narrowed(task: &SpanTask) -> Option<(SpanTask, usize)> {
-    let (own, others) = (sentences(&task.source), sentences(&task.target));
-    let holds = |one: &Range<usize>| one.start <= task.span.start && task.span.end <= one.end;
-    let number = own.iter().position(holds).filter(|_| own.len() == others.len())?;
-    let (from, to) = (own.get(number)?, others.get(number)?);
+    let (source_sentences, target_sentences) = (sentences(&task.source), sentences(&task.target));
+    let contains_span =
+        |one: &Range<usize>| one.start <= task.span.start && task.span.end <= one.end;
+    let number = source_sentences
+        .iter()
+        .position(contains_span)
+        .filter(|_| source_sentences.len() == target_sentences.len())?;
+    let (from, to) = (source_sentences.get(number)?, target_sentences.get(number)?);
     let cut = |text: &str, range: &Range<usize>| -> String {
         text.chars().skip(range.start).take(range.len()).collect()
     };
@@ -161,15 +168,15 @@ impl Oracle {
         let words = units(&task.target);
         let inside = |word: &&Range<usize>| overlap(word, gold);
         let length = words.iter().filter(inside).count().max(1);
-        let mut others: Vec<Range<usize>> = words
+        let mut other_spans: Vec<Range<usize>> = words
             .windows(length)
             .filter_map(|window| Some(window.first()?.start..window.last()?.end))
             .filter(|other| !overlap(gold, other))
             .collect();
-        let right = rng.random::<f64>() < share || others.is_empty();
-        let span = match right {
+        let is_correct = rng.random::<f64>() < share || other_spans.is_empty();
+        let span = match is_correct {
             true => gold.clone(),
-            false => others.swap_remove(rng.random_range(0..others.len())),
+            false => other_spans.swap_remove(rng.random_range(0..other_spans.len())),
         };
         let text = task.target.chars().skip(span.start).take(span.len()).collect();
         let marked =
@@ -178,25 +185,26 @@ impl Oracle {
     }
 
     fn of(&self, request: &ScoreRequest) -> TextScore {
-        let sure = |is: bool| if is { -0.5 } else { -30.0 };
+        let certain_score = |is: bool| if is { -0.5 } else { -30.0 };
         let reads_target = request.from == self.task.to;
         if request.target == self.task.target {
             // Markers in the source change the scores of words near the span.
-            let disturbed = request.source != self.task.source;
-            let near = |word: &Range<usize>| {
+            let is_changed = request.source != self.task.source;
+            let is_near = |word: &Range<usize>| {
                 word.start <= self.span.end + 1 && self.span.start <= word.end + 1
             };
-            let by = |word: &Range<usize>| if disturbed && near(word) { 1.0 } else { 0.0 };
+            let penalty = |word: &Range<usize>| if is_changed && is_near(word) { 1.0 } else { 0.0 };
             let words = units(&request.target);
-            let tokens = words.into_iter().map(|word| (word.clone(), -1.0 - by(&word))).collect();
+            let tokens =
+                words.into_iter().map(|word| (word.clone(), -1.0 - penalty(&word))).collect();
             return TextScore { total: -1.0, tokens };
         }
         let total = if request.from == request.to {
             0.0
         } else if reads_target {
-            sure(request.source == self.text)
+            certain_score(request.source == self.text)
         } else {
-            sure(request.target == self.marked || request.target == self.text)
+            certain_score(request.target == self.marked || request.target == self.text)
         };
         TextScore { total, tokens: Vec::new() }
     }

@@ -33,7 +33,7 @@ fn programs() -> PathBuf {
 }
 
 #[test]
-fn the_walk_leaves_what_it_says() {
+fn the_walkthrough_prints_the_documented_output() {
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(root().join("data"), folder.path().join("data")).unwrap();
     let path = std::env::join_paths(
@@ -54,10 +54,10 @@ fn the_walk_leaves_what_it_says() {
                 for line in text.lines() {
                     let mut command = Command::new("sh");
                     command.args(["-e", "-c", line]).current_dir(folder.path()).env("PATH", &path);
-                    let told = succeed(command);
+                    let output = succeed(command);
                     // The tables of counts printed by `kg-triples` are not on the page.
                     if !line.starts_with("kg-triples") {
-                        printed.push_str(&told);
+                        printed.push_str(&output);
                     }
                 }
             }
