@@ -3,6 +3,7 @@
 mod answer;
 mod calibration;
 mod document;
+mod embedding_file;
 mod error;
 mod first_pass;
 mod passage;

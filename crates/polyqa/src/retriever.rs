@@ -28,7 +28,8 @@ const CACHE_SIZE: usize = 256 << 20;
 /// Default weight of a passage's similarity in its answers' scores.
 const ANSWER_WEIGHT: f32 = 80.0;
 
-type Key = [u8; 32];
+/// The SHA-256 of a text and its kind.
+pub(crate) type Key = [u8; 32];
 
 /// The embedding of a passage or a question: as many elements as the hidden size, with norm 1;
 /// empty for a text without words.
@@ -37,9 +38,9 @@ pub(crate) type Vector = Arc<[f32]>;
 /// A sentence encoder: a pretrained encoder with pooling and L2 normalisation.
 ///
 /// It embeds the passages of documents, up to the maximum length in tokens. Embeddings are cached
-/// by the SHA-256 of the text, up to 256 MB; the oldest are removed first. Pooling, prefixes and
-/// the maximum length come from the files that sentence-transformers writes, see
-/// [`load`](Self::load).
+/// by the SHA-256 of the text, up to 256 MB; the oldest are removed first. A file can
+/// [store](Self::save_embeddings) them. Pooling, prefixes and the maximum length come from the files
+/// that sentence-transformers writes, see [`load`](Self::load).
 ///
 /// # Example
 /// ```no_run
@@ -56,11 +57,11 @@ pub(crate) type Vector = Arc<[f32]>;
 #[derive(Debug)]
 pub struct Retriever {
     pretrained: Pretrained,
-    pooling: Pooling,
+    pub(crate) pooling: Pooling,
     query_prefix: String,
     passage_prefix: String,
     /// Maximum length of a text in tokens, special tokens included.
-    max_length: usize,
+    pub(crate) max_length: usize,
     batch_size: usize,
     pub(crate) answer_weight: f32,
     cache: Mutex<Cache>,
@@ -209,13 +210,34 @@ impl Retriever {
         let text = text.trim();
         if cached.is_none() && !text.is_empty() {
             let prefix = if kind == "question" { &self.query_prefix } else { &self.passage_prefix };
-            let encoded = self.pretrained.tokenizer.encode(format!("{prefix}{text}"), true);
-            let encoded = encoded.map_err(|error| tokenizer_error(text, error))?;
-            pending.push((key, shortened(encoded.get_ids(), self.max_length)));
+            pending.push((key, self.tokenize(&format!("{prefix}{text}"))?));
         }
         // `encode_pending` replaces an empty embedding.
         found.insert(key, cached.unwrap_or_default());
         Ok(key)
+    }
+
+    /// Returns the token ids of a text with special tokens, truncated to the maximum length.
+    pub(crate) fn tokenize(&self, text: &str) -> Result<Vec<u32>> {
+        let encoded = self.pretrained.tokenizer.encode(text, true);
+        let encoded = encoded.map_err(|error| tokenizer_error(text, error))?;
+        Ok(shortened(encoded.get_ids(), self.max_length))
+    }
+
+    /// Returns the compute precision.
+    pub(crate) fn precision(&self) -> Precision {
+        self.pretrained.model.precision()
+    }
+
+    /// Returns the cached embeddings, oldest first.
+    pub(crate) fn cached_embeddings(&self) -> Vec<(Key, Vector)> {
+        let cache = self.cached();
+        let keys = cache.oldest_first.iter();
+        keys.filter_map(|key| Some((*key, cache.embeddings.get(key)?.clone()))).collect()
+    }
+
+    pub(crate) fn add_to_cache(&self, key: Key, vector: Vector) {
+        self.cached().insert(key, vector, CACHE_SIZE);
     }
 
     fn cached(&self) -> MutexGuard<'_, Cache> {
@@ -231,7 +253,7 @@ impl Retriever {
         for part in pending.chunks(ENCODED_TOGETHER) {
             let rows: Vec<&[u32]> = part.iter().map(|(_, ids)| ids.as_slice()).collect();
             for ((key, _), vector) in part.iter().zip(self.encode(&rows)?) {
-                self.cached().insert(*key, vector.clone(), CACHE_SIZE);
+                self.add_to_cache(*key, vector.clone());
                 found.insert(*key, vector);
             }
         }
@@ -240,7 +262,7 @@ impl Retriever {
     }
 
     /// Computes embeddings of rows of token ids, each of norm 1.
-    fn encode(&self, rows: &[&[u32]]) -> Result<Vec<Vector>> {
+    pub(crate) fn encode(&self, rows: &[&[u32]]) -> Result<Vec<Vector>> {
         let vectors = embed(&self.pretrained.model, rows, self.pooling, self.batch_size)?;
         let normalised = vectors.outer_iter().map(|row| {
             let norm = row.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();

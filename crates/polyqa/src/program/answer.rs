@@ -38,6 +38,10 @@ pub struct Args {
     documents: Vec<PathBuf>,
     #[command(flatten)]
     retriever: RetrieverArgs,
+    /// File of the retriever's passage embeddings, created or extended: later runs embed only new
+    /// passages
+    #[arg(long, value_name = "FILE", requires = "retriever")]
+    embeddings: Option<PathBuf>,
     /// Number of passages that the retriever and BM25 select per question; 0 reads all passages,
     /// and without a retriever prefers none. BM25 alone selects none for questions that seem to be
     /// in another language than the documents
@@ -136,8 +140,17 @@ fn first_pass<'a>(
     let Some(retriever) = retriever else { return Ok(Some((pass, candidates))) };
     let bar = cli::progress(count, "embedded documents");
     let mut done = |count: usize| bar.set_position(count.try_into().unwrap_or(u64::MAX));
+    let stored = match &args.embeddings {
+        Some(path) if path.exists() => retriever.load_embeddings(path)?,
+        _ => 0,
+    };
     let pass = pass.with_retriever(documents, retriever, &mut done)?;
     bar.finish_and_clear();
+    if let Some(path) = &args.embeddings
+        && retriever.cached_embeddings().len() > stored
+    {
+        retriever.save_embeddings(path)?;
+    }
     Ok(Some((pass, candidates)))
 }
 

@@ -81,6 +81,62 @@ fn embeddings_are_cached_by_content() {
     assert_eq!(hybrid[1], ranked(&documents, &retriever, &["…"], Ranking::Dense)[0]);
 }
 
+#[test]
+fn stored_embeddings_are_reused_and_those_of_another_encoder_are_refused() {
+    let folder = random_encoder();
+    let path = folder.path().join("embeddings.safetensors");
+    let load = || Retriever::load(folder.path(), Device::Cpu).unwrap();
+    let (documents, questions) = articles("de", 4);
+    let question = [questions[0].as_str()];
+    let retriever = load();
+    let expected = ranked(&documents, &retriever, &question, Ranking::Dense);
+    retriever.save_embeddings(&path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let again = load();
+    // Four paragraphs and the question.
+    assert_eq!(again.load_embeddings(&path).unwrap(), 5);
+    assert_eq!(ranked(&documents, &again, &question, Ranking::Dense), expected);
+    again.save_embeddings(&path).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+
+    let refused = |retriever: &Retriever| {
+        let error = retriever.load_embeddings(&path).unwrap_err().to_string();
+        assert!(error.contains("embeddings.safetensors"), "{error}");
+        error
+    };
+    let prefixed = load().with_prefixes(None, Some("passage: ".into()));
+    assert!(refused(&prefixed).contains("\"passage_prefix\":\"passage: \""));
+    let weights = folder.path().join("model.safetensors");
+    let mut tensors = torch_ext::read_tensors(&weights).unwrap();
+    let norm = |name: &&String| name.ends_with("embeddings.LayerNorm.weight");
+    let name = tensors.keys().find(norm).unwrap().clone();
+    let weight = tensors[&name].ones_like().cumsum(0, tch::Kind::Float);
+    tensors.insert(name, weight);
+    let tensors = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
+    torch_ext::write_tensors(&weights, tensors, &[("format", "pt")]).unwrap();
+    assert!(refused(&load()).contains("another encoder"));
+    std::fs::copy(&weights, &path).unwrap();
+    assert!(refused(&load()).contains("not a file of embeddings"));
+}
+
+#[test]
+fn the_program_extends_a_file_of_embeddings() {
+    let program = program();
+    let line = "answer --model model --json --retriever encoder --candidates 3 -q Wo?";
+    let expected = program.done(&format!("{line} --documents documents.jsonl")).out;
+    program.write("few.jsonl", rows(5, 20));
+    let with_file = |documents: &str| {
+        let ended = program.done(&format!("{line} --documents {documents} --embeddings stored"));
+        (ended.out, program.bytes("stored"))
+    };
+    let (_, few) = with_file("few.jsonl");
+    let (first, stored) = with_file("documents.jsonl");
+    let (second, unchanged) = with_file("documents.jsonl");
+    assert_eq!((&first, &second), (&expected, &expected));
+    assert!(few.len() < stored.len());
+    assert_eq!(stored, unchanged);
+}
+
 /// Returns the program with a sentence encoder in the folder `encoder`, and 60 documents. One
 /// document has the words of the question.
 fn program() -> Program {

@@ -1,0 +1,135 @@
+//! A file of passage embeddings, with which later runs embed only new passages.
+use std::path::Path;
+
+use serde_json::json;
+use tch::{Kind, Tensor};
+use torch_ext::{TensorFile, write_tensors};
+
+use crate::retriever::{Key, Vector};
+use crate::{Error, Result, Retriever};
+
+/// Text whose embedding identifies the encoder.
+const PROBE: &str = "Where is the capital of Peru? 秘鲁的首都在哪里？";
+
+/// Maximum difference of an element of the probe's embedding: rounding on another processor.
+const TOLERANCE: f32 = 1e-3;
+
+/// Bytes of a SHA-256 digest.
+const DIGEST: i64 = 32;
+
+impl Retriever {
+    /// Adds the embeddings of a file of [`save_embeddings`](Self::save_embeddings) to the cache,
+    /// and returns their number. Embeddings beyond the cache's 256 MB are dropped.
+    ///
+    /// # Errors
+    /// [`Error::Content`] if the file is of another encoder or of other options, or is no such
+    /// file; [`Error::Tasks`] if it cannot be read.
+    pub fn load_embeddings(&self, path: impl AsRef<Path>) -> Result<usize> {
+        let path = path.as_ref();
+        let refuse = |problem: String| Error::Content { path: path.to_owned(), problem };
+        let file = TensorFile::open(path).map_err(tasks::Error::from)?;
+        let options = self.options();
+        match file.metadata("options") {
+            Some(stored) if stored == options => {}
+            Some(stored) => {
+                let problem = format!(
+                    "embeddings with the options {stored}, expected {options}; delete the file or \
+                     name another"
+                );
+                return Err(refuse(problem));
+            }
+            None => return Err(refuse("not a file of embeddings".to_owned())),
+        }
+        let read = |name: &str, kind: Kind| -> Result<Tensor> {
+            let tensor = file.read(name).map_err(tasks::Error::from)?;
+            match tensor.kind() == kind {
+                true => Ok(tensor),
+                false => {
+                    Err(refuse(format!("tensor {name}: {:?}, expected {kind:?}", tensor.kind())))
+                }
+            }
+        };
+        let [digests, rows] = [read("digests", Kind::Uint8)?, read("embeddings", Kind::Float)?];
+        let (stored, probe) = (read("probe", Kind::Float)?, self.probe()?);
+        let width = i64::try_from(probe.len()).unwrap_or(0);
+        let count = digests.size().first().copied().unwrap_or(0);
+        let shapes = [digests.size(), rows.size(), stored.size()];
+        if shapes != [vec![count, DIGEST], vec![count, width], vec![width]] {
+            let problem =
+                format!("shapes {shapes:?}, expected [n, 32], [n, {width}] and [{width}]");
+            return Err(refuse(problem));
+        }
+        let stored: Vec<f32> = flat(&stored)?;
+        if !stored.iter().zip(&*probe).all(|(a, b)| (a - b).abs() <= TOLERANCE) {
+            let problem = "embeddings of another encoder; delete the file or name another";
+            return Err(refuse(problem.to_owned()));
+        }
+        let digests: Vec<u8> = flat(&digests)?;
+        let rows: Vec<f32> = flat(&rows)?;
+        let digests = digests.chunks_exact(size_of::<Key>());
+        let width = usize::try_from(width).unwrap_or(0).max(1);
+        for (digest, row) in digests.zip(rows.chunks_exact(width)) {
+            if let Ok(key) = Key::try_from(digest) {
+                self.add_to_cache(key, row.into());
+            }
+        }
+        Ok(usize::try_from(count).unwrap_or(0))
+    }
+
+    /// Writes the cached embeddings atomically to a safetensors file: `digests`, `[n, 32]` U8, the
+    /// SHA-256 of the texts and their kind; `embeddings`, `[n, H]` F32; and `probe`, `[H]` F32, the
+    /// embedding of a fixed text. The metadata `options` holds prefixes, pooling, maximum length
+    /// and precision.
+    ///
+    /// # Errors
+    /// [`Error::Tasks`] if the file cannot be written or the encoder fails.
+    pub fn save_embeddings(&self, path: impl AsRef<Path>) -> Result<()> {
+        let probe = self.probe()?;
+        let cached = self.cached_embeddings();
+        let digests: Vec<u8> = cached.iter().flat_map(|(key, _)| *key).collect();
+        let rows: Vec<f32> = cached.iter().flat_map(|(_, row)| row.iter().copied()).collect();
+        let matrix = |tensor: Tensor, width: i64| tensor.f_view([-1, width]);
+        let width = i64::try_from(probe.len()).unwrap_or(0);
+        let tensors = || -> std::result::Result<[Tensor; 3], tch::TchError> {
+            Ok([
+                matrix(Tensor::f_from_slice(&digests)?, DIGEST)?,
+                matrix(Tensor::f_from_slice(&rows)?, width)?,
+                Tensor::f_from_slice(&probe)?,
+            ])
+        };
+        let tensors = tensors().map_err(tasks::Error::from)?;
+        let named = ["digests", "embeddings", "probe"].into_iter().zip(&tensors);
+        let options = self.options();
+        let written = write_tensors(path, named, &[("options", &options)]);
+        Ok(written.map_err(tasks::Error::from)?)
+    }
+
+    /// The options that determine embeddings.
+    fn options(&self) -> String {
+        let (query, passage) = self.prefixes();
+        json!({
+            "query_prefix": query,
+            "passage_prefix": passage,
+            "pooling": self.pooling,
+            "max_length": self.max_length,
+            "precision": self.precision().name(),
+        })
+        .to_string()
+    }
+
+    /// The embedding of [`PROBE`].
+    fn probe(&self) -> Result<Vector> {
+        let encoded = self.tokenize(PROBE)?;
+        let vectors = self.encode(&[&encoded])?;
+        Ok(vectors.into_iter().next().unwrap_or_default())
+    }
+}
+
+/// All elements of a tensor.
+fn flat<T>(tensor: &Tensor) -> Result<Vec<T>>
+where
+    Vec<T>: TryFrom<Tensor, Error = tch::TchError>,
+{
+    let flat = tensor.f_contiguous().and_then(|tensor| tensor.f_view([-1]));
+    Ok(flat.and_then(Vec::try_from).map_err(tasks::Error::from)?)
+}
