@@ -3,6 +3,7 @@ use objectives::{
     IGNORE_INDEX, MaskedLmConfig, MaskedPositions, TokenScores, masked_lm, masked_positions,
 };
 use tch::{Device, Tensor};
+use torch_ext::autocast_kind;
 use trainer::pad_rows;
 use xlmr_model::Inputs;
 
@@ -39,8 +40,12 @@ pub(crate) fn with_scores<T>(
     positions: &MaskedPositions,
     loss: impl FnOnce(TokenScores<'_>) -> Result<T, objectives::Error>,
 ) -> Result<T> {
-    let rows = model.mlm_transform(&positions.gather(hidden)?)?; // [N, H]
+    let mut rows = model.mlm_transform(&positions.gather(hidden)?)?; // [N, H]
     let (weight, bias) = model.mlm_decoder()?;
+    if autocast_kind(rows.device())?.is_none() {
+        // An evaluation in low precision: the loss is computed in the dtype of the parameters.
+        rows = rows.f_to_kind(weight.kind())?;
+    }
     Ok(loss(TokenScores::linear(&rows, weight, Some(bias)))?)
 }
 

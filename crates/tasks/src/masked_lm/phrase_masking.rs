@@ -450,6 +450,12 @@ mod tests {
             assert!((actual / expected - 1.0).abs() < 1e-5, "{batch_size}: {actual} {expected}");
         }
         assert_ne!(task.mean_loss(8, 7).unwrap(), task.mean_loss(7, 7).unwrap());
+        let mut rounded = crate::testing::model(80);
+        rounded.set_precision(torch_ext::Precision::Bf16).unwrap();
+        let rounded_task =
+            super::tests::task(&rounded, PhraseTaskConfig { segment: 1, ..Default::default() });
+        let actual = rounded_task.mean_loss(7, 7).unwrap();
+        assert!((actual / expected - 1.0).abs() < 0.01, "bfloat16: {actual} {expected}");
         let none = MlmMaskingConfig { probability: 0.0, ..Default::default() };
         let none = super::tests::task(&model, config_with(PassageMasking::Tokens(none)));
         assert!(matches!(none.mean_loss(7, 7), Err(Error::Empty { .. })));
