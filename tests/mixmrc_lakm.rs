@@ -54,7 +54,7 @@ fn recipe_mixmrc_takes_its_tasks_in_turn() {
     ] {
         assert_eq!(found["arms"][arm]["steps"], json!(steps), "{arm}");
         assert!(found["arms"][arm]["off_diagonal"]["f1"].is_f64());
-        assert!(out.join("matrix").join(arm).join("matrix.html").exists());
+        assert!(out.join("matrix").join(arm).join("matrix.md").exists());
     }
     assert!(out.join("report.html").exists());
     let lanes = |arm: &str| -> Vec<String> {
