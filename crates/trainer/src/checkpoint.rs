@@ -22,13 +22,6 @@ pub struct Environment {
     pub float32_matmul: String,
 }
 
-#[cfg(test)]
-impl Environment {
-    pub(crate) fn of_tests() -> Self {
-        Self { threads: 1, device: "Cpu".into(), float32_matmul: "highest".into() }
-    }
-}
-
 /// `state.json` of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub(crate) struct Checkpoint {
@@ -279,4 +272,11 @@ fn load_parameters(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+impl Environment {
+    pub(crate) fn of_tests() -> Self {
+        Self { threads: 1, device: "Cpu".into(), float32_matmul: "highest".into() }
+    }
 }
