@@ -4,7 +4,7 @@ use std::time::Instant;
 use tch::{Device, Tensor};
 use torch_ext::{Precision, TensorMap, region};
 
-use crate::checkpoint::remove_older;
+use crate::checkpoint::{Checkpoint, remove_older};
 use crate::error::error_text;
 use crate::metrics::{PendingMeans, StepMetrics, last_loss};
 use crate::not_finite::NotFiniteReport;
