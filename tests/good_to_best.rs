@@ -99,7 +99,7 @@ fn recipe_good_to_best_trains_reader_and_boundaries() {
     for file in [
         "seed-0/stage-one/candidates-20.safetensors",
         "seed-0/hl+aa-cl/model/model.safetensors",
-        "matrix/plain/cloze/matrix.html",
+        "matrix/plain/cloze/matrix.md",
         "table.md",
         "report.html",
     ] {

@@ -56,7 +56,7 @@ fn recipe_mixmrc_alternates_between_its_tasks() {
     ] {
         assert_eq!(found["arms"][arm]["steps"], json!(steps), "{arm}");
         assert!(found["arms"][arm]["off_diagonal"]["f1"].is_f64());
-        assert!(out.join("matrix").join(arm).join("matrix.html").exists());
+        assert!(out.join("matrix").join(arm).join("matrix.md").exists());
     }
     assert!(out.join("report.html").exists());
     let losses_of = |arm: &str| -> Vec<String> {

@@ -64,7 +64,7 @@ fn recipe_bridging_gap_runs_from_triples_to_the_table() {
             assert!(scores["f1"].is_f64() && scores["em"].is_f64(), "{arm} {language}: {scores}");
             assert!(scores["f1_half_width"].is_null());
         }
-        assert!(out.join(format!("matrix/{arm}/matrix.html")).exists());
+        assert!(out.join(format!("matrix/{arm}/matrix.md")).exists());
         let model = out.join(format!("seed-0/{arm}/all/model"));
         assert!(model.join("model.safetensors").exists());
     }

@@ -112,7 +112,6 @@ fn check_ours(path: &Path) -> Result<()> {
         entries => entries.map_err(Error::file(path))?,
     };
     let mut first_foreign: Option<String> = None;
-    let mut earlier_version = false;
     for entry in entries {
         let name = entry.map_err(Error::file(path))?.file_name();
         let unfinished = is_unfinished(&name);
@@ -120,7 +119,6 @@ fn check_ours(path: &Path) -> Result<()> {
         if name == MARKER {
             return Ok(());
         }
-        earlier_version |= name == "fingerprints.json";
         // Files of a process that was killed before it wrote the marker.
         let leftover = name == LOCK || unfinished;
         let earlier = first_foreign.as_ref().is_some_and(|first| *first < name);
@@ -130,10 +128,6 @@ fn check_ours(path: &Path) -> Result<()> {
     }
     match first_foreign {
         None => Ok(()),
-        Some(_) if earlier_version => {
-            let reason = "contains a run of an earlier version, which cannot be resumed";
-            Err(Error::content(path, format!("{reason}; give another --out")))
-        }
         Some(name) => {
             let reason = format!("contains {name} but no run (run.json is missing)");
             Err(Error::content(path, reason + "; give an empty or new folder as --out"))
@@ -264,10 +258,6 @@ mod tests {
             let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
             assert_eq!(left.len(), 1);
         }
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("fingerprints.json"), "{}").unwrap();
-        let error = RunFolder::lock(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("earlier version"), "{error}");
     }
 
     #[test]

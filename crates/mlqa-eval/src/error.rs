@@ -207,12 +207,9 @@ pub enum Error {
         /// The fault, with the valid ids.
         message: String,
     },
-    /// Token coverage cannot be computed because the questions, or the text, have no tokens.
-    #[error("coverage: no tokens in {what}")]
-    NoTokens {
-        /// The questions or the text.
-        what: &'static str,
-    },
+    /// Token coverage cannot be computed because the questions have no tokens.
+    #[error("coverage: no tokens in the questions")]
+    NoTokens,
 }
 
 impl Error {

@@ -32,9 +32,9 @@ pub use metric::{
     AnswerTypes, BestThreshold, BoundaryClass, BoundaryCounts, Candidate, LanguageScore,
     LanguageScores, MIN_TYPE_QUESTIONS, MeanScore, NBest, NBestFile, Normalization, NullOdds,
     Predictions, QuestionScore, Score, ScoreIntervals, ScoredFile, Squad2Score, SquadPart,
-    TopKUnique, TypeScore, TypedDataset, answer_types, boundaries, boundary_class,
-    boundary_classes, boundary_table, exact_match_by_type, score, score_by_language, score_files,
-    score_squad2, top_k_exact_match, write_n_best,
+    TypeScore, TypedDataset, answer_types, boundaries, boundary_classes, boundary_table,
+    exact_match_by_type, score, score_by_language, score_files, score_squad2, top_k_exact_match,
+    write_n_best,
 };
 pub use questions::{
     Answer, Dataset, DatasetName, FileCheck, Finding, FindingKind, Question, QuestionSource,
@@ -43,7 +43,7 @@ pub use questions::{
 pub use results::{AVERAGE, Spread};
 #[cfg(feature = "windows")]
 pub use windows::{
-    Compatible, Coverage, CoverageConfig, DecodeConfig, Purpose, Separator, UnanswerableWindow,
-    Window, WindowConfig, WindowCounts, WindowCutter, WindowScore, WindowTokenizer, coverage,
-    decode, decode_answers, load_tokenizer, windows,
+    Compatible, Coverage, DecodeConfig, Purpose, Separator, UnanswerableWindow, Window,
+    WindowConfig, WindowCounts, WindowCutter, WindowScore, WindowTokenizer, coverage, decode,
+    decode_answers, load_tokenizer, windows,
 };

@@ -88,7 +88,7 @@ struct Item {
 /// One run's answer.
 #[derive(Serialize)]
 struct Shown {
-    /// `None` if there is no prediction or its text was not stored.
+    /// `None` if there is no prediction.
     text: Option<String>,
     /// Number of characters of the answer if `text` is truncated.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -193,7 +193,7 @@ fn gold(question: &Question) -> Vec<(Option<(usize, usize)>, String)> {
 fn shown(question: &Question, at: usize, seen: &SeenAnswers) -> Option<Shown> {
     let answers = &seen.answers;
     let scored = answers.of(at)?;
-    let text = answers.texts.as_ref().and_then(|texts| texts.get(&question.id));
+    let text = answers.texts.get(&question.id);
     let class = answers.class(at);
     let n_best = seen.n_best.as_ref().and_then(|lists| lists.get(&question.id));
     // Of several occurrences, use the one nearest to the gold answer.

@@ -1,7 +1,7 @@
 //! Answers scored question by question, one pair of languages at a time.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use mlqa_eval::{BoundaryCounts, Cell, Language, Matrix, Normalization, Question, Score, Spread};
+use mlqa_eval::{BoundaryCounts, Cell, Language, Matrix, Normalization, Score, Spread};
 
 use crate::answers::Answers;
 use crate::browser::{Browser, SeenAnswers, read_n_best};
@@ -9,22 +9,12 @@ use crate::input::{AnswerFile, Pair};
 use crate::query_sets::Questions;
 use crate::{ReportConfig, ReportRun};
 
-/// Features of every question.
-pub(crate) const FEATURES: [&str; 4] = [
-    "length of the context",
-    "length of the question",
-    "length of the answer",
-    "position of the answer",
-];
-
 /// One question of one pair.
 pub(crate) struct Row {
     pub pair: usize,
     /// Index of the question id, equal in all pairs of a set.
     pub id: usize,
     pub kind: Option<usize>,
-    /// [`FEATURES`]: code points, code points, normalised tokens, share of the context.
-    pub features: [f64; 4],
     /// F1 and exact match by run, in percent, mean over seeds; `None` if the run does not include
     /// the question.
     pub values: Vec<Option<[f64; 2]>>,
@@ -238,8 +228,7 @@ fn add_pair(
         let kind = types.get(&question.id).map(|kind| kind_number(&mut all.kinds, kind));
         kinds.push(kind);
         let values = scored.iter().map(|seeds| mean_of(seeds, at)).collect();
-        let features = features(question, rules);
-        all.rows.push(Row { pair: number, id, kind, features, values });
+        all.rows.push(Row { pair: number, id, kind, values });
     }
     all.browser.add(pair, dataset, &kinds, &seen, quota);
     all.pairs.push(PairScores {
@@ -278,15 +267,6 @@ fn mean_of(seeds: &[Vec<Option<[f64; 2]>>], at: usize) -> Option<[f64; 2]> {
         let add = |sum: [f64; 2], one: &[f64; 2]| [sum[0] + one[0], sum[1] + one[1]];
         found.iter().fold([0.0; 2], add).map(mean)
     })
-}
-
-fn features(question: &Question, rules: Normalization) -> [f64; 4] {
-    let context = question.context.chars().count() as f64;
-    let first = question.answers.first();
-    let answer = first.map_or(0, |answer| rules.tokens(&answer.text).len());
-    let start = first.map_or(0, |answer| answer.answer_start) as f64;
-    let wording = question.question.chars().count() as f64;
-    [context, wording, answer as f64, if context > 0.0 { (start / context).min(1.0) } else { 0.0 }]
 }
 
 #[cfg(test)]

@@ -3,11 +3,10 @@ use mlqa_eval::Interval;
 
 use crate::Report;
 use crate::collect::Collected;
-use crate::effects::Effect;
 use crate::evidence::{Difference, METRICS, RunMean};
 use crate::heat::HeatMap;
 use crate::svg::{Anchor, Style, Svg, along, colour, fitted, label, text_width, ticks};
-use crate::tables::{PARTS, boundary_sums, covered};
+use crate::tables::{PARTS, boundary_sums};
 use crate::text::thousands;
 
 /// Width of figures that fit on a phone's screen.
@@ -15,8 +14,6 @@ const WIDTH: f64 = 346.0;
 const CELL: (f64, f64) = (62.0, 40.0);
 const SOFT: Style = Style::of(12.0, Anchor::Start).soft();
 const HEAT: &str = "#0969da";
-/// The ticks of an axis of percentages.
-const PERCENTS: [f64; 5] = [0.0, 25.0, 50.0, 75.0, 100.0];
 
 /// Opacity of a score's colour, at most 0.6, so that the text stays readable.
 fn heat(score: f64, (low, high): (f64, f64)) -> f64 {
@@ -279,94 +276,5 @@ pub(crate) fn boundaries(all: &Collected) -> Option<Svg> {
         }
     }
     svg.text(left, bottom + 16.0, SOFT, "percent of the questions");
-    Some(svg)
-}
-
-/// Draws the ticks of a vertical percentage axis; returns a function from values to positions.
-fn percent_axis(
-    svg: &mut Svg,
-    [left, top, width, height]: [f64; 4],
-) -> impl Fn(f64) -> f64 + use<> {
-    let y = move |value: f64| top + height * (1.0 - value.clamp(0.0, 100.0) / 100.0);
-    for tick in PERCENTS {
-        svg.rule((left, y(tick)), width, tick);
-    }
-    y
-}
-
-/// Draws F1 by length or position, with a line for each run and whiskers of 1.96 standard errors.
-pub(crate) fn effect(effect: &Effect, all: &Collected) -> Svg {
-    let runs = all.names.len();
-    let [left, top, width, height] = [44.0, 40.0, 420.0, 170.0];
-    let mut svg = Svg::new(
-        format!("effect-{}", effect.name.replace(' ', "-")),
-        format!("F1 by {}", effect.name),
-        left + width + 12.0,
-        top + height + 56.0 + 18.0 * ((runs.max(1) - 1) as f64 / 4.0).floor(),
-    );
-    let y = percent_axis(&mut svg, [left, top, width, height]);
-    let step = width / effect.bins.len().max(1) as f64;
-    let x = |bin: usize, run: usize| {
-        let spread = (step * 0.5).min(9.0 * runs as f64);
-        let own = if runs > 1 { run as f64 / (runs - 1) as f64 - 0.5 } else { 0.0 };
-        left + (bin as f64 + 0.5) * step + own * spread
-    };
-    for (bin, name) in effect.bins.iter().enumerate() {
-        let middle = left + (bin as f64 + 0.5) * step;
-        svg.text(middle, top + height + 17.0, Style::of(12.0, Anchor::Middle).soft(), name);
-    }
-    for (run, bins) in effect.runs.iter().enumerate() {
-        let shown = || bins.iter().enumerate().filter(|(_, score)| score.questions > 0);
-        let points: Vec<(f64, f64)> =
-            shown().map(|(bin, score)| (x(bin, run), y(score.scores[0]))).collect();
-        svg.path(&points, colour(run));
-        for (bin, score) in shown() {
-            let (at, half) = (x(bin, run), 1.96 * score.errors[0]);
-            let ends = ((at, y(score.scores[0] - half)), (at, y(score.scores[0] + half)));
-            svg.line(ends.0, ends.1, colour(run), 1.5, 0.7);
-            let [f1, _] = score.scores;
-            let tip = format!("{}: F1 {f1:.2}, {} questions", all.name(run), score.questions);
-            svg.mark((at, y(score.scores[0])), run, false, &tip);
-        }
-    }
-    svg.legend((left, top + height + 44.0), (0..runs).map(|run| (run, all.name(run))));
-    svg
-}
-
-/// Draws F1 against the share of the questions' tokens that occur in a text, with a mark for each
-/// language and run.
-pub(crate) fn coverage(report: &Report) -> Option<Svg> {
-    let all = &report.all;
-    let points = covered(all, &report.coverage);
-    if points.is_empty() {
-        return None;
-    }
-    let [left, top, width, height] = [44.0, 40.0, 420.0, 240.0];
-    let middle = Style::of(12.0, Anchor::Middle).soft();
-    let title = "F1 by coverage of the questions' tokens";
-    let mut svg = Svg::new("coverage", title, left + width + 24.0, top + height + 84.0);
-    let x = |value: f64| left + width * value.clamp(0.0, 100.0) / 100.0;
-    let y = percent_axis(&mut svg, [left, top, width, height]);
-    for tick in PERCENTS {
-        svg.text(x(tick), top + height + 17.0, middle, &label(tick));
-    }
-    for (language, tokens, scores) in &points {
-        let share = 100.0 * tokens.ratio;
-        // Each language is labelled once, next to its highest mark.
-        let highest = scores.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
-        if highest.is_finite() {
-            let beside = (x(share) + 8.0, y(highest) + 4.0);
-            svg.text(beside.0, beside.1, Style::of(12.0, Anchor::Start), language.as_str());
-        }
-        for (run, score) in scores.iter().enumerate() {
-            let Some(score) = score else { continue };
-            let name = all.name(run);
-            let tip = format!("{language}, {name}: coverage {share:.1} %, F1 {score:.2}");
-            svg.mark((x(share), y(*score)), run, false, &tip);
-        }
-    }
-    svg.text(left + width / 2.0, top + height + 36.0, middle, "percent of the tokens covered");
-    let names = (0..all.names.len()).map(|run| (run, all.name(run)));
-    svg.legend((left, top + height + 62.0), names);
     Some(svg)
 }

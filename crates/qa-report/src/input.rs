@@ -96,8 +96,7 @@ impl ReportRun {
     ///   single such file: one run. The questions are those of the samples, unless `files` has
     ///   them;
     /// - an output folder of `run_qa`: one run, with `files.data` and `files.language`;
-    /// - a prediction file or an output of `mlqa-eval score --per-question`: one run, with
-    ///   `files.data` and `files.language`;
+    /// - a prediction file: one run, with `files.data` and `files.language`;
     /// - a `matrix.json`: one run with only scores; a recipe's `summary.json` with English
     ///   contexts: one run with only scores per arm.
     ///

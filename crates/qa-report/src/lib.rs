@@ -5,9 +5,7 @@ mod answers;
 mod browser;
 mod collect;
 mod curves;
-mod date;
 mod draw;
-mod effects;
 mod evidence;
 mod finding;
 mod heat;
@@ -25,30 +23,26 @@ mod table;
 mod tables;
 mod text;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use mlqa_eval::{Language, Resampling, json_bytes, write_files};
+use mlqa_eval::{Resampling, json_bytes, write_files};
 
 use crate::about::About;
 use crate::collect::{Collected, collect};
 use crate::curves::Curve;
-use crate::effects::Effect;
 use crate::evidence::{Difference, RunMean};
 use crate::heat::HeatMap;
 pub use crate::input::ReportRun;
 pub use crate::question_files::QuestionFiles;
 use crate::svg::Svg;
 use crate::table::Table;
-pub use crate::tables::CoveredTokens;
 
 /// Options of a report.
 #[derive(Clone, Debug)]
 pub struct ReportConfig {
     /// Title; empty for the languages of questions and texts.
     pub title: String,
-    /// Date of the runs; `None` for the date of the newest prediction file.
-    pub date: Option<String>,
     /// Options of the bootstrap.
     pub resampling: Resampling,
     /// Whether to score by SQuAD's English rules; `None` for the official rules of each data set
@@ -56,19 +50,15 @@ pub struct ReportConfig {
     pub squad: Option<bool>,
     /// Maximum number of questions in the report; questions with errors come first.
     pub examples: usize,
-    /// Output of `mlqa-eval coverage` by question language.
-    pub coverage: BTreeMap<Language, CoveredTokens>,
 }
 
 impl Default for ReportConfig {
     fn default() -> Self {
         Self {
             title: String::new(),
-            date: None,
             resampling: Resampling::default(),
             squad: None,
             examples: 2000,
-            coverage: BTreeMap::new(),
         }
     }
 }
@@ -104,14 +94,11 @@ pub enum ReportFormat {
 /// ```
 pub struct Report {
     title: String,
-    date: Option<String>,
     resampling: Resampling,
     all: Collected,
     means: Vec<RunMean>,
     differences: Vec<Difference>,
-    effects: Vec<Effect>,
     heat_maps: Vec<HeatMap>,
-    coverage: BTreeMap<Language, CoveredTokens>,
     curves: Vec<Curve>,
     about: About,
 }
@@ -145,19 +132,14 @@ impl Report {
             let what = "runs with scores".to_owned();
             return Err(mlqa_eval::Error::NothingFound { what, path: PathBuf::new() });
         }
-        let answers = || runs.iter().flat_map(|run| run.seeds.iter().flatten());
-        let newest = || date::newest(answers().map(|file| file.predictions.as_path()));
         let title =
             if config.title.is_empty() { finding::title(&all) } else { config.title.clone() };
         Ok(Self {
             title,
-            date: config.date.clone().or_else(newest),
             resampling: config.resampling,
             means: evidence::run_means(&all, &config.resampling)?,
             differences: evidence::differences(&all, &config.resampling)?,
-            effects: if all.rows.is_empty() { vec![] } else { effects::effects(&all) },
             heat_maps: all.sets().iter().flat_map(|set| heat::heat_maps(&all, set)).collect(),
-            coverage: config.coverage.clone(),
             curves: curves::read(&runs)?,
             about: about::read(&runs, &all)?,
             all,
@@ -173,8 +155,6 @@ impl Report {
         tables.push(tables::differences(&self.all, &self.differences, of));
         tables.push(tables::answer_types(&self.all));
         tables.push(tables::boundaries(&self.all));
-        tables.push(tables::effects(&self.all, &self.effects));
-        tables.push(tables::coverage(&self.all, &self.coverage));
         tables.extend(self.about.tables().into_iter().cloned());
         tables.retain(|table| !table.rows.is_empty());
         make_unique(tables.iter_mut().map(|table| &mut table.name));
@@ -188,17 +168,11 @@ impl Report {
             self.heat_maps.iter().map(draw::heat_map).collect(),
             draw::differences(self),
             Vec::from_iter(draw::boundaries(&self.all)),
-            self.effect_drawings(),
-            Vec::from_iter(draw::coverage(self)),
             self.curve_drawings(),
         ];
         let mut drawings: Vec<Svg> = parts.into_iter().flatten().collect();
         make_unique(drawings.iter_mut().map(|drawing| &mut drawing.name));
         drawings
-    }
-
-    fn effect_drawings(&self) -> Vec<Svg> {
-        self.effects.iter().map(|effect| draw::effect(effect, &self.all)).collect()
     }
 
     fn curve_drawings(&self) -> Vec<Svg> {
@@ -218,9 +192,6 @@ impl Report {
     /// Returns all tables as Markdown.
     pub fn to_markdown(&self) -> String {
         let mut out = format!("# {}\n", text::markdown(&self.title));
-        if let Some(date) = &self.date {
-            out.push_str(&format!("\n{}\n", text::markdown(date)));
-        }
         for finding in self.findings() {
             out.push_str(&format!("\n{}\n", text::markdown(&finding)));
         }
@@ -282,7 +253,7 @@ impl Report {
         let Resampling { samples, level, seed } = self.resampling;
         let resampling = serde_json::json!({ "samples": samples, "level": level, "seed": seed });
         let report = serde_json::json!({
-            "title": self.title, "date": self.date, "findings": self.findings(),
+            "title": self.title, "findings": self.findings(),
             "run": self.about.json(), "resampling": resampling, "tables": tables
         });
         json_bytes(path, &report)

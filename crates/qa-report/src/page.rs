@@ -79,11 +79,10 @@ fn about(report: &Report) -> String {
     out
 }
 
-/// Date and sizes in one line.
+/// Sizes and rules in one line.
 fn facts(report: &Report) -> String {
     let all = &report.all;
-    let mut facts: Vec<String> = report.date.iter().map(|date| escape(date)).collect();
-    facts.push(counted(all.names.len(), "run", "runs"));
+    let mut facts = vec![counted(all.names.len(), "run", "runs")];
     facts.push(counted(all.pairs.len(), "pair of languages", "pairs of languages"));
     let questions: usize = all.pairs.iter().map(|one| one.questions).sum();
     if questions > 0 {
@@ -130,13 +129,6 @@ fn sections(report: &Report) -> Vec<Section> {
         false => body,
     };
     add("boundaries", "Boundaries", body);
-    let effects = folded(&tables::effects(all, &report.effects));
-    let whiskers = "Whiskers: 1.96 standard errors, assuming independent questions.";
-    let body = explained(whiskers, figures(&report.effect_drawings()) + &effects);
-    add("effects", "Length and position", body);
-    let coverage = tables::coverage(all, &report.coverage);
-    let drawing = figures(draw::coverage(report).as_slice());
-    add("coverage", "Token coverage", drawing + &folded(&coverage));
     add("browse", "Questions", browser(&all.browser, all.seeds.iter().any(|&seeds| seeds > 1)));
     let lines = "A line for each seed of a run. Rates, gradient norms and speeds are in the folder \
                  of each stage.";

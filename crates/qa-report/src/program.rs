@@ -1,18 +1,17 @@
 //! The program `qa-report`, also available as `polyqa report`.
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use atomic_file::cli;
 use clap::ValueEnum;
-use mlqa_eval::{Language, Resampling, read_json};
+use mlqa_eval::{Language, Resampling};
 
 use crate::{QuestionFiles, Report, ReportConfig, ReportFormat, ReportRun};
 
 /// Write an HTML report that compares runs: scores, differences, errors and questions.
 ///
 /// The report is one HTML file without external resources. A RUN is one of: a run folder of a
-/// recipe (one run per arm); a folder of prediction files with MLQA names; a prediction file; the
-/// output of `score --per-question`; samples of lm-evaluation-harness (`--log_samples`, file or
+/// recipe (one run per arm); a folder of prediction files with MLQA names; a prediction file;
+/// samples of lm-evaluation-harness (`--log_samples`, file or
 /// folder); an output folder of transformers' `run_qa`; or, for scores only, a matrix.json or a
 /// recipe's summary.json. All runs are compared with the first one, on the questions that both
 /// answered.
@@ -60,18 +59,12 @@ pub struct Args {
     /// Arms of run folders, in this order; the first is the baseline [default: all, by name]
     #[arg(long, value_name = "ARM,…", value_delimiter = ',')]
     arms: Vec<String>,
-    /// Output of `mlqa-eval coverage` for two folders
-    #[arg(long, value_name = "FILE")]
-    coverage: Option<PathBuf>,
     /// Also write tables or figures in these formats, next to the report
     #[arg(long, value_enum, value_name = "FORM,…", value_delimiter = ',')]
     beside: Vec<ReportFormat>,
     /// Title of the report [default: the languages of questions and texts]
     #[arg(long)]
     title: Option<String>,
-    /// Date of the runs [default: date of the newest prediction file]
-    #[arg(long, value_name = "YYYY-MM-DD")]
-    date: Option<String>,
     /// Maximum number of questions in the report; questions with errors come first
     #[arg(long, value_name = "N", default_value_t = ReportConfig::default().examples)]
     questions: usize,
@@ -96,9 +89,6 @@ enum Norm {
     /// SQuAD v1.1's English rules for every language (official for XQuAD)
     Squad,
 }
-
-/// Output format of `mlqa-eval coverage`, by language.
-const COVERAGE: &str = "{\"de\": {\"covered\": 1, \"total\": 2, \"ratio\": 0.5}, …}";
 
 /// Writes the report and prints its summary.
 ///
@@ -127,18 +117,12 @@ impl Args {
         if !self.arms.is_empty() {
             runs = select(&runs, &self.arms)?;
         }
-        let coverage = match &self.coverage {
-            Some(path) => read_json(path, COVERAGE).map_err(failed)?,
-            None => BTreeMap::new(),
-        };
         let Self { samples, level, seed, .. } = *self;
         let config = ReportConfig {
             title: self.title.clone().unwrap_or_default(),
-            date: self.date.clone(),
             resampling: Resampling { samples, level, seed },
             squad: self.norm.map(|norm| matches!(norm, Norm::Squad)),
             examples: self.questions,
-            coverage,
         };
         Report::of(&runs, &config).map_err(failed)
     }

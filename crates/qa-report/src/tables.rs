@@ -2,10 +2,9 @@
 use std::collections::BTreeMap;
 use std::iter;
 
-use mlqa_eval::{BoundaryClass, BoundaryCounts, Language, MIN_TYPE_QUESTIONS, Resampling, Spread};
+use mlqa_eval::{BoundaryClass, BoundaryCounts, MIN_TYPE_QUESTIONS, Resampling, Spread};
 
 use crate::collect::Collected;
-use crate::effects::Effect;
 use crate::evidence::{Difference, METRICS, RunMean, Shared, no_span, shared};
 use crate::table::{Table, Value};
 use crate::text::thousands;
@@ -228,73 +227,4 @@ pub(crate) fn boundaries(all: &Collected) -> Table {
                   disjoint."
         .into();
     table.without_empty_columns()
-}
-
-/// Scores by length and position.
-pub(crate) fn effects(all: &Collected, effects: &[Effect]) -> Table {
-    let columns = "by, bin, run, questions, F1, F1 error, EM, EM error";
-    let mut table = Table::new("effects", "Length and position", columns);
-    for effect in effects {
-        for (at, bin) in effect.bins.iter().enumerate() {
-            for (run, bins) in effect.runs.iter().enumerate() {
-                let Some(score) = bins.get(at).filter(|score| score.questions > 0) else {
-                    continue;
-                };
-                let mut row = vec![Value::from(effect.name), Value::from(*bin), name(all, run)];
-                row.push(Value::Count(score.questions));
-                let both = score.scores.into_iter().zip(score.errors);
-                row.extend(both.flat_map(|(mean, error)| [mean, error].map(Value::Number)));
-                table.rows.push(row);
-            }
-        }
-    }
-    table.note = "Lengths of context and question are ranked among the questions of one pair of \
-                  languages; the length of an answer is that of the first gold answer in \
-                  normalised words, or characters in Chinese; its position is where it begins. \
-                  Error: standard error of the mean."
-        .into();
-    table
-}
-
-/// Token coverage of a language: tokens of the questions, and how many of them occur in a text.
-#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
-pub struct CoveredTokens {
-    /// Tokens that the text has as well.
-    pub covered: usize,
-    /// Tokens of the questions.
-    pub total: usize,
-    /// `covered / total`, 0 to 1.
-    pub ratio: f64,
-}
-
-/// Coverage by question language, with each run's F1, averaged over context languages.
-pub(crate) fn covered<'a>(
-    all: &Collected,
-    coverage: &'a BTreeMap<Language, CoveredTokens>,
-) -> Vec<(Language, &'a CoveredTokens, Vec<Option<f64>>)> {
-    let f1 = |language: Language, run: usize| {
-        let of_language = all.pairs.iter().filter(|one| one.pair.question.0 == language);
-        let cells = of_language.filter_map(|one| Some(one.runs.get(run)?.as_ref()?.cell.f1));
-        let cells: Vec<f64> = cells.collect();
-        (!cells.is_empty()).then(|| Spread::of(cells).mean)
-    };
-    let runs = |language| (0..all.names.len()).map(|run| f1(language, run)).collect();
-    let lines = coverage.iter().map(|(&language, tokens)| (language, tokens, runs(language)));
-    let mut lines: Vec<_> = lines.collect();
-    lines.sort_by_key(|(language, ..)| mlqa_eval::TableOrder(*language));
-    lines
-}
-
-/// Coverage and F1 as a table.
-pub(crate) fn coverage(all: &Collected, coverage: &BTreeMap<Language, CoveredTokens>) -> Table {
-    let mut table = Table::new("coverage", "Token coverage", "question, tokens, covered, percent");
-    table.columns.extend(all.names.iter().map(|name| format!("F1, {name}")));
-    for (language, tokens, runs) in covered(all, coverage) {
-        let mut row = vec![Value::from(language.as_str())];
-        row.extend([Value::Count(tokens.total), Value::Count(tokens.covered)]);
-        row.push(Value::Number(100.0 * tokens.ratio));
-        row.extend(runs.into_iter().map(Value::from));
-        table.rows.push(row);
-    }
-    table
 }

@@ -8,7 +8,7 @@ use tch::{Tensor, no_grad};
 use torch_ext::{TensorMap, read_tensors, write_tensors};
 
 use crate::error::error_text;
-use crate::sums::{self, SUMS};
+use crate::sums;
 use crate::{AdamW, Error, LossScaler, Result, StreamPosition};
 
 /// Conditions of bit-for-bit equality, in addition to seed and data.
@@ -24,34 +24,27 @@ pub struct Environment {
 
 /// `state.json` of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-pub struct Checkpoint {
+pub(crate) struct Checkpoint {
     /// Updates made.
-    pub step: u64,
+    pub(crate) step: u64,
     /// Tokens seen, without padding.
-    pub tokens: u64,
+    pub(crate) tokens: u64,
     /// Seconds of training so far.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Fingerprint of the stage's configuration and data.
-    pub fingerprint: String,
+    pub(crate) fingerprint: String,
     /// Environment of the run.
-    pub environment: Environment,
+    pub(crate) environment: Environment,
     /// Sum of losses since the last line of metrics, and its number of steps.
-    pub pending: (f64, u64),
+    pub(crate) pending: (f64, u64),
     /// Sum of each named part since the last line of metrics, and its number of batches.
-    pub pending_parts: BTreeMap<String, (f64, u64)>,
+    pub(crate) pending_parts: BTreeMap<String, (f64, u64)>,
     /// Stream position of each task; `None` for tasks with examples in memory, empty if all are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub streams: Vec<Option<StreamPosition>>,
+    pub(crate) streams: Vec<Option<StreamPosition>>,
     /// The scale of a float16 loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub loss_scaler: Option<LossScaler>,
-    /// Whether the checkpoint has `SHA256SUMS`, which ties its files to each other and to its step.
-    /// Earlier versions have none.
-    #[serde(default)]
-    pub checksums: bool,
-    /// Lines of `metrics.jsonl` up to this step, if counted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metrics_lines: Option<u64>,
+    pub(crate) loss_scaler: Option<LossScaler>,
 }
 
 const PARAMETERS: &str = "parameters.safetensors";
@@ -140,19 +133,6 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`Error::File`] if it cannot be written; older checkpoints are untouched then.
-    pub fn save(
-        &self,
-        root: &Path,
-        parameters: &[(String, Tensor)],
-        optimizer: &AdamW,
-        task_state: &[(String, Tensor)],
-        keep: usize,
-    ) -> Result<()> {
-        let moments: Vec<_> = optimizer.state()?.into_iter().collect();
-        self.write(root, parameters, &moments, task_state, keep)
-    }
-
-    /// [`save`](Self::save) with the state of an optimiser.
     pub(crate) fn write(
         &self,
         root: &Path,
@@ -198,7 +178,7 @@ impl Checkpoint {
     /// [`Error::Checkpoint`] naming the mismatching file and tensor, and a fix; [`Error::File`] if
     /// its fingerprint is not `fingerprint` (configuration or data changed), or an entry of `root`
     /// has a checkpoint's name and is not a folder.
-    pub fn resume(
+    pub(crate) fn resume(
         root: &Path,
         parameters: &[(String, Tensor)],
         optimizer: &mut AdamW,
@@ -209,9 +189,7 @@ impl Checkpoint {
         let damaged = |error: Error| unusable(root, step, &error_text(&error));
         let checkpoint = Self::read(root, step).map_err(damaged)?;
         let folder = folder_of(root, step);
-        if checkpoint.checksums || folder.join(SUMS).exists() {
-            sums::verify(&folder, &files(folder.join(TASK).exists())).map_err(damaged)?;
-        }
+        sums::verify(&folder, &files(folder.join(TASK).exists())).map_err(damaged)?;
         if checkpoint.fingerprint != fingerprint {
             let reason = "written with another configuration or other data, or by another version \
                           of the program; start a new run folder, or restore what changed";
@@ -294,4 +272,11 @@ fn load_parameters(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+impl Environment {
+    pub(crate) fn of_tests() -> Self {
+        Self { threads: 1, device: "Cpu".into(), float32_matmul: "highest".into() }
+    }
 }

@@ -7,7 +7,6 @@ mod checkpoint;
 mod collate;
 mod config;
 mod error;
-mod event_file;
 mod fit;
 mod loss_scaler;
 mod metrics;
@@ -35,7 +34,7 @@ mod writer;
 
 pub use accumulate::{WeightedLoss, accumulate};
 pub use batches::Batches;
-pub use checkpoint::{Checkpoint, Environment};
+pub use checkpoint::Environment;
 pub use collate::{pad_mask, pad_rows};
 pub use config::{Decay, GroupConfig, TrainConfig};
 pub use error::{Error, Result};
@@ -43,7 +42,7 @@ pub use fit::{FitReport, fit, fit_best};
 pub use loss_scaler::LossScaler;
 pub use metrics::StepMetrics;
 pub use not_finite::ExampleRecord;
-pub use optimizer::{AdamW, ParameterGroup};
+pub use optimizer::AdamW;
 pub use progress::{Position, Progress};
 pub use shards::{
     BatchStream, Endless, ExampleSource, ExampleStream, Fingerprint, ShardFile, ShardLine,

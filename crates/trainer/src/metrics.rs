@@ -25,16 +25,6 @@ pub(crate) struct StepSpeed {
     pub(crate) tokens_per_second: f64,
 }
 
-/// The lines of a file up to the first incomplete one; none if the file does not exist.
-pub(crate) fn read_lines<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::file(path, error)),
-    };
-    Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
-}
-
 /// A line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct StepMetrics {
@@ -119,49 +109,6 @@ impl PendingMeans {
     }
 }
 
-/// Opens a file of JSON lines for appending. With `resumes`, the leading lines that satisfy `keep`
-/// are retained; their number is returned.
-pub(crate) fn open_lines<T: serde::de::DeserializeOwned>(
-    path: &Path,
-    resumes: bool,
-    keep: impl Fn(&T) -> bool,
-) -> Result<(File, u64)> {
-    let refuse = |error: std::io::Error| Error::file(path, error);
-    let (mut text, mut lines) = (String::new(), 0);
-    if resumes && path.exists() {
-        for (number, line) in BufReader::new(File::open(path).map_err(refuse)?).lines().enumerate()
-        {
-            let line = line.map_err(refuse)?;
-            match serde_json::from_str::<T>(&line) {
-                Ok(parsed) if !keep(&parsed) => break,
-                Ok(_) => {
-                    text.push_str(&line);
-                    text.push('\n');
-                    lines += 1;
-                }
-                // Only the last line can be incomplete after an interruption.
-                Err(error) if error.is_eof() => break,
-                Err(error) => {
-                    let reason = format!("line {}: {error}", number + 1);
-                    return Err(Error::file(path, reason));
-                }
-            }
-        }
-    }
-    if resumes {
-        atomic_file::write(path, text).map_err(refuse)?;
-    } else {
-        File::create(path).map_err(refuse)?;
-    }
-    Ok((OpenOptions::new().append(true).open(path).map_err(refuse)?, lines))
-}
-
-pub(crate) fn append_line<T: Serialize>(path: &Path, file: &mut File, value: &T) -> Result<()> {
-    let mut line = serde_json::to_string(value).map_err(|error| Error::file(path, error))?;
-    line.push('\n');
-    file.write_all(line.as_bytes()).map_err(|error| Error::file(path, error))
-}
-
 /// The loss of the last line of a file.
 pub(crate) fn last_loss(path: &Path) -> Option<f64> {
     let text = std::fs::read_to_string(path).ok()?;
@@ -169,36 +116,63 @@ pub(crate) fn last_loss(path: &Path) -> Option<f64> {
     serde_json::from_str::<StepMetrics>(last).ok().map(|metrics| metrics.loss)
 }
 
-/// Appends lines to `metrics.jsonl`. On resume, it first removes lines after the checkpoint.
-pub(crate) struct MetricsWriter {
+/// A file of JSON lines.
+pub(crate) struct LinesFile {
     path: PathBuf,
     file: File,
-    lines: u64,
 }
 
-impl MetricsWriter {
-    /// Opens `path` and retains the lines up to and including `step`.
+impl LinesFile {
+    /// Opens `path` for appending. With `resumes`, the leading lines that satisfy `keep` are
+    /// retained.
     ///
     /// # Errors
     /// [`Error::File`] if the file cannot be read or written, or a retained line is invalid.
-    pub(crate) fn open(path: &Path, step: u64) -> Result<Self> {
-        let (file, lines) = open_lines(path, step > 0, |line: &StepMetrics| line.step <= step)?;
-        Ok(Self { path: path.to_owned(), file, lines })
+    pub(crate) fn open<T: serde::de::DeserializeOwned>(
+        path: &Path,
+        resumes: bool,
+        keep: impl Fn(&T) -> bool,
+    ) -> Result<Self> {
+        let refuse = |error: std::io::Error| Error::file(path, error);
+        let mut text = String::new();
+        if resumes && path.exists() {
+            let lines = BufReader::new(File::open(path).map_err(refuse)?).lines();
+            for (number, line) in lines.enumerate() {
+                let line = line.map_err(refuse)?;
+                match serde_json::from_str::<T>(&line) {
+                    Ok(parsed) if !keep(&parsed) => break,
+                    Ok(_) => {
+                        text.push_str(&line);
+                        text.push('\n');
+                    }
+                    // Only the last line can be incomplete after an interruption.
+                    Err(error) if error.is_eof() => break,
+                    Err(error) => {
+                        let reason = format!("line {}: {error}", number + 1);
+                        return Err(Error::file(path, reason));
+                    }
+                }
+            }
+        }
+        if resumes {
+            atomic_file::write(path, text).map_err(refuse)?;
+        } else {
+            File::create(path).map_err(refuse)?;
+        }
+        let file = OpenOptions::new().append(true).open(path).map_err(refuse)?;
+        Ok(Self { path: path.to_owned(), file })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(crate) fn lines(&self) -> u64 {
-        self.lines
-    }
-
     /// # Errors
     /// [`Error::File`] if it cannot be written.
-    pub(crate) fn write(&mut self, metrics: &StepMetrics) -> Result<()> {
-        append_line(&self.path, &mut self.file, metrics)?;
-        self.lines += 1;
-        Ok(())
+    pub(crate) fn append(&mut self, value: &impl Serialize) -> Result<()> {
+        let refuse = |error: std::io::Error| Error::file(&self.path, error);
+        let mut line = serde_json::to_string(value).map_err(|error| refuse(error.into()))?;
+        line.push('\n');
+        self.file.write_all(line.as_bytes()).map_err(refuse)
     }
 }

@@ -15,14 +15,11 @@ use crate::sharding::{OptimizerShards, joined};
 use crate::{Error, Result, TrainConfig};
 
 /// Parameters that share a learning rate and a weight decay.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ParameterGroup {
+struct ParameterGroup {
     /// Peak learning rate.
-    pub learning_rate: f64,
+    learning_rate: f64,
     /// Decoupled weight decay.
-    pub weight_decay: f64,
-    /// Names, sorted.
-    pub names: Vec<String>,
+    weight_decay: f64,
 }
 
 /// AdamW (Loshchilov and Hutter 2019). A parameter's moments exist from its first gradient on, as
@@ -115,12 +112,9 @@ impl AdamW {
                 group.learning_rate == learning_rate && group.weight_decay == weight_decay
             });
             let group = at.unwrap_or_else(|| {
-                groups.push(ParameterGroup { learning_rate, weight_decay, names: Vec::new() });
+                groups.push(ParameterGroup { learning_rate, weight_decay });
                 groups.len() - 1
             });
-            if let Some(group) = groups.get_mut(group) {
-                group.names.push(name.clone());
-            }
             let slot = Slot {
                 parameter: parameter.shallow_clone(),
                 group,
@@ -157,11 +151,6 @@ impl AdamW {
     pub(crate) fn with_group(mut self, group: Option<Rc<ProcessGroup>>) -> Self {
         self.group = group;
         self
-    }
-
-    /// Returns the groups, for logging.
-    pub fn groups(&self) -> &[ParameterGroup] {
-        &self.groups
     }
 
     /// Clears all gradients.
@@ -492,9 +481,11 @@ mod tests {
             shapes.iter().map(|(name, shape)| ((*name).to_owned(), parameter(shape))).collect();
         let config = TrainConfig { weight_decay: 0.5, ..TrainConfig::default() };
         let optimizer = AdamW::new(&parameters, &config).unwrap();
-        let decaying = optimizer.groups().iter().filter(|group| group.weight_decay > 0.0);
-        let decaying: Vec<&String> = decaying.flat_map(|group| &group.names).collect();
+        let decays = |slot: &Slot| optimizer.groups[slot.group].weight_decay > 0.0;
+        let decaying = optimizer.slots.iter().filter(|(_, slot)| decays(slot));
+        let decaying: Vec<&String> = decaying.map(|(name, _)| name).collect();
         assert_eq!(decaying, ["roberta.pooler.dense.weight"]);
+        assert_eq!(optimizer.groups.len(), 2);
     }
 
     #[test]

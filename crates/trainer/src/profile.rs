@@ -86,9 +86,7 @@ mod tests {
 
     #[test]
     fn steps_lie_in_the_call_and_after_its_first_ones() {
-        let environment =
-            Environment { threads: 1, device: "cpu".into(), float32_matmul: "highest".into() };
-        let stage = Stage::new("test", "none", environment);
+        let stage = Stage::new("test", "none", Environment::of_tests());
         let steps = |count, first, end| {
             let stage = stage.clone().with_profile(count);
             StepProfile::new(&stage, Device::Cpu, first, end).steps

@@ -2,7 +2,8 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::{ProcessGroup, TensorMap, set_grad};
 
-use crate::{Checkpoint, Error, Result, TrainConfig};
+use crate::checkpoint::Checkpoint;
+use crate::{Error, Result, TrainConfig};
 
 /// The start position that rank 0 sends to all ranks.
 #[derive(serde::Deserialize, serde::Serialize)]

@@ -416,10 +416,8 @@ mod tests {
             };
             let shrink = Shrink(weight.shallow_clone(), vec![1; 5]);
             let mut task = BestEpoch::new(shrink, &parameters, selection);
-            let environment =
-                Environment { threads: 1, device: "Cpu".into(), float32_matmul: "highest".into() };
-            let stage =
-                Stage::new("test", folder.path(), environment).interrupt_after(interrupt_after);
+            let stage = Stage::new("test", folder.path(), Environment::of_tests())
+                .interrupt_after(interrupt_after);
             if fit(&stage, &config, &parameters, &mut task).unwrap().finished {
                 let (best, epochs) = task.finish().unwrap();
                 return (best, epochs, weight.double_value(&[0]));

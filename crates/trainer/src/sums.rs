@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
 
-pub(crate) const SUMS: &str = "SHA256SUMS";
+const SUMS: &str = "SHA256SUMS";
 
 /// Writes the sums of these files of a folder.
 pub(crate) fn write(folder: &Path, names: &[&str]) -> Result<()> {

@@ -4,7 +4,7 @@ use std::time::Instant;
 use tch::{Device, Tensor};
 use torch_ext::{Precision, TensorMap, region};
 
-use crate::checkpoint::remove_older;
+use crate::checkpoint::{Checkpoint, remove_older};
 use crate::error::error_text;
 use crate::metrics::{PendingMeans, StepMetrics, last_loss};
 use crate::not_finite::NotFiniteReport;
@@ -20,8 +20,7 @@ use crate::task_slot::{expect_evaluation, expect_micro_batches, expect_slots, st
 use crate::task_state::{Arithmetic, TaskState};
 use crate::writer::{CheckpointWriter, Save};
 use crate::{
-    AdamW, Checkpoint, Error, FitReport, LossScaler, Position, Progress, Result, Stage, Tasks,
-    TrainConfig,
+    AdamW, Error, FitReport, LossScaler, Position, Progress, Result, Stage, Tasks, TrainConfig,
 };
 
 /// State of a running stage.
@@ -115,11 +114,9 @@ impl<'a, 't> Training<'a, 't> {
         let schedule = LinearSchedule::new(total, config.warmup_ratio, config.decay)?;
         let resumed =
             load_start(stage, config, parameters, &mut optimizer, &mut tasks, &fingerprint)?;
-        let lines = resumed.as_ref().and_then(|checkpoint| checkpoint.metrics_lines);
-        let lines = lines.filter(|_| stage.leads());
         let state = LoopState::new(resumed, stage.scaler);
         let last = (state.tokens, state.seconds_before);
-        let record = Record::open(stage, state.step, last, lines, config.log_steps)?;
+        let record = Record::open(stage, state.step, last)?;
         let progress = match stage.leads() {
             true => Progress::new(&stage.name, total, state.step, state.tokens),
             false => Progress::silent(),
@@ -168,7 +165,7 @@ impl<'a, 't> Training<'a, 't> {
         let state = &self.state;
         let mut final_loss = state.final_loss;
         if final_loss.is_nan() {
-            final_loss = last_loss(self.record.metrics().path()).unwrap_or(f64::NAN);
+            final_loss = last_loss(self.record.metrics()).unwrap_or(f64::NAN);
         }
         Ok(FitReport {
             steps: state.step,
@@ -370,8 +367,6 @@ impl<'a, 't> Training<'a, 't> {
             pending_parts: self.state.pending.parts().clone(),
             loss_scaler: self.state.scaler,
             streams: if streams.iter().any(Option::is_some) { streams } else { Vec::new() },
-            checksums: true,
-            metrics_lines: Some(self.record.metrics().lines()),
         };
         let mut task = Vec::new();
         for state in &self.tasks {

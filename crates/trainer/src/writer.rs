@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 use tch::{Device, Tensor};
 use torch_ext::{TensorMap, region};
 
-use crate::checkpoint::store_parameters;
-use crate::{Checkpoint, Error, Result};
+use crate::checkpoint::{Checkpoint, store_parameters};
+use crate::{Error, Result};
 
 /// Maximum size of tensors in host memory that are copied and written in the background. Larger
 /// checkpoints are written synchronously.
@@ -157,20 +157,16 @@ mod tests {
 
     fn save(root: &std::path::Path, step: u64, value: &Tensor) -> Save {
         let named = |name: &str| vec![(name.to_owned(), value.shallow_clone())];
-        let environment =
-            Environment { threads: 1, device: "Cpu".into(), float32_matmul: "highest".into() };
         let checkpoint = Checkpoint {
             step,
             tokens: 0,
             seconds: 0.0,
             fingerprint: String::new(),
-            environment,
+            environment: Environment::of_tests(),
             pending: (0.0, 0),
             pending_parts: Default::default(),
             streams: Vec::new(),
             loss_scaler: None,
-            checksums: true,
-            metrics_lines: None,
         };
         let (root, parameters) = (root.to_owned(), named("weight"));
         let (moments, task) = (named("weight.exp_avg"), named("queue"));

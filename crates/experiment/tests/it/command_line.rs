@@ -63,10 +63,6 @@ fn resuming_nothing_is_an_error() {
     assert!(error.contains("contains no run") && error.contains("--out"), "{error}");
     assert!(!workshop.path("nowhere").exists());
     assert!(resume("").contains("but no run"));
-    let old = workshop.path("old");
-    fs::create_dir(&old).unwrap();
-    fs::write(old.join("fingerprints.json"), "{}").unwrap();
-    assert!(resume("old").contains("earlier version"));
 }
 
 /// The toy as a program.

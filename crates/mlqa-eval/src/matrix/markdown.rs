@@ -43,7 +43,7 @@ impl Metric {
 }
 
 /// The averages of a matrix with their names.
-pub(crate) fn averages(matrix: &Matrix) -> [(&'static str, Option<Average>); 4] {
+fn averages(matrix: &Matrix) -> [(&'static str, Option<Average>); 4] {
     [
         ("XLT (diagonal)", matrix.xlt()),
         ("G-XLT (all cells)", matrix.gxlt()),
@@ -84,8 +84,8 @@ impl Matrix {
 }
 
 impl Matrix {
-    /// Writes `matrix.md`, `matrix.json` and `matrix.html` to a folder. All are complete before the
-    /// first is renamed.
+    /// Writes `matrix.md` and `matrix.json` to a folder. Both are complete before the first is
+    /// renamed.
     ///
     /// # Errors
     /// [`Error::Write`].
@@ -93,11 +93,7 @@ impl Matrix {
         let folder = folder.as_ref();
         let json = folder.join("matrix.json");
         let bytes = self.to_json(&json)?;
-        write_files(&[
-            (json, bytes),
-            (folder.join("matrix.md"), self.to_markdown().into_bytes()),
-            (folder.join("matrix.html"), self.to_html().into_bytes()),
-        ])
+        write_files(&[(json, bytes), (folder.join("matrix.md"), self.to_markdown().into_bytes())])
     }
 }
 

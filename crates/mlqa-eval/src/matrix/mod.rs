@@ -1,6 +1,5 @@
 //! Scores by language of context and question, and tables of several runs.
 mod cells;
-mod html;
 mod languages;
 mod markdown;
 mod set_summary;

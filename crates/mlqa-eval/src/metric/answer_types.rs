@@ -1,14 +1,11 @@
 //! Scores by the type of the answer, for data that gives it (`subtype`; mixMRC + LAKM, section 4.1
 //! and Fig. 5).
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::Path;
 
 use results::{Table, cell, select};
-use serde::Serialize;
 
 use super::score::percent;
-use crate::files::write_json;
 use crate::{Dataset, Error, QuestionScore, Score, squad};
 
 /// Minimum number of questions of a type; smaller types are marked in tables.
@@ -72,7 +69,7 @@ impl TypedDataset {
 }
 
 /// The scores of one type of answer, in percent.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TypeScore {
     /// The type; empty for questions without one.
     pub subtype: String,
@@ -87,7 +84,7 @@ pub struct TypeScore {
 }
 
 /// Scores by type, ordered by decreasing size and then by name.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AnswerTypes {
     /// Each type.
     pub types: Vec<TypeScore>,
@@ -159,29 +156,6 @@ impl AnswerTypes {
             true => format!("\n\\* fewer than {MIN_TYPE_QUESTIONS} questions\n"),
             false => String::new(),
         }
-    }
-
-    /// Returns CSV with the columns `subtype,questions,exact_match,f1,few`, a line per type and one
-    /// for all.
-    pub fn to_csv(&self) -> String {
-        let mut out = String::from("subtype,questions,exact_match,f1,few\n");
-        for one in self.types.iter().chain([&self.all]) {
-            let name = match one.subtype.contains([',', '"', '\n', '\r']) {
-                true => format!("\"{}\"", one.subtype.replace('"', "\"\"")),
-                false => one.subtype.clone(),
-            };
-            let TypeScore { questions, exact_match, f1, few, .. } = one;
-            let _ = writeln!(out, "{name},{questions},{exact_match},{f1},{few}");
-        }
-        out
-    }
-
-    /// Writes the scores as JSON, atomically.
-    ///
-    /// # Errors
-    /// [`Error::Write`].
-    pub fn write_json(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        write_json(path.as_ref(), self)
     }
 }
 

@@ -119,39 +119,7 @@ impl BoundaryCounts {
     }
 }
 
-/// Returns the relation of the span `predicted` to the span `gold`, both in code points of one
-/// context.
-///
-/// Reading: *From Good to Best* counts boundary errors without defining the classes. Spans are
-/// compared by position, after text that `rules` delete is stripped from both ends of each span:
-/// white space, deleted punctuation, and separate articles (in Arabic "ال" at the very end or
-/// beginning). A span that would become empty is not stripped. `Exact` spans are therefore equal
-/// after normalisation.
-///
-/// Ranges are clamped to the context.
-///
-/// # Example
-/// ```
-/// use mlqa_eval::{BoundaryClass, Language, Normalization, boundary_class};
-///
-/// let rules = Normalization::Mlqa(Language::EN);
-/// let context = "the Eiffel Tower, in Paris";
-/// let class = |predicted, gold| boundary_class(context, predicted, gold, rules);
-/// // "the Eiffel Tower," against "Eiffel Tower"
-/// assert_eq!(class(0..17, 4..16), BoundaryClass::Exact);
-/// assert_eq!(class(4..26, 4..16), BoundaryClass::Superset);
-/// assert_eq!(class(4..10, 4..16), BoundaryClass::Subset);
-/// ```
-pub fn boundary_class(
-    context: &str,
-    predicted: Range<usize>,
-    gold: Range<usize>,
-    rules: Normalization,
-) -> BoundaryClass {
-    let text: Vec<char> = context.chars().collect();
-    class_of(&core(&text, predicted, rules), &core(&text, gold, rules))
-}
-
+/// The relation of the span `predicted` to the span `gold`, both in code points of one context.
 fn class_of(predicted: &Range<usize>, gold: &Range<usize>) -> BoundaryClass {
     if predicted == gold {
         BoundaryClass::Exact
@@ -179,6 +147,12 @@ fn core(text: &[char], span: Range<usize>, rules: Normalization) -> Range<usize>
 }
 
 /// Counts predictions by class, using the best candidates of n-best lists.
+///
+/// Reading: *From Good to Best* counts boundary errors without defining the classes. Spans are
+/// compared by position, after text that `rules` delete is stripped from both ends of each span:
+/// white space, deleted punctuation, and separate articles (in Arabic "ال" at the very end or
+/// beginning). A span that would become empty is not stripped. `Exact` spans are therefore equal
+/// after normalisation.
 ///
 /// With several gold answers the best class counts, in the order of [`BoundaryClass`]. A question
 /// without a list, with an empty one, or whose answer is empty is `unanswered`.

@@ -15,9 +15,7 @@ pub(crate) mod unicode;
 pub use answer_types::{
     AnswerTypes, MIN_TYPE_QUESTIONS, TypeScore, TypedDataset, answer_types, exact_match_by_type,
 };
-pub use boundary::{
-    BoundaryClass, BoundaryCounts, boundaries, boundary_class, boundary_classes, boundary_table,
-};
+pub use boundary::{BoundaryClass, BoundaryCounts, boundaries, boundary_classes, boundary_table};
 pub use by_language::{LanguageScore, LanguageScores, MeanScore, score_by_language};
 pub use n_best::{Candidate, NBest, NBestFile, write_n_best};
 pub use normalize::Normalization;
@@ -25,4 +23,4 @@ pub use predictions::Predictions;
 pub use score::{QuestionScore, Score, ScoreIntervals, score};
 pub use score_files::{ScoredFile, score_files};
 pub use squad2::{BestThreshold, NullOdds, Squad2Score, SquadPart, score_squad2};
-pub use top_k::{TopKUnique, top_k_exact_match};
+pub use top_k::top_k_exact_match;

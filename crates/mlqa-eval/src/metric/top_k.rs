@@ -2,30 +2,18 @@
 use std::collections::HashMap;
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
 use crate::{Dataset, Error, NBest, Normalization};
 
-/// Uniqueness criterion of the k best answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TopKUnique {
-    /// Answers that are equal after normalisation count once.
-    #[default]
-    Normalized,
-    /// Every entry of the n-best list counts; raw texts are distinct.
-    Raw,
-}
-
 /// Computes the percentage of questions with a correct answer among the `k` best, after
-/// normalisation.
+/// normalisation. Answers that are equal after normalisation count once.
 ///
 /// Questions without a list count as failures. Shorter lists are used completely, so decode with an
 /// `n_best` well above `k`.
 ///
 /// ```
 /// use mlqa_eval::{
-///     Candidate, Dataset, Language, NBest, Normalization, TopKUnique, squad, top_k_exact_match,
+///     Candidate, Dataset, Language, NBest, Normalization, squad, top_k_exact_match,
 /// };
 ///
 /// let text = r#"{"data": [{"paragraphs": [
@@ -46,7 +34,7 @@ pub enum TopKUnique {
 /// let candidates = vec![candidate("red", 2, 2.0), candidate("house", 6, 1.0)];
 /// let n_best = [NBest { id: "q1".into(), candidates, null_score: None, null: false }];
 /// let rules = Normalization::Mlqa(Language::EN);
-/// let within = |k| top_k_exact_match(&dataset, &n_best, k, rules, TopKUnique::default());
+/// let within = |k| top_k_exact_match(&dataset, &n_best, k, rules);
 /// assert_eq!((within(1)?, within(2)?), (0.0, 100.0));
 /// # Ok::<(), mlqa_eval::Error>(())
 /// ```
@@ -59,7 +47,6 @@ pub fn top_k_exact_match(
     n_best: &[NBest],
     k: usize,
     normalization: Normalization,
-    unique: TopKUnique,
 ) -> Result<f64, Error> {
     if k == 0 {
         return Err(Error::config("k", k, "at least 1"));
@@ -85,7 +72,7 @@ pub fn top_k_exact_match(
                 if gold.contains(&tokens) {
                     return Ok(1);
                 }
-                if unique == TopKUnique::Raw || !tried.contains(&tokens) {
+                if !tried.contains(&tokens) {
                     tried.push(tokens);
                 }
             }

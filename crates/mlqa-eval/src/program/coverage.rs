@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::{
-    Coverage, CoverageConfig, Dataset, DatasetName, Error, Language, TableOrder, coverage,
-    dataset_names, language_file, load_tokenizer,
+    Coverage, Dataset, DatasetName, Error, Language, TableOrder, coverage, dataset_names,
+    language_file, load_tokenizer,
 };
 
 use super::{Stop, json, print};
@@ -38,17 +38,10 @@ pub struct Args {
     /// Context language of the files to use in a folder of questions
     #[arg(long, default_value = "en", value_name = "LANG")]
     context: Language,
-    /// Count every occurrence of a token instead of every distinct token once
-    #[arg(long)]
-    occurrences: bool,
-    /// Compute the share of the text's tokens instead of the questions' tokens
-    #[arg(long)]
-    of_text: bool,
 }
 
 pub fn run(args: &Args) -> Result<(), Stop> {
     let tokenizer = load_tokenizer(&args.tokenizer)?;
-    let config = CoverageConfig { occurrences: args.occurrences, of_text: args.of_text };
     let share = |questions: &Path, text: &Path| -> Result<Coverage, Error> {
         let dataset = Dataset::read(questions)?;
         let questions: Vec<&str> = dataset.questions.iter().map(|q| q.question.as_str()).collect();
@@ -56,7 +49,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         let text = atomic_file::read_to_string(path)
             .map_err(|source| Error::Read { path: path.to_owned(), source })?;
         atomic_file::note_missing_newline(path, text.as_bytes());
-        coverage(&questions, &text.lines().collect::<Vec<_>>(), &tokenizer, &config)
+        coverage(&questions, &text.lines().collect::<Vec<_>>(), &tokenizer)
     };
     if !args.questions.is_dir() {
         return print(&json(&share(&args.questions, &args.text)?)?);

@@ -8,7 +8,7 @@ use atomic_file::cli::progress;
 use super::score::NormArg;
 use super::{Stop, print};
 
-/// Score all language pairs of a folder and write matrix.md, matrix.json and matrix.html.
+/// Score all language pairs of a folder and write matrix.md and matrix.json.
 ///
 /// Question and prediction files are named `{split}-context-{c}-question-{q}.json`. A pair without
 /// predictions has an empty cell. The Markdown is also printed to standard output. Several folders,
@@ -37,9 +37,6 @@ pub struct Args {
     /// Output folder
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
-    /// Title of the tables
-    #[arg(long, default_value = "Generalised cross-lingual transfer")]
-    title: String,
     #[command(flatten)]
     norm: NormArg,
 }
@@ -56,7 +53,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     }
     let names = dataset_names(first, &args.split)?;
     let bar = progress(names.len(), "");
-    let mut matrix = Matrix::new(&args.title);
+    let mut matrix = Matrix::new("Generalised cross-lingual transfer");
     for name in &names {
         let file = name.to_string();
         bar.set_message(file.clone());

@@ -6,7 +6,6 @@ use clap::Subcommand;
 
 use crate::Error;
 
-mod boundary;
 mod check;
 #[cfg(feature = "windows")]
 mod coverage;
@@ -30,7 +29,6 @@ pub enum Command {
     Types(types::Args),
     Check(check::Args),
     Matrix(matrix::Args),
-    Boundary(boundary::Args),
     #[cfg(feature = "windows")]
     Windows(windows::Args),
     #[cfg(feature = "windows")]
@@ -52,7 +50,6 @@ impl Command {
             Self::Types(args) => types::run(args),
             Self::Check(args) => check::run(args),
             Self::Matrix(args) => matrix::run(args),
-            Self::Boundary(args) => boundary::run(args),
             #[cfg(feature = "windows")]
             Self::Windows(args) => windows::run(args),
             #[cfg(feature = "windows")]

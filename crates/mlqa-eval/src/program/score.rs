@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use crate::{
     Dataset, Error, Language, LanguageScores, MLQA_LANGUAGES, Normalization, NullOdds, Predictions,
-    Resampling, ScoreIntervals, ScoredFile, score_by_language, score_files, score_squad2,
+    Resampling, ScoreIntervals, ScoredFile, score_files, score_squad2,
 };
 use clap::ValueEnum;
 
@@ -46,10 +46,6 @@ pub struct Args {
     language: Option<String>,
     #[command(flatten)]
     norm: NormArg,
-    /// Reject files with a gold answer that is not at its answer_start (not checked by the official
-    /// scripts)
-    #[arg(long)]
-    check_answers: bool,
     /// Score like the official SQuAD 2.0 script: an empty prediction means "no answer"
     #[arg(long, conflicts_with_all = ["norm", "language", "per_question", "intervals"])]
     squad2: bool,
@@ -153,16 +149,8 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         (None, None) => None,
         (code, _) => Some(args.norm.rules_for(code.as_deref())?),
     };
-    let ScoredFile { version, score, languages } = match args.check_answers {
-        false => score_files(&args.dataset, &args.predictions, rules),
-        true => {
-            let dataset = Dataset::read(&args.dataset)?;
-            let predictions = Predictions::read(&args.predictions)?;
-            dataset.check_answers()?;
-            let (score, languages) = score_by_language(&dataset, &predictions, rules)?;
-            Ok(ScoredFile { version: dataset.version, score, languages })
-        }
-    }?;
+    let ScoredFile { version, score, languages } =
+        score_files(&args.dataset, &args.predictions, rules)?;
     let several = languages.as_ref().map_or(0, |by| by.languages.len()) > 1;
     if let (Some(version), Some(rules)) = (version.as_deref(), rules)
         && version != rules.expected_version()
@@ -202,9 +190,6 @@ struct Scores {
 
 fn squad2(args: &Args) -> Result<(), Stop> {
     let dataset = Dataset::read(&args.dataset)?;
-    if args.check_answers {
-        dataset.check_answers()?;
-    }
     let odds = args.null_odds.as_ref().map(NullOdds::read).transpose()?;
     let (predictions, row_odds) = Predictions::read_with_odds(&args.predictions)?;
     let odds = odds.or(row_odds);

@@ -2,10 +2,9 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use crate::{Compared, Error, Matrix, compare, compared_markdown};
+use crate::{Error, Matrix, compare, compared_markdown};
 use clap::ValueEnum;
 use results::{Published, select, tables};
-use serde::Serialize;
 
 use super::runs::{self, RunsArgs};
 use super::{Stop, json, print};
@@ -15,7 +14,7 @@ use super::{Stop, json, print};
 #[command(after_help = "\
 Examples:
   mlqa-eval tables --table 000-1
-  mlqa-eval tables --model xlm-k --language zh --format csv")]
+  mlqa-eval tables --model xlm-k --language zh")]
 pub struct Args {
     /// Table id: paper and table, such as 000-1 [default: all tables]
     #[arg(long, value_name = "ID")]
@@ -34,7 +33,6 @@ pub struct Args {
 #[derive(Clone, Copy, ValueEnum)]
 enum Format {
     Md,
-    Csv,
     Json,
 }
 
@@ -52,7 +50,6 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     }
     print(&match args.format {
         Format::Md => markdown(&rows),
-        Format::Csv => csv(&rows)?,
         Format::Json => json(&rows)?,
     })
 }
@@ -69,16 +66,6 @@ fn markdown(rows: &[&Published]) -> String {
         );
     }
     out
-}
-
-fn csv(rows: &[impl Serialize]) -> Result<String, Stop> {
-    let failed = |error: &dyn std::fmt::Display| Stop::Usage(format!("cannot write CSV: {error}"));
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    for row in rows {
-        writer.serialize(row).map_err(|error| failed(&error))?;
-    }
-    let bytes = writer.into_inner().map_err(|error| failed(&error))?;
-    String::from_utf8(bytes).map_err(|error| failed(&error))
 }
 
 /// Compare a run with a published table (--table), or two runs with each other (--data).
@@ -129,7 +116,6 @@ pub fn run_compare(args: &CompareArgs) -> Result<(), Stop> {
         return print(&match args.format {
             Format::Md => runs::markdown(&rows),
             Format::Json => json(&rows)?,
-            Format::Csv => csv(&rows)?,
         });
     };
     let run = Matrix::read_json(run)?;
@@ -147,26 +133,5 @@ pub fn run_compare(args: &CompareArgs) -> Result<(), Stop> {
     print(&match args.format {
         Format::Md => compared_markdown(&rows),
         Format::Json => json(&rows)?,
-        Format::Csv => csv(&rows.iter().map(Flat::from).collect::<Vec<_>>())?,
     })
-}
-
-/// A line of the comparison in CSV.
-#[derive(Serialize)]
-struct Flat<'a> {
-    model: &'a str,
-    setting: &'a str,
-    language: &'a str,
-    metric: &'a str,
-    paper: f64,
-    run: Option<f64>,
-    difference: Option<f64>,
-}
-
-impl<'a> From<&'a Compared> for Flat<'a> {
-    fn from(row: &'a Compared) -> Self {
-        let Published { model, setting, language, metric, value, .. } = &row.published;
-        let (run, difference) = (row.run, row.difference());
-        Self { model, setting, language, metric, paper: *value, run, difference }
-    }
 }

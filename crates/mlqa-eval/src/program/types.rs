@@ -2,10 +2,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::{AnswerTypes, Predictions, TypedDataset, answer_types, exact_match_by_type, score};
-use clap::ValueEnum;
 
 use super::score::NormArg;
-use super::{Stop, json, print, say};
+use super::{Stop, print, say};
 
 /// Print exact match and F1 by answer type (`subtype`).
 ///
@@ -19,7 +18,7 @@ Examples:
     crates/testkit/fixtures/typed/predictions.json en
 With MTQA:
   mlqa-eval types mtqa-test.en.jsonl predictions.json en
-  mlqa-eval types --norm squad --format csv mtqa-test.fr.jsonl predictions.json
+  mlqa-eval types --norm squad mtqa-test.fr.jsonl predictions.json
 Two runs and the paper's differences:
   mlqa-eval types mtqa-test.fr.jsonl mixmrc.json fr --name mixMRC \\
     --beside LAKM=lakm.json --paper
@@ -45,19 +44,6 @@ pub struct Args {
     /// Add the differences that the paper reports (Fig. 5 of mixMRC + LAKM)
     #[arg(long, requires = "beside")]
     paper: bool,
-    /// Output format
-    #[arg(long, default_value = "markdown", conflicts_with = "beside")]
-    format: Format,
-    /// Also write the scores to this JSON file
-    #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    Markdown,
-    Csv,
-    Json,
 }
 
 fn named(given: &str) -> Result<(String, PathBuf), String> {
@@ -76,9 +62,6 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         Ok(answer_types(&score, &typed.types))
     };
     let types = of(&args.predictions)?;
-    if let Some(path) = &args.out {
-        types.write_json(path)?;
-    }
     if !args.beside.is_empty() {
         let others = args.beside.iter().map(|(name, file)| Ok((name.as_str(), of(file)?)));
         let others: Vec<(&str, AnswerTypes)> = others.collect::<Result<_, Stop>>()?;
@@ -86,9 +69,5 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         runs.extend(others.iter().map(|(name, types)| (*name, types)));
         return print(&exact_match_by_type(&runs, args.paper));
     }
-    match args.format {
-        Format::Markdown => print(&types.to_markdown()),
-        Format::Csv => print(&types.to_csv()),
-        Format::Json => print(&json(&types)?),
-    }
+    print(&types.to_markdown())
 }

@@ -10,7 +10,7 @@ mod words;
 
 pub use compatible::Compatible;
 pub use counts::WindowCounts;
-pub use coverage::{Coverage, CoverageConfig, coverage};
+pub use coverage::{Coverage, coverage};
 pub use cut::{
     Purpose, Separator, UnanswerableWindow, Window, WindowConfig, WindowCutter, WindowTokenizer,
     windows,

@@ -10,8 +10,7 @@ fn examples_of_help_run() {
     for (command, count, output) in [
         ("", 4, "run/matrix.json"),
         ("score", 3, ""),
-        ("matrix", 1, "tables/matrix.html"),
-        ("boundary", 1, ""),
+        ("matrix", 1, "tables/matrix.md"),
         ("check", 2, ""),
         ("types", 1, ""),
         ("tables", 2, ""),

@@ -1,5 +1,5 @@
 //! Token coverage worked by hand on a word-level vocabulary.
-use mlqa_eval::{Coverage, CoverageConfig, Error, coverage, load_tokenizer};
+use mlqa_eval::{Coverage, Error, coverage, load_tokenizer};
 use tokenizers::Tokenizer;
 
 /// `▁` is a word of its own here, as the bare piece is in XLM-R's vocabulary.
@@ -14,41 +14,26 @@ fn words() -> Tokenizer {
         .unwrap()
 }
 
-fn run(occurrences: bool, of_text: bool) -> Coverage {
-    let questions = ["a b b ▁ <s>", "c"];
-    let text = ["b b b d", "d a ▁ <s>"];
-    coverage(&questions, &text, &words(), &CoverageConfig { occurrences, of_text }).unwrap()
-}
-
 #[test]
 fn worked_by_hand() {
-    let got = |occurrences, of_text| {
-        let Coverage { covered, total, ratio } = run(occurrences, of_text);
-        assert_eq!(ratio, covered as f64 / total as f64);
-        (covered, total)
-    };
+    let got = coverage(&["a b b ▁ <s>", "c"], &["b b b d", "d a ▁ <s>"], &words()).unwrap();
     // Questions {a, b, c}, text {a, b, d}.
-    assert_eq!(got(false, false), (2, 3));
-    assert_eq!(got(false, true), (2, 3));
-    // Questions a, b, b, c; text b, b, b, d, d, a.
-    assert_eq!(got(true, false), (3, 4));
-    assert_eq!(got(true, true), (4, 6));
+    assert_eq!(got, Coverage { covered: 2, total: 3, ratio: 2.0 / 3.0 });
 }
 
 #[test]
 fn no_tokens_is_an_error() {
-    let config = CoverageConfig::default();
-    let error = coverage(&["▁ <s>"], &["a"], &words(), &config).unwrap_err();
-    assert!(matches!(error, Error::NoTokens { what: "the questions" }), "{error}");
+    let error = coverage(&["▁ <s>"], &["a"], &words()).unwrap_err();
+    assert!(matches!(error, Error::NoTokens), "{error}");
     let empty: [&str; 0] = [];
-    assert_eq!(coverage(&["a"], &empty, &words(), &config).unwrap().ratio, 0.0);
+    assert_eq!(coverage(&["a"], &empty, &words()).unwrap().ratio, 0.0);
 }
 
 #[test]
 fn a_text_covers_itself() {
     let tokenizer = load_tokenizer(testkit::fixture("tokenizer.json")).unwrap();
     let text = ["黑豹队的防守只丢了 308分", "Hà Nội"];
-    let got = coverage(&text, &text, &tokenizer, &CoverageConfig::default()).unwrap();
+    let got = coverage(&text, &text, &tokenizer).unwrap();
     assert_eq!(got.ratio, 1.0);
     assert!(got.total > 5);
 }

@@ -1,5 +1,5 @@
 //! Top-k exact match worked by hand.
-use mlqa_eval::{Error, Language, NBest, Normalization, TopKUnique, top_k_exact_match};
+use mlqa_eval::{Error, Language, NBest, Normalization, top_k_exact_match};
 
 use crate::common::{dataset, n_best, question};
 
@@ -18,12 +18,9 @@ fn more_answers_find_more() {
         list("q2", &["a", "b", "c", "green"]),
     ];
     let rules = Normalization::Mlqa(Language::EN);
-    let at = |k, unique| top_k_exact_match(&dataset, &lists, k, rules, unique).unwrap();
-    let normalized: Vec<f64> = (1..=4).map(|k| at(k, TopKUnique::Normalized)).collect();
+    let at = |k| top_k_exact_match(&dataset, &lists, k, rules).unwrap();
     // `a` is an article, so q2 tries "", b, c first.
-    assert_eq!(normalized, [25.0, 50.0, 50.0, 75.0]);
-    let raw: Vec<f64> = (1..=4).map(|k| at(k, TopKUnique::Raw)).collect();
-    assert_eq!(raw, [25.0, 25.0, 25.0, 75.0]);
-    let error = top_k_exact_match(&dataset, &lists, 0, rules, TopKUnique::Raw).unwrap_err();
+    assert_eq!([1, 2, 3, 4].map(at), [25.0, 50.0, 50.0, 75.0]);
+    let error = top_k_exact_match(&dataset, &lists, 0, rules).unwrap_err();
     assert!(matches!(error, Error::Config { key: "k", .. }), "{error}");
 }

@@ -3,8 +3,8 @@ use std::path::{Path, PathBuf};
 
 use mlqa_eval::{
     Dataset, DatasetName, DecodeConfig, FileScore, Language, Normalization, Predictions,
-    QuestionSource, QuestionSources, Score, TopKUnique, WindowConfig, boundaries, language_file,
-    score, top_k_exact_match,
+    QuestionSource, QuestionSources, Score, WindowConfig, boundaries, language_file, score,
+    top_k_exact_match,
 };
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
@@ -280,7 +280,7 @@ fn score_file(
         false => None,
     };
     let top_k = top_k.iter().map(|&k| {
-        let percent = top_k_exact_match(&dataset, &answers, k, rules, TopKUnique::default())?;
+        let percent = top_k_exact_match(&dataset, &answers, k, rules)?;
         Ok((k.to_string(), percent))
     });
     Ok(FileScore {

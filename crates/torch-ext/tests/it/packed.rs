@@ -3,65 +3,34 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::{Attention, MicroBatchSeeds, rng_state, set_rng_state, token_offsets};
 
-use crate::alone;
-
-const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
-
-fn leaf(tensor: &Tensor) -> Tensor {
-    tensor.detach().copy().set_requires_grad(true)
-}
-
-fn worst(a: &Tensor, b: &Tensor) -> f64 {
-    assert_eq!(a.size(), b.size());
-    (a.to_kind(Kind::Double) - b.to_kind(Kind::Double)).abs().max().double_value(&[])
-}
-
-/// The same written out, row by row, with factors for each row and head.
-fn explicit(
-    q: &Tensor,
-    k: &Tensor,
-    v: &Tensor,
-    lengths: &[i64],
-    heads: i64,
-    masks: &[Tensor],
-) -> Tensor {
-    let mut first = 0;
-    let rows: Vec<Tensor> = lengths
-        .iter()
-        .enumerate()
-        .map(|(row, &length)| {
-            let part =
-                |t: &Tensor| t.narrow(0, first, length).view([length, heads, -1]).transpose(0, 1);
-            let (q, k, v) = (part(q), part(k), part(v));
-            first += length;
-            let depth = q.size()[2] as f64;
-            let mut p = (q.matmul(&k.transpose(1, 2)) / depth.sqrt()).softmax(-1, None::<Kind>);
-            if let Some(mask) = masks.get(row) {
-                p = p.multiply(mask);
-            }
-            p.matmul(&v).transpose(0, 1).reshape([length, -1])
-        })
-        .collect();
-    Tensor::cat(&rows, 0)
-}
+use crate::{FLOAT, alone, leaf, worst};
 
 #[test]
 fn attention_and_its_gradients_are_those_of_each_row_alone() {
     let _alone = alone();
-    for (heads, lengths) in [(1, &[1i64, 7, 33][..]), (3, &[64, 5, 2, 17]), (12, &[9])] {
-        tch::manual_seed(heads);
+    for (heads, reach, lengths) in [
+        (1, None, &[1i64, 7, 33][..]),
+        (3, None, &[64, 5, 2, 17]),
+        (12, None, &[9]),
+        // Scores further away than a window are cut off.
+        (1, Some(0), &[1, 7]),
+        (2, Some(1), &[90, 3]),
+        (3, Some(5), &[64, 5, 40]),
+        (2, Some(40), &[130, 41, 9]),
+    ] {
+        tch::manual_seed(heads + reach.unwrap_or(0));
         let tokens: i64 = lengths.iter().sum();
         let draw = || Tensor::randn([tokens, heads * 16], FLOAT);
-        let (q, k, v, weight) = (draw() * 2.0, draw(), draw(), draw());
-        let ours = [leaf(&q), leaf(&k), leaf(&v)];
-        let theirs = [leaf(&q), leaf(&k), leaf(&v)];
+        let (qkv, weight) = ([draw() * 2.0, draw(), draw()], draw());
+        let (ours, theirs) = (qkv.each_ref().map(leaf), qkv.each_ref().map(leaf));
         let [q, k, v] = &ours;
-        let got = packed_attention(q, k, v, lengths, heads, 0.0).unwrap();
-        let [q, k, v] = &theirs;
-        let want = explicit(q, k, v, lengths, heads, &[]);
+        let attention = Attention { heads, reach, dropout: 0.0 };
+        let places = token_offsets(1, tokens).unwrap();
+        let got = torch_ext::packed_attention(q, k, v, lengths, &places, &attention).unwrap();
+        let want = written_out(&theirs, lengths, heads, reach, &[]);
         assert!(worst(&got, &want) < 2e-6, "{}", worst(&got, &want));
         (got * &weight).sum(Kind::Float).backward();
-        (want * &weight).sum(Kind::Float).backward();
+        (want * &weight).sum(Kind::Double).backward();
         for (a, b) in ours.iter().zip(&theirs) {
             assert!(worst(&a.grad(), &b.grad()) < 5e-6, "{}", worst(&a.grad(), &b.grad()));
         }
@@ -88,7 +57,7 @@ fn heads_of_any_size_attend_in_both_precisions_and_with_any_threads() {
             [out.detach(), q.grad(), k.grad(), v.grad()]
         };
         let theirs = qkv.each_ref().map(leaf);
-        let want = windowed(&theirs, &lengths, heads, reach.unwrap_or(1000));
+        let want = written_out(&theirs, &lengths, heads, reach, &[]);
         (&want * &weight).sum(Kind::Double).backward();
         let [q, k, v] = theirs;
         let want = [want.detach(), q.grad(), k.grad(), v.grad()];
@@ -150,50 +119,36 @@ fn masks(q: &Tensor, k: &Tensor, lengths: &[i64], p: f64) -> Vec<Tensor> {
         .collect()
 }
 
-/// Attention within windows, written out: scores further away than `reach` are cut off.
-fn windowed(qkv: &[Tensor; 3], lengths: &[i64], heads: i64, reach: i64) -> Tensor {
+/// Attention written out, row by row: scores further away than `reach` are cut off, and `masks` are
+/// factors of each row's probabilities.
+fn written_out(
+    qkv: &[Tensor; 3],
+    lengths: &[i64],
+    heads: i64,
+    reach: Option<i64>,
+    masks: &[Tensor],
+) -> Tensor {
     let mut first = 0;
     let rows: Vec<Tensor> = lengths
         .iter()
-        .map(|&length| {
+        .enumerate()
+        .map(|(row, &length)| {
             let [q, k, v] = qkv.each_ref().map(|t| {
                 let part = t.narrow(0, first, length);
                 part.view([length, heads, -1]).transpose(0, 1).to_kind(Kind::Double)
             });
             first += length;
             let at = Tensor::arange(length, (Kind::Int64, Device::Cpu));
-            let far = (at.unsqueeze(0) - at.unsqueeze(1)).abs().gt(reach);
+            let far = (at.unsqueeze(0) - at.unsqueeze(1)).abs().gt(reach.unwrap_or(length));
             let scores = q.matmul(&k.transpose(1, 2)) / (q.size()[2] as f64).sqrt();
-            let p = scores.masked_fill(&far, f64::NEG_INFINITY).softmax(-1, None::<Kind>);
+            let mut p = scores.masked_fill(&far, f64::NEG_INFINITY).softmax(-1, None::<Kind>);
+            if let Some(mask) = masks.get(row) {
+                p = p.multiply(mask);
+            }
             p.matmul(&v).transpose(0, 1).reshape([length, -1])
         })
         .collect();
     Tensor::cat(&rows, 0)
-}
-
-#[test]
-fn a_window_is_the_same_as_scores_cut_off_beyond_it() {
-    let _alone = alone();
-    for (heads, reach, lengths) in
-        [(1, 0, &[1i64, 7][..]), (2, 1, &[90, 3]), (3, 5, &[64, 5, 40]), (2, 40, &[130, 41, 9])]
-    {
-        tch::manual_seed(heads + reach);
-        let tokens: i64 = lengths.iter().sum();
-        let draw = || Tensor::randn([tokens, heads * 16], FLOAT);
-        let (qkv, weight) = ([draw() * 2.0, draw(), draw()], draw());
-        let (ours, theirs) = (qkv.each_ref().map(leaf), qkv.each_ref().map(leaf));
-        let [q, k, v] = &ours;
-        let attention = Attention { heads, reach: Some(reach), dropout: 0.0 };
-        let places = token_offsets(1, tokens).unwrap();
-        let got = torch_ext::packed_attention(q, k, v, lengths, &places, &attention).unwrap();
-        let want = windowed(&theirs, lengths, heads, reach);
-        assert!(worst(&got, &want) < 2e-6, "{}", worst(&got, &want));
-        (got * &weight).sum(Kind::Float).backward();
-        (want * &weight).sum(Kind::Double).backward();
-        for (a, b) in ours.iter().zip(&theirs) {
-            assert!(worst(&a.grad(), &b.grad()) < 5e-6, "{}", worst(&a.grad(), &b.grad()));
-        }
-    }
 }
 
 #[test]
@@ -230,10 +185,10 @@ fn dropout_has_a_mask_that_backward_makes_again() {
     let ours = [leaf(&q), leaf(&k), leaf(&v)];
     let theirs = [leaf(&q), leaf(&k), leaf(&v)];
     let got = packed_attention(&ours[0], &ours[1], &ours[2], &lengths, 1, 0.25).unwrap();
-    let want = explicit(&theirs[0], &theirs[1], &theirs[2], &lengths, 1, &masks);
+    let want = written_out(&theirs, &lengths, 1, None, &masks);
     assert!(worst(&got, &want) < 2e-6, "{}", worst(&got, &want));
     (&got * &weight).sum(Kind::Float).backward();
-    (want * &weight).sum(Kind::Float).backward();
+    (want * &weight).sum(Kind::Double).backward();
     for (a, b) in ours.iter().zip(&theirs) {
         assert!(worst(&a.grad(), &b.grad()) < 5e-6, "{}", worst(&a.grad(), &b.grad()));
     }

@@ -2,16 +2,7 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::{gated_gelu, rotary};
 
-const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
-
-fn leaf(tensor: &Tensor) -> Tensor {
-    tensor.detach().copy().set_requires_grad(true)
-}
-
-fn worst(a: &Tensor, b: &Tensor) -> f64 {
-    assert_eq!(a.size(), b.size());
-    (a.to_kind(Kind::Double) - b.to_kind(Kind::Double)).abs().max().double_value(&[])
-}
+use crate::{FLOAT, leaf, worst};
 
 /// `[N, heads * D]`, turned.
 fn turned(x: &Tensor, angles: &Tensor, heads: i64) -> Tensor {
@@ -22,6 +13,12 @@ fn turned(x: &Tensor, angles: &Tensor, heads: i64) -> Tensor {
     let (cos, sin) = (angles.cos(), angles.sin());
     let turned = Tensor::cat(&[&a * &cos - &b * &sin, &b * &cos + &a * &sin], 2);
     turned.reshape([-1, heads * 2 * half])
+}
+
+/// The sum of the parts times their weights.
+fn weighted(parts: &[Tensor; 3], weights: &Tensor) -> Tensor {
+    let each = parts.iter().zip(0..).map(|(part, k)| part * weights.get(k));
+    each.fold(Tensor::from(0.0), |sum, part| sum + part.sum(Kind::Double))
 }
 
 #[test]
@@ -48,15 +45,11 @@ fn projections_of(kind: Kind) {
             assert!(got.iter().all(|part| part.size() == [0, width]));
             continue;
         }
-        let sum = |parts: &[Tensor; 3]| {
-            let each = parts.iter().zip(0..).map(|(part, k)| part * weights.get(k));
-            each.fold(Tensor::from(0.0), |sum, part| sum + part.sum(Kind::Double))
-        };
         for (got, want) in got.iter().zip(&want) {
             assert!(worst(got, want) < bound, "{}", worst(got, want));
         }
-        sum(&got).backward();
-        sum(&want).backward();
+        weighted(&got, &weights).backward();
+        weighted(&want, &weights).backward();
         let off = worst(&ours.grad(), &theirs.grad());
         assert!(off < bound, "{off}");
         // Keys that nobody asks for have no gradient.
@@ -84,12 +77,8 @@ fn lower_precision_is_turned_in_float32() {
         let got = rotary(&ours, &angles.cos(), &angles.sin(), 2).unwrap();
         let part = |index: i64| theirs.narrow(1, index * 16, 16);
         let want = [turned(&part(0), &angles, 2), turned(&part(1), &angles, 2), part(2)];
-        let sum = |parts: &[Tensor; 3]| {
-            let each = parts.iter().zip(0..).map(|(part, k)| part * weights.get(k));
-            each.fold(Tensor::from(0.0), |sum, part| sum + part.sum(Kind::Double))
-        };
-        sum(&got).backward();
-        sum(&want).backward();
+        weighted(&got, &weights).backward();
+        weighted(&want, &weights).backward();
         assert_eq!((got[0].kind(), ours.grad().kind()), (kind, kind));
         // Each is rounded once.
         let mut pairs: Vec<_> = got.iter().zip(&want).collect();

@@ -2,12 +2,10 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 use torch_ext::recompute;
 
-use crate::alone;
-
-const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
+use crate::{FLOAT, alone};
 
 #[test]
 fn gradients_and_dropout_are_those_of_the_first_pass() {

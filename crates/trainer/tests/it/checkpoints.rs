@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::common::{alone, config, parameters, shrink, stage, weight};
+use sha2::{Digest, Sha256};
 use tch::Tensor;
 use trainer::{Error, FitReport, TrainConfig, fit};
 
@@ -111,12 +112,10 @@ fn a_state_that_the_task_refuses_names_the_file() {
     let (_, error) = after(|root| {
         let path = root.join("step-00000004/task.safetensors");
         torch_ext::write_tensors(&path, [("queue", &Tensor::from(1.0))], &[]).unwrap();
-        // As an earlier version left it, without sums.
-        let state = root.join("step-00000004/state.json");
-        let text = fs::read_to_string(&state).unwrap();
-        let text = text.replace("\"checksums\": true", "\"checksums\": false");
-        fs::write(state, text).unwrap();
-        fs::remove_file(root.join("step-00000004/SHA256SUMS")).unwrap();
+        let sum = Sha256::digest(fs::read(path).unwrap());
+        let sums = root.join("step-00000004/SHA256SUMS");
+        let text = fs::read_to_string(&sums).unwrap() + &format!("{sum:x}  task.safetensors\n");
+        fs::write(sums, text).unwrap();
     });
     let text = "RUN/checkpoints/step-00000004/task.safetensors: queue: this task keeps no state;";
     assert!(error.starts_with(text), "{error}");

@@ -1,6 +1,6 @@
 //! Two processes that train one model, beside one process that trains it alone.
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -10,13 +10,13 @@ use rand::Rng;
 use tch::{Device, Kind, Tensor};
 use torch_ext::{ProcessGroup, Rendezvous, TensorMap, read_tensors, write_tensors};
 use trainer::{
-    Environment, ExampleStream, Examples, Fingerprint, MicroBatch, ShardedJsonl, Shards,
-    ShuffleConfig, Stage, Step, StepLosses, Task, TaskError, TrainConfig, WeightedLoss, accumulate,
-    fit, pad_mask, pad_rows,
+    ExampleStream, Examples, Fingerprint, MicroBatch, ShardedJsonl, Shards, ShuffleConfig, Stage,
+    Step, StepLosses, Task, TaskError, TrainConfig, WeightedLoss, accumulate, fit, pad_mask,
+    pad_rows,
 };
 use xlmr_model::{Config, Head, Inputs, Model};
 
-use crate::common::alone;
+use crate::common::{alone, stage};
 
 /// Predicts masked tokens with a model that has dropout, in parts of a batch.
 pub struct Guess<'a> {
@@ -117,6 +117,32 @@ pub fn model(seed: u64) -> Model {
     Model::new(&config, &[Head::MaskedLm], Device::Cpu, seed).unwrap()
 }
 
+fn stage_of_rank(
+    folder: &Path,
+    rank: usize,
+    group: Option<ProcessGroup>,
+    interrupt_after: Option<u64>,
+) -> Stage {
+    let own = if rank == 0 { folder.to_owned() } else { folder.join("follower") };
+    stage(&own, interrupt_after).with_group(group.map(Rc::new))
+}
+
+fn file_of_rank(folder: &Path, rank: usize) -> PathBuf {
+    folder.join(format!("rank-{rank}.safetensors"))
+}
+
+fn write_of_rank(folder: &Path, rank: usize, parameters: &[(String, Tensor)]) {
+    let detached = parameters.iter().map(|(name, tensor)| (name, tensor.detach()));
+    let detached: Vec<_> = detached.collect();
+    let named = detached.iter().map(|(name, tensor)| (name.as_str(), tensor));
+    write_tensors(file_of_rank(folder, rank), named, &[]).unwrap();
+}
+
+/// The parameters that rank 0 left.
+fn of_first(folder: &Path) -> TensorMap {
+    read_tensors(file_of_rank(folder, 0)).unwrap()
+}
+
 /// Trains in `folder`, and leaves the parameters in a file named after the rank.
 fn train(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Option<u64>) {
     tch::set_num_threads(1);
@@ -138,22 +164,14 @@ fn train(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Option<u64
         "seed" => TrainConfig { seed: 42 + u64::try_from(rank).unwrap(), ..config },
         _ => config,
     };
-    let environment =
-        Environment { threads: 1, device: "Cpu".into(), float32_matmul: "highest".into() };
-    let own = if rank == 0 { folder.to_owned() } else { folder.join("follower") };
-    let stage = Stage::new("guess", own, environment)
-        .with_group(group.map(Rc::new))
-        .interrupt_after(interrupt_after);
+    let stage = stage_of_rank(folder, rank, group, interrupt_after);
     let shards = folder.join("shards");
     let mut task = match shards.exists() {
         true => Guess::streamed(&model, &shards),
         false => Guess::new(&model),
     };
     fit(&stage, &config, &parameters, &mut task).unwrap();
-    let tensors: Vec<(String, Tensor)> =
-        parameters.into_iter().map(|(name, tensor)| (name, tensor.detach())).collect();
-    let tensors = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
-    write_tensors(folder.join(format!("rank-{rank}.safetensors")), tensors, &[]).unwrap();
+    write_of_rank(folder, rank, &parameters);
 }
 
 /// Parameters whose gradients are of all numbers or of some rows, on all ranks or on some.
@@ -226,16 +244,9 @@ fn train_shared(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Opt
         checkpoint_steps: Some(2),
         ..TrainConfig::default()
     };
-    let environment =
-        Environment { threads: 1, device: "Cpu".into(), float32_matmul: "highest".into() };
-    let own = if rank == 0 { folder.to_owned() } else { folder.join("follower") };
-    let stage = Stage::new("shared", own, environment)
-        .with_group(group.map(Rc::new))
-        .interrupt_after(interrupt_after);
+    let stage = stage_of_rank(folder, rank, group, interrupt_after);
     fit(&stage, &config, &parameters, &mut task).unwrap();
-    let tensors = parameters.map(|(name, tensor)| (name, tensor.detach()));
-    let tensors = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
-    write_tensors(folder.join(format!("rank-{rank}.safetensors")), tensors, &[]).unwrap();
+    write_of_rank(folder, rank, &parameters);
 }
 
 /// Not a test by itself: what the tests below start.
@@ -283,14 +294,25 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// Trains on two ranks; both end with the same parameters, which are returned.
-fn train_on_two(folder: &Path, steps: Option<u64>) -> TensorMap {
-    for child in start_ranks(folder, 2, steps, 60) {
+fn succeed(ranks: Vec<Child>) {
+    for child in ranks {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", text(&output));
     }
-    let [lead, follower] =
-        [0, 1].map(|rank| read_tensors(folder.join(format!("rank-{rank}.safetensors"))).unwrap());
+}
+
+/// All ranks end with an error that says this.
+fn fail(ranks: Vec<Child>, says: &str) {
+    for child in ranks {
+        let output = child.wait_with_output().unwrap();
+        assert!(!output.status.success() && text(&output).contains(says), "{}", text(&output));
+    }
+}
+
+/// Trains on two ranks; both end with the same parameters, which are returned.
+fn train_on_two(folder: &Path, steps: Option<u64>) -> TensorMap {
+    succeed(start_ranks(folder, 2, steps, 60));
+    let [lead, follower] = [0, 1].map(|rank| read_tensors(file_of_rank(folder, rank)).unwrap());
     assert_eq!(lead, follower);
     assert!(!folder.join("follower/checkpoints").exists());
     lead
@@ -317,7 +339,7 @@ fn two_processes_train_as_one_and_always_alike() {
     let folders: [_; 3] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
     let [one, two, again] = folders.each_ref().map(tempfile::TempDir::path);
     train(one, None, None);
-    let alone = read_tensors(one.join("rank-0.safetensors")).unwrap();
+    let alone = of_first(one);
     let together = train_on_two(two, None);
     let (a, b) = (losses(one), losses(two));
     assert_eq!((a.len(), b.len()), (20, 20));
@@ -351,7 +373,7 @@ fn two_processes_go_on_from_their_checkpoint_and_so_does_one() {
     copy("checkpoints/step-00000005");
     assert_eq!(train_on_two(broken, None), want);
     train(alone, None, None);
-    let alone = read_tensors(alone.join("rank-0.safetensors")).unwrap();
+    let alone = of_first(alone);
     assert!(worst(&alone, &want) < 1e-3, "{}", worst(&alone, &want));
 }
 
@@ -360,11 +382,8 @@ fn ranks_that_update_their_own_numbers_train_as_one_and_go_on_alike() {
     let _alone = alone();
     let folder = || tempfile::tempdir().unwrap();
     let together = |folder: &Path, size: usize, steps: Option<u64>| {
-        for child in start_ranks_with(folder, size, steps, 60, "shared") {
-            let output = child.wait_with_output().unwrap();
-            assert!(output.status.success(), "{}", text(&output));
-        }
-        let read = |rank| read_tensors(folder.join(format!("rank-{rank}.safetensors"))).unwrap();
+        succeed(start_ranks_with(folder, size, steps, 60, "shared"));
+        let read = |rank| read_tensors(file_of_rank(folder, rank)).unwrap();
         let all: Vec<TensorMap> = (0..size).map(read).collect();
         assert!(all.iter().all(|tensors| Some(tensors) == all.first()));
         let checkpoint = folder.join("checkpoints/step-00000006/optimizer.safetensors");
@@ -375,7 +394,7 @@ fn ranks_that_update_their_own_numbers_train_as_one_and_go_on_alike() {
     };
     let one = folder();
     train_shared(one.path(), None, None);
-    let alone = read_tensors(one.path().join("rank-0.safetensors")).unwrap();
+    let alone = of_first(one.path());
     let moments = one.path().join("checkpoints/step-00000006/optimizer.safetensors");
     let moments = read_tensors(moments).unwrap();
     for size in [2, 3] {
@@ -393,29 +412,14 @@ fn ranks_that_update_their_own_numbers_train_as_one_and_go_on_alike() {
 }
 
 #[test]
-fn a_gradient_that_is_not_finite_is_named_by_ranks_that_do_not_update_it() {
-    let folder = tempfile::tempdir().unwrap();
-    for rank in start_ranks_with(folder.path(), 2, None, 60, "shared-nan") {
-        let output = rank.wait_with_output().unwrap();
-        assert!(
-            !output.status.success() && text(&output).contains("(of big)"),
-            "{}",
-            text(&output)
-        );
-    }
-}
-
-#[test]
-fn ranks_with_unlike_settings_or_data_are_told_which() {
+fn all_ranks_are_told_what_is_unlike_or_not_finite() {
     for (unlike, says) in [
+        ("shared-nan", "(of big)"),
         ("seed", "seed is 42 on rank 0 and 43 on rank 1"),
         ("data", "rank 1 has another task or other data than rank 0"),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        for rank in start_ranks_with(folder.path(), 2, None, 60, unlike) {
-            let output = rank.wait_with_output().unwrap();
-            assert!(!output.status.success() && text(&output).contains(says), "{}", text(&output));
-        }
+        fail(start_ranks_with(folder.path(), 2, None, 60, unlike), says);
     }
 }
 
@@ -426,10 +430,7 @@ fn a_rank_that_is_killed_ends_the_other_with_an_error_that_says_so() {
     let mut follower = ranks.pop().unwrap();
     follower.kill().unwrap();
     follower.wait().unwrap();
-    let output = ranks.pop().unwrap().wait_with_output().unwrap();
-    let text = text(&output);
-    assert!(!output.status.success(), "{text}");
-    assert!(text.contains("rank 0 of 2"), "{text}");
+    fail(ranks, "rank 0 of 2");
 }
 
 /// Waits until training logged `lines` steps and a little longer, and kills some of the processes;
@@ -474,10 +475,7 @@ fn killed_at_random_moments(size: usize) {
         folder
     };
     let finish = |folder: &Path| {
-        for child in start_ranks(folder, size, None, 60) {
-            let output = child.wait_with_output().unwrap();
-            assert!(output.status.success(), "{}", text(&output));
-        }
+        succeed(start_ranks(folder, size, None, 60));
         let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
         (read("rank-0.safetensors"), read("metrics.jsonl"))
     };

@@ -2,9 +2,9 @@
 use std::path::Path;
 
 use tch::{Device, Tensor};
-use trainer::{Environment, Error, FitReport, Stage, TrainConfig, fit};
+use trainer::{Error, FitReport, TrainConfig, fit};
 
-use crate::common::alone;
+use crate::common::{alone, metrics, stage};
 use crate::ranks::{Guess, model};
 
 fn config() -> TrainConfig {
@@ -20,12 +20,6 @@ fn config() -> TrainConfig {
     }
 }
 
-fn stage(folder: &Path, interrupt_after: Option<u64>) -> Stage {
-    let environment =
-        Environment { threads: 1, device: "Cpu".into(), float32_matmul: "highest".into() };
-    Stage::new("guess", folder, environment).interrupt_after(interrupt_after)
-}
-
 fn train(folder: &Path, interrupt_after: Option<u64>) -> (FitReport, Vec<(String, Tensor)>) {
     let model = model(3);
     let parameters = model.named_parameters();
@@ -33,10 +27,6 @@ fn train(folder: &Path, interrupt_after: Option<u64>) -> (FitReport, Vec<(String
         fit(&stage(folder, interrupt_after), &config(), &parameters, &mut Guess::new(&model))
             .unwrap();
     (report, parameters.iter().map(|(name, tensor)| (name.clone(), tensor.copy())).collect())
-}
-
-fn metrics(folder: &Path) -> String {
-    std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap()
 }
 
 #[test]

@@ -8,12 +8,11 @@ use rand::Rng;
 use tch::{Device, Kind, Tensor};
 use torch_ext::read_tensors;
 use trainer::{
-    AdamW, Alternating, Environment, Error, Examples, Fingerprint, FitReport, SkippedData, Stage,
-    Step, StepLosses, StepMetrics, Task, TaskError, Tasks, TensorMap, TrainConfig, WeightedSum,
-    fit,
+    AdamW, Alternating, Error, Examples, Fingerprint, FitReport, SkippedData, Step, StepLosses,
+    StepMetrics, Task, TaskError, Tasks, TensorMap, TrainConfig, WeightedSum, fit,
 };
 
-use crate::common::alone;
+use crate::common::{alone, parameters, stage, weight};
 
 /// What a task was asked for: slot, number, number of batches, examples, a draw of the task's
 /// generator and one of libtorch's.
@@ -103,16 +102,6 @@ fn config() -> TrainConfig {
     }
 }
 
-fn stage(folder: &Path, interrupt_after: Option<u64>) -> Stage {
-    let environment =
-        Environment { threads: 1, device: "Cpu".into(), float32_matmul: "highest".into() };
-    Stage::new("lines", folder, environment).interrupt_after(interrupt_after)
-}
-
-fn weight() -> Tensor {
-    Tensor::from(0.5f64).set_requires_grad(true)
-}
-
 /// What a run left: its report, the weight, each task's sum, and the calls.
 type Left = (FitReport, f64, Vec<f64>, Vec<Call>);
 
@@ -142,7 +131,7 @@ fn run(
         Line::new("c", &weight, &calls, 4, third_slope),
     ];
     tasks[1].noise = 0.3;
-    let parameters = vec![("weight".to_owned(), weight.shallow_clone())];
+    let parameters = parameters(&weight);
     let names = ["a", "b", "c"];
     let all: Tasks<'_> = match mix {
         Mix::Turns(batches) => {
@@ -269,7 +258,7 @@ fn a_summed_step_is_one_update_with_the_weighted_sum_of_all_gradients() {
     }
     // AdamW's first update with that gradient alone.
     let weight = weight();
-    let parameters = vec![("weight".to_owned(), weight.shallow_clone())];
+    let parameters = parameters(&weight);
     let mut optimizer = AdamW::new(&parameters, &summed).unwrap();
     (&weight * gradient).backward();
     optimizer.step(1.0).unwrap();
@@ -349,7 +338,7 @@ fn one_slot_is_fit() {
         let calls = Calls::default();
         let mut task = Line::new("a", &weight, &calls, 7, 2.0);
         task.noise = 0.2;
-        let parameters = vec![("weight".to_owned(), weight.shallow_clone())];
+        let parameters = parameters(&weight);
         let stage = stage(folder.path(), None);
         let report = if slots {
             let alone = Alternating::new().with("any name/at all", 1, &mut task);
@@ -375,7 +364,7 @@ fn one_slot_is_fit() {
 fn slots_that_cannot_train_are_named() {
     let _alone = alone();
     let (folder, weight, calls) = (tempfile::tempdir().unwrap(), weight(), Calls::default());
-    let parameters = vec![("weight".to_owned(), weight.shallow_clone())];
+    let parameters = parameters(&weight);
     let stage = stage(folder.path(), None);
     let refused = |names: [&str; 2], per_round: u32, points: usize| {
         let one = Line::new("one", &weight, &calls, 4, 1.0);
@@ -383,7 +372,7 @@ fn slots_that_cannot_train_are_named() {
         let both = Alternating::new().with(names[0], 1, one).with(names[1], per_round, other);
         fit(&stage, &config(), &parameters, both).unwrap_err().to_string()
     };
-    assert_eq!(refused(["one", "other"], 1, 0), "lines, other: no examples");
+    assert_eq!(refused(["one", "other"], 1, 0), "test, other: no examples");
     assert!(refused(["one", "other"], 0, 2).starts_with("tasks[1].batches_per_round = 0"));
     assert!(refused(["one", "one"], 1, 2).starts_with("tasks[1].name = \"one\""));
     assert!(refused(["", "one"], 1, 2).starts_with("tasks[0].name = \"\""));
@@ -422,7 +411,7 @@ fn what_tasks_leave_out_is_written_down() {
     assert_eq!(counts(several.path()), want);
     // A single task has no name of its own.
     let (weight, calls) = (weight(), Calls::default());
-    let parameters = vec![("weight".to_owned(), weight.shallow_clone())];
+    let parameters = parameters(&weight);
     let mut task = Line::new("b", &weight, &calls, 10, 1.0);
     fit(&stage(one.path(), None), &once, &parameters, &mut task).unwrap();
     assert_eq!(counts(one.path()), serde_json::json!([{"what": what, "count": 2, "of": 10}]));

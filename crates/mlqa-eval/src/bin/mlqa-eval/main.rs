@@ -22,11 +22,10 @@ Examples:
   mlqa-eval matrix --data crates/testkit/fixtures/matrix/data \\
     --predictions crates/testkit/fixtures/matrix/predictions --out run
   mlqa-eval check data/xquad/xquad.*.json
-  mlqa-eval tables --table 001-1 --model xlm-k --format csv
+  mlqa-eval tables --table 001-1 --model xlm-k
 With your own data and predictions:
   mlqa-eval score - predictions.json en < test-context-en-question-de.json
   mlqa-eval types mtqa-test.en.jsonl predictions.json en
-  mlqa-eval boundary test-context-de-question-de.json de predictions.json
   mlqa-eval compare --table 000-1 --run run/matrix.json
   mlqa-eval report --data MLQA_V1/test before=a after=b --out report.html
 
