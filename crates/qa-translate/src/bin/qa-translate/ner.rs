@@ -14,10 +14,9 @@ use crate::{Done, dropped, say};
 
 /// Translate tagged sentences and find their entities again.
 ///
-/// Reads what `transfer-eval ner` reads: CoNLL columns, WikiAnn, Universal NER or JSON lines, plain
-/// or packed by gzip. Writes `<name>.<language>.conll` for each language into the prepared folder
-/// --out: a word, a tab and its tag (IOB2) a line; `.jsonl` for a source of that name. A sentence
-/// of which an entity was not found again is left out.
+/// Reads what `transfer-eval ner` reads: CoNLL columns, WikiAnn or Universal NER, plain or packed by
+/// gzip. Writes `<name>.<language>.conll` for each language into the prepared folder --out: a word,
+/// a tab and its tag (IOB2) a line. A sentence of which an entity was not found again is left out.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -49,12 +48,11 @@ pub struct Args {
     out: PathBuf,
 }
 
-/// Returns a file's name without `.gz` and extension, and the extension of output files.
-fn stem(path: &Path) -> (String, &'static str) {
+/// Returns a file's name without `.gz` and extension.
+fn stem(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let name = name.strip_suffix(".gz").unwrap_or(&name);
-    let (stem, ending) = name.rsplit_once('.').unwrap_or((name, ""));
-    (stem.to_owned(), if ending == "jsonl" { "jsonl" } else { "conll" })
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned()
 }
 
 /// Converts a sentence to a text with its entities.
@@ -104,8 +102,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn AnyError>> {
             return Err(Error::Empty { hint: format!("no sentence was kept for {to}") });
         }
         counts.insert(to.to_string(), json!({"kept": kept.len(), "report": report}));
-        let (stem, ending) = stem(&args.source);
-        files.push((format!("{stem}.{to}.{ending}"), kept));
+        files.push((format!("{}.{to}.conll", stem(&args.source)), kept));
         Ok(())
     };
     let work = |to, translator: &mut dyn Translator, progress: Progress<'_>| {
