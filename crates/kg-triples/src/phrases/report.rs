@@ -12,8 +12,6 @@ pub struct PhraseReport {
     /// Candidates after the stop-word filter.
     pub after_stop_words: usize,
     /// Candidates after the title filter: knowledge phrases, counted once per query.
-    pub frequent: usize,
-    /// Phrases after the filter of nested ones, counted once per query.
     pub phrases: usize,
     /// Queries with a phrase.
     pub queries_with_phrases: usize,
@@ -41,7 +39,6 @@ impl PhraseReport {
         self.titles += other.titles;
         self.candidates += other.candidates;
         self.after_stop_words += other.after_stop_words;
-        self.frequent += other.frequent;
         self.phrases += other.phrases;
         self.queries_with_phrases += other.queries_with_phrases;
         self.paragraphs += other.paragraphs;
