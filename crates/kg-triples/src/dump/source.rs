@@ -244,8 +244,8 @@ impl Source {
         Ok(Self { compression, unpacked, watch: Watch { packed } })
     }
 
-    /// Opens a dump of which an earlier run had read the compressed prefix `passed`. Its position in
-    /// the decompressed bytes must be reached with [`Source::skip`].
+    /// Opens a dump of which an earlier run had read the compressed prefix `passed`. Its position
+    /// in the decompressed bytes must be reached with [`Source::skip`].
     ///
     /// # Errors
     /// [`Error::Io`]; bytes that differ from `passed` cause an error when they are read.

@@ -9,7 +9,8 @@ use crate::Error;
 pub struct PhraseConfig {
     /// N, the number of first results used per query; not stated in the paper.
     pub titles: usize,
-    /// Minimum fraction of the first N titles that contain a phrase as contiguous units, from 0 to 1.
+    /// Minimum fraction of the first N titles that contain a phrase as contiguous units, from 0
+    /// to 1.
     pub title_fraction: f64,
     /// Minimum passage length in code points: 500, as SQuAD's paragraphs (Rajpurkar et al. 2016,
     /// §3.1), which the paper follows.

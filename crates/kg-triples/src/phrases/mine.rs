@@ -173,8 +173,8 @@ impl PhraseMiner {
     }
 }
 
-/// Iterates over the n-grams of [`PHRASE_WORDS`] words by position, shorter ones first. For w words,
-/// there are `Σₙ max(0, w − n + 1)`.
+/// Iterates over the n-grams of [`PHRASE_WORDS`] words by position, shorter ones first. For w
+/// words, there are `Σₙ max(0, w − n + 1)`.
 fn ngrams(words: &[Word]) -> impl Iterator<Item = &[Word]> {
     let from = move |start| PHRASE_WORDS.filter_map(move |size| words.get(start..start + size));
     (0..words.len()).flat_map(from)

@@ -109,8 +109,8 @@ fn summary(counts: &BTreeMap<&str, Counts>, sentences: usize) -> NerScore {
     }
 }
 
-/// Scores the result of [`sentence_tags`](crate::ner::sentence_tags). A word that was in no input of
-/// the tagger counts as `O`, so its gold entity is missed.
+/// Scores the result of [`sentence_tags`](crate::ner::sentence_tags). A word that was in no input
+/// of the tagger counts as `O`, so its gold entity is missed.
 ///
 /// ```
 /// use transfer_eval::ner::{Scheme, Sentence, score_ner};

@@ -14,8 +14,8 @@ use crate::{Done, dropped, say};
 
 /// Translate tagged sentences and find their entities again.
 ///
-/// Reads what `transfer-eval ner` reads: CoNLL columns, WikiAnn or Universal NER, plain or packed by
-/// gzip. Writes `<name>.<language>.conll` for each language into the prepared folder --out: a word,
+/// Reads what `transfer-eval ner` reads: CoNLL columns, WikiAnn or Universal NER, plain or packed
+/// by gzip. Writes `<name>.<language>.conll` for each language into the prepared folder --out: a word,
 /// a tab and its tag (IOB2) a line. A sentence of which an entity was not found again is left out.
 #[derive(clap::Args)]
 #[command(after_help = "\
