@@ -123,7 +123,8 @@ impl Spec {
         Self { memory: true, ..self }
     }
 
-    /// Returns our time and a baseline's; without a unit, our time is divided by the baseline's.
+    /// Returns the times of this project and of a baseline. The ratio divides this project's time
+    /// by the unit's, or by the baseline's without a unit.
     pub fn timed(&self, ours: (&str, f64), peer: (&str, f64), unit: Option<(&str, f64)>) -> Timed {
         let unit = unit.unwrap_or(peer);
         Timed {

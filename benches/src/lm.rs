@@ -54,7 +54,8 @@ fn products(size: LmSize, device: Device) -> Result<Step> {
     let outputs = std::cell::OnceCell::new();
     let inputs = std::cell::OnceCell::new();
     Ok(Step::new("three products", move || {
-        // Created on first use, so that they do not count toward other steps' memory.
+        // Inputs and outputs are created on first use, so that other steps' peak memory excludes
+        // them.
         if inputs.get().is_none() {
             let _ = inputs.set([matrix(rows, size.hidden)?, matrix(size.vocabulary, size.hidden)?]);
             let _ = outputs.set([

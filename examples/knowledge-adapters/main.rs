@@ -49,8 +49,8 @@ fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Trained> {
     let before = sentence_loss(trial, &base, inputs)?;
     let learned = learn(trial, &mut base, inputs)?;
 
-    // Retrieval of labels and objects across languages, for trained and held-out entities; for the
-    // base also through a map.
+    // Retrieval of labels and objects across languages, for trained and held-out entities. The base
+    // model is also evaluated with a linear map between the languages.
     let (model, tokenizer) = (&base.model, &base.tokenizer);
     let (questions, batch_size) = (trial.recipe.graph_questions(inputs), evaluation.batch_size);
     let found = graph_retrieval(model, tokenizer, &questions, pairs, batch_size)?;

@@ -19,7 +19,7 @@ pub struct Trained {
     /// Updates of parameters, excluding those of shared adapters.
     pub updates: u64,
     pub found: GraphScores,
-    /// Scores of the base through a map.
+    /// Scores of the base model with a linear map between the languages.
     pub mapped: Option<GraphScores>,
     /// Mean loss of masked tokens in sentences with active adapters, in nats.
     pub loss: BTreeMap<Language, f64>,

@@ -79,8 +79,9 @@ pub fn evaluate(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Scores> {
 
 /// Ranks of the paragraphs of held-out questions. The questions `added` (in each language except
 /// the query's) of a paragraph are added to the vector of its `owner`, except the question with the
-/// query's place in each paragraph, which may be the query. Questions are repeated or omitted up to
-/// an equal number, because a vector with more questions is closer to every query.
+/// query's place in each paragraph, which may be the query. Questions are repeated or omitted so
+/// that every paragraph has equally many, because a vector with more questions is closer to every
+/// query.
 fn augmented_ranks(
     inputs: &Inputs,
     evaluation: &Evaluation,

@@ -9,7 +9,6 @@ use experiment::{InputPath, JsonlFolder};
 use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
 use tasks::cloze_ranking::{rank_clozes, rank_typed};
-use transfer_eval::Ties;
 use transfer_eval::lama::{
     ClozeConfig, CommonVocabulary, Corpus, build_clozes, build_typed_clozes, read_corpus,
     read_mlama, score_lama,
@@ -101,8 +100,7 @@ impl Benchmark for Lama {
             let mut totals = Vec::new();
             for (corpus, relations, clozes) in &parts {
                 let size = self.evaluation_batch_size;
-                let ties = Ties::Pessimistic;
-                let ranks = rank_clozes(&model.model, clozes, candidates.as_ref(), ties, size)?;
+                let ranks = rank_clozes(&model.model, clozes, candidates.as_ref(), size)?;
                 for row in score_lama(relations, clozes, &ranks)?.measured("", *corpus) {
                     if row.setting.ends_with(" Total") {
                         totals.push(row.value);

@@ -166,7 +166,7 @@ pub fn test(root: &Path, quick: bool, long: bool) -> Result<u8> {
     Ok(0)
 }
 
-/// The closing table and line.
+/// Formats the durations of the steps and their total.
 fn report(times: &[(&str, Option<f64>)]) -> String {
     let mut text = String::new();
     for (title, seconds) in times {

@@ -15,7 +15,7 @@ struct Wheel {
     folder: &'static str,
     /// Of clippy.
     features: &'static str,
-    /// Arguments of cargo that build the programs that its tests start.
+    /// Cargo arguments that build the programs started by the wheel's tests.
     programs: &'static [&'static str],
 }
 

@@ -13,7 +13,7 @@ use crate::windows::{Windows, index};
 /// Returns the best answer to each question, `{id: answer}`, as `score` accepts it.
 ///
 /// Logits are `[windows, length]`, float32 or convertible to it by numpy; rows may be longer than
-/// `input_ids`. No other thread may write to them during the call.
+/// `input_ids`. No other thread may write to the logits during the call.
 #[pyfunction]
 #[pyo3(signature = (
     windows, start_logits, end_logits, *, n_best=20, max_answer_length=30, allow_null=None

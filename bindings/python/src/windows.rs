@@ -16,8 +16,8 @@ use crate::arguments::{self, refused};
 use crate::py_error;
 use crate::questions::questions;
 
-/// Model inputs, one row per window. Rows are padded at the end to the longest row, or to
-/// `max_length` with `compatible`, which decoding then follows, too.
+/// Model inputs, one row per window. Rows are padded at the end to the longest row. With
+/// `compatible`, rows are padded to `max_length`, and decoding follows the same program.
 #[pyclass(frozen, module = "mlqa_eval")]
 pub struct Windows {
     pub questions: Vec<Question>,

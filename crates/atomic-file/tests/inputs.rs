@@ -31,7 +31,7 @@ fn an_input_is_not_written_over() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains("one of the inputs"), "{error}");
     }
-    // One that was begun before the input was read.
+    // An output that was created before the input was read.
     let mut started = started;
     started.write_all(b"lost").unwrap();
     assert!(started.finish().is_err());

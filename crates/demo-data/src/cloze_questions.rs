@@ -22,15 +22,11 @@ use crate::stand_in::{Files, StandIn, json_of};
 /// Options for the conversion of passages to questions.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ClozeQuestions {
-    /// Languages of the training questions
-    #[arg(long, value_name = "LANG,…", value_delimiter = ',', default_value = "en",
-          value_parser = PossibleValuesParser::new(LANGUAGES))]
-    pub train_languages: Vec<String>,
     /// Languages of the evaluation questions
     #[arg(long, value_name = "LANG,…", value_delimiter = ',', default_values = LANGUAGES,
           value_parser = PossibleValuesParser::new(LANGUAGES))]
     pub languages: Vec<String>,
-    /// Number of training questions per language
+    /// Number of training questions, in English
     #[arg(long, default_value_t = 4_000, value_parser = value_parser!(u32).range(1..=MAX_ITEMS))]
     pub train_items: u32,
     /// Number of evaluation questions per held-out paragraph
@@ -50,7 +46,7 @@ pub struct ClozeQuestions {
 /// Questions by split.
 #[derive(Clone, Debug, PartialEq)]
 struct ClozeData {
-    /// Training questions of all languages, in order of language.
+    /// Training questions.
     train: Dataset,
     /// Development questions by language.
     dev: BTreeMap<String, Dataset>,
@@ -84,19 +80,16 @@ impl ClozeQuestions {
         let paragraphs = paragraphs.context("--paragraphs: is needed for what is held out")?;
         let corpus = self.corpus.read()?;
         let mut train = Vec::new();
-        for language in &self.train_languages {
-            let passages = corpus.get(language).map(Vec::as_slice).unwrap_or_default();
-            let mut passages: Vec<_> = passages.iter().map(|text| Passage::new(text)).collect();
-            passages.retain(|passage| passage.words.len() >= MIN_PASSAGE_WORDS);
-            ensure!(!passages.is_empty(), "language {language}: no passage is long enough");
-            for k in 0..self.train_items {
-                let mut rng = rng_for(self.seed, &format!("cloze train {language}"), u64::from(k));
-                let id = format!("train-{language}-{k}");
-                train.extend((0..MAX_DRAWS).find_map(|_| {
-                    let passage = passages.get(rng.random_range(0..passages.len()))?;
-                    self.draw(passage, id.clone(), &mut rng)
-                }));
-            }
+        let passages = corpus.get("en").map(Vec::as_slice).unwrap_or_default();
+        let mut passages: Vec<_> = passages.iter().map(|text| Passage::new(text)).collect();
+        passages.retain(|passage| passage.words.len() >= MIN_PASSAGE_WORDS);
+        ensure!(!passages.is_empty(), "language en: no passage is long enough");
+        for k in 0..self.train_items {
+            let mut rng = rng_for(self.seed, "cloze train en", u64::from(k));
+            train.extend((0..MAX_DRAWS).find_map(|_| {
+                let passage = passages.get(rng.random_range(0..passages.len()))?;
+                self.draw(passage, format!("train-en-{k}"), &mut rng)
+            }));
         }
         let (mut dev, mut test) = (BTreeMap::new(), BTreeMap::new());
         for language in &self.languages {
@@ -255,7 +248,6 @@ mod tests {
             shortest_extract: 40,
         };
         ClozeQuestions {
-            train_languages: vec!["en".into()],
             languages: LANGUAGES.map(String::from).into(),
             train_items: 30,
             items_per_paragraph: 2,

@@ -28,7 +28,7 @@ pub struct CorpusConfig {
     /// Folder with xquad.<lang>.json, whose last 12 articles are excluded
     #[arg(long, value_name = "DIR")]
     pub paragraphs: Option<PathBuf>,
-    /// Number of copies of each of these paragraphs
+    /// Number of copies of each paragraph of --paragraphs
     #[arg(long, default_value_t = 1)]
     pub paragraph_copies: u16,
     /// Lines of extracts of at most this many code points are skipped

@@ -78,8 +78,8 @@ enum Command {
     /// Write questions about facts, a synthetic substitute for SQuAD and MLQA
     ///
     /// Synthetic: contexts and questions are facts put into sentences by templates. Training
-    /// contexts are about labels drawn at random, so that no fact can be learned from them; those
-    /// of dev and test tell true facts.
+    /// contexts contain randomly drawn labels, so that no fact can be learned from them; dev and
+    /// test contexts contain true facts.
     FactQuestions(Prepared<FactQuestions>),
     /// Split XQuAD by article, a substitute for machine-translated questions
     ///

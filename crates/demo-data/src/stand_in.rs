@@ -20,7 +20,7 @@ pub trait StandIn {
     /// Generates the files, and returns them with counts of their content.
     ///
     /// # Errors
-    /// Naming an unreadable input, an invalid value, or an empty output.
+    /// An error that names the unreadable input, the invalid value or the empty output.
     fn make(&self) -> Result<(Files, Value)>;
 
     /// The seed of the draws, if there are any.

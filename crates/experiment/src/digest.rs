@@ -186,7 +186,7 @@ mod tests {
         for name in of_one.into_iter().chain(others).chain(["config.json", "1_Pooling/a.json"]) {
             write(name);
         }
-        // Without this file the folder is not the model's.
+        // Without `adapters/active.json`, the folder `adapters` is not part of the model.
         assert_eq!(names(), ["config.json"]);
         write("adapters/active.json");
         assert_eq!(names(), [&["adapters/active.json"][..], &of_one, &["config.json"]].concat());

@@ -9,7 +9,8 @@ use crate::{Error, Result};
 
 /// The section `[sweeps]`: lists of values for keys of an arm.
 ///
-/// Each value adds an arm that sets only this key, with a name of key and value: `alpha = [0.1,
+/// Each value adds an arm that sets only this key. The arm is named after the key and the value:
+/// `alpha = [0.1,
 /// 0.5]` adds `alpha-0.1` and `alpha-0.5`, selected by `--arms 'alpha-*'`. A table has one key with
 /// a list of values, and keys with values for all its arms: `mml-alpha = { alpha = [0.1, 0.5],
 /// weighting = "mml" }` adds `mml-alpha-0.1` and `mml-alpha-0.5`. Call [`Sweeps::add_to`] in

@@ -66,17 +66,6 @@ pub enum Error {
         /// The available languages.
         available: String,
     },
-    /// Fewer facts than requested, in strict mode.
-    #[error(
-        "{available} facts can be sampled, {requested} were requested; lower the count, ask for \
-         fewer languages, or leave out the strict mode to take all there are"
-    )]
-    TooFew {
-        /// Number of requested facts.
-        requested: usize,
-        /// Number of facts that pass the filters.
-        available: usize,
-    },
     /// The output would be empty.
     #[error("{what}: nothing is left; {hint}")]
     Empty {

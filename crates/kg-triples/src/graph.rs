@@ -143,7 +143,10 @@ impl KnowledgeGraph {
     }
 
     /// Parses `language` and checks that the graph has labels in it.
-    pub(crate) fn known_language(&self, language: &str) -> Result<Language, Error> {
+    ///
+    /// # Errors
+    /// [`Error::UnknownLanguage`].
+    pub fn known_language(&self, language: &str) -> Result<Language, Error> {
         let same = |known: &Language| known.as_str().eq_ignore_ascii_case(language);
         let known = self.languages.iter().copied().find(same);
         known.ok_or_else(|| Error::unknown_language(language, &self.languages))

@@ -29,8 +29,6 @@ pub struct SampleConfig {
     pub count: usize,
     /// Seed of the sample.
     pub seed: u64,
-    /// Whether fewer facts than `count` are an error.
-    pub strict: bool,
 }
 
 impl Default for SampleConfig {
@@ -40,7 +38,6 @@ impl Default for SampleConfig {
             coverage: Coverage::All,
             count: 20_000,
             seed: 42,
-            strict: false,
         }
     }
 }
@@ -101,7 +98,7 @@ pub struct SampleReport {
 ///
 /// # Errors
 /// [`Error::Config`] without languages or with `count` 0, [`Error::UnknownLanguage`],
-/// [`Error::TooFew`] in strict mode, [`Error::Empty`] if no triple has all labels.
+/// [`Error::Empty`] if no triple has all labels.
 ///
 /// ```
 /// use kg_triples::{GraphBuilder, LabelKind, SampleConfig, sample};
@@ -185,9 +182,6 @@ fn check_available(
                 report.without_relation_label
             ),
         });
-    }
-    if config.strict && report.available < config.count {
-        return Err(Error::TooFew { requested: config.count, available: report.available });
     }
     Ok(())
 }

@@ -105,7 +105,7 @@ impl Cache {
         Ok(files)
     }
 
-    /// The empty file by which the cache knows that a commit lacks a file.
+    /// Path of the empty file that records that a commit lacks `file`.
     fn absent(&self, commit: &str, file: &str) -> PathBuf {
         self.folder.join(".no_exist").join(commit).join(file)
     }
@@ -143,8 +143,8 @@ mod write {
             self.folder.join("blobs").join(etag)
         }
 
-        /// Waits until no other process writes this blob; the lock ends with what is returned.
-        /// Where the file system has no locks, nobody else is expected.
+        /// Waits until no other process writes this blob; the lock ends with what is returned. If
+        /// the file system does not support locks, no other process is assumed to write.
         pub(crate) fn lock(&self, etag: &str) -> Result<File> {
             let path = self.locks.join(format!("{etag}.lock"));
             make_folder_of(&path)?;
@@ -157,7 +157,7 @@ mod write {
             }
         }
 
-        /// Gives a blob its name in a snapshot.
+        /// Links a file of a snapshot to its blob.
         pub(crate) fn link(&self, commit: &str, file: &str, etag: &str) -> Result<()> {
             let path = self.snapshot(commit).join(file);
             make_folder_of(&path)?;
@@ -193,7 +193,8 @@ mod write {
         fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder"))
     }
 
-    /// Whether the lock is of a file that still has its name: whoever is done may remove it.
+    /// Locks the file. Returns whether the file still has its name, because another process may
+    /// remove a lock file when its download is finished.
     #[cfg(unix)]
     fn lock(file: &File) -> bool {
         use rustix::fs::{FlockOperation, flock};
@@ -207,7 +208,7 @@ mod write {
         true
     }
 
-    /// Links are relative, so that a cache can be moved. A link that leads nowhere gives way.
+    /// Links are relative, so that a cache can be moved. A dangling link is replaced.
     #[cfg(unix)]
     fn link(path: &Path, target: &str) -> io::Result<()> {
         match std::os::unix::fs::symlink(target, path) {

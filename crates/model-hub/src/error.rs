@@ -1,11 +1,11 @@
 use std::io;
 use std::path::PathBuf;
 
-/// Why a model has no folder.
+/// The reason why a model could not be resolved to a folder.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// What the user named is neither a folder nor the name of a repository.
+    /// The given model is neither a folder nor a repository name.
     #[error("model {model:?}: {rule}")]
     Name {
         /// What was given.
@@ -47,7 +47,7 @@ pub enum Error {
         repository: String,
         /// The file, or "the list of files".
         file: String,
-        /// The status of HTTP.
+        /// The HTTP status code.
         status: u16,
         /// What to do.
         advice: String,

@@ -1,4 +1,4 @@
-//! What a snapshot lacks, from the server into the cache.
+//! Downloads the missing files of a snapshot into the cache.
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -20,7 +20,7 @@ use crate::{Error, Progress, Result};
 const RETRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Fetches what is not there of the wanted revision, and returns its commit.
+/// Downloads the missing files of the requested revision, and returns the revision's commit.
 pub(crate) fn fetch(
     settings: &Settings,
     cache: &Cache,
@@ -100,7 +100,8 @@ impl Fetch<'_> {
             let partial = self.cache.blob(&format!("{}.incomplete", announced.etag));
             self.persist(name, &announced, &partial).inspect_err(|error| {
                 if matches!(error, Error::Answer { .. }) {
-                    // This error says more than one about the file would.
+                    // An error of the removal is ignored, because the original error is more
+                    // informative.
                     let _ = fs::remove_file(&partial);
                 }
             })?;

@@ -14,7 +14,7 @@ use crate::{Error, Result};
 /// What errors name where no file is meant.
 pub(crate) const LIST: &str = "the list of files";
 
-/// Redirects that are followed at most.
+/// Maximum number of redirects.
 const HOPS: usize = 10;
 
 pub(crate) struct Client<'a> {
@@ -88,7 +88,7 @@ impl<'a> Client<'a> {
         })
     }
 
-    /// Asks what a file of a commit holds.
+    /// Requests the size and ETag of a file at a commit.
     pub(crate) fn announced(&self, commit: &str, file: &str) -> Result<Announced> {
         let (_, told) = self.follow(None, &self.path(commit, file), file)?;
         let text = |name| header(&told, name);
@@ -133,8 +133,8 @@ impl<'a> Client<'a> {
     }
 
     /// Follows redirects to the content from byte `start` on, or for headers alone those that stay
-    /// with the endpoint. What another server says names nothing in the cache: the headers are the
-    /// endpoint's own, each as it first came.
+    /// with the endpoint. Only the endpoint's headers are returned, each with its first value, so
+    /// other servers cannot determine names in the cache.
     fn follow(
         &self,
         start: Option<u64>,
@@ -188,7 +188,7 @@ impl<'a> Client<'a> {
         Err(Error::Refused { repository, file: file.to_owned(), status, advice })
     }
 
-    /// Where a response redirects to.
+    /// Returns the target of a redirect; `None` for other responses.
     fn next(&self, response: &Response<Body>, from: &str, file: &str) -> Result<Option<String>> {
         if !response.status().is_redirection() {
             return Ok(None);

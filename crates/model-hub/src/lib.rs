@@ -44,9 +44,9 @@ pub struct Origin {
     pub repository: String,
     /// The commit: 40 hex digits.
     pub commit: String,
-    /// Names of files, and what the cache knows their content by: the SHA-256 in hex digits of
-    /// large files, as of weights, and git's blob id of the others. Both come from the server;
-    /// the first was compared with the content by whoever fetched it.
+    /// Content ids by file name: the SHA-256 in hex digits for large files such as weights, and
+    /// git's blob id for small files. Both come from the server; the first was compared with the
+    /// content by whoever fetched it.
     pub files: BTreeMap<String, String>,
 }
 

@@ -92,7 +92,8 @@ impl fmt::Display for Repository {
     }
 }
 
-/// Letters, digits, `.`, `_` and `-`, beginning with none of `.` and `-`.
+/// Returns whether a text consists of letters, digits, `.`, `_` and `-`, and begins with neither
+/// `.` nor `-`.
 fn is_plain(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     !text.is_empty() && !text.starts_with(['.', '-']) && text.bytes().all(allowed)

@@ -1,4 +1,4 @@
-//! Documents, in which answers are searched.
+//! Documents that the reader searches for answers.
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -39,8 +39,8 @@ pub(crate) type Vector = Arc<[f32]>;
 ///
 /// It embeds the passages of documents, up to the maximum length in tokens. Embeddings are cached
 /// by the SHA-256 of the text, up to 256 MB; the oldest are removed first. A file can
-/// [store](Self::save_embeddings) them. Pooling, prefixes and the maximum length come from the files
-/// that sentence-transformers writes, see [`load`](Self::load).
+/// [store](Self::save_embeddings) them. Pooling, prefixes and the maximum length come from the
+/// files that sentence-transformers writes, see [`load`](Self::load).
 ///
 /// # Example
 /// ```no_run

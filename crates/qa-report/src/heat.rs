@@ -19,7 +19,7 @@ pub(crate) struct Heat {
 /// A grid of scores.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct HeatMap {
-    /// A part of file names.
+    /// Component of the names of the figure's files.
     pub name: String,
     pub title: String,
     /// Title of the rows, such as the language of contexts.

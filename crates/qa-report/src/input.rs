@@ -485,7 +485,7 @@ mod tests {
         sources.write(&predictions).unwrap();
         let found = ReportRun::in_run_folder(&run, &QuestionFiles::default(), |_, _| true);
         assert_eq!(found.unwrap()[0].pairs(), 1);
-        // Elsewhere it is missed, and not another file taken for it.
+        // If the question file is missing, the result is an error; no other file is used instead.
         fs::remove_dir_all(&questions).unwrap();
         let error = ReportRun::in_run_folder(&run, &QuestionFiles::default(), |_, _| true);
         assert!(error.unwrap_err().to_string().contains("--data DIR"));

@@ -18,7 +18,7 @@ pub(crate) struct Questions {
     pub without_gold: usize,
     /// For each file of samples, the question id of each line.
     samples: HashMap<PathBuf, Vec<String>>,
-    /// Ids that only files of samples have.
+    /// Question ids that occur only in files of samples.
     added: HashSet<String>,
 }
 
@@ -204,7 +204,7 @@ pub(crate) fn align_sets(runs: &mut [ReportRun]) -> Result<(), Error> {
     for (number, run) in runs.iter_mut().enumerate() {
         let all = run.seeds.iter_mut().flatten();
         for file in all.filter(|file| file.samples.is_some()) {
-            // A set without shared questions gets its new name from another run of samples.
+            // A run without a new name for its set uses the name from another run of samples.
             let set = &mut file.pair.set;
             let own = names.get(&(number, set.clone()));
             let elsewhere =

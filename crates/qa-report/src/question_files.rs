@@ -6,7 +6,7 @@ use mlqa_eval::{DatasetName, Language};
 /// Location of the question files for predictions without a `questions.json`.
 #[derive(Clone, Debug)]
 pub struct QuestionFiles {
-    /// A question file, or a folder of MLQA-named ones.
+    /// A question file, or a folder of question files with MLQA's file names.
     pub data: Option<PathBuf>,
     /// Language of context and answer of a question file.
     pub language: Option<Language>,

@@ -164,7 +164,7 @@ mod tests {
         );
         assert_eq!(Spread::of([5.0]), Spread { mean: 5.0, half_width: None });
         assert_eq!(Spread::of([]), Spread::default());
-        // Tables of the distribution: 31, 60 and 120 degrees of freedom.
+        // Published quantiles for 31, 60 and 120 degrees of freedom.
         for (degrees, tabled) in [(31, 2.040), (60, 2.000), (120, 1.980)] {
             assert!((student(degrees) - tabled).abs() < 6e-4, "{degrees}");
         }

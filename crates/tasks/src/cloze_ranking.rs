@@ -2,7 +2,6 @@
 use std::collections::BTreeSet;
 
 use tch::{Device, Kind, Tensor};
-use transfer_eval::Ties;
 use transfer_eval::lama::{Candidates, Cloze, TypedClozes, rank_golds};
 
 use crate::number::to_i64;
@@ -23,7 +22,6 @@ use crate::{Encoder, Error, Result, inference};
 /// # Example
 /// ```
 /// use tasks::cloze_ranking::rank_clozes;
-/// use transfer_eval::Ties;
 /// use transfer_eval::lama::Cloze;
 /// use xlmr_model::{Config, Head, Model};
 ///
@@ -37,7 +35,7 @@ use crate::{Encoder, Error, Result, inference};
 ///     gold: Some(14),
 ///     spaced: true,
 /// };
-/// let ranks = rank_clozes(&model, &[cloze], None, Ties::Pessimistic, 32)?;
+/// let ranks = rank_clozes(&model, &[cloze], None, 32)?;
 /// assert!(ranks[0].is_some_and(|rank| (1..=50).contains(&rank)));
 /// # Ok::<(), tasks::Error>(())
 /// ```
@@ -45,7 +43,6 @@ pub fn rank_clozes(
     model: &dyn Encoder,
     clozes: &[Cloze],
     candidates: Option<&Candidates>,
-    ties: Ties,
     batch_size: usize,
 ) -> Result<Vec<Option<usize>>> {
     let outside = |cloze: &Cloze| cloze.mask >= cloze.input_ids.len();
@@ -63,7 +60,7 @@ pub fn rank_clozes(
         let masks: Vec<usize> = batch.iter().map(|cloze| cloze.mask).collect();
         let logits = model.mlm_logits(&at_positions(hidden, &masks)?)?; // [B, V]
         let logits = to_array("logits", &logits)?;
-        rank_golds(logits.view(), &batch, candidates, ties)
+        rank_golds(logits.view(), &batch, candidates)
             .map_err(|error| Error::from(counted_in_all(error, indices)))
     })
 }

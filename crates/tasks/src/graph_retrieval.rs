@@ -12,7 +12,6 @@ use kg_triples::{KnowledgeGraph, Language};
 use ndarray::{Array2, ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
-use transfer_eval::Ties;
 use transfer_eval::retrieval::map::{LinearMap, MapConfig};
 use transfer_eval::retrieval::{RankConfig, RankSummary, Similarity, rank_candidates};
 
@@ -313,7 +312,7 @@ fn filtered(
     gold: &[usize],
     correct: &[Vec<usize>],
 ) -> Result<Vec<usize>> {
-    let config = RankConfig { similarity: Similarity::Cosine, ties: Ties::Pessimistic };
+    let config = RankConfig { similarity: Similarity::Cosine };
     let mut ranks = rank_candidates(queries, candidates, gold, &config)?;
     let rows = queries.axis_chunks_iter(Axis(0), 1).zip(gold).zip(correct);
     for (rank, ((query, &gold), correct)) in ranks.iter_mut().zip(rows) {
@@ -374,7 +373,7 @@ mod tests {
             queries.view(),
             candidates.view(),
             &gold,
-            &RankConfig { similarity: Similarity::Cosine, ties: Ties::Pessimistic },
+            &RankConfig { similarity: Similarity::Cosine },
         );
         assert_ne!(actual, plain.unwrap());
     }

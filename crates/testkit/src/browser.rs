@@ -1,8 +1,8 @@
-//! Pages as a browser has them.
+//! Loads pages in headless Chromium.
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Debian's name, and others'.
+/// Names of the Chromium executable, Debian's first.
 const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 
 /// Headless Chromium.

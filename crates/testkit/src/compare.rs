@@ -62,7 +62,7 @@ mod tests {
     use super::*;
     use ndarray::arr1;
 
-    /// Stands in for a tensor: a reference to it becomes an array.
+    /// A substitute for a tensor; a reference to it can be converted to an array.
     struct Values(Vec<f64>);
 
     impl TryFrom<&Values> for ArrayD<f64> {

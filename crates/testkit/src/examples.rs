@@ -4,12 +4,12 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// Columns of the terminal in which they are read.
+/// Width of the terminal for `--help`, in columns.
 const COLUMNS: &str = "80";
 
-/// The commands that `program subcommand… --help` gives as examples, each as one line: those of
-/// the first paragraph, and the others. Lines are as a terminal of 80 columns has them: where one
-/// was wrapped, no command can be copied.
+/// The commands that `program subcommand… --help` gives as examples, each as one line: those of the
+/// first paragraph, and the others. The help is formatted for a terminal of 80 columns. A wider
+/// line is an error, because a wrapped command cannot be copied.
 fn examples(program: &Path, subcommand: &[&str]) -> [Vec<String>; 2] {
     let mut help = Command::new(program);
     let output = help.args(subcommand).arg("--help").env("COLUMNS", COLUMNS).output().unwrap();
@@ -34,8 +34,8 @@ fn examples(program: &Path, subcommand: &[&str]) -> [Vec<String>; 2] {
 }
 
 /// Runs the examples of `program subcommand… --help`, one after the other, in a new folder that
-/// holds this workspace's `data` and `crates`; returns the folder. Those of later paragraphs, on
-/// data that are not here, must only be understood.
+/// holds this workspace's `data` and `crates`; returns the folder. For the examples of later
+/// paragraphs, whose data is not available, only the arguments are checked.
 ///
 /// # Panics
 /// If there are not `expected` examples, or one fails or prints nothing on standard output and

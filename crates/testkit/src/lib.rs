@@ -1,9 +1,10 @@
-//! Fixtures for this workspace's tests, values stored by an outside reference, and comparisons that
-//! say where two tensors differ; never published.
+//! Fixtures, reference values and tensor comparisons for this workspace's tests. The crate is not
+//! published.
 //!
 //! A dev-dependency only: a missing fixture or a difference panics, which is how a Rust test fails.
-//! It needs no libtorch. Tensors come in by traits that `tch` implements; were `tch` a dependency,
-//! even an optional one, `cargo test --workspace` would link every test here with libtorch.
+//! It needs no libtorch. Tensors are passed through traits that `tch` implements. If `tch` were a
+//! dependency, even an optional one, `cargo test --workspace` would link every test of this crate
+//! with libtorch.
 use std::path::PathBuf;
 
 mod browser;

@@ -43,8 +43,9 @@ pub fn peers_python(needed: Peers) -> Option<PathBuf> {
     found
 }
 
-/// A folder for `PYTHONPATH` that puts transformers 4 before the version of the Python that has
-/// torch; `None`, and a line on standard error, where it is not installed.
+/// Returns a folder for `PYTHONPATH` with transformers 4, which takes precedence over the version
+/// installed with torch; if transformers 4 is not installed, prints a line to standard error and
+/// returns `None`.
 pub fn older_peers_packages() -> Option<PathBuf> {
     let python = peers_python(Peers::OlderTokenizers)?;
     let versions = python.parent()?.with_file_name("lib").read_dir().ok()?;

@@ -3,12 +3,13 @@
 /// The first pieces of DeBERTa's models, and their types.
 const FIRST: [(&[u8; 5], u8); 4] = [(b"[PAD]", 3), (b"[CLS]", 3), (b"[SEP]", 3), (b"[UNK]", 2)];
 
-/// What their `trainer_spec` says of these: a message goes on where it is appended to.
+/// The fields of `trainer_spec` for these pieces. Bytes appended to a protobuf message add fields
+/// to it.
 const TRAINER: &[u8] = b"\x12\x2c\xc0\x02\x03\xc8\x02\x01\xd0\x02\x02\xd8\x02\x00\
     \xea\x02\x05[UNK]\xf2\x02\x05[CLS]\xfa\x02\x05[SEP]\x82\x03\x05[PAD]";
 
-/// `sentencepiece.bpe.model` of the fixtures with DeBERTa's first pieces in place of XLM-R's: a
-/// `spm.model`.
+/// Returns an `spm.model`: the fixture `sentencepiece.bpe.model` with DeBERTa's first pieces
+/// instead of XLM-R's.
 ///
 /// # Panics
 /// If the fixture cannot be read.

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What a run took.
+/// Time and memory used by a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cost {
     /// Seconds from start to end.
     pub wall: f64,
-    /// Seconds of all its threads, user and system.
+    /// Processor time of all threads of the process, user and system, in seconds.
     pub cpu: f64,
     /// Peak resident set.
     pub peak_mib: f64,
@@ -44,8 +44,8 @@ pub fn run(command: &mut Command, output: &Path) -> io::Result<Cost> {
                 break;
             }
         }
-        // Short runs are looked at more often, so that all are timed to some percent; not so often
-        // that it takes a core from them.
+        // Short runs are polled more often, so that the relative error of all times is a few
+        // percent. The minimum interval prevents the polling from occupying a core.
         let pause = begin.elapsed() / 20;
         std::thread::sleep(pause.clamp(Duration::from_micros(200), Duration::from_millis(2)));
     }
@@ -55,7 +55,7 @@ pub fn run(command: &mut Command, output: &Path) -> io::Result<Cost> {
     }
 }
 
-/// The middle of some runs, each part for itself.
+/// Returns the median over runs, separately for each field.
 pub fn median(costs: &[Cost]) -> Cost {
     let middle = |of: fn(&Cost) -> f64| {
         let mut values: Vec<f64> = costs.iter().map(of).collect();

@@ -1,12 +1,12 @@
-//! A program as a user meets it: a line of arguments, what it prints, how it ends.
+//! Runs programs as a user does: arguments, output and exit code.
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-/// A program of this workspace and the new folder it is started in, where `fixtures` leads to this
-/// crate's fixtures and `data` to the workspace's data.
+/// A program of this workspace and its new working directory, in which `fixtures` is a link to this
+/// crate's fixtures and `data` a link to the workspace's data.
 pub struct Program {
     path: &'static str,
     folder: TempDir,
@@ -70,7 +70,8 @@ impl Program {
         self.folder.path().join(name)
     }
 
-    /// Writes a file, and the folders above it; not through the links.
+    /// Writes a file and creates its parent folders. Panics for paths below the links `fixtures`
+    /// and `data`.
     #[track_caller]
     pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
         let first = name.split('/').next();
@@ -119,7 +120,8 @@ impl Program {
         ended
     }
 
-    /// A run that ends with 2 and one `error:` line; standard error holds every word.
+    /// Runs the program, and asserts that it exits with code 2 and prints one `error:` line and
+    /// every word of `words` to standard error.
     #[track_caller]
     pub fn failed(&self, arguments: &(impl Arguments + ?Sized), words: &[&str]) -> Ended {
         let ended = self.run(arguments);

@@ -24,7 +24,9 @@ const SECOND: u32 = u32::MAX - 1;
 #[non_exhaustive]
 pub enum LayoutError {
     /// A special token is missing.
-    #[error("it has no {kind} token, none of {names}; take the tokenizer.json of an encoder")]
+    #[error(
+        "the tokenizer has no {kind} token (supported: {names}); use the tokenizer.json of an encoder"
+    )]
     Missing {
         /// `padding`, `mask` or `unknown`.
         kind: &'static str,

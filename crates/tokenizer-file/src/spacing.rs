@@ -1,4 +1,4 @@
-//! Differences in the tokenisation of words inside a text and separate words.
+//! Differences between the tokens of a word inside a text and of the word as a separate text.
 use std::borrow::Cow;
 
 use tokenizers::models::ModelWrapper;

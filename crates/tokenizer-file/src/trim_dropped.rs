@@ -5,7 +5,7 @@ use tokenizers::{NormalizedString, Normalizer, Tokenizer};
 /// control characters and, for BERT's, direction marks.
 ///
 /// If a text begins with such characters, `tokenizers` 0.22 shifts the offsets of all later tokens;
-/// inside a text they have no such effect. The tokens are the same.
+/// inside a text they have no such effect. Removing the characters does not change the tokens.
 ///
 /// ```
 /// use tokenizer_file::{trim_dropped, read};

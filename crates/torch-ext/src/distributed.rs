@@ -210,7 +210,7 @@ impl ProcessGroup {
     }
 
     /// Uses NCCL for tensors on GPU `device`, which differs between ranks of a machine. All ranks
-    /// must call it, with the place and timeout of [`connect`](Self::connect).
+    /// must call this, with the rendezvous and timeout passed to [`connect`](Self::connect).
     ///
     /// # Errors
     /// [`Error::Distributed`] if the program was built without NCCL; see [`nccl_is_built`].

@@ -25,7 +25,7 @@ pub(crate) fn write(folder: &Path, names: &[&str]) -> Result<()> {
     written.map_err(|error| Error::file(&path, error))
 }
 
-/// Checks these files of a folder against their sums.
+/// Verifies the named files of a folder against their checksums.
 pub(crate) fn verify(folder: &Path, names: &[&str]) -> Result<()> {
     let path = folder.join(SUMS);
     let text = std::fs::read_to_string(&path).map_err(|error| Error::file(&path, error))?;

@@ -210,7 +210,8 @@ mod tests {
     fn large_checkpoints_on_the_cpu_are_not_copied() {
         let folder = tempfile::tempdir().unwrap();
         let elements = i64::try_from(MAX_COPIED_BYTES / 4 / 3).unwrap();
-        // Three tensors share this one, so its pages are never touched.
+        // All three tensors share this uninitialised allocation, which is never written and so uses
+        // no memory.
         let value = Tensor::empty([elements], (tch::Kind::Float, Device::Cpu));
         assert!(!save(folder.path(), 1, &value).is_large());
         let value = Tensor::empty([elements + 1], (tch::Kind::Float, Device::Cpu));

@@ -81,11 +81,6 @@ impl Pieces {
         }
     }
 
-    /// The id of a piece.
-    pub fn id(&self, piece: &str) -> Option<u32> {
-        self.tokenizer.token_to_id(piece)
-    }
-
     /// The token string of an id; empty if unknown.
     pub fn name(&self, id: u32) -> String {
         self.tokenizer.id_to_token(id).unwrap_or_default()

@@ -56,8 +56,9 @@ impl Model {
         Ok(earlier)
     }
 
-    /// Removes the files of an earlier save and no others; then writes the adapters. Names are
-    /// those of `architecture`'s class. The list of active adapters is written last.
+    /// Removes the files of an earlier save and no others; then writes the adapters. Parameter
+    /// names follow the transformers class of `architecture`. The list of active adapters is
+    /// written last.
     pub(crate) fn end_of_adapters(
         &self,
         folder: &Path,

@@ -60,7 +60,8 @@ fn name(one: &Measured) -> [String; 4] {
     [&one.model, &one.setting, &one.language, &one.metric].map(String::clone)
 }
 
-/// Returns the result with the name of `number` from every run; each run must have one that `fits`.
+/// Returns from every run the result that has the name of `number` and satisfies `fits`; a run
+/// without such a result is an error.
 fn numbers_of_runs<'r>(
     runs: &'r [Vec<Measured>],
     number: &Measured,

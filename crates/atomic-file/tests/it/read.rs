@@ -43,7 +43,7 @@ fn mark_and_compression_are_taken_off_whatever_the_name() {
     assert_eq!(lines(&path), expected.map(|(number, line)| (number, line.to_owned())));
 }
 
-/// What is said of a file that is longer than `limit`.
+/// Returns the error message for a file that is longer than `limit`.
 #[track_caller]
 fn too_long(path: &Path, limit: u64) -> String {
     let error = read_limited(path, limit).unwrap_err();

@@ -105,10 +105,10 @@ struct Item<'a> {
 /// facts whose head is in `heads`. All languages have the same pairs.
 ///
 /// A premise is [`PREMISE_FACTS`] facts about one head, in random order. The entailed hypothesis is
-/// one of these facts. The contradiction is one of them with another tail of the same relation that
-/// is not a tail of the head; only relations with one tail of the head are changed. The neutral
-/// hypothesis is a fact about the head with a relation that is not in the premise. The label
-/// depends only on the premise, not on world knowledge.
+/// one of these facts. The contradiction is a fact of the premise in which the tail is replaced by
+/// another tail of the relation that is not a tail of the head; only facts whose head has one tail
+/// for the relation are changed. The neutral hypothesis is a fact about the head with a relation
+/// that is not in the premise. The label depends only on the premise, not on world knowledge.
 ///
 /// # Errors
 /// [`kg_triples::Error::Empty`] if no pair can be created.

@@ -3,9 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kg_triples::{KnowledgeGraph, Language};
 use rayon::prelude::*;
 
-use super::item::{
-    Builder, Plan, QuestionConfig, QuestionItem, QuestionSet, known, no_items_error,
-};
+use super::item::{Builder, Plan, QuestionConfig, QuestionItem, QuestionSet, no_items_error};
 use super::template::TemplateSet;
 
 /// Creates the items of one split: questions about the facts of `graph` whose head is in `heads`.
@@ -29,8 +27,8 @@ pub fn build_questions(
     context_languages: &[Language],
 ) -> Result<Vec<QuestionSet>, kg_triples::Error> {
     let builder = Builder::new(graph, templates, split, config)?;
-    let languages = context_languages.iter().map(|language| known(graph, *language));
-    let languages: Vec<Language> = languages.collect::<Result<_, _>>()?;
+    let known = |language: &Language| graph.known_language(language.as_str());
+    let languages: Vec<Language> = context_languages.iter().map(known).collect::<Result<_, _>>()?;
     let (pool, order, mut report) = builder.facts(heads);
     let rendered: Vec<Option<Vec<QuestionItem>>> = (0u64..)
         .zip(order)

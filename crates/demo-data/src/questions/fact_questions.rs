@@ -8,8 +8,8 @@ use super::item::QuestionConfig;
 use crate::facts::Facts;
 use crate::stand_in::{Files, StandIn};
 
-/// Training and evaluation questions about the facts of a graph. They are a stand-in for real
-/// questions and not from a paper.
+/// Training and evaluation questions about the facts of a graph. These synthetic questions replace
+/// real questions and are not from a paper.
 #[derive(Clone, Debug, clap::Args)]
 pub struct FactQuestions {
     /// The source of the facts.

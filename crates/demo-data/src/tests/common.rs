@@ -21,7 +21,7 @@ pub fn heads(graph: &KnowledgeGraph) -> BTreeSet<String> {
     graph.triples().map(|triple| triple.head.to_owned()).collect()
 }
 
-/// The items of the split `test` in the language of the contexts alone.
+/// Returns the items of the split `test` in the context language only.
 pub fn one_set(
     graph: &KnowledgeGraph,
     templates: &TemplateSet,

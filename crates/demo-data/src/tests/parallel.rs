@@ -77,7 +77,7 @@ fn the_first_language_tells_what_it_tells_alone() {
     let alone = one_set(&graph, &templates, &heads(&graph), &config).unwrap();
     let english = &sets(&["en"], false)[0];
     assert_eq!(english.items, alone.items);
-    // Items without words in German are left out; the rest stay as they are.
+    // Items without German labels are skipped; all other items are unchanged.
     let both = &sets(&["en", "de"], false)[0];
     let kept: BTreeSet<&String> = both.items.iter().map(|item| &item.id).collect();
     let expected: Vec<_> = alone.items.iter().filter(|item| kept.contains(&item.id)).collect();

@@ -1,4 +1,4 @@
-//! XQuAD, divided by article.
+//! Tests of splitting XQuAD by article.
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::stand_in::StandIn;

@@ -86,7 +86,7 @@ fn output_that_nobody_takes_ends_no_run() {
     assert_eq!(workshop.summary().len(), 2);
     let status = program(&workshop).stdout(full()).stderr(full()).status().unwrap();
     assert!(status.success());
-    // An error is told on one line; where it cannot be told, the exit code says it.
+    // An error is printed on one line. If it cannot be printed, the exit code still reports it.
     let output = program(&workshop).args(["--set", "training.steps=9"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let error = String::from_utf8(output.stderr).unwrap();

@@ -1,4 +1,4 @@
-//! Runs that go on: what is computed again, and what is refused.
+//! Tests of resumed runs: which parts are recomputed, and which changes are rejected.
 use std::fs;
 use std::path::Path;
 
@@ -33,7 +33,7 @@ fn results_come_in_the_order_of_seeds_arms_and_variants() {
     for folder in ["seed-7/plain", "seed-7/far/en-zh", "seed-0/far/en-de"] {
         assert!(workshop.out().join(folder).join("result.json").exists(), "{folder}");
     }
-    // Read back, they are the same to the last bit.
+    // Results that are read back are bit-identical.
     assert_eq!(open().each(crate::toy::train, crate::toy::evaluate).unwrap(), results);
 }
 
@@ -96,7 +96,7 @@ fn seeds_and_arms_can_be_added() {
     let added = ["check", "train seed 0, further", "evaluate seed 0, further"];
     assert_eq!(calls(), added);
     assert_eq!(workshop.summary().len(), 3);
-    // Without its recipe the run goes on with the arms and seeds of the last start.
+    // Without a recipe argument, a resumed run uses the arms and seeds of the last start.
     let out = workshop.out();
     crate::toy::start(&["toy".into(), "--resume".into(), out]).unwrap();
     assert!(calls().is_empty());

@@ -35,10 +35,9 @@ use crate::Error;
 /// After every 64 MiB of the compressed dump, and whenever `config.memory` is full, the progress is
 /// stored in `folder/.extract`, which is removed at the end. [`Progress::start`] shows whether
 /// an extract resumes. An interrupted extract resumes when it is called again with the same dump
-/// and configuration, and writes the same bytes. Plain dumps resume at the stored position;
-/// compressed ones and standard input are decompressed again up to it, but not parsed. The
-/// compressed bytes before the position are hashed again; a difference is an error. `bad_lines`,
-/// `memory` and the number of threads may change.
+/// and configuration, and writes the same bytes. The dump is decompressed again up to the stored
+/// position, but not parsed. The compressed bytes before it are hashed again; a difference is an
+/// error. `bad_lines`, `memory` and the number of threads may change.
 ///
 /// [`KnowledgeGraph::read_dir`]: crate::KnowledgeGraph::read_dir
 ///
@@ -99,10 +98,8 @@ pub fn extract(
         }
         Some(found) => {
             let offset = found.offset;
-            let from = (offset, found.passed.clone());
+            let source = Source::reopen(dump, found.passed.clone(), progress)?;
             reading.resume(found);
-            let compression = reading.tally.report.compression;
-            let source = Source::open_at(dump, compression, from, progress)?;
             reading.read(source, offset)?;
         }
     }

@@ -84,7 +84,7 @@ impl<'a> Reading<'a> {
         let bytes = std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel(WAITING);
             let unpacking = scope.spawn(move || {
-                source.skip(offset).map_err(|error| (source.start, error))?;
+                source.skip(offset).map_err(|error| (0, error))?;
                 let mut chunks = Chunks::new(source.unpacked, longest, offset, size);
                 loop {
                     match chunks.next() {

@@ -179,10 +179,9 @@ struct Counted<R> {
 }
 
 impl<R> Counted<R> {
-    /// Starts before the first byte. `expected` is the prefix that an earlier run read.
-    fn new(input: R, progress: &Progress, expected: Option<ReadPrefix>) -> Self {
-        let packed = Packed { expected, ..Packed::default() };
-        Self { input, progress: progress.clone(), packed: Arc::new(Mutex::new(packed)) }
+    /// Starts before the first byte.
+    fn new(input: R, progress: &Progress) -> Self {
+        Self { input, progress: progress.clone(), packed: Arc::default() }
     }
 }
 
@@ -199,8 +198,6 @@ impl<R: Read> Read for Counted<R> {
 pub(super) struct Source {
     pub(super) compression: Compression,
     pub(super) unpacked: Box<dyn Read + Send>,
-    /// Offset of `unpacked` in the decompressed dump.
-    pub(super) start: u64,
     pub(super) watch: Watch,
 }
 
@@ -232,7 +229,7 @@ impl Source {
     }
 
     fn try_open(path: &Path, progress: &Progress) -> io::Result<Self> {
-        let mut counted = Counted::new(input(path)?, progress, None);
+        let mut counted = Counted::new(input(path)?, progress);
         let packed = Arc::clone(&counted.packed);
         let mut start = Vec::new();
         counted.by_ref().take(6).read_to_end(&mut start)?;
@@ -244,46 +241,30 @@ impl Source {
             Compression::Bzip2 => Box::new(MultiBzDecoder::new(input)),
             Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
         };
-        Ok(Self { compression, unpacked, start: 0, watch: Watch { packed } })
+        Ok(Self { compression, unpacked, watch: Watch { packed } })
     }
 
-    /// Opens a dump to resume at `offset` decompressed bytes, at which an earlier run had read the
-    /// compressed prefix `passed`. Compressed bytes before it are hashed again. A compressed dump
-    /// and standard input must be decompressed again up to it with [`Source::skip`].
+    /// Opens a dump of which an earlier run had read the compressed prefix `passed`. Its position
+    /// in the decompressed bytes must be reached with [`Source::skip`].
     ///
     /// # Errors
     /// [`Error::Io`]; bytes that differ from `passed` cause an error when they are read.
-    pub(super) fn open_at(
+    pub(super) fn reopen(
         path: &Path,
-        compression: Compression,
-        (offset, passed): (u64, ReadPrefix),
+        passed: ReadPrefix,
         progress: &Progress,
     ) -> Result<Self, Error> {
-        if compression != Compression::None || is_stream(path) {
-            let source = Self::open(path, progress)?;
-            locked(&source.watch.packed).expected = Some(passed);
-            return Ok(source);
-        }
-        let open = || -> io::Result<Self> {
-            let input = File::open(path)?;
-            atomic_file::remember_input(path);
-            let mut counted = Counted::new(input, progress, Some(passed));
-            let packed = Arc::clone(&counted.packed);
-            io::copy(&mut counted.by_ref().take(offset), &mut io::sink())?;
-            let unpacked = Box::new(BufReader::with_capacity(1 << 20, counted));
-            Ok(Self { compression, unpacked, start: offset, watch: Watch { packed } })
-        };
-        open().map_err(Error::io(path, "read the dump"))
+        let source = Self::open(path, progress)?;
+        locked(&source.watch.packed).expected = Some(passed);
+        Ok(source)
     }
 
-    /// Skips decompressed bytes up to `offset`.
+    /// Skips `count` decompressed bytes.
     ///
     /// # Errors
-    /// Errors of the reader, or if the dump ends before `offset`.
-    pub(super) fn skip(&mut self, offset: u64) -> io::Result<()> {
-        let count = offset.saturating_sub(self.start);
+    /// Errors of the reader, or if the dump ends before.
+    pub(super) fn skip(&mut self, count: u64) -> io::Result<()> {
         let skipped = io::copy(&mut self.unpacked.by_ref().take(count), &mut io::sink())?;
-        self.start = offset;
         match skipped == count {
             true => Ok(()),
             false => Err(other_bytes(self.watch.passed().bytes)),
@@ -301,7 +282,7 @@ impl Source {
         progress: &Progress,
     ) -> Result<(), Error> {
         let check = || -> io::Result<()> {
-            let mut counted = Counted::new(input(path)?, progress, None);
+            let mut counted = Counted::new(input(path)?, progress);
             io::copy(&mut counted, &mut io::sink())?;
             let found = locked(&counted.packed).passed();
             if found == *passed { Ok(()) } else { Err(other_bytes(passed.bytes)) }

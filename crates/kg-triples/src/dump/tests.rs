@@ -44,7 +44,7 @@ fn all_rows(
     (read.collect(), report)
 }
 
-/// An item with every kind of text, among what is to be left out.
+/// A dump with every kind of text of an item, and with values and entities that are skipped.
 fn dump() -> String {
     let item = r#"{"type":"item","id":"Q2",
         "labels":{"en":{"language":"en","value":"two"}},

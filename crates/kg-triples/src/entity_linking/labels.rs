@@ -7,13 +7,6 @@ use unicode_segmentation::UnicodeSegmentation;
 use super::{LinkedText, Mention};
 use crate::{Error, Language};
 
-/// Options of the label matcher, which replaces Wikipedia's links. It is not from a paper.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LabelConfig {
-    /// Whether an entity is also linked on its own page. Wikipedia pages do not link to themselves.
-    pub own_page: bool,
-}
-
 /// Minimum length of a label, in code points.
 const MIN_CHARS: usize = 2;
 
@@ -43,7 +36,8 @@ pub struct LinkReport {
     pub entities: BTreeSet<String>,
 }
 
-/// Finds labels of entities in text: the longest match of whole words at each position.
+/// Finds labels of entities in text: the longest match of whole words at each position. It replaces
+/// Wikipedia's links and is not from a paper.
 ///
 /// Words are those of Unicode Standard Annex 29. Each Han character is a word, so Chinese labels
 /// match anywhere. If a particle is attached to a word, such as the Arabic article, a label without
@@ -52,12 +46,12 @@ pub struct LinkReport {
 /// normal form.
 ///
 /// ```
-/// use kg_triples::entity_linking::{LabelConfig, LabelMatcher};
+/// use kg_triples::entity_linking::LabelMatcher;
 /// use kg_triples::Language;
 ///
 /// let en = Language::new("en")?;
 /// let labels = [(en, "city", "Q515"), (en, "city state", "Q133442"), (en, "state", "Q7275")];
-/// let (matcher, _) = LabelMatcher::new(labels, LabelConfig::default())?;
+/// let (matcher, _) = LabelMatcher::new(labels)?;
 /// let mentions = matcher.mentions("City states aside, a city state is a state.", en);
 /// let found: Vec<_> = mentions.iter().map(|m| (m.start, m.entity.as_str())).collect();
 /// assert_eq!(found, [(0, "Q515"), (21, "Q133442"), (37, "Q7275")]);
@@ -66,7 +60,7 @@ pub struct LinkReport {
 #[derive(Clone, Debug)]
 pub struct LabelMatcher {
     languages: BTreeMap<Language, LanguageMatcher>,
-    config: LabelConfig,
+    own_pages: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -83,7 +77,6 @@ impl LabelMatcher {
     /// [`Error::Value`] if the labels of a language are too many for one automaton.
     pub fn new<L, E>(
         labels: impl IntoIterator<Item = (Language, L, E)>,
-        config: LabelConfig,
     ) -> Result<(Self, BTreeMap<Language, LabelReport>), Error>
     where
         L: AsRef<str>,
@@ -105,7 +98,13 @@ impl LabelMatcher {
             languages.insert(language, matcher);
             reports.insert(language, report);
         }
-        Ok((Self { languages, config }, reports))
+        Ok((Self { languages, own_pages: false }, reports))
+    }
+
+    /// Also links an entity on its own page. Wikipedia pages do not link to themselves.
+    #[must_use]
+    pub fn with_own_pages(self) -> Self {
+        Self { own_pages: true, ..self }
     }
 
     /// Returns the non-overlapping mentions in a text, in order of position.
@@ -118,7 +117,7 @@ impl LabelMatcher {
         let report = reports.entry(text.language).or_default();
         let mut mentions = self.mentions(&text.text, text.language);
         report.texts += 1;
-        if !self.config.own_page {
+        if !self.own_pages {
             let found = mentions.len();
             mentions.retain(|mention| Some(&mention.entity) != text.entity.as_ref());
             report.own_page += found - mentions.len();

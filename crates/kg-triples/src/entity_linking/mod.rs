@@ -11,7 +11,7 @@ mod pages;
 mod text;
 mod wiki;
 
-pub use labels::{LabelConfig, LabelMatcher, LabelReport, LinkReport};
+pub use labels::{LabelMatcher, LabelReport, LinkReport};
 pub use pages::{EntityPage, PageText, page_files, read_pages};
 pub(crate) use text::JoinedText;
 pub use text::{LinkedText, Mention, Passage, passages};

@@ -1,4 +1,3 @@
-use super::Fraction;
 use crate::Error;
 
 /// Options of phrase mining; the defaults are those of LAKM (Yuan et al. 2020, §3.2).
@@ -8,14 +7,11 @@ use crate::Error;
 /// is excluded, `bank of england` is not. Phrases nested in longer phrases are retained.
 #[derive(Clone, Debug)]
 pub struct PhraseConfig {
-    /// Minimum number of units in a phrase.
-    pub min_words: usize,
-    /// Maximum number of units in a phrase.
-    pub max_words: usize,
     /// N, the number of first results used per query; not stated in the paper.
     pub titles: usize,
-    /// Minimum fraction of the first N titles that contain a phrase as contiguous units.
-    pub title_fraction: Fraction,
+    /// Minimum fraction of the first N titles that contain a phrase as contiguous units, from 0
+    /// to 1.
+    pub title_fraction: f64,
     /// Minimum passage length in code points: 500, as SQuAD's paragraphs (Rajpurkar et al. 2016,
     /// §3.1), which the paper follows.
     pub min_chars: usize,
@@ -28,20 +24,9 @@ pub struct PhraseConfig {
 
 impl Default for PhraseConfig {
     fn default() -> Self {
-        Self {
-            min_words: 2,
-            max_words: 4,
-            titles: 10,
-            title_fraction: Fraction::SEVEN_TENTHS,
-            min_chars: 500,
-            equalise: true,
-            seed: 42,
-        }
+        Self { titles: 10, title_fraction: 0.7, min_chars: 500, equalise: true, seed: 42 }
     }
 }
-
-/// Upper limit of `max_words`: each length costs a pass over the query.
-const MAX_WORDS: usize = 1000;
 
 impl PhraseConfig {
     /// Validates every value.
@@ -52,24 +37,17 @@ impl PhraseConfig {
     /// ```
     /// use kg_triples::phrases::PhraseConfig;
     ///
-    /// let endless = PhraseConfig { max_words: 1_000_000_000_000, ..PhraseConfig::default() };
-    /// let error = endless.validate().unwrap_err().to_string();
-    /// assert_eq!(error, "max_words = 1000000000000: must be 1000 or less");
+    /// let percent = PhraseConfig { title_fraction: 70.0, ..PhraseConfig::default() };
+    /// let error = percent.validate().unwrap_err().to_string();
+    /// assert_eq!(error, "title_fraction = 70: must be from 0 to 1");
     /// ```
     pub fn validate(&self) -> Result<(), Error> {
-        let refuse =
-            |key, value: usize, rule| Err(Error::Config { key, value: value.to_string(), rule });
-        if self.min_words == 0 {
-            return refuse("min_words", 0, "1 or more");
-        }
-        if self.max_words < self.min_words {
-            return refuse("max_words", self.max_words, "min_words or more");
-        }
-        if self.max_words > MAX_WORDS {
-            return refuse("max_words", self.max_words, "1000 or less");
-        }
+        let refuse = |key, value: String, rule| Err(Error::Config { key, value, rule });
         if self.titles == 0 {
-            return refuse("titles", 0, "1 or more");
+            return refuse("titles", "0".into(), "1 or more");
+        }
+        if !(0.0..=1.0).contains(&self.title_fraction) {
+            return refuse("title_fraction", self.title_fraction.to_string(), "from 0 to 1");
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::RangeInclusive;
 
 use rayon::prelude::*;
 
@@ -13,6 +14,8 @@ use crate::{Error, Language};
 
 /// Queries per block; it does not affect the result.
 const CHUNK: usize = 512;
+/// Numbers of units in a phrase.
+const PHRASE_WORDS: RangeInclusive<usize> = 2..=4;
 
 /// Finds knowledge phrases of queries and the passages that contain them.
 #[derive(Clone, Debug)]
@@ -26,7 +29,7 @@ pub struct PhraseMiner {
 pub struct Mined {
     /// Knowledge phrases in order of the query, each as a list of units.
     pub phrases: Vec<Vec<String>>,
-    /// The paragraphs that contain them, in order.
+    /// The paragraphs that contain the phrases, in order.
     pub passages: Vec<PhrasePassage>,
     /// Counts of this query. Counts that need all queries are 0.
     pub report: PhraseReport,
@@ -57,8 +60,8 @@ impl PhraseMiner {
 
     /// Mines the phrases and passages of one query.
     ///
-    /// 1. Candidates are the query's distinct n-grams of `min_words` to `max_words` words.
-    ///    There are w − n + 1 of each length n.
+    /// 1. Candidates are the query's distinct n-grams of 2 to 4 words. There are w − n + 1 of each
+    ///    length n.
     /// 2. Candidates that begin or end with a stop word are excluded.
     /// 3. A candidate is a knowledge phrase if at least `title_fraction` of the first `titles`
     ///    titles contain it as contiguous words.
@@ -102,9 +105,9 @@ impl PhraseMiner {
         report.titles = titles.len();
         phrases.retain(|phrase| {
             let count = titles.iter().filter(|title| holds(title, phrase)).count();
-            self.config.title_fraction.reached(count, titles.len())
+            // The quotient of two integers has the digits of the nearest fraction, so 7/10 is 0.7.
+            !titles.is_empty() && count as f64 / titles.len() as f64 >= self.config.title_fraction
         });
-        report.frequent = phrases.len();
         report.phrases = phrases.len();
         report.queries_with_phrases = usize::from(!phrases.is_empty());
         let passages = if phrases.is_empty() {
@@ -125,7 +128,7 @@ impl PhraseMiner {
         let query = words(query);
         let mut seen = HashSet::new();
         let mut candidates = Vec::new();
-        for gram in ngrams(&query, self.config.min_words, self.config.max_words) {
+        for gram in ngrams(&query) {
             if seen.insert(texts(gram)) {
                 report.candidates += 1;
                 if !stop_words.excludes(gram) {
@@ -170,12 +173,11 @@ impl PhraseMiner {
     }
 }
 
-/// Iterates over the n-grams of these lengths by position, shorter ones first. For w words, there
-/// are `Σₙ max(0, w − n + 1)`.
-fn ngrams(words: &[Word], min: usize, max: usize) -> impl Iterator<Item = &[Word]> {
-    (0..words.len()).flat_map(move |start| {
-        (min..=max).filter_map(move |size| words.get(start..start.checked_add(size)?))
-    })
+/// Iterates over the n-grams of [`PHRASE_WORDS`] words by position, shorter ones first. For w
+/// words, there are `Σₙ max(0, w − n + 1)`.
+fn ngrams(words: &[Word]) -> impl Iterator<Item = &[Word]> {
+    let from = move |start| PHRASE_WORDS.filter_map(move |size| words.get(start..start + size));
+    (0..words.len()).flat_map(from)
 }
 
 fn texts(words: &[Word]) -> Vec<String> {

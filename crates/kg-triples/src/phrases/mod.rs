@@ -35,7 +35,6 @@
 mod config;
 mod draw;
 mod encode;
-mod fraction;
 mod mine;
 mod passage;
 mod report;
@@ -45,7 +44,6 @@ mod words;
 pub use config::PhraseConfig;
 pub use draw::draw_passages;
 pub use encode::{PassageEncoder, PassageExample, SpecialIds, encode_passages};
-pub use fraction::Fraction;
 pub use mine::{PhraseMiner, mine_passages};
 pub use passage::{Document, PhraseOccurrences, PhrasePassage, QueryDocuments, TextSpan};
 pub use report::PhraseReport;

@@ -12,8 +12,6 @@ pub struct PhraseReport {
     /// Candidates after the stop-word filter.
     pub after_stop_words: usize,
     /// Candidates after the title filter: knowledge phrases, counted once per query.
-    pub frequent: usize,
-    /// Phrases after the filter of nested ones, counted once per query.
     pub phrases: usize,
     /// Queries with a phrase.
     pub queries_with_phrases: usize,
@@ -21,7 +19,7 @@ pub struct PhraseReport {
     pub paragraphs: usize,
     /// Paragraphs shorter than `min_chars`.
     pub too_short: usize,
-    /// Other paragraphs with a phrase, counted once per query.
+    /// Paragraphs of at least `min_chars` with a phrase, counted once per query.
     pub found: usize,
     /// Distinct passages.
     pub different: usize,
@@ -41,7 +39,6 @@ impl PhraseReport {
         self.titles += other.titles;
         self.candidates += other.candidates;
         self.after_stop_words += other.after_stop_words;
-        self.frequent += other.frequent;
         self.phrases += other.phrases;
         self.queries_with_phrases += other.queries_with_phrases;
         self.paragraphs += other.paragraphs;

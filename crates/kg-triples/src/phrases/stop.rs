@@ -1,9 +1,7 @@
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use super::Word;
 use super::words::words;
-use crate::input::Lines;
 use crate::{Error, Language};
 
 /// A list of stop words. An entry may consist of several words, as in Vietnamese and Chinese.
@@ -36,41 +34,10 @@ impl StopWords {
         let list = stop_words::lookup(code).or_else(|| stop_words::lookup(base));
         let list = list.ok_or_else(|| Error::Value {
             field: "stop words",
-            expected: "a language with a built-in list, or a file (--stop-words)".into(),
+            expected: "a language with a list in the crate stop-words".into(),
             got: format!("{code:?}"),
         })?;
         Ok(Self::new(list))
-    }
-
-    /// Reads a file with one entry per line; blank lines and lines that begin with `#` are ignored.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if it cannot be read; [`Error::Row`] naming a line that is not UTF-8;
-    /// [`Error::Empty`] without an entry.
-    pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let path = path.as_ref();
-        let mut lines = Lines::open(path)?.note_missing_newline();
-        let mut entries = Vec::new();
-        while lines.advance()? {
-            let line = std::str::from_utf8(lines.bytes()).map_err(|error| Error::Row {
-                path: path.to_owned(),
-                line: lines.number(),
-                column: "stop word",
-                expected: "UTF-8 text".into(),
-                got: error.to_string(),
-            })?;
-            if !line.trim_start().starts_with('#') {
-                entries.push(line.to_owned());
-            }
-        }
-        let stop_words = Self::new(entries);
-        if stop_words.entries.is_empty() {
-            return Err(Error::Empty {
-                what: format!("stop words in {}", path.display()),
-                hint: "write one stop word per line".into(),
-            });
-        }
-        Ok(stop_words)
     }
 
     /// Returns whether a single lower-case word is an entry.

@@ -78,7 +78,6 @@ fn bad_input_is_named_and_leaves_no_file() {
             "--kg kg --languages en,fr",
             "\"fr\" has no label in this knowledge graph; it has de, en, zh",
         ),
-        ("--kg kg --languages en --count 7 --strict", "7"),
         ("--kg few --languages en", "nothing is left"),
     ];
     expect_refusals(dir.path(), "sample", &sample);

@@ -55,25 +55,6 @@ fn passages_and_their_counts_are_written() {
 }
 
 #[test]
-fn stop_words_may_be_ones_own() {
-    let dir = tempdir().unwrap();
-    write(dir.path(), "q.jsonl", EN);
-    write(dir.path(), "stop.txt", "# fruit\ncherry\n\n");
-    write(dir.path(), "none.txt", "# nothing\n");
-    write(dir.path(), "other.txt", "tree\n");
-    write(dir.path(), "cut.txt", "cut\n");
-    let refusals = [
-        ("--stop-words en=stop.txt", "nothing is left"),
-        ("--stop-words en=none.txt", "none.txt"),
-        ("--stop-words en=missing.txt", "missing.txt"),
-        ("--stop-words en=other.txt", "nothing is left"),
-    ];
-    expect_refusals(dir.path(), "phrases --queries q.jsonl --min-chars 0", &refusals);
-    let arguments = "--queries q.jsonl --min-chars 0 --stop-words en=cut.txt --out out.jsonl";
-    assert!(run(dir.path(), arguments).status.success());
-}
-
-#[test]
 fn bad_input_is_named_and_leaves_no_file() {
     let dir = tempdir().unwrap();
     write(dir.path(), "q.jsonl", EN);
@@ -89,7 +70,8 @@ fn bad_input_is_named_and_leaves_no_file() {
         ("--queries xx.jsonl", "\"xx\""),
         ("--queries q.jsonl", "1 queries have a phrase; of their 3 paragraphs 3 are shorter"),
         ("--queries q.jsonl --title-fraction 1.5", "1.5"),
-        ("--queries q.jsonl --max-words 1", "max_words = 1"),
+        ("--queries q.jsonl --title-fraction 7/0", "title_fraction = inf"),
+        ("--queries q.jsonl --title-fraction some", "such as 0.7 or 7/10"),
     ];
     expect_refusals(dir.path(), "phrases", &cases);
 }

@@ -137,7 +137,8 @@ fn countries_with(names: &std::path::Path) -> Result<KnowledgeGraph, Error> {
     crate::common::countries().with_names(names).map(|(graph, _)| graph)
 }
 
-/// Answers as a chat model's are recorded: rounds out of order, one of them "none of these".
+/// Recorded answers of a chat model: the rounds are out of order, and one answer is "none of
+/// these".
 const RECORDED: &str = r#"{"entity":"Q64","round":2,"option":1}
 {"entity":"Q64","round":0,"option":0}
 {"entity":"Q90","round":0,"option":2}

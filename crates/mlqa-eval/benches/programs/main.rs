@@ -22,7 +22,7 @@ use serde_json::Value;
 use testkit::Peers;
 use testkit::process::{Cost, median, run};
 
-/// `mlqa-eval` score, windows and decode beside other programs.
+/// Benchmarks `mlqa-eval` score, windows and decode against other programs.
 #[derive(Parser)]
 struct Options {
     /// The official script, https://github.com/facebookresearch/MLQA [default:

@@ -32,7 +32,8 @@ pub enum Normalization {
 }
 
 impl Normalization {
-    /// Returns the tokens of the normalised text. Joined by spaces, they are the normalised text.
+    /// Returns the tokens of the normalised text. The tokens joined by spaces are the normalised
+    /// text.
     ///
     /// In order: lower case; every punctuation character deleted (Unicode P* and ASCII symbols for
     /// MLQA, ASCII alone for SQuAD); articles replaced by a space; split at white space, for

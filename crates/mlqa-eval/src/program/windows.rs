@@ -14,9 +14,9 @@ use super::{Stop, print};
 /// Split questions and contexts into windows of token ids, the inputs of a model.
 ///
 /// The output is a safetensors file with input_ids [rows, length] (int32), attention_mask [rows,
-/// length] (uint8) and question [rows] (int32, the index of the question in the file, from 0). Its
-/// metadata key `windows` is `mlqa-eval`, or `run_qa` with --compatible. `mlqa-eval decode` decodes
-/// the logits of a model for these windows.
+/// length] (uint8) and question [rows] (int32, the index of the question in the file, from 0). The
+/// file's metadata key `windows` is `mlqa-eval`, or `run_qa` with --compatible. `mlqa-eval decode`
+/// decodes the logits of a model for these windows.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

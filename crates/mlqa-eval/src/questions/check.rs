@@ -56,7 +56,7 @@ pub struct Finding {
     /// The position: `data[2].paragraphs[0].qas[1].answers[0]`, `row 7`, `line 3 column 9`, or
     /// `file`.
     pub place: String,
-    /// The fault, as text.
+    /// Description of the error.
     pub message: String,
 }
 

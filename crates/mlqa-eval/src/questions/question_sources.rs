@@ -27,7 +27,7 @@ pub struct QuestionSource {
 }
 
 /// The question files of a folder's prediction files, by name of the prediction file. `mlqa-eval
-/// report` reads it.
+/// report` reads the file that contains these sources.
 ///
 /// ```
 /// use mlqa_eval::{Language, QuestionSource, QuestionSources};

@@ -11,7 +11,7 @@ fn a_run_beside_the_numbers_on_other_data() {
     let french = "fr".parse::<Language>().unwrap();
     run.insert(french, french, cell);
     run.insert(Language::DE, Language::DE, cell);
-    // Of table 7, 8 models with EM and F1 in three languages; of table 8, EM alone.
+    // Table 7 has EM and F1 of 8 models in three languages; table 8 has only EM.
     let count = |table: &str, data: &str| compare(table, &[data], &run).unwrap().len();
     assert_eq!((count("002-7", "MTQA"), count("002-7", "mlqa")), (48, 60));
     assert_eq!((count("002-8", "MTQA"), count("002-9", "mtqa")), (6, 12));

@@ -18,7 +18,8 @@ fn all_means(values: &[f64]) -> Vec<f64> {
     means
 }
 
-/// The share of all 2^n swaps whose sum is at least as far from zero.
+/// Returns the share of all 2^n swaps whose sum is at least as far from zero as the sum without
+/// swaps.
 fn all_swaps(differences: &[f64]) -> f64 {
     let count = differences.len();
     let observed: f64 = differences.iter().sum();

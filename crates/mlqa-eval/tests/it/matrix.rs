@@ -63,7 +63,7 @@ fn files_hold_every_digit() {
 #[test]
 fn markdown_has_rows_for_contexts() {
     let text = sample().to_markdown();
-    // Without rows and columns that have no value.
+    // Rows and columns without a value are omitted.
     assert!(text.contains("| context \\ question | en | de |\n"), "{text}");
     assert!(text.contains("\n| en | 80.00 | 60.00 |\n| de | – | 70.00 |\n"), "{text}");
     assert!(text.contains("\n| zh | 0.10 | – |\n"), "{text}");

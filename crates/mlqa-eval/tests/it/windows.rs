@@ -265,8 +265,7 @@ proptest! {
         let start = (from * (chars.len() - 1) as f64) as usize;
         let end = start + 1 + (len * (chars.len() - start - 1) as f64) as usize;
         let text: String = chars[start..end].iter().collect();
-        // Characters that belong to no token may lie at the answer's edges; they are another
-        // test's.
+        // Another test covers answers whose first or last character belongs to no token.
         let edge = |c: Option<char>| c.is_none_or(|c| c == '\u{200d}');
         prop_assume!(!edge(text.trim().chars().next()) && !edge(text.trim().chars().last()));
         let q = Question {

@@ -114,7 +114,7 @@ fn offline_needs_the_cache() {
     assert!(line.contains("lacks model.safetensors"), "{line}");
     assert!(line.contains("`hf download a/b`"), "{line}");
 
-    // Whoever reads it says that there is no tokenizer.
+    // The code that loads the tokenizer reports the missing file.
     snapshot(&cache, "a--b", &["model.safetensors"]);
     let resolved = resolve(&hub, "a/b").unwrap();
     assert_eq!(resolved.folder, cache.join("models--a--b/snapshots").join(COMMIT));
@@ -123,7 +123,7 @@ fn offline_needs_the_cache() {
     let digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
     assert!(files.values().all(|value| value == digest), "{files:?}");
 
-    // Parts are needed all.
+    // All shards are required.
     snapshot(&cache, "c", &["config.json", "tokenizer.json"]);
     let index = cache.join("models--c/snapshots").join(COMMIT).join("model.safetensors.index.json");
     fs::write(index, r#"{"weight_map": {"a": "1.safetensors", "b": "2.safetensors"}}"#).unwrap();

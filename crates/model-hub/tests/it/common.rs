@@ -28,7 +28,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// The file that is asked for, if it is one.
+    /// Returns the name of the requested file; `None` for other requests.
     pub fn file(&self) -> Option<&str> {
         self.path.contains("/resolve/").then(|| self.path.rsplit('/').next())?
     }
@@ -42,7 +42,7 @@ pub struct Reply {
     pub body: Vec<u8>,
     /// Bytes of the body after which the connection is closed.
     pub cut: Option<usize>,
-    /// Whether nothing comes after them and the connection stays.
+    /// Whether the connection stays open without sending the bytes after `cut`.
     pub hangs: bool,
 }
 
@@ -69,7 +69,7 @@ pub fn weights() -> Vec<u8> {
     (0..300_000_u32).map(|number| (number % 251) as u8).collect()
 }
 
-/// A model's files and some that are nobody's business.
+/// The files of a model, and files that must not be downloaded.
 pub fn model() -> Files {
     let mut files = files(&[
         ("config.json", "{}"),
@@ -87,7 +87,7 @@ pub fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
-/// The ETag: SHA-256 of weights, else 40 digits as git's.
+/// The ETag: the SHA-256 for weights, 40 hex digits like a git blob id for other files.
 pub fn etag(name: &str, bytes: &[u8]) -> String {
     let mut digest = sha256(bytes);
     if !name.ends_with(".safetensors") {

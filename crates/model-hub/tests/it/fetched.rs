@@ -1,4 +1,4 @@
-//! What is fetched, and how it lies in the cache.
+//! Tests of downloads and of the resulting cache layout.
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -58,7 +58,7 @@ fn what_python_fetched_is_found() {
         let before = server.seen().len();
         let resolved = home.resolve(NAME).unwrap();
         assert!(printed.starts_with(resolved.folder.to_str().unwrap()), "{printed}");
-        // Nor is what Python knows to be absent asked for.
+        // Files that Python recorded as absent are not requested either.
         assert_eq!(server.seen().len(), before);
 
         // The same as ours would be.

@@ -57,8 +57,8 @@ pub fn ngram_masking(
     Ok(corrupt(input_ids, selected, vocab, &config.corruption, &mut rng))
 }
 
-/// The start and length of a random span of `length` free positions, or of a shorter one if there
-/// is none.
+/// Returns the start and length of a random span of `length` free positions. If no such span
+/// exists, shorter lengths are tried.
 fn free_span(free: &[bool], length: usize, rng: &mut ChaCha8Rng) -> Option<(usize, usize)> {
     (1..=length).rev().find_map(|length| {
         let windows = free.windows(length).enumerate();

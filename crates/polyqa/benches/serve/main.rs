@@ -1,8 +1,9 @@
 //! `polyqa serve` beside a service in FastAPI over the pipeline of transformers 4, each as a
 //! program: how long clients wait that ask one thing after the other.
 //!
-//! Both have a model of XLM-R base's size with random weights, float32 by default, the CPU, the
-//! same windows and the same requests, a question about a paragraph of XQuAD each.
+//! Both services run a randomly initialised model of XLM-R base's size on the CPU (float32 by
+//! default), with equal windows and equal requests. Each request is one question about one XQuAD
+//! paragraph.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 use std::fs;

@@ -13,7 +13,8 @@ use crate::{Error, PlaceFault, PlaceSpans, Placed, ScoreRequest, ScoreText, Span
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CodecConfig {
-    /// Minimum change of a token's log-probability by the source's markers that opens a window.
+    /// Minimum change of a token's log-probability, caused by the source's markers, that opens a
+    /// window.
     pub strong: f64,
     /// Minimum change of a token's log-probability, within a window, that allows the span to start
     /// there.

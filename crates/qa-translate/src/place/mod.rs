@@ -29,7 +29,7 @@ pub struct SpanTask {
     pub to: Language,
     /// The source text.
     pub source: String,
-    /// The span in it, in code points.
+    /// The span in the source text, in code points.
     pub span: Range<usize>,
     /// The translation.
     pub target: String,

@@ -132,14 +132,3 @@ fn sentences_with_a_lost_entity_are_skipped() {
     assert_eq!(server.count(), 0);
     assert_eq!(program.read("out/t.de.conll"), "Bärn\tB-LOC\n\n");
 }
-
-#[test]
-fn json_lines_are_written_as_json_lines() {
-    let program = program();
-    let row = json!({"tokens": ["Lima", "is", "old"], "ner_tags": ["B-LOC", "O", "O"]});
-    program.write("a.jsonl", format!("{row}\n"));
-    let server = Server::start(|_, body| echo(body));
-    program.done(&format!("ner --in a.jsonl --to de --server {} --out out", server.url));
-    let written: Value = serde_json::from_str(&program.read("out/a.de.jsonl")).unwrap();
-    assert_eq!(written, row);
-}

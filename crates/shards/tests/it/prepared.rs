@@ -88,7 +88,8 @@ fn what_changed_is_named() {
     }
 }
 
-/// All of them finish; what stands is whole, and of one of them.
+/// All preparations finish. The resulting folder is complete, and all its files are from one of
+/// them.
 #[test]
 fn a_folder_that_several_prepare_at_once_is_of_one_of_them() {
     let parent = tempfile::tempdir().unwrap();

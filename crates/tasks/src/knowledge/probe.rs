@@ -261,7 +261,7 @@ fn ranks(
     candidates: &Array2<f32>,
     representation: Representation,
 ) -> Result<Vec<usize>> {
-    let config = RankConfig { similarity: representation.similarity(), ..Default::default() };
+    let config = RankConfig { similarity: representation.similarity() };
     Ok(rank_candidates(queries.view(), candidates.view(), &list.golds(), &config)?)
 }
 

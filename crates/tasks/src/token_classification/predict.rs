@@ -1,8 +1,7 @@
 //! Prediction and scoring of tags by a trained model.
 use tokenizers::Tokenizer;
 use transfer_eval::ner::{
-    Labels, LostWords, NerConfig, NerInput, NerScore, Scheme, Sentence, encode_ner, score_ner,
-    sentence_tags,
+    Labels, NerConfig, NerInput, NerScore, Scheme, Sentence, encode_ner, score_ner, sentence_tags,
 };
 
 use crate::{Encoder, Error, Result, inference};
@@ -57,7 +56,7 @@ pub fn best_labels(
 /// #     concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fixtures/tokenizer.json")).unwrap();
 ///
 /// // let tokenizer = xlmr_model::read_tokenizer("xlm-roberta-base")?;
-/// let labels = Labels::conll();
+/// let labels = Labels::iob2(&["LOC", "MISC", "ORG", "PER"]);
 /// let head = Head::TokenClassification { labels: 9 };
 /// let vocabulary = i64::try_from(tokenizer.get_vocab_size(true)).unwrap();
 /// let model = Model::new(&Config::tiny(vocabulary), &[head], tch::Device::Cpu, 1)?;
@@ -113,7 +112,7 @@ impl EncodedSentences {
             self.inputs.iter().map(|input| input.input_ids.as_slice()).collect();
         let best = best_labels(model, &rows, batch_size)?;
         let tags = sentence_tags(&self.sentences, &self.inputs, &best, labels)?;
-        let score = score_ner(&self.sentences, &tags, LostWords::Missed, Scheme::Lenient)?;
+        let score = score_ner(&self.sentences, &tags, Scheme::Lenient)?;
         let sentences = self.sentences.iter().zip(tags);
         let sentences = sentences
             .map(|(gold, tags)| Sentence {

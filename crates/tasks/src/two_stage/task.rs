@@ -205,7 +205,8 @@ impl<'a> BoundaryTask<'a> {
         let rows: Vec<i64> =
             step.batch.iter().map(|&k| to_i64("window", k)).collect::<Result<_>>()?;
         let rows = Tensor::f_from_slice(&rows)?;
-        // Indexed on the CPU, so that the losses can check them without synchronising with a GPU.
+        // The rows are selected on the CPU, so that the losses can validate the candidates without
+        // a GPU synchronisation.
         let select_rows = |tensor: &Tensor| tensor.f_index_select(0, &rows);
         let mut config = self.config.hard.clone();
         if config.weighting == HardLearningWeighting::HardEm {

@@ -152,7 +152,7 @@ fn stored_candidates_are_used_until_their_inputs_change() {
     assert_eq!(rows(&mined.starts), rows(&stored.starts));
     assert_eq!(rows(&mined.valid), rows(&stored.valid));
     assert_eq!((mined.report, stored.slots()), (stored.report, 6));
-    // A changed question, then a changed model.
+    // Stored candidates are not reused after a change of a question or of the model.
     setting.windows[0].input_ids[1] += 1;
     assert!(!setting.candidates(&config).1);
     assert!(setting.candidates(&config).1);

@@ -3,7 +3,6 @@ use tasks::cloze_ranking::rank_clozes;
 use tasks::sequence_classification::{best_classes, classify};
 use tasks::token_classification::best_labels;
 use tch::{Device, Tensor};
-use transfer_eval::Ties;
 use transfer_eval::lama::Cloze;
 use transfer_eval::xnli::NliInput;
 use xlmr_model::{Config, Head, Inputs, LoadOptions, Model};
@@ -112,13 +111,13 @@ fn ranks_of_clozes() {
         })
         .collect();
     for batch_size in [1, 4] {
-        let actual = rank_clozes(&model, &clozes, None, Ties::Pessimistic, batch_size).unwrap();
+        let actual = rank_clozes(&model, &clozes, None, batch_size).unwrap();
         assert_eq!(actual, expected, "{batch_size}");
     }
     clozes[7].gold = Some(300);
-    let text = rank_clozes(&model, &clozes, None, Ties::Pessimistic, 4).unwrap_err().to_string();
+    let text = rank_clozes(&model, &clozes, None, 4).unwrap_err().to_string();
     assert_eq!(text, "cloze 8: piece 300, but V = 300");
     clozes[7].mask = 99;
-    let text = rank_clozes(&model, &clozes, None, Ties::Pessimistic, 4).unwrap_err().to_string();
+    let text = rank_clozes(&model, &clozes, None, 4).unwrap_err().to_string();
     assert!(text.starts_with("cloze 8: mask at 99, but the input has"), "{text}");
 }

@@ -49,7 +49,7 @@ fn damaged_tables_of_characters_are_errors() {
         let error = read_with(&wrong).unwrap_err().to_string();
         assert!(error.contains("its precompiled_charsmap is damaged"), "{error}");
     }
-    // All of the texts as one, 20,000 characters for some character.
+    // All texts joined into one, so that one character is replaced by 20,000 characters.
     let mut endless = table.clone();
     for byte in &mut endless[4 + 4 * units..] {
         *byte = if *byte == 0 { b'e' } else { *byte };

@@ -26,7 +26,7 @@ fn the_file_of_a_folder() {
     let damaged = folder(&[("tokenizer.json", b"{}"), (MODEL, &model)]);
     let error = read(damaged.path()).unwrap_err().to_string();
     assert!(error.contains("tokenizer.json: not a Hugging Face tokenizer.json"), "{error}");
-    // One or the other, by its own name, too.
+    // The SentencePiece model is read if it is the only tokenizer file, and also by its own path.
     let alone = folder(&[(MODEL, &model), ("vocab.txt", b"")]);
     assert_eq!(read(alone.path()).unwrap().get_vocab_size(true), 8192);
     assert_eq!(read(alone.path().join(MODEL)).unwrap().get_vocab_size(true), 8192);

@@ -92,7 +92,7 @@ fn every_kind_of_post_processor() {
         (roberta, vec![2, 2]),
         (sequence, vec![2]),
         (three, vec![2, 0, 2]),
-        // Nothing is added: by name.
+        // These post-processors add no tokens, so the special tokens are found by name.
         (bytes, vec![2, 2]),
         (Value::Null, vec![2, 2]),
     ] {
@@ -193,7 +193,8 @@ fn nothing_known_is_an_error_that_says_what_is() {
     let message = layout.mask().unwrap_err().to_string();
     assert!(message.contains("no mask token, none of <mask>, [MASK]"), "{message}");
 
-    // A template of a token that it does not list, on which `tokenizers` panics.
+    // A template with a token that is missing from its `special_tokens`, for which `tokenizers`
+    // panics.
     let mut broken = template("<s> $A </s>", "$A $B");
     broken["special_tokens"].as_object_mut().unwrap().remove("</s>");
     let error = Layout::of(&with_processor(broken)).unwrap_err();

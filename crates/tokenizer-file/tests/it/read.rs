@@ -15,7 +15,7 @@ fn damaged_files_are_errors_that_name_the_file() {
         assert!(matches!(error, Error::Content { .. }), "{part} %: {error}");
         assert!(error.to_string().contains("tokenizer.json: not a"), "{error}");
     }
-    // The table of characters, which is packed, cut in the middle: `tokenizers` panics.
+    // A truncated character table (base64): `tokenizers` panics.
     let (before, rest) = whole.split_once("\"precompiled_charsmap\": \"").unwrap();
     let (packed, after) = rest.split_once('"').unwrap();
     for kept in [0, 4, 100, packed.len() / 2 / 4 * 4] {

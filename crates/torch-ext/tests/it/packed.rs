@@ -308,7 +308,8 @@ fn a_row_has_the_same_masks_wherever_the_batch_is_cut() {
     let (tokens, width) = (12i64, 24i64);
     let draw = || Tensor::randn([tokens, width], FLOAT);
     let (q, k, v, weight) = (draw(), draw(), draw(), Tensor::ones([width], FLOAT));
-    // Rows of 5, 3 and 4 tokens, in a batch of length 5 and, without the first, of length 4.
+    // Rows of 5, 3 and 4 tokens: the whole batch has length 5, the last two rows alone have length
+    // 4.
     let places = |rows: &[i64], length: i64| {
         let all = token_offsets(rows.len() as i64, length).unwrap().view([-1, length]);
         let rows = (0i64..).zip(rows).map(|(row, &n)| all.get(row).narrow(0, 0, n));

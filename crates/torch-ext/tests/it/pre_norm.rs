@@ -23,7 +23,7 @@ fn weighted(parts: &[Tensor; 3], weights: &Tensor) -> Tensor {
 
 #[test]
 fn projections_and_their_gradients_are_turned() {
-    // float64 has no kernel of its own: it is turned as on a GPU.
+    // float64 has no fused CPU kernel; it is rotated by the same tensor operations as on a GPU.
     projections_of(Kind::Float);
     projections_of(Kind::Double);
 }
@@ -52,7 +52,7 @@ fn projections_of(kind: Kind) {
         weighted(&want, &weights).backward();
         let off = worst(&ours.grad(), &theirs.grad());
         assert!(off < bound, "{off}");
-        // Keys that nobody asks for have no gradient.
+        // Unused keys and values have a gradient of 0.
         let alone = leaf(&projected);
         let [query, ..] = rotary(&alone, &angles.cos(), &angles.sin(), heads).unwrap();
         query.sum(Kind::Float).backward();
@@ -94,7 +94,7 @@ fn lower_precision_is_turned_in_float32() {
 #[test]
 fn a_gated_product_and_its_gradient() {
     for kind in [Kind::Double, Kind::Float, Kind::BFloat16, Kind::Half] {
-        // What is multiplied is rounded, and what comes out.
+        // Factors and results are rounded to the dtype.
         let bound = match kind {
             Kind::Double => 1e-13,
             Kind::Float => 1e-6,

@@ -75,7 +75,7 @@ fn one_changed_bit_is_noticed_and_named() {
         let text = format!("RUN/checkpoints/step-00000004/{file}: not what was written with this");
         assert!(error.starts_with(&text) && error.ends_with(WAY), "{error}");
     }
-    // A number of the state that no other check would miss.
+    // A value in `state.json` that only the checksum protects.
     let error = after(|root| {
         let path = root.join("step-00000004/state.json");
         let text = fs::read_to_string(&path).unwrap();

@@ -14,7 +14,7 @@ use trainer::{
 enum Fault {
     #[default]
     None,
-    /// Gradients of this size, in every step.
+    /// The loss of every step is multiplied by this factor.
     Large(f64),
     /// The gradient of `second` is NaN, from this step on.
     NanGradient(u64),

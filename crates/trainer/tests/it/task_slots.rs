@@ -252,7 +252,7 @@ fn a_summed_step_is_one_update_with_the_weighted_sum_of_all_gradients() {
     let line = &metrics(folder.path())[0];
     assert!((line.grad_norm - gradient.abs()).abs() < 1e-12, "{} {gradient}", line.grad_norm);
     assert!((line.loss - loss).abs() < 1e-12);
-    // OptimizerShards are logged as they are.
+    // The parts of the loss are logged without weights.
     for (name, sum) in ["loss/a/square", "loss/b/square", "loss/c/square"].iter().zip(sums) {
         assert!((line.parts[*name] - sum).abs() < 1e-12, "{name}");
     }

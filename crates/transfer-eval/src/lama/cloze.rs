@@ -9,41 +9,10 @@ use crate::lama::{CommonVocabulary, Fact};
 use crate::tokens::{Pieces, layout, not_understood};
 use crate::{Error, Result};
 
-/// Handling of a fact whose object has more than one piece, so that a single mask cannot represent
-/// it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MultiPiece {
-    /// It counts as wrong, which preserves the numbers of facts in the papers.
-    #[default]
-    Wrong,
-    /// It is skipped.
-    Skip,
-}
-
-/// The position of the space before the object. SentencePiece includes it in the following piece:
-/// `▁Paris`. BERT's pieces contain no space: `Paris` begins a word, `##Paris` continues one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SpaceBeforeMask {
-    /// Part of the mask: the mask represents `▁Paris` (BERT's `Paris`), as in pre-training, where
-    /// whole pieces are masked.
-    #[default]
-    InMask,
-    /// A separate piece: `▁`, then a mask that represents `Paris`. Only for tokenizers with such a
-    /// piece.
-    OwnPiece,
-}
-
-/// Options of [`build_clozes`]. XLM-K does not specify them; the defaults preserve LAMA's numbers
-/// of facts.
+/// Options of [`build_clozes`]. XLM-K does not specify them.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClozeConfig {
-    /// Handling of objects with several pieces.
-    pub multi_piece_gold: MultiPiece,
-    /// Position of the space before the mask.
-    pub space_before_mask: SpaceBeforeMask,
     /// Maximum number of words, split at spaces, of a sentence without a template; longer ones are
     /// skipped. 100 in the released scorer.
     pub max_words: usize,
@@ -53,12 +22,7 @@ pub struct ClozeConfig {
 
 impl Default for ClozeConfig {
     fn default() -> Self {
-        Self {
-            multi_piece_gold: MultiPiece::Wrong,
-            space_before_mask: SpaceBeforeMask::InMask,
-            max_words: 100,
-            max_length: 512,
-        }
+        Self { max_words: 100, max_length: 512 }
     }
 }
 
@@ -75,7 +39,8 @@ pub struct Cloze {
     pub input_ids: Vec<u32>,
     /// Index of the mask to predict.
     pub mask: usize,
-    /// The gold piece; `None` if the object is not one piece.
+    /// The gold piece; `None` if the object is not one piece. The fact then counts as wrong, which
+    /// preserves LAMA's numbers of facts.
     pub gold: Option<u32>,
     /// Whether the mask represents a piece with its space, or one that begins a word.
     pub spaced: bool,
@@ -118,8 +83,6 @@ impl Cloze {
 pub struct Clozes {
     /// In the order of the facts.
     pub clozes: Vec<Cloze>,
-    /// Skipped: the object has several pieces ([`MultiPiece::Skip`]).
-    pub multi_piece: usize,
     /// Skipped: the object is not in the common vocabulary.
     pub outside_vocabulary: usize,
     /// Skipped: the sentence has more than `max_words`.
@@ -131,7 +94,8 @@ pub struct Clozes {
 ///
 /// Interpretation: the texts before and after the mask are tokenised separately, as `tokenizers`
 /// does around a special token. The space before the mask is not part of the text before it, but
-/// belongs to the mask.
+/// belongs to the mask: the mask represents `▁Paris` (BERT's `Paris`), as in pre-training, where
+/// whole pieces are masked.
 ///
 /// ```
 /// use transfer_eval::lama::{ClozeConfig, Fact, build_clozes};
@@ -153,8 +117,8 @@ pub struct Clozes {
 /// ```
 ///
 /// # Errors
-/// [`Error::Tokenizer`] if a special token, or `▁` if it is needed, is missing; [`Error::Mismatch`]
-/// naming fact and line if an input has more than `max_length` pieces.
+/// [`Error::Tokenizer`] if a special token is missing; [`Error::Mismatch`] naming fact and line if
+/// an input has more than `max_length` pieces.
 pub fn build_clozes(
     facts: &[Fact],
     tokenizer: &Tokenizer,
@@ -165,13 +129,6 @@ pub fn build_clozes(
     let mask = layout.mask().map_err(not_understood)?;
     let pieces = Pieces::of(tokenizer)?;
     let mask_token = pieces.name(mask);
-    let space = match config.space_before_mask {
-        SpaceBeforeMask::InMask => None,
-        SpaceBeforeMask::OwnPiece => Some(pieces.id("▁").ok_or_else(|| {
-            let rule = "it has no piece ▁ for a space; take space_before_mask = \"in_mask\"";
-            Error::Tokenizer(rule.into())
-        })?),
-    };
     let mut out = Clozes::default();
     for (k, fact) in facts.iter().enumerate() {
         let words = |text: &str| text.split_whitespace().count();
@@ -183,16 +140,10 @@ pub fn build_clozes(
             out.outside_vocabulary += 1;
             continue;
         }
-        let follows_space = pieces.spaced_after(&fact.before)?;
-        let spaced = follows_space && space.is_none();
+        let spaced = pieces.spaced_after(&fact.before)?;
         let gold = pieces.single(&fact.object, spaced)?;
-        if gold.is_none() && config.multi_piece_gold == MultiPiece::Skip {
-            out.multi_piece += 1;
-            continue;
-        }
         let mut input_ids = vec![layout.before()];
         input_ids.extend(pieces.text(fact.before.trim_end())?);
-        input_ids.extend(space.filter(|_| follows_space));
         let at = input_ids.len();
         input_ids.push(mask);
         let after = fact.after.replace("[MASK]", &mask_token);

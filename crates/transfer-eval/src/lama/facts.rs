@@ -28,7 +28,7 @@ pub enum Corpus {
 }
 
 impl Corpus {
-    /// All, in the papers' order.
+    /// All corpora, in the papers' order.
     pub const ALL: [Self; 4] = [Self::GoogleRe, Self::TRex, Self::ConceptNet, Self::Squad];
 
     /// The name in the papers' tables.

@@ -8,7 +8,7 @@ mod tests;
 mod typed;
 mod vocabulary;
 
-pub use cloze::{Cloze, ClozeConfig, Clozes, MultiPiece, SpaceBeforeMask, build_clozes};
+pub use cloze::{Cloze, ClozeConfig, Clozes, build_clozes};
 pub use facts::{Corpus, Fact, Facts, Relation, read_corpus};
 pub use score::{LamaScore, Precision, RelationScore, rank_golds, score_lama};
 pub use typed::{

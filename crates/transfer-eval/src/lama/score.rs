@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::error::check_counts;
 use crate::lama::{Candidates, Cloze, Corpus, Relation};
-use crate::{Error, Result, Ties};
+use crate::{Error, Result};
 
 /// Precision over facts, in percent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -99,7 +99,8 @@ impl LamaScore {
 }
 
 /// The rank of each cloze's gold piece, from 1, among all pieces or the candidates; `None` if the
-/// gold object is not a single piece.
+/// gold object is not a single piece. Among equal scores the gold piece is ranked last, so a model
+/// with constant scores gains nothing.
 ///
 /// # Shapes
 /// - `logits`: `[N, V]` float32, the scores (or log-probabilities) at the masks, one row per cloze;
@@ -112,7 +113,6 @@ pub fn rank_golds(
     logits: ArrayView2<'_, f32>,
     clozes: &[Cloze],
     candidates: Option<&Candidates>,
-    ties: Ties,
 ) -> Result<Vec<Option<usize>>> {
     let (rows, width) = logits.dim();
     if rows != clozes.len() {
@@ -128,10 +128,7 @@ pub fn rank_golds(
             if score.is_nan() { Err(wrong(format!("logit {id} is NaN"))) } else { Ok(score) }
         };
         let score = at(gold)?;
-        let ahead = |id: u32| -> Result<bool> {
-            let other = at(id)?;
-            Ok(other > score || (other == score && (ties == Ties::Pessimistic || id < gold)))
-        };
+        let ahead = |id: u32| -> Result<bool> { Ok(at(id)? >= score) };
         let mut rank = 1;
         match candidates.map(|candidates| candidates.ids(cloze.spaced)) {
             Some(ids) => {

@@ -3,11 +3,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::facts::read_facts;
+use crate::Error;
 use crate::lama::{
-    Candidates, Cloze, ClozeConfig, CommonVocabulary, Corpus, Fact, LamaScore, MultiPiece,
-    Precision, Relation, RelationScore, build_clozes, rank_golds, read_corpus, score_lama,
+    Candidates, Cloze, ClozeConfig, CommonVocabulary, Corpus, Fact, LamaScore, Precision, Relation,
+    RelationScore, build_clozes, rank_golds, read_corpus, score_lama,
 };
-use crate::{Error, Ties};
 use ndarray::Array2;
 use proptest::prelude::*;
 use tokenizers::Tokenizer;
@@ -161,11 +161,8 @@ fn what_is_left_out() {
     };
     let config = ClozeConfig::default();
     let all = build(None, &config);
-    assert_eq!((all.clozes.len(), all.too_long, all.multi_piece), (3, 1, 0));
+    assert_eq!((all.clozes.len(), all.too_long), (3, 1));
     assert_eq!(all.clozes[1].gold, None);
-    let skip = ClozeConfig { multi_piece_gold: MultiPiece::Skip, ..config.clone() };
-    let some = build(None, &skip);
-    assert_eq!((some.clozes.len(), some.multi_piece), (2, 1));
     let words = CommonVocabulary::new(["Paris", "Tegucigalpa"]);
     let some = build(Some(&words), &config);
     assert_eq!((some.clozes.len(), some.outside_vocabulary), (2, 1));
@@ -203,11 +200,10 @@ fn ranks_worked_by_hand() {
     )
     .unwrap();
     let clozes = [cloze("a", Some(2)), cloze("a", Some(0)), cloze("b", None)];
-    let rank = |candidates, ties| rank_golds(logits.view(), &clozes, candidates, ties).unwrap();
-    assert_eq!(rank(None, Ties::Pessimistic), [Some(3), Some(5), None]);
-    assert_eq!(rank(None, Ties::ByIndex), [Some(2), Some(1), None]);
+    let rank = |candidates| rank_golds(logits.view(), &clozes, candidates).unwrap();
+    assert_eq!(rank(None), [Some(3), Some(5), None]);
     let some = Candidates { spaced: vec![0, 2, 4], joined: vec![] };
-    assert_eq!(rank(Some(&some), Ties::Pessimistic), [Some(1), Some(3), None]);
+    assert_eq!(rank(Some(&some)), [Some(1), Some(3), None]);
 }
 
 #[test]
@@ -239,7 +235,7 @@ fn macro_and_micro_worked_by_hand() {
 fn what_does_not_fit_is_named() {
     let logits = Array2::<f32>::zeros((1, 4));
     let ranks = |clozes: &[Cloze], logits: &Array2<f32>, candidates: Option<&Candidates>| {
-        rank_golds(logits.view(), clozes, candidates, Ties::default()).unwrap_err().to_string()
+        rank_golds(logits.view(), clozes, candidates).unwrap_err().to_string()
     };
     assert_eq!(ranks(&[], &logits, None), "logits: 1 rows for 0 clozes");
     assert_eq!(ranks(&[cloze("a", Some(4))], &logits, None), "cloze 1: piece 4, but V = 4");
@@ -267,14 +263,10 @@ proptest! {
         let values: Vec<f32> = scores.iter().map(|&score| f32::from(score)).collect();
         let logits = Array2::from_shape_vec((1, values.len()), values).unwrap();
         let clozes = [cloze("a", u32::try_from(gold).ok())];
-        // A stable sort keeps equals in order of their index.
         let mut order: Vec<usize> = (0..scores.len()).collect();
         order.sort_by_key(|&k| std::cmp::Reverse(scores[k]));
-        let by_index = 1 + order.iter().position(|&k| k == gold).unwrap();
         let last = 1 + order.iter().rposition(|&k| scores[k] == scores[gold]).unwrap();
-        let rank = |ties| rank_golds(logits.view(), &clozes, None, ties).unwrap()[0];
-        prop_assert_eq!(rank(Ties::ByIndex), Some(by_index));
-        prop_assert_eq!(rank(Ties::Pessimistic), Some(last));
+        prop_assert_eq!(rank_golds(logits.view(), &clozes, None).unwrap(), [Some(last)]);
     }
 }
 

@@ -16,8 +16,7 @@ pub const IGNORE_INDEX: i64 = -100;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overflow {
-    /// Words whose first piece does not fit are lost; [`LostWords`](crate::ner::LostWords)
-    /// determines their score.
+    /// Words whose first piece does not fit are lost and count as `O`.
     #[default]
     Truncate,
     /// The sentence is split into several inputs. Each further input begins with up to this many

@@ -2,7 +2,6 @@
 use std::collections::BTreeSet;
 
 use crate::ner::{Sentence, tag};
-use crate::{Error, Result};
 
 /// The tags of a tagger; a tag's index is its label.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,36 +23,12 @@ impl Labels {
         Self { tags: std::iter::once("O".to_owned()).chain(pairs).collect() }
     }
 
-    /// CoNLL-2002 and 2003, as XGLUE's NER: LOC, MISC, ORG, PER.
-    pub fn conll() -> Self {
-        Self::iob2(&["LOC", "MISC", "ORG", "PER"])
-    }
-
     /// IOB2 tags of all types that occur in the sentences, types sorted.
     pub fn of(sentences: &[Sentence]) -> Self {
         let tags = sentences.iter().flat_map(|sentence| &sentence.tags);
         let kinds: BTreeSet<&str> =
             tags.filter(|tag| *tag != "O").map(|tag| tag::split(tag).1).collect();
         Self::iob2(&Vec::from_iter(kinds))
-    }
-
-    /// Creates labels from tags in the order of a checkpoint's `id2label`.
-    ///
-    /// # Errors
-    /// [`Error::Config`] if a tag is not of the IOB family or occurs twice.
-    pub fn new(tags: Vec<String>) -> Result<Self> {
-        let wrong =
-            |tag: &String, rule: String| Err(Error::config("labels", format!("{tag:?}"), rule));
-        let mut seen = BTreeSet::new();
-        for name in &tags {
-            if let Err(message) = tag::check(name) {
-                return wrong(name, message);
-            }
-            if !seen.insert(name) {
-                return wrong(name, "named once".into());
-            }
-        }
-        Ok(Self { tags })
     }
 
     /// The number of tags, C, which is the width of the classifier.

@@ -14,4 +14,4 @@ pub use encode::{IGNORE_INDEX, NerConfig, NerInput, Overflow, encode_ner, senten
 pub use entity::{Entity, Scheme, entities};
 pub use labels::Labels;
 pub use read::{NerFormat, Sentence, read_ner, write_ner};
-pub use score::{EntityScore, LostWords, NerScore, score_ner};
+pub use score::{EntityScore, NerScore, score_ner};

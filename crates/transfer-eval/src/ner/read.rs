@@ -34,11 +34,9 @@ impl Sentence {
     }
 }
 
-/// File format of words and tags. In all formats except JSON lines, each line has one word, and a
-/// blank line ends a sentence.
+/// File format of words and tags. Each line has one word, and a blank line ends a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 pub enum NerFormat {
     /// CoNLL-2002, CoNLL-2003 and XGLUE: columns separated by tabs or else by spaces, the word
     /// first, the tag last, the same number of columns throughout; `-DOCSTART-` lines are skipped.
@@ -47,20 +45,6 @@ pub enum NerFormat {
     WikiAnn,
     /// Universal NER: `#` comments; index, word, tag and further columns, separated by tabs.
     UniversalNer,
-    /// A sentence a line, as `run_ner` takes them: `{"tokens": ["Paris"], "ner_tags": ["B-LOC"]}`;
-    /// `id` may stand beside them, `words` and `tags` are other names.
-    JsonLines,
-}
-
-/// A line of [`NerFormat::JsonLines`].
-#[derive(Deserialize, Serialize)]
-struct Row {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-    #[serde(alias = "words")]
-    tokens: Vec<String>,
-    #[serde(alias = "tags")]
-    ner_tags: Vec<String>,
 }
 
 impl NerFormat {
@@ -72,9 +56,6 @@ impl NerFormat {
             }
             if is_blank(line) {
                 continue;
-            }
-            if line.starts_with('{') && serde_json::from_str::<serde_json::Value>(line).is_ok() {
-                return Self::JsonLines;
             }
             let columns: Vec<&str> = line.split('\t').collect();
             return match columns.as_slice() {
@@ -162,9 +143,6 @@ impl Reader<'_> {
             self.close();
             return Ok(());
         }
-        if self.format == NerFormat::JsonLines {
-            return self.take_row(number, line);
-        }
         if self.format == NerFormat::UniversalNer && line.starts_with('#') {
             if let Some(id) = line.strip_prefix("# sent_id = ") {
                 self.open.get_or_insert_default().id = Some(id.to_owned());
@@ -202,25 +180,6 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn take_row(&mut self, number: usize, line: &str) -> Result<()> {
-        let wrong = |message: String| Error::line(self.path, number, message);
-        let Row { id, tokens: words, ner_tags: tags } =
-            serde_json::from_str(line).map_err(|error| {
-                wrong(format!("expected {{\"tokens\": [\"…\"], \"ner_tags\": [\"O\"]}}: {error}"))
-            })?;
-        if words.len() != tags.len() {
-            return Err(wrong(format!("{} tags for {} words", tags.len(), words.len())));
-        }
-        if words.iter().any(|word| word.trim().is_empty()) {
-            return Err(wrong("the word is empty".into()));
-        }
-        tags.iter().try_for_each(|tag| tag::check(tag)).map_err(wrong)?;
-        let lines = vec![number; words.len()];
-        self.open = Some(Sentence { id, words, tags, lines });
-        self.close();
-        Ok(())
-    }
-
     /// Returns sentence id, word and tag of one line's columns, or a description of the fault.
     fn parse<'t>(
         &self,
@@ -247,20 +206,17 @@ impl Reader<'_> {
             (NerFormat::UniversalNer, _) => {
                 Err(format!("{got} columns; expected index, word and tag, by tabs"))
             }
-            (NerFormat::JsonLines, _) => Err("not a line of JSON".into()),
         }
     }
 }
 
-/// Writes `word<TAB>tag` lines with a blank line after each sentence ([`NerFormat::Conll`]), or
-/// [`NerFormat::JsonLines`] if the path ends in `.jsonl`; atomically.
+/// Writes `word<TAB>tag` lines with a blank line after each sentence ([`NerFormat::Conll`]),
+/// atomically.
 ///
 /// # Errors
 /// [`Error::Write`]; [`Error::Mismatch`] if a sentence has no word, the numbers of words and tags
 /// differ, or a word contains a tab or line end.
 pub fn write_ner(path: impl AsRef<Path>, sentences: &[Sentence]) -> Result<()> {
-    let path = path.as_ref();
-    let json = path.extension().is_some_and(|extension| extension == "jsonl");
     let mut text = String::new();
     for (k, sentence) in sentences.iter().enumerate() {
         let (words, tags) = (sentence.words.len(), sentence.tags.len());
@@ -274,19 +230,10 @@ pub fn write_ner(path: impl AsRef<Path>, sentences: &[Sentence]) -> Result<()> {
         if !message.is_empty() {
             return Err(Error::mismatch("sentence", k, sentence.line(), message));
         }
-        if json {
-            let Sentence { id, words, tags, .. } = sentence.clone();
-            let row = Row { id, tokens: words, ner_tags: tags };
-            let row = serde_json::to_string(&row).map_err(|error| {
-                Error::mismatch("sentence", k, sentence.line(), error.to_string())
-            })?;
-            let _ = writeln!(text, "{row}");
-            continue;
-        }
         for (word, tag) in sentence.words.iter().zip(&sentence.tags) {
             let _ = writeln!(text, "{word}\t{tag}");
         }
         text.push('\n');
     }
-    write_whole(path, text.as_bytes())
+    write_whole(path.as_ref(), text.as_bytes())
 }

@@ -1,7 +1,7 @@
 //! Entity-level precision, recall and F1, equal to `seqeval`'s in every digit.
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::error::check_counts;
 use crate::ner::{Entity, Scheme, Sentence, average, entities};
@@ -34,18 +34,6 @@ pub struct NerScore {
     pub types: BTreeMap<String, EntityScore>,
     /// Sentences scored.
     pub sentences: usize,
-}
-
-/// Scoring of words that were in no input of the tagger.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LostWords {
-    /// As if `O` was predicted: their gold entities are missed.
-    #[default]
-    Missed,
-    /// They are removed from gold and predictions, as in scripts that score only the encoded
-    /// pieces.
-    Ignored,
 }
 
 /// Counts of gold, predicted and correctly predicted entities.
@@ -121,17 +109,15 @@ fn summary(counts: &BTreeMap<&str, Counts>, sentences: usize) -> NerScore {
     }
 }
 
-/// Scores the result of [`sentence_tags`](crate::ner::sentence_tags).
+/// Scores the result of [`sentence_tags`](crate::ner::sentence_tags). A word that was in no input
+/// of the tagger counts as `O`, so its gold entity is missed.
 ///
 /// ```
-/// use transfer_eval::ner::{LostWords, Scheme, Sentence, score_ner};
+/// use transfer_eval::ner::{Scheme, Sentence, score_ner};
 ///
 /// let sentences = [Sentence::new(&["Paris", "and", "Rome"], &["B-LOC", "O", "B-LOC"])];
 /// let tags = [vec![Some("B-LOC".to_owned()), Some("O".to_owned()), None]]; // `Rome` was cut off
-/// let score = |lost| {
-///     score_ner(&sentences, &tags, lost, Scheme::Lenient).map(|all| all.micro.recall)
-/// };
-/// assert_eq!((score(LostWords::Missed)?, score(LostWords::Ignored)?), (0.5, 1.0));
+/// assert_eq!(score_ner(&sentences, &tags, Scheme::Lenient)?.micro.recall, 0.5);
 /// # Ok::<(), transfer_eval::Error>(())
 /// ```
 ///
@@ -141,25 +127,19 @@ fn summary(counts: &BTreeMap<&str, Counts>, sentences: usize) -> NerScore {
 pub fn score_ner(
     sentences: &[Sentence],
     predicted: &[Vec<Option<String>>],
-    lost: LostWords,
     scheme: Scheme,
 ) -> Result<NerScore> {
     let line = |at: usize| sentences.get(at)?.line().map(|line| format!("line {line}"));
     check_counts(("sentence", "sentences"), sentences.len(), predicted.len(), line)?;
-    let mut gold_tags = Vec::with_capacity(sentences.len());
-    let mut predicted_tags = Vec::with_capacity(sentences.len());
+    let (mut gold_tags, mut predicted_tags) = (Vec::new(), Vec::<Vec<&str>>::new());
     for (k, (sentence, tags)) in sentences.iter().zip(predicted).enumerate() {
         if sentence.tags.len() != tags.len() {
             let message =
                 format!("{} predicted tags for {} words", tags.len(), sentence.tags.len());
             return Err(Error::mismatch("sentence", k, sentence.line(), message));
         }
-        let kept = |tag: &Option<String>| lost == LostWords::Missed || tag.is_some();
-        let pairs = sentence.tags.iter().zip(tags).filter(|(_, tag)| kept(tag));
-        let (gold, tags): (Vec<&str>, Vec<&str>) =
-            pairs.map(|(gold, tag)| (gold.as_str(), tag.as_deref().unwrap_or("O"))).unzip();
-        gold_tags.push(gold);
-        predicted_tags.push(tags);
+        gold_tags.push(sentence.tags.clone());
+        predicted_tags.push(tags.iter().map(|tag| tag.as_deref().unwrap_or("O")).collect());
     }
     score_tags(&gold_tags, &predicted_tags, scheme)
 }

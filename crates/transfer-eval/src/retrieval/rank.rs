@@ -3,7 +3,7 @@ use ndarray::{Array1, ArrayView1, ArrayView2, Axis};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, Ties};
+use crate::{Error, Result};
 
 /// Queries per matrix multiplication.
 const QUERY_BLOCK: usize = 64;
@@ -27,11 +27,10 @@ pub enum Similarity {
 pub struct RankConfig {
     /// The score of a candidate.
     pub similarity: Similarity,
-    /// The rank of the gold candidate among candidates with the same score.
-    pub ties: Ties,
 }
 
-/// The rank of each query's gold candidate, from 1, without storing all scores.
+/// The rank of each query's gold candidate, from 1, without storing all scores. Among equal scores
+/// the gold candidate is ranked last, so a model with constant scores has rank N, not 1.
 ///
 /// **Exact:** ranks are those of scores summed in float64, in order of the dimensions, independent
 /// of blocks, threads and processor. A float32 product is used if it differs from the gold score by
@@ -89,7 +88,7 @@ pub fn rank_candidates(
         .map(|((query, norm), &gold)| {
             let gold_norm = norms.get(gold).copied().unwrap_or_default();
             let score = score(config.similarity, query, candidates.row(gold), gold_norm);
-            Row { config, query, norm, score, gold }
+            Row { similarity: config.similarity, query, norm, score, gold }
         })
         .collect();
     let blocks = queries.axis_chunks_iter(Axis(0), QUERY_BLOCK).zip(rows.chunks(QUERY_BLOCK));
@@ -115,7 +114,7 @@ pub fn rank_candidates(
 
 /// One query against one block of candidates.
 struct Row<'a> {
-    config: &'a RankConfig,
+    similarity: Similarity,
     query: ArrayView1<'a, f32>,
     norm: f64,
     score: f64,
@@ -136,22 +135,20 @@ impl Row<'_> {
         for (k, ((&product, &norm), vector)) in
             products.iter().zip(norms).zip(block.outer_iter()).enumerate()
         {
-            let index = start + k;
-            if self.gold == index {
+            if self.gold == start + k {
                 continue;
             }
             let scale =
-                if self.config.similarity == Similarity::Cosine && norm > 0.0 { norm } else { 1.0 };
+                if self.similarity == Similarity::Cosine && norm > 0.0 { norm } else { 1.0 };
             let bound = (slack * self.norm * norm + f64::from(f32::MIN_POSITIVE)) / scale;
             let distance = f64::from(product) / scale - self.score;
             let decided = product.is_finite() && distance.abs() > bound;
             let distance = if decided {
                 distance
             } else {
-                score(self.config.similarity, self.query, vector, norm) - self.score
+                score(self.similarity, self.query, vector, norm) - self.score
             };
-            let tie = self.config.ties == Ties::Pessimistic || index < self.gold;
-            count += usize::from(distance > 0.0 || (distance == 0.0 && tie));
+            count += usize::from(distance >= 0.0);
         }
         count
     }

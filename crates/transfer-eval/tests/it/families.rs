@@ -2,8 +2,8 @@
 use testkit::fixture;
 use tokenizers::{Tokenizer, TruncationParams};
 use transfer_eval::lama::{
-    ClozeConfig, CommonVocabulary, Fact, Relation, SpaceBeforeMask, TypedFact, TypedFacts,
-    build_clozes, build_typed_clozes,
+    ClozeConfig, CommonVocabulary, Fact, Relation, TypedFact, TypedFacts, build_clozes,
+    build_typed_clozes,
 };
 use transfer_eval::ner::{IGNORE_INDEX, Labels, NerConfig, Sentence, encode_ner};
 use transfer_eval::xnli::{NliConfig, NliExample, NliLabel, encode_nli};
@@ -155,23 +155,6 @@ fn further_holes_are_masks_of_the_tokenizer() {
         let mask = input[built.clozes[0].mask];
         assert_eq!(input.iter().filter(|&&id| id == mask).count(), 2, "{family}");
     }
-}
-
-#[test]
-fn a_piece_for_the_space_where_there_is_one() {
-    let space_before_mask = SpaceBeforeMask::OwnPiece;
-    let config = ClozeConfig { space_before_mask, ..ClozeConfig::default() };
-    let facts = [fact("They went to ", "school", " for years.")];
-    for family in ["tokenizer", "byte_fallback"] {
-        let tokenizer = tokenizer(family);
-        let built = build_clozes(&facts, &tokenizer, None, &config).unwrap();
-        let cloze = &built.clozes[0];
-        let piece = tokenizer.id_to_token(cloze.input_ids[cloze.mask - 1]);
-        assert_eq!((piece.as_deref(), cloze.spaced), (Some("▁"), false), "{family}");
-        assert_eq!(cloze.gold, tokenizer.token_to_id("school"));
-    }
-    let message = build_clozes(&facts, &tokenizer("wordpiece"), None, &config).unwrap_err();
-    assert!(message.to_string().contains("in_mask"), "{message}");
 }
 
 #[test]

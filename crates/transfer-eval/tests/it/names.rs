@@ -62,7 +62,7 @@ fn repeated_names_count_in_one_metric() {
     assert_eq!((precision.incorrect, precision.rejected_incorrect), (2, 1));
     assert_eq!((precision.accuracy, precision.recall), (60.0, 50.0));
 
-    // Without predictions everything is rejected, and nothing is a division by zero.
+    // Without predictions, every name is rejected and no score is a division by zero.
     let coverage = score_coverage(&gold, &PredictedNames::new()).unwrap();
     assert_eq!([coverage.precision, coverage.recall, coverage.f1], [0.0; 3]);
     let precision = score_precision(&gold, &PredictedNames::new()).unwrap();

@@ -288,7 +288,7 @@ fn invalid_arguments_are_reported() {
     assert!(matches!(error, Error::Input { tensor: "input_ids", .. }), "{error}");
     assert_eq!(toml::from_str::<FusionConfig>("").unwrap(), FusionConfig::default());
     assert!(toml::from_str::<FusionConfig>("m = 1").is_err());
-    // A number of joined layers beyond the remaining layers is limited to them.
+    // The number of joined layers is capped at the number of remaining layers.
     let run = |cross| fused(&model, &target, &source, &config(1, cross), false).unwrap();
     assert!(run(20).0.equal(&run(2).0) && !run(2).0.equal(&run(1).0));
 }

@@ -54,9 +54,6 @@ pub struct Args {
     #[arg(long, value_delimiter = ',', value_parser = choice::<DumpTable>,
         value_name = "triples,labels,descriptions,sitelinks,redirects")]
     tables: Vec<DumpTable>,
-    /// Maximum number of unusable lines before the command fails
-    #[arg(long, default_value_t = ExtractConfig::default().bad_lines, value_name = "N")]
-    bad_lines: u64,
     /// Number of parsing threads; 0: one per core. One more thread decompresses
     #[arg(long, default_value_t = 0, value_name = "N")]
     threads: usize,
@@ -88,7 +85,6 @@ pub fn run(args: Args) -> Done {
             false => args.tables,
         },
         format: args.format,
-        bad_lines: args.bad_lines,
         memory: args.memory.saturating_mul(1 << 20),
         restart: args.restart,
         ..ExtractConfig::default()

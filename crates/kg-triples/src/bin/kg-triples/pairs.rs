@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use kg_triples::entity_linking::{LabelConfig, LabelMatcher, PageText, page_files};
+use kg_triples::entity_linking::{LabelMatcher, PageText, page_files};
 use kg_triples::jsonl::JsonlWriter;
 use kg_triples::knowledge::{
     Descriptions, PairConfig, PairCounts, PairKind, RemoveObject, TextPair, TextPairs,
@@ -179,8 +179,7 @@ impl Args {
             graph.languages().iter().filter_map(label)
         });
         // The entity of a page may be the subject or object of its sentences.
-        let config = LabelConfig { own_page: true };
-        let (matcher, _) = LabelMatcher::new(labels, config)?;
+        let matcher = LabelMatcher::new(labels)?.0.with_own_pages();
         let files = page_files(folder)?.into_iter().map(|(code, path)| (Some(code), path));
         Ok(Sources::new(files.collect(), languages, Links::Labels(matcher, self.page_text)))
     }

@@ -2,14 +2,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use kg_triples::jsonl::{self, JsonlReader};
-use kg_triples::phrases::{
-    Fraction, PhraseConfig, PhraseMiner, PhraseReport, QueryDocuments, StopWords, mine_passages,
-};
+use kg_triples::phrases::{PhraseConfig, PhraseMiner, PhraseReport, QueryDocuments, mine_passages};
 use kg_triples::{Error, Language};
 
 use crate::out::Out;
 use crate::table::Table;
-use crate::{Done, language_file, spinner};
+use crate::{Done, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -17,8 +15,8 @@ use crate::{Done, language_file, spinner};
     --min-chars 0 --unequal --out passages.jsonl.gz
 With your queries:
   kg-triples phrases --queries zh.jsonl --min-chars 150 --out passages.jsonl
-  kg-triples phrases --queries sw.jsonl --stop-words sw=sw.txt \\
-    --title-fraction 1/2 --out passages.jsonl.gz
+  kg-triples phrases --queries de.jsonl --title-fraction 1/2 \\
+    --out passages.jsonl.gz
 
 A line of --queries holds a query and its results, the best first:
   {\"query\": \"…\", \"lang\": \"en\",
@@ -31,21 +29,12 @@ pub struct Args {
     /// JSONL file of queries with their documents
     #[arg(long, required = true, value_name = "FILE,…", value_delimiter = ',')]
     queries: Vec<PathBuf>,
-    /// Files of stop words, one per line, used instead of the built-in lists
-    #[arg(long, value_name = "en=FILE,…", value_delimiter = ',', value_parser = language_file)]
-    stop_words: Vec<(Language, PathBuf)>,
-    /// Minimum number of words in a phrase
-    #[arg(long, default_value_t = PhraseConfig::default().min_words)]
-    min_words: usize,
-    /// Maximum number of words in a phrase
-    #[arg(long, default_value_t = PhraseConfig::default().max_words)]
-    max_words: usize,
     /// Number of search results used per query
     #[arg(long, default_value_t = PhraseConfig::default().titles)]
     titles: usize,
     /// Minimum fraction of the titles that contain a phrase, such as 0.7 or 7/10
-    #[arg(long, default_value_t = PhraseConfig::default().title_fraction)]
-    title_fraction: Fraction,
+    #[arg(long, default_value_t = PhraseConfig::default().title_fraction, value_parser = fraction)]
+    title_fraction: f64,
     /// Minimum length of a passage in code points
     #[arg(long, default_value_t = PhraseConfig::default().min_chars)]
     min_chars: usize,
@@ -63,18 +52,13 @@ pub struct Args {
 pub fn run(args: Args) -> Done {
     let out = Out::start(&args.out, None)?;
     let config = PhraseConfig {
-        min_words: args.min_words,
-        max_words: args.max_words,
         titles: args.titles,
         title_fraction: args.title_fraction,
         min_chars: args.min_chars,
         equalise: !args.unequal,
         seed: args.seed,
     };
-    let mut miner = PhraseMiner::new(config)?;
-    for (language, path) in &args.stop_words {
-        miner.set_stop_words(*language, StopWords::read(path)?);
-    }
+    let miner = PhraseMiner::new(config)?;
     let bar = spinner("mining");
     let mut count = 0u64;
     let files = args.queries.iter().map(JsonlReader::<QueryDocuments>::open);
@@ -119,7 +103,6 @@ fn print_table(reports: &BTreeMap<Language, PhraseReport>) {
     row("titles", |report| report.titles.to_string());
     row("candidates", |report| report.candidates.to_string());
     row("after stop words", |report| report.after_stop_words.to_string());
-    row("in enough titles", |report| report.frequent.to_string());
     row("knowledge phrases", |report| report.phrases.to_string());
     row("queries with phrases", |report| report.queries_with_phrases.to_string());
     row("their paragraphs", |report| report.paragraphs.to_string());
@@ -132,6 +115,15 @@ fn print_table(reports: &BTreeMap<Language, PhraseReport>) {
     row("words per phrase", |report| decimal(report.words_per_phrase()));
     row("phrases per passage", |report| decimal(report.phrases_per_passage()));
     table.print();
+}
+
+/// Parses `0.7` or `7/10`.
+fn fraction(text: &str) -> Result<f64, String> {
+    let (part, whole) = text.split_once('/').unwrap_or((text, "1"));
+    match (part.parse::<f64>(), whole.parse::<f64>()) {
+        (Ok(part), Ok(whole)) => Ok(part / whole),
+        _ => Err("expected a fraction, such as 0.7 or 7/10".into()),
+    }
 }
 
 fn decimal(value: Option<f64>) -> String {

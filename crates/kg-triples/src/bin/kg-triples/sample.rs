@@ -38,9 +38,6 @@ pub struct Args {
     /// Random seed of the sample
     #[arg(long, default_value_t = SampleConfig::default().seed)]
     seed: u64,
-    /// Treat fewer facts than --count as an error
-    #[arg(long)]
-    strict: bool,
     /// Output folder for triples.tsv and labels.tsv
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -53,7 +50,6 @@ pub fn run(args: Args) -> Done {
         coverage: args.coverage,
         count: args.count,
         seed: args.seed,
-        strict: args.strict,
     };
     let mut named = NamesReport::default();
     let (sampled, report) = match &args.names {

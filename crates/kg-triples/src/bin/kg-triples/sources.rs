@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kg_triples::entity_linking::{
-    LabelConfig, LabelMatcher, LabelReport, LinkReport, LinkedText, PageText, Sitelinks,
-    WikiReader, page_files, read_pages,
+    LabelMatcher, LabelReport, LinkReport, LinkedText, PageText, Sitelinks, WikiReader, page_files,
+    read_pages,
 };
 use kg_triples::jsonl::JsonlReader;
 use kg_triples::knowledge::Descriptions;
@@ -132,7 +132,7 @@ pub fn read(args: &SourceArgs) -> Result<(Sources, Descriptions, LabelReports), 
     }
     let mut label_reports = BTreeMap::new();
     let (links, files) = if from_pages {
-        let (matcher, reports) = LabelMatcher::new(labels, LabelConfig::default())?;
+        let (matcher, reports) = LabelMatcher::new(labels)?;
         label_reports = reports;
         let files = pages.into_iter().map(|(language, path)| (Some(language), path)).collect();
         (Links::Labels(matcher, args.page_text), files)

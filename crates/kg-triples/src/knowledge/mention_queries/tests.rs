@@ -61,7 +61,8 @@ struct Splits {
     queries: [Vec<MentionExample>; 3],
 }
 
-/// Divides examples: `trainable` gives those to train on, `queries` the rest.
+/// Divides examples: the training examples come from `trainable`, the held-out examples from
+/// `queries`.
 fn divide(
     held_out: &HeldOut,
     trainable: &[MentionExample],

@@ -43,15 +43,14 @@ fn graph() -> impl Strategy<Value = KnowledgeGraph> {
 
 fn config() -> impl Strategy<Value = SampleConfig> {
     let languages = prop::sample::subsequence(CODES.to_vec(), 1..=4);
-    (languages, any::<bool>(), any::<bool>(), 1..30usize, any::<u64>()).prop_map(
-        |(languages, pairs, strict, count, seed)| {
+    (languages, any::<bool>(), 1..30usize, any::<u64>()).prop_map(
+        |(languages, pairs, count, seed)| {
             let pairs = pairs && languages.len() > 1;
             SampleConfig {
                 languages: languages.into_iter().map(str::to_owned).collect(),
                 coverage: if pairs { Coverage::Pairs } else { Coverage::All },
                 count,
                 seed,
-                strict,
             }
         },
     )
@@ -76,7 +75,8 @@ fn plain(
 /// A triple of interned ids with its random rank.
 type Ranked = (u64, [u32; 3]);
 
-/// The triples that have the labels asked for, each with its rank, and the counts of the others.
+/// Returns the triples that have all required labels, with their ranks, and counts of the other
+/// triples.
 fn ranked(
     graph: &KnowledgeGraph,
     languages: &[Language],
@@ -147,7 +147,6 @@ proptest! {
     fn pairs_are_what_their_definition_says(graph in graph(), config in config()) {
         let config = SampleConfig {
             coverage: Coverage::Pairs,
-            strict: false,
             count: 1000,
             ..config
         };

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use kg_triples::entity_linking::{LabelConfig, LabelMatcher, LabelReport, LinkedText};
+use kg_triples::entity_linking::{LabelMatcher, LabelReport, LinkedText};
 use proptest::prelude::*;
 
 use super::{language, slice};
@@ -8,7 +8,7 @@ use super::{language, slice};
 /// What is found, as (text, entity).
 fn found(labels: &[(&str, &str)], code: &str, text: &str) -> Vec<(String, String)> {
     let labels = labels.iter().map(|(label, entity)| (language(code), *label, *entity));
-    let (matcher, _) = LabelMatcher::new(labels, LabelConfig::default()).unwrap();
+    let (matcher, _) = LabelMatcher::new(labels).unwrap();
     let mentions = matcher.mentions(text, language(code));
     assert!(mentions.windows(2).all(|pair| pair[0].end <= pair[1].start), "{mentions:?}");
     mentions.into_iter().map(|mention| (slice(text, &mention), mention.entity)).collect()
@@ -89,7 +89,7 @@ fn ambiguous_and_short_labels_are_left_out_and_counted() {
         (zh, "海", "Q6"),
         (zh, "中国", "Q7"),
     ];
-    let (matcher, reports) = LabelMatcher::new(labels, LabelConfig::default()).unwrap();
+    let (matcher, reports) = LabelMatcher::new(labels).unwrap();
     assert_eq!(reports[&en], LabelReport { labels: 3, ambiguous: 1, too_short: 1, used: 1 });
     assert_eq!(reports[&zh], LabelReport { labels: 2, ambiguous: 0, too_short: 1, used: 1 });
     assert_eq!(matcher.mentions("mercury x city", en).len(), 1);
@@ -97,8 +97,7 @@ fn ambiguous_and_short_labels_are_left_out_and_counted() {
     assert_eq!(matcher.mentions("city 中国", zh).len(), 1);
     assert!(matcher.mentions("city", language("de")).is_empty());
     // Capitals that two labels share are nobody's.
-    let (matcher, _) =
-        LabelMatcher::new([(en, "ǆ1", "Q1"), (en, "Ǆ1", "Q2")], LabelConfig::default()).unwrap();
+    let (matcher, _) = LabelMatcher::new([(en, "ǆ1", "Q1"), (en, "Ǆ1", "Q2")]).unwrap();
     assert_eq!(matcher.mentions("ǆ1 Ǆ1", en).len(), 2);
 }
 
@@ -115,8 +114,8 @@ fn an_entity_is_not_linked_on_its_own_page() {
         switched_from: None,
     };
     for (own_page, expected) in [(false, 1), (true, 3)] {
-        let config = LabelConfig { own_page };
-        let (matcher, _) = LabelMatcher::new(labels, config).unwrap();
+        let (matcher, _) = LabelMatcher::new(labels).unwrap();
+        let matcher = if own_page { matcher.with_own_pages() } else { matcher };
         let (mut linked, mut reports) = (text.clone(), BTreeMap::new());
         matcher.link(&mut linked, &mut reports);
         matcher.link(&mut linked, &mut reports);
@@ -139,8 +138,7 @@ proptest! {
         let en = language("en");
         let labels: Vec<Vec<usize>> = labels.into_iter().collect();
         let given = labels.iter().map(|label| (en, name(label), name(label)));
-        let config = LabelConfig::default();
-        let (matcher, _) = LabelMatcher::new(given, config).unwrap();
+        let (matcher, _) = LabelMatcher::new(given).unwrap();
         let mut expected = Vec::new();
         let mut at = 0;
         while at < words.len() {

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use kg_triples::Error;
 use kg_triples::entity_linking::{
-    LabelConfig, LabelMatcher, LinkedText, Mention, PageText, page_files, read_pages,
+    LabelMatcher, LinkedText, Mention, PageText, page_files, read_pages,
 };
 use kg_triples::knowledge::{
     Descriptions, EncodedDescriptions, MentionConfig, MentionExample, MentionExamples,
@@ -310,7 +310,7 @@ fn real_text_gives_sound_examples_in_five_languages() {
         Ok(())
     })
     .unwrap();
-    let (matcher, _) = LabelMatcher::new(labels, LabelConfig::default()).unwrap();
+    let (matcher, _) = LabelMatcher::new(labels).unwrap();
     let mut reports = BTreeMap::new();
     texts.iter_mut().for_each(|text| matcher.link(text, &mut reports));
     let encoded = encode(&descriptions);

@@ -61,7 +61,7 @@ fn an_error_and_an_empty_language_end_the_row() {
     let mut mix = LanguageMix::new([(3, refuse)], 0.3, 1).unwrap();
     assert!(matches!(mix.next(), Some(Err(_))) && mix.next().is_none());
 
-    // Said to hold three items, and holds none.
+    // The source declares three items but contains none.
     let mut mix = LanguageMix::new([(3, source("en", 0))], 0.3, 1).unwrap();
     assert!(mix.next().is_none() && mix.next().is_none());
 }

@@ -89,7 +89,7 @@ fn subject_and_relation_are_joined_each_in_a_language_of_its_own() {
         ["b", "en", "ä", "de", "A"],
     ]);
     assert_eq!(all(make, PairKind::Tp), expected);
-    // In Chinese no relation has a label, and X none in any language.
+    // No relation has a Chinese label, and X has no label in any language.
     let chinese = TextPairs::of_triples(&graph, &config(&["zh"], 1)).unwrap();
     assert_eq!((chinese.counts().train, chinese.counts().without_relation), (2, 2));
 }
@@ -247,7 +247,8 @@ fn only_the_seed_and_the_number_decide() {
     let once = |seed| make(seed).once().collect::<Vec<_>>();
     assert_eq!(once(1), once(1));
     assert_ne!(once(1), once(2));
-    // Six triples, three languages of subject, of relation and of object: all of them come.
+    // Six triples, each with three languages for subject, relation and object: every combination is
+    // drawn.
     let distinct: BTreeSet<Row> = drawn(1, 4000).into_iter().map(row).collect();
     // A row names the language of the subject and not that of the relation, but no two labels of a
     // relation are alike.

@@ -102,7 +102,7 @@ pub fn run(args: &Args) -> Result<()> {
         let max = tokio::sync::Semaphore::MAX_PERMITS.min(u32::MAX as usize);
         ensure!((1..=max).contains(&count), "{name} must be 1 to {max}");
     }
-    // The port is bound before the model is loaded, because loading takes longer than the error.
+    // Binds the port before loading the model, so that an unavailable port is reported immediately.
     let address = SocketAddr::new(args.host, args.port);
     let bound = TcpListener::bind(address).and_then(|listener| {
         listener.set_nonblocking(true)?;

@@ -14,10 +14,10 @@ use crate::{CommandResult, dropped, print_line};
 
 /// Translate tagged sentences and project their entities.
 ///
-/// Reads the formats of `transfer-eval ner`: CoNLL columns, WikiAnn, Universal NER or JSON lines,
-/// plain or gzip-compressed. Writes `<name>.<language>.conll` for each language to the prepared
-/// folder --out, with a word, a tab and its tag (IOB2) per line, or `.jsonl` for a `.jsonl` source.
-/// Sentences with an entity that is not found in the translation are skipped.
+/// Reads the formats of `transfer-eval ner`: CoNLL columns, WikiAnn or Universal NER, plain or
+/// gzip-compressed. Writes `<name>.<language>.conll` for each language to the prepared folder
+/// --out, with a word, a tab and its tag (IOB2) per line. Sentences with an entity that is not
+/// found in the translation are skipped.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -49,12 +49,11 @@ pub struct Args {
     out: PathBuf,
 }
 
-/// Returns a file's name without `.gz` and extension, and the extension of output files.
-fn stem(path: &Path) -> (String, &'static str) {
+/// Returns a file's name without `.gz` and extension.
+fn stem(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let name = name.strip_suffix(".gz").unwrap_or(&name);
-    let (stem, ending) = name.rsplit_once('.').unwrap_or((name, ""));
-    (stem.to_owned(), if ending == "jsonl" { "jsonl" } else { "conll" })
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem).to_owned()
 }
 
 /// Converts a sentence to a text with its entities.
@@ -105,8 +104,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn AnyError>> {
             return Err(Error::Empty { hint: format!("no sentence was kept for {to}") });
         }
         counts.insert(to.to_string(), json!({"kept": kept.len(), "report": report}));
-        let (stem, ending) = stem(&args.source);
-        files.push((format!("{stem}.{to}.{ending}"), kept));
+        files.push((format!("{}.{to}.conll", stem(&args.source)), kept));
         Ok(())
     };
     let work = |to, translator: &mut dyn Translator, progress: Progress<'_>| {

@@ -71,7 +71,7 @@ enum Origin {
 pub type Progress<'a> = &'a dyn Fn(Stage, usize, usize);
 
 impl Options {
-    /// Returns how spans are searched.
+    /// Returns the options of the span search.
     pub fn search(&self) -> SearchConfig {
         let occurrence = if self.nearest { Occurrence::Nearest } else { Occurrence::Unique };
         SearchConfig { occurrence }

@@ -6,8 +6,7 @@ use results::Measured;
 use serde::Deserialize;
 use transfer_eval::Error;
 use transfer_eval::lama::{
-    Cloze, ClozeConfig, CommonVocabulary, Corpus, MultiPiece, Relation, SpaceBeforeMask,
-    build_clozes, read_corpus, score_lama,
+    Cloze, ClozeConfig, CommonVocabulary, Corpus, Relation, build_clozes, read_corpus, score_lama,
 };
 
 use crate::{Done, print_json, say};
@@ -43,12 +42,6 @@ pub struct ClozeArgs {
     /// Vocabulary shared by all compared models, one word per line; other objects are skipped
     #[arg(long, value_name = "FILE")]
     vocabulary: Option<PathBuf>,
-    /// Skip facts whose object has several pieces (otherwise they count as wrong)
-    #[arg(long)]
-    skip_multi_piece: bool,
-    /// Encode the space before the mask as a separate piece
-    #[arg(long)]
-    own_space_piece: bool,
     /// Output file
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -96,27 +89,19 @@ pub fn run(command: &Command) -> Done {
 fn clozes(args: &ClozeArgs) -> Done {
     let tokenizer = tokenizer_file::read(&args.tokenizer)?;
     let vocabulary = args.vocabulary.as_ref().map(CommonVocabulary::read).transpose()?;
-    let mut config = ClozeConfig::default();
-    if args.skip_multi_piece {
-        config.multi_piece_gold = MultiPiece::Skip;
-    }
-    if args.own_space_piece {
-        config.space_before_mask = SpaceBeforeMask::OwnPiece;
-    }
+    let config = ClozeConfig::default();
     let mut rows = Vec::new();
-    let [mut facts, mut multi_piece, mut outside, mut long] = [0usize; 4];
+    let [mut facts, mut outside, mut long] = [0usize; 3];
     for (_, of_relation) in read_corpus(&args.data, args.corpus)? {
         let built = build_clozes(&of_relation.facts, &tokenizer, vocabulary.as_ref(), &config)?;
         facts += of_relation.facts.len();
-        multi_piece += built.multi_piece;
         outside += built.outside_vocabulary;
         long += built.too_long;
         rows.extend(built.clozes);
     }
     let wrong = rows.iter().filter(|cloze| cloze.gold.is_none()).count();
     let counts = format!(
-        "{} clozes of {facts} facts; skipped: {outside} outside the vocabulary, {multi_piece} of \
-         several pieces, {long} too long",
+        "{} clozes of {facts} facts; skipped: {outside} outside the vocabulary, {long} too long",
         rows.len()
     );
     if rows.is_empty() {

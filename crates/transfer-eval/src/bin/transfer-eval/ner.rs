@@ -1,7 +1,7 @@
 //! `transfer-eval ner`: seqeval's report.
 use std::path::PathBuf;
 
-use transfer_eval::ner::{LostWords, NerFormat, Scheme, Sentence, read_ner, score_ner};
+use transfer_eval::ner::{Scheme, Sentence, read_ner, score_ner};
 
 use crate::{Done, print_json};
 
@@ -22,20 +22,14 @@ pub struct Args {
     gold: PathBuf,
     /// Predicted tags
     predicted: PathBuf,
-    /// Format of the gold file [default: detected from its first lines]
-    #[arg(long, value_enum)]
-    format: Option<NerFormat>,
-    /// Format of the predictions [default: detected from their first lines]
-    #[arg(long, value_enum)]
-    predicted_format: Option<NerFormat>,
     /// Count only entities that start with B- (seqeval's mode="strict", scheme=IOB2)
     #[arg(long)]
     strict: bool,
 }
 
 pub fn run(args: &Args) -> Done {
-    let gold = read_ner(&args.gold, args.format)?;
-    let predicted = read_ner(&args.predicted, args.predicted_format)?;
+    let gold = read_ner(&args.gold, None)?;
+    let predicted = read_ner(&args.predicted, None)?;
     for (k, (gold, predicted)) in gold.iter().zip(&predicted).enumerate() {
         if let Some(fault) = difference(gold, predicted) {
             let path = args.predicted.display();
@@ -53,7 +47,7 @@ pub fn run(args: &Args) -> Done {
         .map(|sentence| sentence.tags.into_iter().map(Some).collect())
         .collect();
     let scheme = if args.strict { Scheme::StrictIob2 } else { Scheme::Lenient };
-    print_json(&score_ner(&gold, &tags, LostWords::Missed, scheme)?)
+    print_json(&score_ner(&gold, &tags, scheme)?)
 }
 
 /// Describes the first difference between the words of two sentences.

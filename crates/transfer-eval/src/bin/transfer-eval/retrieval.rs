@@ -2,11 +2,11 @@
 use std::path::PathBuf;
 
 use results::Measured;
+use transfer_eval::Error;
 use transfer_eval::retrieval::{
-    CandidateConfig, CandidateList, Description, GoldLanguage, Query, RankConfig, Reason,
-    Similarity, rank_candidates, read_vectors, score_retrieval,
+    CandidateConfig, CandidateList, Description, Query, RankConfig, Reason, Similarity,
+    rank_candidates, read_vectors, score_retrieval,
 };
-use transfer_eval::{Error, Ties};
 
 use crate::{Done, print_json, say};
 
@@ -40,9 +40,6 @@ pub struct ListArgs {
     /// Random seed
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Allow correct candidates in the query's language
-    #[arg(long)]
-    any_language: bool,
     /// Output file
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -70,9 +67,6 @@ pub struct ScoreArgs {
     /// Use cosine similarity instead of the dot product
     #[arg(long)]
     cosine: bool,
-    /// Rank ties by candidate index instead of placing the correct candidate last
-    #[arg(long)]
-    ties_by_index: bool,
     /// Also write the result for `transfer-eval table 001-7` to this file
     #[arg(long, value_name = "FILE", requires_all = ["model", "task"])]
     measured: Option<PathBuf>,
@@ -92,8 +86,8 @@ pub fn run(command: &Command) -> Done {
 }
 
 fn list(args: &ListArgs) -> Done {
-    let gold_language = if args.any_language { GoldLanguage::Any } else { GoldLanguage::Different };
-    let config = CandidateConfig { size: args.size, gold_language, seed: args.seed };
+    let (size, seed) = (args.size, args.seed);
+    let config = CandidateConfig { size, seed, ..CandidateConfig::default() };
     let descriptions = Description::read(&args.descriptions)?;
     let list = CandidateList::draw(&descriptions, &Query::read(&args.queries)?, &config)?;
     list.write(&args.out)?;
@@ -119,10 +113,8 @@ fn score(args: &ScoreArgs) -> Done {
     };
     let queries = read("queries", list.queries.len())?;
     let candidates = read("candidates", list.candidates.len())?;
-    let config = RankConfig {
-        similarity: if args.cosine { Similarity::Cosine } else { Similarity::Dot },
-        ties: if args.ties_by_index { Ties::ByIndex } else { Ties::Pessimistic },
-    };
+    let similarity = if args.cosine { Similarity::Cosine } else { Similarity::Dot };
+    let config = RankConfig { similarity };
     let ranks = rank_candidates(queries.view(), candidates.view(), &list.golds(), &config)?;
     let score = score_retrieval(&list, &ranks)?;
     if let (Some(path), Some(model), Some(task)) = (&args.measured, &args.model, &args.task) {

@@ -1,7 +1,6 @@
 //! `transfer-eval table`: prints a table of the paper with the results of a run.
 use std::path::PathBuf;
 
-use clap::ValueEnum;
 use results::{Measured, PrintedTable};
 
 use crate::{Done, print};
@@ -24,15 +23,6 @@ pub struct Args {
     /// JSONL file of results; may be repeated
     #[arg(long, value_name = "FILE")]
     run: Vec<PathBuf>,
-    /// Output format
-    #[arg(long, value_enum, default_value_t = Format::Md)]
-    format: Format,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    Md,
-    Json,
 }
 
 pub fn run(args: &Args) -> Done {
@@ -40,9 +30,5 @@ pub fn run(args: &Args) -> Done {
     for path in &args.run {
         numbers.extend(Measured::read(path)?);
     }
-    let table = PrintedTable::new(&args.id, &numbers)?;
-    print(&match args.format {
-        Format::Md => table.to_markdown(),
-        Format::Json => table.to_json()?,
-    })
+    print(&PrintedTable::new(&args.id, &numbers)?.to_markdown())
 }

@@ -49,33 +49,6 @@ fn wikiann() {
 }
 
 #[test]
-fn json_lines() {
-    let text = "{\"id\":\"a\",\"tokens\":[\"New York\",\"!\"],\"ner_tags\":[\"B-LOC\",\"O\"]}\r\n\n{\"words\":[\"x\"],\"tags\":[\"O\"],\"pos\":[1]}\n";
-    assert_eq!(NerFormat::detect(text), NerFormat::JsonLines);
-    let sentences = parse(text).unwrap();
-    assert_eq!((sentences[0].id.as_deref(), sentences[1].id.as_deref()), (Some("a"), None));
-    assert_eq!(
-        (sentences[0].words[0].as_str(), sentences[0].tags[0].as_str()),
-        ("New York", "B-LOC")
-    );
-    assert_eq!((&*sentences[0].lines, sentences[1].line()), (&[1, 1][..], Some(3)));
-    let one = "{\"tokens\":[\"x\"],\"ner_tags\":[\"O\"]}\n";
-    for (line, words) in [
-        ("{\"tokens\":[\"x\"],\"ner_tags\":[]}", "0 tags for 1 words"),
-        ("{\"tokens\":[\"x\"],\"ner_tags\":[3]}", "expected {\"tokens\""),
-        ("{\"tokens\":[\" \"],\"ner_tags\":[\"O\"]}", "the word is empty"),
-        ("{\"tokens\":[\"x\"],\"ner_tags\":[\"LOC\"]}", "LOC"),
-        ("{\"tokens\":[\"x\"]}", "ner_tags"),
-        ("{\"tokens\":", "expected"),
-        ("x\tO", "expected"),
-    ] {
-        refused(&format!("{one}{line}\n{one}"), 2, &[words]);
-    }
-    // A word may begin with a brace.
-    assert_eq!(parse("{\tO\n").unwrap()[0].words, ["{"]);
-}
-
-#[test]
 fn universal_ner() {
     let text = "# newdoc id = d\n# sent_id = s1\n# text = Ein #Haus\n1\tEin\tO\t-\t-\n2\t#Haus\tB-LOC\t-\tx\n\n# newpar\n# sent_id = s2\n1\tJa\tO\t-\t-\n";
     let sentences = parse(text).unwrap();
@@ -141,19 +114,16 @@ proptest! {
                 Sentence::new(&words, &tags)
             })
             .collect();
-        for (name, format) in [("out.txt", NerFormat::Conll), ("out.jsonl", NerFormat::JsonLines)] {
-            let path = folder.path().join(name);
-            write_ner(&path, &sentences).unwrap();
-            let mut got = read_ner(&path, Some(format)).unwrap();
-            got.iter_mut().for_each(|sentence| sentence.lines.clear());
-            prop_assert_eq!(&got, &sentences);
-        }
+        let path = folder.path().join("out.txt");
+        write_ner(&path, &sentences).unwrap();
+        let mut got = read_ner(&path, Some(NerFormat::Conll)).unwrap();
+        got.iter_mut().for_each(|sentence| sentence.lines.clear());
+        prop_assert_eq!(&got, &sentences);
     }
 
     #[test]
     fn no_text_is_a_panic(text in "([a-z#:0-9 -]|\t|\n|B-|O){0,60}") {
-        use NerFormat::{Conll, JsonLines, UniversalNer, WikiAnn};
-        for format in [Conll, WikiAnn, UniversalNer, JsonLines] {
+        for format in [NerFormat::Conll, NerFormat::WikiAnn, NerFormat::UniversalNer] {
             let _ = parse_ner(&text, format, "x");
         }
     }

@@ -69,7 +69,8 @@ pub fn nearest(
 }
 
 /// The mean score of the `count` nearest `candidates` of each row of `queries`: r of CSLS, where
-/// `count` is 10. Shapes as for [`nearest`]; 0 without candidates.
+/// `count` is 10. The arguments have the shapes documented for [`nearest`]. Returns 0 if there are
+/// no candidates.
 ///
 /// # Errors
 /// As [`nearest`].
