@@ -11,7 +11,7 @@ use crate::common::{program, root, succeed, tool};
 
 /// A row of `paper_values.csv`.
 #[derive(Deserialize)]
-struct Printed {
+struct PaperValue {
     paper: String,
     section: String,
     statement: String,
@@ -50,7 +50,7 @@ fn equals_printed(found: &Value, printed: &str) -> bool {
 #[test]
 fn recipe_values_equal_those_of_the_papers() {
     let rows = csv::Reader::from_path(root().join("tests/paper_values.csv")).unwrap();
-    let rows: Vec<Printed> = rows.into_deserialize().collect::<Result<_, _>>().unwrap();
+    let rows: Vec<PaperValue> = rows.into_deserialize().collect::<Result<_, _>>().unwrap();
     let mut recipes: BTreeMap<String, Value> = BTreeMap::new();
     let mut papers: BTreeMap<&str, usize> = BTreeMap::new();
     for row in &rows {

@@ -92,11 +92,11 @@ fn set(command: &mut Command, key: &str, path: &Path) {
 pub fn small(out: &Path) -> Command {
     let [mentions, monolingual, triples] =
         ["mentions", "monolingual", "triples"].map(|name| FOLDERS.join(name));
-    small_of(out, [&mentions, &monolingual, &triples])
+    small_on_folders(out, [&mentions, &monolingual, &triples])
 }
 
 /// The small recipe on other folders.
-fn small_of(out: &Path, [mentions, monolingual, triples]: [&Path; 3]) -> Command {
+fn small_on_folders(out: &Path, [mentions, monolingual, triples]: [&Path; 3]) -> Command {
     let mut command = program("xlm-k");
     command.arg("examples/xlm-k/small.toml").arg("--out").arg(out);
     set(&mut command, "data.mentions", mentions);
@@ -487,7 +487,7 @@ fn recipe_xlm_k_memory_does_not_grow_with_the_mentions() {
         let shards = folder.join(name);
         write_shards(&shards, &lines, bytes);
         let out = folder.join(format!("{name}-run"));
-        let mut command = small_of(&out, [&shards, &shards, &FOLDERS.join("triples")]);
+        let mut command = small_on_folders(&out, [&shards, &shards, &FOLDERS.join("triples")]);
         command.args(["--arms", "xlm-k", "--set", "pretraining.steps=2"]);
         let peak_mib =
             testkit::process::run(&mut command, &folder.join("output")).unwrap().peak_mib;

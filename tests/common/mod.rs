@@ -85,8 +85,8 @@ pub fn fact_questions() -> String {
 /// Prepares German question passages with their knowledge phrases.
 fn phrases(questions: &str) -> String {
     let found = prepared(&format!("demo-data search --own {questions} --languages de"));
-    let mining = "--title-fraction 2/10 --min-chars 0";
-    prepared(&format!("kg-triples phrases --queries {found}/queries.jsonl.gz {mining}"))
+    let mining_options = "--title-fraction 2/10 --min-chars 0";
+    prepared(&format!("kg-triples phrases --queries {found}/queries.jsonl.gz {mining_options}"))
 }
 
 /// Small data for a recipe, in two languages except for [`fact_questions`].

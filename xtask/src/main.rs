@@ -342,7 +342,7 @@ fn bench(root: &Path, arguments: &[String]) -> Result<u8> {
     }
     bench.args(["bench", "-p", "benches", "--benches", "--"]).args(arguments);
     let code = run(&mut bench)?;
-    if code != 0 || !leaves_times(arguments) {
+    if code != 0 || !measures_times(arguments) {
         return Ok(code);
     }
     let mut summary = cargo(root);
@@ -368,7 +368,7 @@ fn demo_arguments(user_arguments: &[String]) -> Vec<String> {
 }
 
 /// Returns whether criterion measures times with these arguments.
-fn leaves_times(arguments: &[String]) -> bool {
+fn measures_times(arguments: &[String]) -> bool {
     let shows = ["--help", "-h", "--list", "--test", "--version", "-V"];
     !arguments.iter().any(|argument| shows.contains(&argument.as_str()))
 }
@@ -418,8 +418,8 @@ mod tests {
         assert_eq!(passed(&line), line[2..]);
         assert_eq!(passed(&["xtask", "demo", "--", "--help"]), ["--help"]);
         assert_eq!(passed(&["xtask", "bench", "--quick"]), ["--quick"]);
-        assert!(leaves_times(&passed(&["xtask", "bench", "--quick"])));
-        assert!(!leaves_times(&passed(&["xtask", "bench", "--", "--list"])));
+        assert!(measures_times(&passed(&["xtask", "bench", "--quick"])));
+        assert!(!measures_times(&passed(&["xtask", "bench", "--", "--list"])));
         assert!(passed(&["xtask", "demo"]).is_empty());
     }
 }

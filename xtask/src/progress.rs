@@ -61,7 +61,7 @@ fn line(label: &str, done: u64, total: u64, first: u64, elapsed: Duration) -> St
         let rate = new_bytes as f64 / seconds;
         line += &format!(", {:.1} MB/s", rate / 1e6);
         if done < total {
-            line += &format!(", ETA {}", clock((total - done) as f64 / rate));
+            line += &format!(", ETA {}", format_duration((total - done) as f64 / rate));
         }
     }
     line
@@ -80,7 +80,7 @@ pub fn bytes(count: u64) -> String {
 }
 
 /// Formats seconds as `12 s`, `3 min 05 s` or `2 h 10 min`.
-pub fn clock(seconds: f64) -> String {
+pub fn format_duration(seconds: f64) -> String {
     // Durations are limited to a week, and NaN becomes 0.
     let seconds = seconds.clamp(0.0, 604_800.0).round() as u64;
     match seconds {

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: the checks in the order in which they fail fastest.
 use crate::process::{cargo, output, run};
-use crate::progress::clock;
+use crate::progress::format_duration;
 use crate::{pretrained, wheel};
 use anyhow::Result;
 use std::path::Path;
@@ -170,14 +170,14 @@ pub fn test(root: &Path, quick: bool, long: bool) -> Result<u8> {
 fn report(times: &[(&str, Option<f64>)]) -> String {
     let mut text = String::new();
     for (title, seconds) in times {
-        let seconds = seconds.map_or_else(|| "skipped".to_owned(), clock);
+        let seconds = seconds.map_or_else(|| "skipped".to_owned(), format_duration);
         text += &format!("{title:<30} {seconds:>12}\n");
     }
     let total: f64 = times.iter().filter_map(|(_, seconds)| *seconds).sum();
     let ran = times.iter().filter(|(_, seconds)| seconds.is_some()).count();
     let skipped = times.len() - ran;
     let note = if skipped == 0 { String::new() } else { format!(", {skipped} skipped") };
-    text += &format!("success: {ran} steps passed{note} in {}\n", clock(total));
+    text += &format!("success: {ran} steps passed{note} in {}\n", format_duration(total));
     text
 }
 

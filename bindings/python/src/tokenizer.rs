@@ -23,9 +23,9 @@ impl Version {
     }
 }
 
-type Kept = (Version, Arc<WindowTokenizer<'static>>);
+type CachedTokenizer = (Version, Arc<WindowTokenizer<'static>>);
 
-static LAST: Mutex<Option<Kept>> = Mutex::new(None);
+static LAST: Mutex<Option<CachedTokenizer>> = Mutex::new(None);
 
 /// Returns the tokenizer of a file or folder; reads it unless it is the cached one.
 pub fn tokenizer(path: &Path) -> Result<Arc<WindowTokenizer<'static>>, Error> {

@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_is_what_stands_around_its_answer() {
+    fn a_question_is_the_text_around_its_answer() {
         let text = "One two three four five six, seven eight nine ten eleven twelve thirteen.";
         let passage = Passage::new(text);
         assert_eq!((passage.words.len(), passage.units.len()), (13, 15));

@@ -129,7 +129,7 @@ pub(crate) fn check_adapters<R: Recipe>(recipe: &R) -> Result<()> {
 
 /// Freezes the encoder's parameters. Returns the configuration without groups of frozen parameters
 /// only, and the trained parameters.
-pub(crate) fn without_encoder(
+pub(crate) fn freeze_encoder(
     mut config: TrainConfig,
     parameters: Vec<(String, Tensor)>,
 ) -> Result<(TrainConfig, Vec<(String, Tensor)>)> {

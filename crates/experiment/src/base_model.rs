@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_length_beyond_the_positions_is_refused_by_its_key() {
+    fn a_length_above_the_position_limit_is_rejected_with_its_key() {
         let limits = ModelLimits { positions: 512, segments: 1 };
         assert!(limits.check_length("sequences.max_length", 512).is_ok());
         let error = limits.check_length("sequences.max_length", 513).unwrap_err();

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_adapters_that_a_model_brings_are_of_its_files() {
+    fn saved_adapters_are_inputs_of_the_model() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str| {
             let path = folder.path().join(name);
@@ -181,15 +181,20 @@ mod tests {
             let files = files("model.path", &input(ModelFolder::from(folder.path()))).unwrap();
             files.into_iter().filter_map(|(name, _)| name).collect()
         };
-        let of_one = ["adapters/ep/adapter.safetensors", "adapters/ep/adapter_config.json"];
+        let adapter_files = ["adapters/ep/adapter.safetensors", "adapters/ep/adapter_config.json"];
         let others = ["adapters/ep/notes.txt", "adapters/ep/.a.json", "adapters/ep/more/a.json"];
-        for name in of_one.into_iter().chain(others).chain(["config.json", "1_Pooling/a.json"]) {
+        for name in
+            adapter_files.into_iter().chain(others).chain(["config.json", "1_Pooling/a.json"])
+        {
             write(name);
         }
         // Without `adapters/active.json`, the folder `adapters` is not part of the model.
         assert_eq!(names(), ["config.json"]);
         write("adapters/active.json");
-        assert_eq!(names(), [&["adapters/active.json"][..], &of_one, &["config.json"]].concat());
+        assert_eq!(
+            names(),
+            [&["adapters/active.json"][..], &adapter_files, &["config.json"]].concat()
+        );
     }
 
     #[test]

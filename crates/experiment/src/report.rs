@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn arms_come_in_their_order_after_what_they_share() {
+    fn shared_trials_come_first_then_arms_in_recipe_order() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path();
         let arms = ["z".to_owned(), "a".to_owned()];

@@ -7,7 +7,7 @@ use trainer::selection::CheckpointSelection;
 use trainer::{FitReport, Stage, Tasks, TrainConfig};
 use xlmr_model::{Head, LoadOptions, Pretrained, Role, Segments};
 
-use crate::adapters::{ADAPTER, without_encoder};
+use crate::adapters::{ADAPTER, freeze_encoder};
 use crate::{Error, Experiment, Recipe, Result, log, write_json};
 
 /// One model of an experiment, and its folder `seed-<seed>/<name>` or
@@ -158,7 +158,7 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         let parameters = parameters.iter().map(shallow).collect();
         match self.recipe.adapters() {
             Some(adapters) if adapters.freezes_encoder_in(stage) => {
-                without_encoder(config, parameters)
+                freeze_encoder(config, parameters)
             }
             _ => Ok((config, parameters)),
         }

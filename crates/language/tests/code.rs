@@ -38,7 +38,7 @@ fn names_and_bases() {
 }
 
 #[test]
-fn case_makes_no_other_language() {
+fn codes_are_case_insensitive() {
     for (code, other) in
         [("EN", "en"), ("zh-Hans", "ZH-hans"), ("Nan-Latn-Pehoeji", "nan-latn-pehoeji")]
     {
@@ -52,7 +52,7 @@ fn case_makes_no_other_language() {
 }
 
 #[test]
-fn texts_that_are_no_codes() {
+fn invalid_codes_are_rejected() {
     for text in ["", "a language", "日本", "abcdefghijklmnopqrstuvwx"] {
         let error = Language::new(text).unwrap_err();
         assert_eq!(error, LanguageError { code: text.into() });

@@ -123,13 +123,13 @@ pub fn write_files(files: &[(PathBuf, Vec<u8>)]) -> Result<(), Error> {
 }
 
 /// Writes a file atomically; missing folders are created.
-pub(crate) fn write_whole(path: &Path, bytes: Vec<u8>) -> Result<(), Error> {
+pub(crate) fn write_atomic(path: &Path, bytes: Vec<u8>) -> Result<(), Error> {
     write_files(&[(path.to_path_buf(), bytes)])
 }
 
 /// Pretty JSON and a newline, atomically.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
-    write_whole(path, json_bytes(path, value)?)
+    write_atomic(path, json_bytes(path, value)?)
 }
 
 /// Serialises a value as indented JSON with a final newline, for the file `path`.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::names::{
-    CONFIG, INDEX, LONGEST_JSON, Repository, SMALL, TOKENIZER, WEIGHTS, is_commit, shards,
+    CONFIG, INDEX, MAX_JSON_BYTES, Repository, SMALL, TOKENIZER, WEIGHTS, is_commit, shards,
 };
 use crate::{Error, Result};
 
@@ -84,7 +84,7 @@ impl Cache {
             return Ok(vec![WEIGHTS.to_owned()]);
         }
         let bytes =
-            read_limited(&index, LONGEST_JSON).map_err(Error::io(&index, "read the file"))?;
+            read_limited(&index, MAX_JSON_BYTES).map_err(Error::io(&index, "read the file"))?;
         let shards = shards(&bytes).map_err(|reason| {
             let place = snapshot.display();
             self.repository.answer(INDEX, format!("{reason}; if this lasts, delete {place}"))
@@ -98,7 +98,7 @@ impl Cache {
         for name in SMALL.map(str::to_owned).into_iter().chain(self.weights(commit)?) {
             let path = self.snapshot(commit).join(&name);
             if path.is_file() {
-                let content = identity(&path).map_err(Error::io(&path, "read the file"))?;
+                let content = content_id(&path).map_err(Error::io(&path, "read the file"))?;
                 files.insert(name, content);
             }
         }
@@ -112,7 +112,7 @@ impl Cache {
 }
 
 /// The name of the blob behind a link, or the SHA-256 of a copy.
-fn identity(path: &Path) -> io::Result<String> {
+fn content_id(path: &Path) -> io::Result<String> {
     if let Ok(target) = fs::read_link(path)
         && target.parent().is_some_and(|folder| folder.ends_with("blobs"))
         && let Some(blob) = target.file_name().and_then(|name| name.to_str())
@@ -147,7 +147,7 @@ mod write {
         /// the file system does not support locks, no other process is assumed to write.
         pub(crate) fn lock(&self, etag: &str) -> Result<File> {
             let path = self.locks.join(format!("{etag}.lock"));
-            make_folder_of(&path)?;
+            create_parent_folder(&path)?;
             loop {
                 let options = File::options().create(true).truncate(false).write(true).open(&path);
                 let file = options.map_err(Error::io(&path, "lock the file"))?;
@@ -160,7 +160,7 @@ mod write {
         /// Links a file of a snapshot to its blob.
         pub(crate) fn link(&self, commit: &str, file: &str, etag: &str) -> Result<()> {
             let path = self.snapshot(commit).join(file);
-            make_folder_of(&path)?;
+            create_parent_folder(&path)?;
             let up = "../".repeat(2 + file.matches('/').count());
             let linked = link(&path, &format!("{up}blobs/{etag}")).or_else(|_| {
                 let mut copy = atomic_file::AtomicFile::create(&path)?;
@@ -173,7 +173,7 @@ mod write {
         /// Notes that a commit lacks a file.
         pub(crate) fn note_absent(&self, commit: &str, file: &str) -> Result<()> {
             let path = self.absent(commit, file);
-            make_folder_of(&path)?;
+            create_parent_folder(&path)?;
             File::create(&path).map(drop).map_err(Error::io(&path, "write the file"))
         }
 
@@ -183,12 +183,12 @@ mod write {
                 return Ok(());
             }
             let path = self.folder.join("refs").join(revision);
-            make_folder_of(&path)?;
+            create_parent_folder(&path)?;
             atomic_file::write(&path, commit).map_err(Error::io(&path, "write the file"))
         }
     }
 
-    pub(crate) fn make_folder_of(path: &Path) -> Result<()> {
+    pub(crate) fn create_parent_folder(path: &Path) -> Result<()> {
         let folder = path.parent().unwrap_or(path);
         fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder"))
     }
@@ -227,4 +227,4 @@ mod write {
 }
 
 #[cfg(feature = "fetch")]
-pub(crate) use write::make_folder_of;
+pub(crate) use write::create_parent_folder;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::cache::{Cache, make_folder_of};
+use crate::cache::{Cache, create_parent_folder};
 use crate::http::{Announced, Client, LIST};
 use crate::names::{
     CONFIG, INDEX, Repository, SENTENCE, SMALL, TOKENIZER, WEIGHTS, is_commit, is_sha256, quoted,
@@ -18,7 +18,7 @@ use crate::{Error, Progress, Result};
 /// How often a file's download goes on by itself after a cut, and how long it waits for that,
 /// longer each time.
 const RETRIES: u32 = 3;
-const PAUSE: Duration = Duration::from_millis(500);
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 /// Downloads the missing files of the requested revision, and returns the revision's commit.
 pub(crate) fn fetch(
@@ -96,7 +96,7 @@ impl Fetch<'_> {
         let _lock = self.cache.lock(&announced.etag)?;
         let blob = self.cache.blob(&announced.etag);
         if !fs::metadata(&blob).is_ok_and(|data| data.is_file() && data.len() == total) {
-            make_folder_of(&blob)?;
+            create_parent_folder(&blob)?;
             let partial = self.cache.blob(&format!("{}.incomplete", announced.etag));
             self.persist(name, &announced, &partial).inspect_err(|error| {
                 if matches!(error, Error::Answer { .. }) {
@@ -120,7 +120,7 @@ impl Fetch<'_> {
             let before = came();
             match self.download(name, announced, partial) {
                 Err(Error::Network { .. }) if came() > before => {
-                    std::thread::sleep(PAUSE.saturating_mul(again));
+                    std::thread::sleep(RETRY_DELAY.saturating_mul(again));
                 }
                 done => return done,
             }

@@ -7,7 +7,7 @@ use ureq::http::header::{CONTENT_LENGTH, ETAG};
 use ureq::http::{HeaderMap, Response, Uri};
 use ureq::{Agent, Body};
 
-use crate::names::{LONGEST_JSON, Repository, is_blob, quoted};
+use crate::names::{MAX_JSON_BYTES, Repository, is_blob, quoted};
 use crate::settings::Settings;
 use crate::{Error, Result};
 
@@ -15,7 +15,7 @@ use crate::{Error, Result};
 pub(crate) const LIST: &str = "the list of files";
 
 /// Maximum number of redirects.
-const HOPS: usize = 10;
+const MAX_REDIRECTS: usize = 10;
 
 pub(crate) struct Client<'a> {
     agent: Agent,
@@ -76,7 +76,7 @@ impl<'a> Client<'a> {
         let revision = revision.replace('/', "%2F");
         let path = format!("api/models/{name}/revision/{revision}");
         let (mut response, _) = self.follow(Some(0), &path, LIST)?;
-        let limited = response.body_mut().with_config().limit(LONGEST_JSON);
+        let limited = response.body_mut().with_config().limit(MAX_JSON_BYTES);
         let bytes = limited.read_to_vec().map_err(|error| match error {
             ureq::Error::BodyExceedsLimit(limit) => {
                 self.answer(LIST, format!("expected JSON of at most {limit} bytes"))
@@ -143,7 +143,7 @@ impl<'a> Client<'a> {
     ) -> Result<(Response<Body>, HeaderMap)> {
         let mut address = format!("{}/{path}", self.settings.endpoint);
         let mut told = HeaderMap::new();
-        for _ in 0..HOPS {
+        for _ in 0..MAX_REDIRECTS {
             let response = self.send(start, &address, file)?;
             let next = self.next(&response, &address, file)?;
             let own = self.is_own(&address);
@@ -157,7 +157,7 @@ impl<'a> Client<'a> {
                 _ => return Ok((response, told)),
             }
         }
-        Err(self.answer(file, format!("the server redirects more than {HOPS} times")))
+        Err(self.answer(file, format!("the server redirects more than {MAX_REDIRECTS} times")))
     }
 
     /// Sends one request, with the token where it goes to the endpoint.

@@ -111,7 +111,7 @@ impl Hub {
     fn fetch(
         &self,
         cache: &Cache,
-        lacking: &str,
+        missing: &str,
         progress: &mut dyn FnMut(Progress<'_>),
     ) -> Result<String> {
         #[cfg(feature = "fetch")]
@@ -124,7 +124,7 @@ impl Hub {
         };
         let place = cache.folder().display();
         let command = cache.repository.command();
-        let reason = format!("{place} lacks {lacking}, and {why} run `{command}`");
+        let reason = format!("{place} lacks {missing}, and {why} run `{command}`");
         Err(Error::Missing { repository: cache.repository.to_string(), reason })
     }
 }

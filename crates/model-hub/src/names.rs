@@ -34,7 +34,7 @@ pub(crate) const SENTENCE: [&str; 4] = [
 ];
 
 /// Bytes of a JSON answer or an index that are read at most.
-pub(crate) const LONGEST_JSON: u64 = 16 << 20;
+pub(crate) const MAX_JSON_BYTES: u64 = 16 << 20;
 
 /// A repository's name and the revision that is wanted.
 pub(crate) struct Repository {

@@ -96,10 +96,10 @@ impl Records {
         let mut found = BTreeMap::new();
         keys.retain(|key, _| !key.starts_with("cell."));
         for (key, value) in keys {
-            let of_arms = section.as_ref().is_some_and(|section| key.starts_with(section));
+            let has_arm_keys = section.as_ref().is_some_and(|section| key.starts_with(section));
             match own(&key) {
                 Some((_, short)) => found.insert(short, value),
-                None if of_arms => None,
+                None if has_arm_keys => None,
                 None => found.insert(key, value),
             };
         }

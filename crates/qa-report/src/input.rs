@@ -318,7 +318,7 @@ fn of_predictions(
                     .flat_map(|at| [at.join(&name), at.join(&own)]),
             ),
             (Some(data), _, _) => places.push(data.clone()),
-            (None, Some(run), Some(source)) => places.extend(of_source(run, &source.path)),
+            (None, Some(run), Some(source)) => places.extend(source_paths(run, &source.path)),
             (None, Some(run), None) => places.push(run.join("questions").join(&name)),
             (None, None, Some(source)) => places.push(source.path.clone()),
             (None, None, None) => {}
@@ -397,7 +397,7 @@ fn of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, mlqa_eval::Error> {
 
 /// Possible paths of a run's question file: `questions/….json` in the run folder, which may have
 /// been moved, and the recorded path.
-fn of_source(run: &Path, path: &Path) -> Vec<PathBuf> {
+fn source_paths(run: &Path, path: &Path) -> Vec<PathBuf> {
     let parts: Vec<_> = path.components().collect();
     let own = (0..parts.len().saturating_sub(1)).filter_map(|from| {
         let end: PathBuf = parts.get(from..)?.iter().collect();

@@ -263,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_are_round_and_hold_all() {
+    fn ticks_are_round_and_cover_all_values() {
         assert_eq!(ticks(0.0, 100.0), [0.0, 50.0, 100.0]);
         assert_eq!(ticks(-3.0, 18.0), [-10.0, 0.0, 10.0, 20.0]);
         assert_eq!(ticks(5.0, 5.0), [5.0, 5.5, 6.0]);

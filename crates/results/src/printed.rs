@@ -79,9 +79,9 @@ impl PrintedTable {
         };
         let printed = select(Some(id), None, None);
         let in_table = |number: &&Measured| {
-            let of_setting =
+            let has_setting =
                 |row: &&&Published| layout == Layout::Languages || row.setting == number.setting;
-            printed.iter().filter(of_setting).any(|row| row.metric == number.metric)
+            printed.iter().filter(has_setting).any(|row| row.metric == number.metric)
         };
         // A run may contain numbers for other tables.
         let any_in_table = run.iter().any(|number| in_table(&number));

@@ -32,7 +32,7 @@ use crate::{Error, Result};
 pub struct Fingerprint {
     hash: Sha256,
     /// The first field that could not be serialized, and the reason.
-    fault: Option<(String, String)>,
+    serialization_error: Option<(String, String)>,
 }
 
 /// A writer that hashes its input.
@@ -96,7 +96,7 @@ impl Fingerprint {
 
     /// Records that a field could not be serialized, which is an error of [`finish`](Self::finish).
     pub fn refuse(&mut self, name: &str, reason: &dyn std::fmt::Display) -> &mut Self {
-        self.fault.get_or_insert_with(|| (name.to_owned(), reason.to_string()));
+        self.serialization_error.get_or_insert_with(|| (name.to_owned(), reason.to_string()));
         self
     }
 
@@ -105,7 +105,7 @@ impl Fingerprint {
     /// # Errors
     /// [`Error::Fingerprint`] naming the first field that could not be serialized.
     pub fn finish(self) -> Result<String> {
-        match self.fault {
+        match self.serialization_error {
             Some((field, reason)) => Err(Error::Fingerprint { field, reason }),
             None => Ok(hexadecimal(&self.hash.finalize())),
         }

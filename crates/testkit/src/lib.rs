@@ -26,7 +26,7 @@ pub use examples::run_examples;
 pub use golden::Golden;
 pub use gzip::gzip;
 pub use long::{cases, long};
-pub use peers::{Peers, older_peers_packages, peers_python};
+pub use peers::{Peers, peers_python, transformers_4_packages};
 pub use pieces::deberta_pieces;
 pub use program::{Arguments, Ended, Program, ended};
 

@@ -46,7 +46,7 @@ pub fn peers_python(needed: Peers) -> Option<PathBuf> {
 /// Returns a folder for `PYTHONPATH` with transformers 4, which takes precedence over the version
 /// installed with torch; if transformers 4 is not installed, prints a line to standard error and
 /// returns `None`.
-pub fn older_peers_packages() -> Option<PathBuf> {
+pub fn transformers_4_packages() -> Option<PathBuf> {
     let python = peers_python(Peers::OlderTokenizers)?;
     let versions = python.parent()?.with_file_name("lib").read_dir().ok()?;
     versions

@@ -1,7 +1,8 @@
 //! A SentencePiece model laid out as DeBERTa's.
 
 /// The first pieces of DeBERTa's models, and their types.
-const FIRST: [(&[u8; 5], u8); 4] = [(b"[PAD]", 3), (b"[CLS]", 3), (b"[SEP]", 3), (b"[UNK]", 2)];
+const FIRST_PIECES: [(&[u8; 5], u8); 4] =
+    [(b"[PAD]", 3), (b"[CLS]", 3), (b"[SEP]", 3), (b"[UNK]", 2)];
 
 /// The fields of `trainer_spec` for these pieces. Bytes appended to a protobuf message add fields
 /// to it.
@@ -16,7 +17,7 @@ const TRAINER: &[u8] = b"\x12\x2c\xc0\x02\x03\xc8\x02\x01\xd0\x02\x02\xd8\x02\x0
 pub fn deberta_pieces() -> Vec<u8> {
     let fixture = std::fs::read(crate::fixture("sentencepiece.bpe.model")).unwrap();
     let mut all = Vec::new();
-    for (name, kind) in FIRST {
+    for (name, kind) in FIRST_PIECES {
         all.extend(b"\x0a\x0e\x0a\x05");
         all.extend(name);
         all.extend([0x15, 0, 0, 0, 0, 0x18, kind]);

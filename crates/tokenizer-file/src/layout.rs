@@ -16,8 +16,8 @@ const FAMILIES: [(&str, &str, usize); 3] =
     [("<s>", "</s>", 2), ("[CLS]", "[SEP]", 1), ("<|begin_of_text|>", "<|end_of_text|>", 1)];
 
 /// Placeholder ids for the two texts of a pair, above the ids of any vocabulary.
-const FIRST: u32 = u32::MAX;
-const SECOND: u32 = u32::MAX - 1;
+const FIRST_TEXT: u32 = u32::MAX;
+const SECOND_TEXT: u32 = u32::MAX - 1;
 
 /// Special tokens that are missing or have an unsupported layout. Messages continue "tokenizer: ".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -104,11 +104,13 @@ impl Layout {
     /// [`LayoutError`] if the tokenizer does not add one token before a text and one after it.
     /// Other missing tokens are reported by the methods that return them.
     pub fn of(tokenizer: &Tokenizer) -> Result<Self, LayoutError> {
-        let processed = processed(tokenizer, &[FIRST])?.filter(|ids| ids.len() > 1);
+        let processed = processed(tokenizer, &[FIRST_TEXT])?.filter(|ids| ids.len() > 1);
         let (before, after, between) = match processed.as_deref() {
-            Some(&[before, FIRST, after]) => (before, after, between(tokenizer, before, after)),
+            Some(&[before, FIRST_TEXT, after]) => {
+                (before, after, between(tokenizer, before, after))
+            }
             Some(other) => {
-                return Err(LayoutError::Single { layout: spell(tokenizer, other) });
+                return Err(LayoutError::Single { layout: format_tokens(tokenizer, other) });
             }
             None => by_name(tokenizer)?,
         };
@@ -210,20 +212,20 @@ fn processed(tokenizer: &Tokenizer, texts: &[u32]) -> Result<Option<Vec<u32>>, L
 
 /// Returns the separator tokens between two texts.
 fn between(tokenizer: &Tokenizer, before: u32, after: u32) -> Result<Vec<u32>, LayoutError> {
-    let ids = processed(tokenizer, &[FIRST, SECOND])?.unwrap_or_default();
+    let ids = processed(tokenizer, &[FIRST_TEXT, SECOND_TEXT])?.unwrap_or_default();
     match ids.as_slice() {
-        &[first, FIRST, ref between @ .., SECOND, last]
+        &[first, FIRST_TEXT, ref between @ .., SECOND_TEXT, last]
             if (first, last) == (before, after)
                 && !between.is_empty()
-                && !between.contains(&FIRST)
-                && !between.contains(&SECOND) =>
+                && !between.contains(&FIRST_TEXT)
+                && !between.contains(&SECOND_TEXT) =>
         {
             Ok(between.to_vec())
         }
         _ => Err(LayoutError::Pair {
-            layout: spell(tokenizer, &ids),
-            before: spell(tokenizer, &[before]),
-            after: spell(tokenizer, &[after]),
+            layout: format_tokens(tokenizer, &ids),
+            before: format_tokens(tokenizer, &[before]),
+            after: format_tokens(tokenizer, &[after]),
         }),
     }
 }
@@ -242,10 +244,10 @@ fn by_name(tokenizer: &Tokenizer) -> Result<Parts, LayoutError> {
 }
 
 /// Formats tokens by name, with A and B for the texts.
-fn spell(tokenizer: &Tokenizer, ids: &[u32]) -> String {
+fn format_tokens(tokenizer: &Tokenizer, ids: &[u32]) -> String {
     let name = |&id: &u32| match id {
-        FIRST => "A".to_owned(),
-        SECOND => "B".to_owned(),
+        FIRST_TEXT => "A".to_owned(),
+        SECOND_TEXT => "B".to_owned(),
         id => tokenizer.id_to_token(id).unwrap_or_else(|| format!("token {id}")),
     };
     ids.iter().map(name).collect::<Vec<_>>().join(" ")

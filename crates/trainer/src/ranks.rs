@@ -62,7 +62,7 @@ pub(crate) fn first_difference(
 
 /// Copies parameters, checkpoint, moments and task state of rank 0 to all ranks. Arguments other
 /// than `parameters` matter on rank 0 only.
-pub(crate) fn broadcast_start(
+pub(crate) fn broadcast_initial_state(
     group: &ProcessGroup,
     parameters: &[(String, Tensor)],
     checkpoint: Option<Checkpoint>,

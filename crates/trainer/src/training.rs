@@ -10,7 +10,7 @@ use crate::metrics::{PendingMeans, StepMetrics, last_loss};
 use crate::not_finite::NotFiniteReport;
 use crate::profile::StepProfile;
 use crate::progress::note;
-use crate::ranks::{broadcast_start, first_difference};
+use crate::ranks::{broadcast_initial_state, first_difference};
 use crate::record::Record;
 use crate::round_robin::RoundRobin;
 use crate::schedule::LinearSchedule;
@@ -447,7 +447,7 @@ fn load_start(
         }
     }
     let (checkpoint, moments, task_state) =
-        broadcast_start(group, parameters, checkpoint, moments, task_state)?;
+        broadcast_initial_state(group, parameters, checkpoint, moments, task_state)?;
     if let Some(checkpoint) = checkpoint.as_ref().filter(|_| !stage.leads()) {
         optimizer.load_state(&moments).map_err(|error| refuse(&error))?;
         for (number, task) in tasks.iter_mut().enumerate() {

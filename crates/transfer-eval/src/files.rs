@@ -62,7 +62,7 @@ pub(crate) fn parse_line<T: DeserializeOwned>(
 }
 
 /// Writes a file atomically; missing folders are created.
-pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     path.parent()
         .map_or(Ok(()), std::fs::create_dir_all)
         .and_then(|()| atomic_file::write(path, bytes))
@@ -76,5 +76,5 @@ pub(crate) fn write_json_lines<T: Serialize>(path: &Path, rows: &[T]) -> Result<
         serde_json::to_writer(&mut bytes, row).map_err(|error| Error::write(path)(error.into()))?;
         bytes.push(b'\n');
     }
-    write_whole(path, &bytes)
+    write_atomic(path, &bytes)
 }

@@ -187,7 +187,7 @@ impl Model {
 
     /// Returns the head's parameters that an adapter folder may contain. A masked-LM head belongs
     /// to the base model.
-    pub(crate) fn own_head_specs(&self, head: Head) -> Vec<Spec> {
+    pub(crate) fn adapter_head_specs(&self, head: Head) -> Vec<Spec> {
         match head {
             Head::MaskedLm => Vec::new(),
             _ => head_specs(self.config(), head),

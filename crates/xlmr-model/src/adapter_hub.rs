@@ -66,7 +66,7 @@ impl Model {
             let head = TensorFile::open(head)?;
             // AdapterHub counts BERT's pooler as part of the encoder and does not save it.
             let prefix = self.config().architecture.names().prefix;
-            let mut specs = self.own_head_specs(architecture);
+            let mut specs = self.adapter_head_specs(architecture);
             specs.retain(|spec| !spec.stored().starts_with(prefix) || head.contains(spec.stored()));
             tensors.extend(self.read_all(&head, &specs, "", (".", "."))?);
         }
@@ -84,7 +84,7 @@ impl Model {
         let specs = AdapterConfig::Bottleneck(*bottleneck).specs(name, config, CONFIG)?;
         let mut tensors = self.as_stored(&specs, "", architecture)?;
         write_weights(&folder.join(WEIGHTS), &mut tensors)?;
-        let head = self.own_head_specs(architecture);
+        let head = self.adapter_head_specs(architecture);
         let describe =
             |config: Value, name: Option<&str>| self.described(config, name, architecture);
         if !head.is_empty() {

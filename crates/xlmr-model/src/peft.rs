@@ -46,7 +46,7 @@ impl Model {
         }
         let config = AdapterConfig::Lora(lora);
         let mut specs = config.specs(name, self.config(), file)?;
-        let head = self.own_head_specs(architecture).into_iter();
+        let head = self.adapter_head_specs(architecture).into_iter();
         specs.extend(
             head.filter(|spec| saved_modules.iter().any(|module| is_in(spec.stored(), module))),
         );
@@ -62,7 +62,7 @@ impl Model {
         architecture: Head,
     ) -> Result<()> {
         let config = self.config();
-        let head = self.own_head_specs(architecture);
+        let head = self.adapter_head_specs(architecture);
         let prefix = config.architecture.names().prefix;
         // The outermost module of each parameter; BERT's pooler is within the encoder.
         let module = |stored: &str| {

@@ -137,7 +137,7 @@ impl TokenizerFiles {
         if let (Architecture::DebertaV2(_), Some(bytes)) =
             (&config.architecture, files.get_mut(CONFIG))
         {
-            *bytes = as_the_file_says(bytes, &folder.join(CONFIG))?;
+            *bytes = with_plain_class(bytes, &folder.join(CONFIG))?;
         }
         files.entry(SPECIAL_TOKENS).or_insert_with(|| pretty(&json!(special)));
         write_atomically(&folder.join(TOKENIZER), json.as_bytes())?;
@@ -260,7 +260,7 @@ fn without_code(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>> {
 
 /// Sets the tokenizer class to the one that uses `tokenizer.json` unchanged. In transformers 5,
 /// DeBERTa's own class normalises characters differently from the model's pieces.
-fn as_the_file_says(bytes: &[u8], path: &Path) -> Result<Vec<u8>> {
+fn with_plain_class(bytes: &[u8], path: &Path) -> Result<Vec<u8>> {
     let mut config: Map<String, Value> = serde_json::from_slice(bytes)
         .map_err(|source| Error::Json { path: path.to_owned(), source })?;
     config.insert("tokenizer_class".into(), json!(PLAIN_CLASS));

@@ -33,7 +33,7 @@ fn a_file_appears_when_it_is_finished() {
 }
 
 #[test]
-fn what_was_there_is_replaced_and_kept_until_then() {
+fn an_existing_file_is_unchanged_until_it_is_replaced() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("file");
     fs::write(&path, "the old text, which is longer").unwrap();

@@ -211,7 +211,7 @@ fn nothing_ambiguous_stands_in_a_context() {
 }
 
 #[test]
-fn counterfactual_contexts_hold_random_labels_and_ask_for_the_drawn_head() {
+fn counterfactual_items_have_random_labels_and_a_question_about_the_drawn_head() {
     let graph = world(40);
     let config =
         QuestionConfig { counterfactual: true, items: Some(200), ..config(&["en", "zh"], 4, 3) };

@@ -139,7 +139,7 @@ fn a_run_killed_before_its_evaluation_ends_does_not_train_again() {
 }
 
 #[test]
-fn a_model_that_was_removed_or_cut_is_named_and_trained_again_when_asked() {
+fn a_removed_or_truncated_model_is_reported_and_can_be_retrained() {
     let workshop = Workshop::new();
     workshop.start(&[]).unwrap();
     let trial = workshop.out().join("seed-0/plain");

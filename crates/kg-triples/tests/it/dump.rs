@@ -293,7 +293,7 @@ fn a_cut_or_damaged_archive_is_an_error_that_names_the_place() {
 }
 
 #[test]
-fn too_many_bad_lines_stop_and_few_are_told() {
+fn too_many_bad_lines_are_an_error_and_few_are_reported() {
     let text = std::fs::read_to_string(fixture()).unwrap();
     let bad = text.replacen("\n{", "\nnothing\n{\"id\":3}\n{", 1);
     let (_, report) = tables(bad.as_bytes(), &config()).unwrap();
@@ -392,7 +392,7 @@ const STARTS: [&[u8]; 14] = [
 const PAGE: &str = "<!DOCTYPE html>\n<html>\n<h1>503 Service Unavailable</h1>\n</html>\n";
 
 #[test]
-fn what_is_no_dump_leaves_the_extract_as_it_is() {
+fn an_invalid_dump_does_not_change_the_extract() {
     let bytes = std::fs::read(fixture()).unwrap();
     for name in ["page.json.gz", "page.json.BZ2", "page.json.zst"] {
         let error = refused(name, PAGE.as_bytes(), &config());

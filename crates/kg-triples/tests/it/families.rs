@@ -188,7 +188,7 @@ fn what_a_normaliser_drops_moves_no_phrase() {
 }
 
 #[test]
-fn descriptions_stand_between_the_tokens_of_their_tokenizer() {
+fn descriptions_are_enclosed_in_their_tokenizers_special_tokens() {
     for (family, [start, end], _, [mask, ..]) in FAMILIES {
         let tokenizer = tokenizer(family);
         let id = |token: &str| tokenizer.token_to_id(token).unwrap();

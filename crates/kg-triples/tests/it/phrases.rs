@@ -164,7 +164,7 @@ fn every_occurrence_is_found_in_code_points() {
 }
 
 #[test]
-fn passages_of_several_queries_are_one() {
+fn equal_passages_of_several_queries_are_merged() {
     let text = "George Washington and the cherry tree.";
     let records = [
         record("en", "george washington", &[("George Washington", text)]),

@@ -220,7 +220,7 @@ fn masks_labels_and_spans_agree_under_every_option() {
 }
 
 #[test]
-fn a_separator_stands_between_concatenated_triples() {
+fn concatenated_triples_are_separated_by_a_separator() {
     let t = tokenizer();
     let config = SequenceConfig {
         concat_separator: ConcatSeparator::SepToken,

@@ -25,7 +25,7 @@ use serde_json::Value;
 
 use super::rows::Form;
 use crate::Error;
-use crate::files::{in_order, offset, write_whole};
+use crate::files::{in_order, offset, write_atomic};
 
 /// A SQuAD-style file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -122,7 +122,7 @@ impl File {
     /// [`Error::Write`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
-        write_whole(path, self.to_json(path)?)
+        write_atomic(path, self.to_json(path)?)
     }
 
     /// Returns the bytes written by [`File::write`]. `path` is used in messages.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokenizer_file::Layout;
 use tokenizers::Tokenizer;
 
-use super::tokens::{Tokens, layout, special_token, tokenize, tokenize_as_is, untruncated};
+use super::tokens::{Tokens, layout, layout_error, tokenize, tokenize_as_is, untruncated};
 use super::words::WordCache;
 use crate::metric::unicode::is_space;
 use crate::{Answer, Compatible, Error, Question};
@@ -39,7 +39,7 @@ impl Separator {
 
     fn ids(self, layout: &Layout) -> Result<Vec<u32>, Error> {
         match self {
-            Self::Template => Ok(layout.between().map_err(special_token)?.to_vec()),
+            Self::Template => Ok(layout.between().map_err(layout_error)?.to_vec()),
             Self::Double => Ok(vec![layout.after(); 2]),
             Self::Single => Ok(vec![layout.after()]),
         }
@@ -339,7 +339,7 @@ impl<'a> WindowCutter<'a> {
         let layout = &tokenizer.layout;
         let between = config.separator.ids(layout)?;
         let specials = Specials { before: layout.before(), between, after: layout.after() };
-        let pad = layout.pad().map_err(special_token)?;
+        let pad = layout.pad().map_err(layout_error)?;
         Ok(Self { tokenizer, specials, pad, config })
     }
 

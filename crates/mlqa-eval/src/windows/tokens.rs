@@ -18,10 +18,10 @@ pub(crate) struct Tokens {
 
 /// The special tokens that the tokenizer adds around texts.
 pub(crate) fn layout(tokenizer: &Tokenizer) -> Result<Layout, Error> {
-    Layout::of(tokenizer).map_err(special_token)
+    Layout::of(tokenizer).map_err(layout_error)
 }
 
-pub(crate) fn special_token(error: tokenizer_file::LayoutError) -> Error {
+pub(crate) fn layout_error(error: tokenizer_file::LayoutError) -> Error {
     Error::SpecialToken { message: error.to_string() }
 }
 
@@ -130,7 +130,7 @@ mod tests {
     use super::repair;
 
     #[test]
-    fn spaces_go_and_composed_marks_stay() {
+    fn spaces_are_trimmed_and_composed_marks_remain() {
         // "ê x": `e`, combining circumflex, space, `x`; the composed ê is aligned with `e` alone.
         let text: Vec<char> = "e\u{302} x".chars().collect();
         let mut offsets = vec![(0, 1), (2, 4)];

@@ -16,9 +16,9 @@ fn a_run_beside_the_numbers_on_other_data() {
     assert_eq!((count("002-7", "MTQA"), count("002-7", "mlqa")), (48, 60));
     assert_eq!((count("002-8", "MTQA"), count("002-9", "mtqa")), (6, 12));
     let rows = compare("002-8", &["MTQA"], &run).unwrap();
-    let of_french: Vec<_> = rows.iter().filter(|row| row.published.language == "fr").collect();
-    assert_eq!(of_french.len(), 2);
-    assert!((of_french[1].difference().unwrap() - 7.5).abs() < 1e-9, "{of_french:?}");
+    let french_rows: Vec<_> = rows.iter().filter(|row| row.published.language == "fr").collect();
+    assert_eq!(french_rows.len(), 2);
+    assert!((french_rows[1].difference().unwrap() - 7.5).abs() < 1e-9, "{french_rows:?}");
     assert!(rows.iter().all(|row| row.published.setting.starts_with("MTQA")));
     let rows = compare("002-7", &MLQA_XQUAD, &run).unwrap();
     assert!(rows.len() == 60 && rows.iter().all(|row| row.published.setting.starts_with("MLQA")));

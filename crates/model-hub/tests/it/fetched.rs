@@ -79,7 +79,7 @@ fn a_revision_is_a_branch_a_tag_or_a_commit() {
 }
 
 #[test]
-fn an_interrupted_download_goes_on() {
+fn an_interrupted_download_is_resumed() {
     let back = Arc::new(AtomicBool::new(false));
     let is_back = Arc::clone(&back);
     let server = Server::changed(model(), move |request, reply| match request.file() {

@@ -159,7 +159,7 @@ fn etags_cannot_lead_elsewhere() {
 }
 
 #[test]
-fn redirects_end_and_keep_to_the_web() {
+fn redirects_are_limited_and_stay_on_http() {
     let to = |location: &'static str| {
         refusal(model(), move |_, _| Reply::new(302, "").with("Location", location)).0
     };

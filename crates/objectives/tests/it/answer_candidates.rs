@@ -129,7 +129,8 @@ fn invalid_arguments_are_reported() {
     let lists = Lists::new(&[vec![(1, 2), (3, 3)]], 2);
     let error_of = |lists: &Lists, gold: &[Pair]| refusal(run(lists, gold, GoldSlot::InRank));
     let list = |rows: Vec<Pair>, slots| error_of(&Lists::new(&[rows], slots), &[(1, 2)]);
-    let shifted = Lists { valid: flags(&[vec![true]]), ..Lists::new(&[vec![(1, 2), (3, 3)]], 2) };
+    let short_mask =
+        Lists { valid: flags(&[vec![true]]), ..Lists::new(&[vec![(1, 2), (3, 3)]], 2) };
     let kinds = Lists { valid: lists.starts.shallow_clone(), ..Lists::new(&[vec![(1, 2); 2]], 2) };
     assert_messages([
         (error_of(&lists, &[(5, 4)]), "gold_ends[0] = 4: the span starts at 5…"),
@@ -138,7 +139,7 @@ fn invalid_arguments_are_reported() {
         (list(vec![(1, 10), (3, 3)], 2), "candidates.ends: every value must be in 0..10…"),
         (list(vec![], 0), "candidates.starts: no slot for the gold span…"),
         (
-            error_of(&shifted, &[(1, 2)]),
+            error_of(&short_mask, &[(1, 2)]),
             "candidates.valid: expected shape [B, M] = [1, 2], got [1, 1]",
         ),
         (error_of(&kinds, &[(1, 2)]), "candidates.valid: expected dtype Bool…"),

@@ -194,7 +194,7 @@ fn main() -> io::Result<()> {
         return Ok(());
     }
     let Some(python) = testkit::peers_python(Peers::Torch) else { return Ok(()) };
-    let Some(packages) = testkit::older_peers_packages() else { return Ok(()) };
+    let Some(packages) = testkit::transformers_4_packages() else { return Ok(()) };
     let packages = packages.canonicalize()?;
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("answer");
     fs::create_dir_all(&folder)?;

@@ -126,7 +126,7 @@ fn main() -> io::Result<()> {
         return Ok(());
     }
     let Some(python) = testkit::peers_python(Peers::Torch) else { return Ok(()) };
-    let Some(packages) = testkit::older_peers_packages() else { return Ok(()) };
+    let Some(packages) = testkit::transformers_4_packages() else { return Ok(()) };
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("serve");
     fs::create_dir_all(&folder)?;
     let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;

@@ -170,8 +170,8 @@ fn a_phone_need_not_scroll_sideways() {
     for make in [page, page_with_chat] {
         let folder = tempfile::tempdir().unwrap();
         let page = make(folder.path());
-        let page_is = "document.documentElement";
-        let wide = format!("{page_is}.scrollWidth-{page_is}.clientWidth");
+        let root_element = "document.documentElement";
+        let wide = format!("{root_element}.scrollWidth-{root_element}.clientWidth");
         assert_eq!(measured(&browser, &page, 390, &wide), 0);
     }
 }

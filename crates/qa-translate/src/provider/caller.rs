@@ -122,7 +122,7 @@ impl Caller {
         }
         let mut response = match call.send(body) {
             Ok(response) => response,
-            Err(error) if lasting(&error) => return Outcome::Refused(error.to_string()),
+            Err(error) if is_permanent(&error) => return Outcome::Refused(error.to_string()),
             Err(error) => return Outcome::Retry(error.to_string(), None),
         };
         let status = response.status().as_u16();
@@ -161,7 +161,7 @@ pub(super) fn parse<T: for<'de> Deserialize<'de>>(text: &str, expected: &str) ->
 const LARGEST_REPLY: u64 = 64 << 20;
 
 /// Returns whether a retry cannot succeed.
-fn lasting(error: &ureq::Error) -> bool {
+fn is_permanent(error: &ureq::Error) -> bool {
     matches!(
         error,
         ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::RequireHttpsOnly(_)

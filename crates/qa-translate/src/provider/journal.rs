@@ -17,11 +17,11 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Opens or creates the file at `path`, and calls `read` with each line and its number. An
-    /// incomplete last line is removed if its start matches `beginning`; the rest of the file is
+    /// incomplete last line is removed if its start matches `line_prefix`; the rest of the file is
     /// never changed.
     pub(super) fn open(
         path: &Path,
-        beginning: &[u8],
+        line_prefix: &[u8],
         mut read: impl FnMut(&[u8], usize) -> Result<(), Error>,
     ) -> Result<Self, Error> {
         create_folder_of(path)?;
@@ -33,7 +33,7 @@ impl Journal {
         file.read_to_end(&mut bytes).map_err(Error::io(path, "read the cache"))?;
         let mut valid_bytes = 0;
         for (index, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
-            if valid_bytes + line.len() == bytes.len() && is_torn(line, beginning) {
+            if valid_bytes + line.len() == bytes.len() && is_torn(line, line_prefix) {
                 break;
             }
             if !line.trim_ascii().is_empty() {
@@ -81,9 +81,9 @@ fn lock(file: &File) -> io::Result<()> {
 
 /// Returns whether a last line is an incomplete line of this journal: without its line break, or
 /// with zeros, as after a kill or a power failure. Other content is retained.
-fn is_torn(line: &[u8], beginning: &[u8]) -> bool {
+fn is_torn(line: &[u8], line_prefix: &[u8]) -> bool {
     let text_part = line.get(..line.iter().position(|&byte| byte == 0).unwrap_or(line.len()));
     let text_part = text_part.unwrap_or_default();
-    let is_cache_line = text_part.starts_with(beginning) || beginning.starts_with(text_part);
+    let is_cache_line = text_part.starts_with(line_prefix) || line_prefix.starts_with(text_part);
     is_cache_line && (!line.ends_with(b"\n") || text_part.len() < line.len())
 }

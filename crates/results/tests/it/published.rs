@@ -61,7 +61,7 @@ fn the_first_papers_claim_is_its_tables_mean() {
 }
 
 #[test]
-fn printed_averages_that_differ_from_their_row_are_these() {
+fn inconsistent_published_averages_are_listed() {
     // By more than a tenth of a point; all others are within it.
     let known = [
         ["001-1", "XLM-K (max)", "MLQA", "f1"],
@@ -88,7 +88,7 @@ fn printed_averages_that_differ_from_their_row_are_these() {
 }
 
 #[test]
-fn a_macro_mean_is_the_total_of_lama_where_it_is_consistent() {
+fn consistent_lama_totals_are_macro_means() {
     let p1 = |model: &str, part: &str| {
         let found = select(Some("001-5"), Some(model), None);
         let of_part: Vec<_> = found
@@ -108,7 +108,7 @@ fn a_macro_mean_is_the_total_of_lama_where_it_is_consistent() {
 }
 
 #[test]
-fn selection_narrows() {
+fn select_filters_by_table_model_and_language() {
     let rows = select(Some("001-1"), Some("xlm-k (AVG)"), Some("zh"));
     let values: Vec<_> = rows.iter().map(|row| (row.metric.as_str(), row.value)).collect();
     assert_eq!(values, [("f1", 63.1), ("em", 38.8)]);

@@ -86,7 +86,7 @@ fn rest(source: &mut impl ExampleSource<Example = Row>) -> Vec<Row> {
 }
 
 #[test]
-fn rows_are_the_examples_of_lines_and_every_place_can_be_gone_back_to() {
+fn rows_equal_json_lines_and_every_position_can_be_restored() {
     let folder = tempfile::tempdir().unwrap();
     write(&folder.path().join("a.parquet"), 0..25, 10);
     write(&folder.path().join("b.parquet"), 25..31, 100);
@@ -166,7 +166,7 @@ fn damage_is_one_error_that_names_the_file() {
 }
 
 #[test]
-fn a_file_that_changed_is_refused_where_a_run_goes_on() {
+fn a_changed_file_is_rejected_when_a_run_resumes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
     write(&path, 0..20, 5);

@@ -55,7 +55,7 @@ fn a_folder_of_other_files_is_not_replaced() {
 }
 
 #[test]
-fn what_changed_is_named() {
+fn changed_files_are_named() {
     let parent = tempfile::tempdir().unwrap();
     let out = parent.path().join("rows");
     let manifest = prepare(&out, "[1]\n[2]\n");
@@ -119,7 +119,7 @@ fn a_folder_that_several_prepare_at_once_is_of_one_of_them() {
 }
 
 #[test]
-fn another_format_is_refused_by_name_and_may_be_prepared_again() {
+fn another_format_is_named_in_the_error_and_can_be_replaced() {
     let parent = tempfile::tempdir().unwrap();
     let out = parent.path().join("rows");
     prepare(&out, "[1]\n[2]\n");

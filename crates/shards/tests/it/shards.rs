@@ -66,7 +66,7 @@ proptest! {
     })]
 
     #[test]
-    fn each_example_comes_once_an_epoch_and_every_place_can_be_gone_back_to(
+    fn each_example_occurs_once_per_epoch_and_every_position_can_be_restored(
         sizes in prop::collection::vec(0usize..12, 1..7),
         lines in 1usize..9,
         bytes in 1usize..60,

@@ -27,9 +27,9 @@ fn the_file_of_a_folder() {
     let error = read(damaged.path()).unwrap_err().to_string();
     assert!(error.contains("tokenizer.json: not a Hugging Face tokenizer.json"), "{error}");
     // The SentencePiece model is read if it is the only tokenizer file, and also by its own path.
-    let alone = folder(&[(MODEL, &model), ("vocab.txt", b"")]);
-    assert_eq!(read(alone.path()).unwrap().get_vocab_size(true), 8192);
-    assert_eq!(read(alone.path().join(MODEL)).unwrap().get_vocab_size(true), 8192);
+    let model_only = folder(&[(MODEL, &model), ("vocab.txt", b"")]);
+    assert_eq!(read(model_only.path()).unwrap().get_vocab_size(true), 8192);
+    assert_eq!(read(model_only.path().join(MODEL)).unwrap().get_vocab_size(true), 8192);
     // CamemBERT's has the same name and other numbers.
     let config = br#"{"model_type": "camembert"}"#;
     let camembert = folder(&[(MODEL, &model), ("config.json", config)]);

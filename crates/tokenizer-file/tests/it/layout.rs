@@ -7,7 +7,7 @@ fn fixture(name: &str) -> Tokenizer {
     read(testkit::fixture(name)).unwrap()
 }
 
-fn spelled(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<String> {
+fn token_names(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<String> {
     ids.iter().map(|&id| tokenizer.id_to_token(id).unwrap()).collect()
 }
 
@@ -61,8 +61,8 @@ fn the_families() {
         let layout = Layout::of(&tokenizer).unwrap();
         let id = |token: &str| tokenizer.token_to_id(token).unwrap();
         let (a, b) = (id("A"), id("B"));
-        assert_eq!(spelled(&tokenizer, &layout.single(&[a])).join(" "), single);
-        assert_eq!(spelled(&tokenizer, &layout.pair(&[a], &[b, b]).unwrap()).join(" "), pair);
+        assert_eq!(token_names(&tokenizer, &layout.single(&[a])).join(" "), single);
+        assert_eq!(token_names(&tokenizer, &layout.pair(&[a], &[b, b]).unwrap()).join(" "), pair);
         let named = [layout.pad(), layout.mask(), layout.unknown()].map(Result::ok);
         assert_eq!(named, others.map(|token| tokenizer.token_to_id(token)), "{name}");
         // As the tokenizer itself has it.
@@ -145,8 +145,8 @@ fn the_token_that_is_marked_special_is_taken() {
 }
 
 #[test]
-fn layouts_that_are_not_understood_are_named() {
-    for (single, spelled) in [
+fn unsupported_layouts_are_named() {
+    for (single, token_names) in [
         ("<s> $A", "`<s> A`"),
         ("$A </s>", "`A </s>`"),
         ("<s> <s> $A </s>", "`<s> <s> A </s>`"),
@@ -156,9 +156,9 @@ fn layouts_that_are_not_understood_are_named() {
         let error = Layout::of(&with_processor(template(single, "$A $B"))).unwrap_err();
         assert!(matches!(error, LayoutError::Single { .. }), "{error:?}");
         let message = error.to_string();
-        assert!(message.contains(spelled) && message.contains("one token before"), "{message}");
+        assert!(message.contains(token_names) && message.contains("one token before"), "{message}");
     }
-    for (pair, spelled) in [
+    for (pair, token_names) in [
         ("$A $B", "`A B`"),
         ("<s> $A $B </s>", "`<s> A B </s>`"),
         ("<s> $B </s> $A </s>", "`<s> B </s> A </s>`"),
@@ -170,7 +170,7 @@ fn layouts_that_are_not_understood_are_named() {
         // One text is laid out all the same.
         assert_eq!(layout.single(&[7]), [0, 7, 2]);
         let message = layout.between().unwrap_err().to_string();
-        assert!(message.contains(spelled) && message.contains("<s> A … B </s>"), "{message}");
+        assert!(message.contains(token_names) && message.contains("<s> A … B </s>"), "{message}");
         assert_eq!(layout.pair(&[7], &[8]).unwrap_err().to_string(), message);
     }
 }

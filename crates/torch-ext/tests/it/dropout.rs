@@ -38,7 +38,7 @@ fn what_does_not_fit_is_refused() {
 }
 
 #[test]
-fn a_part_has_its_rows_draws_and_leaves_nothing_behind() {
+fn a_micro_batch_draws_its_rows_of_the_batch_and_restores_the_offset() {
     let _alone = alone();
     tch::manual_seed(2);
     let draw =

@@ -169,7 +169,7 @@ fn a_loss_of_a_step_left_out_counts_only_where_it_is_finite() {
 }
 
 #[test]
-fn a_gradient_that_stays_nan_stops_once_the_scale_is_1() {
+fn a_persistent_nan_gradient_is_an_error_at_scale_1() {
     let _alone = alone();
     let scaled = |stage: Stage| stage.with_loss_scaler(LossScaler::default());
     let error = in_folder(scaled, Line::new(Fault::NanGradient(0))).unwrap_err();

@@ -424,7 +424,7 @@ fn all_ranks_are_told_what_is_unlike_or_not_finite() {
 }
 
 #[test]
-fn a_rank_that_is_killed_ends_the_other_with_an_error_that_says_so() {
+fn a_killed_rank_stops_the_other_rank_with_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let mut ranks = start_ranks(folder.path(), 2, None, 5);
     let mut follower = ranks.pop().unwrap();

@@ -232,7 +232,7 @@ fn macro_and_micro_worked_by_hand() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn mismatched_inputs_are_named() {
     let logits = Array2::<f32>::zeros((1, 4));
     let ranks = |clozes: &[Cloze], logits: &Array2<f32>, candidates: Option<&Candidates>| {
         rank_golds(logits.view(), clozes, candidates).unwrap_err().to_string()

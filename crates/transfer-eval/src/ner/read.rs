@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{numbered, read_rows, write_whole};
+use crate::files::{numbered, read_rows, write_atomic};
 use crate::ner::tag;
 use crate::{Error, Result};
 
@@ -235,5 +235,5 @@ pub fn write_ner(path: impl AsRef<Path>, sentences: &[Sentence]) -> Result<()> {
         }
         text.push('\n');
     }
-    write_whole(path.as_ref(), text.as_bytes())
+    write_atomic(path.as_ref(), text.as_bytes())
 }

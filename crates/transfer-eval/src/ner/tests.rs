@@ -279,7 +279,7 @@ fn whole_data_set_survives_encoding_in_windows() {
 }
 
 #[test]
-fn what_does_not_fit_is_named() {
+fn mismatched_inputs_are_named() {
     let mut sentence = Sentence::new(&["a", "b"], &["O", "B-GPE"]);
     sentence.lines = vec![7, 8];
     let sentences = [sentence];

@@ -8,7 +8,7 @@ use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::files::{json_lines, read_text, write_whole};
+use crate::files::{json_lines, read_text, write_atomic};
 use crate::{Error, Result};
 
 /// A candidate description, identified by its entity and language.
@@ -259,7 +259,7 @@ impl CandidateList {
             rows("queries", self.queries.iter().map(serde_json::to_string).collect())?,
             rows("left_out", self.skipped.iter().map(serde_json::to_string).collect())?,
         );
-        write_whole(path, text.as_bytes())
+        write_atomic(path, text.as_bytes())
     }
 }
 

@@ -176,7 +176,7 @@ fn candidates_that_begin_a_word_and_that_go_on() {
 }
 
 #[test]
-fn an_object_of_any_number_of_pieces_fills_its_place() {
+fn objects_with_any_number_of_pieces_replace_the_placeholder() {
     let of = |country: &str, city: &str| TypedFact {
         id: country.into(),
         sub_uri: country.into(),

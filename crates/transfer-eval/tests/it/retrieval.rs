@@ -70,7 +70,7 @@ fn a_list_holds_each_gold_once_in_another_language() {
 }
 
 #[test]
-fn the_seed_alone_decides() {
+fn the_list_depends_only_on_the_seed() {
     let queries = [query("a", "Q0", "de"), query("b", "Q50", "en")];
     let mut shuffled = descriptions();
     shuffled.reverse();

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
-use testkit::{Peers, deberta_pieces, fixture, older_peers_packages, peers_python};
+use testkit::{Peers, deberta_pieces, fixture, peers_python, transformers_4_packages};
 use xlmr_model::{
     Activation, Architecture, BottleneckConfig, Config, DistilBert, Head, Inputs, LoadOptions,
     LoraConfig, LoraTarget, Model, ModernBert, Pretrained, Role,
@@ -34,7 +34,7 @@ fn transformers_opens_written_folders_with_equal_outputs() {
     };
     let older_folders: Vec<_> = folders.iter().filter(works_with_4).collect();
     let mut versions = vec![None];
-    versions.extend(older_peers_packages().map(Some));
+    versions.extend(transformers_4_packages().map(Some));
     for older in versions {
         let mut command = Command::new(&python);
         command
@@ -247,7 +247,7 @@ fn peft_and_adapter_hub_open_adapters_with_equal_outputs() {
     let Some(python) = peers_python(Peers::Torch) else { return };
     let (token, sequence) =
         (Head::TokenClassification { labels: 5 }, Head::SequenceClassification { labels: 3 });
-    let older = older_peers_packages().unwrap_or_default();
+    let older = transformers_4_packages().unwrap_or_default();
     let python_path = std::env::var("PYTHONPATH").unwrap_or_default();
     for (module, path, cases) in [
         (

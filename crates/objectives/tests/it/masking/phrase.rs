@@ -35,7 +35,7 @@ fn all_phrase_tokens_and_random_others_are_selected() {
 }
 
 #[test]
-fn the_budget_is_rounded_to_the_nearest() {
+fn the_budget_is_rounded_to_the_nearest_integer() {
     // 0.15 · m: 0.45, 0.6, 1.35, 1.5, 3.
     for (text, expected) in [(0, 0), (3, 0), (4, 1), (9, 1), (10, 2), (20, 3)] {
         assert_eq!(selected(text, &[], &PhraseMaskingConfig::default()).len(), expected);

@@ -124,14 +124,14 @@ async fn accept(
         };
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(IO_TIMEOUT));
-        let connection_done = http.serve_connection(
+        let connection = http.serve_connection(
             TokioIo::new(Box::pin(stream)),
             TowerToHyperService::new(router.clone()),
         );
-        let connection_done = graceful.watch(connection_done);
+        let connection = graceful.watch(connection);
         tokio::spawn(async move {
             // A client that disconnects is not an error of the service.
-            let _ = connection_done.await;
+            let _ = connection.await;
             drop(permit);
         });
     }

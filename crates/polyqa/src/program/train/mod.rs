@@ -147,8 +147,11 @@ fn evaluate(
     let others = calibrating.iter().map(|one| predictor.predict(&one.dataset.questions));
     let others = others.collect::<Result<Vec<_>, _>>()?;
     let mut calibration = match calibrating {
-        [] => Calibrated::on_dev(&answered(dev, &all))?,
-        _ => Calibrated::on_others(&answered(calibrating, &others), &answered(dev, &all))?,
+        [] => Calibrated::fit_on_dev_files(&answered(dev, &all))?,
+        _ => Calibrated::fit_on_separate_files(
+            &answered(calibrating, &others),
+            &answered(dev, &all),
+        )?,
     };
     if let Some(calibration) = &mut calibration {
         calibration.fit.window_score = recipe.decoding.window_score;

@@ -136,13 +136,16 @@ pub struct Calibrated {
 
 impl Calibrated {
     /// Fits the calibration on the development files.
-    pub fn on_dev(dev: &[AnsweredFile]) -> Result<Option<Self>> {
+    pub fn fit_on_dev_files(dev: &[AnsweredFile]) -> Result<Option<Self>> {
         let fit = Calibration::fit(dev)?;
         Ok(fit.map(|fit| Self { fit, calibration_error_on_dev: None }))
     }
 
     /// Fits the calibration on other files than the development files.
-    pub fn on_others(others: &[AnsweredFile], dev: &[AnsweredFile]) -> Result<Option<Self>> {
+    pub fn fit_on_separate_files(
+        others: &[AnsweredFile],
+        dev: &[AnsweredFile],
+    ) -> Result<Option<Self>> {
         let Some(fit) = Calibration::fit(others)? else { return Ok(None) };
         let errors = match dev {
             [] => None,

@@ -116,7 +116,7 @@ impl Setting {
 }
 
 type Gradients = Vec<(String, Tensor)>;
-type Make<'f> = &'f dyn Fn(&Setting) -> Box<dyn Task + '_>;
+type TaskFactory<'f> = &'f dyn Fn(&Setting) -> Box<dyn Task + '_>;
 
 /// Losses, gradients and state of one step of 11 examples; every call starts from the same weights.
 fn run(
@@ -145,7 +145,7 @@ fn run(
 #[test]
 fn micro_batches_give_equal_losses_gradients_and_queues() {
     let by = [ObjectEntailment::Contrastive, ObjectEntailment::Classification];
-    let tasks: [Make<'_>; 3] = [
+    let tasks: [TaskFactory<'_>; 3] = [
         &|setting| Box::new(setting.entity_prediction(&losses_config())),
         &|setting| Box::new(setting.object_entailment(by[0])),
         &|setting| Box::new(setting.object_entailment(by[1])),
