@@ -24,9 +24,7 @@ const SECOND_TEXT: u32 = u32::MAX - 1;
 #[non_exhaustive]
 pub enum LayoutError {
     /// A special token is missing.
-    #[error(
-        "the tokenizer has no {kind} token (supported: {names}); use the tokenizer.json of an encoder"
-    )]
+    #[error("no {kind} token (supported: {names}); use the tokenizer.json of an encoder")]
     Missing {
         /// `padding`, `mask` or `unknown`.
         kind: &'static str,
@@ -35,9 +33,8 @@ pub enum LayoutError {
     },
     /// There is neither a post-processor that adds tokens nor a known pair of special tokens.
     #[error(
-        "it has no post-processor that puts tokens around a text, and none of {} among its tokens; \
-         understood are a post-processor that puts one token before a text and one after it, and \
-         these names without one",
+        "no post-processor that adds tokens around a text, and none of the tokens {}; supported: a \
+         post-processor that adds one token before and one after a text, or a pair of these tokens",
         FAMILIES.map(|(before, after, _)| format!("{before} and {after}")).join(", ")
     )]
     Nothing,
