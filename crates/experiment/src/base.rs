@@ -130,7 +130,7 @@ mod tests {
         ("recipe.toml", "seed = 1\n[model]\npath = 'big'\nheads = [1, 2]\n[arms.one]\nx = 1\n");
 
     #[test]
-    fn what_a_recipe_says_counts_and_the_rest_is_its_bases() {
+    fn keys_of_a_recipe_override_those_of_its_base() {
         let small = "base = '../recipe.toml'\nunset = ['arms.one', 'model.heads']\nseed = 2\n\
                      [arms.two]\nx = 3\n[model]\nlong = true\n";
         let table = read(&[("a/small.toml", small), BASE_FILE]).unwrap();

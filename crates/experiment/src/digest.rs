@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_folder_holds_and_nobody_can_read_is_named() {
+    fn unreadable_files_of_a_folder_are_named() {
         use std::os::unix::ffi::OsStrExt;
         use std::os::unix::fs::symlink;
 

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn causes_stand_on_one_line_once_each() {
+    fn causes_are_printed_once_on_one_line() {
         let error = anyhow!("no space").context("a.json: no space").context("saving");
         assert_eq!(one_line(&error), "saving: a.json: no space");
         assert_eq!(one_line(&anyhow!("two\n  lines\n")), "two lines");

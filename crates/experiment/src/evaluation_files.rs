@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_the_two_parts_are_told_apart_and_looked_at_again() {
+    fn files_of_training_and_evaluation_are_checked_separately() {
         let folder = tempfile::tempdir().unwrap();
         let (run, trial) = (folder.path(), folder.path().join("seed-0/base"));
         for name in ["model/model.safetensors", "fit/metrics.jsonl", "predictions/de/test.json"] {

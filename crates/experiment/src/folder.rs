@@ -249,7 +249,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_of_somebody_else_is_refused_and_left_as_it_was() {
+    fn an_unrelated_folder_is_rejected_and_not_changed() {
         for name in ["recipe.toml", "summary.json", "notes"] {
             let folder = tempfile::tempdir().unwrap();
             fs::write(folder.path().join(name), "mine").unwrap();
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn traces_of_a_killed_start_are_no_obstacle_and_go() {
+    fn files_of_a_killed_start_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(".writing-aB3xyz"), "{").unwrap();
         let run = RunFolder::lock(folder.path()).unwrap();

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn inputs_are_found_wherever_they_stand_and_only_while_recording() {
+    fn inputs_are_found_at_any_depth_and_only_while_recording() {
         let data = Data {
             files: vec!["a.json".into(), "b.json".into()],
             models: BTreeMap::from([("base".to_owned(), "models/base".into())]),

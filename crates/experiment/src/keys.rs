@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_hold_what_stands_below() {
+    fn patterns_include_all_keys_below() {
         let is_below = |key: &str, pattern: &str| Key::parse(key).is_below(pattern);
         assert!(is_below("reading.noise", "reading") && is_below("reading", "reading"));
         assert!(is_below("arms.base.parts.mlm", "arms.*.parts"));

@@ -218,7 +218,7 @@ mod tests {
     ";
 
     #[test]
-    fn folders_stand_for_names_and_change_with_the_command() {
+    fn names_of_prepared_folders_depend_on_the_command() {
         let (table, all) = take(RECIPE).unwrap();
         let words = all.named("words").unwrap();
         let letters = all.named("letters").unwrap();
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_read_is_made_and_in_order() {
+    fn only_folders_that_are_read_are_prepared_in_order() {
         let (_, all) = take(RECIPE).unwrap();
         let names = |inputs: &[PathBuf]| -> Vec<String> {
             all.needed(inputs).iter().map(|one| one.name.clone()).collect()

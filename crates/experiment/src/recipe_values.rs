@@ -297,7 +297,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bookkeeping_and_absent_values_are_left_out_wherever_they_stand() {
+    fn bookkeeping_and_absent_values_are_skipped_at_any_depth() {
         let mut value = json!({
             "training": { "steps": 5, "log_steps": 1, "checkpoint_steps": null },
             "stages": [{ "steps": 5, "keep_checkpoints": 2, "keep_models": true, "groups": null }],

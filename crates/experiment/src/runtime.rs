@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kernels_that_are_not_there_are_named_by_their_key() {
+    fn unavailable_kernels_are_named_by_their_key() {
         let set_up = |name: &str| {
             let run = RunConfig {
                 float32_matmul: name.into(),

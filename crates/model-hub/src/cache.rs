@@ -11,11 +11,11 @@ use crate::names::{
 };
 use crate::{Error, Result};
 
-/// What the cache has of a model.
+/// State of a model's snapshot in the cache.
 pub(crate) enum Found {
-    /// All that its commit holds.
+    /// All files of the commit.
     Whole(String),
-    /// All but `tokenizer.json`, which the commit may or may not hold.
+    /// All files except `tokenizer.json`; it is not known whether the commit has this file.
     WithoutTokenizer(String),
     /// Something is missing.
     Lacks(String),
@@ -25,7 +25,7 @@ pub(crate) struct Cache {
     pub(crate) repository: Repository,
     /// `models--owner--name`.
     folder: PathBuf,
-    /// Where huggingface_hub locks what it writes there.
+    /// Folder of the lock files of huggingface_hub for this repository.
     #[cfg(feature = "fetch")]
     locks: PathBuf,
 }
@@ -49,7 +49,7 @@ impl Cache {
         self.folder.join("snapshots").join(commit)
     }
 
-    /// What is there of the revision that is wanted.
+    /// Returns the cached state of the requested revision.
     pub(crate) fn find(&self) -> Result<Found> {
         let Some(commit) = self.commit(&self.repository.revision) else {
             return Ok(Found::Lacks("the model".to_owned()));
@@ -66,7 +66,7 @@ impl Cache {
         }
     }
 
-    /// The commit of a revision, if it is known.
+    /// Returns the commit of a revision, if the cache has it.
     fn commit(&self, revision: &str) -> Option<String> {
         if is_commit(revision) {
             return Some(revision.to_owned());
@@ -76,7 +76,8 @@ impl Cache {
         Some(commit.trim().to_owned()).filter(|commit| is_commit(commit))
     }
 
-    /// The files that hold a snapshot's weights, there or not: one, or what its index names.
+    /// Returns the weight files of a snapshot, cached or not: one file, or the shards that its
+    /// index names.
     pub(crate) fn weights(&self, commit: &str) -> Result<Vec<String>> {
         let snapshot = self.snapshot(commit);
         let index = snapshot.join(INDEX);
@@ -92,7 +93,7 @@ impl Cache {
         Ok([INDEX.to_owned()].into_iter().chain(shards).collect())
     }
 
-    /// The files of a snapshot and what identifies them.
+    /// Returns the files of a snapshot with their content ids.
     pub(crate) fn files(&self, commit: &str) -> Result<BTreeMap<String, String>> {
         let mut files = BTreeMap::new();
         for name in SMALL.map(str::to_owned).into_iter().chain(self.weights(commit)?) {
@@ -111,7 +112,7 @@ impl Cache {
     }
 }
 
-/// The name of the blob behind a link, or the SHA-256 of a copy.
+/// Returns the name of a link's blob, or the SHA-256 of a copied file.
 fn content_id(path: &Path) -> io::Result<String> {
     if let Ok(target) = fs::read_link(path)
         && target.parent().is_some_and(|folder| folder.ends_with("blobs"))
@@ -124,7 +125,7 @@ fn content_id(path: &Path) -> io::Result<String> {
     Ok(format!("{:x}", hasher.finalize()))
 }
 
-/// A file of at most `limit` bytes.
+/// Reads a file of at most `limit` bytes.
 fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = File::open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -143,8 +144,9 @@ mod write {
             self.folder.join("blobs").join(etag)
         }
 
-        /// Waits until no other process writes this blob; the lock ends with what is returned. If
-        /// the file system does not support locks, no other process is assumed to write.
+        /// Waits until no other process writes this blob. The lock is released when the returned
+        /// value is dropped. If the file system does not support locks, no other process is assumed
+        /// to write.
         pub(crate) fn lock(&self, etag: &str) -> Result<File> {
             let path = self.locks.join(format!("{etag}.lock"));
             create_parent_folder(&path)?;
@@ -170,14 +172,14 @@ mod write {
             linked.map_err(Error::io(&path, "make the link"))
         }
 
-        /// Notes that a commit lacks a file.
+        /// Records that a commit lacks a file.
         pub(crate) fn note_absent(&self, commit: &str, file: &str) -> Result<()> {
             let path = self.absent(commit, file);
             create_parent_folder(&path)?;
             File::create(&path).map(drop).map_err(Error::io(&path, "write the file"))
         }
 
-        /// Stores the commit that a branch or tag stands for.
+        /// Stores the commit of a branch or tag.
         pub(crate) fn note_commit(&self, revision: &str, commit: &str) -> Result<()> {
             if revision == commit || self.commit(revision).as_deref() == Some(commit) {
                 return Ok(());

@@ -8,17 +8,17 @@ pub enum Error {
     /// The given model is neither a folder nor a repository name.
     #[error("model {model:?}: {rule}")]
     Name {
-        /// What was given.
+        /// The given name.
         model: String,
-        /// What is wrong with it and what it must be.
+        /// The problem and the expected form.
         rule: &'static str,
     },
-    /// A variable of the environment cannot be used.
+    /// An environment variable has an invalid value.
     #[error("{variable}: {rule}")]
     Setting {
         /// The variable.
         variable: &'static str,
-        /// What it must be.
+        /// The expected value.
         rule: String,
     },
     /// A file or folder of the cache cannot be read or written.
@@ -26,21 +26,21 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was tried, as in "read the file".
+        /// The failed action, such as "read the file".
         action: &'static str,
         /// The operating system's reason.
         source: io::Error,
     },
-    /// The cache lacks the model and nothing may be fetched, or the repository lacks what a model
-    /// needs.
+    /// The cache lacks the model and downloads are disabled, or the repository lacks a file that a
+    /// model needs.
     #[error("{repository}: {reason}")]
     Missing {
         /// The repository.
         repository: String,
-        /// What is missing, and what to do.
+        /// The missing file and how to obtain it.
         reason: String,
     },
-    /// The server answered with a status that is not success.
+    /// The server returned an error status.
     #[error("{repository}, {file}: the server answered with status {status}; {advice}")]
     Refused {
         /// The repository.
@@ -52,7 +52,8 @@ pub enum Error {
         /// What to do.
         advice: String,
     },
-    /// The server cannot be reached, or the connection broke off. What came is kept.
+    /// The server cannot be reached, or the connection was closed. Downloaded bytes are kept for
+    /// the next attempt.
     #[error(
         "{repository}, {file}: {problem}; check the connection and run the command again, which \
          goes on where this one stopped"
@@ -65,15 +66,15 @@ pub enum Error {
         /// What failed.
         problem: String,
     },
-    /// An answer is not what it must be, or a file's content not what its digest says. What came of
-    /// the file is deleted.
+    /// A response is malformed, or the content of a file does not match its digest. The downloaded
+    /// part of the file is deleted.
     #[error("{repository}, {file}: {reason}")]
     Answer {
         /// The repository.
         repository: String,
         /// The file, or "the list of files".
         file: String,
-        /// What was expected and what came.
+        /// The expected and the received content.
         reason: String,
     },
 }

@@ -15,8 +15,8 @@ use crate::names::{
 use crate::settings::Settings;
 use crate::{Error, Progress, Result};
 
-/// How often a file's download goes on by itself after a cut, and how long it waits for that,
-/// longer each time.
+/// Number of automatic retries after a closed connection, and the delay before the first retry. The
+/// delay increases with each retry.
 const RETRIES: u32 = 3;
 const RETRY_DELAY: Duration = Duration::from_millis(500);
 
@@ -51,12 +51,12 @@ pub(crate) fn fetch(
     if !listed.contains(TOKENIZER) {
         cache.note_absent(&commit, TOKENIZER)?;
     }
-    // Last, so that a branch never stands for a snapshot in parts.
+    // Written last, so that a branch never refers to an incomplete snapshot.
     cache.note_commit(wanted, &commit)?;
     Ok(commit)
 }
 
-/// The name of the weights, or of their index, in a repository that holds a model.
+/// Returns the name of the weight file, or of its index, if the repository has a model.
 fn weights(repository: &Repository, listed: &BTreeSet<String>) -> Result<&'static str> {
     let weights = [WEIGHTS, INDEX].into_iter().find(|name| listed.contains(*name));
     let is_pickle = |file: &String| file.starts_with("pytorch_model") && file.contains(".bin");
@@ -85,7 +85,8 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
-    /// Brings one file into the snapshot. Its name is one of the fixed ones or a checked shard's.
+    /// Downloads one file into the snapshot. Its name is one of the fixed names or a validated
+    /// shard name.
     fn file(&mut self, name: &str) -> Result<()> {
         if self.cache.snapshot(self.commit).join(name).is_file() {
             return Ok(());
@@ -113,7 +114,8 @@ impl Fetch<'_> {
         self.cache.link(self.commit, name, &announced.etag)
     }
 
-    /// [`download`](Self::download), again where the connection was cut after some bytes.
+    /// Calls [`download`](Self::download), and retries if the connection is closed after some
+    /// bytes.
     fn persist(&mut self, name: &str, announced: &Announced, partial: &Path) -> Result<()> {
         let came = || fs::metadata(partial).map_or(0, |data| data.len());
         for again in 1..=RETRIES {
@@ -128,8 +130,8 @@ impl Fetch<'_> {
         self.download(name, announced, partial)
     }
 
-    /// Writes the content to `partial`, after what an earlier try left there if a digest can tell
-    /// that the two fit, and syncs it.
+    /// Writes the content to `partial` and syncs the file. Bytes of an earlier attempt are kept if
+    /// a digest can verify the complete file.
     fn download(&mut self, name: &str, announced: &Announced, partial: &Path) -> Result<()> {
         let Announced { etag, size: total } = announced;
         let total = *total;

@@ -1,4 +1,4 @@
-//! The requests: the only code here that speaks to a network.
+//! HTTP requests; the only code of this crate that uses the network.
 use std::io::Read;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::names::{MAX_JSON_BYTES, Repository, is_blob, quoted};
 use crate::settings::Settings;
 use crate::{Error, Result};
 
-/// What errors name where no file is meant.
+/// Name in errors about the list of files.
 pub(crate) const LIST: &str = "the list of files";
 
 /// Maximum number of redirects.
@@ -70,7 +70,7 @@ impl<'a> Client<'a> {
         Ok(Self { agent: agent.into(), settings, repository, endpoint })
     }
 
-    /// Asks for the commit and the files of the revision.
+    /// Requests the commit and the files of the revision.
     pub(crate) fn listing(&self) -> Result<Listing> {
         let Repository { name, revision } = self.repository;
         let revision = revision.replace('/', "%2F");
@@ -108,8 +108,8 @@ impl<'a> Client<'a> {
         }
     }
 
-    /// A file's content from byte `start` on, or from its beginning where the server gives no
-    /// parts: the second value is the first byte that comes.
+    /// Requests the content of a file from byte `start`. The second value is the offset of the
+    /// first received byte: 0 if the server does not support ranges.
     pub(crate) fn content(
         &self,
         commit: &str,
@@ -132,9 +132,9 @@ impl<'a> Client<'a> {
         format!("{}/resolve/{commit}/{file}", self.repository.name)
     }
 
-    /// Follows redirects to the content from byte `start` on, or for headers alone those that stay
-    /// with the endpoint. Only the endpoint's headers are returned, each with its first value, so
-    /// other servers cannot determine names in the cache.
+    /// Follows redirects to the content from byte `start`; for headers only, redirects within the
+    /// endpoint. Only the endpoint's headers are returned, each with its first value, so other
+    /// servers cannot determine names in the cache.
     fn follow(
         &self,
         start: Option<u64>,
@@ -147,7 +147,7 @@ impl<'a> Client<'a> {
             let response = self.send(start, &address, file)?;
             let next = self.next(&response, &address, file)?;
             let own = self.is_own(&address);
-            // Of a redirect these two are about its own text.
+            // These two headers of a redirect describe the redirect's own body.
             let tells = |name| own && (next.is_none() || ![ETAG, CONTENT_LENGTH].contains(name));
             for (name, value) in response.headers().iter().filter(|(name, _)| tells(name)) {
                 told.entry(name).or_insert_with(|| value.clone());
@@ -160,7 +160,7 @@ impl<'a> Client<'a> {
         Err(self.answer(file, format!("the server redirects more than {MAX_REDIRECTS} times")))
     }
 
-    /// Sends one request, with the token where it goes to the endpoint.
+    /// Sends one request; requests to the endpoint have the token.
     fn send(&self, start: Option<u64>, address: &str, file: &str) -> Result<Response<Body>> {
         let mut request = match start {
             None => self.agent.head(address),
@@ -206,8 +206,8 @@ impl<'a> Client<'a> {
         Err(self.answer(file, format!("expected a redirect to https://, got {}", quoted(to))))
     }
 
-    /// Whether an address is the endpoint's: what it answers is the hub's word, and the token may
-    /// go there.
+    /// Returns whether an address belongs to the endpoint, whose responses are trusted and which
+    /// may receive the token.
     fn is_own(&self, address: &str) -> bool {
         address.parse().is_ok_and(|uri: Uri| {
             uri.scheme() == self.endpoint.scheme() && uri.authority() == self.endpoint.authority()
@@ -247,7 +247,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Whether a Content-Range begins at `start` of a file of `size` bytes.
+/// Returns whether a Content-Range begins at `start` of a file of `size` bytes.
 fn continues(range: &str, start: u64, size: u64) -> bool {
     let rest = range.strip_prefix(&format!("bytes {start}-"));
     let total = rest.and_then(|rest| rest.split_once('/')).map(|(_, total)| total);

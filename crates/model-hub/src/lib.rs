@@ -23,41 +23,41 @@ pub use error::Error;
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// Where models are looked for and fetched from.
+/// Settings for finding and downloading models.
 pub struct Hub {
     settings: Settings,
 }
 
-/// A model's folder and where it is from.
+/// The folder of a model and its origin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Resolved {
     /// The folder with `config.json`, the weights and the tokenizer's files.
     pub folder: PathBuf,
-    /// What it was fetched as; `None` where the user named a folder.
+    /// Repository and commit of a hub model; `None` for a folder given by the user.
     pub origin: Option<Origin>,
 }
 
-/// What identifies the files of a repository, for a run to record.
+/// Identification of the downloaded files, which runs record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Origin {
-    /// The repository as the user named it, as in `deepset/xlm-roberta-base-squad2`.
+    /// The repository name as given by the user, such as `deepset/xlm-roberta-base-squad2`.
     pub repository: String,
     /// The commit: 40 hex digits.
     pub commit: String,
     /// Content ids by file name: the SHA-256 in hex digits for large files such as weights, and
-    /// git's blob id for small files. Both come from the server; the first was compared with the
-    /// content by whoever fetched it.
+    /// git's blob id for small files. Both come from the server; the SHA-256 was compared with the
+    /// content during the download.
     pub files: BTreeMap<String, String>,
 }
 
-/// How far a file has come.
+/// Progress of the download of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress<'a> {
     /// The file's name in the repository.
     pub file: &'a str,
-    /// Bytes that are on the disk.
+    /// Number of bytes on disk.
     pub done: u64,
-    /// Bytes of the whole file.
+    /// Size of the file in bytes.
     pub total: u64,
 }
 
@@ -68,20 +68,21 @@ impl Hub {
         Self::from_variables(|name| std::env::var_os(name))
     }
 
-    /// The same with another environment: `variable` gives the value of each name that is set.
+    /// Reads the settings from another environment: `variable` returns the value of each name that
+    /// is set.
     pub fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         Self { settings: Settings::read(variable) }
     }
 
-    /// The folder of a model: `model` itself where it is a folder, else the snapshot of the
-    /// repository `owner/name`, `name` or either with `@revision`. A snapshot in the cache is taken
-    /// without a request; otherwise what it lacks is fetched, and `progress` is called for every
-    /// piece of a file.
+    /// Returns the folder of a model: `model` itself if it is a folder, else the snapshot of the
+    /// repository `owner/name` or `name`, optionally with `@revision`. A complete snapshot in the
+    /// cache is used without a request. Otherwise missing files are downloaded, and `progress` is
+    /// called for every received piece of a file.
     ///
     /// # Errors
-    /// [`Error`]: `model` is neither, the cache cannot be read or written, the network is needed
-    /// and forbidden or fails, the server refuses, what it sends is not what it announced, or the
-    /// repository has no safetensors weights.
+    /// [`Error`] if `model` is neither a folder nor a repository name, the cache cannot be read or
+    /// written, a required download is disabled or fails, a response does not match its
+    /// description, or the repository has no safetensors weights.
     pub fn resolve(&self, model: &str, progress: &mut dyn FnMut(Progress<'_>)) -> Result<Resolved> {
         let path = Path::new(model);
         if path.is_dir() {

@@ -11,8 +11,8 @@ pub(crate) const WEIGHTS: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 
-/// What belongs to a model besides its weights. With those above and below and the index's shards
-/// these are all the names that are ever written.
+/// Files of a model besides its weights. No file names are written except these, the other lists of
+/// this module and the shards of the index.
 pub(crate) const SMALL: [&str; 8] = [
     CONFIG,
     TOKENIZER,
@@ -33,10 +33,10 @@ pub(crate) const SENTENCE: [&str; 4] = [
     "sentence_bert_config.json",
 ];
 
-/// Bytes of a JSON answer or an index that are read at most.
+/// Maximum size of a JSON response or an index in bytes.
 pub(crate) const MAX_JSON_BYTES: u64 = 16 << 20;
 
-/// A repository's name and the revision that is wanted.
+/// The name of a repository and the requested revision.
 pub(crate) struct Repository {
     /// `owner/name`, or `name`.
     pub(crate) name: String,
@@ -49,7 +49,7 @@ impl Repository {
         let refuse = |rule| Err(Error::Name { model: model.to_owned(), rule });
         let (name, revision) = model.split_once('@').unwrap_or((model, "main"));
         let segments: Vec<&str> = name.split('/').collect();
-        // What huggingface_hub takes too; `--` stands for `/` in names of folders.
+        // The same rule as in huggingface_hub; `--` replaces `/` in folder names.
         let good = segments.len() <= 2
             && name.len() <= 96
             && segments.iter().all(|segment| is_plain(segment) && !segment.ends_with(['.', '-']))
@@ -67,17 +67,17 @@ impl Repository {
         Ok(Self { name: name.to_owned(), revision: revision.to_owned() })
     }
 
-    /// The name of its folder in the cache.
+    /// Returns the name of the repository's folder in the cache.
     pub(crate) fn folder_name(&self) -> String {
         format!("models--{}", self.name.replace('/', "--"))
     }
 
-    /// What is wrong with a file or an answer.
+    /// Returns an error about a file or a response.
     pub(crate) fn answer(&self, file: &str, reason: String) -> Error {
         Error::Answer { repository: self.to_string(), file: file.to_owned(), reason }
     }
 
-    /// The command that downloads the repository with Hugging Face's program `hf`.
+    /// Returns the command of Hugging Face's program `hf` that downloads the repository.
     pub(crate) fn command(&self) -> String {
         format!("hf download {}", self.to_string().replace('@', " --revision "))
     }
@@ -103,18 +103,18 @@ fn is_hex(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// Whether this is a whole commit.
+/// Returns whether a revision is a complete commit hash.
 pub(crate) fn is_commit(text: &str) -> bool {
     is_hex(text, 40)
 }
 
-/// Whether an ETag is the SHA-256 of the content.
+/// Returns whether an ETag is the SHA-256 of the content.
 #[cfg(feature = "fetch")]
 pub(crate) fn is_sha256(etag: &str) -> bool {
     is_hex(etag, 64)
 }
 
-/// Whether an ETag can be the name of a blob; `.lock` and `.incomplete` are put behind it.
+/// Returns whether an ETag is a valid blob name, to which `.lock` and `.incomplete` are appended.
 #[cfg(feature = "fetch")]
 pub(crate) fn is_blob(etag: &str) -> bool {
     is_plain(etag) && !etag.contains('.') && etag.len() <= 128
@@ -125,7 +125,7 @@ struct Index {
     weight_map: BTreeMap<String, String>,
 }
 
-/// The files that an index of weights names, or what is wrong with it.
+/// Returns the files that an index of weights names, or the problem.
 pub(crate) fn shards(index: &[u8]) -> std::result::Result<BTreeSet<String>, String> {
     let index: Index = serde_json::from_slice(index)
         .map_err(|error| format!("expected an index of weights with `weight_map`: {error}"))?;

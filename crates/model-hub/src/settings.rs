@@ -1,4 +1,4 @@
-//! What the environment says, as huggingface_hub reads it.
+//! Settings from environment variables, with the rules of huggingface_hub.
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use crate::{Error, Result};
 
-/// Everything that the environment decides.
+/// All settings from the environment.
 #[cfg_attr(not(feature = "fetch"), expect(dead_code, reason = "some is for fetching alone"))]
 pub(crate) struct Settings {
     cache: Option<PathBuf>,
-    /// Without a slash at its end.
+    /// The address without a trailing slash.
     pub(crate) endpoint: String,
     pub(crate) token: Option<String>,
     pub(crate) offline: bool,
-    /// The longest wait for an answer or a piece of one.
+    /// Timeout for a response or a piece of it.
     pub(crate) timeout: Duration,
 }
 
@@ -57,7 +57,7 @@ impl Settings {
         }
     }
 
-    /// The folder that holds all repositories' folders.
+    /// Returns the cache folder, which contains the folders of all repositories.
     ///
     /// # Errors
     /// [`Error::Setting`] if neither `HF_HUB_CACHE` nor the home folder is set.
@@ -73,7 +73,7 @@ impl Settings {
     }
 }
 
-/// The token that `hf auth login` stored, if there is one.
+/// Returns the token stored by `hf auth login`, if there is one.
 fn first_line(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     Some(text.lines().next()?.trim().to_owned()).filter(|line| !line.is_empty())

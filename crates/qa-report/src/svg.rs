@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drawing_stands_alone_and_its_text_is_text() {
+    fn a_drawing_is_a_complete_file_with_real_text() {
         let mut svg = Svg::new("a", "</title><script>", 100.0, 50.0);
         svg.text(1.0, 2.0, Style::of(12.0, Anchor::End).bold(), "<b>");
         svg.mark((1.0, 2.0), 5, true, "\"");

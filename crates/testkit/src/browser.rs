@@ -9,7 +9,7 @@ const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chro
 pub struct Browser(PathBuf);
 
 impl Browser {
-    /// The one in PATH, or a line that says that the test is skipped.
+    /// Finds the browser in PATH; otherwise prints that the test is skipped.
     pub fn found() -> Option<Self> {
         let paths = std::env::var_os("PATH").unwrap_or_default();
         let folders: Vec<PathBuf> = std::env::split_paths(&paths).collect();
@@ -21,7 +21,7 @@ impl Browser {
         found.map(Self)
     }
 
-    /// A page after its scripts have run, as HTML.
+    /// Returns a page as HTML after its scripts have run.
     pub fn dom(&self, url: &str, width: u32) -> String {
         let profile = tempfile::tempdir().unwrap();
         let mut command = Command::new(&self.0);

@@ -1,4 +1,4 @@
-//! Comparisons that say where two tensors differ.
+//! Comparisons of tensors that report where they differ.
 use std::fmt::Debug;
 
 use ndarray::ArrayD;
@@ -11,13 +11,14 @@ where
     tensor.try_into().unwrap_or_else(|error| panic!("cannot be read as float64: {error:?}"))
 }
 
-/// The difference of two elements; 0 for equal infinities, infinite where either is not a number.
+/// Returns the absolute difference of two elements: 0 for equal infinities, infinity if either is
+/// NaN.
 fn difference(got: f64, want: f64) -> f64 {
     let difference = if got == want { 0.0 } else { (got - want).abs() };
     if difference.is_nan() { f64::INFINITY } else { difference }
 }
 
-/// The largest absolute difference, in float64; infinite where shapes differ or a value is not
+/// Returns the largest absolute difference in float64; infinity if the shapes differ or a value is
 /// finite on one side only.
 pub fn max_abs_error<'a, T>(got: &'a T, want: &'a T) -> f64
 where
@@ -30,8 +31,8 @@ where
     got.iter().zip(&want).map(|(&got, &want)| difference(got, want)).fold(0.0, f64::max)
 }
 
-/// Panics unless every element of `got` is within `tolerance` (absolute) of `want`; the message
-/// shows the worst elements by their flat position.
+/// Panics unless every element of `got` is within `tolerance` (absolute) of `want`. The message
+/// lists the elements with the largest differences by their flat index.
 #[track_caller]
 pub fn assert_close<'a, T>(name: &str, got: &'a T, want: &'a T, tolerance: f64)
 where

@@ -1,4 +1,4 @@
-//! The examples of a program's `--help`, run as a user would copy them.
+//! Runs the examples of a program's `--help` as a user would copy them.
 use std::path::Path;
 use std::process::Command;
 
@@ -7,8 +7,8 @@ use tempfile::TempDir;
 /// Width of the terminal for `--help`, in columns.
 const COLUMNS: &str = "80";
 
-/// The commands that `program subcommand… --help` gives as examples, each as one line: those of the
-/// first paragraph, and the others. The help is formatted for a terminal of 80 columns. A wider
+/// Returns the example commands of `program subcommand… --help`, each as one line: those of the
+/// first paragraph, and all others. The help is formatted for a terminal of 80 columns. A wider
 /// line is an error, because a wrapped command cannot be copied.
 fn examples(program: &Path, subcommand: &[&str]) -> [Vec<String>; 2] {
     let mut help = Command::new(program);
@@ -64,7 +64,7 @@ pub fn run_examples(program: &str, subcommand: &[&str], expected: usize) -> Temp
         assert!(output.status.success(), "{example}: {error}");
         assert!(!output.stdout.is_empty() || !error.is_empty(), "{example} says nothing");
     }
-    // Their files are not here, but their options are understood.
+    // Their files do not exist, but their options are valid.
     let empty = tempfile::tempdir().unwrap();
     for example in others {
         let output = output(&example, empty.path());

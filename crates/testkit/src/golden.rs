@@ -1,4 +1,4 @@
-//! Named tensors stored by an outside reference.
+//! Named tensors stored by a reference implementation.
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::Index;
@@ -20,12 +20,12 @@ impl<T> Golden<T> {
         Self { tensors: tensors.into_iter().collect() }
     }
 
-    /// The tensor called `name`, if the file holds it.
+    /// Returns the tensor called `name`, if the file has it.
     pub fn get(&self, name: &str) -> Option<&T> {
         self.tensors.get(name)
     }
 
-    /// All names, sorted.
+    /// Returns all names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }

@@ -30,7 +30,7 @@ pub use peers::{Peers, peers_python, transformers_4_packages};
 pub use pieces::deberta_pieces;
 pub use program::{Arguments, Ended, Program, ended};
 
-/// The path of a file or folder below `crates/testkit/fixtures`.
+/// Returns the path of a file or folder below `crates/testkit/fixtures`.
 pub fn fixture(relative: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(relative)
 }

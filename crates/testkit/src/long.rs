@@ -1,11 +1,11 @@
 //! Short and long forms of a test.
 
-/// Whether `cargo xtask test --long` runs: many cases, many kills, big data.
+/// Returns whether `cargo xtask test --long` runs, with more cases and larger data.
 pub fn long() -> bool {
     is_long(std::env::var("POLYQA_LONG").ok().as_deref())
 }
 
-/// How many cases a property test draws: `short` of them, 32 times as many in the long form.
+/// Returns the number of cases of a property test: `short`, or 32 times as many in the long form.
 pub fn cases(short: u32) -> u32 {
     if long() { short.saturating_mul(32) } else { short }
 }

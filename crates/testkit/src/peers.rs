@@ -1,8 +1,8 @@
-//! Other people's programs to compare with, where `cargo xtask peers` installed them.
+//! Other projects' programs for comparisons, as installed by `cargo xtask peers`.
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Which packages a comparison needs.
+/// Packages that a comparison needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peers {
     /// numpy, safetensors, pytest: `cargo xtask peers`.
@@ -11,15 +11,16 @@ pub enum Peers {
     DuckDb,
     /// transformers and tokenizers without torch, which `cargo xtask peers` installs, too.
     Tokenizers,
-    /// transformers 4 without torch, in an environment of its own: `cargo xtask peers --older`.
+    /// transformers 4 without torch, in a separate environment: `cargo xtask peers --older`.
     OlderTokenizers,
-    /// pyspark besides: `cargo xtask peers --spark`.
+    /// Also pyspark: `cargo xtask peers --spark`.
     Spark,
-    /// torch besides, for the models of transformers: `cargo xtask peers --torch`.
+    /// Also torch, for the models of transformers: `cargo xtask peers --torch`.
     Torch,
 }
 
-/// The Python that has these packages; `None`, and a line on standard error, where it is not there.
+/// Returns the Python with these packages. If they are not installed, prints a line to standard
+/// error and returns `None`.
 pub fn peers_python(needed: Peers) -> Option<PathBuf> {
     let name = match needed {
         Peers::OlderTokenizers => ".peers-4",
@@ -34,7 +35,7 @@ pub fn peers_python(needed: Peers) -> Option<PathBuf> {
             Peers::Spark => " --spark",
             Peers::Torch => " --torch",
         };
-        // Straight to standard error: the test harness keeps what `eprintln!` writes to itself.
+        // Written directly to standard error, because the test harness captures `eprintln!`.
         let _ = writeln!(
             std::io::stderr(),
             "skipped: a comparison with other programs; `cargo xtask peers{option}` installs them"

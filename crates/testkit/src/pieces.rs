@@ -1,4 +1,4 @@
-//! A SentencePiece model laid out as DeBERTa's.
+//! A SentencePiece model with the layout of DeBERTa's.
 
 /// The first pieces of DeBERTa's models, and their types.
 const FIRST_PIECES: [(&[u8; 5], u8); 4] =

@@ -1,4 +1,4 @@
-//! Programs timed from outside: wall time, processor time and peak memory, from `/proc`.
+//! Measures programs from outside: wall time, processor time and peak memory, from `/proc`.
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -12,7 +12,7 @@ pub struct Cost {
     pub wall: f64,
     /// Processor time of all threads of the process, user and system, in seconds.
     pub cpu: f64,
-    /// Peak resident set.
+    /// Peak resident set size.
     pub peak_mib: f64,
 }
 
@@ -27,7 +27,8 @@ pub fn run(command: &mut Command, output: &Path) -> io::Result<Cost> {
     let folder = format!("/proc/{}", child.id());
     let mut cost = Cost::default();
     loop {
-        // The peak is gone when the process has ended, its times are there until it is waited for.
+        // The peak is not available after the process has ended; its times are available until it
+        // is waited for.
         if let Ok(status) = fs::read_to_string(format!("{folder}/status")) {
             let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
             let kib = peak.and_then(|peak| peak.trim().trim_end_matches(" kB").parse::<f64>().ok());
@@ -65,7 +66,7 @@ pub fn median(costs: &[Cost]) -> Cost {
     Cost { wall: middle(|c| c.wall), cpu: middle(|c| c.cpu), peak_mib: middle(|c| c.peak_mib) }
 }
 
-/// Whether a program is installed.
+/// Returns whether a program is installed.
 pub fn exists(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())

@@ -13,7 +13,7 @@ pub struct Program {
     environment: Vec<(&'static str, &'static str)>,
 }
 
-/// What a run left.
+/// Output and exit code of a run.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Ended {
     /// Standard output.
@@ -26,7 +26,7 @@ pub struct Ended {
 
 /// The arguments of a run: a line, which is split at white space, or a list.
 pub trait Arguments {
-    /// Each argument.
+    /// Returns the arguments.
     fn list(&self) -> Vec<String>;
 }
 
@@ -49,7 +49,7 @@ impl<const N: usize> Arguments for [&str; N] {
 }
 
 impl Program {
-    /// The program at `path`, which `env!("CARGO_BIN_EXE_…")` gives.
+    /// Creates a value for the program at `path`, which is `env!("CARGO_BIN_EXE_…")`.
     pub fn new(path: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -65,7 +65,7 @@ impl Program {
         self
     }
 
-    /// A file or folder in the program's folder.
+    /// Returns the path of a file or folder in the program's working directory.
     pub fn at(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -81,25 +81,25 @@ impl Program {
         fs::write(path, bytes).unwrap();
     }
 
-    /// The text of a file.
+    /// Reads a file as text.
     #[track_caller]
     pub fn read(&self, name: &str) -> String {
         String::from_utf8(self.bytes(name)).unwrap()
     }
 
-    /// The bytes of a file.
+    /// Reads a file as bytes.
     #[track_caller]
     pub fn bytes(&self, name: &str) -> Vec<u8> {
         fs::read(self.at(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// Copies a file, and makes the folders above it.
+    /// Copies a file and creates its parent folders.
     #[track_caller]
     pub fn copy(&self, from: &str, to: &str) {
         self.write(to, self.bytes(from));
     }
 
-    /// The program with these arguments, for what `run` does not do.
+    /// Returns a command with these arguments, for uses beyond `run`.
     pub fn command(&self, arguments: &(impl Arguments + ?Sized)) -> Command {
         let mut command = Command::new(self.path);
         command.args(arguments.list()).current_dir(self.folder.path()).stdin(Stdio::null());
@@ -107,12 +107,12 @@ impl Program {
         command
     }
 
-    /// Runs it to its end.
+    /// Runs the program to its end.
     pub fn run(&self, arguments: &(impl Arguments + ?Sized)) -> Ended {
         ended(&mut self.command(arguments))
     }
 
-    /// A run that ends with 0.
+    /// Runs the program, and asserts that it exits with code 0.
     #[track_caller]
     pub fn done(&self, arguments: &(impl Arguments + ?Sized)) -> Ended {
         let ended = self.run(arguments);
@@ -135,7 +135,7 @@ impl Program {
         ended
     }
 
-    /// The same, with nothing on standard output.
+    /// Asserts the same as [`failed`](Self::failed), and that standard output is empty.
     #[track_caller]
     pub fn refused(&self, arguments: &(impl Arguments + ?Sized), words: &[&str]) -> Ended {
         let ended = self.failed(arguments, words);
@@ -143,7 +143,7 @@ impl Program {
         ended
     }
 
-    /// Every row is refused: its arguments, and words of the message.
+    /// Asserts that every row is rejected; a row has the arguments and words of the message.
     #[track_caller]
     pub fn refuses(&self, rows: &[(&str, &[&str])]) {
         for (arguments, words) in rows {

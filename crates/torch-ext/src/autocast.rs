@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cast_of_all_is_each_tensor_s_own() {
+    fn casting_all_tensors_equals_casting_each() {
         let leaves = [1, 2, 3, 4, 5]
             .map(|n| crate::seeded_randn(&[n, 3], n).unwrap().set_requires_grad(true));
         let [a, b, c, d, e] = &leaves;

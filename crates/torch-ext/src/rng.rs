@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_state_is_refused() {
+    fn an_invalid_state_is_rejected() {
         let wrong = Tensor::zeros([3], (Kind::Uint8, Device::Cpu));
         assert!(set_rng_state(Device::Cpu, &wrong).is_err());
         assert!(rng_state(Device::Mps).is_err());

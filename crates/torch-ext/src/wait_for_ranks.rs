@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_missing_is_told_and_who_is_gone_is_named() {
+    fn missing_and_ended_ranks_are_named() {
         let port = free_port();
         let early = [call(place(0, 3, port), 60), call(place(1, 3, port), 60)];
         thread::sleep(Duration::from_millis(800));
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rank_that_is_there_twice_and_another_size_are_refused() {
+    fn a_duplicate_rank_and_another_size_are_rejected() {
         let port = free_port();
         let lead = call(place(0, 3, port), 60);
         let first = call(place(1, 3, port), 60);

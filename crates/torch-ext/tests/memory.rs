@@ -77,14 +77,14 @@ fn growth(text: &str) -> Vec<f64> {
 }
 
 #[test]
-fn batches_of_other_sizes_take_no_more_than_the_largest() {
+fn memory_of_several_batch_sizes_is_that_of_the_largest() {
     let text = run("steps");
     let growth = growth(&text);
     assert!(growth[0] < 1.15 * growth[1] + 8.0, "{text}");
 }
 
 #[test]
-fn kernels_of_shapes_that_do_not_come_again_are_dropped() {
+fn kernels_of_unused_shapes_are_evicted() {
     let text = run("kernels");
     // 29 on a processor with AMX, and 321 with caches of 1,024 kernels.
     assert!(growth(&text)[0] < 100.0, "{text}");

@@ -53,7 +53,7 @@ fn a_program_starts_again_once_and_libgomp_waits_passively() {
 }
 
 #[test]
-fn what_the_user_set_is_left_alone() {
+fn the_users_setting_is_kept() {
     for (set, policy) in
         [(("OMP_WAIT_POLICY", "active"), "active"), (("GOMP_SPINCOUNT", "7"), "unset")]
     {

@@ -354,14 +354,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_that_no_memory_holds_is_refused() {
+    fn a_batch_beyond_memory_is_rejected() {
         let config = TrainConfig { batch_size: 1_000_000_000_000, ..TrainConfig::default() };
         let error = config.validate().unwrap_err().to_string();
         assert_eq!(error, "batch_size = 1000000000000: must be 1 million or less");
     }
 
     #[test]
-    fn no_epochs_are_refused_beside_steps_too() {
+    fn zero_epochs_are_rejected_even_with_steps() {
         let config = TrainConfig { epochs: 0, steps: Some(3), ..TrainConfig::default() };
         let error = config.validate().unwrap_err().to_string();
         assert_eq!(error, "epochs = 0: must be 1 or more");
@@ -421,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn rare_settings_are_written_only_where_they_say_something() {
+    fn rare_settings_are_written_only_if_they_differ_from_the_default() {
         let plain = serde_json::to_string(&TrainConfig::default()).unwrap();
         for key in ["micro_batch", "evaluation_steps", "patience"] {
             assert!(!plain.contains(key), "{plain}");

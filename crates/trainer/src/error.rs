@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_told_once() {
+    fn causes_are_printed_once() {
         let text = |texts: &[&'static str]| error_text(chain(texts).unwrap().as_ref());
         assert_eq!(text(&["a file: no space", "no space"]), "a file: no space");
         assert_eq!(text(&["encoder", "layer 3", "shape"]), "encoder: layer 3: shape");
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_of_tensors_is_told_once() {
+    fn a_missing_tensor_file_is_reported_once() {
         let error = torch_ext::read_tensors("/none/x.safetensors").unwrap_err();
         let error = Error::from(error);
         let text = error_text(&error);

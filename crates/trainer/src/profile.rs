@@ -85,7 +85,7 @@ mod tests {
     use crate::Environment;
 
     #[test]
-    fn steps_lie_in_the_call_and_after_its_first_ones() {
+    fn profiled_steps_are_in_the_call_and_after_its_first_steps() {
         let stage = Stage::new("test", "none", Environment::of_tests());
         let steps = |count, first, end| {
             let stage = stage.clone().with_profile(count);

@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_to_come_is_told_in_its_largest_unit() {
+    fn remaining_time_is_printed_in_its_largest_unit() {
         let texts = [0.4, 119.0, 120.0, 7200.0, 90_000.0, 1.9e6].map(time_text);
         assert_eq!(texts, ["0 s", "119 s", "2.0 min", "2.0 h", "25.0 h", "22.0 d"]);
     }

@@ -256,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_number_is_of_one_rank() {
+    fn every_element_belongs_to_one_rank() {
         for size in [1, 2, 3, 7, 64] {
             for numel in [
                 0,

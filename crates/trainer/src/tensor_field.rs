@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_lists_of_fields_are_alike() {
+    fn different_lists_of_fields_have_different_fingerprints() {
         let all = [
             hash(|all| all.add("a", "bc")),
             hash(|all| all.add("ab", "c")),

@@ -80,7 +80,7 @@ fn a_file_is_read_up_to_its_limit_and_no_further() {
 }
 
 #[test]
-fn what_is_cut_is_told() {
+fn truncation_is_reported() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("cut");
     let packed = gzip("a line\n".repeat(1000).as_bytes());

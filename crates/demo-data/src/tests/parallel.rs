@@ -71,7 +71,7 @@ fn sets_are_translations_of_each_other() {
 }
 
 #[test]
-fn the_first_language_tells_what_it_tells_alone() {
+fn the_first_language_has_the_same_data_as_alone() {
     let (graph, templates) = (graph(), TemplateSet::read(data("demo/templates-all.tsv")).unwrap());
     let config = QuestionConfig { items: Some(300), ..all_languages() };
     let alone = one_set(&graph, &templates, &heads(&graph), &config).unwrap();

@@ -184,7 +184,7 @@ fn fillers_of_other_relations_stand_in() {
 }
 
 #[test]
-fn nothing_ambiguous_stands_in_a_context() {
+fn contexts_have_no_ambiguous_labels() {
     // Eight heads with four tails each of only ten, and heads that are tails of others.
     let mut builder = GraphBuilder::default();
     for head in 0..8 {

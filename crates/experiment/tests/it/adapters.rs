@@ -80,7 +80,7 @@ fn stored(trial: &Trial<Stages>, stage: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn adapters_and_heads_learn_alone_but_for_the_stages_that_are_named() {
+fn only_adapters_and_heads_are_trained_except_in_named_stages() {
     let folder = tempfile::tempdir().unwrap();
     let adapters = "adapters = { encoder_learns_in = [\"second\"], lora = { rank = 2 }, \
                     bottleneck = { reduction = 8 } }";
@@ -142,7 +142,7 @@ fn train_from(start: &Path, reduction: u8, out: &Path) -> Result<PathBuf, String
 }
 
 #[test]
-fn a_bottleneck_leaves_the_base_as_it_was_and_goes_on_learning_in_a_next_run() {
+fn a_bottleneck_does_not_change_the_base_and_can_be_trained_further() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let load = |folder: &Path| {

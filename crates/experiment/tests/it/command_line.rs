@@ -76,7 +76,7 @@ fn program(workshop: &Workshop) -> Command {
 }
 
 #[test]
-fn output_that_nobody_takes_ends_no_run() {
+fn a_closed_output_does_not_end_a_run() {
     let workshop = Workshop::new();
     let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
     let output = program(&workshop).stdout(full()).output().unwrap();
@@ -125,7 +125,7 @@ fn error_of(output: &Output) -> String {
 }
 
 #[test]
-fn what_a_terminal_obeys_is_escaped_in_tables_and_errors() {
+fn control_characters_are_escaped_in_tables_and_errors() {
     let workshop = Workshop::new();
     let title = "arms.far.title=\"\\u001b[31mred\"";
     let output = program(&workshop).args(["--set", title]).output().unwrap();
@@ -141,7 +141,7 @@ fn what_a_terminal_obeys_is_escaped_in_tables_and_errors() {
 }
 
 #[test]
-fn ranks_of_unlike_recipes_or_data_are_told_the_first_key_that_differs() {
+fn the_first_differing_key_of_two_ranks_is_named() {
     let workshop = Workshop::new();
     workshop.write("other.json", "[1.0, 2.0, 3.0, 5.0]");
     let data = format!("data.train={}", workshop.path("other.json").display());
@@ -170,7 +170,7 @@ fn ranks_of_unlike_recipes_or_data_are_told_the_first_key_that_differs() {
 }
 
 #[test]
-fn a_system_that_gives_no_threads_is_one_error() {
+fn a_failure_to_start_threads_is_one_error() {
     let workshop = Workshop::new();
     fs::set_permissions(workshop.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let toy = program(&workshop);

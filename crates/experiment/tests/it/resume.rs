@@ -56,7 +56,7 @@ fn a_finished_run_is_read_back() {
 }
 
 #[test]
-fn what_a_folder_was_made_by_is_noted() {
+fn the_command_of_a_prepared_folder_is_recorded() {
     let workshop = Workshop::new();
     let noted = || {
         let text = fs::read_to_string(workshop.out().join("machine.json")).unwrap();
@@ -162,7 +162,7 @@ fn a_removed_or_truncated_model_is_reported_and_can_be_retrained() {
 }
 
 #[test]
-fn what_an_evaluation_left_is_made_again_where_it_was_removed_or_cut() {
+fn removed_or_truncated_evaluations_are_repeated() {
     let workshop = Workshop::new();
     workshop.start(&[]).unwrap();
     let answers = workshop.out().join("seed-0/far/answers/numbers.json");
@@ -213,7 +213,7 @@ fn kept_parameters_become_models_of_the_trained_one() {
 }
 
 #[test]
-fn a_change_of_the_evaluation_alone_trains_nothing() {
+fn a_change_of_the_evaluation_does_not_train_again() {
     let workshop = Workshop::new();
     workshop.start(&["--arms", "plain"]).unwrap();
     let before = workshop.summary()["plain"][0];
@@ -260,7 +260,7 @@ fn a_change_of_the_training_is_refused_by_name() {
 }
 
 #[test]
-fn before_the_first_cell_another_recipe_may_come() {
+fn the_recipe_may_change_before_the_first_trial() {
     let workshop = Workshop::new();
     let open = |set: &str| {
         let recipe: Toy = read_recipe(workshop.path("toy.toml"), &[set.into()]).unwrap();
@@ -310,7 +310,7 @@ fn a_record_of_another_cell_or_changed_by_hand_is_refused() {
 }
 
 #[test]
-fn parts_that_arms_share_lie_beside_them() {
+fn shared_parts_of_arms_have_separate_folders() {
     let workshop = Workshop::new();
     let recipe: Toy = read_recipe(workshop.path("toy.toml"), &[]).unwrap();
     let experiment = Experiment::open(recipe, workshop.out()).unwrap();

@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn other_lines_are_told_apart() {
+    fn other_lines_are_distinguished() {
         let line = |json: &str| read(json.as_bytes(), &wanted());
         let redirect = Line::Redirect { from: "Q1".into(), to: "Q2".into() };
         assert_eq!(line(r#"{"entity":"Q1","redirect":"Q2"}"#), Ok(redirect));

@@ -251,7 +251,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
-        fn entries_come_sorted_whatever_lies_in_files(
+        fn entries_are_sorted_regardless_of_file_contents(
             keys in prop::collection::vec("[a-c\u{e9}]{0,3}", 0..200),
             budget in 1usize..20_000,
         ) {

@@ -242,7 +242,7 @@ mod parquet {
         #![proptest_config(ProptestConfig::with_cases(testkit::cases(16)))]
 
         #[test]
-        fn any_text_comes_back_and_threads_change_no_byte(
+        fn any_text_is_read_back_and_threads_do_not_change_the_output(
             texts in prop::collection::vec(any::<String>(), 1..40),
             part_rows in 1usize..9,
         ) {

@@ -76,7 +76,7 @@ fn pairs_of_all_kinds_come_from_a_graph_and_pages() {
 }
 
 #[test]
-fn what_is_held_out_stays_apart_for_any_number_of_threads() {
+fn held_out_data_is_separate_for_any_number_of_threads() {
     let dir = folder();
     let files = |threads: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));

@@ -129,7 +129,7 @@ fn kill_often(dir: &Path, dump: &str, rng: &mut ChaCha8Rng) -> usize {
 }
 
 #[test]
-fn a_killed_extract_goes_on_and_writes_the_same_bytes() {
+fn a_killed_extract_resumes_and_writes_the_same_bytes() {
     let bytes = dump(4000);
     let mut rng = ChaCha8Rng::seed_from_u64(1);
     for packing in ["bz2", "gz", "json", "< zst"] {
@@ -224,7 +224,7 @@ fn with_memory_for_all_a_killed_extract_loses_64_mib_at_most() {
 }
 
 #[test]
-fn another_dump_or_other_options_do_not_go_on() {
+fn another_dump_or_other_options_cannot_be_resumed() {
     let dir = tempfile::tempdir().unwrap();
     let bytes = dump(5000);
     fs::write(dir.path().join("dump"), &bytes).unwrap();

@@ -166,7 +166,7 @@ fn phrases_are_where_their_tokens_are() {
 }
 
 #[test]
-fn what_a_normaliser_drops_moves_no_phrase() {
+fn characters_dropped_by_a_normalizer_do_not_move_phrases() {
     for (family, [start, end], _, [_, _, unknown]) in FAMILIES {
         let tokenizer = tokenizer(family);
         let id = |token: &str| tokenizer.token_to_id(token).unwrap();

@@ -160,7 +160,7 @@ fn filter_keeps_only_what_its_triples_use() {
 }
 
 #[test]
-fn what_cannot_be_stored_is_refused() {
+fn labels_that_cannot_be_stored_are_rejected() {
     let mut builder = GraphBuilder::default();
     assert!(matches!(
         builder.add_triple("a\tb", "r", "c"),

@@ -235,7 +235,7 @@ fn the_number_of_threads_changes_nothing() {
 }
 
 #[test]
-fn what_a_configuration_refuses() {
+fn invalid_configurations_are_rejected() {
     for (wrong, why) in [
         (PhraseConfig { title_fraction: 1.1, ..small() }, "title_fraction = 1.1"),
         (PhraseConfig { title_fraction: -0.1, ..small() }, "title_fraction = -0.1"),
@@ -257,7 +257,7 @@ fn text(most: usize) -> impl Strategy<Value = Vec<&'static str>> {
 
 proptest! {
     #[test]
-    fn mining_is_what_counting_says(
+    fn mining_equals_direct_counting(
         query in text(9),
         titles in proptest::collection::vec(text(12), 0..6),
         parts in 0u64..=10,

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equals_come_as_they_stand_or_the_other_way_round() {
+    fn equal_scores_keep_or_reverse_their_order() {
         let values = [1.0, 3.0, 3.0, 2.0, 3.0_f32];
         assert_eq!(highest(&values, 2, |new, old| new > old), [(1, 3.0), (2, 3.0)]);
         assert_eq!(highest(&values, 2, |new, old| new >= old), [(4, 3.0), (2, 3.0)]);

@@ -38,7 +38,7 @@ fn the_five_classes() {
 }
 
 #[test]
-fn ends_lose_what_normalisation_deletes() {
+fn boundaries_ignore_text_that_normalisation_deletes() {
     let de = Normalization::Mlqa(Language::DE);
     assert_eq!(
         class("Sie lebt (in der Stadt).", "(in der Stadt).", "in der Stadt", de),

@@ -44,7 +44,7 @@ fn squad_rules_need_no_language() {
 }
 
 #[test]
-fn a_language_that_mlqa_does_not_have_is_scored_and_told() {
+fn a_language_outside_mlqa_is_scored_with_a_note() {
     let program = program();
     program.write(
         "fr.json",

@@ -4,7 +4,7 @@ use mlqa_eval::{Cell, Error, Language, Matrix, compare, compared_markdown};
 const MLQA_XQUAD: [&str; 2] = ["MLQA", "XQuAD"];
 
 #[test]
-fn a_run_beside_the_numbers_on_other_data() {
+fn a_run_is_compared_with_numbers_on_other_data() {
     let mut run = Matrix::new("run");
     let cell =
         Cell { f1: 80.0, em: 60.0, questions: 120, f1_half_width: None, em_half_width: None };
@@ -28,7 +28,7 @@ fn a_run_beside_the_numbers_on_other_data() {
 }
 
 #[test]
-fn a_run_beside_table_one() {
+fn a_run_is_compared_with_table_one() {
     let mut run = Matrix::new("run");
     let cell = Cell { f1: 64.1, em: 50.0, questions: 1, f1_half_width: None, em_half_width: None };
     run.insert(Language::EN, Language::DE, cell);

@@ -45,7 +45,7 @@ fn the_scripts_keys_and_numbers() {
 }
 
 #[test]
-fn missing_predictions_and_odds_are_told() {
+fn missing_predictions_and_odds_are_reported() {
     let dataset = dataset(&["a house", "", "dog"]);
     let said = predictions(&["house", ""]);
     let score = score_squad2(&dataset, &said, None, 1.0).unwrap();

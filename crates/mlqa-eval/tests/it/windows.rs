@@ -234,7 +234,7 @@ fn another_vocabulary_is_refused_by_name() {
     let other: Tokenizer = json.parse().unwrap();
     let error = windows(&[], &other, &WindowConfig::default(), Purpose::Eval).unwrap_err();
     assert!(matches!(error, Error::SpecialToken { .. }), "{error}");
-    assert!(error.to_string().contains("none of <s> and </s>, "), "{error}");
+    assert!(error.to_string().contains("none of the tokens <s> and </s>, "), "{error}");
 }
 
 #[test]
@@ -285,7 +285,7 @@ thread_local! {
 }
 
 #[test]
-fn what_cannot_be_learned_from_is_counted() {
+fn unusable_training_questions_are_counted() {
     let tokenizer = tokenizer();
     let long = "house ".repeat(40);
     let words = "red ".repeat(30);

@@ -1,4 +1,4 @@
-//! Folders, names and caches, without a server.
+//! Tests of folders, names and caches without a server.
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ fn resolve(hub: &Hub, model: &str) -> Result<Resolved, String> {
     hub.resolve(model, &mut |_| ()).map_err(|error| error.to_string())
 }
 
-/// A snapshot of plain files, as Python makes it where there are no links.
+/// Creates a snapshot of copied files, as huggingface_hub does on file systems without links.
 fn snapshot(cache: &Path, name: &str, files: &[&str]) {
     let folder = cache.join(format!("models--{name}"));
     let snapshot = folder.join("snapshots").join(COMMIT);
@@ -41,7 +41,7 @@ fn a_folder_wins() {
     let expected = Resolved { folder: folder.clone(), origin: None };
     assert_eq!(resolve(&hub, model).unwrap(), expected);
 
-    // Also one whose name could be a repository's.
+    // Also a folder whose name is a valid repository name.
     snapshot(cache.path(), "src", &["config.json", "model.safetensors", "tokenizer.json"]);
     assert_eq!(resolve(&hub, "src").unwrap().folder, Path::new("src"));
 

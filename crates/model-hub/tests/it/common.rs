@@ -1,4 +1,4 @@
-//! A server with one repository, and hubs whose cache is a folder of the test's own.
+//! A server with one repository, and hubs with a separate cache folder for each test.
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -13,17 +13,17 @@ use tempfile::TempDir;
 
 pub const NAME: &str = "deepset/tiny";
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
-/// Where `COMMIT` lies in the cache.
+/// Path of `COMMIT` in the cache.
 pub const SNAPSHOT: &str =
     "models--deepset--tiny/snapshots/0123456789abcdef0123456789abcdef01234567";
 pub const WEIGHTS: &str = "model.safetensors";
 
-/// A request as the server saw it.
+/// A received request.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub method: String,
     pub path: String,
-    /// Names in lower case.
+    /// Header names in lower case.
     pub headers: HashMap<String, String>,
 }
 
@@ -34,7 +34,7 @@ impl Request {
     }
 }
 
-/// What the server answers.
+/// A response of the server.
 #[derive(Clone, Debug, Default)]
 pub struct Reply {
     pub status: u16,
@@ -106,7 +106,7 @@ pub fn listing(commit: &str, names: impl IntoIterator<Item = impl AsRef<str>>) -
     )
 }
 
-/// What the hub would answer.
+/// Returns the response that the hub would send.
 pub fn answer(files: &Files, request: &Request) -> Reply {
     if let Some(rest) = request.path.strip_prefix(&format!("/api/models/{NAME}/revision/")) {
         return match rest {
@@ -160,12 +160,12 @@ impl Server {
         Self { url, seen }
     }
 
-    /// A server that holds these files.
+    /// Starts a server with these files.
     pub fn of(files: Files) -> Self {
         Self::start(move |request| answer(&files, request))
     }
 
-    /// The same, but for what `change` makes of an answer.
+    /// Starts a server whose responses are modified by `change`.
     pub fn changed(
         files: Files,
         change: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static,
@@ -177,7 +177,7 @@ impl Server {
         self.seen.lock().unwrap().clone()
     }
 
-    /// How often the content of a file was asked for.
+    /// Returns the number of requests for the content of a file.
     pub fn contents(&self, file: &str) -> usize {
         let is_it = |request: &&Request| request.method == "GET" && request.file() == Some(file);
         self.seen().iter().filter(is_it).count()
@@ -215,7 +215,7 @@ fn serve(
         let end = reply.cut.unwrap_or(reply.body.len());
         stream.write_all(&reply.body[..end]).ok()?;
         if reply.hangs {
-            // Until the other side gives up.
+            // Waits until the client closes the connection.
             let _ = stream.read(&mut [0; 1]);
         }
     }
@@ -251,7 +251,7 @@ impl Home {
         self.hub().resolve(model, &mut |_| ())
     }
 
-    /// The error's line.
+    /// Returns the error message.
     pub fn refusal(&self, model: &str) -> String {
         let line = self.resolve(model).unwrap_err().to_string();
         assert!(!line.contains('\n'), "{line}");
@@ -266,7 +266,7 @@ impl Home {
         self.cache().join("models--deepset--tiny/blobs").join(name)
     }
 
-    /// All files and links below the home, sorted, locks aside.
+    /// Returns all files and links below the home folder except lock files, sorted.
     pub fn tree(&self) -> Vec<String> {
         let mut found = Vec::new();
         walk(self.folder.path(), self.folder.path(), &mut found);

@@ -72,7 +72,7 @@ fn a_revision_is_a_branch_a_tag_or_a_commit() {
         let noted = home.cache().join("models--deepset--tiny/refs").join(revision);
         assert_eq!(noted.exists(), revision != COMMIT);
     }
-    // Three lists: the commit was found without one.
+    // Three requests for the list of files; the commit itself needs no list.
     assert_eq!(server.contents(WEIGHTS), 1);
     let line = home.refusal(&format!("{NAME}@v2"));
     assert!(line.contains("deepset/tiny@v2") && line.contains("status 404"), "{line}");
@@ -109,7 +109,7 @@ fn an_interrupted_download_is_resumed() {
 }
 
 #[test]
-fn a_download_goes_on_by_itself_after_a_cut() {
+fn a_download_is_retried_after_a_closed_connection() {
     let server = Server::changed(model(), |request, reply| match request.file() {
         Some(WEIGHTS) if reply.body.len() > 80_000 => Reply { cut: Some(80_000), ..reply },
         _ => reply,
@@ -120,7 +120,7 @@ fn a_download_goes_on_by_itself_after_a_cut() {
     assert_eq!(server.contents(WEIGHTS), 4);
 }
 
-/// Writes what an earlier download would have left.
+/// Writes the files of an interrupted download.
 fn leave(home: &Home, content: &[u8]) {
     let partial = home.blob(&format!("{}.incomplete", sha256(&weights())));
     fs::create_dir_all(partial.parent().unwrap()).unwrap();
@@ -137,7 +137,7 @@ fn a_server_without_parts_starts_over() {
         }
         _ => reply,
     });
-    // A part, a part of something else, all of it and more than there is.
+    // A correct part, a part of another file, the complete file, and a file that is too long.
     let more = [weights(), weights()].concat();
     for left in [&weights()[..1000], &[7; 1000], &weights(), &more] {
         let home = Home::new(&server.url);
@@ -167,7 +167,7 @@ fn a_part_that_does_not_fit_is_no_content() {
     home.resolve(NAME).unwrap();
 }
 
-/// A server whose answers take a while.
+/// Starts a server with slow responses.
 fn slow_server() -> Server {
     Server::changed(model(), |_, reply| {
         thread::sleep(Duration::from_millis(20));
@@ -245,11 +245,11 @@ fn an_index_brings_its_shards() {
     let origin = resolved.origin.clone().unwrap();
     assert!(origin.files.keys().eq(files.keys()), "{origin:?}");
 
-    // That there is no tokenizer.json is known too.
+    // The absence of tokenizer.json is recorded, too.
     let before = server.seen().len();
     assert_eq!(home.resolve(NAME).unwrap(), resolved);
     assert_eq!(server.seen().len(), before);
-    // A shard that was deleted comes again, alone.
+    // Only a deleted shard is downloaded again.
     fs::remove_file(resolved.folder.join("model-00002-of-00002.safetensors")).unwrap();
     fs::remove_file(home.blob(&sha256(b"second"))).unwrap();
     assert_eq!(home.resolve(NAME).unwrap(), resolved);
@@ -265,7 +265,7 @@ fn the_token_stays_with_its_server() {
         Some(WEIGHTS) => Reply { status: 302, body: b"moved".to_vec(), ..reply }
             .with("X-Linked-Size", weights().len())
             .with("Location", format!("{url}{}", request.path)),
-        // Within the server the token goes along, and the address is relative.
+        // Redirects within the server keep the token, and their address is relative.
         Some("config.json") if !request.path.starts_with("/cache") => Reply::new(307, "")
             .with("X-Repo-Commit", COMMIT)
             .with("Location", format!("/cache{}", request.path)),

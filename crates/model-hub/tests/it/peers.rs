@@ -1,4 +1,4 @@
-//! The cache is one with huggingface_hub's, in both directions.
+//! Tests that huggingface_hub and this crate read each other's cache.
 use std::process::Command;
 
 use testkit::{Peers, peers_python};
@@ -61,7 +61,7 @@ fn what_python_fetched_is_found() {
         // Files that Python recorded as absent are not requested either.
         assert_eq!(server.seen().len(), before);
 
-        // The same as ours would be.
+        // The content equals a download by this crate.
         let ours = Home::new(&server.url);
         assert_eq!(ours.resolve(NAME).unwrap().origin, resolved.origin);
     }

@@ -1,4 +1,4 @@
-//! Servers that refuse, fail or lie.
+//! Tests of servers that reject requests, fail, or send wrong content.
 use crate::common::{
     COMMIT, Files, Home, NAME, Reply, Request, Server, WEIGHTS, files, listing, model, sha256,
     weights,
@@ -10,7 +10,8 @@ fn assert_holds(line: &str, parts: &[&str]) {
     }
 }
 
-/// The error of a server that gives every request to `change`, and the paths left behind.
+/// Returns the error with a server whose responses are modified by `change`, and the paths that
+/// remain in the cache.
 fn refusal(
     files: Files,
     change: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static,
@@ -21,7 +22,7 @@ fn refusal(
 }
 
 #[test]
-fn statuses_say_what_to_do() {
+fn errors_by_status_contain_advice() {
     let all = |status, code: &'static str| {
         refusal(model(), move |_, _| Reply::new(status, "").with("X-Error-Code", code)).0
     };
@@ -72,7 +73,7 @@ fn a_server_that_is_not_there_or_silent() {
 }
 
 #[test]
-fn content_that_is_not_what_was_announced_is_deleted() {
+fn content_that_differs_from_its_description_is_deleted() {
     let (line, tree) = refusal(model(), |request, mut reply| {
         if request.file() == Some(WEIGHTS) && request.method == "GET" {
             reply.body[5] ^= 1;
@@ -83,7 +84,7 @@ fn content_that_is_not_what_was_announced_is_deleted() {
     assert_holds(&line, &["deepset/tiny, model.safetensors: ", "SHA-256", &digest, "deleted"]);
     assert!(!tree.iter().any(|path| path.contains(&digest)), "{tree:?}");
 
-    // Longer than it was to be.
+    // Longer than the announced size.
     let (line, tree) = refusal(model(), |request, mut reply| {
         if request.file() == Some("config.json") && request.method == "GET" {
             reply.body.extend([b' '; 100]);
@@ -103,7 +104,7 @@ fn a_commit_is_forty_digits() {
         assert_holds(&line, &["the list of files", "40 hex digits"]);
         assert!(tree.is_empty(), "{tree:?}");
     }
-    // Another than the one that is wanted, or than the files are of.
+    // A commit other than the requested one, or other than that of the files.
     let wrong = other.clone();
     let server = Server::changed(model(), move |_, _| listing(&wrong, model().keys()));
     assert_holds(&Home::new(&server.url).refusal(&format!("{NAME}@{COMMIT}")), &["commit", &other]);

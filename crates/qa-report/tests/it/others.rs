@@ -311,7 +311,7 @@ fn a_file_that_is_not_understood_is_named_with_its_line() {
 }
 
 #[test]
-fn a_folder_has_what_its_files_say() {
+fn a_folder_is_described_by_its_files() {
     let folder = Folder::new();
     let line = |response: &str| sample(0, doc("a"), response).to_string();
     let mut strict = sample(0, doc("a"), "Rome");

@@ -365,7 +365,7 @@ fn runs_on_other_questions_are_not_compared() {
 }
 
 #[test]
-fn what_answers_nothing_leaves_the_page_that_is_there() {
+fn input_without_answers_keeps_the_existing_page() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
     let [data, said] =
@@ -399,7 +399,7 @@ fn what_answers_nothing_leaves_the_page_that_is_there() {
 }
 
 #[test]
-fn what_is_not_said_is_asked_for() {
+fn missing_options_are_requested() {
     let said = fixture("scorer/es/predictions.json");
     let data = fixture("scorer/es/dataset.json");
     for (args, error) in [

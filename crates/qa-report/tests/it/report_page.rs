@@ -148,7 +148,7 @@ fn the_questions_are_found_and_marked() {
 }
 
 #[test]
-fn answers_that_a_model_wrote_stand_beside_those_of_a_reader() {
+fn answers_of_a_chat_model_are_compared_with_a_reader() {
     let Some(browser) = Browser::found() else { return };
     let folder = tempfile::tempdir().unwrap();
     let page = page_with_chat(folder.path());

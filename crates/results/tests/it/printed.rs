@@ -102,7 +102,7 @@ fn json_tells_paper_from_run() {
 }
 
 #[test]
-fn what_is_in_no_table_is_refused() {
+fn numbers_outside_of_the_tables_are_rejected() {
     let refused = |id: &str, one: Measured| PrintedTable::new(id, &[one]).unwrap_err().to_string();
     let text = PrintedTable::new("001-9", &[]).unwrap_err().to_string();
     assert_eq!(

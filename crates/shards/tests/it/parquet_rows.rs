@@ -124,7 +124,7 @@ fn rows_equal_json_lines_and_every_position_can_be_restored() {
 }
 
 #[test]
-fn what_a_row_lacks_is_said_with_its_file_and_number() {
+fn a_missing_field_is_reported_with_file_and_row() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
     write(&path, 0..3, 2);

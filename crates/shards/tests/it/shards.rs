@@ -126,7 +126,7 @@ fn epochs_seeds_and_buffers_give_orders_of_their_own() {
 }
 
 #[test]
-fn how_a_shard_is_packed_and_where_it_lies_change_nothing() {
+fn compression_and_location_of_shards_do_not_change_examples() {
     let text: String = (0..50).map(|k| format!("[{k}]\n")).collect();
     let mut seen = Vec::new();
     for ending in ENDINGS {
@@ -142,7 +142,7 @@ fn how_a_shard_is_packed_and_where_it_lies_change_nothing() {
 }
 
 #[test]
-fn every_place_in_epochs_without_end_can_be_gone_back_to() {
+fn every_position_of_endless_epochs_can_be_restored() {
     let folder = tempfile::tempdir().unwrap();
     let paths = write(folder.path(), &[5, 7, 4]);
     let config = ShuffleConfig { lines: 3, ..ShuffleConfig::default() };
@@ -233,7 +233,7 @@ fn what_is_called_like_a_shard_and_cannot_be_read_is_named() {
 }
 
 #[test]
-fn a_file_that_comes_twice_is_named() {
+fn a_duplicate_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     std::fs::create_dir(at("t")).unwrap();

@@ -507,7 +507,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_named() {
+    fn unusable_input_is_named() {
         let (model, tokenizer) = (model(4000), tokenizer());
         let error_of = |augmentation, max_length| {
             let windows = WindowConfig { max_length, doc_stride: 10, ..Default::default() };

@@ -176,7 +176,7 @@ fn unsupported_layouts_are_named() {
 }
 
 #[test]
-fn nothing_known_is_an_error_that_says_what_is() {
+fn an_unknown_name_is_an_error_that_lists_known_ones() {
     let json = r#"{"version": "1.0", "model": {"type": "WordLevel",
         "vocab": {"[UNK]": 0, "<s>": 1, "[SEP]": 2}, "unk_token": "[UNK]"}}"#;
     let error = Layout::of(&json.parse().unwrap()).unwrap_err();

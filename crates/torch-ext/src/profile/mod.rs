@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_back_is_recorded_and_what_is_dropped_is_not() {
+    fn the_backward_pass_is_recorded_and_dropped_graphs_are_not() {
         let (_turn, folder) = (turn(), tempfile::tempdir().unwrap());
         let path = folder.path().join("trace.json");
         drop(Profile::start(Device::Cpu).unwrap());
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_named_and_nothing_stays() {
+    fn a_full_disk_is_an_error_and_no_file_remains() {
         let (_turn, folder) = (turn(), tempfile::tempdir().unwrap());
         // Whatever is written there meets a full disk.
         let partial = folder.path().join(".writing-trace.json.tmp");

@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn idle_times_of_the_gpu_go_to_what_the_host_was_in() {
+    fn gpu_idle_time_is_assigned_to_the_host_region() {
         let summary = trace(&[
             ("user_annotation", "read", 1, 0.0, 450.0),
             ("cuda_runtime", "cudaStreamSynchronize", 1, 150.0, 100.0),

@@ -111,7 +111,7 @@ fn two_processes_exchange_tensors() {
 }
 
 #[test]
-fn a_rank_that_is_gone_is_an_error_that_names_it_and_the_operation() {
+fn an_ended_rank_is_an_error_that_names_the_rank_and_the_operation() {
     succeed("leave_early");
 }
 
@@ -190,7 +190,7 @@ fn one_gpu() {
 }
 
 #[test]
-fn nccl_takes_tensors_of_a_gpu_or_says_that_it_is_not_built() {
+fn nccl_exchanges_gpu_tensors_or_reports_that_it_is_not_built() {
     let mut command = Command::new(std::env::current_exe().unwrap());
     let output = command.args(["--exact", "distributed::one_gpu", "--ignored"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);

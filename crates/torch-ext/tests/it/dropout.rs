@@ -6,7 +6,7 @@ use torch_ext::{MicroBatchSeeds, dropout_factors, dropout_factors_like, first_ro
 use crate::alone;
 
 #[test]
-fn as_many_are_dropped_as_asked_for() {
+fn the_dropout_rate_is_as_configured() {
     let _alone = alone();
     let places = token_offsets(200, 1).unwrap();
     for p in [0.0, 0.1, 0.5] {
@@ -17,7 +17,7 @@ fn as_many_are_dropped_as_asked_for() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
+fn mismatched_tensors_are_rejected() {
     let _alone = alone();
     let places = token_offsets(2, 2).unwrap();
     for (places, width, p) in [

@@ -281,7 +281,7 @@ fn the_fused_norm_is_dropout_sum_and_norm() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
+fn mismatched_tensors_are_rejected() {
     let _alone = alone();
     let (x, y) = (Tensor::zeros([4, 6], FLOAT), Tensor::zeros([4, 5], FLOAT));
     let error = |lengths: &[i64], heads, p| {

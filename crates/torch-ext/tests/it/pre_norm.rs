@@ -22,7 +22,7 @@ fn weighted(parts: &[Tensor; 3], weights: &Tensor) -> Tensor {
 }
 
 #[test]
-fn projections_and_their_gradients_are_turned() {
+fn projections_and_their_gradients_are_rotated() {
     // float64 has no fused CPU kernel; it is rotated by the same tensor operations as on a GPU.
     projections_of(Kind::Float);
     projections_of(Kind::Double);
@@ -66,7 +66,7 @@ fn unit(kind: Kind) -> f64 {
 }
 
 #[test]
-fn lower_precision_is_turned_in_float32() {
+fn low_precision_is_rotated_in_float32() {
     // float16 has no kernel of its own: it is turned as bfloat16 is on a GPU.
     for kind in [Kind::BFloat16, Kind::Half] {
         tch::manual_seed(3);
@@ -124,7 +124,7 @@ fn a_gated_product_and_its_gradient() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
+fn mismatched_tensors_are_rejected() {
     let ones = |size: &[i64]| Tensor::ones(size, FLOAT);
     let error = |projected: &[i64], cos: &[i64], heads| {
         rotary(&ones(projected), &ones(cos), &ones(cos), heads).unwrap_err().to_string()

@@ -36,7 +36,7 @@ fn gradients_and_dropout_are_those_of_the_first_pass() {
 }
 
 #[test]
-fn the_body_runs_again_on_the_way_back() {
+fn the_body_runs_again_in_the_backward_pass() {
     let _alone = alone();
     let x = Tensor::ones([2], FLOAT).set_requires_grad(true);
     let calls = Rc::new(Cell::new(0));

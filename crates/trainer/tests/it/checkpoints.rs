@@ -29,7 +29,7 @@ fn after(damage: impl Fn(&Path)) -> (tempfile::TempDir, String) {
 }
 
 #[test]
-fn a_damaged_checkpoint_says_the_way_out_and_the_way_works() {
+fn the_advice_for_a_damaged_checkpoint_works() {
     let _alone = alone();
     let complete = train(tempfile::tempdir().unwrap().path(), None).unwrap();
     let way = "; to go on from step 3, delete RUN/checkpoints/step-00000004";
@@ -52,7 +52,7 @@ fn a_damaged_checkpoint_says_the_way_out_and_the_way_works() {
 }
 
 #[test]
-fn sums_that_leave_out_a_file_verify_nothing() {
+fn checksums_without_a_file_are_an_error() {
     let _alone = alone();
     let way = "; to go on from step 3, delete RUN/checkpoints/step-00000004";
     let rewritten = |keep: &dyn Fn(&str) -> bool| {
@@ -134,7 +134,7 @@ fn files_called_like_checkpoints_are_named_before_training() {
 }
 
 #[test]
-fn another_task_or_configuration_is_told_apart_from_damage() {
+fn another_task_or_configuration_is_not_reported_as_damage() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     train(folder.path(), Some(4)).unwrap();

@@ -119,7 +119,7 @@ fn a_scaled_loss_changes_no_bit() {
 }
 
 #[test]
-fn a_step_with_too_large_a_scale_is_left_out_also_when_resumed() {
+fn a_step_with_too_large_a_scale_is_skipped_also_after_resuming() {
     let _alone = alone();
     let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let scaled =
@@ -153,7 +153,7 @@ fn a_step_with_too_large_a_scale_is_left_out_also_when_resumed() {
 }
 
 #[test]
-fn a_loss_of_a_step_left_out_counts_only_where_it_is_finite() {
+fn the_loss_of_a_skipped_step_counts_only_if_it_is_finite() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let scaled = stage(folder.path(), None).with_loss_scaler(LossScaler::default());
@@ -224,7 +224,7 @@ fn bfloat16_resumes_bit_for_bit_and_belongs_to_the_checkpoint() {
 }
 
 #[test]
-fn float16_on_a_cpu_and_parts_of_what_cannot_be_cut_are_refused() {
+fn float16_on_a_cpu_and_unsupported_micro_batches_are_rejected() {
     let error = in_folder(|stage| stage.with_precision(Precision::F16), Line::new(Fault::None))
         .unwrap_err();
     let text = error.to_string();

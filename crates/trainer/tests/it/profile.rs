@@ -45,7 +45,7 @@ fn recorded_steps_compute_the_same_and_leave_a_trace_with_tables() {
 }
 
 #[test]
-fn what_cannot_be_written_of_a_recording_does_not_end_training() {
+fn a_failed_write_of_metrics_does_not_end_training() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let (plain, recorded) = (folder.path().join("plain"), folder.path().join("recorded"));

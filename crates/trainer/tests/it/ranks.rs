@@ -334,7 +334,7 @@ fn worst(a: &TensorMap, b: &TensorMap) -> f64 {
 }
 
 #[test]
-fn two_processes_train_as_one_and_always_alike() {
+fn two_processes_train_like_one_and_reproducibly() {
     let _alone = alone();
     let folders: [_; 3] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
     let [one, two, again] = folders.each_ref().map(tempfile::TempDir::path);
@@ -378,7 +378,7 @@ fn two_processes_go_on_from_their_checkpoint_and_so_does_one() {
 }
 
 #[test]
-fn ranks_that_update_their_own_numbers_train_as_one_and_go_on_alike() {
+fn ranks_with_sharded_updates_train_like_one_process_and_resume() {
     let _alone = alone();
     let folder = || tempfile::tempdir().unwrap();
     let together = |folder: &Path, size: usize, steps: Option<u64>| {

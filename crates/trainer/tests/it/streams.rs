@@ -103,7 +103,7 @@ fn epochs(folder: &Path) -> Vec<f64> {
 }
 
 #[test]
-fn a_file_is_read_in_order_and_begun_anew() {
+fn a_file_is_read_in_order_and_again_from_its_start() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("points.jsonl");

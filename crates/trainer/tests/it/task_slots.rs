@@ -393,7 +393,7 @@ fn slots_that_cannot_train_are_named() {
 }
 
 #[test]
-fn what_tasks_leave_out_is_written_down() {
+fn skipped_data_of_tasks_is_written() {
     let _alone = alone();
     let (several, one) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let once = TrainConfig { steps: Some(3), ..config() };

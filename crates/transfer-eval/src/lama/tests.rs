@@ -147,7 +147,7 @@ fn fact(before: &str, after: &str, object: &str) -> Fact {
 }
 
 #[test]
-fn what_is_left_out() {
+fn skipped_facts_are_counted() {
     let tokenizer = tokenizer();
     let long = Fact { from_template: false, ..fact(&"a ".repeat(100), " .", "Paris") };
     let facts = [

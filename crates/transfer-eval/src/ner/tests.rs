@@ -177,7 +177,7 @@ fn tokenizer() -> &'static Tokenizer {
 }
 
 #[test]
-fn labels_stand_at_first_pieces() {
+fn labels_are_at_first_pieces() {
     let sentence = Sentence::new(&["Obamas", "Sonderberaterin", "Kori"], &["B-PER", "O", "B-PER"]);
     let labels = Labels::iob2(&["LOC", "PER"]);
     assert_eq!(labels.tags(), ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]);

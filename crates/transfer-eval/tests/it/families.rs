@@ -68,7 +68,7 @@ fn mask_name(family: &str) -> &'static str {
 }
 
 #[test]
-fn words_are_those_of_a_sentence_and_labels_stand_at_their_beginnings() {
+fn words_follow_the_sentence_and_labels_are_at_word_starts() {
     for family in FAMILIES {
         let tokenizer = tokenizer(family);
         for [language, text, _] in PAIRS {
@@ -158,7 +158,7 @@ fn further_holes_are_masks_of_the_tokenizer() {
 }
 
 #[test]
-fn candidates_that_begin_a_word_and_that_go_on() {
+fn candidates_at_word_starts_and_inside_words() {
     let words = CommonVocabulary::new(["school", "war", "ing", "nowhere at all"]);
     for (family, space, on) in
         [("tokenizer", "▁", ""), ("wordpiece", "", "##"), ("byte_fallback", "▁", "")]

@@ -144,7 +144,7 @@ proptest! {
     }
 
     #[test]
-    fn pairs_are_what_their_definition_says(graph in graph(), config in config()) {
+    fn pairs_follow_their_definition(graph in graph(), config in config()) {
         let config = SampleConfig {
             coverage: Coverage::Pairs,
             count: 1000,

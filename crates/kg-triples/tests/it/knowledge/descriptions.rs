@@ -37,7 +37,7 @@ fn a_tokenizer_that_truncates_or_pads_is_no_matter() {
 }
 
 #[test]
-fn special_tokens_written_out_are_left_out() {
+fn literal_special_tokens_are_skipped() {
     let mut descriptions = Descriptions::default();
     descriptions.add("Q1", language("en"), "a <mask> b </s> c").unwrap();
     descriptions.add("Q2", language("en"), "<mask>").unwrap();

@@ -102,7 +102,7 @@ fn what_is_held_out_is_counted() {
 }
 
 #[test]
-fn rare_entities_come_more_often_as_the_exponent_says() {
+fn smoothing_draws_rare_entities_more_often() {
     // Q1 in 900 of 1,000 German texts, Q2 in 100; Q3 alone in Spanish.
     let one = |entity: usize, code: usize, at: usize| {
         let mut text = text(at, [entity; 4], code);
