@@ -101,7 +101,7 @@ fn a_tokenizer_without_special_tokens_is_reported() {
         check_tokenizer(&tokenizer, &Config::tiny(10)).unwrap_err().to_string()
     };
     let message = refusal(r#"{"<s>":0,"a":1}"#);
-    assert!(message.contains("none of <s> and </s>, "), "{message}");
+    assert!(message.contains("none of the tokens <s> and </s>, "), "{message}");
     let message = refusal(r#"{"<s>":0,"a":1,"</s>":2}"#);
     assert!(message.contains("no padding token (supported: <pad>, [PAD])"), "{message}");
     let message = refusal(r#"{"[CLS]":0,"a":1,"[SEP]":2,"[PAD]":3}"#);
