@@ -124,7 +124,7 @@ fn a_padding_token_of_another_name() {
     vocabulary.insert("[FILL]".into(), zero);
     let mut tokenizer: Tokenizer = json.to_string().parse().unwrap();
     let error = Layout::of(&tokenizer).unwrap().pad().unwrap_err().to_string();
-    assert!(error.contains("no padding token (supported: <pad>, [PAD])"), "{error}");
+    assert!(error.contains("no padding token (supported: <pad>, [PAD]"), "{error}");
     let pad_token = "[FILL]".to_owned();
     let padding = tokenizers::PaddingParams { pad_token, pad_id: 0, ..Default::default() };
     tokenizer.with_padding(Some(padding));
@@ -191,7 +191,7 @@ fn an_unknown_name_is_an_error_that_lists_known_ones() {
     assert_eq!(layout.pair(&[7], &[8]).unwrap(), [1, 7, 2, 8, 2]);
     assert_eq!(layout.unknown(), Ok(0));
     let message = layout.mask().unwrap_err().to_string();
-    assert!(message.contains("no mask token (supported: <mask>, [MASK])"), "{message}");
+    assert!(message.contains("no mask token (supported: <mask>, [MASK]"), "{message}");
 
     // A template with a token that is missing from its `special_tokens`, for which `tokenizers`
     // panics.

@@ -103,9 +103,9 @@ fn a_tokenizer_without_special_tokens_is_reported() {
     let message = refusal(r#"{"<s>":0,"a":1}"#);
     assert!(message.contains("none of the tokens <s> and </s>, "), "{message}");
     let message = refusal(r#"{"<s>":0,"a":1,"</s>":2}"#);
-    assert!(message.contains("no padding token (supported: <pad>, [PAD])"), "{message}");
+    assert!(message.contains("no padding token (supported: <pad>, [PAD]"), "{message}");
     let message = refusal(r#"{"[CLS]":0,"a":1,"[SEP]":2,"[PAD]":3}"#);
-    assert!(message.contains("no mask token (supported: <mask>, [MASK])"), "{message}");
+    assert!(message.contains("no mask token (supported: <mask>, [MASK]"), "{message}");
     // A word-level vocabulary needs an unknown token.
     let nameless = r#"{"<s>":0,"<pad>":1,"</s>":2,"<mask>":3}"#;
     assert!(refusal(nameless).contains("no unknown token"), "{}", refusal(nameless));
