@@ -117,7 +117,7 @@ def row(**more):
 
 
 @pytest.mark.parametrize("given, words", [
-    (loaded(question="\udc00"), "data[0]: paragraphs[0].qas[0]: question `q`: `question`: half of a"),
+    (loaded(question="\udc00"), "data[0]: paragraphs[0].qas[0]: question `q`: `question`: an unpaired surrogate"),
     (loaded(answers=3), "question `q`: `answers`: expected lists `text` and `answer_start`, or a list"),
     (loaded(answers=[{"text": "a"}]), "question `q`: `answers`: missing field `answer_start`"),
     (loaded(answers=["a"]), "question `q`: `answers`: expected a mapping, got str"),
