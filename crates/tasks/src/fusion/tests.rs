@@ -122,7 +122,7 @@ fn windows_are_paired_by_number_or_all_with_all() {
     assert_eq!((counts.both, counts.pairs), (3, expected.len()));
     assert_eq!(counts.target_alone, other[0] - 1);
     assert_eq!(counts.source_alone, own[2] - 1);
-    assert!(counts.to_string().contains("of those that have it there"), "{counts}");
+    assert!(counts.to_string().contains("of the pairs with it in the target half"), "{counts}");
     // No window is skipped, even if windows without the answer are dropped.
     let dropping = WindowConfig { unanswerable_window: UnanswerableWindow::Drop, ..windows() };
     let (pairing, train) = (WindowPairing::ByNumber, Purpose::Train);

@@ -85,7 +85,7 @@ pub(crate) fn open_text<P: AsRef<std::path::Path>>(
     })?;
     match shards.files().first() {
         Some(first) if !found => {
-            let what = "text with a known token, in one document at least";
+            let what = "at least one document with a known token";
             Err(Error::data(first.path().display().to_string(), what, "none"))
         }
         _ => Ok(shards),
@@ -417,7 +417,7 @@ mod tests {
         let path = folder.path().join("a.txt");
         std::fs::write(&path, "\u{1}\u{2}\u{3}\n".repeat(20)).unwrap();
         let error = open_text(&[&path], &tokenizer()).unwrap_err().to_string();
-        assert!(error.contains("a.txt") && error.contains("with a token"), "{error}");
+        assert!(error.contains("a.txt") && error.contains("with a known token"), "{error}");
         std::fs::write(&path, "\u{1}\u{2}\nLima\n").unwrap();
         assert_eq!(open_text(&[&path], &tokenizer()).unwrap().lines(), 2);
     }

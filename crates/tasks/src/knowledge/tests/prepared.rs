@@ -101,5 +101,5 @@ fn relations_of_queries_and_training_lines_are_one_list() {
     assert_eq!(shards.relations, ["P1", "", "P3"]);
     assert_eq!(shards.probe.unseen_triples.len(), 1);
     let error = open("bad", example(0, "P2")).err().unwrap().to_string();
-    assert!(error.contains("relation 0 is P1, and P2 before"), "{error}");
+    assert!(error.contains("relation 0 is P1, but was P2"), "{error}");
 }
