@@ -51,7 +51,12 @@ pub fn cosine_regression(
         return Err(Error::Empty { tensor: "first", reason: "no rows" });
     }
     let (first, second) = (first.f_to_kind(kind)?, second.f_to_kind(kind)?);
-    let cosines = Tensor::f_cosine_similarity(&first, &second, 1, MIN_NORM)?;
+    // The quotient of sums needs no normalised copies of the vectors.
+    let rows = [1_i64].as_slice();
+    let products = first.f_mul(&second)?.f_sum_dim_intlist(rows, false, kind)?;
+    let norm =
+        |vectors: &Tensor| vectors.f_norm_scalaropt_dim(2.0, rows, false)?.f_clamp_min(MIN_NORM);
+    let cosines = products.f_div(&norm(&first)?.f_mul(&norm(&second)?)?)?;
     let errors = cosines.f_sub(&similarities.f_detach()?.f_to_kind(kind)?)?;
     Ok(errors.f_square()?.f_mean(None::<Kind>)?)
 }
