@@ -96,7 +96,7 @@ fn each_language_of_a_file_has_its_score() {
     assert_eq!(own["mean_without_en"]["exact_match"], 75.0);
     assert_eq!((own["exact_match"].as_f64(), own["questions"].as_u64()), (Some(60.0), Some(5)));
     assert_eq!(own["languages"]["fi"]["questions"], 2);
-    // One set of rules for all, where it is asked for.
+    // `--norm` applies one set of rules to all languages.
     let squad = read("--norm squad tydi.json said.json");
     assert_eq!(squad["languages"]["ar"]["exact_match"], 0.0);
     assert_eq!(squad["languages"]["en"], own["languages"]["en"]);
