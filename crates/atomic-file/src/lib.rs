@@ -3,6 +3,7 @@
 #[cfg(feature = "cli")]
 pub mod cli;
 mod inputs;
+mod lock;
 mod notes;
 mod read;
 mod target;
@@ -19,6 +20,7 @@ use tempfile::TempPath;
 use crate::target::Target;
 
 pub use inputs::{check_output, inputs, protect_inputs, remember_input};
+pub use lock::FileLock;
 pub use notes::{lines, note_missing_newline, one_line, take_notes};
 pub use read::{
     Lines, MAX_FILE_BYTES, TextReader, open, read, read_limited, read_to_string,

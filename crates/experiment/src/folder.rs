@@ -4,7 +4,8 @@ use std::fs::{self, DirEntry, File};
 use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use atomic_file::FileLock;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -33,8 +34,7 @@ struct Marker {
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
-    /// The lock is held until this file is closed.
-    _lock: File,
+    _lock: Option<FileLock>,
 }
 
 impl RunFolder {
@@ -149,7 +149,7 @@ pub(crate) fn entries(folder: &Path) -> Result<Vec<DirEntry>> {
 }
 
 /// Locks the folder for this process. An existing lock file of another program is not changed.
-fn lock(folder: &Path) -> Result<File> {
+fn lock(folder: &Path) -> Result<Option<FileLock>> {
     let path = folder.join(LOCK);
     let foreign = |what: &str| {
         let reason = format!("{what}, so nothing is written there; move it away");
@@ -163,21 +163,20 @@ fn lock(folder: &Path) -> Result<File> {
     if !file.metadata().map_err(Error::file(&path))?.is_file() {
         return Err(foreign("is no regular file"));
     }
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => {
+    let lock = match FileLock::try_acquire(&file) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             let holder = holder(&mut file).ok().flatten().filter(|holder| !holder.is_empty());
             let holder = holder.map(|holder| format!(" ({holder})")).unwrap_or_default();
             let reason = format!("another process{holder} works in this folder");
             let advice = "; wait until it ends, or give another --out";
             return Err(Error::content(folder, reason + advice));
         }
-        Err(Errno::NOSYS | Errno::NOTSUP | Errno::NOLCK) => {
-            let folder = folder.display();
-            let text = format!("{folder}: this file system has no locks; start one process only");
-            let _ = writeln!(io::stderr(), "{}", atomic_file::one_line(&text));
-        }
-        Err(error) => return Err(Error::file(&path)(error.into())),
+        locked => locked.map_err(Error::file(&path))?,
+    };
+    if lock.is_none() {
+        let folder = folder.display();
+        let text = format!("{folder}: this file system has no locks; start one process only");
+        let _ = writeln!(io::stderr(), "{}", atomic_file::one_line(&text));
     }
     if holder(&mut file).map_err(Error::file(&path))?.is_none() {
         return Err(foreign("holds something that no run wrote"));
@@ -186,7 +185,7 @@ fn lock(folder: &Path) -> Result<File> {
     let holder = format!("process {}\n", std::process::id());
     let _ = file.set_len(0).and_then(|()| file.rewind());
     let _ = file.write_all(holder.as_bytes());
-    Ok(file)
+    Ok(lock)
 }
 
 /// The contents of a lock file: `process <id>`, or an empty string if nothing is written yet;

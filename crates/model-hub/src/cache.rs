@@ -137,6 +137,8 @@ fn read_limited(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 
 #[cfg(feature = "fetch")]
 mod write {
+    use atomic_file::FileLock;
+
     use super::*;
 
     impl Cache {
@@ -147,14 +149,15 @@ mod write {
         /// Waits until no other process writes this blob. The lock is released when the returned
         /// value is dropped. If the file system does not support locks, no other process is assumed
         /// to write.
-        pub(crate) fn lock(&self, etag: &str) -> Result<File> {
+        pub(crate) fn lock(&self, etag: &str) -> Result<Option<FileLock>> {
             let path = self.locks.join(format!("{etag}.lock"));
             create_parent_folder(&path)?;
             loop {
                 let options = File::options().create(true).truncate(false).write(true).open(&path);
                 let file = options.map_err(Error::io(&path, "lock the file"))?;
-                if lock(&file) {
-                    return Ok(file);
+                let lock = FileLock::acquire(&file).map_err(Error::io(&path, "lock the file"))?;
+                if has_name(&file) {
+                    return Ok(lock);
                 }
             }
         }
@@ -195,18 +198,16 @@ mod write {
         fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder"))
     }
 
-    /// Locks the file. Returns whether the file still has its name, because another process may
-    /// remove a lock file when its download is finished.
+    /// Returns whether the file still has its name: another process may remove a lock file when its
+    /// download is finished.
     #[cfg(unix)]
-    fn lock(file: &File) -> bool {
-        use rustix::fs::{FlockOperation, flock};
+    fn has_name(file: &File) -> bool {
         use std::os::unix::fs::MetadataExt;
-        let _ = rustix::io::retry_on_intr(|| flock(file, FlockOperation::LockExclusive));
         file.metadata().map_or(true, |data| data.nlink() > 0)
     }
 
     #[cfg(not(unix))]
-    fn lock(_file: &File) -> bool {
+    fn has_name(_file: &File) -> bool {
         true
     }
 

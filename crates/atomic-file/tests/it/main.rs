@@ -2,4 +2,5 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 mod atomic_file;
+mod lock;
 mod read;

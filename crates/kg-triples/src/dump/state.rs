@@ -9,7 +9,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use atomic_file::FileLock;
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use super::config::{ExtractConfig, ExtractReport};
@@ -114,7 +115,7 @@ pub(super) struct StateFolder {
     has_state: bool,
     /// Whether an earlier extract was unfinished.
     is_left: bool,
-    _lock: File,
+    _lock: Option<FileLock>,
 }
 
 impl StateFolder {
@@ -140,14 +141,13 @@ impl StateFolder {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = rustix::fs::open(&lock, flags, Mode::from_raw_mode(0o666));
         let opened = opened.map_err(io::Error::from).map_err(Error::io(&lock, "lock the file"));
-        let lock = File::from(opened?);
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(io::Error::from) {
+        // On file systems without locks, no other process is assumed.
+        let lock = match FileLock::try_acquire(&File::from(opened?)) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 return fault("another extract is at work here; give another folder".into());
             }
-            // On file systems without locks, no other process is assumed.
-            _ => (),
-        }
+            locked => locked.map_err(Error::io(&path, "lock the folder"))?,
+        };
         let found = match restart {
             true => None,
             false => read(&path.join(STATE)).map_err(refuse())?,

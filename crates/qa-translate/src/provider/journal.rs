@@ -3,6 +3,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use atomic_file::FileLock;
 use serde::Serialize;
 
 use crate::Error;
@@ -13,6 +14,7 @@ use crate::error::create_folder_of;
 pub(super) struct Journal {
     path: PathBuf,
     file: File,
+    _lock: Option<FileLock>,
 }
 
 impl Journal {
@@ -28,7 +30,7 @@ impl Journal {
         atomic_file::check_output(path).map_err(Error::io(path, "use it as a cache"))?;
         let opened = OpenOptions::new().read(true).append(true).create(true).open(path);
         let mut file = opened.map_err(Error::io(path, "open the cache"))?;
-        lock(&file).map_err(Error::io(path, "lock the cache"))?;
+        let _lock = lock(&file).map_err(Error::io(path, "lock the cache"))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(Error::io(path, "read the cache"))?;
         let mut valid_bytes = 0;
@@ -46,7 +48,7 @@ impl Journal {
             let cut = file.set_len(valid_bytes as u64).and_then(|()| file.sync_all());
             cut.map_err(Error::io(path, "remove the incomplete line of the cache"))?;
         }
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), file, _lock })
     }
 
     /// Appends lines: all of them or, if the disk is full, possibly an incomplete one.
@@ -62,21 +64,14 @@ impl Journal {
 }
 
 /// Locks the file against other writers. On file systems without locks this has no effect.
-fn lock(file: &File) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use rustix::fs::{FlockOperation, flock};
-        let locked = flock(file, FlockOperation::NonBlockingLockExclusive);
-        if let Err(error) = locked.map_err(io::Error::from)
-            && error.kind() == io::ErrorKind::WouldBlock
-        {
+fn lock(file: &File) -> io::Result<Option<FileLock>> {
+    FileLock::try_acquire(file).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => {
             let reason = "in use by another run; wait for that run, or give another file";
-            return Err(io::Error::new(io::ErrorKind::WouldBlock, reason));
+            io::Error::new(io::ErrorKind::WouldBlock, reason)
         }
-    }
-    #[cfg(not(unix))]
-    let _ = file;
-    Ok(())
+        _ => error,
+    })
 }
 
 /// Returns whether a last line is an incomplete line of this journal: without its line break, or

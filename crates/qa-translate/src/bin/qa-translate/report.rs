@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
-use atomic_file::FileSet;
+use atomic_file::{FileLock, FileSet};
 use mlqa_eval::{Language, TableOrder};
 use qa_translate::{Error, TranslateReport};
 use serde_json::Value;
@@ -67,11 +67,8 @@ fn parse(bytes: &[u8]) -> io::Result<BTreeMap<TableOrder, Value>> {
 
 /// Waits until no other run writes to the folder. On file systems without locks it does not wait.
 #[cfg(unix)]
-fn lock(folder: &Path) -> io::Result<File> {
-    use rustix::fs::{FlockOperation, flock};
-    let folder = File::open(folder)?;
-    let _ = flock(&folder, FlockOperation::LockExclusive);
-    Ok(folder)
+fn lock(folder: &Path) -> io::Result<Option<FileLock>> {
+    FileLock::acquire(&File::open(folder)?)
 }
 
 #[cfg(not(unix))]

@@ -1,0 +1,49 @@
+use std::fs::{File, TryLockError};
+use std::io::{self, ErrorKind};
+
+/// A lock against other processes that lock the same file. It is released when it is dropped.
+///
+/// Closing a file is not enough to release a lock: a child process that was forked before shares
+/// the open file until it executes its program.
+#[derive(Debug)]
+pub struct FileLock(File);
+
+impl FileLock {
+    /// Locks `file`, or returns `None` if the file system does not support locks.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WouldBlock`] if another process holds the lock, or the error of duplicating the
+    /// file's handle.
+    pub fn try_acquire(file: &File) -> io::Result<Option<Self>> {
+        let file = file.try_clone()?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(TryLockError::WouldBlock) => Err(ErrorKind::WouldBlock.into()),
+            // The error for a missing lock service has no kind.
+            Err(TryLockError::Error(_)) => Ok(None),
+        }
+    }
+
+    /// Waits until no other process holds the lock, and locks `file`. Returns `None` if the file
+    /// system does not support locks.
+    ///
+    /// # Errors
+    /// The error of duplicating the file's handle.
+    pub fn acquire(file: &File) -> io::Result<Option<Self>> {
+        let file = file.try_clone()?;
+        loop {
+            match file.lock() {
+                Ok(()) => return Ok(Some(Self(file))),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Ok(None),
+            }
+        }
+    }
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // If this fails, the system releases the lock when the last handle is closed.
+        let _ = self.0.unlock();
+    }
+}
