@@ -25,8 +25,6 @@ struct Records(Vec<Json>);
 pub(crate) struct About {
     /// Facts as (name, text), in the order of the page.
     pub facts: Vec<(&'static str, String)>,
-    /// Notes about the input files.
-    pub notes: Vec<String>,
     /// The recipes of run folders, with the effective value of every key.
     pub recipes: Vec<String>,
     /// Differences between the runs' settings.
@@ -51,7 +49,7 @@ impl About {
 }
 
 /// The JSON of a file; null if the file cannot be read.
-pub(crate) fn json(path: &Path) -> Json {
+fn json(path: &Path) -> Json {
     let text = atomic_file::read_to_string(path).unwrap_or_default();
     serde_json::from_str(&text).unwrap_or_default()
 }
@@ -164,10 +162,8 @@ pub(crate) fn read(runs: &[ReportRun], all: &Collected) -> Result<About, mlqa_ev
         runs.iter().filter_map(|run| run.about.folder.as_ref()).collect();
     let folders: Vec<Folder> = places.into_iter().map(|path| Folder::read(path)).collect();
     let records: Vec<Records> = runs.iter().map(Records::of).collect();
-    let notes = distinct(runs.iter().flat_map(|run| run.about.notes.clone()));
     Ok(About {
-        facts: facts(runs, &folders, &records, &notes),
-        notes,
+        facts: facts(runs, &folders, &records),
         recipes: distinct(folders.iter().map(|folder| folder.recipe.clone())),
         differing: differing(runs, &records)?,
         data: data(runs, all)?,
@@ -179,7 +175,6 @@ fn facts(
     runs: &[ReportRun],
     folders: &[Folder],
     records: &[Records],
-    notes: &[String],
 ) -> Vec<(&'static str, String)> {
     let machine = |key: &'static str| folders.iter().map(move |folder| &folder.machine[key]);
     let environment = |key: &'static str| records.iter().flat_map(move |one| one.environment(key));
@@ -237,7 +232,6 @@ fn facts(
         ("Hardware", joined(hardware, ", ")),
         ("Time", time.join(", ")),
         ("Peak memory", joined(memory, ", ")),
-        ("Files", notes.join("\n")),
     ];
     facts.into_iter().filter(|(_, fact)| !fact.is_empty()).collect()
 }
@@ -247,12 +241,7 @@ fn differing(runs: &[ReportRun], records: &[Records]) -> Result<Table, mlqa_eval
     let title = if runs.len() == 1 { "Answers" } else { "What differs between the runs" };
     let mut table = Table::new("differing", title, "key");
     table.columns.extend(runs.iter().map(|run| run.name.clone()));
-    let of_run = |(records, run): (&Records, &ReportRun)| {
-        let mut keys = records.keys();
-        keys.extend(run.about.keys.clone());
-        keys
-    };
-    let keys: Vec<BTreeMap<String, Json>> = records.iter().zip(runs).map(of_run).collect();
+    let keys: Vec<BTreeMap<String, Json>> = records.iter().map(Records::keys).collect();
     let names: BTreeSet<&String> = keys.iter().flat_map(BTreeMap::keys).collect();
     for name in names {
         let values: Vec<Option<&Json>> = keys.iter().map(|own| own.get(name)).collect();

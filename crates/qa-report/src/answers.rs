@@ -14,9 +14,6 @@ pub(crate) struct Answers {
     pub texts: Predictions,
     /// Number of answers that do not occur in their contexts.
     pub no_span: usize,
-    /// For each question of the pair, its index in `score` and `classes`; `None` if the file does
-    /// not include the question.
-    places: Vec<Option<usize>>,
 }
 
 impl Answers {
@@ -26,12 +23,8 @@ impl Answers {
         questions: &Questions,
         rules: Normalization,
     ) -> Result<Self, mlqa_eval::Error> {
-        let (dataset, places) = questions.questions_of(file);
-        let path = &file.predictions;
-        let texts = match &file.samples {
-            Some(samples) => questions.responses(samples),
-            None => Predictions::read(path)?,
-        };
+        let (dataset, path) = (&questions.dataset, &file.predictions);
+        let texts = Predictions::read(path)?;
         if !dataset.questions.iter().any(|question| texts.0.contains_key(&question.id)) {
             let message = format!("no answer to any question of {}", dataset.path.display());
             return Err(mlqa_eval::Error::Content { path: path.clone(), message });
@@ -41,14 +34,14 @@ impl Answers {
             !question.context.contains(text)
         };
         let no_span = dataset.questions.iter().filter(is_elsewhere).count();
-        let classes = boundary_classes(&dataset, &texts, rules)?;
-        let score = score(&dataset, &texts, rules)?;
-        Ok(Self { score, classes, texts, no_span, places })
+        let classes = boundary_classes(dataset, &texts, rules)?;
+        let score = score(dataset, &texts, rules)?;
+        Ok(Self { score, classes, texts, no_span })
     }
 
-    /// The score of a question of the pair; `None` if the file does not include the question.
+    /// The score of a question of the pair.
     pub fn of(&self, at: usize) -> Option<&QuestionScore> {
-        self.score.per_question.get((*self.places.get(at)?)?)
+        self.score.per_question.get(at)
     }
 
     /// F1 and exact match, 0 to 1.
@@ -58,6 +51,6 @@ impl Answers {
 
     /// The class of an answer.
     pub fn class(&self, at: usize) -> Option<BoundaryClass> {
-        self.classes.get((*self.places.get(at)?)?)?.0
+        self.classes.get(at)?.0
     }
 }

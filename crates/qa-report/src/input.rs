@@ -1,7 +1,6 @@
 //! Input of a report: runs, their prediction files and question files.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use mlqa_eval::{
     AVERAGE, Cell, DatasetName, Language, Matrix, Normalization, QuestionSource, QuestionSources,
@@ -11,8 +10,10 @@ use serde_json::Value as Json;
 
 use crate::QuestionFiles;
 use crate::curves::{CurveFile, METRICS};
-use crate::other_programs;
-use crate::samples::Samples;
+
+/// The supported content of a folder, for the error about a folder without any.
+const EXPECTED: &str = "predictions: neither run.json, nor predictions named as MLQA's files \
+    (test-context-en-question-de.json) or in a questions.json";
 
 /// A set, context language and question language.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,8 +43,6 @@ pub(crate) struct AnswerFile {
     pub questions: PathBuf,
     /// Whether the set prescribes SQuAD's English rules.
     pub squad_rules: bool,
-    /// The content of `predictions` if it is a file of samples, which may also be `questions`.
-    pub samples: Option<Arc<Samples>>,
 }
 
 /// A run: the answers of each seed and the training curves.
@@ -66,10 +65,6 @@ pub(crate) struct RunFiles {
     /// Names of the seeds.
     pub seeds: Vec<String>,
     pub curves: Vec<CurveFile>,
-    /// Settings of the run in another program's records.
-    pub keys: BTreeMap<String, Json>,
-    /// Notes about the input files.
-    pub notes: Vec<String>,
 }
 
 impl RunFiles {
@@ -78,10 +73,6 @@ impl RunFiles {
         self.cells.extend(other.cells);
         self.seeds.extend(other.seeds);
         self.curves.extend(other.curves);
-        for (key, value) in other.keys {
-            self.keys.entry(key).or_insert(value);
-        }
-        self.notes.extend(other.notes);
     }
 }
 
@@ -92,11 +83,8 @@ impl ReportRun {
     ///   are those in its `questions.json` files, unless `files` has others;
     /// - a folder of prediction files with MLQA names: one run, with the question files of the same
     ///   names in `files.data`;
-    /// - a folder of lm-evaluation-harness with `samples_<task>_<time>.jsonl`: one run per model; a
-    ///   single such file: one run. The questions are those of the samples, unless `files` has
-    ///   them;
-    /// - an output folder of `run_qa`: one run, with `files.data` and `files.language`;
-    /// - a prediction file: one run, with `files.data` and `files.language`;
+    /// - a prediction file, such as `eval_predictions.json` of `run_qa`: one run, with `files.data`
+    ///   and `files.language`;
     /// - a `matrix.json`: one run with only scores; a recipe's `summary.json` with English
     ///   contexts: one run with only scores per arm.
     ///
@@ -119,9 +107,6 @@ impl ReportRun {
                 false => Ok(runs),
             };
         }
-        if path.is_file() && is_samples(path) {
-            return Ok(vec![other_programs::of_samples_file(path, files)?]);
-        }
         if path.is_file()
             && let Some(runs) = of_scores(path)?
         {
@@ -140,11 +125,7 @@ impl ReportRun {
             false => vec![of_file(path, files)?],
         };
         if answers.is_empty() {
-            let runs = other_programs::of_folder(path, files)?;
-            return match runs.is_empty() {
-                true => Err(nothing(other_programs::LOOKED_FOR, path)),
-                false => Ok(runs),
-            };
+            return Err(nothing(EXPECTED, path));
         }
         let about = RunFiles { seeds: vec![name.clone()], ..RunFiles::default() };
         Ok(vec![Self { name, seeds: vec![answers], about, ..Self::default() }])
@@ -184,18 +165,12 @@ fn nothing(what: &str, path: &Path) -> mlqa_eval::Error {
     mlqa_eval::Error::NothingFound { what: what.to_owned(), path: path.to_path_buf() }
 }
 
-/// Whether a file's name is that of a file of samples.
-fn is_samples(path: &Path) -> bool {
-    let name = path.to_string_lossy();
-    name.strip_suffix(".gz").unwrap_or(&name).ends_with(".jsonl")
-}
-
 fn unknown(path: &Path, message: &str) -> mlqa_eval::Error {
     mlqa_eval::Error::Content { path: path.to_path_buf(), message: message.to_owned() }
 }
 
 /// The names in a folder, sorted with numbers by value: `seed-10` comes after `seed-9`.
-pub(crate) fn names(folder: &Path) -> Result<Vec<String>, mlqa_eval::Error> {
+fn names(folder: &Path) -> Result<Vec<String>, mlqa_eval::Error> {
     let failed = |source| mlqa_eval::Error::Read { path: folder.to_path_buf(), source };
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
@@ -342,7 +317,6 @@ fn of_predictions(
             n_best: Some(n_best).filter(|path| path.exists()),
             questions,
             squad_rules: source.is_some_and(|source| source.squad_rules),
-            samples: None,
         });
     }
     Ok(answers)
@@ -407,7 +381,7 @@ fn source_paths(run: &Path, path: &Path) -> Vec<PathBuf> {
 }
 
 /// Reads a prediction file given by the user.
-pub(crate) fn of_file(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, mlqa_eval::Error> {
+fn of_file(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, mlqa_eval::Error> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let sources = QuestionSources::read(folder)?.unwrap_or_default();
@@ -440,15 +414,7 @@ pub(crate) fn of_file(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, 
         n_best: files.n_best.clone(),
         questions,
         squad_rules: source.is_some_and(|source| source.squad_rules),
-        samples: None,
     })
-}
-
-impl AnswerFile {
-    /// Whether the file's questions are those of its samples.
-    pub fn has_own_questions(&self) -> bool {
-        self.samples.is_some() && self.questions == self.predictions
-    }
 }
 
 impl Pair {

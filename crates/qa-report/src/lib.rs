@@ -10,14 +10,12 @@ mod evidence;
 mod finding;
 mod heat;
 mod input;
-mod other_programs;
 mod page;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod program;
 mod query_sets;
 mod question_files;
-mod samples;
 mod svg;
 mod table;
 mod tables;
@@ -126,7 +124,6 @@ impl Report {
         let mut runs = runs.to_vec();
         make_unique(runs.iter_mut().map(|run| &mut run.name));
         runs.iter().try_for_each(query_sets::check_seeds)?;
-        query_sets::align_sets(&mut runs)?;
         let all = collect(&runs, config)?;
         if all.pairs.is_empty() {
             let what = "runs with scores".to_owned();
@@ -177,11 +174,6 @@ impl Report {
 
     fn curve_drawings(&self) -> Vec<Svg> {
         self.curves.iter().map(|curve| curves::draw(curve, &self.all)).collect()
-    }
-
-    /// Returns notes about the input files, such as skipped files.
-    pub fn notes(&self) -> &[String] {
-        &self.about.notes
     }
 
     /// Returns the report as one HTML file without external resources. The output is deterministic.

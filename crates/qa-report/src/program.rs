@@ -10,11 +10,9 @@ use crate::{QuestionFiles, Report, ReportConfig, ReportFormat, ReportRun};
 /// Write an HTML report that compares runs: scores, differences, errors and questions.
 ///
 /// The report is one HTML file without external resources. A RUN is one of: a run folder of a
-/// recipe (one run per arm); a folder of prediction files with MLQA names; a prediction file;
-/// samples of lm-evaluation-harness (`--log_samples`, file or
-/// folder); an output folder of transformers' `run_qa`; or, for scores only, a matrix.json or a
-/// recipe's summary.json. All runs are compared with the first one, on the questions that both
-/// answered.
+/// recipe (one run per arm); a folder of prediction files with MLQA names; a prediction file; or,
+/// for scores only, a matrix.json or a recipe's summary.json. All runs are compared with the first
+/// one, on the language pairs that both answered.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -24,15 +22,12 @@ Examples:
   qa-report crates/testkit/fixtures/scorer/ar/predictions.json \\
     --data crates/testkit/fixtures/scorer/ar/dataset.json --language ar \\
     --out arabic.html --beside md,csv,json,svg
-  qa-report reader=crates/testkit/fixtures/harness/reader \\
-    chat=crates/testkit/fixtures/harness/samples \\
-    --data crates/testkit/fixtures/harness/data --out chat.html
 With your own runs:
   qa-report runs/demo --arms base,injected --out report.html
   qa-report --data MLQA_V1/test before=a1,a2,a3 after=b1,b2,b3 \\
     --out report.html
-  qa-report reader=runs/mine chat=results/my__chat-model other=run_qa_out \\
-    --data test-context-de-question-de.json --out report.html
+  qa-report reader=runs/mine other=run_qa_out/eval_predictions.json \\
+    --data test-context-de-question-de.json --language de --out report.html
 
 NAME=RUN sets the name of a run. Comma-separated folders or files are the seeds of
 one run. The output is deterministic.")]
@@ -100,7 +95,6 @@ pub fn run(args: &Args) -> Result<(), String> {
     }
     let report = args.report()?;
     report.write(&args.out, &args.beside).map_err(|error| error.to_string())?;
-    report.notes().iter().for_each(|note| cli::say(&format!("note: {note}")));
     let summary = report.summary();
     cli::print(&atomic_file::lines(&summary))
         .map_err(|error| format!("cannot write to standard output: {error}"))

@@ -9,15 +9,11 @@ use std::time::Duration;
 use tch::{Device, Kind, Tensor};
 
 use crate::ffi::{self, RawGroup, call, make, raw};
-use crate::wait_for_ranks::{Notes, Peers, wait_for_ranks};
-use crate::waiting::{FIRST_MESSAGE, Watch, say};
+use crate::waiting::Watch;
 use crate::{Error, Result};
 
 /// Maximum number of processes; more are probably a mistake.
 const MAX_RANKS: usize = 65_536;
-
-/// Time in which a process looks for the ended rank after a failed operation.
-const LOST_RANK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Address of a run's rendezvous, and the rank of this process.
 ///
@@ -122,7 +118,6 @@ pub struct ProcessGroup {
     size: usize,
     /// The GPU whose tensors are exchanged with NCCL.
     gpu: Option<usize>,
-    peers: Peers,
     watch: Watch,
 }
 
@@ -147,13 +142,11 @@ impl fmt::Debug for ProcessGroup {
 
 impl ProcessGroup {
     /// Connects to the other processes, with a timeout of `meeting`; later operations have a
-    /// timeout of `timeout`. The end of another process is detected immediately. A process that
-    /// waits for more than 10 seconds prints on standard error which ranks it waits for, and
-    /// repeats this at growing intervals.
+    /// timeout of `timeout`. A process that waits for more than 10 seconds prints a message on
+    /// standard error, and repeats it every 10 minutes.
     ///
     /// # Errors
-    /// [`Error::Distributed`] if other processes do not connect, an address cannot be used, or two
-    /// processes have the same rank.
+    /// [`Error::Distributed`] if other processes do not connect, or an address cannot be used.
     pub fn connect(place: &Rendezvous, meeting: Duration, timeout: Duration) -> Result<Self> {
         check_interface(place.interface.as_deref().unwrap_or_default())?;
         let connect_error = |reason: &dyn fmt::Display| {
@@ -162,16 +155,7 @@ impl ProcessGroup {
                 "rank {rank} of {size} did not meet the others at {host}:{port}: {reason}"
             ))
         };
-        // A launcher that listens instead of rank 0 monitors its processes itself.
-        let peers = match place.rank_0_serves {
-            false => Peers::default(),
-            true => {
-                wait_for_ranks(place, meeting, Notes::new(FIRST_MESSAGE), &mut |text| say(&text))
-                    .map_err(|reason| connect_error(&reason))?
-            }
-        };
-        let who = format!("rank {} of {}", place.rank, place.size);
-        let watch = Watch::start(who, peers.others());
+        let watch = Watch::start(format!("rank {} of {}", place.rank, place.size));
         let text = |text: &str| {
             CString::new(text)
                 .map_err(|_| Error::Distributed(format!("{text:?} contains a NUL character")))
@@ -206,7 +190,7 @@ impl ProcessGroup {
         };
         let met = watch.waiting(|| call(connect));
         met.map_err(|error| connect_error(&error))?;
-        Ok(Self { raw, rank: place.rank, size: place.size, gpu: None, peers, watch })
+        Ok(Self { raw, rank: place.rank, size: place.size, gpu: None, watch })
     }
 
     /// Uses NCCL for tensors on GPU `device`, which differs between ranks of a machine. All ranks
@@ -254,15 +238,14 @@ impl ProcessGroup {
         self.size
     }
 
-    /// Runs a collective operation. Its error names the operation and, if known, the rank that
-    /// ended.
+    /// Runs a collective operation. Its error names the operation.
     fn collective<T>(&self, operation: &str, body: impl FnOnce() -> Result<T>) -> Result<T> {
         self.watch.waiting(body).map_err(|error| {
-            let prefix = format!("rank {} of {}: {operation}", self.rank, self.size);
-            Error::Distributed(match self.peers.ended(LOST_RANK_TIMEOUT) {
-                Some(ended) => format!("{prefix}: {ended}: {error}"),
-                None => format!("{prefix}: {error}; another rank ended, or does something else"),
-            })
+            let (rank, size) = (self.rank, self.size);
+            Error::Distributed(format!(
+                "rank {rank} of {size}: {operation} failed; another rank ended, or runs another \
+                 operation: {error}"
+            ))
         })
     }
 

@@ -22,7 +22,6 @@ mod signal_stack;
 mod streamed_logsumexp;
 mod tensor_file;
 mod upload;
-mod wait_for_ranks;
 mod wait_policy;
 mod waiting;
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// Time until the first message.
-pub(crate) const FIRST_MESSAGE: Duration = Duration::from_secs(10);
+const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 /// Time between later messages: other ranks also wait while the first rank evaluates.
 const MESSAGE_INTERVAL: Duration = Duration::from_secs(600);
 /// Time until a message about a signal.
@@ -21,7 +21,7 @@ pub fn set_stop_flag(flag: Arc<AtomicUsize>) {
 }
 
 /// Prints a line on standard error; a closed standard error is ignored.
-pub(crate) fn say(text: &str) {
+fn print_note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", atomic_file::one_line(text));
 }
 
@@ -30,12 +30,12 @@ pub(crate) fn say(text: &str) {
 pub(crate) struct Watch(Arc<Mutex<Option<Instant>>>);
 
 impl Watch {
-    /// Starts the thread; messages say that `who` waits for `for_whom`. If it cannot be started,
-    /// there are no messages.
-    pub(crate) fn start(who: String, for_whom: String) -> Self {
+    /// Starts the thread; messages begin with `rank`. If it cannot be started, there are no
+    /// messages.
+    pub(crate) fn start(rank: String) -> Self {
         let since = Arc::new(Mutex::new(None));
         let watched = Arc::downgrade(&since);
-        let watch = move || watch(&watched, &who, &for_whom);
+        let watch = move || watch(&watched, &rank);
         let _ = std::thread::Builder::new().name("waiting".into()).spawn(watch);
         Self(since)
     }
@@ -53,7 +53,7 @@ impl Watch {
     }
 }
 
-fn watch(since: &Weak<Mutex<Option<Instant>>>, who: &str, for_whom: &str) {
+fn watch(since: &Weak<Mutex<Option<Instant>>>, rank: &str) {
     let (mut said, mut told_of_stop) = (None::<Instant>, false);
     loop {
         std::thread::sleep(Duration::from_millis(200));
@@ -63,16 +63,16 @@ fn watch(since: &Weak<Mutex<Option<Instant>>>, who: &str, for_whom: &str) {
         let stop = STOP.get().is_some_and(|flag| flag.load(Ordering::SeqCst) != 0);
         if stop && !told_of_stop && waited >= SIGNAL_MESSAGE {
             told_of_stop = true;
-            say(&format!(
-                "{who} waits for {for_whom} and stops after the step; a second signal stops it \
-                 immediately"
+            print_note(&format!(
+                "{rank} waits for the other ranks and stops after the step; a second signal stops \
+                 it immediately"
             ));
         }
         if waited >= FIRST_MESSAGE && said.is_none_or(|said| said.elapsed() >= MESSAGE_INTERVAL) {
             said = Some(Instant::now());
             let seconds = waited.as_secs();
-            say(&format!(
-                "{who} has waited {seconds} s for {for_whom}, which may be busy (for example \
+            print_note(&format!(
+                "{rank} has waited {seconds} s for the other ranks, which may be busy (for example \
                  evaluating on rank 0) or have stopped"
             ));
         }

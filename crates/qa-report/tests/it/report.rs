@@ -59,7 +59,7 @@ pub(crate) const HOSTILE: &str = "</script><script>document.title='x'</script><!
 #[cfg(unix)]
 #[test]
 fn examples_of_the_program_run() {
-    let folder = testkit::run_examples(env!("CARGO_BIN_EXE_qa-report"), &[], 3);
+    let folder = testkit::run_examples(env!("CARGO_BIN_EXE_qa-report"), &[], 2);
     assert!(folder.path().join("report.html").exists());
     assert!(folder.path().join("arabic-f1.svg").exists());
 }
@@ -73,7 +73,8 @@ fn what_the_input_holds_is_text() {
         questions(&[(HOSTILE, HOSTILE, &context, HOSTILE), ("b", "?", "one two", "two")]);
     data["data"][0]["paragraphs"][0]["qas"][0]["subtype"] = HOSTILE.into();
     write(Path::new(&at("data.json")), &data);
-    write(Path::new(&at("said.json")), &json!({ HOSTILE: HOSTILE, "b": "one" }));
+    let long = format!("one{}", " more".repeat(100_000));
+    write(Path::new(&at("said.json")), &json!({ HOSTILE: HOSTILE, "b": long }));
     let name = format!("{}={}", HOSTILE.replace('\0', ""), at("said.json"));
     let title = HOSTILE.replace('\0', "");
     let page = at("report.html");
@@ -93,6 +94,11 @@ fn what_the_input_holds_is_text() {
     assert_eq!(data["items"][0]["question"], HOSTILE);
     assert_eq!(data["items"][0]["gold"][0], json!([[2, HOSTILE.chars().count()], HOSTILE]));
     assert_eq!(data["kinds"], json!([HOSTILE]));
+    // Long answers are truncated.
+    let answer = &data["items"][1]["answers"][0];
+    assert_eq!(answer["text"].as_str().unwrap().len(), 1000);
+    assert_eq!(answer["length"], 500_003);
+    assert!(html.len() < 200_000, "{} bytes", html.len());
     for file in fs::read_dir(folder.path()).unwrap() {
         let path = file.unwrap().path();
         if path.extension().is_some_and(|end| end == "svg") {

@@ -91,8 +91,7 @@ fn leave_early() {
     }
     let number = Tensor::from_slice(&[1f32]);
     let error = group.exchange(&[&number; 2], &[&number; 2]).unwrap_err().to_string();
-    assert!(error.contains("rank 0 of 2: exchange: rank 1 of 2 (process "), "{error}");
-    assert!(error.contains(" at 127.0.0.1) ended: "), "{error}");
+    assert!(error.contains("rank 0 of 2: exchange failed; another rank ended"), "{error}");
 }
 
 fn succeed(name: &str) {
@@ -111,7 +110,7 @@ fn two_processes_exchange_tensors() {
 }
 
 #[test]
-fn an_ended_rank_is_an_error_that_names_the_rank_and_the_operation() {
+fn an_ended_rank_is_an_error_that_names_the_operation() {
     succeed("leave_early");
 }
 
