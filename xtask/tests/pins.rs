@@ -54,7 +54,7 @@ fn the_shipped_base_matches_its_card() {
     let config: serde_json::Value = serde_json::from_str(&read("config.json")).unwrap();
     assert_eq!(config["architectures"][0], "XLMRobertaForMaskedLM");
     assert_eq!(config["type_vocab_size"], 2);
-    assert!(read("README.md").contains("cargo xtask pretrain-base"));
+    assert!(read("README.md").contains("examples/pretrain-base/recipe.toml"));
 }
 
 /// The README's table and CITATION.cff list the same papers, and the versions are equal.
