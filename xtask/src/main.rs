@@ -119,18 +119,14 @@ enum Task {
         after_help = "Tests and benches use .peers if it exists, and else are skipped with a \
         note.\n\nExamples:\n  cargo xtask peers            numpy, pytest, maturin, duckdb, transformers without torch\n  \
         cargo xtask peers --torch    also torch (4.5 GB)\n  \
-        cargo xtask peers --spark    also PySpark (800 MB; needs Java 17 to run)\n  \
         cargo xtask peers --older    only transformers 4, into .peers-4 (250 MB)"
     )]
     Peers {
         /// Also install torch, torchrun and transformers
         #[arg(long)]
         torch: bool,
-        /// Also install PySpark
-        #[arg(long)]
-        spark: bool,
         /// Install only the last transformers 4, into .peers-4
-        #[arg(long, conflicts_with_all = ["torch", "spark"])]
+        #[arg(long, conflicts_with = "torch")]
         older: bool,
     },
     /// Train and evaluate the embedded demo
@@ -249,10 +245,10 @@ fn start(root: &Path, task: Task) -> Result<u8> {
             Ok(0)
         }
         Task::Reader { arguments } => reader::reader(root, &arguments),
-        Task::Peers { torch, spark, older } => {
+        Task::Peers { torch, older } => {
             let python = match older {
                 true => peers::older(root)?,
-                false => peers::peers(root, peers::Options { torch, spark })?,
+                false => peers::peers(root, peers::Options { torch })?,
             };
             println!("the baseline programs are installed: {}", python.display());
             Ok(0)

@@ -25,8 +25,6 @@ const OLDEST_PYTHON: (u32, u32) = (3, 11);
 const LIGHT: &str = include_str!("peers/light.txt");
 /// Packages besides torch that `--torch` adds.
 const TORCH: &str = include_str!("peers/torch.txt");
-/// Packages that `--spark` adds.
-const SPARK: &str = include_str!("peers/spark.txt");
 /// All packages of the older environment.
 const HUB4: &str = include_str!("peers/hub4.txt");
 
@@ -35,8 +33,6 @@ const HUB4: &str = include_str!("peers/hub4.txt");
 pub struct Options {
     /// torch and torchrun, and the requirements of transformers' models.
     pub torch: bool,
-    /// PySpark, which needs Java to run.
-    pub spark: bool,
 }
 
 /// Returns the packages of a list, `name==version`.
@@ -45,11 +41,8 @@ fn lines(text: &str) -> Vec<String> {
 }
 
 /// Returns `name==version` for each package of the options.
-fn pinned(Options { torch, spark }: Options) -> Vec<String> {
+fn pinned(Options { torch }: Options) -> Vec<String> {
     let mut all = lines(LIGHT);
-    if spark {
-        all.extend(lines(SPARK));
-    }
     if torch {
         all.extend(lines(TORCH));
         let wheels = Set::Cuda.wheels();
@@ -83,9 +76,8 @@ fn python(folder: &Path) -> PathBuf {
 /// Creates the environment unless it is complete. Returns its Python.
 pub fn peers(root: &Path, options: Options) -> Result<PathBuf> {
     let size = match options {
-        Options { torch: true, .. } => "4.5 GB with torch and its CUDA libraries",
-        Options { spark: true, .. } => "800 MB with Spark",
-        Options { .. } => "about 360 MB",
+        Options { torch: true } => "4.5 GB with torch and its CUDA libraries",
+        Options { torch: false } => "about 360 MB",
     };
     install(root, FOLDER, &pinned(options), size)
 }
@@ -150,14 +142,12 @@ fn succeed(command: &mut std::process::Command) -> Result<()> {
 mod tests {
     use super::*;
 
-    const LIGHT: Options = Options { torch: false, spark: false };
-    const TORCH: Options = Options { torch: true, spark: false };
-    const SPARK: Options = Options { torch: false, spark: true };
+    const LIGHT: Options = Options { torch: false };
+    const TORCH: Options = Options { torch: true };
 
     #[test]
     fn every_package_is_pinned_once() {
-        let torch_and_spark = Options { torch: true, spark: true };
-        let sets = [LIGHT, TORCH, SPARK, torch_and_spark].map(pinned);
+        let sets = [LIGHT, TORCH].map(pinned);
         for all in sets.into_iter().chain([lines(HUB4)]) {
             let mut names = Vec::new();
             for line in &all {
@@ -199,11 +189,6 @@ mod tests {
 
     #[test]
     fn a_second_set_keeps_the_first() {
-        let before = pinned(TORCH).join("\n") + "\n";
-        let after = installed_after(&before, &pinned(SPARK));
-        for line in pinned(TORCH).iter().chain(&pinned(SPARK)) {
-            assert_eq!(after.iter().filter(|known| *known == line).count(), 1, "{line}");
-        }
         let newer = installed_after("numpy==1.0\nother==2\n", &["numpy==2.2.6".to_owned()]);
         assert_eq!(newer, ["numpy==2.2.6", "other==2"]);
     }

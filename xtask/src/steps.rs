@@ -28,10 +28,10 @@ const ENCODER: &str = "pretrained_encoder_";
 const RECIPE: &str = "recipe_";
 
 /// Checked and tested, though no other crate turns it on.
-const PARQUET: &str = "kg-triples/parquet,mlqa-eval/parquet";
+const PARQUET: &str = "mlqa-eval/parquet";
 
 /// The same for checks that compile no program: they need neither libtorch nor its bindings.
-const UNLINKED: &str = "kg-triples/parquet,mlqa-eval/parquet,torch-ext/doc-only";
+const UNLINKED: &str = "mlqa-eval/parquet,torch-ext/doc-only";
 
 /// `cargo test` with these words after it, of the packages that a bare one leaves out. A choice of
 /// packages with other features would build libtorch's bindings again; this one has the same.
@@ -193,7 +193,7 @@ mod tests {
             .map(|step| step.arguments.to_vec())
             .collect();
         let [light, rest, encoder, recipes] = tests.as_slice() else { panic!("{tests:?}") };
-        assert_eq!(light.join(" "), "test --features kg-triples/parquet,mlqa-eval/parquet");
+        assert_eq!(light.join(" "), "test --features mlqa-eval/parquet");
         // The same packages, and a name is in one of them.
         let packages = |words: &[&str]| words.split(|word| *word == "--").next().unwrap().join(" ");
         assert_eq!(packages(rest), packages(encoder));

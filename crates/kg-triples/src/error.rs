@@ -107,14 +107,6 @@ pub enum Error {
         /// The fault and its position.
         reason: String,
     },
-    /// Parquet files that are damaged or have the wrong columns.
-    #[error("{}: cannot read the table: {reason}", path.display())]
-    Parquet {
-        /// The file or folder.
-        path: PathBuf,
-        /// The fault.
-        reason: String,
-    },
     /// A prepared folder cannot be written.
     #[error(transparent)]
     Prepared(#[from] shards::Error),

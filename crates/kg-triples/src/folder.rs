@@ -6,7 +6,7 @@ use atomic_file::Synced;
 
 use crate::entity_linking::{page_files, read_pages};
 use crate::sample::Redirects;
-use crate::table::{TableReader, each_row};
+use crate::table::each_row;
 use crate::{Error, GraphBuilder, KnowledgeGraph, LabelKind, Language, Triple, output};
 
 pub(crate) const TRIPLES: &[&str] = &["head_id", "relation_id", "tail_id"];
@@ -24,9 +24,6 @@ impl KnowledgeGraph {
     /// A `labels.tsv` without the column `kind` has labels of entities only. The labels of
     /// relations are then read from `relations.tsv` (header `relation_id lang label`), if it
     /// exists.
-    ///
-    /// Instead of a missing `NAME.tsv`, the Parquet files of the folder `NAME` are read, as written
-    /// by [`extract`](crate::dump::extract) (feature `parquet`).
     ///
     /// # Errors
     /// [`Error::Io`] if a file is missing or unreadable; [`Error::Header`], [`Error::Row`]
@@ -170,8 +167,7 @@ impl KnowledgeGraph {
     /// Replaces redirected heads and tails by their final targets, using the table `path` (header
     /// `id target_id`).
     ///
-    /// Circular redirects are ignored. Without this file or a folder `redirects` of Parquet files,
-    /// the graph is unchanged.
+    /// Circular redirects are ignored. Without this file the graph is unchanged.
     ///
     /// # Errors
     /// As [`KnowledgeGraph::read_dir`].
@@ -187,7 +183,7 @@ impl KnowledgeGraph {
     /// # Ok::<(), kg_triples::Error>(())
     /// ```
     pub fn with_redirects(self, path: &Path) -> Result<Self, Error> {
-        if !TableReader::exists(path) {
+        if !path.exists() {
             return Ok(self);
         }
         let mut redirects = Redirects::default();

@@ -7,8 +7,6 @@ mod folder;
 mod graph;
 mod input;
 mod output;
-#[cfg(feature = "parquet")]
-mod parquet_rows;
 mod seed;
 mod table;
 mod texts;

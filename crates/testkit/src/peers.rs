@@ -7,14 +7,10 @@ use std::path::{Path, PathBuf};
 pub enum Peers {
     /// numpy, safetensors, pytest: `cargo xtask peers`.
     Light,
-    /// duckdb, which `cargo xtask peers` installs, too.
-    DuckDb,
     /// transformers and tokenizers without torch, which `cargo xtask peers` installs, too.
     Tokenizers,
     /// transformers 4 without torch, in a separate environment: `cargo xtask peers --older`.
     OlderTokenizers,
-    /// Also pyspark: `cargo xtask peers --spark`.
-    Spark,
     /// Also torch, for the models of transformers: `cargo xtask peers --torch`.
     Torch,
 }
@@ -30,9 +26,8 @@ pub fn peers_python(needed: Peers) -> Option<PathBuf> {
     let found = python_in(&folder, needed);
     if found.is_none() {
         let option = match needed {
-            Peers::Light | Peers::DuckDb | Peers::Tokenizers => "",
+            Peers::Light | Peers::Tokenizers => "",
             Peers::OlderTokenizers => " --older",
-            Peers::Spark => " --spark",
             Peers::Torch => " --torch",
         };
         // Written directly to standard error, because the test harness captures `eprintln!`.
@@ -61,10 +56,8 @@ fn python_in(folder: &Path, needed: Peers) -> Option<PathBuf> {
     let pinned = std::fs::read_to_string(folder.join("pinned.txt")).ok()?;
     let name = match needed {
         Peers::Light => "numpy==",
-        Peers::DuckDb => "duckdb==",
         Peers::Tokenizers => "transformers==",
         Peers::OlderTokenizers => "transformers==4.",
-        Peers::Spark => "pyspark==",
         Peers::Torch => "torch==",
     };
     let python = folder.join("bin/python");
@@ -83,17 +76,11 @@ mod tests {
         assert_eq!(python_in(folder.path(), Peers::Light), None);
         std::fs::write(folder.path().join("pinned.txt"), "numpy==2.2.6\n").unwrap();
         assert!(python_in(folder.path(), Peers::Light).is_some());
-        for more in [Peers::DuckDb, Peers::Tokenizers, Peers::Spark, Peers::Torch] {
+        for more in [Peers::Tokenizers, Peers::Torch] {
             assert_eq!(python_in(folder.path(), more), None);
         }
-        let pinned = std::fs::write(
-            folder.path().join("pinned.txt"),
-            "duckdb==1\npyspark==1\ntransformers==1\n",
-        );
-        pinned.unwrap();
-        for there in [Peers::DuckDb, Peers::Spark, Peers::Tokenizers] {
-            assert!(python_in(folder.path(), there).is_some());
-        }
+        std::fs::write(folder.path().join("pinned.txt"), "transformers==5.1\n").unwrap();
+        assert!(python_in(folder.path(), Peers::Tokenizers).is_some());
         assert_eq!(python_in(folder.path(), Peers::OlderTokenizers), None);
     }
 }

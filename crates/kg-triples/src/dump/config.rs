@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::counts::EntityCounts;
 use super::source::Compression;
-use super::table::{DumpTable, TableFormat};
+use super::table::DumpTable;
 use crate::{Error, Language, each_once};
 
 /// Options of [`extract`](super::extract()).
@@ -17,10 +17,6 @@ pub struct ExtractConfig {
     pub fallback: Vec<(Language, Vec<Language>)>,
     /// The tables to write, at least one.
     pub tables: Vec<DumpTable>,
-    /// File format of the tables.
-    pub format: TableFormat,
-    /// Rows per Parquet file (the last one of a table may have fewer), at least 1.
-    pub part_rows: usize,
     /// Maximum number of unusable lines.
     pub bad_lines: u64,
     /// Maximum line length in bytes.
@@ -36,9 +32,7 @@ impl Default for ExtractConfig {
         Self {
             languages: Vec::new(),
             fallback: Vec::new(),
-            tables: TableFormat::Tsv.default_tables(),
-            format: TableFormat::Tsv,
-            part_rows: 1 << 20,
+            tables: DumpTable::GRAPH.to_vec(),
             bad_lines: 1000,
             longest_line: 256 << 20,
             memory: 512 << 20,
@@ -49,8 +43,7 @@ impl Default for ExtractConfig {
 
 impl ExtractConfig {
     /// # Errors
-    /// [`Error::Config`] if a list is empty or has a duplicate language, or for Parquet without the
-    /// feature `parquet`.
+    /// [`Error::Config`] if a list is empty or has a duplicate language.
     pub(super) fn check(&self) -> Result<(), Error> {
         each_once("languages", &self.languages)?;
         each_once("fallback", self.fallback.iter().map(|(code, _)| code))?;
@@ -62,11 +55,6 @@ impl ExtractConfig {
             if empty {
                 return Err(Error::Config { key, value: "[]".into(), rule });
             }
-        }
-        if self.format == TableFormat::Parquet && !cfg!(feature = "parquet") {
-            let rule = "tsv: this program was built without Parquet; build it with `cargo build \
-                        --release -p kg-triples --features parquet`";
-            return Err(Error::Config { key: "format", value: "parquet".into(), rule });
         }
         Ok(())
     }
@@ -80,7 +68,6 @@ impl ExtractConfig {
     pub(super) fn report(&self) -> ExtractReport {
         ExtractReport {
             languages: self.languages.clone(),
-            table_format: self.format,
             tables: self.tables(),
             ..ExtractReport::default()
         }
@@ -113,9 +100,6 @@ pub struct ExtractReport {
     pub lines: u64,
     /// Languages of the texts.
     pub languages: Vec<Language>,
-    /// File format of the tables.
-    #[serde(default)]
-    pub table_format: TableFormat,
     /// The tables that were written.
     #[serde(default)]
     pub tables: Vec<DumpTable>,

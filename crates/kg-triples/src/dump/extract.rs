@@ -25,8 +25,7 @@ use crate::Error;
 /// - sitelinks: titles in the Wikipedias of these languages (`zh-yue` is the site `zh_yuewiki`);
 /// - redirects.
 ///
-/// A table is `NAME.tsv` or, as Parquet, files of [`ExtractConfig::part_rows`] rows in the folder
-/// `NAME`. An existing table in the other format is removed.
+/// A table is the file `NAME.tsv`: cells separated by tabs, a header line, no quotes.
 ///
 /// Memory does not grow with the dump. The files depend neither on the number of threads nor on the
 /// compression of the dump.
@@ -42,8 +41,7 @@ use crate::Error;
 /// [`KnowledgeGraph::read_dir`]: crate::KnowledgeGraph::read_dir
 ///
 /// # Errors
-/// [`Error::Config`] without a language or table, for a duplicate language, and for Parquet without
-/// the feature `parquet`; [`Error::Io`] with the file, and with the position in the dump if a
+/// [`Error::Config`] without a language or table, and for a duplicate language; [`Error::Io`] with the file, and with the position in the dump if a
 /// compressed dump is damaged, does not match its extension or has an unsupported compression;
 /// [`Error::Dump`] if the dump is N-Triples, an array has no end, no line is an entity, unusable
 /// lines exceed the limit or the number of entities, another process works on the folder, or the
@@ -125,7 +123,7 @@ impl Reading<'_> {
         }
         let refuse = || Error::io(self.folder, "write to the folder");
         let entities = self.entities.sorted().map_err(refuse())?;
-        let mut tables = Tables::create(self.folder, self.config, &report.tables)?;
+        let mut tables = Tables::create(self.folder, &report.tables)?;
         tables.write_entities(entities, &mut report)?;
         let redirects = self.redirects.sorted().map_err(refuse())?;
         tables.write_redirects(redirects, &mut report)?;

@@ -21,4 +21,4 @@ mod tests;
 pub use config::{ExtractConfig, ExtractReport};
 pub use extract::extract;
 pub use source::{ExtractStart, Progress};
-pub use table::{DumpTable, TableFormat};
+pub use table::DumpTable;

@@ -22,7 +22,10 @@ impl DumpTable {
     pub const ALL: [Self; 5] =
         [Self::Triples, Self::Labels, Self::Descriptions, Self::Sitelinks, Self::Redirects];
 
-    /// Returns the table's name: the file name without `.tsv`, or the folder of Parquet files.
+    /// The tables of a graph, which are written by default.
+    pub const GRAPH: [Self; 3] = [Self::Triples, Self::Labels, Self::Redirects];
+
+    /// Returns the table's name: the file name without `.tsv`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Triples => "triples",
@@ -41,28 +44,6 @@ impl DumpTable {
             Self::Descriptions => &["id", "lang", "description"],
             Self::Sitelinks => &["id", "lang", "title"],
             Self::Redirects => &["id", "target_id"],
-        }
-    }
-}
-
-/// File format of tables.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TableFormat {
-    /// `NAME.tsv`: cells separated by tabs, a header line, no quotes.
-    #[default]
-    Tsv,
-    /// `NAME/part-00000.parquet` and so on, with equal numbers of rows except in the last file.
-    /// Needs the feature `parquet`.
-    Parquet,
-}
-
-impl TableFormat {
-    /// Returns the tables written by default: those of a graph for TSV, all for Parquet.
-    pub fn default_tables(self) -> Vec<DumpTable> {
-        match self {
-            Self::Tsv => vec![DumpTable::Triples, DumpTable::Labels, DumpTable::Redirects],
-            Self::Parquet => DumpTable::ALL.to_vec(),
         }
     }
 }

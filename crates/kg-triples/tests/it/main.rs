@@ -22,5 +22,4 @@ mod phrases;
 mod pieces;
 mod sample;
 mod sequence;
-mod sql;
 mod switch;

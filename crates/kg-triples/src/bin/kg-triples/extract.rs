@@ -3,9 +3,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use atomic_file::cli;
-use kg_triples::dump::{
-    DumpTable, ExtractConfig, ExtractReport, ExtractStart, Progress, TableFormat, extract,
-};
+use kg_triples::dump::{DumpTable, ExtractConfig, ExtractReport, ExtractStart, Progress, extract};
 use kg_triples::{Error, Language};
 
 use crate::table::Table;
@@ -27,8 +25,6 @@ With dumps of https://dumps.wikimedia.org/wikidatawiki/entities:
     --languages en,de,es,ar,hi,vi,zh --out kg
   lbzip2 -dc latest-all.json.bz2 | kg-triples extract --dump - \\
     --languages en,de --out kg
-  kg-triples extract --dump latest-all.json.gz --languages en,de \\
-    --format parquet --out kg
 
 The dump is a JSON array or JSON lines, plain or packed by gzip, bzip2 or zstd. A file in which
 no line is an entity, or fewer than cannot be used, is an error and replaces nothing. Dumps in
@@ -47,10 +43,7 @@ pub struct Args {
     /// repeat the option for further languages
     #[arg(long, value_name = "zh=zh-hans,…", value_parser = fallback)]
     fallback: Vec<(Language, Vec<Language>)>,
-    /// Table format: tsv (NAME.tsv) or parquet (NAME/part-00000.parquet, …)
-    #[arg(long, default_value = "tsv", value_name = "tsv|parquet", value_parser = choice::<TableFormat>)]
-    format: TableFormat,
-    /// Tables to write [default: triples, labels and redirects as tsv, all as parquet]
+    /// Tables to write [default: triples, labels and redirects]
     #[arg(long, value_delimiter = ',', value_parser = choice::<DumpTable>,
         value_name = "triples,labels,descriptions,sitelinks,redirects")]
     tables: Vec<DumpTable>,
@@ -81,10 +74,9 @@ pub fn run(args: Args) -> Done {
         languages: args.languages,
         fallback: args.fallback,
         tables: match args.tables.is_empty() {
-            true => args.format.default_tables(),
+            true => DumpTable::GRAPH.to_vec(),
             false => args.tables,
         },
-        format: args.format,
         memory: args.memory.saturating_mul(1 << 20),
         restart: args.restart,
         ..ExtractConfig::default()

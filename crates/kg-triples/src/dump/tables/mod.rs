@@ -1,15 +1,13 @@
 //! The tables that an extract writes.
 mod file;
-#[cfg(feature = "parquet")]
-mod parquet;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::chunk::Record;
-use super::config::{ExtractConfig, ExtractReport};
+use super::config::ExtractReport;
 use super::sort::Sorted;
-use super::table::{DumpTable, TableFormat};
+use super::table::DumpTable;
 use crate::{Error, output};
 use file::TableFile;
 
@@ -23,15 +21,8 @@ pub(super) struct Tables {
 
 impl Tables {
     /// Creates `tables`, which must be in the order of [`DumpTable::ALL`].
-    pub(super) fn create(
-        folder: &Path,
-        config: &ExtractConfig,
-        tables: &[DumpTable],
-    ) -> Result<Self, Error> {
-        let create = |table: &DumpTable| match config.format {
-            TableFormat::Tsv => TableFile::tsv(folder, *table),
-            TableFormat::Parquet => TableFile::parquet(folder, *table, config.part_rows),
-        };
+    pub(super) fn create(folder: &Path, tables: &[DumpTable]) -> Result<Self, Error> {
+        let create = |table: &DumpTable| TableFile::create(folder, *table);
         let (redirects, tables): (Vec<DumpTable>, Vec<DumpTable>) =
             tables.iter().partition(|table| **table == DumpTable::Redirects);
         Ok(Self {
@@ -104,7 +95,7 @@ impl Tables {
         if path.exists() {
             std::fs::remove_file(&path).map_err(refuse())?;
         }
-        tables.into_iter().try_for_each(|table| table.publish(&self.folder))?;
+        output::publish(tables)?;
         output::publish([file])
     }
 }
