@@ -1,8 +1,9 @@
-//! `polyqa answer` beside the question-answering pipeline of transformers 4, each as a program.
+//! `polyqa answer` compared with the question-answering pipeline of transformers 4 on torch and on
+//! ONNX Runtime, each as a program.
 //!
-//! Both have a model of XLM-R base's size with random weights, the CPU, and the same windows; the
-//! pipeline computes in float32. They alternate; every row is the median of the runs. The pipeline
-//! computes a softmax per window, so answers are compared for contexts of one window, in float32.
+//! All programs run the same model on the CPU, on the same windows. They alternate; every row is
+//! the median of the runs. The pipeline computes a softmax per window, so answers are compared for
+//! contexts of one window, in float32.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 use std::fs;
@@ -23,6 +24,9 @@ mod common;
 /// Compares `polyqa answer` with transformers' pipeline.
 #[derive(Parser)]
 struct Options {
+    /// Model folder; without it, a model with random weights and these sizes
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
     /// Encoder layers
     #[arg(long, default_value_t = 12)]
     layers: i64,
@@ -41,9 +45,13 @@ struct Options {
     /// Precisions of `polyqa answer`
     #[arg(long, value_delimiter = ',', default_value = "f32,bf16,int8")]
     precisions: Vec<String>,
-    /// Batch sizes of the pipeline; the fastest counts
-    #[arg(long, value_delimiter = ',', default_value = "1,8,32")]
-    batches: Vec<usize>,
+    /// Runtimes of the pipeline: torch, torch-bf16, onnx, onnx-int8; ratios are relative to the
+    /// first one
+    #[arg(long, value_delimiter = ',', default_value = "torch,torch-bf16,onnx,onnx-int8")]
+    runtimes: Vec<String>,
+    /// Batch size of the pipeline
+    #[arg(long, default_value_t = 8)]
+    batch: usize,
     /// Runs of each program
     #[arg(long, default_value_t = 3)]
     rounds: usize,
@@ -68,11 +76,12 @@ impl Bench {
         command
     }
 
-    fn peer(&self, pairs: &str, batch: usize) -> Command {
+    fn peer(&self, pairs: &str, runtime: &str) -> Command {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/answer/peer.py");
         let threads = std::thread::available_parallelism().unwrap().to_string();
+        let batch = self.options.batch.to_string();
         let mut command = Command::new(&self.python);
-        command.arg("-B").arg(script).args(["model", pairs, &batch.to_string(), &threads]);
+        command.arg("-B").arg(script).args(["model", pairs, &batch, &threads, runtime]);
         command.env("PYTHONPATH", &self.packages).current_dir(&self.folder).stderr(Stdio::null());
         command
     }
@@ -81,9 +90,9 @@ impl Bench {
         fs::write(self.folder.join(name), text)
     }
 
-    fn run_peer(&self, pairs: &str, batch: usize) -> io::Result<(Cost, Value)> {
+    fn run_peer(&self, pairs: &str, runtime: &str) -> io::Result<(Cost, Value)> {
         let printed = self.folder.join("peer.json");
-        let cost = run(&mut self.peer(pairs, batch), &printed)?;
+        let cost = run(&mut self.peer(pairs, runtime), &printed)?;
         Ok((cost, serde_json::from_slice(&fs::read(printed)?)?))
     }
 
@@ -106,7 +115,7 @@ impl Bench {
         let mut ours = self.ours(&[&own_contexts[..], &options].concat());
         run(&mut ours, &self.folder.join("ours.jsonl"))?;
         let predictions = Predictions::read(self.folder.join("own.answers.json")).unwrap();
-        let (_, peer_result) = self.run_peer("short.json", 8)?;
+        let (_, peer_result) = self.run_peer("short.json", "torch")?;
         assert_eq!(peer_result["windows"], questions.len(), "a context is more than one window");
         let our_answers: Vec<&String> =
             questions.iter().map(|one| &predictions.0[&one.id]).collect();
@@ -141,20 +150,24 @@ impl Bench {
     }
 
     fn compare(&self, count: usize) -> io::Result<()> {
-        let Options { batches, precisions, rounds, .. } = &self.options;
+        let Options { runtimes, precisions, rounds, .. } = &self.options;
         let mut ours = vec![Vec::new(); precisions.len()];
-        let mut peers = vec![(Vec::new(), Vec::new()); batches.len()];
+        let mut peers = vec![(Vec::new(), Vec::new()); runtimes.len()];
+        // The first run of a runtime may export the model.
+        for runtime in runtimes {
+            self.run_peer("short.json", runtime)?;
+        }
         for _ in 0..*rounds {
             let inputs = ["--documents", "documents.jsonl", "--questions", "questions.jsonl"];
             for (precision, costs) in precisions.iter().zip(&mut ours) {
                 let arguments = [&inputs[..], &["--precision", precision]].concat();
                 costs.push(run(&mut self.ours(&arguments), &self.folder.join("ours.jsonl"))?);
             }
-            for (&batch, (costs, solo)) in batches.iter().zip(&mut peers) {
-                let (cost, report) = self.run_peer("pairs.json", batch)?;
+            for (runtime, (costs, solo)) in runtimes.iter().zip(&mut peers) {
+                let (cost, report) = self.run_peer("pairs.json", runtime)?;
                 assert_eq!(report["windows"], count, "the windows differ");
                 costs.push(cost);
-                // In place of the wall time, for the same middle.
+                // The wall time without imports and loading, for the same median.
                 let wall = report["seconds"].as_f64().unwrap();
                 solo.push(Cost { wall, ..Cost::default() });
             }
@@ -170,19 +183,20 @@ impl Bench {
             let solo = solo.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.2}"));
             println!("| {name} | {:.2} | {solo} | {cpu:.1} | {peak_mib:.0} |", rate(wall));
         };
-        let mut best: f64 = 0.0;
-        for (batch, (costs, solo)) in batches.iter().zip(&peers) {
+        let mut baseline = None;
+        for (runtime, (costs, solo)) in runtimes.iter().zip(&peers) {
             let solo = rate(median(solo).wall);
-            row(&format!("pipeline, {batch} in a batch"), median(costs), Some(solo));
-            best = best.max(solo);
+            row(&format!("pipeline, {runtime}"), median(costs), Some(solo));
+            baseline = baseline.or(Some((runtime, solo)));
         }
         for (precision, costs) in precisions.iter().zip(&ours) {
             row(&format!("`polyqa answer`, {precision}"), median(costs), None);
         }
         println!();
         for (precision, costs) in precisions.iter().zip(&ours) {
-            let times = rate(median(costs).wall) / best;
-            println!("{precision}, whole program / pipeline's best without imports: {times:.2}");
+            let Some((runtime, baseline)) = baseline else { break };
+            let ratio = rate(median(costs).wall) / baseline;
+            println!("{precision}, whole program / {runtime} without imports: {ratio:.2}");
         }
         Ok(())
     }
@@ -213,7 +227,16 @@ fn main() -> io::Result<()> {
         by_language.push(all);
     }
     let Options { layers, hidden, .. } = bench.options;
-    common::model(&bench.root, &bench.folder.join("model"), layers, hidden)?;
+    let model = bench.folder.join("model");
+    for old in fs::read_dir(&bench.folder)?.flatten().map(|entry| entry.path()) {
+        if old.extension().is_some_and(|extension| extension == "onnx") {
+            fs::remove_file(old)?;
+        }
+    }
+    match &bench.options.model {
+        Some(from) => common::copy_folder(&bench.root.join(from), &model)?,
+        None => common::model(&bench.root, &model, layers, hidden)?,
+    }
     let mut mixed: Vec<Question> = Vec::new();
     for number in 0..*questions {
         let questions_of = &by_language[number % by_language.len()];

@@ -1,4 +1,6 @@
-//! What the benches beside transformers share.
+//! Models for the benches that compare with transformers.
+#![allow(dead_code)] // not every bench uses all functions
+use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -21,4 +23,19 @@ pub fn model(root: &Path, folder: &Path, layers: i64, hidden: i64) -> io::Result
         files.write(folder, &tokenizer, &config)
     };
     written().map_err(io::Error::other)
+}
+
+/// Copies the files of a model folder; files of an earlier copy are removed.
+pub fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    if to.exists() {
+        fs::remove_dir_all(to)?;
+    }
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        if let Some(name) = path.file_name().filter(|_| path.is_file()) {
+            fs::copy(&path, to.join(name))?;
+        }
+    }
+    Ok(())
 }

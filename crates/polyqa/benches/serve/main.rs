@@ -1,9 +1,8 @@
-//! `polyqa serve` beside a service in FastAPI over the pipeline of transformers 4, each as a
-//! program: how long clients wait that ask one thing after the other.
+//! `polyqa serve` compared with a FastAPI service over the pipeline of transformers 4, each as a
+//! program: latencies of clients that send one request at a time.
 //!
-//! Both services run a randomly initialised model of XLM-R base's size on the CPU (float32 by
-//! default), with equal windows and equal requests. Each request is one question about one XQuAD
-//! paragraph.
+//! All services run the same model on the CPU, with equal windows and requests. Each request is one
+//! question about one XQuAD paragraph. Services run one after the other.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 use std::fs;
@@ -12,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use clap::Parser;
 use mlqa_eval::{Dataset, Question};
@@ -25,6 +24,9 @@ mod common;
 /// Compares `polyqa serve` with FastAPI over transformers' pipeline.
 #[derive(Parser)]
 struct Options {
+    /// Model folder; without it, a model with random weights and these sizes
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
     /// Encoder layers
     #[arg(long, default_value_t = 12)]
     layers: i64,
@@ -40,9 +42,9 @@ struct Options {
     /// Numbers of concurrent clients, one run each
     #[arg(long, value_delimiter = ',', default_value = "1,8")]
     clients: Vec<usize>,
-    /// Options of `polyqa serve`
-    #[arg(long, default_value = "--precision f32")]
-    options: String,
+    /// Precisions of `polyqa serve`
+    #[arg(long, value_delimiter = ',', default_value = "f32,bf16,int8")]
+    precisions: Vec<String>,
     /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -130,50 +132,43 @@ fn main() -> io::Result<()> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("serve");
     fs::create_dir_all(&folder)?;
     let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
-    common::model(&root, &folder.join("model"), options.layers, options.hidden)?;
+    match &options.model {
+        Some(from) => common::copy_folder(&root.join(from), &folder.join("model"))?,
+        None => common::model(&root, &folder.join("model"), options.layers, options.hidden)?,
+    }
     let requests = requests(&root, &options)?;
     let threads = thread::available_parallelism()?.to_string();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/serve/peer.py");
-    let peer = |order: &str| {
+    let peer = |order: &str, dtype: &str| {
         let mut command = Command::new(&python);
-        command.arg("-B").arg(&script).args(["model", &threads, order]);
+        command.arg("-B").arg(&script).args(["model", &threads, order, dtype]);
         command.env("PYTHONPATH", packages.canonicalize().unwrap()).current_dir(&folder);
-        Service::start(command)
+        (format!("FastAPI, {order}, {dtype}"), command)
     };
-    let mut ours = Command::new(env!("CARGO_BIN_EXE_polyqa"));
-    ours.args(["serve", "--model", "model", "--port", "0", "--device", "cpu"]).current_dir(&folder);
-    ours.args(options.options.split_whitespace());
-    let services = [
-        ("`polyqa serve`", Service::start(ours)),
-        ("FastAPI, one request after the other", peer("turns")),
-        ("FastAPI, requests together", peer("together")),
-    ];
+    let ours = |precision: &String| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_polyqa"));
+        command.args(["serve", "--model", "model", "--port", "0", "--device", "cpu"]);
+        command.args(["--precision", precision]).current_dir(&folder);
+        (format!("`polyqa serve`, {precision}"), command)
+    };
+    let peers =
+        [peer("turns", "float32"), peer("together", "float32"), peer("turns", "bfloat16")];
     println!(
         "{} requests\n\n| clients | service | p50, ms | p99, ms | requests/s | MiB |\n\
          |---:|---|---:|---:|---:|---:|",
         requests.len()
     );
-    for &clients in &options.clients {
-        let mut rows = Vec::new();
-        for (name, service) in &services {
+    for (name, command) in peers.into_iter().chain(options.precisions.iter().map(ours)) {
+        let service = Service::start(command);
+        for &clients in &options.clients {
             service.send_requests(&requests[..requests.len().min(2 * clients)], clients);
-            // Those who wait do not spin.
-            thread::sleep(Duration::from_secs(1));
             let (latencies, wall) = service.send_requests(&requests, clients);
             let at = |share: f64| {
                 latencies[((latencies.len() - 1) as f64 * share).round() as usize] * 1e3
             };
             let (p50, p99, rate) = (at(0.5), at(0.99), latencies.len() as f64 / wall);
-            println!(
-                "| {clients} | {name} | {p50:.0} | {p99:.0} | {rate:.2} | {:.0} |",
-                service.peak_mib()
-            );
-            rows.push((p50, p99));
-        }
-        if let [ours, peers @ ..] = rows.as_slice() {
-            let best = |of: fn(&(f64, f64)) -> f64| peers.iter().map(of).fold(f64::MAX, f64::min);
-            let (p50, p99) = (ours.0 / best(|row| row.0), ours.1 / best(|row| row.1));
-            println!("\n{clients} clients, beside the better: p50 {p50:.2}, p99 {p99:.2}\n");
+            let peak = service.peak_mib();
+            println!("| {clients} | {name} | {p50:.0} | {p99:.0} | {rate:.2} | {peak:.0} |");
         }
     }
     Ok(())

@@ -1,9 +1,9 @@
 """A service in FastAPI over the question-answering pipeline of transformers 4, for `cargo xtask bench serve`.
 
-    python peer.py MODEL THREADS turns|together
+    python peer.py MODEL THREADS turns|together float32|bfloat16
 
-`turns` lets one request after the other to the model, `together` as many as FastAPI has threads. Prints the address
-once it serves.
+`turns` evaluates requests sequentially, `together` concurrently in FastAPI's threads. Prints the address once it
+serves.
 """
 
 import contextlib
@@ -18,25 +18,26 @@ from pydantic import BaseModel
 from transformers import AutoModelForQuestionAnswering, AutoTokenizer, QuestionAnsweringPipeline
 
 
-class Asked(BaseModel):
+class Query(BaseModel):
     question: str
     text: str
 
 
 def main():
-    model, threads, order = sys.argv[1:]
+    model, threads, order, dtype = sys.argv[1:]
     torch.set_num_threads(int(threads))
     pipeline = QuestionAnsweringPipeline(
-        model=AutoModelForQuestionAnswering.from_pretrained(model), tokenizer=AutoTokenizer.from_pretrained(model)
+        model=AutoModelForQuestionAnswering.from_pretrained(model, dtype=getattr(torch, dtype)),
+        tokenizer=AutoTokenizer.from_pretrained(model),
     )
     lock = threading.Lock() if order == "turns" else contextlib.nullcontext()
     app = FastAPI()
 
     @app.post("/answer")
-    def answer(asked: Asked):
+    def answer(query: Query):
         with lock:
             found = pipeline(
-                question=asked.question, context=asked.text, top_k=3, max_seq_len=384, doc_stride=128, max_answer_len=30
+                question=query.question, context=query.text, top_k=3, max_seq_len=384, doc_stride=128, max_answer_len=30
             )
         return {"results": found}
 
