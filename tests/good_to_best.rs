@@ -15,6 +15,7 @@ fn small(out: &Path) -> Command {
     let mut command = program("good-to-best");
     command.arg("examples/good-to-best/small.toml").arg("--out").arg(out);
     for set in [
+        "selection={keep=\"best\",from_start=true}",
         "languages=[\"en\", \"zh\"]",
         "stage_one.steps=6",
         "stage_one.batch_size=6",
@@ -62,7 +63,7 @@ fn recipe_good_to_best_trains_reader_and_boundaries() {
     let found = summary(&out);
     assert_eq!(found["seeds"], json!([0]));
     for arm in ["before", "plain", "hl", "aa-cl", "hl+aa-cl"] {
-        let set = &found["arms"][arm]["sets"]["cloze"];
+        let set = &found["arms"][arm]["sets"]["XQuAD"];
         let em = set["scores"]["average"]["em"].as_f64().unwrap();
         let top: Vec<f64> =
             ["1", "3", "5", "10"].map(|k| set["top_k"]["average"][k].as_f64().unwrap()).into();
@@ -73,9 +74,9 @@ fn recipe_good_to_best_trains_reader_and_boundaries() {
             let counts = &set["boundary"][language];
             let count = |key: &str| counts[key].as_u64().unwrap();
             let all = ["exact", "superset", "subset", "overlap", "disjoint", "unanswered"];
-            assert_eq!(all.iter().map(|key| count(key)).sum::<u64>(), 40);
+            assert_eq!(all.iter().map(|key| count(key)).sum::<u64>(), 178);
             let em = set["scores"][language]["em"].as_f64().unwrap();
-            assert_eq!(count("exact") + count("elsewhere"), (em * 0.4).round() as u64);
+            assert_eq!(count("exact") + count("elsewhere"), (em * 1.78).round() as u64);
         }
     }
     // Every value has items, of which it is the mean.
@@ -99,7 +100,7 @@ fn recipe_good_to_best_trains_reader_and_boundaries() {
     for file in [
         "seed-0/stage-one/candidates-20.safetensors",
         "seed-0/hl+aa-cl/model/model.safetensors",
-        "matrix/plain/cloze/matrix.md",
+        "matrix/plain/XQuAD/matrix.md",
         "table.md",
         "report.html",
     ] {
@@ -179,7 +180,7 @@ fn recipe_good_to_best_trains_figure_2_without_the_contrast() {
 #[test]
 fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     let folder = tempfile::tempdir().unwrap();
-    // Questions generated from passages replace SQuAD and MLQA.
+    // Questions generated from facts replace SQuAD and MLQA.
     let data = small_data("good-to-best");
     let xquad = folder.path().join("xquad");
     let mut small_file = Dataset::read(root().join("data/xquad/xquad.zh.json")).unwrap();

@@ -123,13 +123,9 @@ pub fn small_data(recipe: &str) -> Vec<String> {
             ]
         }
         "good-to-best" => {
-            let sources = "--extracts data/codex --sentences data/pud --paragraphs data/xquad";
-            let size_options = "--train-items 40 --items-per-paragraph 1 --context-words 24";
-            let command =
-                format!("demo-data cloze-questions {sources} {size_options} --languages en,zh");
-            let folder = prepared(&command);
+            let folder = demo("fact-questions", "--parallel --languages en,zh --items 40");
             vec![
-                format!("data.train=[\"{folder}/train.json\"]"),
+                format!("data.train=[\"{folder}/train-context-en-question-en.json\"]"),
                 format!("data.dev=[\"{folder}/dev-context-en-question-en.json\"]"),
                 format!("data.mlqa={folder}"),
             ]

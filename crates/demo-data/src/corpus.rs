@@ -11,10 +11,10 @@ use serde_json::Value;
 use crate::stand_in::{Files, StandIn};
 
 /// The seven languages of MLQA.
-pub(crate) const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
+const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
 
 /// Articles at the end of XQuAD's files that are excluded from training text, for evaluation.
-pub(crate) const HELD_OUT_ARTICLES: usize = 12;
+const HELD_OUT_ARTICLES: usize = 12;
 
 /// Sources of the text.
 #[derive(Clone, Debug, clap::Args)]
@@ -56,11 +56,11 @@ impl StandIn for CorpusConfig {
 }
 
 /// Paragraphs by language.
-pub(crate) type Corpus = BTreeMap<String, Vec<String>>;
+type Corpus = BTreeMap<String, Vec<String>>;
 
 impl CorpusConfig {
     /// Reads the training text; errors name the file and line.
-    pub(crate) fn read(&self) -> Result<Corpus> {
+    fn read(&self) -> Result<Corpus> {
         for (key, folder) in [("extracts", &self.extracts), ("sentences", &self.sentences)] {
             ensure!(folder.is_dir(), "--{key} {}: no such folder", folder.display());
         }
@@ -115,7 +115,7 @@ fn lines(path: &Path) -> Result<Vec<String>> {
 }
 
 /// Reads the paragraphs of each article of a SQuAD-style file, without repetitions, in file order.
-pub(crate) fn articles(path: &Path) -> Result<Vec<Vec<String>>> {
+fn articles(path: &Path) -> Result<Vec<Vec<String>>> {
     let paragraphs = |article: &[Question]| {
         let mut texts: Vec<String> = article.iter().map(|one| one.context.to_string()).collect();
         texts.dedup();

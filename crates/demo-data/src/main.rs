@@ -2,7 +2,6 @@
 //! questions, inference pairs, clozes and search results, from the embedded data. The help of each
 //! command describes its synthetic parts. Libraries and recipes do not depend on this program; they
 //! read the prepared folders.
-mod cloze_questions;
 mod corpus;
 mod facts;
 mod parallel;
@@ -20,7 +19,6 @@ use std::process::ExitCode;
 use atomic_file::cli;
 use clap::{Args, Parser, Subcommand};
 
-use crate::cloze_questions::ClozeQuestions;
 use crate::corpus::CorpusConfig;
 use crate::probes::cloze::Clozes;
 use crate::probes::inference::Inference;
@@ -53,8 +51,6 @@ Examples:
   demo-data xquad-split --xquad data/xquad --first 36 --out divided
   demo-data xquad-split --xquad data/xquad --first 36 --documents --out articles
   demo-data xquad-split --xquad data/xquad --fold 1/4 --out fold-1
-  demo-data cloze-questions --extracts data/codex --sentences data/pud \\
-    --paragraphs data/xquad --train-items 40 --out cloze
   demo-data text --extracts data/codex --sentences data/pud \\
     --paragraphs data/xquad --out text
   demo-data search --own divided --languages de --out found
@@ -85,11 +81,6 @@ enum Command {
     ///
     /// Real questions and human translations: an upper bound for those of a machine.
     XquadSplit(Prepared<XquadSplit>),
-    /// Write cloze questions about real text, a substitute for SQuAD and MLQA
-    ///
-    /// Synthetic questions: a span of a passage is the answer, the words around it are the
-    /// question. The passages are real.
-    ClozeQuestions(Prepared<ClozeQuestions>),
     /// Write pairs of sentences about facts, a substitute for XNLI
     ///
     /// Synthetic: premise and hypothesis are facts put into sentences by templates; the premise
@@ -115,7 +106,6 @@ fn main() -> ExitCode {
         Ok(Cli { command }) => match command {
             Command::FactQuestions(args) => prepare(&args),
             Command::XquadSplit(args) => prepare(&args),
-            Command::ClozeQuestions(args) => prepare(&args),
             Command::Inference(args) => prepare(&args),
             Command::Clozes(args) => prepare(&args),
             Command::Text(args) => prepare(&args),

@@ -7,7 +7,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_demo-data");
 #[cfg(unix)]
 #[test]
 fn examples_of_the_program_run_and_leave_whole_folders() {
-    let folder = testkit::run_examples(PROGRAM, &[], 10);
+    let folder = testkit::run_examples(PROGRAM, &[], 9);
     for (name, file) in [
         ("questions", "train-context-en-question-en.json"),
         ("questions", "test-context-en-question-zh.json"),
@@ -18,7 +18,6 @@ fn examples_of_the_program_run_and_leave_whole_folders() {
         ("divided", "second/xquad.de.json"),
         ("articles", "train-context-en-question-en.json"),
         ("fold-1", "test-context-zh-question-en.json"),
-        ("cloze", "dev-context-zh-question-zh.json"),
         ("text", "vi.json"),
         ("found", "queries.jsonl.gz"),
     ] {

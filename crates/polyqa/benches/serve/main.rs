@@ -151,8 +151,7 @@ fn main() -> io::Result<()> {
         command.args(["--precision", precision]).current_dir(&folder);
         (format!("`polyqa serve`, {precision}"), command)
     };
-    let peers =
-        [peer("turns", "float32"), peer("together", "float32"), peer("turns", "bfloat16")];
+    let peers = [peer("turns", "float32"), peer("together", "float32"), peer("turns", "bfloat16")];
     println!(
         "{} requests\n\n| clients | service | p50, ms | p99, ms | requests/s | MiB |\n\
          |---:|---|---:|---:|---:|---:|",
