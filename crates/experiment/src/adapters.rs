@@ -114,14 +114,16 @@ pub(crate) fn check_adapters<R: Recipe>(recipe: &R) -> Result<()> {
         return Err(Error::setting(format!("encoder_learns_in = [{stage:?}]"), reason));
     }
     // The key is serialized only if it is true.
-    fn keeps(value: &Value) -> bool {
+    fn has_keep_models(value: &Value) -> bool {
         match value {
-            Value::Object(table) => table.contains_key("keep_models") || table.values().any(keeps),
-            Value::Array(values) => values.iter().any(keeps),
+            Value::Object(table) => {
+                table.contains_key("keep_models") || table.values().any(has_keep_models)
+            }
+            Value::Array(values) => values.iter().any(has_keep_models),
             _ => false,
         }
     }
-    match serde_json::to_value(recipe).is_ok_and(|recipe| keeps(&recipe)) {
+    match serde_json::to_value(recipe).is_ok_and(|recipe| has_keep_models(&recipe)) {
         true => Err(Error::setting("keep_models", "not where adapters learn")),
         false => Ok(()),
     }
@@ -138,11 +140,13 @@ pub(crate) fn freeze_encoder(
     for (_, parameter) in &mut frozen {
         let _ = parameter.f_requires_grad_(false).map_err(trainer::Error::from)?;
     }
-    let begins = |prefix: &str, parameters: &[(String, Tensor)]| {
+    let has_prefix = |prefix: &str, parameters: &[(String, Tensor)]| {
         parameters.iter().any(|(name, _)| name.starts_with(prefix))
     };
     for group in &mut config.groups {
-        group.prefixes.retain(|prefix| begins(prefix, &trained) || !begins(prefix, &frozen));
+        group
+            .prefixes
+            .retain(|prefix| has_prefix(prefix, &trained) || !has_prefix(prefix, &frozen));
     }
     config.groups.retain(|group| !group.prefixes.is_empty());
     Ok((config, trained))

@@ -114,8 +114,9 @@ fn model_overrides(models: &[String], key: &str) -> Result<Vec<Override>> {
             return Err(model.refuse(&reason));
         }
     }
-    let all = (!folders.is_empty()).then(|| Override::new("--model", section, folders.into()));
-    Ok(all.into_iter().collect())
+    let model_override =
+        (!folders.is_empty()).then(|| Override::new("--model", section, folders.into()));
+    Ok(model_override.into_iter().collect())
 }
 
 /// A `--model [NAME=]DIR`.

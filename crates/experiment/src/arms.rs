@@ -15,7 +15,7 @@ fn sorted<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<&'a str> {
 }
 
 /// The arms that match `run.arms`, in its order; all arms if the key is absent.
-pub(crate) fn listed<'a>(
+pub(crate) fn select_by_recipe<'a>(
     names: impl IntoIterator<Item = &'a String>,
     patterns: Option<&[String]>,
 ) -> Result<Vec<String>> {
@@ -33,62 +33,62 @@ pub(crate) fn listed<'a>(
         let reason = "give at least one, or leave the key out for all arms";
         return Err(Error::setting("run.arms = []", reason));
     }
-    let mut chosen: Vec<String> = Vec::new();
-    for (pattern, found) in per_pattern("run.arms", &names, patterns)? {
-        for name in found {
-            if !chosen.iter().any(|earlier| earlier == name) {
-                chosen.push(name.to_owned());
+    let mut selected: Vec<String> = Vec::new();
+    for (pattern, matching) in matches_per_pattern("run.arms", &names, patterns)? {
+        for name in matching {
+            if !selected.iter().any(|earlier| earlier == name) {
+                selected.push(name.to_owned());
             } else if pattern == name {
                 return Err(repeated("run.arms", name));
             }
         }
     }
-    Ok(chosen)
+    Ok(selected)
 }
 
 /// The arms that match `--arms`: first those of `run.arms`, in its order, then the others.
-pub(crate) fn chosen<'a>(
+pub(crate) fn select_by_arguments<'a>(
     names: impl IntoIterator<Item = &'a String>,
     in_recipe: Option<&[String]>,
     patterns: &[String],
 ) -> Result<Vec<String>> {
     let names = sorted(names);
-    let mut wanted: BTreeSet<&str> = BTreeSet::new();
-    for (_, found) in per_pattern("--arms", &names, patterns)? {
-        wanted.extend(found);
+    let mut selected_names: BTreeSet<&str> = BTreeSet::new();
+    for (_, names) in matches_per_pattern("--arms", &names, patterns)? {
+        selected_names.extend(names);
     }
     let first = in_recipe.unwrap_or_default().iter().map(String::as_str);
-    let mut chosen = Vec::new();
+    let mut selected = Vec::new();
     for name in first.chain(names) {
-        if wanted.remove(name) {
-            chosen.push(name.to_owned());
+        if selected_names.remove(name) {
+            selected.push(name.to_owned());
         }
     }
-    Ok(chosen)
+    Ok(selected)
 }
 
 /// The names that each pattern matches. Repeated patterns, and patterns without a match, are
 /// errors.
-fn per_pattern<'a, 'b>(
+fn matches_per_pattern<'a, 'b>(
     key: &str,
     names: &[&'a str],
     patterns: &'b [String],
 ) -> Result<Vec<(&'b str, Vec<&'a str>)>> {
-    let mut all = Vec::new();
-    let mut seen = BTreeSet::new();
+    let mut matching_names = Vec::new();
+    let mut earlier_patterns = BTreeSet::new();
     for pattern in patterns {
-        if !seen.insert(pattern) {
+        if !earlier_patterns.insert(pattern) {
             return Err(repeated(key, pattern));
         }
-        let found: Vec<&str> =
+        let matching: Vec<&str> =
             names.iter().copied().filter(|name| matches(pattern, name)).collect();
-        if found.is_empty() {
+        if matching.is_empty() {
             let reason = format!("no arm is called {pattern:?} (arms: {})", names.join(", "));
             return Err(Error::setting(key, reason));
         }
-        all.push((pattern.as_str(), found));
+        matching_names.push((pattern.as_str(), matching));
     }
-    Ok(all)
+    Ok(matching_names)
 }
 
 pub(crate) fn repeated(key: &str, value: &str) -> Error {
@@ -100,8 +100,8 @@ pub(crate) fn check_seeds(seeds: &[u64]) -> Result<()> {
     if seeds.is_empty() {
         return Err(Error::setting("run.seeds = []", "give at least one"));
     }
-    let mut seen = BTreeSet::new();
-    match seeds.iter().find(|seed| !seen.insert(**seed)) {
+    let mut distinct = BTreeSet::new();
+    match seeds.iter().find(|seed| !distinct.insert(**seed)) {
         Some(seed) => Err(repeated("run.seeds", &seed.to_string())),
         None => Ok(()),
     }
@@ -116,32 +116,36 @@ mod tests {
     }
 
     #[test]
-    fn lists_keep_their_order_and_patterns_the_natural_one() {
+    fn names_are_in_list_order_and_matches_of_a_pattern_in_natural_order() {
         let names = strings(&["base", "z-10", "z-2", "control"]);
-        let listed = |patterns: &[&str]| listed(&names, Some(&strings(patterns)));
-        assert_eq!(listed(&["control", "base"]).unwrap(), ["control", "base"]);
-        assert_eq!(listed(&["z-*", "base"]).unwrap(), ["z-2", "z-10", "base"]);
-        assert_eq!(super::listed(&names, None).unwrap()[1], "control");
+        let select_by_recipe =
+            |patterns: &[&str]| select_by_recipe(&names, Some(&strings(patterns)));
+        assert_eq!(select_by_recipe(&["control", "base"]).unwrap(), ["control", "base"]);
+        assert_eq!(select_by_recipe(&["z-*", "base"]).unwrap(), ["z-2", "z-10", "base"]);
+        assert_eq!(super::select_by_recipe(&names, None).unwrap()[1], "control");
         for wrong in [&["base", "base"][..], &["*", "base"], &["nobody"], &[]] {
-            assert!(listed(wrong).is_err(), "{wrong:?}");
+            assert!(select_by_recipe(wrong).is_err(), "{wrong:?}");
         }
-        let error = listed(&["contrl"]).unwrap_err().to_string();
+        let error = select_by_recipe(&["contrl"]).unwrap_err().to_string();
         assert_eq!(error, "run.arms: no arm is called \"contrl\" (arms: base, control, z-2, z-10)");
     }
 
     #[test]
-    fn arguments_take_the_recipes_order() {
+    fn arguments_select_arms_in_the_recipes_order() {
         let names = strings(&["base", "control", "injected", "unseen"]);
         let order = strings(&["injected", "base"]);
-        let chosen = |patterns: &[&str]| chosen(&names, Some(&order), &strings(patterns));
-        assert_eq!(chosen(&["*"]).unwrap(), ["injected", "base", "control", "unseen"]);
-        assert_eq!(chosen(&["base", "*d"]).unwrap(), ["injected", "base"]);
-        assert!(chosen(&["x*"]).unwrap_err().to_string().contains("arms: base, control"));
-        assert!(chosen(&["base", "base"]).is_err());
+        let select_by_arguments =
+            |patterns: &[&str]| select_by_arguments(&names, Some(&order), &strings(patterns));
+        assert_eq!(select_by_arguments(&["*"]).unwrap(), ["injected", "base", "control", "unseen"]);
+        assert_eq!(select_by_arguments(&["base", "*d"]).unwrap(), ["injected", "base"]);
+        assert!(
+            select_by_arguments(&["x*"]).unwrap_err().to_string().contains("arms: base, control")
+        );
+        assert!(select_by_arguments(&["base", "base"]).is_err());
     }
 
     #[test]
-    fn seeds_are_there_and_differ() {
+    fn missing_and_repeated_seeds_are_rejected() {
         assert!(check_seeds(&[0, 7]).is_ok());
         assert!(check_seeds(&[]).is_err());
         assert_eq!(check_seeds(&[3, 3]).unwrap_err().to_string(), "run.seeds: 3 is listed twice");

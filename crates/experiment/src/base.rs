@@ -52,17 +52,17 @@ fn read(path: &Path, texts: &mut Vec<(PathBuf, String)>) -> Result<Table> {
     };
     let refuse = |key, expected| Error::content(path, format!("{key}: expected {expected}"));
     let Value::String(base) = base else { return Err(refuse(BASE, "a path")) };
-    let mut all = read(&path.parent().unwrap_or(Path::new(".")).join(base), texts)?;
+    let mut merged = read(&path.parent().unwrap_or(Path::new(".")).join(base), texts)?;
     let keys = unset.unwrap_or_else(|| Value::Array(Vec::new()));
     let keys = keys.as_array().ok_or_else(|| refuse(UNSET, "a list of keys"))?;
     for key in keys {
         let key = key.as_str().ok_or_else(|| refuse(UNSET, "a list of keys"))?;
-        if !remove(&mut all, Key::parse(key).parts()) {
+        if !remove(&mut merged, Key::parse(key).parts()) {
             return Err(Error::content(path, format!("{UNSET}: {key} is not in the base")));
         }
     }
-    merge(&mut all, table);
-    Ok(all)
+    merge(&mut merged, table);
+    Ok(merged)
 }
 
 fn remove(table: &mut Table, parts: &[String]) -> bool {
@@ -76,12 +76,14 @@ fn remove(table: &mut Table, parts: &[String]) -> bool {
     }
 }
 
-fn merge(all: &mut Table, over: Table) {
-    for (key, value) in over {
-        match (all.get_mut(&key), value) {
-            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
+fn merge(base: &mut Table, recipe: Table) {
+    for (key, value) in recipe {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(base_table)), Value::Table(recipe_table)) => {
+                merge(base_table, recipe_table)
+            }
             (_, value) => {
-                all.insert(key, value);
+                base.insert(key, value);
             }
         }
     }
@@ -139,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_that_cannot_be_used_is_named() {
+    fn faults_of_the_base_are_named_in_the_error() {
         let refused = |text| read(&[("small.toml", text), BASE_FILE]).unwrap_err();
         assert!(refused("base = 'small.toml'").contains("small.toml: base: more than 8 files"));
         assert!(refused("base = 1").contains("base: expected a path"));
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_the_file_keep_their_lines() {
+    fn removed_keys_become_blank_lines() {
         let text =
             "base = 'x'\nunset = []\nseed = 1\n[prepare] # why\na = 'b'\n[model]\npath = ''\n";
         assert_eq!(recipe_keys(text), "\n\nseed = 1\n\n\n[model]\npath = ''\n");

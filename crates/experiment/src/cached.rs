@@ -9,7 +9,7 @@ use serde_json::Value;
 use trainer::Environment;
 
 use crate::evaluation_files::{
-    FileSizes, first_fault, of_evaluation, of_model, write_stored_models,
+    FileSizes, evaluation_file_sizes, first_fault, model_file_sizes, write_stored_models,
 };
 use crate::folder::remove_checkpoints;
 use crate::identity::Identity;
@@ -87,8 +87,10 @@ struct Records {
 
 impl Records {
     fn of<R: Recipe, A>(trial: &Trial<'_, R, A>) -> Self {
-        let leaves = &trial.experiment.leaves;
-        let part = |part| leaves.trial(part, trial.seed, trial.name, trial.variant.as_deref());
+        let recipe_values = &trial.experiment.recipe_values;
+        let part = |part| {
+            recipe_values.trial_identity(part, trial.seed, trial.name, trial.variant.as_deref())
+        };
         Self {
             training: part(Part::Training),
             evaluation: part(Part::Evaluation),
@@ -123,8 +125,8 @@ impl Records {
     fn read_complete(&self, trained: &Record, run: &Path) -> Result<Option<Record>> {
         let record = self.read_evaluated(trained)?;
         let fault = record.as_ref().and_then(|record| first_fault(run, &record.files));
-        let Some((path, what)) = fault else { return Ok(record) };
-        log(format!("{}: {what}; evaluating again", path.display()));
+        let Some((path, description)) = fault else { return Ok(record) };
+        log(format!("{}: {description}; evaluating again", path.display()));
         Ok(None)
     }
 
@@ -140,7 +142,7 @@ impl Records {
 
 /// Rejects a trial whose folder comes from another recipe, or whose trained model was removed or
 /// truncated. Computes nothing.
-pub(crate) fn check_fit<R: Recipe, A>(trial: &Trial<'_, R, A>) -> Result<()> {
+pub(crate) fn check_unchanged<R: Recipe, A>(trial: &Trial<'_, R, A>) -> Result<()> {
     let records = Records::of(trial);
     if records.started.exists() {
         records.check_training(&records.started, &read_json(&records.started)?)?;
@@ -149,10 +151,10 @@ pub(crate) fn check_fit<R: Recipe, A>(trial: &Trial<'_, R, A>) -> Result<()> {
     records.read_evaluated(&trained)?;
     match first_fault(&trial.experiment.folder, &trained.files) {
         None => Ok(()),
-        Some((path, what)) => {
+        Some((path, description)) => {
             let record = records.trained.display();
             let advice = format!("restore it, or remove {record} to train again");
-            Err(Error::content(path, format!("{what}; {advice}")))
+            Err(Error::content(path, format!("{description}; {advice}")))
         }
     }
 }
@@ -170,7 +172,7 @@ where
     let records = Records::of(trial);
     let failed = |source| Error::Trial { trial: trial.label(), source };
     let ranks = &trial.experiment.ranks;
-    let (training, trained) = match ranks.of_lead(|| records.read_trained())? {
+    let (training, trained) = match ranks.compute_on_rank_0(|| records.read_trained())? {
         Some(record) => {
             ranks.link_finished(&trial.folder, &trial.experiment.folder)?;
             (record.value(&records.trained)?, record)
@@ -181,7 +183,8 @@ where
             let value = train(trial).map_err(failed)?;
             let record = record(trial, &records.trained, &value, trial.seconds(), trial.tokens())?;
             let (training, run) = (records.training.clone(), &trial.experiment.folder);
-            let record = Record { training, files: of_model(run, &trial.folder)?, ..record };
+            let record =
+                Record { training, files: model_file_sizes(run, &trial.folder)?, ..record };
             write_json(&records.trained, &record)?;
             (value, record)
         }
@@ -192,7 +195,7 @@ where
     }
     // Only the first rank evaluates.
     let run = &trial.experiment.folder;
-    let evaluated = ranks.of_lead(|| match records.read_complete(&trained, run)? {
+    let evaluated = ranks.compute_on_rank_0(|| match records.read_complete(&trained, run)? {
         Some(record) => Ok(record),
         None => {
             trial.experiment.check_inputs()?;
@@ -203,7 +206,7 @@ where
                 training: records.training.clone(),
                 evaluation: Some(records.evaluation.clone()),
                 trained: Some(trained.sha256.clone()),
-                files: of_evaluation(run, &trial.folder)?,
+                files: evaluation_file_sizes(run, &trial.folder)?,
                 ..record(trial, &records.evaluated, &value, seconds, 0)?
             };
             write_json(&records.evaluated, &record)?;

@@ -18,13 +18,13 @@ pub(crate) fn of_bytes(bytes: &[u8]) -> String {
 /// Digests of files, each computed once.
 #[derive(Default)]
 pub(crate) struct Digests {
-    known: BTreeMap<PathBuf, String>,
+    by_path: BTreeMap<PathBuf, String>,
 }
 
 impl Digests {
     pub(crate) fn of(&mut self, path: &Path) -> Result<String> {
         let target = fs::canonicalize(path).map_err(Error::file(path))?;
-        if let Some(digest) = self.known.get(&target) {
+        if let Some(digest) = self.by_path.get(&target) {
             return Ok(digest.clone());
         }
         // Checks the header first, so that a damaged file fails before it is hashed.
@@ -32,7 +32,7 @@ impl Digests {
             torch_ext::TensorFile::open(path)?;
         }
         let digest = FileDigest::of(path)?.sha256;
-        self.known.insert(target, digest.clone());
+        self.by_path.insert(target, digest.clone());
         Ok(digest)
     }
 }
@@ -47,7 +47,7 @@ pub(crate) fn check_input(key: &str, path: &Path) -> Result<()> {
             refuse("no such file or folder")
         }
         Err(error) => Err(Error::file(path)(error)),
-        Ok(found) if found.is_file() || found.is_dir() => Ok(()),
+        Ok(metadata) if metadata.is_file() || metadata.is_dir() => Ok(()),
         Ok(_) => refuse("neither a file nor a folder"),
     }
 }
@@ -59,60 +59,61 @@ pub(crate) fn files(key: &str, input: &Input) -> Result<Vec<(Option<String>, Pat
         return Ok(vec![(None, folder.clone())]);
     }
     if let Some(manifest) = Manifest::read(folder)? {
-        let mut found = Vec::new();
+        let mut listed = Vec::new();
         for name in manifest.files.into_keys() {
             let path = folder.join(&name);
-            found.push((Some(name), path));
+            listed.push((Some(name), path));
         }
-        return Ok(found);
+        return Ok(listed);
     }
-    let mut found = Vec::new();
-    add(key, input, folder, "", &mut found)?;
-    if found.is_empty() {
+    let mut listed = Vec::new();
+    add_files(key, input, folder, "", &mut listed)?;
+    if listed.is_empty() {
         let key = format!("{key} = {}", folder.display());
         return Err(Error::setting(key, format!("the folder holds no {}", input.expected)));
     }
-    found.sort();
-    Ok(found)
+    listed.sort();
+    Ok(listed)
 }
 
 /// Adds the files of a folder that the input reads; their names start with `prefix`.
-fn add(
+fn add_files(
     key: &str,
     input: &Input,
     folder: &Path,
     prefix: &str,
-    found: &mut Vec<(Option<String>, PathBuf)>,
+    listed: &mut Vec<(Option<String>, PathBuf)>,
 ) -> Result<()> {
     for entry in entries(folder)? {
         let path = entry.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = name.unwrap_or_default();
-        let below = match prefix {
-            "" => input.below.is_some_and(|file| {
+        let is_selected_folder = match prefix {
+            "" => input.subfolder_file.is_some_and(|file| {
                 file.split('/').next() == Some(&*name) && folder.join(file).is_file()
             }),
             // Subfolders of the subfolder, but no deeper ones.
             _ => prefix.matches('/').count() < 2,
         };
-        if name.starts_with('.') || !((input.reads)(&name) || below && path.is_dir()) {
+        if name.starts_with('.') || !((input.is_read)(&name) || is_selected_folder && path.is_dir())
+        {
             continue;
         }
         // Symbolic links to files count as files.
         let fault = match fs::metadata(&path) {
             Err(error) => format!("{error}, though it is called like a file of {key}"),
-            Ok(of) if of.is_dir() => {
-                if below {
-                    add(key, input, &path, &format!("{prefix}{name}/"), found)?;
+            Ok(metadata) if metadata.is_dir() => {
+                if is_selected_folder {
+                    add_files(key, input, &path, &format!("{prefix}{name}/"), listed)?;
                 }
                 continue;
             }
-            Ok(of) if !of.is_file() => "neither a file nor a folder".to_owned(),
+            Ok(metadata) if !metadata.is_file() => "neither a file nor a folder".to_owned(),
             Ok(_) if path.file_name().is_some_and(|name| name.to_str().is_none()) => {
                 return Err(Error::content(path, "its name is not UTF-8; rename it"));
             }
             Ok(_) => {
-                found.push((Some(format!("{prefix}{name}")), path));
+                listed.push((Some(format!("{prefix}{name}")), path));
                 continue;
             }
         };
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_is_that_of_the_standard() {
+    fn digest_of_the_standards_example() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "abc").unwrap();
         // FIPS 180-2, appendix B.1.
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_without_a_header_are_refused_unread() {
+    fn weights_without_a_header_are_rejected_before_hashing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
         // A hole: nothing on the disk, and minutes to read.
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_lists_what_its_reader_reads() {
+    fn only_files_of_the_selected_kind_are_listed() {
         let folder = tempfile::tempdir().unwrap();
         for name in ["b.tsv", "a.tsv", "notes.txt", ".hidden.tsv"] {
             std::fs::write(folder.path().join(name), name).unwrap();
@@ -164,8 +165,8 @@ mod tests {
         assert_eq!(names(&input::<TsvFiles>(folder.path().into())), ["a.tsv", "b.tsv"]);
         let all = input::<AllFiles>(folder.path().into());
         assert_eq!(names(&all), ["a.tsv", "b.tsv", "notes.txt"]);
-        let below = folder.path().join("below.tsv");
-        let error = files("data.kg", &input(TsvFolder::from(below))).unwrap_err();
+        let subfolder = folder.path().join("below.tsv");
+        let error = files("data.kg", &input(TsvFolder::from(subfolder))).unwrap_err();
         assert!(error.to_string().contains("holds no *.tsv"), "{error}");
     }
 
@@ -182,9 +183,12 @@ mod tests {
             files.into_iter().filter_map(|(name, _)| name).collect()
         };
         let adapter_files = ["adapters/ep/adapter.safetensors", "adapters/ep/adapter_config.json"];
-        let others = ["adapters/ep/notes.txt", "adapters/ep/.a.json", "adapters/ep/more/a.json"];
-        for name in
-            adapter_files.into_iter().chain(others).chain(["config.json", "1_Pooling/a.json"])
+        let ignored_files =
+            ["adapters/ep/notes.txt", "adapters/ep/.a.json", "adapters/ep/more/a.json"];
+        for name in adapter_files
+            .into_iter()
+            .chain(ignored_files)
+            .chain(["config.json", "1_Pooling/a.json"])
         {
             write(name);
         }
@@ -198,35 +202,35 @@ mod tests {
     }
 
     #[test]
-    fn unreadable_files_of_a_folder_are_named() {
+    fn unreadable_files_are_named_in_the_error() {
         use std::os::unix::ffi::OsStrExt;
         use std::os::unix::fs::symlink;
 
         let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        let other = folder.path().join(std::ffi::OsStr::from_bytes(b"\xff.tsv"));
-        std::fs::write(at("a.tsv"), "a").unwrap();
+        let path_of = |name: &str| folder.path().join(name);
+        let invalid_name = folder.path().join(std::ffi::OsStr::from_bytes(b"\xff.tsv"));
+        std::fs::write(path_of("a.tsv"), "a").unwrap();
         let input = input::<TsvFiles>(folder.path().into());
-        let refused = |path: &Path, said: &str| {
+        let refused = |path: &Path, expected: &str| {
             let error = files("data.kg", &input).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{}: ", path.display())), "{error}");
-            assert!(error.contains(said), "{error}");
+            assert!(error.contains(expected), "{error}");
             std::fs::remove_file(path).unwrap();
         };
-        symlink("/nowhere", at("z.tsv")).unwrap();
-        refused(&at("z.tsv"), "No such file");
-        symlink("z.tsv", at("z.tsv")).unwrap();
-        refused(&at("z.tsv"), "symbolic links");
-        symlink("/dev/zero", at("z.tsv")).unwrap();
-        refused(&at("z.tsv"), "neither a file nor a folder");
-        std::fs::write(&other, "b").unwrap();
-        refused(&other, "not UTF-8; rename it");
-        symlink("/nowhere", at("z.txt")).unwrap();
+        symlink("/nowhere", path_of("z.tsv")).unwrap();
+        refused(&path_of("z.tsv"), "No such file");
+        symlink("z.tsv", path_of("z.tsv")).unwrap();
+        refused(&path_of("z.tsv"), "symbolic links");
+        symlink("/dev/zero", path_of("z.tsv")).unwrap();
+        refused(&path_of("z.tsv"), "neither a file nor a folder");
+        std::fs::write(&invalid_name, "b").unwrap();
+        refused(&invalid_name, "not UTF-8; rename it");
+        symlink("/nowhere", path_of("z.txt")).unwrap();
         assert_eq!(files("data.kg", &input).unwrap().len(), 1);
     }
 
     #[test]
-    fn inputs_that_are_no_files_are_refused() {
+    fn inputs_that_are_not_files_are_rejected() {
         assert!(check_input("k", Path::new("/nowhere")).unwrap_err().to_string().contains("k ="));
         assert!(check_input("k", Path::new("/dev/zero")).is_err());
     }

@@ -101,7 +101,7 @@ pub(crate) fn one_line(error: &anyhow::Error) -> String {
     let text = text.split(" frame #0: ").next().unwrap_or_default();
     // Quoted data may contain control characters.
     let text = atomic_file::one_line(text).into_owned();
-    if OUT_OF_MEMORY.iter().any(|sign| text.contains(sign)) {
+    if OUT_OF_MEMORY.iter().any(|pattern| text.contains(pattern)) {
         return format!("{text} (out of memory: lower batch_size, or set micro_batch)");
     }
     text

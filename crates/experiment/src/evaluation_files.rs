@@ -21,31 +21,31 @@ const METRICS: &str = "metrics.jsonl";
 const MODEL: &str = "model";
 
 /// The files of the trained model in the trial's folder or, if it has none, in the run folder.
-pub(crate) fn of_model(run: &Path, trial: &Path) -> Result<FileSizes> {
+pub(crate) fn model_file_sizes(run: &Path, trial: &Path) -> Result<FileSizes> {
     let mut sizes = FileSizes::new();
     let folders = [trial.join(MODEL), run.join(MODEL)];
     if let Some(folder) = folders.iter().find(|folder| folder.is_dir()) {
-        add(run, folder, &mut sizes)?;
+        add_sizes(run, folder, &mut sizes)?;
     }
     Ok(sizes)
 }
 
 /// The files in the trial's folders, except those of the model and of training stages.
-pub(crate) fn of_evaluation(run: &Path, trial: &Path) -> Result<FileSizes> {
+pub(crate) fn evaluation_file_sizes(run: &Path, trial: &Path) -> Result<FileSizes> {
     let mut sizes = FileSizes::new();
     for entry in entries(trial)? {
         let folder = entry.path();
-        let kept = [MODEL, ADAPTER].iter().any(|name| folder.ends_with(name));
-        let of_training = kept || folder.join(METRICS).exists();
+        let is_model = [MODEL, ADAPTER].iter().any(|name| folder.ends_with(name));
+        let of_training = is_model || folder.join(METRICS).exists();
         if folder.is_dir() && !of_training {
-            add(run, &folder, &mut sizes)?;
+            add_sizes(run, &folder, &mut sizes)?;
         }
     }
     Ok(sizes)
 }
 
 /// Adds the files below a folder, except hidden files and links to folders.
-fn add(run: &Path, folder: &Path, sizes: &mut FileSizes) -> Result<()> {
+fn add_sizes(run: &Path, folder: &Path, sizes: &mut FileSizes) -> Result<()> {
     for entry in entries(folder)? {
         let (path, kind) = (entry.path(), entry.file_type().map_err(Error::file(folder))?);
         let name = path.strip_prefix(run).ok().and_then(Path::to_str);
@@ -54,7 +54,7 @@ fn add(run: &Path, folder: &Path, sizes: &mut FileSizes) -> Result<()> {
             continue;
         };
         if kind.is_dir() {
-            add(run, &path, sizes)?;
+            add_sizes(run, &path, sizes)?;
         } else if let Ok(metadata) = fs::metadata(&path)
             && metadata.is_file()
         {
@@ -68,12 +68,12 @@ fn add(run: &Path, folder: &Path, sizes: &mut FileSizes) -> Result<()> {
 pub(crate) fn first_fault(run: &Path, sizes: &FileSizes) -> Option<(PathBuf, String)> {
     sizes.iter().find_map(|(name, &size)| {
         let path = run.join(name);
-        let what = match fs::metadata(&path) {
+        let fault = match fs::metadata(&path) {
             Err(_) => "was removed since it was written".to_owned(),
             Ok(metadata) if metadata.len() == size => return None,
             Ok(metadata) => format!("has {} bytes, but {size} were written", metadata.len()),
         };
-        Some((path, what))
+        Some((path, fault))
     })
 }
 
@@ -104,9 +104,9 @@ pub(crate) fn write_stored_models(trial: &Path, trained: &[PathBuf]) -> Result<(
 fn write_model(trained: &Path, file: &Path, folder: &Path) -> Result<()> {
     let head = Config::from_file(trained.join("config.json"))?.head()?;
     let (loaded, _) = Pretrained::load(trained, &[head], Device::Cpu, LoadOptions::default())?;
-    let kept = read_tensors(file)?;
+    let stored = read_tensors(file)?;
     for (name, mut parameter) in loaded.model.named_parameters() {
-        let tensor = kept.get(&name).filter(|tensor| tensor.size() == parameter.size());
+        let tensor = stored.get(&name).filter(|tensor| tensor.size() == parameter.size());
         let tensor = tensor.ok_or_else(|| {
             let shape = format!("{name}: expected {:?}", parameter.size());
             Error::content(file, format!("{shape}, as in {}", trained.display()))
@@ -136,19 +136,23 @@ mod tests {
         for name in ["trained.json", "predictions/.writing-x"] {
             write(trial.join(name), "{}");
         }
-        let (model, rest) = (of_model(run, &trial).unwrap(), of_evaluation(run, &trial).unwrap());
+        let (model, evaluation) =
+            (model_file_sizes(run, &trial).unwrap(), evaluation_file_sizes(run, &trial).unwrap());
         assert_eq!(model, [("seed-0/base/model/model.safetensors".to_owned(), 4)].into());
-        assert_eq!(rest, [("seed-0/base/predictions/de/test.json".to_owned(), 4)].into());
-        assert_eq!(first_fault(run, &rest), None);
+        assert_eq!(evaluation, [("seed-0/base/predictions/de/test.json".to_owned(), 4)].into());
+        assert_eq!(first_fault(run, &evaluation), None);
         write(trial.join("predictions/de/test.json"), "12");
-        let (path, what) = first_fault(run, &rest).unwrap();
+        let (path, fault) = first_fault(run, &evaluation).unwrap();
         assert!(path.ends_with("predictions/de/test.json"), "{}", path.display());
-        assert_eq!(what, "has 2 bytes, but 4 were written");
+        assert_eq!(fault, "has 2 bytes, but 4 were written");
         fs::remove_dir_all(trial.join("model")).unwrap();
-        let (_, what) = first_fault(run, &model).unwrap();
-        assert_eq!(what, "was removed since it was written");
+        let (_, fault) = first_fault(run, &model).unwrap();
+        assert_eq!(fault, "was removed since it was written");
         // A model that all trials of a run share.
         write(run.join("model/config.json"), "{}");
-        assert_eq!(of_model(run, &trial).unwrap(), [("model/config.json".to_owned(), 2)].into());
+        assert_eq!(
+            model_file_sizes(run, &trial).unwrap(),
+            [("model/config.json".to_owned(), 2)].into()
+        );
     }
 }

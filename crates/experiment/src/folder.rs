@@ -41,11 +41,11 @@ impl RunFolder {
     /// Locks the folder. It may be a symbolic link, but must not contain any. Nothing but the lock
     /// is written.
     pub(crate) fn lock(path: &Path) -> Result<Self> {
-        check_ours(path)?;
+        check_no_foreign_files(path)?;
         fs::create_dir_all(path).map_err(Error::file(path))?;
         let lock = lock(path)?;
         // Another process may have created files before the lock was acquired.
-        check_ours(path)?;
+        check_no_foreign_files(path)?;
         check_no_links(path)?;
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
@@ -76,7 +76,7 @@ pub(crate) fn check_run(path: &Path) -> Result<()> {
     match read_marker(path)? {
         Some(_) => Ok(()),
         None => {
-            check_ours(path)?;
+            check_no_foreign_files(path)?;
             let reason =
                 "contains no run (run.json is missing); use --out instead of --resume to start one";
             Err(Error::content(path, reason))
@@ -106,7 +106,7 @@ fn read_marker(folder: &Path) -> Result<Option<Marker>> {
 }
 
 /// Rejects a folder with other files but without a run.
-fn check_ours(path: &Path) -> Result<()> {
+fn check_no_foreign_files(path: &Path) -> Result<()> {
     let entries = match fs::read_dir(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         entries => entries.map_err(Error::file(path))?,
@@ -165,9 +165,11 @@ fn lock(folder: &Path) -> Result<Option<FileLock>> {
     }
     let lock = match FileLock::try_acquire(&file) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            let holder = holder(&mut file).ok().flatten().filter(|holder| !holder.is_empty());
-            let holder = holder.map(|holder| format!(" ({holder})")).unwrap_or_default();
-            let reason = format!("another process{holder} works in this folder");
+            let lock_holder =
+                lock_holder(&mut file).ok().flatten().filter(|lock_holder| !lock_holder.is_empty());
+            let lock_holder =
+                lock_holder.map(|lock_holder| format!(" ({lock_holder})")).unwrap_or_default();
+            let reason = format!("another process{lock_holder} works in this folder");
             let advice = "; wait until it ends, or give another --out";
             return Err(Error::content(folder, reason + advice));
         }
@@ -178,19 +180,19 @@ fn lock(folder: &Path) -> Result<Option<FileLock>> {
         let text = format!("{folder}: this file system has no locks; start one process only");
         let _ = writeln!(io::stderr(), "{}", atomic_file::one_line(&text));
     }
-    if holder(&mut file).map_err(Error::file(&path))?.is_none() {
+    if lock_holder(&mut file).map_err(Error::file(&path))?.is_none() {
         return Err(foreign("holds something that no run wrote"));
     }
     // Only for error messages of other processes, so failures are ignored.
-    let holder = format!("process {}\n", std::process::id());
+    let lock_holder = format!("process {}\n", std::process::id());
     let _ = file.set_len(0).and_then(|()| file.rewind());
-    let _ = file.write_all(holder.as_bytes());
+    let _ = file.write_all(lock_holder.as_bytes());
     Ok(lock)
 }
 
 /// The contents of a lock file: `process <id>`, or an empty string if nothing is written yet;
 /// `None` for other contents.
-fn holder(file: &mut File) -> io::Result<Option<String>> {
+fn lock_holder(file: &mut File) -> io::Result<Option<String>> {
     let mut bytes = Vec::new();
     file.take(64).read_to_end(&mut bytes)?;
     let text = String::from_utf8(bytes).unwrap_or_else(|_| "not ours".into());
@@ -254,18 +256,18 @@ mod tests {
             fs::write(folder.path().join(name), "mine").unwrap();
             let error = RunFolder::lock(folder.path()).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains("--out"), "{error}");
-            let left: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
-            assert_eq!(left.len(), 1);
+            let remaining: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+            assert_eq!(remaining.len(), 1);
         }
     }
 
     #[test]
-    fn one_process_at_a_time() {
+    fn a_second_process_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let first = RunFolder::lock(folder.path()).unwrap();
         let error = RunFolder::lock(folder.path()).unwrap_err().to_string();
-        let holder = format!("another process (process {})", std::process::id());
-        assert!(error.contains(&holder), "{error}");
+        let lock_holder = format!("another process (process {})", std::process::id());
+        assert!(error.contains(&lock_holder), "{error}");
         drop(first);
         RunFolder::lock(folder.path()).unwrap();
     }
@@ -291,25 +293,25 @@ mod tests {
             fs::write(model.join(name), "x").unwrap();
         }
         run.enter("toy", &Identity::default()).unwrap();
-        let left = entries(&model).unwrap();
-        let left: Vec<_> = left.iter().map(|entry| entry.file_name()).collect();
-        assert_eq!(left, foreign);
+        let remaining = entries(&model).unwrap();
+        let remaining: Vec<_> = remaining.iter().map(|entry| entry.file_name()).collect();
+        assert_eq!(remaining, foreign);
     }
 
     #[test]
-    fn a_lock_of_somebody_else_is_refused_and_left_as_it_was() {
+    fn lock_files_of_other_programs_are_rejected_and_not_changed() {
         let folder = tempfile::tempdir().unwrap();
-        let (mine, run) = (folder.path().join("mine"), folder.path().join("run"));
+        let (notes, run) = (folder.path().join("mine"), folder.path().join("run"));
         fs::create_dir(&run).unwrap();
         let refused = || {
             let error = RunFolder::lock(&run).unwrap_err().to_string();
             assert!(error.contains(".lock: ") && error.contains("--out"), "{error}");
             error
         };
-        fs::write(&mine, "mine").unwrap();
-        std::os::unix::fs::symlink(&mine, run.join(LOCK)).unwrap();
+        fs::write(&notes, "mine").unwrap();
+        std::os::unix::fs::symlink(&notes, run.join(LOCK)).unwrap();
         assert!(refused().contains("symbolic link"));
-        assert_eq!(fs::read_to_string(&mine).unwrap(), "mine");
+        assert_eq!(fs::read_to_string(&notes).unwrap(), "mine");
         fs::remove_file(run.join(LOCK)).unwrap();
         let long = "process 1".repeat(9);
         for text in ["notes", "process", "process 1\nand notes", "\n", "process x", &long] {
@@ -321,44 +323,45 @@ mod tests {
         refused();
         fs::remove_file(run.join(LOCK)).unwrap();
         // One that is not answered would hold the process for ever.
-        let made = rustix::fs::mkfifoat(rustix::fs::CWD, run.join(LOCK), Mode::RUSR | Mode::WUSR);
-        made.unwrap();
+        let created =
+            rustix::fs::mkfifoat(rustix::fs::CWD, run.join(LOCK), Mode::RUSR | Mode::WUSR);
+        created.unwrap();
         assert!(refused().contains("no regular file"));
         fs::remove_file(run.join(LOCK)).unwrap();
         for text in ["", "process 4194304\n", "process 1"] {
             fs::write(run.join(LOCK), text).unwrap();
             drop(RunFolder::lock(&run).unwrap());
-            let own = format!("process {}\n", std::process::id());
-            assert_eq!(fs::read_to_string(run.join(LOCK)).unwrap(), own);
+            let expected = format!("process {}\n", std::process::id());
+            assert_eq!(fs::read_to_string(run.join(LOCK)).unwrap(), expected);
         }
     }
 
     #[test]
-    fn links_in_a_run_folder_are_refused_by_name_and_the_folder_may_be_one() {
+    fn the_run_folder_may_be_a_link_but_must_not_contain_any() {
         let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        drop(RunFolder::lock(&at("run")).unwrap());
-        fs::create_dir_all(at("run/seed-0/base")).unwrap();
-        fs::write(at("run/run.json"), "{}").unwrap();
-        fs::write(at("mine"), "mine").unwrap();
-        fs::create_dir(at("elsewhere")).unwrap();
-        std::os::unix::fs::symlink(at("run"), at("link")).unwrap();
-        for path in [at("run"), at("link")] {
+        let path_of = |name: &str| folder.path().join(name);
+        drop(RunFolder::lock(&path_of("run")).unwrap());
+        fs::create_dir_all(path_of("run/seed-0/base")).unwrap();
+        fs::write(path_of("run/run.json"), "{}").unwrap();
+        fs::write(path_of("mine"), "mine").unwrap();
+        fs::create_dir(path_of("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(path_of("run"), path_of("link")).unwrap();
+        for path in [path_of("run"), path_of("link")] {
             drop(RunFolder::lock(&path).unwrap());
             let names = ["table.md", "matrix", "seed-0/base/metrics.jsonl", "seed-0/base/fit"];
             for (name, target) in names.iter().zip(["mine", "elsewhere", "mine", "nowhere"]) {
-                std::os::unix::fs::symlink(at(target), path.join(name)).unwrap();
+                std::os::unix::fs::symlink(path_of(target), path.join(name)).unwrap();
                 let error = RunFolder::lock(&path).unwrap_err().to_string();
-                let said = format!("{}: is a symbolic link", path.join(name).display());
-                assert!(error.starts_with(&said) && error.contains("--out"), "{error}");
+                let expected = format!("{}: is a symbolic link", path.join(name).display());
+                assert!(error.starts_with(&expected) && error.contains("--out"), "{error}");
                 fs::remove_file(path.join(name)).unwrap();
             }
         }
-        assert_eq!(fs::read_to_string(at("mine")).unwrap(), "mine");
+        assert_eq!(fs::read_to_string(path_of("mine")).unwrap(), "mine");
     }
 
     #[test]
-    fn another_format_or_program_is_refused() {
+    fn another_format_or_recipe_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let run = RunFolder::lock(folder.path()).unwrap();
         run.enter("toy", &Identity::default()).unwrap();

@@ -24,11 +24,11 @@ impl Identity {
     /// The first difference between `self`, the stored identity, and `current`; keys come before
     /// files.
     pub(crate) fn difference(&self, current: &Self) -> Option<Difference> {
-        let both = [(false, &self.keys, &current.keys), (true, &self.files, &current.files)];
-        both.into_iter().find_map(|(is_file, stored, current)| {
+        let parts = [(false, &self.keys, &current.keys), (true, &self.files, &current.files)];
+        parts.into_iter().find_map(|(is_file, stored, current)| {
             let names: BTreeSet<&String> = stored.keys().chain(current.keys()).collect();
             let name = names.into_iter().find(|&name| stored.get(name) != current.get(name))?;
-            let value = |all: &BTreeMap<String, Value>| all.get(name).cloned();
+            let value = |entries: &BTreeMap<String, Value>| entries.get(name).cloned();
             let (stored, current) = (value(stored), value(current));
             Some(Difference { name: name.clone(), is_file, stored, current })
         })
@@ -39,7 +39,12 @@ impl Display for Difference {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { name, is_file, stored, current } = self;
         if !is_file {
-            return write!(f, "{name} = {} there, {} now", shown(stored), shown(current));
+            return write!(
+                f,
+                "{name} = {} there, {} now",
+                display_value(stored),
+                display_value(current)
+            );
         }
         let change = match (stored, current) {
             (None, _) => "is new",
@@ -51,7 +56,7 @@ impl Display for Difference {
 }
 
 /// A value in a message, truncated if it is long.
-pub(crate) fn shown(value: &Option<Value>) -> String {
+pub(crate) fn display_value(value: &Option<Value>) -> String {
     let text = value.as_ref().map_or_else(|| "absent".into(), Value::to_string);
     match text.char_indices().nth(120) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),

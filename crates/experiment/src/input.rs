@@ -17,17 +17,17 @@ pub trait InputFiles {
     const EXPECTED: &'static str;
 
     /// A file in a subfolder. If it exists, that subfolder and its subfolders are read as well.
-    const BELOW: Option<&'static str> = None;
+    const SUBFOLDER_FILE: Option<&'static str> = None;
 
     /// Returns whether the file of this name is read.
-    fn reads(name: &str) -> bool;
+    fn is_read(name: &str) -> bool;
 }
 
 /// Defines one kind of files per line: documentation, name, [`InputFiles::EXPECTED`], optionally
 /// [`InputFiles::BELOW`], and the predicate of [`InputFiles::reads`].
 macro_rules! input_files {
     ($(
-        $(#[$about:meta])* $kind:ident, $expected:literal $(and $below:literal)?, $reads:expr;
+        $(#[$about:meta])* $kind:ident, $expected:literal $(and $subfolder_file:literal)?, $is_read:expr;
     )*) => {$(
         $(#[$about])*
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,11 +35,11 @@ macro_rules! input_files {
 
         impl InputFiles for $kind {
             const EXPECTED: &'static str = $expected;
-            $(const BELOW: Option<&'static str> = Some($below);)?
+            $(const SUBFOLDER_FILE: Option<&'static str> = Some($subfolder_file);)?
 
-            fn reads(name: &str) -> bool {
-                let reads: fn(&str) -> bool = $reads;
-                reads(name)
+            fn is_read(name: &str) -> bool {
+                let is_read: fn(&str) -> bool = $is_read;
+                is_read(name)
             }
         }
     )*};
@@ -162,7 +162,7 @@ impl<F, P: Into<PathBuf>> From<P> for InputPath<F> {
 
 impl<F: InputFiles> Serialize for InputPath<F> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if let Some(number) = self.is_set().then(|| note::<F>(&self.path)).flatten() {
+        if let Some(number) = self.is_set().then(|| record_input::<F>(&self.path)).flatten() {
             let mut map = serializer.serialize_map(Some(1))?;
             map.serialize_entry(MARK, &number)?;
             return map.end();
@@ -181,9 +181,9 @@ pub(crate) const MARK: &str = "$input";
 #[derive(Clone, Debug)]
 pub(crate) struct Input {
     pub path: PathBuf,
-    pub reads: fn(&str) -> bool,
+    pub is_read: fn(&str) -> bool,
     pub expected: &'static str,
-    pub below: Option<&'static str>,
+    pub subfolder_file: Option<&'static str>,
 }
 
 thread_local! {
@@ -192,11 +192,11 @@ thread_local! {
 }
 
 /// Adds an input to the recording and returns its number; `None` if nothing is being recorded.
-fn note<F: InputFiles>(path: &Path) -> Option<usize> {
+fn record_input<F: InputFiles>(path: &Path) -> Option<usize> {
     RECORDED.with_borrow_mut(|recorded| {
         let inputs = recorded.as_mut()?;
-        let (reads, expected, below) = (F::reads, F::EXPECTED, F::BELOW);
-        inputs.push(Input { path: path.to_owned(), reads, expected, below });
+        let (is_read, expected, subfolder_file) = (F::is_read, F::EXPECTED, F::SUBFOLDER_FILE);
+        inputs.push(Input { path: path.to_owned(), is_read, expected, subfolder_file });
         Some(inputs.len() - 1)
     })
 }
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(json["empty"], json!(""));
         let paths: Vec<&Path> = inputs.iter().map(|input| input.path.as_path()).collect();
         assert_eq!(paths, [Path::new("a.json"), Path::new("b.json"), Path::new("models/base")]);
-        assert!((inputs[2].reads)("model.safetensors") && !(inputs[2].reads)("notes.txt"));
+        assert!((inputs[2].is_read)("model.safetensors") && !(inputs[2].is_read)("notes.txt"));
         assert_eq!(serde_json::to_value(&data).unwrap()["files"], json!(["a.json", "b.json"]));
     }
 }

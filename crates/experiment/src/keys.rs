@@ -7,7 +7,7 @@ pub(crate) struct Key(Vec<String>);
 
 impl Key {
     /// The key of this part below `self`.
-    pub(crate) fn below(&self, part: impl Into<String>) -> Self {
+    pub(crate) fn child(&self, part: impl Into<String>) -> Self {
         let mut parts = self.0.clone();
         parts.push(part.into());
         Self(parts)

@@ -36,7 +36,7 @@ struct Machine {
 
 /// Writes the file at the start and end of a process, and retains commands and peaks of earlier
 /// processes.
-pub(crate) fn note<R: Recipe>(experiment: &Experiment<R>) -> Result<()> {
+pub(crate) fn update<R: Recipe>(experiment: &Experiment<R>) -> Result<()> {
     let path = experiment.dir(MACHINE);
     // The file is informational, so an unreadable one is overwritten.
     let earlier: Machine = read_json(&path).unwrap_or_default();
@@ -77,6 +77,8 @@ fn peak_memory() -> Option<u64> {
 }
 
 fn gpus() -> BTreeSet<String> {
-    let all = fs::read_dir("/proc/driver/nvidia/gpus").into_iter().flatten().flatten();
-    all.filter_map(|one| proc_value(one.path().join("information").to_str()?, "Model")).collect()
+    let entries = fs::read_dir("/proc/driver/nvidia/gpus").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| proc_value(entry.path().join("information").to_str()?, "Model"))
+        .collect()
 }

@@ -43,8 +43,9 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
         }
         Some(expected) => {
             let mut name_rest = name.chars();
-            let fits = name_rest.next().is_some_and(|found| expected == '?' || found == expected);
-            fits && matches(pattern_rest.as_str(), name_rest.as_str())
+            let matches_first =
+                name_rest.next().is_some_and(|actual| expected == '?' || actual == expected);
+            matches_first && matches(pattern_rest.as_str(), name_rest.as_str())
         }
     }
 }
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_paths_are_refused() {
+    fn names_unsuitable_for_folders_are_rejected() {
         for name in ["", ".", "..", "../x", "a/b", ".hidden", "a\\b", "a\nb", &"x".repeat(201)] {
             assert!(check_plain("arms", name).is_err(), "{name:?}");
         }
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_in_names_count_as_numbers() {
+    fn numbers_in_names_are_compared_as_numbers() {
         let mut names = ["t-10", "t-2", "t-1", "t-0.5", "b", "t-02"];
         names.sort_by(|a, b| natural_order(a, b));
         assert_eq!(names, ["b", "t-0.5", "t-1", "t-02", "t-2", "t-10"]);

@@ -25,11 +25,11 @@ pub(crate) struct Prepared {
     command: String,
     folder: String,
     /// The names of the commands whose folders this command reads.
-    reads: Vec<String>,
+    dependencies: Vec<String>,
 }
 
 impl Prepared {
-    pub(crate) fn line(&self) -> String {
+    pub(crate) fn command_line(&self) -> String {
         format!("{} --out {}", self.command, self.folder)
     }
 
@@ -48,7 +48,7 @@ impl Prepared {
         let status = Command::new(program(name)).args(words).args(["--out", &self.folder]).status();
         match status {
             Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(refuse(format!("`{}` ended with {status}", self.line()))),
+            Ok(status) => Err(refuse(format!("`{}` ended with {status}", self.command_line()))),
             Err(error) => Err(refuse(format!(
                 "{name}: {error}; build it in the same profile, `cargo build --release --bin \
                  {name}`, or start the recipe with `cargo xtask run`"
@@ -62,8 +62,8 @@ impl Prepared {
 fn program(name: &str) -> PathBuf {
     let file = format!("{name}{EXE_SUFFIX}");
     let current = std::env::current_exe().unwrap_or_default();
-    let beside = current.ancestors().skip(1).take(2).map(|folder| folder.join(&file));
-    beside.into_iter().find(|path| path.is_file()).unwrap_or_else(|| file.into())
+    let candidates = current.ancestors().skip(1).take(2).map(|folder| folder.join(&file));
+    candidates.into_iter().find(|path| path.is_file()).unwrap_or_else(|| file.into())
 }
 
 impl Preparations {
@@ -75,30 +75,30 @@ impl Preparations {
             Some(Value::Table(commands)) => commands,
             Some(_) => return Err(Error::setting(PREPARE, "not a section of commands")),
         };
-        let mut all = Self::default();
+        let mut preparations = Self::default();
         for name in commands.keys() {
-            all.add(name, &commands, &mut Vec::new())?;
+            preparations.add(name, &commands, &mut Vec::new())?;
         }
         for value in table.iter_mut().map(|(_, value)| value) {
-            all.put_folders(value)?;
+            preparations.replace_placeholders(value)?;
         }
-        Ok(all)
+        Ok(preparations)
     }
 
     /// Adds a command after the commands whose folders it reads.
-    fn add(&mut self, name: &str, commands: &Table, open: &mut Vec<String>) -> Result<()> {
-        if self.named(name).is_some() {
+    fn add(&mut self, name: &str, commands: &Table, unresolved: &mut Vec<String>) -> Result<()> {
+        if self.get(name).is_some() {
             return Ok(());
         }
         let key = format!("{PREPARE}.{name}");
         let Some(Value::String(text)) = commands.get(name) else {
             return Err(Error::setting(key, "not a command"));
         };
-        if open.iter().any(|other| other == name) {
+        if unresolved.iter().any(|dependency| dependency == name) {
             return Err(Error::setting(key, "it reads a folder that is made from its own"));
         }
-        open.push(name.to_owned());
-        let mut reads = Vec::new();
+        unresolved.push(name.to_owned());
+        let mut dependencies = Vec::new();
         let mut words = Vec::new();
         for word in text.split_whitespace() {
             let (before, word) = match word.rsplit_once('=') {
@@ -107,34 +107,34 @@ impl Preparations {
             };
             let word = match placeholder(word) {
                 None => word.to_owned(),
-                Some((other, rest)) => {
-                    self.add(other, commands, open)?;
-                    reads.push(other.to_owned());
-                    format!("{}{rest}", self.folder(other)?)
+                Some((dependency, rest)) => {
+                    self.add(dependency, commands, unresolved)?;
+                    dependencies.push(dependency.to_owned());
+                    format!("{}{rest}", self.folder(dependency)?)
                 }
             };
             words.push(before + &word);
         }
-        open.pop();
+        unresolved.pop();
         let command = words.join(" ");
         let hash = digest::of_bytes(command.as_bytes());
         let folder = format!("{FOLDERS}/{name}-{}", hash.get(..12).unwrap_or_default());
-        self.0.push(Prepared { name: name.to_owned(), command, folder, reads });
+        self.0.push(Prepared { name: name.to_owned(), command, folder, dependencies });
         Ok(())
     }
 
-    fn named(&self, name: &str) -> Option<&Prepared> {
-        self.0.iter().find(|one| one.name == name)
+    fn get(&self, name: &str) -> Option<&Prepared> {
+        self.0.iter().find(|prepared| prepared.name == name)
     }
 
     fn folder(&self, name: &str) -> Result<&str> {
-        match self.named(name) {
+        match self.get(name) {
             Some(prepared) => Ok(&prepared.folder),
             None => Err(Error::setting(format!("{{{name}}}"), "no such command in [prepare]")),
         }
     }
 
-    fn put_folders(&self, value: &mut Value) -> Result<()> {
+    fn replace_placeholders(&self, value: &mut Value) -> Result<()> {
         match value {
             Value::String(text) => {
                 if let Some((name, rest)) = placeholder(text) {
@@ -142,9 +142,11 @@ impl Preparations {
                 }
                 Ok(())
             }
-            Value::Array(values) => values.iter_mut().try_for_each(|value| self.put_folders(value)),
+            Value::Array(values) => {
+                values.iter_mut().try_for_each(|value| self.replace_placeholders(value))
+            }
             Value::Table(table) => {
-                table.iter_mut().try_for_each(|(_, value)| self.put_folders(value))
+                table.iter_mut().try_for_each(|(_, value)| self.replace_placeholders(value))
             }
             _ => Ok(()),
         }
@@ -153,22 +155,22 @@ impl Preparations {
     /// The commands whose folders contain one of `inputs`, after the commands that they depend on.
     fn needed<'s>(&'s self, inputs: &[PathBuf]) -> Vec<&'s Prepared> {
         let mut names: Vec<&str> = Vec::new();
-        for one in self.0.iter().rev() {
-            let read = inputs.iter().any(|input| input.starts_with(&one.folder));
-            if read || names.contains(&one.name.as_str()) {
-                names.push(&one.name);
-                names.extend(one.reads.iter().map(String::as_str));
+        for prepared in self.0.iter().rev() {
+            let read = inputs.iter().any(|input| input.starts_with(&prepared.folder));
+            if read || names.contains(&prepared.name.as_str()) {
+                names.push(&prepared.name);
+                names.extend(prepared.dependencies.iter().map(String::as_str));
             }
         }
-        self.0.iter().filter(|one| names.contains(&one.name.as_str())).collect()
+        self.0.iter().filter(|prepared| names.contains(&prepared.name.as_str())).collect()
     }
 
     /// Runs the commands that `inputs` need and whose folders are missing or outdated.
     pub(crate) fn run(&self, inputs: &[PathBuf]) -> Result<()> {
-        for one in self.needed(inputs) {
-            if !one.is_current()? {
-                log(format!("$ {}", one.line()));
-                one.run()?;
+        for prepared in self.needed(inputs) {
+            if !prepared.is_current()? {
+                log(format!("$ {}", prepared.command_line()));
+                prepared.run()?;
             }
         }
         Ok(())
@@ -176,21 +178,23 @@ impl Preparations {
 
     /// Rejects missing folders that `inputs` need.
     pub(crate) fn check(&self, inputs: &[PathBuf]) -> Result<()> {
-        let missing = |one: &&&Prepared| !Path::new(&one.folder).exists();
+        let missing = |prepared: &&&Prepared| !Path::new(&prepared.folder).exists();
         let needed = self.needed(inputs);
-        let read = |one: &&&Prepared| inputs.iter().any(|path| path.starts_with(&one.folder));
+        let read =
+            |prepared: &&&Prepared| inputs.iter().any(|path| path.starts_with(&prepared.folder));
         match needed.iter().filter(read).find(missing) {
             None => Ok(()),
-            Some(one) => {
-                let reason = format!("not found: add --prepare, or run `{}`", one.line());
-                Err(Error::setting(format!("{PREPARE}.{}", one.name), reason))
+            Some(prepared) => {
+                let reason =
+                    format!("not found: add --prepare, or run `{}`", prepared.command_line());
+                Err(Error::setting(format!("{PREPARE}.{}", prepared.name), reason))
             }
         }
     }
 
     /// The commands as comments of a recipe, one per line.
     pub(crate) fn comments(&self) -> String {
-        self.0.iter().map(|one| format!("# {}\n", one.line())).collect()
+        self.0.iter().map(|prepared| format!("# {}\n", prepared.command_line())).collect()
     }
 }
 
@@ -205,8 +209,8 @@ mod tests {
 
     fn take(text: &str) -> Result<(Table, Preparations), String> {
         let mut table: Table = toml::from_str(text).unwrap();
-        let all = Preparations::take(&mut table).map_err(|error| error.to_string())?;
-        Ok((table, all))
+        let preparations = Preparations::take(&mut table).map_err(|error| error.to_string())?;
+        Ok((table, preparations))
     }
 
     const RECIPE: &str = "
@@ -219,37 +223,38 @@ mod tests {
 
     #[test]
     fn names_of_prepared_folders_depend_on_the_command() {
-        let (table, all) = take(RECIPE).unwrap();
-        let words = all.named("words").unwrap();
-        let letters = all.named("letters").unwrap();
+        let (table, preparations) = take(RECIPE).unwrap();
+        let words = preparations.get("words").unwrap();
+        let letters = preparations.get("letters").unwrap();
         assert_eq!(
             table["data"]["train"].as_str().unwrap(),
             format!("{}/train.json", words.folder)
         );
         assert_eq!(table["data"]["others"][0].as_str(), Some(words.folder.as_str()));
         assert!(words.folder.starts_with("target/prepared/words-"), "{}", words.folder);
-        let line = format!("count --in={}/train --seed 1 --out {}", letters.folder, words.folder);
-        assert_eq!(words.line(), line);
-        let (_, other) = take(&RECIPE.replace("--in data", "--in more")).unwrap();
-        assert_ne!(other.named("words").unwrap().folder, words.folder);
+        let command_line =
+            format!("count --in={}/train --seed 1 --out {}", letters.folder, words.folder);
+        assert_eq!(words.command_line(), command_line);
+        let (_, changed) = take(&RECIPE.replace("--in data", "--in more")).unwrap();
+        assert_ne!(changed.get("words").unwrap().folder, words.folder);
     }
 
     #[test]
     fn only_folders_that_are_read_are_prepared_in_order() {
-        let (_, all) = take(RECIPE).unwrap();
+        let (_, preparations) = take(RECIPE).unwrap();
         let names = |inputs: &[PathBuf]| -> Vec<String> {
-            all.needed(inputs).iter().map(|one| one.name.clone()).collect()
+            preparations.needed(inputs).iter().map(|prepared| prepared.name.clone()).collect()
         };
-        let inside = PathBuf::from(&all.named("words").unwrap().folder).join("train.json");
+        let inside = PathBuf::from(&preparations.get("words").unwrap().folder).join("train.json");
         assert_eq!(names(&[inside.clone(), "x".into()]), ["letters", "words"]);
         assert!(names(&["data/base".into()]).is_empty());
-        let error = all.check(&[inside]).unwrap_err().to_string();
+        let error = preparations.check(&[inside]).unwrap_err().to_string();
         assert!(error.starts_with("prepare.words: not found: add --prepare, or run `count"));
     }
 
     #[cfg(unix)]
     #[test]
-    fn a_folder_is_made_once_and_again_where_an_input_changed() {
+    fn a_folder_is_prepared_again_after_its_input_changed() {
         use std::fs;
         use std::os::unix::fs::PermissionsExt;
 
@@ -272,30 +277,30 @@ mod tests {
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
 
         let (program, path) = (program.display(), source.display());
-        let (table, all) =
+        let (table, preparations) =
             take(&format!("x = '{{a}}'\n[prepare]\na = '{program} {path}'")).unwrap();
         let inputs = [PathBuf::from(table["x"].as_str().unwrap())];
         let runs = || fs::read_to_string(folder.path().join("source.runs")).unwrap().len();
-        assert!(all.check(&inputs).is_err());
-        all.run(&inputs).unwrap();
-        all.check(&inputs).unwrap();
-        all.run(&inputs).unwrap();
+        assert!(preparations.check(&inputs).is_err());
+        preparations.run(&inputs).unwrap();
+        preparations.check(&inputs).unwrap();
+        preparations.run(&inputs).unwrap();
         assert_eq!(runs(), 1);
         fs::write(&input, "2").unwrap();
-        all.run(&inputs).unwrap();
+        preparations.run(&inputs).unwrap();
         assert_eq!(runs(), 2);
         fs::remove_dir_all(&inputs[0]).unwrap();
         fs::write(folder.path().join("copy"), "#!/bin/sh\nexit 3\n").unwrap();
-        let error = all.run(&inputs).unwrap_err().to_string();
+        let error = preparations.run(&inputs).unwrap_err().to_string();
         assert!(error.contains("ended with exit status: 3"), "{error}");
-        let (_, all) = take("x = '{a}'\n[prepare]\na = 'no-such-program'").unwrap();
-        let inputs = [PathBuf::from(&all.named("a").unwrap().folder)];
-        let error = all.run(&inputs).unwrap_err().to_string();
+        let (_, preparations) = take("x = '{a}'\n[prepare]\na = 'no-such-program'").unwrap();
+        let inputs = [PathBuf::from(&preparations.get("a").unwrap().folder)];
+        let error = preparations.run(&inputs).unwrap_err().to_string();
         assert!(error.starts_with("prepare.a: no-such-program: "), "{error}");
     }
 
     #[test]
-    fn what_cannot_be_a_command_is_named() {
+    fn invalid_commands_are_named_in_the_error() {
         let refused = |text: &str| take(text).unwrap_err();
         assert!(refused("prepare = 1").starts_with("prepare: not a section"));
         assert!(refused("[prepare]\na = 1").starts_with("prepare.a: not a command"));

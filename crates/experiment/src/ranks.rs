@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use torch_ext::ProcessGroup;
 
-use crate::identity::{Difference, Identity, shown};
+use crate::identity::{Difference, Identity, display_value};
 use crate::{Error, Result};
 
 static SILENT: AtomicBool = AtomicBool::new(false);
@@ -62,13 +62,13 @@ impl Ranks {
     pub(crate) fn check_same_recipe(&self, identity: &Identity) -> Result<()> {
         let Some(group) = &self.group else { return Ok(()) };
         let unreadable = |error: serde_json::Error| Error::setting("recipe", error.to_string());
-        let mut all: Vec<Identity> = Vec::with_capacity(group.size());
+        let mut identities: Vec<Identity> = Vec::with_capacity(group.size());
         for bytes in group.all_gather_bytes(&serde_json::to_vec(identity).map_err(unreadable)?)? {
-            all.push(serde_json::from_slice(&bytes).map_err(unreadable)?);
+            identities.push(serde_json::from_slice(&bytes).map_err(unreadable)?);
         }
-        let Some((lead, others)) = all.split_first() else { return Ok(()) };
-        for (rank, other) in (1..).zip(others) {
-            if let Some(difference) = lead.difference(other) {
+        let Some((rank_0, followers)) = identities.split_first() else { return Ok(()) };
+        for (rank, identity) in (1..).zip(followers) {
+            if let Some(difference) = rank_0.difference(identity) {
                 return Err(Error::setting(
                     first_difference(rank, &difference),
                     "give all ranks the same",
@@ -79,7 +79,7 @@ impl Ranks {
     }
 
     /// Computes a value on rank 0 and returns it on all ranks.
-    pub(crate) fn of_lead<T: Serialize + DeserializeOwned>(
+    pub(crate) fn compute_on_rank_0<T: Serialize + DeserializeOwned>(
         &self,
         compute: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
@@ -100,16 +100,16 @@ impl Ranks {
         if self.leads() {
             return Ok(());
         }
-        let within = trial.strip_prefix(folder).unwrap_or(trial);
-        for name in [within, Path::new("model")] {
-            let (real, link) = (self.run_folder.join(name), folder.join(name));
-            if !real.exists() || link.exists() {
+        let relative = trial.strip_prefix(folder).unwrap_or(trial);
+        for name in [relative, Path::new("model")] {
+            let (target, link) = (self.run_folder.join(name), folder.join(name));
+            if !target.exists() || link.exists() {
                 continue;
             }
             if let Some(parent) = link.parent() {
                 std::fs::create_dir_all(parent).map_err(Error::file(parent))?;
             }
-            std::os::unix::fs::symlink(&real, &link).map_err(Error::file(&link))?;
+            std::os::unix::fs::symlink(&target, &link).map_err(Error::file(&link))?;
         }
         Ok(())
     }
@@ -121,7 +121,11 @@ fn first_difference(rank: usize, difference: &Difference) -> String {
     let rank_with_file = if stored.is_some() { 0 } else { rank };
     match (is_file, stored, current) {
         (false, ..) => {
-            format!("{name} is {} on rank 0 and {} on rank {rank}", shown(stored), shown(current))
+            format!(
+                "{name} is {} on rank 0 and {} on rank {rank}",
+                display_value(stored),
+                display_value(current)
+            )
         }
         (true, Some(_), Some(_)) => {
             format!("the input file {name} is another on rank {rank} than on rank 0")

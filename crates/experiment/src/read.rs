@@ -61,7 +61,7 @@ pub(crate) fn read_with<T: DeserializeOwned>(
             return Err(in_file(path, &text, &error));
         }
     }
-    match wrong_override::<T>(&table, overrides)? {
+    match first_invalid_override::<T>(&table, overrides)? {
         Some(error) => Err(error),
         None => Err(Error::content(path, explain(error.message()))),
     }
@@ -101,13 +101,13 @@ pub fn with_overrides<T: Serialize + DeserializeOwned>(
     let overrides = Override::parse_all(overrides)?;
     match resolve(&table, overrides.iter())? {
         Ok((changed, _)) => Ok(changed),
-        Err(error) => Err(wrong_override::<T>(&table, &overrides)?
+        Err(error) => Err(first_invalid_override::<T>(&table, &overrides)?
             .unwrap_or_else(|| Error::setting("settings", explain(error.message())))),
     }
 }
 
 /// The error of the first override that makes the recipe invalid.
-fn wrong_override<T: DeserializeOwned>(
+fn first_invalid_override<T: DeserializeOwned>(
     table: &Table,
     overrides: &[Override],
 ) -> Result<Option<Error>> {
@@ -207,8 +207,8 @@ fn explain(message: &str) -> String {
     };
     let Some((unknown, known)) = names.split_first() else { return message };
     match nearest(unknown, known.iter().copied()) {
-        Some(near) => format!(
-            "unknown {kind} `{unknown}`: the nearest is `{near}` ({list}: {})",
+        Some(nearest_name) => format!(
+            "unknown {kind} `{unknown}`: the nearest is `{nearest_name}` ({list}: {})",
             known.join(", ")
         ),
         None => format!("unknown {kind} `{unknown}`: there is none here"),
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_an_end_is_refused() {
+    fn files_above_the_size_limit_are_rejected() {
         let error = read_recipe::<Outer>("/dev/zero", &[]).unwrap_err().to_string();
         assert!(error.starts_with("/dev/zero: it holds more than 16 MiB"), "{error}");
     }

@@ -164,8 +164,10 @@ pub(crate) fn select_arms<R: Recipe>(recipe: &mut R, patterns: &[String]) -> Res
     recipe.complete()?;
     let in_recipe = recipe.run().arms.clone();
     let selected = match patterns {
-        [] => crate::arms::listed(recipe.arms().keys(), in_recipe.as_deref())?,
-        _ => crate::arms::chosen(recipe.arms().keys(), in_recipe.as_deref(), patterns)?,
+        [] => crate::arms::select_by_recipe(recipe.arms().keys(), in_recipe.as_deref())?,
+        _ => {
+            crate::arms::select_by_arguments(recipe.arms().keys(), in_recipe.as_deref(), patterns)?
+        }
     };
     recipe.run_mut().arms = Some(selected);
     Ok(())

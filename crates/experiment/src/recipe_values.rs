@@ -60,13 +60,13 @@ impl RecipeValues {
             leaves.push((Key::parse("run.precision"), precision));
         }
         let arms = recipe.arms().keys().cloned().collect();
-        let mut all = Self { leaves, evaluation: R::EVALUATION, arms };
-        let needed = all.with_references(recipe.run().selected().iter().cloned().collect());
-        all.leaves.retain(|(key, leaf)| {
+        let mut values = Self { leaves, evaluation: R::EVALUATION, arms };
+        let used_arms = values.with_references(recipe.run().selected().iter().cloned().collect());
+        values.leaves.retain(|(key, leaf)| {
             !matches!(leaf, RecipeValue::Input(_))
-                || arm_of(key).is_none_or(|arm| needed.contains(arm))
+                || arm_of_key(key).is_none_or(|arm| used_arms.contains(arm))
         });
-        Ok(all)
+        Ok(values)
     }
 
     /// Rejects missing inputs, paths that are not declared as inputs, and repeated languages, which
@@ -116,25 +116,25 @@ impl RecipeValues {
     }
 
     /// The part of the identity that is common to the training of all trials.
-    pub(crate) fn shared(&self) -> Identity {
+    pub(crate) fn shared_identity(&self) -> Identity {
         self.identity(Part::Training, &BTreeSet::new())
     }
 
     /// The identity of all arms and parts, with the seeds and arms of `run`. It must be equal for
     /// processes that train together.
-    pub(crate) fn everything(&self, run: &RunConfig) -> Identity {
-        let mut all = self.identity(Part::Training, &self.arms);
+    pub(crate) fn full_identity(&self, run: &RunConfig) -> Identity {
+        let mut full = self.identity(Part::Training, &self.arms);
         let evaluation = self.identity(Part::Evaluation, &self.arms);
-        all.keys.extend(evaluation.keys);
-        all.files.extend(evaluation.files);
-        all.keys.insert("run.seeds".into(), run.seeds.clone().into());
-        all.keys.insert("run.arms".into(), run.selected().to_vec().into());
-        all
+        full.keys.extend(evaluation.keys);
+        full.files.extend(evaluation.files);
+        full.keys.insert("run.seeds".into(), run.seeds.clone().into());
+        full.keys.insert("run.arms".into(), run.selected().to_vec().into());
+        full
     }
 
     /// The identity of one part of a trial. Without an arm of this name, it has only the keys that
     /// all arms share.
-    pub(crate) fn trial(
+    pub(crate) fn trial_identity(
         &self,
         part: Part,
         seed: u64,
@@ -157,7 +157,7 @@ impl RecipeValues {
         for (key, leaf) in &self.leaves {
             let evaluated = self.evaluation.iter().any(|pattern| key.is_below(pattern));
             let of_part = evaluated == (part == Part::Evaluation);
-            if !of_part || arm_of(key).is_some_and(|arm| !arms.contains(arm)) {
+            if !of_part || arm_of_key(key).is_some_and(|arm| !arms.contains(arm)) {
                 continue;
             }
             match leaf {
@@ -182,9 +182,9 @@ impl RecipeValues {
             let before = arms.len();
             for (key, leaf) in &self.leaves {
                 if let RecipeValue::Value(value) = leaf
-                    && arm_of(key).is_none_or(|arm| arms.contains(arm))
+                    && arm_of_key(key).is_none_or(|arm| arms.contains(arm))
                 {
-                    each_text(value, &mut |text| arms.extend(self.arms.get(text).cloned()));
+                    for_each_text(value, &mut |text| arms.extend(self.arms.get(text).cloned()));
                 }
             }
             if arms.len() == before {
@@ -194,7 +194,7 @@ impl RecipeValues {
     }
 }
 
-fn arm_of(key: &Key) -> Option<&str> {
+fn arm_of_key(key: &Key) -> Option<&str> {
     match key.parts() {
         [section, arm, ..] if section == ARMS => Some(arm),
         _ => None,
@@ -202,11 +202,11 @@ fn arm_of(key: &Key) -> Option<&str> {
 }
 
 /// Calls `read` for every text in a value.
-fn each_text(value: &Value, read: &mut impl FnMut(&str)) {
+fn for_each_text(value: &Value, read: &mut impl FnMut(&str)) {
     match value {
         Value::String(text) => read(text),
-        Value::Array(values) => values.iter().for_each(|value| each_text(value, read)),
-        Value::Object(table) => table.values().for_each(|value| each_text(value, read)),
+        Value::Array(values) => values.iter().for_each(|value| for_each_text(value, read)),
+        Value::Object(table) => table.values().for_each(|value| for_each_text(value, read)),
         _ => {}
     }
 }
@@ -215,7 +215,7 @@ fn each_text(value: &Value, read: &mut impl FnMut(&str)) {
 /// because its contents would not be hashed.
 fn check_declared(key: &Key, value: &Value) -> Result<()> {
     let mut undeclared = None;
-    each_text(value, &mut |text| {
+    for_each_text(value, &mut |text| {
         if text.contains('/') && Path::new(text).exists() {
             undeclared = Some(format!("{key} = {text}"));
         }
@@ -226,11 +226,11 @@ fn check_declared(key: &Key, value: &Value) -> Result<()> {
 
 fn check_unique(key: &Key, value: &Value) -> Result<()> {
     let values = value.as_array().map(Vec::as_slice).unwrap_or_default();
-    let again = values
+    let repeated_value = values
         .iter()
         .enumerate()
-        .find(|(at, value)| values.iter().take(*at).any(|earlier| earlier == *value));
-    let Some((_, value)) = again else { return Ok(()) };
+        .find(|(index, value)| values.iter().take(*index).any(|earlier| earlier == *value));
+    let Some((_, value)) = repeated_value else { return Ok(()) };
     let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     Err(repeated(&key.to_string(), &value))
 }
@@ -264,12 +264,12 @@ fn walk(key: &Key, value: Value, inputs: &[Input], leaves: &mut Vec<(Key, Recipe
     match value {
         Value::Object(table) if !table.is_empty() => {
             for (part, inner) in table {
-                walk(&key.below(part), inner, inputs, leaves);
+                walk(&key.child(part), inner, inputs, leaves);
             }
         }
         Value::Array(values) if values.iter().any(holds_input) => {
             for (number, inner) in values.into_iter().enumerate() {
-                walk(&key.below(number.to_string()), inner, inputs, leaves);
+                walk(&key.child(number.to_string()), inner, inputs, leaves);
             }
         }
         value => leaves.push((key.clone(), RecipeValue::Value(value))),
@@ -305,14 +305,15 @@ mod tests {
             "empty": {},
             "data": [{ "$input": 0 }],
         });
-        let reads = |_: &str| true;
-        let input = Input { path: "train.json".into(), reads, expected: "file", below: None };
-        let mut found = Vec::new();
+        let is_read = |_: &str| true;
+        let input =
+            Input { path: "train.json".into(), is_read, expected: "file", subfolder_file: None };
+        let mut leaves = Vec::new();
         strip(&mut value);
-        walk(&Key::default(), value, &[input], &mut found);
-        let keys: Vec<String> = found.iter().map(|(key, _)| key.to_string()).collect();
+        walk(&Key::default(), value, &[input], &mut leaves);
+        let keys: Vec<String> = leaves.iter().map(|(key, _)| key.to_string()).collect();
         assert_eq!(keys, ["data.0", "empty", "stages", "training.steps"]);
-        let stages = found.iter().find_map(|(key, found)| match found {
+        let stages = leaves.iter().find_map(|(key, leaf)| match leaf {
             RecipeValue::Value(value) if key.to_string() == "stages" => Some(value),
             _ => None,
         });

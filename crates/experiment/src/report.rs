@@ -10,14 +10,14 @@ const SAMPLES: usize = 1000;
 /// correction multiplies it by the number of comparisons, so that 0.01 is possible.
 const SAMPLES_PER_COMPARISON: usize = 100;
 
-/// Writes the report on the answers of a run folder: first shared parts, then arms in order. `keep`
+/// Writes the report on the answers of a run folder: first shared parts, then arms in order. `is_included`
 /// selects the parts. Returns `false` without answers.
 pub(crate) fn write(
     folder: &Path,
     arms: &[String],
-    keep: impl Fn(u64, &str) -> bool,
+    is_included: impl Fn(u64, &str) -> bool,
 ) -> Result<bool, mlqa_eval::Error> {
-    let mut runs = ReportRun::in_run_folder(folder, &QuestionFiles::default(), keep)?;
+    let mut runs = ReportRun::in_run_folder(folder, &QuestionFiles::default(), is_included)?;
     if runs.is_empty() {
         return Ok(false);
     }
@@ -42,7 +42,7 @@ mod tests {
 
     use super::*;
 
-    fn answer(folder: &Path, trial: &str, said: &str) {
+    fn answer(folder: &Path, trial: &str, text: &str) {
         let name = "test-context-en-question-de.json";
         let questions = folder.join("questions");
         let predictions = folder.join(trial).join("predictions");
@@ -52,7 +52,7 @@ mod tests {
         let question = r#"{"data": [{"paragraphs": [{"context": "It is in Lima.", "qas": [{"id": "a",
             "question": "Wo?", "answers": [{"text": "Lima", "answer_start": 9}]}]}]}]}"#;
         fs::write(questions.join(name), question).unwrap();
-        fs::write(predictions.join(name), format!("{{\"a\": \"{said}\"}}")).unwrap();
+        fs::write(predictions.join(name), format!("{{\"a\": \"{text}\"}}")).unwrap();
     }
 
     #[test]
@@ -64,14 +64,14 @@ mod tests {
         for trial in ["seed-1/a", "seed-1/z", "seed-1/reader", "seed-1/other", "seed-2/a"] {
             answer(path, trial, "Lima");
         }
-        let keep = |seed, arm: &str| seed == 1 && arm != "other";
-        assert!(write(path, &arms, keep).unwrap());
+        let is_included = |seed, arm: &str| seed == 1 && arm != "other";
+        assert!(write(path, &arms, is_included).unwrap());
         let page = fs::read_to_string(path.join("report.html")).unwrap();
         assert!(
             page.contains(r#""runs":["reader","z","a"]"#)
                 && page.contains("<h1>Answers to German questions about English texts</h1>")
         );
         fs::remove_dir_all(path.join("questions")).unwrap();
-        assert!(write(path, &arms, keep).unwrap_err().to_string().contains("questions"));
+        assert!(write(path, &arms, is_included).unwrap_err().to_string().contains("questions"));
     }
 }

@@ -88,7 +88,7 @@ impl<T, E> Results<T, E> {
     /// ```
     pub fn over_seeds(&self, arm: &str, value: impl Fn(&TrialResult<T, E>) -> f64) -> Spread {
         let trials: Vec<&TrialResult<T, E>> = self.of_arm(arm).collect();
-        let seeds = trials.chunk_by(|one, next| one.seed == next.seed);
+        let seeds = trials.chunk_by(|result, next_result| result.seed == next_result.seed);
         Spread::of(seeds.map(|trials| trials.iter().map(|trial| value(trial)).sum()))
     }
 

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use crate::adapters::check_adapters;
 use crate::arms::ARMS;
-use crate::cached::{check_fit, compute};
+use crate::cached::{check_unchanged, compute};
 use crate::folder::RunFolder;
 use crate::output::first_table;
 use crate::ranks::Ranks;
@@ -35,7 +35,7 @@ pub struct Experiment<R: Recipe> {
     pub folder: PathBuf,
     /// Device, precision and environment of the run.
     pub runtime: Runtime,
-    pub(crate) leaves: RecipeValues,
+    pub(crate) recipe_values: RecipeValues,
     inputs_checked: Flag<bool>,
     pub(crate) ranks: Ranks,
     _folder: RunFolder,
@@ -52,24 +52,31 @@ impl<R: Recipe> Experiment<R> {
         select_arms(&mut recipe, &[])?;
         check_runnable(&recipe)?;
         check_adapters(&recipe)?;
-        let mut leaves = RecipeValues::of(&recipe)?;
-        leaves.check()?;
+        let mut recipe_values = RecipeValues::of(&recipe)?;
+        recipe_values.check()?;
         recipe.validate()?;
         let runtime = Runtime::set_up(recipe.run())?;
         let ranks = Ranks::new(runtime.group.clone(), &folder)?;
         let folder = ranks.folder(folder);
         let run_folder = RunFolder::lock(&folder)?;
-        leaves.hash()?;
-        ranks.check_same_recipe(&leaves.everything(recipe.run()))?;
-        run_folder.enter(R::NAME, &leaves.shared())?;
+        recipe_values.hash()?;
+        ranks.check_same_recipe(&recipe_values.full_identity(recipe.run()))?;
+        run_folder.enter(R::NAME, &recipe_values.shared_identity())?;
         let inputs_checked = Flag::new(false);
-        let experiment =
-            Self { recipe, folder, runtime, leaves, inputs_checked, ranks, _folder: run_folder };
-        experiment.trials()?.iter().try_for_each(check_fit)?;
+        let experiment = Self {
+            recipe,
+            folder,
+            runtime,
+            recipe_values,
+            inputs_checked,
+            ranks,
+            _folder: run_folder,
+        };
+        experiment.trials()?.iter().try_for_each(check_unchanged)?;
         let path = experiment.dir(RECIPE);
         let text = toml::to_string_pretty(&experiment.recipe);
         write_text(&path, &text.map_err(|error| Error::content(&path, error))?)?;
-        machine::note(&experiment)?;
+        machine::update(&experiment)?;
         Ok(experiment)
     }
 
@@ -85,9 +92,9 @@ impl<R: Recipe> Experiment<R> {
                 if variants.is_empty() {
                     trials.push(Trial::new(self, seed, name, arm, None));
                 }
-                let of_arm = variants.into_iter();
-                trials
-                    .extend(of_arm.map(|variant| Trial::new(self, seed, name, arm, Some(variant))));
+                for variant in variants {
+                    trials.push(Trial::new(self, seed, name, arm, Some(variant)));
+                }
             }
         }
         Ok(trials)
@@ -175,7 +182,7 @@ impl<R: Recipe> Experiment<R> {
         T: Serialize + DeserializeOwned,
         E: Serialize + DeserializeOwned,
     {
-        trials.iter().try_for_each(check_fit)?;
+        trials.iter().try_for_each(check_unchanged)?;
         let results = trials.iter().map(|trial| compute(trial, &mut train, &mut evaluate));
         Ok(results.collect::<Result<Vec<_>>>()?.into())
     }
@@ -216,13 +223,14 @@ impl<R: Recipe> Experiment<R> {
         if !remarks.is_empty() {
             self.log(format!("\n{}", remarks.trim_end()));
         }
-        machine::note(self)?;
+        machine::update(self)?;
         let arms = self.recipe.arms();
-        let keep = |seed, arm: &str| {
-            let selected = !arms.contains_key(arm) || self.arms().iter().any(|one| one == arm);
+        let is_included = |seed, arm: &str| {
+            let selected = !arms.contains_key(arm)
+                || self.arms().iter().any(|selected_arm| selected_arm == arm);
             selected && self.seeds().contains(&seed)
         };
-        match report::write(&self.folder, self.arms(), keep) {
+        match report::write(&self.folder, self.arms(), is_included) {
             Ok(true) => self.log("report.html shows the answers: open it in a browser."),
             Ok(false) => {}
             Err(error) => self.log(format!("report.html was not written: {error}")),

@@ -49,15 +49,16 @@ impl Runtime {
     /// [`Error::Setting`] or [`Error::TorchExt`] if the device is unavailable or a name is unknown.
     pub fn set_up(run: &RunConfig) -> Result<Self> {
         check_threads()?;
-        let place = Rendezvous::from_env()?;
+        let rendezvous = Rendezvous::from_env()?;
         let mut device = resolve_device(run.device.parse::<DeviceChoice>()?)?;
-        if let (Some(place), "auto" | "cuda", Device::Cuda(_)) =
-            (&place, run.device.as_str(), device)
+        if let (Some(rendezvous), "auto" | "cuda", Device::Cuda(_)) =
+            (&rendezvous, run.device.as_str(), device)
         {
-            device = resolve_device(DeviceChoice::Cuda(place.local_rank))?;
+            device = resolve_device(DeviceChoice::Cuda(rendezvous.local_rank))?;
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let local_processes = place.as_ref().map_or(1, |place| place.local_size.max(1));
+        let local_processes =
+            rendezvous.as_ref().map_or(1, |rendezvous| rendezvous.local_size.max(1));
         let threads = if run.threads == 0 { (cores / local_processes).max(1) } else { run.threads };
         let threads = i32::try_from(threads).map_err(|_| {
             Error::setting(format!("run.threads = {threads}"), "more than any machine has")
@@ -88,9 +89,9 @@ impl Runtime {
             float32_matmul: level.name().into(),
         };
         let precision = precision(run, device)?;
-        let group = match &place {
+        let group = match &rendezvous {
             None => None,
-            Some(place) => Some(Rc::new(connect(place, device)?)),
+            Some(rendezvous) => Some(Rc::new(connect(rendezvous, device)?)),
         };
         Ok(Self { device, precision, environment, group })
     }
@@ -110,11 +111,11 @@ fn check_threads() -> Result<()> {
 }
 
 /// Connects to the other processes. GPU tensors are exchanged with NCCL if it is available.
-fn connect(place: &Rendezvous, device: Device) -> Result<ProcessGroup> {
-    let group = ProcessGroup::connect(place, CONNECT_TIMEOUT, WAIT_TIMEOUT)?;
+fn connect(rendezvous: &Rendezvous, device: Device) -> Result<ProcessGroup> {
+    let group = ProcessGroup::connect(rendezvous, CONNECT_TIMEOUT, WAIT_TIMEOUT)?;
     match device {
         Device::Cuda(number) if nccl_is_built() => {
-            Ok(group.with_nccl(place, number, WAIT_TIMEOUT)?)
+            Ok(group.with_nccl(rendezvous, number, WAIT_TIMEOUT)?)
         }
         _ => Ok(group),
     }

@@ -55,14 +55,14 @@ impl Sweeps {
     /// neither a list nor a table with one list.
     pub fn add_to<A: DeserializeOwned>(&mut self, arms: &mut BTreeMap<String, A>) -> Result<()> {
         for (name, sweep) in std::mem::take(&mut self.0) {
-            let (key, values, shared) = parts(&name, sweep)?;
+            let (key, values, shared) = split_sweep(&name, sweep)?;
             for value in values {
                 let mut arm = shared.clone();
                 arm.insert(key.clone(), value.clone());
                 let arm = arm.try_into().map_err(|error: toml::de::Error| {
                     Error::setting(format!("sweeps.{name} = {value}"), error.message())
                 })?;
-                arms.entry(format!("{name}-{}", shown(&value))).or_insert(arm);
+                arms.entry(format!("{name}-{}", value_in_name(&value))).or_insert(arm);
             }
         }
         Ok(())
@@ -70,15 +70,15 @@ impl Sweeps {
 }
 
 /// The swept key, its values, and the keys that all arms of the sweep share.
-fn parts(name: &str, sweep: Value) -> Result<(String, Vec<Value>, Table)> {
-    let wrong = |found: &str| {
+fn split_sweep(name: &str, sweep: Value) -> Result<(String, Vec<Value>, Table)> {
+    let invalid = |found: &str| {
         let reason = format!("expected a list of values, or a table with one such list, {found}");
         Err(Error::setting(format!("sweeps.{name}"), reason))
     };
     let table = match sweep {
         Value::Array(values) => return Ok((name.to_owned(), values, Table::new())),
         Value::Table(table) => table,
-        other => return wrong(&format!("found {other}")),
+        other => return invalid(&format!("found {other}")),
     };
     let (mut swept, mut shared) = (Vec::new(), Table::new());
     for (key, value) in table {
@@ -89,20 +89,22 @@ fn parts(name: &str, sweep: Value) -> Result<(String, Vec<Value>, Table)> {
     }
     match (swept.pop(), swept.pop()) {
         (Some((key, values)), None) => Ok((key, values, shared)),
-        (None, _) => wrong("found none in the table"),
-        (Some(_), Some(_)) => wrong("found several in the table"),
+        (None, _) => invalid("found none in the table"),
+        (Some(_), Some(_)) => invalid("found several in the table"),
     }
 }
 
 /// A value in an arm's name: integers without a decimal point, words with hyphens, tables as keys
 /// and values.
-fn shown(value: &Value) -> String {
+fn value_in_name(value: &Value) -> String {
     match value {
         Value::Float(number) => number.to_string(),
         Value::String(text) => text.replace('_', "-"),
         Value::Table(table) => {
-            let pairs: Vec<String> =
-                table.iter().map(|(key, value)| format!("{key}-{}", shown(value))).collect();
+            let pairs: Vec<String> = table
+                .iter()
+                .map(|(key, value)| format!("{key}-{}", value_in_name(value)))
+                .collect();
             pairs.join("-").replace('_', "-")
         }
         other => other.to_string(),
@@ -126,18 +128,18 @@ mod tests {
     }
 
     #[test]
-    fn an_arm_of_the_recipe_wins_and_values_are_used_once() {
-        let mine = Arm { title: Some("mine".into()), count: Some(7) };
-        let mut arms = BTreeMap::from([("z-5".to_owned(), mine.clone())]);
+    fn existing_arms_are_not_replaced_and_sweeps_are_cleared() {
+        let existing = Arm { title: Some("mine".into()), count: Some(7) };
+        let mut arms = BTreeMap::from([("z-5".to_owned(), existing.clone())]);
         let mut sweeps = sweeps("z = [1, 5]");
         sweeps.add_to(&mut arms).unwrap();
         assert_eq!(arms["z-1"], Arm { title: None, count: Some(1) });
-        assert_eq!(arms["z-5"], mine);
+        assert_eq!(arms["z-5"], existing);
         assert_eq!(sweeps, Sweeps::default());
     }
 
     #[test]
-    fn what_an_arm_cannot_have_is_named() {
+    fn invalid_keys_and_values_are_named_in_the_error() {
         let refuse = |text| {
             let error = sweeps(text).add_to(&mut BTreeMap::<String, Arm>::new()).unwrap_err();
             error.to_string()
@@ -151,12 +153,12 @@ mod tests {
     }
 
     #[test]
-    fn a_table_shares_its_other_keys_and_values_may_be_tables() {
+    fn other_keys_of_a_table_apply_to_all_its_arms() {
         let mut arms: BTreeMap<String, Arm> = BTreeMap::new();
         sweeps("mine-z = { z = [1, 5], title = \"mine\" }").add_to(&mut arms).unwrap();
         let arm = |count| Arm { title: Some("mine".into()), count: Some(count) };
         assert_eq!(arms, [("mine-z-1".into(), arm(1)), ("mine-z-5".into(), arm(5))].into());
         let value: Table = toml::from_str("x = { top_k = { count = 10 } }").unwrap();
-        assert_eq!(shown(&value["x"]), "top-k-count-10");
+        assert_eq!(value_in_name(&value["x"]), "top-k-count-10");
     }
 }

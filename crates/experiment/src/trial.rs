@@ -29,12 +29,12 @@ pub struct Trial<'a, R: Recipe, A = <R as Recipe>::Arm> {
     pub variant: Option<String>,
     pub(crate) experiment: &'a Experiment<R>,
     pub(crate) folder: PathBuf,
-    fitted: RefCell<Fitted>,
+    totals: RefCell<StageTotals>,
 }
 
 /// Sums over the stages of a trial.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Fitted {
+pub(crate) struct StageTotals {
     pub(crate) seconds: f64,
     pub(crate) tokens: u64,
 }
@@ -49,8 +49,8 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
     ) -> Self {
         let mut folder = experiment.dir(format!("seed-{seed}")).join(name);
         folder.extend(&variant);
-        let (recipe, fitted) = (&experiment.recipe, RefCell::default());
-        Self { recipe, seed, name, arm, variant, experiment, folder, fitted }
+        let (recipe, totals) = (&experiment.recipe, RefCell::default());
+        Self { recipe, seed, name, arm, variant, experiment, folder, totals }
     }
 
     /// Returns the trial's name in errors and reports.
@@ -111,7 +111,7 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
     ) -> Result<FitReport> {
         let (config, parameters) = self.trained_parameters(stage, config, parameters)?;
         let report = trainer::fit(&self.stage(stage), &config, &parameters, tasks)?;
-        self.add(&report);
+        self.add_totals(&report);
         Ok(report)
     }
 
@@ -140,7 +140,7 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         let (config, parameters) = self.trained_parameters(stage, config, parameters)?;
         let (report, best) =
             trainer::fit_best(&self.stage(stage), &config, &parameters, tasks, selection)?;
-        self.add(&report);
+        self.add_totals(&report);
         write_json(self.dir(stage).join("selection.json"), &best)?;
         log(format!("{}: {stage}: {best}", self.label()));
         Ok(report)
@@ -154,7 +154,7 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         parameters: &[(String, Tensor)],
     ) -> Result<(TrainConfig, Vec<(String, Tensor)>)> {
         let config = TrainConfig { seed: self.seed, ..resolve_roles(config, parameters)? };
-        let shallow = |(name, one): &(String, Tensor)| (name.clone(), one.shallow_clone());
+        let shallow = |(name, tensor): &(String, Tensor)| (name.clone(), tensor.shallow_clone());
         let parameters = parameters.iter().map(shallow).collect();
         match self.recipe.adapters() {
             Some(adapters) if adapters.freezes_encoder_in(stage) => {
@@ -165,20 +165,20 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
     }
 
     /// Adds the seconds and tokens of a finished stage.
-    fn add(&self, report: &FitReport) {
-        let mut fitted = self.fitted.borrow_mut();
-        fitted.seconds += report.seconds;
-        fitted.tokens += report.tokens;
+    fn add_totals(&self, report: &FitReport) {
+        let mut totals = self.totals.borrow_mut();
+        totals.seconds += report.seconds;
+        totals.tokens += report.tokens;
     }
 
     /// Seconds of training in the stages so far, including earlier parts of a resumed run.
     pub fn seconds(&self) -> f64 {
-        self.fitted.borrow().seconds
+        self.totals.borrow().seconds
     }
 
     /// Tokens seen in the stages so far, without padding.
     pub fn tokens(&self) -> u64 {
-        self.fitted.borrow().tokens
+        self.totals.borrow().tokens
     }
 
     /// Loads a model for training like [`load`](Self::load), and adds and activates the recipe's
@@ -246,7 +246,7 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         if !report.missing.is_empty() {
             log(format!("freshly initialised: {}", report.missing.join(", ")));
         }
-        if let Some(text) = unused(folder, &report.unexpected) {
+        if let Some(text) = unused_tensors(folder, &report.unexpected) {
             log(text);
         }
         Ok(loaded)
@@ -259,8 +259,8 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
 /// [`Error::Train`] naming a role that is not known or that no parameter has.
 pub fn resolve_roles(config: &TrainConfig, parameters: &[(String, Tensor)]) -> Result<TrainConfig> {
     let names = parameters.iter().map(|(name, _)| name.as_str());
-    let holds = |role: &str, name: &str| Ok(role.parse::<Role>()?.holds(name));
-    Ok(config.resolve_roles::<xlmr_model::Error>(names, holds)?)
+    let has_role = |role: &str, name: &str| Ok(role.parse::<Role>()?.holds(name));
+    Ok(config.resolve_roles::<xlmr_model::Error>(names, has_role)?)
 }
 
 /// Maximum number of tensors in a message.
@@ -270,7 +270,7 @@ const MAX_NAMES: usize = 8;
 const HEADS: [&str; 6] = ["lm_head.", "qa_outputs.", "classifier.", "cls.", "head.", "decoder."];
 
 /// The message about stored tensors that the model does not use.
-fn unused(folder: &Path, names: &[String]) -> Option<String> {
+fn unused_tensors(folder: &Path, names: &[String]) -> Option<String> {
     let is_head = |name: &str| HEADS.iter().any(|head| name.starts_with(head));
     let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| !is_head(name)).collect();
     let more = names.len().saturating_sub(MAX_NAMES);
@@ -316,12 +316,12 @@ mod tests {
     }
 
     #[test]
-    fn unused_tensors_are_named_up_to_a_number() {
+    fn the_message_about_unused_tensors_names_eight() {
         let names = |count: usize| -> Vec<String> { (0..count).map(|k| format!("t{k}")).collect() };
-        assert_eq!(unused(Path::new("base"), &[]), None);
-        let text = unused(Path::new("base"), &names(10)).unwrap();
+        assert_eq!(unused_tensors(Path::new("base"), &[]), None);
+        let text = unused_tensors(Path::new("base"), &names(10)).unwrap();
         assert!(text.starts_with("base: its config.json has no place for t0, t1"), "{text}");
         assert!(text.ends_with("t6, t7 and 2 more; not used"), "{text}");
-        assert_eq!(unused(Path::new("base"), &["lm_head.bias".to_owned()]), None);
+        assert_eq!(unused_tensors(Path::new("base"), &["lm_head.bias".to_owned()]), None);
     }
 }

@@ -40,9 +40,9 @@ fn recipe(adapters: &str, training: &str) -> Stages {
     toml::from_str(&text).unwrap()
 }
 
-struct Small<'a>(&'a Model);
+struct HiddenNorm<'a>(&'a Model);
 
-impl Task for Small<'_> {
+impl Task for HiddenNorm<'_> {
     fn examples(&mut self) -> Examples<'_> {
         Examples::Indexed(&[4; 8])
     }
@@ -58,23 +58,23 @@ impl Task for Small<'_> {
     }
 }
 
-type Values = BTreeMap<String, Tensor>;
+type Parameters = BTreeMap<String, Tensor>;
 
-fn values(model: &Model) -> Values {
+fn copy_parameters(model: &Model) -> Parameters {
     model.named_parameters().into_iter().map(|(name, tensor)| (name, tensor.copy())).collect()
 }
 
 /// The roles of the parameters that differ.
-fn changed(before: &Values, after: &Values) -> BTreeSet<&'static str> {
+fn changed_roles(before: &Parameters, after: &Parameters) -> BTreeSet<&'static str> {
     let roles = ["encoder", "adapters", "head"];
-    let moved = after.iter().filter(|(name, value)| !before[*name].equal(value));
+    let changed_parameters = after.iter().filter(|(name, value)| !before[*name].equal(value));
     let role =
         |name: &str| roles.into_iter().find(|role| role.parse::<Role>().unwrap().holds(name));
-    moved.map(|(name, _)| role(name).unwrap()).collect()
+    changed_parameters.map(|(name, _)| role(name).unwrap()).collect()
 }
 
 /// The names in the checkpoint that a stage leaves.
-fn stored(trial: &Trial<Stages>, stage: &str) -> BTreeSet<String> {
+fn checkpoint_names(trial: &Trial<Stages>, stage: &str) -> BTreeSet<String> {
     let path = trial.dir(stage).join("checkpoints/step-00000002/parameters.safetensors");
     Tensor::read_safetensors(path).unwrap().into_iter().map(|(name, _)| name).collect()
 }
@@ -92,29 +92,30 @@ fn only_adapters_and_heads_are_trained_except_in_named_stages() {
         let path = &trial.recipe.model.path;
         let mut base = trial.start(path, &[Head::Span], Segments::AsSaved)?;
         assert_eq!(base.model.active(), ["lora", "bottleneck"]);
-        let (parameters, start) = (base.model.named_parameters(), values(&base.model));
-        let fit = |stage: &str, config: &TrainConfig| -> anyhow::Result<Values> {
-            trial.fit(stage, config, &parameters, &mut Small(&base.model))?;
-            Ok(values(&base.model))
+        let (parameters, start) = (base.model.named_parameters(), copy_parameters(&base.model));
+        let fit = |stage: &str, config: &TrainConfig| -> anyhow::Result<Parameters> {
+            trial.fit(stage, config, &parameters, &mut HiddenNorm(&base.model))?;
+            Ok(copy_parameters(&base.model))
         };
-        let plain = TrainConfig { groups: Vec::new(), ..trial.recipe.training.clone() };
-        let first = fit("first", &plain)?;
-        assert_eq!(changed(&start, &first), ["adapters", "head"].into());
-        let learns = |name: &&String| !Role::Encoder.holds(name);
-        assert!(stored(trial, "first").iter().eq(start.keys().filter(learns)));
-        let second = fit("second", &plain)?;
-        assert_eq!(changed(&first, &second), ["adapters", "encoder", "head"].into());
-        assert!(stored(trial, "second").iter().eq(start.keys()));
+        let without_groups = TrainConfig { groups: Vec::new(), ..trial.recipe.training.clone() };
+        let first = fit("first", &without_groups)?;
+        assert_eq!(changed_roles(&start, &first), ["adapters", "head"].into());
+        let is_trained = |name: &&String| !Role::Encoder.holds(name);
+        assert!(checkpoint_names(trial, "first").iter().eq(start.keys().filter(is_trained)));
+        let second = fit("second", &without_groups)?;
+        assert_eq!(changed_roles(&first, &second), ["adapters", "encoder", "head"].into());
+        assert!(checkpoint_names(trial, "second").iter().eq(start.keys()));
         let third = fit("third", &trial.recipe.training)?;
-        assert_eq!(changed(&second, &third), ["adapters"].into());
-        assert!(stored(trial, "third").iter().eq(start.keys().filter(learns)));
+        assert_eq!(changed_roles(&second, &third), ["adapters"].into());
+        assert!(checkpoint_names(trial, "third").iter().eq(start.keys().filter(is_trained)));
         trial.save(&mut base, Head::Span, trial.dir("model"))?;
         Ok(())
     };
     experiment.each(train, |_, ()| Ok(())).unwrap();
     let trial = folder.path().join("seed-0/one");
-    let alone = std::fs::read_to_string(trial.join("adapter/adapter_config.json")).unwrap();
-    assert!(alone.contains("\"LORA\""), "{alone}");
+    let adapter_config =
+        std::fs::read_to_string(trial.join("adapter/adapter_config.json")).unwrap();
+    assert!(adapter_config.contains("\"LORA\""), "{adapter_config}");
     let options = LoadOptions::default();
     let (model, _) = Model::load(trial.join("model"), &[Head::Span], Device::Cpu, options).unwrap();
     assert_eq!(model.active(), ["bottleneck"]);
@@ -131,7 +132,7 @@ fn train_from(start: &Path, reduction: u8, out: &Path) -> Result<PathBuf, String
         let mut base = trial.start(path, &[Head::Span], Segments::AsSaved)?;
         let parameters = base.model.named_parameters();
         let config = &trial.recipe.training;
-        trial.fit("first", config, &parameters, &mut Small(&base.model))?;
+        trial.fit("first", config, &parameters, &mut HiddenNorm(&base.model))?;
         Ok(trial.save(&mut base, Head::Span, trial.dir("model"))?)
     };
     experiment.each(train, |_, ()| Ok(())).map_err(|error| match error {
@@ -144,21 +145,23 @@ fn train_from(start: &Path, reduction: u8, out: &Path) -> Result<PathBuf, String
 #[test]
 fn a_bottleneck_does_not_change_the_base_and_can_be_trained_further() {
     let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
+    let path_of = |name: &str| folder.path().join(name);
     let load = |folder: &Path| {
         let heads = [Head::Span];
-        values(&Model::load(folder, &heads, Device::Cpu, LoadOptions::default()).unwrap().0)
+        copy_parameters(
+            &Model::load(folder, &heads, Device::Cpu, LoadOptions::default()).unwrap().0,
+        )
     };
-    let first = train_from(Path::new(BASE), 8, &at("first")).unwrap();
-    let (base, one) = (load(Path::new(BASE)), load(&first));
+    let first = train_from(Path::new(BASE), 8, &path_of("first")).unwrap();
+    let (base, parameters_1) = (load(Path::new(BASE)), load(&first));
     for (name, value) in base.iter().filter(|(name, _)| Role::Encoder.holds(name)) {
-        assert!(one[name].equal(value), "{name}");
+        assert!(parameters_1[name].equal(value), "{name}");
     }
-    let second = train_from(&first, 8, &at("second")).unwrap();
-    let two = load(&second);
-    assert!(one.keys().eq(two.keys()) && one.len() > base.len());
-    assert_eq!(changed(&one, &two), ["adapters", "head"].into());
-    let error = train_from(&first, 4, &at("third")).unwrap_err();
+    let second = train_from(&first, 8, &path_of("second")).unwrap();
+    let parameters_2 = load(&second);
+    assert!(parameters_1.keys().eq(parameters_2.keys()) && parameters_1.len() > base.len());
+    assert_eq!(changed_roles(&parameters_1, &parameters_2), ["adapters", "head"].into());
+    let error = train_from(&first, 4, &path_of("third")).unwrap_err();
     assert!(error.contains("bottleneck") && error.contains("a new name"), "{error}");
     // Its weights are the start of the second run as the encoder's are.
     let weights = first.join("adapters/bottleneck/adapter.safetensors");
@@ -167,31 +170,31 @@ fn a_bottleneck_does_not_change_the_base_and_can_be_trained_further() {
         let _ = tensor.f_add_scalar_(1.0).unwrap();
     }
     Tensor::write_safetensors(&tensors, &weights).unwrap();
-    let error = train_from(&first, 8, &at("second")).unwrap_err();
+    let error = train_from(&first, 8, &path_of("second")).unwrap_err();
     assert!(error.contains("adapters/bottleneck/adapter.safetensors of model.path"), "{error}");
 }
 
 #[test]
-fn what_cannot_be_adapted_is_refused_before_anything_is_written() {
+fn invalid_adapters_are_rejected_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let refused = |adapters: &str, training: &str, said: &[&str]| {
+    let refused = |adapters: &str, training: &str, expected: &[&str]| {
         let opened = Experiment::open(recipe(adapters, training), &out);
         let error = opened.err().map(|error| format!("{:#}", anyhow::Error::from(error))).unwrap();
-        assert!(said.iter().all(|part| error.contains(part)), "{error}");
+        assert!(expected.iter().all(|part| error.contains(part)), "{error}");
         assert!(!out.exists());
     };
     let stages = "adapters = { encoder_learns_in = [\"first\", \"fit\"], lora = { rank = 2 } }";
     refused(stages, "", &["encoder_learns_in", "\"fit\"", "first, second, third"]);
     refused("adapters = {}", "", &["model.adapters: give lora.rank"]);
     refused("adapters = { lora = { rank = 0 } }", "", &["model.adapters: lora", "r"]);
-    let wide = "adapters = { bottleneck = { reduction = 0 } }";
-    refused(wide, "", &["model.adapters.bottleneck.reduction = 0"]);
+    let bottleneck = "adapters = { bottleneck = { reduction = 0 } }";
+    refused(bottleneck, "", &["model.adapters.bottleneck.reduction = 0"]);
     refused("adapters = { lora = {} }", "keep_models = true", &["keep_models"]);
 }
 
 #[test]
-fn without_adapters_nothing_is_written_about_them() {
+fn absent_adapters_are_not_serialized() {
     let model = BaseModel { path: "base".into(), ..BaseModel::default() };
     assert_eq!(toml::to_string(&model).unwrap(), "path = \"base\"\nsegments = \"as_saved\"\n");
 }

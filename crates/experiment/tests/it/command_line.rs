@@ -4,20 +4,20 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
 
-use crate::toy::Workshop;
+use crate::toy::TestRun;
 
-fn refused(workshop: &Workshop, more: &[&str], pieces: &[&str]) {
-    let error = workshop.start(more).unwrap_err();
-    for piece in pieces {
-        assert!(error.contains(piece), "{more:?}: no {piece:?} in {error}");
+fn refused(test_run: &TestRun, arguments: &[&str], expected: &[&str]) {
+    let error = test_run.start(arguments).unwrap_err();
+    for piece in expected {
+        assert!(error.contains(piece), "{arguments:?}: no {piece:?} in {error}");
     }
-    assert!(!workshop.out().exists(), "{more:?}");
+    assert!(!test_run.out().exists(), "{arguments:?}");
 }
 
 #[test]
-fn keys_that_are_unknown_are_named_with_the_nearest_one() {
-    let workshop = Workshop::new();
-    let set = |item: &str, pieces: &[&str]| refused(&workshop, &["--set", item], pieces);
+fn unknown_keys_are_reported_with_the_nearest_key() {
+    let test_run = TestRun::new();
+    let set = |item: &str, expected: &[&str]| refused(&test_run, &["--set", item], expected);
     set(
         "training.lerning_rate=1",
         &["--set training.lerning_rate=1: ", "the nearest is `learning_rate`"],
@@ -28,15 +28,15 @@ fn keys_that_are_unknown_are_named_with_the_nearest_one() {
     set("data.train=", &["data.train", "is not set", "--set data.train=PATH"]);
     set("data.train=nowhere.json", &["data.train = nowhere.json: no such file"]);
     set("run.device=tpu", &["tpu"]);
-    let recipe = fs::read_to_string(workshop.path("toy.toml")).unwrap();
-    workshop.write("toy.toml", &format!("{recipe}step = 3\n"));
-    refused(&workshop, &[], &["toy.toml:20:1: unknown key `step`: the nearest is `steps`"]);
+    let recipe = fs::read_to_string(test_run.path("toy.toml")).unwrap();
+    test_run.write("toy.toml", &format!("{recipe}step = 3\n"));
+    refused(&test_run, &[], &["toy.toml:20:1: unknown key `step`: the nearest is `steps`"]);
 }
 
 #[test]
 fn seeds_and_arms_that_cannot_be_run_are_refused() {
-    let workshop = Workshop::new();
-    let set = |item: &str, pieces: &[&str]| refused(&workshop, &["--set", item], pieces);
+    let test_run = TestRun::new();
+    let set = |item: &str, expected: &[&str]| refused(&test_run, &["--set", item], expected);
     set("run.seeds=[]", &["run.seeds = []: give at least one"]);
     set("run.seeds=[3, 3]", &["run.seeds: 3 is listed twice"]);
     set("run.arms=[]", &["run.arms = []"]);
@@ -46,74 +46,74 @@ fn seeds_and_arms_that_cannot_be_run_are_refused() {
     set("arms.\"\".shift=1", &["is empty"]);
     set("arms.far.languages=[\"a/b\"]", &["variants of far", "a/b"]);
     set("arms.far.languages=[\"a\", \"a\"]", &["a is listed twice"]);
-    refused(&workshop, &["--arms", "x*"], &["--arms", "\"x*\"", "far, further, plain"]);
-    refused(&workshop, &["--arms", "far,far"], &["far is listed twice"]);
-    refused(&workshop, &["--seeds", "0"], &["--seeds"]);
-    refused(&workshop, &["--model", "x=data"], &["--model x=data"]);
+    refused(&test_run, &["--arms", "x*"], &["--arms", "\"x*\"", "far, further, plain"]);
+    refused(&test_run, &["--arms", "far,far"], &["far is listed twice"]);
+    refused(&test_run, &["--seeds", "0"], &["--seeds"]);
+    refused(&test_run, &["--model", "x=data"], &["--model x=data"]);
 }
 
 #[test]
-fn resuming_nothing_is_an_error() {
-    let workshop = Workshop::new();
+fn resuming_without_a_run_is_an_error() {
+    let test_run = TestRun::new();
     let resume = |folder: &str| {
-        let arguments = ["toy".into(), "--resume".into(), workshop.path(folder)];
+        let arguments = ["toy".into(), "--resume".into(), test_run.path(folder)];
         crate::toy::start(&arguments).unwrap_err()
     };
     let error = resume("nowhere");
     assert!(error.contains("contains no run") && error.contains("--out"), "{error}");
-    assert!(!workshop.path("nowhere").exists());
+    assert!(!test_run.path("nowhere").exists());
     assert!(resume("").contains("but no run"));
 }
 
 /// The toy as a program.
-fn program(workshop: &Workshop) -> Command {
+fn program(test_run: &TestRun) -> Command {
     let tests = std::env::current_exe().unwrap();
     let target = tests.parent().unwrap().parent().unwrap();
     let mut command = Command::new(target.join("examples/toy"));
-    command.arg(workshop.path("toy.toml")).arg("--out").arg(workshop.out());
+    command.arg(test_run.path("toy.toml")).arg("--out").arg(test_run.out());
     command.stdin(Stdio::null());
     command
 }
 
 #[test]
 fn a_closed_output_does_not_end_a_run() {
-    let workshop = Workshop::new();
+    let test_run = TestRun::new();
     let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
-    let output = program(&workshop).stdout(full()).output().unwrap();
+    let output = program(&test_run).stdout(full()).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(error.matches("cannot write to standard output").count(), 1, "{error}");
-    assert_eq!(workshop.summary().len(), 2);
-    let status = program(&workshop).stdout(full()).stderr(full()).status().unwrap();
+    assert_eq!(test_run.summary().len(), 2);
+    let status = program(&test_run).stdout(full()).stderr(full()).status().unwrap();
     assert!(status.success());
     // An error is printed on one line. If it cannot be printed, the exit code still reports it.
-    let output = program(&workshop).args(["--set", "training.steps=9"]).output().unwrap();
+    let output = program(&test_run).args(["--set", "training.steps=9"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.starts_with("error: ") && error.matches('\n').count() == 1, "{error}");
-    let mut command = program(&workshop);
+    let mut command = program(&test_run);
     command.args(["--set", "training.steps=9"]).stderr(full());
     assert_eq!(command.status().unwrap().code(), Some(2));
 }
 
 #[test]
-fn a_signal_in_training_ends_with_its_code_and_the_run_goes_on() {
-    let (whole, broken) = (Workshop::new(), Workshop::new());
-    let succeed = |workshop: &Workshop| {
-        let output = program(workshop).output().unwrap();
+fn a_signal_during_training_sets_the_exit_code_and_the_run_can_be_resumed() {
+    let (uninterrupted, interrupted) = (TestRun::new(), TestRun::new());
+    let succeed = |test_run: &TestRun| {
+        let output = program(test_run).output().unwrap();
         assert!(output.status.success(), "{output:?}");
-        let metrics = workshop.out().join("seed-0/plain/fit/metrics.jsonl");
-        (workshop.summary(), fs::read_to_string(metrics).unwrap())
+        let metrics = test_run.out().join("seed-0/plain/fit/metrics.jsonl");
+        (test_run.summary(), fs::read_to_string(metrics).unwrap())
     };
-    let want = succeed(&whole);
-    let output = program(&broken).env("TOY_SIGTERM", "2").output().unwrap();
+    let expected = succeed(&uninterrupted);
+    let output = program(&interrupted).env("TOY_SIGTERM", "2").output().unwrap();
     assert_eq!(output.status.code(), Some(143), "{output:?}");
     let error = String::from_utf8(output.stderr).unwrap();
     let text = "stopped by SIGTERM after step 3 of 6, which is saved; the same command goes on";
     assert!(error.contains(text) && !error.contains("error"), "{error}");
-    let checkpoints = broken.out().join("seed-0/plain/fit/checkpoints");
+    let checkpoints = interrupted.out().join("seed-0/plain/fit/checkpoints");
     assert!(checkpoints.join("step-00000003").exists());
-    assert_eq!(succeed(&broken), want);
+    assert_eq!(succeed(&interrupted), expected);
 }
 
 /// The one line of an error.
@@ -126,25 +126,25 @@ fn error_of(output: &Output) -> String {
 
 #[test]
 fn control_characters_are_escaped_in_tables_and_errors() {
-    let workshop = Workshop::new();
+    let test_run = TestRun::new();
     let title = "arms.far.title=\"\\u001b[31mred\"";
-    let output = program(&workshop).args(["--set", title]).output().unwrap();
+    let output = program(&test_run).args(["--set", title]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
-    let table = fs::read_to_string(workshop.out().join("table.md")).unwrap();
+    let table = fs::read_to_string(test_run.out().join("table.md")).unwrap();
     for text in [String::from_utf8(output.stdout).unwrap(), table] {
         assert!(text.contains("| \\u001b[31mred |") && !text.contains('\u{1b}'), "{text:?}");
         assert!(text.lines().count() > 3, "{text:?}");
     }
     let file = "data.train=\u{1b}[2J.json";
-    let error = error_of(&program(&workshop).args(["--set", file]).output().unwrap());
+    let error = error_of(&program(&test_run).args(["--set", file]).output().unwrap());
     assert!(error.contains("data.train = \\u{1b}[2J.json"), "{error:?}");
 }
 
 #[test]
 fn the_first_differing_key_of_two_ranks_is_named() {
-    let workshop = Workshop::new();
-    workshop.write("other.json", "[1.0, 2.0, 3.0, 5.0]");
-    let data = format!("data.train={}", workshop.path("other.json").display());
+    let test_run = TestRun::new();
+    test_run.write("other.json", "[1.0, 2.0, 3.0, 5.0]");
+    let data = format!("data.train={}", test_run.path("other.json").display());
     for (set, piece) in [
         ("training.steps=9", "training.steps is 6 on rank 0 and 9 on rank 1"),
         ("run.seeds=[0, 1]", "run.seeds is [0] on rank 0 and [0,1] on rank 1"),
@@ -153,7 +153,7 @@ fn the_first_differing_key_of_two_ranks_is_named() {
     ] {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let start = |rank: usize| {
-            let mut command = program(&workshop);
+            let mut command = program(&test_run);
             command.env("WORLD_SIZE", "2").env("RANK", rank.to_string());
             command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", port.to_string());
             if rank == 1 {
@@ -165,20 +165,20 @@ fn the_first_differing_key_of_two_ranks_is_named() {
             let error = error_of(&rank.wait_with_output().unwrap());
             assert!(error.contains(piece), "{set}: {error}");
         }
-        assert!(!workshop.out().join("seed-0").exists(), "{set}");
+        assert!(!test_run.out().join("seed-0").exists(), "{set}");
     }
 }
 
 #[test]
 fn a_failure_to_start_threads_is_one_error() {
-    let workshop = Workshop::new();
-    fs::set_permissions(workshop.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let toy = program(&workshop);
-    let as_nobody = |limit: &str, more: &[&str]| {
+    let test_run = TestRun::new();
+    fs::set_permissions(test_run.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let toy = program(&test_run);
+    let as_nobody = |limit: &str, arguments: &[&str]| {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--clear-groups", "bash", "-c"]);
         command.arg(format!("ulimit -u {limit}; exec \"$0\" \"$@\""));
-        command.arg(toy.get_program()).args(toy.get_args()).args(more).output()
+        command.arg(toy.get_program()).args(toy.get_args()).args(arguments).output()
     };
     if !as_nobody("unlimited", &["--show"]).is_ok_and(|output| output.status.success()) {
         println!("skipped: only root can become a user whose processes are limited");

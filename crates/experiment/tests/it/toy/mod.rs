@@ -60,12 +60,12 @@ thread_local! {
 }
 
 /// What was called since the last time this was asked.
-pub fn calls() -> Vec<String> {
+pub fn take_calls() -> Vec<String> {
     CALLS.take()
 }
 
-fn called(what: String) {
-    CALLS.with_borrow_mut(|calls| calls.push(what));
+fn record_call(call: String) {
+    CALLS.with_borrow_mut(|calls| calls.push(call));
 }
 
 impl Recipe for Toy {
@@ -82,7 +82,7 @@ impl Recipe for Toy {
     }
 
     fn check_inputs(&self) -> Result<()> {
-        called("check".into());
+        record_call("check".into());
         numbers(&self.data.train).map(drop)
     }
 
@@ -117,7 +117,9 @@ impl Task for Distance {
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         // What a test of the program asks for: SIGTERM in the middle of a step.
-        if std::env::var("TOY_SIGTERM").is_ok_and(|at| at == step.number.to_string()) {
+        if std::env::var("TOY_SIGTERM")
+            .is_ok_and(|sigterm_step| sigterm_step == step.number.to_string())
+        {
             signal_hook::low_level::raise(signal_hook::consts::SIGTERM)?;
         }
         let batch: Vec<f32> = step.batch.iter().map(|&k| self.numbers[k] as f32).collect();
@@ -127,7 +129,7 @@ impl Task for Distance {
 }
 
 pub fn train(trial: &Trial<Toy>) -> Result<f64> {
-    called(format!("train {}", trial.label()));
+    record_call(format!("train {}", trial.label()));
     let shift = |name: &String| trial.recipe.arms.get(name).map_or(0.0, |arm| arm.shift);
     let shift = trial.arm.shift + trial.arm.like.as_ref().map_or(0.0, shift);
     let numbers = numbers(&trial.recipe.data.train)?.iter().map(|x| x + shift).collect();
@@ -141,7 +143,7 @@ pub fn train(trial: &Trial<Toy>) -> Result<f64> {
 }
 
 pub fn evaluate(trial: &Trial<Toy>, _loss: &f64) -> Result<f64> {
-    called(format!("evaluate {}", trial.label()));
+    record_call(format!("evaluate {}", trial.label()));
     let parameter: f64 = read_json(trial.dir("model").join("model.json"))?;
     let numbers = numbers(&trial.recipe.data.evaluation)?;
     write_json(trial.dir("answers").join("numbers.json"), &numbers)?;
@@ -168,16 +170,16 @@ fn report(experiment: &Experiment<Toy>, results: &Results<f64, f64>) -> Result<(
 }
 
 /// A folder with inputs and a recipe for them.
-pub struct Workshop {
+pub struct TestRun {
     pub folder: tempfile::TempDir,
 }
 
-impl Workshop {
+impl TestRun {
     pub fn new() -> Self {
-        let workshop = Self { folder: tempfile::tempdir().unwrap() };
-        workshop.write("train.json", "[1.0, 2.0, 3.0, 4.0]");
-        workshop.write("evaluation.json", "[2.0, 3.0]");
-        let data = workshop.path("");
+        let test_run = Self { folder: tempfile::tempdir().unwrap() };
+        test_run.write("train.json", "[1.0, 2.0, 3.0, 4.0]");
+        test_run.write("evaluation.json", "[2.0, 3.0]");
+        let data = test_run.path("");
         let text = format!(
             "[run]\ndevice = \"cpu\"\nthreads = 1\nfloat32_matmul = \"highest\"\n\
              arms = [\"plain\", \"far\"]\n\
@@ -186,9 +188,9 @@ impl Workshop {
              [training]\nsteps = 6\nbatch_size = 2\nlearning_rate = 0.5\ncheckpoint_steps = 2\n",
             data.display()
         );
-        workshop.write("toy.toml", &text);
-        calls();
-        workshop
+        test_run.write("toy.toml", &text);
+        take_calls();
+        test_run
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -204,15 +206,15 @@ impl Workshop {
     }
 
     /// Runs the toy on `out` with more arguments.
-    pub fn start_in(&self, out: &Path, more: &[&str]) -> Result<(), String> {
+    pub fn start_in(&self, out: &Path, options: &[&str]) -> Result<(), String> {
         let recipe = self.path("toy.toml");
         let mut arguments = vec!["toy".into(), recipe, "--out".into(), out.to_owned()];
-        arguments.extend(more.iter().map(PathBuf::from));
+        arguments.extend(options.iter().map(PathBuf::from));
         start(&arguments)
     }
 
-    pub fn start(&self, more: &[&str]) -> Result<(), String> {
-        self.start_in(&self.out(), more)
+    pub fn start(&self, options: &[&str]) -> Result<(), String> {
+        self.start_in(&self.out(), options)
     }
 
     pub fn summary(&self) -> BTreeMap<String, Vec<f64>> {
