@@ -124,7 +124,7 @@ fn recipe_question_answering_trains_predicts_and_scores() {
     assert!(succeed(command).contains("| MLQA's rules for en |"));
     let mut command = train(folder, "run");
     let error = expect_failure(&command.args(["--seed", "7"]).output().unwrap());
-    assert!(error.contains("training.seed = 42 there, 7 now"), "{error}");
+    assert!(error.contains("training.seed = 42 in the run folder, 7 now"), "{error}");
 }
 
 #[test]

@@ -124,7 +124,7 @@ pub(crate) fn check_adapters<R: Recipe>(recipe: &R) -> Result<()> {
         }
     }
     match serde_json::to_value(recipe).is_ok_and(|recipe| has_keep_models(&recipe)) {
-        true => Err(Error::setting("keep_models", "not where adapters learn")),
+        true => Err(Error::setting("keep_models", "not supported with adapters")),
         false => Ok(()),
     }
 }

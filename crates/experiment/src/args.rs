@@ -99,7 +99,7 @@ fn model_overrides(models: &[String], key: &str) -> Result<Vec<Override>> {
                 return Ok(vec![Override::new("--model", key, model.folder.into())]);
             }
             [model] => {
-                let reason = "this recipe starts from one model; leave the name out";
+                let reason = "this recipe starts from one model; omit the name";
                 return Err(model.refuse(reason));
             }
             _ => "this recipe starts from one model; give one folder",
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(table(&[], "model.path").unwrap(), "");
         assert!(table(&["a/base"], "model.path").unwrap().contains("path = \"a/base\""));
         let error = table(&["x=base"], "model.path").unwrap_err();
-        assert_eq!(error, "--model x=base: this recipe starts from one model; leave the name out");
+        assert_eq!(error, "--model x=base: this recipe starts from one model; omit the name");
         let error = table(&["base", "base"], "model.path").unwrap_err();
         assert_eq!(error, "--model: this recipe starts from one model; give one folder");
         let named = table(&["a/base", "xlm-k=b/model"], "models.*").unwrap();

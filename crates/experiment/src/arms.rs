@@ -14,7 +14,7 @@ fn sorted<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<&'a str> {
     names
 }
 
-/// The arms that match `run.arms`, in its order; all arms if the key is absent.
+/// The arms that match `run.arms`, in the order of its patterns; all arms if the key is absent.
 pub(crate) fn select_by_recipe<'a>(
     names: impl IntoIterator<Item = &'a String>,
     patterns: Option<&[String]>,
@@ -30,7 +30,7 @@ pub(crate) fn select_by_recipe<'a>(
         return Ok(names.into_iter().map(str::to_owned).collect());
     };
     if patterns.is_empty() {
-        let reason = "give at least one, or leave the key out for all arms";
+        let reason = "give at least one, or omit the key for all arms";
         return Err(Error::setting("run.arms = []", reason));
     }
     let mut selected: Vec<String> = Vec::new();
@@ -46,7 +46,7 @@ pub(crate) fn select_by_recipe<'a>(
     Ok(selected)
 }
 
-/// The arms that match `--arms`: first those of `run.arms`, in its order, then the others.
+/// The arms that match `--arms`: first the arms of `run.arms` in their order, then other arms.
 pub(crate) fn select_by_arguments<'a>(
     names: impl IntoIterator<Item = &'a String>,
     in_recipe: Option<&[String]>,

@@ -101,7 +101,7 @@ fn add_files(
         }
         // Symbolic links to files count as files.
         let fault = match fs::metadata(&path) {
-            Err(error) => format!("{error}, though it is called like a file of {key}"),
+            Err(error) => format!("{error}, although its name is that of a file of {key}"),
             Ok(metadata) if metadata.is_dir() => {
                 if is_selected_folder {
                     add_files(key, input, &path, &format!("{prefix}{name}/"), listed)?;
@@ -145,7 +145,7 @@ mod tests {
     fn weights_without_a_header_are_rejected_before_hashing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
-        // A hole: nothing on the disk, and minutes to read.
+        // A sparse file, which uses no disk space and takes minutes to hash.
         std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
         let error = Digests::default().of(&path).unwrap_err().to_string();
         assert!(error.contains("model.safetensors") && error.contains("header"), "{error}");

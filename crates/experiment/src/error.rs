@@ -30,8 +30,8 @@ pub enum Error {
     },
     /// The run folder has results of another recipe or other input files.
     #[error(
-        "{} comes from another recipe or other data: {difference}; restore that, or give another \
-         --out",
+        "{} comes from another recipe or other data: {difference}; undo the change, or give \
+         another --out",
         path.display()
     )]
     AnotherRecipe {

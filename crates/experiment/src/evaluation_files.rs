@@ -90,7 +90,10 @@ pub(crate) fn write_stored_models(trial: &Path, trained: &[PathBuf]) -> Result<(
             let file = entry.path();
             if file.extension().is_some_and(|extension| extension == "safetensors") {
                 let trained = trained.iter().find(|folder| folder.is_dir()).ok_or_else(|| {
-                    Error::content(&file, "no model/ beside it says which model this is of")
+                    Error::content(
+                        &file,
+                        "there is no folder model/ with its architecture and tokenizer",
+                    )
                 })?;
                 write_model(trained, &file, &file.with_extension(""))?;
                 fs::remove_file(&file).map_err(Error::file(&file))?;

@@ -152,7 +152,7 @@ pub(crate) fn entries(folder: &Path) -> Result<Vec<DirEntry>> {
 fn lock(folder: &Path) -> Result<Option<FileLock>> {
     let path = folder.join(LOCK);
     let foreign = |what: &str| {
-        let reason = format!("{what}, so nothing is written there; move it away");
+        let reason = format!("{what}, so it cannot be used as a lock; move it away");
         Error::content(&path, reason + ", or give another --out")
     };
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -161,7 +161,7 @@ fn lock(folder: &Path) -> Result<Option<FileLock>> {
         opened => File::from(opened.map_err(|error| Error::file(&path)(error.into()))?),
     };
     if !file.metadata().map_err(Error::file(&path))?.is_file() {
-        return Err(foreign("is no regular file"));
+        return Err(foreign("is not a regular file"));
     }
     let lock = match FileLock::try_acquire(&file) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -169,7 +169,7 @@ fn lock(folder: &Path) -> Result<Option<FileLock>> {
                 lock_holder(&mut file).ok().flatten().filter(|lock_holder| !lock_holder.is_empty());
             let lock_holder =
                 lock_holder.map(|lock_holder| format!(" ({lock_holder})")).unwrap_or_default();
-            let reason = format!("another process{lock_holder} works in this folder");
+            let reason = format!("another process{lock_holder} is using this folder");
             let advice = "; wait until it ends, or give another --out";
             return Err(Error::content(folder, reason + advice));
         }
@@ -177,11 +177,12 @@ fn lock(folder: &Path) -> Result<Option<FileLock>> {
     };
     if lock.is_none() {
         let folder = folder.display();
-        let text = format!("{folder}: this file system has no locks; start one process only");
+        let text =
+            format!("{folder}: this file system does not support locks; start one process only");
         let _ = writeln!(io::stderr(), "{}", atomic_file::one_line(&text));
     }
     if lock_holder(&mut file).map_err(Error::file(&path))?.is_none() {
-        return Err(foreign("holds something that no run wrote"));
+        return Err(foreign("was written by another program"));
     }
     // Only for error messages of other processes, so failures are ignored.
     let lock_holder = format!("process {}\n", std::process::id());
@@ -205,8 +206,8 @@ fn check_no_links(folder: &Path) -> Result<()> {
     for entry in entries(folder)? {
         let (path, kind) = (entry.path(), entry.file_type().map_err(Error::file(folder))?);
         if kind.is_symlink() {
-            let reason = "is a symbolic link, and a run writes into its own folder alone; put what \
-                          it leads to in its place, or give another --out";
+            let reason = "is a symbolic link, which a run folder must not contain; replace it by its \
+                          target, or give another --out";
             return Err(Error::content(path, reason));
         }
         if kind.is_dir() {
@@ -322,11 +323,11 @@ mod tests {
         fs::write(run.join(LOCK), b"\xff\xfe").unwrap();
         refused();
         fs::remove_file(run.join(LOCK)).unwrap();
-        // One that is not answered would hold the process for ever.
+        // Opening a named pipe without a writer could block the process.
         let created =
             rustix::fs::mkfifoat(rustix::fs::CWD, run.join(LOCK), Mode::RUSR | Mode::WUSR);
         created.unwrap();
-        assert!(refused().contains("no regular file"));
+        assert!(refused().contains("not a regular file"));
         fs::remove_file(run.join(LOCK)).unwrap();
         for text in ["", "process 4194304\n", "process 1"] {
             fs::write(run.join(LOCK), text).unwrap();

@@ -41,14 +41,14 @@ impl Display for Difference {
         if !is_file {
             return write!(
                 f,
-                "{name} = {} there, {} now",
+                "{name} = {} in the run folder, {} now",
                 display_value(stored),
                 display_value(current)
             );
         }
         let change = match (stored, current) {
-            (None, _) => "is new",
-            (_, None) => "is gone",
+            (None, _) => "was added",
+            (_, None) => "was removed",
             _ => "has changed",
         };
         write!(f, "the input file {name} {change}")
@@ -82,15 +82,15 @@ mod tests {
         let one = identity(json!({ "a": 1, "b": "x" }), json!({ "t.tsv of kg": "00" }));
         assert_eq!(text(&one, &one), None);
         let other = identity(json!({ "a": 1, "b": "y", "c": 2 }), json!({}));
-        assert_eq!(text(&one, &other).unwrap(), "b = \"x\" there, \"y\" now");
+        assert_eq!(text(&one, &other).unwrap(), "b = \"x\" in the run folder, \"y\" now");
         assert_eq!(
             text(&identity(json!({}), json!({})), &other).unwrap(),
-            "a = absent there, 1 now"
+            "a = absent in the run folder, 1 now"
         );
         let changed = identity(json!({ "a": 1, "b": "x" }), json!({ "t.tsv of kg": "01" }));
         assert_eq!(text(&one, &changed).unwrap(), "the input file t.tsv of kg has changed");
         let gone = identity(json!({ "a": 1, "b": "x" }), json!({}));
-        assert_eq!(text(&one, &gone).unwrap(), "the input file t.tsv of kg is gone");
-        assert_eq!(text(&gone, &one).unwrap(), "the input file t.tsv of kg is new");
+        assert_eq!(text(&one, &gone).unwrap(), "the input file t.tsv of kg was removed");
+        assert_eq!(text(&gone, &one).unwrap(), "the input file t.tsv of kg was added");
     }
 }

@@ -24,10 +24,11 @@ pub trait InputFiles {
 }
 
 /// Defines one kind of files per line: documentation, name, [`InputFiles::EXPECTED`], optionally
-/// [`InputFiles::BELOW`], and the predicate of [`InputFiles::reads`].
+/// [`InputFiles::SUBFOLDER_FILE`], and the predicate of [`InputFiles::is_read`].
 macro_rules! input_files {
     ($(
-        $(#[$about:meta])* $kind:ident, $expected:literal $(and $subfolder_file:literal)?, $is_read:expr;
+        $(#[$about:meta])*
+        $kind:ident, $expected:literal $(and $subfolder_file:literal)?, $is_read:expr;
     )*) => {$(
         $(#[$about])*
         #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Formatter};
 pub(crate) struct Key(Vec<String>);
 
 impl Key {
-    /// The key of this part below `self`.
+    /// The key of `part` in the section `self`.
     pub(crate) fn child(&self, part: impl Into<String>) -> Self {
         let mut parts = self.0.clone();
         parts.push(part.into());

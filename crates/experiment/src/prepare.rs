@@ -95,7 +95,7 @@ impl Preparations {
             return Err(Error::setting(key, "not a command"));
         };
         if unresolved.iter().any(|dependency| dependency == name) {
-            return Err(Error::setting(key, "it reads a folder that is made from its own"));
+            return Err(Error::setting(key, "depends on its own output"));
         }
         unresolved.push(name.to_owned());
         let mut dependencies = Vec::new();
@@ -258,7 +258,7 @@ mod tests {
         use std::fs;
         use std::os::unix::fs::PermissionsExt;
 
-        // A program that copies a folder that was prepared before, and counts its runs.
+        // A program that copies an already prepared folder and counts its runs.
         let folder = tempfile::tempdir().unwrap();
         let input = folder.path().join("input");
         fs::write(&input, "1").unwrap();
@@ -306,8 +306,8 @@ mod tests {
         assert!(refused("[prepare]\na = 1").starts_with("prepare.a: not a command"));
         assert!(refused("x = '{b}/c'\n[prepare]\na = 'y'").starts_with("{b}: no such command"));
         let error = refused("[prepare]\na = 'x {b}'\nb = 'x {a}'");
-        assert!(error.contains("made from its own"), "{error}");
-        // Without the section, braces are a text like any other.
+        assert!(error.contains("depends on its own output"), "{error}");
+        // Without the section, braces have no special meaning.
         assert!(take("x = '{b}/c'").is_ok());
     }
 }

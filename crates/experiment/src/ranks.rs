@@ -71,7 +71,7 @@ impl Ranks {
             if let Some(difference) = rank_0.difference(identity) {
                 return Err(Error::setting(
                     first_difference(rank, &difference),
-                    "give all ranks the same",
+                    "start all ranks with the same recipe and data",
                 ));
             }
         }
@@ -128,8 +128,8 @@ fn first_difference(rank: usize, difference: &Difference) -> String {
             )
         }
         (true, Some(_), Some(_)) => {
-            format!("the input file {name} is another on rank {rank} than on rank 0")
+            format!("the input file {name} differs between rank 0 and rank {rank}")
         }
-        _ => format!("rank {rank_with_file} alone of 0 and {rank} has the input file {name}"),
+        _ => format!("of ranks 0 and {rank}, only rank {rank_with_file} has the input file {name}"),
     }
 }

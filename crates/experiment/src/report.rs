@@ -10,8 +10,8 @@ const SAMPLES: usize = 1000;
 /// correction multiplies it by the number of comparisons, so that 0.01 is possible.
 const SAMPLES_PER_COMPARISON: usize = 100;
 
-/// Writes the report on the answers of a run folder: first shared parts, then arms in order. `is_included`
-/// selects the parts. Returns `false` without answers.
+/// Writes the report on the answers of a run folder: first shared parts, then arms in order.
+/// `is_included` selects trials by seed and name. Returns `false` without answers.
 pub(crate) fn write(
     folder: &Path,
     arms: &[String],

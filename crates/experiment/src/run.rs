@@ -165,7 +165,7 @@ impl<R: Recipe> Experiment<R> {
         names::check_plain(ARMS, name)?;
         if self.recipe.arms().contains_key(name) {
             let key = format!("{ARMS}.{name}");
-            let reason = "a part that all arms share has this name; give the arm another";
+            let reason = "a part shared by all arms has this name; rename the arm";
             return Err(Error::setting(key, reason));
         }
         let trials = self.seeds().iter().map(|&seed| Trial::new(self, seed, name, &(), None));

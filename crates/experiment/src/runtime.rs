@@ -1,4 +1,4 @@
-//! The device, the threads and the kernels of a run.
+//! Device, threads, kernels and process group of a run.
 use std::error::Error as _;
 use std::rc::Rc;
 use std::time::Duration;
@@ -60,9 +60,8 @@ impl Runtime {
         let local_processes =
             rendezvous.as_ref().map_or(1, |rendezvous| rendezvous.local_size.max(1));
         let threads = if run.threads == 0 { (cores / local_processes).max(1) } else { run.threads };
-        let threads = i32::try_from(threads).map_err(|_| {
-            Error::setting(format!("run.threads = {threads}"), "more than any machine has")
-        })?;
+        let threads = i32::try_from(threads)
+            .map_err(|_| Error::setting(format!("run.threads = {threads}"), "too large"))?;
         tch::set_num_threads(threads);
         // Without a random source of the system, seeding libtorch's generator would abort; this
         // call returns an error instead.

@@ -10,10 +10,10 @@ use crate::{Error, Result};
 /// The section `[sweeps]`: lists of values for keys of an arm.
 ///
 /// Each value adds an arm that sets only this key. The arm is named after the key and the value:
-/// `alpha = [0.1,
-/// 0.5]` adds `alpha-0.1` and `alpha-0.5`, selected by `--arms 'alpha-*'`. A table has one key with
-/// a list of values, and keys with values for all its arms: `mml-alpha = { alpha = [0.1, 0.5],
-/// weighting = "mml" }` adds `mml-alpha-0.1` and `mml-alpha-0.5`. Call [`Sweeps::add_to`] in
+/// `alpha = [0.1, 0.5]` adds `alpha-0.1`
+/// and `alpha-0.5`, selected by `--arms 'alpha-*'`. A table has one key with a list of values; its
+/// other keys apply to all arms of the sweep: `mml-alpha = { alpha = [0.1, 0.5], weighting = "mml"
+/// }` adds `mml-alpha-0.1` and `mml-alpha-0.5`. Call [`Sweeps::add_to`] in
 /// [`Recipe::complete`](crate::Recipe::complete).
 ///
 /// ```

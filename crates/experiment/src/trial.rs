@@ -222,8 +222,8 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
     }
 
     /// Loads a model folder and its tokenizer onto the run's device, in the run's precision.
-    /// Missing parameters are initialised with the trial's seed. Their names are printed, and those
-    /// of unused stored tensors other than heads.
+    /// Missing parameters are initialised with the trial's seed. The names of missing parameters
+    /// and of unused stored tensors, except heads, are printed.
     ///
     /// # Errors
     /// The errors of [`Pretrained::load`]; [`Error::Content`] for a parameter that is not finite.
@@ -244,7 +244,7 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
             log(format!("training computes padding as well: {fault}"));
         }
         if !report.missing.is_empty() {
-            log(format!("freshly initialised: {}", report.missing.join(", ")));
+            log(format!("newly initialised: {}", report.missing.join(", ")));
         }
         if let Some(text) = unused_tensors(folder, &report.unexpected) {
             log(text);
@@ -277,7 +277,7 @@ fn unused_tensors(folder: &Path, names: &[String]) -> Option<String> {
     let named = names.iter().take(MAX_NAMES).copied().collect::<Vec<_>>().join(", ");
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let folder = folder.display();
-    let text = format!("{folder}: its config.json has no place for {named}{more}; not used");
+    let text = format!("{folder}: tensors not used by the model of config.json: {named}{more}");
     (!names.is_empty()).then_some(text)
 }
 
@@ -320,8 +320,11 @@ mod tests {
         let names = |count: usize| -> Vec<String> { (0..count).map(|k| format!("t{k}")).collect() };
         assert_eq!(unused_tensors(Path::new("base"), &[]), None);
         let text = unused_tensors(Path::new("base"), &names(10)).unwrap();
-        assert!(text.starts_with("base: its config.json has no place for t0, t1"), "{text}");
-        assert!(text.ends_with("t6, t7 and 2 more; not used"), "{text}");
+        assert!(
+            text.starts_with("base: tensors not used by the model of config.json: t0, t1"),
+            "{text}"
+        );
+        assert!(text.ends_with("t6, t7 and 2 more"), "{text}");
         assert_eq!(unused_tensors(Path::new("base"), &["lm_head.bias".to_owned()]), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Adapters of a recipe: what learns in which stage, what is stored, what is refused.
+//! Adapters of a recipe: trained parameters per stage, stored files and invalid settings.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ struct Stages {
 
 impl Recipe for Stages {
     const NAME: &'static str = "stages";
-    const ABOUT: &'static str = "Makes states small.";
+    const ABOUT: &'static str = "Minimises hidden states.";
     const EXAMPLES: &'static str = "stages recipe.toml --model data/base";
     experiment::recipe_fields!(u8, stages: ["first", "second", "third"]);
 
@@ -73,7 +73,7 @@ fn changed_roles(before: &Parameters, after: &Parameters) -> BTreeSet<&'static s
     changed_parameters.map(|(name, _)| role(name).unwrap()).collect()
 }
 
-/// The names in the checkpoint that a stage leaves.
+/// The parameter names in the last checkpoint of a stage.
 fn checkpoint_names(trial: &Trial<Stages>, stage: &str) -> BTreeSet<String> {
     let path = trial.dir(stage).join("checkpoints/step-00000002/parameters.safetensors");
     Tensor::read_safetensors(path).unwrap().into_iter().map(|(name, _)| name).collect()
@@ -84,7 +84,7 @@ fn only_adapters_and_heads_are_trained_except_in_named_stages() {
     let folder = tempfile::tempdir().unwrap();
     let adapters = "adapters = { encoder_learns_in = [\"second\"], lora = { rank = 2 }, \
                     bottleneck = { reduction = 8 } }";
-    // A group of frozen parameters alone has nothing to say; one of all is heeded for the others.
+    // The group with only frozen parameters is ignored; the other group applies to the rest.
     let training = "groups = [{ roles = [\"word_embeddings\"], learning_rate = 1.0 }, \
                     { roles = [\"encoder\", \"head\"], frozen = true }]";
     let experiment = Experiment::open(recipe(adapters, training), folder.path()).unwrap();
@@ -121,7 +121,7 @@ fn only_adapters_and_heads_are_trained_except_in_named_stages() {
     assert_eq!(model.active(), ["bottleneck"]);
 }
 
-/// The model that a run with this bottleneck leaves, one stage from `start`.
+/// Trains one stage from `start` with a bottleneck, and returns the folder of the model.
 fn train_from(start: &Path, reduction: u8, out: &Path) -> Result<PathBuf, String> {
     let adapters = format!("adapters = {{ bottleneck = {{ reduction = {reduction} }} }}");
     let mut recipe = recipe(&adapters, "");
@@ -163,7 +163,7 @@ fn a_bottleneck_does_not_change_the_base_and_can_be_trained_further() {
     assert_eq!(changed_roles(&parameters_1, &parameters_2), ["adapters", "head"].into());
     let error = train_from(&first, 4, &path_of("third")).unwrap_err();
     assert!(error.contains("bottleneck") && error.contains("a new name"), "{error}");
-    // Its weights are the start of the second run as the encoder's are.
+    // Weights of adapters are part of the identity of model.path, like encoder weights.
     let weights = first.join("adapters/bottleneck/adapter.safetensors");
     let mut tensors = Tensor::read_safetensors(&weights).unwrap();
     for (_, tensor) in &mut tensors {

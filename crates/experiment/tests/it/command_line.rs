@@ -1,4 +1,4 @@
-//! What a user types, and what comes back.
+//! Command-line arguments, exit codes, and printed results and errors.
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -65,7 +65,7 @@ fn resuming_without_a_run_is_an_error() {
     assert!(resume("").contains("but no run"));
 }
 
-/// The toy as a program.
+/// The command that runs the toy recipe as a program.
 fn program(test_run: &TestRun) -> Command {
     let tests = std::env::current_exe().unwrap();
     let target = tests.parent().unwrap().parent().unwrap();
@@ -116,7 +116,7 @@ fn a_signal_during_training_sets_the_exit_code_and_the_run_can_be_resumed() {
     assert_eq!(succeed(&interrupted), expected);
 }
 
-/// The one line of an error.
+/// The one-line message of a failed program.
 fn error_of(output: &Output) -> String {
     let error = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(output.status.code(), Some(2), "{error}");
@@ -149,7 +149,7 @@ fn the_first_differing_key_of_two_ranks_is_named() {
         ("training.steps=9", "training.steps is 6 on rank 0 and 9 on rank 1"),
         ("run.seeds=[0, 1]", "run.seeds is [0] on rank 0 and [0,1] on rank 1"),
         ("arms.further.shift=6.0", "arms.further.shift is 5.0 on rank 0 and 6.0 on rank 1"),
-        (data.as_str(), "the input file data.train is another on rank 1 than on rank 0"),
+        (data.as_str(), "the input file data.train differs between rank 0 and rank 1"),
     ] {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let start = |rank: usize| {

@@ -50,7 +50,7 @@ fn a_finished_run_is_loaded_without_computation() {
     test_run.start(&[]).unwrap();
     assert!(take_calls().is_empty());
     assert_eq!(test_run.summary(), summary);
-    // How it is written, and on what it is computed, decides nothing.
+    // Intervals of checkpoints and logs, and the number of threads, are not part of the identity.
     for set in ["training.checkpoint_steps=3", "training.log_steps=1", "run.threads=2"] {
         test_run.start(&["--set", set]).unwrap();
         assert!(take_calls().is_empty(), "{set}");
@@ -70,11 +70,11 @@ fn commands_and_peak_memory_of_a_run_are_recorded() {
     assert_eq!(first["commands"][0][0], "toy");
     let peak = |machine: &serde_json::Value| machine["peak_memory_bytes"].as_u64();
     assert!(cfg!(not(target_os = "linux")) || peak(&first) > Some(1 << 20), "{first}");
-    // One that goes on writes the same command once, and a peak is never forgotten.
+    // A resumed run does not repeat an equal command, and retains the peak memory.
     test_run.start(&[]).unwrap();
     assert_eq!(machine()["commands"], first["commands"]);
     assert!(peak(&machine()) >= peak(&first));
-    // It decides nothing: a run goes on without it, and where it cannot be read.
+    // An empty or damaged file is replaced.
     for text in ["", "{"] {
         fs::write(test_run.out().join("machine.json"), text).unwrap();
         test_run.start(&[]).unwrap();
@@ -129,7 +129,7 @@ fn a_run_killed_before_its_evaluation_ends_does_not_train_again() {
     let error = test_run.start(&[]).unwrap_err();
     assert!(error.starts_with("seed 0, plain: ") && error.contains("no number"), "{error}");
     assert!(trial.join("trained.json").exists() && !trial.join("result.json").exists());
-    // As a kill between record and removal leaves them.
+    // Files that remain after a kill between writing the record and removing checkpoints.
     fs::create_dir_all(trial.join("fit/checkpoints/step-00000006")).unwrap();
     fs::write(trial.join("model/.writing-aB3xyz"), "").unwrap();
     take_calls();
@@ -190,7 +190,7 @@ fn stored_parameters_are_converted_to_model_folders() {
     let test_run = TestRun::new();
     let arm = test_run.out().join("seed-0/plain");
     let keep = ["--arms", "plain", "--set", "training.keep_models=true"];
-    // The toy leaves no model folder, so nothing says what its parameters are of.
+    // The model folder of the toy recipe has no configuration, which the conversion requires.
     let error = test_run.start(&keep).unwrap_err();
     assert!(error.contains("model/config.json"), "{error}");
     let parameter_file = |step: u32| arm.join(format!("fit/models/step-{step:08}.safetensors"));
@@ -201,7 +201,7 @@ fn stored_parameters_are_converted_to_model_folders() {
     }
     let error = test_run.start(&keep).unwrap_err();
     assert!(error.contains("step-00000002.safetensors: lm_head.bias: expected [4000]"), "{error}");
-    // Parameters of that model become one, once for all.
+    // Parameters of the model in `model` are converted, once.
     for step in [2, 4, 6] {
         fs::copy(base.join("model.safetensors"), parameter_file(step)).unwrap();
     }
@@ -243,23 +243,26 @@ fn a_change_of_the_training_is_refused_by_name() {
         assert!(error.contains(expected), "{set}: {error}");
         assert!(error.contains("--out"), "{error}");
     };
-    refused("training.learning_rate=0.25", "training.learning_rate = 0.5 there, 0.25 now");
-    refused("training.steps=7", "training.steps = 6 there, 7 now");
+    refused(
+        "training.learning_rate=0.25",
+        "training.learning_rate = 0.5 in the run folder, 0.25 now",
+    );
+    refused("training.steps=7", "training.steps = 6 in the run folder, 7 now");
     refused("arms.far.shift=1", "seed-0/far/identity.json comes from another recipe");
-    refused("arms.far.shift=1", "arms.far.shift = 10.0 there, 1.0 now");
+    refused("arms.far.shift=1", "arms.far.shift = 10.0 in the run folder, 1.0 now");
     test_run.write("train.json", "[1.0, 2.0, 3.0, 5.0]");
     let error = test_run.start(&[]).unwrap_err();
     assert!(error.contains("the input file data.train has changed"), "{error}");
     assert_eq!(fs::read_to_string(test_run.out().join("recipe.toml")).unwrap(), recipe);
     assert!(take_calls().is_empty());
-    // Another arm's keys decide nothing, unless this one names it.
+    // Keys of another arm only matter if the arm references it.
     test_run.write("train.json", "[1.0, 2.0, 3.0, 4.0]");
     test_run.start(&["--arms", "plain", "--set", "arms.far.shift=1"]).unwrap();
     test_run.start(&["--arms", "further"]).unwrap();
     take_calls();
     let set = ["--arms", "further", "--set", "arms.far.shift=1"];
     let error = test_run.start(&set).unwrap_err();
-    assert!(error.contains("arms.far.shift = 10.0 there"), "{error}");
+    assert!(error.contains("arms.far.shift = 10.0 in the run folder"), "{error}");
 }
 
 #[test]
@@ -281,7 +284,7 @@ fn an_interrupted_training_of_another_recipe_is_refused_by_name() {
     fs::remove_file(trial.join("trained.json")).unwrap();
     fs::remove_file(trial.join("result.json")).unwrap();
     let error = test_run.start(&["--arms", "far", "--set", "arms.far.shift=1"]).unwrap_err();
-    assert!(error.contains("arms.far.shift = 10.0 there, 1.0 now"), "{error}");
+    assert!(error.contains("arms.far.shift = 10.0 in the run folder, 1.0 now"), "{error}");
 }
 
 #[test]
@@ -305,7 +308,7 @@ fn records_of_another_trial_and_edited_records_are_rejected() {
         fs::write(&path, record_text).unwrap();
     }
     take_calls();
-    // Trained anew, it is evaluated anew.
+    // After training again, the evaluation is repeated.
     fs::remove_file(record("far", "trained.json")).unwrap();
     fs::remove_dir_all(record("far", "fit")).unwrap();
     test_run.start(&[]).unwrap();

@@ -1,5 +1,5 @@
-//! A recipe with one parameter: training moves it towards the mean of some numbers, evaluation
-//! measures how far other numbers are.
+//! A recipe with one parameter. Training moves it towards the mean of numbers; evaluation measures
+//! its mean distance from other numbers.
 #![allow(dead_code, missing_docs)] // each test uses a part of it
 #![allow(clippy::unwrap_used)] // helpers of tests
 
@@ -36,7 +36,7 @@ pub struct Data {
 #[serde(default, deny_unknown_fields)]
 pub struct Arm {
     pub shift: f64,
-    /// Shifts by as much as this arm, too.
+    /// The name of another arm whose shift is added.
     pub like: Option<String>,
     pub languages: Vec<String>,
     pub title: Option<String>,
@@ -55,11 +55,11 @@ impl Default for Evaluation {
 }
 
 thread_local! {
-    /// What was called, in order.
+    /// Calls of the recipe's functions, in order.
     pub static CALLS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What was called since the last time this was asked.
+/// Returns the calls since the last call of this function.
 pub fn take_calls() -> Vec<String> {
     CALLS.take()
 }
@@ -116,7 +116,7 @@ impl Task for Distance {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        // What a test of the program asks for: SIGTERM in the middle of a step.
+        // A test sets the variable to raise SIGTERM during this step.
         if std::env::var("TOY_SIGTERM")
             .is_ok_and(|sigterm_step| sigterm_step == step.number.to_string())
         {
@@ -205,7 +205,7 @@ impl TestRun {
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    /// Runs the toy on `out` with more arguments.
+    /// Runs the toy recipe in the run folder `out` with more options.
     pub fn start_in(&self, out: &Path, options: &[&str]) -> Result<(), String> {
         let recipe = self.path("toy.toml");
         let mut arguments = vec!["toy".into(), recipe, "--out".into(), out.to_owned()];
@@ -222,7 +222,7 @@ impl TestRun {
     }
 }
 
-/// Runs the toy with these arguments; the error with its causes.
+/// Runs the toy recipe with these arguments; errors include their causes.
 pub fn start(arguments: &[PathBuf]) -> Result<(), String> {
     experiment::run_with(arguments, run).map_err(|error| format!("{error:#}"))
 }
