@@ -18,10 +18,10 @@ use rayon::prelude::*;
 pub fn bootstrap_means(values: &[f64], samples: usize, seed: u64) -> Vec<f64> {
     let count = values.len();
     let mean = |sample: usize| {
-        let mut draws = ChaCha8Rng::seed_from_u64(seed);
-        draws.set_stream(sample as u64);
-        let picks = (0..count).map(|_| draws.random_range(0..count));
-        let sum: f64 = picks.filter_map(|pick| values.get(pick)).sum();
+        let mut generator = ChaCha8Rng::seed_from_u64(seed);
+        generator.set_stream(sample as u64);
+        let indices = (0..count).map(|_| generator.random_range(0..count));
+        let sum: f64 = indices.filter_map(|index| values.get(index)).sum();
         sum / count as f64
     };
     let samples = if values.is_empty() { 0 } else { samples };
@@ -33,10 +33,10 @@ pub fn bootstrap_means(values: &[f64], samples: usize, seed: u64) -> Vec<f64> {
 /// Returns the central interval that contains the share `level` of sorted values; 0 without values.
 pub fn percentile_interval(sorted: &[f64], level: f64) -> (f64, f64) {
     let tail = (1.0 - level) / 2.0;
-    let at = |share: f64| {
+    let percentile = |share: f64| {
         // The smallest value such that at least `share` of all values are not above it.
         let rank = (share * sorted.len() as f64).ceil().max(1.0) as usize;
         sorted.get(rank.min(sorted.len()).saturating_sub(1)).copied().unwrap_or_default()
     };
-    (at(tail), at(1.0 - tail))
+    (percentile(tail), percentile(1.0 - tail))
 }

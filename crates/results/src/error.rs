@@ -35,10 +35,10 @@ pub enum Error {
         message: String,
     },
     /// A published table does not exist or cannot take the numbers.
-    #[error("published table `{given}`: {message}")]
+    #[error("published table `{id}`: {message}")]
     Table {
-        /// The id.
-        given: String,
+        /// The id of the table.
+        id: String,
         /// The fault.
         message: String,
     },

@@ -91,17 +91,17 @@ impl Measured {
     /// [`Error::Read`]; [`Error::Line`] naming the line.
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
         let path = path.as_ref();
-        let failed = |source| Error::Read { path: path.to_path_buf(), source };
-        let mut lines = Lines::open(path).map_err(failed)?;
+        let read_error = |source| Error::Read { path: path.to_path_buf(), source };
+        let mut lines = Lines::open(path).map_err(read_error)?;
         let mut rows = Vec::new();
-        while lines.advance().map_err(failed)? {
+        while lines.advance().map_err(read_error)? {
             if lines.bytes().trim_ascii().is_empty() {
                 continue;
             }
             rows.push(serde_json::from_slice(lines.bytes()).map_err(|error| {
-                let full = error.to_string();
-                let place = format!(" at line {} column {}", error.line(), error.column());
-                let message = full.strip_suffix(&place).unwrap_or(&full);
+                let text = error.to_string();
+                let suffix = format!(" at line {} column {}", error.line(), error.column());
+                let message = text.strip_suffix(&suffix).unwrap_or(&text);
                 let message = format!("{message}; expected {EXPECTED}");
                 Error::Line { path: path.to_path_buf(), line: lines.number(), message }
             })?);

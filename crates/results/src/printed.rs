@@ -65,7 +65,7 @@ impl PrintedTable {
     /// [`Error::Table`] for an unknown table, or if none of the run's metrics (for LAMA, XEP and
     /// XOR: pairs of metric and data set) is in the table. If some are, the others are skipped.
     pub fn new(id: &str, run: &[Measured]) -> Result<Self> {
-        let table_error = |message: String| Err(Error::Table { given: id.to_owned(), message });
+        let table_error = |message: String| Err(Error::Table { id: id.to_owned(), message });
         let layout = match id {
             "001-1" | "001-2" | "001-3" => Layout::Languages,
             "001-4" | "001-7" => Layout::Settings,
@@ -88,45 +88,45 @@ impl PrintedTable {
         if let Some(number) = run.iter().find(|number| !any_in_table && !in_table(number)) {
             let Measured { setting, metric, .. } = number;
             let names: Vec<&str> =
-                printed.iter().map(|row| row.setting.as_str()).fold(Vec::new(), push_new);
+                printed.iter().map(|row| row.setting.as_str()).fold(Vec::new(), push_unique);
             return table_error(format!(
                 "no `{metric}` of `{setting}`; the table has {}",
                 names.join(", ")
             ));
         }
-        let shown: Vec<Measured> = run.iter().filter(in_table).cloned().collect();
+        let run_numbers: Vec<Measured> = run.iter().filter(in_table).cloned().collect();
         let cell = |source, (number, sd)| Cell { table: id.to_owned(), source, number, sd };
         let paper = printed.into_iter().map(|row| cell(Source::Paper, from_paper(row)));
-        let run = shown.into_iter().map(|number| cell(Source::Run, (number, None)));
+        let run = run_numbers.into_iter().map(|number| cell(Source::Run, (number, None)));
         Ok(Self { id: id.to_owned(), layout, cells: paper.chain(run).collect() })
     }
 
     /// Formats the table as Markdown. Metrics in one cell are joined by ` / `, intervals follow
     /// `±`, and `–` marks missing values. Rows (in Table 5 columns) of the run are bold.
     pub fn to_markdown(&self) -> String {
-        let rows = self.cells.iter().map(|cell| self.row(cell)).fold(Vec::new(), push_new);
+        let rows = self.cells.iter().map(|cell| self.row(cell)).fold(Vec::new(), push_unique);
         let columns = self.cells.iter().map(|cell| self.column(cell));
-        let mut columns = columns.fold(Vec::new(), push_new);
+        let mut columns = columns.fold(Vec::new(), push_unique);
         // The average is the last column, after languages that only the run has.
         columns.sort_by_key(|column| column == "avg");
         let metrics = self.cells.iter().map(|cell| cell.number.metric.as_str());
-        let metrics = metrics.fold(Vec::new(), push_new);
-        let place = |cell: &Cell| [cell.number.metric.clone(), self.row(cell), self.column(cell)];
-        let by_place: BTreeMap<[String; 3], String> =
-            self.cells.iter().map(|cell| (place(cell), self.text(cell))).collect();
-        let mut table = Table::new(self.corner(&metrics), &columns);
+        let metrics = metrics.fold(Vec::new(), push_unique);
+        let key = |cell: &Cell| [cell.number.metric.clone(), self.row(cell), self.column(cell)];
+        let texts_by_key: BTreeMap<[String; 3], String> =
+            self.cells.iter().map(|cell| (key(cell), self.text(cell))).collect();
+        let mut table = Table::new(self.corner_title(&metrics), &columns);
         for row in &rows {
             let text = |column: &String| {
-                let place = |metric: &str| [metric, row, column].map(str::to_owned);
-                let text = |metric: &&str| by_place.get(&place(metric)).map(String::as_str);
+                let key = |metric: &str| [metric, row, column].map(str::to_owned);
+                let text = |metric: &&str| texts_by_key.get(&key(metric)).map(String::as_str);
                 let texts: Vec<Option<&str>> = metrics.iter().map(text).collect();
-                let shown: Vec<&str> = match self.layout {
+                let values: Vec<&str> = match self.layout {
                     Layout::Languages if texts.iter().any(Option::is_some) => {
                         texts.iter().map(|text| text.unwrap_or(MISSING)).collect()
                     }
                     _ => texts.into_iter().flatten().collect(),
                 };
-                if shown.is_empty() { MISSING.to_owned() } else { shown.join(" / ") }
+                if values.is_empty() { MISSING.to_owned() } else { values.join(" / ") }
             };
             table.row(row, columns.iter().map(text));
         }
@@ -142,17 +142,17 @@ impl PrintedTable {
         if let Some(cell) = self.cells.iter().find(|cell| !cell.number.value.is_finite()) {
             let Measured { model, metric, value, .. } = &cell.number;
             let message = format!("`{metric}` of `{model}` is {value}");
-            return Err(Error::Table { given: self.id.clone(), message });
+            return Err(Error::Table { id: self.id.clone(), message });
         }
         let rows: Result<Vec<String>, _> = self.cells.iter().map(serde_json::to_string).collect();
-        let failed = |error: serde_json::Error| Error::Table {
-            given: self.id.clone(),
+        let json_error = |error: serde_json::Error| Error::Table {
+            id: self.id.clone(),
             message: error.to_string(),
         };
-        Ok(format!("[\n{}\n]\n", rows.map_err(failed)?.join(",\n")))
+        Ok(format!("[\n{}\n]\n", rows.map_err(json_error)?.join(",\n")))
     }
 
-    fn corner(&self, metrics: &[&str]) -> String {
+    fn corner_title(&self, metrics: &[&str]) -> String {
         let first = match self.layout {
             Layout::Models => "corpus",
             _ => "model",
@@ -170,11 +170,11 @@ impl PrintedTable {
 
     fn row(&self, cell: &Cell) -> String {
         let Measured { model, setting, .. } = &cell.number;
-        let other = self.layout == Layout::Languages && setting != self.main_setting();
+        let is_other_setting = self.layout == Layout::Languages && setting != self.main_setting();
         match self.layout {
             Layout::Models => setting.strip_prefix("LAMA ").unwrap_or(setting).to_owned(),
             _ if cell.source == Source::Paper => model.clone(),
-            _ if other => format!("**{model}** ({setting})"),
+            _ if is_other_setting => format!("**{model}** ({setting})"),
             _ => format!("**{model}**"),
         }
     }
@@ -211,9 +211,9 @@ fn from_paper(row: &Published) -> (Measured, Option<f64>) {
     (number, spread.and_then(|text| text.parse().ok()))
 }
 
-fn push_new<T: PartialEq>(mut all: Vec<T>, one: T) -> Vec<T> {
-    if !all.contains(&one) {
-        all.push(one);
+fn push_unique<T: PartialEq>(mut items: Vec<T>, item: T) -> Vec<T> {
+    if !items.contains(&item) {
+        items.push(item);
     }
-    all
+    items
 }

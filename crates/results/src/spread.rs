@@ -39,9 +39,9 @@ const STUDENT: [f64; 30] = [
 /// Two-sided 97.5 % point of Student's t for any number of degrees of freedom. Above 30, the first
 /// terms of the expansion around the normal distribution's point are used (Cornish and Fisher
 /// 1938), correct to three decimals.
-fn student(degrees: usize) -> f64 {
-    let tabled = degrees.checked_sub(1).and_then(|index| STUDENT.get(index));
-    tabled.copied().unwrap_or_else(|| {
+fn student_quantile(degrees: usize) -> f64 {
+    let table_value = degrees.checked_sub(1).and_then(|index| STUDENT.get(index));
+    table_value.copied().unwrap_or_else(|| {
         let (z, degrees) = (1.959_964f64, degrees as f64);
         z + (z.powi(3) + z) / (4.0 * degrees)
             + (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / (96.0 * degrees * degrees)
@@ -57,7 +57,7 @@ impl Spread {
         let mean = if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / count };
         let half_width = (values.len() > 1).then(|| {
             let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-            student(values.len() - 1) * (squares / (count - 1.0) / count).sqrt()
+            student_quantile(values.len() - 1) * (squares / (count - 1.0) / count).sqrt()
         });
         Self { mean, half_width }
     }
@@ -150,14 +150,14 @@ impl Display for ScoreSpread {
 
 #[cfg(test)]
 mod tests {
-    use super::{Spread, student};
+    use super::{Spread, student_quantile};
 
     #[test]
-    fn the_interval_is_students() {
+    fn intervals_use_students_t() {
         // By hand: 1 and 3, mean 2, sd √2, half 12.706 · √2 / √2.
-        let two = Spread::of([1.0, 3.0]);
-        assert!((two.half_width.unwrap() - 12.706).abs() < 1e-12);
-        assert_eq!(two.interval(), Some((2.0 - two.half_width.unwrap(), 2.0 + 12.706)));
+        let spread = Spread::of([1.0, 3.0]);
+        assert!((spread.half_width.unwrap() - 12.706).abs() < 1e-12);
+        assert_eq!(spread.interval(), Some((2.0 - spread.half_width.unwrap(), 2.0 + 12.706)));
         // The differences 1, 3, 2: mean 2, sd 1.
         assert!(
             (Spread::of([1.0, 3.0, 2.0]).half_width.unwrap() - 4.303 / 3f64.sqrt()).abs() < 1e-12
@@ -165,8 +165,8 @@ mod tests {
         assert_eq!(Spread::of([5.0]), Spread { mean: 5.0, half_width: None });
         assert_eq!(Spread::of([]), Spread::default());
         // Published quantiles for 31, 60 and 120 degrees of freedom.
-        for (degrees, tabled) in [(31, 2.040), (60, 2.000), (120, 1.980)] {
-            assert!((student(degrees) - tabled).abs() < 6e-4, "{degrees}");
+        for (degrees, quantile) in [(31, 2.040), (60, 2.000), (120, 1.980)] {
+            assert!((student_quantile(degrees) - quantile).abs() < 6e-4, "{degrees}");
         }
     }
 

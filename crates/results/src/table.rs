@@ -69,17 +69,17 @@ impl Table {
 
 impl Display for Table {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        line(f, &self.title, &self.columns)?;
+        write_line(f, &self.title, &self.columns)?;
         f.write_str("|---|")?;
         for column in &self.columns {
             f.write_str(if self.text.contains(&column.as_str()) { "---|" } else { "---:|" })?;
         }
         f.write_char('\n')?;
-        self.rows.iter().try_for_each(|(title, cells)| line(f, title, cells))
+        self.rows.iter().try_for_each(|(title, cells)| write_line(f, title, cells))
     }
 }
 
-fn line(f: &mut Formatter<'_>, title: &str, cells: &[String]) -> fmt::Result {
+fn write_line(f: &mut Formatter<'_>, title: &str, cells: &[String]) -> fmt::Result {
     f.write_char('|')?;
     for text in std::iter::once(title).chain(cells.iter().map(String::as_str)) {
         match text {
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_title_cannot_break_the_table() {
+    fn separators_and_line_breaks_in_titles_are_escaped() {
         let mut table = Table::new("a|b", ["x"]);
         table.row("two\nlines", ["1"]);
         assert_eq!(table.to_string(), "| a\\|b | x |\n|---|---:|\n| two lines | 1 |\n");

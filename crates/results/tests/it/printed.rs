@@ -1,8 +1,14 @@
 //! A run's numbers in the paper's tables.
 use results::{Measured, PrintedTable};
 
-fn number(setting: &str, language: &str, metric: &str, value: f64, half: Option<f64>) -> Measured {
-    Measured { half_width: half, ..Measured::new("ours", setting, language, metric, value) }
+fn number(
+    setting: &str,
+    language: &str,
+    metric: &str,
+    value: f64,
+    half_width: Option<f64>,
+) -> Measured {
+    Measured { half_width, ..Measured::new("ours", setting, language, metric, value) }
 }
 
 /// The table without padding, as lines of cells.
@@ -31,41 +37,45 @@ fn table_2_with_a_run() {
 }
 
 #[test]
-fn the_other_tables_have_the_papers_shape() {
-    let one = lines("001-1", &[number("MLQA", "en", "f1", 80.0, None)]);
-    assert_eq!(one[0], "| model (F1 / EM) | en | es | de | ar | hi | vi | zh | avg |");
-    assert!(one.iter().any(|line| line.starts_with("| mBERT | 77.7 / 65.2 | 64.3 / 46.6 |")));
-    assert!(one.iter().any(|line| line.starts_with("| Unicoder | 80.6 / – |")));
-    assert!(one.iter().any(|line| line.ends_with("| 67.1 (sd 0.3) / 48.9 (sd 0.2) |")), "{one:?}");
-    assert!(one.last().unwrap().starts_with("| **ours** | 80.0 / – | – |"));
+fn other_tables_have_the_papers_layout() {
+    let table_1 = lines("001-1", &[number("MLQA", "en", "f1", 80.0, None)]);
+    assert_eq!(table_1[0], "| model (F1 / EM) | en | es | de | ar | hi | vi | zh | avg |");
+    assert!(table_1.iter().any(|line| line.starts_with("| mBERT | 77.7 / 65.2 | 64.3 / 46.6 |")));
+    assert!(table_1.iter().any(|line| line.starts_with("| Unicoder | 80.6 / – |")));
+    assert!(
+        table_1.iter().any(|line| line.ends_with("| 67.1 (sd 0.3) / 48.9 (sd 0.2) |")),
+        "{table_1:?}"
+    );
+    assert!(table_1.last().unwrap().starts_with("| **ours** | 80.0 / – | – |"));
 
-    let three = lines("001-3", &[]);
-    assert_eq!(three[0].matches('|').count(), 18, "model, 15 languages, average");
-    assert!(three[0].ends_with("| hi | sw | ur | avg |"));
+    let table_3 = lines("001-3", &[]);
+    assert_eq!(table_3[0].matches('|').count(), 18, "model, 15 languages, average");
+    assert!(table_3[0].ends_with("| hi | sw | ur | avg |"));
 
-    let four = lines("001-4", &[number("NER", "avg", "f1", 80.0, None)]);
-    assert_eq!(four[0], "| model (F1 / accuracy) | MLQA | NER | XNLI |");
-    assert!(four.contains(&"| OE (avg) | 66.7 | 79.9 | 74.6 |".to_owned()), "{four:?}");
+    let table_4 = lines("001-4", &[number("NER", "avg", "f1", 80.0, None)]);
+    assert_eq!(table_4[0], "| model (F1 / accuracy) | MLQA | NER | XNLI |");
+    assert!(table_4.contains(&"| OE (avg) | 66.7 | 79.9 | 74.6 |".to_owned()), "{table_4:?}");
 
-    let five = lines("001-5", &[number("LAMA T-REx N-1", "en", "p@1", 30.0, None)]);
+    let table_5 = lines("001-5", &[number("LAMA T-REx N-1", "en", "p@1", 30.0, None)]);
     assert_eq!(
-        five[0],
+        table_5[0],
         "| corpus (P@1) | facts | relations | XLM-R base | XLM-K w/o K | MEP | OE | XLM-K | **ours** |"
     );
     assert!(
-        five.contains(
+        table_5.contains(
             &"| T-REx N-1 | 20006 | 23 | 22.0 | 25.1 | 27.3 | 21.9 | 29.4 | 30.0 |".to_owned()
         ),
-        "{five:?}"
+        "{table_5:?}"
     );
     assert!(
-        five.contains(&"| SQuAD Total | 305 | – | 5.5 | 6.4 | 10.1 | 9.7 | 11.5 | – |".to_owned())
+        table_5
+            .contains(&"| SQuAD Total | 305 | – | 5.5 | 6.4 | 10.1 | 9.7 | 11.5 | – |".to_owned())
     );
 
-    let seven = lines("001-7", &[number("XOR", "all", "accuracy", 0.003, None)]);
-    assert_eq!(seven[0], "| model (accuracy) | XEP | XOR |");
-    assert!(seven.contains(&"| XLM-R | 0.10 | 0.01 |".to_owned()));
-    assert!(seven.contains(&"| **ours** | – | 0.00 |".to_owned()));
+    let table_7 = lines("001-7", &[number("XOR", "all", "accuracy", 0.003, None)]);
+    assert_eq!(table_7[0], "| model (accuracy) | XEP | XOR |");
+    assert!(table_7.contains(&"| XLM-R | 0.10 | 0.01 |".to_owned()));
+    assert!(table_7.contains(&"| **ours** | – | 0.00 |".to_owned()));
 }
 
 #[test]
@@ -87,7 +97,7 @@ fn every_row_has_as_many_cells_as_the_header() {
 }
 
 #[test]
-fn json_tells_paper_from_run() {
+fn json_contains_the_source_of_each_number() {
     let table = PrintedTable::new("001-7", &[number("XEP", "all", "accuracy", 1.5, None)]).unwrap();
     let rows: Vec<serde_json::Value> = serde_json::from_str(&table.to_json().unwrap()).unwrap();
     assert_eq!(rows.len(), 7);
@@ -103,23 +113,24 @@ fn json_tells_paper_from_run() {
 
 #[test]
 fn numbers_outside_of_the_tables_are_rejected() {
-    let refused = |id: &str, one: Measured| PrintedTable::new(id, &[one]).unwrap_err().to_string();
-    let text = PrintedTable::new("001-9", &[]).unwrap_err().to_string();
+    let rejection =
+        |id: &str, number: Measured| PrintedTable::new(id, &[number]).unwrap_err().to_string();
+    let error = PrintedTable::new("001-9", &[]).unwrap_err().to_string();
     assert_eq!(
-        text,
+        error,
         "published table `001-9`: no such table; expected one of 001-1, 001-2, 001-3, 001-4, 001-5, 001-7"
     );
-    let text = refused("001-2", number("NER", "en", "accuracy", 1.0, None));
-    assert_eq!(text, "published table `001-2`: no `accuracy` of `NER`; the table has NER");
-    let text = refused("001-5", number("LAMA T-REx 2-2", "en", "p@1", 1.0, None));
+    let error = rejection("001-2", number("NER", "en", "accuracy", 1.0, None));
+    assert_eq!(error, "published table `001-2`: no `accuracy` of `NER`; the table has NER");
+    let error = rejection("001-5", number("LAMA T-REx 2-2", "en", "p@1", 1.0, None));
     assert!(
-        text.contains("no `p@1` of `LAMA T-REx 2-2`; the table has LAMA Google-RE birth-place"),
-        "{text}"
+        error.contains("no `p@1` of `LAMA T-REx 2-2`; the table has LAMA Google-RE birth-place"),
+        "{error}"
     );
 }
 
 #[test]
-fn numbers_are_stored() {
+fn written_numbers_can_be_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("run.jsonl");
     let rows =

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use results::{PUBLISHED_CSV, published, select, tables};
 
 #[test]
-fn every_line_of_the_file_is_a_number() {
+fn every_line_of_the_file_is_parsed() {
     assert_eq!(published().len() + 1, PUBLISHED_CSV.lines().count());
     assert_eq!(
         tables(),
@@ -48,10 +48,12 @@ fn means() -> BTreeMap<[&'static str; 4], (f64, Option<f64>)> {
 }
 
 #[test]
-fn the_first_papers_claim_is_its_tables_mean() {
+fn claims_of_the_first_paper_are_means_of_its_table() {
     let means = means();
     let mean = |model, metric| means[&["000-1", model, "MLQA context en", metric]].0;
-    let close = |got: f64, want: f64| assert!((got - want).abs() < 0.005 + 1e-9, "{got} {want}");
+    let close = |actual: f64, expected: f64| {
+        assert!((actual - expected).abs() < 0.005 + 1e-9, "{actual} {expected}")
+    };
     close(mean("xlm-roberta-base", "f1"), 43.58);
     close(mean("ours", "f1"), 56.77);
     close(mean("xlm-roberta-base", "em"), 31.78);
@@ -63,7 +65,7 @@ fn the_first_papers_claim_is_its_tables_mean() {
 #[test]
 fn inconsistent_published_averages_are_listed() {
     // By more than a tenth of a point; all others are within it.
-    let known = [
+    let expected = [
         ["001-1", "XLM-K (max)", "MLQA", "f1"],
         ["001-3", "XLM (w/o TLM)", "XNLI test", "accuracy"],
         ["003-5", "Info-XLM", "MLQA zero-shot", "f1"],
@@ -79,24 +81,24 @@ fn inconsistent_published_averages_are_listed() {
         ["003-A2", "XLM-A", "XQuAD zero-shot", "em"],
         ["003-A2", "XLM-R base", "MLQA zero-shot", "em"],
     ];
-    let different: Vec<[&str; 4]> = means()
+    let inconsistent: Vec<[&str; 4]> = means()
         .into_iter()
         .filter(|(_, (mean, printed))| printed.is_some_and(|p| (p - mean).abs() > 0.1))
         .map(|(key, _)| key)
         .collect();
-    assert_eq!(different, known);
+    assert_eq!(inconsistent, expected);
 }
 
 #[test]
-fn consistent_lama_totals_are_macro_means() {
+fn consistent_lama_totals_are_macro_averages() {
     let p1 = |model: &str, part: &str| {
-        let found = select(Some("001-5"), Some(model), None);
-        let of_part: Vec<_> = found
+        let rows = select(Some("001-5"), Some(model), None);
+        let matching: Vec<_> = rows
             .iter()
             .filter(|row| row.model == model && row.setting == format!("LAMA Google-RE {part}"))
             .collect();
-        assert_eq!(of_part.len(), 1, "{model} {part}");
-        of_part[0].value
+        assert_eq!(matching.len(), 1, "{model} {part}");
+        matching[0].value
     };
     for (model, consistent) in
         [("OE", true), ("XLM-K", true), ("XLM-R base", false), ("XLM-K w/o K", false)]
