@@ -30,12 +30,14 @@ pub fn bootstrap_means(values: &[f64], samples: usize, seed: u64) -> Vec<f64> {
     means
 }
 
-/// Returns the central interval that contains the share `level` of sorted values; 0 without values.
+/// Returns the central interval that contains the fraction `level` of sorted values; 0 without
+/// values.
 pub fn percentile_interval(sorted: &[f64], level: f64) -> (f64, f64) {
     let tail = (1.0 - level) / 2.0;
-    let percentile = |share: f64| {
-        // The smallest value such that at least `share` of all values are not above it.
-        let rank = (share * sorted.len() as f64).ceil().max(1.0) as usize;
+    let percentile = |fraction: f64| {
+        // Nearest-rank percentile: the smallest value that at least `fraction` of the values do not
+        // exceed.
+        let rank = (fraction * sorted.len() as f64).ceil().max(1.0) as usize;
         sorted.get(rank.min(sorted.len()).saturating_sub(1)).copied().unwrap_or_default()
     };
     (percentile(tail), percentile(1.0 - tail))

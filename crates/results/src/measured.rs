@@ -1,4 +1,4 @@
-//! Measured numbers, in the same form as published ones.
+//! Measured numbers in the form of published ones.
 use std::path::Path;
 
 use atomic_file::Lines;
@@ -9,7 +9,7 @@ use crate::{Error, Result, Spread};
 const EXPECTED: &str = "a number: {\"model\": \"ours\", \"setting\": \"NER\", \"language\": \"de\", \
                         \"metric\": \"f1\", \"value\": 72.9}";
 
-/// A measured number, in the same form as published ones.
+/// A measured number in the form of a published one.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Measured {
@@ -65,8 +65,7 @@ impl Measured {
         }
     }
 
-    /// Creates the mean of the seeds of a run. The values of the seeds are stored if there are
-    /// several.
+    /// Creates the mean over seeds. The value of each seed is stored if there are several seeds.
     pub fn of_seeds(
         model: &str,
         setting: &str,

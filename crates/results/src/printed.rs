@@ -1,4 +1,4 @@
-//! XLM-K's result tables with a run's numbers next to the printed ones.
+//! XLM-K's result tables, extended by the numbers of a run.
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -16,7 +16,7 @@ enum Layout {
     Models,
 }
 
-/// One of the paper's tables with a run's numbers in it.
+/// One of the paper's tables, extended by the numbers of a run.
 #[derive(Clone, Debug)]
 pub struct PrintedTable {
     id: String,

@@ -28,8 +28,8 @@ type Numbers<T> = BTreeMap<String, BTreeMap<String, T>>;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeedSummary {
-    /// The papers' "(avg)" row. For [`AVERAGE`], the mean over languages is computed for each seed;
-    /// its spread over seeds is the one in XLM-K's tables.
+    /// The papers' "(avg)" row. The value of [`AVERAGE`] is the spread over seeds of each seed's
+    /// mean over languages, as in XLM-K's tables.
     pub scores: Numbers<Spread>,
     /// The seed with the best [`AVERAGE`]; ties go to the first one.
     pub best_seed: u64,

@@ -1,4 +1,4 @@
-//! A run's numbers in the paper's tables.
+//! Tests of the paper's tables with the numbers of a run.
 use results::{Measured, PrintedTable};
 
 fn number(

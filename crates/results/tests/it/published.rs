@@ -1,4 +1,4 @@
-//! The papers' numbers are whole, and their averages are what we say they are.
+//! Tests of the published numbers: completeness and consistency of averages.
 use std::collections::{BTreeMap, BTreeSet};
 
 use results::{PUBLISHED_CSV, published, select, tables};
@@ -64,7 +64,7 @@ fn claims_of_the_first_paper_are_means_of_its_table() {
 
 #[test]
 fn inconsistent_published_averages_are_listed() {
-    // By more than a tenth of a point; all others are within it.
+    // Averages that differ from the mean of their row by more than 0.1.
     let expected = [
         ["001-1", "XLM-K (max)", "MLQA", "f1"],
         ["001-3", "XLM (w/o TLM)", "XNLI test", "accuracy"],

@@ -1,4 +1,4 @@
-//! Several seeds as the rows of a paper.
+//! Tests of summaries over seeds.
 use std::collections::BTreeMap;
 
 use results::{SeedSummary, Spread};
@@ -28,7 +28,7 @@ fn summaries_equal_values_computed_by_hand() {
         assert_eq!(actual_mean, mean);
         assert!((half_width.unwrap() - 4.303 * sd / 3f64.sqrt()).abs() < 1e-12, "{code}");
     }
-    // The best seed by F1 is the second, though others have better EM.
+    // Seed 2 has the best F1, although seed 3 has better EM.
     assert_eq!((summary.best_seed, summary.seeds.len()), (2, 3));
     assert_eq!(SeedSummary::of(seeds.clone(), "em").unwrap().best_seed, 3);
 
@@ -44,7 +44,7 @@ fn summaries_equal_values_computed_by_hand() {
     let max = find("ours (max)", "avg", "em");
     assert_eq!((max.value, max.half_width), (59.0, None));
     assert_eq!(find("ours (max)", "de", "f1").value, 64.0);
-    // Languages by their codes, then the average.
+    // Languages are sorted by code and followed by the average.
     let order: Vec<&str> = rows.iter().take(3).map(|row| row.language.as_str()).collect();
     assert_eq!(order, ["de", "en", "avg"]);
 
