@@ -27,7 +27,7 @@ impl Questions {
         let read = read_translations(&data.translated, "train", source, others, false)?;
         train.extend(read.into_iter().map(|target| (target.language, target.dataset)));
         let pairs = PairedQuestions::of(&train)?;
-        let files = PairedFile::all(&data.evaluation, &data.second, source, recipe.tested())?;
+        let files = PairedFile::list(&data.evaluation, &data.second, source, recipe.tested())?;
         Ok(Self { unrelated: pairs.unrelated()?, pairs, files })
     }
 }
@@ -60,7 +60,7 @@ impl SentencePairs {
         let mut pairs = Vec::new();
         for (language, target) in &self.train {
             let target = encode_nli(target, tokenizer, config)?;
-            pairs.extend(ClassPair::all(&target, &source, &file(*language))?);
+            pairs.extend(ClassPair::from_rows(&target, &source, &file(*language))?);
         }
         Ok(pairs)
     }
@@ -70,7 +70,7 @@ impl SentencePairs {
         ensure!(!self.test.is_empty(), "no pair to test");
         let target = encode_nli(&self.test, tokenizer, config)?;
         let second = encode_nli(&self.second, tokenizer, config)?;
-        Ok(ClassPair::all(&target, &second, "data.evaluation with data.second")?)
+        Ok(ClassPair::from_rows(&target, &second, "data.evaluation with data.second")?)
     }
 }
 

@@ -161,8 +161,9 @@ impl<'a> AnswerAligner<'a> {
         let non_blank_tokens = (0..).zip(&offsets).filter_map(|(token, span)| span.map(|_| token));
         let non_blank_tokens: Vec<i64> = non_blank_tokens.collect();
         let states = no_grad(|| -> Result<Tensor> {
-            let all = self.token_states(&ids)?; // [tokens, H]
-            let mut states = all.f_index_select(0, &Tensor::f_from_slice(&non_blank_tokens)?)?;
+            let token_states = self.token_states(&ids)?; // [tokens, H]
+            let mut states =
+                token_states.f_index_select(0, &Tensor::f_from_slice(&non_blank_tokens)?)?;
             if self.config.center {
                 states =
                     states.f_sub(&states.f_mean_dim([0i64].as_slice(), true, Kind::Float)?)?;
@@ -175,14 +176,16 @@ impl<'a> AnswerAligner<'a> {
 
     /// `[tokens, H]` f32 on the CPU: the hidden state of each token, from overlapping windows.
     fn token_states(&self, ids: &[u32]) -> Result<Tensor> {
-        let longest = usize::try_from(self.model.max_length()).unwrap_or(0);
-        let cuts = cuts(ids.len(), longest.saturating_sub(2)); // excludes the special tokens
-        let windows = self.window_states(ids, &cuts)?; // [windows, L, H]
-        let mut parts = Vec::with_capacity(cuts.len());
-        for ((cut, kept), row) in cuts.iter().zip(kept(&cuts)).zip(0..) {
+        let max_tokens = usize::try_from(self.model.max_length()).unwrap_or(0);
+        // Special tokens are added later.
+        let window_ranges = window_ranges(ids.len(), max_tokens.saturating_sub(2));
+        let windows = self.window_states(ids, &window_ranges)?; // [windows, L, H]
+        let mut parts = Vec::with_capacity(window_ranges.len());
+        for ((window, used), row) in window_ranges.iter().zip(used_ranges(&window_ranges)).zip(0..)
+        {
             // The window starts with a special token.
-            let first = to_i64("token", kept.start - cut.start)? + 1;
-            let length = to_i64("tokens", kept.len())?;
+            let first = to_i64("token", used.start - window.start)? + 1;
+            let length = to_i64("tokens", used.len())?;
             parts.push(windows.f_select(0, row)?.f_narrow(0, first, length)?);
         }
         Ok(Tensor::f_cat(&parts, 0)?)
@@ -190,22 +193,26 @@ impl<'a> AnswerAligner<'a> {
 
     /// `[windows, L, H]` f32 on the CPU: the selected hidden states of each window, including its
     /// special tokens.
-    fn window_states(&self, ids: &[u32], cuts: &[Range<usize>]) -> Result<Tensor> {
+    fn window_states(&self, ids: &[u32], window_ranges: &[Range<usize>]) -> Result<Tensor> {
         let SpecialTokens { bos, eos, .. } = self.specials;
-        let rows: Vec<Vec<u32>> = cuts
+        let rows: Vec<Vec<u32>> = window_ranges
             .iter()
-            .map(|cut| [&[bos], ids.get(cut.clone()).unwrap_or_default(), &[eos]].concat())
+            .map(|window_range| {
+                [&[bos], ids.get(window_range.clone()).unwrap_or_default(), &[eos]].concat()
+            })
             .collect();
         let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
         let inputs = Inputs::from_rows(&rows, self.model.pad_token_id())?;
-        let all = self.model.encode_all(&inputs, false)?;
+        let layers = self.model.encode_all(&inputs, false)?;
         let states = match self.config.states {
-            HiddenStates::Layer(layer) => all
+            HiddenStates::Layer(layer) => layers
                 .get(layer)
-                .ok_or_else(|| Error::data("hidden states", format!("layer {layer}"), all.len()))?
+                .ok_or_else(|| {
+                    Error::data("hidden states", format!("layer {layer}"), layers.len())
+                })?
                 .shallow_clone(),
             HiddenStates::MeanOfLast(count) => {
-                let last = all.get(all.len().saturating_sub(count)..).unwrap_or_default();
+                let last = layers.get(layers.len().saturating_sub(count)..).unwrap_or_default();
                 Tensor::f_stack(last, 0)?.f_mean_dim([0i64].as_slice(), false, Kind::Float)?
             }
         };
@@ -255,8 +262,8 @@ impl<'a> AnswerAligner<'a> {
         let (first, last) = first.zip(last).ok_or_else(|| {
             Error::data("span", "code points of a token", format!("no token in {span:?}"))
         })?;
-        let found = project(similarity.view(), first..last + 1, &self.config.project)?;
-        Ok(found.and_then(|tokens| {
+        let span = project(similarity.view(), first..last + 1, &self.config.project)?;
+        Ok(span.and_then(|tokens| {
             let start = target.offsets.get(tokens.start)?.0;
             let end = target.offsets.get(tokens.end.checked_sub(1)?)?.1;
             Some(start..end)
@@ -265,14 +272,14 @@ impl<'a> AnswerAligner<'a> {
 }
 
 /// Code points `[start, end)` of a token; `None` for a token of white space only.
-type Place = Option<(usize, usize)>;
+type TokenSpan = Option<(usize, usize)>;
 
 /// The tokens of a text without special tokens, each with its code points excluding white space at
 /// the ends.
 ///
 /// # Errors
 /// [`Error::Tokenizer`].
-pub(crate) fn tokens(tokenizer: &Tokenizer, text: &str) -> Result<Vec<(u32, Place)>> {
+pub(crate) fn tokens(tokenizer: &Tokenizer, text: &str) -> Result<Vec<(u32, TokenSpan)>> {
     let body = trim_dropped(tokenizer, text);
     let encoding = tokenizer.encode_char_offsets(body, false);
     let encoding = encoding.map_err(|error| Error::Tokenizer(error.to_string()))?;
@@ -291,30 +298,30 @@ fn trim_span(text: &[char], (start, end): (usize, usize)) -> Option<(usize, usiz
     Some((start + first, start + last + 1))
 }
 
-/// Windows of at most `longest` tokens over `count` tokens, half a window apart; the last window
+/// Windows of at most `max_tokens` tokens over `count` tokens, half a window apart; the last window
 /// ends with the text.
-fn cuts(count: usize, longest: usize) -> Vec<Range<usize>> {
-    let longest = longest.max(2);
-    let mut cuts = Vec::new();
+fn window_ranges(count: usize, max_tokens: usize) -> Vec<Range<usize>> {
+    let max_tokens = max_tokens.max(2);
+    let mut window_ranges = Vec::new();
     let mut start = 0;
-    while start + longest < count {
-        cuts.push(start..start + longest);
-        start += longest / 2;
+    while start + max_tokens < count {
+        window_ranges.push(start..start + max_tokens);
+        start += max_tokens / 2;
     }
-    cuts.push(count.saturating_sub(longest).min(start)..count);
-    cuts
+    window_ranges.push(count.saturating_sub(max_tokens).min(start)..count);
+    window_ranges
 }
 
 /// The part of each window whose hidden states are used; parts meet in the middle of each overlap.
-fn kept(cuts: &[Range<usize>]) -> Vec<Range<usize>> {
-    let border = |pair: &[Range<usize>]| match pair {
-        [one, next] => next.start + (one.end - next.start) / 2,
+fn used_ranges(window_ranges: &[Range<usize>]) -> Vec<Range<usize>> {
+    let boundary = |pair: &[Range<usize>]| match pair {
+        [window, next_window] => next_window.start + (window.end - next_window.start) / 2,
         _ => 0,
     };
-    let borders: Vec<usize> = cuts.windows(2).map(border).collect();
-    let starts = std::iter::once(0).chain(borders.iter().copied());
-    let last = cuts.last().map(|cut| cut.end);
-    let ends = borders.iter().copied().chain(last);
+    let boundaries: Vec<usize> = window_ranges.windows(2).map(boundary).collect();
+    let starts = std::iter::once(0).chain(boundaries.iter().copied());
+    let last = window_ranges.last().map(|window_range| window_range.end);
+    let ends = boundaries.iter().copied().chain(last);
     starts.zip(ends).map(|(start, end)| start..end).collect()
 }
 
@@ -331,22 +338,26 @@ mod tests {
     }
 
     #[test]
-    fn windows_overlap_and_every_token_is_taken_once() {
-        assert_eq!(cuts(7, 10), std::slice::from_ref(&(0..7)));
-        assert_eq!(cuts(10, 10), std::slice::from_ref(&(0..10)));
-        assert_eq!(cuts(22, 10), [0..10, 5..15, 10..20, 12..22]);
-        assert_eq!(kept(&cuts(22, 10)), [0..7, 7..12, 12..16, 16..22]);
+    fn windows_overlap_and_each_token_is_used_once() {
+        assert_eq!(window_ranges(7, 10), std::slice::from_ref(&(0..7)));
+        assert_eq!(window_ranges(10, 10), std::slice::from_ref(&(0..10)));
+        assert_eq!(window_ranges(22, 10), [0..10, 5..15, 10..20, 12..22]);
+        assert_eq!(used_ranges(&window_ranges(22, 10)), [0..7, 7..12, 12..16, 16..22]);
         for count in 1..60 {
-            for longest in 2..12 {
-                let cuts = cuts(count, longest);
-                let kept = kept(&cuts);
+            for max_tokens in 2..12 {
+                let window_ranges = window_ranges(count, max_tokens);
+                let used_ranges = used_ranges(&window_ranges);
                 let mut next = 0;
-                for (cut, kept) in cuts.iter().zip(&kept) {
-                    assert!(cut.len() <= longest && cut.start <= kept.start && kept.end <= cut.end);
-                    assert_eq!(kept.start, next);
-                    next = kept.end;
+                for (window, used) in window_ranges.iter().zip(&used_ranges) {
+                    assert!(
+                        window.len() <= max_tokens
+                            && window.start <= used.start
+                            && used.end <= window.end
+                    );
+                    assert_eq!(used.start, next);
+                    next = used.end;
                 }
-                assert_eq!((next, kept.len()), (count, cuts.len()));
+                assert_eq!((next, used_ranges.len()), (count, window_ranges.len()));
             }
         }
     }
@@ -371,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn the_similarity_of_single_texts_is_the_cosine_of_the_layer() {
+    fn similarity_is_the_cosine_of_the_layers_hidden_states() {
         let (model, tokenizer) = (model(4000), tokenizer());
         let config = AlignmentConfig {
             states: HiddenStates::Layer(1),
@@ -406,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_checked_and_an_empty_file_holds_the_defaults() {
+    fn invalid_options_are_rejected_and_an_empty_file_has_the_defaults() {
         assert_eq!(toml::from_str::<AlignmentConfig>("").unwrap(), AlignmentConfig::default());
         let read: AlignmentConfig = toml::from_str("states = { layer = 2 }").unwrap();
         assert_eq!(read.states, HiddenStates::Layer(2));

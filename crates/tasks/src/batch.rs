@@ -6,25 +6,25 @@ use xlmr_model::Inputs;
 
 use crate::{Encoder, Error, Result};
 
-/// Calls `read` with batches of row indices and returns one result per row, in the order of the
+/// Calls `compute` with batches of row indices and returns one result per row, in the order of the
 /// rows.
 ///
 /// Batches contain rows of similar length to reduce padding.
 ///
 /// Calls that take more than a few seconds print their progress to standard error.
 ///
-/// `lengths` has one entry for each row, in tokens; `read` must return one result for each index.
+/// `lengths` has one entry for each row, in tokens; `compute` must return one result for each index.
 /// Rows of equal length keep their order, so the batches depend on nothing else.
 ///
 /// # Errors
-/// [`Error::Config`] if `batch_size` is 0; [`Error::Data`] if `read` returns another number of
-/// results; errors of `read`.
+/// [`Error::Config`] if `batch_size` is 0; [`Error::Data`] if `compute` returns another number
+/// of results; errors of `compute`.
 pub(crate) fn by_length<T>(
     lengths: &[usize],
     batch_size: usize,
-    read: impl FnMut(&[usize]) -> Result<Vec<T>>,
+    compute: impl FnMut(&[usize]) -> Result<Vec<T>>,
 ) -> Result<Vec<T>> {
-    by_length_with_progress(true, lengths, batch_size, read)
+    by_length_with_progress(true, lengths, batch_size, compute)
 }
 
 /// Like [`by_length`], but prints progress to standard error only if `print_progress` is set.
@@ -32,7 +32,7 @@ pub(crate) fn by_length_with_progress<T>(
     print_progress: bool,
     lengths: &[usize],
     batch_size: usize,
-    mut read: impl FnMut(&[usize]) -> Result<Vec<T>>,
+    mut compute: impl FnMut(&[usize]) -> Result<Vec<T>>,
 ) -> Result<Vec<T>> {
     if batch_size == 0 {
         return Err(Error::config("batch_size", 0, "1 or more"));
@@ -42,11 +42,12 @@ pub(crate) fn by_length_with_progress<T>(
     let mut results: Vec<(usize, T)> = Vec::with_capacity(lengths.len());
     let mut progress = RowProgress::new(lengths);
     for batch in order.chunks(batch_size) {
-        let read = read(batch)?;
-        if read.len() != batch.len() {
-            return Err(Error::data("batch", format!("{} results", batch.len()), read.len()));
+        let batch_results = compute(batch)?;
+        if batch_results.len() != batch.len() {
+            let expected = format!("{} results", batch.len());
+            return Err(Error::data("batch", expected, batch_results.len()));
         }
-        results.extend(batch.iter().copied().zip(read));
+        results.extend(batch.iter().copied().zip(batch_results));
         if let Some(text) = progress.add(batch, lengths, FIRST_REPORT).filter(|_| print_progress) {
             // Errors are ignored: standard error may be closed.
             let _ = writeln!(std::io::stderr(), "{text}");
@@ -64,7 +65,7 @@ const FIRST_REPORT: Duration = Duration::from_secs(10);
 struct RowProgress {
     start: Instant,
     /// Time of the last message since the start.
-    reported: Duration,
+    last_report: Duration,
     rows: usize,
     /// Tokens of the processed rows, and of all rows.
     tokens: (usize, usize),
@@ -73,7 +74,7 @@ struct RowProgress {
 impl RowProgress {
     fn new(lengths: &[usize]) -> Self {
         let tokens = (0, lengths.iter().sum());
-        Self { start: Instant::now(), reported: Duration::ZERO, rows: 0, tokens }
+        Self { start: Instant::now(), last_report: Duration::ZERO, rows: 0, tokens }
     }
 
     /// Counts a batch, and returns the progress message if one is due.
@@ -81,14 +82,14 @@ impl RowProgress {
         self.rows += batch.len();
         self.tokens.0 += batch.iter().filter_map(|&row| lengths.get(row)).sum::<usize>();
         let elapsed = self.start.elapsed();
-        let (read, all) = self.tokens;
-        if elapsed < first.max(2 * self.reported) || self.rows == lengths.len() {
+        let (processed, total) = self.tokens;
+        if elapsed < first.max(2 * self.last_report) || self.rows == lengths.len() {
             return None;
         }
-        self.reported = elapsed;
-        let seconds_left = elapsed.as_secs_f64() * (all as f64 / read.max(1) as f64 - 1.0);
-        let (rows, of) = (self.rows, lengths.len());
-        Some(format!("{rows} of {of} rows done; about {seconds_left:.0} s remaining"))
+        self.last_report = elapsed;
+        let seconds_left = elapsed.as_secs_f64() * (total as f64 / processed.max(1) as f64 - 1.0);
+        let (rows, row_count) = (self.rows, lengths.len());
+        Some(format!("{rows} of {row_count} rows done; about {seconds_left:.0} s remaining"))
     }
 }
 
@@ -112,7 +113,7 @@ pub(crate) fn pair_inputs(model: &dyn Encoder, rows: &[&[u32]]) -> Result<Inputs
 /// 1 for each token after the first occurrence of the row's last token.
 fn pair_segments(row: &[u32]) -> Vec<u32> {
     let first = row.iter().position(|id| Some(id) == row.last()).unwrap_or(row.len());
-    (0..row.len()).map(|at| u32::from(at > first)).collect()
+    (0..row.len()).map(|index| u32::from(index > first)).collect()
 }
 
 #[cfg(test)]
@@ -136,7 +137,7 @@ mod tests {
         // No message is due after the last row.
         assert_eq!(progress.add(&[2], &lengths, Duration::ZERO), None);
         let mut progress = RowProgress::new(&lengths);
-        progress.reported = Duration::from_secs(60);
+        progress.last_report = Duration::from_secs(60);
         assert_eq!(progress.add(&[1], &lengths, Duration::ZERO), None);
     }
 

@@ -61,7 +61,7 @@ pub fn rank_clozes(
         let logits = model.mlm_logits(&at_positions(hidden, &masks)?)?; // [B, V]
         let logits = to_array("logits", &logits)?;
         rank_golds(logits.view(), &batch, candidates)
-            .map_err(|error| Error::from(counted_in_all(error, indices)))
+            .map_err(|error| Error::from(with_index_in_all_clozes(error, indices)))
     })
 }
 
@@ -117,25 +117,30 @@ pub fn rank_typed(
         }));
     }
     let ids: Vec<&[u32]> = rows.iter().map(|(_, _, ids)| ids.as_slice()).collect();
-    let scored = inference::by_length(model, &ids, batch_size, |indices, _, hidden| {
+    let row_scores = inference::by_length(model, &ids, batch_size, |indices, _, hidden| {
         let batch: Vec<&(usize, usize, Vec<u32>)> =
             indices.iter().filter_map(|&k| rows.get(k)).collect();
         score_rows(model, clozes, &batch, hidden)
     })?;
-    let mut all: Vec<Vec<f32>> = clozes
+    let mut scores_by_cloze: Vec<Vec<f32>> = clozes
         .clozes
         .iter()
         .map(|cloze| vec![f32::NEG_INFINITY; clozes.candidates(cloze).len()])
         .collect();
-    for ((number, ..), scores) in rows.iter().zip(scored) {
+    for ((number, ..), scores) in rows.iter().zip(row_scores) {
         for (candidate, score) in scores {
-            let slot = all.get_mut(*number).and_then(|scores| scores.get_mut(candidate));
+            let slot =
+                scores_by_cloze.get_mut(*number).and_then(|scores| scores.get_mut(candidate));
             if let Some(slot) = slot {
                 *slot = score;
             }
         }
     }
-    let ranks = clozes.clozes.iter().zip(&all).map(|(cloze, scores)| clozes.rank(cloze, scores));
+    let ranks = clozes
+        .clozes
+        .iter()
+        .zip(&scores_by_cloze)
+        .map(|(cloze, scores)| clozes.rank(cloze, scores));
     Ok(ranks.collect::<Result<_, _>>()?)
 }
 
@@ -150,8 +155,8 @@ fn score_rows(
     let mut positions = Vec::new();
     for (row, (number, pieces, _)) in (0i64..).zip(batch) {
         let first = clozes.clozes.get(*number).map_or(0, |cloze| cloze.before.len());
-        for at in first..first + pieces {
-            positions.push(row * length + to_i64("position", at)?);
+        for position in first..first + pieces {
+            positions.push(row * length + to_i64("position", position)?);
         }
     }
     let positions = Tensor::f_from_slice(&positions)?.f_to_device(hidden.device())?;
@@ -163,9 +168,10 @@ fn score_rows(
         let length = to_i64("pieces", *pieces)?;
         let masks = log_probabilities.f_narrow(0, first, length)?; // [n, V]
         first += length;
-        let candidates = clozes.clozes.get(*number).map_or(&[][..], |one| clozes.candidates(one));
-        let fitting = candidates.iter().enumerate().filter(|(_, ids)| ids.len() == *pieces);
-        let (numbers, ids): (Vec<usize>, Vec<&Vec<u32>>) = fitting.unzip();
+        let candidates =
+            clozes.clozes.get(*number).map_or(&[][..], |cloze| clozes.candidates(cloze));
+        let matching = candidates.iter().enumerate().filter(|(_, ids)| ids.len() == *pieces);
+        let (numbers, ids): (Vec<usize>, Vec<&Vec<u32>>) = matching.unzip();
         let flat: Vec<i64> =
             ids.iter().flat_map(|ids| ids.iter().copied().map(i64::from)).collect();
         if let Some(invalid_id) = flat.iter().find(|&&id| id >= model.vocab_size()) {
@@ -182,7 +188,10 @@ fn score_rows(
 }
 
 /// Converts the index in an error from the batch to the list of all clozes.
-fn counted_in_all(error: transfer_eval::Error, indices: &[usize]) -> transfer_eval::Error {
+fn with_index_in_all_clozes(
+    error: transfer_eval::Error,
+    indices: &[usize],
+) -> transfer_eval::Error {
     match error {
         transfer_eval::Error::Mismatch { what, index, line, message } => {
             let number = index.checked_sub(1).and_then(|row| indices.get(row));
@@ -234,28 +243,29 @@ mod tests {
     }
 
     /// Reference implementation: one input at a time, probabilities by exponentials in float64.
-    fn by_loop(model: &Model, clozes: &TypedClozes) -> Vec<Vec<f64>> {
+    fn reference_scores(model: &Model, clozes: &TypedClozes) -> Vec<Vec<f64>> {
         let score = |cloze: &TypedCloze, ids: &Vec<u32>| {
             let masks = vec![clozes.mask; ids.len()];
             let input = [cloze.before.clone(), masks, cloze.after.clone()].concat();
             let inputs = Inputs::from_rows(&[&input], 1).unwrap();
             let hidden = model.encode(&inputs, false).unwrap();
             let logits = model.mlm_logits(&hidden).unwrap().to_kind(Kind::Double).squeeze_dim(0);
-            let log_probability = |(at, &id): (usize, &u32)| {
-                let row = Vec::<f64>::try_from(logits.get((cloze.before.len() + at) as i64));
+            let log_probability = |(index, &id): (usize, &u32)| {
+                let row = Vec::<f64>::try_from(logits.get((cloze.before.len() + index) as i64));
                 let row = row.unwrap();
                 row[id as usize] - row.iter().map(|logit| logit.exp()).sum::<f64>().ln()
             };
             ids.iter().enumerate().map(log_probability).sum::<f64>() / ids.len() as f64
         };
-        let of = |cloze| clozes.candidates(cloze).iter().map(|ids| score(cloze, ids)).collect();
-        tch::no_grad(|| clozes.clozes.iter().map(of).collect())
+        let scores_of =
+            |cloze| clozes.candidates(cloze).iter().map(|ids| score(cloze, ids)).collect();
+        tch::no_grad(|| clozes.clozes.iter().map(scores_of).collect())
     }
 
     #[test]
-    fn ranks_are_those_of_a_loop_for_any_batch_size() {
+    fn ranks_equal_the_reference_for_any_batch_size() {
         let (model, clozes) = (model(), clozes());
-        let scores = by_loop(&model, &clozes);
+        let scores = reference_scores(&model, &clozes);
         let expected: Vec<usize> = clozes
             .clozes
             .iter()

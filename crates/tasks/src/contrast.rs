@@ -33,7 +33,7 @@ pub(crate) fn contrast<T>(
 }
 
 /// An id of an entity; equal names have equal ids.
-pub(crate) fn number_of(entity: &str) -> i64 {
+pub(crate) fn entity_id(entity: &str) -> i64 {
     trainer::seed_for(0, entity, 0) & i64::MAX
 }
 

@@ -19,7 +19,7 @@ use trainer::{
     ExampleRecord, Examples, Fingerprint, Shards, SkippedData, Step, StepLosses, Task, TaskError,
 };
 
-use crate::contrast::{contrast, ids, number_of};
+use crate::contrast::{contrast, entity_id, ids};
 use crate::knowledge::parse;
 use crate::pooling::{Pooling, pool, pooled, to_array};
 use crate::{Encoder, Error, Result, inference};
@@ -241,7 +241,7 @@ impl<'a> TextPairTask<'a> {
             let similarities = upload(&Tensor::f_from_slice(&similarities)?, query.device())?;
             return Ok(cosine_regression(query, key, &similarities)?);
         }
-        let entities: Vec<i64> = rows.iter().map(|one| number_of(&one.entity)).collect();
+        let entities: Vec<i64> = rows.iter().map(|one| entity_id(&one.entity)).collect();
         let entities = ids(&entities, query.device())?;
         let entity_rows = ContrastRows { ids: Some(&entities), valid: None };
         Ok(info_nce(query, key, None, 0, &entity_rows, &self.config.info_nce())?)

@@ -37,13 +37,13 @@ impl ClassPair {
     /// use transfer_eval::xnli::NliInput;
     ///
     /// let row = |id, label| NliInput { input_ids: vec![0, id, 2], label };
-    /// let pairs = ClassPair::all(&[row(11, 1)], &[row(21, 1)], "train.de.tsv")?;
+    /// let pairs = ClassPair::from_rows(&[row(11, 1)], &[row(21, 1)], "train.de.tsv")?;
     /// assert_eq!((pairs[0].source[1], pairs[0].class), (21, 1));
-    /// let error = ClassPair::all(&[row(11, 1)], &[row(21, 0)], "train.de.tsv").unwrap_err();
+    /// let error = ClassPair::from_rows(&[row(11, 1)], &[row(21, 0)], "train.de.tsv").unwrap_err();
     /// assert!(error.to_string().starts_with("train.de.tsv, row 1: expected the class of its"));
     /// # Ok::<(), tasks::Error>(())
     /// ```
-    pub fn all(target: &[NliInput], source: &[NliInput], what: &str) -> Result<Vec<Self>> {
+    pub fn from_rows(target: &[NliInput], source: &[NliInput], what: &str) -> Result<Vec<Self>> {
         if target.len() != source.len() {
             let expected = format!("{} rows, as its translation", source.len());
             return Err(Error::data(what, expected, target.len()));
@@ -89,22 +89,26 @@ impl ClassPair {
     /// ```
     pub fn unrelated(pairs: &[Self]) -> Result<Vec<Self>> {
         let mut by_class: BTreeMap<i64, Vec<&Self>> = BTreeMap::new();
-        let mut places = Vec::new();
+        let mut positions = Vec::new();
         for pair in pairs {
-            let all = by_class.entry(pair.class).or_default();
-            places.push(all.len());
-            all.push(pair);
+            let same_class = by_class.entry(pair.class).or_default();
+            positions.push(same_class.len());
+            same_class.push(pair);
         }
-        let other = |(number, (pair, place)): (usize, (&Self, usize))| {
-            let all = by_class.get(&pair.class).map_or(&[] as &[_], Vec::as_slice);
-            let mut candidates = all.iter().cycle().skip(place + all.len() / 2).take(all.len());
+        let with_unrelated = |(number, (pair, position)): (usize, (&Self, usize))| {
+            let same_class = by_class.get(&pair.class).map_or(&[] as &[_], Vec::as_slice);
+            let mut candidates = same_class
+                .iter()
+                .cycle()
+                .skip(position + same_class.len() / 2)
+                .take(same_class.len());
             let other = candidates.find(|other| other.source != pair.source).ok_or_else(|| {
                 let expected = "another text of its class";
                 Error::data(format!("row {}", number + 1), expected, "none")
             })?;
             Ok(Self { source: other.source.clone(), ..pair.clone() })
         };
-        pairs.iter().zip(places).enumerate().map(other).collect()
+        pairs.iter().zip(positions).enumerate().map(with_unrelated).collect()
     }
 }
 
@@ -219,8 +223,8 @@ fn cross_entropy(logits: &Tensor, classes: &[i64]) -> Result<Tensor> {
         return Err(Error::data("class", format!("below {count}, the head's labels"), class));
     }
     let classes = upload(&Tensor::f_from_slice(classes)?, logits.device())?;
-    let none = None::<&Tensor>;
-    Ok(logits.f_cross_entropy_loss(&classes, none, Reduction::Mean, IGNORE_INDEX, 0.0)?)
+    let no_weights = None::<&Tensor>;
+    Ok(logits.f_cross_entropy_loss(&classes, no_weights, Reduction::Mean, IGNORE_INDEX, 0.0)?)
 }
 
 /// Predicts the class of each text, in `0..C`, in order.
@@ -240,7 +244,7 @@ fn cross_entropy(logits: &Tensor, classes: &[i64]) -> Result<Tensor> {
 /// let model = Model::new(&Config::tiny(50), &[head], tch::Device::Cpu, 1)?;
 /// let fusion = FusionConfig { local: 1, cross: 1 };
 /// let rows: [(&[u32], &[u32]); 1] = [(&[0, 11, 2], &[0, 21, 22, 2])];
-/// for second in [PairedText::Translation, PairedText::Own, PairedText::None] {
+/// for second in [PairedText::Translation, PairedText::SameText, PairedText::None] {
 ///     assert!(best_fused_classes(&model, &rows, &fusion, second, 32)?[0] < 5);
 /// }
 /// # Ok::<(), tasks::Error>(())
@@ -261,7 +265,7 @@ pub fn best_fused_classes(
         let target = inputs(&targets)?;
         let source = match second {
             PairedText::Translation => Some(inputs(&sources)?),
-            PairedText::Own => Some(inputs(&targets)?),
+            PairedText::SameText => Some(inputs(&targets)?),
             PairedText::None => None,
         };
         no_grad(|| {

@@ -29,7 +29,7 @@ pub enum PairedText {
     /// The text itself. Attention over duplicated keys equals attention over the keys, so this
     /// equals [`None`](Self::None) up to rounding, at twice the cost.
     #[serde(rename = "self")]
-    Own,
+    SameText,
     /// No second text: the plain encoder.
     None,
 }
@@ -39,7 +39,7 @@ impl PairedText {
     pub fn name(self) -> &'static str {
         match self {
             Self::Translation => "translation",
-            Self::Own => "itself",
+            Self::SameText => "itself",
             Self::None => "alone",
         }
     }

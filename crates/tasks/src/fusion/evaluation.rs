@@ -7,7 +7,7 @@ use mlqa_eval::{Dataset, DecodeConfig, Normalization, Predictions, Score, Window
 use serde::{Deserialize, Serialize};
 use xlmr_model::Pretrained;
 
-use super::{FusedQaConfig, PairedFile, PairedText, SecondReading, answer_by_projection};
+use super::{FusedQaConfig, PairedFile, PairedText, SecondTextConfig, answer_by_projection};
 use crate::alignment::{AlignmentConfig, AnswerAligner};
 use crate::question_answering::{QaPredictor, check_decoding};
 use crate::{Error, Result};
@@ -84,21 +84,21 @@ impl FusedEvaluation {
         let no_text = [PairedText::None];
         let (fusion, pairing) = (config.fusion, config.pairing);
         for &text in if fusion.cross == 0 { &no_text } else { self.second.as_slice() } {
-            let second = SecondReading { fusion, pairing, text, translations };
-            let found = plain.clone().with_second_text(second).predict(questions)?;
-            answers.push((text.name(), Predictions::from(found.as_slice())));
+            let second = SecondTextConfig { fusion, pairing, text, translations };
+            let predicted = plain.clone().with_second_text(second).predict(questions)?;
+            answers.push((text.name(), Predictions::from(predicted.as_slice())));
         }
         if let Some(aligner) = aligner {
-            let found = answer_by_projection(&plain, aligner, questions, translations)?;
-            answers.push((PROJECTED, found));
+            let predicted = answer_by_projection(&plain, aligner, questions, translations)?;
+            answers.push((PROJECTED, predicted));
         }
         let mut scores = BTreeMap::new();
-        for (reading, answers) in answers {
-            let folder = out.join(reading);
+        for (variant, answers) in answers {
+            let folder = out.join(variant);
             std::fs::create_dir_all(&folder).map_err(|error| Error::file(&folder, error))?;
             answers.write(folder.join(path.file_name().unwrap_or_default()))?;
             let score = score(&dataset, &answers, Normalization::Mlqa(*language))?;
-            scores.insert(reading.to_owned(), score);
+            scores.insert(variant.to_owned(), score);
         }
         Ok(scores)
     }

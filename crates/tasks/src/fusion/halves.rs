@@ -8,7 +8,7 @@ use crate::question_answering::{WindowBatch, context_mask, position_labels};
 use crate::{Encoder, Result};
 
 use super::SoftPositions;
-use super::pairs::holds_answer;
+use super::pairs::contains_answer;
 
 /// Windows of one half (target or source) of a batch of pairs.
 pub(super) struct Half<'w> {
@@ -43,13 +43,20 @@ impl<'w> Half<'w> {
             return Ok(None);
         }
         let labelled = |window: &Window| is_labelled(window, unanswerable);
-        let first = position_labels(&self.windows, |window| {
+        let start_labels = position_labels(&self.windows, |window| {
             window.start_position.filter(|_| labelled(window))
         })?;
-        let last = position_labels(&self.windows, |window| {
+        let end_labels = position_labels(&self.windows, |window| {
             window.end_position.filter(|_| labelled(window))
         })?;
-        Ok(Some(span(starts, ends, &first, &last, Some(&self.batch.answerable), config)?))
+        Ok(Some(span(
+            starts,
+            ends,
+            &start_labels,
+            &end_labels,
+            Some(&self.batch.answerable),
+            config,
+        )?))
     }
 
     /// `[B, L]` bool on the CPU: positions with soft labels.
@@ -66,7 +73,7 @@ impl<'w> Half<'w> {
 
 /// Whether a training window has a label.
 pub(super) fn is_labelled(window: &Window, unanswerable: bool) -> bool {
-    holds_answer(window) || (unanswerable && window.start_position.is_some())
+    contains_answer(window) || (unanswerable && window.start_position.is_some())
 }
 
 /// The logits of both halves, target first.

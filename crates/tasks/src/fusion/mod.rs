@@ -4,7 +4,7 @@
 //! 2. [`FusedQaTask`] and [`FusedClassificationTask`]: training tasks on both halves, in phase two
 //!    with a first model's soft labels on the target half;
 //! 3. [`TeacherLogits`]: the scores of the first model, computed once and stored;
-//! 4. [`SecondReading`]: the second text of a
+//! 4. [`SecondTextConfig`]: the second text of a
 //!    [`QaPredictor`](crate::question_answering::QaPredictor::with_second_text), and
 //!    [`best_fused_classes`] for classification;
 //! 5. [`FusedEvaluation`]: the scores of all variants, and of answers found in the translation and
@@ -34,7 +34,7 @@ pub use parallel::{PairedFile, PairedQuestions};
 use projected::answer_by_projection;
 pub use question_answering::FusedQaTask;
 pub(crate) use second::WindowLogits;
-pub use second::{SecondReading, by_id};
+pub use second::{SecondTextConfig, questions_by_id};
 pub use task::{FusedHead, FusedTask};
 pub use teacher::TeacherLogits;
 pub(crate) use teacher::lists;

@@ -69,21 +69,21 @@ impl WindowPairs {
         }
         let config =
             WindowConfig { unanswerable_window: UnanswerableWindow::Cls, ..config.clone() };
-        let cut = |questions: &[Question]| windows(questions, tokenizer, &config, purpose);
+        let split = |questions: &[Question]| windows(questions, tokenizer, &config, purpose);
         let count = target.len();
-        let (target, source) = (cut(target)?, cut(source)?);
+        let (target, source) = (split(target)?, split(source)?);
         let mut pairs = Vec::new();
         for (targets, sources) in
             windows_by_question(&target, count).zip(windows_by_question(&source, count))
         {
             match pairing {
                 WindowPairing::ByNumber => {
-                    let last =
+                    let window_or_last =
                         |range: &Range<usize>, k| range.clone().nth(k).or(range.clone().last());
-                    let longer = targets.len().max(sources.len());
-                    pairs.extend(
-                        (0..longer).filter_map(|k| last(&targets, k).zip(last(&sources, k))),
-                    );
+                    let pair_count = targets.len().max(sources.len());
+                    pairs.extend((0..pair_count).filter_map(|k| {
+                        window_or_last(&targets, k).zip(window_or_last(&sources, k))
+                    }));
                 }
                 WindowPairing::AllPairs => pairs.extend(
                     targets.flat_map(|target| sources.clone().map(move |source| (target, source))),
@@ -115,7 +115,7 @@ impl WindowPairs {
     pub(super) fn counts(&self) -> PairCounts {
         let mut counts = PairCounts { pairs: self.pairs.len(), ..PairCounts::default() };
         for (target, source) in self.iter() {
-            match (holds_answer(target), holds_answer(source)) {
+            match (contains_answer(target), contains_answer(source)) {
                 (true, true) => counts.both += 1,
                 (true, false) => counts.target_alone += 1,
                 (false, true) => counts.source_alone += 1,
@@ -127,7 +127,7 @@ impl WindowPairs {
 }
 
 /// Whether a training window contains its whole answer; other windows are labelled with `<s>`.
-pub(super) fn holds_answer(window: &Window) -> bool {
+pub(super) fn contains_answer(window: &Window) -> bool {
     window.start_position.is_some_and(|start| start > 0)
 }
 
@@ -135,9 +135,10 @@ pub(super) fn holds_answer(window: &Window) -> bool {
 fn windows_by_question(windows: &[Window], count: usize) -> impl Iterator<Item = Range<usize>> {
     let mut next = 0;
     (0..count).map(move |question| {
-        let rest = windows.get(next..).unwrap_or_default();
-        let found = rest.iter().take_while(|window| window.question == question).count();
-        next += found;
-        next - found..next
+        let remaining = windows.get(next..).unwrap_or_default();
+        let window_count =
+            remaining.iter().take_while(|window| window.question == question).count();
+        next += window_count;
+        next - window_count..next
     })
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use mlqa_eval::{Dataset, Language, Question};
 use qa_translate::parallel;
 
-use super::by_id;
+use super::questions_by_id;
 use crate::question_answering::{QuestionFile, check_files, xquad_files};
 use crate::{Error, Result};
 
@@ -48,15 +48,15 @@ impl PairedQuestions {
     /// # Errors
     /// [`Error::Empty`] without a dataset; [`Error::Eval`] for a source answer that is not at its
     /// offset; [`Error::Translate`] if a language shares no id with the source.
-    pub fn of(all: &[(Language, Dataset)]) -> Result<Self> {
-        let Some((_, source)) = all.first() else {
+    pub fn of(datasets: &[(Language, Dataset)]) -> Result<Self> {
+        let Some((_, source)) = datasets.first() else {
             return Err(Error::empty("questions in the source language"));
         };
         source.check_answers()?;
-        let by_question_id = by_id(source.questions.iter().cloned());
+        let by_question_id = questions_by_id(source.questions.iter().cloned());
         let mut pairs = Self::default();
-        for (language, target_question) in all {
-            for question in parallel(source, target_question, *language)?.dataset.questions {
+        for (language, target) in datasets {
+            for question in parallel(source, target, *language)?.dataset.questions {
                 let Some(source) = by_question_id.get(&question.id).cloned() else { continue };
                 pairs.source.push(source);
                 pairs.target.push(question);
@@ -73,18 +73,19 @@ impl PairedQuestions {
     /// [`Error::Data`] naming a question without such a replacement.
     pub fn unrelated(&self) -> Result<Vec<Question>> {
         let count = self.source.len();
-        let other = |(number, target_question): (usize, &Question)| {
-            let differs = |other: &&Question| {
-                other.context != target_question.context
-                    && (other.title != target_question.title || target_question.title.is_empty())
+        let replacement = |(number, target_question): (usize, &Question)| {
+            let is_unrelated = |candidate: &&Question| {
+                candidate.context != target_question.context
+                    && (candidate.title != target_question.title
+                        || target_question.title.is_empty())
             };
-            let mut others = self.source.iter().cycle().skip(number + count / 2).take(count);
-            others.find(differs).cloned().ok_or_else(|| {
+            let mut candidates = self.source.iter().cycle().skip(number + count / 2).take(count);
+            candidates.find(is_unrelated).cloned().ok_or_else(|| {
                 let expected = "a question about another article in the data";
                 Error::data(format!("question {}", target_question.id), expected, "none")
             })
         };
-        self.source.iter().enumerate().map(other).collect()
+        self.source.iter().enumerate().map(replacement).collect()
     }
 }
 
@@ -105,7 +106,7 @@ impl PairedFile {
     ///
     /// # Errors
     /// [`Error::Eval`] naming a file that cannot be read, or a question without gold answer.
-    pub fn all(
+    pub fn list(
         folder: &Path,
         second: &Path,
         source: Language,
@@ -118,7 +119,7 @@ impl PairedFile {
                 Some(name) if file.context != source => second.join(name),
                 _ => file.path.clone(),
             };
-            let translations = by_id(Dataset::read(second)?.questions);
+            let translations = questions_by_id(Dataset::read(second)?.questions);
             Ok(Self { language: file.context, path: file.path.clone(), translations })
         };
         files.iter().map(pair_with_translation).collect()

@@ -26,38 +26,38 @@ pub(super) fn answer_by_projection(
 ) -> Result<Predictions> {
     let translated = translations_of(questions, translations)?;
     let answers = reader.predict(&translated)?;
-    let mut found = BTreeMap::new();
+    let mut projected = BTreeMap::new();
     // Consecutive questions of one context share the similarity matrix.
-    let mut cached: Option<Aligned<'_>> = None;
+    let mut cached: Option<AlignedContexts<'_>> = None;
     for ((question, source), answer) in questions.iter().zip(&translated).zip(&answers) {
         let best = answer.candidates.first().filter(|best| !answer.null && !best.text.is_empty());
         let mut text = String::new();
         if let Some(best) = best {
             let aligned = match cached.take() {
-                Some(aligned) if aligned.is_of(source, question) => aligned,
-                _ => Aligned::new(aligner, source, question)?,
+                Some(aligned) if aligned.matches(source, question) => aligned,
+                _ => AlignedContexts::new(aligner, source, question)?,
             };
             let span = best.answer_start..best.answer_start + best.text.chars().count();
-            let Aligned { source, target, similarity, .. } = &aligned;
+            let AlignedContexts { source, target, similarity, .. } = &aligned;
             if let Some(span) = aligner.project(similarity, source, span, target)? {
                 text = question.context.chars().skip(span.start).take(span.len()).collect();
             }
             cached = Some(aligned);
         }
-        found.insert(question.id.clone(), text);
+        projected.insert(question.id.clone(), text);
     }
-    Ok(Predictions(found))
+    Ok(Predictions(projected))
 }
 
 /// Two encoded contexts and their similarities.
-struct Aligned<'q> {
+struct AlignedContexts<'q> {
     contexts: (&'q str, &'q str),
     source: EncodedText,
     target: EncodedText,
     similarity: Array2<f32>,
 }
 
-impl<'q> Aligned<'q> {
+impl<'q> AlignedContexts<'q> {
     fn new(
         aligner: &AnswerAligner<'_>,
         source: &'q Question,
@@ -69,7 +69,7 @@ impl<'q> Aligned<'q> {
         Ok(Self { contexts, source, target, similarity })
     }
 
-    fn is_of(&self, source: &Question, target: &Question) -> bool {
+    fn matches(&self, source: &Question, target: &Question) -> bool {
         self.contexts == (&*source.context, &*target.context)
     }
 }

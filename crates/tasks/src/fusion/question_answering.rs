@@ -172,12 +172,12 @@ impl FusedHead for SpanPairs {
 
     fn skipped_data(&self) -> Vec<SkippedData> {
         let PairCounts { pairs, target_alone, .. } = self.counts;
-        let without = pairs - self.pairs.pairs.len();
+        let unlabelled = pairs - self.pairs.pairs.len();
         [
-            ("pairs of windows without an answer", without),
+            ("pairs of windows without an answer", unlabelled),
             ("pairs whose source half lacks the answer of the target half", target_alone),
         ]
-        .map(|(what, count)| SkippedData::new(what, count, pairs))
+        .map(|(description, count)| SkippedData::new(description, count, pairs))
         .into()
     }
 

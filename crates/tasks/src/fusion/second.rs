@@ -15,19 +15,21 @@ use crate::{Encoder, Error, Result, batch};
 ///
 /// If a window of the question is in several pairs, the best answer over all pairs is used.
 #[derive(Clone, Copy, Debug)]
-pub struct SecondReading<'a> {
+pub struct SecondTextConfig<'a> {
     /// Layers that encode both texts together, as in training.
     pub fusion: FusionConfig,
     /// Pairing of windows.
     pub pairing: WindowPairing,
     /// The second text.
     pub text: PairedText,
-    /// Translations by question id, for [`PairedText::Translation`], see [`by_id`].
+    /// Translations by question id, for [`PairedText::Translation`], see [`questions_by_id`].
     pub translations: &'a BTreeMap<String, Question>,
 }
 
 /// Maps questions by id. A translation has the id of the original question.
-pub fn by_id(questions: impl IntoIterator<Item = Question>) -> BTreeMap<String, Question> {
+pub fn questions_by_id(
+    questions: impl IntoIterator<Item = Question>,
+) -> BTreeMap<String, Question> {
     questions.into_iter().map(|question| (question.id.clone(), question)).collect()
 }
 
@@ -48,7 +50,7 @@ pub(super) fn translations_of(
 /// Windows with their start and end logits, one row per window.
 pub(crate) type WindowLogits = (Vec<Window>, Vec<(Vec<f32>, Vec<f32>)>);
 
-impl SecondReading<'_> {
+impl SecondTextConfig<'_> {
     /// The windows of `questions`, one for each pair, with start and end logits; `None` if there is
     /// no second text.
     pub(crate) fn logits(
@@ -59,13 +61,14 @@ impl SecondReading<'_> {
         windows: &WindowConfig,
         batch_size: usize,
     ) -> Result<Option<WindowLogits>> {
-        let seconds = match self.text {
+        let second_questions = match self.text {
             PairedText::None => return Ok(None),
-            PairedText::Own => questions.to_vec(),
+            PairedText::SameText => questions.to_vec(),
             PairedText::Translation => translations_of(questions, self.translations)?,
         };
         let (pairing, purpose) = (self.pairing, Purpose::Eval);
-        let pairs = WindowPairs::new(questions, &seconds, tokenizer, windows, pairing, purpose)?;
+        let pairs =
+            WindowPairs::new(questions, &second_questions, tokenizer, windows, pairing, purpose)?;
         let rows = batch::by_length(&pairs.lengths(), batch_size, |rows| {
             let halves: Vec<_> = rows.iter().filter_map(|&row| pairs.get(row)).collect();
             let (target, source): (Vec<&Window>, Vec<&Window>) = halves.into_iter().unzip();

@@ -109,11 +109,11 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
         self.head.fingerprint_pairs(&mut fingerprint);
         TeacherLogits::read_or_compute(path, H::PARTS, &fingerprint.finish()?, || {
             let rows = batch::by_length(&self.lengths, batch_size, |examples| {
-                let read = no_grad(|| self.head.forward(teacher, &self.fusion, examples, false))?;
-                let all = |&example| self.head.score_count(example).unwrap_or(usize::MAX);
-                let counts: Vec<usize> = examples.iter().map(all).collect();
+                let output = no_grad(|| self.head.forward(teacher, &self.fusion, examples, false))?;
+                let score_count = |&example| self.head.score_count(example).unwrap_or(usize::MAX);
+                let counts: Vec<usize> = examples.iter().map(score_count).collect();
                 let mut rows = vec![Vec::new(); examples.len()];
-                for scores in &read.scores {
+                for scores in &output.scores {
                     for (row, list) in rows.iter_mut().zip(lists(scores, &counts)?) {
                         row.push(list);
                     }
@@ -144,27 +144,31 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
     }
 
     /// The contributions of some examples to the losses of a batch with `all` labels.
-    fn shares(&self, examples: &[usize], all: [usize; 3]) -> Result<Vec<WeightedLoss>> {
-        let read = self.head.forward(self.model, &self.fusion, examples, true)?;
+    fn weighted_losses(
+        &self,
+        examples: &[usize],
+        batch_labels: [usize; 3],
+    ) -> Result<Vec<WeightedLoss>> {
+        let output = self.head.forward(self.model, &self.fusion, examples, true)?;
         let teacher = self.teacher.as_ref();
-        let soft = teacher.map(|teacher| self.soft_loss(teacher, examples, &read)).transpose()?;
+        let soft = teacher.map(|teacher| self.soft_loss(teacher, examples, &output)).transpose()?;
         let alpha = if soft.is_some() { self.soft.alpha } else { 0.0 };
-        let [source, target] = read.losses;
+        let [source, target] = output.losses;
         let losses =
             [("source", 1.0, source), ("target", 1.0 - alpha, target), ("soft", alpha, soft)];
-        let mut shares = Vec::new();
-        for ((name, weight, loss), (count, all)) in
-            losses.into_iter().zip(self.labels(examples).into_iter().zip(all))
+        let mut weighted_losses = Vec::new();
+        for ((name, weight, loss), (count, batch_count)) in
+            losses.into_iter().zip(self.labels(examples).into_iter().zip(batch_labels))
         {
             if let Some(loss) = loss {
-                let loss = match count == all {
+                let loss = match count == batch_count {
                     true => loss,
-                    false => loss.f_mul_scalar(count as f64 / all.max(1) as f64)?,
+                    false => loss.f_mul_scalar(count as f64 / batch_count.max(1) as f64)?,
                 };
-                shares.push(WeightedLoss { name, weight, loss });
+                weighted_losses.push(WeightedLoss { name, weight, loss });
             }
         }
-        Ok(shares)
+        Ok(weighted_losses)
     }
 
     /// The mean over the parts of the divergence from the teacher.
@@ -172,10 +176,10 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
         &self,
         teacher: &TeacherLogits,
         examples: &[usize],
-        read: &FusedForward,
+        output: &FusedForward,
     ) -> Result<Tensor> {
         let mut sum: Option<Tensor> = None;
-        for (part, scores) in read.scores.iter().enumerate() {
+        for (part, scores) in output.scores.iter().enumerate() {
             let (_, count) = scores.size2()?;
             let class_count = teacher.row(0, 0).len();
             if self.head.score_count(0).is_none() && i64::try_from(class_count) != Ok(count) {
@@ -186,7 +190,7 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
                 ));
             }
             let teacher = upload(&teacher.padded(part, examples, count)?, scores.device())?;
-            let loss = soft_labels(scores, &teacher, read.soft_mask.as_ref(), &self.soft.loss)?;
+            let loss = soft_labels(scores, &teacher, output.soft_mask.as_ref(), &self.soft.loss)?;
             sum = Some(match sum {
                 Some(sum) => sum.f_add(&loss)?,
                 None => loss,
@@ -198,10 +202,10 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
 }
 
 /// Adds up the contributions of a batch that is not split into micro-batches.
-fn sum(shares: Vec<WeightedLoss>) -> Result<StepLosses, TaskError> {
+fn sum(weighted_losses: Vec<WeightedLoss>) -> Result<StepLosses, TaskError> {
     let mut total: Option<Tensor> = None;
-    let mut parts = Vec::with_capacity(shares.len());
-    for WeightedLoss { name, weight, loss } in shares {
+    let mut parts = Vec::with_capacity(weighted_losses.len());
+    for WeightedLoss { name, weight, loss } in weighted_losses {
         parts.push((name, loss.f_detach()?));
         let weighted = loss.f_mul_scalar(weight)?;
         total = Some(match total {
@@ -227,12 +231,14 @@ impl<H: FusedHead> Task for FusedTask<'_, H> {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let all = self.labels(step.batch);
+        let batch_labels = self.labels(step.batch);
         match step.micro_batch {
             Some(size) if size < step.batch.len() => {
-                accumulate(&MicroBatch::cut(step.batch, size), |part| Ok(self.shares(part, all)?))
+                accumulate(&MicroBatch::cut(step.batch, size), |part| {
+                    Ok(self.weighted_losses(part, batch_labels)?)
+                })
             }
-            _ => sum(self.shares(step.batch, all)?),
+            _ => sum(self.weighted_losses(step.batch, batch_labels)?),
         }
     }
 

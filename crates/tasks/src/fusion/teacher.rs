@@ -32,7 +32,7 @@ impl TeacherLogits {
     /// [`Error::Data`] naming the first row with another number of lists, or with lists of
     /// different lengths.
     pub(super) fn of_rows(rows: &[Vec<Vec<f32>>], parts: usize) -> Result<Self> {
-        let mut all = Self { parts: vec![Vec::new(); parts], offsets: vec![0] };
+        let mut logits = Self { parts: vec![Vec::new(); parts], offsets: vec![0] };
         for (number, row) in rows.iter().enumerate() {
             let length = row.first().map_or(0, Vec::len);
             if row.len() != parts || row.iter().any(|list| list.len() != length) {
@@ -40,12 +40,12 @@ impl TeacherLogits {
                 let expected = format!("{parts} lists of one length");
                 return Err(Error::data(format!("logits of example {number}"), expected, actual));
             }
-            for (part, list) in all.parts.iter_mut().zip(row) {
+            for (part, list) in logits.parts.iter_mut().zip(row) {
                 part.extend(list);
             }
-            all.offsets.push(all.offsets.last().copied().unwrap_or(0) + length);
+            logits.offsets.push(logits.offsets.last().copied().unwrap_or(0) + length);
         }
-        Ok(all)
+        Ok(logits)
     }
 
     /// Computes the mean of several teachers' scores of the same examples, as in FILTER's released
@@ -58,19 +58,19 @@ impl TeacherLogits {
         let Some((first, others)) = teachers.split_first() else {
             return Err(Error::empty("teacher's logits to average"));
         };
-        let shape = |one: &Self| (one.parts.len(), one.offsets.clone());
-        if let Some(k) = others.iter().position(|one| shape(one) != shape(first)) {
+        let shape = |teacher: &Self| (teacher.parts.len(), teacher.offsets.clone());
+        if let Some(k) = others.iter().position(|teacher| shape(teacher) != shape(first)) {
             let what = format!("logits of teacher {}", k + 2);
             return Err(Error::data(what, "the examples of the first teacher", "other examples"));
         }
         let mut mean = first.clone();
         for (k, part) in mean.parts.iter_mut().enumerate() {
-            for (at, value) in part.iter_mut().enumerate() {
-                let of = |one: &Self| {
-                    let score = one.parts.get(k).and_then(|part| part.get(at));
+            for (index, value) in part.iter_mut().enumerate() {
+                let score_of = |teacher: &Self| {
+                    let score = teacher.parts.get(k).and_then(|part| part.get(index));
                     f64::from(score.copied().unwrap_or(f32::NAN))
                 };
-                let sum: f64 = teachers.iter().map(of).sum();
+                let sum: f64 = teachers.iter().map(score_of).sum();
                 // Sums are float64 and rounded once.
                 #[allow(clippy::cast_possible_truncation)]
                 let rounded = (sum / teachers.len() as f64) as f32;
@@ -101,7 +101,7 @@ impl TeacherLogits {
             .iter()
             .map(|part| Ok(Tensor::f_from_slice(part)?))
             .collect::<Result<_>>()?;
-        let offsets = computed.offsets.iter().map(|&at| to_i64("offset", at));
+        let offsets = computed.offsets.iter().map(|&offset| to_i64("offset", offset));
         let offsets = Tensor::f_from_slice(&offsets.collect::<Result<Vec<i64>>>()?)?;
         let named = names.iter().copied().zip(&tensors).chain([(OFFSETS, &offsets)]);
         write_tensors(path, named, &[(FINGERPRINT, fingerprint)])?;
@@ -124,8 +124,10 @@ impl TeacherLogits {
             }
         }
         let offsets = Vec::<i64>::try_from(file.read(OFFSETS)?)?;
-        let offsets: Vec<usize> =
-            offsets.into_iter().map(|at| usize::try_from(at).unwrap_or(usize::MAX)).collect();
+        let offsets: Vec<usize> = offsets
+            .into_iter()
+            .map(|offset| usize::try_from(offset).unwrap_or(usize::MAX))
+            .collect();
         let mut parts = Vec::with_capacity(names.len());
         for name in names {
             let values = Vec::<f32>::try_from(file.read(name)?)?;

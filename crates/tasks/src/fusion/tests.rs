@@ -76,17 +76,17 @@ fn part(losses: &StepLosses, name: &str) -> f64 {
 }
 
 fn seeded(seed: u64) -> Model {
-    let other = model(4000);
-    for (number, (_, mut parameter)) in (0..).zip(other.named_parameters()) {
+    let model_with_noise = model(4000);
+    for (number, (_, mut parameter)) in (0..).zip(model_with_noise.named_parameters()) {
         let size = parameter.size();
         let noise = torch_ext::seeded_randn(&size, seed as i64 * 1000 + number).unwrap();
         no_grad(|| parameter += noise * 0.05);
     }
-    other
+    model_with_noise
 }
 
 #[test]
-fn windows_are_paired_by_number_or_all_with_all() {
+fn windows_are_paired_by_index_or_all_with_all() {
     let (german, english) = questions();
     let pairs = |pairing| {
         let tokenizer = tokenizer();
@@ -97,38 +97,53 @@ fn windows_are_paired_by_number_or_all_with_all() {
     let count = |windows: &[mlqa_eval::Window], question| {
         windows.iter().filter(|window| window.question == question).count()
     };
-    let (own, other) = (
+    let (target_counts, source_counts) = (
         [0, 1, 2].map(|k| count(&by_number.target, k)),
         [0, 1, 2].map(|k| count(&by_number.source, k)),
     );
-    assert!(own[0] == 1 && other[0] > 1 && own[2] > 1 && other[2] == 1, "{own:?} {other:?}");
+    assert!(
+        target_counts[0] == 1
+            && source_counts[0] > 1
+            && target_counts[2] > 1
+            && source_counts[2] == 1,
+        "{target_counts:?} {source_counts:?}"
+    );
     let mut expected = Vec::new();
     let (mut first, mut second) = (0, 0);
     for question in 0..3 {
-        for k in 0..own[question].max(other[question]) {
-            expected.push((first + k.min(own[question] - 1), second + k.min(other[question] - 1)));
+        for k in 0..target_counts[question].max(source_counts[question]) {
+            expected.push((
+                first + k.min(target_counts[question] - 1),
+                second + k.min(source_counts[question] - 1),
+            ));
         }
-        (first, second) = (first + own[question], second + other[question]);
+        (first, second) = (first + target_counts[question], second + source_counts[question]);
     }
     assert_eq!(by_number.pairs, expected);
     for (target, source) in by_number.iter() {
         assert_eq!(target.question, source.question);
     }
-    let all = pairs(WindowPairing::AllPairs);
-    assert_eq!(all.pairs.len(), (0..3).map(|k| own[k] * other[k]).sum::<usize>());
+    let all_pairs = pairs(WindowPairing::AllPairs);
+    assert_eq!(
+        all_pairs.pairs.len(),
+        (0..3).map(|k| target_counts[k] * source_counts[k]).sum::<usize>()
+    );
     // The English answer to the first question is only in its last window, the German answer in the
     // first half of each pair. The last question is the reverse.
     let counts = by_number.counts();
     assert_eq!((counts.both, counts.pairs), (3, expected.len()));
-    assert_eq!(counts.target_alone, other[0] - 1);
-    assert_eq!(counts.source_alone, own[2] - 1);
+    assert_eq!(counts.target_alone, source_counts[0] - 1);
+    assert_eq!(counts.source_alone, target_counts[2] - 1);
     assert!(counts.to_string().contains("of the pairs with it in the target half"), "{counts}");
     // No window is skipped, even if windows without the answer are dropped.
     let dropping = WindowConfig { unanswerable_window: UnanswerableWindow::Drop, ..windows() };
     let (pairing, train) = (WindowPairing::ByNumber, Purpose::Train);
-    let same =
+    let with_dropping =
         WindowPairs::new(&german, &english, &tokenizer(), &dropping, pairing, train).unwrap();
-    assert_eq!((same.pairs, same.target.len()), (expected, by_number.target.len()));
+    assert_eq!(
+        (with_dropping.pairs, with_dropping.target.len()),
+        (expected, by_number.target.len())
+    );
     let error = WindowPairs::new(&german, &english[1..], &tokenizer(), &dropping, pairing, train)
         .unwrap_err();
     assert_eq!(error.to_string(), "translations: expected 3, one for each question, got 2");
@@ -176,11 +191,11 @@ fn loss_of_windows_without_the_answer_is_optional() {
     // The mean of a batch is over the halves that have a loss.
     let target_loss = part(&losses(&mut drop, &[0]), "target");
     let single_pair = drop.head.pairs.pairs.iter().position(|&(target, _)| target == 1).unwrap();
-    let both = losses(&mut drop, &[0, single_pair]);
-    let other = losses(&mut drop, &[single_pair]);
-    let mean = (target_loss + part(&other, "target")) / 2.0;
-    assert!((part(&both, "target") - mean).abs() < 1e-5);
-    assert!((part(&both, "source") - part(&other, "source")).abs() < 1e-5);
+    let two_pairs = losses(&mut drop, &[0, single_pair]);
+    let second_pair = losses(&mut drop, &[single_pair]);
+    let mean = (target_loss + part(&second_pair, "target")) / 2.0;
+    assert!((part(&two_pairs, "target") - mean).abs() < 1e-5);
+    assert!((part(&two_pairs, "source") - part(&second_pair, "source")).abs() < 1e-5);
     let hash = |task: &FusedQaTask<'_>| {
         let mut fingerprint = Fingerprint::new();
         Task::fingerprint(task, &mut fingerprint);
@@ -218,8 +233,9 @@ fn phase_two_adds_the_divergence_from_the_teacher() {
             let inputs = |window| WindowBatch::new(&[window], true, &student).unwrap().inputs;
             let logits = |model: &Model| {
                 let (target, source) = (inputs(target), inputs(source));
-                let (own, _) = model.encode_pair(&target, &source, &config.fusion, false).unwrap();
-                let (start, end) = model.span_logits(&own, false).unwrap();
+                let (target_states, _) =
+                    model.encode_pair(&target, &source, &config.fusion, false).unwrap();
+                let (start, end) = model.span_logits(&target_states, false).unwrap();
                 [start, end].map(|side| Vec::<f32>::try_from(&side.get(0)).unwrap())
             };
             let range = match positions {
@@ -347,17 +363,17 @@ fn micro_batches_match_and_bf16_is_close() {
 }
 
 fn answers(predictor: &QaPredictor<'_>, questions: &[Question]) -> Vec<(String, Vec<f32>)> {
-    let scores = |one: &NBest| one.candidates.iter().map(|one| one.score).collect();
-    let all = predictor.predict(questions).unwrap();
-    all.iter().map(|one| (one.id.clone(), scores(one))).collect()
+    let scores = |n_best: &NBest| n_best.candidates.iter().map(|n_best| n_best.score).collect();
+    let predictions = predictor.predict(questions).unwrap();
+    predictions.iter().map(|n_best| (n_best.id.clone(), scores(n_best))).collect()
 }
 
-fn largest_gap(a: &[(String, Vec<f32>)], b: &[(String, Vec<f32>)]) -> f32 {
+fn max_score_difference(a: &[(String, Vec<f32>)], b: &[(String, Vec<f32>)]) -> f32 {
     assert_eq!(a.len(), b.len());
     let mut max_difference: f32 = 0.0;
-    for ((id, one), (other_id, other)) in a.iter().zip(b) {
+    for ((id, scores), (other_id, other_scores)) in a.iter().zip(b) {
         assert_eq!(id, other_id);
-        for (x, y) in one.iter().zip(other) {
+        for (x, y) in scores.iter().zip(other_scores) {
             max_difference = max_difference.max((x - y).abs());
         }
     }
@@ -365,47 +381,48 @@ fn largest_gap(a: &[(String, Vec<f32>)], b: &[(String, Vec<f32>)]) -> f32 {
 }
 
 #[test]
-fn the_second_text_is_translation_own_text_or_none() {
+fn the_second_text_is_the_translation_the_same_text_or_none() {
     let (model, tokenizer) = (seeded(4), tokenizer());
     let (german, english) = questions();
-    let translations = by_id(english.clone());
+    let translations = questions_by_id(english.clone());
     let plain = QaPredictor::new(&model, &tokenizer, &windows());
     let reader_with = |text, cross, pairing| {
         let fusion = FusionConfig { local: 1, cross };
-        let second = SecondReading { fusion, pairing, text, translations: &translations };
+        let second = SecondTextConfig { fusion, pairing, text, translations: &translations };
         plain.clone().with_second_text(second)
     };
-    let (translation, own, none) = (PairedText::Translation, PairedText::Own, PairedText::None);
-    let number = WindowPairing::ByNumber;
+    let (translation, same_text, no_text) =
+        (PairedText::Translation, PairedText::SameText, PairedText::None);
+    let by_number = WindowPairing::ByNumber;
     let expected = answers(&plain, &german);
-    assert_eq!(answers(&reader_with(none, 1, number), &german), expected);
+    assert_eq!(answers(&reader_with(no_text, 1, by_number), &german), expected);
     // Without cross-attention, further pairs of a window repeat its answers.
-    for pairing in [number, WindowPairing::AllPairs] {
+    for pairing in [by_number, WindowPairing::AllPairs] {
         let separate = answers(&reader_with(translation, 0, pairing), &german);
-        assert!(largest_gap(&separate, &expected) < 1e-4);
+        assert!(max_score_difference(&separate, &expected) < 1e-4);
     }
-    let with_translation = answers(&reader_with(translation, 1, number), &german);
-    let with_own_text = answers(&reader_with(own, 1, number), &german);
-    assert!(largest_gap(&with_translation, &expected) > 1e-3);
+    let with_translation = answers(&reader_with(translation, 1, by_number), &german);
+    let with_own_text = answers(&reader_with(same_text, 1, by_number), &german);
+    assert!(max_score_difference(&with_translation, &expected) > 1e-3);
     // Attention over duplicated keys equals attention over the keys.
-    assert!(largest_gap(&with_own_text, &expected) < 1e-4);
+    assert!(max_score_difference(&with_own_text, &expected) < 1e-4);
     // If the translation is the text itself, the two modes agree.
-    let english_with_own_text = answers(&reader_with(own, 1, number), &english);
-    assert_eq!(answers(&reader_with(translation, 1, number), &english), english_with_own_text);
+    let english_with_own_text = answers(&reader_with(same_text, 1, by_number), &english);
+    assert_eq!(answers(&reader_with(translation, 1, by_number), &english), english_with_own_text);
     // Batch size and order do not change the answers.
     for size in [1, 2] {
-        let batched = reader_with(translation, 1, number).with_batch_size(size);
-        assert!(largest_gap(&answers(&batched, &german), &with_translation) < 1e-4);
+        let batched = reader_with(translation, 1, by_number).with_batch_size(size);
+        assert!(max_score_difference(&answers(&batched, &german), &with_translation) < 1e-4);
     }
     let mut reversed = german.clone();
     reversed.reverse();
-    let mut reversed_answers = answers(&reader_with(translation, 1, number), &reversed);
+    let mut reversed_answers = answers(&reader_with(translation, 1, by_number), &reversed);
     reversed_answers.reverse();
-    assert!(largest_gap(&reversed_answers, &with_translation) < 1e-4);
+    assert!(max_score_difference(&reversed_answers, &with_translation) < 1e-4);
     let unknown = [question("z", "Welche ?", "Das rote Haus .", "rote")];
-    let error = reader_with(translation, 1, number).predict(&unknown).unwrap_err().to_string();
+    let error = reader_with(translation, 1, by_number).predict(&unknown).unwrap_err().to_string();
     assert!(error.starts_with("translation of question z: expected"), "{error}");
-    assert!(reader_with(own, 1, number).predict(&unknown).is_ok());
+    assert!(reader_with(same_text, 1, by_number).predict(&unknown).is_ok());
 }
 
 #[test]
@@ -418,16 +435,18 @@ fn answers_are_projected_from_the_translation() {
     let aligner =
         crate::alignment::AnswerAligner::new(&model, &tokenizer, specials, config).unwrap();
     // If the translation is the text itself, projection returns the reader's answers.
-    let own = answer_by_projection(&reader, &aligner, &german, &by_id(german.clone())).unwrap();
+    let same_text =
+        answer_by_projection(&reader, &aligner, &german, &questions_by_id(german.clone())).unwrap();
     for answer in reader.predict(&german).unwrap() {
-        assert_eq!(own.0[&answer.id], answer.answer());
+        assert_eq!(same_text.0[&answer.id], answer.answer());
     }
-    let projected = answer_by_projection(&reader, &aligner, &german, &by_id(english)).unwrap();
+    let projected =
+        answer_by_projection(&reader, &aligner, &german, &questions_by_id(english)).unwrap();
     assert_eq!(projected.0.len(), 3);
     for question in &german {
         assert!(question.context.contains(&projected.0[&question.id]));
     }
-    let error = answer_by_projection(&reader, &aligner, &german, &by_id([])).unwrap_err();
+    let error = answer_by_projection(&reader, &aligner, &german, &questions_by_id([])).unwrap_err();
     assert!(error.to_string().starts_with("translation of question a"), "{error}");
 }
 
@@ -474,13 +493,14 @@ fn classes_of_pairs_have_the_cross_entropy_of_both_halves() {
     };
     let new_task = || task_with_softmax(SoftmaxOver::Row);
     let batch = [0, 1, 2, 3, 4, 5];
-    let (mut own, mut other, mut divergences) = (0.0, 0.0, 0.0);
+    let (mut target_loss, mut source_loss, mut divergences) = (0.0, 0.0, 0.0);
     for ClassPair { target, source, class } in class_pairs() {
         let logits = |model: &Model| {
             let inputs = |ids: &[u32]| xlmr_model::Inputs::from_rows(&[ids], 1).unwrap();
             let (target, source) = (inputs(&target), inputs(&source));
-            let (t, s) = model.encode_pair(&target, &source, &fusion, false).unwrap();
-            [t, s].map(|hidden| {
+            let (target_logits, source_logits) =
+                model.encode_pair(&target, &source, &fusion, false).unwrap();
+            [target_logits, source_logits].map(|hidden| {
                 let logits = model.sequence_logits(&hidden, None, false).unwrap();
                 Vec::<f32>::try_from(&logits.get(0)).unwrap()
             })
@@ -489,18 +509,19 @@ fn classes_of_pairs_have_the_cross_entropy_of_both_halves() {
             let sum: f64 = logits.iter().map(|&x| f64::from(x).exp()).sum();
             sum.ln() - f64::from(logits[class as usize])
         };
-        let ([t, s], [teacher_logits, _]) = (logits(&student), logits(&teacher));
-        own += entropy(&t) / 6.0;
-        other += entropy(&s) / 6.0;
-        divergences += divergence(&t, &teacher_logits, 3.0) / 6.0;
+        let ([target_logits, source_logits], [teacher_logits, _]) =
+            (logits(&student), logits(&teacher));
+        target_loss += entropy(&target_logits) / 6.0;
+        source_loss += entropy(&source_logits) / 6.0;
+        divergences += divergence(&target_logits, &teacher_logits, 3.0) / 6.0;
     }
     let first = losses(&mut plain(), &batch);
-    assert!((part(&first, "target") - own).abs() < 1e-4);
-    assert!((part(&first, "source") - other).abs() < 1e-4);
-    assert!((first.total.double_value(&[]) - own - other).abs() < 1e-4);
+    assert!((part(&first, "target") - target_loss).abs() < 1e-4);
+    assert!((part(&first, "source") - source_loss).abs() < 1e-4);
+    assert!((first.total.double_value(&[]) - target_loss - source_loss).abs() < 1e-4);
     let second = losses(&mut new_task(), &batch);
     assert!((part(&second, "soft") - divergences).abs() < 1e-3 * divergences.max(1.0));
-    let total = other + 0.75 * own + 0.25 * divergences;
+    let total = source_loss + 0.75 * target_loss + 0.25 * divergences;
     assert!((second.total.double_value(&[]) - total).abs() < 1e-3);
     let parameters = student.named_parameters();
     assert_micro_batches_match(&parameters, plain, &batch);
@@ -530,7 +551,7 @@ fn classes_of_pairs_have_the_cross_entropy_of_both_halves() {
 }
 
 #[test]
-fn classes_use_translation_own_text_or_none() {
+fn classes_use_the_translation_the_same_text_or_none() {
     let model = classifier(3);
     let fusion = FusionConfig { local: 0, cross: 3 };
     let pairs = class_pairs();
@@ -542,10 +563,13 @@ fn classes_use_translation_own_text_or_none() {
     };
     let plain = crate::sequence_classification::best_classes(&model, &texts, 32).unwrap();
     assert_eq!(best(&rows, PairedText::None, 2), plain);
-    let own: Vec<(&[u32], &[u32])> = texts.iter().map(|&text| (text, text)).collect();
-    assert_eq!(best(&rows, PairedText::Own, 3), best(&own, PairedText::Translation, 64));
-    let (one, all) =
+    let same_text_rows: Vec<(&[u32], &[u32])> = texts.iter().map(|&text| (text, text)).collect();
+    assert_eq!(
+        best(&rows, PairedText::SameText, 3),
+        best(&same_text_rows, PairedText::Translation, 64)
+    );
+    let (single_rows, one_batch) =
         (best(&rows, PairedText::Translation, 1), best(&rows, PairedText::Translation, 64));
-    assert_eq!(one, all);
-    assert!(best_fused_classes(&model, &rows, &fusion, PairedText::Own, 0).is_err());
+    assert_eq!(single_rows, one_batch);
+    assert!(best_fused_classes(&model, &rows, &fusion, PairedText::SameText, 0).is_err());
 }

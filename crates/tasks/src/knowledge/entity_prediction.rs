@@ -14,7 +14,7 @@ use xlmr_model::{KnowledgeHeads, SpecialTokens};
 
 use super::domains::domain_ids;
 use super::{ContrastWithin, KnowledgeData, KnowledgeLossConfig, LanguageDomains, MentionMasking};
-use crate::contrast::{contrast, ids, number_of};
+use crate::contrast::{contrast, entity_id, ids};
 use crate::masked_lm::masking_vocab;
 use crate::pooling::{at_positions, encode, pooled};
 use crate::{Encoder, Result};
@@ -90,7 +90,7 @@ impl<'a> EntityPredictionTask<'a> {
             domain_ids(domains, examples.iter().map(|one| one.description_language))?;
         let query = self.heads.mep_query(mentions, &mention_domains, true)?; // [b, H]
         let key = self.heads.mep_key(descriptions, &description_domains, true)?; // [b, H]
-        let entities: Vec<i64> = examples.iter().map(|one| number_of(&one.entity)).collect();
+        let entities: Vec<i64> = examples.iter().map(|one| entity_id(&one.entity)).collect();
         let entities = ids(&entities, query.device())?;
         let group_of = |one: &MentionExample| self.groups.get(&one.language).copied().unwrap_or(0);
         let groups: Vec<usize> = examples.iter().map(group_of).collect();

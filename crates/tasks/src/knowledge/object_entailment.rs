@@ -12,7 +12,7 @@ use xlmr_model::KnowledgeHeads;
 
 use super::domains::one_domain;
 use super::{KnowledgeData, KnowledgeLossConfig, ObjectEntailment};
-use crate::contrast::{contrast, ids, number_of};
+use crate::contrast::{contrast, entity_id, ids};
 use crate::pooling::pooled;
 use crate::{Encoder, Result};
 
@@ -72,7 +72,7 @@ impl<'a> ObjectEntailmentTask<'a> {
         let domains = one_domain(self.losses.norm_by_language, examples.len());
         let query = self.heads.oe_query(subjects, &relations, &domains, true)?; // [b, H]
         let key = self.heads.oe_key(objects, &domains, true)?; // [b, H]
-        let objects: Vec<i64> = examples.iter().map(|one| number_of(&one.object)).collect();
+        let objects: Vec<i64> = examples.iter().map(|one| entity_id(&one.object)).collect();
         let objects = ids(&objects, query.device())?;
         let rows = ContrastRows { ids: Some(&objects), valid: None };
         Ok(object_entailment(&query, &key, &mut self.queue, &rows, &self.losses.oe)?)

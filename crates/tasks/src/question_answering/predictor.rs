@@ -9,7 +9,7 @@ use tokenizers::Tokenizer;
 
 use super::WindowBatch;
 use super::window_batch::window_lengths;
-use crate::fusion::{SecondReading, WindowLogits, lists};
+use crate::fusion::{SecondTextConfig, WindowLogits, lists};
 use crate::number::to_i64;
 use crate::{Encoder, Error, Result, batch};
 
@@ -65,7 +65,7 @@ pub struct QaPredictor<'a> {
     windows: WindowConfig,
     decoding: DecodeConfig,
     batch_size: usize,
-    second: Option<SecondReading<'a>>,
+    second: Option<SecondTextConfig<'a>>,
     notes: bool,
 }
 
@@ -98,7 +98,7 @@ impl<'a> QaPredictor<'a> {
     /// Adds a second text to each question, for models trained with
     /// [`FusedQaTask`](crate::fusion::FusedQaTask).
     #[must_use]
-    pub fn with_second_text(self, second: SecondReading<'a>) -> Self {
+    pub fn with_second_text(self, second: SecondTextConfig<'a>) -> Self {
         Self { second: Some(second), ..self }
     }
 
