@@ -52,7 +52,7 @@ fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Trained> {
     // Retrieval of labels and objects across languages, for trained and held-out entities. The base
     // model is also evaluated with a linear map between the languages.
     let (model, tokenizer) = (&base.model, &base.tokenizer);
-    let (questions, batch_size) = (trial.recipe.graph_questions(inputs), evaluation.batch_size);
+    let (questions, batch_size) = (trial.recipe.graph_queries(inputs), evaluation.batch_size);
     let found = graph_retrieval(model, tokenizer, &questions, pairs, batch_size)?;
     let map = &trial.recipe.map;
     let mapped = || mapped_graph_retrieval(model, tokenizer, &questions, pairs, batch_size, map);

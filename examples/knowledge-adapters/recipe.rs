@@ -10,7 +10,7 @@ use kg_triples::knowledge::PairKind;
 use kg_triples::phrases::PhrasePassage;
 use mlqa_eval::{Language, WindowConfig};
 use serde::{Deserialize, Serialize};
-use tasks::graph_retrieval::GraphQuestions;
+use tasks::graph_retrieval::GraphQueries;
 use tasks::masked_lm::PhraseTaskConfig;
 use tasks::question_answering::{EvaluationConfig, QaConfig, TrainingQuestions, check_files};
 use tasks::text_pairs::{PairData, TextPairConfig};
@@ -260,9 +260,9 @@ impl Recipe {
     }
 
     /// Returns the queries for the graph.
-    pub fn graph_questions<'a>(&'a self, inputs: &'a Inputs) -> GraphQuestions<'a> {
+    pub fn graph_queries<'a>(&'a self, inputs: &'a Inputs) -> GraphQueries<'a> {
         let (graph, held_out) = (&inputs.graph, &inputs.pairs.held_out);
-        GraphQuestions { graph, languages: &self.languages, held_out }
+        GraphQueries { graph, languages: &self.languages, held_out }
     }
 
     /// The kinds of adapters that the selected arms use.

@@ -93,5 +93,5 @@ fn probe(trial: &Trial<'_, Recipe>, data: &KnowledgeData) -> Result<ProbeScores>
     let heads = KnowledgeHeads::load(&folder, base.model.config(), trial.device())?;
     let config = &trial.recipe.probe;
     let probe = KnowledgeProbe::new(&base.model, base.specials, &heads, &trained_with, config)?;
-    Ok(probe.all(data, trial.run_dir(""))?)
+    Ok(probe.score_all(data, trial.run_dir(""))?)
 }

@@ -20,7 +20,7 @@ use crate::{Encoder, Result};
 
 /// Queries of graph retrieval, and the held-out entities.
 #[derive(Clone, Copy)]
-pub struct GraphQuestions<'a> {
+pub struct GraphQueries<'a> {
     /// The graph with labels and triples.
     pub graph: &'a KnowledgeGraph,
     /// Languages of queries and answers; each pair of different languages is evaluated.
@@ -34,16 +34,16 @@ pub struct GraphQuestions<'a> {
 pub struct GraphScores {
     /// Retrieval of an entity's label in another language, among the labels of all entities. Labels
     /// with equal text in both languages are skipped.
-    pub labels: BothKinds,
+    pub labels: ScoresByTraining,
     /// Retrieval of the object's label in another language from the labels of subject and relation,
     /// joined by a space, among all objects. Other correct answers are excluded from the
     /// candidates.
-    pub objects: BothKinds,
+    pub objects: ScoresByTraining,
 }
 
 /// Scores by trained and held-out answer entities; absent without queries.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
-pub struct BothKinds {
+pub struct ScoresByTraining {
     /// Entities that were trained on.
     pub trained: Option<RankSummary>,
     /// Entities that were held out.
@@ -69,7 +69,7 @@ pub struct BothKinds {
 /// use std::collections::BTreeSet;
 ///
 /// use kg_triples::{GraphBuilder, LabelKind, Language};
-/// use tasks::graph_retrieval::{GraphQuestions, graph_retrieval};
+/// use tasks::graph_retrieval::{GraphQueries, graph_retrieval};
 /// use tasks::text_pairs::TextPairConfig;
 /// use xlmr_model::{Config, Model, read_tokenizer};
 ///
@@ -83,12 +83,12 @@ pub struct BothKinds {
 /// builder.add_triple("Q183", "P36", "Q64")?;
 /// let (graph, held_out) = (builder.build(), BTreeSet::from(["Q64".to_owned()]));
 /// let languages = [Language::EN, Language::DE];
-/// let questions = GraphQuestions { graph: &graph, languages: &languages, held_out: &held_out };
+/// let graph_queries = GraphQueries { graph: &graph, languages: &languages, held_out: &held_out };
 ///
 /// let model = Model::new(&Config::tiny(4000), &[], tch::Device::Cpu, 1)?;
 /// let tokenizer = read_tokenizer("../../data/base")?;
 /// let config = TextPairConfig::default();
-/// let scores = graph_retrieval(&model, &tokenizer, &questions, &config, 8)?;
+/// let scores = graph_retrieval(&model, &tokenizer, &graph_queries, &config, 8)?;
 /// // "Berlin" is the same in both languages; the relation has no label in German.
 /// let labels = scores.labels.trained.expect("Germany");
 /// assert_eq!((labels.queries, scores.labels.held_out), (2, None));
@@ -98,12 +98,12 @@ pub struct BothKinds {
 pub fn graph_retrieval(
     model: &dyn Encoder,
     tokenizer: &Tokenizer,
-    questions: &GraphQuestions<'_>,
+    graph_queries: &GraphQueries<'_>,
     config: &TextPairConfig,
     batch_size: usize,
 ) -> Result<GraphScores> {
-    let sides = Sides::of(model, tokenizer, questions, config, batch_size)?;
-    sides.ask(|from, to| Ok([from.labels.clone(), from.facts.clone(), to.labels.clone()]))
+    let graph_vectors = GraphVectors::of(model, tokenizer, graph_queries, config, batch_size)?;
+    graph_vectors.score(|from, to| Ok([from.labels.clone(), from.facts.clone(), to.labels.clone()]))
 }
 
 /// Evaluates [`graph_retrieval`] after an orthogonal map between each pair of languages, as a
@@ -117,17 +117,17 @@ pub fn graph_retrieval(
 pub fn mapped_graph_retrieval(
     model: &dyn Encoder,
     tokenizer: &Tokenizer,
-    questions: &GraphQuestions<'_>,
+    graph_queries: &GraphQueries<'_>,
     config: &TextPairConfig,
     batch_size: usize,
     map: &MapConfig,
 ) -> Result<GraphScores> {
-    let sides = Sides::of(model, tokenizer, questions, config, batch_size)?;
-    sides.ask(|from, to| sides.mapped(from, to, map))
+    let graph_vectors = GraphVectors::of(model, tokenizer, graph_queries, config, batch_size)?;
+    graph_vectors.score(|from, to| graph_vectors.map_vectors(from, to, map))
 }
 
 /// Labels and facts of a language, and their vectors.
-struct Side<'a> {
+struct LanguageVectors<'a> {
     /// The row of each entity that has a label.
     rows: HashMap<&'a str, usize>,
     /// The label of each row.
@@ -140,9 +140,9 @@ struct Side<'a> {
     facts: Array2<f32>,
 }
 
-struct Sides<'a> {
-    questions: GraphQuestions<'a>,
-    sides: Vec<Side<'a>>,
+struct GraphVectors<'a> {
+    graph_queries: GraphQueries<'a>,
+    languages: Vec<LanguageVectors<'a>>,
     /// The objects of each subject and relation.
     objects: HashMap<[&'a str; 2], BTreeSet<&'a str>>,
 }
@@ -150,11 +150,11 @@ struct Sides<'a> {
 /// Vectors of the queries (labels and facts) and of the candidate labels.
 type Vectors = [Array2<f32>; 3];
 
-impl<'a> Sides<'a> {
+impl<'a> GraphVectors<'a> {
     fn of(
         model: &dyn Encoder,
         tokenizer: &Tokenizer,
-        questions: &GraphQuestions<'a>,
+        graph_queries: &GraphQueries<'a>,
         config: &TextPairConfig,
         batch_size: usize,
     ) -> Result<Self> {
@@ -163,38 +163,44 @@ impl<'a> Sides<'a> {
         let vectors = |texts: &[String]| {
             text_vectors(model, tokenizer, texts, config.pooling, length, batch_size)
         };
-        let GraphQuestions { graph, languages, .. } = *questions;
+        let GraphQueries { graph, languages: language_codes, .. } = *graph_queries;
         let mut objects: HashMap<[&str; 2], BTreeSet<&str>> = HashMap::new();
-        for one in graph.triples() {
-            objects.entry([one.head, one.relation]).or_default().insert(one.tail);
+        for triple in graph.triples() {
+            objects.entry([triple.head, triple.relation]).or_default().insert(triple.tail);
         }
-        let mut sides = Vec::new();
-        for language in languages {
+        let mut languages = Vec::new();
+        for language in language_codes {
             let label = |id: &str| graph.label(id, language.as_str());
             let named = graph.entities().filter_map(|id| Some((id, label(id)?)));
             let (ids, texts): (Vec<&str>, Vec<&str>) = named.unzip();
-            let fact_queries = graph.triples().filter_map(|one| {
-                let query = format!("{} {}", label(one.head)?, label(one.relation)?);
-                Some(([one.head, one.relation, one.tail], query))
+            let fact_queries = graph.triples().filter_map(|triple| {
+                let query = format!("{} {}", label(triple.head)?, label(triple.relation)?);
+                Some(([triple.head, triple.relation, triple.tail], query))
             });
             let (fact_queries, queries): (Vec<_>, Vec<String>) = fact_queries.unzip();
             let labels = vectors(&texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>())?;
             let rows = ids.into_iter().zip(0..).collect();
-            sides.push(Side { rows, texts, labels, fact_queries, facts: vectors(&queries)? });
+            languages.push(LanguageVectors {
+                rows,
+                texts,
+                labels,
+                fact_queries,
+                facts: vectors(&queries)?,
+            });
         }
-        Ok(Self { questions: *questions, sides, objects })
+        Ok(Self { graph_queries: *graph_queries, languages, objects })
     }
 
     /// Computes the scores. `vectors` returns the vectors of a query language and an answer
     /// language, in the order of [`Vectors`].
-    fn ask(
+    fn score(
         &self,
-        vectors: impl Fn(&Side<'a>, &Side<'a>) -> Result<Vectors>,
+        vectors: impl Fn(&LanguageVectors<'a>, &LanguageVectors<'a>) -> Result<Vectors>,
     ) -> Result<GraphScores> {
         let answers: BTreeSet<&str> = self.objects.values().flatten().copied().collect();
         let (mut labels, mut objects) = (Ranks::default(), Ranks::default());
-        for (number, from) in self.sides.iter().enumerate() {
-            let others = self.sides.iter().enumerate().filter(|(other, _)| *other != number);
+        for (number, from) in self.languages.iter().enumerate() {
+            let others = self.languages.iter().enumerate().filter(|(other, _)| *other != number);
             for (_, to) in others {
                 let [label_vectors, fact_vectors, candidates] = vectors(from, to)?;
                 let mut ids: Vec<(&str, usize)> =
@@ -203,63 +209,67 @@ impl<'a> Sides<'a> {
                 let differs = |(row, gold): (&usize, &usize)| {
                     from.texts.get(*row).zip(to.texts.get(*gold)).is_some_and(|(a, b)| a != b)
                 };
-                let gold_queries = ids.iter().filter_map(|&(id, gold)| {
+                let queries = ids.iter().filter_map(|&(id, gold)| {
                     let row = *from.rows.get(id)?;
                     differs((&row, &gold)).then_some(Query { row, gold, id, correct: None })
                 });
-                let all: Vec<usize> = (0..to.texts.len()).collect();
-                let gold_queries: Vec<Query<'_>> = gold_queries.collect();
-                self.rank(&mut labels, to, &gold_queries, &label_vectors, &candidates, &all)?;
+                let all_rows: Vec<usize> = (0..to.texts.len()).collect();
+                let queries: Vec<Query<'_>> = queries.collect();
+                self.rank(&mut labels, to, &queries, &label_vectors, &candidates, &all_rows)?;
 
-                let gold_queries =
+                let queries =
                     (0..).zip(&from.fact_queries).filter_map(|(row, &[head, relation, id])| {
                         let correct = self.objects.get(&[head, relation]);
                         Some(Query { row, gold: *to.rows.get(id)?, id, correct })
                     });
-                let gold_queries: Vec<Query<'_>> = gold_queries.collect();
-                let kept = ids.iter().filter(|(id, _)| answers.contains(id)).map(|(_, row)| *row);
-                let kept: Vec<usize> = kept.collect();
-                self.rank(&mut objects, to, &gold_queries, &fact_vectors, &candidates, &kept)?;
+                let queries: Vec<Query<'_>> = queries.collect();
+                let candidate_rows =
+                    ids.iter().filter(|(id, _)| answers.contains(id)).map(|(_, row)| *row);
+                let candidate_rows: Vec<usize> = candidate_rows.collect();
+                self.rank(&mut objects, to, &queries, &fact_vectors, &candidates, &candidate_rows)?;
             }
         }
         Ok(GraphScores { labels: labels.summary(), objects: objects.summary() })
     }
 
-    /// Adds the rank of each query's answer among the candidates in the rows `kept`.
+    /// Adds the rank of each query's answer among the candidates in the rows `candidate_rows`.
     fn rank(
         &self,
         ranks: &mut Ranks,
-        to: &Side<'a>,
-        gold_queries: &[Query<'_>],
+        to: &LanguageVectors<'a>,
+        queries: &[Query<'_>],
         vectors: &Array2<f32>,
         candidates: &Array2<f32>,
-        kept: &[usize],
+        candidate_rows: &[usize],
     ) -> Result<()> {
-        if gold_queries.is_empty() {
+        if queries.is_empty() {
             return Ok(());
         }
-        let rows: Vec<usize> = gold_queries.iter().map(|one| one.row).collect();
-        let (queries, among_candidates) =
-            (vectors.select(Axis(0), &rows), candidates.select(Axis(0), kept));
-        let place = |row: usize| kept.binary_search(&row).ok();
-        let gold: Vec<usize> = gold_queries.iter().filter_map(|one| place(one.gold)).collect();
-        let correct: Vec<Vec<usize>> = gold_queries
+        let rows: Vec<usize> = queries.iter().map(|query| query.row).collect();
+        let (query_vectors, candidate_vectors) =
+            (vectors.select(Axis(0), &rows), candidates.select(Axis(0), candidate_rows));
+        let candidate_index = |row: usize| candidate_rows.binary_search(&row).ok();
+        let gold: Vec<usize> =
+            queries.iter().filter_map(|query| candidate_index(query.gold)).collect();
+        let correct: Vec<Vec<usize>> = queries
             .iter()
-            .map(|one| {
-                let same = |row: &usize| to.texts.get(*row) == to.texts.get(one.gold);
-                let mut correct: BTreeSet<usize> = kept.iter().copied().filter(same).collect();
-                correct.extend(one.correct.into_iter().flatten().filter_map(|id| to.rows.get(id)));
-                correct.remove(&one.gold);
-                correct.into_iter().filter_map(place).collect()
+            .map(|query| {
+                let has_same_text = |row: &usize| to.texts.get(*row) == to.texts.get(query.gold);
+                let mut correct: BTreeSet<usize> =
+                    candidate_rows.iter().copied().filter(has_same_text).collect();
+                correct
+                    .extend(query.correct.into_iter().flatten().filter_map(|id| to.rows.get(id)));
+                correct.remove(&query.gold);
+                correct.into_iter().filter_map(candidate_index).collect()
             })
             .collect();
-        for (one, rank) in gold_queries.iter().zip(filtered(
-            queries.view(),
-            among_candidates.view(),
+        for (query, rank) in queries.iter().zip(filtered_ranks(
+            query_vectors.view(),
+            candidate_vectors.view(),
             &gold,
             &correct,
         )?) {
-            let held_out = self.questions.held_out.contains(one.id);
+            let held_out = self.graph_queries.held_out.contains(query.id);
             let ranks_of_kind = if held_out { &mut ranks.held_out } else { &mut ranks.trained };
             ranks_of_kind.push(rank);
         }
@@ -267,8 +277,14 @@ impl<'a> Sides<'a> {
     }
 
     /// Maps vectors with a map fitted to the labels of trained entities.
-    fn mapped(&self, from: &Side<'a>, to: &Side<'a>, config: &MapConfig) -> Result<Vectors> {
-        let trained = from.rows.iter().filter(|(id, _)| !self.questions.held_out.contains(**id));
+    fn map_vectors(
+        &self,
+        from: &LanguageVectors<'a>,
+        to: &LanguageVectors<'a>,
+        config: &MapConfig,
+    ) -> Result<Vectors> {
+        let trained =
+            from.rows.iter().filter(|(id, _)| !self.graph_queries.held_out.contains(**id));
         let pairs = trained.filter_map(|(id, &row)| Some((row, *to.rows.get(id)?)));
         let mut pairs: Vec<(usize, usize)> = pairs.collect();
         pairs.sort_unstable();
@@ -296,8 +312,8 @@ struct Ranks {
 }
 
 impl Ranks {
-    fn summary(&self) -> BothKinds {
-        BothKinds {
+    fn summary(&self) -> ScoresByTraining {
+        ScoresByTraining {
             trained: RankSummary::of(&self.trained),
             held_out: RankSummary::of(&self.held_out),
         }
@@ -306,7 +322,7 @@ impl Ranks {
 
 /// The rank of each gold candidate by cosine, from 1, among all candidates except other correct
 /// ones (filtered ranking): `correct` has their indices for each query.
-fn filtered(
+fn filtered_ranks(
     queries: ArrayView2<'_, f32>,
     candidates: ArrayView2<'_, f32>,
     gold: &[usize],
@@ -322,10 +338,8 @@ fn filtered(
         let rows: Vec<usize> = [gold].into_iter().chain(correct.iter().copied()).collect();
         let correct_vectors = candidates.select(Axis(0), &rows);
         // All correct candidates before the gold one are removed from its rank.
-        let among_candidates = rank_candidates(query, correct_vectors.view(), &[0], &config)?;
-        *rank -= among_candidates
-            .first()
-            .map_or(0, |among_candidates| among_candidates.saturating_sub(1));
+        let gold_rank = rank_candidates(query, correct_vectors.view(), &[0], &config)?;
+        *rank -= gold_rank.first().map_or(0, |gold_rank| gold_rank.saturating_sub(1));
     }
     Ok(ranks)
 }
@@ -344,11 +358,11 @@ mod tests {
     }
 
     #[test]
-    fn filtered_ranks_are_those_of_a_loop() {
+    fn filtered_ranks_equal_the_reference() {
         let (queries, mut candidates) = (vectors(12, 4, 0), vectors(30, 4, 1));
         // Two equal candidates.
-        let same = candidates.row(3).to_owned();
-        candidates.row_mut(8).assign(&same);
+        let duplicate = candidates.row(3).to_owned();
+        candidates.row_mut(8).assign(&duplicate);
         let gold: Vec<usize> = (0..12).map(|k| 2 * k % 30).collect();
         let correct: Vec<Vec<usize>> = gold
             .iter()
@@ -367,7 +381,7 @@ mod tests {
                 1 + incorrect.filter(|&c| cosine(k, c) >= cosine(k, gold[k])).count()
             })
             .collect();
-        let actual = filtered(queries.view(), candidates.view(), &gold, &correct).unwrap();
+        let actual = filtered_ranks(queries.view(), candidates.view(), &gold, &correct).unwrap();
         assert_eq!(actual, expected);
         let plain = rank_candidates(
             queries.view(),
@@ -381,9 +395,9 @@ mod tests {
     /// Sixty countries, each with a capital and two rivers. German vectors are the English vectors
     /// with their dimensions reversed, and the vector of a fact is that of its object.
     #[test]
-    fn rotated_vectors_are_found_only_with_a_map() {
+    fn rotated_vectors_are_retrieved_only_with_a_map() {
         let mut builder = GraphBuilder::default();
-        let name = |id: &str, language: &str, builder: &mut GraphBuilder| {
+        let add_entity_label = |id: &str, language: &str, builder: &mut GraphBuilder| {
             builder
                 .add_label(id, language, &format!("{id} {language}"), LabelKind::Entity)
                 .unwrap();
@@ -400,48 +414,56 @@ mod tests {
             }
             for kind in ["A", "B", "C", "D"] {
                 for language in ["en", "de"] {
-                    name(&format!("{kind}{number}"), language, &mut builder);
+                    add_entity_label(&format!("{kind}{number}"), language, &mut builder);
                 }
             }
         }
         let graph = builder.build();
         let held_out: BTreeSet<String> = (0..60).step_by(5).map(|k| format!("B{k}")).collect();
         let languages = [Language::EN, Language::DE];
-        let questions =
-            GraphQuestions { graph: &graph, languages: &languages, held_out: &held_out };
+        let graph_queries =
+            GraphQueries { graph: &graph, languages: &languages, held_out: &held_out };
         let ids: Vec<&str> = graph.entities().collect();
         let english = vectors(ids.len(), 24, 2);
         let mut objects: HashMap<[&str; 2], BTreeSet<&str>> = HashMap::new();
-        for one in graph.triples() {
-            objects.entry([one.head, one.relation]).or_default().insert(one.tail);
+        for triple in graph.triples() {
+            objects.entry([triple.head, triple.relation]).or_default().insert(triple.tail);
         }
         let rows: HashMap<&str, usize> = ids.iter().copied().zip(0..).collect();
         let fact_queries: Vec<[&str; 3]> =
-            graph.triples().map(|one| [one.head, one.relation, one.tail]).collect();
-        let places: Vec<usize> = fact_queries.iter().map(|[_, _, tail]| rows[tail]).collect();
-        let side = |language: &str, labels: Array2<f32>| {
+            graph.triples().map(|triple| [triple.head, triple.relation, triple.tail]).collect();
+        let object_rows: Vec<usize> = fact_queries.iter().map(|[_, _, tail]| rows[tail]).collect();
+        let language_vectors = |language: &str, labels: Array2<f32>| {
             let texts = ids.iter().map(|id| graph.label(id, language).unwrap()).collect();
-            let facts = labels.select(Axis(0), &places);
-            Side { rows: rows.clone(), texts, labels, fact_queries: fact_queries.clone(), facts }
+            let facts = labels.select(Axis(0), &object_rows);
+            LanguageVectors {
+                rows: rows.clone(),
+                texts,
+                labels,
+                fact_queries: fact_queries.clone(),
+                facts,
+            }
         };
         let mut german = english.clone();
         german.invert_axis(Axis(1));
-        let sides = vec![side("en", english), side("de", german)];
-        let sides = Sides { questions, sides, objects };
-        let plain = |from: &Side<'_>, to: &Side<'_>| {
+        let languages = vec![language_vectors("en", english), language_vectors("de", german)];
+        let graph_vectors = GraphVectors { graph_queries, languages, objects };
+        let unmapped = |from: &LanguageVectors<'_>, to: &LanguageVectors<'_>| {
             Ok([from.labels.clone(), from.facts.clone(), to.labels.clone()])
         };
-        let plain = sides.ask(plain).unwrap();
+        let unmapped = graph_vectors.score(unmapped).unwrap();
         let config = MapConfig::default();
-        let mapped = sides.ask(|from, to| sides.mapped(from, to, &config)).unwrap();
-        for (plain, mapped, [trained, held_out]) in [
-            (&plain.labels, &mapped.labels, [2 * 228, 2 * 12]),
-            (&plain.objects, &mapped.objects, [2 * 168, 2 * 12]),
+        let mapped =
+            graph_vectors.score(|from, to| graph_vectors.map_vectors(from, to, &config)).unwrap();
+        for (unmapped, mapped, [trained, held_out]) in [
+            (&unmapped.labels, &mapped.labels, [2 * 228, 2 * 12]),
+            (&unmapped.objects, &mapped.objects, [2 * 168, 2 * 12]),
         ] {
-            let of = |kinds: &BothKinds| [kinds.trained.unwrap(), kinds.held_out.unwrap()];
-            assert_eq!(of(plain).map(|ranks| ranks.queries), [trained, held_out]);
-            assert!(of(plain).iter().all(|ranks| ranks.accuracy < 30.0), "{plain:?}");
-            assert!(of(mapped).iter().all(|ranks| ranks.accuracy == 100.0), "{mapped:?}");
+            let summaries =
+                |kinds: &ScoresByTraining| [kinds.trained.unwrap(), kinds.held_out.unwrap()];
+            assert_eq!(summaries(unmapped).map(|ranks| ranks.queries), [trained, held_out]);
+            assert!(summaries(unmapped).iter().all(|ranks| ranks.accuracy < 30.0), "{unmapped:?}");
+            assert!(summaries(mapped).iter().all(|ranks| ranks.accuracy == 100.0), "{mapped:?}");
         }
     }
 }

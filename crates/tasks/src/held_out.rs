@@ -7,29 +7,29 @@ use trainer::rng_for;
 /// The name of held-out examples, and of the random stream that selects them.
 pub(crate) const HELD_OUT: &str = "held out";
 
-/// Draws groups with `seed` that together have at least `share` of all examples.
+/// Draws groups with `seed` that together have at least `min_fraction` of all examples.
 ///
 /// `groups` yields the group of each example.
 pub(crate) fn held_out_groups<G: Ord>(
     groups: impl IntoIterator<Item = G>,
-    share: f64,
+    min_fraction: f64,
     seed: u64,
 ) -> BTreeSet<G> {
     let mut sizes: BTreeMap<G, usize> = BTreeMap::new();
     for group in groups {
         *sizes.entry(group).or_default() += 1;
     }
-    let min_count = share * sizes.values().sum::<usize>() as f64;
+    let min_count = min_fraction * sizes.values().sum::<usize>() as f64;
     let mut order: Vec<(G, usize)> = sizes.into_iter().collect();
     order.shuffle(&mut rng_for(seed, HELD_OUT, 0));
-    let mut chosen = BTreeSet::new();
+    let mut held_out = BTreeSet::new();
     let mut count = 0;
     for (group, size) in order {
         if count as f64 >= min_count {
             break;
         }
         count += size;
-        chosen.insert(group);
+        held_out.insert(group);
     }
-    chosen
+    held_out
 }

@@ -4,21 +4,22 @@ use xlmr_model::Inputs;
 
 use crate::{Encoder, Error, Result, batch};
 
-/// Encodes rows in batches of similar length and returns the results of `read` in the rows' order.
+/// Encodes rows in batches of similar length and returns the results of `compute` in the order of
+/// the rows.
 ///
-/// The arguments of `read` are the indices of the rows, their inputs and the hidden states
+/// The arguments of `compute` are the indices of the rows, their inputs and the hidden states
 /// `[B, L, H]`.
 pub(crate) fn by_length<T>(
     model: &dyn Encoder,
     rows: &[&[u32]],
     batch_size: usize,
-    read: impl Fn(&[usize], &Inputs, &Tensor) -> Result<Vec<T>>,
+    compute: impl Fn(&[usize], &Inputs, &Tensor) -> Result<Vec<T>>,
 ) -> Result<Vec<T>> {
     let lengths: Vec<usize> = rows.iter().map(|row| row.len()).collect();
     batch::by_length(&lengths, batch_size, |indices| {
         let rows: Vec<&[u32]> = indices.iter().filter_map(|&k| rows.get(k).copied()).collect();
         let inputs = batch::pair_inputs(model, &rows)?;
-        no_grad(|| read(indices, &inputs, &model.encode(&inputs, false)?))
+        no_grad(|| compute(indices, &inputs, &model.encode(&inputs, false)?))
     })
 }
 
@@ -31,9 +32,9 @@ pub(crate) fn expect_finite(logits: Tensor) -> Result<Tensor> {
 }
 
 /// The index of the largest logit: `[…, C]` to one index for each row of C, in order.
-pub(crate) fn best(logits: Tensor) -> Result<Vec<usize>> {
-    let best = expect_finite(logits)?.f_argmax(-1, false)?.f_contiguous()?.f_view([-1])?;
+pub(crate) fn argmax_rows(logits: Tensor) -> Result<Vec<usize>> {
+    let indices = expect_finite(logits)?.f_argmax(-1, false)?.f_contiguous()?.f_view([-1])?;
     let index =
         |value: i64| usize::try_from(value).map_err(|_| Error::data("argmax", "an index", value));
-    Vec::<i64>::try_from(best)?.into_iter().map(index).collect()
+    Vec::<i64>::try_from(indices)?.into_iter().map(index).collect()
 }

@@ -136,7 +136,7 @@ impl SequenceClassificationTask<'_> {
 pub fn best_classes(model: &dyn Encoder, rows: &[&[u32]], batch_size: usize) -> Result<Vec<usize>> {
     inference::by_length(model, rows, batch_size, |_, inputs, hidden| {
         let mask = inputs.attention_mask.as_ref();
-        inference::best(model.sequence_logits(hidden, mask, false)?)
+        inference::argmax_rows(model.sequence_logits(hidden, mask, false)?)
     })
 }
 
@@ -170,7 +170,7 @@ pub fn classify(
         if logits.size().last() != Some(&3) {
             return Err(Error::data("logits", "[B, 3]", format!("shape {:?}", logits.size())));
         }
-        let classes = inference::best(logits)?.into_iter();
+        let classes = inference::argmax_rows(logits)?.into_iter();
         Ok(classes.filter_map(NliLabel::from_class).collect())
     })
 }

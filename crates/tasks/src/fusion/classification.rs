@@ -274,7 +274,7 @@ pub fn best_fused_classes(
                 None => model.encode(&target, false)?,
             };
             let mask = target.attention_mask.as_ref();
-            inference::best(model.sequence_logits(&hidden, mask, false)?)
+            inference::argmax_rows(model.sequence_logits(&hidden, mask, false)?)
         })
     })
 }

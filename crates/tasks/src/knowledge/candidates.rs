@@ -46,8 +46,8 @@ pub(super) fn mention_candidates(
     for example in queries {
         gold_language.entry(example.entity.as_str()).or_insert(example.description_language);
     }
-    let fits = |one: &&Candidate| {
-        gold_language.get(one.entity.as_str()).is_none_or(|gold| *gold == one.language)
+    let has_gold_language = |candidate: &&Candidate| {
+        gold_language.get(candidate.entity.as_str()).is_none_or(|gold| *gold == candidate.language)
     };
     let queries: Vec<Query> = queries
         .iter()
@@ -61,7 +61,7 @@ pub(super) fn mention_candidates(
             language: example.language.to_string(),
         })
         .collect();
-    draw(candidates.iter().filter(fits), &queries, config)
+    draw_candidates(candidates.iter().filter(has_gold_language), &queries, config)
 }
 
 /// Creates the list for held-out triples: all objects among the candidates.
@@ -76,20 +76,21 @@ pub(super) fn object_candidates(
         language: example.subject_language.to_string(),
     };
     let queries: Vec<Query> = queries.iter().enumerate().map(query).collect();
-    draw(candidates.iter(), &queries, config)
+    draw_candidates(candidates.iter(), &queries, config)
 }
 
-fn draw<'c>(
+fn draw_candidates<'c>(
     candidates: impl Iterator<Item = &'c Candidate>,
     queries: &[Query],
     config: &ProbeConfig,
 ) -> Result<CandidateList> {
-    let description = |one: &Candidate| Description {
-        entity: one.entity.clone(),
-        language: one.language.to_string(),
+    let description = |candidate: &Candidate| Description {
+        entity: candidate.entity.clone(),
+        language: candidate.language.to_string(),
     };
     let descriptions: Vec<Description> = candidates.map(description).collect();
-    let entities: BTreeSet<&str> = descriptions.iter().map(|one| one.entity.as_str()).collect();
+    let entities: BTreeSet<&str> =
+        descriptions.iter().map(|description| description.entity.as_str()).collect();
     let size = config.candidates.get().min(entities.len());
     let config = CandidateConfig { size, gold_language: GoldLanguage::Any, seed: 0 };
     Ok(CandidateList::draw(&descriptions, queries, &config)?)

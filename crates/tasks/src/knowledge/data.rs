@@ -178,15 +178,15 @@ impl KnowledgeData {
     /// queries.
     ///
     /// # Errors
-    /// The errors of [`FrequencyBaseline::all`] and [`ObjectBaseline::all`].
+    /// The errors of [`FrequencyBaseline::score_all`] and [`ObjectBaseline::score_all`].
     pub fn baselines(&self, config: &ProbeConfig) -> Result<Vec<(&'static str, ProbeScores)>> {
         if self.mentions.probe.is_empty() {
             return Ok(Vec::new());
         }
-        let entity = FrequencyBaseline::Entity.all(&self.mentions, config)?;
-        let pair = FrequencyBaseline::LanguagePair.all(&self.mentions, config)?;
-        let object = ObjectBaseline::Relation.all(&self.triples, config)?;
-        let neighbours = ObjectBaseline::Neighbours.all(&self.triples, config)?;
+        let entity = FrequencyBaseline::Entity.score_all(&self.mentions, config)?;
+        let pair = FrequencyBaseline::LanguagePair.score_all(&self.mentions, config)?;
+        let object = ObjectBaseline::Relation.score_all(&self.triples, config)?;
+        let neighbours = ObjectBaseline::Neighbours.score_all(&self.triples, config)?;
         Ok(vec![
             ("Guess: the entity most trained in the language", entity),
             ("Guess: the same with the description's language", pair),

@@ -67,7 +67,8 @@ impl<'a> EntityPredictionTask<'a> {
             Ok(NegativeQueue::new(model.hidden_size(), options, &config)?)
         };
         let queues = (0i64..).take(groups.len().max(1)).map(queue).collect::<Result<_>>()?;
-        let tokens = |one: &MentionExample| one.input_ids.len() + one.description_ids.len();
+        let tokens =
+            |example: &MentionExample| example.input_ids.len() + example.description_ids.len();
         Ok(Self {
             model,
             heads,
@@ -85,18 +86,21 @@ impl<'a> EntityPredictionTask<'a> {
     fn loss(&mut self, mentions: &Tensor, descriptions: &Tensor) -> Result<Tensor> {
         let examples = self.stream.batch();
         let domains = self.domains.as_ref();
-        let mention_domains = domain_ids(domains, examples.iter().map(|one| one.language))?;
+        let mention_domains = domain_ids(domains, examples.iter().map(|example| example.language))?;
         let description_domains =
-            domain_ids(domains, examples.iter().map(|one| one.description_language))?;
+            domain_ids(domains, examples.iter().map(|example| example.description_language))?;
         let query = self.heads.mep_query(mentions, &mention_domains, true)?; // [b, H]
         let key = self.heads.mep_key(descriptions, &description_domains, true)?; // [b, H]
-        let entities: Vec<i64> = examples.iter().map(|one| entity_id(&one.entity)).collect();
+        let entities: Vec<i64> =
+            examples.iter().map(|example| entity_id(&example.entity)).collect();
         let entities = ids(&entities, query.device())?;
-        let group_of = |one: &MentionExample| self.groups.get(&one.language).copied().unwrap_or(0);
+        let group_of =
+            |example: &MentionExample| self.groups.get(&example.language).copied().unwrap_or(0);
         let groups: Vec<usize> = examples.iter().map(group_of).collect();
         let mut losses = Vec::new();
         for (group, queue) in self.queues.iter_mut().enumerate() {
-            let in_group = (0i64..).zip(&groups).filter(|(_, other)| **other == group);
+            let in_group =
+                (0i64..).zip(&groups).filter(|(_, example_group)| **example_group == group);
             let rows: Vec<i64> = in_group.map(|(row, _)| row).collect();
             if rows.is_empty() {
                 continue;
@@ -161,7 +165,8 @@ impl Task for EntityPredictionTask<'_> {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let mask = |one: &MentionExample| mask_mention(one, &self.vocab, &self.losses.mention);
+        let mask =
+            |example: &MentionExample| mask_mention(example, &self.vocab, &self.losses.mention);
         let rows = self.stream.batch().iter().map(mask).collect::<Result<Vec<_>>>()?;
         let tokens = rows.iter().map(|row| row.input_ids.len() + row.description_ids.len());
         let tokens = tokens.sum::<usize>() as u64;
@@ -187,9 +192,9 @@ impl Task for EntityPredictionTask<'_> {
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
-        let record = |one: &MentionExample| ExampleRecord {
-            id: Some(one.id.clone()),
-            input_ids: one.input_ids.clone(),
+        let record = |example: &MentionExample| ExampleRecord {
+            id: Some(example.id.clone()),
+            input_ids: example.input_ids.clone(),
         };
         self.stream.batch().get(index).map(record).unwrap_or_default()
     }

@@ -91,8 +91,9 @@ mod tests {
             ("Q2", "de", "en", 2),
             ("Q3", "es", "en", 1),
         ] {
-            let [one, other] = [language, description_language].map(|code| code.parse().unwrap());
-            trained.insert((entity.to_owned(), one, other), count);
+            let [mention_language, target_language] =
+                [language, description_language].map(|code| code.parse().unwrap());
+            trained.insert((entity.to_owned(), mention_language, target_language), count);
         }
         let candidate = |(entity, language): (&str, &str)| Description {
             entity: entity.into(),

@@ -50,7 +50,11 @@ impl ObjectBaseline {
     ///
     /// # Errors
     /// The errors of [`KnowledgeProbe::objects`](super::KnowledgeProbe::objects) for its list.
-    pub fn all(self, triples: &EntailmentShards, config: &ProbeConfig) -> Result<ProbeScores> {
+    pub fn score_all(
+        self,
+        triples: &EntailmentShards,
+        config: &ProbeConfig,
+    ) -> Result<ProbeScores> {
         let queries = &triples.probe.unseen_triples;
         if queries.is_empty() || triples.facts.0.is_empty() {
             return Ok(ProbeScores::default());
@@ -76,25 +80,28 @@ impl ObjectBaseline {
             facts_by_subject.entry(subject).or_default().insert([relation, object]);
         }
         let rank = |query: &EntailmentExample| {
-            let none = BTreeSet::new();
-            let known_facts = facts_by_subject.get(query.subject.as_str()).unwrap_or(&none);
+            let no_facts = BTreeSet::new();
+            let own_facts = facts_by_subject.get(query.subject.as_str()).unwrap_or(&no_facts);
             let mut votes: BTreeMap<&str, Votes> = BTreeMap::new();
             for (subject, facts) in &facts_by_subject {
                 let shared = match self {
                     Self::Neighbours if *subject != query.subject => {
-                        facts.intersection(known_facts).count()
+                        facts.intersection(own_facts).count()
                     }
                     _ => 0,
                 };
-                for [_, object] in facts.iter().filter(|[one, _]| *one == query.relation_id) {
+                for [_, object] in facts.iter().filter(|[id, _]| *id == query.relation_id) {
                     let (voted, frequency) = votes.entry(object).or_default();
                     *voted += shared;
                     *frequency += 1;
                 }
             }
-            let of = |object: &str| votes.get(object).copied().unwrap_or_default();
-            let gold = of(&query.object);
-            list.candidates.iter().filter(|one| of(&one.entity) >= gold).count()
+            let object_votes = |object: &str| votes.get(object).copied().unwrap_or_default();
+            let gold = object_votes(&query.object);
+            list.candidates
+                .iter()
+                .filter(|candidate| object_votes(&candidate.entity) >= gold)
+                .count()
         };
         queries_with_gold(queries, list).map(rank).collect()
     }
@@ -117,12 +124,12 @@ pub(super) fn accuracy_by_relation(
 ) -> Option<f64> {
     let mut relations: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
     for (query, rank) in queries_with_gold(queries, list).zip(ranks) {
-        let (correct, all) = relations.entry(&query.relation_id).or_default();
+        let (correct, count) = relations.entry(&query.relation_id).or_default();
         *correct += f64::from(u8::from(*rank == 1));
-        *all += 1.0;
+        *count += 1.0;
     }
-    let shares = relations.values().map(|(correct, all)| 100.0 * correct / all);
-    (!relations.is_empty()).then(|| shares.sum::<f64>() / relations.len() as f64)
+    let accuracies = relations.values().map(|(correct, count)| 100.0 * correct / count);
+    (!relations.is_empty()).then(|| accuracies.sum::<f64>() / relations.len() as f64)
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use crate::{Encoder, Result};
 pub struct ObjectEntailmentTask<'a> {
     model: &'a dyn Encoder,
     heads: &'a KnowledgeHeads,
-    by: ObjectEntailment,
+    objective: ObjectEntailment,
     losses: KnowledgeLossConfig,
     stream: ExampleStream<Endless<ShardedJsonl<EntailmentExample>>>,
     queue: NegativeQueue,
@@ -40,7 +40,7 @@ impl<'a> ObjectEntailmentTask<'a> {
     pub fn new(
         model: &'a dyn Encoder,
         heads: &'a KnowledgeHeads,
-        by: ObjectEntailment,
+        objective: ObjectEntailment,
         losses: &KnowledgeLossConfig,
         data: &KnowledgeData,
     ) -> Result<Self> {
@@ -49,11 +49,12 @@ impl<'a> ObjectEntailmentTask<'a> {
         let seed = losses.queue.seed.wrapping_add(1);
         let queue = QueueConfig { seed, ..losses.queue.clone() };
         let options = (Kind::Float, model.device());
-        let tokens = |one: &EntailmentExample| one.subject_ids.len() + one.object_ids.len();
+        let tokens =
+            |example: &EntailmentExample| example.subject_ids.len() + example.object_ids.len();
         Ok(Self {
             model,
             heads,
-            by,
+            objective,
             losses: losses.clone(),
             stream: ExampleStream::new(Endless::new(data.triple_lines()?), tokens),
             queue: NegativeQueue::new(model.hidden_size(), options, &queue)?,
@@ -63,16 +64,17 @@ impl<'a> ObjectEntailmentTask<'a> {
     /// The mean loss over triples; `subjects` and `objects` are hidden states, `[b, H]` each.
     fn loss(&mut self, subjects: &Tensor, objects: &Tensor) -> Result<Tensor> {
         let examples = self.stream.batch();
-        let relations: Vec<i64> = examples.iter().map(|one| i64::from(one.relation)).collect();
+        let relations: Vec<i64> =
+            examples.iter().map(|example| i64::from(example.relation)).collect();
         let relations = Tensor::f_from_slice(&relations)?; // checked on the CPU, then uploaded
-        if self.by == ObjectEntailment::Classification {
+        if self.objective == ObjectEntailment::Classification {
             let (weight, bias) = self.heads.relation_classifier();
             return Ok(relation_classification(subjects, objects, weight, Some(bias), &relations)?);
         }
         let domains = one_domain(self.losses.norm_by_language, examples.len());
         let query = self.heads.oe_query(subjects, &relations, &domains, true)?; // [b, H]
         let key = self.heads.oe_key(objects, &domains, true)?; // [b, H]
-        let objects: Vec<i64> = examples.iter().map(|one| entity_id(&one.object)).collect();
+        let objects: Vec<i64> = examples.iter().map(|example| entity_id(&example.object)).collect();
         let objects = ids(&objects, query.device())?;
         let rows = ContrastRows { ids: Some(&objects), valid: None };
         Ok(object_entailment(&query, &key, &mut self.queue, &rows, &self.losses.oe)?)
@@ -85,7 +87,7 @@ impl Task for ObjectEntailmentTask<'_> {
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.serialize("by", &self.by).serialize("losses", &self.losses);
+        fingerprint.serialize("by", &self.objective).serialize("losses", &self.losses);
         self.stream.fingerprint(fingerprint);
     }
 
@@ -107,9 +109,9 @@ impl Task for ObjectEntailmentTask<'_> {
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
-        let record = |one: &EntailmentExample| ExampleRecord {
-            id: Some(format!("{} {} {}", one.subject, one.relation_id, one.object)),
-            input_ids: one.subject_ids.clone(),
+        let record = |example: &EntailmentExample| ExampleRecord {
+            id: Some(format!("{} {} {}", example.subject, example.relation_id, example.object)),
+            input_ids: example.subject_ids.clone(),
         };
         self.stream.batch().get(index).map(record).unwrap_or_default()
     }

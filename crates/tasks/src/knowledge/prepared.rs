@@ -20,14 +20,14 @@ struct Extremes {
 }
 
 impl Extremes {
-    fn add(&mut self, place: impl Fn() -> String, ids: &[u32]) {
+    fn add(&mut self, location: impl Fn() -> String, ids: &[u32]) {
         if ids.len() > self.tokens.0 {
-            self.tokens = (ids.len(), place());
+            self.tokens = (ids.len(), location());
         }
         if let Some(&id) = ids.iter().max()
             && (id > self.id.0 || self.id.1.is_empty())
         {
-            self.id = (id, place());
+            self.id = (id, location());
         }
     }
 
@@ -37,12 +37,12 @@ impl Extremes {
 
     fn expect_fit(&self, model: &dyn Encoder) -> Result<()> {
         let (max_length, vocabulary) = (model.max_length(), model.vocab_size());
-        let ((tokens, longest), (id, largest)) = (&self.tokens, &self.id);
+        let ((tokens, longest_row), (id, largest_id)) = (&self.tokens, &self.id);
         if i64::try_from(*tokens).unwrap_or(i64::MAX) > max_length {
-            return Err(Error::data(longest, format!("at most {max_length} tokens"), tokens));
+            return Err(Error::data(longest_row, format!("at most {max_length} tokens"), tokens));
         }
         if i64::from(*id) >= vocabulary {
-            return Err(Error::data(largest, format!("token ids below {vocabulary}"), id));
+            return Err(Error::data(largest_id, format!("token ids below {vocabulary}"), id));
         }
         Ok(())
     }
@@ -79,7 +79,7 @@ fn probe<T: Record>(
 }
 
 fn candidates(folder: &Path, extremes: &mut Extremes) -> Result<Vec<Candidate>> {
-    probe(folder, "candidates", extremes, |one: &Candidate| [&one.input_ids, &[]])
+    probe(folder, "candidates", extremes, |row: &Candidate| [&row.input_ids, &[]])
 }
 
 /// Queries and candidates of XEP (XLM-K, appendix B): held-out mentions, and entity descriptions.
@@ -98,7 +98,7 @@ pub struct MentionProbe {
 impl MentionProbe {
     fn read(folder: &Path, extremes: &mut Extremes) -> Result<Self> {
         let mut queries = |name: &str| {
-            probe(folder, name, extremes, |one: &MentionExample| [&one.input_ids, &[]])
+            probe(folder, name, extremes, |row: &MentionExample| [&row.input_ids, &[]])
         };
         let unseen_texts = queries("unseen-texts")?;
         let unseen_pairs = queries("unseen-pairs")?;
@@ -154,14 +154,14 @@ impl MentionShards {
         let mut extremes = Extremes::default();
         let probe = MentionProbe::read(path, &mut extremes)?;
         let candidate_entities: BTreeSet<&str> =
-            probe.candidates.iter().map(|one| &*one.entity).collect();
+            probe.candidates.iter().map(|row| &*row.entity).collect();
         let mut passage_languages = BTreeSet::new();
-        let mut described = BTreeSet::new();
+        let mut description_languages = BTreeSet::new();
         let mut trained_pairs = TrainedPairs::new();
         let shards = Shards::open_with([path], |line| {
             let example: MentionExample = parse(line)?;
             passage_languages.insert(example.language);
-            described.insert(example.description_language);
+            description_languages.insert(example.description_language);
             extremes.add_line(line, &example.input_ids);
             extremes.add_line(line, &example.description_ids);
             if candidate_entities.contains(example.entity.as_str()) {
@@ -171,10 +171,10 @@ impl MentionShards {
             Ok(())
         })?;
         let mut languages: BTreeSet<Language> =
-            passage_languages.union(&described).copied().collect();
-        languages.extend(probe.candidates.iter().map(|one| one.language));
+            passage_languages.union(&description_languages).copied().collect();
+        languages.extend(probe.candidates.iter().map(|row| row.language));
         let queries = [&probe.unseen_texts, &probe.unseen_pairs, &probe.unseen_entities];
-        languages.extend(queries.into_iter().flatten().map(|one| one.language));
+        languages.extend(queries.into_iter().flatten().map(|row| row.language));
         Ok(Self { shards, probe, passage_languages, languages, trained_pairs, extremes })
     }
 
@@ -209,8 +209,8 @@ impl EntailmentShards {
         let mut extremes = Extremes::default();
         let candidates = candidates(path, &mut extremes)?;
         let unseen_triples =
-            probe(path, "unseen-triples", &mut extremes, |one: &EntailmentExample| {
-                [&one.subject_ids, &[]]
+            probe(path, "unseen-triples", &mut extremes, |row: &EntailmentExample| {
+                [&row.subject_ids, &[]]
             })?;
         let mut relations = Relations::default();
         for query in &unseen_triples {

@@ -25,7 +25,7 @@ use crate::pooling::{Pooling, at_positions, encode, pooled, to_array};
 use crate::{Encoder, Error, Result};
 
 /// Rows per batch.
-const ROWS: usize = 64;
+const BATCH_ROWS: usize = 64;
 
 /// Cross-lingual retrieval of entities (XEP) and objects (XOR) with a trained model (XLM-K,
 /// appendix B).
@@ -120,8 +120,9 @@ impl<'a> KnowledgeProbe<'a> {
             Representation::Encoder => Ok(hidden.shallow_clone()),
         })?;
 
-        let rows = described(&list, candidates);
-        let languages = self::languages(list.candidates.iter().map(|one| &one.language))?;
+        let rows = description_rows(&list, candidates);
+        let languages =
+            self::languages(list.candidates.iter().map(|candidate| &candidate.language))?;
         let domain = domain_ids(domains.as_ref(), languages)?;
         let candidate_vectors = self.vectors(rows, |hidden, rows| match representation {
             Representation::Projected(_) => {
@@ -176,7 +177,7 @@ impl<'a> KnowledgeProbe<'a> {
             Representation::Encoder => Ok(hidden.shallow_clone()),
         })?;
 
-        let rows = described(&list, candidates);
+        let rows = description_rows(&list, candidates);
         let domain = one_domain(norm_by_language, list.candidates.len());
         let candidate_vectors = self.vectors(rows, |hidden, rows| match representation {
             Representation::Projected(_) => {
@@ -200,8 +201,8 @@ impl<'a> KnowledgeProbe<'a> {
         let pooling = self.trained_with.losses.pooling;
         no_grad(|| {
             let mut parts = Vec::new();
-            for (number, rows) in rows.chunks(ROWS).enumerate() {
-                let first = number * ROWS;
+            for (number, rows) in rows.chunks(BATCH_ROWS).enumerate() {
+                let first = number * BATCH_ROWS;
                 let hidden = self.hidden(rows, pooling)?;
                 let projected = project(&hidden, first..first + rows.len())?;
                 parts.push(projected.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?);
@@ -221,11 +222,13 @@ impl<'a> KnowledgeProbe<'a> {
 }
 
 /// The descriptions of the candidates of a list.
-fn described<'c>(
+fn description_rows<'c>(
     list: &'c CandidateList,
     candidates: &'c [Candidate],
 ) -> impl Iterator<Item = Result<Row>> + 'c {
-    let ids = |one: &'c Candidate| ((one.entity.as_str(), one.language.as_str()), &one.input_ids);
+    let ids = |candidate: &'c Candidate| {
+        ((candidate.entity.as_str(), candidate.language.as_str()), &candidate.input_ids)
+    };
     let by_candidate: BTreeMap<(&str, &str), &Vec<u32>> = candidates.iter().map(ids).collect();
     list.candidates.iter().map(move |candidate| {
         let input_ids = by_candidate.get(&(candidate.entity.as_str(), candidate.language.as_str()));

@@ -42,12 +42,12 @@ impl KnowledgeProbe<'_> {
     /// use tasks::knowledge::{KnowledgeData, KnowledgeProbe};
     ///
     /// # fn ask(probe: &KnowledgeProbe<'_>, data: &KnowledgeData) -> tasks::Result<()> {
-    /// let scores = probe.all(data, "runs/xlm-k")?;
+    /// let scores = probe.score_all(data, "runs/xlm-k")?;
     /// println!("XOR {:?}", scores.xor.map(|xor| xor.all.accuracy));
     /// # Ok(())
     /// # }
     /// ```
-    pub fn all(&self, data: &KnowledgeData, folder: impl AsRef<Path>) -> Result<ProbeScores> {
+    pub fn score_all(&self, data: &KnowledgeData, folder: impl AsRef<Path>) -> Result<ProbeScores> {
         let list = |name: &str| folder.as_ref().join(format!("candidates-{name}.json"));
         let entities = |queries: &[MentionExample], name: &str| {
             let score = || self.entities(&data.mentions, queries, &list(name));
@@ -73,7 +73,7 @@ impl FrequencyBaseline {
     ///
     /// # Errors
     /// The errors of [`score`](Self::score).
-    pub fn all(self, mentions: &MentionShards, config: &ProbeConfig) -> Result<ProbeScores> {
+    pub fn score_all(self, mentions: &MentionShards, config: &ProbeConfig) -> Result<ProbeScores> {
         let score = |queries: &[MentionExample]| {
             (!queries.is_empty()).then(|| self.score(mentions, queries, config)).transpose()
         };

@@ -31,7 +31,7 @@ pub fn best_labels(
     batch_size: usize,
 ) -> Result<Vec<Vec<usize>>> {
     inference::by_length(model, rows, batch_size, |indices, _, hidden| {
-        let best = inference::best(model.token_logits(hidden, false)?)?;
+        let best = inference::argmax_rows(model.token_logits(hidden, false)?)?;
         let length = best.len().checked_div(indices.len()).unwrap_or(0);
         let batch = best.chunks(length.max(1)).zip(indices);
         let row_tags = |(labels, &index): (&[usize], &usize)| {

@@ -49,7 +49,7 @@ fn training_lines_about_candidates_are_counted() {
     // Languages of the passages only, and languages of all data.
     assert_eq!(shards.passage_languages, [de, es].into());
     assert_eq!(shards.languages, [de, en, es, language("zh")].into());
-    let baseline = FrequencyBaseline::Entity.all(&shards, &ProbeConfig::default()).unwrap();
+    let baseline = FrequencyBaseline::Entity.score_all(&shards, &ProbeConfig::default()).unwrap();
     assert_eq!(baseline.xep.unwrap().all.accuracy, 100.0);
     assert!(baseline.xep_seen.is_none() && !shards.probe.is_empty());
     // The error names a changed file of the probe.
@@ -69,7 +69,7 @@ fn data_without_a_probe_has_no_queries() {
         let shards = MentionShards::open(path).unwrap();
         assert!(shards.probe.is_empty() && shards.trained_pairs.is_empty());
         let config = ProbeConfig::default();
-        let baseline = FrequencyBaseline::Entity.all(&shards, &config).unwrap();
+        let baseline = FrequencyBaseline::Entity.score_all(&shards, &config).unwrap();
         assert_eq!(baseline, ProbeScores::default());
     }
 }

@@ -40,26 +40,26 @@ fn mrr(ranks: &[f64]) -> f64 {
 }
 
 #[test]
-fn known_vectors_have_known_ranks_and_ties_rank_first() {
+fn ranks_equal_manual_ranks_and_ties_rank_first() {
     let candidates = array![[1.0, 0.0], [0.0, 1.0], [3.0, 4.0], [2.0, 0.0]];
     let queries = array![[1.0, 0.0], [1.0, 0.0], [0.6, 0.8], [0.0, 1.0]];
     let list = list(4, &[0, 2, 2, 1]);
     // Dot products with [1, 0]: 1, 0, 3, 2; with [0.6, 0.8]: 0.6, 0.8, 5, 1.2;
     // with [0, 1]: 0, 1, 4, 0.
     let dot = Representation::Projected(Similarity::Dot);
-    let found = score(&list, &queries, &candidates, dot).unwrap();
-    assert!((found.all.mrr - mrr(&[3.0, 1.0, 1.0, 2.0])).abs() < 1e-12, "{found:?}");
-    assert_eq!((found.all.accuracy, found.all.hits_at_10, found.chance), (50.0, 100.0, 25.0));
+    let actual = score(&list, &queries, &candidates, dot).unwrap();
+    assert!((actual.all.mrr - mrr(&[3.0, 1.0, 1.0, 2.0])).abs() < 1e-12, "{actual:?}");
+    assert_eq!((actual.all.accuracy, actual.all.hits_at_10, actual.chance), (50.0, 100.0, 25.0));
     // Cosines with [1, 0]: 1, 0, 0.6, 1. Candidate 3 equals candidate 0, and tied candidates rank
     // before the correct one.
     for cosine in [Representation::Projected(Similarity::Cosine), Representation::Encoder] {
-        let found = score(&list, &queries, &candidates, cosine).unwrap();
-        assert!((found.all.mrr - mrr(&[2.0, 3.0, 1.0, 1.0])).abs() < 1e-12, "{found:?}");
+        let actual = score(&list, &queries, &candidates, cosine).unwrap();
+        assert!((actual.all.mrr - mrr(&[2.0, 3.0, 1.0, 1.0])).abs() < 1e-12, "{actual:?}");
     }
     // Equal vectors: the correct candidate is ranked last.
     let equal_vectors = array![[1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [1.0, 1.0]];
-    let found = score(&list, &queries, &equal_vectors, dot).unwrap();
-    assert_eq!((found.all.accuracy, found.all.mrr), (0.0, 0.25));
+    let actual = score(&list, &queries, &equal_vectors, dot).unwrap();
+    assert_eq!((actual.all.accuracy, actual.all.mrr), (0.0, 0.25));
 }
 
 /// Twelve entities, each described in German and English and mentioned once in Spanish. Some share
@@ -84,7 +84,7 @@ fn mentions() -> MentionShards {
         language: es,
         input_ids: [
             vec![0],
-            (0..6 + number % 3).map(|at| 20 + 31 * number + at).collect(),
+            (0..6 + number % 3).map(|index| 20 + 31 * number + index).collect(),
             vec![2],
         ]
         .concat(),
@@ -94,7 +94,8 @@ fn mentions() -> MentionShards {
         description_ids: vec![0, 5, 2],
     };
     let queries: Vec<MentionExample> = (0..).zip(&entities).map(query).collect();
-    let golds = queries.iter().map(|one| (one.entity.as_str(), one.description_language));
+    let golds =
+        queries.iter().map(|mention| (mention.entity.as_str(), mention.description_language));
     let candidates = descriptions.candidates(&golds.collect(), 12, 0);
     let folder = tempfile::tempdir().unwrap();
     let files = [
@@ -107,7 +108,7 @@ fn mentions() -> MentionShards {
 }
 
 #[test]
-fn a_models_ranks_are_those_of_a_loop_over_texts() {
+fn ranks_of_a_model_equal_the_reference() {
     let (model, mentions) = (model(4000), mentions());
     let relations = ["P1".to_owned()];
     let heads = KnowledgeConfig::default();
@@ -121,8 +122,8 @@ fn a_models_ranks_are_those_of_a_loop_over_texts() {
             KnowledgeProbe::new(&model, specials(), &heads, &trained_with, &config).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("list.json");
-        let found = probe.entities(&mentions, &mentions.probe.unseen_texts, &path).unwrap();
-        assert_eq!((found.all.queries, found.candidates), (12, 12));
+        let actual = probe.entities(&mentions, &mentions.probe.unseen_texts, &path).unwrap();
+        assert_eq!((actual.all.queries, actual.candidates), (12, 12));
 
         let projected = trained_with.mention_representation() != Representation::Encoder;
         let vocab = masking_vocab(&model, specials()).unwrap();
@@ -141,7 +142,7 @@ fn a_models_ranks_are_those_of_a_loop_over_texts() {
             .map(|candidate| {
                 let candidates = &mentions.probe.candidates;
                 let same_entity =
-                    candidates.iter().find(|one| one.entity == candidate.entity).unwrap();
+                    candidates.iter().find(|other| other.entity == candidate.entity).unwrap();
                 assert_eq!(same_entity.language.as_str(), candidate.language);
                 let hidden =
                     hidden(&same_entity.input_ids).mean_dim([1].as_slice(), false, Kind::Float);
@@ -172,7 +173,7 @@ fn a_models_ranks_are_those_of_a_loop_over_texts() {
             })
             .collect();
         assert!(ranks.iter().any(|rank| *rank != ranks[0]), "{ranks:?}");
-        assert_eq!(found, score_retrieval(&list, &ranks).unwrap());
+        assert_eq!(actual, score_retrieval(&list, &ranks).unwrap());
     }
 }
 

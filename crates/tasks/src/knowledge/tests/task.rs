@@ -46,18 +46,20 @@ fn triples(seed: u64) -> Vec<EntailmentExample> {
 }
 
 /// Data from prepared folders, which are deleted on drop.
-struct Prepared {
+struct PreparedData {
     _folder: TempDir,
     data: KnowledgeData,
 }
 
-fn prepared(mentions: &[MentionExample], triples: &[EntailmentExample]) -> Prepared {
+fn prepared(mentions: &[MentionExample], triples: &[EntailmentExample]) -> PreparedData {
     let folder = tempfile::tempdir().unwrap();
-    let [at, of] = ["mentions", "triples"].map(|name| folder.path().join(name));
-    prepare(&at, &[("train/mentions", rows(mentions))]);
-    prepare(&of, &[("train/triples", rows(triples))]);
-    let data = KnowledgeData::open(at, of, &ShuffleConfig::default()).unwrap();
-    Prepared { _folder: folder, data }
+    let [mention_folder, triple_folder] =
+        ["mentions", "triples"].map(|name| folder.path().join(name));
+    prepare(&mention_folder, &[("train/mentions", rows(mentions))]);
+    prepare(&triple_folder, &[("train/triples", rows(triples))]);
+    let data =
+        KnowledgeData::open(mention_folder, triple_folder, &ShuffleConfig::default()).unwrap();
+    PreparedData { _folder: folder, data }
 }
 
 fn losses_config() -> KnowledgeLossConfig {
@@ -76,7 +78,7 @@ fn heads(model: &Model, data: &KnowledgeData) -> KnowledgeHeads {
 }
 
 /// The task after reading its first batch.
-fn begun<T: Task>(mut task: T, size: usize) -> T {
+fn with_first_batch<T: Task>(mut task: T, size: usize) -> T {
     let Examples::Streamed(stream) = task.examples() else { panic!("examples are streamed") };
     stream.start_epoch(0, trainer::rng_for(1, "order", 0)).unwrap();
     assert_eq!(stream.next_batch(size).unwrap().lengths.len(), size);
@@ -84,28 +86,29 @@ fn begun<T: Task>(mut task: T, size: usize) -> T {
 }
 
 /// Model, heads and data for the tasks.
-struct Setting {
+struct Fixture {
     model: Model,
     heads: KnowledgeHeads,
-    files: Prepared,
+    prepared: PreparedData,
 }
 
-impl Setting {
+impl Fixture {
     fn new(mentions: &[MentionExample], triples: &[EntailmentExample]) -> Self {
         let model = model(4000);
-        let files = prepared(mentions, triples);
-        let heads = heads(&model, &files.data);
-        Self { model, heads, files }
+        let prepared = prepared(mentions, triples);
+        let heads = heads(&model, &prepared.data);
+        Self { model, heads, prepared }
     }
 
     fn entity_prediction(&self, losses: &KnowledgeLossConfig) -> EntityPredictionTask<'_> {
-        let Self { model, heads, files } = self;
-        EntityPredictionTask::new(model, specials(), heads, losses, &files.data).unwrap()
+        let Self { model, heads, prepared } = self;
+        EntityPredictionTask::new(model, specials(), heads, losses, &prepared.data).unwrap()
     }
 
-    fn object_entailment(&self, by: ObjectEntailment) -> ObjectEntailmentTask<'_> {
-        let Self { model, heads, files } = self;
-        ObjectEntailmentTask::new(model, heads, by, &losses_config(), &files.data).unwrap()
+    fn object_entailment(&self, objective: ObjectEntailment) -> ObjectEntailmentTask<'_> {
+        let Self { model, heads, prepared } = self;
+        ObjectEntailmentTask::new(model, heads, objective, &losses_config(), &prepared.data)
+            .unwrap()
     }
 
     fn parameters(&self) -> Vec<(String, Tensor)> {
@@ -116,22 +119,22 @@ impl Setting {
 }
 
 type Gradients = Vec<(String, Tensor)>;
-type TaskFactory<'f> = &'f dyn Fn(&Setting) -> Box<dyn Task + '_>;
+type TaskFactory<'f> = &'f dyn Fn(&Fixture) -> Box<dyn Task + '_>;
 
 /// Losses, gradients and state of one step of 11 examples; every call starts from the same weights.
 fn run(
-    new_task: impl Fn(&Setting) -> Box<dyn Task + '_>,
+    new_task: impl Fn(&Fixture) -> Box<dyn Task + '_>,
     micro_batch: Option<usize>,
 ) -> (StepLosses, Gradients, Vec<(String, Tensor)>) {
-    let setting = Setting::new(&examples(11), &triples(1));
-    let mut task = new_task(&setting);
-    let task = begun(&mut *task, 11);
+    let fixture = Fixture::new(&examples(11), &triples(1));
+    let mut task = new_task(&fixture);
+    let task = with_first_batch(&mut *task, 11);
     let batch: Vec<usize> = (0..11).collect();
     let losses = task.losses(&mut step(&batch, micro_batch)).unwrap();
     if !losses.accumulated {
         losses.total.backward();
     }
-    let gradients = setting
+    let gradients = fixture
         .parameters()
         .into_iter()
         .map(|(name, parameter)| (name, parameter.grad()))
@@ -144,11 +147,11 @@ fn run(
 
 #[test]
 fn micro_batches_give_equal_losses_gradients_and_queues() {
-    let by = [ObjectEntailment::Contrastive, ObjectEntailment::Classification];
+    let objectives = [ObjectEntailment::Contrastive, ObjectEntailment::Classification];
     let tasks: [TaskFactory<'_>; 3] = [
-        &|setting| Box::new(setting.entity_prediction(&losses_config())),
-        &|setting| Box::new(setting.object_entailment(by[0])),
-        &|setting| Box::new(setting.object_entailment(by[1])),
+        &|fixture| Box::new(fixture.entity_prediction(&losses_config())),
+        &|fixture| Box::new(fixture.object_entailment(objectives[0])),
+        &|fixture| Box::new(fixture.object_entailment(objectives[1])),
     ];
     for (new_task, name) in tasks.into_iter().zip(["mep", "oe", "oe"]) {
         let (unsplit, gradients, state) = run(new_task, None);
@@ -164,8 +167,8 @@ fn micro_batches_give_equal_losses_gradients_and_queues() {
         assert_near(&split.parts[0].1, &unsplit.parts[0].1);
         assert_eq!(split.tokens, unsplit.tokens);
         assert_eq!(gradients.len(), split_gradients.len());
-        for ((name, expected), (other, actual)) in gradients.iter().zip(&split_gradients) {
-            assert_eq!(name, other);
+        for ((name, expected), (split_name, actual)) in gradients.iter().zip(&split_gradients) {
+            assert_eq!(name, split_name);
             let scale = expected.abs().max().double_value(&[]).max(1e-3);
             let error = testkit::max_abs_error(actual, expected);
             assert!(error < 1e-4 * scale, "{name}: {error:e} of {scale:e}");
@@ -178,47 +181,47 @@ fn micro_batches_give_equal_losses_gradients_and_queues() {
 }
 
 #[test]
-fn mentions_of_another_language_are_no_candidates() {
+fn mentions_of_other_languages_are_not_negatives() {
     let triples = triples(1);
     let mut mentions = examples(11);
     for (k, example) in mentions.iter_mut().enumerate() {
         example.language = Language::new(["en", "es"][k % 2]).unwrap();
     }
     let loss = |mentions: &[MentionExample], within: ContrastWithin| {
-        let setting = Setting::new(mentions, &triples);
+        let fixture = Fixture::new(mentions, &triples);
         let mut losses = losses_config();
         losses.contrast_within = within;
         losses.queue.start = QueueStart::Empty;
         let batch: Vec<usize> = (0..mentions.len()).collect();
-        let mut task = begun(setting.entity_prediction(&losses), batch.len());
+        let mut task = with_first_batch(fixture.entity_prediction(&losses), batch.len());
         task.losses(&mut step(&batch, None)).unwrap().total.double_value(&[])
     };
-    let of = |rest: usize| -> Vec<MentionExample> {
-        mentions.iter().skip(rest).step_by(2).cloned().collect()
+    let every_second = |first: usize| -> Vec<MentionExample> {
+        mentions.iter().skip(first).step_by(2).cloned().collect()
     };
-    let [even, odd] = [0, 1].map(of);
-    let all = &mentions;
+    let [even, odd] = [0, 1].map(every_second);
+    let all_mentions = &mentions;
     let separate = loss(&even, ContrastWithin::All) * 6.0 / 11.0
         + loss(&odd, ContrastWithin::All) * 5.0 / 11.0;
-    let within = loss(all, ContrastWithin::MentionLanguage);
+    let within = loss(all_mentions, ContrastWithin::MentionLanguage);
     assert!((within - separate).abs() < 1e-5, "{within} and {separate}");
-    assert!((loss(all, ContrastWithin::All) - separate).abs() > 1e-2);
+    assert!((loss(all_mentions, ContrastWithin::All) - separate).abs() > 1e-2);
 }
 
 #[test]
 fn each_task_trains_only_its_heads() {
     let (_, gradients, _) =
-        run(|setting| Box::new(setting.entity_prediction(&losses_config())), None);
+        run(|fixture| Box::new(fixture.entity_prediction(&losses_config())), None);
     assert!(gradients.iter().all(|(name, _)| !name.contains("oe_") && !name.contains("lm_head")));
     assert!(gradients.iter().any(|(name, _)| name.contains("mep_query")));
-    let by = ObjectEntailment::Contrastive;
-    let (_, gradients, _) = run(|setting| Box::new(setting.object_entailment(by)), None);
+    let objective = ObjectEntailment::Contrastive;
+    let (_, gradients, _) = run(|fixture| Box::new(fixture.object_entailment(objective)), None);
     assert!(gradients.iter().all(|(name, _)| !name.contains("mep_") && !name.contains("lm_head")));
     assert!(gradients.iter().any(|(name, _)| name.contains("oe_query")));
 }
 
 #[test]
-fn the_query_is_the_state_of_a_mask_token() {
+fn the_query_is_the_hidden_state_of_a_mask_token() {
     let vocab = masking_vocab(&model(4000), specials()).unwrap();
     let mask = specials().mask;
     for example in &examples(4) {
@@ -230,28 +233,34 @@ fn the_query_is_the_state_of_a_mask_token() {
 
 #[test]
 fn examples_of_the_last_batch_have_ids() {
-    let setting = Setting::new(&examples(3), &triples(1));
-    let task = begun(setting.object_entailment(ObjectEntailment::Contrastive), 5);
+    let fixture = Fixture::new(&examples(3), &triples(1));
+    let task = with_first_batch(fixture.object_entailment(ObjectEntailment::Contrastive), 5);
     assert!(task.example(4).id.unwrap().contains(' '), "subject, relation and object");
     // A batch is full although there are fewer mentions.
-    let task = begun(setting.entity_prediction(&losses_config()), 5);
+    let task = with_first_batch(fixture.entity_prediction(&losses_config()), 5);
     assert!(task.example(4).id.is_some() && task.example(5).id.is_none());
 }
 
 #[test]
 fn masked_lm_reads_passages_or_descriptions() {
-    let setting = Setting::new(&examples(11), &triples(1));
-    let model = &setting.model;
-    let data = &setting.files.data;
+    let fixture = Fixture::new(&examples(11), &triples(1));
+    let model = &fixture.model;
+    let data = &fixture.prepared.data;
     let row = |task: MlmTask<'_>| {
-        let task = begun(task, 4);
+        let task = with_first_batch(task, 4);
         (0..4).map(|index| task.example(index).input_ids).collect::<Vec<_>>()
     };
     let passages = row(data.masked_lm(model, specials(), &Default::default()).unwrap());
     let descriptions = row(data.description_lm(model, specials(), &Default::default()).unwrap());
-    let all = examples(11);
-    assert!(passages.iter().all(|ids| all.iter().any(|one| one.input_ids == *ids)));
-    assert!(descriptions.iter().all(|ids| all.iter().any(|one| one.description_ids == *ids)));
+    let all_examples = examples(11);
+    assert!(
+        passages.iter().all(|ids| all_examples.iter().any(|example| example.input_ids == *ids))
+    );
+    assert!(
+        descriptions
+            .iter()
+            .all(|ids| all_examples.iter().any(|example| example.description_ids == *ids))
+    );
 }
 
 #[test]
@@ -262,18 +271,18 @@ fn the_fingerprint_depends_on_examples_and_options() {
         fingerprint.finish().unwrap()
     };
     let mentions = |count: u32, temperature: f64| {
-        let setting = Setting::new(&examples(count), &triples(1));
+        let fixture = Fixture::new(&examples(count), &triples(1));
         let losses =
             KnowledgeLossConfig { mep: ContrastConfig::released(temperature), ..losses_config() };
-        hash(&setting.entity_prediction(&losses))
+        hash(&fixture.entity_prediction(&losses))
     };
     let first = mentions(11, 0.2);
     assert_eq!(first, mentions(11, 0.2));
     assert_ne!(first, mentions(22, 0.2));
     assert_ne!(first, mentions(11, 0.3));
-    let triples = |seed: u64, by: ObjectEntailment| {
-        let setting = Setting::new(&examples(11), &triples(seed));
-        hash(&setting.object_entailment(by))
+    let triples = |seed: u64, objective: ObjectEntailment| {
+        let fixture = Fixture::new(&examples(11), &triples(seed));
+        hash(&fixture.object_entailment(objective))
     };
     let first = triples(1, ObjectEntailment::Contrastive);
     assert_eq!(first, triples(1, ObjectEntailment::Contrastive));
@@ -292,14 +301,14 @@ fn languages_are_numbered_in_order() {
 
 #[test]
 fn bf16_changes_results_little_in_one_graph_and_in_two_passes() {
-    let setting = Setting::new(&examples(11), &triples(1));
+    let fixture = Fixture::new(&examples(11), &triples(1));
     let batch: Vec<usize> = (0..11).collect();
-    let parameters = setting.parameters();
+    let parameters = fixture.parameters();
     for micro_batch in [None, Some(3)] {
-        let entities = || begun(setting.entity_prediction(&losses_config()), 11);
+        let entities = || with_first_batch(fixture.entity_prediction(&losses_config()), 11);
         assert_bf16_is_near_f32_in(&parameters, entities, &batch, micro_batch);
-        let by = ObjectEntailment::Contrastive;
-        let objects = || begun(setting.object_entailment(by), 11);
+        let objective = ObjectEntailment::Contrastive;
+        let objects = || with_first_batch(fixture.object_entailment(objective), 11);
         assert_bf16_is_near_f32_in(&parameters, objects, &batch, micro_batch);
     }
 }
