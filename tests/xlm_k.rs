@@ -381,7 +381,7 @@ fn recipe_xlm_k_evaluates_no_probe_without_probe_files() {
     set(&mut command, "data.triples", &lines("triples").join("triples.jsonl.gz"));
     command.args(["--arms", "xlm-k", "--set", "pretraining.steps=1"]);
     let text = succeed(command);
-    for piece in ["XEP is not asked: the folder has no probe", "XOR is not asked"] {
+    for piece in ["no XEP queries: the folder has no probe", "no XOR queries"] {
         assert!(text.contains(piece), "no {piece:?} in:\n{text}");
     }
     let scores = &summary(&out)["arms"]["xlm-k"];

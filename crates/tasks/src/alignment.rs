@@ -72,11 +72,11 @@ impl AlignmentConfig {
         let layers = model.layers();
         match self.states {
             HiddenStates::Layer(layer) if layer > layers => {
-                let rule = format!("at most {layers}, the model's layers");
+                let rule = format!("at most {layers}, the number of layers");
                 return Err(Error::config("states.layer", layer, rule));
             }
             HiddenStates::MeanOfLast(count) if !(1..=layers).contains(&count) => {
-                let rule = format!("from 1 to {layers}, the model's layers");
+                let rule = format!("from 1 to {layers}, the number of layers");
                 return Err(Error::config("states.mean_of_last", count, rule));
             }
             _ => {}
@@ -118,9 +118,9 @@ impl EncodedText {
 /// let source = aligner.encode("The house is red.")?;
 /// let target = aligner.encode("The house is red.")?;
 /// let similarity = aligner.similarity(&source, &target)?;
-/// // "house", found in the same text
-/// let found = aligner.project(&similarity, &source, 4..9, &target)?;
-/// assert_eq!(found, Some(4..9));
+/// // The span of "house" is projected to the equal span of the same text.
+/// let span = aligner.project(&similarity, &source, 4..9, &target)?;
+/// assert_eq!(span, Some(4..9));
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub struct AnswerAligner<'a> {
@@ -312,7 +312,7 @@ fn window_ranges(count: usize, max_tokens: usize) -> Vec<Range<usize>> {
     window_ranges
 }
 
-/// The part of each window whose hidden states are used; parts meet in the middle of each overlap.
+/// The range of each window whose hidden states are used; ranges meet in the middle of overlaps.
 fn used_ranges(window_ranges: &[Range<usize>]) -> Vec<Range<usize>> {
     let boundary = |pair: &[Range<usize>]| match pair {
         [window, next_window] => next_window.start + (window.end - next_window.start) / 2,

@@ -57,8 +57,7 @@ pub(crate) fn by_length_with_progress<T>(
     Ok(results.into_iter().map(|(_, result)| result).collect())
 }
 
-/// The time of the first progress message; each further one comes after twice the time of the
-/// previous one.
+/// Time of the first progress message. The time doubles for each further message.
 const FIRST_REPORT: Duration = Duration::from_secs(10);
 
 /// Progress of the encoder over the rows.

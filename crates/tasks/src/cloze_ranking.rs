@@ -242,7 +242,7 @@ mod tests {
         }
     }
 
-    /// Reference implementation: one input at a time, probabilities by exponentials in float64.
+    /// Reference implementation: single inputs, and probabilities from exponentials in float64.
     fn reference_scores(model: &Model, clozes: &TypedClozes) -> Vec<Vec<f64>> {
         let score = |cloze: &TypedCloze, ids: &Vec<u32>| {
             let masks = vec![clozes.mask; ids.len()];

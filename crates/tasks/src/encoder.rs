@@ -23,7 +23,7 @@ use crate::Result;
 /// let inputs = Inputs::from_rows(&[&[0, 7, 8, 2], &[0, 9, 2]], encoder.pad_token_id())?;
 /// let (start_logits, _) = encoder.span_logits(&encoder.encode(&inputs, false)?, false)?;
 /// assert_eq!(start_logits.size(), [2, 4]);
-/// assert!(encoder.mlm_decoder().is_err()); // a head that this model does not hold
+/// assert!(encoder.mlm_decoder().is_err()); // the model has no such head
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub trait Encoder {

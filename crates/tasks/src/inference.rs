@@ -28,7 +28,7 @@ pub(crate) fn expect_finite(logits: Tensor) -> Result<Tensor> {
     if logits.f_isfinite()?.f_all()?.f_int64_value(&[])? == 1 {
         return Ok(logits);
     }
-    Err(Error::data("logits", "finite numbers", "others; did training diverge?"))
+    Err(Error::data("logits", "finite numbers", "NaN or infinity; did training diverge?"))
 }
 
 /// The index of the largest logit: `[…, C]` to one index for each row of C, in order.

@@ -81,9 +81,9 @@ impl ClassPair {
     ///     ClassPair { target: vec![0, id, 2], source: vec![0, source, 2], class }
     /// };
     /// let pairs = [pair(11, 21, 0), pair(12, 22, 0), pair(31, 21, 0), pair(32, 22, 0)];
-    /// let others = ClassPair::unrelated(&pairs)?;
-    /// assert_eq!(others[0], pair(11, 22, 0)); // two further stands its own
-    /// assert_eq!(others[3].source[1], 21);
+    /// let unrelated = ClassPair::unrelated(&pairs)?;
+    /// assert_eq!(unrelated[0], pair(11, 22, 0)); // row 2 has an equal translation
+    /// assert_eq!(unrelated[3].source[1], 21);
     /// assert!(ClassPair::unrelated(&[pair(11, 21, 0), pair(12, 22, 1)]).is_err());
     /// # Ok::<(), tasks::Error>(())
     /// ```

@@ -53,7 +53,7 @@ impl FusedEvaluation {
     /// [`Error::Config`] naming the key.
     pub fn validate(&self) -> Result<()> {
         if self.second.is_empty() {
-            return Err(Error::config("evaluation.second", "[]", "one reading or more"));
+            return Err(Error::config("evaluation.second", "[]", "at least one second text"));
         }
         check_decoding("evaluation", &self.decoding, self.batch_size)
     }

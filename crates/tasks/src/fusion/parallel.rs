@@ -21,8 +21,8 @@ use crate::{Error, Result};
 /// let pairs = PairedQuestions::of(&[(Language::EN, read("en")?), (Language::DE, read("de")?)])?;
 /// assert_eq!((pairs.target.len(), pairs.source.len()), (2 * 1190, 2 * 1190));
 /// assert_eq!(pairs.target[1190].id, pairs.source[1190].id);
-/// let others = pairs.unrelated()?;
-/// assert!(others.iter().zip(&pairs.source).all(|(other, own)| other.title != own.title));
+/// let unrelated = pairs.unrelated()?;
+/// assert!(unrelated.iter().zip(&pairs.source).all(|(other, source)| other.title != source.title));
 /// # Ok::<(), tasks::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]

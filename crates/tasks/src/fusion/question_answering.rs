@@ -17,7 +17,7 @@ use crate::{Encoder, Error, Result};
 /// The loss of each half is [`objectives::span`], see [`FusedTask`]; `soft` is the mean over start
 /// and end.
 ///
-/// Reading: under [`UnanswerableWindow::Cls`] a window without the answer is labelled with `<s>`;
+/// Interpretation: under [`UnanswerableWindow::Cls`] a window without the answer is labelled with `<s>`;
 /// under [`UnanswerableWindow::Drop`] it carries no loss, but is still encoded with the other half.
 /// Pairs without a label in both halves are skipped.
 ///
@@ -44,7 +44,7 @@ use crate::{Encoder, Error, Result};
 /// let mut task =
 ///     FusedQaTask::new(&model, &tokenizer, (&german, &english), &windows, &config)?;
 ///
-/// // `trainer::fit` makes the steps of a whole training.
+/// // `trainer::fit` runs all steps of a training.
 /// let rng = trainer::rng_for(0, "qa", 0);
 /// let mut step = Step { batch: &[0], number: 0, total: 1, micro_batch: None, rng };
 /// let losses = task.losses(&mut step)?;

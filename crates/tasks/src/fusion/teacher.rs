@@ -133,7 +133,7 @@ impl TeacherLogits {
             let values = Vec::<f32>::try_from(file.read(name)?)?;
             if Some(&values.len()) != offsets.last() || !offsets.is_sorted() {
                 let reason =
-                    format!("{name}: {} scores, which {OFFSETS} does not fit", values.len());
+                    format!("{name}: {} scores, which do not match {OFFSETS}", values.len());
                 return Err(Error::file(path, reason));
             }
             parts.push(values);

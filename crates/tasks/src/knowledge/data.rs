@@ -205,7 +205,7 @@ impl fmt::Display for KnowledgeData {
         write!(f, "{examples} mentions in {languages} languages from {files} files; ")?;
         let probe = &self.mentions.probe;
         match probe.is_empty() {
-            true => write!(f, "XEP is not asked: the folder has no probe, see --hold-out")?,
+            true => write!(f, "no XEP queries: the folder has no probe (see --hold-out)")?,
             false => write!(
                 f,
                 "{} queries in new texts, {} in new pairs of languages, {} about new entities",
@@ -218,7 +218,7 @@ impl fmt::Display for KnowledgeData {
         let relations = self.relations().len();
         write!(f, "\n{examples} triples of {relations} relations from {files} files; ")?;
         match self.triples.probe.unseen_triples.len() {
-            0 => write!(f, "XOR is not asked: the folder has no probe, see --hold-out")?,
+            0 => write!(f, "no XOR queries: the folder has no probe (see --hold-out)")?,
             queries => write!(f, "{queries} queries")?,
         }
         if let Some(Text { shards, source, .. }) = &self.text {

@@ -11,8 +11,7 @@ use trainer::{ShardLine, Shards};
 use super::object_baseline::TrainedFacts;
 use crate::{Encoder, Error, Result};
 
-/// Maximum row length and token id of some files, which the model must support, with their
-/// locations.
+/// Maximum row length and token id of some files, with their locations. The model must support both.
 #[derive(Clone, Default)]
 struct Extremes {
     tokens: (usize, String),

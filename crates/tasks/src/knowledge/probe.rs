@@ -40,7 +40,7 @@ const BATCH_ROWS: usize = 64;
 /// use tasks::knowledge::{KnowledgeData, KnowledgeProbe, KnowledgeTaskConfig, ProbeConfig};
 /// use xlmr_model::{KnowledgeHeads, Pretrained};
 ///
-/// # fn ask(base: &Pretrained, heads: &KnowledgeHeads, trained_with: &KnowledgeTaskConfig,
+/// # fn evaluate(base: &Pretrained, heads: &KnowledgeHeads, trained_with: &KnowledgeTaskConfig,
 /// #     data: &KnowledgeData) -> tasks::Result<()> {
 /// let config = ProbeConfig::default();
 /// let probe =

@@ -41,7 +41,7 @@ impl KnowledgeProbe<'_> {
     /// ```
     /// use tasks::knowledge::{KnowledgeData, KnowledgeProbe};
     ///
-    /// # fn ask(probe: &KnowledgeProbe<'_>, data: &KnowledgeData) -> tasks::Result<()> {
+    /// # fn evaluate(probe: &KnowledgeProbe<'_>, data: &KnowledgeData) -> tasks::Result<()> {
     /// let scores = probe.score_all(data, "runs/xlm-k")?;
     /// println!("XOR {:?}", scores.xor.map(|xor| xor.all.accuracy));
     /// # Ok(())

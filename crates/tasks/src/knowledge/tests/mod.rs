@@ -1,4 +1,4 @@
-//! Tests of XLM-K's joint task, its data and its probes.
+//! Tests of XLM-K's tasks, data and probes.
 mod prepared;
 mod probe;
 mod task;

@@ -1,4 +1,4 @@
-//! Tests of the probe: ranks of known vectors, and ranks of a model's vectors compared with loops.
+//! Tests of the probe: ranks of given vectors, and of a model compared with a reference.
 use kg_triples::Language;
 use kg_triples::knowledge::{Descriptions, MentionExample, TokenSpan};
 use ndarray::array;
@@ -34,7 +34,7 @@ fn list(candidates: usize, golds: &[usize]) -> CandidateList {
     }
 }
 
-/// Mean reciprocal rank; its value identifies the ranks.
+/// Mean reciprocal rank, which differs between different ranks.
 fn mrr(ranks: &[f64]) -> f64 {
     ranks.iter().map(|rank| 1.0 / rank).sum::<f64>() / ranks.len() as f64
 }
