@@ -2,7 +2,7 @@
 use anyhow::{Context, Result};
 use experiment::{Experiment, ShardPaths, Trial};
 use kg_triples::BuildReport;
-use tasks::masked_lm::{ChosenSequences, SequenceFiles};
+use tasks::masked_lm::{SelectedSequences, SequenceFiles};
 use tasks::question_answering::{TrainingQuestions, check_files};
 use trainer::TrainConfig;
 
@@ -37,13 +37,13 @@ pub fn sequences(experiment: &Experiment<Recipe>) -> Result<Vec<(&ShardPaths, Se
 pub fn injection(
     trial: &Trial<Recipe>,
     sequences: &[(&ShardPaths, SequenceFiles)],
-) -> Result<(ChosenSequences, TrainConfig)> {
+) -> Result<(SelectedSequences, TrainConfig)> {
     let (recipe, languages) = (trial.recipe, trial.recipe.languages_of(trial));
-    let choose = |arm: &Arm| -> Result<(ChosenSequences, BuildReport)> {
+    let choose = |arm: &Arm| -> Result<(SelectedSequences, BuildReport)> {
         let paths = recipe.sequences_of(arm);
         let (_, files) =
             sequences.iter().find(|(stored, _)| *stored == paths).context("sequences")?;
-        Ok(files.choose(&arm.kinds, &languages)?)
+        Ok(files.select(&arm.kinds, &languages)?)
     };
     let (chosen, report) = choose(trial.arm)?;
     let mut config = recipe.injection.clone();

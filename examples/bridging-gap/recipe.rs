@@ -9,7 +9,7 @@ use mlqa_eval::{Language, WindowConfig};
 use objectives::EntityCompletionConfig;
 use serde::{Deserialize, Serialize};
 use tasks::LanguageGroups;
-use tasks::label_retrieval::MappedRetrieval;
+use tasks::label_retrieval::MappedRetrievalConfig;
 use tasks::question_answering::{EvaluationConfig, QaConfig};
 use trainer::{ShuffleConfig, TrainConfig};
 
@@ -30,7 +30,7 @@ pub struct Recipe {
     pub injection: TrainConfig,
     pub injection_loss: EntityCompletionConfig,
     /// Control of label retrieval: token embeddings aligned by a dictionary.
-    pub label_map: MappedRetrieval,
+    pub label_map: MappedRetrievalConfig,
     pub fine_tuning: TrainConfig,
     pub qa: QaConfig,
     /// Whether to center the token embeddings before fine-tuning; their mean norm is restored.

@@ -12,7 +12,7 @@ use kg_triples::Language;
 use kg_triples::phrases::PhrasePassage;
 use recipe::{LabelGroups, Recipe, SourceText};
 use report::Scores;
-use tasks::label_retrieval::found_in_groups;
+use tasks::label_retrieval::precision_by_group;
 use tasks::masked_lm::{LinkedTextFiles, PhraseMaskingTask, lowest_perplexity};
 use trainer::Alternating;
 use xlmr_model::Head;
@@ -82,7 +82,7 @@ fn probe(trial: &Trial<Recipe>, inputs: &ProbeInputs) -> Result<Scores> {
     let mut scores = Scores::default();
     for (&language, [switched, held_out]) in &inputs.labels {
         let groups = [switched.as_slice(), held_out.as_slice()];
-        let [seen, unseen] = found_in_groups(&trained.model, &trained.tokenizer, groups)?;
+        let [seen, unseen] = precision_by_group(&trained.model, &trained.tokenizer, groups)?;
         scores.switched.insert(language, seen);
         scores.held_out.insert(language, unseen);
     }

@@ -7,7 +7,7 @@ use kg_triples::Language;
 use results::{Measured, Spread, Table, cell, over_seeds};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tasks::label_retrieval::FoundShare;
+use tasks::label_retrieval::PrecisionAt1;
 
 use crate::recipe::Recipe;
 
@@ -15,9 +15,9 @@ use crate::recipe::Recipe;
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Scores {
     /// P@1 among the English labels of both groups of entities, for the switched entities.
-    pub switched: BTreeMap<Language, FoundShare>,
+    pub switched: BTreeMap<Language, PrecisionAt1>,
     /// P@1 for the entities that were not switched.
-    pub held_out: BTreeMap<Language, FoundShare>,
+    pub held_out: BTreeMap<Language, PrecisionAt1>,
     /// Mean loss of masked tokens in sentences without switched entities, in nats.
     pub loss: BTreeMap<String, f64>,
 }
@@ -25,7 +25,7 @@ pub struct Scores {
 /// Values of a model in a table, by column.
 type Columns = fn(&Scores) -> BTreeMap<String, f64>;
 
-fn shares(of: &BTreeMap<Language, FoundShare>) -> BTreeMap<String, f64> {
+fn shares(of: &BTreeMap<Language, PrecisionAt1>) -> BTreeMap<String, f64> {
     of.iter().map(|(code, share)| (format!("{code} ({})", share.labels), share.percent)).collect()
 }
 

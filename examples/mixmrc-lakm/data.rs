@@ -26,7 +26,8 @@ impl TrainingData {
         let mut questions =
             MixedTraining::read(&data.train, translations, "train", others, mixing)?;
         let MixedTraining { source, translated, mixed } = &mut questions;
-        let dev = recipe.selection.sets_in(&data.dev, languages, source, [translated, mixed])?;
+        let dev =
+            recipe.selection.sets_in_folder(&data.dev, languages, source, [translated, mixed])?;
         let mut phrases = Vec::new();
         if recipe.selected().any(|arm| arm.lakm.is_some()) {
             phrases = PhrasePassage::read_all(&data.phrases)?;

@@ -47,7 +47,7 @@ fn train(trial: &Trial<Recipe>, data: &TrainingData) -> Result<u64> {
 
     // 3.2: LAKM, masking of knowledge phrases in passages first (Eq. 1, 2).
     let phrases = arm.lakm.map(|masking| {
-        let config = masking.of(&recipe.lakm, &recipe.ngrams);
+        let config = masking.task_config(&recipe.lakm, &recipe.ngrams);
         let (passages, max_length) = (&data.phrases, recipe.lakm_max_length);
         PhraseMaskingTask::from_passages(&base, passages, max_length, &config)
     });

@@ -236,7 +236,7 @@ impl Reader {
         QaPredictor::new(model, tokenizer, &self.windows)
             .with_decoding(&self.decoding)
             .with_batch_size(self.batch_size)
-            .with_notes(std::io::stderr().is_terminal())
+            .with_progress(std::io::stderr().is_terminal())
     }
 
     /// Returns the n-best lists of questions over their own contexts, see [`QaPredictor::predict`].

@@ -42,8 +42,8 @@ use crate::{Encoder, Error, Result};
 /// let model = Model::new(&Config::tiny(4000), &[], tch::Device::Cpu, 1)?;
 /// let tokenizer = read_tokenizer("../../data/base")?;
 /// let languages = [Language::EN, Language::DE];
-/// let found = label_retrieval(&model, &tokenizer, &builder.build(), &languages)?;
-/// assert_eq!(found[&Language::DE], 100.0);
+/// let precision = label_retrieval(&model, &tokenizer, &builder.build(), &languages)?;
+/// assert_eq!(precision[&Language::DE], 100.0);
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub fn label_retrieval(
@@ -57,8 +57,8 @@ pub fn label_retrieval(
     let mut result = BTreeMap::new();
     for &language in languages.iter().filter(|&&language| language != Language::EN) {
         let labels = labels_in(graph, &heads, language)?;
-        let found = found_labels(model, tokenizer, &labels, &english)?;
-        let correct_count = found.iter().filter(|found| **found).count();
+        let is_correct = nearest_is_correct(model, tokenizer, &labels, &english)?;
+        let correct_count = is_correct.iter().filter(|is_correct| **is_correct).count();
         result.insert(language, 100.0 * correct_count as f64 / heads.len().max(1) as f64);
     }
     Ok(result)
@@ -85,7 +85,7 @@ fn labels_in<'g>(
 /// Options of [`mapped_label_retrieval`].
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct MappedRetrieval {
+pub struct MappedRetrievalConfig {
     /// Number of cross-validation folds over entities. The labels of a fold use a map fitted to all
     /// other folds.
     pub folds: usize,
@@ -97,7 +97,7 @@ pub struct MappedRetrieval {
     pub map: MapConfig,
 }
 
-impl Default for MappedRetrieval {
+impl Default for MappedRetrievalConfig {
     fn default() -> Self {
         Self { folds: 10, seed: 0, neighbours: 10, map: MapConfig::default() }
     }
@@ -120,7 +120,7 @@ impl Default for MappedRetrieval {
 /// # Example
 /// ```
 /// use kg_triples::{GraphBuilder, LabelKind, Language};
-/// use tasks::label_retrieval::{MappedRetrieval, mapped_label_retrieval};
+/// use tasks::label_retrieval::{MappedRetrievalConfig, mapped_label_retrieval};
 /// use xlmr_model::{Config, Model, read_tokenizer};
 ///
 /// let mut builder = GraphBuilder::default();
@@ -133,7 +133,7 @@ impl Default for MappedRetrieval {
 /// let model = Model::new(&Config::tiny(4000), &[], tch::Device::Cpu, 1)?;
 /// let tokenizer = read_tokenizer("../../data/base")?;
 /// let languages = [Language::EN, Language::DE];
-/// let config = MappedRetrieval { folds: 3, ..MappedRetrieval::default() };
+/// let config = MappedRetrievalConfig { folds: 3, ..MappedRetrievalConfig::default() };
 /// let found = mapped_label_retrieval(&model, &tokenizer, &builder.build(), &languages, &config)?;
 /// assert!((0.0..=100.0).contains(&found[&Language::DE]));
 /// # Ok::<(), tasks::Error>(())
@@ -143,10 +143,11 @@ pub fn mapped_label_retrieval(
     tokenizer: &Tokenizer,
     graph: &KnowledgeGraph,
     languages: &[Language],
-    config: &MappedRetrieval,
+    config: &MappedRetrievalConfig,
 ) -> Result<BTreeMap<Language, f64>> {
     let heads = heads(graph);
-    let mut ids: Vec<&str> = graph.triples().flat_map(|one| [one.head, one.tail]).collect();
+    let mut ids: Vec<&str> =
+        graph.triples().flat_map(|triple| [triple.head, triple.tail]).collect();
     ids.sort_unstable();
     ids.dedup();
     if !(2..=ids.len()).contains(&config.folds) {
@@ -166,29 +167,29 @@ pub fn mapped_label_retrieval(
     let english = vectors(Language::EN)?;
     let mut result = BTreeMap::new();
     for &language in languages.iter().filter(|&&language| language != Language::EN) {
-        let own_vectors = vectors(language)?;
+        let label_vectors = vectors(language)?;
         let mut correct_count = 0;
         for fold in 0..config.folds {
-            let in_fold = |&(place, _): &(usize, &usize)| place % config.folds == fold;
+            let in_fold = |&(position, _): &(usize, &usize)| position % config.folds == fold;
             let (query_indices, pairs): (Vec<_>, Vec<_>) =
                 order.iter().enumerate().partition(in_fold);
             let pairs: Vec<(usize, usize)> = pairs.into_iter().map(|(_, &id)| (id, id)).collect();
             let query_indices =
                 query_indices.into_iter().map(|(_, &id)| id).filter(|&id| id < candidates);
             let query_indices: Vec<usize> = query_indices.collect();
-            let (mut source, mut target) = (own_vectors.clone(), english.clone());
+            let (mut source, mut target) = (label_vectors.clone(), english.clone());
             let map = LinearMap::fit(&mut source, &mut target, &pairs, &config.map)?;
-            let source = map.source(own_vectors.clone())?;
+            let source = map.source(label_vectors.clone())?;
             let rows: Vec<usize> = (0..candidates).collect();
             let (queries, targets) = (source.select(Axis(0), &rows), target.select(Axis(0), &rows));
             let means = mean_similarity(targets.view(), queries.view(), config.neighbours)?;
             let queries = source.select(Axis(0), &query_indices);
-            let found = nearest(queries.view(), targets.view(), 1, Some(&means))?;
-            let index = |best: &Vec<Neighbour>| best.first().map(|one| one.index);
+            let neighbours = nearest(queries.view(), targets.view(), 1, Some(&means))?;
+            let index = |nearest: &Vec<Neighbour>| nearest.first().map(|neighbour| neighbour.index);
             correct_count += query_indices
                 .iter()
-                .zip(&found)
-                .filter(|(own_vectors, best)| index(best) == Some(**own_vectors))
+                .zip(&neighbours)
+                .filter(|(row, nearest)| index(nearest) == Some(**row))
                 .count();
         }
         result.insert(language, 100.0 * correct_count as f64 / candidates.max(1) as f64);
@@ -201,7 +202,7 @@ pub fn mapped_label_retrieval(
 ///
 /// # Errors
 /// [`Error::Tokenizer`]; [`Error::Torch`] if libtorch fails.
-fn found_labels(
+fn nearest_is_correct(
     model: &dyn Encoder,
     tokenizer: &Tokenizer,
     labels: &[&str],
@@ -212,24 +213,24 @@ fn found_labels(
     }
     let english = label_vectors(model, tokenizer, english)?.f_tr()?;
     let labels = label_vectors(model, tokenizer, labels)?;
-    let mut nearest: Vec<i64> = Vec::new();
+    let mut nearest_row: Vec<i64> = Vec::new();
     for part in labels.f_split(i64::from(CHUNK), 0)? {
         let best = part.f_matmul(&english)?.f_argmax(1, false)?;
-        nearest.extend(Vec::<i64>::try_from(best.f_to_device(tch::Device::Cpu)?)?);
+        nearest_row.extend(Vec::<i64>::try_from(best.f_to_device(tch::Device::Cpu)?)?);
     }
-    Ok((0i64..).zip(nearest).map(|(own_vectors, nearest)| own_vectors == nearest).collect())
+    Ok((0i64..).zip(nearest_row).map(|(row, nearest_row)| row == nearest_row).collect())
 }
 
 /// P@1 of a group, with the number of labels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
-pub struct FoundShare {
+pub struct PrecisionAt1 {
     /// P@1 in percent.
     pub percent: f64,
     /// Number of query labels.
     pub labels: usize,
 }
 
-impl FoundShare {
+impl PrecisionAt1 {
     fn of(found: impl IntoIterator<Item = bool>) -> Self {
         let (mut correct_count, mut labels) = (0u32, 0);
         for found in found {
@@ -250,7 +251,7 @@ impl FoundShare {
 /// ```
 /// use kg_triples::Language;
 /// use kg_triples::switch::LabelPair;
-/// use tasks::label_retrieval::found_in_groups;
+/// use tasks::label_retrieval::precision_by_group;
 /// use xlmr_model::{Config, Model, read_tokenizer};
 ///
 /// let pair = |id: &str, name: &str| LabelPair {
@@ -263,22 +264,22 @@ impl FoundShare {
 /// let unseen = [pair("Q3", "Iran")];
 /// let model = Model::new(&Config::tiny(4000), &[], tch::Device::Cpu, 1)?;
 /// let tokenizer = read_tokenizer("../../data/base")?;
-/// let [first, second] = found_in_groups(&model, &tokenizer, [&seen, &unseen])?;
+/// let [first, second] = precision_by_group(&model, &tokenizer, [&seen, &unseen])?;
 /// assert_eq!((first.labels, second.labels, second.percent), (2, 1, 100.0));
 /// # Ok::<(), tasks::Error>(())
 /// ```
-pub fn found_in_groups(
+pub fn precision_by_group(
     model: &dyn Encoder,
     tokenizer: &Tokenizer,
     groups: [&[LabelPair]; 2],
-) -> Result<[FoundShare; 2]> {
+) -> Result<[PrecisionAt1; 2]> {
     let [first, second] = groups;
-    let all = || first.iter().chain(second);
-    let own_vectors: Vec<&str> = all().map(|pair| pair.label.as_str()).collect();
-    let english: Vec<&str> = all().map(|pair| pair.source.as_str()).collect();
-    let found = found_labels(model, tokenizer, &own_vectors, &english)?;
-    let (first, second) = found.split_at(first.len().min(found.len()));
-    Ok([first, second].map(|found| FoundShare::of(found.iter().copied())))
+    let pairs = || first.iter().chain(second);
+    let labels: Vec<&str> = pairs().map(|pair| pair.label.as_str()).collect();
+    let english: Vec<&str> = pairs().map(|pair| pair.source.as_str()).collect();
+    let is_correct = nearest_is_correct(model, tokenizer, &labels, &english)?;
+    let (first, second) = is_correct.split_at(first.len().min(is_correct.len()));
+    Ok([first, second].map(|is_correct| PrecisionAt1::of(is_correct.iter().copied())))
 }
 
 /// Labels per chunk: for large graphs the similarities of all labels would not fit in memory.
@@ -339,22 +340,22 @@ mod tests {
     use crate::testing::model;
 
     #[test]
-    fn equal_labels_find_each_other_and_swapped_ones_do_not() {
+    fn equal_labels_are_retrieved_and_swapped_labels_are_not() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let tokenizer = read_tokenizer(root.join("data/base")).unwrap();
         let english = ["Peru", "Germany", "Japan", "Egypt"];
         let swapped = ["Peru", "Germany", "Egypt", "Japan"];
         let mut builder = GraphBuilder::default();
         builder.add_label("near", "en", "near", LabelKind::Relation).unwrap();
-        for (name, other) in english.iter().zip(swapped) {
+        for (name, swapped_name) in english.iter().zip(swapped) {
             builder.add_triple(name, "near", "Peru").unwrap();
-            for (language, label) in [("en", *name), ("de", *name), ("es", other)] {
+            for (language, label) in [("en", *name), ("de", *name), ("es", swapped_name)] {
                 builder.add_label(name, language, label, LabelKind::Entity).unwrap();
             }
         }
         let (graph, languages) = (builder.build(), [Language::EN, Language::DE, Language::ES]);
-        let found = label_retrieval(&model(4000), &tokenizer, &graph, &languages).unwrap();
-        assert_eq!(found, BTreeMap::from([(Language::DE, 100.0), (Language::ES, 50.0)]));
+        let precision = label_retrieval(&model(4000), &tokenizer, &graph, &languages).unwrap();
+        assert_eq!(precision, BTreeMap::from([(Language::DE, 100.0), (Language::ES, 50.0)]));
         let missing = label_retrieval(&model(4000), &tokenizer, &graph, &["fr".parse().unwrap()]);
         let error = missing.unwrap_err().to_string();
         assert_eq!(error, "Egypt: expected a label in fr, got none");
@@ -363,7 +364,7 @@ mod tests {
     /// German token embeddings are the English ones with their dimensions reversed: retrieval works
     /// with a map, but not by cosine.
     #[test]
-    fn a_map_finds_labels_with_rotated_vectors() {
+    fn labels_with_rotated_vectors_are_retrieved_with_a_map() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let tokenizer = read_tokenizer(root.join("data/base")).unwrap();
         let model = model(4000);
@@ -390,26 +391,29 @@ mod tests {
         no_grad(|| {
             let mut table = model.word_embeddings().shallow_clone();
             for number in 0..120 {
-                let row = |place: usize| i64::from(words[2 * number + place].1);
+                let row = |offset: usize| i64::from(words[2 * number + offset].1);
                 let rotated = table.get(row(0)).flip([0]);
                 table.get(row(1)).copy_(&rotated);
             }
             let _ = table.requires_grad_(false);
         });
         let (graph, languages) = (builder.build(), [Language::EN, Language::DE]);
-        let plain = label_retrieval(&model, &tokenizer, &graph, &languages).unwrap();
-        let config = MappedRetrieval::default();
-        let mapped = |config: &MappedRetrieval| {
+        let unmapped = label_retrieval(&model, &tokenizer, &graph, &languages).unwrap();
+        let config = MappedRetrievalConfig::default();
+        let mapped = |config: &MappedRetrievalConfig| {
             mapped_label_retrieval(&model, &tokenizer, &graph, &languages, config)
         };
-        let found = mapped(&config).unwrap()[&Language::DE];
-        assert!(plain[&Language::DE] < 10.0 && found == 100.0, "{plain:?} {found}");
+        let mapped_precision = mapped(&config).unwrap()[&Language::DE];
+        assert!(
+            unmapped[&Language::DE] < 10.0 && mapped_precision == 100.0,
+            "{unmapped:?} {mapped_precision}"
+        );
         assert_eq!(
-            mapped(&MappedRetrieval { seed: 1, ..config.clone() }).unwrap()[&Language::DE],
+            mapped(&MappedRetrievalConfig { seed: 1, ..config.clone() }).unwrap()[&Language::DE],
             100.0
         );
         for folds in [0, 1, 121] {
-            let error = mapped(&MappedRetrieval { folds, ..config.clone() }).unwrap_err();
+            let error = mapped(&MappedRetrievalConfig { folds, ..config.clone() }).unwrap_err();
             assert!(error.to_string().contains("2 to 120"), "{error}");
         }
     }

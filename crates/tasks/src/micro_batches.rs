@@ -28,13 +28,13 @@ pub(crate) fn losses<T>(
         return Ok(StepLosses::single(name, loss(rows)?));
     };
     let count = |rows: &[T]| rows.iter().map(&targets).sum::<usize>();
-    let all = count(rows) as f64;
+    let batch_count = count(rows) as f64;
     let mut parts = MicroBatch::cut(rows, size);
     parts.retain(|part| count(part.rows) > 0);
     accumulate(&parts, |rows| {
         let loss = loss(rows)?;
         let loss = match reduction {
-            Reduction::Mean => loss.f_mul_scalar(count(rows) as f64 / all)?,
+            Reduction::Mean => loss.f_mul_scalar(count(rows) as f64 / batch_count)?,
             Reduction::Sum => loss,
         };
         Ok(vec![WeightedLoss { name, weight: 1.0, loss }])

@@ -177,13 +177,13 @@ mod tests {
         assert!(difference(Pooling::Mean) < 1e-6 && difference(Pooling::First) < 1e-6);
         assert!(difference(Pooling::AllPositions) > 1e-2, "{}", difference(Pooling::AllPositions));
         // Without padding both poolings are equal.
-        let [all, tokens] = [Pooling::AllPositions, Pooling::Mean]
+        let [all_positions, mean] = [Pooling::AllPositions, Pooling::Mean]
             .map(|pooling| pooled(&model, &[long], pooling, false).unwrap());
-        assert_eq!(all, tokens);
+        assert_eq!(all_positions, mean);
     }
 
     #[test]
-    fn tensors_as_arrays() {
+    fn tensors_are_copied_to_arrays() {
         let tensor = Tensor::from_slice(&[1.0f32, 2.0, 3.0, 4.0, 5.0, 6.0]).view([2, 3]);
         let array = to_array("x", &tensor.transpose(0, 1)).unwrap();
         assert_eq!(array, ndarray::array![[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]);

@@ -111,8 +111,8 @@ impl SequenceClassificationTask<'_> {
             _ => logits,
         };
         let targets = upload(&Tensor::f_from_slice(&classes)?, logits.device())?;
-        let none = None::<&Tensor>;
-        Ok(logits.f_cross_entropy_loss(&targets, none, Reduction::Mean, IGNORE_INDEX, 0.0)?)
+        let no_weights = None::<&Tensor>;
+        Ok(logits.f_cross_entropy_loss(&targets, no_weights, Reduction::Mean, IGNORE_INDEX, 0.0)?)
     }
 }
 
@@ -184,10 +184,10 @@ mod tests {
     use crate::testing::{assert_bf16_is_near_f32, assert_micro_batches_match};
 
     fn model() -> Model {
-        model_of_spread(0.3)
+        model_with_range(0.3)
     }
 
-    fn model_of_spread(initializer_range: f64) -> Model {
+    fn model_with_range(initializer_range: f64) -> Model {
         let config = Config {
             hidden_dropout_prob: 0.0,
             attention_probs_dropout_prob: 0.0,
@@ -211,7 +211,7 @@ mod tests {
     }
 
     /// Reference implementation: each row separately, without padding, in float64.
-    fn by_loop(model: &Model, batch: &[usize]) -> f64 {
+    fn reference_loss(model: &Model, batch: &[usize]) -> f64 {
         let losses = batch.iter().map(|&k| {
             let (ids, class) = &rows()[k];
             let hidden = model.encode(&Inputs::from_rows(&[ids], 1).unwrap(), false).unwrap();
@@ -224,11 +224,11 @@ mod tests {
     }
 
     #[test]
-    fn the_loss_is_that_of_a_loop_over_rows() {
+    fn the_loss_equals_the_reference() {
         let model = model();
         for batch in [&[0, 1, 2, 3][..], &[2, 0], &[1]] {
             let (actual, expected) =
-                (loss(&model, batch).double_value(&[]), by_loop(&model, batch));
+                (loss(&model, batch).double_value(&[]), reference_loss(&model, batch));
             assert!(
                 (actual - expected).abs() < 1e-5,
                 "{batch:?}: got {actual}, expected {expected}"
@@ -242,7 +242,7 @@ mod tests {
         model.set_kind(Kind::Double).unwrap();
         let batch = [0, 1, 2, 3];
         let loss = loss(&model, &batch);
-        assert!((loss.double_value(&[]) - by_loop(&model, &batch)).abs() < 1e-12);
+        assert!((loss.double_value(&[]) - reference_loss(&model, &batch)).abs() < 1e-12);
         loss.backward();
         let parameters = model.named_parameters();
         let (_, bias) =
@@ -250,14 +250,14 @@ mod tests {
         let gradient = Vec::<f64>::try_from(bias.grad()).unwrap();
         assert_eq!(gradient.len(), 4);
         for (k, actual) in gradient.iter().enumerate() {
-            let at = |shift: f64| {
-                let mut one = bias.detach().get(k as i64);
-                let _ = one.g_add_scalar_(shift);
-                let value = by_loop(&model, &batch);
-                let _ = one.g_add_scalar_(-shift);
+            let loss_at = |shift: f64| {
+                let mut element = bias.detach().get(k as i64);
+                let _ = element.g_add_scalar_(shift);
+                let value = reference_loss(&model, &batch);
+                let _ = element.g_add_scalar_(-shift);
                 value
             };
-            let expected = (at(1e-5) - at(-1e-5)) / 2e-5;
+            let expected = (loss_at(1e-5) - loss_at(-1e-5)) / 2e-5;
             assert!(
                 (actual - expected).abs() < 1e-8,
                 "bias {k}: got {actual}, expected {expected}"
@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn bf16_and_micro_batches_change_results_little() {
         // With large logits, the rounding error of bfloat16 in the loss would be too large.
-        let (model, rows) = (model_of_spread(0.05), [rows(), rows()].concat());
+        let (model, rows) = (model_with_range(0.05), [rows(), rows()].concat());
         let task = || SequenceClassificationTask::new(&model, rows.clone()).unwrap();
         let batch: Vec<usize> = (0..rows.len()).collect();
         let parameters = model.named_parameters();

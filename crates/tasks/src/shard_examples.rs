@@ -15,7 +15,7 @@ pub(crate) struct LineReader<T> {
     /// Returns the examples of a line; empty for a line that is not selected.
     pub(crate) parse: ParseLine<T>,
     /// Fingerprint of everything that determines `parse`.
-    pub(crate) choice: Fingerprint,
+    pub(crate) selection: Fingerprint,
     /// Number of examples in all lines, if known.
     pub(crate) count: Option<u64>,
     /// Returns the number of tokens of an example.
@@ -47,7 +47,7 @@ impl<T: 'static> ShardExamples<T> {
         shuffle: &ShuffleConfig,
         reader: LineReader<T>,
     ) -> Result<Self> {
-        let LineReader { parse, choice, count, tokens } = reader;
+        let LineReader { parse, selection, count, tokens } = reader;
         if shuffle.holds(&shards) {
             let mut examples = Vec::new();
             shards.each_line(|line| {
@@ -59,7 +59,7 @@ impl<T: 'static> ShardExamples<T> {
         let source = LineExamples {
             lines: ShuffledLines::new(shards, shuffle.clone())?,
             parse,
-            choice: choice.finish()?,
+            selection: selection.finish()?,
             count,
             before: ShardPosition::default(),
             examples: VecDeque::new(),
@@ -91,7 +91,9 @@ impl<T: 'static> ShardExamples<T> {
         mut add: impl FnMut(&mut Fingerprint, &T),
     ) {
         match self {
-            Self::InMemory(examples, _) => examples.iter().for_each(|one| add(fingerprint, one)),
+            Self::InMemory(examples, _) => {
+                examples.iter().for_each(|example| add(fingerprint, example))
+            }
             Self::Streamed(stream) => stream.fingerprint(fingerprint),
         }
     }
@@ -102,7 +104,7 @@ pub(crate) struct LineExamples<T> {
     lines: ShuffledLines,
     parse: ParseLine<T>,
     /// Hash of everything that determines `parse`.
-    choice: String,
+    selection: String,
     count: Option<u64>,
     /// The position before the current line.
     before: ShardPosition,
@@ -183,7 +185,7 @@ impl<T> ExampleSource for LineExamples<T> {
     }
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-        fingerprint.add("choice", &self.choice);
+        fingerprint.add("choice", &self.selection);
         self.lines.fingerprint(fingerprint);
     }
 }
@@ -204,7 +206,7 @@ mod tests {
                 let [number, count]: [usize; 2] = line.parse()?;
                 Ok((0..count).map(|part| [number, part]).collect())
             }),
-            choice: Fingerprint::new(),
+            selection: Fingerprint::new(),
             count: Some(30),
             tokens: |_| 1,
         };
@@ -221,7 +223,7 @@ mod tests {
     }
 
     /// A stream at the start of its epoch.
-    fn started(folder: &std::path::Path, lines: usize) -> ShardExamples<[usize; 2]> {
+    fn started_stream(folder: &std::path::Path, lines: usize) -> ShardExamples<[usize; 2]> {
         let mut examples = examples(folder, lines);
         let ShardExamples::Streamed(stream) = &mut examples else { panic!("in memory") };
         stream.start_epoch(0, rng_for(4, "order", 0)).unwrap();
@@ -231,19 +233,19 @@ mod tests {
     #[test]
     fn data_that_fits_the_buffer_is_stored_in_line_order() {
         let folder = tempfile::tempdir().unwrap();
-        let all: Vec<[usize; 2]> =
+        let expected: Vec<[usize; 2]> =
             (0..20).flat_map(|line| (0..line % 4).map(move |part| [line, part])).collect();
         let mut in_memory = examples(folder.path(), 20);
         let ShardExamples::InMemory(stored_examples, lengths) = &in_memory else {
             panic!("streamed")
         };
-        assert_eq!((stored_examples, lengths.len()), (&all, all.len()));
-        assert_eq!(in_memory.get(1), Some(&all[1]));
+        assert_eq!((stored_examples, lengths.len()), (&expected, expected.len()));
+        assert_eq!(in_memory.get(1), Some(&expected[1]));
         assert!(matches!(in_memory.examples(), Examples::Indexed(lengths) if lengths.len() == 30));
-        let mut streamed = started(folder.path(), 19);
+        let mut streamed = started_stream(folder.path(), 19);
         let mut returned = remaining(&mut streamed);
         returned.sort_unstable();
-        assert_eq!(returned, all);
+        assert_eq!(returned, expected);
         let hash = |examples: &ShardExamples<[usize; 2]>| {
             let mut fingerprint = Fingerprint::new();
             examples.fingerprint(&mut fingerprint, |fingerprint, [line, part]| {
@@ -259,24 +261,24 @@ mod tests {
     #[test]
     fn every_position_can_be_restored() {
         let folder = tempfile::tempdir().unwrap();
-        let mut first = started(folder.path(), 4);
+        let mut first = started_stream(folder.path(), 4);
         let ShardExamples::Streamed(stream) = &mut first else { panic!("in memory") };
-        let mut places = vec![stream.position().unwrap()];
+        let mut positions = vec![stream.position().unwrap()];
         let mut returned = Vec::new();
         while !stream.next_batch(1).unwrap().lengths.is_empty() {
             returned.extend_from_slice(stream.batch());
-            places.push(stream.position().unwrap());
+            positions.push(stream.position().unwrap());
         }
-        assert!(places.iter().any(|place| place["example"] != 0), "{places:?}");
-        for (number, place) in places.iter().enumerate() {
-            let mut other = started(folder.path(), 4);
-            let ShardExamples::Streamed(stream) = &mut other else { panic!("in memory") };
-            stream.seek(place).unwrap();
-            assert_eq!(remaining(&mut other), returned[number.min(returned.len())..]);
+        assert!(positions.iter().any(|position| position["example"] != 0), "{positions:?}");
+        for (number, position) in positions.iter().enumerate() {
+            let mut restored = started_stream(folder.path(), 4);
+            let ShardExamples::Streamed(stream) = &mut restored else { panic!("in memory") };
+            stream.seek(position).unwrap();
+            assert_eq!(remaining(&mut restored), returned[number.min(returned.len())..]);
         }
         let ShardExamples::Streamed(stream) = &mut first else { panic!("in memory") };
-        let mut place = places[0].clone();
-        place["example"] = 99.into();
-        assert!(stream.seek(&place).is_err());
+        let mut position = positions[0].clone();
+        position["example"] = 99.into();
+        assert!(stream.seek(&position).is_err());
     }
 }

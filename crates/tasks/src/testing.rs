@@ -23,16 +23,16 @@ pub(crate) fn specials() -> SpecialTokens {
     SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 }
 }
 
-type Named = Vec<(String, Tensor)>;
+type NamedTensors = Vec<(String, Tensor)>;
 
 /// The total loss of a step as computed by the trainer, and the gradients of the parameters.
 fn step(
-    parameters: &Named,
+    parameters: &NamedTensors,
     task: &mut dyn Task,
     batch: &[usize],
     precision: Precision,
     micro_batch: Option<usize>,
-) -> (f64, Named) {
+) -> (f64, NamedTensors) {
     let rng = trainer::rng_for(1, "step", 0);
     let mut step = Step { batch, number: 3, total: 9, micro_batch, rng };
     let losses: StepLosses =
@@ -54,12 +54,12 @@ fn step(
 }
 
 /// The norm of the difference of two lists of gradients, relative to the norm of the first list.
-fn distance(one: &Named, other: &Named) -> f64 {
-    let names = |list: &Named| list.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
-    assert_eq!(names(one), names(other));
-    let differences: Vec<Tensor> = one.iter().zip(other).map(|((_, a), (_, b))| a - b).collect();
+fn relative_distance(first: &NamedTensors, second: &NamedTensors) -> f64 {
+    let names = |list: &NamedTensors| list.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(first), names(second));
+    let differences: Vec<Tensor> = first.iter().zip(second).map(|((_, a), (_, b))| a - b).collect();
     let norm = |list: Vec<&Tensor>| torch_ext::total_norm(&list).unwrap();
-    norm(differences.iter().collect()) / norm(one.iter().map(|(_, tensor)| tensor).collect())
+    norm(differences.iter().collect()) / norm(first.iter().map(|(_, tensor)| tensor).collect())
 }
 
 /// Maximum relative difference of a bfloat16 loss from the float32 loss. bfloat16 has 8 bits.
@@ -72,7 +72,7 @@ const GRADIENT_BOUND: f64 = 0.1;
 /// and that gradients are finite and float32. `task` creates a new task, because a step may change
 /// its state.
 pub(crate) fn assert_bf16_is_near_f32<T: Task>(
-    parameters: &Named,
+    parameters: &NamedTensors,
     task: impl Fn() -> T,
     batch: &[usize],
 ) {
@@ -81,7 +81,7 @@ pub(crate) fn assert_bf16_is_near_f32<T: Task>(
 
 /// Checks [`assert_bf16_is_near_f32`] on a batch that is split into micro-batches.
 pub(crate) fn assert_bf16_is_near_f32_in<T: Task>(
-    parameters: &Named,
+    parameters: &NamedTensors,
     task: impl Fn() -> T,
     batch: &[usize],
     micro_batch: Option<usize>,
@@ -96,14 +96,14 @@ pub(crate) fn assert_bf16_is_near_f32_in<T: Task>(
         let finite = gradient.isfinite().all().int64_value(&[]) == 1;
         assert!(finite && gradient.kind() == Kind::Float, "{name}");
     }
-    let distance = distance(&gradients, &bf16_gradients);
-    assert!(distance < GRADIENT_BOUND, "{distance}");
+    let relative_distance = relative_distance(&gradients, &bf16_gradients);
+    assert!(relative_distance < GRADIENT_BOUND, "{relative_distance}");
 }
 
 /// Asserts that a batch in micro-batches of 4 and of 1 has the loss and the gradients of the whole
 /// batch.
 pub(crate) fn assert_micro_batches_match<T: Task>(
-    parameters: &Named,
+    parameters: &NamedTensors,
     task: impl Fn() -> T,
     batch: &[usize],
 ) {
@@ -115,7 +115,7 @@ pub(crate) fn assert_micro_batches_match<T: Task>(
             (actual - expected).abs() < 1e-5 * expected.abs(),
             "{actual} in parts of {size}, {expected} whole"
         );
-        let distance = distance(&gradients, &parts);
-        assert!(distance < 1e-5, "in parts of {size}: {distance:e}");
+        let relative_distance = relative_distance(&gradients, &parts);
+        assert!(relative_distance < 1e-5, "in parts of {size}: {relative_distance:e}");
     }
 }

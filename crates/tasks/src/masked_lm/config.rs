@@ -44,13 +44,13 @@ impl PassageMasking {
     /// # Ok::<(), toml::de::Error>(())
     /// ```
     pub fn validate(&self) -> Result<()> {
-        let (policy, checked) = match self {
+        let (policy, result) = match self {
             Self::Phrases(config) => ("phrases", config.validate()),
             Self::Ngrams(config) => ("ngrams", config.validate()),
             Self::Tokens(config) => ("tokens", config.validate()),
             Self::Mentions(config) => ("mentions", config.validate()),
         };
-        checked.map_err(|error| Error::of_masking(&format!("masking.{policy}"), error))?;
+        result.map_err(|error| Error::of_masking(&format!("masking.{policy}"), error))?;
         match self {
             Self::Mentions(EntityPredictionConfig { rest: Some(rest), .. }) => {
                 rest.validate().map_err(|error| Error::of_masking("masking.mentions.rest", error))
@@ -80,11 +80,15 @@ impl PhraseMasking {
     /// use tasks::masked_lm::{PassageMasking, PhraseMasking, PhraseTaskConfig};
     ///
     /// let (config, ngrams) = (PhraseTaskConfig::default(), NgramMaskingConfig::default());
-    /// assert_eq!(PhraseMasking::Phrases.of(&config, &ngrams), config);
-    /// let random = PhraseMasking::Ngrams.of(&config, &ngrams);
+    /// assert_eq!(PhraseMasking::Phrases.task_config(&config, &ngrams), config);
+    /// let random = PhraseMasking::Ngrams.task_config(&config, &ngrams);
     /// assert_eq!(random.masking, PassageMasking::Ngrams(ngrams));
     /// ```
-    pub fn of(self, config: &PhraseTaskConfig, ngrams: &NgramMaskingConfig) -> PhraseTaskConfig {
+    pub fn task_config(
+        self,
+        config: &PhraseTaskConfig,
+        ngrams: &NgramMaskingConfig,
+    ) -> PhraseTaskConfig {
         let masking = match self {
             Self::Phrases => config.masking.clone(),
             Self::Ngrams => PassageMasking::Ngrams(ngrams.clone()),

@@ -7,7 +7,7 @@ use tch::{Device, Tensor};
 use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, TaskError};
 use xlmr_model::Inputs;
 
-use super::{ChosenSequences, target_positions, with_scores};
+use super::{SelectedSequences, target_positions, with_scores};
 use crate::micro_batches::{Reduction, losses};
 use crate::shard_examples::ShardExamples;
 use crate::{Encoder, Error, Result};
@@ -98,15 +98,15 @@ impl<'a> EntityCompletionTask<'a> {
     /// # Errors
     /// The errors of [`new`](Self::new); [`Error::Data`] if a sequence is longer than the model's
     /// rows.
-    pub fn of(
+    pub fn from_files(
         model: &'a dyn Encoder,
-        sequences: &ChosenSequences,
+        sequences: &SelectedSequences,
         config: &EntityCompletionConfig,
     ) -> Result<Self> {
-        let (longest, max_length) = (sequences.longest(), model.max_length());
-        if i64::try_from(longest).unwrap_or(i64::MAX) > max_length {
+        let (max_tokens, max_length) = (sequences.max_tokens(), model.max_length());
+        if i64::try_from(max_tokens).unwrap_or(i64::MAX) > max_length {
             let expected = format!("at most {max_length} tokens");
-            return Err(Error::data("longest sequence", expected, longest));
+            return Err(Error::data("longest sequence", expected, max_tokens));
         }
         let row = |sequence: &Sequence| {
             Row::of(sequence).map_err(|position| format!("no entity covers position {position}"))
@@ -151,11 +151,13 @@ impl Row {
     /// Creates a row from a sequence; the error is a masked position outside all entities.
     fn of(sequence: &Sequence) -> std::result::Result<Self, usize> {
         let labels = sequence.labels.iter().enumerate();
-        let masked = labels.filter(|(_, label)| **label != IGNORE_INDEX).map(|(at, _)| at);
+        let masked =
+            labels.filter(|(_, label)| **label != IGNORE_INDEX).map(|(position, _)| position);
         let entity_at = |position: usize| {
             let mut entities = (0i64..).zip(&sequence.entities);
-            let found = entities.find(|(_, entity)| (entity.start..entity.end).contains(&position));
-            found.map(|(number, _)| number).ok_or(position)
+            let entity =
+                entities.find(|(_, entity)| (entity.start..entity.end).contains(&position));
+            entity.map(|(number, _)| number).ok_or(position)
         };
         Ok(Self {
             input_ids: sequence.input_ids.clone(),
@@ -231,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn the_loss_is_that_of_a_loop_over_entities() {
+    fn the_loss_equals_the_reference() {
         let (model, sequences) = (model(4000), sequences());
         let config = EntityCompletionConfig { normalization: EntityNormalization::Entity };
         let mut task = EntityCompletionTask::new(&model, &sequences, &config).unwrap();

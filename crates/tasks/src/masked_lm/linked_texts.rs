@@ -44,13 +44,13 @@ use crate::{Error, Result};
 pub struct LinkedTextFiles {
     shards: Shards,
     shuffle: ShuffleConfig,
-    languages: BTreeMap<Language, OfLanguage>,
+    languages: BTreeMap<Language, LanguageTexts>,
     validation: BTreeMap<Language, Vec<PhrasePassage>>,
 }
 
 /// Number and files of a language's texts.
 #[derive(Default)]
-struct OfLanguage {
+struct LanguageTexts {
     texts: usize,
     files: BTreeSet<PathBuf>,
 }
@@ -63,25 +63,25 @@ impl LinkedTextFiles {
     /// linked text.
     pub fn open<P: AsRef<Path>>(paths: &[P], shuffle: &ShuffleConfig) -> Result<Self> {
         shuffle.validate()?;
-        let mut languages: BTreeMap<Language, OfLanguage> = BTreeMap::new();
+        let mut languages: BTreeMap<Language, LanguageTexts> = BTreeMap::new();
         let shards = Shards::open_with(paths, |line| {
             let text: LinkedText = parse(line)?;
-            let of = languages.entry(text.language).or_default();
-            of.texts += 1;
-            if !of.files.contains(line.path) {
-                of.files.insert(line.path.to_owned());
+            let language_texts = languages.entry(text.language).or_default();
+            language_texts.texts += 1;
+            if !language_texts.files.contains(line.path) {
+                language_texts.files.insert(line.path.to_owned());
             }
             Ok(())
         })?;
-        let mut kept = Vec::new();
+        let mut validation_files = Vec::new();
         for path in paths {
             if let Some(manifest) = Manifest::read(path)? {
-                kept.extend(manifest.files_of(path, "validation")?);
+                validation_files.extend(manifest.files_of(path, "validation")?);
             }
         }
         let mut validation: BTreeMap<Language, Vec<PhrasePassage>> = BTreeMap::new();
-        if !kept.is_empty() {
-            Shards::open_with(&kept, |line| {
+        if !validation_files.is_empty() {
+            Shards::open_with(&validation_files, |line| {
                 let text: LinkedText = parse(line)?;
                 validation.entry(text.language).or_default().push(PhrasePassage::from(&text));
                 Ok(())
@@ -92,7 +92,10 @@ impl LinkedTextFiles {
 
     /// Returns the number of training texts by language.
     pub fn texts(&self) -> BTreeMap<Language, usize> {
-        self.languages.iter().map(|(language, of)| (*language, of.texts)).collect()
+        self.languages
+            .iter()
+            .map(|(language, language_texts)| (*language, language_texts.texts))
+            .collect()
     }
 
     /// Creates a task for each language accepted by `selects_language`, in the order of codes.
@@ -111,15 +114,15 @@ impl LinkedTextFiles {
         config: &PhraseTaskConfig,
     ) -> Result<Vec<LanguageTask<'a>>> {
         let mut tasks = Vec::new();
-        for (&language, of) in
+        for (&language, language_texts) in
             self.languages.iter().filter(|(language, _)| selects_language(**language))
         {
-            let task = PhraseMaskingTask::of(
+            let task = PhraseMaskingTask::from_files(
                 base,
-                self.passages(language, of, base, max_length)?,
+                self.passages(language, language_texts, base, max_length)?,
                 config,
             )?;
-            let examples = if task.is_empty() { of.texts } else { task.len() };
+            let examples = if task.is_empty() { language_texts.texts } else { task.len() };
             tasks.push(LanguageTask { language, examples, task });
         }
         if tasks.is_empty() {
@@ -143,22 +146,22 @@ impl LinkedTextFiles {
             let task = PhraseMaskingTask::from_passages(base, passages, max_length, config)?;
             Ok(LanguageTask { language, examples: task.len(), task })
         };
-        let all = self.validation.iter().filter(|(language, _)| selects_language(**language));
-        all.map(task).collect()
+        let selected = self.validation.iter().filter(|(language, _)| selects_language(**language));
+        selected.map(task).collect()
     }
 
     fn passages(
         &self,
         language: Language,
-        of: &OfLanguage,
+        language_texts: &LanguageTexts,
         base: &Pretrained,
         max_length: usize,
     ) -> Result<ShardExamples<PassageExample>> {
         let SpecialTokens { bos, eos, unk, .. } = base.specials;
         let encoder =
             PassageEncoder::new(&base.tokenizer, SpecialIds { bos, eos, unk }, max_length)?;
-        let mut choice = Fingerprint::new();
-        choice
+        let mut selection = Fingerprint::new();
+        selection
             .serialize("language", &language)
             .number("max_length", max_length as u64)
             .add("tokenizer", encoder.tokenizer().to_string(false).unwrap_or_default());
@@ -170,11 +173,11 @@ impl LinkedTextFiles {
                 }
                 encoder.encode(&PhrasePassage::from(&text)).map_err(|error| error.to_string())
             }),
-            choice,
+            selection,
             count: None,
             tokens: |window: &PassageExample| window.input_ids.len(),
         };
-        let shards = self.shards.only(|file| of.files.contains(file.path()));
+        let shards = self.shards.only(|file| language_texts.files.contains(file.path()));
         ShardExamples::open(shards, &self.shuffle, reader)
     }
 }
@@ -216,8 +219,9 @@ mod tests {
         write("train/de.jsonl", (0..7).map(|number| line(number, "de", "Bern")).collect());
         let mixed = (7..19).map(|number| line(number, ["de", "es"][number % 2], "Lima"));
         write("train/mixed.jsonl", mixed.collect());
-        let kept = (20..24).map(|number| line(number, ["de", "es"][number % 2], "Lima"));
-        write("validation/all.jsonl", kept.collect());
+        let validation_lines =
+            (20..24).map(|number| line(number, ["de", "es"][number % 2], "Lima"));
+        write("validation/all.jsonl", validation_lines.collect());
         let counts = serde_json::Value::Null;
         folder.finish(Preparation { program: "test", seed: None, counts }).unwrap();
     }
@@ -236,15 +240,18 @@ mod tests {
             let files = LinkedTextFiles::open(&[&out], &shuffle).unwrap();
             assert_eq!(files.texts(), BTreeMap::from([(Language::DE, 13), (es, 6)]));
             let mut tasks = files.tasks(&base, |_| true, 96, &config).unwrap();
-            let sizes: Vec<_> = tasks.iter().map(|one| (one.language, one.examples)).collect();
+            let sizes: Vec<_> = tasks.iter().map(|task| (task.language, task.examples)).collect();
             assert_eq!(sizes, [(Language::DE, german), (es, 6)]);
             let streamed = trainer::Task::examples(&mut tasks[0].task).lengths().is_none();
             assert_eq!(streamed, lines == 4);
-            assert_eq!(files.tasks(&base, |one| one == es, 96, &config).unwrap().len(), 1);
+            assert_eq!(
+                files.tasks(&base, |language| language == es, 96, &config).unwrap().len(),
+                1
+            );
             assert!(files.tasks(&base, |_| false, 96, &config).is_err());
-            let kept = files.validation(&base, |_| true, 96, &config).unwrap();
-            assert_eq!(kept.iter().map(|one| one.examples).collect::<Vec<_>>(), [2, 2]);
-            let selection = lowest_perplexity(&kept, 7, 4).unwrap();
+            let validation = files.validation(&base, |_| true, 96, &config).unwrap();
+            assert_eq!(validation.iter().map(|task| task.examples).collect::<Vec<_>>(), [2, 2]);
+            let selection = lowest_perplexity(&validation, 7, 4).unwrap();
             assert_eq!(selection.names, ["de", "es"]);
             let scores = (selection.score)().unwrap();
             assert!(scores.values().all(|loss| *loss > 0.0), "{scores:?}");
@@ -261,12 +268,12 @@ mod tests {
         std::fs::remove_file(out.join("train/de.jsonl")).unwrap();
         let base = base();
         let config = PhraseTaskConfig::default();
-        let of = |code: &str| {
+        let tasks_of = |code: &str| {
             let language_of_code = Language::new(code).unwrap();
             files.tasks(&base, |language| language == language_of_code, 96, &config)
         };
-        assert_eq!(of("es").unwrap()[0].examples, 6);
-        assert!(of("de").is_err());
+        assert_eq!(tasks_of("es").unwrap()[0].examples, 6);
+        assert!(tasks_of("de").is_err());
     }
 
     #[test]

@@ -140,7 +140,7 @@ mod tests {
 
     /// Reference implementation: each row separately, without padding, and each position
     /// separately, in float64.
-    fn by_loop(model: &xlmr_model::Model, rows: &[&[u32]], labels: &[&[i64]]) -> Vec<f64> {
+    fn reference_losses(model: &xlmr_model::Model, rows: &[&[u32]], labels: &[&[i64]]) -> Vec<f64> {
         let mut losses = Vec::new();
         for (row, labels) in rows.iter().zip(labels) {
             let hidden = model.encode(&Inputs::from_rows(&[row], 1).unwrap(), false).unwrap();
@@ -157,13 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn the_loss_is_that_of_a_loop_over_positions() {
+    fn the_loss_equals_the_reference() {
         let model = model(80);
         let rows: [&[u32]; 3] = [&[0, 4, 17, 4, 2], &[0, 9, 4, 2], &[0, 5, 6, 7, 8, 9, 2]];
         let labels: [&[i64]; 3] =
             [&[IGNORED, 11, IGNORED, 70, IGNORED], &[IGNORED, IGNORED, 33, IGNORED], &[IGNORED; 7]];
         let inputs = || Inputs::from_rows(&rows, 1).unwrap();
-        let expected = by_loop(&model, &rows, &labels);
+        let expected = reference_losses(&model, &rows, &labels);
         assert_eq!(expected.len(), 3);
         for (reduction, expected) in [
             (MaskedLmReduction::Mean, expected.iter().sum::<f64>() / 3.0),
@@ -177,8 +177,8 @@ mod tests {
                 "{reduction:?}: got {actual}, expected {expected}"
             );
             let hidden = model.encode(&inputs(), false).unwrap();
-            let again = loss_from_hidden(&model, &hidden, &labels, &config).unwrap().unwrap();
-            assert_eq!(again.double_value(&[]), actual);
+            let from_hidden = loss_from_hidden(&model, &hidden, &labels, &config).unwrap().unwrap();
+            assert_eq!(from_hidden.double_value(&[]), actual);
         }
     }
 

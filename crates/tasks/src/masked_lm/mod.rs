@@ -27,7 +27,7 @@ pub use loss::{loss, loss_from_hidden};
 pub(crate) use loss::{target_positions, with_scores};
 pub use phrase_masking::PhraseMaskingTask;
 pub use plain::MlmTask;
-pub use sequences::{ChosenSequences, SequenceFiles};
+pub use sequences::{SelectedSequences, SequenceFiles};
 pub use switched::{LanguageShares, LanguageTask, lowest_perplexity};
 pub use text_passages::TextSource;
 pub(crate) use text_passages::{TextPassages, open_text};

@@ -73,10 +73,10 @@ impl<'a> PhraseMaskingTask<'a> {
         config: &PhraseTaskConfig,
     ) -> Result<Self> {
         let tokens = |example: &PassageExample| example.input_ids.len();
-        Self::on(model, specials, ShardExamples::in_memory(examples, tokens), config)
+        Self::from_examples(model, specials, ShardExamples::in_memory(examples, tokens), config)
     }
 
-    fn on(
+    fn from_examples(
         model: &'a dyn Encoder,
         specials: SpecialTokens,
         passages: ShardExamples<PassageExample>,
@@ -107,12 +107,12 @@ impl<'a> PhraseMaskingTask<'a> {
     }
 
     /// Creates a task on passages from files.
-    pub(super) fn of(
+    pub(super) fn from_files(
         base: &'a Pretrained,
         passages: ShardExamples<PassageExample>,
         config: &PhraseTaskConfig,
     ) -> Result<Self> {
-        Self::on(&base.model, base.specials, passages, config)
+        Self::from_examples(&base.model, base.specials, passages, config)
     }
 
     /// Returns the number of windows in memory; 0 for streamed passages.
@@ -149,10 +149,10 @@ impl<'a> PhraseMaskingTask<'a> {
             });
             let rows = masked.collect::<Result<Vec<Masked>>>()?;
             let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
-            let summed = MaskedLmConfig { reduction: MaskedLmReduction::Sum };
+            let sum_config = MaskedLmConfig { reduction: MaskedLmReduction::Sum };
             let loss = no_grad(|| {
                 let hidden = self.model.encode(&self.inputs(&rows)?, false)?;
-                loss_from_hidden(self.model, &hidden, &labels, &summed)
+                loss_from_hidden(self.model, &hidden, &labels, &sum_config)
             })?;
             if let Some(loss) = loss {
                 sum += loss.f_double_value(&[])?;
@@ -219,13 +219,13 @@ impl<'a> PhraseMaskingTask<'a> {
 
 /// Removes spans that share a token with an earlier span.
 fn without_overlaps(spans: &[Range<usize>]) -> Vec<Range<usize>> {
-    let mut kept: Vec<Range<usize>> = Vec::new();
+    let mut separate: Vec<Range<usize>> = Vec::new();
     for span in spans {
-        if kept.last().is_none_or(|last| last.end <= span.start) {
-            kept.push(span.clone());
+        if separate.last().is_none_or(|last| last.end <= span.start) {
+            separate.push(span.clone());
         }
     }
-    kept
+    separate
 }
 
 impl Task for PhraseMaskingTask<'_> {
@@ -276,7 +276,7 @@ mod tests {
     /// Passages of 20 to 59 tokens, with a phrase of three tokens and another inside it.
     fn examples() -> Vec<PassageExample> {
         let example = |k: usize| {
-            let body = (0..20 + k).map(|at| 5 + ((7 * at + k) % 60) as u32);
+            let body = (0..20 + k).map(|position| 5 + ((7 * position + k) % 60) as u32);
             let input_ids = [0].into_iter().chain(body).chain([2]).collect();
             let start = 1 + k % 15;
             let phrases = vec![start..start + 3, start + 1..start + 2];
@@ -309,13 +309,20 @@ mod tests {
             assert_eq!(rows.len(), 40);
             for (row, example) in rows.iter().zip(&examples()) {
                 let selected: Vec<usize> = row.selected().collect();
-                assert!(example.phrases.iter().cloned().flatten().all(|at| selected.contains(&at)));
+                assert!(
+                    example
+                        .phrases
+                        .iter()
+                        .cloned()
+                        .flatten()
+                        .all(|position| selected.contains(&position))
+                );
                 let m = example.input_ids.len() - 2;
                 assert_eq!(selected.len(), 3.max((0.15 * m as f64).round() as usize));
                 assert!(!selected.contains(&0) && !selected.contains(&(m + 1)));
-                assert!(
-                    selected.iter().all(|&at| row.labels[at] == i64::from(example.input_ids[at]))
-                );
+                assert!(selected.iter().all(
+                    |&position| row.labels[position] == i64::from(example.input_ids[position])
+                ));
                 // The row contains only the passage, with one <s> at the start and one </s> at the
                 // end.
                 let ids = &row.input_ids;
@@ -326,13 +333,13 @@ mod tests {
     }
 
     #[test]
-    fn the_loss_is_that_of_the_selected_tokens() {
+    fn the_loss_is_the_mean_over_selected_tokens() {
         let model = model(80);
         let mut mean = task(&model, PhraseTaskConfig::default());
-        let (loss, again, other) =
+        let (loss, repeated, different) =
             (losses(&mut mean, 1), losses(&mut mean, 1), losses(&mut mean, 2));
-        assert_eq!(loss.total.double_value(&[]), again.total.double_value(&[]));
-        assert_ne!(loss.total.double_value(&[]), other.total.double_value(&[]));
+        assert_eq!(loss.total.double_value(&[]), repeated.total.double_value(&[]));
+        assert_ne!(loss.total.double_value(&[]), different.total.double_value(&[]));
         // The loss of an untrained model is about ln V.
         assert!((loss.total.double_value(&[]) - 80f64.ln()).abs() < 1.0);
 
@@ -344,8 +351,8 @@ mod tests {
             let hidden = model.encode(&ids, false).unwrap().squeeze_dim(0);
             let log_p =
                 model.mlm_logits(&hidden).unwrap().to_kind(Kind::Double).log_softmax(-1, None);
-            for at in row.selected() {
-                sum -= log_p.double_value(&[at as i64, row.labels[at]]);
+            for position in row.selected() {
+                sum -= log_p.double_value(&[position as i64, row.labels[position]]);
                 count += 1;
             }
         }
@@ -380,13 +387,13 @@ mod tests {
     #[test]
     fn segments_change_the_loss_and_empty_batches_have_none() {
         let model = model(80);
-        let mut one = task(&model, PhraseTaskConfig { segment: 1, ..Default::default() });
-        let mut zero = task(&model, PhraseTaskConfig::default());
+        let mut segment_1 = task(&model, PhraseTaskConfig { segment: 1, ..Default::default() });
+        let mut segment_0 = task(&model, PhraseTaskConfig::default());
         let value = |losses: StepLosses| losses.total.double_value(&[]);
-        assert_ne!(value(losses(&mut one, 1)), value(losses(&mut zero, 1)));
-        let none = MlmMaskingConfig { probability: 0.0, ..Default::default() };
-        let mut none = task(&model, config_with(PassageMasking::Tokens(none)));
-        let losses = losses(&mut none, 1);
+        assert_ne!(value(losses(&mut segment_1, 1)), value(losses(&mut segment_0, 1)));
+        let unmasked = MlmMaskingConfig { probability: 0.0, ..Default::default() };
+        let mut unmasked = task(&model, config_with(PassageMasking::Tokens(unmasked)));
+        let losses = losses(&mut unmasked, 1);
         assert!(losses.parts.is_empty() && losses.total.requires_grad());
         assert_eq!(value(losses), 0.0);
     }
@@ -406,15 +413,16 @@ mod tests {
             first,
             hash(&task(&model, config_with(PassageMasking::Phrases(higher_probability))))
         );
-        let mut other = examples();
-        other[7].phrases[0].start += 1;
-        let other = PhraseMaskingTask::new(&model, specials(), other, &Default::default()).unwrap();
-        assert_ne!(first, hash(&other));
+        let mut different = examples();
+        different[7].phrases[0].start += 1;
+        let different =
+            PhraseMaskingTask::new(&model, specials(), different, &Default::default()).unwrap();
+        assert_ne!(first, hash(&different));
         assert!(PhraseMaskingTask::new(&model, specials(), vec![], &Default::default()).is_err());
     }
 
     #[test]
-    fn of_overlapping_mentions_the_first_is_predicted() {
+    fn the_first_of_overlapping_mentions_is_predicted() {
         let model = model(80);
         let all_mentions = PassageMasking::Mentions(EntityPredictionConfig {
             unit: PredictionUnit::Mention,
@@ -428,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn mean_loss_is_that_of_a_loop_over_passages() {
+    fn the_mean_loss_equals_the_reference() {
         let model = model(80);
         let task = task(&model, PhraseTaskConfig { segment: 1, ..Default::default() });
         let (mut sum, mut count) = (0.0, 0.0);
@@ -439,8 +447,8 @@ mod tests {
                 model.encode(&task.inputs(std::slice::from_ref(&masked)).unwrap(), false).unwrap();
             let log_p = model.mlm_logits(&hidden.squeeze_dim(0)).unwrap();
             let log_p = log_p.to_kind(Kind::Double).log_softmax(-1, None);
-            for at in masked.selected() {
-                sum -= log_p.double_value(&[at as i64, masked.labels[at]]);
+            for position in masked.selected() {
+                sum -= log_p.double_value(&[position as i64, masked.labels[position]]);
                 count += 1.0;
             }
         }
@@ -456,9 +464,9 @@ mod tests {
             super::tests::task(&rounded, PhraseTaskConfig { segment: 1, ..Default::default() });
         let actual = rounded_task.mean_loss(7, 7).unwrap();
         assert!((actual / expected - 1.0).abs() < 0.01, "bfloat16: {actual} {expected}");
-        let none = MlmMaskingConfig { probability: 0.0, ..Default::default() };
-        let none = super::tests::task(&model, config_with(PassageMasking::Tokens(none)));
-        assert!(matches!(none.mean_loss(7, 7), Err(Error::Empty { .. })));
+        let unmasked = MlmMaskingConfig { probability: 0.0, ..Default::default() };
+        let unmasked = super::tests::task(&model, config_with(PassageMasking::Tokens(unmasked)));
+        assert!(matches!(unmasked.mean_loss(7, 7), Err(Error::Empty { .. })));
     }
 
     #[test]

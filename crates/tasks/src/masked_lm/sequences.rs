@@ -12,14 +12,14 @@ use crate::{Error, Result};
 
 /// Selected kinds and languages of [`SequenceFiles`], for an
 /// [`EntityCompletionTask`](super::EntityCompletionTask).
-pub struct ChosenSequences {
+pub struct SelectedSequences {
     shards: Shards,
     shuffle: ShuffleConfig,
     kinds: Vec<SequenceKind>,
     languages: Vec<Language>,
     count: u64,
     /// Tokens of the longest sequence.
-    longest: usize,
+    max_tokens: usize,
 }
 
 /// Files written by `kg-triples mix`. Each is read once for validation and counting.
@@ -39,9 +39,9 @@ pub struct ChosenSequences {
 /// // let path = "sequences.jsonl.gz";
 /// let files = SequenceFiles::open(&[path], &ShuffleConfig::default())?;
 /// let en = Language::new("en")?;
-/// let (_, report) = files.choose(&[SequenceKind::Monolingual], &[en])?;
+/// let (_, report) = files.select(&[SequenceKind::Monolingual], &[en])?;
 /// assert_eq!((report.sequences(), report.tokens), (1, 4));
-/// assert!(files.choose(&[SequenceKind::Mixed], &[en]).is_err()); // there is none
+/// assert!(files.select(&[SequenceKind::Mixed], &[en]).is_err()); // there is none
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 pub struct SequenceFiles {
@@ -51,14 +51,14 @@ pub struct SequenceFiles {
 }
 
 /// Counts of a file's sequences, by kind and languages.
-type Counts = BTreeMap<(SequenceKind, Language, Language), Count>;
+type Counts = BTreeMap<(SequenceKind, Language, Language), SequenceCounts>;
 
 #[derive(Clone, Copy, Default)]
-struct Count {
+struct SequenceCounts {
     sequences: usize,
     tokens: usize,
     masked_tokens: usize,
-    longest: usize,
+    max_tokens: usize,
 }
 
 impl SequenceFiles {
@@ -82,7 +82,7 @@ impl SequenceFiles {
             count.tokens += sequence.input_ids.len();
             count.masked_tokens +=
                 sequence.entities.iter().map(|entity| entity.end - entity.start).sum::<usize>();
-            count.longest = count.longest.max(sequence.input_ids.len());
+            count.max_tokens = count.max_tokens.max(sequence.input_ids.len());
             Ok(())
         })?;
         Ok(Self { shards, shuffle: shuffle.clone(), counts })
@@ -95,23 +95,23 @@ impl SequenceFiles {
     ///
     /// # Errors
     /// [`Error::Empty`] if no sequence is selected.
-    pub fn choose(
+    pub fn select(
         &self,
         kinds: &[SequenceKind],
         languages: &[Language],
-    ) -> Result<(ChosenSequences, BuildReport)> {
+    ) -> Result<(SelectedSequences, BuildReport)> {
         let shards = match languages {
-            [i, j] => self.of_pair(&format!("{i}-{j}.")),
+            [i, j] => self.files_of_pair(&format!("{i}-{j}.")),
             _ => self.shards.clone(),
         };
-        let (mut report, mut longest) = (BuildReport::default(), 0);
+        let (mut report, mut max_tokens) = (BuildReport::default(), 0);
         let counts = shards.files().iter().filter_map(|file| self.counts.get(file.path()));
         for ((kind, i, j), count) in counts.flatten() {
             if kinds.contains(kind) && languages.contains(i) && languages.contains(j) {
                 *report.kept.entry(*kind).or_default() += count.sequences;
                 report.tokens += count.tokens;
                 report.masked_tokens += count.masked_tokens;
-                longest = longest.max(count.longest);
+                max_tokens = max_tokens.max(count.max_tokens);
             }
         }
         if report.sequences() == 0 {
@@ -119,34 +119,34 @@ impl SequenceFiles {
             let what = format!("sequences of {kinds:?} in {languages:?} from {first:?} on");
             return Err(Error::empty(what));
         }
-        let chosen = ChosenSequences {
+        let selected = SelectedSequences {
             shards,
             shuffle: self.shuffle.clone(),
             kinds: kinds.to_vec(),
             languages: languages.to_vec(),
             count: report.sequences() as u64,
-            longest,
+            max_tokens,
         };
-        Ok((chosen, report))
+        Ok((selected, report))
     }
 
-    /// The files whose names start with `begin`, or all files if there are none.
-    fn of_pair(&self, begin: &str) -> Shards {
-        let named = |file: &ShardFile| {
+    /// The files whose names start with `prefix`, or all files if there are none.
+    fn files_of_pair(&self, prefix: &str) -> Shards {
+        let has_prefix = |file: &ShardFile| {
             let name = file.path().file_name().and_then(OsStr::to_str).unwrap_or_default();
-            name.starts_with(begin)
+            name.starts_with(prefix)
         };
-        match self.shards.files().iter().any(named) {
-            true => self.shards.only(named),
+        match self.shards.files().iter().any(has_prefix) {
+            true => self.shards.only(has_prefix),
             false => self.shards.clone(),
         }
     }
 }
 
-impl ChosenSequences {
+impl SelectedSequences {
     /// Number of tokens of the longest sequence.
-    pub(super) fn longest(&self) -> usize {
-        self.longest
+    pub(super) fn max_tokens(&self) -> usize {
+        self.max_tokens
     }
 
     /// The sequences, converted by `row`.
@@ -155,19 +155,19 @@ impl ChosenSequences {
         row: impl Fn(&Sequence) -> std::result::Result<T, String> + 'static,
         tokens: fn(&T) -> usize,
     ) -> Result<ShardExamples<T>> {
-        let mut choice = Fingerprint::new();
-        choice.serialize("chosen", &(&self.kinds, &self.languages));
+        let mut selection = Fingerprint::new();
+        selection.serialize("chosen", &(&self.kinds, &self.languages));
         let (kinds, languages) = (self.kinds.clone(), self.languages.clone());
         let reader = LineReader {
             parse: Box::new(move |line| {
                 let sequence: Sequence = parse(line)?;
                 let (i, j) = sequence.languages;
-                let chosen = kinds.contains(&sequence.kind)
+                let selected = kinds.contains(&sequence.kind)
                     && languages.contains(&i)
                     && languages.contains(&j);
-                chosen.then(|| row(&sequence)).into_iter().collect()
+                selected.then(|| row(&sequence)).into_iter().collect()
             }),
-            choice,
+            selection,
             count: Some(self.count),
             tokens,
         };

@@ -26,10 +26,10 @@ pub fn lowest_perplexity<'a>(
     seed: u64,
     batch_size: usize,
 ) -> Option<CheckpointSelection<'a>> {
-    let names = sentences.iter().map(|one| one.language.to_string());
+    let names = sentences.iter().map(|task| task.language.to_string());
     let score = move || {
-        let loss = |one: &LanguageTask<'_>| {
-            Ok((one.language.to_string(), one.task.mean_loss(seed, batch_size)?))
+        let loss = |task: &LanguageTask<'_>| {
+            Ok((task.language.to_string(), task.task.mean_loss(seed, batch_size)?))
         };
         sentences.iter().map(loss).collect::<std::result::Result<Scores, TaskError>>()
     };

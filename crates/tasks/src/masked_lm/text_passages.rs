@@ -67,24 +67,25 @@ pub(crate) fn open_text<P: AsRef<std::path::Path>>(
     tokenizer: &Tokenizer,
 ) -> Result<Shards> {
     let special = tokenizer.get_added_vocabulary();
-    let mut found = false;
+    let mut has_known_token = false;
     let shards = Shards::open_with(paths, |line| {
-        let text = text_of(line)?;
+        let text = text_of_line(line)?;
         if text.len() > MAX_TEXT_BYTES {
             let bytes = text.len();
             return Err(format!(
                 "a document of {bytes} bytes exceeds the limit of {MAX_TEXT_BYTES}; split it"
             ));
         }
-        if !found {
+        if !has_known_token {
             let encoding = tokenizer.encode(text.trim(), false);
             let encoding = encoding.map_err(|error| error.to_string())?;
-            found = encoding.get_tokens().iter().any(|token| !special.is_special_token(token));
+            has_known_token =
+                encoding.get_tokens().iter().any(|token| !special.is_special_token(token));
         }
         Ok(())
     })?;
     match shards.files().first() {
-        Some(first) if !found => {
+        Some(first) if !has_known_token => {
             let what = "at least one document with a known token";
             Err(Error::data(first.path().display().to_string(), what, "none"))
         }
@@ -98,7 +99,7 @@ pub(crate) fn open_text<P: AsRef<std::path::Path>>(
 const MAX_TEXT_BYTES: usize = 1 << 24;
 
 /// The text of a line.
-fn text_of(line: ShardLine<'_>) -> std::result::Result<std::borrow::Cow<'_, str>, String> {
+fn text_of_line(line: ShardLine<'_>) -> std::result::Result<std::borrow::Cow<'_, str>, String> {
     #[derive(Deserialize)]
     struct Document {
         text: String,
@@ -165,8 +166,8 @@ impl TextPassages {
         source.validate()?;
         let mut tokenizer = tokenizer.clone();
         tokenizer.with_padding(None);
-        let without_truncation = tokenizer.with_truncation(None).map(|_| ());
-        without_truncation.map_err(|error| Error::Tokenizer(error.to_string()))?;
+        let result = tokenizer.with_truncation(None).map(|_| ());
+        result.map_err(|error| Error::Tokenizer(error.to_string()))?;
         Ok(Self {
             lines: ShuffledLines::new(shards, shuffle.clone())?,
             tokenizer,
@@ -200,23 +201,23 @@ impl TextPassages {
         let group = current_group();
         let (rank, size) = group.as_ref().map_or((0, 1), |group| (group.rank(), group.size()));
         let max_rows = if size == 1 { 1 } else { size * DOCUMENTS };
-        let (mut places, mut rows) = (Vec::new(), Vec::new());
+        let (mut positions, mut rows) = (Vec::new(), Vec::new());
         while rows.len() < max_rows {
             let before = self.lines.position();
             let Some(line) = self.lines.next_line()? else { break };
             let mut ids = Vec::new();
             if rows.len() % size == rank {
-                let text = text_of(line).map_err(|reason| line.refuse(reason))?;
+                let text = text_of_line(line).map_err(|reason| line.refuse(reason))?;
                 let encoding = self.tokenizer.encode_fast(text.trim(), false);
                 ids.extend_from_slice(encoding.map_err(|error| line.refuse(error))?.get_ids());
             }
-            places.push(before);
+            positions.push(before);
             rows.push(ids);
         }
         if let Some(group) = group {
             rows = group.gather_rows(&rows)?;
         }
-        self.encoded.extend(places.into_iter().zip(rows));
+        self.encoded.extend(positions.into_iter().zip(rows));
         Ok(())
     }
 
@@ -228,9 +229,9 @@ impl TextPassages {
 
     /// Adds tokens of the current document, up to the budget.
     fn add(&mut self, row: &mut Vec<u32>) {
-        let rest = self.ids.get(self.offset..).unwrap_or_default();
+        let remaining = self.ids.get(self.offset..).unwrap_or_default();
         let space = (self.budget + 1).saturating_sub(row.len());
-        let part = rest.get(..space).unwrap_or(rest);
+        let part = remaining.get(..space).unwrap_or(remaining);
         row.extend_from_slice(part);
         self.offset += part.len();
     }
@@ -337,7 +338,7 @@ mod tests {
         passages
     }
 
-    fn rest(passages: &mut TextPassages) -> Vec<Vec<u32>> {
+    fn remaining(passages: &mut TextPassages) -> Vec<Vec<u32>> {
         std::iter::from_fn(|| passages.next_example().unwrap()).collect()
     }
 
@@ -354,11 +355,11 @@ mod tests {
         let paths = write(folder.path());
         let tokenizer = tokenizer();
         let encode = |text: &&str| tokenizer.encode_fast(text.trim(), false).unwrap();
-        let all = TEXTS.iter().map(encode).flat_map(|encoding| encoding.get_ids().to_vec());
-        let all = sorted(all);
+        let expected = TEXTS.iter().map(encode).flat_map(|encoding| encoding.get_ids().to_vec());
+        let expected = sorted(expected);
         for (max_tokens, packed) in [(5, false), (5, true), (12, true), (100, false), (100, true)] {
-            let rows = rest(&mut passages(&paths, max_tokens, packed));
-            assert_eq!(sorted(rows.concat().into_iter()), all);
+            let rows = remaining(&mut passages(&paths, max_tokens, packed));
+            assert_eq!(sorted(rows.concat().into_iter()), expected);
             for row in &rows {
                 assert!((3..=max_tokens).contains(&row.len()), "{row:?}");
                 assert_eq!((row.first(), row.last()), (Some(&0), Some(&2)));
@@ -380,17 +381,17 @@ mod tests {
         let paths = write(folder.path());
         for (max_tokens, packed) in [(6, false), (6, true), (9, true)] {
             let mut first = passages(&paths, max_tokens, packed);
-            let mut places = vec![first.position()];
+            let mut positions = vec![first.position()];
             let mut rows = Vec::new();
             while let Some(row) = first.next_example().unwrap() {
                 rows.push(row);
-                places.push(first.position());
+                positions.push(first.position());
             }
-            assert!(rows.len() > 4 && places.iter().any(|place| place.token > 0));
-            for (number, place) in places.into_iter().enumerate() {
-                let mut other = passages(&paths, max_tokens, packed);
-                other.seek(place).unwrap();
-                assert_eq!(rest(&mut other), rows[number..]);
+            assert!(rows.len() > 4 && positions.iter().any(|position| position.token > 0));
+            for (number, position) in positions.into_iter().enumerate() {
+                let mut restored = passages(&paths, max_tokens, packed);
+                restored.seek(position).unwrap();
+                assert_eq!(remaining(&mut restored), rows[number..]);
             }
         }
     }

@@ -66,7 +66,8 @@ pub(super) fn replace_question_tokens(
     max_rate: f64,
     rng: &mut ChaCha8Rng,
 ) -> Vec<u32> {
-    let (Some(kept), Ok(count)) = (question.get(entity.clone()), i64::try_from(replacements.len()))
+    let (Some(entity_tokens), Ok(count)) =
+        (question.get(entity.clone()), i64::try_from(replacements.len()))
     else {
         return question.to_vec();
     };
@@ -78,8 +79,8 @@ pub(super) fn replace_question_tokens(
     let mut after: Vec<u32> = question.get(entity.end..).unwrap_or_default().to_vec();
     for token in before.iter_mut().chain(&mut after) {
         if rng.random::<f64>() < rate {
-            let drawn = usize::try_from(rng.random_range(0..count)).ok();
-            *token = drawn.and_then(|k| replacements.get(k)).copied().unwrap_or(*token);
+            let sampled = usize::try_from(rng.random_range(0..count)).ok();
+            *token = sampled.and_then(|k| replacements.get(k)).copied().unwrap_or(*token);
         }
     }
     if rng.random::<f64>() < rate {
@@ -87,7 +88,7 @@ pub(super) fn replace_question_tokens(
         let cut = rng.random_range(0..=before.len());
         after = before.split_off(cut);
     }
-    [&before, kept, &after].concat()
+    [&before, entity_tokens, &after].concat()
 }
 
 /// The noise on one row's question.
@@ -124,27 +125,29 @@ pub(super) fn noisy_embeddings(
     let device = model.device();
     let (_, width) = model.word_embeddings().size2()?;
     let ids = torch_ext::upload(&batch.inputs.input_ids, device)?;
-    let embedded = Tensor::f_embedding(model.word_embeddings(), &ids, -1, false, false)?; // [B, L, E]
+    // [B, L, E]
+    let embeddings = Tensor::f_embedding(model.word_embeddings(), &ids, -1, false, false)?;
     let question = batch.question.f_to_kind(Kind::Bool)?; // [B, L]
     let (rows, length) = question.size2()?;
     if i64::try_from(noise.len()).ok() != Some(rows) {
         return Err(Error::data("noise", format!("{rows} entries, one a row"), noise.len()));
     }
     let counts = question.f_sum_dim_intlist([1i64].as_slice(), false, Kind::Int64)?;
-    let mut drawn = Vec::with_capacity(noise.len());
+    let mut question_noise = Vec::with_capacity(noise.len());
     for (noise, count) in noise.iter().zip(Vec::<i64>::try_from(counts)?) {
         let scale = noise.ratio / (width as f64).sqrt();
-        drawn.push(torch_ext::seeded_randn(&[count, width], noise.seed)?.f_mul_scalar(scale)?);
+        question_noise
+            .push(torch_ext::seeded_randn(&[count, width], noise.seed)?.f_mul_scalar(scale)?);
     }
-    let drawn = torch_ext::upload(&Tensor::f_cat(&drawn, 0)?, device)?; // for question tokens
-    let places = question.f_flatten(0, 1)?.f_nonzero()?.f_squeeze_dim(1)?;
-    let places = torch_ext::upload(&places, device)?;
-    let norms = embedded.f_detach()?.f_norm_scalaropt_dim(2.0, [-1i64], true)?; // [B, L, 1]
-    let noise = Tensor::f_zeros([rows * length, width], (drawn.f_kind()?, device))?
-        .f_index_copy(0, &places, &drawn)?
+    let question_noise = torch_ext::upload(&Tensor::f_cat(&question_noise, 0)?, device)?;
+    let question_indices = question.f_flatten(0, 1)?.f_nonzero()?.f_squeeze_dim(1)?;
+    let question_indices = torch_ext::upload(&question_indices, device)?;
+    let norms = embeddings.f_detach()?.f_norm_scalaropt_dim(2.0, [-1i64], true)?; // [B, L, 1]
+    let noise = Tensor::f_zeros([rows * length, width], (question_noise.f_kind()?, device))?
+        .f_index_copy(0, &question_indices, &question_noise)?
         .f_view([rows, length, width])?
         .f_mul(&norms)?;
-    Ok(embedded.f_add(&noise)?)
+    Ok(embeddings.f_add(&noise)?)
 }
 
 #[cfg(test)]

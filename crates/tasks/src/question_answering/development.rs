@@ -19,7 +19,7 @@ use crate::{Encoder, Error, Result};
 /// The selected model of a stage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Keep {
+pub enum SelectedModel {
     /// The model after the last step.
     #[default]
     Last,
@@ -58,7 +58,7 @@ pub enum DevMetric {
 #[serde(default, deny_unknown_fields)]
 pub struct DevSelection {
     /// The selected model.
-    pub keep: Keep,
+    pub keep: SelectedModel,
     /// The deciding metric.
     pub metric: DevMetric,
     /// Whether the initial model is also a candidate.
@@ -77,7 +77,7 @@ pub struct DevSelection {
 impl Default for DevSelection {
     fn default() -> Self {
         Self {
-            keep: Keep::Last,
+            keep: SelectedModel::Last,
             metric: DevMetric::F1,
             from_start: false,
             held_out: 0.0,
@@ -130,7 +130,7 @@ impl DevSelection {
         files: &[P],
         train: &mut Vec<Question>,
     ) -> Result<Vec<DevSet>> {
-        if self.keep == Keep::Last {
+        if self.keep == SelectedModel::Last {
             return Ok(Vec::new());
         }
         if files.is_empty() {
@@ -141,7 +141,9 @@ impl DevSelection {
         let mut names = BTreeSet::new();
         match sets.iter().find(|set| !names.insert(&set.name)) {
             None => Ok(sets),
-            Some(twice) => Err(Error::config("data.dev", &twice.name, "one file of each name")),
+            Some(repeated) => {
+                Err(Error::config("data.dev", &repeated.name, "one file of each name"))
+            }
         }
     }
 
@@ -153,12 +155,12 @@ impl DevSelection {
     ///
     /// # Errors
     /// The errors of [`sets`](Self::sets).
-    pub fn sets_in(
+    pub fn sets_in_folder(
         &self,
         folder: &Path,
         languages: &[Language],
         train: &mut Vec<Question>,
-        others: [&mut Vec<Question>; 2],
+        related: [&mut Vec<Question>; 2],
     ) -> Result<Vec<DevSet>> {
         if !folder.as_os_str().is_empty() {
             let files = mlqa_files(folder, "dev", languages);
@@ -168,7 +170,7 @@ impl DevSelection {
         let sets = self.sets::<&Path>(&[], train)?;
         let held_out = sets.iter().flat_map(|set| &set.dataset.questions);
         let ids: BTreeSet<&str> = held_out.map(|question| question.id.as_str()).collect();
-        for questions in others {
+        for questions in related {
             questions.retain(|question| !ids.contains(question.id.as_str()));
         }
         Ok(sets)
@@ -180,14 +182,14 @@ impl DevSelection {
             return Err(Error::config("selection.held_out", self.held_out, rule));
         }
         let passages = train.iter().map(|question| Arc::clone(&question.context));
-        let chosen = held_out_groups(passages, self.held_out, self.seed);
-        let is_held_out = |question: &Question| chosen.contains(&question.context);
+        let held_out_passages = held_out_groups(passages, self.held_out, self.seed);
+        let is_held_out = |question: &Question| held_out_passages.contains(&question.context);
         if train.iter().all(is_held_out) {
             let rule = "smaller: no training data remain";
             return Err(Error::config("selection.held_out", self.held_out, rule));
         }
-        let (held_out, rest) = std::mem::take(train).into_iter().partition(is_held_out);
-        *train = rest;
+        let (held_out, remaining) = std::mem::take(train).into_iter().partition(is_held_out);
+        *train = remaining;
         let (name, path) = (HELD_OUT.to_owned(), HELD_OUT.into());
         let dataset = Dataset { path, version: None, questions: held_out };
         Ok(DevSet { name, dataset, rules: Normalization::SquadEn })
@@ -206,8 +208,9 @@ impl DevSelection {
             .with_decoding(&self.decoding)
             .with_batch_size(self.batch_size);
         let scores = move || -> std::result::Result<Scores, TaskError> {
-            let scored = |set: &DevSet| Ok((set.name.clone(), set.score(&predictor, self.metric)?));
-            sets.iter().map(scored).collect()
+            let named_score =
+                |set: &DevSet| Ok((set.name.clone(), set.score(&predictor, self.metric)?));
+            sets.iter().map(named_score).collect()
         };
         let names = sets.iter().map(|set| set.name.clone());
         let rule = CheckpointSelection {
@@ -265,41 +268,45 @@ mod tests {
     }
 
     fn best(held_out: f64) -> DevSelection {
-        DevSelection { keep: Keep::Best, held_out, ..DevSelection::default() }
+        DevSelection { keep: SelectedModel::Best, held_out, ..DevSelection::default() }
     }
 
     #[test]
     fn passages_are_held_out_with_all_their_questions() {
-        let all = questions(40);
+        let all_questions = questions(40);
         for seed in 0..10 {
             let selection = DevSelection { seed, ..best(0.24) };
-            let mut train = all.clone();
+            let mut train = all_questions.clone();
             let sets = selection.sets::<&str>(&[], &mut train).unwrap();
             let held_out = &sets[0].dataset.questions;
             assert_eq!((sets.len(), held_out.len(), train.len()), (1, 10, 30));
-            let passages = |of: &[Question]| -> BTreeSet<Arc<str>> {
-                of.iter().map(|question| Arc::clone(&question.context)).collect()
+            let passages = |questions: &[Question]| -> BTreeSet<Arc<str>> {
+                questions.iter().map(|question| Arc::clone(&question.context)).collect()
             };
             assert!(passages(held_out).is_disjoint(&passages(&train)));
             // Translations of held-out questions are removed too.
-            let [mut source, mut translated, mut mixed] = [(); 3].map(|()| all.clone());
+            let [mut source, mut translated, mut mixed] = [(); 3].map(|()| all_questions.clone());
             mixed.reverse();
             let others = [&mut translated, &mut mixed];
             let with_dev_files =
-                selection.sets_in(Path::new(""), &[], &mut source, others).unwrap();
+                selection.sets_in_folder(Path::new(""), &[], &mut source, others).unwrap();
             assert_eq!((&with_dev_files, &source, &translated), (&sets, &train, &train));
             assert_eq!(mixed.len(), train.len());
             // The file's order is preserved, and a second call selects the same questions.
             assert!(train.is_sorted_by_key(|question| question.id[1..].parse::<usize>().unwrap()));
-            let mut again = all.clone();
-            assert_eq!(selection.sets::<&str>(&[], &mut again).unwrap(), sets);
+            let mut repeated = all_questions.clone();
+            assert_eq!(selection.sets::<&str>(&[], &mut repeated).unwrap(), sets);
         }
-        let mut train = all.clone();
-        let keep_last = DevSelection { keep: Keep::Last, ..best(0.2) };
+        let mut train = all_questions.clone();
+        let keep_last = DevSelection { keep: SelectedModel::Last, ..best(0.2) };
         assert_eq!(keep_last.sets::<&str>(&[], &mut train).unwrap(), []);
-        assert_eq!(train, all, "the last model needs no development questions");
-        for (share, rule) in [(0.0, "above 0 where data.dev"), (0.99, "no training data remain")] {
-            let error = best(share).sets::<&str>(&[], &mut all.clone()).unwrap_err().to_string();
+        assert_eq!(train, all_questions, "the last model needs no development questions");
+        for (fraction, rule) in [(0.0, "above 0 where data.dev"), (0.99, "no training data remain")]
+        {
+            let error = best(fraction)
+                .sets::<&str>(&[], &mut all_questions.clone())
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(rule), "{error}");
         }
         assert!(best(1.0).validate().unwrap_err().to_string().contains("selection.held_out = 1"));
@@ -319,12 +326,13 @@ mod tests {
         let mut train = questions(4);
         let selection = best(0.5);
         let sets = selection.sets(&[&german, &squad], &mut train).unwrap();
-        let (languages, mut other) = ([Language::DE], train.clone());
-        let none = &mut Vec::new();
-        let from_folder =
-            selection.sets_in(folder.path(), &languages, &mut other, [&mut train, none]).unwrap();
+        let (languages, mut copy) = ([Language::DE], train.clone());
+        let no_questions = &mut Vec::new();
+        let from_folder = selection
+            .sets_in_folder(folder.path(), &languages, &mut copy, [&mut train, no_questions])
+            .unwrap();
         assert_eq!(from_folder, sets[..1]);
-        assert_eq!((train.len(), &other), (4, &train), "nothing is held out of a file's ids");
+        assert_eq!((train.len(), &copy), (4, &train), "nothing is held out of a file's ids");
         let rules: Vec<_> = sets.iter().map(|set| set.rules).collect();
         assert_eq!(rules, [Normalization::Mlqa(Language::DE), Normalization::SquadEn]);
         let error = selection.sets(&[&german, &german], &mut train).unwrap_err().to_string();

@@ -18,7 +18,7 @@ pub type QuestionEntitySpans = BTreeMap<String, Range<usize>>;
 ///
 /// # Errors
 /// [`Error::Eval`] naming the question if a value is not a number.
-pub(super) fn of_file(file: &squad::File, path: &Path) -> Result<QuestionEntitySpans> {
+pub(super) fn read_entity_spans(file: &squad::File, path: &Path) -> Result<QuestionEntitySpans> {
     let mut spans = QuestionEntitySpans::new();
     for question in file.questions() {
         let start: Option<usize> = question.field("head_start", path)?;
@@ -36,11 +36,11 @@ pub(super) fn entity_tokens(
     question: &str,
     span: &Range<usize>,
 ) -> Result<Option<Range<usize>>> {
-    let body = trim_dropped(tokenizer, question);
+    let trimmed = trim_dropped(tokenizer, question);
     let encoding = tokenizer
-        .encode_char_offsets(body, false)
+        .encode_char_offsets(trimmed, false)
         .map_err(|error| Error::Tokenizer(format!("question {question:?}: {error}")))?;
-    let skipped = question.chars().count() - body.chars().count();
+    let skipped = question.chars().count() - trimmed.chars().count();
     let covers =
         |&(start, end): &(usize, usize)| start + skipped < span.end && end + skipped > span.start;
     let offsets = encoding.get_offsets();
@@ -61,7 +61,7 @@ mod tests {
             {"id": "q1", "question": "The capital of Peru?", "head_start": 15, "head_length": 4},
             {"id": "q2", "question": "Which city is it?"}]}]}]}"#;
         std::fs::write(&path, text).unwrap();
-        let spans = of_file(&squad::File::read(&path).unwrap(), &path).unwrap();
+        let spans = read_entity_spans(&squad::File::read(&path).unwrap(), &path).unwrap();
         assert_eq!(spans, QuestionEntitySpans::from([("q1".to_owned(), 15..19)]));
     }
 }

@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn scores_are_those_of_the_written_predictions() {
+    fn scores_equal_the_scores_of_written_predictions() {
         let (model, tokenizer, folder) = (model(4000), tokenizer(), tempfile::tempdir().unwrap());
         let windows = WindowConfig { max_length: 40, doc_stride: 10, ..WindowConfig::default() };
         let predictor = QaPredictor::new(&model, &tokenizer, &windows).with_batch_size(2);
@@ -388,9 +388,9 @@ mod tests {
         let mut files = config.files(folder.path(), &[en, de]);
         let pairs: Vec<_> = files.iter().map(|file| (file.context, file.question)).collect();
         assert_eq!(pairs, [(de, en), (de, de)]);
-        let own_language =
+        let same_language =
             EvaluationConfig { questions: QuestionLanguages::OfContext, ..config.clone() };
-        let pairs = own_language.files(folder.path(), &[en, de]);
+        let pairs = same_language.files(folder.path(), &[en, de]);
         let pairs: Vec<_> = pairs.iter().map(|file| (file.context, file.question)).collect();
         assert_eq!(pairs, [(de, de)]);
         for file in &mut files {

@@ -18,7 +18,7 @@ mod window_batch;
 
 pub use augmentation::QaAugmentation;
 pub use benchmarks::{check_files, evaluate_sets, mlqa_files, xquad_files};
-pub use development::{DevMetric, DevSelection, DevSet, Keep};
+pub use development::{DevMetric, DevSelection, DevSet, SelectedModel};
 pub use entity_spans::QuestionEntitySpans;
 pub(crate) use evaluate::check_decoding;
 pub use evaluate::{

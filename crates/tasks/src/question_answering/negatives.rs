@@ -76,35 +76,37 @@ impl Negatives {
     ) -> Result<Vec<Vec<Window>>> {
         // Windows are split in the same way as training windows.
         let config = WindowConfig { compatible: None, ..config.clone() };
-        let mut all: Vec<Drawn> = Vec::with_capacity(questions.len());
+        let mut selections: Vec<NegativeSelection> = Vec::with_capacity(questions.len());
         for article in articles(questions) {
             let contexts = contexts(article);
             for question in article {
-                let rng = trainer::rng_for(self.seed, "negatives", all.len() as u64);
-                all.push(Drawn::new(question, &contexts, rng));
+                let rng = trainer::rng_for(self.seed, "negatives", selections.len() as u64);
+                selections.push(NegativeSelection::new(question, &contexts, rng));
             }
         }
         loop {
             // The next paragraph of each question that needs more windows.
-            let incomplete = all.iter_mut().filter(|drawn| drawn.windows.len() < self.count);
-            let mut next: Vec<(&mut Drawn, Question)> =
-                incomplete.filter_map(|drawn| drawn.next().map(|query| (drawn, query))).collect();
-            if next.is_empty() {
+            let incomplete =
+                selections.iter_mut().filter(|selection| selection.windows.len() < self.count);
+            let mut pending: Vec<(&mut NegativeSelection, Question)> = incomplete
+                .filter_map(|selection| selection.next_query().map(|query| (selection, query)))
+                .collect();
+            if pending.is_empty() {
                 break;
             }
-            let queries: Vec<Question> = next.iter().map(|(_, query)| query.clone()).collect();
+            let queries: Vec<Question> = pending.iter().map(|(_, query)| query.clone()).collect();
             for window in windows(&queries, tokenizer, &config, Purpose::Eval)? {
-                if let Some((drawn, query)) = next.get_mut(window.question) {
-                    drawn.add(window, query);
+                if let Some((selection, query)) = pending.get_mut(window.question) {
+                    selection.add(window, query);
                 }
             }
         }
-        Ok(all.into_iter().map(|drawn| drawn.finish(self)).collect())
+        Ok(selections.into_iter().map(|selection| selection.finish(self)).collect())
     }
 }
 
 /// The negative windows of a question during their selection.
-struct Drawn<'q> {
+struct NegativeSelection<'q> {
     question: &'q Question,
     /// Texts of the gold answers in lower case.
     answers: Vec<String>,
@@ -114,7 +116,7 @@ struct Drawn<'q> {
     rng: ChaCha8Rng,
 }
 
-impl<'q> Drawn<'q> {
+impl<'q> NegativeSelection<'q> {
     fn new(question: &'q Question, contexts: &[Arc<str>], mut rng: ChaCha8Rng) -> Self {
         let answers = question.answers.iter().map(|answer| answer.text.trim().to_lowercase());
         let answers: Vec<String> = answers.filter(|text| !text.is_empty()).collect();
@@ -124,7 +126,7 @@ impl<'q> Drawn<'q> {
     }
 
     /// Returns the question with its next paragraph.
-    fn next(&mut self) -> Option<Question> {
+    fn next_query(&mut self) -> Option<Question> {
         let context = self.contexts.pop()?;
         Some(Question { context, answers: Vec::new(), ..self.question.clone() })
     }
@@ -156,16 +158,16 @@ impl<'q> Drawn<'q> {
 /// another article, such as a translation. Questions without a title are separate articles.
 fn articles(questions: &[Question]) -> Vec<&[Question]> {
     let (mut articles, mut ids, mut first) = (Vec::new(), HashSet::new(), 0);
-    let mut before: Option<&Question> = None;
+    let mut previous: Option<&Question> = None;
     for (number, question) in questions.iter().enumerate() {
-        let same_title = before.is_some_and(|before| before.title == question.title);
+        let same_title = previous.is_some_and(|previous| previous.title == question.title);
         if !same_title || question.title.is_empty() || ids.contains(question.id.as_str()) {
             articles.extend(questions.get(first..number));
             first = number;
             ids.clear();
         }
         ids.insert(question.id.as_str());
-        before = Some(question);
+        previous = Some(question);
     }
     articles.extend(questions.get(first..));
     articles.retain(|questions: &&[Question]| !questions.is_empty());
@@ -174,9 +176,9 @@ fn articles(questions: &[Question]) -> Vec<&[Question]> {
 
 /// The paragraphs of an article.
 fn contexts(article: &[Question]) -> Vec<Arc<str>> {
-    let mut seen = HashSet::new();
+    let mut distinct = HashSet::new();
     let contexts = article.iter().map(|question| &question.context);
-    contexts.filter(|context| seen.insert(&***context)).cloned().collect()
+    contexts.filter(|context| distinct.insert(&***context)).cloned().collect()
 }
 
 #[cfg(test)]
@@ -217,7 +219,7 @@ mod tests {
         ]
     }
 
-    fn chosen(negatives: &Negatives) -> Vec<Vec<Window>> {
+    fn selected_windows(negatives: &Negatives) -> Vec<Vec<Window>> {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/base");
         let windows = WindowConfig { max_length: 40, doc_stride: 10, ..WindowConfig::default() };
         negatives.of(&questions(), &read_tokenizer(path).unwrap(), &windows).unwrap()
@@ -226,29 +228,30 @@ mod tests {
     #[test]
     fn negatives_are_windows_of_the_article_without_the_answer() {
         let negatives = Negatives { count: 4, ..Negatives::default() };
-        let all = chosen(&negatives);
-        let counts: Vec<usize> = all.iter().map(Vec::len).collect();
+        let windows = selected_windows(&negatives);
+        let counts: Vec<usize> = windows.iter().map(Vec::len).collect();
         // "LIMA" contains the answer to the first question. A question without an answer or a title
         // has no negatives; the long paragraph has windows without "Egypt".
-        assert_eq!(counts, [1, 2, 2, 0, 1, 1, all[6].len(), 0, 0]);
-        assert!((2..=4).contains(&all[6].len()));
-        assert!(all.iter().flatten().all(|window| window.start_position.is_none()));
+        assert_eq!(counts, [1, 2, 2, 0, 1, 1, windows[6].len(), 0, 0]);
+        assert!((2..=4).contains(&windows[6].len()));
+        assert!(windows.iter().flatten().all(|window| window.start_position.is_none()));
         let skipped_start = |window: &Window| window.offsets.first().unwrap().0 > 0;
-        assert!(all[6].iter().all(skipped_start));
+        assert!(windows[6].iter().all(skipped_start));
 
-        let with_one = Negatives { count: 1, loss: NegativeLoss::NoAnswer, ..negatives.clone() };
-        let with_one = chosen(&with_one);
-        assert!(with_one.iter().all(|windows| windows.len() < 2));
-        assert!(with_one.iter().flatten().all(|window| window.start_position == Some(0)));
-        let other = chosen(&Negatives { seed: 1, ..negatives.clone() });
-        assert_ne!(all, other);
-        assert_eq!(all, chosen(&negatives));
+        let one_negative =
+            Negatives { count: 1, loss: NegativeLoss::NoAnswer, ..negatives.clone() };
+        let one_negative = selected_windows(&one_negative);
+        assert!(one_negative.iter().all(|windows| windows.len() < 2));
+        assert!(one_negative.iter().flatten().all(|window| window.start_position == Some(0)));
+        let other_seed = selected_windows(&Negatives { seed: 1, ..negatives.clone() });
+        assert_ne!(windows, other_seed);
+        assert_eq!(windows, selected_windows(&negatives));
     }
 
     #[test]
     fn questions_with_one_title_are_an_article() {
-        let all = questions();
-        let sizes: Vec<usize> = articles(&all).iter().map(|article| article.len()).collect();
+        let questions = questions();
+        let sizes: Vec<usize> = articles(&questions).iter().map(|article| article.len()).collect();
         assert_eq!(sizes, [4, 2, 1, 1, 1]);
         assert!(articles(&[]).is_empty());
     }

@@ -66,7 +66,7 @@ pub struct QaPredictor<'a> {
     decoding: DecodeConfig,
     batch_size: usize,
     second: Option<SecondTextConfig<'a>>,
-    notes: bool,
+    show_progress: bool,
 }
 
 impl<'a> QaPredictor<'a> {
@@ -74,7 +74,15 @@ impl<'a> QaPredictor<'a> {
     /// options used in training.
     pub fn new(model: &'a dyn Encoder, tokenizer: &'a Tokenizer, windows: &WindowConfig) -> Self {
         let (windows, decoding) = (windows.clone(), DecodeConfig::default());
-        Self { model, tokenizer, windows, decoding, batch_size: 64, second: None, notes: true }
+        Self {
+            model,
+            tokenizer,
+            windows,
+            decoding,
+            batch_size: 64,
+            second: None,
+            show_progress: true,
+        }
     }
 
     /// Sets the decoding options.
@@ -91,8 +99,8 @@ impl<'a> QaPredictor<'a> {
 
     /// Sets whether long predictions print progress to standard error (default: true).
     #[must_use]
-    pub fn with_notes(self, notes: bool) -> Self {
-        Self { notes, ..self }
+    pub fn with_progress(self, show_progress: bool) -> Self {
+        Self { show_progress, ..self }
     }
 
     /// Adds a second text to each question, for models trained with
@@ -173,17 +181,18 @@ impl<'a> QaPredictor<'a> {
     /// The windows of questions without a second text, with the start and end logits of each
     /// window.
     fn logits(&self, questions: &[Question]) -> Result<WindowLogits> {
-        let all = windows(questions, self.tokenizer, &self.windows, Purpose::Eval)?;
+        let eval_windows = windows(questions, self.tokenizer, &self.windows, Purpose::Eval)?;
         let logits = batch::by_length_with_progress(
-            self.notes,
-            &window_lengths(&all),
+            self.show_progress,
+            &window_lengths(&eval_windows),
             self.batch_size,
             |rows| {
-                let windows: Vec<&Window> = rows.iter().filter_map(|&row| all.get(row)).collect();
+                let windows: Vec<&Window> =
+                    rows.iter().filter_map(|&row| eval_windows.get(row)).collect();
                 self.window_logits(&windows)
             },
         )?;
-        Ok((all, logits))
+        Ok((eval_windows, logits))
     }
 
     /// Computes start and end logits of windows in one batch. Each window has two lists of its
@@ -262,14 +271,22 @@ mod tests {
             .flat_map(|question| predict(&model, std::slice::from_ref(question), 1))
             .collect();
         for batch_size in [1, 2, 3, 64] {
-            let all = predict(&model, &questions, batch_size);
-            assert_eq!(all.len(), questions.len());
-            for ((question, batched), single) in questions.iter().zip(&all).zip(&single_results) {
+            let predictions = predict(&model, &questions, batch_size);
+            assert_eq!(predictions.len(), questions.len());
+            for ((question, batched), single) in
+                questions.iter().zip(&predictions).zip(&single_results)
+            {
                 assert_eq!(batched.id, question.id);
-                assert!(batched.candidates.iter().all(|one| question.context.contains(&one.text)));
+                assert!(
+                    batched
+                        .candidates
+                        .iter()
+                        .all(|candidate| question.context.contains(&candidate.text))
+                );
                 assert_eq!(batched.answer(), single.answer(), "{} in {batch_size}", question.id);
-                let scores =
-                    |list: &NBest| list.candidates.iter().map(|one| one.score).collect::<Vec<_>>();
+                let scores = |list: &NBest| {
+                    list.candidates.iter().map(|candidate| candidate.score).collect::<Vec<_>>()
+                };
                 for (score, expected) in scores(batched).iter().zip(scores(single)) {
                     assert!((score - expected).abs() < 1e-4, "{} in {batch_size}", question.id);
                 }

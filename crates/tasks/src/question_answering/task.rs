@@ -161,7 +161,7 @@ impl<'a> QaTask<'a> {
         });
         let length = |row: &Row| window_lengths(&row.windows).into_iter().max().unwrap_or(0);
         let lengths = rows.iter().map(length).collect();
-        let (replacements, config) = (ordinary_tokens(tokenizer)?, config.clone());
+        let (replacements, config) = (ordinary_token_ids(tokenizer)?, config.clone());
         Ok(Self { model, config, rows, lengths, replacements, counts, without_negatives })
     }
 
@@ -169,7 +169,7 @@ impl<'a> QaTask<'a> {
     /// each window.
     fn augmented_ids<'r>(&self, row: &'r Row, rng: &mut ChaCha8Rng) -> Vec<Cow<'r, [u32]>> {
         let max_rate = self.config.augmentation.question_replacement;
-        let mut all: Vec<Cow<'r, [u32]>> =
+        let mut window_ids: Vec<Cow<'r, [u32]>> =
             row.windows.iter().map(|window| Cow::Borrowed(window.input_ids.as_slice())).collect();
         if max_rate > 0.0
             && let Some(window) = row.windows.first()
@@ -178,13 +178,13 @@ impl<'a> QaTask<'a> {
             let entity = row.entity.clone();
             let replaced =
                 replace_question_tokens(question, entity, &self.replacements, max_rate, rng);
-            for ids in &mut all {
+            for ids in &mut window_ids {
                 if let Some(question) = ids.to_mut().get_mut(1..window.question_end) {
                     question.copy_from_slice(&replaced);
                 }
             }
         }
-        all
+        window_ids
     }
 
     /// Draws the augmentation of a batch's rows before the batch is split, so that splitting does
@@ -266,7 +266,7 @@ fn question_entity(
 }
 
 /// All ids except those of special tokens.
-fn ordinary_tokens(tokenizer: &Tokenizer) -> Result<Vec<u32>> {
+fn ordinary_token_ids(tokenizer: &Tokenizer) -> Result<Vec<u32>> {
     let added = tokenizer.get_added_tokens_decoder();
     let special = |id: &u32| added.get(id).is_some_and(|token| token.special);
     let size = tokenizer.get_vocab_size(true);
@@ -316,10 +316,11 @@ impl Task for QaTask<'_> {
             ("questions cut at max_question_length", counts.cut_question),
         ]
         .into_iter()
-        .map(|(what, count)| SkippedData::new(what, count, counts.questions));
-        let what = "windows with an answer that have no negative window";
-        let without_negative =
-            self.without_negatives.map(|count| SkippedData::new(what, count, self.rows.len()));
+        .map(|(description, count)| SkippedData::new(description, count, counts.questions));
+        let description = "windows with an answer that have no negative window";
+        let without_negative = self
+            .without_negatives
+            .map(|count| SkippedData::new(description, count, self.rows.len()));
         skipped.chain(without_negative).collect()
     }
 
@@ -378,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn the_question_entity_is_found_and_never_replaced() {
+    fn the_entity_of_the_question_is_never_replaced() {
         let (model, tokenizer) = (model(4000), tokenizer());
         let augmentation = QaAugmentation { question_replacement: 1.0, ..Default::default() };
         let task = task(&model, &tokenizer, augmentation);
@@ -414,7 +415,7 @@ mod tests {
         let window = &task.rows[0].windows[0];
         let batch = WindowBatch::new(&[window], true, &model).unwrap();
         let ids: Vec<i64> = window.input_ids.iter().map(|&id| i64::from(id)).collect();
-        let plain = Tensor::f_embedding(
+        let embeddings = Tensor::f_embedding(
             model.word_embeddings(),
             &Tensor::from_slice(&ids).unsqueeze(0),
             -1,
@@ -423,20 +424,21 @@ mod tests {
         )
         .unwrap();
         let split = window.context_start as i64 - 1;
-        let mut largest: f64 = 0.0;
+        let mut max_ratio: f64 = 0.0;
         for k in 0..50 {
             let noise = EmbeddingNoise { ratio: 1.2 * k as f64 / 49.0, seed: k };
-            let noise = noisy_embeddings(&model, &batch, &[noise]).unwrap() - &plain;
+            let noise = noisy_embeddings(&model, &batch, &[noise]).unwrap() - &embeddings;
             let after = noise.slice(1, split, None, 1).abs().max().double_value(&[]);
             assert_eq!(after, 0.0);
-            let ratio = noise.slice(1, 0, split, 1).norm() / plain.slice(1, 0, split, 1).norm();
-            largest = largest.max(ratio.double_value(&[]));
+            let ratio =
+                noise.slice(1, 0, split, 1).norm() / embeddings.slice(1, 0, split, 1).norm();
+            max_ratio = max_ratio.max(ratio.double_value(&[]));
         }
-        assert!((0.8..1.5).contains(&largest), "{largest}");
+        assert!((0.8..1.5).contains(&max_ratio), "{max_ratio}");
     }
 
     #[test]
-    fn a_window_without_its_answer_trains_towards_the_first_token() {
+    fn windows_without_the_answer_are_trained_with_the_first_token() {
         let (model, tokenizer) = (model(4000), tokenizer());
         let mut long = question();
         long.context =
@@ -458,9 +460,9 @@ mod tests {
     #[test]
     fn skipped_questions_are_counted() {
         let (model, tokenizer) = (model(4000), tokenizer());
-        let without = Question { answers: Vec::new(), ..question() };
+        let without_answer = Question { answers: Vec::new(), ..question() };
         let long = Question { question: "What ? ".repeat(60), ..question() };
-        let questions = [question(), without.clone(), without, long];
+        let questions = [question(), without_answer.clone(), without_answer, long];
         let windows = WindowConfig::default();
         let windows =
             WindowConfig { max_length: 90, doc_stride: 10, max_question_length: 40, ..windows };
@@ -496,18 +498,18 @@ mod tests {
             task.fingerprint(&mut fingerprint);
             fingerprint.finish().unwrap()
         };
-        let plain = hash(&|_, _, _| {});
-        assert_eq!(plain, hash(&|_, _, _| {}));
-        assert_ne!(plain, hash(&|config, _, _| config.augmentation.embedding_noise = 0.1));
-        assert_ne!(plain, hash(&|config, _, _| config.context_only = true));
-        assert_ne!(plain, hash(&|config, _, _| config.negatives.count = 1));
-        assert_eq!(plain, hash(&|config, _, _| config.negatives.seed = 1));
-        assert_ne!(plain, hash(&|_, windows, _| windows.segment_ids = true));
-        assert_ne!(plain, hash(&|_, _, spans| spans.extend([("q".to_owned(), 33..37)])));
+        let default_hash = hash(&|_, _, _| {});
+        assert_eq!(default_hash, hash(&|_, _, _| {}));
+        assert_ne!(default_hash, hash(&|config, _, _| config.augmentation.embedding_noise = 0.1));
+        assert_ne!(default_hash, hash(&|config, _, _| config.context_only = true));
+        assert_ne!(default_hash, hash(&|config, _, _| config.negatives.count = 1));
+        assert_eq!(default_hash, hash(&|config, _, _| config.negatives.seed = 1));
+        assert_ne!(default_hash, hash(&|_, windows, _| windows.segment_ids = true));
+        assert_ne!(default_hash, hash(&|_, _, spans| spans.extend([("q".to_owned(), 33..37)])));
     }
 
     #[test]
-    fn unusable_input_is_named() {
+    fn invalid_options_are_reported_with_their_key() {
         let (model, tokenizer) = (model(4000), tokenizer());
         let error_of = |augmentation, max_length| {
             let windows = WindowConfig { max_length, doc_stride: 10, ..Default::default() };
@@ -528,7 +530,7 @@ mod tests {
     #[test]
     fn windows_with_the_answer_are_trained_with_their_negatives() {
         let (model, tokenizer) = (model(4000), tokenizer());
-        let title = |k: usize, context: &str| Question {
+        let titled_question = |k: usize, context: &str| Question {
             id: k.to_string(),
             context: Arc::from(context),
             title: "Peru".into(),
@@ -536,9 +538,10 @@ mod tests {
         };
         // Every second context is long, with windows that lack the answer.
         let context = |k: usize| format!("{CONTEXT} {}", "The region is Asia . ".repeat(k % 2 * 9));
-        let mut questions: Vec<Question> = (0..8).map(|k| title(k, &context(k))).collect();
-        questions.push(Question { answers: Vec::new(), ..title(8, "Japan is here .") });
-        questions.push(Question { answers: Vec::new(), ..title(9, "Asia is here .") });
+        let mut questions: Vec<Question> =
+            (0..8).map(|k| titled_question(k, &context(k))).collect();
+        questions.push(Question { answers: Vec::new(), ..titled_question(8, "Japan is here .") });
+        questions.push(Question { answers: Vec::new(), ..titled_question(9, "Asia is here .") });
         let windows = WindowConfig { max_length: 60, doc_stride: 10, ..WindowConfig::default() };
         let data = QaData { questions: &questions, question_entity_spans: None, windows: &windows };
         let (parameters, batch) = (model.named_parameters(), (0..10).collect::<Vec<usize>>());

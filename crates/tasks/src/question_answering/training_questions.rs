@@ -14,8 +14,8 @@ use crate::{Error, Result};
 ///
 /// let english = TrainingQuestions::read("../../data/xquad/xquad.en.json")?;
 /// assert_eq!((english.questions.len(), english.entity_spans.len()), (1190, 0));
-/// let (answered, left_out) = english.answered()?;
-/// assert_eq!((answered.questions.len(), left_out), (1190, 0));
+/// let (answered, skipped) = english.answered()?;
+/// assert_eq!((answered.questions.len(), skipped), (1190, 0));
 /// # Ok::<(), tasks::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,7 +44,7 @@ impl TrainingQuestions {
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let file = squad::File::read(path)?;
-        let entity_spans = entity_spans::of_file(&file, path)?;
+        let entity_spans = entity_spans::read_entity_spans(&file, path)?;
         let dataset = Dataset::from_squad(file, path)?;
         dataset.check_answers()?;
         Ok(Self { questions: dataset.questions, entity_spans })
@@ -55,11 +55,11 @@ impl TrainingQuestions {
     /// # Errors
     /// The errors of [`TrainingQuestions::read`].
     pub fn read_all(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<Self> {
-        paths.into_iter().try_fold(Self::default(), |mut all, path| {
+        paths.into_iter().try_fold(Self::default(), |mut combined, path| {
             let Self { questions, entity_spans } = Self::read(path)?;
-            all.questions.extend(questions);
-            all.entity_spans.extend(entity_spans);
-            Ok(all)
+            combined.questions.extend(questions);
+            combined.entity_spans.extend(entity_spans);
+            Ok(combined)
         })
     }
 
@@ -68,17 +68,18 @@ impl TrainingQuestions {
     /// # Errors
     /// [`Error::Empty`] if no question remains.
     pub fn answered(mut self) -> Result<(Self, usize)> {
-        let all = self.questions.len();
-        let text = |question: &Question| question.answers.first().map(|answer| answer.text.clone());
+        let count = self.questions.len();
+        let first_answer =
+            |question: &Question| question.answers.first().map(|answer| answer.text.clone());
         let answered = |question: &Question| {
-            text(question).is_some_and(|answer_text| !answer_text.trim().is_empty())
+            first_answer(question).is_some_and(|answer_text| !answer_text.trim().is_empty())
         };
         self.questions.retain(answered);
         if self.questions.is_empty() {
-            let what = format!("answer to train on in any of {all} questions");
+            let what = format!("answer to train on in any of {count} questions");
             return Err(Error::Empty { what });
         }
-        let skipped = all - self.questions.len();
+        let skipped = count - self.questions.len();
         Ok((self, skipped))
     }
 }

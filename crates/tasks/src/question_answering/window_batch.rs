@@ -60,12 +60,12 @@ impl WindowBatch {
         }
         let mut inputs = Inputs::from_rows(ids, model.pad_token_id())?;
         if model.segments() > 1 {
-            let segments: Vec<Vec<u32>> = windows
+            let segment_ids: Vec<Vec<u32>> = windows
                 .iter()
-                .map(|window| segments(window, model.pairs_have_segments()))
+                .map(|window| segment_ids(window, model.pairs_have_segments()))
                 .collect();
-            let segments: Vec<&[u32]> = segments.iter().map(Vec::as_slice).collect();
-            inputs = inputs.with_token_type_ids(&segments)?;
+            let segment_ids: Vec<&[u32]> = segment_ids.iter().map(Vec::as_slice).collect();
+            inputs = inputs.with_token_type_ids(&segment_ids)?;
         }
         let answerable = position_mask(windows, |window, position| {
             let no_answer = position == 0 && window.start_position == Some(0);
@@ -79,7 +79,7 @@ impl WindowBatch {
 
 /// The segment of each token: the window's segments or, for a model with learned segments, 0 up to
 /// the separator after the question and 1 from there.
-pub(crate) fn segments(window: &Window, learned: bool) -> Vec<u32> {
+pub(crate) fn segment_ids(window: &Window, learned: bool) -> Vec<u32> {
     match learned {
         true => (0..window.input_ids.len()).map(|k| u32::from(k >= window.context_start)).collect(),
         false => window.token_type_ids.iter().map(|&id| u32::from(id)).collect(),
@@ -92,13 +92,13 @@ pub(crate) fn window_lengths<'a>(windows: impl IntoIterator<Item = &'a Window>) 
 }
 
 /// `[B, L]` bool on the CPU: true where `holds(window, position)`; false for padding.
-fn position_mask(windows: &[&Window], allows: impl Fn(&Window, usize) -> bool) -> Result<Tensor> {
+fn position_mask(windows: &[&Window], is_set: impl Fn(&Window, usize) -> bool) -> Result<Tensor> {
     let length = windows.iter().map(|window| window.input_ids.len()).max().unwrap_or(0);
     let flat: Vec<bool> = windows
         .iter()
         .flat_map(|window| {
-            let allows = &allows;
-            (0..length).map(move |k| k < window.input_ids.len() && allows(window, k))
+            let is_set = &is_set;
+            (0..length).map(move |k| k < window.input_ids.len() && is_set(window, k))
         })
         .collect();
     let shape = [to_i64("windows", windows.len())?, to_i64("tokens", length)?];
