@@ -10,7 +10,7 @@ use qa_translate::{
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tasks::alignment::AnswerAligner;
-use tasks::text_scores::{ByMaskedMarkers, EncoderScorer};
+use tasks::text_scores::{EncoderScorer, MaskedMarkerPlacer};
 
 use crate::placements::{Case, overlap};
 
@@ -61,7 +61,7 @@ impl<'a> Methods<'a> {
         if let Some(scorer) = self.scorer.as_ref().filter(|_| case.scored) {
             let candidates = t_projection(scorer.clone());
             all.push(("T-Projection, pll of the encoder".into(), Box::new(candidates)));
-            let markers = BySentence(ByMaskedMarkers::new(scorer.clone())?);
+            let markers = BySentence(MaskedMarkerPlacer::new(scorer.clone())?);
             all.push(("CODEC by masked markers, the encoder".into(), Box::new(markers)));
         }
         Ok(all)

@@ -62,7 +62,7 @@ impl Ner {
         let mut dev = Self::read(&self.data.dev)?;
         if let Some(held_out) = &self.data.held_out {
             let held_out_sentences;
-            (train, held_out_sentences) = held_out.divide(train).context("data")?;
+            (train, held_out_sentences) = held_out.split(train).context("data")?;
             dev.insert(Language::EN, held_out_sentences);
         }
         Ok((train, dev))
@@ -122,7 +122,7 @@ impl Benchmark for Ner {
     }
 
     fn complete(&self, folder: &Path) -> Result<()> {
-        Ok(token_classification::name_labels(folder, &self.labels())?)
+        Ok(token_classification::write_label_names(folder, &self.labels())?)
     }
 
     fn scorer<'a>(&'a self, split: Split, model: &'a Pretrained) -> Result<Scorer<'a>> {

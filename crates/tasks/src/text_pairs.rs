@@ -187,7 +187,7 @@ pub struct TextPairTask<'a> {
     examples: Vec<Example>,
     /// Number of tokens of both texts of each example.
     lengths: Vec<usize>,
-    cut: usize,
+    truncated: usize,
 }
 
 struct Example {
@@ -213,10 +213,11 @@ impl<'a> TextPairTask<'a> {
     ) -> Result<Self> {
         config.validate()?;
         let rows = TextRows::new(model, tokenizer, config.max_length(kind))?;
-        let (mut examples, mut cut) = (Vec::new(), 0);
+        let (mut examples, mut truncated) = (Vec::new(), 0);
         for pair in pairs.iter().filter(|pair| pair.kind == kind) {
-            let [(query, first), (key, second)] = [rows.of(&pair.query)?, rows.of(&pair.key)?];
-            cut += usize::from(first || second);
+            let [(query, query_truncated), (key, key_truncated)] =
+                [rows.of(&pair.query)?, rows.of(&pair.key)?];
+            truncated += usize::from(query_truncated || key_truncated);
             let (entity, similarity) = (pair.entity.clone(), pair.similarity);
             if config.loss == PairLoss::CosineRegression && similarity.is_none() {
                 return Err(Error::data(
@@ -230,18 +231,20 @@ impl<'a> TextPairTask<'a> {
         if examples.is_empty() {
             return Err(Error::empty(format!("pairs of kind {} to train on", kind.name())));
         }
-        let lengths = examples.iter().map(|one| one.query.len() + one.key.len()).collect();
-        Ok(Self { model, kind, config: config.clone(), examples, lengths, cut })
+        let lengths =
+            examples.iter().map(|example| example.query.len() + example.key.len()).collect();
+        Ok(Self { model, kind, config: config.clone(), examples, lengths, truncated })
     }
 
     /// The loss from hidden states, `[b, H]` each.
     fn loss(&self, rows: &[&Example], query: &Tensor, key: &Tensor) -> Result<Tensor> {
         if self.config.loss == PairLoss::CosineRegression {
-            let similarities: Vec<f64> = rows.iter().filter_map(|one| one.similarity).collect();
+            let similarities: Vec<f64> =
+                rows.iter().filter_map(|example| example.similarity).collect();
             let similarities = upload(&Tensor::f_from_slice(&similarities)?, query.device())?;
             return Ok(cosine_regression(query, key, &similarities)?);
         }
-        let entities: Vec<i64> = rows.iter().map(|one| entity_id(&one.entity)).collect();
+        let entities: Vec<i64> = rows.iter().map(|example| entity_id(&example.entity)).collect();
         let entities = ids(&entities, query.device())?;
         let entity_rows = ContrastRows { ids: Some(&entities), valid: None };
         Ok(info_nce(query, key, None, 0, &entity_rows, &self.config.info_nce())?)
@@ -268,8 +271,9 @@ impl Task for TextPairTask<'_> {
             step.batch.iter().filter_map(|&index| self.examples.get(index)).collect();
         let (model, pooling) = (self.model, self.config.pooling);
         let embed = |rows: &[&Example]| {
-            let queries: Vec<&[u32]> = rows.iter().map(|one| one.query.as_slice()).collect();
-            let keys: Vec<&[u32]> = rows.iter().map(|one| one.key.as_slice()).collect();
+            let queries: Vec<&[u32]> =
+                rows.iter().map(|example| example.query.as_slice()).collect();
+            let keys: Vec<&[u32]> = rows.iter().map(|example| example.key.as_slice()).collect();
             Ok([pooled(model, &queries, pooling, true)?, pooled(model, &keys, pooling, true)?])
         };
         let loss = |query: &Tensor, key: &Tensor| self.loss(&rows, query, key);
@@ -283,17 +287,17 @@ impl Task for TextPairTask<'_> {
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
-        let record = |one: &Example| ExampleRecord {
-            id: Some(one.entity.clone()),
-            input_ids: one.query.clone(),
+        let record = |example: &Example| ExampleRecord {
+            id: Some(example.entity.clone()),
+            input_ids: example.query.clone(),
         };
         self.examples.get(index).map(record).unwrap_or_default()
     }
 
     fn skipped_data(&self) -> Vec<SkippedData> {
         let max_length = self.config.max_length(self.kind);
-        let what = format!("pairs with a text cut to {max_length} tokens");
-        vec![SkippedData::new(what, self.cut, self.examples.len())]
+        let description = format!("pairs with a text cut to {max_length} tokens");
+        vec![SkippedData::new(description, self.truncated, self.examples.len())]
     }
 }
 
@@ -367,8 +371,8 @@ impl<'a> TextRows<'a> {
         let encoding = encoding.map_err(|error| Error::Tokenizer(format!("{text:?}: {error}")))?;
         let ids = encoding.get_ids();
         let max_tokens = self.max_length.saturating_sub(self.layout.single(&[]).len());
-        let kept = ids.get(..max_tokens).unwrap_or(ids);
-        Ok((self.layout.single(kept), kept.len() < ids.len()))
+        let retained = ids.get(..max_tokens).unwrap_or(ids);
+        Ok((self.layout.single(retained), retained.len() < ids.len()))
     }
 }
 
@@ -429,8 +433,8 @@ mod tests {
     }
 
     /// Reference implementation: row by row, without padding, in float64.
-    fn by_loop(model: &Model, config: &TextPairConfig, batch: &[usize]) -> f64 {
-        let (all, tokenizer) = (pairs(), tokenizer());
+    fn reference_loss(model: &Model, config: &TextPairConfig, batch: &[usize]) -> f64 {
+        let (pairs, tokenizer) = (pairs(), tokenizer());
         let rows = TextRows::new(model, &tokenizer, 32).unwrap();
         let vector = |text: &str| -> Vec<f64> {
             let (row, _) = rows.of(text).unwrap();
@@ -440,17 +444,17 @@ mod tests {
             vector.iter().map(|x| x / norm).collect()
         };
         let sum = batch.iter().map(|&i| {
-            let query = vector(&all[i].query);
+            let query = vector(&pairs[i].query);
             let cosine = |j: usize| {
-                let key = vector(&all[j].key);
+                let key = vector(&pairs[j].key);
                 query.iter().zip(&key).map(|(a, b)| a * b).sum::<f64>()
             };
             if config.loss == PairLoss::CosineRegression {
-                return (cosine(i) - all[i].similarity.unwrap()).powi(2);
+                return (cosine(i) - pairs[i].similarity.unwrap()).powi(2);
             }
             let score = |j: usize| cosine(j) / config.temperature;
             let is_negative =
-                |j: &usize| !config.mask_same_entity || all[*j].entity != all[i].entity;
+                |j: &usize| !config.mask_same_entity || pairs[*j].entity != pairs[i].entity;
             let candidates = batch.iter().copied().filter(|j| *j == i || is_negative(j));
             candidates.map(|j| (score(j) - score(i)).exp()).sum::<f64>().ln()
         });
@@ -458,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn the_loss_is_that_of_a_loop_in_float64() {
+    fn the_loss_equals_the_reference_in_float64() {
         let model = model(4000);
         let config = TextPairConfig::default();
         let released =
@@ -467,7 +471,7 @@ mod tests {
         for config in [&config, &released, &regression] {
             for batch in [&[0, 1, 2, 3, 4, 5, 6, 7, 8][..], &[8, 2, 0], &[0, 1], &[3]] {
                 let (actual, expected) =
-                    (loss(&model, config, batch), by_loop(&model, config, batch));
+                    (loss(&model, config, batch), reference_loss(&model, config, batch));
                 let actual = actual.double_value(&[]);
                 assert!(
                     (actual - expected).abs() < 1e-4,
@@ -488,11 +492,11 @@ mod tests {
             model.add_bottleneck(name, &BottleneckConfig::default(), seed).unwrap();
         }
         let copies = |model: &Model| -> Vec<(String, Tensor)> {
-            let all = model.named_parameters().into_iter();
-            all.map(|(name, tensor)| (name, tensor.detach().copy())).collect()
+            let parameters = model.named_parameters().into_iter();
+            parameters.map(|(name, tensor)| (name, tensor.detach().copy())).collect()
         };
         let states = |model: &Model| pooled(model, &[&[0, 7, 8, 2]], Pooling::Mean, false).unwrap();
-        let (before, plain) = (copies(&model), states(&model));
+        let (before, states_without_adapter) = (copies(&model), states(&model));
         model.set_active(&["ep"]).unwrap();
         let mut parameters = model.freeze_encoder().unwrap();
         parameters.retain(|(name, _)| name.starts_with("adapters.ep."));
@@ -503,28 +507,33 @@ mod tests {
         let stage = trainer::Stage::new("ep", folder.path(), environment);
         let mut task = task(&model, &TextPairConfig::default());
         trainer::fit(&stage, &config, &parameters, &mut task).unwrap();
-        for ((name, old), (_, new)) in before.iter().zip(copies(&model)) {
-            assert_eq!(*old != new, name.starts_with("adapters.ep."), "{name}");
+        for ((name, before_value), (_, after_value)) in before.iter().zip(copies(&model)) {
+            assert_eq!(*before_value != after_value, name.starts_with("adapters.ep."), "{name}");
         }
-        assert_ne!(states(&model), plain);
+        assert_ne!(states(&model), states_without_adapter);
         model.set_active(&[]).unwrap();
-        assert_eq!(states(&model), plain);
+        assert_eq!(states(&model), states_without_adapter);
     }
 
     #[test]
-    fn long_texts_are_cut_and_counted() {
+    fn long_texts_are_truncated_and_counted() {
         let model = model(4000);
         let config = TextPairConfig { phrase_length: 5, ..TextPairConfig::default() };
         let task = task(&model, &config);
-        assert!(task.examples.iter().all(|one| one.query.len() <= 5 && one.query.ends_with(&[2])));
-        let [cut] = &task.skipped_data()[..] else { panic!("one count") };
-        assert!((1..9).contains(&cut.count) && cut.of == 9, "{cut}");
+        assert!(
+            task.examples
+                .iter()
+                .all(|example| example.query.len() <= 5 && example.query.ends_with(&[2]))
+        );
+        let [truncated] = &task.skipped_data()[..] else { panic!("one count") };
+        assert!((1..9).contains(&truncated.count) && truncated.of == 9, "{truncated}");
         let long = TextPairConfig { phrase_length: 4000, ..config };
         let error = TextPairTask::new(&model, &tokenizer(), PairKind::Ep, &pairs(), &long);
         let error = error.err().unwrap().to_string();
         assert!(error.starts_with("length = 4000: must be at most "), "{error}");
-        let none = TextPairTask::new(&model, &tokenizer(), PairKind::Ts, &pairs(), &config_of(32));
-        assert_eq!(none.err().unwrap().to_string(), "no pairs of kind ts to train on");
+        let empty_task =
+            TextPairTask::new(&model, &tokenizer(), PairKind::Ts, &pairs(), &config_of(32));
+        assert_eq!(empty_task.err().unwrap().to_string(), "no pairs of kind ts to train on");
     }
 
     #[test]
@@ -552,15 +561,15 @@ mod tests {
             task.unwrap().fingerprint(&mut fingerprint);
             fingerprint.finish().unwrap()
         };
-        let (config, mut other) = (TextPairConfig::default(), pairs());
+        let (config, mut changed) = (TextPairConfig::default(), pairs());
         let first = hash(&config, &pairs());
         assert_eq!(first, hash(&config, &pairs()));
         assert_ne!(first, hash(&TextPairConfig { temperature: 0.2, ..config.clone() }, &pairs()));
-        other[3].entity = "Q1".into();
-        assert_ne!(first, hash(&config, &other));
-        let mut other = pairs();
-        other[3].similarity = Some(0.5);
-        assert_ne!(first, hash(&config, &other));
+        changed[3].entity = "Q1".into();
+        assert_ne!(first, hash(&config, &changed));
+        let mut changed = pairs();
+        changed[3].similarity = Some(0.5);
+        assert_ne!(first, hash(&config, &changed));
     }
 
     #[test]

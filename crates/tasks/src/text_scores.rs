@@ -62,16 +62,16 @@ pub struct EncoderScorer<'a> {
 /// The tokens of a text: ids, and code points without white space.
 struct Tokens {
     ids: Vec<u32>,
-    places: Vec<Range<usize>>,
+    ranges: Vec<Range<usize>>,
 }
 
 /// Spans with their scores.
-type Scored = Vec<(Range<usize>, f64)>;
+type ScoredSpans = Vec<(Range<usize>, f64)>;
 
-/// A row of tokens with the mask at index `at`, where the original token is `id`.
+/// A row of tokens with the mask at index `position`, where the original token is `id`.
 struct Masked {
     row: Vec<u32>,
-    at: usize,
+    position: usize,
     id: u32,
 }
 
@@ -87,9 +87,9 @@ impl<'a> EncoderScorer<'a> {
         config: ScorerConfig,
     ) -> Result<Self> {
         model.mlm_decoder()?;
-        let layout = Layout::of(tokenizer).map_err(not_understood)?;
-        let mask = layout.mask().map_err(not_understood)?;
-        let specials = layout.pair(&[], &[]).map_err(not_understood)?.len();
+        let layout = Layout::of(tokenizer).map_err(layout_error)?;
+        let mask = layout.mask().map_err(layout_error)?;
+        let specials = layout.pair(&[], &[]).map_err(layout_error)?.len();
         let max_length = usize::try_from(model.max_length()).unwrap_or(0).saturating_sub(specials);
         Ok(Self { model, tokenizer, layout, mask, max_length, config })
     }
@@ -106,7 +106,7 @@ impl<'a> EncoderScorer<'a> {
     /// [`qa_translate::Error::TooLong`] before any forward pass if requests have more tokens than
     /// [`ScorerConfig::most_tokens`] or the model's positions allow; if the model rejects an input.
     pub fn pll(&self, requests: &[ScoreRequest]) -> Result<Vec<TextScore>> {
-        let (mut masked, mut all) = (Vec::new(), Vec::with_capacity(requests.len()));
+        let (mut masked, mut target_ranges) = (Vec::new(), Vec::with_capacity(requests.len()));
         let limit = self.config.most_tokens.min(self.max_length);
         let (mut count, mut longest) = (0, 0);
         for request in requests {
@@ -118,58 +118,66 @@ impl<'a> EncoderScorer<'a> {
             } else if count == 0 {
                 let row = self.pair(&source.ids, &target.ids)?;
                 let positions = second_start(&row, &target.ids)..;
-                masked
-                    .extend(positions.zip(&target.ids).map(|(at, &id)| self.hidden(&row, at, id)));
-                all.push(target.places);
+                masked.extend(
+                    positions
+                        .zip(&target.ids)
+                        .map(|(position, &id)| self.mask_token(&row, position, id)),
+                );
+                target_ranges.push(target.ranges);
             }
         }
         if count > 0 {
-            let of = requests.len();
-            return Err(
-                qa_translate::Error::TooLong { count, of, longest, max_tokens: limit }.into()
-            );
+            let request_count = requests.len();
+            return Err(qa_translate::Error::TooLong {
+                count,
+                of: request_count,
+                longest,
+                max_tokens: limit,
+            }
+            .into());
         }
         let mut scores = self.log_probabilities(&masked)?.into_iter();
-        let score = |places: Vec<Range<usize>>| {
-            let tokens: Vec<_> = places.into_iter().zip(scores.by_ref()).collect();
+        let score = |ranges: Vec<Range<usize>>| {
+            let tokens: Vec<_> = ranges.into_iter().zip(scores.by_ref()).collect();
             TextScore { total: tokens.iter().map(|(_, score)| score).sum(), tokens }
         };
-        Ok(all.into_iter().map(score).collect())
+        Ok(target_ranges.into_iter().map(score).collect())
     }
 
     fn tokens(&self, text: &str) -> Result<Tokens> {
-        let mut at = 0;
-        let tokens = alignment::tokens(self.tokenizer, text)?.into_iter().map(|(id, place)| {
-            let (start, end) = place.unwrap_or((at, at));
-            at = end;
+        let mut position = 0;
+        let tokens = alignment::tokens(self.tokenizer, text)?.into_iter().map(|(id, range)| {
+            let (start, end) = range.unwrap_or((position, position));
+            position = end;
             (id, start..end)
         });
-        let (ids, places) = tokens.unzip();
-        Ok(Tokens { ids, places })
+        let (ids, ranges) = tokens.unzip();
+        Ok(Tokens { ids, ranges })
     }
 
     fn pair(&self, source: &[u32], target: &[u32]) -> Result<Vec<u32>> {
-        self.layout.pair(source, target).map_err(not_understood)
+        self.layout.pair(source, target).map_err(layout_error)
     }
 
-    fn hidden(&self, row: &[u32], at: usize, id: u32) -> Masked {
+    fn mask_token(&self, row: &[u32], position: usize, id: u32) -> Masked {
         let mut row = row.to_vec();
-        if let Some(token) = row.get_mut(at) {
+        if let Some(token) = row.get_mut(position) {
             *token = self.mask;
         }
-        Masked { row, at, id }
+        Masked { row, position, id }
     }
 
     /// The natural logarithm of each masked token's probability. Vocabulary scores are computed
     /// only at the masks.
     fn log_probabilities(&self, masked: &[Masked]) -> Result<Vec<f64>> {
-        let rows: Vec<&[u32]> = masked.iter().map(|one| one.row.as_slice()).collect();
+        let rows: Vec<&[u32]> = masked.iter().map(|masked_row| masked_row.row.as_slice()).collect();
         inference::by_length(self.model, &rows, self.config.batch_size, |indices, _, hidden| {
             let batch: Vec<&Masked> = indices.iter().filter_map(|&k| masked.get(k)).collect();
-            let positions: Vec<usize> = batch.iter().map(|one| one.at).collect();
+            let positions: Vec<usize> =
+                batch.iter().map(|masked_row| masked_row.position).collect();
             // [B, V]
             let logits = self.model.mlm_logits(&pooling::at_positions(hidden, &positions)?)?;
-            let ids: Vec<i64> = batch.iter().map(|one| i64::from(one.id)).collect();
+            let ids: Vec<i64> = batch.iter().map(|masked_row| i64::from(masked_row.id)).collect();
             let ids = upload(&Tensor::f_from_slice(&ids)?.f_view([-1, 1])?, logits.device())?;
             let scores = inference::expect_finite(logits)?.f_log_softmax(-1, None::<Kind>)?;
             let scores = scores.f_gather(1, &ids, false)?.f_view([-1])?;
@@ -195,7 +203,7 @@ impl ScoreText for EncoderScorer<'_> {
 /// the texts, so brackets in a text do not interfere. The cost is one forward pass per opening, and
 /// one per closing of the `n_best` openings. A pair of texts that exceeds the model's positions is
 /// [`PlaceFault::TooLong`].
-pub struct ByMaskedMarkers<'a> {
+pub struct MaskedMarkerPlacer<'a> {
     /// Model, tokenizer and batch size; its maximum number of tokens is not used.
     scorer: EncoderScorer<'a>,
     /// Ids of `[` and `]`.
@@ -206,7 +214,7 @@ pub struct ByMaskedMarkers<'a> {
     pub max_words: usize,
 }
 
-impl<'a> ByMaskedMarkers<'a> {
+impl<'a> MaskedMarkerPlacer<'a> {
     /// Creates an instance with the defaults.
     ///
     /// # Errors
@@ -221,32 +229,34 @@ impl<'a> ByMaskedMarkers<'a> {
     }
 
     /// All scored spans, best first; `None` if the texts do not fit the model's positions.
-    fn marker_scores(&self, task: &SpanTask) -> Result<Option<Scored>> {
+    fn marker_scores(&self, task: &SpanTask) -> Result<Option<ScoredSpans>> {
         task.text()?;
         let [open, close] = self.markers;
         let (source, target) =
             (self.scorer.tokens(&task.source)?, self.scorer.tokens(&task.target)?);
-        let covers = |place: &Range<usize>| {
-            !place.is_empty() && place.start < task.span.end && task.span.start < place.end
+        let overlaps = |range: &Range<usize>| {
+            !range.is_empty() && range.start < task.span.end && task.span.start < range.end
         };
-        let first = source.places.iter().position(covers);
-        let last = source.places.iter().rposition(covers);
+        let first = source.ranges.iter().position(overlaps);
+        let last = source.ranges.iter().rposition(overlaps);
         let (first, last) = first.zip(last).ok_or_else(|| {
             Error::data("span", "code points of a token", format!("no token in {:?}", task.span))
         })?;
-        let marked = with_token_at(&with_token_at(&source.ids, last + 1, close), first, open);
+        let marked_source = insert_token(&insert_token(&source.ids, last + 1, close), first, open);
         // Both markers are also inserted into the target.
-        if marked.len() + target.ids.len() + 2 > self.scorer.max_length {
+        if marked_source.len() + target.ids.len() + 2 > self.scorer.max_length {
             return Ok(None);
         }
 
         let words = qa_translate::units(&task.target);
         let starts = words.iter().enumerate().filter_map(|(number, word)| {
-            let starts = |place: &Range<usize>| !place.is_empty() && place.start == word.start;
-            Some((number, target.places.iter().position(starts)?))
+            let starts = |range: &Range<usize>| !range.is_empty() && range.start == word.start;
+            Some((number, target.ranges.iter().position(starts)?))
         });
         let starts: Vec<(usize, usize)> = starts.collect();
-        let rows = starts.iter().map(|&(_, at)| self.marked(&marked, &target.ids, at, open));
+        let rows = starts
+            .iter()
+            .map(|&(_, position)| self.mask_marker(&marked_source, &target.ids, position, open));
         let rows = rows.collect::<Result<Vec<Masked>>>()?;
         let mut best_starts: Vec<_> =
             starts.into_iter().zip(self.scorer.log_probabilities(&rows)?).collect();
@@ -256,34 +266,43 @@ impl<'a> ByMaskedMarkers<'a> {
 
         let (mut rows, mut spans) = (Vec::new(), Vec::new());
         for ((number, start), score) in best_starts {
-            let with_open_marker = with_token_at(&target.ids, start, open);
+            let with_open_marker = insert_token(&target.ids, start, open);
             let following = words.iter().skip(number).take(self.max_words);
             let from = following.clone().next().map_or(0, |word| word.start);
             for word in following {
-                let ends = |place: &Range<usize>| !place.is_empty() && place.end == word.end;
-                let Some(end) = target.places.iter().rposition(ends) else { continue };
+                let ends = |range: &Range<usize>| !range.is_empty() && range.end == word.end;
+                let Some(end) = target.ranges.iter().rposition(ends) else { continue };
                 // One position for the token itself, and one for the opening marker.
-                rows.push(self.marked(&marked, &with_open_marker, end + 2, close)?);
+                rows.push(self.mask_marker(&marked_source, &with_open_marker, end + 2, close)?);
                 spans.push((from..word.end, score));
             }
         }
         let scores = self.scorer.log_probabilities(&rows)?;
-        let mut all: Scored =
-            spans.into_iter().zip(scores).map(|((span, one), other)| (span, one + other)).collect();
-        all.sort_by(|a, b| b.1.total_cmp(&a.1));
-        Ok(Some(all))
+        let mut scored_spans: ScoredSpans = spans
+            .into_iter()
+            .zip(scores)
+            .map(|((span, open_score), close_score)| (span, open_score + close_score))
+            .collect();
+        scored_spans.sort_by(|a, b| b.1.total_cmp(&a.1));
+        Ok(Some(scored_spans))
     }
 
-    /// The two texts with a mask in place of `marker` before token `at` of the second text.
-    fn marked(&self, source: &[u32], target: &[u32], at: usize, marker: u32) -> Result<Masked> {
-        let target = with_token_at(target, at, marker);
+    /// The two texts with a mask in place of `marker` before token `position` of the second text.
+    fn mask_marker(
+        &self,
+        source: &[u32],
+        target: &[u32],
+        position: usize,
+        marker: u32,
+    ) -> Result<Masked> {
+        let target = insert_token(target, position, marker);
         let row = self.scorer.pair(source, &target)?;
         let first = second_start(&row, &target);
-        Ok(self.scorer.hidden(&row, first + at, marker))
+        Ok(self.scorer.mask_token(&row, first + position, marker))
     }
 }
 
-impl PlaceSpans for ByMaskedMarkers<'_> {
+impl PlaceSpans for MaskedMarkerPlacer<'_> {
     fn name(&self) -> &'static str {
         "codec_mlm"
     }
@@ -292,17 +311,17 @@ impl PlaceSpans for ByMaskedMarkers<'_> {
         &mut self,
         tasks: &[SpanTask],
     ) -> Result<Vec<Result<Placed, PlaceFault>>, qa_translate::Error> {
-        let mut all = Vec::with_capacity(tasks.len());
+        let mut placements = Vec::with_capacity(tasks.len());
         for task in tasks {
             let scored = self.marker_scores(task)?.ok_or(PlaceFault::TooLong);
-            all.push(scored.and_then(|spans| {
+            placements.push(scored.and_then(|spans| {
                 let mut spans = spans.into_iter();
                 let (span, score) = spans.next().ok_or(PlaceFault::NoCandidate)?;
                 let runners_up = spans.take(4).collect();
                 Ok(Placed { span, score, method: "codec_mlm", runners_up })
             }));
         }
-        Ok(all)
+        Ok(placements)
     }
 }
 
@@ -311,13 +330,13 @@ fn second_start(row: &[u32], ids: &[u32]) -> usize {
     (row.len() - ids.len()).saturating_sub(1)
 }
 
-/// Inserts `id` before index `at`.
-fn with_token_at(ids: &[u32], at: usize, id: u32) -> Vec<u32> {
-    let (before, after) = ids.split_at_checked(at).unwrap_or((ids, &[]));
+/// Inserts `id` before index `position`.
+fn insert_token(ids: &[u32], position: usize, id: u32) -> Vec<u32> {
+    let (before, after) = ids.split_at_checked(position).unwrap_or((ids, &[]));
     [before, &[id], after].concat()
 }
 
-fn not_understood(error: LayoutError) -> Error {
+fn layout_error(error: LayoutError) -> Error {
     Error::Tokenizer(error.to_string())
 }
 

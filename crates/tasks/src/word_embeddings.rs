@@ -28,11 +28,12 @@ use crate::{Encoder, Result};
 /// ```
 pub fn center(model: &dyn Encoder, norm: f64) -> Result<()> {
     tch::no_grad(|| -> Result<()> {
-        let mut words = model.word_embeddings().shallow_clone();
-        let centered = words.f_sub(&words.f_mean_dim([0i64].as_slice(), true, Kind::Float)?)?;
+        let mut embeddings = model.word_embeddings().shallow_clone();
+        let centered =
+            embeddings.f_sub(&embeddings.f_mean_dim([0i64].as_slice(), true, Kind::Float)?)?;
         let norms = centered.f_norm_scalaropt_dim(2.0, [-1i64], true)?.f_clamp_min(1e-12)?;
-        words.f_copy_(&centered.f_div(&norms)?.f_mul_scalar(norm)?)?;
-        let mut pad = words.f_select(0, model.pad_token_id())?;
+        embeddings.f_copy_(&centered.f_div(&norms)?.f_mul_scalar(norm)?)?;
+        let mut pad = embeddings.f_select(0, model.pad_token_id())?;
         let _ = pad.f_zero_()?;
         Ok(())
     })
@@ -62,11 +63,12 @@ mod tests {
     use crate::testing::model;
 
     #[test]
-    fn centered_vectors_have_the_norm_of_the_call_and_pad_has_none() {
+    fn centered_embeddings_have_the_given_norm_and_pad_is_zero() {
         let model = model(50);
         center(&model, 3.0).unwrap();
-        let words = model.word_embeddings().detach();
-        let norms = Vec::<f32>::try_from(words.norm_scalaropt_dim(2.0, [-1i64], false)).unwrap();
+        let embeddings = model.word_embeddings().detach();
+        let norms =
+            Vec::<f32>::try_from(embeddings.norm_scalaropt_dim(2.0, [-1i64], false)).unwrap();
         assert_eq!(norms[1], 0.0);
         assert!(norms.iter().enumerate().all(|(id, n)| id == 1 || (n - 3.0).abs() < 1e-4));
         assert!((mean_norm(&model).unwrap() - 3.0 * 49.0 / 50.0).abs() < 1e-4);

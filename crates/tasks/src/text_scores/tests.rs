@@ -39,20 +39,20 @@ fn requests() -> Vec<ScoreRequest> {
     .to_vec()
 }
 
-/// `ln` of the probability of `id` at the mask `at`, from one forward pass and a sum of
+/// `ln` of the probability of `id` at the mask `position`, from one forward pass and a sum of
 /// exponentials.
-fn by_pass(base: &Pretrained, row: &[u32], at: usize, id: u32) -> f64 {
+fn reference_log_probability(base: &Pretrained, row: &[u32], position: usize, id: u32) -> f64 {
     let inputs = Inputs::from_rows(&[row], 1).unwrap();
     let logits = no_grad(|| {
         let hidden = base.model.encode(&inputs, false).unwrap();
-        base.model.mlm_logits(&hidden).unwrap().get(0).get(at as i64)
+        base.model.mlm_logits(&hidden).unwrap().get(0).get(position as i64)
     });
     let logits = Vec::<f64>::try_from(&logits.to_kind(Kind::Double)).unwrap();
     logits[id as usize] - logits.iter().map(|logit| logit.exp()).sum::<f64>().ln()
 }
 
 #[test]
-fn scores_are_those_of_a_loop_that_masks_one_token_at_a_time() {
+fn scores_equal_the_reference_with_one_mask_per_row() {
     let base = base(Kind::Double);
     let actual = scorer(&base, ScorerConfig::default()).pll(&requests()).unwrap();
     for (request, actual) in requests().iter().zip(&actual) {
@@ -61,12 +61,12 @@ fn scores_are_those_of_a_loop_that_masks_one_token_at_a_time() {
         let encoding = base.tokenizer.encode(texts, true).unwrap();
         let ids = encoding.get_ids();
         let target_positions =
-            (0..ids.len()).filter(|&at| encoding.get_sequence_ids()[at] == Some(1));
+            (0..ids.len()).filter(|&position| encoding.get_sequence_ids()[position] == Some(1));
         let mut expected = Vec::new();
-        for at in target_positions {
+        for position in target_positions {
             let mut row = ids.to_vec();
-            row[at] = base.specials.mask;
-            expected.push(by_pass(&base, &row, at, ids[at]));
+            row[position] = base.specials.mask;
+            expected.push(reference_log_probability(&base, &row, position, ids[position]));
         }
         assert_eq!(actual.tokens.len(), expected.len(), "{request:?}");
         for ((_, actual), expected) in actual.tokens.iter().zip(&expected) {
@@ -82,12 +82,12 @@ fn scores_are_those_of_a_loop_that_masks_one_token_at_a_time() {
 fn token_ranges_are_code_points_of_the_target() {
     let base = base(Kind::Float);
     let score = scorer(&base, ScorerConfig::default()).pll(&[request("x", "  Ein Haus")]).unwrap();
-    let covered: Vec<usize> = score[0].tokens.iter().flat_map(|(place, _)| place.clone()).collect();
+    let covered: Vec<usize> = score[0].tokens.iter().flat_map(|(range, _)| range.clone()).collect();
     assert_eq!(covered, [2, 3, 4, 6, 7, 8, 9]);
 }
 
 #[test]
-fn order_and_batch_size_change_nothing() {
+fn scores_do_not_depend_on_order_or_batch_size() {
     let base = base(Kind::Float);
     let mut requests = requests();
     let expected = scorer(&base, ScorerConfig::default()).pll(&requests).unwrap();
@@ -111,20 +111,20 @@ fn order_and_batch_size_change_nothing() {
 }
 
 #[test]
-fn scores_are_those_of_transformers() {
+fn scores_equal_the_scores_of_transformers() {
     let file = std::fs::read(testkit::fixture("pll.json")).unwrap();
-    let stored: Value = serde_json::from_slice(&file).unwrap();
+    let fixture: Value = serde_json::from_slice(&file).unwrap();
     let base = base(Kind::Float);
     let scorer = scorer(&base, ScorerConfig::default());
-    let requests = stored["requests"].as_array().unwrap();
+    let requests = fixture["requests"].as_array().unwrap();
     assert_eq!(requests.len(), 3);
-    for one in requests {
-        let text = |key: &str| one[key].as_str().unwrap();
+    for stored_request in requests {
+        let text = |key: &str| stored_request[key].as_str().unwrap();
         let actual = scorer.pll(&[request(text("source"), text("target"))]).unwrap();
-        let expected: Vec<f64> = serde_json::from_value(one["tokens"].clone()).unwrap();
+        let expected: Vec<f64> = serde_json::from_value(stored_request["tokens"].clone()).unwrap();
         assert_eq!(actual[0].tokens.len(), expected.len());
         for ((_, actual), expected) in actual[0].tokens.iter().zip(expected) {
-            assert!((actual - expected).abs() < 1e-4, "{one}: {actual} {expected}");
+            assert!((actual - expected).abs() < 1e-4, "{stored_request}: {actual} {expected}");
         }
     }
 }
@@ -162,7 +162,7 @@ fn task(source: &str, span: &str, target: &str) -> SpanTask {
     }
 }
 
-/// The formula of [`ByMaskedMarkers`], with one forward pass per marker.
+/// The formula of [`MaskedMarkerPlacer`], with one forward pass per marker.
 fn pair_score(base: &Pretrained, task: &SpanTask, span: &Range<usize>) -> f64 {
     let ids = |text: &str| base.tokenizer.encode(text, false).unwrap().get_ids().to_vec();
     let id = |token: &str| base.tokenizer.token_to_id(token).unwrap();
@@ -178,8 +178,8 @@ fn pair_score(base: &Pretrained, task: &SpanTask, span: &Range<usize>) -> f64 {
     let source = with_markers(&task.source, &task.span, [&[id("[")], &[id("]")]]);
     let score = |target: Vec<u32>, marker: u32| {
         let row = [&[0][..], &source, &[2, 2], &target, &[2]].concat();
-        let at = row.iter().position(|&id| id == mask).unwrap();
-        by_pass(base, &row, at, marker)
+        let position = row.iter().position(|&id| id == mask).unwrap();
+        reference_log_probability(base, &row, position, marker)
     };
     score(with_markers(&task.target, span, [&[mask], &[]]), id("["))
         + score(with_markers(&task.target, span, [&[id("[")], &[mask]]), id("]"))
@@ -188,7 +188,7 @@ fn pair_score(base: &Pretrained, task: &SpanTask, span: &Range<usize>) -> f64 {
 #[test]
 fn markers_are_placed_where_they_are_most_probable() {
     let base = base(Kind::Double);
-    let mut placer = ByMaskedMarkers::new(scorer(&base, ScorerConfig::default())).unwrap();
+    let mut placer = MaskedMarkerPlacer::new(scorer(&base, ScorerConfig::default())).unwrap();
     assert_eq!(placer.name(), "codec_mlm");
     (placer.n_best, placer.max_words) = (99, 3);
     // Separate words, so that markers do not change the tokens; one text contains brackets.
@@ -196,8 +196,8 @@ fn markers_are_placed_where_they_are_most_probable() {
         task("The mill [2] in Bern is old .", "Bern", "Die Mühle [2] in Bern ist alt ."),
         task("rain", "rain", "Regen"),
     ];
-    let all = placer.place(&tasks).unwrap();
-    for (task, placed) in tasks.iter().zip(all) {
+    let placements = placer.place(&tasks).unwrap();
+    for (task, placed) in tasks.iter().zip(placements) {
         let placed = placed.unwrap();
         let words = units(&task.target);
         let mut expected: Vec<(Range<usize>, f64)> = Vec::new();
@@ -219,19 +219,21 @@ fn markers_are_placed_where_they_are_most_probable() {
     placer.n_best = 1;
     let with_one_start = placer.marker_scores(&tasks[0]).unwrap().unwrap();
     assert!(with_one_start.len() <= 3 && with_one_start.len() < best.len());
-    assert!(with_one_start.iter().all(|one| one.0.start == with_one_start[0].0.start));
+    assert!(
+        with_one_start.iter().all(|scored_span| scored_span.0.start == with_one_start[0].0.start)
+    );
 }
 
 #[test]
 fn texts_that_do_not_fit_the_positions_are_counted() {
     let base = base(Kind::Float);
-    let mut placer = ByMaskedMarkers::new(scorer(&base, ScorerConfig::default())).unwrap();
+    let mut placer = MaskedMarkerPlacer::new(scorer(&base, ScorerConfig::default())).unwrap();
     let long = "eins zwei drei vier ".repeat(40);
     let tasks = [task("one", "one", &long), task("one two", "two", ""), task("one", "one", "eins")];
-    let all = placer.place(&tasks).unwrap();
-    assert_eq!(all[0], Err(PlaceFault::TooLong));
-    assert_eq!(all[1], Err(PlaceFault::NoCandidate));
-    assert_eq!(all[2].as_ref().unwrap().span, 0..4);
+    let placements = placer.place(&tasks).unwrap();
+    assert_eq!(placements[0], Err(PlaceFault::TooLong));
+    assert_eq!(placements[1], Err(PlaceFault::NoCandidate));
+    assert_eq!(placements[2].as_ref().unwrap().span, 0..4);
     let outside = SpanTask { span: 2..9, ..task("one", "one", "eins") };
     assert!(placer.place(&[outside]).is_err());
 }

@@ -15,9 +15,9 @@ use crate::{Error, Result};
 /// let paris = Sentence::new(&["Paris"], &["B-LOC"]);
 /// let sentence = |id: &str| Sentence { id: Some(id.into()), ..paris.clone() };
 /// let sentences = ["a-1", "a-2", "b-1", "b-2"].map(sentence).to_vec();
-/// let (rest, held_out) = HeldOut { share: 0.5, seed: 7 }.divide(sentences)?;
-/// assert_eq!((rest.len(), held_out.len()), (2, 2)); // one document each
-/// assert_eq!(rest[0].id.as_ref().map(|id| &id[..1]), rest[1].id.as_ref().map(|id| &id[..1]));
+/// let (train, held_out) = HeldOut { share: 0.5, seed: 7 }.split(sentences)?;
+/// assert_eq!((train.len(), held_out.len()), (2, 2)); // one document each
+/// assert_eq!(train[0].id.as_ref().map(|id| &id[..1]), train[1].id.as_ref().map(|id| &id[..1]));
 /// # Ok::<(), tasks::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
@@ -44,15 +44,19 @@ impl HeldOut {
     ///
     /// # Errors
     /// [`Error::Config`] if `share` is out of range, or no training sentence remains.
-    pub fn divide(&self, sentences: Vec<Sentence>) -> Result<(Vec<Sentence>, Vec<Sentence>)> {
+    pub fn split(&self, sentences: Vec<Sentence>) -> Result<(Vec<Sentence>, Vec<Sentence>)> {
         if !(self.share > 0.0 && self.share < 1.0) {
             return Err(Error::config("held_out.share", self.share, "above 0 and below 1"));
         }
         let documents: Vec<String> = sentences.iter().enumerate().map(document).collect();
-        let chosen = held_out_groups(&documents, self.share, self.seed);
+        let held_out_documents = held_out_groups(&documents, self.share, self.seed);
         let (mut train_sentences, mut held_out) = (Vec::new(), Vec::new());
         for (sentence, document) in sentences.into_iter().zip(&documents) {
-            let part = if chosen.contains(document) { &mut held_out } else { &mut train_sentences };
+            let part = if held_out_documents.contains(document) {
+                &mut held_out
+            } else {
+                &mut train_sentences
+            };
             part.push(sentence);
         }
         if train_sentences.is_empty() {
@@ -83,12 +87,12 @@ mod tests {
     }
 
     #[test]
-    fn every_document_is_on_exactly_one_side() {
+    fn documents_are_not_split() {
         let ids: Vec<String> = (0..60).map(|k| format!("d-{}-{k:04}", k % 7)).collect();
         let ids: Vec<Option<&str>> = ids.iter().map(|id| Some(id.as_str())).collect();
         for seed in 0..20 {
             let held_out = HeldOut { share: 0.3, seed };
-            let (train_sentences, held_out_sentences) = held_out.divide(sentences(&ids)).unwrap();
+            let (train_sentences, held_out_sentences) = held_out.split(sentences(&ids)).unwrap();
             assert_eq!(train_sentences.len() + held_out_sentences.len(), 60);
             assert!(
                 held_out_sentences.len() >= 18 && held_out_sentences.len() < 18 + 9,
@@ -99,27 +103,28 @@ mod tests {
                 part.iter().enumerate().map(document).collect()
             };
             assert!(documents(&train_sentences).is_disjoint(&documents(&held_out_sentences)));
-            let has_order = |part: &[Sentence]| {
-                let position = |one: &Sentence| ids.iter().position(|id| *id == one.id.as_deref());
+            let is_in_input_order = |part: &[Sentence]| {
+                let position =
+                    |sentence: &Sentence| ids.iter().position(|id| *id == sentence.id.as_deref());
                 part.iter().map(position).is_sorted()
             };
-            assert!(has_order(&train_sentences) && has_order(&held_out_sentences));
-            assert_eq!(held_out.divide(sentences(&ids)).unwrap().1, held_out_sentences);
+            assert!(is_in_input_order(&train_sentences) && is_in_input_order(&held_out_sentences));
+            assert_eq!(held_out.split(sentences(&ids)).unwrap().1, held_out_sentences);
         }
     }
 
     #[test]
     fn sentences_without_a_document_are_separate_documents() {
-        let all = sentences(&[None; 10]);
-        let (train_sentences, held_out) = HeldOut { share: 0.2, seed: 3 }.divide(all).unwrap();
+        let sentences = sentences(&[None; 10]);
+        let (train_sentences, held_out) = HeldOut { share: 0.2, seed: 3 }.split(sentences).unwrap();
         assert_eq!((train_sentences.len(), held_out.len()), (8, 2));
     }
 
     #[test]
     fn a_share_without_training_data_is_rejected() {
         let error_of = |share: f64| {
-            let all = sentences(&[Some("a-1"), Some("a-2")]);
-            HeldOut { share, seed: 0 }.divide(all).unwrap_err().to_string()
+            let sentences = sentences(&[Some("a-1"), Some("a-2")]);
+            HeldOut { share, seed: 0 }.split(sentences).unwrap_err().to_string()
         };
         for share in [0.0, 1.0, -0.1, f64::NAN] {
             assert!(error_of(share).contains("held_out.share"), "{share}");

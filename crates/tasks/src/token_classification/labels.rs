@@ -25,7 +25,7 @@ pub fn head(labels: &Labels) -> Head {
 ///
 /// # Errors
 /// [`Error::Model`](crate::Error::Model) if `config.json` cannot be read or written.
-pub fn name_labels(folder: impl AsRef<Path>, labels: &Labels) -> Result<()> {
+pub fn write_label_names(folder: impl AsRef<Path>, labels: &Labels) -> Result<()> {
     let path = folder.as_ref().join("config.json");
     let id2label = (0..).zip(labels.tags().iter().cloned()).collect();
     let config = Config { id2label: Some(id2label), ..Config::from_file(&path)? };

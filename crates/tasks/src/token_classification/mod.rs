@@ -7,6 +7,6 @@ mod predict;
 mod task;
 
 pub use held_out::HeldOut;
-pub use labels::{head, name_labels};
+pub use labels::{head, write_label_names};
 pub use predict::{EncodedSentences, TaggedSentences, best_labels};
 pub use task::TokenClassificationTask;

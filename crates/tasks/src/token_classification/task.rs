@@ -69,13 +69,13 @@ impl<'a> TokenClassificationTask<'a> {
             labels: input.labels.clone(),
         };
         let mut rows: Vec<Row> = inputs.iter().map(row).collect();
-        let all = rows.len();
+        let count = rows.len();
         rows.retain(|row| row.labels.iter().any(|&label| label != IGNORE_INDEX));
         if rows.is_empty() {
             return Err(Error::empty("labelled sentences to train on"));
         }
         let lengths = rows.iter().map(|row| row.input_ids.len()).collect();
-        let unlabelled = all - rows.len();
+        let unlabelled = count - rows.len();
         Ok(Self { model, rows, lengths, unlabelled })
     }
 }
@@ -104,8 +104,8 @@ impl Task for TokenClassificationTask<'_> {
     }
 
     fn skipped_data(&self) -> Vec<SkippedData> {
-        let all = self.rows.len() + self.unlabelled;
-        vec![SkippedData::new("sentences without a labelled token", self.unlabelled, all)]
+        let count = self.rows.len() + self.unlabelled;
+        vec![SkippedData::new("sentences without a labelled token", self.unlabelled, count)]
     }
 
     fn example(&self, index: usize) -> ExampleRecord {
@@ -130,8 +130,8 @@ impl TokenClassificationTask<'_> {
         let logits = self.model.token_logits(&self.model.encode(&inputs, true)?, true)?; // [B, L, C]
         let logits = labelled.gather(&logits)?.f_to_kind(Kind::Float)?; // [N, C]
         let targets = upload(&labelled.targets, logits.device())?;
-        let none = None::<&Tensor>;
-        Ok(logits.f_cross_entropy_loss(&targets, none, Reduction::Mean, IGNORE_INDEX, 0.0)?)
+        let no_weights = None::<&Tensor>;
+        Ok(logits.f_cross_entropy_loss(&targets, no_weights, Reduction::Mean, IGNORE_INDEX, 0.0)?)
     }
 }
 
@@ -160,9 +160,9 @@ mod tests {
 
     /// Rows of different lengths, with labels at some positions.
     fn inputs() -> Vec<NerInput> {
-        let row = |sentence: usize, length: u32, every: usize| {
+        let row = |sentence: usize, length: u32, step: usize| {
             let input_ids: Vec<u32> = (0..length).map(|k| 5 + (k * 7 + length) % 30).collect();
-            let labelled = (1..input_ids.len() - 1).step_by(every);
+            let labelled = (1..input_ids.len() - 1).step_by(step);
             let words: Vec<(usize, usize)> = labelled.enumerate().collect();
             let mut labels = vec![IGNORE_INDEX; input_ids.len()];
             for &(word, position) in &words {
@@ -182,7 +182,7 @@ mod tests {
 
     /// Reference implementation: each row separately, without padding, and each labelled token
     /// separately, in float64.
-    fn by_loop(model: &Model, inputs: &[NerInput], batch: &[usize]) -> f64 {
+    fn reference_loss(model: &Model, inputs: &[NerInput], batch: &[usize]) -> f64 {
         let mut losses = Vec::new();
         for input in batch.iter().map(|&k| &inputs[k]) {
             let inputs = Inputs::from_rows(&[&input.input_ids], 1).unwrap();
@@ -200,23 +200,25 @@ mod tests {
     }
 
     #[test]
-    fn the_loss_is_that_of_a_loop_over_labelled_tokens() {
+    fn the_loss_equals_the_reference() {
         let (model, inputs) = (tagger(5), inputs());
         for batch in [&[0, 1, 2][..], &[2, 0], &[1]] {
-            let (actual, expected) =
-                (loss(&model, &inputs, batch).double_value(&[]), by_loop(&model, &inputs, batch));
+            let (actual, expected) = (
+                loss(&model, &inputs, batch).double_value(&[]),
+                reference_loss(&model, &inputs, batch),
+            );
             assert!(
                 (actual - expected).abs() < 1e-5,
                 "{batch:?}: got {actual}, expected {expected}"
             );
         }
         // The mean over tokens differs from the mean of the rows' means.
-        let rows: f64 = (0..3).map(|k| by_loop(&model, &inputs, &[k])).sum::<f64>() / 3.0;
-        assert!((rows - by_loop(&model, &inputs, &[0, 1, 2])).abs() > 1e-3);
+        let rows: f64 = (0..3).map(|k| reference_loss(&model, &inputs, &[k])).sum::<f64>() / 3.0;
+        assert!((rows - reference_loss(&model, &inputs, &[0, 1, 2])).abs() > 1e-3);
     }
 
     #[test]
-    fn the_gradient_is_that_of_a_difference_quotient() {
+    fn the_gradient_equals_central_differences() {
         let mut model = tagger(5);
         model.set_kind(Kind::Double).unwrap();
         let inputs = inputs();
@@ -226,14 +228,14 @@ mod tests {
         let (_, bias) = parameters.iter().find(|(name, _)| name == classifier).unwrap();
         let gradient = Vec::<f64>::try_from(bias.grad()).unwrap();
         for (k, actual) in gradient.iter().enumerate() {
-            let at = |shift: f64| {
-                let mut one = bias.detach().get(k as i64);
-                let _ = one.g_add_scalar_(shift);
-                let value = by_loop(&model, &inputs, &[0, 1, 2]);
-                let _ = one.g_add_scalar_(-shift);
+            let loss_at = |shift: f64| {
+                let mut element = bias.detach().get(k as i64);
+                let _ = element.g_add_scalar_(shift);
+                let value = reference_loss(&model, &inputs, &[0, 1, 2]);
+                let _ = element.g_add_scalar_(-shift);
                 value
             };
-            let expected = (at(1e-5) - at(-1e-5)) / 2e-5;
+            let expected = (loss_at(1e-5) - loss_at(-1e-5)) / 2e-5;
             assert!(
                 (actual - expected).abs() < 1e-6,
                 "bias {k}: got {actual}, expected {expected}"
@@ -253,7 +255,7 @@ mod tests {
             [SkippedData::new("sentences without a labelled token", 1, 3)]
         );
         let actual = loss(&model, &inputs, &[0, 1]).double_value(&[]);
-        assert!((actual - by_loop(&model, &inputs, &[0, 2])).abs() < 1e-5);
+        assert!((actual - reference_loss(&model, &inputs, &[0, 2])).abs() < 1e-5);
     }
 
     #[test]

@@ -185,20 +185,20 @@ impl CandidateMiner<'_> {
 
     fn compute(&self, config: &CandidateConfig) -> Result<Candidates> {
         config.validate()?;
-        let mut all = Candidates::empty(self.windows.len(), config.count)?;
+        let mut candidates = Candidates::empty(self.windows.len(), config.count)?;
         batch::by_length(&window_lengths(self.windows), self.batch_size, |rows| {
-            no_grad(|| self.compute_batch(rows, config, &mut all))?;
+            no_grad(|| self.compute_batch(rows, config, &mut candidates))?;
             Ok(vec![(); rows.len()])
         })?;
-        Ok(all)
+        Ok(candidates)
     }
 
-    /// Fills `rows` of `all`.
+    /// Computes the candidates of the windows with the indices `rows`.
     fn compute_batch(
         &self,
         rows: &[usize],
         config: &CandidateConfig,
-        all: &mut Candidates,
+        candidates: &mut Candidates,
     ) -> Result<()> {
         let windows: Vec<&Window> = rows.iter().filter_map(|&k| self.windows.get(k)).collect();
         let batch = WindowBatch::new(&windows, true, self.model)?;
@@ -214,44 +214,48 @@ impl CandidateMiner<'_> {
         let mut spans = top_k_spans(&start_logits, &end_logits, Some(&context), &top)?;
         let duplicates =
             duplicate_text(&windows, &CandidateSpans::from(&spans))?.f_to_device(device)?;
-        all.report.duplicate_text += total(&duplicates)?;
+        candidates.report.duplicate_text += count_true(&duplicates)?;
         if config.drop_duplicate_text {
             spans.valid = spans.valid.f_logical_and(&duplicates.f_logical_not()?)?;
         }
         let (gold_starts, gold_ends) = gold_positions(&windows)?;
         let (gold_starts, gold_ends) =
             (gold_starts.f_to_device(device)?, gold_ends.f_to_device(device)?);
-        let right_start = spans.starts.f_eq_tensor(&gold_starts.f_unsqueeze(1)?)?;
-        let right_end = spans.ends.f_eq_tensor(&gold_ends.f_unsqueeze(1)?)?;
-        let both_correct = right_start.f_logical_and(&right_end)?.f_logical_and(&spans.valid)?;
-        all.report.gold_listed += total(&both_correct)?;
-        all.report.gold_first += total(&both_correct.f_narrow(1, 0, 1)?)?;
+        let start_matches = spans.starts.f_eq_tensor(&gold_starts.f_unsqueeze(1)?)?;
+        let end_matches = spans.ends.f_eq_tensor(&gold_ends.f_unsqueeze(1)?)?;
+        let both_correct =
+            start_matches.f_logical_and(&end_matches)?.f_logical_and(&spans.valid)?;
+        candidates.report.gold_listed += count_true(&both_correct)?;
+        candidates.report.gold_first += count_true(&both_correct.f_narrow(1, 0, 1)?)?;
         let (_, length) = start_logits.size2()?;
-        let list = CandidateSpans::from(&spans);
-        let z = answer_candidates(&list, &gold_starts, &gold_ends, length, config.gold_slot)?;
-        let right_start = z.starts.f_eq_tensor(&gold_starts.f_unsqueeze(1)?)?;
-        let right_end = z.ends.f_eq_tensor(&gold_ends.f_unsqueeze(1)?)?;
-        let one = right_start.f_logical_xor(&right_end)?.f_logical_and(&z.valid)?;
-        let none = right_start.f_logical_or(&right_end)?.f_logical_not()?;
-        all.report.candidates += total(&z.valid)?;
-        all.report.one_boundary += total(&one)?;
-        all.report.no_boundary += total(&none.f_logical_and(&z.valid)?)?;
+        let reader_spans = CandidateSpans::from(&spans);
+        let batch_candidates =
+            answer_candidates(&reader_spans, &gold_starts, &gold_ends, length, config.gold_slot)?;
+        let start_matches = batch_candidates.starts.f_eq_tensor(&gold_starts.f_unsqueeze(1)?)?;
+        let end_matches = batch_candidates.ends.f_eq_tensor(&gold_ends.f_unsqueeze(1)?)?;
+        let one_boundary =
+            start_matches.f_logical_xor(&end_matches)?.f_logical_and(&batch_candidates.valid)?;
+        let no_boundary = start_matches.f_logical_or(&end_matches)?.f_logical_not()?;
+        candidates.report.candidates += count_true(&batch_candidates.valid)?;
+        candidates.report.one_boundary += count_true(&one_boundary)?;
+        candidates.report.no_boundary +=
+            count_true(&no_boundary.f_logical_and(&batch_candidates.valid)?)?;
         let rows: Vec<i64> = rows.iter().map(|&k| to_i64("window", k)).collect::<Result<_>>()?;
         let rows = Tensor::f_from_slice(&rows)?;
-        for (table, part) in [
-            (&mut all.starts, &z.starts),
-            (&mut all.ends, &z.ends),
-            (&mut all.valid, &z.valid),
-            (&mut all.gold_index, &z.gold_index),
+        for (tensor, column) in [
+            (&mut candidates.starts, &batch_candidates.starts),
+            (&mut candidates.ends, &batch_candidates.ends),
+            (&mut candidates.valid, &batch_candidates.valid),
+            (&mut candidates.gold_index, &batch_candidates.gold_index),
         ] {
-            let _ = table.f_index_copy_(0, &rows, &part.f_to_device(Device::Cpu)?)?;
+            let _ = tensor.f_index_copy_(0, &rows, &column.f_to_device(Device::Cpu)?)?;
         }
         Ok(())
     }
 }
 
 /// Number of true elements of a mask.
-fn total(mask: &Tensor) -> Result<usize> {
+fn count_true(mask: &Tensor) -> Result<usize> {
     let count = mask.f_sum(Kind::Int64)?.f_int64_value(&[])?;
     usize::try_from(count).map_err(|_| Error::data("mask", "a count", count))
 }
@@ -275,9 +279,11 @@ pub(super) fn gold_positions(windows: &[&Window]) -> Result<(Tensor, Tensor)> {
 pub(super) fn duplicate_text(windows: &[&Window], spans: &CandidateSpans<'_>) -> Result<Tensor> {
     // A single transfer for all tensors.
     let valid = spans.valid.f_to_kind(Kind::Int64)?;
-    let all = Tensor::f_stack(&[spans.starts, spans.ends, &valid], 0)?.f_to_device(Device::Cpu)?;
-    let rows =
-        |part| -> Result<Vec<Vec<i64>>> { Ok(Vec::<Vec<i64>>::try_from(all.f_select(0, part)?)?) };
+    let stacked =
+        Tensor::f_stack(&[spans.starts, spans.ends, &valid], 0)?.f_to_device(Device::Cpu)?;
+    let rows = |part| -> Result<Vec<Vec<i64>>> {
+        Ok(Vec::<Vec<i64>>::try_from(stacked.f_select(0, part)?)?)
+    };
     let (starts, ends, valid) = (rows(0)?, rows(1)?, rows(2)?);
     if starts.len() != windows.len() {
         let expected = format!("one row for each of {} windows", windows.len());

@@ -157,9 +157,9 @@ impl BoundaryConfig {
         let weight = self.hard.gold_loss_weight;
         check("boundary.hard.gold_loss_weight", weight, positive_or_zero(weight), "0 or more")?;
         let temperature = self.contrast.temperature;
-        let fits = temperature > 0.0 && temperature <= MAX_TEMPERATURE;
+        let is_valid = temperature > 0.0 && temperature <= MAX_TEMPERATURE;
         let rule = format!("above 0 and at most {MAX_TEMPERATURE}");
-        check("boundary.contrast.temperature", temperature, fits, &rule)?;
+        check("boundary.contrast.temperature", temperature, is_valid, &rule)?;
         check("boundary.answers.k", self.answers.k, self.answers.k > 0, "1 or more")
     }
 }
@@ -189,7 +189,7 @@ mod tests {
         assert!(error_of(large_temperature).ends_with("must be above 0 and at most 1000"));
         let large_rate = BoundaryConfig { weights_learning_rate: Some(1e30), ..Default::default() };
         assert!(error_of(large_rate).contains("boundary.weights_learning_rate"));
-        let none = CandidateConfig { count: 0, ..Default::default() };
-        assert!(none.validate().unwrap_err().to_string().contains("candidates.count"));
+        let no_candidates = CandidateConfig { count: 0, ..Default::default() };
+        assert!(no_candidates.validate().unwrap_err().to_string().contains("candidates.count"));
     }
 }

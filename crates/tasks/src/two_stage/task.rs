@@ -123,7 +123,7 @@ impl<'a> BoundaryTask<'a> {
         config.validate()?;
         let mut weights = None;
         if terms.hard_learning {
-            let rows = candidates.map_or(0, |all| all.report.windows);
+            let rows = candidates.map_or(0, |candidates| candidates.report.windows);
             if rows != windows.len() {
                 let expected = format!("one row for each of {} windows", windows.len());
                 return Err(Error::data("candidates", expected, format!("{rows} rows")));
@@ -201,7 +201,8 @@ impl<'a> BoundaryTask<'a> {
 
     /// L_hard (Eq. 5) over the candidates of the batch.
     fn hard(&self, batch: &Encoded<'_>, step: &mut Step<'_>) -> Result<Tensor> {
-        let all = self.candidates.ok_or_else(|| Error::empty("candidates for hard learning"))?;
+        let candidates =
+            self.candidates.ok_or_else(|| Error::empty("candidates for hard learning"))?;
         let rows: Vec<i64> =
             step.batch.iter().map(|&k| to_i64("window", k)).collect::<Result<_>>()?;
         let rows = Tensor::f_from_slice(&rows)?;
@@ -218,12 +219,12 @@ impl<'a> BoundaryTask<'a> {
         let log_probs = span_log_probs(
             &batch.start_logits,
             &batch.end_logits,
-            &select_rows(&all.starts)?,
-            &select_rows(&all.ends)?,
+            &select_rows(&candidates.starts)?,
+            &select_rows(&candidates.ends)?,
             Some(&batch.answerable),
             Checks::Shapes,
         )?;
-        let (valid, gold) = (select_rows(&all.valid)?, select_rows(&all.gold_index)?);
+        let (valid, gold) = (select_rows(&candidates.valid)?, select_rows(&candidates.gold_index)?);
         Ok(hard_learning(&log_probs, &valid, Some(&gold), self.weights.as_ref(), &config)?)
     }
 
@@ -244,8 +245,8 @@ impl<'a> BoundaryTask<'a> {
         let mut answers = top_k_spans(start, end, Some(&context), &self.config.answers)?;
         if self.config.drop_duplicate_text {
             let duplicates = duplicate_text(batch.windows, &CandidateSpans::from(&answers))?;
-            let others = upload(&duplicates.f_logical_not()?, device)?;
-            answers.valid = answers.valid.f_logical_and(&others)?;
+            let not_duplicates = upload(&duplicates.f_logical_not()?, device)?;
+            answers.valid = answers.valid.f_logical_and(&not_duplicates)?;
         }
         let question = question_mask(batch.windows)?;
         let mut config = self.config.contrast.clone();
@@ -273,10 +274,10 @@ impl<'a> BoundaryTask<'a> {
         if let (true, true, Some(fraction)) =
             (hard_learning, answer_contrast, self.config.hard_fraction)
         {
-            let first = (step.number as f64) < fraction * step.total as f64;
-            (hard_learning, answer_contrast) = (first, !first);
+            let is_first_part = (step.number as f64) < fraction * step.total as f64;
+            (hard_learning, answer_contrast) = (is_first_part, !is_first_part);
         }
-        let (name, auxiliary) = match hard_learning {
+        let (name, boundary_loss) = match hard_learning {
             true => ("hard", self.hard(batch, step)?),
             false => ("span", self.span(batch)?),
         };
@@ -284,9 +285,9 @@ impl<'a> BoundaryTask<'a> {
             true => self.contrast(batch, step)?,
             false => None,
         };
-        let Some(contrast) = contrast else { return Ok(StepLosses::single(name, auxiliary)) };
-        let mixed = mix_by_alpha(&contrast, &auxiliary, self.config.alpha)?;
-        let parts = vec![("contrastive", contrast.f_detach()?), (name, auxiliary.f_detach()?)];
+        let Some(contrast) = contrast else { return Ok(StepLosses::single(name, boundary_loss)) };
+        let mixed = mix_by_alpha(&contrast, &boundary_loss, self.config.alpha)?;
+        let parts = vec![("contrastive", contrast.f_detach()?), (name, boundary_loss.f_detach()?)];
         Ok(StepLosses { total: mixed, parts, tokens: None, accumulated: false })
     }
 }

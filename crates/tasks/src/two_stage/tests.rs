@@ -42,13 +42,13 @@ fn training_windows() -> Vec<Window> {
 }
 
 /// A model, its windows, and a folder for their candidates.
-struct Setting {
+struct Fixture {
     folder: tempfile::TempDir,
     model: Model,
     windows: Vec<Window>,
 }
 
-impl Setting {
+impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self { folder, model: model(4000), windows: training_windows() }
@@ -91,19 +91,20 @@ fn rows(tensor: &Tensor) -> Vec<Vec<i64>> {
 
 #[test]
 fn gold_occurs_once_and_candidates_are_in_the_context() {
-    let setting = Setting::new();
+    let fixture = Fixture::new();
     for (count, gold_slot) in [(20, GoldSlot::InRank), (5, GoldSlot::Last), (1, GoldSlot::InRank)] {
         let config = CandidateConfig { count, max_answer_len: 4, gold_slot, ..Default::default() };
-        let (all, _) = setting.candidates(&config);
-        let (starts, ends, valid) = (rows(&all.starts), rows(&all.ends), rows(&all.valid));
-        for (k, window) in setting.windows.iter().enumerate() {
+        let (candidates, _) = fixture.candidates(&config);
+        let (starts, ends, valid) =
+            (rows(&candidates.starts), rows(&candidates.ends), rows(&candidates.valid));
+        for (k, window) in fixture.windows.iter().enumerate() {
             let gold = (window.start_position.unwrap() as i64, window.end_position.unwrap() as i64);
             let spans: Vec<(i64, i64)> = (0..count)
                 .filter(|&slot| valid[k][slot] == 1)
                 .map(|slot| (starts[k][slot], ends[k][slot]))
                 .collect();
             assert_eq!(spans.iter().filter(|span| **span == gold).count(), 1);
-            let slot = all.gold_index.int64_value(&[k as i64]) as usize;
+            let slot = candidates.gold_index.int64_value(&[k as i64]) as usize;
             assert_eq!((starts[k][slot], ends[k][slot]), gold);
             if gold_slot == GoldSlot::Last {
                 assert_eq!(slot, count - 1);
@@ -113,7 +114,7 @@ fn gold_occurs_once_and_candidates_are_in_the_context() {
                 assert!(start <= end && (end < start + 4 || (start, end) == gold));
             }
         }
-        let report = &all.report;
+        let report = &candidates.report;
         assert_eq!(report.windows, 4);
         assert_eq!(report.candidates, 4 + report.one_boundary + report.no_boundary);
         assert!(report.gold_first <= report.gold_listed && report.gold_listed <= 4);
@@ -122,88 +123,90 @@ fn gold_occurs_once_and_candidates_are_in_the_context() {
 
 #[test]
 fn duplicate_texts_are_reported_and_can_be_dropped() {
-    let setting = Setting::new();
-    let lima = &setting.windows[1];
+    let fixture = Fixture::new();
+    let lima = &fixture.windows[1];
     let tokens = lima.end_position.unwrap() - lima.start_position.unwrap() + 1;
     // All spans up to the length of "Lima", which occurs a second time.
     let count = tokens * (lima.context_end - lima.context_start);
     let config = CandidateConfig { count, max_answer_len: tokens, ..Default::default() };
-    let (kept, _) = setting.candidates(&config);
-    assert!(kept.report.duplicate_text >= 1, "{:?}", kept.report);
-    let (dropped, read) =
-        setting.candidates(&CandidateConfig { drop_duplicate_text: true, ..config.clone() });
+    let (with_duplicates, _) = fixture.candidates(&config);
+    assert!(with_duplicates.report.duplicate_text >= 1, "{:?}", with_duplicates.report);
+    let (without_duplicates, read) =
+        fixture.candidates(&CandidateConfig { drop_duplicate_text: true, ..config.clone() });
     assert!(!read, "other options, other candidates");
-    let dropped_count = kept.report.candidates - dropped.report.candidates;
+    let dropped_count = with_duplicates.report.candidates - without_duplicates.report.candidates;
     assert_eq!(
-        (dropped.report.duplicate_text, dropped_count),
-        (kept.report.duplicate_text, dropped_count)
+        (without_duplicates.report.duplicate_text, dropped_count),
+        (with_duplicates.report.duplicate_text, dropped_count)
     );
-    assert_eq!(dropped_count, kept.report.duplicate_text);
+    assert_eq!(dropped_count, with_duplicates.report.duplicate_text);
 }
 
 #[test]
 fn stored_candidates_are_used_until_their_inputs_change() {
-    let mut setting = Setting::new();
+    let mut fixture = Fixture::new();
     let config = CandidateConfig { count: 6, ..Default::default() };
-    let (mined, read) = setting.candidates(&config);
+    let (mined, read) = fixture.candidates(&config);
     assert!(!read);
-    let (stored, read) = setting.candidates(&config);
+    let (stored, read) = fixture.candidates(&config);
     assert!(read);
     assert_eq!(rows(&mined.starts), rows(&stored.starts));
     assert_eq!(rows(&mined.valid), rows(&stored.valid));
     assert_eq!((mined.report, stored.slots()), (stored.report, 6));
     // Stored candidates are not reused after a change of a question or of the model.
-    setting.windows[0].input_ids[1] += 1;
-    assert!(!setting.candidates(&config).1);
-    assert!(setting.candidates(&config).1);
-    let mut words = setting.model.word_embeddings().shallow_clone();
+    fixture.windows[0].input_ids[1] += 1;
+    assert!(!fixture.candidates(&config).1);
+    assert!(fixture.candidates(&config).1);
+    let mut words = fixture.model.word_embeddings().shallow_clone();
     tch::no_grad(|| words.f_add_scalar_(0.5).map(drop)).unwrap();
-    assert!(!setting.candidates(&config).1);
+    assert!(!fixture.candidates(&config).1);
 }
 
 #[test]
-fn one_candidate_equals_plain_training_for_any_weighting() {
-    let setting = Setting::new();
-    let (one, _) = setting.candidates(&CandidateConfig { count: 1, ..Default::default() });
-    let plain = setting.losses(None, terms(false, false), &BoundaryConfig::default(), 0);
-    assert_eq!(plain.parts[0].0, "span");
-    let plain = plain.total.double_value(&[]);
+fn with_one_candidate_the_loss_equals_the_span_loss_for_any_weighting() {
+    let fixture = Fixture::new();
+    let (single_candidate, _) =
+        fixture.candidates(&CandidateConfig { count: 1, ..Default::default() });
+    let span_loss = fixture.losses(None, terms(false, false), &BoundaryConfig::default(), 0);
+    assert_eq!(span_loss.parts[0].0, "span");
+    let span_loss = span_loss.total.double_value(&[]);
     for weights in [
         HardLearningWeighting::Learned,
         HardLearningWeighting::HardEm,
         HardLearningWeighting::Mml,
         HardLearningWeighting::Uniform,
     ] {
-        let hard = setting.losses(Some(&one), terms(true, false), &weighting(weights), 0);
-        let difference = hard.total.double_value(&[]) - plain;
+        let hard =
+            fixture.losses(Some(&single_candidate), terms(true, false), &weighting(weights), 0);
+        let difference = hard.total.double_value(&[]) - span_loss;
         assert!(difference.abs() < 1e-5, "{weights:?}: {difference}");
     }
 }
 
 #[test]
 fn weightings_are_ordered_and_the_gold_term_adds_the_span_loss() {
-    let setting = Setting::new();
-    let (all, _) = setting.candidates(&CandidateConfig::default());
+    let fixture = Fixture::new();
+    let (candidates, _) = fixture.candidates(&CandidateConfig::default());
     let loss = |config: &BoundaryConfig| {
-        let losses = setting.losses(Some(&all), terms(true, false), config, 0);
+        let losses = fixture.losses(Some(&candidates), terms(true, false), config, 0);
         assert_eq!(losses.parts.len(), 1);
         losses.total.double_value(&[])
     };
-    let plain = setting.losses(None, terms(false, false), &BoundaryConfig::default(), 0);
-    let plain = plain.total.double_value(&[]);
+    let span_loss = fixture.losses(None, terms(false, false), &BoundaryConfig::default(), 0);
+    let span_loss = span_loss.total.double_value(&[]);
     let mml = loss(&weighting(HardLearningWeighting::Mml));
     let hard_em = loss(&weighting(HardLearningWeighting::HardEm));
     let uniform = loss(&weighting(HardLearningWeighting::Uniform));
     // The gold span is one of the candidates, and the best candidate is better than the mean.
     assert!(
-        mml < hard_em && hard_em < uniform && mml <= plain,
-        "{mml} {hard_em} {uniform} {plain}"
+        mml < hard_em && hard_em < uniform && mml <= span_loss,
+        "{mml} {hard_em} {uniform} {span_loss}"
     );
     // Learned weights are uniform at the start.
     assert!((loss(&weighting(HardLearningWeighting::Learned)) - uniform).abs() < 1e-5);
     let mut with_gold = weighting(HardLearningWeighting::Mml);
     with_gold.hard.gold_loss_weight = 2.0;
-    assert!((loss(&with_gold) - (mml + 2.0 * plain)).abs() < 1e-4);
+    assert!((loss(&with_gold) - (mml + 2.0 * span_loss)).abs() < 1e-4);
     // Annealing starts with MML.
     let annealed =
         BoundaryConfig { anneal_steps: Some(1_000), ..weighting(HardLearningWeighting::HardEm) };
@@ -212,27 +215,27 @@ fn weightings_are_ordered_and_the_gold_term_adds_the_span_loss() {
 
 #[test]
 fn alpha_mixes_losses_and_ablations_select_them() {
-    let setting = Setting::new();
-    let (all, _) = setting.candidates(&CandidateConfig::default());
+    let fixture = Fixture::new();
+    let (candidates, _) = fixture.candidates(&CandidateConfig::default());
     let mut config = BoundaryConfig { alpha: 0.25, ..weighting(HardLearningWeighting::Mml) };
     config.contrast.temperature = 0.1;
     let value = |losses: &StepLosses, name: &str| {
         let part = losses.parts.iter().find(|(part, _)| *part == name);
         part.unwrap_or_else(|| panic!("no {name}")).1.double_value(&[])
     };
-    let both = setting.losses(Some(&all), terms(true, true), &config, 0);
-    let expected = 0.25 * value(&both, "contrastive") + 0.75 * value(&both, "hard");
-    assert!((both.total.double_value(&[]) - expected).abs() < 1e-6);
-    assert_eq!(both.parts.len(), 2);
-    let contrast = setting.losses(None, terms(false, true), &config, 0);
+    let joint = fixture.losses(Some(&candidates), terms(true, true), &config, 0);
+    let expected = 0.25 * value(&joint, "contrastive") + 0.75 * value(&joint, "hard");
+    assert!((joint.total.double_value(&[]) - expected).abs() < 1e-6);
+    assert_eq!(joint.parts.len(), 2);
+    let contrast = fixture.losses(None, terms(false, true), &config, 0);
     let expected = 0.25 * value(&contrast, "contrastive") + 0.75 * value(&contrast, "span");
     assert!((contrast.total.double_value(&[]) - expected).abs() < 1e-6);
-    let hard = setting.losses(Some(&all), terms(true, false), &config, 0);
-    assert_eq!(hard.total.double_value(&[]), value(&both, "hard"));
+    let hard = fixture.losses(Some(&candidates), terms(true, false), &config, 0);
+    assert_eq!(hard.total.double_value(&[]), value(&joint, "hard"));
     // With `hard_fraction`: first hard learning only, then contrast with the span loss.
     let config = BoundaryConfig { hard_fraction: Some(0.5), ..config };
     let names = |number| -> Vec<&str> {
-        let losses = setting.losses(Some(&all), terms(true, true), &config, number);
+        let losses = fixture.losses(Some(&candidates), terms(true, true), &config, number);
         losses.parts.iter().map(|(name, _)| *name).collect()
     };
     assert_eq!(names(4), ["hard"]);
@@ -241,26 +244,26 @@ fn alpha_mixes_losses_and_ablations_select_them() {
 
 #[test]
 fn random_negatives_depend_only_on_the_step() {
-    let setting = Setting::new();
+    let fixture = Fixture::new();
     let mut config = BoundaryConfig { alpha: 1.0, ..Default::default() };
     config.contrast.temperature = 0.05;
     config.contrast.selection = NegativeSelection::Random { seed: 3 };
     let loss =
-        |number| setting.losses(None, terms(false, true), &config, number).total.double_value(&[]);
+        |number| fixture.losses(None, terms(false, true), &config, number).total.double_value(&[]);
     assert_eq!(loss(0), loss(0));
     assert!((1..6).any(|number| loss(number) != loss(0)));
 }
 
 #[test]
 fn learned_weights_are_trained() {
-    let setting = Setting::new();
-    let (all, _) = setting.candidates(&CandidateConfig { count: 5, ..Default::default() });
-    let new = |weighting_: HardLearningWeighting, terms: BoundaryTerms| {
+    let fixture = Fixture::new();
+    let (candidates, _) = fixture.candidates(&CandidateConfig { count: 5, ..Default::default() });
+    let new_task = |weighting_: HardLearningWeighting, terms: BoundaryTerms| {
         let config = weighting(weighting_);
-        BoundaryTask::new(&setting.model, &setting.windows, Some(&all), terms, &config, true)
+        BoundaryTask::new(&fixture.model, &fixture.windows, Some(&candidates), terms, &config, true)
             .unwrap()
     };
-    let mut task = new(HardLearningWeighting::Learned, terms(true, true));
+    let mut task = new_task(HardLearningWeighting::Learned, terms(true, true));
     let parameters = task.parameters();
     assert_eq!((parameters[0].0.as_str(), parameters[0].1.size()), (WEIGHTS, vec![5]));
     assert_eq!(task.slot_weights().unwrap().unwrap(), [0.2; 5]);
@@ -271,36 +274,49 @@ fn learned_weights_are_trained() {
         .unwrap();
     losses.total.backward();
     assert!(parameters[0].1.grad().abs().max().double_value(&[]) > 1e-4);
-    assert!(new(HardLearningWeighting::Mml, terms(true, true)).parameters().is_empty());
-    assert!(new(HardLearningWeighting::Learned, terms(false, true)).parameters().is_empty());
+    assert!(new_task(HardLearningWeighting::Mml, terms(true, true)).parameters().is_empty());
+    assert!(new_task(HardLearningWeighting::Learned, terms(false, true)).parameters().is_empty());
 }
 
 #[test]
 fn candidates_of_other_windows_are_rejected() {
-    let setting = Setting::new();
-    let (all, _) = setting.candidates(&CandidateConfig { count: 5, ..Default::default() });
+    let fixture = Fixture::new();
+    let (candidates, _) = fixture.candidates(&CandidateConfig { count: 5, ..Default::default() });
     let config = BoundaryConfig::default();
-    let error_of = |windows: &[Window], all: Option<&Candidates>| {
-        let task =
-            BoundaryTask::new(&setting.model, windows, all, terms(true, true), &config, true);
+    let error_of = |windows: &[Window], candidates: Option<&Candidates>| {
+        let task = BoundaryTask::new(
+            &fixture.model,
+            windows,
+            candidates,
+            terms(true, true),
+            &config,
+            true,
+        );
         task.err().unwrap().to_string()
     };
-    let error = error_of(&setting.windows[..3], Some(&all));
+    let error = error_of(&fixture.windows[..3], Some(&candidates));
     assert_eq!(error, "candidates: expected one row for each of 3 windows, got 4 rows");
-    assert!(error_of(&setting.windows, None).ends_with("got 0 rows"));
+    assert!(error_of(&fixture.windows, None).ends_with("got 0 rows"));
 }
 
 #[test]
 fn low_precision_changes_little() {
-    let setting = Setting::new();
-    let (all, _) = setting.candidates(&CandidateConfig { count: 5, ..Default::default() });
-    let parameters = setting.model.named_parameters();
+    let fixture = Fixture::new();
+    let (candidates, _) = fixture.candidates(&CandidateConfig { count: 5, ..Default::default() });
+    let parameters = fixture.model.named_parameters();
     for (hard, contrast) in [(true, false), (true, true), (false, false)] {
         let config = BoundaryConfig::default();
         let task = || {
-            let (model, windows) = (&setting.model, &setting.windows);
-            BoundaryTask::new(model, windows, Some(&all), terms(hard, contrast), &config, true)
-                .unwrap()
+            let (model, windows) = (&fixture.model, &fixture.windows);
+            BoundaryTask::new(
+                model,
+                windows,
+                Some(&candidates),
+                terms(hard, contrast),
+                &config,
+                true,
+            )
+            .unwrap()
         };
         assert!(!task().supports_micro_batches());
         assert_bf16_is_near_f32(&parameters, task, &[0, 1, 2, 3]);
@@ -308,11 +324,11 @@ fn low_precision_changes_little() {
 }
 
 #[test]
-fn candidates_belong_to_the_precision_they_were_mined_in() {
-    let mut setting = Setting::new();
+fn candidates_are_recomputed_in_another_precision() {
+    let mut fixture = Fixture::new();
     let config = CandidateConfig { count: 5, ..Default::default() };
-    assert!(!setting.candidates(&config).1);
-    assert!(setting.candidates(&config).1);
-    setting.model.set_precision(torch_ext::Precision::Bf16).unwrap();
-    assert!(!setting.candidates(&config).1);
+    assert!(!fixture.candidates(&config).1);
+    assert!(fixture.candidates(&config).1);
+    fixture.model.set_precision(torch_ext::Precision::Bf16).unwrap();
+    assert!(!fixture.candidates(&config).1);
 }

@@ -32,14 +32,13 @@ fn model(vocabulary: i64, width: i64) -> Model {
 }
 
 /// The loss of a step, and the resulting gradients.
-fn step(model: &Model, task: &mut dyn Task, part: Option<usize>) -> (f64, Vec<Tensor>) {
+fn step(model: &Model, task: &mut dyn Task, micro_batch: Option<usize>) -> (f64, Vec<Tensor>) {
     let count = task.examples().lengths().unwrap().len();
     let batch: Vec<usize> = (0..count).collect();
     tch::manual_seed(6);
     let rng = trainer::rng_for(1, "step", 0);
-    let losses = task
-        .losses(&mut Step { batch: &batch, number: 3, total: 9, micro_batch: part, rng })
-        .unwrap();
+    let losses =
+        task.losses(&mut Step { batch: &batch, number: 3, total: 9, micro_batch, rng }).unwrap();
     if !losses.accumulated {
         torch_ext::backward(&losses.total).unwrap();
     }
@@ -50,26 +49,31 @@ fn step(model: &Model, task: &mut dyn Task, part: Option<usize>) -> (f64, Vec<Te
     (losses.total.double_value(&[]), gradients)
 }
 
-fn assert_equal_runs(name: &str, model: &Model, task: &mut dyn Task) {
+fn assert_micro_batches_match(name: &str, model: &Model, task: &mut dyn Task) {
     let (expected, gradients) = step(model, task, None);
-    for part in [1, 3, 4] {
-        let (actual, parts) = step(model, task, Some(part));
+    for micro_batch in [1, 3, 4] {
+        let (actual, micro_batch_gradients) = step(model, task, Some(micro_batch));
         assert!(
             (actual - expected).abs() < 1e-5 * expected,
-            "{name}: {actual} in parts of {part}, {expected} whole"
+            "{name}: {actual} in parts of {micro_batch}, {expected} whole"
         );
-        assert_eq!(gradients.len(), parts.len());
-        let differences: Vec<Tensor> =
-            gradients.iter().zip(&parts).map(|(expected, actual)| expected - actual).collect();
+        assert_eq!(gradients.len(), micro_batch_gradients.len());
+        let differences: Vec<Tensor> = gradients
+            .iter()
+            .zip(&micro_batch_gradients)
+            .map(|(expected, actual)| expected - actual)
+            .collect();
         let norm = |list: &[Tensor]| torch_ext::total_norm(&list.iter().collect::<Vec<_>>());
         let distance = norm(&differences).unwrap() / norm(&gradients).unwrap();
-        assert!(distance < 1e-5, "{name}: gradients in parts of {part}: {distance:e}");
+        assert!(distance < 1e-5, "{name}: gradients in parts of {micro_batch}: {distance:e}");
     }
 }
 
 /// Token ids of rows of different lengths.
 fn rows() -> Vec<Vec<u32>> {
-    (0..10u32).map(|k| (0..4 + 3 * k).map(|at| 5 + (at * 7 + k) % 30).collect()).collect()
+    (0..10u32)
+        .map(|k| (0..4 + 3 * k).map(|position| 5 + (position * 7 + k) % 30).collect())
+        .collect()
 }
 
 /// libtorch has one random generator, so all tasks are in one test.
@@ -84,7 +88,7 @@ fn micro_batch_size_does_not_change_random_draws() {
         let masking = PassageMasking::Tokens(MlmMaskingConfig::default());
         let config = PhraseTaskConfig { masking, ..PhraseTaskConfig::default() };
         let mut mlm = PhraseMaskingTask::new(&model, specials, passages, &config).unwrap();
-        assert_equal_runs("masked LM", &model, &mut mlm);
+        assert_micro_batches_match("masked LM", &model, &mut mlm);
 
         let tagged = |(sentence, input_ids): (usize, Vec<u32>)| {
             let mut labels: Vec<i64> = vec![-100; input_ids.len()];
@@ -94,7 +98,7 @@ fn micro_batch_size_does_not_change_random_draws() {
         };
         let inputs: Vec<NerInput> = rows().into_iter().enumerate().map(tagged).collect();
         let mut ner = TokenClassificationTask::new(&model, &inputs).unwrap();
-        assert_equal_runs("tagging", &model, &mut ner);
+        assert_micro_batches_match("tagging", &model, &mut ner);
     }
 
     let head = Head::SequenceClassification { labels: 3 };
@@ -102,23 +106,23 @@ fn micro_batch_size_does_not_change_random_draws() {
     let classifier = Model::new(&config, &[head], Device::Cpu, 1).unwrap();
     let pairs = rows().into_iter().zip([0, 1, 2].into_iter().cycle()).collect();
     let mut classes = SequenceClassificationTask::new(&classifier, pairs).unwrap();
-    assert_equal_runs("classification", &classifier, &mut classes);
+    assert_micro_batches_match("classification", &classifier, &mut classes);
 
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let tokenizer = read_tokenizer(root.join("data/base")).unwrap();
     let reader = model(4000, 16);
-    let ask = |k: usize| Question {
+    let question = |k: usize| Question {
         id: k.to_string(),
         question: "Which language does Peru speak ?".into(),
         context: Arc::from(format!("It is Spanish . {}", "It is in Asia . ".repeat(k % 7))),
         answers: vec![Answer { text: "Spanish".into(), answer_start: 6 }],
         title: "".into(),
     };
-    let questions: Vec<Question> = (0..12).map(ask).collect();
+    let questions: Vec<Question> = (0..12).map(question).collect();
     let windows = WindowConfig { max_length: 60, doc_stride: 10, ..WindowConfig::default() };
     let data = QaData { questions: &questions, question_entity_spans: None, windows: &windows };
     let augmentation = QaAugmentation { embedding_noise: 2.0, question_replacement: 0.5 };
     let config = QaConfig { augmentation, ..Default::default() };
     let mut answers = QaTask::new(&reader, &tokenizer, &data, &config).unwrap();
-    assert_equal_runs("span", &reader, &mut answers);
+    assert_micro_batches_match("span", &reader, &mut answers);
 }

@@ -11,7 +11,7 @@ use xlmr_model::{Config, Head, Inputs, LoadOptions, Model};
 fn rows() -> Vec<Vec<u32>> {
     (0..11u32)
         .map(|k| {
-            let body = (0..4 + k * 7 % 13).map(|at| 5 + (k * 31 + at * 17) % 290);
+            let body = (0..4 + k * 7 % 13).map(|position| 5 + (k * 31 + position * 17) % 290);
             std::iter::once(0).chain(body).chain([2]).collect()
         })
         .collect()
@@ -29,7 +29,7 @@ fn hidden_of(model: &Model, row: &[u32]) -> Tensor {
 }
 
 #[test]
-fn labels_of_each_position() {
+fn labels_equal_the_labels_of_single_rows() {
     let model = load("tokcls", Head::TokenClassification { labels: 5 });
     let rows = rows();
     let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
@@ -46,13 +46,13 @@ fn labels_of_each_position() {
         assert_eq!(best_labels(&model, &rows, batch_size).unwrap(), expected, "{batch_size}");
     }
     assert!(best_labels(&model, &[], 4).unwrap().is_empty());
-    let text = best_labels(&model, &rows, 0).unwrap_err().to_string();
-    assert_eq!(text, "batch_size = 0: must be 1 or more");
+    let error = best_labels(&model, &rows, 0).unwrap_err().to_string();
+    assert_eq!(error, "batch_size = 0: must be 1 or more");
     assert!(classify(&model, &[NliInput { input_ids: vec![0, 5, 2], label: 0 }], 4).is_err());
 }
 
 #[test]
-fn classes_of_pairs() {
+fn classes_equal_the_classes_of_single_pairs() {
     let model = load("seqcls", Head::SequenceClassification { labels: 3 });
     let inputs: Vec<NliInput> =
         rows().into_iter().map(|input_ids| NliInput { input_ids, label: 0 }).collect();
@@ -87,12 +87,12 @@ fn classes_of_pairs() {
         1,
     )
     .unwrap();
-    let text = classify(&two_labels, &inputs, 4).unwrap_err().to_string();
-    assert!(text.contains("expected [B, 3], got shape"), "{text}");
+    let error = classify(&two_labels, &inputs, 4).unwrap_err().to_string();
+    assert!(error.contains("expected [B, 3], got shape"), "{error}");
 }
 
 #[test]
-fn ranks_of_clozes() {
+fn ranks_equal_the_ranks_of_single_clozes() {
     let model = load("mlm", Head::MaskedLm);
     let cloze = |(k, input_ids): (usize, Vec<u32>)| {
         let mask = 1 + k % 3;
@@ -115,9 +115,9 @@ fn ranks_of_clozes() {
         assert_eq!(actual, expected, "{batch_size}");
     }
     clozes[7].gold = Some(300);
-    let text = rank_clozes(&model, &clozes, None, 4).unwrap_err().to_string();
-    assert_eq!(text, "cloze 8: piece 300, but V = 300");
+    let error = rank_clozes(&model, &clozes, None, 4).unwrap_err().to_string();
+    assert_eq!(error, "cloze 8: piece 300, but V = 300");
     clozes[7].mask = 99;
-    let text = rank_clozes(&model, &clozes, None, 4).unwrap_err().to_string();
-    assert!(text.starts_with("cloze 8: mask at 99, but the input has"), "{text}");
+    let error = rank_clozes(&model, &clozes, None, 4).unwrap_err().to_string();
+    assert!(error.starts_with("cloze 8: mask at 99, but the input has"), "{error}");
 }
