@@ -206,8 +206,8 @@ fn check_no_links(folder: &Path) -> Result<()> {
     for entry in entries(folder)? {
         let (path, kind) = (entry.path(), entry.file_type().map_err(Error::file(folder))?);
         if kind.is_symlink() {
-            let reason = "is a symbolic link, which a run folder must not contain; replace it by its \
-                          target, or give another --out";
+            let reason = "is a symbolic link, which a run folder must not contain; replace it by \
+                          its target, or give another --out";
             return Err(Error::content(path, reason));
         }
         if kind.is_dir() {

@@ -159,7 +159,8 @@ impl RunConfig {
     }
 }
 
-/// Completes a recipe and puts the selected arms into `run.arms`; `patterns` are the values of `--arms`.
+/// Completes a recipe and puts the selected arms into `run.arms`; `patterns` are the values of
+/// `--arms`.
 pub(crate) fn select_arms<R: Recipe>(recipe: &mut R, patterns: &[String]) -> Result<()> {
     recipe.complete()?;
     let in_recipe = recipe.run().arms.clone();

@@ -13,8 +13,8 @@ use crate::{Encoder, Error, Result};
 ///
 /// Calls that take more than a few seconds print their progress to standard error.
 ///
-/// `lengths` has one entry for each row, in tokens; `compute` must return one result for each index.
-/// Rows of equal length keep their order, so the batches depend on nothing else.
+/// `lengths` has one entry for each row, in tokens; `compute` must return one result for each
+/// index. Rows of equal length keep their order, so the batches depend on nothing else.
 ///
 /// # Errors
 /// [`Error::Config`] if `batch_size` is 0; [`Error::Data`] if `compute` returns another number

@@ -1,4 +1,4 @@
-//! Label retrieval: the share of entity labels whose nearest English label is of the same entity.
+//! Label retrieval: the fraction of labels whose nearest English label belongs to the same entity.
 use std::collections::BTreeMap;
 
 use kg_triples::switch::LabelPair;
@@ -115,7 +115,7 @@ impl Default for MappedRetrievalConfig {
 ///
 /// # Errors
 /// The errors of [`label_retrieval`], also for tails; [`Error::Config`] for fewer than two folds,
-/// or more than entities; [`Error::Transfer`] if a map cannot be fitted.
+/// or more folds than entities; [`Error::Transfer`] if a map cannot be fitted.
 ///
 /// # Example
 /// ```
@@ -134,8 +134,9 @@ impl Default for MappedRetrievalConfig {
 /// let tokenizer = read_tokenizer("../../data/base")?;
 /// let languages = [Language::EN, Language::DE];
 /// let config = MappedRetrievalConfig { folds: 3, ..MappedRetrievalConfig::default() };
-/// let found = mapped_label_retrieval(&model, &tokenizer, &builder.build(), &languages, &config)?;
-/// assert!((0.0..=100.0).contains(&found[&Language::DE]));
+/// let graph = builder.build();
+/// let precision = mapped_label_retrieval(&model, &tokenizer, &graph, &languages, &config)?;
+/// assert!((0.0..=100.0).contains(&precision[&Language::DE]));
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub fn mapped_label_retrieval(
@@ -197,8 +198,8 @@ pub fn mapped_label_retrieval(
     Ok(result)
 }
 
-/// For each of `labels`, whether its nearest label in `english` has the same index, by the vectors
-/// of [`label_retrieval`]. Empty if the lists differ in length.
+/// Returns for each label whether the nearest label in `english`, by the vectors of
+/// [`label_retrieval`], has the same index. Empty if the lists differ in length.
 ///
 /// # Errors
 /// [`Error::Tokenizer`]; [`Error::Torch`] if libtorch fails.
@@ -241,8 +242,8 @@ impl PrecisionAt1 {
     }
 }
 
-/// Computes [`label_retrieval`] separately for two groups of entities, among the English labels of
-/// both.
+/// Computes [`label_retrieval`] for two groups of entities. Candidates are the English labels of
+/// both groups.
 ///
 /// # Errors
 /// [`Error::Tokenizer`]; [`Error::Torch`] if libtorch fails.

@@ -103,7 +103,7 @@ impl SequenceClassificationTask<'_> {
         let logits = self.model.sequence_logits(&hidden, mask, true)?; // [B, C]
         let (_, count) = logits.size2()?;
         if let Some(class) = classes.iter().find(|&&class| class >= count) {
-            let error = Error::data("class", format!("below {count}, the head's labels"), class);
+            let error = Error::data("class", format!("below {count}, the number of labels"), class);
             return Err(error);
         }
         let logits = match logits.f_kind()? {
@@ -276,7 +276,7 @@ mod tests {
         let error =
             task.losses(&mut Step { batch: &[0], number: 0, total: 1, micro_batch: None, rng });
         let error = error.err().unwrap().to_string();
-        assert_eq!(error, "class: expected below 4, the head's labels, got 4");
+        assert_eq!(error, "class: expected below 4, the number of labels, got 4");
     }
 
     #[test]

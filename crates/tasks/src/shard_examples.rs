@@ -108,7 +108,7 @@ pub(crate) struct LineExamples<T> {
     count: Option<u64>,
     /// The position before the current line.
     before: ShardPosition,
-    /// Remaining examples of the current line; `returned` counts the returned ones.
+    /// Remaining examples of the current line; `returned` is the number of returned examples.
     examples: VecDeque<T>,
     returned: usize,
 }

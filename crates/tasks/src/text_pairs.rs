@@ -148,8 +148,9 @@ impl PairData {
 /// Training task of text pairs of one kind, logged by the kind's name.
 ///
 /// By default the loss is InfoNCE over the cosines of each query with all keys of its batch, `ℓᵢ =
-/// -ln( e^{cos(qᵢ,kᵢ)/τ} / Σⱼ e^{cos(qᵢ,kⱼ)/τ} )`, the mean over rows in nats; [`PairLoss`] has
-/// another. Both texts are encoded by the same encoder and pooled by [`Pooling`].
+/// -ln( e^{cos(qᵢ,kᵢ)/τ} / Σⱼ e^{cos(qᵢ,kⱼ)/τ} )`, the mean over rows in nats; the alternative is
+/// [`PairLoss::CosineRegression`]. Both texts are encoded by the same encoder and pooled by
+/// [`Pooling`].
 ///
 /// A text with more tokens than its kind allows is truncated and counted.
 ///
@@ -296,7 +297,7 @@ impl Task for TextPairTask<'_> {
 
     fn skipped_data(&self) -> Vec<SkippedData> {
         let max_length = self.config.max_length(self.kind);
-        let description = format!("pairs with a text cut to {max_length} tokens");
+        let description = format!("pairs with a text truncated to {max_length} tokens");
         vec![SkippedData::new(description, self.truncated, self.examples.len())]
     }
 }
@@ -390,7 +391,7 @@ mod tests {
         read_tokenizer(root.join("data/base")).unwrap()
     }
 
-    /// Nine pairs of five entities, and one of another kind.
+    /// Nine pairs of five entities, and a pair of another kind.
     fn pairs() -> Vec<TextPair> {
         let pair = |kind, query: &str, key: &str| TextPair {
             kind,

@@ -222,7 +222,9 @@ impl<'a> MaskedMarkerPlacer<'a> {
     pub fn new(scorer: EncoderScorer<'a>) -> Result<Self> {
         let id = |marker: &str| {
             let id = scorer.tokenizer.token_to_id(marker);
-            id.ok_or_else(|| Error::Tokenizer(format!("{marker:?} is no token; it marks spans")))
+            id.ok_or_else(|| {
+                Error::Tokenizer(format!("{marker:?}, which marks spans, is not a single token"))
+            })
         };
         let markers = [id("[")?, id("]")?];
         Ok(Self { scorer, markers, n_best: 5, max_words: 16 })

@@ -22,7 +22,7 @@ use crate::{Encoder, Result};
 /// let norm = mean_norm(&model)?;
 /// // … training on triples …
 /// center(&model, norm)?;
-/// // 49 of 50 vectors have that norm, and that of <pad> is 0.
+/// // 49 of 50 vectors have this norm; the vector of <pad> is 0.
 /// assert!((mean_norm(&model)? - norm * 49.0 / 50.0).abs() < 1e-6);
 /// # Ok::<(), tasks::Error>(())
 /// ```

@@ -220,7 +220,7 @@ impl FusedHead for ClassPairs {
 fn cross_entropy(logits: &Tensor, classes: &[i64]) -> Result<Tensor> {
     let (_, count) = logits.size2()?;
     if let Some(class) = classes.iter().find(|&&class| class >= count) {
-        return Err(Error::data("class", format!("below {count}, the head's labels"), class));
+        return Err(Error::data("class", format!("below {count}, the number of labels"), class));
     }
     let classes = upload(&Tensor::f_from_slice(classes)?, logits.device())?;
     let no_weights = None::<&Tensor>;

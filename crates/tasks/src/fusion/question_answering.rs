@@ -17,9 +17,9 @@ use crate::{Encoder, Error, Result};
 /// The loss of each half is [`objectives::span`], see [`FusedTask`]; `soft` is the mean over start
 /// and end.
 ///
-/// Interpretation: under [`UnanswerableWindow::Cls`] a window without the answer is labelled with `<s>`;
-/// under [`UnanswerableWindow::Drop`] it carries no loss, but is still encoded with the other half.
-/// Pairs without a label in both halves are skipped.
+/// Interpretation: under [`UnanswerableWindow::Cls`] a window without the answer is labelled with
+/// `<s>`; under [`UnanswerableWindow::Drop`] it carries no loss, but is still encoded with the
+/// other half. Pairs without a label in both halves are skipped.
 ///
 /// # Example
 /// ```

@@ -539,7 +539,7 @@ fn classes_of_pairs_have_the_cross_entropy_of_both_halves() {
     let rng = trainer::rng_for(1, "step", 0);
     let mut step = Step { batch: &[0], number: 0, total: 1, micro_batch: None, rng };
     let error = invalid_class.losses(&mut step).err().unwrap().to_string();
-    assert!(error.contains("below 4, the head's labels"), "{error}");
+    assert!(error.contains("below 4, the number of labels"), "{error}");
     let error_of = |rows, fusion, soft: &SoftTeaching| {
         FusedClassificationTask::new(&student, rows, fusion, soft).err().unwrap().to_string()
     };

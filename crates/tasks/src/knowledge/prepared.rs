@@ -11,7 +11,8 @@ use trainer::{ShardLine, Shards};
 use super::object_baseline::TrainedFacts;
 use crate::{Encoder, Error, Result};
 
-/// Maximum row length and token id of some files, with their locations. The model must support both.
+/// Maximum row length and token id of some files, with their locations. The model must support
+/// both.
 #[derive(Clone, Default)]
 struct Extremes {
     tokens: (usize, String),

@@ -17,8 +17,8 @@ pub enum PassageMasking {
     Ngrams(NgramMaskingConfig),
     /// Single tokens: plain masked language modelling on the same passages.
     Tokens(MlmMaskingConfig),
-    /// Mentions of entities, whole or in parts: EntityCS. Of overlapping mentions, the first is
-    /// used.
+    /// Mentions of entities, complete or in part (EntityCS). Only the first of overlapping mentions
+    /// is used.
     Mentions(EntityPredictionConfig),
 }
 
@@ -60,8 +60,7 @@ impl PassageMasking {
     }
 }
 
-/// Masking of a run: the one of its [`PhraseTaskConfig`], or random n-grams of the same passages
-/// (the ablation of Table 8).
+/// Masking of a run: the configured masking, or random n-grams (the ablation of Table 8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PhraseMasking {
@@ -110,10 +109,10 @@ pub enum LossPositions {
 
 /// Options of [`PhraseMaskingTask`](super::PhraseMaskingTask); the defaults are the paper's (§4.3).
 ///
-/// Reading: Eq. 2 sums over all m tokens of a passage, with one index for the sum and another for
-/// the probability. Masked language modelling predicts masked tokens, so here only the selected
-/// tokens carry loss, and the loss is their mean. `positions` and `loss.reduction` select the
-/// literal form of Eq. 2.
+/// Interpretation: Eq. 2 sums over all m tokens of a passage, with one index for the sum and
+/// another for the probability. Masked language modelling predicts masked tokens, so here only the
+/// selected tokens carry loss, and the loss is their mean. `positions` and `loss.reduction` select
+/// the literal form of Eq. 2.
 ///
 /// # Example
 /// ```

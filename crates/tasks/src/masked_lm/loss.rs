@@ -25,7 +25,7 @@ pub(crate) fn target_positions(labels: &[&[i64]], device: Device) -> Result<Mask
 
 /// Runs the masked-LM head on the hidden states of some positions and passes its scores to `loss`.
 ///
-/// For losses other than that of [`loss_from_hidden`].
+/// Used for losses other than [`loss_from_hidden`].
 ///
 /// # Shapes
 /// - `hidden`: `[B, L, H]` float; receives gradient
@@ -51,7 +51,7 @@ pub(crate) fn with_scores<T>(
 
 /// Computes the masked-LM loss `[]` of hidden states; `None` if no position carries loss.
 ///
-/// For tasks that use the same hidden states in another head too.
+/// For tasks that also use the hidden states in another head.
 ///
 /// # Shapes
 /// - `hidden`: `[B, L, H]` float; receives gradient

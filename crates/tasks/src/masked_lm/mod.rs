@@ -3,7 +3,7 @@
 //! | your examples | task | paper |
 //! |---|---|---|
 //! | rows of token ids, in memory | [`PhraseMaskingTask`] with [`PassageMasking::Tokens`] | BERT, RoBERTa |
-//! | rows of token ids, streamed | [`MlmTask`] | the same |
+//! | rows of token ids, streamed | [`MlmTask`] | BERT, RoBERTa |
 //! | masked triples | [`EntityCompletionTask`] | *Bridging the Language Gap*, Eq. 2 |
 //! | passages with knowledge phrases, or linked texts | [`PhraseMaskingTask`] | mixMRC + LAKM, Eq. 2; EntityCS |
 mod config;

@@ -129,9 +129,10 @@ pub(crate) struct TextPassages {
     packed: bool,
     /// Encoded documents that are not yet split, each with the position before it.
     encoded: VecDeque<(ShardPosition, Vec<u32>)>,
-    /// The position before the document that is being split.
+    /// The position before the current document, which is being split.
     before: ShardPosition,
-    /// Its token ids, without special tokens; `offset` is the index of the next one to return.
+    /// Token ids of the current document without special tokens; `offset` is the index of the next
+    /// token to return.
     ids: Vec<u32>,
     offset: usize,
 }

@@ -1,4 +1,4 @@
-//! Augmentation of QA training: noise on question embeddings, random question tokens.
+//! Augmentation of QA training: noise on question embeddings, and random question tokens.
 use std::ops::Range;
 
 use rand::Rng;
@@ -130,7 +130,7 @@ pub(super) fn noisy_embeddings(
     let question = batch.question.f_to_kind(Kind::Bool)?; // [B, L]
     let (rows, length) = question.size2()?;
     if i64::try_from(noise.len()).ok() != Some(rows) {
-        return Err(Error::data("noise", format!("{rows} entries, one a row"), noise.len()));
+        return Err(Error::data("noise", format!("{rows} entries, one per row"), noise.len()));
     }
     let counts = question.f_sum_dim_intlist([1i64].as_slice(), false, Kind::Int64)?;
     let mut question_noise = Vec::with_capacity(noise.len());

@@ -59,7 +59,7 @@ pub enum DevMetric {
 pub struct DevSelection {
     /// The selected model.
     pub keep: SelectedModel,
-    /// The deciding metric.
+    /// The metric that determines the best model.
     pub metric: DevMetric,
     /// Whether the initial model is also a candidate.
     pub from_start: bool,
@@ -178,7 +178,7 @@ impl DevSelection {
 
     fn hold_out(&self, train: &mut Vec<Question>) -> Result<DevSet> {
         if self.held_out == 0.0 {
-            let rule = "above 0 where data.dev is not set, or selection.keep = \"last\"";
+            let rule = "above 0 if data.dev is not set and selection.keep = \"best\"";
             return Err(Error::config("selection.held_out", self.held_out, rule));
         }
         let passages = train.iter().map(|question| Arc::clone(&question.context));
@@ -195,8 +195,8 @@ impl DevSelection {
         Ok(DevSet { name, dataset, rules: Normalization::SquadEn })
     }
 
-    /// Creates the selection rule: `model` is evaluated on every set, and the mean decides. `None`
-    /// without sets.
+    /// Creates the selection rule: the highest mean score of `model` over the sets. `None` without
+    /// sets.
     pub fn rule<'a>(
         &'a self,
         sets: &'a [DevSet],
@@ -301,8 +301,7 @@ mod tests {
         let keep_last = DevSelection { keep: SelectedModel::Last, ..best(0.2) };
         assert_eq!(keep_last.sets::<&str>(&[], &mut train).unwrap(), []);
         assert_eq!(train, all_questions, "the last model needs no development questions");
-        for (fraction, rule) in [(0.0, "above 0 where data.dev"), (0.99, "no training data remain")]
-        {
+        for (fraction, rule) in [(0.0, "above 0 if data.dev"), (0.99, "no training data remain")] {
             let error = best(fraction)
                 .sets::<&str>(&[], &mut all_questions.clone())
                 .unwrap_err()

@@ -217,7 +217,7 @@ pub(crate) fn check_window_length(model: &dyn Encoder, windows: &WindowConfig) -
     match length <= limit {
         true => Ok(()),
         false => {
-            let rule = format!("at most {limit}, the model's longest row");
+            let rule = format!("at most {limit}, the maximum length of the model");
             Err(Error::config("windows.max_length", length, rule))
         }
     }

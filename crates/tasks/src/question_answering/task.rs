@@ -40,7 +40,7 @@ pub struct QaConfig {
     pub augmentation: QaAugmentation,
     /// Options of the loss.
     pub span_loss: SpanConfig,
-    /// Windows without the answer with which each question is trained.
+    /// Negative windows of each question.
     #[serde(skip_serializing_if = "Negatives::is_none")]
     pub negatives: Negatives,
 }
@@ -85,7 +85,7 @@ pub struct QaData<'a> {
 /// let data = QaData { questions: &questions, question_entity_spans: None, windows: &windows };
 /// let mut task = QaTask::new(&model, &tokenizer, &data, &QaConfig::default())?;
 ///
-/// // `trainer::fit` makes the steps of a whole training.
+/// // `trainer::fit` runs all steps of a training.
 /// let rng = trainer::rng_for(0, "qa", 0);
 /// let mut step = Step { batch: &[0], number: 0, total: 1, micro_batch: None, rng };
 /// let losses = task.losses(&mut step)?;
@@ -274,7 +274,7 @@ fn ordinary_token_ids(tokenizer: &Tokenizer) -> Result<Vec<u32>> {
         u32::try_from(size).map_err(|_| Error::data("vocabulary", "at most 2^32 tokens", size))?;
     let ordinary_ids: Vec<u32> = (0..size).filter(|id| !special(id)).collect();
     match ordinary_ids.is_empty() {
-        true => Err(Error::data("vocabulary", "ordinary tokens", "special tokens alone")),
+        true => Err(Error::data("vocabulary", "ordinary tokens", "only special tokens")),
         false => Ok(ordinary_ids),
     }
 }

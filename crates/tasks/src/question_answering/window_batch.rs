@@ -91,7 +91,7 @@ pub(crate) fn window_lengths<'a>(windows: impl IntoIterator<Item = &'a Window>) 
     windows.into_iter().map(|window| window.input_ids.len()).collect()
 }
 
-/// `[B, L]` bool on the CPU: true where `holds(window, position)`; false for padding.
+/// `[B, L]` bool on the CPU: true where `is_set(window, position)`; false for padding.
 fn position_mask(windows: &[&Window], is_set: impl Fn(&Window, usize) -> bool) -> Result<Tensor> {
     let length = windows.iter().map(|window| window.input_ids.len()).max().unwrap_or(0);
     let flat: Vec<bool> = windows

@@ -28,7 +28,7 @@ const _: () = assert!(transfer_eval::ner::IGNORE_INDEX == IGNORE_INDEX);
 ///
 /// let head = Head::TokenClassification { labels: 5 };
 /// let model = Model::new(&Config::tiny(50), &[head], tch::Device::Cpu, 1)?;
-/// // Two words, the first of two pieces: `transfer_eval::ner::encode_ner` makes this from text.
+/// // Two words, the first with two pieces, as created by `transfer_eval::ner::encode_ner`.
 /// let input = NerInput {
 ///     sentence: 0,
 ///     input_ids: vec![0, 11, 12, 13, 2],
@@ -127,7 +127,8 @@ impl TokenClassificationTask<'_> {
         let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
         let labelled = target_positions(&labels, self.model.device())?;
         // Dropout depends on a token's position, so tokens are gathered after it.
-        let logits = self.model.token_logits(&self.model.encode(&inputs, true)?, true)?; // [B, L, C]
+        // [B, L, C]
+        let logits = self.model.token_logits(&self.model.encode(&inputs, true)?, true)?;
         let logits = labelled.gather(&logits)?.f_to_kind(Kind::Float)?; // [N, C]
         let targets = upload(&labelled.targets, logits.device())?;
         let no_weights = None::<&Tensor>;

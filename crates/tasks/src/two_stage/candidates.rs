@@ -55,9 +55,9 @@ impl Display for CandidateReport {
         let Self { windows, candidates, gold_listed, gold_first, .. } = self;
         write!(
             f,
-            "{candidates} candidates of {windows} windows; gold span among the reader's in \
-             {gold_listed}, first in {gold_first}; one correct boundary {}, none {}; duplicates \
-             of the gold text {}",
+            "{candidates} candidates of {windows} windows; windows with the gold span among the \
+             reader's spans: {gold_listed}, as the best span: {gold_first}; candidates with one \
+             correct boundary: {}, with none: {}, with the gold text elsewhere: {}",
             self.one_boundary, self.no_boundary, self.duplicate_text
         )
     }

@@ -43,9 +43,9 @@ impl Default for CandidateConfig {
 
 /// Enabled losses.
 ///
-/// Reading of the ablations (Table 7): without hard learning Eq. 9 would train no span, so the span
-/// loss (Eq. 3) replaces it; without contrast the span side has weight 1. Without both, only the
-/// span loss remains.
+/// Interpretation of the ablations (Table 7): without hard learning, the span loss (Eq. 3) replaces
+/// it, because Eq. 9 would train no span. Without contrast, the remaining loss has weight 1.
+/// Without both, only the span loss remains.
 ///
 /// # Example
 /// ```

@@ -62,8 +62,8 @@ pub(super) const WEIGHTS: &str = "hard_learning.weights";
 /// let (terms, config) = (BoundaryTerms::default(), BoundaryConfig::default());
 /// let mut task = BoundaryTask::new(&model, &windows, Some(&candidates), terms, &config, true)?;
 /// let mut parameters = model.named_parameters();
-/// parameters.extend(task.parameters()); // what `trainer::fit` trains
-/// let config = task.train_config(&trainer::TrainConfig::default()); // and how
+/// parameters.extend(task.parameters()); // all trained parameters
+/// let config = task.train_config(&trainer::TrainConfig::default()); // with a group for θ
 /// assert_eq!(config.groups.len(), 1);
 /// let rng = trainer::rng_for(0, "second stage", 0);
 /// let mut step = Step { batch: &[0], number: 0, total: 1, micro_batch: None, rng };
