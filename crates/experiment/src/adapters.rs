@@ -50,15 +50,15 @@ impl Adapters {
     /// # Errors
     /// [`Error::Setting`] naming `key`, the section, and the fault.
     pub fn validate(&self, key: &str, config: &Config) -> Result<()> {
-        let refuse = |key: String, reason: String| Err(Error::setting(key, reason));
+        let invalid = |key: String, reason: String| Err(Error::setting(key, reason));
         if self.lora.is_none() && self.bottleneck.is_none() {
-            return refuse(key.to_owned(), "give lora.rank, bottleneck.reduction or both".into());
+            return invalid(key.to_owned(), "give lora.rank, bottleneck.reduction or both".into());
         }
         if let Some(fault) = self.lora.as_ref().and_then(|lora| lora.validate(config).err()) {
-            return refuse(key.to_owned(), fault.to_string());
+            return invalid(key.to_owned(), fault.to_string());
         }
         match self.bottleneck {
-            Some(BottleneckConfig { reduction, .. }) if reduction < 1 => refuse(
+            Some(BottleneckConfig { reduction, .. }) if reduction < 1 => invalid(
                 format!("{key}.bottleneck.reduction = {reduction}"),
                 "must be 1 or more".into(),
             ),

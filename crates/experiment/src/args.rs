@@ -100,7 +100,7 @@ fn model_overrides(models: &[String], key: &str) -> Result<Vec<Override>> {
             }
             [model] => {
                 let reason = "this recipe starts from one model; omit the name";
-                return Err(model.refuse(reason));
+                return Err(model.error(reason));
             }
             _ => "this recipe starts from one model; give one folder",
         };
@@ -111,7 +111,7 @@ fn model_overrides(models: &[String], key: &str) -> Result<Vec<Override>> {
         let name = model.name_or_folder()?;
         if folders.insert(name.to_owned(), model.folder.into()).is_some() {
             let reason = format!("another model is called {name:?}; give it as NAME=DIR");
-            return Err(model.refuse(&reason));
+            return Err(model.error(&reason));
         }
     }
     let model_override =
@@ -134,7 +134,7 @@ impl<'a> ModelArg<'a> {
         };
         let model = Self { text, name, folder };
         if folder.is_empty() || name == Some("") {
-            return Err(model.refuse("expected DIR or NAME=DIR"));
+            return Err(model.error("expected DIR or NAME=DIR"));
         }
         Ok(model)
     }
@@ -142,10 +142,10 @@ impl<'a> ModelArg<'a> {
     /// The name, or the last part of the folder's path.
     fn name_or_folder(&self) -> Result<&'a str> {
         let last = || Path::new(self.folder).file_name()?.to_str();
-        self.name.or_else(last).ok_or_else(|| self.refuse("give it as NAME=DIR"))
+        self.name.or_else(last).ok_or_else(|| self.error("give it as NAME=DIR"))
     }
 
-    fn refuse(&self, reason: &str) -> Error {
+    fn error(&self, reason: &str) -> Error {
         Error::setting(format!("--model {}", self.text), reason)
     }
 }

@@ -50,13 +50,13 @@ fn read(path: &Path, texts: &mut Vec<(PathBuf, String)>) -> Result<Table> {
             None => Ok(table),
         };
     };
-    let refuse = |key, expected| Error::content(path, format!("{key}: expected {expected}"));
-    let Value::String(base) = base else { return Err(refuse(BASE, "a path")) };
+    let invalid = |key, expected| Error::content(path, format!("{key}: expected {expected}"));
+    let Value::String(base) = base else { return Err(invalid(BASE, "a path")) };
     let mut merged = read(&path.parent().unwrap_or(Path::new(".")).join(base), texts)?;
     let keys = unset.unwrap_or_else(|| Value::Array(Vec::new()));
-    let keys = keys.as_array().ok_or_else(|| refuse(UNSET, "a list of keys"))?;
+    let keys = keys.as_array().ok_or_else(|| invalid(UNSET, "a list of keys"))?;
     for key in keys {
-        let key = key.as_str().ok_or_else(|| refuse(UNSET, "a list of keys"))?;
+        let key = key.as_str().ok_or_else(|| invalid(UNSET, "a list of keys"))?;
         if !remove(&mut merged, Key::parse(key).parts()) {
             return Err(Error::content(path, format!("{UNSET}: {key} is not in the base")));
         }
@@ -142,12 +142,12 @@ mod tests {
 
     #[test]
     fn faults_of_the_base_are_named_in_the_error() {
-        let refused = |text| read(&[("small.toml", text), BASE_FILE]).unwrap_err();
-        assert!(refused("base = 'small.toml'").contains("small.toml: base: more than 8 files"));
-        assert!(refused("base = 1").contains("base: expected a path"));
-        assert!(refused("base = 'none.toml'").contains("none.toml: "));
-        assert!(refused("unset = ['seed']").contains("unset: only allowed together with base"));
-        let error = refused("base = 'recipe.toml'\nunset = ['model.size']");
+        let error_of = |text| read(&[("small.toml", text), BASE_FILE]).unwrap_err();
+        assert!(error_of("base = 'small.toml'").contains("small.toml: base: more than 8 files"));
+        assert!(error_of("base = 1").contains("base: expected a path"));
+        assert!(error_of("base = 'none.toml'").contains("none.toml: "));
+        assert!(error_of("unset = ['seed']").contains("unset: only allowed together with base"));
+        let error = error_of("base = 'recipe.toml'\nunset = ['model.size']");
         assert!(error.ends_with("small.toml: unset: model.size is not in the base"), "{error}");
     }
 

@@ -39,16 +39,16 @@ impl Digests {
 
 /// Rejects an input that does not exist or is neither a file nor a folder.
 pub(crate) fn check_input(key: &str, path: &Path) -> Result<()> {
-    let refuse = |reason: &str| {
+    let invalid = |reason: &str| {
         Err(Error::setting(format!("{key} = {}", path.display()), reason.to_owned()))
     };
     match fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            refuse("no such file or folder")
+            invalid("no such file or folder")
         }
         Err(error) => Err(Error::file(path)(error)),
         Ok(metadata) if metadata.is_file() || metadata.is_dir() => Ok(()),
-        Ok(_) => refuse("neither a file nor a folder"),
+        Ok(_) => invalid("neither a file nor a folder"),
     }
 }
 
@@ -163,8 +163,8 @@ mod tests {
             files.into_iter().filter_map(|(name, _)| name).collect()
         };
         assert_eq!(names(&input::<TsvFiles>(folder.path().into())), ["a.tsv", "b.tsv"]);
-        let all = input::<AllFiles>(folder.path().into());
-        assert_eq!(names(&all), ["a.tsv", "b.tsv", "notes.txt"]);
+        let all_files = input::<AllFiles>(folder.path().into());
+        assert_eq!(names(&all_files), ["a.tsv", "b.tsv", "notes.txt"]);
         let subfolder = folder.path().join("below.tsv");
         let error = files("data.kg", &input(TsvFolder::from(subfolder))).unwrap_err();
         assert!(error.to_string().contains("holds no *.tsv"), "{error}");
@@ -211,20 +211,20 @@ mod tests {
         let invalid_name = folder.path().join(std::ffi::OsStr::from_bytes(b"\xff.tsv"));
         std::fs::write(path_of("a.tsv"), "a").unwrap();
         let input = input::<TsvFiles>(folder.path().into());
-        let refused = |path: &Path, expected: &str| {
+        let assert_rejected = |path: &Path, expected: &str| {
             let error = files("data.kg", &input).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{}: ", path.display())), "{error}");
             assert!(error.contains(expected), "{error}");
             std::fs::remove_file(path).unwrap();
         };
         symlink("/nowhere", path_of("z.tsv")).unwrap();
-        refused(&path_of("z.tsv"), "No such file");
+        assert_rejected(&path_of("z.tsv"), "No such file");
         symlink("z.tsv", path_of("z.tsv")).unwrap();
-        refused(&path_of("z.tsv"), "symbolic links");
+        assert_rejected(&path_of("z.tsv"), "symbolic links");
         symlink("/dev/zero", path_of("z.tsv")).unwrap();
-        refused(&path_of("z.tsv"), "neither a file nor a folder");
+        assert_rejected(&path_of("z.tsv"), "neither a file nor a folder");
         std::fs::write(&invalid_name, "b").unwrap();
-        refused(&invalid_name, "not UTF-8; rename it");
+        assert_rejected(&invalid_name, "not UTF-8; rename it");
         symlink("/nowhere", path_of("z.txt")).unwrap();
         assert_eq!(files("data.kg", &input).unwrap().len(), 1);
     }

@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_a_killed_start_are_removed() {
+    fn files_of_a_killed_process_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(".writing-aB3xyz"), "{").unwrap();
         let run = RunFolder::lock(folder.path()).unwrap();
@@ -304,30 +304,30 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (notes, run) = (folder.path().join("mine"), folder.path().join("run"));
         fs::create_dir(&run).unwrap();
-        let refused = || {
+        let error_of = || {
             let error = RunFolder::lock(&run).unwrap_err().to_string();
             assert!(error.contains(".lock: ") && error.contains("--out"), "{error}");
             error
         };
         fs::write(&notes, "mine").unwrap();
         std::os::unix::fs::symlink(&notes, run.join(LOCK)).unwrap();
-        assert!(refused().contains("symbolic link"));
+        assert!(error_of().contains("symbolic link"));
         assert_eq!(fs::read_to_string(&notes).unwrap(), "mine");
         fs::remove_file(run.join(LOCK)).unwrap();
         let long = "process 1".repeat(9);
         for text in ["notes", "process", "process 1\nand notes", "\n", "process x", &long] {
             fs::write(run.join(LOCK), text).unwrap();
-            refused();
+            error_of();
             assert_eq!(fs::read_to_string(run.join(LOCK)).unwrap(), text);
         }
         fs::write(run.join(LOCK), b"\xff\xfe").unwrap();
-        refused();
+        error_of();
         fs::remove_file(run.join(LOCK)).unwrap();
         // Opening a named pipe without a writer could block the process.
         let created =
             rustix::fs::mkfifoat(rustix::fs::CWD, run.join(LOCK), Mode::RUSR | Mode::WUSR);
         created.unwrap();
-        assert!(refused().contains("not a regular file"));
+        assert!(error_of().contains("not a regular file"));
         fs::remove_file(run.join(LOCK)).unwrap();
         for text in ["", "process 4194304\n", "process 1"] {
             fs::write(run.join(LOCK), text).unwrap();

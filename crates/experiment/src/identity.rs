@@ -79,18 +79,18 @@ mod tests {
         let text = |stored: &Identity, current: &Identity| {
             stored.difference(current).map(|difference| difference.to_string())
         };
-        let one = identity(json!({ "a": 1, "b": "x" }), json!({ "t.tsv of kg": "00" }));
-        assert_eq!(text(&one, &one), None);
-        let other = identity(json!({ "a": 1, "b": "y", "c": 2 }), json!({}));
-        assert_eq!(text(&one, &other).unwrap(), "b = \"x\" in the run folder, \"y\" now");
+        let first = identity(json!({ "a": 1, "b": "x" }), json!({ "t.tsv of kg": "00" }));
+        assert_eq!(text(&first, &first), None);
+        let second = identity(json!({ "a": 1, "b": "y", "c": 2 }), json!({}));
+        assert_eq!(text(&first, &second).unwrap(), "b = \"x\" in the run folder, \"y\" now");
         assert_eq!(
-            text(&identity(json!({}), json!({})), &other).unwrap(),
+            text(&identity(json!({}), json!({})), &second).unwrap(),
             "a = absent in the run folder, 1 now"
         );
         let changed = identity(json!({ "a": 1, "b": "x" }), json!({ "t.tsv of kg": "01" }));
-        assert_eq!(text(&one, &changed).unwrap(), "the input file t.tsv of kg has changed");
-        let gone = identity(json!({ "a": 1, "b": "x" }), json!({}));
-        assert_eq!(text(&one, &gone).unwrap(), "the input file t.tsv of kg was removed");
-        assert_eq!(text(&gone, &one).unwrap(), "the input file t.tsv of kg was added");
+        assert_eq!(text(&first, &changed).unwrap(), "the input file t.tsv of kg has changed");
+        let without_file = identity(json!({ "a": 1, "b": "x" }), json!({}));
+        assert_eq!(text(&first, &without_file).unwrap(), "the input file t.tsv of kg was removed");
+        assert_eq!(text(&without_file, &first).unwrap(), "the input file t.tsv of kg was added");
     }
 }

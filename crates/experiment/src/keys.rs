@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_read_and_written_as_toml_does() {
+    fn keys_are_parsed_and_formatted_as_in_toml() {
         for (text, parts) in [
             ("a", &["a"][..]),
             ("a.b", &["a", "b"]),

@@ -44,12 +44,12 @@ impl Prepared {
     fn run(&self) -> Result<()> {
         let mut words = self.command.split_whitespace();
         let name = words.next().unwrap_or_default();
-        let refuse = |reason: String| Error::setting(format!("{PREPARE}.{}", self.name), reason);
+        let invalid = |reason: String| Error::setting(format!("{PREPARE}.{}", self.name), reason);
         let status = Command::new(program(name)).args(words).args(["--out", &self.folder]).status();
         match status {
             Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(refuse(format!("`{}` ended with {status}", self.command_line()))),
-            Err(error) => Err(refuse(format!(
+            Ok(status) => Err(invalid(format!("`{}` ended with {status}", self.command_line()))),
+            Err(error) => Err(invalid(format!(
                 "{name}: {error}; build it in the same profile, `cargo build --release --bin \
                  {name}`, or start the recipe with `cargo xtask run`"
             ))),
@@ -301,11 +301,11 @@ mod tests {
 
     #[test]
     fn invalid_commands_are_named_in_the_error() {
-        let refused = |text: &str| take(text).unwrap_err();
-        assert!(refused("prepare = 1").starts_with("prepare: not a section"));
-        assert!(refused("[prepare]\na = 1").starts_with("prepare.a: not a command"));
-        assert!(refused("x = '{b}/c'\n[prepare]\na = 'y'").starts_with("{b}: no such command"));
-        let error = refused("[prepare]\na = 'x {b}'\nb = 'x {a}'");
+        let error_of = |text: &str| take(text).unwrap_err();
+        assert!(error_of("prepare = 1").starts_with("prepare: not a section"));
+        assert!(error_of("[prepare]\na = 1").starts_with("prepare.a: not a command"));
+        assert!(error_of("x = '{b}/c'\n[prepare]\na = 'y'").starts_with("{b}: no such command"));
+        let error = error_of("[prepare]\na = 'x {b}'\nb = 'x {a}'");
         assert!(error.contains("depends on its own output"), "{error}");
         // Without the section, braces have no special meaning.
         assert!(take("x = '{b}/c'").is_ok());

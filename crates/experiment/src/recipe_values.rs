@@ -40,11 +40,11 @@ pub(crate) struct RecipeValues {
 
 impl RecipeValues {
     pub(crate) fn of<R: Recipe>(recipe: &R) -> Result<Self> {
-        let refuse = |reason: String| Error::setting(format!("recipe of {}", R::NAME), reason);
-        let (mut json, inputs) = record(recipe).map_err(|error| refuse(error.to_string()))?;
+        let invalid = |reason: String| Error::setting(format!("recipe of {}", R::NAME), reason);
+        let (mut json, inputs) = record(recipe).map_err(|error| invalid(error.to_string()))?;
         for section in ["run", ARMS] {
             if !json.get(section).is_some_and(Value::is_object) {
-                return Err(refuse(format!("the struct has no section {section:?}")));
+                return Err(invalid(format!("the struct has no section {section:?}")));
             }
         }
         if let Value::Object(table) = &mut json {
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_a_plain_string_is_refused() {
+    fn a_path_in_a_plain_string_is_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_str().unwrap();
         let error = check_declared(&Key::parse("data.kg"), &json!([path])).unwrap_err();

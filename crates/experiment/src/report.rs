@@ -46,8 +46,8 @@ mod tests {
         let name = "test-context-en-question-de.json";
         let questions = folder.join("questions");
         let predictions = folder.join(trial).join("predictions");
-        for place in [&questions, &predictions] {
-            fs::create_dir_all(place).unwrap();
+        for folder in [&questions, &predictions] {
+            fs::create_dir_all(folder).unwrap();
         }
         let question = r#"{"data": [{"paragraphs": [{"context": "It is in Lima.", "qas": [{"id": "a",
             "question": "Wo?", "answers": [{"text": "Lima", "answer_start": 9}]}]}]}]}"#;

@@ -140,16 +140,18 @@ mod tests {
 
     #[test]
     fn invalid_keys_and_values_are_named_in_the_error() {
-        let refuse = |text| {
+        let error_of = |text| {
             let error = sweeps(text).add_to(&mut BTreeMap::<String, Arm>::new()).unwrap_err();
             error.to_string()
         };
-        assert!(refuse("gamma = [0.5]").starts_with("sweeps.gamma = 0.5: unknown field `gamma`"));
-        assert!(refuse("z = [\"many\"]").starts_with("sweeps.z = \"many\": invalid type"));
-        assert!(refuse("z = 5").ends_with("a table with one such list, found 5"));
-        assert!(refuse("mine-z = { title = \"mine\" }").ends_with("found none in the table"));
-        assert!(refuse("z = { z = [1], title = [\"x\"] }").ends_with("found several in the table"));
-        assert!(refuse("mine-z = { z = [1], gamma = 2 }").contains("unknown field `gamma`"));
+        assert!(error_of("gamma = [0.5]").starts_with("sweeps.gamma = 0.5: unknown field `gamma`"));
+        assert!(error_of("z = [\"many\"]").starts_with("sweeps.z = \"many\": invalid type"));
+        assert!(error_of("z = 5").ends_with("a table with one such list, found 5"));
+        assert!(error_of("mine-z = { title = \"mine\" }").ends_with("found none in the table"));
+        assert!(
+            error_of("z = { z = [1], title = [\"x\"] }").ends_with("found several in the table")
+        );
+        assert!(error_of("mine-z = { z = [1], gamma = 2 }").contains("unknown field `gamma`"));
     }
 
     #[test]

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn text_and_json() {
+    fn spreads_are_formatted_as_text_and_json() {
         let spread = Spread::of([1.0, 3.0]);
         assert_eq!(format!("{spread:.2}, {spread:.0}"), "2.00 ± 12.71, 2 ± 13");
         let json = serde_json::to_string(&Spread::of([5.0])).unwrap();

@@ -285,9 +285,10 @@ pub(crate) fn tokens(tokenizer: &Tokenizer, text: &str) -> Result<Vec<(u32, Toke
     let encoding = encoding.map_err(|error| Error::Tokenizer(error.to_string()))?;
     let characters: Vec<char> = text.chars().collect();
     let skipped = characters.len() - body.chars().count();
-    let spans = encoding.get_offsets().iter();
-    let places = spans.map(|(start, end)| trim_span(&characters, (start + skipped, end + skipped)));
-    Ok(encoding.get_ids().iter().copied().zip(places).collect())
+    let offsets = encoding.get_offsets().iter();
+    let token_spans =
+        offsets.map(|(start, end)| trim_span(&characters, (start + skipped, end + skipped)));
+    Ok(encoding.get_ids().iter().copied().zip(token_spans).collect())
 }
 
 /// Removes white space from the ends of a span; `None` if nothing remains.
@@ -374,8 +375,8 @@ mod tests {
         for answer in ["word3 und", "77", "word119 und 119."] {
             let start = text.find(answer).unwrap();
             let span = start..start + answer.len();
-            let found = aligner.project(&similarity, &encoded, span.clone(), &encoded).unwrap();
-            assert_eq!(found, Some(span), "{answer}");
+            let projected = aligner.project(&similarity, &encoded, span.clone(), &encoded).unwrap();
+            assert_eq!(projected, Some(span), "{answer}");
         }
         let error = aligner.project(&similarity, &encoded, 99_999..100_000, &encoded).unwrap_err();
         assert!(error.to_string().contains("no token in"), "{error}");
@@ -398,8 +399,8 @@ mod tests {
             let ids = tokenizer.encode(text, true).unwrap();
             let ids: Vec<i64> = ids.get_ids().iter().map(|&id| i64::from(id)).collect();
             let ids = Tensor::from_slice(&ids).view([1, -1]);
-            let all = model.encode_all(&Inputs::new(ids), false).unwrap();
-            Vec::<Vec<f32>>::try_from(&all[1].squeeze_dim(0)).unwrap()
+            let layers = model.encode_all(&Inputs::new(ids), false).unwrap();
+            Vec::<Vec<f32>>::try_from(&layers[1].squeeze_dim(0)).unwrap()
         });
         for i in 0..2 {
             for j in 0..3 {

@@ -200,8 +200,8 @@ impl<'a> GraphVectors<'a> {
         let answers: BTreeSet<&str> = self.objects.values().flatten().copied().collect();
         let (mut labels, mut objects) = (Ranks::default(), Ranks::default());
         for (number, from) in self.languages.iter().enumerate() {
-            let others = self.languages.iter().enumerate().filter(|(other, _)| *other != number);
-            for (_, to) in others {
+            let targets = self.languages.iter().enumerate().filter(|(index, _)| *index != number);
+            for (_, to) in targets {
                 let [label_vectors, fact_vectors, candidates] = vectors(from, to)?;
                 let mut ids: Vec<(&str, usize)> =
                     to.rows.iter().map(|(&id, &row)| (id, row)).collect();

@@ -232,10 +232,10 @@ pub struct PrecisionAt1 {
 }
 
 impl PrecisionAt1 {
-    fn of(found: impl IntoIterator<Item = bool>) -> Self {
+    fn of(is_correct: impl IntoIterator<Item = bool>) -> Self {
         let (mut correct_count, mut labels) = (0u32, 0);
-        for found in found {
-            correct_count += u32::from(found);
+        for is_correct in is_correct {
+            correct_count += u32::from(is_correct);
             labels += 1;
         }
         Self { percent: 100.0 * f64::from(correct_count) / (labels as f64).max(1.0), labels }

@@ -31,8 +31,8 @@ impl LanguageGroups {
     /// Returns the groups' names: `all`, or `en-de` and so on.
     pub fn names(self, languages: &[Language]) -> Vec<String> {
         match (self, languages.split_first()) {
-            (Self::PerPair, Some((first, others))) => {
-                others.iter().map(|other| format!("{first}-{other}")).collect()
+            (Self::PerPair, Some((first, targets))) => {
+                targets.iter().map(|target| format!("{first}-{target}")).collect()
             }
             _ => vec!["all".to_owned()],
         }
@@ -41,10 +41,10 @@ impl LanguageGroups {
     /// Returns the languages of a group, starting with the source; all languages if the name is not
     /// a pair.
     pub fn members(self, languages: &[Language], name: &str) -> Vec<Language> {
-        let Some((&first, others)) = languages.split_first() else { return Vec::new() };
-        let is_pair = |other: &&Language| format!("{first}-{other}") == name;
-        match others.iter().find(is_pair) {
-            Some(&other) => vec![first, other],
+        let Some((&first, targets)) = languages.split_first() else { return Vec::new() };
+        let is_pair = |target: &&Language| format!("{first}-{target}") == name;
+        match targets.iter().find(is_pair) {
+            Some(&target) => vec![first, target],
             None => languages.to_vec(),
         }
     }

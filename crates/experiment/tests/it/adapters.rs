@@ -178,19 +178,19 @@ fn a_bottleneck_does_not_change_the_base_and_can_be_trained_further() {
 fn invalid_adapters_are_rejected_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let refused = |adapters: &str, training: &str, expected: &[&str]| {
+    let assert_rejected = |adapters: &str, training: &str, expected: &[&str]| {
         let opened = Experiment::open(recipe(adapters, training), &out);
         let error = opened.err().map(|error| format!("{:#}", anyhow::Error::from(error))).unwrap();
         assert!(expected.iter().all(|part| error.contains(part)), "{error}");
         assert!(!out.exists());
     };
     let stages = "adapters = { encoder_learns_in = [\"first\", \"fit\"], lora = { rank = 2 } }";
-    refused(stages, "", &["encoder_learns_in", "\"fit\"", "first, second, third"]);
-    refused("adapters = {}", "", &["model.adapters: give lora.rank"]);
-    refused("adapters = { lora = { rank = 0 } }", "", &["model.adapters: lora", "r"]);
+    assert_rejected(stages, "", &["encoder_learns_in", "\"fit\"", "first, second, third"]);
+    assert_rejected("adapters = {}", "", &["model.adapters: give lora.rank"]);
+    assert_rejected("adapters = { lora = { rank = 0 } }", "", &["model.adapters: lora", "r"]);
     let bottleneck = "adapters = { bottleneck = { reduction = 0 } }";
-    refused(bottleneck, "", &["model.adapters.bottleneck.reduction = 0"]);
-    refused("adapters = { lora = {} }", "keep_models = true", &["keep_models"]);
+    assert_rejected(bottleneck, "", &["model.adapters.bottleneck.reduction = 0"]);
+    assert_rejected("adapters = { lora = {} }", "keep_models = true", &["keep_models"]);
 }
 
 #[test]

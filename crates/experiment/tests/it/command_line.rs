@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::toy::TestRun;
 
-fn refused(test_run: &TestRun, arguments: &[&str], expected: &[&str]) {
+fn assert_rejected(test_run: &TestRun, arguments: &[&str], expected: &[&str]) {
     let error = test_run.start(arguments).unwrap_err();
     for piece in expected {
         assert!(error.contains(piece), "{arguments:?}: no {piece:?} in {error}");
@@ -17,7 +17,8 @@ fn refused(test_run: &TestRun, arguments: &[&str], expected: &[&str]) {
 #[test]
 fn unknown_keys_are_reported_with_the_nearest_key() {
     let test_run = TestRun::new();
-    let set = |item: &str, expected: &[&str]| refused(&test_run, &["--set", item], expected);
+    let set =
+        |item: &str, expected: &[&str]| assert_rejected(&test_run, &["--set", item], expected);
     set(
         "training.lerning_rate=1",
         &["--set training.lerning_rate=1: ", "the nearest is `learning_rate`"],
@@ -30,13 +31,14 @@ fn unknown_keys_are_reported_with_the_nearest_key() {
     set("run.device=tpu", &["tpu"]);
     let recipe = fs::read_to_string(test_run.path("toy.toml")).unwrap();
     test_run.write("toy.toml", &format!("{recipe}step = 3\n"));
-    refused(&test_run, &[], &["toy.toml:20:1: unknown key `step`: the nearest is `steps`"]);
+    assert_rejected(&test_run, &[], &["toy.toml:20:1: unknown key `step`: the nearest is `steps`"]);
 }
 
 #[test]
-fn seeds_and_arms_that_cannot_be_run_are_refused() {
+fn invalid_seeds_and_arms_are_rejected() {
     let test_run = TestRun::new();
-    let set = |item: &str, expected: &[&str]| refused(&test_run, &["--set", item], expected);
+    let set =
+        |item: &str, expected: &[&str]| assert_rejected(&test_run, &["--set", item], expected);
     set("run.seeds=[]", &["run.seeds = []: give at least one"]);
     set("run.seeds=[3, 3]", &["run.seeds: 3 is listed twice"]);
     set("run.arms=[]", &["run.arms = []"]);
@@ -46,10 +48,10 @@ fn seeds_and_arms_that_cannot_be_run_are_refused() {
     set("arms.\"\".shift=1", &["is empty"]);
     set("arms.far.languages=[\"a/b\"]", &["variants of far", "a/b"]);
     set("arms.far.languages=[\"a\", \"a\"]", &["a is listed twice"]);
-    refused(&test_run, &["--arms", "x*"], &["--arms", "\"x*\"", "far, further, plain"]);
-    refused(&test_run, &["--arms", "far,far"], &["far is listed twice"]);
-    refused(&test_run, &["--seeds", "0"], &["--seeds"]);
-    refused(&test_run, &["--model", "x=data"], &["--model x=data"]);
+    assert_rejected(&test_run, &["--arms", "x*"], &["--arms", "\"x*\"", "far, further, plain"]);
+    assert_rejected(&test_run, &["--arms", "far,far"], &["far is listed twice"]);
+    assert_rejected(&test_run, &["--seeds", "0"], &["--seeds"]);
+    assert_rejected(&test_run, &["--model", "x=data"], &["--model x=data"]);
 }
 
 #[test]

@@ -189,9 +189,9 @@ fn removed_or_truncated_evaluations_are_repeated() {
 fn stored_parameters_are_converted_to_model_folders() {
     let test_run = TestRun::new();
     let arm = test_run.out().join("seed-0/plain");
-    let keep = ["--arms", "plain", "--set", "training.keep_models=true"];
+    let options = ["--arms", "plain", "--set", "training.keep_models=true"];
     // The model folder of the toy recipe has no configuration, which the conversion requires.
-    let error = test_run.start(&keep).unwrap_err();
+    let error = test_run.start(&options).unwrap_err();
     assert!(error.contains("model/config.json"), "{error}");
     let parameter_file = |step: u32| arm.join(format!("fit/models/step-{step:08}.safetensors"));
     assert!([2, 4, 6].iter().all(|&step| parameter_file(step).exists()));
@@ -199,20 +199,20 @@ fn stored_parameters_are_converted_to_model_folders() {
     for file in ["config.json", "tokenizer.json", "model.safetensors"] {
         fs::copy(base.join(file), arm.join("model").join(file)).unwrap();
     }
-    let error = test_run.start(&keep).unwrap_err();
+    let error = test_run.start(&options).unwrap_err();
     assert!(error.contains("step-00000002.safetensors: lm_head.bias: expected [4000]"), "{error}");
     // Parameters of the model in `model` are converted, once.
     for step in [2, 4, 6] {
         fs::copy(base.join("model.safetensors"), parameter_file(step)).unwrap();
     }
-    test_run.start(&keep).unwrap();
+    test_run.start(&options).unwrap();
     let written = parameter_file(4).with_extension("").join("model.safetensors");
     let (written, base) =
         (read_tensors(written).unwrap(), read_tensors(base.join("model.safetensors")).unwrap());
     assert!(written.keys().eq(base.keys()));
     assert!(written.iter().all(|(name, tensor)| tensor.equal(&base[name].to_kind(Kind::Float))));
     assert!([2, 4, 6].iter().all(|&step| !parameter_file(step).exists()));
-    test_run.start(&keep).unwrap();
+    test_run.start(&options).unwrap();
 }
 
 #[test]
@@ -233,23 +233,23 @@ fn a_change_of_the_evaluation_does_not_train_again() {
 }
 
 #[test]
-fn a_change_of_the_training_is_refused_by_name() {
+fn a_change_of_a_training_key_is_rejected_with_its_name() {
     let test_run = TestRun::new();
     test_run.start(&[]).unwrap();
     let recipe = fs::read_to_string(test_run.out().join("recipe.toml")).unwrap();
     take_calls();
-    let refused = |set: &str, expected: &str| {
+    let assert_rejected = |set: &str, expected: &str| {
         let error = test_run.start(&["--set", set]).unwrap_err();
         assert!(error.contains(expected), "{set}: {error}");
         assert!(error.contains("--out"), "{error}");
     };
-    refused(
+    assert_rejected(
         "training.learning_rate=0.25",
         "training.learning_rate = 0.5 in the run folder, 0.25 now",
     );
-    refused("training.steps=7", "training.steps = 6 in the run folder, 7 now");
-    refused("arms.far.shift=1", "seed-0/far/identity.json comes from another recipe");
-    refused("arms.far.shift=1", "arms.far.shift = 10.0 in the run folder, 1.0 now");
+    assert_rejected("training.steps=7", "training.steps = 6 in the run folder, 7 now");
+    assert_rejected("arms.far.shift=1", "seed-0/far/identity.json comes from another recipe");
+    assert_rejected("arms.far.shift=1", "arms.far.shift = 10.0 in the run folder, 1.0 now");
     test_run.write("train.json", "[1.0, 2.0, 3.0, 5.0]");
     let error = test_run.start(&[]).unwrap_err();
     assert!(error.contains("the input file data.train has changed"), "{error}");
@@ -277,7 +277,7 @@ fn the_recipe_may_change_before_the_first_trial() {
 }
 
 #[test]
-fn an_interrupted_training_of_another_recipe_is_refused_by_name() {
+fn an_interrupted_training_of_another_recipe_is_rejected() {
     let test_run = TestRun::new();
     test_run.start(&["--arms", "far"]).unwrap();
     let trial = test_run.out().join("seed-0/far");

@@ -179,7 +179,7 @@ mod tests {
                     id: id.to_string(),
                     entity: queries[id].object.clone(),
                     language: "en".into(),
-                    gold: objects.iter().position(|one| *one == queries[id].object).unwrap(),
+                    gold: objects.iter().position(|object| *object == queries[id].object).unwrap(),
                 })
                 .collect(),
             skipped: Vec::new(),

@@ -242,8 +242,8 @@ fn description_rows<'c>(
 
 /// The item whose index is a query's `id`.
 fn item<'b, T>(items: &'b [T], id: &str) -> Result<&'b T> {
-    let found = id.parse().ok().and_then(|number: usize| items.get(number));
-    found.ok_or_else(|| Error::data("query id", format!("a number below {}", items.len()), id))
+    let item = id.parse().ok().and_then(|number: usize| items.get(number));
+    item.ok_or_else(|| Error::data("query id", format!("a number below {}", items.len()), id))
 }
 
 fn languages<'b>(codes: impl Iterator<Item = &'b String>) -> Result<Vec<Language>> {

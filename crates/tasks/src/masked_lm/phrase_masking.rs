@@ -303,9 +303,9 @@ mod tests {
     fn every_phrase_position_is_selected_and_the_budget_is_filled() {
         let model = model(80);
         let task = task(&model, PhraseTaskConfig::default());
-        let all: Vec<usize> = (0..40).collect();
+        let batch: Vec<usize> = (0..40).collect();
         for number in 0..20 {
-            let rows = task.batch(&all, &mut trainer::rng_for(2, "task", number)).unwrap();
+            let rows = task.batch(&batch, &mut trainer::rng_for(2, "task", number)).unwrap();
             assert_eq!(rows.len(), 40);
             for (row, example) in rows.iter().zip(&examples()) {
                 let selected: Vec<usize> = row.selected().collect();

@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_are_checked() {
+    fn invalid_shares_are_rejected() {
         assert!(LanguageShares::default().validate().is_ok());
         let error_of = |shares: LanguageShares| shares.validate().unwrap_err().to_string();
         let text = error_of(LanguageShares { smoothing: 1.5, ..Default::default() });

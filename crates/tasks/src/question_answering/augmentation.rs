@@ -85,8 +85,8 @@ pub(super) fn replace_question_tokens(
     }
     if rng.random::<f64>() < rate {
         before.append(&mut after);
-        let cut = rng.random_range(0..=before.len());
-        after = before.split_off(cut);
+        let split_index = rng.random_range(0..=before.len());
+        after = before.split_off(split_index);
     }
     [&before, entity_tokens, &after].concat()
 }

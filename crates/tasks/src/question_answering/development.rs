@@ -151,7 +151,7 @@ impl DevSelection {
     /// in one of `languages`.
     ///
     /// With an empty path, passages of `train` are held out, and their ids are also removed from
-    /// `others`, such as translations.
+    /// `related`, such as translations.
     ///
     /// # Errors
     /// The errors of [`sets`](Self::sets).

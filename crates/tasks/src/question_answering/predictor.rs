@@ -124,11 +124,11 @@ impl<'a> QaPredictor<'a> {
             Some(second) => second.logits(*model, tokenizer, questions, windows, *batch_size)?,
             None => None,
         };
-        let (all, logits) = match with_second {
+        let (windows, logits) = match with_second {
             Some(with_second) => with_second,
             None => self.logits(questions)?,
         };
-        self.best_answers(questions, &all, logits)
+        self.best_answers(questions, &windows, logits)
     }
 
     /// Decodes the best answers to each question from the logits of its windows; see

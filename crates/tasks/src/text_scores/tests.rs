@@ -225,7 +225,7 @@ fn markers_are_placed_where_they_are_most_probable() {
 }
 
 #[test]
-fn texts_that_do_not_fit_the_positions_are_counted() {
+fn texts_that_exceed_the_positions_are_rejected() {
     let base = base(Kind::Float);
     let mut placer = MaskedMarkerPlacer::new(scorer(&base, ScorerConfig::default())).unwrap();
     let long = "eins zwei drei vier ".repeat(40);
