@@ -287,7 +287,7 @@ fn scores_are_cached_by_teacher_examples_and_options() {
     let bytes = std::fs::read(&path).unwrap();
     assert_eq!(task.teacher_logits(&path, &teacher, 64).unwrap(), (computed.clone(), true));
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
-    assert_eq!(folder.path().read_dir().unwrap().count(), 1, "nothing else is left");
+    assert_eq!(folder.path().read_dir().unwrap().count(), 1, "no other file is written");
     assert_eq!((computed.len(), computed.is_empty()), (task.head.pairs.pairs.len(), false));
     assert_eq!(computed.row(0, 99), [0f32; 0]);
 
@@ -306,7 +306,7 @@ fn scores_are_cached_by_teacher_examples_and_options() {
         assert!(error.contains("teacher.safetensors: the scores of another teacher"), "{error}");
         assert!(error.contains("remove the file to compute them again"), "{error}");
     }
-    assert_eq!(std::fs::read(&path).unwrap(), bytes, "a refused file stays");
+    assert_eq!(std::fs::read(&path).unwrap(), bytes, "a rejected file is not changed");
     let error = other_windows.with_teacher(computed.clone()).err().unwrap().to_string();
     assert!(error.starts_with("teacher's "), "{error}");
     assert_eq!(other_pairs.counts().both, 3);
