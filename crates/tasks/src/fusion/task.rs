@@ -143,7 +143,7 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
         [source, target, examples.len()]
     }
 
-    /// The contributions of some examples to the losses of a batch with `all` labels.
+    /// The contributions of some examples to the losses of a batch with `batch_labels` labels.
     fn weighted_losses(
         &self,
         examples: &[usize],
