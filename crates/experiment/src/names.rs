@@ -13,15 +13,18 @@ pub(crate) fn check_plain(key: &str, name: &str) -> Result<()> {
     let reason = if name.is_empty() {
         "is empty"
     } else if name.starts_with('.') {
-        "begins with a dot"
+        "starts with a dot"
     } else if name.contains(['/', '\\']) || name.contains(char::is_control) {
-        "holds a slash or a control character"
+        "contains a slash or a control character"
     } else if name.len() > MAX_NAME_BYTES {
         "is longer than 200 bytes"
     } else {
         return Ok(());
     };
-    Err(Error::setting(format!("{key}.{name:?}"), format!("this name {reason}; it names a folder")))
+    Err(Error::setting(
+        format!("{key}.{name:?}"),
+        format!("not usable as a folder name: it {reason}"),
+    ))
 }
 
 /// Whether `name` matches `pattern`, in which `*` matches any characters and `?` one character.

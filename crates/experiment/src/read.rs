@@ -211,7 +211,7 @@ fn explain(message: &str) -> String {
             "unknown {kind} `{unknown}`: the nearest is `{nearest_name}` ({list}: {})",
             known.join(", ")
         ),
-        None => format!("unknown {kind} `{unknown}`: there is none here"),
+        None => format!("unknown {kind} `{unknown}`: none is allowed here"),
     }
 }
 

@@ -127,11 +127,14 @@ fn precision(run: &RunConfig, device: Device) -> Result<Precision> {
     let precision = run.precision.parse::<Precision>();
     let precision = precision.map_err(|_| Error::setting(&key, known()))?;
     if precision == Precision::Int8 {
-        return Err(Error::setting(key, "is for inference only; \"bf16\" works for training"));
+        return Err(Error::setting(
+            key,
+            "is only supported for inference; use \"bf16\" for training",
+        ));
     }
     if precision == Precision::F16 && !matches!(device, Device::Cuda(_)) {
         let reason = format!(
-            "needs a CUDA device, and run.device = {:?} is {device:?}; \"bf16\" works there",
+            "needs a CUDA device, and run.device = {:?} is {device:?}; \"bf16\" is supported there",
             run.device
         );
         return Err(Error::setting(key, reason));

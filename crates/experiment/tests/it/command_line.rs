@@ -44,7 +44,7 @@ fn invalid_seeds_and_arms_are_rejected() {
     set("run.arms=[]", &["run.arms = []"]);
     set("run.arms=[\"far\", \"far\"]", &["far is listed twice"]);
     set("run.arms=[\"fra\"]", &["no arm is called \"fra\" (arms: far, further, plain)"]);
-    set("arms.\"../../x\".shift=1", &["../../x", "it names a folder"]);
+    set("arms.\"../../x\".shift=1", &["../../x", "not usable as a folder name"]);
     set("arms.\"\".shift=1", &["is empty"]);
     set("arms.far.languages=[\"a/b\"]", &["variants of far", "a/b"]);
     set("arms.far.languages=[\"a\", \"a\"]", &["a is listed twice"]);
