@@ -172,61 +172,65 @@ where
     let records = Records::of(trial);
     let failed = |source| Error::Trial { trial: trial.label(), source };
     let ranks = &trial.experiment.ranks;
-    let (training, trained) = match ranks.compute_on_rank_0(|| records.read_trained())? {
-        Some(record) => {
-            ranks.link_finished(&trial.folder, &trial.experiment.folder)?;
-            (record.value(&records.trained)?, record)
-        }
-        None => {
-            trial.experiment.check_inputs()?;
-            write_json(&records.started, &records.training)?;
-            let value = train(trial).map_err(failed)?;
-            let record = record(trial, &records.trained, &value, trial.seconds(), trial.tokens())?;
-            let (training, run) = (records.training.clone(), &trial.experiment.folder);
-            let record =
-                Record { training, files: model_file_sizes(run, &trial.folder)?, ..record };
-            write_json(&records.trained, &record)?;
-            (value, record)
-        }
-    };
+    let (trained_value, trained_record) =
+        match ranks.compute_on_rank_0(|| records.read_trained())? {
+            Some(record) => {
+                ranks.link_finished(&trial.folder, &trial.experiment.folder)?;
+                (record.value(&records.trained)?, record)
+            }
+            None => {
+                trial.experiment.check_inputs()?;
+                write_json(&records.started, &records.training)?;
+                let value = train(trial).map_err(failed)?;
+                let run = &trial.experiment.folder;
+                let record = Record {
+                    training: records.training.clone(),
+                    files: model_file_sizes(run, &trial.folder)?,
+                    ..new_record(trial, &records.trained, &value, trial.seconds(), trial.tokens())?
+                };
+                write_json(&records.trained, &record)?;
+                (value, record)
+            }
+        };
     if ranks.leads() {
         remove_checkpoints(&trial.folder)?;
         write_stored_models(&trial.folder, &[trial.dir("model"), trial.run_dir("model")])?;
     }
     // Only the first rank evaluates.
     let run = &trial.experiment.folder;
-    let evaluated = ranks.compute_on_rank_0(|| match records.read_complete(&trained, run)? {
-        Some(record) => Ok(record),
-        None => {
-            trial.experiment.check_inputs()?;
-            let start = Instant::now();
-            let value = evaluate(trial, &training).map_err(failed)?;
-            let seconds = start.elapsed().as_secs_f64();
-            let record = Record {
-                training: records.training.clone(),
-                evaluation: Some(records.evaluation.clone()),
-                trained: Some(trained.sha256.clone()),
-                files: evaluation_file_sizes(run, &trial.folder)?,
-                ..record(trial, &records.evaluated, &value, seconds, 0)?
-            };
-            write_json(&records.evaluated, &record)?;
-            Ok(record)
-        }
-    })?;
-    let evaluation = evaluated.value(&records.evaluated)?;
+    let evaluation_record =
+        ranks.compute_on_rank_0(|| match records.read_complete(&trained_record, run)? {
+            Some(record) => Ok(record),
+            None => {
+                trial.experiment.check_inputs()?;
+                let start = Instant::now();
+                let value = evaluate(trial, &trained_value).map_err(failed)?;
+                let seconds = start.elapsed().as_secs_f64();
+                let record = Record {
+                    training: records.training.clone(),
+                    evaluation: Some(records.evaluation.clone()),
+                    trained: Some(trained_record.sha256.clone()),
+                    files: evaluation_file_sizes(run, &trial.folder)?,
+                    ..new_record(trial, &records.evaluated, &value, seconds, 0)?
+                };
+                write_json(&records.evaluated, &record)?;
+                Ok(record)
+            }
+        })?;
+    let evaluated_value = evaluation_record.value(&records.evaluated)?;
     Ok(TrialResult {
         seed: trial.seed,
         arm: trial.name.to_owned(),
         variant: trial.variant.clone(),
-        trained: training,
-        evaluated: evaluation,
-        tokens: trained.tokens,
-        seconds: trained.seconds + evaluated.seconds,
+        trained: trained_value,
+        evaluated: evaluated_value,
+        tokens: trained_record.tokens,
+        seconds: trained_record.seconds + evaluation_record.seconds,
     })
 }
 
-/// A record without identities.
-fn record<R: Recipe, A, T: Serialize + DeserializeOwned>(
+/// Creates a record without identities.
+fn new_record<R: Recipe, A, T: Serialize + DeserializeOwned>(
     trial: &Trial<'_, R, A>,
     path: &Path,
     value: &T,
@@ -245,7 +249,7 @@ fn record<R: Recipe, A, T: Serialize + DeserializeOwned>(
         evaluation: None,
         trained: None,
     };
-    // Detects numbers that JSON cannot represent now, not at the next start.
+    // Detects numbers that JSON cannot represent before the next start.
     T::deserialize(&record.value).map_err(|error| {
         Error::content(path, format!("the result cannot be read back from JSON: {error}"))
     })?;

@@ -101,7 +101,7 @@ fn add_files(
         }
         // Symbolic links to files count as files.
         let fault = match fs::metadata(&path) {
-            Err(error) => format!("{error}, although its name is that of a file of {key}"),
+            Err(error) => format!("{error}, although its name matches the files of {key}"),
             Ok(metadata) if metadata.is_dir() => {
                 if is_selected_folder {
                     add_files(key, input, &path, &format!("{prefix}{name}/"), listed)?;
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn digest_of_the_standards_example() {
+    fn digests_equal_the_example_of_the_standard() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "abc").unwrap();
         // FIPS 180-2, appendix B.1.
