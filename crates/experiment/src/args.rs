@@ -75,7 +75,7 @@ impl Args {
         if let Some(folder) = &self.resume {
             crate::folder::check_run(folder)?;
         }
-        let stored = self.resume.as_ref().map(|folder| folder.join(crate::run::RECIPE));
+        let stored = self.resume.as_ref().map(|folder| folder.join(crate::folder::RECIPE));
         let path = self.recipe.clone().or(stored).unwrap_or_default();
         let mut overrides = Override::parse_all(&self.set)?;
         overrides.extend(model_overrides(&self.models, R::MODEL)?);

@@ -5,7 +5,7 @@ use toml::{Table, Value};
 
 use crate::keys::Key;
 use crate::prepare::PREPARE;
-use crate::read::{in_file, read_text};
+use crate::toml_file::{in_file, read_text};
 use crate::{Error, Result};
 
 /// The key of the base recipe, a path relative to the file.

@@ -14,6 +14,8 @@ use crate::{Error, Result, read_json, write_json};
 
 /// The file that identifies a run folder.
 const MARKER: &str = "run.json";
+/// The resolved recipe in the run folder.
+pub(crate) const RECIPE: &str = "recipe.toml";
 const LOCK: &str = ".lock";
 /// Temporary names of an incomplete profiler trace.
 const TRACES: [&str; 2] = [".writing-trace.json", ".writing-trace.json.tmp"];

@@ -28,6 +28,7 @@ mod run;
 mod runtime;
 mod shard_paths;
 mod sweeps;
+mod toml_file;
 mod trial;
 
 pub use self::results::{Results, TrialResult};

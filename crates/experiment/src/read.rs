@@ -7,12 +7,9 @@ use toml::{Table, Value};
 
 use crate::base::{Files, read_files, recipe_keys};
 use crate::keys::Key;
-use crate::names::nearest;
 use crate::prepare::Preparations;
+use crate::toml_file::{explain, in_file};
 use crate::{Error, Result};
-
-/// Maximum size of a recipe in bytes.
-const MAX_BYTES: u64 = 16 << 20;
 
 /// Reads a TOML file and applies `key.path=value` overrides; values are TOML, and other words are
 /// strings.
@@ -65,11 +62,6 @@ pub(crate) fn read_with<T: DeserializeOwned>(
         Some(error) => Err(error),
         None => Err(Error::content(path, explain(error.message()))),
     }
-}
-
-/// The text of a recipe.
-pub(crate) fn read_text(path: &Path) -> Result<String> {
-    atomic_file::read_to_string_limited(path, MAX_BYTES).map_err(Error::file(path))
 }
 
 /// Applies `key.path=value` overrides, like [`read_recipe`], to a program's own values.
@@ -181,38 +173,6 @@ fn resolve<'a, T: DeserializeOwned>(
     }
     let preparations = Preparations::take(&mut table)?;
     Ok(table.try_into().map(|recipe| (recipe, preparations)))
-}
-
-/// An error with file, line and column.
-pub(crate) fn in_file(path: &Path, text: &str, error: &toml::de::Error) -> Error {
-    let reason = explain(error.message());
-    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
-        return Error::content(path, reason);
-    };
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    Error::content(format!("{}:{line}:{column}", path.display()), reason)
-}
-
-/// Adds the nearest name to serde's message about an unknown key or value.
-fn explain(message: &str) -> String {
-    let message = message.split('\n').map(str::trim).collect::<Vec<_>>().join(" ");
-    let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let (kind, list) = if message.starts_with("unknown field `") {
-        ("key", "keys here")
-    } else if message.starts_with("unknown variant `") {
-        ("value", "values")
-    } else {
-        return message.trim().to_owned();
-    };
-    let Some((unknown, known)) = names.split_first() else { return message };
-    match nearest(unknown, known.iter().copied()) {
-        Some(nearest_name) => format!(
-            "unknown {kind} `{unknown}`: the nearest is `{nearest_name}` ({list}: {})",
-            known.join(", ")
-        ),
-        None => format!("unknown {kind} `{unknown}`: none is allowed here"),
-    }
 }
 
 #[cfg(test)]

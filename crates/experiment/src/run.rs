@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::adapters::check_adapters;
 use crate::arms::ARMS;
 use crate::cached::{check_unchanged, compute};
-use crate::folder::RunFolder;
+use crate::folder::{RECIPE, RunFolder};
 use crate::output::first_table;
 use crate::ranks::Ranks;
 use crate::recipe::{check_runnable, select_arms};
@@ -19,9 +19,6 @@ use crate::{
     Error, Recipe, Result, Results, Runtime, Trial, log, machine, names, report, write_json,
     write_text,
 };
-
-/// The resolved recipe in the run folder.
-pub(crate) const RECIPE: &str = "recipe.toml";
 
 /// A recipe in its run folder, which is locked until this value is dropped.
 ///
