@@ -21,7 +21,7 @@ pub enum Control {
 const SAME: &str = "=";
 
 impl KnowledgeGraph {
-    /// Creates the control of this graph, with the labels of its entities.
+    /// Creates a control graph with the labels of this graph.
     ///
     /// The tail of a false fact is drawn from the tails of its relation, weighted by frequency,
     /// without the true tails of its head and those already drawn for it. If none remains, the fact

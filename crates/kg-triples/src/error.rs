@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use language::{Language, LanguageError};
 
-/// An error of this crate. The message names the place, the expected and the actual value, and a
+/// Error type of this crate. Messages name the location, the expected and the actual value, and a
 /// fix.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -112,8 +112,8 @@ pub enum Error {
     Prepared(#[from] shards::Error),
     /// A truncated compressed file.
     #[error(
-        "{}: the gzip data end early, after line {line}; the file is incomplete, make or copy it \
-         again",
+        "{}: the gzip data end early, after line {line}; the file is incomplete, create or copy \
+         it again",
         path.display()
     )]
     Truncated {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::Error;
 
-/// A text file as [`atomic_file::Lines`] reads it.
+/// A reader of lines: [`atomic_file::Lines`] with the errors of this crate.
 pub(crate) struct Lines(atomic_file::Lines);
 
 impl Lines {
@@ -18,7 +18,7 @@ impl Lines {
         }
     }
 
-    /// Adds a note if the last line has no line end.
+    /// Enables a note ([`atomic_file::take_notes`]) if the last line has no line end.
     pub(crate) fn note_missing_newline(self) -> Self {
         Self(self.0.note_missing_newline())
     }
@@ -48,7 +48,7 @@ impl Lines {
     }
 }
 
-/// Whether a file with this name is written compressed.
+/// Whether the path ends in `.gz`, so that the file is written compressed.
 pub(crate) fn compressed(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"))
 }

@@ -81,13 +81,13 @@ impl<T: Serialize> JsonlWriter<T> {
     /// Syncs the file to disk and renames it to its final name.
     ///
     /// # Errors
-    /// [`Error::Io`] if that fails; [`Error::Empty`] if nothing was written. An existing file is
-    /// then unchanged.
+    /// [`Error::Io`] if syncing or renaming fails; [`Error::Empty`] if nothing was written. An
+    /// existing file is then unchanged.
     pub fn finish(self) -> Result<(), Error> {
         Self::finish_all([self])
     }
 
-    /// Finishes several files together: none is renamed before all are complete.
+    /// Finishes several files. No file is renamed before all are complete.
     ///
     /// # Errors
     /// As [`finish`](Self::finish), for any of the files; existing files are then unchanged.
@@ -100,7 +100,7 @@ impl<T: Serialize> JsonlWriter<T> {
         if self.is_empty {
             return Err(Error::Empty {
                 what: self.path.display().to_string(),
-                hint: "the inputs gave no line for it, and it stays as it was".into(),
+                hint: "the inputs yield no line; an existing file is unchanged".into(),
             });
         }
         let file = match self.output {
@@ -206,7 +206,7 @@ impl<T: Record> Iterator for JsonlReader<T> {
 /// # builder.add_label("P36", "de", "Hauptstadt", kg_triples::LabelKind::Relation)?;
 /// # let graph = builder.build();
 /// # let folder = tempfile::tempdir().unwrap();
-/// let path = folder.path().join("en-de.jsonl.gz"); // compressed, for its name
+/// let path = folder.path().join("en-de.jsonl.gz"); // compressed because of the extension
 /// let config = SequenceConfig::default();
 /// let (sequences, _) = build_sequences(&graph, ("en", "de"), &config, &tokenizer)?;
 /// jsonl::write(&path, &sequences)?;

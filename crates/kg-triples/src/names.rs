@@ -113,11 +113,11 @@ pub struct VoteReport {
     pub names: usize,
     /// Names with enough support.
     pub accepted: usize,
-    /// Entities with such a name, counted in each language.
+    /// Entities with an accepted name, counted once per language.
     pub entities: usize,
 }
 
-/// Spellings of a name, each with whether a source lists it first, and its sources.
+/// Spellings of a name: for each, whether a source lists it first, and its sources.
 type Spellings = BTreeMap<String, (bool, BTreeSet<String>)>;
 
 /// Collects candidates in any order.
@@ -171,7 +171,8 @@ impl Votes {
     /// Returns the names supported by at least `threshold` sources, sorted by entity and language,
     /// then by support (highest first), primary names first, then as text.
     ///
-    /// Of the spellings of a name, a primary one is preferred, then the one with most sources.
+    /// Each name is returned in one spelling: the one with the most sources among the primary
+    /// spellings, or among all spellings if none is primary.
     pub fn rank(self, threshold: usize) -> (Vec<RankedNames>, VoteReport) {
         let (candidates, symbols) = (self.candidates, self.symbols);
         let mut report = VoteReport { candidates, symbols, ..VoteReport::default() };
@@ -198,7 +199,7 @@ impl Votes {
 fn best_spelling(spellings: Spellings) -> Option<(usize, String, bool)> {
     let sources: BTreeSet<&String> = spellings.values().flat_map(|(_, of)| of).collect();
     let support = sources.len();
-    // Of equal spellings, the first one in text order.
+    // `min_by_key` returns the first in text order of equally ranked spellings.
     let rank = |(_, (primary, sources)): &(String, (bool, BTreeSet<String>))| {
         Reverse((*primary, sources.len()))
     };

@@ -14,7 +14,7 @@ pub(crate) fn create(path: &Path) -> Result<AtomicFile, Error> {
     AtomicFile::create(path).map_err(Error::io(path, "write the file"))
 }
 
-/// Syncs the file to disk; it must still be renamed to its final path.
+/// Syncs the file to disk; [`publish`] then renames it to its final path.
 pub(crate) fn sync(file: AtomicFile) -> Result<Synced, Error> {
     let refuse = Error::io(file.path(), "write the file");
     file.sync().map_err(refuse)
@@ -24,7 +24,7 @@ pub(crate) fn sync(file: AtomicFile) -> Result<Synced, Error> {
 pub(crate) fn publish(files: impl IntoIterator<Item = Synced>) -> Result<(), Error> {
     atomic_file::publish_all(files).map_err(|PublishError { path, source }| Error::Io {
         path,
-        action: "move the finished file to its name",
+        action: "rename the finished file",
         source,
     })
 }

@@ -156,7 +156,7 @@ fn known_languages(config: &SampleConfig, all: &[Language]) -> Result<Vec<Langua
     languages.map(|code| known(code).ok_or_else(|| Error::unknown_language(code, all))).collect()
 }
 
-/// Rejects a report with too few triples.
+/// Returns an error if no triple is available.
 fn check_available(
     report: &SampleReport,
     config: &SampleConfig,
@@ -186,7 +186,7 @@ fn check_available(
     Ok(())
 }
 
-/// The sampled triples, sorted, with their labels.
+/// Builds the graph of the sampled triples, which must be sorted.
 fn finish(
     graph: &KnowledgeGraph,
     triples: &[[u32; 3]],

@@ -63,7 +63,7 @@ impl KnowledgeGraph {
             }
             if lines == 0 {
                 let what = format!("triples with all labels in {language}");
-                let hint = format!("of {} triples none has them; name other languages", self.len());
+                let hint = format!("none of {} triples has them; use other languages", self.len());
                 return Err(Error::Empty { what, hint });
             }
             files.push(output::sync(file)?);

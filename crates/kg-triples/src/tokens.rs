@@ -18,6 +18,8 @@ pub(crate) struct Specials {
 }
 
 impl Specials {
+    /// Finds the special tokens of a tokenizer.
+    ///
     /// # Errors
     /// [`Error::Tokenizer`] if the tokenizer has no mask or padding token, or if its layout of
     /// special tokens around a text is not supported.
@@ -60,7 +62,7 @@ pub(crate) fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, Erro
     Ok(encoding.get_ids().to_vec())
 }
 
-/// The error quotes the beginning of the text.
+/// Returns a function for `map_err` whose error quotes the beginning of `text`.
 fn refuse(text: &str) -> impl FnOnce(tokenizers::Error) -> Error {
     let beginning: String = text.chars().take(80).collect();
     move |error| Error::Tokenizer(format!("cannot encode {beginning:?}: {error}"))
@@ -97,6 +99,6 @@ pub(crate) fn unlimited(tokenizer: &Tokenizer) -> Result<Tokenizer, Error> {
     let mut tokenizer = tokenizer.clone();
     tokenizer.with_padding(None);
     let set = tokenizer.with_truncation(None).map(|_| ());
-    set.map_err(|error| Error::Tokenizer(format!("cannot lift its truncation: {error}")))?;
+    set.map_err(|error| Error::Tokenizer(format!("cannot disable its truncation: {error}")))?;
     Ok(tokenizer)
 }

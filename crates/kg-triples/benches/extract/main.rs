@@ -19,22 +19,22 @@ const LANGUAGES: &str = "en,de,es,ar,hi,vi,zh";
 /// Number of facts in the sample.
 const COUNT: &str = "20000";
 
-/// `kg-triples extract` and `sample` beside other programs.
+/// Compares `kg-triples extract` and `sample` with other programs.
 #[derive(Parser)]
 struct Options {
-    /// Size of the JSON dump, unpacked
+    /// Uncompressed size of the JSON dump in MB
     #[arg(long, default_value_t = 200)]
     megabytes: u64,
     /// Triples to sample from
     #[arg(long, default_value_t = 5_000_000)]
     triples: u32,
-    /// Runs of each program, by turns
+    /// Number of alternating runs of each program
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Given by cargo
+    /// Set by `cargo bench`
     #[arg(long, hide = true)]
     bench: bool,
-    /// The case, which cargo passes on
+    /// Filters passed on by cargo, not used
     #[arg(hide = true)]
     names: Vec<String>,
 }
@@ -66,7 +66,7 @@ impl Inputs {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         let tables = folder.join("tables");
         fs::create_dir_all(&tables)?;
-        eprintln!("making the dump in {}", folder.display());
+        eprintln!("creating the dump in {}", folder.display());
         let file = |name: &str| folder.join(name);
         let inputs = Self {
             json: file("dump.json"),

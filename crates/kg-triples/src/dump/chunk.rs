@@ -27,7 +27,7 @@ impl Chunk {
     }
 }
 
-/// Reads chunks.
+/// Reader of chunks.
 pub(super) struct Chunks<R> {
     input: R,
     /// The beginning of a line whose end has not been read yet.
@@ -42,8 +42,8 @@ pub(super) struct Chunks<R> {
 }
 
 impl<R: Read> Chunks<R> {
-    /// Lines above `longest` bytes are cut. The input begins at a line start, `offset` bytes into
-    /// the dump. `size` (bytes per read) does not affect the output.
+    /// Creates a reader. Lines above `longest` bytes are cut. The input begins at a line start,
+    /// `offset` bytes into the dump. `size` (bytes per read) does not affect the output.
     pub(super) fn new(input: R, longest: usize, offset: u64, size: u64) -> Self {
         Self { input, rest: Vec::new(), offset, longest, size, skipping: false, done: false }
     }
@@ -58,7 +58,7 @@ impl<R: Read> Chunks<R> {
         Ok(self.input.by_ref().take(self.size).read_to_end(bytes)? > 0)
     }
 
-    /// The next lines; `None` at the end.
+    /// Returns the next lines; `None` at the end.
     ///
     /// # Errors
     /// Errors of the reader.
@@ -174,7 +174,7 @@ pub(super) fn parse(chunk: &Chunk, wanted: &Wanted) -> Parsed {
     parsed
 }
 
-/// The events of one line.
+/// Passes the events of one line to `push`.
 fn events(line: &[u8], wanted: &Wanted, push: &mut impl FnMut(Event)) {
     // Byte-order marks also occur inside a dump that was concatenated from several files.
     let mut line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line).trim_ascii();
@@ -203,14 +203,14 @@ fn events(line: &[u8], wanted: &Wanted, push: &mut impl FnMut(Event)) {
     }
 }
 
-/// The rows of an entity.
+/// Converts an entity to rows of the requested tables.
 fn record(entity: Entity, wanted: &Wanted) -> Record {
     let rows = wanted.of_entities().map(|table| rows(&entity, table)).collect();
     let Entity { id, kind, counts, .. } = entity;
     Record { id, property: kind == LabelKind::Relation, rows, counts }
 }
 
-/// The lines of one table.
+/// Returns the lines of an entity in one table.
 fn rows(entity: &Entity, table: DumpTable) -> String {
     let id = &entity.id;
     let texts = |texts: &[(Language, String)]| -> String {

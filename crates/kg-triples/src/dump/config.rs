@@ -42,6 +42,8 @@ impl Default for ExtractConfig {
 }
 
 impl ExtractConfig {
+    /// Validates the options.
+    ///
     /// # Errors
     /// [`Error::Config`] if a list is empty or has a duplicate language.
     pub(super) fn check(&self) -> Result<(), Error> {
@@ -59,12 +61,12 @@ impl ExtractConfig {
         Ok(())
     }
 
-    /// The tables to write, in the order of [`DumpTable::ALL`], each once.
+    /// Returns the tables to write without duplicates, in the order of [`DumpTable::ALL`].
     pub(super) fn tables(&self) -> Vec<DumpTable> {
         DumpTable::ALL.into_iter().filter(|table| self.tables.contains(table)).collect()
     }
 
-    /// The report before anything is read.
+    /// Returns the report of an extract that has not read anything.
     pub(super) fn report(&self) -> ExtractReport {
         ExtractReport {
             languages: self.languages.clone(),

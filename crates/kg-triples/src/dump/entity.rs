@@ -1,4 +1,4 @@
-//! One line of a dump: an entity, a redirect, or something else.
+//! Parsing of one line of a dump.
 use std::collections::BTreeMap;
 
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess};
@@ -15,7 +15,7 @@ use crate::{LabelKind, Language};
 pub(super) struct Entity {
     pub(super) id: String,
     pub(super) kind: LabelKind,
-    /// Sorted by language, as all texts.
+    /// Sorted by language, like `descriptions`.
     pub(super) labels: Vec<(Language, String)>,
     pub(super) descriptions: Vec<(Language, String)>,
     /// Page titles, sorted by language.
@@ -42,7 +42,7 @@ pub(super) fn read(line: &[u8], wanted: &Wanted) -> Result<Line, String> {
     if line.first() != Some(&b'{') {
         return Err("not a JSON object".into());
     }
-    let text = std::str::from_utf8(line).map_err(|error| format!("no UTF-8: {error}"))?;
+    let text = std::str::from_utf8(line).map_err(|error| format!("invalid UTF-8: {error}"))?;
     // Strings that are read as bytes may contain control characters, which JSON does not allow.
     if line.iter().any(u8::is_ascii_control) {
         serde_json::from_str::<IgnoredAny>(text).map_err(|error| error.to_string())?;
@@ -54,13 +54,13 @@ pub(super) fn read(line: &[u8], wanted: &Wanted) -> Result<Line, String> {
     fields.values.line(wanted)
 }
 
-/// The keys of an entity or redirect.
+/// Visitor of the keys of an entity or redirect.
 struct Fields<'w> {
     wanted: &'w Wanted,
     values: Values,
 }
 
-/// The values of these keys. Fields from `labels` on are read only if requested.
+/// The values that [`Fields`] collects. `labels` and the fields below are read only if requested.
 #[derive(Default)]
 struct Values {
     id: Option<String>,
@@ -78,12 +78,12 @@ impl Values {
         if let (Some(from), Some(to)) = (&self.entity, &self.redirect) {
             return match is_id(from) && is_id(to) {
                 true => Ok(Line::Redirect { from: from.clone(), to: to.clone() }),
-                false => Err(format!("a redirect from {from:?} to {to:?}")),
+                false => Err(format!("invalid redirect from {from:?} to {to:?}")),
             };
         }
         let id = self.id.clone().ok_or("no id")?;
         if !is_id(&id) {
-            return Err(format!("the id {id:?}"));
+            return Err(format!("invalid id {id:?}"));
         }
         let kind = match self.kind.as_deref() {
             Some("item") => LabelKind::Entity,
@@ -199,7 +199,7 @@ mod tests {
         entity.labels.iter().map(|(code, text)| (code.as_str(), text.as_str())).collect()
     }
 
-    /// An item whose property `P1` has these statements: rank and main snak.
+    /// An item whose property `P1` has the given statements (rank and main snak).
     fn with_statements(statements: &[(&str, &str)]) -> Entity {
         let statements: Vec<String> = statements
             .iter()
@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(of(["normal", "", "normal"]).0, ["Q2", "Q3"]);
         assert_eq!(of(["normal", "preferred", "normal"]).0, ["Q3"]);
         assert_eq!(of(["deprecated", "normal", ""]).0, ["Q3"]);
-        // Rank comes first: a preferred unknown value hides the normal ones.
+        // Statements are selected by rank first: a preferred unknown value excludes normal ones.
         let (tails, counts) = of(["normal", "normal", "preferred"]);
         assert!(tails.is_empty());
         assert_eq!((counts.not_preferred, counts.without_value), (2, 1));

@@ -105,13 +105,13 @@ pub fn extract(
 }
 
 impl Reading<'_> {
-    /// Writes the tables.
+    /// Writes the tables after the dump has been read.
     fn finish(self) -> Result<ExtractReport, Error> {
         let fault = self.fault();
         let mut report = self.tally.report;
         if self.tally.shape == Shape::Array {
             let reason = format!(
-                "the array has no end after {} bytes: the dump is cut; make or copy it again",
+                "the array has no end after {} bytes: the dump is truncated; copy it again",
                 report.bytes
             );
             return Err(Error::Dump { path: self.dump.to_owned(), reason });

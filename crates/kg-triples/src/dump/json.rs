@@ -41,12 +41,11 @@ impl<'de> Raw<'de> {
     }
 }
 
-/// Reads a JSON object entry by entry. The function consumes the values of supported keys and
-/// returns whether it did. The last value of a duplicate key is used; an empty array and `null`
-/// count as objects without entries.
+/// Deserialises a JSON object entry by entry with [`Entries::entry`]. The last value of a duplicate
+/// key is used; an empty array and `null` count as objects without entries.
 pub(super) struct Object<'a, F>(pub(super) &'a mut F);
 
-/// Called with a key and the deserialiser of its value.
+/// Visitor of the entries of an object.
 pub(super) trait Entries<'de> {
     /// Reads the value of `key`; returns `false` if the value was not read and must be skipped.
     ///
@@ -96,7 +95,7 @@ impl<'de, F: Entries<'de>> Visitor<'de> for Object<'_, F> {
 #[serde(transparent)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// An object whose value is read entry by entry.
+/// A value that is deserialised from an object entry by entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Read<T>(pub(super) T);
 
@@ -138,7 +137,7 @@ impl<'de, K: Ord, V: Deserialize<'de>> Entries<'de> for Selected<'_, K, V> {
     }
 }
 
-/// How a statement is ranked.
+/// The rank of a statement.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Rank {
     Deprecated,

@@ -13,7 +13,7 @@ use super::state::{Shape, State, StateFolder, Tally, Task};
 use super::wanted::Wanted;
 use crate::{Error, Language};
 
-/// Limits of the bytes per read, which are a sixteenth of the memory.
+/// Limits of the bytes per read, which are otherwise a sixteenth of the memory.
 const SMALLEST_CHUNK: usize = 1 << 12;
 const LARGEST_CHUNK: usize = 4 << 20;
 /// Compressed bytes after which the state is stored, regardless of the memory.
@@ -23,7 +23,7 @@ const WAITING: usize = 4;
 /// Maximum number of unusable lines described in the report.
 const MAX_REPORTED: usize = 5;
 
-/// An extract that is reading its dump.
+/// State of an extract while the dump is read.
 pub(super) struct Reading<'a> {
     pub(super) dump: &'a Path,
     pub(super) config: &'a ExtractConfig,
@@ -76,7 +76,7 @@ impl<'a> Reading<'a> {
         self.stored_at = Some(found.passed.bytes);
     }
 
-    /// Reads the dump from `offset` to its end. One thread decompresses while others parse.
+    /// Reads the dump from `offset` to its end. One thread decompresses, the others parse.
     pub(super) fn read(&mut self, mut source: Source, offset: u64) -> Result<(), Error> {
         let longest = self.config.longest_line;
         let size = (self.config.memory / 16).clamp(SMALLEST_CHUNK, LARGEST_CHUNK) as u64;
@@ -89,8 +89,8 @@ impl<'a> Reading<'a> {
                 loop {
                     match chunks.next() {
                         Ok(Some(chunk)) => {
-                            // The state cannot be stored after a cut line: a resumed run must also
-                            // skip the rest of it.
+                            // The state cannot be stored after a cut line, because a resumed run
+                            // must also skip the remainder of the line.
                             let end = (!chunk.cut).then(|| chunks.offset());
                             // The receiver is dropped only after an error.
                             if sender.send((chunk, end)).is_err() {
@@ -105,12 +105,12 @@ impl<'a> Reading<'a> {
             });
             let parsed = self.parse_all(receiver, &watch);
             let unpacked = unpacking.join().unwrap_or_else(|_| {
-                Err((0, io::Error::other("the thread that unpacks the dump failed")))
+                Err((0, io::Error::other("the thread that decompresses the dump failed")))
             });
             parsed?;
             unpacked.map_err(|(offset, error)| {
-                let reason = format!("after {offset} unpacked bytes: {error}");
-                Error::io(self.dump, "unpack the dump")(io::Error::new(error.kind(), reason))
+                let reason = format!("after {offset} decompressed bytes: {error}");
+                Error::io(self.dump, "decompress the dump")(io::Error::new(error.kind(), reason))
             })
         })?;
         let passed = watch.passed();
@@ -194,13 +194,13 @@ impl<'a> Reading<'a> {
             (Event::Open, Shape::Unknown) => self.tally.shape = Shape::Array,
             (Event::Close, Shape::Array) => self.tally.shape = Shape::Closed,
             (Event::Open, _) => self.bad(line, offset, "an array within the dump".into())?,
-            (Event::Close, _) => self.bad(line, offset, "a ] without its [".into())?,
+            (Event::Close, _) => self.bad(line, offset, "a ] without a [".into())?,
             (Event::Bad(reason), _) => {
                 self.begin();
                 self.bad(line, offset, reason)?;
             }
             (_, Shape::Closed) => {
-                self.bad(line, offset, "an entity behind the end of the array".into())?;
+                self.bad(line, offset, "an entity after the end of the array".into())?;
             }
             (Event::Other(kind), _) => {
                 self.begin();
@@ -222,7 +222,7 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// The first line other than a bracket determines the shape of the file.
+    /// Sets the shape to JSON lines unless an array has begun.
     fn begin(&mut self) {
         if self.tally.shape == Shape::Unknown {
             self.tally.shape = Shape::Lines;
@@ -241,7 +241,7 @@ impl<'a> Reading<'a> {
             return Ok(());
         }
         let reason = format!(
-            "{} lines cannot be used, {} may{}",
+            "{} unusable lines, but at most {} are allowed{}",
             self.tally.report.bad_lines,
             self.config.bad_lines,
             listed(&self.tally.report.first_bad_lines)
@@ -256,8 +256,8 @@ impl<'a> Reading<'a> {
         let entities = self.tally.number + report.others.values().sum::<u64>();
         (entities == 0 || entities < report.bad_lines).then(|| {
             format!(
-                "no dump of Wikidata: of {} lines {entities} hold an entity, {} cannot be used{}; \
-                 give JSON of https://dumps.wikimedia.org/wikidatawiki/entities",
+                "not a Wikidata dump: of {} lines, {entities} are entities and {} are unusable{}; \
+                 use JSON from https://dumps.wikimedia.org/wikidatawiki/entities",
                 report.lines,
                 report.bad_lines,
                 listed(&report.first_bad_lines)

@@ -29,7 +29,7 @@ impl Entry {
         self.values.iter().try_for_each(|value| write_text(out, value))
     }
 
-    /// `None` at the end.
+    /// Reads an entry; `None` at the end.
     fn read(input: &mut impl Read) -> io::Result<Option<Self>> {
         let mut first = [0; 8];
         match input.read(&mut first)? {
@@ -63,7 +63,7 @@ fn read_text(input: &mut impl Read) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// Number of files of a generation that are merged into one file of the next generation. The merge
+/// Number of files of a generation that are merged into one file of the next generation, which
 /// limits the number of open files.
 const RUNS: usize = 64;
 
@@ -71,7 +71,7 @@ const RUNS: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct RunFile {
     name: String,
-    /// How many merges its entries have passed.
+    /// Number of merges that its entries have passed through.
     generation: u32,
 }
 

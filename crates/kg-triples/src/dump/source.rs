@@ -51,9 +51,9 @@ impl Compression {
 
 /// Magic bytes of unsupported files, with their descriptions.
 const OTHER_FILES: [(&[u8], &str); 6] = [
-    (b"\xFD7zXZ\0", "packed by xz"),
-    (b"\x04\x22\x4D\x18", "packed by lz4"),
-    (b"LZIP", "packed by lzip"),
+    (b"\xFD7zXZ\0", "compressed with xz"),
+    (b"\x04\x22\x4D\x18", "compressed with lz4"),
+    (b"LZIP", "compressed with lzip"),
     (b"PK\x03\x04", "a zip archive"),
     (b"7z\xBC\xAF\x27\x1C", "a 7z archive"),
     (b"PAR1", "a Parquet file"),
@@ -67,14 +67,14 @@ fn compression(path: &Path, start: &[u8]) -> io::Result<Compression> {
     let refuse = |reason: String| Err(io::Error::new(io::ErrorKind::InvalidData, reason));
     let found = Compression::of(start);
     if let Some((_, what)) = OTHER_FILES.iter().find(|(magic, _)| start.starts_with(magic)) {
-        return refuse(format!("it is {what}; unpack it, or pack it by gzip, bzip2 or zstd"));
+        return refuse(format!("it is {what}; decompress it, or use gzip, bzip2 or zstd"));
     }
     match Compression::named(path) {
         Some(named) if named != found => {
             let named = format!("{named:?}").to_ascii_lowercase();
             refuse(format!(
-                "its name says that it is packed by {named}, but its first bytes do not; download \
-                 or copy it again, or rename it"
+                "its extension indicates compression with {named}, but its first bytes do not; \
+                 download or copy it again, or rename it"
             ))
         }
         _ => Ok(found),
@@ -165,8 +165,8 @@ impl Packed {
 
 fn other_bytes(count: u64) -> io::Error {
     let reason = format!(
-        "its first {count} packed bytes are not those that the unfinished extract read; give it \
-         the same dump, or --restart to begin anew"
+        "its first {count} compressed bytes differ from those that the unfinished extract read; \
+         use the same dump, or --restart to start again"
     );
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }
@@ -262,7 +262,7 @@ impl Source {
     /// Skips `count` decompressed bytes.
     ///
     /// # Errors
-    /// Errors of the reader, or if the dump ends before.
+    /// Errors of the reader; an error if the dump has fewer bytes.
     pub(super) fn skip(&mut self, count: u64) -> io::Result<()> {
         let skipped = io::copy(&mut self.unpacked.by_ref().take(count), &mut io::sink())?;
         match skipped == count {
@@ -304,7 +304,7 @@ fn input(path: &Path) -> io::Result<Box<dyn Read + Send>> {
     })
 }
 
-/// Locks a mutex. A poisoned lock is no problem because every update leaves the value consistent.
+/// Locks a mutex, also if it is poisoned, because every update leaves the value consistent.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

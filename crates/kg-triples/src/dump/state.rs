@@ -61,7 +61,7 @@ impl Task {
         Ok(task)
     }
 
-    /// Describes the first difference.
+    /// Describes the first difference between two tasks.
     fn difference(&self, other: &Self) -> Option<&'static str> {
         let (version, layout) = (&self.version, self.layout);
         match () {
@@ -84,7 +84,7 @@ pub(super) enum Shape {
     Closed,
 }
 
-/// Results so far.
+/// The results of the lines read so far.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(super) struct Tally {
     pub(super) shape: Shape,
@@ -119,7 +119,7 @@ pub(super) struct StateFolder {
 }
 
 impl StateFolder {
-    /// Creates the folder or opens that of an unfinished extract, and returns its state.
+    /// Creates the folder, or opens the folder of an unfinished extract and returns its state.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Dump`] if another process holds the lock, or the unfinished extract
@@ -133,7 +133,7 @@ impl StateFolder {
         let refuse = || Error::io(&path, "write to the folder");
         let fault = |reason: String| Err(Error::Dump { path: path.clone(), reason });
         if path.is_symlink() {
-            return fault("is a symbolic link, and its content is replaced; move it away".into());
+            return fault("is a symbolic link; move it away".into());
         }
         let is_left = path.is_dir();
         fs::create_dir_all(&path).map_err(refuse())?;
@@ -144,7 +144,9 @@ impl StateFolder {
         // On file systems without locks, no other process is assumed.
         let lock = match FileLock::try_acquire(&File::from(opened?)) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                return fault("another extract is at work here; give another folder".into());
+                return fault(
+                    "another extract is running in this folder; use another folder".into(),
+                );
             }
             locked => locked.map_err(Error::io(&path, "lock the folder"))?,
         };
@@ -236,7 +238,7 @@ impl StateFolder {
             }
             Ok(())
         };
-        remove().map_err(Error::io(&self.out, "remove what a killed run left in the folder"))
+        remove().map_err(Error::io(&self.out, "remove files of a killed run from the folder"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The tables of whole dumps.
+//! Tests of complete extracts.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -115,7 +115,7 @@ fn only_what_is_asked_for_is_read_and_written() {
         has(DumpTable::Descriptions, report.counts.descriptions);
         has(DumpTable::Sitelinks, report.counts.sitelinks);
     }
-    // What is not asked for may be of any form.
+    // Values that are not requested can have any type.
     let odd = r#"{"id":"Q1","type":"item","labels":3,"descriptions":[1]}"#;
     let config = ExtractConfig { tables: vec![DumpTable::Triples], ..config() };
     let (_, report) = all_rows(odd, &config);

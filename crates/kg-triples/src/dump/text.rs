@@ -10,7 +10,7 @@ pub(super) struct Clean {
 }
 
 /// Replaces every run of white space by one space, trims the ends and then removes control
-/// characters (category Cc). Joiners, which Hindi needs, are kept.
+/// characters (category Cc). Joiners, which Hindi needs, are retained.
 ///
 /// `bytes` are WTF-8, the encoding in which `serde_json` returns strings that are requested as
 /// bytes: an unpaired surrogate is encoded like any other code point. Returns `None` for invalid

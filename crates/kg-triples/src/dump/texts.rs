@@ -13,7 +13,7 @@ use crate::Language;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Text {
     language: Option<Vec<u8>>,
-    /// In WTF-8.
+    /// The text in WTF-8.
     value: Option<Vec<u8>>,
 }
 
@@ -31,7 +31,7 @@ impl<'de> Entries<'de> for Text {
 
 /// Result of cleaning the text of a language.
 enum Cleaned {
-    /// The stated language is another one.
+    /// The language in the JSON differs from the key.
     Foreign,
     Missing,
     Empty,
@@ -51,7 +51,7 @@ impl Text {
 }
 
 fn cleaned(value: &[u8], counts: &mut EntityCounts) -> Result<String, String> {
-    let Clean { text, lone_surrogates } = clean(value).ok_or("a text that is no UTF-8")?;
+    let Clean { text, lone_surrogates } = clean(value).ok_or("a text with invalid UTF-8")?;
     counts.lone_surrogates += lone_surrogates;
     Ok(text)
 }

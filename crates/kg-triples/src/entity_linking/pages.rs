@@ -13,13 +13,13 @@ use crate::{Error, Language};
 pub struct EntityPage {
     /// Id of the entity, such as `Q42`.
     pub id: String,
-    /// Its name.
+    /// The name of the entity.
     #[serde(default)]
     pub label: Option<String>,
     /// Wikidata's short description.
     #[serde(default)]
     pub description: Option<String>,
-    /// The beginning of its Wikipedia page.
+    /// The beginning of the Wikipedia page.
     #[serde(default)]
     pub extract: Option<String>,
 }
@@ -122,13 +122,13 @@ pub fn page_files(dir: impl AsRef<Path>) -> Result<Vec<(Language, PathBuf)>, Err
     if files.is_empty() {
         return Err(Error::Empty {
             what: format!("files entities.<lang>.jsonl[.gz] in {}", dir.display()),
-            hint: "name the folder that holds them".into(),
+            hint: "use the folder that contains them".into(),
         });
     }
     Ok(files)
 }
 
-/// Passes every page of these files to `take`, in order. Errors of `take` are returned with file
+/// Passes every page of the files to `take`, in order. Errors of `take` are returned with file
 /// and line.
 ///
 /// # Errors

@@ -30,7 +30,7 @@ pub struct Mention {
 pub struct LinkedText {
     /// Id of the text, used in errors and output.
     pub id: String,
-    /// Its language.
+    /// The language of the text.
     #[serde(rename = "lang")]
     pub language: Language,
     /// The entity that the text describes, if it is an entity's page.

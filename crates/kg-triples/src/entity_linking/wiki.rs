@@ -122,7 +122,7 @@ pub struct WikiReader<'s> {
     sitelinks: &'s Sitelinks,
 }
 
-/// Other keys, such as `revid` and `url`, differ between versions.
+/// A page of WikiExtractor. Its other keys, such as `revid` and `url`, differ between versions.
 #[derive(Deserialize)]
 struct WikiPage {
     #[serde(deserialize_with = "text_or_number")]
@@ -216,8 +216,7 @@ fn without_links(marked: &str) -> (String, Vec<Anchor<'_>>) {
             rest = tag;
             continue;
         };
-        // If a link is not closed before the next one begins, as in nested links, only its tag is
-        // removed.
+        // Only the tag of a link is removed if the next link begins before its end.
         let closed = body.split_once(CLOSE).filter(|(anchor, _)| !anchor.contains(OPEN));
         let Some((anchor, after)) = closed else {
             rest = body;
@@ -240,7 +239,7 @@ fn push_without_ends(text: &mut JoinedText, part: &str) {
     }
 }
 
-/// The title of a link's target: percent-decoded, without the section.
+/// Returns the title of a link's target: percent-decoded, without the section.
 fn title_of(href: &str) -> String {
     let title = percent_decode_str(href).decode_utf8_lossy();
     let title = title.split('#').next().unwrap_or_default();

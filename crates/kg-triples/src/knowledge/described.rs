@@ -17,7 +17,7 @@ pub(super) enum Described {
 }
 
 impl Described {
-    /// Whether `entity` can be described in `language`.
+    /// Whether `entity` has a description in `language`.
     pub(super) fn has(&self, graph: &KnowledgeGraph, entity: &str, language: Language) -> bool {
         match self {
             Self::Texts(texts) => texts.get(entity).iter().any(|(known, _)| *known == language),

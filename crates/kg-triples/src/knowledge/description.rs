@@ -38,7 +38,7 @@ impl Descriptions {
         let text = text.trim();
         for (field, value) in [("entity", entity.trim()), ("description", text)] {
             if value.is_empty() {
-                let (expected, got) = ("some text".into(), "an empty one".into());
+                let (expected, got) = ("some text".into(), "an empty text".into());
                 return Err(Error::Value { field, expected, got });
             }
         }
@@ -49,15 +49,15 @@ impl Descriptions {
         if by_language.insert(language, text.into()).is_some() {
             return Err(Error::Value {
                 field: "description",
-                expected: format!("one for {entity:?} in language {language:?}"),
-                got: "a second one".into(),
+                expected: format!("one description of {entity:?} in language {language:?}"),
+                got: "a second description".into(),
             });
         }
         Ok(())
     }
 
-    /// Reads the descriptions of a folder with `entities.<lang>.jsonl[.gz]`, in the languages that
-    /// `wanted` accepts, of the entities that `known` accepts.
+    /// Reads the descriptions of a folder with `entities.<lang>.jsonl[.gz]`, for the languages that
+    /// `wanted` accepts and the entities that `known` accepts.
     ///
     /// # Errors
     /// As [`page_files`] and [`read_pages`]; a second description of an entity in a language is an
@@ -167,7 +167,7 @@ pub struct EncodedDescriptions {
 }
 
 impl EncodedDescriptions {
-    /// Returns the descriptions of `entity` with their languages, in order of code.
+    /// Returns the descriptions of `entity` with their languages, sorted by language code.
     pub fn get(&self, entity: &str) -> &[(Language, Vec<u32>)] {
         self.entities.get(entity).map(Vec::as_slice).unwrap_or_default()
     }

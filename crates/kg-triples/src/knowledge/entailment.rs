@@ -40,7 +40,7 @@ use crate::{Error, KnowledgeGraph, Language, seed};
 /// let config = EntailmentConfig { hold_out: 0.2, ..EntailmentConfig::default() };
 /// let data = EntailmentExamples::with_triples(builder.build(), &tokenizer, &config)?;
 /// assert_eq!(data.report().train + data.report().test, 30);
-/// let example = data.drawn(1, 0)?; // seed and number decide
+/// let example = data.drawn(1, 0)?; // determined by seed and index
 /// assert_eq!((example.relation_id.as_str(), example.relation), ("P36", 0));
 /// let (queries, candidates) = data.probe(32_768)?;
 /// assert!(queries.len() <= candidates.len());
@@ -95,7 +95,7 @@ impl EntailmentExamples {
         Self::new(graph, described, &known, config)
     }
 
-    /// `known` are the languages with descriptions.
+    /// Splits the triples; `known` are the languages with descriptions.
     fn new(
         graph: KnowledgeGraph,
         mut described: Described,
@@ -147,8 +147,8 @@ impl EntailmentExamples {
     /// `index`.
     ///
     /// The language of the subject is drawn with probability n^α / Σ n^α, where n is the number of
-    /// its triples and α is [`EntailmentConfig::smoothing`]. Then one of these triples is drawn
-    /// uniformly, and uniformly a different language for the object.
+    /// its triples and α is [`EntailmentConfig::smoothing`]. Then one of these triples and a
+    /// different language for the object are drawn uniformly.
     ///
     /// # Errors
     /// [`Error::Value`] if there is no training triple; [`Error::Tokenizer`] if a description
@@ -195,7 +195,7 @@ impl EntailmentExamples {
         all.filter(|(one, other)| (one != other) == self.config.multilingual).collect()
     }
 
-    /// Iterates over the languages in which the entity is described.
+    /// Iterates over the languages in which `entity` is described.
     fn languages_of<'a>(&'a self, entity: &'a str) -> impl Iterator<Item = Language> + 'a {
         let described = |code: &Language| self.described.has(&self.graph, entity, *code);
         self.languages.iter().copied().filter(described)
@@ -208,7 +208,8 @@ impl EntailmentExamples {
         object_language: Language,
         rng: &mut impl Rng,
     ) -> Result<EntailmentExample, Error> {
-        let triple = self.graph.triple(fact).ok_or_else(|| missing("a triple of this number"))?;
+        let triple =
+            self.graph.triple(fact).ok_or_else(|| missing("a triple with this fact number"))?;
         let place = self.relations.binary_search_by(|id| id.as_str().cmp(triple.relation));
         let relation = place.ok().and_then(|at| u32::try_from(at).ok());
         let mut ids = |entity, language| {
@@ -219,7 +220,7 @@ impl EntailmentExamples {
             fact,
             subject: triple.head.to_owned(),
             relation_id: triple.relation.to_owned(),
-            relation: relation.ok_or_else(|| missing("a numbered relation"))?,
+            relation: relation.ok_or_else(|| missing("a relation of the graph"))?,
             object: triple.tail.to_owned(),
             subject_language,
             subject_ids: ids(triple.head, subject_language)?,
@@ -293,7 +294,7 @@ impl EntailmentExamples {
     }
 }
 
-/// An error for data that a graph with training triples always has.
+/// Creates the error for a missing value that a graph with training triples always has.
 fn missing(what: &str) -> Error {
     Error::Value { field: "facts", expected: what.into(), got: "none".into() }
 }

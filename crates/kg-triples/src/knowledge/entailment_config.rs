@@ -64,7 +64,7 @@ impl EntailmentConfig {
         let distinct: BTreeSet<&Language> = self.languages.iter().collect();
         let too_few = distinct.len() == 1 && self.multilingual;
         if too_few || distinct.len() != self.languages.len() {
-            let rule = "two languages or more, each once; leave it out for all there are";
+            let rule = "two languages or more, each once; omit it for all languages";
             return refuse("languages", format!("{:?}", self.languages), rule);
         }
         Ok(())

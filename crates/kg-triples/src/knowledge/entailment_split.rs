@@ -5,14 +5,14 @@ use super::described::Described;
 use super::{EntailmentConfig, EntailmentReport};
 use crate::{Error, KnowledgeGraph, Language, seed};
 
-/// The languages of the descriptions.
+/// Returns the configured languages, or all `known` languages by default.
 pub(super) fn languages(
     config: &EntailmentConfig,
     known: &[Language],
 ) -> Result<Vec<Language>, Error> {
     if config.languages.is_empty() {
         if known.len() == 1 && config.multilingual {
-            let rule = "two languages or more: give labels or descriptions in another one";
+            let rule = "two languages or more; add labels or descriptions in another language";
             return Err(Error::Config { key: "languages", value: format!("{known:?}"), rule });
         }
         return Ok(known.to_vec());

@@ -92,12 +92,12 @@ pub struct MentionReport {
     pub without_language: usize,
     /// Skipped: the text is held out, or no mention is in the training split; see [`HeldOut`].
     pub held_out: usize,
-    /// Skipped: the tokenizer does not know the tokens of the mention, or the mention exceeds the
+    /// Skipped: the tokens of the mention are missing, unknown or special tokens, or exceed the
     /// maximum passage length.
     pub unaligned: usize,
     /// Number of examples.
     pub examples: usize,
-    /// Examples by language of the passage.
+    /// Examples by the language of the passage.
     pub by_language: BTreeMap<Language, usize>,
     /// Tokens of all passages returned.
     pub tokens: usize,
@@ -221,10 +221,10 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
             && let Some(HeldOut { texts, pairs, entities, .. }) = self.builder.held_out
         {
             return Err(Error::Empty {
-                what: "mentions to train on".into(),
+                what: "training mentions".into(),
                 hint: format!(
                     "hold_out.texts = {texts}, hold_out.pairs = {pairs} and hold_out.entities = \
-                     {entities} leave none of {} passages; hold out less, or give more texts",
+                     {entities} exclude all {} passages; hold out less, or add texts",
                     self.report.passages
                 ),
             });
@@ -353,7 +353,7 @@ impl ExampleBuilder<'_> {
         }
     }
 
-    /// Returns the descriptions that can be trained with a mention in `language`.
+    /// Returns the descriptions that can be combined with a mention in `language` for training.
     fn wanted(&self, entity: &str, language: Language) -> Vec<&(Language, Vec<u32>)> {
         let multilingual = self.aligner.config.multilingual;
         let mut wanted = self.descriptions.wanted(entity, language, multilingual);

@@ -61,8 +61,8 @@ impl PassageAligner {
         Ok(Self { tokenizer: unlimited(tokenizer)?, specials, text_budget, config })
     }
 
-    /// Aligns the mentions of a passage that `fits` accepts, or returns the reason why there are
-    /// none.
+    /// Aligns the mentions of a passage that `fits` accepts, or returns the reason why no mention
+    /// can be aligned.
     pub(super) fn align(
         &self,
         number: u64,

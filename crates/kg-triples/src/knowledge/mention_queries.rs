@@ -96,8 +96,8 @@ impl MentionQueries {
             return Err(Error::Empty {
                 what: "queries for the probes".into(),
                 hint: format!(
-                    "hold_out.texts = {} leaves no text with a fitting mention for them; hold out \
-                     more, or give more texts",
+                    "hold_out.texts = {} holds out no text with a suitable mention; hold out more, \
+                     or add texts",
                     held_out.texts
                 ),
             });
@@ -107,5 +107,5 @@ impl MentionQueries {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
+#[allow(clippy::unwrap_used, clippy::panic)] // test helpers
 mod tests;

@@ -72,11 +72,7 @@ impl HeldOut {
             return refuse("queries", "0".into(), "1 or more");
         }
         if self.per_entity == Some(0) {
-            return refuse(
-                "queries_per_entity",
-                "0".into(),
-                "1 or more; leave it out for any number",
-            );
+            return refuse("queries_per_entity", "0".into(), "1 or more; omit it for no limit");
         }
         Ok(())
     }

@@ -29,8 +29,8 @@ pub struct LanguageMix<F, I> {
     done: bool,
 }
 
-/// Consecutive openings without an item after which a language counts as empty. A single opening
-/// may have no item if items are dropped at random.
+/// Number of consecutive openings without an item after which a language counts as empty. One
+/// opening may have no item, because items may be dropped at random.
 const MAX_EMPTY_STARTS: usize = 100;
 
 struct Source<F, I> {

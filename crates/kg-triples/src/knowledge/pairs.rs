@@ -50,7 +50,8 @@ pub struct TextPair {
     pub kind: PairKind,
     /// The query text.
     pub query: String,
-    /// Language of the query. For a triple, the subject's; the relation may be in another.
+    /// Language of the query. For a triple, the language of the subject; the relation may be in
+    /// another language.
     pub query_language: Language,
     /// The key text, a label.
     pub key: String,
@@ -83,8 +84,9 @@ pub enum RemoveObject {
     /// The whole object is removed.
     #[default]
     Whole,
-    /// The last word (Unicode Annex 29) of the object is kept, as in the released code, which
-    /// treats the last position of a mention as its end. An object of one word is not removed.
+    /// All words (Unicode Annex 29) of the object except the last are removed, as in the released
+    /// code, which treats the last position of a mention as its end. An object of one word is not
+    /// removed.
     Released,
 }
 
@@ -136,7 +138,7 @@ pub struct PairCounts {
     pub without_label: usize,
     /// Skipped: sentences that do not link subject and object of a triple.
     pub without_triple: usize,
-    /// Skipped: sentences without a word other than the object.
+    /// Skipped: sentences without words other than the object.
     pub bare: usize,
     /// Training pairs.
     pub train: usize,
@@ -364,7 +366,7 @@ impl<'a> TextPairs<'a> {
         seed::use_rng(&name, self.config.seed, index)
     }
 
-    /// Draws a pair of a source; `Some` for every stored source.
+    /// Draws the languages of a pair; returns `Some` for every stored source.
     fn pair(&self, source: &Source, rng: &mut impl Rng) -> Option<TextPair> {
         let (query, query_language, entity, except) = match source {
             Source::Entity(id) => {

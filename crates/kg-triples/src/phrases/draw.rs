@@ -9,7 +9,7 @@ use crate::{Language, seed};
 /// Draws at most `count` passages, evenly over languages as far as available, and preserves their
 /// order.
 ///
-/// With it, LAKM has as many passages as another task has examples: "the total amount of training
+/// This gives LAKM as many passages as another task has examples: "the total amount of training
 /// data in LAKM is the same as that of mixMRC" (Yuan et al. 2020, §3.2). The passages of a language
 /// with the smallest random numbers for (seed, text) are selected, independent of their order; a
 /// smaller draw is a subset of a larger one.
@@ -112,7 +112,7 @@ mod tests {
         let reversed: Vec<_> = all.iter().rev().cloned().collect();
         assert_eq!(texts(&draw_passages(reversed, 20, 1)), texts(&drawn));
         assert_ne!(draw_passages(all.clone(), 20, 2), drawn);
-        // Part of a larger one, and in the order of the whole.
+        // The draw is a subset of a larger one, in the order of the input.
         let more = draw_passages(all.clone(), 40, 1);
         assert!(drawn.iter().all(|passage| more.contains(passage)));
         let places: Vec<_> = drawn

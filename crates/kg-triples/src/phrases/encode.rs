@@ -33,7 +33,7 @@ pub struct PassageExample {
 ///
 /// Windows do not overlap. A window ends before a phrase that would cross its end; only a phrase
 /// longer than a window is split. Windows without a phrase are skipped. A token belongs to a phrase
-/// if it contains a code point of it; `<unk>` belongs to none.
+/// if it contains a code point of it; `<unk>` belongs to no phrase.
 ///
 /// The result does not depend on the number of threads.
 ///
@@ -161,7 +161,8 @@ fn windows(
     Ok(examples)
 }
 
-/// The end of the window at `start`: after `size` tokens, or before phrases that cross that end.
+/// Returns the end of the window at `start`: `start + size`, or the start of a phrase that crosses
+/// it.
 fn window_end(spans: &[Range<usize>], start: usize, size: usize) -> usize {
     let full = start + size;
     let mut end = full;
@@ -172,7 +173,7 @@ fn window_end(spans: &[Range<usize>], start: usize, size: usize) -> usize {
             end = span.start;
         }
     }
-    // With overlapping phrases, the window could become very short; phrases are then split instead.
+    // Overlapping phrases could make the window very short; they are then split instead.
     if end - start < size.div_ceil(2) { full } else { end }
 }
 
@@ -203,7 +204,7 @@ fn inside(
 }
 
 #[cfg(test)]
-#[allow(clippy::single_range_in_vec_init)] // lists of spans, some of one
+#[allow(clippy::single_range_in_vec_init)] // lists with one span
 mod tests {
     use super::*;
     use crate::phrases::PhraseOccurrences;
@@ -308,9 +309,9 @@ mod tests {
         assert_eq!(window_end(&[], 4, 10), 14);
         assert_eq!(window_end(&[12..14, 14..16], 4, 10), 14);
         assert_eq!(window_end(&[12..15], 4, 10), 12);
-        // One phrase moves it into another.
+        // The end before one phrase is inside another phrase.
         assert_eq!(window_end(&[10..13, 12..15], 4, 10), 10);
-        // Longer than a window, and a chain that would leave too little.
+        // Phrases are split if the window would otherwise be too short.
         assert_eq!(window_end(&[4..30], 4, 10), 14);
         assert_eq!(window_end(&[5..30], 4, 10), 14);
     }

@@ -50,7 +50,7 @@ impl PhraseMiner {
         self.stop_words.insert(language, stop_words);
     }
 
-    /// Reads the stop words of a language, unless they are set.
+    /// Loads the built-in stop words of a language unless it has stop words.
     fn prepare(&mut self, language: Language) -> Result<(), Error> {
         if let Entry::Vacant(entry) = self.stop_words.entry(language) {
             entry.insert(StopWords::built_in(language)?);
@@ -105,7 +105,7 @@ impl PhraseMiner {
         report.titles = titles.len();
         phrases.retain(|phrase| {
             let count = titles.iter().filter(|title| holds(title, phrase)).count();
-            // The quotient of two integers has the digits of the nearest fraction, so 7/10 is 0.7.
+            // Division is correctly rounded, so 7/10 equals the literal 0.7.
             !titles.is_empty() && count as f64 / titles.len() as f64 >= self.config.title_fraction
         });
         report.phrases = phrases.len();
@@ -191,7 +191,7 @@ fn holds(words: &[Word], phrase: &[String]) -> bool {
     })
 }
 
-/// Phrases, found by their units.
+/// Finder of phrases by their units.
 struct Finder {
     names: HashMap<Vec<String>, String>,
     sizes: BTreeSet<usize>,

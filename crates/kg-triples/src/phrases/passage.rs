@@ -13,7 +13,7 @@ use crate::{Error, Language};
 pub struct Document {
     /// The title, as shown by a search engine.
     pub title: String,
-    /// Its text; lines are paragraphs. May be missing.
+    /// The text, whose lines are paragraphs; may be missing.
     #[serde(default)]
     pub text: String,
 }
@@ -22,12 +22,12 @@ pub struct Document {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct QueryDocuments {
-    /// Its text.
+    /// The text of the query.
     pub query: String,
     /// The language of query and results.
     #[serde(rename = "lang")]
     pub language: Language,
-    /// Results, the best first.
+    /// The results, best first.
     pub documents: Vec<Document>,
 }
 
@@ -53,7 +53,8 @@ pub struct TextSpan {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PhraseOccurrences {
-    /// Its units in lower case, with a space between words and none between characters.
+    /// The units of the phrase in lower case, with a space between words and none between
+    /// characters.
     pub phrase: String,
     /// Every occurrence, in order of position.
     pub occurrences: Vec<TextSpan>,
@@ -63,7 +64,7 @@ pub struct PhraseOccurrences {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PhrasePassage {
-    /// Its language.
+    /// The language of the text.
     #[serde(rename = "lang")]
     pub language: Language,
     /// The text, one paragraph.

@@ -14,7 +14,7 @@ const BLOCK: u64 = if cfg!(test) { 50 } else { 2 << 20 };
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Irregular;
 
-/// Where a block may end.
+/// Positions at which a block may end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cut {
     /// After any row.

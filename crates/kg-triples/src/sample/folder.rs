@@ -89,7 +89,7 @@ fn read_redirects(dir: &Path) -> Result<Redirects, Irregular> {
     let path = dir.join("redirects.tsv");
     let mut redirects = Redirects::default();
     if path.with_extension("").exists() {
-        return Err(Irregular); // not a table of this form
+        return Err(Irregular); // Parquet files
     }
     if path.exists() {
         let read = |block: &[u8]| -> Result<Vec<[String; 2]>, Irregular> {
@@ -141,7 +141,7 @@ fn each_id<'a>(
         };
         match group.iter().find(|(known, _)| *known == language) {
             None => group.push((language, label)),
-            // The same label again, for an id that is both an entity and a relation.
+            // An id that is both an entity and a relation has the label twice.
             Some((_, known)) if *known == label => (),
             Some(_) => return Err(Irregular),
         }
@@ -228,7 +228,7 @@ impl Facts<'_> {
         })
     }
 
-    /// Finds the facts that redirects change. Returns the number of rows, or `None` without
+    /// Stores the facts that redirects change. Returns the number of rows, or `None` without
     /// redirects.
     fn resolve_redirects(&mut self) -> Result<Option<usize>, Irregular> {
         if self.redirects.is_empty() {
@@ -264,7 +264,7 @@ impl Facts<'_> {
         Ok(())
     }
 
-    /// Checks the facts of a block. `is_changed`: the block has rows changed by redirects.
+    /// Filters the facts of a block. `is_changed` marks a block of rows changed by redirects.
     fn judge(&self, block: &[u8], bound: &Bound, is_changed: bool) -> Result<Found, Irregular> {
         let facts = rows(block)?.filter_map(|row| match cells(row) {
             Ok([head, _, tail]) if !is_changed && self.is_elsewhere(row, [head, tail]) => None,

@@ -63,7 +63,7 @@ impl Rules {
         }
     }
 
-    /// The label bits of an id; `labels` has at most one label per language.
+    /// Returns the label bits of an id; `labels` has at most one label per language.
     pub(super) fn bits(&self, labels: &[(Language, &str)]) -> u64 {
         let has = |language: &Language| labels.iter().any(|(code, _)| code == language);
         match self.coverage {

@@ -412,7 +412,7 @@ impl Assembly<'_> {
         Ok(())
     }
 
-    /// The number of `<mask>` tokens for an entity.
+    /// Returns the number of `<mask>` tokens for an entity.
     fn slots(&self, pieces: &Pieces) -> Result<usize, DropReport> {
         let slots = match self.config.masking {
             Masking::GoldLength => pieces.ids.len(),
@@ -478,8 +478,8 @@ fn weigh(
         let available = count(kind);
         if available == 0 {
             return Err(Error::Empty {
-                what: format!("{} sequences, which mix_weights ask for", kind.name()),
-                hint: "give this kind the weight 0 or find out why all were dropped".into(),
+                what: format!("{} sequences, which mix_weights require", kind.name()),
+                hint: "set the weight of this kind to 0 or check why all were dropped".into(),
             });
         }
         scale = scale.min(available as f64 / weight);

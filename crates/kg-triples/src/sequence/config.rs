@@ -128,7 +128,7 @@ impl SequenceConfig {
         if let Masking::FixedLength { masks } = self.masking
             && !(1..=MAX_MASKS.min(self.max_length - 4)).contains(&masks)
         {
-            let rule = "1 to 512, and at most max_length - 4: the masks stand beside two special \
+            let rule = "1 to 512, and at most max_length - 4: a sequence also has two special \
                         tokens, the relation and the other entity";
             return fault("masking.fixed_length.masks", masks.to_string(), rule);
         }

@@ -148,7 +148,7 @@ impl Sequence {
             .enumerate()
             .find(|(at, label)| inside(*at) == (**label == IGNORE_INDEX));
         wrong.map(|(at, label)| {
-            format!("the label {label} at position {at}, against the masked entities")
+            format!("the label {label} at position {at}, which contradicts the masked entities")
         })
     }
 }

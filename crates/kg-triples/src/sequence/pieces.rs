@@ -57,7 +57,7 @@ impl PieceTable {
     }
 }
 
-/// The tokens of the separator between elements.
+/// Returns the tokens of the separator between elements.
 pub(super) fn separator(style: TripleStyle, tokenizer: &Tokenizer) -> Result<Vec<u32>, Error> {
     match style {
         TripleStyle::Space => Ok(Vec::new()),

@@ -10,7 +10,7 @@ pub struct SwitchedText {
     /// The sentence, with the mentions of the source in their order and the language of the labels.
     /// Its id is the id of the source with the language, as in `en:25#0@de`.
     pub text: LinkedText,
-    /// For each mention, whether it is switched.
+    /// Whether each mention is switched.
     pub switched: Vec<bool>,
 }
 

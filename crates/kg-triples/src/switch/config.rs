@@ -10,8 +10,8 @@ pub enum LanguageRule {
     /// without any label are ignored.
     #[default]
     Shared,
-    /// Languages in which at least one mention has a label; other mentions keep their text. This
-    /// rule is not from the paper; it is meant for small graphs.
+    /// Languages in which at least one mention has a label. The text of other mentions is
+    /// unchanged. This rule is not from the paper; it is meant for small graphs.
     PerMention,
 }
 
@@ -66,7 +66,7 @@ impl SwitchConfig {
         each_once("pool", &self.pool)?;
         if self.languages.iter().all(|language| *language == self.source) {
             let languages: Vec<&str> = self.languages.iter().map(Language::as_str).collect();
-            let rule = "at least one language that is not the texts'";
+            let rule = "at least one language other than the language of the texts";
             return wrong("languages", languages.join(","), rule);
         }
         Ok(())

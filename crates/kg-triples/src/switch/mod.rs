@@ -4,7 +4,7 @@
 //! for any text with linked mentions and any labels:
 //!
 //! 1. a text is split into sentences; those of more than 128 words are skipped;
-//! 2. a mention of an entity without any label keeps its text and is ignored;
+//! 2. a mention of an entity without any label is ignored, and its text is unchanged;
 //! 3. a sentence is switched into languages in which all remaining mentions have a label
 //!    ([`LanguageRule::Shared`]): at most five, drawn uniformly from the languages and the
 //!    [pool](SwitchConfig::pool);

@@ -50,7 +50,7 @@ impl TaggedPair {
     ///     "en_sentence": "They enter a <en>coral reef</en>.",
     ///     "cs_sentence": "They enter a <de>Korallenriff</de>."}"#;
     /// let pair: TaggedPair = serde_json::from_str(line)?;
-    /// let (english, switched) = pair.texts().expect("tags that fit");
+    /// let (english, switched) = pair.texts().expect("matching tags");
     /// let switched = switched.expect("a switched form");
     /// assert_eq!(switched.text, "They enter a Korallenriff.");
     /// assert_eq!(switched.mentions[0].entity, "coral reef");

@@ -1,4 +1,4 @@
-//! The binary: its files, and one clear line with exit code 2 on bad input.
+//! Tests of the binary: output files, and one error line with exit code 2 for bad input.
 
 use std::process::Command;
 
@@ -52,7 +52,7 @@ fn texts_has_a_line_for_each_labelled_triple() {
     assert!(german.contains(&"Deutschland Hauptstadt Berlin".to_owned()), "{german:?}");
     assert!(read("triples.zh.txt").contains("中国 官方语言 中文\n"));
 
-    // A triple without a label is left out and counted; a language without any is refused.
+    // A triple without a label is skipped and counted; a language without labels is rejected.
     let kg = dir.path().join("kg");
     let labels = std::fs::read_to_string(kg.join("labels.tsv")).unwrap();
     let fewer: Vec<&str> = labels.lines().filter(|line| !line.contains("Berlin")).collect();
@@ -60,7 +60,7 @@ fn texts_has_a_line_for_each_labelled_triple() {
     let table = stdout(&run(dir.path(), "texts --in kg --languages de --out fewer"));
     assert!(has_row(&table, "de 5 1"), "{table}");
     assert!(!dir.path().join("fewer/train/triples.en.txt").exists());
-    // Files of all languages are written, or none.
+    // Either the files of all languages are written, or none.
     let error = failure(&run(dir.path(), "texts --in kg --languages de,fr --out none"));
     assert!(error.contains("all labels in fr"), "{error}");
     assert!(!dir.path().join("none").exists());
@@ -107,7 +107,7 @@ fn bad_input_is_named_and_leaves_no_file() {
 #[test]
 fn a_full_disk_leaves_nothing_half_written() {
     let dir = countries_folder();
-    // A limit of 1,024 bytes per file stands for a full disk.
+    // A limit of 1,024 bytes per file simulates a full disk.
     let program = env!("CARGO_BIN_EXE_kg-triples");
     let script = format!(
         "trap '' XFSZ; ulimit -f 1; exec {program} {}",

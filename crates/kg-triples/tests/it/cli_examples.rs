@@ -1,4 +1,4 @@
-//! The examples of `--help`, run as they stand.
+//! Runs the examples of `--help`.
 #![cfg(unix)]
 
 #[test]

@@ -1,4 +1,4 @@
-//! The program's files: inputs that are kept, outputs that are pipes, text files as they come.
+//! Tests of the program's files: unchanged inputs, outputs to pipes, variants of text files.
 #![cfg(unix)]
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ fn an_output_that_is_an_input_is_refused() {
     let before = fs::read(kg.join("triples.tsv")).unwrap();
     let error = failure(&run(dir.path(), "sample --kg kg --languages en,de --count 2 --out kg"));
     assert!(error.contains("kg/triples.tsv") && error.contains("one of the inputs"), "{error}");
-    // By another name.
+    // The input by another name.
     std::os::unix::fs::symlink("kg", dir.path().join("link")).unwrap();
     failure(&run(dir.path(), "sample --kg kg --languages en,de --count 2 --out link"));
     let error = failure(&run(dir.path(), &mix_arguments("--out kg/labels.tsv")));
@@ -45,7 +45,7 @@ fn standard_output_takes_the_file_and_the_counts_go_elsewhere() {
         assert!(text(&output.stderr).contains("masked tokens"), "{out}");
     }
     assert!(!dir.path().join("-").exists());
-    // A link stays, and what it names gets the file.
+    // A symbolic link is preserved, and its target is written.
     std::os::unix::fs::symlink("target.jsonl", dir.path().join("link.jsonl")).unwrap();
     assert!(run(dir.path(), &mix_arguments("--pairs en-de --out link.jsonl")).status.success());
     assert!(fs::symlink_metadata(dir.path().join("link.jsonl")).unwrap().is_symlink());
@@ -77,7 +77,7 @@ fn a_cut_last_line_is_noted_and_control_characters_are_escaped() {
     let note = text(&output.stderr);
     assert!(output.status.success());
     assert!(note.starts_with("note: kg/labels.tsv: the last line has no line end"), "{note}");
-    // Tables that are read in blocks are noted, too.
+    // The note is also printed for tables that are read in blocks.
     let sampled = run(dir.path(), "sample --kg kg --languages en,de --count 2 --out s");
     assert!(text(&sampled.stderr).contains("note: kg/labels.tsv"));
 
@@ -91,7 +91,7 @@ fn a_cut_last_line_is_noted_and_control_characters_are_escaped() {
     assert!(error.contains("no\\nsuch\\u{202e}folder"), "{error}");
 }
 
-/// Every file below `path`, or it alone.
+/// The contents of `path`, or of all files below it.
 fn content(path: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
     if path.is_file() {
         return BTreeMap::from([(path.to_owned(), fs::read(path).unwrap())]);

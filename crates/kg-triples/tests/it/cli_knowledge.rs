@@ -1,4 +1,4 @@
-//! The subcommands `mentions` and `entailment`: their sources, their files, and what they refuse.
+//! Tests of the subcommands `mentions` and `entailment`: sources, output files and errors.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -83,7 +83,7 @@ fn linked_texts_and_wikipedia_pages_are_sources_too() {
     let table = stdout(&run(dir.path(), "mentions --texts t.jsonl --entities pages --out m.jsonl"));
     assert!(has_row(&table, "texts 1") && has_row(&table, "passages used 1"), "{table}");
 
-    // Pages of entities describe them where no folder does.
+    // Without --entities, the pages of entities are their descriptions.
     write(
         dir.path(),
         "en",
@@ -156,8 +156,8 @@ fn bad_input_is_named_and_leaves_no_file() {
         ("entailment --kg kg --synthetic --count 0", "count = 0: must be 1 or more"),
         ("entailment --kg kg --synthetic --description-tokens 2", "description_tokens = 2"),
         ("entailment --kg kg --synthetic --hold-out 1.5", "hold_out = 1.5"),
-        ("entailment --kg kg --synthetic --hold-out 0.5", "must be a folder where something is"),
-        ("mentions --entities pages --hold-out texts=0.1", "must be a folder where something is"),
+        ("entailment --kg kg --synthetic --hold-out 0.5", "must be a folder if data is held out"),
+        ("mentions --entities pages --hold-out texts=0.1", "must be a folder if data is held out"),
         ("mentions --entities pages --hold-out pairs=0.1", "hold_out.texts = 0"),
         ("mentions --entities pages --hold-out text=0.1", "expected texts=F"),
         ("mentions --entities pages --hold-out texts=0.1 --queries 0", "queries = 0"),
@@ -174,7 +174,7 @@ fn bad_input_is_named_and_leaves_no_file() {
     }
 }
 
-/// Pages of 60 places in three languages, each of which names two others.
+/// Pages of 60 cities in three languages. Each page mentions two other cities.
 pub fn places() -> TempDir {
     let dir = tempdir().unwrap();
     for code in ["de", "en", "es"] {
@@ -197,7 +197,8 @@ fn probe<T: Record>(folder: &Path, name: &str) -> Vec<T> {
     read(folder.join(format!("probe/{name}.jsonl.gz")))
 }
 
-/// No text, pair or entity of the probe of `folder` may be in a training line of `trained`.
+/// Asserts that no training line of `trained` contains a held-out text, pair or entity of the probe
+/// of `folder`.
 fn expect_no_leak(folder: &Path, trained: &Path) {
     let train: Vec<MentionExample> = read(trained.join("train/mentions.jsonl.gz"));
     let texts: BTreeSet<&str> = train.iter().map(|example| &*example.id).collect();
@@ -306,7 +307,7 @@ fn a_folder_records_how_it_was_made() {
     let train: Vec<MentionExample> = read(made.join("train/mentions.jsonl.gz"));
     let entities: BTreeSet<String> = train.into_iter().map(|example| example.entity).collect();
     assert!(entities.len() <= 30, "{entities:?}");
-    // Without a probe where nothing is held out.
+    // Without held-out data there is no probe.
     stdout(&run(dir.path(), "mentions --entities . --out whole"));
     assert!(dir.path().join("whole/train").is_dir() && !dir.path().join("whole/probe").exists());
 }
@@ -318,7 +319,7 @@ fn held_out_triples_are_queries_among_their_objects() {
     for (options, seed) in [("--synthetic", 1), ("--synthetic --count 200", 2)] {
         let command =
             format!("entailment --kg kg {options} --hold-out 0.3 --seed {seed} --out made");
-        // Each head has five tails: nothing that is held out has one answer.
+        // Each head has five tails, so no held-out triple has a unique object.
         let error = failure(&run(dir.path(), &command));
         assert!(error.contains("queries of 60 triples: nothing is left"), "{error}");
     }
@@ -339,8 +340,8 @@ fn held_out_triples_are_queries_among_their_objects() {
     }
 }
 
-/// XLM-K: at most 256 tokens a side (sections 3.1 to 3.3), languages as XLM-R (4.1), 32k candidates
-/// (appendix B). *Bridging the Language Gap*: 20,000 triples (III-A).
+/// XLM-K: at most 256 tokens per side (sections 3.1 to 3.3), languages as XLM-R (4.1), 32k
+/// candidates (appendix B). *Bridging the Language Gap*: 20,000 triples (III-A).
 #[test]
 fn options_begin_with_the_papers_values() {
     let dir = tempdir().unwrap();
@@ -360,7 +361,7 @@ fn options_begin_with_the_papers_values() {
     }
 }
 
-/// The folders that are being prepared in `dir`.
+/// The unfinished prepared folders in `dir`.
 pub fn hidden(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let begins =

@@ -1,4 +1,4 @@
-//! The subcommand `pairs`: its sources, its files, and what it refuses.
+//! Tests of the subcommand `pairs`: sources, output files and errors.
 use std::collections::BTreeSet;
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use crate::common::{
     countries, countries_folder, expect_refusals, failure, has_row, read, run, stdout, write,
 };
 
-/// Three countries, and pages that name and describe some of them.
+/// Three countries, and pages with labels and descriptions of some of them.
 fn folder() -> TempDir {
     let dir = countries_folder();
     let pages = dir.path().join("pages");
@@ -36,13 +36,13 @@ fn pairs_of_all_kinds_come_from_a_graph_and_pages() {
     let dir = folder();
     let command = "pairs --kg kg --entities pages --kinds ts,es,tp,ep,ep --out p.jsonl";
     let table = stdout(&run(dir.path(), command));
-    // kind, sources, without a label, a triple, nothing left, train, held out, without a relation,
-    // written
+    // kind, sources, without a label, without a triple, object only, train, held out, without a
+    // relation, written
     assert!(has_row(&table, "ep 12 0 0 0 12 0 0 12"), "{table}");
     assert!(has_row(&table, "tp 6 0 0 0 6 0 0 6"), "{table}");
-    // Q2 has no label; Q1 has that of its page, in English alone.
+    // Q2 has no label; Q1 has the label of its page, in English only.
     assert!(has_row(&table, "es 3 1 0 0 2 0 0 2"), "{table}");
-    // Of four sentences, one links Germany and Berlin, one France with Paris and French.
+    // One of four sentences links Germany and Berlin, another links France, Paris and French.
     assert!(has_row(&table, "ts 5 0 2 0 3 0 0 3"), "{table}");
     let pairs: Vec<TextPair> = read(dir.path().join("p.jsonl"));
     let of = |kind| pairs.iter().filter(move |pair| pair.kind == kind);
@@ -57,15 +57,15 @@ fn pairs_of_all_kinds_come_from_a_graph_and_pages() {
     );
     let keys: Vec<_> = of(PairKind::Es).map(|pair| (&*pair.entity, &*pair.key)).collect();
     assert_eq!(keys[0], ("Q1", "universe"));
-    // The graph's own labels stay.
+    // Labels of the graph are not replaced.
     assert!(["Berlin", "伯林"].contains(&keys[1].1), "{keys:?}");
 
-    // Chinese labels are matched nowhere in English; the pages' texts are not in --languages.
+    // No text of the pages is in one of --languages.
     let command = "pairs --kg kg --entities pages --kinds ts --languages zh,de --out q.jsonl";
     let error = failure(&run(dir.path(), command));
     assert!(error.contains("ts of 0 sources: nothing is left"), "{error}");
 
-    // Linked texts take the place of pages.
+    // --texts replaces the pages.
     let text = r#"{"id":"1","lang":"en","text":"Ours.","mentions":[{"start":0,"end":1,"entity":"Q183"},{"start":2,"end":3,"entity":"Q64"}]}"#;
     write(dir.path(), "t.jsonl", text);
     let command =
@@ -124,9 +124,9 @@ fn bad_input_is_named_and_leaves_no_file() {
         ("--kg blank", "labels.tsv:2: label: expected some text"),
         ("--kg short", "labels.tsv:2: columns"),
         ("--kg kg --kinds ep,xx", "unknown variant `xx`"),
-        ("--kg kg --kinds es", "kinds = es: must be one of the others without --entities"),
+        ("--kg kg --kinds es", "kinds = es: must be another kind without --entities"),
         ("--kg kg --kinds es --texts bad.jsonl", "kinds = es"),
-        ("--kg kg --kinds ts", "kinds = ts: must be one of the others without --texts"),
+        ("--kg kg --kinds ts", "kinds = ts: must be another kind without --texts"),
         ("--kg kg --kinds ts --texts bad.jsonl", "bad.jsonl:1: expected one linked text"),
         ("--kg kg --entities tab", "entities.en.jsonl:1"),
         ("--kg kg --entities twice", "entities.en.jsonl:2"),
@@ -137,11 +137,11 @@ fn bad_input_is_named_and_leaves_no_file() {
         ("--kg kg --languages en", "ep of 12 sources: nothing is left; 12 have no label"),
         ("--kg kg --count 0", "count = 0"),
         ("--kg kg --hold-out 1", "hold_out = 1: must be from 0 to below 1"),
-        ("--kg kg --hold-out 0.2", "must be a folder where something is held out"),
+        ("--kg kg --hold-out 0.2", "must be a folder if data is held out"),
         ("--kg kg --remove-object half", "unknown variant `half`"),
     ];
     expect_refusals(dir.path(), "pairs", &cases);
     let error = failure(&run(dir.path(), "pairs --kg kg --hold-out 0.0001 --out out"));
-    assert!(error.contains("12 are to be trained and 0 held out"), "{error}");
+    assert!(error.contains("12 are for training and 0 held out"), "{error}");
     assert!(!dir.path().join("out").exists());
 }

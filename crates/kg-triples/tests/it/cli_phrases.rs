@@ -1,4 +1,4 @@
-//! The subcommand `phrases`: its table, its file, and what it refuses.
+//! Tests of the subcommand `phrases`: table, output file and errors.
 
 use std::path::Path;
 use std::process::Output;
@@ -32,9 +32,9 @@ fn passages_and_their_counts_are_written() {
         "candidates 6 9",
         "knowledge phrases 1 1",
         "queries with phrases 1 1",
-        "their paragraphs 1 3",
+        "paragraphs of their documents 1 3",
         "with a phrase 1 2",
-        "different 1 2",
+        "distinct passages 1 2",
         "passages 1 1",
         "words per phrase 2.00 2.00",
     ] {
@@ -68,7 +68,7 @@ fn bad_input_is_named_and_leaves_no_file() {
         ("--queries bad.jsonl", "bad.jsonl:3: expected one query with its documents"),
         ("--queries q.jsonl,none.jsonl", "none.jsonl"),
         ("--queries xx.jsonl", "\"xx\""),
-        ("--queries q.jsonl", "1 queries have a phrase; of their 3 paragraphs 3 are shorter"),
+        ("--queries q.jsonl", "1 queries have a phrase; of their 3 paragraphs, 3 are shorter"),
         ("--queries q.jsonl --title-fraction 1.5", "1.5"),
         ("--queries q.jsonl --title-fraction 7/0", "title_fraction = inf"),
         ("--queries q.jsonl --title-fraction some", "such as 0.7 or 7/10"),

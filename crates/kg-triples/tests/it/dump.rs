@@ -1,4 +1,4 @@
-//! Dumps of every packing and form against a slow reader, and damaged ones.
+//! Tests of dumps in all formats against a reference reader, and of damaged dumps.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ fn config() -> ExtractConfig {
     }
 }
 
-/// The tables of a dump, and its report.
+/// Extracts the tables of a dump, and the report.
 fn tables(bytes: &[u8], config: &ExtractConfig) -> Result<(Tables, ExtractReport), Error> {
     let folder = tempfile::tempdir().unwrap();
     let (dump, out) = (folder.path().join("dump"), folder.path().join("out"));
@@ -47,9 +47,9 @@ const TABLES: [&str; 3] = ["labels.tsv", "redirects.tsv", "triples.tsv"];
 
 type Tables = [String; 3];
 
-/// The same by the rules, slowly: a whole line as a JSON value, tables as sorted sets. Also how
-/// many lines cannot be used; `None` where the array has no end, and where no line is an entity or
-/// more cannot be used than can.
+/// Reference implementation: parses each line as a JSON value and sorts the rows in memory. Also
+/// returns the number of unusable lines. Returns `None` if the array has no end, no line is usable,
+/// or more lines are unusable than usable.
 fn slowly(bytes: &[u8]) -> Option<(Tables, u64)> {
     let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     let mut lines: Vec<&[u8]> =
@@ -88,7 +88,7 @@ fn slowly(bytes: &[u8]) -> Option<(Tables, u64)> {
     if array && !closed || good == 0 || bad > good {
         return None;
     }
-    // Sorted by id as text, then as the cells are.
+    // Sorted by id as text, then by the other cells.
     let table = |header: &str, mut rows: Vec<Vec<String>>| {
         rows.sort();
         let lines = rows.into_iter().map(|row| row.join("\t") + "\n");
@@ -109,7 +109,7 @@ enum Rows {
     Other,
 }
 
-/// What a line gives; `None` if it cannot be used.
+/// Parses a line; `None` for an unusable line.
 fn rows(line: &[u8]) -> Option<Rows> {
     let value: Value = serde_json::from_slice(line).ok()?;
     let object = value.as_object()?;
@@ -233,7 +233,7 @@ fn the_fixture_becomes_the_graph_that_it_is() {
     assert_eq!((report.lines, report.bad_lines), (17, 0));
     agree(&bytes, &config());
 
-    // The tables are a graph, and redirects lead to their targets.
+    // The tables are a graph, and redirects are resolved.
     let folder = tempfile::tempdir().unwrap();
     extract(&fixture(), &config(), folder.path(), &Progress::default()).unwrap();
     let graph = KnowledgeGraph::read_dir(folder.path()).unwrap();
@@ -280,7 +280,7 @@ fn a_cut_or_damaged_archive_is_an_error_that_names_the_place() {
     for packed in ["gz", "bz2", "zst"].map(|packing| packed(&bytes, packing)) {
         for cut in (4..packed.len()).step_by(7) {
             let error = tables(&packed[..cut], &config()).err().unwrap().to_string();
-            assert!(error.contains("unpacked bytes") || error.contains("no end"), "{error}");
+            assert!(error.contains("decompressed bytes") || error.contains("no end"), "{error}");
         }
         let mut damaged = packed.clone();
         let middle = packed.len() / 2;
@@ -302,8 +302,11 @@ fn too_many_bad_lines_are_an_error_and_few_are_reported() {
     assert_eq!((told.line, told.offset, told.reason.as_str()), (2, 2, "not a JSON object"));
     let strict = ExtractConfig { bad_lines: 1, ..config() };
     let error = tables(bad.as_bytes(), &strict).err().unwrap().to_string();
-    assert!(error.contains("2 lines cannot be used, 1 may; line 2, byte 2: not a"), "{error}");
-    // A line that is too long is skipped without being held.
+    assert!(
+        error.contains("2 unusable lines, but at most 1 are allowed; line 2, byte 2: not a"),
+        "{error}"
+    );
+    // A line that is too long is skipped and not held in memory.
     let long = ExtractConfig { longest_line: 4000, ..config() };
     let line =
         format!("\n{{\"id\":\"Q1\",\"type\":\"item\",\"x\":\"{}\"}},\n{{", "y".repeat(9 << 20));
@@ -356,8 +359,8 @@ fn content(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     entries.map(|path| (name(&path), std::fs::read(&path).unwrap())).collect()
 }
 
-/// What extracting a file of this name into a folder with a good extract says, which must fail and
-/// leave the extract as it is.
+/// Extracts a file `name` to a folder with a valid extract, and returns the error. The extract must
+/// fail and not change the folder.
 fn refused(name: &str, bytes: &[u8], config: &ExtractConfig) -> String {
     let folder = tempfile::tempdir().unwrap();
     let (dump, out) = (folder.path().join(name), folder.path().join("out"));
@@ -366,12 +369,12 @@ fn refused(name: &str, bytes: &[u8], config: &ExtractConfig) -> String {
     std::fs::write(&dump, bytes).unwrap();
     let error = extract(&dump, config, &out, &Progress::default()).err();
     assert_eq!(content(&out), before, "{name}");
-    let error = error.unwrap_or_else(|| panic!("{name} is taken")).to_string();
+    let error = error.unwrap_or_else(|| panic!("{name} is accepted")).to_string();
     assert!(error.contains(name), "{error}");
     error
 }
 
-/// What files begin with, those that are understood cut or damaged.
+/// First bytes of invalid files, including truncated and damaged supported formats.
 const STARTS: [&[u8]; 14] = [
     b"",
     PAGE.as_bytes(),
@@ -396,18 +399,18 @@ fn an_invalid_dump_does_not_change_the_extract() {
     let bytes = std::fs::read(fixture()).unwrap();
     for name in ["page.json.gz", "page.json.BZ2", "page.json.zst"] {
         let error = refused(name, PAGE.as_bytes(), &config());
-        assert!(error.contains("its name says that it is packed by"), "{error}");
+        assert!(error.contains("its extension indicates compression with"), "{error}");
     }
-    // Packed, and not as it is named; damaged in the first bytes; cut to nothing.
-    assert!(refused("d.gz", &packed(&bytes, "bz2"), &config()).contains("packed by gzip"));
+    // Compression that differs from the extension; damaged first bytes; an empty file.
+    assert!(refused("d.gz", &packed(&bytes, "bz2"), &config()).contains("compression with gzip"));
     let mut damaged = packed(&bytes, "zst");
     damaged[0] ^= 1;
-    assert!(refused("d.zst", &damaged, &config()).contains("packed by zstd"));
+    assert!(refused("d.zst", &damaged, &config()).contains("compression with zstd"));
     refused("d.bz2", b"", &config());
     refused("d", &damaged, &config());
     for (start, what) in [
-        (b"\xFD7zXZ\0\0\x04".as_slice(), "it is packed by xz"),
-        (b"\x04\x22\x4D\x18d", "it is packed by lz4"),
+        (b"\xFD7zXZ\0\0\x04".as_slice(), "it is compressed with xz"),
+        (b"\x04\x22\x4D\x18d", "it is compressed with lz4"),
         (b"PK\x03\x04\x14\0", "it is a zip archive"),
     ] {
         for name in ["dump.json", "dump.json.gz", "dump.json.xz"] {
@@ -418,9 +421,9 @@ fn an_invalid_dump_does_not_change_the_extract() {
     let texts = ["", "\n", "[\n]\n", "[]", "{}", "# nothing\n", "Some text.\nMore.\n", PAGE];
     for text in texts {
         let error = refused("dump", text.as_bytes(), &config());
-        assert!(error.contains("no dump of Wikidata: of "), "{error}");
+        assert!(error.contains("not a Wikidata dump: of "), "{error}");
     }
-    // A text of which all was stored on the way leaves nothing to go on with.
+    // The stored state of an invalid dump is removed.
     let config = ExtractConfig { memory: 1, ..config() };
     refused("dump", "{\"id\":\"Q1\",\"type\":\"item\"}\nx\ny\n".as_bytes(), &config);
 }
@@ -429,7 +432,7 @@ fn an_invalid_dump_does_not_change_the_extract() {
 fn more_bad_lines_than_entities_are_no_dump_and_as_many_are_one() {
     let item = "{\"id\":\"Q1\",\"type\":\"item\"}\n";
     let error = refused("dump", format!("{item}x\ny\n").as_bytes(), &config());
-    assert!(error.contains("of 3 lines 1 hold an entity, 2 cannot be used; line 2"), "{error}");
+    assert!(error.contains("of 3 lines, 1 are entities and 2 are unusable; line 2"), "{error}");
     for good in [item, "{\"entity\":\"Q1\",\"redirect\":\"Q2\"}\n", "{\"id\":\"L1\"}\n"] {
         let (_, report) = tables(format!("{good}x\n").as_bytes(), &config()).unwrap();
         assert_eq!(report.bad_lines, 1);
@@ -476,7 +479,7 @@ fn a_byte_order_mark_may_stand_before_any_line() {
     let marked = format!("\u{feff}{}", text.replace('\n', "\n\u{feff}"));
     let (found, report) = tables(marked.as_bytes(), &config()).unwrap();
     assert_eq!((&found, report.bad_lines), (&expected, 0));
-    // Also where another line is no UTF-8.
+    // Also if another line is not valid UTF-8.
     let marked = [marked.as_bytes(), b"\n\"\xFF\"\n"].concat();
     let (found, report) = tables(&marked, &config()).unwrap();
     assert_eq!((found, report.bad_lines), (expected, 1));
@@ -505,7 +508,7 @@ proptest! {
         let mut bytes = lines.join("\n").into_bytes();
         for (at, byte) in changes {
             let at = at.index(bytes.len());
-            // Brackets and surrogates have tests of their own.
+            // Brackets and surrogates have separate tests.
             if ![b'[', b']', b'u', b'\\'].contains(&byte) {
                 bytes[at] = byte;
             }
@@ -521,7 +524,7 @@ proptest! {
         let bytes = std::fs::read(fixture()).unwrap();
         let (expected, _) = tables(&bytes, &config()).unwrap();
         for mut packed in ["gz", "bz2", "zst"].map(|packing| packed(&bytes, packing)) {
-            // By the first bytes, an archive is known as one.
+            // The first bytes are unchanged, because they determine the compression.
             for (at, byte) in &changes {
                 *at.get_mut(&mut packed[4..]) = *byte;
             }
@@ -536,7 +539,7 @@ proptest! {
 }
 
 proptest! {
-    // Seeded, so that what fails here fails everywhere.
+    // Seeded, so that failures are reproducible.
     #![proptest_config(ProptestConfig {
         rng_seed: RngSeed::Fixed(7),
         ..ProptestConfig::with_cases(testkit::cases(48))

@@ -1,4 +1,4 @@
-//! An extract that is killed and started again writes what one that was left alone writes.
+//! Tests that a killed and resumed extract writes the same files as an uninterrupted one.
 #![cfg(unix)]
 
 use std::cell::Cell;
@@ -16,7 +16,7 @@ use crate::common::packed;
 
 const OUT: &str = "out";
 
-/// JSON lines: some of these cannot be used, some are redirects, some come twice.
+/// JSON lines, including unusable lines, redirects and duplicates.
 fn dump(entities: usize) -> Vec<u8> {
     let mut rng = ChaCha8Rng::seed_from_u64(5);
     let mut lines = Vec::new();
@@ -48,7 +48,7 @@ fn dump(entities: usize) -> Vec<u8> {
     lines
 }
 
-/// Starts an extract that holds 1 MiB and stores the rest.
+/// Starts an extract with 1 MiB of memory for sorting.
 fn start(dir: &Path, dump: &str, languages: &str) -> Child {
     start_with(dir, dump, &["--memory", "1", "--languages", languages])
 }
@@ -67,7 +67,7 @@ fn start_with(dir: &Path, dump: &str, options: &[&str]) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// What stands on standard error, of a run that must end with this code.
+/// Waits for a run that must exit with `code`, and returns its standard error.
 fn end(child: Child, code: i32) -> String {
     let output = child.wait_with_output().unwrap();
     let error = String::from_utf8(output.stderr).unwrap();
@@ -75,7 +75,7 @@ fn end(child: Child, code: i32) -> String {
     error
 }
 
-/// All files below the output, by name.
+/// The files of the output folder, by name.
 fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(dir.join(OUT)).unwrap().map(|entry| entry.unwrap());
     let name = |entry: &fs::DirEntry| entry.file_name().into_string().unwrap();
@@ -86,12 +86,12 @@ fn stored(dir: &Path) -> Option<Vec<u8>> {
     fs::read(dir.join(OUT).join(".extract/state.json")).ok()
 }
 
-/// Kills a run once `when` holds, looked at all the time; whether it came to that.
+/// Starts a run and kills it as soon as `when` is true. Returns whether it was killed.
 fn kill_when(dir: &Path, dump: &str, when: impl Fn() -> bool) -> bool {
     kill(start(dir, dump, "en,de"), when)
 }
 
-/// The same of a run that was started.
+/// Kills a started run as soon as `when` is true. Returns whether it was killed.
 fn kill(mut child: Child, when: impl Fn() -> bool) -> bool {
     let begin = Instant::now();
     loop {
@@ -108,7 +108,8 @@ fn kill(mut child: Child, when: impl Fn() -> bool) -> bool {
     }
 }
 
-/// Kills runs, each a little after it stored something, until one comes to its end; how many.
+/// Starts runs and kills each shortly after it has stored its state, until one completes. Returns
+/// the number of kills.
 fn kill_often(dir: &Path, dump: &str, rng: &mut ChaCha8Rng) -> usize {
     let mut kills = 0;
     loop {
@@ -144,7 +145,7 @@ fn a_killed_extract_resumes_and_writes_the_same_bytes() {
         assert_eq!(names, ["extract.json", "labels.tsv", "redirects.tsv", "triples.tsv"]);
 
         let mut kills = 0;
-        // On a busy machine a run may be at its end before one looks.
+        // On a busy machine, a run may end before it is checked.
         for _ in 0..20 {
             fs::remove_dir_all(dir.path().join(OUT)).unwrap();
             let (begin, early) = (Instant::now(), rng.random_range(0..20));
@@ -179,7 +180,7 @@ fn a_merge_that_is_killed_begins_again() {
     }
     let state = String::from_utf8(stored(dir.path()).unwrap()).unwrap();
     assert!(state.contains("\"read\":true"), "{state}");
-    // Folders that earlier versions left go, too.
+    // Temporary folders of earlier versions are also removed.
     fs::create_dir(dir.path().join(OUT).join(".extract-abc")).unwrap();
     end(start(dir.path(), "dump.bz2", "en,de"), 0);
     assert!(files(dir.path()) == expected);
@@ -187,7 +188,7 @@ fn a_merge_that_is_killed_begins_again() {
 
 #[test]
 fn with_memory_for_all_a_killed_extract_loses_64_mib_at_most() {
-    // 160 MiB, most of which is passed over.
+    // 160 MiB, most of which is skipped.
     let mut bytes = Vec::new();
     for id in 0..40 {
         let label = format!("{{\"en\":{{\"language\":\"en\",\"value\":\"label {id}\"}}}}");
@@ -203,7 +204,7 @@ fn with_memory_for_all_a_killed_extract_loses_64_mib_at_most() {
 
     let lock = dir.path().join(OUT).join(".extract/lock");
     while !kill(start(), || lock.exists()) {}
-    // Killed before it stored anything, and after.
+    // The run was killed before or after it stored its state.
     let begins = stored(dir.path()).is_none();
     let mut child = start();
     while stored(dir.path()).is_none() && child.try_wait().unwrap().is_none() {
@@ -215,7 +216,7 @@ fn with_memory_for_all_a_killed_extract_loses_64_mib_at_most() {
     let state = stored(dir.path()).unwrap();
     let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
     let offset = state["offset"].as_u64().unwrap();
-    // What waits to be parsed when 64 MiB were read is read again.
+    // Chunks that are queued when the state is stored are read again.
     assert!((1..=96 << 20).contains(&offset), "{offset}");
     let said = end(start(), 0);
     let goes_on = format!("note: resumes the unfinished extract in {OUT} after {offset} ");
@@ -238,19 +239,19 @@ fn another_dump_or_other_options_cannot_be_resumed() {
     fs::write(dir.path().join("dump"), &bytes[1..]).unwrap();
     let error = end(start(dir.path(), "dump", "en,de"), 2);
     assert!(error.contains("of this dump before it changed"), "{error}");
-    // Earlier versions stored the place in a bzip2 file.
+    // The state of an earlier version has another key.
     let state = String::from_utf8(stored(dir.path()).unwrap()).unwrap();
     let path = dir.path().join(OUT).join(".extract/state.json");
     fs::write(path, state.replacen("\"offset\":", "\"place\":", 1)).unwrap();
     let error = end(start(dir.path(), "dump", "en,de"), 2);
     assert!(error.contains("cannot be read, use --restart to start again"), "{error}");
 
-    // A stream has no name; its bytes tell.
+    // A stream has no path and is identified by its bytes.
     fs::remove_dir_all(dir.path().join(OUT)).unwrap();
     assert!(kill_when(dir.path(), "< other", is_stored));
     fs::write(dir.path().join("dump"), &bytes).unwrap();
     let error = end(start(dir.path(), "< dump", "en,de"), 2);
-    assert!(error.contains("not those that the unfinished extract read"), "{error}");
+    assert!(error.contains("differ from those that the unfinished extract read"), "{error}");
     end(start(dir.path(), "< other", "en,de"), 0);
 }
 
@@ -266,7 +267,7 @@ fn a_pipe_is_read_like_a_file() {
     end(shell.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap(), 0);
     let mut piped = files(dir.path());
     end(start(dir.path(), "dump", "en,de"), 0);
-    // How much memory there is changes nothing.
+    // The result does not depend on the memory.
     piped.retain(|name, bytes| files(dir.path()).get(name) != Some(bytes));
     assert!(piped.is_empty(), "{:?}", piped.keys());
 }

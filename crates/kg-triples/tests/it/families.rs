@@ -1,5 +1,5 @@
-//! Inputs for tokenizers of several families: XLM-R's, BERT's, Gemma's with its bytes, and
-//! EuroBERT's of bytes alone.
+//! Tests with tokenizers of several families: XLM-R, BERT, Gemma (byte fallback) and EuroBERT (byte
+//! level).
 
 use crate::common::{countries, label, unmasked_ids};
 use kg_triples::knowledge::Descriptions;
@@ -11,7 +11,8 @@ use kg_triples::{Language, SequenceConfig, SequenceKind, build_sequences};
 use testkit::fixture;
 use tokenizers::Tokenizer;
 
-/// The tokens around a text, those between two, the mask, padding, and the unknown one.
+/// The tokenizer, the tokens around a text and between two texts, and the mask, padding and unknown
+/// tokens.
 type Family = (&'static str, [&'static str; 2], &'static [&'static str], [&'static str; 3]);
 
 const FAMILIES: [Family; 4] = [
@@ -64,7 +65,7 @@ fn filled_in_sequences_decode_to_their_triples() {
             let (sequences, report) =
                 build_sequences(&graph, ("en", other), &config, &tokenizer).unwrap();
             assert_eq!((report.facts, report.dropped.missing_label), (6, 0));
-            // Chinese that is no piece is unknown to the WordPiece tokenizer alone.
+            // Only the WordPiece tokenizer has no tokens for some Chinese characters.
             let lost = report.dropped.total();
             assert!(lost == 0 || (family == "wordpiece" && other == "zh"), "{family}: {report:?}");
             for s in &sequences {
@@ -119,7 +120,7 @@ fn filled_in_sequences_decode_to_their_triples() {
     }
 }
 
-/// A phrase and what stands around it, in the seven languages of MLQA.
+/// A phrase with the text before and after it, in the seven languages of MLQA.
 const PHRASES: [[&str; 4]; 7] = [
     ["en", "The ", "federal city", " lies on the Aare ."],
     ["es", "El Aare pasa por la ", "ciudad federal", ", en el oeste."],
@@ -150,7 +151,7 @@ fn phrases_are_where_their_tokens_are() {
             let whole = tokenizer.encode(passage.text.as_str(), true).unwrap();
             let made = encode_passages(&[passage], &tokenizer, specials, 256).unwrap();
             if family == "wordpiece" && language == "zh" {
-                // Each character is a token; those that are no piece belong to no phrase.
+                // Each character is a token, and unknown tokens belong to no phrase.
                 let unknown = |&at: &usize| made[0].input_ids[at] == specials.unk;
                 assert!(!made[0].phrases.iter().flat_map(Clone::clone).any(|at| unknown(&at)));
                 continue;
@@ -171,7 +172,7 @@ fn characters_dropped_by_a_normalizer_do_not_move_phrases() {
         let tokenizer = tokenizer(family);
         let id = |token: &str| tokenizer.token_to_id(token).unwrap();
         let specials = SpecialIds { bos: id(start), eos: id(end), unk: id(unknown) };
-        // Marks of direction, which BERT's normaliser drops.
+        // Directional marks, which BERT's normaliser drops.
         let passage = PhrasePassage {
             language: Language::new("en").unwrap(),
             text: "\u{200f}\u{200e}a federal city \u{200f}lies here".into(),
@@ -195,7 +196,7 @@ fn descriptions_are_enclosed_in_their_tokenizers_special_tokens() {
         let mut descriptions = Descriptions::default();
         for [language, before, phrase, after] in PHRASES {
             let language = Language::new(language).unwrap();
-            // A special token in a text is left out.
+            // A special token in a text is removed.
             let text = [before, phrase, " ", mask, after].concat();
             descriptions.add("Q70", language, &text).unwrap();
         }

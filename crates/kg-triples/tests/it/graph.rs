@@ -1,4 +1,4 @@
-//! Reading, writing and filtering graphs.
+//! Tests of reading, writing and filtering graphs.
 
 use crate::common::{countries, write};
 use kg_triples::{Error, GraphBuilder, KnowledgeGraph, LabelKind};
@@ -175,7 +175,7 @@ fn labels_that_cannot_be_stored_are_rejected() {
 #[test]
 fn a_failed_write_leaves_nothing_behind() {
     let dir = tempdir().unwrap();
-    // labels.tsv cannot be replaced: a folder of that name is in the way.
+    // labels.tsv is a folder and cannot be replaced.
     std::fs::create_dir(dir.path().join("labels.tsv")).unwrap();
     assert!(matches!(countries().write_dir(dir.path()), Err(Error::Io { .. })));
     let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
@@ -212,7 +212,7 @@ proptest! {
         let read: std::collections::BTreeSet<_> =
             back.triples().map(|t| (t.head.to_owned(), t.relation.to_owned(), t.tail.to_owned())).collect();
         prop_assert_eq!(read, triples);
-        // Ids without any label or triple have no line; everything else is equal.
+        // Ids without labels and triples have no line; everything else is equal.
         prop_assert_eq!(back, graph);
     }
 }

@@ -1,5 +1,5 @@
-//! Commands that prepare a folder, held up by a pipe in place of an input: killed, or beside
-//! another.
+//! Tests that killed commands do not change an existing prepared folder. A named pipe as input
+//! blocks the commands.
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,7 +10,7 @@ use shards::Manifest;
 use crate::cli_knowledge::{hidden, places};
 use crate::common::{countries, write};
 
-/// Every command with its input that becomes a pipe.
+/// Commands, each with the input that is replaced by a pipe.
 const COMMANDS: [(&str, &str); 7] = [
     ("link --wiki en=wiki.jsonl --sitelinks sitelinks.tsv", "sitelinks.tsv"),
     ("mentions --texts linked.jsonl --tokenizer tokenizer.json --entities .", "linked.jsonl"),
@@ -44,21 +44,21 @@ fn command(dir: &Path, arguments: &str) -> Command {
     command
 }
 
-/// Runs it to its end; the folder `made`.
+/// Runs a command with the output folder `made` and returns its manifest.
 fn prepare(dir: &Path, arguments: &str) -> Manifest {
     let status = command(dir, &format!("{arguments} --out made")).status().unwrap();
     assert!(status.success(), "{arguments}");
     whole(dir)
 }
 
-/// The manifest of `made`, whose files are as it says.
+/// Returns the manifest of `made` and checks its files.
 fn whole(dir: &Path) -> Manifest {
     let manifest = Manifest::read(dir.join("made")).unwrap().unwrap();
     manifest.check(dir.join("made")).unwrap();
     manifest
 }
 
-/// An input as a pipe until it is dropped.
+/// An input that is a named pipe until this value is dropped.
 struct Piped {
     path: PathBuf,
     bytes: Vec<u8>,
@@ -80,7 +80,7 @@ impl Drop for Piped {
     }
 }
 
-/// Starts it, and waits until its folder is being prepared.
+/// Starts a command and waits for its unfinished output folder.
 fn start(dir: &Path, arguments: &str) -> Child {
     let mut child = command(dir, &format!("{arguments} --out made")).spawn().unwrap();
     while hidden(dir).is_empty() {
@@ -98,7 +98,7 @@ fn every_command_that_is_killed_leaves_the_older_folder() {
         let before = prepare(dir, arguments);
         let piped = Piped::new(dir.join(input));
         let mut child = start(dir, arguments);
-        child.kill().unwrap(); // as kill -9 does
+        child.kill().unwrap(); // SIGKILL
         child.wait().unwrap();
         drop(piped);
         assert_eq!(whole(dir), before, "{arguments}");

@@ -1,4 +1,4 @@
-//! JSONL files of sequences: round trips and broken files.
+//! Tests of JSONL files of sequences: round trips and invalid files.
 
 use std::fs;
 
@@ -53,7 +53,7 @@ fn a_file_without_a_line_replaces_nothing() {
     fs::write(&full, "old\n").unwrap();
     let error = jsonl::write::<Sequence>(&full, []).unwrap_err().to_string();
     assert!(error.contains("full.jsonl: nothing is left"), "{error}");
-    // Of files that belong together, neither appears.
+    // With several files, none is written.
     let mut writer = JsonlWriter::<Sequence>::create(&full).unwrap();
     writer.write(&sequences()[0]).unwrap();
     let writers = [writer, JsonlWriter::<Sequence>::create(&empty).unwrap()];

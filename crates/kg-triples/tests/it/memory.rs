@@ -1,5 +1,5 @@
-//! Commands that read and write line by line need as much memory for ten times the lines. The long
-//! form compares 100 MB with 1 GB.
+//! Tests that commands that read and write line by line need no more memory for ten times the
+//! lines. The long form compares 100 MB with 1 GB.
 #![cfg(target_os = "linux")]
 
 use std::fs::File;
@@ -12,14 +12,15 @@ use testkit::process;
 
 use crate::common::{grid, write};
 
-/// Entities, of which there are no more in more text.
+/// Number of entities, which does not depend on the size of the texts.
 const ENTITIES: usize = 300;
 
 fn label(entity: usize, language: &str) -> String {
     format!("{language} {}", (entity + 1) * 7919)
 }
 
-/// Writes pages until they have `bytes`: the first are of entities, each line links to one.
+/// Writes pages of at least `bytes` in total. The first pages are about entities, and each line
+/// links to an entity.
 fn write_pages(path: &Path, language: &str, bytes: usize) {
     let mut file = BufWriter::new(File::create(path).unwrap());
     let mut written = 0;
@@ -44,7 +45,7 @@ fn write_pages(path: &Path, language: &str, bytes: usize) {
     file.flush().unwrap();
 }
 
-/// Writes what the commands read.
+/// Writes the inputs of the commands.
 fn write_inputs(dir: &Path, bytes: usize) {
     let mut sitelinks = "id\tlang\ttitle\n".to_owned();
     let mut labels = "id\tlang\tlabel\n".to_owned();
@@ -64,7 +65,7 @@ fn write_inputs(dir: &Path, bytes: usize) {
     std::fs::copy(testkit::fixture("tokenizer.json"), dir.join("tokenizer.json")).unwrap();
 }
 
-/// The peak of each command in MiB.
+/// The peak memory of each command in MiB.
 fn peaks(bytes: usize) -> Vec<(&'static str, f64)> {
     let dir = tempfile::tempdir().unwrap();
     write_inputs(dir.path(), bytes);

@@ -1,4 +1,4 @@
-//! Names of entities that sources agree on.
+//! Tests of entity names that several sources propose.
 use std::fs;
 
 use kg_triples::names::{Answer, NameCandidate, RankedNames, Votes, ask, decide};
@@ -37,15 +37,15 @@ fn a_source_has_one_vote_and_a_primary_spelling_is_kept() {
         ("Die Spinne", "mt:it", false),
         ("Peter Parker", "mt:es", true),
     ]);
-    // Of equal support, what a source gives first comes first.
+    // For equal support, primary names come first.
     let expected = [(3, "Spider-Man", true), (1, "Peter Parker", true), (1, "Die Spinne", false)];
     assert_eq!(found, expected.map(|(support, name, first)| (support, name.to_owned(), first)));
-    // Without a primary one, the spelling of most sources.
+    // Without a primary spelling, the spelling with the most sources.
     let found = values(&[("a b", "1", false), ("A B", "2", false), ("A B", "3", false)]);
     assert_eq!(found, [(3, "A B".to_owned(), false)]);
-    // Vowel signs make words of Hindi differ.
+    // Hindi words that differ only in vowel signs are different names.
     assert_eq!(values(&[("राम", "1", false), ("रमा", "2", false)]).len(), 2);
-    // Symbols are no name.
+    // Symbols are not a name.
     assert_eq!(values(&[("🇫🇷", "1", false), ("— ", "2", false)]), []);
 }
 
@@ -97,7 +97,7 @@ fn a_sample_uses_names_in_place_of_labels() {
     assert_eq!((label("Q64", "zh"), label("Q148", "de")), (Some("柏林"), Some("China")));
     assert_eq!((label("Q64", "de"), label("P36", "de")), (Some("Berlin"), Some("Hauptstadt")));
 
-    // A language that only names have is known, but no fact has all its labels in it.
+    // A language that occurs only in names is known, but no fact has all labels in it.
     let sample = "sample --kg kg --languages es --count 1 --names names.jsonl --out s";
     let error = failure(&run(dir.path(), sample));
     assert!(error.contains("triples with labels in all of es: nothing is left"), "{error}");
@@ -125,7 +125,7 @@ fn bad_candidates_are_refused_by_line() {
         expect_refusals(dir.path(), "names", &[(&arguments, &place), (&arguments, expected)]);
     }
     write(dir.path(), "one.jsonl", good);
-    let hint = "of 1 names none has the support of 2 sources";
+    let hint = "none of 1 names has the support of 2 sources";
     expect_refusals(dir.path(), "names", &[("--candidates one.jsonl", hint)]);
 
     write(dir.path(), "names.jsonl", r#"{"entity":"Q1","lang":"de","values":[]}"#);

@@ -1,5 +1,5 @@
-//! Knowledge phrases: the paper's example to the letter, thresholds, stop words, occurrences, equal
-//! numbers.
+//! Tests of knowledge phrases: the paper's example, thresholds, stop words, occurrences and
+//! equalisation.
 use kg_triples::phrases::{
     Document, PhraseConfig, PhraseMiner, PhrasePassage, QueryDocuments, StopWords, mine_passages,
     words,
@@ -81,14 +81,14 @@ fn the_threshold_is_exact() {
     assert_eq!(mined(&config, &titled("cherry tree", &titles(7))), ["cherry tree"]);
     assert!(mined(&config, &titled("cherry tree", &titles(6))).is_empty());
     assert!(mined(&config, &titled("cherry tree", &[])).is_empty());
-    // Only the first ten titles count, and all there are where there are fewer.
+    // Only the first ten titles are used, or all titles if there are fewer.
     let eleven: Vec<&str> = titles(6).into_iter().chain(["cherry tree"; 5]).collect();
     assert!(mined(&config, &titled("cherry tree", &eleven)).is_empty());
     let more = PhraseConfig { titles: 15, ..config.clone() };
     assert_eq!(mined(&more, &titled("cherry tree", &eleven)), ["cherry tree"]); // 11 of 15
     assert!(mined(&config, &titled("cherry tree", &["tree cherry", "cherrytree"])).is_empty());
 
-    // Nor does rounding move it.
+    // Rounding has no effect.
     for total in 1..=10usize {
         let needed = (7 * total).div_ceil(10);
         for (count, reached) in [(needed, true), (needed - 1, false)] {
@@ -128,7 +128,7 @@ fn passages(config: PhraseConfig, records: &[QueryDocuments]) -> Vec<PhrasePassa
     mine_passages(records.iter().cloned().map(Ok), &miner).unwrap().0
 }
 
-/// What stands at the spans, in the passage's own spelling.
+/// The texts of all occurrences of each phrase of a passage.
 fn at(passage: &PhrasePassage) -> Vec<Vec<String>> {
     let slice = |start: usize, end: usize| passage.text.chars().skip(start).take(end - start);
     let occurrences = passage.phrases.iter().map(|phrase| {
@@ -211,11 +211,11 @@ fn languages_get_as_many_passages_whatever_the_order() {
     };
     assert_eq!(["en", "de", "fr", "es"].map(|code| of(&made, code).len()), [30, 30, 30, 0]);
     let mut english = of(&made, "en");
-    // Not simply the first ones, and another seed takes others.
+    // The selection is not the first passages and depends on the seed.
     assert_ne!(english[..], of(&passages(small(), &records), "en")[..30]);
     let other = passages(PhraseConfig { seed: 1, ..config.clone() }, &records);
     assert_ne!(english, of(&other, "en"));
-    // The other way round: the same passages.
+    // The order of the queries does not matter.
     records.reverse();
     let mut reversed = of(&passages(config, &records), "en");
     english.sort_unstable();

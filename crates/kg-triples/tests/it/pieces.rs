@@ -1,4 +1,4 @@
-//! How labels become tokens: word starts, special tokens, unknown ones.
+//! Tests of the tokens of labels: word starts, special tokens and unknown tokens.
 
 use std::str::FromStr;
 
@@ -28,14 +28,14 @@ fn labels_that_cannot_be_targets_are_dropped_and_counted() {
     assert!(t.encode("\u{10ffff}", false).unwrap().get_ids().contains(&UNK));
     let config = only(SequenceKind::Monolingual);
     let (sequences, report) = build_sequences(&builder.build(), ("en", "de"), &config, &t).unwrap();
-    // B (a mask in the text) cannot stand anywhere, C (unknown) can be seen but not predicted, D
+    // B (with a mask token) is unusable, C (unknown token) can be visible but not predicted, and D
     // has no label.
     assert_eq!(sequences.len(), 2);
     assert!(sequences.iter().all(|s| s.entities[0].role == Role::Head));
     assert_eq!((report.dropped.unusable_label, report.dropped.missing_label), (6, 4));
 }
 
-/// Words are marked by the space before them, and nothing is added at the start of a text.
+/// A tokenizer that marks words by the space before them and adds nothing at the start of a text.
 const SPACE_MARKS: &str = r#"{
   "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null, "decoder": null,
   "added_tokens": [],

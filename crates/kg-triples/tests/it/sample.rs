@@ -1,4 +1,4 @@
-//! Samples: uniform, reproducible, independent of order and labels.
+//! Tests of samples: uniform, reproducible, independent of order and label texts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,8 +61,8 @@ fn every_fact_has_the_same_chance() {
             *drawn.entry(fact).or_default() += 1;
         }
     }
-    // Each count is binomial: 2000 draws at 5/20, so 500 with standard deviation 19.4; five of
-    // these on either side.
+    // Each count is binomial: 2,000 draws with probability 5/20, mean 500 and standard deviation
+    // 19.4. The limits are five standard deviations from the mean.
     assert_eq!(drawn.len(), 20);
     assert!(drawn.values().all(|count| (403..=597).contains(count)), "{drawn:?}");
 }

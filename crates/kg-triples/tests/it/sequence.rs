@@ -1,4 +1,4 @@
-//! Layouts, masks, counts and options of the three kinds of sequences.
+//! Tests of layouts, masks, counts and options of the three kinds of sequences.
 
 use std::collections::BTreeSet;
 
@@ -26,8 +26,7 @@ fn only(kind: SequenceKind) -> SequenceConfig {
     SequenceConfig { kinds: vec![kind], ..SequenceConfig::default() }
 }
 
-/// Input and labels written down element by element: (id, language, masked); `|` is the pair
-/// separator.
+/// Input and labels from elements (id, language, masked); the id `|` is the pair separator.
 fn by_hand(tokenizer: &Tokenizer, elements: &[(&str, &str, bool)]) -> (Vec<u32>, Vec<i64>) {
     let (mut input, mut labels) = (vec![BOS], vec![IGNORE_INDEX]);
     for (id, language, masked) in elements {
@@ -305,8 +304,8 @@ fn ten_per_triple_and_pair_shuffled_by_the_seed() {
         (sequences.iter().map(key).collect(), other.iter().map(key).collect());
     a.sort();
     b.sort();
-    assert_eq!(a, b, "another order of the same sequences");
-    // Shuffled over kinds and pairs: neither comes in blocks.
+    assert_eq!(a, b, "the same sequences in another order");
+    // Kinds and pairs are shuffled and do not occur in blocks.
     let changes = sequences.windows(2).filter(|w| w[0].kind != w[1].kind).count();
     assert!(changes > 40, "{changes}");
 }
@@ -353,7 +352,7 @@ fn kinds_are_spread_over_the_whole_list_after_weights() {
             assert!((found - share).abs() < 0.05, "{}: {found} of a quarter", kind.name());
         }
     }
-    // The same sequences as ever, in another order.
+    // The sequences do not depend on the weights; only their order does.
     let (all, _) =
         build_sequences(&graph, ("en", "de"), &SequenceConfig::default(), &tokenizer()).unwrap();
     let first = |kind| all.iter().find(|sequence| sequence.kind == kind).unwrap();

@@ -1,4 +1,4 @@
-//! Code-switched text: which sentences, which languages, what is written, what is read back.
+//! Tests of code-switched text: sentences, languages, output files and the EntityCS format.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,7 +19,7 @@ fn language(code: &str) -> Language {
     Language::new(code).unwrap()
 }
 
-/// A text whose mentions are the places of `names`, which are their entities as well.
+/// A text with a mention of each name. The names are also the entity ids.
 fn text(body: &str, names: &[&str]) -> LinkedText {
     let mention = |name: &&str| {
         let start = body[..body.find(name).unwrap()].chars().count();
@@ -73,7 +73,7 @@ fn languages_are_those_of_all_mentions() {
     let all = SwitchConfig { count: 9, ..config(&ALL) };
     assert_eq!(codes(&forms(&["Bern", "Aare"], &all)), ALL[1..]);
     assert_eq!(codes(&forms(&["Bern", "Aare", "Rome"], &all)), ["bb"]);
-    // What has no label at all does not count, and keeps its text.
+    // A mention without any label is ignored, and its text is unchanged.
     let kept = forms(&["Bern", "Rome", "Nowhere"], &all);
     assert_eq!(codes(&kept), ["aa", "bb"]);
     assert_eq!(kept[1].text.text, "Bärn bb, Aare, Rooma and Nowhere.");
@@ -81,7 +81,7 @@ fn languages_are_those_of_all_mentions() {
     assert_eq!(kept[1].text.id, "t@bb");
     assert_eq!(kept[1].text.switched_from.as_deref(), Some("t"));
     assert!(forms(&["Nowhere"], &all).is_empty() && forms(&[], &all).is_empty());
-    // An entity with labels in other languages alone leaves the sentence as it is.
+    // A sentence is not switched if no language has labels of all its mentions.
     assert!(forms(&["Aare", "Rome"], &config(&["cc", "dd"])).is_empty());
     assert!(forms(&["Aare", "Rome"], &config(&["aa", "cc"])).is_empty());
     // The source is never a target.
@@ -112,13 +112,13 @@ fn five_languages_are_drawn_evenly_and_again_the_same() {
             *counts.entry(code).or_default() += 1.0;
         }
     }
-    // Each language is in 5 of 7 draws; the statistic has 6 degrees of freedom once it is divided
-    // by the share of languages that are left out, and is below 22.5 but once in a thousand times.
+    // Each language is in 5 of 7 draws. Divided by 2/6, the statistic is chi-squared distributed
+    // with 6 degrees of freedom and exceeds 22.5 with probability 0.001.
     let expected = draws as f64 * 5.0 / 7.0;
     let sum: f64 = counts.values().map(|count| (count - expected).powi(2) / expected).sum();
     assert!(counts.len() == 7 && sum * 6.0 / 2.0 < 22.5, "{counts:?}");
 
-    // As many are drawn with a pool, of which some are kept.
+    // With a pool, the draw is the same, but only some of the languages are returned.
     for seed in 0..50 {
         let some = SwitchConfig { seed, pool: config(&ALL).languages, ..config(&["aa", "cc"]) };
         let all = SwitchConfig { seed, ..config(&ALL) };
@@ -179,7 +179,7 @@ fn everything_left_out_is_counted_on_any_number_of_threads() {
         text("One two three four Bern.", &["Bern"]),
     ];
     texts.push(LinkedText { language: Language::DE, ..text("Bern.", &["Bern"]) });
-    // More than a block.
+    // More texts than fit into one block.
     texts.extend((0..2000).map(|_| text("Aare and Bern.", &["Aare", "Bern"])));
     let config = SwitchConfig { max_words: 4, ..config(&ALL) };
     let run = |threads: usize| {
@@ -193,7 +193,7 @@ fn everything_left_out_is_counted_on_any_number_of_threads() {
     assert_eq!((report.unswitched, report.switched), (1, 2001));
     let written: usize = report.by_language.values().map(|(texts, _)| texts).sum();
     assert_eq!(written, 2001 * 5);
-    // Sentences that are alike are drawn for apart.
+    // Equal sentences have independent draws.
     assert!(forms.windows(2).any(|two| codes(&two[0].1) != codes(&two[1].1)));
 }
 
@@ -319,7 +319,7 @@ fn the_program_writes_atomic_files_and_refuses_its_inputs() {
     let texts: Vec<&str> = texts.iter().map(|text| text.text.as_str()).collect();
     assert_eq!(texts, ["Bern.", "Bärn.", "伯尔尼."]);
 
-    // Drawn from both languages, and nothing is written in that of the pool.
+    // The draw includes the language of the pool, in which nothing is written.
     let drawn = |seed: &u64| {
         let pool = "--languages zh --pool de,zh --count 1";
         let command = format!("switch --texts t.jsonl --labels l.tsv {pool} --seed {seed}");
@@ -345,7 +345,7 @@ fn the_program_writes_atomic_files_and_refuses_its_inputs() {
     assert_eq!(std::fs::read_to_string(dir.join("t.jsonl")).unwrap(), format!("{line}\n"));
 }
 
-/// Texts about Bern, Aare and Rome in turn, and their labels.
+/// Writes texts about Bern, Aare and Rome, and their labels.
 fn write_texts(dir: &Path, count: usize) {
     let names = ["Bern", "Aare", "Rome"];
     let line = |number: usize| {
@@ -399,7 +399,7 @@ proptest! {
             command.current_dir(dir).env("RAYON_NUM_THREADS", threads);
             let output = command.args(arguments.split_whitespace()).output().unwrap();
             if !output.status.success() {
-                // All were held out, or none.
+                // All or no entities were held out.
                 let error = String::from_utf8(output.stderr).unwrap();
                 prop_assert!(error.contains("nothing is left"), "{}", error);
                 prop_assert_eq!(std::fs::read_dir(dir).unwrap().count(), 2);
@@ -443,7 +443,7 @@ fn parts_of_impossible_size_are_refused() {
     write_texts(folder.path(), 3);
     for (options, expected) in [
         ("--hold-out 1", "hold_out = 1: must be from 0 to below 1"),
-        ("--validation 1000", "texts in de to train on: nothing is left; --validation takes all"),
+        ("--validation 1000", "training texts in de: nothing is left; --validation uses all"),
     ] {
         let error = failure(&run(folder.path(), &format!("{SWITCH} {options} --out o")));
         assert!(error.contains(expected), "{error}");

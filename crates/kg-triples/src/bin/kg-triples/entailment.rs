@@ -26,8 +26,8 @@ With an extract of Wikidata and pages of entities:
   kg-triples entailment --kg wikidata --texts pages.jsonl.gz \\
     --tokenizer xlm-roberta-base --count 1000000 --out triples
 
-A folder holds train/ and, with --hold-out, probe/: held-out triples whose subject and relation have
-one object, and the objects as candidates.")]
+A folder contains train/ and, with --hold-out, probe/: queries (held-out triples whose subject and
+relation have one object) and candidates (objects).")]
 pub struct Args {
     /// Folder with triples.tsv and labels.tsv
     #[arg(long, value_name = "DIR")]
@@ -129,7 +129,7 @@ pub fn run(args: Args) -> Done {
     table.count("triples", report.triples);
     table.count("without a described subject", report.without_subject);
     table.count("without a described object", report.without_object);
-    table.count("without descriptions in wanted languages", report.without_language);
+    table.count("without descriptions in suitable languages", report.without_language);
     table.count("usable", report.train + report.test + report.ambiguous);
     table.count("held out, one object", report.test);
     table.count("held out, several objects", report.ambiguous);
@@ -148,8 +148,8 @@ fn empty_output(what: &str, report: &EntailmentReport) -> Error {
         what: format!("{what} of {} triples", report.triples),
         hint: format!(
             "{} have no described subject, {} no described object, {} no descriptions in \
-             languages that are wanted, {} are held out with one object for subject and relation, \
-             {} with several; give more triples or descriptions, or change --hold-out",
+             suitable languages, {} are held out with one object for subject and relation, {} \
+             with several; add triples or descriptions, or change --hold-out",
             report.without_subject,
             report.without_object,
             report.without_language,

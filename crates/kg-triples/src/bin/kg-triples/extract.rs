@@ -26,12 +26,11 @@ With dumps of https://dumps.wikimedia.org/wikidatawiki/entities:
   lbzip2 -dc latest-all.json.bz2 | kg-triples extract --dump - \\
     --languages en,de --out kg
 
-The dump is a JSON array or JSON lines, plain or packed by gzip, bzip2 or zstd. A file in which
-no line is an entity, or fewer than cannot be used, is an error and replaces nothing. Dumps in
+The dump is a JSON array or JSON lines, plain or compressed with gzip, bzip2 or zstd. A file without
+entities, or with fewer entities than unusable lines, is an error and replaces nothing. Dumps in
 N-Triples are not supported.
-The folder gets the tables and extract.json, which counts all that was left out. What was read is
-stored after every 64 MiB of the packed dump; an extract that was killed goes on from there when the
-same command is given again.")]
+The output is the tables and extract.json, which counts everything skipped. Progress is stored after
+every 64 MiB of the compressed dump. Repeat the same command to resume a killed extract.")]
 pub struct Args {
     /// Wikidata JSON dump; - reads standard input
     #[arg(long, value_name = "FILE")]
@@ -152,22 +151,22 @@ fn print(report: &ExtractReport) {
     let mut table = Table::default();
     for (name, count) in [
         ("lines", report.lines),
-        ("lines that cannot be used", report.bad_lines),
+        ("unusable lines", report.bad_lines),
         ("items", report.items),
         ("properties", report.properties),
         ("other entities", report.others.values().sum()),
         ("redirects", report.redirects),
         ("repeated entities", report.repeated_entities),
         ("labels", counts.labels),
-        ("labels of a fallback language", counts.fallback_labels),
-        ("labels of another language", counts.foreign_labels),
+        ("labels in a fallback language", counts.fallback_labels),
+        ("labels in another language", counts.foreign_labels),
         ("empty labels", counts.empty_labels),
         ("lone surrogates", counts.lone_surrogates),
         ("statements", counts.statements),
         ("deprecated", counts.deprecated),
         ("not preferred", counts.not_preferred),
         ("without a value", counts.without_value),
-        ("of other values than items", counts.other_values),
+        ("values other than items", counts.other_values),
         ("repeated triples", counts.repeated_triples),
         ("triples", counts.triples),
     ] {

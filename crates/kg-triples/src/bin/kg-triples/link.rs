@@ -16,13 +16,14 @@ With pages of Wikipedia and the sitelinks of an extract:
   kg-triples link --wiki en=enwiki.jsonl.gz,de=dewiki.jsonl.gz \\
     --sitelinks kg/sitelinks.tsv --out linked.jsonl.gz
 
-The first form finds labels in the pages of --entities; the second takes the links of Wikipedia's
-pages (WikiExtractor --links --json). `kg-triples mentions` and `switch` read them as --texts.")]
+With --entities, labels of entities are linked in the pages. With --wiki, the links of Wikipedia
+pages are used (WikiExtractor --links --json). `kg-triples mentions` and `switch` read the output
+as --texts.")]
 pub struct Args {
     #[command(flatten)]
     source: SourceArgs,
-    /// JSONL file to write, a text in each line: id, lang, text, mentions; compressed if it ends in
-    /// .gz; or a prepared folder, whose train/linked.jsonl.gz it is
+    /// JSONL file to write (one text per line: id, lang, text, mentions), compressed if it ends in
+    /// .gz; or a prepared folder, which gets train/linked.jsonl.gz
     #[arg(long, value_name = "FILE.jsonl[.gz]|DIR")]
     out: PathBuf,
 }
@@ -44,7 +45,7 @@ pub fn run(args: Args) -> Done {
     if counts.values().all(|(_, mentions)| *mentions == 0) {
         return Err(Error::Empty {
             what: "mentions in the texts".into(),
-            hint: "see --wiki with --sitelinks, or --entities, and --languages".into(),
+            hint: "check --wiki with --sitelinks, or --entities, and --languages".into(),
         });
     }
     writer.finish()?;

@@ -25,7 +25,7 @@ use clap::{Parser, Subcommand};
 use kg_triples::{Error, Language};
 use tokenizers::Tokenizer;
 
-/// Knowledge triples to training data.
+/// Build training data from knowledge triples.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
@@ -56,9 +56,9 @@ Examples:
   kg-triples phrases --queries crates/testkit/fixtures/queries.jsonl \\
     --min-chars 0 --unequal --out passages.jsonl.gz
 
-A folder of triples holds triples.tsv (head_id, relation_id, tail_id) and
+A folder of triples contains triples.tsv (head_id, relation_id, tail_id) and
 labels.tsv (id, lang, label, kind). Exit code 2 and one line on stderr mean bad
-input or a path that cannot be used.";
+input or an unusable path.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -114,7 +114,7 @@ fn main() -> ExitCode {
 /// Loads a `tokenizer.json`, or the one in a folder.
 fn load_tokenizer(path: &Path) -> Result<Tokenizer, Error> {
     tokenizer_file::read(path)
-        .map_err(|error| Error::Tokenizer(format!("{error} (--tokenizer names another)")))
+        .map_err(|error| Error::Tokenizer(format!("{error} (change --tokenizer)")))
 }
 
 /// Parses an enum by its serde name in configuration files.
@@ -122,7 +122,7 @@ fn choice<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(text.replace('-', "_").into()).map_err(|error| error.to_string())
 }
 
-/// Rejects a number of examples of 0, which would leave an output empty.
+/// Rejects the number of examples 0, which would make the output empty.
 fn at_least_one<N: From<u8> + PartialEq>(count: Option<N>) -> Done {
     match count == Some(N::from(0)) {
         true => Err(Error::Config { key: "count", value: "0".into(), rule: "1 or more" }),

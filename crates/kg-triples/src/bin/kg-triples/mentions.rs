@@ -31,13 +31,13 @@ With linked texts, or pages of Wikipedia:
     --smoothing 0.3 --hold-out texts=0.001,pairs=0.001,entities=0.001 \\
     --out mentions
 
-Texts come from --texts (linked already), --wiki (WikiExtractor --links --json), or from the pages
-of --entities, where labels are found and linked. Descriptions come from --entities, or else from
-the texts that are pages of entities.
+Texts come from --texts (already linked), --wiki (WikiExtractor --links --json), or the pages of
+--entities, in which labels are linked. Descriptions come from --entities, or otherwise from the
+texts that are pages of entities.
 
-A folder holds train/ and, with --hold-out, probe/: queries about unseen texts, unseen pairs of
-languages and unseen entities, and the candidate descriptions. No training line shares a text, an
-entity in its pair of languages, or an entity that is held out.")]
+A folder contains train/ and, with --hold-out, probe/: queries about unseen texts, unseen language
+pairs and unseen entities, and candidate descriptions. No training line has a held-out text, a
+held-out entity, or an entity with a held-out language pair.")]
 pub struct Args {
     #[command(flatten)]
     source: SourceArgs,
@@ -206,7 +206,7 @@ fn probe(
     Probe { queries: names.into_iter().zip(queries).collect(), candidates }
 }
 
-/// Uses texts that are pages of entities as descriptions of these entities.
+/// Adds texts that are pages of entities as descriptions of the entities.
 fn describe_by_texts(sources: &Sources, descriptions: &mut Descriptions) -> Done {
     for text in sources.texts(None) {
         let text = text?;
@@ -223,8 +223,8 @@ fn no_examples(report: &MentionReport) -> Error {
     Error::Empty {
         what: format!("examples of {} passages", report.passages),
         hint: format!(
-            "{} have no mention, {} no described entity, {} no description in a language that is \
-             wanted, {} do not fit the tokens",
+            "{} have no mention, {} no described entity, {} no description in a suitable language, \
+             {} no mention that can be aligned with tokens",
             report.without_mention,
             report.without_description,
             report.without_language,
@@ -233,7 +233,7 @@ fn no_examples(report: &MentionReport) -> Error {
     }
 }
 
-/// Inputs from which examples are drawn.
+/// The inputs of examples.
 struct Drawing<'s> {
     sources: &'s Sources,
     descriptions: &'s EncodedDescriptions,
@@ -337,8 +337,8 @@ fn print(
     table.count("passages", report.passages);
     table.count("without a mention", report.without_mention);
     table.count("without a description", report.without_description);
-    table.count("without a description in a wanted language", report.without_language);
-    table.count("mentions that do not fit the tokens", report.unaligned);
+    table.count("without a description in a suitable language", report.without_language);
+    table.count("mentions not aligned with tokens", report.unaligned);
     table.count("held out", report.held_out);
     table.count("passages used", report.examples);
     table.count("tokens", report.tokens);

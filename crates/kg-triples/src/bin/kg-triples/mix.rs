@@ -211,7 +211,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 fn masking(text: &str) -> Result<Masking, String> {
     match text.split_once(':') {
         Some(("fixed" | "fixed_length", masks)) => {
-            let masks = masks.parse().map_err(|_| format!("{masks:?} is no number of masks"))?;
+            let masks = masks.parse().map_err(|_| format!("invalid number of masks {masks:?}"))?;
             Ok(Masking::FixedLength { masks })
         }
         _ => choice(text).map_err(|_| "expected gold_length, single or fixed:N".into()),

@@ -18,9 +18,10 @@ use crate::{Done, spinner};
 A line of --candidates:
   {\"entity\": \"Q183\", \"lang\": \"de\", \"name\": \"Deutschland\", \"source\": \"mt:en\"}
 A source has one vote for a name of an entity in a language. Name it by method and source
-language. \"primary\": true marks a name that a source gives first, as labels are before aliases.
-Case, punctuation and symbols are ignored. A file of --out that ends in .tsv holds the best name of
-each entity; any other holds lines of entity, lang and values: [support, name, primary], best first.")]
+language. \"primary\": true marks a name that a source lists first, as labels before aliases.
+Case, punctuation and symbols are ignored. An --out that ends in .tsv contains the best name
+of each entity; any other contains lines of entity, lang and values: [support, name, primary], best
+first.")]
 pub struct Args {
     /// JSONL files of names that sources propose: entity, lang, name, source
     #[arg(long, value_name = "FILE,…", value_delimiter = ',', required = true)]
@@ -52,7 +53,7 @@ pub fn run(args: Args) -> Done {
         return Err(Error::Empty {
             what: args.out.display().to_string(),
             hint: format!(
-                "of {} names none has the support of {} sources; lower --threshold or add sources",
+                "none of {} names has the support of {} sources; lower --threshold or add sources",
                 report.names, args.threshold
             ),
         });

@@ -15,12 +15,12 @@ pub enum Out {
     Folder(Preparing),
 }
 
-/// Requirement for `--out` with held-out data.
-pub const FOR_QUERIES: &str = "a folder where something is held out, for its queries";
+/// Rule for `--out` with held-out data.
+pub const FOR_QUERIES: &str = "a folder if data is held out, for the queries";
 
 /// The queries of a probe, and the candidates of all queries.
 pub struct Probe<Q, C> {
-    /// Queries with the name of their kind.
+    /// The name of each kind of query, and its queries.
     pub queries: Vec<(&'static str, Vec<Q>)>,
     pub candidates: Vec<C>,
 }

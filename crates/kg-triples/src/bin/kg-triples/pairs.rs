@@ -25,12 +25,12 @@ With an extract of Wikidata and linked texts:
     --kinds ep,tp,es,ts --count 1000000 --hold-out 0.01 --out pairs
 
 Kinds: ep (labels of an entity in two languages), tp (subject and relation, object), es (description
-of an entity, its label), ts (sentence without the object of a triple whose ends are linked in it,
-object). es needs --entities; ts takes the sentences of --texts, or finds the labels of --kg in the
-pages of --entities. A relation without a label is left out of tp's query, and counted.
+of an entity, its label), ts (sentence with linked subject and object of a triple, without the
+object; object). es needs --entities. ts uses the sentences of --texts, or links labels of --kg in
+the pages of --entities. A relation without a label is omitted from the query of tp and counted.
 
-A folder holds train/pairs.jsonl.gz and, with --hold-out, probe/held-out.jsonl.gz: all pairs of
-entities that no training pair has as its entity.")]
+A folder contains train/pairs.jsonl.gz and, with --hold-out, probe/held-out.jsonl.gz: all pairs
+about held-out entities, which are not the entity of any training pair.")]
 pub struct Args {
     /// Folder with triples.tsv and labels.tsv
     #[arg(long, value_name = "DIR")]
@@ -79,11 +79,11 @@ pub fn run(args: Args) -> Done {
     config.validate()?;
     args.check(&kinds)?;
     let holds_out = args.hold_out > 0.0;
-    let rule = "a folder where something is held out";
+    let rule = "a folder if data is held out";
     let out = Out::start(&args.out, holds_out.then_some(rule))?;
     let bar = spinner("reading");
     let mut graph = KnowledgeGraph::read_dir(&args.kg)?;
-    // Entity links use only ids of --kg, because a page may have another id for the same thing.
+    // Entity links use only ids of --kg, because a page may have another id for the same entity.
     let sources = kinds.contains(&PairKind::Ts).then(|| args.sources(&graph)).transpose()?;
     let wants = |language: Language| args.languages.as_ref().is_none_or(|l| l.contains(&language));
     let mut descriptions = Descriptions::default();
@@ -105,7 +105,7 @@ pub fn run(args: Args) -> Done {
         "sources",
         "without a label",
         "without a triple",
-        "nothing left",
+        "object only",
         "train",
         "held out",
         "without a relation",
@@ -156,9 +156,9 @@ impl Args {
     fn check(&self, kinds: &BTreeSet<PairKind>) -> Done {
         let pages = self.entities.is_some();
         let es =
-            (PairKind::Es, pages, "one of the others without --entities, whose pages describe");
+            (PairKind::Es, pages, "another kind without --entities, which provides descriptions");
         let ts = pages || !self.texts.is_empty();
-        let ts = (PairKind::Ts, ts, "one of the others without --texts or --entities");
+        let ts = (PairKind::Ts, ts, "another kind without --texts or --entities");
         match [es, ts].into_iter().find(|(kind, given, _)| kinds.contains(kind) && !given) {
             Some((kind, _, rule)) => {
                 Err(Error::Config { key: "kinds", value: kind.name().to_owned(), rule })
@@ -204,7 +204,7 @@ fn no_pairs(kind: PairKind, counts: &PairCounts) -> Error {
         what: format!("{} of {} sources", kind.name(), counts.sources),
         hint: format!(
             "{} have no label in the languages, {} no triple, {} no word but the object, {} are \
-             to be trained and {} held out; give more, or change --languages or --hold-out",
+             for training and {} held out; add data, or change --languages or --hold-out",
             counts.without_label, counts.without_triple, counts.bare, counts.train, counts.held_out
         ),
     }

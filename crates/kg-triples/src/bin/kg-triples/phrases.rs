@@ -18,10 +18,10 @@ With your queries:
   kg-triples phrases --queries de.jsonl --title-fraction 1/2 \\
     --out passages.jsonl.gz
 
-A line of --queries holds a query and its results, the best first:
+A line of --queries is a query with its results, best first:
   {\"query\": \"…\", \"lang\": \"en\",
    \"documents\": [{\"title\": \"…\", \"text\": \"…\"}]}
-A line of --out holds a passage and its phrases, with offsets in Unicode code
+A line of --out is a passage with its phrases; offsets are in Unicode code
 points:
   {\"lang\": \"en\", \"text\": \"…\", \"phrases\": [{\"phrase\": \"…\",
    \"occurrences\": [{\"start\": 4, \"end\": 19}]}]}")]
@@ -41,7 +41,7 @@ pub struct Args {
     /// Keep all passages instead of an equal number per language
     #[arg(long)]
     unequal: bool,
-    /// Random seed of the choice of passages
+    /// Random seed of the selection of passages
     #[arg(long, default_value_t = PhraseConfig::default().seed)]
     seed: u64,
     /// JSONL file to write, compressed if it ends in .gz; or a prepared folder
@@ -76,7 +76,7 @@ pub fn run(args: Args) -> Done {
         return Err(Error::Empty {
             what: format!("passages of {} queries", sum(|report| report.queries)),
             hint: format!(
-                "{} queries have a phrase; of their {} paragraphs {} are shorter than --min-chars",
+                "{} queries have a phrase; of their {} paragraphs, {} are shorter than --min-chars",
                 sum(|report| report.queries_with_phrases),
                 sum(|report| report.paragraphs),
                 sum(|report| report.too_short)
@@ -105,10 +105,10 @@ fn print_table(reports: &BTreeMap<Language, PhraseReport>) {
     row("after stop words", |report| report.after_stop_words.to_string());
     row("knowledge phrases", |report| report.phrases.to_string());
     row("queries with phrases", |report| report.queries_with_phrases.to_string());
-    row("their paragraphs", |report| report.paragraphs.to_string());
+    row("paragraphs of their documents", |report| report.paragraphs.to_string());
     row("too short", |report| report.too_short.to_string());
     row("with a phrase", |report| report.found.to_string());
-    row("different", |report| report.different.to_string());
+    row("distinct passages", |report| report.different.to_string());
     row("passages", |report| report.passages.to_string());
     row("phrases", |report| report.passage_phrases.to_string());
     row("occurrences", |report| report.occurrences.to_string());

@@ -25,12 +25,12 @@ With pages of Wikipedia and an extract of Wikidata:
 With the released corpus of EntityCS:
   kg-triples switch --tagged corpus.jsonl --out switched.jsonl.gz
 
-A sentence is switched into --languages that have labels of all its mentions, at most --count of
-them; an entity without any label keeps its text and does not count. Languages of --pool are drawn
-from as well, and nothing is written in them. The released corpus of EntityCS is read with --tagged.
+A sentence is switched into at most --count of the --languages that have labels of all its mentions.
+An entity without any label is ignored, and its text is unchanged. Languages of --pool take part in
+the draw, but nothing is written in them. --tagged reads the released corpus of EntityCS.
 
-A prepared folder has texts to train on in train/, those of --validation in validation/, and with
---hold-out in probe/ the labels of entities that were switched and of those that never were.")]
+A prepared folder contains training texts (train/), validation texts (validation/, with
+--validation), and the labels of switched and of held-out entities (probe/, with --hold-out).")]
 pub struct Args {
     /// JSONL files of linked texts: id, lang, text, mentions
     #[arg(long, value_name = "FILE,…", value_delimiter = ',', required_unless_present = "tagged")]
@@ -163,7 +163,7 @@ fn check_switched(report: &SwitchReport) -> Done {
         what: format!("switched forms of {} sentences", report.sentences),
         hint: format!(
             "{} texts are in another language than --source, {} sentences are too long, {} have no \
-             mention, {} no language with the labels of all their mentions (see --rule)",
+             mention, {} no language with labels of all their mentions (see --rule)",
             report.other_language, report.too_long, report.without_mention, report.unswitched
         ),
     })
@@ -212,6 +212,6 @@ fn print(report: &SwitchReport) {
     table.count("without a mention", report.without_mention);
     table.count("without a language", report.unswitched);
     table.count("switched", report.switched);
-    table.count("mentions left out", report.overlapping);
+    table.count("skipped mentions", report.overlapping);
     table.print();
 }

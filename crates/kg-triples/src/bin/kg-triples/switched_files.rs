@@ -35,7 +35,7 @@ impl Validation {
     }
 
     /// Adds the text to the validation set if its random number is small enough. Returns the text
-    /// that is not in the set: this one or the one that it displaced.
+    /// that is not in the set: `text`, or the text that it displaced.
     fn keep(&mut self, text: LinkedText) -> Option<LinkedText> {
         if self.texts == 0 {
             return Some(text);
@@ -83,8 +83,8 @@ impl<'a> TextFiles<'a> {
             for (language, texts) in self.validation.kept {
                 if !self.trained.contains_key(&language) {
                     return Err(Error::Empty {
-                        what: format!("texts in {language} to train on"),
-                        hint: format!("--validation takes all {} of them", texts.len()),
+                        what: format!("training texts in {language}"),
+                        hint: format!("--validation uses all {} of them", texts.len()),
                     });
                 }
                 let name = format!("validation/switched.{language}.jsonl.gz");
@@ -127,8 +127,8 @@ impl LabelProbe {
         }
     }
 
-    /// Writes `probe/switched.jsonl.gz` and `probe/held-out.jsonl.gz`. Returns their numbers of
-    /// labels.
+    /// Writes `probe/switched.jsonl.gz` and `probe/held-out.jsonl.gz`. Returns the numbers of
+    /// labels by language.
     pub fn write(
         &self,
         out: &Out,

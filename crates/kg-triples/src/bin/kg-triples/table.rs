@@ -46,7 +46,7 @@ impl Table {
     }
 }
 
-/// An empty line; a closed pipe is no error.
+/// Prints an empty line; a closed pipe is no error.
 pub fn blank_line() {
     let _ = writeln!(output());
 }

@@ -11,7 +11,7 @@ use crate::{Done, spinner};
   kg-triples texts --in data/demo/kg --out texts
   kg-triples texts --in data/demo/kg --languages de,zh --out texts
 
-Writes texts/train/triples.de.txt and so on. mlqa-eval coverage compares them with questions.")]
+Writes texts/train/triples.de.txt and so on. `mlqa-eval coverage` compares them with questions.")]
 pub struct Args {
     /// Folder with triples.tsv and labels.tsv
     #[arg(long = "in", value_name = "DIR")]

@@ -32,8 +32,8 @@ fn descriptions_tell_other_trained_facts_only() {
     assert!(triples.facts_about.values().flatten().all(|fact| train.contains(fact)));
     let mut sampler = rng("test", 1);
     let english = Language::new("en").unwrap();
-    // A country of one continent: without that fact its description does not name the
-    // continent.
+    // A country with few facts: without the fact about its continent, the description does not
+    // contain the continent.
     let fact = *data
         .train
         .iter()
@@ -61,7 +61,7 @@ fn descriptions_tell_other_trained_facts_only() {
     }
 }
 
-/// What the same seeds have always given: a change of these numbers is a change of results.
+/// Pins the results of fixed seeds: changed numbers mean changed results.
 #[test]
 fn samples_objects_and_queries_are_pinned() {
     let data = dataset(true);

@@ -9,7 +9,8 @@ use crate::{Error, Language};
 
 const LANGUAGES: [&str; 4] = ["de", "en", "sw", "zh"];
 
-/// A passage of text `T{text}` that mentions `Q{entity}`; the languages by their numbers.
+/// A passage of text `T{text}` that mentions `Q{entity}`. `from` is the index of its language, and
+/// `from + other` the index of the description's language.
 fn example(
     passage: usize,
     text: usize,
@@ -34,7 +35,7 @@ fn examples() -> impl Strategy<Value = Vec<MentionExample>> {
     let one = (0usize..40, 0usize..15, 0usize..4, 1usize..4);
     prop::collection::vec(one, 1..300).prop_map(|all| {
         let numbered = all.into_iter().enumerate();
-        // Two draws of each passage.
+        // Each passage has two examples.
         numbered
             .map(|(at, (text, entity, from, other))| example(at / 2, text, entity, from, other))
             .collect()
@@ -53,16 +54,14 @@ fn held_out() -> impl Strategy<Value = HeldOut> {
         })
 }
 
-/// Examples divided into those to train on and the queries of the three probes: about new texts,
-/// new pairs of languages and new entities.
+/// Training examples, and queries about unseen texts, unseen language pairs and unseen entities.
 #[derive(Debug, PartialEq)]
 struct Splits {
     train: Vec<MentionExample>,
     queries: [Vec<MentionExample>; 3],
 }
 
-/// Divides examples: the training examples come from `trainable`, the held-out examples from
-/// `queries`.
+/// Selects the training examples from `trainable` and the held-out examples from `queries`.
 fn divide(
     held_out: &HeldOut,
     trainable: &[MentionExample],
@@ -96,7 +95,7 @@ fn triple(example: &MentionExample) -> Triple<'_> {
     (&example.entity, example.language.as_str(), example.description_language.as_str())
 }
 
-/// Nothing that a test set counts as new may be in the training set.
+/// Asserts that the training set contains nothing that a probe counts as unseen.
 fn assert_no_leak(splits: &Splits) {
     let texts: BTreeSet<&str> = splits.train.iter().map(|example| &*example.id).collect();
     let entities: BTreeSet<&str> = splits.train.iter().map(|example| &*example.entity).collect();
@@ -183,7 +182,7 @@ proptest! {
             }
             let most = held_out.per_entity.unwrap_or(usize::MAX);
             let possible: usize = counts.values().map(|count| *count.min(&most)).sum();
-            prop_assert_eq!(queries.len(), possible.min(held_out.queries), "as many as allowed");
+            prop_assert_eq!(queries.len(), possible.min(held_out.queries), "the allowed number");
             for query in queries {
                 prop_assert!(queries.iter().filter(|q| q.entity == query.entity).count() <= most);
             }
@@ -201,9 +200,9 @@ proptest! {
             .filter(|example| held_out.split_of(example) == Split::Train)
             .cloned()
             .collect();
-        prop_assert_eq!(&splits.train, &trained, "all of them, in their order");
-        prop_assert_eq!(&splits, &divide(&held_out, &examples, &examples).unwrap(), "the same again");
-        // What is left of the examples is divided as before.
+        prop_assert_eq!(&splits.train, &trained, "all training examples, in order");
+        prop_assert_eq!(&splits, &divide(&held_out, &examples, &examples).unwrap(), "repeated");
+        // A subset of the examples is split in the same way.
         let half: Vec<MentionExample> = examples.iter().step_by(2).cloned().collect();
         if let Ok(splits) = divide(&held_out, &half, &half) {
             prop_assert!(splits.train.iter().all(|example| trained.contains(example)));
@@ -289,7 +288,7 @@ fn no_query_is_an_error_that_names_the_key() {
         .map(|seed| HeldOut { pairs: 0.0, entities: 0.0, seed, ..HeldOut::default() })
         .find(|held_out| held_out.split_of(&one[0]) == Split::Train)
         .unwrap();
-    // Queries may be missing altogether where passages have one language.
+    // There are no queries at all if passages have one language only.
     for queries in [&one[..], &[]] {
         let error = divide(&none, &one, queries).unwrap_err();
         assert!(matches!(error, Error::Empty { .. }), "{error}");

@@ -1,4 +1,5 @@
-//! The streamed sample and that of a graph in memory against a plain one.
+//! Tests of the streamed sample and the sample of a graph in memory against a reference
+//! implementation.
 use proptest::prelude::*;
 
 use super::super::rules::Verdict;
@@ -56,7 +57,7 @@ fn config() -> impl Strategy<Value = SampleConfig> {
     )
 }
 
-/// All triples ranked and sorted, without bounds and blocks.
+/// Reference implementation: ranks and sorts all triples, without bounds and blocks.
 fn plain(
     graph: &KnowledgeGraph,
     config: &SampleConfig,
@@ -171,7 +172,7 @@ proptest! {
                 prop_assert!(found.eq(usable));
             }
             Err(Error::Empty { .. }) => prop_assert!(usable.is_empty()),
-            // A language that no label is in, or one language alone.
+            // A language without labels, or only one language.
             Err(error) => {
                 let is_refused = matches!(
                     error,
@@ -203,7 +204,7 @@ fn folders_in_another_order_are_read_into_memory() {
         let (found, report) = sample_folder(folder.path(), &config).unwrap();
         assert_eq!((found.len(), report.read), (2, 2));
     }
-    // Errors are those of the reader of graphs.
+    // Errors equal those of `KnowledgeGraph::read_dir`.
     write("triples.tsv", &format!("{triples}Q1\tP1\n"));
     let error = sample_folder(folder.path(), &config).unwrap_err().to_string();
     assert_eq!(error, KnowledgeGraph::read_dir(folder.path()).unwrap_err().to_string());

@@ -1,4 +1,4 @@
-//! A small graph and a tokenizer for the tests.
+//! Helpers: a small graph, a tokenizer, files, and runs of the program.
 
 use std::fmt::Debug;
 use std::io::Write;
@@ -25,7 +25,7 @@ pub fn countries_folder() -> TempDir {
     dir
 }
 
-/// The label that [`countries`] has.
+/// A label of [`countries`].
 pub fn label(id: &str, language: &str) -> &'static str {
     static COUNTRIES: LazyLock<KnowledgeGraph> = LazyLock::new(countries);
     COUNTRIES.label(id, language).unwrap()
@@ -63,8 +63,8 @@ pub fn write(dir: &Path, name: &str, text: impl AsRef<[u8]>) {
     std::fs::write(dir.join(name), text).unwrap();
 }
 
-/// Compresses bytes by gzip, bzip2 (in blocks of 100 kB) or zstd (with a checksum), as `gz`, `bz2`
-/// and `zst` name them; other bytes stay as they are.
+/// Compresses bytes with gzip (`gz`), bzip2 in blocks of 100 kB (`bz2`) or zstd with a checksum
+/// (`zst`). For any other extension, the bytes are unchanged.
 pub fn packed(bytes: &[u8], packing: &str) -> Vec<u8> {
     match packing {
         "gz" => testkit::gzip(bytes),
@@ -92,7 +92,7 @@ pub fn expect_round_trip<T: Record + Serialize + PartialEq + Debug>(records: &[T
     assert_eq!(read::<T>(&path), records);
 }
 
-/// The error of reading a record in which the value of a key is replaced, in line 2 of `r.jsonl`.
+/// Returns the error of reading a record with a changed value of `key` in line 2 of `r.jsonl`.
 pub fn error_with<T: Record + Serialize>(record: &T, key: &str, value: Value) -> String {
     let good = serde_json::to_value(record).unwrap();
     let mut broken = good.clone();
@@ -103,12 +103,12 @@ pub fn error_with<T: Record + Serialize>(record: &T, key: &str, value: Value) ->
     reader.nth(1).unwrap().err().unwrap().to_string()
 }
 
-/// All lines of a file.
+/// Reads all lines of a file.
 pub fn read<T: Record>(path: impl AsRef<Path>) -> Vec<T> {
     JsonlReader::open(path).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
-/// The token ids with every masked entity filled in, without spare slots of `FixedLength`.
+/// Returns the token ids with the targets in place of masks, without spare slots of `FixedLength`.
 pub fn unmasked_ids(sequence: &Sequence) -> Vec<u32> {
     let filler = |at: usize| {
         let mut entities = sequence.entities.iter();
@@ -142,14 +142,14 @@ pub fn expect_refusals(dir: &Path, prefix: &str, cases: &[(&str, &str)]) {
     }
 }
 
-/// What a run that must succeed prints.
+/// The standard output of a run that must succeed.
 #[track_caller]
 pub fn stdout(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// The one line on stderr of a run that must fail with exit code 2 and print nothing else.
+/// The single line on stderr of a run that must fail with exit code 2 and print nothing else.
 #[track_caller]
 pub fn failure(output: &Output) -> String {
     let error = String::from_utf8(output.stderr.clone()).unwrap();

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::{language, slice};
 
-/// What is found, as (text, entity).
+/// The mentions found in a text, as (text, entity).
 fn found(labels: &[(&str, &str)], code: &str, text: &str) -> Vec<(String, String)> {
     let labels = labels.iter().map(|(label, entity)| (language(code), *label, *entity));
     let (matcher, _) = LabelMatcher::new(labels).unwrap();
@@ -28,13 +28,13 @@ fn the_longest_label_of_whole_words_wins() {
         ("New York", "Q5"),
         ("York City", "Q6"),
     ];
-    // San Marino is no whole word here, San is.
+    // "San" is a whole word here, "San Marino" is not.
     assert_eq!(found(&labels, "en", "A San Marinoan"), pairs(&[("San", "Q1")]));
     assert_eq!(
         found(&labels, "en", "San Marino, San Marino Republic of art: artist, art-house, part."),
         pairs(&[("San Marino", "Q2"), ("San Marino", "Q2"), ("art", "Q4"), ("art", "Q4")])
     );
-    // What begins first wins over what is cut by it.
+    // Of overlapping labels, the one that begins first is used.
     assert_eq!(found(&labels, "en", "New York City"), pairs(&[("New York", "Q5")]));
     assert_eq!(found(&labels, "en", ""), []);
 }
@@ -47,13 +47,13 @@ fn combining_marks_and_scripts_have_their_words() {
         found(&[("cafe\u{301}", "Q1")], "fr", "un cafe\u{301}."),
         pairs(&[("cafe\u{301}", "Q1")])
     );
-    // Chinese has no spaces: a label matches anywhere, and the longest first.
+    // Chinese has no spaces: a label matches anywhere, and the longest label is preferred.
     let labels = [("中国", "Q1"), ("中国共产党", "Q2"), ("首都", "Q3")];
     assert_eq!(
         found(&labels, "zh", "北京是中国的首都，中国共产党。"),
         pairs(&[("中国", "Q1"), ("首都", "Q3"), ("中国共产党", "Q2")])
     );
-    // Arabic joins the article to the noun, which is another word then.
+    // In Arabic, a noun with its article is a different word.
     let labels = [("موت", "Q4"), ("لغة", "Q5")];
     assert_eq!(found(&labels, "ar", "الموت لغة، موت"), pairs(&[("لغة", "Q5"), ("موت", "Q4")]));
     // Devanagari vowel signs are marks.
@@ -93,10 +93,10 @@ fn ambiguous_and_short_labels_are_left_out_and_counted() {
     assert_eq!(reports[&en], LabelReport { labels: 3, ambiguous: 1, too_short: 1, used: 1 });
     assert_eq!(reports[&zh], LabelReport { labels: 2, ambiguous: 0, too_short: 1, used: 1 });
     assert_eq!(matcher.mentions("mercury x city", en).len(), 1);
-    // Labels of one language are not looked for in another.
+    // Labels are matched only in texts of their language.
     assert_eq!(matcher.mentions("city 中国", zh).len(), 1);
     assert!(matcher.mentions("city", language("de")).is_empty());
-    // Capitals that two labels share are nobody's.
+    // The capitalised form of two different labels does not match.
     let (matcher, _) = LabelMatcher::new([(en, "ǆ1", "Q1"), (en, "Ǆ1", "Q2")]).unwrap();
     assert_eq!(matcher.mentions("ǆ1 Ǆ1", en).len(), 2);
 }
@@ -130,7 +130,7 @@ fn an_entity_is_not_linked_on_its_own_page() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// The same as trying every label at every place, one word after the other.
+    /// Compares with trying every label at every word.
     #[test]
     fn agrees_with_trying_every_label(words in prop::collection::vec(0_usize..4, 0..12), labels in prop::collection::btree_set(prop::collection::vec(0_usize..4, 1..4), 0..6)) {
         let name = |words: &[usize]| words.iter().map(|word| ["ka", "kab", "中文", "é\u{301}"][*word]).collect::<Vec<_>>().join(" ");

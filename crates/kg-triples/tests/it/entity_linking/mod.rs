@@ -1,4 +1,4 @@
-//! Linked texts: our own form, WikiExtractor's, pages of entities, and labels found in text.
+//! Tests of linked texts: JSONL, WikiExtractor, pages of entities, and label matching.
 
 mod labels;
 mod pages;

@@ -52,7 +52,7 @@ fn broken_lines_are_named() {
         (r#"{"id":"7","lang":"en","text":"Bern","link":1}"#, "unknown field `link`"),
         (r#"{"id":"","lang":"en","text":"Bern"}"#, "an empty id"),
         (r#"{"id":"7","lang":"en","entity":"","text":"Bern"}"#, "an empty id"),
-        // Four code points, and more bytes than that.
+        // Four code points in more than four bytes.
         (
             r#"{"id":"7","lang":"en","text":"Bürn","mentions":[{"start":0,"end":5,"entity":"Q1"}]}"#,
             "a mention at 0..5 of 4 code points",
@@ -92,7 +92,7 @@ fn lines_are_passages_and_mentions_move_with_them() {
         (start, start + part.chars().count())
     };
     let names = ["Bern\u{301}", "伯尔尼", "عاصمة", "zwei\nZeilen", "Bern\u{301} ist", ". \n"];
-    // Given in reverse, and some of them overlap.
+    // The mentions are in reverse order, and some overlap.
     let mentions = names.iter().rev().map(|name| mention(at(name).0, at(name).1, name)).collect();
     let linked = text(whole, mentions);
     let passages = passages(&linked);
@@ -102,7 +102,7 @@ fn lines_are_passages_and_mentions_move_with_them() {
         .iter()
         .map(|passage| passage.mentions.iter().map(|mention| mention.entity.as_str()).collect())
         .collect();
-    // Across lines, or in the white space around a passage, a mention belongs to none.
+    // Mentions across lines or in the white space around a passage are skipped.
     let expected: [&[&str]; 4] =
         [&["Bern\u{301}", "Bern\u{301} ist", "伯尔尼"], &["عاصمة"], &[], &[]];
     assert_eq!(found, expected);
@@ -117,7 +117,7 @@ fn lines_are_passages_and_mentions_move_with_them() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// Every mention within a line points at the same code points in its passage.
+    /// Every mention within a line has the same text in its passage.
     #[test]
     fn passages_keep_what_mentions_point_at(
         body in "[ab é中\u{301}\u{627} \n]{1,40}",

@@ -10,7 +10,7 @@ fn descriptions_are_cut_to_their_length_with_special_tokens() {
     let full = descriptions.encode(tokenizer, 256).unwrap();
     assert_eq!((full.entities(), full.get("Q1").len(), full.get("Q3").len()), (2, 2, 0));
     let (first, ids) = &full.get("Q1")[0];
-    assert_eq!(*first, language("de"), "in order of code");
+    assert_eq!(*first, language("de"), "sorted by code");
     assert_eq!((ids[0], *ids.last().unwrap()), (0, 2));
     assert!(decode(&ids[1..ids.len() - 1]).starts_with("Q1inthewordsofde"), "{}", decode(ids));
     for max_tokens in [3, 7, ids.len() - 1, ids.len(), ids.len() + 1] {
@@ -51,9 +51,11 @@ fn literal_special_tokens_are_skipped() {
 fn what_cannot_be_added_is_named() {
     let mut descriptions = described(&[("Q1", &["en"])]);
     let en = language("en");
-    for (entity, text, why) in
-        [("Q1", "again", "a second one"), ("Q2", " \n", "an empty one"), (" ", "x", "entity")]
-    {
+    for (entity, text, why) in [
+        ("Q1", "again", "a second description"),
+        ("Q2", " \n", "an empty text"),
+        (" ", "x", "entity"),
+    ] {
         let error = descriptions.add(entity, en, text).unwrap_err().to_string();
         assert!(error.contains(why), "{error}");
     }

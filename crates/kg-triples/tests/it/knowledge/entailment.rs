@@ -16,7 +16,7 @@ fn graph(triples: &[[&str; 3]]) -> KnowledgeGraph {
     builder.build()
 }
 
-/// All triples to train on, described by these texts.
+/// All triples as training triples, with these descriptions.
 fn dataset(graph: &KnowledgeGraph, descriptions: &Descriptions) -> EntailmentExamples {
     with(graph, descriptions, EntailmentConfig::default())
 }
@@ -52,7 +52,7 @@ fn relations_are_numbered_densely() {
 #[test]
 fn languages_differ_whenever_possible_and_all_pairs_are_drawn() {
     let graph = graph(&[["A", "P1", "B"]]);
-    // The subject's own language would leave the object without another: only (de, en) is left.
+    // With the subject in en, the object has no other language: only (de, en) is possible.
     for (subject, object, pairs) in [
         (&["en", "de"][..], &["en"][..], &[("de", "en")][..]),
         (&["en"], &["de"], &[("en", "de")]),
@@ -106,12 +106,12 @@ fn triples_left_out_are_counted_by_reason() {
     };
     let data = dataset(&graph, &descriptions);
     assert_eq!(data.report(), expected);
-    // Numbers come from the graph, whatever is described.
+    // Fact numbers are positions in the graph, regardless of descriptions.
     let once = all(data.once(0));
     let facts: Vec<_> = once.iter().map(|e| (e.fact, e.relation, e.relation_id.as_str())).collect();
     assert_eq!(facts, [(1, 1, "P2"), (3, 0, "P1")]);
     assert!(once.iter().all(|example| (example.relation as usize) < data.report().relations));
-    // Both in one language: of A and B in English.
+    // Both in one language: only A and B, in English.
     let config = EntailmentConfig { multilingual: false, ..EntailmentConfig::default() };
     let within = with(&graph, &descriptions, config);
     assert_eq!(within.report(), EntailmentReport { without_language: 0, train: 3, ..expected });
@@ -143,7 +143,7 @@ fn only_the_seed_and_the_number_decide() {
     let other = make(2);
     assert!(drawn != other.0 && once != other.1);
     assert_eq!(once.iter().map(|example| example.fact).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
-    // Six facts and six pairs of three languages: all of them come.
+    // Six facts and six pairs of three languages: every combination is drawn.
     let mut kinds: Vec<_> =
         drawn.iter().map(|e| (e.fact, e.subject_language, e.object_language)).collect();
     kinds.sort_unstable();

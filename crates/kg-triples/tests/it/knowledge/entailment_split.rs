@@ -1,4 +1,4 @@
-//! Triples with synthetic descriptions: read and divided.
+//! Tests of the split of triples with synthetic descriptions.
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -85,8 +85,8 @@ proptest! {
     }
 }
 
-/// A graph whose entities have labels in some languages only: `Q0` to `Q99` in English and, every
-/// fourth, in German; `Q200` to `Q299` in German alone; `Q300` in none.
+/// A graph with partial labels: `Q0` to `Q99` in English, every fourth of them also in German;
+/// `Q200` to `Q299` in German only; `Q300` without labels.
 fn partly_labelled() -> kg_triples::KnowledgeGraph {
     let mut builder = GraphBuilder::default();
     builder.add_label("P1", "en", "near", LabelKind::Relation).unwrap();
@@ -113,7 +113,8 @@ fn partly_labelled() -> kg_triples::KnowledgeGraph {
 fn labels_in_some_languages_are_enough_and_what_is_left_out_is_counted() {
     let data = with_triples(partly_labelled(), &config()).unwrap();
     let report = data.report();
-    // P1 to the German half: all 100; to Q300: none; P2: one end has German for every other triple.
+    // P1 to the German entities: all 100; to Q300: none; P2: one entity has a German label in every
+    // other triple.
     let without = report.without_subject + report.without_object + report.without_language;
     assert_eq!((report.triples, without), (300, 150));
     assert_eq!(report.train + report.test + report.ambiguous, 150);
@@ -124,18 +125,19 @@ fn labels_in_some_languages_are_enough_and_what_is_left_out_is_counted() {
         let example = data.drawn(5, index).unwrap();
         let [subject, object] = [&example.subject_ids, &example.object_ids]
             .map(|ids| tokenizer().decode(ids, true).unwrap().contains("de Q"));
-        assert_ne!(subject, object, "one in German, one in English");
+        assert_ne!(subject, object, "one in German, the other in English");
         german += f64::from(u8::from(subject)) / count as f64;
     }
-    // By hand: P1 has English subjects, about as many as are trained; P2 half of them each.
+    // Expected: subjects of P1 are English; subjects of P2 are half English, half German.
     let smooth = |n: f64| n.powf(0.3);
     let (few, many) = (25.0 * 0.8, 125.0 * 0.8);
     let expected = smooth(few) / (smooth(few) + smooth(many));
     assert!((german - expected).abs() < 0.06, "{german} for {expected}");
-    assert!(german > few / (few + many) + 0.05, "more often than their share");
+    assert!(german > few / (few + many) + 0.05, "above its unsmoothed share");
 }
 
-/// Descriptions in two languages of the countries' capitals and of two of the three countries.
+/// Writes descriptions in two languages for all entities of [`countries`](crate::common::countries)
+/// except one.
 fn write_descriptions(folder: &Path) -> KnowledgeGraph {
     let graph = crate::common::countries();
     let mut ids: Vec<&str> = graph.triples().flat_map(|one| [one.head, one.tail]).collect();

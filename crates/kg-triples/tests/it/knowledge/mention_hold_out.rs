@@ -1,4 +1,4 @@
-//! Mentions drawn from texts, with some held out for the probes.
+//! Tests of mention examples with held-out data.
 use std::collections::{BTreeMap, BTreeSet};
 
 use kg_triples::Error;
@@ -53,7 +53,7 @@ fn make(
     Ok((train, queries))
 }
 
-/// Texts of which each names four of twenty entities.
+/// Texts that each mention four of twenty entities.
 fn texts(count: usize) -> Vec<LinkedText> {
     let entities = |at: usize| [at * 7 % 20, (at * 3 + 1) % 20, (at * 11 + 5) % 20, at % 20];
     (0..count).map(|at| text(at, entities(at), at / 7)).collect()
@@ -89,21 +89,24 @@ fn what_is_held_out_is_counted() {
     let made = examples.by_ref().count();
     let report = examples.report();
     let texts = texts.iter().filter(|text| held_out.holds_out_text(&text.id)).count();
-    assert!(report.held_out > 2 * texts, "texts, and passages about held-out entities alone");
+    assert!(
+        report.held_out > 2 * texts,
+        "held-out texts, and passages with held-out entities only"
+    );
     assert_eq!((report.passages, report.examples), (600, 600 - report.held_out));
     assert_eq!(made, report.examples);
-    // Nearly everything is held out.
+    // All texts are held out.
     let all = HeldOut { texts: 0.999_999, ..HeldOut::default() };
     let error = make(&self::texts(5), &descriptions, &all, &MentionConfig::default()).unwrap_err();
     assert!(matches!(error, Error::Empty { .. }), "{error}");
     let error = error.to_string();
-    assert!(error.contains("mentions to train on"), "{error}");
+    assert!(error.contains("training mentions"), "{error}");
     assert!(error.contains("hold_out.texts = 0.999999"), "{error}");
 }
 
 #[test]
 fn smoothing_draws_rare_entities_more_often() {
-    // Q1 in 900 of 1,000 German texts, Q2 in 100; Q3 alone in Spanish.
+    // Q1 is in 900 of 1,000 German texts, Q2 in 100; Q3 is the only entity in Spanish.
     let one = |entity: usize, code: usize, at: usize| {
         let mut text = text(at, [entity; 4], code);
         text.text = "Berlin".into();
@@ -131,13 +134,13 @@ fn smoothing_draws_rare_entities_more_often() {
         }
         counts
     };
-    assert_eq!(count(1.0)["Q1"], 18_000.0, "as they come");
+    assert_eq!(count(1.0)["Q1"], 18_000.0, "unchanged");
     let counts = count(0.3);
     let ratio = counts["Q1"] / counts["Q2"];
     assert!((ratio - 9f64.powf(0.3)).abs() < 0.1, "{ratio} for 9^0.3");
     let german = counts["Q1"] + counts["Q2"];
-    assert!((german - 20_000.0).abs() < 400.0, "{german}: as many as mentions");
-    assert_eq!(counts["Q3"], 1_000.0, "alone in its language");
+    assert!((german - 20_000.0).abs() < 400.0, "{german}: the number of mentions");
+    assert_eq!(counts["Q3"], 1_000.0, "the only entity of its language");
     for exponent in [-0.1, 1.1, f64::NAN] {
         let error = all.mentions().resampling(exponent).unwrap_err().to_string();
         assert!(error.starts_with("entity_smoothing = "), "{error}");
@@ -172,7 +175,7 @@ fn candidates_are_the_golds_and_then_others_by_hash() {
     }
     assert_eq!(candidates, descriptions.candidates(&golds, 6, 1));
     assert_ne!(candidates, descriptions.candidates(&golds, 6, 2));
-    // Golds are never left out, and there are no more entities than there are.
+    // All golds are candidates, and the number of entities is a limit.
     assert_eq!(descriptions.candidates(&golds, 1, 1).len(), 3);
     assert_eq!(descriptions.candidates(&golds, 900, 1).len(), 21);
 }

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{decode, described, language, tokenizer};
 use crate::common::{error_with, expect_round_trip};
 
-/// A text whose mentions are given as words of it and their entities.
+/// A text with mentions, given as (substring, entity).
 fn text(code: &str, body: &str, mentions: &[(&str, &str)]) -> LinkedText {
     let mentions = mentions.iter().map(|(word, entity)| {
         let start = body[..body.find(word).unwrap()].chars().count();
@@ -67,7 +67,7 @@ fn the_span_points_at_the_mention_in_any_script() {
         ("en", "Berlin", "Berlin", "Berlin"),
         ("en", "  \u{a0}(Berlin)", "Berlin", "Berlin"),
         ("de", "Das schöne München liegt da.", "München", "München"),
-        // Decomposed, before and inside the mention; the tokenizer composes.
+        // Decomposed letters before and inside the mention; the tokenizer composes them.
         ("de", "Das scho\u{308}ne Mu\u{308}nchen liegt da.", "Mu\u{308}nchen", "München"),
         ("ar", "تقع مدينة القاهرة في مصر.", "القاهرة", "القاهرة"),
         // With vowel signs.
@@ -85,7 +85,7 @@ fn the_span_points_at_the_mention_in_any_script() {
         );
         let [example] = &made[..] else { panic!("{body}: {made:?}") };
         assert!(decode(span(example)).contains(expected), "{body}: {}", decode(span(example)));
-        // No token more than those that touch it: punctuation of a shared piece at most.
+        // The span has only tokens that overlap the mention, with at most one more character.
         let more = decode(span(example)).chars().count() - expected.chars().count();
         assert!(more <= 1, "{body}: {}", decode(span(example)));
         assert_eq!((example.input_ids[0], *example.input_ids.last().unwrap()), (0, 2));
@@ -163,7 +163,7 @@ fn passages_without_an_example_are_counted_by_reason() {
         mention_tokens: made.iter().map(|example| span(example).len()).sum(),
     };
     assert_eq!(report, expected);
-    // Numbers of passages count all of them.
+    // Passage numbers include skipped passages.
     assert_eq!(made.iter().map(|example| example.passage).collect::<Vec<_>>(), [1, 4]);
 }
 
@@ -192,7 +192,7 @@ fn a_long_passage_is_cut_around_its_mention() {
             assert_eq!(example.input_ids.len(), max_tokens.min(whole.input_ids.len()));
             assert_eq!(decode(span(example)), "Berlin");
             assert_eq!((example.input_ids[0], *example.input_ids.last().unwrap()), (0, 2));
-            // A piece of the whole, at one place.
+            // The window is a contiguous part of the passage.
             let from = whole.mention.start - (example.mention.start - 1);
             let inside = &example.input_ids[1..example.input_ids.len() - 1];
             assert_eq!(inside, &whole.input_ids[from..from + inside.len()]);
@@ -201,10 +201,10 @@ fn a_long_passage_is_cut_around_its_mention() {
         starts.sort_unstable();
         starts.dedup();
         if max_tokens == 32 {
-            assert_eq!(starts, Vec::from_iter(1..=31 - width), "every place is drawn");
+            assert_eq!(starts, Vec::from_iter(1..=31 - width), "every position is drawn");
         }
     }
-    // At the ends of the passage, too.
+    // Mentions at the ends of a passage.
     for body in
         [format!("Berlin {}", "one two ".repeat(60)), format!("{} Berlin", "one two ".repeat(60))]
     {
@@ -250,11 +250,11 @@ fn only_the_seed_and_the_number_of_the_passage_decide() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         assert_eq!(pool.install(|| make(&texts, 1)), expected);
     }
-    // What comes later does not matter.
+    // Later texts have no effect.
     assert_eq!(make(&texts[..10], 1), expected[..20]);
     let other = make(&texts, 2);
     let same = expected.iter().zip(&other).filter(|(one, other)| one == other).count();
-    // Two mentions, about 2.5 languages each.
+    // Two mentions with about 2.5 languages each.
     assert!((150..500).contains(&same), "{same} of 1400 are the same under another seed");
 }
 
@@ -323,7 +323,7 @@ fn real_text_gives_sound_examples_in_five_languages() {
         assert!(example.input_ids.len() <= 64 && example.description_ids.len() <= 32);
         assert_ne!(example.description_language, example.language);
         assert_ne!(example.entity, example.id, "no page links to itself");
-        // One of the labels as they stand in the text is what the tokens say.
+        // The decoded tokens contain one of the mentions of the entity.
         let shown = decode(span(example)).to_lowercase();
         let text =
             texts.iter().find(|t| t.id == example.id && t.language == example.language).unwrap();

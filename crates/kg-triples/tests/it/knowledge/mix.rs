@@ -3,8 +3,7 @@ use kg_triples::knowledge::LanguageMix;
 
 type Item = (&'static str, u64, usize);
 
-/// A language of `length` items that name it, the number of times it was opened before, and their
-/// place.
+/// A source of `length` items: the name of the language, the epoch and the index of the item.
 fn source(
     name: &'static str,
     length: usize,

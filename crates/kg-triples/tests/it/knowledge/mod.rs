@@ -1,5 +1,4 @@
-//! Examples of XLM-K: mentions with descriptions, triples with descriptions, and the mix of
-//! languages; pairs of texts.
+//! Tests of mention examples, entailment examples, the mix of languages, and text pairs.
 
 mod descriptions;
 mod entailment;
@@ -25,7 +24,7 @@ fn tokenizer() -> &'static Tokenizer {
     &TOKENIZER
 }
 
-/// The text of ids, without the spaces that the tokenizer's pieces bring.
+/// Decodes token ids and removes spaces.
 fn decode(ids: &[u32]) -> String {
     tokenizer().decode(ids, false).unwrap().replace(' ', "")
 }
@@ -43,7 +42,7 @@ fn labels(graph: &KnowledgeGraph) -> Descriptions {
     descriptions
 }
 
-/// Descriptions given as (entity, languages); the text names both.
+/// Descriptions for (entity, languages). Each text contains the entity and the language.
 fn described(entities: &[(&str, &[&str])]) -> Descriptions {
     let mut descriptions = Descriptions::default();
     for (entity, languages) in entities {

@@ -9,7 +9,7 @@ use kg_triples::{Error, GraphBuilder, KnowledgeGraph, LabelKind};
 use super::language;
 use crate::common::{error_with, expect_round_trip};
 
-/// Two triples about A whose relations are `r` in two languages and without any label; X has none.
+/// Three triples: relation P1 has two labels, P2 has none; entity X has no label.
 fn graph() -> KnowledgeGraph {
     let mut builder = GraphBuilder::default();
     for [head, relation, tail] in [["A", "P1", "B"], ["B", "P2", "A"], ["A", "P1", "X"]] {
@@ -31,7 +31,7 @@ fn config(languages: &[&str], seed: u64) -> PairConfig {
     PairConfig { languages, seed, ..PairConfig::default() }
 }
 
-/// Query, its language, key, its language, entity.
+/// Query, query language, key, key language and entity.
 type Row = [String; 5];
 
 fn row(pair: TextPair) -> Row {
@@ -43,7 +43,7 @@ fn rows(rows: &[[&str; 5]]) -> BTreeSet<Row> {
     rows.iter().map(|row| row.map(str::to_owned)).collect()
 }
 
-/// All pairs that 200 seeds give.
+/// The distinct pairs of 200 seeds.
 fn all<'a>(make: impl Fn(u64) -> Result<TextPairs<'a>, Error>, kind: PairKind) -> BTreeSet<Row> {
     let of_seed = |seed| make(seed).unwrap().once().collect::<Vec<_>>();
     let pairs = (0..200).flat_map(of_seed);
@@ -53,7 +53,7 @@ fn all<'a>(make: impl Fn(u64) -> Result<TextPairs<'a>, Error>, kind: PairKind) -
 #[test]
 fn entities_are_paired_in_two_languages_once_for_each_end_of_a_triple() {
     let graph = graph();
-    // B has one label in these languages, X none: of six ends, three are A.
+    // B has one label in these languages, X none. Three of the six subjects and objects are A.
     let counts = PairCounts { sources: 6, without_label: 3, train: 3, ..PairCounts::default() };
     let pairs = TextPairs::of_labels(&graph, &config(&["de", "en"], 0)).unwrap();
     assert_eq!((pairs.counts(), pairs.once().count()), (counts, 3));
@@ -61,7 +61,7 @@ fn entities_are_paired_in_two_languages_once_for_each_end_of_a_triple() {
         all(|seed| TextPairs::of_labels(&graph, &config(&["de", "en"], seed)), PairKind::Ep),
         rows(&[["a", "en", "ä", "de", "A"], ["ä", "de", "a", "en", "A"]])
     );
-    // In all languages A has three labels and B two: 6 and 2 ordered pairs.
+    // In all languages, A has three labels and B two: 6 and 2 ordered pairs.
     let found = all(|seed| TextPairs::of_labels(&graph, &config(&[], seed)), PairKind::Ep);
     assert_eq!(found.len(), 8);
     assert!(found.iter().all(|[_, query, _, key, _]| query != key));
@@ -84,7 +84,7 @@ fn subject_and_relation_are_joined_each_in_a_language_of_its_own() {
         ["a R", "en", "b", "en", "B"],
         ["ä r", "de", "b", "en", "B"],
         ["ä R", "de", "b", "en", "B"],
-        // P2 has no label: the subject stands alone.
+        // P2 has no label: the query is the subject only.
         ["b", "en", "a", "en", "A"],
         ["b", "en", "ä", "de", "A"],
     ]);
@@ -109,7 +109,7 @@ fn a_description_is_paired_with_a_label_of_its_entity() {
     }
     let make =
         |seed| TextPairs::of_descriptions(&graph, &descriptions, &config(&["de", "en"], seed));
-    // B is described in no wanted language, and no source at all.
+    // B has no description in these languages and is not a source.
     let counts = PairCounts { sources: 3, without_label: 2, train: 1, ..PairCounts::default() };
     assert_eq!(make(0).unwrap().counts(), counts);
     let expected = rows(&[
@@ -151,15 +151,15 @@ fn of_texts<'a>(
 fn sentences_lose_the_object_of_a_triple_that_they_link() {
     let graph = graph();
     let texts = [
-        // Triples lead both ways between A and B; ü is before the mentions.
+        // A and B have triples in both directions; ü precedes the mentions.
         text("de", "Über [A|Alpha] und [B|Beta zwei]. Nur [A|Alpha]. [B|Beta] und [C|Gamma]."),
-        // All mentions of an object go, and X has no label.
+        // All mentions of an object are removed; X has no label.
         text("en", "[B|Two], [B|two] and [A|one]. [A|One] with [X|none]."),
-        // Of a language that is not asked for.
+        // A language that is not requested.
         text("zh", "[A|甲]和[B|乙]。"),
     ];
     let pairs = of_texts(&graph, &texts, RemoveObject::Whole);
-    // Two sentences without a triple; of three others five objects, of which X has no label.
+    // Two sentences have no triple. The other three have five objects. X has no label.
     let counts = PairCounts {
         sources: 7,
         without_label: 1,
@@ -182,7 +182,7 @@ fn sentences_lose_the_object_of_a_triple_that_they_link() {
     let keys = |pair: TextPair| ["a", "ä", "b"].contains(&&*pair.key);
     assert!(pairs.drawn(50).all(keys));
 
-    // The last word stays, which may be all there is.
+    // All words except the last are removed.
     let released = of_texts(&graph, &texts, RemoveObject::Released);
     let expected = [
         ("A", "Über Alpha und Beta zwei."),
@@ -193,7 +193,7 @@ fn sentences_lose_the_object_of_a_triple_that_they_link() {
     .map(|(entity, query)| (entity.to_owned(), query.to_owned()));
     assert_eq!(queries(&released), expected);
 
-    // The subject holds no letter, so nothing but the object is a word.
+    // The subject has no letters, so the sentence has no word besides the object.
     let bare = of_texts(&graph, &[text("en", "[A|+] [B|two] .")], RemoveObject::Whole);
     let counts = PairCounts { sources: 2, bare: 1, train: 1, ..PairCounts::default() };
     assert_eq!(bare.counts(), counts);
@@ -250,8 +250,7 @@ fn only_the_seed_and_the_number_decide() {
     // Six triples, each with three languages for subject, relation and object: every combination is
     // drawn.
     let distinct: BTreeSet<Row> = drawn(1, 4000).into_iter().map(row).collect();
-    // A row names the language of the subject and not that of the relation, but no two labels of a
-    // relation are alike.
+    // A row lacks the language of the relation, but the labels of a relation are distinct.
     assert_eq!(distinct.len(), 6 * 27);
 }
 
