@@ -20,7 +20,7 @@ pub fn read<'a>(
         let sentence = |(number, line): (usize, &str)| {
             let fault = || format!("{}, line {}: expected id, tab, text", name(), number + 1);
             let (_, text) = line.split_once('\t').with_context(fault)?;
-            Ok(PhrasePassage::whole(language, text.to_owned()))
+            Ok(PhrasePassage::single_phrase(language, text.to_owned()))
         };
         let lines = text.lines().enumerate().take(max_lines);
         Ok((language, lines.map(sentence).collect::<Result<_>>()?))

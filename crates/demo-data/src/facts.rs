@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use kg_triples::{KnowledgeGraph, Language, each_once};
+use kg_triples::{KnowledgeGraph, Language, check_unique_languages};
 
 use crate::questions::template::TemplateSet;
 use crate::split::{EntitySplit, SplitIds};
@@ -33,7 +33,7 @@ impl Facts {
     /// # Errors
     /// Naming an unreadable file or an invalid value.
     pub fn read(&self) -> Result<(KnowledgeGraph, TemplateSet, SplitIds)> {
-        each_once("languages", &self.languages)?;
+        check_unique_languages("languages", &self.languages)?;
         let graph = KnowledgeGraph::read_dir(&self.kg)?;
         let split = self.split.divide(&graph)?;
         Ok((graph, TemplateSet::read(&self.templates)?, split))

@@ -18,7 +18,7 @@ pub enum Control {
 }
 
 /// The relation of an entity to itself, and its label in every language.
-const SAME: &str = "=";
+const IDENTITY: &str = "=";
 
 impl KnowledgeGraph {
     /// Creates a control graph with the labels of this graph.
@@ -52,27 +52,33 @@ impl KnowledgeGraph {
         match control {
             Control::LabelPairs => {
                 for entity in self.entities() {
-                    builder.add_triple(entity, SAME, entity)?;
+                    builder.add_triple(entity, IDENTITY, entity)?;
                 }
                 for language in self.languages() {
-                    builder.add_label(SAME, language.as_str(), SAME, LabelKind::Relation)?;
+                    builder.add_label(
+                        IDENTITY,
+                        language.as_str(),
+                        IDENTITY,
+                        LabelKind::Relation,
+                    )?;
                 }
             }
             Control::FalseFacts => {
                 let mut tails: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-                let mut taken = BTreeSet::new();
+                let mut used_facts = BTreeSet::new();
                 for fact in self.triples() {
                     tails.entry(fact.relation).or_default().push(fact.tail);
-                    taken.insert((fact.head, fact.relation, fact.tail));
+                    used_facts.insert((fact.head, fact.relation, fact.tail));
                 }
-                let mut draws = stream_rng(seed, "false facts", 0);
+                let mut rng = stream_rng(seed, "false facts", 0);
                 for fact in self.triples() {
                     let (head, relation) = (fact.head, fact.relation);
-                    let all = tails.get(relation).into_iter().flatten();
-                    let free = all.filter(|tail| !taken.contains(&(head, relation, **tail)));
-                    if let Some(tail) = free.collect::<Vec<_>>().choose(&mut draws) {
+                    let relation_tails = tails.get(relation).into_iter().flatten();
+                    let unused_tails = relation_tails
+                        .filter(|tail| !used_facts.contains(&(head, relation, **tail)));
+                    if let Some(tail) = unused_tails.collect::<Vec<_>>().choose(&mut rng) {
                         builder.add_triple(head, relation, tail)?;
-                        taken.insert((head, relation, tail));
+                        used_facts.insert((head, relation, tail));
                     }
                 }
             }
@@ -97,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_false_fact_is_true_and_each_relation_keeps_its_tails() {
+    fn false_facts_are_not_true_and_use_tails_of_their_relation() {
         let mut builder = GraphBuilder::default();
         let facts = (0..40).map(|k| (format!("h{}", k % 20), format!("r{}", k / 20), k % 7));
         let facts: Vec<_> = facts.collect();
@@ -108,13 +114,17 @@ mod tests {
         builder.add_triple("h0", "only", "t0").unwrap();
         builder.add_label("t0", "en", "zero", LabelKind::Entity).unwrap();
         let graph = builder.build();
-        let wrong = graph.control(Control::FalseFacts, 7).unwrap();
-        assert_eq!((wrong.len(), graph.len()), (40, 41));
-        let known: BTreeSet<_> = graph.triples().collect();
-        assert!(wrong.triples().all(|fact| !known.contains(&fact) && fact.tail.starts_with('t')));
-        assert_eq!(wrong.label("t0", "en"), Some("zero"));
-        assert_eq!(wrong, graph.control(Control::FalseFacts, 7).unwrap());
-        assert_ne!(wrong, graph.control(Control::FalseFacts, 8).unwrap());
+        let false_facts = graph.control(Control::FalseFacts, 7).unwrap();
+        assert_eq!((false_facts.len(), graph.len()), (40, 41));
+        let true_facts: BTreeSet<_> = graph.triples().collect();
+        assert!(
+            false_facts
+                .triples()
+                .all(|fact| !true_facts.contains(&fact) && fact.tail.starts_with('t'))
+        );
+        assert_eq!(false_facts.label("t0", "en"), Some("zero"));
+        assert_eq!(false_facts, graph.control(Control::FalseFacts, 7).unwrap());
+        assert_ne!(false_facts, graph.control(Control::FalseFacts, 8).unwrap());
     }
 
     #[test]

@@ -57,11 +57,11 @@ impl KnowledgeGraph {
             _ => Ok(()),
         })?;
         let headers = [LABELS, ENTITY_LABELS];
-        let which = each_row(&dir.join("labels.tsv"), &headers, |row| {
+        let header_index = each_row(&dir.join("labels.tsv"), &headers, |row| {
             add_label(&mut builder, row, LabelKind::Entity)
         })?;
         let relations = dir.join("relations.tsv");
-        if which == 1 && relations.exists() {
+        if header_index == 1 && relations.exists() {
             each_row(&relations, &[RELATION_LABELS], |row| {
                 add_label(&mut builder, row, LabelKind::Relation)
             })?;
@@ -228,13 +228,13 @@ pub(crate) fn table(
 fn add_label(builder: &mut GraphBuilder, row: &[&str], kind: LabelKind) -> Result<(), Error> {
     match *row {
         [id, language, label] => builder.add_label(id, language, label, kind),
-        [id, language, label, word] => {
-            match LabelKind::ALL.into_iter().find(|kind| kind.name() == word) {
+        [id, language, label, kind_name] => {
+            match LabelKind::ALL.into_iter().find(|kind| kind.name() == kind_name) {
                 Some(kind) => builder.add_label(id, language, label, kind),
                 None => Err(Error::Value {
                     field: "kind",
                     expected: "`entity` or `relation`".into(),
-                    got: format!("{word:?}"),
+                    got: format!("{kind_name:?}"),
                 }),
             }
         }

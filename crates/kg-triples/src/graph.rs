@@ -115,8 +115,8 @@ impl KnowledgeGraph {
         self.repeated
     }
 
-    /// Returns the triples that `keep` accepts, with the labels of their heads, relations and tails
-    /// only.
+    /// Returns the triples that `predicate` accepts, with the labels of their heads, relations and
+    /// tails only.
     ///
     /// ```
     /// # let mut builder = kg_triples::GraphBuilder::default();
@@ -137,9 +137,10 @@ impl KnowledgeGraph {
     /// assert_eq!((germany.len(), germany.label("Paris", "en")), (1, None));
     /// # Ok::<(), kg_triples::Error>(())
     /// ```
-    pub fn filter(&self, mut keep: impl FnMut(Triple<'_>) -> bool) -> Self {
-        let kept = self.triples.iter().copied().filter(|triple| keep(self.resolve(*triple)));
-        self.subgraph(&kept.collect::<Vec<_>>(), |_| true)
+    pub fn filter(&self, mut predicate: impl FnMut(Triple<'_>) -> bool) -> Self {
+        let accepted = self.triples.iter().copied();
+        let accepted = accepted.filter(|triple| predicate(self.resolve(*triple)));
+        self.subgraph(&accepted.collect::<Vec<_>>(), |_| true)
     }
 
     /// Parses `language` and checks that the graph has labels in it.
@@ -147,8 +148,8 @@ impl KnowledgeGraph {
     /// # Errors
     /// [`Error::UnknownLanguage`].
     pub fn known_language(&self, language: &str) -> Result<Language, Error> {
-        let same = |known: &Language| known.as_str().eq_ignore_ascii_case(language);
-        let known = self.languages.iter().copied().find(same);
+        let has_code = |known: &Language| known.as_str().eq_ignore_ascii_case(language);
+        let known = self.languages.iter().copied().find(has_code);
         known.ok_or_else(|| Error::unknown_language(language, &self.languages))
     }
 
@@ -382,13 +383,13 @@ fn slot_mut<T>(values: &mut [T], at: u32) -> Option<&mut T> {
 }
 
 fn check_text(field: &'static str, text: &str) -> Result<(), Error> {
-    let value =
+    let invalid =
         |expected: &str, got: String| Err(Error::Value { field, expected: expected.into(), got });
     if text.trim().is_empty() {
-        return value("some text", "an empty cell".into());
+        return invalid("some text", "an empty cell".into());
     }
     if text.contains(['\t', '\n', '\r']) {
-        return value("text without tabs and line breaks", format!("{text:?}"));
+        return invalid("text without tabs and line breaks", format!("{text:?}"));
     }
     Ok(())
 }

@@ -36,7 +36,7 @@ pub struct JsonlWriter<T> {
     output: Output,
     line: Vec<u8>,
     is_empty: bool,
-    holds: PhantomData<fn(T)>,
+    record_type: PhantomData<fn(T)>,
 }
 
 enum Output {
@@ -58,7 +58,7 @@ impl<T: Serialize> JsonlWriter<T> {
             Output::Plain(file)
         };
         let (path, line) = (path.to_owned(), Vec::new());
-        Ok(Self { path, output, line, is_empty: true, holds: PhantomData })
+        Ok(Self { path, output, line, is_empty: true, record_type: PhantomData })
     }
 
     /// Appends one line.
@@ -131,7 +131,7 @@ impl<T: Serialize> JsonlWriter<T> {
 pub struct JsonlReader<T> {
     lines: Lines,
     done: bool,
-    holds: PhantomData<fn() -> T>,
+    record_type: PhantomData<fn() -> T>,
 }
 
 impl<T: Record> JsonlReader<T> {
@@ -141,11 +141,11 @@ impl<T: Record> JsonlReader<T> {
     /// [`Error::Io`] if it cannot be opened.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let lines = Lines::open(path.as_ref())?;
-        Ok(Self { lines, done: false, holds: PhantomData })
+        Ok(Self { lines, done: false, record_type: PhantomData })
     }
 
     /// Creates an error about the last object, with its line.
-    pub(crate) fn refuse(&self, got: String) -> Error {
+    pub(crate) fn record_error(&self, got: String) -> Error {
         let (path, line) = (self.lines.path().to_owned(), self.lines.number());
         Error::Json { path, line, what: T::NAME, got }
     }
@@ -156,9 +156,9 @@ impl<T: Record> JsonlReader<T> {
                 continue;
             }
             let record: T = serde_json::from_slice(self.lines.bytes())
-                .map_err(|error| self.refuse(error.to_string()))?;
+                .map_err(|error| self.record_error(error.to_string()))?;
             return match record.fault() {
-                Some(got) => Err(self.refuse(got)),
+                Some(got) => Err(self.record_error(got)),
                 None => Ok(Some(record)),
             };
         }

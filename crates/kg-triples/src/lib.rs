@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 mod controls;
-mod each_once;
 mod error;
 mod folder;
 mod graph;
@@ -12,6 +11,7 @@ mod table;
 mod texts;
 mod tokens;
 mod tsv;
+mod unique_languages;
 
 pub mod dump;
 pub mod entity_linking;
@@ -24,7 +24,6 @@ pub mod sequence;
 pub mod switch;
 
 pub use controls::Control;
-pub use each_once::each_once;
 pub use error::Error;
 pub use graph::{GraphBuilder, KnowledgeGraph, LabelKind, Triple};
 pub use language::Language;
@@ -33,3 +32,4 @@ pub use sequence::{
     BuildReport, IGNORE_INDEX, MaskedEntity, Sequence, SequenceConfig, SequenceKind,
     build_sequences,
 };
+pub use unique_languages::check_unique_languages;

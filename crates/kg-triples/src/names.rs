@@ -4,8 +4,8 @@
 //! name's support is the number of sources that propose it, and names with the support of two or
 //! more are usually right. The paper's web search is not part of this crate.
 //!
-//! [`ask`] and [`decide`] vote on the alignment of entities instead: several rounds of
-//! multiple-choice questions with shuffled options.
+//! [`shuffled_questions`] and [`count_votes`] vote on the alignment of entities instead: several
+//! rounds of multiple-choice questions with shuffled options.
 //!
 //! ```
 //! use kg_triples::names::{NameCandidate, Votes};
@@ -34,7 +34,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-pub use choices::{Answer, Question, ask, decide};
+pub use choices::{Answer, Question, count_votes, shuffled_questions};
 
 use crate::folder::{ENTITY_LABELS, LABELS, table};
 use crate::jsonl::{JsonlReader, Record};
@@ -181,8 +181,9 @@ impl Votes {
             report.names += names.len();
             let mut values: Vec<_> = names.into_values().filter_map(best_spelling).collect();
             values.retain(|(support, _, _)| *support >= threshold);
-            values.sort_by(|(a, one, first), (b, other, second)| {
-                (Reverse(a), Reverse(first), one).cmp(&(Reverse(b), Reverse(second), other))
+            values.sort_by(|(support_a, name_a, primary_a), (support_b, name_b, primary_b)| {
+                let rank_a = (Reverse(support_a), Reverse(primary_a), name_a);
+                rank_a.cmp(&(Reverse(support_b), Reverse(primary_b), name_b))
             });
             report.accepted += values.len();
             if !values.is_empty() {
@@ -197,7 +198,7 @@ impl Votes {
 /// Returns the number of sources of all spellings together, the best spelling, and whether it is
 /// primary.
 fn best_spelling(spellings: Spellings) -> Option<(usize, String, bool)> {
-    let sources: BTreeSet<&String> = spellings.values().flat_map(|(_, of)| of).collect();
+    let sources: BTreeSet<&String> = spellings.values().flat_map(|(_, sources)| sources).collect();
     let support = sources.len();
     // `min_by_key` returns the first in text order of equally ranked spellings.
     let rank = |(_, (primary, sources)): &(String, (bool, BTreeSet<String>))| {

@@ -16,8 +16,8 @@ pub(crate) fn create(path: &Path) -> Result<AtomicFile, Error> {
 
 /// Syncs the file to disk; [`publish`] then renames it to its final path.
 pub(crate) fn sync(file: AtomicFile) -> Result<Synced, Error> {
-    let refuse = Error::io(file.path(), "write the file");
-    file.sync().map_err(refuse)
+    let io_error = Error::io(file.path(), "write the file");
+    file.sync().map_err(io_error)
 }
 
 /// Renames complete files to their final paths.

@@ -10,8 +10,8 @@ use std::convert::Infallible;
 pub use folder::sample_folder;
 pub use rules::Coverage;
 
-use crate::{Error, KnowledgeGraph, Language, Triple, each_once};
-use draw::{Judge, Ranks, draw};
+use crate::{Error, KnowledgeGraph, Language, Triple, check_unique_languages};
+use draw::{FactFilter, Ranks, draw};
 use ids::IdMap;
 pub(crate) use ids::Redirects;
 use rules::{MAX_PAIR_LANGUAGES, Rules};
@@ -48,7 +48,7 @@ impl SampleConfig {
             let rule = "one language or more";
             return Err(Error::Config { key: "languages", value: "[]".into(), rule });
         }
-        each_once("languages", &self.languages)?;
+        check_unique_languages("languages", &self.languages)?;
         if self.count == 0 {
             return Err(Error::Config { key: "count", value: "0".into(), rule: "1 or more" });
         }
@@ -85,7 +85,7 @@ pub struct SampleReport {
     /// Requested number of triples, `count`.
     pub requested: usize,
     /// Triples sampled: the smaller of `available` and `requested`.
-    pub kept: usize,
+    pub sampled: usize,
 }
 
 /// Samples facts uniformly without replacement, and returns their graph with labels in
@@ -128,15 +128,15 @@ pub fn sample(
     let languages = known_languages(config, graph.languages())?;
     let rules = Rules::new(config, &languages);
     let mut labels = IdMap::new(rules.width());
-    for (id, of_id) in graph.ids.iter().zip(&graph.labels) {
-        let of_id: Vec<_> = of_id.iter().map(|(code, label)| (*code, &**label)).collect();
-        labels.add(id, rules.bits(&of_id));
+    for (id, id_labels) in graph.ids.iter().zip(&graph.labels) {
+        let id_labels: Vec<_> = id_labels.iter().map(|(code, label)| (*code, &**label)).collect();
+        labels.add(id, rules.bits(&id_labels));
     }
-    let judge = Judge { rules, labels, ranks: Ranks::new(config.seed) };
-    let Ok((mut report, drawn)) = draw(config, |bound, take| {
+    let filter = FactFilter { rules, labels, ranks: Ranks::new(config.seed) };
+    let Ok((mut report, drawn)) = draw(config, |bound, collect| {
         let facts = graph.triples().map(|Triple { head, relation, tail }| [head, relation, tail]);
-        let Ok(found) = judge.judge(facts.map(Ok::<_, Infallible>), bound);
-        take(found);
+        let Ok(selected) = filter.select(facts.map(Ok::<_, Infallible>), bound);
+        collect(selected);
         Ok::<_, Infallible>(())
     });
     report.repeated = graph.repeated_triples();
@@ -149,11 +149,15 @@ pub fn sample(
 }
 
 /// Parses the requested languages and checks that each has a label.
-fn known_languages(config: &SampleConfig, all: &[Language]) -> Result<Vec<Language>, Error> {
-    let same = |known: &Language, code: &str| known.as_str().eq_ignore_ascii_case(code);
-    let known = |code: &String| all.iter().copied().find(|known| same(known, code));
+fn known_languages(config: &SampleConfig, available: &[Language]) -> Result<Vec<Language>, Error> {
+    let find = |code: &String| {
+        let mut available = available.iter().copied();
+        available.find(|language| language.as_str().eq_ignore_ascii_case(code))
+    };
     let languages = config.languages.iter();
-    languages.map(|code| known(code).ok_or_else(|| Error::unknown_language(code, all))).collect()
+    languages
+        .map(|code| find(code).ok_or_else(|| Error::unknown_language(code, available)))
+        .collect()
 }
 
 /// Returns an error if no triple is available.
@@ -194,5 +198,5 @@ fn finish(
     report: SampleReport,
 ) -> (KnowledgeGraph, SampleReport) {
     let sampled = graph.subgraph(triples, |language| languages.contains(&language));
-    (sampled, SampleReport { kept: triples.len(), ..report })
+    (sampled, SampleReport { sampled: triples.len(), ..report })
 }

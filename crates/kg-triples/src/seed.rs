@@ -27,13 +27,13 @@ mod tests {
 
     /// The values were computed with Python's hashlib and struct.
     #[test]
-    fn names_have_the_numbers_that_sha256_gives_them() {
+    fn numbers_match_those_of_python() {
         assert_eq!(hash_to_unit(0, "text Q64"), 0.07745207504182272);
         assert_eq!(hash_to_unit(7, "entity Q1"), 0.2793674915766001);
     }
 
     #[test]
-    fn numbers_are_spread_evenly() {
+    fn numbers_are_uniform() {
         let below = |limit: f64| {
             (0..10_000).filter(|at| hash_to_unit(3, &format!("text Q{at}")) < limit).count()
         };

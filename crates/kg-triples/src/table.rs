@@ -4,22 +4,22 @@ use std::path::Path;
 use crate::Error;
 use crate::tsv::TsvReader;
 
-/// Passes every row of a table to `take`, in order. Rejected values are errors with file, line and
+/// Passes every row of a table to `visit`, in order. Rejected values are errors with file, line and
 /// column. Returns the index of the header in `headers`.
 pub(crate) fn each_row(
     path: &Path,
     headers: &[&'static [&'static str]],
-    mut take: impl FnMut(&[&str]) -> Result<(), Error>,
+    mut visit: impl FnMut(&[&str]) -> Result<(), Error>,
 ) -> Result<usize, Error> {
-    let (mut reader, which) = TsvReader::open(path, headers)?;
+    let (mut reader, header_index) = TsvReader::open(path, headers)?;
     while let Some(row) = reader.row()? {
-        match take(&row) {
+        match visit(&row) {
             Err(Error::Value { field: column, expected, got }) => {
                 let (path, line) = reader.position();
                 return Err(Error::Row { path, line, column, expected, got });
             }
-            taken => taken?,
+            result => result?,
         }
     }
-    Ok(which)
+    Ok(header_index)
 }

@@ -2,7 +2,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use crate::{Error, KnowledgeGraph, Language, each_once, output};
+use crate::{Error, KnowledgeGraph, Language, check_unique_languages, output};
 
 impl KnowledgeGraph {
     /// Iterates over the triples in `language` as texts: the labels of head, relation and tail,
@@ -50,7 +50,7 @@ impl KnowledgeGraph {
     /// # Ok::<(), kg_triples::Error>(())
     /// ```
     pub fn write_texts(&self, languages: &[Language], dir: &Path) -> Result<Vec<usize>, Error> {
-        each_once("languages", languages)?;
+        check_unique_languages("languages", languages)?;
         let mut files = Vec::with_capacity(languages.len());
         let mut counts = Vec::with_capacity(languages.len());
         for &language in languages {

@@ -24,12 +24,12 @@ impl Specials {
     /// [`Error::Tokenizer`] if the tokenizer has no mask or padding token, or if its layout of
     /// special tokens around a text is not supported.
     pub(crate) fn find(tokenizer: &Tokenizer) -> Result<Self, Error> {
-        let layout = Layout::of(tokenizer).map_err(not_understood)?;
+        let layout = Layout::of(tokenizer).map_err(layout_error)?;
         Ok(Self {
             start: layout.before(),
             end: layout.after(),
-            mask: layout.mask().map_err(not_understood)?,
-            pad: layout.pad().map_err(not_understood)?,
+            mask: layout.mask().map_err(layout_error)?,
+            pad: layout.pad().map_err(layout_error)?,
             unknown: layout.unknown().ok(),
             layout,
         })
@@ -42,7 +42,7 @@ impl Specials {
 
     /// The special tokens between two texts.
     pub(crate) fn between(&self) -> Result<&[u32], Error> {
-        self.layout.between().map_err(not_understood)
+        self.layout.between().map_err(layout_error)
     }
 
     /// Whether `id` is a special token that does not occur in text: around or between texts, mask
@@ -52,18 +52,18 @@ impl Specials {
     }
 }
 
-fn not_understood(error: LayoutError) -> Error {
+fn layout_error(error: LayoutError) -> Error {
     Error::Tokenizer(error.to_string())
 }
 
 /// The token ids of `text`, without special tokens.
 pub(crate) fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>, Error> {
-    let encoding = tokenizer.encode_fast(text, false).map_err(refuse(text))?;
+    let encoding = tokenizer.encode_fast(text, false).map_err(encode_error(text))?;
     Ok(encoding.get_ids().to_vec())
 }
 
 /// Returns a function for `map_err` whose error quotes the beginning of `text`.
-fn refuse(text: &str) -> impl FnOnce(tokenizers::Error) -> Error {
+fn encode_error(text: &str) -> impl FnOnce(tokenizers::Error) -> Error {
     let beginning: String = text.chars().take(80).collect();
     move |error| Error::Tokenizer(format!("cannot encode {beginning:?}: {error}"))
 }
@@ -78,7 +78,7 @@ impl Tokens {
     /// Encodes `text`, which must not begin or end with white space.
     pub(crate) fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Self, Error> {
         let body = trim_dropped(tokenizer, text);
-        let encoding = tokenizer.encode_char_offsets(body, false).map_err(refuse(text))?;
+        let encoding = tokenizer.encode_char_offsets(body, false).map_err(encode_error(text))?;
         let skipped = text.chars().count() - body.chars().count();
         let offsets = encoding.get_offsets().iter();
         let offsets = offsets.map(|(start, end)| (start + skipped, end + skipped)).collect();
@@ -98,7 +98,7 @@ impl Tokens {
 pub(crate) fn unlimited(tokenizer: &Tokenizer) -> Result<Tokenizer, Error> {
     let mut tokenizer = tokenizer.clone();
     tokenizer.with_padding(None);
-    let set = tokenizer.with_truncation(None).map(|_| ());
-    set.map_err(|error| Error::Tokenizer(format!("cannot disable its truncation: {error}")))?;
+    let result = tokenizer.with_truncation(None).map(|_| ());
+    result.map_err(|error| Error::Tokenizer(format!("cannot disable its truncation: {error}")))?;
     Ok(tokenizer)
 }

@@ -18,13 +18,13 @@ impl TsvReader {
         headers: &[&'static [&'static str]],
     ) -> Result<(Self, usize), Error> {
         let mut reader = Self { lines: Lines::open(path)?.note_missing_newline(), columns: &[] };
-        let found = reader.advance()?;
+        let has_header = reader.advance()?;
         let text = String::from_utf8_lossy(reader.lines.bytes());
-        let header = |columns: &&[&str]| found && text.split('\t').eq(columns.iter().copied());
+        let header = |columns: &&[&str]| has_header && text.split('\t').eq(columns.iter().copied());
         match headers.iter().position(header) {
-            Some(which) => {
-                reader.columns = headers.get(which).copied().unwrap_or_default();
-                Ok((reader, which))
+            Some(header_index) => {
+                reader.columns = headers.get(header_index).copied().unwrap_or_default();
+                Ok((reader, header_index))
             }
             None => Err(Error::Header {
                 line: reader.lines.number().max(1),
@@ -33,7 +33,7 @@ impl TsvReader {
                     .map(|columns| format!("{:?}", columns.join("\t")))
                     .collect::<Vec<_>>()
                     .join(" or "),
-                got: if found { format!("{text:?}") } else { "an empty file".into() },
+                got: if has_header { format!("{text:?}") } else { "an empty file".into() },
                 path: path.to_owned(),
             }),
         }

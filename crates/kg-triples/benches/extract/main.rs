@@ -75,8 +75,8 @@ impl Inputs {
             tables,
             folder,
         };
-        let of_ten = generate::dump(1000, &mut io::sink())?;
-        let items = u32::try_from(options.megabytes * 1_000_000 * 1000 / of_ten).unwrap();
+        let bytes_of_1000 = generate::dump(1000, &mut io::sink())?;
+        let items = u32::try_from(options.megabytes * 1_000_000 * 1000 / bytes_of_1000).unwrap();
         let dump = |items| move |out: &mut BufWriter<File>| generate::dump(items, out).map(|_| ());
         make(&inputs.json, dump(items))?;
         make(&inputs.half, dump(items / 2))?;
@@ -164,8 +164,8 @@ fn main() -> io::Result<()> {
     println!("|---|---|---|---|---|---|---|");
 
     let zcat = program(&["zcat"], &inputs.gzip);
-    let both = inputs.alternate(rounds, [inputs.extract(&inputs.gzip), zcat])?;
-    row("JSON, gzip", both, "`zcat`", bytes);
+    let costs = inputs.alternate(rounds, [inputs.extract(&inputs.gzip), zcat])?;
+    row("JSON, gzip", costs, "`zcat`", bytes);
 
     let [json] = inputs.alternate(rounds, [inputs.extract(&inputs.json)])?;
     row("JSON, plain", [json, json], "the same", bytes);

@@ -19,14 +19,14 @@ db.execute(
     f" WHERE lang IN ({listed})"
 )
 db.execute(
-    "CREATE TABLE whole AS SELECT id FROM labels GROUP BY id"
+    "CREATE TABLE labelled AS SELECT id FROM labels GROUP BY id"
     f" HAVING count(DISTINCT lang) = {len(codes)}"
 )
 db.execute(
     "CREATE TABLE sampled AS SELECT * FROM (SELECT triples.* FROM triples"
-    " SEMI JOIN whole h ON triples.head_id = h.id"
-    " SEMI JOIN whole r ON triples.relation_id = r.id"
-    " SEMI JOIN whole t ON triples.tail_id = t.id"
+    " SEMI JOIN labelled h ON triples.head_id = h.id"
+    " SEMI JOIN labelled r ON triples.relation_id = r.id"
+    " SEMI JOIN labelled t ON triples.tail_id = t.id"
     " WHERE head_id <> tail_id)"
     f" USING SAMPLE reservoir({count} ROWS)"
 )

@@ -31,21 +31,22 @@ impl Chunk {
 pub(super) struct Chunks<R> {
     input: R,
     /// The beginning of a line whose end has not been read yet.
-    rest: Vec<u8>,
+    partial_line: Vec<u8>,
     offset: u64,
-    longest: usize,
+    max_line_bytes: usize,
     /// Bytes per read.
-    size: u64,
+    read_bytes: u64,
     /// Whether the reader is inside the remainder of a line that was too long.
     skipping: bool,
     done: bool,
 }
 
 impl<R: Read> Chunks<R> {
-    /// Creates a reader. Lines above `longest` bytes are cut. The input begins at a line start,
-    /// `offset` bytes into the dump. `size` (bytes per read) does not affect the output.
-    pub(super) fn new(input: R, longest: usize, offset: u64, size: u64) -> Self {
-        Self { input, rest: Vec::new(), offset, longest, size, skipping: false, done: false }
+    /// Creates a reader. Lines above `max_line_bytes` are cut. The input begins at a line start,
+    /// `offset` bytes into the dump. `read_bytes` (bytes per read) does not affect the output.
+    pub(super) fn new(input: R, max_line_bytes: usize, offset: u64, read_bytes: u64) -> Self {
+        let (partial_line, skipping, done) = (Vec::new(), false, false);
+        Self { input, partial_line, offset, max_line_bytes, read_bytes, skipping, done }
     }
 
     /// Offset after the returned chunks, in bytes.
@@ -53,9 +54,10 @@ impl<R: Read> Chunks<R> {
         self.offset
     }
 
-    /// Appends up to `size` bytes of the input to `bytes`; returns `false` at the end of the input.
+    /// Appends up to `read_bytes` bytes of the input to `bytes`; returns `false` at the end of the
+    /// input.
     fn fill(&mut self, bytes: &mut Vec<u8>) -> io::Result<bool> {
-        Ok(self.input.by_ref().take(self.size).read_to_end(bytes)? > 0)
+        Ok(self.input.by_ref().take(self.read_bytes).read_to_end(bytes)? > 0)
     }
 
     /// Returns the next lines; `None` at the end.
@@ -63,7 +65,7 @@ impl<R: Read> Chunks<R> {
     /// # Errors
     /// Errors of the reader.
     pub(super) fn next(&mut self) -> io::Result<Option<Chunk>> {
-        let mut bytes = std::mem::take(&mut self.rest);
+        let mut bytes = std::mem::take(&mut self.partial_line);
         let mut searched = bytes.len();
         while !self.done {
             self.done = !self.fill(&mut bytes)?;
@@ -77,11 +79,11 @@ impl<R: Read> Chunks<R> {
             }
             let unsearched = bytes.get(searched..).unwrap_or_default();
             if let Some(at) = memchr::memrchr(b'\n', unsearched) {
-                self.rest = bytes.split_off(searched + at + 1);
+                self.partial_line = bytes.split_off(searched + at + 1);
                 return Ok(Some(self.emit(bytes, false)));
             }
             searched = bytes.len();
-            if searched > self.longest {
+            if searched > self.max_line_bytes {
                 self.skipping = true;
                 return Ok(Some(self.emit(bytes, true)));
             }
@@ -113,7 +115,7 @@ pub(super) enum Event {
 }
 
 /// An event with its line (from 0 in the chunk) and the byte offset of that line.
-pub(super) struct Found {
+pub(super) struct LineEvent {
     pub(super) line: u64,
     pub(super) offset: u64,
     pub(super) event: Event,
@@ -124,22 +126,22 @@ pub(super) struct Found {
 pub(super) struct Record {
     pub(super) id: String,
     pub(super) property: bool,
-    /// Lines of the tables of [`Wanted::of_entities`], in that order.
+    /// Lines of the tables of [`Wanted::entity_tables`], in that order.
     pub(super) rows: Vec<String>,
     pub(super) counts: EntityCounts,
 }
 
 impl Record {
     /// Converts the record to an entry to be sorted.
-    pub(super) fn entry(self, number: u64) -> io::Result<Entry> {
+    pub(super) fn into_entry(self, number: u64) -> io::Result<Entry> {
         let kind = if self.property { "property" } else { "item" };
         let mut values = vec![kind.to_owned(), serde_json::to_string(&self.counts)?];
         values.extend(self.rows);
         Ok(Entry { key: self.id, number, values })
     }
 
-    /// Restores the record from [`Record::entry`].
-    pub(super) fn of(entry: Entry) -> io::Result<Self> {
+    /// Restores the record from [`Record::into_entry`].
+    pub(super) fn from_entry(entry: Entry) -> io::Result<Self> {
         let mut values = entry.values.into_iter();
         let (Some(kind), Some(counts)) = (values.next(), values.next()) else {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -152,17 +154,17 @@ impl Record {
 /// A parsed chunk.
 pub(super) struct Parsed {
     pub(super) lines: u64,
-    pub(super) found: Vec<Found>,
+    pub(super) events: Vec<LineEvent>,
 }
 
 /// Parses every line of a chunk.
 pub(super) fn parse(chunk: &Chunk, wanted: &Wanted) -> Parsed {
-    let mut parsed = Parsed { lines: 0, found: Vec::new() };
+    let mut parsed = Parsed { lines: 0, events: Vec::new() };
     let mut offset = chunk.offset;
     let mut lines = chunk.bytes.split_inclusive(|byte| *byte == b'\n').peekable();
     while let Some(line) = lines.next() {
         let number = parsed.lines;
-        let mut push = |event| parsed.found.push(Found { line: number, offset, event });
+        let mut push = |event| parsed.events.push(LineEvent { line: number, offset, event });
         if chunk.cut && lines.peek().is_none() {
             push(Event::Bad(format!("a line above {} bytes", line.len())));
         } else {
@@ -185,27 +187,27 @@ fn events(line: &[u8], wanted: &Wanted, push: &mut impl FnMut(Event)) {
     let closes = line.strip_suffix(b"]").map(<[u8]>::trim_ascii_end);
     let body = closes.unwrap_or(line);
     let body = body.strip_suffix(b",").unwrap_or(body).trim_ascii_end();
-    let mut whole = true;
+    let mut is_valid = true;
     if !body.is_empty() {
-        push(match entity::read(body, wanted) {
+        push(match entity::parse_line(body, wanted) {
             Ok(Line::Entity(entity)) => Event::Entity(record(*entity, wanted)),
             Ok(Line::Redirect { from, to }) => Event::Redirect { from, to },
             Ok(Line::Other(kind)) => Event::Other(kind),
             Err(reason) => {
                 // A line cut after an inner array also ends in a bracket.
-                whole = false;
+                is_valid = false;
                 Event::Bad(reason)
             }
         });
     }
-    if closes.is_some() && whole {
+    if closes.is_some() && is_valid {
         push(Event::Close);
     }
 }
 
 /// Converts an entity to rows of the requested tables.
 fn record(entity: Entity, wanted: &Wanted) -> Record {
-    let rows = wanted.of_entities().map(|table| rows(&entity, table)).collect();
+    let rows = wanted.entity_tables().map(|table| rows(&entity, table)).collect();
     let Entity { id, kind, counts, .. } = entity;
     Record { id, property: kind == LabelKind::Relation, rows, counts }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::counts::EntityCounts;
 use super::source::Compression;
 use super::table::DumpTable;
-use crate::{Error, Language, each_once};
+use crate::{Error, Language, check_unique_languages};
 
 /// Options of [`extract`](super::extract()).
 #[derive(Clone, Debug, PartialEq)]
@@ -20,7 +20,7 @@ pub struct ExtractConfig {
     /// Maximum number of unusable lines.
     pub bad_lines: u64,
     /// Maximum line length in bytes.
-    pub longest_line: usize,
+    pub max_line_bytes: usize,
     /// Memory for sorting, in bytes. Further data is stored in files below the output folder.
     pub memory: usize,
     /// Whether to restart instead of resuming an unfinished extract.
@@ -34,7 +34,7 @@ impl Default for ExtractConfig {
             fallback: Vec::new(),
             tables: DumpTable::GRAPH.to_vec(),
             bad_lines: 1000,
-            longest_line: 256 << 20,
+            max_line_bytes: 256 << 20,
             memory: 512 << 20,
             restart: false,
         }
@@ -47,9 +47,11 @@ impl ExtractConfig {
     /// # Errors
     /// [`Error::Config`] if a list is empty or has a duplicate language.
     pub(super) fn check(&self) -> Result<(), Error> {
-        each_once("languages", &self.languages)?;
-        each_once("fallback", self.fallback.iter().map(|(code, _)| code))?;
-        self.fallback.iter().try_for_each(|(_, others)| each_once("fallback", others))?;
+        check_unique_languages("languages", &self.languages)?;
+        check_unique_languages("fallback", self.fallback.iter().map(|(code, _)| code))?;
+        self.fallback
+            .iter()
+            .try_for_each(|(_, codes)| check_unique_languages("fallback", codes))?;
         for (key, empty, rule) in [
             ("languages", self.languages.is_empty(), "one language or more"),
             ("tables", self.tables.is_empty(), "one table or more"),

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess};
 
 use super::counts::EntityCounts;
-use super::json::{Each, Entries, Object, Rank, Raw, Read, Statement, Tail, is_id, select};
+use super::json::{
+    Entries, FromEntries, Object, ObjectList, Rank, Raw, Statement, Tail, is_id, select,
+};
 use super::table::DumpTable;
-use super::texts::{Sitelinks, Texts, usable, usable_sitelinks};
+use super::texts::{Sitelinks, Texts, usable_sitelinks, usable_texts};
 use super::wanted::Wanted;
 use crate::{LabelKind, Language};
 
@@ -38,7 +40,7 @@ pub(super) enum Line {
 }
 
 /// Parses one line without its trailing comma. The error describes the fault.
-pub(super) fn read(line: &[u8], wanted: &Wanted) -> Result<Line, String> {
+pub(super) fn parse_line(line: &[u8], wanted: &Wanted) -> Result<Line, String> {
     if line.first() != Some(&b'{') {
         return Err("not a JSON object".into());
     }
@@ -49,8 +51,8 @@ pub(super) fn read(line: &[u8], wanted: &Wanted) -> Result<Line, String> {
     }
     let mut fields = Fields { wanted, values: Values::default() };
     let mut reader = serde_json::Deserializer::from_str(text);
-    let read = Object(&mut fields).deserialize(&mut reader).and_then(|()| reader.end());
-    read.map_err(|error| error.to_string())?;
+    let result = Object(&mut fields).deserialize(&mut reader).and_then(|()| reader.end());
+    result.map_err(|error| error.to_string())?;
     fields.values.line(wanted)
 }
 
@@ -70,7 +72,7 @@ struct Values {
     labels: Texts,
     descriptions: Texts,
     sitelinks: Sitelinks,
-    claims: BTreeMap<String, Each<Statement>>,
+    claims: BTreeMap<String, ObjectList<Statement>>,
 }
 
 impl Values {
@@ -101,12 +103,12 @@ impl Values {
 
     fn texts(&self, wanted: &Wanted, entity: &mut Entity) -> Result<(), String> {
         let counts = &mut entity.counts;
-        let labels = usable(&self.labels, wanted, counts)?;
+        let labels = usable_texts(&self.labels, wanted, counts)?;
         counts.labels += labels.texts.len() as u64;
         counts.fallback_labels += labels.fallbacks;
         counts.foreign_labels += labels.foreign;
         counts.empty_labels += labels.empty;
-        let descriptions = usable(&self.descriptions, wanted, counts)?;
+        let descriptions = usable_texts(&self.descriptions, wanted, counts)?;
         counts.descriptions += descriptions.texts.len() as u64;
         counts.fallback_descriptions += descriptions.fallbacks;
         counts.foreign_descriptions += descriptions.foreign;
@@ -121,14 +123,15 @@ impl Values {
 /// Returns the triples of the truthy statements: per property, the preferred statements, otherwise
 /// the normal ones. Values are parsed after ranks.
 fn triples(
-    claims: BTreeMap<String, Each<Statement>>,
+    claims: BTreeMap<String, ObjectList<Statement>>,
     counts: &mut EntityCounts,
 ) -> Vec<(String, String)> {
     let mut triples = Vec::new();
     for (property, statements) in claims {
         let statements = statements.unwrap_or_default();
-        let preferred = statements.iter().any(|Read(one)| one.rank == Rank::Preferred);
-        for Read(Statement { rank, tail }) in statements {
+        let preferred =
+            statements.iter().any(|FromEntries(statement)| statement.rank == Rank::Preferred);
+        for FromEntries(Statement { rank, tail }) in statements {
             counts.statements += 1;
             match (rank, preferred) {
                 (Rank::Deprecated, _) => counts.deprecated += 1,
@@ -143,10 +146,10 @@ fn triples(
             }
         }
     }
-    let all = triples.len();
+    let count = triples.len();
     triples.sort_unstable();
     triples.dedup();
-    counts.repeated_triples += (all - triples.len()) as u64;
+    counts.repeated_triples += (count - triples.len()) as u64;
     counts.triples += triples.len() as u64;
     triples
 }
@@ -156,7 +159,7 @@ impl<'de> Entries<'de> for Fields<'_> {
         let text = |raw: Raw<'_>| raw.text().map(str::to_owned);
         let wanted = self.wanted;
         let values = &mut self.values;
-        let code = |code: &str| wanted.reads(code).then(|| code.to_owned());
+        let code = |code: &str| wanted.needs_language(code).then(|| code.to_owned());
         match key {
             "id" => values.id = text(map.next_value()?),
             "type" => values.kind = text(map.next_value()?),
@@ -189,7 +192,7 @@ mod tests {
     }
 
     fn entity(json: &str) -> Entity {
-        match read(json.as_bytes(), &wanted()) {
+        match parse_line(json.as_bytes(), &wanted()) {
             Ok(Line::Entity(entity)) => *entity,
             other => panic!("{other:?}"),
         }
@@ -222,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_count_in_their_own_language_and_others_may_stand_in() {
+    fn labels_need_the_language_of_their_key_and_may_come_from_a_fallback() {
         let json = r#"{"type":"item","id":"Q1","labels":{
             "en":{"language":"en","value":" A\t b\u00a0"},
             "zh":{"language":"zh-hant","value":"x"},
@@ -242,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_equal_keys_wins() {
+    fn the_last_value_of_a_duplicate_key_is_used() {
         let json = r#"{"id":"Q9","id":"Q1","type":"item",
             "labels":{"en":{"language":"en","value":"a"}},
             "labels":{"zh":{"language":"zh","value":"b","value":"c"}}}"#;
@@ -252,20 +255,20 @@ mod tests {
 
     #[test]
     fn triples_are_truthy() {
-        let some = "{\"snaktype\":\"somevalue\"}".to_owned();
-        let all = [item("Q2"), item("Q3"), some];
-        let of = |ranks: [&str; 3]| {
+        let unknown_value = "{\"snaktype\":\"somevalue\"}".to_owned();
+        let snaks = [item("Q2"), item("Q3"), unknown_value];
+        let truthy = |ranks: [&str; 3]| {
             let statements: Vec<(&str, &str)> =
-                ranks.into_iter().zip(all.iter().map(String::as_str)).collect();
+                ranks.into_iter().zip(snaks.iter().map(String::as_str)).collect();
             let found = with_statements(&statements);
             let tails: Vec<String> = found.triples.iter().map(|(_, tail)| tail.clone()).collect();
             (tails, found.counts)
         };
-        assert_eq!(of(["normal", "", "normal"]).0, ["Q2", "Q3"]);
-        assert_eq!(of(["normal", "preferred", "normal"]).0, ["Q3"]);
-        assert_eq!(of(["deprecated", "normal", ""]).0, ["Q3"]);
+        assert_eq!(truthy(["normal", "", "normal"]).0, ["Q2", "Q3"]);
+        assert_eq!(truthy(["normal", "preferred", "normal"]).0, ["Q3"]);
+        assert_eq!(truthy(["deprecated", "normal", ""]).0, ["Q3"]);
         // Statements are selected by rank first: a preferred unknown value excludes normal ones.
-        let (tails, counts) = of(["normal", "normal", "preferred"]);
+        let (tails, counts) = truthy(["normal", "normal", "preferred"]);
         assert!(tails.is_empty());
         assert_eq!((counts.not_preferred, counts.without_value), (2, 1));
         assert_eq!(counts.statements, 3);
@@ -300,7 +303,7 @@ mod tests {
 
     #[test]
     fn other_lines_are_distinguished() {
-        let line = |json: &str| read(json.as_bytes(), &wanted());
+        let line = |json: &str| parse_line(json.as_bytes(), &wanted());
         let redirect = Line::Redirect { from: "Q1".into(), to: "Q2".into() };
         assert_eq!(line(r#"{"entity":"Q1","redirect":"Q2"}"#), Ok(redirect));
         assert_eq!(line(r#"{"id":"L1","type":"lexeme"}"#), Ok(Line::Other("lexeme".into())));

@@ -2,7 +2,7 @@
 use std::path::Path;
 
 use super::config::{ExtractConfig, ExtractReport};
-use super::reading::Reading;
+use super::extraction::Extraction;
 use super::source::{ExtractStart, Progress, Source, is_stream};
 use super::state::{Shape, StateFolder, Task};
 use super::tables::Tables;
@@ -75,36 +75,36 @@ pub fn extract(
 ) -> Result<ExtractReport, Error> {
     config.check()?;
     let task = Task::new(dump, config)?;
-    let (state, found) = StateFolder::open(folder, &task, config.restart)?;
-    progress.begin(match &found {
-        Some(found) => ExtractStart::Resumed(found.offset),
-        None if state.is_left() => ExtractStart::Restarted,
+    let (state, stored) = StateFolder::open(folder, &task, config.restart)?;
+    progress.begin(match &stored {
+        Some(stored) => ExtractStart::Resumed(stored.offset),
+        None if state.had_unfinished() => ExtractStart::Restarted,
         None => ExtractStart::New,
     });
-    let mut reading = Reading::new(dump, config, folder, (state, task));
-    match found {
+    let mut extraction = Extraction::new(dump, config, folder, (state, task));
+    match stored {
         None => {
             let source = Source::open(dump, progress)?;
-            reading.tally.report.compression = source.compression;
-            reading.read(source, 0)?;
+            extraction.tally.report.compression = source.compression;
+            extraction.read(source, 0)?;
         }
-        Some(found) if found.read => {
+        Some(stored) if stored.read => {
             if is_stream(dump) {
-                Source::check(dump, &found.passed, progress)?;
+                Source::check(dump, &stored.passed, progress)?;
             }
-            reading.resume(found);
+            extraction.resume(stored);
         }
-        Some(found) => {
-            let offset = found.offset;
-            let source = Source::reopen(dump, found.passed.clone(), progress)?;
-            reading.resume(found);
-            reading.read(source, offset)?;
+        Some(stored) => {
+            let offset = stored.offset;
+            let source = Source::reopen(dump, stored.passed.clone(), progress)?;
+            extraction.resume(stored);
+            extraction.read(source, offset)?;
         }
     }
-    reading.finish()
+    extraction.finish()
 }
 
-impl Reading<'_> {
+impl Extraction<'_> {
     /// Writes the tables after the dump has been read.
     fn finish(self) -> Result<ExtractReport, Error> {
         let fault = self.fault();
@@ -121,11 +121,11 @@ impl Reading<'_> {
             self.state.remove()?;
             return Err(Error::Dump { path: self.dump.to_owned(), reason });
         }
-        let refuse = || Error::io(self.folder, "write to the folder");
-        let entities = self.entities.sorted().map_err(refuse())?;
+        let io_error = || Error::io(self.folder, "write to the folder");
+        let entities = self.entities.sorted().map_err(io_error())?;
         let mut tables = Tables::create(self.folder, &report.tables)?;
         tables.write_entities(entities, &mut report)?;
-        let redirects = self.redirects.sorted().map_err(refuse())?;
+        let redirects = self.redirects.sorted().map_err(io_error())?;
         tables.write_redirects(redirects, &mut report)?;
         tables.publish(&report)?;
         self.state.remove()?;

@@ -97,9 +97,9 @@ struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A value that is deserialised from an object entry by entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Read<T>(pub(super) T);
+pub(super) struct FromEntries<T>(pub(super) T);
 
-impl<'de, T: Default + Entries<'de>> Deserialize<'de> for Read<T> {
+impl<'de, T: Default + Entries<'de>> Deserialize<'de> for FromEntries<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut value = T::default();
         Object(&mut value).deserialize(deserializer)?;
@@ -108,7 +108,7 @@ impl<'de, T: Default + Entries<'de>> Deserialize<'de> for Read<T> {
 }
 
 /// Objects of an array; `null` is an empty array.
-pub(super) type Each<T> = Option<Vec<Read<T>>>;
+pub(super) type ObjectList<T> = Option<Vec<FromEntries<T>>>;
 
 /// Reads the next value of `map`, an object, and returns its values at the keys that `wanted`
 /// accepts.
@@ -119,20 +119,20 @@ pub(super) fn select<'de, K: Ord, V: Deserialize<'de>, A: MapAccess<'de>>(
     map: &mut A,
     wanted: &dyn Fn(&str) -> Option<K>,
 ) -> Result<BTreeMap<K, V>, A::Error> {
-    let mut selected = Selected { wanted, found: BTreeMap::new() };
+    let mut selected = Selected { wanted, values: BTreeMap::new() };
     map.next_value_seed(Object(&mut selected))?;
-    Ok(selected.found)
+    Ok(selected.values)
 }
 
 struct Selected<'w, K, V> {
     wanted: &'w dyn Fn(&str) -> Option<K>,
-    found: BTreeMap<K, V>,
+    values: BTreeMap<K, V>,
 }
 
 impl<'de, K: Ord, V: Deserialize<'de>> Entries<'de> for Selected<'_, K, V> {
     fn entry<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<bool, A::Error> {
         let Some(key) = (self.wanted)(key) else { return Ok(false) };
-        self.found.insert(key, map.next_value()?);
+        self.values.insert(key, map.next_value()?);
         Ok(true)
     }
 }
@@ -175,7 +175,7 @@ impl<'de> Entries<'de> for Statement {
                 }
             }
             "mainsnak" => {
-                let Read(snak) = map.next_value::<Read<Snak>>()?;
+                let FromEntries(snak) = map.next_value::<FromEntries<Snak>>()?;
                 self.tail = match snak.unknown {
                     true => Tail::Unknown,
                     false => snak.value,
@@ -200,7 +200,7 @@ impl<'de> Entries<'de> for Snak {
                 let snaktype = map.next_value::<Raw<'de>>()?;
                 self.unknown = matches!(snaktype.text(), Some("somevalue" | "novalue"));
             }
-            "datavalue" => self.value = map.next_value::<Read<DataValue>>()?.0.0,
+            "datavalue" => self.value = map.next_value::<FromEntries<DataValue>>()?.0.0,
             _ => return Ok(false),
         }
         Ok(true)
@@ -218,7 +218,7 @@ impl<'de> Entries<'de> for DataValue {
         // A value may have any JSON type; only an object can identify an entity.
         let value = map.next_value::<&RawValue>()?.get();
         let is_object = value.starts_with('{');
-        let entity = is_object.then(|| serde_json::from_str::<Read<EntityValue>>(value));
+        let entity = is_object.then(|| serde_json::from_str::<FromEntries<EntityValue>>(value));
         let entity = entity.transpose().map_err(A::Error::custom)?;
         self.0 = entity.unwrap_or_default().0.tail();
         Ok(true)

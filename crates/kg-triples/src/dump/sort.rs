@@ -65,7 +65,7 @@ fn read_text(input: &mut impl Read) -> io::Result<String> {
 
 /// Number of files of a generation that are merged into one file of the next generation, which
 /// limits the number of open files.
-const RUNS: usize = 64;
+const RUNS_PER_MERGE: usize = 64;
 
 /// A sorted file of entries.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -83,7 +83,7 @@ pub(super) struct Sorter {
     name: &'static str,
     budget: usize,
     entries: Vec<Entry>,
-    held_bytes: usize,
+    entry_bytes: usize,
     runs: Vec<RunFile>,
     /// Number of files created so far.
     created: u64,
@@ -95,7 +95,7 @@ impl Sorter {
     pub(super) fn new(folder: &Path, name: &'static str, budget: usize) -> Self {
         let folder = folder.to_owned();
         let (entries, runs, merged) = (Vec::new(), Vec::new(), Vec::new());
-        Self { folder, name, budget, entries, held_bytes: 0, runs, created: 0, merged }
+        Self { folder, name, budget, entries, entry_bytes: 0, runs, created: 0, merged }
     }
 
     /// Resumes with the files of an earlier sorter, as returned by [`Sorter::runs`].
@@ -110,13 +110,13 @@ impl Sorter {
     }
 
     pub(super) fn push(&mut self, entry: Entry) {
-        self.held_bytes += entry.size();
+        self.entry_bytes += entry.size();
         self.entries.push(entry);
     }
 
     /// Whether the entries in memory exceed the budget.
     pub(super) fn is_full(&self) -> bool {
-        self.held_bytes > self.budget
+        self.entry_bytes > self.budget
     }
 
     /// Writes all entries in memory to a file and syncs it to disk.
@@ -132,7 +132,7 @@ impl Sorter {
         let mut file = self.create(&name)?;
         self.entries.drain(..).try_for_each(|entry| entry.write(&mut file))?;
         file.into_inner()?.sync_all()?;
-        self.held_bytes = 0;
+        self.entry_bytes = 0;
         self.runs.push(RunFile { name, generation: 0 });
         while let Some(generation) = self.generation_to_merge() {
             self.merge(generation)?;
@@ -149,26 +149,26 @@ impl Sorter {
         Ok(BufWriter::with_capacity(1 << 18, File::create(self.folder.join(name))?))
     }
 
-    /// Returns the last generation if it has [`RUNS`] files and must be merged.
+    /// Returns the last generation if it has [`RUNS_PER_MERGE`] files and must be merged.
     fn generation_to_merge(&self) -> Option<u32> {
         let generation = self.runs.last()?.generation;
-        let same = self.runs.iter().rev().take_while(|run| run.generation == generation);
-        (same.count() >= RUNS).then_some(generation)
+        let runs = self.runs.iter().rev().take_while(|run| run.generation == generation);
+        (runs.count() >= RUNS_PER_MERGE).then_some(generation)
     }
 
     /// Merges all files of a generation into one file of the next.
     fn merge(&mut self, generation: u32) -> io::Result<()> {
-        let (old, kept): (Vec<_>, Vec<_>) =
+        let (merged_runs, remaining): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.runs).into_iter().partition(|r| r.generation == generation);
-        let mut sorted = Sorted::new(self.open(&old)?)?;
+        let mut sorted = Sorted::new(self.open(&merged_runs)?)?;
         let name = self.next_name();
         let mut file = self.create(&name)?;
         while let Some(entry) = sorted.next()? {
             entry.write(&mut file)?;
         }
         file.into_inner()?.sync_all()?;
-        self.merged.extend(old.into_iter().map(|run| run.name));
-        self.runs = kept;
+        self.merged.extend(merged_runs.into_iter().map(|run| run.name));
+        self.runs = remaining;
         self.runs.push(RunFile { name, generation: generation + 1 });
         Ok(())
     }
@@ -176,7 +176,7 @@ impl Sorter {
     fn open(&self, runs: &[RunFile]) -> io::Result<Vec<Run>> {
         let file = |run: &RunFile| File::open(self.folder.join(&run.name));
         let run = |file| Run::File(BufReader::with_capacity(1 << 18, file));
-        runs.iter().map(|known| file(known).map(run)).collect()
+        runs.iter().map(|run_file| file(run_file).map(run)).collect()
     }
 
     /// Removes merged files, which [`Sorter::runs`] no longer lists.
@@ -251,7 +251,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
-        fn entries_are_sorted_regardless_of_file_contents(
+        fn entries_are_sorted_for_any_budget(
             keys in prop::collection::vec("[a-c\u{e9}]{0,3}", 0..200),
             budget in 1usize..20_000,
         ) {
@@ -271,7 +271,7 @@ mod tests {
                     // A sorter that resumes with these files has the same entries.
                     sorter.remove_merged().unwrap();
                     let runs = sorter.runs();
-                    prop_assert!(runs.1.len() < 2 * RUNS);
+                    prop_assert!(runs.1.len() < 2 * RUNS_PER_MERGE);
                     sorter = Sorter::new(folder.path(), "run", budget).with_runs(runs);
                 }
             }

@@ -28,7 +28,8 @@ pub enum Compression {
 }
 
 impl Compression {
-    fn of(start: &[u8]) -> Self {
+    /// Detects the compression from the first bytes.
+    fn detect(start: &[u8]) -> Self {
         match start {
             [0x1F, 0x8B, ..] => Self::Gzip,
             [b'B', b'Z', b'h', ..] => Self::Bzip2,
@@ -38,7 +39,7 @@ impl Compression {
     }
 
     /// The compression that the file extension indicates, if any.
-    fn named(path: &Path) -> Option<Self> {
+    fn from_extension(path: &Path) -> Option<Self> {
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
         match extension.as_str() {
             "gz" => Some(Self::Gzip),
@@ -50,7 +51,7 @@ impl Compression {
 }
 
 /// Magic bytes of unsupported files, with their descriptions.
-const OTHER_FILES: [(&[u8], &str); 6] = [
+const UNSUPPORTED_FORMATS: [(&[u8], &str); 6] = [
     (b"\xFD7zXZ\0", "compressed with xz"),
     (b"\x04\x22\x4D\x18", "compressed with lz4"),
     (b"LZIP", "compressed with lzip"),
@@ -64,20 +65,22 @@ const OTHER_FILES: [(&[u8], &str); 6] = [
 /// # Errors
 /// If the extension indicates another compression, or the compression is not supported.
 fn compression(path: &Path, start: &[u8]) -> io::Result<Compression> {
-    let refuse = |reason: String| Err(io::Error::new(io::ErrorKind::InvalidData, reason));
-    let found = Compression::of(start);
-    if let Some((_, what)) = OTHER_FILES.iter().find(|(magic, _)| start.starts_with(magic)) {
-        return refuse(format!("it is {what}; decompress it, or use gzip, bzip2 or zstd"));
+    let invalid = |reason: String| Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    let detected = Compression::detect(start);
+    if let Some((_, format)) =
+        UNSUPPORTED_FORMATS.iter().find(|(magic, _)| start.starts_with(magic))
+    {
+        return invalid(format!("it is {format}; decompress it, or use gzip, bzip2 or zstd"));
     }
-    match Compression::named(path) {
-        Some(named) if named != found => {
+    match Compression::from_extension(path) {
+        Some(named) if named != detected => {
             let named = format!("{named:?}").to_ascii_lowercase();
-            refuse(format!(
+            invalid(format!(
                 "its extension indicates compression with {named}, but its first bytes do not; \
                  download or copy it again, or rename it"
             ))
         }
-        _ => Ok(found),
+        _ => Ok(detected),
     }
 }
 
@@ -126,15 +129,15 @@ pub(super) struct ReadPrefix {
 
 /// The compressed bytes read so far.
 #[derive(Default)]
-struct Packed {
+struct PrefixHash {
     hash: Sha256,
     bytes: u64,
     /// The prefix that an earlier run read, until this run has read as many bytes.
     expected: Option<ReadPrefix>,
 }
 
-impl Packed {
-    fn passed(&self) -> ReadPrefix {
+impl PrefixHash {
+    fn prefix(&self) -> ReadPrefix {
         let digest = self.hash.clone().finalize();
         let sha256 = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         ReadPrefix { bytes: self.bytes, sha256 }
@@ -151,8 +154,8 @@ impl Packed {
             if let Some((before, after)) = bytes.split_at_checked(remaining) {
                 self.hash.update(before);
                 self.bytes += before.len() as u64;
-                if self.passed() != *expected {
-                    return Err(other_bytes(expected.bytes));
+                if self.prefix() != *expected {
+                    return Err(prefix_mismatch(expected.bytes));
                 }
                 (bytes, self.expected) = (after, None);
             }
@@ -163,7 +166,7 @@ impl Packed {
     }
 }
 
-fn other_bytes(count: u64) -> io::Error {
+fn prefix_mismatch(count: u64) -> io::Error {
     let reason = format!(
         "its first {count} compressed bytes differ from those that the unfinished extract read; \
          use the same dump, or --restart to start again"
@@ -172,24 +175,24 @@ fn other_bytes(count: u64) -> io::Error {
 }
 
 /// A reader that counts and hashes the compressed bytes.
-struct Counted<R> {
+struct HashingReader<R> {
     input: R,
     progress: Progress,
-    packed: Arc<Mutex<Packed>>,
+    prefix: Arc<Mutex<PrefixHash>>,
 }
 
-impl<R> Counted<R> {
+impl<R> HashingReader<R> {
     /// Starts before the first byte.
     fn new(input: R, progress: &Progress) -> Self {
-        Self { input, progress: progress.clone(), packed: Arc::default() }
+        Self { input, progress: progress.clone(), prefix: Arc::default() }
     }
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.input.read(buffer)?;
         self.progress.add(count as u64);
-        locked(&self.packed).update(buffer.get(..count).unwrap_or_default())?;
+        locked(&self.prefix).update(buffer.get(..count).unwrap_or_default())?;
         Ok(count)
     }
 }
@@ -197,25 +200,25 @@ impl<R: Read> Read for Counted<R> {
 /// An open dump.
 pub(super) struct Source {
     pub(super) compression: Compression,
-    pub(super) unpacked: Box<dyn Read + Send>,
-    pub(super) watch: Watch,
+    pub(super) decompressed: Box<dyn Read + Send>,
+    pub(super) position: ReadPosition,
 }
 
 /// Access to the read position of a dump that another thread reads.
 #[derive(Clone)]
-pub(super) struct Watch {
-    packed: Arc<Mutex<Packed>>,
+pub(super) struct ReadPosition {
+    prefix: Arc<Mutex<PrefixHash>>,
 }
 
-impl Watch {
+impl ReadPosition {
     /// The prefix of the compressed bytes read so far.
-    pub(super) fn passed(&self) -> ReadPrefix {
-        locked(&self.packed).passed()
+    pub(super) fn prefix(&self) -> ReadPrefix {
+        locked(&self.prefix).prefix()
     }
 
     /// Number of compressed bytes read so far.
     pub(super) fn bytes(&self) -> u64 {
-        locked(&self.packed).bytes
+        locked(&self.prefix).bytes
     }
 }
 
@@ -229,19 +232,19 @@ impl Source {
     }
 
     fn try_open(path: &Path, progress: &Progress) -> io::Result<Self> {
-        let mut counted = Counted::new(input(path)?, progress);
-        let packed = Arc::clone(&counted.packed);
+        let mut hashing = HashingReader::new(input(path)?, progress);
+        let prefix = Arc::clone(&hashing.prefix);
         let mut start = Vec::new();
-        counted.by_ref().take(6).read_to_end(&mut start)?;
+        hashing.by_ref().take(6).read_to_end(&mut start)?;
         let compression = compression(path, &start)?;
-        let input = BufReader::with_capacity(1 << 20, Cursor::new(start).chain(counted));
-        let unpacked: Box<dyn Read + Send> = match compression {
+        let input = BufReader::with_capacity(1 << 20, Cursor::new(start).chain(hashing));
+        let decompressed: Box<dyn Read + Send> = match compression {
             Compression::None => Box::new(input),
             Compression::Gzip => Box::new(MultiGzDecoder::new(input)),
             Compression::Bzip2 => Box::new(MultiBzDecoder::new(input)),
             Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
         };
-        Ok(Self { compression, unpacked, watch: Watch { packed } })
+        Ok(Self { compression, decompressed, position: ReadPosition { prefix } })
     }
 
     /// Opens a dump of which an earlier run had read the compressed prefix `passed`. Its position
@@ -255,7 +258,7 @@ impl Source {
         progress: &Progress,
     ) -> Result<Self, Error> {
         let source = Self::open(path, progress)?;
-        locked(&source.watch.packed).expected = Some(passed);
+        locked(&source.position.prefix).expected = Some(passed);
         Ok(source)
     }
 
@@ -264,10 +267,10 @@ impl Source {
     /// # Errors
     /// Errors of the reader; an error if the dump has fewer bytes.
     pub(super) fn skip(&mut self, count: u64) -> io::Result<()> {
-        let skipped = io::copy(&mut self.unpacked.by_ref().take(count), &mut io::sink())?;
+        let skipped = io::copy(&mut self.decompressed.by_ref().take(count), &mut io::sink())?;
         match skipped == count {
             true => Ok(()),
-            false => Err(other_bytes(self.watch.passed().bytes)),
+            false => Err(prefix_mismatch(self.position.prefix().bytes)),
         }
     }
 
@@ -282,10 +285,10 @@ impl Source {
         progress: &Progress,
     ) -> Result<(), Error> {
         let check = || -> io::Result<()> {
-            let mut counted = Counted::new(input(path)?, progress);
-            io::copy(&mut counted, &mut io::sink())?;
-            let found = locked(&counted.packed).passed();
-            if found == *passed { Ok(()) } else { Err(other_bytes(passed.bytes)) }
+            let mut hashing = HashingReader::new(input(path)?, progress);
+            io::copy(&mut hashing, &mut io::sink())?;
+            let prefix = locked(&hashing.prefix).prefix();
+            if prefix == *passed { Ok(()) } else { Err(prefix_mismatch(passed.bytes)) }
         };
         check().map_err(Error::io(path, "read the dump"))
     }

@@ -21,7 +21,7 @@ use crate::Error;
 const FOLDER: &str = ".extract";
 /// Prefixes of folders of earlier versions, which cannot be resumed, and of tables whose writer was
 /// killed.
-const LEFT_OVER: [&str; 2] = [".extract-", ".table-"];
+const STALE_PREFIXES: [&str; 2] = [".extract-", ".table-"];
 const STATE: &str = "state.json";
 const LOCK: &str = "lock";
 /// Incremented whenever the format of the entry files or the parsing of a chunk changes.
@@ -51,12 +51,12 @@ impl Task {
         };
         // A stream is identified by its bytes only.
         if !is_stream(dump) {
-            let refuse = || Error::io(dump, "read the dump");
-            task.dump = dump.canonicalize().map_err(refuse())?;
-            let found = fs::metadata(dump).map_err(refuse())?;
-            let changed = found.modified().ok();
-            let since = changed.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-            task.file = Some((found.len(), since.unwrap_or_default().as_nanos()));
+            let io_error = || Error::io(dump, "read the dump");
+            task.dump = dump.canonicalize().map_err(io_error())?;
+            let metadata = fs::metadata(dump).map_err(io_error())?;
+            let modified = metadata.modified().ok();
+            let modified = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+            task.file = Some((metadata.len(), modified.unwrap_or_default().as_nanos()));
         }
         Ok(task)
     }
@@ -114,7 +114,7 @@ pub(super) struct StateFolder {
     out: PathBuf,
     has_state: bool,
     /// Whether an earlier extract was unfinished.
-    is_left: bool,
+    had_unfinished: bool,
     _lock: Option<FileLock>,
 }
 
@@ -130,13 +130,13 @@ impl StateFolder {
         restart: bool,
     ) -> Result<(Self, Option<State>), Error> {
         let path = out.join(FOLDER);
-        let refuse = || Error::io(&path, "write to the folder");
+        let io_error = || Error::io(&path, "write to the folder");
         let fault = |reason: String| Err(Error::Dump { path: path.clone(), reason });
         if path.is_symlink() {
             return fault("is a symbolic link; move it away".into());
         }
-        let is_left = path.is_dir();
-        fs::create_dir_all(&path).map_err(refuse())?;
+        let had_unfinished = path.is_dir();
+        fs::create_dir_all(&path).map_err(io_error())?;
         let lock = path.join(LOCK);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = rustix::fs::open(&lock, flags, Mode::from_raw_mode(0o666));
@@ -150,29 +150,29 @@ impl StateFolder {
             }
             locked => locked.map_err(Error::io(&path, "lock the folder"))?,
         };
-        let found = match restart {
+        let stored = match restart {
             true => None,
-            false => read(&path.join(STATE)).map_err(refuse())?,
+            false => read(&path.join(STATE)).map_err(io_error())?,
         };
-        if let Some(difference) = found.as_ref().and_then(|found| found.task.difference(task)) {
+        if let Some(difference) = stored.as_ref().and_then(|stored| stored.task.difference(task)) {
             return fault(format!(
                 "holds an unfinished extract {difference}; repeat the same command to resume it, or \
                  use --restart to start again"
             ));
         }
         let out = out.to_owned();
-        let mut folder = Self { path, out, has_state: false, is_left, _lock: lock };
-        match &found {
+        let mut folder = Self { path, out, has_state: false, had_unfinished, _lock: lock };
+        match &stored {
             None => folder.clear()?,
             Some(_) => folder.has_state = true,
         }
-        folder.remove_left_over()?;
-        Ok((folder, found))
+        folder.remove_stale_files()?;
+        Ok((folder, stored))
     }
 
     /// Whether an earlier extract in this folder was unfinished.
-    pub(super) fn is_left(&self) -> bool {
-        self.is_left
+    pub(super) fn had_unfinished(&self) -> bool {
+        self.had_unfinished
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -185,9 +185,9 @@ impl StateFolder {
     /// [`Error::Io`].
     pub(super) fn store(&mut self, state: &State) -> Result<(), Error> {
         let path = self.path.join(STATE);
-        let stored = serde_json::to_vec(state).map_err(io::Error::from);
-        let stored = stored.and_then(|bytes| atomic_file::write(&path, bytes));
-        stored.map_err(Error::io(&path, "write the file"))?;
+        let result = serde_json::to_vec(state).map_err(io::Error::from);
+        let result = result.and_then(|bytes| atomic_file::write(&path, bytes));
+        result.map_err(Error::io(&path, "write the file"))?;
         self.has_state = true;
         Ok(())
     }
@@ -221,15 +221,16 @@ impl StateFolder {
         clear().map_err(Error::io(&self.path, "clear the folder"))
     }
 
-    fn remove_left_over(&self) -> Result<(), Error> {
+    fn remove_stale_files(&self) -> Result<(), Error> {
         let remove = || -> io::Result<()> {
             for folder in [&self.out, &self.path] {
                 for entry in fs::read_dir(folder)? {
                     let entry = entry?;
                     let name = entry.file_name();
-                    let ours = atomic_file::is_temporary(&name);
+                    let is_temporary = atomic_file::is_temporary(&name);
                     let name = name.to_string_lossy();
-                    match ours || LEFT_OVER.iter().any(|start| name.starts_with(start)) {
+                    match is_temporary || STALE_PREFIXES.iter().any(|start| name.starts_with(start))
+                    {
                         true if entry.file_type()?.is_dir() => fs::remove_dir_all(entry.path())?,
                         true => fs::remove_file(entry.path())?,
                         false => (),

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_of_the_configuration() {
+    fn names_match_serde_names() {
         for table in DumpTable::ALL {
             assert_eq!(serde_json::to_value(table).unwrap(), table.name());
             assert!(table.columns().len() > 1);

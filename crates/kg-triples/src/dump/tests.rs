@@ -97,7 +97,7 @@ fn every_table_has_its_rows() {
 }
 
 #[test]
-fn only_what_is_asked_for_is_read_and_written() {
+fn only_requested_tables_are_read_and_written() {
     for table in DumpTable::ALL {
         let config = ExtractConfig { tables: vec![table, table], ..config() };
         let out = tempfile::tempdir().unwrap();
@@ -123,7 +123,7 @@ fn only_what_is_asked_for_is_read_and_written() {
 }
 
 #[test]
-fn sitelinks_are_what_links_are_resolved_with() {
+fn sitelinks_resolve_links() {
     let out = tempfile::tempdir().unwrap();
     write(&dump(), &config(), out.path()).unwrap();
     let sitelinks = crate::entity_linking::Sitelinks::read(out.path().join("sitelinks.tsv"));
@@ -131,10 +131,10 @@ fn sitelinks_are_what_links_are_resolved_with() {
 }
 
 #[test]
-fn nothing_to_write_is_an_error() {
-    let refused = |config: ExtractConfig| {
+fn a_config_without_output_is_an_error() {
+    let extract_error = |config: ExtractConfig| {
         let out = tempfile::tempdir().unwrap();
         write(&dump(), &config, &out.path().join("out")).unwrap_err().to_string()
     };
-    assert!(refused(ExtractConfig { tables: vec![], ..config() }).starts_with("tables = []"));
+    assert!(extract_error(ExtractConfig { tables: vec![], ..config() }).starts_with("tables = []"));
 }

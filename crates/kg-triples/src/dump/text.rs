@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn white_space_becomes_one_space_and_control_characters_go() {
+    fn white_space_is_merged_and_control_characters_are_removed() {
         assert_eq!(text("  New\t\u{a0}\r\n York\u{2028}".as_bytes()), ("New York".into(), 0));
         assert_eq!(text("a\u{0}b\u{7f}c".as_bytes()), ("abc".into(), 0));
         // Joiners are format characters (Cf), not control characters.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use serde::de::MapAccess;
 
 use super::counts::EntityCounts;
-use super::json::{Entries, Raw, Read};
+use super::json::{Entries, FromEntries, Raw};
 use super::text::{Clean, clean};
 use super::wanted::Wanted;
 use crate::Language;
@@ -57,11 +57,11 @@ fn cleaned(value: &[u8], counts: &mut EntityCounts) -> Result<String, String> {
 }
 
 /// Labels or descriptions, by language.
-pub(super) type Texts = BTreeMap<String, Read<Text>>;
+pub(super) type Texts = BTreeMap<String, FromEntries<Text>>;
 
 /// The usable texts of [`Texts`].
 #[derive(Default)]
-pub(super) struct Usable {
+pub(super) struct UsableTexts {
     /// Sorted by language.
     pub(super) texts: Vec<(Language, String)>,
     pub(super) fallbacks: u64,
@@ -69,29 +69,30 @@ pub(super) struct Usable {
     pub(super) empty: u64,
 }
 
-pub(super) fn usable(
+/// Cleans the texts and chooses those of the requested languages.
+pub(super) fn usable_texts(
     texts: &Texts,
     wanted: &Wanted,
     counts: &mut EntityCounts,
-) -> Result<Usable, String> {
+) -> Result<UsableTexts, String> {
     let mut usable = BTreeMap::new();
-    let mut found = Usable::default();
-    for (code, Read(text)) in texts {
+    let mut counted = UsableTexts::default();
+    for (code, FromEntries(text)) in texts {
         match text.cleaned(code, counts)? {
-            Cleaned::Foreign => found.foreign += 1,
+            Cleaned::Foreign => counted.foreign += 1,
             Cleaned::Missing => (),
-            Cleaned::Empty => found.empty += 1,
+            Cleaned::Empty => counted.empty += 1,
             Cleaned::Usable(text) => {
                 usable.insert(code.as_str(), text);
             }
         }
     }
     let chosen = wanted.choose(&usable);
-    Ok(Usable { texts: chosen.texts, fallbacks: chosen.fallbacks, ..found })
+    Ok(UsableTexts { texts: chosen.texts, fallbacks: chosen.fallbacks, ..counted })
 }
 
 /// Titles of Wikipedia pages by language.
-pub(super) type Sitelinks = BTreeMap<Language, Read<Title>>;
+pub(super) type Sitelinks = BTreeMap<Language, FromEntries<Title>>;
 
 /// Returns the usable titles, sorted by language.
 pub(super) fn usable_sitelinks(
@@ -99,7 +100,7 @@ pub(super) fn usable_sitelinks(
     counts: &mut EntityCounts,
 ) -> Result<Vec<(Language, String)>, String> {
     let mut usable = Vec::new();
-    for (language, Read(Title(title))) in sitelinks {
+    for (language, FromEntries(Title(title))) in sitelinks {
         let Some(title) = title else { continue };
         let text = cleaned(title, counts)?;
         match text.is_empty() {

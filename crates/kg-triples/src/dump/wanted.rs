@@ -5,7 +5,7 @@ use super::table::DumpTable;
 use crate::Language;
 
 /// Wikis whose site id ends in `wiki` but that are not Wikipedias.
-const OTHER_WIKIS: [&str; 14] = [
+const NON_WIKIPEDIAS: [&str; 14] = [
     "commons",
     "foundation",
     "incubator",
@@ -33,7 +33,7 @@ pub(super) struct Wanted {
 }
 
 /// The texts of an entity in the requested languages.
-pub(super) struct Chosen {
+pub(super) struct ChosenTexts {
     /// Sorted by language.
     pub(super) texts: Vec<(Language, String)>,
     /// Number of texts from a fallback language.
@@ -52,14 +52,14 @@ impl Wanted {
     }
 
     /// The tables with rows of entities, in the order of [`DumpTable::ALL`].
-    pub(super) fn of_entities(&self) -> impl Iterator<Item = DumpTable> + '_ {
+    pub(super) fn entity_tables(&self) -> impl Iterator<Item = DumpTable> + '_ {
         self.tables.iter().copied().filter(|table| *table != DumpTable::Redirects)
     }
 
-    /// Whether labels in the language `code` are needed.
-    pub(super) fn reads(&self, code: &str) -> bool {
-        self.languages.iter().any(|(language, others)| {
-            has_code(language, code) || others.iter().any(|other| has_code(other, code))
+    /// Whether texts in the language `code` are needed.
+    pub(super) fn needs_language(&self, code: &str) -> bool {
+        self.languages.iter().any(|(language, fallbacks)| {
+            has_code(language, code) || fallbacks.iter().any(|fallback| has_code(fallback, code))
         })
     }
 
@@ -74,7 +74,7 @@ impl Wanted {
     /// The language of a site such as `dewiki` or `zh_yuewiki`, if it is a Wikipedia in a requested
     /// language.
     pub(super) fn wikipedia(&self, site: &str) -> Option<Language> {
-        let code = site.strip_suffix("wiki").filter(|code| !OTHER_WIKIS.contains(code))?;
+        let code = site.strip_suffix("wiki").filter(|code| !NON_WIKIPEDIAS.contains(code))?;
         match code.contains('_') {
             true => self.language(&code.replace('_', "-")),
             false => self.language(code),
@@ -82,15 +82,15 @@ impl Wanted {
     }
 
     /// Returns the text of each language, or else of its first available fallback language.
-    pub(super) fn choose(&self, usable: &BTreeMap<&str, String>) -> Chosen {
-        let mut chosen = Chosen { texts: Vec::new(), fallbacks: 0 };
-        for (language, others) in &self.languages {
+    pub(super) fn choose(&self, usable: &BTreeMap<&str, String>) -> ChosenTexts {
+        let mut chosen = ChosenTexts { texts: Vec::new(), fallbacks: 0 };
+        for (language, fallbacks) in &self.languages {
             let text = |wanted: &Language| {
                 usable.iter().find(|(code, _)| has_code(wanted, code)).map(|(_, text)| text)
             };
             let exact = text(language);
-            let other = || others.iter().find_map(text);
-            let Some(text) = exact.or_else(other) else { continue };
+            let fallback = || fallbacks.iter().find_map(text);
+            let Some(text) = exact.or_else(fallback) else { continue };
             chosen.fallbacks += u64::from(exact.is_none());
             chosen.texts.push((*language, text.clone()));
         }

@@ -83,17 +83,18 @@ impl LabelMatcher {
         E: Into<String>,
     {
         // `None` marks a label of several entities.
-        let mut known: BTreeMap<Language, BTreeMap<String, Option<String>>> = BTreeMap::new();
+        let mut entities_by_label: BTreeMap<Language, BTreeMap<String, Option<String>>> =
+            BTreeMap::new();
         for (language, label, entity) in labels {
             let label = label.as_ref().trim();
             if label.is_empty() {
                 continue;
             }
-            add(known.entry(language).or_default(), label.to_owned(), entity.into());
+            add(entities_by_label.entry(language).or_default(), label.to_owned(), entity.into());
         }
         let mut languages = BTreeMap::new();
         let mut reports = BTreeMap::new();
-        for (language, labels) in known {
+        for (language, labels) in entities_by_label {
             let (matcher, report) = LanguageMatcher::new(labels)?;
             languages.insert(language, matcher);
             reports.insert(language, report);
@@ -165,13 +166,14 @@ impl LanguageMatcher {
     }
 
     fn mentions(&self, text: &str) -> Vec<Mention> {
-        let mut edges: Vec<usize> = text.split_word_bound_indices().map(|(at, _)| at).collect();
-        edges.push(text.len());
-        let edge = |at: usize| edges.binary_search(&at).is_ok();
+        let mut boundaries: Vec<usize> =
+            text.split_word_bound_indices().map(|(at, _)| at).collect();
+        boundaries.push(text.len());
+        let is_boundary = |at: usize| boundaries.binary_search(&at).is_ok();
         let mut matches: Vec<_> = self
             .automaton
             .find_overlapping_iter(text)
-            .filter(|found| edge(found.start()) && edge(found.end()))
+            .filter(|found| is_boundary(found.start()) && is_boundary(found.end()))
             .collect();
         matches.sort_unstable_by_key(|found| (found.start(), usize::MAX - found.end()));
 

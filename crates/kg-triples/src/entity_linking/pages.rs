@@ -47,11 +47,13 @@ pub enum PageText {
 
 impl EntityPage {
     /// Returns the text that describes the entity, unless it is blank.
-    pub fn text(&self, which: PageText) -> Option<&str> {
-        let solid = |text: &'_ &String| !text.trim().is_empty();
-        let (extract, description) =
-            (self.extract.as_ref().filter(solid), self.description.as_ref().filter(solid));
-        match which {
+    pub fn text(&self, page_text: PageText) -> Option<&str> {
+        let is_not_blank = |text: &'_ &String| !text.trim().is_empty();
+        let (extract, description) = (
+            self.extract.as_ref().filter(is_not_blank),
+            self.description.as_ref().filter(is_not_blank),
+        );
+        match page_text {
             PageText::Extract => extract,
             PageText::Description => description,
             PageText::Either => extract.or(description),
@@ -60,8 +62,8 @@ impl EntityPage {
     }
 
     /// Converts the page to a text without mentions; `None` if it has no text.
-    pub fn into_text(self, language: Language, which: PageText) -> Option<LinkedText> {
-        let text = self.text(which)?.to_owned();
+    pub fn into_text(self, language: Language, page_text: PageText) -> Option<LinkedText> {
+        let text = self.text(page_text)?.to_owned();
         let entity = Some(self.id.clone());
         Some(LinkedText {
             id: self.id,
@@ -97,10 +99,10 @@ impl EntityPage {
 /// ```
 pub fn page_files(dir: impl AsRef<Path>) -> Result<Vec<(Language, PathBuf)>, Error> {
     let dir = dir.as_ref();
-    let unreadable = || Error::io(dir, "read the folder");
+    let io_error = || Error::io(dir, "read the folder");
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir).map_err(unreadable())? {
-        let path = entry.map_err(unreadable())?.path();
+    for entry in std::fs::read_dir(dir).map_err(io_error())? {
+        let path = entry.map_err(io_error())?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let stem = name.strip_suffix(".gz").unwrap_or(name).strip_suffix(".jsonl");
         if let Some(code) = stem.and_then(|stem| stem.strip_prefix("entities.")) {
@@ -109,13 +111,13 @@ pub fn page_files(dir: impl AsRef<Path>) -> Result<Vec<(Language, PathBuf)>, Err
     }
     files.sort_unstable();
     for pair in files.windows(2) {
-        if let [(language, one), (other, two)] = pair
+        if let [(language, first), (other, second)] = pair
             && language == other
         {
             return Err(Error::Value {
                 field: "entities",
                 expected: format!("one file for language {language:?}"),
-                got: format!("{} and {}", one.display(), two.display()),
+                got: format!("{} and {}", first.display(), second.display()),
             });
         }
     }
@@ -128,19 +130,19 @@ pub fn page_files(dir: impl AsRef<Path>) -> Result<Vec<(Language, PathBuf)>, Err
     Ok(files)
 }
 
-/// Passes every page of the files to `take`, in order. Errors of `take` are returned with file
+/// Passes every page of the files to `visit`, in order. Errors of `visit` are returned with file
 /// and line.
 ///
 /// # Errors
-/// As [`JsonlReader`], and [`Error::Json`] with the message that `take` returns.
+/// As [`JsonlReader`], and [`Error::Json`] with the message that `visit` returns.
 pub fn read_pages(
     files: &[(Language, PathBuf)],
-    mut take: impl FnMut(Language, EntityPage) -> Result<(), Error>,
+    mut visit: impl FnMut(Language, EntityPage) -> Result<(), Error>,
 ) -> Result<(), Error> {
     for (language, path) in files {
         let mut reader = JsonlReader::<EntityPage>::open(path)?;
         while let Some(page) = reader.next() {
-            take(*language, page?).map_err(|error| reader.refuse(error.to_string()))?;
+            visit(*language, page?).map_err(|error| reader.record_error(error.to_string()))?;
         }
     }
     Ok(())

@@ -50,14 +50,14 @@ impl Sitelinks {
     /// # Errors
     /// [`Error::Value`] if the id or title is empty, or if the title already has another id.
     pub fn add(&mut self, id: &str, language: Language, title: &str) -> Result<(), Error> {
-        let normal = normal_title(title);
-        for (field, text) in [("id", id.trim()), ("title", normal.as_str())] {
+        let normalised = normal_title(title);
+        for (field, text) in [("id", id.trim()), ("title", normalised.as_str())] {
             if text.is_empty() {
                 let (expected, got) = ("some text".into(), "an empty cell".into());
                 return Err(Error::Value { field, expected, got });
             }
         }
-        match self.entities.entry(language).or_default().entry(normal.into()) {
+        match self.entities.entry(language).or_default().entry(normalised.into()) {
             Entry::Vacant(entry) => {
                 entry.insert(id.into());
             }

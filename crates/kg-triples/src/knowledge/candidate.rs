@@ -30,14 +30,15 @@ impl Record for Candidate {
 /// depends on `seed` and id.
 pub(super) fn choose<'e>(
     golds: &BTreeSet<&'e str>,
-    all: impl Iterator<Item = &'e str>,
+    entities: impl Iterator<Item = &'e str>,
     max_candidates: usize,
     seed: u64,
 ) -> Vec<&'e str> {
     let rank = |entity: &str| seed::hash_to_unit(seed, &format!("candidate {entity}")).to_bits();
-    let others = all.filter(|entity| !golds.contains(entity));
-    let mut others: Vec<(u64, &str)> = others.map(|entity| (rank(entity), entity)).collect();
-    others.sort_unstable();
-    others.truncate(max_candidates.saturating_sub(golds.len()));
-    golds.iter().copied().chain(others.into_iter().map(|(_, entity)| entity)).collect()
+    let other_entities = entities.filter(|entity| !golds.contains(entity));
+    let mut other_entities: Vec<(u64, &str)> =
+        other_entities.map(|entity| (rank(entity), entity)).collect();
+    other_entities.sort_unstable();
+    other_entities.truncate(max_candidates.saturating_sub(golds.len()));
+    golds.iter().copied().chain(other_entities.into_iter().map(|(_, entity)| entity)).collect()
 }

@@ -11,22 +11,22 @@ use crate::tokens::{Specials, encode};
 use crate::{Error, KnowledgeGraph, Language};
 
 /// Descriptions of the entities of a graph, as token ids.
-pub(super) enum Described {
+pub(super) enum DescriptionSource {
     Texts(EncodedDescriptions),
-    Triples(Box<Verbalised>),
+    Triples(Box<SyntheticDescriptions>),
 }
 
-impl Described {
+impl DescriptionSource {
     /// Whether `entity` has a description in `language`.
     pub(super) fn has(&self, graph: &KnowledgeGraph, entity: &str, language: Language) -> bool {
         match self {
-            Self::Texts(texts) => texts.get(entity).iter().any(|(known, _)| *known == language),
+            Self::Texts(texts) => texts.get(entity).iter().any(|(code, _)| *code == language),
             Self::Triples(_) => graph.label(entity, language.as_str()).is_some(),
         }
     }
 
-    /// Returns the description of `entity` in `language`, `<s> … </s>`. The triple `without` is
-    /// excluded.
+    /// Returns the description of `entity` in `language`, `<s> … </s>`. The triple
+    /// `excluded_fact` is omitted.
     ///
     /// # Errors
     /// [`Error::Value`] if there is no description; [`Error::Tokenizer`] if it cannot be encoded.
@@ -35,17 +35,17 @@ impl Described {
         graph: &KnowledgeGraph,
         entity: &str,
         language: Language,
-        without: Option<u32>,
+        excluded_fact: Option<u32>,
         rng: &mut impl Rng,
     ) -> Result<Cow<'_, [u32]>, Error> {
         match self {
             Self::Texts(texts) => {
-                let known = texts.get(entity).iter().find(|(known, _)| *known == language);
-                let ids = known.map(|(_, ids)| Cow::Borrowed(ids.as_slice()));
+                let description = texts.get(entity).iter().find(|(code, _)| *code == language);
+                let ids = description.map(|(_, ids)| Cow::Borrowed(ids.as_slice()));
                 ids.ok_or_else(|| missing("description", entity, language))
             }
             Self::Triples(triples) => {
-                Ok(triples.describe(graph, entity, language, without, rng)?.into())
+                Ok(triples.describe(graph, entity, language, excluded_fact, rng)?.into())
             }
         }
     }
@@ -61,7 +61,7 @@ impl Described {
 }
 
 /// Descriptions that are generated from the training triples.
-pub(super) struct Verbalised {
+pub(super) struct SyntheticDescriptions {
     pub(super) tokenizer: Tokenizer,
     pub(super) specials: Specials,
     /// Tokens of a description without the two special tokens.
@@ -70,30 +70,30 @@ pub(super) struct Verbalised {
     pub(super) facts_about: BTreeMap<String, Vec<u32>>,
 }
 
-impl Verbalised {
+impl SyntheticDescriptions {
     /// Returns `label . relation other . relation other …`: the training triples about `entity`
-    /// except `without`, in random order, as many as fit into the token budget.
+    /// except `excluded_fact`, in random order, as many as fit into the token budget.
     pub(super) fn describe(
         &self,
         graph: &KnowledgeGraph,
         entity: &str,
         language: Language,
-        without: Option<u32>,
+        excluded_fact: Option<u32>,
         rng: &mut impl Rng,
     ) -> Result<Vec<u32>, Error> {
         let label = |id: &str| graph.label(id, language.as_str());
         let facts = self.facts_about.get(entity).into_iter().flatten().copied();
-        let mut facts: Vec<u32> = facts.filter(|fact| Some(*fact) != without).collect();
+        let mut facts: Vec<u32> = facts.filter(|fact| Some(*fact) != excluded_fact).collect();
         facts.shuffle(rng);
         let unlabelled = || missing("label", entity, language);
         let mut text = label(entity).ok_or_else(unlabelled)?.to_owned();
         // A triple takes at least two tokens, so the number of triples is at most half the budget.
-        let stated = facts.into_iter().filter_map(|fact| {
+        let labelled_facts = facts.into_iter().filter_map(|fact| {
             let triple = graph.triple(fact)?;
             let other = if triple.head == entity { triple.tail } else { triple.head };
             Some((label(triple.relation)?, label(other)?))
         });
-        for (relation, other) in stated.take(self.text_budget / 2) {
+        for (relation, other) in labelled_facts.take(self.text_budget / 2) {
             text.push_str(&format!(" . {relation} {other}"));
         }
         let mut ids = encode(&self.tokenizer, &text)?;

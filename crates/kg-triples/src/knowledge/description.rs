@@ -43,7 +43,7 @@ impl Descriptions {
             }
         }
         let by_language = match self.texts.get_mut(entity) {
-            Some(known) => known,
+            Some(descriptions) => descriptions,
             None => self.texts.entry(entity.to_owned()).or_default(),
         };
         if by_language.insert(language, text.into()).is_some() {
@@ -57,30 +57,30 @@ impl Descriptions {
     }
 
     /// Reads the descriptions of a folder with `entities.<lang>.jsonl[.gz]`, for the languages that
-    /// `wanted` accepts and the entities that `known` accepts.
+    /// `wants_language` accepts and the entities that `wants_entity` accepts.
     ///
     /// # Errors
     /// As [`page_files`] and [`read_pages`]; a second description of an entity in a language is an
     /// error with file and line.
     pub fn of_pages(
         folder: impl AsRef<Path>,
-        which: PageText,
-        wanted: impl Fn(Language) -> bool,
-        known: impl Fn(&str) -> bool,
+        page_text: PageText,
+        wants_language: impl Fn(Language) -> bool,
+        wants_entity: impl Fn(&str) -> bool,
     ) -> Result<Self, Error> {
         let mut descriptions = Self::default();
         let mut pages = page_files(folder)?;
-        pages.retain(|(language, _)| wanted(*language));
-        read_pages(&pages, |language, page| match page.text(which) {
-            Some(text) if known(&page.id) => descriptions.add(&page.id, language, text),
+        pages.retain(|(language, _)| wants_language(*language));
+        read_pages(&pages, |language, page| match page.text(page_text) {
+            Some(text) if wants_entity(&page.id) => descriptions.add(&page.id, language, text),
             _ => Ok(()),
         })?;
         Ok(descriptions)
     }
 
-    /// Retains the entities that `keep` accepts.
-    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
-        self.texts.retain(|entity, _| keep(entity));
+    /// Retains the entities that `predicate` accepts.
+    pub fn retain(&mut self, predicate: impl Fn(&str) -> bool) {
+        self.texts.retain(|entity, _| predicate(entity));
     }
 
     /// Returns the description of `entity` in `language`.
@@ -135,19 +135,19 @@ impl Descriptions {
         let tokenizer = unlimited(tokenizer)?;
         let texts: Vec<(&String, &BTreeMap<Language, Box<str>>)> = self.texts.iter().collect();
         let encoded = texts.into_par_iter().map(|(entity, texts)| {
-            let mut known = Vec::with_capacity(texts.len());
+            let mut entity_descriptions = Vec::with_capacity(texts.len());
             for (language, text) in texts {
                 let mut ids = encode(&tokenizer, text)?;
                 ids.retain(|id| !specials.control(*id));
                 ids.truncate(text_budget);
                 if !ids.is_empty() {
-                    known.push((*language, specials.around(&ids)));
+                    entity_descriptions.push((*language, specials.around(&ids)));
                 }
             }
-            Ok((entity.clone(), known))
+            Ok((entity.clone(), entity_descriptions))
         });
         let mut entities: HashMap<_, _> = encoded.collect::<Result<_, Error>>()?;
-        entities.retain(|_, known: &mut Vec<_>| !known.is_empty());
+        entities.retain(|_, entity_descriptions: &mut Vec<_>| !entity_descriptions.is_empty());
         Ok(EncodedDescriptions { entities })
     }
 }
@@ -155,8 +155,8 @@ impl Descriptions {
 /// Returns the token budget of a text: `max_tokens` without `<s>` and `</s>`.
 pub(super) fn text_budget(max_tokens: usize, key: &'static str) -> Result<usize, Error> {
     let rule = "3 or more: two special tokens and one of text";
-    let refuse = || Error::Config { key, value: max_tokens.to_string(), rule };
-    max_tokens.checked_sub(2).filter(|budget| *budget > 0).ok_or_else(refuse)
+    let invalid = || Error::Config { key, value: max_tokens.to_string(), rule };
+    max_tokens.checked_sub(2).filter(|budget| *budget > 0).ok_or_else(invalid)
 }
 
 /// Descriptions as token ids; returned by [`Descriptions::encode`].
@@ -179,20 +179,20 @@ impl EncodedDescriptions {
 
     /// Returns all languages of descriptions, sorted by code.
     pub(super) fn known_languages(&self) -> Vec<Language> {
-        let all = self.entities.values().flatten().map(|(language, _)| *language);
-        all.collect::<BTreeSet<_>>().into_iter().collect()
+        let languages = self.entities.values().flatten().map(|(language, _)| *language);
+        languages.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Returns the descriptions in languages other than `language`, or in `language` itself unless
     /// `multilingual`.
-    pub(super) fn wanted(
+    pub(super) fn suitable(
         &self,
         entity: &str,
         language: Language,
         multilingual: bool,
     ) -> Vec<&(Language, Vec<u32>)> {
         let descriptions = self.get(entity).iter();
-        descriptions.filter(|(known, _)| (*known != language) == multilingual).collect()
+        descriptions.filter(|(code, _)| (*code != language) == multilingual).collect()
     }
 
     /// Selects candidate descriptions: each entity of `golds` in its languages, then other entities
@@ -208,8 +208,9 @@ impl EncodedDescriptions {
             choose(&entities, self.entities.keys().map(String::as_str), max_candidates, seed);
         let mut candidates = Vec::new();
         for entity in entities {
-            let gold = |known: &&(Language, Vec<u32>)| golds.contains(&(entity, known.0));
-            let mut chosen: Vec<_> = self.get(entity).iter().filter(gold).collect();
+            let is_gold =
+                |description: &&(Language, Vec<u32>)| golds.contains(&(entity, description.0));
+            let mut chosen: Vec<_> = self.get(entity).iter().filter(is_gold).collect();
             if chosen.is_empty() {
                 let mut rng = seed::stream_rng(seed, entity, 0);
                 chosen.extend(self.get(entity).choose(&mut rng));

@@ -6,7 +6,7 @@ use rand::seq::IndexedRandom;
 use tokenizers::Tokenizer;
 
 use super::candidate::choose;
-use super::described::{Described, Verbalised};
+use super::described::{DescriptionSource, SyntheticDescriptions};
 use super::description::text_budget;
 use super::entailment_split::{TripleSplit, languages, split};
 use super::facts_by_language::FactsByLanguage;
@@ -48,7 +48,7 @@ use crate::{Error, KnowledgeGraph, Language, seed};
 /// ```
 pub struct EntailmentExamples {
     graph: KnowledgeGraph,
-    described: Described,
+    described: DescriptionSource,
     languages: Vec<Language>,
     config: EntailmentConfig,
     /// Ids of the relations with a triple, in order.
@@ -72,8 +72,8 @@ impl EntailmentExamples {
         texts: EncodedDescriptions,
         config: &EntailmentConfig,
     ) -> Result<Self, Error> {
-        let known = texts.known_languages();
-        Self::new(graph, Described::Texts(texts), &known, config)
+        let languages = texts.known_languages();
+        Self::new(graph, DescriptionSource::Texts(texts), &languages, config)
     }
 
     /// Splits the triples of a graph, with synthetic descriptions.
@@ -85,28 +85,28 @@ impl EntailmentExamples {
         tokenizer: &Tokenizer,
         config: &EntailmentConfig,
     ) -> Result<Self, Error> {
-        let described = Described::Triples(Box::new(Verbalised {
+        let described = DescriptionSource::Triples(Box::new(SyntheticDescriptions {
             specials: Specials::find(tokenizer)?,
             tokenizer: unlimited(tokenizer)?,
             text_budget: text_budget(config.description_tokens, "description_tokens")?,
             facts_about: BTreeMap::new(),
         }));
-        let known = graph.languages().to_vec();
-        Self::new(graph, described, &known, config)
+        let languages = graph.languages().to_vec();
+        Self::new(graph, described, &languages, config)
     }
 
-    /// Splits the triples; `known` are the languages with descriptions.
+    /// Splits the triples. `described_languages` are the languages with descriptions.
     fn new(
         graph: KnowledgeGraph,
-        mut described: Described,
-        known: &[Language],
+        mut described: DescriptionSource,
+        described_languages: &[Language],
         config: &EntailmentConfig,
     ) -> Result<Self, Error> {
         config.validate()?;
-        let languages = languages(config, known)?;
+        let languages = languages(config, described_languages)?;
         let TripleSplit { train, test, facts_about, report } =
             split(&graph, &described, &languages, config);
-        if let Described::Triples(triples) = &mut described {
+        if let DescriptionSource::Triples(triples) = &mut described {
             triples.facts_about = facts_about;
         }
         let relations: BTreeSet<&str> = graph.triples().map(|triple| triple.relation).collect();
@@ -115,11 +115,11 @@ impl EntailmentExamples {
         let usable = |fact: u32, language: Language| {
             graph.triple(fact).is_some_and(|triple| {
                 let has = |id: &str, code| described.has(&graph, id, code);
-                let across =
+                let has_other_language =
                     || languages.iter().any(|code| *code != language && has(triple.tail, *code));
                 has(triple.head, language)
                     && match config.multilingual {
-                        true => across(),
+                        true => has_other_language(),
                         false => has(triple.tail, language),
                     }
             })
@@ -162,9 +162,10 @@ impl EntailmentExamples {
         let (language, fact) = drawn.ok_or_else(|| missing("a training triple"))?;
         let object_language = if self.config.multilingual {
             let triple = self.graph.triple(fact).ok_or_else(|| missing("a triple"))?;
-            let others = self.languages_of(triple.tail).filter(|other| *other != language);
-            let others: Vec<Language> = others.collect();
-            others.choose(rng).copied().unwrap_or(language)
+            let object_languages =
+                self.languages_of(triple.tail).filter(|other| *other != language);
+            let object_languages: Vec<Language> = object_languages.collect();
+            object_languages.choose(rng).copied().unwrap_or(language)
         } else {
             language
         };
@@ -190,9 +191,11 @@ impl EntailmentExamples {
     fn pairs(&self, fact: u32) -> Vec<(Language, Language)> {
         let Some(triple) = self.graph.triple(fact) else { return Vec::new() };
         let subject = self.languages_of(triple.head);
-        let all =
-            subject.flat_map(|one| self.languages_of(triple.tail).map(move |other| (one, other)));
-        all.filter(|(one, other)| (one != other) == self.config.multilingual).collect()
+        let pairs = subject.flat_map(|subject| {
+            let object = self.languages_of(triple.tail);
+            object.map(move |object| (subject, object))
+        });
+        pairs.filter(|(subject, object)| (subject != object) == self.config.multilingual).collect()
     }
 
     /// Iterates over the languages in which `entity` is described.
@@ -210,8 +213,8 @@ impl EntailmentExamples {
     ) -> Result<EntailmentExample, Error> {
         let triple =
             self.graph.triple(fact).ok_or_else(|| missing("a triple with this fact number"))?;
-        let place = self.relations.binary_search_by(|id| id.as_str().cmp(triple.relation));
-        let relation = place.ok().and_then(|at| u32::try_from(at).ok());
+        let index = self.relations.binary_search_by(|id| id.as_str().cmp(triple.relation));
+        let relation = index.ok().and_then(|index| u32::try_from(index).ok());
         let mut ids = |entity, language| {
             let ids = self.described.ids(&self.graph, entity, language, Some(fact), rng);
             ids.map(|ids| ids.into_owned())
@@ -285,9 +288,10 @@ impl EntailmentExamples {
             let Some(triple) = self.graph.triple(fact) else { continue };
             let Some(&object_language) = objects.get(triple.tail) else { continue };
             let mut rng = seed::stream_rng(2, "query", u64::from(fact));
-            let others = self.languages_of(triple.head).filter(|other| *other != object_language);
-            let others: Vec<Language> = others.collect();
-            let Some(&language) = others.choose(&mut rng) else { continue };
+            let subject_languages =
+                self.languages_of(triple.head).filter(|other| *other != object_language);
+            let subject_languages: Vec<Language> = subject_languages.collect();
+            let Some(&language) = subject_languages.choose(&mut rng) else { continue };
             queries.push(self.example(fact, language, object_language, &mut rng)?);
         }
         Ok(queries)
@@ -295,8 +299,8 @@ impl EntailmentExamples {
 }
 
 /// Creates the error for a missing value that a graph with training triples always has.
-fn missing(what: &str) -> Error {
-    Error::Value { field: "facts", expected: what.into(), got: "none".into() }
+fn missing(expected: &str) -> Error {
+    Error::Value { field: "facts", expected: expected.into(), got: "none".into() }
 }
 
 #[cfg(test)]

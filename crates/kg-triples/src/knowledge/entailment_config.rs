@@ -53,19 +53,19 @@ impl EntailmentConfig {
     /// );
     /// ```
     pub fn validate(&self) -> Result<(), Error> {
-        let refuse = |key, value: String, rule| Err(Error::Config { key, value, rule });
+        let invalid = |key, value: String, rule| Err(Error::Config { key, value, rule });
         text_budget(self.description_tokens, "description_tokens")?;
         if !(0.0..1.0).contains(&self.hold_out) {
-            return refuse("hold_out", self.hold_out.to_string(), "from 0 to below 1");
+            return invalid("hold_out", self.hold_out.to_string(), "from 0 to below 1");
         }
         if !(0.0..=1.0).contains(&self.smoothing) {
-            return refuse("smoothing", self.smoothing.to_string(), "from 0 to 1");
+            return invalid("smoothing", self.smoothing.to_string(), "from 0 to 1");
         }
         let distinct: BTreeSet<&Language> = self.languages.iter().collect();
         let too_few = distinct.len() == 1 && self.multilingual;
         if too_few || distinct.len() != self.languages.len() {
             let rule = "two languages or more, each once; omit it for all languages";
-            return refuse("languages", format!("{:?}", self.languages), rule);
+            return invalid("languages", format!("{:?}", self.languages), rule);
         }
         Ok(())
     }

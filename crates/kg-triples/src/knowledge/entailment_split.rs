@@ -1,7 +1,7 @@
 //! Split of triples into training triples and queries.
 use std::collections::BTreeMap;
 
-use super::described::Described;
+use super::described::DescriptionSource;
 use super::{EntailmentConfig, EntailmentReport};
 use crate::{Error, KnowledgeGraph, Language, seed};
 
@@ -35,7 +35,7 @@ pub(super) struct TripleSplit {
 
 pub(super) fn split(
     graph: &KnowledgeGraph,
-    described: &Described,
+    described: &DescriptionSource,
     languages: &[Language],
     config: &EntailmentConfig,
 ) -> TripleSplit {
@@ -59,8 +59,9 @@ pub(super) fn split(
             report.without_object += 1;
             continue;
         }
-        let different = || subject.iter().any(|one| object.iter().any(|other| one != other));
-        if config.multilingual && !different() {
+        let has_two_languages =
+            || subject.iter().any(|first| object.iter().any(|second| first != second));
+        if config.multilingual && !has_two_languages() {
             report.without_language += 1;
             continue;
         }

@@ -21,12 +21,12 @@ impl FactsByLanguage {
         usable: impl Fn(u32, Language) -> bool,
     ) -> Self {
         let of_language = |&language: &Language| {
-            let of_one: Vec<u32> =
+            let facts: Vec<u32> =
                 train.iter().copied().filter(|&fact| usable(fact, language)).collect();
-            (!of_one.is_empty()).then_some((language, of_one))
+            (!facts.is_empty()).then_some((language, facts))
         };
         let facts: Vec<(Language, Vec<u32>)> = languages.iter().filter_map(of_language).collect();
-        let weights = facts.iter().map(|(_, of_one)| (of_one.len() as f64).powf(smoothing));
+        let weights = facts.iter().map(|(_, facts)| (facts.len() as f64).powf(smoothing));
         let weights = WeightedIndex::new(weights).ok();
         Self { facts, weights }
     }

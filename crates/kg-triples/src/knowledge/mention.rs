@@ -153,7 +153,7 @@ pub struct MentionExamples<'d, I> {
 }
 
 /// Number of texts per block.
-const CHUNK: usize = 256;
+const BLOCK_TEXTS: usize = 256;
 
 impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
     /// Creates an iterator over the examples of `texts`.
@@ -232,10 +232,10 @@ impl<'d, I: Iterator<Item = Result<LinkedText, Error>>> MentionExamples<'d, I> {
         queries.finish(|entity| self.mentions.contains(entity))
     }
 
-    fn work(&mut self) {
-        let mut texts = Vec::with_capacity(CHUNK);
+    fn process_block(&mut self) {
+        let mut texts = Vec::with_capacity(BLOCK_TEXTS);
         let mut error = None;
-        while texts.len() < CHUNK {
+        while texts.len() < BLOCK_TEXTS {
             match self.texts.next() {
                 Some(Ok(text)) => texts.push(text),
                 other => {
@@ -311,7 +311,7 @@ impl<I: Iterator<Item = Result<LinkedText, Error>>> Iterator for MentionExamples
 
     fn next(&mut self) -> Option<Self::Item> {
         while self.ready.is_empty() && !self.done {
-            self.work();
+            self.process_block();
         }
         self.ready.pop_front()
     }
@@ -354,14 +354,19 @@ impl ExampleBuilder<'_> {
     }
 
     /// Returns the descriptions that can be combined with a mention in `language` for training.
-    fn wanted(&self, entity: &str, language: Language) -> Vec<&(Language, Vec<u32>)> {
+    fn trainable_descriptions(
+        &self,
+        entity: &str,
+        language: Language,
+    ) -> Vec<&(Language, Vec<u32>)> {
         let multilingual = self.aligner.config.multilingual;
-        let mut wanted = self.descriptions.wanted(entity, language, multilingual);
+        let mut descriptions = self.descriptions.suitable(entity, language, multilingual);
         if let Some(held_out) = self.held_out {
-            let new = held_out.holds_out_entity(entity);
-            wanted.retain(|(to, _)| !new && !held_out.holds_out_pair(entity, language, *to));
+            let unseen = held_out.holds_out_entity(entity);
+            descriptions
+                .retain(|(to, _)| !unseen && !held_out.holds_out_pair(entity, language, *to));
         }
-        wanted
+        descriptions
     }
 
     fn example(
@@ -371,42 +376,44 @@ impl ExampleBuilder<'_> {
         passage: &Passage<'_>,
     ) -> Result<Result<PassageOutput, SkipReason>, Error> {
         let MentionConfig { multilingual, seed, .. } = self.aligner.config;
-        let name = (text.id.as_str(), text.language);
-        let fits = |mention: &Mention| !self.wanted(&mention.entity, text.language).is_empty();
-        let aligned = self.aligner.align(number, name, passage, self.descriptions, fits)?;
+        let text_id = (text.id.as_str(), text.language);
+        let fits = |mention: &Mention| {
+            !self.trainable_descriptions(&mention.entity, text.language).is_empty()
+        };
+        let aligned = self.aligner.align(number, text_id, passage, self.descriptions, fits)?;
         let aligned = match aligned {
             Ok(aligned) => aligned,
             Err(SkipReason::WithoutLanguage) => {
-                let known = |mention: &Mention| {
+                let has_suitable = |mention: &Mention| {
                     let (entity, language) = (&mention.entity, text.language);
-                    self.descriptions.wanted(entity, language, multilingual)
+                    !self.descriptions.suitable(entity, language, multilingual).is_empty()
                 };
-                let any = passage.mentions.iter().any(|mention| !known(mention).is_empty());
-                return Ok(Err(if any {
+                let any_suitable = passage.mentions.iter().any(has_suitable);
+                return Ok(Err(if any_suitable {
                     SkipReason::HeldOut
                 } else {
                     SkipReason::WithoutLanguage
                 }));
             }
-            Err(left_out) => return Ok(Err(left_out)),
+            Err(reason) => return Ok(Err(reason)),
         };
         // `m` and a language code of at most 23 bytes.
         let mut rng = seed::use_rng(&format!("m{}", text.language), seed, number);
         let Some(mention) = aligned.mentions.choose(&mut rng) else {
             return Ok(Err(SkipReason::Unaligned));
         };
-        let wanted = self.wanted(&mention.entity, text.language);
+        let descriptions = self.trainable_descriptions(&mention.entity, text.language);
         let mut examples = Vec::new();
         let count = match self.resampling {
             Some(resampling) => resampling.draw(text.language, &mention.entity, &mut rng),
             None => 1,
         };
         for _ in 0..count {
-            let piece = self.aligner.piece(&aligned, &mention.span, &mut rng);
-            let Some((language, ids)) = wanted.choose(&mut rng) else {
+            let window_start = self.aligner.window_start(&aligned, &mention.span, &mut rng);
+            let Some((language, ids)) = descriptions.choose(&mut rng) else {
                 return Ok(Err(SkipReason::WithoutLanguage));
             };
-            examples.push(self.aligner.example(&aligned, mention, piece, (*language, ids)));
+            examples.push(self.aligner.example(&aligned, mention, window_start, (*language, ids)));
         }
         let entities = aligned.mentions.into_iter().map(|mention| mention.entity).collect();
         Ok(Ok(PassageOutput::Examples { examples, entities }))
@@ -420,10 +427,10 @@ impl ExampleBuilder<'_> {
         text: &LinkedText,
         passage: &Passage<'_>,
     ) -> Result<Result<Vec<MentionExample>, SkipReason>, Error> {
-        let across = |entity: &str| self.descriptions.wanted(entity, text.language, true);
-        let name = (text.id.as_str(), text.language);
+        let across = |entity: &str| self.descriptions.suitable(entity, text.language, true);
+        let text_id = (text.id.as_str(), text.language);
         let fits = |mention: &Mention| !across(&mention.entity).is_empty();
-        let aligned = self.aligner.align(number, name, passage, self.descriptions, fits)?;
+        let aligned = self.aligner.align(number, text_id, passage, self.descriptions, fits)?;
         let Ok(aligned) = aligned else { return Ok(Err(SkipReason::HeldOut)) };
         let mut pairs: Vec<_> = (aligned.mentions.iter())
             .flat_map(|mention| across(&mention.entity).into_iter().map(move |to| (mention, to)))
@@ -433,8 +440,8 @@ impl ExampleBuilder<'_> {
         let mut splits: BTreeSet<Split> = BTreeSet::new();
         let mut queries = Vec::new();
         for (mention, (language, ids)) in pairs {
-            let piece = self.aligner.piece(&aligned, &mention.span, &mut rng);
-            let example = self.aligner.example(&aligned, mention, piece, (*language, ids));
+            let window_start = self.aligner.window_start(&aligned, &mention.span, &mut rng);
+            let example = self.aligner.example(&aligned, mention, window_start, (*language, ids));
             if splits.insert(held_out.split_of(&example)) {
                 queries.push(example);
             }

@@ -79,12 +79,13 @@ impl PassageAligner {
         if described.is_empty() {
             return Ok(Err(SkipReason::WithoutDescription));
         }
-        let wanted: Vec<&Mention> = described.into_iter().filter(|one| fits(one)).collect();
-        if wanted.is_empty() {
+        let suitable: Vec<&Mention> =
+            described.into_iter().filter(|mention| fits(mention)).collect();
+        if suitable.is_empty() {
             return Ok(Err(SkipReason::WithoutLanguage));
         }
         let tokens = Tokens::encode(&self.tokenizer, passage.text)?;
-        let aligned = wanted.into_iter().filter_map(|mention| {
+        let aligned = suitable.into_iter().filter_map(|mention| {
             let span = self.span(&tokens, mention)?;
             Some(AlignedMention { span, entity: mention.entity.clone() })
         });
@@ -108,7 +109,7 @@ impl PassageAligner {
 
     /// Returns the start of a window of the passage that contains the mention: drawn uniformly if
     /// the passage is too long, otherwise 0.
-    pub(super) fn piece(
+    pub(super) fn window_start(
         &self,
         passage: &AlignedPassage,
         span: &Range<usize>,
@@ -123,15 +124,15 @@ impl PassageAligner {
         }
     }
 
-    /// Creates the example of a mention in the window at `piece`.
+    /// Creates the example of a mention in the window at `window_start`.
     pub(super) fn example(
         &self,
         passage: &AlignedPassage,
         mention: &AlignedMention,
-        piece: usize,
+        window_start: usize,
         (description_language, description_ids): (Language, &[u32]),
     ) -> MentionExample {
-        let ids = passage.ids.get(piece..).unwrap_or_default();
+        let ids = passage.ids.get(window_start..).unwrap_or_default();
         let ids = ids.get(..self.text_budget).unwrap_or(ids);
         // Positions are shifted by one for `<s>`.
         let Range { start, end } = mention.span;
@@ -140,7 +141,7 @@ impl PassageAligner {
             id: passage.id.clone(),
             language: passage.language,
             input_ids: self.specials.around(ids),
-            mention: TokenSpan { start: start - piece + 1, end: end - piece + 1 },
+            mention: TokenSpan { start: start - window_start + 1, end: end - window_start + 1 },
             entity: mention.entity.clone(),
             description_language,
             description_ids: description_ids.to_vec(),

@@ -43,7 +43,7 @@ impl QuerySet {
         }
         let ranks = self.by_entity.entry(query.entity.clone()).or_default();
         ranks.insert(rank);
-        let too_many = held_out.per_entity.is_some_and(|most| ranks.len() > most);
+        let too_many = held_out.per_entity.is_some_and(|max_queries| ranks.len() > max_queries);
         let last = ranks.last().copied().filter(|_| too_many);
         self.queries.insert(rank, query);
         if let Some(last) = last {
@@ -88,9 +88,9 @@ impl MentionQueries {
         let splits = [Split::UnseenTexts, Split::UnseenPairs, Split::UnseenEntities];
         let queries = splits.map(|split| -> Vec<MentionExample> {
             let queries = sets.remove(&split).unwrap_or_default().queries.into_values();
-            let new = split == Split::UnseenEntities;
-            let fitting = queries.filter(|query| new != trained(&query.entity));
-            fitting.take(held_out.queries).collect()
+            let unseen = split == Split::UnseenEntities;
+            let suitable = queries.filter(|query| unseen != trained(&query.entity));
+            suitable.take(held_out.queries).collect()
         });
         if queries.iter().all(Vec::is_empty) {
             return Err(Error::Empty {

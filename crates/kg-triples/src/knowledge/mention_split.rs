@@ -56,23 +56,23 @@ impl HeldOut {
     /// assert!(error.to_string().starts_with("hold_out.texts = 0: must be above 0"));
     /// ```
     pub fn validate(&self) -> Result<(), Error> {
-        let refuse = |key, value: String, rule| Err::<(), _>(Error::Config { key, value, rule });
+        let invalid = |key, value: String, rule| Err::<(), _>(Error::Config { key, value, rule });
         if !(self.texts > 0.0 && self.texts < 1.0) {
             let rule = "above 0 and below 1: the queries of the probes come from held-out texts";
-            return refuse("hold_out.texts", self.texts.to_string(), rule);
+            return invalid("hold_out.texts", self.texts.to_string(), rule);
         }
         for (key, fraction) in
             [("hold_out.pairs", self.pairs), ("hold_out.entities", self.entities)]
         {
             if !(0.0..1.0).contains(&fraction) {
-                return refuse(key, fraction.to_string(), "from 0 to below 1");
+                return invalid(key, fraction.to_string(), "from 0 to below 1");
             }
         }
         if self.queries == 0 {
-            return refuse("queries", "0".into(), "1 or more");
+            return invalid("queries", "0".into(), "1 or more");
         }
         if self.per_entity == Some(0) {
-            return refuse("queries_per_entity", "0".into(), "1 or more; omit it for no limit");
+            return invalid("queries_per_entity", "0".into(), "1 or more; omit it for no limit");
         }
         Ok(())
     }

@@ -60,16 +60,16 @@ where
             return Err(Error::Config { key: "smoothing", value, rule });
         }
         let (sizes, open): (Vec<usize>, Vec<F>) = languages.into_iter().unzip();
-        let refuse = || Error::Config {
+        let invalid = || Error::Config {
             key: "sizes",
             value: format!("{sizes:?}"),
             rule: "one language or more, none of them empty",
         };
         if sizes.contains(&0) {
-            return Err(refuse());
+            return Err(invalid());
         }
         let powers = sizes.iter().map(|size| (*size as f64).powf(smoothing));
-        let weights = WeightedIndex::new(powers).map_err(|_| refuse())?;
+        let weights = WeightedIndex::new(powers).map_err(|_| invalid())?;
         let sources = open.into_iter().map(|open| Source { open, epoch: 0, items: None });
         Ok(Self { sources: sources.collect(), weights, seed, drawn: 0, done: false })
     }

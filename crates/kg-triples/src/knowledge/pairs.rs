@@ -10,7 +10,7 @@ use super::pair_sentence::without_object;
 use crate::entity_linking::LinkedText;
 use crate::jsonl::Record;
 use crate::switch::sentences;
-use crate::{Error, KnowledgeGraph, Language, each_once, seed};
+use crate::{Error, KnowledgeGraph, Language, check_unique_languages, seed};
 
 /// Kind of a pair, named after the adapter that it trains in *Adapters for Enhanced Modeling of
 /// Multilingual Knowledge and Text* (Hou et al. 2022).
@@ -121,7 +121,7 @@ impl PairConfig {
             let value = self.hold_out.to_string();
             return Err(Error::Config { key: "hold_out", value, rule: "from 0 to below 1" });
         }
-        each_once("languages", &self.languages)
+        check_unique_languages("languages", &self.languages)
     }
 }
 
@@ -212,8 +212,8 @@ impl<'a> TextPairs<'a> {
         let mut pairs = Self::new(PairKind::Tp, graph, config)?;
         for &[head, relation, tail] in &graph.triples {
             let used = pairs.add(Source::Triple([head, relation, tail]), &[(head, 1), (tail, 1)]);
-            let nameless = used && pairs.labels(relation).is_empty();
-            pairs.counts.without_relation += usize::from(nameless);
+            let is_unlabelled = used && pairs.labels(relation).is_empty();
+            pairs.counts.without_relation += usize::from(is_unlabelled);
         }
         Ok(pairs)
     }
@@ -269,16 +269,17 @@ impl<'a> TextPairs<'a> {
             for sentence in sentences(&text).0 {
                 let ids = sentence.mentions.iter().filter_map(|m| graph.position(&m.entity));
                 let ids: BTreeSet<u32> = ids.filter_map(|at| u32::try_from(at).ok()).collect();
-                let about = |object: &u32| {
+                let is_object = |object: &u32| {
                     ids.iter().any(|head| head != object && ends.contains(&[*head, *object]))
                 };
-                let objects: Vec<u32> = ids.iter().copied().filter(about).collect();
+                let objects: Vec<u32> = ids.iter().copied().filter(is_object).collect();
                 pairs.counts.sources += usize::from(objects.is_empty());
                 pairs.counts.without_triple += usize::from(objects.is_empty());
                 for object in objects {
-                    let rest = without_object(&sentence, graph.id_at(object), config.remove_object);
-                    if rest.chars().any(char::is_alphanumeric) {
-                        let source = Source::Sentence(rest.into(), text.language, object);
+                    let query =
+                        without_object(&sentence, graph.id_at(object), config.remove_object);
+                    if query.chars().any(char::is_alphanumeric) {
+                        let source = Source::Sentence(query.into(), text.language, object);
                         pairs.add(source, &[(object, 1)]);
                     } else {
                         pairs.counts.sources += 1;
@@ -295,8 +296,8 @@ impl<'a> TextPairs<'a> {
         for language in &config.languages {
             graph.known_language(language.as_str())?;
         }
-        let all = config.languages.is_empty();
-        let languages = if all { graph.languages() } else { &config.languages }.to_vec();
+        let use_all = config.languages.is_empty();
+        let languages = if use_all { graph.languages() } else { &config.languages }.to_vec();
         let (config, counts) = (config.clone(), PairCounts::default());
         let (train, held_out) = (Vec::new(), Vec::new());
         Ok(Self { kind, graph, descriptions: None, languages, config, train, held_out, counts })
@@ -340,12 +341,12 @@ impl<'a> TextPairs<'a> {
 
     /// Iterates over each training pair once, in the order of its sources.
     pub fn once(&self) -> impl Iterator<Item = TextPair> + '_ {
-        self.all(&self.train, "once")
+        self.pairs_of(&self.train, "once")
     }
 
     /// Iterates over each held-out pair once.
     pub fn held_out(&self) -> impl Iterator<Item = TextPair> + '_ {
-        self.all(&self.held_out, "held out")
+        self.pairs_of(&self.held_out, "held out")
     }
 
     /// Draws `count` training pairs with replacement; none if there are no sources.
@@ -356,7 +357,11 @@ impl<'a> TextPairs<'a> {
         })
     }
 
-    fn all(&self, sources: &'a [Source], part: &'static str) -> impl Iterator<Item = TextPair> {
+    fn pairs_of(
+        &self,
+        sources: &'a [Source],
+        part: &'static str,
+    ) -> impl Iterator<Item = TextPair> {
         let numbered = (0u64..).zip(sources);
         numbered.filter_map(move |(index, source)| self.pair(source, &mut self.rng(part, index)))
     }
@@ -368,14 +373,14 @@ impl<'a> TextPairs<'a> {
 
     /// Draws the languages of a pair; returns `Some` for every stored source.
     fn pair(&self, source: &Source, rng: &mut impl Rng) -> Option<TextPair> {
-        let (query, query_language, entity, except) = match source {
+        let (query, query_language, entity, excluded_language) = match source {
             Source::Entity(id) => {
-                let (texts, except) = match self.kind {
+                let (texts, exclude) = match self.kind {
                     PairKind::Es => (self.described(self.graph.id_at(*id)), false),
                     _ => (self.labels(*id), true),
                 };
                 let (language, text) = *texts.choose(rng)?;
-                (text.to_owned(), language, *id, except.then_some(language))
+                (text.to_owned(), language, *id, exclude.then_some(language))
             }
             Source::Triple([head, relation, tail]) => {
                 let (language, subject) = *self.labels(*head).choose(rng)?;
@@ -390,7 +395,7 @@ impl<'a> TextPairs<'a> {
             }
         };
         let mut keys = self.labels(entity);
-        keys.retain(|(language, _)| Some(*language) != except);
+        keys.retain(|(language, _)| Some(*language) != excluded_language);
         let (key_language, key) = *keys.choose(rng)?;
         let (kind, key) = (self.kind, key.to_owned());
         let entity = self.graph.id_at(entity).to_owned();

@@ -39,7 +39,12 @@ impl Record for Answer {
 
 /// Returns a question for each round. The order of its options depends on seed, entity and round,
 /// so that a model's position bias averages out over the candidates.
-pub fn ask(entity: &str, candidates: &[String], rounds: u64, seed: u64) -> Vec<Question> {
+pub fn shuffled_questions(
+    entity: &str,
+    candidates: &[String],
+    rounds: u64,
+    seed: u64,
+) -> Vec<Question> {
     let question = |round| {
         let mut options = candidates.to_vec();
         options.shuffle(&mut seed::stream_rng(seed, entity, round));
@@ -50,19 +55,19 @@ pub fn ask(entity: &str, candidates: &[String], rounds: u64, seed: u64) -> Vec<Q
 
 /// Returns the candidates of an entity with their votes, most votes first; ties keep the order of
 /// `candidates`. Only the first answer to a question is counted.
-pub fn decide(
+pub fn count_votes(
     candidates: &[String],
     questions: &[Question],
     answers: &[Answer],
 ) -> Vec<(usize, String)> {
     let vote = |question: &Question| {
-        let same =
+        let is_answer =
             |answer: &&Answer| (&answer.entity, answer.round) == (&question.entity, question.round);
-        question.options.get(answers.iter().find(same)?.option?).cloned()
+        question.options.get(answers.iter().find(is_answer)?.option?).cloned()
     };
     let votes: Vec<String> = questions.iter().filter_map(vote).collect();
     let count = |name: &String| votes.iter().filter(|vote| *vote == name).count();
-    let mut decided: Vec<_> = candidates.iter().map(|name| (count(name), name.clone())).collect();
-    decided.sort_by_key(|(votes, _)| std::cmp::Reverse(*votes));
-    decided
+    let mut ranked: Vec<_> = candidates.iter().map(|name| (count(name), name.clone())).collect();
+    ranked.sort_by_key(|(votes, _)| std::cmp::Reverse(*votes));
+    ranked
 }

@@ -42,12 +42,12 @@ impl PhraseConfig {
     /// assert_eq!(error, "title_fraction = 70: must be from 0 to 1");
     /// ```
     pub fn validate(&self) -> Result<(), Error> {
-        let refuse = |key, value: String, rule| Err(Error::Config { key, value, rule });
+        let invalid = |key, value: String, rule| Err(Error::Config { key, value, rule });
         if self.titles == 0 {
-            return refuse("titles", "0".into(), "1 or more");
+            return invalid("titles", "0".into(), "1 or more");
         }
         if !(0.0..=1.0).contains(&self.title_fraction) {
-            return refuse("title_fraction", self.title_fraction.to_string(), "from 0 to 1");
+            return invalid("title_fraction", self.title_fraction.to_string(), "from 0 to 1");
         }
         Ok(())
     }

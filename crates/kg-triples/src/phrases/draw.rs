@@ -42,15 +42,15 @@ pub fn draw_passages(passages: Vec<PhrasePassage>, count: usize, seed: u64) -> V
     // ones.
     let mut groups: Vec<Vec<(u64, usize)>> = by_language.into_values().collect();
     groups.sort_by_key(Vec::len);
-    let (languages, mut left, mut kept) = (groups.len(), count, HashSet::new());
-    for (done, mut group) in groups.into_iter().enumerate() {
+    let (languages, mut remaining_count, mut selected) = (groups.len(), count, HashSet::new());
+    for (index, mut group) in groups.into_iter().enumerate() {
         group.sort_unstable();
-        group.truncate(left / (languages - done));
-        left -= group.len();
-        kept.extend(group.into_iter().map(|(_, at)| at));
+        group.truncate(remaining_count / (languages - index));
+        remaining_count -= group.len();
+        selected.extend(group.into_iter().map(|(_, at)| at));
     }
     let numbered = passages.into_iter().enumerate();
-    numbered.filter(|(at, _)| kept.contains(at)).map(|(_, passage)| passage).collect()
+    numbered.filter(|(at, _)| selected.contains(at)).map(|(_, passage)| passage).collect()
 }
 
 /// The random number of a passage; the passages with the smallest numbers are selected.
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn languages_have_equal_parts_as_far_as_they_can() {
+    fn passages_are_divided_evenly_over_languages() {
         let all = passages(&[("en", 100), ("de", 4), ("es", 60)]);
         for (count, expected) in [
             (9, [("de", 3), ("en", 3), ("es", 3)]),
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_draw_depends_on_seed_and_texts_alone() {
+    fn a_draw_depends_only_on_seed_and_texts() {
         let all = passages(&[("en", 50), ("de", 50)]);
         let drawn = draw_passages(all.clone(), 20, 1);
         let texts = |drawn: &[PhrasePassage]| -> Vec<String> {
@@ -115,10 +115,10 @@ mod tests {
         // The draw is a subset of a larger one, in the order of the input.
         let more = draw_passages(all.clone(), 40, 1);
         assert!(drawn.iter().all(|passage| more.contains(passage)));
-        let places: Vec<_> = drawn
+        let positions: Vec<_> = drawn
             .iter()
             .map(|passage| all.iter().position(|other| other == passage).unwrap())
             .collect();
-        assert!(places.is_sorted());
+        assert!(positions.is_sorted());
     }
 }

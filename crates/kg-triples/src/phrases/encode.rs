@@ -94,7 +94,7 @@ pub struct PassageEncoder {
     tokenizer: Tokenizer,
     specials: SpecialIds,
     /// Tokens per window, without special tokens.
-    size: usize,
+    window_tokens: usize,
 }
 
 impl PassageEncoder {
@@ -114,7 +114,7 @@ impl PassageEncoder {
                 rule: "3 or more: two special tokens and one of text",
             });
         }
-        Ok(Self { tokenizer: unlimited(tokenizer)?, specials, size: max_length - 2 })
+        Ok(Self { tokenizer: unlimited(tokenizer)?, specials, window_tokens: max_length - 2 })
     }
 
     /// Returns the windows of a passage that contain a phrase.
@@ -122,7 +122,7 @@ impl PassageEncoder {
     /// # Errors
     /// [`Error::Tokenizer`] naming the text.
     pub fn encode(&self, passage: &PhrasePassage) -> Result<Vec<PassageExample>, Error> {
-        windows(passage, &self.tokenizer, self.specials, self.size)
+        windows(passage, &self.tokenizer, self.specials, self.window_tokens)
     }
 
     /// Returns the tokenizer.
@@ -135,7 +135,7 @@ fn windows(
     passage: &PhrasePassage,
     tokenizer: &Tokenizer,
     specials: SpecialIds,
-    size: usize,
+    window_tokens: usize,
 ) -> Result<Vec<PassageExample>, Error> {
     let tokens = Tokens::encode(tokenizer, &passage.text)?;
     let mut spans: Vec<Range<usize>> = passage
@@ -149,9 +149,9 @@ fn windows(
     let mut examples = Vec::new();
     let mut start = 0;
     while start < tokens.ids.len() {
-        let end = window_end(&spans, start, size).min(tokens.ids.len());
+        let end = window_end(&spans, start, window_tokens).min(tokens.ids.len());
         let ids = tokens.ids.get(start..end).unwrap_or_default();
-        let phrases = inside(&spans, start..end, ids, specials.unk);
+        let phrases = phrases_in_window(&spans, start..end, ids, specials.unk);
         if !phrases.is_empty() {
             let input_ids = [&[specials.bos], ids, &[specials.eos]].concat();
             examples.push(PassageExample { language: passage.language, input_ids, phrases });
@@ -161,10 +161,10 @@ fn windows(
     Ok(examples)
 }
 
-/// Returns the end of the window at `start`: `start + size`, or the start of a phrase that crosses
-/// it.
-fn window_end(spans: &[Range<usize>], start: usize, size: usize) -> usize {
-    let full = start + size;
+/// Returns the end of the window at `start`: `start + window_tokens`, or the start of a phrase that
+/// crosses it.
+fn window_end(spans: &[Range<usize>], start: usize, window_tokens: usize) -> usize {
+    let full = start + window_tokens;
     let mut end = full;
     // Spans are sorted by start. In reverse order, each span can move the end to its start, and an
     // earlier span that crosses the new end can move it further.
@@ -174,11 +174,11 @@ fn window_end(spans: &[Range<usize>], start: usize, size: usize) -> usize {
         }
     }
     // Overlapping phrases could make the window very short; they are then split instead.
-    if end - start < size.div_ceil(2) { full } else { end }
+    if end - start < window_tokens.div_ceil(2) { full } else { end }
 }
 
 /// Returns the parts of `spans` inside a window without `<unk>`, as positions in `<s> window </s>`.
-fn inside(
+fn phrases_in_window(
     spans: &[Range<usize>],
     window: Range<usize>,
     ids: &[u32],
@@ -235,18 +235,18 @@ mod tests {
     }
 
     #[test]
-    fn the_phrase_is_where_its_tokens_are() {
+    fn phrase_positions_match_the_tokens_of_the_phrase() {
         let tokenizer = tokenizer();
         let specials = specials(&tokenizer);
         let text = "Die Hauptstadt von Frankreich: Paris, und Paris in Frankreich.";
-        let made = encode_passages(
+        let examples = encode_passages(
             &[passage(text, &["Paris", "von Frankreich"])],
             &tokenizer,
             specials,
             256,
         )
         .unwrap();
-        let [example] = made.as_slice() else { panic!("{made:?}") };
+        let [example] = examples.as_slice() else { panic!("{examples:?}") };
         let (first, last) = (example.input_ids.first(), example.input_ids.last());
         assert_eq!((first, last), (Some(&specials.bos), Some(&specials.eos)));
         let inner = &example.input_ids[1..example.input_ids.len() - 1];
@@ -264,22 +264,18 @@ mod tests {
     }
 
     #[test]
-    fn windows_keep_to_the_length_and_hold_phrases_whole() {
+    fn windows_respect_the_length_and_do_not_split_phrases() {
         let tokenizer = tokenizer();
         let specials = specials(&tokenizer);
         let text = "eine Stadt an der Aare in Bern und ".repeat(12);
-        let made = passage(text.trim(), &["Aare in Bern"]);
-        let whole = encode_passages(std::slice::from_ref(&made), &tokenizer, specials, 10_000);
-        let whole = whole.unwrap();
-        assert_eq!((whole.len(), whole[0].phrases.len()), (1, 12));
-        let phrase = whole[0].input_ids[whole[0].phrases[0].clone()].to_vec();
-        let longest = phrase.len();
-        for max_length in [2 * longest + 3, 24, 40, 256] {
-            let cut =
-                encode_passages(std::slice::from_ref(&made), &tokenizer, specials, max_length);
-            let cut = cut.unwrap();
+        let passages = [passage(text.trim(), &["Aare in Bern"])];
+        let uncut = encode_passages(&passages, &tokenizer, specials, 10_000).unwrap();
+        assert_eq!((uncut.len(), uncut[0].phrases.len()), (1, 12));
+        let phrase = uncut[0].input_ids[uncut[0].phrases[0].clone()].to_vec();
+        for max_length in [2 * phrase.len() + 3, 24, 40, 256] {
+            let windows = encode_passages(&passages, &tokenizer, specials, max_length).unwrap();
             let mut count = 0;
-            for example in &cut {
+            for example in &windows {
                 assert!(example.input_ids.len() <= max_length && !example.phrases.is_empty());
                 for span in &example.phrases {
                     assert_eq!(example.input_ids[span.clone()], phrase);
@@ -289,19 +285,19 @@ mod tests {
             assert_eq!(count, 12, "{max_length}");
         }
         // Windows shorter than the phrase contain parts of it, without losses.
-        let cut = encode_passages(std::slice::from_ref(&made), &tokenizer, specials, 3).unwrap();
-        let tokens: Vec<u32> = cut.iter().map(|example| example.input_ids[1]).collect();
+        let windows = encode_passages(&passages, &tokenizer, specials, 3).unwrap();
+        let tokens: Vec<u32> = windows.iter().map(|example| example.input_ids[1]).collect();
         assert_eq!(tokens, phrase.repeat(12));
-        assert!(encode_passages(&[made], &tokenizer, specials, 2).is_err());
+        assert!(encode_passages(&passages, &tokenizer, specials, 2).is_err());
     }
 
     #[test]
     fn unknown_tokens_belong_to_no_phrase() {
         let ids = [7, 8, 3, 9, 3];
-        assert_eq!(inside(&[1..5], 0..5, &ids, 3), [2..3, 4..5]);
-        assert!(inside(&[2..3], 0..5, &ids, 3).is_empty());
+        assert_eq!(phrases_in_window(&[1..5], 0..5, &ids, 3), [2..3, 4..5]);
+        assert!(phrases_in_window(&[2..3], 0..5, &ids, 3).is_empty());
         // The same tokens as the second window of a longer passage.
-        assert_eq!(inside(&[9..11], 10..15, &ids, 3), [1..2]);
+        assert_eq!(phrases_in_window(&[9..11], 10..15, &ids, 3), [1..2]);
     }
 
     #[test]
@@ -317,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_change_nothing() {
+    fn the_result_does_not_depend_on_the_number_of_threads() {
         let tokenizer = tokenizer();
         let specials = specials(&tokenizer);
         let passages: Vec<PhrasePassage> = (0..60)

@@ -13,7 +13,7 @@ use super::{
 use crate::{Error, Language};
 
 /// Queries per block; it does not affect the result.
-const CHUNK: usize = 512;
+const BLOCK_QUERIES: usize = 512;
 /// Numbers of units in a phrase.
 const PHRASE_WORDS: RangeInclusive<usize> = 2..=4;
 
@@ -104,7 +104,7 @@ impl PhraseMiner {
             .collect();
         report.titles = titles.len();
         phrases.retain(|phrase| {
-            let count = titles.iter().filter(|title| holds(title, phrase)).count();
+            let count = titles.iter().filter(|title| contains_phrase(title, phrase)).count();
             // Division is correctly rounded, so 7/10 equals the literal 0.7.
             !titles.is_empty() && count as f64 / titles.len() as f64 >= self.config.title_fraction
         });
@@ -113,7 +113,7 @@ impl PhraseMiner {
         let passages = if phrases.is_empty() {
             Vec::new()
         } else {
-            self.passages(record, &Finder::new(&phrases), &mut report)
+            self.passages(record, &PhraseFinder::new(&phrases), &mut report)
         };
         Ok(Mined { phrases, passages, report })
     }
@@ -144,7 +144,7 @@ impl PhraseMiner {
     fn passages(
         &self,
         record: &QueryDocuments,
-        finder: &Finder,
+        finder: &PhraseFinder,
         report: &mut PhraseReport,
     ) -> Vec<PhrasePassage> {
         let mut passages = Vec::new();
@@ -184,7 +184,7 @@ fn texts(words: &[Word]) -> Vec<String> {
     words.iter().map(|word| word.text.clone()).collect()
 }
 
-fn holds(words: &[Word], phrase: &[String]) -> bool {
+fn contains_phrase(words: &[Word], phrase: &[String]) -> bool {
     words.windows(phrase.len().max(1)).any(|window| {
         window.len() == phrase.len()
             && window.iter().zip(phrase).all(|(word, unit)| word.text == *unit)
@@ -192,12 +192,12 @@ fn holds(words: &[Word], phrase: &[String]) -> bool {
 }
 
 /// Finder of phrases by their units.
-struct Finder {
+struct PhraseFinder {
     names: HashMap<Vec<String>, String>,
     sizes: BTreeSet<usize>,
 }
 
-impl Finder {
+impl PhraseFinder {
     fn new(phrases: &[Vec<String>]) -> Self {
         let names = phrases.iter().map(|phrase| (phrase.clone(), phrase.join(" "))).collect();
         Self { names, sizes: phrases.iter().map(Vec::len).collect() }
@@ -248,10 +248,11 @@ pub fn mine_passages(
 ) -> Result<(Vec<PhrasePassage>, BTreeMap<Language, PhraseReport>), Error> {
     let mut miner = miner.clone();
     let mut reports: BTreeMap<Language, PhraseReport> = BTreeMap::new();
-    let mut merged: BTreeMap<Language, Merged> = BTreeMap::new();
+    let mut merged: BTreeMap<Language, LanguagePassages> = BTreeMap::new();
     let mut records = records.into_iter();
     loop {
-        let block: Vec<QueryDocuments> = records.by_ref().take(CHUNK).collect::<Result<_, _>>()?;
+        let block: Vec<QueryDocuments> =
+            records.by_ref().take(BLOCK_QUERIES).collect::<Result<_, _>>()?;
         if block.is_empty() {
             break;
         }
@@ -260,22 +261,22 @@ pub fn mine_passages(
         }
         let mined: Vec<Mined> =
             block.par_iter().map(|record| miner.mine(record)).collect::<Result<_, _>>()?;
-        for (record, found) in block.iter().zip(mined) {
-            reports.entry(record.language).or_default().add(&found.report);
+        for (record, mined) in block.iter().zip(mined) {
+            reports.entry(record.language).or_default().add(&mined.report);
             let merged = merged.entry(record.language).or_default();
-            found.passages.into_iter().for_each(|passage| merged.add(passage));
+            mined.passages.into_iter().for_each(|passage| merged.add(passage));
         }
     }
     let config = &miner.config;
     // A language without a passage does not limit the others.
-    let fewest = merged.values().map(|found| found.passages.len()).filter(|count| *count > 0).min();
+    let min_passages =
+        merged.values().map(|language| language.passages.len()).filter(|count| *count > 0).min();
     let mut all = Vec::new();
-    for (language, found) in merged {
+    for (language, language_passages) in merged {
         let report = reports.entry(language).or_default();
-        report.different = found.passages.len();
-        let equal = if config.equalise { fewest } else { None };
-        let limit = equal.unwrap_or(usize::MAX);
-        for passage in found.drawn(limit, config.seed) {
+        report.different = language_passages.passages.len();
+        let limit = if config.equalise { min_passages } else { None };
+        for passage in language_passages.select(limit.unwrap_or(usize::MAX), config.seed) {
             report.passages += 1;
             report.passage_phrases += passage.phrases.len();
             for phrase in &passage.phrases {
@@ -290,14 +291,14 @@ pub fn mine_passages(
 
 /// The distinct passages of a language.
 #[derive(Default)]
-struct Merged {
+struct LanguagePassages {
     /// Index in `passages` of each text.
     indexes: HashMap<String, usize>,
     passages: Vec<BTreeMap<String, Vec<TextSpan>>>,
     language: Option<Language>,
 }
 
-impl Merged {
+impl LanguagePassages {
     fn add(&mut self, passage: PhrasePassage) {
         self.language = Some(passage.language);
         let next = self.passages.len();
@@ -313,7 +314,7 @@ impl Merged {
     }
 
     /// Returns at most `limit` passages, in the order in which they were found.
-    fn drawn(self, limit: usize, seed: u64) -> Vec<PhrasePassage> {
+    fn select(self, limit: usize, seed: u64) -> Vec<PhrasePassage> {
         let Some(language) = self.language else { return Vec::new() };
         let mut texts: Vec<(usize, String)> =
             self.indexes.into_iter().map(|(text, index)| (index, text)).collect();

@@ -108,10 +108,10 @@ impl PhrasePassage {
     /// use kg_triples::Language;
     /// use kg_triples::phrases::PhrasePassage;
     ///
-    /// let passage = PhrasePassage::whole(Language::DE, "grüne Aare");
+    /// let passage = PhrasePassage::single_phrase(Language::DE, "grüne Aare");
     /// assert_eq!(passage.phrases[0].occurrences[0].end, 10); // code points
     /// ```
-    pub fn whole(language: Language, text: impl Into<String>) -> Self {
+    pub fn single_phrase(language: Language, text: impl Into<String>) -> Self {
         let text = text.into();
         let all = TextSpan { start: 0, end: text.chars().count() };
         let phrase = PhraseOccurrences { phrase: text.clone(), occurrences: vec![all] };

@@ -8,7 +8,7 @@ use crate::{Error, Language};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StopWords {
     entries: BTreeSet<Vec<String>>,
-    longest: usize,
+    max_words: usize,
 }
 
 impl StopWords {
@@ -19,8 +19,8 @@ impl StopWords {
             .map(|entry| words(entry.as_ref()).into_iter().map(|word| word.text).collect())
             .filter(|entry: &Vec<String>| !entry.is_empty())
             .collect();
-        let longest = entries.iter().map(Vec::len).max().unwrap_or(0);
-        Self { entries, longest }
+        let max_words = entries.iter().map(Vec::len).max().unwrap_or(0);
+        Self { entries, max_words }
     }
 
     /// Returns the list of the `stop-words` crate (Stopwords ISO) for a language or its base
@@ -46,13 +46,13 @@ impl StopWords {
     }
 
     fn is_entry(&self, gram: &[Word]) -> bool {
-        gram.len() <= self.longest
+        gram.len() <= self.max_words
             && self.entries.contains(&gram.iter().map(|word| word.text.clone()).collect::<Vec<_>>())
     }
 
     /// Whether a candidate must be excluded because it begins or ends with an entry.
     pub(super) fn excludes(&self, gram: &[Word]) -> bool {
-        (1..=gram.len().min(self.longest)).any(|size| {
+        (1..=gram.len().min(self.max_words)).any(|size| {
             let first = gram.get(..size).is_some_and(|part| self.is_entry(part));
             first || gram.get(gram.len() - size..).is_some_and(|part| self.is_entry(part))
         })

@@ -27,18 +27,18 @@ pub(super) enum Cut {
 struct Blocks {
     file: File,
     cut: Cut,
-    rest: Vec<u8>,
+    partial_row: Vec<u8>,
     done: bool,
 }
 
 impl Blocks {
     fn next(&mut self) -> std::io::Result<Option<Vec<u8>>> {
-        let mut bytes = std::mem::take(&mut self.rest);
+        let mut bytes = std::mem::take(&mut self.partial_row);
         while !self.done {
             let mut block: Take<&mut File> = self.file.by_ref().take(BLOCK);
             self.done = block.read_to_end(&mut bytes)? == 0;
             if let Some(end) = self.end(&bytes).filter(|_| !self.done) {
-                self.rest = bytes.split_off(end);
+                self.partial_row = bytes.split_off(end);
                 return Ok(Some(bytes));
             }
         }
@@ -67,36 +67,36 @@ impl Blocks {
     }
 }
 
-/// Reads the table below `header`. `read` processes a block on any thread; `take` receives its
-/// results in file order.
+/// Reads the table below `header`. `read` processes a block on any thread; `visit` receives
+/// the results in file order.
 pub(super) fn scan<T: Send>(
     path: &Path,
     header: &str,
     cut: Cut,
     read: impl Fn(&[u8]) -> Result<T, Irregular> + Sync,
-    mut take: impl FnMut(T) -> Result<(), Irregular>,
+    mut visit: impl FnMut(T) -> Result<(), Irregular>,
 ) -> Result<(), Irregular> {
     let mut file = File::open(path).map_err(|_| Irregular)?;
     atomic_file::remember_input(path);
-    let mut found = vec![0; header.len() + 1];
-    file.read_exact(&mut found).map_err(|_| Irregular)?;
-    if found.strip_suffix(b"\n") != Some(header.as_bytes()) {
+    let mut first_line = vec![0; header.len() + 1];
+    file.read_exact(&mut first_line).map_err(|_| Irregular)?;
+    if first_line.strip_suffix(b"\n") != Some(header.as_bytes()) {
         return Err(Irregular);
     }
-    let mut blocks = Blocks { file, cut, rest: Vec::new(), done: false };
+    let mut blocks = Blocks { file, cut, partial_row: Vec::new(), done: false };
     loop {
-        let mut waiting = Vec::new();
-        while waiting.len() < 2 * rayon::current_num_threads()
+        let mut block_batch = Vec::new();
+        while block_batch.len() < 2 * rayon::current_num_threads()
             && let Some(block) = blocks.next().map_err(|_| Irregular)?
         {
             atomic_file::note_missing_newline(path, &block);
-            waiting.push(block);
+            block_batch.push(block);
         }
-        if waiting.is_empty() {
+        if block_batch.is_empty() {
             return Ok(());
         }
-        let results: Vec<_> = waiting.par_iter().map(|block| read(block)).collect();
-        results.into_iter().try_for_each(|result| take(result?))?;
+        let results: Vec<_> = block_batch.par_iter().map(|block| read(block)).collect();
+        results.into_iter().try_for_each(|result| visit(result?))?;
     }
 }
 

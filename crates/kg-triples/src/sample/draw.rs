@@ -31,7 +31,7 @@ pub(super) struct Bound {
 
 /// The result of a block of facts.
 #[derive(Default)]
-pub(super) struct Found {
+pub(super) struct Selection {
     report: SampleReport,
     drawn: Vec<Ranked<Box<str>>>,
 }
@@ -40,14 +40,14 @@ pub(super) struct Found {
 /// several parts.
 pub(super) fn draw<E>(
     config: &SampleConfig,
-    pass: impl Fn(&Bound, &mut dyn FnMut(Found)) -> Result<(), E>,
+    pass: impl Fn(&Bound, &mut dyn FnMut(Selection)) -> Result<(), E>,
 ) -> Result<(SampleReport, FactIds), E> {
     let mut report = SampleReport { requested: config.count, ..SampleReport::default() };
     let bound = Bound { count: config.count, highest: AtomicU64::new(u64::MAX) };
     let mut drawn = Vec::new();
-    pass(&bound, &mut |found| {
-        report.add(&found.report);
-        drawn.extend(found.drawn);
+    pass(&bound, &mut |selection| {
+        report.add(&selection.report);
+        drawn.extend(selection.drawn);
         if drawn.len() / 2 > bound.count {
             lowest(&mut drawn, bound.count);
             let highest = drawn.iter().map(|(rank, _)| *rank).max();
@@ -59,19 +59,19 @@ pub(super) fn draw<E>(
 }
 
 /// Decides which facts can be drawn.
-pub(super) struct Judge {
+pub(super) struct FactFilter {
     pub(super) rules: Rules,
     pub(super) labels: IdMap,
     pub(super) ranks: Ranks,
 }
 
-impl Judge {
+impl FactFilter {
     /// Counts all facts, and draws facts within `bound`.
-    pub(super) fn judge<'f, E>(
+    pub(super) fn select<'f, E>(
         &self,
         facts: impl Iterator<Item = Result<[&'f str; 3], E>>,
         bound: &Bound,
-    ) -> Result<Found, E> {
+    ) -> Result<Selection, E> {
         let mut report = SampleReport::default();
         let mut drawn: Vec<Ranked<&str>> = Vec::new();
         for fact in facts {
@@ -82,7 +82,7 @@ impl Judge {
                 report.self_loops += 1;
                 continue;
             }
-            let verdict = self.rules.judge(fact.map(|id| self.labels.get(id)));
+            let verdict = self.rules.check(fact.map(|id| self.labels.get(id)));
             report.count(verdict);
             if verdict != Verdict::Usable {
                 continue;
@@ -94,7 +94,7 @@ impl Judge {
         }
         lowest(&mut drawn, bound.count);
         let drawn = drawn.into_iter().map(|(rank, fact)| (rank, fact.map(Box::from)));
-        Ok(Found { report, drawn: drawn.collect() })
+        Ok(Selection { report, drawn: drawn.collect() })
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::blocks::{Cut, Irregular, cells, rows, scan};
-use super::draw::{Bound, Found, Judge, Ranks, draw};
+use super::draw::{Bound, FactFilter, Ranks, Selection, draw};
 use super::ids::{IdMap, Redirects};
 use super::rules::Rules;
 use super::{SampleConfig, SampleReport, check_available, finish, known_languages};
@@ -64,23 +64,23 @@ type Sampled = Result<(KnowledgeGraph, SampleReport), Error>;
 fn streamed(dir: &Path, config: &SampleConfig) -> Result<Sampled, Irregular> {
     let redirects = read_redirects(dir)?;
     let codes = config.languages.iter().map(|code| Language::new(code).map_err(|_| Irregular));
-    let wanted = codes.collect::<Result<Vec<_>, _>>()?;
-    let rules = Rules::new(config, &wanted);
-    let (labels, found) = read_labels(dir, &rules)?;
-    let languages = match known_languages(config, &found) {
+    let requested = codes.collect::<Result<Vec<_>, _>>()?;
+    let rules = Rules::new(config, &requested);
+    let (labels, available) = read_labels(dir, &rules)?;
+    let languages = match known_languages(config, &available) {
         Ok(languages) => languages,
         Err(error) => return Ok(Err(error)),
     };
-    drop(found);
-    let judge = Judge { rules, labels, ranks: Ranks::new(config.seed) };
-    let mut facts = Facts { dir, judge, redirects, changed: HashSet::new() };
+    drop(available);
+    let filter = FactFilter { rules, labels, ranks: Ranks::new(config.seed) };
+    let mut facts = Facts { dir, filter, redirects, changed: HashSet::new() };
     let rows = facts.resolve_redirects()?;
-    let (mut report, picked) = draw(config, |bound, take| facts.pass(bound, take))?;
+    let (mut report, drawn) = draw(config, |bound, collect| facts.pass(bound, collect))?;
     report.repeated = rows.map_or(0, |rows| rows.saturating_sub(report.read));
     if let Err(error) = check_available(&report, config, &languages) {
         return Ok(Err(error));
     }
-    let graph = with_labels(dir, &picked, &languages)?;
+    let graph = with_labels(dir, &drawn, &languages)?;
     Ok(Ok(finish(&graph, &graph.triples, &languages, report)))
 }
 
@@ -105,16 +105,16 @@ fn read_redirects(dir: &Path) -> Result<Redirects, Irregular> {
 }
 
 /// The labels of one id, in distinct languages.
-type Group<'a> = Vec<(Language, &'a str)>;
+type IdLabels<'a> = Vec<(Language, &'a str)>;
 
-/// Calls `each` with every id of a block and its labels; ids must be sorted. Appends the languages
+/// Calls `visit` with every id of a block and its labels; ids must be sorted. Appends the languages
 /// to `languages`.
-fn each_id<'a>(
+fn visit_ids<'a>(
     block: &'a [u8],
     languages: &mut Vec<Language>,
-    mut each: impl FnMut(&'a str, &Group<'a>),
+    mut visit: impl FnMut(&'a str, &IdLabels<'a>),
 ) -> Result<Option<[&'a str; 2]>, Irregular> {
-    let (mut group, mut last, mut first) = (Group::new(), None, None);
+    let (mut group, mut last, mut first) = (IdLabels::new(), None, None);
     for row in rows(block)? {
         let [id, code, label, kind] = cells(row)?;
         if kind != "entity" && kind != "relation" {
@@ -125,7 +125,7 @@ fn each_id<'a>(
                 if last > id {
                     return Err(Irregular);
                 }
-                each(last, &group);
+                visit(last, &group);
             }
             first = first.or(last);
             group.clear();
@@ -147,7 +147,7 @@ fn each_id<'a>(
         }
     }
     if let Some(last) = last {
-        each(last, &group);
+        visit(last, &group);
     }
     Ok(first.zip(last).map(|(first, last)| [first, last]))
 }
@@ -174,7 +174,7 @@ fn read_labels(dir: &Path, rules: &Rules) -> Result<(IdMap, Vec<Language>), Irre
     let mut all: Vec<Language> = Vec::new();
     let read = |block: &[u8]| {
         let (mut found, mut languages) = (Vec::new(), Vec::new());
-        let ends = each_id(block, &mut languages, |id, group| {
+        let ends = visit_ids(block, &mut languages, |id, group| {
             match rules.bits(group) {
                 0 => (),
                 bits => found.push((Box::<str>::from(id), bits)),
@@ -196,7 +196,7 @@ fn read_labels(dir: &Path, rules: &Rules) -> Result<(IdMap, Vec<Language>), Irre
 
 struct Facts<'a> {
     dir: &'a Path,
-    judge: Judge,
+    filter: FactFilter,
     redirects: Redirects,
     /// Rows changed by redirects.
     changed: HashSet<String>,
@@ -207,7 +207,7 @@ impl Facts<'_> {
     fn scan<T: Send>(
         &self,
         read: impl Fn(&[u8]) -> Result<T, Irregular> + Sync,
-        mut take: impl FnMut(T),
+        mut visit: impl FnMut(T),
     ) -> Result<(), Irregular> {
         let read = |block: &[u8]| -> Result<_, Irregular> {
             let mut ends: Option<[&str; 2]> = None;
@@ -223,7 +223,7 @@ impl Facts<'_> {
         let mut order = Order::default();
         scan(&self.dir.join("triples.tsv"), &TRIPLES.join("\t"), Cut::Row, read, |(ends, found)| {
             order.check(ends)?;
-            take(found);
+            visit(found);
             Ok(())
         })
     }
@@ -257,25 +257,30 @@ impl Facts<'_> {
     }
 
     /// Filters every fact once, and draws within `bound`.
-    fn pass(&self, bound: &Bound, take: &mut dyn FnMut(Found)) -> Result<(), Irregular> {
-        self.scan(|block| self.judge(block, bound, false), &mut *take)?;
+    fn pass(&self, bound: &Bound, collect: &mut dyn FnMut(Selection)) -> Result<(), Irregular> {
+        self.scan(|block| self.select(block, bound, false), &mut *collect)?;
         let changed: Vec<&str> = self.changed.iter().map(String::as_str).collect();
-        take(self.judge(changed.join("\n").as_bytes(), bound, true)?);
+        collect(self.select(changed.join("\n").as_bytes(), bound, true)?);
         Ok(())
     }
 
     /// Filters the facts of a block. `is_changed` marks a block of rows changed by redirects.
-    fn judge(&self, block: &[u8], bound: &Bound, is_changed: bool) -> Result<Found, Irregular> {
+    fn select(
+        &self,
+        block: &[u8],
+        bound: &Bound,
+        is_changed: bool,
+    ) -> Result<Selection, Irregular> {
         let facts = rows(block)?.filter_map(|row| match cells(row) {
-            Ok([head, _, tail]) if !is_changed && self.is_elsewhere(row, [head, tail]) => None,
+            Ok([head, _, tail]) if !is_changed && self.is_replaced(row, [head, tail]) => None,
             fact => Some(fact),
         });
-        self.judge.judge(facts, bound)
+        self.filter.select(facts, bound)
     }
 
     /// Whether redirects change this row, or change another row to it, so that it is among the
     /// changed rows.
-    fn is_elsewhere(&self, row: &str, ends: [&str; 2]) -> bool {
+    fn is_replaced(&self, row: &str, ends: [&str; 2]) -> bool {
         !self.redirects.is_empty()
             && (ends.iter().any(|id| self.redirects.resolve(id) != **id)
                 || self.changed.contains(row))
@@ -299,7 +304,7 @@ fn with_labels(
     kinds.extend(facts.iter().map(|[_, relation, _]| (&**relation, LabelKind::Relation)));
     let read = |block: &[u8]| {
         let mut found: Vec<(String, Language, String)> = Vec::new();
-        each_id(block, &mut Vec::new(), |id, group| {
+        visit_ids(block, &mut Vec::new(), |id, group| {
             if kinds.contains_key(id) {
                 let wanted = |(language, _): &&(Language, &str)| languages.contains(language);
                 let owned = group.iter().filter(wanted);

@@ -29,14 +29,14 @@ struct Pages {
 
 impl Pages {
     /// Page, word and bit offset of an element.
-    fn at(&self, position: u64) -> (usize, usize, u64) {
+    fn locate(&self, position: u64) -> (usize, usize, u64) {
         let bit = position % PAGE * self.width;
         let index = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         (index(position / PAGE), index(bit / 64), bit % 64)
     }
 
     fn get(&self, position: u64) -> u64 {
-        let (page, word, shift) = self.at(position);
+        let (page, word, shift) = self.locate(position);
         let page = self.pages.get(page).and_then(Option::as_ref);
         let word = page.and_then(|page| page.get(word)).copied().unwrap_or_default();
         word >> shift & (u64::MAX >> (64 - self.width))
@@ -44,7 +44,7 @@ impl Pages {
 
     /// Sets an element by a bitwise OR; it must be 0 before.
     fn set(&mut self, position: u64, value: u64) {
-        let (page, word, shift) = self.at(position);
+        let (page, word, shift) = self.locate(position);
         if self.pages.len() <= page {
             self.pages.resize(page + 1, None);
         }
@@ -63,7 +63,7 @@ impl Pages {
 pub(super) struct IdMap {
     items: Pages,
     properties: Pages,
-    others: HashMap<Box<str>, u64>,
+    other_ids: HashMap<Box<str>, u64>,
 }
 
 impl IdMap {
@@ -71,14 +71,14 @@ impl IdMap {
     pub(super) fn new(bits: usize) -> Self {
         let width = bits.clamp(1, 64).next_power_of_two() as u64;
         let pages = Pages { width, pages: Vec::new() };
-        Self { items: pages.clone(), properties: pages, others: HashMap::new() }
+        Self { items: pages.clone(), properties: pages, other_ids: HashMap::new() }
     }
 
     pub(super) fn get(&self, id: &str) -> u64 {
         match (number(id, b'Q'), number(id, b'P')) {
             (Some(item), _) => self.items.get(item),
             (_, Some(property)) => self.properties.get(property),
-            _ => self.others.get(id).copied().unwrap_or_default(),
+            _ => self.other_ids.get(id).copied().unwrap_or_default(),
         }
     }
 
@@ -87,7 +87,7 @@ impl IdMap {
         match (number(id, b'Q'), number(id, b'P')) {
             (Some(item), _) => self.items.set(item, bits),
             (_, Some(property)) => self.properties.set(property, bits),
-            _ => *self.others.entry(id.into()).or_default() |= bits,
+            _ => *self.other_ids.entry(id.into()).or_default() |= bits,
         }
     }
 }
@@ -96,7 +96,7 @@ impl IdMap {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Redirects {
     items: HashMap<u64, u64>,
-    others: HashMap<Box<str>, Box<str>>,
+    other_ids: HashMap<Box<str>, Box<str>>,
 }
 
 impl Redirects {
@@ -104,25 +104,25 @@ impl Redirects {
     pub(crate) fn add(&mut self, id: &str, target: &str) {
         match (number(id, b'Q'), number(target, b'Q')) {
             (Some(from), Some(to)) => {
-                self.others.remove(id);
+                self.other_ids.remove(id);
                 self.items.insert(from, to);
             }
             (from, _) => {
                 if let Some(from) = from {
                     self.items.remove(&from);
                 }
-                self.others.insert(id.into(), target.into());
+                self.other_ids.insert(id.into(), target.into());
             }
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.items.is_empty() && self.others.is_empty()
+        self.items.is_empty() && self.other_ids.is_empty()
     }
 
     fn step(&self, id: &str) -> Option<String> {
         let item = number(id, b'Q').and_then(|item| self.items.get(&item));
-        let other = || self.others.get(id).map(|target| target.clone().into_string());
+        let other = || self.other_ids.get(id).map(|target| target.clone().into_string());
         item.map(|target| format!("Q{target}")).or_else(other)
     }
 
@@ -130,14 +130,14 @@ impl Redirects {
     pub(crate) fn resolve<'a>(&self, id: &'a str) -> Cow<'a, str> {
         let Some(mut at) = self.step(id) else { return Cow::Borrowed(id) };
         // Brent's cycle detection: the id at each power of two is compared with its successors.
-        let (mut mark, mut steps, mut power) = (id.to_owned(), 0_u64, 1);
+        let (mut checkpoint, mut steps, mut power) = (id.to_owned(), 0_u64, 1);
         loop {
-            if at == mark {
+            if at == checkpoint {
                 return Cow::Borrowed(id);
             }
             steps += 1;
             if steps == power {
-                (mark, steps, power) = (at.clone(), 0, power * 2);
+                (checkpoint, steps, power) = (at.clone(), 0, power * 2);
             }
             match self.step(&at) {
                 Some(next) => at = next,
@@ -152,13 +152,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_of_any_form_have_their_numbers() {
+    fn values_are_stored_for_ids_of_any_form() {
         let ids = ["Q0", "Q1", "Q65535", "Q65536", "Q4294967295", "Q4294967296", "P1", "Q01", "x"];
         for bits in [1, 3, 7, 64] {
             let mut map = IdMap::new(bits);
-            let most = u64::MAX >> (64 - bits);
+            let value_mask = u64::MAX >> (64 - bits);
             let value =
-                |at: usize| ((at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 3) & most | 1;
+                |at: usize| ((at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 3) & value_mask | 1;
             for (at, id) in ids.iter().enumerate() {
                 assert_eq!(map.get(id), 0);
                 map.add(id, value(at));
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn redirects_lead_far_and_never_in_circles() {
+    fn chains_of_redirects_are_followed_and_cycles_ignored() {
         let mut redirects = Redirects::default();
         let chain = (0..100).map(|at| (format!("Q{at}"), format!("Q{}", at + 1)));
         chain.for_each(|(from, to)| redirects.add(&from, &to));

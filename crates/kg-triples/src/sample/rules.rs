@@ -77,7 +77,7 @@ impl Rules {
     }
 
     /// Checks a fact whose head, relation and tail have these bits.
-    pub(super) fn judge(&self, [head, relation, tail]: [u64; 3]) -> Verdict {
+    pub(super) fn check(&self, [head, relation, tail]: [u64; 3]) -> Verdict {
         match () {
             () if head == 0 => Verdict::NoHead,
             () if !self.covers(head, tail) => Verdict::NoTail,

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
-use super::layout::{Copied, Form, forms};
+use super::layout::{Form, TripleLayout, forms};
 use super::pieces::{PieceTable, Pieces, separator};
 use super::{
     ConcatSeparator, IGNORE_INDEX, MaskedEntity, Masking, Role, SequenceConfig, SequenceKind,
@@ -221,8 +221,8 @@ pub fn visit_sequences(
     let specials = Specials::find(tokenizer)?;
     let assembly = Assembly {
         pieces: PieceTable::encode(graph, &languages, tokenizer, &specials)?,
-        between: separator(config.triple_style, tokenizer)?,
-        between_triples: match config.concat_separator {
+        element_separator: separator(config.triple_style, tokenizer)?,
+        triple_separator: match config.concat_separator {
             ConcatSeparator::None => separator(config.triple_style, tokenizer)?,
             ConcatSeparator::SepToken => specials.between()?.to_vec(),
         },
@@ -245,15 +245,15 @@ pub fn visit_sequences(
     };
     let mut order = Vec::new();
     for (number, pair) in (0..).zip(&assembly.pairs) {
-        for (places, dropped) in assembly.places(number, *pair) {
-            order.extend(places);
+        for (buildable, dropped) in assembly.buildable(number, *pair) {
+            order.extend(buildable);
             report.dropped += dropped;
         }
     }
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(config.seed));
     if let Some(weights) = config.mix_weights {
         let before = order.len();
-        weigh(&mut order, &assembly.forms, weights, config)?;
+        apply_mix_weights(&mut order, &assembly.forms, weights, config)?;
         report.dropped.mix_weights = before - order.len();
         if report.dropped.mix_weights > 0 {
             // Sequences were dropped from the end of the list, so rare kinds are missing there:
@@ -264,7 +264,7 @@ pub fn visit_sequences(
         }
     }
     for block in order.chunks(BLOCK) {
-        let built: Vec<_> = block.par_iter().filter_map(|place| assembly.at(place)).collect();
+        let built: Vec<_> = block.par_iter().filter_map(|index| assembly.build(index)).collect();
         for sequence in built {
             *report.kept.entry(sequence.kind).or_default() += 1;
             report.tokens += sequence.input_ids.len();
@@ -280,7 +280,7 @@ pub fn visit_sequences(
 const BLOCK: usize = 4096;
 
 /// Indices of the triple, language pair and form of a sequence.
-struct Place {
+struct SequenceIndex {
     fact: u32,
     pair: u32,
     form: u8,
@@ -308,8 +308,8 @@ fn known_pairs(
 struct Assembly<'c> {
     pieces: PieceTable,
     /// Separator tokens between head, relation and tail.
-    between: Vec<u32>,
-    between_triples: Vec<u32>,
+    element_separator: Vec<u32>,
+    triple_separator: Vec<u32>,
     specials: Specials,
     config: &'c SequenceConfig,
     facts: Vec<(u32, [u32; 3])>,
@@ -319,30 +319,38 @@ struct Assembly<'c> {
 
 impl Assembly<'_> {
     /// Returns the sequences of a pair that can be built, in blocks, with counts of dropped ones.
-    fn places(&self, number: u32, pair: (Language, Language)) -> Vec<(Vec<Place>, DropReport)> {
+    fn buildable(
+        &self,
+        number: u32,
+        pair: (Language, Language),
+    ) -> Vec<(Vec<SequenceIndex>, DropReport)> {
         self.facts
             .par_chunks(256)
             .map(|chunk| {
-                let mut kept = Vec::with_capacity(chunk.len() * self.forms.len());
+                let mut buildable = Vec::with_capacity(chunk.len() * self.forms.len());
                 let mut dropped = DropReport::default();
                 for (fact, triple) in chunk {
                     for (index, form) in (0..).zip(&self.forms) {
                         match self.sequence(*fact, *triple, pair, form) {
-                            Ok(_) => kept.push(Place { fact: *fact, pair: number, form: index }),
+                            Ok(_) => buildable.push(SequenceIndex {
+                                fact: *fact,
+                                pair: number,
+                                form: index,
+                            }),
                             Err(reason) => dropped += reason,
                         }
                     }
                 }
-                (kept, dropped)
+                (buildable, dropped)
             })
             .collect()
     }
 
-    /// Builds the sequence of a place returned by [`places`](Self::places).
-    fn at(&self, place: &Place) -> Option<Sequence> {
-        let (fact, triple) = *self.facts.get(usize::try_from(place.fact).ok()?)?;
-        let pair = *self.pairs.get(usize::try_from(place.pair).ok()?)?;
-        let form = self.forms.get(usize::from(place.form))?;
+    /// Builds a sequence of [`buildable`](Self::buildable).
+    fn build(&self, index: &SequenceIndex) -> Option<Sequence> {
+        let (fact, triple) = *self.facts.get(usize::try_from(index.fact).ok()?)?;
+        let pair = *self.pairs.get(usize::try_from(index.pair).ok()?)?;
+        let form = self.forms.get(usize::from(index.form))?;
         self.sequence(fact, triple, pair, form).ok()
     }
 
@@ -356,11 +364,11 @@ impl Assembly<'_> {
     ) -> Result<Sequence, DropReport> {
         let mut draft = Draft::default();
         draft.push_visible(&[self.specials.start]);
-        for (number, copy) in form.copies.iter().enumerate() {
+        for (number, layout) in form.triples.iter().enumerate() {
             if number > 0 {
-                draft.push_visible(&self.between_triples);
+                draft.push_visible(&self.triple_separator);
             }
-            self.copy(&mut draft, triple, pair, copy)?;
+            self.push_triple(&mut draft, triple, pair, layout)?;
         }
         draft.push_visible(&[self.specials.end]);
         if draft.input_ids.len() > self.config.max_length {
@@ -377,28 +385,28 @@ impl Assembly<'_> {
     }
 
     /// Appends one triple: head, relation, tail.
-    fn copy(
+    fn push_triple(
         &self,
         draft: &mut Draft,
         [head, relation, tail]: [u32; 3],
         pair: (Language, Language),
-        copy: &Copied,
+        layout: &TripleLayout,
     ) -> Result<(), DropReport> {
         let elements = [
-            (head, copy.head, Some(Role::Head)),
-            (relation, copy.relation, None),
-            (tail, copy.tail, Some(Role::Tail)),
+            (head, layout.head, Some(Role::Head)),
+            (relation, layout.relation, None),
+            (tail, layout.tail, Some(Role::Tail)),
         ];
         for (index, (id, side, role)) in elements.into_iter().enumerate() {
             if index > 0 {
-                draft.push_visible(&self.between);
+                draft.push_visible(&self.element_separator);
             }
             let language = side.of_pair(pair);
             let pieces = self
                 .pieces
                 .get(id, language)
                 .ok_or(DropReport { missing_label: 1, ..DropReport::default() })?;
-            let masked = role.filter(|role| *role == copy.masked);
+            let masked = role.filter(|role| *role == layout.masked);
             if !pieces.usable || (masked.is_some() && !pieces.predictable) {
                 return Err(DropReport { unusable_label: 1, ..DropReport::default() });
             }
@@ -461,8 +469,8 @@ impl Draft {
 
 /// Drops sequences from the end of the shuffled list until the kinds have the proportions of
 /// `weights`, and retains as many as possible.
-fn weigh(
-    order: &mut Vec<Place>,
+fn apply_mix_weights(
+    order: &mut Vec<SequenceIndex>,
     forms: &[Form],
     weights: [f64; 3],
     config: &SequenceConfig,
@@ -471,8 +479,8 @@ fn weigh(
         let kinds = SequenceKind::ALL.into_iter().zip(weights);
         kinds.filter(|(kind, _)| config.kinds.contains(kind))
     };
-    let kind_of = |place: &Place| forms.get(usize::from(place.form)).map(|form| form.kind);
-    let count = |kind| order.iter().filter(|place| kind_of(place) == Some(kind)).count();
+    let kind_of = |index: &SequenceIndex| forms.get(usize::from(index.form)).map(|form| form.kind);
+    let count = |kind| order.iter().filter(|index| kind_of(index) == Some(kind)).count();
     let mut scale = f64::INFINITY;
     for (kind, weight) in weighted().filter(|(_, weight)| *weight > 0.0) {
         let available = count(kind);
@@ -486,7 +494,7 @@ fn weigh(
     }
     let mut remaining: BTreeMap<SequenceKind, f64> =
         weighted().map(|(kind, weight)| (kind, (scale * weight + 1e-6).floor())).collect();
-    order.retain(|place| match kind_of(place).and_then(|kind| remaining.get_mut(&kind)) {
+    order.retain(|index| match kind_of(index).and_then(|kind| remaining.get_mut(&kind)) {
         Some(remaining) if *remaining >= 1.0 => {
             *remaining -= 1.0;
             true

@@ -116,21 +116,21 @@ impl SequenceConfig {
     /// # Errors
     /// [`Error::Config`] for a value out of its range.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let fault = |key, value: String, rule| Err(Error::Config { key, value, rule });
+        let invalid = |key, value: String, rule| Err(Error::Config { key, value, rule });
         let distinct = SequenceKind::ALL.iter().filter(|kind| self.kinds.contains(kind)).count();
         if distinct == 0 || distinct != self.kinds.len() {
-            return fault("kinds", format!("{:?}", self.kinds), "one kind or more, each once");
+            return invalid("kinds", format!("{:?}", self.kinds), "one kind or more, each once");
         }
         if self.max_length < 5 {
             let rule = "5 or more: two special tokens, head, relation and tail";
-            return fault("max_length", self.max_length.to_string(), rule);
+            return invalid("max_length", self.max_length.to_string(), rule);
         }
         if let Masking::FixedLength { masks } = self.masking
             && !(1..=MAX_MASKS.min(self.max_length - 4)).contains(&masks)
         {
             let rule = "1 to 512, and at most max_length - 4: a sequence also has two special \
                         tokens, the relation and the other entity";
-            return fault("masking.fixed_length.masks", masks.to_string(), rule);
+            return invalid("masking.fixed_length.masks", masks.to_string(), rule);
         }
         if let Some(weights) = self.mix_weights {
             let valid = weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0);
@@ -139,7 +139,7 @@ impl SequenceConfig {
                 used.into_iter().any(|(kind, w)| w > 0.0 && self.kinds.contains(kind));
             if !valid || !any_positive {
                 let rule = "three numbers >= 0, one of a built kind > 0";
-                return fault("mix_weights", format!("{weights:?}"), rule);
+                return invalid("mix_weights", format!("{weights:?}"), rule);
             }
         }
         Ok(())

@@ -19,7 +19,7 @@ impl Side {
 
 /// A triple inside a sequence: the language of each element, and the masked entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Copied {
+pub(super) struct TripleLayout {
     pub(super) head: Side,
     pub(super) relation: Side,
     pub(super) tail: Side,
@@ -31,7 +31,7 @@ pub(super) struct Copied {
 pub(super) struct Form {
     pub(super) kind: SequenceKind,
     pub(super) sides: (Side, Side),
-    pub(super) copies: Vec<Copied>,
+    pub(super) triples: Vec<TripleLayout>,
 }
 
 /// Returns all forms of the configuration, grouped by kind.
@@ -45,8 +45,8 @@ pub(super) fn forms(config: &SequenceConfig) -> Vec<Form> {
     if config.kinds.contains(&SequenceKind::Monolingual) {
         for side in [I, J] {
             for masked in [Role::Tail, Role::Head] {
-                let copies = vec![monolingual(side, masked)];
-                forms.push(Form { kind: SequenceKind::Monolingual, sides: (side, side), copies });
+                let triples = vec![monolingual(side, masked)];
+                forms.push(Form { kind: SequenceKind::Monolingual, sides: (side, side), triples });
             }
         }
     }
@@ -62,23 +62,23 @@ pub(super) fn forms(config: &SequenceConfig) -> Vec<Form> {
                 MixedTarget::Both => &[foreign, native],
             };
             for ((head, tail), masked) in chosen.iter().flatten().copied() {
-                let copies = vec![Copied { head, relation: main, tail, masked }];
-                forms.push(Form { kind: SequenceKind::Mixed, sides: (main, other), copies });
+                let triples = vec![TripleLayout { head, relation: main, tail, masked }];
+                forms.push(Form { kind: SequenceKind::Mixed, sides: (main, other), triples });
             }
         }
     }
     if config.kinds.contains(&SequenceKind::Concatenated) {
         for (first, second) in directions(config.concatenated_orders) {
             for masked in [Role::Head, Role::Tail] {
-                let copies = vec![monolingual(first, masked), monolingual(second, masked)];
+                let triples = vec![monolingual(first, masked), monolingual(second, masked)];
                 let kind = SequenceKind::Concatenated;
-                forms.push(Form { kind, sides: (first, second), copies });
+                forms.push(Form { kind, sides: (first, second), triples });
             }
         }
     }
     forms
 }
 
-fn monolingual(side: Side, masked: Role) -> Copied {
-    Copied { head: side, relation: side, tail: side, masked }
+fn monolingual(side: Side, masked: Role) -> TripleLayout {
+    TripleLayout { head: side, relation: side, tail: side, masked }
 }

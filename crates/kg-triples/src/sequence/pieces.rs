@@ -32,18 +32,18 @@ impl PieceTable {
         specials: &Specials,
     ) -> Result<Self, Error> {
         let encoder = Encoder::new(tokenizer)?;
-        let mut used: Vec<u32> = graph.triples.iter().flatten().copied().collect();
-        used.par_sort_unstable();
-        used.dedup();
-        let mut wanted = Vec::new();
-        for id in used {
+        let mut used_ids: Vec<u32> = graph.triples.iter().flatten().copied().collect();
+        used_ids.par_sort_unstable();
+        used_ids.dedup();
+        let mut labels = Vec::new();
+        for id in used_ids {
             for language in languages {
                 if let Some(label) = graph.label_at(id, *language) {
-                    wanted.push(((id, *language), label));
+                    labels.push(((id, *language), label));
                 }
             }
         }
-        let encoded = wanted.into_par_iter().map(|(key, label)| {
+        let encoded = labels.into_par_iter().map(|(key, label)| {
             let ids = encoder.word(label)?;
             let usable = !ids.is_empty() && !ids.iter().any(|id| specials.control(*id));
             let predictable = !ids.iter().any(|id| Some(*id) == specials.unknown);

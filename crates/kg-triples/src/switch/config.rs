@@ -1,6 +1,6 @@
 use serde::Deserialize;
 
-use crate::{Error, Language, each_once};
+use crate::{Error, Language, check_unique_languages};
 
 /// The languages into which a sentence can be switched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -55,19 +55,19 @@ impl SwitchConfig {
     /// # Errors
     /// [`Error::Config`] naming the key.
     pub fn validate(&self) -> Result<(), Error> {
-        let wrong = |key, value: String, rule| Err(Error::Config { key, value, rule });
+        let invalid = |key, value: String, rule| Err(Error::Config { key, value, rule });
         if self.count == 0 {
-            return wrong("count", "0".into(), "at least 1");
+            return invalid("count", "0".into(), "at least 1");
         }
         if self.max_words == 0 {
-            return wrong("max_words", "0".into(), "at least 1");
+            return invalid("max_words", "0".into(), "at least 1");
         }
-        each_once("languages", &self.languages)?;
-        each_once("pool", &self.pool)?;
+        check_unique_languages("languages", &self.languages)?;
+        check_unique_languages("pool", &self.pool)?;
         if self.languages.iter().all(|language| *language == self.source) {
             let languages: Vec<&str> = self.languages.iter().map(Language::as_str).collect();
             let rule = "at least one language other than the language of the texts";
-            return wrong("languages", languages.join(","), rule);
+            return invalid("languages", languages.join(","), rule);
         }
         Ok(())
     }

@@ -53,7 +53,7 @@ impl EntityLabels {
             let ([id, code, label] | [id, code, label, "entity"]) = *row else { return Ok(()) };
             let language = Language::new(code)?;
             match languages.is_none_or(|wanted| wanted.contains(&language)) {
-                true => labels.add_once(id, language, label),
+                true => labels.add_unique(id, language, label),
                 false => Ok(()),
             }
         })?;
@@ -73,13 +73,13 @@ impl EntityLabels {
         let mut files = page_files(folder.as_ref())?;
         files.retain(|(language, _)| languages.is_none_or(|wanted| wanted.contains(language)));
         read_pages(&files, |language, page| match page.label {
-            Some(label) => labels.add_once(&page.id, language, &label),
+            Some(label) => labels.add_unique(&page.id, language, &label),
             None => Ok(()),
         })?;
         Ok(labels)
     }
 
-    fn add_once(&mut self, id: &str, language: Language, label: &str) -> Result<(), Error> {
+    fn add_unique(&mut self, id: &str, language: Language, label: &str) -> Result<(), Error> {
         match self.label(id, language) {
             Some(known) if known != label.trim() => Err(Error::Value {
                 field: "label",
@@ -137,7 +137,7 @@ impl EntityLabels {
     ///
     /// Switched texts are then wrong but contain the same labels. The only label of a language is
     /// unchanged.
-    pub fn exchange(&mut self, source: Language, seed: u64) {
+    pub fn permute(&mut self, source: Language, seed: u64) {
         let languages = self.languages().into_keys().filter(|language| *language != source);
         for language in languages.collect::<Vec<_>>() {
             let mut ids: Vec<Box<str>> = self.labels.keys().cloned().collect();

@@ -10,7 +10,7 @@ use crate::entity_linking::{LinkedText, Mention, Passage, passages};
 pub fn sentences(text: &LinkedText) -> (Vec<LinkedText>, usize) {
     let mut sentences = Vec::new();
     for mut passage in passages(text) {
-        keep_apart(&mut passage.mentions);
+        remove_overlaps(&mut passage.mentions);
         for Passage { text: body, mentions } in split(&passage) {
             sentences.push(LinkedText {
                 id: format!("{}#{}", text.id, sentences.len()),
@@ -23,20 +23,20 @@ pub fn sentences(text: &LinkedText) -> (Vec<LinkedText>, usize) {
             });
         }
     }
-    let kept: usize = sentences.iter().map(|sentence| sentence.mentions.len()).sum();
-    (sentences, text.mentions.len() - kept)
+    let retained: usize = sentences.iter().map(|sentence| sentence.mentions.len()).sum();
+    (sentences, text.mentions.len() - retained)
 }
 
 /// Removes mentions that overlap an earlier one.
-fn keep_apart(mentions: &mut Vec<Mention>) {
+fn remove_overlaps(mentions: &mut Vec<Mention>) {
     mentions.sort_by_key(|mention| (mention.start, std::cmp::Reverse(mention.end)));
     let mut end = 0;
     mentions.retain(|mention| {
-        let free = mention.start >= end;
-        if free {
+        let is_separate = mention.start >= end;
+        if is_separate {
             end = mention.end;
         }
-        free
+        is_separate
     });
 }
 
@@ -55,8 +55,8 @@ fn split<'t>(passage: &Passage<'t>) -> Vec<Passage<'t>> {
             continue;
         }
         let body = passage.text.get(begin..end).unwrap_or_default();
-        let solid = body.trim_start();
-        let start = begin_chars + (body.chars().count() - solid.chars().count());
+        let trimmed = body.trim_start();
+        let start = begin_chars + (body.chars().count() - trimmed.chars().count());
         let mut inside = Vec::new();
         while let Some(mention) = mentions.next_if(|mention| mention.end <= end_chars) {
             inside.push(Mention {
@@ -65,13 +65,13 @@ fn split<'t>(passage: &Passage<'t>) -> Vec<Passage<'t>> {
                 entity: mention.entity.clone(),
             });
         }
-        let solid = match inside.last() {
+        let trimmed = match inside.last() {
             // White space at the end of a mention belongs to the mention.
-            Some(last) if last.end > solid.trim_end().chars().count() => solid,
-            _ => solid.trim_end(),
+            Some(last) if last.end > trimmed.trim_end().chars().count() => trimmed,
+            _ => trimmed.trim_end(),
         };
-        if !solid.is_empty() {
-            sentences.push(Passage { text: solid, mentions: inside });
+        if !trimmed.is_empty() {
+            sentences.push(Passage { text: trimmed, mentions: inside });
         }
         (begin, begin_chars) = (end, end_chars);
     }

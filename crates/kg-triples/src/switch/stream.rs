@@ -56,11 +56,11 @@ pub fn switch_texts(
             return Ok(report);
         }
         let in_source = |text: &&LinkedText| text.language == config.source;
-        let in_language: Vec<&LinkedText> = block.iter().filter(in_source).collect();
-        report.texts += in_language.len();
-        report.other_language += block.len() - in_language.len();
+        let source_texts: Vec<&LinkedText> = block.iter().filter(in_source).collect();
+        report.texts += source_texts.len();
+        report.other_language += block.len() - source_texts.len();
         let split: Vec<(Vec<LinkedText>, usize)> =
-            in_language.par_iter().map(|text| sentences(text)).collect();
+            source_texts.par_iter().map(|text| sentences(text)).collect();
         report.overlapping += split.iter().map(|(_, overlapping)| overlapping).sum::<usize>();
         let mut numbered = Vec::new();
         for sentence in split.into_iter().flat_map(|(sentences, _)| sentences) {
@@ -85,10 +85,10 @@ impl SwitchReport {
     fn count_sentence(&mut self, sentence: &LinkedText, config: &SwitchConfig) -> bool {
         self.sentences += 1;
         let too_long = sentence.text.split_whitespace().count() > config.max_words;
-        let bare = !too_long && sentence.mentions.is_empty();
+        let without_mention = !too_long && sentence.mentions.is_empty();
         self.too_long += usize::from(too_long);
-        self.without_mention += usize::from(bare);
-        !too_long && !bare
+        self.without_mention += usize::from(without_mention);
+        !too_long && !without_mention
     }
 
     fn count(&mut self, forms: &[SwitchedText]) {

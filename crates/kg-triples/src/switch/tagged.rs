@@ -85,8 +85,10 @@ impl TaggedPair {
         };
         let (text, spans) = untagged(switched, &[language, Language::EN])?;
         if spans.len() != names.len() {
-            let (here, there) = (spans.len(), names.len());
-            return Err(format!("{here} mentions in cs_sentence, {there} in en_sentence"));
+            let (switched_count, english_count) = (spans.len(), names.len());
+            return Err(format!(
+                "{switched_count} mentions in cs_sentence, {english_count} in en_sentence"
+            ));
         }
         let switched = linked(format!("{id}@{language}"), language, text, spans, Some(id));
         Ok((english, Some(switched)))
@@ -99,14 +101,14 @@ fn untagged(tagged: &str, languages: &[Language]) -> Result<(String, Vec<(usize,
     let mut text = JoinedText::default();
     let mut spans = Vec::new();
     let mut rest = tagged;
-    let next = |rest: &str| {
-        let opened = languages.iter().filter_map(|language| {
+    let next_tag = |rest: &str| {
+        let tags = languages.iter().filter_map(|language| {
             let tag = format!("<{language}>");
             rest.find(&tag).map(|at| (at, tag.len(), format!("</{language}>")))
         });
-        opened.min_by_key(|(at, ..)| *at)
+        tags.min_by_key(|(at, ..)| *at)
     };
-    while let Some((at, length, close)) = next(rest) {
+    while let Some((at, length, close)) = next_tag(rest) {
         let (before, after) = rest.split_at(at);
         let after = after.get(length..).unwrap_or_default();
         let Some((mention, after)) = after.split_once(&close) else {
@@ -133,7 +135,7 @@ pub struct TaggedReader {
     pairs: JsonlReader<TaggedPair>,
     english: bool,
     last: Option<u64>,
-    waiting: Option<LinkedText>,
+    pending: Option<LinkedText>,
 }
 
 impl TaggedReader {
@@ -142,7 +144,7 @@ impl TaggedReader {
     /// # Errors
     /// [`Error::Io`] if it cannot be opened.
     pub fn open(path: impl AsRef<Path>, english: bool) -> Result<Self, Error> {
-        Ok(Self { pairs: JsonlReader::open(path)?, english, last: None, waiting: None })
+        Ok(Self { pairs: JsonlReader::open(path)?, english, last: None, pending: None })
     }
 }
 
@@ -151,7 +153,7 @@ impl Iterator for TaggedReader {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(text) = self.waiting.take() {
+            if let Some(text) = self.pending.take() {
                 return Some(Ok(text));
             }
             let pair = match self.pairs.next()? {
@@ -160,10 +162,10 @@ impl Iterator for TaggedReader {
             };
             let (english, switched) = match pair.texts() {
                 Ok(texts) => texts,
-                Err(got) => return Some(Err(self.pairs.refuse(got))),
+                Err(got) => return Some(Err(self.pairs.record_error(got))),
             };
             let new = self.last.replace(pair.id) != Some(pair.id);
-            self.waiting = switched;
+            self.pending = switched;
             if self.english && new {
                 return Some(Ok(english));
             }

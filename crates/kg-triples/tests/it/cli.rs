@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use crate::common::{
-    countries, countries_folder, expect_refusals, failure, has_row, mix_arguments, read, run,
-    stdout, write,
+    countries, countries_folder, expect_errors, failure, has_row, mix_arguments, read, run, stdout,
+    write,
 };
 use kg_triples::{KnowledgeGraph, Sequence, SequenceConfig, build_sequences};
 
@@ -67,7 +67,7 @@ fn texts_has_a_line_for_each_labelled_triple() {
 }
 
 #[test]
-fn bad_input_is_named_and_leaves_no_file() {
+fn bad_input_is_reported_and_writes_no_file() {
     let dir = countries_folder();
     write(dir.path(), "file", "");
     countries().write_dir(dir.path().join("few")).unwrap();
@@ -80,14 +80,14 @@ fn bad_input_is_named_and_leaves_no_file() {
         ),
         ("--kg few --languages en", "nothing is left"),
     ];
-    expect_refusals(dir.path(), "sample", &sample);
+    expect_errors(dir.path(), "sample", &sample);
     let mix = [
         ("--pairs en-fr", "\"fr\""),
         ("--pairs en-de --max-length 5 --kinds concatenated", "nothing is left"),
     ];
-    expect_refusals(dir.path(), &mix_arguments(""), &mix);
+    expect_errors(dir.path(), &mix_arguments(""), &mix);
     let tokenizer = [("--tokenizer none.json", "none.json")];
-    expect_refusals(dir.path(), "mix --in kg", &tokenizer);
+    expect_errors(dir.path(), "mix --in kg", &tokenizer);
     for (arguments, expected) in [
         ("sample --kg kg --languages en --out file/out".to_owned(), "file/out"),
         (mix_arguments("--pairs en-de --out file/out.jsonl"), "file"),
@@ -105,7 +105,7 @@ fn bad_input_is_named_and_leaves_no_file() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_leaves_nothing_half_written() {
+fn a_full_disk_leaves_no_partial_file() {
     let dir = countries_folder();
     // A limit of 1,024 bytes per file simulates a full disk.
     let program = env!("CARGO_BIN_EXE_kg-triples");

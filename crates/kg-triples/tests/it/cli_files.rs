@@ -16,7 +16,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn an_output_that_is_an_input_is_refused() {
+fn an_output_that_is_an_input_is_rejected() {
     let dir = countries_folder();
     let kg = dir.path().join("kg");
     let before = fs::read(kg.join("triples.tsv")).unwrap();
@@ -33,7 +33,7 @@ fn an_output_that_is_an_input_is_refused() {
 }
 
 #[test]
-fn standard_output_takes_the_file_and_the_counts_go_elsewhere() {
+fn with_output_to_stdout_counts_are_printed_to_stderr() {
     let dir = countries_folder();
     run(dir.path(), &mix_arguments("--pairs en-de --out file.jsonl"));
     let file = fs::read(dir.path().join("file.jsonl")).unwrap();
@@ -53,7 +53,7 @@ fn standard_output_takes_the_file_and_the_counts_go_elsewhere() {
 }
 
 #[test]
-fn tables_are_read_with_a_mark_compressed_and_with_blank_lines() {
+fn tables_with_byte_order_marks_compression_and_blank_lines_are_read() {
     let dir = countries_folder();
     let kg = dir.path().join("kg");
     for name in ["triples.tsv", "labels.tsv"] {
@@ -67,7 +67,7 @@ fn tables_are_read_with_a_mark_compressed_and_with_blank_lines() {
 }
 
 #[test]
-fn a_cut_last_line_is_noted_and_control_characters_are_escaped() {
+fn a_missing_newline_is_noted_and_control_characters_are_escaped() {
     let dir = countries_folder();
     let kg = dir.path().join("kg");
     assert!(!text(&run(dir.path(), "stats --in kg").stderr).contains("note:"));
@@ -92,11 +92,11 @@ fn a_cut_last_line_is_noted_and_control_characters_are_escaped() {
 }
 
 /// The contents of `path`, or of all files below it.
-fn content(path: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
+fn contents(path: &Path) -> BTreeMap<std::path::PathBuf, Vec<u8>> {
     if path.is_file() {
         return BTreeMap::from([(path.to_owned(), fs::read(path).unwrap())]);
     }
-    fs::read_dir(path).unwrap().flat_map(|entry| content(&entry.unwrap().path())).collect()
+    fs::read_dir(path).unwrap().flat_map(|entry| contents(&entry.unwrap().path())).collect()
 }
 
 /// A folder with an input of each kind.
@@ -132,7 +132,7 @@ fn inputs() -> tempfile::TempDir {
 }
 
 #[test]
-fn a_wrong_input_leaves_the_output_as_it_is() {
+fn an_invalid_input_does_not_change_the_output() {
     let tokenizer = testkit::fixture("tokenizer.json").display().to_string();
     let tables: &[&[&str]] = &[&["kg/triples.tsv"], &["kg/labels.tsv"]];
     let pages: &[&[&str]] = &[&["pages/entities.en.jsonl", "pages/entities.de.jsonl"]];
@@ -151,7 +151,7 @@ fn a_wrong_input_leaves_the_output_as_it_is() {
         ("switch --tagged corpus.jsonl", &[&["corpus.jsonl"]]),
         ("phrases --queries queries.jsonl --min-chars 0 --unequal", &[&["queries.jsonl"]]),
     ];
-    let wrong: [&[u8]; 5] = [
+    let invalid: [&[u8]; 5] = [
         b"<!DOCTYPE html>\n<html>503 Service Unavailable</html>\n",
         b"",
         b"\n\n",
@@ -163,14 +163,14 @@ fn a_wrong_input_leaves_the_output_as_it_is() {
         let command = format!("{} --out out", command.replace('T', &tokenizer));
         let output = run(dir.path(), &command);
         assert!(output.status.success(), "{command}: {}", text(&output.stderr));
-        let before = content(&dir.path().join("out"));
-        for (files, bytes) in files.iter().flat_map(|files| wrong.map(|bytes| (files, bytes))) {
+        let before = contents(&dir.path().join("out"));
+        for (files, bytes) in files.iter().flat_map(|files| invalid.map(|bytes| (files, bytes))) {
             let files = files.iter().map(|name| dir.path().join(name));
             let files: Vec<_> = files.map(|path| (fs::read(&path).unwrap(), path)).collect();
             files.iter().for_each(|(_, path)| fs::write(path, bytes).unwrap());
             let error = failure(&run(dir.path(), &command));
             assert!(error.starts_with("error: "), "{error}");
-            assert_eq!(content(&dir.path().join("out")), before, "{command}: {error}");
+            assert_eq!(contents(&dir.path().join("out")), before, "{command}: {error}");
             files.iter().for_each(|(bytes, path)| fs::write(path, bytes).unwrap());
         }
         match dir.path().join("out") {
@@ -181,7 +181,7 @@ fn a_wrong_input_leaves_the_output_as_it_is() {
 }
 
 #[test]
-fn a_language_that_is_named_twice_is_refused() {
+fn duplicate_languages_are_rejected() {
     let dir = inputs();
     let tokenizer = format!("--tokenizer {}", testkit::fixture("tokenizer.json").display());
     for command in [
@@ -202,9 +202,9 @@ fn a_language_that_is_named_twice_is_refused() {
 }
 
 #[test]
-fn arguments_that_cannot_be_taken_are_one_line() {
+fn argument_errors_are_one_line() {
     let dir = tempdir().unwrap();
-    for (arguments, said) in [
+    for (arguments, expected) in [
         ("", "error: no command is given; try '--help'\n"),
         (
             "texts",
@@ -217,17 +217,17 @@ fn arguments_that_cannot_be_taken_are_one_line() {
              try '--help'\n",
         ),
     ] {
-        assert_eq!(failure(&run(dir.path(), arguments)), said);
+        assert_eq!(failure(&run(dir.path(), arguments)), expected);
     }
     let help = run(dir.path(), "texts --help");
     assert!(help.status.success() && text(&help.stdout).contains("Usage:"));
 }
 
 #[test]
-fn sequences_in_a_folder_are_those_of_a_file_and_those_of_a_pair_its_own() {
+fn folders_files_and_files_by_pair_have_equal_sequences() {
     let dir = countries_folder();
-    let mix = |rest: &str| {
-        let output = run(dir.path(), &mix_arguments(rest));
+    let mix = |options: &str| {
+        let output = run(dir.path(), &mix_arguments(options));
         assert!(output.status.success(), "{}", text(&output.stderr));
     };
     let read = |name: &str| read::<Sequence>(dir.path().join(name));
@@ -235,7 +235,7 @@ fn sequences_in_a_folder_are_those_of_a_file_and_those_of_a_pair_its_own() {
     mix("--pairs en-de,en-zh --out all");
     assert_eq!(read("all/train/sequences.jsonl.gz"), read("all.jsonl"));
     let manifest = Manifest::read(dir.path().join("all")).unwrap().unwrap();
-    let tokens: usize = read("all.jsonl").iter().map(|one| one.input_ids.len()).sum();
+    let tokens: usize = read("all.jsonl").iter().map(|sequence| sequence.input_ids.len()).sum();
     assert_eq!(manifest.counts["tokens"], tokens);
     mix("--pairs en-zh --out zh.jsonl");
     mix("--pairs en-de,en-zh --by-pair --out pairs");
@@ -247,9 +247,10 @@ fn sequences_in_a_folder_are_those_of_a_file_and_those_of_a_pair_its_own() {
     fs::write(dir.path().join("heads.txt"), "Q183\n").unwrap();
     mix("--pairs en-zh --without-heads heads.txt --out fewer.jsonl");
     let triples = fs::read_to_string(dir.path().join("kg/triples.tsv")).unwrap();
-    let without: Vec<&str> = triples.lines().filter(|line| !line.starts_with("Q183\t")).collect();
-    assert!(without.len() < triples.lines().count());
-    fs::write(dir.path().join("kg/triples.tsv"), without.join("\n") + "\n").unwrap();
-    mix("--pairs en-zh --out left.jsonl");
-    assert_eq!(read("fewer.jsonl"), read("left.jsonl"));
+    let remaining_lines: Vec<&str> =
+        triples.lines().filter(|line| !line.starts_with("Q183\t")).collect();
+    assert!(remaining_lines.len() < triples.lines().count());
+    fs::write(dir.path().join("kg/triples.tsv"), remaining_lines.join("\n") + "\n").unwrap();
+    mix("--pairs en-zh --out filtered.jsonl");
+    assert_eq!(read("fewer.jsonl"), read("filtered.jsonl"));
 }

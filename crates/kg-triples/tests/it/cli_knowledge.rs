@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::common::{countries, expect_refusals, failure, has_row, read, stdout, write};
+use crate::common::{countries, expect_errors, failure, has_row, read, stdout, write};
 use kg_triples::jsonl::Record;
 use kg_triples::knowledge::{Candidate, EntailmentExample, MentionExample};
 use shards::{Manifest, Shards};
@@ -44,8 +44,8 @@ fn pages_are_linked_by_their_labels() {
     assert!(has_row(&table, "en 2 2 0 0 3 2 2 1"), "{table}");
     assert!(has_row(&table, "zh 1 2 0 0 1 1 1 1"), "{table}");
     assert!(has_row(&table, "passages 4") && has_row(&table, "passages used 2"), "{table}");
-    let made: Vec<MentionExample> = read(dir.path().join("m/m.jsonl.gz"));
-    let pairs: Vec<_> = made
+    let examples: Vec<MentionExample> = read(dir.path().join("m/m.jsonl.gz"));
+    let pairs: Vec<_> = examples
         .iter()
         .map(|e| (e.language.to_string(), e.entity.as_str(), e.description_language.to_string()))
         .collect();
@@ -75,7 +75,7 @@ fn pages_are_linked_by_their_labels() {
 }
 
 #[test]
-fn linked_texts_and_wikipedia_pages_are_sources_too() {
+fn linked_texts_and_wikipedia_pages_are_sources() {
     let dir = entities();
     let line =
         r#"{"id":"1","lang":"en","text":"Bern.","mentions":[{"start":0,"end":4,"entity":"Q515"}]}"#;
@@ -102,9 +102,9 @@ fn linked_texts_and_wikipedia_pages_are_sources_too() {
     let wiki = "mentions --wiki en=en,de=de --sitelinks s.tsv --out w.jsonl";
     let table = stdout(&run(dir.path(), wiki));
     assert!(has_row(&table, "texts 2") && has_row(&table, "passages used 1"), "{table}");
-    let made: Vec<MentionExample> = read(dir.path().join("w.jsonl"));
-    assert_eq!((made[0].id.as_str(), made[0].entity.as_str()), ("en:1", "Q39"));
-    assert_eq!(made[0].description_language, "de");
+    let examples: Vec<MentionExample> = read(dir.path().join("w.jsonl"));
+    assert_eq!((examples[0].id.as_str(), examples[0].entity.as_str()), ("en:1", "Q39"));
+    assert_eq!(examples[0].description_language, "de");
 }
 
 #[test]
@@ -113,9 +113,9 @@ fn triples_are_joined_with_descriptions() {
     countries().write_dir(dir.path().join("kg")).unwrap();
     let table = stdout(&run(dir.path(), "entailment --kg kg --synthetic --out e.jsonl.gz"));
     assert!(has_row(&table, "usable 6") && has_row(&table, "relations 2"), "{table}");
-    let made: Vec<EntailmentExample> = read(dir.path().join("e.jsonl.gz"));
-    assert_eq!(made.len(), 6);
-    assert!(made.iter().all(|e| e.subject_language != e.object_language && e.relation < 2));
+    let examples: Vec<EntailmentExample> = read(dir.path().join("e.jsonl.gz"));
+    assert_eq!(examples.len(), 6);
+    assert!(examples.iter().all(|e| e.subject_language != e.object_language && e.relation < 2));
     stdout(&run(dir.path(), "entailment --kg kg --synthetic --count 50 --out f.jsonl"));
     assert_eq!(read::<EntailmentExample>(dir.path().join("f.jsonl")).len(), 50);
 
@@ -130,7 +130,7 @@ fn triples_are_joined_with_descriptions() {
 }
 
 #[test]
-fn bad_input_is_named_and_leaves_no_file() {
+fn bad_input_is_reported_and_writes_no_file() {
     let dir = entities();
     countries().write_dir(dir.path().join("kg")).unwrap();
     write(dir.path(), "bad.jsonl", "\n{\"id\":\"1\"}\n");
@@ -170,19 +170,19 @@ fn bad_input_is_named_and_leaves_no_file() {
     let tokenizer = testkit::fixture("tokenizer.json").display().to_string();
     for (arguments, expected) in cases {
         let arguments = format!("{arguments} --tokenizer {tokenizer}");
-        expect_refusals(dir.path(), "", &[(&arguments, expected)]);
+        expect_errors(dir.path(), "", &[(&arguments, expected)]);
     }
 }
 
 /// Pages of 60 cities in three languages. Each page mentions two other cities.
-pub fn places() -> TempDir {
+pub fn city_pages() -> TempDir {
     let dir = tempdir().unwrap();
     for code in ["de", "en", "es"] {
         let lines = (0..60).map(|at| {
-            let [one, other] = [(at * 7 + 1) % 60, (at * 11 + 5) % 60];
+            let [first, second] = [(at * 7 + 1) % 60, (at * 11 + 5) % 60];
             format!(
-                "{{\"id\":\"Q{at}\",\"label\":\"Stadt {at}\",\"extract\":\"Hier Stadt {one} .\\n\
-                 Dort Stadt {other} .\"}}\n"
+                "{{\"id\":\"Q{at}\",\"label\":\"Stadt {at}\",\"extract\":\"Hier Stadt {first} .\\n\
+                 Dort Stadt {second} .\"}}\n"
             )
         });
         write(dir.path(), &format!("entities.{code}.jsonl"), lines.collect::<String>());
@@ -208,11 +208,14 @@ fn expect_no_leak(folder: &Path, trained: &Path) {
     for name in ["unseen-texts", "unseen-pairs", "unseen-entities"] {
         let queries: Vec<MentionExample> = probe(folder, name);
         assert!(queries.iter().all(|query| !texts.contains(&*query.id)), "a text of {name}");
-        let new = name == "unseen-pairs";
-        assert!(!new || queries.iter().all(|query| !pairs.contains(&pair(query))), "a pair");
-        let new = name == "unseen-entities";
+        let unseen_pairs = name == "unseen-pairs";
         assert!(
-            !new || queries.iter().all(|query| !entities.contains(&*query.entity)),
+            !unseen_pairs || queries.iter().all(|query| !pairs.contains(&pair(query))),
+            "a pair"
+        );
+        let unseen_entities = name == "unseen-entities";
+        assert!(
+            !unseen_entities || queries.iter().all(|query| !entities.contains(&*query.entity)),
             "an entity"
         );
     }
@@ -227,8 +230,8 @@ fn expect_nothing_held_out_in_train(folder: &Path) {
             .map(|name| probe::<MentionExample>(folder, name));
     let candidates: Vec<Candidate> = probe(folder, "candidates");
     for query in unseen_texts.iter().chain(&unseen_pairs).chain(&unseen_entities) {
-        let gold = |one: &&Candidate| {
-            one.entity == query.entity && one.language == query.description_language
+        let gold = |candidate: &&Candidate| {
+            candidate.entity == query.entity && candidate.language == query.description_language
         };
         assert_eq!(candidates.iter().find(gold).unwrap().input_ids, query.description_ids);
     }
@@ -236,13 +239,14 @@ fn expect_nothing_held_out_in_train(folder: &Path) {
         assert!(!queries.is_empty() && queries.len() <= 20);
         assert!(queries.iter().all(|query| entities.contains(&*query.entity)));
     }
-    let candidates: BTreeSet<String> = candidates.into_iter().map(|one| one.entity).collect();
+    let candidates: BTreeSet<String> =
+        candidates.into_iter().map(|candidate| candidate.entity).collect();
     assert_eq!(candidates.len(), 50);
 }
 
 #[test]
-fn no_training_line_shares_what_is_held_out_for_any_seed_and_number_of_threads() {
-    let dir = places();
+fn no_held_out_data_is_in_train_for_any_seed_and_number_of_threads() {
+    let dir = city_pages();
     for (number, options) in
         ["--seed 1", "--seed 2 --monolingual", "--seed 3 --count 300 --entity-smoothing 0.3"]
             .into_iter()
@@ -265,8 +269,8 @@ fn no_training_line_shares_what_is_held_out_for_any_seed_and_number_of_threads()
 }
 
 #[test]
-fn the_same_is_held_out_of_texts_in_any_number_of_files() {
-    let dir = places();
+fn held_out_texts_do_not_depend_on_the_number_of_files() {
+    let dir = city_pages();
     stdout(
         &Command::new(env!("CARGO_BIN_EXE_kg-triples"))
             .current_dir(dir.path())
@@ -291,8 +295,8 @@ fn the_same_is_held_out_of_texts_in_any_number_of_files() {
 }
 
 #[test]
-fn a_folder_records_how_it_was_made() {
-    let dir = places();
+fn the_manifest_describes_the_folder() {
+    let dir = city_pages();
     stdout(&run(dir.path(), &format!("{HOLD_OUT} --most-mentioned 30 --out made")));
     let made = dir.path().join("made");
     let manifest = Manifest::read(&made).unwrap().unwrap();
@@ -313,7 +317,7 @@ fn a_folder_records_how_it_was_made() {
 }
 
 #[test]
-fn held_out_triples_are_queries_among_their_objects() {
+fn held_out_triples_are_queries_for_candidate_objects() {
     let dir = tempdir().unwrap();
     crate::common::grid(12, 5).write_dir(dir.path().join("kg")).unwrap();
     for (options, seed) in [("--synthetic", 1), ("--synthetic --count 200", 2)] {
@@ -343,7 +347,7 @@ fn held_out_triples_are_queries_among_their_objects() {
 /// XLM-K: at most 256 tokens per side (sections 3.1 to 3.3), languages as XLM-R (4.1), 32k
 /// candidates (appendix B). *Bridging the Language Gap*: 20,000 triples (III-A).
 #[test]
-fn options_begin_with_the_papers_values() {
+fn defaults_are_the_values_of_the_papers() {
     let dir = tempdir().unwrap();
     let knowledge = [("description-tokens", "256"), ("smoothing", "0.3"), ("candidates", "32768")];
     let commands = [
@@ -362,9 +366,9 @@ fn options_begin_with_the_papers_values() {
 }
 
 /// The unfinished prepared folders in `dir`.
-pub fn hidden(dir: &Path) -> Vec<PathBuf> {
+pub fn unfinished_folders(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    let begins =
+    let is_unfinished =
         |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(".preparing-");
-    entries.filter(begins).collect()
+    entries.filter(is_unfinished).collect()
 }

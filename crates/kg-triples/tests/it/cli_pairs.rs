@@ -8,7 +8,7 @@ use shards::Manifest;
 use tempfile::TempDir;
 
 use crate::common::{
-    countries, countries_folder, expect_refusals, failure, has_row, read, run, stdout, write,
+    countries, countries_folder, expect_errors, failure, has_row, read, run, stdout, write,
 };
 
 /// Three countries, and pages with labels and descriptions of some of them.
@@ -45,8 +45,8 @@ fn pairs_of_all_kinds_come_from_a_graph_and_pages() {
     // One of four sentences links Germany and Berlin, another links France, Paris and French.
     assert!(has_row(&table, "ts 5 0 2 0 3 0 0 3"), "{table}");
     let pairs: Vec<TextPair> = read(dir.path().join("p.jsonl"));
-    let of = |kind| pairs.iter().filter(move |pair| pair.kind == kind);
-    let queries: Vec<_> = of(PairKind::Ts).map(|pair| (&*pair.entity, &*pair.query)).collect();
+    let of_kind = |kind| pairs.iter().filter(move |pair| pair.kind == kind);
+    let queries: Vec<_> = of_kind(PairKind::Ts).map(|pair| (&*pair.entity, &*pair.query)).collect();
     assert_eq!(
         queries,
         [
@@ -55,7 +55,7 @@ fn pairs_of_all_kinds_come_from_a_graph_and_pages() {
             ("Q90", "No label: , France, French."),
         ]
     );
-    let keys: Vec<_> = of(PairKind::Es).map(|pair| (&*pair.entity, &*pair.key)).collect();
+    let keys: Vec<_> = of_kind(PairKind::Es).map(|pair| (&*pair.entity, &*pair.key)).collect();
     assert_eq!(keys[0], ("Q1", "universe"));
     // Labels of the graph are not replaced.
     assert!(["Berlin", "伯林"].contains(&keys[1].1), "{keys:?}");
@@ -100,7 +100,7 @@ fn held_out_data_is_separate_for_any_number_of_threads() {
 }
 
 #[test]
-fn bad_input_is_named_and_leaves_no_file() {
+fn bad_input_is_reported_and_writes_no_file() {
     let dir = folder();
     for (name, line) in [("blank", "Q64\ten\t\tentity"), ("short", "Q64\ten")] {
         countries().write_dir(dir.path().join(name)).unwrap();
@@ -140,7 +140,7 @@ fn bad_input_is_named_and_leaves_no_file() {
         ("--kg kg --hold-out 0.2", "must be a folder if data is held out"),
         ("--kg kg --remove-object half", "unknown variant `half`"),
     ];
-    expect_refusals(dir.path(), "pairs", &cases);
+    expect_errors(dir.path(), "pairs", &cases);
     let error = failure(&run(dir.path(), "pairs --kg kg --hold-out 0.0001 --out out"));
     assert!(error.contains("12 are for training and 0 held out"), "{error}");
     assert!(!dir.path().join("out").exists());

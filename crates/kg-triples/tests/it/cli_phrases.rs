@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Output;
 
-use crate::common::{expect_refusals, has_row, read, write};
+use crate::common::{expect_errors, has_row, read, write};
 use kg_triples::phrases::PhrasePassage;
 use tempfile::tempdir;
 
@@ -55,7 +55,7 @@ fn passages_and_their_counts_are_written() {
 }
 
 #[test]
-fn bad_input_is_named_and_leaves_no_file() {
+fn bad_input_is_reported_and_writes_no_file() {
     let dir = tempdir().unwrap();
     write(dir.path(), "q.jsonl", EN);
     write(
@@ -73,5 +73,5 @@ fn bad_input_is_named_and_leaves_no_file() {
         ("--queries q.jsonl --title-fraction 7/0", "title_fraction = inf"),
         ("--queries q.jsonl --title-fraction some", "such as 0.7 or 7/10"),
     ];
-    expect_refusals(dir.path(), "phrases", &cases);
+    expect_errors(dir.path(), "phrases", &cases);
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::common::packed;
+use crate::common::compressed;
 
 const OUT: &str = "out";
 
@@ -82,7 +82,7 @@ fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     entries.map(|entry| (name(&entry), fs::read(entry.path()).unwrap())).collect()
 }
 
-fn stored(dir: &Path) -> Option<Vec<u8>> {
+fn stored_state(dir: &Path) -> Option<Vec<u8>> {
     fs::read(dir.join(OUT).join(".extract/state.json")).ok()
 }
 
@@ -110,17 +110,17 @@ fn kill(mut child: Child, when: impl Fn() -> bool) -> bool {
 
 /// Starts runs and kills each shortly after it has stored its state, until one completes. Returns
 /// the number of kills.
-fn kill_often(dir: &Path, dump: &str, rng: &mut ChaCha8Rng) -> usize {
+fn kill_repeatedly(dir: &Path, dump: &str, rng: &mut ChaCha8Rng) -> usize {
     let mut kills = 0;
     loop {
-        let (before, begin) = (stored(dir), Instant::now());
-        let later = Duration::from_millis(rng.random_range(0..15));
-        let since = Cell::new(None);
+        let (before, begin) = (stored_state(dir), Instant::now());
+        let kill_delay = Duration::from_millis(rng.random_range(0..15));
+        let stored_after = Cell::new(None);
         let killed = kill_when(dir, dump, || {
-            if since.get().is_none() && stored(dir) != before {
-                since.set(Some(begin.elapsed()));
+            if stored_after.get().is_none() && stored_state(dir) != before {
+                stored_after.set(Some(begin.elapsed()));
             }
-            since.get().is_some_and(|at| begin.elapsed() > at + later)
+            stored_after.get().is_some_and(|at| begin.elapsed() > at + kill_delay)
         });
         if !killed {
             return kills;
@@ -133,12 +133,12 @@ fn kill_often(dir: &Path, dump: &str, rng: &mut ChaCha8Rng) -> usize {
 fn a_killed_extract_resumes_and_writes_the_same_bytes() {
     let bytes = dump(4000);
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    for packing in ["bz2", "gz", "json", "< zst"] {
+    for extension in ["bz2", "gz", "json", "< zst"] {
         let dir = tempfile::tempdir().unwrap();
-        let name = format!("dump.{}", packing.trim_start_matches("< "));
-        fs::write(dir.path().join(&name), packed(&bytes, packing.trim_start_matches("< ")))
+        let name = format!("dump.{}", extension.trim_start_matches("< "));
+        fs::write(dir.path().join(&name), compressed(&bytes, extension.trim_start_matches("< ")))
             .unwrap();
-        let dump = if packing.starts_with('<') { format!("< {name}") } else { name };
+        let dump = if extension.starts_with('<') { format!("< {name}") } else { name };
         end(start(dir.path(), &dump, "en,de"), 0);
         let expected = files(dir.path());
         let names: Vec<&str> = expected.keys().map(String::as_str).collect();
@@ -150,20 +150,20 @@ fn a_killed_extract_resumes_and_writes_the_same_bytes() {
             fs::remove_dir_all(dir.path().join(OUT)).unwrap();
             let (begin, early) = (Instant::now(), rng.random_range(0..20));
             kill_when(dir.path(), &dump, || begin.elapsed() > Duration::from_millis(early));
-            kills = kill_often(dir.path(), &dump, &mut rng);
+            kills = kill_repeatedly(dir.path(), &dump, &mut rng);
             if kills > 1 {
                 break;
             }
         }
-        assert!(kills > 1, "{packing}: killed {kills} times");
-        assert!(files(dir.path()) == expected, "{packing}");
+        assert!(kills > 1, "{extension}: killed {kills} times");
+        assert!(files(dir.path()) == expected, "{extension}");
     }
 }
 
 #[test]
-fn a_merge_that_is_killed_begins_again() {
+fn a_killed_merge_is_repeated() {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("dump.bz2"), packed(&dump(5000), "bz2")).unwrap();
+    fs::write(dir.path().join("dump.bz2"), compressed(&dump(5000), "bz2")).unwrap();
     end(start(dir.path(), "dump.bz2", "en,de"), 0);
     let expected = files(dir.path());
     let writes = || {
@@ -178,7 +178,7 @@ fn a_merge_that_is_killed_begins_again() {
         tries += 1;
         assert!(tries < 20, "never killed while it wrote tables");
     }
-    let state = String::from_utf8(stored(dir.path()).unwrap()).unwrap();
+    let state = String::from_utf8(stored_state(dir.path()).unwrap()).unwrap();
     assert!(state.contains("\"read\":true"), "{state}");
     // Temporary folders of earlier versions are also removed.
     fs::create_dir(dir.path().join(OUT).join(".extract-abc")).unwrap();
@@ -187,7 +187,7 @@ fn a_merge_that_is_killed_begins_again() {
 }
 
 #[test]
-fn with_memory_for_all_a_killed_extract_loses_64_mib_at_most() {
+fn a_killed_extract_repeats_at_most_64_mib_of_reading() {
     // 160 MiB, most of which is skipped.
     let mut bytes = Vec::new();
     for id in 0..40 {
@@ -205,22 +205,22 @@ fn with_memory_for_all_a_killed_extract_loses_64_mib_at_most() {
     let lock = dir.path().join(OUT).join(".extract/lock");
     while !kill(start(), || lock.exists()) {}
     // The run was killed before or after it stored its state.
-    let begins = stored(dir.path()).is_none();
+    let restarts = stored_state(dir.path()).is_none();
     let mut child = start();
-    while stored(dir.path()).is_none() && child.try_wait().unwrap().is_none() {
+    while stored_state(dir.path()).is_none() && child.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_micros(200));
     }
     child.kill().unwrap();
-    let said = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
-    assert_eq!(said.contains("note: starts from the beginning; "), begins, "{said}");
-    let state = stored(dir.path()).unwrap();
+    let stderr = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+    assert_eq!(stderr.contains("note: starts from the beginning; "), restarts, "{stderr}");
+    let state = stored_state(dir.path()).unwrap();
     let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
     let offset = state["offset"].as_u64().unwrap();
     // Chunks that are queued when the state is stored are read again.
     assert!((1..=96 << 20).contains(&offset), "{offset}");
-    let said = end(start(), 0);
-    let goes_on = format!("note: resumes the unfinished extract in {OUT} after {offset} ");
-    assert!(said.contains(&goes_on), "{said}");
+    let stderr = end(start(), 0);
+    let expected_note = format!("note: resumes the unfinished extract in {OUT} after {offset} ");
+    assert!(stderr.contains(&expected_note), "{stderr}");
     assert!(files(dir.path()) == expected);
 }
 
@@ -230,7 +230,7 @@ fn another_dump_or_other_options_cannot_be_resumed() {
     let bytes = dump(5000);
     fs::write(dir.path().join("dump"), &bytes).unwrap();
     fs::write(dir.path().join("other"), &bytes[1..]).unwrap();
-    let is_stored = || stored(dir.path()).is_some();
+    let is_stored = || stored_state(dir.path()).is_some();
     assert!(kill_when(dir.path(), "dump", is_stored));
     let error = end(start(dir.path(), "dump", "en,zh"), 2);
     assert!(error.contains("unfinished extract with other options"), "{error}");
@@ -240,7 +240,7 @@ fn another_dump_or_other_options_cannot_be_resumed() {
     let error = end(start(dir.path(), "dump", "en,de"), 2);
     assert!(error.contains("of this dump before it changed"), "{error}");
     // The state of an earlier version has another key.
-    let state = String::from_utf8(stored(dir.path()).unwrap()).unwrap();
+    let state = String::from_utf8(stored_state(dir.path()).unwrap()).unwrap();
     let path = dir.path().join(OUT).join(".extract/state.json");
     fs::write(path, state.replacen("\"offset\":", "\"place\":", 1)).unwrap();
     let error = end(start(dir.path(), "dump", "en,de"), 2);
@@ -273,7 +273,7 @@ fn a_pipe_is_read_like_a_file() {
 }
 
 #[test]
-fn links_in_the_place_of_the_unfinished_extract_are_refused() {
+fn symbolic_links_in_place_of_the_state_folder_are_rejected() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     fs::write(at("dump"), dump(20)).unwrap();

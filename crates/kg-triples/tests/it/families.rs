@@ -36,7 +36,7 @@ fn without_spaces(text: &str) -> String {
 }
 
 fn variants() -> Vec<SequenceConfig> {
-    let mut all = Vec::new();
+    let mut configs = Vec::new();
     for triple_style in [TripleStyle::Space, TripleStyle::Comma] {
         for concat_separator in [ConcatSeparator::None, ConcatSeparator::SepToken] {
             for masking in [Masking::GoldLength, Masking::FixedLength { masks: 20 }] {
@@ -47,11 +47,11 @@ fn variants() -> Vec<SequenceConfig> {
                     masking,
                     ..SequenceConfig::default()
                 };
-                all.push(SequenceConfig { max_length, ..config });
+                configs.push(SequenceConfig { max_length, ..config });
             }
         }
     }
-    all
+    configs
 }
 
 #[test]
@@ -66,14 +66,17 @@ fn filled_in_sequences_decode_to_their_triples() {
                 build_sequences(&graph, ("en", other), &config, &tokenizer).unwrap();
             assert_eq!((report.facts, report.dropped.missing_label), (6, 0));
             // Only the WordPiece tokenizer has no tokens for some Chinese characters.
-            let lost = report.dropped.total();
-            assert!(lost == 0 || (family == "wordpiece" && other == "zh"), "{family}: {report:?}");
+            let dropped_count = report.dropped.total();
+            assert!(
+                dropped_count == 0 || (family == "wordpiece" && other == "zh"),
+                "{family}: {report:?}"
+            );
             for s in &sequences {
                 assert_eq!((s.input_ids[0], s.input_ids.last()), (id(start), Some(&id(end))));
                 for entity in &s.entities {
                     assert!(s.input_ids[entity.start..entity.end].iter().all(|&i| i == id(mask)));
-                    let rest = &s.labels[entity.start + entity.pieces..entity.end];
-                    assert!(rest.iter().all(|&label| label == i64::from(id(pad))));
+                    let spare_slots = &s.labels[entity.start + entity.pieces..entity.end];
+                    assert!(spare_slots.iter().all(|&label| label == i64::from(id(pad))));
                 }
                 let triple = graph.triple(s.fact).unwrap();
                 let words = |head: &str, relation: &str, tail: &str| {
@@ -132,7 +135,7 @@ const PHRASES: [[&str; 4]; 7] = [
 ];
 
 #[test]
-fn phrases_are_where_their_tokens_are() {
+fn phrase_positions_match_their_tokens() {
     for (family, [start, end], _, [_, _, unknown]) in FAMILIES {
         let tokenizer = tokenizer(family);
         let id = |token: &str| tokenizer.token_to_id(token).unwrap();
@@ -148,19 +151,19 @@ fn phrases_are_where_their_tokens_are() {
                     occurrences: vec![occurrence],
                 }],
             };
-            let whole = tokenizer.encode(passage.text.as_str(), true).unwrap();
-            let made = encode_passages(&[passage], &tokenizer, specials, 256).unwrap();
+            let encoding = tokenizer.encode(passage.text.as_str(), true).unwrap();
+            let examples = encode_passages(&[passage], &tokenizer, specials, 256).unwrap();
             if family == "wordpiece" && language == "zh" {
                 // Each character is a token, and unknown tokens belong to no phrase.
-                let unknown = |&at: &usize| made[0].input_ids[at] == specials.unk;
-                assert!(!made[0].phrases.iter().flat_map(Clone::clone).any(|at| unknown(&at)));
+                let unknown = |&at: &usize| examples[0].input_ids[at] == specials.unk;
+                assert!(!examples[0].phrases.iter().flat_map(Clone::clone).any(|at| unknown(&at)));
                 continue;
             }
-            assert_eq!(made[0].input_ids, whole.get_ids(), "{family} {language}");
-            let [span] = made[0].phrases.as_slice() else {
-                panic!("{family} {language}: {made:?}")
+            assert_eq!(examples[0].input_ids, encoding.get_ids(), "{family} {language}");
+            let [span] = examples[0].phrases.as_slice() else {
+                panic!("{family} {language}: {examples:?}")
             };
-            let decoded = tokenizer.decode(&made[0].input_ids[span.clone()], false).unwrap();
+            let decoded = tokenizer.decode(&examples[0].input_ids[span.clone()], false).unwrap();
             assert_eq!(decoded.trim(), phrase, "{family} {language}");
         }
     }
@@ -181,9 +184,9 @@ fn characters_dropped_by_a_normalizer_do_not_move_phrases() {
                 occurrences: vec![TextSpan { start: 4, end: 16 }],
             }],
         };
-        let made = encode_passages(&[passage], &tokenizer, specials, 256).unwrap();
-        let [span] = made[0].phrases.as_slice() else { panic!("{family}: {made:?}") };
-        let decoded = tokenizer.decode(&made[0].input_ids[span.clone()], false).unwrap();
+        let examples = encode_passages(&[passage], &tokenizer, specials, 256).unwrap();
+        let [span] = examples[0].phrases.as_slice() else { panic!("{family}: {examples:?}") };
+        let decoded = tokenizer.decode(&examples[0].input_ids[span.clone()], false).unwrap();
         assert_eq!(decoded.trim(), "federal city", "{family}");
     }
 }

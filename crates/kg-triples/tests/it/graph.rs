@@ -50,8 +50,8 @@ fn labels_without_kind_are_entities_and_relations_have_their_own_file() {
     let dir = tempdir().unwrap();
     write(dir.path(), "triples.tsv", TRIPLES);
     write(dir.path(), "labels.tsv", "id\tlang\tlabel\nQ183\ten\tGermany\n");
-    let without = KnowledgeGraph::read_dir(dir.path()).unwrap();
-    assert_eq!(without.label("P36", "en"), None);
+    let without_relation_labels = KnowledgeGraph::read_dir(dir.path()).unwrap();
+    assert_eq!(without_relation_labels.label("P36", "en"), None);
     write(dir.path(), "relations.tsv", "relation_id\tlang\tlabel\nP36\ten\tcapital\nP9\ten\tx\n");
     let graph = KnowledgeGraph::read_dir(dir.path()).unwrap();
     assert_eq!(graph.label("P36", "en"), Some("capital"));
@@ -60,7 +60,7 @@ fn labels_without_kind_are_entities_and_relations_have_their_own_file() {
 }
 
 #[test]
-fn quotes_bom_crlf_and_empty_lines_are_no_obstacle() {
+fn quotes_bom_crlf_and_empty_lines_are_accepted() {
     let labels = "\u{feff}id\tlang\tlabel\tkind\r\n\r\nQ64\ten\t\"Berlin\r\nQ183\ten\tGer\"many\"\tentity\r\n";
     let labels = labels.replace("\"Berlin\r\n", "\"Berlin\tentity\r\n");
     let graph = read(TRIPLES.replace('\n', "\r\n"), labels).unwrap();
@@ -69,7 +69,7 @@ fn quotes_bom_crlf_and_empty_lines_are_no_obstacle() {
 }
 
 #[test]
-fn the_order_of_lines_does_not_matter_and_repeated_triples_count_once() {
+fn the_order_of_lines_and_duplicate_triples_have_no_effect() {
     let lines = ["b\tr\tc\n", "a\tr\tc\n", "a\tq\tc\n", "b\tr\tc\n"];
     let header = "head_id\trelation_id\ttail_id\n";
     let forward = read(format!("{header}{}", lines.concat()), LABELS).unwrap();
@@ -83,7 +83,7 @@ fn the_order_of_lines_does_not_matter_and_repeated_triples_count_once() {
 }
 
 #[test]
-fn a_missing_folder_or_file_is_named() {
+fn a_missing_folder_or_file_is_reported() {
     let dir = tempdir().unwrap();
     let missing = dir.path().join("nowhere");
     let error = KnowledgeGraph::read_dir(&missing).unwrap_err();
@@ -94,7 +94,7 @@ fn a_missing_folder_or_file_is_named() {
 }
 
 #[test]
-fn a_wrong_header_is_shown_beside_the_expected_one() {
+fn a_wrong_header_is_reported_with_the_expected_one() {
     for text in ["", "Q183\tP36\tQ64\n", "head_id\trelation_id\n"] {
         let error = read(text, LABELS).unwrap_err();
         assert!(matches!(error, Error::Header { line: 1, .. }), "{error}");
@@ -108,7 +108,7 @@ fn a_wrong_header_is_shown_beside_the_expected_one() {
 }
 
 #[test]
-fn wrong_cells_are_named_with_line_and_column() {
+fn wrong_cells_are_reported_with_line_and_column() {
     let (file, line, column, text) = row(read(format!("{TRIPLES}\nQ1\tP1\n"), LABELS));
     assert_eq!((file.as_str(), line, column), ("triples.tsv", 4, "columns"));
     assert_eq!(text, "3 (head_id, relation_id, tail_id) | 2");
@@ -134,7 +134,7 @@ fn wrong_cells_are_named_with_line_and_column() {
 }
 
 #[test]
-fn a_second_label_is_an_error_unless_it_is_the_same() {
+fn a_second_label_is_an_error_unless_it_is_equal() {
     let (_, line, column, text) =
         row(read(TRIPLES, format!("{LABELS}Q183\ten\tDeutschland\tentity\n")));
     assert_eq!((line, column), (4, "label"));
@@ -144,7 +144,7 @@ fn a_second_label_is_an_error_unless_it_is_the_same() {
 }
 
 #[test]
-fn filter_keeps_only_what_its_triples_use() {
+fn filter_retains_only_the_labels_of_its_triples() {
     let graph = countries();
     let capitals = graph.filter(|triple| triple.relation == "P36");
     assert_eq!(capitals.len(), 3);
@@ -173,13 +173,13 @@ fn labels_that_cannot_be_stored_are_rejected() {
 }
 
 #[test]
-fn a_failed_write_leaves_nothing_behind() {
+fn a_failed_write_leaves_no_file() {
     let dir = tempdir().unwrap();
     // labels.tsv is a folder and cannot be replaced.
     std::fs::create_dir(dir.path().join("labels.tsv")).unwrap();
     assert!(matches!(countries().write_dir(dir.path()), Err(Error::Io { .. })));
-    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
-    assert_eq!(left.len(), 1, "{left:?}");
+    let entries: Vec<_> = std::fs::read_dir(dir.path()).unwrap().collect();
+    assert_eq!(entries.len(), 1, "{entries:?}");
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -189,7 +189,7 @@ fn text() -> impl Strategy<Value = String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn a_written_folder_reads_back_as_the_same_graph(
+    fn a_written_folder_is_read_as_an_equal_graph(
         triples in prop::collection::btree_set((text(), text(), text()), 0..12),
         labels in prop::collection::btree_map((text(), "[a-z]{2,3}"), (text(), any::<bool>()), 0..20),
     ) {
@@ -205,14 +205,14 @@ proptest! {
         prop_assert_eq!(graph.len(), triples.len());
         let dir = tempdir().unwrap();
         graph.write_dir(dir.path()).unwrap();
-        let back = KnowledgeGraph::read_dir(dir.path()).unwrap();
+        let reread = KnowledgeGraph::read_dir(dir.path()).unwrap();
         for ((id, language), (label, _)) in &labels {
-            prop_assert_eq!(back.label(id, language), Some(label.as_str()));
+            prop_assert_eq!(reread.label(id, language), Some(label.as_str()));
         }
         let read: std::collections::BTreeSet<_> =
-            back.triples().map(|t| (t.head.to_owned(), t.relation.to_owned(), t.tail.to_owned())).collect();
+            reread.triples().map(|t| (t.head.to_owned(), t.relation.to_owned(), t.tail.to_owned())).collect();
         prop_assert_eq!(read, triples);
         // Ids without labels and triples have no line; everything else is equal.
-        prop_assert_eq!(back, graph);
+        prop_assert_eq!(reread, graph);
     }
 }

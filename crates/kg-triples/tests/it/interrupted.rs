@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use shards::Manifest;
 
-use crate::cli_knowledge::{hidden, places};
+use crate::cli_knowledge::{city_pages, unfinished_folders};
 use crate::common::{countries, write};
 
 /// Commands, each with the input that is replaced by a pipe.
@@ -23,7 +23,7 @@ const COMMANDS: [(&str, &str); 7] = [
 
 /// A folder with the inputs of all commands.
 fn inputs() -> tempfile::TempDir {
-    let dir = places();
+    let dir = city_pages();
     let path = dir.path();
     countries().write_dir(path.join("kg")).unwrap();
     for name in ["tokenizer.json", "queries.jsonl"] {
@@ -48,23 +48,23 @@ fn command(dir: &Path, arguments: &str) -> Command {
 fn prepare(dir: &Path, arguments: &str) -> Manifest {
     let status = command(dir, &format!("{arguments} --out made")).status().unwrap();
     assert!(status.success(), "{arguments}");
-    whole(dir)
+    check_manifest(dir)
 }
 
 /// Returns the manifest of `made` and checks its files.
-fn whole(dir: &Path) -> Manifest {
+fn check_manifest(dir: &Path) -> Manifest {
     let manifest = Manifest::read(dir.join("made")).unwrap().unwrap();
     manifest.check(dir.join("made")).unwrap();
     manifest
 }
 
 /// An input that is a named pipe until this value is dropped.
-struct Piped {
+struct PipedInput {
     path: PathBuf,
     bytes: Vec<u8>,
 }
 
-impl Piped {
+impl PipedInput {
     fn new(path: PathBuf) -> Self {
         let bytes = fs::read(&path).unwrap();
         fs::remove_file(&path).unwrap();
@@ -73,7 +73,7 @@ impl Piped {
     }
 }
 
-impl Drop for Piped {
+impl Drop for PipedInput {
     fn drop(&mut self) {
         fs::remove_file(&self.path).unwrap();
         fs::write(&self.path, &self.bytes).unwrap();
@@ -83,7 +83,7 @@ impl Drop for Piped {
 /// Starts a command and waits for its unfinished output folder.
 fn start(dir: &Path, arguments: &str) -> Child {
     let mut child = command(dir, &format!("{arguments} --out made")).spawn().unwrap();
-    while hidden(dir).is_empty() {
+    while unfinished_folders(dir).is_empty() {
         assert!(child.try_wait().unwrap().is_none(), "{arguments}: ended before its input");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -91,18 +91,18 @@ fn start(dir: &Path, arguments: &str) -> Child {
 }
 
 #[test]
-fn every_command_that_is_killed_leaves_the_older_folder() {
+fn killed_commands_do_not_change_an_existing_folder() {
     let dir = inputs();
     let dir = dir.path();
     for (arguments, input) in COMMANDS {
         let before = prepare(dir, arguments);
-        let piped = Piped::new(dir.join(input));
+        let input_pipe = PipedInput::new(dir.join(input));
         let mut child = start(dir, arguments);
         child.kill().unwrap(); // SIGKILL
         child.wait().unwrap();
-        drop(piped);
-        assert_eq!(whole(dir), before, "{arguments}");
-        for folder in hidden(dir) {
+        drop(input_pipe);
+        assert_eq!(check_manifest(dir), before, "{arguments}");
+        for folder in unfinished_folders(dir) {
             assert!(Manifest::read(&folder).unwrap().is_none(), "{arguments}");
             fs::remove_dir_all(folder).unwrap();
         }

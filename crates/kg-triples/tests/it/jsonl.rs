@@ -47,7 +47,7 @@ fn one_line_is_one_object_with_the_documented_keys() {
 }
 
 #[test]
-fn a_file_without_a_line_replaces_nothing() {
+fn an_empty_output_does_not_replace_a_file() {
     let dir = tempdir().unwrap();
     let [full, empty] = ["full.jsonl", "empty.jsonl"].map(|name| dir.path().join(name));
     fs::write(&full, "old\n").unwrap();
@@ -81,7 +81,7 @@ fn a_truncated_gzip_file_is_one_error() {
 }
 
 #[test]
-fn broken_lines_are_named() {
+fn invalid_lines_are_reported() {
     let good = serde_json::to_string(&sequences()[0]).unwrap();
     let value: serde_json::Value = serde_json::from_str(&good).unwrap();
     let change = |key: &str, new: serde_json::Value| {
@@ -96,7 +96,7 @@ fn broken_lines_are_named() {
         value["entities"][0]["end"] = end.into();
         value.to_string()
     };
-    let broken = [
+    let invalid_lines = [
         "{".to_owned(),
         "[]".to_owned(),
         good.replace("\"fact\"", "\"fcat\""),
@@ -110,7 +110,7 @@ fn broken_lines_are_named() {
     ];
     let dir = tempdir().unwrap();
     let path = dir.path().join("s.jsonl");
-    for line in broken {
+    for line in invalid_lines {
         fs::write(&path, format!("{good}\n\n{line}\n{good}\n")).unwrap();
         let results: Vec<_> = JsonlReader::<Sequence>::open(&path).unwrap().collect();
         assert_eq!(results.len(), 2, "{line}");
@@ -148,7 +148,7 @@ prop_compose! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn any_sequences_read_back(sequences in prop::collection::vec(any_sequence(), 1..8), gzip: bool) {
+    fn written_sequences_are_read_back(sequences in prop::collection::vec(any_sequence(), 1..8), gzip: bool) {
         let dir = tempdir().unwrap();
         let path = dir.path().join(if gzip { "s.jsonl.gz" } else { "s.jsonl" });
         jsonl::write(&path, &sequences).unwrap();

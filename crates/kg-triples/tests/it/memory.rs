@@ -60,8 +60,9 @@ fn write_inputs(dir: &Path, bytes: usize) {
     write(dir, "sitelinks.tsv", sitelinks);
     write(dir, "labels.tsv", labels);
     grid(40, 5).write_dir(dir.join("kg")).unwrap();
-    let side = (bytes / 4000).isqrt(); // ten sequences of about 400 bytes for each triple
-    grid(side, side).write_dir(dir.join("large-kg")).unwrap();
+    // Each triple has ten sequences of about 400 bytes.
+    let entities_per_side = (bytes / 4000).isqrt();
+    grid(entities_per_side, entities_per_side).write_dir(dir.join("large-kg")).unwrap();
     std::fs::copy(testkit::fixture("tokenizer.json"), dir.join("tokenizer.json")).unwrap();
 }
 
@@ -92,9 +93,10 @@ fn peaks(bytes: usize) -> Vec<(&'static str, f64)> {
 
 #[test]
 fn ten_times_the_lines_need_no_more_memory() {
-    let (bytes, most) = if testkit::long() { (100_000_000, 50.0) } else { (100_000, 8.0) };
+    let (bytes, max_growth_mib) =
+        if testkit::long() { (100_000_000, 50.0) } else { (100_000, 8.0) };
     for ((command, small), (_, large)) in peaks(bytes).into_iter().zip(peaks(10 * bytes)) {
         println!("{small:.1} MiB, {large:.1} MiB with ten times the lines: {command}");
-        assert!(large < small + most, "{small:.1} MiB, {large:.1} MiB: {command}");
+        assert!(large < small + max_growth_mib, "{small:.1} MiB, {large:.1} MiB: {command}");
     }
 }

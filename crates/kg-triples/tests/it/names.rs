@@ -1,14 +1,14 @@
 //! Tests of entity names that several sources propose.
 use std::fs;
 
-use kg_triples::names::{Answer, NameCandidate, RankedNames, Votes, ask, decide};
+use kg_triples::names::{
+    Answer, NameCandidate, RankedNames, Votes, count_votes, shuffled_questions,
+};
 use kg_triples::{Error, KnowledgeGraph};
 use proptest::prelude::*;
 use testkit::fixture;
 
-use crate::common::{
-    countries_folder, expect_refusals, failure, has_row, read, run, stdout, write,
-};
+use crate::common::{countries_folder, expect_errors, failure, has_row, read, run, stdout, write};
 
 fn candidate(entity: &str, name: &str, source: &str, primary: bool) -> NameCandidate {
     let [entity, name, source] = [entity, name, source].map(str::to_owned);
@@ -28,7 +28,7 @@ fn values(candidates: &[(&str, &str, bool)]) -> Vec<(usize, String, bool)> {
 }
 
 #[test]
-fn a_source_has_one_vote_and_a_primary_spelling_is_kept() {
+fn a_source_has_one_vote_and_primary_spellings_are_preferred() {
     let found = values(&[
         ("Spider-Man", "labels", true),
         ("spiderman", "mt:en", false),
@@ -53,7 +53,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(testkit::cases(64)))]
 
     #[test]
-    fn order_does_not_matter_and_thresholds_nest(
+    fn ranks_do_not_depend_on_order_and_thresholds_are_nested(
         candidates in prop::collection::vec(
             ("Q[12]", "[abAB -]{1,3}", "[a-d]", any::<bool>())
                 .prop_map(|(entity, name, source, first)| candidate(&entity, &name, &source, first)),
@@ -108,7 +108,7 @@ fn a_sample_uses_names_in_place_of_labels() {
 }
 
 #[test]
-fn bad_candidates_are_refused_by_line() {
+fn invalid_candidates_are_reported_with_their_line() {
     let dir = countries_folder();
     let good = r#"{"entity":"Q1","lang":"de","name":"a","source":"s"}"#;
     for (name, bad, expected) in [
@@ -121,12 +121,16 @@ fn bad_candidates_are_refused_by_line() {
     ] {
         write(dir.path(), &format!("{name}.jsonl"), format!("{good}\n{bad}\n"));
         let arguments = format!("--candidates {name}.jsonl");
-        let place = format!("{name}.jsonl:2: expected one candidate of a name");
-        expect_refusals(dir.path(), "names", &[(&arguments, &place), (&arguments, expected)]);
+        let expected_location = format!("{name}.jsonl:2: expected one candidate of a name");
+        expect_errors(
+            dir.path(),
+            "names",
+            &[(&arguments, &expected_location), (&arguments, expected)],
+        );
     }
     write(dir.path(), "one.jsonl", good);
     let hint = "none of 1 names has the support of 2 sources";
-    expect_refusals(dir.path(), "names", &[("--candidates one.jsonl", hint)]);
+    expect_errors(dir.path(), "names", &[("--candidates one.jsonl", hint)]);
 
     write(dir.path(), "names.jsonl", r#"{"entity":"Q1","lang":"de","values":[]}"#);
     let error = countries_with(&dir.path().join("names.jsonl")).err().unwrap().to_string();
@@ -146,16 +150,16 @@ const RECORDED: &str = r#"{"entity":"Q64","round":2,"option":1}
 "#;
 
 #[test]
-fn choices_are_decided_by_a_majority() {
+fn answers_are_counted_as_votes() {
     let candidates = ["Bern", "Berlin", "Bonn"].map(String::from);
-    let questions = ask("Q64", &candidates, 3, 0);
-    assert_eq!(questions, ask("Q64", &candidates, 3, 0));
+    let questions = shuffled_questions("Q64", &candidates, 3, 0);
+    assert_eq!(questions, shuffled_questions("Q64", &candidates, 3, 0));
     let answer = |round: u64, name: &str| {
         let options = &questions[usize::try_from(round).unwrap()].options;
         let option = options.iter().position(|option| option == name);
         Answer { entity: "Q64".into(), round, option }
     };
-    let winner = |answers: &[Answer]| decide(&candidates, &questions, answers)[0].clone();
+    let winner = |answers: &[Answer]| count_votes(&candidates, &questions, answers)[0].clone();
     let answers = [answer(0, "Bonn"), answer(1, "Berlin"), answer(2, "Berlin")];
     assert_eq!(winner(&answers), (2, "Berlin".into()));
     // Ties and no answers keep the order of the candidates.
@@ -165,21 +169,21 @@ fn choices_are_decided_by_a_majority() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), "answers.jsonl", RECORDED);
     let answers: Vec<Answer> = read(dir.path().join("answers.jsonl"));
-    let votes = decide(&candidates, &questions, &answers);
+    let votes = count_votes(&candidates, &questions, &answers);
     assert_eq!(votes.iter().map(|(votes, _)| votes).sum::<usize>(), 2);
     assert!(votes.iter().any(|(_, name)| *name == questions[0].options[0]));
 }
 
 #[test]
-fn a_preference_for_a_position_ends_at_chance() {
+fn a_position_bias_gives_chance_accuracy() {
     let candidates = ["a", "b", "c", "d"].map(String::from);
     let first = |entity: String| {
-        let questions = ask(&entity, &candidates, 1, 7);
-        decide(&candidates, &questions, &[Answer { entity, round: 0, option: Some(0) }])[0]
+        let questions = shuffled_questions(&entity, &candidates, 1, 7);
+        count_votes(&candidates, &questions, &[Answer { entity, round: 0, option: Some(0) }])[0]
             .1
             .clone()
     };
-    let right = (0..2000).filter(|at| first(format!("Q{at}")) == "a").count();
+    let correct = (0..2000).filter(|at| first(format!("Q{at}")) == "a").count();
     // Four standard deviations of a binomial distribution.
-    assert!(right.abs_diff(500) < 78, "{right}");
+    assert!(correct.abs_diff(500) < 78, "{correct}");
 }

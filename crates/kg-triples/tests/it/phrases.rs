@@ -52,7 +52,7 @@ fn mined(config: &PhraseConfig, record: &QueryDocuments) -> Vec<String> {
 }
 
 #[test]
-fn the_papers_example() {
+fn the_example_of_the_paper() {
     let record = titled(QUERY, &TITLES);
     let config = PhraseConfig::default();
     assert_eq!(mined(&config, &record), ["george washington", "cherry tree"]);
@@ -91,9 +91,12 @@ fn the_threshold_is_exact() {
     // Rounding has no effect.
     for total in 1..=10usize {
         let needed = (7 * total).div_ceil(10);
-        for (count, reached) in [(needed, true), (needed - 1, false)] {
+        for (count, is_phrase) in [(needed, true), (needed - 1, false)] {
             let titles = [vec!["cherry tree"; count], vec!["none"; total - count]].concat();
-            assert_eq!(mined(&config, &titled("cherry tree", &titles)).len(), usize::from(reached));
+            assert_eq!(
+                mined(&config, &titled("cherry tree", &titles)).len(),
+                usize::from(is_phrase)
+            );
         }
     }
 }
@@ -119,7 +122,7 @@ fn candidates_neither_begin_nor_end_with_a_stop_word() {
     assert!(miner.mine(&self::record("xx", "a b", &[])).is_err());
 }
 
-fn small() -> PhraseConfig {
+fn lenient_config() -> PhraseConfig {
     PhraseConfig { min_chars: 0, equalise: false, ..PhraseConfig::default() }
 }
 
@@ -129,7 +132,7 @@ fn passages(config: PhraseConfig, records: &[QueryDocuments]) -> Vec<PhrasePassa
 }
 
 /// The texts of all occurrences of each phrase of a passage.
-fn at(passage: &PhrasePassage) -> Vec<Vec<String>> {
+fn occurrence_texts(passage: &PhrasePassage) -> Vec<Vec<String>> {
     let slice = |start: usize, end: usize| passage.text.chars().skip(start).take(end - start);
     let occurrences = passage.phrases.iter().map(|phrase| {
         phrase.occurrences.iter().map(|span| slice(span.start, span.end).collect()).collect()
@@ -142,7 +145,7 @@ fn every_occurrence_is_found_in_code_points() {
     let text = "Ärzte: Łódź Film School 🎬 and the ŁÓDŹ film-school; Łódź.\n\n \u{7}no phrase here \n\
                 film school of Łódź";
     let made = passages(
-        small(),
+        lenient_config(),
         &[record(
             "en",
             "łódź film school",
@@ -153,14 +156,14 @@ fn every_occurrence_is_found_in_code_points() {
     let names: Vec<&str> = made[0].phrases.iter().map(|phrase| phrase.phrase.as_str()).collect();
     assert_eq!(names, ["łódź film school", "łódź film", "film school"]);
     assert_eq!(
-        at(&made[0]),
+        occurrence_texts(&made[0]),
         [
             vec!["Łódź Film School", "ŁÓDŹ film-school"],
             vec!["Łódź Film", "ŁÓDŹ film"],
             vec!["Film School", "film-school"]
         ]
     );
-    assert_eq!(at(&made[1]), [["film school"]]);
+    assert_eq!(occurrence_texts(&made[1]), [["film school"]]);
 }
 
 #[test]
@@ -174,12 +177,12 @@ fn equal_passages_of_several_queries_are_merged() {
             &[("cherry tree", text), ("cherry tree", "Another cherry tree")],
         ),
     ];
-    let made = passages(small(), &records);
+    let made = passages(lenient_config(), &records);
     assert_eq!(made.len(), 2);
-    assert_eq!(at(&made[0]), [["George Washington"], ["cherry tree"]]);
-    let short = PhraseConfig { min_chars: 20, ..small() };
+    assert_eq!(occurrence_texts(&made[0]), [["George Washington"], ["cherry tree"]]);
+    let short = PhraseConfig { min_chars: 20, ..lenient_config() };
     assert_eq!(passages(short, &records).len(), 1);
-    let miner = PhraseMiner::new(small()).unwrap();
+    let miner = PhraseMiner::new(lenient_config()).unwrap();
     let reports = mine_passages(records.into_iter().map(Ok), &miner).unwrap().1;
     let report = reports[&language("en")];
     assert_eq!((report.found, report.different, report.passages), (3, 2, 2));
@@ -188,7 +191,7 @@ fn equal_passages_of_several_queries_are_merged() {
 }
 
 /// Returns `count` queries with one passage each.
-fn many(code: &str, count: usize) -> Vec<QueryDocuments> {
+fn many_queries(code: &str, count: usize) -> Vec<QueryDocuments> {
     let one = |k: usize| {
         record(
             code,
@@ -200,33 +203,34 @@ fn many(code: &str, count: usize) -> Vec<QueryDocuments> {
 }
 
 #[test]
-fn languages_get_as_many_passages_whatever_the_order() {
-    let mut records = [many("en", 1200), many("de", 30), many("fr", 70)].concat();
+fn languages_have_equal_numbers_of_passages_in_any_order() {
+    let mut records =
+        [many_queries("en", 1200), many_queries("de", 30), many_queries("fr", 70)].concat();
     records.push(record("es", "cherry tree", &[])); // a language without a passage
-    let config = PhraseConfig { equalise: true, ..small() };
+    let config = PhraseConfig { equalise: true, ..lenient_config() };
     let made = passages(config.clone(), &records);
-    let of = |made: &[PhrasePassage], code: &str| -> Vec<String> {
-        let own = made.iter().filter(|passage| passage.language == code);
-        own.map(|passage| passage.text.clone()).collect()
+    let texts_of = |made: &[PhrasePassage], code: &str| -> Vec<String> {
+        let in_language = made.iter().filter(|passage| passage.language == code);
+        in_language.map(|passage| passage.text.clone()).collect()
     };
-    assert_eq!(["en", "de", "fr", "es"].map(|code| of(&made, code).len()), [30, 30, 30, 0]);
-    let mut english = of(&made, "en");
+    assert_eq!(["en", "de", "fr", "es"].map(|code| texts_of(&made, code).len()), [30, 30, 30, 0]);
+    let mut english = texts_of(&made, "en");
     // The selection is not the first passages and depends on the seed.
-    assert_ne!(english[..], of(&passages(small(), &records), "en")[..30]);
+    assert_ne!(english[..], texts_of(&passages(lenient_config(), &records), "en")[..30]);
     let other = passages(PhraseConfig { seed: 1, ..config.clone() }, &records);
-    assert_ne!(english, of(&other, "en"));
+    assert_ne!(english, texts_of(&other, "en"));
     // The order of the queries does not matter.
     records.reverse();
-    let mut reversed = of(&passages(config, &records), "en");
+    let mut reversed = texts_of(&passages(config, &records), "en");
     english.sort_unstable();
     reversed.sort_unstable();
     assert_eq!(english, reversed);
 }
 
 #[test]
-fn the_number_of_threads_changes_nothing() {
-    let records = [many("en", 700), many("de", 40)].concat();
-    let config = PhraseConfig { equalise: true, ..small() };
+fn the_result_does_not_depend_on_the_number_of_threads() {
+    let records = [many_queries("en", 700), many_queries("de", 40)].concat();
+    let config = PhraseConfig { equalise: true, ..lenient_config() };
     let [one, four] = [1, 4].map(|threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| passages(config.clone(), &records))
@@ -236,22 +240,24 @@ fn the_number_of_threads_changes_nothing() {
 
 #[test]
 fn invalid_configurations_are_rejected() {
-    for (wrong, why) in [
-        (PhraseConfig { title_fraction: 1.1, ..small() }, "title_fraction = 1.1"),
-        (PhraseConfig { title_fraction: -0.1, ..small() }, "title_fraction = -0.1"),
-        (PhraseConfig { title_fraction: f64::NAN, ..small() }, "title_fraction = NaN"),
-        (PhraseConfig { titles: 0, ..small() }, "titles = 0"),
+    for (wrong, expected_error) in [
+        (PhraseConfig { title_fraction: 1.1, ..lenient_config() }, "title_fraction = 1.1"),
+        (PhraseConfig { title_fraction: -0.1, ..lenient_config() }, "title_fraction = -0.1"),
+        (PhraseConfig { title_fraction: f64::NAN, ..lenient_config() }, "title_fraction = NaN"),
+        (PhraseConfig { titles: 0, ..lenient_config() }, "titles = 0"),
     ] {
         let error = PhraseMiner::new(wrong).unwrap_err();
-        assert!(matches!(error, Error::Config { .. }) && error.to_string().starts_with(why));
+        assert!(
+            matches!(error, Error::Config { .. }) && error.to_string().starts_with(expected_error)
+        );
     }
 }
 
 /// Words of a small alphabet, so that n-grams repeat.
-fn text(most: usize) -> impl Strategy<Value = Vec<&'static str>> {
+fn text(max_words: usize) -> impl Strategy<Value = Vec<&'static str>> {
     proptest::collection::vec(
         proptest::sample::select(vec!["ab", "Cd", "éf", "the", "42", "櫻"]),
-        0..most,
+        0..max_words,
     )
 }
 
@@ -301,23 +307,25 @@ proptest! {
     }
 
     #[test]
-    fn occurrences_are_all_the_places_of_a_phrase(words_of in text(30), query in text(5)) {
-        let passage = words_of.join("; ");
+    fn all_occurrences_of_a_phrase_are_found(passage_words in text(30), query in text(5)) {
+        let passage = passage_words.join("; ");
         let record = record("en", &query.join(" "), &[(&query.join(" "), &passage)]);
-        let made = without_stop_words(small()).mine(&record);
+        let mined = without_stop_words(lenient_config()).mine(&record);
         if query.is_empty() {
             return Ok(());
         }
-        let made = made.unwrap();
+        let mined = mined.unwrap();
         let count = |phrase: &[String]| {
-            let own: Vec<String> = words_of.iter().map(|word| word.to_lowercase()).collect();
-            own.windows(phrase.len()).filter(|window| *window == phrase).count()
+            let lower_words: Vec<String> =
+                passage_words.iter().map(|word| word.to_lowercase()).collect();
+            lower_words.windows(phrase.len()).filter(|window| *window == phrase).count()
         };
-        let want: usize = made.phrases.iter().map(|phrase| count(phrase)).sum();
-        let got: usize = made.passages.iter().flat_map(|p| &p.phrases).map(|p| p.occurrences.len()).sum();
-        prop_assert_eq!(got, want);
-        for passage in &made.passages {
-            for (phrase, found) in passage.phrases.iter().zip(at(passage)) {
+        let expected: usize = mined.phrases.iter().map(|phrase| count(phrase)).sum();
+        let found_phrases = mined.passages.iter().flat_map(|passage| &passage.phrases);
+        let found_count: usize = found_phrases.map(|phrase| phrase.occurrences.len()).sum();
+        prop_assert_eq!(found_count, expected);
+        for passage in &mined.passages {
+            for (phrase, found) in passage.phrases.iter().zip(occurrence_texts(passage)) {
                 for found in found {
                     prop_assert_eq!(found.replace("; ", " ").to_lowercase(), phrase.phrase.clone());
                 }
@@ -326,7 +334,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_has_words_in_order_and_in_place(text in any::<String>()) {
+    fn words_are_in_order_with_correct_offsets(text in any::<String>()) {
         let mut end = 0;
         for word in words(&text) {
             prop_assert!(word.start >= end && word.end > word.start);

@@ -65,8 +65,9 @@ fn every_element_begins_a_word() {
 
 #[test]
 fn a_tokenizer_without_a_mask_is_an_error() {
-    let bare = Tokenizer::from_str(&SPACE_MARKS.replace("<mask>", "mask")).unwrap();
+    let without_mask_token = Tokenizer::from_str(&SPACE_MARKS.replace("<mask>", "mask")).unwrap();
     let config = SequenceConfig::default();
-    let error = build_sequences(&countries(), ("en", "de"), &config, &bare).unwrap_err();
+    let error =
+        build_sequences(&countries(), ("en", "de"), &config, &without_mask_token).unwrap_err();
     assert!(error.to_string().contains("<mask>"), "{error}");
 }

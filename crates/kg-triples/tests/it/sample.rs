@@ -15,21 +15,21 @@ fn facts(graph: &KnowledgeGraph) -> BTreeSet<[String; 3]> {
 }
 
 #[test]
-fn takes_the_count_asked_for_and_repeats_itself() {
+fn a_sample_has_the_requested_size_and_is_reproducible() {
     let graph = grid(30, 10);
     let (first, report) = sample(&graph, &config(&["en", "de"], 50, 1)).unwrap();
-    assert_eq!((first.len(), report.kept, report.available, report.read), (50, 50, 300, 300));
+    assert_eq!((first.len(), report.sampled, report.available, report.read), (50, 50, 300, 300));
     assert!(facts(&first).is_subset(&facts(&graph)));
     assert_eq!(sample(&graph, &config(&["en", "de"], 50, 1)).unwrap().0, first);
     assert_ne!(facts(&sample(&graph, &config(&["en", "de"], 50, 2)).unwrap().0), facts(&first));
 }
 
 #[test]
-fn the_same_facts_for_every_language_and_any_label_text() {
+fn samples_do_not_depend_on_languages_and_label_texts() {
     let graph = grid(30, 10);
-    let both = facts(&sample(&graph, &config(&["en", "de"], 50, 1)).unwrap().0);
+    let english_german = facts(&sample(&graph, &config(&["en", "de"], 50, 1)).unwrap().0);
     let english = sample(&graph, &config(&["en"], 50, 1)).unwrap().0;
-    assert_eq!(facts(&english), both);
+    assert_eq!(facts(&english), english_german);
     assert_eq!(english.languages(), ["en"]);
 
     let mut renamed = GraphBuilder::default();
@@ -41,11 +41,11 @@ fn the_same_facts_for_every_language_and_any_label_text() {
     }
     renamed.add_label("P1", "en", "r", LabelKind::Relation).unwrap();
     let renamed = sample(&renamed.build(), &config(&["en"], 50, 1)).unwrap().0;
-    assert_eq!(facts(&renamed), both);
+    assert_eq!(facts(&renamed), english_german);
 }
 
 #[test]
-fn a_smaller_sample_is_part_of_a_larger_one() {
+fn a_smaller_sample_is_a_subset_of_a_larger_one() {
     let graph = grid(30, 10);
     let small = facts(&sample(&graph, &config(&["en"], 20, 7)).unwrap().0);
     let large = facts(&sample(&graph, &config(&["en"], 60, 7)).unwrap().0);
@@ -53,7 +53,7 @@ fn a_smaller_sample_is_part_of_a_larger_one() {
 }
 
 #[test]
-fn every_fact_has_the_same_chance() {
+fn facts_are_sampled_uniformly() {
     let graph = grid(5, 4);
     let mut drawn: BTreeMap<[String; 3], u32> = BTreeMap::new();
     for seed in 0..2_000 {
@@ -68,7 +68,7 @@ fn every_fact_has_the_same_chance() {
 }
 
 #[test]
-fn missing_labels_are_counted_by_place() {
+fn missing_labels_are_counted_by_role() {
     let mut builder = GraphBuilder::from(countries());
     for triple in [["X", "P36", "Q64"], ["Q183", "P36", "Y"], ["Q183", "P99", "Q64"]] {
         builder.add_triple(triple[0], triple[1], triple[2]).unwrap();
@@ -80,11 +80,11 @@ fn missing_labels_are_counted_by_place() {
         (report.without_head_label, report.without_tail_label, report.without_relation_label),
         (1, 1, 1)
     );
-    assert_eq!((report.read, report.available, report.requested, report.kept), (9, 6, 100, 6));
+    assert_eq!((report.read, report.available, report.requested, report.sampled), (9, 6, 100, 6));
 }
 
 #[test]
-fn too_few_or_none_or_nonsense_is_an_error() {
+fn empty_samples_and_invalid_options_are_errors() {
     let graph = countries();
     let error = sample(&graph, &config(&["en", "sw"], 7, 1)).unwrap_err();
     assert!(

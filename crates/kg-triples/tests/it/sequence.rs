@@ -27,7 +27,10 @@ fn only(kind: SequenceKind) -> SequenceConfig {
 }
 
 /// Input and labels from elements (id, language, masked); the id `|` is the pair separator.
-fn by_hand(tokenizer: &Tokenizer, elements: &[(&str, &str, bool)]) -> (Vec<u32>, Vec<i64>) {
+fn expected_example(
+    tokenizer: &Tokenizer,
+    elements: &[(&str, &str, bool)],
+) -> (Vec<u32>, Vec<i64>) {
     let (mut input, mut labels) = (vec![BOS], vec![IGNORE_INDEX]);
     for (id, language, masked) in elements {
         let ids = if *id == "|" {
@@ -47,7 +50,7 @@ fn by_hand(tokenizer: &Tokenizer, elements: &[(&str, &str, bool)]) -> (Vec<u32>,
 
 type Example = (Vec<u32>, Vec<i64>);
 
-fn of_fact(sequences: &[Sequence], head: &str, relation: &str) -> Vec<Example> {
+fn examples_of_fact(sequences: &[Sequence], head: &str, relation: &str) -> Vec<Example> {
     let graph = countries();
     let mut found: Vec<_> = sequences
         .iter()
@@ -71,22 +74,22 @@ const R: &str = "P37";
 const T: &str = "Q188";
 
 #[test]
-fn the_ten_sequences_of_a_triple_are_those_of_the_paper() {
+fn a_triple_has_the_ten_sequences_of_the_paper() {
     let t = tokenizer();
     let (sequences, _) = build(&SequenceConfig::default());
     let expected = vec![
         // monolingual: (h, r, ?) and (?, r, t) in each language
-        by_hand(&t, &[(H, "en", false), (R, "en", false), (T, "en", true)]),
-        by_hand(&t, &[(H, "en", true), (R, "en", false), (T, "en", false)]),
-        by_hand(&t, &[(H, "de", false), (R, "de", false), (T, "de", true)]),
-        by_hand(&t, &[(H, "de", true), (R, "de", false), (T, "de", false)]),
+        expected_example(&t, &[(H, "en", false), (R, "en", false), (T, "en", true)]),
+        expected_example(&t, &[(H, "en", true), (R, "en", false), (T, "en", false)]),
+        expected_example(&t, &[(H, "de", false), (R, "de", false), (T, "de", true)]),
+        expected_example(&t, &[(H, "de", true), (R, "de", false), (T, "de", false)]),
         // mixed: the foreign entity is restored, in both directions
-        by_hand(&t, &[(H, "de", true), (R, "en", false), (T, "en", false)]),
-        by_hand(&t, &[(H, "en", false), (R, "en", false), (T, "de", true)]),
-        by_hand(&t, &[(H, "en", true), (R, "de", false), (T, "de", false)]),
-        by_hand(&t, &[(H, "de", false), (R, "de", false), (T, "en", true)]),
+        expected_example(&t, &[(H, "de", true), (R, "en", false), (T, "en", false)]),
+        expected_example(&t, &[(H, "en", false), (R, "en", false), (T, "de", true)]),
+        expected_example(&t, &[(H, "en", true), (R, "de", false), (T, "de", false)]),
+        expected_example(&t, &[(H, "de", false), (R, "de", false), (T, "en", true)]),
         // concatenated: both heads, or both tails
-        by_hand(
+        expected_example(
             &t,
             &[
                 (H, "en", true),
@@ -97,7 +100,7 @@ fn the_ten_sequences_of_a_triple_are_those_of_the_paper() {
                 (T, "de", false),
             ],
         ),
-        by_hand(
+        expected_example(
             &t,
             &[
                 (H, "en", false),
@@ -109,33 +112,34 @@ fn the_ten_sequences_of_a_triple_are_those_of_the_paper() {
             ],
         ),
     ];
-    assert_eq!(of_fact(&sequences, H, R), sorted(expected));
+    assert_eq!(examples_of_fact(&sequences, H, R), sorted(expected));
 }
 
 #[test]
-fn native_targets_leave_mixed_inputs() {
+fn native_targets_give_mixed_inputs() {
     let t = tokenizer();
     let config =
         SequenceConfig { mixed_target: MixedTarget::NativeEntity, ..only(SequenceKind::Mixed) };
     let (native, _) = build(&config);
     let expected = vec![
-        by_hand(&t, &[(H, "de", false), (R, "en", false), (T, "en", true)]),
-        by_hand(&t, &[(H, "en", true), (R, "en", false), (T, "de", false)]),
-        by_hand(&t, &[(H, "en", false), (R, "de", false), (T, "de", true)]),
-        by_hand(&t, &[(H, "de", true), (R, "de", false), (T, "en", false)]),
+        expected_example(&t, &[(H, "de", false), (R, "en", false), (T, "en", true)]),
+        expected_example(&t, &[(H, "en", true), (R, "en", false), (T, "de", false)]),
+        expected_example(&t, &[(H, "en", false), (R, "de", false), (T, "de", true)]),
+        expected_example(&t, &[(H, "de", true), (R, "de", false), (T, "en", false)]),
     ];
-    assert_eq!(of_fact(&native, H, R), sorted(expected.clone()));
+    assert_eq!(examples_of_fact(&native, H, R), sorted(expected.clone()));
 
     let (foreign, _) = build(&only(SequenceKind::Mixed));
     let examples = |s: &[Sequence]| -> BTreeSet<Example> {
         s.iter().map(|s| (s.input_ids.clone(), s.labels.clone())).collect()
     };
-    let both = SequenceConfig { mixed_target: MixedTarget::Both, ..only(SequenceKind::Mixed) };
-    let all = [foreign.clone(), native.clone()].concat();
-    assert_eq!(examples(&build(&both).0), examples(&all));
+    let both_targets =
+        SequenceConfig { mixed_target: MixedTarget::Both, ..only(SequenceKind::Mixed) };
+    let foreign_and_native = [foreign.clone(), native.clone()].concat();
+    assert_eq!(examples(&build(&both_targets).0), examples(&foreign_and_native));
 
     let forward = SequenceConfig { mixed_directions: Extent::Forward, ..config };
-    assert_eq!(of_fact(&build(&forward).0, H, R), sorted(expected[..2].to_vec()));
+    assert_eq!(examples_of_fact(&build(&forward).0, H, R), sorted(expected[..2].to_vec()));
 }
 
 /// Every combination of the options that change layouts.
@@ -172,8 +176,8 @@ fn masks_labels_and_spans_agree_under_every_option() {
     for config in variants() {
         let (sequences, report) = build_sequences(&graph, ("en", "zh"), &config, &t).unwrap();
         assert!(!sequences.is_empty());
-        let asked = report.facts * report.pairs * report.forms;
-        assert_eq!(report.sequences() + report.dropped.total(), asked, "{config:?}");
+        let requested = report.facts * report.pairs * report.forms;
+        assert_eq!(report.sequences() + report.dropped.total(), requested, "{config:?}");
         assert_eq!(report.sequences(), sequences.len());
         assert_eq!(report.tokens, sequences.iter().map(|s| s.input_ids.len()).sum::<usize>());
         let mut masked_tokens = 0;
@@ -226,8 +230,8 @@ fn concatenated_triples_are_separated_by_a_separator() {
         concatenated_orders: Extent::Both,
         ..only(SequenceKind::Concatenated)
     };
-    let both = |first: &'static str, second: &'static str, head: bool| {
-        by_hand(
+    let concatenated = |first: &'static str, second: &'static str, head: bool| {
+        expected_example(
             &t,
             &[
                 (H, first, head),
@@ -241,16 +245,16 @@ fn concatenated_triples_are_separated_by_a_separator() {
         )
     };
     let expected = vec![
-        both("en", "de", true),
-        both("en", "de", false),
-        both("de", "en", true),
-        both("de", "en", false),
+        concatenated("en", "de", true),
+        concatenated("en", "de", false),
+        concatenated("de", "en", true),
+        concatenated("de", "en", false),
     ];
-    assert_eq!(of_fact(&build(&config).0, H, R), sorted(expected));
+    assert_eq!(examples_of_fact(&build(&config).0, H, R), sorted(expected));
 }
 
 #[test]
-fn a_single_mask_keeps_single_pieces_only() {
+fn a_single_mask_requires_single_token_entities() {
     let t = tokenizer();
     let pieces = |id, language| t.encode(label(id, language), false).unwrap().len();
     let graph = countries();
@@ -265,20 +269,23 @@ fn a_single_mask_keeps_single_pieces_only() {
 }
 
 #[test]
-fn overlong_sequences_are_dropped_not_cut() {
-    let whole = build(&SequenceConfig::default()).0;
-    let lengths: Vec<usize> = whole.iter().map(|s| s.input_ids.len()).collect();
+fn overlong_sequences_are_dropped_and_not_truncated() {
+    let unlimited = build(&SequenceConfig::default()).0;
+    let lengths: Vec<usize> = unlimited.iter().map(|s| s.input_ids.len()).collect();
     let limit = lengths.iter().min().unwrap() + 2;
-    let kept = lengths.iter().filter(|length| **length <= limit).count();
+    let expected_count = lengths.iter().filter(|length| **length <= limit).count();
     let (sequences, report) =
         build(&SequenceConfig { max_length: limit, ..SequenceConfig::default() });
-    assert!(kept > 0 && kept < whole.len());
-    assert_eq!((sequences.len(), report.dropped.sequence_too_long), (kept, whole.len() - kept));
-    assert!(sequences.iter().all(|s| whole.contains(s)));
+    assert!(expected_count > 0 && expected_count < unlimited.len());
+    assert_eq!(
+        (sequences.len(), report.dropped.sequence_too_long),
+        (expected_count, unlimited.len() - expected_count)
+    );
+    assert!(sequences.iter().all(|s| unlimited.contains(s)));
 }
 
 #[test]
-fn ten_per_triple_and_pair_shuffled_by_the_seed() {
+fn ten_sequences_per_triple_and_pair_are_shuffled_by_the_seed() {
     let (t, graph) = (tokenizer(), countries());
     let config = SequenceConfig::default();
     let pairs = [("en", "de"), ("en", "zh")].map(|(i, j)| (i.to_owned(), j.to_owned()));
@@ -294,14 +301,14 @@ fn ten_per_triple_and_pair_shuffled_by_the_seed() {
     assert_eq!((report.facts, report.pairs, report.forms), (6, 2, 10));
     assert_eq!(report.kept.values().copied().collect::<Vec<_>>(), [48, 48, 24]);
     assert_eq!(sequences.len(), 120);
-    let again = build(&config).0;
-    assert_eq!(sequences, again);
-    let other = SequenceConfig { seed: 43, ..config };
-    let other = build(&other).0;
-    assert_ne!(sequences, other);
+    let repeated = build(&config).0;
+    assert_eq!(sequences, repeated);
+    let other_seed = SequenceConfig { seed: 43, ..config };
+    let other_seed = build(&other_seed).0;
+    assert_ne!(sequences, other_seed);
     let key = |s: &Sequence| format!("{s:?}");
     let (mut a, mut b): (Vec<_>, Vec<_>) =
-        (sequences.iter().map(key).collect(), other.iter().map(key).collect());
+        (sequences.iter().map(key).collect(), other_seed.iter().map(key).collect());
     a.sort();
     b.sort();
     assert_eq!(a, b, "the same sequences in another order");
@@ -311,7 +318,7 @@ fn ten_per_triple_and_pair_shuffled_by_the_seed() {
 }
 
 #[test]
-fn any_number_of_threads_gives_the_same() {
+fn the_result_does_not_depend_on_the_number_of_threads() {
     let (t, graph) = (tokenizer(), grid(40, 20));
     let run = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -327,20 +334,24 @@ fn mix_weights_set_the_proportions() {
     let weights =
         |weights| SequenceConfig { mix_weights: Some(weights), ..SequenceConfig::default() };
     // 24 monolingual, 24 mixed, 12 concatenated without weights.
-    for (given, kept) in [
+    for (proportions, expected_counts) in [
         ([1.0, 1.0, 1.0], [12, 12, 12]),
         ([4.0, 2.0, 1.0], [24, 12, 6]),
         ([0.0, 0.5, 0.25], [0, 24, 12]),
         ([0.1, 0.1, 0.05], [24, 24, 12]),
     ] {
-        let (sequences, report) = build(&weights(given));
-        assert_eq!(report.kept.values().copied().collect::<Vec<_>>(), kept, "{given:?}");
+        let (sequences, report) = build(&weights(proportions));
+        assert_eq!(
+            report.kept.values().copied().collect::<Vec<_>>(),
+            expected_counts,
+            "{proportions:?}"
+        );
         assert_eq!(report.dropped.mix_weights, 60 - sequences.len());
     }
 }
 
 #[test]
-fn kinds_are_spread_over_the_whole_list_after_weights() {
+fn kinds_are_distributed_evenly_after_weighting() {
     let graph = grid(40, 20);
     let config = SequenceConfig { mix_weights: Some([1.0, 2.0, 1.0]), ..SequenceConfig::default() };
     let (sequences, report) = build_sequences(&graph, ("en", "de"), &config, &tokenizer()).unwrap();
@@ -360,15 +371,15 @@ fn kinds_are_spread_over_the_whole_list_after_weights() {
 }
 
 #[test]
-fn what_cannot_be_built_is_an_error() {
+fn invalid_options_are_errors() {
     let (t, graph) = (tokenizer(), countries());
     let default = SequenceConfig::default();
-    let attempt =
+    let build_error =
         |i, j, config: &SequenceConfig| build_sequences(&graph, (i, j), config, &t).unwrap_err();
     assert!(
-        matches!(attempt("en", "fr", &default), Error::UnknownLanguage { language, .. } if language == "fr")
+        matches!(build_error("en", "fr", &default), Error::UnknownLanguage { language, .. } if language == "fr")
     );
-    assert!(matches!(attempt("en", "en", &default), Error::Config { key: "pairs", .. }));
+    assert!(matches!(build_error("en", "en", &default), Error::Config { key: "pairs", .. }));
     for (key, config) in [
         ("kinds", SequenceConfig { kinds: vec![], ..default.clone() }),
         ("kinds", SequenceConfig { kinds: vec![SequenceKind::Mixed; 2], ..default.clone() }),
@@ -392,7 +403,7 @@ fn what_cannot_be_built_is_an_error() {
             },
         ),
     ] {
-        let error = attempt("en", "de", &config);
+        let error = build_error("en", "de", &config);
         assert!(matches!(&error, Error::Config { key: found, .. } if *found == key), "{error}");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{expect_refusals, failure, has_row, read, run, stdout, write};
+use crate::common::{expect_errors, failure, has_row, read, run, stdout, write};
 use kg_triples::entity_linking::{LinkedText, Mention};
 use kg_triples::switch::{
     EntityLabels, LabelPair, LanguageRule, SwitchConfig, SwitchReport, SwitchedText, TaggedReader,
@@ -64,38 +64,44 @@ fn codes(forms: &[SwitchedText]) -> Vec<String> {
 }
 
 #[test]
-fn languages_are_those_of_all_mentions() {
+fn languages_have_labels_of_all_mentions() {
     let labels = labels();
     let forms = |names: &[&str], config: &SwitchConfig| {
         let sentence = text("Bern, Aare, Rome and Nowhere.", names);
         switch_sentence(&sentence, 0, &labels, config)
     };
-    let all = SwitchConfig { count: 9, ..config(&ALL) };
-    assert_eq!(codes(&forms(&["Bern", "Aare"], &all)), ALL[1..]);
-    assert_eq!(codes(&forms(&["Bern", "Aare", "Rome"], &all)), ["bb"]);
+    let all_languages = SwitchConfig { count: 9, ..config(&ALL) };
+    assert_eq!(codes(&forms(&["Bern", "Aare"], &all_languages)), ALL[1..]);
+    assert_eq!(codes(&forms(&["Bern", "Aare", "Rome"], &all_languages)), ["bb"]);
     // A mention without any label is ignored, and its text is unchanged.
-    let kept = forms(&["Bern", "Rome", "Nowhere"], &all);
-    assert_eq!(codes(&kept), ["aa", "bb"]);
-    assert_eq!(kept[1].text.text, "Bärn bb, Aare, Rooma and Nowhere.");
-    assert_eq!(kept[1].switched, [true, true, false]);
-    assert_eq!(kept[1].text.id, "t@bb");
-    assert_eq!(kept[1].text.switched_from.as_deref(), Some("t"));
-    assert!(forms(&["Nowhere"], &all).is_empty() && forms(&[], &all).is_empty());
+    let switched_forms = forms(&["Bern", "Rome", "Nowhere"], &all_languages);
+    assert_eq!(codes(&switched_forms), ["aa", "bb"]);
+    assert_eq!(switched_forms[1].text.text, "Bärn bb, Aare, Rooma and Nowhere.");
+    assert_eq!(switched_forms[1].switched, [true, true, false]);
+    assert_eq!(switched_forms[1].text.id, "t@bb");
+    assert_eq!(switched_forms[1].text.switched_from.as_deref(), Some("t"));
+    assert!(
+        forms(&["Nowhere"], &all_languages).is_empty() && forms(&[], &all_languages).is_empty()
+    );
     // A sentence is not switched if no language has labels of all its mentions.
     assert!(forms(&["Aare", "Rome"], &config(&["cc", "dd"])).is_empty());
     assert!(forms(&["Aare", "Rome"], &config(&["aa", "cc"])).is_empty());
     // The source is never a target.
     assert_eq!(codes(&forms(&["Rome"], &config(&["en", "aa"]))), ["aa"]);
 
-    let each = SwitchConfig { rule: LanguageRule::PerMention, count: 9, ..config(&["aa", "cc"]) };
-    let each = forms(&["Aare", "Rome"], &each);
-    assert_eq!(codes(&each), ["aa", "cc"]);
-    assert_eq!(each[0].text.text, "Bern, Aare, Roma and Nowhere.");
-    assert_eq!((&each[0].switched, &each[1].switched), (&vec![false, true], &vec![true, false]));
+    let per_mention =
+        SwitchConfig { rule: LanguageRule::PerMention, count: 9, ..config(&["aa", "cc"]) };
+    let per_mention = forms(&["Aare", "Rome"], &per_mention);
+    assert_eq!(codes(&per_mention), ["aa", "cc"]);
+    assert_eq!(per_mention[0].text.text, "Bern, Aare, Roma and Nowhere.");
+    assert_eq!(
+        (&per_mention[0].switched, &per_mention[1].switched),
+        (&vec![false, true], &vec![true, false])
+    );
 }
 
 #[test]
-fn five_languages_are_drawn_evenly_and_again_the_same() {
+fn five_languages_are_drawn_uniformly_and_reproducibly() {
     let labels = labels();
     let sentence = text("Bern.", &["Bern"]);
     let mut counts: BTreeMap<String, f64> = BTreeMap::new();
@@ -122,9 +128,9 @@ fn five_languages_are_drawn_evenly_and_again_the_same() {
     for seed in 0..50 {
         let some = SwitchConfig { seed, pool: config(&ALL).languages, ..config(&["aa", "cc"]) };
         let all = SwitchConfig { seed, ..config(&ALL) };
-        let mut want = codes(&switch_sentence(&sentence, 3, &labels, &all));
-        want.retain(|code| ["aa", "cc"].contains(&code.as_str()));
-        assert_eq!(codes(&switch_sentence(&sentence, 3, &labels, &some)), want);
+        let mut expected_codes = codes(&switch_sentence(&sentence, 3, &labels, &all));
+        expected_codes.retain(|code| ["aa", "cc"].contains(&code.as_str()));
+        assert_eq!(codes(&switch_sentence(&sentence, 3, &labels, &some)), expected_codes);
     }
 
     let drawn = |number: u64, seed: u64| {
@@ -136,12 +142,12 @@ fn five_languages_are_drawn_evenly_and_again_the_same() {
 }
 
 #[test]
-fn sentences_are_cut_but_not_in_mentions() {
+fn sentences_are_split_outside_mentions() {
     let body = "In St. Petersburg it rains. Bern is dry!  Aare?\nRome.";
     let mut one = text(body, &["St. Petersburg", "Bern", "Aare", "Rome"]);
     one.mentions.push(Mention { start: 46, end: 50, entity: "across lines".into() });
     one.mentions.push(Mention { start: 6, end: 9, entity: "inside".into() });
-    let (cut, left_out) = sentences(&one);
+    let (cut, skipped_mentions) = sentences(&one);
     let found: Vec<(&str, &str)> =
         cut.iter().map(|sentence| (sentence.id.as_str(), sentence.text.as_str())).collect();
     let expected = [
@@ -150,11 +156,12 @@ fn sentences_are_cut_but_not_in_mentions() {
         ("t#2", "Aare?"),
         ("t#3", "Rome."),
     ];
-    assert_eq!((found.as_slice(), left_out), (&expected[..], 2));
+    assert_eq!((found.as_slice(), skipped_mentions), (&expected[..], 2));
     for sentence in &cut {
         let [mention] = &sentence.mentions[..] else { panic!("{sentence:?}") };
-        let shown: String = sentence.text.chars().take(mention.end).skip(mention.start).collect();
-        assert_eq!(shown, mention.entity);
+        let mention_text: String =
+            sentence.text.chars().take(mention.end).skip(mention.start).collect();
+        assert_eq!(mention_text, mention.entity);
     }
 }
 
@@ -173,7 +180,7 @@ fn all_forms(
 }
 
 #[test]
-fn everything_left_out_is_counted_on_any_number_of_threads() {
+fn skipped_texts_are_counted_for_any_number_of_threads() {
     let mut texts = vec![
         text("Bern. No mention. Nowhere here.", &["Bern", "Nowhere"]),
         text("One two three four Bern.", &["Bern"]),
@@ -199,7 +206,7 @@ fn everything_left_out_is_counted_on_any_number_of_threads() {
 
 proptest! {
     #[test]
-    fn switching_back_gives_the_sentence_and_offsets_cut_out_labels(
+    fn switching_back_restores_the_sentence_and_offsets_match_labels(
         parts in proptest::collection::vec("[ a-zß漢]{0,6}", 4),
         which in proptest::collection::vec(0usize..3, 3),
     ) {
@@ -221,11 +228,11 @@ proptest! {
         for form in forms {
             for (mention, switched) in form.text.mentions.iter().zip(&form.switched) {
                 let SwitchedText { text, .. } = &form;
-                let shown: String =
+                let mention_text: String =
                     text.text.chars().take(mention.end).skip(mention.start).collect();
                 let label = labels.label(&mention.entity, text.language);
                 prop_assert_eq!(*switched, label.is_some());
-                prop_assert_eq!(shown, label.unwrap_or(&mention.entity));
+                prop_assert_eq!(mention_text, label.unwrap_or(&mention.entity));
             }
             let back = SwitchConfig { source: form.text.language, ..config(&["en"]) };
             let back = switch_sentence(&form.text, 0, &labels, &back);
@@ -236,7 +243,7 @@ proptest! {
 }
 
 #[test]
-fn the_released_form_is_read() {
+fn the_format_of_the_released_corpus_is_read() {
     let expected = r#"{"id":19,"language":"aa","en_sentence":"<en>Bern</en>, a town by <en>Nowhere</en>.","cs_sentence":"<aa>Bärn aa</aa>, a town by <en>Nowhere</en>."}"#;
     let folder = tempdir().unwrap();
     let other = r#"{"id": "20", "en_sentence": "No <b>mention</b>.", "other": 1}"#;
@@ -260,12 +267,12 @@ fn the_released_form_is_read() {
 }
 
 #[test]
-fn damaged_pairs_are_refused_with_their_line() {
+fn invalid_pairs_are_reported_with_their_line() {
     let folder = tempdir().unwrap();
     let pair = |en: &str, cs: &str| {
         format!(r#"{{"id":1,"language":"de","en_sentence":"{en}","cs_sentence":"{cs}"}}"#)
     };
-    for (pair, why) in [
+    for (pair, expected_error) in [
         (pair("<en>a</en>", "a"), "0 mentions in cs_sentence, 1 in en_sentence"),
         (pair("<en>a", "<de>a</de>"), "no </en> after"),
         (pair("<en></en>", "<de>a</de>"), "an empty mention"),
@@ -276,7 +283,7 @@ fn damaged_pairs_are_refused_with_their_line() {
         let mut reader = TaggedReader::open(folder.path().join("c.jsonl"), true).unwrap();
         let error = reader.next().unwrap().unwrap_err();
         assert!(matches!(error, Error::Json { line: 2, .. }), "{error}");
-        assert!(error.to_string().contains(why), "{why}: {error}");
+        assert!(error.to_string().contains(expected_error), "{expected_error}: {error}");
     }
 }
 
@@ -303,7 +310,7 @@ fn labels_are_read_from_tables_and_pages() {
 }
 
 #[test]
-fn the_program_writes_atomic_files_and_refuses_its_inputs() {
+fn the_program_writes_files_atomically_and_rejects_inputs_as_outputs() {
     let folder = tempdir().unwrap();
     let dir = folder.path();
     let line =
@@ -341,7 +348,7 @@ fn the_program_writes_atomic_files_and_refuses_its_inputs() {
         ("--texts t.jsonl --labels l.tsv --hold-out 0.1", "must be a folder for --by-language"),
         ("--texts t.jsonl --labels l.tsv --validation 1", "must be a folder for --by-language"),
     ];
-    expect_refusals(dir, "switch", &refusals);
+    expect_errors(dir, "switch", &refusals);
     assert_eq!(std::fs::read_to_string(dir.join("t.jsonl")).unwrap(), format!("{line}\n"));
 }
 
@@ -383,7 +390,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(testkit::cases(12)))]
 
     #[test]
-    fn nothing_that_is_held_out_is_in_train(
+    fn no_held_out_data_is_in_train(
         seed in 0u64..1000, hold_out_seed in 0u64..1000, validation in 0usize..4
     ) {
         let folder = tempdir().unwrap();
@@ -438,7 +445,7 @@ proptest! {
 }
 
 #[test]
-fn parts_of_impossible_size_are_refused() {
+fn invalid_sizes_are_rejected() {
     let folder = tempdir().unwrap();
     write_texts(folder.path(), 3);
     for (options, expected) in [
@@ -452,7 +459,7 @@ fn parts_of_impossible_size_are_refused() {
 }
 
 #[test]
-fn wrong_labels_are_those_of_other_entities() {
+fn wrong_labels_belong_to_other_entities() {
     let [en, de] = ["en", "de"].map(|code| code.parse::<Language>().unwrap());
     let mut labels = EntityLabels::default();
     for (id, english, german) in
@@ -462,13 +469,13 @@ fn wrong_labels_are_those_of_other_entities() {
         labels.add(id, de, german);
     }
     labels.add("Q4", en, "four");
-    let mut wrong = labels.clone();
-    wrong.exchange(en, 1);
+    let mut permuted = labels.clone();
+    permuted.permute(en, 1);
     let german = |labels: &EntityLabels, id| labels.label(id, de).map(str::to_owned);
     let ids = ["Q1", "Q2", "Q3"];
-    assert!(ids.iter().all(|id| german(&wrong, id) != german(&labels, id)));
-    let mut all: Vec<_> = ids.iter().filter_map(|id| german(&wrong, id)).collect();
+    assert!(ids.iter().all(|id| german(&permuted, id) != german(&labels, id)));
+    let mut all: Vec<_> = ids.iter().filter_map(|id| german(&permuted, id)).collect();
     all.sort();
     assert_eq!(all, ["drei", "eins", "zwei"]);
-    assert_eq!((wrong.label("Q1", en), wrong.label("Q4", de)), (Some("one"), None));
+    assert_eq!((permuted.label("Q1", en), permuted.label("Q4", de)), (Some("one"), None));
 }

@@ -7,12 +7,12 @@ use kg_triples::knowledge::{
     Candidate, Descriptions, EntailmentConfig, EntailmentExample, EntailmentExamples,
     EntailmentReport,
 };
-use kg_triples::{Error, KnowledgeGraph, Language, each_once};
+use kg_triples::{Error, KnowledgeGraph, Language, check_unique_languages};
 use serde_json::json;
 
 use crate::out::{FOR_QUERIES, Out, Probe};
 use crate::table::Table;
-use crate::{Done, at_least_one, choice, load_tokenizer, spinner};
+use crate::{CommandResult, at_least_one, choice, load_tokenizer, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -76,8 +76,8 @@ pub struct Args {
     out: PathBuf,
 }
 
-pub fn run(args: Args) -> Done {
-    each_once("languages", args.languages.iter().flatten())?;
+pub fn run(args: Args) -> CommandResult {
+    check_unique_languages("languages", args.languages.iter().flatten())?;
     at_least_one(args.count)?;
     let config = EntailmentConfig {
         languages: args.languages.clone().unwrap_or_default(),
@@ -143,9 +143,9 @@ pub fn run(args: Args) -> Done {
 }
 
 /// Creates the error for an empty output, with the cause.
-fn empty_output(what: &str, report: &EntailmentReport) -> Error {
+fn empty_output(output: &str, report: &EntailmentReport) -> Error {
     Error::Empty {
-        what: format!("{what} of {} triples", report.triples),
+        what: format!("{output} of {} triples", report.triples),
         hint: format!(
             "{} have no described subject, {} no described object, {} no descriptions in \
              suitable languages, {} are held out with one object for subject and relation, {} \
@@ -173,16 +173,17 @@ fn probe(
 
 /// Reads the descriptions of `--entities` and `--texts`.
 fn descriptions(args: &Args) -> Result<Descriptions, Error> {
-    let wants = |language: Language| args.languages.as_ref().is_none_or(|l| l.contains(&language));
+    let is_requested =
+        |language: Language| args.languages.as_ref().is_none_or(|l| l.contains(&language));
     let mut descriptions = match &args.entities {
-        Some(folder) => Descriptions::of_pages(folder, args.page_text, wants, |_| true)?,
+        Some(folder) => Descriptions::of_pages(folder, args.page_text, is_requested, |_| true)?,
         None => Descriptions::default(),
     };
     for path in &args.texts {
         for text in JsonlReader::<LinkedText>::open(path)? {
             let text = text?;
             if let Some(entity) = &text.entity
-                && wants(text.language)
+                && is_requested(text.language)
             {
                 descriptions.add(entity, text.language, &text.text)?;
             }

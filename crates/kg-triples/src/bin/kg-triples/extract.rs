@@ -7,7 +7,7 @@ use kg_triples::dump::{DumpTable, ExtractConfig, ExtractReport, ExtractStart, Pr
 use kg_triples::{Error, Language};
 
 use crate::table::Table;
-use crate::{Done, choice};
+use crate::{CommandResult, choice};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -62,13 +62,13 @@ pub struct Args {
 
 /// Parses `zh=zh-hans,zh-cn`.
 fn fallback(text: &str) -> Result<(Language, Vec<Language>), String> {
-    let (language, others) =
+    let (language, codes) =
         text.split_once('=').ok_or("expected language=languages, such as zh=zh-hans,zh-cn")?;
     let code = |code: &str| Language::new(code).map_err(|error| error.to_string());
-    Ok((code(language)?, others.split(',').map(code).collect::<Result<_, _>>()?))
+    Ok((code(language)?, codes.split(',').map(code).collect::<Result<_, _>>()?))
 }
 
-pub fn run(args: Args) -> Done {
+pub fn run(args: Args) -> CommandResult {
     let config = ExtractConfig {
         languages: args.languages,
         fallback: args.fallback,
@@ -105,25 +105,25 @@ fn with_progress(
         source: std::io::Error::other(error.to_string()),
     })?;
     std::thread::scope(|scope| {
-        let (done, ended) = channel::<()>();
-        let (bar, shown) = (&bar, progress.clone());
+        let (stop_sender, stop_receiver) = channel::<()>();
+        let (bar, bar_progress) = (&bar, progress.clone());
         scope.spawn(move || {
             let tick = Duration::from_millis(200);
-            let mut reported = false;
+            let mut start_printed = false;
             loop {
-                let over = ended.recv_timeout(tick) != Err(RecvTimeoutError::Timeout);
-                if let (false, Some(start)) = (reported, shown.start()) {
+                let stopped = stop_receiver.recv_timeout(tick) != Err(RecvTimeoutError::Timeout);
+                if let (false, Some(start)) = (start_printed, bar_progress.start()) {
                     bar.suspend(|| print_start(start, out));
-                    reported = true;
+                    start_printed = true;
                 }
-                if over {
+                if stopped {
                     break;
                 }
-                bar.set_position(shown.bytes());
+                bar.set_position(bar_progress.bytes());
             }
         });
         let report = pool.install(|| extract(dump, config, out, &progress));
-        drop(done);
+        drop(stop_sender);
         bar.finish_and_clear();
         report
     })
@@ -172,11 +172,11 @@ fn print(report: &ExtractReport) {
     ] {
         table.row([name.to_owned(), count.to_string()]);
     }
-    for (of, name, count) in [
+    for (dump_table, name, count) in [
         (DumpTable::Descriptions, "descriptions", counts.descriptions),
         (DumpTable::Sitelinks, "sitelinks", counts.sitelinks),
     ] {
-        if report.tables.contains(&of) {
+        if report.tables.contains(&dump_table) {
             table.row([name.to_owned(), count.to_string()]);
         }
     }

@@ -7,7 +7,7 @@ use kg_triples::{Error, Language};
 use crate::out::Out;
 use crate::sources::{self, SourceArgs};
 use crate::table::Table;
-use crate::{Done, spinner};
+use crate::{CommandResult, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -28,7 +28,7 @@ pub struct Args {
     out: PathBuf,
 }
 
-pub fn run(args: Args) -> Done {
+pub fn run(args: Args) -> CommandResult {
     let bar = spinner("reading");
     let out = Out::start(&args.out, None)?;
     let (sources, ..) = sources::read(&args.source)?;

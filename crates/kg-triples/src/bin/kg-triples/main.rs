@@ -123,7 +123,7 @@ fn choice<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
 }
 
 /// Rejects the number of examples 0, which would make the output empty.
-fn at_least_one<N: From<u8> + PartialEq>(count: Option<N>) -> Done {
+fn at_least_one<N: From<u8> + PartialEq>(count: Option<N>) -> CommandResult {
     match count == Some(N::from(0)) {
         true => Err(Error::Config { key: "count", value: "0".into(), rule: "1 or more" }),
         false => Ok(()),
@@ -138,4 +138,4 @@ fn language_file(text: &str) -> Result<(Language, PathBuf), String> {
 }
 
 /// The result of a command.
-type Done = Result<(), Error>;
+type CommandResult = Result<(), Error>;

@@ -14,7 +14,7 @@ use tokenizers::Tokenizer;
 use crate::out::{FOR_QUERIES, Out, Probe};
 use crate::sources::{self, Links, SourceArgs, Sources, Texts};
 use crate::table::{Table, blank_line};
-use crate::{Done, at_least_one, load_tokenizer, spinner};
+use crate::{CommandResult, at_least_one, load_tokenizer, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -117,7 +117,7 @@ impl Args {
     }
 }
 
-pub fn run(args: Args) -> Done {
+pub fn run(args: Args) -> CommandResult {
     let config = MentionConfig {
         max_tokens: args.max_tokens,
         multilingual: !args.monolingual,
@@ -136,15 +136,15 @@ pub fn run(args: Args) -> Done {
     if let Some(max_entities) = args.most_mentioned {
         bar.set_message("counting mentions");
         let counts = EntityCounts::of_texts(sources.texts(None))?;
-        let kept = counts.most_mentioned(max_entities);
-        descriptions.retain(|entity| kept.contains(entity));
-        sources.linked.take();
+        let most_mentioned = counts.most_mentioned(max_entities);
+        descriptions.retain(|entity| most_mentioned.contains(entity));
+        sources.link_reports.take();
     }
     bar.set_message("encoding descriptions");
     let encoded = descriptions.encode(&tokenizer, args.description_tokens)?;
 
     bar.set_message("writing");
-    let drawing = Drawing {
+    let example_source = ExampleSource {
         sources: &sources,
         descriptions: &encoded,
         tokenizer: &tokenizer,
@@ -152,7 +152,7 @@ pub fn run(args: Args) -> Done {
         held_out: held_out.as_ref(),
     };
     let mut writer = JsonlWriter::create(out.file("train/mentions.jsonl.gz")?)?;
-    let mut examples = drawing.examples(sources.texts(None), args.seed)?;
+    let mut examples = example_source.examples(sources.texts(None), args.seed)?;
     for example in examples.by_ref() {
         let example = example?;
         if args.count.is_none() {
@@ -160,7 +160,7 @@ pub fn run(args: Args) -> Done {
         }
     }
     let report = examples.report().clone();
-    let links = matches!(sources.links, Links::Labels(..)).then(|| sources.linked.take());
+    let links = matches!(sources.links, Links::Labels(..)).then(|| sources.link_reports.take());
     if report.examples == 0 && held_out.is_none() {
         return Err(no_examples(&report));
     }
@@ -171,7 +171,7 @@ pub fn run(args: Args) -> Done {
     let mut drawn = BTreeMap::new();
     if let Some(count) = args.count {
         let resampling = examples.mentions().resampling(args.entity_smoothing)?;
-        let mix = drawing.by_language(&report, &resampling, args.smoothing)?;
+        let mix = example_source.by_language(&report, &resampling, args.smoothing)?;
         for example in mix.take(count) {
             let example = example?;
             *drawn.entry(example.language).or_default() += 1;
@@ -207,7 +207,7 @@ fn probe(
 }
 
 /// Adds texts that are pages of entities as descriptions of the entities.
-fn describe_by_texts(sources: &Sources, descriptions: &mut Descriptions) -> Done {
+fn describe_by_texts(sources: &Sources, descriptions: &mut Descriptions) -> CommandResult {
     for text in sources.texts(None) {
         let text = text?;
         if let Some(entity) = &text.entity
@@ -234,7 +234,7 @@ fn no_examples(report: &MentionReport) -> Error {
 }
 
 /// The inputs of examples.
-struct Drawing<'s> {
+struct ExampleSource<'s> {
     sources: &'s Sources,
     descriptions: &'s EncodedDescriptions,
     tokenizer: &'s Tokenizer,
@@ -242,7 +242,7 @@ struct Drawing<'s> {
     held_out: Option<&'s HeldOut>,
 }
 
-impl<'s> Drawing<'s> {
+impl<'s> ExampleSource<'s> {
     /// Returns examples of these passages, at most one per passage.
     fn examples<'t>(
         &'t self,

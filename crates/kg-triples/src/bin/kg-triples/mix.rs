@@ -6,12 +6,13 @@ use kg_triples::sequence::{
     ConcatSeparator, Extent, Masking, MixedTarget, TripleStyle, visit_sequences,
 };
 use kg_triples::{
-    BuildReport, Control, Error, KnowledgeGraph, SequenceConfig, SequenceKind, each_once,
+    BuildReport, Control, Error, KnowledgeGraph, SequenceConfig, SequenceKind,
+    check_unique_languages,
 };
 
 use crate::out::Out;
 use crate::table::Table;
-use crate::{Done, choice, load_tokenizer, spinner};
+use crate::{CommandResult, choice, load_tokenizer, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -83,7 +84,7 @@ pub struct Args {
     out: PathBuf,
 }
 
-pub fn run(args: Args) -> Done {
+pub fn run(args: Args) -> CommandResult {
     let weights = args.mix_weights.as_deref().map(|weights| {
         <[f64; 3]>::try_from(weights).map_err(|_| Error::Config {
             key: "mix_weights",
@@ -105,7 +106,7 @@ pub fn run(args: Args) -> Done {
     };
     let out = Out::start(&args.out, args.by_pair.then_some("a folder for --by-pair"))?;
     let tokenizer = args.tokenizer.unwrap_or_else(|| args.input.clone());
-    each_once("pairs", args.pairs.iter().flatten().map(|(i, j)| format!("{i}-{j}")))?;
+    check_unique_languages("pairs", args.pairs.iter().flatten().map(|(i, j)| format!("{i}-{j}")))?;
     let bar = spinner("reading");
     let mut graph = KnowledgeGraph::read_dir(&args.input)?;
     if let Some(path) = &args.without_heads {
@@ -128,13 +129,13 @@ pub fn run(args: Args) -> Done {
     for (name, pairs) in files {
         bar.set_message("writing");
         let mut writer = JsonlWriter::create(out.file(&name)?)?;
-        let of_file = visit_sequences(&graph, pairs, &config, &tokenizer, |sequence| {
+        let file_report = visit_sequences(&graph, pairs, &config, &tokenizer, |sequence| {
             writer.write(&sequence)
         })?;
-        let is_empty = of_file.sequences() == 0;
-        report += of_file;
+        let is_empty = file_report.sequences() == 0;
+        report += file_report;
         if is_empty {
-            return Err(nothing_left(&report));
+            return Err(empty_output(&report));
         }
         writer.finish()?;
     }
@@ -165,7 +166,7 @@ pub fn run(args: Args) -> Done {
     Ok(())
 }
 
-fn nothing_left(report: &BuildReport) -> Error {
+fn empty_output(report: &BuildReport) -> Error {
     Error::Empty {
         what: format!("sequences of {} triples", report.facts),
         hint: format!(

@@ -6,7 +6,7 @@ use kg_triples::jsonl::{self, JsonlReader};
 use kg_triples::names::{NameCandidate, Votes, write_labels};
 
 use crate::table::Table;
-use crate::{Done, spinner};
+use crate::{CommandResult, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -37,7 +37,7 @@ pub struct Args {
     out: PathBuf,
 }
 
-pub fn run(args: Args) -> Done {
+pub fn run(args: Args) -> CommandResult {
     let bar = spinner("reading");
     let mut votes = Votes::default();
     if let Some(labels) = &args.labels {

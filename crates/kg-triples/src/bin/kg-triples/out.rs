@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use shards::{Preparation, Preparing};
 
-use crate::Done;
+use crate::CommandResult;
 
 /// The destination `--out`.
 pub enum Out {
@@ -71,7 +71,7 @@ impl Out {
     }
 
     /// Writes the manifest of a folder and renames it to its path; does nothing for a file.
-    pub fn finish(self, program: &'static str, seed: Option<u64>, counts: Value) -> Done {
+    pub fn finish(self, program: &'static str, seed: Option<u64>, counts: Value) -> CommandResult {
         if let Self::Folder(folder) = self {
             folder.finish(Preparation { program, seed, counts })?;
         }

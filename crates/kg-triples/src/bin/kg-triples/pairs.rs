@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::out::Out;
 use crate::sources::{Links, Sources};
 use crate::table::Table;
-use crate::{Done, at_least_one, choice, spinner};
+use crate::{CommandResult, at_least_one, choice, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -67,7 +67,7 @@ pub struct Args {
     out: PathBuf,
 }
 
-pub fn run(args: Args) -> Done {
+pub fn run(args: Args) -> CommandResult {
     at_least_one(args.count)?;
     let kinds: BTreeSet<PairKind> = args.kinds.iter().copied().collect();
     let config = PairConfig {
@@ -85,13 +85,14 @@ pub fn run(args: Args) -> Done {
     let mut graph = KnowledgeGraph::read_dir(&args.kg)?;
     // Entity links use only ids of --kg, because a page may have another id for the same entity.
     let sources = kinds.contains(&PairKind::Ts).then(|| args.sources(&graph)).transpose()?;
-    let wants = |language: Language| args.languages.as_ref().is_none_or(|l| l.contains(&language));
+    let is_requested =
+        |language: Language| args.languages.as_ref().is_none_or(|l| l.contains(&language));
     let mut descriptions = Descriptions::default();
     if let Some(folder) = args.entities.as_ref().filter(|_| kinds.contains(&PairKind::Es)) {
-        descriptions = Descriptions::of_pages(folder, args.page_text, wants, |_| true)?;
+        descriptions = Descriptions::of_pages(folder, args.page_text, is_requested, |_| true)?;
     }
     if let Some(folder) = &args.entities {
-        graph = graph.with_page_labels(folder, wants)?;
+        graph = graph.with_page_labels(folder, is_requested)?;
     }
 
     let mut training = JsonlWriter::create(out.file("train/pairs.jsonl.gz")?)?;
@@ -153,13 +154,19 @@ pub fn run(args: Args) -> Done {
 
 impl Args {
     /// Rejects kinds whose texts are missing.
-    fn check(&self, kinds: &BTreeSet<PairKind>) -> Done {
-        let pages = self.entities.is_some();
-        let es =
-            (PairKind::Es, pages, "another kind without --entities, which provides descriptions");
-        let ts = pages || !self.texts.is_empty();
+    fn check(&self, kinds: &BTreeSet<PairKind>) -> CommandResult {
+        let has_pages = self.entities.is_some();
+        let es = (
+            PairKind::Es,
+            has_pages,
+            "another kind without --entities, which provides descriptions",
+        );
+        let ts = has_pages || !self.texts.is_empty();
         let ts = (PairKind::Ts, ts, "another kind without --texts or --entities");
-        match [es, ts].into_iter().find(|(kind, given, _)| kinds.contains(kind) && !given) {
+        match [es, ts]
+            .into_iter()
+            .find(|(kind, is_available, _)| kinds.contains(kind) && !is_available)
+        {
             Some((kind, _, rule)) => {
                 Err(Error::Config { key: "kinds", value: kind.name().to_owned(), rule })
             }

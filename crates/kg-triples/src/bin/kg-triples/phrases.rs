@@ -7,7 +7,7 @@ use kg_triples::{Error, Language};
 
 use crate::out::Out;
 use crate::table::Table;
-use crate::{Done, spinner};
+use crate::{CommandResult, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -49,7 +49,7 @@ pub struct Args {
     out: PathBuf,
 }
 
-pub fn run(args: Args) -> Done {
+pub fn run(args: Args) -> CommandResult {
     let out = Out::start(&args.out, None)?;
     let config = PhraseConfig {
         titles: args.titles,
@@ -119,9 +119,9 @@ fn print_table(reports: &BTreeMap<Language, PhraseReport>) {
 
 /// Parses `0.7` or `7/10`.
 fn fraction(text: &str) -> Result<f64, String> {
-    let (part, whole) = text.split_once('/').unwrap_or((text, "1"));
-    match (part.parse::<f64>(), whole.parse::<f64>()) {
-        (Ok(part), Ok(whole)) => Ok(part / whole),
+    let (numerator, denominator) = text.split_once('/').unwrap_or((text, "1"));
+    match (numerator.parse::<f64>(), denominator.parse::<f64>()) {
+        (Ok(numerator), Ok(denominator)) => Ok(numerator / denominator),
         _ => Err("expected a fraction, such as 0.7 or 7/10".into()),
     }
 }

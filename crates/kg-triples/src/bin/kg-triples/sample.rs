@@ -4,7 +4,7 @@ use kg_triples::names::NamesReport;
 use kg_triples::{Coverage, KnowledgeGraph, SampleConfig, sample, sample_folder};
 
 use crate::table::Table;
-use crate::{Done, choice, spinner};
+use crate::{CommandResult, choice, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -43,7 +43,7 @@ pub struct Args {
     out: PathBuf,
 }
 
-pub fn run(args: Args) -> Done {
+pub fn run(args: Args) -> CommandResult {
     let bar = spinner("sampling");
     let config = SampleConfig {
         languages: args.languages,
@@ -79,9 +79,9 @@ pub fn run(args: Args) -> Done {
     table.count("without a label of the relation", report.without_relation_label);
     table.count("available", report.available);
     table.count("requested", report.requested);
-    table.count("sampled", report.kept);
+    table.count("sampled", report.sampled);
     table.print();
-    if report.kept < report.requested {
+    if report.sampled < report.requested {
         eprintln!(
             "note: {} facts were requested, {} are available; all of them were sampled",
             report.requested, report.available

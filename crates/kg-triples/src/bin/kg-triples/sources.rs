@@ -9,7 +9,7 @@ use kg_triples::entity_linking::{
 };
 use kg_triples::jsonl::JsonlReader;
 use kg_triples::knowledge::Descriptions;
-use kg_triples::{Error, Language, each_once};
+use kg_triples::{Error, Language, check_unique_languages};
 
 use crate::{choice, language_file};
 
@@ -44,7 +44,7 @@ pub struct Sources {
     languages: Option<Vec<Language>>,
     pub links: Links,
     /// Counts of the label matcher for the texts read so far.
-    pub linked: RefCell<BTreeMap<Language, LinkReport>>,
+    pub link_reports: RefCell<BTreeMap<Language, LinkReport>>,
 }
 
 /// The source of the mentions in texts.
@@ -62,10 +62,10 @@ impl Sources {
         languages: Option<Vec<Language>>,
         links: Links,
     ) -> Self {
-        Self { files, languages, links, linked: RefCell::default() }
+        Self { files, languages, links, link_reports: RefCell::default() }
     }
 
-    fn wants(&self, language: Language) -> bool {
+    fn is_requested(&self, language: Language) -> bool {
         self.languages.as_ref().is_none_or(|wanted| wanted.contains(&language))
     }
 
@@ -78,7 +78,8 @@ impl Sources {
         });
         Box::new(texts.filter(move |text| {
             let language = text.as_ref().map(|text| text.language);
-            language.is_ok_and(|language| wanted(language) && self.wants(language)) || text.is_err()
+            language.is_ok_and(|language| wanted(language) && self.is_requested(language))
+                || text.is_err()
         }))
     }
 
@@ -95,7 +96,7 @@ impl Sources {
                 });
                 Box::new(texts.map(|text| {
                     text.map(|mut text| {
-                        matcher.link(&mut text, &mut self.linked.borrow_mut());
+                        matcher.link(&mut text, &mut self.link_reports.borrow_mut());
                         text
                     })
                 }))
@@ -111,15 +112,16 @@ pub type LabelReports = BTreeMap<Language, LabelReport>;
 
 /// Opens the texts, reads the descriptions of `--entities`, and counts its labels.
 pub fn read(args: &SourceArgs) -> Result<(Sources, Descriptions, LabelReports), Error> {
-    each_once("languages", args.languages.iter().flatten())?;
+    check_unique_languages("languages", args.languages.iter().flatten())?;
     let mut descriptions = Descriptions::default();
     let mut labels = Vec::new();
     let mut pages = Vec::new();
-    let wants = |language: Language| args.languages.as_ref().is_none_or(|l| l.contains(&language));
+    let is_requested =
+        |language: Language| args.languages.as_ref().is_none_or(|l| l.contains(&language));
     let from_pages = args.texts.is_empty() && args.wiki.is_empty();
     if let Some(dir) = &args.entities {
         pages = page_files(dir)?;
-        pages.retain(|(language, _)| wants(*language));
+        pages.retain(|(language, _)| is_requested(*language));
         read_pages(&pages, |language, page| {
             if let Some(text) = page.text(args.page_text) {
                 descriptions.add(&page.id, language, text)?;

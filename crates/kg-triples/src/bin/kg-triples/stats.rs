@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use kg_triples::KnowledgeGraph;
 
 use crate::table::{Table, blank_line};
-use crate::{Done, spinner};
+use crate::{CommandResult, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  kg-triples stats --in data/demo/kg")]
@@ -14,7 +14,7 @@ pub struct Args {
     input: PathBuf,
 }
 
-pub fn run(args: Args) -> Done {
+pub fn run(args: Args) -> CommandResult {
     let bar = spinner("reading");
     let graph = KnowledgeGraph::read_dir(&args.input)?;
     bar.finish_and_clear();

@@ -10,7 +10,7 @@ use kg_triples::{Error, Language};
 use crate::out::Out;
 use crate::switched_files::{LabelProbe, TextFiles, Validation};
 use crate::table::{Table, blank_line};
-use crate::{Done, choice, spinner};
+use crate::{CommandResult, choice, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -88,7 +88,7 @@ pub struct Args {
     out: PathBuf,
 }
 
-pub fn run(args: Args) -> Done {
+pub fn run(args: Args) -> CommandResult {
     let needs_folder = args.by_language || args.hold_out.is_some() || args.validation > 0;
     let rule = "a folder for --by-language, --hold-out and --validation";
     let out = Out::start(&args.out, needs_folder.then_some(rule))?;
@@ -101,20 +101,20 @@ pub fn run(args: Args) -> Done {
         return Err(Error::Config { key: "hold_out", value, rule: "from 0 to below 1" });
     }
     let bar = spinner("reading labels");
-    let wanted = args.languages.clone().map(|mut languages| {
+    let label_languages = args.languages.clone().map(|mut languages| {
         languages.extend(args.pool.iter().chain([&args.source]));
         languages
     });
     let mut labels = match (&args.labels, &args.entities) {
-        (Some(path), _) => EntityLabels::read(path, wanted.as_deref())?,
-        (None, Some(folder)) => EntityLabels::read_pages(folder, wanted.as_deref())?,
+        (Some(path), _) => EntityLabels::read(path, label_languages.as_deref())?,
+        (None, Some(folder)) => EntityLabels::read_pages(folder, label_languages.as_deref())?,
         (None, None) => EntityLabels::default(),
     };
     let languages = args.languages.clone();
     let languages = languages.unwrap_or_else(|| labels.languages().into_keys().collect());
     let held_out = labels.hold_out(fraction, args.hold_out_seed);
     if let Some(seed) = args.wrong_labels {
-        labels.exchange(args.source, seed);
+        labels.permute(args.source, seed);
     }
     let config = SwitchConfig {
         source: args.source,
@@ -133,7 +133,7 @@ pub fn run(args: Args) -> Done {
     let mut probe = LabelProbe::new(held_out);
     let report =
         switch_texts(texts.into_iter().flatten(), &labels, &config, |_, sentence, forms| {
-            probe.note(sentence, args.source, forms);
+            probe.record(sentence, args.source, forms);
             let source = args.with_source.then_some(sentence);
             let forms = forms.iter().map(|form| &form.text);
             source.into_iter().chain(forms).try_for_each(|text| files.write(text))
@@ -155,7 +155,7 @@ impl Args {
     }
 }
 
-fn check_switched(report: &SwitchReport) -> Done {
+fn check_switched(report: &SwitchReport) -> CommandResult {
     if report.switched > 0 {
         return Ok(());
     }
@@ -170,7 +170,7 @@ fn check_switched(report: &SwitchReport) -> Done {
 }
 
 /// Converts the released corpus to linked texts.
-fn untag(path: &PathBuf, args: &Args, out: Out) -> Done {
+fn untag(path: &PathBuf, args: &Args, out: Out) -> CommandResult {
     let bar = spinner("reading");
     let mut files = TextFiles::new(&out, args.by_language, args.validation());
     let mut report = SwitchReport::default();

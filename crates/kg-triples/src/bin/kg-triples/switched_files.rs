@@ -9,7 +9,7 @@ use kg_triples::{Error, Language};
 use serde_json::{Value, json};
 use shards::seed_for;
 
-use crate::Done;
+use crate::CommandResult;
 use crate::out::Out;
 
 /// Writers of training texts, and the validation texts of each language.
@@ -24,26 +24,26 @@ pub struct TextFiles<'a> {
 /// The validation set: per language, the texts with the smallest random numbers, which depend on
 /// the seed and the text's id.
 pub struct Validation {
-    pub texts: usize,
+    pub size: usize,
     pub seed: u64,
-    pub kept: BTreeMap<Language, BTreeMap<(i64, String), LinkedText>>,
+    pub texts: BTreeMap<Language, BTreeMap<(i64, String), LinkedText>>,
 }
 
 impl Validation {
-    pub fn new(texts: usize, seed: u64) -> Self {
-        Self { texts, seed, kept: BTreeMap::new() }
+    pub fn new(size: usize, seed: u64) -> Self {
+        Self { size, seed, texts: BTreeMap::new() }
     }
 
     /// Adds the text to the validation set if its random number is small enough. Returns the text
     /// that is not in the set: `text`, or the text that it displaced.
-    fn keep(&mut self, text: LinkedText) -> Option<LinkedText> {
-        if self.texts == 0 {
+    fn offer(&mut self, text: LinkedText) -> Option<LinkedText> {
+        if self.size == 0 {
             return Some(text);
         }
-        let kept = self.kept.entry(text.language).or_default();
-        kept.insert((seed_for(self.seed, &text.id, 0), text.id.clone()), text);
-        let full = kept.len() > self.texts;
-        full.then(|| kept.pop_last().map(|(_, text)| text)).flatten()
+        let texts = self.texts.entry(text.language).or_default();
+        texts.insert((seed_for(self.seed, &text.id, 0), text.id.clone()), text);
+        let exceeds_size = texts.len() > self.size;
+        exceeds_size.then(|| texts.pop_last().map(|(_, text)| text)).flatten()
     }
 }
 
@@ -52,14 +52,14 @@ impl<'a> TextFiles<'a> {
         Self { out, by_language, writers: BTreeMap::new(), trained: BTreeMap::new(), validation }
     }
 
-    pub fn write(&mut self, text: &LinkedText) -> Done {
-        match self.validation.keep(text.clone()) {
+    pub fn write(&mut self, text: &LinkedText) -> CommandResult {
+        match self.validation.offer(text.clone()) {
             Some(text) => self.train(&text),
             None => Ok(()),
         }
     }
 
-    fn train(&mut self, text: &LinkedText) -> Done {
+    fn train(&mut self, text: &LinkedText) -> CommandResult {
         let name = match self.by_language {
             true => format!("train/switched.{}.jsonl.gz", text.language),
             false => "train/switched.jsonl.gz".to_owned(),
@@ -78,9 +78,9 @@ impl<'a> TextFiles<'a> {
     /// Finishes the files and returns the number of texts in each.
     pub fn finish(self) -> Result<Value, Error> {
         let mut counts = json!({ "train": self.trained });
-        if self.validation.texts > 0 {
-            let mut kept = BTreeMap::new();
-            for (language, texts) in self.validation.kept {
+        if self.validation.size > 0 {
+            let mut validation = BTreeMap::new();
+            for (language, texts) in self.validation.texts {
                 if !self.trained.contains_key(&language) {
                     return Err(Error::Empty {
                         what: format!("training texts in {language}"),
@@ -89,9 +89,9 @@ impl<'a> TextFiles<'a> {
                 }
                 let name = format!("validation/switched.{language}.jsonl.gz");
                 jsonl::write(self.out.file(&name)?, texts.values())?;
-                kept.insert(language, texts.len());
+                validation.insert(language, texts.len());
             }
-            counts["validation"] = json!(kept);
+            counts["validation"] = json!(validation);
         }
         JsonlWriter::finish_all(self.writers.into_values())?;
         Ok(counts)
@@ -111,17 +111,17 @@ impl LabelProbe {
         Self { held_out, switched: BTreeMap::new(), mentioned: BTreeSet::new() }
     }
 
-    pub fn note(&mut self, sentence: &LinkedText, source: Language, forms: &[SwitchedText]) {
+    pub fn record(&mut self, sentence: &LinkedText, source: Language, forms: &[SwitchedText]) {
         for mention in &sentence.mentions {
             if self.held_out.label(&mention.entity, source).is_some() {
                 self.mentioned.insert(mention.entity.clone());
             }
         }
         for form in forms {
-            let seen = self.switched.entry(form.text.language).or_default();
+            let entities = self.switched.entry(form.text.language).or_default();
             for (mention, switched) in sentence.mentions.iter().zip(&form.switched) {
-                if *switched && !seen.contains(&mention.entity) {
-                    seen.insert(mention.entity.clone());
+                if *switched && !entities.contains(&mention.entity) {
+                    entities.insert(mention.entity.clone());
                 }
             }
         }
@@ -138,8 +138,8 @@ impl LabelProbe {
         let mut switched = JsonlWriter::create(out.file("probe/switched.jsonl.gz")?)?;
         let mut held_out = JsonlWriter::create(out.file("probe/held-out.jsonl.gz")?)?;
         let mut counts = BTreeMap::new();
-        for (&language, seen) in &self.switched {
-            let seen = seen.iter().filter_map(|id| labels.pair(id, language, source));
+        for (&language, entities) in &self.switched {
+            let seen = entities.iter().filter_map(|id| labels.pair(id, language, source));
             let unseen = self.mentioned.iter();
             let unseen = unseen.filter_map(|id| self.held_out.pair(id, language, source));
             let mut written = [0u64; 2];

@@ -4,7 +4,7 @@ use kg_triples::{Error, KnowledgeGraph, Language};
 use shards::{Preparation, Preparing};
 
 use crate::table::Table;
-use crate::{Done, spinner};
+use crate::{CommandResult, spinner};
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -24,7 +24,7 @@ pub struct Args {
     out: PathBuf,
 }
 
-pub fn run(args: Args) -> Done {
+pub fn run(args: Args) -> CommandResult {
     let out = Preparing::start(&args.out)?;
     let bar = spinner("reading");
     let graph = KnowledgeGraph::read_dir(&args.input)?;
@@ -40,8 +40,8 @@ pub fn run(args: Args) -> Done {
     let written = graph.write_texts(languages, &out.file("train")?)?;
     let mut counts = serde_json::Map::new();
     for (language, lines) in languages.iter().zip(written) {
-        let left_out = graph.len() - lines;
-        table.row([language.to_string(), lines.to_string(), left_out.to_string()]);
+        let skipped = graph.len() - lines;
+        table.row([language.to_string(), lines.to_string(), skipped.to_string()]);
         counts.insert(language.to_string(), lines.into());
     }
     let counts = counts.into();

@@ -38,24 +38,24 @@ impl Tables {
         report: &mut ExtractReport,
     ) -> Result<(), Error> {
         let folder = self.folder.clone();
-        let refuse = || Error::io(&folder, "read the folder");
-        let mut last: Option<String> = None;
-        while let Some(entry) = entities.next().map_err(refuse())? {
-            if last.as_ref() == Some(&entry.key) {
+        let io_error = || Error::io(&folder, "read the folder");
+        let mut last_id: Option<String> = None;
+        while let Some(entry) = entities.next().map_err(io_error())? {
+            if last_id.as_ref() == Some(&entry.key) {
                 report.repeated_entities += 1;
                 continue;
             }
-            let record = Record::of(entry).map_err(refuse())?;
+            let record = Record::from_entry(entry).map_err(io_error())?;
             self.write_record(&record, report)?;
-            last = Some(record.id);
+            last_id = Some(record.id);
         }
         Ok(())
     }
 
     fn write_record(&mut self, record: &Record, report: &mut ExtractReport) -> Result<(), Error> {
         report.counts.add(&record.counts);
-        let of_kind = if record.property { &mut report.properties } else { &mut report.items };
-        *of_kind += 1;
+        let entity_count = if record.property { &mut report.properties } else { &mut report.items };
+        *entity_count += 1;
         let mut tables = self.tables.iter_mut().zip(&record.rows);
         tables.try_for_each(|(table, rows)| table.write(rows))
     }
@@ -65,10 +65,10 @@ impl Tables {
         mut redirects: Sorted,
         report: &mut ExtractReport,
     ) -> Result<(), Error> {
-        let refuse = || Error::io(&self.folder, "read the folder");
-        let mut last: Option<String> = None;
-        while let Some(entry) = redirects.next().map_err(refuse())? {
-            if last.as_ref() != Some(&entry.key)
+        let io_error = || Error::io(&self.folder, "read the folder");
+        let mut last_id: Option<String> = None;
+        while let Some(entry) = redirects.next().map_err(io_error())? {
+            if last_id.as_ref() != Some(&entry.key)
                 && let [to] = entry.values.as_slice()
             {
                 report.redirects += 1;
@@ -76,7 +76,7 @@ impl Tables {
                     table.write(&format!("{}\t{to}\n", entry.key))?;
                 }
             }
-            last = Some(entry.key);
+            last_id = Some(entry.key);
         }
         Ok(())
     }
@@ -85,15 +85,16 @@ impl Tables {
     /// earlier extract is removed first, so that a folder with this file is complete.
     pub(super) fn publish(self, report: &ExtractReport) -> Result<(), Error> {
         let path = self.folder.join("extract.json");
-        let refuse = || Error::io(&path, "write the file");
-        let text = serde_json::to_string_pretty(report).map_err(|error| refuse()(error.into()))?;
+        let io_error = || Error::io(&path, "write the file");
+        let text =
+            serde_json::to_string_pretty(report).map_err(|error| io_error()(error.into()))?;
         let mut file = output::create(&path)?;
-        file.write_all(format!("{text}\n").as_bytes()).map_err(refuse())?;
+        file.write_all(format!("{text}\n").as_bytes()).map_err(io_error())?;
         let file = output::sync(file)?;
         let tables = self.tables.into_iter().chain(self.redirects).map(TableFile::sync);
         let tables = tables.collect::<Result<Vec<_>, _>>()?;
         if path.exists() {
-            std::fs::remove_file(&path).map_err(refuse())?;
+            std::fs::remove_file(&path).map_err(io_error())?;
         }
         output::publish(tables)?;
         output::publish([file])

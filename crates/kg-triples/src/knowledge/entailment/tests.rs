@@ -24,9 +24,9 @@ fn dataset(multilingual: bool) -> EntailmentExamples {
 }
 
 #[test]
-fn descriptions_tell_other_trained_facts_only() {
+fn descriptions_contain_only_other_training_facts() {
     let data = dataset(true);
-    let Described::Triples(triples) = &data.described else { panic!("synthetic") };
+    let DescriptionSource::Triples(triples) = &data.described else { panic!("synthetic") };
     let train: BTreeSet<u32> = data.train.iter().copied().collect();
     assert!(data.test.iter().all(|fact| !train.contains(fact)));
     assert!(triples.facts_about.values().flatten().all(|fact| train.contains(fact)));
@@ -79,9 +79,9 @@ fn samples_objects_and_queries_are_pinned() {
         format!("{subject_ids:?} {relation} {object} {object_ids:?}\n")
     };
     let mut sampler = rng("gold", 9);
-    let within = dataset(false);
-    let of = |k: usize| if k.is_multiple_of(2) { &data } else { &within };
-    let samples = (0..300).map(|k| line(&of(k).sample(&mut sampler).unwrap()));
+    let monolingual = dataset(false);
+    let data_of = |k: usize| if k.is_multiple_of(2) { &data } else { &monolingual };
+    let samples = (0..300).map(|k| line(&data_of(k).sample(&mut sampler).unwrap()));
     assert_eq!(digest(samples.collect()), "dcb1a126960cc71a");
     let objects = data.objects();
     let lines = objects.iter().map(|(object, language)| {

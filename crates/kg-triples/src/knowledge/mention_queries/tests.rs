@@ -62,7 +62,7 @@ struct Splits {
 }
 
 /// Selects the training examples from `trainable` and the held-out examples from `queries`.
-fn divide(
+fn split_examples(
     held_out: &HeldOut,
     trainable: &[MentionExample],
     queries: &[MentionExample],
@@ -118,14 +118,14 @@ fn assert_no_leak(splits: &Splits) {
 proptest! {
     #[test]
     fn no_held_out_text_pair_or_entity_is_trained(examples in examples(), held_out in held_out()) {
-        match divide(&held_out, &examples, &examples) {
+        match split_examples(&held_out, &examples, &examples) {
             Ok(splits) => assert_no_leak(&splits),
             Err(error) => prop_assert!(matches!(error, Error::Empty { .. }), "{error}"),
         }
     }
 
     #[test]
-    fn an_example_is_trained_if_nothing_of_it_is_held_out(
+    fn an_example_is_for_training_if_nothing_in_it_is_held_out(
         examples in examples(),
         held_out in held_out(),
     ) {
@@ -148,16 +148,16 @@ proptest! {
     }
 
     #[test]
-    fn training_in_one_language_leaks_nothing_either(
+    fn monolingual_training_leaks_nothing(
         examples in examples(),
         held_out in held_out(),
     ) {
-        let within: Vec<MentionExample> = examples
+        let monolingual: Vec<MentionExample> = examples
             .iter()
             .cloned()
             .map(|example| MentionExample { description_language: example.language, ..example })
             .collect();
-        if let Ok(splits) = divide(&held_out, &within, &examples) {
+        if let Ok(splits) = split_examples(&held_out, &monolingual, &examples) {
             assert_no_leak(&splits);
             prop_assert!(splits.train.iter().all(|e| e.language == e.description_language));
             for queries in &splits.queries {
@@ -167,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn quotas_of_queries_are_kept(examples in examples(), held_out in held_out()) {
+    fn query_limits_are_respected(examples in examples(), held_out in held_out()) {
         let trained = |entity: &str| !held_out.holds_out_entity(entity);
         let Ok(splits) = collect(&held_out, &examples, trained) else { return Ok(()) };
         let all = HeldOut { queries: usize::MAX, per_entity: None, ..held_out.clone() };
@@ -180,52 +180,52 @@ proptest! {
             for query in all {
                 *counts.entry(&query.entity).or_default() += 1;
             }
-            let most = held_out.per_entity.unwrap_or(usize::MAX);
-            let possible: usize = counts.values().map(|count| *count.min(&most)).sum();
+            let max_per_entity = held_out.per_entity.unwrap_or(usize::MAX);
+            let possible: usize = counts.values().map(|count| *count.min(&max_per_entity)).sum();
             prop_assert_eq!(queries.len(), possible.min(held_out.queries), "the allowed number");
             for query in queries {
-                prop_assert!(queries.iter().filter(|q| q.entity == query.entity).count() <= most);
+                prop_assert!(queries.iter().filter(|q| q.entity == query.entity).count() <= max_per_entity);
             }
         }
     }
 
     #[test]
-    fn every_example_has_one_split_whatever_else_there_is(
+    fn the_split_of_an_example_does_not_depend_on_other_examples(
         examples in examples(),
         held_out in held_out(),
     ) {
-        let Ok(splits) = divide(&held_out, &examples, &examples) else { return Ok(()) };
+        let Ok(splits) = split_examples(&held_out, &examples, &examples) else { return Ok(()) };
         let trained: Vec<MentionExample> = examples
             .iter()
             .filter(|example| held_out.split_of(example) == Split::Train)
             .cloned()
             .collect();
         prop_assert_eq!(&splits.train, &trained, "all training examples, in order");
-        prop_assert_eq!(&splits, &divide(&held_out, &examples, &examples).unwrap(), "repeated");
+        prop_assert_eq!(&splits, &split_examples(&held_out, &examples, &examples).unwrap(), "repeated");
         // A subset of the examples is split in the same way.
         let half: Vec<MentionExample> = examples.iter().step_by(2).cloned().collect();
-        if let Ok(splits) = divide(&held_out, &half, &half) {
+        if let Ok(splits) = split_examples(&held_out, &half, &half) {
             prop_assert!(splits.train.iter().all(|example| trained.contains(example)));
         }
     }
 }
 
 /// 2,000 texts in four languages, about 50 entities.
-fn many() -> Vec<MentionExample> {
+fn many_examples() -> Vec<MentionExample> {
     (0..2000).map(|at| example(at, at / 4, (at * 7) % 50, at, 1 + at % 3)).collect()
 }
 
 #[test]
-fn fractions_are_those_of_texts_pairs_and_entities() {
-    let examples = many();
+fn held_out_fractions_match_the_options() {
+    let examples = many_examples();
     let fraction = |held_out: &HeldOut, split: Split, key: fn(&MentionExample) -> String| {
         let names: BTreeSet<String> = examples.iter().map(key).collect();
-        let held: BTreeSet<String> = examples
+        let held_out_names: BTreeSet<String> = examples
             .iter()
             .filter(|example| held_out.split_of(example) == split)
             .map(key)
             .collect();
-        held.len() as f64 / names.len() as f64
+        held_out_names.len() as f64 / names.len() as f64
     };
     let none = HeldOut { texts: 0.0, pairs: 0.0, entities: 0.0, ..HeldOut::default() };
     let texts = HeldOut { texts: 0.3, ..none.clone() };
@@ -242,17 +242,17 @@ fn fractions_are_those_of_texts_pairs_and_entities() {
 #[test]
 fn all_languages_of_a_text_are_held_out_together() {
     let held_out = HeldOut { texts: 0.5, pairs: 0.0, entities: 0.0, ..HeldOut::default() };
-    for text in many().chunks(4) {
+    for text in many_examples().chunks(4) {
         let splits: BTreeSet<Split> = text.iter().map(|one| held_out.split_of(one)).collect();
         assert_eq!(splits.len(), 1, "{}: {splits:?}", text[0].id);
     }
 }
 
 #[test]
-fn another_seed_holds_out_something_else() {
+fn the_seed_determines_the_held_out_set() {
     let texts = |seed| {
         let held_out = HeldOut { seed, ..HeldOut::default() };
-        let splits = divide(&held_out, &many(), &many()).unwrap();
+        let splits = split_examples(&held_out, &many_examples(), &many_examples()).unwrap();
         let [unseen_texts, ..] = splits.queries;
         unseen_texts.into_iter().map(|query| query.id).collect::<BTreeSet<String>>()
     };
@@ -261,7 +261,7 @@ fn another_seed_holds_out_something_else() {
 }
 
 #[test]
-fn wrong_values_are_refused_by_their_key() {
+fn invalid_values_are_rejected_with_their_key() {
     let all = [
         ("hold_out.texts = 0", HeldOut { texts: 0.0, ..HeldOut::default() }),
         ("hold_out.texts = 1", HeldOut { texts: 1.0, ..HeldOut::default() }),
@@ -290,7 +290,7 @@ fn no_query_is_an_error_that_names_the_key() {
         .unwrap();
     // There are no queries at all if passages have one language only.
     for queries in [&one[..], &[]] {
-        let error = divide(&none, &one, queries).unwrap_err();
+        let error = split_examples(&none, &one, queries).unwrap_err();
         assert!(matches!(error, Error::Empty { .. }), "{error}");
         let error = error.to_string();
         assert!(error.starts_with("queries for the probes"), "{error}");

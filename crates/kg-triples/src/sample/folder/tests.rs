@@ -31,7 +31,7 @@ fn graph() -> impl Strategy<Value = KnowledgeGraph> {
             builder.add_triple(&head, &relation, &tail).unwrap();
         }
         for (id, (codes, text)) in labels {
-            let codes = CODES.into_iter().zip(codes).filter(|(_, there)| *there);
+            let codes = CODES.into_iter().zip(codes).filter(|(_, is_labelled)| *is_labelled);
             for (at, (code, _)) in codes.enumerate() {
                 let label = &text[..text.char_indices().nth(at).map_or(text.len(), |(end, _)| end)];
                 let label = if label.is_empty() { "l" } else { label };
@@ -58,7 +58,7 @@ fn config() -> impl Strategy<Value = SampleConfig> {
 }
 
 /// Reference implementation: ranks and sorts all triples, without bounds and blocks.
-fn plain(
+fn reference_sample(
     graph: &KnowledgeGraph,
     config: &SampleConfig,
 ) -> Result<(KnowledgeGraph, SampleReport), Error> {
@@ -104,7 +104,7 @@ fn ranked(
         if head == tail {
             report.self_loops += 1;
         } else {
-            let verdict = rules.judge(triple.map(bits));
+            let verdict = rules.check(triple.map(bits));
             report.count(verdict);
             if verdict == Verdict::Usable {
                 ranked.push((ranks.rank(triple.map(|id| graph.id_at(id))), *triple));
@@ -118,7 +118,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn a_streamed_sample_is_that_of_the_graph(
+    fn streamed_and_in_memory_samples_are_equal(
         graph in graph(),
         config in config(),
         redirects in prop::option::of(prop::collection::vec((id(), id()), 0..6)),
@@ -134,7 +134,7 @@ proptest! {
         let graph = graph.with_redirects(&path).unwrap();
         let streamed = streamed(folder.path(), &config).expect("a table in order");
         for found in [streamed, sample(&graph, &config)] {
-            match (found, plain(&graph, &config)) {
+            match (found, reference_sample(&graph, &config)) {
                 (Ok(found), Ok(expected)) => prop_assert_eq!(found, expected),
                 (found, expected) => prop_assert_eq!(
                     found.err().map(|error| error.to_string()),
@@ -174,18 +174,18 @@ proptest! {
             Err(Error::Empty { .. }) => prop_assert!(usable.is_empty()),
             // A language without labels, or only one language.
             Err(error) => {
-                let is_refused = matches!(
+                let is_rejected = matches!(
                     error,
                     Error::UnknownLanguage { .. } | Error::Config { .. }
                 );
-                prop_assert!(is_refused);
+                prop_assert!(is_rejected);
             }
         }
     }
 }
 
 #[test]
-fn folders_in_another_order_are_read_into_memory() {
+fn unsorted_folders_are_read_into_memory() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     let config = SampleConfig { languages: vec!["en".into()], ..SampleConfig::default() };

@@ -65,8 +65,8 @@ pub fn write(dir: &Path, name: &str, text: impl AsRef<[u8]>) {
 
 /// Compresses bytes with gzip (`gz`), bzip2 in blocks of 100 kB (`bz2`) or zstd with a checksum
 /// (`zst`). For any other extension, the bytes are unchanged.
-pub fn packed(bytes: &[u8], packing: &str) -> Vec<u8> {
-    match packing {
+pub fn compressed(bytes: &[u8], extension: &str) -> Vec<u8> {
+    match extension {
         "gz" => testkit::gzip(bytes),
         "bz2" => {
             let level = bzip2::Compression::fast();
@@ -134,7 +134,7 @@ pub fn mix_arguments(rest: &str) -> String {
 /// Expects that each command fails with an error that contains the text next to it, and that it
 /// writes no file.
 #[track_caller]
-pub fn expect_refusals(dir: &Path, prefix: &str, cases: &[(&str, &str)]) {
+pub fn expect_errors(dir: &Path, prefix: &str, cases: &[(&str, &str)]) {
     for (arguments, expected) in cases {
         let error = failure(&run(dir, &format!("{prefix} {arguments} --out out.jsonl")));
         assert!(error.contains(expected), "{arguments}: {error}");

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::{language, slice};
 
 /// The mentions found in a text, as (text, entity).
-fn found(labels: &[(&str, &str)], code: &str, text: &str) -> Vec<(String, String)> {
+fn linked(labels: &[(&str, &str)], code: &str, text: &str) -> Vec<(String, String)> {
     let labels = labels.iter().map(|(label, entity)| (language(code), *label, *entity));
     let (matcher, _) = LabelMatcher::new(labels).unwrap();
     let mentions = matcher.mentions(text, language(code));
@@ -19,7 +19,7 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_longest_label_of_whole_words_wins() {
+fn the_longest_label_of_whole_words_is_linked() {
     let labels = [
         ("San", "Q1"),
         ("San Marino", "Q2"),
@@ -29,43 +29,43 @@ fn the_longest_label_of_whole_words_wins() {
         ("York City", "Q6"),
     ];
     // "San" is a whole word here, "San Marino" is not.
-    assert_eq!(found(&labels, "en", "A San Marinoan"), pairs(&[("San", "Q1")]));
+    assert_eq!(linked(&labels, "en", "A San Marinoan"), pairs(&[("San", "Q1")]));
     assert_eq!(
-        found(&labels, "en", "San Marino, San Marino Republic of art: artist, art-house, part."),
+        linked(&labels, "en", "San Marino, San Marino Republic of art: artist, art-house, part."),
         pairs(&[("San Marino", "Q2"), ("San Marino", "Q2"), ("art", "Q4"), ("art", "Q4")])
     );
     // Of overlapping labels, the one that begins first is used.
-    assert_eq!(found(&labels, "en", "New York City"), pairs(&[("New York", "Q5")]));
-    assert_eq!(found(&labels, "en", ""), []);
+    assert_eq!(linked(&labels, "en", "New York City"), pairs(&[("New York", "Q5")]));
+    assert_eq!(linked(&labels, "en", ""), []);
 }
 
 #[test]
-fn combining_marks_and_scripts_have_their_words() {
+fn words_respect_combining_marks_and_scripts() {
     // A label does not end between a letter and its mark.
-    assert_eq!(found(&[("cafe", "Q1")], "fr", "cafe\u{301} cafe"), pairs(&[("cafe", "Q1")]));
+    assert_eq!(linked(&[("cafe", "Q1")], "fr", "cafe\u{301} cafe"), pairs(&[("cafe", "Q1")]));
     assert_eq!(
-        found(&[("cafe\u{301}", "Q1")], "fr", "un cafe\u{301}."),
+        linked(&[("cafe\u{301}", "Q1")], "fr", "un cafe\u{301}."),
         pairs(&[("cafe\u{301}", "Q1")])
     );
     // Chinese has no spaces: a label matches anywhere, and the longest label is preferred.
     let labels = [("中国", "Q1"), ("中国共产党", "Q2"), ("首都", "Q3")];
     assert_eq!(
-        found(&labels, "zh", "北京是中国的首都，中国共产党。"),
+        linked(&labels, "zh", "北京是中国的首都，中国共产党。"),
         pairs(&[("中国", "Q1"), ("首都", "Q3"), ("中国共产党", "Q2")])
     );
     // In Arabic, a noun with its article is a different word.
     let labels = [("موت", "Q4"), ("لغة", "Q5")];
-    assert_eq!(found(&labels, "ar", "الموت لغة، موت"), pairs(&[("لغة", "Q5"), ("موت", "Q4")]));
+    assert_eq!(linked(&labels, "ar", "الموت لغة، موت"), pairs(&[("لغة", "Q5"), ("موت", "Q4")]));
     // Devanagari vowel signs are marks.
-    assert_eq!(found(&[("भारत", "Q6")], "hi", "भारत में, भारती"), pairs(&[("भारत", "Q6")]));
+    assert_eq!(linked(&[("भारत", "Q6")], "hi", "भारत में, भारती"), pairs(&[("भारत", "Q6")]));
 }
 
 #[test]
-fn a_capital_at_the_beginning_is_the_same_label_unless_it_names_another() {
+fn a_capitalised_label_matches_unless_it_is_another_label() {
     let labels =
         [("human", "Q5"), ("apple", "Q89"), ("Apple", "Q312"), ("élan", "Q7"), ("NATO", "Q8")];
     assert_eq!(
-        found(&labels, "en", "Humans? Human, apple; Apple HUMAN Élan Nato NATO"),
+        linked(&labels, "en", "Humans? Human, apple; Apple HUMAN Élan Nato NATO"),
         pairs(&[
             ("Human", "Q5"),
             ("apple", "Q89"),
@@ -77,7 +77,7 @@ fn a_capital_at_the_beginning_is_the_same_label_unless_it_names_another() {
 }
 
 #[test]
-fn ambiguous_and_short_labels_are_left_out_and_counted() {
+fn ambiguous_and_short_labels_are_skipped_and_counted() {
     let (en, zh) = (language("en"), language("zh"));
     let labels = [
         (en, "mercury", "Q1"),
@@ -132,21 +132,21 @@ proptest! {
 
     /// Compares with trying every label at every word.
     #[test]
-    fn agrees_with_trying_every_label(words in prop::collection::vec(0_usize..4, 0..12), labels in prop::collection::btree_set(prop::collection::vec(0_usize..4, 1..4), 0..6)) {
+    fn matches_equal_those_of_trying_every_label(words in prop::collection::vec(0_usize..4, 0..12), labels in prop::collection::btree_set(prop::collection::vec(0_usize..4, 1..4), 0..6)) {
         let name = |words: &[usize]| words.iter().map(|word| ["ka", "kab", "中文", "é\u{301}"][*word]).collect::<Vec<_>>().join(" ");
         let text = name(&words);
         let en = language("en");
         let labels: Vec<Vec<usize>> = labels.into_iter().collect();
-        let given = labels.iter().map(|label| (en, name(label), name(label)));
-        let (matcher, _) = LabelMatcher::new(given).unwrap();
+        let triples = labels.iter().map(|label| (en, name(label), name(label)));
+        let (matcher, _) = LabelMatcher::new(triples).unwrap();
         let mut expected = Vec::new();
         let mut at = 0;
         while at < words.len() {
-            let here = labels.iter().filter(|label| words[at..].starts_with(label)).map(Vec::len).max();
-            if let Some(length) = here {
+            let longest = labels.iter().filter(|label| words[at..].starts_with(label)).map(Vec::len).max();
+            if let Some(length) = longest {
                 expected.push(name(&words[at..at + length]));
             }
-            at += here.unwrap_or(1);
+            at += longest.unwrap_or(1);
         }
         let mentions = matcher.mentions(&text, en);
         let found: Vec<String> = mentions.iter().map(|mention| mention.entity.clone()).collect();

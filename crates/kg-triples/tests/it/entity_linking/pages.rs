@@ -27,11 +27,11 @@ fn pages_are_read_by_language_with_file_and_line_in_errors() {
         [("en", "Q4"), ("en", "Q5"), ("zh", "Q4")].map(|(l, id)| (l.into(), id.into()))
     );
 
-    let refuse = |_, page: EntityPage| match page.id.as_str() {
+    let reject = |_, page: EntityPage| match page.id.as_str() {
         "Q5" => Err(Error::Tokenizer("no".into())),
         _ => Ok(()),
     };
-    let error = read_pages(&files, refuse).unwrap_err().to_string();
+    let error = read_pages(&files, reject).unwrap_err().to_string();
     assert!(error.contains("entities.en.jsonl.gz:3:"), "{error}");
     write("entities.zh.jsonl", "{\"id\":\"Q4\"}\n{\"id\":\"Q5\",\"extrakt\":\"x\"}\n");
     let error = read_pages(&files, |_, _| Ok(())).unwrap_err().to_string();
@@ -47,24 +47,27 @@ fn pages_are_read_by_language_with_file_and_line_in_errors() {
 }
 
 #[test]
-fn the_text_of_a_page_is_the_one_asked_for() {
+fn the_text_of_a_page_depends_on_the_option() {
     let page = |extract: Option<&str>, description: Option<&str>| EntityPage {
         id: "Q4".into(),
         label: Some("death".into()),
         extract: extract.map(str::to_owned),
         description: description.map(str::to_owned),
     };
-    let both = page(Some("long"), Some("short"));
-    assert_eq!(both.text(PageText::Extract), Some("long"));
-    assert_eq!(both.text(PageText::Description), Some("short"));
-    assert_eq!(both.text(PageText::Either), Some("long"));
-    let one = page(Some(" \n"), Some("short"));
-    assert_eq!((one.text(PageText::Extract), one.text(PageText::Either)), (None, Some("short")));
+    let complete = page(Some("long"), Some("short"));
+    assert_eq!(complete.text(PageText::Extract), Some("long"));
+    assert_eq!(complete.text(PageText::Description), Some("short"));
+    assert_eq!(complete.text(PageText::Either), Some("long"));
+    let without_extract = page(Some(" \n"), Some("short"));
+    assert_eq!(
+        (without_extract.text(PageText::Extract), without_extract.text(PageText::Either)),
+        (None, Some("short"))
+    );
     assert_eq!(page(None, None).text(PageText::Either), None);
-    let text = both.into_text(language("en"), PageText::Extract).unwrap();
+    let text = complete.into_text(language("en"), PageText::Extract).unwrap();
     assert_eq!(
         (text.id.as_str(), text.entity.as_deref(), text.text.as_str()),
         ("Q4", Some("Q4"), "long")
     );
-    assert!(one.into_text(language("en"), PageText::Extract).is_none());
+    assert!(without_extract.into_text(language("en"), PageText::Extract).is_none());
 }

@@ -42,7 +42,7 @@ fn one_line_is_one_object_with_the_documented_keys() {
 }
 
 #[test]
-fn broken_lines_are_named() {
+fn invalid_lines_are_reported() {
     let good = r#"{"id":"7","lang":"en","text":"Bern","mentions":[]}"#;
     let broken = [
         ("{", "EOF"),
@@ -72,7 +72,7 @@ fn broken_lines_are_named() {
     ];
     let dir = tempdir().unwrap();
     let path = dir.path().join("t.jsonl");
-    for (line, why) in broken {
+    for (line, expected_error) in broken {
         std::fs::write(&path, format!("{good}\n\n{line}\n{good}\n")).unwrap();
         let results: Vec<_> = JsonlReader::<LinkedText>::open(&path).unwrap().collect();
         assert_eq!(results.len(), 2, "{line}");
@@ -80,21 +80,22 @@ fn broken_lines_are_named() {
         assert!(matches!(error, Error::Json { line: 3, .. }), "{line}: {error}");
         let error = error.to_string();
         assert!(error.contains("t.jsonl:3: expected one linked text"), "{error}");
-        assert!(error.contains(why), "{error}");
+        assert!(error.contains(expected_error), "{error}");
     }
 }
 
 #[test]
-fn lines_are_passages_and_mentions_move_with_them() {
-    let whole = "\u{a0} Bern\u{301} ist 伯尔尼. \n\n \t \nعاصمة Bern\r\nzwei\nZeilen";
-    let at = |part: &str| {
-        let start = whole[..whole.find(part).unwrap()].chars().count();
+fn lines_become_passages_with_their_mentions() {
+    let body = "\u{a0} Bern\u{301} ist 伯尔尼. \n\n \t \nعاصمة Bern\r\nzwei\nZeilen";
+    let span = |part: &str| {
+        let start = body[..body.find(part).unwrap()].chars().count();
         (start, start + part.chars().count())
     };
     let names = ["Bern\u{301}", "伯尔尼", "عاصمة", "zwei\nZeilen", "Bern\u{301} ist", ". \n"];
     // The mentions are in reverse order, and some overlap.
-    let mentions = names.iter().rev().map(|name| mention(at(name).0, at(name).1, name)).collect();
-    let linked = text(whole, mentions);
+    let mentions =
+        names.iter().rev().map(|name| mention(span(name).0, span(name).1, name)).collect();
+    let linked = text(body, mentions);
     let passages = passages(&linked);
     let texts: Vec<&str> = passages.iter().map(|passage| passage.text).collect();
     assert_eq!(texts, ["Bern\u{301} ist 伯尔尼.", "عاصمة Bern", "zwei", "Zeilen"]);
@@ -119,7 +120,7 @@ proptest! {
 
     /// Every mention within a line has the same text in its passage.
     #[test]
-    fn passages_keep_what_mentions_point_at(
+    fn mentions_have_equal_text_in_passages(
         body in "[ab é中\u{301}\u{627} \n]{1,40}",
         spans in prop::collection::vec((0_usize..40, 1_usize..6), 0..6),
     ) {
@@ -139,8 +140,8 @@ proptest! {
         let expected = mentions.iter().filter(inner).count();
         let linked = text(&body, mentions);
         let passages = passages(&linked);
-        let solid = |line: &&str| !line.trim().is_empty();
-        prop_assert_eq!(passages.len(), body.split('\n').filter(solid).count());
+        let is_not_blank = |line: &&str| !line.trim().is_empty();
+        prop_assert_eq!(passages.len(), body.split('\n').filter(is_not_blank).count());
         let found: Vec<_> = passages.iter().flat_map(|p| p.mentions.iter().map(move |m| (p.text, m))).collect();
         for (text, mention) in &found {
             prop_assert_eq!(&slice(text, mention), &mention.entity);

@@ -77,8 +77,8 @@ fn offsets_count_code_points_in_any_script() {
 }
 
 #[test]
-fn malformed_links_lose_their_tags() {
-    for (text, left, linked) in [
+fn tags_of_malformed_links_are_removed() {
+    for (text, expected_text, mention_count) in [
         ("a <a href=\"Bern\">Bern", "a Bern", 0),
         ("<a href=\"X\">x <a href=\"Bern\">Bern</a> y</a>", "x Bern y", 1),
         ("a <a href=\"Bern\"> </a> b", "a   b", 0),
@@ -89,13 +89,13 @@ fn malformed_links_lose_their_tags() {
         ("", "", 0),
     ] {
         let page = page("de", "Bern", text);
-        assert_eq!(page.text, left, "{text}");
-        assert_eq!(page.mentions.len(), linked, "{text}");
+        assert_eq!(page.text, expected_text, "{text}");
+        assert_eq!(page.mentions.len(), mention_count, "{text}");
     }
 }
 
 #[test]
-fn sitelinks_are_read_and_faults_named() {
+fn sitelinks_are_read_and_faults_reported() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("sitelinks.tsv.gz");
     let bytes = testkit::gzip("id\tlang\ttitle\nQ70\tde\tBern\nQ70\tde\tBundesstadt_(Schweiz)\n");
@@ -104,7 +104,7 @@ fn sitelinks_are_read_and_faults_named() {
     assert_eq!(sitelinks.entity(language("de"), "bern"), Some("Q70"));
     assert_eq!(sitelinks.entity(language("de"), "Bundesstadt (Schweiz)"), Some("Q70"));
     assert_eq!(sitelinks.entity(language("en"), "Bern"), None);
-    for (rows, why) in [
+    for (rows, expected_error) in [
         ("Q70\tde\tBern\nQ71\tde\tbern\n", "sitelinks.tsv:3: title: expected one id"),
         ("Q70\tde\n", "sitelinks.tsv:2: columns: expected 3"),
         ("Q70\td e\tBern\n", "sitelinks.tsv:2: language"),
@@ -114,7 +114,7 @@ fn sitelinks_are_read_and_faults_named() {
         let path = dir.path().join("sitelinks.tsv");
         std::fs::write(&path, format!("id\tlang\ttitle\n{rows}")).unwrap();
         let error = Sitelinks::read(&path).unwrap_err().to_string();
-        assert!(error.contains(why), "{error}");
+        assert!(error.contains(expected_error), "{error}");
     }
     std::fs::write(&path, &bytes[..bytes.len() - 4]).unwrap();
     let error = Sitelinks::read(&path).unwrap_err();
@@ -122,11 +122,11 @@ fn sitelinks_are_read_and_faults_named() {
 }
 
 #[test]
-fn a_page_that_cannot_be_read_is_named() {
+fn invalid_pages_are_reported() {
     let dir = tempdir().unwrap();
     let path = dir.path().join("wiki_00");
     let good = r#"{"id":1,"title":"Bern","text":"x"}"#;
-    for (line, why) in
+    for (line, expected_error) in
         [(r#"{"id":"2","title":"Bern"}"#, "missing field `text`"), ("x", "expected value")]
     {
         std::fs::write(&path, format!("{good}\n{line}\n")).unwrap();
@@ -136,6 +136,6 @@ fn a_page_that_cannot_be_read_is_named() {
         assert_eq!(results[0].as_ref().unwrap().id, "de:1");
         let error = results[1].as_ref().unwrap_err().to_string();
         assert!(error.contains("wiki_00:2: expected one page of WikiExtractor"), "{error}");
-        assert!(error.contains(why), "{error}");
+        assert!(error.contains(expected_error), "{error}");
     }
 }

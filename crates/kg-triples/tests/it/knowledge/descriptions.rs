@@ -4,7 +4,7 @@ use kg_triples::knowledge::Descriptions;
 use super::{decode, described, language, tokenizer};
 
 #[test]
-fn descriptions_are_cut_to_their_length_with_special_tokens() {
+fn descriptions_are_truncated_including_special_tokens() {
     let tokenizer = tokenizer();
     let descriptions = described(&[("Q1", &["en", "de"]), ("Q2", &["zh"])]);
     let full = descriptions.encode(tokenizer, 256).unwrap();
@@ -14,11 +14,11 @@ fn descriptions_are_cut_to_their_length_with_special_tokens() {
     assert_eq!((ids[0], *ids.last().unwrap()), (0, 2));
     assert!(decode(&ids[1..ids.len() - 1]).starts_with("Q1inthewordsofde"), "{}", decode(ids));
     for max_tokens in [3, 7, ids.len() - 1, ids.len(), ids.len() + 1] {
-        let cut = descriptions.encode(tokenizer, max_tokens).unwrap();
-        let cut = &cut.get("Q1")[0].1;
-        assert_eq!(cut.len(), max_tokens.min(ids.len()));
-        assert_eq!(cut[..cut.len() - 1], ids[..cut.len() - 1]);
-        assert_eq!(*cut.last().unwrap(), 2);
+        let truncated = descriptions.encode(tokenizer, max_tokens).unwrap();
+        let truncated = &truncated.get("Q1")[0].1;
+        assert_eq!(truncated.len(), max_tokens.min(ids.len()));
+        assert_eq!(truncated[..truncated.len() - 1], ids[..truncated.len() - 1]);
+        assert_eq!(*truncated.last().unwrap(), 2);
     }
     for max_tokens in [0, 2] {
         let error = descriptions.encode(tokenizer, max_tokens).unwrap_err();
@@ -27,7 +27,7 @@ fn descriptions_are_cut_to_their_length_with_special_tokens() {
 }
 
 #[test]
-fn a_tokenizer_that_truncates_or_pads_is_no_matter() {
+fn truncation_and_padding_of_the_tokenizer_are_ignored() {
     let mut tokenizer = tokenizer().clone();
     let expected = described(&[("Q1", &["en"])]).encode(&tokenizer, 20).unwrap();
     let truncation = tokenizers::TruncationParams { max_length: 4, ..Default::default() };
@@ -48,16 +48,16 @@ fn literal_special_tokens_are_skipped() {
 }
 
 #[test]
-fn what_cannot_be_added_is_named() {
+fn invalid_descriptions_are_reported() {
     let mut descriptions = described(&[("Q1", &["en"])]);
     let en = language("en");
-    for (entity, text, why) in [
+    for (entity, text, expected_error) in [
         ("Q1", "again", "a second description"),
         ("Q2", " \n", "an empty text"),
         (" ", "x", "entity"),
     ] {
         let error = descriptions.add(entity, en, text).unwrap_err().to_string();
-        assert!(error.contains(why), "{error}");
+        assert!(error.contains(expected_error), "{error}");
     }
     assert_eq!(descriptions.counts(), [(en, 1)].into());
 }

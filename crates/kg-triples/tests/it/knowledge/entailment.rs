@@ -18,10 +18,10 @@ fn graph(triples: &[[&str; 3]]) -> KnowledgeGraph {
 
 /// All triples as training triples, with these descriptions.
 fn dataset(graph: &KnowledgeGraph, descriptions: &Descriptions) -> EntailmentExamples {
-    with(graph, descriptions, EntailmentConfig::default())
+    dataset_with(graph, descriptions, EntailmentConfig::default())
 }
 
-fn with(
+fn dataset_with(
     graph: &KnowledgeGraph,
     descriptions: &Descriptions,
     config: EntailmentConfig,
@@ -30,16 +30,18 @@ fn with(
     EntailmentExamples::with_texts(graph.clone(), texts, &config).unwrap()
 }
 
-fn all(examples: impl Iterator<Item = Result<EntailmentExample, Error>>) -> Vec<EntailmentExample> {
+fn collect(
+    examples: impl Iterator<Item = Result<EntailmentExample, Error>>,
+) -> Vec<EntailmentExample> {
     examples.collect::<Result<_, _>>().unwrap()
 }
 
 #[test]
-fn relations_are_numbered_densely() {
+fn relations_have_consecutive_indices() {
     let graph = crate::common::countries();
     let descriptions = labels(&graph);
     let data = dataset(&graph, &descriptions);
-    let mut numbers: Vec<(u32, String)> = all(data.once(0))
+    let mut numbers: Vec<(u32, String)> = collect(data.once(0))
         .into_iter()
         .map(|example| (example.relation, example.relation_id))
         .collect();
@@ -50,7 +52,7 @@ fn relations_are_numbered_densely() {
 }
 
 #[test]
-fn languages_differ_whenever_possible_and_all_pairs_are_drawn() {
+fn all_pairs_of_different_languages_are_drawn() {
     let graph = graph(&[["A", "P1", "B"]]);
     // With the subject in en, the object has no other language: only (de, en) is possible.
     for (subject, object, pairs) in [
@@ -63,7 +65,7 @@ fn languages_differ_whenever_possible_and_all_pairs_are_drawn() {
         let data = dataset(&graph, &descriptions);
         let mut drawn = BTreeMap::new();
         for seed in 0..900 {
-            let [example] = <[_; 1]>::try_from(all(data.once(seed))).unwrap();
+            let [example] = <[_; 1]>::try_from(collect(data.once(seed))).unwrap();
             assert_ne!(example.subject_language, example.object_language);
             for (entity, code, ids) in [
                 ("A", example.subject_language, &example.subject_ids),
@@ -85,7 +87,7 @@ fn languages_differ_whenever_possible_and_all_pairs_are_drawn() {
 }
 
 #[test]
-fn triples_left_out_are_counted_by_reason() {
+fn skipped_triples_are_counted_by_reason() {
     let graph = graph(&[
         ["A", "P1", "B"],
         ["A", "P2", "C"],
@@ -107,19 +109,25 @@ fn triples_left_out_are_counted_by_reason() {
     let data = dataset(&graph, &descriptions);
     assert_eq!(data.report(), expected);
     // Fact numbers are positions in the graph, regardless of descriptions.
-    let once = all(data.once(0));
+    let once = collect(data.once(0));
     let facts: Vec<_> = once.iter().map(|e| (e.fact, e.relation, e.relation_id.as_str())).collect();
     assert_eq!(facts, [(1, 1, "P2"), (3, 0, "P1")]);
     assert!(once.iter().all(|example| (example.relation as usize) < data.report().relations));
     // Both in one language: only A and B, in English.
     let config = EntailmentConfig { multilingual: false, ..EntailmentConfig::default() };
-    let within = with(&graph, &descriptions, config);
-    assert_eq!(within.report(), EntailmentReport { without_language: 0, train: 3, ..expected });
-    let alone = all(within.once(0));
-    assert_eq!(alone.len(), 1);
-    assert_eq!((alone[0].subject.as_str(), alone[0].object.as_str()), ("A", "B"));
-    assert_eq!(alone[0].subject_language, alone[0].object_language);
-    assert_eq!(within.drawn(1, 0).unwrap().fact, alone[0].fact);
+    let monolingual = dataset_with(&graph, &descriptions, config);
+    assert_eq!(
+        monolingual.report(),
+        EntailmentReport { without_language: 0, train: 3, ..expected }
+    );
+    let monolingual_examples = collect(monolingual.once(0));
+    assert_eq!(monolingual_examples.len(), 1);
+    assert_eq!(
+        (monolingual_examples[0].subject.as_str(), monolingual_examples[0].object.as_str()),
+        ("A", "B")
+    );
+    assert_eq!(monolingual_examples[0].subject_language, monolingual_examples[0].object_language);
+    assert_eq!(monolingual.drawn(1, 0).unwrap().fact, monolingual_examples[0].fact);
 
     let data = dataset(&graph, &described(&[]));
     assert_eq!(data.report().train, 0);
@@ -127,7 +135,7 @@ fn triples_left_out_are_counted_by_reason() {
 }
 
 #[test]
-fn only_the_seed_and_the_number_decide() {
+fn examples_depend_only_on_seed_and_index() {
     let graph = crate::common::countries();
     let descriptions = labels(&graph);
     let data = dataset(&graph, &descriptions);
@@ -136,7 +144,7 @@ fn only_the_seed_and_the_number_decide() {
         let backwards: Vec<_> = (0..300).rev().map(example).collect();
         let drawn: Vec<_> = (0..300).map(example).collect();
         assert!(drawn.iter().eq(backwards.iter().rev()));
-        (drawn, all(data.once(seed)))
+        (drawn, collect(data.once(seed)))
     };
     let (drawn, once) = make(1);
     assert_eq!((drawn.clone(), once.clone()), make(1));
@@ -152,10 +160,10 @@ fn only_the_seed_and_the_number_decide() {
 }
 
 #[test]
-fn examples_read_back_and_broken_ones_are_named() {
+fn examples_are_read_back_and_invalid_ones_reported() {
     let graph = crate::common::countries();
     let descriptions = labels(&graph);
-    let examples = all(dataset(&graph, &descriptions).once(3));
+    let examples = collect(dataset(&graph, &descriptions).once(3));
     expect_round_trip(&examples);
     let error = error_with(&examples[0], "object_ids", serde_json::json!([]));
     assert!(error.contains("r.jsonl:2: expected one entailment example"), "{error}");

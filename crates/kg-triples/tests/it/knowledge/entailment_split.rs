@@ -21,7 +21,7 @@ fn config() -> EntailmentConfig {
 }
 
 #[test]
-fn values_are_checked() {
+fn invalid_values_are_rejected() {
     for (beginning, config) in [
         ("hold_out = 1", EntailmentConfig { hold_out: 1.0, ..config() }),
         ("hold_out = NaN", EntailmentConfig { hold_out: f64::NAN, ..config() }),
@@ -44,7 +44,7 @@ fn values_are_checked() {
 }
 
 #[test]
-fn languages_that_are_not_there_are_refused() {
+fn missing_languages_are_rejected() {
     let unknown = EntailmentConfig { languages: ["en", "fr"].map(language).into(), ..config() };
     let error = with_triples(crate::common::countries(), &unknown).err();
     assert!(matches!(error, Some(Error::UnknownLanguage { .. })), "{error:?}");
@@ -76,10 +76,11 @@ proptest! {
                 prop_assert!(trained.contains(&data.drawn(seed, index).unwrap().fact));
             }
         }
-        let golds: BTreeSet<&str> = candidates.iter().map(|one| one.entity.as_str()).collect();
-        prop_assert_eq!(golds.len(), candidates.len());
+        let entities = candidates.iter().map(|candidate| candidate.entity.as_str());
+        let entities: BTreeSet<&str> = entities.collect();
+        prop_assert_eq!(entities.len(), candidates.len());
         for query in &queries {
-            prop_assert!(golds.contains(query.object.as_str()));
+            prop_assert!(entities.contains(query.object.as_str()));
             prop_assert_ne!(query.subject_language, query.object_language);
         }
     }
@@ -110,13 +111,13 @@ fn partly_labelled() -> kg_triples::KnowledgeGraph {
 }
 
 #[test]
-fn labels_in_some_languages_are_enough_and_what_is_left_out_is_counted() {
+fn partial_labels_suffice_and_skipped_triples_are_counted() {
     let data = with_triples(partly_labelled(), &config()).unwrap();
     let report = data.report();
     // P1 to the German entities: all 100; to Q300: none; P2: one entity has a German label in every
     // other triple.
-    let without = report.without_subject + report.without_object + report.without_language;
-    assert_eq!((report.triples, without), (300, 150));
+    let skipped = report.without_subject + report.without_object + report.without_language;
+    assert_eq!((report.triples, skipped), (300, 150));
     assert_eq!(report.train + report.test + report.ambiguous, 150);
 
     let count = 20_000;
@@ -154,7 +155,7 @@ fn write_descriptions(folder: &Path) -> KnowledgeGraph {
 }
 
 #[test]
-fn texts_describe_and_nothing_takes_the_place_of_a_missing_one() {
+fn missing_descriptions_are_not_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let graph = write_descriptions(folder.path());
     let with_texts = |texts: &Descriptions| {
@@ -166,8 +167,8 @@ fn texts_describe_and_nothing_takes_the_place_of_a_missing_one() {
     let data = with_texts(&pages.unwrap());
     let report = data.report();
     assert!(report.without_subject > 0 && report.train > 0, "{report:?}");
-    let without = report.without_subject + report.without_object + report.without_language;
-    assert_eq!(report.triples, report.train + without);
+    let skipped = report.without_subject + report.without_object + report.without_language;
+    assert_eq!(report.triples, report.train + skipped);
     for index in 0..100 {
         let example = data.drawn(3, index).unwrap();
         assert_ne!(example.subject_language, example.object_language);

@@ -14,7 +14,7 @@ const LANGUAGES: [&str; 3] = ["de", "en", "es"];
 /// A text of two lines with two mentions each.
 fn text(id: usize, entities: [usize; 4], code: usize) -> LinkedText {
     let body = "Berlin and Paris\nLondon and Rome";
-    let places = [(0, 6), (11, 16), (17, 23), (28, 32)];
+    let spans = [(0, 6), (11, 16), (17, 23), (28, 32)];
     let mention = |((start, end), entity): ((usize, usize), usize)| Mention {
         start,
         end,
@@ -25,7 +25,7 @@ fn text(id: usize, entities: [usize; 4], code: usize) -> LinkedText {
         language: language(LANGUAGES[code % 3]),
         entity: None,
         text: body.into(),
-        mentions: places.into_iter().zip(entities).map(mention).collect(),
+        mentions: spans.into_iter().zip(entities).map(mention).collect(),
         switched_from: None,
     }
 }
@@ -37,14 +37,14 @@ fn descriptions() -> EncodedDescriptions {
     described(&all).encode(tokenizer(), 32).unwrap()
 }
 
-type Made = (Vec<MentionExample>, [Vec<MentionExample>; 3]);
+type SplitExamples = (Vec<MentionExample>, [Vec<MentionExample>; 3]);
 
-fn make(
+fn split_examples(
     texts: &[LinkedText],
     descriptions: &EncodedDescriptions,
     held_out: &HeldOut,
     config: &MentionConfig,
-) -> Result<Made, Error> {
+) -> Result<SplitExamples, Error> {
     let texts = texts.iter().cloned().map(Ok);
     let mut examples = MentionExamples::new(texts, descriptions, tokenizer(), config.clone())?
         .holding_out(held_out)?;
@@ -60,14 +60,16 @@ fn texts(count: usize) -> Vec<LinkedText> {
 }
 
 #[test]
-fn queries_are_the_same_for_training_within_a_language() {
+fn monolingual_training_has_equal_queries() {
     let (texts, descriptions) = (texts(400), descriptions());
     let held_out = HeldOut { texts: 0.3, queries: 20, per_entity: Some(2), ..HeldOut::default() };
-    let across = MentionConfig::default();
-    let within = MentionConfig { multilingual: false, ..across.clone() };
-    let (_, queries) = make(&texts, &descriptions, &held_out, &across).unwrap();
-    let (train, same) = make(&texts, &descriptions, &held_out, &within).unwrap();
-    assert_eq!(queries, same);
+    let multilingual_config = MentionConfig::default();
+    let monolingual_config = MentionConfig { multilingual: false, ..multilingual_config.clone() };
+    let (_, queries) =
+        split_examples(&texts, &descriptions, &held_out, &multilingual_config).unwrap();
+    let (train, monolingual_queries) =
+        split_examples(&texts, &descriptions, &held_out, &monolingual_config).unwrap();
+    assert_eq!(queries, monolingual_queries);
     assert!(train.iter().all(|example| example.language == example.description_language));
     for queries in &queries {
         assert!(!queries.is_empty() && queries.len() <= 20);
@@ -78,7 +80,7 @@ fn queries_are_the_same_for_training_within_a_language() {
 }
 
 #[test]
-fn what_is_held_out_is_counted() {
+fn held_out_passages_are_counted() {
     let (texts, descriptions) = (texts(300), descriptions());
     let held_out = HeldOut { texts: 0.3, entities: 0.5, ..HeldOut::default() };
     let config = MentionConfig::default();
@@ -86,7 +88,7 @@ fn what_is_held_out_is_counted() {
     let mut examples = MentionExamples::new(source, &descriptions, tokenizer(), config)
         .and_then(|examples| examples.holding_out(&held_out))
         .unwrap();
-    let made = examples.by_ref().count();
+    let example_count = examples.by_ref().count();
     let report = examples.report();
     let texts = texts.iter().filter(|text| held_out.holds_out_text(&text.id)).count();
     assert!(
@@ -94,10 +96,11 @@ fn what_is_held_out_is_counted() {
         "held-out texts, and passages with held-out entities only"
     );
     assert_eq!((report.passages, report.examples), (600, 600 - report.held_out));
-    assert_eq!(made, report.examples);
+    assert_eq!(example_count, report.examples);
     // All texts are held out.
     let all = HeldOut { texts: 0.999_999, ..HeldOut::default() };
-    let error = make(&self::texts(5), &descriptions, &all, &MentionConfig::default()).unwrap_err();
+    let error = split_examples(&self::texts(5), &descriptions, &all, &MentionConfig::default())
+        .unwrap_err();
     assert!(matches!(error, Error::Empty { .. }), "{error}");
     let error = error.to_string();
     assert!(error.contains("training mentions"), "{error}");
@@ -148,30 +151,36 @@ fn smoothing_draws_rare_entities_more_often() {
 }
 
 #[test]
-fn entities_in_many_languages_count_as_most_mentioned() {
+fn most_mentioned_entities_prefer_many_languages() {
     // Q0 is mentioned 8 times in German; Q1 4 times in German and 4 times in Spanish.
     let german = (0..2).map(|at| text(at, [0; 4], 0));
-    let both = (2..4).map(|at| text(at, [1; 4], 2 * (at - 2)));
-    let counts = EntityCounts::of_texts(german.chain(both).map(Ok)).unwrap();
+    let two_languages = (2..4).map(|at| text(at, [1; 4], 2 * (at - 2)));
+    let counts = EntityCounts::of_texts(german.chain(two_languages).map(Ok)).unwrap();
     assert_eq!(counts.most_mentioned(1), BTreeSet::from(["Q1"]));
     assert_eq!(counts.most_mentioned(9), BTreeSet::from(["Q0", "Q1"]));
     assert!(counts.contains("Q0") && !counts.contains("Q2"));
 }
 
 #[test]
-fn candidates_are_the_golds_and_then_others_by_hash() {
+fn candidates_are_golds_and_then_other_entities_by_hash() {
     let descriptions = descriptions();
     let [de, es] = ["de", "es"].map(language);
     let golds = BTreeSet::from([("Q3", de), ("Q3", es), ("Q5", de)]);
     let candidates = descriptions.candidates(&golds, 6, 1);
-    let entities: BTreeSet<&str> = candidates.iter().map(|one| one.entity.as_str()).collect();
+    let entities: BTreeSet<&str> =
+        candidates.iter().map(|candidate| candidate.entity.as_str()).collect();
     assert_eq!((candidates.len(), entities.len()), (7, 6));
-    let first: Vec<_> = candidates.iter().take(3).map(|one| (&*one.entity, one.language)).collect();
+    let first: Vec<_> = candidates
+        .iter()
+        .take(3)
+        .map(|candidate| (&*candidate.entity, candidate.language))
+        .collect();
     assert_eq!(first, [("Q3", de), ("Q3", es), ("Q5", de)]);
-    for one in &candidates {
-        let known = descriptions.get(&one.entity).iter();
-        let mut same = known.filter(|(language, _)| *language == one.language);
-        assert_eq!(same.next().unwrap().1, one.input_ids);
+    for candidate in &candidates {
+        let entity_descriptions = descriptions.get(&candidate.entity).iter();
+        let mut same_language =
+            entity_descriptions.filter(|(language, _)| *language == candidate.language);
+        assert_eq!(same_language.next().unwrap().1, candidate.input_ids);
     }
     assert_eq!(candidates, descriptions.candidates(&golds, 6, 1));
     assert_ne!(candidates, descriptions.candidates(&golds, 6, 2));

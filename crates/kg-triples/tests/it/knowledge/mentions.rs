@@ -61,7 +61,7 @@ fn span(example: &MentionExample) -> &[u32] {
 }
 
 #[test]
-fn the_span_points_at_the_mention_in_any_script() {
+fn spans_cover_mentions_in_any_script() {
     let cases = [
         ("en", "It is in Berlin, Germany.", "Berlin", "Berlin"),
         ("en", "Berlin", "Berlin", "Berlin"),
@@ -94,7 +94,7 @@ fn the_span_points_at_the_mention_in_any_script() {
 }
 
 #[test]
-fn the_description_is_in_another_language_whenever_there_is_one() {
+fn descriptions_are_in_another_language_if_available() {
     let descriptions = encode(&described(&[
         ("Q1", &["en", "de", "zh"]),
         ("Q2", &["en"]),
@@ -111,8 +111,9 @@ fn the_description_is_in_another_language_whenever_there_is_one() {
             let name = decode(span(&example));
             assert!(all.contains(&(name.as_str(), example.entity.as_str())), "{name}");
             let description = decode(&example.description_ids);
-            let said = format!("{}inthewordsof{}", example.entity, example.description_language);
-            assert!(description.contains(&said), "{description}");
+            let expected_text =
+                format!("{}inthewordsof{}", example.entity, example.description_language);
+            assert!(description.contains(&expected_text), "{description}");
             *drawn
                 .entry((example.entity, example.description_language.to_string()))
                 .or_insert(0_i32) += 1;
@@ -168,40 +169,40 @@ fn passages_without_an_example_are_counted_by_reason() {
 }
 
 #[test]
-fn a_long_passage_is_cut_around_its_mention() {
+fn long_passages_are_cropped_around_the_mention() {
     let descriptions = encode(&described(&[("Q1", &["de"])]));
     let body = format!("{}Berlin is here{}", "one two three ".repeat(40), " four five".repeat(40));
     let texts = vec![text("en", &body, &[("Berlin", "Q1")]); 400];
-    let whole = examples(
+    let uncropped = examples(
         &texts[..1],
         &descriptions,
         &MentionConfig { max_tokens: 1_000, ..Default::default() },
     );
-    let whole = &whole.0[0];
-    assert!(whole.input_ids.len() > 150, "{}", whole.input_ids.len());
+    let uncropped = &uncropped.0[0];
+    assert!(uncropped.input_ids.len() > 150, "{}", uncropped.input_ids.len());
     for max_tokens in [3, 4, 32, 256] {
         let config = MentionConfig { max_tokens, ..Default::default() };
-        let (made, report) = examples(&texts, &descriptions, &config);
-        let width = whole.mention.end - whole.mention.start;
-        if width > max_tokens - 2 {
+        let (cropped, report) = examples(&texts, &descriptions, &config);
+        let span_tokens = uncropped.mention.end - uncropped.mention.start;
+        if span_tokens > max_tokens - 2 {
             assert_eq!(report.unaligned, 400);
             continue;
         }
         let mut starts = Vec::new();
-        for example in &made {
-            assert_eq!(example.input_ids.len(), max_tokens.min(whole.input_ids.len()));
+        for example in &cropped {
+            assert_eq!(example.input_ids.len(), max_tokens.min(uncropped.input_ids.len()));
             assert_eq!(decode(span(example)), "Berlin");
             assert_eq!((example.input_ids[0], *example.input_ids.last().unwrap()), (0, 2));
             // The window is a contiguous part of the passage.
-            let from = whole.mention.start - (example.mention.start - 1);
+            let window_start = uncropped.mention.start - (example.mention.start - 1);
             let inside = &example.input_ids[1..example.input_ids.len() - 1];
-            assert_eq!(inside, &whole.input_ids[from..from + inside.len()]);
+            assert_eq!(inside, &uncropped.input_ids[window_start..window_start + inside.len()]);
             starts.push(example.mention.start);
         }
         starts.sort_unstable();
         starts.dedup();
         if max_tokens == 32 {
-            assert_eq!(starts, Vec::from_iter(1..=31 - width), "every position is drawn");
+            assert_eq!(starts, Vec::from_iter(1..=31 - span_tokens), "every position is drawn");
         }
     }
     // Mentions at the ends of a passage.
@@ -209,10 +210,11 @@ fn a_long_passage_is_cut_around_its_mention() {
         [format!("Berlin {}", "one two ".repeat(60)), format!("{} Berlin", "one two ".repeat(60))]
     {
         let config = MentionConfig { max_tokens: 16, ..Default::default() };
-        let (made, _) =
+        let (cropped, _) =
             examples(&vec![text("en", &body, &[("Berlin", "Q1")]); 50], &descriptions, &config);
         assert!(
-            made.iter()
+            cropped
+                .iter()
                 .all(|example| decode(span(example)) == "Berlin" && example.input_ids.len() == 16)
         );
     }
@@ -226,7 +228,7 @@ fn a_long_passage_is_cut_around_its_mention() {
 }
 
 /// Many texts, each with several mentions and languages.
-fn many() -> (Vec<LinkedText>, EncodedDescriptions) {
+fn many_texts() -> (Vec<LinkedText>, EncodedDescriptions) {
     let descriptions =
         encode(&described(&[("Q1", &["en", "de", "zh", "es"]), ("Q2", &["en", "ar", "vi"])]));
     let body = "Berlin and Paris\nParis, not Rome";
@@ -239,8 +241,8 @@ fn many() -> (Vec<LinkedText>, EncodedDescriptions) {
 }
 
 #[test]
-fn only_the_seed_and_the_number_of_the_passage_decide() {
-    let (texts, descriptions) = many();
+fn examples_depend_only_on_seed_and_passage_number() {
+    let (texts, descriptions) = many_texts();
     let make = |texts: &[LinkedText], seed| {
         examples(texts, &descriptions, &MentionConfig { seed, ..Default::default() }).0
     };
@@ -259,8 +261,8 @@ fn only_the_seed_and_the_number_of_the_passage_decide() {
 }
 
 #[test]
-fn examples_read_back_and_broken_ones_are_named() {
-    let (texts, descriptions) = many();
+fn examples_are_read_back_and_invalid_ones_reported() {
+    let (texts, descriptions) = many_texts();
     let (made, _) = examples(&texts[..3], &descriptions, &MentionConfig::default());
     expect_round_trip(&made);
     for (key, value) in [
@@ -276,8 +278,8 @@ fn examples_read_back_and_broken_ones_are_named() {
 }
 
 #[test]
-fn an_error_of_the_texts_comes_out_once_after_what_was_before_it() {
-    let (texts, descriptions) = many();
+fn an_error_of_the_texts_is_returned_once_after_earlier_examples() {
+    let (texts, descriptions) = many_texts();
     let error = || Error::Tokenizer("broken".into());
     let source = texts[..5]
         .iter()
@@ -295,7 +297,7 @@ fn an_error_of_the_texts_comes_out_once_after_what_was_before_it() {
 
 /// Wikipedia extracts of this repository in five languages, linked by labels.
 #[test]
-fn real_text_gives_sound_examples_in_five_languages() {
+fn wikipedia_extracts_give_valid_examples_in_five_languages() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../data/codex");
     let mut descriptions = Descriptions::default();
     let (mut labels, mut texts) = (Vec::new(), Vec::new());
@@ -327,16 +329,18 @@ fn real_text_gives_sound_examples_in_five_languages() {
         let shown = decode(span(example)).to_lowercase();
         let text =
             texts.iter().find(|t| t.id == example.id && t.language == example.language).unwrap();
-        let spoken = text.mentions.iter().filter(|mention| mention.entity == example.entity).any(
-            |mention| {
+        let contains_mention = text
+            .mentions
+            .iter()
+            .filter(|mention| mention.entity == example.entity)
+            .any(|mention| {
                 let chars = text.text.chars().skip(mention.start).take(mention.end - mention.start);
-                let said: String =
+                let mention_text: String =
                     chars.filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect();
-                exact += usize::from(shown == said);
-                shown.contains(&said)
-            },
-        );
-        assert!(spoken || shown.contains("<unk>"), "{}: {shown}", example.entity);
+                exact += usize::from(shown == mention_text);
+                shown.contains(&mention_text)
+            });
+        assert!(contains_mention || shown.contains("<unk>"), "{}: {shown}", example.entity);
     }
     assert!(exact * 10 > made.len() * 8, "{exact} of {} are the mention exactly", made.len());
 }

@@ -32,11 +32,11 @@ fn shares_follow_the_smoothed_sizes() {
 }
 
 #[test]
-fn a_language_starts_anew_at_its_end() {
+fn an_exhausted_language_is_opened_again() {
     let items = drawn([50, 7], 0.3, 1, 300);
     for (name, size) in [("en", 50), ("sw", 7)] {
-        let own: Vec<_> = items.iter().filter(|item| item.0 == name).collect();
-        for (number, (_, epoch, at)) in own.iter().enumerate() {
+        let language_items: Vec<_> = items.iter().filter(|item| item.0 == name).collect();
+        for (number, (_, epoch, at)) in language_items.iter().enumerate() {
             assert_eq!((*epoch as usize, *at), (number / size, number % size));
         }
     }
@@ -46,7 +46,7 @@ fn a_language_starts_anew_at_its_end() {
 }
 
 #[test]
-fn an_error_and_an_empty_language_end_the_row() {
+fn an_error_and_an_empty_language_end_the_iteration() {
     let open = |_: u64| {
         let items = [Ok(1), Err(Error::Tokenizer("no".into())), Ok(2)];
         Ok(items.into_iter())
@@ -55,9 +55,9 @@ fn an_error_and_an_empty_language_end_the_row() {
     assert!(matches!(mix.next(), Some(Ok(1))));
     assert!(matches!(mix.next(), Some(Err(_))) && mix.next().is_none());
 
-    let refuse =
+    let fail =
         |_: u64| Err::<std::vec::IntoIter<Result<u8, Error>>, _>(Error::Tokenizer("no".into()));
-    let mut mix = LanguageMix::new([(3, refuse)], 0.3, 1).unwrap();
+    let mut mix = LanguageMix::new([(3, fail)], 0.3, 1).unwrap();
     assert!(matches!(mix.next(), Some(Err(_))) && mix.next().is_none());
 
     // The source declares three items but contains none.
@@ -66,14 +66,14 @@ fn an_error_and_an_empty_language_end_the_row() {
 }
 
 #[test]
-fn sizes_and_smoothing_outside_their_domain_are_named() {
-    let refused = |sizes: Vec<usize>, smoothing| {
+fn invalid_sizes_and_smoothing_are_reported() {
+    let error_of = |sizes: Vec<usize>, smoothing| {
         let sources: Vec<_> = sizes.into_iter().map(|size| (size, source("en", size))).collect();
         LanguageMix::new(sources, smoothing, 1).err().unwrap().to_string()
     };
-    assert!(refused(vec![], 0.3).starts_with("sizes = []"));
-    assert!(refused(vec![3, 0], 0.3).starts_with("sizes = [3, 0]"));
+    assert!(error_of(vec![], 0.3).starts_with("sizes = []"));
+    assert!(error_of(vec![3, 0], 0.3).starts_with("sizes = [3, 0]"));
     for smoothing in [-0.1, 1.1, f64::NAN] {
-        assert!(refused(vec![3], smoothing).starts_with("smoothing = "));
+        assert!(error_of(vec![3], smoothing).starts_with("smoothing = "));
     }
 }

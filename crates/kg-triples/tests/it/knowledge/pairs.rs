@@ -44,31 +44,38 @@ fn rows(rows: &[[&str; 5]]) -> BTreeSet<Row> {
 }
 
 /// The distinct pairs of 200 seeds.
-fn all<'a>(make: impl Fn(u64) -> Result<TextPairs<'a>, Error>, kind: PairKind) -> BTreeSet<Row> {
+fn distinct_rows<'a>(
+    make: impl Fn(u64) -> Result<TextPairs<'a>, Error>,
+    kind: PairKind,
+) -> BTreeSet<Row> {
     let of_seed = |seed| make(seed).unwrap().once().collect::<Vec<_>>();
     let pairs = (0..200).flat_map(of_seed);
     pairs.inspect(|pair| assert_eq!(pair.kind, kind)).map(row).collect()
 }
 
 #[test]
-fn entities_are_paired_in_two_languages_once_for_each_end_of_a_triple() {
+fn entities_of_triples_are_paired_in_two_languages() {
     let graph = graph();
     // B has one label in these languages, X none. Three of the six subjects and objects are A.
     let counts = PairCounts { sources: 6, without_label: 3, train: 3, ..PairCounts::default() };
     let pairs = TextPairs::of_labels(&graph, &config(&["de", "en"], 0)).unwrap();
     assert_eq!((pairs.counts(), pairs.once().count()), (counts, 3));
     assert_eq!(
-        all(|seed| TextPairs::of_labels(&graph, &config(&["de", "en"], seed)), PairKind::Ep),
+        distinct_rows(
+            |seed| TextPairs::of_labels(&graph, &config(&["de", "en"], seed)),
+            PairKind::Ep
+        ),
         rows(&[["a", "en", "ä", "de", "A"], ["ä", "de", "a", "en", "A"]])
     );
     // In all languages, A has three labels and B two: 6 and 2 ordered pairs.
-    let found = all(|seed| TextPairs::of_labels(&graph, &config(&[], seed)), PairKind::Ep);
+    let found =
+        distinct_rows(|seed| TextPairs::of_labels(&graph, &config(&[], seed)), PairKind::Ep);
     assert_eq!(found.len(), 8);
     assert!(found.iter().all(|[_, query, _, key, _]| query != key));
 }
 
 #[test]
-fn subject_and_relation_are_joined_each_in_a_language_of_its_own() {
+fn subject_and_relation_are_joined_in_independent_languages() {
     let graph = graph();
     let make = |seed| TextPairs::of_triples(&graph, &config(&["de", "en"], seed));
     let counts = PairCounts {
@@ -88,7 +95,7 @@ fn subject_and_relation_are_joined_each_in_a_language_of_its_own() {
         ["b", "en", "a", "en", "A"],
         ["b", "en", "ä", "de", "A"],
     ]);
-    assert_eq!(all(make, PairKind::Tp), expected);
+    assert_eq!(distinct_rows(make, PairKind::Tp), expected);
     // No relation has a Chinese label, and X has no label in any language.
     let chinese = TextPairs::of_triples(&graph, &config(&["zh"], 1)).unwrap();
     assert_eq!((chinese.counts().train, chinese.counts().without_relation), (2, 2));
@@ -118,7 +125,7 @@ fn a_description_is_paired_with_a_label_of_its_entity() {
         ["Erster Buchstabe.", "de", "a", "en", "A"],
         ["Erster Buchstabe.", "de", "ä", "de", "A"],
     ]);
-    assert_eq!(all(make, PairKind::Es), expected);
+    assert_eq!(distinct_rows(make, PairKind::Es), expected);
 }
 
 /// A text in which `[entity|text]` is a mention.
@@ -126,9 +133,9 @@ fn text(code: &str, marked: &str) -> LinkedText {
     let mut text = String::new();
     let mut mentions = Vec::new();
     for (at, part) in marked.split(['[', ']']).enumerate() {
-        let (entity, shown) = part.split_once('|').unwrap_or(("", part));
+        let (entity, visible) = part.split_once('|').unwrap_or(("", part));
         let start = text.chars().count();
-        text.push_str(shown);
+        text.push_str(visible);
         if at % 2 == 1 {
             let end = text.chars().count();
             mentions.push(Mention { start, end, entity: entity.to_owned() });
@@ -138,7 +145,7 @@ fn text(code: &str, marked: &str) -> LinkedText {
     LinkedText { id, language, entity: None, text, mentions, switched_from: None }
 }
 
-fn of_texts<'a>(
+fn pairs_of_sentences<'a>(
     graph: &'a KnowledgeGraph,
     texts: &[LinkedText],
     remove_object: RemoveObject,
@@ -148,7 +155,7 @@ fn of_texts<'a>(
 }
 
 #[test]
-fn sentences_lose_the_object_of_a_triple_that_they_link() {
+fn objects_of_linked_triples_are_removed_from_sentences() {
     let graph = graph();
     let texts = [
         // A and B have triples in both directions; ü precedes the mentions.
@@ -158,7 +165,7 @@ fn sentences_lose_the_object_of_a_triple_that_they_link() {
         // A language that is not requested.
         text("zh", "[A|甲]和[B|乙]。"),
     ];
-    let pairs = of_texts(&graph, &texts, RemoveObject::Whole);
+    let pairs = pairs_of_sentences(&graph, &texts, RemoveObject::Whole);
     // Two sentences have no triple. The other three have five objects. X has no label.
     let counts = PairCounts {
         sources: 7,
@@ -183,7 +190,7 @@ fn sentences_lose_the_object_of_a_triple_that_they_link() {
     assert!(pairs.drawn(50).all(keys));
 
     // All words except the last are removed.
-    let released = of_texts(&graph, &texts, RemoveObject::Released);
+    let released = pairs_of_sentences(&graph, &texts, RemoveObject::Released);
     let expected = [
         ("A", "Über Alpha und Beta zwei."),
         ("B", "Über Alpha und zwei."),
@@ -194,7 +201,7 @@ fn sentences_lose_the_object_of_a_triple_that_they_link() {
     assert_eq!(queries(&released), expected);
 
     // The subject has no letters, so the sentence has no word besides the object.
-    let bare = of_texts(&graph, &[text("en", "[A|+] [B|two] .")], RemoveObject::Whole);
+    let bare = pairs_of_sentences(&graph, &[text("en", "[A|+] [B|two] .")], RemoveObject::Whole);
     let counts = PairCounts { sources: 2, bare: 1, train: 1, ..PairCounts::default() };
     assert_eq!(bare.counts(), counts);
     let error = || Error::Tokenizer("a broken text".into());
@@ -238,7 +245,7 @@ fn no_entity_is_both_trained_and_held_out() {
 }
 
 #[test]
-fn only_the_seed_and_the_number_decide() {
+fn pairs_depend_only_on_seed_and_index() {
     let graph = crate::common::countries();
     let make = |seed| TextPairs::of_triples(&graph, &config(&[], seed)).unwrap();
     let drawn = |seed, count| make(seed).drawn(count).collect::<Vec<_>>();
@@ -255,9 +262,9 @@ fn only_the_seed_and_the_number_decide() {
 }
 
 #[test]
-fn bad_values_are_named() {
+fn invalid_values_are_reported() {
     let graph = graph();
-    for (config, why) in [
+    for (config, expected_error) in [
         (config(&["de", "fr"], 0), "language \"fr\" has no label in this knowledge graph"),
         (config(&["de", "en", "de"], 0), "languages = de,en,de: must be a list that names each"),
         (
@@ -266,15 +273,15 @@ fn bad_values_are_named() {
         ),
     ] {
         let error = TextPairs::of_labels(&graph, &config).err().unwrap().to_string();
-        assert!(error.starts_with(why), "{error}");
+        assert!(error.starts_with(expected_error), "{error}");
     }
     let empty = GraphBuilder::default().build();
-    let none = TextPairs::of_triples(&empty, &PairConfig::default()).unwrap();
-    assert_eq!((none.counts(), none.drawn(9).count()), (PairCounts::default(), 0));
+    let empty_pairs = TextPairs::of_triples(&empty, &PairConfig::default()).unwrap();
+    assert_eq!((empty_pairs.counts(), empty_pairs.drawn(9).count()), (PairCounts::default(), 0));
 }
 
 #[test]
-fn pairs_read_back_and_blank_ones_are_named() {
+fn pairs_are_read_back_and_blank_ones_reported() {
     let graph = graph();
     let pairs: Vec<_> = TextPairs::of_labels(&graph, &config(&[], 3)).unwrap().once().collect();
     expect_round_trip(&pairs);

@@ -5,26 +5,26 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use rayon::prelude::*;
 
-use super::chunk::{self, Chunk, Chunks, Event, Found, Parsed};
+use super::chunk::{self, Chunk, Chunks, Event, LineEvent, Parsed};
 use super::config::{BadLine, ExtractConfig};
 use super::sort::{Entry, Sorter};
-use super::source::{ReadPrefix, Source, Watch};
+use super::source::{ReadPosition, ReadPrefix, Source};
 use super::state::{Shape, State, StateFolder, Tally, Task};
 use super::wanted::Wanted;
 use crate::{Error, Language};
 
 /// Limits of the bytes per read, which are otherwise a sixteenth of the memory.
-const SMALLEST_CHUNK: usize = 1 << 12;
-const LARGEST_CHUNK: usize = 4 << 20;
+const MIN_READ_BYTES: usize = 1 << 12;
+const MAX_READ_BYTES: usize = 4 << 20;
 /// Compressed bytes after which the state is stored, regardless of the memory.
-const STORED_EVERY: u64 = 64 << 20;
+const STORE_INTERVAL_BYTES: u64 = 64 << 20;
 /// Maximum number of chunks queued for the parsers, which bounds memory.
-const WAITING: usize = 4;
+const MAX_QUEUED_CHUNKS: usize = 4;
 /// Maximum number of unusable lines described in the report.
 const MAX_REPORTED: usize = 5;
 
 /// State of an extract while the dump is read.
-pub(super) struct Reading<'a> {
+pub(super) struct Extraction<'a> {
     pub(super) dump: &'a Path,
     pub(super) config: &'a ExtractConfig,
     pub(super) folder: &'a Path,
@@ -39,7 +39,7 @@ pub(super) struct Reading<'a> {
     stored_at: Option<u64>,
 }
 
-impl<'a> Reading<'a> {
+impl<'a> Extraction<'a> {
     pub(super) fn new(
         dump: &'a Path,
         config: &'a ExtractConfig,
@@ -47,8 +47,8 @@ impl<'a> Reading<'a> {
         (state, task): (StateFolder, Task),
     ) -> Self {
         let fallback = |language: &Language| {
-            let found = config.fallback.iter().find(|(code, _)| code == language);
-            found.map(|(_, others)| others.clone()).unwrap_or_default()
+            let entry = config.fallback.iter().find(|(code, _)| code == language);
+            entry.map(|(_, codes)| codes.clone()).unwrap_or_default()
         };
         let languages = config.languages.iter();
         let languages = languages.map(|code| (*code, fallback(code))).collect();
@@ -67,25 +67,26 @@ impl<'a> Reading<'a> {
     }
 
     /// Restores the state of an unfinished extract.
-    pub(super) fn resume(&mut self, found: State) {
+    pub(super) fn resume(&mut self, stored: State) {
         let path = self.state.path();
         let memory = self.config.memory;
-        self.entities = Sorter::new(path, "entities", memory).with_runs(found.entities);
-        self.redirects = Sorter::new(path, "redirects", memory / 8).with_runs(found.redirects);
-        self.tally = found.tally;
-        self.stored_at = Some(found.passed.bytes);
+        self.entities = Sorter::new(path, "entities", memory).with_runs(stored.entities);
+        self.redirects = Sorter::new(path, "redirects", memory / 8).with_runs(stored.redirects);
+        self.tally = stored.tally;
+        self.stored_at = Some(stored.passed.bytes);
     }
 
     /// Reads the dump from `offset` to its end. One thread decompresses, the others parse.
     pub(super) fn read(&mut self, mut source: Source, offset: u64) -> Result<(), Error> {
-        let longest = self.config.longest_line;
-        let size = (self.config.memory / 16).clamp(SMALLEST_CHUNK, LARGEST_CHUNK) as u64;
-        let watch = source.watch.clone();
+        let max_line_bytes = self.config.max_line_bytes;
+        let read_bytes = (self.config.memory / 16).clamp(MIN_READ_BYTES, MAX_READ_BYTES) as u64;
+        let position = source.position.clone();
         let bytes = std::thread::scope(|scope| {
-            let (sender, receiver) = sync_channel(WAITING);
-            let unpacking = scope.spawn(move || {
+            let (sender, receiver) = sync_channel(MAX_QUEUED_CHUNKS);
+            let decompression = scope.spawn(move || {
                 source.skip(offset).map_err(|error| (0, error))?;
-                let mut chunks = Chunks::new(source.unpacked, longest, offset, size);
+                let mut chunks =
+                    Chunks::new(source.decompressed, max_line_bytes, offset, read_bytes);
                 loop {
                     match chunks.next() {
                         Ok(Some(chunk)) => {
@@ -103,17 +104,17 @@ impl<'a> Reading<'a> {
                 }
                 Ok(chunks.offset())
             });
-            let parsed = self.parse_all(receiver, &watch);
-            let unpacked = unpacking.join().unwrap_or_else(|_| {
+            let parsed = self.parse_all(receiver, &position);
+            let decompressed = decompression.join().unwrap_or_else(|_| {
                 Err((0, io::Error::other("the thread that decompresses the dump failed")))
             });
             parsed?;
-            unpacked.map_err(|(offset, error)| {
+            decompressed.map_err(|(offset, error)| {
                 let reason = format!("after {offset} decompressed bytes: {error}");
                 Error::io(self.dump, "decompress the dump")(io::Error::new(error.kind(), reason))
             })
         })?;
-        let passed = watch.passed();
+        let passed = position.prefix();
         let report = &mut self.tally.report;
         report.bytes = bytes;
         report.packed_bytes = passed.bytes;
@@ -127,40 +128,38 @@ impl<'a> Reading<'a> {
     fn parse_all(
         &mut self,
         chunks: Receiver<(Chunk, Option<u64>)>,
-        watch: &Watch,
+        position: &ReadPosition,
     ) -> Result<(), Error> {
-        let mut waiting = Vec::new();
+        let mut queued = Vec::new();
         while let Ok((chunk, end)) = chunks.recv() {
             if chunk.begins_with_ntriples() {
                 let reason = "line 1: not a JSON entity; N-Triples dumps are not supported: use \
                               latest-all.json.bz2";
                 return Err(Error::Dump { path: self.dump.to_owned(), reason: reason.into() });
             }
-            waiting.push((chunk, end));
-            let max_chunks = rayon::current_num_threads().clamp(1, 2 * WAITING);
-            while waiting.len() < max_chunks
+            queued.push((chunk, end));
+            let max_chunks = rayon::current_num_threads().clamp(1, 2 * MAX_QUEUED_CHUNKS);
+            while queued.len() < max_chunks
                 && let Ok(chunk) = chunks.try_recv()
             {
-                waiting.push(chunk);
+                queued.push(chunk);
             }
             let wanted = &self.wanted;
-            let parsed: Vec<(Parsed, Option<u64>)> = waiting
-                .par_iter()
-                .map(|(chunk, end)| (chunk::parse(chunk, wanted), *end))
-                .collect();
-            waiting.clear();
-            for (Parsed { lines, found }, end) in parsed {
-                for found in found {
-                    self.record_event(found)?;
+            let parsed: Vec<(Parsed, Option<u64>)> =
+                queued.par_iter().map(|(chunk, end)| (chunk::parse(chunk, wanted), *end)).collect();
+            queued.clear();
+            for (Parsed { lines, events }, end) in parsed {
+                for event in events {
+                    self.record_event(event)?;
                 }
                 self.tally.report.lines += lines;
                 let stored_at = self.stored_at.unwrap_or_default();
                 if let Some(end) = end
                     && (self.entities.is_full()
                         || self.redirects.is_full()
-                        || watch.bytes() >= stored_at.saturating_add(STORED_EVERY))
+                        || position.bytes() >= stored_at.saturating_add(STORE_INTERVAL_BYTES))
                 {
-                    self.store(end, watch.passed(), false)?;
+                    self.store(end, position.prefix(), false)?;
                 }
             }
         }
@@ -169,9 +168,9 @@ impl<'a> Reading<'a> {
 
     /// Stores the state at `offset`.
     fn store(&mut self, offset: u64, passed: ReadPrefix, read: bool) -> Result<(), Error> {
-        let refuse = || Error::io(self.folder, "write to the folder");
-        self.entities.spill().map_err(refuse())?;
-        self.redirects.spill().map_err(refuse())?;
+        let io_error = || Error::io(self.folder, "write to the folder");
+        self.entities.spill().map_err(io_error())?;
+        self.redirects.spill().map_err(io_error())?;
         let passed_bytes = passed.bytes;
         self.state.store(&State {
             task: self.task.clone(),
@@ -183,39 +182,41 @@ impl<'a> Reading<'a> {
             redirects: self.redirects.runs(),
         })?;
         self.stored_at = Some(passed_bytes);
-        self.entities.remove_merged().map_err(refuse())?;
-        self.redirects.remove_merged().map_err(refuse())
+        self.entities.remove_merged().map_err(io_error())?;
+        self.redirects.remove_merged().map_err(io_error())
     }
 
-    fn record_event(&mut self, Found { line, offset, event }: Found) -> Result<(), Error> {
+    fn record_event(&mut self, LineEvent { line, offset, event }: LineEvent) -> Result<(), Error> {
         let line = self.tally.report.lines + line + 1;
-        let refuse = || Error::io(self.folder, "write to the folder");
+        let io_error = || Error::io(self.folder, "write to the folder");
         match (event, self.tally.shape) {
             (Event::Open, Shape::Unknown) => self.tally.shape = Shape::Array,
             (Event::Close, Shape::Array) => self.tally.shape = Shape::Closed,
-            (Event::Open, _) => self.bad(line, offset, "an array within the dump".into())?,
-            (Event::Close, _) => self.bad(line, offset, "a ] without a [".into())?,
+            (Event::Open, _) => {
+                self.record_bad_line(line, offset, "an array within the dump".into())?
+            }
+            (Event::Close, _) => self.record_bad_line(line, offset, "a ] without a [".into())?,
             (Event::Bad(reason), _) => {
-                self.begin();
-                self.bad(line, offset, reason)?;
+                self.settle_shape();
+                self.record_bad_line(line, offset, reason)?;
             }
             (_, Shape::Closed) => {
-                self.bad(line, offset, "an entity after the end of the array".into())?;
+                self.record_bad_line(line, offset, "an entity after the end of the array".into())?;
             }
             (Event::Other(kind), _) => {
-                self.begin();
+                self.settle_shape();
                 *self.tally.report.others.entry(kind).or_default() += 1;
             }
             (Event::Redirect { from, to }, _) => {
-                self.begin();
+                self.settle_shape();
                 self.tally.number += 1;
                 let entry = Entry { key: from, number: self.tally.number, values: vec![to] };
                 self.redirects.push(entry);
             }
             (Event::Entity(record), _) => {
-                self.begin();
+                self.settle_shape();
                 self.tally.number += 1;
-                let entry = record.entry(self.tally.number).map_err(refuse())?;
+                let entry = record.into_entry(self.tally.number).map_err(io_error())?;
                 self.entities.push(entry);
             }
         }
@@ -223,13 +224,14 @@ impl<'a> Reading<'a> {
     }
 
     /// Sets the shape to JSON lines unless an array has begun.
-    fn begin(&mut self) {
+    fn settle_shape(&mut self) {
         if self.tally.shape == Shape::Unknown {
             self.tally.shape = Shape::Lines;
         }
     }
 
-    fn bad(&mut self, line: u64, offset: u64, reason: String) -> Result<(), Error> {
+    /// Counts an unusable line; an error if there are too many.
+    fn record_bad_line(&mut self, line: u64, offset: u64, reason: String) -> Result<(), Error> {
         if self.tally.last_bad.replace(line) == Some(line) {
             return Ok(());
         }
@@ -244,7 +246,7 @@ impl<'a> Reading<'a> {
             "{} unusable lines, but at most {} are allowed{}",
             self.tally.report.bad_lines,
             self.config.bad_lines,
-            listed(&self.tally.report.first_bad_lines)
+            bad_line_suffix(&self.tally.report.first_bad_lines)
         );
         Err(Error::Dump { path: self.dump.to_owned(), reason })
     }
@@ -260,14 +262,14 @@ impl<'a> Reading<'a> {
                  use JSON from https://dumps.wikimedia.org/wikidatawiki/entities",
                 report.lines,
                 report.bad_lines,
-                listed(&report.first_bad_lines)
+                bad_line_suffix(&report.first_bad_lines)
             )
         })
     }
 }
 
 /// Formats the first unusable lines as a suffix of a message.
-fn listed(bad_lines: &[BadLine]) -> String {
+fn bad_line_suffix(bad_lines: &[BadLine]) -> String {
     let lines = bad_lines.iter();
     lines.map(|bad| format!("; line {}, byte {}: {}", bad.line, bad.offset, bad.reason)).collect()
 }

@@ -10,13 +10,13 @@ use crate::Error;
 /// [`Error::Config`] naming `key` and the list.
 ///
 /// ```
-/// use kg_triples::each_once;
+/// use kg_triples::check_unique_languages;
 ///
-/// assert!(each_once("languages", ["en", "de"]).is_ok());
-/// let error = each_once("languages", ["en", "de", "DE"]).unwrap_err().to_string();
+/// assert!(check_unique_languages("languages", ["en", "de"]).is_ok());
+/// let error = check_unique_languages("languages", ["en", "de", "DE"]).unwrap_err().to_string();
 /// assert_eq!(error, "languages = en,de,DE: must be a list that names each language once");
 /// ```
-pub fn each_once(
+pub fn check_unique_languages(
     key: &'static str,
     languages: impl IntoIterator<Item = impl Display>,
 ) -> Result<(), Error> {
