@@ -131,10 +131,10 @@ impl Error {
         move |source| Self::Io { path, action, source }
     }
 
-    /// Creates an [`Error::UnknownLanguage`] that lists the `known` languages.
-    pub(crate) fn unknown_language(language: &str, known: &[Language]) -> Self {
-        let codes = known.iter().map(Language::as_str).collect::<Vec<_>>().join(", ");
-        let available = if known.is_empty() { "none".into() } else { codes };
+    /// Creates an [`Error::UnknownLanguage`] that lists the available `languages`.
+    pub(crate) fn unknown_language(language: &str, languages: &[Language]) -> Self {
+        let codes = languages.iter().map(Language::as_str).collect::<Vec<_>>().join(", ");
+        let available = if languages.is_empty() { "none".into() } else { codes };
         Self::UnknownLanguage { language: language.into(), available }
     }
 }

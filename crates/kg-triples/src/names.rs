@@ -96,9 +96,9 @@ impl Record for RankedNames {
 
 /// Describes why a candidate cannot be written to a table.
 fn name_fault(entity: &str, name: &str) -> Option<String> {
-    [("entity", entity), ("name", name)].into_iter().find_map(|(what, text)| {
+    [("entity", entity), ("name", name)].into_iter().find_map(|(field, text)| {
         let bad = text.trim().is_empty() || text.contains(char::is_control);
-        bad.then(|| format!("an empty {what} or one with a control character: {text:?}"))
+        bad.then(|| format!("an empty {field} or one with a control character: {text:?}"))
     })
 }
 

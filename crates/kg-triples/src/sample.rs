@@ -168,12 +168,12 @@ fn check_available(
 ) -> Result<(), Error> {
     if report.available == 0 {
         let codes: Vec<_> = languages.iter().map(Language::as_str).collect();
-        let which = match config.coverage {
+        let required = match config.coverage {
             Coverage::All => "all",
             Coverage::Pairs => "two",
         };
         return Err(Error::Empty {
-            what: format!("triples with labels in {which} of {}", codes.join(", ")),
+            what: format!("triples with labels in {required} of {}", codes.join(", ")),
             hint: format!(
                 "of {} distinct triples ({} duplicates were removed), {} have the same head and \
                  tail, {} lack a label of the head, {} of the tail, {} of the relation; request \

@@ -231,17 +231,17 @@ mod tests {
             "zh":{"language":"zh-hant","value":"x"},
             "zh-hans":{"language":"zh-hans","value":"\u5317\/"},
             "de":{"language":"de","value":3}}}"#;
-        let found = entity(json);
-        assert_eq!(labels(&found), [("en", "A b"), ("zh", "北/")]);
-        let counts = &found.counts;
+        let parsed = entity(json);
+        assert_eq!(labels(&parsed), [("en", "A b"), ("zh", "北/")]);
+        let counts = &parsed.counts;
         assert_eq!((counts.labels, counts.fallback_labels, counts.foreign_labels), (2, 1, 1));
         let empty = entity(r#"{"type":"property","id":"P1","labels":[],"claims":[]}"#);
         assert_eq!((empty.kind, empty.labels.len()), (LabelKind::Relation, 0));
         let json = r#"{"id":"Q1","type":"item",
             "labels":{"en":{"language":"en","value":"\ud83d\ude00\ud83d"}}}"#;
-        let found = entity(json);
-        assert_eq!(labels(&found), [("en", "😀\u{FFFD}")]);
-        assert_eq!(found.counts.lone_surrogates, 1);
+        let parsed = entity(json);
+        assert_eq!(labels(&parsed), [("en", "😀\u{FFFD}")]);
+        assert_eq!(parsed.counts.lone_surrogates, 1);
     }
 
     #[test]
@@ -249,8 +249,8 @@ mod tests {
         let json = r#"{"id":"Q9","id":"Q1","type":"item",
             "labels":{"en":{"language":"en","value":"a"}},
             "labels":{"zh":{"language":"zh","value":"b","value":"c"}}}"#;
-        let found = entity(json);
-        assert_eq!((found.id.as_str(), labels(&found)), ("Q1", vec![("zh", "c")]));
+        let parsed = entity(json);
+        assert_eq!((parsed.id.as_str(), labels(&parsed)), ("Q1", vec![("zh", "c")]));
     }
 
     #[test]
@@ -260,9 +260,9 @@ mod tests {
         let truthy = |ranks: [&str; 3]| {
             let statements: Vec<(&str, &str)> =
                 ranks.into_iter().zip(snaks.iter().map(String::as_str)).collect();
-            let found = with_statements(&statements);
-            let tails: Vec<String> = found.triples.iter().map(|(_, tail)| tail.clone()).collect();
-            (tails, found.counts)
+            let parsed = with_statements(&statements);
+            let tails: Vec<String> = parsed.triples.iter().map(|(_, tail)| tail.clone()).collect();
+            (tails, parsed.counts)
         };
         assert_eq!(truthy(["normal", "", "normal"]).0, ["Q2", "Q3"]);
         assert_eq!(truthy(["normal", "preferred", "normal"]).0, ["Q3"]);

@@ -280,8 +280,8 @@ mod tests {
             let files = std::fs::read_dir(folder.path()).unwrap().count();
             prop_assert_eq!(files, sorter.runs().1.len());
             let mut sorted = sorter.sorted().unwrap();
-            let found = std::iter::from_fn(|| sorted.next().unwrap()).collect::<Vec<_>>();
-            prop_assert_eq!(found, expected);
+            let sorted_entries = std::iter::from_fn(|| sorted.next().unwrap()).collect::<Vec<_>>();
+            prop_assert_eq!(sorted_entries, expected);
         }
     }
 }

@@ -296,7 +296,7 @@ impl Source {
 
 /// Whether a dump can be read only once, from its beginning: standard input, `-`, or a pipe.
 pub(super) fn is_stream(path: &Path) -> bool {
-    path.to_str() == Some("-") || std::fs::metadata(path).is_ok_and(|found| !found.is_file())
+    path.to_str() == Some("-") || std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file())
 }
 
 fn input(path: &Path) -> io::Result<Box<dyn Read + Send>> {

@@ -78,7 +78,7 @@ fn dump() -> String {
 
 #[test]
 fn every_table_has_its_rows() {
-    let (found, report) = all_rows(&dump(), &config());
+    let (rows_by_table, report) = all_rows(&dump(), &config());
     let expected: [(DumpTable, &[&str]); 5] = [
         (DumpTable::Triples, &["Q2\tP1\tQ3"]),
         (DumpTable::Labels, &["P1\ten\tis\trelation", "Q2\ten\ttwo\tentity"]),
@@ -87,7 +87,7 @@ fn every_table_has_its_rows() {
         (DumpTable::Redirects, &["Q9\tQ2"]),
     ];
     for (table, rows) in expected {
-        assert_eq!(found[&table], rows, "{table:?}");
+        assert_eq!(rows_by_table[&table], rows, "{table:?}");
     }
     let counts = report.counts;
     assert_eq!((counts.descriptions, counts.fallback_descriptions), (3, 1));

@@ -119,9 +119,9 @@ impl LabelMatcher {
         let mut mentions = self.mentions(&text.text, text.language);
         report.texts += 1;
         if !self.own_pages {
-            let found = mentions.len();
+            let match_count = mentions.len();
             mentions.retain(|mention| Some(&mention.entity) != text.entity.as_ref());
-            report.own_page += found - mentions.len();
+            report.own_page += match_count - mentions.len();
         }
         report.mentions += mentions.len();
         for mention in &mentions {
@@ -173,22 +173,28 @@ impl LanguageMatcher {
         let mut matches: Vec<_> = self
             .automaton
             .find_overlapping_iter(text)
-            .filter(|found| is_boundary(found.start()) && is_boundary(found.end()))
+            .filter(|label_match| {
+                is_boundary(label_match.start()) && is_boundary(label_match.end())
+            })
             .collect();
-        matches.sort_unstable_by_key(|found| (found.start(), usize::MAX - found.end()));
+        matches.sort_unstable_by_key(|label_match| {
+            (label_match.start(), usize::MAX - label_match.end())
+        });
 
         let mut mentions = Vec::new();
         // Byte and code point offsets of the end of the last mention.
         let (mut bytes, mut chars) = (0, 0);
-        for found in matches {
-            if found.start() < bytes {
+        for label_match in matches {
+            if label_match.start() < bytes {
                 continue;
             }
-            let Some(entity) = self.entities.get(found.pattern().as_usize()) else { continue };
+            let Some(entity) = self.entities.get(label_match.pattern().as_usize()) else {
+                continue;
+            };
             let count = |from, to| text.get(from..to).unwrap_or_default().chars().count();
-            let start = chars + count(bytes, found.start());
-            let end = start + count(found.start(), found.end());
-            (bytes, chars) = (found.end(), end);
+            let start = chars + count(bytes, label_match.start());
+            let end = start + count(label_match.start(), label_match.end());
+            (bytes, chars) = (label_match.end(), end);
             mentions.push(Mention { start, end, entity: entity.clone() });
         }
         mentions

@@ -247,9 +247,9 @@ impl EntailmentExamples {
         let objects = self.objects();
         let queries = self.queries(&objects)?;
         let golds: BTreeSet<&str> = queries.iter().map(|query| query.object.as_str()).collect();
-        let all = objects.keys().map(String::as_str);
+        let entities = objects.keys().map(String::as_str);
         let mut candidates = Vec::new();
-        for object in choose(&golds, all, max_candidates, self.config.seed) {
+        for object in choose(&golds, entities, max_candidates, self.config.seed) {
             let Some(&language) = objects.get(object) else { continue };
             let input_ids = self.object_ids(object, language)?;
             candidates.push(Candidate { entity: object.to_owned(), language, input_ids });
@@ -261,13 +261,16 @@ impl EntailmentExamples {
     /// in a training triple), each with one language for its description.
     fn objects(&self) -> BTreeMap<String, Language> {
         let objects: BTreeSet<&str> = self.graph.triples().map(|triple| triple.tail).collect();
-        let known = objects.into_iter().filter(|object| self.described.contains(object));
+        let described_objects =
+            objects.into_iter().filter(|object| self.described.contains(object));
         let language_of = |object: &str| {
             let mut rng = seed::stream_rng(0, object, 0);
             let languages: Vec<Language> = self.languages_of(object).collect();
             languages.choose(&mut rng).copied()
         };
-        known.filter_map(|object| Some((object.to_owned(), language_of(object)?))).collect()
+        described_objects
+            .filter_map(|object| Some((object.to_owned(), language_of(object)?)))
+            .collect()
     }
 
     /// Returns the token ids of a candidate's description. Synthetic descriptions use only training

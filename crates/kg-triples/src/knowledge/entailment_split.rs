@@ -5,21 +5,25 @@ use super::described::DescriptionSource;
 use super::{EntailmentConfig, EntailmentReport};
 use crate::{Error, KnowledgeGraph, Language, seed};
 
-/// Returns the configured languages, or all `known` languages by default.
+/// Returns the configured languages, or all `described_languages` by default.
 pub(super) fn languages(
     config: &EntailmentConfig,
-    known: &[Language],
+    described_languages: &[Language],
 ) -> Result<Vec<Language>, Error> {
     if config.languages.is_empty() {
-        if known.len() == 1 && config.multilingual {
+        if described_languages.len() == 1 && config.multilingual {
             let rule = "two languages or more; add labels or descriptions in another language";
-            return Err(Error::Config { key: "languages", value: format!("{known:?}"), rule });
+            return Err(Error::Config {
+                key: "languages",
+                value: format!("{described_languages:?}"),
+                rule,
+            });
         }
-        return Ok(known.to_vec());
+        return Ok(described_languages.to_vec());
     }
-    let unknown = config.languages.iter().find(|language| !known.contains(language));
+    let unknown = config.languages.iter().find(|language| !described_languages.contains(language));
     match unknown {
-        Some(language) => Err(Error::unknown_language(language.as_str(), known)),
+        Some(language) => Err(Error::unknown_language(language.as_str(), described_languages)),
         None => Ok(config.languages.clone()),
     }
 }

@@ -126,10 +126,10 @@ impl PhraseMiner {
         report: &mut PhraseReport,
     ) -> Vec<Vec<String>> {
         let query = words(query);
-        let mut seen = HashSet::new();
+        let mut distinct = HashSet::new();
         let mut candidates = Vec::new();
         for gram in ngrams(&query) {
-            if seen.insert(texts(gram)) {
+            if distinct.insert(texts(gram)) {
                 report.candidates += 1;
                 if !stop_words.excludes(gram) {
                     candidates.push(texts(gram));
@@ -159,13 +159,13 @@ impl PhraseMiner {
                 report.too_short += 1;
                 continue;
             }
-            let found = finder.find(text);
-            if !found.is_empty() {
+            let occurrences = finder.find(text);
+            if !occurrences.is_empty() {
                 report.found += 1;
                 passages.push(PhrasePassage {
                     language: record.language,
                     text: text.to_owned(),
-                    phrases: in_text_order(found),
+                    phrases: in_text_order(occurrences),
                 });
             }
         }
@@ -206,24 +206,24 @@ impl PhraseFinder {
     /// Finds every occurrence of every phrase.
     fn find(&self, text: &str) -> BTreeMap<String, Vec<TextSpan>> {
         let words = words(text);
-        let mut found: BTreeMap<String, Vec<TextSpan>> = BTreeMap::new();
+        let mut occurrences: BTreeMap<String, Vec<TextSpan>> = BTreeMap::new();
         for &size in &self.sizes {
             for window in words.windows(size.max(1)) {
                 if let (Some(name), Some(first), Some(last)) =
                     (self.names.get(&texts(window)), window.first(), window.last())
                 {
                     let span = TextSpan { start: first.start, end: last.end };
-                    found.entry(name.clone()).or_default().push(span);
+                    occurrences.entry(name.clone()).or_default().push(span);
                 }
             }
         }
-        found
+        occurrences
     }
 }
 
 /// Sorts phrases by first occurrence, longer ones first, then by name.
-fn in_text_order(found: BTreeMap<String, Vec<TextSpan>>) -> Vec<PhraseOccurrences> {
-    let mut phrases: Vec<PhraseOccurrences> = found
+fn in_text_order(occurrences_by_phrase: BTreeMap<String, Vec<TextSpan>>) -> Vec<PhraseOccurrences> {
+    let mut phrases: Vec<PhraseOccurrences> = occurrences_by_phrase
         .into_iter()
         .map(|(phrase, occurrences)| PhraseOccurrences { phrase, occurrences })
         .collect();
@@ -271,7 +271,7 @@ pub fn mine_passages(
     // A language without a passage does not limit the others.
     let min_passages =
         merged.values().map(|language| language.passages.len()).filter(|count| *count > 0).min();
-    let mut all = Vec::new();
+    let mut selected = Vec::new();
     for (language, language_passages) in merged {
         let report = reports.entry(language).or_default();
         report.different = language_passages.passages.len();
@@ -283,10 +283,10 @@ pub fn mine_passages(
                 report.phrase_words += words(&phrase.phrase).len();
                 report.occurrences += phrase.occurrences.len();
             }
-            all.push(passage);
+            selected.push(passage);
         }
     }
-    Ok((all, reports))
+    Ok((selected, reports))
 }
 
 /// The distinct passages of a language.
@@ -308,8 +308,8 @@ impl LanguagePassages {
         }
         if let Some(phrases) = self.passages.get_mut(index) {
             // Equal text and phrase have the same occurrences, regardless of the query.
-            let found = passage.phrases.into_iter();
-            phrases.extend(found.map(|phrase| (phrase.phrase, phrase.occurrences)));
+            let new_phrases = passage.phrases.into_iter();
+            phrases.extend(new_phrases.map(|phrase| (phrase.phrase, phrase.occurrences)));
         }
     }
 
@@ -328,8 +328,12 @@ impl LanguagePassages {
         texts
             .into_iter()
             .filter_map(|(index, text)| {
-                let found = phrases.get_mut(index)?.take()?;
-                Some(PhrasePassage { language, text, phrases: in_text_order(found) })
+                let occurrences_by_phrase = phrases.get_mut(index)?.take()?;
+                Some(PhrasePassage {
+                    language,
+                    text,
+                    phrases: in_text_order(occurrences_by_phrase),
+                })
             })
             .collect()
     }

@@ -113,8 +113,8 @@ impl PhrasePassage {
     /// ```
     pub fn single_phrase(language: Language, text: impl Into<String>) -> Self {
         let text = text.into();
-        let all = TextSpan { start: 0, end: text.chars().count() };
-        let phrase = PhraseOccurrences { phrase: text.clone(), occurrences: vec![all] };
+        let span = TextSpan { start: 0, end: text.chars().count() };
+        let phrase = PhraseOccurrences { phrase: text.clone(), occurrences: vec![span] };
         Self { language, text, phrases: vec![phrase] }
     }
 
@@ -139,13 +139,13 @@ impl PhrasePassage {
         if !path.is_dir() {
             return JsonlReader::open(path)?.collect();
         }
-        let mut all = Vec::new();
+        let mut passages = Vec::new();
         for file in Shards::open([path])?.files() {
             for passage in JsonlReader::open(file.path())? {
-                all.push(passage?);
+                passages.push(passage?);
             }
         }
-        Ok(all)
+        Ok(passages)
     }
 }
 

@@ -130,8 +130,8 @@ fn visit_ids<'a>(
             first = first.or(last);
             group.clear();
         }
-        let known = languages.iter().find(|known| **known == *code).copied();
-        let language = match known {
+        let previous = languages.iter().find(|language| **language == *code).copied();
+        let language = match previous {
             Some(language) => language,
             None => {
                 let language = Language::new(code).map_err(|_| Irregular)?;
@@ -139,10 +139,10 @@ fn visit_ids<'a>(
                 language
             }
         };
-        match group.iter().find(|(known, _)| *known == language) {
+        match group.iter().find(|(previous, _)| *previous == language) {
             None => group.push((language, label)),
             // An id that is both an entity and a relation has the label twice.
-            Some((_, known)) if *known == label => (),
+            Some((_, previous)) if *previous == label => (),
             Some(_) => return Err(Irregular),
         }
     }
@@ -171,27 +171,27 @@ impl Order {
 /// Reads the label bits that the rules need for every id, and the languages of all labels.
 fn read_labels(dir: &Path, rules: &Rules) -> Result<(IdMap, Vec<Language>), Irregular> {
     let (mut bits, mut order) = (IdMap::new(rules.width()), Order::default());
-    let mut all: Vec<Language> = Vec::new();
+    let mut all_languages: Vec<Language> = Vec::new();
     let read = |block: &[u8]| {
-        let (mut found, mut languages) = (Vec::new(), Vec::new());
+        let (mut id_bits, mut languages) = (Vec::new(), Vec::new());
         let ends = visit_ids(block, &mut languages, |id, group| {
             match rules.bits(group) {
                 0 => (),
-                bits => found.push((Box::<str>::from(id), bits)),
+                bits => id_bits.push((Box::<str>::from(id), bits)),
             };
         })?;
-        Ok((found, languages, ends.map(|ends| ends.map(str::to_owned))))
+        Ok((id_bits, languages, ends.map(|ends| ends.map(str::to_owned))))
     };
     scan(&dir.join("labels.tsv"), &LABELS.join("\t"), Cut::Id, read, |block| {
-        let (found, languages, ends) = block;
+        let (id_bits, languages, ends) = block;
         order.check(ends)?;
-        found.iter().for_each(|(id, of_id)| bits.add(id, *of_id));
-        all.extend(languages);
-        all.sort_unstable();
-        all.dedup();
+        id_bits.iter().for_each(|(id, of_id)| bits.add(id, *of_id));
+        all_languages.extend(languages);
+        all_languages.sort_unstable();
+        all_languages.dedup();
         Ok(())
     })?;
-    Ok((bits, all))
+    Ok((bits, all_languages))
 }
 
 struct Facts<'a> {

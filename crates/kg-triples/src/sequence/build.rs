@@ -299,9 +299,9 @@ fn known_pairs(
         let rule = "one pair of languages or more";
         return Err(Error::Config { key: "pairs", value: "[]".into(), rule });
     }
-    let known =
+    let parse_pair =
         |(i, j): &(String, String)| Ok((graph.known_language(i)?, graph.known_language(j)?));
-    pairs.iter().map(known).collect()
+    pairs.iter().map(parse_pair).collect()
 }
 
 /// Data shared by all sequences of a call.

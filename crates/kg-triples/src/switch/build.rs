@@ -37,8 +37,9 @@ pub fn switch_sentence(
 
 /// Returns the languages from which the languages of a sentence are drawn.
 fn languages(sentence: &LinkedText, labels: &EntityLabels, config: &SwitchConfig) -> Vec<Language> {
-    let all = config.languages.iter().chain(&config.pool).copied();
-    let mut candidates: Vec<Language> = all.filter(|language| *language != config.source).collect();
+    let targets = config.languages.iter().chain(&config.pool).copied();
+    let mut candidates: Vec<Language> =
+        targets.filter(|language| *language != config.source).collect();
     candidates.sort_unstable();
     candidates.dedup();
     let has_label =

@@ -41,11 +41,11 @@ fn passages_and_their_counts_are_written() {
         assert!(has_row(&table, row), "{row}\n{table}");
     }
     let read = |name: &str| read::<PhrasePassage>(dir.path().join(name));
-    let made = read("made/p.jsonl.gz");
-    assert_eq!(made.len(), 2);
-    let all =
+    let equalised = read("made/p.jsonl.gz");
+    assert_eq!(equalised.len(), 2);
+    let output =
         run(dir.path(), "--queries en.jsonl,de.jsonl --min-chars 0 --unequal --out all.jsonl");
-    assert!(all.status.success());
+    assert!(output.status.success());
     assert_eq!(read("all.jsonl").len(), 3);
     let line = std::fs::read_to_string(dir.path().join("all.jsonl")).unwrap();
     assert_eq!(

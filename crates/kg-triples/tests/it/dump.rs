@@ -29,13 +29,13 @@ fn tables(bytes: &[u8], config: &ExtractConfig) -> Result<(Tables, ExtractReport
     let folder = tempfile::tempdir().unwrap();
     let (dump, out) = (folder.path().join("dump"), folder.path().join("out"));
     std::fs::write(&dump, bytes).unwrap();
-    let found = extract(&dump, config, &out, &Progress::default());
+    let result = extract(&dump, config, &out, &Progress::default());
     let names = std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name());
     let names: BTreeSet<String> = names.map(|name| name.into_string().unwrap()).collect();
-    if found.is_err() {
+    if result.is_err() {
         assert!(names.is_empty(), "nothing is left behind: {names:?}");
     }
-    let report = found?;
+    let report = result?;
     assert_eq!(names, TABLES.into_iter().chain(["extract.json"]).map(str::to_owned).collect());
     let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
     let written: ExtractReport = serde_json::from_str(&read("extract.json")).unwrap();
@@ -127,7 +127,7 @@ fn rows(line: &[u8]) -> Option<Rows> {
         Some(Value::Array(array)) if array.is_empty() => Some(serde_json::Map::new()),
         Some(value) => value.as_object().cloned(),
     };
-    let mut known = BTreeMap::new();
+    let mut labels_by_code = BTreeMap::new();
     for (code, label) in map(object.get("labels"))? {
         if !["en", "de", "zh", "zh-hans"].contains(&code.as_str()) {
             continue;
@@ -142,7 +142,7 @@ fn rows(line: &[u8]) -> Option<Rows> {
         let text: String = value.split_whitespace().collect::<Vec<_>>().join(" ");
         let text: String = text.chars().filter(|c| !c.is_control()).collect();
         if language.as_deref() == Some(&code) && !text.is_empty() {
-            known.insert(code, text);
+            labels_by_code.insert(code, text);
         }
     }
     let mut pairs = Vec::new();
@@ -191,7 +191,7 @@ fn rows(line: &[u8]) -> Option<Rows> {
     }
     let mut labels = Vec::new();
     for (code, other) in [("en", ""), ("de", ""), ("zh", "zh-hans")] {
-        let text = known.get(code).or_else(|| known.get(other));
+        let text = labels_by_code.get(code).or_else(|| labels_by_code.get(other));
         labels.extend(text.map(|text| [&id, code, text, kind].map(str::to_owned).to_vec()));
     }
     pairs.sort();
@@ -201,18 +201,18 @@ fn rows(line: &[u8]) -> Option<Rows> {
 }
 
 fn expect_reference(bytes: &[u8], config: &ExtractConfig) {
-    let found = tables(bytes, config);
-    match (reference_tables(bytes), found) {
-        (Some((expected, bad)), Ok((found, report))) => {
-            assert_eq!(found, expected, "{}", String::from_utf8_lossy(bytes));
+    let extracted = tables(bytes, config);
+    match (reference_tables(bytes), extracted) {
+        (Some((expected, bad)), Ok((extracted, report))) => {
+            assert_eq!(extracted, expected, "{}", String::from_utf8_lossy(bytes));
             let bad_lines = &report.first_bad_lines;
             assert_eq!(report.bad_lines, bad, "{bad_lines:?}: {}", String::from_utf8_lossy(bytes));
         }
         (None, Err(Error::Dump { .. })) => (),
-        (expected, found) => panic!(
+        (expected, extracted) => panic!(
             "{} {:?} for {}",
             expected.is_some(),
-            found.err().map(|error| error.to_string()),
+            extracted.err().map(|error| error.to_string()),
             String::from_utf8_lossy(bytes)
         ),
     }
@@ -221,11 +221,11 @@ fn expect_reference(bytes: &[u8], config: &ExtractConfig) {
 #[test]
 fn the_fixture_is_extracted_as_a_graph() {
     let bytes = std::fs::read(fixture()).unwrap();
-    let (found, report) = tables(&bytes, &config()).unwrap();
+    let (extracted, report) = tables(&bytes, &config()).unwrap();
     let head = "Q39\tP30\tQ46\nQ39\tP36\tQ70\nQ39\tP37\tQ150\nQ39\tP37\tQ188\n";
-    assert!(found[2].contains(head), "{}", found[2]);
-    assert!(found[0].contains("Q11911\tde\tKanton Bern\tentity\n"), "{}", found[0]);
-    assert_eq!(found[1], "id\ttarget_id\nQ40000\tQ39\n");
+    assert!(extracted[2].contains(head), "{}", extracted[2]);
+    assert!(extracted[0].contains("Q11911\tde\tKanton Bern\tentity\n"), "{}", extracted[0]);
+    assert_eq!(extracted[1], "id\ttarget_id\nQ40000\tQ39\n");
     assert_eq!((report.items, report.properties, report.redirects), (7, 6, 1));
     assert_eq!(report.others, BTreeMap::from([("lexeme".to_owned(), 1)]));
     let counts = &report.counts;
@@ -266,8 +266,8 @@ fn compression_layout_threads_and_memory_do_not_change_the_tables() {
         for (threads, memory) in [(1, 1), (3, 1 << 20)] {
             let config = ExtractConfig { memory, ..config() };
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let (found, report) = pool.install(|| tables(form, &config)).unwrap();
-            assert_eq!(found, expected, "form {number}");
+            let (extracted, report) = pool.install(|| tables(form, &config)).unwrap();
+            assert_eq!(extracted, expected, "form {number}");
             assert_eq!(report.counts, plain.counts, "form {number}");
             assert_eq!(report.packed_bytes, form.len() as u64, "form {number}");
         }
@@ -313,9 +313,9 @@ fn too_many_bad_lines_are_an_error_and_few_are_reported() {
     let long = ExtractConfig { max_line_bytes: 4000, ..config() };
     let line =
         format!("\n{{\"id\":\"Q1\",\"type\":\"item\",\"x\":\"{}\"}},\n{{", "y".repeat(9 << 20));
-    let (found, report) = tables(text.replacen("\n{", &line, 1).as_bytes(), &long).unwrap();
+    let (extracted, report) = tables(text.replacen("\n{", &line, 1).as_bytes(), &long).unwrap();
     assert_eq!((report.bad_lines, report.items), (1, 7));
-    assert_eq!(found, tables(text.as_bytes(), &config()).unwrap().0);
+    assert_eq!(extracted, tables(text.as_bytes(), &config()).unwrap().0);
 }
 
 /// A line of a dump: an entity with random labels and statements.
@@ -462,19 +462,20 @@ fn ntriples_are_rejected() {
 #[test]
 fn languages_are_case_insensitive_and_unique() {
     let bytes = std::fs::read(fixture()).unwrap();
-    let mut other = config();
+    let mut upper_case = config();
     let upper = |code: &mut Language| *code = Language::new(&code.as_str().to_uppercase()).unwrap();
-    other.languages.iter_mut().for_each(upper);
-    for (language, others) in &mut other.fallback {
+    upper_case.languages.iter_mut().for_each(upper);
+    for (language, others) in &mut upper_case.fallback {
         upper(language);
         others.iter_mut().for_each(upper);
     }
-    let (found, report) = tables(&bytes, &other).unwrap();
-    assert_eq!(found, tables(&bytes, &config()).unwrap().0);
+    let (extracted, report) = tables(&bytes, &upper_case).unwrap();
+    assert_eq!(extracted, tables(&bytes, &config()).unwrap().0);
     assert_eq!(report.languages, config().languages);
-    other.languages.push(config().languages[1]);
+    upper_case.languages.push(config().languages[1]);
     let folder = tempfile::tempdir().unwrap();
-    let error = extract(&fixture(), &other, folder.path(), &Progress::default()).err().unwrap();
+    let error =
+        extract(&fixture(), &upper_case, folder.path(), &Progress::default()).err().unwrap();
     assert!(error.to_string().contains("each language once"), "{error}");
 }
 
@@ -483,12 +484,12 @@ fn byte_order_marks_are_accepted_before_any_line() {
     let text = std::fs::read_to_string(fixture()).unwrap();
     let (expected, _) = tables(text.as_bytes(), &config()).unwrap();
     let marked = format!("\u{feff}{}", text.replace('\n', "\n\u{feff}"));
-    let (found, report) = tables(marked.as_bytes(), &config()).unwrap();
-    assert_eq!((&found, report.bad_lines), (&expected, 0));
+    let (extracted, report) = tables(marked.as_bytes(), &config()).unwrap();
+    assert_eq!((&extracted, report.bad_lines), (&expected, 0));
     // Also if another line is not valid UTF-8.
     let marked = [marked.as_bytes(), b"\n\"\xFF\"\n"].concat();
-    let (found, report) = tables(&marked, &config()).unwrap();
-    assert_eq!((found, report.bad_lines), (expected, 1));
+    let (extracted, report) = tables(&marked, &config()).unwrap();
+    assert_eq!((extracted, report.bad_lines), (expected, 1));
 }
 
 proptest! {

@@ -144,7 +144,7 @@ fn occurrence_texts(passage: &PhrasePassage) -> Vec<Vec<String>> {
 fn every_occurrence_is_found_in_code_points() {
     let text = "Ärzte: Łódź Film School 🎬 and the ŁÓDŹ film-school; Łódź.\n\n \u{7}no phrase here \n\
                 film school of Łódź";
-    let made = passages(
+    let mined_passages = passages(
         lenient_config(),
         &[record(
             "en",
@@ -152,18 +152,19 @@ fn every_occurrence_is_found_in_code_points() {
             &[("Łódź Film School", text), ("Łódź Film School", "")],
         )],
     );
-    assert_eq!(made.len(), 2);
-    let names: Vec<&str> = made[0].phrases.iter().map(|phrase| phrase.phrase.as_str()).collect();
+    assert_eq!(mined_passages.len(), 2);
+    let names: Vec<&str> =
+        mined_passages[0].phrases.iter().map(|phrase| phrase.phrase.as_str()).collect();
     assert_eq!(names, ["łódź film school", "łódź film", "film school"]);
     assert_eq!(
-        occurrence_texts(&made[0]),
+        occurrence_texts(&mined_passages[0]),
         [
             vec!["Łódź Film School", "ŁÓDŹ film-school"],
             vec!["Łódź Film", "ŁÓDŹ film"],
             vec!["Film School", "film-school"]
         ]
     );
-    assert_eq!(occurrence_texts(&made[1]), [["film school"]]);
+    assert_eq!(occurrence_texts(&mined_passages[1]), [["film school"]]);
 }
 
 #[test]
@@ -177,9 +178,9 @@ fn equal_passages_of_several_queries_are_merged() {
             &[("cherry tree", text), ("cherry tree", "Another cherry tree")],
         ),
     ];
-    let made = passages(lenient_config(), &records);
-    assert_eq!(made.len(), 2);
-    assert_eq!(occurrence_texts(&made[0]), [["George Washington"], ["cherry tree"]]);
+    let merged = passages(lenient_config(), &records);
+    assert_eq!(merged.len(), 2);
+    assert_eq!(occurrence_texts(&merged[0]), [["George Washington"], ["cherry tree"]]);
     let short = PhraseConfig { min_chars: 20, ..lenient_config() };
     assert_eq!(passages(short, &records).len(), 1);
     let miner = PhraseMiner::new(lenient_config()).unwrap();

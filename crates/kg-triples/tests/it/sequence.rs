@@ -52,7 +52,7 @@ type Example = (Vec<u32>, Vec<i64>);
 
 fn examples_of_fact(sequences: &[Sequence], head: &str, relation: &str) -> Vec<Example> {
     let graph = countries();
-    let mut found: Vec<_> = sequences
+    let mut examples: Vec<_> = sequences
         .iter()
         .filter(|s| {
             let triple = graph.triple(s.fact).unwrap();
@@ -60,8 +60,8 @@ fn examples_of_fact(sequences: &[Sequence], head: &str, relation: &str) -> Vec<E
         })
         .map(|s| (s.input_ids.clone(), s.labels.clone()))
         .collect();
-    found.sort();
-    found
+    examples.sort();
+    examples
 }
 
 fn sorted(mut examples: Vec<Example>) -> Vec<Example> {

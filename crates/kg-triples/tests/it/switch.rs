@@ -144,12 +144,12 @@ fn five_languages_are_drawn_uniformly_and_reproducibly() {
 #[test]
 fn sentences_are_split_outside_mentions() {
     let body = "In St. Petersburg it rains. Bern is dry!  Aare?\nRome.";
-    let mut one = text(body, &["St. Petersburg", "Bern", "Aare", "Rome"]);
-    one.mentions.push(Mention { start: 46, end: 50, entity: "across lines".into() });
-    one.mentions.push(Mention { start: 6, end: 9, entity: "inside".into() });
-    let (cut, skipped_mentions) = sentences(&one);
+    let mut input = text(body, &["St. Petersburg", "Bern", "Aare", "Rome"]);
+    input.mentions.push(Mention { start: 46, end: 50, entity: "across lines".into() });
+    input.mentions.push(Mention { start: 6, end: 9, entity: "inside".into() });
+    let (parts, skipped_mentions) = sentences(&input);
     let found: Vec<(&str, &str)> =
-        cut.iter().map(|sentence| (sentence.id.as_str(), sentence.text.as_str())).collect();
+        parts.iter().map(|sentence| (sentence.id.as_str(), sentence.text.as_str())).collect();
     let expected = [
         ("t#0", "In St. Petersburg it rains."),
         ("t#1", "Bern is dry!"),
@@ -157,7 +157,7 @@ fn sentences_are_split_outside_mentions() {
         ("t#3", "Rome."),
     ];
     assert_eq!((found.as_slice(), skipped_mentions), (&expected[..], 2));
-    for sentence in &cut {
+    for sentence in &parts {
         let [mention] = &sentence.mentions[..] else { panic!("{sentence:?}") };
         let mention_text: String =
             sentence.text.chars().take(mention.end).skip(mention.start).collect();
@@ -244,11 +244,11 @@ proptest! {
 
 #[test]
 fn the_format_of_the_released_corpus_is_read() {
-    let expected = r#"{"id":19,"language":"aa","en_sentence":"<en>Bern</en>, a town by <en>Nowhere</en>.","cs_sentence":"<aa>Bärn aa</aa>, a town by <en>Nowhere</en>."}"#;
+    let first_form = r#"{"id":19,"language":"aa","en_sentence":"<en>Bern</en>, a town by <en>Nowhere</en>.","cs_sentence":"<aa>Bärn aa</aa>, a town by <en>Nowhere</en>."}"#;
     let folder = tempdir().unwrap();
-    let other = r#"{"id": "20", "en_sentence": "No <b>mention</b>.", "other": 1}"#;
-    let again = expected.replace("aa", "bb");
-    write(folder.path(), "c.jsonl", format!("{expected}\n{again}\n{other}\n"));
+    let without_form = r#"{"id": "20", "en_sentence": "No <b>mention</b>.", "other": 1}"#;
+    let second_form = first_form.replace("aa", "bb");
+    write(folder.path(), "c.jsonl", format!("{first_form}\n{second_form}\n{without_form}\n"));
     let path = folder.path().join("c.jsonl");
     let read = |english: bool| -> Vec<LinkedText> {
         TaggedReader::open(&path, english).unwrap().collect::<Result<_, _>>().unwrap()
@@ -400,7 +400,7 @@ proptest! {
             "{SWITCH} --with-source --by-language --hold-out 0.4 --hold-out-seed {hold_out_seed} \
              --validation {validation} --seed {seed} --out o"
         );
-        let mut made = Vec::new();
+        let mut outputs = Vec::new();
         for threads in ["1", "3"] {
             let mut command = Command::new(env!("CARGO_BIN_EXE_kg-triples"));
             command.current_dir(dir).env("RAYON_NUM_THREADS", threads);
@@ -412,9 +412,9 @@ proptest! {
                 prop_assert_eq!(std::fs::read_dir(dir).unwrap().count(), 2);
                 return Ok(());
             }
-            made.push(shards_of(&dir.join("o")));
+            outputs.push(shards_of(&dir.join("o")));
         }
-        prop_assert_eq!(&made[0], &made[1]);
+        prop_assert_eq!(&outputs[0], &outputs[1]);
         let held_out: Vec<LabelPair> = read(dir.join("o/probe/held-out.jsonl.gz"));
         let switched: Vec<LabelPair> = read(dir.join("o/probe/switched.jsonl.gz"));
         prop_assert!(!held_out.is_empty());
@@ -428,15 +428,15 @@ proptest! {
             for text in &trained {
                 for mention in &text.mentions {
                     let cut = text.text.chars().skip(mention.start).take(mention.end - mention.start);
-                    let kept = cut.collect::<String>() == mention.entity;
-                    let held = held_out.iter().any(|pair| pair.entity == mention.entity);
-                    prop_assert_eq!(kept, held, "{:?}", text);
+                    let is_unswitched = cut.collect::<String>() == mention.entity;
+                    let is_held_out = held_out.iter().any(|pair| pair.entity == mention.entity);
+                    prop_assert_eq!(is_unswitched, is_held_out, "{:?}", text);
                 }
             }
             if validation > 0 {
-                let kept: Vec<LinkedText> = read(dir.join("o/validation").join(&name));
-                prop_assert_eq!(kept.len(), validation);
-                for text in kept {
+                let texts: Vec<LinkedText> = read(dir.join("o/validation").join(&name));
+                prop_assert_eq!(texts.len(), validation);
+                for text in texts {
                     prop_assert!(trained.iter().all(|other| other.id != text.id));
                 }
             }

@@ -199,8 +199,9 @@ fn probe(
     max_candidates: usize,
     seed: u64,
 ) -> Probe<MentionExample, Candidate> {
-    let all = queries.iter().flatten();
-    let golds = all.map(|query| (query.entity.as_str(), query.description_language)).collect();
+    let all_queries = queries.iter().flatten();
+    let golds =
+        all_queries.map(|query| (query.entity.as_str(), query.description_language)).collect();
     let candidates = descriptions.candidates(&golds, max_candidates, seed);
     let names = ["unseen-texts", "unseen-pairs", "unseen-entities"];
     Probe { queries: names.into_iter().zip(queries).collect(), candidates }

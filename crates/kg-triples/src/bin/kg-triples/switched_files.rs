@@ -139,15 +139,16 @@ impl LabelProbe {
         let mut held_out = JsonlWriter::create(out.file("probe/held-out.jsonl.gz")?)?;
         let mut counts = BTreeMap::new();
         for (&language, entities) in &self.switched {
-            let seen = entities.iter().filter_map(|id| labels.pair(id, language, source));
-            let unseen = self.mentioned.iter();
-            let unseen = unseen.filter_map(|id| self.held_out.pair(id, language, source));
+            let switched_pairs = entities.iter().filter_map(|id| labels.pair(id, language, source));
+            let held_out_pairs = self.mentioned.iter();
+            let held_out_pairs =
+                held_out_pairs.filter_map(|id| self.held_out.pair(id, language, source));
             let mut written = [0u64; 2];
-            for pair in seen {
+            for pair in switched_pairs {
                 switched.write(&pair)?;
                 written[0] += 1;
             }
-            for pair in unseen {
+            for pair in held_out_pairs {
                 held_out.write(&pair)?;
                 written[1] += 1;
             }

@@ -9,35 +9,37 @@ use crate::{Error, Language};
 
 const LANGUAGES: [&str; 4] = ["de", "en", "sw", "zh"];
 
-/// A passage of text `T{text}` that mentions `Q{entity}`. `from` is the index of its language, and
-/// `from + other` the index of the description's language.
+/// A passage of text `T{text}` that mentions `Q{entity}`. `language` is the index of its language,
+/// and `language + offset` the index of the description's language.
 fn example(
     passage: usize,
     text: usize,
     entity: usize,
-    from: usize,
-    other: usize,
+    language: usize,
+    offset: usize,
 ) -> MentionExample {
     MentionExample {
         passage: passage as u64,
         id: format!("T{text}"),
-        language: Language::new(LANGUAGES[from % 4]).unwrap(),
+        language: Language::new(LANGUAGES[language % 4]).unwrap(),
         input_ids: vec![0, 10 + passage as u32, 2],
         mention: TokenSpan { start: 1, end: 2 },
         entity: format!("Q{entity}"),
-        description_language: Language::new(LANGUAGES[(from + other) % 4]).unwrap(),
+        description_language: Language::new(LANGUAGES[(language + offset) % 4]).unwrap(),
         description_ids: vec![0, 10 + entity as u32, 2],
     }
 }
 
 /// Up to 300 examples of 40 texts about 15 entities, each with a description in another language.
 fn examples() -> impl Strategy<Value = Vec<MentionExample>> {
-    let one = (0usize..40, 0usize..15, 0usize..4, 1usize..4);
-    prop::collection::vec(one, 1..300).prop_map(|all| {
-        let numbered = all.into_iter().enumerate();
+    let fields = (0usize..40, 0usize..15, 0usize..4, 1usize..4);
+    prop::collection::vec(fields, 1..300).prop_map(|examples| {
+        let numbered = examples.into_iter().enumerate();
         // Each passage has two examples.
         numbered
-            .map(|(at, (text, entity, from, other))| example(at / 2, text, entity, from, other))
+            .map(|(at, (text, entity, language, offset))| {
+                example(at / 2, text, entity, language, offset)
+            })
             .collect()
     })
 }
@@ -229,21 +231,22 @@ fn held_out_fractions_match_the_options() {
     };
     let none = HeldOut { texts: 0.0, pairs: 0.0, entities: 0.0, ..HeldOut::default() };
     let texts = HeldOut { texts: 0.3, ..none.clone() };
-    let found = fraction(&texts, Split::UnseenTexts, |example| example.id.clone());
-    assert!((found - 0.3).abs() < 0.08, "{found} of the texts");
+    let actual = fraction(&texts, Split::UnseenTexts, |example| example.id.clone());
+    assert!((actual - 0.3).abs() < 0.08, "{actual} of the texts");
     let pairs = HeldOut { texts: 1.0, pairs: 0.3, ..none.clone() };
-    let found = fraction(&pairs, Split::UnseenPairs, |example| format!("{:?}", triple(example)));
-    assert!((found - 0.3).abs() < 0.12, "{found} of the pairs");
+    let actual = fraction(&pairs, Split::UnseenPairs, |example| format!("{:?}", triple(example)));
+    assert!((actual - 0.3).abs() < 0.12, "{actual} of the pairs");
     let entities = HeldOut { texts: 1.0, entities: 0.3, ..none };
-    let found = fraction(&entities, Split::UnseenEntities, |example| example.entity.clone());
-    assert!((found - 0.3).abs() < 0.2, "{found} of the entities");
+    let actual = fraction(&entities, Split::UnseenEntities, |example| example.entity.clone());
+    assert!((actual - 0.3).abs() < 0.2, "{actual} of the entities");
 }
 
 #[test]
 fn all_languages_of_a_text_are_held_out_together() {
     let held_out = HeldOut { texts: 0.5, pairs: 0.0, entities: 0.0, ..HeldOut::default() };
     for text in many_examples().chunks(4) {
-        let splits: BTreeSet<Split> = text.iter().map(|one| held_out.split_of(one)).collect();
+        let splits: BTreeSet<Split> =
+            text.iter().map(|example| held_out.split_of(example)).collect();
         assert_eq!(splits.len(), 1, "{}: {splits:?}", text[0].id);
     }
 }
@@ -283,14 +286,14 @@ fn invalid_values_are_rejected_with_their_key() {
 #[test]
 fn no_query_is_an_error_that_names_the_key() {
     // One text, and a seed that does not hold it out.
-    let one: Vec<MentionExample> = (0..5).map(|at| example(at, 0, at, at, 1)).collect();
+    let examples: Vec<MentionExample> = (0..5).map(|at| example(at, 0, at, at, 1)).collect();
     let none = (0..1_000)
         .map(|seed| HeldOut { pairs: 0.0, entities: 0.0, seed, ..HeldOut::default() })
-        .find(|held_out| held_out.split_of(&one[0]) == Split::Train)
+        .find(|held_out| held_out.split_of(&examples[0]) == Split::Train)
         .unwrap();
     // There are no queries at all if passages have one language only.
-    for queries in [&one[..], &[]] {
-        let error = split_examples(&none, &one, queries).unwrap_err();
+    for queries in [&examples[..], &[]] {
+        let error = split_examples(&none, &examples, queries).unwrap_err();
         assert!(matches!(error, Error::Empty { .. }), "{error}");
         let error = error.to_string();
         assert!(error.starts_with("queries for the probes"), "{error}");

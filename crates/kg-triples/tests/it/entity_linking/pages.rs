@@ -16,14 +16,14 @@ fn pages_are_read_by_language_with_file_and_line_in_errors() {
     let files = page_files(dir.path()).unwrap();
     let languages: Vec<Language> = files.iter().map(|(language, _)| *language).collect();
     assert_eq!(languages, ["en", "zh"]);
-    let mut seen = Vec::new();
+    let mut page_ids = Vec::new();
     read_pages(&files, |language, page| {
-        seen.push((language.to_string(), page.id));
+        page_ids.push((language.to_string(), page.id));
         Ok(())
     })
     .unwrap();
     assert_eq!(
-        seen,
+        page_ids,
         [("en", "Q4"), ("en", "Q5"), ("zh", "Q4")].map(|(l, id)| (l.into(), id.into()))
     );
 

@@ -99,14 +99,14 @@ fn lines_become_passages_with_their_mentions() {
     let passages = passages(&linked);
     let texts: Vec<&str> = passages.iter().map(|passage| passage.text).collect();
     assert_eq!(texts, ["Bern\u{301} ist 伯尔尼.", "عاصمة Bern", "zwei", "Zeilen"]);
-    let found: Vec<Vec<&str>> = passages
+    let entities: Vec<Vec<&str>> = passages
         .iter()
         .map(|passage| passage.mentions.iter().map(|mention| mention.entity.as_str()).collect())
         .collect();
     // Mentions across lines or in the white space around a passage are skipped.
     let expected: [&[&str]; 4] =
         [&["Bern\u{301}", "Bern\u{301} ist", "伯尔尼"], &["عاصمة"], &[], &[]];
-    assert_eq!(found, expected);
+    assert_eq!(entities, expected);
     for passage in &passages {
         for mention in &passage.mentions {
             assert_eq!(slice(passage.text, mention), mention.entity);
@@ -142,10 +142,13 @@ proptest! {
         let passages = passages(&linked);
         let is_not_blank = |line: &&str| !line.trim().is_empty();
         prop_assert_eq!(passages.len(), body.split('\n').filter(is_not_blank).count());
-        let found: Vec<_> = passages.iter().flat_map(|p| p.mentions.iter().map(move |m| (p.text, m))).collect();
-        for (text, mention) in &found {
+        let passage_mentions = passages
+            .iter()
+            .flat_map(|passage| passage.mentions.iter().map(move |mention| (passage.text, mention)));
+        let passage_mentions: Vec<_> = passage_mentions.collect();
+        for (text, mention) in &passage_mentions {
             prop_assert_eq!(&slice(text, mention), &mention.entity);
         }
-        prop_assert!(found.len() >= expected);
+        prop_assert!(passage_mentions.len() >= expected);
     }
 }

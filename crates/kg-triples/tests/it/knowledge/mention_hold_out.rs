@@ -33,8 +33,9 @@ fn text(id: usize, entities: [usize; 4], code: usize) -> LinkedText {
 /// Twenty entities, described in three languages.
 fn descriptions() -> EncodedDescriptions {
     let ids: Vec<String> = (0..20).map(|entity| format!("Q{entity}")).collect();
-    let all: Vec<(&str, &[&str])> = ids.iter().map(|id| (id.as_str(), &LANGUAGES[..])).collect();
-    described(&all).encode(tokenizer(), 32).unwrap()
+    let entities: Vec<(&str, &[&str])> =
+        ids.iter().map(|id| (id.as_str(), &LANGUAGES[..])).collect();
+    described(&entities).encode(tokenizer(), 32).unwrap()
 }
 
 type SplitExamples = (Vec<MentionExample>, [Vec<MentionExample>; 3]);
@@ -98,9 +99,10 @@ fn held_out_passages_are_counted() {
     assert_eq!((report.passages, report.examples), (600, 600 - report.held_out));
     assert_eq!(example_count, report.examples);
     // All texts are held out.
-    let all = HeldOut { texts: 0.999_999, ..HeldOut::default() };
-    let error = split_examples(&self::texts(5), &descriptions, &all, &MentionConfig::default())
-        .unwrap_err();
+    let all_texts = HeldOut { texts: 0.999_999, ..HeldOut::default() };
+    let error =
+        split_examples(&self::texts(5), &descriptions, &all_texts, &MentionConfig::default())
+            .unwrap_err();
     assert!(matches!(error, Error::Empty { .. }), "{error}");
     let error = error.to_string();
     assert!(error.contains("training mentions"), "{error}");

@@ -44,7 +44,7 @@ fn examples(
     let texts = texts.iter().cloned().map(Ok);
     let mut examples =
         MentionExamples::new(texts, descriptions, tokenizer(), config.clone()).unwrap();
-    let made = examples.by_ref().collect::<Result<_, _>>().unwrap();
+    let collected = examples.by_ref().collect::<Result<_, _>>().unwrap();
     let report = examples.report().clone();
     let sum = report.without_mention
         + report.without_description
@@ -53,7 +53,7 @@ fn examples(
         + report.unaligned
         + report.examples;
     assert_eq!(report.passages, sum, "{report:?}");
-    (made, report)
+    (collected, report)
 }
 
 fn span(example: &MentionExample) -> &[u32] {
@@ -78,12 +78,12 @@ fn spans_cover_mentions_in_any_script() {
     ];
     let descriptions = encode(&described(&[("Q1", &["xx"])]));
     for (code, body, mention, expected) in cases {
-        let (made, _) = examples(
+        let (results, _) = examples(
             &[text(code, body, &[(mention, "Q1")])],
             &descriptions,
             &MentionConfig::default(),
         );
-        let [example] = &made[..] else { panic!("{body}: {made:?}") };
+        let [example] = &results[..] else { panic!("{body}: {results:?}") };
         assert!(decode(span(example)).contains(expected), "{body}: {}", decode(span(example)));
         // The span has only tokens that overlap the mention, with at most one more character.
         let more = decode(span(example)).chars().count() - expected.chars().count();
@@ -106,8 +106,8 @@ fn descriptions_are_in_another_language_if_available() {
     let texts = vec![text("en", body, &all); 3_000];
     let count = |config: &MentionConfig| {
         let mut drawn = BTreeMap::new();
-        let (made, report) = examples(&texts, &descriptions, config);
-        for example in made {
+        let (results, report) = examples(&texts, &descriptions, config);
+        for example in results {
             let name = decode(span(&example));
             assert!(all.contains(&(name.as_str(), example.entity.as_str())), "{name}");
             let description = decode(&example.description_ids);
@@ -149,7 +149,7 @@ fn passages_without_an_example_are_counted_by_reason() {
         text("en", "A <mask> is no mention", &[("<mask>", "Q1")]),
         text("en", "", &[]),
     ];
-    let (made, report) = examples(&texts, &descriptions, &MentionConfig::default());
+    let (results, report) = examples(&texts, &descriptions, &MentionConfig::default());
     let expected = MentionReport {
         texts: 6,
         passages: 6,
@@ -160,12 +160,12 @@ fn passages_without_an_example_are_counted_by_reason() {
         unaligned: 1,
         examples: 2,
         by_language: [(language("en"), 1), (language("de"), 1)].into(),
-        tokens: made.iter().map(|example| example.input_ids.len()).sum(),
-        mention_tokens: made.iter().map(|example| span(example).len()).sum(),
+        tokens: results.iter().map(|example| example.input_ids.len()).sum(),
+        mention_tokens: results.iter().map(|example| span(example).len()).sum(),
     };
     assert_eq!(report, expected);
     // Passage numbers include skipped passages.
-    assert_eq!(made.iter().map(|example| example.passage).collect::<Vec<_>>(), [1, 4]);
+    assert_eq!(results.iter().map(|example| example.passage).collect::<Vec<_>>(), [1, 4]);
 }
 
 #[test]
@@ -263,16 +263,16 @@ fn examples_depend_only_on_seed_and_passage_number() {
 #[test]
 fn examples_are_read_back_and_invalid_ones_reported() {
     let (texts, descriptions) = many_texts();
-    let (made, _) = examples(&texts[..3], &descriptions, &MentionConfig::default());
-    expect_round_trip(&made);
+    let (results, _) = examples(&texts[..3], &descriptions, &MentionConfig::default());
+    expect_round_trip(&results);
     for (key, value) in [
         ("mention", json!({ "start": 0, "end": 2 })),
         ("mention", json!({ "start": 2, "end": 2 })),
-        ("mention", json!({ "start": 2, "end": made[0].input_ids.len() })),
+        ("mention", json!({ "start": 2, "end": results[0].input_ids.len() })),
         ("description_ids", json!([])),
         ("language", json!("e n")),
     ] {
-        let error = error_with(&made[0], key, value);
+        let error = error_with(&results[0], key, value);
         assert!(error.contains("r.jsonl:2: expected one mention example"), "{error}");
     }
 }
@@ -307,8 +307,9 @@ fn wikipedia_extracts_give_valid_examples_in_five_languages() {
             let text: String = text.chars().take(200).collect();
             descriptions.add(&page.id, language, &text)?;
         }
-        let known = texts.iter().filter(|text: &&LinkedText| text.language == language).count();
-        texts.extend(page.into_text(language, PageText::Extract).filter(|_| known < 60));
+        let text_count =
+            texts.iter().filter(|text: &&LinkedText| text.language == language).count();
+        texts.extend(page.into_text(language, PageText::Extract).filter(|_| text_count < 60));
         Ok(())
     })
     .unwrap();
@@ -317,11 +318,11 @@ fn wikipedia_extracts_give_valid_examples_in_five_languages() {
     texts.iter_mut().for_each(|text| matcher.link(text, &mut reports));
     let encoded = encode(&descriptions);
     let config = MentionConfig { max_tokens: 64, ..Default::default() };
-    let (made, report) = examples(&texts, &encoded, &config);
+    let (results, report) = examples(&texts, &encoded, &config);
     assert_eq!(report.by_language.len(), 5);
     assert!(report.by_language.values().all(|count| *count >= 20), "{report:?}");
     let mut exact = 0;
-    for example in &made {
+    for example in &results {
         assert!(example.input_ids.len() <= 64 && example.description_ids.len() <= 32);
         assert_ne!(example.description_language, example.language);
         assert_ne!(example.entity, example.id, "no page links to itself");
@@ -342,5 +343,5 @@ fn wikipedia_extracts_give_valid_examples_in_five_languages() {
             });
         assert!(contains_mention || shown.contains("<unk>"), "{}: {shown}", example.entity);
     }
-    assert!(exact * 10 > made.len() * 8, "{exact} of {} are the mention exactly", made.len());
+    assert!(exact * 10 > results.len() * 8, "{exact} of {} are the mention exactly", results.len());
 }
