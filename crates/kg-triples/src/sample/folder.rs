@@ -89,7 +89,7 @@ fn read_redirects(dir: &Path) -> Result<Redirects, Irregular> {
     let path = dir.join("redirects.tsv");
     let mut redirects = Redirects::default();
     if path.with_extension("").exists() {
-        return Err(Irregular); // Parquet files
+        return Err(Irregular); // not the format of this table
     }
     if path.exists() {
         let read = |block: &[u8]| -> Result<Vec<[String; 2]>, Irregular> {
