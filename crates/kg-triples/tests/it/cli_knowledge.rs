@@ -298,17 +298,17 @@ fn held_out_texts_do_not_depend_on_the_number_of_files() {
 fn the_manifest_describes_the_folder() {
     let dir = city_pages();
     stdout(&run(dir.path(), &format!("{HOLD_OUT} --most-mentioned 30 --out made")));
-    let made = dir.path().join("made");
-    let manifest = Manifest::read(&made).unwrap().unwrap();
-    manifest.check(&made).unwrap();
+    let output = dir.path().join("made");
+    let manifest = Manifest::read(&output).unwrap().unwrap();
+    manifest.check(&output).unwrap();
     assert_eq!((manifest.program.as_str(), manifest.seed), ("kg-triples mentions", Some(42)));
     assert!(manifest.inputs.contains_key(Path::new("entities.de.jsonl")), "{:?}", manifest.inputs);
-    let lines = Shards::open([&made]).unwrap().lines();
+    let lines = Shards::open([&output]).unwrap().lines();
     assert_eq!(manifest.counts["train"]["examples"], lines);
     assert_eq!(manifest.counts["train"]["by_language"].as_object().unwrap().len(), 3);
-    let texts: Vec<MentionExample> = probe(&made, "unseen-texts");
+    let texts: Vec<MentionExample> = probe(&output, "unseen-texts");
     assert_eq!(manifest.counts["probe"]["unseen-texts"], texts.len());
-    let train: Vec<MentionExample> = read(made.join("train/mentions.jsonl.gz"));
+    let train: Vec<MentionExample> = read(output.join("train/mentions.jsonl.gz"));
     let entities: BTreeSet<String> = train.into_iter().map(|example| example.entity).collect();
     assert!(entities.len() <= 30, "{entities:?}");
     // Without held-out data there is no probe.
@@ -333,14 +333,14 @@ fn held_out_triples_are_queries_for_candidate_objects() {
             format!("entailment --kg kg {options} --hold-out 0.3 --seed {seed} --out made");
         let table = stdout(&run(dir.path(), &command));
         assert!(has_row(&table, "candidates 1"), "{table}");
-        let made = dir.path().join("made");
-        let train: Vec<EntailmentExample> = read(made.join("train/triples.jsonl.gz"));
+        let output = dir.path().join("made");
+        let train: Vec<EntailmentExample> = read(output.join("train/triples.jsonl.gz"));
         let trained: BTreeSet<u32> = train.iter().map(|example| example.fact).collect();
-        let queries: Vec<EntailmentExample> = probe(&made, "unseen-triples");
-        assert!(!queries.is_empty() && queries.iter().all(|one| !trained.contains(&one.fact)));
-        let candidates: Vec<Candidate> = probe(&made, "candidates");
+        let queries: Vec<EntailmentExample> = probe(&output, "unseen-triples");
+        assert!(!queries.is_empty() && queries.iter().all(|query| !trained.contains(&query.fact)));
+        let candidates: Vec<Candidate> = probe(&output, "candidates");
         assert!(queries.iter().all(|query| query.object == candidates[0].entity));
-        Manifest::read(&made).unwrap().unwrap().check(&made).unwrap();
+        Manifest::read(&output).unwrap().unwrap().check(&output).unwrap();
     }
 }
 

@@ -62,13 +62,13 @@ fn the_example_of_the_paper() {
     assert_eq!((report.phrases, report.queries_with_phrases), (2, 1));
     // Both occur in all eight titles, "myth of" and "the myth" in fewer than 0.7.
     let config = |title_fraction| PhraseConfig { title_fraction, ..config.clone() };
-    let all = |fraction: f64| -> Vec<String> {
+    let unfiltered = |fraction: f64| -> Vec<String> {
         let phrases = without_stop_words(config(fraction)).mine(&record).unwrap().phrases;
         phrases.iter().map(|phrase| phrase.join(" ")).collect()
     };
-    assert_eq!(all(1.0), ["george washington", "cherry tree"]);
-    assert_eq!(all(0.7), ["george washington", "cherry tree"]);
-    assert!(all(0.5).contains(&"myth of".to_owned()));
+    assert_eq!(unfiltered(1.0), ["george washington", "cherry tree"]);
+    assert_eq!(unfiltered(0.7), ["george washington", "cherry tree"]);
+    assert!(unfiltered(0.5).contains(&"myth of".to_owned()));
     assert!(!mined(&config(0.5), &record).contains(&"myth of".to_owned()));
 }
 
@@ -193,14 +193,14 @@ fn equal_passages_of_several_queries_are_merged() {
 
 /// Returns `count` queries with one passage each.
 fn many_queries(code: &str, count: usize) -> Vec<QueryDocuments> {
-    let one = |k: usize| {
+    let query = |k: usize| {
         record(
             code,
             "cherry tree",
             &[("cherry tree", &format!("Cherry tree number {k} of {code}"))],
         )
     };
-    (0..count).map(one).collect()
+    (0..count).map(query).collect()
 }
 
 #[test]
@@ -209,17 +209,20 @@ fn languages_have_equal_numbers_of_passages_in_any_order() {
         [many_queries("en", 1200), many_queries("de", 30), many_queries("fr", 70)].concat();
     records.push(record("es", "cherry tree", &[])); // a language without a passage
     let config = PhraseConfig { equalise: true, ..lenient_config() };
-    let made = passages(config.clone(), &records);
-    let texts_of = |made: &[PhrasePassage], code: &str| -> Vec<String> {
-        let in_language = made.iter().filter(|passage| passage.language == code);
+    let balanced = passages(config.clone(), &records);
+    let texts_of = |passages: &[PhrasePassage], code: &str| -> Vec<String> {
+        let in_language = passages.iter().filter(|passage| passage.language == code);
         in_language.map(|passage| passage.text.clone()).collect()
     };
-    assert_eq!(["en", "de", "fr", "es"].map(|code| texts_of(&made, code).len()), [30, 30, 30, 0]);
-    let mut english = texts_of(&made, "en");
+    assert_eq!(
+        ["en", "de", "fr", "es"].map(|code| texts_of(&balanced, code).len()),
+        [30, 30, 30, 0]
+    );
+    let mut english = texts_of(&balanced, "en");
     // The selection is not the first passages and depends on the seed.
     assert_ne!(english[..], texts_of(&passages(lenient_config(), &records), "en")[..30]);
-    let other = passages(PhraseConfig { seed: 1, ..config.clone() }, &records);
-    assert_ne!(english, texts_of(&other, "en"));
+    let reseeded = passages(PhraseConfig { seed: 1, ..config.clone() }, &records);
+    assert_ne!(english, texts_of(&reseeded, "en"));
     // The order of the queries does not matter.
     records.reverse();
     let mut reversed = texts_of(&passages(config, &records), "en");

@@ -126,11 +126,12 @@ fn five_languages_are_drawn_uniformly_and_reproducibly() {
 
     // With a pool, the draw is the same, but only some of the languages are returned.
     for seed in 0..50 {
-        let some = SwitchConfig { seed, pool: config(&ALL).languages, ..config(&["aa", "cc"]) };
-        let all = SwitchConfig { seed, ..config(&ALL) };
-        let mut expected_codes = codes(&switch_sentence(&sentence, 3, &labels, &all));
+        let restricted =
+            SwitchConfig { seed, pool: config(&ALL).languages, ..config(&["aa", "cc"]) };
+        let full = SwitchConfig { seed, ..config(&ALL) };
+        let mut expected_codes = codes(&switch_sentence(&sentence, 3, &labels, &full));
         expected_codes.retain(|code| ["aa", "cc"].contains(&code.as_str()));
-        assert_eq!(codes(&switch_sentence(&sentence, 3, &labels, &some)), expected_codes);
+        assert_eq!(codes(&switch_sentence(&sentence, 3, &labels, &restricted)), expected_codes);
     }
 
     let drawn = |number: u64, seed: u64| {
@@ -474,8 +475,8 @@ fn wrong_labels_belong_to_other_entities() {
     let german = |labels: &EntityLabels, id| labels.label(id, de).map(str::to_owned);
     let ids = ["Q1", "Q2", "Q3"];
     assert!(ids.iter().all(|id| german(&permuted, id) != german(&labels, id)));
-    let mut all: Vec<_> = ids.iter().filter_map(|id| german(&permuted, id)).collect();
-    all.sort();
-    assert_eq!(all, ["drei", "eins", "zwei"]);
+    let mut permuted_names: Vec<_> = ids.iter().filter_map(|id| german(&permuted, id)).collect();
+    permuted_names.sort();
+    assert_eq!(permuted_names, ["drei", "eins", "zwei"]);
     assert_eq!((permuted.label("Q1", en), permuted.label("Q4", de)), (Some("one"), None));
 }

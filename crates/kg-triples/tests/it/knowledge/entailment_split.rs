@@ -141,7 +141,8 @@ fn partial_labels_suffice_and_skipped_triples_are_counted() {
 /// except one.
 fn write_descriptions(folder: &Path) -> KnowledgeGraph {
     let graph = crate::common::countries();
-    let mut ids: Vec<&str> = graph.triples().flat_map(|one| [one.head, one.tail]).collect();
+    let mut ids: Vec<&str> =
+        graph.triples().flat_map(|triple| [triple.head, triple.tail]).collect();
     ids.sort_unstable();
     ids.dedup();
     let skipped = graph.triples().next().unwrap().head;

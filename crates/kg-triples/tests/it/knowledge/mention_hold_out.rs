@@ -112,14 +112,15 @@ fn held_out_passages_are_counted() {
 #[test]
 fn smoothing_draws_rare_entities_more_often() {
     // Q1 is in 900 of 1,000 German texts, Q2 in 100; Q3 is the only entity in Spanish.
-    let one = |entity: usize, code: usize, at: usize| {
+    let linked_text = |entity: usize, code: usize, at: usize| {
         let mut text = text(at, [entity; 4], code);
         text.text = "Berlin".into();
         text.mentions.truncate(1);
         text
     };
-    let german = (0..1_000).map(|at| one(if at % 10 == 0 { 2 } else { 1 }, 0, at));
-    let texts: Vec<LinkedText> = german.chain((0..50).map(|at| one(3, 2, 2_000 + at))).collect();
+    let german = (0..1_000).map(|at| linked_text(if at % 10 == 0 { 2 } else { 1 }, 0, at));
+    let texts: Vec<LinkedText> =
+        german.chain((0..50).map(|at| linked_text(3, 2, 2_000 + at))).collect();
     let descriptions = descriptions();
     let examples = |seed: u64| {
         let config = MentionConfig { seed, ..MentionConfig::default() };
