@@ -2,10 +2,10 @@
 
     python3.11 data/unicode_tables.py
 
-It holds inclusive ranges of code points, three bytes for each end, of the classes that it prints
-with the number of their ranges, in this order. The digest is a 64-bit FNV-1a over what the scorer
-uses of every code point; a test of src/metric/unicode.rs recomputes it from the tables and from Rust's
-own lower-casing.
+The file has inclusive ranges of code points, three bytes for each end. The script prints the names
+of the classes and their numbers of ranges in the order of the file. The digest is a 64-bit FNV-1a
+over the flags and the lower case of every code point. A test of src/metric/unicode.rs recomputes it
+from the tables and Rust's lower-casing.
 """
 import pathlib
 import re

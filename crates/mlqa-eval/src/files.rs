@@ -127,7 +127,7 @@ pub(crate) fn write_atomic(path: &Path, bytes: Vec<u8>) -> Result<(), Error> {
     write_files(&[(path.to_path_buf(), bytes)])
 }
 
-/// Pretty JSON and a newline, atomically.
+/// Writes indented JSON with a final newline, atomically.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
     write_atomic(path, json_bytes(path, value)?)
 }

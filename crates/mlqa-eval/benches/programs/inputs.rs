@@ -32,8 +32,10 @@ impl Draws {
 }
 
 impl Inputs {
-    /// Each question has its own paragraph, as nearly all questions of MLQA do, and non-ASCII
-    /// characters are escaped, as in XQuAD. Some of the predictions are correct.
+    /// Writes `copies` copies of XQuAD's questions with predictions, some of which are correct.
+    ///
+    /// Each question has a separate paragraph, as nearly all questions of MLQA have. Non-ASCII
+    /// characters are escaped, as in XQuAD.
     pub fn make(data: &Path, folder: &Path, language: &str, copies: usize) -> io::Result<Self> {
         let of =
             Dataset::read(data.join(format!("xquad.{language}.json"))).map_err(io::Error::other)?;
@@ -75,7 +77,7 @@ impl Inputs {
     }
 }
 
-/// JSON in ASCII.
+/// Escapes the non-ASCII characters of JSON.
 fn escaped(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {

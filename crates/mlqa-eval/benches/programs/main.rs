@@ -36,13 +36,13 @@ struct Options {
     /// Languages of XQuAD to score
     #[arg(long, value_delimiter = ',', default_value = "en,de,ar,zh")]
     languages: Vec<String>,
-    /// How often XQuAD's 1,190 questions are there; 10 is about as many as MLQA's English test has
+    /// Copies of XQuAD's 1,190 questions; 10 copies have about the size of MLQA's English test set
     #[arg(long, default_value_t = 10)]
     copies: usize,
-    /// Runs of each program, by turns
+    /// Runs of each program, alternating
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Given by cargo
+    /// Set by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }

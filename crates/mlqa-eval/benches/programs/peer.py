@@ -1,10 +1,10 @@
-"""What transformers' run_qa does between its data and its model, and after it.
+"""Runs the preprocessing and postprocessing of transformers' run_qa.
 
     python peer.py features DATASET TOKENIZER
     python peer.py decode DATASET TOKENIZER LOGITS UTILS_QA.py OUT
 
-The features are made as by run_qa: batches of 1,000 examples, one call of the tokenizer for each,
-padded to 384. Prints the seconds without those of the imports.
+The features are computed as in run_qa: batches of 1,000 examples, one tokenizer call per batch,
+padding to 384. Prints the time in seconds, without the imports.
 """
 
 import importlib.util

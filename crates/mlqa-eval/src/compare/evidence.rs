@@ -40,7 +40,7 @@ impl Resampling {
         }
     }
 
-    /// Returns the random generator of one sample of the randomisation test.
+    /// Creates the random generator of one sample of the randomisation test.
     fn draws(&self, sample: usize) -> ChaCha8Rng {
         let mut draws = ChaCha8Rng::seed_from_u64(self.seed.wrapping_add(1 << 32));
         draws.set_stream(sample as u64);

@@ -17,11 +17,11 @@ pub struct RunDifference {
     pub questions: usize,
     /// The first run's score, the mean over its seeds.
     pub baseline: f64,
-    /// Half width of its 95 % confidence interval over seeds, if there are several.
+    /// Half width of the 95 % confidence interval of `baseline` over seeds, if several.
     pub baseline_half_width: Option<f64>,
-    /// The second run's score.
+    /// The second run's score, the mean over its seeds.
     pub predictions: f64,
-    /// Half width of its 95 % confidence interval over seeds.
+    /// Half width of the 95 % confidence interval of `predictions` over seeds, if several.
     pub predictions_half_width: Option<f64>,
     /// Second minus first, the mean over questions.
     pub difference: f64,

@@ -15,7 +15,7 @@ pub struct Cell {
     pub f1: f64,
     /// Exact match.
     pub em: f64,
-    /// Questions scored.
+    /// Number of questions.
     pub questions: usize,
     /// Half width of the 95 % confidence interval of `f1` over seeds, if there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,7 +81,7 @@ impl Average {
 /// assert!(matrix.to_markdown().contains("| en | 80.00 | 60.00 |"));
 /// ```
 ///
-/// With serde it has the form of [`Matrix::write_json`].
+/// The serde format is that of [`Matrix::write_json`].
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "File", into = "File")]
 pub struct Matrix {
@@ -162,8 +162,8 @@ impl Matrix {
         Some(Average { f1, em, cells: kept.len() })
     }
 
-    /// Computes [`Matrix::mean`] over the matrices of several seeds, with its spread. `None`
-    /// without seeds, or if a seed has no such cell.
+    /// Computes [`Matrix::mean`] of each seed's matrix, and the mean and spread over seeds. `None`
+    /// without seeds, or if a seed has no selected cell.
     ///
     /// ```
     /// use mlqa_eval::{Cell, Language, Matrix};

@@ -46,8 +46,8 @@ impl FileScore {
 }
 
 impl Matrix {
-    /// Creates a matrix from the F1 and exact match of files. Of two scores for a pair of
-    /// languages, the first is used.
+    /// Creates a matrix from the F1 and exact match of files. If a pair of languages occurs twice,
+    /// its first scores are used.
     pub fn of_files<'a>(
         title: impl Into<String>,
         files: impl IntoIterator<Item = &'a FileScore>,
@@ -79,8 +79,8 @@ impl Matrix {
     /// with the set's name.
     ///
     /// If all files of a set have scores under SQuAD's English normalisation (as XQuAD's do), the
-    /// set's name refers to these scores, and `<set>-mlqa-rules` to those under MLQA's. Other sets
-    /// have scores under MLQA's normalisation only.
+    /// set's name refers to these scores, and `<set>-mlqa-rules` to the scores under MLQA's
+    /// normalisation. Other sets have scores under MLQA's normalisation only.
     ///
     /// ```
     /// use mlqa_eval::{BoundaryCounts, FileScore, Language, Matrix, SetScores};
@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(set.top_k["en"]["3"], 13.0);
         assert_eq!(set.boundary["en"].questions(), 6);
         assert!(!set.boundary.contains_key(AVERAGE));
-        // English lacks SQuAD's rules, so there is no average under them.
+        // English has no scores under SQuAD's rules, so they have no average.
         assert_eq!(set.squad.keys().collect::<Vec<_>>(), ["de"]);
         assert!(SetSummary::over_seeds::<Vec<FileScore>>(&[]).scores.is_empty());
     }
@@ -319,7 +319,7 @@ mod tests {
         assert_eq!(em("xquad", Language::DE), Some((5.0, Some(0.0))));
         assert_eq!(em("xquad-mlqa-rules", Language::EN), Some((11.0, spread)));
         assert_eq!(matrices["xquad-mlqa-rules"].title, "a run, xquad, MLQA's rules");
-        // A language without them leaves the set under MLQA's rules.
+        // If a language has no scores under SQuAD's rules, the set uses MLQA's rules.
         let matrices = Matrix::by_set("a run", &[&set(seed(10.0, 20.0, None))]);
         assert_eq!(matrices.keys().collect::<Vec<_>>(), ["xquad"]);
         assert_eq!(matrices["xquad"].title, "a run, xquad");

@@ -18,7 +18,7 @@ use crate::{BoundaryCounts, Language, SetSummary, TableOrder, boundary_table};
 /// let summary = SetSummary::over_seeds(&[Vec::<FileScore>::new()]);
 /// let text = set_tables("mlqa", &[("base", &summary)]);
 /// assert!(text.starts_with("\n### mlqa, F1 / EM\n"));
-/// // What was not counted has no table.
+/// // Without exact match within the k best answers, its table is omitted.
 /// assert!(!text.contains("best answers"));
 /// ```
 pub fn set_tables(set: &str, runs: &[(&str, &SetSummary)]) -> String {

@@ -1,5 +1,4 @@
-//! Scores by the type of the answer, for data that gives it (`subtype`; mixMRC + LAKM, section 4.1
-//! and Fig. 5).
+//! Scores by answer type (`subtype` in the data; mixMRC + LAKM, section 4.1 and Fig. 5).
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -11,12 +10,12 @@ use crate::{Dataset, Error, QuestionScore, Score, squad};
 /// Minimum number of questions of a type; smaller types are marked in tables.
 pub const MIN_TYPE_QUESTIONS: usize = 10;
 
-/// Questions whose answers have a type.
+/// Questions with answer types.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypedDataset {
     /// The questions.
     pub dataset: Dataset,
-    /// The answer's type, as `full name`, by question id; at least one question has one.
+    /// Answer types, such as `full name`, by question id; not empty after [`TypedDataset::read`].
     pub types: BTreeMap<String, String>,
 }
 
@@ -39,7 +38,7 @@ impl TypedDataset {
         Ok(typed)
     }
 
-    /// Reads the same rows, but allows questions without a type.
+    /// Reads a file like [`TypedDataset::read`], but allows missing and blank types.
     ///
     /// # Errors
     /// As [`TypedDataset::read`], except for missing or blank types.
@@ -86,7 +85,7 @@ pub struct TypeScore {
 /// Scores by type, ordered by decreasing size and then by name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AnswerTypes {
-    /// Each type.
+    /// The scores of each type.
     pub types: Vec<TypeScore>,
     /// All questions together; `subtype` is `all`.
     pub all: TypeScore,
@@ -150,7 +149,7 @@ impl AnswerTypes {
         table.to_string() + &self.note()
     }
 
-    /// The explanation of `*`, if a type has it.
+    /// The explanation of `*`, if a type is marked.
     fn note(&self) -> String {
         match self.types.iter().any(|one| one.few) {
             true => format!("\n\\* fewer than {MIN_TYPE_QUESTIONS} questions\n"),

@@ -134,7 +134,7 @@ fn class_of(predicted: &Range<usize>, gold: &Range<usize>) -> BoundaryClass {
     }
 }
 
-/// The span without the text at its ends that normalisation deletes.
+/// Strips text that normalisation deletes from both ends of a span.
 fn core(text: &[char], span: Range<usize>, rules: Normalization) -> Range<usize> {
     let end = span.end.min(text.len());
     let span = span.start.min(end)..end;

@@ -49,12 +49,12 @@ fn language_of(id: &str) -> Option<Language> {
     number.starts_with(|c: char| c.is_ascii_digit()).then(|| Language::by_name(name))?
 }
 
-/// The normalisation of a question: the given one, or that of the language in the question's id.
+/// The normalisation of a question: `steps`, or the rules of the language in the question's id.
 pub(crate) fn steps_of(given: Option<Steps>, id: &str) -> Option<Steps> {
     given.or_else(|| language_of(id).map(|language| Normalization::Mlqa(language).steps()))
 }
 
-/// The scores of each language; `None` if an id names none.
+/// The scores of each language; `None` if an id does not name a language.
 ///
 /// # Errors
 /// [`Error::SeveralLanguages`] if `rules` are those of one of several languages.
@@ -97,8 +97,8 @@ fn by_language(all: &[QuestionScore]) -> Option<LanguageScores> {
 /// Scores predictions in total and by language, for TyDi-style ids
 /// (`arabic-2387335860751143628-1`).
 ///
-/// Without `rules`, each question is scored by the rules of its language. The languages are `None`
-/// if an id names none.
+/// Without `rules`, each question is scored by the rules of its language. The scores by language
+/// are `None` if an id does not name a language.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Language, Predictions, score_by_language, squad};
@@ -115,7 +115,7 @@ fn by_language(all: &[QuestionScore]) -> Option<LanguageScores> {
 /// let predictions = ["english-1-0", "finnish-2-0"].map(|id| (id.to_owned(), "house".to_owned()));
 /// let (all, languages) = score_by_language(&dataset, &Predictions(predictions.into()), None)?;
 /// let languages = languages.unwrap();
-/// // English articles do not count; of Finnish ones nothing is known.
+/// // Articles are removed in English only.
 /// assert_eq!(languages.languages[&Language::EN.into()].exact_match, 100.0);
 /// assert_eq!((all.exact_match, languages.mean_without_en.unwrap().exact_match), (50.0, 0.0));
 /// # Ok::<(), mlqa_eval::Error>(())

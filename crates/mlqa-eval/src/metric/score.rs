@@ -111,7 +111,7 @@ impl Score {
 /// let dataset = Dataset::from_squad(squad::File::parse(text, "test.json")?, "test.json")?;
 /// let predictions = Predictions([("q1".to_owned(), "das Haus".to_owned())].into());
 /// let result = score(&dataset, &predictions, Normalization::Mlqa(Language::DE))?;
-/// // The article does not count: one of two words was found.
+/// // The article is removed, so one of the two gold words is predicted.
 /// assert_eq!(result.official_json(), r#"{"exact_match": 0.0, "f1": 66.66666666666666}"#);
 /// # Ok::<(), mlqa_eval::Error>(())
 /// ```
@@ -126,7 +126,7 @@ pub fn score(
     score_with(dataset, predictions, Some(normalization))
 }
 
-/// Like [`score`], but without `rules` each question is scored by those of the language in its id.
+/// Like [`score`]. Without `rules`, each question is scored by the rules of the language in its id.
 pub(crate) fn score_with(
     dataset: &Dataset,
     predictions: &Predictions,
@@ -275,7 +275,7 @@ mod tests {
     fn few_and_many_tokens_are_counted_alike() {
         let rules = Normalization::Mlqa(Language::HI);
         let text = |k: usize, n: usize| {
-            // Short ones, and some that differ at their end alone.
+            // Short tokens, and long tokens that differ only at the end.
             let words = (0..n).map(|at| match at * at * k % 7 {
                 few @ 0..4 => format!("w{few}"),
                 more => format!("wordword{more}"),
@@ -287,7 +287,7 @@ mod tests {
             let few = predicted.common_with_short(&gold);
             assert_eq!(few, common_of_many(&predicted, &gold), "{predicted:?} {gold:?}");
         }
-        // Beyond the 64 bits of the short way.
+        // More tokens than the 64 bits of `common_with_short`.
         let long = text(1, 500);
         assert_eq!(overlap_f1(&long, &long), 1.0);
     }

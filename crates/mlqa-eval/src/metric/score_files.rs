@@ -41,7 +41,7 @@ pub struct ScoredFile {
 /// ```
 ///
 /// # Errors
-/// As of the three.
+/// As [`Dataset::read`], [`Predictions::read`] and [`score_by_language`].
 pub fn score_files(
     dataset: impl AsRef<Path>,
     predictions: impl AsRef<Path>,

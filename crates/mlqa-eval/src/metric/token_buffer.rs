@@ -272,7 +272,7 @@ mod tests {
     use crate::metric::normalize::ARABIC_ARTICLE;
     use crate::{Language, MLQA_LANGUAGES};
 
-    /// The rules step by step, each over the whole text.
+    /// Applies the rules one after another, each to the whole text.
     fn step_by_step(rules: Normalization, text: &str) -> Vec<String> {
         let mut text = lower(text);
         text.retain(|c| !rules.deletes(c));
@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn every_code_point_among_others() {
         let mut buffer = TokenBuffer::default();
-        // A prime apart, so that neighbours and positions vary.
+        // The step is a prime, so that neighbours and positions vary.
         for c in (0..0x3_0000_u32).step_by(if testkit::long() { 1 } else { 11 }) {
             let Some(c) = char::from_u32(c) else { continue };
             check(&mut buffer, &format!("the{c}A la{c} \u{e9}{c} {c}der"));

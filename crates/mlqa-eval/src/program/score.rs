@@ -176,7 +176,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     print(&json(&Scores { exact_match, f1, questions, intervals, languages })?)
 }
 
-/// Scores with the requested extras.
+/// Scores with optional intervals and scores by language.
 #[derive(serde::Serialize)]
 struct Scores {
     exact_match: f64,

@@ -70,7 +70,7 @@ pub struct Rows {
     read: usize,
     /// Rows and values in a row.
     pub shape: [usize; 2],
-    /// The program whose windows these are, if the file names it.
+    /// The program that defines the windows, if the file names it.
     pub windows: Option<String>,
 }
 

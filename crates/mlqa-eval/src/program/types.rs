@@ -38,7 +38,7 @@ pub struct Args {
     /// Predictions of another run; prints a table of exact match with a column per run
     #[arg(long, value_name = "NAME=FILE", value_parser = named)]
     beside: Vec<(String, PathBuf)>,
-    /// Name of the first run in this table
+    /// Name of the first run in the table of several runs
     #[arg(long, default_value = "first", requires = "beside")]
     name: String,
     /// Add the differences that the paper reports (Fig. 5 of mixMRC + LAKM)

@@ -40,7 +40,7 @@ pub enum FindingKind {
     AnswerMissing,
     /// A row's `end` is not the end of its answer.
     AnswerEnd,
-    /// A row's or question's `subtype` is blank or no text.
+    /// A row's or question's `subtype` is blank or not a string.
     Subtype,
     /// The language in the file's name is missing, or contradicts the texts.
     Language,
@@ -239,7 +239,7 @@ impl Checker {
         }
     }
 
-    /// Adds the faults of the whole file.
+    /// Adds faults that concern the whole file.
     fn whole(&mut self, path: &Path) {
         if self.questions == 0 && self.findings.is_empty() {
             self.add(FindingKind::NoQuestions, None, "file", "the file has no questions");

@@ -107,8 +107,8 @@ impl Dataset {
     /// with the feature `parquet` a file `*.parquet`. A row has one of two forms:
     ///
     /// - SQuAD's on data hubs: `id` (text or an integer), `title` (optional), `context`, `question`
-    ///   and `answers`. These are two lists of equal length, `text` and `answer_start`, which are
-    ///   empty if there is no answer, or a list of objects with both keys.
+    ///   and `answers`. `answers` is an object of two lists of equal length, `text` and
+    ///   `answer_start` (empty without an answer), or a list of objects with both keys.
     /// - MTQA's; see [`TypedDataset::read`](crate::TypedDataset::read).
     ///
     /// Equal contexts are stored once. Other keys are ignored; [`squad::File`] stores them, and
@@ -124,11 +124,13 @@ impl Dataset {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Json`] with line and column if the file is neither; for a row of
-    /// an array, also with its number and the key that is missing or has another type;
-    /// [`Error::Content`] for the same faults in Parquet, for a damaged Parquet file or one without
-    /// the feature, and for rows of another form; [`Error::DuplicateQuestion`]; for MTQA's rows, as
-    /// `TypedDataset::read`.
+    /// - [`Error::Read`].
+    /// - [`Error::Json`] with line and column for any other content. For a row of an array, the
+    ///   message has the row's number and the key that is missing or has another type.
+    /// - [`Error::Content`] for these faults in Parquet, for a damaged Parquet file, for Parquet
+    ///   without the feature, and for rows of an unsupported form.
+    /// - [`Error::DuplicateQuestion`].
+    /// - For MTQA's rows, as `TypedDataset::read`.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         Self::from_squad(squad::File::read(path)?, path)
@@ -294,8 +296,8 @@ pub(crate) fn check_ids<'a>(
 /// Joins the contexts of one language with the questions of another, for generalised transfer
 /// (G-XLT).
 ///
-/// Contexts and answers come from `contexts`, question texts from `questions`. They are joined by
-/// id, in the order of `contexts`; ids of only one side are skipped.
+/// Contexts and answers come from `contexts`, question texts from `questions`. The result has the
+/// ids that are in both, in the order of `contexts`.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, pair};

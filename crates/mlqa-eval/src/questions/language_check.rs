@@ -97,8 +97,8 @@ impl TextSample {
         }
     }
 
-    /// Compares a short text with other texts. Returns their scripts, or their languages in Latin
-    /// script, if these seem to differ.
+    /// Compares a short text with other texts. Returns both scripts, or for Latin script both
+    /// languages, if they seem to differ.
     pub fn differs_from(&self, others: &Self) -> Option<[&'static str; 2]> {
         let (script, _) = self.letters.iter().max_by_key(|&(_, count)| count)?;
         let (theirs, _) = others.letters.iter().max_by_key(|&(_, count)| count)?;

@@ -17,15 +17,15 @@ pub enum Compatible {
     ///
     /// | | default | `run_qa` |
     /// |---|---|---|
-    /// | questions | cut at `max_question_length` | never cut; white space before them goes |
-    /// | offsets | mended: no white space, composed marks belong to their letter | as the tokenizer has them |
-    /// | a start | where its token has its maximum context | in every window |
-    /// | `n_best` starts and ends | of the context | of the whole row, question, special tokens and padding too |
-    /// | texts | each once, without white space around it, never empty | as often as spans have them |
+    /// | questions | truncated to `max_question_length` | not truncated; leading white space is removed |
+    /// | offsets | without white space, composed marks belong to their letter | as returned by the tokenizer |
+    /// | valid starts | tokens with their maximum context in the window | all context tokens |
+    /// | `n_best` starts and ends | from the context | from the whole row, including question, special tokens and padding |
+    /// | answer texts | distinct, trimmed, not empty | one per span, with duplicates |
     /// | equal logits | the earlier first | the later first |
-    /// | no answer at all | no candidate | one whose text is `empty` |
+    /// | no valid span | no candidate | one candidate with the text `empty` |
     ///
-    /// Logits of padding are decoded as well, so rows should be as long as `run_qa` pads them.
+    /// Logits of padding are decoded as well, so rows should have the padded length of `run_qa`.
     /// `run_qa` sorts with numpy, which does not define the order of equal logits; here the sort is
     /// stable. Probabilities are computed in float64 (float32 in `run_qa`).
     ///

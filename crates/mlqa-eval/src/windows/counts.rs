@@ -68,7 +68,7 @@ impl WindowCounts {
             if let Some(reached) = reached.get_mut(window.question) {
                 *reached = of_question.iter().any(holds);
             }
-            // Only questions at the limit are tokenised again, which are few.
+            // Only the few questions at the limit are tokenised again.
             if window.question_end == full {
                 let name = &|| format!("the text of question `{}`", question.id);
                 let tokens = tokenize(&tokenizer, None, &question.question, name)?.ids.len();

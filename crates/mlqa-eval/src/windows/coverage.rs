@@ -22,7 +22,7 @@ pub struct Coverage {
 
 /// Computes the coverage of `questions` by `text`, both given as separate strings.
 ///
-/// Special tokens and tokens of word boundaries (`▁`) only are ignored.
+/// Special tokens and tokens that consist only of word boundaries (`▁`) are ignored.
 ///
 /// ```
 /// use mlqa_eval::{coverage, load_tokenizer};
@@ -37,7 +37,7 @@ pub struct Coverage {
 /// ```
 ///
 /// # Errors
-/// [`Error::NoTokens`] if the questions have none; [`Error::Tokenizer`].
+/// [`Error::NoTokens`] if the questions have no tokens; [`Error::Tokenizer`].
 pub fn coverage<Q, T>(questions: &[Q], text: &[T], tokenizer: &Tokenizer) -> Result<Coverage, Error>
 where
     Q: AsRef<str> + Sync,

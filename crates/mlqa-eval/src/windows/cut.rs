@@ -343,12 +343,12 @@ impl<'a> WindowCutter<'a> {
         Ok(Self { tokenizer, specials, pad, config })
     }
 
-    /// Returns the tokenizer's padding token.
+    /// Returns the id of the tokenizer's padding token.
     pub fn pad_id(&self) -> u32 {
         self.pad
     }
 
-    /// Returns the windows of these questions; [`Window::question`] counts them from 0.
+    /// Returns the windows of `questions`; [`Window::question`] is an index in this slice.
     ///
     /// # Errors
     /// As [`windows`].
@@ -418,7 +418,7 @@ struct Cutter<'a> {
     specials: &'a Specials,
     question_ids: &'a [u32],
     context: &'a Tokens,
-    /// As [`Compatible::RunQa`].
+    /// Whether the windows follow [`Compatible::RunQa`].
     as_is: bool,
 }
 
@@ -562,17 +562,17 @@ mod tests {
 
     #[test]
     fn max_context_worked_by_hand() {
-        // Tokens 2..4 are in both windows; 2 has min(2, 1) = 1 on the left, min(0, 3) = 0 on the
-        // right; 3 has 0 and 1.
+        // Tokens 2..4 are in both windows. The smaller context of token 2 is min(2, 1) = 1 in the
+        // first window and min(0, 3) = 0 in the second; that of token 3 is 0 and 1.
         let spans = [(0, 4), (2, 6)];
         assert_eq!((0..6).map(|t| best_span(&spans, t)).collect::<Vec<_>>(), [0, 0, 0, 1, 1, 1]);
-        // Token 1 has nothing on one side in either window; the longer window wins by 0.01.
+        // Token 1 is at the edge of both windows; the longer window wins by 0.01.
         assert_eq!(best_span(&[(0, 2), (1, 4)], 1), 1);
     }
 
     #[test]
     fn one_character_of_several_tokens() {
-        // "6½ x": the tokenizer writes ½ as 1, ⁄, 2.
+        // "6½ x": the tokenizer splits ½ into 1, ⁄, 2.
         let offsets = [(0, 1), (1, 2), (1, 2), (1, 2), (3, 4)];
         let text: Vec<char> = "6½ x".chars().collect();
         let answer = |start, text: &str| Answer { text: text.into(), answer_start: start };

@@ -129,7 +129,7 @@ impl DecodeConfig {
 /// # Errors
 /// [`Error::LogitsCount`]; [`Error::Logits`], naming the question, if a row is too short or
 /// holds NaN or +∞ (−∞ marks a forbidden position), or a window's question does not exist;
-/// [`Error::Config`] if `n_best` or `max_answer_length` is 0 or `allow_null` NaN.
+/// [`Error::Config`] if `n_best` or `max_answer_length` is 0, or `allow_null` is NaN.
 pub fn decode<S, E>(
     questions: &[Question],
     windows: &[Window],

@@ -231,7 +231,7 @@ mod tests {
     use super::*;
     use crate::{Dataset, load_tokenizer};
 
-    /// NFKC and BPE; SentencePiece's table and Unigram, as XLM-R.
+    /// A tokenizer with NFKC and BPE, and one with SentencePiece's table and Unigram, as XLM-R's.
     fn tokenizers() -> [Tokenizer; 2] {
         ["../../data/base/tokenizer.json", "../testkit/fixtures/tokenizer.json"]
             .map(|path| load_tokenizer(path).unwrap())
@@ -242,7 +242,8 @@ mod tests {
         Ok(Tokens { ids: encoding.get_ids().into(), offsets: encoding.get_offsets().into() })
     }
 
-    /// Whether the text was taken apart; then its tokens are those of the whole, twice.
+    /// Returns whether the text was split, and checks that its tokens, computed and cached, equal
+    /// those of the unsplit text.
     fn by_words(words: &WordCache, tokenizer: &Tokenizer, text: &str) -> bool {
         let taken = || words.tokenize(text, |word| whole(tokenizer, word)).unwrap();
         let Some(first) = taken() else { return false };
@@ -299,7 +300,7 @@ mod tests {
             for text in ["Who a\tb \u{bd}, x?", "a  b c", "a \u{301}b c", "a \u{600} b c"] {
                 assert!(by_words(&words, &tokenizer, text), "{text:?}");
             }
-            // Tokens that are added to the vocabulary may take the spaces beside them.
+            // Added tokens may include adjacent spaces.
             for text in ["a <mask> b", "a<s> b c"] {
                 assert!(!by_words(&words, &tokenizer, text), "{text:?}");
             }
@@ -325,7 +326,7 @@ mod tests {
         assert!(changed("/model/dropout", 0.1.into()));
         assert!(changed("/model/byte_fallback", true.into()));
         assert!(changed("/added_tokens/0/content", "<s> <s>".into()));
-        // Bytes of characters, and spaces that the model sees; words of BERT's own rules.
+        // Byte fallback with spaces in the model's input, and BERT's word splitting.
         for other in ["byte_fallback", "wordpiece"] {
             let path = format!("../testkit/fixtures/{other}.json");
             assert!(WordCache::of(&load_tokenizer(path).unwrap()).is_none(), "{other}");

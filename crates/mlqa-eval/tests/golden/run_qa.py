@@ -1,10 +1,11 @@
-"""What transformers' run_qa makes of XQuAD's first questions and of made-up logits: run_qa.json.
+"""Writes run_qa.json: the results of transformers' run_qa for XQuAD questions and synthetic logits.
 
     python run_qa.py UTILS_QA.py
 
-UTILS_QA.py is `examples/pytorch/question-answering/utils_qa.py` of transformers, which no package
-holds. The features are those of run_qa's prepare_validation_features: one call of the tokenizer
-with its arguments. The logits are functions of small integers, the same digits in any language.
+UTILS_QA.py is `examples/pytorch/question-answering/utils_qa.py` of transformers, which is in no
+package. The features are computed like run_qa's prepare_validation_features: one call of the
+tokenizer with the same arguments. The logits are functions of small integers, which are exact in
+any programming language.
 """
 
 import hashlib
@@ -40,7 +41,7 @@ def logits(kind, side, feature, length):
     assert len(set(flat.tolist())) == length, "numpy leaves the order of equal logits open"
     if kind == 0:
         return flat
-    # Peaked, as a trained model's.
+    # With peaks, like the logits of a trained model.
     peaks = numpy.array([8 * (draw % 41 == 0) for draw in draws], dtype=numpy.float32)
     return flat / numpy.float32(4) + peaks
 
@@ -52,7 +53,7 @@ def examples():
         paragraphs = [paragraph for article in data["data"] for paragraph in article["paragraphs"]]
         for k, paragraph in enumerate(paragraphs[:: len(paragraphs) // QUESTIONS][:QUESTIONS]):
             question = paragraph["qas"][0]["question"]
-            # White space before a question goes, and long questions stay whole.
+            # run_qa strips leading white space of questions, and does not truncate questions.
             question = ["  " + question, question, " ".join([question] * 3)][k]
             rows.append((f"{language}-{k}", question, paragraph["context"]))
     rows += [

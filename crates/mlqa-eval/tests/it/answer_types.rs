@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::program;
 
-/// Rows of ten animals, nine dates and one without a type; the passage begins with two code points
-/// above U+FFFF.
+/// Rows with ten animals, nine dates and one answer without a type. The passage begins with two
+/// code points above U+FFFF.
 fn rows() -> Vec<Value> {
     let row = |k: usize, subtype: Option<&str>| {
         let mut row = json!({
@@ -46,15 +46,15 @@ fn rows_a_line_and_an_array_are_the_same() {
     assert_eq!(one.dataset.questions.len(), 20);
     assert_eq!((one.types.len(), one.types["row-11"].as_str()), (19, "date"));
     one.dataset.check_answers().unwrap();
-    // One row alone is an object.
+    // A file with a single row is an object.
     assert_eq!(read(&lines(&rows()[..1])).unwrap().types["row-1"], "animal");
 }
 
 #[test]
 fn a_split_by_hand() {
     let typed = read(&lines(&rows())).unwrap();
-    // Animals: half exact, half one token of two (F1 2/3). Dates: five exact, four unanswered. The
-    // last: wrong.
+    // Animals: half exact, half one of two tokens (F1 2/3). Dates: five exact, four unanswered. The
+    // last question: wrong.
     let mut predictions = serde_json::Map::new();
     for k in 0..20 {
         let answer = match k {
@@ -142,7 +142,7 @@ fn the_command_prints_tables() {
     assert!(ended.out.contains("| animal | 10 | 10.00 | 10.00 |"), "{}", ended.out);
     assert_eq!(ended.err.lines().count(), 19);
     assert_eq!(program.done(&format!("{types} --norm squad")).out, ended.out);
-    // Compared with another run, in the shape of Fig. 5.
+    // Two runs, in the format of Fig. 5.
     program.write("q.json", "{\"row-1\": \"thing 0\", \"row-2\": \"thing 1\"}");
     program.refused(&format!("{types} en --paper"), &["--beside"]);
     let other = "--beside LAKM=q.json";

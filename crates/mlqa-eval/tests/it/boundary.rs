@@ -1,4 +1,4 @@
-//! Boundary errors worked by hand.
+//! Boundary errors with hand-computed classes.
 use std::collections::BTreeMap;
 
 use mlqa_eval::{
@@ -44,12 +44,12 @@ fn boundaries_ignore_text_that_normalisation_deletes() {
         class("Sie lebt (in der Stadt).", "(in der Stadt).", "in der Stadt", de),
         BoundaryClass::Exact
     );
-    // A leading article goes, one within the span stays.
+    // A leading article is stripped, an article within the span is not.
     assert_eq!(
         class("die in der Stadt", "die in der Stadt", "in der Stadt", de),
         BoundaryClass::Exact
     );
-    // "The-old" is one word once the hyphen is deleted, so no article leads it.
+    // "The-old" is one word without the hyphen, so it has no leading article.
     assert_eq!(class("The-old house", "The-old house", "old house", EN), BoundaryClass::Superset);
     // Under SQuAD's rules a typographic quotation mark is part of the answer.
     let quoted = ("“cat” x", "“cat”", "cat");
@@ -58,14 +58,14 @@ fn boundaries_ignore_text_that_normalisation_deletes() {
         class(quoted.0, quoted.1, quoted.2, Normalization::SquadEn),
         BoundaryClass::Superset
     );
-    // Arabic: "al-" goes, the rest of the word stays.
+    // Arabic: the prefix "al-" is stripped from the word.
     let ar = Normalization::Mlqa(Language::AR);
     assert_eq!(class("في البيت", "البيت", "بيت", ar), BoundaryClass::Exact);
     assert_eq!(
         class("北京，上海", "北京，", "北京", Normalization::Mlqa(Language::ZH)),
         BoundaryClass::Exact
     );
-    // Nothing would be left of "the", so it stands as it is.
+    // Stripping would leave nothing of "the", so it is not stripped.
     assert_eq!(class("see the end", "the", "end", EN), BoundaryClass::Disjoint);
     assert_eq!(class("see the end", "the", "the", EN), BoundaryClass::Exact);
 }
@@ -75,7 +75,7 @@ fn positions_count_code_points() {
     let context = "Größe é: 北京市 groß";
     assert_eq!(class(context, "北京市", "北京市", EN), BoundaryClass::Exact);
     assert_eq!(class(context, "北京市", "北京", EN), BoundaryClass::Superset);
-    // Past the end there is nothing.
+    // Spans that end or begin after the context.
     let past = |gold, start| {
         let data = dataset(vec![question("q", "", context, &[gold])]);
         boundaries(&data, &[n_best("q", &[("groß and more", start)])], EN).unwrap()
@@ -105,7 +105,7 @@ fn the_same_words_elsewhere_are_disjoint_and_counted() {
         BoundaryCounts { exact: 2, disjoint: 1, unanswered: 2, elsewhere: 1, ..Default::default() };
     assert_eq!(counts, expected);
     assert_eq!((counts.questions(), counts.share(BoundaryClass::Exact)), (5, 40.0));
-    // Texts alone are placed where they fit best.
+    // Texts without positions count at the occurrence with the best class.
     let texts =
         predictions(&[("a", "red"), ("b", "fox"), ("c", "and red"), ("d", "cat"), ("e", "")]);
     let counts = BoundaryCounts::of(&boundary_classes(&data, &texts, EN).unwrap());
@@ -139,7 +139,7 @@ fn the_table_has_shares_and_a_sum() {
 }
 
 proptest! {
-    /// Exact spans are exact matches, and exact matches are exact spans or stand elsewhere.
+    /// Exact spans are exact matches, and exact matches are exact spans or occur elsewhere.
     #[test]
     fn classes_agree_with_exact_match(
         words in proptest::collection::vec("(the|a|An|der|die|x|y,|\\(z|-|ال|البيت|là|北京)", 1..8),

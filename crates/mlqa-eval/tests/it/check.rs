@@ -1,4 +1,4 @@
-//! `mlqa-eval check`: every kind of fault, its place and its words.
+//! `mlqa-eval check`: every kind of fault with its position and message.
 use std::path::{Path, PathBuf};
 
 use mlqa_eval::{FindingKind, MLQA_LANGUAGES, check_file, squad};
@@ -13,7 +13,7 @@ fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// Kind, id and place of each finding of a file with this text.
+/// Returns kind, id and position of each finding in a file with this text.
 fn found(name: &str, text: &str) -> Vec<(FindingKind, String, String)> {
     let folder = tempfile::tempdir().unwrap();
     let check = check_file(write(folder.path(), name, text)).unwrap();
@@ -22,7 +22,7 @@ fn found(name: &str, text: &str) -> Vec<(FindingKind, String, String)> {
 }
 
 fn squad(qas: &Value) -> String {
-    // 🦙 has four bytes and two units of UTF-16, é two and one.
+    // 🦙 has four bytes and two UTF-16 units, é two bytes and one UTF-16 unit.
     let context = "Das Café hat 🦙🦙 ein Haus und noch ein Haus.";
     json!({"data": [{"paragraphs": [{"context": context, "qas": qas}]}]}).to_string()
 }
@@ -133,7 +133,7 @@ fn languages_of_names() {
     for of in MLQA_LANGUAGES.map(|language| language.to_string()) {
         for named in MLQA_LANGUAGES.map(|language| language.to_string()) {
             let got = language(&format!("xquad.{named}.json"), &of);
-            // Contexts, and questions.
+            // One finding for contexts and one for questions.
             assert_eq!(got.len(), if named == of { 0 } else { 2 }, "{named} {of}: {got:?}");
         }
     }
@@ -145,7 +145,7 @@ fn languages_of_names() {
     );
     assert_eq!(language("test-context-d e-question-en.json", "de").len(), 1);
     assert_eq!(language("xquad.zh-Hans.json", "zh").len(), 0);
-    // A language about which nothing is known, and a name without one.
+    // A language without data for the check, and a file name without a language.
     assert_eq!(language("xquad.sw.json", "zh").len(), 0);
     assert_eq!(language("squad.json", "zh").len(), 0);
 }

@@ -1,4 +1,4 @@
-//! The program as a user meets it.
+//! The program's commands.
 use mlqa_eval::{Language, MLQA_LANGUAGES, Matrix};
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ fn score_prints_the_official_line() {
     for language in MLQA_LANGUAGES {
         let folder = format!("fixtures/scorer/{language}");
         let expected = program.read(&format!("{folder}/expected.json"));
-        // The digits as they stand in the file, not through a parser.
+        // The digits of the file, without parsing them.
         let digits = |key: &str| {
             let rest = expected.split_once(&format!("\"{key}\": ")).unwrap().1;
             rest.split([',', '\n']).next().unwrap().to_owned()
@@ -57,9 +57,9 @@ fn a_language_outside_mlqa_is_scored_with_a_note() {
     let told = "note: fr is not a language of MLQA (en, es, de, ar, hi, vi, zh); articles are not \
                 removed\n";
     assert_eq!(scored.err, told);
-    // A region does not make another language.
+    // A region does not change the language.
     assert_eq!(program.run("score fr.json p.json es-MX").err, "");
-    // SQuAD's rules do not look at the language.
+    // SQuAD's rules ignore the language.
     assert_eq!(program.run("types --norm squad fr.json p.json fr").err.lines().count(), 1);
 }
 
@@ -109,7 +109,7 @@ fn an_answer_that_is_not_in_its_context_is_found() {
     assert!(out.ends_with("good.json: 1 questions, 1 answers\n"));
     let words = ["bad.json", "`q1`", "answer_start 5", "`rotes`", "`otes `"];
     program.refused("check bad.json", &words);
-    // The official script scores it all the same.
+    // The official script scores the file, too.
     program.done("score bad.json p.json de");
     let all = program.run("check bad.json good.json");
     assert_eq!(all.code, Some(2));
@@ -149,7 +149,7 @@ fn a_matrix_of_what_there_is() {
     program.refused(&format!("compare --table 9 {run}"), &["`9`", "000-1"]);
 }
 
-/// The page of `qa-report` is tested beside the same file.
+/// A test of `qa-report` uses the same expected file.
 #[test]
 fn two_runs_question_by_question() {
     let program = program();
@@ -180,7 +180,7 @@ fn coverage_of_folders_is_by_language() {
         let name = format!("questions/test-context-en-question-{language}.json");
         program.copy(&format!("fixtures/scorer/{language}/dataset.json"), &name);
     }
-    // Another context's questions do not count, nor does a language without a text.
+    // Questions on other contexts and languages without a text are ignored.
     let spanish = "fixtures/scorer/es/dataset.json";
     program.copy(spanish, "questions/test-context-de-question-es.json");
     program.write("texts/triples.de.txt", "der die das\nwas wie wer\n");

@@ -1,4 +1,4 @@
-//! The program's files: standard input and output, inputs that are kept, files that come together.
+//! The program's files: standard input and output, protected inputs, files published together.
 #![cfg(unix)]
 use std::fs::{self, File};
 use std::os::unix::fs::FileTypeExt;
@@ -10,7 +10,7 @@ use crate::program;
 const DATASET: &str = "fixtures/scorer/zh/dataset.json";
 const PREDICTIONS: &str = "fixtures/scorer/zh/predictions.json";
 
-/// A run that reads a file as standard input.
+/// Runs the program with a file as standard input.
 fn reading(program: &Program, arguments: &str, input: &str) -> Ended {
     ended(program.command(arguments).stdin(File::open(program.at(input)).unwrap()))
 }
@@ -66,7 +66,7 @@ fn files_are_read_with_a_mark_and_compressed() {
 #[test]
 fn the_files_of_a_matrix_appear_together() {
     let program = program();
-    // MTQA is English, French and German; nothing here is bound to MLQA's seven.
+    // Languages outside MLQA's seven.
     let name = "test-context-fr-question-th.json";
     program.copy("fixtures/scorer/es/dataset.json", &format!("in/{name}"));
     program.copy("fixtures/scorer/es/predictions.json", &format!("said/{name}"));
@@ -81,7 +81,7 @@ fn the_files_of_a_matrix_appear_together() {
     assert_eq!(files(), 2);
 }
 
-/// A question about a passage of its own, and its answer.
+/// Writes the question and prediction files of a fold with one question.
 fn one_question(program: &testkit::Program, fold: usize, said: &str) {
     let question = serde_json::json!({"id": format!("q{fold}"), "question": "?",
         "answers": [{"text": "right", "answer_start": 0}]});
@@ -124,7 +124,7 @@ fn an_error_is_one_line_whatever_the_input_holds() {
         {"id": "x\n\u001b[2J", "question": "", "answers": []}]}]}]}"#;
     program.write("rows.json", rows);
     let error = program.refused("check rows.json", &["x\\n\\u{1b}[2J"]).err;
-    // Two questions without an answer, an id that is there twice, two texts of nothing; how many.
+    // Two questions without an answer, a duplicate id, two empty texts, and the number of faults.
     assert_eq!(error.lines().count(), 6);
 }
 
@@ -147,12 +147,12 @@ fn wrong_arguments_are_one_line() {
         assert_eq!(error.lines().count(), 1, "{error}");
         assert!(error.starts_with("error: ") && error.ends_with("; try '--help'\n"), "{error}");
     }
-    // Without any, where to find them.
+    // Without arguments, the error refers to the help.
     program.refused("", &["no command is given; try '--help'"]);
     assert!(program.run("score --help").out.contains("Usage:"));
 }
 
-/// Nothing that a terminal would obey goes to standard output, whatever files and names hold.
+/// Control characters in files and names are escaped on standard output.
 #[test]
 fn tables_hold_no_control_characters() {
     let program = program();

@@ -1,4 +1,4 @@
-//! Languages as a user gives them, and several of them in one file.
+//! Language arguments, and files with several languages.
 use serde_json::{Value, json};
 
 use crate::program;
@@ -44,14 +44,14 @@ fn case_in_the_names_of_files_makes_no_other_language() {
     let rows =
         program.done("compare --data in --baseline said --predictions said --samples 10").out;
     assert!(rows.contains("context en, question de"), "{rows}");
-    // Its languages are looked at: English contexts, and questions that are not German.
+    // `check` uses the languages of the name: the questions are not German.
     let words = ["according to the file name, questions are in `de`"];
     program.failed("check in/test-context-EN-question-DE.json", &words);
     program.copy(english, "in/test-context-en-question-de.json");
     program.failed(matrix, &["two files are named test-context-en-question-de.json"]);
 }
 
-/// Articles, each with the questions of one language as TyDi's ids have it.
+/// A question file with TyDi-style ids; each answer is the whole context.
 fn tydi(golds: &[(&str, &str)]) -> Value {
     let article = |(id, answer): &(&str, &str)| {
         let qa =
@@ -90,7 +90,7 @@ fn each_language_of_a_file_has_its_score() {
         assert_eq!([&part["exact_match"], &part["f1"]], [&alone["exact_match"], &alone["f1"]]);
         exact.push(part["exact_match"].as_f64().unwrap());
     }
-    // Articles count where nobody knows them, and not in English and Arabic.
+    // Articles are removed in English and Arabic, but not in Finnish.
     assert_eq!(exact, [50.0, 100.0, 50.0]);
     assert_eq!(own["mean"]["exact_match"], 200.0 / 3.0);
     assert_eq!(own["mean_without_en"]["exact_match"], 75.0);
@@ -103,7 +103,7 @@ fn each_language_of_a_file_has_its_score() {
     let more = read("--intervals tydi.json said.json");
     assert_eq!(more["languages"], own["languages"]);
     assert!(more["f1_interval"].is_array());
-    // Not one language's rules for all.
+    // One language cannot apply to a file of several languages.
     let words = ["tydi.json", "several languages", "omit LANGUAGE"];
     program.failed("score tydi.json said.json en", &words);
 }

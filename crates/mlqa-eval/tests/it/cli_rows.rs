@@ -8,7 +8,7 @@ fn lines(rows: &[Value]) -> String {
     rows.iter().map(|row| format!("{row}\n")).collect()
 }
 
-/// The line that `score`, `check` and, where it is there, `windows` end with.
+/// The first error line of `score`, `check` and, with the feature, `windows`.
 fn refusals(program: &Program, data: &str) -> Vec<String> {
     let mut commands = vec![format!("score {data} said.json en"), format!("check {data}")];
     if cfg!(feature = "windows") {
@@ -33,7 +33,7 @@ fn faults_of_rows_are_one_line_with_their_place() {
             assert!(line.contains(word), "`{word}` is not in: {line}");
         }
     }
-    // A fault in a question file is told as before, with its place.
+    // A fault in a SQuAD-style file has its key and line.
     program.write("fault.json", "{\"data\": [{\"paragraphs\": [\n{\"context\": \"a\"}]}]}");
     for line in refusals(&program, "fault.json") {
         assert!(line.contains("missing field `qas`") && line.contains('2'), "{line}");

@@ -1,4 +1,4 @@
-//! `mlqa-eval windows` and `decode`: from questions to a model's rows, from its logits to answers.
+//! `mlqa-eval windows` and `decode`.
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -16,7 +16,7 @@ fn with(command: &str, options: &str) -> String {
     format!("{command} data.json {tokenizer} --max-length 128 --doc-stride 32 {options}")
 }
 
-/// The program, and the questions of the golden file as a data set.
+/// The program with the questions of the golden file in `data.json`.
 fn with_questions(golden: &Value) -> Program {
     let program = program();
     let paragraphs: Vec<Value> = golden["examples"].as_array().unwrap().iter()
@@ -37,7 +37,7 @@ fn write_logits(path: &Path, rows: usize, names: [&str; 2], dtype: Dtype) {
     write_logits_of(path, rows, names, dtype, None);
 }
 
-/// The same for windows of a program.
+/// Writes the golden file's logits with the metadata of `windows`.
 fn write_logits_of(
     path: &Path,
     rows: usize,
@@ -51,7 +51,7 @@ fn write_logits_of(
         _ => vec![rows, 256],
     };
     let view = |bytes| TensorView::new(dtype, shape.clone(), bytes).unwrap();
-    // Another tensor before them, as `xlmr-model run` writes one.
+    // `xlmr-model run` writes another tensor before the logits.
     let other = [0; 12];
     let first = TensorView::new(Dtype::F32, vec![3], &other).unwrap();
     let all =
@@ -145,7 +145,7 @@ fn our_own_way_is_the_default() {
     let program = with_questions(&run_qa_golden());
     let printed = program.done(&with("windows", "--max-question-length 10 --out w")).out;
     let rows: usize = printed.split(' ').nth(2).unwrap().parse().unwrap();
-    // Questions are cut, so there is more room and there are fewer rows.
+    // Truncated questions leave more room for the context, so there are fewer rows.
     assert!(rows < run_qa_golden()["features"].as_array().unwrap().len(), "{printed}");
     write_logits(&program.at("l"), rows, ["start_logits", "end_logits"], Dtype::F32);
     program.done(&with("decode", "--max-question-length 10 --logits l --out p.json"));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mlqa_eval::{Answer, Candidate, Dataset, NBest, Predictions, Question};
 
-/// A question with answers at these offsets.
+/// A question with answers at the given offsets.
 pub fn question(id: &str, text: &str, context: &str, answers: &[(&str, usize)]) -> Question {
     let answer = |&(text, answer_start): &(&str, usize)| Answer { text: text.into(), answer_start };
     Question {
@@ -36,7 +36,7 @@ pub fn n_best(id: &str, texts: &[(&str, usize)]) -> NBest {
     NBest { id: id.into(), candidates, null_score: None, null: false }
 }
 
-/// The values that `golden/run_qa.py` computed.
+/// The output of `golden/run_qa.py`.
 #[cfg(feature = "windows")]
 pub fn run_qa_golden() -> serde_json::Value {
     serde_json::from_str(include_str!("../golden/run_qa.json")).unwrap()

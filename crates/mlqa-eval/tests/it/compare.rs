@@ -1,4 +1,4 @@
-//! A run beside the papers' numbers.
+//! Comparison of a run with published results.
 use mlqa_eval::{Cell, Error, Language, Matrix, compare, compared_markdown};
 
 const MLQA_XQUAD: [&str; 2] = ["MLQA", "XQuAD"];
@@ -43,7 +43,7 @@ fn a_run_is_compared_with_table_one() {
         "{text}"
     );
     assert!(text.contains("| ours | MLQA context en | zh | em | 46.80 | – | – |"), "{text}");
-    // Other tables read the diagonal.
+    // Other tables are compared with the diagonal.
     run.insert(Language::DE, Language::DE, Cell { f1: 1.0, ..cell });
     let rows = compare("003-5", &MLQA_XQUAD, &run).unwrap();
     assert!(rows.iter().filter_map(|row| row.run).all(|f1| f1 == 1.0 || f1 == 50.0));

@@ -1,8 +1,8 @@
-//! Token coverage worked by hand on a word-level vocabulary.
+//! Hand-computed token coverage with a word-level vocabulary.
 use mlqa_eval::{Coverage, Error, coverage, load_tokenizer};
 use tokenizers::Tokenizer;
 
-/// `▁` is a word of its own here, as the bare piece is in XLM-R's vocabulary.
+/// The vocabulary has `▁` as a separate token, as XLM-R's has.
 fn words() -> Tokenizer {
     r#"{"version": "1.0", "truncation": null, "padding": null,
         "added_tokens": [{"id": 0, "content": "<s>", "single_word": false, "lstrip": false,

@@ -1,4 +1,4 @@
-//! Question files in, out and joined.
+//! Reading, writing and joining question files.
 use std::path::Path;
 
 use mlqa_eval::{Dataset, DatasetName, Error, Language, pair};
@@ -132,7 +132,7 @@ fn names_parse_and_format() {
 fn a_file_that_memory_cannot_hold_is_refused_unread() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path(), "long.json", "");
-    // A hole: nothing on the disk, and an hour to read.
+    // A sparse file, which uses no disk space.
     std::fs::File::create(&path).unwrap().set_len(1 << 42).unwrap();
     let error = Dataset::read(path).unwrap_err().to_string();
     assert!(error.contains("long.json") && error.contains("more than 4 GiB"), "{error}");

@@ -1,4 +1,4 @@
-//! Decoding against values worked by hand and against trying every span.
+//! Decoding compared with hand-computed values and with exhaustive search.
 use mlqa_eval::{
     Compatible, DecodeConfig, Error, Predictions, Question, Window, WindowScore, decode,
     write_n_best,
@@ -6,13 +6,13 @@ use mlqa_eval::{
 use ndarray::{Array1, arr1};
 use proptest::prelude::*;
 
-/// `w0 w1 w2 …`, two characters and a space each.
+/// A question with the context `w0 w1 w2 …`; each word has two characters and a space.
 fn question(id: &str, words: usize) -> Question {
     let context = (0..words).map(|k| format!("w{k}")).collect::<Vec<_>>().join(" ");
     crate::common::question(id, "", &context, &[])
 }
 
-/// `<s> </s> words from..to </s>`: context tokens begin at 2.
+/// A window with the tokens `<s> </s> words from..to </s>`; context tokens begin at index 2.
 fn window(question: usize, from: usize, to: usize) -> Window {
     let n = to - from;
     Window {
@@ -43,7 +43,7 @@ fn texts(
 #[test]
 fn worked_by_hand() {
     let (q, w) = ([question("q", 4)], [window(0, 0, 4)]);
-    // `<s>` and `</s>` have the highest logits and are no answer.
+    // `<s>` and `</s>` have the highest logits, but are not in the context.
     let start = [arr1(&[9.0, 9.0, 1.0, 3.0, 0.0, 0.0, 9.0])];
     let end = [arr1(&[9.0, 9.0, 2.0, 0.0, 1.5, 0.0, 9.0])];
     let all = decode(&q, &w, &start, &end, &DecodeConfig::default()).unwrap();
@@ -70,7 +70,7 @@ fn length_and_order_limit_spans() {
     assert_eq!(texts(&q, &w, &start, &end, &config)[0], "w3");
     let config = DecodeConfig { max_answer_length: 4, ..config };
     assert_eq!(texts(&q, &w, &start, &end, &config)[0], "w0 w1 w2 w3");
-    // The one best start lies after the one best end.
+    // The best start is after the best end.
     let config = DecodeConfig { n_best: 1, ..config };
     assert!(texts(&q, &w, &end, &start, &config).is_empty());
 }
@@ -90,7 +90,7 @@ fn windows_are_merged_and_texts_kept_once() {
     let of_w3: Vec<_> = all[0].candidates.iter().filter(|c| c.text == "w3").collect();
     assert_eq!(of_w3.len(), 1);
     assert_eq!((of_w3[0].window, of_w3[0].score, of_w3[0].answer_start), (1, 8.0, 9));
-    // Without maximum context in the second window, w3 may begin in the first alone.
+    // Without its maximum context in the second window, w3 is a valid start only in the first.
     w[1].max_context[1] = false;
     let all = decode(&q, &w, &logits, &logits, &DecodeConfig::default()).unwrap();
     let of_w3 = all[0].candidates.iter().find(|c| c.text == "w3").unwrap();
@@ -119,7 +119,7 @@ fn null_only_where_it_is_allowed() {
     };
     assert_eq!(answer(None), "w0");
     assert_eq!(answer(Some(0.0)), "");
-    // 4 > 2 + 2 is false: a tie keeps the span.
+    // 4 > 2 + 2 is false: with equal scores the span is the answer.
     assert_eq!(answer(Some(2.0)), "w0");
 }
 
@@ -143,7 +143,7 @@ fn unusable_logits_are_named() {
     assert!(matches!(&error, Error::Logits { id, .. } if id == "second"), "{error}");
     let error = run(std::slice::from_ref(&good), &[good.clone(), good.clone()]);
     assert!(matches!(error, Error::LogitsCount { expected: 2, got: 1, .. }), "{error}");
-    // Padding beyond the window and forbidden positions are fine.
+    // Logits after the window are ignored, and −∞ is valid.
     let mut padded = Array1::<f32>::zeros(9);
     padded[7] = f32::NAN;
     padded[2] = f32::NEG_INFINITY;
@@ -180,8 +180,8 @@ fn views_serve_and_files_are_written() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(128)) })]
 
-    /// The result is that of trying every span of the n highest starts and ends, ties to the left.
-    /// From an n_best of 9 on, these are all spans of the window.
+    /// The result equals an exhaustive search over the n highest starts and ends; of equal logits,
+    /// the first is used. With an n_best of 9 or more, the search covers all spans of the window.
     #[test]
     fn equals_trying_every_span_of_the_n_highest(
         start in prop::collection::vec(-3_i8..3, 12), end in prop::collection::vec(-3_i8..3, 12),
@@ -228,7 +228,7 @@ fn numbers_of_nonsense_do_no_harm() {
 #[test]
 fn windows_are_compared_by_logits_log_probabilities_or_margins() {
     let (q, w) = ([question("q", 4)], [window(0, 0, 2), window(0, 2, 4)]);
-    // The first window has higher logits, the second a clearer answer, the first a lower `<s>`.
+    // The first window has the higher logits, the second the larger margin over `<s>`.
     let logits = [arr1(&[0.0_f32, 9.0, 6.0, 6.0, 9.0]), arr1(&[-1.0_f32, 9.0, 5.5, -2.0, 9.0])];
     let best = |window_score| {
         let config = DecodeConfig { window_score, ..DecodeConfig::default() };

@@ -1,7 +1,7 @@
-//! Resampling beside a count of all samples there are.
+//! Resampling compared with exhaustive enumeration of all samples.
 use mlqa_eval::{Resampling, bootstrap, holm, paired_test};
 
-/// Means of all n^n samples with replacement, sorted.
+/// Returns the means of all n^n samples with replacement, sorted.
 fn all_means(values: &[f64]) -> Vec<f64> {
     let count = values.len();
     let mut means: Vec<f64> = (0..count.pow(count as u32))
@@ -43,7 +43,7 @@ fn intervals_are_those_of_all_samples() {
             below as f64 / all.len() as f64
         };
         let under = |end: f64| share(end - 2e-9);
-        // 5 % lie at or below the lower end, and not below what is under it; so with the upper.
+        // 5 % of the means are at or below the lower end, 95 % at or below the upper end.
         for (end, tail) in [(interval.low, 0.05), (interval.high, 0.95)] {
             assert!(share(end) >= tail - 0.02 && under(end) <= tail + 0.02, "{values:?}: {end}");
         }
@@ -68,7 +68,7 @@ fn p_values_are_those_of_all_swaps_and_samples() {
         let exact = far as f64 / all.len() as f64;
         assert!((test.p_bootstrap - exact).abs() < 0.02, "{differences:?}: {test:?} {exact}");
         assert!((test.difference.mean - mean).abs() < 1e-12);
-        // The other way round the same is found, with the other sign.
+        // Swapping the runs changes only the sign of the difference.
         let turned: Vec<(f64, f64)> = pairs.iter().map(|&(a, b)| (b, a)).collect();
         let other = paired_test(&turned, &SAMPLES).unwrap();
         assert_eq!(other.p_randomisation, test.p_randomisation);

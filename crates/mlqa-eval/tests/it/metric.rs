@@ -1,4 +1,4 @@
-//! The official MLQA script's numbers (Python 3.11, Unicode 14.0.0), digit for digit.
+//! Scores compared with the official MLQA script (Python 3.11, Unicode 14.0.0), bit for bit.
 use std::path::PathBuf;
 
 use mlqa_eval::{
@@ -55,7 +55,7 @@ fn a_file_passed_over_scores_as_one_that_is_read() {
     for (from, to) in [
         ("", ""),
         ("\"version\"", "\"versions\""),
-        // What is wrong is told by the same words.
+        // Both readers report a fault with the same message.
         ("\"context\": \"", "\"contexts\": \""),
         ("\"context\": \"", "\"context\": 3, \"x\": \""),
         ("\"context\": \"", "\"context\": \"\\x"),
@@ -88,7 +88,7 @@ fn a_file_passed_over_scores_as_one_that_is_read() {
             }
         }
     }
-    // A surrogate without a partner in a text that is not decoded is no error.
+    // An unpaired surrogate in a text that is not decoded is not an error.
     let text = good.replacen("\"context\": \"", "\"context\": \"\\ud800", 1);
     std::fs::write(&path, text).unwrap();
     assert!(Dataset::read(&path).is_err());
@@ -114,7 +114,7 @@ fn worked_by_hand() {
     assert!((f1 - 80.0).abs() < 1e-12, "{f1}");
     // Both empty after normalisation: equal, but no token in common.
     assert_eq!(hand(&["the"], "...", en), (100.0, 0.0));
-    // The multiset counts: one of two `no`s is found.
+    // Tokens are a multiset: one of two `no`s is predicted.
     let (_, f1) = hand(&["no no"], "no", en);
     assert!((f1 - 200.0 / 3.0).abs() < 1e-12, "{f1}");
     // EM from one gold answer, F1 from the best.

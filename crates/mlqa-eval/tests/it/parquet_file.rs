@@ -12,7 +12,7 @@ use parquet::schema::parser::parse_message_type;
 
 pub type Group<'a> = SerializedRowGroupWriter<'a, File>;
 
-/// One column: values, and where they are, as definition and repetition levels.
+/// Writes a column: its values with their definition and repetition levels.
 pub fn column<T: DataType>(group: &mut Group<'_>, values: &[T::T], levels: &[(i16, i16)]) {
     let mut column = group.next_column().unwrap().unwrap();
     let (definition, repetition): (Vec<_>, Vec<_>) = levels.iter().copied().unzip();
@@ -26,8 +26,7 @@ pub fn texts<'a>(group: &mut Group<'_>, values: impl Iterator<Item = &'a str>) {
     column::<ByteArrayType>(group, &values, &vec![(1, 0); values.len()]);
 }
 
-/// Writes questions, `rows` to a group, with answers that start at numbers of the type
-/// `number`.
+/// Writes questions in row groups of `rows`; `answer_start` has the type `number`.
 pub fn write(path: &Path, questions: &[Question], number: &str, rows: usize) {
     let text = |name: &str| format!("optional binary {name} (UTF8);");
     let list = |name: &str, of: &str| {

@@ -1,4 +1,4 @@
-//! Scores and spreads of drawn answers beside Python's, where `.peers` is installed.
+//! Scores and spreads of random answers compared with Python's, if `.peers` is installed.
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use mlqa_eval::{Answer, Dataset, Language, Normalization, Predictions, Question,
 use serde_json::{Value, json};
 use testkit::{Peers, cases, peers_python};
 
-/// Characters that scorers treat differently. All are of old Unicode versions, so that it does not
-/// matter which one Python has.
+/// Characters that scorers treat differently. All are in old Unicode versions, so that any version
+/// of Python can be used.
 const CHARACTERS: &str = "aabdehintABDEHIT  \t\n\u{a0}\u{3000}-_.,;:'\"!?$+<=>^`|~%&()/1870\
                           äÉßİσΣςłøčđ’“”«»…—–·。、（）「」¿¡ाहिन्दी।يحيىال،؟مंкДü€£©°×";
 const WORDS: [&str; 10] = ["a", "an", "the", "The", "A", "i", "am", "haus", "a.", "\u{1c5}"];
 
-/// Draws without a crate: a linear congruence is random enough for text.
+/// A linear congruential generator, which is random enough for texts.
 struct Draws(u64);
 
 impl Draws {
@@ -37,7 +37,7 @@ impl Draws {
     }
 }
 
-/// Gold answers, and a prediction that shares words with one of them half of the time.
+/// Draws gold answers with a prediction, which contains a gold answer in half of the cases.
 fn draw(count: u32) -> Vec<(String, Vec<String>)> {
     let mut draws = Draws(17);
     let mut one = || {
@@ -112,7 +112,7 @@ fn drawn_answers_score_as_in_python() {
         let spread = Spread::of(got.per_question.iter().map(|one| one.f1));
         let want = expected["mean"].as_f64().unwrap();
         assert!((spread.mean - want).abs() < 1e-12, "{name}: {} {want}", spread.mean);
-        // Student's t of many degrees of freedom is a little above 1.96.
+        // Student's t for many degrees of freedom is slightly above 1.96.
         let error = expected["sd"].as_f64().unwrap() / (drawn.len() as f64).sqrt();
         let t = spread.half_width.unwrap() / error;
         assert!(t > 1.959 && t < 2.05, "{name}: {t}");

@@ -1,4 +1,4 @@
-//! Rows of every form are the questions of SQuAD's form.
+//! Rows of every form have the same questions as SQuAD's form.
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use mlqa_eval::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// The questions as rows of a data hub.
+/// Converts questions to rows in the format of data hubs.
 fn hub_rows(questions: &[Question]) -> Vec<Value> {
     let row = |one: &Question| {
         let texts: Vec<&str> = one.answers.iter().map(|answer| answer.text.as_str()).collect();
@@ -25,7 +25,7 @@ fn lines(rows: &[Value], end: &str) -> String {
     rows.iter().map(|row| format!("{row}{end}")).collect()
 }
 
-/// The text of every form but Parquet, by a name.
+/// File names and texts of every form except Parquet.
 fn forms(rows: &[Value]) -> Vec<(&'static str, String)> {
     let listed = |row: &Value| {
         let mut row = row.clone();
@@ -46,7 +46,7 @@ fn forms(rows: &[Value]) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Writes the questions in every form, SQuAD's first.
+/// Writes the questions in every form, SQuAD's form first.
 fn write_all(folder: &Path, questions: &[Question]) -> Vec<std::path::PathBuf> {
     let rows = hub_rows(questions);
     let squad = folder.join("squad.json");
@@ -323,7 +323,7 @@ mod parquet {
                 check_file(&path).unwrap().findings.iter().map(|one| one.kind).collect();
             assert_eq!(kinds, [FindingKind::Format]);
         }
-        // What is changed inside is an error, or other values.
+        // A changed byte gives an error or other values.
         for at in (0..bytes.len()).step_by(bytes.len() / 60) {
             let mut changed = bytes.clone();
             changed[at] ^= 0x55;

@@ -1,5 +1,5 @@
-//! Windows and decoding as transformers' run_qa has them: `golden/run_qa.py` made what is expected
-//! with transformers itself, from the same questions, tokenizer and logits.
+//! Windows and decoding compared with transformers' run_qa. `golden/run_qa.py` computed the
+//! expected results with transformers, from the same questions, tokenizer and logits.
 use mlqa_eval::{
     Compatible, DecodeConfig, Error, NBest, NullOdds, Purpose, Question, Window, WindowConfig,
     decode, decode_answers, load_tokenizer, windows,
@@ -26,7 +26,7 @@ fn questions(golden: &Value) -> Vec<Question> {
 
 fn config(golden: &Value) -> WindowConfig {
     let max_length = number(&golden["max_length"]);
-    // As low as it can be: run_qa does not cut questions.
+    // The minimum, because run_qa does not truncate questions.
     let max_question_length = 1;
     let doc_stride = number(&golden["doc_stride"]);
     let compatible = RUN_QA;
@@ -79,7 +79,7 @@ fn check(got: &NBest, run: &Value, odds: &NullOdds) {
         let numbers = [f64::from(one.start_logit), f64::from(one.end_logit), one.probability];
         let want = [1, 2, 3].map(|k| want[k].as_f64().unwrap());
         assert_eq!(numbers[..2], want[..2], "{id}");
-        // There in float32.
+        // run_qa computes probabilities in float32.
         assert!((numbers[2] - want[2]).abs() < 1e-6, "{id}: {numbers:?} {want:?}");
     }
     if let Some(want) = run["null_odds"][id].as_f64() {
@@ -109,7 +109,7 @@ fn answers_are_those_of_transformers() {
         let odds = NullOdds::of(&all);
         all.iter().for_each(|one| check(one, run, &odds));
         nothing += all.iter().filter(|one| one.answer().is_empty()).count();
-        // Our own way is another.
+        // The default mode gives other candidates.
         let own_way = DecodeConfig { compatible: None, ..config };
         let own = decode(&questions, &windows, &start, &end, &own_way).unwrap();
         assert!(own.iter().zip(&all).any(|(own, one)| own.candidates != one.candidates));
@@ -151,7 +151,7 @@ fn settings_are_checked_and_written_where_they_are_set() {
     };
     assert!(!json(None).contains("compatible"));
     assert!(json(RUN_QA).contains("\"compatible\":\"run_qa\""), "{}", json(RUN_QA));
-    // A question that leaves no room for a context that does not fit.
+    // A question that leaves too little room for its context.
     let question = question("q", &"why ".repeat(110), &"word ".repeat(40), &[]);
     let tokenizer = load_tokenizer(testkit::fixture("tokenizer.json")).unwrap();
     let error = windows(&[question], &tokenizer, &self::config(&run_qa_golden()), Purpose::Eval)

@@ -1,10 +1,10 @@
-//! SQuAD 2.0 beside the definition.
+//! SQuAD 2.0 scores compared with the definition.
 use mlqa_eval::{Dataset, NullOdds, Predictions, score_squad2};
 use proptest::prelude::*;
 
 use crate::common::question;
 
-/// Questions whose gold answer is given; blank for none.
+/// Questions with the given gold answers; an empty text means no answer.
 fn dataset(golds: &[&str]) -> Dataset {
     let question = |(k, gold): (usize, &&str)| match *gold {
         "" => question(&k.to_string(), "", "", &[]),
@@ -24,7 +24,8 @@ fn odds(values: &[f64]) -> NullOdds {
 #[test]
 fn the_scripts_keys_and_numbers() {
     let dataset = dataset(&["red house", "a dog", "", "", "the"]);
-    // Right, half right, wrongly answered, rightly not, and a gold of nothing but an article.
+    // Correct, half correct, wrongly answered, correctly unanswered, and a gold answer that is only
+    // an article.
     let said = predictions(&["the red house!", "dog house", "cat", "", ""]);
     let score = score_squad2(&dataset, &said, None, 1.0).unwrap();
     // Python's 100.0 * (1.0 + (2 * 0.5 * 1.0) / (0.5 + 1.0) + 1.0) / 3, and so on.
@@ -37,7 +38,7 @@ fn the_scripts_keys_and_numbers() {
     );
     let unsure = odds(&[-3.0, 0.5, 2.0, 4.0, -1.0]);
     let at_zero = score_squad2(&dataset, &said, Some(&unsure), 0.0).unwrap();
-    // The dog is taken for no answer, the cat as well.
+    // The odds of `a dog` and `cat` exceed the threshold, so both count as "no answer".
     assert_eq!((at_zero.all.exact, at_zero.all.f1), (80.0, 80.0));
     let [exact, f1] = at_zero.best.unwrap();
     assert_eq!((exact.score, exact.threshold), (80.0, -1.0));
@@ -55,7 +56,7 @@ fn missing_predictions_and_odds_are_reported() {
     assert!(score_squad2(&dataset, &Predictions::default(), None, 1.0).is_err());
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("odds.json");
-    // The order of the file counts among equals.
+    // The odds are in file order.
     std::fs::write(&path, "{\"b\": 1, \"a\": -0.5}").unwrap();
     assert_eq!(NullOdds::read(&path).unwrap().0, [("b".into(), 1.0), ("a".into(), -0.5)]);
     std::fs::write(&path, "{\"b\": \"x\"}").unwrap();
@@ -63,7 +64,7 @@ fn missing_predictions_and_odds_are_reported() {
 }
 
 proptest! {
-    /// Where all odds differ, the best score is the largest of those at every threshold there is.
+    /// If all odds differ, the best score is the highest score over all thresholds.
     #[test]
     fn the_best_threshold_is_the_best_of_all(
         rows in prop::collection::vec((0usize..3, 0usize..3, 0u32..1000), 1..12),

@@ -1,4 +1,4 @@
-//! Top-k exact match worked by hand.
+//! Hand-computed top-k exact match.
 use mlqa_eval::{Error, Language, NBest, Normalization, top_k_exact_match};
 
 use crate::common::{dataset, n_best, question};
@@ -13,7 +13,7 @@ fn more_answers_find_more() {
     let dataset = dataset(golds.map(|(id, gold)| question(id, "", "", &[(gold, 0)])).into());
     let lists = [
         list("q0", &["The red", "x"]),
-        // After normalisation the first three are one answer.
+        // The first three answers are equal after normalisation.
         list("q1", &["sky", "Sky", "the sky!", "blue"]),
         list("q2", &["a", "b", "c", "green"]),
     ];

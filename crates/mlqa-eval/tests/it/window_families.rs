@@ -1,4 +1,4 @@
-//! Windows of tokenizers of several families: XLM-R's, BERT's, and Gemma's with its bytes.
+//! Windows with tokenizers of several families: XLM-R, BERT, Gemma (byte fallback), byte level.
 use mlqa_eval::{
     Dataset, MLQA_LANGUAGES, Purpose, Question, Separator, Window, WindowConfig, WindowCounts,
     load_tokenizer, windows,
@@ -13,7 +13,7 @@ fn tokenizer(family: &str) -> Tokenizer {
     load_tokenizer(fixture(&format!("{family}.json"))).unwrap()
 }
 
-/// Questions of XQuAD in all languages, from all over the file.
+/// Questions of XQuAD in MLQA's languages, from the whole file.
 fn questions() -> Vec<Question> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/xquad");
     let of = |language: &mlqa_eval::Language| {
@@ -74,7 +74,7 @@ fn whole_pairs_are_as_the_tokenizer_has_them() {
             let pair = (&*question.question, &*question.context);
             let own = tokenizer.encode(pair, true).unwrap();
             assert_eq!(window.input_ids, own.get_ids(), "{family}: {}", question.id);
-            // XLM-R has one segment, which its template says; ones begin at the second separator.
+            // XLM-R's template has one segment; `token_type_ids` 1 begin at the second separator.
             let types: Vec<u32> = window.token_type_ids.iter().map(|&id| id.into()).collect();
             let ones = match family {
                 "tokenizer" => window.context_start - 1,
@@ -123,7 +123,7 @@ fn tokens_stand_for_their_characters_and_nothing_is_lost() {
                     pieces += 1;
                     if let Some(byte) = byte(&piece).filter(|_| start < end) {
                         bytes += 1;
-                        // All of the character, and no more.
+                        // The offsets are those of the whole character.
                         assert_eq!(here.chars().count(), 1, "{here:?}");
                         assert!(here.as_bytes().contains(&byte), "{here:?}: {piece}");
                     } else if family == "byte_fallback" && start < end {
@@ -144,8 +144,8 @@ fn tokens_stand_for_their_characters_and_nothing_is_lost() {
 #[test]
 fn bytes_of_one_character_share_its_place() {
     let tokenizer = tokenizer("byte_fallback");
-    // Characters of four, three and two bytes that are no piece, one of them twice, an emoji of
-    // several code points, and marks that nothing composes.
+    // Characters of four, three and two bytes without a token (one of them twice), an emoji of
+    // several code points, and marks that are not composed.
     let context = "x \u{10348}\u{10348} 龘 ж\u{302}ы \u{1f469}\u{200d}\u{1f52c} e\u{301}.\u{1}\ty";
     let question = question("?", context, "龘");
     let all = windows(&[question], &tokenizer, &whole(), Purpose::Train).unwrap();
@@ -192,7 +192,7 @@ fn answers_are_found_where_they_stand() {
                 let text: Vec<char> = question.context.chars().collect();
                 let spelled: String = text[first.0..last.1].iter().collect();
                 assert!(spelled.contains(answer.text.trim()), "{family}: {spelled:?}, {answer:?}");
-                // No token more than its characters ask for.
+                // The span has no superfluous tokens.
                 let lead = answer.text.chars().take_while(|c| c.is_whitespace()).count();
                 let start = answer.answer_start + lead;
                 let end = start + answer.text.trim().chars().count();
@@ -214,7 +214,7 @@ fn answers_are_found_where_they_stand() {
 
 #[test]
 fn characters_that_a_normaliser_drops_move_nothing() {
-    // Marks of direction and a byte order mark before the text and in it.
+    // Direction marks before and in the text, and a byte order mark before it.
     let context = "\u{feff}\u{200f}\u{1}Bern \u{200f}lies\u{200d} on\u{ad} the Aare .";
     for family in FAMILIES {
         let tokenizer = tokenizer(family);

@@ -30,7 +30,7 @@ fn slice(text: &str, from: usize, to: usize) -> String {
     text.chars().skip(from).take(to - from).collect()
 }
 
-/// The text of the window's answer, by its own offsets.
+/// The text of the window's answer, according to the window's offsets.
 fn answer_text(window: &Window, context: &str) -> String {
     let (start, end) = (window.start_position.unwrap(), window.end_position.unwrap());
     let from = window.offsets[start - window.context_start].0;
@@ -38,7 +38,7 @@ fn answer_text(window: &Window, context: &str) -> String {
     slice(context, from, to)
 }
 
-/// Tries all token spans: the fewest tokens whose text covers the answer's characters.
+/// Checks that the answer's span is the smallest of all token spans that cover the answer.
 fn check_minimal(window: &Window, question: &Question) {
     let answer = &question.answers[0];
     let lead = answer.text.chars().take_while(|c| c.is_whitespace()).count();
@@ -81,7 +81,7 @@ fn layout_of_all_separators() {
         assert_eq!(window.context_end, expected.len() - 1);
         assert_eq!(window.offsets.len(), context.len());
         assert!(window.max_context.iter().all(|&max| max));
-        // The ones begin at the second `</s>`, or at the context where there is one separator.
+        // `token_type_ids` 1 begin at the second `</s>`, or at the context with one separator.
         let zeros = 1 + question_ids.len() + 1;
         let types: Vec<u8> = (0..expected.len()).map(|k| u8::from(k >= zeros)).collect();
         assert_eq!(window.token_type_ids, types);
@@ -95,7 +95,7 @@ fn layout_of_all_separators() {
 #[test]
 fn answers_in_scripts_that_normalisation_changes() {
     let tokenizer = tokenizer();
-    // Whether tokens end where the answer ends.
+    // The third value is whether a token ends at the end of the answer.
     for (context, answer, exact) in [
         // Decomposed Vietnamese: marks are composed before tokenisation.
         (
@@ -248,7 +248,7 @@ fn an_empty_context_gives_one_empty_window() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(128)) })]
 
-    /// Words of many scripts, any separators, any answer on word boundaries or inside words.
+    /// Words of many scripts with any separators; answers may begin and end inside words.
     #[test]
     fn any_answer_is_covered_by_the_smallest_span(
         words in prop::collection::vec(
@@ -322,8 +322,8 @@ fn unusable_training_questions_are_counted() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(64)) })]
 
-    /// Logits that depend on the place in the document alone: the answer does not depend on where
-    /// the document is cut, as long as a window holds it with its surroundings.
+    /// If logits depend only on the position in the document, the answer does not depend on how the
+    /// document is split into windows.
     #[test]
     fn a_document_cut_anywhere_has_the_same_best_answer(
         words in prop::collection::vec(
@@ -342,7 +342,7 @@ proptest! {
                 let of = |window: &Window| {
                     let mut row = Array1::zeros(window.input_ids.len());
                     for (token, &(from, to)) in window.offsets.iter().enumerate() {
-                        // The nearer to the place, the higher, of tokens with a text.
+                        // Logits decrease with the distance from the target position.
                         let edge = if end { to } else { from } as f64;
                         let far = (edge - at * length).abs() / length;
                         row[window.context_start + token] = 10.0 - 100.0 * far as f32;

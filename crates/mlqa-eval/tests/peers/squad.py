@@ -1,5 +1,5 @@
-"""SQuAD v1.1's and MLQA's scoring of answers, written from their description with Python's library,
-and numpy's mean and standard deviation. Reads one JSON object from standard input, writes one."""
+"""Scores answers by the rules of SQuAD v1.1 and MLQA, implemented from their descriptions, and
+computes numpy's mean and standard deviation. Reads a JSON object from standard input, writes one."""
 
 import json
 import re
