@@ -200,10 +200,10 @@ pub enum Error {
         message: String,
     },
     /// No published table has the given id, or it cannot be compared.
-    #[error("published table `{given}`: {message}")]
+    #[error("published table `{id}`: {message}")]
     Table {
         /// The id.
-        given: String,
+        id: String,
         /// The fault, with the valid ids.
         message: String,
     },

@@ -33,7 +33,7 @@ pub(crate) fn parse_json<T: DeserializeOwned>(
         let full = error.to_string();
         let (line, column) = (error.line(), error.column());
         let position = format!(" at line {line} column {column}");
-        let message = match no_json_number(text, line, column) {
+        let message = match non_json_literal(text, line, column) {
             Some(literal) if error.is_syntax() => format!("{literal} is not JSON; write null"),
             _ => full.strip_suffix(&position).unwrap_or(&full).to_owned(),
         };
@@ -43,7 +43,7 @@ pub(crate) fn parse_json<T: DeserializeOwned>(
 
 /// Returns the literal at a position if it is one that Python's `json` writes but that is not JSON
 /// (such as `NaN`).
-fn no_json_number(text: &str, line: usize, column: usize) -> Option<&'static str> {
+fn non_json_literal(text: &str, line: usize, column: usize) -> Option<&'static str> {
     let line = text.as_bytes().split(|&byte| byte == b'\n').nth(line.checked_sub(1)?)?;
     let here = line.get(column.checked_sub(1)?..)?;
     ["NaN", "Infinity"].into_iter().find(|literal| here.starts_with(literal.as_bytes()))

@@ -17,9 +17,9 @@ pub struct Inputs {
 }
 
 /// A linear congruential generator, which is random enough for benchmark inputs.
-struct Draws(u64);
+struct Random(u64);
 
-impl Draws {
+impl Random {
     fn next(&mut self) -> u64 {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -37,25 +37,25 @@ impl Inputs {
     /// Each question has a separate paragraph, as nearly all questions of MLQA have. Non-ASCII
     /// characters are escaped, as in XQuAD.
     pub fn make(data: &Path, folder: &Path, language: &str, copies: usize) -> io::Result<Self> {
-        let of =
+        let dataset =
             Dataset::read(data.join(format!("xquad.{language}.json"))).map_err(io::Error::other)?;
-        let mut draws = Draws(7);
+        let mut random = Random(7);
         let (mut articles, mut predictions) = (Vec::new(), Predictions::default());
         for copy in 0..copies {
-            for article in of.articles() {
+            for article in dataset.articles() {
                 let mut paragraphs = Vec::new();
                 for question in article {
                     let id = format!("{}-{copy}", question.id);
                     let gold = question.answers.first().map_or("", |answer| &answer.text);
                     let words: Vec<&str> = question.context.split_whitespace().collect();
-                    let from = draws.below(words.len());
-                    let said = match draws.below(4) {
+                    let from = random.below(words.len());
+                    let answer = match random.below(4) {
                         0 => gold.to_owned(),
                         1 => format!("the {gold}."),
                         2 => gold.split_whitespace().skip(1).collect::<Vec<_>>().join(" "),
                         _ => words[from..words.len().min(from + 6)].join(" "),
                     };
-                    predictions.0.insert(id.clone(), said);
+                    predictions.0.insert(id.clone(), answer);
                     paragraphs.push(serde_json::json!({
                         "context": &*question.context,
                         "qas": [{"id": id, "question": question.question, "answers": question.answers}],
@@ -68,11 +68,11 @@ impl Inputs {
         let inputs = Self {
             dataset: format!("{language}-{copies}.json"),
             predictions: format!("{language}-{copies}.predictions.json"),
-            questions: of.questions.len() * copies,
+            questions: dataset.questions.len() * copies,
         };
         fs::write(folder.join(&inputs.dataset), escaped(&file.to_string()))?;
-        let said = serde_json::to_string(&predictions.0)?;
-        fs::write(folder.join(&inputs.predictions), escaped(&said))?;
+        let answers = serde_json::to_string(&predictions.0)?;
+        fs::write(folder.join(&inputs.predictions), escaped(&answers))?;
         Ok(inputs)
     }
 }
@@ -109,13 +109,13 @@ pub fn read_logits(path: &Path) -> [Array2<f32>; 2] {
 /// row are distinct.
 pub fn logits(path: &Path, rows: usize) -> io::Result<()> {
     const LENGTH: usize = 384;
-    let mut draws = Draws(11);
+    let mut random = Random(11);
     let mut side = || {
         let mut bytes = Vec::with_capacity(4 * LENGTH * rows);
         for _ in 0..rows {
-            let peak = 30 + draws.below(LENGTH - 30);
+            let peak = 30 + random.below(LENGTH - 30);
             for at in 0..LENGTH {
-                let noise = draws.next() as f32 / 2_f32.powi(29) - 2.0 + at as f32 * 1e-5;
+                let noise = random.next() as f32 / 2_f32.powi(29) - 2.0 + at as f32 * 1e-5;
                 let value = if at == peak { noise + 8.0 } else { noise };
                 bytes.extend(value.to_le_bytes());
             }

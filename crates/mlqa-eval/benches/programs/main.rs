@@ -55,10 +55,10 @@ struct Bench {
 }
 
 impl Bench {
-    fn script(&self, given: Option<&PathBuf>, name: &str) -> Option<PathBuf> {
-        let path = given.cloned().unwrap_or_else(|| self.root.join(".peers").join(name));
+    fn script(&self, path: Option<&PathBuf>, name: &str) -> Option<PathBuf> {
+        let path = path.cloned().unwrap_or_else(|| self.root.join(".peers").join(name));
         if !path.is_file() {
-            eprintln!("skipped: {} is not there; see benches/README.md", path.display());
+            eprintln!("skipped: {} does not exist; see benches/README.md", path.display());
             return None;
         }
         Some(path)
@@ -81,20 +81,22 @@ impl Bench {
     fn row(&self, name: &str, mut ours: Command, mut peer: Command) -> io::Result<[String; 2]> {
         let mut costs = [Vec::new(), Vec::new()];
         let printed = ["ours", "peer"].map(|name| self.folder.join(name));
-        let mut alone = Vec::new();
+        let mut without_imports = Vec::new();
         for _ in 0..self.options.rounds {
             costs[0].push(run(&mut ours, &printed[0])?);
             costs[1].push(run(&mut peer, &printed[1])?);
             let report: Value = serde_json::from_slice(&fs::read(&printed[1])?)?;
-            alone.extend(report["seconds"].as_f64());
+            without_imports.extend(report["seconds"].as_f64());
         }
-        alone.sort_unstable_by(f64::total_cmp);
+        without_imports.sort_unstable_by(f64::total_cmp);
         let [ours, peer] = costs.map(|costs| median(&costs));
         let ratio = |peer: f64| format!("{:.1}", peer / ours.wall);
-        let alone = alone.get(alone.len() / 2).map_or_else(|| "–".into(), |&alone| ratio(alone));
+        let without_imports = without_imports
+            .get(without_imports.len() / 2)
+            .map_or_else(|| "–".into(), |&without_imports| ratio(without_imports));
         let Cost { wall, cpu, peak_mib } = ours;
         println!(
-            "| {name} | {:.1} ms | {:.0} ms | **{}** | {alone} | {:.0} ms | {:.0} ms | {peak_mib:.0} | {:.0} |",
+            "| {name} | {:.1} ms | {:.0} ms | **{}** | {without_imports} | {:.0} ms | {:.0} ms | {peak_mib:.0} | {:.0} |",
             wall * 1e3,
             peer.wall * 1e3,
             ratio(peer.wall),
@@ -120,8 +122,8 @@ impl Bench {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/programs/peer.py");
         let tokenizer = self.root.join("data/base/tokenizer.json");
         let tokenizer = tokenizer.to_str().unwrap();
-        let same = [&*inputs.dataset, "--tokenizer", tokenizer, "--compatible", "run_qa"];
-        let ours = self.ours(&[&["windows", "--out", "windows.safetensors"], &same[..]].concat());
+        let common = [&*inputs.dataset, "--tokenizer", tokenizer, "--compatible", "run_qa"];
+        let ours = self.ours(&[&["windows", "--out", "windows.safetensors"], &common[..]].concat());
         let mut peer = self.python(&script);
         peer.args(["features", &inputs.dataset, tokenizer]);
         let name = format!("features, {} questions", inputs.questions);
@@ -131,19 +133,19 @@ impl Bench {
         let Some(utils_qa) = utils_qa else { return Ok(()) };
         inputs::logits(&self.folder.join("logits.safetensors"), usize::try_from(rows).unwrap())?;
         let out = ["--logits", "logits.safetensors", "--out", "p.json", "--n-best", "n_best.json"];
-        let ours = self.ours(&[&["decode"], &same[..], &out[..]].concat());
+        let ours = self.ours(&[&["decode"], &common[..], &out[..]].concat());
         let mut peer = self.python(&script);
         peer.args(["decode", &inputs.dataset, tokenizer, "logits.safetensors"]);
         peer.arg(utils_qa).arg(&self.folder);
         let name = format!("features and decoding, {rows} rows");
         let [_, peer] = self.row(&name, ours, peer)?;
-        let there = serde_json::from_str::<Value>(&peer)?["decoding"].as_f64().unwrap();
-        let here = self.decoding_alone(inputs).map_err(io::Error::other)?;
+        let peer_seconds = serde_json::from_str::<Value>(&peer)?["decoding"].as_f64().unwrap();
+        let seconds = self.decoding_only(inputs).map_err(io::Error::other)?;
         println!(
-            "| decoding alone, within the programs | {:.1} ms | {:.0} ms | **{:.1}** | – | – | – | – | – |",
-            here * 1e3,
-            there * 1e3,
-            there / here
+            "| decoding only, measured within the programs | {:.1} ms | {:.0} ms | **{:.1}** | – | – | – | – | – |",
+            seconds * 1e3,
+            peer_seconds * 1e3,
+            peer_seconds / seconds
         );
         let read = |name: &str| -> io::Result<Value> {
             Ok(serde_json::from_slice(&fs::read(self.folder.join(name))?)?)
@@ -155,7 +157,7 @@ impl Bench {
 
 impl Bench {
     /// Measures the seconds from logits in memory to output files.
-    fn decoding_alone(&self, inputs: &Inputs) -> Result<f64, Error> {
+    fn decoding_only(&self, inputs: &Inputs) -> Result<f64, Error> {
         let questions = Dataset::read(self.folder.join(&inputs.dataset))?.questions;
         let tokenizer = load_tokenizer(self.root.join("data/base/tokenizer.json"))?;
         let compatible = Some(Compatible::RunQa);

@@ -41,10 +41,10 @@ impl Resampling {
     }
 
     /// Creates the random generator of one sample of the randomisation test.
-    fn draws(&self, sample: usize) -> ChaCha8Rng {
-        let mut draws = ChaCha8Rng::seed_from_u64(self.seed.wrapping_add(1 << 32));
-        draws.set_stream(sample as u64);
-        draws
+    fn generator(&self, sample: usize) -> ChaCha8Rng {
+        let mut generator = ChaCha8Rng::seed_from_u64(self.seed.wrapping_add(1 << 32));
+        generator.set_stream(sample as u64);
+        generator
     }
 
     /// The means of all bootstrap samples of `values`, sorted.
@@ -89,7 +89,7 @@ pub struct Interval {
 /// [`Error::Config`] for a value of `config` out of its range, or without values.
 pub fn bootstrap(values: &[f64], config: &Resampling) -> Result<Interval, Error> {
     config.check()?;
-    some(values.len())?;
+    check_not_empty(values.len())?;
     let mean = values.iter().sum::<f64>() / values.len() as f64;
     let (low, high) = config.percentile_interval(&config.means(values));
     Ok(Interval { mean, low, high })
@@ -129,32 +129,32 @@ pub struct PairedTest {
 pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTest, Error> {
     let differences: Vec<f64> = pairs.iter().map(|(first, second)| second - first).collect();
     config.check()?;
-    some(differences.len())?;
+    check_not_empty(differences.len())?;
     let count = differences.len() as f64;
     let sum: f64 = differences.iter().sum();
     let mean = sum / count;
     let means = config.means(&differences);
     let (low, high) = config.percentile_interval(&means);
     // The sum depends on the order of the terms in its last digits.
-    let size: f64 = differences.iter().map(|one| one.abs()).sum();
-    let slack = 1e-12 * size;
-    let as_far = |far: f64| far.abs() * count >= sum.abs() - slack;
-    let bootstrapped = means.iter().filter(|&&one| as_far(one - mean)).count();
+    let absolute_sum: f64 = differences.iter().map(|one| one.abs()).sum();
+    let tolerance = 1e-12 * absolute_sum;
+    let is_extreme = |value: f64| value.abs() * count >= sum.abs() - tolerance;
+    let bootstrapped = means.iter().filter(|&&one| is_extreme(one - mean)).count();
 
     let unequal: Vec<f64> = differences.into_iter().filter(|&one| one != 0.0).collect();
     let swapped = |sample: &usize| {
-        let mut draws = config.draws(*sample);
+        let mut generator = config.generator(*sample);
         let mut total = 0.0;
         for block in unequal.chunks(64) {
-            let swaps = draws.next_u64();
+            let swaps = generator.next_u64();
             for (at, one) in block.iter().enumerate() {
                 total += if swaps >> at & 1 == 1 { -one } else { *one };
             }
         }
-        total.abs() >= sum.abs() - slack
+        total.abs() >= sum.abs() - tolerance
     };
     let randomised = (0..config.samples).into_par_iter().filter(swapped).count();
-    let p = |found: usize| (found + 1) as f64 / (config.samples + 1) as f64;
+    let p = |extreme: usize| (extreme + 1) as f64 / (config.samples + 1) as f64;
     Ok(PairedTest {
         difference: Interval { mean, low, high },
         p_randomisation: p(randomised),
@@ -162,7 +162,7 @@ pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTe
     })
 }
 
-fn some(values: usize) -> Result<(), Error> {
+fn check_not_empty(values: usize) -> Result<(), Error> {
     match values {
         0 => Err(Error::config("values", "[]", "at least one value, one per question")),
         _ => Ok(()),
@@ -182,8 +182,8 @@ pub fn holm(p_values: &[f64]) -> Vec<f64> {
     let mut largest: f64 = 0.0;
     for (rank, (index, p)) in order.into_iter().enumerate() {
         largest = largest.max(p * (p_values.len() - rank) as f64).min(1.0);
-        if let Some(place) = adjusted.get_mut(index) {
-            *place = largest;
+        if let Some(slot) = adjusted.get_mut(index) {
+            *slot = largest;
         }
     }
     adjusted

@@ -46,16 +46,16 @@ impl Compared {
 /// # Errors
 /// [`Error::Table`] if there is no such table, or it has no F1 or EM on this data.
 pub fn compare(table: &str, data: &[&str], run: &Matrix) -> Result<Vec<Compared>, Error> {
-    let wrong = |message: String| Error::Table { given: table.to_owned(), message };
+    let table_error = |message: String| Error::Table { id: table.to_owned(), message };
     let rows = select(Some(table), None, None);
     if rows.is_empty() {
-        return Err(wrong(format!("no such table; expected one of {}", tables().join(", "))));
+        return Err(table_error(format!("no such table; expected one of {}", tables().join(", "))));
     }
     let compared: Vec<Compared> = rows
         .into_iter()
         .filter(|row| {
-            let name = row.setting.split(' ').next().unwrap_or_default();
-            data.iter().any(|one| one.eq_ignore_ascii_case(name))
+            let set = row.setting.split(' ').next().unwrap_or_default();
+            data.iter().any(|name| name.eq_ignore_ascii_case(set))
         })
         .filter(|row| row.metric == "f1" || row.metric == "em")
         .filter(|row| row.language != AVERAGE)
@@ -69,7 +69,7 @@ pub fn compare(table: &str, data: &[&str], run: &Matrix) -> Result<Vec<Compared>
         .collect();
     if compared.is_empty() {
         let data = data.join(" or ");
-        return Err(wrong(format!("no F1 or EM per language on {data}")));
+        return Err(table_error(format!("no F1 or EM per language on {data}")));
     }
     Ok(compared)
 }
@@ -80,11 +80,11 @@ pub fn compared_markdown(rows: &[Compared]) -> String {
     let mut table = Table::new("model", columns).with_text(&["setting", "language", "metric"]);
     for row in rows {
         let Published { model, setting, language, metric, value, .. } = &row.published;
-        let place = [setting, language, metric].map(String::clone);
+        let labels = [setting, language, metric].map(String::clone);
         let run = row.run.map(|run| format!("{run:.2}"));
         let difference = row.difference().map(|points| format!("{points:+.2}"));
         let numbers = [format!("{value:.2}"), cell(run), cell(difference)];
-        table.row(model, place.into_iter().chain(numbers));
+        table.row(model, labels.into_iter().chain(numbers));
     }
     table.to_string()
 }

@@ -40,8 +40,10 @@ pub struct RunDifference {
 /// A metric of one question, in percent.
 type Value = fn(&QuestionScore) -> f64;
 
-const METRICS: [(&str, Value); 2] =
-    [("f1", |one| 100.0 * one.f1), ("em", |one| 100.0 * f64::from(u8::from(one.exact_match)))];
+const METRICS: [(&str, Value); 2] = [
+    ("f1", |score| 100.0 * score.f1),
+    ("em", |score| 100.0 * f64::from(u8::from(score.exact_match))),
+];
 
 impl RunDifference {
     /// Sets [`RunDifference::p_holm`] for several question files, with [`holm`] per metric.
@@ -89,9 +91,9 @@ pub fn compare_runs(
     let row = |(metric, value): (&'static str, Value)| -> Result<RunDifference, Error> {
         // The mean over seeds for each question, and the mean over questions for each seed.
         let by_question = |seeds: &[Vec<QuestionScore>]| -> Vec<f64> {
-            let of =
+            let question_mean =
                 |k: usize| Spread::of(seeds.iter().filter_map(|seed| seed.get(k)).map(value)).mean;
-            (0..dataset.questions.len()).map(of).collect()
+            (0..dataset.questions.len()).map(question_mean).collect()
         };
         let by_seed = |seeds: &[Vec<QuestionScore>]| {
             Spread::of(seeds.iter().map(|seed| Spread::of(seed.iter().map(value)).mean))

@@ -150,16 +150,16 @@ impl Matrix {
     /// Computes the mean over the cells selected by `keep(context, question)`; `None` if there are
     /// none.
     pub fn mean(&self, keep: impl Fn(Language, Language) -> bool) -> Option<Average> {
-        let kept: Vec<ScoreSpread> = self
+        let selected: Vec<ScoreSpread> = self
             .cells()
             .filter(|&(context, question, _)| keep(context, question))
             .map(|(_, _, cell)| cell.scores())
             .collect();
-        if kept.is_empty() {
+        if selected.is_empty() {
             return None;
         }
-        let ScoreSpread { f1, em, .. } = over_seeds(&kept);
-        Some(Average { f1, em, cells: kept.len() })
+        let ScoreSpread { f1, em, .. } = over_seeds(&selected);
+        Some(Average { f1, em, cells: selected.len() })
     }
 
     /// Computes [`Matrix::mean`] of each seed's matrix, and the mean and spread over seeds. `None`
@@ -218,10 +218,10 @@ impl Matrix {
         let mut matrix = Self::new(title);
         let Some(first) = seeds.first() else { return matrix };
         for (&key, cell) in &first.cells {
-            let scores = seeds.iter().map(|one| one.cells.get(&key).map(Cell::scores));
+            let scores = seeds.iter().map(|seed| seed.cells.get(&key).map(Cell::scores));
             let scores: Option<Vec<ScoreSpread>> = scores.collect();
-            let over = |scores: Vec<_>| Cell::of(over_seeds(&scores), cell.questions);
-            matrix.cells.extend(scores.map(|scores| (key, over(scores))));
+            let aggregate = |scores: Vec<_>| Cell::of(over_seeds(&scores), cell.questions);
+            matrix.cells.extend(scores.map(|scores| (key, aggregate(scores))));
         }
         matrix
     }

@@ -65,10 +65,10 @@ impl Matrix {
             let columns = questions.iter().map(Language::to_string);
             let mut table = Table::new("context \\ question", columns);
             for &context in &contexts {
-                let of = |&question: &Language| {
+                let score = |&question: &Language| {
                     cell(self.get(context, question).map(|cell| metric.of(cell).text(2)))
                 };
-                table.row(context.to_string(), questions.iter().map(of));
+                table.row(context.to_string(), questions.iter().map(score));
             }
             let _ = write!(out, "\n## {}\n\n{table}", metric.name());
         }
@@ -118,12 +118,12 @@ pub fn table_one(arms: &[(&str, impl Borrow<Matrix>)]) -> String {
     let mut table = Table::new("F1 / EM", codes.into_iter().chain(["mean".to_owned()]));
     for (name, matrix) in arms {
         let matrix = matrix.borrow();
-        let of = |language| matrix.get(Language::EN, language).map(Cell::scores);
+        let scores_of = |language| matrix.get(Language::EN, language).map(Cell::scores);
         let mean = matrix
             .english_context()
             .filter(|average| average.cells == TABLE_ONE_LANGUAGES.len())
             .map(|average| average.scores());
-        let scores = TABLE_ONE_LANGUAGES.map(of).into_iter().chain([mean]);
+        let scores = TABLE_ONE_LANGUAGES.map(scores_of).into_iter().chain([mean]);
         table.row(*name, scores.map(|scores| cell(scores.map(|scores| format!("{scores:.2}")))));
     }
     table.to_string()

@@ -198,13 +198,13 @@ impl SetSummary {
         let pairs: Option<Vec<(f64, f64)>> = em(seeds)
             .iter()
             .zip(&em(control))
-            .map(|(scores_of_file, base)| average(scores_of_file).zip(average(base)))
+            .map(|(run_em, control_em)| average(run_em).zip(average(control_em)))
             .collect();
         let pairs = pairs.filter(|pairs| !pairs.is_empty());
-        let less = |pairs: Vec<(f64, f64)>| {
-            pairs.into_iter().map(|(scores_of_file, base)| scores_of_file - base)
+        let differences = |pairs: Vec<(f64, f64)>| {
+            pairs.into_iter().map(|(run_em, control_em)| run_em - control_em)
         };
-        Self { difference: pairs.map(|pairs| Spread::of(less(pairs))), ..self }
+        Self { difference: pairs.map(|pairs| Spread::of(differences(pairs))), ..self }
     }
 }
 
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn sets_are_apart() {
+    fn sets_are_aggregated_separately() {
         let model = |em| {
             let set = |name: &str, em| (name.to_owned(), vec![file(Language::EN, em, None)]);
             SetScores::from([set("mlqa", em), set("xquad", em + 10.0)])
@@ -307,10 +307,10 @@ mod tests {
     }
 
     #[test]
-    fn a_set_under_squads_rules_has_them_in_its_matrix_and_mlqas_beside_them() {
+    fn a_set_with_squad_scores_has_a_matrix_for_each_normalisation() {
         let set = |files| SetScores::from([("xquad".to_owned(), files)]);
-        let (one, two) = (seed(10.0, 20.0, Some(7.0)), seed(12.0, 20.0, Some(9.0)));
-        let matrices = Matrix::by_set("a run", &[&set(one), &set(two)]);
+        let (first, second) = (seed(10.0, 20.0, Some(7.0)), seed(12.0, 20.0, Some(9.0)));
+        let matrices = Matrix::by_set("a run", &[&set(first), &set(second)]);
         let em = |name: &str, code| {
             matrices[name].get(code, code).map(|cell| (cell.em, cell.em_half_width))
         };

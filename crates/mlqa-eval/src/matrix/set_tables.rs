@@ -29,8 +29,8 @@ pub fn set_tables(set: &str, runs: &[(&str, &SetSummary)]) -> String {
     }
     for (title, run) in runs {
         if let Some(difference) = &run.difference {
-            let what = "minus the control, EM averaged over languages";
-            let _ = writeln!(text, "\n{set}: {title} {what}: {difference:+.2}.");
+            let description = "minus the control, EM averaged over languages";
+            let _ = writeln!(text, "\n{set}: {title} {description}: {difference:+.2}.");
         }
     }
     if runs.iter().any(|(_, run)| !run.top_k.is_empty()) {
@@ -68,10 +68,10 @@ fn top_k_table(heading: &str, runs: &[(&str, &SetSummary)]) -> String {
     let columns = columns(runs.iter().flat_map(|(_, run)| run.top_k.keys()));
     let mut table = Table::new("", std::iter::once("k".to_owned()).chain(columns.iter().cloned()));
     for (title, run) in runs {
-        let all: BTreeSet<&String> = run.top_k.values().flat_map(BTreeMap::keys).collect();
-        let mut all: Vec<&String> = all.into_iter().collect();
-        all.sort_by_key(|k| k.parse::<usize>().ok());
-        for k in all {
+        let ks: BTreeSet<&String> = run.top_k.values().flat_map(BTreeMap::keys).collect();
+        let mut ks: Vec<&String> = ks.into_iter().collect();
+        ks.sort_by_key(|k| k.parse::<usize>().ok());
+        for k in ks {
             let em = |column| run.top_k.get(column)?.get(k).map(|em| format!("{em:.1}"));
             table.row(*title, std::iter::once(k.clone()).chain(columns.iter().map(em).map(cell)));
         }

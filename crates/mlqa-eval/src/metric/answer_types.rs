@@ -4,7 +4,7 @@ use std::path::Path;
 
 use results::{Table, cell, select};
 
-use super::score::percent;
+use super::score::mean_percent;
 use crate::{Dataset, Error, QuestionScore, Score, squad};
 
 /// Minimum number of questions of a type; smaller types are marked in tables.
@@ -112,25 +112,25 @@ pub struct AnswerTypes {
 /// ```
 pub fn answer_types(score: &Score, types: &BTreeMap<String, String>) -> AnswerTypes {
     let mut by_type: BTreeMap<&str, Vec<&QuestionScore>> = BTreeMap::new();
-    for one in &score.per_question {
-        let subtype = types.get(&one.id).map_or("", String::as_str);
-        by_type.entry(subtype).or_default().push(one);
+    for question in &score.per_question {
+        let subtype = types.get(&question.id).map_or("", String::as_str);
+        by_type.entry(subtype).or_default().push(question);
     }
     let mut types: Vec<TypeScore> =
         by_type.into_iter().map(|(name, scores)| type_score(name, scores)).collect();
-    types.sort_by_key(|one| std::cmp::Reverse(one.questions));
+    types.sort_by_key(|score| std::cmp::Reverse(score.questions));
     AnswerTypes { types, all: type_score("all", &score.per_question) }
 }
 
 fn type_score<'a>(name: &str, scores: impl IntoIterator<Item = &'a QuestionScore>) -> TypeScore {
-    let (exact_match, f1, questions) = percent(scores);
+    let (exact_match, f1, questions) = mean_percent(scores);
     let few = questions < MIN_TYPE_QUESTIONS;
     TypeScore { subtype: name.to_owned(), questions, exact_match, f1, few }
 }
 
 impl TypeScore {
     /// The type's name in a table, with `*` if it has few questions.
-    fn shown(&self) -> String {
+    fn display_name(&self) -> String {
         let name = if self.subtype.is_empty() { "(none)" } else { &self.subtype };
         let flag = if self.few { " *" } else { "" };
         format!("{name}{flag}")
@@ -142,16 +142,19 @@ impl AnswerTypes {
     /// types have a `*`.
     pub fn to_markdown(&self) -> String {
         let mut table = Table::new("subtype", ["questions", "EM", "F1"]);
-        for one in self.types.iter().chain([&self.all]) {
-            let percent = [one.exact_match, one.f1].map(|value| format!("{value:.2}"));
-            table.row(one.shown(), [one.questions.to_string()].into_iter().chain(percent));
+        for score in self.types.iter().chain([&self.all]) {
+            let percent = [score.exact_match, score.f1].map(|value| format!("{value:.2}"));
+            table.row(
+                score.display_name(),
+                [score.questions.to_string()].into_iter().chain(percent),
+            );
         }
         table.to_string() + &self.note()
     }
 
     /// The explanation of `*`, if a type is marked.
     fn note(&self) -> String {
-        match self.types.iter().any(|one| one.few) {
+        match self.types.iter().any(|score| score.few) {
             true => format!("\n\\* fewer than {MIN_TYPE_QUESTIONS} questions\n"),
             false => String::new(),
         }
@@ -179,21 +182,22 @@ impl AnswerTypes {
 /// ```
 pub fn exact_match_by_type(runs: &[(&str, &AnswerTypes)], paper: bool) -> String {
     let Some((_, first)) = runs.first() else { return String::new() };
-    let differs = runs.len() == 2;
-    let further = [(differs, "difference"), (paper, "paper: LAKM less mixMRC, fr")];
-    let further = further.iter().filter(|(shown, _)| *shown).map(|(_, name)| *name);
+    let has_difference = runs.len() == 2;
+    let extra_columns = [(has_difference, "difference"), (paper, "paper: LAKM minus mixMRC, fr")];
+    let extra_columns = extra_columns.iter().filter(|(shown, _)| *shown).map(|(_, name)| *name);
     let names = runs.iter().map(|(name, _)| *name);
     let mut table =
-        Table::new("EM by subtype", ["questions"].into_iter().chain(names).chain(further));
-    for one in first.types.iter().chain([&first.all]) {
-        let of = |types: &AnswerTypes| {
+        Table::new("EM by subtype", ["questions"].into_iter().chain(names).chain(extra_columns));
+    for row in first.types.iter().chain([&first.all]) {
+        let exact_match_of = |types: &AnswerTypes| {
             let mut all = types.types.iter().chain([&types.all]);
-            all.find(|row| row.subtype == one.subtype).map(|row| row.exact_match)
+            all.find(|score| score.subtype == row.subtype).map(|score| score.exact_match)
         };
-        let values: Vec<Option<f64>> = runs.iter().map(|(_, types)| of(types)).collect();
-        let mut cells = vec![one.questions.to_string()];
+        let values: Vec<Option<f64>> =
+            runs.iter().map(|(_, types)| exact_match_of(types)).collect();
+        let mut cells = vec![row.questions.to_string()];
         cells.extend(values.iter().map(|value| cell(value.map(|em| format!("{em:.2}")))));
-        if differs {
+        if has_difference {
             let points = match values.as_slice() {
                 [Some(before), Some(after)] => Some(format!("{:+.2}", after - before)),
                 _ => None,
@@ -201,12 +205,12 @@ pub fn exact_match_by_type(runs: &[(&str, &AnswerTypes)], paper: bool) -> String
             cells.push(cell(points));
         }
         if paper {
-            let metric = format!("em {}", one.subtype);
-            let rows = select(Some("002-f5"), None, Some("fr"));
-            let value = rows.iter().find(|row| row.metric == metric).map(|row| row.value);
+            let metric = format!("em {}", row.subtype);
+            let published = select(Some("002-f5"), None, Some("fr"));
+            let value = published.iter().find(|row| row.metric == metric).map(|row| row.value);
             cells.push(cell(value.map(|value| format!("{value:+}"))));
         }
-        table.row(one.shown(), cells);
+        table.row(row.display_name(), cells);
     }
     table.to_string() + &first.note()
 }

@@ -120,7 +120,7 @@ impl BoundaryCounts {
 }
 
 /// The relation of the span `predicted` to the span `gold`, both in code points of one context.
-fn class_of(predicted: &Range<usize>, gold: &Range<usize>) -> BoundaryClass {
+fn span_class(predicted: &Range<usize>, gold: &Range<usize>) -> BoundaryClass {
     if predicted == gold {
         BoundaryClass::Exact
     } else if predicted.start <= gold.start && predicted.end >= gold.end {
@@ -135,11 +135,11 @@ fn class_of(predicted: &Range<usize>, gold: &Range<usize>) -> BoundaryClass {
 }
 
 /// Strips text that normalisation deletes from both ends of a span.
-fn core(text: &[char], span: Range<usize>, rules: Normalization) -> Range<usize> {
+fn strip_deleted(text: &[char], span: Range<usize>, rules: Normalization) -> Range<usize> {
     let end = span.end.min(text.len());
     let span = span.start.min(end)..end;
     let inside = text.get(span.clone()).unwrap_or_default();
-    let stripped = rules.edges(inside);
+    let stripped = rules.content_range(inside);
     match stripped.is_empty() {
         true => span,
         false => span.start + stripped.start..span.start + stripped.end,
@@ -224,7 +224,7 @@ fn classes<'a>(
             }
             let context: Vec<char> = question.context.chars().collect();
             let span = |start: usize, text: &str| {
-                core(&context, start..start.saturating_add(text.chars().count()), rules)
+                strip_deleted(&context, start..start.saturating_add(text.chars().count()), rules)
             };
             let gold: Vec<Range<usize>> =
                 question.answers.iter().map(|one| span(one.answer_start, &one.text)).collect();
@@ -232,7 +232,7 @@ fn classes<'a>(
                 .iter()
                 .flat_map(|start| {
                     let predicted = span(*start, text);
-                    gold.iter().map(move |gold| class_of(&predicted, gold))
+                    gold.iter().map(move |gold| span_class(&predicted, gold))
                 })
                 .min()
                 .unwrap_or(BoundaryClass::Disjoint);
@@ -252,12 +252,13 @@ pub fn boundary_table(runs: &[(&str, &BTreeMap<Language, BoundaryCounts>)]) -> S
     let columns = ["run", "questions"].into_iter().chain(classes).chain(["right words elsewhere"]);
     let mut table = Table::new("language", columns).with_text(&["run"]);
     let mut row = |language: &str, run: &str, counts: &BoundaryCounts| {
-        let shown = |count: usize, share: f64| format!("{count} ({share:.1})");
-        let of_class = |&class: &BoundaryClass| shown(counts.count(class), counts.share(class));
-        let classes = BoundaryClass::ALL.iter().map(of_class);
-        let elsewhere = shown(counts.elsewhere, counts.percent(counts.elsewhere));
-        let first = [run.to_owned(), counts.questions().to_string()];
-        table.row(language, first.into_iter().chain(classes).chain([elsewhere]));
+        let count_and_share = |count: usize, share: f64| format!("{count} ({share:.1})");
+        let class_cell =
+            |&class: &BoundaryClass| count_and_share(counts.count(class), counts.share(class));
+        let classes = BoundaryClass::ALL.iter().map(class_cell);
+        let elsewhere = count_and_share(counts.elsewhere, counts.percent(counts.elsewhere));
+        let leading = [run.to_owned(), counts.questions().to_string()];
+        table.row(language, leading.into_iter().chain(classes).chain([elsewhere]));
     };
     let languages: BTreeSet<TableOrder> =
         runs.iter().flat_map(|(_, counts)| counts.keys().copied().map(TableOrder)).collect();

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::normalize::Steps;
-use super::score::{percent, score_with};
+use super::score::{mean_percent, score_with};
 use crate::{
     Dataset, Error, Language, Normalization, Predictions, QuestionScore, Score, Spread, TableOrder,
 };
@@ -50,41 +50,41 @@ fn language_of(id: &str) -> Option<Language> {
 }
 
 /// The normalisation of a question: `steps`, or the rules of the language in the question's id.
-pub(crate) fn steps_of(given: Option<Steps>, id: &str) -> Option<Steps> {
-    given.or_else(|| language_of(id).map(|language| Normalization::Mlqa(language).steps()))
+pub(crate) fn steps_of(steps: Option<Steps>, id: &str) -> Option<Steps> {
+    steps.or_else(|| language_of(id).map(|language| Normalization::Mlqa(language).steps()))
 }
 
 /// The scores of each language; `None` if an id does not name a language.
 ///
 /// # Errors
 /// [`Error::SeveralLanguages`] if `rules` are those of one of several languages.
-fn split(
+fn language_scores(
     path: &Path,
-    all: &[QuestionScore],
+    questions: &[QuestionScore],
     rules: Option<Normalization>,
 ) -> Result<Option<LanguageScores>, Error> {
-    let languages = by_language(all);
+    let languages = by_language(questions);
     match (rules, &languages) {
-        (Some(Normalization::Mlqa(language)), Some(by)) if by.languages.len() > 1 => {
+        (Some(Normalization::Mlqa(language)), Some(scores)) if scores.languages.len() > 1 => {
             Err(Error::SeveralLanguages { path: path.to_path_buf(), language })
         }
         _ => Ok(languages),
     }
 }
 
-fn by_language(all: &[QuestionScore]) -> Option<LanguageScores> {
-    let mut by: BTreeMap<TableOrder, Vec<&QuestionScore>> = BTreeMap::new();
-    for one in all {
-        by.entry(TableOrder(language_of(&one.id)?)).or_default().push(one);
+fn by_language(questions: &[QuestionScore]) -> Option<LanguageScores> {
+    let mut groups: BTreeMap<TableOrder, Vec<&QuestionScore>> = BTreeMap::new();
+    for question in questions {
+        groups.entry(TableOrder(language_of(&question.id)?)).or_default().push(question);
     }
     let score = |scores: Vec<&QuestionScore>| {
-        let (exact_match, f1, questions) = percent(scores);
+        let (exact_match, f1, questions) = mean_percent(scores);
         LanguageScore { exact_match, f1, questions }
     };
     let languages: BTreeMap<TableOrder, LanguageScore> =
-        by.into_iter().map(|(language, scores)| (language, score(scores))).collect();
-    let mean = |keep: fn(Language) -> bool| {
-        let selected = || languages.iter().filter(|(language, _)| keep(language.0));
+        groups.into_iter().map(|(language, scores)| (language, score(scores))).collect();
+    let mean = |includes: fn(Language) -> bool| {
+        let selected = || languages.iter().filter(|(language, _)| includes(language.0));
         (selected().count() > 0).then(|| MeanScore {
             exact_match: Spread::of(selected().map(|(_, scores)| scores.exact_match)).mean,
             f1: Spread::of(selected().map(|(_, scores)| scores.f1)).mean,
@@ -107,9 +107,9 @@ fn by_language(all: &[QuestionScore]) -> Option<LanguageScores> {
 ///     let answers = r#"[{"text": "the house", "answer_start": 0}]"#;
 ///     format!(r#"{{"id": "{id}", "question": "?", "answers": {answers}}}"#)
 /// };
-/// let (one, other) = (qa("english-1-0"), qa("finnish-2-0"));
+/// let (english, finnish) = (qa("english-1-0"), qa("finnish-2-0"));
 /// let text = format!(
-///     r#"{{"data": [{{"paragraphs": [{{"context": "the house", "qas": [{one}, {other}]}}]}}]}}"#
+///     r#"{{"data": [{{"paragraphs": [{{"context": "the house", "qas": [{english}, {finnish}]}}]}}]}}"#
 /// );
 /// let dataset = Dataset::parse(&text, "tydi.json")?;
 /// let predictions = ["english-1-0", "finnish-2-0"].map(|id| (id.to_owned(), "house".to_owned()));
@@ -130,6 +130,6 @@ pub fn score_by_language(
     rules: Option<Normalization>,
 ) -> Result<(Score, Option<LanguageScores>), Error> {
     let score = score_with(dataset, predictions, rules)?;
-    let languages = split(&dataset.path, &score.per_question, rules)?;
+    let languages = language_scores(&dataset.path, &score.per_question, rules)?;
     Ok((score, languages))
 }

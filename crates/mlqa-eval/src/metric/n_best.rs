@@ -77,15 +77,15 @@ impl NBest {
 /// # Errors
 /// [`Error::Write`].
 pub fn write_n_best(path: impl AsRef<Path>, all: &[NBest]) -> Result<(), Error> {
-    let by_id: BTreeMap<&str, &NBest> = all.iter().map(|one| (one.id.as_str(), one)).collect();
+    let by_id: BTreeMap<&str, &NBest> = all.iter().map(|list| (list.id.as_str(), list)).collect();
     write_json(path.as_ref(), &by_id)
 }
 
 /// Number of questions that one thread formats at a time.
-const PART: usize = 32;
+const CHUNK_QUESTIONS: usize = 32;
 /// Typical size of a line in bytes.
-const BYTES: usize = 4096;
-const BETWEEN: &str = ",\n";
+const LINE_BYTES: usize = 4096;
+const SEPARATOR: &str = ",\n";
 
 /// Streaming writer of n-best lists: one JSON object, question id to list of answers, one question
 /// per line.
@@ -100,7 +100,7 @@ impl NBestFile {
     /// # Errors
     /// [`Error::Write`].
     pub fn create(path: &Path) -> Result<Self, Error> {
-        let file = AtomicFile::create(path).map_err(|source| unwritable(path, source))?;
+        let file = AtomicFile::create(path).map_err(|source| write_error(path, source))?;
         Ok(Self { file, separator: "{\n" })
     }
 
@@ -111,14 +111,16 @@ impl NBestFile {
     pub fn add(&mut self, all: &[NBest]) -> Result<(), Error> {
         let path = self.file.path().to_owned();
         let mut write = || -> io::Result<()> {
-            for part in all.par_chunks(PART).map(lines).collect::<Result<Vec<_>, _>>()? {
+            for chunk in
+                all.par_chunks(CHUNK_QUESTIONS).map(format_lines).collect::<Result<Vec<_>, _>>()?
+            {
                 self.file.write_all(self.separator.as_bytes())?;
-                self.file.write_all(&part)?;
-                self.separator = BETWEEN;
+                self.file.write_all(&chunk)?;
+                self.separator = SEPARATOR;
             }
             Ok(())
         };
-        write().map_err(|source| unwritable(&path, source))
+        write().map_err(|source| write_error(&path, source))
     }
 
     /// Completes the file and renames it.
@@ -127,28 +129,28 @@ impl NBestFile {
     /// [`Error::Write`].
     pub fn finish(mut self) -> Result<(), Error> {
         let path = self.file.path().to_owned();
-        let end = if self.separator == BETWEEN { "\n}\n" } else { "{\n}\n" };
+        let end = if self.separator == SEPARATOR { "\n}\n" } else { "{\n}\n" };
         self.file
             .write_all(end.as_bytes())
             .and_then(|()| self.file.finish())
-            .map_err(|source| unwritable(&path, source))
+            .map_err(|source| write_error(&path, source))
     }
 }
 
-fn lines(part: &[NBest]) -> Result<Vec<u8>, serde_json::Error> {
-    let mut lines = Vec::with_capacity(PART * BYTES);
-    for one in part {
+fn format_lines(chunk: &[NBest]) -> Result<Vec<u8>, serde_json::Error> {
+    let mut lines = Vec::with_capacity(CHUNK_QUESTIONS * LINE_BYTES);
+    for list in chunk {
         if !lines.is_empty() {
-            lines.extend_from_slice(BETWEEN.as_bytes());
+            lines.extend_from_slice(SEPARATOR.as_bytes());
         }
-        serde_json::to_writer(&mut lines, &one.id)?;
+        serde_json::to_writer(&mut lines, &list.id)?;
         lines.extend_from_slice(b": ");
-        serde_json::to_writer(&mut lines, one)?;
+        serde_json::to_writer(&mut lines, list)?;
     }
     Ok(lines)
 }
 
-fn unwritable(path: &Path, source: io::Error) -> Error {
+fn write_error(path: &Path, source: io::Error) -> Error {
     Error::Write { path: path.to_path_buf(), source }
 }
 
@@ -158,26 +160,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_object_written_in_parts_is_the_object() {
+    fn lists_written_in_chunks_are_one_object() {
         let folder = tempfile::tempdir().unwrap();
         for count in [0, 1, 31, 32, 33, 65, 200] {
-            let one = |k: usize| NBest {
+            let list = |k: usize| NBest {
                 id: format!("id \"{k}\""),
                 candidates: vec![Candidate::default(); k % 3],
                 null_score: Some(k as f32 / 3.0),
                 null: k.is_multiple_of(2),
             };
-            let all: Vec<NBest> = (0..count).map(one).collect();
+            let all: Vec<NBest> = (0..count).map(list).collect();
             let path = folder.path().join("n_best.json");
             let mut file = NBestFile::create(&path).unwrap();
-            all.chunks(90).for_each(|some| file.add(some).unwrap());
+            all.chunks(90).for_each(|chunk| file.add(chunk).unwrap());
             file.finish().unwrap();
             let text = std::fs::read_to_string(&path).unwrap();
             assert_eq!(text.lines().count(), count + 2);
             let read: BTreeMap<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
-            let value = |one: &NBest| {
-                let text = serde_json::to_string(one).unwrap();
-                (one.id.clone(), serde_json::from_str(&text).unwrap())
+            let value = |list: &NBest| {
+                let text = serde_json::to_string(list).unwrap();
+                (list.id.clone(), serde_json::from_str(&text).unwrap())
             };
             assert!(read == all.iter().map(value).collect(), "{count}");
         }

@@ -46,7 +46,7 @@ impl Normalization {
 
     /// The range of a text without the white space, punctuation and articles that normalisation
     /// deletes at its ends; empty if nothing remains.
-    pub(crate) fn edges(self, text: &[char]) -> Range<usize> {
+    pub(crate) fn content_range(self, text: &[char]) -> Range<usize> {
         let mut stripped: Vec<(usize, char)> =
             text.iter().copied().enumerate().filter(|&(_, c)| !self.deletes(c)).collect();
         loop {
@@ -125,8 +125,8 @@ impl Normalization {
 
     /// Looks up the language-dependent steps once for many texts.
     pub(crate) fn steps(self) -> Steps {
-        let mixed = self.language().base() == "zh";
-        Steps { rules: self, articles: self.articles(), mixed }
+        let split_han = self.language().base() == "zh";
+        Steps { rules: self, articles: self.articles(), split_han }
     }
 }
 
@@ -136,7 +136,7 @@ pub(crate) struct Steps {
     pub rules: Normalization,
     pub articles: Articles,
     /// Whether every Chinese character is a separate token.
-    pub mixed: bool,
+    pub split_han: bool,
 }
 
 pub(crate) const ARABIC_ARTICLE: &str = "\u{627}\u{644}";
@@ -203,14 +203,14 @@ mod tests {
     }
 
     #[test]
-    fn chinese_characters_stand_alone() {
+    fn chinese_characters_are_separate_tokens() {
         assert_eq!(joined(Language::ZH, "约1870年 New York，。"), "约 1870 年 new york");
         // U+9FA6 and U+3400 are beyond the official range.
         assert_eq!(joined(Language::ZH, "\u{9fa6}\u{3400}"), "\u{9fa6}\u{3400}");
     }
 
     #[test]
-    fn white_space_as_python_splits() {
+    fn white_space_is_split_as_in_python() {
         assert_eq!(joined(Language::EN, "x\u{1c}y\u{a0}z\u{3000}w"), "x y z w");
         // A zero-width space is no white space.
         assert_eq!(joined(Language::EN, "x\u{200b}y"), "x\u{200b}y");
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn squad_keeps_other_punctuation() {
+    fn squad_rules_retain_non_ascii_punctuation() {
         assert_eq!(Normalization::SquadEn.tokens("The “cat” (1)").join(" "), "“cat” 1");
         assert_eq!(joined(Language::EN, "The “cat” (1)"), "cat 1");
     }

@@ -9,7 +9,7 @@ use crate::questions::rows::{Id, rows_with};
 use crate::{Error, NBest, NullOdds};
 
 const EXPECTED: &str = "predictions: one object {\"<question id>\": \"<answer>\", …}, or rows (a JSON \
-    array, or one a line) as {\"id\": \"…\", \"prediction_text\": \"…\"}";
+    array, or one per line) as {\"id\": \"…\", \"prediction_text\": \"…\"}";
 
 /// Answers by question id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -18,7 +18,7 @@ pub struct QuestionScore {
     #[serde(skip)]
     pub id: String,
     /// Whether the normalised prediction equals a normalised gold answer.
-    #[serde(serialize_with = "as_number")]
+    #[serde(serialize_with = "as_integer")]
     pub exact_match: bool,
     /// Best token overlap with a gold answer, 0 to 1.
     pub f1: f64,
@@ -72,7 +72,7 @@ impl Score {
 
     /// Computes the score from the results of all questions.
     pub fn of(per_question: Vec<QuestionScore>) -> Self {
-        let (exact_match, f1, questions) = percent(&per_question);
+        let (exact_match, f1, questions) = mean_percent(&per_question);
         let unanswered = per_question.iter().filter(|one| !one.answered);
         let unanswered = unanswered.map(|one| one.id.clone()).collect();
         Self { exact_match, f1, questions, unanswered, per_question }
@@ -158,14 +158,14 @@ pub(crate) fn score_with(
 
 /// Exact match and F1 of some questions in percent, with the official scripts' order of arithmetic,
 /// and the number of questions; 0 without questions.
-pub(crate) fn percent<'a>(
+pub(crate) fn mean_percent<'a>(
     questions: impl IntoIterator<Item = &'a QuestionScore>,
 ) -> (f64, f64, usize) {
     let (mut count, mut matches, mut overlap) = (0_usize, 0_usize, 0.0);
-    for one in questions {
+    for question in questions {
         count += 1;
-        matches += usize::from(one.exact_match);
-        overlap += one.f1;
+        matches += usize::from(question.exact_match);
+        overlap += question.f1;
     }
     let total = count.max(1) as f64;
     (100.0 * matches as f64 / total, 100.0 * overlap / total, count)
@@ -191,15 +191,15 @@ impl Comparison {
     ) -> Option<(bool, f64)> {
         self.predicted.fill(steps, prediction);
         // The F1 of equal texts.
-        let all = if self.predicted.is_empty() { 0.0 } else { 1.0 };
+        let equal_f1 = if self.predicted.is_empty() { 0.0 } else { 1.0 };
         golds.fold(None, |best: Option<(bool, f64)>, gold| {
             let (exact_match, f1) = best.unwrap_or((false, 0.0));
             if gold == prediction {
-                return Some((true, f1.max(all)));
+                return Some((true, f1.max(equal_f1)));
             }
             self.gold.fill(steps, gold);
             if self.predicted == self.gold {
-                return Some((true, f1.max(all)));
+                return Some((true, f1.max(equal_f1)));
             }
             Some((exact_match, f1.max(overlap_f1(&self.predicted, &self.gold))))
         })
@@ -213,7 +213,7 @@ const MAX_PAIRS: usize = 64 * 64;
 pub(crate) fn overlap_f1(predicted: &TokenBuffer, gold: &TokenBuffer) -> f64 {
     let common = match predicted.len() * gold.len() <= MAX_PAIRS && gold.len() <= 64 {
         true => predicted.common_with_short(gold),
-        false => common_of_many(predicted, gold),
+        false => common_with_many(predicted, gold),
     };
     if common == 0 {
         return 0.0;
@@ -223,32 +223,32 @@ pub(crate) fn overlap_f1(predicted: &TokenBuffer, gold: &TokenBuffer) -> f64 {
     (2.0 * precision * recall) / (precision + recall)
 }
 
-fn common_of_many(predicted: &TokenBuffer, gold: &TokenBuffer) -> usize {
+fn common_with_many(predicted: &TokenBuffer, gold: &TokenBuffer) -> usize {
     let mut counts: HashMap<&str, usize> = HashMap::with_capacity(gold.len());
     for token in gold.iter() {
         *counts.entry(token).or_default() += 1;
     }
-    let taken = predicted.iter().filter(|token| match counts.get_mut(*token) {
+    let common = predicted.iter().filter(|token| match counts.get_mut(*token) {
         Some(remaining) if *remaining > 0 => {
             *remaining -= 1;
             true
         }
         _ => false,
     });
-    taken.count()
+    common.count()
 }
 
 /// Formats a float like Python's `repr`: the shortest digits that parse to the same value, `60.0`
 /// for whole numbers, exponents below 1e-4 and from 1e16 on.
 pub(crate) fn python_float(value: f64) -> String {
-    let size = value.abs();
+    let magnitude = value.abs();
     if value.is_nan() {
         return "NaN".into();
     }
     if value.is_infinite() {
         return if value > 0.0 { "Infinity".into() } else { "-Infinity".into() };
     }
-    if size != 0.0 && !(1e-4..1e16).contains(&size) {
+    if magnitude != 0.0 && !(1e-4..1e16).contains(&magnitude) {
         let text = format!("{value:e}");
         return match text.split_once('e') {
             Some((digits, exponent)) => match exponent.strip_prefix('-') {
@@ -262,7 +262,7 @@ pub(crate) fn python_float(value: f64) -> String {
 }
 
 // serde's `serialize_with` requires a reference.
-fn as_number<S: serde::Serializer>(value: &bool, serializer: S) -> Result<S::Ok, S::Error> {
+fn as_integer<S: serde::Serializer>(value: &bool, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u8(u8::from(*value))
 }
 
@@ -272,20 +272,20 @@ mod tests {
     use crate::Language;
 
     #[test]
-    fn few_and_many_tokens_are_counted_alike() {
+    fn short_and_long_token_counts_agree() {
         let rules = Normalization::Mlqa(Language::HI);
         let text = |k: usize, n: usize| {
             // Short tokens, and long tokens that differ only at the end.
             let words = (0..n).map(|at| match at * at * k % 7 {
-                few @ 0..4 => format!("w{few}"),
-                more => format!("wordword{more}"),
+                small @ 0..4 => format!("w{small}"),
+                large => format!("wordword{large}"),
             });
             TokenBuffer::of(rules, &words.collect::<Vec<_>>().join(" "))
         };
         for n in 0..64 {
             let (predicted, gold) = (text(n, n * 3 % 17), text(3, n));
-            let few = predicted.common_with_short(&gold);
-            assert_eq!(few, common_of_many(&predicted, &gold), "{predicted:?} {gold:?}");
+            let common = predicted.common_with_short(&gold);
+            assert_eq!(common, common_with_many(&predicted, &gold), "{predicted:?} {gold:?}");
         }
         // More tokens than the 64 bits of `common_with_short`.
         let long = text(1, 500);
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn floats_as_python_writes_them() {
+    fn floats_are_formatted_as_in_python() {
         // python3: [repr(x) for x in (...)]
         for (value, text) in [
             (60.0, "60.0"),

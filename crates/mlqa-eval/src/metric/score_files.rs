@@ -49,9 +49,9 @@ pub fn score_files(
 ) -> Result<ScoredFile, Error> {
     let (dataset, predictions) = (dataset.as_ref(), predictions.as_ref());
     let (dataset, predictions) = match dataset.is_file() {
-        true => rayon::join(|| golds(dataset), || Predictions::read(predictions)),
+        true => rayon::join(|| read_golds(dataset), || Predictions::read(predictions)),
         // If both paths are standard input, it holds the question file.
-        false => (golds(dataset), Predictions::read(predictions)),
+        false => (read_golds(dataset), Predictions::read(predictions)),
     };
     let (dataset, predictions) = (dataset?, predictions?);
     let (score, languages) = score_by_language(&dataset, &predictions, rules.into())?;
@@ -59,7 +59,7 @@ pub fn score_files(
 }
 
 /// Reads the questions of a file; for a SQuAD-style file, only ids and answers.
-fn golds(path: &Path) -> Result<Dataset, Error> {
+fn read_golds(path: &Path) -> Result<Dataset, Error> {
     if is_parquet(path) {
         return Dataset::read(path);
     }

@@ -80,7 +80,7 @@ pub struct Squad2Score {
 }
 
 /// A question's result before the threshold is applied.
-struct Scored<'a> {
+struct QuestionResult<'a> {
     id: &'a str,
     has_answer: bool,
     predicts_answer: bool,
@@ -118,7 +118,7 @@ pub fn score_squad2(
     if threshold.is_nan() {
         return Err(Error::config("null threshold", threshold, "a number"));
     }
-    let mut scored = Vec::with_capacity(dataset.questions.len());
+    let mut results = Vec::with_capacity(dataset.questions.len());
     let mut unanswered = Vec::new();
     for question in &dataset.questions {
         let Some(prediction) = predictions.get(&question.id) else {
@@ -137,7 +137,7 @@ pub fn score_squad2(
             true => f64::from(u8::from(*gold == predicted)),
             false => overlap_f1(&predicted, gold),
         };
-        scored.push(Scored {
+        results.push(QuestionResult {
             id: &question.id,
             has_answer: !question.answers.is_empty(),
             predicts_answer: !prediction.is_empty(),
@@ -145,39 +145,40 @@ pub fn score_squad2(
             f1: golds.iter().map(overlap).fold(0.0, f64::max),
         });
     }
-    if scored.is_empty() {
+    if results.is_empty() {
         return Err(Error::NoQuestions { path: dataset.path.clone() });
     }
     // Counts all questions, including those without a prediction, as the script does.
-    let without = dataset.questions.iter().filter(|question| question.answers.is_empty()).count();
-    let best = odds.map(|odds| best_thresholds(&scored, odds, without as f64));
+    let unanswerable =
+        dataset.questions.iter().filter(|question| question.answers.is_empty()).count();
+    let best = odds.map(|odds| best_thresholds(&results, odds, unanswerable as f64));
     let by_id: HashMap<&str, f64> =
         odds.into_iter().flat_map(|odds| &odds.0).map(|(id, odds)| (id.as_str(), *odds)).collect();
-    for one in &mut scored {
-        let null_odds = match (by_id.get(one.id), odds) {
+    for result in &mut results {
+        let null_odds = match (by_id.get(result.id), odds) {
             (Some(null_odds), _) => *null_odds,
             (None, None) => 0.0,
             (None, Some(_)) => {
                 let rule = "an object with the null odds of every question that has a prediction";
-                let value = format!("without `{}`", one.id);
+                let value = format!("without `{}`", result.id);
                 return Err(Error::config("null odds", value, rule));
             }
         };
         if null_odds > threshold {
-            let right = f64::from(u8::from(!one.has_answer));
-            (one.exact, one.f1) = (right, right);
+            let correct = f64::from(u8::from(!result.has_answer));
+            (result.exact, result.f1) = (correct, correct);
         }
     }
     let part = |answerable: Option<bool>| {
-        let of = || {
-            scored
+        let selected = || {
+            results
                 .iter()
                 .filter(|one| answerable.is_none_or(|answerable| one.has_answer == answerable))
         };
-        let total = of().count();
+        let total = selected().count();
         // Summed in file order, as the script does; `Iterator::sum` starts at -0.0.
-        let mean = |value: fn(&Scored<'_>) -> f64| {
-            100.0 * of().fold(0.0, |sum, one| sum + value(one)) / total as f64
+        let mean = |value: fn(&QuestionResult<'_>) -> f64| {
+            100.0 * selected().fold(0.0, |sum, one| sum + value(one)) / total as f64
         };
         (total > 0).then(|| SquadPart {
             exact: mean(|one| one.exact),
@@ -191,28 +192,35 @@ pub fn score_squad2(
 }
 
 /// Finds the best thresholds for exact match and F1 by the script's sweep over the sorted odds.
-fn best_thresholds(scored: &[Scored<'_>], odds: &NullOdds, without: f64) -> [BestThreshold; 2] {
-    let by_id: HashMap<&str, &Scored<'_>> = scored.iter().map(|one| (one.id, one)).collect();
-    let mut order: Vec<(&Scored<'_>, f64)> = odds
+fn best_thresholds(
+    results: &[QuestionResult<'_>],
+    odds: &NullOdds,
+    unanswerable: f64,
+) -> [BestThreshold; 2] {
+    let by_id: HashMap<&str, &QuestionResult<'_>> =
+        results.iter().map(|result| (result.id, result)).collect();
+    let mut order: Vec<(&QuestionResult<'_>, f64)> = odds
         .0
         .iter()
-        .filter_map(|(id, odds)| by_id.get(id.as_str()).map(|one| (*one, *odds)))
+        .filter_map(|(id, odds)| by_id.get(id.as_str()).map(|result| (*result, *odds)))
         .collect();
     order.sort_by(|(_, a), (_, b)| a.total_cmp(b));
-    [|one: &Scored<'_>| one.exact, |one: &Scored<'_>| one.f1].map(|value| {
-        let (mut current, mut best, mut threshold) = (without, without, 0.0);
-        for &(one, odds) in &order {
-            current += match (one.has_answer, one.predicts_answer) {
-                (true, _) => value(one),
-                (false, true) => -1.0,
-                (false, false) => 0.0,
-            };
-            if current > best {
-                (best, threshold) = (current, odds);
+    [|result: &QuestionResult<'_>| result.exact, |result: &QuestionResult<'_>| result.f1].map(
+        |value| {
+            let (mut current, mut best, mut threshold) = (unanswerable, unanswerable, 0.0);
+            for &(result, odds) in &order {
+                current += match (result.has_answer, result.predicts_answer) {
+                    (true, _) => value(result),
+                    (false, true) => -1.0,
+                    (false, false) => 0.0,
+                };
+                if current > best {
+                    (best, threshold) = (current, odds);
+                }
             }
-        }
-        BestThreshold { score: 100.0 * best / scored.len() as f64, threshold }
-    })
+            BestThreshold { score: 100.0 * best / results.len() as f64, threshold }
+        },
+    )
 }
 
 impl Squad2Score {

@@ -2,7 +2,7 @@
 use std::ops::Range;
 
 use super::normalize::{Articles, Steps};
-use super::unicode::{is_space, is_word, lower, lower_char, stays};
+use super::unicode::{is_space, is_word, lower, lower_char, unchanged};
 use crate::Normalization;
 
 /// A normalised text: its tokens, joined by one space.
@@ -80,19 +80,20 @@ impl TokenBuffer {
     }
 
     /// Returns the size of the intersection with another multiset of at most 64 tokens.
-    pub fn common_with_short(&self, few: &Self) -> usize {
-        let mut taken = 0_u64;
+    pub fn common_with_short(&self, other_buffer: &Self) -> usize {
+        let mut used = 0_u64;
         for token in &self.tokens {
-            let same = |other: &Token| {
-                let alike = other.head == token.head;
-                alike && (token.is_short() || few.text_of(other) == self.text_of(token))
+            let matches = |other: &Token| {
+                let same_head = other.head == token.head;
+                same_head
+                    && (token.is_short() || other_buffer.text_of(other) == self.text_of(token))
             };
-            let free = |&(k, other): &(usize, &Token)| taken >> k & 1 == 0 && same(other);
-            if let Some((k, _)) = few.tokens.iter().enumerate().take(64).find(free) {
-                taken |= 1 << k;
+            let unused = |&(k, other): &(usize, &Token)| used >> k & 1 == 0 && matches(other);
+            if let Some((k, _)) = other_buffer.tokens.iter().enumerate().take(64).find(unused) {
+                used |= 1 << k;
             }
         }
-        taken.count_ones() as usize
+        used.count_ones() as usize
     }
 
     fn clear(&mut self) {
@@ -144,15 +145,20 @@ impl TokenBuffer {
         self.end(start, |_| false);
     }
 
-    fn fill_any(&mut self, Steps { rules, articles, mixed }: Steps, text: &str) {
+    fn fill_any(&mut self, Steps { rules, articles, split_han }: Steps, text: &str) {
         let words = match articles {
-            Articles::Words(words) if !mixed => words,
+            Articles::Words(words) if !split_han => words,
             _ => &[],
         };
         if words.is_empty() {
-            let prefix = articles == Articles::ArabicPrefix;
-            let mut writer =
-                Writer { start: self.begin(), buffer: self, prefix, mixed, alef: false };
+            let replace_article = articles == Articles::ArabicPrefix;
+            let mut writer = TokenWriter {
+                start: self.begin(),
+                buffer: self,
+                replace_article,
+                split_han,
+                pending_alef: false,
+            };
             normalized_chars(rules, text, |c| writer.take(c));
             writer.end();
             return;
@@ -161,66 +167,66 @@ impl TokenBuffer {
         lowered.clear();
         normalized_chars(rules, text, |c| lowered.push(c));
         for piece in lowered.split(is_space) {
-            self.push_without(words, piece);
+            self.push_without_articles(words, piece);
         }
         self.lowered = lowered;
     }
 
     /// Replaces each article between word boundaries by a space. Word boundaries are those of
     /// Python's `\w`, so a combining mark ends a word.
-    fn push_without(&mut self, articles: &[&str], piece: &str) {
-        let mut end_of_last = 0;
+    fn push_without_articles(&mut self, articles: &[&str], piece: &str) {
+        let mut written = 0;
         let mut at = 0;
         while let Some(rest) = piece.get(at..).filter(|rest| !rest.is_empty()) {
             let word = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
             if articles.contains(&rest.get(..word).unwrap_or_default()) {
-                self.push(piece.get(end_of_last..at).unwrap_or_default());
-                end_of_last = at + word;
+                self.push(piece.get(written..at).unwrap_or_default());
+                written = at + word;
             }
             let after = rest.get(word..).unwrap_or_default();
             at += word + after.find(is_word).unwrap_or(after.len());
         }
-        self.push(piece.get(end_of_last..).unwrap_or_default());
+        self.push(piece.get(written..).unwrap_or_default());
     }
 }
 
 /// Calls `take` with the characters of the lower-cased text that normalisation does not delete.
 fn normalized_chars(rules: Normalization, text: &str, mut take: impl FnMut(char)) {
-    let mut keep = |c, stays: bool| {
-        if stays || !rules.deletes(c) {
+    let mut emit = |c, unchanged: bool| {
+        if unchanged || !rules.deletes(c) {
             take(c);
         }
     };
     if text.contains('Σ') {
-        return lower(text).chars().for_each(|c| keep(c, false));
+        return lower(text).chars().for_each(|c| emit(c, false));
     }
-    let stays = stays();
+    let is_unchanged = unchanged();
     for c in text.chars() {
         // Characters that stay unchanged need neither lower-casing nor a check for deletion.
-        match stays(c) {
-            true => keep(c, true),
-            false => lower_char(c, |c| keep(c, false)),
+        match is_unchanged(c) {
+            true => emit(c, true),
+            false => lower_char(c, |c| emit(c, false)),
         }
     }
 }
 
 /// Splits a stream of characters into tokens.
-struct Writer<'a> {
+struct TokenWriter<'a> {
     buffer: &'a mut TokenBuffer,
     /// Start of the current token.
     start: usize,
     /// Whether the Arabic article is replaced by a space.
-    prefix: bool,
+    replace_article: bool,
     /// Whether every Chinese character is a separate token.
-    mixed: bool,
+    split_han: bool,
     /// Whether the article's first letter was received but not yet written.
-    alef: bool,
+    pending_alef: bool,
 }
 
-impl Writer<'_> {
+impl TokenWriter<'_> {
     fn take(&mut self, c: char) {
-        if self.prefix {
-            match (std::mem::replace(&mut self.alef, c == ALEF), c) {
+        if self.replace_article {
+            match (std::mem::replace(&mut self.pending_alef, c == ALEF), c) {
                 (true, LAM) => return self.split(),
                 (true, _) => self.buffer.text.push(ALEF),
                 (false, _) => {}
@@ -231,7 +237,7 @@ impl Writer<'_> {
         }
         if is_space(c) {
             self.split();
-        } else if self.mixed && is_han(c) {
+        } else if self.split_han && is_han(c) {
             self.split();
             self.buffer.text.push(c);
             self.split();
@@ -247,7 +253,7 @@ impl Writer<'_> {
     }
 
     fn end(self) {
-        if self.alef {
+        if self.pending_alef {
             self.buffer.text.push(ALEF);
         }
         self.buffer.end(self.start, |_| false);
@@ -294,15 +300,15 @@ mod tests {
                 out
             }
         };
-        let mut apart = String::new();
+        let mut spaced = String::new();
         for c in text.chars() {
             let separate = rules.language().base() == "zh" && is_han(c);
             match separate {
-                true => apart.extend([' ', c, ' ']),
-                false => apart.push(c),
+                true => spaced.extend([' ', c, ' ']),
+                false => spaced.push(c),
             }
         }
-        apart.split(is_space).filter(|one| !one.is_empty()).map(str::to_owned).collect()
+        spaced.split(is_space).filter(|token| !token.is_empty()).map(str::to_owned).collect()
     }
 
     fn all_rules() -> Vec<Normalization> {
@@ -323,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn every_code_point_among_others() {
+    fn every_code_point_between_other_text() {
         let mut buffer = TokenBuffer::default();
         // The step is a prime, so that neighbours and positions vary.
         for c in (0..0x3_0000_u32).step_by(if testkit::long() { 1 } else { 11 }) {

@@ -19,13 +19,13 @@ const fn ranges<const N: usize>(first: usize) -> [(u32, u32); N] {
     let mut at = 0;
     while at < N {
         let low = 6 * (first + at);
-        all[at] = (end_at(low), end_at(low + 3));
+        all[at] = (code_point_at(low), code_point_at(low + 3));
         at += 1;
     }
     all
 }
 
-const fn end_at(byte: usize) -> u32 {
+const fn code_point_at(byte: usize) -> u32 {
     u32::from_le_bytes([TABLES[byte], TABLES[byte + 1], TABLES[byte + 2], 0])
 }
 
@@ -42,7 +42,7 @@ const CASED_AFTER_14: [(u32, u32); 9] = [
     (0x16EA0, 0x16EB8),
 ];
 
-fn within(table: &[(u32, u32)], c: char) -> bool {
+fn in_ranges(table: &[(u32, u32)], c: char) -> bool {
     let c = u32::from(c);
     let after = table.partition_point(|&(low, _)| low <= c);
     after.checked_sub(1).and_then(|k| table.get(k)).is_some_and(|&(_, high)| c <= high)
@@ -68,13 +68,13 @@ static CLASSES: LazyLock<Vec<u8>> = LazyLock::new(|| {
                 .get_mut(low..=high)
                 .unwrap_or_default()
                 .iter_mut()
-                .for_each(|one| *one |= class);
+                .for_each(|flags| *flags |= class);
         }
     }
     let symbols = (0..=127_u8).filter(u8::is_ascii_punctuation);
     for symbol in symbols {
-        if let Some(one) = classes.get_mut(usize::from(symbol)) {
-            *one |= IS_PUNCTUATION;
+        if let Some(flags) = classes.get_mut(usize::from(symbol)) {
+            *flags |= IS_PUNCTUATION;
         }
     }
     classes
@@ -84,12 +84,12 @@ static CLASSES: LazyLock<Vec<u8>> = LazyLock::new(|| {
 /// [`CLASSES`].
 fn in_class(c: char, class: u8, table: &[(u32, u32)]) -> bool {
     let index = usize::try_from(u32::from(c)).unwrap_or(usize::MAX);
-    CLASSES.get(index).map_or_else(|| within(table, c), |classes| classes & class != 0)
+    CLASSES.get(index).map_or_else(|| in_ranges(table, c), |classes| classes & class != 0)
 }
 
 /// Returns a predicate that is true only for characters without case that are not punctuation,
 /// which normalisation leaves unchanged. It may be false for some of these characters.
-pub(crate) fn stays() -> impl Fn(char) -> bool {
+pub(crate) fn unchanged() -> impl Fn(char) -> bool {
     let classes = CLASSES.as_slice();
     move |c| {
         let index = usize::try_from(u32::from(c)).unwrap_or(usize::MAX);
@@ -119,7 +119,7 @@ pub(crate) fn is_space(c: char) -> bool {
 pub(crate) fn lower_char(c: char, mut take: impl FnMut(char)) {
     if c.is_ascii() {
         take(c.to_ascii_lowercase());
-    } else if !in_class(c, IS_CASED, &CASED) || within(&CASED_AFTER_14, c) {
+    } else if !in_class(c, IS_CASED, &CASED) || in_ranges(&CASED_AFTER_14, c) {
         // Characters without case have no lower case.
         take(c);
     } else {
@@ -137,10 +137,10 @@ pub(crate) fn lower(text: &str) -> String {
         if c == 'Σ' {
             let (before, rest) = text.split_at(at);
             let after = rest.get(c.len_utf8()..).unwrap_or_default();
-            let last = before.chars().rev().find(|&c| !within(&CASE_IGNORABLE, c));
-            let next = after.chars().find(|&c| !within(&CASE_IGNORABLE, c));
-            let is_final =
-                last.is_some_and(|c| within(&CASED, c)) && !next.is_some_and(|c| within(&CASED, c));
+            let last = before.chars().rev().find(|&c| !in_ranges(&CASE_IGNORABLE, c));
+            let next = after.chars().find(|&c| !in_ranges(&CASE_IGNORABLE, c));
+            let is_final = last.is_some_and(|c| in_ranges(&CASED, c))
+                && !next.is_some_and(|c| in_ranges(&CASED, c));
             out.push(if is_final { 'ς' } else { 'σ' });
         } else {
             lower_char(c, |lower| out.push(lower));
@@ -157,7 +157,7 @@ mod tests {
     const DIGEST: u64 = 0x386D_27BF_332F_12FF;
 
     #[test]
-    fn the_tables_are_all_of_the_file() {
+    fn tables_cover_the_whole_file() {
         let ranges = PUNCTUATION.len() + WORD.len() + CASED.len() + CASE_IGNORABLE.len();
         assert_eq!(TABLES.len(), 6 * ranges);
     }
@@ -169,8 +169,8 @@ mod tests {
             let punctuation = is_punctuation(c) && !(c.is_ascii() && "$+<=>^`|~".contains(c));
             let flags = u8::from(punctuation)
                 | u8::from(is_word(c)) << 1
-                | u8::from(within(&CASED, c)) << 2
-                | u8::from(within(&CASE_IGNORABLE, c)) << 3
+                | u8::from(in_ranges(&CASED, c)) << 2
+                | u8::from(in_ranges(&CASE_IGNORABLE, c)) << 3
                 | u8::from(is_space(c)) << 4;
             // U+03A3 alone is not final, as in Python.
             for byte in std::iter::once(flags).chain(lower(&c.to_string()).into_bytes()) {
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn final_sigma_as_python_has_it() {
+    fn final_sigma_follows_python() {
         // python3.11: [s.lower() for s in (...)]
         for (upper, expected) in [
             ("ΟΔΟΣ", "οδος"),

@@ -31,7 +31,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     for file in &args.files {
         let check = check_file(file)?;
         if !args.json {
-            report(&check)?;
+            print_check(&check)?;
         }
         checks.push(check);
     }
@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     }
 }
 
-fn report(check: &FileCheck) -> Result<(), Stop> {
+fn print_check(check: &FileCheck) -> Result<(), Stop> {
     let path = check.path.display();
     for Finding { kind, id, place, message } in &check.findings {
         let id = id.as_ref().map(|id| format!(" `{id}`:")).unwrap_or_default();

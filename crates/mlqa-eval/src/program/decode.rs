@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     let dataset = Dataset::read(&args.dataset)?;
     let cutter = args.cut.cutter()?;
     let [mut start, mut end] = [open(args, "start_logits")?, open(args, "end_logits")?];
-    warn_of_other_windows(args, start.windows.as_deref());
+    warn_if_windows_differ(args, start.windows.as_deref());
     let mut lists = args.n_best.as_deref().map(NBestFile::create).transpose()?;
     let (mut answers, mut odds) = (BTreeMap::new(), NullOdds::default());
     let mut rows = 0;
@@ -75,11 +75,11 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         let (Some(starts), Some(ends)) = (start.next(windows.len())?, end.next(windows.len())?)
         else {
             let needed = format!("more than {}", rows + windows.len() - 1);
-            return Err(other_rows(args, start.shape, &needed));
+            return Err(row_count_error(args, start.shape, &needed));
         };
         let [starts, ends] = [&starts, &ends].map(|all| all.rows().into_iter().collect::<Vec<_>>());
         let mut all = decode(questions, &windows, &starts, &ends, &config)?;
-        for candidate in all.iter_mut().flat_map(|one| &mut one.candidates) {
+        for candidate in all.iter_mut().flat_map(|list| &mut list.candidates) {
             candidate.window += rows;
         }
         rows += windows.len();
@@ -95,13 +95,13 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     // The next block is prepared while this one is decoded.
     let mut blocks = cutter.blocks(&dataset.questions)?;
     let mut block = blocks.next().transpose()?;
-    while let Some(now) = block {
-        let (next, chosen) = rayon::join(|| blocks.next().transpose(), || decode_block(now));
-        chosen?;
+    while let Some(current) = block {
+        let (next, decoded) = rayon::join(|| blocks.next().transpose(), || decode_block(current));
+        decoded?;
         block = next?;
     }
     if start.remaining() > 0 || end.remaining() > 0 {
-        return Err(other_rows(args, start.shape, &rows.to_string()));
+        return Err(row_count_error(args, start.shape, &rows.to_string()));
     }
     lists.map_or(Ok(()), NBestFile::finish)?;
     if let Some(path) = &args.null_odds {
@@ -116,18 +116,18 @@ fn open(args: &Args, name: &'static str) -> Result<Rows, Error> {
 }
 
 /// Warns if windows and decoding follow different programs: the answers would match neither.
-fn warn_of_other_windows(args: &Args, made: Option<&str>) {
+fn warn_if_windows_differ(args: &Args, source: Option<&str>) {
     let chosen = args.cut.program();
-    if let Some(made) = made.filter(|&made| made != chosen) {
+    if let Some(source) = source.filter(|&source| source != chosen) {
         say(&format!(
-            "warning: {}: the logits are for windows of {made}, but decoding follows {chosen}; use the \
+            "warning: {}: the logits are for windows of {source}, but decoding follows {chosen}; use the \
              same --compatible for `windows` and `decode`",
             args.logits.display()
         ));
     }
 }
 
-fn other_rows(args: &Args, [rows, _]: [usize; 2], needed: &str) -> Stop {
+fn row_count_error(args: &Args, [rows, _]: [usize; 2], needed: &str) -> Stop {
     let message = format!(
         "has {rows} rows of logits, but {} has {needed} windows; use the same options, tokenizer \
          and questions as for `mlqa-eval windows`",

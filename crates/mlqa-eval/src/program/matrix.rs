@@ -57,7 +57,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     for name in &names {
         let file = name.to_string();
         bar.set_message(file.clone());
-        if let Some((dataset, predictions)) = joined(args, &file)? {
+        if let Some((dataset, predictions)) = join_folders(args, &file)? {
             let result = score(&dataset, &predictions, args.norm.rules(name.context))?;
             matrix.insert(name.context, name.question, Cell::from(&result));
         }
@@ -75,22 +75,25 @@ pub fn run(args: &Args) -> Result<(), Stop> {
 
 /// The questions and predictions of a language pair from all folders; `None` if the first folder
 /// has no predictions for the pair.
-fn joined(args: &Args, file: &str) -> Result<Option<(Dataset, Predictions)>, Stop> {
-    let mut all: Option<(Dataset, Predictions)> = None;
+fn join_folders(args: &Args, file: &str) -> Result<Option<(Dataset, Predictions)>, Stop> {
+    let mut joined: Option<(Dataset, Predictions)> = None;
     for (data, predictions) in args.data.iter().zip(&args.predictions) {
         let predictions = language_file(predictions, file);
-        if all.is_none() && !predictions.exists() {
+        if joined.is_none() && !predictions.exists() {
             return Ok(None);
         }
         let dataset = Dataset::read(language_file(data, file))?;
         let predictions = Predictions::read(predictions)?;
-        let Some((questions, answers)) = &mut all else {
-            all = Some((dataset, predictions));
+        let Some((questions, answers)) = &mut joined else {
+            joined = Some((dataset, predictions));
             continue;
         };
-        let known: BTreeSet<&str> = questions.questions.iter().map(|one| one.id.as_str()).collect();
-        if let Some(twice) = dataset.questions.iter().find(|one| known.contains(one.id.as_str())) {
-            let (id, path) = (&twice.id, dataset.path.display());
+        let ids: BTreeSet<&str> =
+            questions.questions.iter().map(|question| question.id.as_str()).collect();
+        if let Some(duplicate) =
+            dataset.questions.iter().find(|question| ids.contains(question.id.as_str()))
+        {
+            let (id, path) = (&duplicate.id, dataset.path.display());
             return Err(Stop::Usage(format!(
                 "{path}: question {id} occurs in another folder of --data, too; question ids must be unique"
             )));
@@ -98,5 +101,5 @@ fn joined(args: &Args, file: &str) -> Result<Option<(Dataset, Predictions)>, Sto
         questions.questions.extend(dataset.questions);
         answers.0.extend(predictions.0);
     }
-    Ok(all)
+    Ok(joined)
 }

@@ -42,15 +42,16 @@ impl RunsArgs {
         if data.is_dir() {
             for name in dataset_names(data, &self.split)? {
                 let file = name.to_string();
-                let of = |run: &[PathBuf]| -> Vec<PathBuf> {
+                let files_of = |run: &[PathBuf]| -> Vec<PathBuf> {
                     run.iter().map(|folder| language_file(folder, &file)).collect()
                 };
-                let (baseline, predictions) = (of(&self.baseline), of(&self.predictions));
+                let (baseline, predictions) =
+                    (files_of(&self.baseline), files_of(&self.predictions));
                 if baseline.iter().chain(&predictions).all(|path| path.exists()) {
                     let rules = self.norm.rules(name.context);
                     let dataset = Dataset::read(language_file(data, &file))?;
                     let label = format!("context {}, question {}", name.context, name.question);
-                    let runs = [read(&baseline)?, read(&predictions)?];
+                    let runs = [read_seeds(&baseline)?, read_seeds(&predictions)?];
                     let runs = [&runs[0][..], &runs[1]];
                     rows.extend(compare_runs(&label, &dataset, runs, rules, &config)?);
                 }
@@ -65,7 +66,7 @@ impl RunsArgs {
         } else {
             let rules = self.norm.rules_for(self.language.as_deref())?;
             let (dataset, label) = (Dataset::read(data)?, data.display().to_string());
-            let runs = [read(&self.baseline)?, read(&self.predictions)?];
+            let runs = [read_seeds(&self.baseline)?, read_seeds(&self.predictions)?];
             let runs = [&runs[0][..], &runs[1]];
             rows.extend(compare_runs(&label, &dataset, runs, rules, &config)?);
         }
@@ -75,7 +76,7 @@ impl RunsArgs {
 }
 
 /// Reads the predictions of each seed of a run.
-fn read(seeds: &[PathBuf]) -> Result<Vec<Predictions>, Error> {
+fn read_seeds(seeds: &[PathBuf]) -> Result<Vec<Predictions>, Error> {
     seeds.iter().map(Predictions::read).collect()
 }
 

@@ -151,7 +151,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     };
     let ScoredFile { version, score, languages } =
         score_files(&args.dataset, &args.predictions, rules)?;
-    let several = languages.as_ref().map_or(0, |by| by.languages.len()) > 1;
+    let multilingual = languages.as_ref().map_or(0, |scores| scores.languages.len()) > 1;
     if let (Some(version), Some(rules)) = (version.as_deref(), rules)
         && version != rules.expected_version()
     {
@@ -166,7 +166,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     if let Some(path) = &args.per_question {
         score.write_per_question(path)?;
     }
-    let languages = languages.filter(|_| several || rules.is_none());
+    let languages = languages.filter(|_| multilingual || rules.is_none());
     if !args.intervals && languages.is_none() {
         return print(&format!("{}\n", score.official_json()));
     }

@@ -41,7 +41,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         && !tables().contains(&table.as_str())
     {
         let message = format!("no such table; expected one of {}", tables().join(", "));
-        return Err(Error::Table { given: table.clone(), message }.into());
+        return Err(Error::Table { id: table.clone(), message }.into());
     }
     let rows = select(args.table.as_deref(), args.model.as_deref(), args.language.as_deref());
     if rows.is_empty() {

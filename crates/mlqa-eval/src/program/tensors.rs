@@ -39,7 +39,7 @@ impl IntTensor {
     pub fn mask(name: &'static str, rows: &[Vec<u32>], width: usize) -> Self {
         let mut bytes = vec![0; rows.len() * width];
         bytes.par_chunks_mut(width.max(1)).zip(rows).for_each(|(out, row)| {
-            out.iter_mut().zip(row).for_each(|(one, _)| *one = 1);
+            out.iter_mut().zip(row).for_each(|(byte, _)| *byte = 1);
         });
         Self { name, dtype: Dtype::U8, shape: vec![rows.len(), width], bytes }
     }
@@ -66,8 +66,8 @@ pub struct Rows {
     path: PathBuf,
     name: &'static str,
     file: File,
-    begin: u64,
-    read: usize,
+    data_start: u64,
+    rows_read: usize,
     /// Rows and values in a row.
     pub shape: [usize; 2],
     /// The program that defines the windows, if the file names it.
@@ -78,7 +78,7 @@ impl Rows {
     /// Opens the file's tensor `name`.
     pub fn open(path: &Path, name: &'static str) -> Result<Self, Error> {
         let unreadable = |source| Error::Read { path: path.to_owned(), source };
-        let wrong = |message: String| Error::Content { path: path.to_owned(), message };
+        let content_error = |message: String| Error::Content { path: path.to_owned(), message };
         let mut file = File::open(path).map_err(unreadable)?;
         atomic_file::remember_input(path);
         let size = file.metadata().map_err(unreadable)?.len();
@@ -90,42 +90,43 @@ impl Rows {
             serde_json::from_slice::<Metadata>(&header).ok().map(|header| (header, 8 + length))
         });
         let Some((header, data)) = header else {
-            return Err(wrong("is not a safetensors file".into()));
+            return Err(content_error("is not a safetensors file".into()));
         };
         let Some(info) = header.info(name) else {
             let message = format!("no tensor `{name}`; expected start_logits and end_logits");
-            return Err(wrong(message));
+            return Err(content_error(message));
         };
         let (Dtype::F32, &[rows, columns]) = (info.dtype, info.shape.as_slice()) else {
             let (dtype, shape) = (info.dtype, &info.shape);
-            return Err(wrong(format!(
+            return Err(content_error(format!(
                 "`{name}` is {dtype:?} {shape:?}; expected F32 [rows, length]"
             )));
         };
         let (from, to) = info.data_offsets;
         let [from, to] = [from, to].map(|at| data.saturating_add(at as u64));
         if to > size {
-            return Err(wrong(format!(
+            return Err(content_error(format!(
                 "the data of `{name}` are truncated; copy or create the file again"
             )));
         }
-        let windows = header.metadata().as_ref().and_then(|all| all.get(WINDOWS)).cloned();
+        let windows =
+            header.metadata().as_ref().and_then(|metadata| metadata.get(WINDOWS)).cloned();
         let (path, shape) = (path.to_owned(), [rows, columns]);
-        Ok(Self { path, name, file, begin: from, read: 0, shape, windows })
+        Ok(Self { path, name, file, data_start: from, rows_read: 0, shape, windows })
     }
 
     /// Reads the next `count` rows; `None` if fewer remain.
     pub fn next(&mut self, count: usize) -> Result<Option<Array2<f32>>, Error> {
         let [rows, columns] = self.shape;
-        if count > rows - self.read {
+        if count > rows - self.rows_read {
             return Ok(None);
         }
         let mut bytes = vec![0; 4 * count * columns];
-        let at = self.begin + 4 * (self.read * columns) as u64;
-        let done =
-            self.file.seek(SeekFrom::Start(at)).and_then(|_| self.file.read_exact(&mut bytes));
-        done.map_err(|source| Error::Read { path: self.path.clone(), source })?;
-        self.read += count;
+        let offset = self.data_start + 4 * (self.rows_read * columns) as u64;
+        let result =
+            self.file.seek(SeekFrom::Start(offset)).and_then(|_| self.file.read_exact(&mut bytes));
+        result.map_err(|source| Error::Read { path: self.path.clone(), source })?;
+        self.rows_read += count;
         let values =
             bytes.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect();
         Array2::from_shape_vec([count, columns], values).map(Some).map_err(|error| {
@@ -136,6 +137,6 @@ impl Rows {
 
     /// Number of unread rows.
     pub fn remaining(&self) -> usize {
-        self.shape.first().map_or(0, |rows| rows - self.read)
+        self.shape.first().map_or(0, |rows| rows - self.rows_read)
     }
 }

@@ -36,7 +36,7 @@ pub struct Args {
     #[command(flatten)]
     norm: NormArg,
     /// Predictions of another run; prints a table of exact match with a column per run
-    #[arg(long, value_name = "NAME=FILE", value_parser = named)]
+    #[arg(long, value_name = "NAME=FILE", value_parser = parse_named)]
     beside: Vec<(String, PathBuf)>,
     /// Name of the first run in the table of several runs
     #[arg(long, default_value = "first", requires = "beside")]
@@ -46,27 +46,28 @@ pub struct Args {
     paper: bool,
 }
 
-fn named(given: &str) -> Result<(String, PathBuf), String> {
-    let (name, file) = given.split_once('=').ok_or("expected NAME=FILE")?;
+fn parse_named(argument: &str) -> Result<(String, PathBuf), String> {
+    let (name, file) = argument.split_once('=').ok_or("expected NAME=FILE")?;
     Ok((name.to_owned(), file.into()))
 }
 
 pub fn run(args: &Args) -> Result<(), Stop> {
     let rules = args.norm.rules_for(args.language.as_deref())?;
     let typed = TypedDataset::read(&args.data)?;
-    let of = |predictions: &Path| -> Result<AnswerTypes, Stop> {
+    let score_types = |predictions: &Path| -> Result<AnswerTypes, Stop> {
         let score = score(&typed.dataset, &Predictions::read(predictions)?, rules)?;
         for id in &score.unanswered {
             say(&format!("Unanswered question {id} will receive score 0."));
         }
         Ok(answer_types(&score, &typed.types))
     };
-    let types = of(&args.predictions)?;
+    let types = score_types(&args.predictions)?;
     if !args.beside.is_empty() {
-        let others = args.beside.iter().map(|(name, file)| Ok((name.as_str(), of(file)?)));
-        let others: Vec<(&str, AnswerTypes)> = others.collect::<Result<_, Stop>>()?;
+        let other_runs =
+            args.beside.iter().map(|(name, file)| Ok((name.as_str(), score_types(file)?)));
+        let other_runs: Vec<(&str, AnswerTypes)> = other_runs.collect::<Result<_, Stop>>()?;
         let mut runs = vec![(args.name.as_str(), &types)];
-        runs.extend(others.iter().map(|(name, types)| (*name, types)));
+        runs.extend(other_runs.iter().map(|(name, types)| (*name, types)));
         return print(&exact_match_by_type(&runs, args.paper));
     }
     print(&types.to_markdown())

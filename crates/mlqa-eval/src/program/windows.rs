@@ -133,10 +133,10 @@ pub fn run(args: &Args) -> Result<(), Stop> {
         .map_err(|source| Error::Write { path: args.out.clone(), source })?;
     let dataset = Dataset::read(&args.dataset)?;
     let cutter = args.cut.cutter()?;
-    let (mut rows, mut of) = (Vec::new(), Vec::new());
+    let (mut rows, mut question_indices) = (Vec::new(), Vec::new());
     for (k, block) in cutter.blocks(&dataset.questions)?.enumerate() {
         for window in block?.windows {
-            of.push(u32::try_from(k * BLOCK + window.question).unwrap_or(u32::MAX));
+            question_indices.push(u32::try_from(k * BLOCK + window.question).unwrap_or(u32::MAX));
             rows.push(window.input_ids);
         }
     }
@@ -145,7 +145,7 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     let tensors = [
         IntTensor::rows("input_ids", &rows, width, pad),
         IntTensor::mask("attention_mask", &rows, width),
-        IntTensor::list("question", &of),
+        IntTensor::list("question", &question_indices),
     ];
     write_ints(&args.out, &tensors, args.cut.program())?;
     let (rows, questions) = (rows.len(), dataset.questions.len());

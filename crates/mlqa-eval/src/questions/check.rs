@@ -101,7 +101,7 @@ pub fn check_file(path: impl AsRef<Path>) -> Result<FileCheck, Error> {
         Err(error @ Error::Read { .. }) => return Err(error),
         Err(error) => check.format(&error),
     }
-    check.whole(path);
+    check.file_faults(path);
     let Checker { questions, answers, findings, .. } = check;
     Ok(FileCheck { path: path.to_path_buf(), questions, answers, findings })
 }
@@ -112,9 +112,9 @@ struct Checker {
     answers: usize,
     findings: Vec<Finding>,
     /// The position of the first question with each id.
-    seen: HashMap<String, String>,
+    first_positions: HashMap<String, String>,
     contexts: TextSample,
-    wordings: TextSample,
+    question_texts: TextSample,
 }
 
 impl Checker {
@@ -168,7 +168,7 @@ impl Checker {
         place: &str,
         answer_place: impl Fn(usize) -> String,
     ) {
-        self.wording(&qa.id, &qa.question, place);
+        self.question_text(&qa.id, &qa.question, place);
         let impossible = qa.extra.get("is_impossible").and_then(Value::as_bool) == Some(true);
         match (impossible, qa.answers.is_empty()) {
             (true, false) => {
@@ -202,22 +202,22 @@ impl Checker {
         }
     }
 
-    fn wording(&mut self, id: &str, question: &str, place: &str) {
+    fn question_text(&mut self, id: &str, question: &str, place: &str) {
         self.questions += 1;
-        self.wordings.add(question);
+        self.question_texts.add(question);
         for (what, text) in [("id", id), ("question", question)] {
             if is_blank(text) {
                 let message = format!("the {what} has no text");
                 self.add(FindingKind::Empty, Some(id), place, message);
             }
         }
-        match self.seen.get(id) {
+        match self.first_positions.get(id) {
             Some(first) => {
                 let message = format!("question id `{id}` occurs twice; first at {first}");
                 self.add(FindingKind::DuplicateId, Some(id), place, message);
             }
             None => {
-                self.seen.insert(id.to_owned(), place.to_owned());
+                self.first_positions.insert(id.to_owned(), place.to_owned());
             }
         }
     }
@@ -240,7 +240,7 @@ impl Checker {
     }
 
     /// Adds faults that concern the whole file.
-    fn whole(&mut self, path: &Path) {
+    fn file_faults(&mut self, path: &Path) {
         if self.questions == 0 && self.findings.is_empty() {
             self.add(FindingKind::NoQuestions, None, "file", "the file has no questions");
         }
@@ -251,11 +251,12 @@ impl Checker {
         };
         let Some((context, question)) = expected else { return };
         let contexts = ("contexts", context, self.contexts.contradicts(context));
-        let questions = ("questions", question, self.wordings.contradicts(question));
-        for (what, language, found) in [contexts, questions] {
-            if let Some(found) = found {
-                let message =
-                    format!("according to the file name, {what} are in `{language}`, but {found}");
+        let questions = ("questions", question, self.question_texts.contradicts(question));
+        for (what, language, contradiction) in [contexts, questions] {
+            if let Some(contradiction) = contradiction {
+                let message = format!(
+                    "according to the file name, {what} are in `{language}`, but {contradiction}"
+                );
                 self.add(FindingKind::Language, None, "file", message);
             }
         }
@@ -298,19 +299,19 @@ impl<'a> Context<'a> {
             }
             _ => format!("the answer would end at {end}, and the context has {length} code points"),
         };
-        let should = format!("answer_start {start} should hold `{text}`, but {found}");
+        let mismatch = format!("answer_start {start} should hold `{text}`, but {found}");
         if self.holds(text, start) {
             let hint = "the offset is correct in UTF-8 bytes";
-            return Some((FindingKind::ByteOffset, format!("{should}; {hint}")));
+            return Some((FindingKind::ByteOffset, format!("{mismatch}; {hint}")));
         }
         if self.utf16(start).is_some_and(|byte| self.holds(text, byte)) {
             let hint = "the offset is correct in UTF-16 units";
-            return Some((FindingKind::Utf16Offset, format!("{should}; {hint}")));
+            return Some((FindingKind::Utf16Offset, format!("{mismatch}; {hint}")));
         }
         let nearest = self
             .text
             .match_indices(text)
-            .map(|(byte, _)| self.bytes.partition_point(|&known| known < byte))
+            .map(|(byte, _)| self.bytes.partition_point(|&start_byte| start_byte < byte))
             .min_by_key(|at| at.abs_diff(start));
         let kind = match (nearest, end > length) {
             (_, true) => FindingKind::AnswerBeyond,
@@ -321,7 +322,7 @@ impl<'a> Context<'a> {
             Some(at) => format!("the answer occurs at {at}"),
             None => "the answer does not occur in the context".to_owned(),
         };
-        Some((kind, format!("{should}; {hint}")))
+        Some((kind, format!("{mismatch}; {hint}")))
     }
 
     /// Converts a UTF-16 offset into a byte position.

@@ -313,13 +313,13 @@ pub(crate) fn check_ids<'a>(
 /// # Errors
 /// [`Error::NothingPaired`] if no id is in both.
 pub fn pair(contexts: &Dataset, questions: &Dataset) -> Result<Dataset, Error> {
-    let wording: HashMap<&str, &str> =
+    let question_texts: HashMap<&str, &str> =
         questions.questions.iter().map(|q| (q.id.as_str(), q.question.as_str())).collect();
     let paired: Vec<Question> = contexts
         .questions
         .iter()
         .filter_map(|question| {
-            let text = wording.get(question.id.as_str())?;
+            let text = question_texts.get(question.id.as_str())?;
             Some(Question { question: (*text).to_owned(), ..question.clone() })
         })
         .collect();

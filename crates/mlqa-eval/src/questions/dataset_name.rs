@@ -31,8 +31,8 @@ pub fn language_file(folder: &Path, name: &str) -> PathBuf {
         return path;
     }
     let files = folder.read_dir().into_iter().flatten().flatten().map(|entry| entry.file_name());
-    let same = files.filter(|file| file.eq_ignore_ascii_case(name)).min();
-    same.map_or(path, |file| folder.join(file))
+    let matching = files.filter(|file| file.eq_ignore_ascii_case(name)).min();
+    matching.map_or(path, |file| folder.join(file))
 }
 
 /// Lists the question files of a folder whose names begin with `split`, sorted by context and
@@ -42,16 +42,16 @@ pub fn language_file(folder: &Path, name: &str) -> PathBuf {
 /// [`Error::Read`]; [`Error::NothingFound`] if there is none; [`Error::Content`] if two names
 /// differ only in case.
 pub fn dataset_names(folder: &Path, split: &str) -> Result<Vec<DatasetName>, Error> {
-    let failed = |source| Error::Read { path: folder.to_path_buf(), source };
+    let read_error = |source| Error::Read { path: folder.to_path_buf(), source };
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let file = entry.map_err(failed)?.file_name();
+    for entry in std::fs::read_dir(folder).map_err(read_error)? {
+        let file = entry.map_err(read_error)?.file_name();
         let name = file.to_str().and_then(|file| file.parse::<DatasetName>().ok());
         names.extend(name.filter(|name| name.split == split));
     }
     names.sort_by_key(|name| (TableOrder(name.context), TableOrder(name.question)));
-    if let Some((twice, _)) = names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b) {
-        let message = format!("two files are named {twice} in different case; remove one");
+    if let Some((duplicate, _)) = names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b) {
+        let message = format!("two files are named {duplicate} in different case; remove one");
         return Err(Error::Content { path: folder.to_path_buf(), message });
     }
     if names.is_empty() {
@@ -80,19 +80,19 @@ impl FromStr for DatasetName {
     /// # Ok::<(), mlqa_eval::Error>(())
     /// ```
     fn from_str(name: &str) -> Result<Self, Error> {
-        let wrong = |reason: String| Error::DatasetName { name: name.to_owned(), reason };
+        let name_error = |reason: String| Error::DatasetName { name: name.to_owned(), reason };
         let stem = name
             .strip_suffix(".json")
-            .ok_or_else(|| wrong("the extension is not `.json`".into()))?;
+            .ok_or_else(|| name_error("the extension is not `.json`".into()))?;
         let (head, question) =
-            stem.rsplit_once("-question-").ok_or_else(|| wrong("no `-question-`".into()))?;
+            stem.rsplit_once("-question-").ok_or_else(|| name_error("no `-question-`".into()))?;
         let (split, context) =
-            head.rsplit_once("-context-").ok_or_else(|| wrong("no `-context-`".into()))?;
+            head.rsplit_once("-context-").ok_or_else(|| name_error("no `-context-`".into()))?;
         if split.is_empty() || split.contains(['/', '\\']) {
-            return Err(wrong("no split before `-context-`".into()));
+            return Err(name_error("no split before `-context-`".into()));
         }
         let language = |code: &str| {
-            code.parse::<Language>().map_err(|error: LanguageError| wrong(error.to_string()))
+            code.parse::<Language>().map_err(|error: LanguageError| name_error(error.to_string()))
         };
         Ok(Self { split: split.into(), context: language(context)?, question: language(question)? })
     }

@@ -101,21 +101,21 @@ impl TextSample {
     /// languages, if they seem to differ.
     pub fn differs_from(&self, others: &Self) -> Option<[&'static str; 2]> {
         let (script, _) = self.letters.iter().max_by_key(|&(_, count)| count)?;
-        let (theirs, _) = others.letters.iter().max_by_key(|&(_, count)| count)?;
+        let (other_script, _) = others.letters.iter().max_by_key(|&(_, count)| count)?;
         let letters: usize = others.letters.values().sum();
         let shared = others.letters.get(script).unwrap_or(&0);
         if letters < MIN_COUNT {
             return None;
         }
         if 100 * shared < MIN_SCRIPT_PERCENT * letters {
-            return Some([script, theirs]);
+            return Some([script, other_script]);
         }
         let (language, count) = self.words.iter().max_by_key(|&(_, count)| count)?;
-        let (theirs, many) = others.words.iter().max_by_key(|&(_, count)| count)?;
-        let clear = *count >= 2 + self.words.get(theirs).unwrap_or(&0)
-            && *many >= MIN_COUNT
-            && *many > 3 * others.words.get(language).unwrap_or(&0);
-        clear.then_some([language, theirs])
+        let (other_language, other_count) = others.words.iter().max_by_key(|&(_, count)| count)?;
+        let differs = *count >= 2 + self.words.get(other_language).unwrap_or(&0)
+            && *other_count >= MIN_COUNT
+            && *other_count > 3 * others.words.get(language).unwrap_or(&0);
+        differs.then_some([language, other_language])
     }
 
     /// Returns the reason why the texts cannot be in a language, if there is one.
@@ -135,8 +135,8 @@ impl TextSample {
         let matching =
             if words.is_empty() { return None } else { self.words.get(code).unwrap_or(&0) };
         let (other, count) = self.words.iter().max_by_key(|&(_, count)| count)?;
-        let many = *count >= MIN_COUNT && *count > 3 * matching;
-        many.then(|| {
+        let contradicts = *count >= MIN_COUNT && *count > 3 * matching;
+        contradicts.then(|| {
             format!("they contain {count} frequent words of `{other}` and {matching} of `{code}`")
         })
     }

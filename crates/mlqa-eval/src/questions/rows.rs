@@ -14,7 +14,7 @@ use crate::files::{offset, parse_json, read_text};
 use crate::{Error, squad};
 
 const EXPECTED: &str = "a SQuAD-style file, {\"data\": [{\"paragraphs\": [{\"context\": \"…\", \"qas\": […]}]}]}, or rows (a JSON array, \
-    also as `data` of an object, one a line, or Parquet) as {\"id\": \"…\", \"title\": \"…\", \
+    also as `data` of an object, one per line, or Parquet) as {\"id\": \"…\", \"title\": \"…\", \
     \"context\": \"…\", \"question\": \"…\", \"answers\": {\"text\": [\"…\"], \
     \"answer_start\": [0]}} or {\"question\": \"…\", \"passage\": \"…\", \
     \"answer\": {\"start\": 0, \"end\": 1, \"text\": \"…\"}, \"subtype\": \"…\"}";
@@ -55,7 +55,7 @@ impl Form {
             Ok(file) => return Ok(Self::Squad(file)),
             Err(error) => error,
         };
-        let first = First::of(text);
+        let first = FirstRow::of(text);
         let has = |key| first.keys.contains_key(key);
         if has("question_text") {
             let message =
@@ -71,7 +71,7 @@ impl Form {
             }
             List::Lines if questions => {
                 let mut rows = Rows::default();
-                lines(text, path, EXPECTED, |row| rows.add(row))?;
+                parse_lines(text, path, EXPECTED, |row| rows.add(row))?;
                 (None, rows)
             }
             List::Data | List::Lines => return Err(with_question(error, text)),
@@ -169,13 +169,13 @@ enum List {
 }
 
 /// The first row of a text, which determines the text's form.
-struct First {
+struct FirstRow {
     list: List,
     /// The row's keys; empty if the row is not an object.
     keys: HashMap<String, IgnoredAny>,
 }
 
-impl First {
+impl FirstRow {
     fn of(text: &str) -> Self {
         let text = text.trim_start();
         // A quote inside a JSON string is escaped, so this matches a key or a whole string only.
@@ -202,20 +202,20 @@ pub(crate) fn rows_with<T: DeserializeOwned>(
     path: &Path,
     expected: &'static str,
 ) -> Result<Option<Vec<T>>, Error> {
-    match First::of(text) {
-        First { keys, .. } if !keys.contains_key(key) => Ok(None),
-        First { list: List::Array, .. } => parse_json(text, path, expected).map(Some),
-        First { list: List::Data, .. } => Ok(None),
-        First { list: List::Lines, .. } => {
+    match FirstRow::of(text) {
+        FirstRow { keys, .. } if !keys.contains_key(key) => Ok(None),
+        FirstRow { list: List::Array, .. } => parse_json(text, path, expected).map(Some),
+        FirstRow { list: List::Data, .. } => Ok(None),
+        FirstRow { list: List::Lines, .. } => {
             let mut rows = Vec::new();
-            lines(text, path, expected, |row| rows.push(row))?;
+            parse_lines(text, path, expected, |row| rows.push(row))?;
             Ok(Some(rows))
         }
     }
 }
 
 /// Parses each line that is not blank as a JSON value.
-fn lines<T: DeserializeOwned>(
+fn parse_lines<T: DeserializeOwned>(
     text: &str,
     path: &Path,
     expected: &'static str,
@@ -266,8 +266,8 @@ impl Rows {
 
 impl<'de> Deserialize<'de> for Rows {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct All;
-        impl<'de> Visitor<'de> for All {
+        struct RowsVisitor;
+        impl<'de> Visitor<'de> for RowsVisitor {
             type Value = Rows;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -276,16 +276,16 @@ impl<'de> Deserialize<'de> for Rows {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Rows, A::Error> {
                 let mut rows = Rows::default();
-                let number = |rows: &Rows| rows.all.len() + 1;
+                let row_number = |rows: &Rows| rows.all.len() + 1;
                 while let Some(row) = list.next_element().map_err(|error| {
-                    A::Error::custom(format_args!("row {}: {error}", number(&rows)))
+                    A::Error::custom(format_args!("row {}: {error}", row_number(&rows)))
                 })? {
                     rows.add(row);
                 }
                 Ok(rows)
             }
         }
-        from.deserialize_seq(All)
+        from.deserialize_seq(RowsVisitor)
     }
 }
 
@@ -325,7 +325,7 @@ impl TryFrom<squad::Extra> for Fields {
         let context = all.take("context")?.ok_or_else(missing("context"))?;
         let answers = match all.get("answers") {
             Some(Value::Array(_)) => all.take("answers")?.unwrap_or_default(),
-            _ => all.take::<Lists>("answers")?.ok_or_else(missing("answers"))?.answers()?,
+            _ => all.take::<AnswerLists>("answers")?.ok_or_else(missing("answers"))?.answers()?,
         };
         // Empty lists mean that there is no answer, for which SQuAD 2.0 has a key.
         if answers.is_empty() && all.get("is_impossible").is_none() {
@@ -357,7 +357,7 @@ impl From<Id> for String {
 /// The answers of a row in the format of data hubs.
 #[derive(Deserialize)]
 #[serde(expecting = "lists `text` and `answer_start`, or a list of objects with both")]
-struct Lists {
+struct AnswerLists {
     text: Vec<String>,
     answer_start: Vec<Offset>,
 }
@@ -365,7 +365,7 @@ struct Lists {
 #[derive(Deserialize)]
 struct Offset(#[serde(deserialize_with = "offset")] usize);
 
-impl Lists {
+impl AnswerLists {
     fn answers(self) -> Result<Vec<squad::Answer>, String> {
         let (texts, starts) = (self.text.len(), self.answer_start.len());
         if texts != starts {
@@ -394,8 +394,8 @@ struct MtqaAnswer {
 
 /// Whether a file's name has the extension of Parquet.
 pub(crate) fn is_parquet(path: &Path) -> bool {
-    let named = |ending: &OsStr| ending.eq_ignore_ascii_case("parquet");
-    path.extension().is_some_and(named) && path.is_file()
+    let matches = |ending: &OsStr| ending.eq_ignore_ascii_case("parquet");
+    path.extension().is_some_and(matches) && path.is_file()
 }
 
 #[cfg(feature = "parquet")]

@@ -189,11 +189,11 @@ impl Extra {
     pub(crate) fn take<T: DeserializeOwned>(&mut self, key: &str) -> Result<Option<T>, String> {
         let mut last = None;
         self.0.retain_mut(|(name, value)| {
-            let other = name != key;
-            if !other {
+            let keep = name != key;
+            if !keep {
                 last = Some(value.take());
             }
-            other
+            keep
         });
         let value = last.unwrap_or_default();
         Option::deserialize(value).map_err(|error| format!("`{key}`: {error}"))

@@ -56,7 +56,7 @@ pub(crate) fn run_qa_answers(
     let null_score = null.as_ref().map(Span::score);
     let lowest = null.filter(|_| config.allow_null.is_some());
     spans.extend(lowest);
-    let of = |candidates: Vec<Candidate>| {
+    let list = |candidates: Vec<Candidate>| {
         let null = predicts_no_answer(&candidates, null_score, config);
         NBest { id: question.id.clone(), candidates, null_score, null }
     };
@@ -66,12 +66,12 @@ pub(crate) fn run_qa_answers(
         span.candidate(rows, bytes.slice(&question.context, from, to), from)
     };
     if max_answers < config.n_best
-        && let Some(first) = keep_best(&spans, 1).first().map(candidate)
+        && let Some(first) = select_best(&spans, 1).first().map(candidate)
         && !first.text.is_empty()
     {
-        return Ok(of(vec![first]));
+        return Ok(list(vec![first]));
     }
-    let mut spans = keep_best(&spans, config.n_best);
+    let mut spans = select_best(&spans, config.n_best);
     let is_null = |span: &Span| span.offsets(rows).is_none_or(|offsets| offsets == (0, 0));
     if !spans.iter().any(is_null) {
         spans.extend(lowest);
@@ -79,12 +79,12 @@ pub(crate) fn run_qa_answers(
     let mut candidates: Vec<Candidate> = spans.iter().map(candidate).collect();
     add_empty(&mut candidates, rows);
     softmax(&mut candidates);
-    Ok(of(candidates))
+    Ok(list(candidates))
 }
 
 /// The `n` spans with the highest scores, in decreasing order; equal scores retain their order, as
 /// in Python's stable sort.
-fn keep_best(spans: &[Span], n: usize) -> Vec<Span> {
+fn select_best(spans: &[Span], n: usize) -> Vec<Span> {
     let scores: Vec<f32> = spans.iter().map(Span::score).collect();
     let best = highest(&scores, n, |later, earlier| later > earlier);
     best.iter().filter_map(|&(k, _)| spans.get(k).copied()).collect()
@@ -120,8 +120,8 @@ fn predicts_no_answer(
     null_score: Option<f32>,
     config: &DecodeConfig,
 ) -> bool {
-    let solid = candidates.iter().find(|candidate| !candidate.text.is_empty());
-    match (config.allow_null, null_score, solid) {
+    let best_text = candidates.iter().find(|candidate| !candidate.text.is_empty());
+    match (config.allow_null, null_score, best_text) {
         (None, ..) => candidates.first().is_none_or(|first| first.text.is_empty()),
         (Some(threshold), Some(null), Some(best)) => {
             null - best.start_logit - best.end_logit > threshold

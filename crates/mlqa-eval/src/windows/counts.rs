@@ -58,29 +58,30 @@ impl WindowCounts {
         config: &WindowConfig,
     ) -> Result<Self, Error> {
         let mut counts = Self { questions: questions.len(), ..Self::default() };
-        let mut reached = vec![false; questions.len()];
+        let mut has_answer = vec![false; questions.len()];
         let tokenizer = untruncated(Cow::Borrowed(tokenizer))?;
-        let full = 1 + config.max_question_length;
-        for of_question in windows.chunk_by(|one, next| one.question == next.question) {
-            let Some(window) = of_question.first() else { continue };
+        let max_question_end = 1 + config.max_question_length;
+        for question_windows in windows.chunk_by(|window, next| window.question == next.question) {
+            let Some(window) = question_windows.first() else { continue };
             let Some(question) = questions.get(window.question) else { continue };
-            let holds = |window: &Window| window.start_position.is_some_and(|start| start > 0);
-            if let Some(reached) = reached.get_mut(window.question) {
-                *reached = of_question.iter().any(holds);
+            let holds_answer =
+                |window: &Window| window.start_position.is_some_and(|start| start > 0);
+            if let Some(has_answer) = has_answer.get_mut(window.question) {
+                *has_answer = question_windows.iter().any(holds_answer);
             }
             // Only the few questions at the limit are tokenised again.
-            if window.question_end == full {
+            if window.question_end == max_question_end {
                 let name = &|| format!("the text of question `{}`", question.id);
                 let tokens = tokenize(&tokenizer, None, &question.question, name)?.ids.len();
                 counts.cut_question += usize::from(tokens > config.max_question_length);
             }
         }
-        for (question, reached) in questions.iter().zip(reached) {
+        for (question, has_answer) in questions.iter().zip(has_answer) {
             counts.blank_context += usize::from(question.context.trim().is_empty());
             match question.answers.first() {
                 None => counts.without_answer += 1,
                 Some(answer) if answer.text.trim().is_empty() => counts.blank_answer += 1,
-                Some(_) => counts.answer_outside += usize::from(!reached),
+                Some(_) => counts.answer_outside += usize::from(!has_answer),
             }
         }
         Ok(counts)

@@ -44,9 +44,9 @@ where
     T: AsRef<str> + Sync,
 {
     let tokenizer = untruncated(Cow::Borrowed(tokenizer))?;
-    let ignored = ignored(&tokenizer);
-    let questions = types(questions, &tokenizer, &ignored, "a question")?;
-    let text = types(text, &tokenizer, &ignored, "the text")?;
+    let ignored = ignored_ids(&tokenizer);
+    let questions = distinct_tokens(questions, &tokenizer, &ignored, "a question")?;
+    let text = distinct_tokens(text, &tokenizer, &ignored, "the text")?;
     let total = questions.len();
     if total == 0 {
         return Err(Error::NoTokens);
@@ -58,7 +58,7 @@ where
 /// Gemma's vocabulary has tokens of up to 31 spaces.
 const MAX_SPACES: usize = 32;
 
-fn ignored(tokenizer: &Tokenizer) -> BTreeSet<u32> {
+fn ignored_ids(tokenizer: &Tokenizer) -> BTreeSet<u32> {
     let added = tokenizer.get_added_tokens_decoder();
     let special = added.into_iter().filter(|(_, token)| token.special).map(|(id, _)| id);
     let spaces = (1..=MAX_SPACES).filter_map(|count| tokenizer.token_to_id(&"▁".repeat(count)));
@@ -66,7 +66,7 @@ fn ignored(tokenizer: &Tokenizer) -> BTreeSet<u32> {
 }
 
 /// The distinct tokens of some texts.
-fn types<S: AsRef<str> + Sync>(
+fn distinct_tokens<S: AsRef<str> + Sync>(
     texts: &[S],
     tokenizer: &Tokenizer,
     ignored: &BTreeSet<u32>,

@@ -111,16 +111,16 @@ impl WindowConfig {
     /// # Ok::<(), mlqa_eval::Error>(())
     /// ```
     pub fn fitting(max_positions: usize, segments: usize) -> Self {
-        let usual = Self { segment_ids: segments > 1, ..Self::default() };
-        if max_positions >= usual.max_length {
-            return usual;
+        let default = Self { segment_ids: segments > 1, ..Self::default() };
+        if max_positions >= default.max_length {
+            return default;
         }
         let third = max_positions / 3;
         Self {
             max_length: max_positions,
-            doc_stride: usual.doc_stride.min(third),
-            max_question_length: usual.max_question_length.min(third),
-            ..usual
+            doc_stride: default.doc_stride.min(third),
+            max_question_length: default.max_question_length.min(third),
+            ..default
         }
     }
 
@@ -153,13 +153,13 @@ impl WindowConfig {
             // Questions are not truncated; one that is too long is an error when it is processed.
             Some(Compatible::RunQa) => 0,
         };
-        let taken = question.saturating_add(specials).saturating_add(self.doc_stride);
-        if self.max_length <= taken {
+        let reserved = question.saturating_add(specials).saturating_add(self.doc_stride);
+        if self.max_length <= reserved {
             let sum = match self.compatible {
                 None => "max_question_length + doc_stride",
                 Some(Compatible::RunQa) => "doc_stride",
             };
-            let rule = format!("above {sum} + {specials} = {taken}");
+            let rule = format!("above {sum} + {specials} = {reserved}");
             return Err(Error::config("max_length", self.max_length, rule));
         }
         if self.segment_ids && segments < 2 {
@@ -173,7 +173,7 @@ impl WindowConfig {
         // Every row of `run_qa` is padded to `max_length`.
         if self.compatible == Some(Compatible::RunQa) && self.max_length > MAX_ROW_LENGTH {
             let rule = format!(
-                "at most {MAX_ROW_LENGTH} with compatible = \"run_qa\", whose rows all have it"
+                "at most {MAX_ROW_LENGTH} with compatible = \"run_qa\", which pads all rows to it"
             );
             return Err(Error::config("max_length", self.max_length, rule));
         }
@@ -279,11 +279,11 @@ pub fn windows(
 /// };
 ///
 /// let tokenizer = load_tokenizer("../testkit/fixtures/tokenizer.json")?;
-/// let kept = Arc::new(WindowTokenizer::new(Cow::Borrowed(&tokenizer))?);
+/// let shared = Arc::new(WindowTokenizer::new(Cow::Borrowed(&tokenizer))?);
 /// for (language, max_length) in [("de", 384), ("en", 256)] {
 ///     let questions = Dataset::read(format!("../../data/xquad/xquad.{language}.json"))?.questions;
 ///     let config = WindowConfig { max_length, ..WindowConfig::default() };
-///     let cutter = WindowCutter::with(Arc::clone(&kept), &config)?;
+///     let cutter = WindowCutter::with(Arc::clone(&shared), &config)?;
 ///     let all = cutter.windows(&questions[..9], Purpose::Eval)?;
 ///     assert_eq!(all, windows(&questions[..9], &tokenizer, &config, Purpose::Eval)?);
 /// }
@@ -361,17 +361,17 @@ impl<'a> WindowCutter<'a> {
 
         // Many questions share a context: tokenise each text once.
         let mut index: HashMap<&str, usize, ahash::RandomState> = HashMap::default();
-        let mut first: Vec<&Question> = Vec::new();
+        let mut unique: Vec<&Question> = Vec::new();
         let context_of: Vec<usize> = questions
             .iter()
             .map(|question| {
                 *index.entry(&*question.context).or_insert_with(|| {
-                    first.push(question);
-                    first.len() - 1
+                    unique.push(question);
+                    unique.len() - 1
                 })
             })
             .collect();
-        let contexts: Vec<Tokens> = first
+        let contexts: Vec<Tokens> = unique
             .par_iter()
             .map(|q| {
                 let name = || format!("the context of question `{}`", q.id);
@@ -379,13 +379,13 @@ impl<'a> WindowCutter<'a> {
             })
             .collect::<Result<_, _>>()?;
 
-        let cut: Vec<Vec<Window>> = questions
+        let windows: Vec<Vec<Window>> = questions
             .par_iter()
             .zip(&context_of)
             .enumerate()
             .map(|(k, (question, &context))| {
-                let nothing = Tokens::default();
-                let context = contexts.get(context).unwrap_or(&nothing);
+                let no_tokens = Tokens::default();
+                let context = contexts.get(context).unwrap_or(&no_tokens);
                 let text = match as_is {
                     true => question.question.trim_start_matches(is_space),
                     false => &question.question,
@@ -393,14 +393,14 @@ impl<'a> WindowCutter<'a> {
                 let name = &|| format!("the text of question `{}`", question.id);
                 let question_ids = tokenize(tokenizer, words, text, name)?.ids;
                 let question_ids = match question_ids.get(..config.max_question_length) {
-                    Some(cut) if !as_is => cut,
+                    Some(truncated) if !as_is => truncated,
                     _ => &question_ids,
                 };
                 Cutter { question: k, config, specials, question_ids, context, as_is }
                     .cut(question, purpose)
             })
             .collect::<Result<_, _>>()?;
-        Ok(cut.into_iter().flatten().collect())
+        Ok(windows.into_iter().flatten().collect())
     }
 }
 
@@ -540,9 +540,10 @@ fn answer_tokens(
         offsets.get(k..)?.iter().find(|&&(start, end)| start < end).filter(|&&(s, _)| s <= at)
     };
     let gold = answer.answer_start..answer.answer_start + answer.text.chars().count();
-    let solid = |&at: &usize| text.get(at).is_some_and(|&c| !is_space(c)) && covered(at).is_some();
-    let from = gold.clone().find(solid)?;
-    let to = gold.rev().find(solid)?;
+    let visible =
+        |&at: &usize| text.get(at).is_some_and(|&c| !is_space(c)) && covered(at).is_some();
+    let from = gold.clone().find(visible)?;
+    let to = gold.rev().find(visible)?;
     let start = offsets.iter().rposition(|&(start, end)| start < end && start <= from)?;
     let end = offsets.iter().position(|&(start, end)| start < end && to < end)?;
     Some((start.min(end), end))
@@ -561,7 +562,7 @@ mod tests {
     }
 
     #[test]
-    fn max_context_worked_by_hand() {
+    fn maximum_context_equals_hand_computed_values() {
         // Tokens 2..4 are in both windows. The smaller context of token 2 is min(2, 1) = 1 in the
         // first window and min(0, 3) = 0 in the second; that of token 3 is 0 and 1.
         let spans = [(0, 4), (2, 6)];

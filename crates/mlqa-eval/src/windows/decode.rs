@@ -193,7 +193,7 @@ where
             Some(question_rows) => question_rows.push(row),
             None => {
                 let problem = format!(
-                    "belong to question number {}, but there are {}",
+                    "belong to question index {}, but there are {} questions",
                     window.question,
                     questions.len()
                 );
@@ -280,12 +280,12 @@ impl Row<'_> {
                 let problem = format!("has {} values for {tokens} tokens", logits.len());
                 return Err(self.error(id, tensor, problem));
             }
-            let bad = |value: f32| value.is_nan() || value == f32::INFINITY;
+            let invalid = |value: f32| value.is_nan() || value == f32::INFINITY;
             // Checking all values is faster than stopping at the first invalid one.
-            if !logits.iter().take(length).fold(false, |any, &value| any | bad(value)) {
+            if !logits.iter().take(length).fold(false, |any, &value| any | invalid(value)) {
                 continue;
             }
-            if let Some(at) = logits.iter().take(length).position(|&value| bad(value)) {
+            if let Some(at) = logits.iter().take(length).position(|&value| invalid(value)) {
                 let value = logits.get(at).copied().unwrap_or(f32::NAN);
                 let problem = format!("is {value} at token {at}; the model's output is not usable");
                 return Err(self.error(id, tensor, problem));
@@ -312,10 +312,10 @@ impl Row<'_> {
 
     /// The `n` context positions with the highest logits, ties to the left.
     fn top(&self, logits: &[f32], n: usize) -> Vec<(usize, f32)> {
-        let mut found = highest(logits, n, |later, earlier| later.total_cmp(&earlier).is_gt());
-        found.retain(|&(_, logit)| logit > f32::NEG_INFINITY);
-        found.iter_mut().for_each(|(at, _)| *at += self.window.context_start);
-        found
+        let mut best = highest(logits, n, |later, earlier| later.total_cmp(&earlier).is_gt());
+        best.retain(|&(_, logit)| logit > f32::NEG_INFINITY);
+        best.iter_mut().for_each(|(at, _)| *at += self.window.context_start);
+        best
     }
 
     fn spans(&self, row: usize, config: &DecodeConfig, spans: &mut Vec<Span>) {
@@ -425,7 +425,7 @@ fn distinct(question: &Question, rows: &[Row], spans: &[Span], n: usize) -> Vec<
 /// Sets the probabilities over all candidates. The first candidate may not have the highest score:
 /// `run_qa` inserts `empty` there.
 pub(crate) fn softmax(candidates: &mut [Candidate]) {
-    let scores = || candidates.iter().map(|one| f64::from(one.score));
+    let scores = || candidates.iter().map(|candidate| f64::from(candidate.score));
     let highest = scores().fold(f64::NEG_INFINITY, f64::max);
     let total: f64 = scores().map(|score| (score - highest).exp()).sum();
     for candidate in candidates {

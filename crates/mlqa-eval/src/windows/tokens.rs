@@ -62,14 +62,14 @@ pub(crate) fn tokenize_as_is(
     text: &str,
     name: &dyn Fn() -> String,
 ) -> Result<Tokens, Error> {
-    let by_words = words.map(|words| words.tokenize(text, |word| whole(tokenizer, word, name)));
+    let by_words = words.map(|words| words.tokenize(text, |word| encode(tokenizer, word, name)));
     match by_words.transpose()?.flatten() {
         Some(tokens) => Ok(tokens),
-        None => whole(tokenizer, text, name),
+        None => encode(tokenizer, text, name),
     }
 }
 
-fn whole(tokenizer: &Tokenizer, text: &str, name: &dyn Fn() -> String) -> Result<Tokens, Error> {
+fn encode(tokenizer: &Tokenizer, text: &str, name: &dyn Fn() -> String) -> Result<Tokens, Error> {
     let encoding = tokenizer.encode_char_offsets(text, false).map_err(|error| {
         Error::Tokenizer { name: format!("on {}", name()), message: error.to_string() }
     })?;

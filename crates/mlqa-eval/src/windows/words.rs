@@ -21,9 +21,9 @@ const MAX_BYTES: usize = 64;
 /// Maximum number of words per shard, about 150 bytes each.
 const MAX_WORDS: usize = 4096;
 /// Number of shards, each with its own lock, so that threads rarely wait for each other.
-const LOCKS: usize = 16;
+const SHARDS: usize = 16;
 /// With more added tokens the cache is not used, because each text is searched for each of them.
-const MAX_ADDED: usize = 64;
+const MAX_ADDED_TOKENS: usize = 64;
 
 /// A token and its code points in the word.
 type Piece = (u32, u8, u8);
@@ -34,7 +34,7 @@ type Pieces = HashMap<Box<str>, Box<[Piece]>, RandomState>;
 #[derive(Debug)]
 pub(crate) struct WordCache {
     hasher: RandomState,
-    parts: Vec<RwLock<Pieces>>,
+    shards: Vec<RwLock<Pieces>>,
     /// Added tokens; texts that contain one are not split into words.
     added: Vec<Finder<'static>>,
     added_ids: AHashSet<u32>,
@@ -46,7 +46,7 @@ impl WordCache {
     pub fn of(tokenizer: &Tokenizer) -> Option<Self> {
         let added = tokenizer.get_added_tokens_decoder();
         let one_word = |text: &str| !text.is_empty() && !text.contains(char::is_whitespace);
-        let local = added.len() <= MAX_ADDED
+        let supported = added.len() <= MAX_ADDED_TOKENS
             && added.values().all(|token| one_word(&token.content))
             && normalizes_words(tokenizer.get_normalizer())
             && splits_words(tokenizer.get_pre_tokenizer())
@@ -56,12 +56,12 @@ impl WordCache {
                 None | Some(PostProcessorWrapper::Template(_))
             );
         let unknown = Layout::of(tokenizer).and_then(|layout| layout.unknown()).ok();
-        local.then(|| {
+        supported.then(|| {
             let hasher = RandomState::new();
-            let part = || RwLock::new(HashMap::with_hasher(hasher.clone()));
+            let shard = || RwLock::new(HashMap::with_hasher(hasher.clone()));
             let finder = |text: &str| Finder::new(text).into_owned();
             Self {
-                parts: std::iter::repeat_with(part).take(LOCKS).collect(),
+                shards: std::iter::repeat_with(shard).take(SHARDS).collect(),
                 added: added.values().map(|token| finder(&token.content)).collect(),
                 added_ids: added.into_keys().filter(|&id| Some(id) != unknown).collect(),
                 hasher,
@@ -90,29 +90,31 @@ impl WordCache {
             let part;
             (part, rest) = first_part(text);
             if !self.look_up(part, at, &mut tokens) {
-                let found = tokenize(part)?;
-                if found.ids.iter().any(|id| self.added_ids.contains(id)) {
+                let word_tokens = tokenize(part)?;
+                if word_tokens.ids.iter().any(|id| self.added_ids.contains(id)) {
                     return Ok(None);
                 }
-                self.store(part, &found);
-                tokens.ids.extend(found.ids);
-                tokens.offsets.extend(found.offsets.iter().map(|&(s, e)| (at + s, at + e)));
+                self.store(part, &word_tokens);
+                tokens.ids.extend(word_tokens.ids);
+                tokens.offsets.extend(word_tokens.offsets.iter().map(|&(s, e)| (at + s, at + e)));
             }
             at += part.chars().count() + 1;
         }
         Ok(Some(tokens))
     }
 
-    fn part(&self, word: &str) -> Option<&RwLock<Pieces>> {
+    fn shard(&self, word: &str) -> Option<&RwLock<Pieces>> {
         // The low bits select the bucket within a map.
         let hash = self.hasher.hash_one(word) >> 32;
-        self.parts.get(usize::try_from(hash).unwrap_or(0) % LOCKS)
+        self.shards.get(usize::try_from(hash).unwrap_or(0) % SHARDS)
     }
 
     fn look_up(&self, word: &str, at: usize, tokens: &mut Tokens) -> bool {
-        let Some(part) = self.part(word).filter(|_| word.len() <= MAX_BYTES) else { return false };
-        let part = part.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(pieces) = part.get(word) else { return false };
+        let Some(shard) = self.shard(word).filter(|_| word.len() <= MAX_BYTES) else {
+            return false;
+        };
+        let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(pieces) = shard.get(word) else { return false };
         for &(id, start, end) in pieces {
             tokens.ids.push(id);
             tokens.offsets.push((at + usize::from(start), at + usize::from(end)));
@@ -121,14 +123,14 @@ impl WordCache {
     }
 
     fn store(&self, word: &str, tokens: &Tokens) {
-        let Some(part) = self.part(word).filter(|_| word.len() <= MAX_BYTES) else { return };
+        let Some(shard) = self.shard(word).filter(|_| word.len() <= MAX_BYTES) else { return };
         let pieces = tokens.ids.iter().zip(&tokens.offsets).map(|(&id, &(start, end))| {
             Some((id, u8::try_from(start).ok()?, u8::try_from(end).ok()?))
         });
         let Some(pieces) = pieces.collect::<Option<Box<[Piece]>>>() else { return };
-        let mut part = part.write().unwrap_or_else(PoisonError::into_inner);
-        if part.len() < MAX_WORDS {
-            part.insert(word.into(), pieces);
+        let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+        if shard.len() < MAX_WORDS {
+            shard.insert(word.into(), pieces);
         }
     }
 }
@@ -146,10 +148,10 @@ fn normalizes_words(normalizer: Option<&NormalizerWrapper>) -> bool {
         }
         // Texts are never split at or between adjacent spaces.
         Some(Replace(step)) => {
-            let several = serde_json::json!({
+            let collapse_spaces = serde_json::json!({
                 "type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " ",
             });
-            serde_json::to_value(step).is_ok_and(|step| step == several)
+            serde_json::to_value(step).is_ok_and(|step| step == collapse_spaces)
         }
         _ => false,
     }
@@ -237,18 +239,18 @@ mod tests {
             .map(|path| load_tokenizer(path).unwrap())
     }
 
-    fn whole(tokenizer: &Tokenizer, text: &str) -> Result<Tokens, tokenizers::Error> {
+    fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Tokens, tokenizers::Error> {
         let encoding = tokenizer.encode_char_offsets(text, false)?;
         Ok(Tokens { ids: encoding.get_ids().into(), offsets: encoding.get_offsets().into() })
     }
 
     /// Returns whether the text was split, and checks that its tokens, computed and cached, equal
     /// those of the unsplit text.
-    fn by_words(words: &WordCache, tokenizer: &Tokenizer, text: &str) -> bool {
-        let taken = || words.tokenize(text, |word| whole(tokenizer, word)).unwrap();
-        let Some(first) = taken() else { return false };
-        let expected = whole(tokenizer, text).unwrap();
-        for tokens in [first, taken().unwrap()] {
+    fn check_words(words: &WordCache, tokenizer: &Tokenizer, text: &str) -> bool {
+        let tokenize = || words.tokenize(text, |word| encode(tokenizer, word)).unwrap();
+        let Some(first) = tokenize() else { return false };
+        let expected = encode(tokenizer, text).unwrap();
+        for tokens in [first, tokenize().unwrap()] {
             assert_eq!(tokens.ids, expected.ids, "{text:?}");
             assert_eq!(tokens.offsets, expected.offsets, "{text:?}");
         }
@@ -256,10 +258,10 @@ mod tests {
     }
 
     #[test]
-    fn words_of_xquad_have_the_tokens_of_the_whole_text() {
+    fn words_of_xquad_have_the_tokens_of_the_unsplit_text() {
         for tokenizer in tokenizers() {
             let words = WordCache::of(&tokenizer).unwrap();
-            for (language, least) in [
+            for (language, min_share) in [
                 ("en", 0.85),
                 ("de", 0.85),
                 ("es", 0.85),
@@ -271,16 +273,17 @@ mod tests {
                 let path = format!("../../data/xquad/xquad.{language}.json");
                 let mut questions = Dataset::read(path).unwrap().questions;
                 questions.truncate(if testkit::long() { 1190 } else { 60 });
-                let texts = questions.iter().flat_map(|one| [&*one.question, &*one.context]);
-                let taken = texts.filter(|text| by_words(&words, &tokenizer, text)).count();
-                let share = taken as f64 / (2 * questions.len()) as f64;
-                assert!(share >= least, "{language}: {share}");
+                let texts =
+                    questions.iter().flat_map(|question| [&*question.question, &*question.context]);
+                let split = texts.filter(|text| check_words(&words, &tokenizer, text)).count();
+                let share = split as f64 / (2 * questions.len()) as f64;
+                assert!(share >= min_share, "{language}: {share}");
             }
         }
     }
 
     #[test]
-    fn texts_are_taken_apart_where_a_space_counts_for_nothing_else() {
+    fn texts_are_split_at_spaces_that_separate_words() {
         let parts = |text: &'static str| -> Vec<&str> {
             let mut rest = Some(text);
             std::iter::from_fn(|| {
@@ -296,19 +299,19 @@ mod tests {
         assert_eq!(parts(""), [""]);
         for tokenizer in tokenizers() {
             let words = WordCache::of(&tokenizer).unwrap();
-            assert!(!by_words(&words, &tokenizer, "\u{1}a b"));
+            assert!(!check_words(&words, &tokenizer, "\u{1}a b"));
             for text in ["Who a\tb \u{bd}, x?", "a  b c", "a \u{301}b c", "a \u{600} b c"] {
-                assert!(by_words(&words, &tokenizer, text), "{text:?}");
+                assert!(check_words(&words, &tokenizer, text), "{text:?}");
             }
             // Added tokens may include adjacent spaces.
             for text in ["a <mask> b", "a<s> b c"] {
-                assert!(!by_words(&words, &tokenizer, text), "{text:?}");
+                assert!(!check_words(&words, &tokenizer, text), "{text:?}");
             }
         }
     }
 
     #[test]
-    fn tokenizers_that_see_more_than_words_are_refused() {
+    fn tokenizers_that_depend_on_neighbouring_words_are_rejected() {
         let [tokenizer, _] = tokenizers();
         let json = serde_json::to_value(&tokenizer).unwrap();
         let changed = |pointer: &str, value: serde_json::Value| {
@@ -345,7 +348,7 @@ mod tests {
         ]), 0..16)) {
             let text = pieces.concat();
             for (tokenizer, words) in TOKENIZERS.iter() {
-                by_words(words, tokenizer, &text);
+                check_words(words, tokenizer, &text);
             }
         }
     }

@@ -37,21 +37,21 @@ fn read(text: &str) -> Result<TypedDataset, Error> {
 }
 
 #[test]
-fn rows_a_line_and_an_array_are_the_same() {
-    let mut one = read(&lines(&rows())).unwrap();
-    let mut other = read(&serde_json::to_string_pretty(&rows()).unwrap()).unwrap();
-    one.dataset.path.clear();
-    other.dataset.path.clear();
-    assert_eq!(one, other);
-    assert_eq!(one.dataset.questions.len(), 20);
-    assert_eq!((one.types.len(), one.types["row-11"].as_str()), (19, "date"));
-    one.dataset.check_answers().unwrap();
+fn rows_as_lines_and_as_an_array_are_equal() {
+    let mut from_lines = read(&lines(&rows())).unwrap();
+    let mut from_array = read(&serde_json::to_string_pretty(&rows()).unwrap()).unwrap();
+    from_lines.dataset.path.clear();
+    from_array.dataset.path.clear();
+    assert_eq!(from_lines, from_array);
+    assert_eq!(from_lines.dataset.questions.len(), 20);
+    assert_eq!((from_lines.types.len(), from_lines.types["row-11"].as_str()), (19, "date"));
+    from_lines.dataset.check_answers().unwrap();
     // A file with a single row is an object.
     assert_eq!(read(&lines(&rows()[..1])).unwrap().types["row-1"], "animal");
 }
 
 #[test]
-fn a_split_by_hand() {
+fn scores_by_type_equal_hand_computed_values() {
     let typed = read(&lines(&rows())).unwrap();
     // Animals: half exact, half one of two tokens (F1 2/3). Dates: five exact, four unanswered. The
     // last question: wrong.
@@ -98,18 +98,18 @@ fn squad_files_with_types() {
     let typed = read(&file(vec![qa("1", "color".into()), qa("2", Value::Null)])).unwrap();
     assert_eq!(typed.types, [("1".to_owned(), "color".to_owned())].into());
     assert_eq!(typed.dataset.questions.len(), 2);
-    for (bad, words) in [
+    for (bad, message) in [
         (file(vec![qa("1", Value::Null)]), "no question has a `subtype`"),
         (file(vec![qa("1", " ".into())]), "question `1`: `subtype` is blank"),
         (file(vec![qa("1", 3.into())]), "question `1`: `subtype` is 3: invalid type"),
     ] {
         let error = read(&bad).unwrap_err().to_string();
-        assert!(error.contains(words), "{error}");
+        assert!(error.contains(message), "{error}");
     }
 }
 
 #[test]
-fn rows_that_do_not_fit_are_refused() {
+fn invalid_rows_are_rejected() {
     let change = |key: &str, value: Value| {
         let mut rows = rows();
         match key.split_once('.') {
@@ -138,20 +138,20 @@ fn the_command_prints_tables() {
     program.write("data.jsonl", lines(&rows()));
     program.write("p.json", "{\"row-1\": \"thing 0\"}");
     let types = "types data.jsonl p.json";
-    let ended = program.done(&format!("{types} en"));
-    assert!(ended.out.contains("| animal | 10 | 10.00 | 10.00 |"), "{}", ended.out);
-    assert_eq!(ended.err.lines().count(), 19);
-    assert_eq!(program.done(&format!("{types} --norm squad")).out, ended.out);
+    let printed = program.done(&format!("{types} en"));
+    assert!(printed.out.contains("| animal | 10 | 10.00 | 10.00 |"), "{}", printed.out);
+    assert_eq!(printed.err.lines().count(), 19);
+    assert_eq!(program.done(&format!("{types} --norm squad")).out, printed.out);
     // Two runs, in the format of Fig. 5.
     program.write("q.json", "{\"row-1\": \"thing 0\", \"row-2\": \"thing 1\"}");
     program.refused(&format!("{types} en --paper"), &["--beside"]);
-    let other = "--beside LAKM=q.json";
-    let table = program.done(&format!("{types} en --paper --name mixMRC {other}")).out;
-    let head = "| EM by subtype | questions | mixMRC | LAKM | difference |";
-    assert!(table.starts_with(head), "{table}");
+    let other_run = "--beside LAKM=q.json";
+    let table = program.done(&format!("{types} en --paper --name mixMRC {other_run}")).out;
+    let header = "| EM by subtype | questions | mixMRC | LAKM | difference |";
+    assert!(table.starts_with(header), "{table}");
     assert!(table.contains("| animal | 10 | 10.00 | 20.00 | +10.00 | +9.1 |"), "{table}");
     assert!(table.contains("| date * | 9 | 0.00 | 0.00 | +0.00 | – |"), "{table}");
-    let table = program.done(&format!("{types} en {other} {other}")).out;
+    let table = program.done(&format!("{types} en {other_run} {other_run}")).out;
     assert!(table.contains("| animal | 10 | 10.00 | 20.00 | 20.00 |\n"), "{table}");
     program.write("data.jsonl", lines(&rows()[19..]));
     program.failed(&format!("{types} en"), &["no question has a `subtype`"]);

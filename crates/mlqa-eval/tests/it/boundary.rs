@@ -84,7 +84,7 @@ fn positions_count_code_points() {
 }
 
 #[test]
-fn the_same_words_elsewhere_are_disjoint_and_counted() {
+fn equal_text_at_another_position_is_disjoint_and_counted() {
     let context = "red fox and red hen";
     let data = dataset(vec![
         question("a", "", context, &[("red", 12)]),
@@ -113,7 +113,7 @@ fn the_same_words_elsewhere_are_disjoint_and_counted() {
 }
 
 #[test]
-fn nothing_to_count_is_an_error() {
+fn missing_questions_and_gold_answers_are_errors() {
     let none = boundaries(&dataset(Vec::new()), &[], EN).unwrap_err();
     assert!(matches!(none, Error::NoQuestions { .. }), "{none}");
     let data = dataset(vec![question("a", "", "x y", &[])]);
@@ -122,7 +122,7 @@ fn nothing_to_count_is_an_error() {
 }
 
 #[test]
-fn the_table_has_shares_and_a_sum() {
+fn table_has_shares_and_totals() {
     let run = |exact, superset| {
         let counts = BoundaryCounts { exact, superset, ..Default::default() };
         BTreeMap::from([(Language::EN, counts), (Language::ZH, counts)])

@@ -14,11 +14,11 @@ fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
 }
 
 /// Returns kind, id and position of each finding in a file with this text.
-fn found(name: &str, text: &str) -> Vec<(FindingKind, String, String)> {
+fn findings(name: &str, text: &str) -> Vec<(FindingKind, String, String)> {
     let folder = tempfile::tempdir().unwrap();
     let check = check_file(write(folder.path(), name, text)).unwrap();
-    let each = check.findings.into_iter();
-    each.map(|one| (one.kind, one.id.unwrap_or_default(), one.place)).collect()
+    let all = check.findings.into_iter();
+    all.map(|finding| (finding.kind, finding.id.unwrap_or_default(), finding.place)).collect()
 }
 
 fn squad(qas: &Value) -> String {
@@ -27,15 +27,15 @@ fn squad(qas: &Value) -> String {
     json!({"data": [{"paragraphs": [{"context": context, "qas": qas}]}]}).to_string()
 }
 
-fn answered(text: &str, start: usize) -> String {
+fn with_answer(text: &str, start: usize) -> String {
     squad(&json!([{"id": "q", "question": "Was?", "answers": [
         {"text": "Das", "answer_start": 0}, {"text": text, "answer_start": start}]}]))
 }
 
 #[test]
-fn answers_that_are_elsewhere() {
-    assert_eq!(found("x.json", &answered("ein Haus", 16)), []);
-    assert_eq!(found("x.json", &answered("ein Haus", 34)), []);
+fn answers_at_wrong_positions() {
+    assert_eq!(findings("x.json", &with_answer("ein Haus", 16)), []);
+    assert_eq!(findings("x.json", &with_answer("ein Haus", 34)), []);
     for (text, start, kind) in [
         ("ein Haus", 23, FindingKind::ByteOffset),
         ("ein Haus", 18, FindingKind::Utf16Offset),
@@ -49,7 +49,7 @@ fn answers_that_are_elsewhere() {
         ("", 3, FindingKind::EmptyAnswer),
     ] {
         let place = "data[0].paragraphs[0].qas[0].answers[1]".to_owned();
-        let got = found("x.json", &answered(text, start));
+        let got = findings("x.json", &with_answer(text, start));
         assert_eq!(got, [(kind, "q".into(), place)], "{text} {start}");
     }
 }
@@ -66,7 +66,8 @@ fn questions_and_ids() {
         {"id": "e", "question": "Was?", "answers": answers, "is_impossible": true},
         {"id": "f", "question": "Was?", "answers": answers, "is_impossible": false, "subtype": ""},
     ]));
-    let got: Vec<_> = found("x.json", &text).into_iter().map(|(kind, id, _)| (kind, id)).collect();
+    let got: Vec<_> =
+        findings("x.json", &text).into_iter().map(|(kind, id, _)| (kind, id)).collect();
     let expected = [
         (FindingKind::Empty, "a"),
         (FindingKind::DuplicateId, "a"),
@@ -79,19 +80,19 @@ fn questions_and_ids() {
 }
 
 #[test]
-fn files_as_a_whole() {
-    let whole = |kind, place: &str| vec![(kind, String::new(), place.to_owned())];
-    assert_eq!(found("x.json", r#"{"data": []}"#), whole(FindingKind::NoQuestions, "file"));
+fn file_level_faults() {
+    let fault = |kind, place: &str| vec![(kind, String::new(), place.to_owned())];
+    assert_eq!(findings("x.json", r#"{"data": []}"#), fault(FindingKind::NoQuestions, "file"));
     let blank = r#"{"data": [{"paragraphs": [{"context": " ", "qas": []}]}]}"#;
     let place = "data[0].paragraphs[0]";
-    assert_eq!(found("x.json", blank), whole(FindingKind::Empty, place));
+    assert_eq!(findings("x.json", blank), fault(FindingKind::Empty, place));
     for (text, place) in [
         ("{\"data\": [\n{\"title\" 3}]}", "line 2 column 10"),
         ("{\"data\": 3}", "line 1 column 10"),
         ("{\n\"data\":\n[", "line 3 column 1"),
         ("[3]", "line 1 column 2"),
     ] {
-        assert_eq!(found("x.json", text), whole(FindingKind::Format, place), "{text}");
+        assert_eq!(findings("x.json", text), fault(FindingKind::Format, place), "{text}");
     }
 }
 
@@ -103,7 +104,7 @@ fn rows_of_mtqa() {
         .to_string()
     };
     let good = row(Some("a"), 4, 9, "animal");
-    assert_eq!(found("x.jsonl", &good), []);
+    assert_eq!(findings("x.jsonl", &good), []);
     let rows = [good.clone(), row(None, 5, 10, "animal"), row(Some("c"), 4, 8, ""), good];
     let expected = [
         (FindingKind::ByteOffset, "row-2", "row 2, answer"),
@@ -112,49 +113,49 @@ fn rows_of_mtqa() {
         (FindingKind::DuplicateId, "a", "row 4"),
     ]
     .map(|(kind, id, place)| (kind, id.to_owned(), place.to_owned()));
-    assert_eq!(found("x.jsonl", &rows.join("\n")), expected);
-    assert_eq!(found("x.json", &format!("[{}]", rows.join(","))), expected);
-    let wrong = found("x.jsonl", &format!("{}\n{{\"passage\": 3}}", rows[0]));
+    assert_eq!(findings("x.jsonl", &rows.join("\n")), expected);
+    assert_eq!(findings("x.json", &format!("[{}]", rows.join(","))), expected);
+    let wrong = findings("x.jsonl", &format!("{}\n{{\"passage\": 3}}", rows[0]));
     assert_eq!(wrong, [(FindingKind::Format, String::new(), "line 2 column 1".into())]);
 }
 
 #[test]
-fn languages_of_names() {
+fn languages_in_file_names() {
     let folder = tempfile::tempdir().unwrap();
-    let language = |name: &str, of: &str| -> Vec<String> {
+    let messages = |name: &str, actual: &str| -> Vec<String> {
         let path = folder.path().join(name);
-        let mut file = squad::File::read(format!("../../data/xquad/xquad.{of}.json")).unwrap();
+        let mut file = squad::File::read(format!("../../data/xquad/xquad.{actual}.json")).unwrap();
         file.data.truncate(2);
         file.write(&path).unwrap();
         let check = check_file(path).unwrap();
-        assert!(check.findings.iter().all(|one| one.kind == FindingKind::Language));
-        check.findings.into_iter().map(|one| one.message).collect()
+        assert!(check.findings.iter().all(|finding| finding.kind == FindingKind::Language));
+        check.findings.into_iter().map(|finding| finding.message).collect()
     };
-    for of in MLQA_LANGUAGES.map(|language| language.to_string()) {
+    for actual in MLQA_LANGUAGES.map(|language| language.to_string()) {
         for named in MLQA_LANGUAGES.map(|language| language.to_string()) {
-            let got = language(&format!("xquad.{named}.json"), &of);
+            let got = messages(&format!("xquad.{named}.json"), &actual);
             // One finding for contexts and one for questions.
-            assert_eq!(got.len(), if named == of { 0 } else { 2 }, "{named} {of}: {got:?}");
+            assert_eq!(got.len(), if named == actual { 0 } else { 2 }, "{named} {actual}: {got:?}");
         }
     }
-    let got = language("test-context-de-question-en.json", "de");
+    let got = messages("test-context-de-question-en.json", "de");
     assert_eq!(got.len(), 1);
     assert!(
         got[0].starts_with("according to the file name, questions are in `en`, but they"),
         "{got:?}"
     );
-    assert_eq!(language("test-context-d e-question-en.json", "de").len(), 1);
-    assert_eq!(language("xquad.zh-Hans.json", "zh").len(), 0);
+    assert_eq!(messages("test-context-d e-question-en.json", "de").len(), 1);
+    assert_eq!(messages("xquad.zh-Hans.json", "zh").len(), 0);
     // A language without data for the check, and a file name without a language.
-    assert_eq!(language("xquad.sw.json", "zh").len(), 0);
-    assert_eq!(language("squad.json", "zh").len(), 0);
+    assert_eq!(messages("xquad.sw.json", "zh").len(), 0);
+    assert_eq!(messages("squad.json", "zh").len(), 0);
 }
 
 #[test]
 fn the_program_prints_lines_or_json() {
     let program = program();
-    program.write("bad.json", answered("ein Haus", 23));
-    program.write("good.json", answered("ein Haus", 16));
+    program.write("bad.json", with_answer("ein Haus", 23));
+    program.write("good.json", with_answer("ein Haus", 16));
     let Ended { out, err, code } = program.run("check bad.json good.json");
     assert_eq!((code, &*out), (Some(2), "good.json: 1 questions, 2 answers\n"));
     let place = "data[0].paragraphs[0].qas[0].answers[1]";

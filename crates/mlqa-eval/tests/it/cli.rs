@@ -44,7 +44,7 @@ fn squad_rules_need_no_language() {
 }
 
 #[test]
-fn a_language_outside_mlqa_is_scored_with_a_note() {
+fn language_outside_mlqa_is_scored_with_a_note() {
     let program = program();
     program.write(
         "fr.json",
@@ -54,9 +54,9 @@ fn a_language_outside_mlqa_is_scored_with_a_note() {
     program.write("p.json", r#"{"q": "maison !"}"#);
     let scored = program.done("score fr.json p.json fr");
     assert_eq!(scored.out, "{\"exact_match\": 0.0, \"f1\": 66.66666666666666}\n");
-    let told = "note: fr is not a language of MLQA (en, es, de, ar, hi, vi, zh); articles are not \
+    let note = "note: fr is not a language of MLQA (en, es, de, ar, hi, vi, zh); articles are not \
                 removed\n";
-    assert_eq!(scored.err, told);
+    assert_eq!(scored.err, note);
     // A region does not change the language.
     assert_eq!(program.run("score fr.json p.json es-MX").err, "");
     // SQuAD's rules ignore the language.
@@ -64,13 +64,13 @@ fn a_language_outside_mlqa_is_scored_with_a_note() {
 }
 
 #[test]
-fn bad_input_is_named() {
+fn errors_name_the_bad_input() {
     let program = program();
     program.copy("fixtures/scorer/en/dataset.json", "d.json");
     program.copy("fixtures/scorer/en/predictions.json", "p.json");
-    let whole = program.read("d.json");
+    let full = program.read("d.json");
     program.write("malformed.json", "{\n\"data\": [\n{\"title\" 3}\n]}");
-    program.write("cut.json", whole.chars().take(20_000).collect::<String>());
+    program.write("cut.json", full.chars().take(20_000).collect::<String>());
     program.write("empty.json", r#"{"data": []}"#);
     program.refuses(&[
         ("score malformed.json p.json en", &["malformed.json:3:"]),
@@ -95,7 +95,7 @@ fn bad_input_is_named() {
 }
 
 #[test]
-fn an_answer_that_is_not_in_its_context_is_found() {
+fn answer_outside_its_context_is_reported() {
     let program = program();
     for (name, start) in [("good.json", 4), ("bad.json", 5)] {
         let text = format!(
@@ -117,7 +117,7 @@ fn an_answer_that_is_not_in_its_context_is_found() {
 }
 
 #[test]
-fn a_matrix_of_what_there_is() {
+fn matrix_has_the_pairs_with_predictions() {
     let program = program();
     for folder in ["in/data", "in/predictions"] {
         std::fs::create_dir_all(program.at(folder)).unwrap();
@@ -127,8 +127,8 @@ fn a_matrix_of_what_there_is() {
     for name in ["test-context-de-question-de.json", "test-context-de-question-en.json"] {
         program.copy("fixtures/scorer/de/dataset.json", &format!("in/data/{name}"));
     }
-    let other = "in/data/dev-context-en-question-en.json";
-    program.copy("fixtures/scorer/en/dataset.json", other);
+    let dev_file = "in/data/dev-context-en-question-en.json";
+    program.copy("fixtures/scorer/en/dataset.json", dev_file);
     program.write("in/data/notes.txt", "x");
     program.refused(matrix, &["with the name of a file in --data"]);
     let german = "in/predictions/test-context-de-question-de.json";
@@ -151,7 +151,7 @@ fn a_matrix_of_what_there_is() {
 
 /// A test of `qa-report` uses the same expected file.
 #[test]
-fn two_runs_question_by_question() {
+fn comparison_of_two_runs_equals_the_stored_file() {
     let program = program();
     let compared = program.run(
         "compare --samples 200 --format json --data fixtures/matrix/data \
@@ -161,20 +161,20 @@ fn two_runs_question_by_question() {
 }
 
 #[test]
-fn tables_in_two_forms() {
+fn tables_as_markdown_and_json() {
     let program = program();
-    let form = |name: &str| {
+    let formatted = |name: &str| {
         program.run(&format!("tables --table 000-1 --model ours --language zh --format {name}")).out
     };
-    assert!(form("md").ends_with("| 000-1 | ours | MLQA context en | zh | em | 46.8 |  |\n"));
-    assert_eq!(value(&form("json"))[0]["value"].as_f64(), Some(60.13));
+    assert!(formatted("md").ends_with("| 000-1 | ours | MLQA context en | zh | em | 46.8 |  |\n"));
+    assert_eq!(value(&formatted("json"))[0]["value"].as_f64(), Some(60.13));
     program.refused("tables --table 5", &["`5`", "000-1, 001-1"]);
     program.refused(&["tables", "--model", "no such model"], &["no published value matches"]);
 }
 
 #[cfg(feature = "windows")]
 #[test]
-fn coverage_of_folders_is_by_language() {
+fn coverage_of_folders_has_one_entry_per_language() {
     let program = program();
     for language in ["de", "es", "zh"] {
         let name = format!("questions/test-context-en-question-{language}.json");
@@ -200,15 +200,15 @@ fn coverage_of_folders_is_by_language() {
 }
 
 #[test]
-fn two_runs_are_compared_question_by_question() {
+fn comparison_of_two_runs_has_differences_and_p_values() {
     let program = program();
     program.write("bad.json", "{}");
     let good = "fixtures/scorer/de/predictions.json";
     let data = "compare --data fixtures/scorer/de/dataset.json";
     let rows = |baseline: &str| {
         let runs = format!("--baseline {baseline} --predictions {good}");
-        let form = "--language de --samples 400 --format json";
-        value(&program.done(&format!("{data} {runs} {form}")).out)
+        let options = "--language de --samples 400 --format json";
+        value(&program.done(&format!("{data} {runs} {options}")).out)
     };
     let better = rows("bad.json");
     assert_eq!(better[1]["metric"], "em");
@@ -231,13 +231,13 @@ fn two_runs_are_compared_question_by_question() {
 }
 
 #[test]
-fn scores_with_intervals_and_of_squad_two() {
+fn score_prints_intervals_and_squad2_scores() {
     let program = program();
     let value = value(&program.run(&format!("score {GERMAN} de --intervals")).out);
     assert_eq!(value["f1"].as_f64(), Some(49.807539682539684));
     let [low, high] = [0, 1].map(|k| value["exact_match_interval"][k].as_f64().unwrap());
     assert!(low < 32.5 && 32.5 < high && low > 10.0 && high < 55.0, "{value}");
-    let ended = program.run(&format!("score --squad2 {GERMAN}"));
-    assert!(ended.out.contains("\"HasAns_total\": "), "{}", ended.out);
-    assert!(ended.err.lines().any(|line| line.starts_with("Missing prediction for ")));
+    let squad2 = program.run(&format!("score --squad2 {GERMAN}"));
+    assert!(squad2.out.contains("\"HasAns_total\": "), "{}", squad2.out);
+    assert!(squad2.err.lines().any(|line| line.starts_with("Missing prediction for ")));
 }

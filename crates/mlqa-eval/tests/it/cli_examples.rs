@@ -22,7 +22,8 @@ fn examples_of_help_run() {
         #[cfg(feature = "windows")]
         ("decode", 0, ""),
     ] {
-        let command: Vec<&str> = Some(command).into_iter().filter(|one| !one.is_empty()).collect();
+        let command: Vec<&str> =
+            Some(command).into_iter().filter(|name| !name.is_empty()).collect();
         let folder = run_examples(PROGRAM, &command, count);
         assert!(folder.path().join(output).exists(), "{command:?}: {output}");
     }

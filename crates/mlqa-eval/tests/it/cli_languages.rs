@@ -4,17 +4,17 @@ use serde_json::{Value, json};
 use crate::program;
 
 #[test]
-fn case_changes_no_score() {
+fn case_of_language_codes_is_ignored() {
     let program = program();
     for language in ["en", "de", "zh"] {
-        let [data, said] = ["dataset.json", "predictions.json"]
+        let [data, predictions] = ["dataset.json", "predictions.json"]
             .map(|name| format!("fixtures/scorer/{language}/{name}"));
         let upper = language.to_uppercase();
         let script = format!("{upper}-Xxxx");
         for (one, other) in [(language, upper.as_str()), (&script.to_lowercase(), &script)] {
-            let runs = format!("--baseline {said} --predictions {said} --samples 10");
+            let runs = format!("--baseline {predictions} --predictions {predictions} --samples 10");
             for [one, other] in [
-                [one, other].map(|code| format!("score {data} {said} {code}")),
+                [one, other].map(|code| format!("score {data} {predictions} {code}")),
                 [one, other].map(|code| format!("compare --data {data} --language {code} {runs}")),
             ] {
                 assert_eq!(program.done(&one), program.done(&other));
@@ -29,20 +29,20 @@ fn case_changes_no_score() {
 }
 
 #[test]
-fn case_in_the_names_of_files_makes_no_other_language() {
+fn case_of_languages_in_file_names_is_ignored() {
     let program = program();
     let english = "fixtures/scorer/en/dataset.json";
     program.copy(english, "in/test-context-EN-question-DE.json");
     let predictions = "fixtures/scorer/en/predictions.json";
-    program.copy(predictions, "said/test-context-en-question-De.json");
-    let matrix = "matrix --data in --predictions said --out to";
+    program.copy(predictions, "answers/test-context-en-question-De.json");
+    let matrix = "matrix --data in --predictions answers --out to";
     let table = program.done(matrix).out;
     let line = program.done(&format!("score {english} {predictions} en")).out;
     let line: Value = serde_json::from_str(&line).unwrap();
     let cell = format!("| en | {:.2} |", line["f1"].as_f64().unwrap());
     assert!(table.contains(&cell), "{cell} is not in {table}");
     let rows =
-        program.done("compare --data in --baseline said --predictions said --samples 10").out;
+        program.done("compare --data in --baseline answers --predictions answers --samples 10").out;
     assert!(rows.contains("context en, question de"), "{rows}");
     // `check` uses the languages of the name: the questions are not German.
     let words = ["according to the file name, questions are in `de`"];
@@ -71,53 +71,59 @@ const GOLDS: [(&str, &str); 5] = [
 ];
 
 #[test]
-fn each_language_of_a_file_has_its_score() {
+fn each_language_of_a_file_has_a_score() {
     let program = program();
     program.write("tydi.json", tydi(&GOLDS).to_string());
-    let said = json!({"english-11-1": "house", "arabic-2387335860751143628-1": "كتاب",
+    let predictions = json!({"english-11-1": "house", "arabic-2387335860751143628-1": "كتاب",
         "finnish-3-0": "talo", "english-12-0": "house", "finnish-4-2": "vene"});
-    program.write("said.json", said.to_string());
+    program.write("predictions.json", predictions.to_string());
     let read = |arguments: &str| -> Value {
         serde_json::from_str(&program.done(&format!("score {arguments}")).out).unwrap()
     };
-    let own = read("tydi.json said.json");
-    let mut exact = Vec::new();
+    let scores = read("tydi.json predictions.json");
+    let mut exact_matches = Vec::new();
     for (code, name) in [("en", "english"), ("ar", "arabic"), ("fi", "finnish")] {
         let golds = GOLDS.into_iter().filter(|(id, _)| id.starts_with(name));
-        program.write("alone.json", tydi(&golds.collect::<Vec<_>>()).to_string());
-        let alone = read(&format!("alone.json said.json {code}"));
-        let part = &own["languages"][code];
-        assert_eq!([&part["exact_match"], &part["f1"]], [&alone["exact_match"], &alone["f1"]]);
-        exact.push(part["exact_match"].as_f64().unwrap());
+        program.write("part.json", tydi(&golds.collect::<Vec<_>>()).to_string());
+        let separate = read(&format!("part.json predictions.json {code}"));
+        let part = &scores["languages"][code];
+        assert_eq!(
+            [&part["exact_match"], &part["f1"]],
+            [&separate["exact_match"], &separate["f1"]]
+        );
+        exact_matches.push(part["exact_match"].as_f64().unwrap());
     }
     // Articles are removed in English and Arabic, but not in Finnish.
-    assert_eq!(exact, [50.0, 100.0, 50.0]);
-    assert_eq!(own["mean"]["exact_match"], 200.0 / 3.0);
-    assert_eq!(own["mean_without_en"]["exact_match"], 75.0);
-    assert_eq!((own["exact_match"].as_f64(), own["questions"].as_u64()), (Some(60.0), Some(5)));
-    assert_eq!(own["languages"]["fi"]["questions"], 2);
+    assert_eq!(exact_matches, [50.0, 100.0, 50.0]);
+    assert_eq!(scores["mean"]["exact_match"], 200.0 / 3.0);
+    assert_eq!(scores["mean_without_en"]["exact_match"], 75.0);
+    assert_eq!(
+        (scores["exact_match"].as_f64(), scores["questions"].as_u64()),
+        (Some(60.0), Some(5))
+    );
+    assert_eq!(scores["languages"]["fi"]["questions"], 2);
     // `--norm` applies one set of rules to all languages.
-    let squad = read("--norm squad tydi.json said.json");
+    let squad = read("--norm squad tydi.json predictions.json");
     assert_eq!(squad["languages"]["ar"]["exact_match"], 0.0);
-    assert_eq!(squad["languages"]["en"], own["languages"]["en"]);
-    let more = read("--intervals tydi.json said.json");
-    assert_eq!(more["languages"], own["languages"]);
-    assert!(more["f1_interval"].is_array());
+    assert_eq!(squad["languages"]["en"], scores["languages"]["en"]);
+    let with_intervals = read("--intervals tydi.json predictions.json");
+    assert_eq!(with_intervals["languages"], scores["languages"]);
+    assert!(with_intervals["f1_interval"].is_array());
     // One language cannot apply to a file of several languages.
     let words = ["tydi.json", "several languages", "omit LANGUAGE"];
-    program.failed("score tydi.json said.json en", &words);
+    program.failed("score tydi.json predictions.json en", &words);
 }
 
 #[test]
-fn ids_that_tell_no_language_need_one() {
+fn ids_without_a_language_need_the_argument() {
     let program = program();
-    program.write("said.json", "{}");
+    program.write("predictions.json", "{}");
     for id in ["row-1", "5733be284776f41900661182", "finnish-house", "klingon-1"] {
         let rows = tydi(&[("finnish-3-0", "talo"), (id, "vene")]);
         program.write("rows.json", rows.to_string());
         let words = ["rows.json: LANGUAGE is missing", "such as en"];
-        program.failed("score rows.json said.json", &words);
-        let line = program.done("score rows.json said.json fi").out;
+        program.failed("score rows.json predictions.json", &words);
+        let line = program.done("score rows.json predictions.json fi").out;
         assert_eq!(line, "{\"exact_match\": 0.0, \"f1\": 0.0}\n");
     }
 }

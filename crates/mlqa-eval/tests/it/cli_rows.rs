@@ -9,38 +9,38 @@ fn lines(rows: &[Value]) -> String {
 }
 
 /// The first error line of `score`, `check` and, with the feature, `windows`.
-fn refusals(program: &Program, data: &str) -> Vec<String> {
-    let mut commands = vec![format!("score {data} said.json en"), format!("check {data}")];
+fn error_lines(program: &Program, data: &str) -> Vec<String> {
+    let mut commands = vec![format!("score {data} predictions.json en"), format!("check {data}")];
     if cfg!(feature = "windows") {
         let tokenizer = "--tokenizer fixtures/tokenizer.json";
         commands.push(format!("windows {data} {tokenizer} --out /dev/null"));
     }
-    let refusal = |arguments: &String| {
+    let error_line = |arguments: &String| {
         let error = program.failed(arguments, &[]).err;
         error.lines().next().unwrap().to_owned()
     };
-    commands.iter().map(refusal).collect()
+    commands.iter().map(error_line).collect()
 }
 
 #[test]
-fn faults_of_rows_are_one_line_with_their_place() {
+fn faults_of_rows_are_one_line_with_their_position() {
     let program = program();
-    program.write("said.json", "{}");
+    program.write("predictions.json", "{}");
     let tydi = json!({"question_text": "?", "document_plaintext": "a", "language": "thai"});
     program.write("rows.json", lines(&[tydi.clone(), tydi]));
-    for line in refusals(&program, "rows.json") {
+    for line in error_lines(&program, "rows.json") {
         for word in ["rows.json", "TyDi's primary task", "expected a SQuAD-style file", "passage"] {
             assert!(line.contains(word), "`{word}` is not in: {line}");
         }
     }
     // A fault in a SQuAD-style file has its key and line.
     program.write("fault.json", "{\"data\": [{\"paragraphs\": [\n{\"context\": \"a\"}]}]}");
-    for line in refusals(&program, "fault.json") {
+    for line in error_lines(&program, "fault.json") {
         assert!(line.contains("missing field `qas`") && line.contains('2'), "{line}");
     }
     let row = json!({"id": 3, "context": "a", "question": "?"});
     program.write("rows.jsonl", lines(&[row]));
-    for line in refusals(&program, "rows.jsonl") {
+    for line in error_lines(&program, "rows.jsonl") {
         assert!(line.contains("missing field `answers`") && line.contains('1'), "{line}");
     }
 }
@@ -50,26 +50,27 @@ fn predictions_as_rows_score_as_a_map() {
     let program = program();
     let data = "fixtures/scorer/en/dataset.json";
     let map = "fixtures/scorer/en/predictions.json";
-    let given: Value = serde_json::from_str(&program.read(map)).unwrap();
+    let predictions: Value = serde_json::from_str(&program.read(map)).unwrap();
     let row = |(id, text): (&String, &Value)| json!({"id": id, "prediction_text": text, "no_answer_probability": 0.0});
-    let rows: Vec<Value> = given.as_object().unwrap().iter().map(row).collect();
+    let rows: Vec<Value> = predictions.as_object().unwrap().iter().map(row).collect();
     let expected = program.done(&format!("score {data} {map} en")).out;
     for text in [Value::Array(rows.clone()).to_string(), lines(&rows)] {
-        program.write("said.json", text);
-        assert_eq!(program.done(&format!("score {data} said.json en")).out, expected);
+        program.write("predictions.json", text);
+        assert_eq!(program.done(&format!("score {data} predictions.json en")).out, expected);
     }
     let id = rows[0]["id"].clone();
     program.write("one.json", json!({"id": id, "prediction_text": "a"}).to_string());
     program.write("map.json", format!("{{{id}: \"a\"}}"));
-    let score = |said: &str| program.done(&format!("score {data} {said} en")).out;
+    let score = |file: &str| program.done(&format!("score {data} {file} en")).out;
     assert_eq!(score("one.json"), score("map.json"));
-    program.write("said.json", lines(&[json!({"id": "q", "prediction_text": 3})]));
-    let words = ["said.json:1:", "expected a string", "{\"<question id>\": \"<answer>\", …}"];
-    program.failed(&format!("score {data} said.json en"), &words);
+    program.write("predictions.json", lines(&[json!({"id": "q", "prediction_text": 3})]));
+    let words =
+        ["predictions.json:1:", "expected a string", "{\"<question id>\": \"<answer>\", …}"];
+    program.failed(&format!("score {data} predictions.json en"), &words);
 }
 
 #[test]
-fn probabilities_of_rows_are_the_odds_of_squad2() {
+fn probabilities_of_rows_are_used_as_null_odds() {
     let program = program();
     let row = |id: &str, texts: &[&str]| {
         let starts = vec![0; texts.len()];
@@ -77,15 +78,17 @@ fn probabilities_of_rows_are_the_odds_of_squad2() {
         json!({"id": id, "context": "a b", "question": "?", "answers": answers})
     };
     program.write("data.jsonl", lines(&[row("x", &["a"]), row("y", &[]), row("z", &[])]));
-    let said = |id: &str, text: &str, odds: f64| json!({"id": id, "prediction_text": text, "no_answer_probability": odds});
-    program
-        .write("rows.json", lines(&[said("x", "a", 0.1), said("y", "b", 0.9), said("z", "", 0.5)]));
+    let prediction = |id: &str, text: &str, odds: f64| json!({"id": id, "prediction_text": text, "no_answer_probability": odds});
+    program.write(
+        "rows.json",
+        lines(&[prediction("x", "a", 0.1), prediction("y", "b", 0.9), prediction("z", "", 0.5)]),
+    );
     program.write("map.json", json!({"x": "a", "y": "b", "z": ""}).to_string());
     program.write("odds.json", "{\"x\": 0.1, \"y\": 0.9, \"z\": 0.5}");
     for threshold in ["1", "0.7", "0"] {
-        let score = |said: &str| {
+        let score = |arguments: &str| {
             let end = format!("--null-threshold {threshold}");
-            program.done(&format!("score --squad2 data.jsonl {said} {end}")).out
+            program.done(&format!("score --squad2 data.jsonl {arguments} {end}")).out
         };
         let expected = score("map.json --null-odds odds.json");
         assert_eq!(score("rows.json"), expected);
@@ -95,13 +98,13 @@ fn probabilities_of_rows_are_the_odds_of_squad2() {
 }
 
 #[test]
-fn questions_without_answer_name_the_option() {
+fn error_for_unanswerable_questions_names_squad2() {
     let program = program();
     let qas = json!([{"id": "b", "question": "?", "answers": [], "is_impossible": true}]);
     let data = json!({"version": "v2.0", "data": [{"paragraphs": [{"context": "a", "qas": qas}]}]});
     program.write("dev-v2.0.json", data.to_string());
-    program.write("said.json", "{\"b\": \"\"}");
+    program.write("predictions.json", "{\"b\": \"\"}");
     let words = ["`b` has no gold answer", "--squad2"];
-    program.failed("score dev-v2.0.json said.json en", &words);
-    program.done("score --squad2 dev-v2.0.json said.json");
+    program.failed("score dev-v2.0.json predictions.json en", &words);
+    program.done("score --squad2 dev-v2.0.json predictions.json");
 }

@@ -11,7 +11,7 @@ use crate::common::{run_qa_golden, run_qa_logit};
 use crate::program;
 
 /// The arguments of `windows` or `decode` for `data.json`.
-fn with(command: &str, options: &str) -> String {
+fn arguments(command: &str, options: &str) -> String {
     let tokenizer = "--tokenizer fixtures/tokenizer.json";
     format!("{command} data.json {tokenizer} --max-length 128 --doc-stride 32 {options}")
 }
@@ -34,11 +34,11 @@ fn logits(side: u64, rows: usize) -> Vec<u8> {
 }
 
 fn write_logits(path: &Path, rows: usize, names: [&str; 2], dtype: Dtype) {
-    write_logits_of(path, rows, names, dtype, None);
+    write_logits_with_metadata(path, rows, names, dtype, None);
 }
 
 /// Writes the golden file's logits with the metadata of `windows`.
-fn write_logits_of(
+fn write_logits_with_metadata(
     path: &Path,
     rows: usize,
     names: [&str; 2],
@@ -52,50 +52,50 @@ fn write_logits_of(
     };
     let view = |bytes| TensorView::new(dtype, shape.clone(), bytes).unwrap();
     // `xlmr-model run` writes another tensor before the logits.
-    let other = [0; 12];
-    let first = TensorView::new(Dtype::F32, vec![3], &other).unwrap();
-    let all =
+    let hidden = [0; 12];
+    let first = TensorView::new(Dtype::F32, vec![3], &hidden).unwrap();
+    let tensors =
         [("last_hidden_state", first), (names[0], view(&bytes[0])), (names[1], view(&bytes[1]))];
     let metadata = windows.map(|program| [("windows".to_owned(), program.to_owned())].into());
-    std::fs::write(path, safetensors::serialize(all, metadata).unwrap()).unwrap();
+    std::fs::write(path, safetensors::serialize(tensors, metadata).unwrap()).unwrap();
 }
 
 #[test]
-fn windows_of_one_program_are_not_silently_decoded_as_those_of_another() {
+fn decode_warns_about_windows_of_another_program() {
     let program = with_questions(&run_qa_golden());
-    let run_qa = ["", "--compatible run_qa"];
+    let program_options = ["", "--compatible run_qa"];
     let programs = ["mlqa-eval", "run_qa"];
-    for (cut, made) in run_qa.into_iter().zip(programs) {
-        program.done(&with("windows", &format!("--out w {cut}")));
+    for (windows_option, source) in program_options.into_iter().zip(programs) {
+        program.done(&arguments("windows", &format!("--out w {windows_option}")));
         let bytes = program.bytes("w");
         let header = SafeTensors::read_metadata(&bytes).unwrap().1;
-        assert_eq!(header.metadata().as_ref().unwrap()["windows"], made);
-        for (chosen, name) in run_qa.into_iter().zip(programs) {
-            program.done(&with("windows", &format!("--out x {chosen}")));
+        assert_eq!(header.metadata().as_ref().unwrap()["windows"], source);
+        for (decode_option, name) in program_options.into_iter().zip(programs) {
+            program.done(&arguments("windows", &format!("--out x {decode_option}")));
             let bytes = program.bytes("x");
             let rows =
                 SafeTensors::deserialize(&bytes).unwrap().tensor("question").unwrap().shape()[0];
-            for windows in [Some(made), None] {
+            for windows in [Some(source), None] {
                 let names = ["start_logits", "end_logits"];
-                write_logits_of(&program.at("l"), rows, names, Dtype::F32, windows);
-                let options = format!("--logits l --out p {chosen}");
-                let said = program.done(&with("decode", &options)).err;
-                let expected = match windows.filter(|&made| made != name) {
-                    Some(made) => format!("warning: l: the logits are for windows of {made}"),
+                write_logits_with_metadata(&program.at("l"), rows, names, Dtype::F32, windows);
+                let options = format!("--logits l --out p {decode_option}");
+                let warning = program.done(&arguments("decode", &options)).err;
+                let expected = match windows.filter(|&source| source != name) {
+                    Some(source) => format!("warning: l: the logits are for windows of {source}"),
                     None => String::new(),
                 };
-                assert!(said.starts_with(&expected), "{said}");
-                assert_eq!(said.is_empty(), expected.is_empty(), "{said}");
+                assert!(warning.starts_with(&expected), "{warning}");
+                assert_eq!(warning.is_empty(), expected.is_empty(), "{warning}");
             }
         }
     }
 }
 
 #[test]
-fn rows_and_answers_of_run_qa() {
+fn rows_and_answers_equal_run_qa() {
     let golden = run_qa_golden();
     let program = with_questions(&golden);
-    let printed = program.done(&with("windows", "--compatible run_qa --out w")).out;
+    let printed = program.done(&arguments("windows", "--compatible run_qa --out w")).out;
     let features = golden["features"].as_array().unwrap();
     assert_eq!(printed, format!("24 questions, {} rows of 128 tokens\n", features.len()));
     let bytes = program.bytes("w");
@@ -122,11 +122,11 @@ fn rows_and_answers_of_run_qa() {
     write_logits(&program.at("l"), features.len(), ["start_logits", "end_logits"], Dtype::F32);
     let out = "--compatible run_qa --logits l --out p.json --n-best n.json --null-odds o.json";
     let read = |name: &str| -> Value { serde_json::from_slice(&program.bytes(name)).unwrap() };
-    for (run_of, options) in
+    for (run, options) in
         [(1, ""), (2, "--n-best-size 3 --max-answer-length 5"), (3, "--null-threshold 0")]
     {
-        program.done(&with("decode", &format!("{out} {options}")));
-        let expected = &golden["runs"][run_of];
+        program.done(&arguments("decode", &format!("{out} {options}")));
+        let expected = &golden["runs"][run];
         assert_eq!(read("p.json"), expected["predictions"]);
         let lists: BTreeMap<String, Value> = serde_json::from_value(read("n.json")).unwrap();
         assert_eq!(lists.len(), 24);
@@ -141,14 +141,14 @@ fn rows_and_answers_of_run_qa() {
 }
 
 #[test]
-fn our_own_way_is_the_default() {
+fn default_mode_truncates_questions() {
     let program = with_questions(&run_qa_golden());
-    let printed = program.done(&with("windows", "--max-question-length 10 --out w")).out;
+    let printed = program.done(&arguments("windows", "--max-question-length 10 --out w")).out;
     let rows: usize = printed.split(' ').nth(2).unwrap().parse().unwrap();
     // Truncated questions leave more room for the context, so there are fewer rows.
     assert!(rows < run_qa_golden()["features"].as_array().unwrap().len(), "{printed}");
     write_logits(&program.at("l"), rows, ["start_logits", "end_logits"], Dtype::F32);
-    program.done(&with("decode", "--max-question-length 10 --logits l --out p.json"));
+    program.done(&arguments("decode", "--max-question-length 10 --logits l --out p.json"));
     let predictions: BTreeMap<String, String> =
         serde_json::from_slice(&program.bytes("p.json")).unwrap();
     assert_eq!(predictions.len(), 24);
@@ -157,11 +157,11 @@ fn our_own_way_is_the_default() {
 }
 
 #[test]
-fn other_logits_are_refused() {
+fn mismatched_logits_are_rejected() {
     let golden = run_qa_golden();
     let program = with_questions(&golden);
     let rows = golden["features"].as_array().unwrap().len();
-    let decode = with("decode", "--compatible run_qa --logits l --out p --n-best n");
+    let decode = arguments("decode", "--compatible run_qa --logits l --out p --n-best n");
     let refused = |words: &[&str]| program.failed(&decode, words);
     let usual = ["start_logits", "end_logits"];
     for rows in [rows - 1, rows + 1, 0] {
@@ -173,19 +173,19 @@ fn other_logits_are_refused() {
     write_logits(&program.at("l"), rows, usual, Dtype::F16);
     refused(&["`start_logits` is F16"]);
     write_logits(&program.at("l"), rows, usual, Dtype::F32);
-    let whole = program.bytes("l");
-    program.write("l", &whole[..whole.len() - 1]);
+    let complete = program.bytes("l");
+    program.write("l", &complete[..complete.len() - 1]);
     refused(&["_logits` are truncated"]);
-    for bytes in [&whole[..9], &b"{}"[..], &[0xff; 64]] {
+    for bytes in [&complete[..9], &b"{}"[..], &[0xff; 64]] {
         program.write("l", bytes);
         refused(&["not a safetensors file"]);
     }
     assert!(!program.at("p").exists() && !program.at("n").exists());
-    program.failed(&with("windows", "--max-question-length 99 --out w"), &["max_length"]);
+    program.failed(&arguments("windows", "--max-question-length 99 --out w"), &["max_length"]);
 }
 
 #[test]
-fn a_row_is_not_as_long_as_memory() {
+fn row_length_is_limited() {
     program().failed(
         "windows fixtures/scorer/de/dataset.json --tokenizer fixtures/tokenizer.json \
          --out windows.safetensors --max-length 1000000000000 --compatible run_qa",

@@ -4,7 +4,7 @@ use mlqa_eval::{Cell, Error, Language, Matrix, compare, compared_markdown};
 const MLQA_XQUAD: [&str; 2] = ["MLQA", "XQuAD"];
 
 #[test]
-fn a_run_is_compared_with_numbers_on_other_data() {
+fn a_run_is_compared_with_results_on_other_data() {
     let mut run = Matrix::new("run");
     let cell =
         Cell { f1: 80.0, em: 60.0, questions: 120, f1_half_width: None, em_half_width: None };
@@ -50,6 +50,6 @@ fn a_run_is_compared_with_table_one() {
     assert!(rows.iter().any(|row| row.run == Some(1.0)));
     for table in ["000-9", "001-3"] {
         let error = compare(table, &MLQA_XQUAD, &run).unwrap_err();
-        assert!(matches!(&error, Error::Table { given, .. } if given == table), "{error}");
+        assert!(matches!(&error, Error::Table { id, .. } if id == table), "{error}");
     }
 }

@@ -3,7 +3,7 @@ use mlqa_eval::{Coverage, Error, coverage, load_tokenizer};
 use tokenizers::Tokenizer;
 
 /// The vocabulary has `▁` as a separate token, as XLM-R's has.
-fn words() -> Tokenizer {
+fn word_tokenizer() -> Tokenizer {
     r#"{"version": "1.0", "truncation": null, "padding": null,
         "added_tokens": [{"id": 0, "content": "<s>", "single_word": false, "lstrip": false,
             "rstrip": false, "normalized": false, "special": true}],
@@ -15,18 +15,19 @@ fn words() -> Tokenizer {
 }
 
 #[test]
-fn worked_by_hand() {
-    let got = coverage(&["a b b ▁ <s>", "c"], &["b b b d", "d a ▁ <s>"], &words()).unwrap();
+fn coverage_equals_hand_computed_value() {
+    let got =
+        coverage(&["a b b ▁ <s>", "c"], &["b b b d", "d a ▁ <s>"], &word_tokenizer()).unwrap();
     // Questions {a, b, c}, text {a, b, d}.
     assert_eq!(got, Coverage { covered: 2, total: 3, ratio: 2.0 / 3.0 });
 }
 
 #[test]
 fn no_tokens_is_an_error() {
-    let error = coverage(&["▁ <s>"], &["a"], &words()).unwrap_err();
+    let error = coverage(&["▁ <s>"], &["a"], &word_tokenizer()).unwrap_err();
     assert!(matches!(error, Error::NoTokens), "{error}");
     let empty: [&str; 0] = [];
-    assert_eq!(coverage(&["a"], &empty, &words()).unwrap().ratio, 0.0);
+    assert_eq!(coverage(&["a"], &empty, &word_tokenizer()).unwrap().ratio, 0.0);
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn offsets_count_code_points_and_unknown_keys_are_ignored() {
 }
 
 #[test]
-fn broken_files_name_line_and_column() {
+fn json_errors_name_line_and_column() {
     let folder = tempfile::tempdir().unwrap();
     let cases = [
         ("{\n \"data\": [\n  {\"title\" \"T\"}\n ]\n}", 3),
@@ -68,9 +68,9 @@ fn offsets_may_be_whole_floats_or_text() {
     for offset in ["6.0", "6e0", "\"6\"", "\"6.0\""] {
         assert_eq!(read(offset).unwrap().questions[0].answers[0].answer_start, 6, "{offset}");
     }
-    let wrong =
+    let invalid =
         ["6.5", "-6.0", "1e30", "null", "true", "\"\"", "\"-6\"", "\"6.5\"", "\"x\"", "\"nan\""];
-    for offset in wrong {
+    for offset in invalid {
         let error = read(offset).unwrap_err().to_string();
         assert!(error.starts_with("d.json:3:") && error.contains("question \"a\": "), "{error}");
         assert!(error.contains("expected a whole number from 0"), "{error}");
@@ -86,7 +86,7 @@ fn an_id_that_occurs_twice_is_an_error() {
 }
 
 #[test]
-fn pairing_takes_the_wording_from_the_other_language() {
+fn pair_uses_the_question_texts_of_the_other_language() {
     let folder = tempfile::tempdir().unwrap();
     let other = r#"{"id": "b", "question": "Wer?", "answers": []}"#;
     let german =
@@ -129,7 +129,7 @@ fn names_parse_and_format() {
 }
 
 #[test]
-fn a_file_that_memory_cannot_hold_is_refused_unread() {
+fn oversized_files_are_rejected_without_reading() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path(), "long.json", "");
     // A sparse file, which uses no disk space.

@@ -41,7 +41,7 @@ fn texts(
 }
 
 #[test]
-fn worked_by_hand() {
+fn candidates_equal_hand_computed_values() {
     let (q, w) = ([question("q", 4)], [window(0, 0, 4)]);
     // `<s>` and `</s>` have the highest logits, but are not in the context.
     let start = [arr1(&[9.0, 9.0, 1.0, 3.0, 0.0, 0.0, 9.0])];
@@ -76,16 +76,16 @@ fn length_and_order_limit_spans() {
 }
 
 #[test]
-fn windows_are_merged_and_texts_kept_once() {
+fn windows_are_merged_and_texts_are_distinct() {
     let q = [question("q", 6)];
     let mut w = [window(0, 0, 4), window(0, 2, 6)];
-    let flat = |at: usize, high: f32| {
+    let peak_at = |at: usize, peak: f32| {
         let mut row = Array1::zeros(7);
-        row[at] = high;
+        row[at] = peak;
         row
     };
     // w3 is token 5 of the first window and token 3 of the second.
-    let logits = [flat(5, 2.0), flat(3, 4.0)];
+    let logits = [peak_at(5, 2.0), peak_at(3, 4.0)];
     let all = decode(&q, &w, &logits, &logits, &DecodeConfig::default()).unwrap();
     let of_w3: Vec<_> = all[0].candidates.iter().filter(|c| c.text == "w3").collect();
     assert_eq!(of_w3.len(), 1);
@@ -110,7 +110,7 @@ fn ties_go_to_the_earlier_window_and_token() {
 }
 
 #[test]
-fn null_only_where_it_is_allowed() {
+fn null_is_predicted_only_with_a_threshold() {
     let (q, w) = ([question("q", 2)], [window(0, 0, 2)]);
     let logits = [arr1(&[2.0, 0.0, 1.0, 0.0, 0.0])];
     let answer = |allow_null| {
@@ -124,7 +124,7 @@ fn null_only_where_it_is_allowed() {
 }
 
 #[test]
-fn unusable_logits_are_named() {
+fn errors_name_invalid_logits() {
     let (q, w) =
         ([question("first", 2), question("second", 2)], [window(0, 0, 2), window(1, 0, 2)]);
     let good = Array1::<f32>::zeros(5);
@@ -154,7 +154,7 @@ fn unusable_logits_are_named() {
 }
 
 #[test]
-fn views_serve_and_files_are_written() {
+fn array_views_are_accepted_and_files_are_written() {
     let (q, w) = (
         [question("b", 2), question("a", 2), question("none", 2)],
         [window(0, 0, 2), window(1, 0, 2)],
@@ -183,7 +183,7 @@ proptest! {
     /// The result equals an exhaustive search over the n highest starts and ends; of equal logits,
     /// the first is used. With an n_best of 9 or more, the search covers all spans of the window.
     #[test]
-    fn equals_trying_every_span_of_the_n_highest(
+    fn equals_exhaustive_search_over_the_n_highest(
         start in prop::collection::vec(-3_i8..3, 12), end in prop::collection::vec(-3_i8..3, 12),
         max_answer_length in 1_usize..6, n_best in 1_usize..60,
     ) {
@@ -191,10 +191,10 @@ proptest! {
         let row = |v: &[i8]| v.iter().map(|&x| f32::from(x)).collect::<Array1<f32>>();
         let (start, end) = (row(&start), row(&end));
         let top = |row: &Array1<f32>| {
-            let mut at: Vec<usize> = (2..11).collect();
-            at.sort_by(|&a, &b| row[b].total_cmp(&row[a]).then(a.cmp(&b)));
-            at.truncate(n_best);
-            at
+            let mut positions: Vec<usize> = (2..11).collect();
+            positions.sort_by(|&a, &b| row[b].total_cmp(&row[a]).then(a.cmp(&b)));
+            positions.truncate(n_best);
+            positions
         };
         let mut spans = Vec::new();
         for s in top(&start) {
@@ -214,12 +214,12 @@ proptest! {
 }
 
 #[test]
-fn numbers_of_nonsense_do_no_harm() {
+fn extreme_settings_are_handled() {
     let (q, w) = ([question("q", 4)], [window(0, 0, 4)]);
     let logits = [arr1(&[0.0, 1.0, 5.0, 3.0, 2.0, 4.0, 0.0])];
     let config = |n_best| DecodeConfig { n_best, ..DecodeConfig::default() };
-    let most = decode(&q, &w, &logits, &logits, &config(usize::MAX)).unwrap();
-    assert_eq!(most, decode(&q, &w, &logits, &logits, &config(1000)).unwrap());
+    let all = decode(&q, &w, &logits, &logits, &config(usize::MAX)).unwrap();
+    assert_eq!(all, decode(&q, &w, &logits, &logits, &config(1000)).unwrap());
     let null = DecodeConfig { allow_null: Some(f32::NAN), ..config(1) };
     let error = decode(&q, &w, &logits, &logits, &null).unwrap_err();
     assert!(error.to_string().contains("allow_null = NaN"), "{error}");

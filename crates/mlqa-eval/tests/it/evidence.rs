@@ -23,18 +23,18 @@ fn all_means(values: &[f64]) -> Vec<f64> {
 fn all_swaps(differences: &[f64]) -> f64 {
     let count = differences.len();
     let observed: f64 = differences.iter().sum();
-    let far = (0..1u32 << count).filter(|swaps| {
+    let extreme = (0..1u32 << count).filter(|swaps| {
         let signed = differences.iter().enumerate();
         let sum: f64 = signed.map(|(k, d)| if swaps >> k & 1 == 1 { -d } else { *d }).sum();
         sum.abs() >= observed.abs() - 1e-9
     });
-    far.count() as f64 / f64::from(1u32 << count)
+    extreme.count() as f64 / f64::from(1u32 << count)
 }
 
 const SAMPLES: Resampling = Resampling { samples: 8_000, level: 0.9, seed: 7 };
 
 #[test]
-fn intervals_are_those_of_all_samples() {
+fn intervals_agree_with_all_samples() {
     for values in [vec![0.0, 1.0, 1.0, 0.0, 1.0], vec![0.1, 0.25, 0.9, 0.4], vec![3.0]] {
         let interval = bootstrap(&values, &SAMPLES).unwrap();
         let all = all_means(&values);
@@ -42,16 +42,19 @@ fn intervals_are_those_of_all_samples() {
             let below = all.iter().filter(|&&mean| mean <= end + 1e-9).count();
             below as f64 / all.len() as f64
         };
-        let under = |end: f64| share(end - 2e-9);
+        let share_below = |end: f64| share(end - 2e-9);
         // 5 % of the means are at or below the lower end, 95 % at or below the upper end.
         for (end, tail) in [(interval.low, 0.05), (interval.high, 0.95)] {
-            assert!(share(end) >= tail - 0.02 && under(end) <= tail + 0.02, "{values:?}: {end}");
+            assert!(
+                share(end) >= tail - 0.02 && share_below(end) <= tail + 0.02,
+                "{values:?}: {end}"
+            );
         }
     }
 }
 
 #[test]
-fn p_values_are_those_of_all_swaps_and_samples() {
+fn p_values_agree_with_all_swaps_and_samples() {
     for differences in [
         vec![1.0, 1.0, 1.0, 1.0, -1.0, 0.0, 1.0],
         vec![0.2, -0.4, 0.1, 0.7, 0.3],
@@ -64,20 +67,23 @@ fn p_values_are_those_of_all_swaps_and_samples() {
         assert!((test.p_randomisation - exact).abs() < 0.02, "{differences:?}: {test:?} {exact}");
         let mean = differences.iter().sum::<f64>() / differences.len() as f64;
         let all = all_means(&differences);
-        let far = all.iter().filter(|&&one| (one - mean).abs() >= mean.abs() - 1e-9).count();
+        let far = all
+            .iter()
+            .filter(|&&sample_mean| (sample_mean - mean).abs() >= mean.abs() - 1e-9)
+            .count();
         let exact = far as f64 / all.len() as f64;
         assert!((test.p_bootstrap - exact).abs() < 0.02, "{differences:?}: {test:?} {exact}");
         assert!((test.difference.mean - mean).abs() < 1e-12);
         // Swapping the runs changes only the sign of the difference.
-        let turned: Vec<(f64, f64)> = pairs.iter().map(|&(a, b)| (b, a)).collect();
-        let other = paired_test(&turned, &SAMPLES).unwrap();
-        assert_eq!(other.p_randomisation, test.p_randomisation);
-        assert_eq!(other.difference.mean, -test.difference.mean);
+        let swapped: Vec<(f64, f64)> = pairs.iter().map(|&(a, b)| (b, a)).collect();
+        let swapped_test = paired_test(&swapped, &SAMPLES).unwrap();
+        assert_eq!(swapped_test.p_randomisation, test.p_randomisation);
+        assert_eq!(swapped_test.difference.mean, -test.difference.mean);
     }
 }
 
 #[test]
-fn any_number_of_threads_gives_the_same() {
+fn results_do_not_depend_on_the_number_of_threads() {
     let pairs: Vec<(f64, f64)> =
         (0..300).map(|k| (f64::from(k % 7), f64::from(k * k % 11))).collect();
     let config = Resampling { samples: 500, ..Resampling::default() };
@@ -99,7 +105,7 @@ fn holm_is_the_step_down_rule() {
 }
 
 #[test]
-fn what_cannot_be_resampled_is_an_error() {
+fn invalid_resampling_is_an_error() {
     let default = Resampling::default();
     for (values, config, key) in [
         (&[][..], default, "values"),

@@ -22,7 +22,7 @@ fn sample() -> Matrix {
 }
 
 #[test]
-fn averages_are_plain_means() {
+fn averages_are_unweighted_means() {
     let matrix = sample();
     let close = |got: f64, want: f64| assert!((got - want).abs() < 1e-12, "{got} {want}");
     close(matrix.xlt().unwrap().f1, 75.0);
@@ -34,7 +34,7 @@ fn averages_are_plain_means() {
 }
 
 #[test]
-fn files_hold_every_digit() {
+fn files_preserve_all_digits() {
     let folder = tempfile::tempdir().unwrap();
     let mut matrix = sample();
     matrix.insert(
@@ -71,7 +71,7 @@ fn markdown_has_rows_for_contexts() {
 }
 
 #[test]
-fn other_languages_follow_mlqas_by_code() {
+fn other_languages_follow_mlqa_languages_by_code() {
     let other = |code: &str| code.parse::<Language>().unwrap();
     let mut matrix = sample();
     matrix.insert(other("th"), EN, cell(5.0, 4.0));
@@ -103,7 +103,7 @@ fn seeds_give_mean_and_spread() {
 }
 
 #[test]
-fn table_one_has_the_papers_shape() {
+fn table_one_has_the_format_of_the_paper() {
     let mut complete = Matrix::new("");
     for (k, language) in mlqa_eval::TABLE_ONE_LANGUAGES.into_iter().enumerate() {
         complete.insert(EN, language, cell(10.0 * (k + 1) as f64, k as f64));

@@ -32,12 +32,12 @@ fn totals_and_questions_equal_the_official_script() {
         assert_eq!(unanswered, expected["unanswered"], "{language}");
         let expected = expected["per_question"].as_object().unwrap();
         assert_eq!(got.per_question.len(), expected.len());
-        for one in &got.per_question {
-            let want = &expected[&one.id];
-            let context = format!("{language} {} ({})", one.id, want["variant"]);
-            assert_eq!(Some(one.f1), want["f1"].as_f64(), "{context} f1");
+        for question in &got.per_question {
+            let want = &expected[&question.id];
+            let context = format!("{language} {} ({})", question.id, want["variant"]);
+            assert_eq!(Some(question.f1), want["f1"].as_f64(), "{context} f1");
             assert_eq!(
-                Some(f64::from(u8::from(one.exact_match))),
+                Some(f64::from(u8::from(question.exact_match))),
                 want["exact_match"].as_f64(),
                 "{context} em"
             );
@@ -46,7 +46,7 @@ fn totals_and_questions_equal_the_official_script() {
 }
 
 #[test]
-fn a_file_passed_over_scores_as_one_that_is_read() {
+fn score_files_equals_reading_and_scoring() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("dataset.json");
     let good = std::fs::read_to_string(scorer(Language::ZH, "dataset.json")).unwrap();
@@ -78,13 +78,13 @@ fn a_file_passed_over_scores_as_one_that_is_read() {
             Ok((dataset.version, score))
         };
         let read: Result<_, Error> = read();
-        let passed = score_files(&path, &predictions, rules);
-        match (read, passed) {
-            (Ok(read), Ok(passed)) => assert_eq!(read, (passed.version, passed.score), "{to}"),
-            (read, passed) => {
-                let words = [read.map(|_| ()), passed.map(|_| ())];
-                let [read, passed] = words.map(|result| result.unwrap_err().to_string());
-                assert_eq!(read, passed, "{to}");
+        let direct = score_files(&path, &predictions, rules);
+        match (read, direct) {
+            (Ok(read), Ok(direct)) => assert_eq!(read, (direct.version, direct.score), "{to}"),
+            (read, direct) => {
+                let errors = [read.map(|_| ()), direct.map(|_| ())];
+                let [read, direct] = errors.map(|result| result.unwrap_err().to_string());
+                assert_eq!(read, direct, "{to}");
             }
         }
     }
@@ -100,38 +100,41 @@ fn one_question(gold: &[&str]) -> Dataset {
     dataset(vec![question("q", "", "", &answers)])
 }
 
-fn hand(gold: &[&str], prediction: &str, rules: Normalization) -> (f64, f64) {
+fn score_one(gold: &[&str], prediction: &str, rules: Normalization) -> (f64, f64) {
     let got = score(&one_question(gold), &predictions(&[("q", prediction)]), rules).unwrap();
     (got.exact_match, got.f1)
 }
 
 #[test]
-fn worked_by_hand() {
+fn scores_equal_hand_computed_values() {
     let en = Normalization::Mlqa(Language::EN);
     // 2 of 3 tokens predicted, 2 of 2 gold found: 2 · (2/3) · 1 / (5/3) = 0.8.
-    let (em, f1) = hand(&["The red house", "x"], "a red house, tall", en);
+    let (em, f1) = score_one(&["The red house", "x"], "a red house, tall", en);
     assert_eq!(em, 0.0);
     assert!((f1 - 80.0).abs() < 1e-12, "{f1}");
     // Both empty after normalisation: equal, but no token in common.
-    assert_eq!(hand(&["the"], "...", en), (100.0, 0.0));
+    assert_eq!(score_one(&["the"], "...", en), (100.0, 0.0));
     // Tokens are a multiset: one of two `no`s is predicted.
-    let (_, f1) = hand(&["no no"], "no", en);
+    let (_, f1) = score_one(&["no no"], "no", en);
     assert!((f1 - 200.0 / 3.0).abs() < 1e-12, "{f1}");
     // EM from one gold answer, F1 from the best.
-    assert_eq!(hand(&["x y", "x"], "x", en), (100.0, 100.0));
-    assert_eq!(hand(&["4½ Jahre"], "4½ JAHRE!", Normalization::Mlqa(Language::DE)), (100.0, 100.0));
+    assert_eq!(score_one(&["x y", "x"], "x", en), (100.0, 100.0));
+    assert_eq!(
+        score_one(&["4½ Jahre"], "4½ JAHRE!", Normalization::Mlqa(Language::DE)),
+        (100.0, 100.0)
+    );
 }
 
 #[test]
-fn squad_rules_keep_what_is_not_ascii_punctuation() {
-    assert_eq!(hand(&["«x»"], "x", Normalization::Mlqa(Language::ES)), (100.0, 100.0));
-    assert_eq!(hand(&["«x»"], "x", Normalization::SquadEn), (0.0, 0.0));
-    assert_eq!(hand(&["la casa"], "casa", Normalization::SquadEn).0, 0.0);
-    assert_eq!(hand(&["the casa"], "casa", Normalization::SquadEn).0, 100.0);
+fn squad_rules_retain_non_ascii_punctuation() {
+    assert_eq!(score_one(&["«x»"], "x", Normalization::Mlqa(Language::ES)), (100.0, 100.0));
+    assert_eq!(score_one(&["«x»"], "x", Normalization::SquadEn), (0.0, 0.0));
+    assert_eq!(score_one(&["la casa"], "casa", Normalization::SquadEn).0, 0.0);
+    assert_eq!(score_one(&["the casa"], "casa", Normalization::SquadEn).0, 100.0);
 }
 
 #[test]
-fn missing_predictions_count_zero_and_are_named() {
+fn missing_predictions_count_zero_and_are_listed() {
     let got =
         score(&one_question(&["x"]), &Predictions::default(), Normalization::SquadEn).unwrap();
     assert_eq!((got.exact_match, got.f1), (0.0, 0.0));
@@ -140,7 +143,7 @@ fn missing_predictions_count_zero_and_are_named() {
 }
 
 #[test]
-fn nothing_to_score_is_an_error() {
+fn missing_questions_and_gold_answers_are_errors() {
     let mut dataset = one_question(&[]);
     let predictions = predictions(&[("q", "x")]);
     let error = score(&dataset, &predictions, Normalization::SquadEn).unwrap_err();

@@ -41,19 +41,20 @@ pub fn write(path: &Path, questions: &[Question], number: &str, rows: usize) {
     let mut writer = writer(path, &schema);
     for questions in questions.chunks(rows) {
         let mut group = writer.next_row_group().unwrap();
-        texts(&mut group, questions.iter().map(|one| one.id.as_str()));
-        texts(&mut group, questions.iter().map(|one| &*one.title));
-        texts(&mut group, questions.iter().map(|one| &*one.context));
-        texts(&mut group, questions.iter().map(|one| one.question.as_str()));
-        let levels = |one: &Question| match one.answers.len() {
+        texts(&mut group, questions.iter().map(|question| question.id.as_str()));
+        texts(&mut group, questions.iter().map(|question| &*question.title));
+        texts(&mut group, questions.iter().map(|question| &*question.context));
+        texts(&mut group, questions.iter().map(|question| question.question.as_str()));
+        let levels = |question: &Question| match question.answers.len() {
             0 => vec![(2, 0)],
             count => (0..count).map(|k| (4, i16::from(k > 0))).collect(),
         };
         let levels: Vec<_> = questions.iter().flat_map(levels).collect();
-        let answers = || questions.iter().flat_map(|one| &one.answers);
-        let found: Vec<_> = answers().map(|one| ByteArray::from(one.text.as_str())).collect();
-        column::<ByteArrayType>(&mut group, &found, &levels);
-        let starts = || answers().map(|one| i32::try_from(one.answer_start).unwrap());
+        let answers = || questions.iter().flat_map(|question| &question.answers);
+        let answer_texts: Vec<_> =
+            answers().map(|answer| ByteArray::from(answer.text.as_str())).collect();
+        column::<ByteArrayType>(&mut group, &answer_texts, &levels);
+        let starts = || answers().map(|answer| i32::try_from(answer.answer_start).unwrap());
         match number {
             "int32" => column::<Int32Type>(&mut group, &starts().collect::<Vec<_>>(), &levels),
             _ => {

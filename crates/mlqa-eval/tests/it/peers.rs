@@ -14,9 +14,9 @@ const CHARACTERS: &str = "aabdehintABDEHIT  \t\n\u{a0}\u{3000}-_.,;:'\"!?$+<=>^`
 const WORDS: [&str; 10] = ["a", "an", "the", "The", "A", "i", "am", "haus", "a.", "\u{1c5}"];
 
 /// A linear congruential generator, which is random enough for texts.
-struct Draws(u64);
+struct Random(u64);
 
-impl Draws {
+impl Random {
     fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (self.0 >> 33) as usize % bound
@@ -38,20 +38,24 @@ impl Draws {
 }
 
 /// Draws gold answers with a prediction, which contains a gold answer in half of the cases.
-fn draw(count: u32) -> Vec<(String, Vec<String>)> {
-    let mut draws = Draws(17);
-    let mut one = || {
-        let golds: Vec<String> = (0..=draws.below(3)).map(|_| draws.text()).collect();
-        let mut prediction = draws.text();
-        if draws.below(2) == 0 {
-            prediction = format!("{} {}", golds[draws.below(golds.len())], draws.text());
+fn draw_cases(count: u32) -> Vec<(String, Vec<String>)> {
+    let mut random = Random(17);
+    let mut case = || {
+        let golds: Vec<String> = (0..=random.below(3)).map(|_| random.text()).collect();
+        let mut prediction = random.text();
+        if random.below(2) == 0 {
+            prediction = format!("{} {}", golds[random.below(golds.len())], random.text());
         }
         (prediction, golds)
     };
-    (0..count).map(|_| one()).collect()
+    (0..count).map(|_| case()).collect()
 }
 
-fn python(cases: &[(String, Vec<String>)], rules: &str, program: &std::path::Path) -> Value {
+fn score_in_python(
+    cases: &[(String, Vec<String>)],
+    rules: &str,
+    program: &std::path::Path,
+) -> Value {
     let cases: Vec<Value> = cases
         .iter()
         .map(|(prediction, golds)| json!({ "prediction": prediction, "golds": golds }))
@@ -63,17 +67,17 @@ fn python(cases: &[(String, Vec<String>)], rules: &str, program: &std::path::Pat
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let given = json!({ "rules": rules, "cases": cases }).to_string();
-    child.stdin.take().unwrap().write_all(given.as_bytes()).unwrap();
+    let input = json!({ "rules": rules, "cases": cases }).to_string();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
 #[test]
-fn drawn_answers_score_as_in_python() {
+fn random_answers_score_as_in_python() {
     let Some(program) = peers_python(Peers::Light) else { return };
-    let drawn = draw(cases(2_000));
+    let drawn = draw_cases(cases(2_000));
     let questions: Vec<Question> = drawn
         .iter()
         .enumerate()
@@ -101,15 +105,16 @@ fn drawn_answers_score_as_in_python() {
         ("mlqa-en", Normalization::Mlqa(Language::EN)),
         ("mlqa-hi", Normalization::Mlqa(Language::HI)),
     ] {
-        let expected = python(&drawn, name, &program);
+        let expected = score_in_python(&drawn, name, &program);
         let got = score(&dataset, &predictions, rules).unwrap();
-        for (one, want) in got.per_question.iter().zip(expected["scores"].as_array().unwrap()) {
-            let case = &drawn[one.id.parse::<usize>().unwrap()];
-            assert_eq!(json!([one.exact_match, one.f1]), *want, "{name}: {case:?}");
+        for (question, want) in got.per_question.iter().zip(expected["scores"].as_array().unwrap())
+        {
+            let case = &drawn[question.id.parse::<usize>().unwrap()];
+            assert_eq!(json!([question.exact_match, question.f1]), *want, "{name}: {case:?}");
         }
-        let matches = got.per_question.iter().filter(|one| one.exact_match).count();
+        let matches = got.per_question.iter().filter(|question| question.exact_match).count();
         assert!(matches > 0, "{name}: no case tells exact match");
-        let spread = Spread::of(got.per_question.iter().map(|one| one.f1));
+        let spread = Spread::of(got.per_question.iter().map(|question| question.f1));
         let want = expected["mean"].as_f64().unwrap();
         assert!((spread.mean - want).abs() < 1e-12, "{name}: {} {want}", spread.mean);
         // Student's t for many degrees of freedom is slightly above 1.96.

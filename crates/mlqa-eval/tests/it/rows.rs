@@ -11,12 +11,13 @@ use serde_json::{Value, json};
 
 /// Converts questions to rows in the format of data hubs.
 fn hub_rows(questions: &[Question]) -> Vec<Value> {
-    let row = |one: &Question| {
-        let texts: Vec<&str> = one.answers.iter().map(|answer| answer.text.as_str()).collect();
-        let starts: Vec<usize> = one.answers.iter().map(|answer| answer.answer_start).collect();
+    let row = |question: &Question| {
+        let texts: Vec<&str> = question.answers.iter().map(|answer| answer.text.as_str()).collect();
+        let starts: Vec<usize> =
+            question.answers.iter().map(|answer| answer.answer_start).collect();
         let answers = json!({"text": texts, "answer_start": starts});
-        json!({"id": one.id, "title": &*one.title, "context": &*one.context,
-            "question": one.question, "answers": answers})
+        json!({"id": question.id, "title": &*question.title, "context": &*question.context,
+            "question": question.question, "answers": answers})
     };
     questions.iter().map(row).collect()
 }
@@ -27,7 +28,7 @@ fn lines(rows: &[Value], end: &str) -> String {
 
 /// File names and texts of every form except Parquet.
 fn forms(rows: &[Value]) -> Vec<(&'static str, String)> {
-    let listed = |row: &Value| {
+    let with_answer_objects = |row: &Value| {
         let mut row = row.clone();
         let list = |key: &str| row["answers"][key].as_array().unwrap().clone();
         let pairs = list("text").into_iter().zip(list("answer_start"));
@@ -35,7 +36,7 @@ fn forms(rows: &[Value]) -> Vec<(&'static str, String)> {
         row["answers"] = pairs.map(pair).collect();
         row
     };
-    let objects: Vec<Value> = rows.iter().map(listed).collect();
+    let objects: Vec<Value> = rows.iter().map(with_answer_objects).collect();
     vec![
         ("array.json", json!(rows).to_string()),
         ("pretty.json", serde_json::to_string_pretty(rows).unwrap()),
@@ -50,8 +51,8 @@ fn forms(rows: &[Value]) -> Vec<(&'static str, String)> {
 fn write_all(folder: &Path, questions: &[Question]) -> Vec<std::path::PathBuf> {
     let rows = hub_rows(questions);
     let squad = folder.join("squad.json");
-    let all = Dataset { path: squad.clone(), version: None, questions: questions.to_vec() };
-    all.write(&squad).unwrap();
+    let dataset = Dataset { path: squad.clone(), version: None, questions: questions.to_vec() };
+    dataset.write(&squad).unwrap();
     let mut paths = vec![squad];
     for (name, text) in forms(&rows) {
         paths.push(folder.join(name));
@@ -72,10 +73,10 @@ proptest! {
 
     #[test]
     fn every_form_has_the_same_questions_and_score(
-        made in prop::collection::vec((0..2_u8, TEXTS, TEXTS, 0..3_usize, 0..9_usize, any::<bool>()), 1..8),
+        drawn in prop::collection::vec((0..2_u8, TEXTS, TEXTS, 0..3_usize, 0..9_usize, any::<bool>()), 1..8),
     ) {
-        let (mut questions, mut said) = (Vec::<Question>::new(), serde_json::Map::new());
-        for (k, (title, context, question, answers, start, right)) in made.into_iter().enumerate() {
+        let (mut questions, mut answers_by_id) = (Vec::<Question>::new(), serde_json::Map::new());
+        for (k, (title, context, question, answers, start, correct)) in drawn.into_iter().enumerate() {
             // Neighbours often share a context.
             let context = match questions.last() {
                 Some(last) if k % 3 > 0 => last.context.clone(),
@@ -87,15 +88,15 @@ proptest! {
                 mlqa_eval::Answer { text, answer_start }
             };
             let answers: Vec<_> = (0..answers).map(answer).collect();
-            let answer = answers.first().filter(|_| right).map_or(&*question, |one| &one.text);
-            said.insert(k.to_string(), answer.into());
+            let answer = answers.first().filter(|_| correct).map_or(&*question, |one| &one.text);
+            answers_by_id.insert(k.to_string(), answer.into());
             let title = Arc::from(format!("{title}"));
             questions.push(Question { id: k.to_string(), question, context, answers, title });
         }
         let folder = tempfile::tempdir().unwrap();
         let predictions = folder.path().join("said.json");
-        std::fs::write(&predictions, Value::from(said).to_string()).unwrap();
-        let given = Predictions::read(&predictions).unwrap();
+        std::fs::write(&predictions, Value::from(answers_by_id).to_string()).unwrap();
+        let predicted = Predictions::read(&predictions).unwrap();
         let paths = write_all(folder.path(), &questions);
         let score = |path: &Path| {
             let read = Dataset::read(path).unwrap();
@@ -104,7 +105,7 @@ proptest! {
                 Error::NoGold { id, .. } => id,
                 other => panic!("{other}"),
             });
-            (files, score_squad2(&read, &given, None, 1.0).unwrap())
+            (files, score_squad2(&read, &predicted, None, 1.0).unwrap())
         };
         for path in &paths {
             let read = Dataset::read(path).unwrap();
@@ -121,7 +122,7 @@ proptest! {
 }
 
 #[test]
-fn published_questions_are_the_same_in_every_form() {
+fn xquad_questions_are_equal_in_every_form() {
     for language in ["en", "ar", "hi", "zh"] {
         let folder = tempfile::tempdir().unwrap();
         let path = format!("../../data/xquad/xquad.{language}.json");
@@ -222,7 +223,7 @@ fn offsets_of_rows_may_be_whole_floats_or_text() {
 }
 
 #[test]
-fn rows_keep_their_keys_and_ids_may_be_numbers() {
+fn rows_retain_other_keys_and_ids_may_be_numbers() {
     let mut other = row();
     for (key, value) in [
         ("id", json!(18_446_744_073_709_551_615_u64)),

@@ -39,7 +39,7 @@ fn config(golden: &Value) -> WindowConfig {
     }
 }
 
-fn cut(golden: &Value) -> (Vec<Question>, Vec<Window>) {
+fn cut_windows(golden: &Value) -> (Vec<Question>, Vec<Window>) {
     let tokenizer = load_tokenizer(testkit::fixture("tokenizer.json")).unwrap();
     let questions = questions(golden);
     let windows = windows(&questions, &tokenizer, &config(golden), Purpose::Eval).unwrap();
@@ -53,9 +53,9 @@ fn logits(kind: u64, side: u64, count: usize, length: usize) -> Vec<Array1<f32>>
 }
 
 #[test]
-fn windows_are_those_of_transformers() {
+fn windows_equal_transformers() {
     let golden = run_qa_golden();
-    let (questions, windows) = cut(&golden);
+    let (questions, windows) = cut_windows(&golden);
     let features = golden["features"].as_array().unwrap();
     assert_eq!(windows.len(), features.len());
     for (window, feature) in windows.iter().zip(features) {
@@ -74,25 +74,29 @@ fn check(got: &NBest, run: &Value, odds: &NullOdds) {
     assert_eq!(got.answer(), run["predictions"][id], "{id}");
     let expected = run["n_best_predictions"][id].as_array().unwrap();
     assert_eq!(got.candidates.len(), expected.len(), "{id}");
-    for (one, want) in got.candidates.iter().zip(expected) {
-        assert_eq!(one.text, want[0], "{id}");
-        let numbers = [f64::from(one.start_logit), f64::from(one.end_logit), one.probability];
+    for (candidate, want) in got.candidates.iter().zip(expected) {
+        assert_eq!(candidate.text, want[0], "{id}");
+        let numbers = [
+            f64::from(candidate.start_logit),
+            f64::from(candidate.end_logit),
+            candidate.probability,
+        ];
         let want = [1, 2, 3].map(|k| want[k].as_f64().unwrap());
         assert_eq!(numbers[..2], want[..2], "{id}");
         // run_qa computes probabilities in float32.
         assert!((numbers[2] - want[2]).abs() < 1e-6, "{id}: {numbers:?} {want:?}");
     }
     if let Some(want) = run["null_odds"][id].as_f64() {
-        let got = odds.0.iter().find(|(one, _)| one == id).unwrap().1;
+        let got = odds.0.iter().find(|(question, _)| question == id).unwrap().1;
         assert!((got - want).abs() < 1e-5, "{id}: {got} {want}");
     }
 }
 
 #[test]
-fn answers_are_those_of_transformers() {
+fn answers_equal_transformers() {
     let golden = run_qa_golden();
-    let (questions, windows) = cut(&golden);
-    let mut nothing = 0;
+    let (questions, windows) = cut_windows(&golden);
+    let mut unanswered = 0;
     for run in golden["runs"].as_array().unwrap() {
         let kind = run["kind"].as_u64().unwrap();
         let length = number(&golden["max_length"]);
@@ -107,41 +111,47 @@ fn answers_are_those_of_transformers() {
         let all = decode(&questions, &windows, &start, &end, &config).unwrap();
         assert_eq!(all.len(), questions.len());
         let odds = NullOdds::of(&all);
-        all.iter().for_each(|one| check(one, run, &odds));
-        nothing += all.iter().filter(|one| one.answer().is_empty()).count();
+        all.iter().for_each(|list| check(list, run, &odds));
+        unanswered += all.iter().filter(|list| list.answer().is_empty()).count();
         // The default mode gives other candidates.
-        let own_way = DecodeConfig { compatible: None, ..config };
-        let own = decode(&questions, &windows, &start, &end, &own_way).unwrap();
-        assert!(own.iter().zip(&all).any(|(own, one)| own.candidates != one.candidates));
-        for config in [&config, &own_way] {
+        let default_config = DecodeConfig { compatible: None, ..config };
+        let default_lists = decode(&questions, &windows, &start, &end, &default_config).unwrap();
+        assert!(
+            default_lists
+                .iter()
+                .zip(&all)
+                .any(|(default, run_qa)| default.candidates != run_qa.candidates)
+        );
+        for config in [&config, &default_config] {
             for n_best in [config.n_best, 1] {
                 let config = DecodeConfig { n_best, ..config.clone() };
                 let all = decode(&questions, &windows, &start, &end, &config).unwrap();
-                for one in all.iter().filter(|one| !one.candidates.is_empty()) {
-                    let total: f64 = one.candidates.iter().map(|one| one.probability).sum();
-                    assert!((total - 1.0).abs() < 1e-9, "{one:?}");
+                for list in all.iter().filter(|list| !list.candidates.is_empty()) {
+                    let total: f64 =
+                        list.candidates.iter().map(|candidate| candidate.probability).sum();
+                    assert!((total - 1.0).abs() < 1e-9, "{list:?}");
                 }
                 let answers = decode_answers(&questions, &windows, &start, &end, &config).unwrap();
                 assert!(answers.iter().eq(all.iter().map(NBest::answer)));
             }
         }
     }
-    assert!(nothing > 0, "no question without an answer");
+    assert!(unanswered > 0, "no question without an answer");
 }
 
 #[test]
-fn training_windows_are_our_own() {
+fn training_windows_ignore_run_qa() {
     let golden = run_qa_golden();
     let tokenizer = load_tokenizer(testkit::fixture("tokenizer.json")).unwrap();
     let compatible = WindowConfig { max_question_length: 20, ..config(&golden) };
-    let own = WindowConfig { compatible: None, ..compatible.clone() };
+    let default = WindowConfig { compatible: None, ..compatible.clone() };
     let train = |config| windows(&questions(&golden), &tokenizer, config, Purpose::Train).unwrap();
-    assert_eq!(train(&compatible), train(&own));
-    assert_ne!(train(&compatible).len(), cut(&golden).1.len());
+    assert_eq!(train(&compatible), train(&default));
+    assert_ne!(train(&compatible).len(), cut_windows(&golden).1.len());
 }
 
 #[test]
-fn settings_are_checked_and_written_where_they_are_set() {
+fn settings_are_validated_and_serialised() {
     let config = WindowConfig { max_question_length: 400, ..WindowConfig::default() };
     assert!(config.validate(512, 1).is_err());
     WindowConfig { compatible: RUN_QA, ..config }.validate(512, 1).unwrap();

@@ -8,7 +8,7 @@ use serde_json::Value;
 const ALL_KEYS: &str = r#"{"version":"v2.0","data":[{"title":"T","paragraphs":[{"context":"A house","qas":[{"id":"q1","question":"Where?","answers":[{"text":"house","answer_start":2,"answer_end":7}],"subtype":"place","plausible_answers":[{"answer_start":0,"text":"A"}],"is_impossible":false,"head_start":0,"head_length":5}],"document_id":"d"}],"url":"u"}],"licence":{"name":"n"}}"#;
 
 #[test]
-fn further_keys_survive_in_their_order() {
+fn other_keys_are_preserved_in_order() {
     let file = File::parse(ALL_KEYS, "all.json").unwrap();
     assert_eq!(serde_json::to_string(&file).unwrap(), ALL_KEYS);
     let question = file.questions().next().unwrap();
@@ -18,7 +18,7 @@ fn further_keys_survive_in_their_order() {
 }
 
 #[test]
-fn a_field_of_another_type_names_file_question_and_key() {
+fn field_errors_name_file_question_and_key() {
     let file = File::parse(&ALL_KEYS.replace("\"head_start\":0", "\"head_start\":-1"), "a.json");
     let question = file.as_ref().unwrap().questions().next().unwrap();
     let error = question.field::<usize>("head_start", "a.json").unwrap_err();
@@ -37,7 +37,7 @@ fn the_last_of_two_equal_keys_counts() {
 
 proptest! {
     #[test]
-    fn files_read_back_as_they_were(
+    fn written_files_are_read_unchanged(
         texts in prop::collection::vec((".{0,12}", ".{0,12}", 0..3_usize, any::<bool>()), 0..8),
     ) {
         let mut file = Dataset { path: "x".into(), version: None, questions: Vec::new() };

@@ -22,12 +22,12 @@ fn odds(values: &[f64]) -> NullOdds {
 }
 
 #[test]
-fn the_scripts_keys_and_numbers() {
+fn output_equals_the_official_script() {
     let dataset = dataset(&["red house", "a dog", "", "", "the"]);
     // Correct, half correct, wrongly answered, correctly unanswered, and a gold answer that is only
     // an article.
-    let said = predictions(&["the red house!", "dog house", "cat", "", ""]);
-    let score = score_squad2(&dataset, &said, None, 1.0).unwrap();
+    let predicted = predictions(&["the red house!", "dog house", "cat", "", ""]);
+    let score = score_squad2(&dataset, &predicted, None, 1.0).unwrap();
     // Python's 100.0 * (1.0 + (2 * 0.5 * 1.0) / (0.5 + 1.0) + 1.0) / 3, and so on.
     assert_eq!(
         score.official_json(),
@@ -37,7 +37,7 @@ fn the_scripts_keys_and_numbers() {
          \"NoAns_total\": 2\n}\n"
     );
     let unsure = odds(&[-3.0, 0.5, 2.0, 4.0, -1.0]);
-    let at_zero = score_squad2(&dataset, &said, Some(&unsure), 0.0).unwrap();
+    let at_zero = score_squad2(&dataset, &predicted, Some(&unsure), 0.0).unwrap();
     // The odds of `a dog` and `cat` exceed the threshold, so both count as "no answer".
     assert_eq!((at_zero.all.exact, at_zero.all.f1), (80.0, 80.0));
     let [exact, f1] = at_zero.best.unwrap();
@@ -48,10 +48,11 @@ fn the_scripts_keys_and_numbers() {
 #[test]
 fn missing_predictions_and_odds_are_reported() {
     let dataset = dataset(&["a house", "", "dog"]);
-    let said = predictions(&["house", ""]);
-    let score = score_squad2(&dataset, &said, None, 1.0).unwrap();
+    let predicted = predictions(&["house", ""]);
+    let score = score_squad2(&dataset, &predicted, None, 1.0).unwrap();
     assert_eq!((score.unanswered, score.all.total), (vec!["2".to_owned()], 2));
-    let error = score_squad2(&dataset, &said, Some(&odds(&[0.0])), 1.0).unwrap_err().to_string();
+    let error =
+        score_squad2(&dataset, &predicted, Some(&odds(&[0.0])), 1.0).unwrap_err().to_string();
     assert!(error.contains("without `1`"), "{error}");
     assert!(score_squad2(&dataset, &Predictions::default(), None, 1.0).is_err());
     let folder = tempfile::tempdir().unwrap();
@@ -66,16 +67,16 @@ fn missing_predictions_and_odds_are_reported() {
 proptest! {
     /// If all odds differ, the best score is the highest score over all thresholds.
     #[test]
-    fn the_best_threshold_is_the_best_of_all(
+    fn best_threshold_equals_exhaustive_search(
         rows in prop::collection::vec((0usize..3, 0usize..3, 0u32..1000), 1..12),
     ) {
         let texts = ["", "red", "red house"];
         let golds: Vec<&str> = rows.iter().map(|row| texts[row.0]).collect();
-        let said: Vec<&str> = rows.iter().map(|row| texts[row.1]).collect();
+        let predicted: Vec<&str> = rows.iter().map(|row| texts[row.1]).collect();
         let values: Vec<f64> =
             rows.iter().enumerate().map(|(k, row)| f64::from(row.2) + k as f64 / 100.0).collect();
-        let (dataset, said, odds) = (dataset(&golds), predictions(&said), odds(&values));
-        let at = |threshold| score_squad2(&dataset, &said, Some(&odds), threshold).unwrap();
+        let (dataset, predicted, odds) = (dataset(&golds), predictions(&predicted), odds(&values));
+        let at = |threshold| score_squad2(&dataset, &predicted, Some(&odds), threshold).unwrap();
         let all: Vec<_> = values.iter().map(|value| at(*value)).chain([at(-1.0)]).collect();
         let [exact, f1] = at(0.0).best.unwrap();
         let best_exact = all.iter().map(|score| score.all.exact).fold(0.0, f64::max);

@@ -8,7 +8,7 @@ fn list(id: &str, texts: &[&str]) -> NBest {
 }
 
 #[test]
-fn more_answers_find_more() {
+fn exact_match_increases_with_k() {
     let golds = [("q0", "red"), ("q1", "Blue"), ("q2", "green"), ("q3", "none")];
     let dataset = dataset(golds.map(|(id, gold)| question(id, "", "", &[(gold, 0)])).into());
     let lists = [

@@ -16,17 +16,17 @@ fn tokenizer(family: &str) -> Tokenizer {
 /// Questions of XQuAD in MLQA's languages, from the whole file.
 fn questions() -> Vec<Question> {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/xquad");
-    let of = |language: &mlqa_eval::Language| {
+    let sampled = |language: &mlqa_eval::Language| {
         let all = Dataset::read(format!("{root}/xquad.{language}.json")).unwrap().questions;
         let step = if testkit::long() { 1 } else { 37 };
         all.into_iter().step_by(step)
     };
-    let all: Vec<Question> = MLQA_LANGUAGES.iter().flat_map(of).collect();
+    let all: Vec<Question> = MLQA_LANGUAGES.iter().flat_map(sampled).collect();
     assert!(all.len() >= 7 * 32);
     all
 }
 
-fn whole() -> WindowConfig {
+fn uncut() -> WindowConfig {
     WindowConfig {
         max_length: 8192,
         max_question_length: 1024,
@@ -38,7 +38,7 @@ fn whole() -> WindowConfig {
 fn small() -> WindowConfig {
     let separator = Separator::Template;
     let (max_length, doc_stride, max_question_length) = (128, 32, 40);
-    WindowConfig { max_length, doc_stride, max_question_length, separator, ..whole() }
+    WindowConfig { max_length, doc_stride, max_question_length, separator, ..uncut() }
 }
 
 fn visible(c: char) -> bool {
@@ -64,38 +64,38 @@ fn byte(piece: &str) -> Option<u8> {
 }
 
 #[test]
-fn whole_pairs_are_as_the_tokenizer_has_them() {
+fn uncut_windows_equal_the_tokenizers_pairs() {
     let questions = questions();
     for family in FAMILIES {
         let tokenizer = tokenizer(family);
-        let all = windows(&questions, &tokenizer, &whole(), Purpose::Train).unwrap();
+        let all = windows(&questions, &tokenizer, &uncut(), Purpose::Train).unwrap();
         assert_eq!(all.len(), questions.len());
         for (window, question) in all.iter().zip(&questions) {
             let pair = (&*question.question, &*question.context);
-            let own = tokenizer.encode(pair, true).unwrap();
-            assert_eq!(window.input_ids, own.get_ids(), "{family}: {}", question.id);
+            let encoding = tokenizer.encode(pair, true).unwrap();
+            assert_eq!(window.input_ids, encoding.get_ids(), "{family}: {}", question.id);
             // XLM-R's template has one segment; `token_type_ids` 1 begin at the second separator.
             let types: Vec<u32> = window.token_type_ids.iter().map(|&id| id.into()).collect();
-            let ones = match family {
+            let second_segment = match family {
                 "tokenizer" => window.context_start - 1,
                 _ => window.context_start,
             };
-            assert_eq!(types.iter().position(|&id| id == 1), Some(ones));
-            assert!(family == "tokenizer" || types == own.get_type_ids());
-            let asked = tokenizer.encode(pair.0, false).unwrap();
-            assert_eq!(&window.input_ids[1..window.question_end], asked.get_ids());
+            assert_eq!(types.iter().position(|&id| id == 1), Some(second_segment));
+            assert!(family == "tokenizer" || types == encoding.get_type_ids());
+            let question_encoding = tokenizer.encode(pair.0, false).unwrap();
+            assert_eq!(&window.input_ids[1..window.question_end], question_encoding.get_ids());
         }
     }
 }
 
 #[test]
-fn separators_of_our_own_are_the_token_that_ends_a_text() {
+fn configured_separators_are_the_end_token() {
     let questions = &questions()[..1];
     for (family, after) in [("wordpiece", "[SEP]"), ("byte_fallback", "<eos>")] {
         let tokenizer = tokenizer(family);
         let after = tokenizer.token_to_id(after).unwrap();
         for (separator, count) in [(Separator::Single, 1), (Separator::Double, 2)] {
-            let config = WindowConfig { separator, ..whole() };
+            let config = WindowConfig { separator, ..uncut() };
             let all = windows(questions, &tokenizer, &config, Purpose::Eval).unwrap();
             let between = &all[0].input_ids[all[0].question_end..all[0].context_start];
             assert_eq!(between, vec![after; count], "{family}");
@@ -104,33 +104,37 @@ fn separators_of_our_own_are_the_token_that_ends_a_text() {
 }
 
 #[test]
-fn tokens_stand_for_their_characters_and_nothing_is_lost() {
+fn offsets_match_tokens_and_cover_all_characters() {
     let questions = questions();
     for family in FAMILIES {
         let tokenizer = tokenizer(family);
         let all = windows(&questions, &tokenizer, &small(), Purpose::Eval).unwrap();
         let (mut bytes, mut pieces) = (0, 0);
-        for of_question in all.chunk_by(|one, next| one.question == next.question) {
-            let question = &questions[of_question[0].question];
+        for question_windows in all.chunk_by(|window, next| window.question == next.question) {
+            let question = &questions[question_windows[0].question];
             let text: Vec<char> = question.context.chars().collect();
             let mut covered = vec![false; text.len()];
-            for window in of_question {
+            for window in question_windows {
                 assert!(window.input_ids.len() <= 128);
                 assert!(window.offsets.is_sorted_by_key(|&(start, _)| start), "{}", question.id);
                 for (piece, (start, end)) in tokens(window, &tokenizer) {
                     covered[start..end].fill(true);
-                    let here: String = text[start..end].iter().copied().collect();
+                    let covered_text: String = text[start..end].iter().copied().collect();
                     pieces += 1;
                     if let Some(byte) = byte(&piece).filter(|_| start < end) {
                         bytes += 1;
                         // The offsets are those of the whole character.
-                        assert_eq!(here.chars().count(), 1, "{here:?}");
-                        assert!(here.as_bytes().contains(&byte), "{here:?}: {piece}");
+                        assert_eq!(covered_text.chars().count(), 1, "{covered_text:?}");
+                        assert!(
+                            covered_text.as_bytes().contains(&byte),
+                            "{covered_text:?}: {piece}"
+                        );
                     } else if family == "byte_fallback" && start < end {
-                        assert_eq!(piece.trim_matches('▁'), here);
+                        assert_eq!(piece.trim_matches('▁'), covered_text);
                     } else if family == "wordpiece" && piece != "[UNK]" {
-                        let here: String = here.chars().filter(|&c| visible(c)).collect();
-                        assert_eq!(piece.strip_prefix("##").unwrap_or(&piece), here);
+                        let covered_text: String =
+                            covered_text.chars().filter(|&c| visible(c)).collect();
+                        assert_eq!(piece.strip_prefix("##").unwrap_or(&piece), covered_text);
                     }
                 }
             }
@@ -142,24 +146,25 @@ fn tokens_stand_for_their_characters_and_nothing_is_lost() {
 }
 
 #[test]
-fn bytes_of_one_character_share_its_place() {
+fn bytes_of_one_character_have_equal_offsets() {
     let tokenizer = tokenizer("byte_fallback");
     // Characters of four, three and two bytes without a token (one of them twice), an emoji of
     // several code points, and marks that are not composed.
     let context = "x \u{10348}\u{10348} 龘 ж\u{302}ы \u{1f469}\u{200d}\u{1f52c} e\u{301}.\u{1}\ty";
     let question = question("?", context, "龘");
-    let all = windows(&[question], &tokenizer, &whole(), Purpose::Train).unwrap();
+    let all = windows(&[question], &tokenizer, &uncut(), Purpose::Train).unwrap();
     let [window] = all.as_slice() else { panic!("one window") };
     let text: Vec<char> = context.chars().collect();
     for (at, c) in text.iter().enumerate().filter(|(_, c)| !c.is_whitespace()) {
-        let of = tokens(window, &tokenizer).filter(|&(_, (start, end))| start <= at && at < end);
-        let of: Vec<_> = of.collect();
-        let own: Vec<u8> = of.iter().filter_map(|(piece, _)| byte(piece)).collect();
-        if own.is_empty() {
-            assert_eq!(of.len(), 1, "{c:?}");
+        let char_tokens =
+            tokens(window, &tokenizer).filter(|&(_, (start, end))| start <= at && at < end);
+        let char_tokens: Vec<_> = char_tokens.collect();
+        let bytes: Vec<u8> = char_tokens.iter().filter_map(|(piece, _)| byte(piece)).collect();
+        if bytes.is_empty() {
+            assert_eq!(char_tokens.len(), 1, "{c:?}");
         } else {
-            assert_eq!(own, c.to_string().as_bytes());
-            assert!(of.iter().all(|(_, offsets)| *offsets == (at, at + 1)));
+            assert_eq!(bytes, c.to_string().as_bytes());
+            assert!(char_tokens.iter().all(|(_, offsets)| *offsets == (at, at + 1)));
         }
     }
 }
@@ -177,32 +182,36 @@ fn answer_offsets(window: &Window) -> [(usize, usize); 2] {
 }
 
 #[test]
-fn answers_are_found_where_they_stand() {
+fn answer_positions_cover_the_answers() {
     let questions = questions();
-    for (family, least) in FAMILIES.into_iter().zip([0.95, 0.95, 0.7]) {
+    for (family, min_share) in FAMILIES.into_iter().zip([0.95, 0.95, 0.7]) {
         let tokenizer = tokenizer(family);
-        for (config, every) in [(whole(), true), (small(), false)] {
+        for (config, all_found) in [(uncut(), true), (small(), false)] {
             let all = windows(&questions, &tokenizer, &config, Purpose::Train).unwrap();
-            let mut found = std::collections::BTreeSet::new();
+            let mut questions_with_answer = std::collections::BTreeSet::new();
             for window in all.iter().filter(|window| window.start_position != Some(0)) {
                 let question = &questions[window.question];
-                found.insert(window.question);
+                questions_with_answer.insert(window.question);
                 let [first, last] = answer_offsets(window);
                 let answer = &question.answers[0];
                 let text: Vec<char> = question.context.chars().collect();
                 let spelled: String = text[first.0..last.1].iter().collect();
                 assert!(spelled.contains(answer.text.trim()), "{family}: {spelled:?}, {answer:?}");
                 // The span has no superfluous tokens.
-                let lead = answer.text.chars().take_while(|c| c.is_whitespace()).count();
-                let start = answer.answer_start + lead;
+                let leading_spaces = answer.text.chars().take_while(|c| c.is_whitespace()).count();
+                let start = answer.answer_start + leading_spaces;
                 let end = start + answer.text.trim().chars().count();
                 assert!(first.0 <= start && start < first.1, "{family}: {answer:?} {first:?}");
                 assert!(last.0 < end && end <= last.1, "{family}: {answer:?} {last:?}");
             }
-            let share = found.len() as f64 / questions.len() as f64;
-            assert!(share > least && (!every || share == 1.0), "{family}: {share}");
+            let share = questions_with_answer.len() as f64 / questions.len() as f64;
+            assert!(share > min_share && (!all_found || share == 1.0), "{family}: {share}");
             let counts = WindowCounts::of(&questions, &all, &tokenizer, &config).unwrap();
-            assert_eq!(counts.answer_outside, questions.len() - found.len(), "{family}");
+            assert_eq!(
+                counts.answer_outside,
+                questions.len() - questions_with_answer.len(),
+                "{family}"
+            );
             let long = |question: &&Question| {
                 let ids = tokenizer.encode(question.question.as_str(), false).unwrap();
                 ids.len() > config.max_question_length
@@ -213,14 +222,14 @@ fn answers_are_found_where_they_stand() {
 }
 
 #[test]
-fn characters_that_a_normaliser_drops_move_nothing() {
+fn dropped_characters_do_not_shift_offsets() {
     // Direction marks before and in the text, and a byte order mark before it.
     let context = "\u{feff}\u{200f}\u{1}Bern \u{200f}lies\u{200d} on\u{ad} the Aare .";
     for family in FAMILIES {
         let tokenizer = tokenizer(family);
         for answer in ["Bern", "lies", "Aare"] {
             let asked = question("\u{200e}Where?", context, answer);
-            let all = windows(&[asked], &tokenizer, &whole(), Purpose::Train).unwrap();
+            let all = windows(&[asked], &tokenizer, &uncut(), Purpose::Train).unwrap();
             let [window] = all.as_slice() else { panic!("one window") };
             let [first, last] = answer_offsets(window);
             let text: String = context
@@ -237,7 +246,7 @@ fn characters_that_a_normaliser_drops_move_nothing() {
 }
 
 #[test]
-fn answers_have_their_first_character_behind_a_byte_level_step() {
+fn byte_level_offsets_include_the_first_character() {
     let stored = std::fs::read(fixture("byte_level.json")).unwrap();
     let stored: Value = serde_json::from_slice(&stored).unwrap();
     let byte_level = |prefix: bool, trim: bool| {
@@ -252,9 +261,9 @@ fn answers_have_their_first_character_behind_a_byte_level_step() {
             let roberta = json!({"type": "RobertaProcessing", "cls": ["<|begin_of_text|>", 2997],
                 "sep": ["<|end_of_text|>", 2998], "trim_offsets": trim,
                 "add_prefix_space": prefix});
-            let several =
+            let byte_level_sequence =
                 json!({"type": "Sequence", "processors": [byte_level(prefix, trim), template]});
-            for processor in [roberta, several] {
+            for processor in [roberta, byte_level_sequence] {
                 let name = format!("{split} {prefix} {trim} {}", processor["type"]);
                 let mut json = stored.clone();
                 json["pre_tokenizer"] = match split {
@@ -268,7 +277,7 @@ fn answers_have_their_first_character_behind_a_byte_level_step() {
                 let tokenizer = load_tokenizer(&path).unwrap();
                 for answer in ["It", "red house", "Zoë's", "1920", "(not", "鐵路", "鐵路)"] {
                     let questions = [question("What?", context, answer)];
-                    let all = windows(&questions, &tokenizer, &whole(), Purpose::Train).unwrap();
+                    let all = windows(&questions, &tokenizer, &uncut(), Purpose::Train).unwrap();
                     let [window] = all.as_slice() else { panic!("one window") };
                     let [first, last] = answer_offsets(window);
                     let text: Vec<char> = context.chars().collect();

@@ -41,8 +41,8 @@ fn answer_text(window: &Window, context: &str) -> String {
 /// Checks that the answer's span is the smallest of all token spans that cover the answer.
 fn check_minimal(window: &Window, question: &Question) {
     let answer = &question.answers[0];
-    let lead = answer.text.chars().take_while(|c| c.is_whitespace()).count();
-    let from = answer.answer_start + lead;
+    let leading_spaces = answer.text.chars().take_while(|c| c.is_whitespace()).count();
+    let from = answer.answer_start + leading_spaces;
     let to = from + answer.text.trim().chars().count();
     let n = window.offsets.len();
     let covers = |s: usize, e: usize| window.offsets[s].0 <= from && window.offsets[e].1 >= to;
@@ -69,15 +69,14 @@ fn layout_of_all_separators() {
     let question_ids = tokenizer.encode(q.question.as_str(), false).unwrap().get_ids().to_vec();
     let context = tokenizer.encode(&*q.context, false).unwrap().get_ids().to_vec();
     let all = [(Separator::Template, 2), (Separator::Double, 2), (Separator::Single, 1)];
-    for (separator, separators) in all {
+    for (separator, count) in all {
         let config = WindowConfig { separator, segment_ids: true, ..WindowConfig::default() };
         let all = windows(std::slice::from_ref(&q), &tokenizer, &config, Purpose::Train).unwrap();
         let [window] = all.as_slice() else { panic!("one window") };
-        let expected =
-            [&[CLS][..], &question_ids, &[SEP, SEP][..separators], &context, &[SEP]].concat();
+        let expected = [&[CLS][..], &question_ids, &[SEP, SEP][..count], &context, &[SEP]].concat();
         assert_eq!(window.input_ids, expected);
         assert_eq!(window.question_end, 1 + question_ids.len());
-        assert_eq!(window.context_start, 1 + question_ids.len() + separators);
+        assert_eq!(window.context_start, 1 + question_ids.len() + count);
         assert_eq!(window.context_end, expected.len() - 1);
         assert_eq!(window.offsets.len(), context.len());
         assert!(window.max_context.iter().all(|&max| max));
@@ -155,8 +154,8 @@ fn windows_overlap_by_doc_stride_and_choose_maximum_context_once() {
             assert_eq!(window.input_ids.len(), 40);
         }
         let ids = &window.input_ids[window.context_start..window.context_end];
-        let whole = tokenizer.encode(&*q.context, false).unwrap();
-        assert_eq!(ids, &whole.get_ids()[from..from + len]);
+        let full = tokenizer.encode(&*q.context, false).unwrap();
+        assert_eq!(ids, &full.get_ids()[from..from + len]);
         for (at, &max) in window.max_context.iter().enumerate() {
             chosen[from + at] += usize::from(max);
         }
@@ -170,24 +169,24 @@ fn windows_overlap_by_doc_stride_and_choose_maximum_context_once() {
 }
 
 #[test]
-fn windows_without_the_answer_point_at_cls_or_go() {
+fn windows_without_the_answer_point_at_cls_or_are_dropped() {
     let tokenizer = tokenizer();
     let context = format!("{} Berlin {}", "one two three ".repeat(30), "four five six ".repeat(30));
     let q = question(&context, "Berlin");
     let mut config = small(60, 10);
     let all = windows(std::slice::from_ref(&q), &tokenizer, &config, Purpose::Train).unwrap();
-    let with: Vec<&Window> = all.iter().filter(|w| w.start_position != Some(0)).collect();
-    assert!(!with.is_empty() && with.len() < all.len());
+    let with_answer: Vec<&Window> = all.iter().filter(|w| w.start_position != Some(0)).collect();
+    assert!(!with_answer.is_empty() && with_answer.len() < all.len());
     assert!(all.iter().all(|w| w.start_position.is_some() && w.end_position.is_some()));
     config.unanswerable_window = UnanswerableWindow::Drop;
-    let kept = windows(std::slice::from_ref(&q), &tokenizer, &config, Purpose::Train).unwrap();
-    assert_eq!(kept.iter().collect::<Vec<_>>(), with);
-    let none = Question { answers: Vec::new(), ..q };
-    assert!(windows(&[none], &tokenizer, &config, Purpose::Train).unwrap().is_empty());
+    let remaining = windows(std::slice::from_ref(&q), &tokenizer, &config, Purpose::Train).unwrap();
+    assert_eq!(remaining.iter().collect::<Vec<_>>(), with_answer);
+    let unanswerable = Question { answers: Vec::new(), ..q };
+    assert!(windows(&[unanswerable], &tokenizer, &config, Purpose::Train).unwrap().is_empty());
 }
 
 #[test]
-fn a_tokenizer_that_truncates_or_pads_does_not() {
+fn truncation_and_padding_of_the_tokenizer_are_disabled() {
     let mut truncating = tokenizer();
     let _ = truncating
         .with_truncation(Some(tokenizers::TruncationParams { max_length: 4, ..Default::default() }))
@@ -204,7 +203,7 @@ fn a_tokenizer_that_truncates_or_pads_does_not() {
 }
 
 #[test]
-fn long_questions_are_cut_and_impossible_settings_refused() {
+fn long_questions_are_truncated_and_impossible_settings_rejected() {
     let tokenizer = tokenizer();
     let q = Question { question: "why ".repeat(300), ..question("A red house.", "red") };
     let all =
@@ -219,7 +218,7 @@ fn long_questions_are_cut_and_impossible_settings_refused() {
 }
 
 #[test]
-fn a_training_answer_elsewhere_is_an_error() {
+fn training_answer_at_a_wrong_offset_is_an_error() {
     let mut q = question("A red house.", "red");
     q.answers[0].answer_start = 0;
     let error = windows(&[q], &tokenizer(), &WindowConfig::default(), Purpose::Train).unwrap_err();
@@ -227,7 +226,7 @@ fn a_training_answer_elsewhere_is_an_error() {
 }
 
 #[test]
-fn another_vocabulary_is_refused_by_name() {
+fn vocabulary_without_special_tokens_is_rejected() {
     let json = r#"{"version": "1.0", "truncation": null, "padding": null, "added_tokens": [],
         "normalizer": null, "pre_tokenizer": null, "post_processor": null, "decoder": null,
         "model": {"type": "WordLevel", "vocab": {"[UNK]": 0, "<s>": 1}, "unk_token": "[UNK]"}}"#;
@@ -325,10 +324,10 @@ proptest! {
     /// If logits depend only on the position in the document, the answer does not depend on how the
     /// document is split into windows.
     #[test]
-    fn a_document_cut_anywhere_has_the_same_best_answer(
+    fn best_answer_does_not_depend_on_the_windows(
         words in prop::collection::vec(
             prop::sample::select(vec!["house", "Hà", "308分", "黑豹", "दिल्ली", "🙂", "U.S.", "\r\n"]), 40..120),
-        at in 0.0..1.0_f64, cuts in prop::collection::vec((24usize..60, 8usize..14), 4),
+        target in 0.0..1.0_f64, cuts in prop::collection::vec((24usize..60, 8usize..14), 4),
     ) {
         let context = words.join(" ");
         let question = crate::common::question("q", "Where?", &context, &[]);
@@ -339,21 +338,21 @@ proptest! {
             let all = windows(&questions, &tokenizer, config, Purpose::Eval).unwrap();
             let length = context.chars().count() as f64;
             let logits = |all: &[Window], end: bool| -> Vec<Array1<f32>> {
-                let of = |window: &Window| {
+                let logits_of = |window: &Window| {
                     let mut row = Array1::zeros(window.input_ids.len());
                     for (token, &(from, to)) in window.offsets.iter().enumerate() {
                         // Logits decrease with the distance from the target position.
                         let edge = if end { to } else { from } as f64;
-                        let far = (edge - at * length).abs() / length;
-                        row[window.context_start + token] = 10.0 - 100.0 * far as f32;
+                        let distance = (edge - target * length).abs() / length;
+                        row[window.context_start + token] = 10.0 - 100.0 * distance as f32;
                     }
                     row
                 };
-                all.iter().map(of).collect()
+                all.iter().map(logits_of).collect()
             };
             let (starts, ends) = (logits(&all, false), logits(&all, true));
-            let found = decode(&questions, &all, &starts, &ends, &DecodeConfig::default()).unwrap();
-            let best = found[0].candidates.first().cloned().unwrap_or_default();
+            let lists = decode(&questions, &all, &starts, &ends, &DecodeConfig::default()).unwrap();
+            let best = lists[0].candidates.first().cloned().unwrap_or_default();
             (best.text, best.answer_start, best.score)
         };
         let uncut = best(&whole);
