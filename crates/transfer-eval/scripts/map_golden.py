@@ -1,10 +1,10 @@
-"""Writes tests/golden/map.json: orthogonal maps and nearest neighbours, by numpy.
+"""Writes tests/golden/map.json: orthogonal maps and nearest neighbours, computed with numpy.
 
     pip install numpy==2.2.6
     python crates/transfer-eval/scripts/map_golden.py
 
-Made with Python 3.11.7 and this version. Written from the formulas alone, with full matrices. Vectors are rounded to
-float32 where the crate stores them; all else is float64. The file holds every digit that Python's repr gives.
+The stored file is from Python 3.11.7 and this numpy. The script follows the formulas, with full matrices. Vectors are
+rounded to float32 where the crate stores them; all other values are float64. Numbers are written with Python's repr.
 """
 import json
 from pathlib import Path
@@ -40,7 +40,7 @@ def mean_of_nearest(similarities, k):
 
 
 def main():
-    """60 and 50 words of 8 dimensions; the target is the source turned, with noise."""
+    """60 and 50 vectors of 8 dimensions; the target is the rotated source with noise."""
     rng = np.random.default_rng(17)
     x = rng.normal(size=(60, 8)).astype(np.float32)
     turn, _ = np.linalg.qr(rng.normal(size=(8, 8)))

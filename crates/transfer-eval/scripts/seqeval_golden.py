@@ -3,7 +3,7 @@
     pip install "numpy<2" scikit-learn seqeval==1.2.2
     python crates/transfer-eval/scripts/seqeval_golden.py
 
-Made with Python 3.11.7, numpy 1.26.4, scikit-learn 1.9.1. The file holds every digit that Python's repr gives.
+The stored file is from Python 3.11.7, numpy 1.26.4 and scikit-learn 1.9.1. Numbers are written with Python's repr.
 """
 import json
 import random

@@ -60,9 +60,9 @@ pub enum Error {
     Count {
         /// The kind of item, in the plural.
         what: &'static str,
-        /// Gold items.
+        /// Number of gold items.
         expected: usize,
-        /// Predictions.
+        /// Number of predictions.
         got: usize,
         /// A hint with the position of the first unmatched item.
         hint: String,

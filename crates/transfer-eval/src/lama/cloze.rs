@@ -13,8 +13,8 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClozeConfig {
-    /// Maximum number of words, split at spaces, of a sentence without a template; longer ones are
-    /// skipped. 100 in the released scorer.
+    /// Maximum number of words, split at spaces, of a sentence without a template; longer sentences
+    /// are skipped. 100 in the released scorer.
     pub max_words: usize,
     /// Maximum number of pieces of an input, including special tokens.
     pub max_length: usize,
@@ -42,7 +42,7 @@ pub struct Cloze {
     /// The gold piece; `None` if the object is not one piece. The fact then counts as wrong, which
     /// preserves LAMA's numbers of facts.
     pub gold: Option<u32>,
-    /// Whether the mask represents a piece with its space, or one that begins a word.
+    /// Whether the mask represents a piece with its space, or a piece that begins a word.
     pub spaced: bool,
 }
 
@@ -50,8 +50,8 @@ impl Cloze {
     /// Reads clozes, one JSON object per line.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Line`] naming the line if it is no cloze or its mask is not in its
-    /// input; [`Error::Content`] if there is none.
+    /// [`Error::Read`]; [`Error::Line`] naming a line that is not a cloze or whose mask is not in
+    /// the input; [`Error::Content`] if there is no cloze.
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
         let path = path.as_ref();
         let expected = "a cloze: id, relation, input_ids, mask, gold, spaced";
@@ -81,11 +81,11 @@ impl Cloze {
 /// Clozes, and counts of skipped facts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Clozes {
-    /// In the order of the facts.
+    /// The clozes, in the order of the facts.
     pub clozes: Vec<Cloze>,
-    /// Skipped: the object is not in the common vocabulary.
+    /// Facts skipped because their object is not in the common vocabulary.
     pub outside_vocabulary: usize,
-    /// Skipped: the sentence has more than `max_words`.
+    /// Facts skipped because their sentence has more than `max_words` words.
     pub too_long: usize,
 }
 

@@ -61,8 +61,9 @@ impl Relation {
     /// Reads `relations.jsonl`.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Line`] naming the line if it is no relation, or its template lacks
-    /// `[X]` or has not exactly one `[Y]`; [`Error::Content`] if there is none or one occurs twice.
+    /// [`Error::Read`]; [`Error::Line`] naming a line that is not a relation or a duplicate, or
+    /// whose template lacks `[X]` or does not have exactly one `[Y]`; [`Error::Content`] if there is no
+    /// relation.
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
         let path = path.as_ref();
         let expected = "a relation: {\"relation\": \"P19\", \"template\": \"[X] was born in [Y] .\", \"type\": \"N-1\"}";
@@ -108,8 +109,8 @@ pub struct Fact {
     pub object: String,
     /// The sentence before the gap.
     pub before: String,
-    /// The sentence after the gap. Interpretation: of several gaps the first counts, and the
-    /// remaining ones stay marked, as in the released scorer.
+    /// The sentence after the gap. Interpretation: the first of several gaps is used, and further
+    /// gaps remain `[MASK]`, as in the released scorer.
     pub after: String,
     /// Whether the sentence was generated from a template.
     pub from_template: bool,
@@ -120,7 +121,7 @@ pub struct Fact {
 /// The facts of one relation, with counts of skipped lines by the released scorer's rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// In file order.
+    /// The facts, in file order.
     pub facts: Vec<Fact>,
     /// Lines without `sub_label` or `obj_label`.
     pub incomplete: usize,
@@ -224,8 +225,8 @@ pub(super) fn read_facts(path: impl AsRef<Path>, relation: &Relation) -> Result<
 /// relations without a file are skipped, as in the released scorer.
 ///
 /// # Errors
-/// As for [`Relation::read`]; [`Error::Line`] naming the line that is no fact; [`Error::Content`]
-/// if no relation has a file, or a file no fact.
+/// As for [`Relation::read`]; [`Error::Line`] naming a line that is not a fact; [`Error::Content`]
+/// if no relation has a file, or a file has no fact.
 pub fn read_corpus(folder: impl AsRef<Path>, corpus: Corpus) -> Result<Vec<(Relation, Facts)>> {
     let folder = folder.as_ref();
     let (relations, subfolder, ending) = match corpus {

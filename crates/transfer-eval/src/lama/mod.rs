@@ -1,4 +1,4 @@
-//! LAMA: how often a masked language model completes a fact.
+//! LAMA: completion of facts by masked language models.
 mod cloze;
 mod facts;
 mod score;

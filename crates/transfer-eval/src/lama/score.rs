@@ -12,9 +12,9 @@ use crate::{Error, Result};
 /// Precision over facts, in percent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Precision {
-    /// The object is the best prediction.
+    /// Share of facts whose object is the best prediction.
     pub p_at_1: f64,
-    /// The object is among the ten best predictions.
+    /// Share of facts whose object is among the ten best predictions.
     pub p_at_10: f64,
 }
 
@@ -26,7 +26,7 @@ pub struct RelationScore {
     /// `1-1`, `N-1` or `N-M`, for T-REx.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Facts scored.
+    /// Number of scored facts.
     pub facts: usize,
     /// Precision over these facts.
     pub precision: Precision,
@@ -45,13 +45,13 @@ pub struct LamaScore {
     pub kinds: BTreeMap<String, Precision>,
     /// Each relation with a fact, in the given order.
     pub relations: Vec<RelationScore>,
-    /// Facts scored.
+    /// Number of scored facts.
     pub facts: usize,
 }
 
 impl Cloze {
-    /// The rank of the gold piece, from 1, among `best`, the best pieces in order; `None` if it is
-    /// not among them. Ten pieces suffice for [`score_lama`].
+    /// The rank of the gold piece, from 1, in `best`, the best pieces in order; `None` if `best`
+    /// lacks the gold piece. Ten pieces suffice for [`score_lama`].
     ///
     /// ```
     /// use transfer_eval::lama::Cloze;

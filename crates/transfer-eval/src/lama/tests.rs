@@ -38,7 +38,7 @@ fn google_re_by_the_released_rules() {
     let (relation, facts) = &corpus[1];
     assert_eq!(relation.id, "date_of_birth");
     assert_eq!((facts.incomplete, facts.denied, facts.repeated), (1, 1, 1));
-    // As many for as against stays in.
+    // Facts that as many raters confirm as deny are included.
     let ids: Vec<&str> = facts.facts.iter().map(|fact| fact.id.as_str()).collect();
     assert_eq!(ids, ["u1", "u5"]);
     let first = &facts.facts[0];

@@ -34,7 +34,7 @@ pub struct TypedFact {
 pub struct TypedFacts {
     /// The relation with its template.
     pub relation: Relation,
-    /// Its facts.
+    /// The facts of the relation.
     pub facts: Vec<TypedFact>,
 }
 
@@ -42,8 +42,8 @@ pub struct TypedFacts {
 /// Relations without a file are skipped.
 ///
 /// # Errors
-/// As for [`Relation::read`]; [`Error::Line`] naming a line that is no fact; [`Error::Content`] if
-/// no relation has a fact.
+/// As for [`Relation::read`]; [`Error::Line`] naming a line that is not a fact; [`Error::Content`]
+/// if no relation has a fact.
 pub fn read_mlama(folder: impl AsRef<Path>) -> Result<Vec<TypedFacts>> {
     let folder = folder.as_ref();
     let expected = "a fact of mLAMA, with sub_uri, obj_uri, sub_label and obj_label";
@@ -99,9 +99,9 @@ pub struct TypedRelation {
 /// Clozes with the candidates of their relations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypedClozes {
-    /// In the order of the files.
+    /// The relations, in the order of the facts.
     pub relations: Vec<TypedRelation>,
-    /// In the order of the relations and their facts.
+    /// The clozes, in the order of the relations and their facts.
     pub clozes: Vec<TypedCloze>,
     /// The mask token. An object is represented by one mask per piece.
     pub mask: u32,
@@ -224,7 +224,7 @@ impl TypedClozes {
     /// P@1 and P@10 by relation, from one rank for each cloze.
     ///
     /// # Errors
-    /// [`Error::Count`] unless there is one rank for each cloze; [`Error::Nothing`] without any.
+    /// [`Error::Count`] unless there is one rank per cloze; [`Error::Nothing`] without a cloze.
     pub fn score(&self, ranks: &[usize]) -> Result<LamaScore> {
         let id = |at: usize| self.clozes.get(at).map(|cloze| format!("`{}`", cloze.id));
         check_counts(("cloze", "clozes"), self.clozes.len(), ranks.len(), id)?;
@@ -233,15 +233,15 @@ impl TypedClozes {
         score_ranks(&relations, rows)
     }
 
-    /// P@1 of a uniform random baseline in percent: the mean over relations of 1 / candidates. The
-    /// cloze's further correct answers are not candidates.
+    /// P@1 in percent of a uniform random baseline: the mean over relations of 1 / number of
+    /// candidates. Further correct answers of a cloze are not candidates.
     pub fn guessing(&self) -> f64 {
         self.most_frequent_baseline(&BTreeMap::new())
     }
 
     /// P@1 in percent of a frequency baseline that ignores the subject: it predicts the object that
     /// occurs in most facts of `trained` for the relation. The result is the mean over relations.
-    /// Ties are resolved uniformly at random, in expectation. The cloze's further correct answers
+    /// Ties are resolved uniformly at random, in expectation. Further correct answers of a cloze
     /// are not candidates. Relations are matched by id, objects by their pieces.
     pub fn guessing_the_frequent(&self, trained: &Self) -> f64 {
         let mut counts: BTreeMap<(&str, &[u32]), usize> = BTreeMap::new();

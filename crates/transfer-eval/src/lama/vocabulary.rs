@@ -64,9 +64,9 @@ impl CommonVocabulary {
 /// Piece ids to which predictions are restricted, ascending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidates {
-    /// For masks that represent a piece with its space, or one that begins a word.
+    /// Ids for masks that represent a piece with its space, or a piece that begins a word.
     pub spaced: Vec<u32>,
-    /// For masks that represent a piece without a space, or one that continues a word.
+    /// Ids for masks that represent a piece without a space, or a piece that continues a word.
     pub joined: Vec<u32>,
 }
 

@@ -14,10 +14,10 @@ pub struct GoldNames {
     /// The entity's id.
     #[serde(rename = "wikidata_id")]
     pub entity: String,
-    /// Names that are right.
+    /// Right names.
     #[serde(rename = "correct_values")]
     pub correct: Vec<String>,
-    /// Names that are wrong.
+    /// Wrong names.
     #[serde(rename = "incorrect_values")]
     pub incorrect: Vec<String>,
 }
@@ -49,7 +49,7 @@ struct Record {
     wikidata_id: String,
     lang: Option<String>,
     values: Vec<Value>,
-    /// For names without a confidence.
+    /// Whether each name is primary, for names without a confidence.
     primary: Option<Vec<bool>>,
 }
 

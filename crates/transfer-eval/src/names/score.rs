@@ -35,21 +35,21 @@ pub struct CoverageScore {
     pub precision: f64,
     /// Share of the right names that were predicted.
     pub recall: f64,
-    /// Their harmonic mean.
+    /// Harmonic mean of `precision` and `recall`.
     pub f1: f64,
-    /// Entities with a right name.
+    /// Number of entities with a right name.
     pub entities: usize,
-    /// Entities with a prediction.
+    /// Number of entities with a prediction.
     pub predicted_entities: usize,
-    /// Right names, each once per entity after normalising.
+    /// Number of right names; names of an entity that are equal after normalising count once.
     pub gold: usize,
-    /// Names predicted for entities with a right name.
+    /// Number of names predicted for entities with a right name.
     pub predicted: usize,
-    /// Right names that were predicted.
+    /// Number of right names that were predicted.
     pub found: usize,
 }
 
-/// How well predictions separate right names from wrong ones, in percent.
+/// Separation of right and wrong names by predictions, in percent.
 ///
 /// Names are counted as listed; names that are equal after normalising count separately.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -59,24 +59,24 @@ pub struct PrecisionScore {
     pub accuracy: f64,
     /// Share of the wrong names that are not predicted, the authors' "R".
     pub recall: f64,
-    /// Harmonic mean of both, the authors' "F1".
+    /// Harmonic mean of `accuracy` and `recall`, the authors' "F1".
     pub f1: f64,
-    /// Entities with judged names or predictions.
+    /// Number of entities with judged names or predictions.
     pub entities: usize,
-    /// Entities with judged names.
+    /// Number of entities with judged names.
     pub gold_entities: usize,
-    /// Entities with a prediction.
+    /// Number of entities with a prediction.
     pub predicted_entities: usize,
-    /// Wrong names.
+    /// Number of wrong names.
     pub incorrect: usize,
-    /// Wrong names that are not predicted.
+    /// Number of wrong names that are not predicted.
     pub rejected_incorrect: usize,
-    /// Right names.
+    /// Number of right names.
     pub correct: usize,
-    /// Right names that are not predicted.
+    /// Number of right names that are not predicted.
     pub rejected_correct: usize,
-    /// Share of wrong names among the judged predicted names, each once per entity. A name that is
-    /// both right and wrong after normalising counts as right.
+    /// Share of wrong names among the predicted names that were judged, after normalising. A name
+    /// that is both right and wrong counts as right.
     pub wrong: f64,
 }
 

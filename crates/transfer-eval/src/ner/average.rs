@@ -1,4 +1,4 @@
-//! Means that are equal to numpy's in every digit.
+//! Means that are bit-identical to numpy's.
 
 /// Block size up to which numpy adds without splitting the array.
 const BLOCK: usize = 128;

@@ -27,8 +27,7 @@ pub enum Overflow {
     },
 }
 
-/// Options of [`encode_ner`]. The defaults are those of XLM-K's NER fine-tuning as far as they are
-/// known.
+/// Options of [`encode_ner`]. The defaults are those of XLM-K's NER fine-tuning, where published.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NerConfig {
@@ -60,7 +59,7 @@ pub struct NerInput {
     pub words: Vec<(usize, usize)>,
 }
 
-/// Encodes sentences, in order; one input each, or more with [`Overflow::Windows`].
+/// Encodes sentences in order, as one input each, or as several with [`Overflow::Windows`].
 ///
 /// The first piece of a word carries its label, as in the papers' scripts. Each word is tokenised
 /// as if it followed a space, also in languages that are written without spaces (the usual practice
@@ -263,7 +262,7 @@ mod tests {
     fn windows_worked_by_hand() {
         assert_eq!(windows(&[1, 1, 1, 1, 1], 3, 1), [0..3, 2..5]);
         assert_eq!(windows(&[1, 1, 1, 1, 1], 3, 0), [0..3, 3..5]);
-        // No word is shared if the next one would then not fit.
+        // No word is shared if the next word would not fit.
         assert_eq!(windows(&[2, 2, 3], 4, 1), [0..2, 2..3]);
         // A word that never fits has its own range.
         assert_eq!(windows(&[1, 9, 1], 4, 1), [0..1, 1..2, 2..3]);

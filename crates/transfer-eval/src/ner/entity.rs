@@ -20,8 +20,8 @@ pub struct Entity<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scheme {
-    /// `seqeval`'s default, which follows `conlleval`: an `I-` without a preceding entity starts
-    /// one, so that IOB1, IOB2 and IOBES files are all read correctly.
+    /// `seqeval`'s default, which follows `conlleval`: an `I-` without a preceding entity starts an
+    /// entity, so IOB1, IOB2 and IOBES files are all supported.
     #[default]
     Lenient,
     /// `seqeval` with `mode="strict", scheme=IOB2`: only `B-` starts an entity; other `I-` tags are

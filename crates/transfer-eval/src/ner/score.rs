@@ -1,4 +1,4 @@
-//! Entity-level precision, recall and F1, equal to `seqeval`'s in every digit.
+//! Entity-level precision, recall and F1, bit-identical to `seqeval`'s.
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -10,29 +10,29 @@ use crate::{Error, Result};
 /// Precision, recall and F1, each from 0 to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct EntityScore {
-    /// Share of the predicted entities that are gold; 0 if none was predicted.
+    /// Share of the predicted entities that are gold; 0 without predicted entities.
     pub precision: f64,
-    /// Share of the gold entities that were predicted; 0 if there is none.
+    /// Share of the gold entities that were predicted; 0 without gold entities.
     pub recall: f64,
     /// Harmonic mean of precision and recall; 0 if both are 0.
     pub f1: f64,
-    /// Gold entities.
+    /// Number of gold entities.
     pub support: usize,
 }
 
 /// The result of a data set, with the values of `seqeval`'s `classification_report`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct NerScore {
-    /// Over all entities; its F1 is the number in the papers (there in percent).
+    /// Score over all entities; papers report its F1 in percent.
     pub micro: EntityScore,
     /// Mean over types; 0 if there is no entity (`seqeval` returns NaN).
     #[serde(rename = "macro")]
     pub macro_average: EntityScore,
     /// Mean over types weighted by their gold entities.
     pub weighted: EntityScore,
-    /// Each type of a gold or predicted entity, sorted.
+    /// Scores by type of gold or predicted entities.
     pub types: BTreeMap<String, EntityScore>,
-    /// Sentences scored.
+    /// Number of scored sentences.
     pub sentences: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Parsing and checking of one tag.
+//! Parsing and validation of tags.
 
 /// Splits a tag like `seqeval`: its first character, and the type after the dash.
 ///

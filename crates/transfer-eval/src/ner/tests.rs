@@ -1,4 +1,4 @@
-//! Entity-level scores: seqeval's digits, real data, and a slow second implementation.
+//! Entity-level scores compared with seqeval, real data, and a brute-force implementation.
 mod files;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,9 +81,9 @@ fn scores_worked_by_hand() {
     assert_eq!(row(&score.macro_average), (third, 0.5 / 3.0, (2.0 / 3.0) / 3.0, 3));
 }
 
-/// The entities as sets of words, found by asking for every span whether it is one.
+/// Finds entities by checking every span.
 fn slow(tags: &[String]) -> BTreeSet<(String, usize, usize)> {
-    // The types of two neighbours, and whether the second word goes on with the first one's entity.
+    // The type and letter of a tag, and whether word k + 1 continues the entity of word k.
     let kind = |k: usize| tags[k].split_once('-').map(|(_, kind)| kind.to_owned());
     let letter = |k: usize| tags[k].chars().next().unwrap();
     let joined = |k: usize| {
@@ -236,7 +236,7 @@ fn a_shared_word_takes_its_tag_from_the_window_with_more_context() {
     let size = (pieces[0].input_ids.len() - 2) / 6;
     let config = NerConfig { max_length: 4 * size + 2, overflow: Overflow::Windows { overlap: 2 } };
     let inputs = encode_ner(&sentences, tokenizer, &labels, &config).unwrap();
-    // Words 0–3 and 2–5: word 2 lies deeper in the first (1 of 0..3), word 3 in the second.
+    // Words 0–3 and 2–5: word 2 has more context in the first window, word 3 in the second.
     let shown = |k: usize| Vec::from_iter(inputs[k].words.iter().map(|&(word, _)| word));
     assert_eq!((inputs.len(), shown(0), shown(1)), (2, vec![0, 1, 2, 3], vec![2, 3, 4, 5]));
     let rows: Vec<Vec<usize>> =
@@ -245,7 +245,7 @@ fn a_shared_word_takes_its_tag_from_the_window_with_more_context() {
     let tags: Vec<&str> = tags[0].iter().map(|tag| tag.as_deref().unwrap()).collect();
     assert_eq!(tags, ["B-LOC", "B-LOC", "B-LOC", "I-LOC", "I-LOC", "I-LOC"]);
 
-    // Words 0–2, 2–4, 4–5: words 2 and 4 stand at an edge of both, so the first of the two decides.
+    // Words 0–2, 2–4, 4–5: words 2 and 4 are at an edge of both windows, so the first one is used.
     let config = NerConfig { max_length: 3 * size + 2, overflow: Overflow::Windows { overlap: 1 } };
     let inputs = encode_ner(&sentences, tokenizer, &labels, &config).unwrap();
     assert_eq!(inputs.len(), 3);

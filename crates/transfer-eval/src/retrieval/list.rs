@@ -73,7 +73,7 @@ pub enum GoldLanguage {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CandidateConfig {
-    /// N, number of candidates in the list. Interpretation: 32k is 32,768, as for the queue.
+    /// N, number of candidates in the list. Interpretation: 32k is 32,768, like the queue size.
     pub size: usize,
     /// The language of the gold candidates.
     pub gold_language: GoldLanguage,

@@ -1,5 +1,7 @@
-//! Entity retrieval (XLM-K's XEP and XOR): candidate lists, exact ranks, scores; [`map`], linear
-//! maps between the vectors of two languages; and [`augment`], passage vectors with questions.
+//! Entity retrieval (XLM-K's XEP and XOR): candidate lists, exact ranks and scores.
+//!
+//! [`map`] fits linear maps between the vectors of two languages, and [`augment`] adds question
+//! vectors to passage vectors.
 mod augment;
 mod list;
 pub mod map;

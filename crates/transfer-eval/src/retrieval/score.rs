@@ -56,15 +56,15 @@ pub struct PairScore {
 /// The result over a candidate list.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct RetrievalScore {
-    /// All queries.
+    /// Summary over all queries.
     pub all: RankSummary,
     /// N, number of candidates.
     pub candidates: usize,
     /// Accuracy of random guessing in percent: 100 / N.
     pub chance: f64,
-    /// By language of the query.
+    /// Summary by language of the query.
     pub languages: BTreeMap<String, RankSummary>,
-    /// By language of the query and of the gold candidate, sorted.
+    /// Summary by language of the query and of the gold candidate, sorted.
     pub pairs: Vec<PairScore>,
 }
 

@@ -21,7 +21,7 @@ pub enum NliLabel {
 }
 
 impl NliLabel {
-    /// All, in the order of their classes.
+    /// All labels, in the order of their classes.
     pub const ALL: [Self; 3] = [Self::Entailment, Self::Neutral, Self::Contradiction];
 
     /// The class, 0 to 2.
@@ -106,8 +106,8 @@ pub fn read_nli(path: impl AsRef<Path>) -> Result<NliData> {
     parse_nli(&text, path)
 }
 
-/// Parses what [`read_nli`] reads: JSON lines if the first character is `{`, else a table with a
-/// header. `path` is for messages.
+/// Parses the text of a file for [`read_nli`]: JSON lines if the first character is `{`, otherwise
+/// a table with a header. `path` is used in messages.
 pub(super) fn parse_nli(text: &str, path: impl AsRef<Path>) -> Result<NliData> {
     let path = path.as_ref();
     let data = if is_json(text) { json_lines(text, path)? } else { table(text, path)? };

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// The accuracy of one language.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct LanguageAccuracy {
-    /// In percent.
+    /// Accuracy in percent.
     pub accuracy: f64,
     /// Number of correct predictions.
     pub correct: usize,

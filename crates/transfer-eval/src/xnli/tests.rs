@@ -32,7 +32,7 @@ fn the_official_table() {
     assert_eq!((data.examples.len(), data.unlabelled), (2, 0));
     let [first, second] = data.examples.as_slice() else { panic!() };
     assert_eq!((first.language.as_str(), first.label, first.line), ("ar", NliLabel::Neutral, 2));
-    // Quotes are characters like others.
+    // Quotes are not special characters.
     assert_eq!((second.premise.as_str(), second.hypothesis.as_str()), ("\"Er", "sagte: \"ja\""));
     assert_eq!(second.label.class(), 2);
 }

@@ -1,4 +1,4 @@
-//! The program as a user meets it.
+//! The program's commands.
 use serde_json::Value;
 use testkit::{Arguments, Program};
 
@@ -15,12 +15,12 @@ fn predictions_are_read_as_they_come() {
     let program = program();
     let gold = "\u{feff}language\tgold_label\tsentence1\tsentence2\r\nsw\tneutral\tJe?\tNdiyo.\r\n  \r\n\n";
     program.write("gold.tsv", gold);
-    // A mark, Windows' line ends, blank last lines.
+    // A byte order mark, Windows line ends, blank last lines.
     program.write("labels.txt", "\u{feff}neutral\r\n\r\n");
     let score = json(&program, "xnli gold.tsv labels.txt");
     assert_eq!(score["languages"]["sw"]["accuracy"].as_f64(), Some(100.0));
     assert_eq!(program.run("xnli gold.tsv labels.txt").err, "");
-    // A cut label would be another one, or none.
+    // A truncated label could be invalid or another label, so the program prints a note.
     program.write("cut.txt", "neutral");
     let note = program.done("xnli gold.tsv cut.txt").err;
     assert!(note.starts_with("note: ") && note.contains("cut.txt: the last line"), "{note}");
@@ -182,7 +182,7 @@ fn retrieval() {
     let golds =
         [0, 1].map(|k| usize::try_from(stored["queries"][k]["gold"].as_u64().unwrap()).unwrap());
 
-    // The first query points at its candidate, the second away from its own.
+    // The first query's vector equals that of its candidate, the second's is the negative.
     let one_hot = |at: usize, value: f32| (0..5).map(move |k| if k == at { value } else { 0.0 });
     let bytes =
         |values: Vec<f32>| -> Vec<u8> { values.into_iter().flat_map(f32::to_le_bytes).collect() };
@@ -254,7 +254,7 @@ fn tables_and_help() {
 #[test]
 fn a_wrong_input_leaves_the_output_as_it_is() {
     let program = program();
-    // A filter that drops everything.
+    // A vocabulary that excludes all facts.
     program.write("none.txt", "nothing\n");
     for name in ["descriptions.jsonl", "queries.jsonl", "best.jsonl"] {
         program.copy(&format!("fixtures/transfer/{name}"), name);

@@ -1,4 +1,4 @@
-//! The examples of `--help`, run as they stand.
+//! The examples of `--help`, run as printed.
 #![cfg(unix)]
 use testkit::run_examples;
 

@@ -1,4 +1,4 @@
-//! Inputs for tokenizers of several families: XLM-R's, BERT's, and Gemma's with its bytes.
+//! Inputs for tokenizers of several families: XLM-R, BERT, Gemma (byte fallback) and byte level.
 use testkit::fixture;
 use tokenizers::{Tokenizer, TruncationParams};
 use transfer_eval::lama::{
@@ -10,7 +10,7 @@ use transfer_eval::xnli::{NliConfig, NliExample, NliLabel, encode_nli};
 
 const FAMILIES: [&str; 4] = ["tokenizer", "wordpiece", "byte_fallback", "byte_level"];
 
-/// A sentence and one that follows, in the seven languages of MLQA.
+/// A sentence and a following question, in the seven languages of MLQA.
 const PAIRS: [[&str; 3]; 7] = [
     ["en", "The school is in Newcastle, by the river.", "Was it built before the war?"],
     ["es", "La escuela está en Newcastle, junto al río.", "¿Se construyó antes de la guerra?"],
@@ -77,7 +77,7 @@ fn words_follow_the_sentence_and_labels_are_at_word_starts() {
             let sentences = [Sentence::new(&words, &tags)];
             let labels = Labels::of(&sentences);
             let made = encode_ner(&sentences, &tokenizer, &labels, &NerConfig::default()).unwrap();
-            // As all of the text is tokenised, after a space where these are marked.
+            // Equal to the tokens of the whole text, after a space for byte tokenizers.
             let space = if family.starts_with("byte") { " " } else { "" };
             let whole = tokenizer.encode(format!("{space}{text}"), true).unwrap();
             assert_eq!(made[0].input_ids, whole.get_ids(), "{family} {language}");

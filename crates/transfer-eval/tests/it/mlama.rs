@@ -1,4 +1,4 @@
-//! Facts completed from the objects of their relation.
+//! Typed clozes of mLAMA: candidates, ranks, scores and baselines.
 use std::path::{Path, PathBuf};
 
 use tokenizers::Tokenizer;
@@ -79,7 +79,7 @@ fn scores_are_means_over_relations() {
     let score = built.score(&[1, 1, 2, 1, 1]).unwrap();
     assert!((score.macro_average.p_at_1 - (200.0 / 3.0 + 100.0) / 2.0).abs() < 1e-9);
     assert!((score.micro.p_at_1 - 80.0).abs() < 1e-9);
-    // India's languages: one of two each; France's: one of three; capitals: one of two.
+    // Candidates: two for each language of India, three for France's, two for each capital.
     let expected = ((50.0 + 50.0 + 100.0 / 3.0) / 3.0 + 50.0) / 2.0;
     assert!((built.guessing() - expected).abs() < 1e-9);
     assert!(built.score(&[1]).is_err());
@@ -89,7 +89,7 @@ fn scores_are_means_over_relations() {
 fn the_most_frequent_object_is_counted_in_the_trained_facts_of_the_relation() {
     let built = built();
     let spoken = fact("Peru", "English") + &fact("Chile", "English") + &fact("Goa", "Hindi");
-    // Of another relation, or no candidate here: neither counts.
+    // An object of another relation and an object that is no candidate are ignored.
     let capitals = fact("Goa", "French") + &fact("Italy", "Rome");
     let files = [TEMPLATES, ("P37.jsonl", &spoken), ("P36.jsonl", &capitals)];
     let (_kept, path) = folder(&files);
@@ -98,7 +98,7 @@ fn the_most_frequent_object_is_counted_in_the_trained_facts_of_the_relation() {
     // which were not trained, one is drawn.
     let expected = (200.0 / 3.0 + 50.0) / 2.0;
     assert!((built.guessing_the_frequent(&trained) - expected).abs() < 1e-9);
-    // Among its own facts each object has one.
+    // In the evaluated facts, each object occurs once.
     assert!((built.guessing_the_frequent(&built) - built.guessing()).abs() < 1e-9);
 }
 

@@ -1,4 +1,4 @@
-//! Names of WikiKGE-10 against what the authors' scripts printed.
+//! Scores of WikiKGE-10's names compared with the output of the authors' scripts.
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ fn data(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/wikikge-10").join(file)
 }
 
-/// Every count and digit: 9 languages of GPT-4, 10 of M-NTA, each with both metrics.
+/// All counts and scores: 9 languages of GPT-4 and 10 of M-NTA, each with both metrics.
 #[test]
 fn released_predictions_have_the_printed_scores() {
     let scores = check_printed(data("")).unwrap();
@@ -124,7 +124,7 @@ fn the_program_scores_files_and_refuses_bad_ones() {
     ]);
 }
 
-/// Another digit is an error with its line.
+/// A different digit is an error with its line.
 #[test]
 fn a_difference_from_the_printed_scores_is_refused() {
     let program = Program::new(env!("CARGO_BIN_EXE_transfer-eval"));

@@ -17,7 +17,7 @@ fn query(id: &str, entity: &str, language: &str) -> Query {
     Query { id: id.into(), entity: entity.into(), language: language.into() }
 }
 
-/// Q0 to Q99, each in one to three of de, en, zh.
+/// Descriptions of Q0 to Q99, each in one to three of de, en and zh.
 fn descriptions() -> Vec<Description> {
     let languages = ["de", "en", "zh"];
     (0..100)
@@ -54,8 +54,8 @@ fn a_list_holds_each_gold_once_in_another_language() {
             assert_ne!(gold.language, query.language);
             languages.insert(gold.language.clone());
         }
-        // Q0 has de, en, zh, and only zh serves both queries; Q2 has zh alone, which serves f and
-        // not d.
+        // Q0 has de, en and zh, and only zh differs from the languages of both queries. Q2 has only
+        // zh, the language of d, but not of f.
         assert_eq!(list.candidates[list.queries[0].gold].language, "zh");
         let ids: Vec<&str> = list.queries.iter().map(|query| query.id.as_str()).collect();
         assert_eq!(ids, ["a", "b", "c", "f"]);
@@ -148,7 +148,7 @@ fn impossible_lists_are_refused() {
     );
 }
 
-/// The rank by all scores at once, in float64.
+/// Computes ranks from all scores in float64.
 fn slow(
     queries: &Array2<f32>,
     candidates: &Array2<f32>,
@@ -174,7 +174,7 @@ fn slow(
     ranks
 }
 
-/// Numbers without a pattern, from a formula.
+/// Pseudo-random numbers from an xorshift generator.
 fn noise(rows: usize, width: usize, salt: u32) -> Array2<f32> {
     let mut state = salt.wrapping_mul(2_654_435_761).wrapping_add(1);
     Array2::from_shape_fn((rows, width), |_| {
@@ -200,7 +200,7 @@ fn ranks_are_those_of_all_scores_at_once() {
     // More rows than a block of queries and a block of candidates.
     let (queries, mut candidates) = (noise(70, 12, 1), noise(4300, 12, 2));
     let gold: Vec<usize> = (0..70).map(|k| k * 61 % 4300).collect();
-    // True ties: copies of gold candidates before and behind them, in both blocks, and some zeros.
+    // Exact ties: copies of gold candidates before and after them, in both blocks, and a zero row.
     for (from, to) in [(61, 4299), (0, 4200), (122, 121), (4209, 3)] {
         let copy = candidates.row(from).to_owned();
         candidates.row_mut(to).assign(&copy);
@@ -211,7 +211,7 @@ fn ranks_are_those_of_all_scores_at_once() {
 
 #[test]
 fn scores_closer_than_float32_are_told_apart() {
-    // Vectors that collapsed to almost one point: float32 products are equal or in the wrong order.
+    // Nearly equal vectors: float32 products are equal or in the wrong order.
     let base = noise(1, 64, 3);
     let tiny = noise(300, 64, 4).mapv(|value| value * 1e-6);
     let candidates = &base.broadcast((300, 64)).unwrap() * 100.0 + &tiny;

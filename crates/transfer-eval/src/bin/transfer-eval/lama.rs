@@ -11,7 +11,7 @@ use transfer_eval::lama::{
 
 use crate::{Done, print_json, say};
 
-/// Build clozes from LAMA's data, and score what a model makes of them.
+/// Build clozes from LAMA's data, and score a model's predictions.
 #[derive(clap::Subcommand)]
 pub enum Command {
     Clozes(ClozeArgs),
@@ -47,8 +47,8 @@ pub struct ClozeArgs {
     out: PathBuf,
 }
 
-/// Print P@1 and P@10 as JSON, in percent: mean over relations (macro), over facts (micro), and of
-/// each relation.
+/// Print P@1 and P@10 as JSON, in percent: mean over relations (macro), over facts (micro), and by
+/// relation.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

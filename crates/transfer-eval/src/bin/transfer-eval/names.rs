@@ -1,4 +1,4 @@
-//! `transfer-eval names`: compares predicted names of entities with judged ones.
+//! `transfer-eval names`: scores predicted entity names against judged names.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ pub enum Command {
     Table(TableArgs),
 }
 
-/// Print how many of the right names are predicted as JSON: precision, recall and F1 in percent.
+/// Print the coverage of the right names as JSON: precision, recall and F1 in percent.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -42,7 +42,7 @@ pub struct ScoreArgs {
     language: Option<String>,
 }
 
-/// Print how well predictions separate right names from wrong ones as JSON, in percent.
+/// Print as JSON how well predictions separate right names from wrong ones, in percent.
 ///
 /// `accuracy` and `recall` are the authors' P and R. `wrong` is the share of wrong names among the
 /// predicted names that were judged.
@@ -58,10 +58,10 @@ pub struct PrecisionArgs {
     args: ScoreArgs,
 }
 
-/// Score the released predictions in ten languages and print F1, if every count and digit is what
-/// the authors printed.
+/// Score the released predictions in ten languages, compare all counts and scores with the authors'
+/// output, and print F1.
 ///
-/// A difference is an error that names both.
+/// A difference is an error with both values.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -101,7 +101,7 @@ pub fn run(command: &Command) -> Done {
     }
 }
 
-/// A table of F1 by metric and predictions, with a column for each language.
+/// Formats a table of F1 with a row for each metric and system and a column for each language.
 fn table(scores: &PrintedScores) -> String {
     let languages: BTreeSet<&String> = scores.values().flat_map(BTreeMap::keys).collect();
     let row = |cells: Vec<&str>| format!("| {} |\n", cells.join(" | "));

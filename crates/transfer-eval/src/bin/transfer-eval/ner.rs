@@ -1,14 +1,13 @@
-//! `transfer-eval ner`: seqeval's report.
+//! `transfer-eval ner`: scores named entities like `seqeval`.
 use std::path::PathBuf;
 
 use transfer_eval::ner::{Scheme, Sentence, read_ner, score_ner};
 
 use crate::{Done, print_json};
 
-/// Print precision, recall and F1 of entities as JSON, each from 0 to 1, with seqeval's digits.
+/// Print precision, recall and F1 of entities as JSON, each from 0 to 1, equal to seqeval's.
 ///
-/// Both files hold one word and its tag per line and may be of different formats; their words must
-/// be the same.
+/// Both files have one word with its tag per line. Their formats may differ, but not their words.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -17,7 +17,7 @@ pub enum Command {
     Score(ScoreArgs),
 }
 
-/// Draw a list: one description for each entity of a query, filled up with others, in random order.
+/// Draw a list: one description of each query's entity, and of further entities, in random order.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -45,8 +45,8 @@ pub struct ListArgs {
     out: PathBuf,
 }
 
-/// Print accuracy@1, hits@10 (percent) and MRR as JSON: all, by language of the query, by pair of
-/// languages.
+/// Print accuracy@1, hits@10 (percent) and MRR as JSON: over all queries, by language of the query
+/// and by pair of languages.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -5,7 +5,7 @@ use results::{Measured, PrintedTable};
 
 use crate::{Done, print};
 
-/// Print a result table of XLM-K with a run's numbers beside the printed ones.
+/// Print a result table of XLM-K with a run's results next to the published ones.
 ///
 /// 001-1 MLQA, 001-2 NER, 001-3 XNLI, 001-4 ablations, 001-5 LAMA, 001-7 XEP and XOR.
 #[derive(clap::Args)]

@@ -1,4 +1,4 @@
-//! NER files as they come, well formed or not.
+//! Valid and invalid NER files.
 use crate::Error;
 use crate::ner::read::parse_ner;
 use crate::ner::{NerFormat, Sentence, read_ner, write_ner};
@@ -8,7 +8,7 @@ fn parse(text: &str) -> Result<Vec<Sentence>, Error> {
     parse_ner(text, NerFormat::detect(text), "file.txt")
 }
 
-/// The message, which must start with file and line.
+/// Checks that the error starts with file and line and contains `words`.
 fn refused(text: &str, line: usize, words: &[&str]) {
     let message = parse(text).unwrap_err().to_string();
     assert!(message.starts_with(&format!("file.txt:{line}: ")), "{message}");
@@ -35,7 +35,7 @@ fn conll_2002_and_windows_line_ends() {
     assert_eq!(sentences[1].words, ["#", "\u{a0}"]);
     assert_eq!(NerFormat::detect("# O\nParis B-LOC\n"), NerFormat::Conll);
     assert_eq!(NerFormat::detect("\n\nDe Art O\n"), NerFormat::Conll);
-    // A tab separates where there is one, so a word may hold a space.
+    // In lines with a tab, words may contain spaces.
     assert_eq!(parse("New York\tB-LOC\n").unwrap()[0].words, ["New York"]);
 }
 
@@ -72,7 +72,7 @@ fn faults_are_named() {
     refused("EU B-\n", 1, &["`B-`", "no type"]);
     refused("EU BORG\n", 1, &["`BORG`"]);
     refused("\tB-ORG\n", 1, &["empty"]);
-    // Cut in the middle of a line: the tag is gone.
+    // A truncated line without its tag.
     refused("EU B-ORG\nrejects", 2, &["1 columns", "line 1 has 2"]);
     for text in ["", "\n\n", "# text = x\n", "-DOCSTART- O\n"] {
         let message = parse(text).unwrap_err().to_string();

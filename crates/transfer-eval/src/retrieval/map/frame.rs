@@ -81,7 +81,7 @@ impl Frame {
         Ok(())
     }
 
-    /// The mean after the current steps.
+    /// The mean of the vectors after the current steps.
     fn mean(&self, vectors: ArrayView2<'_, f32>) -> Array1<f64> {
         let blocks: Vec<_> = vectors.axis_chunks_iter(Axis(0), BLOCK).collect();
         let sums: Vec<Array1<f64>> = blocks
@@ -100,7 +100,7 @@ impl Frame {
         sum / vectors.nrows() as f64
     }
 
-    /// Writes `row` after all steps to `values`.
+    /// Applies all steps to `row` and writes the result to `values`.
     fn normalize(&self, row: ArrayView1<'_, f32>, values: &mut Vec<f64>) {
         values.clear();
         values.extend(row.iter().map(|&value| f64::from(value)));

@@ -5,7 +5,7 @@
 //! use ndarray::array;
 //! use transfer_eval::retrieval::map::{LinearMap, MapConfig, Step};
 //!
-//! // The target is the source, turned by 90 degrees.
+//! // The target is the source, rotated by 90 degrees.
 //! let mut source = array![[1.0, 0.0], [0.0, 1.0]];
 //! let mut target = array![[0.0, 1.0], [-1.0, 0.0]];
 //! let config = MapConfig { normalize: vec![Step::Unit] };

@@ -53,7 +53,7 @@ pub struct Neighbour {
 /// let candidates = array![[0.0, 1.0], [0.6, 0.8], [0.8, 0.6]];
 /// let found = nearest(queries.view(), candidates.view(), 2, None)?;
 /// assert_eq!((found[0][0].index, found[0][1].index), (2, 1));
-/// // The third is near to everything else.
+/// // The third candidate is near to all vectors (high mean similarity).
 /// let found = nearest(queries.view(), candidates.view(), 1, Some(&[0.0, 0.1, 0.9]))?;
 /// assert_eq!(found[0][0].index, 1);
 /// # Ok::<(), transfer_eval::Error>(())

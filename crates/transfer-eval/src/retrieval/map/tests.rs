@@ -1,4 +1,4 @@
-//! Maps between vectors: known answers, naive loops, and numpy's digits.
+//! Maps between vectors, compared with known results, brute force and numpy.
 use std::path::Path;
 
 use super::{Frame, LinearMap, MapConfig, Step, map_rows, mean_similarity, nearest, procrustes};
@@ -30,7 +30,7 @@ fn distance(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> f64 {
     (&a - &b).iter().fold(0.0, |most, value| most.max(value.abs()))
 }
 
-/// Rows with whole numbers, turned by a matrix of halves: exact in float32.
+/// Integer rows and their rotation by a matrix of ±0.5, exact in float32.
 fn turned_by_halves(rows: usize) -> (Array2<f32>, Array2<f32>, Array2<f64>) {
     let sign = |row: usize, column: usize| {
         if (row & column).count_ones().is_multiple_of(2) { 0.5 } else { -0.5 }
@@ -55,7 +55,7 @@ fn procrustes_finds_a_known_turn_and_is_orthogonal() {
     let (source, target) = (random(300, 48, 1), random(200, 48, 2));
     let pairs: Vec<_> = (0..100).map(|row| (row + 7, 199 - row)).collect();
     assert!(skew(procrustes(source.view(), target.view(), &pairs).unwrap().view()) < 1e-12);
-    // Fewer pairs than dimensions: still orthogonal, and the pairs meet.
+    // With fewer pairs than dimensions, the map is still orthogonal.
     let few: Vec<_> = (0..5).map(|row| (row, row)).collect();
     let (source, target) = (unit(5, 48, 1), unit(5, 48, 2));
     let found = procrustes(source.view(), target.view(), &few).unwrap();
@@ -82,7 +82,7 @@ fn no_other_turn_brings_pairs_closer() {
 
 #[test]
 fn neighbours_are_those_of_naive_loops_on_any_number_of_threads() {
-    // More rows than a block of either side, and rows that are equal.
+    // More rows than one block of queries or candidates, and duplicate rows.
     let queries = unit(300, 12, 6);
     let mut candidates = unit(1500, 12, 7);
     for (to, from) in [(1400, 3), (1401, 3), (900, 40)] {
@@ -151,7 +151,7 @@ fn digits_are_those_of_numpy() {
 
         let mapped = map_rows(source.view(), map.matrix().view()).unwrap();
         assert_eq!(map.source(raw.clone()).unwrap(), mapped);
-        // A later vector is centered by the means of the vocabulary.
+        // Further vectors are centered with the means of the vocabulary.
         let one = raw.slice(ndarray::s![3..4, ..]).to_owned();
         assert_eq!(map.source(one).unwrap().row(0), mapped.row(3));
         let means = mean_similarity(target.view(), mapped.view(), 10).unwrap();
