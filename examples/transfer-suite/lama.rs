@@ -183,10 +183,10 @@ impl Benchmark for Facts {
             for (metric, language, clozes) in &sets {
                 let ranks = rank_typed(&model.model, clozes, self.evaluation_batch_size)?;
                 tested.add(metric, language, clozes.score(&ranks)?.macro_average.p_at_1);
-                tested.add(&format!("{metric}{UNIFORM}"), language, clozes.guessing());
+                tested.add(&format!("{metric}{UNIFORM}"), language, clozes.random_baseline());
                 let seen = sets.iter().find(|(metric, of, _)| *metric == SEEN && of == language);
                 if let Some((_, _, seen)) = seen {
-                    let percent = clozes.guessing_the_frequent(seen);
+                    let percent = clozes.frequency_baseline(seen);
                     tested.add(&format!("{metric}{FREQUENT}"), language, percent);
                 }
                 tested.add_items(language, ranks.iter().map(|&rank| rank == 1));

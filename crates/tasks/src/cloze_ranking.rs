@@ -94,7 +94,7 @@ pub fn rank_clozes(
 ///         before: vec![0, 11, 12, 13],
 ///         after: vec![2],
 ///         gold: 1,
-///         also_right: Default::default(),
+///         other_correct: Default::default(),
 ///     }],
 ///     mask: 49,
 /// };
@@ -225,7 +225,7 @@ mod tests {
             before: before.to_vec(),
             after: after.to_vec(),
             gold,
-            also_right: BTreeSet::new(),
+            other_correct: BTreeSet::new(),
         };
         TypedClozes {
             relations: vec![

@@ -143,7 +143,7 @@ impl Error {
 /// # Errors
 /// [`Error::Count`] with the description of the first unmatched item, from `name`.
 pub(crate) fn check_counts(
-    (one, what): (&str, &'static str),
+    (item, what): (&str, &'static str),
     expected: usize,
     got: usize,
     name: impl FnOnce(usize) -> Option<String>,
@@ -152,6 +152,6 @@ pub(crate) fn check_counts(
         return Ok(());
     }
     let name = name(got).map_or(String::new(), |name| format!(" ({name})"));
-    let hint = format!("{one} {}{name} has no partner", expected.min(got) + 1);
+    let hint = format!("{item} {}{name} is unmatched", expected.min(got) + 1);
     Err(Error::Count { what, expected, got, hint })
 }

@@ -28,7 +28,7 @@ pub(crate) fn read_rows(path: &Path) -> Result<String> {
 
 /// Iterates over lines with their numbers from 1. Only `\n` and `\r\n` end a line; they are not
 /// returned.
-pub(crate) fn numbered(text: &str) -> impl Iterator<Item = (usize, &str)> {
+pub(crate) fn numbered_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let text = text.strip_suffix('\n').unwrap_or(text);
     text.split('\n')
         .enumerate()
@@ -40,7 +40,7 @@ pub(crate) fn json_lines<T: DeserializeOwned>(
     path: &Path,
     expected: &str,
 ) -> Result<Vec<(usize, T)>> {
-    numbered(&read_text(path)?)
+    numbered_lines(&read_text(path)?)
         .filter(|(_, line)| !line.trim().is_empty())
         .map(|(number, line)| Ok((number, parse_line(line, path, number, expected)?)))
         .collect()

@@ -7,10 +7,10 @@ use crate::{Error, Result};
 
 /// The special tokens that the tokenizer adds to texts.
 pub(crate) fn layout(tokenizer: &Tokenizer) -> Result<Layout> {
-    Layout::of(tokenizer).map_err(not_understood)
+    Layout::of(tokenizer).map_err(layout_error)
 }
 
-pub(crate) fn not_understood(error: LayoutError) -> Error {
+pub(crate) fn layout_error(error: LayoutError) -> Error {
     Error::Tokenizer(error.to_string())
 }
 
@@ -23,11 +23,11 @@ pub(crate) struct Pieces {
 
 impl Pieces {
     pub fn of(tokenizer: &Tokenizer) -> Result<Self> {
-        let failed = |error: tokenizers::Error| Error::Tokenizer(error.to_string());
+        let tokenizer_error = |error: tokenizers::Error| Error::Tokenizer(error.to_string());
         let mut tokenizer = tokenizer.clone();
         tokenizer.with_padding(None);
-        tokenizer.with_truncation(None).map_err(failed)?;
-        let spacing = Spacing::of(&tokenizer).map_err(failed)?;
+        tokenizer.with_truncation(None).map_err(tokenizer_error)?;
+        let spacing = Spacing::of(&tokenizer).map_err(tokenizer_error)?;
         let unknown = Layout::of(&tokenizer).and_then(|layout| layout.unknown()).ok();
         Ok(Self { tokenizer, spacing, unknown })
     }
@@ -53,15 +53,15 @@ impl Pieces {
     /// The piece of a word that follows a space (`spaced`) or follows other text directly; `None`
     /// if the word is not exactly one known piece.
     pub fn single(&self, word: &str, spaced: bool) -> Result<Option<u32>> {
-        let one = |pieces: Vec<u32>| match pieces.as_slice() {
+        let only_piece = |pieces: Vec<u32>| match pieces.as_slice() {
             [id] => Some(*id),
             _ => None,
         };
         let id = if spaced {
-            one(self.inside(word)?)
+            only_piece(self.inside(word)?)
         } else if self.spacing.marks_spaces() {
             // The token string of a piece can differ from its text, so the text is encoded.
-            one(self.text(word)?)
+            only_piece(self.text(word)?)
         } else {
             self.tokenizer.token_to_id(&self.spacing.continuing(word))
         };

@@ -6,7 +6,7 @@ use tokenizers::Tokenizer;
 
 use crate::files::{json_lines, write_json_lines};
 use crate::lama::{CommonVocabulary, Fact};
-use crate::tokens::{Pieces, layout, not_understood};
+use crate::tokens::{Pieces, layout, layout_error};
 use crate::{Error, Result};
 
 /// Options of [`build_clozes`]. XLM-K does not specify them.
@@ -126,7 +126,7 @@ pub fn build_clozes(
     config: &ClozeConfig,
 ) -> Result<Clozes> {
     let layout = layout(tokenizer)?;
-    let mask = layout.mask().map_err(not_understood)?;
+    let mask = layout.mask().map_err(layout_error)?;
     let pieces = Pieces::of(tokenizer)?;
     let mask_token = pieces.name(mask);
     let mut out = Clozes::default();
@@ -144,18 +144,18 @@ pub fn build_clozes(
         let gold = pieces.single(&fact.object, spaced)?;
         let mut input_ids = vec![layout.before()];
         input_ids.extend(pieces.text(fact.before.trim_end())?);
-        let at = input_ids.len();
+        let mask_index = input_ids.len();
         input_ids.push(mask);
         let after = fact.after.replace("[MASK]", &mask_token);
         input_ids.extend(pieces.text(&after)?);
         input_ids.push(layout.after());
         if input_ids.len() > config.max_length {
-            let (got, most) = (input_ids.len(), config.max_length);
-            let message = format!("{got} pieces, but max_length = {most}; lower max_words");
+            let (got, limit) = (input_ids.len(), config.max_length);
+            let message = format!("{got} pieces, but max_length = {limit}; lower max_words");
             return Err(Error::mismatch("fact", k, Some(fact.line), message));
         }
         let (id, relation) = (fact.id.clone(), fact.relation.clone());
-        out.clozes.push(Cloze { id, relation, input_ids, mask: at, gold, spaced });
+        out.clozes.push(Cloze { id, relation, input_ids, mask: mask_index, gold, spaced });
     }
     Ok(out)
 }

@@ -62,8 +62,8 @@ impl Relation {
     ///
     /// # Errors
     /// [`Error::Read`]; [`Error::Line`] naming a line that is not a relation or a duplicate, or
-    /// whose template lacks `[X]` or does not have exactly one `[Y]`; [`Error::Content`] if there is no
-    /// relation.
+    /// whose template lacks `[X]` or does not have exactly one `[Y]`; [`Error::Content`] if there is
+    /// no relation.
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
         let path = path.as_ref();
         let expected = "a relation: {\"relation\": \"P19\", \"template\": \"[X] was born in [Y] .\", \"type\": \"N-1\"}";
@@ -177,20 +177,21 @@ pub(super) fn read_facts(path: impl AsRef<Path>, relation: &Relation) -> Result<
     let expected =
         "a fact of LAMA, with sub_label, obj_label and, without a template, masked_sentences";
     let mut out = Facts::default();
-    let mut seen = HashSet::new();
+    let mut pairs = HashSet::new();
     for (line, record) in json_lines::<Record>(path, expected)? {
         let (Some(subject), Some(object)) = (record.sub_label, record.obj_label) else {
             out.incomplete += 1;
             continue;
         };
-        let yes = record.judgments.iter().filter(|one| one.judgment == "yes").count();
-        if record.judgments.len() > 2 * yes {
+        let confirmed =
+            record.judgments.iter().filter(|judgment| judgment.judgment == "yes").count();
+        if record.judgments.len() > 2 * confirmed {
             out.denied += 1;
             continue;
         }
         let (before, after) = match template {
             Some((before, after)) => {
-                if !seen.insert((subject.clone(), object.clone())) {
+                if !pairs.insert((subject.clone(), object.clone())) {
                     out.repeated += 1;
                     continue;
                 }
@@ -216,7 +217,7 @@ pub(super) fn read_facts(path: impl AsRef<Path>, relation: &Relation) -> Result<
         });
     }
     if out.facts.is_empty() {
-        return Err(Error::content(path, "no fact; expected one JSON object a line"));
+        return Err(Error::content(path, "no fact; expected one JSON object per line"));
     }
     Ok(out)
 }

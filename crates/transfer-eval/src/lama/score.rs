@@ -121,28 +121,30 @@ pub fn rank_golds(
     }
     let rank = |(k, (row, cloze)): (usize, (ndarray::ArrayView1<'_, f32>, &Cloze))| {
         let Some(gold) = cloze.gold else { return Ok(None) };
-        let wrong = |message: String| Error::mismatch("cloze", k, None, message);
-        let at = |id: u32| {
+        let cloze_error = |message: String| Error::mismatch("cloze", k, None, message);
+        let score_of = |id: u32| {
             let score = usize::try_from(id).ok().and_then(|id| row.get(id)).copied();
-            let score = score.ok_or_else(|| wrong(format!("piece {id}, but V = {width}")))?;
-            if score.is_nan() { Err(wrong(format!("logit {id} is NaN"))) } else { Ok(score) }
+            let score = score.ok_or_else(|| cloze_error(format!("piece {id}, but V = {width}")))?;
+            if score.is_nan() { Err(cloze_error(format!("logit {id} is NaN"))) } else { Ok(score) }
         };
-        let score = at(gold)?;
-        let ahead = |id: u32| -> Result<bool> { Ok(at(id)? >= score) };
+        let score = score_of(gold)?;
+        let precedes = |id: u32| -> Result<bool> { Ok(score_of(id)? >= score) };
         let mut rank = 1;
         match candidates.map(|candidates| candidates.ids(cloze.spaced)) {
             Some(ids) => {
                 if !ids.contains(&gold) {
-                    return Err(wrong(format!("gold piece {gold} is not among the candidates")));
+                    return Err(cloze_error(format!(
+                        "gold piece {gold} is not among the candidates"
+                    )));
                 }
                 for &id in ids.iter().filter(|&&id| id != gold) {
-                    rank += usize::from(ahead(id)?);
+                    rank += usize::from(precedes(id)?);
                 }
             }
             None => {
                 let ids = (0..=u32::MAX).take(width).filter(|&id| id != gold);
                 for id in ids {
-                    rank += usize::from(ahead(id)?);
+                    rank += usize::from(precedes(id)?);
                 }
             }
         }
@@ -190,12 +192,12 @@ pub fn score_lama(
     let index: BTreeMap<&str, usize> =
         relations.iter().enumerate().map(|(k, relation)| (relation.id.as_str(), k)).collect();
     let row = |(k, (cloze, &rank)): (usize, (&Cloze, &Option<usize>))| {
-        let known = index.get(cloze.relation.as_str());
-        let known = known.copied().ok_or_else(|| {
+        let relation = index.get(cloze.relation.as_str());
+        let relation = relation.copied().ok_or_else(|| {
             let message = format!("relation `{}` is not among the relations", cloze.relation);
             Error::mismatch("cloze", k, None, message)
         })?;
-        Ok((known, rank))
+        Ok((relation, rank))
     };
     let rows = clozes.iter().zip(ranks).enumerate().map(row).collect::<Result<Vec<_>>>()?;
     score_ranks(&relations.iter().collect::<Vec<_>>(), rows)
@@ -207,14 +209,14 @@ pub(crate) fn score_ranks(
     rows: impl IntoIterator<Item = (usize, Option<usize>)>,
 ) -> Result<LamaScore> {
     let mut hits = vec![Hits::default(); relations.len()];
-    let mut all = Hits::default();
+    let mut total = Hits::default();
     for (relation, rank) in rows {
-        if let Some(known) = hits.get_mut(relation) {
-            known.add(rank);
-            all.add(rank);
+        if let Some(relation_hits) = hits.get_mut(relation) {
+            relation_hits.add(rank);
+            total.add(rank);
         }
     }
-    if all.facts == 0 {
+    if total.facts == 0 {
         return Err(Error::Nothing { what: "cloze" });
     }
     let scored = relations.iter().zip(&hits).filter(|(_, hits)| hits.facts > 0);
@@ -232,38 +234,38 @@ pub(crate) fn score_ranks(
             by_kind.entry(kind.clone()).or_default().push(score.precision);
         }
     }
-    let every: Vec<Precision> = relations.iter().map(|score| score.precision).collect();
+    let precisions: Vec<Precision> = relations.iter().map(|score| score.precision).collect();
     Ok(LamaScore {
-        macro_average: mean(&every),
-        micro: all.precision(),
+        macro_average: mean(&precisions),
+        micro: total.precision(),
         kinds: by_kind.into_iter().map(|(kind, scores)| (kind, mean(&scores))).collect(),
         relations,
-        facts: all.facts,
+        facts: total.facts,
     })
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Hits {
     facts: usize,
-    first: usize,
-    ten: usize,
+    at_1: usize,
+    at_10: usize,
 }
 
 impl Hits {
     fn add(&mut self, rank: Option<usize>) {
         self.facts += 1;
-        self.first += usize::from(rank == Some(1));
-        self.ten += usize::from(rank.is_some_and(|rank| rank <= 10));
+        self.at_1 += usize::from(rank == Some(1));
+        self.at_10 += usize::from(rank.is_some_and(|rank| rank <= 10));
     }
 
     fn precision(self) -> Precision {
         let share = |hits: usize| 100.0 * hits as f64 / self.facts as f64;
-        Precision { p_at_1: share(self.first), p_at_10: share(self.ten) }
+        Precision { p_at_1: share(self.at_1), p_at_10: share(self.at_10) }
     }
 }
 
 fn mean(scores: &[Precision]) -> Precision {
     let count = scores.len() as f64;
-    let over = |part: fn(&Precision) -> f64| scores.iter().map(part).sum::<f64>() / count;
-    Precision { p_at_1: over(|one| one.p_at_1), p_at_10: over(|one| one.p_at_10) }
+    let mean_of = |part: fn(&Precision) -> f64| scores.iter().map(part).sum::<f64>() / count;
+    Precision { p_at_1: mean_of(|score| score.p_at_1), p_at_10: mean_of(|score| score.p_at_10) }
 }

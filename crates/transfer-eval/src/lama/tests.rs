@@ -28,7 +28,7 @@ const BIRTH: &str = r#"{"pred": "/people/person/place_of_birth", "sub": "/m/1", 
 "#;
 
 #[test]
-fn google_re_by_the_released_rules() {
+fn google_re_follows_the_released_scorer() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["place_of_birth", "date_of_birth", "place_of_death"] {
         write(folder.path(), &format!("Google_RE/{name}_test.jsonl"), BIRTH);
@@ -50,7 +50,7 @@ fn google_re_by_the_released_rules() {
 }
 
 #[test]
-fn t_rex_takes_templates_from_relations() {
+fn t_rex_uses_templates_of_relations() {
     let folder = tempfile::tempdir().unwrap();
     let relations = r#"{"relation": "P36", "template": "The capital of [X] is [Y] .", "label": "capital", "description": "d", "type": "1-1"}
 {"relation": "P19", "template": "[X] was born in [Y] .", "label": "l", "description": "d", "type": "N-1"}
@@ -89,7 +89,7 @@ fn sentences_with_masks() {
 }
 
 #[test]
-fn faults_are_named() {
+fn errors_name_file_line_and_fault() {
     let folder = tempfile::tempdir().unwrap();
     let sentences = Relation { id: "test".into(), ..Relation::default() };
     let message = |text: &str, relation: &Relation| {
@@ -134,13 +134,13 @@ fn tokenizer() -> Tokenizer {
 }
 
 fn fact(before: &str, after: &str, object: &str) -> Fact {
-    let own = str::to_owned;
+    let text = str::to_owned;
     Fact {
-        id: own("id"),
-        relation: own("test"),
-        object: own(object),
-        before: own(before),
-        after: own(after),
+        id: text("id"),
+        relation: text("test"),
+        object: text(object),
+        before: text(before),
+        after: text(after),
         from_template: true,
         line: 5,
     }
@@ -164,8 +164,8 @@ fn skipped_facts_are_counted() {
     assert_eq!((all.clozes.len(), all.too_long), (3, 1));
     assert_eq!(all.clozes[1].gold, None);
     let words = CommonVocabulary::new(["Paris", "Tegucigalpa"]);
-    let some = build(Some(&words), &config);
-    assert_eq!((some.clozes.len(), some.outside_vocabulary), (2, 1));
+    let filtered = build(Some(&words), &config);
+    assert_eq!((filtered.clozes.len(), filtered.outside_vocabulary), (2, 1));
     let short = ClozeConfig { max_length: 4, ..config };
     let text = build_clozes(&facts, &tokenizer, None, &short).unwrap_err().to_string();
     assert!(text.starts_with("fact 1 (line 5): 6 pieces, but max_length = 4"), "{text}");
@@ -189,7 +189,7 @@ fn cloze(relation: &str, gold: Option<u32>) -> Cloze {
 }
 
 #[test]
-fn ranks_worked_by_hand() {
+fn ranks_equal_hand_computed_values() {
     let logits = Array2::from_shape_vec(
         (3, 5),
         vec![
@@ -207,13 +207,13 @@ fn ranks_worked_by_hand() {
 }
 
 #[test]
-fn macro_and_micro_worked_by_hand() {
+fn macro_and_micro_equal_hand_computed_values() {
     let relation =
         |id: &str, kind: &str| Relation { id: id.into(), template: None, kind: Some(kind.into()) };
     let relations =
         [relation("a", "1-1"), relation("b", "N-1"), relation("c", "N-1"), relation("d", "N-M")];
     let clozes: Vec<Cloze> =
-        ["a", "a", "a", "a", "b", "c", "c"].iter().map(|of| cloze(of, Some(3))).collect();
+        ["a", "a", "a", "a", "b", "c", "c"].iter().map(|id| cloze(id, Some(3))).collect();
     let ranks = [Some(1), Some(2), Some(10), Some(11), Some(1), None, Some(4)];
     let score = score_lama(&relations, &clozes, &ranks).unwrap();
     // a: 1/4 and 3/4; b: 1 and 1; c: 0 and 1/2; d has no fact.
@@ -227,12 +227,15 @@ fn macro_and_micro_worked_by_hand() {
     assert_eq!(both(score.kinds["N-1"]), (50.0, 75.0));
     assert_eq!((score.kinds.len(), score.facts), (2, 7));
     let best = vec![vec![3, 1], vec![1, 3], vec![], vec![9], vec![3], vec![1], vec![1, 2, 4, 3]];
-    let places = clozes.iter().zip(&best).map(|(cloze, best)| cloze.rank_among(best));
-    assert_eq!(places.collect::<Vec<_>>(), [Some(1), Some(2), None, None, Some(1), None, Some(4)]);
+    let ranks_among_best = clozes.iter().zip(&best).map(|(cloze, best)| cloze.rank_among(best));
+    assert_eq!(
+        ranks_among_best.collect::<Vec<_>>(),
+        [Some(1), Some(2), None, None, Some(1), None, Some(4)]
+    );
 }
 
 #[test]
-fn mismatched_inputs_are_named() {
+fn errors_name_mismatched_inputs() {
     let logits = Array2::<f32>::zeros((1, 4));
     let ranks = |clozes: &[Cloze], logits: &Array2<f32>, candidates: Option<&Candidates>| {
         rank_golds(logits.view(), clozes, candidates).unwrap_err().to_string()
@@ -253,7 +256,7 @@ fn mismatched_inputs_are_named() {
     let text = score(&[cloze("b", None)], &[None]).to_string();
     assert_eq!(text, "cloze 1: relation `b` is not among the relations");
     let text = score(&[cloze("a", None), cloze("a", Some(1))], &[None]).to_string();
-    assert_eq!(text, "1 predictions for 2 clozes; cloze 2 (`a-Some(1)`) has no partner");
+    assert_eq!(text, "1 predictions for 2 clozes; cloze 2 (`a-Some(1)`) is unmatched");
 }
 
 proptest! {
@@ -290,15 +293,15 @@ fn rows_of_the_printed_table() {
         let rows = score.measured("ours", corpus);
         rows.into_iter().map(|row| (row.setting, row.value)).collect()
     };
-    let own = |name: &str, value| (name.to_owned(), value);
+    let row = |name: &str, value| (name.to_owned(), value);
     let google = [
-        own("LAMA Google-RE birth-place", 1.0),
-        own("LAMA Google-RE birth-date", 2.0),
-        own("LAMA Google-RE Total", 4.0),
+        row("LAMA Google-RE birth-place", 1.0),
+        row("LAMA Google-RE birth-date", 2.0),
+        row("LAMA Google-RE Total", 4.0),
     ];
     assert_eq!(rows(Corpus::GoogleRe), google);
-    assert_eq!(rows(Corpus::TRex), [own("LAMA T-REx N-1", 7.0), own("LAMA T-REx Total", 4.0)]);
-    assert_eq!(rows(Corpus::Squad).last(), Some(&own("LAMA SQuAD Total", 5.0)));
+    assert_eq!(rows(Corpus::TRex), [row("LAMA T-REx N-1", 7.0), row("LAMA T-REx Total", 4.0)]);
+    assert_eq!(rows(Corpus::Squad).last(), Some(&row("LAMA SQuAD Total", 5.0)));
     for corpus in [Corpus::TRex, Corpus::GoogleRe] {
         results::PrintedTable::new("001-5", &score.measured("ours", corpus)).unwrap();
     }

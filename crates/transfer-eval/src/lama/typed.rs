@@ -10,7 +10,7 @@ use crate::error::check_counts;
 use crate::files::json_lines;
 use crate::lama::facts::{Relation, split_custom_template};
 use crate::lama::score::{LamaScore, score_ranks};
-use crate::tokens::{Pieces, layout, not_understood};
+use crate::tokens::{Pieces, layout, layout_error};
 use crate::{Error, Result};
 
 /// One fact of mLAMA.
@@ -54,15 +54,15 @@ pub fn read_mlama(folder: impl AsRef<Path>) -> Result<Vec<TypedFacts>> {
             continue;
         }
         let rows: Vec<(usize, TypedFact)> = json_lines(&path, expected)?;
-        let named = |(line, mut fact): (usize, TypedFact)| {
+        let with_id = |(line, mut fact): (usize, TypedFact)| {
             if fact.id.is_empty() {
                 fact.id = line.to_string();
             }
             fact
         };
-        all.push(TypedFacts { relation, facts: rows.into_iter().map(named).collect() });
+        all.push(TypedFacts { relation, facts: rows.into_iter().map(with_id).collect() });
     }
-    if all.iter().all(|one| one.facts.is_empty()) {
+    if all.iter().all(|relation| relation.facts.is_empty()) {
         return Err(Error::content(folder, "no fact of any relation"));
     }
     Ok(all)
@@ -84,7 +84,7 @@ pub struct TypedCloze {
     pub gold: usize,
     /// Indices of further correct answers: other objects of this subject in the file. They are not
     /// ranked.
-    pub also_right: BTreeSet<usize>,
+    pub other_correct: BTreeSet<usize>,
 }
 
 /// A relation and its distinct objects, which are the candidates of its facts.
@@ -143,7 +143,7 @@ pub fn build_typed_clozes(
     max_length: usize,
 ) -> Result<TypedClozes> {
     let layout = layout(tokenizer)?;
-    let mask = layout.mask().map_err(not_understood)?;
+    let mask = layout.mask().map_err(layout_error)?;
     let pieces = Pieces::of(tokenizer)?;
     let mut built = TypedClozes { relations: Vec::new(), clozes: Vec::new(), mask };
     for TypedFacts { relation, facts } in facts {
@@ -159,30 +159,31 @@ pub fn build_typed_clozes(
             objects.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
         let longest = candidates.iter().map(Vec::len).max().unwrap_or_default();
         let index = |object: &Vec<u32>| candidates.binary_search(object).unwrap_or_default();
-        let mut of_subject: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
+        let mut objects_by_subject: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
         for (fact, object) in facts.iter().zip(&objects) {
-            of_subject.entry(&fact.sub_uri).or_default().insert(index(object));
+            objects_by_subject.entry(&fact.sub_uri).or_default().insert(index(object));
         }
         for (number, (fact, object)) in facts.iter().zip(&objects).enumerate() {
-            let wrong = |message: String| {
+            let fact_error = |message: String| {
                 let message = format!("{} of {}: {message}", fact.id, relation.id);
                 Error::mismatch("fact", number, None, message)
             };
             if object.is_empty() {
-                return Err(wrong(format!("its object {:?} has no piece", fact.obj_label)));
+                return Err(fact_error(format!("its object {:?} has no piece", fact.obj_label)));
             }
             let text = |part: &str| pieces.text(&part.replace("[X]", &fact.sub_label));
             let before = [vec![layout.before()], text(before.trim_end())?].concat();
             let after = [text(after)?, vec![layout.after()]].concat();
             let length = before.len() + longest + after.len();
             if length > max_length {
-                return Err(wrong(format!("{length} pieces, but the limit is {max_length}")));
+                return Err(fact_error(format!("{length} pieces, but the limit is {max_length}")));
             }
             let gold = index(object);
-            let mut also_right = of_subject.get(fact.sub_uri.as_str()).cloned().unwrap_or_default();
-            also_right.remove(&gold);
+            let mut other_correct =
+                objects_by_subject.get(fact.sub_uri.as_str()).cloned().unwrap_or_default();
+            other_correct.remove(&gold);
             let (id, relation) = (fact.id.clone(), built.relations.len());
-            built.clozes.push(TypedCloze { id, relation, before, after, gold, also_right });
+            built.clozes.push(TypedCloze { id, relation, before, after, gold, other_correct });
         }
         built.relations.push(TypedRelation { relation: relation.clone(), candidates });
     }
@@ -207,18 +208,19 @@ impl TypedClozes {
     /// [`Error::Array`] if there is not one score for each candidate, or one is NaN.
     pub fn rank(&self, cloze: &TypedCloze, scores: &[f32]) -> Result<usize> {
         let expected = self.candidates(cloze).len();
-        let wrong = |message: String| Error::array("scores", format!("{}: {message}", cloze.id));
+        let scores_error =
+            |message: String| Error::array("scores", format!("{}: {message}", cloze.id));
         if scores.len() != expected {
-            return Err(wrong(format!("{} for {expected} candidates", scores.len())));
+            return Err(scores_error(format!("{} for {expected} candidates", scores.len())));
         }
         if let Some(number) = scores.iter().position(|score| score.is_nan()) {
-            return Err(wrong(format!("candidate {number} has NaN")));
+            return Err(scores_error(format!("candidate {number} has NaN")));
         }
         let gold = scores.get(cloze.gold).copied().unwrap_or(f32::NEG_INFINITY);
-        let ahead = scores.iter().enumerate().filter(|(number, score)| {
-            *number != cloze.gold && !cloze.also_right.contains(number) && **score >= gold
+        let before = scores.iter().enumerate().filter(|(number, score)| {
+            *number != cloze.gold && !cloze.other_correct.contains(number) && **score >= gold
         });
-        Ok(1 + ahead.count())
+        Ok(1 + before.count())
     }
 
     /// P@1 and P@10 by relation, from one rank for each cloze.
@@ -235,7 +237,7 @@ impl TypedClozes {
 
     /// P@1 in percent of a uniform random baseline: the mean over relations of 1 / number of
     /// candidates. Further correct answers of a cloze are not candidates.
-    pub fn guessing(&self) -> f64 {
+    pub fn random_baseline(&self) -> f64 {
         self.most_frequent_baseline(&BTreeMap::new())
     }
 
@@ -243,7 +245,7 @@ impl TypedClozes {
     /// occurs in most facts of `trained` for the relation. The result is the mean over relations.
     /// Ties are resolved uniformly at random, in expectation. Further correct answers of a cloze
     /// are not candidates. Relations are matched by id, objects by their pieces.
-    pub fn guessing_the_frequent(&self, trained: &Self) -> f64 {
+    pub fn frequency_baseline(&self, trained: &Self) -> f64 {
         let mut counts: BTreeMap<(&str, &[u32]), usize> = BTreeMap::new();
         for cloze in &trained.clozes {
             let object = trained.candidates(cloze).get(cloze.gold).map_or(&[][..], Vec::as_slice);
@@ -258,15 +260,15 @@ impl TypedClozes {
         for cloze in &self.clozes {
             let relation = self.relation_id(cloze);
             let choices = || {
-                let all = self.candidates(cloze).iter().enumerate();
-                let choices = all.filter(|(at, _)| !cloze.also_right.contains(at));
+                let candidates = self.candidates(cloze).iter().enumerate();
+                let choices = candidates.filter(|(at, _)| !cloze.other_correct.contains(at));
                 choices.map(|(at, ids)| (at, counts.get(&(relation, ids.as_slice()))))
             };
             let max_count = choices().map(|(_, count)| count).max();
             let predicted = || choices().filter(|(_, count)| Some(*count) == max_count);
-            let right = predicted().any(|(at, _)| at == cloze.gold);
+            let correct = predicted().any(|(at, _)| at == cloze.gold);
             if let Some((sum, count)) = sums.get_mut(cloze.relation) {
-                *sum += if right { 100.0 / predicted().count() as f64 } else { 0.0 };
+                *sum += if correct { 100.0 / predicted().count() as f64 } else { 0.0 };
                 *count += 1;
             }
         }

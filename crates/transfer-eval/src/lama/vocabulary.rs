@@ -4,7 +4,7 @@ use std::path::Path;
 
 use tokenizers::Tokenizer;
 
-use crate::files::{numbered, read_rows};
+use crate::files::{numbered_lines, read_rows};
 use crate::tokens::Pieces;
 use crate::{Error, Result};
 
@@ -22,10 +22,11 @@ impl CommonVocabulary {
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let text = read_rows(path)?;
-        let words = numbered(&text).map(|(_, line)| line.trim()).filter(|line| !line.is_empty());
+        let words =
+            numbered_lines(&text).map(|(_, line)| line.trim()).filter(|line| !line.is_empty());
         let words: BTreeSet<String> = words.map(str::to_owned).collect();
         if words.is_empty() {
-            return Err(Error::content(path, "no word; expected one a line"));
+            return Err(Error::content(path, "no word; expected one word per line"));
         }
         Ok(Self { words })
     }

@@ -6,7 +6,7 @@ use super::{
     CoverageScore, NameConfig, PrecisionScore, read_gold, read_predicted, score_coverage,
     score_precision,
 };
-use crate::files::{numbered, read_text};
+use crate::files::{numbered_lines, read_text};
 use crate::{Error, Result};
 
 /// F1 as printed, by metric and predictions (`coverage, m-nta.gpt-4`), and by language.
@@ -28,8 +28,8 @@ pub fn check_printed(folder: impl AsRef<Path>) -> Result<PrintedScores> {
             let path = entry.map_err(Error::read(&results))?.path();
             if path.extension().is_some_and(|extension| extension == "out") {
                 let system = path.file_stem().unwrap_or_default().to_string_lossy();
-                let found = check_file(folder, &path, task, &system)?;
-                scores.insert(format!("{task}, {system}"), found);
+                let f1 = check_file(folder, &path, task, &system)?;
+                scores.insert(format!("{task}, {system}"), f1);
             }
         }
     }
@@ -47,7 +47,7 @@ fn check_file(
     let threshold = if task == "coverage" && system.starts_with("m-nta") { 2 } else { 1 };
     let config = NameConfig { threshold, ..NameConfig::default() };
     let text = read_text(path)?;
-    let mut lines = numbered(&text);
+    let mut lines = numbered_lines(&text);
     let (mut scores, mut gold) = (BTreeMap::new(), Vec::new());
     let mut language = "";
     while let Some((number, line)) = lines.next() {
@@ -57,8 +57,8 @@ fn check_file(
         else {
             continue;
         };
-        let packed = folder.join(format!("{file}.gz"));
-        let data = if packed.exists() { packed } else { folder.join(file) };
+        let compressed = folder.join(format!("{file}.gz"));
+        let data = if compressed.exists() { compressed } else { folder.join(file) };
         if what == "references" {
             let name = file.rsplit('/').next().unwrap_or_default();
             (gold, language) = (read_gold(data)?, name.split('.').next().unwrap_or_default());

@@ -69,9 +69,9 @@ pub fn read_gold(path: impl AsRef<Path>) -> Result<Vec<GoldNames>> {
     let path = path.as_ref();
     let expected = "an object with wikidata_id, correct_values and incorrect_values";
     let lines: Vec<(usize, GoldNames)> = json_lines(path, expected)?;
-    let mut known = BTreeSet::new();
+    let mut entities = BTreeSet::new();
     for (number, GoldNames { entity, .. }) in &lines {
-        if !known.insert(entity) {
+        if !entities.insert(entity) {
             return Err(Error::line(path, *number, format!("a second line of entity {entity}")));
         }
     }
@@ -95,11 +95,11 @@ pub fn read_predicted(path: impl AsRef<Path>, config: &NameConfig) -> Result<Pre
     let expected = "an object with wikidata_id (or entity) and values, a list of names or of \
                     [confidence, name, primary]";
     let mut predicted = PredictedNames::new();
-    let mut found = None;
+    let mut file_language = None;
     for (number, record) in json_lines::<Record>(path, expected)? {
         match (&config.language, record.lang) {
-            (Some(wanted), Some(lang)) if *wanted != lang => continue,
-            (None, Some(lang)) if *found.get_or_insert_with(|| lang.clone()) != lang => {
+            (Some(language), Some(lang)) if *language != lang => continue,
+            (None, Some(lang)) if *file_language.get_or_insert_with(|| lang.clone()) != lang => {
                 let message = "several languages; select one with --language";
                 return Err(Error::content(path, message));
             }
@@ -112,10 +112,10 @@ pub fn read_predicted(path: impl AsRef<Path>, config: &NameConfig) -> Result<Pre
             return Err(Error::line(path, number, message));
         }
         let mut names = BTreeSet::new();
-        for (value, marked) in record.values.into_iter().zip(primary) {
+        for (value, is_primary) in record.values.into_iter().zip(primary) {
             let (confidence, name, primary) = match value {
                 Value::Counted(confidence, name, primary) => (confidence, name, primary),
-                Value::Name(name) => (1, name, marked),
+                Value::Name(name) => (1, name, is_primary),
             };
             if confidence >= config.threshold && (primary || !config.primary) {
                 names.insert(normalize_name(&name));

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 
 /// Matches characters other than spaces and those that Python's `str.isalnum` accepts. The pattern
 /// is constant, so the value is always `Some`.
-static DROPPED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[^\p{L}\p{N} ]").ok());
+static REMOVED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[^\p{L}\p{N} ]").ok());
 
 /// Normalises a name for comparison as the authors do: lower case, only letters, numbers and
 /// spaces. Combining marks are removed.
@@ -22,8 +22,8 @@ static DROPPED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[^\p{L}\
 /// ```
 pub fn normalize_name(name: &str) -> String {
     let lower = name.to_lowercase();
-    match &*DROPPED {
-        Some(dropped) => dropped.replace_all(&lower, "").into_owned(),
+    match &*REMOVED {
+        Some(removed) => removed.replace_all(&lower, "").into_owned(),
         None => lower,
     }
 }
@@ -132,9 +132,10 @@ pub fn score_precision(gold: &[GoldNames], predicted: &PredictedNames) -> Result
         rejected_correct += is_right.iter().filter(rejects).count();
         incorrect += is_wrong.len();
         rejected_incorrect += is_wrong.iter().filter(rejects).count();
-        let (known, others): (Vec<_>, Vec<_>) = names.iter().partition(|&n| is_right.contains(n));
-        right += known.len();
-        wrong += others.into_iter().filter(|&name| is_wrong.contains(name)).count();
+        let (right_names, other_names): (Vec<_>, Vec<_>) =
+            names.iter().partition(|&n| is_right.contains(n));
+        right += right_names.len();
+        wrong += other_names.into_iter().filter(|&name| is_wrong.contains(name)).count();
     }
     if incorrect == 0 {
         return Err(Error::Nothing { what: "wrong name" });

@@ -47,7 +47,7 @@ mod tests {
     use super::{mean, sum};
 
     #[test]
-    fn sums_have_numpys_digits() {
+    fn sums_are_bit_identical_to_numpy() {
         // python3, numpy 1.26.4: [repr(np.add.reduce(1 / np.arange(1.0, n + 1))) for n in (7, 8,
         // 18, 128, 129, 300)]
         for (count, text) in NUMPY {

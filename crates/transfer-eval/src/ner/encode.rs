@@ -168,9 +168,9 @@ fn gold_labels(k: usize, sentence: &Sentence, labels: &Labels) -> Result<Vec<i64
 /// a word that no earlier range contains.
 fn windows(sizes: &[usize], budget: usize, overlap: usize) -> Vec<std::ops::Range<usize>> {
     let mut ranges = Vec::new();
-    let mut shown: usize = 0;
+    let mut covered: usize = 0;
     loop {
-        let mut start = shown.saturating_sub(if shown == 0 { 0 } else { overlap });
+        let mut start = covered.saturating_sub(if covered == 0 { 0 } else { overlap });
         let end = loop {
             let mut used = 0;
             let fitting = sizes.iter().skip(start).take_while(|&&size| {
@@ -178,8 +178,8 @@ fn windows(sizes: &[usize], budget: usize, overlap: usize) -> Vec<std::ops::Rang
                 used <= budget
             });
             let end = start + fitting.count();
-            if end > shown || start >= shown {
-                break end.max(shown + 1).min(sizes.len());
+            if end > covered || start >= covered {
+                break end.max(covered + 1).min(sizes.len());
             }
             start += 1;
         };
@@ -187,7 +187,7 @@ fn windows(sizes: &[usize], budget: usize, overlap: usize) -> Vec<std::ops::Rang
         if end >= sizes.len() {
             return ranges;
         }
-        shown = end;
+        covered = end;
     }
 }
 
@@ -226,24 +226,26 @@ pub fn sentence_tags(
     let mut best: Vec<Vec<Option<(usize, &str)>>> =
         sentences.iter().map(|sentence| vec![None; sentence.words.len()]).collect();
     for (k, (input, row)) in inputs.iter().zip(predictions).enumerate() {
-        let wrong = |message: String| Error::mismatch("input", k, None, message);
+        let input_error = |message: String| Error::mismatch("input", k, None, message);
         if row.len() != input.input_ids.len() {
             let (got, pieces) = (row.len(), input.input_ids.len());
-            return Err(wrong(format!("{got} labels for {pieces} positions")));
+            return Err(input_error(format!("{got} labels for {pieces} positions")));
         }
-        for (rank, &(word, position)) in input.words.iter().enumerate() {
+        for (index_in_input, &(word, position)) in input.words.iter().enumerate() {
             let label = row.get(position).copied();
             let tag = label.and_then(|label| labels.tag(label)).ok_or_else(|| {
                 let count = labels.len();
-                wrong(format!("label {label:?} at position {position}; there are {count} labels"))
+                input_error(format!(
+                    "label {label:?} at position {position}; there are {count} labels"
+                ))
             })?;
-            let context = rank.min(input.words.len() - 1 - rank);
+            let context = index_in_input.min(input.words.len() - 1 - index_in_input);
             let cell = best.get_mut(input.sentence).and_then(|words| words.get_mut(word));
             let Some(cell) = cell else {
                 let sentence = input.sentence + 1;
-                return Err(wrong(format!("sentence {sentence} has no word {}", word + 1)));
+                return Err(input_error(format!("sentence {sentence} has no word {}", word + 1)));
             };
-            if cell.is_none_or(|(before, _)| context > before) {
+            if cell.is_none_or(|(best_context, _)| context > best_context) {
                 *cell = Some((context, tag));
             }
         }
@@ -259,7 +261,7 @@ mod tests {
     use super::windows;
 
     #[test]
-    fn windows_worked_by_hand() {
+    fn windows_equal_hand_computed_ranges() {
         assert_eq!(windows(&[1, 1, 1, 1, 1], 3, 1), [0..3, 2..5]);
         assert_eq!(windows(&[1, 1, 1, 1, 1], 3, 0), [0..3, 3..5]);
         // No word is shared if the next word would not fit.

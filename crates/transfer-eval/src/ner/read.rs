@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{numbered, read_rows, write_atomic};
+use crate::files::{numbered_lines, read_rows, write_atomic};
 use crate::ner::tag;
 use crate::{Error, Result};
 
@@ -50,7 +50,7 @@ pub enum NerFormat {
 impl NerFormat {
     /// Detects the format from the first line with a word; the default is CoNLL.
     pub fn detect(text: &str) -> Self {
-        for (_, line) in numbered(text) {
+        for (_, line) in numbered_lines(text) {
             if is_comment(line) {
                 return Self::UniversalNer;
             }
@@ -81,10 +81,10 @@ fn is_comment(line: &str) -> bool {
 /// Splits `lang:word`.
 fn language_of(text: &str) -> Option<(&str, &str)> {
     let (language, word) = text.split_once(':')?;
-    let fits = |part: &str| {
+    let is_code = |part: &str| {
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
     };
-    (language.len() >= 2 && fits(language)).then_some((language, word))
+    (language.len() >= 2 && is_code(language)).then_some((language, word))
 }
 
 /// Reads sentences from a file, plain or gzipped. The default format is the result of
@@ -113,15 +113,15 @@ pub(super) fn parse_ner(
     path: impl AsRef<Path>,
 ) -> Result<Vec<Sentence>> {
     let path = path.as_ref();
-    let mut reader = Reader { path, format, columns: None, done: Vec::new(), open: None };
-    for (number, line) in numbered(text) {
-        reader.take(number, line)?;
+    let mut reader = Reader { path, format, columns: None, sentences: Vec::new(), open: None };
+    for (number, line) in numbered_lines(text) {
+        reader.add_line(number, line)?;
     }
     reader.close();
-    if reader.done.is_empty() {
-        return Err(Error::content(path, "no sentence; expected one word and its tag a line"));
+    if reader.sentences.is_empty() {
+        return Err(Error::content(path, "no sentence; expected one word and its tag per line"));
     }
-    Ok(reader.done)
+    Ok(reader.sentences)
 }
 
 struct Reader<'a> {
@@ -129,16 +129,17 @@ struct Reader<'a> {
     format: NerFormat,
     /// Number of columns of the first line with a word, and the number of that line.
     columns: Option<(usize, usize)>,
-    done: Vec<Sentence>,
+    sentences: Vec<Sentence>,
+    /// The current sentence.
     open: Option<Sentence>,
 }
 
 impl Reader<'_> {
     fn close(&mut self) {
-        self.done.extend(self.open.take().filter(|sentence| !sentence.words.is_empty()));
+        self.sentences.extend(self.open.take().filter(|sentence| !sentence.words.is_empty()));
     }
 
-    fn take(&mut self, number: usize, line: &str) -> Result<()> {
+    fn add_line(&mut self, number: usize, line: &str) -> Result<()> {
         if is_blank(line) {
             self.close();
             return Ok(());
@@ -159,17 +160,17 @@ impl Reader<'_> {
             self.close();
             return Ok(());
         }
-        let wrong = |message: String| Error::line(self.path, number, message);
+        let line_error = |message: String| Error::line(self.path, number, message);
         let (count, first) = *self.columns.get_or_insert((columns.len(), number));
         if columns.len() != count {
             let got = columns.len();
-            return Err(wrong(format!("{got} columns, but line {first} has {count}")));
+            return Err(line_error(format!("{got} columns, but line {first} has {count}")));
         }
-        let (id, word, tag) = self.parse(&columns).map_err(wrong)?;
+        let (id, word, tag) = self.parse(&columns).map_err(line_error)?;
         if word.is_empty() {
-            return Err(wrong("the word is empty".into()));
+            return Err(line_error("the word is empty".into()));
         }
-        tag::check(tag).map_err(wrong)?;
+        tag::check(tag).map_err(line_error)?;
         let sentence = self.open.get_or_insert_default();
         if let Some(id) = id {
             sentence.id.get_or_insert_with(|| id.to_owned());
@@ -204,7 +205,7 @@ impl Reader<'_> {
                 }
             }
             (NerFormat::UniversalNer, _) => {
-                Err(format!("{got} columns; expected index, word and tag, by tabs"))
+                Err(format!("{got} columns; expected index, word and tag, separated by tabs"))
             }
         }
     }
@@ -220,8 +221,9 @@ pub fn write_ner(path: impl AsRef<Path>, sentences: &[Sentence]) -> Result<()> {
     let mut text = String::new();
     for (k, sentence) in sentences.iter().enumerate() {
         let (words, tags) = (sentence.words.len(), sentence.tags.len());
-        let bad = sentence.words.iter().find(|word| word.is_empty() || word.contains(['\t', '\n']));
-        let message = match bad {
+        let invalid_word =
+            sentence.words.iter().find(|word| word.is_empty() || word.contains(['\t', '\n']));
+        let message = match invalid_word {
             _ if words != tags => format!("{tags} tags for {words} words"),
             _ if words == 0 => "no word".into(),
             Some(word) => format!("the word {word:?} does not fit on a line"),

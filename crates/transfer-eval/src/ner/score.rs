@@ -41,12 +41,13 @@ pub struct NerScore {
 struct Counts {
     gold: usize,
     predicted: usize,
-    both: usize,
+    correct: usize,
 }
 
 impl Counts {
     fn score(self) -> EntityScore {
-        let share = |count: usize| if count == 0 { 0.0 } else { self.both as f64 / count as f64 };
+        let share =
+            |count: usize| if count == 0 { 0.0 } else { self.correct as f64 / count as f64 };
         let (precision, recall) = (share(self.predicted), share(self.gold));
         let sum = precision + recall;
         let f1 = if sum == 0.0 { 0.0 } else { 2.0 * precision * recall / sum };
@@ -77,21 +78,21 @@ pub(super) fn score_tags<G: AsRef<str>, P: AsRef<str>>(
         for entity in &predicted {
             let count = counts.entry(entity.kind).or_default();
             count.predicted += 1;
-            count.both += usize::from(gold.contains(entity));
+            count.correct += usize::from(gold.contains(entity));
         }
     }
     Ok(summary(&counts, gold.len()))
 }
 
 fn summary(counts: &BTreeMap<&str, Counts>, sentences: usize) -> NerScore {
-    let micro = counts.values().fold(Counts::default(), |all, one| Counts {
-        gold: all.gold + one.gold,
-        predicted: all.predicted + one.predicted,
-        both: all.both + one.both,
+    let micro = counts.values().fold(Counts::default(), |total, count| Counts {
+        gold: total.gold + count.gold,
+        predicted: total.predicted + count.predicted,
+        correct: total.correct + count.correct,
     });
     let scores: Vec<EntityScore> = counts.values().map(|count| count.score()).collect();
     let weights: Vec<usize> = scores.iter().map(|score| score.support).collect();
-    let over = |mean: &dyn Fn(&[f64]) -> f64| {
+    let average_by = |mean: &dyn Fn(&[f64]) -> f64| {
         let column = |part: fn(&EntityScore) -> f64| mean(&Vec::from_iter(scores.iter().map(part)));
         EntityScore {
             precision: column(|score| score.precision),
@@ -102,8 +103,8 @@ fn summary(counts: &BTreeMap<&str, Counts>, sentences: usize) -> NerScore {
     };
     NerScore {
         micro: micro.score(),
-        macro_average: over(&average::mean),
-        weighted: over(&|values| average::weighted(values, &weights)),
+        macro_average: average_by(&average::mean),
+        weighted: average_by(&|values| average::weighted(values, &weights)),
         types: counts.keys().map(|&kind| kind.to_owned()).zip(scores.iter().copied()).collect(),
         sentences,
     }

@@ -39,7 +39,7 @@ fn row(score: &EntityScore) -> Row {
     (score.precision, score.recall, score.f1, score.support)
 }
 
-fn same(name: &str, score: &NerScore, expected: &Expected) {
+fn assert_scores(name: &str, score: &NerScore, expected: &Expected) {
     assert_eq!(row(&score.micro), expected.micro, "{name}: micro");
     if let Some(expected) = expected.macro_average {
         assert_eq!(row(&score.macro_average), expected, "{name}: macro");
@@ -53,21 +53,21 @@ fn same(name: &str, score: &NerScore, expected: &Expected) {
 }
 
 #[test]
-fn every_digit_of_seqeval() {
+fn scores_are_bit_identical_to_seqeval() {
     let text = include_str!("../../tests/golden/seqeval.json");
     let cases: Vec<Case> = serde_json::from_str(text).unwrap();
     assert_eq!(cases.len(), 26);
     for case in cases {
         let score = |scheme| score_tags(&case.gold, &case.predicted, scheme).unwrap();
-        same(&case.name, &score(Scheme::Lenient), &case.lenient);
+        assert_scores(&case.name, &score(Scheme::Lenient), &case.lenient);
         if let Some(expected) = &case.strict {
-            same(&format!("{}, strict", case.name), &score(Scheme::StrictIob2), expected);
+            assert_scores(&format!("{}, strict", case.name), &score(Scheme::StrictIob2), expected);
         }
     }
 }
 
 #[test]
-fn scores_worked_by_hand() {
+fn scores_equal_hand_computed_values() {
     // Gold: 2 PER, 1 LOC. Predicted: 1 PER right, 1 LOC with a wrong end, 1 ORG. Micro 1/3, 1/3,
     // 1/3.
     let gold = [vec!["B-PER", "I-PER", "O", "B-PER"], vec!["B-LOC", "I-LOC", "O"]];
@@ -82,7 +82,7 @@ fn scores_worked_by_hand() {
 }
 
 /// Finds entities by checking every span.
-fn slow(tags: &[String]) -> BTreeSet<(String, usize, usize)> {
+fn brute_force(tags: &[String]) -> BTreeSet<(String, usize, usize)> {
     // The type and letter of a tag, and whether word k + 1 continues the entity of word k.
     let kind = |k: usize| tags[k].split_once('-').map(|(_, kind)| kind.to_owned());
     let letter = |k: usize| tags[k].chars().next().unwrap();
@@ -96,9 +96,9 @@ fn slow(tags: &[String]) -> BTreeSet<(String, usize, usize)> {
     for start in 0..tags.len() {
         for end in start..tags.len() {
             let inside = (start..end).all(joined);
-            let from = start == 0 || !joined(start - 1);
-            let to = end + 1 == tags.len() || !joined(end);
-            if let (Some(kind), true) = (kind(start), inside && from && to) {
+            let starts = start == 0 || !joined(start - 1);
+            let ends = end + 1 == tags.len() || !joined(end);
+            if let (Some(kind), true) = (kind(start), inside && starts && ends) {
                 found.insert((kind, start, end));
             }
         }
@@ -118,12 +118,12 @@ fn tags(letters: &'static str) -> impl Strategy<Value = Vec<String>> {
 
 proptest! {
     #[test]
-    fn entities_agree_with_a_slow_search(tags in tags("BIES")) {
+    fn entities_agree_with_brute_force(tags in tags("BIES")) {
         let found: BTreeSet<_> = entities(&tags, Scheme::Lenient)
             .into_iter()
             .map(|entity| (entity.kind.to_owned(), entity.start, entity.end))
             .collect();
-        prop_assert_eq!(found, slow(&tags));
+        prop_assert_eq!(found, brute_force(&tags));
     }
 
     #[test]
@@ -201,7 +201,7 @@ fn labels_are_at_first_pieces() {
 }
 
 #[test]
-fn lost_words_are_missed() {
+fn truncated_words_are_missed() {
     let words: Vec<String> = (0..40).map(|_| "Paris".to_owned()).collect();
     let tags = vec!["B-LOC".to_owned(); 40];
     let sentences = [Sentence { words, tags, ..Sentence::default() }];
@@ -214,20 +214,20 @@ fn lost_words_are_missed() {
     let score = |config: &NerConfig| {
         let inputs = encode_ner(&sentences, tokenizer, &labels, config).unwrap();
         let tags = sentence_tags(&sentences, &inputs, &gold_of(&inputs), &labels).unwrap();
-        let kept = tags[0].iter().flatten().count();
-        (kept, score_ner(&sentences, &tags, Scheme::Lenient).unwrap().micro)
+        let tagged = tags[0].iter().flatten().count();
+        (tagged, score_ner(&sentences, &tags, Scheme::Lenient).unwrap().micro)
     };
     let short = NerConfig { max_length: 12, ..NerConfig::default() };
-    let (kept, missed) = score(&short);
-    assert!(0 < kept && kept <= 10);
-    assert_eq!((missed.precision, missed.recall), (1.0, kept as f64 / 40.0));
+    let (tagged, missed) = score(&short);
+    assert!(0 < tagged && tagged <= 10);
+    assert_eq!((missed.precision, missed.recall), (1.0, tagged as f64 / 40.0));
     let windows = NerConfig { overflow: Overflow::Windows { overlap: 2 }, ..short };
-    let (kept, all) = score(&windows);
-    assert_eq!((kept, all.recall, all.f1), (40, 1.0, 1.0));
+    let (tagged, windowed) = score(&windows);
+    assert_eq!((tagged, windowed.recall, windowed.f1), (40, 1.0, 1.0));
 }
 
 #[test]
-fn a_shared_word_takes_its_tag_from_the_window_with_more_context() {
+fn shared_words_use_the_window_with_more_context() {
     let words: Vec<String> = (0..6).map(|_| "Paris".to_owned()).collect();
     let sentences = [Sentence { words, tags: vec!["O".into(); 6], ..Sentence::default() }];
     let labels = Labels::iob2(&["LOC"]);
@@ -237,8 +237,8 @@ fn a_shared_word_takes_its_tag_from_the_window_with_more_context() {
     let config = NerConfig { max_length: 4 * size + 2, overflow: Overflow::Windows { overlap: 2 } };
     let inputs = encode_ner(&sentences, tokenizer, &labels, &config).unwrap();
     // Words 0–3 and 2–5: word 2 has more context in the first window, word 3 in the second.
-    let shown = |k: usize| Vec::from_iter(inputs[k].words.iter().map(|&(word, _)| word));
-    assert_eq!((inputs.len(), shown(0), shown(1)), (2, vec![0, 1, 2, 3], vec![2, 3, 4, 5]));
+    let words_of = |k: usize| Vec::from_iter(inputs[k].words.iter().map(|&(word, _)| word));
+    assert_eq!((inputs.len(), words_of(0), words_of(1)), (2, vec![0, 1, 2, 3], vec![2, 3, 4, 5]));
     let rows: Vec<Vec<usize>> =
         inputs.iter().zip([1, 2]).map(|(input, label)| vec![label; input.labels.len()]).collect();
     let tags = sentence_tags(&sentences, &inputs, &rows, &labels).unwrap();
@@ -260,7 +260,7 @@ fn a_shared_word_takes_its_tag_from_the_window_with_more_context() {
 }
 
 #[test]
-fn whole_data_set_survives_encoding_in_windows() {
+fn windows_preserve_all_gold_tags() {
     let sentences = uner("zh_pud.test");
     let labels = Labels::of(&sentences);
     assert_eq!(labels, Labels::iob2(&["LOC", "ORG", "PER"]));
@@ -279,7 +279,7 @@ fn whole_data_set_survives_encoding_in_windows() {
 }
 
 #[test]
-fn mismatched_inputs_are_named() {
+fn errors_name_mismatched_inputs() {
     let mut sentence = Sentence::new(&["a", "b"], &["O", "B-GPE"]);
     sentence.lines = vec![7, 8];
     let sentences = [sentence];
@@ -300,7 +300,7 @@ fn mismatched_inputs_are_named() {
     let text = error.unwrap_err().to_string();
     assert_eq!(text, "sentence 1 (line 7): 1 predicted tags for 2 words");
     let text = score_ner(&sentences, &[], Scheme::Lenient).unwrap_err().to_string();
-    assert_eq!(text, "0 predictions for 1 sentences; sentence 1 (line 7) has no partner");
+    assert_eq!(text, "0 predictions for 1 sentences; sentence 1 (line 7) is unmatched");
     let none: [Vec<String>; 0] = [];
     assert!(matches!(score_tags(&none, &none, Scheme::Lenient), Err(Error::Nothing { .. })));
 
@@ -318,7 +318,7 @@ fn mismatched_inputs_are_named() {
 }
 
 #[test]
-fn defaults_are_the_empty_file() {
+fn empty_configuration_has_the_defaults() {
     assert_eq!(toml::from_str::<NerConfig>("").unwrap(), NerConfig::default());
     assert!(toml::from_str::<NerConfig>("max_len = 3").is_err());
     let config: NerConfig = toml::from_str("overflow = { windows = { overlap = 8 } }").unwrap();

@@ -14,8 +14,8 @@ use crate::{Error, Result};
 ///
 /// let passages = array![[1.0, 0.0], [0.0, 2.0]];
 /// let questions = array![[1.0, 1.0], [0.0, 2.0]];
-/// let owned = questions.outer_iter().map(|question| (0, question));
-/// assert_eq!(augment(passages.view(), owned, 0.5)?, array![[1.0, 1.5], [0.0, 1.0]]);
+/// let questions = questions.outer_iter().map(|question| (0, question));
+/// assert_eq!(augment(passages.view(), questions, 0.5)?, array![[1.0, 1.5], [0.0, 1.0]]);
 /// # Ok::<(), transfer_eval::Error>(())
 /// ```
 ///
@@ -34,8 +34,8 @@ pub fn augment<'a>(
     let mut augmented = &passages * (1.0 - alpha);
     for (number, (passage, question)) in questions.into_iter().enumerate() {
         if passage >= count || question.len() != width {
-            let found = format!("passage {passage} and {} dimensions", question.len());
-            let message = format!("{found}, but there are {count} passages of {width} dimensions");
+            let got = format!("passage {passage} and {} dimensions", question.len());
+            let message = format!("{got}, but there are {count} passages of {width} dimensions");
             return Err(Error::mismatch("question", number, None, message));
         }
         augmented.row_mut(passage).scaled_add(alpha, &question);
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_weight_or_questions_the_direction_stays() {
+    fn zero_weight_or_no_questions_preserve_the_direction() {
         let passages = array![[1.0, -3.0], [0.5, 2.0]];
         let question = array![4.0, 4.0];
         let questions = [(1, question.view()), (1, question.view())];
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_without_its_passage_is_an_error() {
+    fn question_with_an_invalid_passage_is_an_error() {
         let (passages, question) = (array![[1.0, 0.0]], array![1.0]);
         for owner in [0, 7] {
             let error = augment(passages.view(), [(owner, question.view())], 0.5).unwrap_err();

@@ -104,7 +104,7 @@ pub struct PlacedQuery {
 /// The reason why a query is skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reason {
+pub enum SkipReason {
     /// The entity has no description.
     NoDescription,
     /// The only candidate of the entity is in the query's language.
@@ -118,7 +118,7 @@ pub struct SkippedQuery {
     /// The query's id.
     pub id: String,
     /// The reason.
-    pub reason: Reason,
+    pub reason: SkipReason,
 }
 
 /// N descriptions of N different entities, and the queries over them. The list is stored so that
@@ -170,10 +170,10 @@ impl CandidateList {
         queries: &[Query],
         config: &CandidateConfig,
     ) -> Result<Self> {
-        let wrong = |message: String| Err(Error::Candidates(message));
+        let list_error = |message: String| Err(Error::Candidates(message));
         let mut ids = BTreeSet::new();
-        if let Some(twice) = queries.iter().find(|query| !ids.insert(&query.id)) {
-            return wrong(format!("query id `{}` occurs twice", twice.id));
+        if let Some(duplicate) = queries.iter().find(|query| !ids.insert(&query.id)) {
+            return list_error(format!("query id `{}` occurs twice", duplicate.id));
         }
         let mut described = Languages::new();
         for Description { entity, language } in descriptions {
@@ -185,19 +185,25 @@ impl CandidateList {
         }
         let (size, entities) = (config.size, described.len());
         if queried.len() > size {
-            return wrong(format!("{} entities are asked for, but size = {size}", queried.len()));
+            return list_error(format!(
+                "the queries have {} entities, but size = {size}",
+                queried.len()
+            ));
         }
         if entities < size {
-            return wrong(format!("{entities} entities have a description, but size = {size}"));
+            return list_error(format!(
+                "{entities} entities have a description, but size = {size}"
+            ));
         }
         let candidates = draw_candidates(&described, &queried, config);
         let (listed, skipped) = list_queries(queries, &queried, &candidates, config.gold_language);
         if listed.is_empty() {
-            let missing = skipped.iter().filter(|one| one.reason == Reason::NoDescription).count();
+            let missing =
+                skipped.iter().filter(|query| query.reason == SkipReason::NoDescription).count();
             let same = skipped.len() - missing;
-            return wrong(format!(
-                "no query has a place: {missing} ask for entities without a description, {same} for \
-                 entities described in their own language alone"
+            return list_error(format!(
+                "no query has a candidate: {missing} queries for entities without a description, {same} \
+                 for entities described only in the query's language"
             ));
         }
         Ok(Self { config: config.clone(), candidates, queries: listed, skipped })
@@ -230,14 +236,21 @@ impl CandidateList {
         if count != size {
             return Some(format!("{count} candidates, but size = {size}"));
         }
-        let mut seen = BTreeSet::new();
-        if let Some(twice) = self.candidates.iter().find(|one| !seen.insert(&one.entity)) {
-            return Some(format!("entity `{}` occurs twice among the candidates", twice.entity));
+        let mut entities = BTreeSet::new();
+        if let Some(duplicate) =
+            self.candidates.iter().find(|candidate| !entities.insert(&candidate.entity))
+        {
+            return Some(format!(
+                "entity `{}` occurs twice among the candidates",
+                duplicate.entity
+            ));
         }
-        let fits = |query: &&PlacedQuery| {
-            self.candidates.get(query.gold).is_some_and(|one| one.entity == query.entity)
+        let is_valid = |query: &&PlacedQuery| {
+            self.candidates
+                .get(query.gold)
+                .is_some_and(|candidate| candidate.entity == query.entity)
         };
-        let query = self.queries.iter().find(|query| !fits(query))?;
+        let query = self.queries.iter().find(|query| !is_valid(query))?;
         let PlacedQuery { id, entity, gold, .. } = query;
         Some(format!("query `{id}`: candidate {gold} does not describe `{entity}`"))
     }
@@ -248,13 +261,13 @@ impl CandidateList {
     /// [`Error::Write`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let failed = |error: serde_json::Error| Error::write(path)(error.into());
+        let write_error = |error: serde_json::Error| Error::write(path)(error.into());
         let rows = |key: &str, rows: Result<Vec<String>, serde_json::Error>| {
-            rows.map(|rows| format!("\"{key}\": [\n{}\n]", rows.join(",\n"))).map_err(failed)
+            rows.map(|rows| format!("\"{key}\": [\n{}\n]", rows.join(",\n"))).map_err(write_error)
         };
         let text = format!(
             "{{\"config\": {},\n{},\n{},\n{}}}\n",
-            serde_json::to_string(&self.config).map_err(failed)?,
+            serde_json::to_string(&self.config).map_err(write_error)?,
             rows("candidates", self.candidates.iter().map(serde_json::to_string).collect())?,
             rows("queries", self.queries.iter().map(serde_json::to_string).collect())?,
             rows("left_out", self.skipped.iter().map(serde_json::to_string).collect())?,
@@ -280,16 +293,16 @@ fn draw_candidates(
     let mut chosen: Vec<&str> = queried.keys().copied().chain(others).collect();
     chosen.shuffle(&mut rng(config.seed, "order", ""));
 
-    let none = BTreeSet::new();
+    let empty = BTreeSet::new();
     let describe = |entity: &&str| {
-        let all = described.get(entity).unwrap_or(&none);
-        let avoided = match config.gold_language {
-            GoldLanguage::Different => queried.get(entity).unwrap_or(&none),
-            GoldLanguage::Any => &none,
+        let languages = described.get(entity).unwrap_or(&empty);
+        let excluded = match config.gold_language {
+            GoldLanguage::Different => queried.get(entity).unwrap_or(&empty),
+            GoldLanguage::Any => &empty,
         };
-        let unqueried: Vec<&str> = all.difference(avoided).copied().collect();
+        let unqueried: Vec<&str> = languages.difference(excluded).copied().collect();
         let unqueried =
-            if unqueried.is_empty() { all.iter().copied().collect() } else { unqueried };
+            if unqueried.is_empty() { languages.iter().copied().collect() } else { unqueried };
         let language = unqueried.choose(&mut rng(config.seed, "language", entity)).unwrap_or(&"");
         Description { entity: (*entity).to_owned(), language: (*language).to_owned() }
     };
@@ -306,7 +319,9 @@ fn list_queries(
     let candidates: BTreeMap<&str, (usize, &str)> = candidates
         .iter()
         .enumerate()
-        .map(|(index, one)| (one.entity.as_str(), (index, one.language.as_str())))
+        .map(|(index, description)| {
+            (description.entity.as_str(), (index, description.language.as_str()))
+        })
         .collect();
     let (mut listed, mut skipped) = (Vec::new(), Vec::new());
     for Query { id, entity, language } in queries {
@@ -315,11 +330,11 @@ fn list_queries(
             false => None,
         };
         let reason = match candidate {
-            None => Reason::NoDescription,
+            None => SkipReason::NoDescription,
             Some((_, described))
                 if described == language && gold_language == GoldLanguage::Different =>
             {
-                Reason::SameLanguage
+                SkipReason::SameLanguage
             }
             Some(&(gold, _)) => {
                 let (id, entity, language) = (id.clone(), entity.clone(), language.clone());

@@ -35,8 +35,9 @@ impl RankSummary {
             return None;
         }
         let count = ranks.len() as f64;
-        let share =
-            |most: usize| 100.0 * ranks.iter().filter(|&&r| r <= most).count() as f64 / count;
+        let share = |max_rank: usize| {
+            100.0 * ranks.iter().filter(|&&r| r <= max_rank).count() as f64 / count
+        };
         let mrr = ranks.iter().map(|&rank| 1.0 / rank as f64).sum::<f64>() / count;
         Some(Self { queries: ranks.len(), accuracy: share(1), hits_at_10: share(10), mrr })
     }
@@ -87,12 +88,13 @@ pub fn score_retrieval(list: &CandidateList, ranks: &[usize]) -> Result<Retrieva
     let mut languages: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     let mut pairs: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
     for (k, (query, &rank)) in list.queries.iter().zip(ranks).enumerate() {
-        let wrong = |message: String| Error::mismatch("query", k, None, message);
+        let query_error = |message: String| Error::mismatch("query", k, None, message);
         if rank == 0 || rank > size {
-            return Err(wrong(format!("rank {rank}; expected 1 to {size}")));
+            return Err(query_error(format!("rank {rank}; expected 1 to {size}")));
         }
         let candidate = list.candidates.get(query.gold);
-        let candidate = candidate.ok_or_else(|| wrong(format!("no candidate {}", query.gold)))?;
+        let candidate =
+            candidate.ok_or_else(|| query_error(format!("no candidate {}", query.gold)))?;
         languages.entry(&query.language).or_default().push(rank);
         pairs.entry((&query.language, &candidate.language)).or_default().push(rank);
     }

@@ -53,7 +53,7 @@ impl RetrievalSpread {
     ) -> Option<Self> {
         let scores: Vec<&RetrievalScore> = seeds.into_iter().collect::<Option<_>>()?;
         let first = scores.first()?;
-        let over = |value: fn(&RankSummary) -> f64| {
+        let spread_of = |value: fn(&RankSummary) -> f64| {
             Spread::of(scores.iter().map(|score| value(&score.all)))
         };
         let accuracies = scores.iter().map(|score| {
@@ -61,9 +61,9 @@ impl RetrievalSpread {
         });
         let accuracies: Vec<BTreeMap<String, f64>> = accuracies.collect();
         Some(Self {
-            accuracy: over(|ranks| ranks.accuracy),
-            hits_at_10: over(|ranks| ranks.hits_at_10),
-            mrr: over(|ranks| ranks.mrr),
+            accuracy: spread_of(|ranks| ranks.accuracy),
+            hits_at_10: spread_of(|ranks| ranks.hits_at_10),
+            mrr: spread_of(|ranks| ranks.mrr),
             chance: first.chance,
             queries: first.all.queries,
             candidates: first.candidates,
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn every_number_has_its_mean_and_spread() {
+    fn values_have_mean_and_spread_over_seeds() {
         let seeds = [score(20.0, 0.0), score(40.0, 50.0)];
         let spread = RetrievalSpread::over_seeds(seeds.iter().map(Some)).unwrap();
         assert_eq!(spread.accuracy, Spread::of([20.0, 40.0]));
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_score_is_read_back_as_it_was_written() {
+    fn stored_scores_are_read_unchanged() {
         let written = serde_json::to_string(&score(100.0 / 3.0, 12.5)).unwrap();
         let read: RetrievalScore = serde_json::from_str(&written).unwrap();
         assert_eq!(read.languages, score(100.0 / 3.0, 12.5).languages);

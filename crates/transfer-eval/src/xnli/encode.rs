@@ -3,7 +3,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
-use crate::tokens::{Pieces, layout, not_understood};
+use crate::tokens::{Pieces, layout, layout_error};
 use crate::xnli::NliExample;
 use crate::{Error, Result};
 
@@ -59,7 +59,7 @@ pub fn encode_nli(
     config: &NliConfig,
 ) -> Result<Vec<NliInput>> {
     let layout = layout(tokenizer)?;
-    let between = layout.between().map_err(not_understood)?;
+    let between = layout.between().map_err(layout_error)?;
     let specials = 2 + between.len();
     let Some(budget) = config.max_length.checked_sub(specials).filter(|&budget| budget >= 2) else {
         let rule = format!("at least {}", specials + 2);
@@ -74,7 +74,7 @@ pub fn encode_nli(
             let (first, second) = longest_first(premise.len(), hypothesis.len(), budget);
             premise.truncate(first);
             hypothesis.truncate(second);
-            let input_ids = layout.pair(&premise, &hypothesis).map_err(not_understood)?;
+            let input_ids = layout.pair(&premise, &hypothesis).map_err(layout_error)?;
             Ok(NliInput { input_ids, label: example.label.class() })
         })
         .collect()

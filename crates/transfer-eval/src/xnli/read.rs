@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::files::{numbered, parse_line, read_text};
+use crate::files::{numbered_lines, parse_line, read_text};
 use crate::{Error, Result};
 
 /// The relation of the hypothesis to the premise. The discriminant is the class index.
@@ -132,7 +132,7 @@ struct Record {
 
 fn json_lines(text: &str, path: &Path) -> Result<NliData> {
     let mut data = NliData::default();
-    for (number, line) in numbered(text).filter(|(_, line)| !line.trim().is_empty()) {
+    for (number, line) in numbered_lines(text).filter(|(_, line)| !line.trim().is_empty()) {
         let expected = "an object with gold_label, sentence1, sentence2 and, in XNLI, language";
         data.add(parse_line(line, path, number, expected)?, path, number)?;
     }
@@ -160,13 +160,13 @@ impl NliData {
 }
 
 fn table(text: &str, path: &Path) -> Result<NliData> {
-    let mut lines = numbered(text);
+    let mut lines = numbered_lines(text);
     let header: Vec<&str> =
         lines.next().map(|(_, line)| line.split('\t').collect()).unwrap_or_default();
     let index = |names: [&str; 2]| {
         header.iter().position(|column| names.contains(column)).ok_or_else(|| {
             let message =
-                format!("no column `{}` in the header; expected a table by tabs", names[0]);
+                format!("no column `{}` in the header; expected a tab-separated table", names[0]);
             Error::line(path, 1, message)
         })
     };

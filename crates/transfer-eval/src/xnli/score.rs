@@ -31,7 +31,7 @@ pub struct NliScore {
 impl NliScore {
     /// Accuracy by language, in percent.
     pub fn by_language(&self) -> BTreeMap<String, f64> {
-        self.languages.iter().map(|(code, one)| (code.clone(), one.accuracy)).collect()
+        self.languages.iter().map(|(code, score)| (code.clone(), score.accuracy)).collect()
     }
 }
 
@@ -62,7 +62,7 @@ pub fn score_nli(examples: &[NliExample], predicted: &[NliLabel]) -> Result<NliS
     if examples.is_empty() {
         return Err(Error::Nothing { what: "pair" });
     }
-    let line = |at: usize| examples.get(at).map(|one| format!("line {}", one.line));
+    let line = |at: usize| examples.get(at).map(|example| format!("line {}", example.line));
     check_counts(("pair", "pairs"), examples.len(), predicted.len(), line)?;
     let mut languages: BTreeMap<String, LanguageAccuracy> = BTreeMap::new();
     for (example, &predicted) in examples.iter().zip(predicted) {
@@ -70,9 +70,9 @@ pub fn score_nli(examples: &[NliExample], predicted: &[NliLabel]) -> Result<NliS
         language.examples += 1;
         language.correct += usize::from(example.label == predicted);
     }
-    for one in languages.values_mut() {
-        one.accuracy = 100.0 * one.correct as f64 / one.examples as f64;
+    for score in languages.values_mut() {
+        score.accuracy = 100.0 * score.correct as f64 / score.examples as f64;
     }
-    let sum: f64 = languages.values().map(|one| one.accuracy).sum();
+    let sum: f64 = languages.values().map(|score| score.accuracy).sum();
     Ok(NliScore { mean: sum / languages.len() as f64, languages })
 }

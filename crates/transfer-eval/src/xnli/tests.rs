@@ -15,7 +15,7 @@ fn row(language: &str, label: &str, first: &str, second: &str) -> String {
     )
 }
 
-fn refused(text: &str, line: usize, words: &[&str]) {
+fn assert_error(text: &str, line: usize, words: &[&str]) {
     let message = parse_nli(text, "xnli.tsv").unwrap_err().to_string();
     assert!(message.starts_with(&format!("xnli.tsv:{line}: ")), "{message}");
     for word in words {
@@ -49,9 +49,9 @@ fn json_lines_of_both_corpora() {
     let upper = parse_nli(&xnli.replace("\"th\"", "\"TH\""), "x").unwrap();
     assert_eq!(upper.examples, data.examples[..1]);
     let cut = format!("{xnli}\n{}", &multinli[..60]);
-    refused(&cut, 2, &["EOF", "gold_label, sentence1, sentence2"]);
-    refused(r#"{"gold_label": "neutral", "sentence1": "a"}"#, 1, &["sentence2"]);
-    refused(
+    assert_error(&cut, 2, &["EOF", "gold_label, sentence1, sentence2"]);
+    assert_error(r#"{"gold_label": "neutral", "sentence1": "a"}"#, 1, &["sentence2"]);
+    assert_error(
         r#"{"gold_label": "maybe", "sentence1": "a", "sentence2": "b"}"#,
         1,
         &["`maybe`", "entailment"],
@@ -68,14 +68,14 @@ fn tables_of_multinli_and_of_translated_training_sets() {
 }
 
 #[test]
-fn faults_are_named() {
+fn errors_name_line_and_fault() {
     let good = row("ar", "neutral", "a", "b");
     let cut: String = good.chars().take(20).collect();
-    refused(&format!("{HEADER}\n{good}\n{cut}\n"), 3, &["columns", "header has 19"]);
-    refused(&format!("{HEADER}\n{good}\tmore\n"), 2, &["20 columns"]);
-    refused(&format!("{HEADER}\n{}\n", row("ar", "Neutral", "a", "b")), 2, &["`Neutral`"]);
-    refused("a\tb\nc\td\n", 1, &["gold_label"]);
-    refused("gold_label\tsentence1\nneutral\ta\n", 1, &["sentence2"]);
+    assert_error(&format!("{HEADER}\n{good}\n{cut}\n"), 3, &["columns", "header has 19"]);
+    assert_error(&format!("{HEADER}\n{good}\tmore\n"), 2, &["20 columns"]);
+    assert_error(&format!("{HEADER}\n{}\n", row("ar", "Neutral", "a", "b")), 2, &["`Neutral`"]);
+    assert_error("a\tb\nc\td\n", 1, &["gold_label"]);
+    assert_error("gold_label\tsentence1\nneutral\ta\n", 1, &["sentence2"]);
     for text in ["", HEADER] {
         let message = parse_nli(text, "xnli.tsv").unwrap_err().to_string();
         assert!(message.starts_with("xnli.tsv"), "{message}");
@@ -89,7 +89,7 @@ fn example(language: &str, label: NliLabel) -> NliExample {
 }
 
 #[test]
-fn accuracy_worked_by_hand() {
+fn accuracy_equals_hand_computed_values() {
     use NliLabel::{Contradiction as C, Entailment as E, Neutral as N};
     let gold = [("en", E), ("en", N), ("en", C), ("en", E), ("sw", N), ("sw", C)];
     let gold: Vec<NliExample> = gold.map(|(language, label)| example(language, label)).into();
@@ -100,9 +100,9 @@ fn accuracy_worked_by_hand() {
     assert_eq!(score.mean, 62.5, "each language counts once, not each pair");
     assert_eq!(score.by_language()["sw"], 50.0);
     let text = score_nli(&gold, &[E]).unwrap_err().to_string();
-    assert_eq!(text, "1 predictions for 6 pairs; pair 2 (line 7) has no partner");
+    assert_eq!(text, "1 predictions for 6 pairs; pair 2 (line 7) is unmatched");
     let text = score_nli(&gold, &[E; 7]).unwrap_err().to_string();
-    assert_eq!(text, "7 predictions for 6 pairs; pair 7 has no partner");
+    assert_eq!(text, "7 predictions for 6 pairs; pair 7 is unmatched");
     assert!(matches!(score_nli(&[], &[]), Err(Error::Nothing { .. })));
 }
 
@@ -114,7 +114,7 @@ fn tokenizer() -> &'static Tokenizer {
 
 proptest! {
     #[test]
-    fn inputs_are_those_of_tokenizers(
+    fn inputs_equal_tokenizers(
         premise in "([a-d]{1,3} ){0,20}", hypothesis in "([a-d]{1,3} ){0,20}", max_length in 6usize..40,
     ) {
         let mut peer = tokenizer().clone();
@@ -130,6 +130,6 @@ proptest! {
 }
 
 #[test]
-fn an_empty_file_holds_the_defaults() {
+fn empty_configuration_has_the_defaults() {
     assert_eq!(toml::from_str::<NliConfig>("").unwrap(), NliConfig::default());
 }

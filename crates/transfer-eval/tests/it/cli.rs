@@ -11,7 +11,7 @@ fn json(program: &Program, arguments: &(impl Arguments + ?Sized)) -> Value {
 }
 
 #[test]
-fn predictions_are_read_as_they_come() {
+fn predictions_may_have_other_line_ends() {
     let program = program();
     let gold = "\u{feff}language\tgold_label\tsentence1\tsentence2\r\nsw\tneutral\tJe?\tNdiyo.\r\n  \r\n\n";
     program.write("gold.tsv", gold);
@@ -31,7 +31,7 @@ fn predictions_are_read_as_they_come() {
 }
 
 #[test]
-fn an_output_that_is_an_input_is_refused() {
+fn inputs_are_not_overwritten() {
     let program = program();
     let descriptions: String =
         (0..9).map(|k| format!("{{\"entity\": \"Q{k}\", \"language\": \"de\"}}\n")).collect();
@@ -116,8 +116,8 @@ fn lama() {
     };
     program.write("TREx/P19.jsonl", ["Paris", "London", "Tegucigalpa"].map(fact).concat());
     let build = "lama clozes --data . --corpus t-rex --tokenizer fixtures/tokenizer.json --out clozes.jsonl";
-    let said = program.done(build).err;
-    assert!(said.starts_with("3 clozes of 3 facts; skipped: 0 outside"), "{said}");
+    let message = program.done(build).err;
+    assert!(message.starts_with("3 clozes of 3 facts; skipped: 0 outside"), "{message}");
     let lines = program.read("clozes.jsonl");
     let gold = |line: &str| serde_json::from_str::<Value>(line).unwrap()["gold"].clone();
     let golds: Vec<Value> = lines.lines().map(gold).collect();
@@ -186,20 +186,20 @@ fn retrieval() {
     let one_hot = |at: usize, value: f32| (0..5).map(move |k| if k == at { value } else { 0.0 });
     let bytes =
         |values: Vec<f32>| -> Vec<u8> { values.into_iter().flat_map(f32::to_le_bytes).collect() };
-    let of_queries = bytes(one_hot(golds[0], 1.0).chain(one_hot(golds[1], -1.0)).collect());
-    let of_candidates = bytes((0..5).flat_map(|k| one_hot(k, 1.0)).collect());
-    let save = |rows: usize| {
+    let query_bytes = bytes(one_hot(golds[0], 1.0).chain(one_hot(golds[1], -1.0)).collect());
+    let candidate_bytes = bytes((0..5).flat_map(|k| one_hot(k, 1.0)).collect());
+    let write_vectors = |rows: usize| {
         let view = |shape: Vec<usize>, bytes| {
             safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape, bytes).unwrap()
         };
         let tensors = [
-            ("queries", view(vec![2, 5], &of_queries)),
-            ("candidates", view(vec![rows, 5], &of_candidates[..rows * 20])),
+            ("queries", view(vec![2, 5], &query_bytes)),
+            ("candidates", view(vec![rows, 5], &candidate_bytes[..rows * 20])),
         ];
         let bytes = safetensors::serialize(tensors, None).unwrap();
         program.write("vectors.safetensors", bytes);
     };
-    save(5);
+    write_vectors(5);
     let report = json(&program, "retrieval score list.json vectors.safetensors --cosine");
     assert_eq!(report["all"]["accuracy"].as_f64(), Some(50.0));
     assert_eq!(report["all"]["mrr"].as_f64(), Some(0.6));
@@ -210,7 +210,7 @@ fn retrieval() {
     let table = program.run("table 001-7 --run run.jsonl").out;
     assert!(table.ends_with("| **ours** | 50.00 | – |\n"), "{table}");
 
-    save(4);
+    write_vectors(4);
     program.write("bad.jsonl", "{\"entity\": \"Q1\", \"language\": \"de\"}\n{}\n");
     program.refuses(&[
         (
@@ -252,7 +252,7 @@ fn tables_and_help() {
 }
 
 #[test]
-fn a_wrong_input_leaves_the_output_as_it_is() {
+fn invalid_inputs_leave_the_output_unchanged() {
     let program = program();
     // A vocabulary that excludes all facts.
     program.write("none.txt", "nothing\n");
@@ -291,13 +291,13 @@ fn a_wrong_input_leaves_the_output_as_it_is() {
         }
     }
     let before = program.bytes("clozes.jsonl");
-    let words = ["clozes.jsonl, it stays as it was: 0 clozes", "outside the vocabulary"];
+    let words = ["clozes.jsonl is unchanged: 0 clozes", "outside the vocabulary"];
     program.refused(&format!("{cloze} --vocabulary none.txt --out clozes.jsonl"), &words);
     assert_eq!(program.bytes("clozes.jsonl"), before);
 }
 
 #[test]
-fn arguments_that_cannot_be_taken_are_one_line() {
+fn argument_errors_are_one_line() {
     let program = program();
     for (arguments, word) in [
         ("", "no command is given"),

@@ -30,9 +30,9 @@ fn ids(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
 }
 
 #[test]
-fn pairs_of_sentences_whole_and_cut() {
+fn complete_and_truncated_pairs_equal_tokenizers() {
     for family in FAMILIES {
-        let own = tokenizer(family);
+        let tokenizer = tokenizer(family);
         for [language, premise, hypothesis] in PAIRS {
             let example = NliExample {
                 language: language.parse().unwrap(),
@@ -43,19 +43,20 @@ fn pairs_of_sentences_whole_and_cut() {
             };
             for max_length in [512, 31, 16, 9] {
                 let config = NliConfig { max_length };
-                let made = encode_nli(std::slice::from_ref(&example), &own, &config).unwrap();
-                let mut peer = own.clone();
+                let inputs =
+                    encode_nli(std::slice::from_ref(&example), &tokenizer, &config).unwrap();
+                let mut truncating = tokenizer.clone();
                 let truncation = TruncationParams { max_length, ..TruncationParams::default() };
-                peer.with_truncation(Some(truncation)).unwrap();
-                let expected = peer.encode((premise, hypothesis), true).unwrap();
-                assert_eq!(made[0].input_ids, expected.get_ids(), "{family} {language}");
+                truncating.with_truncation(Some(truncation)).unwrap();
+                let expected = truncating.encode((premise, hypothesis), true).unwrap();
+                assert_eq!(inputs[0].input_ids, expected.get_ids(), "{family} {language}");
             }
         }
-        let least = if family == "tokenizer" { 6 } else { 5 };
-        let config = NliConfig { max_length: least - 1 };
-        let message = encode_nli(&[], &own, &config).unwrap_err().to_string();
-        assert!(message.contains(&format!("at least {least}")), "{message}");
-        assert!(encode_nli(&[], &own, &NliConfig { max_length: least }).is_ok());
+        let min_length = if family == "tokenizer" { 6 } else { 5 };
+        let config = NliConfig { max_length: min_length - 1 };
+        let message = encode_nli(&[], &tokenizer, &config).unwrap_err().to_string();
+        assert!(message.contains(&format!("at least {min_length}")), "{message}");
+        assert!(encode_nli(&[], &tokenizer, &NliConfig { max_length: min_length }).is_ok());
     }
 }
 
@@ -76,14 +77,15 @@ fn words_follow_the_sentence_and_labels_are_at_word_starts() {
             let tags = vec!["B-LOC"; words.len()];
             let sentences = [Sentence::new(&words, &tags)];
             let labels = Labels::of(&sentences);
-            let made = encode_ner(&sentences, &tokenizer, &labels, &NerConfig::default()).unwrap();
+            let inputs =
+                encode_ner(&sentences, &tokenizer, &labels, &NerConfig::default()).unwrap();
             // Equal to the tokens of the whole text, after a space for byte tokenizers.
             let space = if family.starts_with("byte") { " " } else { "" };
-            let whole = tokenizer.encode(format!("{space}{text}"), true).unwrap();
-            assert_eq!(made[0].input_ids, whole.get_ids(), "{family} {language}");
-            assert_eq!(made[0].words.len(), words.len());
+            let full = tokenizer.encode(format!("{space}{text}"), true).unwrap();
+            assert_eq!(inputs[0].input_ids, full.get_ids(), "{family} {language}");
+            assert_eq!(inputs[0].words.len(), words.len());
             let mut labelled = 0;
-            for (&id, &label) in made[0].input_ids.iter().zip(&made[0].labels) {
+            for (&id, &label) in inputs[0].input_ids.iter().zip(&inputs[0].labels) {
                 if label != IGNORE_INDEX {
                     let piece = tokenizer.id_to_token(id).unwrap();
                     let marked = piece.starts_with(['▁', 'Ġ']);
@@ -110,7 +112,7 @@ fn fact(before: &str, object: &str, after: &str) -> Fact {
 }
 
 #[test]
-fn a_cloze_filled_in_is_the_sentence() {
+fn filled_clozes_equal_the_sentence() {
     for family in FAMILIES {
         let tokenizer = tokenizer(family);
         let mut single = 0;
@@ -131,13 +133,13 @@ fn a_cloze_filled_in_is_the_sentence() {
                 let mut filled = cloze.input_ids.clone();
                 let mask = tokenizer.id_to_token(filled[cloze.mask]).unwrap();
                 assert_eq!(mask, mask_name(family));
-                let whole = ids(&tokenizer, &format!("{before}{object}{after}"));
+                let sentence_ids = ids(&tokenizer, &format!("{before}{object}{after}"));
                 if let Some(gold) = cloze.gold {
                     filled[cloze.mask] = gold;
-                    assert_eq!(filled, whole, "{family}: {before:?} {object}");
+                    assert_eq!(filled, sentence_ids, "{family}: {before:?} {object}");
                     single += 1;
                 } else {
-                    assert_ne!(filled.len(), whole.len(), "{family}: {before:?} {object}");
+                    assert_ne!(filled.len(), sentence_ids.len(), "{family}: {before:?} {object}");
                 }
             }
         }
@@ -146,7 +148,7 @@ fn a_cloze_filled_in_is_the_sentence() {
 }
 
 #[test]
-fn further_holes_are_masks_of_the_tokenizer() {
+fn further_gaps_are_mask_tokens() {
     for family in FAMILIES {
         let tokenizer = tokenizer(family);
         let facts = [fact("A ", "school", " is a [MASK].")];
@@ -160,7 +162,7 @@ fn further_holes_are_masks_of_the_tokenizer() {
 #[test]
 fn candidates_at_word_starts_and_inside_words() {
     let words = CommonVocabulary::new(["school", "war", "ing", "nowhere at all"]);
-    for (family, space, on) in
+    for (family, space, continuation) in
         [("tokenizer", "▁", ""), ("wordpiece", "", "##"), ("byte_fallback", "▁", "")]
     {
         let tokenizer = tokenizer(family);
@@ -171,13 +173,13 @@ fn candidates_at_word_starts_and_inside_words() {
         let spaced = spelled(candidates.ids(true));
         assert!(spaced.contains(&format!("{space}school")), "{family}: {spaced:?}");
         let joined = spelled(candidates.ids(false));
-        assert!(joined.contains(&format!("{on}ing")), "{family}: {joined:?}");
+        assert!(joined.contains(&format!("{continuation}ing")), "{family}: {joined:?}");
     }
 }
 
 #[test]
 fn objects_with_any_number_of_pieces_replace_the_placeholder() {
-    let of = |country: &str, city: &str| TypedFact {
+    let capital_fact = |country: &str, city: &str| TypedFact {
         id: country.into(),
         sub_uri: country.into(),
         obj_uri: city.into(),
@@ -189,7 +191,11 @@ fn objects_with_any_number_of_pieces_replace_the_placeholder() {
         for template in ["The capital of [X] is [Y] .", "[Y] is the capital of [X] ."] {
             let template = Some(template.to_owned());
             let relation = Relation { id: "P36".into(), template: template.clone(), kind: None };
-            let facts = vec![of("France", "Paris"), of("भारत", "नई दिल्ली"), of("中国", "北京")];
+            let facts = vec![
+                capital_fact("France", "Paris"),
+                capital_fact("भारत", "नई दिल्ली"),
+                capital_fact("中国", "北京"),
+            ];
             let all = [TypedFacts { relation, facts: facts.clone() }];
             let built = build_typed_clozes(&all, &tokenizer, 128).unwrap();
             for (cloze, fact) in built.clozes.iter().zip(&facts) {

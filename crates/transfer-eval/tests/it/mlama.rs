@@ -36,7 +36,7 @@ fn built() -> TypedClozes {
     let spoken = fact("India", "Hindi") + &fact("India", "English") + &fact("France", "French");
     let capitals = fact("France", "Paris") + &fact("India", "New Delhi");
     let files = [TEMPLATES, ("P37.jsonl", &spoken), ("P36.jsonl", &capitals)];
-    let (_kept, path) = folder(&files);
+    let (_folder, path) = folder(&files);
     build_typed_clozes(&read_mlama(path).unwrap(), &tokenizer(), 64).unwrap()
 }
 
@@ -52,7 +52,7 @@ fn candidates_are_the_objects_of_the_relation() {
     assert_eq!(words, ["English", "French", "Hindi"]);
     let hindi = &built.clozes[0];
     assert_eq!(text(&built.relations[0].candidates[hindi.gold]), "Hindi");
-    assert_eq!(hindi.also_right.len(), 1); // English
+    assert_eq!(hindi.other_correct.len(), 1); // English
     assert_eq!(text(&hindi.after).trim(), "is spoken in India .");
     assert_eq!(hindi.before.len(), 1); // <s>
     let delhi = &built.clozes[4];
@@ -60,15 +60,15 @@ fn candidates_are_the_objects_of_the_relation() {
 }
 
 #[test]
-fn other_right_answers_take_no_rank_and_equals_count_against_the_model() {
+fn other_correct_answers_are_not_ranked_and_ties_rank_last() {
     let built = built();
     let hindi = &built.clozes[0];
-    let scores = |of: &dyn Fn(usize) -> f32| (0..3).map(of).collect::<Vec<f32>>();
-    let also = *hindi.also_right.first().unwrap();
-    let best_is_english = scores(&|k| if k == also { 9.0 } else { k as f32 * 0.0 });
+    let scores = |score: &dyn Fn(usize) -> f32| (0..3).map(score).collect::<Vec<f32>>();
+    let english = *hindi.other_correct.first().unwrap();
+    let best_is_english = scores(&|k| if k == english { 9.0 } else { k as f32 * 0.0 });
     assert_eq!(built.rank(hindi, &best_is_english).unwrap(), 2); // French is equal
-    let right = scores(&|k| if k == hindi.gold { 1.0 } else { 0.5 });
-    assert_eq!(built.rank(hindi, &right).unwrap(), 1);
+    let hindi_first = scores(&|k| if k == hindi.gold { 1.0 } else { 0.5 });
+    assert_eq!(built.rank(hindi, &hindi_first).unwrap(), 1);
     assert!(built.rank(hindi, &[1.0]).is_err());
     assert!(built.rank(hindi, &[f32::NAN, 0.0, 0.0]).is_err());
 }
@@ -81,35 +81,35 @@ fn scores_are_means_over_relations() {
     assert!((score.micro.p_at_1 - 80.0).abs() < 1e-9);
     // Candidates: two for each language of India, three for France's, two for each capital.
     let expected = ((50.0 + 50.0 + 100.0 / 3.0) / 3.0 + 50.0) / 2.0;
-    assert!((built.guessing() - expected).abs() < 1e-9);
+    assert!((built.random_baseline() - expected).abs() < 1e-9);
     assert!(built.score(&[1]).is_err());
 }
 
 #[test]
-fn the_most_frequent_object_is_counted_in_the_trained_facts_of_the_relation() {
+fn frequency_baseline_counts_trained_facts_of_the_relation() {
     let built = built();
     let spoken = fact("Peru", "English") + &fact("Chile", "English") + &fact("Goa", "Hindi");
     // An object of another relation and an object that is no candidate are ignored.
     let capitals = fact("Goa", "French") + &fact("Italy", "Rome");
     let files = [TEMPLATES, ("P37.jsonl", &spoken), ("P36.jsonl", &capitals)];
-    let (_kept, path) = folder(&files);
+    let (_folder, path) = folder(&files);
     let trained = build_typed_clozes(&read_mlama(path).unwrap(), &tokenizer(), 64).unwrap();
     // India's Hindi (English is right, too), its English, not France's French; of two capitals,
     // which were not trained, one is drawn.
     let expected = (200.0 / 3.0 + 50.0) / 2.0;
-    assert!((built.guessing_the_frequent(&trained) - expected).abs() < 1e-9);
+    assert!((built.frequency_baseline(&trained) - expected).abs() < 1e-9);
     // In the evaluated facts, each object occurs once.
-    assert!((built.guessing_the_frequent(&built) - built.guessing()).abs() < 1e-9);
+    assert!((built.frequency_baseline(&built) - built.random_baseline()).abs() < 1e-9);
 }
 
 #[test]
-fn damaged_files_and_long_inputs_are_named() {
-    let (_kept, path) = folder(&[TEMPLATES, ("P36.jsonl", "{\"sub_uri\":\"x\"}\n")]);
+fn errors_name_damaged_files_and_long_inputs() {
+    let (_folder, path) = folder(&[TEMPLATES, ("P36.jsonl", "{\"sub_uri\":\"x\"}\n")]);
     let error = read_mlama(&path).unwrap_err().to_string();
     assert!(error.contains("P36.jsonl:1") && error.contains("obj_uri"), "{error}");
-    let (_kept, path) = folder(&[TEMPLATES]);
+    let (_folder, path) = folder(&[TEMPLATES]);
     assert!(read_mlama(&path).unwrap_err().to_string().contains("no fact of any relation"));
-    let (_kept, path) = folder(&[TEMPLATES, ("P36.jsonl", &fact("France", "Paris"))]);
+    let (_folder, path) = folder(&[TEMPLATES, ("P36.jsonl", &fact("France", "Paris"))]);
     let facts = read_mlama(&path).unwrap();
     let error = build_typed_clozes(&facts, &tokenizer(), 5).unwrap_err().to_string();
     assert!(error.starts_with("fact 1: 1 of P36: ") && error.contains("limit is 5"), "{error}");

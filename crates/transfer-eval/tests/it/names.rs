@@ -18,7 +18,7 @@ fn data(file: &str) -> PathBuf {
 #[test]
 fn released_predictions_have_the_printed_scores() {
     let scores = check_printed(data("")).unwrap();
-    assert_eq!(scores.values().map(|of| of.len()).sum::<usize>(), 38);
+    assert_eq!(scores.values().map(|f1| f1.len()).sum::<usize>(), 38);
     let f1 = |system: &str| -> Vec<&str> { scores[system].values().map(|f1| &**f1).collect() };
     let coverage = ["43.2", "57.1", "41.3", "55.8", "57.4", "61.7", "35.2", "51.2", "45.3", "36.8"];
     assert_eq!(f1("coverage, m-nta.gpt-4"), coverage);
@@ -28,7 +28,7 @@ fn released_predictions_have_the_printed_scores() {
 }
 
 #[test]
-fn names_are_normalised_as_python_does() {
+fn names_are_normalised_as_in_python() {
     for (name, expected) in [
         ("Spider-Man (2002)", "spiderman 2002"),
         (" | Presse | Club | ", "  presse  club  "),
@@ -44,8 +44,8 @@ fn names_are_normalised_as_python_does() {
 }
 
 fn gold(entity: &str, correct: &[&str], incorrect: &[&str]) -> GoldNames {
-    let own = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    GoldNames { entity: entity.into(), correct: own(correct), incorrect: own(incorrect) }
+    let texts = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    GoldNames { entity: entity.into(), correct: texts(correct), incorrect: texts(incorrect) }
 }
 
 #[test]
@@ -86,7 +86,7 @@ proptest! {
 }
 
 #[test]
-fn the_program_scores_files_and_refuses_bad_ones() {
+fn program_scores_files_and_rejects_invalid_files() {
     let program = Program::new(env!("CARGO_BIN_EXE_transfer-eval"));
     let gold = r#"{"wikidata_id": "Q1", "correct_values": ["A", "B"], "incorrect_values": ["C"]}"#;
     program.write("gold.json", gold);
@@ -95,7 +95,7 @@ fn the_program_scores_files_and_refuses_bad_ones() {
     program.write("both.jsonl", format!("{ours}\n{}", ours.replace("de", "fr")));
     program
         .write("plain.json", r#"{"wikidata_id":"Q1","values":["a","c"],"primary":[true,false]}"#);
-    let found = |arguments: &str| -> Value {
+    let scores = |arguments: &str| -> Value {
         serde_json::from_str(&program.done(&format!("names {arguments}")).out).unwrap()
     };
     for (arguments, key, value) in [
@@ -107,7 +107,7 @@ fn the_program_scores_files_and_refuses_bad_ones() {
         ("precision gold.json plain.json", "wrong", 50.0),
         ("precision gold.json plain.json --primary", "wrong", 0.0),
     ] {
-        assert_eq!(found(arguments)[key].as_f64(), Some(value), "{arguments}");
+        assert_eq!(scores(arguments)[key].as_f64(), Some(value), "{arguments}");
     }
     program.write("twice.json", format!("{gold}\n{gold}\n"));
     program.write("bad.json", format!("{ours}\n{}", ours.replace('3', "-3")));
@@ -126,7 +126,7 @@ fn the_program_scores_files_and_refuses_bad_ones() {
 
 /// A different digit is an error with its line.
 #[test]
-fn a_difference_from_the_printed_scores_is_refused() {
+fn differences_from_the_printed_scores_are_errors() {
     let program = Program::new(env!("CARGO_BIN_EXE_transfer-eval"));
     for file in ["data/names/gold/de.json.gz", "data/names/gpt/de.gpt-4.json.gz"] {
         program.write(&format!("copy/{file}"), fs::read(data(file)).unwrap());

@@ -5,8 +5,8 @@ use ndarray::{Array2, array, s};
 use proptest::prelude::*;
 use transfer_eval::Error;
 use transfer_eval::retrieval::{
-    CandidateConfig, CandidateList, Description, GoldLanguage, Query, RankConfig, Reason,
-    Similarity, SkippedQuery, rank_candidates, read_vectors, score_retrieval,
+    CandidateConfig, CandidateList, Description, GoldLanguage, Query, RankConfig, Similarity,
+    SkipReason, SkippedQuery, rank_candidates, read_vectors, score_retrieval,
 };
 
 fn describe(entity: &str, language: &str) -> Description {
@@ -33,7 +33,7 @@ fn config(size: usize, seed: u64) -> CandidateConfig {
 }
 
 #[test]
-fn a_list_holds_each_gold_once_in_another_language() {
+fn lists_have_each_gold_once_in_another_language() {
     let queries = [
         query("a", "Q0", "de"),
         query("b", "Q0", "en"),
@@ -46,7 +46,7 @@ fn a_list_holds_each_gold_once_in_another_language() {
     for seed in 0..20 {
         let list = CandidateList::draw(&descriptions(), &queries, &config(60, seed)).unwrap();
         let entities: BTreeSet<&str> =
-            list.candidates.iter().map(|one| one.entity.as_str()).collect();
+            list.candidates.iter().map(|candidate| candidate.entity.as_str()).collect();
         assert_eq!((list.candidates.len(), entities.len()), (60, 60));
         for query in &list.queries {
             let gold = &list.candidates[query.gold];
@@ -59,8 +59,11 @@ fn a_list_holds_each_gold_once_in_another_language() {
         assert_eq!(list.candidates[list.queries[0].gold].language, "zh");
         let ids: Vec<&str> = list.queries.iter().map(|query| query.id.as_str()).collect();
         assert_eq!(ids, ["a", "b", "c", "f"]);
-        let out = |id: &str, reason| SkippedQuery { id: id.into(), reason };
-        assert_eq!(list.skipped, [out("d", Reason::SameLanguage), out("e", Reason::NoDescription)]);
+        let skipped = |id: &str, reason| SkippedQuery { id: id.into(), reason };
+        assert_eq!(
+            list.skipped,
+            [skipped("d", SkipReason::SameLanguage), skipped("e", SkipReason::NoDescription)]
+        );
         assert_eq!(list.golds()[0], list.golds()[1]);
     }
     assert_eq!(languages.len(), 3, "the language is drawn");
@@ -74,15 +77,15 @@ fn the_list_depends_only_on_the_seed() {
     let queries = [query("a", "Q0", "de"), query("b", "Q50", "en")];
     let mut shuffled = descriptions();
     shuffled.reverse();
-    let draw = |from: &[Description], seed| {
-        CandidateList::draw(from, &queries, &config(40, seed)).unwrap()
+    let draw = |descriptions: &[Description], seed| {
+        CandidateList::draw(descriptions, &queries, &config(40, seed)).unwrap()
     };
     assert_eq!(draw(&descriptions(), 7), draw(&shuffled, 7));
     assert_ne!(draw(&descriptions(), 7).candidates, draw(&descriptions(), 8).candidates);
 }
 
 #[test]
-fn places_and_languages_are_drawn_evenly() {
+fn positions_and_languages_are_drawn_uniformly() {
     let queries = [query("a", "Q0", "zh")];
     let (mut first_half, mut german) = (0, 0);
     for seed in 0..400 {
@@ -96,7 +99,7 @@ fn places_and_languages_are_drawn_evenly() {
 }
 
 #[test]
-fn lists_are_stored() {
+fn lists_are_written_and_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("lists/xep.json");
     let list =
@@ -129,7 +132,7 @@ fn lists_are_stored() {
 }
 
 #[test]
-fn impossible_lists_are_refused() {
+fn impossible_lists_are_rejected() {
     let refused = |queries: &[Query], size, word: &str| {
         let error = CandidateList::draw(&descriptions(), queries, &config(size, 0)).unwrap_err();
         assert!(error.to_string().contains(word), "{error}");
@@ -138,18 +141,18 @@ fn impossible_lists_are_refused() {
     refused(
         &[query("a", "Q0", "de"), query("b", "Q1", "de")],
         1,
-        "2 entities are asked for, but size = 1",
+        "the queries have 2 entities, but size = 1",
     );
     refused(&[query("a", "Q0", "de")], 101, "100 entities have a description, but size = 101");
     refused(
         &[query("a", "none", "de"), query("b", "Q2", "zh")],
         10,
-        "1 ask for entities without a description, 1 for",
+        "1 queries for entities without a description, 1 for",
     );
 }
 
 /// Computes ranks from all scores in float64.
-fn slow(
+fn brute_force(
     queries: &Array2<f32>,
     candidates: &Array2<f32>,
     gold: &[usize],
@@ -175,7 +178,7 @@ fn slow(
 }
 
 /// Pseudo-random numbers from an xorshift generator.
-fn noise(rows: usize, width: usize, salt: u32) -> Array2<f32> {
+fn random(rows: usize, width: usize, salt: u32) -> Array2<f32> {
     let mut state = salt.wrapping_mul(2_654_435_761).wrapping_add(1);
     Array2::from_shape_fn((rows, width), |_| {
         state ^= state << 13;
@@ -187,18 +190,18 @@ fn noise(rows: usize, width: usize, salt: u32) -> Array2<f32> {
 
 /// Expects the ranks of [`slow`] under every configuration.
 #[track_caller]
-fn expect_exact(queries: &Array2<f32>, candidates: &Array2<f32>, gold: &[usize]) {
+fn assert_exact(queries: &Array2<f32>, candidates: &Array2<f32>, gold: &[usize]) {
     for similarity in [Similarity::Dot, Similarity::Cosine] {
         let config = RankConfig { similarity };
         let ranks = rank_candidates(queries.view(), candidates.view(), gold, &config).unwrap();
-        assert_eq!(ranks, slow(queries, candidates, gold, &config), "{config:?}");
+        assert_eq!(ranks, brute_force(queries, candidates, gold, &config), "{config:?}");
     }
 }
 
 #[test]
-fn ranks_are_those_of_all_scores_at_once() {
+fn ranks_equal_brute_force() {
     // More rows than a block of queries and a block of candidates.
-    let (queries, mut candidates) = (noise(70, 12, 1), noise(4300, 12, 2));
+    let (queries, mut candidates) = (random(70, 12, 1), random(4300, 12, 2));
     let gold: Vec<usize> = (0..70).map(|k| k * 61 % 4300).collect();
     // Exact ties: copies of gold candidates before and after them, in both blocks, and a zero row.
     for (from, to) in [(61, 4299), (0, 4200), (122, 121), (4209, 3)] {
@@ -206,26 +209,26 @@ fn ranks_are_those_of_all_scores_at_once() {
         candidates.row_mut(to).assign(&copy);
     }
     candidates.row_mut(17).fill(0.0);
-    expect_exact(&queries, &candidates, &gold);
+    assert_exact(&queries, &candidates, &gold);
 }
 
 #[test]
-fn scores_closer_than_float32_are_told_apart() {
+fn scores_closer_than_float32_are_distinguished() {
     // Nearly equal vectors: float32 products are equal or in the wrong order.
-    let base = noise(1, 64, 3);
-    let tiny = noise(300, 64, 4).mapv(|value| value * 1e-6);
+    let base = random(1, 64, 3);
+    let tiny = random(300, 64, 4).mapv(|value| value * 1e-6);
     let candidates = &base.broadcast((300, 64)).unwrap() * 100.0 + &tiny;
     let queries =
-        &base.broadcast((20, 64)).unwrap() * 100.0 + &noise(20, 64, 5).mapv(|value| value * 1e-6);
+        &base.broadcast((20, 64)).unwrap() * 100.0 + &random(20, 64, 5).mapv(|value| value * 1e-6);
     let gold: Vec<usize> = (0..20).map(|k| k * 15).collect();
-    expect_exact(&queries, &candidates, &gold);
+    assert_exact(&queries, &candidates, &gold);
 }
 
 #[test]
-fn large_and_small_numbers() {
+fn large_and_small_values() {
     for scale in [1e30f32, 1e-30] {
-        let (queries, candidates) = (noise(5, 8, 6) * scale, noise(50, 8, 7) * scale);
-        expect_exact(&queries, &candidates, &[0, 10, 20, 30, 49]);
+        let (queries, candidates) = (random(5, 8, 6) * scale, random(50, 8, 7) * scale);
+        assert_exact(&queries, &candidates, &[0, 10, 20, 30, 49]);
     }
 }
 
@@ -236,13 +239,13 @@ proptest! {
     ) {
         let all = Array2::from_shape_vec((9, 3), values.iter().map(|&v| f32::from(v)).collect()).unwrap();
         let (queries, candidates) = (all.slice(s![..3, ..]).to_owned(), all.slice(s![3.., ..]).to_owned());
-        expect_exact(&queries, &candidates, &golds);
+        assert_exact(&queries, &candidates, &golds);
     }
 }
 
 #[test]
-fn one_thread_or_many() {
-    let (queries, candidates) = (noise(200, 16, 8), noise(900, 16, 9));
+fn ranks_do_not_depend_on_the_number_of_threads() {
+    let (queries, candidates) = (random(200, 16, 8), random(900, 16, 9));
     let gold: Vec<usize> = (0..200).collect();
     let rank = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -255,8 +258,8 @@ fn one_thread_or_many() {
 }
 
 #[test]
-fn arrays_that_do_not_fit_are_refused() {
-    let (queries, candidates) = (noise(2, 4, 1), noise(3, 4, 2));
+fn invalid_arrays_are_rejected() {
+    let (queries, candidates) = (random(2, 4, 1), random(3, 4, 2));
     let config = RankConfig::default();
     let refused = |queries: &Array2<f32>, candidates: &Array2<f32>, gold: &[usize], word: &str| {
         let text = rank_candidates(queries.view(), candidates.view(), gold, &config)
@@ -266,8 +269,8 @@ fn arrays_that_do_not_fit_are_refused() {
     };
     refused(&queries, &candidates, &[0, 3], "query 2: gold candidate 3, but there are 3");
     refused(&queries, &candidates, &[0], "gold: (1, 4) and 1 indices");
-    refused(&queries, &noise(3, 5, 2), &[0, 1], "gold: (2, 5)");
-    refused(&noise(0, 4, 1), &candidates, &[], "no query");
+    refused(&queries, &random(3, 5, 2), &[0, 1], "gold: (2, 5)");
+    refused(&random(0, 4, 1), &candidates, &[], "no query");
     let mut bad = candidates.clone();
     bad[[2, 1]] = f32::INFINITY;
     refused(&queries, &bad, &[0, 1], "candidates: row 2 has a value that is not finite");
@@ -278,7 +281,7 @@ fn arrays_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn scores_worked_by_hand() {
+fn scores_equal_hand_computed_values() {
     let descriptions = ["Q1", "Q2", "Q3"].map(|q| describe(q, if q == "Q3" { "zh" } else { "de" }));
     let mut all: Vec<Description> = descriptions.to_vec();
     all.extend((4..24).map(|k| describe(&format!("Q{k}"), "en")));
@@ -302,7 +305,7 @@ fn scores_worked_by_hand() {
         .collect();
     assert_eq!(pairs, [("en", "de", 2), ("en", "zh", 1), ("fr", "de", 1)]);
     let refused = |ranks: &[usize]| score_retrieval(&list, ranks).unwrap_err().to_string();
-    assert_eq!(refused(&[1]), "1 predictions for 4 queries; query 2 (`b`) has no partner");
+    assert_eq!(refused(&[1]), "1 predictions for 4 queries; query 2 (`b`) is unmatched");
     assert_eq!(refused(&[1, 0, 1, 1]), "query 2: rank 0; expected 1 to 20");
     assert_eq!(refused(&[1, 21, 1, 1]), "query 2: rank 21; expected 1 to 20");
 }

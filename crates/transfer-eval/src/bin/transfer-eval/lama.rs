@@ -91,31 +91,31 @@ fn clozes(args: &ClozeArgs) -> Done {
     let vocabulary = args.vocabulary.as_ref().map(CommonVocabulary::read).transpose()?;
     let config = ClozeConfig::default();
     let mut rows = Vec::new();
-    let [mut facts, mut outside, mut long] = [0usize; 3];
-    for (_, of_relation) in read_corpus(&args.data, args.corpus)? {
-        let built = build_clozes(&of_relation.facts, &tokenizer, vocabulary.as_ref(), &config)?;
-        facts += of_relation.facts.len();
-        outside += built.outside_vocabulary;
-        long += built.too_long;
+    let [mut facts, mut outside_vocabulary, mut too_long] = [0usize; 3];
+    for (_, relation_facts) in read_corpus(&args.data, args.corpus)? {
+        let built = build_clozes(&relation_facts.facts, &tokenizer, vocabulary.as_ref(), &config)?;
+        facts += relation_facts.facts.len();
+        outside_vocabulary += built.outside_vocabulary;
+        too_long += built.too_long;
         rows.extend(built.clozes);
     }
-    let wrong = rows.iter().filter(|cloze| cloze.gold.is_none()).count();
+    let multi_piece = rows.iter().filter(|cloze| cloze.gold.is_none()).count();
     let counts = format!(
-        "{} clozes of {facts} facts; skipped: {outside} outside the vocabulary, {long} too long",
+        "{} clozes of {facts} facts; skipped: {outside_vocabulary} outside the vocabulary, {too_long} too long",
         rows.len()
     );
     if rows.is_empty() {
         let out = args.out.display();
-        return Err(format!("nothing to write to {out}, it stays as it was: {counts}").into());
+        return Err(format!("no cloze to write; {out} is unchanged: {counts}").into());
     }
     Cloze::write(&args.out, &rows)?;
-    say(&format!("{counts}; {wrong} objects are several pieces and count as wrong"));
+    say(&format!("{counts}; {multi_piece} objects are several pieces and count as wrong"));
     Ok(())
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Answer {
+struct RankedAnswer {
     id: String,
     #[serde(default)]
     best: Option<Vec<u32>>,
@@ -133,7 +133,7 @@ fn score(args: &ScoreArgs) -> Done {
             ids.into_iter().map(relation).collect()
         }
     };
-    let ranks = ranks(&args.best, &clozes)?;
+    let ranks = read_ranks(&args.best, &clozes)?;
     let score = score_lama(&relations, &clozes, &ranks)?;
     if let (Some(path), Some(corpus), Some(model)) = (&args.measured, args.corpus, &args.model) {
         Measured::write(path, &score.measured(model, corpus))?;
@@ -141,28 +141,32 @@ fn score(args: &ScoreArgs) -> Done {
     print_json(&score)
 }
 
-fn ranks(path: &Path, clozes: &[Cloze]) -> Done<Vec<Option<usize>>> {
+fn read_ranks(path: &Path, clozes: &[Cloze]) -> Done<Vec<Option<usize>>> {
     let file = path.display();
     let text = atomic_file::read_to_string(path)
         .map_err(|source| Error::Read { path: path.to_path_buf(), source })?;
     let mut ranks = Vec::with_capacity(clozes.len());
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     for (k, line) in lines {
-        let wrong = |message: String| format!("{file}:{}: {message}", k + 1);
-        let answer: Answer =
-            serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
+        let line_error = |message: String| format!("{file}:{}: {message}", k + 1);
+        let answer: RankedAnswer =
+            serde_json::from_str(line).map_err(|error| line_error(error.to_string()))?;
         let Some(cloze) = clozes.get(ranks.len()) else {
-            return Err(wrong(format!("more lines than the {} clozes", clozes.len())).into());
+            return Err(line_error(format!("more lines than the {} clozes", clozes.len())).into());
         };
         if answer.id != cloze.id {
             let number = ranks.len() + 1;
-            return Err(
-                wrong(format!("id `{}`, but cloze {number} is `{}`", answer.id, cloze.id)).into()
-            );
+            return Err(line_error(format!(
+                "id `{}`, but cloze {number} is `{}`",
+                answer.id, cloze.id
+            ))
+            .into());
         }
         ranks.push(match (answer.best, answer.rank) {
-            (Some(_), Some(_)) => return Err(wrong("both best and rank; give one".into()).into()),
-            (None, Some(0)) => return Err(wrong("rank 0; ranks count from 1".into()).into()),
+            (Some(_), Some(_)) => {
+                return Err(line_error("both best and rank; give one".into()).into());
+            }
+            (None, Some(0)) => return Err(line_error("rank 0; ranks count from 1".into()).into()),
             (None, rank) => rank,
             (Some(best), None) => cloze.rank_among(&best),
         });

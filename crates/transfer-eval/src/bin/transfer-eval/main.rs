@@ -37,7 +37,8 @@ Examples:
   transfer-eval names table data/wikikge-10
   transfer-eval table 001-2 --run crates/testkit/fixtures/transfer/run.jsonl
 
-Inputs may be packed by gzip. Exit code: 0, or 2 with one line on standard error.";
+Inputs may be compressed with gzip.
+Exit codes: 0 for success, 2 for an error, which is one line on standard error.";
 
 #[derive(Subcommand)]
 enum Command {

@@ -95,7 +95,7 @@ pub fn run(command: &Command) -> Done {
             let scores = check_printed(folder)?;
             print(&table(&scores))?;
             let count: usize = scores.values().map(BTreeMap::len).sum();
-            say(&format!("{count} scores equal what the authors printed, in every digit"));
+            say(&format!("{count} scores equal the authors' output"));
             Ok(())
         }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use results::Measured;
 use transfer_eval::Error;
 use transfer_eval::retrieval::{
-    CandidateConfig, CandidateList, Description, Query, RankConfig, Reason, Similarity,
+    CandidateConfig, CandidateList, Description, Query, RankConfig, Similarity, SkipReason,
     rank_candidates, read_vectors, score_retrieval,
 };
 
@@ -91,7 +91,8 @@ fn list(args: &ListArgs) -> Done {
     let descriptions = Description::read(&args.descriptions)?;
     let list = CandidateList::draw(&descriptions, &Query::read(&args.queries)?, &config)?;
     list.write(&args.out)?;
-    let missing = list.skipped.iter().filter(|one| one.reason == Reason::NoDescription).count();
+    let missing =
+        list.skipped.iter().filter(|query| query.reason == SkipReason::NoDescription).count();
     say(&format!(
         "{} candidates, {} queries; skipped: {missing} without a description, {} in the language of their candidate",
         list.candidates.len(),

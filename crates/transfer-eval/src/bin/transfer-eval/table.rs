@@ -26,9 +26,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Done {
-    let mut numbers = Vec::new();
+    let mut results = Vec::new();
     for path in &args.run {
-        numbers.extend(Measured::read(path)?);
+        results.extend(Measured::read(path)?);
     }
-    print(&PrintedTable::new(&args.id, &numbers)?.to_markdown())
+    print(&PrintedTable::new(&args.id, &results)?.to_markdown())
 }

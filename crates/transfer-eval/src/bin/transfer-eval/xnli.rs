@@ -27,10 +27,10 @@ pub fn run(args: &Args) -> Done {
     if data.unlabelled > 0 {
         say(&format!("{} pairs without a gold label were skipped", data.unlabelled));
     }
-    print_json(&score_nli(&data.examples, &labels(&args.predicted)?)?)
+    print_json(&score_nli(&data.examples, &read_labels(&args.predicted)?)?)
 }
 
-fn labels(path: &Path) -> Done<Vec<NliLabel>> {
+fn read_labels(path: &Path) -> Done<Vec<NliLabel>> {
     let file = path.display();
     let text = atomic_file::read_to_string(path)
         .map_err(|error| format!("cannot read {file}: {error}"))?;

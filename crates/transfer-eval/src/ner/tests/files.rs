@@ -9,7 +9,7 @@ fn parse(text: &str) -> Result<Vec<Sentence>, Error> {
 }
 
 /// Checks that the error starts with file and line and contains `words`.
-fn refused(text: &str, line: usize, words: &[&str]) {
+fn assert_error(text: &str, line: usize, words: &[&str]) {
     let message = parse(text).unwrap_err().to_string();
     assert!(message.starts_with(&format!("file.txt:{line}: ")), "{message}");
     for word in words {
@@ -45,7 +45,7 @@ fn wikiann() {
     assert_eq!(sentences[0].words, ["Berlin", ":"]);
     assert_eq!(sentences[0].id.as_deref(), Some("de"));
     assert_eq!(sentences[1].id.as_deref(), Some("zh-min-nan"));
-    refused("de:Berlin\tB-LOC\nBerlin\tB-LOC\n", 2, &["`Berlin`", "lang:word"]);
+    assert_error("de:Berlin\tB-LOC\nBerlin\tB-LOC\n", 2, &["`Berlin`", "lang:word"]);
 }
 
 #[test]
@@ -59,21 +59,21 @@ fn universal_ner() {
     assert_eq!(sentences[0].words, ["Ein", "#Haus"]);
     assert_eq!(NerFormat::detect("# newpar\n1\tJa\tO\t-\t-\n"), NerFormat::UniversalNer);
     assert_eq!(NerFormat::detect("1\tJa\tO\t-\t-\n"), NerFormat::UniversalNer);
-    refused("# sent_id = s1\n1\tJa\tO\t-\t-\n3\tNein\tO\t-\t-\n", 3, &["`3`", "number 2"]);
-    refused("# a = b\n1\tJa\tO\t-\t-\n2\tNein\tO\n", 3, &["3 columns", "line 2 has 5"]);
+    assert_error("# sent_id = s1\n1\tJa\tO\t-\t-\n3\tNein\tO\t-\t-\n", 3, &["`3`", "number 2"]);
+    assert_error("# a = b\n1\tJa\tO\t-\t-\n2\tNein\tO\n", 3, &["3 columns", "line 2 has 5"]);
 }
 
 #[test]
-fn faults_are_named() {
-    refused("EU NNP B-NP I-ORG\nrejects VBZ O\n", 2, &["3 columns", "line 1 has 4"]);
-    refused("EU\n", 1, &["1 column", "a word and a tag"]);
-    refused("EU X-ORG\n", 1, &["`X-ORG`", "unknown", "B-PER"]);
-    refused("EU B-ORG\nEU b-ORG\n", 2, &["`b-ORG`"]);
-    refused("EU B-\n", 1, &["`B-`", "no type"]);
-    refused("EU BORG\n", 1, &["`BORG`"]);
-    refused("\tB-ORG\n", 1, &["empty"]);
+fn errors_name_line_and_fault() {
+    assert_error("EU NNP B-NP I-ORG\nrejects VBZ O\n", 2, &["3 columns", "line 1 has 4"]);
+    assert_error("EU\n", 1, &["1 column", "a word and a tag"]);
+    assert_error("EU X-ORG\n", 1, &["`X-ORG`", "unknown", "B-PER"]);
+    assert_error("EU B-ORG\nEU b-ORG\n", 2, &["`b-ORG`"]);
+    assert_error("EU B-\n", 1, &["`B-`", "no type"]);
+    assert_error("EU BORG\n", 1, &["`BORG`"]);
+    assert_error("\tB-ORG\n", 1, &["empty"]);
     // A truncated line without its tag.
-    refused("EU B-ORG\nrejects", 2, &["1 columns", "line 1 has 2"]);
+    assert_error("EU B-ORG\nrejects", 2, &["1 columns", "line 1 has 2"]);
     for text in ["", "\n\n", "# text = x\n", "-DOCSTART- O\n"] {
         let message = parse(text).unwrap_err().to_string();
         assert!(message.starts_with("file.txt: no sentence"), "{text:?}: {message}");
@@ -99,7 +99,7 @@ fn compressed_and_damaged_files() {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(
+    fn written_files_are_read_unchanged(
         sentences in prop::collection::vec(
             prop::collection::vec(("[a-zé中:#. ]{0,4}[a-z中#:]", prop::sample::select(vec!["O", "B-PER", "I-A-B"])), 1..5),
             1..5,
@@ -122,7 +122,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_is_a_panic(text in "([a-z#:0-9 -]|\t|\n|B-|O){0,60}") {
+    fn parser_does_not_panic(text in "([a-z#:0-9 -]|\t|\n|B-|O){0,60}") {
         for format in [NerFormat::Conll, NerFormat::WikiAnn, NerFormat::UniversalNer] {
             let _ = parse_ner(&text, format, "x");
         }
@@ -130,7 +130,7 @@ proptest! {
 }
 
 #[test]
-fn a_sentence_without_its_tags_is_not_written() {
+fn invalid_sentences_are_not_written() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.txt");
     let bad = Sentence { tags: Vec::new(), ..Sentence::new(&["EU"], &["O"]) };

@@ -80,7 +80,7 @@ pub fn mean_similarity(
     count: usize,
 ) -> Result<Vec<f64>> {
     let mean = |best: Vec<Neighbour>| {
-        best.iter().map(|one| one.score).sum::<f64>() / best.len().max(1) as f64
+        best.iter().map(|neighbour| neighbour.score).sum::<f64>() / best.len().max(1) as f64
     };
     let search = Search::new(queries.reborrow(), candidates.reborrow(), None)?;
     Ok(search.best(count, mean))
@@ -120,7 +120,7 @@ impl<'a> Search<'a> {
         let tiny = width as f64 * f64::from(f32::MIN_POSITIVE);
         let mut slack = 2.0 * (rounding(width) * length * length + tiny);
         let means = mean_similarities.unwrap_or_default();
-        let largest = means.iter().fold(0.0_f64, |most, mean| most.max(mean.abs()));
+        let largest = means.iter().fold(0.0_f64, |max, mean| max.max(mean.abs()));
         if mean_similarities.is_some() {
             // Both the mean and its minuend are rounded.
             slack += 2.0 * f64::from(f32::EPSILON) * (2.0 * length * length + largest);
@@ -129,14 +129,14 @@ impl<'a> Search<'a> {
         Ok(Self { queries, candidates, mean_similarities, rough_means, slack })
     }
 
-    /// Applies `take` to the best `count` candidates of each query.
-    fn best<T: Send>(&self, count: usize, take: impl Fn(Vec<Neighbour>) -> T + Sync) -> Vec<T> {
+    /// Applies `convert` to the best `count` candidates of each query.
+    fn best<T: Send>(&self, count: usize, convert: impl Fn(Vec<Neighbour>) -> T + Sync) -> Vec<T> {
         let starts: Vec<usize> = (0..self.queries.nrows()).step_by(QUERY_BLOCK).collect();
         let blocks: Vec<Vec<T>> = starts
             .into_par_iter()
             .map(|start| {
                 let lists = self.block(start, count);
-                lists.into_iter().map(|list| take(list.best)).collect()
+                lists.into_iter().map(|list| convert(list.best)).collect()
             })
             .collect();
         blocks.into_iter().flatten().collect()
@@ -232,16 +232,16 @@ impl Best {
         Self { count, best: Vec::new(), limit }
     }
 
-    fn offer(&mut self, one: Neighbour) {
+    fn offer(&mut self, candidate: Neighbour) {
         let comes_before = |other: &&Neighbour| {
-            let order = other.score.total_cmp(&one.score).reverse();
-            order.then(other.index.cmp(&one.index)) == Ordering::Less
+            let order = other.score.total_cmp(&candidate.score).reverse();
+            order.then(other.index.cmp(&candidate.index)) == Ordering::Less
         };
-        let place = self.best.iter().take_while(comes_before).count();
-        if place >= self.count {
+        let rank = self.best.iter().take_while(comes_before).count();
+        if rank >= self.count {
             return;
         }
-        self.best.insert(place, one);
+        self.best.insert(rank, candidate);
         self.best.truncate(self.count);
         if self.best.len() == self.count
             && let Some(last) = self.best.last()
@@ -262,20 +262,21 @@ fn dot(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
 
 /// The largest score.
 fn max_score(scores: impl Iterator<Item = f32>) -> f32 {
-    scores.fold(f32::NEG_INFINITY, |most, score| if score > most { score } else { most })
+    scores.fold(f32::NEG_INFINITY, |max, score| if score > max { score } else { max })
 }
 
 /// Checks that rows have length 1 or are zero.
 fn check_lengths(name: &'static str, rows: ArrayView2<'_, f32>) -> Result<()> {
-    let wrong = rows.outer_iter().position(|row| {
+    let invalid_row = rows.outer_iter().position(|row| {
         let square: f64 = row.iter().map(|&value| f64::from(value) * f64::from(value)).sum();
-        let fits = square == 0.0 || (square.sqrt() - 1.0).abs() <= LENGTH_SLACK;
-        !fits
+        let is_valid = square == 0.0 || (square.sqrt() - 1.0).abs() <= LENGTH_SLACK;
+        !is_valid
     });
-    match wrong {
-        Some(row) => {
-            Err(Error::array(name, format!("row {row} has not length 1; normalise vectors first")))
-        }
+    match invalid_row {
+        Some(row) => Err(Error::array(
+            name,
+            format!("the length of row {row} is not 1; normalise the vectors first"),
+        )),
         None => Ok(()),
     }
 }

@@ -81,7 +81,7 @@ pub(super) fn map_rows(
     map: ArrayView2<'_, f64>,
 ) -> Result<Array2<f32>> {
     if vectors.ncols() != map.nrows() {
-        let message = format!("{} dimensions; the map takes {}", vectors.ncols(), map.nrows());
+        let message = format!("{} dimensions; the map expects {}", vectors.ncols(), map.nrows());
         return Err(Error::array("vectors", message));
     }
     let mut result = Array2::zeros((vectors.nrows(), map.ncols()));

@@ -21,17 +21,17 @@ fn unit(rows: usize, width: usize, seed: u64) -> Array2<f32> {
 }
 
 /// The largest distance of WᵀW from 1.
-fn skew(matrix: ArrayView2<'_, f64>) -> f64 {
+fn orthogonality_error(matrix: ArrayView2<'_, f64>) -> f64 {
     let product = matrix.t().dot(&matrix) - Array2::<f64>::eye(matrix.ncols());
-    product.iter().fold(0.0, |most, value| most.max(value.abs()))
+    product.iter().fold(0.0, |max, value| max.max(value.abs()))
 }
 
 fn distance(a: ArrayView2<'_, f64>, b: ArrayView2<'_, f64>) -> f64 {
-    (&a - &b).iter().fold(0.0, |most, value| most.max(value.abs()))
+    (&a - &b).iter().fold(0.0, |max, value| max.max(value.abs()))
 }
 
 /// Integer rows and their rotation by a matrix of ±0.5, exact in float32.
-fn turned_by_halves(rows: usize) -> (Array2<f32>, Array2<f32>, Array2<f64>) {
+fn rotated_pairs(rows: usize) -> (Array2<f32>, Array2<f32>, Array2<f64>) {
     let sign = |row: usize, column: usize| {
         if (row & column).count_ones().is_multiple_of(2) { 0.5 } else { -0.5 }
     };
@@ -45,25 +45,28 @@ fn turned_by_halves(rows: usize) -> (Array2<f32>, Array2<f32>, Array2<f64>) {
 }
 
 #[test]
-fn procrustes_finds_a_known_turn_and_is_orthogonal() {
-    let (source, target, matrix) = turned_by_halves(40);
+fn procrustes_finds_a_known_rotation_and_is_orthogonal() {
+    let (source, target, matrix) = rotated_pairs(40);
     let pairs: Vec<_> = (0..40).map(|row| (row, row)).collect();
     let found = procrustes(source.view(), target.view(), &pairs).unwrap();
     assert!(distance(found.view(), matrix.view()) < 1e-10);
-    assert!(skew(found.view()) < 1e-12);
+    assert!(orthogonality_error(found.view()) < 1e-12);
 
     let (source, target) = (random(300, 48, 1), random(200, 48, 2));
     let pairs: Vec<_> = (0..100).map(|row| (row + 7, 199 - row)).collect();
-    assert!(skew(procrustes(source.view(), target.view(), &pairs).unwrap().view()) < 1e-12);
+    assert!(
+        orthogonality_error(procrustes(source.view(), target.view(), &pairs).unwrap().view())
+            < 1e-12
+    );
     // With fewer pairs than dimensions, the map is still orthogonal.
     let few: Vec<_> = (0..5).map(|row| (row, row)).collect();
     let (source, target) = (unit(5, 48, 1), unit(5, 48, 2));
     let found = procrustes(source.view(), target.view(), &few).unwrap();
-    assert!(skew(found.view()) < 1e-12);
+    assert!(orthogonality_error(found.view()) < 1e-12);
 }
 
 #[test]
-fn no_other_turn_brings_pairs_closer() {
+fn procrustes_minimises_the_distance() {
     let (source, target) = (unit(60, 6, 3), unit(60, 6, 4));
     let pairs: Vec<_> = (0..60).map(|row| (row, row)).collect();
     let best = procrustes(source.view(), target.view(), &pairs).unwrap();
@@ -81,7 +84,7 @@ fn no_other_turn_brings_pairs_closer() {
 }
 
 #[test]
-fn neighbours_are_those_of_naive_loops_on_any_number_of_threads() {
+fn neighbours_equal_brute_force_for_any_number_of_threads() {
     // More rows than one block of queries or candidates, and duplicate rows.
     let queries = unit(300, 12, 6);
     let mut candidates = unit(1500, 12, 7);
@@ -136,7 +139,7 @@ fn array<T: Clone + serde::de::DeserializeOwned>(value: &Value) -> Array2<T> {
 }
 
 #[test]
-fn digits_are_those_of_numpy() {
+fn results_equal_numpy() {
     let golden = golden();
     let pairs: Vec<(usize, usize)> = take(&golden["pairs"]);
     let results = golden["results"].as_array().unwrap();
@@ -169,7 +172,7 @@ fn digits_are_those_of_numpy() {
 }
 
 #[test]
-fn what_does_not_fit_is_an_error() {
+fn invalid_arguments_are_errors() {
     let (source, target) = (unit(4, 3, 1), unit(4, 5, 2));
     assert!(procrustes(source.view(), target.view(), &[(0, 0)]).is_err());
     assert!(matches!(procrustes(source.view(), source.view(), &[]), Err(Error::Nothing { .. })));
@@ -178,7 +181,7 @@ fn what_does_not_fit_is_an_error() {
     assert!(nearest(source.view(), target.view(), 1, None).is_err());
     let long = source.mapv(|value| value * 2.0);
     let message = nearest(long.view(), source.view(), 1, None).unwrap_err().to_string();
-    assert!(message.contains("queries: row 0"), "{message}");
+    assert!(message.contains("queries: the length of row 0"), "{message}");
     assert!(nearest(source.view(), source.view(), 1, Some(&[0.0])).is_err());
     assert_eq!(nearest(source.view(), source.view(), 0, None).unwrap(), vec![vec![]; 4]);
     assert_eq!(nearest(source.view(), source.view(), 9, None).unwrap()[0].len(), 4);
