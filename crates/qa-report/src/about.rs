@@ -10,7 +10,7 @@ use crate::collect::Collected;
 use crate::table::{Table, Value};
 use crate::text::thousands;
 
-/// The records that all runs of a run folder share.
+/// The records of a run folder, shared by its runs.
 #[derive(Debug, Default)]
 struct Folder {
     marker: Json,
@@ -21,17 +21,17 @@ struct Folder {
 /// A run's records: `trained.json` and `result.json` of each cell.
 struct Records(Vec<Json>);
 
-/// The information on a page about the runs, other than scores.
+/// Information about the runs, other than scores.
 pub(crate) struct About {
-    /// Facts as (name, text), in the order of the page.
+    /// Facts about the runs as (name, text), in the order of the page.
     pub facts: Vec<(&'static str, String)>,
     /// The recipes of run folders, with the effective value of every key.
     pub recipes: Vec<String>,
     /// Differences between the runs' settings.
     pub differing: Table,
-    /// Question files.
+    /// The question files.
     pub data: Table,
-    /// Inputs of the runs: models, texts, questions.
+    /// Input files of the runs: models, texts, questions.
     pub inputs: Table,
 }
 
@@ -72,16 +72,15 @@ impl Records {
         Self(run.about.cells.iter().flat_map(files).collect())
     }
 
-    /// A part of the inputs that determine the run's results: `keys`, or `files` with their
-    /// digests.
+    /// One part of the inputs that determine the run's results: `keys`, or `files` with digests.
     fn decided_by(&self, part: &str) -> BTreeMap<String, Json> {
         let both = self.0.iter().flat_map(|one| [&one["training"], &one["evaluation"]]);
         let all = both.filter_map(|one| one[part].as_object()).flatten();
         all.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
-    /// The keys that determine the run's results: the keys of its arm, without prefix, and no keys
-    /// of other arms.
+    /// The keys that determine the run's results. Keys of the run's arm have no prefix; keys of
+    /// other arms are excluded.
     fn keys(&self) -> BTreeMap<String, Json> {
         let mut keys = self.decided_by("keys");
         let arm = keys.get("cell.arm").map_or_else(String::new, text);
@@ -131,7 +130,7 @@ fn distinct(texts: impl Iterator<Item = String>) -> Vec<String> {
     texts.filter(|text| !text.is_empty() && seen.insert(text.clone())).collect()
 }
 
-/// `3 h 20 min`, `1 min 5 s`, `12 s`.
+/// Formats a duration, such as `3 h 20 min`, `1 min 5 s` or `12.0 s`.
 fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match (whole / 3600, whole / 60 % 60, whole % 60) {
@@ -236,7 +235,7 @@ fn facts(
     facts.into_iter().filter(|(_, fact)| !fact.is_empty()).collect()
 }
 
-/// The differing keys of recipes, and the answer files of runs without a recipe.
+/// Lists keys that differ between recipes, and the answer files of runs without a recipe.
 fn differing(runs: &[ReportRun], records: &[Records]) -> Result<Table, mlqa_eval::Error> {
     let title = if runs.len() == 1 { "Answers" } else { "What differs between the runs" };
     let mut table = Table::new("differing", title, "key");
@@ -278,7 +277,7 @@ fn digest(path: &Path) -> Result<String, mlqa_eval::Error> {
     Ok(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// The question files of all pairs.
+/// Lists the question files of all pairs.
 fn data(runs: &[ReportRun], all: &Collected) -> Result<Table, mlqa_eval::Error> {
     let mut table = Table::new("data", "Question files", "questions, file, count, SHA-256");
     let files = runs.iter().flat_map(|run| run.seeds.iter().flatten());
@@ -295,7 +294,7 @@ fn data(runs: &[ReportRun], all: &Collected) -> Result<Table, mlqa_eval::Error> 
     Ok(table)
 }
 
-/// The files that recipes name, by key.
+/// Lists the input files of recipes with their digests.
 fn inputs(records: &[Records]) -> Table {
     let mut table = Table::new("inputs", "Models and other input files", "file, SHA-256");
     let files: BTreeMap<String, Json> =

@@ -6,10 +6,10 @@ use mlqa_eval::{
     score,
 };
 
-/// One file, scored.
+/// A scored answer file.
 pub(crate) struct Answers {
     pub score: Score,
-    /// Class by question, and whether the text equals a gold answer at another position.
+    /// For each question the class, and whether the text equals a gold answer at another position.
     pub classes: Vec<(Option<BoundaryClass>, bool)>,
     pub texts: Predictions,
     /// Number of answers that do not occur in their contexts.
@@ -39,17 +39,17 @@ impl Answers {
         Ok(Self { score, classes, texts, no_span })
     }
 
-    /// The score of a question of the pair.
+    /// The score of the question at index `at`.
     pub fn of(&self, at: usize) -> Option<&QuestionScore> {
         self.score.per_question.get(at)
     }
 
-    /// F1 and exact match, 0 to 1.
+    /// F1 and exact match of the question at index `at`, 0 to 1.
     pub fn values(&self, at: usize) -> Option<[f64; 2]> {
         self.of(at).map(|one| [one.f1, f64::from(u8::from(one.exact_match))])
     }
 
-    /// The class of an answer.
+    /// The class of the answer to the question at index `at`.
     pub fn class(&self, at: usize) -> Option<BoundaryClass> {
         self.classes.get(at)?.0
     }

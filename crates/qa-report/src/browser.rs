@@ -1,4 +1,4 @@
-//! The questions that can be browsed in a page.
+//! The questions shown in a page.
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ const CANDIDATES: usize = 5;
 /// Maximum number of characters shown of an answer; generated answers may be long.
 const SHOWN: usize = 1000;
 
-/// Answers of a run's first seed.
+/// Answers of a run's first seed, with n-best lists.
 pub(crate) struct SeenAnswers {
     pub answers: Answers,
     pub n_best: Option<NBestFile>,
@@ -79,13 +79,13 @@ struct Item {
     id: String,
     question: String,
     kind: Option<usize>,
-    /// Start and length, with the text; `None` if the answer is not at the file's offset.
+    /// Start and length of each gold answer, with its text; no position if it is not at its offset.
     gold: Vec<(Option<(usize, usize)>, String)>,
-    /// Run by run.
+    /// The answer of each run.
     answers: Vec<Option<Shown>>,
 }
 
-/// One run's answer.
+/// A run's answer as shown in a page.
 #[derive(Serialize)]
 struct Shown {
     /// `None` if there is no prediction.
@@ -103,7 +103,7 @@ struct Shown {
 }
 
 impl Browser {
-    /// Questions shown.
+    /// Number of questions shown.
     pub fn shown(&self) -> usize {
         self.items.len()
     }
@@ -169,7 +169,8 @@ fn spaced(all: &[usize], count: usize) -> Vec<usize> {
     (0..count).filter_map(|at| all.get(at * all.len() / count).copied()).collect()
 }
 
-/// A span of code points as start and length in UTF-16 units.
+/// Converts the span of `text` at code point `start` to start and length in UTF-16 units; `None` if
+/// `context` does not have `text` there.
 fn in_utf16(context: &str, start: usize, text: &str) -> Option<(usize, usize)> {
     let (byte, _) = context.char_indices().nth(start)?;
     let (before, rest) = context.split_at_checked(byte)?;
@@ -189,14 +190,14 @@ fn gold(question: &Question) -> Vec<(Option<(usize, usize)>, String)> {
     all
 }
 
-/// `None` if the run does not include the question.
+/// Returns a run's answer for display; `None` if the run does not include the question.
 fn shown(question: &Question, at: usize, seen: &SeenAnswers) -> Option<Shown> {
     let answers = &seen.answers;
     let scored = answers.of(at)?;
     let text = answers.texts.get(&question.id);
     let class = answers.class(at);
     let n_best = seen.n_best.as_ref().and_then(|lists| lists.get(&question.id));
-    // Of several occurrences, use the one nearest to the gold answer.
+    // Of several occurrences, the nearest to the gold answer is marked.
     let near = question.answers.first().map_or(0, |answer| answer.answer_start);
     let place = text.map(str::trim).filter(|text| !text.is_empty()).and_then(|text| {
         let places = question.context.char_indices().enumerate();

@@ -1,4 +1,4 @@
-//! Answers scored question by question, one pair of languages at a time.
+//! Scores of all runs by question, for each pair of languages.
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use mlqa_eval::{BoundaryCounts, Cell, Language, Matrix, Normalization, Score, Spread};
@@ -9,7 +9,7 @@ use crate::input::{AnswerFile, Pair};
 use crate::query_sets::Questions;
 use crate::{ReportConfig, ReportRun};
 
-/// One question of one pair.
+/// The scores of a question of a pair.
 pub(crate) struct Row {
     pub pair: usize,
     /// Index of the question id, equal in all pairs of a set.
@@ -25,7 +25,7 @@ pub(crate) struct PairRun {
     pub cell: Cell,
     /// F1 and exact match of each seed.
     pub by_seed: Vec<[f64; 2]>,
-    /// The sum over seeds.
+    /// Counts of boundary classes, summed over seeds.
     pub boundary: BoundaryCounts,
     /// Number of unanswered questions, summed over seeds.
     pub unanswered: usize,
@@ -50,7 +50,7 @@ pub(crate) struct Collected {
     pub seeds: Vec<usize>,
     pub pairs: Vec<PairScores>,
     pub rows: Vec<Row>,
-    /// Types of answers, by name.
+    /// Names of the answer types.
     pub kinds: Vec<String>,
     /// Number of distinct [`Row::id`] values.
     pub ids: usize,
@@ -142,8 +142,8 @@ pub(crate) fn collect(
     Ok(all)
 }
 
-/// Distributes `all` among parts of the given sizes as evenly as the sizes allow. A remainder is
-/// left only if `all` exceeds their sum.
+/// Distributes `all` items among parts with the given maximum sizes, as evenly as possible. Not all
+/// items are distributed if `all` exceeds the sum of the sizes.
 fn shares(sizes: &[usize], mut all: usize) -> Vec<usize> {
     let mut by_size: Vec<(usize, &usize)> = sizes.iter().enumerate().collect();
     by_size.sort_by_key(|(_, size)| **size);
@@ -158,7 +158,7 @@ fn shares(sizes: &[usize], mut all: usize) -> Vec<usize> {
     shares
 }
 
-/// Adds a cell of a run that has only scores.
+/// Adds a cell of a run that has scores but no answers.
 fn add_scores(all: &mut Collected, run: usize, languages: (Language, Language), cell: &Cell) {
     let (context, question) = languages;
     let pair = Pair { set: String::new(), context: context.into(), question: question.into() };
@@ -181,7 +181,7 @@ fn add_scores(all: &mut Collected, run: usize, languages: (Language, Language), 
     }
 }
 
-/// The index of an answer type in `kinds`, added if it is new.
+/// Returns the index of an answer type in `kinds`, and adds the type if it is new.
 fn kind_number(kinds: &mut Vec<String>, kind: &String) -> usize {
     kinds.iter().position(|known| known == kind).unwrap_or_else(|| {
         kinds.push(kind.clone());

@@ -16,8 +16,7 @@ const MAX_POINTS: usize = 400;
 /// One stage of one seed of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct CurveFile {
-    /// The stage's folder relative to the cell's, such as `fine-tune`, after the variant if there
-    /// is one.
+    /// Path of the stage's folder in the cell's folder, such as `fine-tune`, joined with commas.
     pub stage: String,
     pub path: PathBuf,
 }
@@ -28,7 +27,7 @@ type Points = Vec<(f64, f64)>;
 /// The losses of a stage: a line for each run and seed.
 pub(crate) struct Curve {
     pub stage: String,
-    /// Runs with (step, loss).
+    /// Index of the run, with its (step, loss) points.
     pub lines: Vec<(usize, Points)>,
 }
 
@@ -69,7 +68,7 @@ fn thinned(points: &[(f64, f64)]) -> Points {
     points.chunks(points.len().div_ceil(MAX_POINTS).max(1)).map(mean).collect()
 }
 
-/// A stage's drawing.
+/// Draws the losses of a stage.
 pub(crate) fn draw(curve: &Curve, all: &Collected) -> Svg {
     let [left, top, width, height] = [46.0, 40.0, 290.0, 190.0];
     let points = || curve.lines.iter().flat_map(|(_, points)| points);

@@ -1,4 +1,4 @@
-//! The drawings of a report.
+//! The figures of a report.
 use mlqa_eval::Interval;
 
 use crate::Report;
@@ -15,12 +15,12 @@ const CELL: (f64, f64) = (62.0, 40.0);
 const SOFT: Style = Style::of(12.0, Anchor::Start).soft();
 const HEAT: &str = "#0969da";
 
-/// Opacity of a score's colour, at most 0.6, so that the text stays readable.
+/// Opacity of a score's colour, at most 0.6, so that text on it is readable.
 fn heat(score: f64, (low, high): (f64, f64)) -> f64 {
     if high > low { 0.05 + 0.55 * ((score - low) / (high - low)).clamp(0.0, 1.0) } else { 0.3 }
 }
 
-/// A heat map with its means.
+/// Draws a heat map with its means.
 pub(crate) fn heat_map(map: &HeatMap) -> Svg {
     let longest = map.rows.iter().map(|row| text_width(row, 13.0)).fold(46.0, f64::max);
     let left = 24.0 + longest.min(130.0);
@@ -114,8 +114,8 @@ struct Line {
     tip: String,
 }
 
-/// Draws a forest plot: points with intervals below each other, with name and numbers above each.
-/// It fits on a phone's screen.
+/// Draws a forest plot: one point with its interval per line, below its name and values. It fits
+/// on a phone's screen.
 fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> Svg {
     let (row_height, left, top) = (40.0, 22.0, 40.0);
     let plot = WIDTH - 2.0 * left;

@@ -8,7 +8,7 @@ use crate::collect::{Collected, PairRun};
 /// The metrics, in the order of [`Row::values`](crate::collect::Row::values).
 pub(crate) const METRICS: [&str; 2] = ["F1", "EM"];
 
-/// A run on a set: the mean over its pairs of languages.
+/// The scores of a run on a set: the mean over pairs of languages.
 pub(crate) struct RunMean {
     pub set: String,
     pub run: usize,
@@ -18,7 +18,7 @@ pub(crate) struct RunMean {
     /// Answers that do not occur in their contexts, in percent of the questions; `None` for runs
     /// with only scores.
     pub no_span: Option<f64>,
-    /// [`METRICS`].
+    /// Scores by metric, in the order of [`METRICS`].
     pub scores: [MeanScore; 2],
 }
 
@@ -28,15 +28,15 @@ pub(crate) struct MeanScore {
     pub mean: f64,
     /// `None` for runs with only scores.
     pub interval: Option<Interval>,
-    /// Over seeds.
+    /// Half width of the 95 % confidence interval over seeds.
     pub half_width: Option<f64>,
 }
 
-/// The difference of a run from the first one.
+/// The difference of a run from the first run.
 pub(crate) struct Difference {
     pub set: String,
     pub run: usize,
-    /// Languages; `None` for the mean over pairs.
+    /// The pair's label; `None` for the mean over pairs.
     pub pair: Option<String>,
     /// Index in [`METRICS`].
     pub metric: usize,
@@ -44,11 +44,12 @@ pub(crate) struct Difference {
     pub baseline: f64,
     pub value: f64,
     pub test: PairedTest,
-    /// p-value of the randomisation, corrected over the pairs, or over the means, of all runs.
+    /// p-value of the randomisation test with Holm's correction, over the pairs or over the means
+    /// of all runs.
     pub p_holm: f64,
 }
 
-/// The pairs of a set that all of these runs have.
+/// The pairs of a set that all given runs have.
 fn pairs_of(all: &Collected, set: &str, runs: &[usize]) -> Vec<usize> {
     let has = |pair: usize| {
         let found = all.pairs.get(pair).filter(|one| one.pair.set == set);
@@ -144,7 +145,7 @@ pub(crate) fn run_means(
     Ok(means)
 }
 
-/// Compares every other run with the first, by pair and in the mean over pairs.
+/// Compares each further run with the first, by pair and in the mean over pairs.
 pub(crate) fn differences(
     all: &Collected,
     resampling: &Resampling,
@@ -196,11 +197,11 @@ pub(crate) fn differences(
     Ok(found)
 }
 
-/// The number of questions that a run shares with the first one.
+/// The numbers of questions of the first run and another run.
 pub(crate) struct Shared {
     pub set: String,
     pub run: usize,
-    /// Number of questions of the first run, of this run and of both.
+    /// Questions of the first run, of this run and of both.
     pub counts: [usize; 3],
 }
 

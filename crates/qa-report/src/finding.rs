@@ -90,7 +90,7 @@ impl Report {
         Some(format!("{claim}{}{over}.", sure.unwrap_or_default()))
     }
 
-    /// The differences of the other runs from the first one, on the questions that both answer.
+    /// The F1 differences of the further runs from the first, on the questions that both answer.
     fn gaps<'a>(&self, first: &RunMean, means: &[&'a RunMean]) -> Vec<Gap<'a>> {
         let gap = |of: &&'a RunMean| {
             let found = self.differences.iter().find(|one| self.is_whole(one, of));
@@ -99,7 +99,7 @@ impl Report {
                     let difference = one.test.difference;
                     (one.value, difference.mean, Some(difference), one.questions)
                 }
-                // Scores alone.
+                // Runs with only scores.
                 None if of.pairs == first.pairs => (f1(of), f1(of) - f1(first), None, of.questions),
                 None => return None,
             };
@@ -117,7 +117,7 @@ impl Report {
         (&one.set, one.run, one.metric) == (&of.set, of.run, 0) && one.pair.is_none() == whole
     }
 
-    /// Describes the questions, pairs and seeds of a mean.
+    /// Describes the numbers of questions, pairs and seeds of a mean.
     fn over(&self, mean: &RunMean) -> String {
         let seeds = self.all.seeds.get(mean.run).copied().unwrap_or_default();
         let parts = [

@@ -27,15 +27,15 @@ pub(crate) struct HeatMap {
     pub column_title: &'static str,
     pub rows: Vec<String>,
     pub columns: Vec<String>,
-    /// Row by row.
+    /// Cells by row and column.
     pub cells: Vec<Vec<Option<Heat>>>,
-    /// Means of rows, under their titles.
+    /// Columns with means of rows: title and one mean per row.
     pub row_means: Vec<(&'static str, Vec<Option<f64>>)>,
     /// Means of columns; `None` if rows are runs.
     pub column_means: Option<Vec<Option<f64>>>,
     /// The mean of all cells, in the row of the column means.
     pub mean: Option<f64>,
-    /// The lowest and the highest score of all maps with these colours.
+    /// The lowest and the highest score of all maps with the same colour scale.
     pub range: (f64, f64),
 }
 
@@ -154,7 +154,7 @@ fn of_matrix(run: &str, matrix: &Matrix, metric: Metric, range: (f64, f64)) -> H
     }
 }
 
-/// Runs as rows.
+/// Creates a heat map with a row per run.
 fn of_runs(runs: &[(&str, Matrix)], metric: Metric, range: (f64, f64)) -> HeatMap {
     let name = metric.name();
     let mut columns: Vec<(Language, Language)> = Vec::new();

@@ -51,7 +51,7 @@ pub struct ReportRun {
     /// Name in tables and figures.
     pub name: String,
     pub(crate) seeds: Vec<Vec<AnswerFile>>,
-    /// Scores without answers.
+    /// The scores of a run without answers.
     pub(crate) scores: Option<Matrix>,
     pub(crate) about: RunFiles,
 }
@@ -112,7 +112,7 @@ impl ReportRun {
         {
             return Ok(runs);
         }
-        // A run of a file with an MLQA name has the folder's name.
+        // A file with an MLQA name gets the name of its folder.
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         let stem = match file.parse::<DatasetName>() {
             _ if path.is_dir() => path.file_name(),
@@ -218,7 +218,7 @@ fn of_run_folder(
     }
     let mut runs: Vec<ReportRun> = runs.into_values().filter(|run| !run.seeds.is_empty()).collect();
     if runs.is_empty() {
-        // Programs that answer a single file write predictions to the run folder itself.
+        // Programs that answer a single file write the predictions to the run folder.
         let answers = of_predictions(folder, "", Some(folder), files)?;
         if !answers.is_empty() {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -451,11 +451,11 @@ mod tests {
         sources.write(&predictions).unwrap();
         let found = ReportRun::in_run_folder(&run, &QuestionFiles::default(), |_, _| true);
         assert_eq!(found.unwrap()[0].pairs(), 1);
-        // If the question file is missing, the result is an error; no other file is used instead.
+        // A missing question file is an error; no other file is used.
         fs::remove_dir_all(&questions).unwrap();
         let error = ReportRun::in_run_folder(&run, &QuestionFiles::default(), |_, _| true);
         assert!(error.unwrap_err().to_string().contains("--data DIR"));
-        // A path that is UTF-8 is written as it is.
+        // UTF-8 paths are written unchanged.
         let source = QuestionSource { path: "/data/ü.json".into(), ..sources.0[name].clone() };
         sources.insert(name, source);
         sources.write(&predictions).unwrap();

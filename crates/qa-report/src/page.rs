@@ -1,4 +1,4 @@
-//! The page of a report.
+//! The HTML page of a report.
 use std::fmt::Write;
 
 use serde::Serialize;
@@ -79,7 +79,7 @@ fn about(report: &Report) -> String {
     out
 }
 
-/// Sizes and rules in one line.
+/// Returns the numbers of runs, pairs and questions and the scoring rules in one line.
 fn facts(report: &Report) -> String {
     let all = &report.all;
     let mut facts = vec![counted(all.names.len(), "run", "runs")];
@@ -136,7 +136,7 @@ fn sections(report: &Report) -> Vec<Section> {
     sections
 }
 
-/// Puts a sentence that explains `body` before it; empty if `body` is empty.
+/// Puts an explanatory sentence before `body`; empty if `body` is empty.
 fn explained(sentence: &str, body: String) -> String {
     match body.is_empty() {
         true => body,

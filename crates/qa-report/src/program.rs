@@ -169,7 +169,7 @@ fn named_paths(given: &str) -> (Option<&str>, Vec<&str>) {
     match (whole, parts()) {
         (Some((name, path)), _) => (name, vec![path]),
         (None, Some((name, paths))) => (name, paths.split(',').collect()),
-        // The error names the missing path of the usual split.
+        // Split at the first `=` and all commas; the error then names the missing path.
         (None, None) => match given.split_once('=') {
             Some((name, paths)) => (Some(name), paths.split(',').collect()),
             None => (None, given.split(',').collect()),
@@ -177,7 +177,7 @@ fn named_paths(given: &str) -> (Option<&str>, Vec<&str>) {
     }
 }
 
-/// Selects the runs with the given names, in the given order.
+/// Selects runs by name, in the order of `arms`.
 fn select(runs: &[ReportRun], arms: &[String]) -> Result<Vec<ReportRun>, String> {
     let of_name = |arm: &String| match runs.iter().find(|run| run.name == *arm) {
         Some(run) => Ok(run.clone()),

@@ -32,7 +32,7 @@ impl QuestionFiles {
         self.language.map(given).or(named)
     }
 
-    /// The question file of a set and two languages in the given folder.
+    /// Finds the question file of a set and two languages in the folder `data`.
     pub(crate) fn in_folder(
         &self,
         set: &str,

@@ -1,10 +1,10 @@
-//! A canvas for drawings, in the page or as files.
+//! SVG figures, for pages and as files.
 use std::fmt::Write;
 
 use crate::text::escape;
 
 /// Colours that are distinguishable with any colour vision (Okabe and Ito 2008), in mid tones that
-/// are visible on white and on black. Each run also has its own shape.
+/// are visible on white and on black. Runs also differ in the shape of their marks.
 const COLOURS: [&str; 7] =
     ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#8c8c8c"];
 
@@ -57,7 +57,7 @@ pub(crate) struct Svg {
 }
 
 impl Svg {
-    /// A drawing with its title.
+    /// Creates a figure with its title.
     pub fn new(name: impl Into<String>, title: impl Into<String>, width: f64, height: f64) -> Self {
         let (name, title, body) = (name.into(), title.into(), String::new());
         let mut svg = Self { name, title, width, height, body };
@@ -96,7 +96,7 @@ impl Svg {
         };
     }
 
-    /// The frame of a rectangle.
+    /// Draws the outline of a rectangle.
     pub fn frame(&mut self, [x, y, width, height]: [f64; 4], dashed: bool) {
         let dashes = if dashed { " stroke-dasharray=\"3 3\" stroke-opacity=\".4\"" } else { "" };
         let _ = writeln!(
@@ -128,7 +128,7 @@ impl Svg {
         self.text(x - 6.0, y + 4.0, Style::of(12.0, Anchor::End).soft(), &label(tick));
     }
 
-    /// A line through points.
+    /// Draws a line through points.
     pub fn path(&mut self, points: &[(f64, f64)], stroke: &str) {
         let points: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
         let _ = writeln!(
@@ -224,7 +224,7 @@ pub(crate) fn fitted(text: &str, size: f64, width: f64) -> String {
     out + "…"
 }
 
-/// Round tick values from at most `low` to at least `high`, about four steps.
+/// Returns about four round tick values, from at most `low` to at least `high`.
 pub(crate) fn ticks(low: f64, high: f64) -> Vec<f64> {
     let high = if high > low { high } else { low + 1.0 };
     let raw = (high - low) / 4.0;
@@ -251,7 +251,7 @@ pub(crate) fn along(ticks: &[f64], value: f64) -> f64 {
     }
 }
 
-/// A tick's label.
+/// Formats a tick's label.
 pub(crate) fn label(tick: f64) -> String {
     let text = format!("{tick:.2}");
     let text = text.trim_end_matches('0').trim_end_matches('.');

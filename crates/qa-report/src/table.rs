@@ -10,11 +10,11 @@ use crate::text::escape;
 pub(crate) enum Value {
     Text(String),
     Count(usize),
-    /// Two decimals.
+    /// A number, shown with two decimals.
     Number(f64),
-    /// Two decimals with a sign.
+    /// A number, shown with two decimals and a sign.
     Signed(f64),
-    /// A p-value: four decimals.
+    /// A p-value, shown with four decimals.
     P(f64),
     Missing,
 }
@@ -38,7 +38,7 @@ impl Value {
             Self::Text(text) => text.clone(),
             Self::Count(count) => count.to_string(),
             Self::Number(number) => format!("{number:.2}"),
-            // No sign on what rounds to zero.
+            // Values that round to zero have no sign.
             Self::Signed(number) if number.abs() < 0.005 => "0.00".into(),
             Self::Signed(number) => format!("{number:+.2}"),
             Self::P(p) => format!("{p:.4}"),
@@ -46,7 +46,7 @@ impl Value {
         }
     }
 
-    /// With all digits.
+    /// Formats the value with full precision.
     fn exact(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),

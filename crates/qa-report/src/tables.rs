@@ -9,7 +9,7 @@ use crate::evidence::{Difference, METRICS, RunMean, Shared, no_span, shared};
 use crate::table::{Table, Value};
 use crate::text::thousands;
 
-/// The cell of a set's name; the column is removed if no set has a name.
+/// The cell with a set's name; the column is removed if no set has a name.
 fn set_cell(set: &str) -> Value {
     if set.is_empty() { Value::Missing } else { Value::from(set) }
 }
@@ -22,7 +22,7 @@ fn count(number: usize) -> Value {
     if number == 0 { Value::Missing } else { Value::Count(number) }
 }
 
-/// Every run on every set.
+/// Creates the table of all runs on all sets.
 pub(crate) fn summary(all: &Collected, means: &[RunMean], of: &Resampling) -> Table {
     // The columns visible on a narrow screen come first.
     let columns = "run, set, F1, EM, F1 ±, F1 low, F1 high, EM ±, EM low, EM high, questions, \
@@ -70,7 +70,7 @@ pub(crate) fn summary(all: &Collected, means: &[RunMean], of: &Resampling) -> Ta
     table.without_empty_columns()
 }
 
-/// Every cell with its number of questions.
+/// Creates the table of the scores of all runs on all pairs.
 pub(crate) fn scores(all: &Collected) -> Table {
     let columns = "run, set, context, question, questions, F1, F1 ±, EM, EM ±, not a span %";
     let runs = || all.pairs.iter().flat_map(|one| one.runs.iter().flatten());
@@ -97,7 +97,7 @@ pub(crate) fn scores(all: &Collected) -> Table {
     table.without_empty_columns()
 }
 
-/// The differences from the first run.
+/// Creates the table of differences from the first run.
 pub(crate) fn differences(all: &Collected, found: &[Difference], of: &Resampling) -> Table {
     let columns = "run, set, languages, metric, questions, first run, this run, difference, \
                    low, high, p (randomisation), p (bootstrap), p (Holm)";
@@ -132,7 +132,7 @@ pub(crate) fn differences(all: &Collected, found: &[Difference], of: &Resampling
     table.without_empty_columns()
 }
 
-/// Scores by type of answer; no rows where the questions have no types.
+/// Creates the table of scores by answer type; no rows if the questions have no types.
 pub(crate) fn answer_types(all: &Collected) -> Table {
     let columns = "type, run, F1, EM, questions";
     let mut table = Table::new("types", "Answer types", columns);
@@ -170,18 +170,18 @@ pub(crate) fn answer_types(all: &Collected) -> Table {
     table
 }
 
-/// The classes in the figure of boundaries.
+/// The boundary classes of figures and tables.
 pub(crate) const PARTS: [&str; 6] =
     ["exact", "superset", "subset", "overlap", "disjoint", "unanswered"];
 
-/// The percentages of [`PARTS`].
+/// The shares of [`PARTS`] in percent.
 fn parts(counts: &BoundaryCounts) -> Vec<f64> {
     let questions = counts.questions().max(1) as f64;
     let classes = BoundaryClass::ALL.iter().map(|class| counts.share(*class));
     classes.chain([100.0 * counts.unanswered as f64 / questions]).collect()
 }
 
-/// The sums over pairs by run; runs without answers are excluded.
+/// The shares of [`PARTS`] by run, over all pairs; runs without answers are excluded.
 pub(crate) fn boundary_sums(all: &Collected) -> Vec<(String, Vec<f64>)> {
     let sum = |run: usize| {
         let found = all.pairs.iter().filter_map(|one| one.runs.get(run)?.as_ref());
@@ -192,7 +192,7 @@ pub(crate) fn boundary_sums(all: &Collected) -> Vec<(String, Vec<f64>)> {
     sums.map(|(name, counts)| (name, parts(&counts))).collect()
 }
 
-/// Predictions by boundary class.
+/// Creates the table of predictions by boundary class.
 pub(crate) fn boundaries(all: &Collected) -> Table {
     let columns =
         format!("run, set, languages, answers, {}, right words elsewhere", PARTS.join(", "));

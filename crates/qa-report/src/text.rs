@@ -32,7 +32,7 @@ pub(crate) fn escape(text: &str) -> String {
     text.replace('"', "&quot;").replace('\'', "&#39;")
 }
 
-/// [`visible`] text for Markdown, in lines and cells of tables; no HTML in it.
+/// [`visible`] text for Markdown lines and table cells, without HTML.
 pub(crate) fn markdown(text: &str) -> String {
     visible(text).replace('<', "&lt;").replace('|', "\\|")
 }
@@ -67,7 +67,7 @@ pub(crate) fn file_name(text: &str) -> String {
     if out.is_empty() { "run".to_owned() } else { out.to_owned() }
 }
 
-/// Formats a count with thousands separators, as `11,590`.
+/// Formats a count with thousands separators, such as `11,590`.
 pub(crate) fn thousands(count: usize) -> String {
     let digits = count.to_string();
     let mut out = String::new();
@@ -80,7 +80,7 @@ pub(crate) fn thousands(count: usize) -> String {
     out
 }
 
-/// A count with its unit: `1 run`, `2 runs`.
+/// Formats a count with its unit: `1 run`, `2 runs`.
 pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{} {}", thousands(count), if count == 1 { one } else { many })
 }

@@ -1,4 +1,4 @@
-//! `qa-report` as a user meets it.
+//! The program `qa-report`.
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -10,7 +10,7 @@ pub(crate) fn run(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_qa-report")).args(args).output().unwrap()
 }
 
-/// Runs `report` with few samples, and returns what it printed.
+/// Runs `qa-report` with few bootstrap samples, and returns its standard output.
 #[track_caller]
 pub(crate) fn report(args: &[&str]) -> String {
     let output = run(&[&["--samples", "200"], args].concat());
@@ -47,7 +47,7 @@ pub(crate) fn questions(all: &[(&str, &str, &str, &str)]) -> Value {
     json!({ "version": "1.0", "data": [{ "title": "t", "paragraphs": paragraphs }] })
 }
 
-/// What the page's script reads.
+/// Returns the JSON input of the page's script.
 pub(crate) fn data_of(page: &str) -> Value {
     let (_, rest) = page.split_once("<script type=\"application/json\" id=\"data\">").unwrap();
     serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
@@ -121,7 +121,7 @@ fn the_same_runs_give_the_same_bytes() {
     let first = make(&at("a.html"));
     assert_eq!(first, make(&at("b.html")));
     assert!(first.contains("<p class=\"facts\">1 run · 1 pair of languages · 40 questions"));
-    // Nothing is loaded from anywhere.
+    // The page loads no external resources.
     for word in ["http://", "https://", "src=\"/", "url(", "@import"] {
         let found = first.replace("http://www.w3.org/2000/svg", "");
         assert!(!found.contains(word), "{word}");
@@ -150,11 +150,11 @@ fn numbers_are_those_of_score_and_compare() {
         "{printed}"
     );
     let written: Value = serde_json::from_slice(&fs::read(at("report.json")).unwrap()).unwrap();
-    // What `mlqa-eval compare` prints, as its own test has it.
+    // The output of `mlqa-eval compare`, which a test of mlqa-eval checks.
     let compared = fs::read(testkit::fixture("matrix/compared.json")).unwrap();
     let compared: Value = serde_json::from_slice(&compared).unwrap();
     let rows = written["tables"]["differences"]["rows"].as_array().unwrap();
-    // Two pairs, and their mean.
+    // Two metrics for two pairs and their mean.
     assert_eq!((rows.len(), compared.as_array().unwrap().len()), (6, 4));
     for (ours, theirs) in rows.iter().zip(compared.as_array().unwrap()) {
         for (key, other) in [
@@ -176,12 +176,12 @@ fn numbers_are_those_of_score_and_compare() {
     assert!(
         fs::read_to_string(at("report-scores.csv")).unwrap().starts_with("run,context,question,")
     );
-    // Rows and columns are those that have a value: contexts en and fr, questions in en.
+    // Only rows and columns with a value are shown: contexts en and fr, questions in en.
     let html = fs::read_to_string(&page).unwrap();
     assert!(!html.contains(">hi</text>") && html.contains(">fr</text>"));
 }
 
-/// A run folder as recipes leave it: two arms, two seeds, curves.
+/// Writes the run folder of a recipe: two arms, two seeds, curves.
 fn run_folder(folder: &Path) {
     let all = [
         ("a", "Wo?", "It is in Lima, far away.", "Lima"),
@@ -233,10 +233,10 @@ fn a_run_folder_has_a_run_for_each_arm() {
     let html = fs::read_to_string(at("report.html")).unwrap();
     let data = data_of(&html);
     assert_eq!(data["runs"], json!(["base", "injected"]));
-    // The answers of the first seed, 9, not of 10.
+    // The answers are those of the first seed, 9.
     assert_eq!(data["items"][0]["answers"][0]["text"], "far");
     assert_eq!(data["items"][0]["answers"][0]["at"], json!([15, 3]));
-    // Two runs with two seeds each in one pair of axes, of which the page draws every line itself.
+    // One figure has the curves of two runs with two seeds each.
     let (_, drawing) = html.split_once("data-name=\"loss-fine-tune\"").unwrap();
     let drawing = drawing.split_once("</svg>").unwrap().0;
     assert_eq!(drawing.matches("<polyline").count(), 4, "{drawing}");
@@ -247,7 +247,7 @@ fn a_run_folder_has_a_run_for_each_arm() {
     let position = |name: &str| other.find(&format!("| {name} |")).unwrap();
     assert!(position("injected") < position("base"), "{other}");
     refused(&[&place, "--arms", "control", "--out", &at("none.html")], "base, injected");
-    // Where the questions are somewhere else, a file says so; a run that was moved has its own.
+    // `questions.json` has the paths of question files in other folders. A run folder may be moved.
     let name = "test-context-en-question-de.json";
     let elsewhere = folder.path().join("elsewhere");
     fs::rename(folder.path().join("questions"), &elsewhere).unwrap();
@@ -303,14 +303,14 @@ fn a_page_begins_with_what_was_found_and_what_was_run() {
     ] {
         assert!(html.contains(piece), "no {piece} in {}", &html[..9000]);
     }
-    // What is the same in all runs does not differ.
+    // Keys with equal values in all runs are not listed.
     assert!(!html.contains("<bdi>steps</bdi>"));
     let markdown = fs::read_to_string(at("report.md")).unwrap();
     assert!(markdown.contains("\ninjected has the highest F1, 100.00;"), "{markdown}");
     let written: Value = serde_json::from_slice(&fs::read(at("report.json")).unwrap()).unwrap();
     assert_eq!(written["run"]["seeds"], "9, 10");
 
-    // The first run is the best one here; of a file alone nothing is known but the file.
+    // The first run is the best run. A single prediction file has no recipe.
     report(&[&place, "--arms", "injected,base", "--out", &page]);
     let html = fs::read_to_string(&page).unwrap();
     let piece =
@@ -343,7 +343,7 @@ fn a_finding_compares_what_both_runs_answer() {
     write(&english, &json!({ "a": "two", "b": "x" }));
     let page = at("report.html");
     report(&[&at("both"), &at("english"), "--data", &at("data"), "--out", &page]);
-    // The mean of the first is 75, that of its English answers 100.
+    // The first run's mean is 75; its F1 on the English questions is 100.
     let html = fs::read_to_string(&page).unwrap();
     let (_, rest) = html.split_once("<p class=\"finding\">").unwrap();
     let (finding, _) = rest.split_once("</p>").unwrap();
@@ -396,7 +396,7 @@ fn input_without_answers_keeps_the_existing_page() {
         ("matrix.json", "no scores in"),
         ("summary.json", "no scores"),
     ] {
-        // Alone, and beside a run that is one.
+        // The invalid input alone, and after a valid run.
         for before in [&[][..], &[said.as_str()]] {
             refused(&[before, &[&at(wrong)], &given].concat(), word);
             assert_eq!(fs::read(&page).unwrap(), good, "{wrong}");

@@ -1,5 +1,4 @@
-//! The page of `qa-report` in Chromium: what its script makes of it, on a wide screen and on
-//! a phone.
+//! The page of `qa-report` in Chromium: its script and its layout on wide screens and phones.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // helpers of tests
 use std::fs;
@@ -9,7 +8,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use testkit::Browser;
 
-/// A page after its script has run, as HTML.
+/// Returns the HTML of a page after its script has run.
 fn dom(browser: &Browser, page: &Path, hash: &str, width: u32) -> String {
     browser.dom(&format!("file://{}{hash}", page.display()), width)
 }
@@ -17,10 +16,10 @@ fn dom(browser: &Browser, page: &Path, hash: &str, width: u32) -> String {
 const HOSTILE: &str = "</script><script>document.title='taken'</script><img src=x \
                        onerror=\"document.title='taken'\">\u{202e}";
 
-/// Id, question, context, answer and where it begins.
+/// Id, question, context, answer and start of the answer.
 type Row<'a> = (&'a str, &'a str, &'a str, &'a str, usize);
 
-/// A page about these questions, answered by these runs.
+/// Writes the page of runs on the given questions.
 fn made(folder: &Path, rows: &[Row<'_>], runs: &[Value]) -> PathBuf {
     let paragraph = |(id, question, context, answer, start): &Row<'_>| {
         let answers = json!([{ "text": answer, "answer_start": start }]);
@@ -54,7 +53,7 @@ fn made(folder: &Path, rows: &[Row<'_>], runs: &[Value]) -> PathBuf {
     out
 }
 
-/// A page with Arabic, Chinese and hostile questions, answered by two runs.
+/// Writes a page with Arabic, Chinese and hostile questions and two runs.
 fn page(folder: &Path) -> PathBuf {
     let rows = [
         ("ar", "كم عددها؟", "في البيت أربعة كتب.", "أربعة", 9),
@@ -67,7 +66,7 @@ fn page(folder: &Path) -> PathBuf {
     made(folder, &rows, &[first, second])
 }
 
-/// A page with a reader and a model that writes its answers.
+/// Writes a page with a reader and a generative model.
 fn page_with_chat(folder: &Path) -> PathBuf {
     let fixture = |name: &str| testkit::fixture(&format!("harness/{name}")).display().to_string();
     let long = format!("</script><b>{}\u{202e}", "so ".repeat(90_000));
@@ -91,9 +90,9 @@ fn page_with_chat(folder: &Path) -> PathBuf {
     out
 }
 
-/// What an expression is in a frame of this width that shows the page, once it stands.
+/// Evaluates an expression in a frame of the given width that shows the page, after its layout.
 fn measured(browser: &Browser, page: &Path, width: u32, expression: &str) -> Value {
-    // A copy without the policy, which would let nothing else run.
+    // A copy without the content security policy, which allows only the page's script.
     let html = fs::read_to_string(page).unwrap();
     let (before, rest) = html.split_once("<meta http-equiv").unwrap();
     let (_, rest) = rest.split_once('>').unwrap();
@@ -126,13 +125,13 @@ fn the_questions_are_found_and_marked() {
     let all = dom(&browser, &page, "#browse?outcome=all", 1280);
     assert!(all.contains("data-found=\"4\""), "the script did not run:\n{all}");
     assert_eq!(all.matches("<article ").count(), 4);
-    // The second run is shown; its answer and the gold one are told apart, past a pair of UTF-16
-    // units.
+    // The second run is shown. Its answer and the gold answer are marked correctly after a
+    // surrogate pair.
     let marks = "在<mark class=\"gold\">北京</mark><mark class=\"pred\">市</mark>中心";
     assert!(all.contains(marks), "{all}");
     assert!(all.contains("<mark class=\"gold pred\">أربعة</mark>"));
     assert!(all.contains("<p class=\"asked\" dir=\"auto\" lang=\"ar\">"));
-    // Hostile text is text, and what acts unseen is written out.
+    // Hostile input is shown as text, and invisible control characters are shown as code points.
     assert!(all.contains("<title>Answers to Arabic questions about Arabic texts</title>"));
     assert!(!all.contains("<img") && all.contains("<span class=\"unseen\">U+202E</span>"));
 
@@ -157,7 +156,7 @@ fn answers_of_a_chat_model_are_compared_with_a_reader() {
     assert!(chat.contains("data-found=\"4\""), "{chat}");
     assert!(chat.contains(">Die Müllerin heißt Ada Winter.</bdi>"), "{chat}");
     assert!(chat.contains("<td class=\"class\">not a span</td>"), "{chat}");
-    // A run is shown where it was asked.
+    // Only questions that the run includes are shown.
     let long = found("#browse?run=2&outcome=all");
     assert!(long.contains("data-found=\"1\"") && !long.contains("<b>so"), "{long}");
     assert!(long.contains("… (270,013 characters in all)"), "{long}");
@@ -180,11 +179,11 @@ fn a_phone_need_not_scroll_sideways() {
 fn an_answer_reads_as_in_its_context() {
     let Some(browser) = Browser::found() else { return };
     let folder = tempfile::tempdir().unwrap();
-    // A foreign name begins the text, which is Arabic all the same.
+    // An Arabic text that begins with a foreign name.
     let context = "BBC قالت إن بين 18–20 كتابا في البيت.";
     let rows = [("years", "كم؟", context, "18–20", 16)];
     let page = made(folder.path(), &rows, &[json!({ "years": "18–20" })]);
-    // Whether 18 stands left of 20: in the context, in the gold answer, in the run's.
+    // Whether 18 is left of 20, in the context, the gold answer and the run's answer.
     let order = "[...document.querySelectorAll('.context mark,td.said bdi')].map((one)=>{\
                  const text=one.firstChild,left=(from,to)=>{const range=document.createRange();\
                  range.setStart(text,from);range.setEnd(text,to);\
