@@ -73,34 +73,34 @@ impl Records {
     }
 
     /// One part of the inputs that determine the run's results: `keys`, or `files` with digests.
-    fn decided_by(&self, part: &str) -> BTreeMap<String, Json> {
-        let both = self.0.iter().flat_map(|one| [&one["training"], &one["evaluation"]]);
-        let all = both.filter_map(|one| one[part].as_object()).flatten();
-        all.map(|(key, value)| (key.clone(), value.clone())).collect()
+    fn inputs_of(&self, part: &str) -> BTreeMap<String, Json> {
+        let inputs = self.0.iter().flat_map(|record| [&record["training"], &record["evaluation"]]);
+        let entries = inputs.filter_map(|input| input[part].as_object()).flatten();
+        entries.map(|(key, value)| (key.clone(), value.clone())).collect()
     }
 
     /// The keys that determine the run's results. Keys of the run's arm have no prefix; keys of
     /// other arms are excluded.
     fn keys(&self) -> BTreeMap<String, Json> {
-        let mut keys = self.decided_by("keys");
+        let mut keys = self.inputs_of("keys");
         let arm = keys.get("cell.arm").map_or_else(String::new, text);
-        let middle = format!(".{arm}.");
-        let own = |key: &str| {
-            let (section, rest) = key.split_once(&middle)?;
+        let infix = format!(".{arm}.");
+        let arm_key = |key: &str| {
+            let (section, rest) = key.split_once(&infix)?;
             (!section.contains('.')).then(|| (format!("{section}."), rest.to_owned()))
         };
-        let section = keys.keys().find_map(|key| own(key)).map(|(section, _)| section);
-        let mut found = BTreeMap::new();
+        let section = keys.keys().find_map(|key| arm_key(key)).map(|(section, _)| section);
+        let mut selected = BTreeMap::new();
         keys.retain(|key, _| !key.starts_with("cell."));
         for (key, value) in keys {
             let has_arm_keys = section.as_ref().is_some_and(|section| key.starts_with(section));
-            match own(&key) {
-                Some((_, short)) => found.insert(short, value),
+            match arm_key(&key) {
+                Some((_, short)) => selected.insert(short, value),
                 None if has_arm_keys => None,
-                None => found.insert(key, value),
+                None => selected.insert(key, value),
             };
         }
-        found
+        selected
     }
 
     fn seconds(&self) -> f64 {
@@ -126,14 +126,14 @@ fn text(value: &Json) -> String {
 
 /// Removes repeated texts; the order is retained.
 fn distinct(texts: impl Iterator<Item = String>) -> Vec<String> {
-    let mut seen = BTreeSet::new();
-    texts.filter(|text| !text.is_empty() && seen.insert(text.clone())).collect()
+    let mut known = BTreeSet::new();
+    texts.filter(|text| !text.is_empty() && known.insert(text.clone())).collect()
 }
 
 /// Formats a duration, such as `3 h 20 min`, `1 min 5 s` or `12.0 s`.
 fn duration(seconds: f64) -> String {
-    let whole = seconds.round() as u64;
-    match (whole / 3600, whole / 60 % 60, whole % 60) {
+    let total = seconds.round() as u64;
+    match (total / 3600, total / 60 % 60, total % 60) {
         (0, 0, _) => format!("{seconds:.1} s"),
         (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
         (hours, minutes, _) => format!("{hours} h {minutes} min"),
@@ -157,14 +157,14 @@ fn command(words: &Json) -> String {
 
 /// Reads the setup of the runs.
 pub(crate) fn read(runs: &[ReportRun], all: &Collected) -> Result<About, mlqa_eval::Error> {
-    let places: BTreeSet<&PathBuf> =
+    let paths: BTreeSet<&PathBuf> =
         runs.iter().filter_map(|run| run.about.folder.as_ref()).collect();
-    let folders: Vec<Folder> = places.into_iter().map(|path| Folder::read(path)).collect();
+    let folders: Vec<Folder> = paths.into_iter().map(|path| Folder::read(path)).collect();
     let records: Vec<Records> = runs.iter().map(Records::of).collect();
     Ok(About {
         facts: facts(runs, &folders, &records),
         recipes: distinct(folders.iter().map(|folder| folder.recipe.clone())),
-        differing: differing(runs, &records)?,
+        differing: differing_settings(runs, &records)?,
         data: data(runs, all)?,
         inputs: inputs(&records),
     })
@@ -176,7 +176,8 @@ fn facts(
     records: &[Records],
 ) -> Vec<(&'static str, String)> {
     let machine = |key: &'static str| folders.iter().map(move |folder| &folder.machine[key]);
-    let environment = |key: &'static str| records.iter().flat_map(move |one| one.environment(key));
+    let environment =
+        |key: &'static str| records.iter().flat_map(move |record| record.environment(key));
     let recipe = |folder: &Folder| match text(&folder.machine["about"]) {
         about if about.is_empty() => text(&folder.marker["recipe"]),
         about => format!("{}: {about}", text(&folder.marker["recipe"])),
@@ -188,14 +189,14 @@ fn facts(
     };
     let all_seeds = distinct(runs.iter().map(seeds));
     let seeds = match all_seeds.as_slice() {
-        [one] => one.clone(),
+        [seeds] => seeds.clone(),
         _ => {
-            let of_run = |run: &ReportRun| format!("{}: {}", run.name, seeds(run));
-            let known = runs.iter().filter(|run| !seeds(run).is_empty());
-            known.map(of_run).collect::<Vec<_>>().join("; ")
+            let run_seeds = |run: &ReportRun| format!("{}: {}", run.name, seeds(run));
+            let with_seeds = runs.iter().filter(|run| !seeds(run).is_empty());
+            with_seeds.map(run_seeds).collect::<Vec<_>>().join("; ")
         }
     };
-    let joined = |texts: Vec<String>, between: &str| distinct(texts.into_iter()).join(between);
+    let join = |texts: Vec<String>, separator: &str| distinct(texts.into_iter()).join(separator);
     let mut hardware: Vec<String> = machine("processor").map(text).collect();
     hardware.extend(machine("gpus").flat_map(|all| all.as_array().into_iter().flatten()).map(text));
     hardware
@@ -205,8 +206,9 @@ fn facts(
             .map(|threads| format!("{threads} thread{}", if threads == "1" { "" } else { "s" })),
     );
     hardware.extend(environment("float32_matmul").map(|name| format!("float32 matmul: {name}")));
-    let seconds: f64 = records.iter().map(|one| one.seconds()).sum();
-    let tokens = records.iter().flat_map(|one| &one.0).filter_map(|one| one["tokens"].as_u64());
+    let seconds: f64 = records.iter().map(|record| record.seconds()).sum();
+    let tokens =
+        records.iter().flat_map(|record| &record.0).filter_map(|record| record["tokens"].as_u64());
     let tokens = usize::try_from(tokens.fold(0, u64::saturating_add)).unwrap_or(usize::MAX);
     let mut time = Vec::new();
     if seconds > 0.0 {
@@ -220,31 +222,31 @@ fn facts(
         machine("peak_device_bytes").filter_map(|bytes| Some(gib(bytes)? + " on the device")),
     );
     let mut programs: Vec<String> =
-        machine("version").map(text).filter(|one| !one.is_empty()).collect();
+        machine("version").map(text).filter(|version| !version.is_empty()).collect();
     programs.iter_mut().for_each(|version| version.insert_str(0, "polyqa "));
     programs.push(format!("scored by mlqa-eval {}", env!("CARGO_PKG_VERSION")));
     let facts = [
-        ("Recipe", joined(folders.iter().map(recipe).collect(), "; ")),
-        ("Command", joined(commands().map(command).collect(), "\n")),
+        ("Recipe", join(folders.iter().map(recipe).collect(), "; ")),
+        ("Command", join(commands().map(command).collect(), "\n")),
         ("Seeds", seeds),
-        ("Programs", joined(programs, ", ")),
-        ("Hardware", joined(hardware, ", ")),
+        ("Programs", join(programs, ", ")),
+        ("Hardware", join(hardware, ", ")),
         ("Time", time.join(", ")),
-        ("Peak memory", joined(memory, ", ")),
+        ("Peak memory", join(memory, ", ")),
     ];
     facts.into_iter().filter(|(_, fact)| !fact.is_empty()).collect()
 }
 
 /// Lists keys that differ between recipes, and the answer files of runs without a recipe.
-fn differing(runs: &[ReportRun], records: &[Records]) -> Result<Table, mlqa_eval::Error> {
-    let title = if runs.len() == 1 { "Answers" } else { "What differs between the runs" };
+fn differing_settings(runs: &[ReportRun], records: &[Records]) -> Result<Table, mlqa_eval::Error> {
+    let title = if runs.len() == 1 { "Answers" } else { "Settings that differ between the runs" };
     let mut table = Table::new("differing", title, "key");
     table.columns.extend(runs.iter().map(|run| run.name.clone()));
     let keys: Vec<BTreeMap<String, Json>> = records.iter().map(Records::keys).collect();
     let names: BTreeSet<&String> = keys.iter().flat_map(BTreeMap::keys).collect();
     for name in names {
-        let values: Vec<Option<&Json>> = keys.iter().map(|own| own.get(name)).collect();
-        if values.windows(2).any(|two| two.first() != two.get(1)) {
+        let values: Vec<Option<&Json>> = keys.iter().map(|run| run.get(name)).collect();
+        if values.windows(2).any(|pair| pair.first() != pair.get(1)) {
             let cells = values.into_iter().map(|value| match value {
                 None => Value::Missing,
                 Some(value) => Value::Text(text(value)),
@@ -272,8 +274,8 @@ fn file_name(path: &Path) -> String {
 }
 
 fn digest(path: &Path) -> Result<String, mlqa_eval::Error> {
-    let failed = |source| mlqa_eval::Error::Read { path: path.to_path_buf(), source };
-    let bytes = atomic_file::read(path).map_err(failed)?;
+    let read_error = |source| mlqa_eval::Error::Read { path: path.to_path_buf(), source };
+    let bytes = atomic_file::read(path).map_err(read_error)?;
     Ok(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
@@ -283,11 +285,13 @@ fn data(runs: &[ReportRun], all: &Collected) -> Result<Table, mlqa_eval::Error> 
     let files = runs.iter().flat_map(|run| run.seeds.iter().flatten());
     let files: BTreeSet<_> = files.map(|file| (&file.pair, &file.questions)).collect();
     for (pair, path) in files {
-        let found = all.pairs.iter().find(|one| one.pair == *pair);
+        let scores = all.pairs.iter().find(|scores| scores.pair == *pair);
         table.rows.push(vec![
             Value::Text(pair.label()),
             Value::Text(file_name(path)),
-            found.map_or(Value::Missing, |one| Value::Count(one.questions + one.without_gold)),
+            scores.map_or(Value::Missing, |scores| {
+                Value::Count(scores.questions + scores.without_gold)
+            }),
             Value::Text(digest(path)?),
         ]);
     }
@@ -298,7 +302,7 @@ fn data(runs: &[ReportRun], all: &Collected) -> Result<Table, mlqa_eval::Error> 
 fn inputs(records: &[Records]) -> Table {
     let mut table = Table::new("inputs", "Models and other input files", "file, SHA-256");
     let files: BTreeMap<String, Json> =
-        records.iter().flat_map(|one| one.decided_by("files")).collect();
+        records.iter().flat_map(|record| record.inputs_of("files")).collect();
     let row = |(name, digest): (String, Json)| vec![Value::Text(name), Value::Text(text(&digest))];
     table.rows = files.into_iter().map(row).collect();
     table
@@ -311,14 +315,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_and_times_are_as_people_write_them() {
+    fn commands_are_quoted_and_times_are_readable() {
         let words = json!(["toy", "a.toml", "--set", "run.arms=[\"a\"]", "it's", ""]);
         assert_eq!(command(&words), "toy a.toml --set 'run.arms=[\"a\"]' 'it'\\''s' ''");
         assert_eq!([0.25, 65.0, 12_000.0].map(duration), ["0.2 s", "1 min 5 s", "3 h 20 min"]);
     }
 
     #[test]
-    fn an_arms_own_keys_lose_their_prefix() {
+    fn keys_of_the_arm_lose_their_prefix() {
         let keys = json!({ "arms.a.kinds": ["x"], "arms.b.kinds": 1, "steps": 2, "cell.arm": "a" });
         let records = Records(vec![json!({ "training": { "keys": keys } }), Json::Null]);
         let keys = records.keys();

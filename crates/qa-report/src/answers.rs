@@ -29,24 +29,25 @@ impl Answers {
             let message = format!("no answer to any question of {}", dataset.path.display());
             return Err(mlqa_eval::Error::Content { path: path.clone(), message });
         }
-        let is_elsewhere = |question: &&Question| {
+        let is_not_in_context = |question: &&Question| {
             let text = texts.get(&question.id).unwrap_or_default().trim();
             !question.context.contains(text)
         };
-        let no_span = dataset.questions.iter().filter(is_elsewhere).count();
+        let no_span = dataset.questions.iter().filter(is_not_in_context).count();
         let classes = boundary_classes(dataset, &texts, rules)?;
         let score = score(dataset, &texts, rules)?;
         Ok(Self { score, classes, texts, no_span })
     }
 
     /// The score of the question at index `at`.
-    pub fn of(&self, at: usize) -> Option<&QuestionScore> {
+    pub fn question_score(&self, at: usize) -> Option<&QuestionScore> {
         self.score.per_question.get(at)
     }
 
     /// F1 and exact match of the question at index `at`, 0 to 1.
     pub fn values(&self, at: usize) -> Option<[f64; 2]> {
-        self.of(at).map(|one| [one.f1, f64::from(u8::from(one.exact_match))])
+        self.question_score(at)
+            .map(|question| [question.f1, f64::from(u8::from(question.exact_match))])
     }
 
     /// The class of the answer to the question at index `at`.

@@ -10,12 +10,12 @@ use crate::answers::Answers;
 use crate::input::Pair;
 
 /// Maximum number of candidates stored for each question in addition to the answer.
-const CANDIDATES: usize = 5;
+const MAX_CANDIDATES: usize = 5;
 /// Maximum number of characters shown of an answer; generated answers may be long.
-const SHOWN: usize = 1000;
+const MAX_ANSWER_CHARACTERS: usize = 1000;
 
 /// Answers of a run's first seed, with n-best lists.
-pub(crate) struct SeenAnswers {
+pub(crate) struct FirstSeedAnswers {
     pub answers: Answers,
     pub n_best: Option<NBestFile>,
 }
@@ -27,33 +27,33 @@ pub(crate) type NBestFile = BTreeMap<String, Vec<(String, f64)>>;
 /// `run_qa`.
 pub(crate) fn read_n_best(path: &Path) -> Result<NBestFile, mlqa_eval::Error> {
     #[derive(Deserialize)]
-    struct One {
+    struct CandidateRow {
         text: String,
         #[serde(default)]
         probability: f64,
     }
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Lists {
-        Ours { candidates: Vec<One> },
-        Theirs(Vec<One>),
+    enum NBestRow {
+        Ours { candidates: Vec<CandidateRow> },
+        RunQa(Vec<CandidateRow>),
     }
     let expected = "n-best lists: {\"<question id>\": {\"candidates\": [{\"text\": \"…\", \
                     \"probability\": 0.5}]}, …}";
-    let lists: BTreeMap<String, Lists> = read_json(path, expected)?;
-    let kept = |(id, list)| {
-        let (Lists::Ours { candidates } | Lists::Theirs(candidates)) = list;
-        let first = candidates.into_iter().take(CANDIDATES);
-        (id, first.map(|one| (one.text, one.probability)).collect())
+    let lists: BTreeMap<String, NBestRow> = read_json(path, expected)?;
+    let first_candidates = |(id, list)| {
+        let (NBestRow::Ours { candidates } | NBestRow::RunQa(candidates)) = list;
+        let first = candidates.into_iter().take(MAX_CANDIDATES);
+        (id, first.map(|candidate| (candidate.text, candidate.probability)).collect())
     };
-    Ok(lists.into_iter().map(kept).collect())
+    Ok(lists.into_iter().map(first_candidates).collect())
 }
 
 /// The questions of a page with their details, serialised as the JSON input of the page's script.
 /// Positions are in UTF-16 units, as in JavaScript.
 #[derive(Default, Serialize)]
 pub(crate) struct Browser {
-    pairs: Vec<ShownPair>,
+    pairs: Vec<PairHeader>,
     contexts: Vec<Arc<str>>,
     pub kinds: Vec<String>,
     classes: Vec<&'static str>,
@@ -62,11 +62,11 @@ pub(crate) struct Browser {
     total: usize,
     /// The index of each context in `contexts`; pairs may share contexts.
     #[serde(skip)]
-    places: HashMap<Arc<str>, usize>,
+    context_indices: HashMap<Arc<str>, usize>,
 }
 
 #[derive(Serialize)]
-struct ShownPair {
+struct PairHeader {
     label: String,
     context: String,
     question: String,
@@ -82,12 +82,12 @@ struct Item {
     /// Start and length of each gold answer, with its text; no position if it is not at its offset.
     gold: Vec<(Option<(usize, usize)>, String)>,
     /// The answer of each run.
-    answers: Vec<Option<Shown>>,
+    answers: Vec<Option<ShownAnswer>>,
 }
 
 /// A run's answer as shown in a page.
 #[derive(Serialize)]
-struct Shown {
+struct ShownAnswer {
     /// `None` if there is no prediction.
     text: Option<String>,
     /// Number of characters of the answer if `text` is truncated.
@@ -120,34 +120,36 @@ impl Browser {
         pair: &Pair,
         dataset: &Dataset,
         kinds: &[Option<usize>],
-        seen: &[Option<SeenAnswers>],
+        answers: &[Option<FirstSeedAnswers>],
         quota: usize,
     ) {
         self.classes = BoundaryClass::ALL.iter().map(|class| class.name()).collect();
         self.total += dataset.questions.len();
         let number = self.pairs.len();
-        self.pairs.push(ShownPair {
+        self.pairs.push(PairHeader {
             label: pair.label(),
             context: pair.context.to_string(),
             question: pair.question.to_string(),
         });
-        let is_wrong = |at: &usize| {
-            let of_question = |one: &SeenAnswers| one.answers.of(*at).map(|q| q.exact_match);
-            seen.iter().flatten().any(|one| of_question(one) == Some(false))
+        let has_error = |at: &usize| {
+            let exact_match =
+                |run: &FirstSeedAnswers| run.answers.question_score(*at).map(|q| q.exact_match);
+            answers.iter().flatten().any(|run| exact_match(run) == Some(false))
         };
-        let (wrong, right): (Vec<usize>, Vec<usize>) =
-            (0..dataset.questions.len()).partition(is_wrong);
-        let mut chosen = spaced(&wrong, quota);
-        chosen.extend(spaced(&right, quota - chosen.len()));
-        chosen.sort_unstable();
-        for at in chosen {
+        let (with_errors, correct): (Vec<usize>, Vec<usize>) =
+            (0..dataset.questions.len()).partition(has_error);
+        let mut selected = spaced(&with_errors, quota);
+        selected.extend(spaced(&correct, quota - selected.len()));
+        selected.sort_unstable();
+        for at in selected {
             let Some(question) = dataset.questions.get(at) else { continue };
             let next = self.contexts.len();
-            let context = *self.places.entry(Arc::clone(&question.context)).or_insert(next);
+            let context =
+                *self.context_indices.entry(Arc::clone(&question.context)).or_insert(next);
             if context == next {
                 self.contexts.push(Arc::clone(&question.context));
             }
-            let answers = seen.iter().map(|one| shown(question, at, one.as_ref()?));
+            let answers = answers.iter().map(|run| shown_answer(question, at, run.as_ref()?));
             self.items.push(Item {
                 pair: number,
                 context,
@@ -162,11 +164,11 @@ impl Browser {
 }
 
 /// Selects at most `count` elements, evenly spaced.
-fn spaced(all: &[usize], count: usize) -> Vec<usize> {
-    if all.len() <= count {
-        return all.to_vec();
+fn spaced(indices: &[usize], count: usize) -> Vec<usize> {
+    if indices.len() <= count {
+        return indices.to_vec();
     }
-    (0..count).filter_map(|at| all.get(at * all.len() / count).copied()).collect()
+    (0..count).filter_map(|at| indices.get(at * indices.len() / count).copied()).collect()
 }
 
 /// Converts the span of `text` at code point `start` to start and length in UTF-16 units; `None` if
@@ -179,42 +181,46 @@ fn in_utf16(context: &str, start: usize, text: &str) -> Option<(usize, usize)> {
 }
 
 fn gold(question: &Question) -> Vec<(Option<(usize, usize)>, String)> {
-    let mut all: Vec<(Option<(usize, usize)>, String)> = Vec::new();
+    let mut golds: Vec<(Option<(usize, usize)>, String)> = Vec::new();
     for answer in &question.answers {
-        let one =
+        let gold =
             (in_utf16(&question.context, answer.answer_start, &answer.text), answer.text.clone());
-        if !all.contains(&one) {
-            all.push(one);
+        if !golds.contains(&gold) {
+            golds.push(gold);
         }
     }
-    all
+    golds
 }
 
 /// Returns a run's answer for display; `None` if the run does not include the question.
-fn shown(question: &Question, at: usize, seen: &SeenAnswers) -> Option<Shown> {
-    let answers = &seen.answers;
-    let scored = answers.of(at)?;
+fn shown_answer(
+    question: &Question,
+    at: usize,
+    first_seed: &FirstSeedAnswers,
+) -> Option<ShownAnswer> {
+    let answers = &first_seed.answers;
+    let scored = answers.question_score(at)?;
     let text = answers.texts.get(&question.id);
     let class = answers.class(at);
-    let n_best = seen.n_best.as_ref().and_then(|lists| lists.get(&question.id));
+    let n_best = first_seed.n_best.as_ref().and_then(|lists| lists.get(&question.id));
     // Of several occurrences, the nearest to the gold answer is marked.
-    let near = question.answers.first().map_or(0, |answer| answer.answer_start);
-    let place = text.map(str::trim).filter(|text| !text.is_empty()).and_then(|text| {
-        let places = question.context.char_indices().enumerate();
+    let gold_start = question.answers.first().map_or(0, |answer| answer.answer_start);
+    let position = text.map(str::trim).filter(|text| !text.is_empty()).and_then(|text| {
+        let positions = question.context.char_indices().enumerate();
         let is_here =
             |byte| question.context.get(byte..).is_some_and(|rest| rest.starts_with(text));
-        let places = places.filter(|(_, (byte, _))| is_here(*byte)).map(|(start, _)| start);
-        let start = places.min_by_key(|start| start.abs_diff(near))?;
+        let starts = positions.filter(|(_, (byte, _))| is_here(*byte)).map(|(start, _)| start);
+        let start = starts.min_by_key(|start| start.abs_diff(gold_start))?;
         in_utf16(&question.context, start, text)
     });
-    let cut = |text: &str| text.char_indices().nth(SHOWN).map(|(end, _)| end);
-    let length = text.filter(|text| cut(text).is_some()).map(|text| text.chars().count());
-    let first = |text: &str| text.get(..cut(text)?).map(str::to_owned);
-    Some(Shown {
-        text: text.map(|text| first(text).unwrap_or_else(|| text.to_owned())),
+    let end = |text: &str| text.char_indices().nth(MAX_ANSWER_CHARACTERS).map(|(end, _)| end);
+    let length = text.filter(|text| end(text).is_some()).map(|text| text.chars().count());
+    let truncated = |text: &str| text.get(..end(text)?).map(str::to_owned);
+    Some(ShownAnswer {
+        text: text.map(|text| truncated(text).unwrap_or_else(|| text.to_owned())),
         length,
         answered: scored.answered,
-        at: place,
+        at: position,
         f1: (10_000.0 * scored.f1).round() / 100.0,
         em: scored.exact_match,
         class: class.and_then(|class| BoundaryClass::ALL.iter().position(|one| *one == class)),
@@ -234,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn places_count_as_javascript_does() {
+    fn positions_are_in_utf16_units() {
         let context = "𝔸 سلام 中文";
         assert_eq!(in_utf16(context, 7, "中文"), Some((8, 2)));
         assert_eq!(in_utf16(context, 2, "سلام"), Some((3, 4)));
@@ -243,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn both_forms_of_n_best_lists_are_read() {
+    fn both_formats_of_n_best_lists_are_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("n-best.json");
         let text = r#"{"a": {"id": "a", "candidates": [{"text": "x", "probability": 0.5}],

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use mlqa_eval::{BoundaryCounts, Cell, Language, Matrix, Normalization, Score, Spread};
 
 use crate::answers::Answers;
-use crate::browser::{Browser, SeenAnswers, read_n_best};
+use crate::browser::{Browser, FirstSeedAnswers, read_n_best};
 use crate::input::{AnswerFile, Pair};
 use crate::query_sets::Questions;
 use crate::{ReportConfig, ReportRun};
@@ -60,7 +60,8 @@ pub(crate) struct Collected {
 impl Collected {
     /// The names of the sets, sorted.
     pub fn sets(&self) -> Vec<&str> {
-        let sets: BTreeSet<&str> = self.pairs.iter().map(|one| one.pair.set.as_str()).collect();
+        let sets: BTreeSet<&str> =
+            self.pairs.iter().map(|scores| scores.pair.set.as_str()).collect();
         sets.into_iter().collect()
     }
 
@@ -72,9 +73,9 @@ impl Collected {
     /// A run's scores on a set.
     pub fn matrix(&self, set: &str, run: usize) -> Matrix {
         let mut matrix = Matrix::new(self.name(run));
-        for one in self.pairs.iter().filter(|one| one.pair.set == set) {
-            if let Some(Some(found)) = one.runs.get(run) {
-                matrix.insert(one.pair.context.0, one.pair.question.0, found.cell);
+        for scores in self.pairs.iter().filter(|scores| scores.pair.set == set) {
+            if let Some(Some(run_scores)) = scores.runs.get(run) {
+                matrix.insert(scores.pair.context.0, scores.pair.question.0, run_scores.cell);
             }
         }
         matrix
@@ -82,35 +83,35 @@ impl Collected {
 }
 
 /// The answer files of each run for one pair: one per seed, or none.
-pub(crate) type OfPair<'a> = Vec<Vec<&'a AnswerFile>>;
+pub(crate) type PairFiles<'a> = Vec<Vec<&'a AnswerFile>>;
 
 /// Groups answer files by pair. If a seed has several files for a pair, for example from models of
 /// several language pairs, the first one is used. A run is excluded from a pair that one of its
 /// seeds lacks.
-fn by_pair(runs: &[ReportRun]) -> BTreeMap<&Pair, OfPair<'_>> {
-    let mut pairs: BTreeMap<&Pair, OfPair<'_>> = BTreeMap::new();
+fn by_pair(runs: &[ReportRun]) -> BTreeMap<&Pair, PairFiles<'_>> {
+    let mut pairs: BTreeMap<&Pair, PairFiles<'_>> = BTreeMap::new();
     for (number, run) in runs.iter().enumerate() {
         for seed in &run.seeds {
-            let mut seen = BTreeSet::new();
+            let mut seen_pairs = BTreeSet::new();
             for file in seed {
-                if seen.insert(&file.pair) {
-                    let of_pair =
+                if seen_pairs.insert(&file.pair) {
+                    let pair_files =
                         pairs.entry(&file.pair).or_insert_with(|| vec![vec![]; runs.len()]);
-                    if let Some(of_run) = of_pair.get_mut(number) {
-                        of_run.push(file);
+                    if let Some(run_files) = pair_files.get_mut(number) {
+                        run_files.push(file);
                     }
                 }
             }
         }
     }
-    for of_pair in pairs.values_mut() {
-        for (files, run) in of_pair.iter_mut().zip(runs) {
+    for pair_files in pairs.values_mut() {
+        for (files, run) in pair_files.iter_mut().zip(runs) {
             if files.len() < run.seeds.len() {
                 files.clear();
             }
         }
     }
-    pairs.retain(|_, of_pair| of_pair.iter().any(|files| !files.is_empty()));
+    pairs.retain(|_, pair_files| pair_files.iter().any(|files| !files.is_empty()));
     pairs
 }
 
@@ -121,7 +122,7 @@ pub(crate) fn collect(
 ) -> Result<Collected, mlqa_eval::Error> {
     let pairs = by_pair(runs);
     let sizes = pairs.values().map(|files| Ok(Questions::of(files)?.dataset.questions.len()));
-    let quotas = shares(&sizes.collect::<Result<Vec<_>, mlqa_eval::Error>>()?, config.examples);
+    let quotas = distribute(&sizes.collect::<Result<Vec<_>, mlqa_eval::Error>>()?, config.examples);
     let mut all = Collected {
         names: runs.iter().map(|run| run.name.clone()).collect(),
         seeds: runs.iter().map(|run| run.seeds.len()).collect(),
@@ -142,17 +143,17 @@ pub(crate) fn collect(
     Ok(all)
 }
 
-/// Distributes `all` items among parts with the given maximum sizes, as evenly as possible. Not all
-/// items are distributed if `all` exceeds the sum of the sizes.
-fn shares(sizes: &[usize], mut all: usize) -> Vec<usize> {
+/// Distributes `remaining` items among parts with the given maximum sizes, as evenly as possible.
+/// Not all items are distributed if `remaining` exceeds the sum of the sizes.
+fn distribute(sizes: &[usize], mut remaining: usize) -> Vec<usize> {
     let mut by_size: Vec<(usize, &usize)> = sizes.iter().enumerate().collect();
     by_size.sort_by_key(|(_, size)| **size);
     let mut shares = vec![0; sizes.len()];
-    for (taken, (at, size)) in by_size.into_iter().enumerate() {
-        let share = (all / (sizes.len() - taken)).min(*size);
-        all -= share;
-        if let Some(own) = shares.get_mut(at) {
-            *own = share;
+    for (done, (at, size)) in by_size.into_iter().enumerate() {
+        let share = (remaining / (sizes.len() - done)).min(*size);
+        remaining -= share;
+        if let Some(slot) = shares.get_mut(at) {
+            *slot = share;
         }
     }
     shares
@@ -162,8 +163,8 @@ fn shares(sizes: &[usize], mut all: usize) -> Vec<usize> {
 fn add_scores(all: &mut Collected, run: usize, languages: (Language, Language), cell: &Cell) {
     let (context, question) = languages;
     let pair = Pair { set: String::new(), context: context.into(), question: question.into() };
-    let place = match all.pairs.iter().position(|one| one.pair == pair) {
-        Some(place) => place,
+    let index = match all.pairs.iter().position(|scores| scores.pair == pair) {
+        Some(index) => index,
         None => {
             all.pairs.push(PairScores {
                 pair,
@@ -175,7 +176,7 @@ fn add_scores(all: &mut Collected, run: usize, languages: (Language, Language), 
             all.pairs.len() - 1
         }
     };
-    if let Some(slot) = all.pairs.get_mut(place).and_then(|one| one.runs.get_mut(run)) {
+    if let Some(slot) = all.pairs.get_mut(index).and_then(|scores| scores.runs.get_mut(run)) {
         let (by_seed, boundary) = (Vec::new(), BoundaryCounts::default());
         *slot = Some(PairRun { cell: *cell, by_seed, boundary, unanswered: 0, no_span: 0 });
     }
@@ -183,7 +184,7 @@ fn add_scores(all: &mut Collected, run: usize, languages: (Language, Language), 
 
 /// Returns the index of an answer type in `kinds`, and adds the type if it is new.
 fn kind_number(kinds: &mut Vec<String>, kind: &String) -> usize {
-    kinds.iter().position(|known| known == kind).unwrap_or_else(|| {
+    kinds.iter().position(|name| name == kind).unwrap_or_else(|| {
         kinds.push(kind.clone());
         kinds.len() - 1
     })
@@ -193,33 +194,33 @@ fn add_pair(
     all: &mut Collected,
     pair: &Pair,
     data: &Questions,
-    files: &OfPair<'_>,
+    files: &PairFiles<'_>,
     config: &ReportConfig,
     quota: usize,
     ids: &mut HashMap<(String, String), usize>,
 ) -> Result<(), mlqa_eval::Error> {
     let (Questions { dataset, types, .. }, number) = (data, all.pairs.len());
     let rules = pair.rules(files, config.squad);
-    let mut scored: Vec<Vec<Vec<Option<[f64; 2]>>>> = Vec::new();
-    let mut found: Vec<Option<PairRun>> = Vec::new();
-    let mut seen: Vec<Option<SeenAnswers>> = Vec::new();
-    for of_run in files {
-        let (mut scores, mut boundary, mut first) = (vec![], BoundaryCounts::default(), None);
+    let mut values_by_run: Vec<Vec<Vec<Option<[f64; 2]>>>> = Vec::new();
+    let mut pair_runs: Vec<Option<PairRun>> = Vec::new();
+    let mut first_seeds: Vec<Option<FirstSeedAnswers>> = Vec::new();
+    for run_files in files {
+        let (mut scores, mut boundary, mut first_seed) = (vec![], BoundaryCounts::default(), None);
         let (mut values, mut no_span) = (Vec::new(), 0);
-        for file in of_run {
+        for file in run_files {
             let answers = Answers::read(file, data, rules)?;
             boundary = boundary.plus(&BoundaryCounts::of(&answers.classes));
             no_span += answers.no_span;
             values.push((0..dataset.questions.len()).map(|at| answers.values(at)).collect());
             scores.push(answers.score.clone());
-            if first.is_none() {
+            if first_seed.is_none() {
                 let n_best = file.n_best.as_deref().map(read_n_best).transpose()?;
-                first = Some(SeenAnswers { answers, n_best });
+                first_seed = Some(FirstSeedAnswers { answers, n_best });
             }
         }
-        found.push((!scores.is_empty()).then(|| pair_run(&scores, boundary, no_span)));
-        scored.push(values);
-        seen.push(first);
+        pair_runs.push((!scores.is_empty()).then(|| pair_run(&scores, boundary, no_span)));
+        values_by_run.push(values);
+        first_seeds.push(first_seed);
     }
     let mut kinds = Vec::with_capacity(dataset.questions.len());
     for (at, question) in dataset.questions.iter().enumerate() {
@@ -227,16 +228,16 @@ fn add_pair(
         let id = *ids.entry((pair.set.clone(), question.id.clone())).or_insert(next_id);
         let kind = types.get(&question.id).map(|kind| kind_number(&mut all.kinds, kind));
         kinds.push(kind);
-        let values = scored.iter().map(|seeds| mean_of(seeds, at)).collect();
+        let values = values_by_run.iter().map(|seeds| mean_of(seeds, at)).collect();
         all.rows.push(Row { pair: number, id, kind, values });
     }
-    all.browser.add(pair, dataset, &kinds, &seen, quota);
+    all.browser.add(pair, dataset, &kinds, &first_seeds, quota);
     all.pairs.push(PairScores {
         pair: pair.clone(),
         questions: dataset.questions.len(),
         without_gold: data.without_gold,
         squad_rules: rules == Normalization::SquadEn,
-        runs: found,
+        runs: pair_runs,
     });
     Ok(())
 }
@@ -274,10 +275,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_are_even_and_nothing_is_left_over() {
-        assert_eq!(shares(&[1190, 1190, 1190], 2000), [666, 667, 667]);
-        assert_eq!(shares(&[1190, 10, 1190], 2000), [995, 10, 995]);
-        assert_eq!(shares(&[3, 2], 100), [3, 2]);
-        assert_eq!((shares(&[5, 5, 5], 2), shares(&[], 7)), (vec![0, 1, 1], vec![]));
+    fn items_are_distributed_evenly_and_completely() {
+        assert_eq!(distribute(&[1190, 1190, 1190], 2000), [666, 667, 667]);
+        assert_eq!(distribute(&[1190, 10, 1190], 2000), [995, 10, 995]);
+        assert_eq!(distribute(&[3, 2], 100), [3, 2]);
+        assert_eq!((distribute(&[5, 5, 5], 2), distribute(&[], 7)), (vec![0, 1, 1], vec![]));
     }
 }

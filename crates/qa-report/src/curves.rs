@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::ReportRun;
 use crate::collect::Collected;
-use crate::svg::{Anchor, Style, Svg, along, colour, label, text_width, ticks};
+use crate::svg::{Anchor, Style, Svg, colour, label, relative_position, text_width, ticks};
 
 /// Name of the metrics file in a stage's folder.
 pub(crate) const METRICS: &str = "metrics.jsonl";
@@ -53,16 +53,16 @@ fn losses(path: &Path) -> Result<Points, mlqa_eval::Error> {
         step: u64,
         loss: Option<f64>,
     }
-    let failed = |source| mlqa_eval::Error::Read { path: path.to_path_buf(), source };
-    let text = atomic_file::read_to_string(path).map_err(failed)?;
+    let read_error = |source| mlqa_eval::Error::Read { path: path.to_path_buf(), source };
+    let text = atomic_file::read_to_string(path).map_err(read_error)?;
     let lines = text.lines().map_while(|line| serde_json::from_str::<Line>(line).ok());
     let points = lines.filter_map(|line| Some((line.step as f64, line.loss?)));
-    Ok(thinned(&points.collect::<Vec<_>>()))
+    Ok(averaged_points(&points.collect::<Vec<_>>()))
 }
 
-fn thinned(points: &[(f64, f64)]) -> Points {
+fn averaged_points(points: &[(f64, f64)]) -> Points {
     let mean = |part: &[(f64, f64)]| {
-        let sum = part.iter().fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let sum = part.iter().fold((0.0, 0.0), |sum, point| (sum.0 + point.0, sum.1 + point.1));
         (sum.0 / part.len() as f64, sum.1 / part.len() as f64)
     };
     points.chunks(points.len().div_ceil(MAX_POINTS).max(1)).map(mean).collect()
@@ -73,18 +73,18 @@ pub(crate) fn draw(curve: &Curve, all: &Collected) -> Svg {
     let [left, top, width, height] = [46.0, 40.0, 290.0, 190.0];
     let points = || curve.lines.iter().flat_map(|(_, points)| points);
     let range = |value: fn(&(f64, f64)) -> f64| {
-        let ends = |(low, high): (f64, f64), one| (low.min(value(one)), high.max(value(one)));
+        let ends = |(low, high): (f64, f64), point| (low.min(value(point)), high.max(value(point)));
         points().fold((f64::INFINITY, f64::NEG_INFINITY), ends)
     };
-    let (steps, losses) = (range(|one| one.0), range(|one| one.1));
+    let (steps, losses) = (range(|point| point.0), range(|point| point.1));
     let (steps, losses) = (ticks(0.0, steps.1), ticks(losses.0.min(0.0), losses.1));
-    let x = |step: f64| left + width * along(&steps, step);
-    let y = |loss: f64| top + height * (1.0 - along(&losses, loss));
-    let mut shown: Vec<(usize, &str)> =
+    let x = |step: f64| left + width * relative_position(&steps, step);
+    let y = |loss: f64| top + height * (1.0 - relative_position(&losses, loss));
+    let mut legend_runs: Vec<(usize, &str)> =
         curve.lines.iter().map(|(run, _)| (*run, all.name(*run))).collect();
-    shown.dedup();
+    legend_runs.dedup();
     let rows: f64 =
-        shown.iter().map(|(_, name)| 26.0 + text_width(name, 12.0)).sum::<f64>() / width;
+        legend_runs.iter().map(|(_, name)| 26.0 + text_width(name, 12.0)).sum::<f64>() / width;
     let title = format!("Loss, {}", curve.stage);
     let name = format!("loss-{}", crate::text::file_name(&curve.stage));
     let below = top + height;
@@ -99,14 +99,14 @@ pub(crate) fn draw(curve: &Curve, all: &Collected) -> Svg {
     }
     svg.text(left + width / 2.0, below + 36.0, middle, "step");
     for (run, points) in &curve.lines {
-        let line: Points = points.iter().map(|one| (x(one.0), y(one.1))).collect();
+        let line: Points = points.iter().map(|point| (x(point.0), y(point.1))).collect();
         svg.path(&line, colour(*run));
         if let Some(last) = points.last() {
             let tip = format!("{}: loss {:.4} at step {:.0}", all.name(*run), last.1, last.0);
             svg.mark((x(last.0), y(last.1)), *run, false, &tip);
         }
     }
-    svg.legend((left, below + 58.0), shown);
+    svg.legend((left, below + 58.0), legend_runs);
     svg
 }
 
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn losses_end_where_a_line_is_cut_and_long_curves_are_means() {
+    fn losses_end_at_a_truncated_line_and_long_curves_are_averaged() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(METRICS);
         let lines = "{\"step\": 1, \"loss\": 2.5, \"tokens\": 9}\n{\"step\": 2, \"loss\": null}\n\
@@ -123,7 +123,7 @@ mod tests {
         std::fs::write(&path, lines).unwrap();
         assert_eq!(losses(&path).unwrap(), [(1.0, 2.5), (3.0, 1.5)]);
         let long: Points = (0..1000).map(|at| (f64::from(at), 2.0)).collect();
-        let drawn = thinned(&long);
+        let drawn = averaged_points(&long);
         assert_eq!((drawn.len(), drawn[0]), (334, (1.0, 2.0)));
     }
 }

@@ -5,7 +5,7 @@ use crate::Report;
 use crate::collect::Collected;
 use crate::evidence::{Difference, METRICS, RunMean};
 use crate::heat::HeatMap;
-use crate::svg::{Anchor, Style, Svg, along, colour, fitted, label, text_width, ticks};
+use crate::svg::{Anchor, Style, Svg, colour, fitted, label, relative_position, text_width, ticks};
 use crate::tables::{PARTS, boundary_sums};
 use crate::text::thousands;
 
@@ -71,16 +71,16 @@ pub(crate) fn heat_map(map: &HeatMap) -> Svg {
 }
 
 fn heat_cell(svg: &mut Svg, map: &HeatMap, (x, y): (f64, f64), cell: Option<&crate::heat::Heat>) {
-    let place = [x + 1.0, y + 1.0, CELL.0 - 2.0, CELL.1 - 2.0];
+    let rect = [x + 1.0, y + 1.0, CELL.0 - 2.0, CELL.1 - 2.0];
     let middle = x + CELL.0 / 2.0;
     let Some(cell) = cell else {
-        svg.frame(place, true);
+        svg.frame(rect, true);
         svg.text(middle, y + 24.5, Style::of(13.0, Anchor::Middle).soft(), "–");
         return;
     };
-    svg.rect(place, HEAT, heat(cell.score, map.range), &cell.tip);
+    svg.rect(rect, HEAT, heat(cell.score, map.range), &cell.tip);
     if cell.same {
-        svg.frame(place, false);
+        svg.frame(rect, false);
     }
     let small = match cell.half_width {
         Some(half) => format!("± {half:.2}"),
@@ -129,7 +129,7 @@ fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> 
     let low = ends().fold(zero, f64::min);
     let high = ends().fold(if signed { 0.0 } else { f64::NEG_INFINITY }, f64::max);
     let ticks = ticks(low, high);
-    let at = |value: f64| left + plot * along(&ticks, value);
+    let at = |value: f64| left + plot * relative_position(&ticks, value);
     let bottom = top + lines.len() as f64 * row_height;
     let mut svg = Svg::new(name, title, WIDTH, bottom + 48.0);
     for &tick in &ticks {
@@ -166,7 +166,7 @@ fn forest(name: &str, title: &str, axis: &str, lines: &[Line], signed: bool) -> 
 /// Draws the means and intervals of all runs on each set; no figures for a single run.
 pub(crate) fn run_means(report: &Report) -> Vec<Svg> {
     let all = &report.all;
-    let of_metric = |set: &str, metric: usize, metric_name: &str| {
+    let metric_figure = |set: &str, metric: usize, metric_name: &str| {
         let line = |mean: &RunMean| {
             let name = all.name(mean.run).to_owned();
             let score = mean.scores.get(metric).copied().unwrap_or_default();
@@ -174,8 +174,8 @@ pub(crate) fn run_means(report: &Report) -> Vec<Svg> {
             let (value, interval, run) = (score.mean, score.interval, mean.run);
             Line { name, value, interval, run, hollow: false, bold: false, tip }
         };
-        let own = report.means.iter().filter(|mean| mean.set == set);
-        let lines: Vec<Line> = own.map(line).collect();
+        let set_means = report.means.iter().filter(|mean| mean.set == set);
+        let lines: Vec<Line> = set_means.map(line).collect();
         let name = format!("means-{}{}", metric_name.to_lowercase(), suffix(set));
         let title = format!("{}{metric_name}, mean over languages", prefix(set));
         let axis = format!("percent, with {:.0} % interval", 100.0 * report.resampling.level);
@@ -184,7 +184,7 @@ pub(crate) fn run_means(report: &Report) -> Vec<Svg> {
     let mut drawings = Vec::new();
     for set in all.sets().into_iter().filter(|_| all.names.len() > 1) {
         let metrics = METRICS.iter().enumerate();
-        drawings.extend(metrics.map(|(metric, name)| of_metric(set, metric, name)));
+        drawings.extend(metrics.map(|(metric, name)| metric_figure(set, metric, name)));
     }
     drawings
 }
@@ -195,34 +195,44 @@ pub(crate) fn differences(report: &Report) -> Vec<Svg> {
     let mut drawings = Vec::new();
     for set in all.sets() {
         for run in 1..all.names.len() {
-            let of_run = |one: &&Difference| one.set == set && one.run == run;
-            let own: Vec<&Difference> = report.differences.iter().filter(of_run).collect();
-            if !own.is_empty() {
+            let is_selected =
+                |difference: &&Difference| difference.set == set && difference.run == run;
+            let selected: Vec<&Difference> =
+                report.differences.iter().filter(is_selected).collect();
+            if !selected.is_empty() {
                 let metrics = 0..METRICS.len();
-                drawings.extend(metrics.map(|metric| difference(report, set, run, metric, &own)));
+                drawings
+                    .extend(metrics.map(|metric| difference(report, set, run, metric, &selected)));
             }
         }
     }
     drawings
 }
 
-fn difference(report: &Report, set: &str, run: usize, metric: usize, own: &[&Difference]) -> Svg {
+fn difference(
+    report: &Report,
+    set: &str,
+    run: usize,
+    metric: usize,
+    differences: &[&Difference],
+) -> Svg {
     let all = &report.all;
     let level = report.resampling.level;
     let metric_name = METRICS.get(metric).copied().unwrap_or_default();
-    let line = |one: &&Difference| {
-        let value = one.test.difference.mean;
+    let line = |item: &&Difference| {
+        let value = item.test.difference.mean;
         Line {
-            name: one.pair.clone().unwrap_or_else(|| "mean".into()),
+            name: item.pair.clone().unwrap_or_else(|| "mean".into()),
             value,
-            interval: Some(one.test.difference),
+            interval: Some(item.test.difference),
             run,
-            hollow: one.p_holm >= 1.0 - level,
-            bold: one.pair.is_none(),
-            tip: format!("{value:+.2}, p (Holm) {:.4}", one.p_holm),
+            hollow: item.p_holm >= 1.0 - level,
+            bold: item.pair.is_none(),
+            tip: format!("{value:+.2}, p (Holm) {:.4}", item.p_holm),
         }
     };
-    let lines: Vec<Line> = own.iter().filter(|one| one.metric == metric).map(line).collect();
+    let lines: Vec<Line> =
+        differences.iter().filter(|item| item.metric == metric).map(line).collect();
     let part = crate::text::file_name(all.name(run));
     let name = format!("difference-{}-{part}-{run}{}", metric_name.to_lowercase(), suffix(set));
     let before = format!("{}{metric_name}, ", prefix(set));

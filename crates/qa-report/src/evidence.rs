@@ -52,8 +52,10 @@ pub(crate) struct Difference {
 /// The pairs of a set that all given runs have.
 fn pairs_of(all: &Collected, set: &str, runs: &[usize]) -> Vec<usize> {
     let has = |pair: usize| {
-        let found = all.pairs.get(pair).filter(|one| one.pair.set == set);
-        found.is_some_and(|one| runs.iter().all(|&run| matches!(one.runs.get(run), Some(Some(_)))))
+        let scores = all.pairs.get(pair).filter(|scores| scores.pair.set == set);
+        scores.is_some_and(|scores| {
+            runs.iter().all(|&run| matches!(scores.runs.get(run), Some(Some(_))))
+        })
     };
     (0..all.pairs.len()).filter(|&pair| has(pair)).collect()
 }
@@ -67,15 +69,15 @@ fn by_id<const N: usize>(
     value: impl Fn(&[Option<[f64; 2]>]) -> Option<[f64; N]>,
 ) -> (Vec<[f64; N]>, usize) {
     let mut counts: BTreeMap<usize, usize> = pairs.iter().map(|&pair| (pair, 0)).collect();
-    let mut found = Vec::new();
+    let mut rows_with_values = Vec::new();
     for row in &all.rows {
         if let (Some(count), Some(values)) = (counts.get_mut(&row.pair), value(&row.values)) {
             *count += 1;
-            found.push((row, values));
+            rows_with_values.push((row, values));
         }
     }
     let mut sums: Vec<Option<[f64; N]>> = vec![None; all.ids];
-    for (row, values) in &found {
+    for (row, values) in &rows_with_values {
         let questions = counts.get(&row.pair).map_or(1, |&count| count) as f64;
         if let Some(sum) = sums.get_mut(row.id) {
             let sum = sum.get_or_insert([0.0; N]);
@@ -84,15 +86,17 @@ fn by_id<const N: usize>(
     }
     let sums: Vec<[f64; N]> = sums.into_iter().flatten().collect();
     let scale = sums.len() as f64 / pairs.len().max(1) as f64;
-    (sums.into_iter().map(|sum| sum.map(|value| value * scale)).collect(), found.len())
+    (sums.into_iter().map(|sum| sum.map(|value| value * scale)).collect(), rows_with_values.len())
 }
 
 /// The share of answers that do not occur in their contexts, in percent of the questions; `None`
 /// for runs with only scores.
 pub(crate) fn no_span<'a>(runs: impl Iterator<Item = &'a PairRun>) -> Option<f64> {
-    let add = |(count, of), one: &PairRun| (count + one.no_span, of + one.boundary.questions());
-    let (count, of) = runs.fold((0, 0), add);
-    (of > 0).then(|| 100.0 * count as f64 / of as f64)
+    let add = |(count, questions), run: &PairRun| {
+        (count + run.no_span, questions + run.boundary.questions())
+    };
+    let (count, questions) = runs.fold((0, 0), add);
+    (questions > 0).then(|| 100.0 * count as f64 / questions as f64)
 }
 
 /// The mean of every run on every set.
@@ -108,36 +112,37 @@ pub(crate) fn run_means(
                 continue;
             }
             let (values, _) = by_id(all, &pairs, |values| *values.get(run)?);
-            let found = || pairs.iter().filter_map(|&pair| all.pairs.get(pair));
-            let of_run = || found().filter_map(|one| one.runs.get(run)?.as_ref());
+            let set_pairs = || pairs.iter().filter_map(|&pair| all.pairs.get(pair));
+            let run_scores = || set_pairs().filter_map(|scores| scores.runs.get(run)?.as_ref());
             let seeds = all.seeds.get(run).copied().unwrap_or_default();
             let score = |metric: usize| -> Result<MeanScore, mlqa_eval::Error> {
-                let own: Vec<f64> =
+                let metric_values: Vec<f64> =
                     values.iter().filter_map(|value| value.get(metric).copied()).collect();
-                let interval = match own.is_empty() {
+                let interval = match metric_values.is_empty() {
                     true => None,
-                    false => Some(bootstrap(&own, resampling)?),
+                    false => Some(bootstrap(&metric_values, resampling)?),
                 };
-                let cells = of_run().map(|one| if metric == 0 { one.cell.f1 } else { one.cell.em });
+                let cells = run_scores()
+                    .map(|scores| if metric == 0 { scores.cell.f1 } else { scores.cell.em });
                 let mean = Spread::of(cells).mean;
-                let of_seed = |seed: usize| {
-                    let values =
-                        of_run().filter_map(|one| one.by_seed.get(seed)?.get(metric).copied());
+                let seed_mean = |seed: usize| {
+                    let values = run_scores()
+                        .filter_map(|scores| scores.by_seed.get(seed)?.get(metric).copied());
                     Spread::of(values).mean
                 };
                 Ok(MeanScore {
                     mean,
                     interval,
-                    half_width: Spread::of((0..seeds).map(of_seed)).half_width,
+                    half_width: Spread::of((0..seeds).map(seed_mean)).half_width,
                 })
             };
             means.push(RunMean {
                 set: set.to_owned(),
                 run,
                 pairs: pairs.len(),
-                questions: of_run().map(|one| one.cell.questions).sum(),
-                unanswered: of_run().map(|one| one.unanswered).sum(),
-                no_span: no_span(of_run()),
+                questions: run_scores().map(|scores| scores.cell.questions).sum(),
+                unanswered: run_scores().map(|scores| scores.unanswered).sum(),
+                no_span: no_span(run_scores()),
                 scores: [score(0)?, score(1)?],
             });
         }
@@ -150,35 +155,35 @@ pub(crate) fn differences(
     all: &Collected,
     resampling: &Resampling,
 ) -> Result<Vec<Difference>, mlqa_eval::Error> {
-    let mut found = Vec::new();
+    let mut differences = Vec::new();
     for set in all.sets() {
         for run in 1..all.names.len() {
-            let both = |values: &[Option<[f64; 2]>]| {
-                let (first, own) = ((*values.first()?)?, (*values.get(run)?)?);
-                Some([first[0], own[0], first[1], own[1]])
+            let values_of_both = |values: &[Option<[f64; 2]>]| {
+                let (first, second) = ((*values.first()?)?, (*values.get(run)?)?);
+                Some([first[0], second[0], first[1], second[1]])
             };
             let mut pairs = pairs_of(all, set, &[0, run]);
-            pairs.retain(|&pair| !by_id(all, &[pair], both).0.is_empty());
+            pairs.retain(|&pair| !by_id(all, &[pair], values_of_both).0.is_empty());
             let parts = pairs.iter().map(std::slice::from_ref);
-            let whole = (pairs.len() > 1).then_some(pairs.as_slice());
-            for part in parts.chain(whole) {
-                let (values, questions) = by_id(all, part, both);
+            let all_pairs = (pairs.len() > 1).then_some(pairs.as_slice());
+            for part in parts.chain(all_pairs) {
+                let (values, questions) = by_id(all, part, values_of_both);
                 let label = match part {
                     [pair] => all.pairs.get(*pair).map(|one| one.pair.label()),
                     _ => None,
                 };
                 for metric in 0..METRICS.len() {
-                    let two = |[f1, own_f1, em, own_em]: &[f64; 4]| match metric {
-                        0 => (*f1, *own_f1),
-                        _ => (*em, *own_em),
+                    let metric_pair = |[f1, run_f1, em, run_em]: &[f64; 4]| match metric {
+                        0 => (*f1, *run_f1),
+                        _ => (*em, *run_em),
                     };
-                    let own: Vec<(f64, f64)> = values.iter().map(two).collect();
-                    let test = paired_test(&own, resampling)?;
+                    let metric_values: Vec<(f64, f64)> = values.iter().map(metric_pair).collect();
+                    let test = paired_test(&metric_values, resampling)?;
                     let p_holm = test.p_randomisation;
-                    let baseline = Spread::of(own.iter().map(|(first, _)| *first)).mean;
-                    let value = Spread::of(own.iter().map(|(_, second)| *second)).mean;
+                    let baseline = Spread::of(metric_values.iter().map(|(first, _)| *first)).mean;
+                    let value = Spread::of(metric_values.iter().map(|(_, second)| *second)).mean;
                     let (set, pair) = (set.to_owned(), label.clone());
-                    found.push(Difference {
+                    differences.push(Difference {
                         set,
                         run,
                         pair,
@@ -193,8 +198,8 @@ pub(crate) fn differences(
             }
         }
     }
-    correct(&mut found);
-    Ok(found)
+    correct(&mut differences);
+    Ok(differences)
 }
 
 /// The numbers of questions of the first run and another run.
@@ -207,36 +212,40 @@ pub(crate) struct Shared {
 
 /// The runs whose questions differ from the first run's.
 pub(crate) fn shared(all: &Collected) -> Vec<Shared> {
-    let mut found = Vec::new();
+    let mut shared = Vec::new();
     for set in all.sets() {
         for run in 1..all.names.len() {
             let mut counts = [0; 3];
             let is_of_set =
-                |pair: usize| all.pairs.get(pair).is_some_and(|one| one.pair.set == set);
+                |pair: usize| all.pairs.get(pair).is_some_and(|scores| scores.pair.set == set);
             for row in all.rows.iter().filter(|row| is_of_set(row.pair)) {
                 let has = |run: usize| matches!(row.values.get(run), Some(Some(_)));
-                let (first, own) = (has(0), has(run));
-                for (count, one) in counts.iter_mut().zip([first, own, first && own]) {
-                    *count += usize::from(one);
+                let (first, of_run) = (has(0), has(run));
+                for (count, counted) in counts.iter_mut().zip([first, of_run, first && of_run]) {
+                    *count += usize::from(counted);
                 }
             }
-            let [first, own, both] = counts;
-            if first.min(own) > 0 && (first > both || own > both) {
-                found.push(Shared { set: set.to_owned(), run, counts });
+            let [first, of_run, common] = counts;
+            if first.min(of_run) > 0 && (first > common || of_run > common) {
+                shared.push(Shared { set: set.to_owned(), run, counts });
             }
         }
     }
-    found
+    shared
 }
 
 /// Applies Holm's correction for each metric, separately over pairs and over means.
 fn correct(all: &mut [Difference]) {
     for metric in 0..METRICS.len() {
         for means in [false, true] {
-            let own = |one: &&mut Difference| one.metric == metric && one.pair.is_none() == means;
-            let mut group: Vec<&mut Difference> = all.iter_mut().filter(|one| own(one)).collect();
-            let p: Vec<f64> = group.iter().map(|one| one.test.p_randomisation).collect();
-            group.iter_mut().zip(holm(&p)).for_each(|(one, p)| one.p_holm = p);
+            let in_group = |difference: &&mut Difference| {
+                difference.metric == metric && difference.pair.is_none() == means
+            };
+            let mut group: Vec<&mut Difference> =
+                all.iter_mut().filter(|difference| in_group(difference)).collect();
+            let p: Vec<f64> =
+                group.iter().map(|difference| difference.test.p_randomisation).collect();
+            group.iter_mut().zip(holm(&p)).for_each(|(difference, p)| difference.p_holm = p);
         }
     }
 }

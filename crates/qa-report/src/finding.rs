@@ -4,7 +4,7 @@ use mlqa_eval::Interval;
 use crate::Report;
 use crate::collect::{Collected, PairScores};
 use crate::evidence::{Difference, RunMean};
-use crate::text::{counted, thousands};
+use crate::text::{thousands, with_unit};
 
 /// The default title: the languages of questions and texts.
 pub(crate) fn title(all: &Collected) -> String {
@@ -31,7 +31,7 @@ fn f1(mean: &RunMean) -> f64 {
 
 /// The difference between a run's F1 and the first run's.
 struct Gap<'a> {
-    of: &'a RunMean,
+    mean: &'a RunMean,
     f1: f64,
     points: f64,
     interval: Option<Interval>,
@@ -43,12 +43,12 @@ impl Report {
     /// or from the second-best run if the first run is best.
     pub(crate) fn findings(&self) -> Vec<String> {
         let sets = self.all.sets();
-        let of_set = |set: &&str| {
+        let set_finding = |set: &&str| {
             let means: Vec<&RunMean> = self.means.iter().filter(|mean| mean.set == **set).collect();
             let sentence = self.finding(&means)?;
             Some(if set.is_empty() { sentence } else { format!("{set}: {sentence}") })
         };
-        sets.iter().filter_map(of_set).collect()
+        sets.iter().filter_map(set_finding).collect()
     }
 
     fn finding(&self, means: &[&RunMean]) -> Option<String> {
@@ -61,67 +61,72 @@ impl Report {
             let one = means.iter().rev().max_by(|a, b| f1(a).total_cmp(&f1(b)))?;
             let sure = one.scores[0].interval.map(|found| interval(level, found, false));
             let sure = sure.map(|sure| format!(" ({sure})")).unwrap_or_default();
-            let (f1, em, over) = (f1(one), one.scores[1].mean, self.over(one));
-            return Some(format!("{}: F1 {f1:.2}{sure}, EM {em:.2}{over}.", name(one.run)));
+            let (f1, em, description) = (f1(one), one.scores[1].mean, self.description(one));
+            return Some(format!("{}: F1 {f1:.2}{sure}, EM {em:.2}{description}.", name(one.run)));
         };
         let points = format!("{:.2} points", best.points.abs());
-        let (first_name, other) = (name(0), name(best.of.run));
+        let (first_name, other) = (name(0), name(best.mean.run));
         let claim = match best.points > 0.0 {
             true => {
                 format!("{other} has the highest F1, {:.2}; {points} above {first_name}", best.f1)
             }
             false => format!(
-                "No run has a higher F1 than {first_name}, {:.2}; {other} comes next, {points} below it",
+                "No run has a higher F1 than {first_name}, {:.2}; {other} is second, {points} below",
                 best.f1 - best.points
             ),
         };
         let sure = best.interval.map(|found| {
             let doubt = match found.low <= 0.0 && found.high >= 0.0 {
-                true => ", which holds 0: these questions do not tell the two apart",
+                true => ", which contains 0: the difference is not significant",
                 false => "",
             };
             format!(" ({}{doubt})", interval(level, found, true))
         });
-        let counts = [first.questions, best.of.questions];
-        let over = match best.interval.is_none() || counts == [best.questions; 2] {
-            true => self.over(best.of),
+        let counts = [first.questions, best.mean.questions];
+        let description = match best.interval.is_none() || counts == [best.questions; 2] {
+            true => self.description(best.mean),
             false => format!(", over the {} questions that both answer", thousands(best.questions)),
         };
-        Some(format!("{claim}{}{over}.", sure.unwrap_or_default()))
+        Some(format!("{claim}{}{description}.", sure.unwrap_or_default()))
     }
 
     /// The F1 differences of the further runs from the first, on the questions that both answer.
     fn gaps<'a>(&self, first: &RunMean, means: &[&'a RunMean]) -> Vec<Gap<'a>> {
-        let gap = |of: &&'a RunMean| {
-            let found = self.differences.iter().find(|one| self.is_whole(one, of));
-            let (f1, points, interval, questions) = match found {
-                Some(one) => {
-                    let difference = one.test.difference;
-                    (one.value, difference.mean, Some(difference), one.questions)
+        let gap = |mean: &&'a RunMean| {
+            let difference =
+                self.differences.iter().find(|candidate| self.is_overall(candidate, mean));
+            let (f1, points, interval, questions) = match difference {
+                Some(found) => {
+                    let points = found.test.difference;
+                    (found.value, points.mean, Some(points), found.questions)
                 }
                 // Runs with only scores.
-                None if of.pairs == first.pairs => (f1(of), f1(of) - f1(first), None, of.questions),
+                None if mean.pairs == first.pairs => {
+                    (f1(mean), f1(mean) - f1(first), None, mean.questions)
+                }
                 None => return None,
             };
-            Some(Gap { of, f1, points, interval, questions })
+            Some(Gap { mean, f1, points, interval, questions })
         };
         means.iter().filter(|mean| mean.run != 0).filter_map(gap).collect()
     }
 
     /// Whether a difference is the F1 difference over all questions that a run shares with the
     /// first run.
-    fn is_whole(&self, one: &Difference, of: &RunMean) -> bool {
-        let whole = self.differences.iter().any(|other| {
-            (&other.set, other.run, other.metric) == (&of.set, of.run, 0) && other.pair.is_none()
+    fn is_overall(&self, difference: &Difference, mean: &RunMean) -> bool {
+        let has_mean = self.differences.iter().any(|other| {
+            (&other.set, other.run, other.metric) == (&mean.set, mean.run, 0)
+                && other.pair.is_none()
         });
-        (&one.set, one.run, one.metric) == (&of.set, of.run, 0) && one.pair.is_none() == whole
+        (&difference.set, difference.run, difference.metric) == (&mean.set, mean.run, 0)
+            && difference.pair.is_none() == has_mean
     }
 
     /// Describes the numbers of questions, pairs and seeds of a mean.
-    fn over(&self, mean: &RunMean) -> String {
+    fn description(&self, mean: &RunMean) -> String {
         let seeds = self.all.seeds.get(mean.run).copied().unwrap_or_default();
         let parts = [
-            (mean.questions > 0).then(|| counted(mean.questions, "question", "questions")),
+            (mean.questions > 0).then(|| with_unit(mean.questions, "question", "questions")),
             (mean.pairs > 1).then(|| format!("{} pairs of languages", thousands(mean.pairs))),
             (seeds > 1).then(|| format!("{} seeds", thousands(seeds))),
         ];

@@ -84,17 +84,18 @@ pub(crate) fn heat_maps(all: &Collected, set: &str) -> Vec<HeatMap> {
         .filter(|(_, matrix)| !matrix.is_empty())
         .collect();
     let contexts: Vec<Vec<Language>> = runs.iter().map(|(_, matrix)| matrix.contexts()).collect();
-    let one_context = contexts.windows(2).all(|two| two.first() == two.get(1))
+    let one_context = contexts.windows(2).all(|pair| pair.first() == pair.get(1))
         && contexts.first().is_some_and(|first| first.len() == 1);
     let same = runs.iter().all(|(_, matrix)| matrix.cells().all(|(c, q, _)| c == q));
     let mut maps = Vec::new();
     for metric in Metric::ALL {
         let range = range(&runs, metric);
         if same || one_context {
-            maps.push(of_runs(&runs, metric, range));
+            maps.push(map_of_runs(&runs, metric, range));
         } else {
-            let of_run = |(run, matrix): &(&str, Matrix)| of_matrix(run, matrix, metric, range);
-            maps.extend(runs.iter().map(of_run));
+            let run_map =
+                |(run, matrix): &(&str, Matrix)| map_of_matrix(run, matrix, metric, range);
+            maps.extend(runs.iter().map(run_map));
         }
     }
     if !set.is_empty() {
@@ -130,7 +131,7 @@ fn mean<'a>(cells: impl Iterator<Item = &'a Heat>) -> Option<f64> {
     (!scores.is_empty()).then(|| Spread::of(scores).mean)
 }
 
-fn of_matrix(run: &str, matrix: &Matrix, metric: Metric, range: (f64, f64)) -> HeatMap {
+fn map_of_matrix(run: &str, matrix: &Matrix, metric: Metric, range: (f64, f64)) -> HeatMap {
     let name = metric.name();
     let (contexts, questions) = (matrix.contexts(), matrix.questions());
     let cell = |context: Language, question: Language| {
@@ -155,7 +156,7 @@ fn of_matrix(run: &str, matrix: &Matrix, metric: Metric, range: (f64, f64)) -> H
 }
 
 /// Creates a heat map with a row per run.
-fn of_runs(runs: &[(&str, Matrix)], metric: Metric, range: (f64, f64)) -> HeatMap {
+fn map_of_runs(runs: &[(&str, Matrix)], metric: Metric, range: (f64, f64)) -> HeatMap {
     let name = metric.name();
     let mut columns: Vec<(Language, Language)> = Vec::new();
     for (_, matrix) in runs {
@@ -172,23 +173,24 @@ fn of_runs(runs: &[(&str, Matrix)], metric: Metric, range: (f64, f64)) -> HeatMa
         columns.iter().map(cell).collect()
     };
     let cells: Vec<Vec<Option<Heat>>> = runs.iter().map(row).collect();
-    let of_rows = |keep: fn(&Heat) -> bool| -> Vec<Option<f64>> {
-        let kept = |row: &Vec<Option<Heat>>| mean(row.iter().flatten().filter(|cell| keep(cell)));
-        cells.iter().map(kept).collect()
+    let row_means_of = |keep: fn(&Heat) -> bool| -> Vec<Option<f64>> {
+        let row_mean =
+            |row: &Vec<Option<Heat>>| mean(row.iter().flatten().filter(|cell| keep(cell)));
+        cells.iter().map(row_mean).collect()
     };
-    let mut row_means = vec![("mean", of_rows(|_| true))];
+    let mut row_means = vec![("mean", row_means_of(|_| true))];
     let is_mixed = cells.iter().flatten().flatten().any(|cell| !cell.same);
     if is_mixed && cells.iter().flatten().flatten().any(|cell| cell.same) {
-        row_means.push(("others", of_rows(|cell| !cell.same)));
+        row_means.push(("others", row_means_of(|cell| !cell.same)));
     }
-    let of_context = columns.first().filter(|_| is_mixed);
-    let about = match of_context {
+    let first_column = columns.first().filter(|_| is_mixed);
+    let description = match first_column {
         Some((context, _)) => format!("{name}, {} context, question in", context.name()),
         None => format!("{name}, context and question in"),
     };
     HeatMap {
         name: name.to_lowercase(),
-        title: format!("{about} the language of the column"),
+        title: format!("{description} the language of the column"),
         row_title: "run",
         column_title: "question",
         rows: runs.iter().map(|(run, _)| (*run).to_owned()).collect(),

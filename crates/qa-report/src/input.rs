@@ -97,18 +97,18 @@ impl ReportRun {
     ) -> Result<Vec<Self>, mlqa_eval::Error> {
         let path = path.as_ref();
         if path != Path::new("-") {
-            let failed = |source| mlqa_eval::Error::Read { path: path.to_path_buf(), source };
-            path.metadata().map_err(failed)?;
+            let read_error = |source| mlqa_eval::Error::Read { path: path.to_path_buf(), source };
+            path.metadata().map_err(read_error)?;
         }
         if path.is_dir() && path.join("run.json").exists() {
             let runs = Self::in_run_folder(path, files, |_, _| true)?;
             return match runs.is_empty() {
-                true => Err(nothing("predictions that a report can show", path)),
+                true => Err(nothing_found("predictions that a report can show", path)),
                 false => Ok(runs),
             };
         }
         if path.is_file()
-            && let Some(runs) = of_scores(path)?
+            && let Some(runs) = runs_of_scores(path)?
         {
             return Ok(runs);
         }
@@ -121,11 +121,11 @@ impl ReportRun {
         };
         let name = stem.map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned());
         let answers = match path.is_dir() {
-            true => of_predictions(path, "", None, files)?,
-            false => vec![of_file(path, files)?],
+            true => folder_answers(path, "", None, files)?,
+            false => vec![file_answers(path, files)?],
         };
         if answers.is_empty() {
-            return Err(nothing(EXPECTED, path));
+            return Err(nothing_found(EXPECTED, path));
         }
         let about = RunFiles { seeds: vec![name.clone()], ..RunFiles::default() };
         Ok(vec![Self { name, seeds: vec![answers], about, ..Self::default() }])
@@ -141,7 +141,7 @@ impl ReportRun {
         files: &QuestionFiles,
         keep: impl Fn(u64, &str) -> bool,
     ) -> Result<Vec<Self>, mlqa_eval::Error> {
-        of_run_folder(folder.as_ref(), files, &keep)
+        runs_of_folder(folder.as_ref(), files, &keep)
     }
 
     /// Returns the number of answered language pairs, counted separately for each set.
@@ -161,20 +161,20 @@ impl ReportRun {
     }
 }
 
-fn nothing(what: &str, path: &Path) -> mlqa_eval::Error {
+fn nothing_found(what: &str, path: &Path) -> mlqa_eval::Error {
     mlqa_eval::Error::NothingFound { what: what.to_owned(), path: path.to_path_buf() }
 }
 
-fn unknown(path: &Path, message: &str) -> mlqa_eval::Error {
+fn content_error(path: &Path, message: &str) -> mlqa_eval::Error {
     mlqa_eval::Error::Content { path: path.to_path_buf(), message: message.to_owned() }
 }
 
 /// The names in a folder, sorted with numbers by value: `seed-10` comes after `seed-9`.
 fn names(folder: &Path) -> Result<Vec<String>, mlqa_eval::Error> {
-    let failed = |source| mlqa_eval::Error::Read { path: folder.to_path_buf(), source };
+    let read_error = |source| mlqa_eval::Error::Read { path: folder.to_path_buf(), source };
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        names.extend(entry.map_err(failed)?.file_name().into_string().ok());
+    for entry in std::fs::read_dir(folder).map_err(read_error)? {
+        names.extend(entry.map_err(read_error)?.file_name().into_string().ok());
     }
     let number = |name: &String| -> Option<u64> { name.rsplit_once('-')?.1.parse().ok() };
     names.sort_by(|a, b| number(a).cmp(&number(b)).then_with(|| a.cmp(b)));
@@ -190,7 +190,7 @@ fn seeds(folder: &Path) -> Result<Vec<(u64, PathBuf)>, mlqa_eval::Error> {
     Ok(names(folder)?.into_iter().filter_map(seed).collect())
 }
 
-fn of_run_folder(
+fn runs_of_folder(
     folder: &Path,
     files: &QuestionFiles,
     keep: &dyn Fn(u64, &str) -> bool,
@@ -219,7 +219,7 @@ fn of_run_folder(
     let mut runs: Vec<ReportRun> = runs.into_values().filter(|run| !run.seeds.is_empty()).collect();
     if runs.is_empty() {
         // Programs that answer a single file write the predictions to the run folder.
-        let answers = of_predictions(folder, "", Some(folder), files)?;
+        let answers = folder_answers(folder, "", Some(folder), files)?;
         if !answers.is_empty() {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let seeds = vec![answers];
@@ -246,16 +246,16 @@ fn walk_cell(
         } else if name == "trained.json" {
             about.cells.push(folder.to_owned());
         } else if name == "predictions" && path.is_dir() {
-            answers.extend(of_predictions(&path, "", Some(run), files)?);
+            answers.extend(folder_answers(&path, "", Some(run), files)?);
             for set in names(&path)? {
-                let of_set = path.join(&set);
-                if of_set.is_dir() {
-                    answers.extend(of_predictions(&of_set, &set, Some(run), files)?);
+                let set_folder = path.join(&set);
+                if set_folder.is_dir() {
+                    answers.extend(folder_answers(&set_folder, &set, Some(run), files)?);
                 }
             }
         } else if path.is_dir() && name != "checkpoints" && name != "model" {
-            let below = if stage.is_empty() { name } else { format!("{stage}, {name}") };
-            walk_cell(&path, &below, run, files, answers, about)?;
+            let nested_stage = if stage.is_empty() { name } else { format!("{stage}, {name}") };
+            walk_cell(&path, &nested_stage, run, files, answers, about)?;
         }
     }
     Ok(())
@@ -267,12 +267,12 @@ fn languages(
     source: Option<&QuestionSource>,
     name: Option<&DatasetName>,
 ) -> Option<(Language, Language)> {
-    let of_name = || name.map(|name| (name.context, name.question));
-    source.map(|source| (source.context, source.question)).or_else(of_name)
+    let from_name = || name.map(|name| (name.context, name.question));
+    source.map(|source| (source.context, source.question)).or_else(from_name)
 }
 
 /// The answer files in a folder of predictions.
-fn of_predictions(
+fn folder_answers(
     folder: &Path,
     set: &str,
     run: Option<&Path>,
@@ -284,27 +284,27 @@ fn of_predictions(
         let source = sources.0.get(&name);
         let parsed = name.parse::<DatasetName>().ok();
         let Some((context, question)) = languages(source, parsed.as_ref()) else { continue };
-        let own = DatasetName { split: files.split.clone(), context, question }.to_string();
-        let mut places: Vec<PathBuf> = Vec::new();
+        let mlqa_name = DatasetName { split: files.split.clone(), context, question }.to_string();
+        let mut candidates: Vec<PathBuf> = Vec::new();
         match (&files.data, run, source) {
-            (Some(data), _, _) if data.is_dir() => places.extend(
+            (Some(data), _, _) if data.is_dir() => candidates.extend(
                 [data.join(set), data.clone()]
                     .iter()
-                    .flat_map(|at| [at.join(&name), at.join(&own)]),
+                    .flat_map(|base| [base.join(&name), base.join(&mlqa_name)]),
             ),
-            (Some(data), _, _) => places.push(data.clone()),
-            (None, Some(run), Some(source)) => places.extend(source_paths(run, &source.path)),
-            (None, Some(run), None) => places.push(run.join("questions").join(&name)),
-            (None, None, Some(source)) => places.push(source.path.clone()),
+            (Some(data), _, _) => candidates.push(data.clone()),
+            (None, Some(run), Some(source)) => candidates.extend(source_paths(run, &source.path)),
+            (None, Some(run), None) => candidates.push(run.join("questions").join(&name)),
+            (None, None, Some(source)) => candidates.push(source.path.clone()),
             (None, None, None) => {}
         }
-        let Some(questions) = places.into_iter().find(|place| place.exists()) else {
+        let Some(questions) = candidates.into_iter().find(|candidate| candidate.exists()) else {
             // A folder may have predictions for more files than --data has.
             if files.data.is_some() {
                 continue;
             }
             let what = format!("questions for {name} (give --data DIR)");
-            return Err(nothing(&what, folder));
+            return Err(nothing_found(&what, folder));
         };
         let n_best = match parsed {
             Some(_) => folder.join("n-best").join(&name),
@@ -323,7 +323,7 @@ fn of_predictions(
 }
 
 /// Reads the runs of a file of scores; `None` for a prediction file.
-fn of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, mlqa_eval::Error> {
+fn runs_of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, mlqa_eval::Error> {
     let run = |name: String, scores: Matrix| ReportRun {
         name,
         scores: Some(scores),
@@ -333,7 +333,7 @@ fn of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, mlqa_eval::Error> {
     if file.get("cells").is_some_and(Json::is_array) {
         let matrix = Matrix::read_json(path)?;
         if matrix.is_empty() {
-            return Err(nothing("scores", path));
+            return Err(nothing_found("scores", path));
         }
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let name = if matrix.title.is_empty() { stem } else { matrix.title.clone() };
@@ -342,14 +342,14 @@ fn of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, mlqa_eval::Error> {
     let Some(arms) = file.get("arms").and_then(Json::as_object) else { return Ok(None) };
     let number = |scores: &Json, key: &str| scores.get(key).and_then(Json::as_f64);
     let mut runs = Vec::new();
-    for (arm, of_arm) in arms {
+    for (arm, arm_scores) in arms {
         let mut matrix = Matrix::new(arm);
-        for (code, scores) in of_arm.as_object().into_iter().flatten() {
-            let both = number(scores, "f1").zip(number(scores, "em"));
+        for (code, scores) in arm_scores.as_object().into_iter().flatten() {
+            let f1_and_em = number(scores, "f1").zip(number(scores, "em"));
             if code == AVERAGE {
                 continue;
             }
-            if let (Ok(question), Some((f1, em))) = (code.parse::<Language>(), both) {
+            if let (Ok(question), Some((f1, em))) = (code.parse::<Language>(), f1_and_em) {
                 let (f1_half_width, em_half_width) =
                     (number(scores, "f1_half_width"), number(scores, "em_half_width"));
                 matrix.insert(
@@ -364,7 +364,7 @@ fn of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, mlqa_eval::Error> {
         }
     }
     match runs.is_empty() {
-        true => Err(nothing("scores by language of the question", path)),
+        true => Err(nothing_found("scores by language of the question", path)),
         false => Ok(Some(runs)),
     }
 }
@@ -373,23 +373,24 @@ fn of_scores(path: &Path) -> Result<Option<Vec<ReportRun>>, mlqa_eval::Error> {
 /// been moved, and the recorded path.
 fn source_paths(run: &Path, path: &Path) -> Vec<PathBuf> {
     let parts: Vec<_> = path.components().collect();
-    let own = (0..parts.len().saturating_sub(1)).filter_map(|from| {
+    let in_run_folder = (0..parts.len().saturating_sub(1)).filter_map(|from| {
         let end: PathBuf = parts.get(from..)?.iter().collect();
         (!end.is_absolute()).then(|| run.join(end))
     });
-    own.chain([path.to_path_buf()]).collect()
+    in_run_folder.chain([path.to_path_buf()]).collect()
 }
 
 /// Reads a prediction file given by the user.
-fn of_file(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, mlqa_eval::Error> {
+fn file_answers(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, mlqa_eval::Error> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let sources = QuestionSources::read(folder)?.unwrap_or_default();
     let source = sources.0.get(name.as_ref());
-    let named = languages(source, name.parse().ok().as_ref()).or_else(|| files.languages());
-    let given = files.language.map(|language| (language, named.map_or(language, |named| named.1)));
-    let Some((context, question)) = given.or(named) else {
-        return Err(unknown(
+    let by_name = languages(source, name.parse().ok().as_ref()).or_else(|| files.languages());
+    let by_argument =
+        files.language.map(|language| (language, by_name.map_or(language, |by_name| by_name.1)));
+    let Some((context, question)) = by_argument.or(by_name) else {
+        return Err(content_error(
             path,
             "cannot determine the language of the answers; give --language LANG",
         ));
@@ -397,15 +398,19 @@ fn of_file(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, mlqa_eval::
     let pair = Pair { set: String::new(), context: context.into(), question: question.into() };
     let questions = match (&files.data, source) {
         (Some(data), _) if data.is_dir() => {
-            let own = Some(data.join(name.as_ref())).filter(|own| own.exists());
-            let found = own.or_else(|| files.in_folder("", context, question));
+            let by_file_name =
+                Some(data.join(name.as_ref())).filter(|by_file_name| by_file_name.exists());
+            let found = by_file_name.or_else(|| files.in_folder("", context, question));
             let what = || format!("questions for {name} in {context} and {question}");
-            found.ok_or_else(|| nothing(&what(), data))?
+            found.ok_or_else(|| nothing_found(&what(), data))?
         }
         (Some(data), _) => data.clone(),
         (None, Some(source)) => source.path.clone(),
         (None, None) => {
-            return Err(unknown(path, "cannot determine the question file; give --data FILE"));
+            return Err(content_error(
+                path,
+                "cannot determine the question file; give --data FILE",
+            ));
         }
     };
     Ok(AnswerFile {
@@ -420,8 +425,8 @@ fn of_file(path: &Path, files: &QuestionFiles) -> Result<AnswerFile, mlqa_eval::
 impl Pair {
     /// The normalisation for all answers of the pair: SQuAD's if a file prescribes it.
     pub fn rules(&self, files: &[Vec<&AnswerFile>], squad: Option<bool>) -> Normalization {
-        let of_set = || files.iter().flatten().any(|file| file.squad_rules);
-        match squad.unwrap_or_else(of_set) {
+        let prescribed = || files.iter().flatten().any(|file| file.squad_rules);
+        match squad.unwrap_or_else(prescribed) {
             true => Normalization::SquadEn,
             false => Normalization::Mlqa(self.context.0),
         }
@@ -438,7 +443,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_run_whose_name_is_not_utf_8_finds_its_questions() {
+    fn runs_with_non_utf8_names_find_their_questions() {
         let folder = tempfile::tempdir().unwrap();
         let name = "test-context-en-question-de.json";
         let run = folder.path().join(OsStr::from_bytes(b"n\xff"));

@@ -103,10 +103,10 @@ pub struct Report {
 
 /// Appends numbers to repeated names, so that file names are unique.
 fn make_unique<'a>(names: impl Iterator<Item = &'a mut String>) {
-    let mut seen = BTreeSet::new();
+    let mut used = BTreeSet::new();
     for name in names {
         let (first, mut number) = (name.clone(), 1);
-        while !seen.insert(name.clone()) {
+        while !used.insert(name.clone()) {
             number += 1;
             *name = format!("{first}-{number}");
         }
@@ -145,11 +145,11 @@ impl Report {
 
     /// Returns all tables: scores in the order of the page, then the setup.
     fn tables(&self) -> Vec<Table> {
-        let of = &self.resampling;
-        let mut tables = vec![tables::summary(&self.all, &self.means, of)];
+        let resampling = &self.resampling;
+        let mut tables = vec![tables::summary(&self.all, &self.means, resampling)];
         tables.extend(self.heat_maps.iter().map(HeatMap::table));
         tables.push(tables::scores(&self.all));
-        tables.push(tables::differences(&self.all, &self.differences, of));
+        tables.push(tables::differences(&self.all, &self.differences, resampling));
         tables.push(tables::answer_types(&self.all));
         tables.push(tables::boundaries(&self.all));
         tables.extend(self.about.tables().into_iter().cloned());
@@ -213,24 +213,24 @@ impl Report {
     ) -> Result<(), mlqa_eval::Error> {
         let path = path.as_ref();
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let named = |end: &str| path.with_file_name(format!("{stem}{end}"));
+        let sibling = |end: &str| path.with_file_name(format!("{stem}{end}"));
         let mut files = vec![(path.to_path_buf(), self.to_html().into_bytes())];
         for format in formats {
             match format {
                 ReportFormat::Markdown => {
-                    files.push((named(".md"), self.to_markdown().into_bytes()));
+                    files.push((sibling(".md"), self.to_markdown().into_bytes()));
                 }
-                ReportFormat::Json => files.push((named(".json"), self.json(&named(".json"))?)),
+                ReportFormat::Json => files.push((sibling(".json"), self.json(&sibling(".json"))?)),
                 ReportFormat::Csv => {
                     for table in self.tables() {
-                        let path = named(&format!("-{}.csv", table.name));
+                        let path = sibling(&format!("-{}.csv", table.name));
                         files.push((path.clone(), table.csv(&path)?));
                     }
                 }
                 ReportFormat::Svg => {
                     let drawings = self.drawings().into_iter();
                     files.extend(drawings.map(|drawing| {
-                        let path = named(&format!("-{}.svg", drawing.name));
+                        let path = sibling(&format!("-{}.svg", drawing.name));
                         (path, drawing.file().into_bytes())
                     }));
                 }

@@ -1,13 +1,13 @@
 "use strict";
 (() => {
-  const place = document.getElementById("questions");
+  const container = document.getElementById("questions");
   const make = (name, attributes = {}, ...children) => {
     const element = document.createElement(name);
     for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
     element.append(...children);
     return element;
   };
-  // Drawings as files: dark on white, whatever the page looks like.
+  // Saved figures are dark on white in any colour scheme.
   for (const svg of document.querySelectorAll("figure svg")) {
     const button = make("button", { class: "save", type: "button" }, "Save as SVG");
     button.addEventListener("click", () => {
@@ -24,21 +24,21 @@
     });
     svg.closest("figure").append(button);
   }
-  // What does not fit says so: it fades where more follows.
+  // Boxes with hidden content fade at the edge.
   const fade = (box) => {
     box.classList.toggle("above", box.scrollTop > 1);
     box.classList.toggle("below", box.scrollTop + box.clientHeight < box.scrollHeight - 1);
     box.classList.toggle("right", box.scrollLeft + box.clientWidth < box.scrollWidth - 1);
   };
-  // A context shows the lines around the answer, and the others where they are asked for.
+  // A context shows the lines around the answer; a button shows all lines.
   const fit = (box) => {
     const mark = box.querySelector("mark.gold") || box.querySelector("mark");
     const line = parseFloat(getComputedStyle(box).lineHeight);
     if (mark) box.scrollTop = Math.max(0, Math.floor(mark.offsetTop / line) - 2) * line;
     if (box.scrollHeight > box.clientHeight + 1 && !box.nextElementSibling.matches("button")) {
-      const button = make("button", { class: "save", type: "button" }, "Whole text");
+      const button = make("button", { class: "save", type: "button" }, "Show all");
       button.addEventListener("click", () => {
-        button.textContent = box.classList.toggle("open") ? "Less of the text" : "Whole text";
+        button.textContent = box.classList.toggle("open") ? "Show less" : "Show all";
       });
       box.after(button);
     }
@@ -53,24 +53,25 @@
     sizes.observe(box);
     box.addEventListener("scroll", () => fade(box));
   }
-  if (!place) return;
+  if (!container) return;
   const data = JSON.parse(document.getElementById("data").textContent);
   const PAGE = 20;
-  // Control characters, and those that embed, override or isolate a direction, are written out.
+  // Control characters, and characters that embed, override or isolate a text direction, are shown
+  // as code points.
   const UNSEEN = /([\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069])/u;
   const texts = (text) => text.split(UNSEEN).filter((part) => part !== "").map((part) =>
     UNSEEN.test(part) && part.length === 1
       ? make("span", { class: "unseen" }, "U+" + part.codePointAt(0).toString(16).toUpperCase().padStart(4, "0"))
       : part);
-  // Most letters decide: a foreign name at a text's start turns nothing round.
+  // The direction is that of most letters, so that a foreign name at the start has no effect.
   const RIGHT_TO_LEFT = /[\p{sc=Adlm}\p{sc=Arab}\p{sc=Hebr}\p{sc=Nkoo}\p{sc=Syrc}\p{sc=Thaa}]/gu;
   const count = (text, letters) => (text.match(letters) || []).length;
   const direction = (text) =>
     2 * count(text, RIGHT_TO_LEFT) > count(text, /\p{L}/gu) ? "rtl" : "ltr";
-  // An answer reads as in its context, so that a lone number keeps its digits' order.
+  // Answers have the direction of their context, so that ranges of numbers look the same.
   const bdi = (text, lang, dir) => make("bdi", { dir, lang }, ...texts(text));
 
-  // The context with the places of the gold answers and of the run's answer marked.
+  // Marks the gold answers and the run's answer in a context.
   const marked = (text, gold, answer) => {
     const spans = gold.map(([at, length]) => [at, at + length, "gold"]);
     if (answer) spans.push([answer[0], answer[0] + answer[1], "pred"]);
@@ -91,7 +92,7 @@
     ["wrong", "not exact", (answer) => !answer.em],
     ["all", "all", () => true],
     ["none", "F1 is 0", (answer) => answer.f1 === 0],
-    ["part", "partly right", (answer) => !answer.em && answer.f1 > 0],
+    ["part", "partly correct", (answer) => !answer.em && answer.f1 > 0],
     ["right", "exact", (answer) => answer.em],
     ["unanswered", "without an answer", (answer) => !answer.text && !(answer.text === null && answer.answered)],
   ];
@@ -127,10 +128,10 @@
     controls[key] = control;
     return make("label", {}, name, control);
   };
-  const numbered = (all) => all.map((name, at) => [String(at), name]);
+  const indexed = (all) => all.map((name, at) => [String(at), name]);
   const filters = make("form", { class: "filters" });
   filters.addEventListener("submit", (event) => event.preventDefault());
-  if (data.runs.length > 1) filters.append(select("run", "run", numbered(data.runs)));
+  if (data.runs.length > 1) filters.append(select("run", "run", indexed(data.runs)));
   if (data.pairs.length > 1)
     filters.append(select("pair", "context–question",
       [["", "all"], ...numbered(data.pairs.map((pair) => pair.label))]));
@@ -144,7 +145,7 @@
   filters.append(make("label", {}, "contains", search));
 
   const pagers = [0, 1].map(() => {
-    const before = make("button", { type: "button" }, "← before");
+    const before = make("button", { type: "button" }, "← previous");
     const after = make("button", { type: "button" }, "next →");
     const count = make("span", { class: "soft" });
     const go = (step) => { state.page = String(Number(state.page) + step); show(true); filters.scrollIntoView(); };
@@ -153,18 +154,18 @@
     return { before, after, count, box: make("div", { class: "pager" }, before, after, count) };
   });
   const list = make("div");
-  place.append(filters, pagers[0].box, list, pagers[1].box);
+  container.append(filters, pagers[0].box, list, pagers[1].box);
 
   const article = (item) => {
     const pair = data.pairs[item.pair];
     const own = item.answers[Number(state.run)];
     const header = make("header", {}, make("span", {}, pair.label), make("span", {}, ...texts(item.id)));
     if (item.kind !== null) header.append(make("span", {}, ...texts(data.kinds[item.kind])));
-    const places = item.gold.map(([at]) => at).filter((at) => at !== null);
-    const whole = data.contexts[item.context];
-    const dir = direction(whole);
+    const goldSpans = item.gold.map(([at]) => at).filter((at) => at !== null);
+    const contextText = data.contexts[item.context];
+    const dir = direction(contextText);
     const context = make("p", { class: "context", dir, lang: pair.context },
-      ...marked(whole, places, own && own.at));
+      ...marked(contextText, goldSpans, own && own.at));
     sizes.observe(context);
     const rows = make("tbody");
     const golds = item.gold.flatMap(([, text], at) =>
@@ -173,7 +174,7 @@
     item.answers.forEach((answer, run) => {
       if (answer === null) return;
       const text = answer.text === null
-        ? (answer.answered ? "answer not kept" : "no prediction") : answer.text === "" ? "no answer" : null;
+        ? (answer.answered ? "answer not stored" : "no prediction") : answer.text === "" ? "no answer" : null;
       const said = text ? make("span", { class: "soft" }, text) : bdi(answer.text, pair.context, dir);
       const cell = make("td", { class: "said" }, said);
       const same = (form) => item.gold.some(([, gold]) => form(gold) === form(answer.text || ""));
@@ -201,14 +202,14 @@
   const show = (remember) => {
     const run = Number(state.run);
     const test = (outcomes.find(([key]) => key === state.outcome) || outcomes[1])[2];
-    const sought = state.text.toLowerCase();
-    const holds = (text) => text.toLowerCase().includes(sought);
+    const query = state.text.toLowerCase();
+    const holds = (text) => text.toLowerCase().includes(query);
     const found = data.items.filter((item) => {
       const own = item.answers[run];
       return own && (state.pair === "" || item.pair === Number(state.pair)) && test(own, item)
         && (state.class === "" || own.class === Number(state.class))
         && (state.type === "" || item.kind === Number(state.type))
-        && (sought === "" || holds(item.id) || holds(item.question) || holds(own.text || "")
+        && (query === "" || holds(item.id) || holds(item.question) || holds(own.text || "")
           || holds(data.contexts[item.context]) || item.gold.some(([, text]) => holds(text)));
     });
     const f1 = (item) => item.answers[run].f1;
@@ -225,7 +226,7 @@
         : `${page * PAGE + 1}–${page * PAGE + shown.length} of ${found.length}`;
     }
     list.replaceChildren(...shown.map(article));
-    place.dataset.found = String(found.length);
+    container.dataset.found = String(found.length);
     if (remember) {
       const set = Object.entries(state).filter(([, value]) => value !== "");
       history.replaceState(null, "", "#browse?" + new URLSearchParams(set));
@@ -238,5 +239,5 @@
     show(false);
   });
   show(false);
-  if (location.hash.startsWith("#browse?")) place.scrollIntoView();
+  if (location.hash.startsWith("#browse?")) container.scrollIntoView();
 })();

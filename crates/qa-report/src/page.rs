@@ -7,14 +7,14 @@ use crate::browser::Browser;
 use crate::collect::PairScores;
 use crate::svg::Svg;
 use crate::table::Table;
-use crate::text::{counted, escape, in_script, thousands};
+use crate::text::{escape, in_script, thousands, with_unit};
 use crate::{Report, draw, tables};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 /// SHA-256 of [`SCRIPT`]. The page's content security policy allows no other script and no external
 /// resources.
-const SCRIPT_HASH: &str = "O/lRfsX7pB1F+bhDHzhSfzzekCx2lf8J2SJG1z28cuc=";
+const SCRIPT_HASH: &str = "KRntE6By7lh07bPCzTtlaeSA6nLYjqY0ZJVJpJf+1ds=";
 
 /// A section of the page: anchor, heading and content.
 struct Section {
@@ -25,7 +25,7 @@ struct Section {
 
 pub(crate) fn html(report: &Report) -> String {
     let sections = sections(report);
-    let link = |one: &Section| format!("<a href=\"#{}\">{}</a>", one.anchor, one.title);
+    let link = |section: &Section| format!("<a href=\"#{}\">{}</a>", section.anchor, section.title);
     let section = |Section { anchor, title, body }: &Section| {
         format!("<section id=\"{anchor}\">\n<h2>{title}</h2>\n{body}</section>\n")
     };
@@ -65,7 +65,7 @@ fn about(report: &Report) -> String {
         let _ = write!(out, "<dt>{name}</dt><dd>{}</dd>", lines.join("<br>"));
     }
     out.push_str("</dl>\n");
-    let tables: String = about.tables().into_iter().map(folded).collect();
+    let tables: String = about.tables().into_iter().map(collapsed).collect();
     // The first table describes the runs, so it is open.
     out.push_str(&tables.replacen("<details>", "<details open>", 1));
     for recipe in &about.recipes {
@@ -73,7 +73,7 @@ fn about(report: &Report) -> String {
         let recipe = lines.join("\n");
         let _ = writeln!(
             out,
-            "<details><summary>The recipe, every key in force</summary>\n<pre>{recipe}</pre></details>"
+            "<details><summary>Recipe with all effective keys</summary>\n<pre>{recipe}</pre></details>"
         );
     }
     out
@@ -82,21 +82,21 @@ fn about(report: &Report) -> String {
 /// Returns the numbers of runs, pairs and questions and the scoring rules in one line.
 fn facts(report: &Report) -> String {
     let all = &report.all;
-    let mut facts = vec![counted(all.names.len(), "run", "runs")];
-    facts.push(counted(all.pairs.len(), "pair of languages", "pairs of languages"));
-    let questions: usize = all.pairs.iter().map(|one| one.questions).sum();
+    let mut facts = vec![with_unit(all.names.len(), "run", "runs")];
+    facts.push(with_unit(all.pairs.len(), "pair of languages", "pairs of languages"));
+    let questions: usize = all.pairs.iter().map(|scores| scores.questions).sum();
     if questions > 0 {
-        facts.push(counted(questions, "question", "questions"));
+        facts.push(with_unit(questions, "question", "questions"));
     }
-    let without: usize = all.pairs.iter().map(|one| one.without_gold).sum();
+    let without: usize = all.pairs.iter().map(|scores| scores.without_gold).sum();
     if without > 0 {
         facts.push(format!("{} without a gold answer skipped", thousands(without)));
     }
     if !all.rows.is_empty() {
-        let squad = |one: &PairScores| one.squad_rules;
+        let squad = |scores: &PairScores| scores.squad_rules;
         let rules = match (all.pairs.iter().all(squad), all.pairs.iter().any(squad)) {
             (true, _) => "SQuAD's English rules",
-            (false, true) => "the rules of each set: MLQA's, or SQuAD's English ones",
+            (false, true) => "the rules of each set: MLQA's or SQuAD's English rules",
             (false, false) => "MLQA's rules",
         };
         facts.push(rules.to_owned());
@@ -105,7 +105,7 @@ fn facts(report: &Report) -> String {
 }
 
 fn sections(report: &Report) -> Vec<Section> {
-    let of = &report.resampling;
+    let resampling = &report.resampling;
     let all = &report.all;
     let mut sections = Vec::new();
     let mut add = |anchor, title, body: String| {
@@ -113,31 +113,31 @@ fn sections(report: &Report) -> Vec<Section> {
             sections.push(Section { anchor, title, body });
         }
     };
-    add("run", "What was run", about(report));
-    let summary = tables::summary(all, &report.means, of);
+    add("run", "Setup", about(report));
+    let summary = tables::summary(all, &report.means, resampling);
     add("runs", "Runs", summary.html() + &figures(&draw::run_means(report)));
     add("scores", "Scores by language", scores(report));
-    let differences = tables::differences(all, &report.differences, of);
-    let body = figures(&draw::differences(report)) + &folded(&differences);
+    let differences = tables::differences(all, &report.differences, resampling);
+    let body = figures(&draw::differences(report)) + &collapsed(&differences);
     let title = format!("{}.", escape(&differences.title));
-    add("differences", "Differences", explained(&title, body));
+    add("differences", "Differences", with_explanation(&title, body));
     add("types", "Answer types", tables::answer_types(all).html());
     let drawing = figures(draw::boundaries(all).as_slice());
-    let body = drawing + &folded(&tables::boundaries(all));
+    let body = drawing + &collapsed(&tables::boundaries(all));
     let body = match report.means.iter().any(|mean| mean.no_span > Some(0.0)) {
-        true => explained("Answers that do not occur in their contexts are disjoint.", body),
+        true => with_explanation("Answers that do not occur in their contexts are disjoint.", body),
         false => body,
     };
     add("boundaries", "Boundaries", body);
     add("browse", "Questions", browser(&all.browser, all.seeds.iter().any(|&seeds| seeds > 1)));
-    let lines = "A line for each seed of a run. Rates, gradient norms and speeds are in the folder \
-                 of each stage.";
-    add("curves", "Training curves", explained(lines, figures(&report.curve_drawings())));
+    let lines = "One line per seed of a run. Learning rates, gradient norms and speeds are in the \
+                 folder of each stage.";
+    add("curves", "Training curves", with_explanation(lines, figures(&report.curve_drawings())));
     sections
 }
 
 /// Puts an explanatory sentence before `body`; empty if `body` is empty.
-fn explained(sentence: &str, body: String) -> String {
+fn with_explanation(sentence: &str, body: String) -> String {
     match body.is_empty() {
         true => body,
         false => format!("<p class=\"soft\">{sentence}</p>\n{body}"),
@@ -147,12 +147,12 @@ fn explained(sentence: &str, body: String) -> String {
 fn scores(report: &Report) -> String {
     let drawings: Vec<Svg> = report.heat_maps.iter().map(draw::heat_map).collect();
     let sentence = "Row: language of context and answer, or run. Column: language of the question. \
-                    Framed: both the same.";
-    explained(sentence, figures(&drawings) + &folded(&tables::scores(&report.all)))
+                    Framed: context and question in one language.";
+    with_explanation(sentence, figures(&drawings) + &collapsed(&tables::scores(&report.all)))
 }
 
 /// A collapsed table; empty if the table has no rows.
-fn folded(table: &Table) -> String {
+fn collapsed(table: &Table) -> String {
     match table.rows.is_empty() {
         true => String::new(),
         false => format!(
@@ -175,26 +175,26 @@ fn figures(drawings: &[Svg]) -> String {
     format!("<div class=\"figures\">\n{figures}</div>\n")
 }
 
-fn browser(browser: &Browser, several_seeds: bool) -> String {
+fn browser(browser: &Browser, has_several_seeds: bool) -> String {
     let (shown, total) = (browser.shown(), browser.total());
     if shown == 0 {
         return String::new();
     }
-    let which = match shown == total {
+    let selection = match shown == total {
         true => format!("All {} questions", thousands(total)),
         false => format!(
-            "{} of {} questions, those that a run has wrong before those that all have right",
+            "{} of {} questions; questions that a run answers incorrectly take precedence",
             thousands(shown),
             thousands(total)
         ),
     };
-    let seeds = if several_seeds { "; of several seeds the answers of the first" } else { "" };
+    let seeds = if has_several_seeds { "; answers of the first seed" } else { "" };
     format!(
-        "<p class=\"soft\">{which}{seeds}.</p>\n<p \
+        "<p class=\"soft\">{selection}{seeds}.</p>\n<p \
          class=\"legend\"><span><mark class=\"gold\">gold answer</mark></span><span><mark \
          class=\"pred\">the run's answer</mark></span><span><mark class=\"gold pred\">both</mark>\
-         </span></p>\n<div id=\"questions\"></div>\n<noscript><p>The questions are shown by a \
-         script in this page.</p></noscript>\n"
+         </span></p>\n<div id=\"questions\"></div>\n<noscript><p>The questions are shown by \
+         JavaScript.</p></noscript>\n"
     )
 }
 
@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_policy_names_the_script() {
+    fn content_security_policy_has_the_hash_of_the_script() {
         assert_eq!(BASE64.encode(Sha256::digest(SCRIPT)), SCRIPT_HASH);
         assert!(!SCRIPT.contains("</script") && !STYLE.contains("</style"));
     }

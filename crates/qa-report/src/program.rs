@@ -103,10 +103,10 @@ pub fn run(args: &Args) -> Result<(), String> {
 impl Args {
     /// Scores and compares the runs.
     fn report(&self) -> Result<Report, String> {
-        let failed = |error: mlqa_eval::Error| error.to_string();
+        let message = |error: mlqa_eval::Error| error.to_string();
         let mut runs = Vec::new();
-        for given in &self.runs {
-            runs.extend(self.find(given).map_err(failed)?);
+        for argument in &self.runs {
+            runs.extend(self.find(argument).map_err(message)?);
         }
         if !self.arms.is_empty() {
             runs = select(&runs, &self.arms)?;
@@ -118,36 +118,39 @@ impl Args {
             squad: self.norm.map(|norm| matches!(norm, Norm::Squad)),
             examples: self.questions,
         };
-        Report::of(&runs, &config).map_err(failed)
+        Report::of(&runs, &config).map_err(message)
     }
 
     /// Finds the runs of an argument.
-    fn find(&self, given: &str) -> Result<Vec<ReportRun>, mlqa_eval::Error> {
+    fn find(&self, argument: &str) -> Result<Vec<ReportRun>, mlqa_eval::Error> {
         let files = QuestionFiles {
             data: self.data.clone(),
             language: self.language,
             split: self.split.clone(),
             n_best: self.n_best.clone(),
         };
-        let (name, paths) = named_paths(given);
-        let found = paths.iter().map(|path| ReportRun::find(path, &files));
-        let mut found = found.collect::<Result<Vec<_>, _>>()?.into_iter();
-        let first = found.next().unwrap_or_default();
-        let mut others: Vec<Vec<ReportRun>> = found.collect();
+        let (name, paths) = named_paths(argument);
+        let runs_by_path = paths.iter().map(|path| ReportRun::find(path, &files));
+        let mut runs_by_path = runs_by_path.collect::<Result<Vec<_>, _>>()?.into_iter();
+        let first = runs_by_path.next().unwrap_or_default();
+        let mut others: Vec<Vec<ReportRun>> = runs_by_path.collect();
         let seeds_of = |run: ReportRun| {
-            let at = |other: &Vec<ReportRun>| match other.len() {
+            let index_in = |other: &Vec<ReportRun>| match other.len() {
                 1 => Some(0),
                 _ => other.iter().position(|other| other.name == run.name),
             };
-            let seeds = others.iter_mut().filter_map(|other| at(other).map(|at| other.remove(at)));
+            let seeds = others
+                .iter_mut()
+                .filter_map(|other| index_in(other).map(|index| other.remove(index)));
             let seeds: Vec<ReportRun> = seeds.collect();
             run.with_seeds_of(seeds)
         };
         let mut runs: Vec<ReportRun> = first.into_iter().map(seeds_of).collect();
         if let Some(name) = name {
-            let several = runs.len() > 1;
+            let has_several = runs.len() > 1;
             for run in &mut runs {
-                run.name = if several { format!("{name} {}", run.name) } else { name.to_owned() };
+                run.name =
+                    if has_several { format!("{name} {}", run.name) } else { name.to_owned() };
             }
         }
         Ok(runs)
@@ -156,35 +159,35 @@ impl Args {
 
 /// Splits `[NAME=]RUN[,RUN…]` into name and paths. Names and paths may contain `=` and `,`, so the
 /// split whose paths all exist is used.
-fn named_paths(given: &str) -> (Option<&str>, Vec<&str>) {
-    let name_ends = given.match_indices('=').map(|(at, _)| at);
-    let readings = || {
-        let named =
-            name_ends.clone().filter_map(|at| Some((given.get(..at)?, given.get(at + 1..)?)));
-        [(None, given)].into_iter().chain(named.map(|(name, paths)| (Some(name), paths)))
+fn named_paths(argument: &str) -> (Option<&str>, Vec<&str>) {
+    let name_ends = argument.match_indices('=').map(|(at, _)| at);
+    let splits = || {
+        let with_name =
+            name_ends.clone().filter_map(|at| Some((argument.get(..at)?, argument.get(at + 1..)?)));
+        [(None, argument)].into_iter().chain(with_name.map(|(name, paths)| (Some(name), paths)))
     };
     let exists = |path: &&str| Path::new(path).exists();
-    let whole = readings().find(|(_, paths)| exists(paths));
-    let parts = || readings().find(|(_, paths)| paths.split(',').all(|path| exists(&path)));
-    match (whole, parts()) {
+    let single_path = splits().find(|(_, paths)| exists(paths));
+    let several_paths = || splits().find(|(_, paths)| paths.split(',').all(|path| exists(&path)));
+    match (single_path, several_paths()) {
         (Some((name, path)), _) => (name, vec![path]),
         (None, Some((name, paths))) => (name, paths.split(',').collect()),
         // Split at the first `=` and all commas; the error then names the missing path.
-        (None, None) => match given.split_once('=') {
+        (None, None) => match argument.split_once('=') {
             Some((name, paths)) => (Some(name), paths.split(',').collect()),
-            None => (None, given.split(',').collect()),
+            None => (None, argument.split(',').collect()),
         },
     }
 }
 
 /// Selects runs by name, in the order of `arms`.
 fn select(runs: &[ReportRun], arms: &[String]) -> Result<Vec<ReportRun>, String> {
-    let of_name = |arm: &String| match runs.iter().find(|run| run.name == *arm) {
+    let find_run = |arm: &String| match runs.iter().find(|run| run.name == *arm) {
         Some(run) => Ok(run.clone()),
         None => {
             let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
             Err(format!("--arms: no arm `{arm}`; expected {}", names.join(", ")))
         }
     };
-    arms.iter().map(of_name).collect()
+    arms.iter().map(find_run).collect()
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use mlqa_eval::{Dataset, Error, TypedDataset};
 
 use crate::ReportRun;
-use crate::collect::OfPair;
+use crate::collect::PairFiles;
 use crate::input::{AnswerFile, Pair};
 
 /// The questions of a pair that have a gold answer.
@@ -17,15 +17,15 @@ pub(crate) struct Questions {
 
 impl Questions {
     /// Reads the questions of a pair's answer files, whose question files must be equal.
-    pub fn of(files: &OfPair<'_>) -> Result<Self, Error> {
-        let mut found: Option<TypedDataset> = None;
+    pub fn of(files: &PairFiles<'_>) -> Result<Self, Error> {
+        let mut questions: Option<TypedDataset> = None;
         for file in files.iter().flatten() {
             let path = &file.questions;
-            if found.as_ref().is_some_and(|known| known.dataset.path == *path) {
+            if questions.as_ref().is_some_and(|first| first.dataset.path == *path) {
                 continue;
             }
             let typed = TypedDataset::read_any(path)?;
-            match &found {
+            match &questions {
                 // Run folders may have separate question files, which must be equal.
                 Some(TypedDataset { dataset: first, .. })
                     if first.questions != typed.dataset.questions =>
@@ -37,15 +37,15 @@ impl Questions {
                     return Err(Error::Content { path: path.clone(), message });
                 }
                 Some(_) => {}
-                None => found = Some(typed),
+                None => questions = Some(typed),
             }
         }
-        let Some(TypedDataset { mut dataset, types }) = found else {
+        let Some(TypedDataset { mut dataset, types }) = questions else {
             return Err(Error::NoQuestions { path: PathBuf::new() });
         };
-        let before = dataset.questions.len();
+        let total = dataset.questions.len();
         dataset.questions.retain(|question| !question.answers.is_empty());
-        let without_gold = before - dataset.questions.len();
+        let without_gold = total - dataset.questions.len();
         match dataset.questions.is_empty() {
             true => Err(Error::NoQuestions { path: dataset.path }),
             false => Ok(Self { dataset, types, without_gold }),
@@ -58,17 +58,17 @@ pub(crate) fn check_seeds(run: &ReportRun) -> Result<(), Error> {
     let pairs = |seed: &Vec<AnswerFile>| seed.iter().map(|file| file.pair.clone()).collect();
     let mut all = run.seeds.iter().map(pairs);
     let Some(first) = all.next() else { return Ok(()) };
-    let common = all.fold(first, |common: BTreeSet<Pair>, own| &common & &own);
+    let common = all.fold(first, |common: BTreeSet<Pair>, seed_pairs| &common & &seed_pairs);
     let files: Vec<&AnswerFile> = run.seeds.iter().filter_map(|seed| seed.first()).collect();
     match (common.is_empty(), files.as_slice()) {
-        (true, [one, other, ..]) => Err(Error::Content {
-            path: other.predictions.clone(),
+        (true, [first_file, second_file, ..]) => Err(Error::Content {
+            path: second_file.predictions.clone(),
             message: format!(
                 "answers {}, but {} answers {}; comma-separated paths are the seeds of one run and \
                  must answer the same questions",
-                other.pair.label(),
-                one.predictions.display(),
-                one.pair.label()
+                second_file.pair.label(),
+                first_file.predictions.display(),
+                first_file.pair.label()
             ),
         }),
         _ => Ok(()),

@@ -26,10 +26,10 @@ impl QuestionFiles {
     /// The languages of context and question of the question file, if known.
     pub(crate) fn languages(&self) -> Option<(Language, Language)> {
         let name = self.data.as_ref().and_then(|data| data.file_name()?.to_str());
-        let named = name.and_then(|name| name.parse().ok());
-        let named = named.map(|name: DatasetName| (name.context, name.question));
-        let given = |language| (language, named.map_or(language, |(_, question)| question));
-        self.language.map(given).or(named)
+        let by_name = name.and_then(|name| name.parse().ok());
+        let by_name = by_name.map(|name: DatasetName| (name.context, name.question));
+        let with_name = |language| (language, by_name.map_or(language, |(_, question)| question));
+        self.language.map(with_name).or(by_name)
     }
 
     /// Finds the question file of a set and two languages in the folder `data`.
@@ -46,8 +46,8 @@ impl QuestionFiles {
             names.push(format!("xquad.{context}.json"));
         }
         let folders = [data.join(set), data.clone()];
-        let mut places =
+        let mut paths =
             folders.iter().flat_map(|folder| names.iter().map(|name| folder.join(name)));
-        places.find(|place| place.is_file())
+        paths.find(|path| path.is_file())
     }
 }

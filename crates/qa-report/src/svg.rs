@@ -61,8 +61,8 @@ impl Svg {
     pub fn new(name: impl Into<String>, title: impl Into<String>, width: f64, height: f64) -> Self {
         let (name, title, body) = (name.into(), title.into(), String::new());
         let mut svg = Self { name, title, width, height, body };
-        let shown = fitted(&svg.title, 15.0, width - 16.0);
-        svg.text(8.0, 22.0, Style::of(15.0, Anchor::Start).bold(), &shown);
+        let title_text = fitted(&svg.title, 15.0, width - 16.0);
+        svg.text(8.0, 22.0, Style::of(15.0, Anchor::Start).bold(), &title_text);
         svg
     }
 
@@ -182,20 +182,20 @@ impl Svg {
 
     /// Returns the figure as a file, dark on white.
     pub fn file(&self) -> String {
-        let ground = format!(
+        let background = format!(
             "<rect width=\"{:.0}\" height=\"{:.0}\" fill=\"#fff\"/>\n",
             self.width, self.height
         );
-        self.element(&ground).replacen("<svg ", "<svg color=\"#1b1f24\" ", 1)
+        self.element(&background).replacen("<svg ", "<svg color=\"#1b1f24\" ", 1)
     }
 
-    fn element(&self, ground: &str) -> String {
+    fn element(&self, background: &str) -> String {
         let (title, width, height) = (escape(&self.title), self.width, self.height);
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" \
              viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\" aria-label=\"{title}\" \
              data-name=\"{}\" fill=\"currentColor\" font-family=\"system-ui, 'Noto Sans', \
-             sans-serif\">\n<title>{title}</title>\n{ground}{}</svg>\n",
+             sans-serif\">\n<title>{title}</title>\n{background}{}</svg>\n",
             escape(&self.name),
             self.body
         )
@@ -229,22 +229,22 @@ pub(crate) fn ticks(low: f64, high: f64) -> Vec<f64> {
     let high = if high > low { high } else { low + 1.0 };
     let raw = (high - low) / 4.0;
     let power = 10f64.powf(raw.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].iter().map(|one| one * power).find(|&step| step >= raw);
+    let step = [1.0, 2.0, 5.0, 10.0].iter().map(|factor| factor * power).find(|&step| step >= raw);
     let step = step.unwrap_or(10.0 * power);
     let first = (low / step).floor();
-    let mut all = Vec::new();
+    let mut ticks = Vec::new();
     for at in 0..12 {
         let tick = (first + f64::from(at)) * step;
-        all.push(tick);
+        ticks.push(tick);
         if tick >= high {
             break;
         }
     }
-    all
+    ticks
 }
 
 /// Relative position of a value between the first tick (0) and the last (1).
-pub(crate) fn along(ticks: &[f64], value: f64) -> f64 {
+pub(crate) fn relative_position(ticks: &[f64], value: f64) -> f64 {
     match (ticks.first(), ticks.last()) {
         (Some(first), Some(last)) => (value - first) / (last - first),
         _ => value,
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drawing_is_a_complete_file_with_real_text() {
+    fn figures_are_complete_files_with_escaped_text() {
         let mut svg = Svg::new("a", "</title><script>", 100.0, 50.0);
         svg.text(1.0, 2.0, Style::of(12.0, Anchor::End).bold(), "<b>");
         svg.mark((1.0, 2.0), 5, true, "\"");

@@ -33,7 +33,7 @@ impl From<Option<f64>> for Value {
 
 impl Value {
     /// Formats the value for display; text is unchanged.
-    fn shown(&self) -> String {
+    fn display(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
             Self::Count(count) => count.to_string(),
@@ -90,10 +90,10 @@ impl Table {
         let has_value = |at: usize| {
             self.rows.iter().any(|row| row.get(at).is_some_and(|cell| *cell != Value::Missing))
         };
-        let kept: Vec<bool> = (0..self.columns.len()).map(has_value).collect();
-        let keep = |at: usize| kept.get(at).copied().unwrap_or(false);
-        let numbered = self.columns.into_iter().enumerate();
-        self.columns = numbered.filter(|(at, _)| keep(*at)).map(|(_, name)| name).collect();
+        let has_values: Vec<bool> = (0..self.columns.len()).map(has_value).collect();
+        let keep = |at: usize| has_values.get(at).copied().unwrap_or(false);
+        let indexed = self.columns.into_iter().enumerate();
+        self.columns = indexed.filter(|(at, _)| keep(*at)).map(|(_, name)| name).collect();
         for row in &mut self.rows {
             let cells = std::mem::take(row).into_iter().enumerate();
             *row = cells.filter(|(at, _)| keep(*at)).map(|(_, cell)| cell).collect();
@@ -104,8 +104,8 @@ impl Table {
     /// Whether all cells of a column that have a value are text.
     fn is_text(&self, column: usize) -> bool {
         let cells = self.rows.iter().filter_map(|row| row.get(column));
-        let mut known = cells.filter(|cell| **cell != Value::Missing).peekable();
-        known.peek().is_some() && known.all(|cell| matches!(cell, Value::Text(_)))
+        let mut with_value = cells.filter(|cell| **cell != Value::Missing).peekable();
+        with_value.peek().is_some() && with_value.all(|cell| matches!(cell, Value::Text(_)))
     }
 
     /// Returns the table as an element of a page; empty without rows.
@@ -120,7 +120,7 @@ impl Table {
             format!("<th scope=\"col\"{class}>{}</th>", escape(column))
         };
         let cell = |(at, cell): (usize, &Value)| {
-            let shown = escape(&cell.shown());
+            let shown = escape(&cell.display());
             match (at, cell) {
                 (0, _) => format!("<th scope=\"row\"><bdi>{shown}</bdi></th>"),
                 (_, Value::Text(_)) => format!("<td class=\"text\"><bdi>{shown}</bdi></td>"),
@@ -148,7 +148,7 @@ impl Table {
         let safe = crate::text::markdown;
         let cell = |text: &str| format!(" {} |", safe(text));
         let row = |row: &Vec<Value>| {
-            let cells: String = row.iter().map(|value| cell(&value.shown())).collect();
+            let cells: String = row.iter().map(|value| cell(&value.display())).collect();
             format!("|{cells}\n")
         };
         let columns: String = self.columns.iter().map(|column| cell(column)).collect();
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_holds_the_same() {
+    fn all_formats_have_the_same_values() {
         let markdown = "## A &lt;b> \\| c\n\n| run | F1 | difference |\n|---|---:|---:|\n\
                         | a\\|b &lt;i> | 12.35 | 0.00 |\n| c | – | +1.00 |\n";
         assert_eq!(table().markdown(), markdown);

@@ -23,7 +23,7 @@ fn count(number: usize) -> Value {
 }
 
 /// Creates the table of all runs on all sets.
-pub(crate) fn summary(all: &Collected, means: &[RunMean], of: &Resampling) -> Table {
+pub(crate) fn summary(all: &Collected, means: &[RunMean], resampling: &Resampling) -> Table {
     // The columns visible on a narrow screen come first.
     let columns = "run, set, F1, EM, F1 ±, F1 low, F1 high, EM ±, EM low, EM high, questions, \
                    language pairs, seeds, unanswered, not a span %";
@@ -47,12 +47,12 @@ pub(crate) fn summary(all: &Collected, means: &[RunMean], of: &Resampling) -> Ta
     if some_no_span {
         table.note.push_str(" Not a span: answers that do not occur verbatim in their contexts.");
     }
-    for Shared { set, run, counts: [first, own, both] } in shared(all) {
+    for Shared { set, run, counts: [first, of_run, common] } in shared(all) {
         let set = if set.is_empty() { String::new() } else { format!("{set}: ") };
-        let (other, run) = (all.name(0), all.name(run));
-        let [first, own, both] = [first, own, both].map(thousands);
+        let (first_name, run) = (all.name(0), all.name(run));
+        let [first, of_run, common] = [first, of_run, common].map(thousands);
         table.note.push_str(&format!(
-            " {set}{run} answers {own} questions and {other} {first}; differences are over the {both} that \
+            " {set}{run} answers {of_run} questions and {first_name} {first}; differences are over the {common} that \
              both answer."
         ));
     }
@@ -60,8 +60,8 @@ pub(crate) fn summary(all: &Collected, means: &[RunMean], of: &Resampling) -> Ta
         table.note.push_str(&format!(
             " Low and high: {:.0} % bootstrap interval ({} samples) over question ids, which \
              stay together across languages.",
-            100.0 * of.level,
-            of.samples
+            100.0 * resampling.level,
+            resampling.samples
         ));
     }
     if means.iter().any(|mean| mean.scores.iter().any(|score| score.half_width.is_some())) {
@@ -73,24 +73,24 @@ pub(crate) fn summary(all: &Collected, means: &[RunMean], of: &Resampling) -> Ta
 /// Creates the table of the scores of all runs on all pairs.
 pub(crate) fn scores(all: &Collected) -> Table {
     let columns = "run, set, context, question, questions, F1, F1 ±, EM, EM ±, not a span %";
-    let runs = || all.pairs.iter().flat_map(|one| one.runs.iter().flatten());
-    let some_no_span = runs().any(|one| one.no_span > 0);
+    let runs = || all.pairs.iter().flat_map(|scores| scores.runs.iter().flatten());
+    let some_no_span = runs().any(|scores| scores.no_span > 0);
     let mut table = Table::new("scores", "Every pair of languages", columns);
     for run in 0..all.names.len() {
-        for one in &all.pairs {
-            let Some(Some(found)) = one.runs.get(run) else { continue };
-            let cell = &found.cell;
+        for scores in &all.pairs {
+            let Some(Some(run_scores)) = scores.runs.get(run) else { continue };
+            let cell = &run_scores.cell;
             table.rows.push(vec![
                 name(all, run),
-                set_cell(&one.pair.set),
-                Value::Text(one.pair.context.to_string()),
-                Value::Text(one.pair.question.to_string()),
+                set_cell(&scores.pair.set),
+                Value::Text(scores.pair.context.to_string()),
+                Value::Text(scores.pair.question.to_string()),
                 count(cell.questions),
                 Value::Number(cell.f1),
                 cell.f1_half_width.into(),
                 Value::Number(cell.em),
                 cell.em_half_width.into(),
-                no_span(iter::once(found)).filter(|_| some_no_span).into(),
+                no_span(iter::once(run_scores)).filter(|_| some_no_span).into(),
             ]);
         }
     }
@@ -98,27 +98,31 @@ pub(crate) fn scores(all: &Collected) -> Table {
 }
 
 /// Creates the table of differences from the first run.
-pub(crate) fn differences(all: &Collected, found: &[Difference], of: &Resampling) -> Table {
+pub(crate) fn differences(
+    all: &Collected,
+    differences: &[Difference],
+    resampling: &Resampling,
+) -> Table {
     let columns = "run, set, languages, metric, questions, first run, this run, difference, \
                    low, high, p (randomisation), p (bootstrap), p (Holm)";
     let first = all.name(0);
     let mut table = Table::new("differences", format!("Differences from {first}"), columns);
-    for one in found {
-        let interval = one.test.difference;
+    for difference in differences {
+        let interval = difference.test.difference;
         table.rows.push(vec![
-            name(all, one.run),
-            set_cell(&one.set),
-            Value::from(one.pair.as_deref().unwrap_or("mean")),
-            Value::from(METRICS.get(one.metric).copied().unwrap_or_default()),
-            Value::Count(one.questions),
-            Value::Number(one.baseline),
-            Value::Number(one.value),
+            name(all, difference.run),
+            set_cell(&difference.set),
+            Value::from(difference.pair.as_deref().unwrap_or("mean")),
+            Value::from(METRICS.get(difference.metric).copied().unwrap_or_default()),
+            Value::Count(difference.questions),
+            Value::Number(difference.baseline),
+            Value::Number(difference.value),
             Value::Signed(interval.mean),
             Value::Signed(interval.low),
             Value::Signed(interval.high),
-            Value::P(one.test.p_randomisation),
-            Value::P(one.test.p_bootstrap),
-            Value::P(one.p_holm),
+            Value::P(difference.test.p_randomisation),
+            Value::P(difference.test.p_bootstrap),
+            Value::P(difference.p_holm),
         ]);
     }
     table.note = format!(
@@ -126,8 +130,8 @@ pub(crate) fn differences(all: &Collected, found: &[Difference], of: &Resampling
          {:.0} % bootstrap interval ({} samples). p (Holm) corrects p of the randomisation for all pairs of \
          languages, and for all means, of a metric. The p-values account for the choice of \
          questions, not of seeds.",
-        100.0 * of.level,
-        of.samples
+        100.0 * resampling.level,
+        resampling.samples
     );
     table.without_empty_columns()
 }
@@ -139,8 +143,8 @@ pub(crate) fn answer_types(all: &Collected) -> Table {
     let mut by_kind: BTreeMap<Option<usize>, Vec<Vec<[f64; 2]>>> = BTreeMap::new();
     for row in &all.rows {
         let runs = by_kind.entry(row.kind).or_insert_with(|| vec![vec![]; all.names.len()]);
-        for (own, value) in runs.iter_mut().zip(&row.values) {
-            own.extend(*value);
+        for (run_values, value) in runs.iter_mut().zip(&row.values) {
+            run_values.extend(*value);
         }
     }
     let mut kinds: Vec<_> = by_kind.into_iter().collect();
@@ -184,8 +188,8 @@ fn parts(counts: &BoundaryCounts) -> Vec<f64> {
 /// The shares of [`PARTS`] by run, over all pairs; runs without answers are excluded.
 pub(crate) fn boundary_sums(all: &Collected) -> Vec<(String, Vec<f64>)> {
     let sum = |run: usize| {
-        let found = all.pairs.iter().filter_map(|one| one.runs.get(run)?.as_ref());
-        found.fold(BoundaryCounts::default(), |sum, one| sum.plus(&one.boundary))
+        let pair_runs = all.pairs.iter().filter_map(|pair| pair.runs.get(run)?.as_ref());
+        pair_runs.fold(BoundaryCounts::default(), |sum, pair| sum.plus(&pair.boundary))
     };
     let sums = all.names.iter().enumerate().map(|(run, name)| (name.clone(), sum(run)));
     let sums = sums.filter(|(_, counts)| counts.questions() > 0);
@@ -208,12 +212,12 @@ pub(crate) fn boundaries(all: &Collected) -> Table {
             row.push(Value::Number(100.0 * elsewhere));
             row
         };
-        for one in &all.pairs {
-            let Some(Some(found)) = one.runs.get(run) else { continue };
-            if found.boundary.questions() > 0 {
-                sum = sum.plus(&found.boundary);
-                let label = format!("{}–{}", one.pair.context, one.pair.question);
-                rows.push(row(set_cell(&one.pair.set), &label, &found.boundary));
+        for scores in &all.pairs {
+            let Some(Some(run_scores)) = scores.runs.get(run) else { continue };
+            if run_scores.boundary.questions() > 0 {
+                sum = sum.plus(&run_scores.boundary);
+                let label = format!("{}–{}", scores.pair.context, scores.pair.question);
+                rows.push(row(set_cell(&scores.pair.set), &label, &run_scores.boundary));
             }
         }
         if rows.len() > 1 {

@@ -5,19 +5,19 @@ use std::fmt::Write;
 /// Whether a character invisibly changes the text around it: control characters, and characters
 /// that embed, override or isolate a text direction. Directional marks and joiners are excluded,
 /// because words in Arabic, Hebrew and Indic scripts contain them.
-pub(crate) fn acts_unseen(c: char) -> bool {
+pub(crate) fn is_invisible_control(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
 }
 
-/// Converts a text to one line: white space becomes a space, and characters of [`acts_unseen`] are
-/// escaped, as `\u{202e}`.
+/// Converts a text to one line: line ends and tabs become spaces, and characters of
+/// [`is_invisible_control`] are escaped, such as `\u{202e}`.
 pub(crate) fn visible(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
             '\n' | '\r' | '\t' => out.push(' '),
-            c if acts_unseen(c) => {
+            c if is_invisible_control(c) => {
                 let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
             }
             c => out.push(c),
@@ -44,7 +44,7 @@ pub(crate) fn in_script(json: &str) -> String {
     for c in json.chars() {
         match c {
             // These characters occur only in JSON strings, where an escape is equivalent.
-            c if acts_unseen(c) || matches!(c, '<' | '>' | '&') => {
+            c if is_invisible_control(c) || matches!(c, '<' | '>' | '&') => {
                 let _ = write!(out, "\\u{:04x}", u32::from(c));
             }
             _ => out.push(c),
@@ -81,7 +81,7 @@ pub(crate) fn thousands(count: usize) -> String {
 }
 
 /// Formats a count with its unit: `1 run`, `2 runs`.
-pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
+pub(crate) fn with_unit(count: usize, one: &str, many: &str) -> String {
     format!("{} {}", thousands(count), if count == 1 { one } else { many })
 }
 
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_of_the_input_is_markup_or_hidden() {
+    fn markup_and_invisible_characters_are_escaped() {
         let hostile = "</script><img src=x onerror='a\"&'>\u{202e}\u{1b}[2J\n\u{2066}";
         let shown = "&lt;/script&gt;&lt;img src=x onerror=&#39;a&quot;&amp;&#39;&gt;\\u{202e}\
                      \\u{1b}[2J \\u{2066}";
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn json_in_a_script_means_the_same() {
+    fn escaped_json_has_the_same_value() {
         let texts = ["</script><!--", "a & b > c", "\u{2028}\u{2029}\u{9f}", "\u{0}\u{202e}é\"\\"];
         let json = serde_json::to_string(&texts).unwrap();
         let safe = in_script(&json);
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_counts() {
+    fn file_names_and_counts() {
         assert_eq!(file_name("Über/../a b"), "ber-..-a-b");
         assert_eq!((file_name("../"), file_name("نص")), ("run".into(), "run".into()));
         assert_eq!([0, 999, 1190, 1_234_567].map(thousands), ["0", "999", "1,190", "1,234,567"]);

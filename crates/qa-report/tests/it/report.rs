@@ -37,13 +37,13 @@ pub(crate) fn write(path: &Path, value: &Value) {
 }
 
 /// A file of questions: (id, question, context, answer).
-pub(crate) fn questions(all: &[(&str, &str, &str, &str)]) -> Value {
+pub(crate) fn questions(rows: &[(&str, &str, &str, &str)]) -> Value {
     let paragraph = |(id, question, context, answer): &(&str, &str, &str, &str)| {
         let start = context.find(answer).map(|byte| context[..byte].chars().count());
         let answers = json!([{ "text": answer, "answer_start": start.unwrap() }]);
         json!({ "context": context, "qas": [{ "id": id, "question": question, "answers": answers }] })
     };
-    let paragraphs: Vec<Value> = all.iter().map(paragraph).collect();
+    let paragraphs: Vec<Value> = rows.iter().map(paragraph).collect();
     json!({ "version": "1.0", "data": [{ "title": "t", "paragraphs": paragraphs }] })
 }
 
@@ -65,7 +65,7 @@ fn examples_of_the_program_run() {
 }
 
 #[test]
-fn what_the_input_holds_is_text() {
+fn input_is_escaped() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
     let context = format!("a {HOSTILE} b");
@@ -74,8 +74,8 @@ fn what_the_input_holds_is_text() {
     data["data"][0]["paragraphs"][0]["qas"][0]["subtype"] = HOSTILE.into();
     write(Path::new(&at("data.json")), &data);
     let long = format!("one{}", " more".repeat(100_000));
-    write(Path::new(&at("said.json")), &json!({ HOSTILE: HOSTILE, "b": long }));
-    let name = format!("{}={}", HOSTILE.replace('\0', ""), at("said.json"));
+    write(Path::new(&at("predictions.json")), &json!({ HOSTILE: HOSTILE, "b": long }));
+    let name = format!("{}={}", HOSTILE.replace('\0', ""), at("predictions.json"));
     let title = HOSTILE.replace('\0', "");
     let page = at("report.html");
     let args = [&name, "--data", &at("data.json"), "--language", "en", "--out", &page];
@@ -109,13 +109,13 @@ fn what_the_input_holds_is_text() {
 }
 
 #[test]
-fn the_same_runs_give_the_same_bytes() {
+fn output_is_deterministic() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
-    let said = fixture("scorer/zh/predictions.json");
+    let predictions = fixture("scorer/zh/predictions.json");
     let data = fixture("scorer/zh/dataset.json");
     let make = |out: &str| {
-        report(&[&said, "--data", &data, "--language", "zh", "--out", out]);
+        report(&[&predictions, "--data", &data, "--language", "zh", "--out", out]);
         fs::read_to_string(out).unwrap()
     };
     let first = make(&at("a.html"));
@@ -123,13 +123,13 @@ fn the_same_runs_give_the_same_bytes() {
     assert!(first.contains("<p class=\"facts\">1 run · 1 pair of languages · 40 questions"));
     // The page loads no external resources.
     for word in ["http://", "https://", "src=\"/", "url(", "@import"] {
-        let found = first.replace("http://www.w3.org/2000/svg", "");
-        assert!(!found.contains(word), "{word}");
+        let without_namespace = first.replace("http://www.w3.org/2000/svg", "");
+        assert!(!without_namespace.contains(word), "{word}");
     }
 }
 
 #[test]
-fn numbers_are_those_of_score_and_compare() {
+fn values_equal_score_and_compare() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
     let [data, first, second] =
@@ -197,14 +197,14 @@ fn run_folder(folder: &Path) {
     fs::write(folder.join("recipe.toml"), "title = \"<b>\"\n").unwrap();
     let name = "test-context-en-question-de.json";
     write(&folder.join("questions").join(name), &questions(&all));
-    for (seed, arm, said) in [
+    for (seed, arm, answers) in [
         (9, "base", ["far", "Ada"]),
         (10, "base", ["Lima", "Ada"]),
         (9, "injected", ["Lima", "Ada"]),
         (10, "injected", ["Lima", "Ada"]),
     ] {
         let cell = folder.join(format!("seed-{seed}/{arm}"));
-        write(&cell.join("predictions").join(name), &json!({ "a": said[0], "b": said[1] }));
+        write(&cell.join("predictions").join(name), &json!({ "a": answers[0], "b": answers[1] }));
         fs::create_dir(cell.join("fine-tune")).unwrap();
         fs::write(cell.join("fine-tune/curves.svg"), "<svg onload='x()'/>").unwrap();
         let lines = "{\"step\": 10, \"loss\": 2.5}\n{\"step\": 20, \"loss\": 1.5}\n{\"st";
@@ -222,12 +222,12 @@ fn run_folder(folder: &Path) {
 }
 
 #[test]
-fn a_run_folder_has_a_run_for_each_arm() {
+fn run_folders_have_a_run_per_arm() {
     let folder = tempfile::tempdir().unwrap();
     run_folder(folder.path());
     let at = |name: &str| folder.path().join(name).display().to_string();
-    let place = folder.path().display().to_string();
-    let printed = report(&[&place, "--out", &at("report.html")]);
+    let run = folder.path().display().to_string();
+    let printed = report(&[&run, "--out", &at("report.html")]);
     let row = "| base | 75.00 | 75.00 | 317.65 |";
     assert!(printed.contains(row), "{printed}");
     let html = fs::read_to_string(at("report.html")).unwrap();
@@ -243,16 +243,16 @@ fn a_run_folder_has_a_run_for_each_arm() {
     assert!(drawing.contains("base: loss 1.5000 at step 20"));
     assert!(!html.contains("onload") && !html.contains("data:image") && !html.contains("<img"));
 
-    let other = report(&[&place, "--arms", "injected,base", "--out", &at("other.html")]);
-    let position = |name: &str| other.find(&format!("| {name} |")).unwrap();
-    assert!(position("injected") < position("base"), "{other}");
-    refused(&[&place, "--arms", "control", "--out", &at("none.html")], "base, injected");
+    let reordered = report(&[&run, "--arms", "injected,base", "--out", &at("other.html")]);
+    let position = |name: &str| reordered.find(&format!("| {name} |")).unwrap();
+    assert!(position("injected") < position("base"), "{reordered}");
+    refused(&[&run, "--arms", "control", "--out", &at("none.html")], "base, injected");
     // `questions.json` has the paths of question files in other folders. A run folder may be moved.
     let name = "test-context-en-question-de.json";
     let elsewhere = folder.path().join("elsewhere");
     fs::rename(folder.path().join("questions"), &elsewhere).unwrap();
     let arms = ["seed-9/base", "seed-10/base", "seed-9/injected", "seed-10/injected"];
-    for (path, found) in [
+    for (path, exists) in [
         (elsewhere.join(name).display().to_string(), true),
         (format!("/gone/{}/elsewhere/{name}", at("x")), true),
         ("/gone/other.json".to_owned(), false),
@@ -261,26 +261,26 @@ fn a_run_folder_has_a_run_for_each_arm() {
         for arm in arms {
             write(&folder.path().join(arm).join("predictions/questions.json"), &source);
         }
-        match found {
-            true => assert!(report(&[&place, "--out", &at("again.html")]).contains(row)),
-            false => refused(&[&place, "--out", &at("none.html")], "--data DIR"),
+        match exists {
+            true => assert!(report(&[&run, "--out", &at("again.html")]).contains(row)),
+            false => refused(&[&run, "--out", &at("none.html")], "--data DIR"),
         }
     }
     for arm in arms {
         fs::remove_file(folder.path().join(arm).join("predictions/questions.json")).unwrap();
     }
-    refused(&[&place, "--out", &at("none.html")], "--data DIR");
+    refused(&[&run, "--out", &at("none.html")], "--data DIR");
     assert!(!folder.path().join("none.html").exists());
 }
 
 #[test]
-fn a_page_begins_with_what_was_found_and_what_was_run() {
+fn page_begins_with_findings_and_setup() {
     let folder = tempfile::tempdir().unwrap();
     run_folder(folder.path());
     let at = |name: &str| folder.path().join(name).display().to_string();
-    let place = folder.path().display().to_string();
+    let run = folder.path().display().to_string();
     let page = at("report.html");
-    report(&[&place, "--out", &page, "--beside", "json,md"]);
+    report(&[&run, "--out", &page, "--beside", "json,md"]);
     let html = fs::read_to_string(&page).unwrap();
     let questions = fs::read(folder.path().join("questions/test-context-en-question-de.json"));
     let digest: String =
@@ -288,7 +288,7 @@ fn a_page_begins_with_what_was_found_and_what_was_run() {
     for piece in [
         "<h1>Answers to German questions about English texts</h1>\n<p class=\"finding\">injected has \
          the highest F1, 100.00; 25.00 points above base (95 % interval +0.00 to +50.00, which \
-         holds 0: these questions do not tell the two apart), over 2 questions, 2 seeds.</p>",
+         contains 0: the difference is not significant), over 2 questions, 2 seeds.</p>",
         "<dt>Recipe</dt><dd>toy: Plays.</dd>",
         "<dt>Command</dt><dd>toy toy.toml --set &#39;a=&#39;\\&#39;&#39;&lt;/dd&gt;&#39;\\&#39;&#39;&#39;</dd>",
         "<dt>Seeds</dt><dd>9, 10</dd>",
@@ -311,14 +311,13 @@ fn a_page_begins_with_what_was_found_and_what_was_run() {
     assert_eq!(written["run"]["seeds"], "9, 10");
 
     // The first run is the best run. A single prediction file has no recipe.
-    report(&[&place, "--arms", "injected,base", "--out", &page]);
+    report(&[&run, "--arms", "injected,base", "--out", &page]);
     let html = fs::read_to_string(&page).unwrap();
-    let piece =
-        "No run has a higher F1 than injected, 100.00; base comes next, 25.00 points below it";
+    let piece = "No run has a higher F1 than injected, 100.00; base is second, 25.00 points below";
     assert!(html.contains(piece));
-    let [data, said] =
+    let [data, predictions] =
         ["dataset", "predictions"].map(|name| fixture(&format!("scorer/es/{name}.json")));
-    report(&[&said, "--data", &data, "--language", "es", "--out", &page]);
+    report(&[&predictions, "--data", &data, "--language", "es", "--out", &page]);
     let html = fs::read_to_string(&page).unwrap();
     assert!(html.contains("<h1>Answers to Spanish questions about Spanish texts</h1>"));
     assert!(
@@ -329,7 +328,7 @@ fn a_page_begins_with_what_was_found_and_what_was_run() {
 }
 
 #[test]
-fn a_finding_compares_what_both_runs_answer() {
+fn findings_compare_the_questions_of_both_runs() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
     for language in ["de", "en"] {
@@ -349,8 +348,8 @@ fn a_finding_compares_what_both_runs_answer() {
     let (finding, _) = rest.split_once("</p>").unwrap();
     assert!(
         finding.starts_with(
-            "No run has a higher F1 than both, 100.00; english comes next, 50.00 \
-                                 points below it (95 % interval −100.00 to +0.00"
+            "No run has a higher F1 than both, 100.00; english is second, 50.00 \
+                                 points below (95 % interval −100.00 to +0.00"
         ),
         "{finding}"
     );
@@ -358,7 +357,7 @@ fn a_finding_compares_what_both_runs_answer() {
 }
 
 #[test]
-fn runs_on_other_questions_are_not_compared() {
+fn runs_on_different_questions_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
     run_folder(&first);
@@ -371,14 +370,14 @@ fn runs_on_other_questions_are_not_compared() {
 }
 
 #[test]
-fn input_without_answers_keeps_the_existing_page() {
+fn invalid_inputs_preserve_the_existing_page() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
-    let [data, said] =
+    let [data, predictions] =
         ["dataset", "predictions"].map(|name| fixture(&format!("scorer/es/{name}.json")));
     let page = at("report.html");
-    let given = ["--data", &data, "--language", "es", "--out", &page];
-    report(&[&[said.as_str()], &given[..]].concat());
+    let options = ["--data", &data, "--language", "es", "--out", &page];
+    report(&[&[predictions.as_str()], &options[..]].concat());
     let good = fs::read(&page).unwrap();
     fs::create_dir(at("empty")).unwrap();
     write(Path::new(&at("run/run.json")), &json!({}));
@@ -387,7 +386,7 @@ fn input_without_answers_keeps_the_existing_page() {
     write(Path::new(&at("others.json")), &json!({ "of another file": "x" }));
     write(Path::new(&at("matrix.json")), &json!({ "title": "", "cells": [] }));
     write(Path::new(&at("summary.json")), &json!({ "arms": {} }));
-    for (wrong, word) in [
+    for (input, word) in [
         ("empty", "no predictions"),
         ("run", "no predictions"),
         ("page.json", "page.json:1:1"),
@@ -397,29 +396,29 @@ fn input_without_answers_keeps_the_existing_page() {
         ("summary.json", "no scores"),
     ] {
         // The invalid input alone, and after a valid run.
-        for before in [&[][..], &[said.as_str()]] {
-            refused(&[before, &[&at(wrong)], &given].concat(), word);
-            assert_eq!(fs::read(&page).unwrap(), good, "{wrong}");
+        for before in [&[][..], &[predictions.as_str()]] {
+            refused(&[before, &[&at(input)], &options].concat(), word);
+            assert_eq!(fs::read(&page).unwrap(), good, "{input}");
         }
     }
 }
 
 #[test]
 fn missing_options_are_requested() {
-    let said = fixture("scorer/es/predictions.json");
+    let predictions = fixture("scorer/es/predictions.json");
     let data = fixture("scorer/es/dataset.json");
     for (args, error) in [
         (["--data", &data], "cannot determine the language of the answers; give --language LANG"),
         (["--language", "es"], "cannot determine the question file; give --data FILE"),
     ] {
-        let output = run(&[&[&said, "--out", "/dev/null"], &args[..]].concat());
+        let output = run(&[&[&predictions, "--out", "/dev/null"], &args[..]].concat());
         let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(text, format!("error: {said}: {error}\n"));
+        assert_eq!(text, format!("error: {predictions}: {error}\n"));
     }
 }
 
 #[test]
-fn a_page_has_as_many_questions_as_are_asked_for() {
+fn page_has_the_requested_number_of_questions() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
     for (language, ids) in [("de", 0..3), ("en", 0..3), ("es", 0..1)] {
@@ -427,17 +426,17 @@ fn a_page_has_as_many_questions_as_are_asked_for() {
         let ids: Vec<String> = ids.map(|id| id.to_string()).collect();
         let rows = ids.iter().map(|id| (id.as_str(), "?", "one two", "two"));
         write(&folder.path().join("data").join(&name), &questions(&rows.collect::<Vec<_>>()));
-        write(&folder.path().join("said").join(&name), &json!({ "0": "two" }));
+        write(&folder.path().join("predictions").join(&name), &json!({ "0": "two" }));
     }
-    for (asked, shown) in [("0", 0), ("1", 1), ("4", 4), ("6", 6), ("100", 7)] {
-        let (said, data, page) = (at("said"), at("data"), at("report.html"));
-        report(&[&said, "--data", &data, "--out", &page, "--questions", asked]);
+    for (requested, shown) in [("0", 0), ("1", 1), ("4", 4), ("6", 6), ("100", 7)] {
+        let (predictions, data, page) = (at("predictions"), at("data"), at("report.html"));
+        report(&[&predictions, "--data", &data, "--out", &page, "--questions", requested]);
         let page = fs::read_to_string(&page).unwrap();
         let items = match shown {
             0 => 0,
             _ => data_of(&page)["items"].as_array().unwrap().len(),
         };
-        assert_eq!(items, shown, "--questions {asked}");
+        assert_eq!(items, shown, "--questions {requested}");
     }
 }
 
@@ -468,15 +467,15 @@ fn n_best_lists_and_types_are_shown() {
 }
 
 #[test]
-fn the_drawing_of_the_readme_is_what_the_program_draws() {
+fn figure_of_the_readme_is_up_to_date() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("demo.html").display().to_string();
     let summary = root.join("examples/bridging-gap/results/demo-seeds.json").display().to_string();
     report(&[&summary, "--out", &page, "--beside", "svg"]);
     let drawn = fs::read_to_string(folder.path().join("demo-f1.svg")).unwrap();
-    let kept = fs::read_to_string(root.join("docs/demo-f1.svg")).unwrap();
-    assert_eq!(drawn, kept, "qa-report …/results/demo-seeds.json --out demo.html --beside svg");
+    let stored = fs::read_to_string(root.join("docs/demo-f1.svg")).unwrap();
+    assert_eq!(drawn, stored, "qa-report …/results/demo-seeds.json --out demo.html --beside svg");
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
     assert!(readme.contains("](docs/demo-f1.svg)"));
 }

@@ -20,13 +20,13 @@ const HOSTILE: &str = "</script><script>document.title='taken'</script><img src=
 type Row<'a> = (&'a str, &'a str, &'a str, &'a str, usize);
 
 /// Writes the page of runs on the given questions.
-fn made(folder: &Path, rows: &[Row<'_>], runs: &[Value]) -> PathBuf {
+fn write_page(folder: &Path, rows: &[Row<'_>], runs: &[Value]) -> PathBuf {
     let paragraph = |(id, question, context, answer, start): &Row<'_>| {
         let answers = json!([{ "text": answer, "answer_start": start }]);
         let subtype = if *id == "typed" { "t".repeat(3000) } else { (*id).to_owned() };
-        let asked =
+        let qas =
             json!([{ "id": id, "question": question, "answers": answers, "subtype": subtype }]);
-        json!({ "context": context, "qas": asked })
+        json!({ "context": context, "qas": qas })
     };
     let paragraphs: Vec<_> = rows.iter().map(paragraph).collect();
     let data = json!({ "version": "1.0", "data": [{ "title": "", "paragraphs": paragraphs }] });
@@ -36,14 +36,14 @@ fn made(folder: &Path, rows: &[Row<'_>], runs: &[Value]) -> PathBuf {
         path.display().to_string()
     };
     let data = write("data.json", &data);
-    let said = |(at, run)| {
+    let run_argument = |(at, run)| {
         let name = ["first", "second"][at];
         let path = write(&format!("{name}.json"), run);
         format!("the-{name}-of-the-runs-in-this-test={path}")
     };
     let out = folder.join("report.html");
     let program = Command::new(env!("CARGO_BIN_EXE_qa-report"))
-        .args(runs.iter().enumerate().map(said))
+        .args(runs.iter().enumerate().map(run_argument))
         .args(["--data", &data, "--language", "ar", "--samples", "50"])
         .arg("--out")
         .arg(&out)
@@ -63,7 +63,7 @@ fn page(folder: &Path) -> PathBuf {
     ];
     let first = json!({ "ar": "البيت", "zh": "北京市", "long": "Llan" });
     let second = json!({ "ar": "أربعة", "zh": "市", HOSTILE: HOSTILE });
-    made(folder, &rows, &[first, second])
+    write_page(folder, &rows, &[first, second])
 }
 
 /// Writes a page with a reader and a generative model.
@@ -91,7 +91,7 @@ fn page_with_chat(folder: &Path) -> PathBuf {
 }
 
 /// Evaluates an expression in a frame of the given width that shows the page, after its layout.
-fn measured(browser: &Browser, page: &Path, width: u32, expression: &str) -> Value {
+fn evaluate(browser: &Browser, page: &Path, width: u32, expression: &str) -> Value {
     // A copy without the content security policy, which allows only the page's script.
     let html = fs::read_to_string(page).unwrap();
     let (before, rest) = html.split_once("<meta http-equiv").unwrap();
@@ -112,13 +112,13 @@ fn measured(browser: &Browser, page: &Path, width: u32, expression: &str) -> Val
     fs::write(&outer, frame).unwrap();
     let dom = dom(browser, &outer, "", 1600);
     let (_, rest) = dom.split_once("</script>").unwrap();
-    let found = rest.split_once("measured:").and_then(|(_, rest)| rest.split_once(":end"));
-    assert!(found.is_some(), "nothing measured:\n{dom}");
-    serde_json::from_str(found.unwrap().0).unwrap()
+    let result = rest.split_once("measured:").and_then(|(_, rest)| rest.split_once(":end"));
+    assert!(result.is_some(), "nothing measured:\n{dom}");
+    serde_json::from_str(result.unwrap().0).unwrap()
 }
 
 #[test]
-fn the_questions_are_found_and_marked() {
+fn questions_are_filtered_and_marked() {
     let Some(browser) = Browser::found() else { return };
     let folder = tempfile::tempdir().unwrap();
     let page = page(folder.path());
@@ -147,7 +147,7 @@ fn the_questions_are_found_and_marked() {
 }
 
 #[test]
-fn answers_of_a_chat_model_are_compared_with_a_reader() {
+fn chat_model_is_compared_with_a_reader() {
     let Some(browser) = Browser::found() else { return };
     let folder = tempfile::tempdir().unwrap();
     let page = page_with_chat(folder.path());
@@ -164,31 +164,31 @@ fn answers_of_a_chat_model_are_compared_with_a_reader() {
 }
 
 #[test]
-fn a_phone_need_not_scroll_sideways() {
+fn page_fits_on_a_phone() {
     let Some(browser) = Browser::found() else { return };
     for make in [page, page_with_chat] {
         let folder = tempfile::tempdir().unwrap();
         let page = make(folder.path());
         let root_element = "document.documentElement";
         let wide = format!("{root_element}.scrollWidth-{root_element}.clientWidth");
-        assert_eq!(measured(&browser, &page, 390, &wide), 0);
+        assert_eq!(evaluate(&browser, &page, 390, &wide), 0);
     }
 }
 
 #[test]
-fn an_answer_reads_as_in_its_context() {
+fn answers_have_the_direction_of_their_context() {
     let Some(browser) = Browser::found() else { return };
     let folder = tempfile::tempdir().unwrap();
     // An Arabic text that begins with a foreign name.
     let context = "BBC قالت إن بين 18–20 كتابا في البيت.";
     let rows = [("years", "كم؟", context, "18–20", 16)];
-    let page = made(folder.path(), &rows, &[json!({ "years": "18–20" })]);
+    let page = write_page(folder.path(), &rows, &[json!({ "years": "18–20" })]);
     // Whether 18 is left of 20, in the context, the gold answer and the run's answer.
     let order = "[...document.querySelectorAll('.context mark,td.said bdi')].map((one)=>{\
                  const text=one.firstChild,left=(from,to)=>{const range=document.createRange();\
                  range.setStart(text,from);range.setEnd(text,to);\
                  return range.getBoundingClientRect().left};return left(0,2)<left(3,5)})";
-    assert_eq!(measured(&browser, &page, 1000, order), json!([false, false, false]));
+    assert_eq!(evaluate(&browser, &page, 1000, order), json!([false, false, false]));
     let sides = "getComputedStyle(document.querySelector('.context')).direction";
-    assert_eq!(measured(&browser, &page, 1000, sides), "rtl");
+    assert_eq!(evaluate(&browser, &page, 1000, sides), "rtl");
 }
