@@ -102,7 +102,7 @@ pub enum Error {
     /// The tokenizer lacks a special token, or its template is not supported.
     #[error("tokenizer: {message}")]
     SpecialToken {
-        /// The missing token or unsupported template, and what is supported.
+        /// The missing token or unsupported template, and the supported ones.
         message: String,
     },
     /// A question leaves too few tokens for its context.

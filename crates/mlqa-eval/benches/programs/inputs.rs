@@ -1,5 +1,5 @@
-//! Generates the inputs of the benchmark, deterministically: question files of MLQA's size made
-//! from XQuAD, predictions and logits.
+//! Generates the inputs of the benchmark deterministically: question files of MLQA's size from
+//! XQuAD's questions, predictions and logits.
 use std::fs;
 use std::io;
 use std::path::Path;

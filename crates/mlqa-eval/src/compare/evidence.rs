@@ -52,7 +52,7 @@ impl Resampling {
         results::bootstrap_means(values, self.samples, self.seed)
     }
 
-    /// The ends of the central interval of sorted values that holds the share `level`.
+    /// The ends of the central interval with the share `level` of sorted values.
     fn percentile_interval(&self, sorted: &[f64]) -> (f64, f64) {
         results::percentile_interval(sorted, self.level)
     }

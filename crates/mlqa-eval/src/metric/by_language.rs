@@ -57,7 +57,7 @@ pub(crate) fn steps_of(steps: Option<Steps>, id: &str) -> Option<Steps> {
 /// The scores of each language; `None` if an id does not name a language.
 ///
 /// # Errors
-/// [`Error::SeveralLanguages`] if `rules` are those of one of several languages.
+/// [`Error::SeveralLanguages`] if `rules` are for one language and the ids name several.
 fn language_scores(
     path: &Path,
     questions: &[QuestionScore],
@@ -123,7 +123,7 @@ fn by_language(questions: &[QuestionScore]) -> Option<LanguageScores> {
 ///
 /// # Errors
 /// As [`score`](crate::score()); [`Error::NoLanguage`] if there are no rules and an id names no
-/// language; [`Error::SeveralLanguages`] if rules are those of one of several languages.
+/// language; [`Error::SeveralLanguages`] if `rules` are for one language and the ids name several.
 pub fn score_by_language(
     dataset: &Dataset,
     predictions: &Predictions,

@@ -70,7 +70,7 @@ pub struct FileCheck {
     pub questions: usize,
     /// Number of gold answers.
     pub answers: usize,
-    /// The faults, in file order; those of the whole file come last.
+    /// The faults in file order; faults of the whole file come last.
     pub findings: Vec<Finding>,
 }
 

@@ -213,7 +213,7 @@ pub struct Window {
     /// Index after the last context token.
     pub context_end: usize,
     /// `[start, end)` in code points of the context for each context token, without surrounding
-    /// white space; empty for a token that is white space alone. Tokens that are parts of one
+    /// white space; empty for a token that is only white space. Tokens that are parts of one
     /// character (bytes) have the offsets of the whole character. For [`Compatible::RunQa`] these
     /// are the tokenizer's offsets.
     pub offsets: Vec<(usize, usize)>,

@@ -395,7 +395,7 @@ fn invalid_inputs_preserve_the_existing_page() {
         ("matrix.json", "no scores in"),
         ("summary.json", "no scores"),
     ] {
-        // The invalid input alone, and after a valid run.
+        // The invalid input as the only run, and after a valid run.
         for before in [&[][..], &[predictions.as_str()]] {
             refused(&[before, &[&at(input)], &options].concat(), word);
             assert_eq!(fs::read(&page).unwrap(), good, "{input}");

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{GoldNames, PredictedNames};
 use crate::{Error, Result};
 
-/// Matches characters other than spaces and those that Python's `str.isalnum` accepts. The pattern
+/// Matches characters that are neither spaces nor accepted by Python's `str.isalnum`. The pattern
 /// is constant, so the value is always `Some`.
 static REMOVED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[^\p{L}\p{N} ]").ok());
 
@@ -31,7 +31,7 @@ pub fn normalize_name(name: &str) -> String {
 /// Coverage: precision, recall and F1 of predicted names in percent.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct CoverageScore {
-    /// Share of right names among those predicted for entities that have a right name.
+    /// Share of right names among the names predicted for entities that have a right name.
     pub precision: f64,
     /// Share of the right names that were predicted.
     pub recall: f64,

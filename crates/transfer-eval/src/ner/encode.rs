@@ -194,7 +194,7 @@ fn windows(sizes: &[usize], budget: usize, overlap: usize) -> Vec<std::ops::Rang
 /// Converts a tagger's labels to one tag per word; `None` for words that are in no input.
 ///
 /// `predictions` has for each input one label per position (`[L]`, the arg max of its logits); only
-/// those at first pieces are used. For a word in several inputs, the tag comes from the input with
+/// labels at first pieces are used. For a word in several inputs, the tag comes from the input with
 /// the largest context, measured as the smaller number of words to its left and right; ties go to
 /// the first.
 ///
