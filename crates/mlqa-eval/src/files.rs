@@ -45,8 +45,8 @@ pub(crate) fn parse_json<T: DeserializeOwned>(
 /// (such as `NaN`).
 fn non_json_literal(text: &str, line: usize, column: usize) -> Option<&'static str> {
     let line = text.as_bytes().split(|&byte| byte == b'\n').nth(line.checked_sub(1)?)?;
-    let here = line.get(column.checked_sub(1)?..)?;
-    ["NaN", "Infinity"].into_iter().find(|literal| here.starts_with(literal.as_bytes()))
+    let at_column = line.get(column.checked_sub(1)?..)?;
+    ["NaN", "Infinity"].into_iter().find(|literal| at_column.starts_with(literal.as_bytes()))
 }
 
 /// Deserialises an offset: an integer, or one stored as a float or as text, as in files of pandas
@@ -70,13 +70,13 @@ pub(crate) fn offset<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Err
 
         fn visit_f64<E: de::Error>(self, value: f64) -> Result<usize, E> {
             // Whole floats are displayed without a point.
-            let whole = value.to_string().parse();
-            whole.map_err(|_| E::invalid_value(Unexpected::Float(value), &self))
+            let parsed = value.to_string().parse();
+            parsed.map_err(|_| E::invalid_value(Unexpected::Float(value), &self))
         }
 
         fn visit_str<E: de::Error>(self, value: &str) -> Result<usize, E> {
-            let whole = value.strip_suffix(".0").unwrap_or(value).parse();
-            whole.map_err(|_| E::invalid_value(Unexpected::Str(value), &self))
+            let parsed = value.strip_suffix(".0").unwrap_or(value).parse();
+            parsed.map_err(|_| E::invalid_value(Unexpected::Str(value), &self))
         }
     }
     from.deserialize_any(Offset)

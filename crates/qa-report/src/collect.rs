@@ -260,13 +260,13 @@ fn pair_run(scores: &[Score], boundary: BoundaryCounts, no_span: usize) -> PairR
 
 /// A question's mean scores over seeds, in percent.
 fn mean_of(seeds: &[Vec<Option<[f64; 2]>>], at: usize) -> Option<[f64; 2]> {
-    let found: Vec<[f64; 2]> =
+    let scores: Vec<[f64; 2]> =
         seeds.iter().filter_map(|values| values.get(at).copied().flatten()).collect();
-    let count = found.len();
+    let count = scores.len();
     let mean = |sum: f64| 100.0 * sum / count as f64;
     (count > 0).then(|| {
         let add = |sum: [f64; 2], one: &[f64; 2]| [sum[0] + one[0], sum[1] + one[1]];
-        found.iter().fold([0.0; 2], add).map(mean)
+        scores.iter().fold([0.0; 2], add).map(mean)
     })
 }
 

@@ -79,7 +79,7 @@ fn heat_cell(svg: &mut Svg, map: &HeatMap, (x, y): (f64, f64), cell: Option<&cra
         return;
     };
     svg.rect(rect, HEAT, heat(cell.score, map.range), &cell.tip);
-    if cell.same {
+    if cell.same_language {
         svg.frame(rect, false);
     }
     let small = match cell.half_width {
@@ -89,7 +89,7 @@ fn heat_cell(svg: &mut Svg, map: &HeatMap, (x, y): (f64, f64), cell: Option<&cra
         }
         None => String::new(),
     };
-    let score = Style { bold: cell.same, ..Style::of(14.0, Anchor::Middle) };
+    let score = Style { bold: cell.same_language, ..Style::of(14.0, Anchor::Middle) };
     let lift = if small.is_empty() { 24.5 } else { 19.0 };
     svg.text(middle, y + lift, score, &format!("{:.2}", cell.score));
     if !small.is_empty() {

@@ -58,36 +58,46 @@ impl Report {
         let gaps = first.map(|first| self.gaps(first, means)).unwrap_or_default();
         let best = gaps.iter().rev().max_by(|a, b| a.points.total_cmp(&b.points));
         let (Some(first), Some(best)) = (first, best) else {
-            let one = means.iter().rev().max_by(|a, b| f1(a).total_cmp(&f1(b)))?;
-            let sure = one.scores[0].interval.map(|found| interval(level, found, false));
-            let sure = sure.map(|sure| format!(" ({sure})")).unwrap_or_default();
-            let (f1, em, description) = (f1(one), one.scores[1].mean, self.description(one));
-            return Some(format!("{}: F1 {f1:.2}{sure}, EM {em:.2}{description}.", name(one.run)));
+            let best_run = means.iter().rev().max_by(|a, b| f1(a).total_cmp(&f1(b)))?;
+            let interval_text =
+                best_run.scores[0].interval.map(|found| interval(level, found, false));
+            let interval_text = interval_text
+                .map(|interval_text| format!(" ({interval_text})"))
+                .unwrap_or_default();
+            let (f1, em, description) =
+                (f1(best_run), best_run.scores[1].mean, self.description(best_run));
+            return Some(format!(
+                "{}: F1 {f1:.2}{interval_text}, EM {em:.2}{description}.",
+                name(best_run.run)
+            ));
         };
         let points = format!("{:.2} points", best.points.abs());
-        let (first_name, other) = (name(0), name(best.mean.run));
-        let claim = match best.points > 0.0 {
+        let (first_name, best_name) = (name(0), name(best.mean.run));
+        let statement = match best.points > 0.0 {
             true => {
-                format!("{other} has the highest F1, {:.2}; {points} above {first_name}", best.f1)
+                format!(
+                    "{best_name} has the highest F1, {:.2}; {points} above {first_name}",
+                    best.f1
+                )
             }
             false => format!(
-                "No run has a higher F1 than {first_name}, {:.2}; {other} is second, {points} below",
+                "No run has a higher F1 than {first_name}, {:.2}; {best_name} is second, {points} below",
                 best.f1 - best.points
             ),
         };
-        let sure = best.interval.map(|found| {
-            let doubt = match found.low <= 0.0 && found.high >= 0.0 {
+        let interval_text = best.interval.map(|found| {
+            let note = match found.low <= 0.0 && found.high >= 0.0 {
                 true => ", which contains 0: the difference is not significant",
                 false => "",
             };
-            format!(" ({}{doubt})", interval(level, found, true))
+            format!(" ({}{note})", interval(level, found, true))
         });
         let counts = [first.questions, best.mean.questions];
         let description = match best.interval.is_none() || counts == [best.questions; 2] {
             true => self.description(best.mean),
             false => format!(", over the {} questions that both answer", thousands(best.questions)),
         };
-        Some(format!("{claim}{}{description}.", sure.unwrap_or_default()))
+        Some(format!("{statement}{}{description}.", interval_text.unwrap_or_default()))
     }
 
     /// The F1 differences of the further runs from the first, on the questions that both answer.

@@ -11,7 +11,7 @@ pub(crate) struct Heat {
     pub half_width: Option<f64>,
     pub questions: usize,
     /// Whether context and question have one language.
-    pub same: bool,
+    pub same_language: bool,
     /// Tooltip text.
     pub tip: String,
 }
@@ -86,11 +86,11 @@ pub(crate) fn heat_maps(all: &Collected, set: &str) -> Vec<HeatMap> {
     let contexts: Vec<Vec<Language>> = runs.iter().map(|(_, matrix)| matrix.contexts()).collect();
     let one_context = contexts.windows(2).all(|pair| pair.first() == pair.get(1))
         && contexts.first().is_some_and(|first| first.len() == 1);
-    let same = runs.iter().all(|(_, matrix)| matrix.cells().all(|(c, q, _)| c == q));
+    let same_languages = runs.iter().all(|(_, matrix)| matrix.cells().all(|(c, q, _)| c == q));
     let mut maps = Vec::new();
     for metric in Metric::ALL {
         let range = range(&runs, metric);
-        if same || one_context {
+        if same_languages || one_context {
             maps.push(map_of_runs(&runs, metric, range));
         } else {
             let run_map =
@@ -123,7 +123,7 @@ fn heat(cell: &Cell, metric: Metric, context: Language, question: Language, run:
     if cell.questions > 0 {
         tip.push_str(&format!(", {} questions", cell.questions));
     }
-    Heat { score, half_width, questions: cell.questions, same: context == question, tip }
+    Heat { score, half_width, questions: cell.questions, same_language: context == question, tip }
 }
 
 fn mean<'a>(cells: impl Iterator<Item = &'a Heat>) -> Option<f64> {
@@ -179,9 +179,9 @@ fn map_of_runs(runs: &[(&str, Matrix)], metric: Metric, range: (f64, f64)) -> He
         cells.iter().map(row_mean).collect()
     };
     let mut row_means = vec![("mean", row_means_of(|_| true))];
-    let is_mixed = cells.iter().flatten().flatten().any(|cell| !cell.same);
-    if is_mixed && cells.iter().flatten().flatten().any(|cell| cell.same) {
-        row_means.push(("others", row_means_of(|cell| !cell.same)));
+    let is_mixed = cells.iter().flatten().flatten().any(|cell| !cell.same_language);
+    if is_mixed && cells.iter().flatten().flatten().any(|cell| cell.same_language) {
+        row_means.push(("others", row_means_of(|cell| !cell.same_language)));
     }
     let first_column = columns.first().filter(|_| is_mixed);
     let description = match first_column {

@@ -150,17 +150,17 @@ pub(crate) fn answer_types(all: &Collected) -> Table {
     let mut kinds: Vec<_> = by_kind.into_iter().collect();
     let size = |runs: &Vec<Vec<[f64; 2]>>| runs.iter().map(Vec::len).max().unwrap_or_default();
     kinds.sort_by_key(|(_, runs)| std::cmp::Reverse(size(runs)));
-    let mut few = false;
+    let mut has_few = false;
     for (kind, runs) in kinds.iter().filter(|_| !all.kinds.is_empty()) {
         let title = kind.and_then(|kind| all.kinds.get(kind)).map_or("(none)", String::as_str);
         for (run, values) in runs.iter().enumerate().filter(|(_, values)| !values.is_empty()) {
-            let is_few = values.len() < MIN_TYPE_QUESTIONS;
-            few |= is_few;
+            let few = values.len() < MIN_TYPE_QUESTIONS;
+            has_few |= few;
             let mean = |metric: usize| {
                 Spread::of(values.iter().filter_map(|value| value.get(metric).copied())).mean
             };
             table.rows.push(vec![
-                Value::Text(if is_few { format!("{title} *") } else { title.to_owned() }),
+                Value::Text(if few { format!("{title} *") } else { title.to_owned() }),
                 name(all, run),
                 Value::Number(mean(0)),
                 Value::Number(mean(1)),
@@ -168,7 +168,7 @@ pub(crate) fn answer_types(all: &Collected) -> Table {
             ]);
         }
     }
-    if few {
+    if has_few {
         table.note = format!("* fewer than {MIN_TYPE_QUESTIONS} questions");
     }
     table

@@ -136,19 +136,20 @@ pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTe
     let means = config.means(&differences);
     let (low, high) = config.percentile_interval(&means);
     // The sum depends on the order of the terms in its last digits.
-    let absolute_sum: f64 = differences.iter().map(|one| one.abs()).sum();
+    let absolute_sum: f64 = differences.iter().map(|difference| difference.abs()).sum();
     let tolerance = 1e-12 * absolute_sum;
     let is_extreme = |value: f64| value.abs() * count >= sum.abs() - tolerance;
-    let bootstrapped = means.iter().filter(|&&one| is_extreme(one - mean)).count();
+    let bootstrapped = means.iter().filter(|&&sample_mean| is_extreme(sample_mean - mean)).count();
 
-    let unequal: Vec<f64> = differences.into_iter().filter(|&one| one != 0.0).collect();
+    let unequal: Vec<f64> =
+        differences.into_iter().filter(|&difference| difference != 0.0).collect();
     let swapped = |sample: &usize| {
         let mut generator = config.generator(*sample);
         let mut total = 0.0;
         for block in unequal.chunks(64) {
             let swaps = generator.next_u64();
-            for (at, one) in block.iter().enumerate() {
-                total += if swaps >> at & 1 == 1 { -one } else { *one };
+            for (at, difference) in block.iter().enumerate() {
+                total += if swaps >> at & 1 == 1 { -difference } else { *difference };
             }
         }
         total.abs() >= sum.abs() - tolerance

@@ -34,8 +34,8 @@ impl TableOrder {
     /// The index in [`MLQA_LANGUAGES`], or its length for other languages, which are sorted by
     /// code.
     fn rank(self) -> (usize, Language) {
-        let known = MLQA_LANGUAGES.iter().position(|&language| language == self.0);
-        (known.unwrap_or(MLQA_LANGUAGES.len()), self.0)
+        let index = MLQA_LANGUAGES.iter().position(|&language| language == self.0);
+        (index.unwrap_or(MLQA_LANGUAGES.len()), self.0)
     }
 }
 

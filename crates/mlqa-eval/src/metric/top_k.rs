@@ -63,17 +63,17 @@ pub fn top_k_exact_match(
             }
             let gold: Vec<Vec<String>> =
                 question.answers.iter().map(|answer| normalization.tokens(&answer.text)).collect();
-            let mut tried: Vec<Vec<String>> = Vec::with_capacity(k);
+            let mut distinct: Vec<Vec<String>> = Vec::with_capacity(k);
             for candidate in &list.candidates {
-                if tried.len() == k {
+                if distinct.len() == k {
                     break;
                 }
                 let tokens = normalization.tokens(&candidate.text);
                 if gold.contains(&tokens) {
                     return Ok(1);
                 }
-                if !tried.contains(&tokens) {
-                    tried.push(tokens);
+                if !distinct.contains(&tokens) {
+                    distinct.push(tokens);
                 }
             }
             Ok(0)

@@ -131,10 +131,10 @@ impl NormArg {
             return Err(Stop::Usage(message.into()));
         };
         let language: Language = code.parse().map_err(Error::from)?;
-        if !MLQA_LANGUAGES.iter().any(|known| known.as_str() == language.base()) {
-            let known = MLQA_LANGUAGES.map(|known| known.to_string()).join(", ");
+        if !MLQA_LANGUAGES.iter().any(|supported| supported.as_str() == language.base()) {
+            let supported = MLQA_LANGUAGES.map(|supported| supported.to_string()).join(", ");
             say(&format!(
-                "note: {language} is not a language of MLQA ({known}); articles are not removed"
+                "note: {language} is not a language of MLQA ({supported}); articles are not removed"
             ));
         }
         Ok(self.rules(language))

@@ -134,10 +134,10 @@ impl TextSample {
         }
         let matching =
             if words.is_empty() { return None } else { self.words.get(code).unwrap_or(&0) };
-        let (other, count) = self.words.iter().max_by_key(|&(_, count)| count)?;
+        let (other_language, count) = self.words.iter().max_by_key(|&(_, count)| count)?;
         let contradicts = *count >= MIN_COUNT && *count > 3 * matching;
         contradicts.then(|| {
-            format!("they contain {count} frequent words of `{other}` and {matching} of `{code}`")
+            format!("they contain {count} frequent words of `{other_language}` and {matching} of `{code}`")
         })
     }
 }

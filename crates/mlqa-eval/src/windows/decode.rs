@@ -371,12 +371,12 @@ fn decode_question(
         }
     }
     // The distinct answers are nearly always among the first spans.
-    let few = spans.len().min(max_answers.saturating_mul(4));
-    if few < spans.len() {
-        spans.select_nth_unstable_by(few, best_first);
+    let first_count = spans.len().min(max_answers.saturating_mul(4));
+    if first_count < spans.len() {
+        spans.select_nth_unstable_by(first_count, best_first);
     }
     let mut candidates = Vec::new();
-    for count in [few, spans.len()] {
+    for count in [first_count, spans.len()] {
         let Some(best) = spans.get_mut(..count) else { continue };
         best.sort_unstable_by(best_first);
         candidates = distinct(question, rows, best, max_answers);
@@ -404,7 +404,7 @@ fn best_first(a: &Span, b: &Span) -> Ordering {
 /// The first `n` spans with different texts.
 fn distinct(question: &Question, rows: &[Row], spans: &[Span], n: usize) -> Vec<Candidate> {
     let bytes = ByteIndex::new(&question.context, n);
-    let mut seen: HashSet<&str, ahash::RandomState> = HashSet::default();
+    let mut texts: HashSet<&str, ahash::RandomState> = HashSet::default();
     let mut candidates: Vec<Candidate> = Vec::new();
     for span in spans {
         if candidates.len() == n {
@@ -413,7 +413,7 @@ fn distinct(question: &Question, rows: &[Row], spans: &[Span], n: usize) -> Vec<
         let Some((from, to)) = span.offsets(rows) else { continue };
         let raw = bytes.slice(&question.context, from, to);
         let text = raw.trim();
-        if text.is_empty() || !seen.insert(text) {
+        if text.is_empty() || !texts.insert(text) {
             continue;
         }
         let leading = raw.chars().count() - raw.trim_start().chars().count();

@@ -125,10 +125,10 @@ fn invalid_rows_are_rejected() {
     assert!(matches!(huge, Error::AnswerMismatch { .. }), "{huge}");
     assert!(matches!(change("answer", 3.into()), Error::Json { line: 2, .. }));
     assert!(matches!(change("passage", Value::Null), Error::Json { line: 2, .. }));
-    let mut twice = rows();
-    twice[3]["id"] = "same".into();
-    twice[4]["id"] = "same".into();
-    assert!(matches!(read(&lines(&twice)), Err(Error::DuplicateQuestion { .. })));
+    let mut duplicate = rows();
+    duplicate[3]["id"] = "same".into();
+    duplicate[4]["id"] = "same".into();
+    assert!(matches!(read(&lines(&duplicate)), Err(Error::DuplicateQuestion { .. })));
     assert!(matches!(read("not json"), Err(Error::Json { line: 1, .. })));
 }
 

@@ -115,8 +115,8 @@ fn rows_of_mtqa() {
     .map(|(kind, id, place)| (kind, id.to_owned(), place.to_owned()));
     assert_eq!(findings("x.jsonl", &rows.join("\n")), expected);
     assert_eq!(findings("x.json", &format!("[{}]", rows.join(","))), expected);
-    let wrong = findings("x.jsonl", &format!("{}\n{{\"passage\": 3}}", rows[0]));
-    assert_eq!(wrong, [(FindingKind::Format, String::new(), "line 2 column 1".into())]);
+    let invalid = findings("x.jsonl", &format!("{}\n{{\"passage\": 3}}", rows[0]));
+    assert_eq!(invalid, [(FindingKind::Format, String::new(), "line 2 column 1".into())]);
 }
 
 #[test]

@@ -215,8 +215,8 @@ fn comparison_of_two_runs_has_differences_and_p_values() {
     assert_eq!(better[1]["difference"].as_f64(), Some(32.5));
     assert!(better[0]["low"].as_f64().unwrap() > 0.0, "{better}");
     assert_eq!(better[0]["p_randomisation"].as_f64(), Some(1.0 / 401.0));
-    let same = rows(good);
-    assert_eq!(same[0]["p_holm"].as_f64(), Some(1.0));
+    let equal = rows(good);
+    assert_eq!(equal[0]["p_holm"].as_f64(), Some(1.0));
     // Two seeds of the first run have a spread.
     let seeds = rows(&format!("{good},bad.json"));
     assert_eq!(seeds[1]["baseline"].as_f64(), Some(16.25));

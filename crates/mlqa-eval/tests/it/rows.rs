@@ -216,8 +216,8 @@ fn offsets_of_rows_may_be_whole_floats_or_text() {
         let mtqa = json!({"question": "?", "passage": "a b", "subtype": "x",
             "answer": {"start": offset, "end": end, "text": "b"}});
         for row in [lists, objects, mtqa] {
-            let found = read("x.jsonl", &lines(&[row], "\n")).unwrap();
-            assert_eq!(found.questions[0].answers[0].answer_start, 2, "{offset}");
+            let dataset = read("x.jsonl", &lines(&[row], "\n")).unwrap();
+            assert_eq!(dataset.questions[0].answers[0].answer_start, 2, "{offset}");
         }
     }
 }

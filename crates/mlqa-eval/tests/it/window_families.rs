@@ -228,8 +228,8 @@ fn dropped_characters_do_not_shift_offsets() {
     for family in FAMILIES {
         let tokenizer = tokenizer(family);
         for answer in ["Bern", "lies", "Aare"] {
-            let asked = question("\u{200e}Where?", context, answer);
-            let all = windows(&[asked], &tokenizer, &uncut(), Purpose::Train).unwrap();
+            let marked_question = question("\u{200e}Where?", context, answer);
+            let all = windows(&[marked_question], &tokenizer, &uncut(), Purpose::Train).unwrap();
             let [window] = all.as_slice() else { panic!("one window") };
             let [first, last] = answer_offsets(window);
             let text: String = context

@@ -332,7 +332,7 @@ proptest! {
         let context = words.join(" ");
         let question = crate::common::question("q", "Where?", &context, &[]);
         let tokenizer = load_tokenizer(testkit::fixture("tokenizer.json")).unwrap();
-        let whole = WindowConfig { max_length: 100_000, ..WindowConfig::default() };
+        let single_window = WindowConfig { max_length: 100_000, ..WindowConfig::default() };
         let questions = [question];
         let best = |config: &WindowConfig| {
             let all = windows(&questions, &tokenizer, config, Purpose::Eval).unwrap();
@@ -355,9 +355,9 @@ proptest! {
             let best = lists[0].candidates.first().cloned().unwrap_or_default();
             (best.text, best.answer_start, best.score)
         };
-        let uncut = best(&whole);
+        let uncut = best(&single_window);
         for (max_length, doc_stride) in cuts {
-            let config = WindowConfig { max_length, doc_stride, max_question_length: 8, ..whole.clone() };
+            let config = WindowConfig { max_length, doc_stride, max_question_length: 8, ..single_window.clone() };
             prop_assert_eq!(&best(&config), &uncut);
         }
     }

@@ -135,15 +135,15 @@ fn questions_are_filtered_and_marked() {
     assert!(all.contains("<title>Answers to Arabic questions about Arabic texts</title>"));
     assert!(!all.contains("<img") && all.contains("<span class=\"unseen\">U+202E</span>"));
 
-    let found = |hash: &str| {
+    let found_count = |hash: &str| {
         let dom = dom(&browser, &page, hash, 1280);
         let (_, rest) = dom.split_once("data-found=\"").unwrap();
         rest.split_once('"').unwrap().0.parse::<usize>().unwrap()
     };
-    assert_eq!(found("#browse?run=0&outcome=wrong"), 3);
-    assert_eq!(found("#browse?run=0&outcome=unanswered"), 1);
-    assert_eq!(found("#browse?run=1&outcome=better"), 1);
-    assert_eq!(found("#browse?run=1&outcome=all&text=%E5%8C%97%E4%BA%AC"), 1);
+    assert_eq!(found_count("#browse?run=0&outcome=wrong"), 3);
+    assert_eq!(found_count("#browse?run=0&outcome=unanswered"), 1);
+    assert_eq!(found_count("#browse?run=1&outcome=better"), 1);
+    assert_eq!(found_count("#browse?run=1&outcome=all&text=%E5%8C%97%E4%BA%AC"), 1);
 }
 
 #[test]
@@ -151,16 +151,16 @@ fn chat_model_is_compared_with_a_reader() {
     let Some(browser) = Browser::found() else { return };
     let folder = tempfile::tempdir().unwrap();
     let page = page_with_chat(folder.path());
-    let found = |hash: &str| dom(&browser, &page, hash, 1280);
-    let chat = found("#browse?run=1&outcome=no-span");
+    let dom_of = |hash: &str| dom(&browser, &page, hash, 1280);
+    let chat = dom_of("#browse?run=1&outcome=no-span");
     assert!(chat.contains("data-found=\"4\""), "{chat}");
     assert!(chat.contains(">Die Müllerin heißt Ada Winter.</bdi>"), "{chat}");
     assert!(chat.contains("<td class=\"class\">not a span</td>"), "{chat}");
     // Only questions that the run includes are shown.
-    let long = found("#browse?run=2&outcome=all");
+    let long = dom_of("#browse?run=2&outcome=all");
     assert!(long.contains("data-found=\"1\"") && !long.contains("<b>so"), "{long}");
     assert!(long.contains("… (270,013 characters in all)"), "{long}");
-    assert!(found("#browse?run=0&outcome=no-span").contains("data-found=\"0\""));
+    assert!(dom_of("#browse?run=0&outcome=no-span").contains("data-found=\"0\""));
 }
 
 #[test]

@@ -68,9 +68,9 @@ impl Relation {
         let path = path.as_ref();
         let expected = "a relation: {\"relation\": \"P19\", \"template\": \"[X] was born in [Y] .\", \"type\": \"N-1\"}";
         let rows: Vec<(usize, Self)> = json_lines(path, expected)?;
-        let mut seen = HashSet::new();
+        let mut ids = HashSet::new();
         for (line, relation) in &rows {
-            if !seen.insert(&relation.id) {
+            if !ids.insert(&relation.id) {
                 let message = format!("relation `{}` occurs twice", relation.id);
                 return Err(Error::line(path, *line, message));
             }

@@ -202,8 +202,8 @@ fn ranks_equal_hand_computed_values() {
     let clozes = [cloze("a", Some(2)), cloze("a", Some(0)), cloze("b", None)];
     let rank = |candidates| rank_golds(logits.view(), &clozes, candidates).unwrap();
     assert_eq!(rank(None), [Some(3), Some(5), None]);
-    let some = Candidates { spaced: vec![0, 2, 4], joined: vec![] };
-    assert_eq!(rank(Some(&some)), [Some(1), Some(3), None]);
+    let restricted = Candidates { spaced: vec![0, 2, 4], joined: vec![] };
+    assert_eq!(rank(Some(&restricted)), [Some(1), Some(3), None]);
 }
 
 #[test]
@@ -217,14 +217,14 @@ fn macro_and_micro_equal_hand_computed_values() {
     let ranks = [Some(1), Some(2), Some(10), Some(11), Some(1), None, Some(4)];
     let score = score_lama(&relations, &clozes, &ranks).unwrap();
     // a: 1/4 and 3/4; b: 1 and 1; c: 0 and 1/2; d has no fact.
-    let both = |one: crate::lama::Precision| (one.p_at_1, one.p_at_10);
+    let values = |precision: crate::lama::Precision| (precision.p_at_1, precision.p_at_10);
     assert_eq!(
-        score.relations.iter().map(|one| both(one.precision)).collect::<Vec<_>>(),
+        score.relations.iter().map(|relation| values(relation.precision)).collect::<Vec<_>>(),
         [(25.0, 75.0), (100.0, 100.0), (0.0, 50.0)]
     );
-    assert_eq!(both(score.macro_average), (125.0 / 3.0, 75.0));
-    assert_eq!(both(score.micro), (200.0 / 7.0, 500.0 / 7.0));
-    assert_eq!(both(score.kinds["N-1"]), (50.0, 75.0));
+    assert_eq!(values(score.macro_average), (125.0 / 3.0, 75.0));
+    assert_eq!(values(score.micro), (200.0 / 7.0, 500.0 / 7.0));
+    assert_eq!(values(score.kinds["N-1"]), (50.0, 75.0));
     assert_eq!((score.kinds.len(), score.facts), (2, 7));
     let best = vec![vec![3, 1], vec![1, 3], vec![], vec![9], vec![3], vec![1], vec![1, 2, 4, 3]];
     let ranks_among_best = clozes.iter().zip(&best).map(|(cloze, best)| cloze.rank_among(best));
@@ -245,8 +245,8 @@ fn errors_name_mismatched_inputs() {
     let mut bad = logits.clone();
     bad[[0, 1]] = f32::NAN;
     assert_eq!(ranks(&[cloze("a", Some(0))], &bad, None), "cloze 1: logit 1 is NaN");
-    let some = Candidates { spaced: vec![1], joined: vec![] };
-    let text = ranks(&[cloze("a", Some(0))], &logits, Some(&some));
+    let restricted = Candidates { spaced: vec![1], joined: vec![] };
+    let text = ranks(&[cloze("a", Some(0))], &logits, Some(&restricted));
     assert_eq!(text, "cloze 1: gold piece 0 is not among the candidates");
     let relations = [Relation { id: "a".into(), ..Relation::default() }];
     let score = |clozes: &[Cloze], ranks: &[Option<usize>]| {

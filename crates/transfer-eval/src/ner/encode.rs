@@ -155,8 +155,8 @@ fn gold_labels(k: usize, sentence: &Sentence, labels: &Labels) -> Result<Vec<i64
     let label = |(word, tag): (usize, &String)| {
         let label = labels.label(tag).and_then(|label| i64::try_from(label).ok());
         label.ok_or_else(|| {
-            let known = labels.tags().join(", ");
-            let message = format!("tag `{tag}` of word {} is none of {known}", word + 1);
+            let known_tags = labels.tags().join(", ");
+            let message = format!("tag `{tag}` of word {} is none of {known_tags}", word + 1);
             Error::mismatch("sentence", k, sentence.lines.get(word).copied(), message)
         })
     };

@@ -57,8 +57,8 @@ mod tests {
         assert_eq!(augment(passages.view(), questions, 0.0).unwrap(), passages);
         assert_eq!(augment(passages.view(), [], 0.5).unwrap(), &passages * 0.5);
         // Two questions weigh twice as much as one.
-        let both = augment(passages.view(), questions, 0.25).unwrap();
-        assert_eq!(both, array![[0.75, -2.25], [2.375, 3.5]]);
+        let augmented = augment(passages.view(), questions, 0.25).unwrap();
+        assert_eq!(augmented, array![[0.75, -2.25], [2.375, 3.5]]);
     }
 
     #[test]

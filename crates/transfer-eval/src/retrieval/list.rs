@@ -200,9 +200,9 @@ impl CandidateList {
         if listed.is_empty() {
             let missing =
                 skipped.iter().filter(|query| query.reason == SkipReason::NoDescription).count();
-            let same = skipped.len() - missing;
+            let same_language = skipped.len() - missing;
             return list_error(format!(
-                "no query has a candidate: {missing} queries for entities without a description, {same} \
+                "no query has a candidate: {missing} queries for entities without a description, {same_language} \
                  for entities described only in the query's language"
             ));
         }
@@ -286,11 +286,11 @@ fn draw_candidates(
     queried: &Languages<'_>,
     config: &CandidateConfig,
 ) -> Vec<Description> {
-    let mut others: Vec<&str> =
+    let mut unqueried_entities: Vec<&str> =
         described.keys().copied().filter(|entity| !queried.contains_key(entity)).collect();
-    others.shuffle(&mut rng(config.seed, "others", ""));
-    others.truncate(config.size - queried.len());
-    let mut chosen: Vec<&str> = queried.keys().copied().chain(others).collect();
+    unqueried_entities.shuffle(&mut rng(config.seed, "others", ""));
+    unqueried_entities.truncate(config.size - queried.len());
+    let mut chosen: Vec<&str> = queried.keys().copied().chain(unqueried_entities).collect();
     chosen.shuffle(&mut rng(config.seed, "order", ""));
 
     let empty = BTreeSet::new();

@@ -48,9 +48,9 @@ fn rotated_pairs(rows: usize) -> (Array2<f32>, Array2<f32>, Array2<f64>) {
 fn procrustes_finds_a_known_rotation_and_is_orthogonal() {
     let (source, target, matrix) = rotated_pairs(40);
     let pairs: Vec<_> = (0..40).map(|row| (row, row)).collect();
-    let found = procrustes(source.view(), target.view(), &pairs).unwrap();
-    assert!(distance(found.view(), matrix.view()) < 1e-10);
-    assert!(orthogonality_error(found.view()) < 1e-12);
+    let map = procrustes(source.view(), target.view(), &pairs).unwrap();
+    assert!(distance(map.view(), matrix.view()) < 1e-10);
+    assert!(orthogonality_error(map.view()) < 1e-12);
 
     let (source, target) = (random(300, 48, 1), random(200, 48, 2));
     let pairs: Vec<_> = (0..100).map(|row| (row + 7, 199 - row)).collect();
@@ -61,8 +61,8 @@ fn procrustes_finds_a_known_rotation_and_is_orthogonal() {
     // With fewer pairs than dimensions, the map is still orthogonal.
     let few: Vec<_> = (0..5).map(|row| (row, row)).collect();
     let (source, target) = (unit(5, 48, 1), unit(5, 48, 2));
-    let found = procrustes(source.view(), target.view(), &few).unwrap();
-    assert!(orthogonality_error(found.view()) < 1e-12);
+    let map = procrustes(source.view(), target.view(), &few).unwrap();
+    assert!(orthogonality_error(map.view()) < 1e-12);
 }
 
 #[test]
@@ -159,10 +159,10 @@ fn results_equal_numpy() {
         assert_eq!(map.source(one).unwrap().row(0), mapped.row(3));
         let means = mean_similarity(target.view(), mapped.view(), 10).unwrap();
         for (key, means) in [("nearest", None), ("csls_nearest", Some(means.as_slice()))] {
-            let found = nearest(mapped.view(), target.view(), 5, means).unwrap();
-            let found: Vec<Vec<usize>> =
-                found.iter().map(|list| list.iter().map(|one| one.index).collect()).collect();
-            assert_eq!(found, take::<Vec<Vec<usize>>>(&expected[key]));
+            let neighbours = nearest(mapped.view(), target.view(), 5, means).unwrap();
+            let neighbours: Vec<Vec<usize>> =
+                neighbours.iter().map(|list| list.iter().map(|one| one.index).collect()).collect();
+            assert_eq!(neighbours, take::<Vec<Vec<usize>>>(&expected[key]));
         }
         let means = mean_similarity(mapped.view(), target.view(), 10).unwrap();
         let expected: Vec<f64> = take(&expected["mean_similarity"]);
