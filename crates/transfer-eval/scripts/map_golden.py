@@ -43,8 +43,8 @@ def main():
     """60 and 50 vectors of 8 dimensions; the target is the rotated source with noise."""
     rng = np.random.default_rng(17)
     x = rng.normal(size=(60, 8)).astype(np.float32)
-    turn, _ = np.linalg.qr(rng.normal(size=(8, 8)))
-    y = (x[:50] @ turn + 0.6 * rng.normal(size=(50, 8)) + 0.3).astype(np.float32)
+    rotation, _ = np.linalg.qr(rng.normal(size=(8, 8)))
+    y = (x[:50] @ rotation + 0.6 * rng.normal(size=(50, 8)) + 0.3).astype(np.float32)
     pairs = [(i, i) for i in range(0, 20)]
     out = {"source": x.tolist(), "target": y.tolist(), "pairs": pairs}
     out["results"] = []

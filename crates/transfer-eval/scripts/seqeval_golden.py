@@ -49,7 +49,7 @@ def tags(rng, length, letters, kinds, outside):
     return ["O" if rng.random() < outside else f"{rng.choice(letters)}-{rng.choice(kinds)}" for _ in range(length)]
 
 
-def disturbed(rng, sentence, letters, kinds, rate):
+def perturbed(rng, sentence, letters, kinds, rate):
     return [tags(rng, 1, letters, kinds, 0.3)[0] if rng.random() < rate else tag for tag in sentence]
 
 
@@ -81,15 +81,15 @@ def main():
     ]
     for index in range(8):
         gold = [iob2(rng, rng.randrange(1, 16), conll) for _ in range(12)]
-        predicted = [disturbed(rng, one, "BI", conll, 0.2) for one in gold]
+        predicted = [perturbed(rng, one, "BI", conll, 0.2) for one in gold]
         cases.append(case(f"IOB2 {index}", gold, predicted))
     for index in range(6):
         gold = [tags(rng, rng.randrange(1, 14), "BIES", conll, 0.4) for _ in range(12)]
-        predicted = [disturbed(rng, one, "BIES", conll, 0.3) for one in gold]
+        predicted = [perturbed(rng, one, "BIES", conll, 0.3) for one in gold]
         cases.append(case(f"any letters {index}", gold, predicted))
     for index in range(4):
         gold = [iob2(rng, 20, many) for _ in range(20)]
-        predicted = [disturbed(rng, one, "BI", many, 0.15) for one in gold]
+        predicted = [perturbed(rng, one, "BI", many, 0.15) for one in gold]
         cases.append(case(f"twelve types {index}", gold, predicted))
     lines = ",\n".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in cases)
     path = Path(__file__).parents[1] / "tests" / "golden" / "seqeval.json"

@@ -41,7 +41,7 @@ def examples(path):
 def features(rows, tokenizer):
     for begin in range(0, len(rows), 1000):
         batch = rows[begin : begin + 1000]
-        made = tokenizer(
+        encoded = tokenizer(
             [row["question"].lstrip() for row in batch],
             [row["context"] for row in batch],
             truncation="only_second",
@@ -51,13 +51,13 @@ def features(rows, tokenizer):
             return_offsets_mapping=True,
             padding="max_length",
         )
-        for i, sample in enumerate(made["overflow_to_sample_mapping"]):
-            sequence = made.sequence_ids(i)
-            offsets = made["offset_mapping"][i]
+        for i, sample in enumerate(encoded["overflow_to_sample_mapping"]):
+            sequence = encoded.sequence_ids(i)
+            offsets = encoded["offset_mapping"][i]
             yield {
                 "example_id": batch[sample]["id"],
-                "input_ids": made["input_ids"][i],
-                "attention_mask": made["attention_mask"][i],
+                "input_ids": encoded["input_ids"][i],
+                "attention_mask": encoded["attention_mask"][i],
                 "offset_mapping": [o if sequence[k] == 1 else None for k, o in enumerate(offsets)],
             }
 
@@ -67,7 +67,7 @@ def main():
     begin = time.perf_counter()
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=tokenizer, **NAMES)
     rows = examples(dataset)
-    made = list(features(rows, tokenizer))
+    all_features = list(features(rows, tokenizer))
     if command == "decode":
         from safetensors.numpy import load_file
 
@@ -78,11 +78,11 @@ def main():
         logits = load_file(logits)
         begin_decoding = time.perf_counter()
         module.postprocess_qa_predictions(
-            rows, made, (logits["start_logits"], logits["end_logits"]), output_dir=out,
+            rows, all_features, (logits["start_logits"], logits["end_logits"]), output_dir=out,
             log_level=logging.WARNING,
         )
         decoding = time.perf_counter() - begin_decoding
-    report = {"rows": len(made), "seconds": time.perf_counter() - begin}
+    report = {"rows": len(all_features), "seconds": time.perf_counter() - begin}
     print(json.dumps(report | ({"decoding": decoding} if command == "decode" else {})))
 
 

@@ -65,7 +65,7 @@ def examples():
 
 
 def features(rows, tokenizer):
-    made = tokenizer(
+    encoded = tokenizer(
         [question.lstrip() for _, question, _ in rows],
         [context for _, _, context in rows],
         truncation="only_second",
@@ -75,12 +75,12 @@ def features(rows, tokenizer):
         return_offsets_mapping=True,
         padding="max_length",
     )
-    for i, sample in enumerate(made["overflow_to_sample_mapping"]):
-        sequence = made.sequence_ids(i)
-        offsets = made["offset_mapping"][i]
+    for i, sample in enumerate(encoded["overflow_to_sample_mapping"]):
+        sequence = encoded.sequence_ids(i)
+        offsets = encoded["offset_mapping"][i]
         yield {
             "example_id": rows[sample][0],
-            "input_ids": made["input_ids"][i][: sum(made["attention_mask"][i])],
+            "input_ids": encoded["input_ids"][i][: sum(encoded["attention_mask"][i])],
             "offset_mapping": [o if sequence[k] == 1 else None for k, o in enumerate(offsets)],
         }
 
@@ -104,22 +104,22 @@ def main():
     all_features = list(features(rows, tokenizer))
     table = Examples({"id": i, "question": q, "context": c} for i, q, c in rows)
     runs = []
-    for kind, null, n_best, longest in [
+    for kind, null, n_best, max_tokens in [
         (0, None, 20, 30), (1, None, 20, 30), (1, None, 3, 5), (1, 0.0, 20, 30), (0, -9.5, 5, 30),
     ]:
-        both = [
+        logit_pair = [
             numpy.stack([logits(kind, side, k, MAX_LENGTH) for k in range(len(all_features))])
             for side in (0, 1)
         ]
         out = Path("/tmp/run_qa_golden")
         out.mkdir(exist_ok=True)
         utils_qa.postprocess_qa_predictions(
-            table, all_features, tuple(both), version_2_with_negative=null is not None,
-            n_best_size=n_best, max_answer_length=longest, output_dir=str(out),
+            table, all_features, tuple(logit_pair), version_2_with_negative=null is not None,
+            n_best_size=n_best, max_answer_length=max_tokens, output_dir=str(out),
             null_score_diff_threshold=null or 0.0, log_level=logging.WARNING,
         )
         read = lambda name: json.loads((out / f"{name}.json").read_text("utf-8"))
-        run = {"kind": kind, "null_threshold": null, "n_best": n_best, "max_answer_length": longest}
+        run = {"kind": kind, "null_threshold": null, "n_best": n_best, "max_answer_length": max_tokens}
         run["predictions"] = read("predictions")
         run["n_best_predictions"] = {
             key: [[p["text"], p["start_logit"], p["end_logit"], p["probability"]] for p in best]

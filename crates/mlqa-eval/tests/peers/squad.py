@@ -42,10 +42,10 @@ def f1(predicted, gold):
 
 
 def main():
-    given = json.load(sys.stdin)
-    articles, is_punctuation = RULES[given["rules"]]
+    request = json.load(sys.stdin)
+    articles, is_punctuation = RULES[request["rules"]]
     scores = []
-    for case in given["cases"]:
+    for case in request["cases"]:
         predicted = tokens(case["prediction"], articles, is_punctuation)
         golds = [tokens(gold, articles, is_punctuation) for gold in case["golds"]]
         scores.append(
