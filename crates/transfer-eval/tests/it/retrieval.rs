@@ -188,7 +188,7 @@ fn random(rows: usize, width: usize, salt: u32) -> Array2<f32> {
     })
 }
 
-/// Expects the ranks of [`slow`] under every configuration.
+/// Expects the ranks of [`brute_force`] under every configuration.
 #[track_caller]
 fn assert_exact(queries: &Array2<f32>, candidates: &Array2<f32>, gold: &[usize]) {
     for similarity in [Similarity::Dot, Similarity::Cosine] {
