@@ -23,7 +23,7 @@ pub struct WindowCounts {
     /// Questions whose answer is not completely in any window.
     pub answer_outside: usize,
     /// Questions truncated at [`WindowConfig::max_question_length`].
-    pub cut_question: usize,
+    pub truncated_question: usize,
 }
 
 impl WindowCounts {
@@ -73,7 +73,7 @@ impl WindowCounts {
             if window.question_end == max_question_end {
                 let name = &|| format!("the text of question `{}`", question.id);
                 let tokens = tokenize(&tokenizer, None, &question.question, name)?.ids.len();
-                counts.cut_question += usize::from(tokens > config.max_question_length);
+                counts.truncated_question += usize::from(tokens > config.max_question_length);
             }
         }
         for (question, has_answer) in questions.iter().zip(has_answer) {

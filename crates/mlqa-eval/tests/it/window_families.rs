@@ -216,7 +216,11 @@ fn answer_positions_cover_the_answers() {
                 let ids = tokenizer.encode(question.question.as_str(), false).unwrap();
                 ids.len() > config.max_question_length
             };
-            assert_eq!(counts.cut_question, questions.iter().filter(long).count(), "{family}");
+            assert_eq!(
+                counts.truncated_question,
+                questions.iter().filter(long).count(),
+                "{family}"
+            );
         }
     }
 }

@@ -308,7 +308,7 @@ fn unusable_training_questions_are_counted() {
         blank_answer: 1,
         blank_context: 1,
         answer_outside: 1,
-        cut_question: 1,
+        truncated_question: 1,
     };
     for unanswerable_window in [UnanswerableWindow::Cls, UnanswerableWindow::Drop] {
         let config = WindowConfig { unanswerable_window, ..config.clone() };

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 
 use kg_triples::knowledge::MentionExample;
 use transfer_eval::retrieval::{
-    CandidateList, Description, PlacedQuery, RetrievalScore, score_retrieval,
+    CandidateList, Description, ListedQuery, RetrievalScore, score_retrieval,
 };
 
 use super::candidates::mention_candidates;
@@ -57,7 +57,7 @@ impl FrequencyBaseline {
         }
     }
 
-    fn rank(self, query: &PlacedQuery, list: &CandidateList, counts: &Counts<'_>) -> Result<usize> {
+    fn rank(self, query: &ListedQuery, list: &CandidateList, counts: &Counts<'_>) -> Result<usize> {
         let count = |candidate: &Description| {
             let description = self.counted_language(&candidate.language);
             let key = (candidate.entity.as_str(), query.language.as_str(), description);
@@ -100,7 +100,7 @@ mod tests {
             language: language.into(),
         };
         let candidates = [("Q4", "en"), ("Q2", "en"), ("Q1", "en"), ("Q3", "en"), ("Q1", "es")];
-        let query = |(number, (language, gold)): (usize, (&str, usize))| PlacedQuery {
+        let query = |(number, (language, gold)): (usize, (&str, usize))| ListedQuery {
             id: number.to_string(),
             entity: candidates[gold].0.into(),
             language: language.into(),
@@ -127,7 +127,7 @@ mod tests {
         let list = CandidateList {
             config: CandidateConfig { size: 0, gold_language: GoldLanguage::Any, seed: 0 },
             candidates: vec![],
-            queries: vec![PlacedQuery {
+            queries: vec![ListedQuery {
                 id: "7".into(),
                 entity: "Q1".into(),
                 language: "de".into(),

@@ -134,7 +134,7 @@ pub(super) fn accuracy_by_relation(
 
 #[cfg(test)]
 mod tests {
-    use transfer_eval::retrieval::{CandidateConfig, Description, GoldLanguage, PlacedQuery};
+    use transfer_eval::retrieval::{CandidateConfig, Description, GoldLanguage, ListedQuery};
 
     use super::*;
 
@@ -175,7 +175,7 @@ mod tests {
                 .map(|entity| Description { entity: entity.into(), language: "de".into() })
                 .to_vec(),
             queries: (0..3)
-                .map(|id| PlacedQuery {
+                .map(|id| ListedQuery {
                     id: id.to_string(),
                     entity: queries[id].object.clone(),
                     language: "en".into(),

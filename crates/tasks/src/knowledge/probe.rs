@@ -9,7 +9,7 @@ use ndarray::Array2;
 use objectives::masking::MaskingVocab;
 use tch::{Device, Kind, Tensor, no_grad};
 use transfer_eval::retrieval::{
-    CandidateList, PlacedQuery, RankConfig, RetrievalScore, rank_candidates, score_retrieval,
+    CandidateList, ListedQuery, RankConfig, RetrievalScore, rank_candidates, score_retrieval,
 };
 use xlmr_model::{KnowledgeHeads, SpecialTokens};
 
@@ -154,7 +154,7 @@ impl<'a> KnowledgeProbe<'a> {
         let representation = self.trained_with.object_representation();
         let norm_by_language = self.trained_with.losses.norm_by_language;
 
-        let query = |query: &PlacedQuery| item(unseen_triples, &query.id);
+        let query = |query: &ListedQuery| item(unseen_triples, &query.id);
         let queries: Vec<&EntailmentExample> =
             list.queries.iter().map(query).collect::<Result<_>>()?;
         let relations: Vec<i64> =

@@ -313,7 +313,7 @@ impl Task for QaTask<'_> {
             ("questions whose answer is blank", counts.blank_answer),
             ("questions whose context is blank", counts.blank_context),
             ("questions whose answer fits in no window", counts.answer_outside),
-            ("questions cut at max_question_length", counts.cut_question),
+            ("questions cut at max_question_length", counts.truncated_question),
         ]
         .into_iter()
         .map(|(description, count)| SkippedData::new(description, count, counts.questions));

@@ -136,7 +136,7 @@ pub fn build_clozes(
             out.too_long += 1;
             continue;
         }
-        if vocabulary.is_some_and(|words| !words.holds(&fact.object)) {
+        if vocabulary.is_some_and(|words| !words.contains_all(&fact.object)) {
             out.outside_vocabulary += 1;
             continue;
         }

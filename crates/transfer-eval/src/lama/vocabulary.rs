@@ -37,7 +37,7 @@ impl CommonVocabulary {
     }
 
     /// Whether every word of `text`, split at spaces, is in the vocabulary.
-    pub fn holds(&self, text: &str) -> bool {
+    pub fn contains_all(&self, text: &str) -> bool {
         text.split(' ').all(|word| self.words.contains(word))
     }
 

@@ -90,7 +90,7 @@ impl Default for CandidateConfig {
 /// A query with the index of its gold candidate.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct PlacedQuery {
+pub struct ListedQuery {
     /// The query's id.
     pub id: String,
     /// The gold entity.
@@ -131,7 +131,7 @@ pub struct CandidateList {
     /// The candidates in order, `[N]`.
     pub candidates: Vec<Description>,
     /// The queries, in their original order.
-    pub queries: Vec<PlacedQuery>,
+    pub queries: Vec<ListedQuery>,
     /// Queries that are not scored.
     #[serde(rename = "left_out")]
     pub skipped: Vec<SkippedQuery>,
@@ -245,13 +245,13 @@ impl CandidateList {
                 duplicate.entity
             ));
         }
-        let is_valid = |query: &&PlacedQuery| {
+        let is_valid = |query: &&ListedQuery| {
             self.candidates
                 .get(query.gold)
                 .is_some_and(|candidate| candidate.entity == query.entity)
         };
         let query = self.queries.iter().find(|query| !is_valid(query))?;
-        let PlacedQuery { id, entity, gold, .. } = query;
+        let ListedQuery { id, entity, gold, .. } = query;
         Some(format!("query `{id}`: candidate {gold} does not describe `{entity}`"))
     }
 
@@ -315,7 +315,7 @@ fn list_queries(
     queried: &Languages<'_>,
     candidates: &[Description],
     gold_language: GoldLanguage,
-) -> (Vec<PlacedQuery>, Vec<SkippedQuery>) {
+) -> (Vec<ListedQuery>, Vec<SkippedQuery>) {
     let candidates: BTreeMap<&str, (usize, &str)> = candidates
         .iter()
         .enumerate()
@@ -338,7 +338,7 @@ fn list_queries(
             }
             Some(&(gold, _)) => {
                 let (id, entity, language) = (id.clone(), entity.clone(), language.clone());
-                listed.push(PlacedQuery { id, entity, language, gold });
+                listed.push(ListedQuery { id, entity, language, gold });
                 continue;
             }
         };

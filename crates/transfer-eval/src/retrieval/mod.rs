@@ -12,7 +12,7 @@ mod vectors;
 
 pub use augment::augment;
 pub use list::{
-    CandidateConfig, CandidateList, Description, GoldLanguage, PlacedQuery, Query, SkipReason,
+    CandidateConfig, CandidateList, Description, GoldLanguage, ListedQuery, Query, SkipReason,
     SkippedQuery,
 };
 pub use rank::{RankConfig, Similarity, rank_candidates};

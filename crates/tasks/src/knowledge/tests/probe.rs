@@ -4,7 +4,7 @@ use kg_triples::knowledge::{Descriptions, MentionExample, TokenSpan};
 use ndarray::array;
 use tch::{Device, Kind, Tensor};
 use transfer_eval::retrieval::{
-    CandidateConfig, CandidateList, Description, GoldLanguage, PlacedQuery, Similarity,
+    CandidateConfig, CandidateList, Description, GoldLanguage, ListedQuery, Similarity,
     score_retrieval,
 };
 use xlmr_model::{Inputs, KnowledgeConfig, KnowledgeHeads};
@@ -20,7 +20,7 @@ use crate::testing::{model, specials};
 fn list(candidates: usize, golds: &[usize]) -> CandidateList {
     let description =
         |number: usize| Description { entity: format!("Q{number}"), language: "en".into() };
-    let query = |(number, &gold): (usize, &usize)| PlacedQuery {
+    let query = |(number, &gold): (usize, &usize)| ListedQuery {
         id: number.to_string(),
         entity: format!("Q{gold}"),
         language: "de".into(),
