@@ -89,7 +89,7 @@ impl Reader {
             let item = item?;
             let row = format!("row {}", k + 1);
             match field(&item, intern!(py, "paragraphs")).map_err(|error| error.at(&row))? {
-                None => self.row(&item, k + 1).map_err(|error| error.of(&item, &row))?,
+                None => self.row(&item).map_err(|error| error.of(&item, &row))?,
                 Some(paragraphs) => self
                     .article(&item, &paragraphs)
                     .map_err(|error| error.at(&format!("data[{k}]")))?,
@@ -118,7 +118,7 @@ impl Reader {
                     None => Ok(Vec::new()),
                 };
                 let question = answers().and_then(|answers| {
-                    self.question(&qa, None, Arc::clone(&context), answers, Arc::clone(&title))
+                    self.question(&qa, Arc::clone(&context), answers, Arc::clone(&title))
                 });
                 question.map_err(|error| error.of(&qa, &format!("{place}.qas[{j}]")))?;
             }
@@ -126,33 +126,25 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads a row in the SQuAD format of data hubs, or in MTQA's format.
-    fn row(&mut self, row: &Bound<'_, PyAny>, number: usize) -> Taken<()> {
+    /// Reads a row in the SQuAD format of data hubs.
+    fn row(&mut self, row: &Bound<'_, PyAny>) -> Taken<()> {
         let py = row.py();
         let title = self.text(row, intern!(py, "title"), false)?;
-        let (context, passage) = (intern!(py, "context"), intern!(py, "passage"));
-        if field(row, context)?.is_none() && field(row, passage)?.is_some() {
-            let context = self.text(row, passage, true)?;
-            let answer = mtqa_answer(&required(row, intern!(py, "answer"))?, &context)?;
-            let id = format!("row-{number}");
-            return self.question(row, Some(id), context, vec![answer], title);
-        }
-        let context = self.text(row, context, self.texts)?;
+        let context = self.text(row, intern!(py, "context"), self.texts)?;
         let answers = answers_of(&required(row, intern!(py, "answers"))?)?;
-        self.question(row, None, context, answers, title)
+        self.question(row, context, answers, title)
     }
 
-    /// Adds a question; `name` is its id if the row has none.
+    /// Adds a question.
     fn question(
         &mut self,
         row: &Bound<'_, PyAny>,
-        name: Option<String>,
         context: Arc<str>,
         answers: Vec<Answer>,
         title: Arc<str>,
     ) -> Taken<()> {
         let question = text(row, intern!(row.py(), "question"), self.texts)?;
-        let id = id(row)?.or(name).ok_or_else(|| missing("id"))?;
+        let id = id(row)?.ok_or_else(|| missing("id"))?;
         self.questions.push(Question { id, question, context, answers, title });
         Ok(())
     }
@@ -263,21 +255,4 @@ fn count(value: &Bound<'_, PyAny>) -> Taken<usize> {
         let got = value.repr().map_or_else(|_| kind(value), |repr| repr.to_string());
         Refused::Form(format!("expected a number of code points, got {got}"))
     })
-}
-
-/// Reads the answer of an MTQA row, which must be at its offset in the context.
-fn mtqa_answer(given: &Bound<'_, PyAny>, context: &Arc<str>) -> Taken<Answer> {
-    let py = given.py();
-    let read = || -> Taken<Answer> {
-        let text = text(given, intern!(py, "text"), true)?;
-        let answer_start = count(&required(given, intern!(py, "start"))?)?;
-        let end = count(&required(given, intern!(py, "end"))?)?;
-        let there = context.chars().skip(answer_start).take(text.chars().count());
-        if !there.eq(text.chars()) || answer_start.checked_add(text.chars().count()) != Some(end) {
-            let message = format!("`{text}` is not at code points {answer_start} to {end}");
-            return Err(Refused::Form(message));
-        }
-        Ok(Answer { text, answer_start })
-    };
-    read().map_err(|error| error.at("`answer`"))
 }

@@ -134,8 +134,6 @@ def row(**more):
     ([row(answers={"text": "a", "answer_start": [0]})], "question `q`: `answers`: expected lists"),
     ([row(context=b"a")], "row 1: question `q`: `context`: expected a str, got bytes"),
     ([row(), row()], "question id `q` occurs twice"),
-    ([{"passage": "a b", "question": "?", "answer": {"text": "b", "start": 1, "end": 2}}],
-     "row 1: `answer`: `b` is not at code points 1 to 2"),
     (3, "expected a file, the result of json.load, or rows, got int"),
 ])
 def test_invalid_data_is_reported(given, words):
@@ -163,7 +161,7 @@ def test_recursive_data_is_rejected():
 
 
 def test_rows_are_questions_in_a_file_and_loaded(fixtures):
-    folder = fixtures / "typed"
+    folder = fixtures / "rows"
     predictions = json.loads((folder / "predictions.json").read_text())
     rows = [json.loads(line) for line in (folder / "questions.jsonl").read_text().splitlines()]
     result = mlqa_eval.score(folder / "questions.jsonl", predictions, "en")

@@ -29,11 +29,10 @@ pub use matrix::{
     TABLE_ONE_LANGUAGES, TableOrder, set_tables, table_one,
 };
 pub use metric::{
-    AnswerTypes, BestThreshold, BoundaryClass, BoundaryCounts, Candidate, LanguageScore,
-    LanguageScores, MIN_TYPE_QUESTIONS, MeanScore, NBest, NBestFile, Normalization, NullOdds,
-    Predictions, QuestionScore, Score, ScoreIntervals, ScoredFile, Squad2Score, SquadPart,
-    TypeScore, TypedDataset, answer_types, boundaries, boundary_classes, boundary_table,
-    exact_match_by_type, score, score_by_language, score_files, score_squad2, top_k_exact_match,
+    BestThreshold, BoundaryClass, BoundaryCounts, Candidate, LanguageScore, LanguageScores,
+    MeanScore, NBest, NBestFile, Normalization, NullOdds, Predictions, QuestionScore, Score,
+    ScoreIntervals, ScoredFile, Squad2Score, SquadPart, boundaries, boundary_classes,
+    boundary_table, score, score_by_language, score_files, score_squad2, top_k_exact_match,
     write_n_best,
 };
 pub use questions::{

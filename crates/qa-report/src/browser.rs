@@ -55,7 +55,6 @@ pub(crate) fn read_n_best(path: &Path) -> Result<NBestFile, mlqa_eval::Error> {
 pub(crate) struct Browser {
     pairs: Vec<PairHeader>,
     contexts: Vec<Arc<str>>,
-    pub kinds: Vec<String>,
     classes: Vec<&'static str>,
     items: Vec<Item>,
     /// Number of questions of all pairs, including those not shown.
@@ -78,7 +77,6 @@ struct Item {
     context: usize,
     id: String,
     question: String,
-    kind: Option<usize>,
     /// Start and length of each gold answer, with its text; no position if it is not at its offset.
     gold: Vec<(Option<(usize, usize)>, String)>,
     /// The answer of each run.
@@ -119,7 +117,6 @@ impl Browser {
         &mut self,
         pair: &Pair,
         dataset: &Dataset,
-        kinds: &[Option<usize>],
         answers: &[Option<FirstSeedAnswers>],
         quota: usize,
     ) {
@@ -155,7 +152,6 @@ impl Browser {
                 context,
                 id: question.id.clone(),
                 question: question.question.clone(),
-                kind: kinds.get(at).copied().flatten(),
                 gold: gold(question),
                 answers: answers.collect(),
             });

@@ -14,7 +14,6 @@ pub(crate) struct Row {
     pub pair: usize,
     /// Index of the question id, equal in all pairs of a set.
     pub id: usize,
-    pub kind: Option<usize>,
     /// F1 and exact match by run, in percent, mean over seeds; `None` if the run does not include
     /// the question.
     pub values: Vec<Option<[f64; 2]>>,
@@ -50,8 +49,6 @@ pub(crate) struct Collected {
     pub seeds: Vec<usize>,
     pub pairs: Vec<PairScores>,
     pub rows: Vec<Row>,
-    /// Names of the answer types.
-    pub kinds: Vec<String>,
     /// Number of distinct [`Row::id`] values.
     pub ids: usize,
     pub browser: Browser,
@@ -139,7 +136,6 @@ pub(crate) fn collect(
         }
     }
     all.ids = ids.len();
-    all.browser.kinds.clone_from(&all.kinds);
     Ok(all)
 }
 
@@ -182,14 +178,6 @@ fn add_scores(all: &mut Collected, run: usize, languages: (Language, Language), 
     }
 }
 
-/// Returns the index of an answer type in `kinds`, and adds the type if it is new.
-fn kind_number(kinds: &mut Vec<String>, kind: &String) -> usize {
-    kinds.iter().position(|name| name == kind).unwrap_or_else(|| {
-        kinds.push(kind.clone());
-        kinds.len() - 1
-    })
-}
-
 fn add_pair(
     all: &mut Collected,
     pair: &Pair,
@@ -199,7 +187,7 @@ fn add_pair(
     quota: usize,
     ids: &mut HashMap<(String, String), usize>,
 ) -> Result<(), mlqa_eval::Error> {
-    let (Questions { dataset, types, .. }, number) = (data, all.pairs.len());
+    let (dataset, number) = (&data.dataset, all.pairs.len());
     let rules = pair.rules(files, config.squad);
     let mut values_by_run: Vec<Vec<Vec<Option<[f64; 2]>>>> = Vec::new();
     let mut pair_runs: Vec<Option<PairRun>> = Vec::new();
@@ -222,16 +210,13 @@ fn add_pair(
         values_by_run.push(values);
         first_seeds.push(first_seed);
     }
-    let mut kinds = Vec::with_capacity(dataset.questions.len());
     for (at, question) in dataset.questions.iter().enumerate() {
         let next_id = ids.len();
         let id = *ids.entry((pair.set.clone(), question.id.clone())).or_insert(next_id);
-        let kind = types.get(&question.id).map(|kind| kind_number(&mut all.kinds, kind));
-        kinds.push(kind);
         let values = values_by_run.iter().map(|seeds| mean_of(seeds, at)).collect();
-        all.rows.push(Row { pair: number, id, kind, values });
+        all.rows.push(Row { pair: number, id, values });
     }
-    all.browser.add(pair, dataset, &kinds, &first_seeds, quota);
+    all.browser.add(pair, dataset, &first_seeds, quota);
     all.pairs.push(PairScores {
         pair: pair.clone(),
         questions: dataset.questions.len(),

@@ -150,7 +150,6 @@ impl Report {
         tables.extend(self.heat_maps.iter().map(HeatMap::table));
         tables.push(tables::scores(&self.all));
         tables.push(tables::differences(&self.all, &self.differences, resampling));
-        tables.push(tables::answer_types(&self.all));
         tables.push(tables::boundaries(&self.all));
         tables.extend(self.about.tables().into_iter().cloned());
         tables.retain(|table| !table.rows.is_empty());

@@ -94,7 +94,7 @@
     ["none", "F1 is 0", (answer) => answer.f1 === 0],
     ["part", "partly correct", (answer) => !answer.em && answer.f1 > 0],
     ["right", "exact", (answer) => answer.em],
-    ["unanswered", "without an answer", (answer) => !answer.text && !(answer.text === null && answer.answered)],
+    ["unanswered", "without an answer", (answer) => !answer.text],
   ];
   const noSpan = (answer) => (answer.text || "").trim() !== "" && answer.at === null;
   if (data.items.some((item) => item.answers.some((answer) => answer && noSpan(answer))))
@@ -108,7 +108,7 @@
   const orders = [["file", "as in the file"], ["low", "lowest F1 first"], ["high", "highest F1 first"]];
 
   const state = {
-    run: String(data.runs.length - 1), pair: "", outcome: "wrong", class: "", type: "", text: "",
+    run: String(data.runs.length - 1), pair: "", outcome: "wrong", class: "", text: "",
     order: "file", page: "0",
   };
   const address = () => {
@@ -137,7 +137,6 @@
       [["", "all"], ...numbered(data.pairs.map((pair) => pair.label))]));
   filters.append(select("outcome", "answer", outcomes.map(([key, name]) => [key, name])));
   filters.append(select("class", "boundaries", [["", "all"], ...numbered(data.classes)]));
-  if (data.kinds.length > 0) filters.append(select("type", "type", [["", "all"], ...numbered(data.kinds)]));
   filters.append(select("order", "order", orders));
   const search = make("input", { type: "search", dir: "auto" });
   search.value = state.text;
@@ -160,7 +159,6 @@
     const pair = data.pairs[item.pair];
     const own = item.answers[Number(state.run)];
     const header = make("header", {}, make("span", {}, pair.label), make("span", {}, ...texts(item.id)));
-    if (item.kind !== null) header.append(make("span", {}, ...texts(data.kinds[item.kind])));
     const goldSpans = item.gold.map(([at]) => at).filter((at) => at !== null);
     const contextText = data.contexts[item.context];
     const dir = direction(contextText);
@@ -174,7 +172,7 @@
     item.answers.forEach((answer, run) => {
       if (answer === null) return;
       const text = answer.text === null
-        ? (answer.answered ? "answer not stored" : "no prediction") : answer.text === "" ? "no answer" : null;
+        ? "no prediction" : answer.text === "" ? "no answer" : null;
       const said = text ? make("span", { class: "soft" }, text) : bdi(answer.text, pair.context, dir);
       const cell = make("td", { class: "said" }, said);
       const same = (form) => item.gold.some(([, gold]) => form(gold) === form(answer.text || ""));
@@ -208,7 +206,6 @@
       const own = item.answers[run];
       return own && (state.pair === "" || item.pair === Number(state.pair)) && test(own, item)
         && (state.class === "" || own.class === Number(state.class))
-        && (state.type === "" || item.kind === Number(state.type))
         && (query === "" || holds(item.id) || holds(item.question) || holds(own.text || "")
           || holds(data.contexts[item.context]) || item.gold.some(([, text]) => holds(text)));
     });

@@ -14,7 +14,7 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 /// SHA-256 of [`SCRIPT`]. The page's content security policy allows no other script and no external
 /// resources.
-const SCRIPT_HASH: &str = "KRntE6By7lh07bPCzTtlaeSA6nLYjqY0ZJVJpJf+1ds=";
+const SCRIPT_HASH: &str = "WdAn38xyJNsQ4z1alGj2bx6gFiKSTzl+/3Hqv8uaYWQ=";
 
 /// A section of the page: anchor, heading and content.
 struct Section {
@@ -121,7 +121,6 @@ fn sections(report: &Report) -> Vec<Section> {
     let body = figures(&draw::differences(report)) + &collapsed(&differences);
     let title = format!("{}.", escape(&differences.title));
     add("differences", "Differences", with_explanation(&title, body));
-    add("types", "Answer types", tables::answer_types(all).html());
     let drawing = figures(draw::boundaries(all).as_slice());
     let body = drawing + &collapsed(&tables::boundaries(all));
     let body = match report.means.iter().any(|mean| mean.no_span > Some(0.0)) {

@@ -1,8 +1,8 @@
 //! The questions of a language pair.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use mlqa_eval::{Dataset, Error, TypedDataset};
+use mlqa_eval::{Dataset, Error};
 
 use crate::ReportRun;
 use crate::collect::PairFiles;
@@ -11,25 +11,22 @@ use crate::input::{AnswerFile, Pair};
 /// The questions of a pair that have a gold answer.
 pub(crate) struct Questions {
     pub dataset: Dataset,
-    pub types: BTreeMap<String, String>,
     pub without_gold: usize,
 }
 
 impl Questions {
     /// Reads the questions of a pair's answer files, whose question files must be equal.
     pub fn of(files: &PairFiles<'_>) -> Result<Self, Error> {
-        let mut questions: Option<TypedDataset> = None;
+        let mut questions: Option<Dataset> = None;
         for file in files.iter().flatten() {
             let path = &file.questions;
-            if questions.as_ref().is_some_and(|first| first.dataset.path == *path) {
+            if questions.as_ref().is_some_and(|first| first.path == *path) {
                 continue;
             }
-            let typed = TypedDataset::read_any(path)?;
+            let dataset = Dataset::read(path)?;
             match &questions {
                 // Run folders may have separate question files, which must be equal.
-                Some(TypedDataset { dataset: first, .. })
-                    if first.questions != typed.dataset.questions =>
-                {
+                Some(first) if first.questions != dataset.questions => {
                     let message = format!(
                         "the questions differ from {}; expected the same questions for all runs",
                         first.path.display()
@@ -37,10 +34,10 @@ impl Questions {
                     return Err(Error::Content { path: path.clone(), message });
                 }
                 Some(_) => {}
-                None => questions = Some(typed),
+                None => questions = Some(dataset),
             }
         }
-        let Some(TypedDataset { mut dataset, types }) = questions else {
+        let Some(mut dataset) = questions else {
             return Err(Error::NoQuestions { path: PathBuf::new() });
         };
         let total = dataset.questions.len();
@@ -48,7 +45,7 @@ impl Questions {
         let without_gold = total - dataset.questions.len();
         match dataset.questions.is_empty() {
             true => Err(Error::NoQuestions { path: dataset.path }),
-            false => Ok(Self { dataset, types, without_gold }),
+            false => Ok(Self { dataset, without_gold }),
         }
     }
 }

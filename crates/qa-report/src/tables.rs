@@ -1,8 +1,7 @@
 //! The tables of a report.
-use std::collections::BTreeMap;
 use std::iter;
 
-use mlqa_eval::{BoundaryClass, BoundaryCounts, MIN_TYPE_QUESTIONS, Resampling, Spread};
+use mlqa_eval::{BoundaryClass, BoundaryCounts, Resampling};
 
 use crate::collect::Collected;
 use crate::evidence::{Difference, METRICS, RunMean, Shared, no_span, shared};
@@ -136,45 +135,6 @@ pub(crate) fn differences(
     table.without_empty_columns()
 }
 
-/// Creates the table of scores by answer type; no rows if the questions have no types.
-pub(crate) fn answer_types(all: &Collected) -> Table {
-    let columns = "type, run, F1, EM, questions";
-    let mut table = Table::new("types", "Answer types", columns);
-    let mut by_kind: BTreeMap<Option<usize>, Vec<Vec<[f64; 2]>>> = BTreeMap::new();
-    for row in &all.rows {
-        let runs = by_kind.entry(row.kind).or_insert_with(|| vec![vec![]; all.names.len()]);
-        for (run_values, value) in runs.iter_mut().zip(&row.values) {
-            run_values.extend(*value);
-        }
-    }
-    let mut kinds: Vec<_> = by_kind.into_iter().collect();
-    let size = |runs: &Vec<Vec<[f64; 2]>>| runs.iter().map(Vec::len).max().unwrap_or_default();
-    kinds.sort_by_key(|(_, runs)| std::cmp::Reverse(size(runs)));
-    let mut has_few = false;
-    for (kind, runs) in kinds.iter().filter(|_| !all.kinds.is_empty()) {
-        let title = kind.and_then(|kind| all.kinds.get(kind)).map_or("(none)", String::as_str);
-        for (run, values) in runs.iter().enumerate().filter(|(_, values)| !values.is_empty()) {
-            let few = values.len() < MIN_TYPE_QUESTIONS;
-            has_few |= few;
-            let mean = |metric: usize| {
-                Spread::of(values.iter().filter_map(|value| value.get(metric).copied())).mean
-            };
-            table.rows.push(vec![
-                Value::Text(if few { format!("{title} *") } else { title.to_owned() }),
-                name(all, run),
-                Value::Number(mean(0)),
-                Value::Number(mean(1)),
-                Value::Count(values.len()),
-            ]);
-        }
-    }
-    if has_few {
-        table.note = format!("* fewer than {MIN_TYPE_QUESTIONS} questions");
-    }
-    table
-}
-
-/// The boundary classes of figures and tables.
 pub(crate) const PARTS: [&str; 6] =
     ["exact", "superset", "subset", "overlap", "disjoint", "unanswered"];
 

@@ -1,5 +1,4 @@
-//! Scores of predictions: exact match and F1, SQuAD 2.0, types of answers and boundaries.
-mod answer_types;
+//! Scores of predictions: exact match and F1, SQuAD 2.0 and boundaries.
 mod boundary;
 mod by_language;
 mod n_best;
@@ -12,9 +11,6 @@ mod token_buffer;
 mod top_k;
 pub(crate) mod unicode;
 
-pub use answer_types::{
-    AnswerTypes, MIN_TYPE_QUESTIONS, TypeScore, TypedDataset, answer_types, exact_match_by_type,
-};
 pub use boundary::{BoundaryClass, BoundaryCounts, boundaries, boundary_classes, boundary_table};
 pub use by_language::{LanguageScore, LanguageScores, MeanScore, score_by_language};
 pub use n_best::{Candidate, NBest, NBestFile, write_n_best};

@@ -5,7 +5,7 @@ use crate::{FileCheck, Finding, check_file};
 
 use super::{Stop, json, print, say};
 
-/// Validate question files: MLQA, XQuAD, SQuAD, MTQA, and rows from data hubs.
+/// Validate question files: MLQA, XQuAD, SQuAD, and rows from data hubs.
 ///
 /// Prints one line per fault to standard error: file, question id, position, kind and message. The
 /// checks cover the format, ids, empty texts, the offset of every gold answer (including offsets in

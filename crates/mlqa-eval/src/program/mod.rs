@@ -17,7 +17,6 @@ mod score;
 mod tables;
 #[cfg(feature = "windows")]
 mod tensors;
-mod types;
 #[cfg(feature = "windows")]
 mod windows;
 
@@ -26,7 +25,6 @@ mod windows;
 #[allow(missing_docs)] // documented by the help of each command
 pub enum Command {
     Score(score::Args),
-    Types(types::Args),
     Check(check::Args),
     Matrix(matrix::Args),
     #[cfg(feature = "windows")]
@@ -47,7 +45,6 @@ impl Command {
     pub fn run(&self) -> Result<(), Stop> {
         match self {
             Self::Score(args) => score::run(args),
-            Self::Types(args) => types::run(args),
             Self::Check(args) => check::run(args),
             Self::Matrix(args) => matrix::run(args),
             #[cfg(feature = "windows")]

@@ -38,10 +38,6 @@ pub enum FindingKind {
     AnswerElsewhere,
     /// An answer does not occur in its context.
     AnswerMissing,
-    /// A row's `end` is not the end of its answer.
-    AnswerEnd,
-    /// A row's or question's `subtype` is blank or not a string.
-    Subtype,
     /// The language in the file's name is missing, or contradicts the texts.
     Language,
 }
@@ -181,9 +177,6 @@ impl Checker {
             }
             _ => {}
         }
-        if let Some(subtype) = qa.extra.get("subtype") {
-            self.subtype(&qa.id, subtype.as_str(), place);
-        }
         for (k, answer) in qa.answers.iter().enumerate() {
             self.answer(&qa.id, context, &answer.text, answer.answer_start, &answer_place(k));
         }
@@ -192,14 +185,7 @@ impl Checker {
     fn row(&mut self, index: usize, row: &Row) {
         let place = format!("row {}", index + 1);
         let context = self.context(&row.context, &place);
-        let answer_place = |k| match row.end {
-            Some(_) => format!("{place}, answer"),
-            None => format!("{place}, answers[{k}]"),
-        };
-        self.question(&context, &row.qa, &place, answer_place);
-        if let Some(message) = row.wrong_end() {
-            self.add(FindingKind::AnswerEnd, Some(&row.qa.id), &answer_place(0), message);
-        }
+        self.question(&context, &row.qa, &place, |k| format!("{place}, answers[{k}]"));
     }
 
     fn question_text(&mut self, id: &str, question: &str, place: &str) {
@@ -219,13 +205,6 @@ impl Checker {
             None => {
                 self.first_positions.insert(id.to_owned(), place.to_owned());
             }
-        }
-    }
-
-    fn subtype(&mut self, id: &str, subtype: Option<&str>, place: &str) {
-        if subtype.is_none_or(is_blank) {
-            let message = "`subtype` is blank or not a string";
-            self.add(FindingKind::Subtype, Some(id), place, message);
         }
     }
 

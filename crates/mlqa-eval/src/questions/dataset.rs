@@ -69,7 +69,7 @@ impl Question {
 }
 
 /// Returns [`Error::AnswerMismatch`] unless `context` has `text` at code point `start`.
-pub(crate) fn check_answer(
+fn check_answer(
     path: &Path,
     id: &str,
     context: &str,
@@ -104,15 +104,12 @@ impl Dataset {
     /// Reads a question file: SQuAD-style JSON, or rows.
     ///
     /// Rows are a JSON array, the list `data` of an object (`run_qa`'s custom file), JSON lines, or
-    /// with the feature `parquet` a file `*.parquet`. A row has one of two forms:
+    /// with the feature `parquet` a file `*.parquet`. A row has `id` (text or an integer), `title`
+    /// (optional), `context`, `question` and `answers`. `answers` is an object of two lists of equal
+    /// length, `text` and `answer_start` (empty without an answer), or a list of objects with both
+    /// keys.
     ///
-    /// - SQuAD's on data hubs: `id` (text or an integer), `title` (optional), `context`, `question`
-    ///   and `answers`. `answers` is an object of two lists of equal length, `text` and
-    ///   `answer_start` (empty without an answer), or a list of objects with both keys.
-    /// - MTQA's; see [`TypedDataset::read`](crate::TypedDataset::read).
-    ///
-    /// Equal contexts are stored once. Other keys are ignored; [`squad::File`] stores them, and
-    /// [`TypedDataset`](crate::TypedDataset) reads `subtype`.
+    /// Equal contexts are stored once. Other keys are ignored; [`squad::File`] stores them.
     ///
     /// ```
     /// use mlqa_eval::Dataset;
@@ -130,7 +127,6 @@ impl Dataset {
     /// - [`Error::Content`] for these faults in Parquet, for a damaged Parquet file, for Parquet
     ///   without the feature, and for rows of an unsupported form.
     /// - [`Error::DuplicateQuestion`].
-    /// - For MTQA's rows, as `TypedDataset::read`.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         Self::from_squad(squad::File::read(path)?, path)

@@ -9,15 +9,13 @@ use serde::de::{DeserializeOwned, Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::dataset::check_answer;
 use crate::files::{offset, parse_json, read_text};
 use crate::{Error, squad};
 
 const EXPECTED: &str = "a SQuAD-style file, {\"data\": [{\"paragraphs\": [{\"context\": \"…\", \"qas\": […]}]}]}, or rows (a JSON array, \
     also as `data` of an object, one per line, or Parquet) as {\"id\": \"…\", \"title\": \"…\", \
     \"context\": \"…\", \"question\": \"…\", \"answers\": {\"text\": [\"…\"], \
-    \"answer_start\": [0]}} or {\"question\": \"…\", \"passage\": \"…\", \
-    \"answer\": {\"start\": 0, \"end\": 1, \"text\": \"…\"}, \"subtype\": \"…\"}";
+    \"answer_start\": [0]}}";
 
 /// A question file in one of the supported forms.
 pub(crate) enum Form {
@@ -30,8 +28,6 @@ pub(crate) struct Row {
     pub title: Arc<str>,
     pub context: Arc<str>,
     pub qa: squad::Qa,
-    /// The end that an MTQA row states for its only answer.
-    pub end: Option<usize>,
 }
 
 impl Form {
@@ -62,7 +58,7 @@ impl Form {
                 format!("rows of TyDi's primary task are not supported; expected {EXPECTED}");
             return Err(Error::Content { path: path.to_path_buf(), message });
         }
-        let questions = ["context", "passage", "question"].into_iter().any(has);
+        let questions = ["context", "question"].into_iter().any(has);
         let (version, rows) = match first.list {
             List::Array => (None, parse_json::<Rows>(text, path, EXPECTED)?),
             List::Data if questions => {
@@ -83,16 +79,11 @@ impl Form {
     }
 
     /// Converts to SQuAD's form: adjacent rows with one title and context share a paragraph.
-    ///
-    /// # Errors
-    /// [`Error::AnswerMismatch`] and [`Error::Content`] for an MTQA row whose answer is not at the
-    /// stated start and end.
-    pub(crate) fn into_squad(self, path: &Path) -> Result<squad::File, Error> {
+    pub(crate) fn into_squad(self) -> squad::File {
         let (version, mut rows) = match self {
-            Self::Squad(file) => return Ok(file),
+            Self::Squad(file) => return file,
             Self::Rows { version, rows } => (version, rows),
         };
-        rows.iter().try_for_each(|row| row.check_end(path))?;
         let first = |rows: &[Row], text: fn(&Row) -> &Arc<str>| {
             rows.first().map(|row| Arc::clone(text(row))).unwrap_or_default()
         };
@@ -107,7 +98,7 @@ impl Form {
             extra: squad::Extra::default(),
         };
         let data = rows.chunk_by_mut(|a, b| a.title == b.title).map(article).collect();
-        Ok(squad::File { version, data, extra: squad::Extra::default() })
+        squad::File { version, data, extra: squad::Extra::default() }
     }
 }
 
@@ -131,32 +122,6 @@ fn with_question(error: Error, text: &str) -> Error {
             Error::Json { path, line, column, message, expected }
         }
         (error, _) => error,
-    }
-}
-
-impl Row {
-    /// Checks the start and end of an MTQA row's answer; `path` is used in the error.
-    fn check_end(&self, path: &Path) -> Result<(), Error> {
-        let (Some(_), [answer]) = (self.end, self.qa.answers.as_slice()) else { return Ok(()) };
-        let squad::Qa { id, .. } = &self.qa;
-        check_answer(path, id, &self.context, &answer.text, answer.answer_start)?;
-        self.wrong_end().map_or(Ok(()), |fault| {
-            let message = format!("question `{id}`: answer.{fault}");
-            Err(Error::Content { path: path.to_path_buf(), message })
-        })
-    }
-
-    /// The fault if the answer does not end at the MTQA row's `end`.
-    pub(crate) fn wrong_end(&self) -> Option<String> {
-        let (end, answer) = (self.end?, self.qa.answers.first()?);
-        let (start, length) = (answer.answer_start, answer.text.chars().count());
-        (start.checked_add(length) != Some(end)).then(|| {
-            format!(
-                "end is {end}, but the answer of {length} code points from {start} ends at {}; `end` is \
-                 exclusive",
-                start.saturating_add(length)
-            )
-        })
     }
 }
 
@@ -249,10 +214,9 @@ struct Rows {
 
 impl Rows {
     fn add(&mut self, fields: Fields) {
-        let Fields { id, title, context, question, answers, end, extra } = fields;
-        let id = id.map_or_else(|| format!("row-{}", self.all.len() + 1), String::from);
+        let Fields { id, title, context, question, answers, extra } = fields;
         let (title, context) = (self.share(title), self.share(context));
-        self.all.push(Row { title, context, qa: squad::Qa { id, question, answers, extra }, end });
+        self.all.push(Row { title, context, qa: squad::Qa { id, question, answers, extra } });
     }
 
     fn share(&mut self, text: String) -> Arc<str> {
@@ -293,13 +257,11 @@ impl<'de> Deserialize<'de> for Rows {
 #[derive(Deserialize)]
 #[serde(try_from = "squad::Extra")]
 struct Fields {
-    /// Optional in MTQA's rows only.
-    id: Option<Id>,
+    id: String,
     title: String,
     context: String,
     question: String,
     answers: Vec<squad::Answer>,
-    end: Option<usize>,
     extra: squad::Extra,
 }
 
@@ -309,19 +271,9 @@ impl TryFrom<squad::Extra> for Fields {
     fn try_from(mut all: squad::Extra) -> Result<Self, String> {
         let missing = |key| move || format!("missing field `{key}`");
         all.drop_nulls();
-        let id: Option<Id> = all.take("id")?;
         let title = all.take("title")?.unwrap_or_default();
         let question = all.take("question")?.ok_or_else(missing("question"))?;
-        if all.get("context").is_none()
-            && let Some(context) = all.take("passage")?
-        {
-            let answer = all.take("answer")?.ok_or_else(missing("answer"))?;
-            let MtqaAnswer { start: answer_start, end, text } = answer;
-            let answer = squad::Answer { text, answer_start, extra: squad::Extra::default() };
-            let (answers, end) = (vec![answer], Some(end));
-            return Ok(Self { id, title, context, question, answers, end, extra: all });
-        }
-        let id = Some(id.ok_or_else(missing("id"))?);
+        let id = all.take::<Id>("id")?.ok_or_else(missing("id"))?.into();
         let context = all.take("context")?.ok_or_else(missing("context"))?;
         let answers = match all.get("answers") {
             Some(Value::Array(_)) => all.take("answers")?.unwrap_or_default(),
@@ -331,7 +283,7 @@ impl TryFrom<squad::Extra> for Fields {
         if answers.is_empty() && all.get("is_impossible").is_none() {
             all.push("is_impossible", true.into());
         }
-        Ok(Self { id, title, context, question, answers, end: None, extra: all })
+        Ok(Self { id, title, context, question, answers, extra: all })
     }
 }
 
@@ -380,16 +332,6 @@ impl AnswerLists {
         };
         Ok(self.text.into_iter().zip(self.answer_start).map(answer).collect())
     }
-}
-
-/// The answer of an MTQA row.
-#[derive(Deserialize)]
-struct MtqaAnswer {
-    #[serde(deserialize_with = "offset")]
-    start: usize,
-    #[serde(deserialize_with = "offset")]
-    end: usize,
-    text: String,
 }
 
 /// Whether a file's name has the extension of Parquet.

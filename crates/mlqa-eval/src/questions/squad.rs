@@ -104,7 +104,7 @@ impl File {
     /// As [`Dataset::read`](crate::Dataset::read), except for duplicate ids.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        Form::read(path)?.into_squad(path)
+        Ok(Form::read(path)?.into_squad())
     }
 
     /// Parses the text of a file (not Parquet). `path` is used in messages.
@@ -113,7 +113,7 @@ impl File {
     /// As [`File::read`] without [`Error::Read`].
     pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        Form::parse(text, path)?.into_squad(path)
+        Ok(Form::parse(text, path)?.into_squad())
     }
 
     /// Writes compact JSON, atomically.

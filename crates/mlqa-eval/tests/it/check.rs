@@ -59,12 +59,12 @@ fn questions_and_ids() {
     let answers = json!([{"text": "Das", "answer_start": 0}]);
     let text = squad(&json!([
         {"id": "a", "question": "Was?", "answers": answers},
-        {"id": "a", "question": " ", "answers": answers, "subtype": "animal"},
+        {"id": "a", "question": " ", "answers": answers},
         {"id": "b", "question": "Was?", "answers": []},
         {"id": "c", "question": "Was?", "answers": [], "is_impossible": true},
         {"id": "d", "question": "Was?", "answers": [], "is_impossible": false},
         {"id": "e", "question": "Was?", "answers": answers, "is_impossible": true},
-        {"id": "f", "question": "Was?", "answers": answers, "is_impossible": false, "subtype": ""},
+        {"id": "f", "question": "Was?", "answers": answers, "is_impossible": false},
     ]));
     let got: Vec<_> =
         findings("x.json", &text).into_iter().map(|(kind, id, _)| (kind, id)).collect();
@@ -74,7 +74,6 @@ fn questions_and_ids() {
         (FindingKind::NoAnswers, "b"),
         (FindingKind::NoAnswers, "d"),
         (FindingKind::ImpossibleAnswered, "e"),
-        (FindingKind::Subtype, "f"),
     ];
     assert_eq!(got, expected.map(|(kind, id)| (kind, id.to_owned())));
 }
@@ -94,29 +93,6 @@ fn file_level_faults() {
     ] {
         assert_eq!(findings("x.json", text), fault(FindingKind::Format, place), "{text}");
     }
-}
-
-#[test]
-fn rows_of_mtqa() {
-    let row = |id: Option<&str>, start: usize, end: usize, subtype: &str| {
-        json!({"id": id, "question": "what", "passage": "a é whale", "subtype": subtype,
-            "answer": {"start": start, "end": end, "text": "whale"}})
-        .to_string()
-    };
-    let good = row(Some("a"), 4, 9, "animal");
-    assert_eq!(findings("x.jsonl", &good), []);
-    let rows = [good.clone(), row(None, 5, 10, "animal"), row(Some("c"), 4, 8, ""), good];
-    let expected = [
-        (FindingKind::ByteOffset, "row-2", "row 2, answer"),
-        (FindingKind::Subtype, "c", "row 3"),
-        (FindingKind::AnswerEnd, "c", "row 3, answer"),
-        (FindingKind::DuplicateId, "a", "row 4"),
-    ]
-    .map(|(kind, id, place)| (kind, id.to_owned(), place.to_owned()));
-    assert_eq!(findings("x.jsonl", &rows.join("\n")), expected);
-    assert_eq!(findings("x.json", &format!("[{}]", rows.join(","))), expected);
-    let invalid = findings("x.jsonl", &format!("{}\n{{\"passage\": 3}}", rows[0]));
-    assert_eq!(invalid, [(FindingKind::Format, String::new(), "line 2 column 1".into())]);
 }
 
 #[test]

@@ -12,7 +12,6 @@ fn examples_of_help_run() {
         ("score", 3, ""),
         ("matrix", 1, "tables/matrix.md"),
         ("check", 2, ""),
-        ("types", 1, ""),
         ("tables", 2, ""),
         ("compare", 3, ""),
         #[cfg(feature = "windows")]

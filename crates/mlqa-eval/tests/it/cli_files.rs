@@ -158,18 +158,15 @@ fn tables_have_no_control_characters() {
     let program = program();
     let name = |end: &str| format!("\u{1b}]0;owned\u{7}\u{9b}{end}");
     let escape = "\u{1b}[31m\u{202e}";
-    let row = serde_json::json!({"id": "q", "question": "?", "passage": "a", "subtype": escape,
-        "answer": {"start": 0, "end": 1, "text": "a"}});
+    let row = serde_json::json!({"id": "q", "question": escape, "context": "a",
+        "answers": {"text": ["a"], "answer_start": [0]}});
     let data = &*name("data.json");
     let predictions = &*name("predictions.json");
     program.write(data, format!("[{row}]"));
     program.write(predictions, r#"{"q": "a"}"#);
-    let beside = format!("{escape}={predictions}");
     for arguments in [
         format!("check {data}"),
         format!("check --json {data}"),
-        format!("types {data} {predictions} en"),
-        format!("types {data} {predictions} en --beside {beside}"),
         format!(
             "compare --data {data} --language en --baseline {predictions} --predictions {predictions}"
         ),

@@ -21,9 +21,6 @@ fn case_of_language_codes_is_ignored() {
             }
         }
     }
-    let typed = "fixtures/typed/questions.jsonl fixtures/typed/predictions.json";
-    let types = |code: &str| program.done(&format!("types {typed} {code}"));
-    assert_eq!(types("en"), types("EN"));
     let tables = |code: &str| program.done(&format!("tables --table 000-1 --language {code}"));
     assert_eq!(tables("zh"), tables("ZH"));
 }

@@ -1,7 +1,6 @@
 //! Integration tests of the crate, in one program.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
-mod answer_types;
 mod boundary;
 mod check;
 mod cli;

@@ -55,7 +55,7 @@ enum Command {
 }
 
 /// Commands of `mlqa-eval` that are rarely used; they work, but the help does not list them.
-const HIDDEN: [&str; 5] = ["types", "windows", "decode", "coverage", "tables"];
+const HIDDEN: [&str; 4] = ["windows", "decode", "coverage", "tables"];
 
 /// Builds the command line. Help texts of commands shared with other programs are adapted to
 /// `polyqa`.

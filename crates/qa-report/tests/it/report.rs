@@ -69,9 +69,8 @@ fn input_is_escaped() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
     let context = format!("a {HOSTILE} b");
-    let mut data =
+    let data =
         questions(&[(HOSTILE, HOSTILE, &context, HOSTILE), ("b", "?", "one two", "two")]);
-    data["data"][0]["paragraphs"][0]["qas"][0]["subtype"] = HOSTILE.into();
     write(Path::new(&at("data.json")), &data);
     let long = format!("one{}", " more".repeat(100_000));
     write(Path::new(&at("predictions.json")), &json!({ HOSTILE: HOSTILE, "b": long }));
@@ -93,7 +92,6 @@ fn input_is_escaped() {
     let data = data_of(&html);
     assert_eq!(data["items"][0]["question"], HOSTILE);
     assert_eq!(data["items"][0]["gold"][0], json!([[2, HOSTILE.chars().count()], HOSTILE]));
-    assert_eq!(data["kinds"], json!([HOSTILE]));
     // Long answers are truncated.
     let answer = &data["items"][1]["answers"][0];
     assert_eq!(answer["text"].as_str().unwrap().len(), 1000);
@@ -441,29 +439,25 @@ fn page_has_the_requested_number_of_questions() {
 }
 
 #[test]
-fn n_best_lists_and_types_are_shown() {
+fn n_best_lists_are_shown() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
     let lists =
         json!({ "a": { "id": "a", "candidates": [{ "text": "ten", "probability": 0.75 }] } });
     write(Path::new(&at("n-best.json")), &lists);
     report(&[
-        &fixture("typed/predictions.json"),
+        &fixture("rows/predictions.json"),
         "--data",
-        &fixture("typed/questions.jsonl"),
+        &fixture("rows/questions.jsonl"),
         "--language",
         "en",
         "--n-best",
         &at("n-best.json"),
         "--out",
         &at("report.html"),
-        "--beside",
-        "csv",
     ]);
     let data = data_of(&fs::read_to_string(at("report.html")).unwrap());
     assert_eq!(data["items"][0]["answers"][0]["n_best"], json!([["ten", 0.75]]));
-    let types = fs::read_to_string(at("report-types.csv")).unwrap();
-    assert!(types.starts_with("type,run,F1,EM,questions\nanimal *,predictions,"), "{types}");
 }
 
 #[test]

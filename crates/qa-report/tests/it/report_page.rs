@@ -23,9 +23,7 @@ type Row<'a> = (&'a str, &'a str, &'a str, &'a str, usize);
 fn write_page(folder: &Path, rows: &[Row<'_>], runs: &[Value]) -> PathBuf {
     let paragraph = |(id, question, context, answer, start): &Row<'_>| {
         let answers = json!([{ "text": answer, "answer_start": start }]);
-        let subtype = if *id == "typed" { "t".repeat(3000) } else { (*id).to_owned() };
-        let qas =
-            json!([{ "id": id, "question": question, "answers": answers, "subtype": subtype }]);
+        let qas = json!([{ "id": id, "question": question, "answers": answers }]);
         json!({ "context": context, "qas": qas })
     };
     let paragraphs: Vec<_> = rows.iter().map(paragraph).collect();
@@ -64,30 +62,6 @@ fn page(folder: &Path) -> PathBuf {
     let first = json!({ "ar": "البيت", "zh": "北京市", "long": "Llan" });
     let second = json!({ "ar": "أربعة", "zh": "市", HOSTILE: HOSTILE });
     write_page(folder, &rows, &[first, second])
-}
-
-/// Writes a page with a reader and a generative model.
-fn page_with_chat(folder: &Path) -> PathBuf {
-    let fixture = |name: &str| testkit::fixture(&format!("harness/{name}")).display().to_string();
-    let long = format!("</script><b>{}\u{202e}", "so ".repeat(90_000));
-    let samples = folder.join("samples_mlqa_de_de_2026-11-20T14-03-27.318840.jsonl");
-    let context = "Die Mühle am Fluss mahlt seit 1904 Roggen. Ihre Müllerin heißt Ada Winter und \
-                   wohnt im Dachgeschoss.";
-    let doc = json!({ "id": "mill-4", "context": context, "question": "Was mahlt die Mühle?",
-                      "answers": ["Roggen"] });
-    let line = json!({ "doc_id": 3, "doc": doc, "filtered_resps": [long] });
-    fs::write(&samples, format!("{line}\n")).unwrap();
-    let out = folder.join("report.html");
-    let program = Command::new(env!("CARGO_BIN_EXE_qa-report"))
-        .arg(format!("reader={}", fixture("reader")))
-        .arg(format!("chat={}", fixture("samples")))
-        .arg(format!("long={}", samples.display()))
-        .args(["--data", &fixture("data"), "--samples", "50", "--out"])
-        .arg(&out)
-        .output()
-        .unwrap();
-    assert!(program.status.success(), "{}", String::from_utf8_lossy(&program.stderr));
-    out
 }
 
 /// Evaluates an expression in a frame of the given width that shows the page, after its layout.
@@ -147,32 +121,13 @@ fn questions_are_filtered_and_marked() {
 }
 
 #[test]
-fn chat_model_is_compared_with_a_reader() {
-    let Some(browser) = Browser::found() else { return };
-    let folder = tempfile::tempdir().unwrap();
-    let page = page_with_chat(folder.path());
-    let dom_of = |hash: &str| dom(&browser, &page, hash, 1280);
-    let chat = dom_of("#browse?run=1&outcome=no-span");
-    assert!(chat.contains("data-found=\"4\""), "{chat}");
-    assert!(chat.contains(">Die Müllerin heißt Ada Winter.</bdi>"), "{chat}");
-    assert!(chat.contains("<td class=\"class\">not a span</td>"), "{chat}");
-    // Only questions that the run includes are shown.
-    let long = dom_of("#browse?run=2&outcome=all");
-    assert!(long.contains("data-found=\"1\"") && !long.contains("<b>so"), "{long}");
-    assert!(long.contains("… (270,013 characters in all)"), "{long}");
-    assert!(dom_of("#browse?run=0&outcome=no-span").contains("data-found=\"0\""));
-}
-
-#[test]
 fn page_fits_on_a_phone() {
     let Some(browser) = Browser::found() else { return };
-    for make in [page, page_with_chat] {
-        let folder = tempfile::tempdir().unwrap();
-        let page = make(folder.path());
-        let root_element = "document.documentElement";
-        let wide = format!("{root_element}.scrollWidth-{root_element}.clientWidth");
-        assert_eq!(evaluate(&browser, &page, 390, &wide), 0);
-    }
+    let folder = tempfile::tempdir().unwrap();
+    let page = page(folder.path());
+    let root_element = "document.documentElement";
+    let wide = format!("{root_element}.scrollWidth-{root_element}.clientWidth");
+    assert_eq!(evaluate(&browser, &page, 390, &wide), 0);
 }
 
 #[test]

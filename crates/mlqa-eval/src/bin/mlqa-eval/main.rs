@@ -25,7 +25,6 @@ Examples:
   mlqa-eval tables --table 001-1 --model xlm-k
 With your own data and predictions:
   mlqa-eval score - predictions.json en < test-context-en-question-de.json
-  mlqa-eval types mtqa-test.en.jsonl predictions.json en
   mlqa-eval compare --table 000-1 --run run/matrix.json
   mlqa-eval report --data MLQA_V1/test before=a after=b --out report.html
 
