@@ -1,6 +1,6 @@
 """The fine-tuning step of run_qa in transformers, padded to one length, for `cargo xtask bench encoder`.
 
-It reads the batches that the bench wrote and prints a line of JSON for each step.
+Reads the batches of the bench and prints a JSON line for each step.
 """
 
 import argparse
@@ -28,11 +28,11 @@ def arguments():
     parser.add_argument("--architecture", choices=["xlm-roberta", "modernbert", "eurobert", "deberta-v2"], required=True)
     for name in ["layers", "hidden", "vocab", "threads", "length"]:
         parser.add_argument(f"--{name}", type=int, required=True)
-    parser.add_argument("--bf16", action="store_true", help="autocast, as run_qa does with --bf16")
-    parser.add_argument("--lora", action="store_true", help="PEFT's LoRA of rank 8 in queries, keys and values alone learns")
+    parser.add_argument("--bf16", action="store_true", help="use autocast, as run_qa does with --bf16")
+    parser.add_argument("--lora", action="store_true", help="train only PEFT's LoRA of rank 8 on queries, keys and values, and the head")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--inference", action="store_true", help="a forward pass without gradients; with --bf16 of bfloat16 parameters")
-    parser.add_argument("--compile", action="store_true", help="torch.compile, as run_qa does with --torch_compile")
+    parser.add_argument("--inference", action="store_true", help="forward pass without gradients; with --bf16, parameters are bfloat16")
+    parser.add_argument("--compile", action="store_true", help="use torch.compile, as run_qa does with --torch_compile")
     return parser.parse_args()
 
 
@@ -48,76 +48,76 @@ def padded(batch, length, pad):
 
 
 class Spans(torch.nn.Module):
-    """Starts and ends by a model with two labels a token."""
+    """Answer spans from a model with two labels per token."""
 
-    def __init__(self, tokens):
+    def __init__(self, classifier):
         super().__init__()
-        self.tokens = tokens
+        self.classifier = classifier
 
     def forward(self, input_ids, attention_mask, start_positions, end_positions):
-        starts, ends = self.tokens(input_ids, attention_mask=attention_mask).logits.float().unbind(-1)
+        starts, ends = self.classifier(input_ids, attention_mask=attention_mask).logits.float().unbind(-1)
         loss = torch.nn.functional.cross_entropy
         return SimpleNamespace(loss=(loss(starts, start_positions) + loss(ends, end_positions)) / 2)
 
 
 def main():
-    given = arguments()
-    torch.set_num_threads(given.threads)
+    options = arguments()
+    torch.set_num_threads(options.threads)
     torch.manual_seed(1)
-    on_gpu = given.device != "cpu"
+    on_gpu = options.device != "cpu"
     sizes = dict(
-        vocab_size=given.vocab, hidden_size=given.hidden, num_hidden_layers=given.layers,
-        num_attention_heads=given.hidden // 64, attn_implementation="sdpa",
+        vocab_size=options.vocab, hidden_size=options.hidden, num_hidden_layers=options.layers,
+        num_attention_heads=options.hidden // 64, attn_implementation="sdpa",
     )
-    if given.architecture == "modernbert":
+    if options.architecture == "modernbert":
         config = ModernBertConfig(
-            **sizes, intermediate_size=given.hidden * 3 // 2, pad_token_id=0, bos_token_id=2, eos_token_id=1,
+            **sizes, intermediate_size=options.hidden * 3 // 2, pad_token_id=0, bos_token_id=2, eos_token_id=1,
             cls_token_id=2, sep_token_id=1,
         )
         model = ModernBertForQuestionAnswering(config).train()
-    elif given.architecture == "eurobert":
+    elif options.architecture == "eurobert":
         config = EuroBertConfig(
-            **sizes, intermediate_size=4 * given.hidden, pad_token_id=0, bos_token_id=2, eos_token_id=1, mask_token_id=3,
+            **sizes, intermediate_size=4 * options.hidden, pad_token_id=0, bos_token_id=2, eos_token_id=1, mask_token_id=3,
             num_labels=2,
         )
         model = Spans(EuroBertForTokenClassification(config)).train()
-    elif given.architecture == "deberta-v2":
-        sizes["attn_implementation"] = "eager"  # the only one that it has
+    elif options.architecture == "deberta-v2":
+        sizes["attn_implementation"] = "eager"  # the only supported implementation
         config = DebertaV2Config(
-            **sizes, intermediate_size=4 * given.hidden, relative_attention=True, position_buckets=256, share_att_key=True,
+            **sizes, intermediate_size=4 * options.hidden, relative_attention=True, position_buckets=256, share_att_key=True,
             norm_rel_ebd="layer_norm", pos_att_type=["p2c", "c2p"], position_biased_input=False,
         )
         model = DebertaV2ForQuestionAnswering(config).train()
     else:
         config = XLMRobertaConfig(
-            **sizes, intermediate_size=4 * given.hidden, max_position_embeddings=514, type_vocab_size=1,
+            **sizes, intermediate_size=4 * options.hidden, max_position_embeddings=514, type_vocab_size=1,
             layer_norm_eps=1e-5, pad_token_id=1, bos_token_id=0, eos_token_id=2,
         )
         model = XLMRobertaForQuestionAnswering(config).train()
-    if given.lora:
-        from peft import LoraConfig, get_peft_model  # not on every machine
+    if options.lora:
+        from peft import LoraConfig, get_peft_model  # optional package
 
         targets = ["query", "key", "value"]
         lora = LoraConfig(r=8, lora_alpha=16, target_modules=targets, modules_to_save=["qa_outputs"])
         model = get_peft_model(model, lora)
-    model = model.to(given.device)
-    if given.inference:
+    model = model.to(options.device)
+    if options.inference:
         model = model.eval().requires_grad_(False)
-        model = model.to(torch.bfloat16) if given.bf16 else model
-    run = torch.compile(model) if given.compile else model
+        model = model.to(torch.bfloat16) if options.bf16 else model
+    forward = torch.compile(model) if options.compile else model
     # run_qa's optimiser: fused AdamW without weight decay, gradients clipped to 1.
-    optimizer = None if given.inference else torch.optim.AdamW(model.parameters(), lr=3e-5, weight_decay=0.0, fused=True)
-    with open(given.batches, encoding="utf-8") as file:
+    optimizer = None if options.inference else torch.optim.AdamW(model.parameters(), lr=3e-5, weight_decay=0.0, fused=True)
+    with open(options.batches, encoding="utf-8") as file:
         batches = json.load(file)
     for step, batch in enumerate(batches):
         start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
         if optimizer:
             optimizer.zero_grad()
-        inputs = padded(batch, given.length, config.pad_token_id)
+        inputs = padded(batch, options.length, config.pad_token_id)
         if on_gpu:
-            inputs = {name: tensor.pin_memory().to(given.device, non_blocking=True) for name, tensor in inputs.items()}
-        with torch.autocast("cuda" if on_gpu else "cpu", torch.bfloat16, enabled=given.bf16 and not given.inference):
-            loss = run(**inputs).loss
+            inputs = {name: tensor.pin_memory().to(options.device, non_blocking=True) for name, tensor in inputs.items()}
+        with torch.autocast("cuda" if on_gpu else "cpu", torch.bfloat16, enabled=options.bf16 and not options.inference):
+            loss = forward(**inputs).loss
         if optimizer:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -1,11 +1,11 @@
-"""Peak memory of xlm-k on streamed shards of two sizes: it must not grow with the data.
+"""Checks that the peak memory of xlm-k does not grow with the size of its streamed shards.
 
     python3 benches/streamed_memory.py [--release] [--mb 100,1000] [--steps 4]
 
-Mentions, triples and text of the embedded data are written by `kg-triples` and repeated in shards
-until they have the size; then each size is trained on for a few steps of a few rows, with the
-embedded base. Prints the peak resident set of each, and fails where the larger is more than 50 MB
-above the smaller. Build first: cargo build [--release] -p kg-triples, and
+`kg-triples` writes mentions and triples from the embedded data, which are repeated, together with
+text, in shards of the given sizes. The embedded encoder is trained on each size for a few steps of a
+few rows. Prints the peak resident set for each size, and fails if the larger peak exceeds the smaller
+by more than 50 MB. Build first: cargo build [--release] -p kg-triples, and
 cargo build [--release] -p examples --example xlm-k.
 """
 import argparse
@@ -23,7 +23,7 @@ ALLOWED_MB = 50
 
 
 def texts():
-    """The extracts of the embedded pages, a JSON object on each line."""
+    """Yields the extracts of the embedded pages as JSON lines."""
     for path in sorted((ROOT / "data/codex").glob("entities.*.jsonl.gz")):
         with gzip.open(path, "rt", encoding="utf-8") as pages:
             for page in pages:
@@ -33,25 +33,25 @@ def texts():
 
 
 def examples(tool, folder):
-    """A few megabytes of each kind, by the tool and from the embedded pages."""
+    """Returns a few megabytes of lines of each kind."""
     kinds = {
         "mentions": ["--entities", "data/codex", "--max-tokens", "128"],
         "entailment": ["--kg", "data/mini-kg", "--labels"],
     }
-    made = {}
+    examples_by_kind = {}
     for kind, arguments in kinds.items():
         path = folder / f"{kind}.jsonl"
         command = [tool, kind, *arguments, "--description-tokens", "128"]
         command += ["--tokenizer", "data/base", "--out", path]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-        made[kind] = path.read_bytes()
-    made["text"] = "".join(texts()).encode()
-    return made
+        examples_by_kind[kind] = path.read_bytes()
+    examples_by_kind["text"] = "".join(texts()).encode()
+    return examples_by_kind
 
 
-def shards(made, folder, megabytes):
-    """Repeats what was made in shards of a twelfth of the size, four of each kind."""
-    for kind, lines in made.items():
+def write_shards(examples_by_kind, folder, megabytes):
+    """Repeats the lines of each kind in four shards of a twelfth of the total size."""
+    for kind, lines in examples_by_kind.items():
         (folder / kind).mkdir(parents=True)
         for number in range(4):
             with open(folder / kind / f"{number}.jsonl", "wb") as shard:
@@ -61,7 +61,7 @@ def shards(made, folder, megabytes):
 
 
 def train(program, folder, steps):
-    """Peak resident set in MB, and seconds."""
+    """Trains a model; returns the peak resident set in MB and the time in seconds."""
     sets = [
         "run.arms=[\"xlm-k\"]", f"pretraining.steps={steps}", "pretraining.batch_size=8",
         f"data.mentions={folder / 'mentions'}", f"data.triples={folder / 'entailment'}",
@@ -80,8 +80,8 @@ def train(program, folder, steps):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--release", action="store_true", help="the optimised programs")
-    parser.add_argument("--mb", default="100,1000", help="the two sizes, all shards together")
+    parser.add_argument("--release", action="store_true", help="use the optimised programs")
+    parser.add_argument("--mb", default="100,1000", help="total size of the shards in MB, for both runs")
     parser.add_argument("--steps", type=int, default=4)
     arguments = parser.parse_args()
     target = ROOT / "target" / ("release" if arguments.release else "debug")
@@ -89,9 +89,9 @@ def main():
     peaks = []
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        made = examples(target / "kg-triples", folder)
+        examples_by_kind = examples(target / "kg-triples", folder)
         for size in (smaller, larger):
-            shards(made, folder / str(size), size)
+            write_shards(examples_by_kind, folder / str(size), size)
             peak, seconds = train(target / "examples/xlm-k", folder / str(size), arguments.steps)
             print(f"{size} MB of shards: peak {peak:.0f} MB, {seconds:.0f} seconds", flush=True)
             peaks.append(peak)

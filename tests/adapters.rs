@@ -10,15 +10,15 @@ use crate::common::{expect_failure, succeed, write_encoder};
 use crate::other_encoders::RECIPES;
 use crate::transfer_suite::small;
 
-const BOTH: &str = "{lora={rank=2,targets=[\"query\"]},bottleneck={reduction=8}}";
+const BOTH_ADAPTERS: &str = "{lora={rank=2,targets=[\"query\"]},bottleneck={reduction=8}}";
 
 /// The files and folders with this name below `run`.
-fn named(run: &Path, name: &str) -> Vec<PathBuf> {
+fn paths_named(run: &Path, name: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(run).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            found.extend(named(&path, name));
+            found.extend(paths_named(&path, name));
         }
         if path.file_name().unwrap() == name {
             found.push(path);
@@ -36,7 +36,7 @@ fn encoder(folder: &Path) -> (Model, BTreeMap<String, Tensor>) {
 
 /// Asserts that the model has the bottleneck, and that its encoder equals `start` except for the
 /// weights that the LoRA was merged into.
-fn is_adapted(folder: &Path, start: &BTreeMap<String, Tensor>) {
+fn assert_adapted(folder: &Path, start: &BTreeMap<String, Tensor>) {
     let (model, trained) = encoder(folder);
     assert_eq!(model.active(), ["bottleneck"], "{}", folder.display());
     for (name, value) in &trained {
@@ -55,7 +55,7 @@ fn recipe_every_recipe_trains_adapters() {
     for recipe_case in RECIPES {
         let (recipe, out) = (recipe_case.recipe, folder.path().join(recipe_case.out()));
         let mut command = recipe_case.command(&base, true);
-        command.args(["--set", &format!("model.adapters={BOTH}")]);
+        command.args(["--set", &format!("model.adapters={BOTH_ADAPTERS}")]);
         command.args(["--set", "model.adapters.encoder_learns_in=[\"sleep\"]"]);
         let error = expect_failure(&command.output().unwrap());
         let name = recipe.split('/').next().unwrap();
@@ -77,7 +77,7 @@ fn recipe_every_recipe_trains_adapters() {
             command.args(["--set", set]);
         }
         succeed(command);
-        let models = named(&out, "model");
+        let models = paths_named(&out, "model");
         assert!(!models.is_empty(), "{recipe}");
         for model in models {
             match recipe {
@@ -85,14 +85,14 @@ fn recipe_every_recipe_trains_adapters() {
                     let (_, injected) = encoder(&model.with_file_name("injected"));
                     let is_changed = |(name, value): (&String, &Tensor)| !value.equal(&start[name]);
                     assert!(injected.iter().filter(|&one| is_changed(one)).count() > 20);
-                    is_adapted(&model, &injected);
+                    assert_adapted(&model, &injected);
                 }
-                _ => is_adapted(&model, &start),
+                _ => assert_adapted(&model, &start),
             }
         }
         // The stages listed by a recipe are the stages that it trains.
         let folder_of = |path: PathBuf| path.parent()?.file_name()?.to_str().map(String::from);
-        let metrics = named(&out, "metrics.jsonl").into_iter().filter_map(folder_of);
+        let metrics = paths_named(&out, "metrics.jsonl").into_iter().filter_map(folder_of);
         let stages: BTreeSet<String> = stages.split(", ").map(String::from).collect();
         assert_eq!(metrics.collect::<BTreeSet<_>>(), stages, "{recipe}");
     }
@@ -101,25 +101,25 @@ fn recipe_every_recipe_trains_adapters() {
 #[test]
 fn recipe_suite_trains_adapters() {
     let folder = tempfile::tempdir().unwrap();
-    let set = |sets: &[&str]| {
+    let suite = |sets: &[&str]| {
         let mut command = small(folder.path(), "run");
         for set in sets {
             command.args(["--set", set]);
         }
         command
     };
-    let adapters = format!("adapters={BOTH}");
+    let adapters = format!("adapters={BOTH_ADAPTERS}");
     let fast = ["run.seeds=[0]", "tasks.ner.fine_tuning.epochs=2", adapters.as_str()];
-    succeed(set(&fast));
+    succeed(suite(&fast));
     let (_, start) = encoder(&crate::common::root().join("data/base"));
     for name in ["base", "other"] {
         let model = folder.path().join(format!("run/seed-0/ner.{name}/model"));
-        is_adapted(&model, &start);
+        assert_adapted(&model, &start);
         let config = std::fs::read_to_string(model.join("config.json")).unwrap();
         assert!(config.contains("\"I-PER\""), "{config}");
     }
     let assert_error = |adapters: &str, stages: &str| {
-        let error = expect_failure(&set(&[&format!("adapters={adapters}")]).output().unwrap());
+        let error = expect_failure(&suite(&[&format!("adapters={adapters}")]).output().unwrap());
         assert!(error.contains(stages), "{error}");
     };
     assert_error("{bottleneck={reduction=0}}", "adapters.bottleneck.reduction = 0");

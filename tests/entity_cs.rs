@@ -11,8 +11,8 @@ fn entity_cs(folder: &Path, out: &str) -> Command {
     std::fs::create_dir_all(&sentences).unwrap();
     for language in ["ar", "de", "en", "es", "zh"] {
         let name = format!("{language}.tsv");
-        let all = std::fs::read_to_string(root().join("data/pud").join(&name)).unwrap();
-        let first: Vec<&str> = all.lines().take(4).collect();
+        let text = std::fs::read_to_string(root().join("data/pud").join(&name)).unwrap();
+        let first: Vec<&str> = text.lines().take(4).collect();
         std::fs::write(sentences.join(name), first.join("\n") + "\n").unwrap();
     }
     let mut command = program("entity-cs");
@@ -42,11 +42,11 @@ fn recipe_entity_cs_trains_all_layers_except_frozen_ones() {
     assert!(table.contains("label retrieval P@1, held out"), "{table}");
     assert!(table.contains("| masked-LM loss, sentences | ar | de | en | es | zh |"), "{table}");
     let path = folder.path().join("whole/seed-0/pep-ms-mlm/model/model.safetensors");
-    let a = torch_ext::read_tensors(path).unwrap();
+    let tensors = torch_ext::read_tensors(path).unwrap();
     // Frozen parameters are unchanged bit for bit; all others change.
     let start = torch_ext::read_tensors(root().join("data/base/model.safetensors")).unwrap();
     let (mut frozen, mut trained) = (0, 0);
-    for (name, tensor) in &a {
+    for (name, tensor) in &tensors {
         let Some(before) = start.get(name) else { continue };
         let is_unchanged = tensor == before;
         if name.starts_with("roberta.encoder.layer.0.") {
@@ -77,11 +77,11 @@ fn recipe_entity_cs_streams_and_selects_the_lowest_perplexity() {
         }
         command
     };
-    let cell = |out: &str| folder.path().join(out).join("seed-0/pep-ms-mlm");
+    let trial = |out: &str| folder.path().join(out).join("seed-0/pep-ms-mlm");
     succeed(run("whole"));
-    kill_at(run("broken"), &cell("broken").join("pretrain/checkpoints/step-00000004"));
+    kill_at(run("broken"), &trial("broken").join("pretrain/checkpoints/step-00000004"));
     succeed(run("broken"));
-    let read = |out: &str, name: &str| std::fs::read(cell(out).join(name)).unwrap();
+    let read = |out: &str, name: &str| std::fs::read(trial(out).join(name)).unwrap();
     for name in ["model/model.safetensors", "pretrain/selection.json", "pretrain/metrics.jsonl"] {
         assert!(read("whole", name) == read("broken", name), "{name}");
     }

@@ -65,13 +65,17 @@ fn recipe_values_equal_those_of_the_papers() {
             command.arg(&row.file).args(["--show", "--model", "data/base"]);
             Value::Table(succeed(command).parse().unwrap())
         });
-        let place = format!("{} {}, {}: {}", row.paper, row.section, row.statement, row.key);
+        let location = format!("{} {}, {}: {}", row.paper, row.section, row.statement, row.key);
         let found = parts(&row.key).iter().try_fold(&*recipe, |value, part| value.get(part));
-        let found = found.unwrap_or_else(|| panic!("{place}: {} has no such key", row.file));
-        assert!(equals_printed(found, &row.value), "{place}: {found} in place of {}", row.value);
+        let found = found.unwrap_or_else(|| panic!("{location}: {} has no such key", row.file));
+        assert!(
+            equals_printed(found, &row.value),
+            "{location}: expected {}, got {found}",
+            row.value
+        );
         *papers.entry(&row.paper).or_default() += 1;
     }
-    let all = [
+    let expected = [
         "000",
         "001",
         "002",
@@ -81,7 +85,7 @@ fn recipe_values_equal_those_of_the_papers() {
         "knowledge-adapters",
         "sentence-retrieval",
     ];
-    assert_eq!(papers.into_keys().collect::<Vec<_>>(), all);
+    assert_eq!(papers.into_keys().collect::<Vec<_>>(), expected);
 }
 
 const RECIPES: [&str; 8] = [
@@ -111,7 +115,7 @@ fn code(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The program of `names` with which a command starts.
-fn starts<'a>(command: &str, names: &[&'a str]) -> Option<&'a str> {
+fn leading_program<'a>(command: &str, names: &[&'a str]) -> Option<&'a str> {
     names.iter().find(|name| command.starts_with(&format!("{name} "))).copied()
 }
 
@@ -120,7 +124,8 @@ fn commands(paper: &str) -> Vec<String> {
     let section = section(paper);
     let rows = section.lines().filter(|line| line.starts_with('|'));
     let cells = rows.filter_map(|row| row.trim_end_matches('|').rsplit_once(" | ")?.1.into());
-    let is_command = |command: &&str| starts(command, &[&RECIPES[..], &TOOLS].concat()).is_some();
+    let is_command =
+        |command: &&str| leading_program(command, &[&RECIPES[..], &TOOLS].concat()).is_some();
     cells.flat_map(|cell: &str| code(cell).filter(is_command)).map(str::to_owned).collect()
 }
 
@@ -130,10 +135,10 @@ fn large_commands(paper: &str) -> Vec<String> {
     let (section, mut commands, mut last_command) = (section(paper), Vec::new(), String::new());
     for line in section.lines() {
         let row = line.trim_end_matches('|').rsplit_once(" | ").filter(|_| line.starts_with('|'));
-        let mut options_are_a_tools = false;
+        let mut follows_tool = false;
         for span in code(row.map_or(line, |(row, _)| row)) {
-            options_are_a_tools |= starts(span, &TOOLS).is_some();
-            if let Some(name) = starts(span, &RECIPES) {
+            follows_tool |= leading_program(span, &TOOLS).is_some();
+            if let Some(name) = leading_program(span, &RECIPES) {
                 let recipe = format!("{name} examples/{name}/recipe.toml");
                 let filled = span.replace(&format!("{name} …"), &recipe).replace(" …", "");
                 let command = filled.replace("[…]", "[\"file\"]").replace("=…", "=file");
@@ -141,7 +146,7 @@ fn large_commands(paper: &str) -> Vec<String> {
                     last_command.clone_from(&command);
                 }
                 commands.push(command);
-            } else if span.starts_with("--") && !last_command.is_empty() && !options_are_a_tools {
+            } else if span.starts_with("--") && !last_command.is_empty() && !follows_tool {
                 commands.push(format!("{last_command} {}", span.trim_end_matches('…')));
             }
         }
@@ -156,10 +161,10 @@ fn large_tool_commands(paper: &str) -> Vec<String> {
         let row = line.trim_end_matches('|').rsplit_once(" | ").filter(|_| line.starts_with('|'));
         row.map_or(line, |(row, _)| row)
     });
-    let spans = lines.flat_map(code).filter(|span| starts(span, &TOOLS).is_some());
+    let spans = lines.flat_map(code).filter(|span| leading_program(span, &TOOLS).is_some());
     let filled = spans.map(|span| span.replace("--run …", "--run file").replace("=…", "=file"));
-    let last_command = |command: &String| !command.contains('…') && command.split(' ').count() > 2;
-    filled.filter(last_command).collect()
+    let is_complete = |command: &String| !command.contains('…') && command.split(' ').count() > 2;
+    filled.filter(is_complete).collect()
 }
 
 /// Runs the commands sequentially in a shell, with `$OUT` an empty folder.

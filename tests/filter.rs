@@ -83,7 +83,7 @@ fn recipe_filter_resumes_in_both_phases() {
 }
 
 #[test]
-fn recipe_filter_compares_readings_with_the_control() {
+fn recipe_filter_compares_inference_modes_with_the_control() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let mut command = filter(&out);
@@ -149,8 +149,8 @@ fn recipe_filter_is_evaluated_in_an_untrained_language() {
     let mut command = filter(folder.path());
     command.args(["--arms", "filter", "--set", "tested=[\"zh\", \"en\"]"]);
     for key in ["translated", "evaluation", "second"] {
-        let below = if key == "second" { "/second" } else { "" };
-        command.args(["--set", &format!("data.{key}={data}{below}")]);
+        let subfolder = if key == "second" { "/second" } else { "" };
+        command.args(["--set", &format!("data.{key}={data}{subfolder}")]);
     }
     let text = succeed(command);
     // Training pairs come from the two training languages.

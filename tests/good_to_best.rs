@@ -73,13 +73,13 @@ fn recipe_good_to_best_trains_reader_and_boundaries() {
         for language in ["en", "zh"] {
             let counts = &set["boundary"][language];
             let count = |key: &str| counts[key].as_u64().unwrap();
-            let all = ["exact", "superset", "subset", "overlap", "disjoint", "unanswered"];
-            assert_eq!(all.iter().map(|key| count(key)).sum::<u64>(), 178);
+            let kinds = ["exact", "superset", "subset", "overlap", "disjoint", "unanswered"];
+            assert_eq!(kinds.iter().map(|key| count(key)).sum::<u64>(), 178);
             let em = set["scores"][language]["em"].as_f64().unwrap();
             assert_eq!(count("exact") + count("elsewhere"), (em * 1.78).round() as u64);
         }
     }
-    // Every value has items, of which it is the mean.
+    // Every value is the mean of its items.
     let numbers = Measured::read(out.join("numbers.jsonl")).unwrap();
     assert_eq!(numbers.len(), 10, "F1 and EM of five models");
     for number in &numbers {
@@ -96,7 +96,7 @@ fn recipe_good_to_best_trains_reader_and_boundaries() {
         metrics("aa-cl").contains("loss/span") && metrics("aa-cl").contains("loss/contrastive")
     );
     let tokens = |arm: &str| found["arms"][arm]["tokens"].as_u64();
-    assert_eq!(tokens("plain"), tokens("hl+aa-cl"), "the control sees as much");
+    assert_eq!(tokens("plain"), tokens("hl+aa-cl"), "the control has as many tokens");
     for file in [
         "seed-0/stage-one/candidates-20.safetensors",
         "seed-0/hl+aa-cl/model/model.safetensors",
@@ -144,7 +144,7 @@ fn recipe_good_to_best_tests_the_best_model_on_development_questions() {
     assert_eq!((found.evaluation, found.scores.len()), (0, 4));
     let f1 = |index: usize| found.scores[index]["dev-context-en-question-en.json"];
     assert!((1..4).all(|index| f1(index) < f1(0)), "{found:?}");
-    assert!(model(&best, "plain") == model(&best, "stage-one"), "the reader stays as it was");
+    assert!(model(&best, "plain") == model(&best, "stage-one"), "the reader is unchanged");
     // Without the start, the best of the other models is selected; without selection, the last
     // model.
     let (trained, _) = run("trained", &[evaluation_option, "selection.from_start=false"]);
@@ -283,5 +283,5 @@ fn recipe_good_to_best_reports_invalid_settings() {
         let error = expect_failure(&command.output().unwrap());
         assert!(error.contains(names), "{set}: {error}");
     }
-    assert!(!out.exists(), "nothing was begun");
+    assert!(!out.exists(), "no run folder is created");
 }

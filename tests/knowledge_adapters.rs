@@ -82,8 +82,8 @@ fn recipe_knowledge_adapters_are_evaluated_with_controls() {
     }
     // The arms with training have another loss than the base.
     let loss = |arm: &str| found["arms"][arm]["loss"]["de"]["mean"].as_f64().unwrap();
-    let others = ["all-parameters", "one-adapter", "ep"];
-    assert!(others.iter().all(|arm| loss(arm) != loss("none")), "{found}");
+    let trained_arms = ["all-parameters", "one-adapter", "ep"];
+    assert!(trained_arms.iter().all(|arm| loss(arm) != loss("none")), "{found}");
 
     // Readers contain their adapter, and the encoder of the base unless all parameters were
     // trained.

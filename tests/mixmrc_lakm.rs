@@ -79,8 +79,8 @@ fn recipe_mixmrc_alternates_between_its_tasks() {
 #[test]
 fn recipe_mixmrc_pools_scores_of_xquad_folds() {
     let folder = tempfile::tempdir().unwrap();
-    let mut joined = tool("mlqa-eval");
-    joined.arg("matrix").arg("--out").arg(folder.path());
+    let mut pooled_matrix = tool("mlqa-eval");
+    pooled_matrix.arg("matrix").arg("--out").arg(folder.path());
     let mut questions = 0;
     for fold in 1..=2 {
         let command = format!("{FEW_ARTICLES} --fold {fold}/2");
@@ -113,9 +113,9 @@ fn recipe_mixmrc_pools_scores_of_xquad_folds() {
         assert_eq!(matrix.len(), 4);
         questions += matrix.cells().next().unwrap().2.questions;
         let predictions = out.join("seed-0/mixmrc/predictions");
-        joined.args(["--data", &data]).arg("--predictions").arg(predictions);
+        pooled_matrix.args(["--data", &data]).arg("--predictions").arg(predictions);
     }
-    succeed(joined);
+    succeed(pooled_matrix);
     let matrix = Matrix::read_json(folder.path().join("matrix.json")).unwrap();
     assert!(matrix.cells().all(|(_, _, cell)| cell.questions == questions));
 }
@@ -217,9 +217,13 @@ fn recipe_mixmrc_stops_when_scores_converge() {
         let numbers = counts.lines().next().unwrap().split(|c: char| !c.is_ascii_digit());
         numbers.filter_map(|number| number.parse().ok()).collect()
     };
-    let (all, early_counts) = (counts(&last_text), counts(&text));
-    assert!(all[0] > early_counts[0] && early_counts[0] > 0, "{all:?} {early_counts:?}");
-    assert_eq!(early_counts, [early_counts[0], early_counts[0], 2 * early_counts[0]]);
+    let (all_counts, held_out_counts) = (counts(&last_text), counts(&text));
+    assert!(
+        all_counts[0] > held_out_counts[0] && held_out_counts[0] > 0,
+        "{all_counts:?} {held_out_counts:?}"
+    );
+    let first = held_out_counts[0];
+    assert_eq!(held_out_counts, [first, first, 2 * first]);
 }
 
 /// Copies the questions with French, which is not in MLQA, instead of German. There are no test
@@ -233,8 +237,7 @@ fn in_french(questions: &Path, folder: &Path) -> PathBuf {
         if !name.contains("-context-") {
             continue;
         }
-        let languages =
-            name.strip_prefix("test-context-").map(|early_counts| early_counts.split_at(2));
+        let languages = name.strip_prefix("test-context-").map(|languages| languages.split_at(2));
         let is_cross_lingual =
             languages.is_some_and(|(context, rest)| !rest.contains(&format!("-{context}.")));
         if !is_cross_lingual {
@@ -272,9 +275,9 @@ fn recipe_mixmrc_arms_make_equal_numbers_of_question_updates() {
     let text = succeed(paper(&out, &settings));
 
     let number = |name: &str| -> usize {
-        let (_, early_counts) =
+        let (_, after_name) =
             text.split_once(name).unwrap_or_else(|| panic!("no {name:?} in:\n{text}"));
-        early_counts.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
+        after_name.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
     };
     let source = number("questions: ");
     assert_eq!((number("translated: "), number("mixed: ")), (source, 2 * source));
@@ -293,15 +296,18 @@ fn recipe_mixmrc_arms_make_equal_numbers_of_question_updates() {
     ] {
         let path = out.join(format!("seed-42/{arm}/train/metrics.jsonl"));
         let text = std::fs::read_to_string(path).unwrap();
-        let of = |names: &[&str]| -> u64 {
+        let count_steps = |names: &[&str]| -> u64 {
             let line = |line: &&str| {
                 let line: Value = serde_json::from_str(line).unwrap();
                 names.iter().any(|name| line["parts"].get(name).is_some())
             };
             text.lines().filter(line).count().try_into().unwrap()
         };
-        let losses =
-            [of(&["loss/span", "loss/mrc/span"]), of(&["loss/mixed/span"]), of(&["loss/lakm/mlm"])];
+        let losses = [
+            count_steps(&["loss/span", "loss/mrc/span"]),
+            count_steps(&["loss/mixed/span"]),
+            count_steps(&["loss/lakm/mlm"]),
+        ];
         assert_eq!(losses, [mrc, mixed, lakm], "{arm}");
         assert_eq!(summary(&out)["arms"][arm]["steps"], json!(mrc + mixed + lakm), "{arm}");
         // French questions are answered and scored.

@@ -13,7 +13,7 @@ use crate::common::{
 };
 
 /// A recipe with settings that make it short.
-pub struct Short {
+pub struct ShortRecipe {
     /// Argument of [`small`].
     pub recipe: &'static str,
     arms: &'static str,
@@ -24,8 +24,8 @@ pub struct Short {
 
 const WINDOWS: &[&str] = &["windows.segment_ids=false"];
 
-pub const RECIPES: [Short; 7] = [
-    Short {
+pub const RECIPES: [ShortRecipe; 7] = [
+    ShortRecipe {
         recipe: "bridging-gap",
         arms: "[\"injected\"]",
         settings: &[
@@ -36,13 +36,13 @@ pub const RECIPES: [Short; 7] = [
         ],
         segments: WINDOWS,
     },
-    Short {
+    ShortRecipe {
         recipe: "xlm-k",
         arms: "[\"xlm-k\"]",
         settings: &["losses.queue.size=16", "pretraining.steps=2", "pretraining.batch_size=6"],
         segments: &[],
     },
-    Short {
+    ShortRecipe {
         recipe: "mixmrc-lakm",
         arms: "[\"mixmrc-lakm\"]",
         settings: &[
@@ -53,7 +53,7 @@ pub const RECIPES: [Short; 7] = [
         ],
         segments: &["windows.segment_ids=false", "lakm.segment=0"],
     },
-    Short {
+    ShortRecipe {
         recipe: "good-to-best",
         arms: "[\"hl+aa-cl\"]",
         settings: &[
@@ -65,13 +65,13 @@ pub const RECIPES: [Short; 7] = [
         ],
         segments: WINDOWS,
     },
-    Short {
+    ShortRecipe {
         recipe: "entity-cs",
         arms: "[\"wep\"]",
         settings: &["pretraining.steps=3", "pretraining.batch_size=4"],
         segments: &["task.segment=0"],
     },
-    Short {
+    ShortRecipe {
         recipe: "filter",
         arms: "[\"filter-soft\"]",
         settings: &[
@@ -84,7 +84,7 @@ pub const RECIPES: [Short; 7] = [
         ],
         segments: WINDOWS,
     },
-    Short {
+    ShortRecipe {
         recipe: "filter/xnli-small",
         arms: "[\"filter-soft\"]",
         settings: &[
@@ -129,7 +129,7 @@ fn knowledge(folder: &Path, model: &Path) -> [(&'static str, PathBuf); 2] {
     })
 }
 
-impl Short {
+impl ShortRecipe {
     /// Returns the name of the run folder.
     pub fn out(&self) -> String {
         self.recipe.replace('/', "-")
@@ -178,9 +178,9 @@ fn run_all(architecture: &str, class: &str) {
         succeed(recipe_case.command(&model, architecture == "bert"));
         assert!(summary(&out).is_object(), "{recipe}");
         let classes = classes(&out);
-        assert!(!classes.is_empty(), "{recipe} keeps no model");
-        for found in classes {
-            assert!(found.starts_with(class), "{recipe}: {found}");
+        assert!(!classes.is_empty(), "{recipe}: no saved model");
+        for actual in classes {
+            assert!(actual.starts_with(class), "{recipe}: {actual}");
         }
     }
 }

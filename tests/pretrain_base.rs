@@ -89,11 +89,11 @@ fn equal_tokens_attend_to_each_other_and_weights_depend_on_the_seed() {
     mimetic_start(&first, 1).unwrap();
     mimetic_start(&repeated, 1).unwrap();
     mimetic_start(&other, 2).unwrap();
-    let all = |model: &Model| -> Vec<Tensor> {
+    let tensors = |model: &Model| -> Vec<Tensor> {
         model.named_parameters().into_iter().map(|(_, tensor)| tensor).collect()
     };
-    assert_eq!(all(&first), all(&repeated));
-    assert_ne!(all(&first), all(&other));
+    assert_eq!(tensors(&first), tensors(&repeated));
+    assert_ne!(tensors(&first), tensors(&other));
     // q·k of a vector with itself is positive, because k equals q except for the segment direction.
     let parameters = first.named_parameters();
     let named = |end: &str| {

@@ -67,8 +67,8 @@ fn recipe_question_answering_trains_predicts_and_scores() {
     let folder = folder.path();
     let text = succeed(train(folder, "run"));
     for piece in [
-        "10 training questions; 2 without an answer are left out",
-        "windows of 158 tokens (usual: 384)",
+        "10 training questions; 2 without an answer are skipped",
+        "windows of 158 tokens (default: 384)",
         "| test-context-de-question-en.json, 4 questions | F1 | EM |",
         "| MLQA's rules for de |",
         "| SQuAD 2.0's rules, all 5 questions |",

@@ -5,7 +5,9 @@ use std::process::{Child, Command};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::common::{losses, on_two, program, sequences, small_data, start_two, succeed};
+use crate::common::{
+    losses, program, run_on_two_ranks, sequences, small_data, start_two_ranks, succeed,
+};
 
 fn bridging_gap(out: &Path) -> Command {
     let mut command = program("bridging-gap");
@@ -34,7 +36,7 @@ fn assert_equal_runs(command: fn(&Path) -> Command) {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (folder.path().join("one"), folder.path().join("two"));
     succeed(command(&one));
-    on_two(|| command(&two));
+    run_on_two_ranks(|| command(&two));
     let (one, two) = (losses(&one), losses(&two));
     assert_eq!((one.len(), two.len()), (10, 10));
     for (a, b) in one.iter().zip(&two) {
@@ -79,7 +81,7 @@ fn wait_until(ranks: &mut [Child], description: &str, mut done: impl FnMut() -> 
 fn recipe_on_two_processes_reports_waiting_and_stopping() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let mut ranks = start_two(|| {
+    let mut ranks = start_two_ranks(|| {
         let mut command = bridging_gap(&out);
         command.args(["--set", "injection.steps=100000"]);
         command

@@ -78,12 +78,12 @@ fn recipe_bridging_gap_runs_from_triples_to_the_table() {
     assert!(rerun.contains("| injected |"));
 
     // Removed predictions are computed again; the error of a truncated model names its file.
-    let lost = out.join("seed-0/base/all/predictions/test-context-en-question-de.json");
-    let answers = std::fs::read(&lost).unwrap();
-    std::fs::remove_file(&lost).unwrap();
+    let removed = out.join("seed-0/base/all/predictions/test-context-en-question-de.json");
+    let answers = std::fs::read(&removed).unwrap();
+    std::fs::remove_file(&removed).unwrap();
     let rerun = succeed(small(&out));
     assert!(rerun.contains("question-de.json: was removed since it was written"), "{rerun}");
-    assert_eq!(std::fs::read(&lost).unwrap(), answers);
+    assert_eq!(std::fs::read(&removed).unwrap(), answers);
     let model = out.join("seed-0/control/all/model/model.safetensors");
     let model_bytes = std::fs::read(&model).unwrap();
     std::fs::write(&model, &model_bytes[..1000]).unwrap();
@@ -92,16 +92,16 @@ fn recipe_bridging_gap_runs_from_triples_to_the_table() {
     std::fs::write(&model, model_bytes).unwrap();
 
     // The saved model answers a question.
-    let mut ask = tool("polyqa");
-    ask.args([
+    let mut command = tool("polyqa");
+    command.args([
         "answer",
         "-q",
         "Was ist die Amtssprache von Peru ?",
         "data/demo/ask.txt",
         "--model",
     ]);
-    ask.arg(out.join("seed-0/injected/all/model"));
-    let answer = succeed(ask);
+    command.arg(out.join("seed-0/injected/all/model"));
+    let answer = succeed(command);
     assert!(answer.contains('[') && answer.contains('%'), "{answer}");
 }
 
@@ -174,16 +174,16 @@ fn recipe_bridging_gap_streams_sequences_and_resumes_within_a_shard() {
         command
     };
     let (uninterrupted, interrupted) = (folder.path().join("whole"), folder.path().join("broken"));
-    let cell = |out: &Path| out.join("seed-0/injected/all");
+    let trial = |out: &Path| out.join("seed-0/injected/all");
     succeed(streamed(&uninterrupted));
-    kill_at(streamed(&interrupted), &cell(&interrupted).join("inject/checkpoints/step-00000004"));
-    let state = cell(&interrupted).join("inject/checkpoints/step-00000004/state.json");
+    kill_at(streamed(&interrupted), &trial(&interrupted).join("inject/checkpoints/step-00000004"));
+    let state = trial(&interrupted).join("inject/checkpoints/step-00000004/state.json");
     let state: Value = serde_json::from_str(&std::fs::read_to_string(state).unwrap()).unwrap();
     assert_eq!(state["streams"][0]["batches"], json!(4), "{state}");
     succeed(streamed(&interrupted));
     assert_eq!(summary(&uninterrupted), summary(&interrupted));
     for file in ["model/model.safetensors", "inject/metrics.jsonl"] {
-        let read = |out: &Path| std::fs::read(cell(out).join(file)).unwrap();
+        let read = |out: &Path| std::fs::read(trial(out).join(file)).unwrap();
         assert!(read(&uninterrupted) == read(&interrupted), "{file} differs");
     }
     // The control trains on one kind of sequences from the same files, with the same number of

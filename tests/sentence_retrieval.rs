@@ -50,8 +50,8 @@ fn recipe_sentence_retrieval_compares_arms_and_augmented_passages() {
     // Items are sentences, and questions of the last twelve articles.
     let numbers = Measured::read(out.join("numbers.jsonl")).unwrap();
     let items = |setting: &str| {
-        let of = |one: &&Measured| one.model == "base" && one.setting == setting;
-        let number = numbers.iter().filter(of).find(|one| one.language == "avg").unwrap();
+        let is_selected = |one: &&Measured| one.model == "base" && one.setting == setting;
+        let number = numbers.iter().filter(is_selected).find(|one| one.language == "avg").unwrap();
         let mean = number.items.iter().sum::<f64>() / number.items.len() as f64;
         assert!((mean - number.value).abs() < 0.01, "{setting}: {mean} {}", number.value);
         number.items.len()

@@ -147,8 +147,8 @@ fn recipe_suite_evaluates_models_on_every_task() {
         let items: BTreeMap<String, Vec<f64>> = serde_json::from_str(&items.unwrap()).unwrap();
         let lengths: Vec<usize> = items.values().map(Vec::len).collect();
         let parallel = lengths.windows(2).all(|pair| pair[0] == pair[1]);
-        let all = if parallel { lengths[0] } else { lengths.iter().sum() };
-        assert_eq!(comparison["items"], all, "{lengths:?}");
+        let expected_items = if parallel { lengths[0] } else { lengths.iter().sum() };
+        assert_eq!(comparison["items"], expected_items, "{lengths:?}");
     }
     assert_eq!(found["comparisons"].as_array().unwrap().len(), 4);
     let table = std::fs::read_to_string(out.join("table.md")).unwrap();
@@ -196,21 +196,21 @@ fn recipe_suite_compares_models_over_languages_and_seeds() {
         }
     }
 
-    let place = out.join("seed-1/ner.other");
-    let config = std::fs::read_to_string(place.join("model/config.json")).unwrap();
+    let trial = out.join("seed-1/ner.other");
+    let config = std::fs::read_to_string(trial.join("model/config.json")).unwrap();
     let config: Value = serde_json::from_str(&config).unwrap();
     assert_eq!(config["architectures"], json!(["XLMRobertaForTokenClassification"]));
     assert_eq!(config["id2label"]["1"], "B-LOC");
-    assert!(!place.join("fine-tune/checkpoints").exists());
+    assert!(!trial.join("fine-tune/checkpoints").exists());
     // Scores of the predictions, computed from the prediction file.
     let value = |name: &str| -> Value {
-        let text = std::fs::read_to_string(place.join(name)).unwrap();
+        let text = std::fs::read_to_string(trial.join(name)).unwrap();
         serde_json::from_str::<Value>(&text).unwrap()["value"].clone()
     };
     assert_eq!(value("trained.json")["dev"].as_array().unwrap().len(), 6);
     let read = |path: &Path| transfer_eval::ner::read_ner(path, None).unwrap();
     let gold = read(&folder.path().join("de.iob2"));
-    let predicted = read(&place.join("predictions/de.conll")).into_iter();
+    let predicted = read(&trial.join("predictions/de.conll")).into_iter();
     let predicted: Vec<Vec<Option<String>>> =
         predicted.map(|sentence| sentence.tags.into_iter().map(Some).collect()).collect();
     let score = transfer_eval::ner::score_ner(&gold, &predicted, Default::default()).unwrap();
@@ -218,12 +218,12 @@ fn recipe_suite_compares_models_over_languages_and_seeds() {
     assert!((100.0 * score.micro.f1 - stored).abs() < 1e-9);
 
     // With one more seed, only that seed is computed.
-    let mut more = small(folder.path(), "run");
-    more.args(["--seeds", "3"]);
-    let more = succeed(more);
+    let mut third_seed = small(folder.path(), "run");
+    third_seed.args(["--seeds", "3"]);
+    let text = succeed(third_seed);
     // Two lines for each of two models: the selected epoch, and the scores.
-    assert_eq!(more.matches("\nseed 2, ").count(), 4, "{more}");
-    assert!(!more.contains("seed 1, "), "{more}");
+    assert_eq!(text.matches("\nseed 2, ").count(), 4, "{text}");
+    assert!(!text.contains("seed 1, "), "{text}");
 }
 
 /// Writes one part of LAMA, and one language of mLAMA.
@@ -249,7 +249,7 @@ fn write_lama(folder: &Path) {
 fn recipe_suite_evaluates_lama_and_mlama() {
     let folder = tempfile::tempdir().unwrap();
     write_lama(folder.path());
-    let ask = |model: &str| {
+    let suite = |model: &str| {
         let mut command = program("transfer-suite");
         command.arg("examples/transfer-suite/recipe.toml").args(["--model", model]);
         command.arg("--out").arg(folder.path().join("run")).args(["--seeds", "1"]);
@@ -265,7 +265,7 @@ fn recipe_suite_evaluates_lama_and_mlama() {
         }
         command
     };
-    let text = succeed(ask("data/base"));
+    let text = succeed(suite("data/base"));
     for task in ["mlqa", "ner", "xnli"] {
         assert!(text.contains(&format!("{task}: skipped, because it has no data")), "{text}");
     }
@@ -279,7 +279,7 @@ fn recipe_suite_evaluates_lama_and_mlama() {
     train.args(["--seeds", "1", "--set", "tasks.ner.fine_tuning.epochs=1"]);
     succeed(train);
     std::fs::rename(folder.path().join("ner/seed-0/ner.base/model"), &tagger).unwrap();
-    let mut command = ask(&tagger.display().to_string());
+    let mut command = suite(&tagger.display().to_string());
     let error = expect_failure(&command.output().unwrap());
     assert!(error.contains("masked-LM head") && error.contains("--arms"), "{error}");
 }
@@ -322,15 +322,15 @@ fn an_invalid_setting_is_one_clear_error() {
             expect_failure(&small(folder.path(), "run").args(["--model", model]).output().unwrap());
         assert!(error.contains(piece), "{model}: {error}");
     }
-    let refused = |more: &[&str]| {
+    let error_of = |arguments: &[&str]| {
         let mut plain = program("transfer-suite");
-        plain.arg("examples/transfer-suite/recipe.toml").args(more);
+        plain.arg("examples/transfer-suite/recipe.toml").args(arguments);
         plain.arg("--out").arg(folder.path().join("run"));
         expect_failure(&plain.output().unwrap())
     };
-    assert!(refused(&[]).contains("give --model NAME=DIR"));
-    assert!(refused(&["--model", "data/base"]).contains("and data for a task"));
-    let mut other = small(folder.path(), "run");
-    other.args(["--set", "baseline=nobody"]);
-    assert!(expect_failure(&other.output().unwrap()).contains("no such model"));
+    assert!(error_of(&[]).contains("give --model NAME=DIR"));
+    assert!(error_of(&["--model", "data/base"]).contains("and data for a task"));
+    let mut command = small(folder.path(), "run");
+    command.args(["--set", "baseline=nobody"]);
+    assert!(expect_failure(&command.output().unwrap()).contains("no such model"));
 }

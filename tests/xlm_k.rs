@@ -16,8 +16,8 @@ use parquet::schema::parser::parse_message_type;
 use serde_json::{Value, json};
 
 use crate::common::{
-    expect_failure, kill_at, kill_child_at, losses, on_two, program, root, start_two, succeed,
-    summary, tool,
+    expect_failure, kill_at, kill_child_at, losses, program, root, run_on_two_ranks,
+    start_two_ranks, succeed, summary, tool,
 };
 
 /// Folder with mentions, monolingual mentions, triples and text of the embedded data; created once.
@@ -261,8 +261,8 @@ fn recipe_xlm_k_resumes() {
         };
         let text = succeed(command(&uninterrupted));
         assert!(text.contains("documents from 3 files, in passages of 24 tokens"), "{text}");
-        let cell = |out: &Path| out.join("seed-0/xlm-k");
-        let checkpoint = cell(&interrupted).join("pretrain/checkpoints/step-00000004");
+        let trial = |out: &Path| out.join("seed-0/xlm-k");
+        let checkpoint = trial(&interrupted).join("pretrain/checkpoints/step-00000004");
         kill_at(command(&interrupted), &checkpoint);
         // Streams are text, mentions and triples. The mentions are in the middle of a shard: in the
         // first epoch, in the first block, after 24 lines.
@@ -273,7 +273,7 @@ fn recipe_xlm_k_resumes() {
         succeed(command(&interrupted));
         expect_equal_runs(&uninterrupted, &interrupted, "xlm-k");
         let metrics =
-            std::fs::read_to_string(cell(&uninterrupted).join("pretrain/metrics.jsonl")).unwrap();
+            std::fs::read_to_string(trial(&uninterrupted).join("pretrain/metrics.jsonl")).unwrap();
         assert!(["loss/mlm", "loss/mep", "loss/oe"].iter().all(|part| metrics.contains(part)));
         let scores = &summary(&uninterrupted)["arms"]["xlm-k"];
         assert!(scores["xep_seen"].is_object() && scores["xor"].is_object(), "{scores}");
@@ -303,7 +303,7 @@ fn recipe_xlm_k_on_two_processes_resumes_and_equals_one() {
     let [one, two] = ["one", "two"].map(|name| folder.path().join(name));
     let checkpoint = |out: &Path| out.join("seed-0/xlm-k/pretrain/checkpoints/step-00000004");
     kill_at(command(&one), &checkpoint(&one));
-    let mut ranks = start_two(|| command(&two));
+    let mut ranks = start_two_ranks(|| command(&two));
     let mut second_rank = ranks.pop().unwrap();
     kill_child_at(ranks.pop().unwrap(), &checkpoint(&two));
     // The other process ends without being killed.
@@ -315,7 +315,7 @@ fn recipe_xlm_k_on_two_processes_resumes_and_equals_one() {
     assert_eq!(positions_of(&one), positions_of(&two));
     assert_eq!(positions_of(&two)[1]["position"]["position"]["given"], json!(24));
     succeed(command(&one));
-    on_two(|| command(&two));
+    run_on_two_ranks(|| command(&two));
     let one = losses(&one);
     let two = losses(&two);
     assert_eq!((one.len(), two.len()), (8, 8));

@@ -171,8 +171,13 @@ impl ContrastInputs {
             let inside = inside.f_to_kind(Kind::Float)?;
             Ok(inside.f_div(&inside.f_sum_dim_intlist(2, true, None::<Kind>)?)?)
         };
-        let all = average(starts, ends)?.f_bmm(&self.hidden.f_detach()?)?; // [B, M, H]
-        let cosines = Tensor::f_cosine_similarity(&all, &all.f_narrow(1, 0, 1)?, 2, 1e-8)?;
+        let candidate_means = average(starts, ends)?.f_bmm(&self.hidden.f_detach()?)?; // [B, M, H]
+        let cosines = Tensor::f_cosine_similarity(
+            &candidate_means,
+            &candidate_means.f_narrow(1, 0, 1)?,
+            2,
+            1e-8,
+        )?;
         let best = cosines.f_slice(1, 1, None, 1)?.f_argmax(1, true)?.f_add_scalar(1)?; // [B, 1]
         let zero = best.f_zeros_like()?;
         let one = zero.f_ones_like()?;

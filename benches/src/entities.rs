@@ -54,10 +54,14 @@ impl Inputs {
 
     /// Computes one cross-entropy for all positions, then a mean per entity.
     fn loop_over_losses(&self) -> Result<f64> {
-        let all = cross_entropy(&self.logits, &self.targets, Reduction::None)?;
+        let position_losses = cross_entropy(&self.logits, &self.targets, Reduction::None)?;
         let mut losses = Vec::new();
         for entity in 0..self.count {
-            losses.push(all.f_masked_select(&self.entities.f_eq(entity)?)?.f_mean(None::<Kind>)?);
+            losses.push(
+                position_losses
+                    .f_masked_select(&self.entities.f_eq(entity)?)?
+                    .f_mean(None::<Kind>)?,
+            );
         }
         self.backward(Tensor::f_stack(&losses, 0)?.f_mean(None::<Kind>)?)
     }

@@ -6,7 +6,8 @@ use tch::{Device, Kind, Reduction, Tensor};
 use crate::case::{backward, sharing};
 use crate::{Case, SEED, Spec};
 
-/// The comparisons of `cosine_regression`: the vectors of a batch by small and by base encoders.
+/// Returns the comparisons of `cosine_regression`, with batch sizes and widths of small and base
+/// encoders.
 pub(crate) fn specs(device: Device) -> Vec<Spec> {
     [(64, 384), (256, 768)]
         .map(move |(batch, width)| {
@@ -41,12 +42,12 @@ impl Inputs {
         })
     }
 
-    /// The loss of `objectives`. Forward and backward pass; the loss.
+    /// This project's formulation. Runs forward and backward, and returns the loss.
     fn checked(&self) -> Result<f64> {
         self.backward(cosine_regression(&self.first, &self.second, &self.similarities)?)
     }
 
-    /// `mse_loss` of the inner products of `normalize`d vectors, without checks.
+    /// Computes `mse_loss` of the inner products of `normalize`d vectors, without checks.
     fn normalized(&self) -> Result<f64> {
         let unit = |rows: &Tensor| -> Result<Tensor> {
             let norm = rows.f_norm_scalaropt_dim(2.0, [1i64], true)?.f_clamp_min(1e-12)?;

@@ -14,7 +14,7 @@ const QUESTIONS: usize = 200;
 /// Maximum number of cases per language with scores by the encoder, evenly spaced.
 const MAX_SCORED: usize = 100;
 
-/// The answers of a translated data set.
+/// Returns the answers of a translated data set.
 ///
 /// # Errors
 /// If a question has no source or no answer.
@@ -26,9 +26,9 @@ pub fn answers(english: &Dataset, target: &Dataset, language: Language) -> Resul
         Ok(answer.answer_start..answer.answer_start + answer.text.chars().count())
     };
     let case = |question: &Question| -> Result<Case> {
-        let from = sources.get(question.id.as_str()).context("id")?;
-        let (source, target) = (from.context.to_string(), question.context.to_string());
-        let (from, span) = (Language::EN, first(from)?);
+        let source_question = sources.get(question.id.as_str()).context("id")?;
+        let (source, target) = (source_question.context.to_string(), question.context.to_string());
+        let (from, span) = (Language::EN, first(source_question)?);
         let mut task = SpanTask { from, to: language, source, span, target, answer: None };
         // There is no translator: the English text is the expected answer.
         task.answer = Some(task.text()?);
@@ -40,10 +40,10 @@ pub fn answers(english: &Dataset, target: &Dataset, language: Language) -> Resul
             scored: false,
         })
     };
-    let questions = evenly(target.questions.len(), QUESTIONS);
+    let questions = evenly_spaced(target.questions.len(), QUESTIONS);
     let cases = questions.filter_map(|at| target.questions.get(at)).map(case);
     let mut cases = cases.collect::<Result<Vec<_>>>()?;
-    for at in evenly(cases.len(), MAX_SCORED) {
+    for at in evenly_spaced(cases.len(), MAX_SCORED) {
         if let Some(case) = cases.get_mut(at) {
             case.scored = true;
         }
@@ -51,7 +51,7 @@ pub fn answers(english: &Dataset, target: &Dataset, language: Language) -> Resul
     Ok(cases)
 }
 
-/// MLQA's F1 of a part of the passage as the answer, from 0 to 1.
+/// Computes MLQA's F1 of a part of the passage as the answer, from 0 to 1.
 ///
 /// # Errors
 /// If the question is not in `target`.
@@ -64,8 +64,8 @@ pub fn f1(target: &Dataset, language: Language, case: &Case, span: &Range<usize>
     Ok(score(&one_question, &predictions, Normalization::Mlqa(language))?.f1 / 100.0)
 }
 
-/// `max` evenly spaced indices below `count`, or all indices.
-fn evenly(count: usize, max: usize) -> impl Iterator<Item = usize> {
+/// Returns `max` evenly spaced indices below `count`, or all indices.
+fn evenly_spaced(count: usize, max: usize) -> impl Iterator<Item = usize> {
     let max = max.min(count);
     (0..max).map(move |k| k * count / max)
 }

@@ -87,6 +87,6 @@ fn run(args: &Args) -> Result<()> {
     let table = placements.table(&args.languages);
     write_text(args.out.join("placements.md"), &table)?;
     write_json(args.out.join("placements.json"), &placements)?;
-    log(format!("\n{table}\nEverything is in {}.", args.out.display()));
+    log(format!("\n{table}\nFiles are in {}.", args.out.display()));
     Ok(())
 }

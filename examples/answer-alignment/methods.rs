@@ -25,14 +25,14 @@ pub struct Methods<'a> {
     pub scorer: Option<EncoderScorer<'a>>,
 }
 
-type Way<'a> = (String, Box<dyn PlaceSpans + 'a>);
+type NamedMethod<'a> = (String, Box<dyn PlaceSpans + 'a>);
 
 impl<'a> Methods<'a> {
     /// Returns all methods for a case, with the titles of their table rows.
     ///
     /// # Errors
     /// If the tokenizer has no marker tokens.
-    pub fn of(&self, case: &Case) -> Result<Vec<Way<'a>>> {
+    pub fn for_case(&self, case: &Case) -> Result<Vec<NamedMethod<'a>>> {
         let occurrence = Occurrence::Nearest;
         let search = BySearch { config: SearchConfig { occurrence } };
         let aligner = self.aligner;
@@ -44,27 +44,27 @@ impl<'a> Methods<'a> {
             Ok(Alignment { similarity, source_tokens, target_tokens })
         };
         let aligned = ByAlignment { align, config: self.project.clone() };
-        let mut all: Vec<Way<'a>> = vec![
+        let mut methods: Vec<NamedMethod<'a>> = vec![
             ("search, English string, nearest".into(), Box::new(search)),
             ("alignment".into(), Box::new(aligned)),
         ];
-        let equal = t_projection(Equal);
-        all.push(("T-Projection, all scores equal".into(), Box::new(equal)));
+        let equal = t_projection(EqualScores);
+        methods.push(("T-Projection, all scores equal".into(), Box::new(equal)));
         for share in SHARES {
             let oracle = Oracle::new(case, share);
             let config = CodecConfig::default();
             let codec = ByConstrainedDecoding { scorer: oracle.clone(), config };
-            all.push((format!("CODEC, oracle right in {share}"), Box::new(codec)));
+            methods.push((format!("CODEC, oracle right in {share}"), Box::new(codec)));
             let candidates = t_projection(oracle);
-            all.push((format!("T-Projection, oracle right in {share}"), Box::new(candidates)));
+            methods.push((format!("T-Projection, oracle right in {share}"), Box::new(candidates)));
         }
         if let Some(scorer) = self.scorer.as_ref().filter(|_| case.scored) {
             let candidates = t_projection(scorer.clone());
-            all.push(("T-Projection, pll of the encoder".into(), Box::new(candidates)));
+            methods.push(("T-Projection, pll of the encoder".into(), Box::new(candidates)));
             let markers = BySentence(MaskedMarkerPlacer::new(scorer.clone())?);
-            all.push(("CODEC by masked markers, the encoder".into(), Box::new(markers)));
+            methods.push(("CODEC by masked markers, the encoder".into(), Box::new(markers)));
         }
-        Ok(all)
+        Ok(methods)
     }
 }
 
@@ -72,8 +72,8 @@ fn t_projection<S>(scorer: S) -> ByCandidates<Windows, S> {
     ByCandidates { generator: Windows, scorer, config: CandidateConfig::default() }
 }
 
-/// If the texts are too long, places the span in the target sentence with the index of the source
-/// sentence. If the numbers of sentences differ, the texts stay too long.
+/// Falls back to single sentences if the texts are too long: places the span in the target sentence
+/// with the index of the source sentence. Fails if the numbers of sentences differ.
 struct BySentence<P>(P);
 
 impl<P: PlaceSpans> PlaceSpans for BySentence<P> {
@@ -82,23 +82,23 @@ impl<P: PlaceSpans> PlaceSpans for BySentence<P> {
     }
 
     fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceFault>>, Error> {
-        let mut all = Vec::with_capacity(tasks.len());
+        let mut results = Vec::with_capacity(tasks.len());
         for task in tasks {
-            let unsplit = one(&mut self.0, task)?;
+            let unsplit = place_one(&mut self.0, task)?;
             let too_long = unsplit == Err(PlaceFault::TooLong);
-            let Some((sentence, start)) = narrowed(task).filter(|_| too_long) else {
-                all.push(unsplit);
+            let Some((sentence, start)) = sentence_task(task).filter(|_| too_long) else {
+                results.push(unsplit);
                 continue;
             };
-            let placed = one(&mut self.0, &sentence)?;
+            let placed = place_one(&mut self.0, &sentence)?;
             let shifted = |span: Range<usize>| span.start + start..span.end + start;
-            all.push(placed.map(|mut placed| {
+            results.push(placed.map(|mut placed| {
                 placed.span = shifted(placed.span);
                 placed.runners_up.iter_mut().for_each(|one| one.0 = shifted(one.0.clone()));
                 placed
             }));
         }
-        Ok(all)
+        Ok(results)
     }
 }
 
@@ -107,7 +107,7 @@ impl<P: PlaceSpans> PlaceSpans for BySentence<P> {
 ///
 /// # Errors
 /// The errors of [`PlaceSpans::place`].
-pub fn one(
+pub fn place_one(
     method: &mut dyn PlaceSpans,
     task: &SpanTask,
 ) -> Result<Result<Placed, PlaceFault>, Error> {
@@ -119,7 +119,7 @@ pub fn one(
 
 /// Reduces a task to the sentence with the span and the target sentence with the same index; also
 /// returns the offset of the target sentence.
-fn narrowed(task: &SpanTask) -> Option<(SpanTask, usize)> {
+fn sentence_task(task: &SpanTask) -> Option<(SpanTask, usize)> {
     let (source_sentences, target_sentences) = (sentences(&task.source), sentences(&task.target));
     let contains_span =
         |one: &Range<usize>| one.start <= task.span.start && task.span.end <= one.end;
@@ -141,9 +141,9 @@ fn narrowed(task: &SpanTask) -> Option<(SpanTask, usize)> {
 }
 
 /// A scorer without information: all scores are equal, so the first candidate is selected.
-struct Equal;
+struct EqualScores;
 
-impl ScoreText for Equal {
+impl ScoreText for EqualScores {
     fn score(&mut self, requests: &[ScoreRequest]) -> Result<Vec<TextScore>, Error> {
         Ok(vec![TextScore::default(); requests.len()])
     }
@@ -184,8 +184,8 @@ impl Oracle {
         Self { task: task.clone(), span, text, marked }
     }
 
-    fn of(&self, request: &ScoreRequest) -> TextScore {
-        let certain_score = |is: bool| if is { -0.5 } else { -30.0 };
+    fn text_score(&self, request: &ScoreRequest) -> TextScore {
+        let certain_score = |matches: bool| if matches { -0.5 } else { -30.0 };
         let reads_target = request.from == self.task.to;
         if request.target == self.task.target {
             // Markers in the source change the scores of words near the span.
@@ -212,6 +212,6 @@ impl Oracle {
 
 impl ScoreText for Oracle {
     fn score(&mut self, requests: &[ScoreRequest]) -> Result<Vec<TextScore>, Error> {
-        Ok(requests.iter().map(|request| self.of(request)).collect())
+        Ok(requests.iter().map(|request| self.text_score(request)).collect())
     }
 }

@@ -44,7 +44,7 @@ struct Outcome {
 
 /// The columns after the language columns.
 const EXTRA_COLUMNS: [&str; 10] =
-    ["all", "95 %", "found", "of found", "F1", "1 word", "2 or 3", "4 and more", "n", "left out"];
+    ["all", "95 %", "found", "of found", "F1", "1 word", "2 or 3", "4 and more", "n", "skipped"];
 
 /// All outcomes.
 #[derive(Default, Serialize)]
@@ -61,7 +61,7 @@ impl Placements {
     /// If a text cannot be encoded, or `f1` fails.
     pub fn add(
         &mut self,
-        all: &Methods<'_>,
+        methods: &Methods<'_>,
         cases: &[Case],
         language: Language,
         f1: impl Fn(&Case, &Range<usize>) -> Result<f64>,
@@ -73,8 +73,8 @@ impl Placements {
             let candidates = Windows.candidates(task)?;
             let mut scored = candidates.iter().take(CandidateConfig::default().max_candidates);
             by_windows += usize::from(scored.any(|one| *one == case.gold));
-            for (method, mut place) in all.of(case)? {
-                let placed = methods::one(place.as_mut(), task)?;
+            for (method, mut place) in methods.for_case(case)? {
+                let placed = methods::place_one(place.as_mut(), task)?;
                 let skipped = placed == Err(PlaceFault::TooLong);
                 let span = placed.ok().map(|placed| placed.span);
                 self.outcomes.push(Outcome {
@@ -90,8 +90,8 @@ impl Placements {
             }
         }
         let share = |part: usize| 100.0 * part as f64 / cases.len().max(1) as f64;
-        for (cut, part) in [("words up to 16", by_codec), ("30 candidates", by_windows)] {
-            self.reachable.entry(cut).or_default().insert(language.to_string(), share(part));
+        for (limit, part) in [("words up to 16", by_codec), ("30 candidates", by_windows)] {
+            self.reachable.entry(limit).or_default().insert(language.to_string(), share(part));
         }
         Ok(())
     }
@@ -111,35 +111,35 @@ impl Placements {
         }
         for method in order {
             let all = self.outcomes.iter().filter(|one| one.method == method);
-            let (out, all): (Vec<&Outcome>, Vec<&Outcome>) = all.partition(|one| one.skipped);
-            let of = |is_selected: &dyn Fn(&Outcome) -> bool, value: fn(&Outcome) -> f64| {
+            let (skipped, all): (Vec<&Outcome>, Vec<&Outcome>) = all.partition(|one| one.skipped);
+            let percent = |is_selected: &dyn Fn(&Outcome) -> bool, value: fn(&Outcome) -> f64| {
                 let values = all.iter().filter(|one| is_selected(one)).map(|one| value(one));
                 format!("{:.1}", 100.0 * mean(values))
             };
             let (low, high) = interval(&all);
             let cells = languages
                 .iter()
-                .map(|&language| of(&|one| one.language == language, exact))
-                .chain([of(&|_| true, exact), format!("{low:.1} to {high:.1}")])
+                .map(|&language| percent(&|one| one.language == language, exact))
+                .chain([percent(&|_| true, exact), format!("{low:.1} to {high:.1}")])
                 .chain([
-                    of(&|_| true, |one| f64::from(u8::from(one.found))),
-                    of(&|one| one.found, exact),
-                    of(&|_| true, |one| one.f1),
-                    of(&|one| one.words == 1, exact),
-                    of(&|one| (2..4).contains(&one.words), exact),
-                    of(&|one| one.words > 3, exact),
+                    percent(&|_| true, |one| f64::from(u8::from(one.found))),
+                    percent(&|one| one.found, exact),
+                    percent(&|_| true, |one| one.f1),
+                    percent(&|one| one.words == 1, exact),
+                    percent(&|one| (2..4).contains(&one.words), exact),
+                    percent(&|one| one.words > 3, exact),
                     all.len().to_string(),
-                    out.len().to_string(),
+                    skipped.len().to_string(),
                 ]);
             table.row(method, cells);
         }
-        for (cut, shares) in &self.reachable {
+        for (limit, shares) in &self.reachable {
             let by_language = languages.iter().filter_map(|one| shares.get(&one.to_string()));
             let shares: Vec<f64> = by_language.copied().collect();
             let cells = shares.iter().copied().chain([mean(shares.iter().copied())]);
             let empty = std::iter::repeat_n(String::new(), 9);
             let cells = cells.map(|value| format!("{value:.1}")).chain(empty);
-            table.row(format!("gold spans within {cut}"), cells);
+            table.row(format!("gold spans within {limit}"), cells);
         }
         table.to_string()
     }
@@ -155,9 +155,9 @@ fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
     sum / f64::from(count.max(1))
 }
 
-/// The interval of the share of exact spans in percent, by bootstrap over clusters. Clusters have
-/// different numbers of cases, so each is represented by the share plus its part of the ratio's
-/// linearisation.
+/// Computes the interval of the share of exact spans in percent, by bootstrap over clusters.
+/// Clusters have different numbers of cases, so each is represented by the share plus its part of
+/// the ratio's linearisation.
 fn interval(all: &[&Outcome]) -> (f64, f64) {
     let share = mean(all.iter().map(|one| exact(one)));
     let mut clusters: BTreeMap<&str, f64> = BTreeMap::new();
@@ -170,7 +170,7 @@ fn interval(all: &[&Outcome]) -> (f64, f64) {
     (low.max(0.0), high.min(100.0))
 }
 
-/// Whether two spans share a character.
+/// Returns whether two spans share a character.
 pub fn overlap(one: &Range<usize>, other: &Range<usize>) -> bool {
     one.start < other.end && other.start < one.end
 }

@@ -18,18 +18,18 @@ pub fn questions(recipe: &Recipe) -> Result<TrainingQuestions> {
 /// Opens the sequences of all arms with knowledge injection; each folder is opened once.
 pub fn sequences(experiment: &Experiment<Recipe>) -> Result<Vec<(&ShardPaths, SequenceFiles)>> {
     let recipe = &experiment.recipe;
-    let mut all: Vec<(&ShardPaths, SequenceFiles)> = Vec::new();
+    let mut opened: Vec<(&ShardPaths, SequenceFiles)> = Vec::new();
     let selected = experiment.arms().iter().filter_map(|name| recipe.arms.get(name));
     for arm in selected {
         let reference = arm.equal_tokens.as_ref().and_then(|name| recipe.arms.get(name));
         for arm in [arm].into_iter().chain(reference).filter(|arm| !arm.kinds.is_empty()) {
             let paths = recipe.sequences_of(arm);
-            if !all.iter().any(|(stored, _)| *stored == paths) {
-                all.push((paths, SequenceFiles::open(paths, &recipe.shuffle)?));
+            if !opened.iter().any(|(stored, _)| *stored == paths) {
+                opened.push((paths, SequenceFiles::open(paths, &recipe.shuffle)?));
             }
         }
     }
-    Ok(all)
+    Ok(opened)
 }
 
 /// Returns the masked sequences of the trial's arm and the training options. For an arm with

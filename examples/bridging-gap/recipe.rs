@@ -101,8 +101,9 @@ bridging-gap examples/bridging-gap/recipe.toml --model xlm-roberta-base --prepar
             if !arm.kinds.is_empty() {
                 sequences.required("data.sequences", "an output folder of `kg-triples mix`")?;
             }
-            let other = arm.equal_tokens.as_ref().filter(|other| !self.arms.contains_key(*other));
-            ensure!(other.is_none(), "arms.{name}.equal_tokens: no such arm: {other:?}");
+            let unknown =
+                arm.equal_tokens.as_ref().filter(|unknown| !self.arms.contains_key(*unknown));
+            ensure!(unknown.is_none(), "arms.{name}.equal_tokens: no such arm: {unknown:?}");
         }
         Ok(())
     }

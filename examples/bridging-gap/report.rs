@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use examples::numbers::of_answers;
+use examples::numbers::measure_answers;
 use experiment::{Experiment, Results};
 use mlqa_eval::{Language, Matrix, table_one};
 use results::{Measured, ScoreSpread, Spread, Table, cell};
@@ -67,21 +67,27 @@ pub fn write(
         let run = (experiment, results);
         let (gxlt, names) = (("G-XLT", "avg"), (arm.as_str(), arm.as_str()));
         let english = |context, question| context == Language::EN && question != Language::EN;
-        numbers.extend(of_answers(run, names, gxlt, experiment.recipe.bootstrap_unit, english)?);
-        let means = |of: fn(&Trained) -> &BTreeMap<Language, f64>| {
+        numbers.extend(measure_answers(
+            run,
+            names,
+            gxlt,
+            experiment.recipe.bootstrap_unit,
+            english,
+        )?);
+        let means = |scores: fn(&Trained) -> &BTreeMap<Language, f64>| {
             // The model of a pair of languages has values for these two languages only.
-            let mut found: BTreeMap<Language, Vec<f64>> = BTreeMap::new();
-            for (code, percent) in results.of_arm(arm).flat_map(|model| of(&model.trained)) {
-                found.entry(*code).or_default().push(*percent);
+            let mut percents: BTreeMap<Language, Vec<f64>> = BTreeMap::new();
+            for (code, percent) in results.of_arm(arm).flat_map(|model| scores(&model.trained)) {
+                percents.entry(*code).or_default().push(*percent);
             }
-            found.into_iter().map(|(code, all)| (code, Spread::of(all).mean)).collect()
+            percents.into_iter().map(|(code, values)| (code, Spread::of(values).mean)).collect()
         };
         let plain: BTreeMap<Language, f64> = means(|model| &model.retrieval);
         let mapped = means(|model| &model.mapped);
-        for (row, found) in [(arm.clone(), plain), (format!("{arm}, mapped"), mapped)] {
-            let share = |code| found.get(code).map(|percent| format!("{percent:.1}"));
+        for (row, percents) in [(arm.clone(), plain), (format!("{arm}, mapped"), mapped)] {
+            let share = |code| percents.get(code).map(|percent| format!("{percent:.1}"));
             table.row(&row, languages.iter().map(share).map(cell));
-            retrieval.insert(row, found);
+            retrieval.insert(row, percents);
         }
         let matrix = Matrix::over_seeds(arm.as_str(), &seeds);
         matrix.write(experiment.dir("matrix").join(arm))?;
@@ -103,8 +109,9 @@ pub fn write(
 fn conclusion(arms: &BTreeMap<String, ArmSummary>) -> Option<String> {
     let mean = |arm: &str| Some(arms.get(arm)?.scores.get("average")?.f1);
     let (base, injected) = (mean("base")?, mean("injected")?);
-    let other = "with as many tokens of knowledge in one language at a time";
-    let control = mean("control").map(|f1| format!(" ({f1:.1} {other})")).unwrap_or_default();
+    let control_training = "with as many tokens of knowledge in one language at a time";
+    let control =
+        mean("control").map(|f1| format!(" ({f1:.1} {control_training})")).unwrap_or_default();
     let verb = if injected > base { "rose" } else { "did not rise: it went" };
     Some(format!(
         "After learning each fact across languages, F1 on English text with questions in other \

@@ -31,8 +31,10 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     experiment.log(format!("texts to train on: {:?}", texts.texts()));
     let mut languages: BTreeSet<Language> = texts.texts().into_keys().collect();
     languages.insert(Language::EN);
-    let inputs =
-        ProbeInputs { labels: recipe.data.labels()?, plain: recipe.data.plain(&languages)? };
+    let inputs = ProbeInputs {
+        labels: recipe.data.labels()?,
+        unswitched: recipe.data.unswitched(&languages)?,
+    };
     let results =
         experiment.each(|trial| train(trial, &texts), |trial, _| probe(trial, &inputs))?;
     report::write(experiment, &results)
@@ -42,10 +44,11 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 struct ProbeInputs {
     labels: BTreeMap<Language, LabelGroups>,
     /// Sentences without switched entities.
-    plain: BTreeMap<Language, Vec<PhrasePassage>>,
+    unswitched: BTreeMap<Language, Vec<PhrasePassage>>,
 }
 
-/// 3.2: continued masked language modelling with masks on entities; each batch has one language.
+/// Section 3.2: continued masked language modelling with masks on entities; each batch has one
+/// language.
 fn train(trial: &Trial<Recipe>, texts: &LinkedTextFiles) -> Result<u64> {
     let recipe = trial.recipe;
     let Some(text) = trial.arm.text else {
@@ -61,10 +64,11 @@ fn train(trial: &Trial<Recipe>, texts: &LinkedTextFiles) -> Result<u64> {
     let selects_language = |language| text == SourceText::Switched || language == Language::EN;
     let tasks = texts.tasks(&base, selects_language, length, &config)?;
     let validation = texts.validation(&base, selects_language, length, &config)?;
-    let sizes: Vec<usize> = tasks.iter().map(|one| one.examples).collect();
+    let sizes: Vec<usize> = tasks.iter().map(|task| task.examples).collect();
     let mut by_language = Alternating::new();
-    for (one, batches) in tasks.into_iter().zip(recipe.languages.batches(&sizes)) {
-        by_language = by_language.with(one.language.as_str(), batches, one.task);
+    for (language_task, batches) in tasks.into_iter().zip(recipe.languages.batches(&sizes)) {
+        by_language =
+            by_language.with(language_task.language.as_str(), batches, language_task.task);
     }
     let config = &recipe.pretraining;
     let parameters = base.model.named_parameters();
@@ -86,8 +90,8 @@ fn probe(trial: &Trial<Recipe>, inputs: &ProbeInputs) -> Result<Scores> {
         scores.switched.insert(language, seen);
         scores.held_out.insert(language, unseen);
     }
-    for (&language, sentences) in &inputs.plain {
-        let (length, config) = (recipe.max_length, recipe.plain());
+    for (&language, sentences) in &inputs.unswitched {
+        let (length, config) = (recipe.max_length, recipe.scoring());
         let task = PhraseMaskingTask::from_passages(&trained, sentences, length, &config)?;
         let loss = task.mean_loss(MASKS, recipe.pretraining.batch_size)?;
         scores.loss.insert(language.to_string(), loss);

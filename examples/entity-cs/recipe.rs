@@ -62,7 +62,7 @@ pub struct Arm {
     pub title: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<SourceText>,
-    /// Replaces `data.switched` for training; the probe is still that of `data.switched`.
+    /// Replaces `data.switched` for training; the probe of `data.switched` is used in any case.
     #[serde(skip_serializing_if = "ShardPaths::is_unset")]
     pub switched: ShardPaths,
     /// Replaces `task.masking`.
@@ -119,7 +119,7 @@ impl Data {
     }
 
     /// Returns sentences without switched entities as passages; empty without a folder.
-    pub fn plain(
+    pub fn unswitched(
         &self,
         languages: &BTreeSet<Language>,
     ) -> Result<BTreeMap<Language, Vec<PhrasePassage>>> {
@@ -136,7 +136,7 @@ impl Recipe {
     }
 
     /// Returns the options for scoring sentences: plain masked language modelling.
-    pub fn plain(&self) -> PhraseTaskConfig {
+    pub fn scoring(&self) -> PhraseTaskConfig {
         PhraseTaskConfig { segment: self.task.segment, ..PhraseTaskConfig::default() }
     }
 }

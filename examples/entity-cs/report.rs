@@ -25,14 +25,17 @@ pub struct Scores {
 /// Values of a model in a table, by column.
 type Columns = fn(&Scores) -> BTreeMap<String, f64>;
 
-fn shares(of: &BTreeMap<Language, PrecisionAt1>) -> BTreeMap<String, f64> {
-    of.iter().map(|(code, share)| (format!("{code} ({})", share.labels), share.percent)).collect()
+fn shares(scores: &BTreeMap<Language, PrecisionAt1>) -> BTreeMap<String, f64> {
+    scores
+        .iter()
+        .map(|(code, share)| (format!("{code} ({})", share.labels), share.percent))
+        .collect()
 }
 
 /// A table: setting and metric in `numbers.jsonl`, title, values and number of digits.
-type Shown = ([&'static str; 2], &'static str, Columns, usize);
+type TableSpec = ([&'static str; 2], &'static str, Columns, usize);
 
-const TABLES: [Shown; 3] = [
+const TABLES: [TableSpec; 3] = [
     (["switched", "p@1"], "label retrieval P@1, switched", |scores| shares(&scores.switched), 1),
     (["held out", "p@1"], "label retrieval P@1, held out", |scores| shares(&scores.held_out), 1),
     (["sentences", "loss"], "masked-LM loss, sentences", |scores| scores.loss.clone(), 3),

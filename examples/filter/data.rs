@@ -24,8 +24,8 @@ impl Questions {
         let Recipe { data, languages, .. } = recipe;
         let (&source, others) = languages.split_first().context("languages: none")?;
         let mut train = vec![(source, Dataset::read(&data.train)?)];
-        let read = read_translations(&data.translated, "train", source, others, false)?;
-        train.extend(read.into_iter().map(|target| (target.language, target.dataset)));
+        let translations = read_translations(&data.translated, "train", source, others, false)?;
+        train.extend(translations.into_iter().map(|target| (target.language, target.dataset)));
         let pairs = PairedQuestions::of(&train)?;
         let files = PairedFile::list(&data.evaluation, &data.second, source, recipe.tested())?;
         Ok(Self { unrelated: pairs.unrelated()?, pairs, files })
@@ -47,8 +47,9 @@ impl SentencePairs {
     pub fn read(recipe: &Recipe) -> Result<Self> {
         let data = &recipe.data;
         let read = |path: &Path| -> Result<Vec<NliExample>> { Ok(read_nli(path)?.examples) };
-        let of = |language: &Language| Ok((*language, read(&data.train.join(file(*language)))?));
-        let train = recipe.languages.iter().map(of).collect::<Result<_>>()?;
+        let read_train =
+            |language: &Language| Ok((*language, read(&data.train.join(file(*language)))?));
+        let train = recipe.languages.iter().map(read_train).collect::<Result<_>>()?;
         Ok(Self { train, test: read(&data.evaluation)?, second: read(&data.second)? })
     }
 
@@ -65,7 +66,7 @@ impl SentencePairs {
         Ok(pairs)
     }
 
-    /// Test pairs with their translations.
+    /// Returns the test pairs with their translations.
     pub fn test(&self, tokenizer: &Tokenizer, config: &NliConfig) -> Result<Vec<ClassPair>> {
         ensure!(!self.test.is_empty(), "no pair to test");
         let target = encode_nli(&self.test, tokenizer, config)?;

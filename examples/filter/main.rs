@@ -50,10 +50,8 @@ fn write<T: Serialize>(
     remark: impl Fn(&T) -> Option<String>,
 ) -> Result<()> {
     let recipe = &experiment.recipe;
-    let titles = recipe
-        .arms
-        .iter()
-        .filter_map(|(arm, pairs_with_source)| Some((&**arm, pairs_with_source.title.as_deref()?)));
+    let titles =
+        recipe.arms.iter().filter_map(|(name, arm)| Some((&**name, arm.title.as_deref()?)));
     let modes = InferenceModes {
         measure,
         languages: recipe.tested(),
@@ -63,7 +61,8 @@ fn write<T: Serialize>(
     modes.write(experiment, results, remark)
 }
 
-/// Answers in every language with the translation, with the text itself, and without a second text.
+/// Answers the test questions with the translation, with the text itself, and without a second
+/// text.
 fn answer(trial: &Trial<Recipe>, input: &Questions) -> Result<Scores> {
     let Recipe { model, windows, evaluation, .. } = trial.recipe;
     let config = trial.recipe.qa(trial.arm);
@@ -87,7 +86,7 @@ fn answer(trial: &Trial<Recipe>, input: &Questions) -> Result<Scores> {
     Ok(scores)
 }
 
-/// Classifies in every language with the translation, with the text itself, and without a second
+/// Classifies the test pairs with the translation, with the text itself, and without a second
 /// text.
 fn classify(trial: &Trial<Recipe>, input: &SentencePairs) -> Result<Scores> {
     let (recipe, fusion) = (trial.recipe, trial.recipe.fusion(trial.arm));

@@ -132,7 +132,8 @@ filter examples/filter/xnli.toml --model xlm-roberta-large --set data.train=XNLI
         match self.task {
             Task::QuestionAnswering => {
                 data.train.required("data.train", "a SQuAD-style training file")?;
-                data.translated.required("data.translated", "what `qa-translate` wrote")?;
+                data.translated
+                    .required("data.translated", "an output folder of `qa-translate translate`")?;
                 data.evaluation.required("data.evaluation", "a folder with xquad.<lang>.json")?;
                 self.windows.validate(limits.positions, limits.segments).context("windows")?;
                 self.qa.fusion.validate(layers).context("qa.fusion")?;

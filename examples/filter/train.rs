@@ -84,15 +84,15 @@ fn train<H: FusedHead, T>(
         }
     }
 
-    // The loss of both halves, and the divergence from these scores.
-    let mut second = task(&model)?;
+    // The loss of both halves and, with a teacher, the divergence from its scores.
+    let mut student_task = task(&model)?;
     if let Some(scores) = scores {
-        second = second.with_teacher(scores)?;
+        student_task = student_task.with_teacher(scores)?;
     }
     let training = recipe.training(trial.arm);
-    trial.fit("train", &training, &model.model.named_parameters(), &mut second)?;
-    let description = describe(&second);
-    drop(second);
+    trial.fit("train", &training, &model.model.named_parameters(), &mut student_task)?;
+    let description = describe(&student_task);
+    drop(student_task);
     trial.save(&mut model, head, trial.dir("model"))?;
     Ok(description)
 }

@@ -10,7 +10,7 @@ use tasks::question_answering::{
     DevSelection, DevSet, QuestionFile, TrainingQuestions, check_files, mlqa_files, xquad_files,
 };
 
-/// The name of XQuAD's questions.
+/// The name of XQuAD's questions in tables.
 const XQUAD: &str = "xquad";
 
 /// The questions of a run.
@@ -51,8 +51,8 @@ impl QuestionSources {
     /// Naming the key.
     pub fn validate(&self, languages: &[Language]) -> Result<()> {
         let Self { name, train, mlqa, split, .. } = self;
-        let what = "SQuAD-style training files, such as [\"train-v1.1.json\"]";
-        train.first().unwrap_or(&InputPath::default()).required("data.train", what)?;
+        let expected = "SQuAD-style training files, such as [\"train-v1.1.json\"]";
+        train.first().unwrap_or(&InputPath::default()).required("data.train", expected)?;
         mlqa.required("data.mlqa", "a folder with MLQA's question files")?;
         let valid = ["dev", "test"].contains(&split.as_str());
         ensure!(valid, "data.split = {split:?}: must be \"dev\" or \"test\"");

@@ -20,10 +20,11 @@ pub struct Trained {
     pub weights: Option<Vec<f64>>,
 }
 
-/// The folder of the first stage's reader, and its name in the summary.
+/// The folder of the first stage's reader.
 pub const STAGE_ONE: &str = "stage-one";
+/// The name of the first stage's reader in the summary.
 pub const BEFORE: &str = "before";
-/// The arm that other arms are compared with.
+/// The arm with which the other arms are compared.
 const CONTROL: &str = "plain";
 
 #[derive(Serialize)]
@@ -46,17 +47,17 @@ pub fn write(experiment: &Experiment<Recipe>, readers: &Models, results: &Models
         let control = if name == CONTROL { &[] } else { control.as_slice() };
         arms.push((name, summary(experiment, name, results.of_arm(name), control)?));
     }
-    let mut found = Vec::new();
+    let mut measured = Vec::new();
     for (name, arm) in &arms {
         let models = if *name == BEFORE { readers } else { results };
         let models_of_arm = models.iter().filter(|model| *name == BEFORE || model.arm == *name);
-        found.extend(numbers(experiment, name, &arm.title, &models_of_arm.collect::<Vec<_>>())?);
+        measured.extend(numbers(experiment, name, &arm.title, &models_of_arm.collect::<Vec<_>>())?);
     }
-    Measured::write(experiment.dir("numbers.jsonl"), &found)?;
+    Measured::write(experiment.dir("numbers.jsonl"), &measured)?;
     Ok(experiment.finish_arms(&arms, &table(&arms), "")?)
 }
 
-/// The means over the files of each set, with the test items.
+/// Returns the means over the files of each set, with the test items.
 fn numbers(
     experiment: &Experiment<Recipe>,
     name: &str,

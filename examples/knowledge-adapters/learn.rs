@@ -32,7 +32,7 @@ pub struct Learned {
 
 impl Learned {
     /// Activates the adapters.
-    pub fn put_in_use(&self, model: &mut Model) -> Result<()> {
+    pub fn activate(&self, model: &mut Model) -> Result<()> {
         match self.adapters.as_slice() {
             several @ [_, _, ..] => model.set_fused(several)?,
             one => model.set_active(one)?,
@@ -53,7 +53,7 @@ pub fn learn_adapter(trial: &Trial<Recipe, ()>, kind: PairKind, inputs: &Inputs)
     Ok(updates)
 }
 
-/// Trains what the arm specifies, and activates it.
+/// Trains the adapters or parameters of an arm, and activates its adapters.
 pub fn learn(trial: &Trial<Recipe>, base: &mut Pretrained, inputs: &Inputs) -> Result<Learned> {
     let Recipe { one_adapter, fusion, .. } = trial.recipe;
     let knowledge = &trial.recipe.union(trial.arm);
@@ -68,7 +68,7 @@ pub fn learn(trial: &Trial<Recipe>, base: &mut Pretrained, inputs: &Inputs) -> R
         Some(Union::Adapter) => {
             base.model.add_bottleneck(SHARED_ADAPTER, one_adapter, trial.seed)?;
             learned.adapters.push(SHARED_ADAPTER);
-            learned.put_in_use(&mut base.model)?;
+            learned.activate(&mut base.model)?;
             let parameters = adapters_of(&base.model)?;
             learned.updates = contrast(trial, base, inputs, knowledge, &KINDS, &parameters)?;
         }
@@ -81,7 +81,7 @@ pub fn learn(trial: &Trial<Recipe>, base: &mut Pretrained, inputs: &Inputs) -> R
     if adapters.len() > 1 {
         base.model.add_adapter_fusion(&learned.adapters, trial.seed)?;
     }
-    learned.put_in_use(&mut base.model)?;
+    learned.activate(&mut base.model)?;
     // The fusion weights are trained separately.
     if adapters.len() > 1 {
         let mut parameters = base.model.freeze_encoder()?;
@@ -115,7 +115,7 @@ fn contrast<A>(
             let mut tasks = Alternating::new();
             let mut steps = 0;
             for &kind in &selected_kinds {
-                let pairs = drawn(&inputs.pairs.train, kind, share, trial.seed, round);
+                let pairs = draw_pairs(&inputs.pairs.train, kind, share, trial.seed, round);
                 if steps == 0 {
                     steps = training.total_steps(pairs.len()) * selected_kinds.len() as u64;
                 }
@@ -138,7 +138,13 @@ fn contrast<A>(
 }
 
 /// Draws a share of the pairs of a kind, in an order that depends on the round.
-fn drawn(pairs: &[TextPair], kind: PairKind, share: f64, seed: u64, round: u64) -> Vec<TextPair> {
+fn draw_pairs(
+    pairs: &[TextPair],
+    kind: PairKind,
+    share: f64,
+    seed: u64,
+    round: u64,
+) -> Vec<TextPair> {
     let mut selected: Vec<TextPair> =
         pairs.iter().filter(|pair| pair.kind == kind).cloned().collect();
     selected.shuffle(&mut rng_for(seed, &format!("pairs {}", kind.name()), round));

@@ -66,9 +66,9 @@ fn train(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Trained> {
         let message = "the model without adapters differs from the model before training";
         ensure!(
             loss_without_adapters == before,
-            "{message}: losses {loss_without_adapters:?} for {before:?}"
+            "{message}: losses {loss_without_adapters:?}, expected {before:?}"
         );
-        learned.put_in_use(&mut base.model)?;
+        learned.activate(&mut base.model)?;
     }
 
     // Fine-tuning on English questions, with active adapters.

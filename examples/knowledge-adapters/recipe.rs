@@ -65,8 +65,8 @@ pub struct Data {
     pub evaluation: JsonFolder,
 }
 
-/// One arm: what is trained on which pairs, before the same fine-tuning. Without `adapters` and
-/// `union`, nothing is trained on pairs.
+/// One arm: training on pairs before fine-tuning. Without `adapters` and `union`, nothing is
+/// trained on pairs.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Arm {
@@ -83,13 +83,13 @@ pub struct Arm {
 }
 
 impl Arm {
-    /// Whether nothing is trained on pairs.
+    /// Returns whether nothing is trained on pairs.
     pub fn is_base(&self) -> bool {
         self.adapters.is_empty() && self.union.is_none()
     }
 }
 
-/// What is trained on all kinds of pairs together.
+/// Parameters that are trained on all kinds of pairs together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Union {
@@ -186,8 +186,8 @@ knowledge-adapters examples/knowledge-adapters/recipe.toml --model xlm-roberta-b
 
     fn validate(&self) -> Result<()> {
         let limits = self.model.limits()?;
-        let none = self.model.adapters.is_none();
-        ensure!(none, "model.adapters: set the adapters in `arms` and their options in `adapter`");
+        let unset = self.model.adapters.is_none();
+        ensure!(unset, "model.adapters: set the adapters in `arms` and their options in `adapter`");
         self.data.kg.required("data.kg", "a folder with triples.tsv and labels.tsv")?;
         self.data.pairs.required("data.pairs", "an output folder of `kg-triples pairs`")?;
         self.data.sentences.required("data.sentences", "a folder with sentences by language")?;
@@ -220,8 +220,8 @@ knowledge-adapters examples/knowledge-adapters/recipe.toml --model xlm-roberta-b
                 distinct.len() == adapters.len(),
                 "arms.{name}.adapters: an adapter is listed twice"
             );
-            let one = adapters.is_empty() || union.is_none();
-            ensure!(one, "arms.{name}: either adapters or union");
+            let exclusive = adapters.is_empty() || union.is_none();
+            ensure!(exclusive, "arms.{name}: either adapters or union");
             let unused = arm.learning_rate.is_some() && union.is_none();
             ensure!(!unused, "arms.{name}.learning_rate: only allowed with union");
             self.union(arm).validate().with_context(|| format!("arms.{name}"))?;
@@ -265,7 +265,7 @@ impl Recipe {
         GraphQueries { graph, languages: &self.languages, held_out }
     }
 
-    /// The kinds of adapters that the selected arms use.
+    /// Returns the kinds of adapters that the selected arms use.
     pub fn kinds(&self) -> BTreeSet<PairKind> {
         let arms = self.run.selected().iter().filter_map(|name| self.arms.get(name));
         arms.flat_map(|arm| arm.adapters.iter().copied()).collect()

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use examples::numbers::of_answers;
+use examples::numbers::measure_answers;
 use experiment::{Experiment, Results};
 use kg_triples::knowledge::PairKind;
 use mlqa_eval::{FileScore, Language, Matrix};
@@ -26,16 +26,16 @@ pub struct Trained {
 }
 
 /// A row of the retrieval table, by setting and metric.
-type Found = BTreeMap<String, BTreeMap<String, Spread>>;
+type RetrievalScores = BTreeMap<String, BTreeMap<String, Spread>>;
 
 /// One arm of `summary.json`; values are means over seeds.
 #[derive(Serialize)]
 struct ArmSummary {
     title: String,
-    found: Found,
+    found: RetrievalScores,
     /// Scores through a map.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    mapped: Found,
+    mapped: RetrievalScores,
     /// Loss of masked tokens in sentences, by language.
     loss: BTreeMap<Language, Spread>,
     /// Scores on English passages by question language; `average` is the mean of all languages
@@ -57,10 +57,10 @@ const QUERIES: [QuerySetting; 4] = [
     ("objects, held out", |found| &found.objects.held_out),
 ];
 
-/// A model's values by setting and metric, in percent.
+/// Returns a model's values by setting and metric, in percent.
 fn values(found: &GraphScores) -> BTreeMap<String, BTreeMap<String, f64>> {
-    let setting_values = |(name, of): &QuerySetting| {
-        let RankSummary { accuracy, mrr, .. } = of(found).as_ref()?;
+    let setting_values = |(name, scores): &QuerySetting| {
+        let RankSummary { accuracy, mrr, .. } = scores(found).as_ref()?;
         let metrics = [("hits@1".to_owned(), *accuracy), ("mrr".to_owned(), 100.0 * mrr)];
         Some(((*name).to_owned(), metrics.into()))
     };
@@ -75,24 +75,24 @@ pub fn write(
 ) -> Result<()> {
     let Recipe { arms: all, languages, language_model, bootstrap_unit, .. } = &experiment.recipe;
     let columns = QUERIES.map(|(name, _)| [format!("{name}, hits@1"), "MRR".to_owned()]);
-    let mut found = Table::new("answers found, %", columns.concat());
+    let mut retrieval_table = Table::new("answers found, %", columns.concat());
     let average = || std::iter::once("average".to_owned());
     let codes = languages.iter().map(ToString::to_string);
-    let mut read = Table::new("F1, English passages", codes.chain(average()));
+    let mut answer_table = Table::new("F1, English passages", codes.chain(average()));
     let codes = language_model.languages.iter().map(ToString::to_string);
     let mut loss_table = Table::new("masked-LM loss, sentences", codes.chain(average()));
     let (mut arms, mut numbers) = (Vec::new(), Vec::new());
     for name in experiment.arms() {
         let arm = all.get(name).context("arm")?;
         let title = arm.title.as_ref().unwrap_or(name);
-        let model_values = |of: fn(&Trained) -> Option<&GraphScores>| -> Vec<_> {
-            results.of_arm(name).filter_map(|trial| Some(values(of(&trial.trained)?))).collect()
+        let model_values = |scores: fn(&Trained) -> Option<&GraphScores>| -> Vec<_> {
+            results.of_arm(name).filter_map(|trial| Some(values(scores(&trial.trained)?))).collect()
         };
         let plain = model_values(|trained| Some(&trained.found));
         let mapped = model_values(|trained| trained.mapped.as_ref());
         for (title, seeds) in [(title.clone(), &plain), (format!("{title}, mapped"), &mapped)] {
             if !seeds.is_empty() {
-                found.row(&title, row(&over_seeds(seeds)));
+                retrieval_table.row(&title, row(&over_seeds(seeds)));
                 numbers.extend(measured(&title, seeds));
             }
         }
@@ -105,20 +105,21 @@ pub fn write(
             Matrix::spread(&seeds, english).unwrap_or_default()
         };
         let language_values = |code: &Language| (code.to_string(), answers(&|one| one == *code));
-        let others = ("average".to_owned(), answers(&|question| question != Language::EN));
-        let answers: Vec<_> = languages.iter().map(language_values).chain([others]).collect();
-        read.row(title, answers.iter().map(|(_, scores)| scores.f1().to_string()));
+        let average_answers = ("average".to_owned(), answers(&|question| question != Language::EN));
+        let answers: Vec<_> =
+            languages.iter().map(language_values).chain([average_answers]).collect();
+        answer_table.row(title, answers.iter().map(|(_, scores)| scores.f1().to_string()));
         let (run, names) = ((experiment, results), (name.as_str(), title.as_str()));
         let keep = |context, question| context == Language::EN && question != Language::EN;
-        numbers.extend(of_answers(run, names, ("G-XLT", "avg"), *bootstrap_unit, keep)?);
+        numbers.extend(measure_answers(run, names, ("G-XLT", "avg"), *bootstrap_unit, keep)?);
 
         let losses: Vec<_> = results.of_arm(name).map(|model| &model.trained.loss).collect();
         let mean = |loss: &BTreeMap<Language, f64>| Spread::of(loss.values().copied()).mean;
         let means: Vec<f64> = losses.iter().map(|loss| mean(loss)).collect();
         let loss = over_seeds(losses.iter().copied());
         let language_values = language_model.languages.iter().map(|code| loss.get(code).copied());
-        let all = language_values.chain([Some(Spread::of(means.iter().copied()))]);
-        loss_table.row(title, all.map(|loss| cell(loss.map(|loss| loss.text(3)))));
+        let cells = language_values.chain([Some(Spread::of(means.iter().copied()))]);
+        loss_table.row(title, cells.map(|loss| cell(loss.map(|loss| loss.text(3)))));
         numbers.push(Measured::of_seeds(title, "sentences", "avg", "loss", means));
 
         // Shared adapters were trained in separate trials.
@@ -141,20 +142,25 @@ pub fn write(
     let first = results.first().map(|trial| &trial.trained.found);
     let queries = QUERIES
         .iter()
-        .filter_map(|(name, of)| Some(format!("{name}: {}", of(first?).as_ref()?.queries)));
-    let below = format!("Queries: {}.", queries.collect::<Vec<_>>().join("; "));
+        .filter_map(|(name, scores)| Some(format!("{name}: {}", scores(first?).as_ref()?.queries)));
+    let query_counts = format!("Queries: {}.", queries.collect::<Vec<_>>().join("; "));
     let note = "Without its adapters each arm has the loss of the base, bit for bit.";
-    let tables = format!("{found}\n{below}\n\n{read}\n{loss_table}\n{note}\n");
+    let tables =
+        format!("{retrieval_table}\n{query_counts}\n\n{answer_table}\n{loss_table}\n{note}\n");
     Ok(experiment.finish_arms(&arms, &tables, "")?)
 }
 
 /// Formats a row of the retrieval table.
-fn row(found: &Found) -> Vec<String> {
-    let of = |setting: &str, metric: &str| cell(found.get(setting).and_then(|row| row.get(metric)));
-    QUERIES.iter().flat_map(|(setting, _)| [of(setting, "hits@1"), of(setting, "mrr")]).collect()
+fn row(scores: &RetrievalScores) -> Vec<String> {
+    let value =
+        |setting: &str, metric: &str| cell(scores.get(setting).and_then(|row| row.get(metric)));
+    QUERIES
+        .iter()
+        .flat_map(|(setting, _)| [value(setting, "hits@1"), value(setting, "mrr")])
+        .collect()
 }
 
-/// The same values for `numbers.jsonl`, which is used to compare arms.
+/// Returns the values for `numbers.jsonl`.
 fn measured<'a>(
     title: &'a str,
     seeds: &'a [BTreeMap<String, BTreeMap<String, f64>>],

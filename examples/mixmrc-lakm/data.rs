@@ -22,9 +22,9 @@ impl TrainingData {
         let Recipe { data, languages, mix: mixing, .. } = recipe;
         check_files(&recipe.evaluation.files(&data.evaluation, languages))?;
         let translations = recipe.needs_translations().then_some(&*data.translated);
-        let others = languages.get(1..).unwrap_or_default();
+        let target_languages = languages.get(1..).unwrap_or_default();
         let mut questions =
-            MixedTraining::read(&data.train, translations, "train", others, mixing)?;
+            MixedTraining::read(&data.train, translations, "train", target_languages, mixing)?;
         let MixedTraining { source, translated, mixed } = &mut questions;
         let dev =
             recipe.selection.sets_in_folder(&data.dev, languages, source, [translated, mixed])?;

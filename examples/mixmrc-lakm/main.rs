@@ -37,13 +37,13 @@ fn train(trial: &Trial<Recipe>, data: &TrainingData) -> Result<u64> {
     let mut base = trial.start(&recipe.model.path, &heads, recipe.model.segments)?;
 
     // 3.1: questions in the language of their passages, and mixed questions.
-    let reading = |questions: &[Question]| {
+    let qa_task = |questions: &[Question]| {
         let data = QaData { questions, question_entity_spans: None, windows: &recipe.windows };
         QaTask::new(&base.model, &base.tokenizer, &data, &recipe.qa)
     };
     let translated = if arm.translated { all.translated.as_slice() } else { &[] };
-    let mut same_language = reading(&[&all.source, translated].concat())?;
-    let mixed = arm.mixed.then(|| reading(&all.mixed)).transpose()?;
+    let mut same_language = qa_task(&[&all.source, translated].concat())?;
+    let mixed = arm.mixed.then(|| qa_task(&all.mixed)).transpose()?;
 
     // 3.2: LAKM, masking of knowledge phrases in passages first (Eq. 1, 2).
     let phrases = arm.lakm.map(|masking| {

@@ -109,7 +109,8 @@ mixmrc-lakm examples/mixmrc-lakm/recipe.toml --model xlm-roberta-base \
         let (data, limits) = (&self.data, self.model.limits()?);
         data.train.required("data.train", "a SQuAD-style training file")?;
         if self.needs_translations() {
-            data.translated.required("data.translated", "what `qa-translate` wrote")?;
+            data.translated
+                .required("data.translated", "an output folder of `qa-translate translate`")?;
         }
         data.evaluation.required("data.evaluation", "a folder with MLQA's question files")?;
         if self.selected().any(|arm| arm.lakm.is_some()) {

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use examples::numbers::of_answers;
+use examples::numbers::measure_answers;
 use experiment::{Experiment, Results};
 use mlqa_eval::{FileScore, Language, Matrix};
 use results::{Measured, ScoreSpread, Table, cell};
@@ -78,14 +78,15 @@ pub fn write(
             let names = (name.as_str(), title.as_str());
             let unit = experiment.recipe.bootstrap_unit;
             let run = (experiment, results);
-            numbers.extend(of_answers(run, names, (setting, "avg"), unit, keep)?);
+            numbers.extend(measure_answers(run, names, (setting, "avg"), unit, keep)?);
         }
-        let plain = |(_, one): &(String, ScoreSpread)| format!("{:.1} / {:.1}", one.em, one.f1);
+        let means =
+            |(_, scores): &(String, ScoreSpread)| format!("{:.1} / {:.1}", scores.em, scores.f1);
         let spread = |mean: Option<ScoreSpread>| {
             cell(mean.map(|scores| format!("{} / {}", scores.em(), scores.f1())))
         };
         mixed.row(title, MIXED_COLUMNS.map(|(_, keep)| spread(Matrix::spread(&seeds, keep))));
-        table.row(title, scored.iter().map(plain).chain([xlt, off_diagonal, gxlt].map(spread)));
+        table.row(title, scored.iter().map(means).chain([xlt, off_diagonal, gxlt].map(spread)));
         let arm = ArmSummary {
             title: title.clone(),
             languages: scored.into_iter().collect(),
@@ -104,9 +105,9 @@ pub fn write(
         (Some(min), Some(max)) if min != max => format!("{min} to {max}"),
         (min, _) => min.map_or(0, |all| *all).to_string(),
     };
-    let below = "questions in each pair of languages; columns of one language: passage and \
+    let note = "questions in each pair of languages; columns of one language: passage and \
                  question in it.";
     let has_two_languages = arms.iter().any(|(_, arm)| arm.off_diagonal.is_some());
     let mixed = if has_two_languages { format!("\n{mixed}") } else { String::new() };
-    Ok(experiment.finish_arms(&arms, &format!("{table}\n{questions} {below}\n{mixed}"), "")?)
+    Ok(experiment.finish_arms(&arms, &format!("{table}\n{questions} {note}\n{mixed}"), "")?)
 }

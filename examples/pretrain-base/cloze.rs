@@ -19,23 +19,23 @@ use trainer::{ExampleRecord, Examples, Fingerprint, Step, StepLosses, Task, Task
 use xlmr_model::{Inputs, SpecialTokens};
 
 /// Share of the steps over which passage length increases.
-const GROWTH: f64 = 0.4;
+const GROWTH_SHARE: f64 = 0.4;
 /// Maximum answer length in tokens.
 const MAX_ANSWER_LENGTH: usize = 4;
-/// Tokens taken on each side of the answer.
+/// Number of tokens on each side of the answer that form the question.
 const NEIGHBOURS: RangeInclusive<usize> = 3..=9;
 /// Probability that a neighbour is dropped.
 const DROP_PROBABILITY: f64 = 0.25;
 /// Probability that the question has `<mask>` in place of the answer.
-const KEEP_MASK: f64 = 0.5;
+const MASKED_QUESTION_PROBABILITY: f64 = 0.5;
 /// Probability that a question without `<mask>` is shuffled.
-const SHUFFLED: f64 = 0.5;
+const SHUFFLE_PROBABILITY: f64 = 0.5;
 /// Share of passage tokens to predict.
-const MASKED: f64 = 0.12;
+const PREDICTED_SHARE: f64 = 0.12;
 /// Share of the tokens to predict that are replaced by `<mask>`; the rest are unchanged.
-const REPLACED: f64 = 0.85;
+const MASK_TOKEN_SHARE: f64 = 0.85;
 /// Languages are drawn in proportion to their number of passages to this power.
-const SMOOTHING: f64 = 0.3;
+const SMOOTHING_EXPONENT: f64 = 0.3;
 /// Weight of the span loss; the weight of the masked-LM loss is 1.
 const SPAN_WEIGHT: f64 = 2.0;
 
@@ -75,7 +75,7 @@ pub struct ClozeTask<'a> {
     /// One entry per example of the run; examples are drawn in the step, so lengths are nominal.
     lengths: Vec<usize>,
     /// Token ids of the last batch, by index in the batch.
-    last: BTreeMap<usize, Vec<u32>>,
+    last_batch: BTreeMap<usize, Vec<u32>>,
 }
 
 /// One cloze question over a passage.
@@ -114,7 +114,7 @@ impl<'a> ClozeTask<'a> {
         config: &ClozeConfig,
     ) -> anyhow::Result<Self> {
         config.validate()?;
-        let weight = |passages: &Vec<Vec<u32>>| (passages.len() as f64).powf(SMOOTHING);
+        let weight = |passages: &Vec<Vec<u32>>| (passages.len() as f64).powf(SMOOTHING_EXPONENT);
         Ok(Self {
             model,
             config: config.clone(),
@@ -122,7 +122,7 @@ impl<'a> ClozeTask<'a> {
             languages: WeightedIndex::new(passages.iter().map(weight))?,
             passages,
             lengths: vec![config.last_length; examples],
-            last: BTreeMap::new(),
+            last_batch: BTreeMap::new(),
         })
     }
 
@@ -131,9 +131,9 @@ impl<'a> ClozeTask<'a> {
     pub fn draw(&self, length: usize, rng: &mut ChaCha8Rng) -> Option<Cloze> {
         let language = self.languages.sample(rng);
         let passages = self.passages.get(language)?;
-        let all = passages.get(rng.random_range(0..passages.len().max(1)))?;
-        let first = rng.random_range(0..=all.len().saturating_sub(length));
-        let passage = all.get(first..all.len().min(first + length))?;
+        let tokens = passages.get(rng.random_range(0..passages.len().max(1)))?;
+        let first = rng.random_range(0..=tokens.len().saturating_sub(length));
+        let passage = tokens.get(first..tokens.len().min(first + length))?;
         let size = rng.random_range(1..=MAX_ANSWER_LENGTH);
         let last = passage.len().checked_sub(size + 1).filter(|last| *last > 2)?;
         let answer = rng.random_range(2..last);
@@ -149,8 +149,8 @@ impl<'a> ClozeTask<'a> {
         Some(cloze)
     }
 
-    /// The neighbours of the answer, some of them dropped, with or without `<mask>` in place of the
-    /// answer.
+    /// Returns the tokens around the answer with random omissions, with or without `<mask>` in
+    /// place of the answer.
     fn question(
         &self,
         passage: &[u32],
@@ -160,15 +160,15 @@ impl<'a> ClozeTask<'a> {
         let (left, right) = (rng.random_range(NEIGHBOURS), rng.random_range(NEIGHBOURS));
         let before = passage.get(answer.start.saturating_sub(left)..answer.start)?;
         let after = passage.get(answer.end..passage.len().min(answer.end + right))?;
-        let mut keep = |tokens: &[u32]| -> Vec<u32> {
+        let mut drop_tokens = |tokens: &[u32]| -> Vec<u32> {
             tokens.iter().copied().filter(|_| rng.random::<f64>() >= DROP_PROBABILITY).collect()
         };
-        let mut question = keep(before);
+        let mut question = drop_tokens(before);
         let gap = question.len();
-        question.extend(keep(after));
-        if rng.random::<f64>() < KEEP_MASK {
+        question.extend(drop_tokens(after));
+        if rng.random::<f64>() < MASKED_QUESTION_PROBABILITY {
             question.insert(gap, self.specials.mask);
-        } else if rng.random::<f64>() < SHUFFLED {
+        } else if rng.random::<f64>() < SHUFFLE_PROBABILITY {
             question.shuffle(rng);
         }
         Some(question)
@@ -180,11 +180,11 @@ impl<'a> ClozeTask<'a> {
         let passage = cloze.passage_start..cloze.input_ids.len().saturating_sub(1);
         let tokens = cloze.input_ids.iter_mut().zip(&mut cloze.labels).enumerate();
         for (position, (input, label)) in tokens.skip(passage.start).take(passage.len()) {
-            if near_answer.contains(&position) || rng.random::<f64>() >= MASKED {
+            if near_answer.contains(&position) || rng.random::<f64>() >= PREDICTED_SHARE {
                 continue;
             }
             *label = i64::from(*input);
-            if rng.random::<f64>() < REPLACED {
+            if rng.random::<f64>() < MASK_TOKEN_SHARE {
                 *input = self.specials.mask;
             }
         }
@@ -193,7 +193,7 @@ impl<'a> ClozeTask<'a> {
     /// Draws the examples of a step; passage length increases during the run.
     fn batch(&self, step: &mut Step<'_>) -> Result<Vec<Cloze>, TaskError> {
         let config = &self.config;
-        let growth = step.number as f64 / (GROWTH * step.total as f64).max(1.0);
+        let growth = step.number as f64 / (GROWTH_SHARE * step.total as f64).max(1.0);
         let more = config.last_length.saturating_sub(config.first_length) as f64;
         let length = config.first_length + (growth.min(1.0) * more) as usize;
         let mut batch: Vec<Cloze> = Vec::with_capacity(step.batch.len());
@@ -210,7 +210,7 @@ impl<'a> ClozeTask<'a> {
     }
 }
 
-/// Segment ids; segment 1 starts at the `</s>` before the passage.
+/// Returns segment ids; segment 1 starts at the `</s>` before the passage.
 fn segments(cloze: &Cloze) -> Vec<u32> {
     (0..cloze.input_ids.len()).map(|k| u32::from(k + 1 >= cloze.passage_start)).collect()
 }
@@ -233,7 +233,8 @@ impl Task for ClozeTask<'_> {
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let batch = self.batch(step)?;
-        self.last = step.batch.iter().copied().zip(batch.iter().map(Cloze::unmasked)).collect();
+        self.last_batch =
+            step.batch.iter().copied().zip(batch.iter().map(Cloze::unmasked)).collect();
         let ids: Vec<&[u32]> = batch.iter().map(|cloze| cloze.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = batch.iter().map(|cloze| cloze.labels.as_slice()).collect();
         let segments: Vec<Vec<u32>> = batch.iter().map(segments).collect();
@@ -253,7 +254,7 @@ impl Task for ClozeTask<'_> {
             Ok(Tensor::f_from_slice(&positions)?)
         };
         let (start_logits, end_logits) = self.model.span_logits(&hidden, true)?;
-        let reading = span(
+        let span_loss = span(
             &start_logits,
             &end_logits,
             &positions(|cloze| cloze.start)?,
@@ -261,8 +262,8 @@ impl Task for ClozeTask<'_> {
             passage.as_ref(),
             &SpanConfig::default(),
         )?;
-        let mut parts = vec![("reading", reading.detach())];
-        let mut total = reading.f_mul_scalar(SPAN_WEIGHT)?;
+        let mut parts = vec![("reading", span_loss.detach())];
+        let mut total = span_loss.f_mul_scalar(SPAN_WEIGHT)?;
         // A small batch may have no token to predict.
         let mlm = MaskedLmConfig::default();
         if let Some(mlm) = masked_lm::loss_from_hidden(self.model, &hidden, &labels, &mlm)? {
@@ -275,7 +276,7 @@ impl Task for ClozeTask<'_> {
 
     /// Returns an example of the last batch, because examples are drawn at random.
     fn example(&self, index: usize) -> ExampleRecord {
-        let input_ids = self.last.get(&index).cloned().unwrap_or_default();
+        let input_ids = self.last_batch.get(&index).cloned().unwrap_or_default();
         ExampleRecord { id: None, input_ids }
     }
 }

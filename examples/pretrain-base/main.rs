@@ -38,14 +38,14 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
     let precision = experiment.runtime.precision;
     let train = |trial: &Trial<'_, Recipe>| train(trial, precision, &corpus);
     let results = experiment.each(train, |_, _| Ok(()))?;
-    let mut all = BTreeMap::new();
+    let mut by_seed = BTreeMap::new();
     let mut table = Table::new("seed", ["loss"]);
     for result in results.iter() {
-        all.insert(result.seed, &result.trained);
+        by_seed.insert(result.seed, &result.trained);
         let loss = cell(Some(format!("{:.3}", result.trained.loss)));
         table.row(result.seed.to_string(), [loss]);
     }
-    Ok(experiment.finish(&all, &table.to_string(), "")?)
+    Ok(experiment.finish(&by_seed, &table.to_string(), "")?)
 }
 
 /// The result of a seed.
@@ -93,7 +93,7 @@ fn vocabulary(trial: &Trial<'_, Recipe>, corpus: &Corpus) -> Result<(Tokenizer, 
     Ok(TokenizerFiles::of_file(&path)?)
 }
 
-/// Token ids of every long enough paragraph, by language.
+/// Returns the token ids of every sufficiently long paragraph, by language.
 fn passages(tokenizer: &Tokenizer, corpus: &Corpus) -> Result<Vec<Vec<Vec<u32>>>> {
     let encode = |language: &str| -> Result<Vec<Vec<u32>>> {
         let text: Vec<&str> =

@@ -24,7 +24,7 @@ pub struct Recipe {
     pub model: ModelSize,
     pub cloze: ClozeConfig,
     pub training: TrainConfig,
-    /// The single arm: there is one model.
+    /// A single arm, because there is one model.
     arms: BTreeMap<String, Arm>,
 }
 

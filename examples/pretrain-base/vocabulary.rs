@@ -116,8 +116,8 @@ pub fn train(
     Ok(tokenizer.into())
 }
 
-/// The most frequent characters; ties are broken by code point. The trainer's own selection among
-/// equally frequent characters differs between runs.
+/// Returns the most frequent characters; ties are broken by code point. The trainer's selection
+/// among equally frequent characters differs between runs.
 fn alphabet(text: &[String], max_count: usize) -> tokenizers::Result<HashSet<char>> {
     let mut counts: HashMap<char, u64> = HashMap::new();
     for line in text {

@@ -23,7 +23,7 @@ pub struct Question {
     /// Index of its paragraph.
     pub paragraph: usize,
     /// Index among the questions of the paragraph.
-    pub place: usize,
+    pub index: usize,
     pub held_out: bool,
 }
 
@@ -47,8 +47,8 @@ impl Inputs {
             for (article, one) in File::read(&path)?.data.into_iter().enumerate() {
                 let held_out = article >= recipe.train_articles;
                 for one in one.paragraphs {
-                    for (place, qa) in one.qas.iter().enumerate() {
-                        questions.push(Question { paragraph: paragraphs.len(), place, held_out });
+                    for (index, qa) in one.qas.iter().enumerate() {
+                        questions.push(Question { paragraph: paragraphs.len(), index, held_out });
                         texts.push(format!("{}{}", prefixes.query, qa.question));
                     }
                     paragraphs.push(format!("{}{}", prefixes.passage, one.context));
@@ -80,10 +80,10 @@ impl Inputs {
         Ok(inputs)
     }
 
-    /// One pair for each training question and language; a second language is drawn at random. The
-    /// keys of pairs with the same entity are not negatives. For cosine regression these pairs have
-    /// the similarity 1, and each is followed by a pair with a random training question of another
-    /// paragraph and the similarity 0.
+    /// Returns one pair for each training question and language; a second language is drawn at
+    /// random. The keys of pairs with the same entity are not negatives. For cosine regression
+    /// these pairs have the similarity 1, and each is followed by a pair with a random training
+    /// question of another paragraph and the similarity 0.
     pub fn pairs(
         &self,
         recipe: &Recipe,
@@ -101,12 +101,18 @@ impl Inputs {
         for &(number, &Question { paragraph, .. }) in &training {
             let mut rng = rng_for(seed, "pairs", number as u64);
             for &language in &recipe.languages {
-                let others = recipe.languages.iter().filter(|other| **other != language);
-                let other = *others.collect::<Vec<_>>().choose(&mut rng).context("languages")?;
+                let other_languages =
+                    recipe.languages.iter().filter(|candidate| **candidate != language);
+                let second_language =
+                    *other_languages.collect::<Vec<_>>().choose(&mut rng).context("languages")?;
                 let query = text(&self.question_texts, language, number)?;
                 let (key_language, key) = match positive {
-                    Positive::Translation => (*other, text(&self.question_texts, *other, number)?),
-                    Positive::Paragraph => (*other, text(&self.paragraphs, *other, paragraph)?),
+                    Positive::Translation => {
+                        (*second_language, text(&self.question_texts, *second_language, number)?)
+                    }
+                    Positive::Paragraph => {
+                        (*second_language, text(&self.paragraphs, *second_language, paragraph)?)
+                    }
                     Positive::OwnParagraph => {
                         (language, text(&self.paragraphs, language, paragraph)?)
                     }
@@ -129,9 +135,10 @@ impl Inputs {
                     pairs.push(pair);
                     continue;
                 }
-                let others = training.iter().filter(|(_, one)| one.paragraph != paragraph);
+                let other_paragraphs =
+                    training.iter().filter(|(_, one)| one.paragraph != paragraph);
                 let (other_passage, _) =
-                    others.choose(&mut rng).context("one training paragraph")?;
+                    other_paragraphs.choose(&mut rng).context("one training paragraph")?;
                 let key = text(&self.question_texts, key_language, *other_passage)?;
                 let negative_pair = TextPair { key, similarity: Some(0.0), ..pair.clone() };
                 pairs.extend([TextPair { similarity: Some(1.0), ..pair }, negative_pair]);
@@ -141,7 +148,7 @@ impl Inputs {
     }
 }
 
-/// The text without a random share of its words; a Han character is a word.
+/// Returns the text without a random share of its words; a Han character is a word.
 fn drop_words(text: &str, share: f64, rng: &mut impl Rng) -> String {
     let word = |piece: &str| piece.chars().any(char::is_alphanumeric);
     let pieces = text.split_word_bounds().filter(|piece| !word(piece) || !rng.random_bool(share));

@@ -16,7 +16,7 @@ use crate::lexical;
 use crate::recipe::{Evaluation, Recipe};
 use crate::report::{PairRanks, Scores};
 
-/// Unit vectors of texts.
+/// Unit vectors of texts by language.
 type Vectors = BTreeMap<Language, Array2<f32>>;
 
 fn vectors(recipe: &Recipe, base: &Pretrained, texts: &Texts) -> Result<Vectors> {
@@ -34,7 +34,7 @@ fn vectors(recipe: &Recipe, base: &Pretrained, texts: &Texts) -> Result<Vectors>
     texts.iter().map(language_vectors).collect()
 }
 
-/// Ranks of PUD's translations, and of the paragraphs of held-out questions.
+/// Computes the ranks of PUD's translations, and of the paragraphs of held-out questions.
 pub fn evaluate(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Scores> {
     let Recipe { model, evaluation, .. } = trial.recipe;
     let base = trial.load(trial.dir("model"), &[], model.segments)?;
@@ -59,7 +59,7 @@ pub fn evaluate(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Scores> {
         (0..paragraphs.values().map(Array2::nrows).max().unwrap_or(0)).collect();
     order.shuffle(&mut rng_for(trial.seed, "other paragraphs", 0));
     let next = order.iter().copied().cycle().skip(1);
-    let other: BTreeMap<usize, usize> = order.iter().copied().zip(next).collect();
+    let other_paragraphs: BTreeMap<usize, usize> = order.iter().copied().zip(next).collect();
     for (&query, queries) in &questions {
         for (&candidate, passages) in &paragraphs {
             let rank = |owner: &dyn Fn(usize) -> Option<usize>| {
@@ -71,17 +71,20 @@ pub fn evaluate(trial: &Trial<Recipe>, inputs: &Inputs) -> Result<Scores> {
             };
             scores.paragraphs.push(rank(&|_| None)?);
             scores.augmented.push(rank(&Some)?);
-            scores.other_questions.push(rank(&|paragraph| other.get(&paragraph).copied())?);
+            scores
+                .other_questions
+                .push(rank(&|paragraph| other_paragraphs.get(&paragraph).copied())?);
         }
     }
     Ok(scores)
 }
 
-/// Ranks of the paragraphs of held-out questions. The questions `added` (in each language except
-/// the query's) of a paragraph are added to the vector of its `owner`, except the question with the
-/// query's place in each paragraph, which may be the query. Questions are repeated or omitted so
-/// that every paragraph has equally many, because a vector with more questions is closer to every
-/// query.
+/// Computes the ranks of the paragraphs of held-out questions.
+///
+/// The questions `added` (in each language except the query's) of a paragraph are added to the
+/// vector of its `owner`, except the question with the query's index in each paragraph, which may
+/// be the query. Questions are repeated or omitted so that every paragraph has equally many,
+/// because a vector with more questions is closer to every query.
 fn augmented_ranks(
     inputs: &Inputs,
     evaluation: &Evaluation,
@@ -91,16 +94,16 @@ fn augmented_ranks(
     owner: &dyn Fn(usize) -> Option<usize>,
 ) -> Result<Vec<usize>> {
     let questions = || inputs.questions.iter().enumerate();
-    let mut by_place: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    let mut by_index: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (number, one) in questions().filter(|(_, one)| one.held_out) {
-        by_place.entry(one.place).or_default().push(number);
+        by_index.entry(one.index).or_default().push(number);
     }
     let mut ranks = BTreeMap::new();
-    for (place, rows) in by_place {
-        let mut others: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for (number, one) in questions().filter(|(_, one)| one.place != place) {
+    for (index, rows) in by_index {
+        let mut questions_by_owner: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (number, one) in questions().filter(|(_, one)| one.index != index) {
             if let Some(owner) = owner(one.paragraph) {
-                others.entry(owner).or_default().push(number);
+                questions_by_owner.entry(owner).or_default().push(number);
             }
         }
         let equal = |(&owner, rows): (&usize, &Vec<usize>)| {
@@ -108,7 +111,8 @@ fn augmented_ranks(
                 rows.iter().copied().cycle().take(evaluation.questions).collect();
             rows.into_iter().map(move |row| (owner, row))
         };
-        let question_vectors: Vec<(usize, usize)> = others.iter().flat_map(equal).collect();
+        let question_vectors: Vec<(usize, usize)> =
+            questions_by_owner.iter().flat_map(equal).collect();
         let added = added.iter().flat_map(|vectors| {
             question_vectors.iter().map(|&(owner, row)| (owner, vectors.row(row)))
         });

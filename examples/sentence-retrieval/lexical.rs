@@ -16,8 +16,8 @@ impl Tokenizer for Words {
     }
 }
 
-/// The ranks of the paragraphs of held-out questions, for all pairs of languages. Paragraphs with
-/// an equal score count as better.
+/// Computes the ranks of the paragraphs of held-out questions, for all pairs of languages.
+/// Paragraphs with an equal score count as better.
 pub fn paragraph_ranks(recipe: &Recipe, inputs: &Inputs) -> Vec<PairRanks> {
     let mut pairs = Vec::new();
     for (&candidate, paragraphs) in &inputs.paragraphs {

@@ -41,8 +41,8 @@ fn mean<'a>(values: impl IntoIterator<Item = &'a f64>) -> f64 {
     Spread::of(values.into_iter().copied()).mean
 }
 
-/// The share of pairs of languages in which a query's rank is at most `max_rank`.
-fn found<'a>(pairs: impl IntoIterator<Item = &'a PairRanks>, max_rank: usize) -> Vec<f64> {
+/// Computes for each query the share of language pairs in which its rank is at most `max_rank`.
+fn hit_rates<'a>(pairs: impl IntoIterator<Item = &'a PairRanks>, max_rank: usize) -> Vec<f64> {
     let mut shares: Vec<Vec<f64>> = Vec::new();
     for pair in pairs {
         shares.resize(pair.ranks.len(), Vec::new());
@@ -57,10 +57,11 @@ fn sentence_scores(pairs: &[PairRanks]) -> Vec<Shares> {
     let from_english = pairs.iter().filter(|pair| pair.query == Language::EN);
     let with_english = from_english.map(|PairRanks { candidate, .. }| {
         let directions = [(Language::EN, *candidate), (*candidate, Language::EN)];
-        let both = pairs.iter().filter(|pair| directions.contains(&(pair.query, pair.candidate)));
-        (named(candidate.as_str()), found(both, 1))
+        let pairs_of_language =
+            pairs.iter().filter(|pair| directions.contains(&(pair.query, pair.candidate)));
+        (named(candidate.as_str()), hit_rates(pairs_of_language, 1))
     });
-    with_english.chain([(named("avg"), found(pairs, 1))]).collect()
+    with_english.chain([(named("avg"), hit_rates(pairs, 1))]).collect()
 }
 
 fn paragraph_scores(pairs: &[PairRanks]) -> Vec<Shares> {
@@ -70,19 +71,19 @@ fn paragraph_scores(pairs: &[PairRanks]) -> Vec<Shares> {
     let (same_language, different_languages): (Vec<_>, Vec<_>) =
         pairs.iter().partition(|pair| pair.query == pair.candidate);
     let shares = |(metric, max_rank)| {
-        let of_pairs = pairs.iter().map(|pair| found([pair], max_rank));
+        let of_pairs = pairs.iter().map(|pair| hit_rates([pair], max_rank));
         let lowest = of_pairs.min_by(|a, b| mean(a).total_cmp(&mean(b))).unwrap_or_default();
-        let same_language = ("same language", found(same_language.iter().copied(), max_rank));
+        let same_language = ("same language", hit_rates(same_language.iter().copied(), max_rank));
         let different_languages =
-            ("different languages", found(different_languages.iter().copied(), max_rank));
-        [same_language, different_languages, ("lowest pair", lowest)].map(|(of, shares)| {
-            ([format!("XQuAD, {of}"), "avg".into(), String::from(metric)], shares)
+            ("different languages", hit_rates(different_languages.iter().copied(), max_rank));
+        [same_language, different_languages, ("lowest pair", lowest)].map(|(setting, shares)| {
+            ([format!("XQuAD, {setting}"), "avg".into(), String::from(metric)], shares)
         })
     };
     [("recall@1", 1), ("recall@5", 5)].into_iter().flat_map(shares).collect()
 }
 
-/// Values over seeds. Means over all pairs at rank 1 have items: queries in all their languages.
+/// Computes values over seeds. Means at rank 1 have items: queries in all their languages.
 fn over_seeds(title: &str, seeds: &[Vec<Shares>]) -> Vec<Measured> {
     let column = |(at, ([setting, language, metric], _)): (usize, &Shares)| {
         let seeds: Vec<&Vec<f64>> =
@@ -98,7 +99,7 @@ fn over_seeds(title: &str, seeds: &[Vec<Shares>]) -> Vec<Measured> {
     seeds.first().into_iter().flatten().enumerate().map(column).collect()
 }
 
-/// A table's title, its rows' title, where `ARM` stands for the arm's, and shares.
+/// Table title, row title (`ARM` is replaced by the arm's title) and shares.
 type Row = (&'static str, &'static str, fn(&Scores) -> Vec<Shares>);
 
 const ROWS: [Row; 5] = [

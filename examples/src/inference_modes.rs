@@ -17,7 +17,7 @@ pub struct InferenceModes<'a> {
     pub measure: (&'a str, &'a str),
     /// The columns.
     pub languages: &'a [Language],
-    /// The arm and inference mode that others are compared with.
+    /// The arm and inference mode that other arms and modes are compared with.
     pub control: (&'a str, &'a str),
     /// Titles of arms, if not their names.
     pub titles: BTreeMap<&'a str, &'a str>,
@@ -35,7 +35,7 @@ struct ArmSummary<'a, T> {
 struct ModeSummary {
     /// By measure and language.
     scores: BTreeMap<String, BTreeMap<Language, Spread>>,
-    /// The mean of the measure minus that of the control with the same seed.
+    /// The mean of the measure minus the control's mean with the same seed.
     against_control: Option<Spread>,
 }
 

@@ -11,8 +11,8 @@ use mlqa_eval::{
 use results::Measured;
 use serde::{Deserialize, Serialize};
 
-/// Unit of resampling, an item of `numbers.jsonl`. Answers in an item are not independent, so they
-/// are resampled together.
+/// Unit of resampling, an item of `numbers.jsonl`. Answers in an item are dependent and therefore
+/// resampled together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Item {
@@ -30,14 +30,14 @@ impl Item {
     }
 }
 
-/// Computes F1 and exact match in a setting, averaged over the pairs of languages that `keep`
-/// selects: mean, seeds, and items of `by`, from the answers in the run folder.
-pub fn of_answers<R: Recipe, T>(
+/// Computes F1 and exact match in a setting, averaged over the pairs of languages that
+/// `includes` selects: mean, seeds, and items of `unit`, from the answers in the run folder.
+pub fn measure_answers<R: Recipe, T>(
     (experiment, results): (&Experiment<R>, &Results<T, Vec<FileScore>>),
     (arm, title): (&str, &str),
     (setting, language): (&str, &str),
-    by: Item,
-    keep: impl Fn(Language, Language) -> bool,
+    unit: Item,
+    includes: impl Fn(Language, Language) -> bool,
 ) -> Result<Vec<Measured>> {
     // Only the first of several processes has the answers.
     if !experiment.leads() {
@@ -46,7 +46,9 @@ pub fn of_answers<R: Recipe, T>(
     let (mut seeds, mut folders) = (Vec::new(), Vec::new());
     for &seed in experiment.seeds() {
         let files = results.of_trial(seed, arm).flat_map(|trial| &trial.evaluated);
-        let Some(mean) = Matrix::of_files(title, files).mean(&keep) else { return Ok(Vec::new()) };
+        let Some(mean) = Matrix::of_files(title, files).mean(&includes) else {
+            return Ok(Vec::new());
+        };
         seeds.push([mean.f1, mean.em]);
         for trial in results.of_trial(seed, arm) {
             let folder = experiment.dir(format!("seed-{seed}")).join(arm);
@@ -55,7 +57,7 @@ pub fn of_answers<R: Recipe, T>(
         }
     }
     let names = [title, setting, language];
-    Ok(with_items(names, &seeds, &folders, by, keep)?.into())
+    Ok(with_items(names, &seeds, &folders, unit, includes)?.into())
 }
 
 /// Returns F1 and exact match: the scores of each seed, and the mean of each item over the
@@ -64,17 +66,17 @@ pub fn with_items(
     [title, setting, language]: [&str; 3],
     seeds: &[[f64; 2]],
     folders: &[PathBuf],
-    by: Item,
-    keep: impl Fn(Language, Language) -> bool,
+    unit: Item,
+    includes: impl Fn(Language, Language) -> bool,
 ) -> Result<[Measured; 2]> {
     let mut items = BTreeMap::<String, Sums>::new();
     for folder in folders {
-        add_items(folder, by, &keep, &mut items)?;
+        add_items(folder, unit, &includes, &mut items)?;
     }
-    Ok([("f1", 0), ("em", 1)].map(|(metric, at)| {
-        let seed_values = seeds.iter().filter_map(|seed| seed.get(at).copied());
+    Ok([("f1", 0), ("em", 1)].map(|(metric, index)| {
+        let seed_values = seeds.iter().filter_map(|seed| seed.get(index).copied());
         let number = Measured::of_seeds(title, setting, language, metric, seed_values);
-        Measured { items: items.values().map(|sums| sums.mean(at)).collect(), ..number }
+        Measured { items: items.values().map(|sums| sums.mean(index)).collect(), ..number }
     }))
 }
 
@@ -83,8 +85,8 @@ pub fn with_items(
 struct Sums([f64; 2], f64);
 
 impl Sums {
-    fn mean(&self, at: usize) -> f64 {
-        let mean = self.0.get(at).map_or(0.0, |sum| sum / self.1.max(1.0));
+    fn mean(&self, metric: usize) -> f64 {
+        let mean = self.0.get(metric).map_or(0.0, |sum| sum / self.1.max(1.0));
         (mean * 100.0).round() / 100.0
     }
 }
@@ -92,21 +94,21 @@ impl Sums {
 /// Adds the answers of a trial's predictions to their items.
 fn add_items(
     predictions: &Path,
-    by: Item,
-    keep: impl Fn(Language, Language) -> bool,
+    unit: Item,
+    includes: impl Fn(Language, Language) -> bool,
     items: &mut BTreeMap<String, Sums>,
 ) -> Result<()> {
     let sources = QuestionSources::read(predictions)?;
     let sources = sources.with_context(|| format!("{}: no questions", predictions.display()))?;
     for (name, source) in sources.0 {
-        if !keep(source.context, source.question) {
+        if !includes(source.context, source.question) {
             continue;
         }
         let dataset = Dataset::read(&source.path)?;
         let answers = Predictions::read(predictions.join(name))?;
         let scored = score(&dataset, &answers, Normalization::Mlqa(source.context))?;
         for (question, question_score) in dataset.questions.iter().zip(&scored.per_question) {
-            let item = match by {
+            let item = match unit {
                 Item::Question => question.id.clone(),
                 Item::Article => question.title.to_string(),
             };

@@ -20,7 +20,7 @@ pub struct Row {
     pub name: &'static str,
     /// The name in tables.
     pub title: &'static str,
-    /// The metric to compare; if there are several sets of facts, the prefix of their metrics.
+    /// The metric to compare; with several sets of facts, the prefix of their metrics.
     pub metric: &'static str,
     /// The corresponding table of XLM-K.
     pub printed: Option<&'static str>,
@@ -78,9 +78,9 @@ impl Tasks {
     }
 
     /// Returns the benchmark of an arm.
-    pub fn only(&self) -> Result<(&'static Row, &dyn Benchmark)> {
+    pub fn single(&self) -> Result<(&'static Row, &dyn Benchmark)> {
         match self.all()[..] {
-            [one] => Ok(one),
+            [task] => Ok(task),
             ref all => bail!("expected one task per arm, got {}", all.len()),
         }
     }
@@ -109,8 +109,8 @@ impl Row {
 pub struct Common<'a> {
     /// The name of the data set in tables, if it has one.
     pub name: &'a str,
-    /// Whether the recipe has data for it.
-    pub is_given: bool,
+    /// Whether the recipe has data for the benchmark.
+    pub has_data: bool,
     /// Batch size of the evaluation.
     pub batch_size: usize,
     /// Fine-tuning on English; `None` for a probe.
@@ -191,7 +191,7 @@ impl Tested {
         self.metrics.entry(metric.to_owned()).or_default().insert(language.to_string(), percent);
     }
 
-    /// Adds items that are right or wrong.
+    /// Adds items that are correct or incorrect.
     pub fn add_items(&mut self, language: impl ToString, correct: impl IntoIterator<Item = bool>) {
         let percent = correct.into_iter().map(|correct| if correct { 100.0 } else { 0.0 });
         self.items.entry(language.to_string()).or_default().extend(percent);

@@ -61,8 +61,8 @@ impl Lama {
 
 impl Benchmark for Lama {
     fn common(&self) -> Common<'_> {
-        let (is_given, batch_size) = (self.data.test.is_set(), self.evaluation_batch_size);
-        Common { name: "", is_given, batch_size, training: None }
+        let (has_data, batch_size) = (self.data.test.is_set(), self.evaluation_batch_size);
+        Common { name: "", has_data, batch_size, training: None }
     }
 
     fn validate(&self) -> Result<()> {
@@ -88,9 +88,11 @@ impl Benchmark for Lama {
             if !self.data.parts.contains_key(name) {
                 continue;
             }
-            let all = read_corpus(&self.data.test, corpus)?;
-            let (relations, facts): (Vec<_>, Vec<_>) =
-                all.into_iter().map(|(relation, facts)| (relation, facts.facts)).unzip();
+            let corpus_relations = read_corpus(&self.data.test, corpus)?;
+            let (relations, facts): (Vec<_>, Vec<_>) = corpus_relations
+                .into_iter()
+                .map(|(relation, facts)| (relation, facts.facts))
+                .unzip();
             let words = words.as_ref();
             let built = build_clozes(&facts.concat(), &model.tokenizer, words, &self.clozes);
             parts.push((corpus, relations, built.with_context(|| corpus.name())?.clozes));
@@ -153,8 +155,8 @@ impl Facts {
 
 impl Benchmark for Facts {
     fn common(&self) -> Common<'_> {
-        let (is_given, batch_size) = (!self.data.test.is_empty(), self.evaluation_batch_size);
-        Common { name: &self.data.name, is_given, batch_size, training: None }
+        let (has_data, batch_size) = (!self.data.test.is_empty(), self.evaluation_batch_size);
+        Common { name: &self.data.name, has_data, batch_size, training: None }
     }
 
     fn validate(&self) -> Result<()> {
@@ -184,7 +186,9 @@ impl Benchmark for Facts {
                 let ranks = rank_typed(&model.model, clozes, self.evaluation_batch_size)?;
                 tested.add(metric, language, clozes.score(&ranks)?.macro_average.p_at_1);
                 tested.add(&format!("{metric}{UNIFORM}"), language, clozes.random_baseline());
-                let seen = sets.iter().find(|(metric, of, _)| *metric == SEEN && of == language);
+                let seen = sets.iter().find(|(metric, seen_language, _)| {
+                    *metric == SEEN && seen_language == language
+                });
                 if let Some((_, _, seen)) = seen {
                     let percent = clozes.frequency_baseline(seen);
                     tested.add(&format!("{metric}{FREQUENT}"), language, percent);

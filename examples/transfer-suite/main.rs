@@ -48,7 +48,7 @@ fn run(experiment: &Experiment<Recipe>) -> Result<()> {
 /// Fine-tunes a model on English and saves the parameters of the best epoch in the trial's `model`;
 /// a probe trains nothing.
 fn fine_tune(trial: &Trial<Recipe>) -> Result<Trained> {
-    let (row, benchmark) = trial.arm.tasks.only()?;
+    let (row, benchmark) = trial.arm.tasks.single()?;
     if !row.trains {
         return Ok(Trained::default());
     }
@@ -62,7 +62,7 @@ fn fine_tune(trial: &Trial<Recipe>) -> Result<Trained> {
 
 /// Trains a model, which then has the parameters of the best epoch.
 fn fit(trial: &Trial<Recipe>, model: &Pretrained) -> Result<Trained> {
-    let (row, benchmark) = trial.arm.tasks.only()?;
+    let (row, benchmark) = trial.arm.tasks.single()?;
     let parameters = model.model.named_parameters();
     let (config, selection) = benchmark.common().training.context("a probe has no training")?;
     let mut task = benchmark.training(model)?;
@@ -88,7 +88,7 @@ fn fit(trial: &Trial<Recipe>, model: &Pretrained) -> Result<Trained> {
 
 /// Scores a model in every language: the fine-tuned model or, for a probe, the pre-trained one.
 fn test(trial: &Trial<Recipe>) -> Result<Tested> {
-    let (row, benchmark) = trial.arm.tasks.only()?;
+    let (row, benchmark) = trial.arm.tasks.single()?;
     let folder = if row.trains { trial.dir("model") } else { trial.arm.model.to_path_buf() };
     let model = trial.load(folder, &[benchmark.head()], Segments::AsSaved)?;
     let scorer = benchmark.scorer(Split::Test, &model)?;

@@ -61,7 +61,7 @@ impl Benchmark for Mlqa {
     fn common(&self) -> Common<'_> {
         Common {
             name: &self.data.name,
-            is_given: self.data.train.is_set(),
+            has_data: self.data.train.is_set(),
             batch_size: self.evaluation_batch_size,
             training: Some((&self.fine_tuning, self.selection)),
         }
@@ -107,7 +107,9 @@ impl Benchmark for Mlqa {
             for &QuestionFile { context, question, ref path, .. } in &files {
                 let dataset = Dataset::read(path)?;
                 let answers = match folder {
-                    Some(of) => Predictions::read(question_file(of, "test", context, question))?,
+                    Some(folder) => {
+                        Predictions::read(question_file(folder, "test", context, question))?
+                    }
                     None => predictor.predict(&dataset.questions)?.as_slice().into(),
                 };
                 let scores = score(&dataset, &answers, Normalization::Mlqa(context))?;

@@ -84,7 +84,7 @@ impl Benchmark for Ner {
     fn common(&self) -> Common<'_> {
         Common {
             name: &self.data.name,
-            is_given: self.data.train.is_set(),
+            has_data: self.data.train.is_set(),
             batch_size: self.evaluation_batch_size,
             training: Some((&self.fine_tuning, self.selection)),
         }
@@ -142,10 +142,10 @@ impl Benchmark for Ner {
                 if let Some(folder) = predictions {
                     write_ner(folder.join(format!("{language}.conll")), &tagged.sentences)?;
                 }
-                let all = tagged.score.micro;
-                tested.add("f1", language, 100.0 * all.f1);
-                tested.add("precision", language, 100.0 * all.precision);
-                tested.add("recall", language, 100.0 * all.recall);
+                let score = tagged.score.micro;
+                tested.add("f1", language, 100.0 * score.f1);
+                tested.add("precision", language, 100.0 * score.precision);
+                tested.add("recall", language, 100.0 * score.recall);
                 let pairs = gold.sentences.iter().zip(&tagged.sentences);
                 tested.add_items(language, pairs.map(|(gold, tagged)| gold.tags == tagged.tags));
             }

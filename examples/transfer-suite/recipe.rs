@@ -17,7 +17,7 @@ pub const STAGE: &str = "fine-tune";
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
-    /// The model that others are compared with, item by item; empty: none.
+    /// The model with which the other models are compared, item by item; empty: none.
     pub baseline: String,
     pub run: RunConfig,
     /// Hugging Face folders by name. They become arms.
@@ -87,8 +87,8 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
     fn complete(&mut self) -> Result<()> {
         let models = std::mem::take(&mut self.models);
         for tasks in std::mem::take(&mut self.tasks).split() {
-            let Ok((row, task)) = tasks.only() else { continue };
-            if !task.common().is_given {
+            let Ok((row, task)) = tasks.single() else { continue };
+            if !task.common().has_data {
                 self.skipped.push(row.name.to_owned());
                 continue;
             }
@@ -97,8 +97,8 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
                 self.arms.entry(format!("{}.{name}", row.name)).or_insert(arm);
             }
         }
-        let expected_options = "give --model NAME=DIR, and data for a task";
-        ensure!(!self.arms.is_empty(), "nothing to run: {expected_options}");
+        let required_options = "give --model NAME=DIR, and data for a task";
+        ensure!(!self.arms.is_empty(), "nothing to run: {required_options}");
         for arm in self.arms.values_mut() {
             if let Some(lama) = &mut arm.tasks.lama {
                 lama.find_parts();
@@ -110,7 +110,7 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
     fn validate(&self) -> Result<()> {
         for (name, arm) in &self.arms {
             arm.model.required(&format!("arms.{name}.model"), "a Hugging Face folder")?;
-            let (row, task) = arm.tasks.only().with_context(|| format!("arms.{name}"))?;
+            let (row, task) = arm.tasks.single().with_context(|| format!("arms.{name}"))?;
             if let Some(adapters) = self.adapters.as_ref().filter(|_| row.trains) {
                 adapters.validate("adapters", &Config::of_folder(&arm.model)?)?;
             }
@@ -127,7 +127,7 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
     fn check_inputs(&self) -> Result<()> {
         for name in self.run.selected() {
             let Some(arm) = self.arms.get(name) else { continue };
-            let (row, task) = arm.tasks.only()?;
+            let (row, task) = arm.tasks.single()?;
             let head = task.head();
             let options = LoadOptions::default();
             let (model, report) = Pretrained::load(&arm.model, &[head], Device::Cpu, options)?;

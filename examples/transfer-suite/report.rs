@@ -19,7 +19,7 @@ type Trials = Results<Trained, Tested>;
 struct Evaluated<'a> {
     model: &'a str,
     arm: &'a str,
-    /// The metric to compare; for several sets of facts, that of the first set.
+    /// The metric to compare; with several sets of facts, the metric of the first set.
     metric: String,
     summary: SeedSummary,
 }
@@ -62,7 +62,7 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Trials) -> Result<()> {
     let mut text = overview(experiment, &tasks);
     let mut numbers = Vec::new();
     for (row, models) in &tasks {
-        text.push_str(&languages(row, models));
+        text.push_str(&language_tables(row, models));
         let task_numbers = measured(experiment, results, row, models);
         if let Some(id) = row.printed {
             let table = PrintedTable::new(id, &task_numbers)?.to_markdown();
@@ -71,7 +71,7 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Trials) -> Result<()> {
         numbers.extend(task_numbers);
     }
     let comparisons = comparisons(experiment)?;
-    text.push_str(&compared(&comparisons));
+    text.push_str(&comparison_table(&comparisons));
     Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
     let mut evaluated = BTreeMap::new();
     for (row, models) in &tasks {
@@ -109,7 +109,7 @@ impl Evaluated<'_> {
     }
 }
 
-/// A row for each model, a column for each task: the mean over languages.
+/// Creates a table of means over languages: a row for each model, a column for each task.
 fn overview(experiment: &Experiment<Recipe>, tasks: &[(&Row, Vec<Evaluated>)]) -> String {
     let columns = tasks.iter().map(|(row, _)| format!("{} {}", row.title, row.metric));
     let mut table = Table::new("mean over languages", columns);
@@ -126,7 +126,7 @@ fn overview(experiment: &Experiment<Recipe>, tasks: &[(&Row, Vec<Evaluated>)]) -
 
 /// Creates a table for each metric. Rows are the models, the best seed of each model if there are
 /// several seeds, and the baselines. English is the first column, the average the last.
-fn languages(row: &Row, models: &[Evaluated]) -> String {
+fn language_tables(row: &Row, models: &[Evaluated]) -> String {
     let mut text = String::new();
     let Some(first) = models.first() else { return text };
     let is_baseline =
@@ -145,7 +145,7 @@ fn languages(row: &Row, models: &[Evaluated]) -> String {
                 table.row(format!("{model} (max)"), codes.iter().map(value));
             }
         }
-        // The baselines depend only on the tokenizer, so those of the first model are used.
+        // The baselines depend only on the tokenizer. Those of the first model are shown.
         for (ending, title) in BASELINE_ROWS {
             if let Some(baseline_scores) = first.summary.scores.get(&format!("{metric}{ending}")) {
                 table.row(title, codes.iter().map(|&code| cell(baseline_scores.get(code))));
@@ -174,7 +174,7 @@ fn measured(
             numbers.extend(parts.iter().map(number));
             continue;
         }
-        let task = experiment.recipe.arms.get(*arm).and_then(|arm| arm.tasks.only().ok());
+        let task = experiment.recipe.arms.get(*arm).and_then(|arm| arm.tasks.single().ok());
         let name = task.map(|(_, task)| task.common().name).filter(|name| !name.is_empty());
         let name = name.unwrap_or(row.title);
         for one in summary.measured(model, name) {
@@ -199,10 +199,10 @@ fn measured(
 
 fn comparisons(experiment: &Experiment<Recipe>) -> Result<Vec<Comparison>> {
     let baseline = &experiment.recipe.baseline;
-    let mut found: Vec<Comparison> = Vec::new();
+    let mut comparisons: Vec<Comparison> = Vec::new();
     for arm in experiment.arms().iter().filter(|arm| model_of(arm) != baseline) {
-        let other = format!("{}.{baseline}", task_of(arm));
-        if !experiment.arms().contains(&other) {
+        let baseline_arm = format!("{}.{baseline}", task_of(arm));
+        if !experiment.arms().contains(&baseline_arm) {
             continue;
         }
         let row = BENCHMARKS.iter().find(|row| row.name == task_of(arm));
@@ -214,11 +214,11 @@ fn comparisons(experiment: &Experiment<Recipe>) -> Result<Vec<Comparison>> {
                 Ok(read_json(path)?)
             };
             pairs
-                .add(&items(&other)?, &items(arm)?)
-                .with_context(|| format!("{arm} and {other}"))?;
+                .add(&items(&baseline_arm)?, &items(arm)?)
+                .with_context(|| format!("{arm} and {baseline_arm}"))?;
         }
         let pairs = pairs.means();
-        found.push(Comparison {
+        comparisons.push(Comparison {
             task: task_of(arm).to_owned(),
             model: model_of(arm).to_owned(),
             baseline: baseline.clone(),
@@ -227,11 +227,12 @@ fn comparisons(experiment: &Experiment<Recipe>) -> Result<Vec<Comparison>> {
             p_holm: 1.0,
         });
     }
-    let adjusted = holm(&found.iter().map(|one| one.test.p_randomisation).collect::<Vec<_>>());
-    for (one, p_holm) in found.iter_mut().zip(adjusted) {
+    let adjusted =
+        holm(&comparisons.iter().map(|one| one.test.p_randomisation).collect::<Vec<_>>());
+    for (one, p_holm) in comparisons.iter_mut().zip(adjusted) {
         one.p_holm = p_holm;
     }
-    Ok(found)
+    Ok(comparisons)
 }
 
 /// Two models' values of each item, summed over seeds and translations, and the number of values.
@@ -247,11 +248,11 @@ impl ItemPairs {
         let length = lengths.next();
         let parallel = lengths.all(|other| Some(other) == length);
         for (language, values) in first {
-            let compared = second.get(language).context("another test set")?;
-            ensure!(compared.len() == values.len(), "{language}: other items");
-            let of = (!parallel).then(|| language.clone());
-            for (at, values) in values.iter().zip(compared).enumerate() {
-                let (sums, count) = self.0.entry((of.clone(), at)).or_default();
+            let compared = second.get(language).context("different test languages")?;
+            ensure!(compared.len() == values.len(), "{language}: different numbers of items");
+            let item_language = (!parallel).then(|| language.clone());
+            for (index, values) in values.iter().zip(compared).enumerate() {
+                let (sums, count) = self.0.entry((item_language.clone(), index)).or_default();
                 sums.iter_mut().zip([values.0, values.1]).for_each(|(sum, value)| *sum += value);
                 *count += 1.0;
             }
@@ -264,7 +265,7 @@ impl ItemPairs {
     }
 }
 
-fn compared(all: &[Comparison]) -> String {
+fn comparison_table(all: &[Comparison]) -> String {
     let Some(first) = all.first() else { return String::new() };
     let columns = ["difference", "95 % interval", "p", "p, Holm", "items"];
     let mut table = Table::new(format!("less {}, item by item", first.baseline), columns);
@@ -282,8 +283,8 @@ fn compared(all: &[Comparison]) -> String {
         );
     }
     format!(
-        "\n{table}\nAn item is a question's F1, a pair or a fact answered right, or a sentence \
-         tagged without an error, in percent: its mean over seeds, and over languages where \
-         the tests are translations of each other. p is of approximate randomisation over items.\n"
+        "\n{table}\nAn item is a question's F1, or whether a pair, a fact or all tags of a sentence are \
+         correct, in percent. It is averaged over seeds, and over languages if their tests are \
+         translations of each other. p: approximate randomisation over items.\n"
     )
 }

@@ -59,7 +59,7 @@ impl Benchmark for Xnli {
     fn common(&self) -> Common<'_> {
         Common {
             name: &self.data.name,
-            is_given: self.data.train.is_set(),
+            has_data: self.data.train.is_set(),
             batch_size: self.evaluation_batch_size,
             training: Some((&self.fine_tuning, self.selection)),
         }

@@ -118,8 +118,8 @@ xlm-k examples/xlm-k/recipe.toml --model xlm-roberta-base --set data.mentions=me
     fn validate(&self) -> Result<()> {
         if self.pretraining.steps.is_none() {
             bail!(
-                "pretraining.steps is not set: the paper does not say how many optimiser steps it \
-                 made, so give a number, for instance with --set pretraining.steps=100000"
+                "pretraining.steps is not set: the paper does not report the number of optimiser \
+                 steps; set it, for example --set pretraining.steps=100000"
             );
         }
         self.pretraining.validate().context("pretraining")?;

@@ -84,9 +84,9 @@ pub fn fact_questions() -> String {
 
 /// Prepares German question passages with their knowledge phrases.
 fn phrases(questions: &str) -> String {
-    let found = prepared(&format!("demo-data search --own {questions} --languages de"));
+    let results = prepared(&format!("demo-data search --own {questions} --languages de"));
     let mining_options = "--title-fraction 2/10 --min-chars 0";
-    prepared(&format!("kg-triples phrases --queries {found}/queries.jsonl.gz {mining_options}"))
+    prepared(&format!("kg-triples phrases --queries {results}/queries.jsonl.gz {mining_options}"))
 }
 
 /// Small data for a recipe, in two languages except for [`fact_questions`].
@@ -95,22 +95,22 @@ pub fn small_data(recipe: &str) -> Vec<String> {
         let facts = format!("{FACTS} --templates data/demo/templates-all.tsv");
         prepared(&format!("demo-data {command} {facts} {extra_options}"))
     };
-    let of_folder = |folder: &str, keys: &[&str]| -> Vec<String> {
+    let folder_keys = |folder: &str, keys: &[&str]| -> Vec<String> {
         let train = format!("data.train={folder}/train-context-en-question-en.json");
         let keys = keys.iter().map(|key| format!("data.{key}={folder}"));
         keys.chain([train]).collect()
     };
     match recipe {
-        "bridging-gap" => of_folder(&fact_questions(), &["evaluation"]),
+        "bridging-gap" => folder_keys(&fact_questions(), &["evaluation"]),
         "mixmrc-lakm" => {
             let folder = demo("fact-questions", "--parallel --languages en,de --items 40");
-            let mut sets = of_folder(&folder, &["translated", "dev", "evaluation"]);
+            let mut sets = folder_keys(&folder, &["translated", "dev", "evaluation"]);
             sets.push(format!("data.phrases={}", phrases(&folder)));
             sets
         }
         "filter" => {
             let folder = prepared(&format!("{FEW_ARTICLES} --first 3"));
-            let mut sets = of_folder(&folder, &["translated", "evaluation"]);
+            let mut sets = folder_keys(&folder, &["translated", "evaluation"]);
             sets.push(format!("data.second={folder}/second"));
             sets
         }
@@ -136,8 +136,8 @@ pub fn small_data(recipe: &str) -> Vec<String> {
             let pairs = demo("inference", "--languages en,de --premises 2");
             let clozes = demo("clozes", "--languages en,de");
             let folders = |split: &str| {
-                let of = |code: &str| format!("{code} = \"{clozes}/{split}/{code}\"");
-                format!("{{ {}, {} }}", of("en"), of("de"))
+                let entry = |code: &str| format!("{code} = \"{clozes}/{split}/{code}\"");
+                format!("{{ {}, {} }}", entry("en"), entry("de"))
             };
             vec![
                 format!("tasks.xnli.data.train={pairs}/multinli.train.en.tsv"),
@@ -173,7 +173,7 @@ pub fn switched(options: &str) -> PathBuf {
 /// Copies the first lines of a compressed file to another file, once for all tests.
 fn first_lines(from: &Path, to: &Path, count: usize) {
     static ONCE: Mutex<()> = Mutex::new(());
-    let _one = ONCE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _guard = ONCE.lock().unwrap_or_else(PoisonError::into_inner);
     if !to.exists() {
         std::fs::write(
             to,
@@ -219,17 +219,17 @@ pub fn expect_failure(output: &Output) -> String {
     err
 }
 
-/// Kills the program as soon as `sign` exists.
-pub fn kill_at(mut command: Command, sign: &Path) {
+/// Kills the program as soon as `path` exists.
+pub fn kill_at(mut command: Command, path: &Path) {
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    kill_child_at(child, sign);
+    kill_child_at(child, path);
 }
 
-/// Kills a started program as soon as `sign` exists.
-pub fn kill_child_at(mut child: Child, sign: &Path) {
+/// Kills a started program as soon as `path` exists.
+pub fn kill_child_at(mut child: Child, path: &Path) {
     let start = Instant::now();
-    while !sign.exists() && child.try_wait().unwrap().is_none() {
-        assert!(start.elapsed() < Duration::from_secs(600), "{} did not appear", sign.display());
+    while !path.exists() && child.try_wait().unwrap().is_none() {
+        assert!(start.elapsed() < Duration::from_secs(600), "{} was not written", path.display());
         std::thread::sleep(Duration::from_millis(5));
     }
     let _ = child.kill();
@@ -238,7 +238,7 @@ pub fn kill_child_at(mut child: Child, sign: &Path) {
 }
 
 /// Starts `command` as each of two ranks.
-pub fn start_two(command: impl Fn() -> Command) -> Vec<Child> {
+pub fn start_two_ranks(command: impl Fn() -> Command) -> Vec<Child> {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let start = |rank: usize| {
         let mut command = command();
@@ -250,8 +250,8 @@ pub fn start_two(command: impl Fn() -> Command) -> Vec<Child> {
 }
 
 /// Runs `command` as two ranks, and asserts that the second rank writes and prints nothing.
-pub fn on_two(command: impl Fn() -> Command) {
-    for (rank, child) in start_two(command).into_iter().enumerate() {
+pub fn run_on_two_ranks(command: impl Fn() -> Command) {
+    for (rank, child) in start_two_ranks(command).into_iter().enumerate() {
         let output = child.wait_with_output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "rank {rank}: {errors}");
@@ -287,19 +287,19 @@ pub fn losses(folder: &Path) -> Vec<f64> {
 
 /// A run's `summary.json` without times, which differ between runs; everything else must be equal.
 pub fn summary(folder: &Path) -> Value {
-    fn take_times(value: &mut Value) -> usize {
+    fn remove_times(value: &mut Value) -> usize {
         match value {
             Value::Object(map) => {
                 let removed = map.remove("seconds").inspect(|seconds| assert!(seconds.is_f64()));
-                usize::from(removed.is_some()) + map.values_mut().map(take_times).sum::<usize>()
+                usize::from(removed.is_some()) + map.values_mut().map(remove_times).sum::<usize>()
             }
-            Value::Array(values) => values.iter_mut().map(take_times).sum(),
+            Value::Array(values) => values.iter_mut().map(remove_times).sum(),
             _ => 0,
         }
     }
     let text = std::fs::read_to_string(folder.join("summary.json")).unwrap();
     let mut summary: Value = serde_json::from_str(&text).unwrap();
-    assert!(take_times(&mut summary) > 0, "no times in:\n{text}");
+    assert!(remove_times(&mut summary) > 0, "no times in:\n{text}");
     summary
 }
 
@@ -308,7 +308,7 @@ pub fn summary(folder: &Path) -> Value {
 /// for rare characters for `modernbert`, byte-level for `eurobert`, and SentencePiece for
 /// `deberta`.
 pub fn write_encoder(architecture: &str, folder: &Path) {
-    let (tokenizer, default_config, layers) = match architecture {
+    let (tokenizer, default_config, variant) = match architecture {
         "deberta" => {
             let deberta = DebertaV2 { position_buckets: 64, ..DebertaV2::v3() };
             ("spm.model", Config::mdeberta_v3_base(), Architecture::DebertaV2(deberta))
@@ -339,7 +339,7 @@ pub fn write_encoder(architecture: &str, folder: &Path) {
         }
     };
     let config = Config {
-        architecture: layers,
+        architecture: variant,
         vocab_size: if architecture == "deberta" { 8192 } else { 3000 },
         hidden_size: 32,
         num_hidden_layers: 2,

@@ -1,9 +1,9 @@
-//! `cargo xtask gpu-bundle`: a folder that checks the programs on a machine with a GPU and without
+//! `cargo xtask gpu-bundle`: creates a folder that checks the programs on a GPU machine without
 //! Rust.
 //!
-//! It holds stripped programs, the data that their small recipes read, stored outputs, and one
-//! script, `run.sh`, that runs every check of docs/results/gpu.md and writes a dated table. The
-//! same is packed as one small file to copy.
+//! The folder contains stripped programs, the data of their small recipes, stored outputs, and the
+//! script `run.sh`, which runs every check of docs/results/gpu.md and writes a dated table. The
+//! folder is also packed into an archive.
 use crate::process::{cargo, command, run, target_folder};
 use crate::setup::FOLDER as LIBTORCH;
 use crate::steps::{BUILD_LIBTORCH, BUILD_LIBTORCH_FREE};
@@ -11,17 +11,18 @@ use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What the packed bundle may weigh: with the files under version control it stays below 64 MiB.
-const LIMIT: u64 = 30 << 20;
+/// Maximum size of the archive in bytes. With the files under version control it stays below 64
+/// MiB.
+const MAX_ARCHIVE_SIZE: u64 = 30 << 20;
 
-/// Programs of other packages that the checks start.
+/// Programs of other packages that the checks run.
 const BINARIES: [&str; 6] =
     ["demo-data", "kg-triples", "polyqa", "xlmr-model", "encoder", "losses"];
 
-/// Programs of `examples` that the checks start, where the workspace has them.
+/// Programs of `examples` that the checks run, if the workspace contains them.
 const PROGRAMS: [&str; 4] = ["bridging-gap", "xlm-k", "mixmrc-lakm", "good-to-best"];
 
-/// What the programs read, beside their recipes.
+/// Data of the programs, in addition to their recipes.
 const DATA: [&str; 8] = [
     "data/base",
     "data/demo",
@@ -38,9 +39,9 @@ const PACK: &str = include_str!("gpu_bundle/pack.py");
 const CHECKS: &str = include_str!("gpu_bundle/checks.py");
 const RECIPES: &str = include_str!("gpu_bundle/recipes.py");
 const NCCL: &str = include_str!("gpu_bundle/nccl.cpp");
-/// What the check of NCCL compiles, beside [`NCCL`].
+/// Files that the NCCL check compiles, in addition to [`NCCL`].
 const SHIM: [&str; 3] = ["distributed.cpp", "guard.h", "gloo"];
-/// The peer of the encoder's step.
+/// The Python program with which a training step of the encoder is compared.
 const PEER: &str = include_str!("../../benches/encoder_peer.py");
 
 /// Options of the command.
@@ -48,13 +49,13 @@ const PEER: &str = include_str!("../../benches/encoder_peer.py");
 pub struct Options {
     /// Where the bundle goes.
     pub out: Option<PathBuf>,
-    /// Run its script here, on the CPU.
+    /// Also run the script on the CPU of this machine.
     pub cpu: bool,
-    /// Unoptimized programs, which the tests have built; only the folder, no archive.
+    /// Use the unoptimised programs that the tests build, and create no archive.
     pub dev: bool,
 }
 
-/// Makes the bundle; with `cpu` runs it here and returns the script's exit code.
+/// Creates the bundle; with `cpu` also runs its script and returns the script's exit code.
 pub fn gpu_bundle(root: &Path, options: &Options) -> Result<u8> {
     let target = target_folder()?;
     let bundle = options.out.clone().unwrap_or_else(|| target.join("gpu-bundle"));
@@ -62,7 +63,7 @@ pub fn gpu_bundle(root: &Path, options: &Options) -> Result<u8> {
         .into_iter()
         .filter(|name| root.join("examples").join(name).join("main.rs").is_file())
         .collect();
-    for arguments in builds(options.dev, &programs) {
+    for arguments in build_arguments(options.dev, &programs) {
         let code = run(cargo(root).args(arguments))?;
         if code != 0 {
             return Ok(code);
@@ -85,19 +86,20 @@ pub fn gpu_bundle(root: &Path, options: &Options) -> Result<u8> {
     run(script.arg("--cpu"))
 }
 
-/// Arguments of cargo that build the programs: unoptimized ones as the test steps do.
-fn builds<'a>(dev: bool, recipes: &[&'a str]) -> Vec<Vec<&'a str>> {
+/// Returns the arguments of cargo that build the programs; unoptimised programs are built as by the
+/// test steps.
+fn build_arguments<'a>(dev: bool, recipes: &[&'a str]) -> Vec<Vec<&'a str>> {
     if dev {
         return vec![BUILD_LIBTORCH_FREE.to_vec(), BUILD_LIBTORCH.to_vec()];
     }
-    // The whole workspace: another choice of packages would build libtorch's bindings again.
+    // With other packages than the whole workspace, libtorch's bindings would be rebuilt.
     let mut build = vec!["build", "--workspace", "--release"];
     build.extend(BINARIES.iter().flat_map(|name| ["--bin", name]));
     build.extend(recipes.iter().flat_map(|name| ["--example", name]));
     vec![build]
 }
 
-/// Writes the bundle as one file beside it; returns the exit code of what packs.
+/// Packs the bundle into an archive next to it; returns the exit code of `pack.py`.
 fn pack(root: &Path, bundle: &Path) -> Result<u8> {
     let archive = PathBuf::from(format!("{}.tar.xz", bundle.display()));
     let mut python = command("python3", root);
@@ -106,16 +108,16 @@ fn pack(root: &Path, bundle: &Path) -> Result<u8> {
         return Ok(code);
     }
     let size = fs::metadata(&archive).with_context(|| archive.display().to_string())?.len();
-    if size > LIMIT {
-        bail!("{} weighs {size} bytes, more than {LIMIT}", archive.display());
+    if size > MAX_ARCHIVE_SIZE {
+        bail!("{}: {size} bytes, expected at most {MAX_ARCHIVE_SIZE}", archive.display());
     }
     println!("{}: {:.1} MiB", archive.display(), size as f64 / f64::from(1 << 20));
-    println!("copy it to the machine with the GPU, and run there:");
+    println!("copy the archive to the GPU machine, and run there:");
     println!("  python3 -m tarfile -e gpu-bundle.tar.xz . && gpu-bundle/run.sh");
     Ok(0)
 }
 
-/// Puts the bundle together.
+/// Copies all files of the bundle.
 fn assemble(root: &Path, built: &Path, programs: &[&str], bundle: &Path) -> Result<()> {
     if bundle.exists() {
         if !bundle.join("checks.py").is_file() {
@@ -161,7 +163,7 @@ fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| path.display().to_string())
 }
 
-/// A file, or a folder with all that it holds.
+/// Copies a file, or a folder with its contents.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     if from.is_dir() {
         let entries = fs::read_dir(from).with_context(|| from.display().to_string())?;
@@ -186,7 +188,7 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
     }
 
-    /// Bytes of all files below `folder`.
+    /// Returns the size of all files below `folder` in bytes.
     fn size(folder: &Path) -> Result<u64> {
         let mut total = 0;
         for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
@@ -198,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bundle_holds_programs_recipes_data_and_the_script() {
+    fn a_bundle_contains_programs_recipes_data_and_the_script() {
         let folder = tempfile::tempdir().unwrap();
         let (built, bundle) = (folder.path().join("built"), folder.path().join("bundle"));
         fs::create_dir_all(built.join("examples")).unwrap();
@@ -225,26 +227,26 @@ mod tests {
         ] {
             assert!(bundle.join(file).is_file(), "{file}");
         }
-        // Packed and unpacked, the same, without what the checks wrote.
+        // The archive has the same files, without the outputs of the checks.
         fs::create_dir(bundle.join("out")).unwrap();
         assert_eq!(pack(&root(), &bundle).unwrap(), 0);
-        let (archive, again) =
+        let (archive, unpacked) =
             (folder.path().join("bundle.tar.xz"), folder.path().join("elsewhere"));
         let mut tar = command("python3", &root());
-        tar.args(["-m", "tarfile", "-e"]).arg(archive).arg(&again);
+        tar.args(["-m", "tarfile", "-e"]).arg(archive).arg(&unpacked);
         assert_eq!(run(&mut tar).unwrap(), 0);
-        let again = again.join("bundle");
+        let unpacked = unpacked.join("bundle");
         fs::remove_dir(bundle.join("out")).unwrap();
-        assert_eq!(size(&again).unwrap(), size(&bundle).unwrap());
-        assert_eq!(fs::read(again.join("bin/xlm-k")).unwrap(), b"program");
-        assert!(!again.join("out").exists());
-        assert!(std::process::Command::new(again.join("run.sh")).arg("--help").output().is_ok());
-        // A folder that holds something else is left alone.
+        assert_eq!(size(&unpacked).unwrap(), size(&bundle).unwrap());
+        assert_eq!(fs::read(unpacked.join("bin/xlm-k")).unwrap(), b"program");
+        assert!(!unpacked.join("out").exists());
+        assert!(std::process::Command::new(unpacked.join("run.sh")).arg("--help").output().is_ok());
+        // A folder with other contents is not replaced.
         fs::remove_file(bundle.join("checks.py")).unwrap();
         assert!(assemble(&root(), &built, &["xlm-k"], &bundle).is_err());
     }
 
-    /// Beside a `checks.py` that prints where libraries are looked for.
+    /// Uses a `checks.py` that prints the library search path.
     #[test]
     fn libtorch_precedes_the_machines_libraries() {
         let folder = tempfile::tempdir().unwrap();

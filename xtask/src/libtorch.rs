@@ -44,7 +44,7 @@ impl Set {
     /// Returns whether a wheel's member is unpacked. Libraries, headers, the version file and
     /// licences are; Python code, the Python binding and, for the CPU set, CUDA libraries of
     /// libtorch are not.
-    pub fn keeps(self, member: &str) -> bool {
+    pub fn includes(self, member: &str) -> bool {
         if member.ends_with('/') {
             return false;
         }
@@ -134,7 +134,7 @@ impl fmt::Display for Problem {
             }
             Problem::Version { root, found: None } => write!(
                 f,
-                "{} states no version (neither build-version nor version.py), expected {VERSION}",
+                "{} has no version (neither build-version nor version.py), expected {VERSION}",
                 root.display()
             ),
         }
@@ -155,7 +155,7 @@ pub fn inspect(root: &Path) -> Result<Libtorch, Problem> {
             return Err(Problem::Incomplete(root.join(part)));
         }
     }
-    let version = stated_version(root);
+    let version = installed_version(root);
     match version {
         Some(version) if is_pinned(&version) => {
             Ok(Libtorch { cuda: has_cuda(&resolved), root: resolved, version })
@@ -165,7 +165,7 @@ pub fn inspect(root: &Path) -> Result<Libtorch, Problem> {
 }
 
 /// Returns the version in a folder: `build-version` in the libtorch zips, `version.py` in wheels.
-pub fn stated_version(root: &Path) -> Option<String> {
+pub fn installed_version(root: &Path) -> Option<String> {
     if let Ok(text) = std::fs::read_to_string(root.join("build-version")) {
         return Some(text.trim().to_owned());
     }
@@ -281,7 +281,7 @@ pub(crate) mod tests {
             "torch-2.11.0.dist-info/METADATA",
             "nvidia/cu13/lib/libcudart.so.13",
         ] {
-            assert!(Set::Cpu.keeps(member) && Set::Cuda.keeps(member), "{member}");
+            assert!(Set::Cpu.includes(member) && Set::Cuda.includes(member), "{member}");
         }
         for member in [
             "torch/lib/libtorch_cuda.so",
@@ -290,7 +290,7 @@ pub(crate) mod tests {
             "torch/lib/libc10_cuda.so",
             "torch/lib/libcaffe2_nvrtc.so",
         ] {
-            assert!(!Set::Cpu.keeps(member) && Set::Cuda.keeps(member), "{member}");
+            assert!(!Set::Cpu.includes(member) && Set::Cuda.includes(member), "{member}");
         }
         for member in [
             "torch/lib/libtorch_python.so",
@@ -302,7 +302,7 @@ pub(crate) mod tests {
             "torch-2.11.0.dist-info/RECORD",
             "torch-2.11.0.data/scripts/torchrun",
         ] {
-            assert!(!Set::Cpu.keeps(member) && !Set::Cuda.keeps(member), "{member}");
+            assert!(!Set::Cpu.includes(member) && !Set::Cuda.includes(member), "{member}");
         }
     }
 }

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::process::{command, output};
 use crate::recipes;
 
-/// The runs whose results are compared.
+/// The runs whose results are compared, as TOML.
 const CASES: &str = include_str!("lock/cases.toml");
 
 #[derive(Deserialize)]
@@ -44,19 +44,19 @@ pub fn lock(root: &Path, out: Option<PathBuf>, against: Option<PathBuf>) -> Resu
         fs::remove_dir_all(&runs).with_context(|| runs.display().to_string())?;
     }
     fs::create_dir_all(&runs).with_context(|| runs.display().to_string())?;
-    let mut found = BTreeMap::new();
+    let mut current = BTreeMap::new();
     for case in &cases {
         println!("{}", case.name);
         let out = runs.join(&case.name);
         case.run(root, &out)?;
-        digests(root, &out, &out, &case.name, &mut found)?;
+        digests(root, &out, &out, &case.name, &mut current)?;
     }
     let path = out.unwrap_or_else(|| folder.join(format!("{}.txt", commit(root))));
-    let text: String = found.iter().map(|(name, value)| format!("{name}\t{value}\n")).collect();
+    let text: String = current.iter().map(|(name, value)| format!("{name}\t{value}\n")).collect();
     fs::write(&path, text).with_context(|| path.display().to_string())?;
-    println!("{} digests and numbers are in {}", found.len(), path.display());
+    println!("{} digests and numbers are in {}", current.len(), path.display());
     let Some(earlier) = earlier else { return Ok(0) };
-    let different = differences(&earlier, &found);
+    let different = differences(&earlier, &current);
     for line in different.iter().take(MAX_SHOWN) {
         println!("{line}");
     }
@@ -104,7 +104,7 @@ fn digests(
         let path = entry.with_context(|| folder.display().to_string())?.path();
         let relative = path.strip_prefix(run).unwrap_or(&path).to_string_lossy().replace('\\', "/");
         let key = format!("{name}/{relative}");
-        let of = |end: &str| relative.ends_with(end);
+        let has_suffix = |suffix: &str| relative.ends_with(suffix);
         if path.is_dir() {
             // Checkpoints contain times.
             if path.file_name().is_none_or(|name| name != "checkpoints") {
@@ -113,15 +113,15 @@ fn digests(
         } else if relative == "summary.json" {
             let text = fs::read(&path).with_context(|| key.clone())?;
             numbers(&serde_json::from_slice(&text).with_context(|| key.clone())?, &key, found);
-        } else if of("metrics.jsonl")
-            || of(".safetensors")
-            || of("table.md")
+        } else if has_suffix("metrics.jsonl")
+            || has_suffix(".safetensors")
+            || has_suffix("table.md")
             || relative.contains("predictions")
         {
             let mut bytes = fs::read(&path).with_context(|| key.clone())?;
             // Predictions contain absolute paths of question files, which depend on the checkout's
             // folder.
-            if of("questions.json") {
+            if has_suffix("questions.json") {
                 let root_text = root.display().to_string();
                 bytes = String::from_utf8_lossy(&bytes).replace(&root_text, "").into_bytes();
             }
@@ -155,24 +155,26 @@ fn numbers(value: &Value, key: &str, found: &mut BTreeMap<String, String>) {
 /// Reads a file written by [`lock`].
 fn read(path: &Path) -> Result<BTreeMap<String, String>> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let lines = text.lines().map(|line| line.split_once('\t').context("no lock: a tab is missing"));
+    let lines = text
+        .lines()
+        .map(|line| line.split_once('\t').context("not a file of digests: a tab is missing"));
     let pairs: Result<_> = lines.map(|pair| pair.map(|(a, b)| (a.into(), b.into()))).collect();
     pairs.with_context(|| path.display().to_string())
 }
 
 fn differences(
     earlier: &BTreeMap<String, String>,
-    found: &BTreeMap<String, String>,
+    current: &BTreeMap<String, String>,
 ) -> Vec<String> {
     let mut lines = Vec::new();
     for (name, value) in earlier {
-        match found.get(name) {
-            Some(now) if now == value => {}
-            Some(now) => lines.push(format!("changed  {name}: {value} -> {now}")),
-            None => lines.push(format!("gone     {name}: {value}")),
+        match current.get(name) {
+            Some(new_value) if new_value == value => {}
+            Some(new_value) => lines.push(format!("changed  {name}: {value} -> {new_value}")),
+            None => lines.push(format!("removed  {name}: {value}")),
         }
     }
-    let new = found.iter().filter(|(name, _)| !earlier.contains_key(*name));
+    let new = current.iter().filter(|(name, _)| !earlier.contains_key(*name));
     lines.extend(new.map(|(name, value)| format!("new      {name}: {value}")));
     lines
 }
@@ -205,16 +207,16 @@ mod tests {
 
     #[test]
     fn differences_are_listed_without_times() {
-        let of = |text: &str| {
+        let numbers_of = |text: &str| {
             let mut found = BTreeMap::new();
             numbers(&serde_json::from_str(text).unwrap(), "run", &mut found);
             found
         };
-        let earlier = of(r#"{"f1": [20.5, 1], "seconds": 3, "em": 7}"#);
-        assert!(differences(&earlier, &of(r#"{"em": 7, "f1": [20.5, 1]}"#)).is_empty());
-        let lines = differences(&earlier, &of(r#"{"f1": [20.6, 1], "loss": null}"#));
+        let earlier = numbers_of(r#"{"f1": [20.5, 1], "seconds": 3, "em": 7}"#);
+        assert!(differences(&earlier, &numbers_of(r#"{"em": 7, "f1": [20.5, 1]}"#)).is_empty());
+        let lines = differences(&earlier, &numbers_of(r#"{"f1": [20.6, 1], "loss": null}"#));
         let expected =
-            ["gone     run/em: 7", "changed  run/f1/0: 20.5 -> 20.6", "new      run/loss: null"];
+            ["removed  run/em: 7", "changed  run/f1/0: 20.5 -> 20.6", "new      run/loss: null"];
         assert_eq!(lines, expected);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock.txt");

@@ -116,8 +116,8 @@ enum Task {
     },
     /// Install the baseline programs for comparisons into .peers, at pinned versions
     #[command(
-        after_help = "Tests and benches use .peers if it exists, and else are skipped with a \
-        note.\n\nExamples:\n  cargo xtask peers            numpy, pytest, maturin, duckdb, transformers without torch\n  \
+        after_help = "Tests and benches that need .peers are skipped with a note if it does not \
+        exist.\n\nExamples:\n  cargo xtask peers            numpy, pytest, maturin, duckdb, transformers without torch\n  \
         cargo xtask peers --torch    also torch (4.5 GB)\n  \
         cargo xtask peers --older    only transformers 4, into .peers-4 (250 MB)"
     )]
@@ -172,7 +172,7 @@ enum Task {
         /// Output folder [default: target/gpu-bundle]
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
-        /// Run its script on this machine's CPU, with a few steps per check
+        /// Also run the checks on this machine's CPU, with a few steps per check
         #[arg(long)]
         cpu: bool,
         /// Use the unoptimised programs that the tests build
@@ -218,7 +218,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let task = Cli::parse().task;
-    match process::workspace_root().and_then(|root| start(&root, task)) {
+    match process::workspace_root().and_then(|root| run_task(&root, task)) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -227,15 +227,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// Carries out one task; the exit code is that of the program it started.
-fn start(root: &Path, task: Task) -> Result<u8> {
+/// Runs a task; returns the exit code of the program that it started.
+fn run_task(root: &Path, task: Task) -> Result<u8> {
     match task {
         Task::Setup { cuda, force } => {
             let (found, origin) = ensure(root, Options { cuda, force })?;
-            let kind = if found.cuda { "CUDA" } else { "CPU" };
+            let set = if found.cuda { "CUDA" } else { "CPU" };
             let outcome =
-                if origin == Origin::Kept { " is already installed" } else { " is ready" };
-            println!("libtorch {} ({kind} set){outcome}: {}", found.version, found.root.display());
+                if origin == Origin::Existing { " is already installed" } else { " is ready" };
+            println!("libtorch {} ({set} set){outcome}: {}", found.version, found.root.display());
             Ok(0)
         }
         Task::Pretrained { force } => {
@@ -247,7 +247,7 @@ fn start(root: &Path, task: Task) -> Result<u8> {
         Task::Reader { arguments } => reader::reader(root, &arguments),
         Task::Peers { torch, older } => {
             let python = match older {
-                true => peers::older(root)?,
+                true => peers::transformers_4(root)?,
                 false => peers::peers(root, peers::Options { torch })?,
             };
             println!("the baseline programs are installed: {}", python.display());
@@ -317,8 +317,8 @@ fn bench(root: &Path, arguments: &[String]) -> Result<u8> {
     run(&mut summary)
 }
 
-/// Returns the demo's arguments: the first paper's recipe on the embedded data, with its own run
-/// folder.
+/// Returns the demo's arguments: the first paper's recipe on the embedded data, with a separate
+/// run folder.
 fn demo_arguments(user_arguments: &[String]) -> Vec<String> {
     let mut arguments = Vec::new();
     let names_folder = |argument: &String| {
@@ -335,8 +335,8 @@ fn demo_arguments(user_arguments: &[String]) -> Vec<String> {
 
 /// Returns whether criterion measures times with these arguments.
 fn measures_times(arguments: &[String]) -> bool {
-    let shows = ["--help", "-h", "--list", "--test", "--version", "-V"];
-    !arguments.iter().any(|argument| shows.contains(&argument.as_str()))
+    let informational = ["--help", "-h", "--list", "--test", "--version", "-V"];
+    !arguments.iter().any(|argument| informational.contains(&argument.as_str()))
 }
 
 #[cfg(test)]
@@ -352,8 +352,10 @@ mod tests {
     #[test]
     fn the_demo_has_a_default_run_folder() {
         let line = |user_arguments: &[&str]| {
-            demo_arguments(&user_arguments.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>())
-                .join(" ")
+            demo_arguments(
+                &user_arguments.iter().map(|argument| (*argument).to_owned()).collect::<Vec<_>>(),
+            )
+            .join(" ")
         };
         assert_eq!(line(&["--seeds", "3"]), "--out runs/demo --seeds 3");
         assert_eq!(line(&["--out=x"]), "--out=x");

@@ -59,7 +59,7 @@ impl Package {
     }
 
     /// Returns the keys that a registry's page needs and the manifest lacks.
-    fn lacks(&self) -> Vec<&'static str> {
+    fn missing_keys(&self) -> Vec<&'static str> {
         let docs_rs = || {
             let features = self.metadata.as_ref()?.get("docs")?.get("rs")?.get("features")?;
             features.as_array()?.iter().find(|feature| *feature == DOC_ONLY)
@@ -101,18 +101,17 @@ pub fn package(root: &Path) -> Result<u8> {
     }
     let templates = copy_templates(&packages, &folder)?;
     let manifest = root.join("Cargo.toml");
-    let template_manifest =
+    let manifest_text =
         fs::read_to_string(&manifest).with_context(|| format!("{}", manifest.display()))?;
     // The same profiles allow reusing this workspace's build outputs. They are the last tables of
     // its manifest.
-    let profiles =
-        template_manifest.find("\n[profile.").map_or("", |at| template_manifest.split_at(at).1);
+    let profiles = manifest_text.find("\n[profile.").map_or("", |at| manifest_text.split_at(at).1);
     write(&folder.join("Cargo.toml"), &(workspace(&packages, &templates) + profiles))?;
     let (lock, copy) = (root.join("Cargo.lock"), folder.join("Cargo.lock"));
     fs::copy(&lock, &copy).with_context(|| format!("{}", lock.display()))?;
     let mut steps = checks(root, &folder, &target, &packages);
     if std::env::var_os("POLYQA_LONG").is_some() {
-        steps.push(linked(root, &folder, &target, &templates));
+        steps.push(template_build(root, &folder, &target, &templates));
     }
     for mut step in steps {
         let code = run(&mut step)?;
@@ -132,12 +131,12 @@ pub fn package(root: &Path) -> Result<u8> {
 fn published(root: &Path) -> Result<Vec<Package>> {
     let arguments = ["metadata", "--no-deps", "--format-version", "1"];
     let text = output(cargo(root).args(arguments)).context("`cargo metadata` failed")?;
-    let all: Metadata = serde_json::from_str(&text).context("what `cargo metadata` printed")?;
-    let packages: Vec<_> = all.packages.into_iter().filter(Package::is_published).collect();
+    let metadata: Metadata = serde_json::from_str(&text).context("output of `cargo metadata`")?;
+    let packages: Vec<_> = metadata.packages.into_iter().filter(Package::is_published).collect();
     for package in &packages {
-        let lacks = package.lacks();
-        if !lacks.is_empty() {
-            bail!("{}: no {}", package.manifest_path.display(), lacks.join(", "));
+        let missing = package.missing_keys();
+        if !missing.is_empty() {
+            bail!("{}: no {}", package.manifest_path.display(), missing.join(", "));
         }
     }
     Ok(packages)
@@ -216,26 +215,26 @@ fn checks(root: &Path, folder: &Path, target: &Path, packages: &[Package]) -> Ve
     };
     let scorer =
         build(&["check", "--package", "mlqa-eval", "--no-default-features", "--features", "cli"]);
-    let mut all = build(&["check", "--workspace"]);
-    all.args(["--features", &features.join(",")]);
+    let mut workspace = build(&["check", "--workspace"]);
+    workspace.args(["--features", &features.join(",")]);
     let mut docs = build(&["doc", "--no-deps"]);
     docs.args(["--features", &features.join(",")]).env("RUSTDOCFLAGS", "-D warnings");
     docs.args(with_libtorch.iter().flat_map(|one| ["--package", &one.name]));
-    vec![scorer, all, docs]
+    vec![scorer, workspace, docs]
 }
 
 /// Builds the templates with the libtorch of this workspace.
-fn linked(root: &Path, folder: &Path, target: &Path, templates: &[String]) -> Command {
+fn template_build(root: &Path, folder: &Path, target: &Path, templates: &[String]) -> Command {
     let mut build = cargo(root);
     build.args(["build", "--quiet", "--offline"]).current_dir(folder);
-    build.args(templates.iter().flat_map(|name| ["--package", member(name)]));
+    build.args(templates.iter().flat_map(|name| ["--package", template_package(name)]));
     let libtorch = user_libtorch(root).unwrap_or_else(|| root.join(LIBTORCH).join("torch"));
     build.env("LIBTORCH", libtorch).env("CARGO_TARGET_DIR", target);
     build
 }
 
 /// Returns the name of a template's package: its library's name without the project's prefix.
-fn member(template: &str) -> &str {
+fn template_package(template: &str) -> &str {
     template.strip_prefix("polyqa-").unwrap_or(template)
 }
 
@@ -259,11 +258,8 @@ mod tests {
         let packages = published(&root).unwrap();
         let names: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
         assert!(names.contains(&"mlqa-eval") && names.contains(&"polyqa-language"), "{names:?}");
-        for template_manifest in ["examples", "benches", "xtask", "testkit", "demo-data"] {
-            assert!(
-                !names.contains(&template_manifest),
-                "{template_manifest} is for this workspace"
-            );
+        for internal in ["examples", "benches", "xtask", "testkit", "demo-data"] {
+            assert!(!names.contains(&internal), "{internal} is for this workspace");
         }
         // All other folders of crates/ are published libraries.
         let folders = fs::read_dir(root.join("crates")).unwrap().count();
@@ -275,10 +271,13 @@ mod tests {
         let mut one = package("one");
         one.description = Some("a crate".into());
         one.features.insert(DOC_ONLY.into(), Vec::new());
-        let rest = "license, repository, readme, rust-version, keywords, categories";
-        assert_eq!(one.lacks().join(", "), format!("{rest}, package.metadata.docs.rs"));
+        let other_keys = "license, repository, readme, rust-version, keywords, categories";
+        assert_eq!(
+            one.missing_keys().join(", "),
+            format!("{other_keys}, package.metadata.docs.rs")
+        );
         one.metadata = Some(serde_json::json!({ "docs": { "rs": { "features": ["doc-only"] } } }));
-        assert_eq!(one.lacks().join(", "), rest);
+        assert_eq!(one.missing_keys().join(", "), other_keys);
     }
 
     #[test]

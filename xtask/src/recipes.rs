@@ -10,7 +10,7 @@ use crate::setup::{Options, ensure};
 pub const DEMO: &str = "examples/bridging-gap/small.toml";
 
 /// Packages whose programs, of the same name, prepare recipes' data.
-const PREPARING: [&str; 2] = ["demo-data", "kg-triples"];
+const DATA_PROGRAMS: [&str; 2] = ["demo-data", "kg-triples"];
 
 /// Features of the demo's build: all that its data requires, without Parquet files.
 pub const DEMO_FEATURES: [&str; 3] = ["--no-default-features", "--features", "kg-triples/cli"];
@@ -20,7 +20,7 @@ pub const DEMO_FEATURES: [&str; 3] = ["--no-default-features", "--features", "kg
 pub fn build(root: &Path, profile: &[&str], examples: &[&str]) -> Result<()> {
     let mut build = cargo(root);
     build.arg("build").args(profile).args(["-p", "examples"]).args(examples);
-    for program in PREPARING {
+    for program in DATA_PROGRAMS {
         build.args(["-p", program, "--bin", program]);
     }
     if start(&mut build)? != 0 {

@@ -3,7 +3,7 @@
 //! Sources, in this order: the existing folder, the user's LIBTORCH, python3's torch, the pinned
 //! wheels. Existing installations are linked by folder, not by file, because the wheel's libraries
 //! search the NVIDIA libraries relative to their own folder.
-use crate::libtorch::{Libtorch, Problem, Set, VERSION, inspect, stated_version};
+use crate::libtorch::{Libtorch, Problem, Set, VERSION, inspect, installed_version};
 use crate::process::{cargo, need_cxx, output, run, target_folder, user_libtorch};
 use crate::progress::bytes;
 use crate::wheels::{CACHE, clear_cache, helper, provision};
@@ -28,7 +28,7 @@ pub struct Options {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The folder existed.
-    Kept,
+    Existing,
     /// Linked to the user's LIBTORCH.
     Variable,
     /// Linked to python3's torch.
@@ -42,23 +42,23 @@ pub fn ensure(root: &Path, options: Options) -> Result<(Libtorch, Origin)> {
     need_cxx(root)?;
     let user = user_libtorch(root).map(|folder| checked_variable(&folder, options)).transpose()?;
     let torch = root.join(FOLDER).join("torch");
-    let origin = match judge(&torch, options)? {
+    let origin = match existing_libtorch(&torch, options)? {
         Some(found) => {
-            forget_other_builds(root, &found, user.is_some());
-            return Ok((found, Origin::Kept));
+            remove_outdated_builds(root, &found, user.is_some());
+            return Ok((found, Origin::Existing));
         }
-        None => make(root, options, user)?,
+        None => install(root, options, user)?,
     };
     let found = match inspect(&torch) {
         Ok(found) => found,
         Err(problem) => bail!("setup failed: {problem}"),
     };
-    forget_other_builds(root, &found, user_libtorch(root).is_some());
+    remove_outdated_builds(root, &found, user_libtorch(root).is_some());
     Ok((found, origin))
 }
 
-/// Checks the existing folder; `None` if it must be created.
-fn judge(torch: &Path, options: Options) -> Result<Option<Libtorch>> {
+/// Returns the libtorch in the existing folder; `None` if the folder must be created.
+fn existing_libtorch(torch: &Path, options: Options) -> Result<Option<Libtorch>> {
     if options.force {
         return Ok(None);
     }
@@ -88,7 +88,7 @@ fn checked_variable(folder: &Path, options: Options) -> Result<Libtorch> {
     }
 }
 
-fn make(root: &Path, options: Options, user: Option<Libtorch>) -> Result<Origin> {
+fn install(root: &Path, options: Options, user: Option<Libtorch>) -> Result<Origin> {
     if let Some(user) = user {
         eprintln!("linking {FOLDER} to LIBTORCH = {}", user.root.display());
         link(root, &user)?;
@@ -103,7 +103,7 @@ fn make(root: &Path, options: Options, user: Option<Libtorch>) -> Result<Origin>
     if let Err(problem) = inspect(&folder.join("torch")) {
         bail!("unpacked the wheels, but {problem}. Remove {CACHE} and run `cargo xtask setup`");
     }
-    put_in_place(root, &folder)?;
+    replace_folder(root, &folder)?;
     let freed = clear_cache(root)?;
     eprintln!("removed the downloaded wheels ({})", bytes(freed));
     Ok(Origin::Wheels)
@@ -125,7 +125,7 @@ fn python_torch(root: &Path, options: Options) -> Option<Libtorch> {
         }
         Ok(found) => Some(found),
         Err(_) => {
-            let version = stated_version(&folder).unwrap_or_else(|| "of unknown version".into());
+            let version = installed_version(&folder).unwrap_or_else(|| "of unknown version".into());
             eprintln!(
                 "python3 has torch {version} at {}: not a complete {VERSION}, not used",
                 folder.display()
@@ -140,33 +140,34 @@ fn python_torch(root: &Path, options: Options) -> Option<Libtorch> {
 fn link(root: &Path, found: &Libtorch) -> Result<()> {
     let folder = root.join(CACHE).join("links");
     let _ = fs::remove_dir_all(&folder); // left by an interrupted run
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     symlink(&found.root, &folder.join("torch"))?;
     if let Some(nvidia) = found.root.parent().map(|site| site.join("nvidia")).filter(|n| n.is_dir())
     {
         symlink(&nvidia, &folder.join("nvidia"))?;
     }
-    put_in_place(root, &folder)?;
+    replace_folder(root, &folder)?;
     // The folder remains if it holds an interrupted download.
     let _ = fs::remove_dir(root.join(CACHE));
     Ok(())
 }
 
 #[cfg(unix)]
-fn symlink(to: &Path, at: &Path) -> Result<()> {
-    std::os::unix::fs::symlink(to, at).with_context(|| format!("cannot link {}", at.display()))
+fn symlink(target: &Path, link: &Path) -> Result<()> {
+    std::os::unix::fs::symlink(target, link)
+        .with_context(|| format!("cannot link {}", link.display()))
 }
 
 #[cfg(not(unix))]
-fn symlink(to: &Path, _at: &Path) -> Result<()> {
+fn symlink(target: &Path, _link: &Path) -> Result<()> {
     bail!(
         "this system does not support links to folders: set LIBTORCH to {} for every build",
-        to.display()
+        target.display()
     )
 }
 
 /// Moves a finished folder to `.libtorch`; the former folder is moved away first, and removed last.
-fn put_in_place(root: &Path, folder: &Path) -> Result<()> {
+fn replace_folder(root: &Path, folder: &Path) -> Result<()> {
     let target = root.join(FOLDER);
     let former = root.join(CACHE).join("former");
     if former.exists() {
@@ -179,7 +180,7 @@ fn put_in_place(root: &Path, folder: &Path) -> Result<()> {
         Err(_) => Ok(()),
     }
     .with_context(|| format!("cannot replace {}", target.display()))?;
-    fs::rename(folder, &target).with_context(|| format!("cannot make {}", target.display()))?;
+    fs::rename(folder, &target).with_context(|| format!("cannot create {}", target.display()))?;
     if former.exists() {
         fs::remove_dir_all(&former)
             .with_context(|| format!("cannot remove {}", former.display()))?;
@@ -216,18 +217,18 @@ impl Stamp {
         if former.as_ref() == Some(self) {
             return Ok(false);
         }
-        let fresh = file.with_extension("new");
-        fs::write(&fresh, serde_json::to_string_pretty(self)?)
-            .and_then(|()| fs::rename(&fresh, file))
+        let new_file = file.with_extension("new");
+        fs::write(&new_file, serde_json::to_string_pretty(self)?)
+            .and_then(|()| fs::rename(&new_file, file))
             .with_context(|| format!("cannot write {}", file.display()))?;
         Ok(former.is_some())
     }
 }
 
-/// Removes builds with a former libtorch. Cargo detects a changed LIBTORCH, but not a changed
+/// Removes builds with an earlier libtorch. Cargo detects a changed LIBTORCH, but not a changed
 /// target of the same path.
-fn forget_other_builds(root: &Path, found: &Libtorch, other_in_use: bool) {
-    if other_in_use {
+fn remove_outdated_builds(root: &Path, found: &Libtorch, is_overridden: bool) {
+    if is_overridden {
         return; // the builds use the user's LIBTORCH, which cargo tracks
     }
     let changed = target_folder()
@@ -257,18 +258,18 @@ mod tests {
     use crate::libtorch::tests::fake_torch;
 
     #[test]
-    fn valid_folders_are_kept_and_other_versions_need_force() {
+    fn valid_folders_are_used_and_other_versions_need_force() {
         let root = tempfile::tempdir().unwrap();
         let site = root.path().join(FOLDER);
         let torch = site.join("torch");
         let plain = Options::default();
-        assert_eq!(judge(&torch, plain).unwrap(), None);
+        assert_eq!(existing_libtorch(&torch, plain).unwrap(), None);
         fake_torch(&site, "2.11.0");
-        assert!(judge(&torch, plain).unwrap().is_some());
-        assert_eq!(judge(&torch, Options { force: true, ..plain }).unwrap(), None);
-        assert_eq!(judge(&torch, Options { cuda: true, ..plain }).unwrap(), None);
+        assert!(existing_libtorch(&torch, plain).unwrap().is_some());
+        assert_eq!(existing_libtorch(&torch, Options { force: true, ..plain }).unwrap(), None);
+        assert_eq!(existing_libtorch(&torch, Options { cuda: true, ..plain }).unwrap(), None);
         fake_torch(&site, "2.10.0");
-        let error = judge(&torch, plain).unwrap_err().to_string();
+        let error = existing_libtorch(&torch, plain).unwrap_err().to_string();
         assert!(error.contains("2.10.0") && error.contains("setup --force"), "{error}");
     }
 
@@ -292,7 +293,7 @@ mod tests {
         let second = inspect(&fake_torch(other.path(), "2.11.0")).unwrap();
         link(root.path(), &second).unwrap();
         assert_eq!(inspect(&at.join("torch")).unwrap(), second);
-        assert!(first.root.join("lib").is_dir(), "what the link led to must stay");
+        assert!(first.root.join("lib").is_dir(), "the former target must not be removed");
     }
 
     #[test]
@@ -302,7 +303,7 @@ mod tests {
         fs::write(root.path().join(FOLDER).join("old"), "").unwrap();
         let fresh = root.path().join(CACHE).join("unpacked");
         fake_torch(&fresh, "2.11.0");
-        put_in_place(root.path(), &fresh).unwrap();
+        replace_folder(root.path(), &fresh).unwrap();
         let at = root.path().join(FOLDER);
         assert!(inspect(&at.join("torch")).is_ok() && !at.join("old").exists());
         assert_eq!(root.path().join(CACHE).read_dir().unwrap().count(), 0);
@@ -315,7 +316,7 @@ mod tests {
         let (one, two) = (folder.path().join("1"), folder.path().join("2"));
         let one = Stamp::of(&inspect(&fake_torch(&one, "2.11.0")).unwrap());
         let two = Stamp::of(&inspect(&fake_torch(&two, "2.11.0")).unwrap());
-        assert!(!one.replace(&file).unwrap(), "nothing is known of the builds before the first");
+        assert!(!one.replace(&file).unwrap(), "there is no stamp of earlier builds");
         assert!(!one.replace(&file).unwrap());
         assert!(two.replace(&file).unwrap());
         assert!(!two.replace(&file).unwrap());

@@ -15,26 +15,26 @@ struct Step {
     quick: bool,
 }
 
-/// Names of the steps whose tools may not be installed.
+/// Titles of the steps whose requirements may not be installed.
 const LICENCES: &str = "licences and bans";
 const WHEEL: &str = "Python packages";
-
 const PRETRAINED: &str = "the pretrained encoder";
 
-/// Tests with the pretrained encoder have this in their names.
-const ENCODER: &str = "pretrained_encoder_";
+/// Part of the names of tests with the pretrained encoder.
+const ENCODER_TESTS: &str = "pretrained_encoder_";
 
-/// Tests that run a whole recipe have this in their names.
-const RECIPE: &str = "recipe_";
+/// Part of the names of tests that run a recipe.
+const RECIPE_TESTS: &str = "recipe_";
 
-/// Checked and tested, though no other crate turns it on.
+/// Feature that is checked and tested although no other crate enables it.
 const PARQUET: &str = "mlqa-eval/parquet";
 
-/// The same for checks that compile no program: they need neither libtorch nor its bindings.
+/// Features of checks that link no program, and so need neither libtorch nor its bindings.
 const UNLINKED: &str = "mlqa-eval/parquet,torch-ext/doc-only";
 
-/// `cargo test` with these words after it, of the packages that a bare one leaves out. A choice of
-/// packages with other features would build libtorch's bindings again; this one has the same.
+/// Arguments of `cargo test` for the packages that need libtorch, which a plain `cargo test` skips,
+/// followed by the given words. `--exclude` retains the workspace's features, with which libtorch's
+/// bindings are not rebuilt.
 macro_rules! libtorch_tests {
     ($($word:expr),*) => {
         &[
@@ -50,11 +50,11 @@ macro_rules! libtorch_tests {
     };
 }
 
-/// Builds what "libtorch-free tests" runs, and the programs of those packages.
+/// Builds the tests of the step "libtorch-free tests", and the programs of their packages.
 pub const BUILD_LIBTORCH_FREE: &[&str] = &["test", "--features", PARQUET, "--no-run"];
 
-/// Builds what "libtorch tests" runs, and the programs and recipes of those packages. `cargo build`
-/// would compile them once more: without dev-dependencies, other features are on.
+/// Builds the tests of the step "libtorch tests", and the programs and recipes of their packages.
+/// `cargo build` would compile them again with other features, because it omits dev-dependencies.
 pub const BUILD_LIBTORCH: &[&str] = libtorch_tests!["--no-run"];
 
 #[rustfmt::skip]
@@ -81,15 +81,15 @@ const STEPS: &[Step] = &[
         quick: false,
         ..step(WHEEL, &["xtask", "wheel"])
     },
-    // Without the feature, which the crates with libtorch do not pay for.
-    step("libtorch tests", libtorch_tests!["--", "--skip", RECIPE, "--skip", ENCODER]),
+    // Without the feature `mlqa-eval/parquet`, which would increase the build time of these crates.
+    step("libtorch tests", libtorch_tests!["--", "--skip", RECIPE_TESTS, "--skip", ENCODER_TESTS]),
     Step {
         quick: false,
-        ..step(PRETRAINED, libtorch_tests!["--", ENCODER])
+        ..step(PRETRAINED, libtorch_tests!["--", ENCODER_TESTS])
     },
     Step {
         quick: false,
-        ..step("recipes at a few steps each", libtorch_tests!["--", RECIPE])
+        ..step("recipes at a few steps each", libtorch_tests!["--", RECIPE_TESTS])
     },
     Step {
         quick: false,
@@ -102,8 +102,8 @@ const fn step(title: &'static str, arguments: &'static [&'static str]) -> Step {
 }
 
 impl Step {
-    /// The step as one types it.
-    fn line(&self) -> String {
+    /// Returns the step as a shell command.
+    fn command_line(&self) -> String {
         let mut line = String::new();
         if let Some((name, value)) = self.variable {
             line += &format!("{name}=\"{value}\" ");
@@ -116,14 +116,14 @@ impl Step {
         line
     }
 
-    /// Why the step cannot run here, if it needs what is not installed and cannot be downloaded.
-    fn lacks(&self, root: &Path) -> Result<Option<String>> {
+    /// Returns why the step cannot run, if a requirement is missing and cannot be downloaded.
+    fn missing_requirement(&self, root: &Path) -> Result<Option<String>> {
         Ok(match self.title {
             LICENCES if output(cargo(root).args(["deny", "--version"])).is_none() => {
                 Some("cargo-deny is not installed (`cargo install --locked cargo-deny`)".into())
             }
-            WHEEL => wheel::lacks(root),
-            PRETRAINED => pretrained::lacks(root)?,
+            WHEEL => wheel::missing_requirement(root),
+            PRETRAINED => pretrained::missing_requirement(root)?,
             _ => None,
         })
     }
@@ -131,13 +131,13 @@ impl Step {
 
 /// Runs the steps and stops at the first that fails; returns its exit code, or 0.
 ///
-/// `long` lets tests run their long forms, which they see by `POLYQA_LONG=1`.
+/// With `long`, tests run their long forms: the variable `POLYQA_LONG` is set to 1.
 pub fn test(root: &Path, quick: bool, long: bool) -> Result<u8> {
     let steps: Vec<_> = STEPS.iter().filter(|step| step.quick || !quick).collect();
     let mut times = Vec::new();
     for (index, step) in steps.iter().enumerate() {
-        println!("\n[{}/{}] {}: {}", index + 1, steps.len(), step.title, step.line());
-        if let Some(reason) = step.lacks(root)? {
+        println!("\n[{}/{}] {}: {}", index + 1, steps.len(), step.title, step.command_line());
+        if let Some(reason) = step.missing_requirement(root)? {
             println!("skipped: {reason}");
             times.push((step.title, None));
             continue;
@@ -158,7 +158,7 @@ pub fn test(root: &Path, quick: bool, long: bool) -> Result<u8> {
         times.push((step.title, Some(started.elapsed().as_secs_f64())));
         if code != 0 {
             eprintln!("\nerror: step {} of {} failed: {}", index + 1, steps.len(), step.title);
-            eprintln!("run only this step with: {}", step.line());
+            eprintln!("run only this step with: {}", step.command_line());
             return Ok(code);
         }
     }
@@ -192,16 +192,18 @@ mod tests {
             .filter(|step| step.arguments.first() == Some(&"test"))
             .map(|step| step.arguments.to_vec())
             .collect();
-        let [light, rest, encoder, recipes] = tests.as_slice() else { panic!("{tests:?}") };
-        assert_eq!(light.join(" "), "test --features mlqa-eval/parquet");
-        // The same packages, and a name is in one of them.
+        let [libtorch_free, libtorch, encoder, recipes] = tests.as_slice() else {
+            panic!("{tests:?}")
+        };
+        assert_eq!(libtorch_free.join(" "), "test --features mlqa-eval/parquet");
+        // The steps have the same packages, and each test name belongs to one step.
         let packages = |words: &[&str]| words.split(|word| *word == "--").next().unwrap().join(" ");
-        assert_eq!(packages(rest), packages(encoder));
-        assert_eq!(packages(rest), packages(recipes));
-        assert!(rest.join(" ").ends_with(" -- --skip recipe_ --skip pretrained_encoder_"));
+        assert_eq!(packages(libtorch), packages(encoder));
+        assert_eq!(packages(libtorch), packages(recipes));
+        assert!(libtorch.join(" ").ends_with(" -- --skip recipe_ --skip pretrained_encoder_"));
         assert!(encoder.join(" ").ends_with(" -- pretrained_encoder_"));
         assert!(recipes.join(" ").ends_with(" -- recipe_"));
-        // What a bare `cargo test` takes is what they leave out.
+        // The excluded packages are those of a plain `cargo test`.
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let metadata = cargo(root)
             .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
@@ -217,7 +219,7 @@ mod tests {
             .map(|package| package["name"].as_str().unwrap())
             .collect();
         let mut excluded: Vec<_> =
-            rest.windows(2).filter(|pair| pair[0] == "--exclude").map(|pair| pair[1]).collect();
+            libtorch.windows(2).filter(|pair| pair[0] == "--exclude").map(|pair| pair[1]).collect();
         names.sort_unstable();
         excluded.sort_unstable();
         assert_eq!(excluded, names);

@@ -1,5 +1,5 @@
-//! `cargo xtask wheel`: the Python packages of `bindings`, built, installed into folders of the
-//! target folder, and tested beside the command line.
+//! `cargo xtask wheel`: builds the Python packages of `bindings`, installs them below the target
+//! folder, and tests them against the programs.
 use crate::peers::FOLDER as PEERS;
 use crate::process::{cargo, command, output, run, target_folder};
 use crate::setup::{Options, ensure};
@@ -10,10 +10,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// A package, a workspace of its own.
+/// A Python package, which is a separate workspace.
 struct Wheel {
     folder: &'static str,
-    /// Of clippy.
+    /// Features for clippy.
     features: &'static str,
     /// Cargo arguments that build the programs started by the wheel's tests.
     programs: &'static [&'static str],
@@ -23,28 +23,28 @@ const WHEELS: [Wheel; 2] = [
     Wheel { folder: "bindings/python", features: "", programs: BUILD_LIBTORCH_FREE },
     Wheel {
         folder: "bindings/polyqa",
-        // No C++ is compiled for it.
+        // Clippy needs no compiled C++.
         features: "doc-only",
         programs: BUILD_LIBTORCH,
     },
 ];
 
-/// What `.peers` has for them, as paths there.
+/// Required programs, as paths in `.peers`.
 const PROGRAMS: [&str; 3] = ["bin/python", "bin/maturin", "bin/pytest"];
 
-/// The `links` of torch-ext, whose C++ the workspace has compiled.
+/// The `links` key of torch-ext, whose C++ code the workspace has compiled.
 const SHIM: &str = "polyqa_torch_ext";
 
-/// Why they cannot be built here, if so.
-pub fn lacks(root: &Path) -> Option<String> {
+/// Returns why the packages cannot be built, if a program is missing.
+pub fn missing_requirement(root: &Path) -> Option<String> {
     let peers = root.join(PEERS);
     let missing = PROGRAMS.into_iter().find(|program| !peers.join(program).exists())?;
     Some(format!("{PEERS}/{missing} is missing (`cargo xtask peers`)"))
 }
 
-/// Checks, builds and tests the packages; returns the exit code of what fails.
+/// Checks, builds and tests the packages; returns the exit code of the first command that fails.
 pub fn wheel(root: &Path) -> Result<u8> {
-    if let Some(reason) = lacks(root) {
+    if let Some(reason) = missing_requirement(root) {
         bail!("{reason}");
     }
     ensure(root, Options::default())?;
@@ -59,7 +59,7 @@ pub fn wheel(root: &Path) -> Result<u8> {
 
 impl Wheel {
     fn check(&self, root: &Path, target: &Path) -> Result<u8> {
-        let wheels = empty(target.join("wheels"))?;
+        let wheels = create_empty(target.join("wheels"))?;
         let mut format = self.with_environment(cargo(root), root, target);
         format.args(["fmt", "--check"]);
         let mut clippy = self.with_environment(cargo(root), root, target);
@@ -79,14 +79,14 @@ impl Wheel {
         }
         let python = root.join(PEERS).join("bin/python");
         let mut build = command(root.join(PEERS).join("bin/maturin"), root);
-        // Unoptimised, as the tests are; a wheel for this machine.
+        // Unoptimised like the tests, and only for this machine.
         build.args(["build", "--quiet", "--profile", "dev", "--compatibility", "linux", "--out"]);
         build.arg(&wheels).arg("--interpreter").arg(&python);
-        if let Some(shim) = shim(&String::from_utf8_lossy(&programs.stdout)) {
+        if let Some(keys) = shim_keys(&String::from_utf8_lossy(&programs.stdout)) {
             let host = output(cargo(root).arg("-vV")).unwrap_or_default();
             let host = host.lines().find_map(|line| line.strip_prefix("host: "));
-            let host = host.context("`cargo -vV` names no host")?;
-            for key in shim {
+            let host = host.context("`cargo -vV` printed no host")?;
+            for key in keys {
                 build.args(["--config", &format!("target.{host}.{SHIM}.{key}")]);
             }
         }
@@ -97,12 +97,14 @@ impl Wheel {
         self.test(root, target, &wheels)
     }
 
-    /// Installs the one wheel and runs pytest with it.
+    /// Installs the wheel and runs pytest with it.
     fn test(&self, root: &Path, target: &Path, wheels: &Path) -> Result<u8> {
         let entries = fs::read_dir(wheels).with_context(|| format!("{}", wheels.display()))?;
         let built: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        let [wheel] = built.as_slice() else { bail!("not one wheel in {}", wheels.display()) };
-        let installed = empty(target.join("wheel-installed"))?;
+        let [wheel] = built.as_slice() else {
+            bail!("{}: expected one wheel, found {}", wheels.display(), built.len())
+        };
+        let installed = create_empty(target.join("wheel-installed"))?;
         let python = root.join(PEERS).join("bin/python");
         let mut pip = command(&python, root);
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]);
@@ -111,32 +113,32 @@ impl Wheel {
             return Ok(code);
         }
         let mut pytest = self.with_environment(command(&python, root), root, target);
-        // Nothing is written beside the sources.
+        // Nothing is written to the source folders.
         pytest.args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"]);
         pytest.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONPATH", &installed);
         run(pytest.env("POLYQA_PROGRAMS", target.join("debug")))
     }
 
-    /// The command in the package's folder, with the target folder of this workspace.
+    /// Returns the command in the package's folder, with the target folder of this workspace.
     fn with_environment(&self, mut command: Command, root: &Path, target: &Path) -> Command {
         command.current_dir(root.join(self.folder)).env("CARGO_TARGET_DIR", target);
         command
     }
 }
 
-/// What cargo's messages say of torch-ext's C++, as keys that let another workspace link it instead
-/// of compiling it again; `None` where it was not built.
-fn shim(messages: &str) -> Option<[String; 2]> {
+/// Returns configuration keys with which another workspace links the compiled C++ code of torch-ext
+/// instead of compiling it again, from cargo's messages; `None` if it was not built.
+fn shim_keys(messages: &str) -> Option<[String; 2]> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let ran = messages.filter(|message| message["reason"] == "build-script-executed");
-    let (libs, paths) = ran
+    let build_scripts = messages.filter(|message| message["reason"] == "build-script-executed");
+    let (libs, paths) = build_scripts
         .map(|message| (message["linked_libs"].to_string(), message["linked_paths"].to_string()))
         .find(|(libs, _)| libs.contains(SHIM))?;
     Some([format!("rustc-link-lib={libs}"), format!("rustc-link-search={paths}")])
 }
 
-/// Makes the folder, without what an earlier build left there.
-fn empty(folder: PathBuf) -> Result<PathBuf> {
+/// Creates an empty folder, and removes an existing one.
+fn create_empty(folder: PathBuf) -> Result<PathBuf> {
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
     }
@@ -156,25 +158,26 @@ mod tests {
         for program in ["python", "pytest"] {
             fs::write(folder.join(program), "").unwrap();
         }
-        let reason = lacks(root.path()).unwrap();
+        let reason = missing_requirement(root.path()).unwrap();
         assert_eq!(reason, ".peers/bin/maturin is missing (`cargo xtask peers`)");
         assert_eq!(wheel(root.path()).unwrap_err().to_string(), reason);
         fs::write(folder.join("maturin"), "").unwrap();
-        assert_eq!(lacks(root.path()), None);
+        assert_eq!(missing_requirement(root.path()), None);
     }
 
     #[test]
     fn the_compiled_shim_is_used() {
-        let of = |libs: &str| {
+        let message = |libs: &str| {
             format!(
                 "{{\"reason\":\"build-script-executed\",\"linked_libs\":[{libs}],\
                  \"linked_paths\":[\"native=/o\"]}}\n"
             )
         };
-        let text = format!("no JSON\n{}{}", of("\"c10\""), of("\"static=polyqa_torch_ext\""));
-        let [libs, paths] = shim(&text).unwrap();
+        let text =
+            format!("no JSON\n{}{}", message("\"c10\""), message("\"static=polyqa_torch_ext\""));
+        let [libs, paths] = shim_keys(&text).unwrap();
         assert_eq!(libs, "rustc-link-lib=[\"static=polyqa_torch_ext\"]");
         assert_eq!(paths, "rustc-link-search=[\"native=/o\"]");
-        assert_eq!(shim(&of("\"c10\"")), None);
+        assert_eq!(shim_keys(&message("\"c10\"")), None);
     }
 }

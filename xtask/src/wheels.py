@@ -1,14 +1,14 @@
-"""Downloads and unpacks wheels for `cargo xtask setup`, with Python's standard library alone.
+"""Downloads and unpacks wheels for `cargo xtask setup`; uses only Python's standard library.
 
     find PROJECT FILE       print the URL of FILE on the package index that pip is configured with
-    get URL PART            download URL to PART; bytes that PART holds already are kept
+    get URL PART            download URL to PART; an existing PART is resumed
     sha256 FILE             print the SHA-256 of FILE
     names WHEEL             print the members of WHEEL, one per line
-    unpack WHEEL FOLDER     write the members named on stdin, one per line, under FOLDER
+    unpack WHEEL FOLDER     extract the members listed on stdin, one per line, into FOLDER
     torch                   print the folder of an installed torch, without importing it
 
-Exit codes: 0 done; 3 not reachable; 4 refused; 5 not on the index; 6 no space; 7 damaged; 1 other.
-One line on stderr says what went wrong.
+Exit codes: 0 success; 3 not reachable; 4 rejected; 5 not on the index; 6 no space; 7 damaged; 1 other.
+Errors are one line on stderr.
 """
 
 import base64
@@ -40,7 +40,7 @@ class Failure(Exception):
 
 
 def pip_settings():
-    """Index, find-links and certificate settings of pip; its environment variables without pip."""
+    """Returns pip's index, find-links and certificate settings, from the environment if pip is missing."""
     settings = {}
     pip = [sys.executable, "-m", "pip", "config", "list"]
     try:
@@ -92,17 +92,17 @@ class Links(html.parser.HTMLParser):
 
     def __init__(self):
         super().__init__()
-        self.found = []
+        self.targets = []
 
     def handle_starttag(self, tag, attrs):
         target = dict(attrs).get("href")
         if tag == "a" and target:
-            self.found.append(target)
+            self.targets.append(target)
 
 
 def links(url, settings):
-    wanted = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
-    with open_url(url, settings, {"Accept": wanted}) as page:
+    accept = "application/vnd.pypi.simple.v1+json, text/html;q=0.5"
+    with open_url(url, settings, {"Accept": accept}) as page:
         body = page.read().decode("utf-8", "replace")
         final = page.geturl()
         if "json" in page.headers.get("Content-Type", ""):
@@ -110,61 +110,61 @@ def links(url, settings):
         else:
             parser = Links()
             parser.feed(body)
-            targets = parser.found
-    # a file on the index's own host needs the index's credentials too
-    base, asked = urllib.parse.urlsplit(final), urllib.parse.urlsplit(url)
+            targets = parser.targets
+    # Files on the index's host need the index's credentials.
+    base, requested = urllib.parse.urlsplit(final), urllib.parse.urlsplit(url)
     for target in targets:
         joined = urllib.parse.urlsplit(urllib.parse.urljoin(final, target))._replace(fragment="")
-        if joined.netloc == base.netloc and asked.username is not None:
-            joined = joined._replace(netloc=asked.netloc)
+        if joined.netloc == base.netloc and requested.username is not None:
+            joined = joined._replace(netloc=requested.netloc)
         yield urllib.parse.urlunsplit(joined)
 
 
 def find(project, name):
     settings = pip_settings()
     pages = []
-    for place in settings.get("find-links", "").split():
-        path = urllib.parse.urlsplit(place).path if place.startswith("file:") else place
+    for source in settings.get("find-links", "").split():
+        path = urllib.parse.urlsplit(source).path if source.startswith("file:") else source
         local = os.path.abspath(os.path.join(os.path.expanduser(path), name))
         if os.path.isfile(local):
             return "file://" + urllib.parse.quote(local)
-        if place.startswith(("http:", "https:")):
-            pages.append(place)
+        if source.startswith(("http:", "https:")):
+            pages.append(source)
     if settings.get("no-index", "").lower() not in ("1", "true", "yes", "on"):
         indexes = settings.get("index-url", "https://pypi.org/simple").split()
         indexes += settings.get("extra-index-url", "").split()
         pages += [index.rstrip("/") + "/" + project + "/" for index in indexes]
-    trouble = None
+    first_failure = None
     for page in pages:
         try:
             for link in links(page, settings):
                 file = urllib.parse.unquote(urllib.parse.urlsplit(link).path.rsplit("/", 1)[-1])
                 if file == name:
                     return link
-        except Exception as error:  # the next index may have it
-            trouble = trouble or classify(error, page)
-    if trouble is not None:
-        raise trouble
-    raise Failure(5, "%s is not on %s" % (name, ", ".join(map(bare, pages)) or "any index"))
+        except Exception as error:  # The next index may have the file.
+            first_failure = first_failure or classify(error, page)
+    if first_failure is not None:
+        raise first_failure
+    raise Failure(5, "%s is not on %s" % (name, ", ".join(map(without_credentials, pages)) or "any index"))
 
 
-def bare(url):
-    """A URL without its credentials."""
+def without_credentials(url):
+    """Returns a URL without its credentials."""
     parts = urllib.parse.urlsplit(url)
     return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def classify(error, url):
-    host = bare(url)
+    host = without_credentials(url)
     if isinstance(error, Failure):
         return error
     if isinstance(error, urllib.error.HTTPError):
         code = 5 if error.code == 404 else 4 if error.code < 500 else 3
-        return Failure(code, "%s answered %d %s" % (host, error.code, error.reason))
+        return Failure(code, "%s returned status %d %s" % (host, error.code, error.reason))
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Failure(6, "no space left: %s" % error)
     if isinstance(getattr(error, "reason", None), FileNotFoundError):
-        return Failure(5, "%s is not there" % host)
+        return Failure(5, "%s does not exist" % host)
     if isinstance(error, (OSError, http.client.HTTPException)):
         reason = getattr(error, "reason", None) or error or type(error).__name__
         return Failure(3, "%s is not reachable: %s" % (host, reason))
@@ -185,32 +185,32 @@ def get(url, part):
 
 
 def get_once(url, part, settings, parent):
-    have = os.path.getsize(part) if os.path.exists(part) else 0
-    headers = {"Range": "bytes=%d-" % have} if have and url.startswith("http") else {}
+    existing = os.path.getsize(part) if os.path.exists(part) else 0
+    headers = {"Range": "bytes=%d-" % existing} if existing and url.startswith("http") else {}
     try:
-        answer = open_url(url, settings, headers)
+        response = open_url(url, settings, headers)
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing after what we have; the checksum decides
+        if error.code == 416:  # There are no more bytes; the checksum is verified later.
             return
         raise
-    resumed = bool(headers) and answer.status == 206
-    expected = answer.headers.get("Content-Length")
+    resumed = bool(headers) and response.status == 206
+    expected = response.headers.get("Content-Length")
     expected = None if expected is None else int(expected)
-    got = 0
-    with answer, open(part, "ab" if resumed else "wb", buffering=0) as file:
+    received = 0
+    with response, open(part, "ab" if resumed else "wb", buffering=0) as file:
         while True:
-            chunk = answer.read(CHUNK)
+            chunk = response.read(CHUNK)
             if not chunk:
                 break
             view = memoryview(chunk)
             while view:
                 view = view[file.write(view):]
-            got += len(chunk)
-            if os.getppid() != parent:  # set-up was killed: leave the file to its next run
-                raise Failure(1, "set-up has ended")
+            received += len(chunk)
+            if os.getppid() != parent:  # Setup was killed; the next run resumes the file.
+                raise Failure(1, "setup has ended")
         os.fsync(file.fileno())
-    if expected is not None and got < expected:
-        raise http.client.IncompleteRead(b"", expected - got)
+    if expected is not None and received < expected:
+        raise http.client.IncompleteRead(b"", expected - received)
 
 
 def sha256(path):

@@ -83,7 +83,7 @@ fn state(cache: &Path, wheel: &Wheel) -> State {
         return State::Complete;
     }
     match size(part(cache, wheel)) {
-        Some(have) if have > 0 && have <= wheel.size => State::Partial(have),
+        Some(bytes) if bytes > 0 && bytes <= wheel.size => State::Partial(bytes),
         _ => State::Missing,
     }
 }
@@ -92,7 +92,7 @@ fn state(cache: &Path, wheel: &Wheel) -> State {
 fn remaining(cache: &Path, wheels: &[&Wheel]) -> u64 {
     let remaining_size = |wheel: &&Wheel| match state(cache, wheel) {
         State::Missing => wheel.size,
-        State::Partial(have) => wheel.size - have,
+        State::Partial(bytes) => wheel.size - bytes,
         State::Complete => 0,
     };
     wheels.iter().map(remaining_size).sum()
@@ -153,7 +153,7 @@ impl Downloads<'_> {
     pub fn fetch_all(self, title: &str, wheels: &[&Wheel], unpacked: u64) -> Result<Lock> {
         self.need_python()?;
         let cache = self.root.join(self.folder);
-        fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
+        fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
         let lock = Lock::take(&cache)?;
         let download = remaining(&cache, wheels);
         need_space(self.root, download + unpacked)?;
@@ -238,14 +238,14 @@ impl Downloads<'_> {
         first: u64,
         label: &str,
     ) -> Result<(), DownloadError> {
-        let found = helper(self.root, ["find", wheel.name, &wheel.file_name()])
+        let link = helper(self.root, ["find", wheel.name, &wheel.file_name()])
             .stdin(Stdio::null())
             .output();
-        let found = found.context("cannot start python3")?;
-        if !found.status.success() {
-            return Err(self.explain(wheel, &found));
+        let link = link.context("cannot start python3")?;
+        if !link.status.success() {
+            return Err(self.explain(wheel, &link));
         }
-        let url = String::from_utf8_lossy(&found.stdout).trim().to_owned();
+        let url = String::from_utf8_lossy(&link.stdout).trim().to_owned();
         let mut get = helper(self.root, [OsStr::new("get"), OsStr::new(&url), part.as_os_str()]);
         let mut child = get
             .stdin(Stdio::null())
@@ -292,12 +292,12 @@ impl Downloads<'_> {
 /// Removes the downloads; returns the number of bytes freed.
 pub fn clear_cache(root: &Path) -> Result<u64> {
     let cache = root.join(CACHE);
-    let freed = remaining_files(&cache);
+    let freed = folder_size(&cache);
     fs::remove_dir_all(&cache).with_context(|| format!("cannot remove {}", cache.display()))?;
     Ok(freed)
 }
 
-fn remaining_files(cache: &Path) -> u64 {
+fn folder_size(cache: &Path) -> u64 {
     let Ok(entries) = cache.read_dir() else { return 0 };
     entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|data| data.len()).sum()
 }
@@ -405,8 +405,8 @@ fn unpack_all(root: &Path, cache: &Path, set: Set, wheels: &[&Wheel]) -> Result<
         let file = cache.join(wheel.file_name());
         let path_text = || format!("{}", file.display());
         let members = members(root, &file).with_context(path_text)?;
-        let kept: Vec<_> = members.lines().filter(|name| set.keeps(name)).collect();
-        unpack(root, &file, &kept, &folder).with_context(path_text)?;
+        let included: Vec<_> = members.lines().filter(|name| set.includes(name)).collect();
+        unpack(root, &file, &included, &folder).with_context(path_text)?;
     }
     Ok(folder)
 }
@@ -455,7 +455,8 @@ pub struct Lock(PathBuf);
 impl Lock {
     fn take(cache: &Path) -> Result<Self> {
         let path = cache.join("lock");
-        if let Some(other) = fs::read_to_string(&path).ok().filter(|id| is_set_up(id.trim())) {
+        if let Some(other) = fs::read_to_string(&path).ok().filter(|id| is_running_setup(id.trim()))
+        {
             bail!(
                 "another setup (process {}) is running in {}; wait for it to end",
                 other.trim(),
@@ -476,7 +477,7 @@ impl Drop for Lock {
 }
 
 /// Returns whether a process with this id is running and is this program.
-fn is_set_up(id: &str) -> bool {
+fn is_running_setup(id: &str) -> bool {
     if id.is_empty() || !id.bytes().all(|byte| byte.is_ascii_digit()) {
         return false;
     }

@@ -13,17 +13,17 @@ const FOLDERS: [&str; 6] = ["bindings", "crates", "examples", "benches", "tests"
 
 /// Prints comment lines that are too wide; returns true if there are none.
 pub fn check(root: &Path) -> Result<bool> {
-    let mut found = Vec::new();
+    let mut wide = Vec::new();
     for folder in FOLDERS {
-        search(root, &root.join(folder), &mut found)?;
+        search(root, &root.join(folder), &mut wide)?;
     }
-    found.sort();
-    found.iter().for_each(|line| println!("{line}"));
-    match found.len() {
+    wide.sort();
+    wide.iter().for_each(|line| println!("{line}"));
+    match wide.len() {
         0 => println!("every comment has at most {WIDTH} columns"),
         count => println!("comment lines wider than {WIDTH} columns: {count}"),
     }
-    Ok(found.is_empty())
+    Ok(wide.is_empty())
 }
 
 fn search(root: &Path, folder: &Path, found: &mut Vec<String>) -> Result<()> {

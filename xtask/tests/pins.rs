@@ -101,11 +101,11 @@ fn the_map_of_equations_names_existing_items() {
     for row in rows {
         let [_, functions, tests, benches] = row[..] else { panic!("{row:?}") };
         for name in names(functions) {
-            let known = |text: &str| {
+            let contains_name = |text: &str| {
                 text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name)
             };
             assert!(
-                known(&exports) || known(&masking) || name == "linear",
+                contains_name(&exports) || contains_name(&masking) || name == "linear",
                 "{name} is not exported"
             );
         }

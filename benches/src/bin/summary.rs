@@ -97,8 +97,8 @@ fn measure(case: &str, step: &str) -> Result<f64> {
 
 fn measure_here(name: &str, step: &str) -> Result<f64> {
     tch::set_num_threads(1);
-    let all = [false, true].into_iter().flat_map(|quick| specs(quick, Device::Cpu));
-    let Some(spec) = all.into_iter().find(|spec| spec.name() == name) else {
+    let all_specs = [false, true].into_iter().flat_map(|quick| specs(quick, Device::Cpu));
+    let Some(spec) = all_specs.into_iter().find(|spec| spec.name() == name) else {
         bail!("no comparison {name}");
     };
     let Case { ours, peers, .. } = (spec.build)()?;

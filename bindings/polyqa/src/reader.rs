@@ -8,14 +8,14 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use torch_ext::{DeviceChoice, resolve_device};
 
-use crate::arguments::{self, count, refused};
+use crate::arguments::{self, count, value_error};
 use crate::py_error;
 
-/// Number of questions with their own contexts that are read together.
-const TOGETHER: usize = 256;
+/// Number of questions with contexts that are evaluated together.
+const QUESTIONS_PER_BATCH: usize = 256;
 
 /// Interval between checks for signals, which wait for the interpreter's lock.
-const PATIENCE: Duration = Duration::from_millis(100);
+const SIGNAL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// An extractive reader: a model with a span head, and the selection of its answers.
 ///
@@ -65,19 +65,19 @@ impl Reader {
         options.set_item("null_threshold", null_threshold)?;
 
         let max_answers = count("answers", answers, 1)?;
-        let batch_size = batch_size.map(|given| count("batch_size", given, 1)).transpose()?;
+        let batch_size = batch_size.map(|value| count("batch_size", value, 1)).transpose()?;
         let max_answer_length = count("max_answer_length", max_answer_length, 1)?;
-        let max_length = max_length.map(|given| count("max_length", given, 1)).transpose()?;
-        let doc_stride = doc_stride.map(|given| count("doc_stride", given, 0)).transpose()?;
+        let max_length = max_length.map(|value| count("max_length", value, 1)).transpose()?;
+        let doc_stride = doc_stride.map(|value| count("doc_stride", value, 0)).transpose()?;
         let model = model.into_os_string().into_string().map_err(|model| {
-            refused(&format!("model {}: must be UTF-8", model.to_string_lossy()))
+            value_error(&format!("model {}: must be UTF-8", model.to_string_lossy()))
         })?;
         let choice: DeviceChoice = device.parse().map_err(|error| py_error(&error))?;
         let reader = py.detach(|| {
             let device = resolve_device(choice).map_err(|error| py_error(&error))?;
             let precision = polyqa::select_precision(precision, device);
-            let precision = precision.map_err(|error| refused(&error.to_string()))?;
-            let configured = || -> polyqa::Result<polyqa::Reader> {
+            let precision = precision.map_err(|error| value_error(&error.to_string()))?;
+            let load = || -> polyqa::Result<polyqa::Reader> {
                 let mut reader = polyqa::Reader::open(&model, device)?;
                 reader.set_precision(precision)?;
                 let mut windows = reader.windows().clone();
@@ -93,7 +93,7 @@ impl Reader {
                 };
                 Ok(reader.with_answers(max_answers).with_null_threshold(null_threshold))
             };
-            configured().map_err(|error| py_error(&error))
+            load().map_err(|error| py_error(&error))
         })?;
         let precision = reader.precision().name();
         Ok(Self { reader: Mutex::new(reader), model, precision, options: options.unbind() })
@@ -118,7 +118,7 @@ impl Reader {
                 let questions = [(None, arguments::question(question, "question")?)];
                 let documents: Documents = arguments::documents(documents)?.into();
                 let mut answers = Vec::new();
-                self.reading(py, |reader, signals| {
+                self.with_reader(py, |reader, signals| {
                     let pass = FirstPass::over_with(&documents, &mut || signals.check())?;
                     let mut done = |found: Vec<Answers>, _| {
                         answers.extend(found);
@@ -129,18 +129,18 @@ impl Reader {
                 let answers = answers.pop();
                 serde_json::to_string(&answers)
             }
-            (true, None) => return Err(refused("a question of type str needs documents")),
+            (true, None) => return Err(value_error("a question of type str needs documents")),
             (false, Some(_)) => {
-                return Err(refused(
+                return Err(value_error(
                     "documents are only supported with a single question of type str",
                 ));
             }
             (false, None) => {
                 let (questions, has_id) = arguments::questions(question)?;
                 let mut answers = Vec::with_capacity(questions.len());
-                self.reading(py, |reader, signals| {
-                    questions.chunks(TOGETHER).try_for_each(|part| {
-                        let found = reader.answer_own(part)?;
+                self.with_reader(py, |reader, signals| {
+                    questions.chunks(QUESTIONS_PER_BATCH).try_for_each(|part| {
+                        let found = reader.answer_in_contexts(part)?;
                         answers.extend(found.into_iter().map(|(answers, _)| answers));
                         signals.check()
                     })
@@ -169,14 +169,14 @@ impl Reader {
 
 impl Reader {
     /// Calls `read` without the interpreter's lock.
-    fn reading(
+    fn with_reader(
         &self,
         py: Python<'_>,
         read: impl FnOnce(&polyqa::Reader, &mut Signals) -> Result<(), Stopped> + Send,
     ) -> PyResult<()> {
         let read = || {
             let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-            read(&reader, &mut Signals { checked: Instant::now() })
+            read(&reader, &mut Signals { last_check: Instant::now() })
         };
         py.detach(read).map_err(|Stopped(error)| error)
     }
@@ -184,15 +184,15 @@ impl Reader {
 
 /// Checks for signals, so that Ctrl-C can stop long computations.
 struct Signals {
-    checked: Instant,
+    last_check: Instant,
 }
 
 impl Signals {
     fn check(&mut self) -> Result<(), Stopped> {
-        if self.checked.elapsed() < PATIENCE {
+        if self.last_check.elapsed() < SIGNAL_INTERVAL {
             return Ok(());
         }
-        self.checked = Instant::now();
+        self.last_check = Instant::now();
         Python::attach(|py| py.check_signals()).map_err(Stopped)
     }
 }

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 
 if importlib.util.find_spec("torch") is None:
-    # Only libtorch was set up. Its libraries are torch's own, its Python code is not there.
+    # Only libtorch is set up. It has torch's libraries, but not its Python code.
     stand_in = str(Path(__file__).parent / "stand_in")
     sys.path.insert(0, stand_in)
     path = os.environ.get("PYTHONPATH")
@@ -20,28 +20,28 @@ if importlib.util.find_spec("torch") is None:
     os.environ.setdefault("LIBTORCH", str(ROOT / ".libtorch/torch"))
 
 
-def started(line, **options):
+def run_program(line, **options):
     return subprocess.run([*map(str, line)], capture_output=True, text=True, **options)
 
 
 @pytest.fixture(scope="session")
 def command_line():
-    """Runs a program of the workspace; POLYQA_PROGRAMS is their folder."""
+    """Runs a program of the workspace; POLYQA_PROGRAMS is the programs' folder."""
     folder = Path(os.environ.get("POLYQA_PROGRAMS", ROOT / "target/debug"))
-    return lambda name, *arguments: started([folder / name, *arguments])
+    return lambda name, *arguments: run_program([folder / name, *arguments])
 
 
 @pytest.fixture(scope="session")
 def installed():
     """Runs the program as `python -m polyqa` does."""
-    return lambda *arguments, **options: started(
+    return lambda *arguments, **options: run_program(
         [sys.executable, "-m", "polyqa", *arguments], **options
     )
 
 
 @pytest.fixture(scope="session")
 def model(command_line, tmp_path_factory):
-    """A folder with a small reader that says anything."""
+    """A folder with a small reader of random weights."""
     base = ROOT / "data/base"
     folder = tmp_path_factory.mktemp("model")
     config = json.loads((base / "config.json").read_text())

@@ -1,4 +1,4 @@
-"""The stubs, the page and the files beside the module."""
+"""Tests of the stubs, the README and the packaged files."""
 
 import ast
 import importlib.metadata
@@ -28,9 +28,9 @@ def test_the_stubs_match_the_module():
     methods = {one.name: one for one in stubbed.body}
     public = {name for name in dir(polyqa.Reader) if not name.startswith("_")}
     assert public == {name for name in methods if not name.startswith("_")} == {"answer"}
-    new, given = methods["__new__"].args, inspect.signature(polyqa.Reader).parameters
-    assert [one.arg for one in new.args[1:] + new.kwonlyargs] == list(given)
-    defaults = [one.default for one in given.values() if one.kind is one.KEYWORD_ONLY]
+    new, parameters = methods["__new__"].args, inspect.signature(polyqa.Reader).parameters
+    assert [one.arg for one in new.args[1:] + new.kwonlyargs] == list(parameters)
+    defaults = [one.default for one in parameters.values() if one.kind is one.KEYWORD_ONLY]
     assert [ast.literal_eval(one) for one in new.kw_defaults] == defaults
     answer = inspect.signature(polyqa.Reader.answer).parameters
     assert [one.arg for one in methods["answer"].args.args] == list(answer)
@@ -56,7 +56,7 @@ def test_the_examples_of_the_readme_run(capsys, model, monkeypatch, tmp_path):
 
 def test_the_extension_finds_libtorch_by_name():
     if shutil.which("readelf") is None:
-        pytest.skip("readelf is not there")
+        pytest.skip("readelf is not installed")
     line = ["readelf", "--dynamic", "--wide", _polyqa.__file__]
     shown = subprocess.run(line, capture_output=True, text=True, check=True).stdout
     assert "RPATH" not in shown and "RUNPATH" not in shown

@@ -1,4 +1,4 @@
-"""The installed program beside that of the workspace."""
+"""Compares the installed program with the workspace's program."""
 
 import json
 import os
@@ -45,16 +45,16 @@ def test_errors_equal_the_programs(installed, command_line, line, tmp_path):
 def test_the_console_script_equals_the_module(installed):
     (script,) = entry_points(group="console_scripts", name="polyqa")
     assert script.value == "polyqa.__main__:main"
-    # Where `pip install --target` puts it, else where it is found.
-    beside = Path(polyqa.__file__).parents[1] / "bin/polyqa"
+    # The path of `pip install --target`; otherwise the script is in the PATH.
+    path = Path(polyqa.__file__).parents[1] / "bin/polyqa"
     done = subprocess.run(
-        [beside if beside.exists() else "polyqa", "x"], capture_output=True, text=True
+        [path if path.exists() else "polyqa", "x"], capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (2, installed("x").stderr)
 
 
-def conversation(model, tmp_path):
-    """The program with a question answered, waiting for the next one."""
+def interactive_program(model, tmp_path):
+    """Starts the program, which waits for questions on standard input."""
     (tmp_path / "peru.txt").write_text("Lima liegt in Peru.")
     line = ["-m", "polyqa", "answer", "--model", model, "--json", tmp_path / "peru.txt"]
     return subprocess.Popen(
@@ -64,7 +64,7 @@ def conversation(model, tmp_path):
 
 
 def test_an_interrupt_stops_the_program(model, tmp_path):
-    running = conversation(model, tmp_path)
+    running = interactive_program(model, tmp_path)
     running.stdin.write("Wo?\n")
     assert running.stdout.readline().startswith("{")
     time.sleep(0.2)
@@ -76,10 +76,10 @@ def test_an_interrupt_stops_the_program(model, tmp_path):
 
 
 def test_a_closed_pipe_is_not_an_error(model, tmp_path):
-    running = conversation(model, tmp_path)
+    running = interactive_program(model, tmp_path)
     running.stdout.close()
-    _, told = running.communicate("Wo?\nWo?\n", timeout=60)
-    assert (running.returncode, told) == (0, "")
+    _, stderr = running.communicate("Wo?\nWo?\n", timeout=60)
+    assert (running.returncode, stderr) == (0, "")
 
 
 def test_another_torch_version_is_rejected_in_one_line(tmp_path):

@@ -1,4 +1,4 @@
-"""The reader beside the program's JSON lines, and what it takes and refuses."""
+"""Compares the reader with the program's JSON lines, and tests its arguments."""
 
 import copy
 import json
@@ -20,19 +20,19 @@ TEXTS = [
 FLOATS = {"probability", "score", "null_probability"}
 
 
-def alike(ours, theirs):
-    """Equal but for the last digits, since the program chooses faster products."""
+def assert_close(ours, theirs):
+    """Compares results up to rounding, because the program uses faster matmul kernels."""
     if isinstance(ours, dict):
         assert list(ours) == list(theirs)
         for key, value in ours.items():
             if key in FLOATS:
                 assert value == pytest.approx(theirs[key], rel=1e-4, abs=1e-5), key
             else:
-                alike(value, theirs[key])
+                assert_close(value, theirs[key])
     elif isinstance(ours, list):
         assert len(ours) == len(theirs)
         for pair in zip(ours, theirs):
-            alike(*pair)
+            assert_close(*pair)
     else:
         assert ours == theirs and type(ours) is type(theirs)
 
@@ -64,9 +64,9 @@ def test_answers_equal_the_command_lines(reader, model, command_line, tmp_path):
         done = command_line("polyqa", "answer", "--model", model, "-q", "Wo liegt Lima?", "--json",
                             "--device", "cpu", *words, tmp_path / "rows.jsonl")
         assert done.returncode == 0, done.stderr
-        own = polyqa.Reader(model, device="cpu", **options) if options else reader
-        found = own.answer(" Wo liegt Lima?", rows)
-        alike(found, json.loads(done.stdout))
+        with_options = polyqa.Reader(model, device="cpu", **options) if options else reader
+        found = with_options.answer(" Wo liegt Lima?", rows)
+        assert_close(found, json.loads(done.stdout))
         assert len(found["answers"]) == options.get("answers", 3)
         assert found["no_answer"] is bool(options)
 
@@ -79,15 +79,15 @@ def test_questions_with_contexts_are_read_together(
                         "--questions", tmp_path / "dev.json")
     assert done.returncode == 0, done.stderr
     found = reader.answer(questions)
-    alike(found, [json.loads(line) for line in done.stdout.splitlines()])
+    assert_close(found, [json.loads(line) for line in done.stdout.splitlines()])
     assert [one["id"] for one in found] == [one["id"] for one in questions]
-    bare = [{key: one[key] for key in ("question", "context")} for one in questions]
-    nameless = reader.answer(bare)
-    assert all("id" not in one for one in nameless)
-    assert [one["answers"][0]["text"] for one in nameless] == [
+    without_ids = [{key: one[key] for key in ("question", "context")} for one in questions]
+    answers = reader.answer(without_ids)
+    assert all("id" not in one for one in answers)
+    assert [one["answers"][0]["text"] for one in answers] == [
         one["answers"][0]["text"] for one in found
     ]
-    assert reader.answer([bare[0] | {"id": 7}])[0]["id"] == "7"
+    assert reader.answer([without_ids[0] | {"id": 7}])[0]["id"] == "7"
 
 
 def test_offsets_refer_to_the_text(reader):
@@ -100,9 +100,9 @@ def test_offsets_refer_to_the_text(reader):
         within = one["start_in_sentence"]
         length = len(one["text"])
         assert one["sentence"][within:within + length] == one["text"]
-    only = reader.answer("Where?", TEXTS[0])
-    assert only["answers"] and {one["document"] for one in only["answers"]} == {"0"}
-    assert only == reader.answer("Where?", [TEXTS[0]])
+    single = reader.answer("Where?", TEXTS[0])
+    assert single["answers"] and {one["document"] for one in single["answers"]} == {"0"}
+    assert single == reader.answer("Where?", [TEXTS[0]])
 
 
 def test_an_empty_document_has_no_answer(reader):
@@ -171,25 +171,25 @@ def test_bfloat16_answers_are_close(reader, model, questions):
 
 
 def answers(reader):
-    """In another process, too."""
+    """Returns answers; a module function, so that other processes can call it."""
     return reader.answer("Where?", TEXTS)
 
 
-@pytest.mark.parametrize("again", [
+@pytest.mark.parametrize("duplicate", [
     copy.copy,
     copy.deepcopy,
     *(lambda reader, p=p: pickle.loads(pickle.dumps(reader, p)) for p in range(2, 6)),
 ])
-def test_a_reader_is_the_same_after_pickle_and_copy(model, again):
-    given = polyqa.Reader(str(model), device="cpu", precision="int8", answers=2, null_threshold=-1e9)
-    same = again(given)
-    assert same is not given and answers(same) == answers(given)
-    assert repr(same) == repr(given) == f"<Reader: {model}, cpu, int8>"
+def test_a_reader_is_the_same_after_pickle_and_copy(model, duplicate):
+    original = polyqa.Reader(str(model), device="cpu", precision="int8", answers=2, null_threshold=-1e9)
+    copied = duplicate(original)
+    assert copied is not original and answers(copied) == answers(original)
+    assert repr(copied) == repr(original) == f"<Reader: {model}, cpu, int8>"
 
 
 def test_a_reader_can_be_sent_to_other_processes(reader):
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        alike(pool.map(answers, [reader])[0], answers(reader))
+        assert_close(pool.map(answers, [reader])[0], answers(reader))
 
 
 def test_threads_share_a_reader(reader, questions):
@@ -205,13 +205,13 @@ def test_threads_share_a_reader(reader, questions):
 
 
 def test_other_threads_run_concurrently(reader, questions):
-    """Threads take turns only where one lets go of the interpreter's lock: none is made to."""
-    turns, seen = [0], []
+    """With this switch interval, threads switch only if one releases the interpreter's lock."""
+    turns, observed = [0], []
 
     def work():
-        seen.append(turns[0])
+        observed.append(turns[0])
         reader.answer(questions)
-        seen.append(turns[0])
+        observed.append(turns[0])
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1000)
@@ -224,12 +224,12 @@ def test_other_threads_run_concurrently(reader, questions):
         worker.join()
     finally:
         sys.setswitchinterval(interval)
-    before, after = seen
+    before, after = observed
     assert after > before
 
 
 def test_an_interrupt_stops_a_long_call(reader):
-    """Enough for minutes."""
+    """The call would take minutes."""
     texts = (f"{number} {TEXTS[0] * 50}" for number in range(20_000))
     documents = list(texts)
     threading.Timer(1, signal.raise_signal, [signal.SIGINT]).start()

@@ -1,10 +1,10 @@
-"""The module beside the work that transformers' run_qa does before and after its model.
+"""Compares the module with the pre- and post-processing of transformers' run_qa.
 
     python run_qa.py UTILS_QA.py [TOKENIZER] [--rounds N] [--languages en,ar,zh]
 
-Both read the same rows and take turns in one process; features and answers have to agree. Prints
-the first call with the tokenizer's loading, and the least of the rounds, in which both tokenizers
-know the words. UTILS_QA.py is that of transformers' examples/pytorch/question-answering.
+Both process the same rows alternately in one process; features and answers must be equal. Prints the
+time of the first call, including loading the tokenizer, and the minimum over the rounds, in which both
+tokenizers have cached the words. UTILS_QA.py is in transformers' examples/pytorch/question-answering.
 """
 
 import argparse
@@ -25,7 +25,7 @@ NAMES |= {"unk_token": "<unk>", "pad_token": "<pad>"}
 
 
 class Examples(list):
-    """A list of rows that also gives the column of ids."""
+    """A list of rows; the key `id` gives the column of ids."""
 
     def __getitem__(self, key):
         return [row["id"] for row in self] if key == "id" else super().__getitem__(key)
@@ -45,7 +45,7 @@ def features(rows, tokenizer):
     """run_qa's prepare_validation_features, on batches of 1,000."""
     for begin in range(0, len(rows), 1000):
         batch = rows[begin : begin + 1000]
-        made = tokenizer(
+        encoded = tokenizer(
             [row["question"].lstrip() for row in batch],
             [row["context"] for row in batch],
             truncation="only_second",
@@ -55,13 +55,13 @@ def features(rows, tokenizer):
             return_offsets_mapping=True,
             padding="max_length",
         )
-        for i, sample in enumerate(made["overflow_to_sample_mapping"]):
-            sequence = made.sequence_ids(i)
-            offsets = made["offset_mapping"][i]
+        for i, sample in enumerate(encoded["overflow_to_sample_mapping"]):
+            sequence = encoded.sequence_ids(i)
+            offsets = encoded["offset_mapping"][i]
             yield {
                 "example_id": batch[sample]["id"],
-                "input_ids": made["input_ids"][i],
-                "attention_mask": made["attention_mask"][i],
+                "input_ids": encoded["input_ids"][i],
+                "attention_mask": encoded["attention_mask"][i],
                 "offset_mapping": [o if sequence[k] == 1 else None for k, o in enumerate(offsets)],
             }
 
@@ -88,32 +88,32 @@ def main():
     def load():
         return PreTrainedTokenizerFast(tokenizer_file=arguments.tokenizer, **NAMES)
 
-    def theirs():
+    def run_qa():
         return list(features(rows, tokenizer))
 
-    def ours(**more):
-        return mlqa_eval.windows(rows, arguments.tokenizer, **more)
+    def module(**options):
+        return mlqa_eval.windows(rows, arguments.tokenizer, **options)
 
     loading, tokenizer = timed(load)
-    peer, made = timed(theirs)
-    first, inputs = timed(lambda: ours(compatible="run_qa"))
+    peer, run_qa_features = timed(run_qa)
+    first, inputs = timed(lambda: module(compatible="run_qa"))
     print(f"features, first call: {1e3 * first:.1f} ms, run_qa {1e3 * (loading + peer):.1f} ms, "
           f"{(loading + peer) / first:.2f}x")
-    assert [one["input_ids"] for one in made] == inputs.input_ids.tolist()
+    assert [one["input_ids"] for one in run_qa_features] == inputs.input_ids.tolist()
     random = np.random.default_rng(3)
     logits = random.normal(size=(2, *inputs.input_ids.shape)).astype(np.float32)
 
-    def their_answers():
+    def run_qa_answers():
         return utils_qa.postprocess_qa_predictions(
-            rows, made, tuple(logits), log_level=logging.WARNING
+            rows, run_qa_features, tuple(logits), log_level=logging.WARNING
         )
 
-    assert their_answers() == mlqa_eval.decode(inputs, *logits)
+    assert run_qa_answers() == mlqa_eval.decode(inputs, *logits)
     programs = {
-        "features, run_qa": theirs,
-        "features, ours": lambda: ours(compatible="run_qa"),
-        "features, ours, own rules": ours,
-        "decoding, run_qa": their_answers,
+        "features, run_qa": run_qa,
+        "features, ours": lambda: module(compatible="run_qa"),
+        "features, ours, default rules": module,
+        "decoding, run_qa": run_qa_answers,
         "decoding, ours": lambda: mlqa_eval.decode(inputs, *logits),
         "decoding, ours, n-best arrays": lambda: mlqa_eval.n_best_arrays(inputs, *logits),
         "decoding, ours, n-best dicts": lambda: mlqa_eval.n_best(inputs, *logits),
@@ -124,10 +124,10 @@ def main():
             seconds, result = timed(program)
             times[name].append(seconds)
             del result
-    print(f"{len(rows)} questions, {len(made)} rows, load {os.getloadavg()[0]:.1f}")
+    print(f"{len(rows)} questions, {len(run_qa_features)} rows, load {os.getloadavg()[0]:.1f}")
     for name, all in times.items():
         peer = min(times[f"{name.split(',')[0]}, run_qa"])
-        print(f"{name}: {1e3 * min(all):.1f} ms, {len(made) / min(all):,.0f}/s, {peer / min(all):.2f}x")
+        print(f"{name}: {1e3 * min(all):.1f} ms, {len(run_qa_features) / min(all):,.0f}/s, {peer / min(all):.2f}x")
 
 
 main()

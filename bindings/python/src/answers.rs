@@ -28,11 +28,11 @@ pub fn decode<'py>(
     allow_null: Option<f32>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let config = config(windows, n_best, max_answer_length, allow_null);
-    let all = with_rows(py, &start_logits, &end_logits, |start, end| {
+    let answers_by_question = with_rows(py, &start_logits, &end_logits, |start, end| {
         mlqa_eval::decode_answers(&windows.questions, &windows.windows, start, end, &config)
     })?;
     let answers = PyDict::new(py);
-    for (question, answer) in windows.questions.iter().zip(all) {
+    for (question, answer) in windows.questions.iter().zip(answers_by_question) {
         answers.set_item(&question.id, answer)?;
     }
     Ok(answers)
@@ -57,9 +57,9 @@ pub fn n_best<'py>(
 ) -> PyResult<Bound<'py, PyDict>> {
     let config = config(windows, n_best, max_answer_length, allow_null);
     let lists = PyDict::new(py);
-    for one in &best(py, windows, &start_logits, &end_logits, &config)? {
+    for one in &best_answers(py, windows, &start_logits, &end_logits, &config)? {
         let entry = PyDict::new(py);
-        let candidates = one.candidates.iter().map(|candidate| entry_of(py, candidate));
+        let candidates = one.candidates.iter().map(|candidate| candidate_dict(py, candidate));
         let candidates = PyList::new(py, candidates.collect::<PyResult<Vec<_>>>()?)?;
         entry.set_item(intern!(py, "candidates"), candidates)?;
         entry.set_item(intern!(py, "null_score"), one.null_score)?;
@@ -91,38 +91,43 @@ pub fn n_best_arrays<'py>(
     allow_null: Option<f32>,
 ) -> PyResult<(Bound<'py, PyDict>, Bound<'py, PyDict>)> {
     let config = config(windows, n_best, max_answer_length, allow_null);
-    let all = best(py, windows, &start_logits, &end_logits, &config)?;
+    let n_best_lists = best_answers(py, windows, &start_logits, &end_logits, &config)?;
     let (candidates, questions) = (PyDict::new(py), PyDict::new(py));
-    let of = |value: fn(&Candidate) -> usize| {
-        all.iter().flat_map(|one| &one.candidates).map(move |one| index(value(one)))
+    let indices = |value: fn(&Candidate) -> usize| {
+        n_best_lists.iter().flat_map(|one| &one.candidates).map(move |one| index(value(one)))
     };
-    let numbers =
-        |value: fn(&Candidate) -> f32| all.iter().flat_map(|one| &one.candidates).map(value);
+    let numbers = |value: fn(&Candidate) -> f32| {
+        n_best_lists.iter().flat_map(|one| &one.candidates).map(value)
+    };
     let question_indices = |(k, one): (usize, &NBest)| vec![index(k); one.candidates.len()];
-    add(&candidates, "question", all.iter().enumerate().flat_map(question_indices))?;
-    add(&candidates, "window", of(|one| one.window))?;
-    add(&candidates, "start", of(|one| one.start))?;
-    add(&candidates, "end", of(|one| one.end))?;
-    add(&candidates, "answer_start", of(|one| one.answer_start))?;
+    add(&candidates, "question", n_best_lists.iter().enumerate().flat_map(question_indices))?;
+    add(&candidates, "window", indices(|one| one.window))?;
+    add(&candidates, "start", indices(|one| one.start))?;
+    add(&candidates, "end", indices(|one| one.end))?;
+    add(&candidates, "answer_start", indices(|one| one.answer_start))?;
     // Position 0 is outside the context, so it means "no answer" whatever its text.
     let length = |one: &Candidate| if one.end == 0 { 0 } else { one.text.chars().count() };
-    let ends = all.iter().flat_map(|one| &one.candidates);
+    let ends = n_best_lists.iter().flat_map(|one| &one.candidates);
     add(&candidates, "answer_end", ends.map(|one| index(one.answer_start + length(one))))?;
     add(&candidates, "score", numbers(|one| one.score))?;
-    let probabilities = all.iter().flat_map(|one| &one.candidates);
+    let probabilities = n_best_lists.iter().flat_map(|one| &one.candidates);
     add(&candidates, "probability", probabilities.map(|one| one.probability))?;
     add(&candidates, "start_logit", numbers(|one| one.start_logit))?;
     add(&candidates, "end_logit", numbers(|one| one.end_logit))?;
     let ends = || {
-        all.iter().scan(0, |end, one| {
+        n_best_lists.iter().scan(0, |end, one| {
             *end += one.candidates.len();
             Some((*end - one.candidates.len(), *end))
         })
     };
     add(&questions, "first", ends().map(|(first, _)| index(first)))?;
     add(&questions, "last", ends().map(|(_, last)| index(last)))?;
-    add(&questions, "null_score", all.iter().map(|one| one.null_score.unwrap_or(f32::NAN)))?;
-    add(&questions, "null", all.iter().map(|one| one.null))?;
+    add(
+        &questions,
+        "null_score",
+        n_best_lists.iter().map(|one| one.null_score.unwrap_or(f32::NAN)),
+    )?;
+    add(&questions, "null", n_best_lists.iter().map(|one| one.null))?;
     Ok((candidates, questions))
 }
 
@@ -146,7 +151,7 @@ fn config(
     DecodeConfig { n_best, max_answer_length, allow_null, compatible, ..DecodeConfig::default() }
 }
 
-fn best(
+fn best_answers(
     py: Python<'_>,
     windows: &Windows,
     start_logits: &Logits<'_>,
@@ -176,7 +181,7 @@ fn with_rows<T: Send>(
     .map_err(py_error)
 }
 
-fn entry_of<'py>(py: Python<'py>, candidate: &Candidate) -> PyResult<Bound<'py, PyDict>> {
+fn candidate_dict<'py>(py: Python<'py>, candidate: &Candidate) -> PyResult<Bound<'py, PyDict>> {
     let entry = PyDict::new(py);
     entry.set_item(intern!(py, "text"), &candidate.text)?;
     entry.set_item(intern!(py, "score"), candidate.score)?;

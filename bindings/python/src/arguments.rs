@@ -11,7 +11,7 @@ use pyo3::types::PyDict;
 use serde::Serialize;
 
 use crate::py_error;
-use crate::questions::{Refused, Taken, field, id, text};
+use crate::questions::{InputError, Parsed, field, id, text};
 
 /// Converts answers by question id, rows in `evaluate`'s format, or a file of either. For rows,
 /// also returns the null odds.
@@ -19,13 +19,13 @@ pub fn predictions(argument: &Bound<'_, PyAny>) -> PyResult<(Predictions, Option
     if let Ok(answers) = argument.cast::<PyDict>() {
         let answers = answers.iter().map(|(id, answer)| {
             let Ok(id) = id.extract::<String>() else {
-                return Err(refused(&format!(
+                return Err(value_error(&format!(
                     "predictions: {id}: expected a question's id, a str"
                 )));
             };
             answer.extract().map(|answer| (id.clone(), answer)).map_err(|_| {
-                let actual = if answer.is_none() { "None".to_owned() } else { kind(&answer) };
-                refused(&format!(
+                let actual = if answer.is_none() { "None".to_owned() } else { type_name(&answer) };
+                value_error(&format!(
                     "predictions: question `{id}`: expected its answer, a str, got {actual}"
                 ))
             })
@@ -37,51 +37,53 @@ pub fn predictions(argument: &Bound<'_, PyAny>) -> PyResult<(Predictions, Option
         return argument.py().detach(|| Predictions::read_with_odds(path)).map_err(py_error);
     }
     let Ok(rows) = argument.try_iter() else {
-        return Err(refused(&format!(
+        return Err(value_error(&format!(
             "predictions: expected {{\"<question id>\": \"<answer>\", …}}, rows {{\"id\": …, \
              \"prediction_text\": …}} or a file of either, got {}",
-            kind(argument)
+            type_name(argument)
         )));
     };
     let (mut answers, mut odds) = (BTreeMap::new(), Vec::new());
     for (k, row) in rows.enumerate() {
         let row = row?;
-        let place = format!("predictions: row {}", k + 1);
-        let (id, answer, row_odds) = prediction(&row).map_err(|error| error.of(&row, &place))?;
+        let location = format!("predictions: row {}", k + 1);
+        let (id, answer, row_odds) =
+            prediction(&row).map_err(|error| error.at_question(&row, &location))?;
         odds.extend(row_odds.map(|row_odds| (id.clone(), row_odds)));
         if answers.insert(id.clone(), answer).is_some() {
-            return Err(refused(&format!("{place}: question `{id}` has two predictions")));
+            return Err(value_error(&format!("{location}: question `{id}` has two predictions")));
         }
     }
     Ok((Predictions(answers), Some(NullOdds(odds)).filter(|odds| !odds.0.is_empty())))
 }
 
-fn prediction(row: &Bound<'_, PyAny>) -> Taken<(String, String, Option<f64>)> {
+fn prediction(row: &Bound<'_, PyAny>) -> Parsed<(String, String, Option<f64>)> {
     let py = row.py();
     let answer = text(row, intern!(py, "prediction_text"), true)?;
-    let id = id(row)?.ok_or_else(|| Refused::Form("missing field `id`".into()))?;
+    let id = id(row)?.ok_or_else(|| InputError::Format("missing field `id`".into()))?;
     let key = intern!(py, "no_answer_probability");
     let odds = field(row, key)?.map(|odds| {
-        let other = |_| Refused::Form(format!("`{key}`: expected a number, got {}", kind(&odds)));
-        odds.extract().map_err(other)
+        let not_a_number =
+            |_| InputError::Format(format!("`{key}`: expected a number, got {}", type_name(&odds)));
+        odds.extract().map_err(not_a_number)
     });
     Ok((id, answer, odds.transpose()?))
 }
 
 /// Returns the type name of a value for messages.
-pub fn kind(value: &Bound<'_, PyAny>) -> String {
+pub fn type_name(value: &Bound<'_, PyAny>) -> String {
     value.get_type().name().map_or_else(|_| "something else".into(), |name| name.to_string())
 }
 
-pub fn refused(message: &str) -> PyErr {
+pub fn value_error(message: &str) -> PyErr {
     PyValueError::new_err(atomic_file::one_line(message).into_owned())
 }
 
-impl From<Refused> for PyErr {
-    fn from(error: Refused) -> Self {
+impl From<InputError> for PyErr {
+    fn from(error: InputError) -> Self {
         match error {
-            Refused::Form(message) => refused(&message),
-            Refused::Python(error) => error,
+            InputError::Format(message) => value_error(&message),
+            InputError::Python(error) => error,
         }
     }
 }
@@ -93,7 +95,7 @@ macro_rules! counts {
         pub fn $name(value: &Bound<'_, PyAny>) -> PyResult<usize> {
             value.extract::<u32>().map(|count| count as usize).map_err(|error| {
                 match error.is_instance_of::<PyOverflowError>(value.py()) {
-                    true => refused(&format!(
+                    true => value_error(&format!(
                         "{}={value}: must be from 0 to {}", stringify!($name), u32::MAX
                     )),
                     false => error,
@@ -136,7 +138,7 @@ pub fn rules(py: Python<'_>, lang: Option<&str>, norm: &str) -> PyResult<Option<
             }
             Ok(Some(Normalization::Mlqa(language)))
         }
-        _ => Err(refused(&format!(
+        _ => Err(value_error(&format!(
             "norm={norm:?}: must be \"mlqa\", \"squad\" or, of `score` and \
              `compute`, \"squad2\""
         ))),
@@ -152,7 +154,7 @@ pub fn rules_of(py: Python<'_>, lang: Language, norm: &str) -> PyResult<Normaliz
 }
 
 pub fn no_language() -> PyErr {
-    refused("norm=\"mlqa\" needs lang, the language of context and answer, such as \"en\"")
+    value_error("norm=\"mlqa\" needs lang, the language of context and answer, such as \"en\"")
 }
 
 pub fn language(code: &str) -> PyResult<Language> {
@@ -166,7 +168,7 @@ pub fn warn(py: Python<'_>, message: &str) -> PyResult<()> {
 
 /// Converts a value as `json.loads` does, with the digits that the command line prints.
 pub fn plain<'py>(py: Python<'py>, value: &impl Serialize) -> PyResult<Bound<'py, PyAny>> {
-    let text = serde_json::to_string(value).map_err(|error| refused(&error.to_string()))?;
+    let text = serde_json::to_string(value).map_err(|error| value_error(&error.to_string()))?;
     loads(py, &text)
 }
 

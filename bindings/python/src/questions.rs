@@ -9,58 +9,59 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyIterator, PyString};
 
-use crate::arguments::{kind, warn};
+use crate::arguments::{type_name, warn};
 use crate::py_error;
 
-/// Reads questions from a file, from the result of `json.load`, or from rows; messages call the
-/// input `name`. With `texts` every question must have a context and a question text.
+/// Reads questions from a file, from the result of `json.load`, or from rows; `name` is the name of
+/// the input in messages. With `texts` every question must have a context and a question text.
 /// Irregularities of a file become warnings.
-pub fn questions(given: &Bound<'_, PyAny>, name: &str, texts: bool) -> PyResult<Dataset> {
-    let py = given.py();
-    if let Ok(path) = given.extract::<PathBuf>() {
+pub fn questions(input: &Bound<'_, PyAny>, name: &str, texts: bool) -> PyResult<Dataset> {
+    let py = input.py();
+    if let Ok(path) = input.extract::<PathBuf>() {
         let dataset = py.detach(|| Dataset::read(path));
         atomic_file::take_notes().iter().try_for_each(|note| warn(py, note))?;
         return dataset.map_err(py_error);
     }
     let mut reader = Reader { texts, shared: HashSet::new(), questions: Vec::new() };
-    let version = reader.file(given).map_err(|error| error.at(name))?;
+    let version = reader.file(input).map_err(|error| error.at(name))?;
     py.detach(|| Dataset::new(name, version, reader.questions)).map_err(py_error)
 }
 
 /// Reason for rejecting Python objects.
-pub enum Refused {
+pub enum InputError {
     /// The objects have another format.
-    Form(String),
+    Format(String),
     /// An exception raised by an object.
     Python(PyErr),
 }
 
-impl From<PyErr> for Refused {
+impl From<PyErr> for InputError {
     fn from(error: PyErr) -> Self {
         Self::Python(error)
     }
 }
 
-pub type Taken<T> = Result<T, Refused>;
+/// Result of parsing Python objects.
+pub type Parsed<T> = Result<T, InputError>;
 
-impl Refused {
+impl InputError {
     fn expected(expected: &str, got: &Bound<'_, PyAny>) -> Self {
-        Self::Form(format!("expected {expected}, got {}", kind(got)))
+        Self::Format(format!("expected {expected}, got {}", type_name(got)))
     }
 
-    /// Prefixes the message with the place.
-    pub fn at(self, place: &str) -> Self {
+    /// Prefixes the message with the location.
+    pub fn at(self, location: &str) -> Self {
         match self {
-            Self::Form(message) => Self::Form(format!("{place}: {message}")),
+            Self::Format(message) => Self::Format(format!("{location}: {message}")),
             error => error,
         }
     }
 
-    /// Prefixes the message with the place and the question's id.
-    pub fn of(self, row: &Bound<'_, PyAny>, place: &str) -> Self {
+    /// Prefixes the message with the location and the question's id.
+    pub fn at_question(self, row: &Bound<'_, PyAny>, location: &str) -> Self {
         match id(row) {
-            Ok(Some(id)) => self.at(&format!("{place}: question `{id}`")),
-            _ => self.at(place),
+            Ok(Some(id)) => self.at(&format!("{location}: question `{id}`")),
+            _ => self.at(location),
         }
     }
 }
@@ -73,14 +74,14 @@ struct Reader {
 
 impl Reader {
     /// Reads all questions and returns the version of the file.
-    fn file(&mut self, given: &Bound<'_, PyAny>) -> Taken<Option<String>> {
-        let py = given.py();
+    fn file(&mut self, input: &Bound<'_, PyAny>) -> Parsed<Option<String>> {
+        let py = input.py();
         let expected = "a file, the result of json.load, or rows";
-        let (list, version) = match given.cast::<PyDict>() {
-            Err(_) => (given.clone(), None),
+        let (list, version) = match input.cast::<PyDict>() {
+            Err(_) => (input.clone(), None),
             Ok(file) => {
                 let data = file.get_item(intern!(py, "data"))?;
-                let data = data.ok_or_else(|| Refused::expected(expected, given))?;
+                let data = data.ok_or_else(|| InputError::expected(expected, input))?;
                 let version = file.get_item(intern!(py, "version"))?;
                 (data, version.and_then(|version| version.extract().ok()))
             }
@@ -89,7 +90,7 @@ impl Reader {
             let item = item?;
             let row = format!("row {}", k + 1);
             match field(&item, intern!(py, "paragraphs")).map_err(|error| error.at(&row))? {
-                None => self.row(&item).map_err(|error| error.of(&item, &row))?,
+                None => self.row(&item).map_err(|error| error.at_question(&item, &row))?,
                 Some(paragraphs) => self
                     .article(&item, &paragraphs)
                     .map_err(|error| error.at(&format!("data[{k}]")))?,
@@ -98,20 +99,20 @@ impl Reader {
         Ok(version)
     }
 
-    fn article(&mut self, article: &Bound<'_, PyAny>, all: &Bound<'_, PyAny>) -> Taken<()> {
+    fn article(&mut self, article: &Bound<'_, PyAny>, all: &Bound<'_, PyAny>) -> Parsed<()> {
         let py = article.py();
         let title = self.text(article, intern!(py, "title"), false)?;
         for (k, paragraph) in items(all, "a list of paragraphs")?.enumerate() {
             let paragraph = paragraph?;
-            let place = format!("paragraphs[{k}]");
+            let location = format!("paragraphs[{k}]");
             let mut fields = || {
                 Ok((
                     self.text(&paragraph, intern!(py, "context"), self.texts)?,
                     required(&paragraph, intern!(py, "qas"))?,
                 ))
             };
-            let (context, qas) = fields().map_err(|error: Refused| error.at(&place))?;
-            for (j, qa) in items(&qas, "a list").map_err(|error| error.at(&place))?.enumerate() {
+            let (context, qas) = fields().map_err(|error: InputError| error.at(&location))?;
+            for (j, qa) in items(&qas, "a list").map_err(|error| error.at(&location))?.enumerate() {
                 let qa = qa?;
                 let answers = || match field(&qa, intern!(py, "answers"))? {
                     Some(answers) => answers_of(&answers),
@@ -120,14 +121,15 @@ impl Reader {
                 let question = answers().and_then(|answers| {
                     self.question(&qa, Arc::clone(&context), answers, Arc::clone(&title))
                 });
-                question.map_err(|error| error.of(&qa, &format!("{place}.qas[{j}]")))?;
+                question
+                    .map_err(|error| error.at_question(&qa, &format!("{location}.qas[{j}]")))?;
             }
         }
         Ok(())
     }
 
     /// Reads a row in the SQuAD format of data hubs.
-    fn row(&mut self, row: &Bound<'_, PyAny>) -> Taken<()> {
+    fn row(&mut self, row: &Bound<'_, PyAny>) -> Parsed<()> {
         let py = row.py();
         let title = self.text(row, intern!(py, "title"), false)?;
         let context = self.text(row, intern!(py, "context"), self.texts)?;
@@ -142,7 +144,7 @@ impl Reader {
         context: Arc<str>,
         answers: Vec<Answer>,
         title: Arc<str>,
-    ) -> Taken<()> {
+    ) -> Parsed<()> {
         let question = text(row, intern!(row.py(), "question"), self.texts)?;
         let id = id(row)?.ok_or_else(|| missing("id"))?;
         self.questions.push(Question { id, question, context, answers, title });
@@ -155,7 +157,7 @@ impl Reader {
         map: &Bound<'_, PyAny>,
         key: &Bound<'_, PyString>,
         needed: bool,
-    ) -> Taken<Arc<str>> {
+    ) -> Parsed<Arc<str>> {
         let text = text(map, key, needed)?;
         Ok(self.shared.get(text.as_str()).cloned().unwrap_or_else(|| {
             let text: Arc<str> = text.into();
@@ -166,7 +168,7 @@ impl Reader {
 }
 
 /// Returns a question's id: a string or an integer.
-pub fn id(map: &Bound<'_, PyAny>) -> Taken<Option<String>> {
+pub fn id(map: &Bound<'_, PyAny>) -> Parsed<Option<String>> {
     let Some(id) = field(map, intern!(map.py(), "id"))? else { return Ok(None) };
     match id.cast::<PyInt>() {
         Ok(number) => Ok(Some(number.to_string())),
@@ -175,7 +177,7 @@ pub fn id(map: &Bound<'_, PyAny>) -> Taken<Option<String>> {
 }
 
 /// Returns the text of a key; empty if the key is optional and missing.
-pub fn text(map: &Bound<'_, PyAny>, key: &Bound<'_, PyString>, needed: bool) -> Taken<String> {
+pub fn text(map: &Bound<'_, PyAny>, key: &Bound<'_, PyString>, needed: bool) -> Parsed<String> {
     match field(map, key)? {
         Some(text) => text_of(&text).map_err(|error| error.at(&format!("`{key}`"))),
         None if needed => Err(missing(&key.to_string())),
@@ -183,76 +185,77 @@ pub fn text(map: &Bound<'_, PyAny>, key: &Bound<'_, PyString>, needed: bool) -> 
     }
 }
 
-fn text_of(value: &Bound<'_, PyAny>) -> Taken<String> {
-    let text = value.cast::<PyString>().map_err(|_| Refused::expected("a str", value))?;
-    let half = |_| Refused::Form("an unpaired surrogate is not valid text".into());
-    Ok(text.to_cow().map_err(half)?.into_owned())
+fn text_of(value: &Bound<'_, PyAny>) -> Parsed<String> {
+    let text = value.cast::<PyString>().map_err(|_| InputError::expected("a str", value))?;
+    let unpaired_surrogate =
+        |_| InputError::Format("an unpaired surrogate is not valid text".into());
+    Ok(text.to_cow().map_err(unpaired_surrogate)?.into_owned())
 }
 
 /// Returns the value of a key; `None` if it is missing or None.
 pub fn field<'py>(
     map: &Bound<'py, PyAny>,
     key: &Bound<'py, PyString>,
-) -> Taken<Option<Bound<'py, PyAny>>> {
+) -> Parsed<Option<Bound<'py, PyAny>>> {
     let value = match map.cast::<PyDict>() {
         Ok(dict) => dict.get_item(key)?,
         Err(_) => match map.get_item(key) {
             Ok(value) => Some(value),
             Err(error) if error.is_instance_of::<PyKeyError>(map.py()) => None,
-            Err(_) => return Err(Refused::expected("a mapping", map)),
+            Err(_) => return Err(InputError::expected("a mapping", map)),
         },
     };
     Ok(value.filter(|value| !value.is_none()))
 }
 
-fn required<'py>(map: &Bound<'py, PyAny>, key: &Bound<'py, PyString>) -> Taken<Bound<'py, PyAny>> {
+fn required<'py>(map: &Bound<'py, PyAny>, key: &Bound<'py, PyString>) -> Parsed<Bound<'py, PyAny>> {
     field(map, key)?.ok_or_else(|| missing(&key.to_string()))
 }
 
-fn missing(key: &str) -> Refused {
-    Refused::Form(format!("missing field `{key}`"))
+fn missing(key: &str) -> InputError {
+    InputError::Format(format!("missing field `{key}`"))
 }
 
-fn items<'py>(list: &Bound<'py, PyAny>, expected: &str) -> Taken<Bound<'py, PyIterator>> {
-    let other = list.is_instance_of::<PyString>();
-    list.try_iter().ok().filter(|_| !other).ok_or_else(|| Refused::expected(expected, list))
+fn items<'py>(list: &Bound<'py, PyAny>, expected: &str) -> Parsed<Bound<'py, PyIterator>> {
+    let is_text = list.is_instance_of::<PyString>();
+    list.try_iter().ok().filter(|_| !is_text).ok_or_else(|| InputError::expected(expected, list))
 }
 
 /// Reads lists `text` and `answer_start`, or a list of objects with both.
-fn answers_of(given: &Bound<'_, PyAny>) -> Taken<Vec<Answer>> {
-    let py = given.py();
+fn answers_of(input: &Bound<'_, PyAny>) -> Parsed<Vec<Answer>> {
+    let py = input.py();
     let (text_key, start_key) = (intern!(py, "text"), intern!(py, "answer_start"));
     let expected = "lists `text` and `answer_start`, or a list of objects with both";
-    let at = |error: Refused| error.at("`answers`");
-    if let Ok(Some(texts)) = field(given, text_key) {
-        let starts = required(given, start_key).map_err(at)?;
+    let at = |error: InputError| error.at("`answers`");
+    if let Ok(Some(texts)) = field(input, text_key) {
+        let starts = required(input, start_key).map_err(at)?;
         let texts: Vec<_> = items(&texts, expected).map_err(at)?.collect::<PyResult<_>>()?;
         let starts: Vec<_> = items(&starts, expected).map_err(at)?.collect::<PyResult<_>>()?;
         if texts.len() != starts.len() {
             let (texts, starts) = (texts.len(), starts.len());
             let message = format!("`answers`: {texts} in `text`, {starts} in `answer_start`");
-            return Err(Refused::Form(message));
+            return Err(InputError::Format(message));
         }
-        let answer = |(text, start)| -> Taken<Answer> {
+        let answer = |(text, start)| -> Parsed<Answer> {
             Ok(Answer { text: text_of(text)?, answer_start: count(start)? })
         };
-        return texts.iter().zip(&starts).map(answer).collect::<Taken<_>>().map_err(at);
+        return texts.iter().zip(&starts).map(answer).collect::<Parsed<_>>().map_err(at);
     }
-    let answer = |one: PyResult<Bound<'_, PyAny>>| -> Taken<Answer> {
+    let answer = |one: PyResult<Bound<'_, PyAny>>| -> Parsed<Answer> {
         let one = one?;
         let start = required(&one, start_key)?;
         Ok(Answer { text: text(&one, text_key, true)?, answer_start: count(&start)? })
     };
-    let list = match given.is_instance_of::<PyDict>() {
-        true => Err(Refused::expected(expected, given)),
-        false => items(given, expected),
+    let list = match input.is_instance_of::<PyDict>() {
+        true => Err(InputError::expected(expected, input)),
+        false => items(input, expected),
     };
     list.and_then(|list| list.map(answer).collect()).map_err(at)
 }
 
-fn count(value: &Bound<'_, PyAny>) -> Taken<usize> {
+fn count(value: &Bound<'_, PyAny>) -> Parsed<usize> {
     value.extract().map_err(|_| {
-        let got = value.repr().map_or_else(|_| kind(value), |repr| repr.to_string());
-        Refused::Form(format!("expected a number of code points, got {got}"))
+        let got = value.repr().map_or_else(|_| type_name(value), |repr| repr.to_string());
+        InputError::Format(format!("expected a number of code points, got {got}"))
     })
 }

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::arguments::{
-    self, language, no_language, plain, predictions, refused, resampling, rules, rules_of,
+    self, language, no_language, predictions, resampling, rules, rules_of, to_python, value_error,
 };
 use crate::py_error;
 use crate::questions::{field, questions};
@@ -32,11 +32,11 @@ pub fn matrix<'py>(
     split: &str,
     title: &str,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (data, given) =
+    let (data, predictions) =
         (Pairs::required(data, "data")?, Pairs::required(predictions, "predictions")?);
     let mut matrix = Matrix::new(title);
     for (name, dataset) in data.all(split)? {
-        let Some(predictions) = given.get(&name)? else { continue };
+        let Some(predictions) = predictions.get(&name)? else { continue };
         let rules = rules_of(py, name.context, norm)?;
         let dataset = questions(&dataset, &name.to_string(), false)?;
         let (predictions, _) = arguments::predictions(&predictions)?;
@@ -44,8 +44,8 @@ pub fn matrix<'py>(
         matrix.insert(name.context, name.question, Cell::from(&result));
     }
     match matrix.is_empty() {
-        true => Err(refused("predictions: no pair of languages is in data and predictions")),
-        false => plain(py, &matrix),
+        true => Err(value_error("predictions: no pair of languages is in data and predictions")),
+        false => to_python(py, &matrix),
     }
 }
 
@@ -84,17 +84,20 @@ pub fn compare<'py>(
         let label = dataset.path.display().to_string();
         let compared =
             py.detach(|| compare_runs(&label, &dataset, [&runs[0], &runs[1]], rules, &config));
-        return plain(py, &compared.map_err(py_error)?);
+        return to_python(py, &compared.map_err(py_error)?);
     };
     let pairs = |run: &[Bound<'py, PyAny>]| {
         run.iter().map(|seed| Pairs::required(seed, "predictions")).collect::<PyResult<Vec<_>>>()
     };
     let runs = [pairs(&runs[0])?, pairs(&runs[1])?];
     for (name, dataset) in data.all(split)? {
-        let of = |run: &[Pairs<'py>]| -> PyResult<Option<Vec<_>>> {
+        let files_of_pair = |run: &[Pairs<'py>]| -> PyResult<Option<Vec<_>>> {
             run.iter().map(|seed| seed.get(&name)).collect()
         };
-        let (Some(first), Some(second)) = (of(&runs[0])?, of(&runs[1])?) else { continue };
+        let (Some(first), Some(second)) = (files_of_pair(&runs[0])?, files_of_pair(&runs[1])?)
+        else {
+            continue;
+        };
         let rules = rules_of(py, name.context, norm)?;
         let label = format!("context {}, question {}", name.context, name.question);
         let dataset = questions(&dataset, &name.to_string(), false)?;
@@ -104,10 +107,10 @@ pub fn compare<'py>(
         rows.extend(compared.map_err(py_error)?);
     }
     if rows.is_empty() {
-        return Err(refused("predictions: no pair of languages is in data and both runs"));
+        return Err(value_error("predictions: no pair of languages is in data and both runs"));
     }
     RunDifference::correct(&mut rows);
-    plain(py, &rows)
+    to_python(py, &rows)
 }
 
 fn read(seeds: &[Bound<'_, PyAny>]) -> PyResult<Vec<Predictions>> {
@@ -122,12 +125,12 @@ fn seeds<'py>(run: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
         true => run.try_iter()?.collect::<PyResult<_>>()?,
         false => return Ok(vec![run.clone()]),
     };
-    let rows = |first: &Bound<'py, PyAny>| {
+    let is_row = |first: &Bound<'py, PyAny>| {
         field(first, intern!(run.py(), "prediction_text")).is_ok_and(|text| text.is_some())
     };
     match seeds.first() {
-        None => Err(refused("predictions: an empty list; expected one run or more")),
-        Some(first) if rows(first) => Ok(vec![run.clone()]),
+        None => Err(value_error("predictions: an empty list; expected one run or more")),
+        Some(first) if is_row(first) => Ok(vec![run.clone()]),
         Some(_) => Ok(seeds),
     }
 }
@@ -135,25 +138,25 @@ fn seeds<'py>(run: &Bound<'py, PyAny>) -> PyResult<Vec<Bound<'py, PyAny>>> {
 /// Data or predictions of each pair of languages.
 enum Pairs<'py> {
     Folder(PathBuf, Python<'py>),
-    Given(Bound<'py, PyDict>),
+    Loaded(Bound<'py, PyDict>),
 }
 
 impl<'py> Pairs<'py> {
     /// Returns `None` for a file, rows or a loaded file.
-    fn of(given: &Bound<'py, PyAny>) -> Option<Self> {
-        if let Ok(folder) = given.extract::<PathBuf>() {
-            return folder.is_dir().then(|| Self::Folder(folder, given.py()));
+    fn of(argument: &Bound<'py, PyAny>) -> Option<Self> {
+        if let Ok(folder) = argument.extract::<PathBuf>() {
+            return folder.is_dir().then(|| Self::Folder(folder, argument.py()));
         }
-        let pairs = given.cast::<PyDict>().ok()?;
+        let pairs = argument.cast::<PyDict>().ok()?;
         let (first, _) = pairs.iter().next()?;
-        first.is_instance_of::<PyTuple>().then(|| Self::Given(pairs.clone()))
+        first.is_instance_of::<PyTuple>().then(|| Self::Loaded(pairs.clone()))
     }
 
-    fn required(given: &Bound<'py, PyAny>, name: &str) -> PyResult<Self> {
-        Self::of(given).ok_or_else(|| {
-            refused(&format!(
+    fn required(argument: &Bound<'py, PyAny>, name: &str) -> PyResult<Self> {
+        Self::of(argument).ok_or_else(|| {
+            value_error(&format!(
                 "{name}: expected a folder or {{(\"<context>\", \"<question>\"): …}}, got {}",
-                arguments::kind(given)
+                arguments::type_name(argument)
             ))
         })
     }
@@ -169,12 +172,15 @@ impl<'py> Pairs<'py> {
                 };
                 names.map(file).collect()
             }
-            Self::Given(pairs) => {
+            Self::Loaded(pairs) => {
                 let pair = |(key, value): (Bound<'py, PyAny>, _)| {
-                    let other = |_| {
-                        refused(&format!("data: {key}: expected (\"<context>\", \"<question>\")"))
+                    let invalid_key = |_| {
+                        value_error(&format!(
+                            "data: {key}: expected (\"<context>\", \"<question>\")"
+                        ))
                     };
-                    let (context, question): (String, String) = key.extract().map_err(other)?;
+                    let (context, question): (String, String) =
+                        key.extract().map_err(invalid_key)?;
                     let (context, question) = (language(&context)?, language(&question)?);
                     Ok((DatasetName { split: split.into(), context, question }, value))
                 };
@@ -190,7 +196,7 @@ impl<'py> Pairs<'py> {
                 let file = file.exists().then(|| file.into_pyobject(*py)).transpose()?;
                 Ok(file.map(Bound::into_any))
             }
-            Self::Given(pairs) => {
+            Self::Loaded(pairs) => {
                 pairs.get_item((name.context.to_string(), name.question.to_string()))
             }
         }

@@ -5,7 +5,7 @@ use mlqa_eval::{
 use pyo3::prelude::*;
 use serde::{Serialize, Serializer};
 
-use crate::arguments::{self, loads, no_language, plain, refused, resampling, rules};
+use crate::arguments::{self, loads, no_language, resampling, rules, to_python, value_error};
 use crate::py_error;
 use crate::questions::questions;
 
@@ -73,7 +73,7 @@ pub fn compute<'py>(
     let (result, unanswered) = settings.score(references, "references", predictions)?;
     match unanswered.first() {
         None => Ok(result),
-        Some(id) => Err(refused(&format!("references: question `{id}` has no prediction"))),
+        Some(id) => Err(value_error(&format!("references: question `{id}` has no prediction"))),
     }
 }
 
@@ -101,8 +101,11 @@ struct Scores<'a> {
 }
 
 /// Serialises results by id, in the order of the file.
-fn by_id<S: Serializer>(all: &Option<&[QuestionScore]>, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_map(all.iter().copied().flatten().map(|one| (&one.id, one)))
+fn by_id<S: Serializer>(
+    scores: &Option<&[QuestionScore]>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(scores.iter().copied().flatten().map(|score| (&score.id, score)))
 }
 
 impl Settings<'_> {
@@ -116,8 +119,8 @@ impl Settings<'_> {
         let py = dataset.py();
         if self.norm == "squad2" {
             if self.per_question || self.resampling.is_some() {
-                let rule = "does not support per_question or intervals";
-                return Err(refused(&format!("norm=\"squad2\" {rule}")));
+                let problem = "does not support per_question or intervals";
+                return Err(value_error(&format!("norm=\"squad2\" {problem}")));
             }
             let dataset = questions(dataset, name, false)?;
             let (predictions, odds) = arguments::predictions(predictions)?;
@@ -139,12 +142,13 @@ impl Settings<'_> {
             mlqa_eval::Error::NoLanguage { .. } => no_language(),
             error => py_error(error),
         })?;
-        let languages = languages.filter(|by| by.languages.len() > 1 || rules.is_none());
-        let only_english = languages.as_ref().is_some_and(|by| by.mean_without_en.is_none());
+        let languages = languages.filter(|scores| scores.languages.len() > 1 || rules.is_none());
+        let only_english =
+            languages.as_ref().is_some_and(|scores| scores.mean_without_en.is_none());
         let per_question = self.per_question.then_some(&*score.per_question);
         let (exact_match, f1, questions) = (score.exact_match, score.f1, score.questions);
         let scores = Scores { exact_match, f1, questions, intervals, languages, per_question };
-        let result = plain(py, &scores)?;
+        let result = to_python(py, &scores)?;
         if only_english {
             result.set_item("mean_without_en", py.None())?;
         }

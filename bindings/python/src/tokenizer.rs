@@ -1,4 +1,4 @@
-//! Cache of the tokenizer that was used last, including its cache of words.
+//! Cache of the last tokenizer, including the tokenizer's cache of words.
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,8 +18,8 @@ impl Version {
     /// Returns `None` if the path is not a regular file.
     fn of(path: &Path) -> Option<Self> {
         let file = std::path::absolute(tokenizer_file::find(path).ok()?).ok()?;
-        let about = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
-        Some(Self { file, bytes: about.len(), modified: about.modified().ok()? })
+        let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        Some(Self { file, bytes: metadata.len(), modified: metadata.modified().ok()? })
     }
 }
 
@@ -36,7 +36,7 @@ pub fn tokenizer(path: &Path) -> Result<Arc<WindowTokenizer<'static>>, Error> {
     {
         return Ok(Arc::clone(tokenizer));
     }
-    let read = Arc::new(WindowTokenizer::new(Cow::Owned(load_tokenizer(path)?))?);
-    *last() = version.map(|version| (version, Arc::clone(&read)));
-    Ok(read)
+    let tokenizer = Arc::new(WindowTokenizer::new(Cow::Owned(load_tokenizer(path)?))?);
+    *last() = version.map(|version| (version, Arc::clone(&tokenizer)));
+    Ok(tokenizer)
 }

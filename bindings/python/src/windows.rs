@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use rayon::prelude::*;
 
-use crate::arguments::{self, refused};
+use crate::arguments::{self, value_error};
 use crate::py_error;
 use crate::questions::questions;
 
@@ -60,7 +60,8 @@ impl Windows {
         let questions = windows_data.questions.clone();
         let questions = Dataset { path: SAVED.into(), version: None, questions };
         let windows = serde_json::to_vec(&windows_data.windows);
-        let positions = |of: &Positions| of.as_ref().map(|all| all.clone_ref(py));
+        let clone_positions =
+            |positions: &Positions| positions.as_ref().map(|all| all.clone_ref(py));
         let state = (
             PyBytes::new(py, &questions.to_json(SAVED).map_err(py_error)?),
             PyBytes::new(py, &windows.map_err(|error| PyValueError::new_err(error.to_string()))?),
@@ -69,8 +70,8 @@ impl Windows {
             windows_data.attention_mask.clone_ref(py),
             windows_data.token_type_ids.clone_ref(py),
             windows_data.question.clone_ref(py),
-            positions(&windows_data.start_positions),
-            positions(&windows_data.end_positions),
+            clone_positions(&windows_data.start_positions),
+            clone_positions(&windows_data.end_positions),
         );
         Ok((slf.get_type().getattr("_restore")?, state))
     }
@@ -125,7 +126,7 @@ impl Windows {
         let [question, start, end] =
             [&question, &answer_start, &answer_end].map(|all| all.as_array());
         if question.len() != start.len() || start.len() != end.len() {
-            return Err(refused("question, answer_start and answer_end differ in length"));
+            return Err(value_error("question, answer_start and answer_end differ in length"));
         }
         let text = |((&question, &start), &end): ((&i64, &i64), &i64)| {
             let context = &*self.questions.get(usize::try_from(question).ok()?)?.context;
@@ -134,10 +135,12 @@ impl Windows {
             after_start.get(..byte(after_start, count)?)
         };
         let all = question.iter().zip(&start).zip(&end).enumerate();
-        let texts = all.map(|(k, place)| {
-            text(place).ok_or_else(|| {
-                let ((question, start), end) = place;
-                refused(&format!("texts: {k}: question {question} has no text {start} to {end}"))
+        let texts = all.map(|(k, span)| {
+            text(span).ok_or_else(|| {
+                let ((question, start), end) = span;
+                value_error(&format!(
+                    "texts: {k}: question {question} has no text {start} to {end}"
+                ))
             })
         });
         texts.collect()
@@ -147,8 +150,8 @@ impl Windows {
 type Numbers<'py> = PyArrayLike1<'py, i64, AllowTypeChange>;
 
 /// Returns the byte offset of a code point, or of the text's end.
-fn byte(text: &str, at: usize) -> Option<usize> {
-    text.char_indices().map(|(byte, _)| byte).chain([text.len()]).nth(at)
+fn byte(text: &str, code_point: usize) -> Option<usize> {
+    text.char_indices().map(|(byte, _)| byte).chain([text.len()]).nth(code_point)
 }
 
 /// Name of the questions of saved windows in messages.
@@ -235,15 +238,16 @@ pub fn windows<'py>(
         });
         // Zero pages that are never written need no physical memory.
         let types = padded(&windows, length, |window, row| {
-            let segment_ids_of_1 =
-                row.iter_mut().zip(&window.token_type_ids).filter(|(_, of)| **of != 0);
-            segment_ids_of_1.for_each(|(to, &of)| *to = of.into());
+            let nonzero_ids =
+                row.iter_mut().zip(&window.token_type_ids).filter(|(_, id)| **id != 0);
+            nonzero_ids.for_each(|(to, &id)| *to = id.into());
         });
         Ok((windows, ids, mask, types))
     });
     let (windows, ids, mask, types) = prepared.map_err(py_error)?;
-    let positions = |of: fn(&Window) -> Option<usize>| {
-        let all: Option<Array1<i64>> = windows.iter().map(|one| of(one).map(index)).collect();
+    let positions = |position: fn(&Window) -> Option<usize>| {
+        let all: Option<Array1<i64>> =
+            windows.iter().map(|window| position(window).map(index)).collect();
         all.filter(|_| train).map(|all| all.into_pyarray(py).unbind())
     };
     let question: Array1<i64> = windows.iter().map(|window| index(window.question)).collect();

@@ -1,4 +1,4 @@
-"""The workspace's files and its command line."""
+"""Fixtures: the workspace's files and the program `mlqa-eval`."""
 
 import json
 import os
@@ -17,7 +17,7 @@ def fixtures() -> Path:
 
 @pytest.fixture(scope="session")
 def command_line():
-    """Runs `mlqa-eval` and returns the finished process; POLYQA_PROGRAMS is its folder."""
+    """Runs `mlqa-eval` and returns the finished process; POLYQA_PROGRAMS is the program's folder."""
     folder = os.environ.get("POLYQA_PROGRAMS")
     cargo = ["cargo", "run", "--quiet", "--package", "mlqa-eval", "--"]
     program = [f"{folder}/mlqa-eval"] if folder else cargo
@@ -31,7 +31,7 @@ def command_line():
 
 @pytest.fixture(scope="session")
 def scored(command_line):
-    """The scores that the command line prints."""
+    """Returns the scores that `mlqa-eval score` prints."""
 
     def run(*arguments):
         done = command_line("score", *arguments)

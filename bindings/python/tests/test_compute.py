@@ -1,4 +1,4 @@
-"""Rows in, scores out, as `evaluate` has its metrics; all digits beside the command line."""
+"""Tests of `compute`, whose inputs are rows as for `evaluate`; compares all digits with `mlqa-eval`."""
 
 import json
 import random
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def german(fixtures):
-    """References and predictions as rows, and their files."""
+    """References and predictions as rows, predictions as a dict, and the question file."""
     files = fixtures / "scorer/de/dataset.json", fixtures / "scorer/de/predictions.json"
     data, predictions = (json.loads(file.read_text(encoding="utf-8")) for file in files)
     qas = [
@@ -28,7 +28,7 @@ def columns(answers):
 
 
 class Table:
-    """Gives rows as a `datasets.Dataset` does: by iterating, mappings that are no dicts."""
+    """Iterates over rows like a `datasets.Dataset`: mappings that are not dicts."""
 
     class Row:
         def __init__(self, row):
@@ -54,30 +54,30 @@ def test_every_form_equals_the_command_line(german, scored, tmp_path):
         assert {key: result[key] for key in expected} == expected
         assert result.keys() == {*expected, "questions"}
         arrays = [
-            {**row, "answers": {key: np.array(own) for key, own in row["answers"].items()}}
+            {**row, "answers": {key: np.array(values) for key, values in row["answers"].items()}}
             for row in references
         ]
         more = [{**row, "context": "", "question": "?", "title": None, "x": object()}
                 for row in references]
-        for given in (Table(references), iter(references), tuple(references), arrays, more):
-            assert mlqa_eval.compute(rows, given, **options) == result
-        for given in (predictions, Table(rows), iter(rows), file):
-            assert mlqa_eval.compute(given, references, **options) == result
+        for form in (Table(references), iter(references), tuple(references), arrays, more):
+            assert mlqa_eval.compute(rows, form, **options) == result
+        for form in (predictions, Table(rows), iter(rows), file):
+            assert mlqa_eval.compute(form, references, **options) == result
 
 
 def squad2(seed):
-    """Questions that may have no answer, in part rightly answered, as a file has them and as rows."""
+    """Returns questions, some without an answer, as a file and as rows, and predictions as rows."""
     draw = random.Random(seed)
     words = "the red house a dog an apple tree of gold".split()
     qas, references, rows = [], [], []
     for k in range(60):
         gold = [" ".join(draw.choices(words, k=draw.randint(1, 3))) for _ in range(draw.randint(0, 2))]
-        said = draw.choice([*gold, "", " ".join(draw.choices(words, k=2))])
+        prediction = draw.choice([*gold, "", " ".join(draw.choices(words, k=2))])
         answers = [{"text": text, "answer_start": 0} for text in gold]
         qas.append({"id": f"q{k}", "question": "?", "answers": answers})
         references.append({"id": f"q{k}", "answers": columns(answers)})
         odds = draw.choice([draw.random(), 0, 1.5])
-        row = {"id": f"q{k}", "prediction_text": said, "no_answer_probability": odds}
+        row = {"id": f"q{k}", "prediction_text": prediction, "no_answer_probability": odds}
         rows.append(row)
     return {"data": [{"paragraphs": [{"context": "", "qas": qas}]}]}, references, rows
 
@@ -108,15 +108,15 @@ def test_squad_2_equals_the_command_line(command_line, tmp_path, seed, threshold
 def test_each_reference_needs_a_prediction(german):
     references, rows, _, _ = german
     missing = rows[3]["id"]
-    some = [row for row in rows if row["id"] != missing]
+    incomplete = [row for row in rows if row["id"] != missing]
     for norm in ("squad", "squad2"):
         with pytest.raises(ValueError) as raised:
-            mlqa_eval.compute(some, references, norm=norm)
+            mlqa_eval.compute(incomplete, references, norm=norm)
         assert str(raised.value) == f"references: question `{missing}` has no prediction"
-        assert mlqa_eval.score(references, some, norm=norm)["unanswered"] == [missing]
+        assert mlqa_eval.score(references, incomplete, norm=norm)["unanswered"] == [missing]
     with pytest.raises(ValueError, match=f"references: question id `{missing}` occurs twice"):
-        again = next(one for one in references if one["id"] == missing)
-        mlqa_eval.compute(rows, [*references, again], norm="squad")
+        duplicate = next(one for one in references if one["id"] == missing)
+        mlqa_eval.compute(rows, [*references, duplicate], norm="squad")
     odds = [{**row, "no_answer_probability": 0.5} for row in rows[1:]]
     with pytest.raises(ValueError, match=f"without `{rows[0]['id']}`"):
         mlqa_eval.compute([rows[0], *odds], references, norm="squad2")

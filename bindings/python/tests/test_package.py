@@ -1,4 +1,4 @@
-"""The stubs, the page and the files beside the module."""
+"""Tests of the stubs, the README and the packaged files."""
 
 import ast
 import inspect
@@ -12,30 +12,30 @@ HERE = Path(__file__).resolve().parents[1]
 
 
 def parameters(function):
-    """Names, kinds and defaults as a stub writes them."""
+    """Returns names, defaults and kinds of a stub's parameters."""
     arguments = function.args
     plain = arguments.args
     defaults = [None] * (len(plain) - len(arguments.defaults)) + arguments.defaults
     named = zip(arguments.kwonlyargs, arguments.kw_defaults)
-    every = [(one, default, "plain") for one, default in zip(plain, defaults)]
-    every += [(one, default, "named") for one, default in named]
-    return [(one.arg, ast.literal_eval(d) if d else "none", kind) for one, d, kind in every]
+    all_parameters = [(one, default, "plain") for one, default in zip(plain, defaults)]
+    all_parameters += [(one, default, "named") for one, default in named]
+    return [(one.arg, ast.literal_eval(d) if d else "none", kind) for one, d, kind in all_parameters]
 
 
 def runtime(function):
-    every = []
+    all_parameters = []
     for one in inspect.signature(function).parameters.values():
         kind = "named" if one.kind is one.KEYWORD_ONLY else "plain"
         default = "none" if one.default is one.empty else one.default
-        every.append((one.name, default, kind))
-    return every
+        all_parameters.append((one.name, default, kind))
+    return all_parameters
 
 
 def test_the_stubs_match_the_module():
     folder = Path(mlqa_eval.__file__).parent
     assert (folder / "py.typed").exists()
     stub = ast.parse((folder / "__init__.pyi").read_text())
-    # Of an overloaded one the first, with all defaults.
+    # The first definition of an overloaded function has all defaults.
     functions = {one.name: one for one in stub.body[::-1] if isinstance(one, ast.FunctionDef)}
     public = {name for name in mlqa_eval.__all__ if not name.startswith("_")}
     assert public == functions.keys() | {"Windows"}

@@ -1,4 +1,4 @@
-"""Pairs of languages and two runs, beside `mlqa-eval matrix` and `mlqa-eval compare`."""
+"""Compares `matrix` and `compare` with `mlqa-eval matrix` and `mlqa-eval compare`."""
 
 import json
 
@@ -14,15 +14,14 @@ def folders(fixtures):
 
 
 def loaded(folder, rows=False):
-    """A folder's files by their languages."""
+    """Returns a folder's files by language pair."""
     files = {}
     for context, question in PAIRS:
         file = folder / f"test-context-{context}-question-{question}.json"
         files[context, question] = json.loads(file.read_text(encoding="utf-8"))
     if rows:
-        items = {pair: own.items() for pair, own in files.items()}
-        return {pair: [{"id": id, "prediction_text": text} for id, text in own]
-                for pair, own in items.items()}
+        return {pair: [{"id": id, "prediction_text": text} for id, text in answers.items()]
+                for pair, answers in files.items()}
     return files
 
 
@@ -77,8 +76,8 @@ def test_two_runs_are_compared_as_the_command_line_does(command_line, folders):
     line = ["--data", files[0], "--language", "en", "--baseline", files[1], "--predictions", files[2]]
     expected = run(*line)
     assert mlqa_eval.compare(*files, "en") == expected
-    given = [loaded(folder, rows=k > 0)[PAIRS[0]] for k, folder in enumerate(folders)]
-    ours = mlqa_eval.compare(*given, "en")
+    inputs = [loaded(folder, rows=k > 0)[PAIRS[0]] for k, folder in enumerate(folders)]
+    ours = mlqa_eval.compare(*inputs, "en")
     assert [{**row, "data": expected[0]["data"]} for row in ours] == expected
     with pytest.raises(ValueError, match="needs lang"):
         mlqa_eval.compare(*files)

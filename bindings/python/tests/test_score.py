@@ -1,4 +1,4 @@
-"""Scores beside those of the command line."""
+"""Compares scores with those of `mlqa-eval score`."""
 
 import gzip
 import json
@@ -40,7 +40,7 @@ def test_squad_rules_need_no_language(fixtures, scored):
         mlqa_eval.score(*files, "de", norm="bleu")
 
 
-def test_files_texts_and_loaded_data_are_the_same(fixtures, tmp_path):
+def test_files_paths_and_loaded_data_give_equal_scores(fixtures, tmp_path):
     folder = fixtures / "scorer/zh"
     dataset = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     predictions = json.loads((folder / "predictions.json").read_text(encoding="utf-8"))
@@ -75,7 +75,7 @@ def test_notes_of_the_command_line_are_warnings(fixtures, tmp_path):
         mlqa_eval.score(folder / "dataset.json", folder / "predictions.json", "fr")
 
 
-@pytest.mark.parametrize("given, words", [
+@pytest.mark.parametrize("data, words", [
     ({"q1": "a", "q2": None}, "question `q2`: expected its answer, a str, got None"),
     ({"q1": 3}, "question `q1`: expected its answer, a str, got int"),
     ({"q1": ["a"]}, "question `q1`: expected its answer, a str, got list"),
@@ -92,9 +92,9 @@ def test_notes_of_the_command_line_are_warnings(fixtures, tmp_path):
     (3, "got int"),
     (None, "got NoneType"),
 ])
-def test_invalid_predictions_are_reported(fixtures, given, words):
+def test_invalid_predictions_are_reported(fixtures, data, words):
     with pytest.raises(ValueError) as raised:
-        mlqa_eval.score(fixtures / "scorer/de/dataset.json", given, "de")
+        mlqa_eval.score(fixtures / "scorer/de/dataset.json", data, "de")
     message = str(raised.value)
     assert words in message and message.startswith("predictions: ") and "\n" not in message
 
@@ -116,7 +116,7 @@ def row(**more):
     return {"id": "q", "question": "?", "context": "a", "answers": answers, **more}
 
 
-@pytest.mark.parametrize("given, words", [
+@pytest.mark.parametrize("data, words", [
     (loaded(question="\udc00"), "data[0]: paragraphs[0].qas[0]: question `q`: `question`: an unpaired surrogate"),
     (loaded(answers=3), "question `q`: `answers`: expected lists `text` and `answer_start`, or a list"),
     (loaded(answers=[{"text": "a"}]), "question `q`: `answers`: missing field `answer_start`"),
@@ -136,9 +136,9 @@ def row(**more):
     ([row(), row()], "question id `q` occurs twice"),
     (3, "expected a file, the result of json.load, or rows, got int"),
 ])
-def test_invalid_data_is_reported(given, words):
+def test_invalid_data_is_reported(data, words):
     with pytest.raises(ValueError) as raised:
-        mlqa_eval.score(given, {}, "de")
+        mlqa_eval.score(data, {}, "de")
     message = str(raised.value)
     assert words in message and message.startswith("dataset: ") and "\n" not in message
 
@@ -154,10 +154,10 @@ def test_unused_fields_may_have_any_value():
 
 
 def test_recursive_data_is_rejected():
-    given = loaded()
-    given["data"].append(given)
+    data = loaded()
+    data["data"].append(data)
     with pytest.raises(ValueError, match="dataset: "):
-        mlqa_eval.score(given, {}, "de")
+        mlqa_eval.score(data, {}, "de")
 
 
 def test_rows_are_questions_in_a_file_and_loaded(fixtures):
@@ -193,7 +193,7 @@ def test_each_language_has_its_score(scored, tmp_path):
     qas = [{"id": id, "question": "?", "answers": answers} for id in ids]
     data = {"data": [{"paragraphs": [{"context": "the house", "qas": qas}]}]}
     predictions = dict.fromkeys(ids, "house")
-    files = tmp_path / "tydi.json", tmp_path / "said.json"
+    files = tmp_path / "tydi.json", tmp_path / "predictions.json"
     for file, content in zip(files, (data, predictions)):
         file.write_text(json.dumps(content))
     for options, line in [({}, []), ({"norm": "squad"}, ["--norm", "squad"])]:

@@ -1,4 +1,4 @@
-"""Windows and decoding: what the module hands to numpy and takes from it."""
+"""Tests of windows and decoding with numpy arrays."""
 
 import copy
 import json
@@ -28,7 +28,7 @@ def xquad(fixtures):
 
 @pytest.fixture(scope="module")
 def dataset(xquad, tmp_path_factory):
-    """Two articles."""
+    """A question file with two articles."""
     data = json.loads(xquad.read_text(encoding="utf-8"))
     data["data"] = data["data"][:2]
     file = tmp_path_factory.mktemp("data") / "dataset.json"
@@ -44,7 +44,7 @@ def trained(dataset, tokenizer):
 
 
 def perfect(inputs):
-    """Logits of a model that knows where each answer is."""
+    """Returns logits whose maximum is at the gold answers."""
     start, end = np.zeros((2, *inputs.input_ids.shape), np.float32)
     rows = np.arange(len(inputs))
     start[rows, inputs.start_positions] = 9
@@ -110,12 +110,12 @@ def test_arrays_equal_lists(dataset, tokenizer, options, allow_null):
     inputs = mlqa_eval.windows(dataset, tokenizer, **{"max_length": 64, "doc_stride": 16, **LENGTHS, **options})
     random = np.random.default_rng(1)
     logits = random.normal(size=(2, *inputs.input_ids.shape)).astype(np.float32)
-    given = {"n_best": 7, "allow_null": allow_null}
-    lists = mlqa_eval.n_best(inputs, *logits, **given)
-    candidates, questions = mlqa_eval.n_best_arrays(inputs, *logits, **given)
-    assert {len(own) for own in candidates.values()} == {questions["last"][-1]}
-    places = (candidates[key] for key in ("question", "answer_start", "answer_end"))
-    texts = inputs.texts(*places)
+    decoding = {"n_best": 7, "allow_null": allow_null}
+    lists = mlqa_eval.n_best(inputs, *logits, **decoding)
+    candidates, questions = mlqa_eval.n_best_arrays(inputs, *logits, **decoding)
+    assert {len(array) for array in candidates.values()} == {questions["last"][-1]}
+    spans = (candidates[key] for key in ("question", "answer_start", "answer_end"))
+    texts = inputs.texts(*spans)
     for k, (id, one) in enumerate(lists.items()):
         assert id == inputs.ids[k] and one["null"] == questions["null"][k]
         assert one["null_score"] == questions["null_score"][k]
@@ -126,13 +126,13 @@ def test_arrays_equal_lists(dataset, tokenizer, options, allow_null):
             text = candidate.pop("text")
             assert texts[at] == ("" if candidate["end"] == 0 else text)
             assert {key: candidates[key][at] for key in candidate} == candidate
-    types = {key: str(own.dtype) for key, own in {**candidates, **questions}.items()}
+    types = {key: str(array.dtype) for key, array in {**candidates, **questions}.items()}
     floats = ("score", "start_logit", "end_logit", "null_score")
     assert {key for key, kind in types.items() if kind == "float32"} == set(floats)
     assert types["probability"] == "float64" and types["null"] == "bool"
     assert {kind for key, kind in types.items() if key not in (*floats, "probability", "null")} == {"int64"}
-    # The answers alone are chosen in another way.
-    assert mlqa_eval.decode(inputs, *logits, **given) == {
+    # `decode` selects answers without building the lists.
+    assert mlqa_eval.decode(inputs, *logits, **decoding) == {
         id: "" if one["null"] else next((text for text in texts[first:last] if text), "empty")
         for (id, one), first, last in zip(lists.items(), questions["first"], questions["last"])
     }
@@ -142,9 +142,9 @@ def test_texts_are_parts_of_contexts(tokenizer):
     rows = [{"id": "a", "question": "?", "context": "Ein Haus 家 屋", "answers": []}]
     inputs = mlqa_eval.windows(rows, tokenizer)
     assert inputs.texts([0, 0, 0], [4, 9, 0], [8, 12, 0]) == ["Haus", "家 屋", ""]
-    for place in ([1], [0], [1]), ([0], [11], [13]), ([0], [3], [2]), ([-1], [0], [1]):
+    for span in ([1], [0], [1]), ([0], [11], [13]), ([0], [3], [2]), ([-1], [0], [1]):
         with pytest.raises(ValueError, match="has no text"):
-            inputs.texts(*place)
+            inputs.texts(*span)
     with pytest.raises(ValueError, match="differ in length"):
         inputs.texts([0], [0, 1], [1])
 
@@ -160,7 +160,7 @@ def test_rows_are_questions(dataset, tokenizer):
         inputs = mlqa_eval.windows(given, tokenizer)
         assert inputs.ids == expected.ids and (inputs.input_ids == expected.input_ids).all()
     for lacking in ("context", "question"):
-        row = {key: own for key, own in rows[0].items() if key != lacking}
+        row = {key: value for key, value in rows[0].items() if key != lacking}
         with pytest.raises(ValueError, match=f"question `{row['id']}`: missing field `{lacking}`"):
             mlqa_eval.windows([row], tokenizer)
     moved = {**rows[0], "answers": [{"text": rows[0]["context"][3:9], "answer_start": 4}]}
@@ -174,10 +174,10 @@ def test_a_replaced_tokenizer_file_is_reloaded(dataset, tokenizer, tmp_path):
     other.write_text(text, encoding="utf-8")
     first = mlqa_eval.windows(dataset, tmp_path)
     assert (mlqa_eval.windows(dataset, other).input_ids == first.input_ids).all()
-    given = json.loads(text)
-    vocabulary = given["model"]["vocab"]
+    tokenizer_json = json.loads(text)
+    vocabulary = tokenizer_json["model"]["vocab"]
     vocabulary[10], vocabulary[11] = vocabulary[11], vocabulary[10]
-    other.write_text(json.dumps(given, ensure_ascii=False), encoding="utf-8")
+    other.write_text(json.dumps(tokenizer_json, ensure_ascii=False), encoding="utf-8")
     second = mlqa_eval.windows(dataset, tmp_path)
     assert not (second.input_ids == first.input_ids).all()
     other.write_text("{}")
@@ -220,15 +220,15 @@ def test_options_are_checked(dataset, tokenizer, tmp_path, trained):
         mlqa_eval.windows(dataset, tmp_path / "absent.json")
     one = mlqa_eval.windows(dataset, tokenizer, separator="single", segment_ids=True)
     assert [(row == 2).sum() for row in one.input_ids] == [2] * len(one)  # </s>
-    own = mlqa_eval.windows(dataset, tokenizer)
-    two = mlqa_eval.windows(dataset, tokenizer, separator="double")
-    assert (own.input_ids == two.input_ids).all()
+    template = mlqa_eval.windows(dataset, tokenizer)
+    double = mlqa_eval.windows(dataset, tokenizer, separator="double")
+    assert (template.input_ids == double.input_ids).all()
     assert one.token_type_ids.any(axis=1).all() and not one.token_type_ids[:, 0].any()
-    some = mlqa_eval.windows(
+    answerable = mlqa_eval.windows(
         dataset, tokenizer, max_length=64, doc_stride=16, max_question_length=24, train=True,
         unanswerable_window="drop",
     )
-    assert len(some) < len(trained) and (some.start_positions > 0).all()
+    assert len(answerable) < len(trained) and (answerable.start_positions > 0).all()
 
 
 @pytest.mark.parametrize("count", [-1, 2**32, 2**70])
@@ -251,28 +251,28 @@ POSITIONS = ["start_positions", "end_positions"]
 
 
 def answers(inputs):
-    """In another process, too."""
+    """Returns answers; a module function, so that other processes can call it."""
     random = np.random.default_rng(5)
     return mlqa_eval.n_best(inputs, *random.normal(size=(2, *inputs.input_ids.shape)))
 
 
 @pytest.mark.parametrize("options", [{"train": True}, {}, {"compatible": "run_qa"}])
-@pytest.mark.parametrize("again", [
+@pytest.mark.parametrize("duplicate", [
     copy.copy,
     copy.deepcopy,
     *(lambda inputs, p=p: pickle.loads(pickle.dumps(inputs, p)) for p in range(6)),
 ])
-def test_windows_are_the_same_after_pickle_and_copy(dataset, tokenizer, options, again):
+def test_windows_are_the_same_after_pickle_and_copy(dataset, tokenizer, options, duplicate):
     inputs = mlqa_eval.windows(dataset, tokenizer, **options)
-    same = again(inputs)
-    assert same is not inputs and len(same) == len(inputs) and same.ids == inputs.ids
+    copied = duplicate(inputs)
+    assert copied is not inputs and len(copied) == len(inputs) and copied.ids == inputs.ids
     for name in ARRAYS + POSITIONS * ("train" in options):
-        assert (getattr(same, name) == getattr(inputs, name)).all(), name
-        shared = getattr(same, name) is getattr(inputs, name)
-        assert shared == (again is copy.copy), name
-    assert answers(same) == answers(inputs)
-    assert (same.start_positions is None) == (not options.get("train"))
-    assert repr(same) == repr(inputs)
+        assert (getattr(copied, name) == getattr(inputs, name)).all(), name
+        shared = getattr(copied, name) is getattr(inputs, name)
+        assert shared == (duplicate is copy.copy), name
+    assert answers(copied) == answers(inputs)
+    assert (copied.start_positions is None) == (not options.get("train"))
+    assert repr(copied) == repr(inputs)
 
 
 def test_windows_can_be_sent_to_other_processes(trained):
@@ -303,13 +303,13 @@ def test_no_answer_is_selected_if_allowed(trained):
 
 
 def test_other_threads_run_concurrently(xquad, tokenizer):
-    """Threads take turns only where one lets go of the interpreter's lock: none is made to."""
-    turns, seen = [0], []
+    """With this switch interval, threads switch only if one releases the interpreter's lock."""
+    turns, observed = [0], []
 
     def work():
-        seen.append(turns[0])
+        observed.append(turns[0])
         mlqa_eval.windows(xquad, tokenizer)
-        seen.append(turns[0])
+        observed.append(turns[0])
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1000)
@@ -322,5 +322,5 @@ def test_other_threads_run_concurrently(xquad, tokenizer):
         worker.join()
     finally:
         sys.setswitchinterval(interval)
-    before, after = seen
+    before, after = observed
     assert after > before

@@ -1,4 +1,4 @@
-"""Windows and answers beside those of `mlqa-eval windows` and `mlqa-eval decode`."""
+"""Compares windows and answers with those of `mlqa-eval windows` and `mlqa-eval decode`."""
 
 import json
 
@@ -16,16 +16,16 @@ def test_rows_and_answers_equal_the_command_lines(
 ):
     dataset = fixtures.parents[2] / f"data/xquad/xquad.{lang}.json"
     tokenizer = fixtures / "tokenizer.json"
-    # run_qa cuts no questions.
-    given = LENGTHS | ({"compatible": compatible, "max_length": 160} if compatible else {})
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
+    # run_qa does not truncate questions.
+    config = LENGTHS | ({"compatible": compatible, "max_length": 160} if compatible else {})
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in config.items()]
 
     def run(command, *arguments):
         line = [command, dataset, "--tokenizer", tokenizer, *options, *arguments]
         done = command_line(*line)
         assert done.returncode == 0, done.stderr
 
-    inputs = mlqa_eval.windows(dataset, tokenizer, **given)
+    inputs = mlqa_eval.windows(dataset, tokenizer, **config)
     run("windows", "--out", tmp_path / "windows.safetensors")
     rows = load_file(tmp_path / "windows.safetensors")
     for name in ("input_ids", "attention_mask", "question"):
@@ -36,8 +36,8 @@ def test_rows_and_answers_equal_the_command_lines(
     logits = {"start_logits": start, "end_logits": end}
     save_file(logits, tmp_path / "logits.safetensors")
     files = tmp_path / "predictions.json", tmp_path / "n_best.json"
-    taken = ["--logits", tmp_path / "logits.safetensors"]
-    run("decode", *taken, "--out", files[0], "--n-best", files[1])
+    logits_option = ["--logits", tmp_path / "logits.safetensors"]
+    run("decode", *logits_option, "--out", files[0], "--n-best", files[1])
     predictions, lists = (json.loads(file.read_text(encoding="utf-8")) for file in files)
     assert mlqa_eval.decode(inputs, start, end) == predictions
     ours = mlqa_eval.n_best(inputs, start, end)
@@ -46,7 +46,7 @@ def test_rows_and_answers_equal_the_command_lines(
         texts = [candidate["text"] for candidate in ours[id]["candidates"]]
         assert texts == [candidate["text"] for candidate in one["candidates"]]
     if compatible:
-        assert inputs.input_ids.shape[1] == given["max_length"]
-        # Its lists are longer: texts count as often as spans have them.
+        assert inputs.input_ids.shape[1] == config["max_length"]
+        # Lists of run_qa may contain a text several times, once per span.
         texts = [[one["text"] for one in ours[id]["candidates"]] for id in ours]
         assert any(len(set(list)) < len(list) for list in texts)

@@ -1,7 +1,8 @@
 //! F1 of a reader on XQuAD's paragraphs and whole articles: for each way to compare the windows of
 //! an article (`--window-score`), and for the passages of an article compared by BM25, as
 //! `polyqa answer` does, or by a retriever. Windows are computed once for all window scores.
-//! Optionally the share of answers that change when another article is added as a document.
+//! `--unrelated` also measures the share of answers that change when another article is added as a
+//! document.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 use std::path::{Path, PathBuf};
@@ -79,9 +80,10 @@ struct Articles {
 impl Articles {
     fn read(language: Language, options: &Options) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let all = Dataset::read(root.join(format!("data/xquad/xquad.{language}.json"))).unwrap();
+        let dataset =
+            Dataset::read(root.join(format!("data/xquad/xquad.{language}.json"))).unwrap();
         let (mut paragraphs, mut by_article) = (Vec::new(), Vec::new());
-        for article in all.articles().skip(options.skip).take(options.articles) {
+        for article in dataset.articles().skip(options.skip).take(options.articles) {
             let mut texts: Vec<&str> = article.iter().map(|question| &*question.context).collect();
             texts.dedup();
             let context = texts.join("\n\n").into();
@@ -115,7 +117,7 @@ impl Articles {
     }
 }
 
-/// The summed F1 of questions.
+/// Returns the summed F1 of questions.
 fn sum_f1(questions: &[Question], predictions: &Predictions, language: Language) -> Result<f64> {
     let path = "articles".into();
     let gold = Dataset { path, version: None, questions: questions.to_vec() };
@@ -210,21 +212,21 @@ fn mean(sums: &[f64], counts: &[usize], signed: bool) -> String {
 
 /// A table row: paragraphs by raw scores, articles by each score, differences.
 fn row(paragraphs: &[Columns], by_article: &[Columns], counts: &[usize]) -> String {
-    let of = |sums: &[Columns], at: usize| sums.iter().map(|sum| sum[at]).collect::<Vec<f64>>();
+    let column = |sums: &[Columns], at: usize| sums.iter().map(|sum| sum[at]).collect::<Vec<f64>>();
     let difference =
         |a: usize, b: usize| by_article.iter().map(|sum| sum[a] - sum[b]).collect::<Vec<f64>>();
     let cells = [
-        mean(&of(paragraphs, 0), counts, false),
-        mean(&of(by_article, 0), counts, false),
-        mean(&of(by_article, 1), counts, false),
-        mean(&of(by_article, 2), counts, false),
-        mean(&of(by_article, 3), counts, false),
-        mean(&of(by_article, 4), counts, false),
+        mean(&column(paragraphs, 0), counts, false),
+        mean(&column(by_article, 0), counts, false),
+        mean(&column(by_article, 1), counts, false),
+        mean(&column(by_article, 2), counts, false),
+        mean(&column(by_article, 3), counts, false),
+        mean(&column(by_article, 4), counts, false),
         mean(&difference(3, 1), counts, true),
         mean(&difference(3, 2), counts, true),
         mean(&difference(4, 3), counts, true),
-        mean(&of(by_article, 5), counts, false),
-        mean(&of(by_article, 6), counts, false),
+        mean(&column(by_article, 5), counts, false),
+        mean(&column(by_article, 6), counts, false),
     ];
     cells.join(" | ")
 }
@@ -237,8 +239,8 @@ fn main() -> Result<()> {
     };
     let device = Device::cuda_if_available();
     let precision = select_precision(options.precision.as_deref(), device)?;
-    let mut windows_of = Pretrained::load_trained(model, Head::Span, device)?;
-    windows_of.model.set_precision(precision)?;
+    let mut pretrained = Pretrained::load_trained(model, Head::Span, device)?;
+    pretrained.model.set_precision(precision)?;
     let mut reader = Reader::load(model, device)?;
     reader.set_precision(precision)?;
     println!("{} articles, {:?}", options.articles, reader.precision());
@@ -262,7 +264,7 @@ fn main() -> Result<()> {
             }
             let pair = documents.with_questions_of(other);
             let sums = [&pair.paragraphs, &pair.by_article]
-                .map(|all| article_sums(&windows_of, all, *language, options.batch_size));
+                .map(|all| article_sums(&pretrained, all, *language, options.batch_size));
             let [paragraphs, by_article] = sums;
             let mut sums = [paragraphs?, by_article?];
             let next = pair.by_article.iter().cycle().skip(1);
@@ -274,9 +276,11 @@ fn main() -> Result<()> {
                     let found = by_passages(&reader, retriever, article, None)?;
                     sum[3 + at] = sum_f1(article, &found, *language)?;
                     if options.unrelated {
-                        let again = by_passages(&reader, retriever, article, Some(next))?;
-                        let changed =
-                            found.0.iter().filter(|(id, text)| again.0.get(*id) != Some(*text));
+                        let with_unrelated = by_passages(&reader, retriever, article, Some(next))?;
+                        let changed = found
+                            .0
+                            .iter()
+                            .filter(|(id, text)| with_unrelated.0.get(*id) != Some(*text));
                         sum[5 + at] = 100.0 * changed.count() as f64;
                     }
                 }

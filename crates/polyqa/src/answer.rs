@@ -71,18 +71,18 @@ impl Gathered {
     pub fn add(
         &mut self,
         document: &Document,
-        found: &NBest,
+        n_best: &NBest,
         calibration: &Calibration,
         max_answers: usize,
     ) {
-        let null = f64::from(found.null_score.unwrap_or_default());
+        let null = f64::from(n_best.null_score.unwrap_or_default());
         let margin = |score: f32| (f64::from(score) - null) / calibration.temperature;
-        for candidate in &found.candidates {
+        for candidate in &n_best.candidates {
             self.log_total = log_add_exp(self.log_total, margin(candidate.score));
         }
-        self.null_odds = self.null_odds.min(found.null_odds().unwrap_or(f64::INFINITY));
+        self.null_odds = self.null_odds.min(n_best.null_odds().unwrap_or(f64::INFINITY));
         let mut selected: Vec<Range<usize>> = Vec::new();
-        for candidate in &found.candidates {
+        for candidate in &n_best.candidates {
             let start = candidate.answer_start;
             let span = start..start + candidate.text.chars().count();
             let overlaps = |other: &Range<usize>| span.start < other.end && other.start < span.end;
@@ -97,9 +97,9 @@ impl Gathered {
             if last.is_some_and(|last| last.score >= candidate.score) {
                 break;
             }
-            let answer = located(document, candidate, span.clone(), margin(candidate.score));
-            let at = self.answers.partition_point(|other| other.score >= candidate.score);
-            self.answers.insert(at, answer);
+            let answer = to_answer(document, candidate, span.clone(), margin(candidate.score));
+            let position = self.answers.partition_point(|other| other.score >= candidate.score);
+            self.answers.insert(position, answer);
             self.answers.truncate(max_answers);
             selected.push(span);
         }
@@ -122,19 +122,24 @@ fn log_add_exp(a: f64, b: f64) -> f64 {
     a.max(b) + (-(a - b).abs()).exp().ln_1p()
 }
 
-fn located(document: &Document, candidate: &Candidate, span: Range<usize>, margin: f64) -> Answer {
+fn to_answer(
+    document: &Document,
+    candidate: &Candidate,
+    span: Range<usize>,
+    margin: f64,
+) -> Answer {
     let text = &*document.text;
     let start_byte = text.char_indices().nth(span.start).map_or(text.len(), |(byte, _)| byte);
     let end_byte = (start_byte + candidate.text.len()).min(text.len());
-    let around = sentence_around(text, start_byte..end_byte);
-    let before = text.get(around.start..start_byte).unwrap_or_default();
+    let sentence = sentence_around(text, start_byte..end_byte);
+    let before = text.get(sentence.start..start_byte).unwrap_or_default();
     Answer {
         text: candidate.text.clone(),
         start: span.start,
         end: span.end,
         start_byte,
         end_byte,
-        sentence: text.get(around.clone()).unwrap_or_default().to_owned(),
+        sentence: text.get(sentence).unwrap_or_default().to_owned(),
         start_in_sentence: before.chars().count(),
         document: document.id.clone(),
         probability: margin,

@@ -12,7 +12,7 @@ use crate::{Error, Result};
 /// File name in a model's folder; transformers ignores the file.
 const FILE: &str = "calibration.json";
 
-/// How scores become probabilities, and which questions have no answer.
+/// Parameters that convert scores to probabilities and decide which questions have no answer.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
@@ -55,7 +55,7 @@ impl Default for Calibration {
 }
 
 /// The questions of a file, their answers, and the language whose rules compare the answers.
-pub type Answered<'a> = (&'a Dataset, &'a [NBest], Language);
+pub type AnsweredFile<'a> = (&'a Dataset, &'a [NBest], Language);
 
 /// Probability of a best answer, and whether the answer is correct.
 type Prediction = (f64, bool);
@@ -70,7 +70,7 @@ impl Calibration {
     ///
     /// # Errors
     /// As [`score`] and [`score_squad2`].
-    pub fn fit(files: &[Answered]) -> Result<Option<Self>> {
+    pub fn fit(files: &[AnsweredFile]) -> Result<Option<Self>> {
         let outcomes = compare_with_gold(files)?;
         let path = "development questions".into();
         let mut pooled = Dataset { path, version: None, questions: Vec::new() };
@@ -85,14 +85,14 @@ impl Calibration {
                     .map(|question| Question { id: unique_id(&question.id), ..question.clone() }),
             );
             texts.extend(answers.iter().map(|one| (unique_id(&one.id), best_text(one))));
-            let of = NullOdds::of(answers).0;
-            odds.extend(of.into_iter().map(|(id, odds)| (unique_id(&id), odds)));
+            let file_odds = NullOdds::of(answers).0;
+            odds.extend(file_odds.into_iter().map(|(id, odds)| (unique_id(&id), odds)));
         }
-        let without = pooled.questions.iter().filter(|one| one.answers.is_empty()).count();
-        if without == pooled.questions.len() {
+        let unanswerable = pooled.questions.iter().filter(|one| one.answers.is_empty()).count();
+        if unanswerable == pooled.questions.len() {
             return Ok(None);
         }
-        let null_threshold = match without {
+        let null_threshold = match unanswerable {
             0 => None,
             _ => {
                 let predictions = Predictions(texts.into_iter().collect());
@@ -100,13 +100,14 @@ impl Calibration {
                 scored.best.map(|[_, f1]| f1.threshold)
             }
         };
-        let temperature = grid_search(|temperature| log_loss(&at(&outcomes, temperature)));
+        let temperature =
+            grid_search(|temperature| log_loss(&predictions_at(&outcomes, temperature)));
         Ok(Some(Self {
             temperature,
             null_threshold,
             questions: outcomes.len(),
-            calibration_error_before: calibration_error(&at(&outcomes, 1.0)),
-            calibration_error_after: calibration_error(&at(&outcomes, temperature)),
+            calibration_error_before: calibration_error(&predictions_at(&outcomes, 1.0)),
+            calibration_error_after: calibration_error(&predictions_at(&outcomes, temperature)),
             window_score: WindowScore::Raw,
         }))
     }
@@ -116,10 +117,10 @@ impl Calibration {
     ///
     /// # Errors
     /// As [`fit`](Self::fit).
-    pub fn errors_on(&self, files: &[Answered]) -> Result<[f64; 2]> {
+    pub fn errors_on(&self, files: &[AnsweredFile]) -> Result<[f64; 2]> {
         let outcomes = compare_with_gold(files)?;
         Ok([1.0, self.temperature]
-            .map(|temperature| calibration_error(&at(&outcomes, temperature))))
+            .map(|temperature| calibration_error(&predictions_at(&outcomes, temperature))))
     }
 
     /// Reads the calibration in a model's folder; returns the default if there is no file.
@@ -131,16 +132,20 @@ impl Calibration {
         if !path.exists() {
             return Ok(Self::default());
         }
-        let read: Self = mlqa_eval::read_json(&path, "a calibration, as `polyqa train` writes it")?;
-        let threshold = read.null_threshold.is_none_or(f64::is_finite);
-        if !(read.temperature > 0.0 && read.temperature.is_finite() && threshold) {
+        let calibration: Self =
+            mlqa_eval::read_json(&path, "a calibration, as `polyqa train` writes it")?;
+        let valid_threshold = calibration.null_threshold.is_none_or(f64::is_finite);
+        if !(calibration.temperature > 0.0
+            && calibration.temperature.is_finite()
+            && valid_threshold)
+        {
             let problem = format!(
                 "temperature {} and null_threshold {:?} must be finite numbers, and the temperature above 0",
-                read.temperature, read.null_threshold
+                calibration.temperature, calibration.null_threshold
             );
             return Err(Error::Content { path, problem });
         }
-        Ok(read)
+        Ok(calibration)
     }
 
     /// Writes the calibration to a model's folder atomically.
@@ -154,18 +159,18 @@ impl Calibration {
     }
 }
 
-fn best_text(one: &NBest) -> String {
-    one.candidates.first().map(|best| best.text.clone()).unwrap_or_default()
+fn best_text(n_best: &NBest) -> String {
+    n_best.candidates.first().map(|best| best.text.clone()).unwrap_or_default()
 }
 
 /// Returns each question's answers, and whether the best answer is an exact match.
-fn compare_with_gold<'a>(files: &[Answered<'a>]) -> Result<Vec<(&'a NBest, bool)>> {
+fn compare_with_gold<'a>(files: &[AnsweredFile<'a>]) -> Result<Vec<(&'a NBest, bool)>> {
     let mut outcomes = Vec::new();
     for &(dataset, answers, language) in files {
         let mut gold = dataset.clone();
         gold.questions.retain(|question| !question.answers.is_empty());
-        let of = |one: &NBest| (one.id.clone(), best_text(one));
-        let predictions = Predictions(answers.iter().map(of).collect());
+        let prediction = |n_best: &NBest| (n_best.id.clone(), best_text(n_best));
+        let predictions = Predictions(answers.iter().map(prediction).collect());
         let mut correct = HashSet::new();
         if !gold.questions.is_empty() {
             let scored = score(&gold, &predictions, Normalization::Mlqa(language))?;
@@ -178,19 +183,20 @@ fn compare_with_gold<'a>(files: &[Answered<'a>]) -> Result<Vec<(&'a NBest, bool)
 }
 
 /// Returns the probability of each question's best answer at a temperature.
-fn at(outcomes: &[(&NBest, bool)], temperature: f64) -> Vec<Prediction> {
-    let of = |&(one, correct): &(&NBest, bool)| {
-        Some((probabilities(one, temperature).0.first().copied()?, correct))
+fn predictions_at(outcomes: &[(&NBest, bool)], temperature: f64) -> Vec<Prediction> {
+    let prediction = |&(n_best, correct): &(&NBest, bool)| {
+        Some((probabilities(n_best, temperature).0.first().copied()?, correct))
     };
-    outcomes.iter().filter_map(of).collect()
+    outcomes.iter().filter_map(prediction).collect()
 }
 
 /// Computes the probabilities of a question's candidates, in order, and of "no answer": a softmax
 /// over both. Without windows "no answer" has probability 1.
-pub(crate) fn probabilities(one: &NBest, temperature: f64) -> (Vec<f64>, f64) {
+pub(crate) fn probabilities(n_best: &NBest, temperature: f64) -> (Vec<f64>, f64) {
     let score = |score: f32| f64::from(score) / temperature;
-    let candidates: Vec<f64> = one.candidates.iter().map(|one| score(one.score)).collect();
-    let Some(null) = one.null_score.map(score) else { return (Vec::new(), 1.0) };
+    let candidates: Vec<f64> =
+        n_best.candidates.iter().map(|candidate| score(candidate.score)).collect();
+    let Some(null) = n_best.null_score.map(score) else { return (Vec::new(), 1.0) };
     let highest = candidates.iter().copied().fold(null, f64::max);
     let share = |score: f64| (score - highest).exp();
     let total = candidates.iter().map(|&score| share(score)).sum::<f64>() + share(null);
@@ -209,24 +215,24 @@ fn log_loss(outcomes: &[Prediction]) -> f64 {
 /// Returns the temperature with the lowest loss: first on a grid of powers of two from 1/8 to 64,
 /// then with halved steps around the best grid point.
 fn grid_search(loss: impl Fn(f64) -> f64) -> f64 {
-    let (mut best, mut width) = (0.0f64, 3.0);
+    let (mut best_exponent, mut width) = (0.0f64, 3.0);
     let mut lowest = loss(1.0);
-    for start in (-3..=6).map(f64::from) {
-        let found = loss(start.exp2());
-        if found < lowest {
-            (best, lowest) = (start, found);
+    for exponent in (-3..=6).map(f64::from) {
+        let candidate_loss = loss(exponent.exp2());
+        if candidate_loss < lowest {
+            (best_exponent, lowest) = (exponent, candidate_loss);
         }
     }
     while width > 0.01 {
         width /= 2.0;
-        for at in [best - width, best + width] {
-            let found = loss(at.exp2());
-            if found < lowest {
-                (best, lowest) = (at, found);
+        for exponent in [best_exponent - width, best_exponent + width] {
+            let candidate_loss = loss(exponent.exp2());
+            if candidate_loss < lowest {
+                (best_exponent, lowest) = (exponent, candidate_loss);
             }
         }
     }
-    best.exp2()
+    best_exponent.exp2()
 }
 
 /// Computes the expected calibration error over ten bins of equal width.

@@ -21,7 +21,8 @@ pub struct Document {
 /// Maximum size of a text in bytes; a larger file is probably not a text.
 const MAX_BYTES: u64 = 256 << 20;
 
-const ROW: &str = "a document on each line: {\"text\": \"…\", \"id\": \"…\"}, `id` may be absent";
+const ROW_FORMAT: &str =
+    "a document on each line: {\"text\": \"…\", \"id\": \"…\"}, `id` may be absent";
 
 /// Documents in files, which are read again in each pass, so that they need not fit into memory. A
 /// file with rows (`.jsonl`, `.jsonl.gz`) has one document per line; every other file is one
@@ -50,7 +51,7 @@ pub struct Documents {
 enum Source {
     Text(PathBuf),
     Rows(PathBuf),
-    Here(Document),
+    InMemory(Document),
 }
 
 /// A row of a file.
@@ -64,7 +65,7 @@ struct Row {
 
 impl From<Vec<Document>> for Documents {
     fn from(documents: Vec<Document>) -> Self {
-        Self { sources: documents.into_iter().map(Source::Here).collect(), unsplit: false }
+        Self { sources: documents.into_iter().map(Source::InMemory).collect(), unsplit: false }
     }
 }
 
@@ -77,10 +78,10 @@ impl Documents {
     pub fn of_files(paths: impl IntoIterator<Item = PathBuf>) -> Result<Self> {
         let source = |path: PathBuf| {
             if path == Path::new("-") {
-                return Ok(Source::Here(document(&path)?));
+                return Ok(Source::InMemory(document(&path)?));
             }
-            let found = std::fs::metadata(&path).map_err(|source| Error::read(&path, source))?;
-            if found.is_dir() {
+            let metadata = std::fs::metadata(&path).map_err(|source| Error::read(&path, source))?;
+            if metadata.is_dir() {
                 let reason = "is a folder; give its files, such as folder/*.txt";
                 return Err(Error::read(&path, std::io::Error::other(reason)));
             }
@@ -98,7 +99,7 @@ impl Documents {
     /// As [`of_files`](Self::of_files).
     pub fn with_rows(mut self, path: PathBuf) -> Result<Self> {
         if path == Path::new("-") {
-            let documents_of_file = rows(&path).map(|row| Ok(Source::Here(row?)));
+            let documents_of_file = rows(&path).map(|row| Ok(Source::InMemory(row?)));
             self.sources.extend(documents_of_file.collect::<Result<Vec<_>>>()?);
         } else {
             self.sources.push(Source::Rows(path));
@@ -126,13 +127,13 @@ impl Documents {
     /// # Errors
     /// As [`iter`](Self::iter).
     pub fn count(&self) -> Result<usize> {
-        let of = |source: &Source| match source {
+        let count_documents = |source: &Source| match source {
             Source::Rows(path) => {
                 rows(path).try_fold(0, |count: usize, row| row.map(|_| count.saturating_add(1)))
             }
             _ => Ok(1),
         };
-        self.sources.iter().map(of).sum()
+        self.sources.iter().map(count_documents).sum()
     }
 
     /// Returns the documents in order.
@@ -144,7 +145,7 @@ impl Documents {
             match source {
                 Source::Text(path) => Box::new(std::iter::once(document(path))),
                 Source::Rows(path) => Box::new(rows(path)),
-                Source::Here(document) => Box::new(std::iter::once(Ok(document.clone()))),
+                Source::InMemory(document) => Box::new(std::iter::once(Ok(document.clone()))),
             }
         })
     }
@@ -156,8 +157,8 @@ impl Documents {
     pub(crate) fn passages(&self) -> impl Iterator<Item = Result<(usize, Passage)>> {
         self.iter().enumerate().flat_map(|(index, document)| {
             let passages = match document {
-                Ok(document) if self.unsplit => vec![Ok(Passage::whole(&document))],
-                Ok(document) => Passage::of(&document).into_iter().map(Ok).collect(),
+                Ok(document) if self.unsplit => vec![Ok(Passage::unsplit(&document))],
+                Ok(document) => Passage::split(&document).into_iter().map(Ok).collect(),
                 Err(error) => vec![Err(error)],
             };
             passages.into_iter().map(move |passage| passage.map(|passage| (index, passage)))
@@ -208,6 +209,8 @@ fn next_row(lines: &mut Lines, path: &Path) -> Option<Result<Document>> {
             };
             Ok(Document { id: id.into(), text: text.into() })
         }
-        Err(error) => Err(Error::line(path, number, format_args!("{error}; expected {ROW}"))),
+        Err(error) => {
+            Err(Error::line(path, number, format_args!("{error}; expected {ROW_FORMAT}")))
+        }
     })
 }

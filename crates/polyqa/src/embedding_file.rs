@@ -11,22 +11,22 @@ use crate::{Error, Result, Retriever};
 /// Text whose embedding identifies the encoder.
 const PROBE: &str = "Where is the capital of Peru? 秘鲁的首都在哪里？";
 
-/// Maximum difference of an element of the probe's embedding: rounding on another processor.
+/// Tolerance per element of the probe's embedding; rounding depends on the processor.
 const TOLERANCE: f32 = 1e-3;
 
 /// Bytes of a SHA-256 digest.
 const DIGEST: i64 = 32;
 
 impl Retriever {
-    /// Adds the embeddings of a file of [`save_embeddings`](Self::save_embeddings) to the cache,
-    /// and returns their number. Embeddings beyond the cache's 256 MB are dropped.
+    /// Adds the embeddings in a file written by [`save_embeddings`](Self::save_embeddings) to the
+    /// cache and returns their number. Embeddings beyond the cache's 256 MB are dropped.
     ///
     /// # Errors
-    /// [`Error::Content`] if the file is of another encoder or of other options, or is no such
-    /// file; [`Error::Tasks`] if it cannot be read.
+    /// [`Error::Content`] if the file was written with a different encoder or different options, or
+    /// is not an embedding file; [`Error::Tasks`] if it cannot be read.
     pub fn load_embeddings(&self, path: impl AsRef<Path>) -> Result<usize> {
         let path = path.as_ref();
-        let refuse = |problem: String| Error::Content { path: path.to_owned(), problem };
+        let content_error = |problem: String| Error::Content { path: path.to_owned(), problem };
         let file = TensorFile::open(path).map_err(tasks::Error::from)?;
         let options = self.options();
         match file.metadata("options") {
@@ -34,19 +34,20 @@ impl Retriever {
             Some(stored) => {
                 let problem = format!(
                     "embeddings with the options {stored}, expected {options}; delete the file or \
-                     name another"
+                     choose another path"
                 );
-                return Err(refuse(problem));
+                return Err(content_error(problem));
             }
-            None => return Err(refuse("not a file of embeddings".to_owned())),
+            None => return Err(content_error("not a file of embeddings".to_owned())),
         }
         let read = |name: &str, kind: Kind| -> Result<Tensor> {
             let tensor = file.read(name).map_err(tasks::Error::from)?;
             match tensor.kind() == kind {
                 true => Ok(tensor),
-                false => {
-                    Err(refuse(format!("tensor {name}: {:?}, expected {kind:?}", tensor.kind())))
-                }
+                false => Err(content_error(format!(
+                    "tensor {name}: {:?}, expected {kind:?}",
+                    tensor.kind()
+                ))),
             }
         };
         let [digests, rows] = [read("digests", Kind::Uint8)?, read("embeddings", Kind::Float)?];
@@ -57,12 +58,12 @@ impl Retriever {
         if shapes != [vec![count, DIGEST], vec![count, width], vec![width]] {
             let problem =
                 format!("shapes {shapes:?}, expected [n, 32], [n, {width}] and [{width}]");
-            return Err(refuse(problem));
+            return Err(content_error(problem));
         }
         let stored: Vec<f32> = flat(&stored)?;
         if !stored.iter().zip(&*probe).all(|(a, b)| (a - b).abs() <= TOLERANCE) {
-            let problem = "embeddings of another encoder; delete the file or name another";
-            return Err(refuse(problem.to_owned()));
+            let problem = "embeddings of another encoder; delete the file or choose another path";
+            return Err(content_error(problem.to_owned()));
         }
         let digests: Vec<u8> = flat(&digests)?;
         let rows: Vec<f32> = flat(&rows)?;
@@ -98,13 +99,13 @@ impl Retriever {
             ])
         };
         let tensors = tensors().map_err(tasks::Error::from)?;
-        let named = ["digests", "embeddings", "probe"].into_iter().zip(&tensors);
+        let named_tensors = ["digests", "embeddings", "probe"].into_iter().zip(&tensors);
         let options = self.options();
-        let written = write_tensors(path, named, &[("options", &options)]);
+        let written = write_tensors(path, named_tensors, &[("options", &options)]);
         Ok(written.map_err(tasks::Error::from)?)
     }
 
-    /// The options that determine embeddings.
+    /// Returns the options that determine embeddings, as JSON.
     fn options(&self) -> String {
         let (query, passage) = self.prefixes();
         json!({
@@ -117,7 +118,7 @@ impl Retriever {
         .to_string()
     }
 
-    /// The embedding of [`PROBE`].
+    /// Computes the embedding of [`PROBE`].
     fn probe(&self) -> Result<Vector> {
         let encoded = self.tokenize(PROBE)?;
         let vectors = self.encode(&[&encoded])?;
@@ -125,7 +126,7 @@ impl Retriever {
     }
 }
 
-/// All elements of a tensor.
+/// Returns all elements of a tensor.
 fn flat<T>(tensor: &Tensor) -> Result<Vec<T>>
 where
     Vec<T>: TryFrom<Tensor, Error = tch::TchError>,

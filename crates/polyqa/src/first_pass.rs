@@ -8,23 +8,23 @@ use unicode_segmentation::UnicodeSegmentation;
 use crate::retriever::Vector;
 use crate::{Documents, Result, Retriever};
 
-/// Number of passages that programs read for a question.
+/// Default number of passages that are read per question.
 pub const CANDIDATES: usize = 50;
 
-/// Reduction of an answer's score per unit of BM25 that its passage is below the best passage,
-/// without a retriever.
+/// Penalty on an answer's score per unit of BM25 score by which its passage is below the best
+/// passage. Not used with a retriever.
 const BM25_WEIGHT: f32 = 1.0;
 
-/// Smallest collection, in passages, that inverse document frequencies refer to. Smaller ones are
-/// filled up with empty passages. Otherwise a further document of a few passages would change the
-/// ratio of the penalties of rare and frequent words, and with it answers in other documents.
+/// Minimum number of passages for inverse document frequencies; smaller collections are padded with
+/// empty passages. Otherwise adding a short document would change the ratio of the penalties of
+/// rare and frequent words, and with it answers in other documents.
 const MIN_COLLECTION: usize = 50;
 
 /// The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher 2009).
 const FUSION_RANK: usize = 60;
 
 /// Bytes at the beginning of a document from which its script and language are detected.
-const SAMPLED: usize = 2000;
+const SAMPLE_BYTES: usize = 2000;
 
 /// How documents are ranked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +71,8 @@ impl FirstPass<'_> {
         Self::over_with(documents, &mut || Ok::<(), crate::Error>(()))
     }
 
-    /// Does the same as [`over`](Self::over), and calls `step` after each passage, which may stop
-    /// the pass by an error.
+    /// As [`over`](Self::over), and calls `step` after each passage; an error of `step` stops the
+    /// pass.
     ///
     /// # Errors
     /// Those of `step` and of [`Documents::iter`].
@@ -89,24 +89,24 @@ impl FirstPass<'_> {
         let mean_words = words / f32_of(count.max(1));
         let embedder = EmbedderBuilder::<u32, Words>::with_avgdl(mean_words).build();
         let (mut scorer, mut sample) = (Scorer::new(), TextSample::default());
-        let (mut of, mut sampled) = (Vec::with_capacity(count), 0);
+        let (mut document_indices, mut sampled) = (Vec::with_capacity(count), 0);
         for passage in documents.passages() {
             let (document, passage) = passage?;
-            scorer.upsert(&of.len(), embedder.embed(&passage.text));
-            if of.last() != Some(&document) {
+            scorer.upsert(&document_indices.len(), embedder.embed(&passage.text));
+            if document_indices.last() != Some(&document) {
                 sampled = 0;
             }
-            if sampled < SAMPLED {
+            if sampled < SAMPLE_BYTES {
                 sampled += passage.text.len();
                 sample.add(&passage.text);
             }
-            of.push(document);
+            document_indices.push(document);
             step()?;
         }
-        for empty in of.len()..MIN_COLLECTION {
+        for empty in document_indices.len()..MIN_COLLECTION {
             scorer.upsert(&empty, embedder.embed(""));
         }
-        Ok(Self { embedder, scorer, documents: of, sample, dense: None })
+        Ok(Self { embedder, scorer, documents: document_indices, sample, dense: None })
     }
 
     /// Adds the embeddings of the same passages, which are read again from `documents`. Calls
@@ -144,9 +144,9 @@ impl FirstPass<'_> {
         };
         let ranked = self.ranked(questions, ranking, cosines.as_deref()).into_iter();
         let documents = ranked.map(|passages| {
-            let mut found = HashSet::new();
+            let mut seen_documents = HashSet::new();
             let documents = passages.iter().filter_map(|&passage| self.documents.get(passage));
-            documents.copied().filter(|&document| found.insert(document)).collect()
+            documents.copied().filter(|&document| seen_documents.insert(document)).collect()
         });
         Ok(documents.collect())
     }
@@ -176,7 +176,7 @@ impl FirstPass<'_> {
         }
         let question_scores = questions.iter().zip(dense);
         let fuse = |(question, dense): (&&str, Vec<usize>)| {
-            // Across languages most common words are coincidental and lower the rank of good
+            // Words shared across languages are mostly coincidental and lower the rank of good
             // passages.
             match !dense.is_empty() && self.language_mismatch(question).is_some() {
                 true => dense,
@@ -188,8 +188,8 @@ impl FirstPass<'_> {
 
     /// Returns the passages with a word of the question, and their scores.
     fn bm25(&self, question: &str) -> impl Iterator<Item = (usize, f32)> {
-        let found = self.scorer.matches(&self.embedder.embed(question));
-        found.into_iter().map(|one| (one.id, one.score))
+        let matches = self.scorer.matches(&self.embedder.embed(question));
+        matches.into_iter().map(|passage| (passage.id, passage.score))
     }
 
     /// Computes the reduction of answer scores in each passage: [`BM25_WEIGHT`] times the
@@ -220,9 +220,9 @@ impl FirstPass<'_> {
             let ranked = self.ranked(questions, Ranking::Hybrid, cosines.as_deref());
             for ((candidates, ranked), question) in candidates.iter_mut().zip(ranked).zip(questions)
             {
-                let all = ranked.is_empty()
+                let read_all = ranked.is_empty()
                     || self.dense.is_none() && self.language_mismatch(question).is_some();
-                *candidates = (!all).then(|| ranked.into_iter().take(max_passages).collect());
+                *candidates = (!read_all).then(|| ranked.into_iter().take(max_passages).collect());
             }
         }
         let weight = self.dense.as_ref().map_or(0.0, |(retriever, _)| retriever.answer_weight);
@@ -259,10 +259,10 @@ impl Selection {
     }
 
     /// Subtracts a passage's penalty from the scores of its answers.
-    pub fn rescore(&self, question: usize, passage: usize, found: &mut NBest) {
+    pub fn rescore(&self, question: usize, passage: usize, n_best: &mut NBest) {
         let penalties = self.penalties.get(question);
         if let Some(penalty) = penalties.and_then(|penalties| penalties.get(passage)) {
-            for candidate in &mut found.candidates {
+            for candidate in &mut n_best.candidates {
                 candidate.score -= penalty;
             }
         }
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_at_the_end_of_both_rankings_leave_the_order_of_the_others() {
+    fn documents_at_the_end_of_both_rankings_do_not_reorder_better_documents() {
         let rankings = [vec![5, 0, 3, 1], vec![1, 3, 4, 0]];
         let expected = fused(rankings.clone());
         let [mut bm25, mut dense] = rankings;
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unrelated_document_leaves_the_penalties_of_others() {
+    fn an_unrelated_document_does_not_change_penalties_elsewhere() {
         let text = |words: [&str; 4]| {
             let paragraph = |word: &str| format!("{word} {}", "of many words in a row. ".repeat(9));
             words.map(paragraph).join("\n\n")
@@ -340,13 +340,18 @@ mod tests {
             let pass = FirstPass::over(&documents.into()).unwrap();
             pass.bm25_penalties("Which river is in Lima in Peru?")
         };
-        let alone = penalties(vec![cities.clone()]);
+        let cities_only = penalties(vec![cities.clone()]);
         let both = penalties(vec![cities, other]);
-        assert_eq!((alone.len(), both.len()), (4, 8));
-        assert!(alone[3] > alone[1] && alone[1] > alone[0] && alone[0] == 0.0, "{alone:?}");
+        assert_eq!((cities_only.len(), both.len()), (4, 8));
+        assert!(
+            cities_only[3] > cities_only[1]
+                && cities_only[1] > cities_only[0]
+                && cities_only[0] == 0.0,
+            "{cities_only:?}"
+        );
         // "in" is in every passage of both documents, and changes no difference.
-        for (before, after) in alone.iter().zip(&both) {
-            assert!((before - after).abs() < 0.01, "{alone:?} {both:?}");
+        for (before, after) in cities_only.iter().zip(&both) {
+            assert!((before - after).abs() < 0.01, "{cities_only:?} {both:?}");
         }
     }
 

@@ -17,7 +17,7 @@ mod retriever_files;
 mod sentence;
 
 pub use answer::{Answer, Answers};
-pub use calibration::{Answered, Calibration};
+pub use calibration::{AnsweredFile, Calibration};
 pub use document::{Document, Documents};
 pub use error::{Error, Result};
 pub use first_pass::{CANDIDATES, FirstPass, Ranking};

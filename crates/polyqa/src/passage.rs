@@ -17,8 +17,7 @@ const MAX_LENGTH: usize = 250;
 /// that are wrapped at a fixed width are shorter.
 const LONG_LINE: usize = 200;
 
-/// The byte order mark of a text.
-const MARK: char = '\u{feff}';
+const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// A part of a document: one or more paragraphs, or sentences of a long one.
 #[derive(Clone, Debug)]
@@ -31,9 +30,11 @@ pub(crate) struct Passage {
 
 impl Passage {
     /// Returns a document as one passage, without a byte order mark at its start.
-    pub fn whole(document: &Document) -> Self {
-        let text =
-            document.text.strip_prefix(MARK).map_or_else(|| document.text.clone(), Arc::from);
+    pub fn unsplit(document: &Document) -> Self {
+        let text = document
+            .text
+            .strip_prefix(BYTE_ORDER_MARK)
+            .map_or_else(|| document.text.clone(), Arc::from);
         Self {
             start: usize::from(text.len() < document.text.len()),
             text,
@@ -43,26 +44,28 @@ impl Passage {
 
     /// Returns the passages of a document, in order. A single passage is the whole text; several
     /// passages have no white space around them.
-    pub fn of(document: &Document) -> Vec<Self> {
-        let whole = Self::whole(document);
-        let ranges = ranges(&whole.text);
+    pub fn split(document: &Document) -> Vec<Self> {
+        let unsplit = Self::unsplit(document);
+        let ranges = ranges(&unsplit.text);
         if ranges.len() < 2 {
-            return vec![whole];
+            return vec![unsplit];
         }
-        let (mut at, mut start) = (0, whole.start);
+        let (mut at, mut start) = (0, unsplit.start);
         let passage = |range: Range<usize>| {
-            start += whole.text.get(at..range.start).map_or(0, |before| before.chars().count());
+            start += unsplit.text.get(at..range.start).map_or(0, |before| before.chars().count());
             at = range.start;
-            let text = whole.text.get(range).unwrap_or_default().into();
+            let text = unsplit.text.get(range).unwrap_or_default().into();
             Self { document: document.clone(), text, start }
         };
         ranges.into_iter().map(passage).collect()
     }
 
     /// Converts offsets of answers in the passage to offsets in the document.
-    pub fn place(&self, mut found: NBest) -> NBest {
-        found.candidates.iter_mut().for_each(|one| one.answer_start += self.start);
-        found
+    pub fn to_document_offsets(&self, mut n_best: NBest) -> NBest {
+        for candidate in &mut n_best.candidates {
+            candidate.answer_start += self.start;
+        }
+        n_best
     }
 }
 
@@ -86,10 +89,10 @@ fn ranges(text: &str) -> Vec<Range<usize>> {
             _ => passages.extend(parts(text, joined)),
         }
     }
-    // A short rest at the end of a text is joined to the previous passage if that fits.
+    // A short remainder at the end of a text is joined to the previous passage if that fits.
     match (passages.last_mut(), incomplete) {
-        (Some((last, sum)), Some((end, length))) if *sum + length <= MAX_LENGTH => {
-            last.end = end.end
+        (Some((last, sum)), Some((remainder, length))) if *sum + length <= MAX_LENGTH => {
+            last.end = remainder.end
         }
         (_, incomplete) => passages.extend(incomplete),
     }
@@ -97,7 +100,7 @@ fn ranges(text: &str) -> Vec<Range<usize>> {
 }
 
 /// Cuts a paragraph between sentences into the fewest parts of at most [`MAX_LENGTH`] words. The
-/// have about equal lengths.
+/// parts have about equal lengths.
 fn parts(text: &str, paragraph: Range<usize>) -> Vec<Part> {
     let bounds = text.get(paragraph.clone()).unwrap_or_default().split_sentence_bound_indices();
     let sentences = bounds.map(|(at, sentence)| {
@@ -168,7 +171,7 @@ mod tests {
     use super::*;
 
     fn passages(text: &str) -> Vec<Passage> {
-        Passage::of(&Document { id: "d".into(), text: text.into() })
+        Passage::split(&Document { id: "d".into(), text: text.into() })
     }
 
     fn texts(text: &str) -> Vec<String> {
@@ -207,13 +210,13 @@ mod tests {
     fn answer_offsets_refer_to_the_document() {
         let long = "Ein Satz über die Stadt. ".repeat(30);
         let text = format!("\u{feff}{long}\n\nÉcrit à Lima. {long}");
-        let all = passages(&text);
-        let passage = all.iter().find(|passage| passage.text.contains("Lima")).unwrap();
+        let all_passages = passages(&text);
+        let passage = all_passages.iter().find(|passage| passage.text.contains("Lima")).unwrap();
         let byte = passage.text.find("Lima").unwrap();
         let answer_start = passage.text[..byte].chars().count();
         let candidates = vec![Candidate { answer_start, ..Candidate::default() }];
         let found = NBest { id: "q".into(), candidates, null_score: None, null: false };
-        let start = passage.place(found).candidates[0].answer_start;
+        let start = passage.to_document_offsets(found).candidates[0].answer_start;
         assert_eq!(text.chars().skip(start).take(4).collect::<String>(), "Lima");
     }
 
@@ -227,13 +230,13 @@ mod tests {
         ) {
             let text = pieces.concat();
             let mut at = 0;
-            let all = passages(&text);
-            for passage in &all {
+            let all_passages = passages(&text);
+            for passage in &all_passages {
                 let byte = text.char_indices().nth(passage.start).map_or(text.len(), |(byte, _)| byte);
                 prop_assert!(byte >= at && text[at..byte].trim().is_empty());
                 at = byte + passage.text.len();
                 prop_assert_eq!(&text[byte..at], &*passage.text);
-                prop_assert!(all.len() == 1 || length(&passage.text) <= MAX_LENGTH
+                prop_assert!(all_passages.len() == 1 || length(&passage.text) <= MAX_LENGTH
                     || passage.text.trim_end().split_sentence_bounds().count() == 1);
             }
             prop_assert!(text[at..].trim().is_empty());

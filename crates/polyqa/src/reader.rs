@@ -18,7 +18,7 @@ use crate::{Answers, Calibration, Document, Documents, FirstPass, Result};
 const BYTES_AT_ONCE: usize = 1 << 18;
 
 /// Minimum hidden size of a large model, for which small batches use the whole CPU.
-const LARGE: i64 = 512;
+const LARGE_HIDDEN_SIZE: i64 = 512;
 
 /// Returns the default windows, shortened to the model's positions.
 pub(crate) fn windows_of(config: &Config) -> WindowConfig {
@@ -72,7 +72,11 @@ impl Reader {
             windows: windows_of(config),
             decoding: DecodeConfig { window_score, ..DecodeConfig::default() },
             calibration,
-            batch_size: if device == Device::Cpu && config.hidden_size >= LARGE { 8 } else { 32 },
+            batch_size: if device == Device::Cpu && config.hidden_size >= LARGE_HIDDEN_SIZE {
+                8
+            } else {
+                32
+            },
             max_answers: 5,
             pretrained,
         })
@@ -196,7 +200,7 @@ impl Reader {
             for (index, passage) in documents.passages().enumerate() {
                 let (document, passage) = passage?;
                 for (at, (_, question)) in batch.iter().enumerate() {
-                    if selection.as_ref().is_some_and(|all| !all.contains(at, index)) {
+                    if selection.as_ref().is_some_and(|selection| !selection.contains(at, index)) {
                         continue;
                     }
                     pairs.push(at, question, index, &passage);
@@ -225,7 +229,7 @@ impl Reader {
         gathered: &mut [Gathered],
     ) -> Result<()> {
         let found = self.predict(&pairs.questions)?;
-        pairs.of.iter().zip(found).for_each(|(pair, one)| {
+        pairs.items.iter().zip(found).for_each(|(pair, one)| {
             pair.gather(one, selection, gathered, &self.calibration, self.max_answers);
         });
         Ok(())
@@ -251,7 +255,7 @@ impl Reader {
     ///
     /// # Errors
     /// As [`predict`](Self::predict).
-    pub fn answer_own(&self, questions: &[Question]) -> Result<Vec<(Answers, NBest)>> {
+    pub fn answer_in_contexts(&self, questions: &[Question]) -> Result<Vec<(Answers, NBest)>> {
         let found = self.predict(questions)?;
         let answers = questions.iter().zip(found).map(|(question, one)| {
             let document = Document { id: question.title.clone(), text: question.context.clone() };
@@ -269,7 +273,7 @@ impl Reader {
 #[derive(Default)]
 pub(crate) struct Pairs {
     pub questions: Vec<Question>,
-    pub of: Vec<Pair>,
+    pub items: Vec<Pair>,
     pub bytes: usize,
 }
 
@@ -295,7 +299,7 @@ impl Pair {
             selection.rescore(self.question, self.index, &mut found);
         }
         if let Some(gathered) = gathered.get_mut(self.question) {
-            let found = self.passage.place(found);
+            let found = self.passage.to_document_offsets(found);
             gathered.add(&self.passage.document, &found, calibration, max_answers);
         }
     }
@@ -311,7 +315,7 @@ impl Pairs {
             answers: Vec::new(),
             title: document.id.clone(),
         });
-        self.of.push(Pair { question: at, index, passage: passage.clone() });
+        self.items.push(Pair { question: at, index, passage: passage.clone() });
         // An empty passage takes memory, too.
         self.bytes = self.bytes.saturating_add(passage.text.len().max(256));
     }

@@ -80,7 +80,7 @@ impl Cutter {
         let cut = windows(&pairs.questions, &self.tokenizer, &self.config, Purpose::Eval)?;
         let windows = cut.len();
         all.extend(cut);
-        Ok(Part { questions: pairs.questions, of: pairs.of, windows })
+        Ok(Part { questions: pairs.questions, items: pairs.items, windows })
     }
 }
 
@@ -98,7 +98,7 @@ pub struct Reading {
 #[derive(Debug)]
 struct Part {
     questions: Vec<Question>,
-    of: Vec<Pair>,
+    items: Vec<Pair>,
     windows: usize,
 }
 
@@ -126,11 +126,11 @@ impl Reading {
         let Self { queries, selection, parts, windows, logits } = self;
         let mut gathered: Vec<Gathered> = queries.iter().map(|_| Gathered::new()).collect();
         let (mut windows, mut logits) = (windows.into_iter(), logits.into_iter());
-        for Part { questions, of, windows: count } in parts {
+        for Part { questions, items, windows: count } in parts {
             let windows: Vec<Window> = windows.by_ref().take(count).collect();
             let logits = logits.by_ref().take(count).collect();
             let found = reader.predictor().best_answers(&questions, &windows, logits)?;
-            of.iter().zip(found).for_each(|(pair, one)| {
+            items.iter().zip(found).for_each(|(pair, one)| {
                 pair.gather(one, Some(&selection), &mut gathered, &reader.calibration, max_answers);
             });
         }

@@ -17,10 +17,10 @@ use crate::{Documents, Error, Result};
 const MAX_LENGTH: usize = 512;
 
 /// Number of passages that are encoded together.
-const ENCODED_TOGETHER: usize = 256;
+const ENCODE_BATCH: usize = 256;
 
 /// Number of passages in one matrix multiplication of scores.
-const SCORED_TOGETHER: usize = 4096;
+const SCORE_BATCH: usize = 4096;
 
 /// Maximum size of the cached embeddings in bytes.
 const CACHE_SIZE: usize = 256 << 20;
@@ -38,9 +38,9 @@ pub(crate) type Vector = Arc<[f32]>;
 /// A sentence encoder: a pretrained encoder with pooling and L2 normalisation.
 ///
 /// It embeds the passages of documents, up to the maximum length in tokens. Embeddings are cached
-/// by the SHA-256 of the text, up to 256 MB; the oldest are removed first. A file can
-/// [store](Self::save_embeddings) them. Pooling, prefixes and the maximum length come from the
-/// files that sentence-transformers writes, see [`load`](Self::load).
+/// by the SHA-256 of the text, up to 256 MB; the oldest are removed first. They can be
+/// [stored in a file](Self::save_embeddings). Pooling, prefixes and the maximum length come from
+/// the files that sentence-transformers writes, see [`load`](Self::load).
 ///
 /// # Example
 /// ```no_run
@@ -92,7 +92,8 @@ impl Cache {
 }
 
 impl Retriever {
-    /// Loads a folder of a sentence encoder.
+    /// Loads a sentence encoder from a folder.
+    ///
     /// Reads pooling from `modules.json` and `1_Pooling/config.json` (mean or CLS; default: mean),
     /// and prefixes from the prompts `query` and `passage` or `document` of
     /// `config_sentence_transformers.json`. Without prompts, a model that its folder or model card
@@ -157,8 +158,8 @@ impl Retriever {
 
     /// Sets the weight of similarities in the scores of answers.
     ///
-    /// A score is reduced by the weight per unit of cosine similarity that its passage is below the
-    /// best passage of all documents. The default is 80; with 0 the retriever only selects
+    /// A score is reduced by the weight per unit of cosine similarity by which its passage is below
+    /// the best passage of all documents. The default is 80; with 0 the retriever only selects
     /// passages.
     #[must_use]
     pub fn with_answer_weight(self, answer_weight: f32) -> Self {
@@ -182,7 +183,7 @@ impl Retriever {
         for passage in documents.passages() {
             let (document, passage) = passage?;
             keys.push(self.request("passage", &passage.text, &mut found, &mut pending)?);
-            if pending.len() >= ENCODED_TOGETHER {
+            if pending.len() >= ENCODE_BATCH {
                 self.encode_pending(&mut pending, &mut found)?;
                 progress(document);
             }
@@ -250,7 +251,7 @@ impl Retriever {
         pending: &mut Vec<(Key, Vec<u32>)>,
         found: &mut HashMap<Key, Vector>,
     ) -> Result<()> {
-        for part in pending.chunks(ENCODED_TOGETHER) {
+        for part in pending.chunks(ENCODE_BATCH) {
             let rows: Vec<&[u32]> = part.iter().map(|(_, ids)| ids.as_slice()).collect();
             for ((key, _), vector) in part.iter().zip(self.encode(&rows)?) {
                 self.add_to_cache(*key, vector.clone());
@@ -293,7 +294,7 @@ impl Retriever {
         let questions: Vec<Vector> =
             keys.iter().filter_map(|key| found.get(key).cloned()).collect();
         let width = self.pretrained.model.config().hidden_size;
-        Ok(cosines(passages, &questions, width, SCORED_TOGETHER)?)
+        Ok(cosines(passages, &questions, width, SCORE_BATCH)?)
     }
 }
 
@@ -370,9 +371,9 @@ mod tests {
             let mut rows: Vec<Vector> = rows.iter().map(|row| unit(row)).collect();
             let passages = rows.split_off(2);
             let first = first.min(passages.len());
-            let whole = cosines(&passages, &rows, 8, SCORED_TOGETHER).unwrap();
+            let whole = cosines(&passages, &rows, 8, SCORE_BATCH).unwrap();
             prop_assert_eq!(&cosines(&passages, &rows, 8, block).unwrap(), &whole);
-            let part = cosines(&passages[first..], &rows, 8, SCORED_TOGETHER).unwrap();
+            let part = cosines(&passages[first..], &rows, 8, SCORE_BATCH).unwrap();
             for ((part, whole), question) in part.iter().zip(&whole).zip(&rows) {
                 prop_assert_eq!(&part[..], &whole[first..]);
                 for (passage, cosine) in passages.iter().zip(whole) {

@@ -80,9 +80,9 @@ fn pooling_file(folder: &Path) -> Result<PathBuf> {
         match module.r#type.rsplit('.').next().unwrap_or_default() {
             "Transformer" | "Normalize" => {}
             "Pooling" => {
-                let below = Path::new(&module.path);
-                pooling = folder.join(below).join("config.json");
-                let inside = below.components().all(|part| matches!(part, Component::Normal(_)));
+                let relative = Path::new(&module.path);
+                pooling = folder.join(relative).join("config.json");
+                let inside = relative.components().all(|part| matches!(part, Component::Normal(_)));
                 if !inside || !pooling.is_file() {
                     let problem =
                         format!("there is no {:?} for its Pooling module", pooling.display());
@@ -117,9 +117,8 @@ fn prefixes(folder: &Path, name: &str) -> Result<[String; 2]> {
 /// Returns whether a name contains the word E5, as in `multilingual-e5-small`. Models with
 /// `instruct` in their name are excluded because they need a prompt that describes the task.
 fn is_e5(name: &str) -> bool {
-    let has_word = |word_to_find: &str| {
-        name.split(|c: char| !c.is_alphanumeric())
-            .any(|word| word.eq_ignore_ascii_case(word_to_find))
+    let has_word = |expected: &str| {
+        name.split(|c: char| !c.is_alphanumeric()).any(|word| word.eq_ignore_ascii_case(expected))
     };
     has_word("e5") && !has_word("instruct")
 }
@@ -154,7 +153,7 @@ fn content(path: &Path, problem: impl std::fmt::Display) -> Error {
 mod tests {
     use super::*;
 
-    fn of(name: &str, files: &[(&str, &str)]) -> Result<Settings> {
+    fn read_settings(name: &str, files: &[(&str, &str)]) -> Result<Settings> {
         let folder = tempfile::tempdir().unwrap();
         for (file, content) in files {
             let path = folder.path().join(file);
@@ -165,7 +164,7 @@ mod tests {
     }
 
     fn prefixes(name: &str, files: &[(&str, &str)]) -> [String; 2] {
-        let found = of(name, files).unwrap();
+        let found = read_settings(name, files).unwrap();
         [found.query_prefix, found.passage_prefix]
     }
 
@@ -177,24 +176,26 @@ mod tests {
 
     #[test]
     fn settings_are_those_of_sentence_transformers() {
-        let default = of("bge", &[]).unwrap();
+        let default = read_settings("bge", &[]).unwrap();
         assert_eq!((default.pooling, default.max_length), (Pooling::Mean, None));
         let modules = r#"[
             {"idx": 0, "path": "", "type": "sentence_transformers.models.Transformer"},
             {"idx": 1, "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
             {"idx": 2, "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"}]"#;
         let length = ("sentence_bert_config.json", r#"{"max_seq_length": 128}"#);
-        let found = of("bge", &[("modules.json", modules), POOLING, length]).unwrap();
+        let found = read_settings("bge", &[("modules.json", modules), POOLING, length]).unwrap();
         assert_eq!((found.pooling, found.max_length), (Pooling::First, Some(128)));
-        assert_eq!(of("bge", &[POOLING]).unwrap().pooling, Pooling::First);
+        assert_eq!(read_settings("bge", &[POOLING]).unwrap().pooling, Pooling::First);
         let newer = ("1_Pooling/config.json", r#"{"pooling_mode": "mean"}"#);
-        assert_eq!(of("bge", &[newer]).unwrap().pooling, Pooling::Mean);
-        let missing = of("bge", &[("modules.json", modules)]).unwrap_err().to_string();
+        assert_eq!(read_settings("bge", &[newer]).unwrap().pooling, Pooling::Mean);
+        let missing = read_settings("bge", &[("modules.json", modules)]).unwrap_err().to_string();
         assert!(missing.contains("modules.json: there is no"), "{missing}");
         let outside = modules.replace("1_Pooling", "../1_Pooling");
-        assert!(of("bge", &[("modules.json", &outside), POOLING]).is_err());
+        assert!(read_settings("bge", &[("modules.json", &outside), POOLING]).is_err());
         let excluded = ("1_Pooling/config.json", r#"{"include_prompt": false}"#);
-        assert!(of("bge", &[excluded]).unwrap_err().to_string().contains("include_prompt"));
+        assert!(
+            read_settings("bge", &[excluded]).unwrap_err().to_string().contains("include_prompt")
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-"""The checks of docs/results/gpu.md, with nothing but Python's library. Started by run.sh."""
+"""The checks of docs/results/gpu.md; needs only Python's standard library. Started by run.sh."""
 
 import argparse
 import array
@@ -17,14 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-# ---- What moves with the recipes: their keys and programs, in this one place.
+# ---- Settings that depend on the recipes' keys and programs.
 
 DEVICE_KEY = os.environ.get("POLYQA_DEVICE_KEY", "run.device")
-# The largest difference from the stored outputs, float32.
+# Maximum absolute difference from the stored outputs, float32.
 TOLERANCE = {"cuda": 1e-4, "cpu": 1e-5}
-# Seconds after which a program counts as failed.
-LIMIT = 540
-# Little data, as commands in place of the recipes' own.
+# Maximum time of a program in seconds.
+TIME_LIMIT = 540
+# Small data sets: commands that replace those of the recipes.
 FACTS = "--kg data/demo/kg --split 0.4,0.3,0.3 --seed 1234"
 QUESTIONS = (
     f"prepare.questions=demo-data fact-questions {FACTS} --templates data/demo/templates.tsv --items "
@@ -38,7 +38,7 @@ ARTICLES = (
     "prepare.questions=demo-data xquad-split --xquad data/xquad --languages en,zh --articles 4 "
     "--first 3"
 )
-# Settings besides the recipe's, at full size and at a few steps each.
+# Settings in addition to the recipe's, for full runs and for runs of a few steps.
 FULL = {
     "bridging-gap": [],
     "resume": [
@@ -90,28 +90,28 @@ TINY = {
     ],
     "question-answering": ["--set", "training.steps=2", "--batch-size", "2"],
 }
-# Rows at once for the two-pass step, at full size and small, and the one that holds a whole batch.
+# Micro-batch sizes of the two-pass step: a whole batch, and parts of it.
 MICRO_BATCH = {"full": (64, 16), "tiny": (24, 8)}
-# How far losses of equal sums in another order may lie apart, relative.
+# Maximum relative difference of losses whose sums have a different order.
 LOSS_ROUNDING = 1e-3
-# The same of the first losses in half precision and in float32.
+# Maximum relative difference of the first losses in half precision and in float32.
 HALF_ROUNDING = 0.02
-# Steps that are compared with the CPU's, and how many rows a part of a cut batch has.
-COMPARED = {"full": 10, "tiny": 2}
-# What no program may say: libtorch's warnings, and that a GPU computes padding in half precision.
+# Number of steps that are compared with the CPU's.
+COMPARED_STEPS = {"full": 10, "tiny": 2}
+# Messages that fail a check: libtorch's warnings, and padding computed on a GPU in half precision.
 UNWANTED = ["[W", "training computes padding as well"]
-# Seconds for the losses: comparisons that do not begin in them are left out and named.
+# Time limit of the loss comparisons in seconds; later comparisons are skipped and listed.
 LOSSES_SECONDS = 360
-# Training steps that are timed, beside transformers where python3 has it: tokens of the longest window, windows at once.
+# Timed training steps, compared with transformers if it is installed: maximum tokens per window, windows per batch.
 SPEED = [(384, 16), (384, 64), (512, 32)]
 
 
 class Failure(Exception):
-    """A check that did not pass; the message goes into the table."""
+    """A failed check; the message is printed in the table."""
 
 
 class Bundle:
-    """Where things are, and how programs are started."""
+    """Device, settings and output folder of the checks; starts programs."""
 
     def __init__(self, cpu, out):
         self.device = "cpu" if cpu else "cuda"
@@ -136,10 +136,10 @@ class Bundle:
                     stdin=subprocess.DEVNULL,
                     stdout=file,
                     stderr=subprocess.STDOUT,
-                    timeout=LIMIT,
+                    timeout=TIME_LIMIT,
                 )
             except subprocess.TimeoutExpired:
-                raise Failure(f"not done after {LIMIT} s; {log}.log") from None
+                raise Failure(f"timed out after {TIME_LIMIT} s; {log}.log") from None
         if done.returncode != 0:
             raise Failure(f"exit code {done.returncode}: {last_line(self.out / f'{log}.log')}")
         for line in (self.out / f"{log}.log").read_text(encoding="utf-8").splitlines():
@@ -151,18 +151,18 @@ def last_line(path):
     return lines[-1][:200] if lines else "no output"
 
 
-def need(true, message):
-    if not true:
+def need(condition, message):
+    if not condition:
         raise Failure(message)
 
 
-# ---- safetensors: eight bytes of length, a JSON header, the numbers.
+# ---- safetensors: header length in eight bytes, JSON header, elements.
 
 CODES = {"F32": "f", "F64": "d", "I64": "q", "I32": "i"}
 
 
 def read_tensors(path):
-    """{name: (dtype, shape, values)} of what this script can read."""
+    """Returns {name: (dtype, shape, values)} for the tensors with a dtype in CODES."""
     data = Path(path).read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + length])
@@ -197,7 +197,7 @@ def write_tensors(path, tensors):
 
 def check_driver(bundle):
     if bundle.device == "cpu":
-        return "not asked for (--cpu)"
+        return "skipped (--cpu)"
     query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
     try:
         found = subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
@@ -213,7 +213,7 @@ def check_driver(bundle):
 def check_nccl(bundle):
     """Compiles the process groups with NCCL and runs a group of one process."""
     if bundle.device == "cpu":
-        return "not asked for (--cpu)"
+        return "skipped (--cpu)"
     libraries = Path(os.environ["LD_LIBRARY_PATH"].split(":")[0])
     torch = libraries.parent
     cuda = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda"))
@@ -239,20 +239,20 @@ def check_nccl(bundle):
 
 
 def check_fixtures(bundle):
-    worst, count = 0.0, 0
+    max_difference, count = 0.0, 0
     folders = sorted(Path("fixtures/hf").iterdir())
-    # The workspace's tests compare all of them on the CPU.
+    # On the CPU, the workspace's tests compare all fixtures.
     for folder in folders if bundle.device == "cuda" else folders[:2]:
         inputs, outputs = read_tensors(folder / "inputs.safetensors"), read_tensors(
             folder / "outputs.safetensors"
         )
         for batch in ("b0", "b1"):
             names = ["input_ids", "attention_mask", "token_type_ids", "position_ids"]
-            given = {
+            batch_inputs = {
                 name: inputs[f"{batch}.{name}"] for name in names if f"{batch}.{name}" in inputs
             }
             stem = bundle.out / f"{folder.name}-{batch}"
-            write_tensors(f"{stem}-in.safetensors", given)
+            write_tensors(f"{stem}-in.safetensors", batch_inputs)
             bundle.run(
                 [
                     "bin/xlmr-model",
@@ -268,36 +268,38 @@ def check_fixtures(bundle):
                 ],
                 stem.name,
             )
-            # Cases that say so have zeros stored where there is padding.
+            # Fixtures with the key `padding` store zeros at padding.
             meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-            kept = given["attention_mask"] if "padding" in meta else None
-            for name, (_, shape, got) in read_tensors(f"{stem}-out.safetensors").items():
-                want = expected(outputs, batch, name, len(got))
-                need(want is not None, f"{folder.name}: no stored {batch}.{name}")
+            mask = batch_inputs["attention_mask"] if "padding" in meta else None
+            for name, (_, shape, actual) in read_tensors(f"{stem}-out.safetensors").items():
+                stored = expected(outputs, batch, name, len(actual))
+                need(stored is not None, f"{folder.name}: no stored {batch}.{name}")
                 need(
-                    all(number == number for number in got),
+                    all(number == number for number in actual),
                     f"{folder.name}: {name} {shape} is not a number",
                 )
-                worst = max(worst, max(abs(a - b) for a, b in real(shape, got, want, kept)))
+                pairs = without_padding(shape, actual, stored, mask)
+                max_difference = max(max_difference, max(abs(a - b) for a, b in pairs))
                 count += 1
     need(count > 0, "no fixtures")
     tolerance = TOLERANCE[bundle.device]
-    need(worst <= tolerance, f"{count} outputs, off by {worst:.1e}, more than {tolerance:.0e}")
-    return f"{count} outputs, off by {worst:.1e} at most ({tolerance:.0e} allowed)"
+    text = f"{count} outputs, maximum difference {max_difference:.1e} (allowed: {tolerance:.0e})"
+    need(max_difference <= tolerance, text)
+    return text
 
 
-def real(shape, got, want, kept):
-    """Pairs of numbers, without those at padding if `kept` says where it is."""
-    pairs = list(zip(got, want))
-    if kept is None or list(shape[:2]) != list(kept[1]):
+def without_padding(shape, actual, stored, mask):
+    """Returns pairs of elements, without those at padding according to `mask`, if there is one."""
+    pairs = list(zip(actual, stored))
+    if mask is None or list(shape[:2]) != list(mask[1]):
         return pairs
-    mask = kept[2]
-    width = len(pairs) // len(mask)
-    return [pair for place, pair in enumerate(pairs) if mask[place // width]]
+    values = mask[2]
+    width = len(pairs) // len(values)
+    return [pair for index, pair in enumerate(pairs) if values[index // width]]
 
 
 def expected(outputs, batch, name, count):
-    """The stored values; the last hidden state may stand at the end of all of them."""
+    """Returns the stored values; the last hidden state may be the end of `hidden_states`."""
     if f"{batch}.{name}" in outputs:
         return outputs[f"{batch}.{name}"][2]
     if name == "last_hidden_state" and f"{batch}.hidden_states" in outputs:
@@ -317,10 +319,10 @@ def check_demo(bundle):
 
 
 def with_dropout(bundle):
-    """The embedded model, whose configuration has no dropout, with the usual one."""
+    """Copies the embedded model, whose configuration has no dropout, with dropout 0.1."""
     folder = bundle.out / "base-with-dropout"
     if not folder.exists():
-        # Another check may make it, too.
+        # Another check may create the folder concurrently.
         part = Path(tempfile.mkdtemp(dir=bundle.out))
         shutil.copytree("data/base", part / "base")
         config = json.loads((part / "base/config.json").read_text(encoding="utf-8"))
@@ -330,32 +332,33 @@ def with_dropout(bundle):
         try:
             (part / "base").rename(folder)
         except OSError:
-            need(folder.exists(), f"{folder} could not be made")
+            need(folder.exists(), f"{folder} could not be created")
         shutil.rmtree(part)
     return folder
 
 
 def check_resume(bundle, precision="f32"):
     if bundle.device == "cpu" and precision != "f32":
-        return "not asked for (--cpu)"
+        return "skipped (--cpu)"
     settings = [
         *bundle.settings["resume"],
         f'run.precision="{precision}"',
         f'model.path="{with_dropout(bundle).absolute()}"',
     ]
-    whole, broken = bundle.out / f"whole-{precision}", bundle.out / f"broken-{precision}"
-    bundle.run(bundle.recipe("bridging-gap", whole, settings), whole.name)
-    command = bundle.recipe("bridging-gap", broken, settings)
-    log = bundle.out / f"{broken.name}.log"
+    uninterrupted = bundle.out / f"uninterrupted-{precision}"
+    interrupted = bundle.out / f"interrupted-{precision}"
+    bundle.run(bundle.recipe("bridging-gap", uninterrupted, settings), uninterrupted.name)
+    command = bundle.recipe("bridging-gap", interrupted, settings)
+    log = bundle.out / f"{interrupted.name}.log"
     with open(log, "w", encoding="utf-8") as file:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
         )
         start = time.monotonic()
         while (
-            not any(broken.glob("seed-0/injected/**/checkpoints/step-*")) and child.poll() is None
+            not any(interrupted.glob("seed-0/injected/**/checkpoints/step-*")) and child.poll() is None
         ):
-            need(time.monotonic() - start < LIMIT, "no checkpoint appeared")
+            need(time.monotonic() - start < TIME_LIMIT, "no checkpoint was written")
             time.sleep(0.005)
         child.kill()
         need(
@@ -363,24 +366,24 @@ def check_resume(bundle, precision="f32"):
             f"ended before it was killed: {last_line(log)}",
         )
     bundle.run(command, f"resumed-{precision}")
-    # What differs first says where to look: losses before scores.
-    for path in sorted(whole.rglob("metrics.jsonl")):
-        found = broken / path.relative_to(whole)
-        same = path.read_bytes() == found.read_bytes()
-        need(same, f"{path.relative_to(whole)} differs; both runs are kept")
-    need(without_times(summary(whole)) == without_times(summary(broken)), "summary.json differs")
-    return "with dropout, killed at a checkpoint and started again: the same summary.json"
+    # Losses are compared before scores, so that the first difference is reported.
+    for path in sorted(uninterrupted.rglob("metrics.jsonl")):
+        name = path.relative_to(uninterrupted)
+        need(path.read_bytes() == (interrupted / name).read_bytes(), f"{name} differs")
+    summaries = [without_times(summary(folder)) for folder in (uninterrupted, interrupted)]
+    need(summaries[0] == summaries[1], "summary.json differs")
+    return "with dropout, killed at a checkpoint and resumed: equal summary.json"
 
 
 def check_xlm_k(bundle):
     folder = bundle.out / "xlm-k"
     bundle.run(bundle.recipe("xlm-k", folder, bundle.settings["xlm-k"]), "xlm-k")
-    losses = series(folder, "xlm-k")
+    loss = losses(folder, "xlm-k")
     arms = summary(folder)["arms"]
     probe = {name: arms[name]["xep_seen"]["accuracy"]["mean"] for name in ("mlm", "xlm-k")}
-    text = f"loss {losses[0]:.2f} to {losses[-1]:.2f}; XEP `mlm` {probe['mlm']:.1f}, `xlm-k` {probe['xlm-k']:.1f}"
+    text = f"loss {loss[0]:.2f} to {loss[-1]:.2f}; XEP `mlm` {probe['mlm']:.1f}, `xlm-k` {probe['xlm-k']:.1f}"
     if bundle.size == "full":
-        need(losses[-1] < losses[0], f"the loss does not fall: {text}")
+        need(loss[-1] < loss[0], f"the loss does not decrease: {text}")
         need(probe["xlm-k"] > probe["mlm"], text)
     return text
 
@@ -390,32 +393,30 @@ def check_two_pass(bundle):
     for rows in MICRO_BATCH[bundle.size]:
         folder = bundle.out / f"xlm-k-{rows}"
         bundle.run(bundle.recipe("xlm-k", folder, settings, [f"micro_batch={rows}"]), folder.name)
-        runs.append(series(folder, "xlm-k"))
+        runs.append(losses(folder, "xlm-k"))
     need(len(runs[0]) == len(runs[1]) > 0, "different numbers of steps")
-    worst = max(abs(a - b) / max(abs(a), 1.0) for a, b in zip(*runs))
-    need(worst <= LOSS_ROUNDING, f"losses differ by {worst:.1e}, relative")
-    return (
-        f"{len(runs[0])} steps in one part and in several: losses differ by {worst:.1e}, relative"
-    )
+    difference = max(abs(a - b) / max(abs(a), 1.0) for a, b in zip(*runs))
+    need(difference <= LOSS_ROUNDING, f"losses: relative difference {difference:.1e}")
+    return f"{len(runs[0])} steps, whole batches and parts: relative difference of losses {difference:.1e}"
 
 
 def check_half_xlm_k(bundle):
-    """The first losses in half precision beside float32's."""
-    settings, firsts = bundle.settings["xlm-k-losses"], {}
+    """Compares the first losses in half precision and in float32."""
+    settings, first_losses = bundle.settings["xlm-k-losses"], {}
     for precision in ["f32", "bf16", "f16"][: 3 if bundle.device == "cuda" else 2]:
         folder = bundle.out / f"xlm-k-{precision}"
         command = bundle.recipe("xlm-k", folder, settings, [f'run.precision="{precision}"'])
         bundle.run(command, folder.name)
-        firsts[precision] = series(folder, "xlm-k")[0]
-    text = ", ".join(f"`{name}` {value:.4f}" for name, value in firsts.items())
-    worst = max(abs(value / firsts["f32"] - 1) for value in firsts.values())
-    need(worst <= HALF_ROUNDING, f"first losses: {text}")
+        first_losses[precision] = losses(folder, "xlm-k")[0]
+    text = ", ".join(f"`{name}` {value:.4f}" for name, value in first_losses.items())
+    difference = max(abs(value / first_losses["f32"] - 1) for value in first_losses.values())
+    need(difference <= HALF_ROUNDING, f"first losses: {text}")
     return f"first losses: {text}"
 
 
 def check_against_cpu(bundle):
-    """Losses and norms of gradients of the same steps on the CPU, and with layers recomputed and batches in parts."""
-    steps = COMPARED[bundle.size]
+    """Compares losses and gradient norms with the CPU, also with activation checkpointing and micro-batches."""
+    steps = COMPARED_STEPS[bundle.size]
     more = ["--set", f"training.steps={steps}", "--set", "training.log_steps=1"]
     parts = ["--set", "run.activation_checkpointing=true", "--set", "training.micro_batch=1"]
     runs = {
@@ -423,15 +424,16 @@ def check_against_cpu(bundle):
         "device": answer_questions(bundle, "f32", "device", more),
         "parts": answer_questions(bundle, "f32", "parts", [*more, *parts]),
     }
-    series = {name: steps_of(folder) for name, folder in runs.items()}
-    need(all(len(lines) == steps for lines in series.values()), "different numbers of steps")
-    worst = 0.0
+    metrics = {name: steps_of(folder) for name, folder in runs.items()}
+    need(all(len(lines) == steps for lines in metrics.values()), "different numbers of steps")
+    difference = 0.0
     for name in ("device", "parts"):
-        for ours, theirs in zip(series[name], series["cpu"]):
+        for step, cpu_step in zip(metrics[name], metrics["cpu"]):
             for key in ("loss", "grad_norm"):
-                worst = max(worst, abs(ours[key] / theirs[key] - 1))
-    need(worst <= LOSS_ROUNDING, f"losses and norms differ by {worst:.1e}, relative")
-    return f"{steps} steps, losses and norms of gradients differ by {worst:.1e}, relative"
+                difference = max(difference, abs(step[key] / cpu_step[key] - 1))
+    text = f"{steps} steps, relative difference of losses and gradient norms {difference:.1e}"
+    need(difference <= LOSS_ROUNDING, text)
+    return text
 
 
 def check_mixmrc(bundle):
@@ -465,28 +467,28 @@ def check_question_answering(bundle):
 
 
 def check_precision(bundle):
-    """The losses of float32, bfloat16 and, on a GPU, float16, which has a loss scale."""
+    """Compares losses in float32, bfloat16 and, on a GPU, float16, which has a loss scale."""
     texts = []
-    one = ["--set", "training.steps=1"]
-    (whole,) = steps_of(answer_questions(bundle, "f32", "first", one))
+    one_step = ["--set", "training.steps=1"]
+    (full,) = steps_of(answer_questions(bundle, "f32", "first", one_step))
     for precision in ["bf16", "f16"][: 2 if bundle.device == "cuda" else 1]:
-        (half,) = steps_of(answer_questions(bundle, precision, "first", one))
-        off = abs(half["loss"] / whole["loss"] - 1)
-        need(off <= HALF_ROUNDING, f"`{precision}`: the first loss is off by {off:.1e}, relative")
+        (half,) = steps_of(answer_questions(bundle, precision, "first", one_step))
+        difference = abs(half["loss"] / full["loss"] - 1)
+        need(difference <= HALF_ROUNDING, f"`{precision}`: relative difference of the first loss {difference:.1e}")
         folder = answer_questions(bundle, precision)
         lines = steps_of(folder)
         first, last = lines[0]["loss"], lines[-1]["loss"]
         text = f"`{precision}` loss {first:.2f} to {last:.2f}"
         need(("loss_scale" in lines[-1]) == (precision == "f16"), f"{text}: loss_scale")
-        need(lines[-1].get("loss_scale", 2) > 1, f"{text}: the scale sank to 1")
+        need(lines[-1].get("loss_scale", 2) > 1, f"{text}: the loss scale decreased to 1")
         if bundle.size == "full":
-            need(last < first, f"the loss does not fall: {text}")
+            need(last < first, f"the loss does not decrease: {text}")
         texts.append(f"{text}, F1 {summary(folder)['scores'][0]['score']['f1']:.1f}")
     return "; ".join(texts)
 
 
 def steps_of(folder):
-    """The lines of the only metrics.jsonl below a folder."""
+    """Returns the lines of the only metrics.jsonl below a folder."""
     (path,) = folder.glob("**/metrics.jsonl")
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     need(lines, f"{path}: no steps")
@@ -494,8 +496,8 @@ def steps_of(folder):
 
 
 def answer_questions(bundle, precision, name="", more=()):
-    """The folder of a run of `polyqa train`; one with a name only trains, and `cpu` runs there."""
-    answered = [] if name else ["--dev", "data/xquad/xquad.de.json", "--language", "de"]
+    """Runs `polyqa train` and returns its run folder. A run with a name is not evaluated; `cpu` runs on the CPU."""
+    evaluation = [] if name else ["--dev", "data/xquad/xquad.de.json", "--language", "de"]
     folder = bundle.out / "-".join(filter(None, ["question-answering", name, precision]))
     bundle.run(
         [
@@ -505,7 +507,7 @@ def answer_questions(bundle, precision, name="", more=()):
             "data/base",
             "--train",
             "data/xquad/xquad.en.json",
-            *answered,
+            *evaluation,
             "--learning-rate",
             "5e-4",
             "--out",
@@ -532,8 +534,8 @@ def without_times(value):
     return [without_times(inner) for inner in value] if isinstance(value, list) else value
 
 
-def series(folder, arm):
-    """The losses of an arm's pre-training, those of steps that float16's scaler skipped too."""
+def losses(folder, arm):
+    """Returns the losses of an arm's pre-training, including steps that the loss scaler skipped."""
     (path,) = folder.glob(f"seed-0/{arm}/**/pretrain/metrics.jsonl")
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     for line in lines:
@@ -547,10 +549,10 @@ def encoder(bundle, name, more):
 
 
 def measure_speed(bundle, length, batch, more=()):
-    """A table of one of SPEED, alone on the GPU; `more` may be `--inference`."""
+    """Measures an entry of SPEED without concurrent checks; `more` may be `--inference`."""
     peer = ["--peer", "encoder_peer.py", "--python", sys.executable]
-    there = subprocess.run([sys.executable, "-c", "import transformers"], capture_output=True)
-    if there.returncode != 0:
+    transformers = subprocess.run([sys.executable, "-c", "import transformers"], capture_output=True)
+    if transformers.returncode != 0:
         peer = ["--except", "transformers"]
     name = "".join([f"speed-{length}-{batch}", *more])
     if bundle.device == "cpu":
@@ -564,7 +566,7 @@ def measure_speed(bundle, length, batch, more=()):
 
 
 def measure_profile(bundle, length, batch):
-    """A page of where the time of our steps goes; libtorch's profiler may warn."""
+    """Profiles our training steps; libtorch's profiler may print warnings."""
     name = f"profile-{length}-{batch}"
     size = ["--length", str(length), "--batch", str(batch), "--steps", "5", "--rounds", "1"]
     more = [*size, "--device", bundle.device]
@@ -577,22 +579,22 @@ def measure_profile(bundle, length, batch):
     with open(bundle.out / "gpu-profile.md", "a", encoding="utf-8") as file:
         for path in pages:
             page = path.read_text(encoding="utf-8").removeprefix("# ")
-            what = f"{batch} windows of up to {length} tokens"
-            print(f"# {what if bundle.device == 'cuda' else 'A tiny model'}, {page}", file=file)
+            title = f"{batch} windows of up to {length} tokens"
+            print(f"# {title if bundle.device == 'cuda' else 'A tiny model'}, {page}", file=file)
     return f"gpu-profile.md, {len(pages)} steps"
 
 
 def measure_losses(bundle):
-    """Every loss beside its peers, alone on the GPU."""
+    """Compares every loss with other implementations, without concurrent checks."""
     command = ["bin/losses", "--device", bundle.device, "--out", str(bundle.out)]
     if bundle.device == "cpu":
         small = ["--only", "span", "--only", "hard_learning", "--rounds", "2"]
         bundle.run([*command, *small], "losses")
-        return "two of them, not a measurement"
+        return "two losses, not a measurement"
     bundle.run([*command, "--seconds", str(LOSSES_SECONDS)], "losses")
     text = (bundle.out / "losses.log").read_text(encoding="utf-8")
     table = [line for line in text.splitlines() if line.startswith(("|", "left out"))]
-    return "\n".join(["forward and backward beside peers, times and peak memory of a step:", "", *table])
+    return "\n".join(["forward and backward compared with other implementations, time and peak memory of a step:", "", *table])
 
 
 CHECKS = [
@@ -600,15 +602,15 @@ CHECKS = [
     ("NCCL", check_nccl),
     ("`xlmr-model run` against transformers' outputs", check_fixtures),
     ("demo", check_demo),
-    ("interrupted and started again", check_resume),
+    ("interrupted and resumed", check_resume),
     (
-        "interrupted and started again, bfloat16",
+        "interrupted and resumed, bfloat16",
         lambda bundle: check_resume(bundle, "bf16"),
     ),
     ("`xlm-k`", check_xlm_k),
-    ("`xlm-k`, a batch in parts", check_two_pass),
+    ("`xlm-k` in micro-batches", check_two_pass),
     ("`xlm-k` in half precision", check_half_xlm_k),
-    ("training steps beside the CPU's", check_against_cpu),
+    ("training steps compared with the CPU", check_against_cpu),
     ("`mixmrc-lakm`", check_mixmrc),
     ("`good-to-best`", check_good_to_best),
     ("`polyqa train`", check_question_answering),
@@ -616,17 +618,17 @@ CHECKS = [
 ]
 
 
-def wanted(name, only):
+def is_selected(name, only):
     return only is None or any(words in name for words in only)
 
 
 def measurements(bundle):
-    """What is measured after all checks, one thing at a time."""
+    """Returns the measurements, which run sequentially after all checks."""
     sizes = SPEED[:1] if bundle.device == "cpu" else SPEED
 
-    def by_size(what, measure):
+    def by_size(title, measure):
         return [
-            (f"{what}, {batch} × {length}", partial(measure, length=length, batch=batch))
+            (f"{title}, {batch} × {length}", partial(measure, length=length, batch=batch))
             for length, batch in sizes
         ]
 
@@ -644,7 +646,7 @@ def timed(bundle, check):
         passed, detail = True, check(bundle)
     except Failure as failure:
         passed, detail = False, str(failure)
-    except Exception as error:  # a summary without a key is a failed check, not the end of all
+    except Exception as error:  # A missing key in a summary fails this check only.
         passed, detail = False, f"{type(error).__name__}: {error}"
     return passed, detail, time.monotonic() - start
 
@@ -659,7 +661,7 @@ def device_name(bundle):
 
 
 def report(bundle, lines):
-    """Adds to the report at once: a run that is cut off keeps what it has."""
+    """Appends to the report immediately, so that an interrupted run has the results so far."""
     text = "\n".join(lines) + "\n"
     with open(bundle.out / "gpu-report.md", "a", encoding="utf-8") as file:
         file.write(text)
@@ -669,31 +671,31 @@ def report(bundle, lines):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--cpu", action="store_true", help="without a GPU, a few steps of everything"
+        "--cpu", action="store_true", help="run on the CPU, with a few steps per check"
     )
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("out"),
-        help="runs, logs, gpu-report.md and gpu-profile.md",
+        help="output folder of runs, logs, gpu-report.md and gpu-profile.md",
     )
-    parser.add_argument("--jobs", type=int, help="checks at once")
+    parser.add_argument("--jobs", type=int, help="number of concurrent checks")
     parser.add_argument(
         "--only",
         action="append",
         metavar="WORDS",
-        help="only checks whose name in the table contains this, and those of the driver; "
+        help="run only checks whose name in the table contains this, and the driver check; "
         "`speed`, `losses` and `profile` for the measurements; may be given several times",
     )
     arguments = parser.parse_args()
-    checks = [*CHECKS[:1], *(entry for entry in CHECKS[1:] if wanted(entry[0], arguments.only))]
+    checks = [*CHECKS[:1], *(entry for entry in CHECKS[1:] if is_selected(entry[0], arguments.only))]
     bundle = Bundle(arguments.cpu, arguments.out)
-    measured = [entry for entry in measurements(bundle) if wanted(entry[0], arguments.only)]
+    measured = [entry for entry in measurements(bundle) if is_selected(entry[0], arguments.only)]
     if len(checks) == 1 and not measured:
         parser.error(f"--only {' '.join(arguments.only)}: no such check")
     shutil.rmtree(arguments.out, ignore_errors=True)
     arguments.out.mkdir(parents=True)
-    # One GPU serves them all; the processors are what they wait for. Tiny steps use one core each.
+    # The checks share one GPU, and CPU time limits them. Tiny steps use one core each.
     cores = os.cpu_count() or 2
     jobs = arguments.jobs or max(1, min(len(checks), cores if arguments.cpu else cores // 2))
     start = time.monotonic()
@@ -701,10 +703,10 @@ def main():
         results = list(pool.map(lambda entry: timed(bundle, entry[1]), checks))
     date = datetime.date.today().isoformat()
     lines = [
-        f"{date}, {device_name(bundle) if results[0][0] else 'no GPU found'}, libtorch 2.11.0, {jobs} checks at once,",
+        f"{date}, {device_name(bundle) if results[0][0] else 'no GPU found'}, libtorch 2.11.0, {jobs} concurrent checks,",
         "",
     ]
-    lines[0] += f" {time.monotonic() - start:.0f} s in all" + (
+    lines[0] += f" {time.monotonic() - start:.0f} s in total" + (
         ", a few steps each:" if bundle.size == "tiny" else ":"
     )
     lines += ["| check | result | seconds | detail |", "|---|---|---:|---|"]

@@ -1,6 +1,6 @@
-"""Packs a folder as one .tar.xz: pack.py FOLDER ARCHIVE
+"""Packs a folder into a .tar.xz archive: pack.py FOLDER ARCHIVE
 
-The programs hold mostly the same code, so the window that repeats are looked for in spans all of them.
+The programs share most of their code, so the compression window is larger than all of them together.
 """
 
 import lzma
@@ -22,14 +22,14 @@ def main():
     with open(partial, "wb") as file:
         with lzma.open(file, "wb", filters=filters) as packed:
             with tarfile.open(fileobj=packed, mode="w") as tar:
-                tar.add(folder, arcname=folder.name, filter=without_runs)
+                tar.add(folder, arcname=folder.name, filter=without_outputs)
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, archive)
 
 
-def without_runs(member):
-    """Everything but what the checks wrote, owned by nobody in particular."""
+def without_outputs(member):
+    """Drops the outputs of the checks, and removes owners and times."""
     parts = Path(member.name).parts
     if len(parts) > 1 and parts[1] == "out":
         return None

@@ -1,8 +1,8 @@
-"""Runs the recipes on the pretrained encoder, many at once on one GPU: recipes.py [--seconds N] [--jobs N] [--out FOLDER]
+"""Runs the recipes on the pretrained encoder, in parallel on one GPU: recipes.py [--seconds N] [--jobs N] [--out FOLDER]
 
-Every recipe runs on all four folds of XQuAD with one seed, then with two, then with three; `xlm-k` has no folds. Nothing
-starts once the time is over, and what still runs then is stopped. Each run prints a line as it ends. Finished runs stay
-in FOLDER, for `cargo xtask readme --table`.
+Every recipe runs on all four folds of XQuAD with one seed, then with two, then with three; `xlm-k` has no folds. After the
+given time no run is started, and running ones are stopped. Each run prints a line when it ends. FOLDER contains the run
+folders for `cargo xtask readme --table`.
 """
 
 import argparse
@@ -24,25 +24,25 @@ RECIPES = [
 SEEDS = [1, 2, 3]
 
 
-def command(recipe, out, split, fold, seeds, given):
+def command(recipe, out, split, fold, seeds, options):
     words = [f"bin/{recipe}", f"examples/{recipe}/pretrained.toml", "--prepare", "--out", str(out), "--seeds", str(seeds)]
-    settings = [f'run.device="{given.device}"', "run.threads=1", *given.set]
+    settings = [f'run.device="{options.device}"', "run.threads=1", *options.set]
     if split is not None:
         settings.append(f"prepare.questions=demo-data xquad-split --xquad data/xquad{split} --fold {fold}/4")
     for setting in settings:
         words += ["--set", setting]
-    for arms in given.arms:
+    for arms in options.arms:
         name, _, arm = arms.partition("=")
         if name == recipe:
             words += ["--arms", arm]
     return words
 
 
-def prepare(chains, given):
-    """Makes what several runs read, each folder once, in the order in which they read each other."""
+def prepare(chains, options):
+    """Prepares the data folders of the runs, each folder once and after the folders that it depends on."""
     commands = []
     for recipe, _, split, fold in chains:
-        show = [*command(recipe, given.out / "none", split, fold, 1, given), "--show"]
+        show = [*command(recipe, options.out / "none", split, fold, 1, options), "--show"]
         shown = subprocess.run(show, capture_output=True, text=True)
         if shown.returncode != 0:
             print(shown.stderr.strip(), flush=True)
@@ -57,52 +57,52 @@ def prepare(chains, given):
             print(f"{line}\n  {done.stderr.strip()[-300:]}", flush=True)
 
     def folders(line):
-        """The folder that a command makes, and those that it reads."""
-        read, _, made = line.rpartition(" --out ")
-        return made, [word.split("/")[2] for word in read.split() if word.startswith("target/prepared/")]
+        """Returns the output folder of a command, and its input folders."""
+        inputs, _, output = line.rpartition(" --out ")
+        return output, [word.split("/")[2] for word in inputs.split() if word.startswith("target/prepared/")]
 
-    left = [line for line in commands if not Path(folders(line)[0]).exists()]
-    while left:
-        ready = [line for line in left if all(Path("target/prepared", name).exists() for name in folders(line)[1])]
+    pending = [line for line in commands if not Path(folders(line)[0]).exists()]
+    while pending:
+        ready = [line for line in pending if all(Path("target/prepared", name).exists() for name in folders(line)[1])]
         if not ready:
             break
-        with ThreadPoolExecutor(given.jobs) as pool:
+        with ThreadPoolExecutor(options.jobs) as pool:
             list(pool.map(run, ready))
-        left = [line for line in left if line not in ready]
+        pending = [line for line in pending if line not in ready]
     print(f"{len(commands)} folders prepared", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=480)
-    parser.add_argument("--jobs", type=int, default=13, help="runs at once")
+    parser.add_argument("--jobs", type=int, default=13, help="number of concurrent runs")
     parser.add_argument("--out", type=Path, default=Path("out/recipes"))
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--only", action="append", help="only this recipe; may be given several times")
     parser.add_argument("--arms", action="append", default=[], metavar="RECIPE=ARM", help="only these arms of a recipe")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="further settings of all recipes")
-    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="the most seeds")
-    given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="additional settings of all recipes")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="maximum number of seeds")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
-    left = lambda: given.seconds - (time.monotonic() - start)
+    remaining = lambda: options.seconds - (time.monotonic() - start)
     failed = []
 
     def run(chain):
-        """One fold of one recipe, with more and more seeds in one folder."""
+        """Runs one fold of a recipe, with an increasing number of seeds in one folder."""
         recipe, short, split, fold = chain
         name = short if fold is None else f"{short}-{fold}"
-        for seeds in SEEDS[: given.seeds]:
-            if left() < 20:
+        for seeds in SEEDS[: options.seeds]:
+            if remaining() < 20:
                 return
             began = time.monotonic()
-            with open(given.out / f"{name}.log", "a", encoding="utf-8") as log:
+            with open(options.out / f"{name}.log", "a", encoding="utf-8") as log:
                 child = subprocess.Popen(
-                    command(recipe, given.out / name, split, fold, seeds, given),
+                    command(recipe, options.out / name, split, fold, seeds, options),
                     stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 )
                 try:
-                    code = child.wait(left())
+                    code = child.wait(remaining())
                 except subprocess.TimeoutExpired:
                     child.terminate()
                     child.wait()
@@ -118,13 +118,13 @@ def main():
     chains = [
         (recipe, short, split, fold)
         for recipe, short, split in RECIPES
-        if given.only is None or recipe in given.only
+        if options.only is None or recipe in options.only
         for fold in (FOLDS if split is not None else [None])
     ]
-    prepare(chains, given)
-    with ThreadPoolExecutor(given.jobs) as pool:
+    prepare(chains, options)
+    with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(run, chains))
-    print(f"{time.monotonic() - start:.0f} s in all, {os.cpu_count()} cores", flush=True)
+    print(f"{time.monotonic() - start:.0f} s in total, {os.cpu_count()} cores", flush=True)
     sys.exit(1 if failed else 0)
 
 

@@ -9,15 +9,15 @@ use std::fs;
 use std::path::Path;
 
 /// A tensor's name in the folder, its name in the file and its shape.
-type Named = (String, String, Vec<usize>);
+type TensorSpec = (String, String, Vec<usize>);
 
 /// Returns all tensors of the encoder.
-fn tensors(file: &Q4File) -> Vec<Named> {
+fn tensors(file: &Q4File) -> Vec<TensorSpec> {
     let sizes = file.sizes;
     let (hidden, inner) = (sizes.hidden_size, sizes.intermediate_size);
-    let mut all: Vec<Named> = Vec::new();
+    let mut tensors: Vec<TensorSpec> = Vec::new();
     let mut add = |name: String, stored: String, shape: &[usize]| {
-        all.push((name, stored, shape.to_vec()));
+        tensors.push((name, stored, shape.to_vec()));
     };
     for (name, stored, rows) in [
         ("word_embeddings", "emb.word", sizes.vocab_size),
@@ -51,7 +51,7 @@ fn tensors(file: &Q4File) -> Vec<Named> {
             }
         }
     }
-    all
+    tensors
 }
 
 /// Returns the `config.json` of the model's page.
@@ -124,7 +124,7 @@ pub fn write(file: &Q4File, tokenizer: &Path, model_card: &str, folder: &Path) -
     for (_, stored, shape) in &tensors {
         file.check(stored, shape.iter().product())?;
     }
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let write_file = |name: &str, text: String| {
         let path = folder.join(name);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))

@@ -55,7 +55,7 @@ struct Number {
 
 /// The 95 % interval of an effect over seeds or items, and their number.
 #[derive(Clone, Copy)]
-struct Over {
+struct Estimate {
     count: usize,
     interval: Option<(f64, f64)>,
 }
@@ -71,15 +71,17 @@ enum Verdict {
 impl Verdict {
     /// Compares the deciding intervals with zero: the intervals over seeds and over items, or with
     /// fewer than [`MIN_SEEDS`] seeds the interval over at least [`MIN_ITEMS`] items.
-    fn of(seeds: Over, items: Over) -> Self {
+    fn of(seeds: Estimate, items: Estimate) -> Self {
         let by_seeds = seeds.interval.filter(|_| seeds.count >= MIN_SEEDS);
         let by_items = items.interval;
         let by_items = by_items.filter(|_| by_seeds.is_some() || items.count >= MIN_ITEMS);
         let intervals: Vec<_> = by_seeds.into_iter().chain(by_items).collect();
-        let all = |one: fn(&(f64, f64)) -> bool| !intervals.is_empty() && intervals.iter().all(one);
-        if all(|(low, _)| *low > 0.0) {
+        let all_intervals = |condition: fn(&(f64, f64)) -> bool| {
+            !intervals.is_empty() && intervals.iter().all(condition)
+        };
+        if all_intervals(|(low, _)| *low > 0.0) {
             Self::Shown
-        } else if all(|(_, high)| *high < 0.0) {
+        } else if all_intervals(|(_, high)| *high < 0.0) {
             Self::Contradicted
         } else {
             Self::NotShown
@@ -106,8 +108,8 @@ impl Pair<'_> {
         let paired = control.seeds.len() == number.seeds.len();
         let models = [&number.model, &control.model];
         ensure!(paired || control.seeds.is_empty(), "{models:?}: different numbers of seeds");
-        let one = [number.value];
-        let model_number = if number.seeds.is_empty() { &one[..] } else { &number.seeds };
+        let single = [number.value];
+        let model_number = if number.seeds.is_empty() { &single[..] } else { &number.seeds };
         let control_value = |at: usize| control.seeds.get(at).copied().unwrap_or(control.value);
         Ok(model_number.iter().enumerate().map(|(at, value)| value - control_value(at)).collect())
     }
@@ -129,8 +131,8 @@ impl Pair<'_> {
         let Self(number, control) = self;
         let items = number.items.len();
         let over_items = self.over_items();
-        let over_seeds = Over { count: seeds, interval: effect.interval() };
-        let of_items = Over { count: items, interval: over_items };
+        let over_seeds = Estimate { count: seeds, interval: effect.interval() };
+        let of_items = Estimate { count: items, interval: over_items };
         let range = |(low, high): (f64, f64)| format!("{} to {}", signed(low), signed(high));
         let by_seed = match (effect.interval(), number.half_width) {
             (Some(interval), _) => format!("{} ({seeds} seeds)", range(interval)),
@@ -203,8 +205,8 @@ fn table(claims: &[Claim], runs: &Runs) -> Result<Table> {
                 .find(|one| [&*one.model, &*one.setting, &*one.language, &*one.metric] == key)
         };
         let [model, control] = &claim.models;
-        let other = claim.control_setting.as_deref().unwrap_or(setting);
-        let measured = match find(model, setting).zip(find(control, other)) {
+        let control_setting = claim.control_setting.as_deref().unwrap_or(setting);
+        let measured = match find(model, setting).zip(find(control, control_setting)) {
             Some((number, control)) => Pair(number, control).cells()?,
             None => [MISSING, MISSING, NOT_RUN].map(str::to_owned),
         };
@@ -225,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_claim_is_shown_if_every_interval_is_above_zero() {
-        let resampled = |count, interval| Over { count, interval };
+        let resampled = |count, interval| Estimate { count, interval };
         let none = resampled(0, None);
         let (above, below) = (Some((0.1, 2.0)), Some((-2.0, -0.1)));
         let around = Some((-0.2, 1.0));
@@ -239,7 +241,7 @@ mod tests {
 
     #[test]
     fn with_few_seeds_the_items_decide() {
-        let resampled = |count, interval| Over { count, interval };
+        let resampled = |count, interval| Estimate { count, interval };
         let (above, below) = (Some((0.1, 2.0)), Some((-2.0, -0.1)));
         assert_eq!(Verdict::of(resampled(1, None), resampled(MIN_ITEMS, above)), Verdict::Shown);
         assert_eq!(

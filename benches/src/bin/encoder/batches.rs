@@ -7,7 +7,7 @@ use xlmr_model::read_tokenizer;
 use crate::{Architecture, Options};
 
 /// Number of tokens that a token attends to in a local layer of ModernBERT, including itself.
-const WINDOW: f64 = 129.0;
+const LOCAL_ATTENTION: f64 = 129.0;
 
 /// A window: token ids, and the first and last token of its answer.
 #[derive(Debug, Deserialize, Serialize)]
@@ -22,7 +22,7 @@ pub type Batches = Vec<Vec<Row>>;
 
 /// Creates one batch per step; the first is for warm-up. Windows are distributed over each
 /// language's file, as in shuffled data.
-pub fn make(options: &Options) -> Result<Batches> {
+pub fn create(options: &Options) -> Result<Batches> {
     let tokenizer = read_tokenizer(&options.tokenizer)?;
     let config = WindowConfig { max_length: options.length, ..WindowConfig::default() };
     let mut languages = Vec::new();
@@ -31,10 +31,10 @@ pub fn make(options: &Options) -> Result<Batches> {
         languages.push(windows(&data.questions, &tokenizer, &config, Purpose::Train)?);
     }
     let row_count = (options.steps + 1) * options.batch;
-    let all: Vec<Row> =
+    let rows: Vec<Row> =
         (0..row_count).map(|number| pick(&languages, number)).collect::<Result<_>>()?;
     let mut batches: Batches = Vec::new();
-    for row in all {
+    for row in rows {
         match batches.last_mut() {
             Some(batch) if batch.len() < options.batch => batch.push(row),
             _ => batches.push(vec![row]),
@@ -47,7 +47,7 @@ fn pick(languages: &[Vec<Window>], number: usize) -> Result<Row> {
     let language = languages.get(number % languages.len().max(1)).context("no language")?;
     // In practice, this stride has no common factor with the file's length.
     let window = language.get(number * 577 % language.len().max(1)).context("no windows")?;
-    let position = |at: Option<usize>| i64::try_from(at.unwrap_or(0));
+    let position = |index: Option<usize>| i64::try_from(index.unwrap_or(0));
     Ok(Row {
         ids: window.input_ids.clone(),
         start: position(window.start_position)?,
@@ -72,8 +72,10 @@ pub fn flop(batch: &[Row], options: &Options) -> f64 {
     };
     let row_flop = |row: &Row| {
         let tokens = row.ids.len() as f64;
-        let seen = global * tokens + (1.0 - global) * tokens.min(WINDOW);
-        3.0 * layers * tokens * (2.0 * weights * hidden * hidden + 2.0 * products * hidden * seen)
+        let attended = global * tokens + (1.0 - global) * tokens.min(LOCAL_ATTENTION);
+        3.0 * layers
+            * tokens
+            * (2.0 * weights * hidden * hidden + 2.0 * products * hidden * attended)
     };
     batch.iter().map(row_flop).sum()
 }

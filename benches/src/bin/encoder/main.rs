@@ -102,8 +102,8 @@ pub enum Architecture {
     XlmRoberta,
     /// 22 layers, two of three local, gated feed-forward layers one and a half times as wide
     Modernbert,
-    /// 12 layers, gated feed-forward layers four times as wide; beside it transformers' layers with
-    /// two labels a token, as it has no class for answer spans
+    /// 12 layers, gated feed-forward layers four times as wide; compared with transformers' token
+    /// classification with two labels, because there is no class for answer spans
     Eurobert,
     /// 12 layers, feed-forward layers four times as wide, 256 buckets of distances to either side
     DebertaV2,
@@ -162,7 +162,7 @@ fn compare(options: &Options) -> Result<()> {
     let folder = options.out.clone().unwrap_or_else(benches::folder);
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     let file = folder.join("encoder_batches.json");
-    let batches = batches::make(options)?;
+    let batches = batches::create(options)?;
     atomic_file::write(&file, serde_json::to_vec(&batches)?)?;
     let mut runs = Vec::new();
     for round in 0..options.rounds {

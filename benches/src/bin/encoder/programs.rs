@@ -110,16 +110,16 @@ pub fn all(options: &Options) -> Vec<Program> {
         (options.only.is_empty() || matches_any(name, &options.only))
             && !matches_any(name, &options.except)
     };
-    let mut all = Vec::new();
+    let mut selected = Vec::new();
     let names_supported = options.architecture == Architecture::XlmRoberta;
     for &(name, kind) in programs(options) {
         // The baseline program with PEFT supports only the names of XLM-R's layers.
         if !is_selected(name) || name.contains("PEFT") && !names_supported {
             continue;
         }
-        all.push(Program { name: name.to_owned(), kind });
+        selected.push(Program { name: name.to_owned(), kind });
     }
-    all
+    selected
 }
 
 impl Program {

@@ -19,8 +19,8 @@ use crate::{Architecture, Options};
 
 const LORA: &str = "lora";
 
-/// Splits a program's name into its precision and the adapter that is trained alone: rank 8, or a
-/// sixteenth of the width.
+/// Splits a program's name into its precision and the adapter that is trained instead of the
+/// encoder: a LoRA of rank 8, or a bottleneck of a sixteenth of the width.
 fn adapter_of(program: &str) -> (&str, Option<&str>) {
     let adapted = [LORA, "bottleneck"].into_iter();
     let adapted = adapted.filter_map(|name| Some((program.strip_suffix(name)?, name))).next();
@@ -146,8 +146,9 @@ fn loss(model: &Model, batch: &[Row], train: bool) -> Result<Tensor> {
     let rows: Vec<&[u32]> = batch.iter().map(|row| row.ids.as_slice()).collect();
     let inputs = Inputs::from_rows(&rows, model.config().pad_token_id)?;
     let (start, end) = model.span_logits(&model.encode(&inputs, train)?, train)?;
-    let positions =
-        |of: fn(&Row) -> i64| Tensor::f_from_slice(&batch.iter().map(of).collect::<Vec<_>>());
+    let positions = |position: fn(&Row) -> i64| {
+        Tensor::f_from_slice(&batch.iter().map(position).collect::<Vec<_>>())
+    };
     let (starts, ends) = (positions(|row| row.start)?, positions(|row| row.end)?);
     let mask = match &inputs.attention_mask {
         Some(mask) => Some(mask.f_to_kind(Kind::Bool)?),

@@ -68,11 +68,11 @@ fn line(program: &str, runs: &[Run], batches: &Batches, options: &Options) -> Li
 /// Formats the table, with ratios to the baseline's line if there is one.
 pub fn markdown(lines: &[Line], batches: &Batches, options: &Options) -> String {
     let tokens: usize = batches.iter().skip(1).map(|batch| real_tokens(batch)).sum();
-    let places: usize = batches.iter().skip(1).map(|batch| batch.len() * options.length).sum();
-    let share = 100.0 * tokens as f64 / places.max(1) as f64;
+    let positions: usize = batches.iter().skip(1).map(|batch| batch.len() * options.length).sum();
+    let share = 100.0 * tokens as f64 / positions.max(1) as f64;
     let gpu_only = |cell: String| if options.on_gpu() { cell } else { String::new() };
     let mut text = format!(
-        "{tokens} tokens in {places} places of {}: {share:.0} % are not padding\n\n\
+        "{tokens} tokens in {positions} positions, padded to {}: {share:.0} % are not padding\n\n\
          | program | real tokens/s | × |{} tokens/CPU s | × | kernel's share | peak MiB | × |\n\
          |---|---:|---:|{}---:|---:|---:|---:|---:|\n",
         options.length,
@@ -80,8 +80,8 @@ pub fn markdown(lines: &[Line], batches: &Batches, options: &Options) -> String 
         gpu_only("---:|".to_owned()),
     );
     let peer = lines.iter().find(|line| line.program == peer(options));
-    let ratio = |of: fn(&Line) -> f64, line: &Line| {
-        peer.map_or_else(|| "–".to_owned(), |peer| format!("{:.2}", of(line) / of(peer)))
+    let ratio = |value: fn(&Line) -> f64, line: &Line| {
+        peer.map_or_else(|| "–".to_owned(), |peer| format!("{:.2}", value(line) / value(peer)))
     };
     for line in lines {
         text += &format!(

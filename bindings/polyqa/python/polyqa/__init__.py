@@ -4,13 +4,13 @@ import os
 import warnings
 
 if "GOMP_SPINCOUNT" not in os.environ:
-    # libtorch's threads sleep while they wait, beside other work many times faster than spinning.
-    # libgomp reads it when torch loads it.
+    # Waiting threads of libtorch sleep. If other programs run, this is many times faster than
+    # spinning. libgomp reads the variable when torch is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-# First: the extension finds the libraries that it is linked to among those of the process.
+# torch is imported first, because the extension uses the libraries that torch loads.
 with warnings.catch_warnings():
-    # torch warns where numpy is not installed, which nothing here needs.
+    # torch warns if numpy is not installed; this package does not need it.
     warnings.filterwarnings("ignore", "Failed to initialize NumPy", UserWarning)
     import torch
 

@@ -8,8 +8,8 @@ from polyqa._polyqa import program
 
 def main() -> int:
     """Runs the program with this process's arguments; returns its exit code."""
-    # SIGINT ends it at once, as it does without Python; one that is ignored stays so. SIGPIPE is
-    # ignored by both.
+    # SIGINT ends the process immediately, as without Python, unless the signal is ignored. SIGPIPE
+    # is ignored in both cases.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     return program(["polyqa", *sys.argv[1:]])

@@ -24,7 +24,7 @@ mod common;
 /// Compares `polyqa answer` with transformers' pipeline.
 #[derive(Parser)]
 struct Options {
-    /// Model folder; without it, a model with random weights and these sizes
+    /// Model folder [default: random weights with the sizes of --layers and --hidden]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// Encoder layers
@@ -69,7 +69,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn ours(&self, arguments: &[&str]) -> Command {
+    fn polyqa(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_polyqa"));
         command.args(["answer", "--model", "model", "--device", "cpu", "--json"]).args(arguments);
         command.current_dir(&self.folder).stderr(Stdio::null());
@@ -96,8 +96,8 @@ impl Bench {
         Ok((cost, serde_json::from_slice(&fs::read(printed)?)?))
     }
 
-    /// Checks that both give the same answers over contexts of one window.
-    fn same_answers(&self, questions: &[Question]) -> io::Result<()> {
+    /// Checks that `polyqa answer` and the pipeline give equal answers over contexts of one window.
+    fn check_equal_answers(&self, questions: &[Question]) -> io::Result<()> {
         let short = |one: &Question| one.context.chars().take(300).collect::<String>();
         let pairs: Vec<Value> = questions
             .iter()
@@ -112,7 +112,7 @@ impl Bench {
         // As in the pipeline: as many starts and ends as a window has tokens.
         let own_contexts = ["--questions", "own.json", "--predictions", "own.answers.json"];
         let options = ["--answers", "384", "--precision", "f32"];
-        let mut ours = self.ours(&[&own_contexts[..], &options].concat());
+        let mut ours = self.polyqa(&[&own_contexts[..], &options].concat());
         run(&mut ours, &self.folder.join("ours.jsonl"))?;
         let predictions = Predictions::read(self.folder.join("own.answers.json")).unwrap();
         let (_, peer_result) = self.run_peer("short.json", "torch")?;
@@ -133,7 +133,7 @@ impl Bench {
         )?;
         let rows = questions.iter().map(|one| json!({"id": one.id, "question": one.question}));
         self.write("questions.jsonl", lines(rows.collect()))?;
-        let all: Vec<Question> = documents
+        let pairs_as_questions: Vec<Question> = documents
             .iter()
             .flat_map(|text| {
                 questions
@@ -141,11 +141,12 @@ impl Bench {
                     .map(|one| Question { context: text.as_str().into(), ..one.clone() })
             })
             .collect();
-        let pairs =
-            all.iter().map(|one| json!({"question": one.question, "context": &*one.context}));
+        let pairs = pairs_as_questions
+            .iter()
+            .map(|one| json!({"question": one.question, "context": &*one.context}));
         self.write("pairs.json", json!(pairs.collect::<Vec<_>>()).to_string())?;
         let tokenizer = read_tokenizer(self.folder.join("model")).map_err(io::Error::other)?;
-        let cut = windows(&all, &tokenizer, &WindowConfig::default(), Purpose::Eval);
+        let cut = windows(&pairs_as_questions, &tokenizer, &WindowConfig::default(), Purpose::Eval);
         Ok(cut.map_err(io::Error::other)?.len())
     }
 
@@ -161,15 +162,15 @@ impl Bench {
             let inputs = ["--documents", "documents.jsonl", "--questions", "questions.jsonl"];
             for (precision, costs) in precisions.iter().zip(&mut ours) {
                 let arguments = [&inputs[..], &["--precision", precision]].concat();
-                costs.push(run(&mut self.ours(&arguments), &self.folder.join("ours.jsonl"))?);
+                costs.push(run(&mut self.polyqa(&arguments), &self.folder.join("ours.jsonl"))?);
             }
-            for (runtime, (costs, solo)) in runtimes.iter().zip(&mut peers) {
+            for (runtime, (costs, inference)) in runtimes.iter().zip(&mut peers) {
                 let (cost, report) = self.run_peer("pairs.json", runtime)?;
                 assert_eq!(report["windows"], count, "the windows differ");
                 costs.push(cost);
                 // The wall time without imports and loading, for the same median.
                 let wall = report["seconds"].as_f64().unwrap();
-                solo.push(Cost { wall, ..Cost::default() });
+                inference.push(Cost { wall, ..Cost::default() });
             }
         }
         let rate = |wall: f64| count as f64 / wall;
@@ -178,16 +179,20 @@ impl Bench {
              | program | windows/s | without imports and loading | CPU s | MiB |\n\
              |---|---:|---:|---:|---:|"
         );
-        let row = |name: &str, cost: Cost, solo: Option<f64>| {
+        let row = |name: &str, cost: Cost, inference_rate: Option<f64>| {
             let Cost { wall, cpu, peak_mib } = cost;
-            let solo = solo.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.2}"));
-            println!("| {name} | {:.2} | {solo} | {cpu:.1} | {peak_mib:.0} |", rate(wall));
+            let inference_rate =
+                inference_rate.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.2}"));
+            println!(
+                "| {name} | {:.2} | {inference_rate} | {cpu:.1} | {peak_mib:.0} |",
+                rate(wall)
+            );
         };
         let mut baseline = None;
-        for (runtime, (costs, solo)) in runtimes.iter().zip(&peers) {
-            let solo = rate(median(solo).wall);
-            row(&format!("pipeline, {runtime}"), median(costs), Some(solo));
-            baseline = baseline.or(Some((runtime, solo)));
+        for (runtime, (costs, inference)) in runtimes.iter().zip(&peers) {
+            let inference_rate = rate(median(inference).wall);
+            row(&format!("pipeline, {runtime}"), median(costs), Some(inference_rate));
+            baseline = baseline.or(Some((runtime, inference_rate)));
         }
         for (precision, costs) in precisions.iter().zip(&ours) {
             row(&format!("`polyqa answer`, {precision}"), median(costs), None);
@@ -219,12 +224,14 @@ fn main() -> io::Result<()> {
     let mut by_language = Vec::new();
     for language in languages {
         let file = bench.root.join(format!("data/xquad/xquad.{language}.json"));
-        let mut all = Dataset::read(file).map_err(io::Error::other)?.questions;
+        let mut language_questions = Dataset::read(file).map_err(io::Error::other)?.questions;
         // The questions of a context are adjacent; one per context remains.
-        all.dedup_by(|one, before| one.context == before.context);
-        all.truncate(*contexts);
-        documents.push(all.iter().map(|one| &*one.context).collect::<Vec<_>>().join("\n"));
-        by_language.push(all);
+        language_questions.dedup_by(|one, before| one.context == before.context);
+        language_questions.truncate(*contexts);
+        documents.push(
+            language_questions.iter().map(|one| &*one.context).collect::<Vec<_>>().join("\n"),
+        );
+        by_language.push(language_questions);
     }
     let Options { layers, hidden, .. } = bench.options;
     let model = bench.folder.join("model");
@@ -243,7 +250,7 @@ fn main() -> io::Result<()> {
         let id = number.to_string();
         mixed.push(Question { id, ..questions_of[number % questions_of.len()].clone() });
     }
-    bench.same_answers(&mixed)?;
+    bench.check_equal_answers(&mixed)?;
     let count = bench.inputs(&documents, &mixed)?;
     bench.compare(count)
 }

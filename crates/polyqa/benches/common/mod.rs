@@ -7,7 +7,7 @@ use std::path::Path;
 use tch::Device;
 use xlmr_model::{Config, Head, Model, TokenizerFiles};
 
-/// A reader of random weights with XLM-R's shape and the embedded tokenizer.
+/// Creates a reader of random weights with XLM-R's shape and the embedded tokenizer.
 pub fn model(root: &Path, folder: &Path, layers: i64, hidden: i64) -> io::Result<()> {
     let config = Config {
         vocab_size: 4000,

@@ -24,7 +24,7 @@ mod common;
 /// Compares `polyqa serve` with FastAPI over transformers' pipeline.
 #[derive(Parser)]
 struct Options {
-    /// Model folder; without it, a model with random weights and these sizes
+    /// Model folder [default: random weights with the sizes of --layers and --hidden]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
     /// Encoder layers
@@ -90,8 +90,8 @@ impl Service {
             latencies
         };
         let mut latencies: Vec<f64> = thread::scope(|scope| {
-            let all: Vec<_> = (0..clients).map(|_| scope.spawn(client)).collect();
-            all.into_iter().flat_map(|one| one.join().unwrap()).collect()
+            let threads: Vec<_> = (0..clients).map(|_| scope.spawn(client)).collect();
+            threads.into_iter().flat_map(|one| one.join().unwrap()).collect()
         });
         latencies.sort_by(f64::total_cmp);
         (latencies, begin.elapsed().as_secs_f64())
@@ -107,19 +107,20 @@ impl Drop for Service {
 
 /// Returns one question per context, alternating between languages.
 fn requests(root: &Path, options: &Options) -> io::Result<Vec<String>> {
-    let mut all: Vec<Vec<Question>> = Vec::new();
+    let mut by_language: Vec<Vec<Question>> = Vec::new();
     for language in &options.languages {
         let file = root.join(format!("data/xquad/xquad.{language}.json"));
         let mut questions = Dataset::read(file).map_err(io::Error::other)?.questions;
         questions.dedup_by(|one, before| one.context == before.context);
-        all.push(questions);
+        by_language.push(questions);
     }
-    let one = |number: usize| {
-        let of = &all[number % all.len()];
-        let Question { question, context, .. } = &of[number / all.len() % of.len()];
+    let request = |number: usize| {
+        let questions = &by_language[number % by_language.len()];
+        let Question { question, context, .. } =
+            &questions[number / by_language.len() % questions.len()];
         json!({"question": question, "text": &**context}).to_string()
     };
-    Ok((0..options.requests).map(one).collect())
+    Ok((0..options.requests).map(request).collect())
 }
 
 fn main() -> io::Result<()> {
@@ -145,7 +146,7 @@ fn main() -> io::Result<()> {
         command.env("PYTHONPATH", packages.canonicalize().unwrap()).current_dir(&folder);
         (format!("FastAPI, {order}, {dtype}"), command)
     };
-    let ours = |precision: &String| {
+    let polyqa = |precision: &String| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_polyqa"));
         command.args(["serve", "--model", "model", "--port", "0", "--device", "cpu"]);
         command.args(["--precision", precision]).current_dir(&folder);
@@ -157,15 +158,16 @@ fn main() -> io::Result<()> {
          |---:|---|---:|---:|---:|---:|",
         requests.len()
     );
-    for (name, command) in peers.into_iter().chain(options.precisions.iter().map(ours)) {
+    for (name, command) in peers.into_iter().chain(options.precisions.iter().map(polyqa)) {
         let service = Service::start(command);
         for &clients in &options.clients {
             service.send_requests(&requests[..requests.len().min(2 * clients)], clients);
             let (latencies, wall) = service.send_requests(&requests, clients);
-            let at = |share: f64| {
+            let percentile = |share: f64| {
                 latencies[((latencies.len() - 1) as f64 * share).round() as usize] * 1e3
             };
-            let (p50, p99, rate) = (at(0.5), at(0.99), latencies.len() as f64 / wall);
+            let (p50, p99, rate) =
+                (percentile(0.5), percentile(0.99), latencies.len() as f64 / wall);
             let peak = service.peak_mib();
             println!("| {clients} | {name} | {p50:.0} | {p99:.0} | {rate:.2} | {peak:.0} |");
         }

@@ -42,9 +42,9 @@ pub struct Args {
     /// passages
     #[arg(long, value_name = "FILE", requires = "retriever")]
     embeddings: Option<PathBuf>,
-    /// Number of passages that the retriever and BM25 select per question; 0 reads all passages,
-    /// and without a retriever prefers none. BM25 alone selects none for questions that seem to be
-    /// in another language than the documents
+    /// Number of passages that the retriever and BM25 select per question. 0 reads all passages
+    /// and, without a retriever, applies no penalties. BM25 alone also reads all passages for
+    /// questions that seem to be in another language than the documents
     #[arg(long, value_name = "N", default_value_t = CANDIDATES)]
     candidates: usize,
     /// Print one JSON line per question
@@ -75,18 +75,21 @@ Examples:
 
 JSON lines have id, question, null_probability, no_answer, and answers, best first: text, start and
 end (code points), start_byte and end_byte (UTF-8), sentence, start_in_sentence, document,
-probability, score. Each line is complete when it is written, so an interrupted program leaves
-what is answered.";
+probability, score. Each line is complete when it is written, so the lines before an
+interruption are usable.";
 
-/// Number of questions of a file that are read together.
-const TOGETHER: usize = 256;
+/// Number of questions of a file that are evaluated together.
+const QUESTIONS_PER_BATCH: usize = 256;
 
 pub fn run(args: &Args) -> Result<()> {
     args.reader.check()?;
     // Inputs are read before the model, because loading the model takes longer.
-    let standard = |path: &&PathBuf| path.as_path() == Path::new("-");
+    let is_standard_input = |path: &&PathBuf| path.as_path() == Path::new("-");
     let inputs = args.texts.iter().chain(&args.documents).chain(&args.questions);
-    ensure!(inputs.filter(standard).count() < 2, "- (standard input) may be given only once");
+    ensure!(
+        inputs.filter(is_standard_input).count() < 2,
+        "- (standard input) may be given only once"
+    );
     let mut documents = Documents::of_files(args.texts.iter().cloned())?;
     for path in &args.documents {
         documents = documents.with_rows(path.clone())?;
@@ -102,7 +105,7 @@ pub fn run(args: &Args) -> Result<()> {
         return over_own_contexts(args, &load(args)?, &dataset);
     }
     if args.question.is_empty() && args.questions.is_none() {
-        return converse(args, &documents);
+        return answer_standard_input(args, &documents);
     }
     let questions = questions(args)?;
     let reader = load(args)?;
@@ -113,12 +116,12 @@ pub fn run(args: &Args) -> Result<()> {
         warn_of_mismatch(pass, *candidates, &questions);
     }
     let bar = cli::progress(count, "documents");
-    let done = |answers: Vec<Answers>, read: usize| -> Result<()> {
-        bar.set_position(read.try_into().unwrap_or(u64::MAX));
+    let report = |answers: Vec<Answers>, documents_read: usize| -> Result<()> {
+        bar.set_position(documents_read.try_into().unwrap_or(u64::MAX));
         bar.suspend(|| answers.iter().try_for_each(|one| print(args, one)))
     };
     let first_pass = first_pass.as_ref().map(|(pass, candidates)| (pass, *candidates));
-    reader.answer_all(&questions, &documents, first_pass, &mut { done })?;
+    reader.answer_all(&questions, &documents, first_pass, &mut { report })?;
     bar.finish_and_clear();
     Ok(())
 }
@@ -139,12 +142,12 @@ fn first_pass<'a>(
     let pass = FirstPass::over(documents)?;
     let Some(retriever) = retriever else { return Ok(Some((pass, candidates))) };
     let bar = cli::progress(count, "embedded documents");
-    let mut done = |count: usize| bar.set_position(count.try_into().unwrap_or(u64::MAX));
+    let mut progress = |count: usize| bar.set_position(count.try_into().unwrap_or(u64::MAX));
     let stored = match &args.embeddings {
         Some(path) if path.exists() => retriever.load_embeddings(path)?,
         _ => 0,
     };
-    let pass = pass.with_retriever(documents, retriever, &mut done)?;
+    let pass = pass.with_retriever(documents, retriever, &mut progress)?;
     bar.finish_and_clear();
     if let Some(path) = &args.embeddings
         && retriever.cached_embeddings().len() > stored
@@ -176,12 +179,12 @@ fn warn_of_mismatch(
 }
 
 /// Answers questions from standard input, one per line, until end of file.
-fn converse(args: &Args, documents: &Documents) -> Result<()> {
+fn answer_standard_input(args: &Args, documents: &Documents) -> Result<()> {
     let documents = documents.iter().collect::<Result<Vec<_>, _>>()?;
     let reader = load(args)?;
     let retriever = args.retriever.load(&reader)?;
-    let (count, all) = (documents.len(), Documents::from(documents));
-    let first_pass = first_pass(args, &all, count, retriever.as_ref())?;
+    let (count, documents) = (documents.len(), Documents::from(documents));
+    let first_pass = first_pass(args, &documents, count, retriever.as_ref())?;
     let first_pass = first_pass.as_ref().map(|(pass, candidates)| (pass, *candidates));
     let (input, terminal) = (std::io::stdin(), std::io::stdin().is_terminal());
     loop {
@@ -201,14 +204,14 @@ fn converse(args: &Args, documents: &Documents) -> Result<()> {
                 }
                 reader.answer_all(
                     &one_question,
-                    &all,
+                    &documents,
                     first_pass,
                     &mut |answers, _| -> Result<()> {
                         answers.iter().try_for_each(|one| print(args, one))
                     },
                 )?;
             }
-            Err(_) => cli::say("this line is not UTF-8; convert it first"),
+            Err(_) => cli::say("skipped a line that is not UTF-8"),
         }
     }
 }
@@ -223,8 +226,8 @@ fn over_own_contexts(args: &Args, reader: &Reader, dataset: &Dataset) -> Result<
     let bar = cli::progress(dataset.questions.len(), "questions");
     let mut n_best = Vec::new();
     let mut texts = Vec::new();
-    for part in dataset.questions.chunks(TOGETHER) {
-        for (answers, found) in reader.answer_own(part)? {
+    for part in dataset.questions.chunks(QUESTIONS_PER_BATCH) {
+        for (answers, found) in reader.answer_in_contexts(part)? {
             bar.suspend(|| print(args, &answers))?;
             bar.inc(1);
             let best = answers.answers.first().filter(|_| !answers.no_answer);
@@ -264,27 +267,27 @@ struct Row {
 
 /// Returns the questions with their ids, which must be unique.
 fn questions(args: &Args) -> Result<Vec<(Option<String>, String)>> {
-    let mut all: Vec<(Option<String>, String)> =
+    let mut questions: Vec<(Option<String>, String)> =
         args.question.iter().map(|text| (None, text.trim().to_owned())).collect();
     if let Some(path) = &args.questions {
-        all.extend(rows(path)?);
+        questions.extend(rows(path)?);
     }
-    ensure!(all.iter().all(|(_, text)| !text.is_empty()), "a question is empty");
-    ensure!(!all.is_empty(), "no question is given");
-    Ok(all)
+    ensure!(questions.iter().all(|(_, text)| !text.is_empty()), "a question is empty");
+    ensure!(!questions.is_empty(), "no questions: give --question TEXT or --questions FILE");
+    Ok(questions)
 }
 
 fn rows(path: &Path) -> Result<Vec<(Option<String>, String)>> {
-    let reading = || format!("cannot read {}", path.display());
-    let mut lines = Lines::open(path).with_context(reading)?;
-    let (mut all, mut ids) = (Vec::new(), BTreeSet::new());
-    while lines.advance().with_context(reading)? {
+    let read_error = || format!("cannot read {}", path.display());
+    let mut lines = Lines::open(path).with_context(read_error)?;
+    let (mut questions, mut ids) = (Vec::new(), BTreeSet::new());
+    while lines.advance().with_context(read_error)? {
         if lines.bytes().trim_ascii().is_empty() {
             continue;
         }
-        let place = || format!("{}: line {}", path.display(), lines.number());
+        let location = || format!("{}: line {}", path.display(), lines.number());
         let row: Row = serde_json::from_slice(lines.bytes()).with_context(|| {
-            format!("{}: expected {{\"id\": \"…\", \"question\": \"…\"}} on each line", place())
+            format!("{}: expected {{\"id\": \"…\", \"question\": \"…\"}} on each line", location())
         })?;
         let id = match row.id {
             None | Some(serde_json::Value::Null) => None,
@@ -292,11 +295,11 @@ fn rows(path: &Path) -> Result<Vec<(Option<String>, String)>> {
             Some(other) => Some(other.to_string()),
         };
         if let Some(id) = &id {
-            ensure!(ids.insert(id.clone()), "{}: duplicate id {id:?}", place());
+            ensure!(ids.insert(id.clone()), "{}: duplicate id {id:?}", location());
         }
         let question = row.question.trim().to_owned();
-        ensure!(!question.is_empty(), "{}: the question is empty", place());
-        all.push((id, question));
+        ensure!(!question.is_empty(), "{}: the question is empty", location());
+        questions.push((id, question));
     }
-    Ok(all)
+    Ok(questions)
 }

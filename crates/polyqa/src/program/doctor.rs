@@ -14,7 +14,7 @@ use xlmr_model::{Config, Head, Inspection};
 
 use crate::program::model::resolve;
 
-/// Print what is found and what is missing: libtorch, GPUs, threads, and a model
+/// Print the version, GPUs and threads, and the possible uses of a model
 #[derive(clap::Args)]
 #[command(after_help = "\
 With --model, the lines answer, train and encode (as --retriever) state what the model can be used
@@ -54,9 +54,9 @@ pub fn run(args: &Args) -> Result<()> {
     let checked = args.model.as_ref().map_or(Ok(()), |name| model(name, &mut lines));
     if args.json {
         let error = checked.as_ref().err().map(|error| ("error", format!("{error:#}")));
-        let all = lines.into_iter().chain(error);
+        let entries = lines.into_iter().chain(error);
         let object: Map<String, Value> =
-            all.map(|(name, value)| (name.replace(' ', "_"), value.into())).collect();
+            entries.map(|(name, value)| (name.replace(' ', "_"), value.into())).collect();
         cli::print(&format!("{}\n", Value::from(object)))?;
     } else {
         let mut text = String::new();
@@ -68,7 +68,7 @@ pub fn run(args: &Args) -> Result<()> {
     checked
 }
 
-/// Adds a model's properties and what it can be used for.
+/// Adds a model's properties and its possible uses.
 fn model(name: &str, lines: &mut Lines) -> Result<()> {
     let Resolved { folder, origin } = resolve(name)?;
     let repository = origin.as_ref().map_or_else(String::new, |origin| origin.repository.clone());
@@ -77,7 +77,7 @@ fn model(name: &str, lines: &mut Lines) -> Result<()> {
     }
     lines.push(("model", folder.display().to_string()));
     let found = describe(&folder, lines).inspect_err(|_| {
-        lines.extend(["answer", "train", "encode"].map(|use_| (use_, "no".to_owned())));
+        lines.extend(["answer", "train", "encode"].map(|purpose| (purpose, "no".to_owned())));
     })?;
     let answer = answers(&folder, &found, lines);
     let state = |usable: Result<()>| match usable {
@@ -85,11 +85,11 @@ fn model(name: &str, lines: &mut Lines) -> Result<()> {
         Err(error) => format!("no: {error:#}"),
     };
     let train = state(found.report(Head::Span).map(drop).map_err(Into::into));
-    let next = answer.is_err() && train == "yes";
+    let trainable_only = answer.is_err() && train == "yes";
     lines.push(("answer", if answer.is_ok() { "yes" } else { "no" }.to_owned()));
     lines.push(("train", train));
     lines.push(("encode", state(settings(&folder, &repository).map(drop).map_err(Into::into))));
-    if next {
+    if trainable_only {
         let command = format!("polyqa train --model {name} --train FILE --out DIR");
         lines.push(("next", command));
     }

@@ -10,7 +10,7 @@ use torch_ext::Precision;
 
 use crate::{Reader, Retriever, select_precision};
 
-/// What `--model` says everywhere.
+/// The option `--model`.
 #[derive(clap::Args)]
 pub struct ModelArg {
     /// Model: a Hugging Face folder, or a repository of the hub as owner/name or
@@ -60,8 +60,8 @@ pub struct ReaderArgs {
     /// Maximum answer length in tokens
     #[arg(long, value_name = "N", default_value_t = 30)]
     max_answer_length: usize,
-    /// How answers from different windows of a document are compared [default: the one that the
-    /// model was calibrated with, else margin; raw with --compatible run_qa]
+    /// Score that compares answers from different windows of a document [default: the score of the
+    /// model's calibration, else margin; raw with --compatible run_qa]
     #[arg(long, value_enum, value_name = "SCORE")]
     window_score: Option<Score>,
     /// Window length in tokens [default: 384, or the model's maximum]
@@ -129,11 +129,11 @@ impl RetrieverArgs {
         let Resolved { folder, origin } = resolve(model)?;
         let name = origin.map(|origin| origin.repository);
         let name = name.unwrap_or_else(|| folder_name(&folder));
-        let read = &reader.pretrained.model;
-        let mut retriever = Retriever::load_named(&folder, &name, read.device())?;
+        let reader_model = &reader.pretrained.model;
+        let mut retriever = Retriever::load_named(&folder, &name, reader_model.device())?;
         // The effect of 8-bit weights on similarities was not measured.
-        if read.precision() != Precision::Int8 {
-            retriever.set_precision(read.precision())?;
+        if reader_model.precision() != Precision::Int8 {
+            retriever.set_precision(reader_model.precision())?;
         }
         let (query, passage) = (self.query_prefix.clone(), self.passage_prefix.clone());
         if let Some(weight) = self.retriever_weight {
@@ -156,8 +156,8 @@ impl ReaderArgs {
         Ok(())
     }
 
-    /// Loads the reader. Also returns the model's name: that of its repository or of its folder;
-    /// for the folder `model` of a run, the run's name.
+    /// Loads the reader. Also returns the model's name: the name of its repository or folder, or
+    /// the run's name for the folder `model` of a run.
     pub fn load(&self, compatible: Option<Compatible>) -> Result<(Reader, String)> {
         let device = self.device.clone();
         let runtime = Runtime::set_up(&RunConfig { device, ..RunConfig::default() })?;

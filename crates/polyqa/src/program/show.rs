@@ -21,8 +21,8 @@ pub fn answers(found: &Answers) -> String {
     if let Some(none) = &none {
         let _ = writeln!(text, "  {none}");
     }
-    let mut seen = HashSet::new();
-    let distinct = found.answers.iter().filter(|answer| seen.insert(answer.text.to_lowercase()));
+    let mut texts = HashSet::new();
+    let distinct = found.answers.iter().filter(|answer| texts.insert(answer.text.to_lowercase()));
     for (rank, answer) in distinct.enumerate() {
         let prefix = match (rank, &none) {
             (0, None) => " ",

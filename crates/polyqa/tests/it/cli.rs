@@ -46,7 +46,7 @@ fn answers_are_printed_as_text_or_json() {
     let mut command = program.command("answer --model model --json text.txt");
     command.stdin(std::fs::File::open(program.at("input")).unwrap());
     let ended = testkit::ended(&mut command);
-    assert!(ended.err.starts_with("this line is not UTF-8"), "{}", ended.err);
+    assert!(ended.err.starts_with("skipped a line that is not UTF-8"), "{}", ended.err);
     let questions: Vec<Value> =
         lines(&ended.out).iter().map(|one| one["question"].clone()).collect();
     assert_eq!(questions, ["Where?", "Who?"]);
@@ -115,7 +115,7 @@ fn bad_input_is_reported_in_one_line() {
 }
 
 #[test]
-fn a_model_is_found_by_its_name_in_the_cache() {
+fn a_model_is_loaded_by_its_name_in_the_cache() {
     let program = polyqa();
     program.write("text.txt", "A text.");
     let commit = "0123456789abcdef0123456789abcdef01234567";
@@ -161,8 +161,8 @@ fn sha256(bytes: &[u8]) -> String {
 #[test]
 fn scores_are_those_of_the_evaluator() {
     let program = polyqa();
-    let of = "fixtures/scorer/zh/dataset.json fixtures/scorer/zh/predictions.json zh";
-    let scored = lines(&program.done(&format!("score {of}")).out);
+    let inputs = "fixtures/scorer/zh/dataset.json fixtures/scorer/zh/predictions.json zh";
+    let scored = lines(&program.done(&format!("score {inputs}")).out);
     let output = scored[0]["f1"].as_f64().unwrap();
     let dataset = mlqa_eval::Dataset::read(program.at("fixtures/scorer/zh/dataset.json")).unwrap();
     let predictions = program.at("fixtures/scorer/zh/predictions.json");

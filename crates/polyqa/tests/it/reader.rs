@@ -15,11 +15,11 @@ fn document(id: &str, text: &str) -> Document {
 }
 
 /// Returns the documents and offsets of answers.
-fn places(answers: &[Answer]) -> Vec<(String, usize, usize)> {
+fn document_offsets(answers: &[Answer]) -> Vec<(String, usize, usize)> {
     answers.iter().map(|one| (one.document.to_string(), one.start, one.end)).collect()
 }
 
-fn check_places(text: &str, answers: &[Answer]) {
+fn check_offsets(text: &str, answers: &[Answer]) {
     let characters: Vec<char> = text.chars().collect();
     for one in answers {
         let by_code_points: String = characters[one.start..one.end].iter().collect();
@@ -52,7 +52,7 @@ fn answer_offsets_are_correct_in_every_language() {
         let text = format!("👩‍🚀 e\u{301}\u{323} {text} 🇵🇪\n");
         let found = reader.answer(&first.question, vec![document("d", &text)]).unwrap();
         assert_eq!(found.answers.len(), 5, "{language}");
-        check_places(&text, &found.answers);
+        check_offsets(&text, &found.answers);
     }
 }
 
@@ -62,7 +62,7 @@ proptest! {
     fn answer_offsets_are_correct_in_any_text(text in "[a-zé́🇵🇪日ह्न ا.\\r\\n\\u{0}-\\u{2ff}]{0,200}") {
         let folder = random_reader();
         let reader = Reader::load(folder.path(), Device::Cpu).unwrap();
-        check_places(&text, &reader.answer("Where?", vec![document("d", &text)]).unwrap().answers);
+        check_offsets(&text, &reader.answer("Where?", vec![document("d", &text)]).unwrap().answers);
     }
 }
 
@@ -80,7 +80,7 @@ fn joint_and_separate_reading_give_equal_answers() {
         }
     }
     // There is no first pass, which would compare the documents.
-    let first_question = "Where is it?";
+    let question = "Where is it?";
     let answer = |documents: Vec<Document>| {
         let mut found = Vec::new();
         let mut done = |answers: Vec<Answers>, _| -> Result<()> {
@@ -88,7 +88,7 @@ fn joint_and_separate_reading_give_equal_answers() {
             Ok(())
         };
         reader
-            .answer_all(&[(None, first_question.to_owned())], &documents.into(), None, &mut done)
+            .answer_all(&[(None, question.to_owned())], &documents.into(), None, &mut done)
             .unwrap();
         found.remove(0).answers
     };
@@ -96,16 +96,16 @@ fn joint_and_separate_reading_give_equal_answers() {
         documents.iter().flat_map(|one| answer(vec![one.clone()])).collect();
     separate_answers.sort_by(|a, b| b.score.total_cmp(&a.score));
     separate_answers.truncate(4);
-    assert_eq!(places(&answer(documents.clone())), places(&separate_answers));
+    assert_eq!(document_offsets(&answer(documents.clone())), document_offsets(&separate_answers));
 
     // Two questions in one pass; words of the second occur in only one document.
     let name: String = documents[3].text.chars().take(60).collect();
-    let all: Documents = documents.clone().into();
-    let pass = FirstPass::over(&all).unwrap();
-    let first_question = [(None, first_question.to_owned()), (Some("b".to_owned()), name)];
+    let corpus: Documents = documents.clone().into();
+    let pass = FirstPass::over(&corpus).unwrap();
+    let two_questions = [(None, question.to_owned()), (Some("b".to_owned()), name)];
     let mut found = Vec::new();
     reader
-        .answer_all(&first_question, &all, Some((&pass, 1)), &mut |answers, _| -> Result<()> {
+        .answer_all(&two_questions, &corpus, Some((&pass, 1)), &mut |answers, _| -> Result<()> {
             found.extend(answers);
             Ok(())
         })
@@ -129,7 +129,7 @@ fn compatible_answers_are_those_of_run_qa() {
     let predictor =
         QaPredictor::new(&trained.model, &trained.tokenizer, &windows).with_decoding(&decoding);
     let expected = Predictions::from(predictor.predict(questions).unwrap().as_slice());
-    for (answers, _) in reader.answer_own(questions).unwrap() {
+    for (answers, _) in reader.answer_in_contexts(questions).unwrap() {
         let id = answers.id.as_deref().unwrap();
         assert_eq!(Some(answers.answers[0].text.as_str()), expected.get(id));
     }

@@ -82,7 +82,7 @@ fn embeddings_are_cached_by_content() {
 }
 
 #[test]
-fn stored_embeddings_are_reused_and_those_of_another_encoder_are_refused() {
+fn stored_embeddings_are_reused_and_another_encoder_is_rejected() {
     let folder = random_encoder();
     let path = folder.path().join("embeddings.safetensors");
     let load = || Retriever::load(folder.path(), Device::Cpu).unwrap();
@@ -92,11 +92,11 @@ fn stored_embeddings_are_reused_and_those_of_another_encoder_are_refused() {
     let expected = ranked(&documents, &retriever, &question, Ranking::Dense);
     retriever.save_embeddings(&path).unwrap();
     let bytes = std::fs::read(&path).unwrap();
-    let again = load();
+    let reloaded = load();
     // Four paragraphs and the question.
-    assert_eq!(again.load_embeddings(&path).unwrap(), 5);
-    assert_eq!(ranked(&documents, &again, &question, Ranking::Dense), expected);
-    again.save_embeddings(&path).unwrap();
+    assert_eq!(reloaded.load_embeddings(&path).unwrap(), 5);
+    assert_eq!(ranked(&documents, &reloaded, &question, Ranking::Dense), expected);
+    reloaded.save_embeddings(&path).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
 
     let refused = |retriever: &Retriever| {
@@ -281,8 +281,8 @@ fn offsets_count_a_byte_order_mark() {
     }
     // There are no other differences.
     for answer in plain["answers"].as_array_mut().unwrap() {
-        for (key, by) in [("start", 1), ("end", 1), ("start_byte", 3), ("end_byte", 3)] {
-            answer[key] = (answer[key].as_u64().unwrap() + by).into();
+        for (key, mark_length) in [("start", 1), ("end", 1), ("start_byte", 3), ("end_byte", 3)] {
+            answer[key] = (answer[key].as_u64().unwrap() + mark_length).into();
         }
         answer["document"] = "marked.txt".into();
     }

@@ -50,7 +50,7 @@ impl Service {
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
-    fn ended_code(mut self) -> Option<i32> {
+    fn wait_for_exit_code(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 
@@ -266,7 +266,7 @@ fn requests_over_the_limit_get_status_429() {
 fn wait_until(condition: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(60);
     while !condition() {
-        assert!(Instant::now() < end, "it never held");
+        assert!(Instant::now() < end, "the condition never held");
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -296,7 +296,7 @@ fn requests_run_concurrently_and_finish_before_shutdown() {
     let mut reply = String::new();
     pending.read_to_string(&mut reply).unwrap();
     assert!(reply.starts_with("HTTP/1.1 200") && reply.ends_with("}"), "{reply:.100}");
-    assert_eq!(service.ended_code(), Some(0));
+    assert_eq!(service.wait_for_exit_code(), Some(0));
 }
 
 #[test]
@@ -310,7 +310,7 @@ fn a_second_signal_stops_the_service_immediately() {
     service.signal("-INT");
     wait_until(|| TcpStream::connect(&service.address).is_err());
     service.signal("-INT");
-    assert_eq!(service.ended_code(), Some(130));
+    assert_eq!(service.wait_for_exit_code(), Some(130));
 }
 
 /// Runs the requests of the README and of the guide "Use one crate".
@@ -355,7 +355,7 @@ fn the_page_loads_no_external_resources() {
 }
 
 /// Returns the page's URL fragment with a question and a text, escaped as browsers do.
-fn after_hash(question: &str, text: &str) -> String {
+fn url_fragment(question: &str, text: &str) -> String {
     let escaped = |text: &str| -> String {
         text.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat()
     };
@@ -375,9 +375,9 @@ fn the_page_marks_answers_and_escapes_markup() {
     for text in texts {
         let found = service.client().ask(&json!({"question": "Wo?", "text": text}));
         let best = &found.body["results"][0]["answers"][0];
-        let place = |key: &str| usize::try_from(best[key].as_u64().unwrap()).unwrap();
-        let (start, end) = (place("start_byte"), place("end_byte"));
-        let url = format!("http://{}/{}", service.address, after_hash("Wo?", text));
+        let offset = |key: &str| usize::try_from(best[key].as_u64().unwrap()).unwrap();
+        let (start, end) = (offset("start_byte"), offset("end_byte"));
+        let url = format!("http://{}/{}", service.address, url_fragment("Wo?", text));
         let dom = browser.dom(&url, 390);
         let escaped =
             |part: &str| part.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
@@ -392,23 +392,23 @@ fn the_page_marks_answers_and_escapes_markup() {
     }
 }
 
-/// Clients send requests, disconnect early, or do not read responses. Each client that waits gets
-/// the answer to its own question exactly once.
+/// Clients send requests, disconnect early, or do not read responses. Each waiting client receives
+/// the answer to its question exactly once.
 #[test]
 fn no_request_is_lost_when_clients_disconnect() {
     const CLIENTS: usize = 8;
     let requests = if testkit::long() { 100_000 } else { 2000 };
     let service = Service::start("");
     let (answered, retries) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let client_of = |of: usize, request_numbers: Range<usize>| {
+    let run_client = |client_number: usize, request_numbers: Range<usize>| {
         let client = service.client();
-        for at in request_numbers.skip(of).step_by(CLIENTS) {
+        for number in request_numbers.skip(client_number).step_by(CLIENTS) {
             let body = json!({
-                "questions": [{"id": at, "question": format!("Who is number {at}?")}],
-                "documents": [{"id": format!("d{at}"), "text": words(8 + at % 64)}],
+                "questions": [{"id": number, "question": format!("Who is number {number}?")}],
+                "documents": [{"id": format!("d{number}"), "text": words(8 + number % 64)}],
             });
             let text = body.to_string();
-            match at % 20 {
+            match number % 20 {
                 // The client disconnects before its body is complete, disconnects before the
                 // answer, or never reads it.
                 7 => drop(service.connect().write_all(head(text.len(), "{").as_bytes())),
@@ -429,8 +429,8 @@ fn no_request_is_lost_when_clients_disconnect() {
                     assert_eq!(reply.status, 200, "{}", reply.body);
                     let results = reply.body["results"].as_array().unwrap();
                     assert_eq!(results.len(), 1);
-                    assert_eq!(results[0]["id"], at.to_string());
-                    assert_eq!(results[0]["answers"][0]["document"], format!("d{at}"));
+                    assert_eq!(results[0]["id"], number.to_string());
+                    assert_eq!(results[0]["answers"][0]["document"], format!("d{number}"));
                     answered.fetch_add(1, Ordering::Relaxed);
                     break;
                 },
@@ -440,9 +440,9 @@ fn no_request_is_lost_when_clients_disconnect() {
     let mut memory = Vec::new();
     for half in [0..requests / 2, requests / 2..requests] {
         thread::scope(|scope| {
-            for of in 0..CLIENTS {
-                let (client_of, half) = (&client_of, half.clone());
-                scope.spawn(move || client_of(of, half));
+            for client_number in 0..CLIENTS {
+                let (run_client, half) = (&run_client, half.clone());
+                scope.spawn(move || run_client(client_number, half));
             }
         });
         let client = service.client();
@@ -455,7 +455,7 @@ fn no_request_is_lost_when_clients_disconnect() {
     let max_increase = if testkit::long() { memory[0] / 10 } else { 200 };
     assert!(memory[1] < memory[0] + max_increase, "{memory:?} MiB");
     service.signal("-TERM");
-    assert_eq!(service.ended_code(), Some(0));
+    assert_eq!(service.wait_for_exit_code(), Some(0));
 }
 
 #[test]

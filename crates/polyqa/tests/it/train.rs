@@ -97,10 +97,11 @@ fn the_calibration_is_fitted_on_the_given_questions() {
     assert!(on_dev.get("calibration_error_on_dev").is_none());
     // The calibration is a key of the evaluation: the model is not trained again.
     let trained = program.bytes("run/model/model.safetensors");
-    let (on_others, printed) = calibration(&format!("{line} --calibration calibration.jsonl"));
+    let (on_separate_file, printed) =
+        calibration(&format!("{line} --calibration calibration.jsonl"));
     assert!(trained == program.bytes("run/model/model.safetensors"));
-    assert_eq!(on_others["questions"], 9);
-    assert_eq!(on_others["calibration_error_on_dev"].as_array().unwrap().len(), 2);
+    assert_eq!(on_separate_file["questions"], 9);
+    assert_eq!(on_separate_file["calibration_error_on_dev"].as_array().unwrap().len(), 2);
     assert!(printed.contains("Calibrated on 9 questions"), "{printed}");
     assert!(printed.contains("on the questions of --dev"), "{printed}");
     let stored: serde_json::Value =
@@ -142,8 +143,8 @@ fn negatives_are_trained_on_request() {
     assert!(recipe.contains("negatives = 1") && one != plain, "{recipe}");
     assert!(printed.contains("up to 1 negative windows"), "{printed}");
     let sigmoid = "--set data.negatives=2 --set data.negative_loss=\"sigmoid\"";
-    let (other, recipe, _) = train("article.json", "sigmoid", sigmoid);
-    assert!(recipe.contains("negatives = 2") && other != one, "{recipe}");
+    let (two, recipe, _) = train("article.json", "sigmoid", sigmoid);
+    assert!(recipe.contains("negatives = 2") && two != one, "{recipe}");
 }
 
 #[test]
@@ -195,9 +196,9 @@ fn check_adapter_training(
     program.write("train.jsonl", rows(12));
     // The tokenizer's `</s>` has id 2.
     let config = program.read("model/config.json");
-    let other = config.replace("\"eos_token_id\": 2", "\"eos_token_id\": 5");
-    assert_ne!(other, config);
-    program.write("model/config.json", other);
+    let changed_config = config.replace("\"eos_token_id\": 2", "\"eos_token_id\": 5");
+    assert_ne!(changed_config, config);
+    program.write("model/config.json", changed_config);
     let line = |out: &str| {
         format!(
             "train --model model --train train.jsonl --out {out} {option} --learning-rate 1e-3 \
@@ -246,8 +247,8 @@ fn check_adapter_training(
     }
     let mut adapted = base;
     let before = starts(&adapted);
-    adapted.load_adapter("alone", program.at("whole/adapter"), Head::Span).unwrap();
-    adapted.set_active(&["alone"]).unwrap();
+    adapted.load_adapter("separate", program.at("whole/adapter"), Head::Span).unwrap();
+    adapted.set_active(&["separate"]).unwrap();
     assert_close("adapter", &starts(&adapted), &starts(&trained), 1e-5);
     assert!((starts(&adapted) - before).abs().max().double_value(&[]) > 1e-3);
     program

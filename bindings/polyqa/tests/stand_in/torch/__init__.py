@@ -1,6 +1,6 @@
-"""Stands in for torch where it is not installed: the libraries of `.libtorch`, which are those of
-torch's own wheel, loaded as `import torch` loads them, and its version. The Python half, and what
-that does at import, is not tested with it."""
+"""A replacement for torch if it is not installed: loads the libraries of `.libtorch`, which are those
+of torch's wheel, in the order of `import torch`, and defines `__version__`. torch's Python code is
+not tested with it."""
 
 import ctypes
 import os

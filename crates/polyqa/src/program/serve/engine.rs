@@ -17,7 +17,7 @@ pub struct Job {
     pub answers: usize,
     /// Closed when the request is abandoned.
     pub reply: oneshot::Sender<Result<Vec<Answers>>>,
-    /// The request's shares of the limits, which it holds until it is answered.
+    /// The request's permits under the limits, released when it is answered.
     pub permits: [OwnedSemaphorePermit; 2],
 }
 
@@ -36,9 +36,9 @@ pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather: Duration) {
                 Ok(job) => active.push(job),
                 Err(_) => return,
             }
-            let until = Instant::now() + gather;
+            let deadline = Instant::now() + gather;
             while active.iter().map(|job| job.reading.windows()).sum::<usize>() < batch_size {
-                match jobs.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                match jobs.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                     Ok(job) => active.push(job),
                     Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
                 }
@@ -48,7 +48,7 @@ pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather: Duration) {
         active.retain(|job| !job.reply.is_closed());
         let shares = shares(&active, batch_size, equal_lengths);
         if read(reader, &mut active, &shares).is_err() {
-            // One request fails: each is evaluated separately, so that the others succeed.
+            // One request fails. Each is evaluated separately, so that the other requests succeed.
             for (at, &share) in shares.iter().enumerate() {
                 let Some(job) = active.get_mut(at) else { continue };
                 if let Err(error) = read(reader, std::slice::from_mut(job), &[share]) {

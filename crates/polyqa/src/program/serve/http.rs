@@ -197,14 +197,15 @@ async fn answer(
     body: Body,
 ) -> Result<Response, Refusal> {
     let seconds = service.limits.timeout;
-    let answered = timeout(Duration::from_secs(seconds), answered(&service, &headers, body)).await;
-    answered.unwrap_or_else(|_| {
+    let response =
+        timeout(Duration::from_secs(seconds), answer_request(&service, &headers, body)).await;
+    response.unwrap_or_else(|_| {
         let message = format!("not answered within {seconds} seconds");
         Err(Refusal::new(504, "timeout", message))
     })
 }
 
-async fn answered(
+async fn answer_request(
     service: &Arc<Service>,
     headers: &HeaderMap,
     body: Body,
@@ -213,15 +214,17 @@ async fn answered(
         return Err(Refusal::new(503, "draining", "the service is shutting down"));
     }
     // Browsers send this type to another origin only after a preflight request.
-    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    let kind = kind.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
-    if !kind.eq_ignore_ascii_case(b"application/json") {
+    let content_type =
+        headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let content_type =
+        content_type.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
+    if !content_type.eq_ignore_ascii_case(b"application/json") {
         let message = "the content type must be application/json";
         return Err(Refusal::new(415, "unsupported_media_type", message));
     }
     let max_body = service.limits.max_body;
     let too_long =
-        || Refusal::new(413, "too_large", format!("a body has at most {max_body} bytes"));
+        || Refusal::new(413, "too_large", format!("the body has more than {max_body} bytes"));
     let too_many = |_| {
         Refusal::new(
             429,
@@ -257,12 +260,12 @@ async fn answered(
             Err(error) => Err(Refusal::new(422, "unreadable", one_line(&error.to_string()))),
         }
     });
-    let (reading, answers, request) = cut.await.map_err(|_| broken())??;
+    let (reading, answers, request) = cut.await.map_err(|_| internal_error())??;
     let count = u32::try_from(reading.windows()).unwrap_or(u32::MAX);
     let windows = service.windows.clone().try_acquire_many_owned(count).map_err(too_many)?;
     let (reply, answered) = oneshot::channel();
     let job = Job { reading, answers, reply, permits: [request, windows] };
-    service.jobs.send(job).map_err(|_| broken())?;
+    service.jobs.send(job).map_err(|_| internal_error())?;
     match answered.await {
         Ok(Ok(results)) => Ok(json_response(200, &request::Response { results })),
         // The error of a non-finite logit names the question; other errors of the model have no
@@ -270,11 +273,11 @@ async fn answered(
         Ok(Err(Error::Tasks(tasks::Error::Eval(error)))) => {
             Err(Refusal::new(422, "unreadable", one_line(&error.to_string())))
         }
-        Ok(Err(_)) | Err(_) => Err(broken()),
+        Ok(Err(_)) | Err(_) => Err(internal_error()),
     }
 }
 
-fn broken() -> Refusal {
+fn internal_error() -> Refusal {
     Refusal::new(500, "internal", "inference failed; the cause is in the service's log")
 }
 

@@ -98,7 +98,7 @@ pub fn run(args: &Args) -> Result<()> {
         ("--timeout", usize::try_from(limits.timeout).unwrap_or(usize::MAX)),
     ];
     for (name, count) in counts {
-        // The maximum of the semaphores that count them.
+        // Semaphores enforce the limits and have this maximum.
         let max = tokio::sync::Semaphore::MAX_PERMITS.min(u32::MAX as usize);
         ensure!((1..=max).contains(&count), "{name} must be 1 to {max}");
     }
@@ -111,13 +111,13 @@ pub fn run(args: &Args) -> Result<()> {
     let (address, listener) = bound.with_context(|| format!("cannot listen on {address}"))?;
     let (reader, model) = args.reader.load(None)?;
     let retriever = args.retriever.load(&reader)?;
-    let (jobs, taken) = mpsc::channel();
+    let (jobs, received_jobs) = mpsc::channel();
     let max_answers = reader.decoding().n_best;
     let gather = Duration::from_millis(limits.gather);
     let cutter = Cutter::of(&reader, retriever);
     let answers = (args.reader.answers, max_answers);
-    let described = (model, reader.precision());
-    let service = http::Service::new(limits, jobs, cutter, described, answers);
+    let model_info = (model, reader.precision());
+    let service = http::Service::new(limits, jobs, cutter, model_info, answers);
     let hosts = args.allow_host.clone().into();
     // The model stays in this thread, for which libtorch's threads are configured; HTTP has its own
     // thread.
@@ -126,7 +126,7 @@ pub fn run(args: &Args) -> Result<()> {
         .spawn(move || http::serve(listener, service, hosts))
         .context("cannot start a thread")?;
     cli::say(&format!("serving on http://{address}"));
-    engine::run(&reader, &taken, gather);
+    engine::run(&reader, &received_jobs, gather);
     match network.join() {
         Ok(ended) => ended.context("the service"),
         Err(_) => anyhow::bail!("the service stopped unexpectedly"),

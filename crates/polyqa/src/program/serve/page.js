@@ -1,8 +1,8 @@
 "use strict";
-// Everything that comes from a person or the service is set as text, never as markup.
+// User input and responses are inserted as text, never as markup.
 const at = (id) => document.getElementById(id);
 
-/** Parts of a text between code points, with those of `spans` marked; they do not overlap. */
+/** Returns the nodes of a text with `spans` marked: code point ranges that do not overlap. */
 function marked(text, spans) {
   const points = Array.from(text);
   const part = (from, to) => document.createTextNode(points.slice(from, to).join(""));
@@ -20,13 +20,13 @@ function marked(text, spans) {
 }
 
 function element(name, className, ...parts) {
-  const made = document.createElement(name);
-  made.className = className;
-  made.append(...parts);
-  return made;
+  const node = document.createElement(name);
+  node.className = className;
+  node.append(...parts);
+  return node;
 }
 
-function say(message, wrong) {
+function setState(message, wrong) {
   at("state").textContent = message;
   at("state").className = wrong ? "wrong" : "";
 }
@@ -34,42 +34,42 @@ function say(message, wrong) {
 function show(text, result) {
   const best = (rank) => rank === 0 && !result.no_answer;
   const percent = (share) => `${Math.round(100 * share)} %`;
-  at("answers").replaceChildren(...result.answers.map((one, rank) => {
-    const length = one.end - one.start;
-    const span = { start: one.start_in_sentence, end: one.start_in_sentence + length, best: best(rank) };
+  at("answers").replaceChildren(...result.answers.map((answer, rank) => {
+    const length = answer.end - answer.start;
+    const span = { start: answer.start_in_sentence, end: answer.start_in_sentence + length, best: best(rank) };
     const item = element("li", "",
-      element("div", "answer", one.text),
-      element("div", "place", percent(one.probability)),
-      element("p", "sentence", ...marked(one.sentence, [span])));
+      element("div", "answer", answer.text),
+      element("div", "place", percent(answer.probability)),
+      element("p", "sentence", ...marked(answer.sentence, [span])));
     item.dir = "auto";
     return item;
   }));
   at("marked").replaceChildren(
-    ...marked(text, result.answers.map((one, rank) => ({ ...one, best: best(rank) }))));
+    ...marked(text, result.answers.map((answer, rank) => ({ ...answer, best: best(rank) }))));
   at("found").hidden = false;
   at("marked").querySelector("mark.best")?.scrollIntoView({ block: "nearest" });
   const none = result.no_answer || result.answers.length === 0;
-  say(none ? `No answer (${percent(result.null_probability)}).` : "");
+  setState(none ? `No answer (${percent(result.null_probability)}).` : "");
 }
 
 async function ask() {
   const [text, question] = [at("text").value, at("question").value];
   at("go").disabled = true;
-  say("Reading …");
+  setState("Reading …");
   try {
     const response = await fetch("answer", {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ question, text }),
     });
-    const told = await response.json();
+    const reply = await response.json();
     if (response.ok) {
-      show(text, told.results[0]);
+      show(text, reply.results[0]);
     } else {
-      say(told.error.message, true);
+      setState(reply.error.message, true);
     }
   } catch {
-    say("The service does not answer.", true);
+    setState("No response from the service.", true);
   } finally {
     at("go").disabled = false;
   }
@@ -80,10 +80,10 @@ at("ask").addEventListener("submit", (event) => {
   ask();
 });
 
-// What an address asks after its #, which stays in the browser: #question=…&text=…
-const given = new URLSearchParams(location.hash.slice(1));
+// The URL fragment, which is not sent to the server: #question=…&text=…
+const parameters = new URLSearchParams(location.hash.slice(1));
 for (const id of ["text", "question"]) {
-  at(id).value = given.get(id) ?? "";
+  at(id).value = parameters.get(id) ?? "";
 }
 if (at("ask").checkValidity()) {
   ask();

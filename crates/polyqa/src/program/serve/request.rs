@@ -13,22 +13,22 @@ use crate::{Answers, Document};
 #[serde(deny_unknown_fields)]
 struct Body {
     question: Option<String>,
-    questions: Option<Vec<OneQuestion>>,
+    questions: Option<Vec<QuestionInput>>,
     text: Option<String>,
-    documents: Option<Vec<OneDocument>>,
+    documents: Option<Vec<DocumentInput>>,
     answers: Option<usize>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "expected a string or {\"id\": …, \"question\": …}")]
-enum OneQuestion {
+enum QuestionInput {
     Text(String),
     Row { id: Option<Value>, question: String },
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged, expecting = "expected a string or {\"id\": …, \"text\": …}")]
-enum OneDocument {
+enum DocumentInput {
     Text(String),
     Row {
         id: Option<Value>,
@@ -60,12 +60,12 @@ impl Request {
         let body: Body =
             serde_json::from_slice(body).map_err(|error| bad_request(error.to_string()))?;
         let queries = match (body.question, body.questions) {
-            (Some(question), None) => vec![OneQuestion::Text(question)],
+            (Some(question), None) => vec![QuestionInput::Text(question)],
             (None, Some(questions)) => questions,
             _ => return Err(bad_request("expected either question or questions".into())),
         };
         let documents = match (body.text, body.documents) {
-            (Some(text), None) => vec![OneDocument::Text(text)],
+            (Some(text), None) => vec![DocumentInput::Text(text)],
             (None, Some(documents)) => documents,
             _ => return Err(bad_request("expected either text or documents".into())),
         };
@@ -90,8 +90,8 @@ impl Request {
         let queries: Vec<Query> = queries
             .into_iter()
             .map(|one| match one {
-                OneQuestion::Text(question) => Ok((None, question)),
-                OneQuestion::Row { id, question } => Ok((id.map(name).transpose()?, question)),
+                QuestionInput::Text(question) => Ok((None, question)),
+                QuestionInput::Row { id, question } => Ok((id.map(id_text).transpose()?, question)),
             })
             .collect::<Result<_, String>>()
             .map_err(bad_request)?;
@@ -103,10 +103,10 @@ impl Request {
             .enumerate()
             .map(|(at, one)| {
                 let (id, text) = match one {
-                    OneDocument::Text(text) => (None, text),
-                    OneDocument::Row { id, text } => (id, text),
+                    DocumentInput::Text(text) => (None, text),
+                    DocumentInput::Row { id, text } => (id, text),
                 };
-                let id = id.map_or_else(|| Ok(at.to_string()), name)?;
+                let id = id.map_or_else(|| Ok(at.to_string()), id_text)?;
                 Ok(Document { id: Arc::from(id), text: Arc::from(text) })
             })
             .collect::<Result<_, String>>()
@@ -116,7 +116,7 @@ impl Request {
 }
 
 /// Returns an id as text.
-fn name(id: Value) -> Result<String, String> {
+fn id_text(id: Value) -> Result<String, String> {
     match id {
         Value::String(id) => Ok(id),
         Value::Number(id) => Ok(id.to_string()),
@@ -144,13 +144,13 @@ mod tests {
     use clap::Parser;
 
     #[derive(Parser)]
-    struct Line {
+    struct CommandLine {
         #[command(flatten)]
         limits: Limits,
     }
 
     fn read(body: &str) -> Result<Request, Refusal> {
-        let line = Line::parse_from(["", "--max-questions", "2", "--max-documents", "2"]);
+        let line = CommandLine::parse_from(["", "--max-questions", "2", "--max-documents", "2"]);
         Request::read(body.as_bytes(), &line.limits, (3, 20))
     }
 
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn invalid_requests_are_rejected_with_a_reason() {
         let deep = format!(r#"{{"question": {}"#, "[".repeat(100_000));
-        let refused = [
+        let cases = [
             ("", 400, "EOF"),
             ("[]", 400, "invalid length"),
             (r#"{"question": "a"}"#, 400, "text or documents"),
@@ -190,7 +190,7 @@ mod tests {
             (r#"{"question": "a", "documents": ["a", "b", "c"]}"#, 413, "3 documents"),
             (&deep, 400, "invalid type"),
         ];
-        for (body, status, reason) in refused {
+        for (body, status, reason) in cases {
             let refusal = read(body).unwrap_err();
             assert_eq!(refusal.status, status, "{body:.80}");
             assert!(refusal.message.contains(reason), "{body:.80}: {}", refusal.message);

@@ -23,11 +23,11 @@ pub struct Args {
     /// Training questions in SQuAD form; several files are concatenated
     #[arg(long, value_name = "FILE", required = true, num_args = 1..)]
     train: Vec<PathBuf>,
-    /// Questions to answer after training, or a folder of such files; scored where they have
-    /// answers
+    /// Files or folders of questions to answer after training; questions with gold answers are
+    /// scored
     #[arg(long, value_name = "FILE|DIR", num_args = 1..)]
     dev: Vec<PathBuf>,
-    /// Questions with answers to fit the calibration on [default: those of --dev]
+    /// Questions with gold answers for fitting the calibration [default: the files of --dev]
     #[arg(long, value_name = "FILE", num_args = 1..)]
     calibration: Vec<PathBuf>,
     /// Run folder: model/ (with --lora or --bottleneck also adapter/), predictions.json,
@@ -55,8 +55,8 @@ pub struct Args {
     /// instead of all weights; adapter/ has it in PEFT's format, model/ has it merged
     #[arg(long, value_name = "RANK", value_parser = value_parser!(i64).range(1..=MAX_RANK))]
     lora: Option<i64>,
-    /// Train a bottleneck adapter after every layer (width: the model's divided by this) and the
-    /// head instead of all weights; adapter/ has it in AdapterHub's format, model/ in adapters/
+    /// Train a bottleneck adapter after every layer (width: hidden size / REDUCTION) and the head
+    /// instead of all weights; adapter/ has it in AdapterHub's format, model/ in adapters/
     #[arg(long, value_name = "REDUCTION", value_parser = value_parser!(i64).range(1..))]
     bottleneck: Option<i64>,
     /// Random seed for head initialisation, data order and dropout

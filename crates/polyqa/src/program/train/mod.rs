@@ -5,7 +5,7 @@ mod report;
 
 use std::path::{Path, PathBuf};
 
-use crate::Answered;
+use crate::AnsweredFile;
 use anyhow::{Context, Result};
 use experiment::{Experiment, InputPath, Trial};
 use mlqa_eval::{Cell, Dataset, DatasetName, Language, Matrix, NBest, NullOdds, Predictions};
@@ -40,7 +40,7 @@ pub fn run(args: &Args) -> Result<()> {
     let (dev, calibrating) = (read(&recipe.data.dev)?, read(&recipe.data.calibration)?);
 
     let experiment = Experiment::open(recipe, &args.out)?;
-    report::announce(&experiment.recipe, &train);
+    report::log_training_data(&experiment.recipe, &train);
     let results = experiment.each(|trial| fine_tune(trial, &train), |_, _| Ok(()))?;
     let training = results.first().map(|result| result.trained.clone());
     let (scores, calibration) = evaluate(&experiment, &dev, &calibrating)?;
@@ -59,11 +59,11 @@ fn questions(recipe: &mut Recipe) -> Result<(TrainingQuestions, usize)> {
     };
     // 0 is not written, so that folders of earlier runs still match.
     *negatives = negatives.filter(|&count| count > 0);
-    let all = TrainingQuestions::read_all(train.iter())?;
-    let answered = all.clone().answered().with_context(names)?;
+    let questions = TrainingQuestions::read_all(train.iter())?;
+    let answered = questions.clone().answered().with_context(names)?;
     Ok(match unanswerable {
         Unanswerable::Drop => answered,
-        Unanswerable::Train => (all, 0),
+        Unanswerable::Train => (questions, 0),
     })
 }
 
@@ -123,7 +123,7 @@ fn evaluate(
     let predictor = QaPredictor::new(&trained.model, &trained.tokenizer, &recipe.windows)
         .with_decoding(&recipe.decoding);
     let mut sources = QuestionSources::default();
-    let mut all: Vec<Vec<NBest>> = Vec::new();
+    let mut dev_answers: Vec<Vec<NBest>> = Vec::new();
     for one in dev {
         let answers = predictor.predict(&one.dataset.questions)?;
         let file = |name: &str| -> PathBuf {
@@ -141,16 +141,17 @@ fn evaluate(
                 squad_rules: false,
             },
         );
-        all.push(answers);
+        dev_answers.push(answers);
     }
     sources.write(&experiment.folder)?;
-    let others = calibrating.iter().map(|one| predictor.predict(&one.dataset.questions));
-    let others = others.collect::<Result<Vec<_>, _>>()?;
+    let calibration_answers =
+        calibrating.iter().map(|one| predictor.predict(&one.dataset.questions));
+    let calibration_answers = calibration_answers.collect::<Result<Vec<_>, _>>()?;
     let mut calibration = match calibrating {
-        [] => Calibrated::fit_on_dev_files(&answered(dev, &all))?,
+        [] => Calibrated::fit_on_dev_files(&answered(dev, &dev_answers))?,
         _ => Calibrated::fit_on_separate_files(
-            &answered(calibrating, &others),
-            &answered(dev, &all),
+            &answered(calibrating, &calibration_answers),
+            &answered(dev, &dev_answers),
         )?,
     };
     if let Some(calibration) = &mut calibration {
@@ -158,18 +159,19 @@ fn evaluate(
         calibration.fit.write(&model)?;
     }
     let threshold = calibration.as_ref().and_then(|calibration| calibration.fit.null_threshold);
-    let scores = dev.iter().zip(&all).map(|(one, answers)| Scores::of(one, answers, threshold));
+    let scores =
+        dev.iter().zip(&dev_answers).map(|(one, answers)| Scores::of(one, answers, threshold));
     let scores = scores.collect::<Result<Vec<_>>>()?;
     write_matrix(&experiment.folder, dev, &scores)?;
     Ok((scores, calibration))
 }
 
 /// Returns the questions of files with their answers and languages.
-fn answered<'a>(files: &'a [Dev], answers: &'a [Vec<NBest>]) -> Vec<Answered<'a>> {
-    let of = |(one, answers): (&'a Dev, &'a Vec<NBest>)| {
+fn answered<'a>(files: &'a [Dev], answers: &'a [Vec<NBest>]) -> Vec<AnsweredFile<'a>> {
+    let file_answers = |(one, answers): (&'a Dev, &'a Vec<NBest>)| {
         (&one.dataset, answers.as_slice(), one.language)
     };
-    files.iter().zip(answers).map(of).collect()
+    files.iter().zip(answers).map(file_answers).collect()
 }
 
 /// Writes the matrix of context and question languages, if all files are named according to MLQA's

@@ -23,7 +23,7 @@ pub struct Recipe {
     pub windows: WindowConfig,
     pub training: TrainConfig,
     pub decoding: DecodeConfig,
-    /// There is one arm, because there is one model.
+    /// A single arm, because there is one model.
     pub arms: BTreeMap<String, Arm>,
 }
 
@@ -53,7 +53,7 @@ fn is_shared(loss: &NegativeLoss) -> bool {
     *loss == NegativeLoss::Shared
 }
 
-/// What becomes of training questions without an answer.
+/// How training questions without an answer are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Unanswerable {

@@ -1,5 +1,5 @@
 //! Log messages before training, and scores after it.
-use crate::{Answered as AnsweredFile, Calibration};
+use crate::{AnsweredFile, Calibration};
 use anyhow::Result;
 use experiment::log;
 use mlqa_eval::{
@@ -115,7 +115,7 @@ fn with_null(scored: &Squad2Score, null_threshold: f64) -> WithNull {
 /// `summary.json`.
 #[derive(Serialize)]
 pub struct Summary {
-    /// Where the model was fetched from, with the digests of its files.
+    /// Repository and commit of a downloaded model, with the digests of its files.
     pub model: Option<Origin>,
     pub windows: WindowConfig,
     pub training: Option<Trained>,
@@ -143,10 +143,10 @@ impl Calibrated {
 
     /// Fits the calibration on other files than the development files.
     pub fn fit_on_separate_files(
-        others: &[AnsweredFile],
+        separate: &[AnsweredFile],
         dev: &[AnsweredFile],
     ) -> Result<Option<Self>> {
-        let Some(fit) = Calibration::fit(others)? else { return Ok(None) };
+        let Some(fit) = Calibration::fit(separate)? else { return Ok(None) };
         let errors = match dev {
             [] => None,
             _ => Some(fit.errors_on(dev)?),
@@ -156,10 +156,10 @@ impl Calibrated {
 }
 
 /// Logs the number of training questions and the window settings.
-pub fn announce(recipe: &Recipe, (train, without_answer): &(TrainingQuestions, usize)) {
+pub fn log_training_data(recipe: &Recipe, (train, without_answer): &(TrainingQuestions, usize)) {
     let skipped = match without_answer {
         0 => String::new(),
-        count => format!("; {count} without an answer are left out"),
+        count => format!("; {count} without an answer are skipped"),
     };
     let negatives = match recipe.data.negatives {
         None => String::new(),
@@ -170,9 +170,9 @@ pub fn announce(recipe: &Recipe, (train, without_answer): &(TrainingQuestions, u
     if windows.max_length < default_max_length {
         let WindowConfig { max_length, doc_stride, max_question_length, .. } = windows;
         log(format!(
-            "windows of {max_length} tokens (usual: {default_max_length}), {doc_stride} of them shared, questions \
-             of up to {max_question_length}; --set windows.max_length=N changes that, up to the \
-             model's positions"
+            "windows of {max_length} tokens (default: {default_max_length}) with an overlap of {doc_stride}, \
+             questions of at most {max_question_length}; set with --set windows.max_length=N, at \
+             most the model's positions"
         ));
     }
 }
@@ -183,7 +183,7 @@ pub fn table(scores: &[Scores], calibration: Option<&Calibrated>) -> (String, St
     for one in scores {
         let file = &one.file;
         let Some(score) = &one.score else {
-            remarks.push(format!("{file} has no answers, so nothing is scored."));
+            remarks.push(format!("{file} is not scored: it has no gold answers."));
             continue;
         };
         let title = format!("{file}, {} questions", score.questions);
