@@ -1,10 +1,10 @@
 //! Compiles the C++ under `src/shim` against the libtorch that torch-sys found.
 use std::path::{Path, PathBuf};
 
-/// Compilation units: the files of a line are compiled together, because parsing libtorch's headers
-/// takes most of the time.
+/// Compilation units. Each line lists files that are compiled together, because parsing libtorch's
+/// headers takes most of the time.
 const UNITS: [&[&str]; 5] = [
-    &["attention_rows", "head_products", "logit_chunks", "norm_rows", "precision", "product"],
+    &["attention_rows", "head_matmul", "logit_chunks", "matmul", "norm_rows", "precision"],
     &["autocast", "cast", "dropout", "flash_attention", "optim", "rng", "upload"],
     &["allocator", "device_memory", "distributed", "profile"],
     &["dropout_add_norm", "gated", "int8_linear", "linear_cross_entropy"],
@@ -28,16 +28,16 @@ fn main() -> std::io::Result<()> {
                 println!("cargo:rustc-link-lib=torch_cuda");
                 println!("cargo:rustc-link-lib=c10_cuda");
             }
-            Err(missing) => println!(
-                "cargo:warning=feature `nccl`: {missing}; built without it, with Gloo alone"
-            ),
+            Err(missing) => {
+                println!("cargo:warning=feature `nccl`: {missing}; built with Gloo only")
+            }
         }
     }
     build
         .cpp(true)
         .std("c++17")
         .warnings(false)
-        // Unoptimised loops over rows would have a tenth of the speed.
+        // Without optimisation, loops over rows have a tenth of the speed.
         .opt_level(3)
         // Debug information of libtorch's types would make up most of the size of every program.
         .debug(false)
@@ -60,7 +60,7 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Writes a file for each of [`UNITS`] that includes the unit's files.
+/// Writes one file for each entry of [`UNITS`], which includes the unit's files.
 fn units() -> std::io::Result<Vec<PathBuf>> {
     let folder = PathBuf::from(std::env::var_os("OUT_DIR").unwrap_or_default());
     let write = |names: &&[&str]| {
@@ -73,15 +73,15 @@ fn units() -> std::io::Result<Vec<PathBuf>> {
     UNITS.iter().map(write).collect()
 }
 
-/// The folders of the headers that NCCL's process group needs in addition to libtorch's, or a
-/// description of the missing files.
+/// Returns the folders of headers that NCCL's process group needs in addition to libtorch's
+/// headers, or a description of the missing files.
 fn nccl(root: &Path) -> Result<Vec<PathBuf>, String> {
     println!("cargo:rerun-if-env-changed=CUDA_HOME");
     println!("cargo:rerun-if-env-changed=NCCL_HOME");
     let root = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
     let home = |name| std::env::var_os(name).map(|path| PathBuf::from(path).join("include"));
     let wheels = root.parent().map(|folder| folder.join("nvidia")).unwrap_or_default();
-    let places: Vec<PathBuf> = [home("NCCL_HOME"), home("CUDA_HOME")]
+    let candidates: Vec<PathBuf> = [home("NCCL_HOME"), home("CUDA_HOME")]
         .into_iter()
         .flatten()
         .chain(["nccl/include", "cu13/include", "cu13/include/cccl"].map(|name| wheels.join(name)))
@@ -94,7 +94,7 @@ fn nccl(root: &Path) -> Result<Vec<PathBuf>, String> {
         ("crt/host_config.h", "nvidia-cuda-crt"),
         ("nv/target", "nvidia-cuda-cccl"),
     ] {
-        if !places.iter().any(|place| place.join(header).exists()) {
+        if !candidates.iter().any(|candidate| candidate.join(header).exists()) {
             missing.push(format!("{header} ({package})"));
         }
     }
@@ -102,7 +102,7 @@ fn nccl(root: &Path) -> Result<Vec<PathBuf>, String> {
         missing.push("libtorch_cuda.so (libtorch with CUDA)".to_owned());
     }
     match missing.is_empty() {
-        true => Ok(places.into_iter().filter(|place| place.exists()).collect()),
+        true => Ok(candidates.into_iter().filter(|candidate| candidate.exists()).collect()),
         false => Err(format!(
             "{} not found below {}, NCCL_HOME or CUDA_HOME",
             missing.join(", "),

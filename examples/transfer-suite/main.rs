@@ -78,7 +78,7 @@ fn fit(trial: &Trial<Recipe>, model: &Pretrained) -> Result<Trained> {
     let english = selection == Selection::EnglishOnly;
     let selection = CheckpointSelection {
         rule: format!("{selection:?}"),
-        decides: english.then(|| "en".to_owned()),
+        deciding_score: english.then(|| "en".to_owned()),
         ..CheckpointSelection::highest_mean(development.languages.clone(), score)
     };
     trial.fit_best(STAGE, config, &parameters, &mut *task, Some(selection))?;

@@ -159,7 +159,7 @@ mod tests {
         for name in ["fast", "bf16x3"] {
             let unknown = set_up(name).unwrap_err();
             assert!(unknown.contains(&format!("run.float32_matmul = {name:?}")), "{unknown}");
-            assert!(unknown.contains("highest, high or medium"), "{unknown}");
+            assert!(unknown.contains("highest, high, medium"), "{unknown}");
         }
         assert_eq!(set_up("highest").unwrap().environment.float32_matmul, "highest");
     }

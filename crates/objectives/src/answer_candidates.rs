@@ -33,7 +33,7 @@ impl<'a> From<&'a AnswerCandidates> for CandidateSpans<'a> {
 }
 
 /// A list of M spans per row after validation, on the target device; 0 in empty slots.
-pub(crate) struct Listed {
+pub(crate) struct CheckedSpans {
     pub slots: i64,
     pub starts: Tensor,
     pub ends: Tensor,
@@ -44,14 +44,14 @@ impl CandidateSpans<'_> {
     /// Validates the list against windows of `length` tokens, and copies it to the device of
     /// `like`.
     ///
-    /// The check runs on the CPU if all three tensors are there, else on the device of `like`.
+    /// The check runs on the CPU if all three tensors are on the CPU, else on the device of `like`.
     pub(crate) fn check_batch(
         &self,
         batch: i64,
         length: i64,
         like: &'static str,
         device: Device,
-    ) -> Result<Listed, Error> {
+    ) -> Result<CheckedSpans, Error> {
         let (_, slots) = check_matrix("candidates.starts", self.starts, "[B, M]")?;
         let shape = [batch, slots];
         check_int64("candidates.starts", self.starts, &shape, "[B, M]", like, device)?;
@@ -64,7 +64,7 @@ impl CandidateSpans<'_> {
             Ok(upload(positions, check_device)?.f_masked_fill(&empty, 0)?)
         };
         let (starts, ends) = (filled(self.starts)?, filled(self.ends)?);
-        // In a window without tokens, position 0 (the filler) is still allowed.
+        // Empty slots contain 0, which must be valid even for a window without tokens.
         let upper = length.max(1);
         let in_bounds = starts
             .f_ge(0)?
@@ -72,12 +72,12 @@ impl CandidateSpans<'_> {
             .f_logical_and(&starts.f_le_tensor(&ends)?)?;
         if in_bounds.f_all()?.f_int64_value(&[])? == 0 {
             for (name, positions) in [("candidates.starts", &starts), ("candidates.ends", &ends)] {
-                check_ids(name, positions, upper, " (L of the window) where valid holds")?;
+                check_ids(name, positions, upper, " (L of the window) where valid is true")?;
             }
             check_order("candidates.ends", &starts, &ends, &valid)?;
         }
         let to_device = |tensor: &Tensor| upload(tensor, device);
-        Ok(Listed {
+        Ok(CheckedSpans {
             slots,
             starts: to_device(&starts)?,
             ends: to_device(&ends)?,
@@ -118,9 +118,9 @@ pub struct AnswerCandidates {
 /// exactly once, the gold span.
 ///
 /// Reading: candidates are compared by position, so a span with the gold text at another position
-/// stays. The gold span is added to a list with an empty slot, and replaces the last span of a full
-/// list. It is used even if it is longer than the decoder allows. The lists of rows without a gold
-/// span do not change.
+/// is not removed. The gold span is added to a list with an empty slot, and replaces the last span
+/// of a full list. It is used even if it is longer than the decoder allows. The lists of rows
+/// without a gold span do not change.
 ///
 /// # Shapes
 /// - `spans`: tensors `[B, K]`, K ≥ 1, as returned by [`top_k_spans`](crate::top_k_spans())
@@ -144,7 +144,7 @@ pub struct AnswerCandidates {
 /// let spans = CandidateSpans { starts: &starts, ends: &ends, valid: &valid };
 /// let (gold_start, gold_end) = (Tensor::from_slice(&[2_i64]), Tensor::from_slice(&[2_i64]));
 /// let z = answer_candidates(&spans, &gold_start, &gold_end, 3, GoldSlot::InRank)?;
-/// assert_eq!(Vec::<i64>::try_from(z.starts.view([-1]))?, [1, 0, 2]); // 2..=2 replaced the last
+/// assert_eq!(Vec::<i64>::try_from(z.starts.view([-1]))?, [1, 0, 2]); // 2..=2 replaces the last
 /// assert_eq!(z.gold_index.int64_value(&[0]), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -158,7 +158,8 @@ pub fn answer_candidates(
     const LIKE: &str = "candidates.starts";
     let (batch, _) = check_matrix(LIKE, spans.starts, "[B, M]")?;
     let device = spans.starts.device();
-    let Listed { slots, starts, ends, valid } = spans.check_batch(batch, length, LIKE, device)?;
+    let CheckedSpans { slots, starts, ends, valid } =
+        spans.check_batch(batch, length, LIKE, device)?;
     if slots == 0 {
         return Err(Error::Empty { tensor: LIKE, reason: "no slot for the gold span (K = 0)" });
     }
@@ -177,20 +178,20 @@ pub fn answer_candidates(
         Ok(both_equal.f_logical_and(&present)?)
     };
 
-    let found = is_gold(&starts, &ends)?.f_logical_and(&valid)?; // [B, K]
-    let listed = found.f_any_dim(1, true)?; // [B, 1]
+    let is_gold_slot = is_gold(&starts, &ends)?.f_logical_and(&valid)?; // [B, K]
+    let has_gold = is_gold_slot.f_any_dim(1, true)?; // [B, 1]
     let (target, [starts, ends, valid]) = match slot {
         GoldSlot::InRank => {
             let full = valid.f_all_dim(1, true)?;
-            let free = first(&valid.f_logical_not()?)?.f_masked_fill(&full, slots - 1)?;
-            let target = first(&found)?.f_where_self(&listed, &free)?; // [B, 1]
+            let insertion_slot = first(&valid.f_logical_not()?)?.f_masked_fill(&full, slots - 1)?;
+            let target = first(&is_gold_slot)?.f_where_self(&has_gold, &insertion_slot)?; // [B, 1]
             (target, [starts, ends, valid])
         }
         GoldSlot::Last => {
             // If the gold span is in the list, all later spans move up by one slot.
-            let rank = first(&found)?;
-            let after = column.f_ge_tensor(&rank)?.f_logical_and(&listed)?;
-            let source = column.f_add(&after)?.f_clamp_max(slots - 1)?; // [B, K]
+            let rank = first(&is_gold_slot)?;
+            let is_after_gold = column.f_ge_tensor(&rank)?.f_logical_and(&has_gold)?;
+            let source = column.f_add(&is_after_gold)?.f_clamp_max(slots - 1)?; // [B, K]
             let reordered = |tensor: &Tensor| tensor.f_gather(1, &source, false);
             let target = Tensor::f_full([batch, 1], slots - 1, (Kind::Int64, device))?;
             (target, [reordered(&starts)?, reordered(&ends)?, reordered(&valid)?])
@@ -201,12 +202,12 @@ pub fn answer_candidates(
     let is_duplicate = is_gold(&starts, &ends)?;
     let valid = valid.f_logical_and(&is_duplicate.f_logical_not()?)?.f_logical_or(&is_inserted)?;
     let empty = valid.f_logical_not()?;
-    let put = |gold: &Tensor, list: &Tensor| {
+    let insert_gold = |gold: &Tensor, list: &Tensor| {
         gold.f_where_self(&is_inserted, list)?.f_masked_fill(&empty, 0)
     };
     Ok(AnswerCandidates {
-        starts: put(&gold_start, &starts)?,
-        ends: put(&gold_end, &ends)?,
+        starts: insert_gold(&gold_start, &starts)?,
+        ends: insert_gold(&gold_end, &ends)?,
         valid,
         gold_index: target
             .f_masked_fill(&present.f_logical_not()?, IGNORE_INDEX)?

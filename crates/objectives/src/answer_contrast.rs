@@ -4,7 +4,7 @@ use tch::{Kind, Reduction, Tensor};
 use torch_ext::{upload, without_autocast};
 
 use crate::checks::{check_mask, check_temperature, common_device, first_true};
-use crate::hard_negatives::unit;
+use crate::hard_negatives::normalised;
 use crate::span_checks::Gold;
 use crate::span_vectors::{check_hidden, mean_of_members, members};
 use crate::{CandidateSpans, Error, IGNORE_INDEX, NegativeSelection, hard_negatives};
@@ -68,7 +68,7 @@ impl Default for AnswerContrastConfig {
 /// use objectives::tch::{Device, Kind, Tensor};
 /// use objectives::{AnswerContrastConfig, CandidateSpans, answer_contrast};
 ///
-/// // Two rows `<s> question answer other`, all tokens equal: ln of 2 gold and 2 wrong spans.
+/// // Two rows `<s> question answer other` with equal tokens: ln(2 gold + 2 incorrect spans).
 /// let hidden = Tensor::ones([2, 4, 3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
 /// let question = Tensor::from_slice(&[false, true, false, false]).repeat([2, 1]);
 /// let gold = Tensor::from_slice(&[2_i64, 2]);
@@ -89,11 +89,13 @@ pub fn answer_contrast(
     config: &AnswerContrastConfig,
 ) -> Result<Tensor, Error> {
     // Cosines in bfloat16 would have only three significant digits.
-    without_autocast(|| in_full(hidden, question_mask, gold_starts, gold_ends, candidates, config))?
+    without_autocast(|| {
+        contrast_without_autocast(hidden, question_mask, gold_starts, gold_ends, candidates, config)
+    })?
 }
 
-/// [`answer_contrast`] in the dtype of its reduction.
-fn in_full(
+/// Computes [`answer_contrast`]. Autocast must be off.
+fn contrast_without_autocast(
     hidden: &Tensor,
     question_mask: &Tensor,
     gold_starts: &Tensor,
@@ -115,11 +117,12 @@ fn in_full(
     let question = question_tokens(question_mask, &gold)?; // [B, 1, L]
     let negatives = hard_negatives(hidden, gold_starts, gold_ends, candidates, config.selection)?;
     let column = |tensor: &Tensor| tensor.f_unsqueeze(1);
-    let right =
+    let gold_spans =
         members(&column(&gold.starts)?, &column(&gold.ends)?, &column(&gold.present)?, length)?;
-    let wrong = members(&negatives.starts, &negatives.ends, &negatives.valid, length)?;
-    let vectors = mean_of_members(hidden, &Tensor::f_cat(&[question, right, wrong], 1)?)?;
-    let vectors = unit(&vectors.f_index_select(0, &rows_with_gold)?)?; // [n, 2 + Θ, H]
+    let negative_spans = members(&negatives.starts, &negatives.ends, &negatives.valid, length)?;
+    let vectors =
+        mean_of_members(hidden, &Tensor::f_cat(&[question, gold_spans, negative_spans], 1)?)?;
+    let vectors = normalised(&vectors.f_index_select(0, &rows_with_gold)?)?; // [n, 2 + Θ, H]
     Terms::new(&vectors, &negatives.valid.f_index_select(0, &rows_with_gold)?)?
         .loss(config.temperature)
 }
@@ -127,12 +130,12 @@ fn in_full(
 /// `[B, 1, L]` bool: the tokens whose mean represents the question, in rows with a gold span.
 fn question_tokens(question_mask: &Tensor, gold: &Gold) -> Result<Tensor, Error> {
     let device = gold.present.device();
-    let mask_device = common_device([question_mask, &gold.checked], device);
+    let mask_device = common_device([question_mask, &gold.source_present], device);
     let question_mask = upload(question_mask, mask_device)?;
-    let present = upload(&gold.checked, mask_device)?.f_unsqueeze(1)?;
+    let present = upload(&gold.source_present, mask_device)?.f_unsqueeze(1)?;
     let none = question_mask.f_any_dim(1, true)?.f_logical_not()?;
     if let Some([row, _]) = first_true(&none.f_logical_and(&present)?)?.as_deref() {
-        let reason = "no token of the question is marked; mark at least one";
+        let reason = "no token of the question is marked; at least one must be true";
         return Err(Error::EmptyRow { tensor: "question_mask", row: *row, reason });
     }
     Ok(upload(&question_mask.f_logical_and(&present)?, device)?.f_unsqueeze(1)?)
@@ -150,19 +153,19 @@ struct Terms {
 
 impl Terms {
     /// Creates the terms from unit vectors `[n, 2 + Θ, H]` of question, gold span and negatives;
-    /// `has_wrong` `[n, Θ]` is true where a negative exists.
-    fn new(vectors: &Tensor, has_wrong: &Tensor) -> Result<Self, Error> {
+    /// `negative_present` `[n, Θ]` is true where a negative exists.
+    fn new(vectors: &Tensor, negative_present: &Tensor) -> Result<Self, Error> {
         let (rows, width, size) = vectors.size3()?;
         let device = vectors.device();
-        let (question, right) = (vectors.f_select(1, 0)?, vectors.f_select(1, 1)?); // [n, H]
-        let wrong = vectors.f_narrow(1, 2, width - 2)?.f_reshape([-1, size])?; // [nΘ, H]
-        let in_batch = question.f_matmul(&right.f_tr()?)?; // [n, n]
-        let wrong_cosines = question.f_matmul(&wrong.f_tr()?)?; // [n, nΘ]
-        let has_right = Tensor::f_ones([rows, rows], (Kind::Bool, device))?;
-        let has_wrong = has_wrong.f_reshape([1, -1])?.f_expand([rows, -1], false)?;
+        let (question, gold_spans) = (vectors.f_select(1, 0)?, vectors.f_select(1, 1)?); // [n, H]
+        let negative_spans = vectors.f_narrow(1, 2, width - 2)?.f_reshape([-1, size])?; // [nΘ, H]
+        let gold_cosines = question.f_matmul(&gold_spans.f_tr()?)?; // [n, n]
+        let negative_cosines = question.f_matmul(&negative_spans.f_tr()?)?; // [n, nΘ]
+        let gold_present = Tensor::f_ones([rows, rows], (Kind::Bool, device))?;
+        let negative_present = negative_present.f_reshape([1, -1])?.f_expand([rows, -1], false)?;
         Ok(Self {
-            cosines: Tensor::f_cat(&[in_batch, wrong_cosines], 1)?,
-            present: Tensor::f_cat(&[has_right, has_wrong], 1)?,
+            cosines: Tensor::f_cat(&[gold_cosines, negative_cosines], 1)?,
+            present: Tensor::f_cat(&[gold_present, negative_present], 1)?,
             gold: Tensor::f_arange(rows, (Kind::Int64, device))?,
         })
     }
@@ -179,11 +182,11 @@ impl Terms {
             0.0,
         )?; // [n]
         let terms = self.present.f_sum_dim_intlist(1, false, Kind::Int64)?;
-        let carries = terms.f_gt(1)?.f_nonzero()?.f_squeeze_dim(1)?;
-        if carries.size1()? == 0 {
-            let reason = "no row has a wrong answer to contrast with";
+        let rows_with_loss = terms.f_gt(1)?.f_nonzero()?.f_squeeze_dim(1)?;
+        if rows_with_loss.size1()? == 0 {
+            let reason = "no row has an incorrect answer to contrast with";
             return Err(Error::Empty { tensor: "candidates.valid", reason });
         }
-        Ok(losses.f_index_select(0, &carries)?.f_mean(None::<Kind>)?)
+        Ok(losses.f_index_select(0, &rows_with_loss)?.f_mean(None::<Kind>)?)
     }
 }

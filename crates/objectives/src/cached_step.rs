@@ -4,13 +4,11 @@ use torch_ext::{MicroBatch, MicroBatchSeeds, current_group};
 
 use crate::Error;
 
-/// Computes a step over a large contrastive batch in micro-batches, with the gradients of the whole
-/// batch.
+/// Computes the gradients of a large contrastive batch in micro-batches (GradCache, Gao et al.
+/// 2021).
 ///
-/// This is GradCache (Gao et al. 2021).
-///
-/// Gradient accumulation does not enlarge the pool of negatives, because the negatives of a
-/// micro-batch are its own rows only. Here
+/// The gradients equal those of the whole batch. With gradient accumulation they would not, because
+/// the negatives of a row would come from its own micro-batch only. Here
 /// 1. every micro-batch is embedded without a graph,
 /// 2. `loss` receives all embeddings together, and its backward pass stops at them,
 /// 3. every micro-batch is embedded again, with a graph and the same dropout masks, and its part of
@@ -23,8 +21,8 @@ use crate::Error;
 /// - `embed` maps a micro-batch to tensors `[b, …]` (such as queries and keys), always in the same
 ///   number and order. It must use `device`'s random generator only. Batch norm uses the statistics
 ///   of the micro-batch, and updates its running statistics in both passes.
-/// - `loss` receives each of these tensors over the whole batch, `[B, …]`, and is called once, so
-///   it is the place to push to a queue. Parameters used in `loss` receive their gradient too.
+/// - `loss` receives each of these tensors over the whole batch, `[B, …]`, and is called once,
+///   so it can push keys to a queue. Parameters used in `loss` receive their gradient too.
 ///
 /// Each micro-batch starts from the random state of the whole batch and the index of its first row
 /// ([`MicroBatchSeeds`]). If several processes share the step ([`torch_ext::with_group`]), each
@@ -51,8 +49,8 @@ use crate::Error;
 ///     Ok(vec![rows.f_matmul(&weight)?, rows.f_mul_scalar(0.5)?])
 /// };
 /// let config = InfoNceConfig::default();
-/// let loss = cached_step(&micro_batches, Device::Cpu, embed, |all| {
-///     info_nce(&all[0], &all[1], None, 0, &ContrastRows::default(), &config) // 64 rows
+/// let loss = cached_step(&micro_batches, Device::Cpu, embed, |embeddings| {
+///     info_nce(&embeddings[0], &embeddings[1], None, 0, &ContrastRows::default(), &config)
 /// })?;
 /// assert!((loss.double_value(&[]) - 64_f64.ln()).abs() < 1e-5);
 /// assert!(weight.grad().defined());
@@ -86,27 +84,27 @@ pub fn cached_step<T, E: From<Error>>(
     let leaves = concatenate(&cached)?;
     seeds.enter(0).map_err(Error::from)?;
     let total = loss(&leaves)?;
-    let share = match size {
+    let local_loss = match size {
         1 => total.shallow_clone(),
         _ => total.f_div_scalar(size as f64).map_err(Error::from)?,
     };
-    torch_ext::backward(&share).map_err(Error::from)?;
+    torch_ext::backward(&local_loss).map_err(Error::from)?;
 
     let mut first = vec![0; leaves.len()];
-    for (number, (part, before)) in micro_batches.iter().zip(&cached).enumerate() {
+    for (number, (part, cached_part)) in micro_batches.iter().zip(&cached).enumerate() {
         if !is_local(&number) {
-            for (first, embedding) in first.iter_mut().zip(before) {
+            for (first, embedding) in first.iter_mut().zip(cached_part) {
                 *first += embedding.size().first().copied().unwrap_or(0);
             }
             continue;
         }
         seeds.enter(part.first).map_err(Error::from)?;
         let embeddings = embed(&part.rows)?;
-        check_count(Some(before.len()), embeddings.len())?;
+        check_count(Some(cached_part.len()), embeddings.len())?;
         if let Some(surrogate) = surrogate(&embeddings, &leaves, &mut first, size as f64)? {
             // The cached gradients already include the loss scale.
-            let passed_on = torch_ext::without_autocast(|| surrogate.f_backward());
-            passed_on.map_err(Error::from)?.map_err(Error::from)?;
+            let result = torch_ext::without_autocast(|| surrogate.f_backward());
+            result.map_err(Error::from)?.map_err(Error::from)?;
         }
     }
     seeds.enter(0).map_err(Error::from)?;
@@ -129,8 +127,8 @@ fn concatenate(cached: &[Vec<Tensor>]) -> Result<Vec<Tensor>, Error> {
         return Err(Error::Empty { tensor: "micro_batches", reason: "there are no micro-batches" });
     }
     (0..count)
-        .map(|which| {
-            let parts: Vec<&Tensor> = cached.iter().filter_map(|parts| parts.get(which)).collect();
+        .map(|index| {
+            let parts: Vec<&Tensor> = cached.iter().filter_map(|parts| parts.get(index)).collect();
             Ok(Tensor::f_cat(&parts, 0)?.f_detach()?.f_set_requires_grad(true)?)
         })
         .collect()

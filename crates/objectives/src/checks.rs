@@ -18,7 +18,8 @@ pub enum Checks {
     Full,
 }
 
-/// Maximum temperature. It limits logits of cosines to ±0.001, so a larger value is a mistake.
+/// Maximum temperature. It limits logits of cosines to ±0.001; larger values are assumed to be
+/// mistakes.
 pub const MAX_TEMPERATURE: f64 = 1000.0;
 
 /// Rejects temperatures outside the valid range.
@@ -140,8 +141,8 @@ pub(crate) fn check_int64(
     check_device_or_cpu(name, numbers, like, device)
 }
 
-/// The device on which the values of several tensors are read: the CPU if all are there, else
-/// `device`.
+/// The device on which the values of several tensors are read: the CPU if all tensors are on the
+/// CPU, else `device`.
 pub(crate) fn common_device<'a>(
     tensors: impl IntoIterator<Item = &'a Tensor>,
     device: Device,
@@ -173,10 +174,10 @@ pub(crate) fn check_ids(
 
 /// The index of the first true element, in row-major order.
 pub(crate) fn first_true(mask: &Tensor) -> Result<Option<Vec<i64>>, Error> {
-    let found = mask.f_nonzero()?;
-    let (count, dims) = found.size2()?;
+    let indices = mask.f_nonzero()?;
+    let (count, dims) = indices.size2()?;
     if count == 0 {
         return Ok(None);
     }
-    (0..dims).map(|dim| Ok(found.f_int64_value(&[0, dim])?)).collect::<Result<_, _>>().map(Some)
+    (0..dims).map(|dim| Ok(indices.f_int64_value(&[0, dim])?)).collect::<Result<_, _>>().map(Some)
 }

@@ -8,9 +8,10 @@ use crate::span_checks::reduction_kind;
 /// Vectors with a smaller norm than this are divided by it instead.
 const MIN_NORM: f64 = 1e-8;
 
-/// Computes the mean squared error of cosine similarities, `1/B Σᵢ (cos(uᵢ, vᵢ) − sᵢ)²`, the loss
-/// of the second step of *IndicSBERT* (Deode et al. 2023), which divides its scores from 0 to 5
-/// by 5.
+/// Computes the mean squared error of cosine similarities, `1/B Σᵢ (cos(uᵢ, vᵢ) − sᵢ)²`.
+///
+/// This is the loss of the second step of *IndicSBERT* (Deode et al. 2023), which divides its
+/// scores from 0 to 5 by 5.
 ///
 /// # Shapes
 /// - `first`, `second`: `[B, D]` Float, BFloat16, Half or Double, the vectors uᵢ and vᵢ; both
@@ -51,12 +52,12 @@ pub fn cosine_regression(
         return Err(Error::Empty { tensor: "first", reason: "no rows" });
     }
     let (first, second) = (first.f_to_kind(kind)?, second.f_to_kind(kind)?);
-    // The quotient of sums needs no normalised copies of the vectors.
+    // Dividing the sums by the norms avoids normalised copies of the vectors.
     let rows = [1_i64].as_slice();
-    let products = first.f_mul(&second)?.f_sum_dim_intlist(rows, false, kind)?;
+    let dot_products = first.f_mul(&second)?.f_sum_dim_intlist(rows, false, kind)?;
     let norm =
         |vectors: &Tensor| vectors.f_norm_scalaropt_dim(2.0, rows, false)?.f_clamp_min(MIN_NORM);
-    let cosines = products.f_div(&norm(&first)?.f_mul(&norm(&second)?)?)?;
+    let cosines = dot_products.f_div(&norm(&first)?.f_mul(&norm(&second)?)?)?;
     let errors = cosines.f_sub(&similarities.f_detach()?.f_to_kind(kind)?)?;
     Ok(errors.f_square()?.f_mean(None::<Kind>)?)
 }

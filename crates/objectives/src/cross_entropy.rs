@@ -4,15 +4,16 @@ use tch::{Kind, Reduction, Tensor};
 use crate::checks::first_true;
 use crate::{Checks, Error, IGNORE_INDEX};
 
-/// Options of [`row_losses`]: how an error names its input, and the level of validation.
-pub(crate) struct Rows<'a> {
+/// Options of [`row_losses`]: the origin of each row for error messages, and the level of
+/// validation.
+pub(crate) struct RowContext<'a> {
     /// Maps a row of the logits to the argument it was taken from, and to its row in that argument.
     pub origin: &'a dyn Fn(i64) -> Result<(&'static str, i64), Error>,
     /// Level of input validation.
     pub checks: Checks,
 }
 
-impl Rows<'_> {
+impl RowContext<'_> {
     fn not_finite(
         &self,
         logits: &Tensor,
@@ -33,17 +34,17 @@ pub(crate) fn row_losses(
     logits: &Tensor,
     targets: &Tensor,
     label_smoothing: f64,
-    about: &Rows<'_>,
+    context: &RowContext<'_>,
 ) -> Result<Tensor, Error> {
     let logits = match logits.f_kind()? {
         Kind::Half | Kind::BFloat16 => &logits.f_to_kind(Kind::Float)?,
         _ => logits,
     };
-    if about.checks == Checks::Full {
+    if context.checks == Checks::Full {
         let invalid = logits.f_isnan()?.f_logical_or(&logits.f_isposinf()?)?;
         if let Some([row, column]) = first_true(&invalid)?.as_deref() {
             let rule = "a logit must be a number or -inf; check the previous training step";
-            about.not_finite(logits, *row, *column, rule)?;
+            context.not_finite(logits, *row, *column, rule)?;
         }
     }
     let losses = logits.f_cross_entropy_loss::<Tensor>(
@@ -53,11 +54,11 @@ pub(crate) fn row_losses(
         IGNORE_INDEX,
         label_smoothing,
     )?;
-    if about.checks == Checks::Full
+    if context.checks == Checks::Full
         && let Some([row]) = first_true(&losses.f_isfinite()?.f_logical_not()?)?.as_deref()
     {
         let rule = "the loss of this target is not finite; its logit must be finite";
-        about.not_finite(logits, *row, targets.f_int64_value(&[*row])?, rule)?;
+        context.not_finite(logits, *row, targets.f_int64_value(&[*row])?, rule)?;
     }
     Ok(losses)
 }

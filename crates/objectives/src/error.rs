@@ -46,7 +46,7 @@ pub enum Error {
         got: Device,
     },
     /// An id, position or other integer outside its range.
-    #[error("{tensor}: every value must be {rule}; the values run from {min} to {max}")]
+    #[error("{tensor}: every value must be {rule}; got values from {min} to {max}")]
     Range {
         /// The argument's name.
         tensor: &'static str,
@@ -57,7 +57,7 @@ pub enum Error {
         /// The largest value found.
         max: i64,
     },
-    /// A gold position that the context mask excludes from the softmax, so its probability is 0.
+    /// A gold position that has probability 0, because the context mask excludes it.
     #[error(
         "{tensor}[{row}] = {position}: context_mask[{row}, {position}] is false, so the gold \
          position has probability 0; include it in the mask, or change the label"
@@ -149,8 +149,7 @@ pub enum Error {
         /// The missing element.
         reason: &'static str,
     },
-    /// A missing argument that the config requires, an empty list, or a tensor missing in a saved
-    /// state.
+    /// A missing argument, an empty list, or a tensor missing in a saved state.
     #[error("{argument}: {reason}")]
     Missing {
         /// The argument's name.

@@ -13,15 +13,15 @@ use crate::{Checks, Error, SpanReduction};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GroupSpanConfig {
-    /// How the start and end losses are combined.
+    /// Combination of the start and end losses.
     pub reduction: SpanReduction,
-    /// How logits are converted to probabilities.
+    /// Conversion of logits to probabilities.
     pub normalization: GroupNormalization,
     /// Level of input validation.
     pub checks: Checks,
 }
 
-/// How [`group_span`] converts the logits of a group to probabilities.
+/// Conversion of the logits of a group to probabilities in [`group_span`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GroupNormalization {
@@ -112,7 +112,8 @@ pub fn group_span(
 fn runs(groups: &Tensor) -> Result<Vec<Range<i64>>, Error> {
     let ids = Vec::<i64>::try_from(&groups.f_to_device(Device::Cpu)?)?;
     if !ids.is_sorted() {
-        let rule = "at least as large as the one before (windows of a group are adjacent)".into();
+        let rule =
+            "at least as large as the previous value (windows of a group must be adjacent)".into();
         let (min, max) = extent(groups)?;
         return Err(Error::Range { tensor: "groups", rule, min, max });
     }
@@ -209,8 +210,8 @@ impl Slots {
             rows = rows.f_masked_fill(&upload(&unused, device)?, f64::NEG_INFINITY)?;
         }
         let gold = upload(&Tensor::f_from_slice(&self.gold)?, device)?.f_unsqueeze(1)?;
-        let without = Tensor::f_from_slice(&self.has_gold)?.f_logical_not()?.f_unsqueeze(1)?;
-        let without = upload(&without, device)?;
+        let without_gold = Tensor::f_from_slice(&self.has_gold)?.f_logical_not()?.f_unsqueeze(1)?;
+        let without_gold = upload(&without_gold, device)?;
         let gold_logits = rows.f_gather(1, &gold, false)?; // [G * M, 1]
         if config.checks == Checks::Full {
             let not_finite = |slot, column, rule| -> Result<(), Error> {
@@ -223,16 +224,17 @@ impl Slots {
                 not_finite(*slot, *column, "a logit must be a number or -inf")?;
             }
             let excluded_gold =
-                gold_logits.f_isneginf()?.f_logical_and(&without.f_logical_not()?)?;
+                gold_logits.f_isneginf()?.f_logical_and(&without_gold.f_logical_not()?)?;
             if let Some([slot, _]) = first_true(&excluded_gold)?.as_deref() {
                 let column = gold.f_int64_value(&[*slot, 0])?;
                 not_finite(*slot, column, "the logit of a gold position must be finite")?;
             }
         }
         let by_group = |values: &Tensor| values.f_view([self.groups, -1]);
-        let gold_logits =
-            |fill: f64| -> Result<Tensor, Error> { Ok(gold_logits.f_masked_fill(&without, fill)?) };
-        let (all, gold) = match config.normalization {
+        let gold_logits = |fill: f64| -> Result<Tensor, Error> {
+            Ok(gold_logits.f_masked_fill(&without_gold, fill)?)
+        };
+        let (total, gold) = match config.normalization {
             GroupNormalization::Shared => (
                 by_group(&rows)?.f_logsumexp(1, false)?,
                 by_group(&gold_logits(f64::NEG_INFINITY)?)?.f_logsumexp(1, false)?,
@@ -245,7 +247,7 @@ impl Slots {
                 by_group(&gold_logits(0.0)?)?.f_sum_dim_intlist(1, false, None::<Kind>)?,
             ),
         };
-        Ok(all.f_sub(&gold)?.f_mean(None::<Kind>)?)
+        Ok(total.f_sub(&gold)?.f_mean(None::<Kind>)?)
     }
 
     /// Checks that the mask `[G * M, L]` is true at the gold positions.

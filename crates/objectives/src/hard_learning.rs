@@ -42,11 +42,10 @@ pub enum HardLearningWeighting {
     Literal,
 }
 
-/// Computes the hard-learning loss of *From Good to Best* over the candidates Z of each row, in
-/// nats.
+/// Computes the hard-learning loss of *From Good to Best* over candidate answers, in nats.
 ///
-/// [`HardLearningWeighting::Mml`] is Eq. 4, the other weightings are forms of Eq. 5. The loss is
-/// the mean over rows.
+/// Z is the set of candidates of a row. [`HardLearningWeighting::Mml`] is Eq. 4, the other
+/// weightings are forms of Eq. 5. The loss is the mean over rows.
 ///
 /// Reading: Eq. 5 prints `-Σ_l w_l ln Σ_z P(z)`, whose inner sum does not depend on l, with
 /// unconstrained weights, so that it has no minimum. Here each weight multiplies the logarithm of
@@ -73,11 +72,11 @@ pub enum HardLearningWeighting {
 /// - returns `[]`: f64 for f64 `span_log_probs`, f32 for all others (the reduction runs in it)
 ///
 /// # Errors
-/// [`Error::Empty`] if no row carries loss; [`Error::Missing`] for an argument that the config
-/// needs; [`Error::Domain`] unless `gold_loss_weight` is finite and 0 or more; [`Error::Range`] for
-/// a gold index outside `0..K` that is not -100; [`Error::GoldSlot`] if it points to an empty slot;
-/// [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for invalid
-/// tensors.
+/// [`Error::Empty`] if no row carries loss; [`Error::Missing`] for a missing argument that the
+/// config requires; [`Error::Domain`] unless `gold_loss_weight` is finite and 0 or more;
+/// [`Error::Range`] for a gold index outside `0..K` that is not -100; [`Error::GoldSlot`] if it
+/// points to an empty slot; [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or
+/// [`Error::Undefined`] for invalid tensors.
 ///
 /// # Example
 /// ```
@@ -88,7 +87,7 @@ pub enum HardLearningWeighting {
 /// let valid = Tensor::from_slice(&[true, true, false]).view([1, 3]);
 /// let config = HardLearningConfig { weighting: HardLearningWeighting::Mml, ..Default::default() };
 /// let loss = hard_learning(&log_probs, &valid, None, None, &config)?;
-/// // 1/2 + 1/4; the third is no candidate.
+/// // 1/2 + 1/4; the third slot is empty.
 /// assert!((loss.double_value(&[]) + 0.75_f64.ln()).abs() < 1e-12);
 /// # Ok::<(), objectives::Error>(())
 /// ```
@@ -106,17 +105,17 @@ pub fn hard_learning(
     let theta = check_theta(weights, slots, span_log_probs, config)?;
     check_gold_options(gold_index, batch, slots, span_log_probs, config)?;
 
-    // Values are read on the device of the tensors, and copied afterwards.
-    let place = common_device([valid].into_iter().chain(gold_index), device);
-    let valid = upload(valid, place)?;
-    let gold = gold_index.map(|gold| upload(gold, place)).transpose()?;
-    let mut carries = valid.f_any_dim(1, false)?; // [B]
+    // Values are read on the tensors' own device, and copied afterwards.
+    let mask_device = common_device([valid].into_iter().chain(gold_index), device);
+    let valid = upload(valid, mask_device)?;
+    let gold = gold_index.map(|gold| upload(gold, mask_device)).transpose()?;
+    let mut has_loss = valid.f_any_dim(1, false)?; // [B]
     if let Some(gold) = &gold {
-        carries = carries.f_logical_and(&gold.f_ge(0)?)?;
+        has_loss = has_loss.f_logical_and(&gold.f_ge(0)?)?;
     }
-    let rows_with_loss = carries.f_nonzero()?.f_squeeze_dim(1)?; // [n] of the B rows
+    let rows_with_loss = has_loss.f_nonzero()?.f_squeeze_dim(1)?; // [n] of the B rows
     if rows_with_loss.size1()? == 0 {
-        let reason = "no row has a candidate (and a gold one, where gold_index is given)";
+        let reason = "no row has a candidate (or, with gold_index, a gold candidate)";
         return Err(Error::Empty { tensor: "valid", reason });
     }
     let empty = valid.f_index_select(0, &rows_with_loss)?.f_logical_not()?; // [n, K]
@@ -125,9 +124,9 @@ pub fn hard_learning(
         check_gold_slot(gold, &empty, &rows_with_loss)?;
         *gold = upload(gold, device)?;
     }
-    let kept_on_device = upload(&rows_with_loss, device)?;
+    let device_rows = upload(&rows_with_loss, device)?;
     let rows = CandidateRows {
-        log_probs: span_log_probs.f_index_select(0, &kept_on_device)?.f_to_kind(kind)?,
+        log_probs: span_log_probs.f_index_select(0, &device_rows)?.f_to_kind(kind)?,
         empty: upload(&empty, device)?,
     };
     let mut losses = rows.losses(config.weighting, theta.as_ref())?; // [n]
@@ -177,7 +176,7 @@ fn check_gold_options(
     }
     let Some(gold) = gold_index else {
         if value > 0.0 {
-            let reason = "gold_loss_weight is above 0, so the gold slots are needed";
+            let reason = "gold_loss_weight is above 0, so gold_index is required";
             return Err(Error::Missing { argument: "gold_index", reason });
         }
         return Ok(());
@@ -221,26 +220,26 @@ impl CandidateRows {
         weighting: HardLearningWeighting,
         theta: Option<&Tensor>,
     ) -> Result<Tensor, Error> {
-        let zeroed = || self.log_probs.f_masked_fill(&self.empty, 0.0);
-        let absent = || self.log_probs.f_masked_fill(&self.empty, f64::NEG_INFINITY);
+        let with_zeros = || self.log_probs.f_masked_fill(&self.empty, 0.0);
+        let with_neg_inf = || self.log_probs.f_masked_fill(&self.empty, f64::NEG_INFINITY);
         // [n, K]; each row sums to 1 over its candidates.
-        let shares = |theta: &Tensor| -> Result<Tensor, Error> {
+        let slot_weights = |theta: &Tensor| -> Result<Tensor, Error> {
             let theta = theta.f_expand_as(&self.log_probs)?;
             Ok(theta.f_masked_fill(&self.empty, f64::NEG_INFINITY)?.f_softmax(1, None)?)
         };
         let row_sum = |tensor: Tensor| tensor.f_sum_dim_intlist(1, false, None::<Kind>);
         let log_likelihood = match (weighting, theta) {
             (HardLearningWeighting::Learned, Some(theta)) => {
-                row_sum(shares(theta)?.f_mul(&zeroed()?)?)?
+                row_sum(slot_weights(theta)?.f_mul(&with_zeros()?)?)?
             }
             (HardLearningWeighting::Literal, Some(theta)) => {
-                row_sum(shares(theta)?)?.f_mul(&absent()?.f_logsumexp(1, false)?)?
+                row_sum(slot_weights(theta)?)?.f_mul(&with_neg_inf()?.f_logsumexp(1, false)?)?
             }
-            (HardLearningWeighting::HardEm, _) => absent()?.f_amax(1, false)?,
-            (HardLearningWeighting::Mml, _) => absent()?.f_logsumexp(1, false)?,
+            (HardLearningWeighting::HardEm, _) => with_neg_inf()?.f_amax(1, false)?,
+            (HardLearningWeighting::Mml, _) => with_neg_inf()?.f_logsumexp(1, false)?,
             (HardLearningWeighting::Uniform, _) => {
                 let count = row_sum(self.empty.f_logical_not()?)?;
-                row_sum(zeroed()?)?.f_div(&count)?
+                row_sum(with_zeros()?)?.f_div(&count)?
             }
             (HardLearningWeighting::Learned | HardLearningWeighting::Literal, None) => {
                 let reason = "learned weighting has one parameter per slot";
@@ -254,10 +253,9 @@ impl CandidateRows {
 /// Returns the probability of [`HardLearningWeighting::HardEm`] at a step; otherwise the step uses
 /// [`HardLearningWeighting::Mml`].
 ///
-/// It is `min(step / anneal_steps, 0.8)`, or 1 without annealing.
-///
-/// This is the schedule of Min et al. 2019 (*A Discrete Hard EM Approach for Weakly Supervised
-/// Question Answering*). Draw from the run's seeded generator.
+/// It is `min(step / anneal_steps, 0.8)`, or 1 if `anneal_steps` is `None`. This is the schedule of
+/// Min et al. 2019 (*A Discrete Hard EM Approach for Weakly Supervised Question Answering*). Draw
+/// from the run's seeded generator.
 ///
 /// # Example
 /// ```

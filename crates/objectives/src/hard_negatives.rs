@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use torch_ext::{upload, without_autocast};
 
-use crate::answer_candidates::Listed;
+use crate::answer_candidates::CheckedSpans;
 use crate::span_checks::Gold;
 use crate::span_vectors::{check_hidden, mean_of_members, members};
 use crate::{CandidateSpans, Error};
@@ -48,7 +48,7 @@ pub struct HardNegatives {
     pub valid: Tensor,
 }
 
-/// Selects the candidates of each row that serve as negatives. No gradient.
+/// Selects the candidates of each row that are used as negatives. No gradient.
 ///
 /// Under [`NegativeSelection::Hardest`] these are the Θ candidates other than the gold span with
 /// the largest `cos(u_a, u_gold)` (*From Good to Best*, Eq. 7). u is the mean of the hidden states
@@ -77,7 +77,7 @@ pub struct HardNegatives {
 /// ```
 /// use objectives::{CandidateSpans, NegativeSelection, hard_negatives, tch::{Kind, Tensor}};
 ///
-/// // Token 0 points to the right, token 1 up, token 2 between them; the gold span is token 0.
+/// // Tokens 0 and 1 are orthogonal, token 2 is between them; the gold span is token 0.
 /// let hidden = Tensor::from_slice(&[1_f32, 0.0, 0.0, 1.0, 1.0, 1.0]).view([1, 3, 2]);
 /// let gold = Tensor::from_slice(&[0_i64]);
 /// let tokens = Tensor::from_slice(&[1_i64, 0, 2]).view([1, 3]);
@@ -97,7 +97,7 @@ pub fn hard_negatives(
     let [batch, length, _] = check_hidden(hidden)?;
     let device = hidden.device();
     let gold = Gold::new(gold_starts, gold_ends, batch, length, "hidden", device)?;
-    let Listed { slots, starts, ends, valid } =
+    let CheckedSpans { slots, starts, ends, valid } =
         candidates.check_batch(batch, length, "hidden", device)?;
     let count = match selection {
         NegativeSelection::Hardest { count: 0 } => {
@@ -127,11 +127,11 @@ pub fn hard_negatives(
     let order = ranks.f_argsort_stable(true, 1, true)?.f_narrow(1, 0, count)?; // [B, Θ]
     let valid = is_negative.f_gather(1, &order, false)?;
     let empty = valid.f_logical_not()?;
-    let chosen = |tensor: &Tensor| tensor.f_gather(1, &order, false)?.f_masked_fill(&empty, 0);
+    let select = |tensor: &Tensor| tensor.f_gather(1, &order, false)?.f_masked_fill(&empty, 0);
     Ok(HardNegatives {
         slots: order.f_masked_fill(&empty, 0)?,
-        starts: chosen(&starts)?,
-        ends: chosen(&ends)?,
+        starts: select(&starts)?,
+        ends: select(&ends)?,
         valid,
     })
 }
@@ -139,7 +139,7 @@ pub fn hard_negatives(
 /// The cosine of every span except the first with the first span, `[B, S - 1]`; `spans` is the
 /// token mask `[B, S, L]`.
 fn cosines_with_first(hidden: &Tensor, spans: &Tensor) -> Result<Tensor, Error> {
-    let vectors = unit(&mean_of_members(hidden, spans)?)?; // [B, S, H]
+    let vectors = normalised(&mean_of_members(hidden, spans)?)?; // [B, S, H]
     let (_, slots, _) = vectors.size3()?;
     let first = vectors.f_narrow(1, 0, 1)?.f_transpose(1, 2)?; // [B, H, 1]
     Ok(vectors.f_narrow(1, 1, slots - 1)?.f_bmm(&first)?.f_squeeze_dim(2)?)
@@ -147,7 +147,7 @@ fn cosines_with_first(hidden: &Tensor, spans: &Tensor) -> Result<Tensor, Error> 
 
 /// Normalises vectors to length 1 along the last dimension. Vectors shorter than 1e-8 are divided
 /// by 1e-8, as in `cosine_similarity`.
-pub(crate) fn unit(vectors: &Tensor) -> Result<Tensor, Error> {
+pub(crate) fn normalised(vectors: &Tensor) -> Result<Tensor, Error> {
     let length = vectors.f_norm_scalaropt_dim(2, -1, true)?.f_clamp_min(1e-8)?;
     Ok(vectors.f_div(&length)?)
 }
@@ -156,11 +156,12 @@ pub(crate) fn unit(vectors: &Tensor) -> Result<Tensor, Error> {
 fn random_ranks(seed: u64, batch: i64, slots: i64) -> Result<Tensor, Error> {
     let mut ranks = Vec::new();
     for row in 0..batch {
-        let mut state = mixed(mixed(seed).wrapping_add(row.cast_unsigned()));
+        let mut state =
+            splitmix_finalize(splitmix_finalize(seed).wrapping_add(row.cast_unsigned()));
         for _ in 0..slots {
             state = state.wrapping_add(GOLDEN_GAMMA);
             // 53 bits, the number that an f64 represents exactly.
-            ranks.push((mixed(state) >> 11) as f64 / (1_u64 << 53) as f64);
+            ranks.push((splitmix_finalize(state) >> 11) as f64 / (1_u64 << 53) as f64);
         }
     }
     Ok(Tensor::f_from_slice(&ranks)?.f_view([batch, slots])?)
@@ -170,7 +171,7 @@ fn random_ranks(seed: u64, batch: i64, slots: i64) -> Result<Tensor, Error> {
 const GOLDEN_GAMMA: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// SplitMix64's finalizer (Steele, Lea and Flood 2014).
-fn mixed(state: u64) -> u64 {
+fn splitmix_finalize(state: u64) -> u64 {
     let state = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let state = (state ^ (state >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     state ^ (state >> 31)

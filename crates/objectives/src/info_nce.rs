@@ -28,8 +28,8 @@ fn block(anchors: &Tensor) -> Result<i64, Error> {
 #[serde(default, deny_unknown_fields)]
 pub struct InfoNceConfig {
     /// τ, by which similarities are divided: above 0, at most
-    /// [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE). *XLM-K*, Eq. 5 has no temperature, so the
-    /// default is 1.
+    /// [`MAX_TEMPERATURE`](crate::MAX_TEMPERATURE). The default is 1, because *XLM-K*, Eq. 5 has no
+    /// temperature.
     pub temperature: f64,
     /// Whether queries, keys and queued keys are L2-normalised.
     pub l2_norm: bool,
@@ -134,8 +134,8 @@ pub struct ContrastRows<'a> {
 /// - returns `[]`: f64 for f64 queries, f32 for all others (matrix multiplications, softmax and
 ///   reduction use this dtype)
 ///
-/// Without a valid row the loss is 0, with a graph and a gradient of 0: mentions may be rare, and
-/// the other losses of the batch still train.
+/// Without a valid row the loss is 0, with a graph and a gradient of 0, so that a batch without
+/// mentions can still be used by other losses.
 ///
 /// # Errors
 /// [`Error::Empty`] if B = 0; the errors of [`InfoNceConfig::validate`]; [`Error::Missing`] if
@@ -153,7 +153,7 @@ pub struct ContrastRows<'a> {
 /// let key = Tensor::ones([2, 8], options);
 /// let rows = ContrastRows::default();
 /// let loss = info_nce(&query, &key, Some(&queue), 0, &rows, &InfoNceConfig::default())?;
-/// // Nothing known: ln of 2 keys and 14 queued ones.
+/// // Equal similarities: ln(2 keys + 14 queued keys).
 /// assert!((loss.double_value(&[]) - 16_f64.ln()).abs() < 1e-6);
 /// loss.backward();
 /// # Ok::<(), objectives::Error>(())
@@ -166,7 +166,7 @@ pub fn info_nce(
     rows: &ContrastRows<'_>,
     config: &InfoNceConfig,
 ) -> Result<Tensor, Error> {
-    expect(query, key, queue, rows, config)?;
+    check_inputs(query, key, queue, rows, config)?;
     let (query, key, ids) = match rows.valid {
         None => (query.shallow_clone(), key.shallow_clone(), rows.ids.map(Tensor::shallow_clone)),
         Some(valid) => {
@@ -175,19 +175,19 @@ pub fn info_nce(
             (query.f_index_select(0, &index)?, key.f_index_select(0, &index)?, ids)
         }
     };
-    let sums = if query.f_kind()? == Kind::Double { Kind::Double } else { Kind::Float };
+    let kind = if query.f_kind()? == Kind::Double { Kind::Double } else { Kind::Float };
     let (count, _) = query.size2()?;
     if count == 0 {
-        return Ok(query.f_sum(sums)?.f_add(&key.f_sum(sums)?)?);
+        return Ok(query.f_sum(kind)?.f_add(&key.f_sum(kind)?)?);
     }
     let prepare = |rows: Tensor| -> Result<Tensor, Error> {
-        let rows = rows.f_to_kind(sums)?;
+        let rows = rows.f_to_kind(kind)?;
         if config.l2_norm { normalise(&rows, config.l2_eps) } else { Ok(rows) }
     };
     let (query, key) = (prepare(query)?, prepare(key)?);
     // Similarity of each query with its positive key.
     let positive =
-        query.f_mul(&key)?.f_sum_dim_intlist(-1, false, sums)?.f_div_scalar(config.temperature)?;
+        query.f_mul(&key)?.f_sum_dim_intlist(-1, false, kind)?.f_div_scalar(config.temperature)?;
     let bidirectional = config.direction == Direction::Bidirectional;
     let ids = ids.filter(|_| config.mask_same_entity);
     // The positive similarity is subtracted before any exponential. If it were subtracted at the
@@ -230,7 +230,7 @@ fn normalise(rows: &Tensor, eps: f64) -> Result<Tensor, Error> {
     Ok(rows.f_div(&norm)?)
 }
 
-fn expect(
+fn check_inputs(
     query: &Tensor,
     key: &Tensor,
     queue: Option<&NegativeQueue>,
@@ -241,7 +241,7 @@ fn expect(
     let (batch, width) = check_matrix("query", query, "[B, D]")?;
     check_float("query", query)?;
     check_shape("key", key, &[batch, width], "[B, D]")?;
-    check_kind("key", key, query.f_kind()?, "that of query")?;
+    check_kind("key", key, query.f_kind()?, "of query")?;
     check_device("key", key, "query", query.device())?;
     if batch == 0 {
         return Err(Error::Empty { tensor: "query", reason: "the batch has no row" });
@@ -251,7 +251,7 @@ fn expect(
         check_kind("ids", ids, Kind::Int64, "Int64")?;
         check_device("ids", ids, "query", query.device())?;
     } else if config.mask_same_entity {
-        let reason = "mask_same_entity needs the entity of each row";
+        let reason = "mask_same_entity requires the entity id of each row";
         return Err(Error::Missing { argument: "ids", reason });
     }
     if let Some(valid) = rows.valid {
@@ -282,16 +282,16 @@ impl Pairs<'_> {
     fn in_batch(&self, bidirectional: bool) -> Result<Vec<Tensor>, Error> {
         let groups = self.groups()?;
         let duplicated = |rows: &Tensor| Tensor::f_cat(&[rows, rows], 0);
-        let all = || Tensor::f_cat(&[self.query, self.key], 0);
+        let queries_and_keys = || Tensor::f_cat(&[self.query, self.key], 0);
         Ok(match (self.config.negatives, bidirectional) {
             (Negatives::QueriesKeysAndQueue, true) => {
-                let (rows, groups) = (all()?, duplicated(&groups)?);
+                let (rows, groups) = (queries_and_keys()?, duplicated(&groups)?);
                 vec![self.stream(&rows, &rows, [&groups, &groups], &duplicated(self.offset)?)?]
             }
             (Negatives::QueriesKeysAndQueue, false) => {
                 vec![self.stream(
                     self.query,
-                    &all()?,
+                    &queries_and_keys()?,
                     [&groups, &duplicated(&groups)?],
                     self.offset,
                 )?]

@@ -34,7 +34,7 @@ pub enum InitialWeights {
 ///
 /// let theta = initial_weights(3, InitialWeights::GoldBiased(2_f64.ln()), Device::Cpu)?;
 /// let last = theta.softmax(0, Kind::Float).double_value(&[2]);
-/// assert!((last - 0.5).abs() < 1e-6); // twice as much as each of the other two
+/// assert!((last - 0.5).abs() < 1e-6); // twice the weight of each other slot
 /// # Ok::<(), objectives::Error>(())
 /// ```
 pub fn initial_weights(

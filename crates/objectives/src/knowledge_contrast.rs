@@ -75,7 +75,7 @@ impl ContrastConfig {
 /// description, in another language if available. Then the keys are pushed to `queue`.
 ///
 /// Reading: one queue per task. Under [`Push::BeforeLoss`] the queue rows removed by the push are
-/// not candidates, so there are Q candidates. The queue is written only after the loss was
+/// not candidates, so there are Q candidates. The queue is changed only after the loss has been
 /// computed, so an error does not change it.
 ///
 /// # Shapes
@@ -97,7 +97,7 @@ impl ContrastConfig {
 /// let mut queue = NegativeQueue::new(8, options, &queue)?;
 /// let mentions = Tensor::ones([4, 8], options).set_requires_grad(true);
 /// let descriptions = Tensor::ones([4, 8], options).set_requires_grad(true);
-/// let valid = Tensor::from_slice(&[true, true, false, true]); // one mention was cut off
+/// let valid = Tensor::from_slice(&[true, true, false, true]); // one mention was truncated
 /// let rows = ContrastRows { valid: Some(&valid), ..Default::default() };
 /// let config = ContrastConfig::released(0.05);
 /// let loss =
@@ -164,7 +164,7 @@ pub fn masked_entity_prediction(
 /// let queue = QueueConfig { size: 64, ..Default::default() };
 /// let mut queue = NegativeQueue::new(8, options, &queue)?;
 /// let (subject, relation) = (Tensor::ones([4, 8], options), Tensor::ones([4, 8], options));
-/// let query = (subject + relation).set_requires_grad(true); // the projection left out here
+/// let query = (subject + relation).set_requires_grad(true); // projection omitted
 /// let object = Tensor::ones([4, 8], options);
 /// let (rows, config) = (ContrastRows::default(), ContrastConfig::paper());
 /// object_entailment(&query, &object, &mut queue, &rows, &config)?.backward();

@@ -12,14 +12,13 @@ use crate::{Error, IGNORE_INDEX, TokenScores};
 ///
 /// Logits exist for one chunk of rows at a time, and their gradients are computed in the same pass,
 /// so that a step needs only the three matrix multiplications that are unavoidable. Values and
-/// gradients do not depend on the chunk size except for rounding. [`TokenScores::linear`] uses the
-/// same kernel.
+/// gradients depend on the chunk size only by rounding. [`TokenScores::linear`] uses the same
+/// kernel.
 ///
 /// # Shapes
 /// - `hidden`: `[N, H]` Float, BFloat16, Half or Double; receives gradient
-/// - `weight`: `[V, H]`, of the same dtype unless autocast is on; receives gradient if it requires
-///   it
-/// - `bias`: `[V]` float; receives gradient if it requires it
+/// - `weight`: `[V, H]`, of the same dtype unless autocast is on; receives gradient
+/// - `bias`: `[V]` float; receives gradient
 /// - `targets`: `[N]` i64, in `0..V` or [`IGNORE_INDEX`]
 /// - returns `[]`: f64 for f64 inputs, f32 for all others
 ///

@@ -60,9 +60,9 @@ pub enum MaskedLmReduction {
 /// let rows = masked.gather(&hidden)?;
 /// let logits = rows.matmul(&decoder.tr());
 /// let loss = masked_lm(&logits, &masked.targets, &MaskedLmConfig::default())?;
-/// assert!((loss.double_value(&[]) - 5_f64.ln()).abs() < 1e-6); // nothing known: ln V
+/// assert!((loss.double_value(&[]) - 5_f64.ln()).abs() < 1e-6); // equal logits: ln V
 ///
-/// // The same without the logits.
+/// // The same loss, computed in chunks without storing the logits.
 /// let scores = TokenScores::linear(&rows, &decoder, None);
 /// let loss = masked_lm(scores, &masked.targets, &MaskedLmConfig::default())?;
 /// loss.backward();

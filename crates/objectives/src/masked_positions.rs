@@ -24,11 +24,10 @@ pub struct MaskedPositions {
 /// Finds the positions whose label is not [`IGNORE_INDEX`].
 ///
 /// If all labels are ignored, `N = 0`, and losses return [`Error::Empty`]. Find the positions on
-/// the CPU, before the batch moves to a GPU: their number must be known on the host.
+/// the CPU, before copying the batch to a GPU: their number must be known on the host.
 ///
 /// # Shapes
-/// - `labels`: `[B, L]` i64, the original token where a token was masked and -100 elsewhere,
-///   padding included
+/// - `labels`: `[B, L]` i64, the original token at masked positions, -100 elsewhere and at padding
 ///
 /// # Errors
 /// [`Error::Shape`] or [`Error::Dtype`] if `labels` is not `[B, L]` i64;
@@ -73,7 +72,7 @@ impl MaskedPositions {
 
     /// Returns the rows of `hidden` at these positions, so that a head runs on `[N, H]` only.
     ///
-    /// Differentiable: each gathered row passes its gradient back, all others receive exactly 0.
+    /// Differentiable: each gathered row receives its gradient, all other rows exactly 0.
     ///
     /// # Shapes
     /// - `hidden`: `[B, L, …]` of any dtype: hidden states `[B, L, H]`, or ids in the layout of the

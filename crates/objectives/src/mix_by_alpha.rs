@@ -4,10 +4,9 @@ use tch::Tensor;
 use crate::Error;
 use crate::checks::{check_device, check_float, check_shape};
 
-/// Computes `alpha · contrastive + (1 - alpha) · hard` (*From Good to Best*, Eq. 9; the paper's α
-/// is 0.5).
+/// Computes `alpha · contrastive + (1 - alpha) · hard` (*From Good to Best*, Eq. 9).
 ///
-/// A loss of weight 0 is not part of the sum and receives no gradient.
+/// The paper's α is 0.5. A loss of weight 0 is not part of the sum and receives no gradient.
 ///
 /// Reading: the paper does not write out the ablations of Table 7. Without hard learning, Eq. 9
 /// would train no span, so pass the span loss ([`SpanReduction::Sum`](crate::SpanReduction::Sum))

@@ -11,7 +11,7 @@ use crate::checks::{check_device, check_float, check_kind, check_matrix, check_s
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueueConfig {
-    /// Q, the maximum number of rows. *XLM-K* §4.1 says "32k", read as 32,768.
+    /// Q, the maximum number of rows. *XLM-K* §4.1 states "32k", interpreted as 32,768.
     pub size: i64,
     /// Initial contents.
     pub start: QueueStart,
@@ -36,11 +36,11 @@ pub enum QueueStart {
     Empty,
 }
 
-/// The last Q keys of earlier steps, without gradient: a ring buffer `[Q, D]` on the model's
-/// device.
+/// The last Q keys of earlier steps, without gradient.
 ///
-/// A push overwrites the oldest rows in place. Each row may have the id of its entity, so that a
-/// loss can mask candidates of the same entity.
+/// The keys are in a ring buffer `[Q, D]` on the model's device. A push overwrites the oldest rows
+/// in place. Each row may have the id of its entity, so that a loss can mask candidates of the same
+/// entity.
 #[derive(Debug)]
 pub struct NegativeQueue {
     /// `[Q, D]`
@@ -258,7 +258,7 @@ impl NegativeQueue {
         let get = |name| find(name).ok_or(Error::Missing { argument: name, reason });
         let (keys, ids, cursor) = (get("keys")?, get("ids")?, get("cursor")?);
         check_shape("keys", keys, &self.keys.size(), "[Q, D]")?;
-        check_kind("keys", keys, self.keys.f_kind()?, "that of the queue")?;
+        check_kind("keys", keys, self.keys.f_kind()?, "of the queue")?;
         check_shape("ids", ids, &self.ids.size(), "[Q]")?;
         check_kind("ids", ids, Kind::Int64, "Int64")?;
         check_shape("cursor", cursor, &[2], "[2]")?;

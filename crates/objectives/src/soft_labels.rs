@@ -48,19 +48,19 @@ pub enum SoftmaxOver {
     RowPositions,
     /// All positions of the batch share one distribution, and the loss is divided by their number,
     /// as in FILTER's released question-answering code. A row's loss then depends on the other
-    /// rows, and falls with the batch size.
+    /// rows, and decreases with the batch size.
     Batch,
 }
 
-/// Computes the distillation loss (Hinton et al. 2015), in nats:
-/// `T² KL(softmax(teacher / T) || softmax(student / T))`.
+/// Computes the distillation loss of Hinton et al. 2015, in nats.
 ///
-/// This is FILTER's self-teaching loss (Fang et al. 2021, section 3).
+/// The loss is `T² KL(softmax(teacher / T) || softmax(student / T))`. This is FILTER's
+/// self-teaching loss (Fang et al. 2021, section 3).
 ///
 /// Reading: the paper uses the divergence of each example's distribution; its released
 /// question-answering code uses one distribution over the whole batch ([`SoftmaxOver::Batch`]), and
 /// its classification code the mean over rows and classes ([`SoftmaxOver::RowPositions`]). The
-/// factor T² keeps the gradient's magnitude as T grows.
+/// factor T² preserves the gradient's magnitude as T increases.
 ///
 /// For a span head, use the mean of the start loss and the end loss.
 ///
@@ -133,10 +133,10 @@ pub fn soft_labels(
         (SoftmaxOver::Batch, _) => (student.f_reshape([1, -1])?, teacher.f_reshape([1, -1])?, 1),
         (_, None) => (student, teacher, batch),
         (_, Some(mask)) => {
-            let kept_rows = mask.f_any_dim(1, false)?.f_nonzero()?.f_squeeze_dim(1)?; // [n]
-            let kept_on_device = upload(&kept_rows, device)?;
-            let select = |logits: Tensor| logits.f_index_select(0, &kept_on_device);
-            (select(student)?, select(teacher)?, kept_rows.size1()?)
+            let valid_rows = mask.f_any_dim(1, false)?.f_nonzero()?.f_squeeze_dim(1)?; // [n]
+            let device_rows = upload(&valid_rows, device)?;
+            let select = |logits: Tensor| logits.f_index_select(0, &device_rows);
+            (select(student)?, select(teacher)?, valid_rows.size1()?)
         }
     };
     let count = if config.over == SoftmaxOver::Row { rows } else { positions };

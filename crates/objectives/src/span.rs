@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
 use crate::checks::{check_int64, common_device, extent, first_true};
-use crate::cross_entropy::{Rows, row_losses};
+use crate::cross_entropy::{RowContext, row_losses};
 use crate::span_checks::check_span_logits;
 use crate::{Checks, Error};
 
@@ -79,7 +79,7 @@ pub enum OutOfWindow {
 /// let starts = Tensor::from_slice(&[2_i64, 99]); // 99: not in this window
 /// let ends = Tensor::from_slice(&[3_i64, 99]);
 /// let loss = span(&logits, &logits, &starts, &ends, None, &SpanConfig::default())?;
-/// assert!((loss.double_value(&[]) - 8_f64.ln()).abs() < 1e-6); // nothing known: ln L
+/// assert!((loss.double_value(&[]) - 8_f64.ln()).abs() < 1e-6); // equal logits: ln L
 /// # Ok::<(), objectives::Error>(())
 /// ```
 pub fn span(
@@ -100,25 +100,26 @@ pub fn span(
     let side = |names, logits, positions| Side::new(names, logits, positions, context_mask, config);
     let start = side(["start_logits", "start_positions"], start_logits, start_positions)?;
     let end = side(["end_logits", "end_positions"], end_logits, end_positions)?;
-    // Start and end share one tensor: on a GPU a kernel or a copy takes the same time for twice as
-    // many rows.
-    let both = |start: &Tensor, end: &Tensor| -> Result<Tensor, Error> {
-        let kept_device = common_device([start, end], device);
-        let both = Tensor::f_cat(&[upload(start, kept_device)?, upload(end, kept_device)?], 0)?;
-        Ok(upload(&both, device)?)
+    // Start and end are in one tensor: on a GPU a kernel or a copy takes about the same time for
+    // twice as many rows.
+    let concatenated = |start: &Tensor, end: &Tensor| -> Result<Tensor, Error> {
+        let source_device = common_device([start, end], device);
+        let concatenated =
+            Tensor::f_cat(&[upload(start, source_device)?, upload(end, source_device)?], 0)?;
+        Ok(upload(&concatenated, device)?)
     };
-    let mut rows = both(&start.rows, &end.rows)?;
+    let mut rows = concatenated(&start.rows, &end.rows)?;
     if let (Some(start), Some(end)) = (&start.outside, &end.outside) {
-        rows = rows.f_masked_fill(&both(start, end)?, f64::NEG_INFINITY)?;
+        rows = rows.f_masked_fill(&concatenated(start, end)?, f64::NEG_INFINITY)?;
     }
-    let counts = [start.kept.size1()?, end.kept.size1()?];
+    let counts = [start.rows_with_loss.size1()?, end.rows_with_loss.size1()?];
     let origin = |row| -> Result<(&'static str, i64), Error> {
         let [first, _] = counts;
         let (side, row) = if row < first { (&start, row) } else { (&end, row - first) };
-        Ok((side.logits_name, side.kept.f_int64_value(&[row])?))
+        Ok((side.logits_name, side.rows_with_loss.f_int64_value(&[row])?))
     };
-    let about = Rows { origin: &origin, checks: config.checks };
-    let losses = row_losses(&rows, &both(&start.gold, &end.gold)?, 0.0, &about)?;
+    let context = RowContext { origin: &origin, checks: config.checks };
+    let losses = row_losses(&rows, &concatenated(&start.gold, &end.gold)?, 0.0, &context)?;
     let means = losses.f_split_with_sizes(counts, 0)?;
     let means = means.iter().map(|losses| losses.f_mean(None::<Kind>));
     let sum = Tensor::f_stack(&means.collect::<Result<Vec<_>, _>>()?, 0)?.f_sum(None::<Kind>)?;
@@ -133,7 +134,7 @@ struct Side {
     /// The argument that holds the logits.
     logits_name: &'static str,
     /// `[n]`, indices of the B rows, on the device of the positions.
-    kept: Tensor,
+    rows_with_loss: Tensor,
     /// `[n]`
     gold: Tensor,
     /// `[n, L]` logits
@@ -152,8 +153,8 @@ impl Side {
     ) -> Result<Self, Error> {
         let (batch, length) = logits.size2()?;
         let inside = positions.f_ge(0)?.f_logical_and(&positions.f_lt(length)?)?;
-        let kept = inside.f_nonzero()?.f_squeeze_dim(1)?;
-        let count = kept.size1()?;
+        let rows_with_loss = inside.f_nonzero()?.f_squeeze_dim(1)?;
+        let count = rows_with_loss.size1()?;
         if count < batch && config.out_of_window == OutOfWindow::Reject {
             let (min, max) = extent(positions)?;
             let rule = format!("in 0..{length} (L of the logits), since out_of_window is reject");
@@ -164,32 +165,32 @@ impl Side {
             return Err(Error::Empty { tensor: positions_name, reason });
         }
         let device = logits.device();
-        let gold = positions.f_index_select(0, &kept)?;
+        let gold = positions.f_index_select(0, &rows_with_loss)?;
         let rows = match count == batch {
             true => logits.shallow_clone(),
-            false => logits.f_index_select(0, &upload(&kept, device)?)?,
+            false => logits.f_index_select(0, &upload(&rows_with_loss, device)?)?,
         };
         let mut outside = None;
         if let Some(mask) = context_mask {
             // If mask or positions are on the GPU, the comparison runs there.
-            let kept_device = if mask.device() == Device::Cpu { gold.device() } else { device };
-            let (mask, kept, gold) = (
-                upload(mask, kept_device)?,
-                upload(&kept, kept_device)?,
-                upload(&gold, kept_device)?,
+            let mask_device = if mask.device() == Device::Cpu { gold.device() } else { device };
+            let (mask, rows_with_loss, gold) = (
+                upload(mask, mask_device)?,
+                upload(&rows_with_loss, mask_device)?,
+                upload(&gold, mask_device)?,
             );
-            let excluded = mask.f_index_select(0, &kept)?.f_logical_not()?;
+            let excluded = mask.f_index_select(0, &rows_with_loss)?.f_logical_not()?;
             let excluded_gold =
                 excluded.f_gather(1, &gold.f_unsqueeze(1)?, false)?.f_squeeze_dim(1)?;
             if let Some([row]) = first_true(&excluded_gold)?.as_deref() {
                 return Err(Error::Excluded {
                     tensor: positions_name,
-                    row: kept.f_int64_value(&[*row])?,
+                    row: rows_with_loss.f_int64_value(&[*row])?,
                     position: gold.f_int64_value(&[*row])?,
                 });
             }
             outside = Some(excluded);
         }
-        Ok(Self { logits_name, kept, gold, rows, outside })
+        Ok(Self { logits_name, rows_with_loss, gold, rows, outside })
     }
 }

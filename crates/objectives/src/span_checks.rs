@@ -18,7 +18,7 @@ pub(crate) fn check_span_logits(
     check_float("start_logits", start_logits)?;
     let (kind, device) = (start_logits.f_kind()?, start_logits.device());
     check_shape("end_logits", end_logits, &[batch, length], "[B, L]")?;
-    check_kind("end_logits", end_logits, kind, "that of start_logits")?;
+    check_kind("end_logits", end_logits, kind, "of start_logits")?;
     check_device("end_logits", end_logits, "start_logits", device)?;
     if let Some(mask) = context_mask {
         check_mask("context_mask", mask, &[batch, length], "[B, L]", "start_logits", device)?;
@@ -51,14 +51,14 @@ pub(crate) fn check_logit_values(
     Ok(())
 }
 
-/// Rejects spans that end before they start, in rows or slots where `counts` is true.
+/// Rejects spans that end before they start, in rows or slots where `mask` is true.
 pub(crate) fn check_order(
     tensor: &'static str,
     starts: &Tensor,
     ends: &Tensor,
-    counts: &Tensor,
+    mask: &Tensor,
 ) -> Result<(), Error> {
-    let reversed = ends.f_lt_tensor(starts)?.f_logical_and(counts)?;
+    let reversed = ends.f_lt_tensor(starts)?.f_logical_and(mask)?;
     if let Some(index) = first_true(&reversed)? {
         let (start, end) = (starts.f_int64_value(&index)?, ends.f_int64_value(&index)?);
         return Err(Error::Reversed { tensor, index, start, end });
@@ -76,7 +76,7 @@ pub(crate) struct Gold {
     /// `[B]` bool: whether both ends are in `0..L`.
     pub present: Tensor,
     /// `present`, on the device where the spans were checked.
-    pub checked: Tensor,
+    pub source_present: Tensor,
 }
 
 impl Gold {
@@ -105,12 +105,12 @@ impl Gold {
             starts: upload(&starts.f_masked_fill(&absent, 0)?, device)?,
             ends: upload(&ends.f_masked_fill(&absent, 0)?, device)?,
             present: upload(&present, device)?,
-            checked: present,
+            source_present: present,
         })
     }
 
     /// The rows with a gold span, `[n]` i64, on the device where the spans were checked.
     pub fn rows(&self) -> Result<Tensor, Error> {
-        Ok(self.checked.f_nonzero()?.f_squeeze_dim(1)?)
+        Ok(self.source_present.f_nonzero()?.f_squeeze_dim(1)?)
     }
 }

@@ -23,8 +23,8 @@ use crate::{Checks, Error};
 /// - `context_mask`: `[B, L]` bool; false positions are excluded from the softmax and receive no
 ///   gradient, regardless of their values
 /// - returns `[B, K]`: f64 for f64 logits, f32 for all others (softmax and sum use this dtype). The
-///   value is −∞ for spans that start or end at a masked position, and NaN in a row that is fully
-///   masked: exclude such slots, as [`hard_learning`] does with `valid`
+///   value is −∞ for spans that start or end at a masked position, and NaN in a fully masked row:
+///   exclude such slots, for example with `valid` of [`hard_learning`]
 ///
 /// [`hard_learning`]: crate::hard_learning()
 ///
@@ -43,7 +43,7 @@ use crate::{Checks, Error};
 /// let starts = Tensor::from_slice(&[2_i64, 5]).view([1, 2]);
 /// let ends = Tensor::from_slice(&[3_i64, 5]).view([1, 2]);
 /// let log_probs = span_log_probs(&logits, &logits, &starts, &ends, None, Checks::Shapes)?;
-/// // Nothing known: 1/8 for each end.
+/// // Equal logits: probability 1/8 for the start and for the end.
 /// assert!((log_probs.double_value(&[0, 1]) + 2.0 * 8_f64.ln()).abs() < 1e-6);
 /// # Ok::<(), objectives::Error>(())
 /// ```

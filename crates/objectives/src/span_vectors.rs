@@ -55,11 +55,14 @@ fn gathered_means(hidden: &Tensor, members: &Tensor) -> Result<Tensor, Error> {
     let (batch, slots, length) = members.size3()?;
     let size = check_hidden(hidden)?[2];
     let kind = reduction_kind(hidden)?;
-    let found = members.f_nonzero()?; // [T, 3], ordered by slot
-    if found.size2()?.0 == 0 {
+    let member_indices = members.f_nonzero()?; // [T, 3], ordered by slot
+    if member_indices.size2()?.0 == 0 {
         return Ok(Tensor::f_zeros([batch, slots, size], (kind, hidden.device()))?);
     }
-    let tokens = found.f_select(1, 0)?.f_mul_scalar(length)?.f_add(&found.f_select(1, 2)?)?;
+    let tokens = member_indices
+        .f_select(1, 0)?
+        .f_mul_scalar(length)?
+        .f_add(&member_indices.f_select(1, 2)?)?;
     let counts = members.f_sum_dim_intlist(2, false, Kind::Int64)?.f_reshape([-1])?;
     let offsets = counts.f_cumsum(0, None)?.f_sub(&counts)?;
     let table = hidden.f_reshape([batch * length, size])?.f_to_kind(kind)?;

@@ -47,9 +47,9 @@ pub struct TopKSpans {
 /// A span must have `s ≤ e < s + max_answer_len` and both ends in the context. The result is exact.
 /// No gradient.
 ///
-/// The result is used for the candidate set Z and the answer list A of *From Good to Best*. It is
-/// also the n-best list of extractive decoding, but without the usual restriction to the n best
-/// starts and ends.
+/// The result is used for the candidate set Z and the answer list A of *From Good to Best*. Unlike
+/// the usual n-best list of extractive decoding, it is not restricted to the n best starts and
+/// ends.
 ///
 /// Reading: ties are broken by the lower start, then the lower end, so that the result does not
 /// depend on the device. A span whose score is −∞ has probability 0 and is not a candidate. Scores
@@ -77,8 +77,7 @@ pub struct TopKSpans {
 /// let start = Tensor::from_slice(&[1_f32, 4.0, 0.0]).view([1, 3]);
 /// let end = Tensor::from_slice(&[3_f32, 0.0, 2.0]).view([1, 3]);
 /// let spans = top_k_spans(&start, &end, None, &TopKConfig { k: 3, ..Default::default() })?;
-/// // 4 + 2; then 1 + 3 and 4 + 0, equal, so the lower start first. 4 + 3 would end before its
-/// // start.
+/// // 4 + 2, then the tied 1 + 3 and 4 + 0 by lower start. 4 + 3 would end before its start.
 /// assert_eq!(Vec::<i64>::try_from(spans.starts.view([-1]))?, [1, 0, 1]);
 /// assert_eq!(Vec::<i64>::try_from(spans.ends.view([-1]))?, [2, 0, 1]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -96,8 +95,8 @@ pub fn top_k_spans(
         None => length,
     };
     let (kind, device) = (reduction_kind(start_logits)?, start_logits.device());
-    let found = k.min(length * width);
-    if batch == 0 || found == 0 {
+    let span_count = k.min(length * width);
+    if batch == 0 || span_count == 0 {
         return padded(&TopKSpans::empty(batch, kind, device)?, k);
     }
     let outside = match context_mask {
@@ -120,7 +119,7 @@ pub fn top_k_spans(
     let forbidden = outside.f_unsqueeze(2)?.f_logical_or(&unfold(&outside, 1.0)?)?;
     let scores = scores.f_masked_fill_(&forbidden, f64::NEG_INFINITY)?.f_view([batch, -1])?;
 
-    let columns = best_columns(&scores, found)?; // [B, found]
+    let columns = best_columns(&scores, span_count)?; // [B, span_count]
     let best = scores.f_gather(1, &columns, false)?;
     let valid = best.f_ne(f64::NEG_INFINITY)?;
     let columns = columns.f_masked_fill(&valid.f_logical_not()?, 0)?;
@@ -134,14 +133,14 @@ pub fn top_k_spans(
 fn best_columns(scores: &Tensor, k: i64) -> Result<Tensor, Error> {
     let (batch, _) = scores.size2()?;
     let keys = scores.f_nan_to_num(f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY)?;
-    // libtorch's topk returns the right values, but its choice among entries equal to the smallest
-    // of them is unspecified.
+    // libtorch's topk returns correct values, but which of the entries equal to the smallest value
+    // it selects is unspecified.
     let threshold = keys.f_topk(k, 1, true, false)?.0.f_amin(1, true)?; // [B, 1]
     let above = keys.f_gt_tensor(&threshold)?;
     let equal = keys.f_eq_tensor(&threshold)?;
     let ties = above.f_sum_dim_intlist(1, true, Kind::Int)?.f_neg()?.f_add_scalar(k)?; // [B, 1]
-    let early = equal.f_cumsum(1, Kind::Int)?.f_le_tensor(&ties)?;
-    let selected = above.f_logical_or(&equal.f_logical_and(&early)?)?; // k per row
+    let selected_ties = equal.f_cumsum(1, Kind::Int)?.f_le_tensor(&ties)?;
+    let selected = above.f_logical_or(&equal.f_logical_and(&selected_ties)?)?; // k per row
     let columns = match selected.device() {
         Device::Cpu => selected.f_nonzero()?.f_select(1, 1)?.f_view([batch, k])?,
         _ => columns_of(&selected, k)?,
@@ -173,10 +172,10 @@ impl TopKSpans {
     }
 }
 
-/// Pads spans and their fillers to k slots.
+/// Pads the spans to k slots.
 fn padded(spans: &TopKSpans, k: i64) -> Result<TopKSpans, Error> {
-    let (_, found) = spans.starts.size2()?;
-    let pad = |tensor: &Tensor, filler: f64| tensor.f_pad([0, k - found], "constant", filler);
+    let (_, span_count) = spans.starts.size2()?;
+    let pad = |tensor: &Tensor, filler: f64| tensor.f_pad([0, k - span_count], "constant", filler);
     Ok(TopKSpans {
         starts: pad(&spans.starts, 0.0)?,
         ends: pad(&spans.ends, 0.0)?,
@@ -204,8 +203,8 @@ mod tests {
             let scores = Tensor::rand([batch, width], (Kind::Float, Device::Cpu));
             let (_, best) = scores.topk(k, 1, true, false);
             let selected = scores.zeros_like().scatter_value(1, &best, 1.0).to_kind(Kind::Bool);
-            let found = selected.nonzero().select(1, 1).view([batch, k]);
-            assert_eq!(columns_of(&selected, k).unwrap(), found);
+            let expected = selected.nonzero().select(1, 1).view([batch, k]);
+            assert_eq!(columns_of(&selected, k).unwrap(), expected);
         }
     }
 }

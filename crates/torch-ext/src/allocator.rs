@@ -12,13 +12,13 @@ const SETTINGS: [&str; 5] = [
 ];
 
 /// Retains freed memory in the process for the next step, and allocates tensors of at least 256 KiB
-/// separately, unless the environment configures glibc's allocator.
+/// in a separate pool, unless the environment configures glibc's allocator.
 ///
-/// By default, glibc returns each tensor of more than 32 MiB to the kernel when it is freed, and
-/// the next step has page faults for all its pages. In one heap with small long-lived blocks,
-/// retained memory would be fragmented, and would grow with batches of varying lengths. Separately
-/// allocated large tensors need only as much memory as the largest batch. On systems other than
-/// Linux with glibc, this function does nothing.
+/// By default, glibc returns each tensor of more than 32 MiB to the kernel when the tensor is
+/// freed, and the next step has page faults for all its pages. In one heap with small long-lived
+/// blocks, retained memory would be fragmented, and would grow with batches of varying lengths. In
+/// the separate pool, large tensors need only as much memory as the largest batch. On systems other
+/// than Linux with glibc, this function does nothing.
 pub(crate) fn retain_freed_memory() {
     if SETTINGS.iter().all(|name| std::env::var_os(name).is_none()) {
         configure_allocator();
@@ -33,7 +33,7 @@ fn configure_allocator() {
         libc::mallopt(libc::M_TRIM_THRESHOLD, -1);
     }
     // SAFETY: the shim's allocator is never freed, and existing tensors are freed by the allocator
-    // that allocated them. An error only means higher memory use.
+    // that allocated them. If the call fails, memory use is higher.
     let _ = call(|error| unsafe { ffi::polyqa_pool_large_tensors(error) });
 }
 

@@ -21,8 +21,8 @@ pub enum Precision {
     /// float32 throughout.
     #[default]
     F32,
-    /// Matrix multiplications and hidden states in bfloat16: residuals, and inputs and outputs of
-    /// norms and dropout. Sums within a norm are float32.
+    /// Matrix multiplications and hidden states (residuals, inputs and outputs of norms and
+    /// dropout) in bfloat16. Sums within a norm are float32.
     Bf16,
     /// Matrix multiplications in float16, which requires loss scaling; CUDA only.
     F16,
@@ -57,17 +57,17 @@ impl Precision {
     /// Returns the precision for fast inference: bfloat16 on a CPU with AMX, 8 bits on another CPU
     /// with AVX-512 VNNI, else float32.
     ///
-    /// It depends only on the processor, so that a machine always gives the same answers.
+    /// The choice depends only on the processor, so results on one machine are reproducible.
     pub fn fastest(device: Device) -> Self {
         match device {
-            Device::Cpu if crate::amx_is_there() => Self::Bf16,
+            Device::Cpu if crate::has_amx() => Self::Bf16,
             Device::Cpu if crate::int8_is_fast() => Self::Int8,
             _ => Self::F32,
         }
     }
 
-    /// Runs `body` under [`autocast`] for tensors of `device`'s type; without autocast for `F32`
-    /// and `Int8`.
+    /// Runs `body` under [`autocast`] for tensors of `device`'s type. `F32` and `Int8` do not use
+    /// autocast.
     ///
     /// # Errors
     /// The errors of [`autocast`].
@@ -83,10 +83,10 @@ impl std::str::FromStr for Precision {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let known = || Self::ALL.map(Self::name).join(", ");
-        let found = Self::ALL.into_iter().find(|one| one.name() == text);
-        found.ok_or_else(|| {
-            Error::Libtorch(format!("unknown precision {text:?} (supported: {})", known()))
+        let supported = || Self::ALL.map(Self::name).join(", ");
+        let precision = Self::ALL.into_iter().find(|precision| precision.name() == text);
+        precision.ok_or_else(|| {
+            Error::Libtorch(format!("unknown precision {text:?} (supported: {})", supported()))
         })
     }
 }
@@ -134,8 +134,8 @@ impl Drop for Guard {
 /// `dtype`, and sums float32.
 ///
 /// `tch::autocast` supports only CUDA and its default dtype. The previous state is restored at the
-/// end, so calls can be nested. Each use of a weight casts it again, because libtorch's cache of
-/// cast weights would lose the gradient of a weight that was first used without gradients.
+/// end, so calls can be nested. A weight is cast at each use, because libtorch's cache of cast
+/// weights would lose the gradient of a weight that was first used without gradients.
 ///
 /// Run backward passes outside, or under [`without_autocast`].
 ///
@@ -153,7 +153,7 @@ impl Drop for Guard {
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
 pub fn autocast<T>(device: Device, dtype: Kind, body: impl FnOnce() -> T) -> Result<T> {
-    let _guard = Guard::enter(matches!(device, Device::Cuda(_)), true, half(dtype)?)?;
+    let _guard = Guard::enter(matches!(device, Device::Cuda(_)), true, half_dtype_id(dtype)?)?;
     Ok(body())
 }
 
@@ -161,20 +161,21 @@ pub fn autocast<T>(device: Device, dtype: Kind, body: impl FnOnce() -> T) -> Res
 const HALF: c_int = 5;
 const BFLOAT16: c_int = 15;
 
-fn half(dtype: Kind) -> Result<c_int> {
+fn half_dtype_id(dtype: Kind) -> Result<c_int> {
     match dtype {
         Kind::Half => Ok(HALF),
         Kind::BFloat16 => Ok(BFLOAT16),
         other => {
-            let message = format!("a cast to {other:?}: only BFloat16 and Half are possible");
+            let message = format!("cast to {other:?}: expected BFloat16 or Half");
             Err(Error::Libtorch(message))
         }
     }
 }
 
-/// Casts tensors to `dtype`, like [`autocast`] does at each use, but all at once, on a GPU with one
-/// kernel for each direction. Gradients have the original dtype. The tensors of a group are
-/// concatenated along the first dimension. The backward pass requires the gradients of all results.
+/// Casts tensors to `dtype`, on a GPU with one kernel per forward and backward pass.
+///
+/// [`autocast`] casts each tensor separately at each use. Gradients have the original dtype. The
+/// tensors of a group are concatenated along the first dimension.
 ///
 /// # Shapes
 /// - `groups`: any shapes, one float dtype and device; tensors of a group may differ only in their
@@ -192,12 +193,12 @@ fn half(dtype: Kind) -> Result<c_int> {
 /// let (a, b) = (Tensor::from_slice(&[1f32, 2.0]), Tensor::from_slice(&[3f32]));
 /// let cast = torch_ext::cast_all(&[vec![&a], vec![&b, &a]], Kind::BFloat16)?;
 /// assert!(cast.iter().all(|tensor| tensor.kind() == Kind::BFloat16));
-/// let [_, both] = cast.as_slice() else { unreachable!() };
-/// assert_eq!(Vec::<f32>::try_from(both.to_kind(Kind::Float)).unwrap(), [3.0, 1.0, 2.0]);
+/// let [_, joined] = cast.as_slice() else { unreachable!() };
+/// assert_eq!(Vec::<f32>::try_from(joined.to_kind(Kind::Float)).unwrap(), [3.0, 1.0, 2.0]);
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
 pub fn cast_all(groups: &[Vec<&Tensor>], dtype: Kind) -> Result<Vec<Tensor>> {
-    let dtype = half(dtype)?;
+    let dtype = half_dtype_id(dtype)?;
     let list: Vec<_> = groups.iter().flat_map(|group| raw(group)).collect();
     let count = |group: &Vec<&Tensor>| i64::try_from(group.len()).unwrap_or(i64::MAX);
     let counts: Vec<i64> = groups.iter().map(count).collect();
@@ -211,8 +212,9 @@ pub fn cast_all(groups: &[Vec<&Tensor>], dtype: Kind) -> Result<Vec<Tensor>> {
     out.into_iter().map(owned).collect()
 }
 
-/// Returns `x` and its cast to `dtype`. The backward pass adds their two gradients, on a GPU with
-/// one kernel instead of a separate one for the cast.
+/// Returns `x` and its cast to `dtype`.
+///
+/// The backward pass adds the gradients of both, on a GPU without a separate kernel for the cast.
 ///
 /// # Shapes
 /// Any shape, float of at least `dtype`'s precision; returns two tensors of this shape.
@@ -233,7 +235,7 @@ pub fn cast_all(groups: &[Vec<&Tensor>], dtype: Kind) -> Result<Vec<Tensor>> {
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
 pub fn with_cast(x: &Tensor, dtype: Kind) -> Result<[Tensor; 2]> {
-    let dtype = half(dtype)?;
+    let dtype = half_dtype_id(dtype)?;
     let mut out = [std::ptr::null_mut(); 2];
     // SAFETY: a live tensor and space for two results; the shim checks the dtype and, on success,
     // returns tensors that we own.
@@ -275,8 +277,10 @@ thread_local! {
     static LOSS_SCALE: Cell<f64> = const { Cell::new(1.0) };
 }
 
-/// Runs `body` with every [`backward`] in it scaled by `scale`, so that small gradients do not
-/// underflow in float16. The caller must divide the gradients by `scale`.
+/// Runs `body` and scales the loss of every [`backward`] call in it by `scale`.
+///
+/// Small gradients then do not underflow in float16. The caller must divide the gradients by
+/// `scale`.
 ///
 /// # Example
 /// ```
@@ -309,7 +313,7 @@ pub fn backward(loss: &Tensor) -> Result<()> {
         if scale == 1.0 {
             return loss.f_backward();
         }
-        // The scaled loss would overflow in float16.
+        // A scaled loss would overflow in float16.
         let loss = match loss.f_kind()? {
             Kind::Half | Kind::BFloat16 => loss.f_to_kind(Kind::Float)?,
             _ => loss.shallow_clone(),
@@ -324,7 +328,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn products_are_low_precision_inside_and_as_before_outside() {
+    fn matmuls_have_low_precision_only_inside_autocast() {
         let x = Tensor::ones([3, 3], (Kind::Float, Device::Cpu));
         let kinds = autocast(Device::Cpu, Kind::BFloat16, || {
             let half = autocast(Device::Cpu, Kind::Half, || x.matmul(&x).kind());
@@ -342,33 +346,35 @@ mod tests {
         let [a, b, c, d, e] = &leaves;
         let groups = [vec![a], vec![b], vec![c, d, e]];
         for kind in [Kind::BFloat16, Kind::Half] {
-            let cast = |group: &Vec<&Tensor>| {
-                let each: Vec<Tensor> = group.iter().map(|leaf| leaf.to_kind(kind)).collect();
-                Tensor::cat(&each, 0)
+            let cast_group = |group: &Vec<&Tensor>| {
+                let casts: Vec<Tensor> = group.iter().map(|leaf| leaf.to_kind(kind)).collect();
+                Tensor::cat(&casts, 0)
             };
-            let each: Vec<Tensor> = groups.iter().map(cast).collect();
-            let all = cast_all(&groups, kind).unwrap();
-            assert_eq!(all, each);
-            // The second takes no part.
+            let separate: Vec<Tensor> = groups.iter().map(cast_group).collect();
+            let together = cast_all(&groups, kind).unwrap();
+            assert_eq!(together, separate);
+            // The second result is not part of the loss.
             let gradients = |cast: &[Tensor]| {
-                let some = [0, 2].map(|n| (&cast[n] * &cast[n]).sum(Kind::Float) * 1.7);
-                let loss = some.iter().sum::<Tensor>();
+                let terms = [0, 2].map(|n| (&cast[n] * &cast[n]).sum(Kind::Float) * 1.7);
+                let loss = terms.iter().sum::<Tensor>();
                 Tensor::run_backward(&[loss], &[a, c, d, e], false, false)
             };
-            assert_eq!(gradients(&all), gradients(&each));
+            assert_eq!(gradients(&together), gradients(&separate));
         }
         assert!(cast_all(&[], Kind::BFloat16).unwrap().is_empty());
         let error = |group: Vec<&Tensor>, kind| cast_all(&[group], kind).unwrap_err().to_string();
-        assert!(error(vec![a, b], Kind::Int64).contains("only BFloat16 and Half"));
+        assert!(error(vec![a, b], Kind::Int64).contains("expected BFloat16 or Half"));
         let double = b.to_kind(Kind::Double);
         assert!(error(vec![a, &double], Kind::Half).contains("tensor 1 is Double"));
         let narrow = b.narrow(1, 0, 2);
-        assert!(error(vec![a, &narrow], Kind::Half).contains("[2, 2], cannot lie below"));
+        assert!(
+            error(vec![a, &narrow], Kind::Half).contains("[2, 2], cannot be concatenated with")
+        );
         assert!(error(vec![], Kind::Half).contains("group 0 is empty"));
     }
 
     #[test]
-    fn a_tensor_with_its_cast_has_the_gradient_of_both() {
+    fn gradients_of_a_tensor_and_its_cast_are_added() {
         let x = crate::seeded_randn(&[5, 3], 1).unwrap().set_requires_grad(true);
         let factor = crate::seeded_randn(&[5, 3], 2).unwrap();
         for kind in [Kind::BFloat16, Kind::Half] {
@@ -394,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_inside_leaves_autocast() {
+    fn a_panic_restores_the_autocast_state() {
         let x = Tensor::ones([3, 3], (Kind::Float, Device::Cpu));
         let caught = std::panic::catch_unwind(|| {
             autocast(Device::Cpu, Kind::BFloat16, || assert!(x.numel() == 0, "stop"))
@@ -423,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_used_without_gradient_first_keeps_its_gradient() {
+    fn a_weight_first_used_without_gradient_still_gets_a_gradient() {
         let weight = Tensor::ones([3, 3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let x = Tensor::ones([3, 3], (Kind::Float, Device::Cpu));
         autocast(Device::Cpu, Kind::BFloat16, || {
@@ -434,9 +440,9 @@ mod tests {
     }
 
     #[test]
-    fn precisions_by_name() {
-        for one in [Precision::F32, Precision::Bf16, Precision::F16] {
-            assert_eq!(one.name().parse::<Precision>().unwrap(), one);
+    fn precisions_are_parsed_from_their_names() {
+        for precision in Precision::ALL {
+            assert_eq!(precision.name().parse::<Precision>().unwrap(), precision);
         }
         let error = "fp8".parse::<Precision>().unwrap_err().to_string();
         assert!(error.contains("f32, bf16, f16, int8"), "{error}");

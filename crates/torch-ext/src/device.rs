@@ -1,9 +1,9 @@
 //! Selection of a device by name: "cpu", "cuda", "cuda:1" or "auto".
 //!
 //! The linker drops libtorch_cuda from a Rust program, because the program references none of its
-//! symbols. It is loaded here at run time, before the first call that looks for CUDA devices
-//! (libtorch caches the result), and only if CUDA is requested. One build thus runs on machines
-//! with and without CUDA.
+//! symbols. This module loads the library at run time if CUDA is requested, before the first call
+//! that looks for CUDA devices (libtorch caches the result). One build thus runs on machines with
+//! and without CUDA.
 use std::str::FromStr;
 use std::sync::OnceLock;
 
@@ -39,7 +39,7 @@ impl FromStr for DeviceChoice {
                 .map(Self::Cuda)
                 .ok_or_else(|| Error::Device {
                     choice: text.to_owned(),
-                    reason: "unknown; one of auto, cpu, cuda, cuda:N".into(),
+                    reason: "unknown device (supported: auto, cpu, cuda, cuda:N)".into(),
                 }),
         }
     }
@@ -84,7 +84,7 @@ fn with_cause(error: &dyn std::error::Error) -> String {
 /// [`Error::Device`] if a CUDA device was requested and libtorch_cuda cannot be loaded or the
 /// device does not exist.
 pub fn resolve_device(choice: DeviceChoice) -> Result<Device> {
-    let refuse = |reason: String| Error::Device { choice: choice.to_string(), reason };
+    let device_error = |reason: String| Error::Device { choice: choice.to_string(), reason };
     match choice {
         DeviceChoice::Cpu => Ok(Device::Cpu),
         DeviceChoice::Auto => Ok(match load_cuda() {
@@ -93,12 +93,14 @@ pub fn resolve_device(choice: DeviceChoice) -> Result<Device> {
         }),
         DeviceChoice::Cuda(index) => {
             load_cuda().map_err(|message| {
-                refuse(format!("{message}; `cargo xtask setup --cuda` installs the CUDA libraries"))
+                device_error(format!(
+                    "{message}; `cargo xtask setup --cuda` installs the CUDA libraries"
+                ))
             })?;
             let count = tch::Cuda::device_count();
             if !tch::Cuda::is_available() || i64::try_from(index).is_ok_and(|index| index >= count)
             {
-                return Err(refuse(format!("libtorch sees {count} CUDA devices")));
+                return Err(device_error(format!("libtorch found {count} CUDA devices")));
             }
             Ok(Device::Cuda(index))
         }
@@ -130,7 +132,7 @@ pub fn reset_peak_device_memory(device: Device) -> Result<u64> {
 
 fn cuda_index(device: Device) -> Result<usize> {
     let Device::Cuda(index) = device else {
-        let reason = "only a CUDA device counts what its tensors take".to_owned();
+        let reason = "memory is measured on CUDA devices only".to_owned();
         return Err(Error::Device { choice: format!("{device:?}"), reason });
     };
     Ok(index)
@@ -141,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_round_trip_and_unknown_ones_are_refused() {
+    fn names_round_trip_and_unknown_names_are_errors() {
         for name in ["auto", "cpu", "cuda:3"] {
             assert_eq!(name.parse::<DeviceChoice>().unwrap().to_string(), name);
         }
@@ -150,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_library_that_cannot_be_loaded_is_named() {
+    fn the_error_of_a_missing_library_names_it() {
         // SAFETY: there is no such library.
         let library = unsafe { Library::open(Some("libpolyqa_none.so"), RTLD_LAZY) };
         let message = with_cause(&library.err().unwrap());
@@ -160,10 +162,10 @@ mod tests {
     #[test]
     fn a_device_that_does_not_exist_is_an_error_and_the_cpu_always_works() {
         let error = resolve_device(DeviceChoice::Cuda(99)).unwrap_err().to_string();
-        let why = if load_cuda().is_ok() { "CUDA devices" } else { "libtorch_cuda.so" };
-        assert!(error.contains(why), "{error}");
-        for asked in [peak_device_memory(Device::Cpu), reset_peak_device_memory(Device::Cpu)] {
-            assert!(asked.is_err());
+        let reason = if load_cuda().is_ok() { "CUDA devices" } else { "libtorch_cuda.so" };
+        assert!(error.contains(reason), "{error}");
+        for bytes in [peak_device_memory(Device::Cpu), reset_peak_device_memory(Device::Cpu)] {
+            assert!(bytes.is_err());
         }
         assert_eq!(resolve_device(DeviceChoice::Cpu).unwrap(), Device::Cpu);
         assert!(resolve_device(DeviceChoice::Auto).is_ok());

@@ -24,9 +24,9 @@ const MAX_RANKS: usize = 65_536;
 /// let variables = [("RANK", "1"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "10.0.0.7")];
 /// let variables = BTreeMap::from(variables);
 /// let get = |name: &str| variables.get(name).map(|value| value.to_string());
-/// let place = Rendezvous::from_variables(get)?.unwrap();
-/// assert_eq!((place.rank, place.size, place.port), (1, 2, 29500));
-/// assert_eq!(Rendezvous::from_variables(|_| None)?, None); // one process alone
+/// let rendezvous = Rendezvous::from_variables(get)?.unwrap();
+/// assert_eq!((rendezvous.rank, rendezvous.size, rendezvous.port), (1, 2, 29500));
+/// assert_eq!(Rendezvous::from_variables(|_| None)?, None); // a single process
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,9 +43,9 @@ pub struct Rendezvous {
     pub host: String,
     /// A free port on that machine.
     pub port: u16,
-    /// Whether rank 0 listens on the port; otherwise the launcher does.
+    /// Whether rank 0 listens on the port; if not, the launcher listens.
     pub rank_0_serves: bool,
-    /// Prefix that distinguishes a restarted run from the one before.
+    /// Prefix that distinguishes a restarted run from the previous run.
     pub prefix: String,
     /// The network interface to use; absent: the interface of the machine's host name.
     pub interface: Option<String>,
@@ -54,7 +54,7 @@ pub struct Rendezvous {
 impl Rendezvous {
     /// Reads the environment variables of `torchrun`: `RANK`, `WORLD_SIZE`, `LOCAL_RANK`,
     /// `LOCAL_WORLD_SIZE`, `MASTER_ADDR` and `MASTER_PORT` (default 29500), and
-    /// `GLOO_SOCKET_IFNAME`. `None` without `WORLD_SIZE`, or with a size of 1.
+    /// `GLOO_SOCKET_IFNAME`. Returns `None` if `WORLD_SIZE` is not set or 1.
     ///
     /// # Errors
     /// [`Error::Distributed`] naming the variable that is missing, not a number or out of range.
@@ -67,9 +67,9 @@ impl Rendezvous {
     /// # Errors
     /// The errors of [`Rendezvous::from_env`].
     pub fn from_variables(get: impl Fn(&str) -> Option<String>) -> Result<Option<Self>> {
-        let number = |name: &str, absent: Option<usize>| match get(name).as_deref() {
-            None | Some("") => absent.ok_or_else(|| {
-                Error::Distributed(format!("{name} is not set, though WORLD_SIZE is"))
+        let number = |name: &str, default: Option<usize>| match get(name).as_deref() {
+            None | Some("") => default.ok_or_else(|| {
+                Error::Distributed(format!("{name} is not set, but WORLD_SIZE is set"))
             }),
             Some(text) => text
                 .parse()
@@ -93,7 +93,7 @@ impl Rendezvous {
             Error::Distributed(format!("MASTER_PORT = {port} is not a port from 1 to 65535"))
         })?;
         let Some(host) = get("MASTER_ADDR").filter(|host| !host.is_empty()) else {
-            return Err(Error::Distributed("MASTER_ADDR is not set, though WORLD_SIZE is".into()));
+            return Err(Error::Distributed("MASTER_ADDR is not set, but WORLD_SIZE is set".into()));
         };
         Ok(Some(Self {
             rank,
@@ -110,8 +110,9 @@ impl Rendezvous {
 }
 
 /// Processes that exchange tensors on the CPU, and on a GPU after
-/// [`with_nccl`](ProcessGroup::with_nccl). All of them must call the same operations in the same
-/// order.
+/// [`with_nccl`](ProcessGroup::with_nccl).
+///
+/// All processes must call the same operations in the same order.
 pub struct ProcessGroup {
     raw: *mut RawGroup,
     rank: usize,
@@ -126,7 +127,7 @@ pub struct ProcessGroup {
 ///
 /// ```
 /// if !torch_ext::nccl_is_built() {
-///     println!("gradients of a GPU go through the memory of its host");
+///     println!("gradients on a GPU are exchanged through host memory");
 /// }
 /// ```
 pub fn nccl_is_built() -> bool {
@@ -141,46 +142,50 @@ impl fmt::Debug for ProcessGroup {
 }
 
 impl ProcessGroup {
-    /// Connects to the other processes, with a timeout of `meeting`; later operations have a
-    /// timeout of `timeout`. A process that waits for more than 10 seconds prints a message on
-    /// standard error, and repeats it every 10 minutes.
+    /// Connects to the other processes within `connect_timeout`; later operations have a timeout of
+    /// `timeout`. A process that waits for more than 10 seconds prints a message on standard error,
+    /// and repeats it every 10 minutes.
     ///
     /// # Errors
     /// [`Error::Distributed`] if other processes do not connect, or an address cannot be used.
-    pub fn connect(place: &Rendezvous, meeting: Duration, timeout: Duration) -> Result<Self> {
-        check_interface(place.interface.as_deref().unwrap_or_default())?;
+    pub fn connect(
+        rendezvous: &Rendezvous,
+        connect_timeout: Duration,
+        timeout: Duration,
+    ) -> Result<Self> {
+        check_interface(rendezvous.interface.as_deref().unwrap_or_default())?;
         let connect_error = |reason: &dyn fmt::Display| {
-            let Rendezvous { rank, size, host, port, .. } = place;
+            let Rendezvous { rank, size, host, port, .. } = rendezvous;
             Error::Distributed(format!(
-                "rank {rank} of {size} did not meet the others at {host}:{port}: {reason}"
+                "rank {rank} of {size} cannot connect to other ranks at {host}:{port}: {reason}"
             ))
         };
-        let watch = Watch::start(format!("rank {} of {}", place.rank, place.size));
+        let watch = Watch::start(format!("rank {} of {}", rendezvous.rank, rendezvous.size));
         let text = |text: &str| {
             CString::new(text)
                 .map_err(|_| Error::Distributed(format!("{text:?} contains a NUL character")))
         };
-        let (host, prefix) = (text(&place.host)?, text(&place.prefix)?);
-        let interface = text(place.interface.as_deref().unwrap_or_default())?;
+        let (host, prefix) = (text(&rendezvous.host)?, text(&rendezvous.prefix)?);
+        let interface = text(rendezvous.interface.as_deref().unwrap_or_default())?;
         let number = |number: usize| {
             c_int::try_from(number)
-                .map_err(|_| Error::Distributed(format!("{number} processes are too many")))
+                .map_err(|_| Error::Distributed(format!("{number} processes: too many")))
         };
-        let (rank, size) = (number(place.rank)?, number(place.size)?);
+        let (rank, size) = (number(rendezvous.rank)?, number(rendezvous.size)?);
         let milliseconds = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-        let serves = place.rank_0_serves && place.rank == 0;
+        let serves = rendezvous.rank_0_serves && rendezvous.rank == 0;
         let mut raw = std::ptr::null_mut();
         // SAFETY: NUL-terminated strings that outlive the call; on success `raw` is a group that we
         // own.
         let connect = |error: *mut _| unsafe {
             ffi::polyqa_group_connect(
                 host.as_ptr(),
-                place.port,
+                rendezvous.port,
                 serves,
-                !place.rank_0_serves,
+                !rendezvous.rank_0_serves,
                 rank,
                 size,
-                milliseconds(meeting),
+                milliseconds(connect_timeout),
                 milliseconds(timeout),
                 prefix.as_ptr(),
                 interface.as_ptr(),
@@ -188,26 +193,27 @@ impl ProcessGroup {
                 error,
             )
         };
-        let met = watch.waiting(|| call(connect));
-        met.map_err(|error| connect_error(&error))?;
-        Ok(Self { raw, rank: place.rank, size: place.size, gpu: None, watch })
+        let connected = watch.waiting(|| call(connect));
+        connected.map_err(|error| connect_error(&error))?;
+        Ok(Self { raw, rank: rendezvous.rank, size: rendezvous.size, gpu: None, watch })
     }
 
-    /// Uses NCCL for tensors on GPU `device`, which differs between ranks of a machine. All ranks
-    /// must call this, with the rendezvous and timeout passed to [`connect`](Self::connect).
+    /// Uses NCCL for tensors on GPU `device`, which must differ between the ranks of a machine. All
+    /// ranks must call this method, with the rendezvous and timeout passed to
+    /// [`connect`](Self::connect).
     ///
     /// # Errors
     /// [`Error::Distributed`] if the program was built without NCCL; see [`nccl_is_built`].
     pub fn with_nccl(
         mut self,
-        place: &Rendezvous,
+        rendezvous: &Rendezvous,
         device: usize,
         timeout: Duration,
     ) -> Result<Self> {
         let number = c_int::try_from(device)
             .map_err(|_| Error::Distributed(format!("there is no GPU {device}")))?;
-        let prefix = CString::new(place.prefix.as_str()).map_err(|_| {
-            Error::Distributed(format!("{:?} contains a NUL character", place.prefix))
+        let prefix = CString::new(rendezvous.prefix.as_str()).map_err(|_| {
+            Error::Distributed(format!("{:?} contains a NUL character", rendezvous.prefix))
         })?;
         let timeout = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
         // SAFETY: a live group, and a NUL-terminated string that outlives the call.
@@ -228,12 +234,12 @@ impl ProcessGroup {
         }
     }
 
-    /// The rank of this process, counted from 0.
+    /// Returns the rank of this process, counted from 0.
     pub fn rank(&self) -> usize {
         self.rank
     }
 
-    /// The number of processes.
+    /// Returns the number of processes.
     pub fn size(&self) -> usize {
         self.size
     }
@@ -250,9 +256,10 @@ impl ProcessGroup {
     }
 
     /// Sends entry k of `sent` to rank k mod size, and receives entry k of `into` from that rank.
-    /// Corresponding entries must have the same length and dtype. All tensors must be contiguous
-    /// and on the CPU or [`exchange_device`](Self::exchange_device). Entries of this rank itself
-    /// are ignored.
+    ///
+    /// Corresponding entries must have equal lengths and dtypes. All tensors must be contiguous and
+    /// on the CPU or [`exchange_device`](Self::exchange_device). Entries for this rank itself are
+    /// ignored.
     ///
     /// # Errors
     /// [`Error::ListLength`] if the lists differ in length or are not a multiple of the number of
@@ -273,7 +280,7 @@ impl ProcessGroup {
         })
     }
 
-    /// Overwrites a contiguous tensor on the CPU with the tensor of rank `root`.
+    /// Overwrites a contiguous tensor on the CPU with the corresponding tensor of rank `root`.
     ///
     /// # Errors
     /// The errors of [`ProcessGroup::exchange`].
@@ -295,7 +302,7 @@ impl ProcessGroup {
     /// The errors of [`ProcessGroup::exchange`].
     pub fn all_gather(&self, tensor: &Tensor) -> Result<Tensor> {
         self.collective("all-gather", || {
-            // SAFETY: as above; on success `out` is a new tensor that we own.
+            // SAFETY: a live group and tensor; on success `out` is a new tensor that we own.
             make(|out, error| unsafe {
                 ffi::polyqa_group_all_gather(self.raw, tensor.as_ptr(), out, error)
             })
@@ -311,20 +318,22 @@ impl ProcessGroup {
         let lengths = Vec::<i64>::try_from(
             &self.all_gather(&Tensor::f_from_slice(&[length])?)?.f_view([-1])?,
         )?;
-        let longest = lengths.iter().copied().max().unwrap_or(0);
-        let padded = Tensor::f_zeros([longest], (Kind::Uint8, Device::Cpu))?;
+        let max_length = lengths.iter().copied().max().unwrap_or(0);
+        let padded = Tensor::f_zeros([max_length], (Kind::Uint8, Device::Cpu))?;
         padded.f_narrow(0, 0, length)?.f_copy_(&Tensor::f_from_slice(bytes)?)?;
-        let all = self.all_gather(&padded)?;
+        let gathered = self.all_gather(&padded)?;
         (0..)
             .zip(lengths)
-            .map(|(rank, length)| Ok(Vec::try_from(&all.f_get(rank)?.f_narrow(0, 0, length)?)?))
+            .map(|(rank, length)| {
+                Ok(Vec::try_from(&gathered.f_get(rank)?.f_narrow(0, 0, length)?)?)
+            })
             .collect()
     }
 }
 
 impl ProcessGroup {
-    /// Gathers rows of numbers on every rank. Row k is taken from rank k mod size; other entries of
-    /// `rows` are ignored.
+    /// Gathers rows of integers on every rank. Row k is taken from rank k mod size; a rank's other
+    /// rows are ignored.
     ///
     /// # Errors
     /// The errors of [`ProcessGroup::exchange`]; [`Error::Distributed`] if another rank has fewer
@@ -335,14 +344,14 @@ impl ProcessGroup {
             encoded.extend((row.len() as u64).to_le_bytes());
             encoded.extend(row.iter().flat_map(|number| number.to_le_bytes()));
         }
-        let all = self.all_gather_bytes(&encoded)?;
-        let mut rest: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
-        let take = |number: usize| -> Option<Vec<u32>> {
-            let bytes = rest.get_mut(number % self.size)?;
-            let (length, after) = bytes.split_first_chunk::<8>()?;
+        let gathered = self.all_gather_bytes(&encoded)?;
+        let mut remaining: Vec<&[u8]> = gathered.iter().map(Vec::as_slice).collect();
+        let next_row = |number: usize| -> Option<Vec<u32>> {
+            let bytes = remaining.get_mut(number % self.size)?;
+            let (length, rest) = bytes.split_first_chunk::<8>()?;
             let length = usize::try_from(u64::from_le_bytes(*length)).ok()?.checked_mul(4)?;
-            let (numbers, after) = after.split_at_checked(length)?;
-            *bytes = after;
+            let (numbers, rest) = rest.split_at_checked(length)?;
+            *bytes = rest;
             Some(
                 numbers
                     .chunks_exact(4)
@@ -350,8 +359,8 @@ impl ProcessGroup {
                     .collect(),
             )
         };
-        let whole: Option<Vec<_>> = (0..rows.len()).map(take).collect();
-        whole.ok_or_else(|| Error::Distributed("ranks gathered unlike numbers of rows".into()))
+        let gathered: Option<Vec<_>> = (0..rows.len()).map(next_row).collect();
+        gathered.ok_or_else(|| Error::Distributed("ranks have different numbers of rows".into()))
     }
 
     /// Returns the bytes of rank `root`; `bytes` is ignored on other ranks.
@@ -373,7 +382,7 @@ impl ProcessGroup {
     }
 
     /// Gathers lists of tensors on every rank, on `device`. Part k is taken from rank k mod size;
-    /// entries of `parts` for other ranks are `None`.
+    /// on all other ranks, it is `None`.
     ///
     /// # Errors
     /// The errors of [`ProcessGroup::exchange`]; [`Error::Distributed`] for a dtype other than
@@ -383,52 +392,52 @@ impl ProcessGroup {
         parts: Vec<Option<Vec<Tensor>>>,
         device: Device,
     ) -> Result<Vec<Vec<Tensor>>> {
-        /// Shape and index in `KINDS` of each tensor of a part.
-        type Forms = Option<Vec<(Vec<i64>, usize)>>;
+        /// Shape, and index of the dtype in `KINDS`, of each tensor of a part.
+        type TensorSpecs = Option<Vec<(Vec<i64>, usize)>>;
         const KINDS: [Kind; 4] = [Kind::Float, Kind::BFloat16, Kind::Half, Kind::Double];
-        let mut local: Vec<Forms> = Vec::with_capacity(parts.len());
+        let mut local: Vec<TensorSpecs> = Vec::with_capacity(parts.len());
         for part in &parts {
             let Some(part) = part else {
                 local.push(None);
                 continue;
             };
-            let form = |tensor: &Tensor| {
+            let spec = |tensor: &Tensor| {
                 let kind = tensor.f_kind()?;
-                let place = KINDS.iter().position(|known| *known == kind);
-                let place = place.ok_or_else(|| {
+                let kind_index = KINDS.iter().position(|listed| *listed == kind);
+                let kind_index = kind_index.ok_or_else(|| {
                     Error::Distributed(format!("tensors of {kind:?} cannot be gathered"))
                 })?;
-                Ok((tensor.size(), place))
+                Ok((tensor.size(), kind_index))
             };
-            local.push(Some(part.iter().map(form).collect::<Result<_>>()?));
+            local.push(Some(part.iter().map(spec).collect::<Result<_>>()?));
         }
-        let unreadable = |error: serde_json::Error| Error::Distributed(error.to_string());
-        let mut forms: Vec<Vec<Forms>> = Vec::with_capacity(self.size);
-        for bytes in self.all_gather_bytes(&serde_json::to_vec(&local).map_err(unreadable)?)? {
-            forms.push(serde_json::from_slice(&bytes).map_err(unreadable)?);
+        let json_error = |error: serde_json::Error| Error::Distributed(error.to_string());
+        let mut specs: Vec<Vec<TensorSpecs>> = Vec::with_capacity(self.size);
+        for bytes in self.all_gather_bytes(&serde_json::to_vec(&local).map_err(json_error)?)? {
+            specs.push(serde_json::from_slice(&bytes).map_err(json_error)?);
         }
-        let mut whole = Vec::with_capacity(parts.len());
+        let mut gathered = Vec::with_capacity(parts.len());
         for (number, part) in parts.into_iter().enumerate() {
             let owner = number % self.size;
             let part = match part {
                 Some(part) => part,
                 None => {
-                    let forms =
-                        forms.get_mut(owner).and_then(|forms| forms.get_mut(number)?.take());
+                    let specs =
+                        specs.get_mut(owner).and_then(|specs| specs.get_mut(number)?.take());
                     let empty = |(shape, kind): (Vec<i64>, usize)| {
                         let kind = KINDS.get(kind).copied().unwrap_or(Kind::Float);
                         Tensor::f_zeros(&shape, (kind, device))
                     };
-                    let forms = forms.unwrap_or_default().into_iter();
-                    forms.map(empty).collect::<std::result::Result<_, _>>()?
+                    let specs = specs.unwrap_or_default().into_iter();
+                    specs.map(empty).collect::<std::result::Result<_, _>>()?
                 }
             };
             for tensor in &part {
                 self.copy_from(tensor, owner)?;
             }
-            whole.push(part);
+            gathered.push(part);
         }
-        Ok(whole)
+        Ok(gathered)
     }
 
     /// Overwrites `tensor`, of any dtype and on any device, with the tensor of rank `root`. Shape
@@ -452,10 +461,10 @@ impl ProcessGroup {
     }
 }
 
-/// Rejects an interface that this machine does not have, if the system lists interfaces.
+/// Rejects an unknown network interface, if the system lists its interfaces.
 fn check_interface(name: &str) -> Result<()> {
-    let listed = Path::new("/sys/class/net");
-    if name.is_empty() || !listed.is_dir() || listed.join(name).exists() {
+    let interfaces = Path::new("/sys/class/net");
+    if name.is_empty() || !interfaces.is_dir() || interfaces.join(name).exists() {
         return Ok(());
     }
     let reason = format!("GLOO_SOCKET_IFNAME = {name:?}: this machine has no such interface");
@@ -466,7 +475,7 @@ thread_local! {
     static CURRENT: RefCell<Option<Rc<ProcessGroup>>> = const { RefCell::new(None) };
 }
 
-/// Runs `body` with a process group that [`current_group`] returns inside of it.
+/// Runs `body`; inside it, [`current_group`] returns `group`.
 ///
 /// ```
 /// torch_ext::with_group(None, || assert!(torch_ext::current_group().is_none()));

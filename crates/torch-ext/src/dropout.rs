@@ -1,22 +1,22 @@
-//! Dropout on the CPU that is a function of each token's row in the batch and position in the row.
+//! Dropout on the CPU, determined by each token's row in the batch and position in the row.
 use tch::{Kind, Tensor};
 
 use crate::ffi::{self, make};
 use crate::{Result, first_row};
 
 /// Returns the offsets of the tokens of a batch `[rows, length]`, `[rows * length]` i64 on the CPU.
-/// An offset combines the token's row, counted from [`first_row`], and its position in the row.
 ///
-/// The dropout mask at an offset does not depend on other rows or on padding.
+/// An offset combines the token's row, counted from [`first_row`], and its position in the row. The
+/// dropout mask at an offset does not depend on other rows or on padding.
 ///
 /// # Errors
 /// [`Error::Torch`](crate::Error::Torch) if libtorch returns an error.
 ///
 /// # Example
 /// ```
-/// let places = torch_ext::token_offsets(2, 3)?;
+/// let offsets = torch_ext::token_offsets(2, 3)?;
 /// let row = 1 << 32;
-/// assert_eq!(Vec::<i64>::try_from(places).unwrap(), [0, 1, 2, row, row + 1, row + 2]);
+/// assert_eq!(Vec::<i64>::try_from(offsets).unwrap(), [0, 1, 2, row, row + 1, row + 2]);
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
 pub fn token_offsets(rows: i64, length: i64) -> Result<Tensor> {
@@ -37,8 +37,8 @@ pub fn token_offsets(rows: i64, length: i64) -> Result<Tensor> {
 /// - returns `[N, width]` float32
 ///
 /// # Errors
-/// [`Error::Libtorch`](crate::Error::Libtorch) if `p` is outside `0..1`, or shape, dtype or device
-/// of `offsets` do not fit.
+/// [`Error::Libtorch`](crate::Error::Libtorch) if `p` is outside `0..1`, or `offsets` has another
+/// shape, dtype or device.
 ///
 /// # Example
 /// ```
@@ -60,8 +60,8 @@ pub fn dropout_factors(offsets: &Tensor, width: i64, p: f64) -> Result<Tensor> {
     })
 }
 
-/// Draws [`dropout_factors`] for `x`, `[.., W]`, in its shape and dtype; `offsets` has one entry
-/// per row.
+/// Draws [`dropout_factors`] in the shape and dtype of `x`, `[.., W]`. `offsets` has one entry per
+/// row.
 ///
 /// # Errors
 /// The errors of [`dropout_factors`].

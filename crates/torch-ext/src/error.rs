@@ -41,7 +41,7 @@ pub enum Error {
         /// The fault.
         reason: String,
     },
-    /// A tensor is missing in the file, or is not supported by the file format or libtorch.
+    /// A tensor is missing in the file, or the file format or libtorch does not support it.
     #[error("{}: tensor {tensor}: expected {expected}, got {got}", path.display())]
     Stored {
         /// The file.

@@ -32,7 +32,7 @@ unsafe extern "C" {
         agent: bool,
         rank: c_int,
         size: c_int,
-        meeting_ms: i64,
+        connect_timeout_ms: i64,
         timeout_ms: i64,
         prefix: *const c_char,
         interface_name: *const c_char,
@@ -50,7 +50,7 @@ unsafe extern "C" {
     pub(crate) fn polyqa_group_exchange(
         group: *mut RawGroup,
         sent: *const RawTensor,
-        into: *const RawTensor,
+        received: *const RawTensor,
         count: usize,
         error: *mut *mut c_char,
     ) -> c_int;
@@ -155,9 +155,9 @@ unsafe extern "C" {
         value: RawTensor,
         lengths: *const i64,
         rows: usize,
-        places: RawTensor,
+        offsets: RawTensor,
         heads: i64,
-        reach: i64,
+        window: i64,
         dropout: f64,
         out: *mut *mut C_tensor,
         error: *mut *mut c_char,
@@ -177,7 +177,7 @@ unsafe extern "C" {
     ) -> c_int;
     pub(crate) fn polyqa_int8_is_fast() -> bool;
     pub(crate) fn polyqa_bf16_is_fast() -> bool;
-    pub(crate) fn polyqa_amx_is_there() -> bool;
+    pub(crate) fn polyqa_has_amx() -> bool;
     pub(crate) fn polyqa_int8_pack(
         weight: RawTensor,
         packed: *mut *mut C_tensor,
@@ -203,13 +203,13 @@ unsafe extern "C" {
         cumulative: RawTensor,
         longest: i64,
         heads: i64,
-        reach: i64,
+        window: i64,
         dropout: f64,
         out: *mut *mut C_tensor,
         error: *mut *mut c_char,
     ) -> c_int;
     pub(crate) fn polyqa_dropout_factors(
-        places: RawTensor,
+        offsets: RawTensor,
         width: i64,
         p: f64,
         out: *mut *mut C_tensor,
@@ -220,7 +220,7 @@ unsafe extern "C" {
         residual: RawTensor,
         weight: RawTensor,
         bias: RawTensor,
-        places: RawTensor,
+        offsets: RawTensor,
         eps: f64,
         dropout: f64,
         out: *mut *mut C_tensor,
@@ -307,7 +307,7 @@ pub(crate) fn make(
 
 pub(crate) fn owned(out: *mut C_tensor) -> Result<Tensor> {
     if out.is_null() {
-        return Err(Error::Libtorch("no tensor came back".into()));
+        return Err(Error::Libtorch("no tensor returned".into()));
     }
     // SAFETY: the shim created the tensor, and we own it.
     Ok(unsafe { Tensor::from_ptr(out) })

@@ -18,17 +18,17 @@ pub fn bf16_is_fast() -> bool {
     unsafe { ffi::polyqa_bf16_is_fast() }
 }
 
-/// Returns whether the processor has tiles for bfloat16 (AMX), and the system allows their use.
-pub(crate) fn amx_is_there() -> bool {
+/// Returns whether the processor has AMX tiles for bfloat16, and the system allows their use.
+pub(crate) fn has_amx() -> bool {
     // SAFETY: no arguments.
-    unsafe { ffi::polyqa_amx_is_there() }
+    unsafe { ffi::polyqa_has_amx() }
 }
 
-/// A linear layer `x Wᵀ + b` whose weights are stored, and multiplied, as 8-bit integers.
+/// A linear layer `x Wᵀ + b` with 8-bit weights and activations.
 ///
-/// Weights have one scale per output; activations are quantised in each call with one scale per
-/// row, so that a row's output does not depend on the rest of its batch. Integer sums are exact:
-/// the output does not depend on the number of threads.
+/// Weights have one scale per output. Activations are quantised in each call with one scale per
+/// row, so a row's output does not depend on the rest of the batch. Integer sums are exact, so the
+/// output does not depend on the number of threads.
 ///
 /// # Example
 /// ```
@@ -69,7 +69,7 @@ impl Int8Linear {
     /// CPU.
     ///
     /// # Errors
-    /// [`Error::Libtorch`](crate::Error::Libtorch) if shape, dtype or device do not fit, or a
+    /// [`Error::Libtorch`](crate::Error::Libtorch) if shape, dtype or device do not match, or a
     /// weight is not finite; [`Error::Torch`](crate::Error::Torch).
     pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         let mut scales = std::ptr::null_mut();
@@ -86,19 +86,19 @@ impl Int8Linear {
         Ok(Self { packed, scales, bias: padded, outputs })
     }
 
-    /// Computes `x Wᵀ + b`, or the exact GELU of it, in the dtype `kind`.
+    /// Computes `x Wᵀ + b`, with `gelu` the exact GELU of this sum, in the dtype `kind`.
     ///
     /// # Shapes
     /// - `x`: `[.., inputs]`, float32 or bfloat16 on the CPU
-    /// - returns `[.., outputs]`, bfloat16 if `kind` is, else float32
+    /// - returns `[.., outputs]`, bfloat16 if `kind` is bfloat16, else float32
     ///
     /// # Errors
-    /// [`Error::Libtorch`](crate::Error::Libtorch) if shape, dtype or device do not fit.
+    /// [`Error::Libtorch`](crate::Error::Libtorch) if shape, dtype or device do not match.
     pub fn apply(&self, x: &Tensor, gelu: bool, kind: Kind) -> Result<Tensor> {
         self.apply_on(x, gelu, kind, false)
     }
 
-    /// [`apply`](Self::apply), without special instructions if `portable`.
+    /// Computes [`apply`](Self::apply); `portable` disables special instructions.
     fn apply_on(&self, x: &Tensor, gelu: bool, kind: Kind, portable: bool) -> Result<Tensor> {
         let half = kind == Kind::BFloat16;
         // SAFETY: live tensors; on success the shim returns a tensor that we own.
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn outputs_are_those_of_rounded_weights_and_rows() {
+    fn outputs_equal_those_of_quantised_weights_and_rows() {
         for (rows, inputs, outputs) in
             [(1, 1, 1), (3, 7, 5), (5, 64, 64), (70, 130, 65), (129, 384, 200)]
         {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn processors_without_vnni_compute_the_same_up_to_rounding() {
+    fn the_portable_kernel_computes_equal_outputs_up_to_rounding() {
         for kind in [Kind::Float, Kind::BFloat16] {
             let weight = draw(&[70, 131], 1);
             let bias = draw(&[70], 2);
@@ -181,23 +181,23 @@ mod tests {
     }
 
     #[test]
-    fn a_row_does_not_depend_on_the_others_nor_on_threads() {
+    fn a_row_does_not_depend_on_other_rows_or_threads() {
         let weight = draw(&[100, 48], 1);
         let x = draw(&[300, 48], 2);
         let linear = Int8Linear::new(&weight, None).unwrap();
-        let all = linear.apply(&x, true, Kind::Float).unwrap();
+        let batch_result = linear.apply(&x, true, Kind::Float).unwrap();
         for row in [0, 63, 64, 299] {
-            let one = linear.apply(&x.narrow(0, row, 1), true, Kind::Float).unwrap();
-            assert_eq!(one, all.narrow(0, row, 1));
+            let row_result = linear.apply(&x.narrow(0, row, 1), true, Kind::Float).unwrap();
+            assert_eq!(row_result, batch_result.narrow(0, row, 1));
         }
         let threads = tch::get_num_threads();
         tch::set_num_threads(1);
-        assert_eq!(linear.apply(&x, true, Kind::Float).unwrap(), all);
+        assert_eq!(linear.apply(&x, true, Kind::Float).unwrap(), batch_result);
         tch::set_num_threads(threads);
     }
 
     #[test]
-    fn zeros_large_values_and_values_that_are_not_finite() {
+    fn zeros_large_values_and_non_finite_values() {
         let weight = draw(&[3, 5], 1);
         let linear = Int8Linear::new(&weight, None).unwrap();
         let apply = |x: Tensor| linear.apply(&x.view([1, 5]), false, Kind::Float).unwrap();
@@ -207,21 +207,21 @@ mod tests {
         );
         let large = apply(Tensor::full([5], 1e30, (Kind::Float, Device::Cpu)));
         assert!(bool::try_from(large.isfinite().all()).unwrap());
-        for odd in [f64::NAN, f64::INFINITY] {
+        for non_finite in [f64::NAN, f64::INFINITY] {
             let x = Tensor::zeros([5], (Kind::Float, Device::Cpu));
-            let _ = x.get(2).fill_(odd);
+            let _ = x.get(2).fill_(non_finite);
             assert!(bool::try_from(apply(x).isnan().all()).unwrap());
         }
         let _ = weight.get(1).get(1).fill_(f64::NAN);
         let error = Int8Linear::new(&weight, None).unwrap_err().to_string();
-        assert!(error.contains("not finite, output 1"), "{error}");
+        assert!(error.contains("not finite: output 1"), "{error}");
     }
 
     #[test]
-    fn shapes_and_dtypes_that_do_not_fit_are_refused() {
+    fn mismatched_shapes_and_dtypes_are_errors() {
         let linear = Int8Linear::new(&draw(&[3, 8], 1), None).unwrap();
         for (x, part) in [
-            (draw(&[2, 12], 1), "expected about 8 inputs, got 12"),
+            (draw(&[2, 12], 1), "expected 5 to 8 inputs, got 12"),
             (draw(&[2, 8], 1).to_kind(Kind::Double), "expected float32 or bfloat16"),
         ] {
             let error = linear.apply(&x, false, Kind::Float).unwrap_err().to_string();

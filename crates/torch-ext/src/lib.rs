@@ -34,11 +34,11 @@ pub use distributed::{ProcessGroup, Rendezvous, current_group, nccl_is_built, wi
 pub use dropout::{dropout_factors, dropout_factors_like, token_offsets};
 pub use error::{Error, Result};
 pub use flash_attention::{FlashUse, flash_attention, flash_attention_fault};
-pub(crate) use int8_linear::amx_is_there;
+pub(crate) use int8_linear::has_amx;
 pub use int8_linear::{Int8Linear, bf16_is_fast, int8_is_fast};
 pub use linear_cross_entropy::{LinearCrossEntropy, LossReduction, linear_cross_entropy};
 pub use optim::{
-    AdamWStep, clear_grads, fused_adamw, norm_of_all, scale_all, set_grad, total_norm,
+    AdamWStep, clear_grads, fused_adamw, scale_all, set_grad, total_norm, total_norm_tensor,
 };
 pub use packed::{Attention, dropout_add_norm, packed_attention};
 pub use pre_norm::{gated_gelu, rotary};

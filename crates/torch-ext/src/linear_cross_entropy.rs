@@ -7,10 +7,10 @@ use crate::ffi::{self, make, raw_or_null};
 /// Reduction of the rows' losses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LossReduction {
-    /// Their mean, `[]`; NaN for no rows.
+    /// Mean over rows, `[]`; NaN without rows.
     #[default]
     Mean,
-    /// Their sum, `[]`.
+    /// Sum over rows, `[]`.
     Sum,
 }
 
@@ -19,10 +19,10 @@ pub enum LossReduction {
 pub struct LinearCrossEntropy<'a> {
     /// Reduction of the rows' losses.
     pub reduction: LossReduction,
-    /// `[N]` float: the weight of each row in the sum; for `Sum` only. Receives no gradient.
+    /// `[N]` float: the weight of each row in the sum, without gradient; for `Sum` only.
     pub weights: Option<&'a Tensor>,
-    /// Number of rows whose logits are computed at once. `None`: the first rows use the memory of
-    /// the weight's gradient, which is written later. Further rows, and all rows without such a
+    /// Maximum number of rows per chunk. `None`: logits of the first rows are stored in the memory
+    /// of the weight's gradient, which is written later. Other rows, and all rows without such a
     /// gradient, use chunks of 64 MiB on the CPU and 512 MiB on a GPU.
     pub chunk_rows: Option<i64>,
 }
@@ -30,23 +30,23 @@ pub struct LinearCrossEntropy<'a> {
 /// Computes the mean or sum over rows of `-ln softmax(hidden · weightᵀ + bias)[target]` in nats,
 /// with the logits of one chunk of rows at a time.
 ///
-/// A custom autograd function: the gradients are computed chunk by chunk in the forward pass, from
-/// the same logits as the loss, so a step needs only three matrix multiplications. Logits are
-/// stored in the memory of the weight's gradient before that is written, so up to H rows need no
-/// extra memory. Inputs that require no gradient cost nothing. There is no second derivative:
-/// requesting one is an error.
+/// A custom autograd function computes the gradients chunk by chunk in the forward pass, from the
+/// same logits as the loss, so a step needs only three matrix multiplications. Logits are stored in
+/// the memory of the weight's gradient before this gradient is written, so up to H rows need no
+/// extra memory. Gradients are computed only for inputs that require them. The function has no
+/// second derivative.
 ///
 /// Under autocast, matrix multiplications use autocast's dtype. For bfloat16 and float16, softmax,
 /// losses and the sums over chunks are float32, and gradients are rounded to the inputs' dtypes
 /// once, after multiplication by the gradient of the loss (a loss scale).
 ///
 /// # Shapes
-/// - `hidden`: `[N, H]` float; `weight`: `[V, H]`, of its dtype unless autocast is on; `bias`:
-///   `[V]` float
+/// - `hidden`: `[N, H]` float; `weight`: `[V, H]`, of `hidden`'s dtype unless autocast is on;
+///   `bias`: `[V]` float
 /// - `targets`: `[N]` i64 in `0..V`, **not checked here**
 ///
 /// # Errors
-/// [`Error::Libtorch`](crate::Error::Libtorch) for shapes or dtypes that do not fit.
+/// [`Error::Libtorch`](crate::Error::Libtorch) for shapes or dtypes that do not match.
 ///
 /// # Example
 /// ```

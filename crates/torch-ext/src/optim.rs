@@ -1,5 +1,4 @@
-//! Optimiser kernels for lists of parameters: one call for all tensors instead of a dozen calls per
-//! tensor.
+//! Optimiser kernels for lists of parameters, with one call for all tensors.
 use tch::Tensor;
 
 use crate::ffi::{self, call, make, raw};
@@ -10,15 +9,15 @@ use crate::{Error, Result};
 pub struct AdamWStep {
     /// Learning rate.
     pub lr: f64,
-    /// Decay of the first moment.
+    /// Decay rate of the first moment.
     pub beta1: f64,
-    /// Decay of the second moment.
+    /// Decay rate of the second moment.
     pub beta2: f64,
     /// Decoupled weight decay: each step multiplies a parameter by `1 - lr * weight_decay` first.
     pub weight_decay: f64,
-    /// Added to the root of the second moment.
+    /// Constant added to the square root of the second moment.
     pub eps: f64,
-    /// Gradients are first divided by this number, in place and in float32; 1: no scaling.
+    /// Divisor of the gradients, which are divided in place and in float32 first; 1: no scaling.
     pub grad_scale: f64,
 }
 
@@ -57,7 +56,7 @@ pub fn fused_adamw(
     }
     let (params, grads, exp_avgs, exp_avg_sqs, steps) =
         (raw(params), raw(grads), raw(exp_avgs), raw(exp_avg_sqs), raw(steps));
-    // SAFETY: each list holds `expected` live tensors; the shim checks what the kernel does not.
+    // SAFETY: each list has `expected` live tensors; the shim checks shapes, dtypes and devices.
     call(|error| unsafe {
         ffi::polyqa_fused_adamw(
             params.as_ptr(),
@@ -82,14 +81,14 @@ pub fn fused_adamw(
 /// # Errors
 /// [`Error::Libtorch`] if the list is empty or the tensors are on different devices.
 pub fn total_norm(tensors: &[&Tensor]) -> Result<f64> {
-    Ok(norm_of_all(tensors)?.f_double_value(&[])?)
+    Ok(total_norm_tensor(tensors)?.f_double_value(&[])?)
 }
 
-/// Returns [`total_norm`] as a tensor `[]` on the device of the tensors, without waiting for a GPU.
+/// Returns [`total_norm`] as a tensor `[]` on the tensors' device, without waiting for a GPU.
 ///
 /// # Errors
 /// The errors of [`total_norm`].
-pub fn norm_of_all(tensors: &[&Tensor]) -> Result<Tensor> {
+pub fn total_norm_tensor(tensors: &[&Tensor]) -> Result<Tensor> {
     let list = raw(tensors);
     // SAFETY: the list holds live tensors; on success `out` is a new tensor that we own.
     make(|out, error| unsafe { ffi::polyqa_total_norm(list.as_ptr(), list.len(), out, error) })
@@ -105,8 +104,10 @@ pub fn scale_all(tensors: &[&Tensor], factor: f64) -> Result<()> {
     call(|error| unsafe { ffi::polyqa_scale_all(list.as_ptr(), list.len(), factor, error) })
 }
 
-/// Removes the gradients of `params`. Optimisers skip a parameter whose gradient is undefined after
-/// the next backward pass, whereas a zero gradient would still cause weight decay.
+/// Removes the gradients of `params`.
+///
+/// Optimisers skip a parameter whose gradient is undefined after the next backward pass, whereas a
+/// zero gradient would still cause weight decay.
 ///
 /// # Errors
 /// [`Error::Libtorch`] if libtorch returns an error.
@@ -141,7 +142,7 @@ mod tests {
     };
 
     #[test]
-    fn three_steps_equal_the_algorithm_written_out() {
+    fn three_steps_equal_a_reference_implementation() {
         tch::manual_seed(3);
         let options = (Kind::Double, Device::Cpu);
         let start = Tensor::randn([33, 7], options);
@@ -159,12 +160,12 @@ mod tests {
             let v_hat = &v / (1.0 - STEP.beta2.powi(k));
             x -= m_hat / (v_hat.sqrt() + STEP.eps) * STEP.lr;
         }
-        let worst = (&param - &x).abs().max().double_value(&[]);
-        assert!(worst < 1e-12, "off by {worst:e}");
+        let error = (&param - &x).abs().max().double_value(&[]);
+        assert!(error < 1e-12, "{error:e}");
     }
 
     #[test]
-    fn a_scale_is_that_of_a_gradient_divided_before() {
+    fn grad_scale_equals_a_division_of_the_gradient() {
         for kind in [Kind::Float, Kind::BFloat16] {
             tch::manual_seed(5);
             let start = Tensor::randn([40, 16], (kind, Device::Cpu));
@@ -180,14 +181,14 @@ mod tests {
             let scaled = grad.copy();
             assert_eq!(step(&scaled, 16.0), step(&(&grad / 16.0), 1.0));
             assert_eq!(scaled, &grad / 16.0);
-            let (ours, divided) = (step(&grad.copy(), 1.7).0, step(&(&grad / 1.7), 1.0).0);
-            let off = (&ours - &divided).abs().max().double_value(&[]);
-            assert!(off <= if kind == Kind::Float { 1e-6 } else { 1e-2 }, "{kind:?}: {off:e}");
+            let (scaled, divided) = (step(&grad.copy(), 1.7).0, step(&(&grad / 1.7), 1.0).0);
+            let error = (&scaled - &divided).abs().max().double_value(&[]);
+            assert!(error <= if kind == Kind::Float { 1e-6 } else { 1e-2 }, "{kind:?}: {error:e}");
         }
     }
 
     #[test]
-    fn a_gradient_of_another_shape_is_refused() {
+    fn a_gradient_of_another_shape_is_an_error() {
         let options = (Kind::Float, Device::Cpu);
         let (param, grad) = (Tensor::zeros([3], options), Tensor::zeros([4], options));
         let step = Tensor::from(1f32);
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gradient_of_one_row_may_come_through_a_transpose() {
+    fn a_transposed_gradient_of_one_row_is_accepted() {
         let options = (Kind::Double, Device::Cpu);
         let grad = Tensor::randn([5, 1], options).tr();
         let param = Tensor::zeros([1, 5], options);

@@ -1,10 +1,10 @@
-//! Parts of an encoder layer for packed tokens on the CPU: the rows of a batch are concatenated
-//! without padding.
+//! Parts of an encoder layer for packed rows on the CPU. Packed rows are concatenated without
+//! padding.
 //!
-//! A dropout mask is a function of a seed, which each call draws from libtorch's CPU generator, the
-//! token's offset ([`token_offsets`](crate::token_offsets)) and the index of the element in the
-//! token's vector. Masks are not stored but recomputed in the backward pass. The generator state
-//! determines all masks, so results do not depend on the number of threads.
+//! Each call draws a seed from libtorch's CPU generator. A dropout mask is a function of this seed,
+//! the token's offset ([`token_offsets`](crate::token_offsets)) and the index of the element in the
+//! token's vector. Masks are not stored but recomputed in the backward pass. They do not depend on
+//! the number of threads.
 use tch::Tensor;
 
 use crate::ffi::{self, make};
@@ -16,18 +16,18 @@ pub struct Attention {
     /// The number of heads.
     pub heads: i64,
     /// Attention window: number of visible tokens on either side; absent: the whole row.
-    pub reach: Option<i64>,
+    pub window: Option<i64>,
     /// Dropout of attention weights, in `0..1`.
     pub dropout: f64,
 }
 
 impl Attention {
     /// The window in the shim's format: -1 without a window.
-    pub(crate) fn raw_reach(&self) -> Result<i64> {
-        match self.reach {
+    pub(crate) fn raw_window(&self) -> Result<i64> {
+        match self.window {
             None => Ok(-1),
-            Some(reach) if reach >= 0 => Ok(reach),
-            Some(reach) => Err(Error::Libtorch(format!("reach is {reach}; it must be 0 or more"))),
+            Some(window) if window >= 0 => Ok(window),
+            Some(window) => Err(Error::Libtorch(format!("window = {window}: must be 0 or more"))),
         }
     }
 }
@@ -37,32 +37,33 @@ impl Attention {
 /// A thread processes one head of one row at a time, in blocks of 64 queries whose scores fit in
 /// the core's cache. The backward pass recomputes the scores from query and key, so memory use does
 /// not grow with the number of rows or the square of their lengths. Blocks of scores outside the
-/// window ([`Attention::reach`]) are skipped. Products use the tensors' dtype if the processor
-/// supports it, and sums are float32. The result does not depend on the number of threads.
+/// window ([`Attention::window`]) are skipped. Matrix multiplications use the tensors' dtype if the
+/// processor supports it, and sums are float32. The result does not depend on the number of
+/// threads.
 ///
 /// # Shapes
-/// - `query`, `key`, `value`: `[N, heads * D]`, float32 or bfloat16 on the CPU, the tokens of row 0
-///   first, then those of row 1, and so on; `lengths`: the number of tokens of each row, with sum N
+/// - `query`, `key`, `value`: `[N, heads * D]`, float32 or bfloat16 on the CPU, the concatenated
+///   tokens of all rows; `lengths`: the number of tokens of each row, with sum N
 /// - `offsets`: `[N]` i64 on the CPU
 /// - returns `[N, heads * D]`, of the same dtype
 ///
 /// # Errors
-/// [`Error::Libtorch`] if shapes, dtypes or devices do not fit, a row is empty, `reach` is below 0,
-/// or `dropout` is outside `0..1`.
+/// [`Error::Libtorch`] if shapes, dtypes or devices do not match, a row is empty, `window` is below
+/// 0, or `dropout` is outside `0..1`.
 ///
 /// # Example
 /// ```
 /// use tch::{Device, Kind, Tensor};
 /// use torch_ext::{Attention, packed_attention, token_offsets};
 ///
-/// let places = token_offsets(1, 3)?;
+/// let offsets = token_offsets(1, 3)?;
 /// let value = Tensor::from_slice(&[2f32, 4.0, 7.0]).view([3, 1]);
-/// let flat = value.zeros_like(); // without a preference: the mean of what is seen
-/// let all = Attention { heads: 1, reach: None, dropout: 0.0 };
-/// let out = packed_attention(&flat, &flat, &value, &[2, 1], &places, &all)?;
+/// let zeros = value.zeros_like(); // uniform attention: the mean of the visible values
+/// let full = Attention { heads: 1, window: None, dropout: 0.0 };
+/// let out = packed_attention(&zeros, &zeros, &value, &[2, 1], &offsets, &full)?;
 /// assert_eq!(Vec::<f32>::try_from(out.view(-1)).unwrap(), [3.0, 3.0, 7.0]);
-/// let near = Attention { reach: Some(1), ..all };
-/// let out = packed_attention(&flat, &flat, &value, &[3], &places, &near)?;
+/// let local = Attention { window: Some(1), ..full };
+/// let out = packed_attention(&zeros, &zeros, &value, &[3], &offsets, &local)?;
 /// assert_eq!(Vec::<f32>::try_from(out.view(-1)).unwrap(), [3.0, 13.0 / 3.0, 5.5]);
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
@@ -74,7 +75,7 @@ pub fn packed_attention(
     offsets: &Tensor,
     attention: &Attention,
 ) -> Result<Tensor> {
-    let reach = attention.raw_reach()?;
+    let window = attention.raw_window()?;
     // SAFETY: live tensors and lengths; the shim checks shapes, dtypes and devices and, on success,
     // returns a tensor that we own.
     make(|out, error| unsafe {
@@ -86,7 +87,7 @@ pub fn packed_attention(
             lengths.len(),
             offsets.as_ptr(),
             attention.heads,
-            reach,
+            window,
             attention.dropout,
             out,
             error,
@@ -102,7 +103,7 @@ pub fn packed_attention(
 /// - returns `[N, H]` float32
 ///
 /// # Errors
-/// [`Error::Libtorch`] if shapes, dtypes or devices do not fit, or `dropout` is outside `0..1`.
+/// [`Error::Libtorch`] if shapes, dtypes or devices do not match, or `dropout` is outside `0..1`.
 ///
 /// # Example
 /// ```
@@ -111,8 +112,8 @@ pub fn packed_attention(
 /// let options = (Kind::Float, Device::Cpu);
 /// let (x, weight, bias) =
 ///     (Tensor::randn([5, 8], options), Tensor::ones([8], options), Tensor::zeros([8], options));
-/// let places = torch_ext::token_offsets(1, 5)?;
-/// let out = torch_ext::dropout_add_norm(&x, &x, &weight, &bias, &places, 1e-5, 0.0)?;
+/// let offsets = torch_ext::token_offsets(1, 5)?;
+/// let out = torch_ext::dropout_add_norm(&x, &x, &weight, &bias, &offsets, 1e-5, 0.0)?;
 /// let want = (&x + &x).layer_norm([8], Some(&weight), Some(&bias), 1e-5, false);
 /// assert!((out - want).abs().max().double_value(&[]) < 1e-5);
 /// # Ok::<(), torch_ext::Error>(())

@@ -1,5 +1,5 @@
-//! Rotary position embeddings and gated feed-forward layers, whose gradients are written into one
-//! tensor each.
+//! Rotary position embeddings and gated feed-forward layers. The gradient of each is written into
+//! one tensor.
 use tch::Tensor;
 
 use crate::Result;
@@ -13,11 +13,11 @@ use crate::ffi::{self, call, make, owned};
 ///
 /// # Shapes
 /// - `projected`: `[N, 3 * heads * D]` float, on any device: queries, keys, values
-/// - `cos`, `sin`: `[N, D / 2]` on the same device, float64 if `projected` is, else float32
-/// - returns queries, keys and values, `[N, heads * D]` each, of the same dtype
+/// - `cos`, `sin`: `[N, D / 2]` on the same device, float64 if `projected` is float64, else float32
+/// - returns queries, keys and values, `[N, heads * D]` each, in the dtype of `projected`
 ///
 /// # Errors
-/// [`Error::Libtorch`](crate::Error::Libtorch) if shapes, dtypes or devices do not fit, or D is
+/// [`Error::Libtorch`](crate::Error::Libtorch) if shapes, dtypes or devices do not match, or D is
 /// odd.
 ///
 /// # Example
@@ -44,8 +44,9 @@ pub fn rotary(projected: &Tensor, cos: &Tensor, sin: &Tensor, heads: i64) -> Res
     Ok([owned(query)?, owned(key)?, owned(value)?])
 }
 
-/// Computes `GELU(a) * b` of the halves a and b of the last dimension, with the exact GELU (GeGLU,
-/// Shazeer 2020): `[.., 2 I]` float to `[.., I]`, on any device.
+/// Computes GeGLU (Shazeer 2020): `GELU(a) * b` of the halves a and b of the last dimension.
+///
+/// The input is `[.., 2 I]` float, the output `[.., I]`, on any device. GELU is exact.
 ///
 /// # Errors
 /// [`Error::Libtorch`](crate::Error::Libtorch) if the last dimension is odd or the dtype is not

@@ -39,8 +39,8 @@ impl std::str::FromStr for MatmulPrecision {
             .into_iter()
             .find(|level| level.name() == text)
             .ok_or_else(|| {
-                let known = "highest, high or medium";
-                Error::Libtorch(format!("unknown precision {text:?}: {known}"))
+                let supported = "highest, high, medium";
+                Error::Libtorch(format!("unknown precision {text:?} (supported: {supported})"))
             })
     }
 }
@@ -59,23 +59,23 @@ pub fn set_float32_matmul_precision(level: MatmulPrecision) -> Result<()> {
     call(|error| unsafe { ffi::polyqa_set_float32_matmul_precision(level, error) })
 }
 
-/// Sets `Medium` if its rounding error on the CPU is at most eight times the error of `Highest`,
-/// otherwise `Highest`; returns the level.
+/// Sets and returns the level `Medium` if it is accurate on the CPU, otherwise `Highest`.
 ///
-/// bfloat16 exceeds that bound by two orders of magnitude. The random generator is not used. The
-/// setting applies to all devices, and on a GPU `Medium` allows TF32, so tune only for runs on the
-/// CPU.
+/// `Medium` is accurate if its rounding error is at most eight times the error of `Highest`;
+/// bfloat16 exceeds this bound by two orders of magnitude. The random generator is not used. The
+/// setting applies to all devices, and on a GPU `Medium` allows TF32, so call this function only
+/// for runs on the CPU.
 ///
 /// # Errors
 /// [`Error::Libtorch`] or [`Error::Torch`] if an operation of libtorch fails.
 pub fn tune_float32_matmul() -> Result<MatmulPrecision> {
     let (medium, highest) = matmul_errors()?;
-    let chosen = match medium <= 8.0 * highest {
+    let level = match medium <= 8.0 * highest {
         true => MatmulPrecision::Medium,
         false => MatmulPrecision::Highest,
     };
-    set_float32_matmul_precision(chosen)?;
-    Ok(chosen)
+    set_float32_matmul_precision(level)?;
+    Ok(level)
 }
 
 /// The largest errors of a 256 x 384 x 256 matmul at `Medium` and `Highest`, compared with float64.
@@ -86,7 +86,7 @@ fn matmul_errors() -> Result<(f64, f64)> {
             .f_sin()?
             .f_view([rows, columns])?)
     };
-    // The inputs are exact in float32: only the matmul rounds.
+    // The inputs are exact in float32, so only the matmul rounds.
     let a = ramp(256, 384, 0.731)?.f_to_kind(Kind::Float)?;
     let b = ramp(384, 256, 1.137)?.f_to_kind(Kind::Float)?;
     let exact = a.f_to_kind(Kind::Double)?.f_matmul(&b.f_to_kind(Kind::Double)?)?;
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_chosen_level_keeps_float32_accuracy() {
+    fn the_tuned_level_has_float32_accuracy() {
         let (medium, highest) = matmul_errors().unwrap();
         assert!(highest < 1e-3, "{highest}");
         if tune_float32_matmul().unwrap() == MatmulPrecision::Medium {

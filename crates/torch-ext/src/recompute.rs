@@ -11,13 +11,14 @@ use crate::{Error, Result};
 
 type Body = Box<dyn Fn(&Tensor) -> std::result::Result<Tensor, String>>;
 
-/// Computes `body(input)` and stores only `input` for the backward pass, which calls `body` again
-/// with the same dropout and autocast (activation checkpointing, Chen et al. 2016).
+/// Computes `body(input)` with activation checkpointing (Chen et al. 2016).
 ///
-/// It costs one more forward pass of `body`, and memory for the graph of one `body` at a time.
-/// Gradients of parameters that `body` uses are added to their `grad` during the backward pass, so
-/// `Tensor::run_backward` does not return them. If `input` requires no gradient, `body` is called
-/// without checkpointing. It must use only the random generator of `input`'s device.
+/// Only `input` is stored. The backward pass calls `body` again with the same dropout and autocast.
+///
+/// Checkpointing costs one more forward pass of `body`, and memory for the graph of one `body` at a
+/// time. Gradients of parameters that `body` uses are added to their `grad` during the backward
+/// pass, so `Tensor::run_backward` does not return them. If `input` requires no gradient, `body` is
+/// called without checkpointing. `body` must use only the random generator of `input`'s device.
 ///
 /// # Errors
 /// [`Error::Libtorch`] with the error of `body` or of libtorch.
@@ -65,7 +66,7 @@ extern "C" fn run(
             return out.as_ptr().cast_mut();
         }
         Ok(Err(message)) => message,
-        Err(_) => "the recomputed part panicked".to_owned(),
+        Err(_) => "the recomputed function panicked".to_owned(),
     };
     let message = CString::new(message.replace('\0', " ")).unwrap_or_default();
     // SAFETY: `error` is a valid pointer from the shim, which frees the message with `free`.

@@ -1,4 +1,4 @@
-//! State of random generators, to repeat dropout masks.
+//! State of random generators, to reproduce dropout masks.
 use std::cell::Cell;
 
 use tch::{Device, Kind, Tensor};
@@ -6,13 +6,13 @@ use tch::{Device, Kind, Tensor};
 use crate::ffi::{self, call, make};
 use crate::{Error, Result};
 
-fn index(device: Device) -> Result<i64> {
+fn device_index(device: Device) -> Result<i64> {
     match device {
         Device::Cpu => Ok(-1),
         Device::Cuda(index) => {
             i64::try_from(index).map_err(|_| Error::Libtorch(format!("no CUDA device {index}")))
         }
-        other => Err(Error::Libtorch(format!("no generator of {other:?} can be read"))),
+        other => Err(Error::Libtorch(format!("the generator of {other:?} cannot be read"))),
     }
 }
 
@@ -32,17 +32,17 @@ fn index(device: Device) -> Result<i64> {
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
 pub fn rng_state(device: Device) -> Result<Tensor> {
-    let index = index(device)?;
+    let index = device_index(device)?;
     // SAFETY: on success `out` is a new tensor that we own.
     make(|out, error| unsafe { ffi::polyqa_rng_state(index, out, error) })
 }
 
-/// Restores a state of [`rng_state`].
+/// Restores a state that [`rng_state`] returned.
 ///
 /// # Errors
 /// [`Error::Libtorch`] if `state` is not a state of this device's generator.
 pub fn set_rng_state(device: Device, state: &Tensor) -> Result<()> {
-    let index = index(device)?;
+    let index = device_index(device)?;
     // SAFETY: `state` is a live tensor.
     call(|error| unsafe { ffi::polyqa_set_rng_state(index, state.as_ptr(), error) })
 }
@@ -52,8 +52,9 @@ thread_local! {
     static FIRST_ROW: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Returns the index in the step's batch of the first row that this thread computes; 0 outside of
-/// micro-batches ([`MicroBatchSeeds`]).
+/// Returns the index of the current micro-batch's first row in the batch.
+///
+/// It is 0 outside of micro-batches ([`MicroBatchSeeds`]).
 pub fn first_row() -> usize {
     FIRST_ROW.get()
 }
@@ -62,8 +63,8 @@ pub fn first_row() -> usize {
 ///
 /// On the CPU, dropout depends on the index of a row in the batch ([`token_offsets`]). Every
 /// micro-batch starts with the same generator state and the index of its first row, so results do
-/// not depend on the split into micro-batches and processes. A GPU generator is seeded for each
-/// micro-batch by that index.
+/// not depend on the split into micro-batches and processes. On a GPU, the generator is seeded for
+/// each micro-batch from the index of its first row.
 ///
 /// ```
 /// use tch::Device;
@@ -72,19 +73,19 @@ pub fn first_row() -> usize {
 /// tch::manual_seed(3);
 /// let seeds = MicroBatchSeeds::new()?;
 /// let draw = |rows| dropout_factors(&token_offsets(rows, 5)?, 8, 0.1);
-/// let whole = draw(3)?;
+/// let batch = draw(3)?;
 /// seeds.enter(2);
-/// assert_eq!(draw(1)?, whole.narrow(0, 10, 5));
+/// assert_eq!(draw(1)?, batch.narrow(0, 10, 5));
 /// seeds.enter(0);
-/// assert_eq!(draw(2)?, whole.narrow(0, 0, 10));
+/// assert_eq!(draw(2)?, batch.narrow(0, 0, 10));
 /// # Ok::<(), torch_ext::Error>(())
 /// ```
 ///
 /// [`token_offsets`]: crate::token_offsets
 #[derive(Debug)]
 pub struct MicroBatchSeeds {
-    cpu: Tensor,
-    gpu: u64,
+    cpu_state: Tensor,
+    gpu_seed: u64,
 }
 
 impl MicroBatchSeeds {
@@ -93,11 +94,11 @@ impl MicroBatchSeeds {
     /// # Errors
     /// [`Error::Torch`] if libtorch returns an error.
     pub fn new() -> Result<Self> {
-        let cpu = rng_state(Device::Cpu)?;
+        let cpu_state = rng_state(Device::Cpu)?;
         let drawn = Tensor::f_randint(1 << 62, [1], (Kind::Int64, Device::Cpu))?;
-        let gpu = drawn.f_int64_value(&[0])?.unsigned_abs();
-        set_rng_state(Device::Cpu, &cpu)?;
-        Ok(Self { cpu, gpu })
+        let gpu_seed = drawn.f_int64_value(&[0])?.unsigned_abs();
+        set_rng_state(Device::Cpu, &cpu_state)?;
+        Ok(Self { cpu_state, gpu_seed })
     }
 
     /// Starts the micro-batch whose first row has index `first` in the batch.
@@ -105,12 +106,12 @@ impl MicroBatchSeeds {
     /// # Errors
     /// [`Error::Libtorch`] if libtorch returns an error.
     pub fn enter(&self, first: usize) -> Result<()> {
-        set_rng_state(Device::Cpu, &self.cpu)?;
+        set_rng_state(Device::Cpu, &self.cpu_state)?;
         FIRST_ROW.set(first);
         if tch::Cuda::is_available() {
             // The factor is odd, so all micro-batches of a step have different seeds.
             let number = u64::try_from(first).unwrap_or(u64::MAX);
-            let seed = self.gpu.wrapping_add(number.wrapping_mul(0x5851_F42D_4C95_7F2D));
+            let seed = self.gpu_seed.wrapping_add(number.wrapping_mul(0x5851_F42D_4C95_7F2D));
             tch::Cuda::manual_seed_all(seed);
         }
         Ok(())
@@ -129,8 +130,8 @@ impl Drop for MicroBatchSeeds {
 /// ```
 /// let rows = ["a", "b", "c"];
 /// let micro_batches = torch_ext::MicroBatch::cut(&rows, 2);
-/// let firsts: Vec<usize> = micro_batches.iter().map(|one| one.first).collect();
-/// assert_eq!(firsts, [0, 2]);
+/// let starts: Vec<usize> = micro_batches.iter().map(|part| part.first).collect();
+/// assert_eq!(starts, [0, 2]);
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct MicroBatch<T> {
@@ -141,7 +142,7 @@ pub struct MicroBatch<T> {
 }
 
 impl<'a, T> MicroBatch<&'a [T]> {
-    /// Splits a batch into parts of `size` rows; the last may be shorter. A size of 0 counts as 1.
+    /// Splits a batch into parts of `size` rows. The last part may be shorter; a size of 0 means 1.
     pub fn cut(rows: &'a [T], size: usize) -> Vec<Self> {
         let size = size.max(1);
         let parts = rows.chunks(size).enumerate();
@@ -149,8 +150,10 @@ impl<'a, T> MicroBatch<&'a [T]> {
     }
 }
 
-/// Draws float32 values from N(0, 1) on the CPU with a separate generator. The values are the same
-/// as after `tch::manual_seed(seed)`, but the state of all other generators is unchanged.
+/// Draws float32 values from N(0, 1) on the CPU with a separate generator.
+///
+/// The values are the same as after `tch::manual_seed(seed)`, but the state of all other generators
+/// is unchanged.
 ///
 /// # Errors
 /// [`Error::Libtorch`] for a negative size, or if there is not enough memory.
@@ -178,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seeded_draws_leave_the_default_generator_alone() {
+    fn seeded_draws_do_not_change_the_default_generator() {
         let before = rng_state(Device::Cpu).unwrap();
         let drawn = seeded_randn(&[100], 3).unwrap();
         assert_eq!(rng_state(Device::Cpu).unwrap(), before);

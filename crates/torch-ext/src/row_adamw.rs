@@ -8,13 +8,13 @@ use crate::{AdamWStep, Error, Result, fused_adamw};
 pub struct Gradient {
     /// Ascending row indices, `[R]` i64; absent for a dense gradient.
     rows: Option<Tensor>,
-    /// The dense gradient, or the rows, `[R, …]`.
+    /// The dense gradient, or the gradients of the rows, `[R, …]`.
     values: Tensor,
 }
 
 impl Gradient {
-    /// Splits a gradient into rows and values. In a sparse gradient of libtorch (COO, by rows),
-    /// repeated rows are summed.
+    /// Splits a gradient into rows and values. A sparse gradient is in libtorch's COO format, with
+    /// one sparse dimension; repeated rows are summed.
     ///
     /// # Errors
     /// [`Error::Torch`](crate::Error::Torch) if libtorch returns an error.
@@ -27,8 +27,8 @@ impl Gradient {
         Ok(Self { rows: Some(rows), values: grad.f_values()? })
     }
 
-    /// Returns the elements of a dense gradient, or of the present rows; absent rows are zero.
-    /// Norms and scaling only need these elements.
+    /// Returns the elements of a dense gradient, or of the present rows of a sparse gradient. Other
+    /// rows are zero, so norms and scaling need only these elements.
     pub fn values(&self) -> &Tensor {
         &self.values
     }
@@ -50,12 +50,11 @@ impl Gradient {
 
 /// The rows of a parameter that have ever had a gradient, which AdamW must update.
 ///
-/// The moments of all other rows are zero, so their update is only weight decay, and skipping the
-/// rest of it changes no bit.
+/// The moments of all other rows are zero, so weight decay alone gives their exact update.
 #[derive(Debug)]
 pub struct TouchedRows {
     /// `[V]` bool.
-    live: Tensor,
+    touched: Tensor,
 }
 
 impl TouchedRows {
@@ -65,7 +64,7 @@ impl TouchedRows {
     /// [`Error::Torch`](crate::Error::Torch) if libtorch returns an error.
     pub fn none(parameter: &Tensor) -> Result<Self> {
         let rows = parameter.size().first().copied().unwrap_or(0);
-        Ok(Self { live: Tensor::f_zeros([rows], (Kind::Bool, parameter.device()))? })
+        Ok(Self { touched: Tensor::f_zeros([rows], (Kind::Bool, parameter.device()))? })
     }
 
     /// Returns the rows with nonzero moments.
@@ -76,7 +75,7 @@ impl TouchedRows {
         let any = |moment: &Tensor| -> Result<Tensor> {
             Ok(moment.f_ne(0.0)?.f_flatten(1, -1)?.f_any_dim(1, false)?)
         };
-        Ok(Self { live: any(exp_avg)?.f_logical_or(&any(exp_avg_sq)?)? })
+        Ok(Self { touched: any(exp_avg)?.f_logical_or(&any(exp_avg_sq)?)? })
     }
 
     /// Runs one AdamW step with a sparse gradient. The result equals [`fused_adamw`] with the dense
@@ -85,7 +84,7 @@ impl TouchedRows {
     /// `step_count` is a float32 scalar that already counts this step.
     ///
     /// # Errors
-    /// [`Error::Libtorch`] or [`Error::Torch`] if shapes, dtypes or devices do not fit.
+    /// [`Error::Libtorch`] or [`Error::Torch`] if shapes, dtypes or devices do not match.
     pub fn step(
         &mut self,
         parameter: &Tensor,
@@ -95,11 +94,11 @@ impl TouchedRows {
         step: &AdamWStep,
     ) -> Result<()> {
         let Some(rows) = &gradient.rows else {
-            return Err(Error::Libtorch("the gradient is dense, not one of some rows".into()));
+            return Err(Error::Libtorch("expected a sparse gradient, got a dense one".into()));
         };
         no_grad(|| {
-            let _ = self.live.f_index_fill_(0, rows, 1)?;
-            let active = self.live.f_nonzero()?.f_view([-1])?;
+            let _ = self.touched.f_index_fill_(0, rows, 1)?;
+            let active = self.touched.f_nonzero()?.f_view([-1])?;
             let total = parameter.size().first().copied().unwrap_or(0);
             let count = active.size().first().copied().unwrap_or(0);
             let [exp_avg, exp_avg_sq] = moments;
@@ -108,23 +107,24 @@ impl TouchedRows {
                 let lists = ([parameter], [&grad], [exp_avg], [exp_avg_sq], [step_count]);
                 return fused_adamw(&lists.0, &lists.1, &lists.2, &lists.3, &lists.4, step);
             }
-            let mut whole =
+            let mut full =
                 [parameter.detach(), exp_avg.shallow_clone(), exp_avg_sq.shallow_clone()];
-            let part = whole
+            let rows_of_all = full
                 .iter()
                 .map(|tensor| Ok(tensor.f_index_select(0, &active)?))
                 .collect::<Result<Vec<Tensor>>>()?;
-            let [some, first, second] = part.as_slice() else { return Ok(()) };
-            let places = rows.f_searchsorted(&active, false, false, "left", None::<&Tensor>)?;
-            let grad = some.f_zeros_like()?.f_index_copy_(0, &places, &gradient.values)?;
-            fused_adamw(&[some], &[&grad], &[first], &[second], &[step_count], step)?;
+            let [active_rows, first, second] = rows_of_all.as_slice() else { return Ok(()) };
+            let positions = rows.f_searchsorted(&active, false, false, "left", None::<&Tensor>)?;
+            let grad =
+                active_rows.f_zeros_like()?.f_index_copy_(0, &positions, &gradient.values)?;
+            fused_adamw(&[active_rows], &[&grad], &[first], &[second], &[step_count], step)?;
             if step.weight_decay != 0.0
-                && let [whole, ..] = &mut whole
+                && let [parameter, ..] = &mut full
             {
-                let _ = whole.f_mul_scalar_(1.0 - step.lr * step.weight_decay)?;
+                let _ = parameter.f_mul_scalar_(1.0 - step.lr * step.weight_decay)?;
             }
-            for (whole, part) in whole.iter_mut().zip(&part) {
-                let _ = whole.f_index_copy_(0, &active, part)?;
+            for (tensor, updated) in full.iter_mut().zip(&rows_of_all) {
+                let _ = tensor.f_index_copy_(0, &active, updated)?;
             }
             Ok(())
         })
@@ -139,13 +139,13 @@ mod tests {
 
     const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 
-    /// A gradient as the sparse embedding makes it, with repeated rows, and the same one dense.
+    /// The sparse gradient of an embedding, with repeated rows, and the equal dense gradient.
     fn gradients(words: &Tensor, ids: &[i64], weight: &Tensor) -> (Tensor, Tensor) {
         let ids = Tensor::from_slice(ids);
         let [sparse, dense] = [true, false].map(|sparse| {
             let leaf = words.detach().copy().set_requires_grad(true);
-            let taken = Tensor::embedding(&leaf, &ids, 1, false, sparse);
-            (taken * weight).sum(Kind::Float).backward();
+            let embeddings = Tensor::embedding(&leaf, &ids, 1, false, sparse);
+            (embeddings * weight).sum(Kind::Float).backward();
             leaf.grad()
         });
         assert!(sparse.is_sparse() && !dense.is_sparse());
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_never_touched_need_only_their_decay_bit_for_bit() {
+    fn sparse_steps_equal_dense_steps_bit_for_bit() {
         for weight_decay in [0.0, 0.01] {
             let step = AdamWStep {
                 lr: 1e-2,
@@ -166,8 +166,8 @@ mod tests {
             let start = crate::seeded_randn(&[90, 48], 5).unwrap();
             let state = || (start.copy(), start.zeros_like(), start.zeros_like());
             let (ours, theirs) = (state(), state());
-            let mut live = TouchedRows::none(&start).unwrap();
-            // Of the first steps with few rows each; then one with all of them, and what follows.
+            let mut touched = TouchedRows::none(&start).unwrap();
+            // Steps with few rows, one step with all rows, and more steps with few rows.
             let few = (0..46).map(|k: i64| vec![k % 7, 40 + k % 3, 89, k % 5, k % 7]);
             let many = (0..90).chain([3, 4]).collect();
             let batches = few.chain([many, vec![0, 1, 2, 3, 4], vec![2, 7, 2, 2, 2], vec![88]]);
@@ -177,18 +177,18 @@ mod tests {
                 let count = Tensor::from(k as f32 + 1.0);
                 let gradient = Gradient::new(sparse).unwrap();
                 assert_eq!(gradient.to_dense(&ours.0).unwrap(), dense);
-                live.step(&ours.0, &gradient, [&ours.1, &ours.2], &count, &step).unwrap();
+                touched.step(&ours.0, &gradient, [&ours.1, &ours.2], &count, &step).unwrap();
                 let (p, m, v) = &theirs;
                 fused_adamw(&[p], &[&dense], &[m], &[v], &[&count], &step).unwrap();
                 assert_eq!(ours, theirs, "step {k}, decay {weight_decay}");
             }
-            let again = TouchedRows::of(&ours.1, &ours.2).unwrap();
-            assert_eq!(again.live, live.live.logical_and(&again.live));
+            let nonzero = TouchedRows::of(&ours.1, &ours.2).unwrap();
+            assert_eq!(nonzero.touched, touched.touched.logical_and(&nonzero.touched));
         }
     }
 
     #[test]
-    fn values_are_the_gradient_s_own_memory() {
+    fn values_share_memory_with_the_gradient() {
         let words = crate::seeded_randn(&[20, 16], 1).unwrap();
         let (sparse, dense) = gradients(&words, &[3, 5, 3], &Tensor::ones([3, 16], FLOAT));
         let gradient = Gradient::new(sparse).unwrap();

@@ -1,20 +1,20 @@
 //! Alternate stack for signal handlers.
 //!
 //! oneDNN's float32 matmul for AVX-512 sets the stack pointer to a heap block during its
-//! computation. The frame of a signal that arrives then (2.5 KB and more) is written below the
-//! stack pointer, over other heap blocks. An alternate signal stack prevents this.
+//! computation. If a signal arrives during this time, its frame (at least 2.5 KB) is written below
+//! the stack pointer, over other heap blocks. An alternate signal stack prevents this.
 use std::io;
 
-/// Size in bytes of the main thread's signal stack. A frame has at most 12 KB (AMX).
+/// Size in bytes of the main thread's signal stack. A signal frame has at most 12 KB (AMX).
 #[cfg(target_os = "linux")]
 const STACK_BYTES: usize = 1 << 16;
 
 /// Gives the calling thread an alternate signal stack for the rest of the process.
 ///
-/// Call it in the main thread, which the kernel prefers for signals to the process. The signal
-/// stack of Rust's runtime may be as small as one frame, without space for the handler.
+/// Call this function in the main thread, which the kernel prefers for signals to the process. The
+/// signal stack of Rust's runtime may be as small as one frame, without space for the handler.
 #[cfg(target_os = "linux")]
-pub(crate) fn give_thread_signal_stack() {
+pub(crate) fn install_signal_stack() {
     let memory = Box::leak(vec![0_u8; STACK_BYTES].into_boxed_slice());
     let stack =
         libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: memory.len() };
@@ -23,12 +23,13 @@ pub(crate) fn give_thread_signal_stack() {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn give_thread_signal_stack() {}
+pub(crate) fn install_signal_stack() {}
 
 /// Makes the handler of `signal` run on the alternate signal stack of the receiving thread.
 ///
-/// Call it after each registration of a handler in a program that computes with libtorch; otherwise
-/// a signal can corrupt the heap. On systems other than Linux, this function does nothing.
+/// Call this function after each registration of a handler in a program that computes with
+/// libtorch; otherwise a signal can corrupt the heap. On systems other than Linux, this function
+/// does nothing.
 ///
 /// # Errors
 /// The system's error for an unknown signal.
@@ -45,7 +46,7 @@ pub fn handle_on_signal_stack(signal: i32) -> io::Result<()> {
     }
 }
 
-/// On other systems, no library is known to change the stack pointer.
+/// Does nothing: on other systems, no library is known to change the stack pointer.
 ///
 /// # Errors
 /// None.
@@ -65,10 +66,10 @@ mod tests {
 
     extern "C" fn ignore(_: libc::c_int) {}
 
-    /// Sends signals to a thread that multiplies matrices. Where a handler runs on the stack of
-    /// the matrix product, the heap is damaged within a few thousand signals.
+    /// Sends signals to a thread that multiplies matrices. If handlers ran on the stack of the
+    /// matmul, a few thousand signals would corrupt the heap.
     #[test]
-    fn signals_during_matrix_products_leave_the_heap_intact() {
+    fn signals_during_matmuls_do_not_corrupt_the_heap() {
         let signal = libc::SIGUSR1;
         // SAFETY: a handler that does nothing.
         unsafe {
@@ -78,7 +79,7 @@ mod tests {
             assert_eq!(libc::sigaction(signal, &raw const action, std::ptr::null_mut()), 0);
         }
         handle_on_signal_stack(signal).unwrap();
-        give_thread_signal_stack();
+        install_signal_stack();
         // SAFETY: the calling thread's own handle, and it outlives the scope below.
         let computing = unsafe { libc::pthread_self() };
         let done = AtomicBool::new(false);
@@ -93,9 +94,9 @@ mod tests {
                     unsafe { libc::pthread_kill(computing, signal) };
                 }
             });
-            for product in 0..8000 {
-                if product % 500 == 0 {
-                    // As programs do. Another test sets the level, too.
+            for repetition in 0..8000 {
+                if repetition % 500 == 0 {
+                    // Programs also tune matmuls, and another test changes the level.
                     crate::tune_float32_matmul().unwrap();
                 }
                 let sums = x.linear(&weight, Some(&bias));

@@ -9,15 +9,15 @@ use crate::ffi::{self, make, raw_or_null};
 pub struct KeyBlocks<'a> {
     /// `[M, D]`.
     pub key: &'a Tensor,
-    /// `[R]` and `[M]` i64: a key of the same group as the query is excluded.
+    /// Groups of queries `[R]` and keys `[M]`, i64. Keys of the query's group are excluded.
     pub groups: Option<(&'a Tensor, &'a Tensor)>,
-    /// Whether negative numbers are also groups; otherwise they mean no group.
+    /// Whether negative numbers are groups; if false, they mean no group.
     pub negative_groups: bool,
-    /// `[R]` float, without gradient: subtracted from each similarity, which preserves the
-    /// precision of a log-sum-exp close to it. `None`: 0.
+    /// `[R]` float, without gradient: subtracted from each similarity of a query. It preserves the
+    /// precision of a log-sum-exp with a similar value. `None`: 0.
     pub offset: Option<&'a Tensor>,
-    /// Divides each key by the maximum of its L2 norm and this value; only for keys that require no
-    /// gradient.
+    /// Divides each key by the maximum of its L2 norm and this value. Only for keys that require no
+    /// gradient. `None`: keys are not normalised.
     pub normalise_eps: Option<f64>,
     /// Number of keys per block, at least 1.
     pub block: i64,
@@ -26,18 +26,18 @@ pub struct KeyBlocks<'a> {
 /// Computes `ln Σₘ exp(query · key[m] / temperature − offset)` for each query over the keys of
 /// other groups; -∞ if there are none.
 ///
-/// A custom autograd function with running maxima. The gradient of `query` is computed in the
-/// forward pass from the same products; a gradient of `key` requires computing the products again.
-/// Memory use is a few vectors of the size of `query` and `[R, block]` products. There is no second
-/// derivative: requesting one is an error.
+/// A custom autograd function uses running maxima. It computes the gradient of `query` in the
+/// forward pass from the same products; for the gradient of `key`, the backward pass computes the
+/// products again. Memory use is a few tensors of the size of `query` and `[R, block]` products.
+/// The function has no second derivative.
 ///
 /// # Shapes
 /// - `query`: `[R, D]` float; receives gradient
-/// - `keys.key`: `[M, D]` float; receives gradient if it requires it
+/// - `keys.key`: `[M, D]` float; receives gradient if required
 /// - returns `[R]`: float64 for float64 queries, else float32; products and sums use this dtype
 ///
 /// # Errors
-/// [`Error::Libtorch`](crate::Error::Libtorch) for shapes or dtypes that do not fit.
+/// [`Error::Libtorch`](crate::Error::Libtorch) for shapes or dtypes that do not match.
 ///
 /// # Example
 /// ```

@@ -4,8 +4,10 @@ use tch::{Device, Tensor};
 use crate::Result;
 use crate::ffi::{self, make};
 
-/// Copies `tensor` to `device`. A copy from the CPU to a GPU uses pinned memory and is
-/// asynchronous: it is queued before later work on the GPU.
+/// Copies `tensor` to `device`.
+///
+/// A copy from the CPU to a GPU uses pinned memory and is asynchronous: it is queued before later
+/// work on the GPU.
 ///
 /// # Errors
 /// [`Error::Libtorch`](crate::Error::Libtorch) or [`Error::Torch`](crate::Error::Torch) if libtorch
@@ -24,6 +26,6 @@ pub fn upload(tensor: &Tensor, device: Device) -> Result<Tensor> {
     if tensor.device() != Device::Cpu {
         return Ok(tensor.f_to_device(device)?);
     }
-    // SAFETY: a live tensor; on success the shim returns one that we own.
+    // SAFETY: a live tensor; on success the shim returns a tensor that we own.
     make(|out, error| unsafe { ffi::polyqa_upload(tensor.as_ptr(), index, out, error) })
 }

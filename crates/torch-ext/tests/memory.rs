@@ -1,63 +1,63 @@
-//! Memory that a program retains between steps whose batches differ in size.
+//! Memory that a program retains between steps with batches of different sizes.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
-#![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(clippy::unwrap_used)] // test helpers
 use std::collections::VecDeque;
 use std::process::Command;
 
 use tch::{Device, Kind, Tensor};
 
 /// Resident memory in MiB.
-fn resident() -> f64 {
+fn resident_mib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
 }
 
-/// Not a test by itself: what the test below starts.
+/// Program that the test below starts.
 #[test]
 #[ignore = "started by another test"]
 fn steps() {
     torch_ext::passive_omp_wait();
-    let before = resident();
-    let mut outliving = VecDeque::new();
+    let before = resident_mib();
+    let mut long_lived = VecDeque::new();
     let mut largest = 0;
     for step in 0..200i64 {
-        // Batches of 24 to 48 tensors' MiB, in no order.
+        // Batches of 24 to 48 MiB.
         let elements = 262_144 + step * 7_919 % 262_144;
         let mut activations = Vec::new();
         for layer in 0..24 {
             activations.push(Tensor::ones([elements], (Kind::Float, Device::Cpu)));
             if layer % 4 == 0 {
-                // As oneDNN's kernels, which stay for some steps.
-                outliving.push_back(vec![1u8; 200_000]);
+                // Like oneDNN's kernels, these blocks are freed some steps later.
+                long_lived.push_back(vec![1u8; 200_000]);
             }
         }
         assert!(activations.iter().all(|tensor| (tensor.data_ptr() as usize).is_multiple_of(64)));
         largest = largest.max(24 * 4 * elements);
-        outliving.drain(..outliving.len().saturating_sub(60));
+        long_lived.drain(..long_lived.len().saturating_sub(60));
     }
     let needed = largest as f64 / f64::from(1 << 20) + 60.0 * 0.2;
-    println!("grew by {:.1} of {needed:.1}", resident() - before);
+    println!("grew by {:.1} of {needed:.1}", resident_mib() - before);
     let error = Tensor::f_empty([i64::MAX / 8], (Kind::Float, Device::Cpu)).unwrap_err();
     assert!(error.to_string().contains("can't allocate memory"), "{error}");
     assert_eq!(Tensor::zeros([0], (Kind::Float, Device::Cpu)).numel(), 0);
 }
 
-/// Not a test by itself: what the test below starts.
+/// Program that the test below starts.
 #[test]
 #[ignore = "started by another test"]
 fn kernels() {
     torch_ext::passive_omp_wait();
     let options = (Kind::BFloat16, Device::Cpu);
     let weight = Tensor::ones([128, 128], options);
-    let product = |rows: i64| Tensor::ones([rows, 128], options).matmul(&weight);
-    (1..=200).for_each(|rows| drop(product(rows)));
-    let before = resident();
-    (201..=700).for_each(|rows| drop(product(rows)));
-    println!("grew by {:.1}", resident() - before);
+    let matmul = |rows: i64| Tensor::ones([rows, 128], options).matmul(&weight);
+    (1..=200).for_each(|rows| drop(matmul(rows)));
+    let before = resident_mib();
+    (201..=700).for_each(|rows| drop(matmul(rows)));
+    println!("grew by {:.1}", resident_mib() - before);
 }
 
-/// Runs one of the programs above as the only thread of a process of its own.
+/// Runs one of the programs above in a separate process with one test thread.
 fn run(name: &str) -> String {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"]);
@@ -70,14 +70,14 @@ fn run(name: &str) -> String {
     text
 }
 
-/// The numbers that a program printed behind `grew by`.
+/// The numbers that a program printed after `grew by`.
 fn growth(text: &str) -> Vec<f64> {
     let line = text.lines().find_map(|line| Some(line.split_once("grew by ")?.1)).unwrap();
     line.split(" of ").map(|number| number.trim().parse().unwrap()).collect()
 }
 
 #[test]
-fn memory_of_several_batch_sizes_is_that_of_the_largest() {
+fn memory_is_limited_by_the_largest_batch() {
     let text = run("steps");
     let growth = growth(&text);
     assert!(growth[0] < 1.15 * growth[1] + 8.0, "{text}");
@@ -86,6 +86,6 @@ fn memory_of_several_batch_sizes_is_that_of_the_largest() {
 #[test]
 fn kernels_of_unused_shapes_are_evicted() {
     let text = run("kernels");
-    // 29 on a processor with AMX, and 321 with caches of 1,024 kernels.
+    // Measured on a processor with AMX: 29 MiB, and 321 MiB with caches of 1,024 kernels.
     assert!(growth(&text)[0] < 100.0, "{text}");
 }

@@ -1,20 +1,20 @@
-//! A program that starts itself again for a passive wait policy and small caches of kernels.
+//! A program that restarts itself with a passive wait policy and small kernel caches.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used)] // helpers of tests
+#![allow(clippy::unwrap_used)] // test helpers
 use std::process::{Command, Output};
 
-/// Not a test by itself: what the test below starts.
+/// Program that the tests below start.
 #[test]
 #[ignore = "started by another test"]
 fn program() {
     torch_ext::passive_omp_wait();
-    // Linked with libtorch, and so with libgomp.
+    // This program is linked with libtorch, and thus with libgomp.
     let sum = tch::Tensor::from_slice(&[1i64, 2]).sum(tch::Kind::Int64).int64_value(&[]);
     let policy = std::env::var("OMP_WAIT_POLICY").unwrap_or_else(|_| "unset".to_owned());
     println!("pid {} sum {sum} policy {policy}", std::process::id());
 }
 
-/// Caches of kernels that a user set.
+/// Capacities of kernel caches, set by a user.
 const CACHES: [(&str, &str); 2] =
     [("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "9"), ("LRU_CACHE_CAPACITY", "9")];
 
@@ -33,8 +33,9 @@ fn start(set: &[(&str, &str)]) -> (u32, Output) {
     (child.id(), child.wait_with_output().unwrap())
 }
 
-/// What libgomp says it read, each time it was loaded; nothing where libtorch has another OpenMP.
-fn read_by_libgomp(output: &Output) -> Vec<String> {
+/// Policies that libgomp printed, one for each time it was loaded; none if libtorch uses another
+/// OpenMP runtime.
+fn libgomp_policies(output: &Output) -> Vec<String> {
     String::from_utf8_lossy(&output.stderr)
         .lines()
         .filter_map(|line| Some(line.split_once("OMP_WAIT_POLICY = ")?.1.trim().to_owned()))
@@ -42,24 +43,27 @@ fn read_by_libgomp(output: &Output) -> Vec<String> {
 }
 
 #[test]
-fn a_program_starts_again_once_and_libgomp_waits_passively() {
+fn a_program_restarts_once_and_libgomp_waits_passively() {
     let (pid, output) = start(&[]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
     assert!(text.contains(&format!("pid {pid} sum 3 policy passive")), "{text}");
     assert_eq!(text.matches("policy").count(), 1, "{text}");
-    let read = read_by_libgomp(&output);
-    assert!(read.is_empty() || (read.len() == 2 && read[1] == "'PASSIVE'"), "{read:?}");
+    let policies = libgomp_policies(&output);
+    assert!(
+        policies.is_empty() || (policies.len() == 2 && policies[1] == "'PASSIVE'"),
+        "{policies:?}"
+    );
 }
 
 #[test]
-fn the_users_setting_is_kept() {
+fn settings_of_the_user_do_not_change() {
     for (set, policy) in
         [(("OMP_WAIT_POLICY", "active"), "active"), (("GOMP_SPINCOUNT", "7"), "unset")]
     {
         let (pid, output) = start(&[set, CACHES[0], CACHES[1]]);
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(text.contains(&format!("pid {pid} sum 3 policy {policy}")), "{set:?}: {text}");
-        assert!(read_by_libgomp(&output).len() < 2, "{set:?}: started again");
+        assert!(libgomp_policies(&output).len() < 2, "{set:?}: restarted");
     }
 }

@@ -2,8 +2,9 @@
 
     python3 crates/trainer/scripts/grad_scaler.py > crates/trainer/tests/data/grad_scaler.json
 
-Written with torch 2.11.0, Python 3.11. Each step: whether the gradient was infinite, then the scale
-and the count of good steps after `update()`, and whether the optimiser's step was made.
+Written with torch 2.11.0 and Python 3.11. Each step has `overflow` (whether the gradient was
+infinite), the scale and the number of good steps after `update()`, and whether the optimiser
+updated the weight.
 """
 import json
 import platform
@@ -31,7 +32,7 @@ def steps(overflows, **options):
 
 default = torch.amp.GradScaler("cpu")
 cases = {
-    # By name: the growth interval, and the steps that overflow.
+    # The growth interval and the overflow flag of each step, by case.
     "default": (default.get_growth_interval(), [k in (0, 1, 5) for k in range(2030)]),
     "short": (3, [k in (2, 3, 11, 12, 13, 20) for k in range(40)]),
 }
@@ -42,7 +43,7 @@ print(json.dumps({
     "cases": {
         name: {"growth_interval": interval, "steps": [
             row for k, row in enumerate(steps(overflows, growth_interval=interval))
-            # A long run of good steps says nothing new.
+            # Omits most of a long run of good steps.
             if name != "default" or k < 10 or k > 2000
         ]}
         for name, (interval, overflows) in cases.items()

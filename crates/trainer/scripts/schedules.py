@@ -2,8 +2,9 @@
 
     python3 crates/trainer/scripts/schedules.py > crates/trainer/tests/data/schedules.json
 
-Written with torch 2.11.0 and transformers 5.23.0, Python 3.11. For each run: its steps, the ratio of
-warm-up, the steps of warm-up that `TrainingArguments` makes of it (`warmup_steps` below 1), and the factor before each step.
+Written with torch 2.11.0, transformers 5.23.0 and Python 3.11. Each run has a number of steps, a
+warm-up ratio, the warm-up steps that `TrainingArguments` computes from this ratio (`warmup_steps`
+below 1), and the factor before each step.
 """
 import json
 import platform
@@ -26,7 +27,7 @@ def factors(name, steps, warmup):
 
 runs = []
 for steps, ratio in [(1, 0.0), (7, 0.1), (10, 0.25), (40, 0.06), (23, 0.9)]:
-    # All arguments but this one would want `accelerate`.
+    # A complete `TrainingArguments` would require `accelerate`.
     arguments = types.SimpleNamespace(warmup_steps=ratio)
     warmup = transformers.TrainingArguments.get_warmup_steps(arguments, steps)
     runs.append({"steps": steps, "ratio": ratio, "warmup": warmup,

@@ -4,7 +4,7 @@ use torch_ext::{MicroBatch, MicroBatchSeeds, ProcessGroup, current_group};
 
 use crate::{StepLosses, TaskError};
 
-/// A named loss of a micro-batch, as its share of the full batch's loss.
+/// A named loss of a micro-batch: its contribution to the loss of the full batch.
 pub struct WeightedLoss {
     /// Name in the log.
     pub name: &'static str,
@@ -17,10 +17,11 @@ pub struct WeightedLoss {
 /// Runs forward and backward passes of a step's micro-batches sequentially, so that only one graph
 /// exists at a time.
 ///
-/// The result equals one large batch if `shares` returns shares: for a mean over the batch's n
-/// targets, the micro-batch's *sum* over n, not its own mean. Averaging the means of micro-batches
-/// would give unequal weights to targets if their numbers differ. The number n must be known before
-/// the first forward pass, so mask the full batch first.
+/// `shares` computes a micro-batch's contributions to the losses of the full batch. For a mean over
+/// the n targets of the full batch, the contribution is the micro-batch's *sum* divided by n, not
+/// the micro-batch's mean. A mean of means would weight targets unequally if micro-batches have
+/// different numbers of targets. The number n must be known before the first forward pass, so mask
+/// the full batch first.
 ///
 /// Backward passes use [`torch_ext::backward`], which applies the loss scale of float16.
 ///
@@ -67,7 +68,7 @@ pub fn accumulate<T>(
         for WeightedLoss { name, weight, loss } in shares(rows)? {
             let value = loss.f_detach()?.f_to_kind(Kind::Double)?;
             total = total.f_add(&value.f_mul_scalar(weight)?)?;
-            match parts.iter_mut().find(|(known, _)| *known == name) {
+            match parts.iter_mut().find(|(part_name, _)| *part_name == name) {
                 Some((_, part)) => *part = part.f_add(&value)?,
                 None => parts.push((name, value)),
             }
@@ -78,7 +79,7 @@ pub fn accumulate<T>(
             });
         }
         if let Some(sum) = sum.filter(Tensor::requires_grad) {
-            let _region = torch_ext::region(c"way back");
+            let _region = torch_ext::region(c"backward");
             torch_ext::backward(&sum)?;
         }
     }
@@ -93,19 +94,19 @@ pub fn accumulate<T>(
 /// Sums the losses over all ranks. A rank whose micro-batches lack a part omits that part; the
 /// first rank has every part.
 fn sum_losses(group: &ProcessGroup, losses: StepLosses) -> Result<StepLosses, TaskError> {
-    let mut local = vec![(String::new(), losses.total.f_double_value(&[])?)];
+    let mut rank_parts = vec![(String::new(), losses.total.f_double_value(&[])?)];
     for (name, part) in &losses.parts {
-        local.push(((*name).to_owned(), part.f_double_value(&[])?));
+        rank_parts.push(((*name).to_owned(), part.f_double_value(&[])?));
     }
-    // Sent as bits, because JSON has no infinity.
+    // Losses are sent as bits, because JSON has no infinity.
     let bits: Vec<(&str, u64)> =
-        local.iter().map(|(name, value)| (name.as_str(), value.to_bits())).collect();
-    let mut all: Vec<Vec<(String, u64)>> = Vec::new();
+        rank_parts.iter().map(|(name, value)| (name.as_str(), value.to_bits())).collect();
+    let mut rank_losses: Vec<Vec<(String, u64)>> = Vec::new();
     for bytes in group.all_gather_bytes(&serde_json::to_vec(&bits)?)? {
-        all.push(serde_json::from_slice(&bytes)?);
+        rank_losses.push(serde_json::from_slice(&bytes)?);
     }
     let sum = |name: &str| {
-        let values = all.iter().flatten().filter(|(known, _)| known == name);
+        let values = rank_losses.iter().flatten().filter(|(part_name, _)| part_name == name);
         Tensor::from(values.map(|(_, bits)| f64::from_bits(*bits)).sum::<f64>())
     };
     let parts = losses.parts.into_iter().map(|(name, _)| (name, sum(name))).collect();

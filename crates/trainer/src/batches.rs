@@ -23,7 +23,7 @@ pub struct Batches {
     seed: u64,
 }
 
-/// The batches of one epoch: each example once, the last batch possibly short.
+/// The batches of one epoch, with each example once. One batch can be smaller than the others.
 pub(crate) type Epoch = Vec<Vec<usize>>;
 
 impl Batches {
@@ -49,8 +49,8 @@ impl Batches {
         let mut order: Vec<usize> = (0..self.lengths.len()).collect();
         order.shuffle(&mut rng);
         let mut batches: Epoch = Vec::with_capacity(order.len().div_ceil(self.batch_size));
-        let run = self.batch_size.saturating_mul(self.bucket_batches);
-        for run in order.chunks_mut(run) {
+        let run_length = self.batch_size.saturating_mul(self.bucket_batches);
+        for run in order.chunks_mut(run_length) {
             if self.bucket_batches > 1 {
                 // Stable, so that examples of one length keep their shuffled order.
                 run.sort_by_key(|&example| self.lengths.get(example).copied());
@@ -77,7 +77,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn each_example_comes_once_an_epoch(
+        fn each_epoch_has_each_example_once(
             lengths in proptest::collection::vec(1usize..200, 0..300),
             batch_size in 1usize..40,
             bucket in 1usize..6,
@@ -87,14 +87,14 @@ mod tests {
             let epoch = batches.epoch(3);
             prop_assert_eq!(epoch.len() as u64, batches.per_epoch());
             prop_assert!(epoch.iter().all(|batch| !batch.is_empty() && batch.len() <= batch_size));
-            let mut seen: Vec<usize> = epoch.concat();
-            seen.sort_unstable();
-            prop_assert_eq!(seen, (0..lengths.len()).collect::<Vec<_>>());
+            let mut examples: Vec<usize> = epoch.concat();
+            examples.sort_unstable();
+            prop_assert_eq!(examples, (0..lengths.len()).collect::<Vec<_>>());
         }
     }
 
     #[test]
-    fn epochs_differ_and_a_seed_fixes_them() {
+    fn epochs_differ_and_depend_only_on_the_seed() {
         let lengths = vec![5; 100];
         let batches = Batches::new(&lengths, 8, 4, 7);
         assert_eq!(batches.epoch(0), Batches::new(&lengths, 8, 4, 7).epoch(0));
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn buckets_cut_padding() {
+    fn buckets_reduce_padding() {
         let lengths: Vec<usize> = (0..640).map(|k| 5 + (k * 37) % 100).collect();
         let padded = |bucket| -> usize {
             Batches::new(&lengths, 16, bucket, 1)

@@ -25,9 +25,9 @@ pub struct Environment {
 /// `state.json` of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub(crate) struct Checkpoint {
-    /// Updates made.
+    /// Number of completed steps.
     pub(crate) step: u64,
-    /// Tokens seen, without padding.
+    /// Number of processed tokens, without padding.
     pub(crate) tokens: u64,
     /// Seconds of training so far.
     pub(crate) seconds: f64,
@@ -35,11 +35,11 @@ pub(crate) struct Checkpoint {
     pub(crate) fingerprint: String,
     /// Environment of the run.
     pub(crate) environment: Environment,
-    /// Sum of losses since the last line of metrics, and its number of steps.
+    /// Sum of the losses since the last line of metrics, and the number of their steps.
     pub(crate) pending: (f64, u64),
-    /// Sum of each named part since the last line of metrics, and its number of batches.
+    /// Sum of each named part since the last line of metrics, and the number of batches with it.
     pub(crate) pending_parts: BTreeMap<String, (f64, u64)>,
-    /// Stream position of each task; `None` for tasks with examples in memory, empty if all are.
+    /// Stream position of each task, `None` for examples in memory. Empty if no task is streamed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) streams: Vec<Option<StreamPosition>>,
     /// The scale of a float16 loss.
@@ -51,18 +51,18 @@ const PARAMETERS: &str = "parameters.safetensors";
 /// Moments and counts of the optimiser.
 const MOMENTS: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
-/// Tensors of the tasks besides the parameters; absent if there are none.
+/// State tensors of the tasks; the file is absent if no task has state.
 const TASK: &str = "task.safetensors";
 const PREFIX: &str = "step-";
 const PARTIAL: &str = ".partial-";
 
 /// The files of a checkpoint, with or without task state.
-fn files(with_task: bool) -> Vec<&'static str> {
-    let task = with_task.then_some(TASK);
+fn file_names(with_task_state: bool) -> Vec<&'static str> {
+    let task = with_task_state.then_some(TASK);
     [PARAMETERS, MOMENTS, STATE].into_iter().chain(task).collect()
 }
 
-fn folder_of(root: &Path, step: u64) -> PathBuf {
+fn checkpoint_folder(root: &Path, step: u64) -> PathBuf {
     root.join(format!("{PREFIX}{step:08}"))
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn store_parameters(
     parameters: &[(String, Tensor)],
 ) -> Result<()> {
     fs::create_dir_all(folder).map_err(|error| Error::file(folder, error))?;
-    write_named(&folder_of(folder, step).with_extension("safetensors"), parameters)
+    write_named(&checkpoint_folder(folder, step).with_extension("safetensors"), parameters)
 }
 
 fn write_named(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
@@ -81,9 +81,9 @@ fn write_named(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
     Ok(write_tensors(path, named, &[])?)
 }
 
-/// The entries of `root` whose names start with `prefix`, and the rest of those names. Each must be
-/// a folder.
-fn folders(root: &Path, prefix: &str) -> Result<Vec<(PathBuf, String)>> {
+/// The folders in `root` whose names start with `prefix`, with the name after the prefix. A file
+/// with such a name is an error.
+fn folders_with_prefix(root: &Path, prefix: &str) -> Result<Vec<(PathBuf, String)>> {
     let entries = match fs::read_dir(root) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -93,29 +93,31 @@ fn folders(root: &Path, prefix: &str) -> Result<Vec<(PathBuf, String)>> {
     for entry in entries {
         let entry = entry.map_err(|error| Error::file(root, error))?;
         let name = entry.file_name();
-        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(prefix)) else { continue };
+        let Some(suffix) = name.to_str().and_then(|name| name.strip_prefix(prefix)) else {
+            continue;
+        };
         let path = entry.path();
         if !path.is_dir() {
-            let reason = "not a directory, but named like a checkpoint; move it away";
+            let reason = "not a directory, but named like a checkpoint; move or delete it";
             return Err(Error::file(path, reason));
         }
-        folders.push((path, rest.to_owned()));
+        folders.push((path, suffix.to_owned()));
     }
     Ok(folders)
 }
 
-fn remove(folder: &Path) -> Result<()> {
+fn remove_folder(folder: &Path) -> Result<()> {
     fs::remove_dir_all(folder).map_err(|error| Error::file(folder, error))
 }
 
 /// Removes incomplete checkpoints of a killed run.
 fn remove_partial(root: &Path) -> Result<()> {
-    folders(root, PARTIAL)?.iter().try_for_each(|(folder, _)| remove(folder))
+    folders_with_prefix(root, PARTIAL)?.iter().try_for_each(|(folder, _)| remove_folder(folder))
 }
 
 /// Steps that have a checkpoint below `root`, oldest first.
 fn steps(root: &Path) -> Result<Vec<u64>> {
-    let folders = folders(root, PREFIX)?;
+    let folders = folders_with_prefix(root, PREFIX)?;
     let mut steps: Vec<u64> =
         folders.iter().filter_map(|(_, step)| step.parse::<u64>().ok()).collect();
     steps.sort_unstable();
@@ -125,14 +127,18 @@ fn steps(root: &Path) -> Result<Vec<u64>> {
 /// Removes all but the newest `keep` checkpoints.
 pub(crate) fn remove_older(root: &Path, keep: usize) -> Result<()> {
     let steps = steps(root)?;
-    steps.iter().rev().skip(keep.max(1)).try_for_each(|&step| remove(&folder_of(root, step)))
+    steps
+        .iter()
+        .rev()
+        .skip(keep.max(1))
+        .try_for_each(|&step| remove_folder(&checkpoint_folder(root, step)))
 }
 
 impl Checkpoint {
     /// Writes a checkpoint below `root` and removes all but the newest `keep`.
     ///
     /// # Errors
-    /// [`Error::File`] if it cannot be written; older checkpoints are untouched then.
+    /// [`Error::File`] if the checkpoint cannot be written; older checkpoints then stay.
     pub(crate) fn write(
         &self,
         root: &Path,
@@ -143,7 +149,7 @@ impl Checkpoint {
     ) -> Result<()> {
         fs::create_dir_all(root).map_err(|error| Error::file(root, error))?;
         remove_partial(root)?;
-        let target = folder_of(root, self.step);
+        let target = checkpoint_folder(root, self.step);
         let partial = tempfile::Builder::new()
             .prefix(PARTIAL)
             .tempdir_in(root)
@@ -156,9 +162,9 @@ impl Checkpoint {
         let json = serde_json::to_vec_pretty(self).map_err(|error| Error::file(&target, error))?;
         atomic_file::write(partial.path().join(STATE), json)
             .map_err(|error| Error::file(target.join(STATE), error))?;
-        sums::write(partial.path(), &files(!task_state.is_empty()))?;
+        sums::write(partial.path(), &file_names(!task_state.is_empty()))?;
         if target.exists() {
-            remove(&target)?;
+            remove_folder(&target)?;
         }
         fs::rename(partial.path(), &target).map_err(|error| Error::file(&target, error))?;
         // The folder has been renamed, so there is no temporary folder to remove.
@@ -175,9 +181,9 @@ impl Checkpoint {
     /// It returns `None` if there is no checkpoint. Partial files of a killed run are removed.
     ///
     /// # Errors
-    /// [`Error::Checkpoint`] naming the mismatching file and tensor, and a fix; [`Error::File`] if
-    /// its fingerprint is not `fingerprint` (configuration or data changed), or an entry of `root`
-    /// has a checkpoint's name and is not a folder.
+    /// [`Error::Checkpoint`] naming the mismatching file and tensor, and a fix. [`Error::File`] if
+    /// the checkpoint's fingerprint is not `fingerprint` (configuration or data changed), or if a
+    /// file in `root` has the name of a checkpoint.
     pub(crate) fn resume(
         root: &Path,
         parameters: &[(String, Tensor)],
@@ -186,21 +192,21 @@ impl Checkpoint {
     ) -> Result<Option<(Self, TensorMap)>> {
         remove_partial(root)?;
         let Some(&step) = steps(root)?.last() else { return Ok(None) };
-        let damaged = |error: Error| unusable(root, step, &error_text(&error));
-        let checkpoint = Self::read(root, step).map_err(damaged)?;
-        let folder = folder_of(root, step);
-        sums::verify(&folder, &files(folder.join(TASK).exists())).map_err(damaged)?;
+        let damaged_error = |error: Error| unusable_error(root, step, &error_text(&error));
+        let checkpoint = Self::read(root, step).map_err(damaged_error)?;
+        let folder = checkpoint_folder(root, step);
+        sums::verify(&folder, &file_names(folder.join(TASK).exists())).map_err(damaged_error)?;
         if checkpoint.fingerprint != fingerprint {
             let reason = "written with another configuration or other data, or by another version \
-                          of the program; start a new run folder, or restore what changed";
+                          of the program; start a new run folder, or undo the change";
             return Err(Error::file(folder, reason));
         }
-        let tensors = load(&folder, parameters, optimizer).map_err(damaged)?;
+        let tensors = load(&folder, parameters, optimizer).map_err(damaged_error)?;
         Ok(Some((checkpoint, tensors)))
     }
 
     fn read(root: &Path, step: u64) -> Result<Self> {
-        let path = folder_of(root, step).join(STATE);
+        let path = checkpoint_folder(root, step).join(STATE);
         let json = fs::read(&path).map_err(|error| Error::file(&path, error))?;
         let checkpoint: Self =
             serde_json::from_slice(&json).map_err(|error| Error::file(&path, error))?;
@@ -211,18 +217,18 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// The error for task state that the task cannot restore.
-    pub(crate) fn damaged(&self, root: &Path, reason: &str) -> Error {
-        let file = folder_of(root, self.step).join(TASK);
-        unusable(root, self.step, &format!("{}: {reason}", file.display()))
+    /// Returns the error for state that a task cannot restore.
+    pub(crate) fn damaged_error(&self, root: &Path, reason: &str) -> Error {
+        let file = checkpoint_folder(root, self.step).join(TASK);
+        unusable_error(root, self.step, &format!("{}: {reason}", file.display()))
     }
 }
 
-/// The error for an unusable checkpoint of `step`, with the position before it.
-fn unusable(root: &Path, step: u64, reason: &str) -> Error {
-    let earlier = steps(root).unwrap_or_default().into_iter().rfind(|&other| other < step);
+/// Returns the error for an unusable checkpoint of `step`. It names the previous checkpoint.
+fn unusable_error(root: &Path, step: u64, reason: &str) -> Error {
+    let earlier = steps(root).unwrap_or_default().into_iter().rfind(|&stored| stored < step);
     Error::Checkpoint {
-        folder: folder_of(root, step),
+        folder: checkpoint_folder(root, step),
         reason: reason.to_owned(),
         earlier: earlier.map_or("the start".into(), |step| format!("step {step}")),
     }

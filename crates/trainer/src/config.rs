@@ -34,22 +34,24 @@ pub struct GroupConfig {
     /// [`TrainConfig::resolve_roles`] turns into names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<String>,
-    /// Peak learning rate of the group; absent: the stage's.
+    /// Peak learning rate of the group; absent: the stage's learning rate.
     pub learning_rate: Option<f64>,
-    /// Weight decay of the group; absent: the stage's.
+    /// Weight decay of the group; absent: the stage's weight decay.
     pub weight_decay: Option<f64>,
     /// Whether the group is frozen.
     pub frozen: bool,
 }
 
-/// Options of a training stage. Defaults are the values commonly used for fine-tuning: AdamW with
-/// decay 0.01, linear decay, clipping at 1.
+/// Options of a training stage.
+///
+/// Defaults are common values for fine-tuning: AdamW with weight decay 0.01, linear learning-rate
+/// decay, and gradient clipping at norm 1.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
     /// Peak learning rate.
     pub learning_rate: f64,
-    /// Share of the steps with rising learning rate, from 0 to 1.
+    /// Fraction of the steps with rising learning rate, from 0 to 1.
     pub warmup_ratio: f64,
     /// Decay after warm-up.
     pub decay: Decay,
@@ -59,16 +61,16 @@ pub struct TrainConfig {
     pub epochs: u64,
     /// Number of steps, at most 10 billion; overrides `epochs`.
     pub steps: Option<u64>,
-    /// Decoupled weight decay, at most 1000. It is not applied to vectors, such as biases, and
-    /// normalisations.
+    /// Decoupled weight decay, at most 1000. It is not applied to vectors, such as biases, and to
+    /// normalisation weights.
     pub weight_decay: f64,
-    /// Decay of the first and second moment.
+    /// Decay rates of the first and second moment.
     pub betas: (f64, f64),
-    /// Added to the root of the second moment.
+    /// Constant added to the square root of the second moment.
     pub eps: f64,
     /// Maximum total gradient norm, up to 1 million; absent: no clipping.
     pub max_grad_norm: Option<f64>,
-    /// Groups of parameters with their own rate, or frozen.
+    /// Groups of parameters that are frozen or have their own rates.
     pub groups: Vec<GroupConfig>,
     /// Number of batches per run of examples sorted by length, which reduces padding; 1: no
     /// sorting. Streamed examples keep the stream's order.
@@ -78,13 +80,13 @@ pub struct TrainConfig {
     /// Number of newest checkpoints to retain.
     pub keep_checkpoints: usize,
     /// Whether to store the parameters of every checkpoint permanently, as
-    /// `models/step-<step>.safetensors` in the stage's folder. A run folder has a model folder for
-    /// each once its trial is trained.
+    /// `models/step-<step>.safetensors` in the stage's folder. Once a trial is trained, its run
+    /// folder has a model folder for each of these files.
     #[serde(skip_serializing_if = "is_default")]
     pub keep_models: bool,
     /// Steps between two lines of metrics.
     pub log_steps: u64,
-    /// Random seed of the order of examples, dropout and the task's own draws.
+    /// Random seed of the order of examples, of dropout and of the task's random draws.
     pub seed: u64,
     /// Examples per forward pass, for batches that do not fit in memory. Gradients are accumulated,
     /// so the result equals that of the whole batch up to rounding and, on a GPU, different
@@ -134,11 +136,11 @@ pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl TrainConfig {
-    /// Replaces [`GroupConfig::roles`] by parameter names. `holds` returns whether a name has a
+    /// Replaces [`GroupConfig::roles`] by parameter names. `has_role` returns whether a name has a
     /// role, or an error for an invalid role.
     ///
     /// # Errors
-    /// [`Error::Config`] naming a role that is not known or that no parameter has.
+    /// [`Error::Config`] naming a role that is unknown or that no parameter has.
     ///
     /// ```
     /// use trainer::{GroupConfig, TrainConfig};
@@ -146,24 +148,24 @@ impl TrainConfig {
     /// let group = GroupConfig { roles: vec!["head".into()], ..GroupConfig::default() };
     /// let config = TrainConfig { groups: vec![group], ..TrainConfig::default() };
     /// let names = ["encoder.weight", "head.weight", "head.bias"];
-    /// let begins = |role: &str, name: &str| Ok::<bool, String>(name.starts_with(role));
-    /// let resolved = config.resolve_roles(names, begins)?;
+    /// let has_role = |role: &str, name: &str| Ok::<bool, String>(name.starts_with(role));
+    /// let resolved = config.resolve_roles(names, has_role)?;
     /// assert_eq!(resolved.groups[0].prefixes, ["head.weight", "head.bias"]);
     /// # Ok::<(), trainer::Error>(())
     /// ```
     pub fn resolve_roles<'a, E: std::fmt::Display>(
         &self,
         names: impl IntoIterator<Item = &'a str> + Clone,
-        holds: impl Fn(&str, &str) -> std::result::Result<bool, E>,
+        has_role: impl Fn(&str, &str) -> std::result::Result<bool, E>,
     ) -> Result<Self> {
         let mut resolved = self.clone();
         for group in &mut resolved.groups {
             for role in std::mem::take(&mut group.roles) {
                 let key = "groups.roles";
                 let value = format!("{role:?}");
-                let before = group.prefixes.len();
+                let prefixes_before = group.prefixes.len();
                 for name in names.clone() {
-                    match holds(&role, name) {
+                    match has_role(&role, name) {
                         Ok(true) => group.prefixes.push(name.to_owned()),
                         Ok(false) => {}
                         Err(error) => {
@@ -172,8 +174,8 @@ impl TrainConfig {
                         }
                     }
                 }
-                let any = group.prefixes.len() > before;
-                expect(any, key, value, "must be the role of a parameter of this stage")?;
+                let has_match = group.prefixes.len() > prefixes_before;
+                expect(has_match, key, value, "must be the role of a parameter of this stage")?;
             }
         }
         Ok(resolved)
@@ -274,26 +276,27 @@ impl TrainConfig {
     /// of some tasks only.
     ///
     /// `steps`, or passes over `examples`, is the number of batches of the counted tasks. A round
-    /// has `counted` of them and `others` batches of other tasks. The last round is complete.
-    /// `evaluation_steps` also counts batches of the counted tasks, rounded up to the end of a
-    /// round.
+    /// has `counted` batches of counted tasks and `uncounted` batches of other tasks. The last
+    /// round is complete. `evaluation_steps` also counts batches of counted tasks, rounded up to
+    /// the end of a round.
     ///
-    /// Stages that divide the counted batches differently between tasks thus have equally many of
-    /// them, and equally many evaluations.
+    /// Stages with different numbers of tasks thus have the same number of counted batches and of
+    /// evaluations.
     ///
     /// ```
     /// use trainer::TrainConfig;
     ///
     /// let config = TrainConfig { batch_size: 16, epochs: 2, ..TrainConfig::default() };
-    /// // Seven batches an epoch: 14 of one task, or 7 of each of two, with or without a third.
-    /// let steps = |counted, others| config.for_counted_tasks(100, counted, others).steps;
+    /// // 14 batches in two epochs: 14 of one task, or 7 of each of two tasks. A third task that is
+    /// // not counted adds 7 batches.
+    /// let steps = |counted, uncounted| config.for_counted_tasks(100, counted, uncounted).steps;
     /// assert_eq!([steps(1, 0), steps(2, 0), steps(2, 1)], [Some(14), Some(14), Some(21)]);
     /// ```
     #[must_use]
-    pub fn for_counted_tasks(&self, examples: usize, counted: u32, others: u32) -> Self {
+    pub fn for_counted_tasks(&self, examples: usize, counted: u32, uncounted: u32) -> Self {
         let steps_for = |batches: u64| {
             let rounds = batches.div_ceil(u64::from(counted.max(1)));
-            rounds * (u64::from(counted) + u64::from(others))
+            rounds * (u64::from(counted) + u64::from(uncounted))
         };
         let steps = Some(steps_for(self.total_steps(examples)));
         Self { steps, evaluation_steps: self.evaluation_steps.map(steps_for), ..self.clone() }
@@ -312,17 +315,17 @@ fn is_not_negative(x: f64) -> bool {
     x.is_finite() && x >= 0.0
 }
 
-/// AdamW changes every weight by about the learning rate, so a larger rate is a mistake.
+/// Maximum learning rate. AdamW changes every weight by about the learning rate in each step.
 const MAX_LEARNING_RATE: f64 = 1000.0;
 
-/// [`expect`] for a learning rate.
+/// Validates a learning rate.
 fn expect_rate(ok: bool, key: &str, rate: f64, rule: &str) -> Result<()> {
     expect(ok, key, rate, rule)?;
     expect(rate <= MAX_LEARNING_RATE, key, rate, &format!("must be at most {MAX_LEARNING_RATE}"))
 }
 
-/// [`expect`] for a weight decay: with a rate of 0.001, a decay of 1000 sets a weight to zero in
-/// one step.
+/// Validates a weight decay. With a learning rate of 0.001, a decay of 1000 sets a weight to zero
+/// in one step.
 fn expect_decay(key: &str, decay: f64) -> Result<()> {
     expect((0.0..=1000.0).contains(&decay), key, decay, "must be from 0 to 1000")
 }
@@ -337,8 +340,8 @@ fn expect(ok: bool, key: &str, value: impl std::fmt::Display, rule: &str) -> Res
 
 impl GroupConfig {
     fn validate(&self) -> Result<()> {
-        let named = !self.prefixes.is_empty() || !self.roles.is_empty();
-        expect(named, "groups", "one without roles", "must name at least one role or prefix")?;
+        let has_members = !self.prefixes.is_empty() || !self.roles.is_empty();
+        expect(has_members, "groups", "{}", "every group must have at least one role or prefix")?;
         if let Some(decay) = self.weight_decay {
             expect_decay("groups.weight_decay", decay)?;
         }
@@ -354,7 +357,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_beyond_memory_is_rejected() {
+    fn a_too_large_batch_size_is_rejected() {
         let config = TrainConfig { batch_size: 1_000_000_000_000, ..TrainConfig::default() };
         let error = config.validate().unwrap_err().to_string();
         assert_eq!(error, "batch_size = 1000000000000: must be 1 million or less");
@@ -368,14 +371,14 @@ mod tests {
     }
 
     #[test]
-    fn counted_tasks_make_as_many_batches_in_every_stage() {
+    fn every_stage_has_the_same_number_of_counted_batches() {
         for (epochs, steps) in [(5, None), (1, Some(35))] {
             let config = TrainConfig { epochs, steps, ..TrainConfig::default() };
-            for (counted, others) in [(1u32, 0u32), (1, 1), (2, 0), (2, 1), (3, 2)] {
-                let stage = config.for_counted_tasks(100, counted, others);
+            for (counted, uncounted) in [(1u32, 0u32), (1, 1), (2, 0), (2, 1), (3, 2)] {
+                let stage = config.for_counted_tasks(100, counted, uncounted);
                 let steps = stage.steps.unwrap();
-                let round = u64::from(counted + others);
-                assert!(steps.is_multiple_of(round), "{counted} {others}");
+                let round = u64::from(counted + uncounted);
+                assert!(steps.is_multiple_of(round), "{counted} {uncounted}");
                 // 7 batches an epoch, 35 in all; the last round is complete.
                 let batches = steps / round * u64::from(counted);
                 assert!((35..35 + u64::from(counted)).contains(&batches), "{batches}");
@@ -385,43 +388,48 @@ mod tests {
     }
 
     #[test]
-    fn evaluations_come_after_as_many_counted_batches_in_every_stage() {
+    fn evaluation_intervals_have_the_same_number_of_counted_batches() {
         let config =
             TrainConfig { evaluation_steps: Some(6), steps: Some(60), ..TrainConfig::default() };
-        let after =
-            |counted, others| config.for_counted_tasks(100, counted, others).evaluation_steps;
-        assert_eq!([after(1, 0), after(2, 0), after(2, 1)], [Some(6), Some(6), Some(9)]);
-        assert_eq!(after(4, 0), Some(8), "the end of a round");
+        let evaluation_steps_for =
+            |counted, uncounted| config.for_counted_tasks(100, counted, uncounted).evaluation_steps;
+        assert_eq!(
+            [evaluation_steps_for(1, 0), evaluation_steps_for(2, 0), evaluation_steps_for(2, 1)],
+            [Some(6), Some(6), Some(9)]
+        );
+        assert_eq!(evaluation_steps_for(4, 0), Some(8), "the end of a round");
     }
 
     #[test]
-    fn values_that_make_no_sense_are_refused_by_name() {
-        let refuse = |config: TrainConfig| config.validate().unwrap_err().to_string();
+    fn errors_of_values_out_of_range_name_the_key() {
+        let message_of = |config: TrainConfig| config.validate().unwrap_err().to_string();
         let default = TrainConfig::default;
-        let fast = TrainConfig { learning_rate: 1e30, ..default() };
-        assert!(refuse(fast).starts_with("learning_rate = 1"));
-        assert!(refuse(TrainConfig { eps: 1e30, ..default() }).ends_with("above 0 and at most 1"));
-        let decay = refuse(TrainConfig { weight_decay: 1e30, ..default() });
+        let large_rate = TrainConfig { learning_rate: 1e30, ..default() };
+        assert!(message_of(large_rate).starts_with("learning_rate = 1"));
+        assert!(
+            message_of(TrainConfig { eps: 1e30, ..default() }).ends_with("above 0 and at most 1")
+        );
+        let decay = message_of(TrainConfig { weight_decay: 1e30, ..default() });
         assert!(decay.starts_with("weight_decay = 1") && decay.ends_with("from 0 to 1000"));
-        let norm = refuse(TrainConfig { max_grad_norm: Some(1e30), ..default() });
+        let norm = message_of(TrainConfig { max_grad_norm: Some(1e30), ..default() });
         assert!(norm.starts_with("max_grad_norm = 1") && norm.ends_with("at most 1 million"));
-        for most in [1_000_000_000_000, i64::MAX as u64] {
-            let steps = refuse(TrainConfig { steps: Some(most), ..default() });
-            assert_eq!(steps, format!("steps = {most}: must be 10 billion or less"));
-            let epochs = refuse(TrainConfig { epochs: most, ..default() });
-            assert_eq!(epochs, format!("epochs = {most}: must be 1 million or less"));
+        for too_many in [1_000_000_000_000, i64::MAX as u64] {
+            let steps = message_of(TrainConfig { steps: Some(too_many), ..default() });
+            assert_eq!(steps, format!("steps = {too_many}: must be 10 billion or less"));
+            let epochs = message_of(TrainConfig { epochs: too_many, ..default() });
+            assert_eq!(epochs, format!("epochs = {too_many}: must be 1 million or less"));
         }
         let group = GroupConfig {
             prefixes: vec!["roberta".into()],
             learning_rate: Some(1e30),
             ..Default::default()
         };
-        let grouped = TrainConfig { groups: vec![group], ..default() };
-        assert!(refuse(grouped).contains("groups.learning_rate"));
+        let large_group_rate = TrainConfig { groups: vec![group], ..default() };
+        assert!(message_of(large_group_rate).contains("groups.learning_rate"));
     }
 
     #[test]
-    fn rare_settings_are_written_only_if_they_differ_from_the_default() {
+    fn rare_settings_are_serialized_only_if_they_differ_from_the_default() {
         let plain = serde_json::to_string(&TrainConfig::default()).unwrap();
         for key in ["micro_batch", "evaluation_steps", "patience"] {
             assert!(!plain.contains(key), "{plain}");

@@ -23,7 +23,7 @@ pub enum Error {
     /// A loss or a gradient became infinite or not a number.
     #[error(
         "{stage}, step {step}: {what} is {value}, with examples {examples}; {batch}; the last \
-         checkpoint is untouched (lower the learning rate, or look at these examples)"
+         checkpoint is unchanged (lower the learning rate, or inspect these examples)"
     )]
     NotFinite {
         /// The stage.
@@ -42,8 +42,8 @@ pub enum Error {
     },
     /// An update left a parameter without a finite norm.
     #[error(
-        "{stage}, step {step}: the update left {parameter} without a finite norm, so it is not \
-         saved; the last checkpoint is untouched (lower the learning rate)"
+        "{stage}, step {step}: after the update, the norm of {parameter} is not finite, so the \
+         step is not saved; the last checkpoint is unchanged (lower the learning rate)"
     )]
     Diverged {
         /// The stage.
@@ -55,14 +55,14 @@ pub enum Error {
     },
     /// SIGINT or SIGTERM was received; the step was finished and a checkpoint written.
     #[error(
-        "{stage}: stopped by {} after step {step} of {total}, which is saved; the same command \
-         goes on from there",
+        "{stage}: stopped by {} after step {step} of {total}, which is saved; run the same \
+         command to continue",
         crate::stop::signal_name(*signal)
     )]
     Stopped {
         /// The stage.
         stage: String,
-        /// Updates made.
+        /// Number of completed steps.
         step: u64,
         /// Steps in the stage.
         total: u64,
@@ -84,26 +84,27 @@ pub enum Error {
         reason: String,
     },
     /// The newest checkpoint cannot be used.
-    #[error("{reason}; to go on from {earlier}, delete {}", folder.display())]
+    #[error("{reason}; to continue from {earlier}, delete {}", folder.display())]
     Checkpoint {
         /// The checkpoint.
         folder: PathBuf,
         /// The file or tensor, and the fault.
         reason: String,
-        /// The position from which training would continue without it.
+        /// The position from which training continues if this checkpoint is deleted.
         earlier: String,
     },
     /// Examples cannot be streamed or hashed.
     #[error(transparent)]
     Shards(#[from] shards::Error),
-    /// The task could not compute its losses, or end an epoch.
+    /// The task failed to compute losses, to evaluate the model, or at the end of an epoch.
     #[error("{stage}, step {step}: {}", error_text(cause.as_ref()))]
     Task {
         /// The stage.
         stage: String,
         /// The step, counted from 0.
         step: u64,
-        /// The task's own error. The message contains it with its causes, so it is not a `source`.
+        /// The task's error. The message contains this error and its causes, so it is not a
+        /// `source`.
         cause: crate::TaskError,
     },
     /// The best epoch cannot be chosen.

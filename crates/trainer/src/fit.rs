@@ -10,15 +10,15 @@ use crate::{Error, Result, Stage, Tasks, TrainConfig};
 /// The result of a stage.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FitReport {
-    /// Updates made.
+    /// Number of completed steps.
     pub steps: u64,
-    /// Tokens seen, without padding.
+    /// Number of processed tokens, without padding.
     pub tokens: u64,
     /// Seconds of training, including earlier parts of a resumed run.
     pub seconds: f64,
     /// Mean loss of the last line of metrics.
     pub final_loss: f64,
-    /// Whether the stage is complete, not interrupted.
+    /// Whether the stage is complete.
     pub finished: bool,
 }
 
@@ -28,8 +28,8 @@ pub struct FitReport {
 /// The crate's front page has an example.
 ///
 /// Every step has its own seed, so training can resume at any step. A checkpoint is written every
-/// `checkpoint_steps` and at the end. In `metrics.jsonl`, each part is the mean over the batches
-/// that have it; `loss` is the mean over the steps of all tasks.
+/// `checkpoint_steps` and at the end. In `metrics.jsonl`, each named part is a mean over the
+/// batches that have this part; `loss` is the mean over the steps of all tasks.
 ///
 /// # Errors
 /// [`Error`](crate::Error): a setting out of range, tasks without distinct names, no examples, a

@@ -9,15 +9,15 @@ const MIN_SCALE: f64 = 1.0;
 
 /// Dynamic loss scale for float16 (Micikevicius et al. 2018, §3.2; `torch.amp.GradScaler`).
 ///
-/// It keeps small gradients representable. The scale is halved, and the step skipped, if a gradient
-/// is not finite; it is doubled after 2,000 consecutive finite steps.
+/// The scale keeps small gradients representable. If a gradient is not finite, the scale is halved
+/// and the step skipped. After 2,000 consecutive finite steps, the scale is doubled.
 ///
 /// ```
 /// use trainer::LossScaler;
 ///
 /// let mut scaler = LossScaler::default();
 /// assert_eq!(scaler.scale(), 65536.0);
-/// assert!(scaler.overflowed());
+/// assert!(scaler.record_overflow());
 /// assert_eq!(scaler.scale(), 32768.0);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
@@ -41,11 +41,11 @@ impl LossScaler {
     }
 
     /// Counts a step whose gradients are finite.
-    pub fn good(&mut self) {
-        self.good_after(GROWTH_INTERVAL);
+    pub fn record_finite_step(&mut self) {
+        self.record_finite_step_with_interval(GROWTH_INTERVAL);
     }
 
-    fn good_after(&mut self, interval: u64) {
+    fn record_finite_step_with_interval(&mut self, interval: u64) {
         self.good_steps += 1;
         if self.good_steps >= interval {
             self.good_steps = 0;
@@ -58,7 +58,7 @@ impl LossScaler {
 
     /// Counts a step with a non-finite gradient. Returns false if the scale is already 1, because
     /// the scale is then not the cause.
-    pub fn overflowed(&mut self) -> bool {
+    pub fn record_overflow(&mut self) -> bool {
         self.good_steps = 0;
         if self.scale <= MIN_SCALE {
             return false;
@@ -97,7 +97,7 @@ mod tests {
 
     /// `scripts/grad_scaler.py` wrote the values with torch 2.11.0.
     #[test]
-    fn the_scale_is_that_of_pytorch() {
+    fn the_scale_equals_that_of_pytorch() {
         let fixture: Fixture =
             serde_json::from_str(include_str!("../tests/data/grad_scaler.json")).unwrap();
         assert_eq!(fixture.initial, LossScaler::default().scale());
@@ -105,15 +105,15 @@ mod tests {
         for (name, case) in &fixture.cases {
             let (mut scaler, mut step) = (LossScaler::default(), 0);
             for row in &case.steps {
-                // The rows left out are good steps.
+                // The fixture omits some steps, all without overflow.
                 while step < row.step {
-                    scaler.good_after(case.growth_interval);
+                    scaler.record_finite_step_with_interval(case.growth_interval);
                     step += 1;
                 }
                 if row.overflow {
-                    assert!(scaler.overflowed());
+                    assert!(scaler.record_overflow());
                 } else {
-                    scaler.good_after(case.growth_interval);
+                    scaler.record_finite_step_with_interval(case.growth_interval);
                 }
                 step += 1;
                 let want = LossScaler { scale: row.scale, good_steps: row.good_steps };
@@ -126,11 +126,11 @@ mod tests {
     #[test]
     fn the_scale_stays_between_1_and_the_largest_float32() {
         let mut scaler = LossScaler::default();
-        assert!((0..16).all(|_| scaler.overflowed()));
+        assert!((0..16).all(|_| scaler.record_overflow()));
         assert_eq!(scaler.scale(), 1.0);
-        assert!(!scaler.overflowed());
+        assert!(!scaler.record_overflow());
         assert_eq!(scaler.scale(), 1.0);
-        (0..200).for_each(|_| scaler.good_after(1));
+        (0..200).for_each(|_| scaler.record_finite_step_with_interval(1));
         assert_eq!(scaler.scale(), 2f64.powi(127));
     }
 }

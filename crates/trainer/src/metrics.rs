@@ -17,9 +17,9 @@ pub(crate) const SPEED: &str = "speed.jsonl";
 /// from the metrics, which are reproducible.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 pub(crate) struct StepSpeed {
-    /// Updates made.
+    /// Number of completed steps.
     pub(crate) step: u64,
-    /// Seconds of training so far, earlier parts included.
+    /// Seconds of training so far, including earlier parts of a resumed run.
     pub(crate) seconds: f64,
     /// Tokens per second since the last line, without padding.
     pub(crate) tokens_per_second: f64,
@@ -28,7 +28,7 @@ pub(crate) struct StepSpeed {
 /// A line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct StepMetrics {
-    /// Updates made, including this one.
+    /// Number of completed steps, including this step.
     pub step: u64,
     /// Passes over the data, as a fraction; for several tasks, over the first task's data.
     pub epoch: f64,
@@ -36,21 +36,21 @@ pub struct StepMetrics {
     /// a finite loss it is NaN, written as null.
     #[serde(deserialize_with = "number_or_null")]
     pub loss: f64,
-    /// Means of the named parts since the last line, each over the batches that had it:
+    /// Means of the named parts since the last line, each over the batches that have this part:
     /// `loss/<part>`, for several tasks `loss/<slot>/<part>`.
     pub parts: BTreeMap<String, f64>,
-    /// Factor times peak rate at this step.
+    /// Learning rate of this step: the schedule's factor times the peak rate.
     pub learning_rate: f64,
     /// Total gradient norm of this step, before clipping.
     #[serde(deserialize_with = "number_or_null")]
     pub grad_norm: f64,
-    /// Tokens seen so far, without padding.
+    /// Number of tokens processed so far, without padding.
     pub tokens: u64,
     /// The scale of a float16 loss after this step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<f64>,
-    /// Whether this step was skipped because of an overflow of the loss scale. Its `grad_norm` is
-    /// not finite and written as null. Omitted if false.
+    /// Whether this step was skipped because of an overflow of the loss scale; omitted if false. A
+    /// skipped step has a non-finite `grad_norm`, which is written as null.
     #[serde(default, skip_serializing_if = "is_default")]
     pub skipped: bool,
 }
@@ -65,7 +65,7 @@ fn number_or_null<'de, D: Deserializer<'de>>(source: D) -> std::result::Result<f
 pub(crate) struct PendingMeans {
     loss: f64,
     steps: u64,
-    /// Sum of each part, and the number of batches that had it.
+    /// Sum of each part, and the number of batches with this part.
     parts: BTreeMap<String, (f64, u64)>,
 }
 
@@ -92,7 +92,7 @@ impl PendingMeans {
         self.loss / self.steps as f64
     }
 
-    /// The mean of each part over the batches that had it.
+    /// The mean of each part over the batches with this part.
     pub(crate) fn means(&self) -> BTreeMap<String, f64> {
         let mean =
             |(name, (sum, count)): (&String, &(f64, u64))| (name.clone(), sum / *count as f64);
@@ -133,12 +133,12 @@ impl LinesFile {
         resumes: bool,
         keep: impl Fn(&T) -> bool,
     ) -> Result<Self> {
-        let refuse = |error: std::io::Error| Error::file(path, error);
+        let file_error = |error: std::io::Error| Error::file(path, error);
         let mut text = String::new();
         if resumes && path.exists() {
-            let lines = BufReader::new(File::open(path).map_err(refuse)?).lines();
+            let lines = BufReader::new(File::open(path).map_err(file_error)?).lines();
             for (number, line) in lines.enumerate() {
-                let line = line.map_err(refuse)?;
+                let line = line.map_err(file_error)?;
                 match serde_json::from_str::<T>(&line) {
                     Ok(parsed) if !keep(&parsed) => break,
                     Ok(_) => {
@@ -155,11 +155,11 @@ impl LinesFile {
             }
         }
         if resumes {
-            atomic_file::write(path, text).map_err(refuse)?;
+            atomic_file::write(path, text).map_err(file_error)?;
         } else {
-            File::create(path).map_err(refuse)?;
+            File::create(path).map_err(file_error)?;
         }
-        let file = OpenOptions::new().append(true).open(path).map_err(refuse)?;
+        let file = OpenOptions::new().append(true).open(path).map_err(file_error)?;
         Ok(Self { path: path.to_owned(), file })
     }
 
@@ -167,12 +167,14 @@ impl LinesFile {
         &self.path
     }
 
+    /// Appends a value as one line.
+    ///
     /// # Errors
-    /// [`Error::File`] if it cannot be written.
+    /// [`Error::File`] if the file cannot be written.
     pub(crate) fn append(&mut self, value: &impl Serialize) -> Result<()> {
-        let refuse = |error: std::io::Error| Error::file(&self.path, error);
-        let mut line = serde_json::to_string(value).map_err(|error| refuse(error.into()))?;
+        let file_error = |error: std::io::Error| Error::file(&self.path, error);
+        let mut line = serde_json::to_string(value).map_err(|error| file_error(error.into()))?;
         line.push('\n');
-        self.file.write_all(line.as_bytes()).map_err(refuse)
+        self.file.write_all(line.as_bytes()).map_err(file_error)
     }
 }

@@ -23,14 +23,14 @@ pub struct ExampleRecord {
     pub input_ids: Vec<u32>,
 }
 
-/// A batch of the step.
+/// A batch's entry in `not-finite.json`.
 #[derive(Serialize)]
 pub(crate) struct BatchRecord {
-    /// The slot's label.
+    /// Label of the task in errors.
     pub(crate) task: String,
-    /// The batch, counted from 0 in this task.
+    /// Index of the batch in this task, from 0.
     pub(crate) number: u64,
-    /// For a stream: the epoch of the batch.
+    /// Epoch of the batch, for streams.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) epoch: Option<u64>,
     pub(crate) examples: Vec<IndexedExample>,
@@ -48,10 +48,10 @@ pub(crate) struct IndexedExample {
 #[derive(Serialize)]
 pub(crate) struct NotFiniteReport {
     pub(crate) stage: String,
-    /// Counted from 0.
+    /// The step, counted from 0.
     pub(crate) step: u64,
     pub(crate) what: String,
-    /// As text, because JSON has no infinite numbers.
+    /// The non-finite value as text, because JSON has no infinite numbers.
     pub(crate) value: String,
     /// The losses of the step, as text.
     pub(crate) losses: BTreeMap<String, String>,
@@ -75,7 +75,7 @@ impl NotFiniteReport {
             }
         };
         let examples: Vec<String> =
-            self.batches.iter().flat_map(|batch| &batch.examples).map(name_of).collect();
+            self.batches.iter().flat_map(|batch| &batch.examples).map(example_name).collect();
         let examples = first_names(examples.iter().map(String::as_str));
         let (stage, step) = (self.stage, self.step);
         Error::NotFinite { stage, step, what, value, examples, batch }
@@ -87,11 +87,11 @@ impl NotFiniteReport {
     }
 }
 
-fn name_of(example: &IndexedExample) -> String {
+fn example_name(example: &IndexedExample) -> String {
     example.example.id.clone().unwrap_or_else(|| example.index.to_string())
 }
 
-/// The first names, and the number of further ones.
+/// The first names as text, and the number of further names.
 fn first_names<'n>(names: impl ExactSizeIterator<Item = &'n str>) -> String {
     let more = names.len().saturating_sub(MAX_NAMES);
     let mut text = names.take(MAX_NAMES).collect::<Vec<_>>().join(", ");
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_lists_are_cut() {
+    fn long_lists_are_truncated() {
         assert_eq!(first_names(["a", "b"].into_iter()), "a, b");
         assert_eq!(
             first_names(["a", "b", "c", "d", "e", "f"].into_iter()),

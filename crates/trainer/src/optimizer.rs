@@ -5,13 +5,13 @@ use std::rc::Rc;
 
 use tch::{Device, Kind, Tensor, no_grad};
 use torch_ext::{
-    AdamWStep, Gradient, ProcessGroup, TensorMap, TouchedRows, clear_grads, fused_adamw,
-    norm_of_all, scale_all, set_grad, total_norm,
+    AdamWStep, Gradient, ProcessGroup, TensorMap, TouchedRows, clear_grads, fused_adamw, scale_all,
+    set_grad, total_norm, total_norm_tensor,
 };
 
 use crate::adamw_slot::Slot;
-use crate::ranks::{Reached, reached, sum_rows};
-use crate::sharding::{OptimizerShards, joined};
+use crate::ranks::{GradientKind, gradient_kinds, sum_rows};
+use crate::sharding::{OptimizerShards, concatenate};
 use crate::{Error, Result, TrainConfig};
 
 /// Parameters that share a learning rate and a weight decay.
@@ -50,19 +50,19 @@ pub struct AdamW {
     group: Option<Rc<ProcessGroup>>,
 }
 
-/// Whether weight decay applies. It does not apply to vectors (biases, normalisation weights,
-/// learned candidate weights) or to normalisation weights stored as a matrix with one row per
-/// domain.
-fn decays(name: &str, parameter: &Tensor) -> bool {
+/// Whether weight decay applies to a parameter. It does not apply to vectors (biases, normalisation
+/// weights, learned candidate weights) or to normalisation weights stored as a matrix with one row
+/// per domain.
+fn has_weight_decay(name: &str, parameter: &Tensor) -> bool {
     parameter.dim() > 1 && !name.to_ascii_lowercase().contains("norm")
 }
 
 impl AdamW {
-    /// Assigns the parameters to groups and freezes those of frozen groups.
+    /// Assigns the parameters to groups and freezes the parameters of frozen groups.
     ///
     /// # Errors
-    /// [`Error::Config`] if a group's prefix fits no parameter, roles are not resolved, or
-    /// everything is frozen.
+    /// [`Error::Config`] if no parameter's name starts with a group's prefix, roles are not
+    /// resolved, or all parameters are frozen.
     pub fn new(parameters: &[(String, Tensor)], config: &TrainConfig) -> Result<Self> {
         for group in &config.groups {
             if let Some(role) = group.roles.first() {
@@ -74,14 +74,14 @@ impl AdamW {
             }
             for prefix in &group.prefixes {
                 if !parameters.iter().any(|(name, _)| name.starts_with(prefix)) {
-                    let known: Vec<&str> =
+                    let examples: Vec<&str> =
                         parameters.iter().map(|(name, _)| name.as_str()).take(3).collect();
                     return Err(Error::Config {
                         key: "groups.prefixes".into(),
                         value: format!("{prefix:?}"),
                         rule: format!(
-                            "must begin a parameter's name (such as {})",
-                            known.join(", ")
+                            "must be a prefix of a parameter's name (such as {})",
+                            examples.join(", ")
                         ),
                     });
                 }
@@ -91,27 +91,27 @@ impl AdamW {
         let mut slots = BTreeMap::new();
         let mut frozen = Vec::new();
         for (name, parameter) in parameters {
-            let setting = config
+            let group_config = config
                 .groups
                 .iter()
                 .find(|group| group.prefixes.iter().any(|prefix| name.starts_with(prefix)));
-            if setting.is_some_and(|group| group.frozen) {
+            if group_config.is_some_and(|group| group.frozen) {
                 let _ = parameter.shallow_clone().f_requires_grad_(false)?;
                 frozen.push((name.clone(), parameter.shallow_clone()));
                 continue;
             }
             let _ = parameter.shallow_clone().f_requires_grad_(true)?;
             let learning_rate =
-                setting.and_then(|group| group.learning_rate).unwrap_or(config.learning_rate);
-            let weight_decay = if decays(name, parameter) {
-                setting.and_then(|group| group.weight_decay).unwrap_or(config.weight_decay)
+                group_config.and_then(|group| group.learning_rate).unwrap_or(config.learning_rate);
+            let weight_decay = if has_weight_decay(name, parameter) {
+                group_config.and_then(|group| group.weight_decay).unwrap_or(config.weight_decay)
             } else {
                 0.0
             };
-            let at = groups.iter().position(|group| {
+            let position = groups.iter().position(|group| {
                 group.learning_rate == learning_rate && group.weight_decay == weight_decay
             });
-            let group = at.unwrap_or_else(|| {
+            let group = position.unwrap_or_else(|| {
                 groups.push(ParameterGroup { learning_rate, weight_decay });
                 groups.len() - 1
             });
@@ -120,10 +120,10 @@ impl AdamW {
                 group,
                 exp_avg: None,
                 exp_avg_sq: None,
-                live_rows: None,
+                touched_rows: None,
                 updates: 0,
-                share: None,
-                split: false,
+                local_grads: None,
+                sharded: false,
                 replicated: false,
             };
             slots.insert(name.clone(), slot);
@@ -132,7 +132,7 @@ impl AdamW {
             return Err(Error::Config {
                 key: "groups".into(),
                 value: "all frozen".into(),
-                rule: "must leave a parameter to train".into(),
+                rule: "must leave at least one parameter trainable".into(),
             });
         }
         Ok(Self {
@@ -146,8 +146,8 @@ impl AdamW {
         })
     }
 
-    /// Creates the optimiser of one rank of a group. Gradients are summed over all ranks; each rank
-    /// updates its own elements and stores their moments only.
+    /// Creates the optimiser of one rank of a group. Gradients are summed over all ranks. Each rank
+    /// updates its shard of the elements and stores only the moments of this shard.
     pub(crate) fn with_group(mut self, group: Option<Rc<ProcessGroup>>) -> Self {
         self.group = group;
         self
@@ -162,14 +162,14 @@ impl AdamW {
         Ok(clear_grads(&parameters)?)
     }
 
-    /// Clips gradients and updates every parameter that has one. `factor` scales each group's peak
-    /// rate.
+    /// Clips gradients and updates every parameter that has a gradient. `factor` scales each
+    /// group's peak learning rate.
     ///
-    /// Returns the total gradient norm before clipping; 0 without gradients, and then nothing
-    /// changes.
+    /// Returns the total gradient norm before clipping. Without gradients, the norm is 0 and
+    /// nothing changes.
     ///
     /// # Errors
-    /// [`Error::TorchExt`] if a gradient does not fit its parameter.
+    /// [`Error::TorchExt`] if a gradient does not match its parameter.
     pub fn step(&mut self, factor: f64) -> Result<f64> {
         let Some(norm) = self.grad_norm()? else { return Ok(0.0) };
         let norm = norm.f_double_value(&[])?;
@@ -179,23 +179,23 @@ impl AdamW {
         Ok(norm)
     }
 
-    /// Sums the gradients over all ranks, if there are several. Each rank gets the sums of its own
-    /// elements and, for sparse gradients, of all rows. Returns the largest `signal` of any rank.
+    /// Sums the gradients over all ranks, if there are several. Each rank gets the sums of its
+    /// shard and, for sparse gradients, of all rows. Returns the largest `signal` of any rank.
     pub(crate) fn sum_gradients(&mut self, signal: i32) -> Result<i32> {
         let Some(group) = &self.group else { return Ok(signal) };
-        let parts = OptimizerShards::new(group);
+        let shards = OptimizerShards::new(group);
         let parameters: Vec<&Tensor> = self.slots.values().map(|slot| &slot.parameter).collect();
-        let (reached, signal) = reached(group, &parameters, signal)?;
+        let (kinds, signal) = gradient_kinds(group, &parameters, signal)?;
         let mut dense = Vec::new();
-        for (slot, reached) in self.slots.values_mut().zip(reached) {
-            slot.share = None;
-            match reached {
-                Reached::Not => {}
-                Reached::Rows => {
+        for (slot, kind) in self.slots.values_mut().zip(kinds) {
+            slot.local_grads = None;
+            match kind {
+                GradientKind::None => {}
+                GradientKind::Sparse => {
                     sum_rows(group, &slot.parameter)?;
-                    slot.replicate(&parts)?;
+                    slot.replicate(&shards)?;
                 }
-                Reached::All => dense.push(slot),
+                GradientKind::Dense => dense.push(slot),
             }
         }
         let (mut parameters, mut grads) = (Vec::new(), Vec::new());
@@ -205,14 +205,14 @@ impl AdamW {
             grads.push(grad.transpose()?);
             parameters.push(&slot.parameter);
         }
-        let sums = parts.sums(&parameters, grads)?;
+        let sums = shards.reduce_scatter(&parameters, grads)?;
         clear_grads(&parameters)?;
         for (slot, sums) in dense.into_iter().zip(sums) {
             if slot.replicated {
-                let own = joined(&sums, &slot.parameter)?;
-                set_grad(&slot.parameter, &parts.whole(&slot.parameter, &own)?)?;
+                let local_sums = concatenate(&sums, &slot.parameter)?;
+                set_grad(&slot.parameter, &shards.gather(&slot.parameter, &local_sums)?)?;
             }
-            slot.share = Some(sums);
+            slot.local_grads = Some(sums);
         }
         Ok(signal)
     }
@@ -222,7 +222,7 @@ impl AdamW {
     /// Repeated rows of sparse gradients are summed here; the update uses these sums.
     pub(crate) fn grad_norm(&self) -> Result<Option<Tensor>> {
         let mut grads = Vec::with_capacity(self.slots.len());
-        for slot in self.slots.values().filter(|slot| slot.share.is_none()) {
+        for slot in self.slots.values().filter(|slot| slot.local_grads.is_none()) {
             let mut grad = slot.parameter.f_grad()?;
             if !grad.defined() {
                 continue;
@@ -234,27 +234,27 @@ impl AdamW {
             grads.push(Gradient::new(grad)?);
         }
         let grads: Vec<&Tensor> = grads.iter().map(Gradient::values).collect();
-        let shares: Vec<&Vec<Tensor>> =
-            self.slots.values().filter_map(|slot| slot.share.as_ref()).collect();
-        let (Some(group), false) = (&self.group, shares.is_empty()) else {
-            return if grads.is_empty() { Ok(None) } else { Ok(Some(norm_of_all(&grads)?)) };
+        let local_grads: Vec<&Vec<Tensor>> =
+            self.slots.values().filter_map(|slot| slot.local_grads.as_ref()).collect();
+        let (Some(group), false) = (&self.group, local_grads.is_empty()) else {
+            return if grads.is_empty() { Ok(None) } else { Ok(Some(total_norm_tensor(&grads)?)) };
         };
         let square = |tensors: &[&Tensor]| -> Result<f64> {
             let norm = if tensors.is_empty() { 0.0 } else { total_norm(tensors)? };
             Ok(norm * norm)
         };
-        let own = square(&shares.into_iter().flatten().collect::<Vec<_>>())?;
-        let own = group.all_gather(&Tensor::f_from_slice(&[own])?)?;
-        let all = own.f_sum(Kind::Double)?.f_add_scalar(square(&grads)?)?;
-        Ok(Some(all.f_sqrt()?))
+        let local_square = square(&local_grads.into_iter().flatten().collect::<Vec<_>>())?;
+        let squares = group.all_gather(&Tensor::f_from_slice(&[local_square])?)?;
+        let total = squares.f_sum(Kind::Double)?.f_add_scalar(square(&grads)?)?;
+        Ok(Some(total.f_sqrt()?))
     }
 
-    /// The first trained parameter whose norm is not finite: an element is not finite, or the
-    /// squares, which every normalisation needs, overflow.
-    pub(crate) fn diverged(&self) -> Result<Option<&str>> {
+    /// The first trained parameter whose norm is not finite, because an element is not finite or
+    /// the sum of squares overflows.
+    pub(crate) fn non_finite_parameter(&self) -> Result<Option<&str>> {
         let parameters: Vec<&Tensor> = self.slots.values().map(|slot| &slot.parameter).collect();
         let is_finite = |parameters: &[&Tensor]| -> Result<bool> {
-            Ok(norm_of_all(parameters)?.f_double_value(&[])?.is_finite())
+            Ok(total_norm_tensor(parameters)?.f_double_value(&[])?.is_finite())
         };
         if no_grad(|| is_finite(&parameters))? {
             return Ok(None);
@@ -269,7 +269,7 @@ impl AdamW {
 
     /// The parameters whose gradients have a non-finite element, sorted. With several ranks, every
     /// rank must call this.
-    pub(crate) fn not_finite(&self) -> Result<Vec<String>> {
+    pub(crate) fn non_finite_gradients(&self) -> Result<Vec<String>> {
         let mut names = BTreeSet::new();
         for (name, slot) in &self.slots {
             for grad in slot.grads()? {
@@ -279,8 +279,8 @@ impl AdamW {
             }
         }
         if let Some(group) = &self.group {
-            let own: Vec<&str> = names.iter().map(String::as_str).collect();
-            for bytes in group.all_gather_bytes(own.join("\n").as_bytes())? {
+            let local_names: Vec<&str> = names.iter().map(String::as_str).collect();
+            for bytes in group.all_gather_bytes(local_names.join("\n").as_bytes())? {
                 let text = String::from_utf8_lossy(&bytes);
                 names.extend(text.lines().map(str::to_owned));
             }
@@ -288,35 +288,35 @@ impl AdamW {
         Ok(names.into_iter().collect())
     }
 
-    /// Divides the gradients by the loss scale `scale`, clips them by `norm`, their norm after the
-    /// division, and updates every parameter that has a gradient.
+    /// Divides the gradients by the loss scale `scale`, clips them and updates every parameter that
+    /// has a gradient. `norm` is the gradient norm after the division.
     pub(crate) fn update(&mut self, factor: f64, norm: f64, scale: f64) -> Result<()> {
-        let shared = self.group.clone();
-        let mut live: Vec<(&mut Slot, Vec<Gradient>)> = Vec::with_capacity(self.slots.len());
+        let process_group = self.group.clone();
+        let mut updated: Vec<(&mut Slot, Vec<Gradient>)> = Vec::with_capacity(self.slots.len());
         for slot in self.slots.values_mut() {
             let grads = slot.grads()?;
-            if slot.share.is_some() || !grads.is_empty() {
-                live.push((slot, grads));
+            if slot.local_grads.is_some() || !grads.is_empty() {
+                updated.push((slot, grads));
             }
         }
         // As in `torch.nn.utils.clip_grad_norm_`.
         let clip = self.max_grad_norm.map_or(1.0, |max_norm| (max_norm / (norm + 1e-6)).min(1.0));
-        // On a GPU, scaling is part of the fused update. On the CPU a separate pass costs little,
-        // and its rounding is that of stored results.
-        let on_gpu = live.first().is_some_and(|(slot, _)| slot.parameter.device().is_cuda());
+        // On a GPU, scaling is part of the fused update. On the CPU, a separate pass costs little
+        // and preserves the rounding of stored results.
+        let on_gpu = updated.first().is_some_and(|(slot, _)| slot.parameter.device().is_cuda());
         let grad_scale = if on_gpu { scale / clip } else { 1.0 };
         if !on_gpu && (clip < 1.0 || scale != 1.0) {
-            let grads = live.iter().flat_map(|(_, grads)| grads);
+            let grads = updated.iter().flat_map(|(_, grads)| grads);
             scale_all(&grads.map(Gradient::values).collect::<Vec<_>>(), clip / scale)?;
         }
-        for (slot, grads) in &mut live {
+        for (slot, grads) in &mut updated {
             slot.updates += 1;
             if grads.iter().any(Gradient::is_sparse) && slot.exp_avg.is_none() {
-                slot.live_rows = Some(TouchedRows::none(&slot.parameter)?);
+                slot.touched_rows = Some(TouchedRows::none(&slot.parameter)?);
             }
-            slot.make_moments(shared.as_deref())?;
+            slot.make_moments(process_group.as_deref())?;
         }
-        for (number, group) in self.groups.iter().enumerate() {
+        for (index, group) in self.groups.iter().enumerate() {
             let step = AdamWStep {
                 lr: group.learning_rate * factor,
                 beta1: self.betas.0,
@@ -326,14 +326,14 @@ impl AdamW {
                 grad_scale,
             };
             let mut counts: BTreeMap<u64, Tensor> = BTreeMap::new();
-            for (slot, _) in live.iter().filter(|(slot, _)| slot.group == number) {
+            for (slot, _) in updated.iter().filter(|(slot, _)| slot.group == index) {
                 if let Entry::Vacant(entry) = counts.entry(slot.updates) {
                     let options = (Kind::Float, slot.parameter.device());
                     entry.insert(Tensor::f_full([0i64; 0], slot.updates as f64, options)?);
                 }
             }
             let mut dense: Vec<[Tensor; 5]> = Vec::new();
-            for (slot, grads) in live.iter_mut().filter(|(slot, _)| slot.group == number) {
+            for (slot, grads) in updated.iter_mut().filter(|(slot, _)| slot.group == index) {
                 let Some(count) = counts.get(&slot.updates) else { continue };
                 if let [grad] = grads.as_slice()
                     && grad.is_sparse()
@@ -341,22 +341,22 @@ impl AdamW {
                     slot.step_rows(grad, count, &step)?;
                     continue;
                 }
-                slot.live_rows = None;
+                slot.touched_rows = None;
                 for ([parameter, first, second], grad) in
-                    slot.cut(shared.as_deref())?.into_iter().zip(grads)
+                    slot.updated_tensors(process_group.as_deref())?.into_iter().zip(grads)
                 {
                     let grad = grad.values().shallow_clone();
                     dense.push([parameter, grad, first, second, count.shallow_clone()]);
                 }
             }
-            let list = |which: usize| dense.iter().filter_map(|row| row.get(which)).collect();
-            let lists: [Vec<&Tensor>; 5] = std::array::from_fn(list);
+            let column = |index: usize| dense.iter().filter_map(|row| row.get(index)).collect();
+            let lists: [Vec<&Tensor>; 5] = std::array::from_fn(column);
             let [params, grads, exp_avgs, exp_avg_sqs, steps] = &lists;
             fused_adamw(params, grads, exp_avgs, exp_avg_sqs, steps, &step)?;
         }
-        let split = live.iter().filter(|(slot, _)| slot.split);
-        let split: Vec<&Tensor> = split.map(|(slot, _)| &slot.parameter).collect();
-        shared.map_or(Ok(()), |group| OptimizerShards::new(&group).share(&split))
+        let sharded = updated.iter().filter(|(slot, _)| slot.sharded);
+        let sharded: Vec<&Tensor> = sharded.map(|(slot, _)| &slot.parameter).collect();
+        process_group.map_or(Ok(()), |group| OptimizerShards::new(&group).all_gather(&sharded))
     }
 
     /// Returns the moments and update counts by name: `<parameter>.exp_avg`, `.exp_avg_sq` and
@@ -374,10 +374,10 @@ impl AdamW {
                 continue;
             };
             let mut moments = [exp_avg, exp_avg_sq].map(Tensor::shallow_clone);
-            if let Some(group) = self.group.as_ref().filter(|_| slot.split) {
-                let parts = OptimizerShards::new(group);
+            if let Some(group) = self.group.as_ref().filter(|_| slot.sharded) {
+                let shards = OptimizerShards::new(group);
                 for moment in &mut moments {
-                    *moment = parts.whole(&slot.parameter, moment)?.f_to_device(Device::Cpu)?;
+                    *moment = shards.gather(&slot.parameter, moment)?.f_to_device(Device::Cpu)?;
                 }
                 if group.rank() > 0 {
                     continue;
@@ -399,8 +399,8 @@ impl AdamW {
     pub(crate) fn load_state(&mut self, state: &TensorMap) -> std::result::Result<(), String> {
         let mut used = 0;
         for (name, slot) in &mut self.slots {
-            let parts = ["exp_avg", "exp_avg_sq", "updates"].map(|part| format!("{name}.{part}"));
-            if !parts.iter().any(|key| state.contains_key(key)) {
+            let keys = ["exp_avg", "exp_avg_sq", "updates"].map(|part| format!("{name}.{part}"));
+            if !keys.iter().any(|key| state.contains_key(key)) {
                 continue;
             }
             let updates = state
@@ -434,7 +434,7 @@ impl AdamW {
             slot.updates =
                 u64::try_from(count).map_err(|_| format!("{name}.updates: {count} is negative"))?;
             (slot.exp_avg, slot.exp_avg_sq) = (Some(exp_avg), Some(exp_avg_sq));
-            (slot.live_rows, slot.split) = (None, false);
+            (slot.touched_rows, slot.sharded) = (None, false);
             used += 3;
         }
         if used == state.len() {
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn vectors_and_normalisations_do_not_decay() {
+    fn vectors_and_normalisations_have_no_weight_decay() {
         let shapes: [(&str, &[i64]); 7] = [
             ("roberta.pooler.dense.weight", &[3, 3]),
             ("roberta.pooler.dense.bias", &[3]),
@@ -499,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn sparse_gradients_update_as_dense_ones_and_go_on_after_loading() {
+    fn sparse_and_dense_gradients_give_equal_updates_also_after_loading() {
         let config = TrainConfig { learning_rate: 0.1, weight_decay: 0.1, ..Default::default() };
         let run = |sparse: bool| {
             let words = Tensor::arange(640, (Kind::Float, Device::Cpu)).view([40, 16]) / 100.0;
@@ -514,11 +514,14 @@ mod tests {
                     optimizer.load_state(&state).unwrap();
                 }
                 optimizer.clear_grads().unwrap();
-                let taken = Tensor::embedding(&words, &Tensor::from_slice(ids), -1, false, sparse);
-                // A third step that reaches all rows, as a tied decoder does. Its rows do not
-                // repeat: their sum would round by the order in which they meet the dense gradient.
-                let all = if step == 2 { words.sum(Kind::Float) } else { Tensor::from(0f32) };
-                (taken.square().sum(Kind::Float) * 1e-3 + all * 1e-4).backward();
+                let embeddings =
+                    Tensor::embedding(&words, &Tensor::from_slice(ids), -1, false, sparse);
+                // The third step has a gradient for all rows, as with a tied decoder. Its ids do
+                // not repeat, because the sum of repeated rows would depend on the order of
+                // additions.
+                let dense_term =
+                    if step == 2 { words.sum(Kind::Float) } else { Tensor::from(0f32) };
+                (embeddings.square().sum(Kind::Float) * 1e-3 + dense_term * 1e-4).backward();
                 assert_eq!(words.grad().is_sparse(), sparse && step != 2);
                 optimizer.step(1.0).unwrap();
             }

@@ -7,12 +7,12 @@ use torch_ext::{Profile, TraceSummary};
 
 use crate::{Error, Result, Stage};
 
-/// The folder in the stage's folder, and its files.
+/// The folder of a profile in the stage's folder, and the files of a profile.
 const FOLDER: &str = "profile";
 const TRACE: &str = "trace.json";
 const TABLES: &str = "tables.md";
-/// Steps before the profiled ones, if the call has enough steps: the first steps also select
-/// kernels and allocate memory, which later steps do not.
+/// Number of steps before the profiled steps, if the call has enough steps. The first steps are
+/// slower, because they select kernels and allocate memory.
 const SKIPPED_STEPS: u64 = 5;
 
 /// Profiles the steps selected by [`Stage::with_profile`].
@@ -20,9 +20,9 @@ pub(crate) struct StepProfile {
     stage: String,
     folder: PathBuf,
     device: Device,
-    /// Numbers of the steps, counted from 0.
+    /// The profiled steps, counted from 0.
     steps: Range<u64>,
-    under_way: Option<Profile>,
+    running: Option<Profile>,
 }
 
 impl StepProfile {
@@ -34,26 +34,25 @@ impl StepProfile {
             stage: stage.name.clone(),
             folder: stage.folder.join(FOLDER),
             device,
-            steps: if stage.leads() { start..start + count } else { 0..0 },
-            under_way: None,
+            steps: if stage.is_rank_0() { start..start + count } else { 0..0 },
+            running: None,
         }
     }
 
     /// Starts the profile before its first step; `step` is counted from 0.
     pub(crate) fn before(&mut self, step: u64) -> Result<()> {
         if !self.steps.is_empty() && step == self.steps.start {
-            self.under_way = Some(Profile::start(self.device)?);
+            self.running = Some(Profile::start(self.device)?);
         }
         Ok(())
     }
 
     /// Writes the profile after its last step; `completed` is the number of steps so far. Returns a
-    /// message for the user. A failure to write files is only a message, so that training
-    /// continues.
+    /// message for the user. A failed write is reported in this message, and training continues.
     pub(crate) fn after(&mut self, completed: u64) -> Option<String> {
-        let profile = self.under_way.take_if(|_| completed == self.steps.end)?;
+        let profile = self.running.take_if(|_| completed == self.steps.end)?;
         let message = self.write(profile);
-        Some(message.unwrap_or_else(|error| format!("no profile: {error}; training goes on")))
+        Some(message.unwrap_or_else(|error| format!("no profile: {error}; training continues")))
     }
 
     fn write(&self, profile: Profile) -> Result<String> {
@@ -62,13 +61,13 @@ impl StepProfile {
         profile.finish(&trace)?;
         let Range { start, end } = self.steps.clone();
         let summary = TraceSummary::read(&trace)?;
-        let unseen = match self.device.is_cuda() && summary.gpu_milliseconds.is_none() {
-            true => " The driver let nobody see the GPU's kernels.",
+        let gpu_note = match self.device.is_cuda() && summary.gpu_milliseconds.is_none() {
+            true => " The driver did not provide times of GPU kernels.",
             false => "",
         };
         let text = format!(
             "# {}: steps {} to {end} on {:?}\n\nRecording slows the host. `{TRACE}` opens in \
-             https://ui.perfetto.dev.{unseen}\n\n{}",
+             https://ui.perfetto.dev.{gpu_note}\n\n{}",
             self.stage,
             start + 1,
             self.device,

@@ -1,6 +1,6 @@
 //! Progress line with loss, rate and remaining time.
 //!
-//! On a terminal it is redrawn; elsewhere a line is printed every tenth of the steps.
+//! On a terminal, the line is redrawn. Elsewhere, a line is printed after every tenth of the steps.
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ fn rate_text(steps_per_second: f64) -> String {
     }
 }
 
-/// Remaining time in the largest unit of which it has at least two.
+/// Remaining time in the largest unit that gives a value of at least 2.
 fn time_text(seconds: f64) -> String {
     let units = [(86_400.0, "d"), (3600.0, "h"), (60.0, "min")];
     match units.iter().find(|(unit, _)| seconds >= 2.0 * unit) {
@@ -35,13 +35,13 @@ fn time_text(seconds: f64) -> String {
 /// Progress values of a stage, for [`Progress::update`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Position {
-    /// Updates made.
+    /// Number of completed steps.
     pub step: u64,
-    /// The loss.
+    /// The loss to print.
     pub loss: f64,
-    /// Factor times peak rate.
+    /// The schedule's factor times the peak rate.
     pub learning_rate: f64,
-    /// Tokens seen so far, without padding.
+    /// Number of tokens processed so far, without padding.
     pub tokens: u64,
 }
 
@@ -56,19 +56,19 @@ pub struct Position {
 /// ```
 pub struct Progress {
     bar: ProgressBar,
-    /// Name for plain lines, without a terminal.
-    plain: Option<String>,
+    /// Name in plain lines; `None` on a terminal.
+    plain_name: Option<String>,
     total: u64,
     /// Steps and tokens of earlier parts of a resumed run.
-    first: (u64, u64),
-    shown: u64,
+    initial: (u64, u64),
+    last_printed: u64,
     start: Instant,
 }
 
 impl Progress {
-    /// Creates a line `name` for `total` steps, of which `done` are completed, with `tokens`
-    /// tokens.
-    pub fn new(name: &str, total: u64, done: u64, tokens: u64) -> Self {
+    /// Creates a line `name` for `total` steps. `completed` steps with `tokens` tokens are already
+    /// completed.
+    pub fn new(name: &str, total: u64, completed: u64, tokens: u64) -> Self {
         let terminal = std::io::stderr().is_terminal();
         let target =
             if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
@@ -83,32 +83,33 @@ impl Progress {
         }
         let name = &*atomic_file::one_line(name);
         bar.set_prefix(name.to_owned());
-        bar.set_position(done);
+        bar.set_position(completed);
         bar.reset_eta();
-        let plain = (!terminal).then(|| name.to_owned());
-        Self { bar, plain, total, first: (done, tokens), shown: done, start: Instant::now() }
+        let plain_name = (!terminal).then(|| name.to_owned());
+        let (initial, start) = ((completed, tokens), Instant::now());
+        Self { bar, plain_name, total, initial, last_printed: completed, start }
     }
 
     pub(crate) fn silent() -> Self {
         let (bar, start) = (ProgressBar::hidden(), Instant::now());
-        Self { bar, plain: None, total: 0, first: (0, 0), shown: 0, start }
+        Self { bar, plain_name: None, total: 0, initial: (0, 0), last_printed: 0, start }
     }
 
     /// Updates the line.
     pub fn update(&mut self, position: Position) {
         let Position { step, loss, learning_rate, tokens } = position;
         let seconds = self.start.elapsed().as_secs_f64().max(1e-9);
-        let speed = tokens.saturating_sub(self.first.1) as f64 / seconds;
+        let speed = tokens.saturating_sub(self.initial.1) as f64 / seconds;
         let state = format!("loss {loss:.3}  lr {learning_rate:.1e}  {speed:.0} tokens/s");
-        let Some(name) = &self.plain else {
+        let Some(name) = &self.plain_name else {
             self.bar.set_message(state);
             self.bar.set_position(step);
             return;
         };
         let total = self.total;
-        if step == total || step.saturating_sub(self.shown).saturating_mul(10) >= total {
-            self.shown = step;
-            let rate = step.saturating_sub(self.first.0) as f64 / seconds;
+        if step == total || step.saturating_sub(self.last_printed).saturating_mul(10) >= total {
+            self.last_printed = step;
+            let rate = step.saturating_sub(self.initial.0) as f64 / seconds;
             let remaining = time_text(total.saturating_sub(step) as f64 / rate.max(1e-9));
             let rate = rate_text(rate);
             note(&format!("{name}: step {step}/{total}  {state}  {rate}  {remaining} left"));
@@ -116,7 +117,7 @@ impl Progress {
     }
 
     /// Prints text above the line.
-    pub(crate) fn say(&self, text: &str) {
+    pub(crate) fn print_above(&self, text: &str) {
         self.bar.suspend(|| {
             let _ = writeln!(std::io::stderr(), "{}", atomic_file::lines(text));
         });
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_rate_is_told_in_seconds_a_step() {
+    fn slow_rates_are_printed_in_seconds_per_step() {
         let texts = [12.34, 1.0, 0.7, 0.05, 0.0].map(rate_text);
         assert_eq!(texts, ["12.3 steps/s", "1.0 steps/s", "1.4 s/step", "20.0 s/step", "- s/step"]);
     }

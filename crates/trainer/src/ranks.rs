@@ -7,7 +7,7 @@ use crate::{Error, Result, TrainConfig};
 
 /// The start position that rank 0 sends to all ranks.
 #[derive(serde::Deserialize, serde::Serialize)]
-struct Begin {
+struct InitialState {
     checkpoint: Option<Checkpoint>,
     /// Name, shape and index in `KINDS` of each moment.
     moments: Vec<(String, Vec<i64>, usize)>,
@@ -26,42 +26,42 @@ const KINDS: [Kind; 9] = [
     Kind::Bool,
 ];
 
-/// Describes the first difference between rank 0 and another rank: a setting of the stage, or the
-/// data.
+/// Describes the first difference between rank 0 and another rank, in a setting of the stage or in
+/// the data.
 pub(crate) fn first_difference(
     group: &ProcessGroup,
     config: &TrainConfig,
     fingerprint: &str,
 ) -> Result<Option<String>> {
-    type Own = (serde_json::Map<String, serde_json::Value>, String);
-    let unreadable = |error: serde_json::Error| {
+    type RankSettings = (serde_json::Map<String, serde_json::Value>, String);
+    let json_error = |error: serde_json::Error| {
         Error::from(torch_ext::Error::Distributed(format!("settings of a stage: {error}")))
     };
-    let own = serde_json::to_vec(&(config.identity(), fingerprint)).map_err(unreadable)?;
-    let mut all: Vec<Own> = Vec::with_capacity(group.size());
-    for bytes in group.all_gather_bytes(&own)? {
-        all.push(serde_json::from_slice(&bytes).map_err(unreadable)?);
+    let json = serde_json::to_vec(&(config.identity(), fingerprint)).map_err(json_error)?;
+    let mut ranks: Vec<RankSettings> = Vec::with_capacity(group.size());
+    for bytes in group.all_gather_bytes(&json)? {
+        ranks.push(serde_json::from_slice(&bytes).map_err(json_error)?);
     }
-    let Some(((lead, lead_fingerprint), others)) = all.split_first() else { return Ok(None) };
+    let Some(((first, first_fingerprint), others)) = ranks.split_first() else { return Ok(None) };
     for (rank, (settings, fingerprint)) in (1..).zip(others) {
-        let keys = lead.keys().chain(settings.keys());
-        let key = keys.into_iter().find(|key| lead.get(*key) != settings.get(*key));
+        let keys = first.keys().chain(settings.keys());
+        let key = keys.into_iter().find(|key| first.get(*key) != settings.get(*key));
         if let Some(key) = key {
-            let shown = |settings: &serde_json::Map<String, serde_json::Value>| {
+            let value = |settings: &serde_json::Map<String, serde_json::Value>| {
                 settings.get(key).map_or_else(|| "absent".into(), serde_json::Value::to_string)
             };
-            let (first, other) = (shown(lead), shown(settings));
+            let (first, other) = (value(first), value(settings));
             return Ok(Some(format!("{key} is {first} on rank 0 and {other} on rank {rank}")));
         }
-        if fingerprint != lead_fingerprint {
+        if fingerprint != first_fingerprint {
             return Ok(Some(format!("rank {rank} has another task or other data than rank 0")));
         }
     }
     Ok(None)
 }
 
-/// Copies parameters, checkpoint, moments and task state of rank 0 to all ranks. Arguments other
-/// than `parameters` matter on rank 0 only.
+/// Copies parameters, checkpoint, moments and task state of rank 0 to all ranks. On other ranks,
+/// arguments other than `parameters` are ignored.
 pub(crate) fn broadcast_initial_state(
     group: &ProcessGroup,
     parameters: &[(String, Tensor)],
@@ -69,34 +69,34 @@ pub(crate) fn broadcast_initial_state(
     moments: TensorMap,
     tasks: TensorMap,
 ) -> Result<(Option<Checkpoint>, TensorMap, TensorMap)> {
-    let forms = |tensors: &TensorMap| {
-        let form = |(name, tensor): (&String, &Tensor)| {
+    let specs = |tensors: &TensorMap| {
+        let spec = |(name, tensor): (&String, &Tensor)| {
             let kind = tensor.f_kind()?;
-            let place = KINDS.iter().position(|known| *known == kind).unwrap_or(0);
-            Ok((name.clone(), tensor.size(), place))
+            let kind_index = KINDS.iter().position(|listed| *listed == kind).unwrap_or(0);
+            Ok((name.clone(), tensor.size(), kind_index))
         };
-        tensors.iter().map(form).collect::<Result<Vec<_>>>()
+        tensors.iter().map(spec).collect::<Result<Vec<_>>>()
     };
-    let lead = group.rank() == 0;
-    let unreadable = |error: serde_json::Error| {
-        Error::from(torch_ext::Error::Distributed(format!("the start of a stage: {error}")))
+    let is_rank_0 = group.rank() == 0;
+    let json_error = |error: serde_json::Error| {
+        Error::from(torch_ext::Error::Distributed(format!("initial state of a stage: {error}")))
     };
-    let own = match lead {
+    let json = match is_rank_0 {
         true => {
-            let (moments, tasks) = (forms(&moments)?, forms(&tasks)?);
-            serde_json::to_vec(&Begin { checkpoint, moments, tasks }).map_err(unreadable)?
+            let (moments, tasks) = (specs(&moments)?, specs(&tasks)?);
+            serde_json::to_vec(&InitialState { checkpoint, moments, tasks }).map_err(json_error)?
         }
         false => Vec::new(),
     };
-    let begin: Begin =
-        serde_json::from_slice(&group.broadcast_bytes(&own, 0)?).map_err(unreadable)?;
+    let initial: InitialState =
+        serde_json::from_slice(&group.broadcast_bytes(&json, 0)?).map_err(json_error)?;
     for (_, parameter) in parameters {
         group.copy_from(parameter, 0)?;
     }
-    let share = |forms: &[(String, Vec<i64>, usize)], own: TensorMap| {
-        let mut shared = TensorMap::new();
-        for (name, shape, kind) in forms {
-            let tensor = match own.get(name) {
+    let broadcast = |specs: &[(String, Vec<i64>, usize)], local: TensorMap| {
+        let mut tensors = TensorMap::new();
+        for (name, shape, kind) in specs {
+            let tensor = match local.get(name) {
                 Some(tensor) => tensor.shallow_clone(),
                 None => {
                     let kind = KINDS.get(*kind).copied().unwrap_or(Kind::Float);
@@ -104,48 +104,50 @@ pub(crate) fn broadcast_initial_state(
                 }
             };
             group.copy_from(&tensor, 0)?;
-            shared.insert(name.clone(), tensor);
+            tensors.insert(name.clone(), tensor);
         }
-        Ok::<_, Error>(shared)
+        Ok::<_, Error>(tensors)
     };
-    let moments = share(&begin.moments, moments)?;
-    let tasks = share(&begin.tasks, tasks)?;
-    Ok((begin.checkpoint, moments, tasks))
+    let moments = broadcast(&initial.moments, moments)?;
+    let tasks = broadcast(&initial.tasks, tasks)?;
+    Ok((initial.checkpoint, moments, tasks))
 }
 
-/// Kind of gradient that a parameter has in a step, over all ranks.
+/// Kind of a parameter's gradient in a step, over all ranks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reached {
-    Not,
-    /// A sparse gradient on every rank that has one.
-    Rows,
-    All,
+pub(crate) enum GradientKind {
+    /// No rank has a gradient.
+    None,
+    /// All gradients are sparse.
+    Sparse,
+    /// At least one rank has a dense gradient.
+    Dense,
 }
 
 /// The kind of gradient of each parameter in this step, and the largest `signal` of any rank.
-pub(crate) fn reached(
+pub(crate) fn gradient_kinds(
     group: &ProcessGroup,
     parameters: &[&Tensor],
     signal: i32,
-) -> Result<(Vec<Reached>, i32)> {
-    let mut own = vec![i64::from(signal)];
+) -> Result<(Vec<GradientKind>, i32)> {
+    let mut codes = vec![i64::from(signal)];
     for parameter in parameters {
         let grad = parameter.f_grad()?;
-        own.push(match grad.defined() {
+        codes.push(match grad.defined() {
             false => 0,
             true if grad.is_sparse() => 1,
             true => 2,
         });
     }
-    let all = group.all_gather(&Tensor::f_from_slice(&own)?)?;
-    let largest = Vec::<i64>::try_from(&all.f_amax([0i64], false)?)?;
-    let reached = largest.iter().skip(1).map(|reached| match reached {
-        0 => Reached::Not,
-        1 => Reached::Rows,
-        _ => Reached::All,
+    let codes = group.all_gather(&Tensor::f_from_slice(&codes)?)?;
+    let max_codes = Vec::<i64>::try_from(&codes.f_amax([0i64], false)?)?;
+    let kinds = max_codes.iter().skip(1).map(|code| match code {
+        0 => GradientKind::None,
+        1 => GradientKind::Sparse,
+        _ => GradientKind::Dense,
     });
-    let signal = largest.first().copied().unwrap_or(0);
-    Ok((reached.collect(), i32::try_from(signal).unwrap_or(0)))
+    let signal = max_codes.first().copied().unwrap_or(0);
+    Ok((kinds.collect(), i32::try_from(signal).unwrap_or(0)))
 }
 
 /// Sums a sparse gradient over ranks: concatenates the rows of all ranks and adds equal rows.
@@ -167,14 +169,14 @@ pub(crate) fn sum_rows(group: &ProcessGroup, parameter: &Tensor) -> Result<()> {
     let count = rows.size().first().copied().unwrap_or(0);
     let counts = group.all_gather(&Tensor::f_from_slice(&[count])?)?;
     let counts = Vec::<i64>::try_from(&counts.f_view([-1])?)?;
-    let longest = counts.iter().copied().max().unwrap_or(0);
+    let max_count = counts.iter().copied().max().unwrap_or(0);
     let padded = |tensor: &Tensor, shape: &[i64]| -> Result<Tensor> {
         let padded = Tensor::f_zeros(shape, (tensor.f_kind()?, Device::Cpu))?;
         padded.f_narrow(0, 0, count)?.f_copy_(tensor)?;
         Ok(padded)
     };
-    let all_rows = group.all_gather(&padded(&rows, &[longest])?)?;
-    let all_values = group.all_gather(&padded(&values, &[longest, width])?)?;
+    let all_rows = group.all_gather(&padded(&rows, &[max_count])?)?;
+    let all_values = group.all_gather(&padded(&values, &[max_count, width])?)?;
     let (mut rows, mut values) = (Vec::new(), Vec::new());
     for (rank, count) in (0..).zip(counts) {
         rows.push(all_rows.f_get(rank)?.f_narrow(0, 0, count)?);

@@ -1,16 +1,17 @@
 //! Round-robin schedule of a stage's tasks.
 
-/// When the gradients of several tasks change the parameters.
+/// When the parameters are updated in a stage with several tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Updates {
-    /// After each batch of any task. A step is a batch.
+    /// An update after each batch of any task. A step is a batch.
     Sequential,
-    /// After each round, with the summed gradients of its batches. A step is a round.
+    /// An update after each round, with the summed gradients of its batches. A step is a round.
     Summed,
 }
 
-/// The order of slots and batches, as a pure function of the step. A round visits the slots in
-/// order, each with its batches per round.
+/// The order of slots and batches, as a pure function of the step.
+///
+/// A round visits the slots in order, and each slot has `per_round` batches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RoundRobin {
     per_round: Vec<u64>,
@@ -38,13 +39,15 @@ impl RoundRobin {
 
     /// The batches of a step in order, as (slot, index of the batch in its slot).
     pub(crate) fn batches(&self, step: u64) -> Vec<(usize, u64)> {
-        let (round, mut rest) = (step / self.round_steps(), step % self.round_steps());
+        let (round, mut step_in_round) = (step / self.round_steps(), step % self.round_steps());
         let mut batches = Vec::new();
         for (slot, &count) in self.per_round.iter().enumerate() {
             match self.updates {
                 Updates::Summed => batches.extend((0..count).map(|k| (slot, round * count + k))),
-                Updates::Sequential if rest < count => return vec![(slot, round * count + rest)],
-                Updates::Sequential => rest -= count,
+                Updates::Sequential if step_in_round < count => {
+                    return vec![(slot, round * count + step_in_round)];
+                }
+                Updates::Sequential => step_in_round -= count,
             }
         }
         batches
@@ -53,9 +56,9 @@ impl RoundRobin {
     /// Batches that a slot has in the first `steps` steps.
     pub(crate) fn batches_before(&self, slot: usize, steps: u64) -> u64 {
         let count = self.per_round.get(slot).copied().unwrap_or(0);
-        let (rounds, rest) = (steps / self.round_steps(), steps % self.round_steps());
+        let (rounds, step_in_round) = (steps / self.round_steps(), steps % self.round_steps());
         let earlier: u64 = self.per_round.iter().take(slot).sum();
-        rounds * count + rest.saturating_sub(earlier).min(count)
+        rounds * count + step_in_round.saturating_sub(earlier).min(count)
     }
 }
 
@@ -66,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_round_by_hand() {
+    fn rounds_equal_a_hand_written_order() {
         let round_robin = RoundRobin::new(vec![2, 1, 3], Updates::Sequential);
         let slots: Vec<_> = (0..12).flat_map(|step| round_robin.batches(step)).collect();
         let round = |k: u64| {
@@ -81,27 +84,27 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_slot_counts_its_batches_without_a_gap(
+        fn batches_of_every_slot_are_numbered_without_gaps(
             per_round in proptest::collection::vec(1u64..5, 1..5),
             summed in any::<bool>(),
             steps in 0u64..60,
         ) {
             let updates = if summed { Updates::Summed } else { Updates::Sequential };
             let round_robin = RoundRobin::new(per_round.clone(), updates);
-            let mut seen = vec![0; per_round.len()];
+            let mut counts = vec![0; per_round.len()];
             for step in 0..steps {
                 for (slot, number) in round_robin.batches(step) {
-                    prop_assert_eq!(number, seen[slot]);
-                    seen[slot] += 1;
+                    prop_assert_eq!(number, counts[slot]);
+                    counts[slot] += 1;
                 }
             }
-            for (slot, seen) in seen.iter().enumerate() {
-                prop_assert_eq!(round_robin.batches_before(slot, steps), *seen);
+            for (slot, count) in counts.iter().enumerate() {
+                prop_assert_eq!(round_robin.batches_before(slot, steps), *count);
             }
-            let least = round_robin.steps_for(steps);
-            prop_assert!(round_robin.batches_before(0, least) >= steps);
+            let needed = round_robin.steps_for(steps);
+            prop_assert!(round_robin.batches_before(0, needed) >= steps);
             let round = if summed { 1 } else { per_round.iter().sum() };
-            prop_assert!(least == 0 || round_robin.batches_before(0, least - round) < steps);
+            prop_assert!(needed == 0 || round_robin.batches_before(0, needed - round) < steps);
         }
     }
 }

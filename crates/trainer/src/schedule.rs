@@ -10,8 +10,10 @@ pub(crate) struct LinearSchedule {
 }
 
 impl LinearSchedule {
-    /// Warm-up takes `ceil(warmup_ratio * total_steps)` steps, with rounding errors of the product
-    /// ignored: 0.07 of 100 steps is 7, whereas transformers rounds 7.000000000000001 up to 8.
+    /// Creates a schedule with `ceil(warmup_ratio * total_steps)` warm-up steps.
+    ///
+    /// Rounding errors of the product are ignored: 0.07 of 100 steps is 7, whereas transformers
+    /// rounds 7.000000000000001 up to 8.
     ///
     /// # Errors
     /// [`Error::Config`] if `total_steps` is 0 or the ratio is not from 0 to 1.
@@ -35,8 +37,8 @@ impl LinearSchedule {
         Ok(Self { warmup_steps: warmup as u64, total_steps, decay })
     }
 
-    /// The factor on the peak rate at `step`, counted from 0: 0 at step 0 of a warm-up, 1 at its
-    /// end, 0 at `total_steps`.
+    /// The factor on the peak learning rate at `step`, counted from 0. It is 0 at the start of a
+    /// warm-up, 1 at its end and, with linear decay, 0 at `total_steps`.
     pub(crate) fn factor(&self, step: u64) -> f64 {
         if step < self.warmup_steps {
             return step as f64 / self.warmup_steps as f64;
@@ -44,9 +46,9 @@ impl LinearSchedule {
         match self.decay {
             Decay::Constant => 1.0,
             Decay::Linear => {
-                let left = self.total_steps.saturating_sub(step) as f64;
-                let span = self.total_steps.saturating_sub(self.warmup_steps).max(1) as f64;
-                left / span
+                let remaining = self.total_steps.saturating_sub(step) as f64;
+                let decay_steps = self.total_steps.saturating_sub(self.warmup_steps).max(1);
+                remaining / decay_steps as f64
             }
         }
     }
@@ -74,7 +76,7 @@ mod tests {
 
     /// `scripts/schedules.py` wrote the values with transformers 5.23.0.
     #[test]
-    fn factors_are_those_of_transformers() {
+    fn factors_equal_those_of_transformers() {
         let fixture: Fixture =
             serde_json::from_str(include_str!("../tests/data/schedules.json")).unwrap();
         assert!(!fixture.runs.is_empty());
@@ -91,14 +93,14 @@ mod tests {
     }
 
     #[test]
-    fn half_way_up_and_down_is_half() {
+    fn the_factor_is_a_half_in_the_middle_of_warmup_and_decay() {
         let schedule = LinearSchedule::new(100, 0.1, Decay::Linear).unwrap();
         assert_eq!(schedule.warmup_steps, 10);
         assert_eq!([5, 10, 55].map(|step| schedule.factor(step)), [0.5, 1.0, 0.5]);
     }
 
     #[test]
-    fn the_papers_injection_schedule() {
+    fn the_schedule_of_bridging_the_language_gap() {
         // Bridging the Language Gap: 2e-5, 6 % of 8,334 steps.
         let schedule = LinearSchedule::new(8_334, 0.06, Decay::Linear).unwrap();
         assert_eq!(schedule.warmup_steps, 501); // ceil(500.04)
@@ -118,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_settings_are_refused() {
+    fn invalid_settings_are_errors() {
         assert!(LinearSchedule::new(0, 0.0, Decay::Linear).is_err());
         assert!(LinearSchedule::new(5, 1.5, Decay::Linear).is_err());
     }

@@ -19,21 +19,22 @@ pub type Scores = BTreeMap<String, f64>;
 /// A function that scores the current model.
 pub type Score<'a> = Box<dyn Fn() -> std::result::Result<Scores, TaskError> + 'a>;
 
-/// Options of model selection: scoring function and rule. The first of equally good epochs is
-/// selected.
+/// Options of model selection: scoring function and rule.
+///
+/// The first of equally good epochs is selected.
 pub struct CheckpointSelection<'a> {
     /// Name of the rule; part of the task's fingerprint.
     pub rule: String,
-    /// Names of every epoch's scores.
+    /// Names of the scores of each epoch.
     pub names: Vec<String>,
     /// A function that scores the current model.
     pub score: Score<'a>,
     /// Name of the deciding score; absent: the mean of all scores decides.
-    pub decides: Option<String>,
-    /// Whether lower is better, as for perplexities.
-    pub lowest: bool,
-    /// Whether to also score the initial model, which can then be selected. Its score is the first.
-    pub from_start: bool,
+    pub deciding_score: Option<String>,
+    /// Whether lower scores are better, as for perplexities.
+    pub lower_is_better: bool,
+    /// Whether the initial model is also scored, as the first evaluation, and can be selected.
+    pub include_initial: bool,
 }
 
 impl<'a> CheckpointSelection<'a> {
@@ -70,7 +71,7 @@ impl<'a> CheckpointSelection<'a> {
     ///     CheckpointSelection::highest_mean(languages, move || Ok(scores(1.0, 2.0)));
     /// let epochs = [scores(80.0, 60.0), scores(82.0, 57.0), scores(79.0, 63.0)];
     /// assert_eq!(selection.best(&epochs)?, 2);
-    /// selection.decides = Some("en".into());
+    /// selection.deciding_score = Some("en".into());
     /// assert_eq!(selection.best(&epochs)?, 1);
     /// # Ok::<(), trainer::TaskError>(())
     /// ```
@@ -82,9 +83,9 @@ impl<'a> CheckpointSelection<'a> {
             rule: "highest mean".into(),
             names: names.into_iter().collect(),
             score: Box::new(score),
-            decides: None,
-            lowest: false,
-            from_start: false,
+            deciding_score: None,
+            lower_is_better: false,
+            include_initial: false,
         }
     }
 
@@ -105,13 +106,13 @@ impl<'a> CheckpointSelection<'a> {
         score: impl Fn() -> std::result::Result<Scores, TaskError> + 'a,
     ) -> Self {
         let rule = "lowest mean".into();
-        Self { rule, lowest: true, ..Self::highest_mean(names, score) }
+        Self { rule, lower_is_better: true, ..Self::highest_mean(names, score) }
     }
 
     /// Returns the index of the best of these epochs' scores.
     ///
     /// # Errors
-    /// Without an epoch; naming the epoch whose score is not finite or missing.
+    /// If there is no epoch, or a score is missing or not finite; the error names the epoch.
     pub fn best(&self, epochs: &[Scores]) -> std::result::Result<usize, TaskError> {
         let mut best: Option<(usize, f64)> = None;
         for (epoch, scores) in epochs.iter().enumerate() {
@@ -120,12 +121,13 @@ impl<'a> CheckpointSelection<'a> {
                 return Err(format!("epoch {epoch}: the score is {mean}").into());
             }
             let missing = |name| format!("epoch {epoch}: no score for {name:?}");
-            let score = match &self.decides {
+            let score = match &self.deciding_score {
                 None => mean,
                 Some(name) => *scores.get(name).ok_or_else(|| missing(name))?,
             };
-            let better = |best: f64| if self.lowest { score < best } else { score > best };
-            if best.is_none_or(|(_, before)| better(before)) {
+            let is_better =
+                |best: f64| if self.lower_is_better { score < best } else { score > best };
+            if best.is_none_or(|(_, best_score)| is_better(best_score)) {
                 best = Some((epoch, score));
             }
         }
@@ -159,17 +161,18 @@ pub struct Best {
 impl Display for Best {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let mean = self.scores.get(self.evaluation).map_or(f64::NAN, mean);
-        let (number, all) = (self.evaluation + 1, self.scores.len());
-        write!(f, "evaluation {number} of {all} is the best: {mean:.2}")
+        let (number, count) = (self.evaluation + 1, self.scores.len());
+        write!(f, "evaluation {number} of {count} is the best: {mean:.2}")
     }
 }
 
 /// A task wrapper that scores the model after each epoch and stores the best parameters.
 ///
-/// Evaluations also take place every `evaluation_steps` of the [`TrainConfig`](crate::TrainConfig),
-/// if set; each counts as an epoch here. `patience` limits the number of evaluations without a new
-/// best score. Scores and best parameters are part of the task's state, so a resumed run selects
-/// the same model. Needs memory for one more copy of the parameters.
+/// If [`TrainConfig::evaluation_steps`](crate::TrainConfig::evaluation_steps) is set, the model is
+/// also scored at this interval, and each evaluation counts as an epoch here. `patience` limits the
+/// number of evaluations without a new best score. Scores and best parameters are part of the
+/// task's state, so a resumed run selects the same model. The wrapper stores one more copy of the
+/// parameters.
 ///
 /// # Example
 /// ```no_run
@@ -220,7 +223,7 @@ impl<'a, T: Task> BestEpoch<'a, T> {
     /// [`Error::Selection`] if no epoch has ended.
     pub fn finish(mut self) -> Result<(usize, Vec<Scores>)> {
         let Some((best, values)) = self.best else {
-            return Err(refuse("epochs", "1 or more", "none; train first"));
+            return Err(selection_error("epochs", "1 or more", "none; train first"));
         };
         no_grad(|| -> Result<()> {
             for ((_, parameter), (_, value)) in self.parameters.iter_mut().zip(&values) {
@@ -236,7 +239,7 @@ impl<'a, T: Task> BestEpoch<'a, T> {
         if !scores.keys().eq(&self.selection.names) {
             let expected = format!("{:?}", self.selection.names);
             let got = format!("{:?}", scores.keys().collect::<Vec<_>>());
-            return Err(refuse("names of scores", expected, got).into());
+            return Err(selection_error("names of scores", expected, got).into());
         }
         self.epochs.push(scores);
         let newest = self.epochs.len() - 1;
@@ -258,10 +261,10 @@ impl<'a, T: Task> BestEpoch<'a, T> {
         let names = &self.selection.names;
         if rows.iter().any(|row| row.len() != names.len()) {
             let (expected, got) = (format!("[_, {}]", names.len()), format!("{:?}", scores.size()));
-            return Err(refuse(SCORES, expected, got).into());
+            return Err(selection_error(SCORES, expected, got).into());
         }
-        let named = |row: Vec<f64>| names.iter().cloned().zip(row).collect();
-        self.epochs = rows.into_iter().map(named).collect();
+        let with_names = |row: Vec<f64>| names.iter().cloned().zip(row).collect();
+        self.epochs = rows.into_iter().map(with_names).collect();
         let value = |(name, parameter): &(String, Tensor)| {
             let key = format!("{PREFIX}{name}");
             let (expected, stored) = (format!("{:?}", parameter.size()), stored.get(&key));
@@ -269,8 +272,8 @@ impl<'a, T: Task> BestEpoch<'a, T> {
                 Some(tensor) if tensor.size() == parameter.size() => {
                     Ok((name.clone(), tensor.f_to_device(parameter.device())?))
                 }
-                Some(tensor) => Err(refuse(key, expected, format!("{:?}", tensor.size()))),
-                None => Err(refuse(key, expected, "nothing")),
+                Some(tensor) => Err(selection_error(key, expected, format!("{:?}", tensor.size()))),
+                None => Err(selection_error(key, expected, "nothing")),
             }
         };
         let values = self.parameters.iter().map(value).collect::<Result<_>>()?;
@@ -279,7 +282,11 @@ impl<'a, T: Task> BestEpoch<'a, T> {
     }
 }
 
-fn refuse(what: impl Into<String>, expected: impl Into<String>, got: impl Into<String>) -> Error {
+fn selection_error(
+    what: impl Into<String>,
+    expected: impl Into<String>,
+    got: impl Into<String>,
+) -> Error {
     Error::Selection { what: what.into(), expected: expected.into(), got: got.into() }
 }
 
@@ -293,13 +300,13 @@ impl<T: Task> Task for BestEpoch<'_, T> {
         fingerprint
             .add("selection", &self.selection.rule)
             .serialize("scores", &self.selection.names);
-        if self.selection.from_start {
+        if self.selection.include_initial {
             fingerprint.add("scored from", "the start");
         }
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> std::result::Result<StepLosses, TaskError> {
-        if self.selection.from_start && self.epochs.is_empty() {
+        if self.selection.include_initial && self.epochs.is_empty() {
             self.score()?;
         }
         self.task.losses(step)
@@ -348,8 +355,8 @@ impl<T: Task> Task for BestEpoch<'_, T> {
     fn restore(&mut self, state: &TensorMap) -> std::result::Result<(), TaskError> {
         let (mut stored, mut inner) = (TensorMap::new(), TensorMap::new());
         for (name, tensor) in state {
-            let ours = name == SCORES || name.starts_with(PREFIX);
-            let map = if ours { &mut stored } else { &mut inner };
+            let is_own = name == SCORES || name.starts_with(PREFIX);
+            let map = if is_own { &mut stored } else { &mut inner };
             map.insert(name.clone(), tensor.f_to_device(Device::Cpu)?);
         }
         self.load_scores(&stored)?;
@@ -364,7 +371,7 @@ mod tests {
     use super::*;
     use crate::{Environment, Stage, TrainConfig, fit};
 
-    /// Pulls one number towards 0.
+    /// Minimizes the square of one weight.
     struct Shrink(Tensor, Vec<usize>);
 
     impl Task for Shrink {
@@ -381,15 +388,15 @@ mod tests {
         }
     }
 
-    /// The epoch chosen, the scores, and the value that is left, when training stops every so many
-    /// steps.
+    /// Trains with interruptions after every `interrupt_after` steps. Returns the selected epoch,
+    /// all scores and the final weight.
     fn run(
         interrupt_after: Option<u64>,
         steps: Option<u64>,
         calls: &RefCell<usize>,
     ) -> (usize, Vec<Scores>, f64) {
         let folder = tempfile::tempdir().unwrap();
-        // 3 batches an epoch.
+        // 3 batches per epoch.
         let config = TrainConfig {
             learning_rate: 0.1,
             batch_size: 2,
@@ -403,7 +410,7 @@ mod tests {
             let weight = Tensor::from_slice(&[2.0_f32]).set_requires_grad(true);
             let parameters = vec![("weight".to_owned(), weight.shallow_clone())];
             let watched = weight.shallow_clone();
-            // Best at a value that training passes through.
+            // The best value, 1.3, is reached in the middle of training.
             let score = move || {
                 *calls.borrow_mut() += 1;
                 let value: f64 = watched.double_value(&[0]);
@@ -411,7 +418,7 @@ mod tests {
             };
             let names = ["en", "de"].map(String::from);
             let selection = CheckpointSelection {
-                decides: Some("en".into()),
+                deciding_score: Some("en".into()),
                 ..CheckpointSelection::highest_mean(names, score)
             };
             let shrink = Shrink(weight.shallow_clone(), vec![1; 5]);
@@ -426,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn the_parameters_of_the_best_epoch_come_back() {
+    fn the_parameters_of_the_best_epoch_are_restored() {
         let calls = RefCell::new(0);
         let (best, epochs, value) = run(None, None, &calls);
         assert_eq!((epochs.len(), *calls.borrow()), (5, 5));
@@ -437,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_run_chooses_the_same() {
+    fn an_interrupted_run_selects_the_same_epoch() {
         let calls = RefCell::new(0);
         let complete = run(None, None, &calls);
         for steps in [1, 2, 3, 4] {
@@ -448,14 +455,14 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_that_the_stage_cuts_short_is_scored() {
+    fn an_incomplete_last_epoch_is_scored() {
         let calls = RefCell::new(0);
         let (_, epochs, _) = run(None, Some(7), &calls);
         assert_eq!((epochs.len(), *calls.borrow()), (3, 3));
     }
 
     #[test]
-    fn the_first_of_equal_epochs() {
+    fn the_first_of_equal_epochs_is_selected_and_invalid_scores_are_errors() {
         let scores = |pairs: &[(&str, f64)]| -> Scores {
             pairs.iter().map(|&(language, value)| (language.to_owned(), value)).collect()
         };
@@ -469,12 +476,12 @@ mod tests {
         assert_eq!(refused(&selection, &[scores(&[])]), "epoch 0: the score is NaN");
         let damaged = [epochs[0].clone(), scores(&[("de", f64::NAN)])];
         assert_eq!(refused(&selection, &damaged), "epoch 1: the score is NaN");
-        selection.decides = Some("en".into());
+        selection.deciding_score = Some("en".into());
         assert_eq!(selection.best(&epochs).unwrap(), 1);
         assert_eq!(refused(&selection, &damaged), "epoch 1: the score is NaN");
         let german = [scores(&[("de", 1.0)])];
         assert_eq!(refused(&selection, &german), "epoch 0: no score for \"en\"");
-        // Other languages than those that are scored.
+        // The scored language is not the configured one.
         let weight = Tensor::from_slice(&[2.0_f32]).set_requires_grad(true);
         let selection = CheckpointSelection::highest_mean(["en".to_owned()], || {
             Ok(Scores::from([("de".to_owned(), 1.0)]))

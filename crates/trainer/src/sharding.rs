@@ -15,26 +15,26 @@ const MAX_BUCKET_ELEMENTS: i64 = 25 * 1024 * 1024 / 4;
 /// because a message costs less than the copy.
 const MIN_SEPARATE_ELEMENTS: i64 = 1 << 16;
 
-/// Shards begin at multiples of this number of elements, like the work items of the CPU kernel, so
-/// sharding does not change any bit of the update.
+/// Shards begin at multiples of this number of elements, like the work items of the CPU kernel.
+/// Updates are therefore bit-identical for any number of ranks.
 const ALIGNMENT: i64 = 16;
 
-/// A contiguous segment of a tensor's elements, of which each rank has a part.
+/// A contiguous segment of a tensor's elements, divided among the ranks.
 #[derive(Clone, Copy, Debug)]
 struct Segment {
     /// Index of the tensor in a list.
     tensor: usize,
     first: i64,
     length: i64,
-    /// Elements of each rank's part; the last parts may be shorter or empty.
+    /// Number of elements in each rank's part; the last parts may be shorter or empty.
     width: i64,
 }
 
 impl Segment {
     /// Offset and length of a rank's part in the tensor.
     fn range(self, rank: i64) -> (i64, i64) {
-        let before = self.length.min(rank * self.width);
-        (self.first + before, self.width.min(self.length - before))
+        let offset = self.length.min(rank * self.width);
+        (self.first + offset, self.width.min(self.length - offset))
     }
 
     /// A rank's part as a view of the flat tensor.
@@ -44,7 +44,7 @@ impl Segment {
     }
 }
 
-/// Segments whose parts are sent in one bucket.
+/// Segments whose parts are concatenated and sent as one tensor.
 type Row = Vec<Segment>;
 
 /// Shards tensors across the ranks of a group, identically on every rank.
@@ -56,20 +56,20 @@ pub(crate) struct OptimizerShards<'a> {
 
 impl<'a> OptimizerShards<'a> {
     pub(crate) fn new(group: &'a ProcessGroup) -> Self {
-        let number = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-        Self { group, rank: number(group.rank()), size: number(group.size()) }
+        let to_i64 = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        Self { group, rank: to_i64(group.rank()), size: to_i64(group.size()) }
     }
 
-    /// The buckets, one exchange each. A row is one long segment or several short ones.
+    /// The buckets, one exchange each. A row is one long segment or several short segments.
     fn buckets(&self, tensors: &[&Tensor]) -> Vec<Vec<Row>> {
         let mut buckets: Vec<Vec<Row>> = Vec::new();
-        let (mut held, mut layout) = (0, None);
-        for (number, tensor) in tensors.iter().enumerate() {
-            let own_layout = Some((tensor.kind(), tensor.device()));
-            for segment in segments(number, length_of(tensor), self.size) {
-                held += segment.length;
-                if layout != own_layout || held > MAX_BUCKET_ELEMENTS {
-                    (held, layout) = (segment.length, own_layout);
+        let (mut bucket_elements, mut layout) = (0, None);
+        for (index, tensor) in tensors.iter().enumerate() {
+            let tensor_layout = Some((tensor.kind(), tensor.device()));
+            for segment in segments(index, element_count(tensor), self.size) {
+                bucket_elements += segment.length;
+                if layout != tensor_layout || bucket_elements > MAX_BUCKET_ELEMENTS {
+                    (bucket_elements, layout) = (segment.length, tensor_layout);
                     buckets.push(vec![Row::new()]);
                 }
                 let Some(bucket) = buckets.last_mut() else { continue };
@@ -87,25 +87,25 @@ impl<'a> OptimizerShards<'a> {
         buckets
     }
 
-    /// Views of this rank's elements of a contiguous tensor, without empty ones.
+    /// Non-empty views of this rank's elements of a contiguous tensor.
     pub(crate) fn local(&self, tensor: &Tensor) -> Result<Vec<Tensor>> {
         let flat = flat(tensor)?;
-        let parts = segments(0, length_of(tensor), self.size)
+        let parts = segments(0, element_count(tensor), self.size)
             .into_iter()
-            .map(|one| one.part(self.rank, &flat));
+            .map(|segment| segment.part(self.rank, &flat));
         parts.filter(|part| !part.as_ref().is_ok_and(|part| part.numel() == 0)).collect()
     }
 
     /// A copy of this rank's elements of a contiguous tensor, `[n]`.
     pub(crate) fn local_copy(&self, tensor: &Tensor) -> Result<Tensor> {
-        joined(&self.local(tensor)?, tensor)
+        concatenate(&self.local(tensor)?, tensor)
     }
 
-    /// Reduces `grads` over all ranks (reduce-scatter), and returns this rank's elements, split as
-    /// [`local`](Self::local) splits the parameters. The sum starts with the local elements,
-    /// followed by those of the other ranks in order. A rank without a gradient adds nothing. The
+    /// Sums `grads` over all ranks (reduce-scatter), and returns the sums of this rank's elements,
+    /// split as by [`local`](Self::local). The sum starts with the local elements; the elements of
+    /// the other ranks are added in rank order. A rank without a gradient adds nothing. The
     /// gradients are overwritten.
-    pub(crate) fn sums(
+    pub(crate) fn reduce_scatter(
         &self,
         parameters: &[&Tensor],
         grads: Vec<Option<Tensor>>,
@@ -119,7 +119,7 @@ impl<'a> OptimizerShards<'a> {
         }
         let mut sums: Vec<Vec<Tensor>> = parameters.iter().map(|_| Vec::new()).collect();
         for bucket in self.buckets(parameters) {
-            let (mut own, mut sent, mut into) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut local, mut sent, mut received_tensors) = (Vec::new(), Vec::new(), Vec::new());
             for row in &bucket {
                 let elements = shard_of_row(row, &flats, self.rank)?;
                 let exchanged = self.group.exchange_device(elements.device());
@@ -129,17 +129,17 @@ impl<'a> OptimizerShards<'a> {
                         true => elements.shallow_clone(),
                         false => shard_of_row(row, &flats, rank)?.f_to_device(exchanged)?,
                     });
-                    into.push(elements.f_empty_like()?);
+                    received_tensors.push(elements.f_empty_like()?);
                 }
-                own.push(elements);
+                local.push(elements);
             }
-            self.group.exchange(&refs(&sent), &refs(&into))?;
-            let received = into.chunks(self.group.size());
-            for ((row, mut sum), received) in bucket.iter().zip(own).zip(received) {
+            self.group.exchange(&refs(&sent), &refs(&received_tensors))?;
+            let received = received_tensors.chunks(self.group.size());
+            for ((row, mut sum), received) in bucket.iter().zip(local).zip(received) {
                 for (_, received) in (0..).zip(received).filter(|(rank, _)| *rank != self.rank) {
                     let _ = sum.f_add_(received)?;
                 }
-                for (segment, part) in cut(row, self.rank, &sum)? {
+                for (segment, part) in split_row(row, self.rank, &sum)? {
                     let device = flats.get(segment.tensor).map_or(sum.device(), Tensor::device);
                     if let Some(sums) = sums.get_mut(segment.tensor).filter(|_| part.numel() > 0) {
                         sums.push(part.f_to_device(device)?);
@@ -150,29 +150,30 @@ impl<'a> OptimizerShards<'a> {
         Ok(sums)
     }
 
-    /// Fills each of `tensors` (contiguous, valid in this rank's elements) with the elements of the
-    /// other ranks (all-gather).
-    pub(crate) fn share(&self, tensors: &[&Tensor]) -> Result<()> {
+    /// Copies the elements of all other ranks into `tensors` (all-gather). The tensors are
+    /// contiguous and contain valid values in this rank's elements.
+    pub(crate) fn all_gather(&self, tensors: &[&Tensor]) -> Result<()> {
         let flats = tensors.iter().map(|tensor| flat(tensor)).collect::<Result<Vec<_>>>()?;
         for bucket in self.buckets(tensors) {
-            let (mut sent, mut into) = (Vec::new(), Vec::new());
+            let (mut sent, mut received_tensors) = (Vec::new(), Vec::new());
             for row in &bucket {
-                let own = shard_of_row(row, &flats, self.rank)?;
-                let own = own.f_to_device(self.group.exchange_device(own.device()))?;
+                let local = shard_of_row(row, &flats, self.rank)?;
+                let local = local.f_to_device(self.group.exchange_device(local.device()))?;
                 for rank in 0..self.size {
-                    into.push(shard_of_row(row, &flats, rank)?.f_to_device(own.device())?);
-                    sent.push(own.shallow_clone());
+                    received_tensors
+                        .push(shard_of_row(row, &flats, rank)?.f_to_device(local.device())?);
+                    sent.push(local.shallow_clone());
                 }
             }
-            self.group.exchange(&refs(&sent), &refs(&into))?;
-            for (row, received) in bucket.iter().zip(into.chunks(self.group.size())) {
+            self.group.exchange(&refs(&sent), &refs(&received_tensors))?;
+            for (row, received) in bucket.iter().zip(received_tensors.chunks(self.group.size())) {
                 for (rank, received) in (0..).zip(received).filter(|(rank, _)| *rank != self.rank) {
-                    for (segment, columns) in cut(row, rank, received)? {
+                    for (segment, received_part) in split_row(row, rank, received)? {
                         let Some(flat) = flats.get(segment.tensor) else { continue };
                         let mut part = segment.part(rank, flat)?;
                         // A segment that was received in place needs no copy.
-                        if part.data_ptr() != columns.data_ptr() {
-                            part.f_copy_(&columns)?;
+                        if part.data_ptr() != received_part.data_ptr() {
+                            part.f_copy_(&received_part)?;
                         }
                     }
                 }
@@ -182,16 +183,16 @@ impl<'a> OptimizerShards<'a> {
     }
 
     /// Gathers the elements of all ranks into a tensor like `parameter`.
-    pub(crate) fn whole(&self, parameter: &Tensor, own: &Tensor) -> Result<Tensor> {
-        let whole = parameter.f_detach()?.f_zeros_like()?;
+    pub(crate) fn gather(&self, parameter: &Tensor, local: &Tensor) -> Result<Tensor> {
+        let full = parameter.f_detach()?.f_zeros_like()?;
         let mut first = 0;
-        for mut part in self.local(&whole)? {
-            let length = length_of(&part);
-            part.f_copy_(&own.f_narrow(0, first, length)?)?;
+        for mut part in self.local(&full)? {
+            let length = element_count(&part);
+            part.f_copy_(&local.f_narrow(0, first, length)?)?;
             first += length;
         }
-        self.share(&[&whole])?;
-        Ok(whole)
+        self.all_gather(&[&full])?;
+        Ok(full)
     }
 }
 
@@ -221,18 +222,18 @@ fn shard_of_row(row: &[Segment], flats: &[Tensor], rank: i64) -> Result<Tensor> 
 }
 
 /// Splits a rank's elements of a row into one view per segment.
-fn cut(row: &[Segment], rank: i64, elements: &Tensor) -> Result<Vec<(Segment, Tensor)>> {
-    let mut before = 0;
+fn split_row(row: &[Segment], rank: i64, elements: &Tensor) -> Result<Vec<(Segment, Tensor)>> {
+    let mut offset = 0;
     let part = |&segment: &Segment| {
         let (_, length) = segment.range(rank);
-        before += length;
-        Ok((segment, elements.f_narrow(0, before - length, length)?))
+        offset += length;
+        Ok((segment, elements.f_narrow(0, offset - length, length)?))
     };
     row.iter().map(part).collect()
 }
 
 /// The concatenated tensors, `[n]`; an empty tensor like `like` if there are none.
-pub(crate) fn joined(parts: &[Tensor], like: &Tensor) -> Result<Tensor> {
+pub(crate) fn concatenate(parts: &[Tensor], like: &Tensor) -> Result<Tensor> {
     match parts {
         [] => Ok(Tensor::f_zeros([0], (like.f_kind()?, like.device()))?),
         parts => Ok(Tensor::f_cat(parts, 0)?),
@@ -243,7 +244,7 @@ fn flat(tensor: &Tensor) -> Result<Tensor> {
     Ok(tensor.f_detach()?.f_view([-1])?)
 }
 
-fn length_of(tensor: &Tensor) -> i64 {
+fn element_count(tensor: &Tensor) -> i64 {
     i64::try_from(tensor.numel()).unwrap_or(i64::MAX)
 }
 
@@ -275,7 +276,7 @@ mod tests {
                 for segment in &segments {
                     for rank in 0..size {
                         let (first, length) = segment.range(rank);
-                        assert_eq!(first, next, "{numel} numbers, {size} ranks, rank {rank}");
+                        assert_eq!(first, next, "{numel} elements, {size} ranks, rank {rank}");
                         assert!(length == 0 || first % ALIGNMENT == 0);
                         next = first + length;
                     }

@@ -19,11 +19,11 @@ const FILE: &str = "left-out.json";
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SkippedData {
-    /// The counted things, in the plural.
+    /// Name of the counted items, in the plural.
     pub what: String,
-    /// The count.
+    /// Number of skipped items.
     pub count: usize,
-    /// The total.
+    /// Total number of items.
     pub of: usize,
 }
 
@@ -43,7 +43,7 @@ impl std::fmt::Display for SkippedData {
 
 /// A line of `left-out.json`.
 #[derive(Serialize)]
-struct Counted {
+struct SkippedDataEntry {
     /// The slot's name, if the stage has several slots.
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<String>,
@@ -53,24 +53,25 @@ struct Counted {
 
 /// Prints a line for each count above 0, and writes all counts.
 pub(crate) fn report(stage: &Stage, slots: &[TaskSlot<'_>]) -> Result<()> {
-    if !stage.leads() {
+    if !stage.is_rank_0() {
         return Ok(());
     }
-    let mut all = Vec::new();
+    let mut entries = Vec::new();
     for slot in slots {
         let name = label(&stage.name, slots.len(), &slot.name);
         for skipped in slot.task.skipped_data() {
             if skipped.count > 0 {
                 note(&format!("{name}: {skipped}"));
             }
-            all.push(Counted { task: (slots.len() > 1).then(|| slot.name.clone()), skipped });
+            let task = (slots.len() > 1).then(|| slot.name.clone());
+            entries.push(SkippedDataEntry { task, skipped });
         }
     }
-    if all.is_empty() {
+    if entries.is_empty() {
         return Ok(());
     }
     let path = stage.folder.join(FILE);
-    let text = serde_json::to_string_pretty(&all).map_err(|error| Error::file(&path, error))?;
+    let text = serde_json::to_string_pretty(&entries).map_err(|error| Error::file(&path, error))?;
     std::fs::create_dir_all(&stage.folder)
         .and_then(|()| atomic_file::write(&path, text + "\n"))
         .map_err(|error| Error::file(&path, error))

@@ -81,15 +81,16 @@ impl Stage {
 
     /// Enables data-parallel training by the processes of `group`.
     ///
-    /// Each process computes a part of every batch, and gradients are summed before the update, so
-    /// parameters stay equal. All processes must use the same data, configuration and model.
+    /// Each process computes a part of every batch. Gradients are summed before the update, so all
+    /// processes have equal parameters. They must use the same data, configuration and model.
     ///
     /// All processes start from the first rank's checkpoint and parameters. Only the first rank
     /// writes checkpoints and shows progress. A task without micro-batches
-    /// ([`Task::supports_micro_batches`](crate::Task::supports_micro_batches)) is an error. On the
-    /// CPU the number of processes changes only rounding. On a GPU, where dropout is drawn for each
-    /// part of a batch, this holds for equal `micro_batch` of at most the batch size divided by the
-    /// number of processes.
+    /// ([`Task::supports_micro_batches`](crate::Task::supports_micro_batches)) is an error.
+    ///
+    /// On the CPU, the number of processes changes only rounding. On a GPU, dropout is drawn for
+    /// each micro-batch. There, set `micro_batch` to the same value for all numbers of processes,
+    /// at most the batch size divided by the number of processes.
     #[must_use]
     pub fn with_group(self, group: Option<Rc<ProcessGroup>>) -> Self {
         Self { group, ..self }
@@ -107,7 +108,7 @@ impl Stage {
     }
 
     /// Whether this process is rank 0, which writes files and prints.
-    pub(crate) fn leads(&self) -> bool {
+    pub(crate) fn is_rank_0(&self) -> bool {
         self.group.as_ref().is_none_or(|group| group.rank() == 0)
     }
 
@@ -137,7 +138,7 @@ impl Stage {
         self.folder.join("models")
     }
 
-    /// The step after which this call stops; the stage has `total` steps and continues at `first`.
+    /// The step after which a call that starts at step `first` of `total` stops.
     pub(crate) fn last_step(&self, first: u64, total: u64) -> u64 {
         self.interrupt_after.map_or(total, |steps| total.min(first.saturating_add(steps)))
     }

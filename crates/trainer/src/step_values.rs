@@ -6,7 +6,7 @@ use tch::{Device, Kind, Tensor};
 use crate::Result;
 use crate::task_state::{BatchLosses, Origin};
 
-/// Values of a step that a line of metrics needs.
+/// Values of a step for a line of metrics.
 pub(crate) struct StepResult {
     /// Factor on the peak learning rate.
     pub(crate) factor: f64,
@@ -70,22 +70,22 @@ impl StepValues {
     }
 
     /// Name and value of the first non-finite value.
-    pub(crate) fn first_fault(&self) -> Option<(String, f64)> {
-        let mut all = self.all_losses().chain([("gradient norm", self.grad_norm)]);
-        all.find(|(_, value)| !value.is_finite()).map(|(name, value)| (name.to_owned(), value))
+    pub(crate) fn first_non_finite(&self) -> Option<(String, f64)> {
+        let mut values = self.all_losses().chain([("gradient norm", self.grad_norm)]);
+        values.find(|(_, value)| !value.is_finite()).map(|(name, value)| (name.to_owned(), value))
     }
 
     /// Every loss as text, by name; for several batches, the name includes the batch.
     pub(crate) fn losses(&self) -> BTreeMap<String, String> {
         let mut losses = BTreeMap::new();
         for (number, batch) in self.batches.iter().enumerate() {
-            let of = match self.batches.len() {
+            let suffix = match self.batches.len() {
                 1 => String::new(),
                 _ => format!(" of batch {number}"),
             };
-            losses.insert(format!("loss{of}"), batch.loss.to_string());
+            losses.insert(format!("loss{suffix}"), batch.loss.to_string());
             for (name, value) in &batch.parts {
-                losses.insert(format!("{name}{of}"), value.to_string());
+                losses.insert(format!("{name}{suffix}"), value.to_string());
             }
         }
         losses
@@ -95,19 +95,21 @@ impl StepValues {
 /// The values of scalar tensors `[]`. Tensors on a GPU are read in one transfer.
 fn read_all(tensors: &[&Tensor]) -> Result<Vec<f64>> {
     let on_cpu = |tensor: &Tensor| tensor.device() == Device::Cpu;
-    let on_device: Vec<Tensor> = tensors
+    let device_tensors: Vec<Tensor> = tensors
         .iter()
         .filter(|tensor| !on_cpu(tensor))
         .map(|tensor| tensor.f_to_kind(Kind::Double))
         .collect::<std::result::Result<_, _>>()?;
-    let mut read = match on_device.is_empty() {
+    let mut device_values = match device_tensors.is_empty() {
         true => Vec::new(),
-        false => Vec::<f64>::try_from(Tensor::f_stack(&on_device, 0)?.f_to_device(Device::Cpu)?)?,
+        false => {
+            Vec::<f64>::try_from(Tensor::f_stack(&device_tensors, 0)?.f_to_device(Device::Cpu)?)?
+        }
     }
     .into_iter();
     let value = |tensor: &&Tensor| match on_cpu(tensor) {
         true => Ok(tensor.f_double_value(&[])?),
-        false => Ok(read.next().unwrap_or(f64::NAN)),
+        false => Ok(device_values.next().unwrap_or(f64::NAN)),
     };
     tensors.iter().map(value).collect()
 }

@@ -41,10 +41,10 @@ impl Handlers {
 pub(crate) struct StopSignals(Option<&'static Handlers>);
 
 impl StopSignals {
-    /// Catches the signals if `wanted`; otherwise `received` is always `None`.
-    pub(crate) fn catch(wanted: bool) -> Result<Self> {
+    /// Catches the signals if `enabled`; otherwise `received` is always `None`.
+    pub(crate) fn catch(enabled: bool) -> Result<Self> {
         static HANDLERS: OnceLock<std::io::Result<Handlers>> = OnceLock::new();
-        if !wanted {
+        if !enabled {
             return Ok(Self(None));
         }
         match HANDLERS.get_or_init(Handlers::register) {
@@ -57,6 +57,7 @@ impl StopSignals {
         }
     }
 
+    /// Returns the received signal, if any.
     pub(crate) fn received(&self) -> Option<i32> {
         let number = self.0?.received.load(Ordering::SeqCst);
         i32::try_from(number).ok().filter(|&signal| signal != 0)

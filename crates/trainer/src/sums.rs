@@ -10,11 +10,11 @@ use crate::{Error, Result};
 
 const SUMS: &str = "SHA256SUMS";
 
-/// Writes the sums of these files of a folder.
+/// Writes the checksums of the named files of a folder.
 pub(crate) fn write(folder: &Path, names: &[&str]) -> Result<()> {
     let mut text = String::new();
     for name in names {
-        text.push_str(&format!("{}  {name}\n", of_file(&folder.join(name))?));
+        text.push_str(&format!("{}  {name}\n", sha256_of_file(&folder.join(name))?));
     }
     let path = folder.join(SUMS);
     // The folder still has its temporary name, so a partly written file is never read.
@@ -32,10 +32,10 @@ pub(crate) fn verify(folder: &Path, names: &[&str]) -> Result<()> {
     let mut sums = BTreeMap::new();
     for line in text.lines() {
         let Some((sum, name)) = line.split_once("  ") else {
-            return Err(Error::file(path, format!("{line:?}: expected a sum and a name")));
+            return Err(Error::file(path, format!("{line:?}: expected a checksum and a name")));
         };
         if !names.contains(&name) {
-            return Err(Error::file(path, format!("{name:?} is no file of this checkpoint")));
+            return Err(Error::file(path, format!("{name:?} is not a file of this checkpoint")));
         }
         sums.insert(name, sum);
     }
@@ -45,11 +45,11 @@ pub(crate) fn verify(folder: &Path, names: &[&str]) -> Result<()> {
             return Err(Error::file(path, format!("{name} {reason}")));
         };
         let file = folder.join(name);
-        let found = of_file(&file)?;
-        if found != *sum {
+        let actual = sha256_of_file(&file)?;
+        if actual != *sum {
             let reason = format!(
-                "not what was written with this checkpoint: its SHA-256 is {}…, {SUMS} has {}…",
-                short_sum(&found),
+                "changed since the checkpoint was written: its SHA-256 is {}…, {SUMS} has {}…",
+                short_sum(&actual),
                 short_sum(sum)
             );
             return Err(Error::file(file, reason));
@@ -58,18 +58,18 @@ pub(crate) fn verify(folder: &Path, names: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The first digits of a sum, for messages.
+/// The first digits of a checksum, for messages.
 fn short_sum(sum: &str) -> String {
     sum.chars().take(8).collect()
 }
 
-fn of_file(path: &Path) -> Result<String> {
-    let refuse = |error| Error::file(path, error);
-    let mut file = File::open(path).map_err(refuse)?;
+fn sha256_of_file(path: &Path) -> Result<String> {
+    let file_error = |error| Error::file(path, error);
+    let mut file = File::open(path).map_err(file_error)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0u8; 1 << 20];
     loop {
-        let count = file.read(&mut buffer).map_err(refuse)?;
+        let count = file.read(&mut buffer).map_err(file_error)?;
         match buffer.get(..count) {
             Some(bytes) if count > 0 => hash.update(bytes),
             _ => break,
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_form_is_that_of_sha256sum() {
+    fn the_format_equals_that_of_sha256sum() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a"), "abc").unwrap();
         write(folder.path(), &["a"]).unwrap();
@@ -94,6 +94,6 @@ mod tests {
         verify(folder.path(), &["a"]).unwrap();
         std::fs::write(folder.path().join(SUMS), "x").unwrap();
         let error = verify(folder.path(), &["a"]).unwrap_err().to_string();
-        assert!(error.contains("SHA256SUMS: \"x\": expected a sum and a name"), "{error}");
+        assert!(error.contains("SHA256SUMS: \"x\": expected a checksum and a name"), "{error}");
     }
 }

@@ -12,7 +12,7 @@ pub struct StepLosses {
     /// `[]` each, in logging order: `loss/<name>` in the metrics, for several tasks
     /// `loss/<task>/<name>`; see [`Tasks`](crate::Tasks).
     pub parts: Vec<(&'static str, Tensor)>,
-    /// Tokens of the batch without padding, if the examples' lengths do not give them.
+    /// Number of tokens without padding; absent: the sum of the examples' lengths.
     pub tokens: Option<u64>,
     /// Whether the gradients of `total` have already been accumulated; see
     /// [`accumulate`](crate::accumulate).
@@ -20,7 +20,7 @@ pub struct StepLosses {
 }
 
 impl StepLosses {
-    /// Creates a single named loss.
+    /// Creates losses with one named part, which is the total.
     ///
     /// ```
     /// use tch::Tensor;
@@ -42,9 +42,9 @@ pub struct Step<'a> {
     /// Indices of the batch's examples, in the task's examples or, for streams, in the current
     /// batch.
     pub batch: &'a [usize],
-    /// Index of the batch in this task, from 0. It is the step if the stage has one task.
+    /// Index of the batch in this task, from 0. In a stage with one task, it equals the step.
     pub number: u64,
-    /// Batches of this task in the stage.
+    /// Number of batches of this task in the stage.
     pub total: u64,
     /// Examples per forward pass, see [`TrainConfig::micro_batch`]; absent: the whole batch.
     ///
@@ -63,9 +63,9 @@ pub struct Step<'a> {
 /// assert_eq!(Examples::Indexed(&lengths).lengths(), Some(lengths.as_slice()));
 /// ```
 ///
-/// A task that streams JSONL files. Batches keep the source's order; they are not sorted by length.
-/// A source of unknown size needs `TrainConfig::steps`, because the learning-rate schedule depends
-/// on the number of steps.
+/// The following task streams JSONL files. Batches have the source's order; they are not sorted by
+/// length. A source of unknown size needs `TrainConfig::steps`, because the learning-rate schedule
+/// depends on the number of steps.
 ///
 /// ```no_run
 /// use serde::Deserialize;
@@ -104,8 +104,8 @@ pub struct Step<'a> {
 /// # Ok::<(), trainer::Error>(())
 /// ```
 pub enum Examples<'a> {
-    /// Examples in memory, by their lengths in tokens, which are used for batches of similar length
-    /// and token counts. Each epoch has a new order, drawn from the seed.
+    /// Lengths in tokens of examples in memory. They are used to form batches of similar length and
+    /// to count tokens. Each epoch has a new order, drawn from the seed.
     Indexed(&'a [usize]),
     /// Examples streamed batch by batch, for data that does not fit in memory.
     Streamed(&'a mut dyn BatchStream),
@@ -121,16 +121,16 @@ impl<'a> Examples<'a> {
     }
 }
 
-/// A training task: examples and their losses. The task owns the model; the trainer accesses its
-/// parameters only.
+/// A training task: examples and their losses.
 ///
-/// The crate's front page has a complete task.
+/// The task owns the model; the trainer accesses only the parameters. The crate's front page has a
+/// complete task.
 pub trait Task {
     /// Returns the examples, which must not change between calls.
     fn examples(&mut self) -> Examples<'_>;
 
-    /// Adds the examples and everything else that determines the losses, without paths. A resumed
-    /// run must have an equal fingerprint.
+    /// Adds the examples and everything else that determines the losses, without paths, to the
+    /// fingerprint. A resumed run must have an equal fingerprint.
     fn fingerprint(&self, fingerprint: &mut Fingerprint);
 
     /// Computes the losses of one batch.
@@ -158,10 +158,11 @@ pub trait Task {
         Vec::new()
     }
 
-    /// Called after the last step of each epoch of this task, with the epoch counted from 0. The
-    /// end of the stage also ends an epoch. The call comes after the step's update and before its
-    /// checkpoint, which contains the task's changed [`state`](Self::state), so a resumed run does
-    /// not repeat the call.
+    /// Handles the end of an epoch of this task; `epoch` is counted from 0.
+    ///
+    /// The end of the stage also ends an epoch. The trainer calls this method after the step's
+    /// update and before the step's checkpoint. The checkpoint contains the task's changed
+    /// [`state`](Self::state), so a resumed run does not repeat the call.
     ///
     /// # Errors
     /// Any error of the task; training ends with it.
@@ -171,14 +172,14 @@ pub trait Task {
     }
 
     /// Returns the number of evaluations since the best score; `None` if the task does not score
-    /// models. For `None`, `evaluation_steps` and `patience` of [`TrainConfig`](crate::TrainConfig)
-    /// are errors.
+    /// models. In this case, `evaluation_steps` and `patience` of
+    /// [`TrainConfig`](crate::TrainConfig) are errors.
     fn evaluations_since_best(&self) -> Option<u64> {
         None
     }
 
-    /// Scores the model; called every `evaluation_steps`, unless an epoch ended in that step. It
-    /// must not draw random numbers.
+    /// Scores the model. The trainer calls this method every `evaluation_steps`, unless an epoch
+    /// ended in that step. It must not draw random numbers.
     ///
     /// # Errors
     /// Any error of the task; training ends with it.
@@ -186,8 +187,8 @@ pub trait Task {
         Ok(())
     }
 
-    /// Returns the tensors besides parameters that training changes, such as a queue of negatives
-    /// or running statistics. Checkpoints contain them.
+    /// Returns the tensors that training changes, except parameters, such as a queue of negatives
+    /// or running statistics. Checkpoints contain these tensors.
     ///
     /// # Errors
     /// Any error of the task.
@@ -202,7 +203,7 @@ pub trait Task {
     fn restore(&mut self, state: &TensorMap) -> Result<(), TaskError> {
         match state.keys().next() {
             None => Ok(()),
-            Some(name) => Err(format!("{name}: this task keeps no state").into()),
+            Some(name) => Err(format!("{name}: this task has no state").into()),
         }
     }
 }

@@ -1,17 +1,17 @@
-//! Tasks of a stage: one, several in turn, or a weighted sum of several.
+//! Tasks of a stage: one task, several alternating tasks, or a weighted sum of several tasks.
 use torch_ext::Precision;
 
 use crate::round_robin::Updates;
 use crate::seed_for;
 use crate::{Error, Examples, Fingerprint, Result, Task, TrainConfig};
 
-/// Tasks of a stage: a task (`&mut task`), [`Alternating`] tasks or a [`WeightedSum`]. Their models
-/// share the trained parameters.
+/// Tasks of a stage: one task (`&mut task`), [`Alternating`] tasks or a [`WeightedSum`].
 ///
-/// The batches of a task are counted from 0 ([`Step::number`](crate::Step::number)). Their order
-/// and generator depend on the seed, the task's name and this number, not on other tasks. The name
-/// is also a prefix of its losses (`loss/<name>/<part>`, or `loss/<name>` for a part of the same
-/// name) and of its tensors in checkpoints; a single task needs no name.
+/// The models of all tasks share the trained parameters. The batches of a task are counted from 0
+/// ([`Step::number`](crate::Step::number)). The order of examples depends only on the seed and the
+/// task's name, and the random generator of a batch also on its number, not on other tasks. The
+/// task's name is also a prefix of its losses (`loss/<name>/<part>`, or `loss/<name>` for a part of
+/// the same name) and of its tensors in checkpoints. A single task needs no name.
 pub struct Tasks<'a> {
     pub(crate) slots: Vec<TaskSlot<'a>>,
     pub(crate) updates: Updates,
@@ -23,8 +23,9 @@ impl<'a, T: Task + ?Sized> From<&'a mut T> for Tasks<'a> {
     }
 }
 
-/// Tasks that train alternately, with an update after each batch, as in mixMRC + LAKM (Yuan et al.
-/// 2020, §4.3).
+/// Alternately trained tasks, with an update after each batch.
+///
+/// Reference: mixMRC + LAKM (Yuan et al. 2020, §4.3).
 ///
 /// A round iterates over the tasks in order. `epochs` of the [`TrainConfig`](crate::TrainConfig)
 /// counts passes over the first task's examples; the last round is completed. Every other task
@@ -83,8 +84,9 @@ impl<'a> From<Alternating<'a>> for Tasks<'a> {
     }
 }
 
-/// Tasks whose losses are summed: a step has a batch of each, and one update. Each batch has its
-/// own graph, and only one graph exists at a time.
+/// Tasks whose losses are summed: a step has one batch of each task, and one update.
+///
+/// Each batch has a separate graph, and only one graph exists at a time.
 ///
 /// ```no_run
 /// use tch::Tensor;
@@ -144,26 +146,26 @@ impl<'a> TaskSlot<'a> {
 
 /// Checks that every slot can be trained; the error names the first invalid slot.
 pub(crate) fn expect_slots(stage: &str, slots: &mut [TaskSlot<'_>]) -> Result<()> {
-    let refuse = |key: String, value: &dyn std::fmt::Debug, rule: &str| {
+    let config_error = |key: String, value: &dyn std::fmt::Debug, rule: &str| {
         Err(Error::Config { key, value: format!("{value:?}"), rule: rule.into() })
     };
     let names: Vec<String> = slots.iter().map(|slot| slot.name.clone()).collect();
     if names.is_empty() {
-        return refuse("tasks".into(), &names, "must hold at least one task");
+        return config_error("tasks".into(), &names, "must contain at least one task");
     }
     for (number, slot) in slots.iter_mut().enumerate() {
         let key = |field: &str| format!("tasks[{number}].{field}");
         let repeated = names.iter().take(number).any(|name| *name == slot.name);
         // The name of a single slot is not used.
         if names.len() > 1 && (repeated || slot.name.is_empty() || slot.name.contains('/')) {
-            let rule = "must be a name of its own, not empty, without \"/\"";
-            return refuse(key("name"), &slot.name, rule);
+            let rule = "must be unique, not empty, and without \"/\"";
+            return config_error(key("name"), &slot.name, rule);
         }
         if slot.batches_per_round == 0 {
-            return refuse(key("batches_per_round"), &0, "must be 1 or more");
+            return config_error(key("batches_per_round"), &0, "must be 1 or more");
         }
         if !(slot.weight.is_finite() && slot.weight > 0.0) {
-            return refuse(key("weight"), &slot.weight, "must be above 0");
+            return config_error(key("weight"), &slot.weight, "must be above 0");
         }
         let empty = match slot.task.examples() {
             Examples::Indexed(lengths) => lengths.is_empty(),
@@ -207,7 +209,7 @@ pub(crate) fn expect_micro_batches(
             key: key.into(),
             value,
             rule: format!(
-                "must be absent, since a batch of the task {:?} cannot be cut",
+                "must be absent, because the task {:?} does not support micro-batches",
                 slot.name
             ),
         }),

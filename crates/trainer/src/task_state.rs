@@ -11,6 +11,7 @@ use crate::task_slot::{TaskSlot, label, slot_seed};
 use crate::{Batches, Error, Examples, Result, Stage, Step, TaskError, TrainConfig};
 use crate::{rng_for, seed_for};
 
+/// State of a task during training: its order of examples, batch options and finished epochs.
 pub(crate) struct TaskState<'s, 't> {
     slot: &'s mut TaskSlot<'t>,
     order: Order,
@@ -23,7 +24,7 @@ pub(crate) struct TaskState<'s, 't> {
     /// Batches in the stage.
     pub(crate) total: u64,
     /// Epochs that ended in the current step.
-    ended: Vec<u64>,
+    ended_epochs: Vec<u64>,
     /// The slot's name and `/`; empty if the stage has one slot.
     prefix: String,
     label: String,
@@ -41,7 +42,7 @@ enum Order {
 pub struct StreamPosition {
     /// The epoch of the next batch.
     pub epoch: u64,
-    /// Batches of that epoch that were read.
+    /// Number of batches already read in this epoch.
     pub batches: u64,
     /// The stream's position, if the epoch has begun.
     pub position: Option<serde_json::Value>,
@@ -69,7 +70,7 @@ pub(crate) struct Origin {
 
 /// Precision, device and loss scale of a batch.
 #[derive(Clone, Copy)]
-pub(crate) struct Arithmetic {
+pub(crate) struct ComputeOptions {
     pub(crate) precision: Precision,
     pub(crate) device: Device,
     /// Scale of the loss.
@@ -85,7 +86,7 @@ struct Batch {
 }
 
 impl<'s, 't> TaskState<'s, 't> {
-    /// `slots` is the number of slots in the stage.
+    /// Creates the state of `slot` in a stage with `slots` slots.
     pub(crate) fn new(
         stage: &Stage,
         config: &TrainConfig,
@@ -101,14 +102,15 @@ impl<'s, 't> TaskState<'s, 't> {
                 (Order::Indexed(batches, None), Some(per_epoch))
             }
             Examples::Streamed(stream) => {
-                let per_epoch = stream.examples().map(|all| all.div_ceil(batch_size as u64).max(1));
+                let per_epoch =
+                    stream.examples().map(|count| count.div_ceil(batch_size as u64).max(1));
                 (Order::Streamed(StreamPosition::default()), per_epoch)
             }
         };
         let prefix = if slots == 1 { String::new() } else { format!("{}/", slot.name) };
         let label = label(&stage.name, slots, &slot.name);
         let (micro_batch, group) = (config.micro_batch, stage.group.clone());
-        let (total, ended) = (0, Vec::new());
+        let (total, ended_epochs) = (0, Vec::new());
         Self {
             slot,
             order,
@@ -118,7 +120,7 @@ impl<'s, 't> TaskState<'s, 't> {
             per_epoch,
             seed,
             total,
-            ended,
+            ended_epochs,
             prefix,
             label,
         }
@@ -129,15 +131,15 @@ impl<'s, 't> TaskState<'s, 't> {
         self.per_epoch
     }
 
-    /// Passes over the examples after `batches` batches; for a stream of unknown length, the number
-    /// of completed passes.
+    /// Number of passes over the examples after `batches` batches, as a fraction. For a stream of
+    /// unknown length, the number of completed passes.
     pub(crate) fn epochs(&self, batches: u64) -> f64 {
         match (&self.order, self.per_epoch) {
             (Order::Indexed(..), Some(per_epoch)) => batches as f64 / per_epoch as f64,
-            (Order::Streamed(place), Some(per_epoch)) => {
-                place.epoch as f64 + place.batches as f64 / per_epoch as f64
+            (Order::Streamed(stream_position), Some(per_epoch)) => {
+                stream_position.epoch as f64 + stream_position.batches as f64 / per_epoch as f64
             }
-            (Order::Streamed(place), None) => place.epoch as f64,
+            (Order::Streamed(stream_position), None) => stream_position.epoch as f64,
             (Order::Indexed(..), None) => 0.0,
         }
     }
@@ -151,40 +153,44 @@ impl<'s, 't> TaskState<'s, 't> {
     fn next_batch(&mut self, step: u64, number: u64) -> Result<Batch> {
         let (fail, group) = (self.fail(step), self.group.as_ref());
         match &mut self.order {
-            Order::Indexed(batches, present) => {
+            Order::Indexed(batches, current) => {
                 let per_epoch = batches.per_epoch().max(1);
                 let (epoch, index) = (number / per_epoch, number % per_epoch);
-                if present.as_ref().is_none_or(|(known, _)| *known != epoch) {
-                    *present = Some((epoch, batches.epoch(epoch)));
+                if current.as_ref().is_none_or(|(current_epoch, _)| *current_epoch != epoch) {
+                    *current = Some((epoch, batches.epoch(epoch)));
                 }
-                let order = present.as_ref().map(|(_, order)| order.as_slice()).unwrap_or_default();
+                let order = current.as_ref().map(|(_, order)| order.as_slice()).unwrap_or_default();
                 let index = usize::try_from(index).unwrap_or(usize::MAX);
                 let examples = order.get(index).cloned().unwrap_or_default();
                 if (number + 1).is_multiple_of(per_epoch) {
-                    self.ended.push(epoch);
+                    self.ended_epochs.push(epoch);
                 }
                 Ok(Batch { tokens: batches.tokens(&examples), examples, epoch: None })
             }
-            Order::Streamed(place) => {
+            Order::Streamed(stream_position) => {
                 let Examples::Streamed(stream) = self.slot.task.examples() else {
-                    return Err(fail("examples() gave a stream before, and none now".into()));
+                    return Err(fail("examples() returned a stream before, but not now".into()));
                 };
-                if place.position.is_none() {
-                    let rng = rng_for(self.seed, "order", place.epoch);
-                    with_group(group, || stream.start_epoch(place.epoch, rng)).map_err(&fail)?;
+                if stream_position.position.is_none() {
+                    let rng = rng_for(self.seed, "order", stream_position.epoch);
+                    with_group(group, || stream.start_epoch(stream_position.epoch, rng))
+                        .map_err(&fail)?;
                 }
-                let epoch = Some(place.epoch);
+                let epoch = Some(stream_position.epoch);
                 let batch = with_group(group, || stream.next_batch(self.batch_size));
                 let batch = batch.map_err(&fail)?;
                 if batch.lengths.is_empty() {
                     return Err(Error::NoExamples { stage: self.label.clone() });
                 }
                 if batch.last {
-                    self.ended.push(place.epoch);
-                    *place = StreamPosition { epoch: place.epoch + 1, ..StreamPosition::default() };
+                    self.ended_epochs.push(stream_position.epoch);
+                    *stream_position = StreamPosition {
+                        epoch: stream_position.epoch + 1,
+                        ..StreamPosition::default()
+                    };
                 } else {
-                    place.batches += 1;
-                    place.position = Some(stream.position().map_err(&fail)?);
+                    stream_position.batches += 1;
+                    stream_position.position = Some(stream.position().map_err(&fail)?);
                 }
                 let tokens = batch.lengths.iter().map(|&length| length as u64).sum();
                 Ok(Batch { examples: (0..batch.lengths.len()).collect(), tokens, epoch })
@@ -192,21 +198,21 @@ impl<'s, 't> TaskState<'s, 't> {
         }
     }
 
-    /// Adds the gradients of the slot's batch `number`, times the scale of `arithmetic`, to those
-    /// of the parameters; `step` is for errors.
+    /// Adds the gradients of the slot's batch `number`, times the scale of `compute`, to the
+    /// gradients of the parameters; `step` is used in errors only.
     pub(crate) fn backward(
         &mut self,
         step: u64,
         (slot, number): (usize, u64),
-        arithmetic: Arithmetic,
+        compute: ComputeOptions,
     ) -> Result<BatchLosses> {
         let Batch { examples, tokens, epoch } = self.next_batch(step, number)?;
         tch::manual_seed(seed_for(self.seed, "torch", number));
         let rng = rng_for(self.seed, "task", number);
         let (total, group) = (self.total, self.group.clone());
-        let micro_batch = self.part_size();
+        let micro_batch = self.micro_batch_size();
         let mut context = Step { batch: &examples, number, total, micro_batch, rng };
-        let Arithmetic { precision, device, scale } = arithmetic;
+        let ComputeOptions { precision, device, scale } = compute;
         let weight = self.slot.weight;
         // The weight is part of the loss scale, so gradients are multiplied by both.
         let scale = scale * weight;
@@ -218,7 +224,7 @@ impl<'s, 't> TaskState<'s, 't> {
         // A batch without micro-batches has the same loss on all ranks, so only one rank adds its
         // gradients.
         if !losses.accumulated && group.is_none_or(|group| group.rank() == 0) {
-            let _region = region(c"way back");
+            let _region = region(c"backward");
             with_loss_scale(scale, || torch_ext::backward(&losses.total))?;
         }
         let part = |(name, part): &(&str, Tensor)| {
@@ -240,19 +246,19 @@ impl<'s, 't> TaskState<'s, 't> {
     /// Size of micro-batches: at most the configured size, and small enough that every rank has a
     /// part of a full batch. Shorter batches use the same size, so that dropout on a GPU does not
     /// depend on the number of ranks.
-    fn part_size(&self) -> Option<usize> {
+    fn micro_batch_size(&self) -> Option<usize> {
         let Some(group) = &self.group else { return self.micro_batch };
-        let share = self.batch_size.div_ceil(group.size()).max(1);
-        Some(self.micro_batch.map_or(share, |size| size.min(share)))
+        let rank_size = self.batch_size.div_ceil(group.size()).max(1);
+        Some(self.micro_batch.map_or(rank_size, |size| size.min(rank_size)))
     }
 
     /// The record of a batch for `not-finite.json`. For streams, only the last batch has its
     /// examples.
     pub(crate) fn record(&self, origin: &Origin, is_last: bool) -> BatchRecord {
-        let known = is_last || matches!(self.order, Order::Indexed(..));
+        let has_examples = is_last || matches!(self.order, Order::Indexed(..));
         let example = |&index: &usize| IndexedExample {
             index,
-            example: if known { self.slot.task.example(index) } else { Default::default() },
+            example: if has_examples { self.slot.task.example(index) } else { Default::default() },
         };
         BatchRecord {
             task: self.label.clone(),
@@ -262,30 +268,32 @@ impl<'s, 't> TaskState<'s, 't> {
         }
     }
 
-    /// Calls `epoch_ended` for each epoch that ended in this step, and for the epoch that the
-    /// stage's end cuts short. If no epoch ended and an evaluation is `due`, calls `evaluate`
+    /// Calls `epoch_ended` for each epoch that ended in this step. The last step of the stage also
+    /// ends an incomplete epoch. If no epoch ended and an evaluation is due, calls `evaluate`
     /// instead.
     pub(crate) fn end_step(
         &mut self,
         step: u64,
         batches: u64,
         stage_ends: bool,
-        due: bool,
+        evaluation_due: bool,
     ) -> Result<()> {
-        let mut ended = std::mem::take(&mut self.ended);
+        let mut ended_epochs = std::mem::take(&mut self.ended_epochs);
         if stage_ends {
-            ended.extend(match (&self.order, self.per_epoch) {
-                (Order::Streamed(place), _) => (place.batches > 0).then_some(place.epoch),
+            ended_epochs.extend(match (&self.order, self.per_epoch) {
+                (Order::Streamed(stream_position), _) => {
+                    (stream_position.batches > 0).then_some(stream_position.epoch)
+                }
                 (Order::Indexed(..), Some(per_epoch)) => {
                     (!batches.is_multiple_of(per_epoch)).then_some(batches / per_epoch)
                 }
                 (Order::Indexed(..), None) => None,
             });
         }
-        if due && ended.is_empty() {
+        if evaluation_due && ended_epochs.is_empty() {
             self.slot.task.evaluate().map_err(self.fail(step))?;
         }
-        for epoch in ended {
+        for epoch in ended_epochs {
             self.slot.task.epoch_ended(epoch).map_err(self.fail(step))?;
         }
         Ok(())
@@ -308,7 +316,7 @@ impl<'s, 't> TaskState<'s, 't> {
     pub(crate) fn stream_position(&self) -> Option<StreamPosition> {
         match &self.order {
             Order::Indexed(..) => None,
-            Order::Streamed(place) => Some(place.clone()),
+            Order::Streamed(stream_position) => Some(stream_position.clone()),
         }
     }
 
@@ -326,11 +334,15 @@ impl<'s, 't> TaskState<'s, 't> {
             })
             .collect();
         self.slot.task.restore(&tensors)?;
-        let Order::Streamed(place) = &mut self.order else { return Ok(()) };
-        *place = stream.cloned().ok_or("the place in the stream of examples is missing")?;
+        let Order::Streamed(stream_position) = &mut self.order else { return Ok(()) };
+        *stream_position =
+            stream.cloned().ok_or("the position in the example stream is missing")?;
         let Examples::Streamed(stream) = self.slot.task.examples() else { return Ok(()) };
-        if let Some(position) = &place.position {
-            stream.start_epoch(place.epoch, rng_for(self.seed, "order", place.epoch))?;
+        if let Some(position) = &stream_position.position {
+            stream.start_epoch(
+                stream_position.epoch,
+                rng_for(self.seed, "order", stream_position.epoch),
+            )?;
             stream.seek(position)?;
         }
         Ok(())

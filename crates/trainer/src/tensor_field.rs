@@ -39,21 +39,24 @@ mod tests {
 
     #[test]
     fn different_lists_of_fields_have_different_fingerprints() {
-        let all = [
-            hash(|all| all.add("a", "bc")),
-            hash(|all| all.add("ab", "c")),
-            hash(|all| all.add("a", "b").add("", "c")),
-            hash(|all| all.ids("a", &[1u32, 2])),
-            hash(|all| all.ids("a", &[1u32]).ids("a", &[2u32])),
-            hash(|all| all.number("a", 1)),
-            hash(|all| all.serialize("a", "bc")),
-            hash(|all| all.tensor("a", &Tensor::from_slice(&[1i64, 2]))),
-            hash(|all| all.tensor("a", &Tensor::from_slice(&[1i64, 2]).view([2, 1]))),
-            hash(|all| all.tensor("a", &Tensor::from_slice(&[1f64, 2.0]))),
+        let hashes = [
+            hash(|fields| fields.add("a", "bc")),
+            hash(|fields| fields.add("ab", "c")),
+            hash(|fields| fields.add("a", "b").add("", "c")),
+            hash(|fields| fields.ids("a", &[1u32, 2])),
+            hash(|fields| fields.ids("a", &[1u32]).ids("a", &[2u32])),
+            hash(|fields| fields.number("a", 1)),
+            hash(|fields| fields.serialize("a", "bc")),
+            hash(|fields| fields.tensor("a", &Tensor::from_slice(&[1i64, 2]))),
+            hash(|fields| fields.tensor("a", &Tensor::from_slice(&[1i64, 2]).view([2, 1]))),
+            hash(|fields| fields.tensor("a", &Tensor::from_slice(&[1f64, 2.0]))),
         ];
-        for (number, one) in all.iter().enumerate() {
-            assert!(all.iter().skip(number + 1).all(|other| other != one), "{number}");
+        for (index, hash) in hashes.iter().enumerate() {
+            assert!(hashes.iter().skip(index + 1).all(|other| other != hash), "{index}");
         }
-        assert_eq!(hash(|all| all.ids("a", &[1u32, 2])), hash(|all| all.ids("a", &[1i64, 2])));
+        assert_eq!(
+            hash(|fields| fields.ids("a", &[1u32, 2])),
+            hash(|fields| fields.ids("a", &[1i64, 2]))
+        );
     }
 }

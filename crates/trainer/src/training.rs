@@ -11,14 +11,14 @@ use crate::not_finite::NotFiniteReport;
 use crate::profile::StepProfile;
 use crate::progress::note;
 use crate::ranks::{broadcast_initial_state, first_difference};
-use crate::record::Record;
 use crate::round_robin::RoundRobin;
 use crate::schedule::LinearSchedule;
+use crate::step_log::StepLog;
 use crate::step_values::{StepResult, StepValues};
 use crate::stop::StopSignals;
 use crate::task_slot::{expect_evaluation, expect_micro_batches, expect_slots, stage_fingerprint};
-use crate::task_state::{Arithmetic, TaskState};
-use crate::writer::{CheckpointWriter, Save};
+use crate::task_state::{ComputeOptions, TaskState};
+use crate::writer::{CheckpointData, CheckpointWriter};
 use crate::{
     AdamW, Error, FitReport, LossScaler, Position, Progress, Result, Stage, Tasks, TrainConfig,
 };
@@ -36,7 +36,7 @@ pub(crate) struct Training<'a, 't> {
     /// Steps in the stage.
     total: u64,
     state: LoopState,
-    record: Record,
+    step_log: StepLog,
     progress: Progress,
     writer: CheckpointWriter,
     /// A signal that any rank received before this step.
@@ -48,7 +48,7 @@ struct LoopState {
     step: u64,
     tokens: u64,
     pending: PendingMeans,
-    /// Mean loss of the last line of metrics; NaN before the first.
+    /// Mean loss of the last line of metrics; NaN before the first line.
     final_loss: f64,
     /// Seconds of earlier parts of a resumed run.
     seconds_before: f64,
@@ -112,12 +112,18 @@ impl<'a, 't> Training<'a, 't> {
             task.total = round_robin.batches_before(number, total);
         }
         let schedule = LinearSchedule::new(total, config.warmup_ratio, config.decay)?;
-        let resumed =
-            load_start(stage, config, parameters, &mut optimizer, &mut tasks, &fingerprint)?;
+        let resumed = load_initial_state(
+            stage,
+            config,
+            parameters,
+            &mut optimizer,
+            &mut tasks,
+            &fingerprint,
+        )?;
         let state = LoopState::new(resumed, stage.scaler);
-        let last = (state.tokens, state.seconds_before);
-        let record = Record::open(stage, state.step, last)?;
-        let progress = match stage.leads() {
+        let logged = (state.tokens, state.seconds_before);
+        let step_log = StepLog::open(stage, state.step, logged)?;
+        let progress = match stage.is_rank_0() {
             true => Progress::new(&stage.name, total, state.step, state.tokens),
             false => Progress::silent(),
         };
@@ -132,7 +138,7 @@ impl<'a, 't> Training<'a, 't> {
             fingerprint,
             total,
             state,
-            record,
+            step_log,
             progress,
             writer: CheckpointWriter::default(),
             agreed_stop: None,
@@ -141,9 +147,9 @@ impl<'a, 't> Training<'a, 't> {
 
     pub(crate) fn run(mut self) -> Result<FitReport> {
         let signals = StopSignals::catch(self.stage.stops_on_signals)?;
-        let last = self.stage.last_step(self.state.step, self.total);
-        let mut profile = StepProfile::new(self.stage, self.device(), self.state.step, last);
-        while self.state.step < last && !self.out_of_patience() {
+        let end = self.stage.last_step(self.state.step, self.total);
+        let mut profile = StepProfile::new(self.stage, self.device(), self.state.step, end);
+        while self.state.step < end && !self.out_of_patience() {
             profile.before(self.state.step)?;
             let result = self.run_step(signals.received())?;
             self.end_step()?;
@@ -153,7 +159,7 @@ impl<'a, 't> Training<'a, 't> {
             }
             self.checkpoint()?;
             if let Some(text) = profile.after(self.state.step) {
-                self.progress.say(&text);
+                self.progress.print_above(&text);
             }
         }
         self.writer.wait()?;
@@ -165,7 +171,7 @@ impl<'a, 't> Training<'a, 't> {
         let state = &self.state;
         let mut final_loss = state.final_loss;
         if final_loss.is_nan() {
-            final_loss = last_loss(self.record.metrics()).unwrap_or(f64::NAN);
+            final_loss = last_loss(self.step_log.metrics()).unwrap_or(f64::NAN);
         }
         Ok(FitReport {
             steps: state.step,
@@ -187,8 +193,8 @@ impl<'a, 't> Training<'a, 't> {
 
     /// Writes a checkpoint of this step and returns the error for a received signal.
     fn stopped(mut self, signal: i32) -> Result<FitReport> {
-        if let Some(save) = self.state_to_save()? {
-            self.writer.write(save)?;
+        if let Some(data) = self.checkpoint_data()? {
+            self.writer.write(data)?;
         }
         self.progress.abandon();
         let (step, total) = (self.state.step, self.total);
@@ -204,7 +210,7 @@ impl<'a, 't> Training<'a, 't> {
     fn run_step(&mut self, signal: Option<i32>) -> Result<StepResult> {
         let step = self.state.step;
         self.optimizer.clear_grads()?;
-        let arithmetic = Arithmetic {
+        let compute = ComputeOptions {
             precision: self.stage.precision,
             device: self.device(),
             scale: self.state.scaler.map_or(1.0, |scaler| scaler.scale()),
@@ -212,37 +218,37 @@ impl<'a, 't> Training<'a, 't> {
         let mut batches = Vec::new();
         for (slot, number) in self.round_robin.batches(step) {
             let Some(task) = self.tasks.get_mut(slot) else { continue };
-            let batch = task.backward(step, (slot, number), arithmetic)?;
+            let batch = task.backward(step, (slot, number), compute)?;
             self.state.tokens += batch.tokens;
             batches.push(batch);
         }
         let signal = self.optimizer.sum_gradients(signal.unwrap_or(0))?;
         self.agreed_stop = (signal > 0).then_some(signal);
-        let numbers = {
-            let _region = region(c"losses and norm as numbers");
-            StepValues::read(batches, self.optimizer.grad_norm()?, arithmetic.scale)?
+        let values = {
+            let _region = region(c"read losses and norm");
+            StepValues::read(batches, self.optimizer.grad_norm()?, compute.scale)?
         };
-        let (factor, grad_norm) = (self.schedule.factor(step), numbers.grad_norm);
-        let fault = numbers.first_fault();
+        let (factor, grad_norm) = (self.schedule.factor(step), values.grad_norm);
+        let fault = values.first_non_finite();
         let skipped = fault.is_some();
         match (fault, &mut self.state.scaler) {
             (None, scaler) => {
-                if numbers.has_gradient {
+                if values.has_gradient {
                     let _region = region(c"update");
-                    self.optimizer.update(factor, grad_norm, arithmetic.scale)?;
+                    self.optimizer.update(factor, grad_norm, compute.scale)?;
                 }
                 if let Some(scaler) = scaler {
-                    scaler.good();
+                    scaler.record_finite_step();
                 }
             }
             (Some(fault), scaler) => {
-                if !scaler.as_mut().is_some_and(LossScaler::overflowed) {
-                    return Err(self.not_finite(&numbers, fault)?);
+                if !scaler.as_mut().is_some_and(LossScaler::record_overflow) {
+                    return Err(self.not_finite(&values, fault)?);
                 }
             }
         }
-        if numbers.has_finite_losses() {
-            for batch in numbers.batches {
+        if values.has_finite_losses() {
+            for batch in values.batches {
                 self.state.pending.add_batch(batch.loss, batch.parts);
             }
             self.state.pending.end_step();
@@ -262,11 +268,11 @@ impl<'a, 't> Training<'a, 't> {
     }
 
     /// Writes `not-finite.json` to the stage's folder and returns the error.
-    fn not_finite(&self, numbers: &StepValues, (what, value): (String, f64)) -> Result<Error> {
-        let records = numbers.batches.iter().enumerate().filter_map(|(at, batch)| {
+    fn not_finite(&self, values: &StepValues, (what, value): (String, f64)) -> Result<Error> {
+        let records = values.batches.iter().enumerate().filter_map(|(index, batch)| {
             let slot = batch.origin.slot;
             let is_last =
-                numbers.batches.iter().skip(at + 1).all(|later| later.origin.slot != slot);
+                values.batches.iter().skip(index + 1).all(|later| later.origin.slot != slot);
             Some(self.tasks.get(slot)?.record(&batch.origin, is_last))
         });
         let report = NotFiniteReport {
@@ -274,8 +280,8 @@ impl<'a, 't> Training<'a, 't> {
             step: self.state.step,
             what,
             value: value.to_string(),
-            losses: numbers.losses(),
-            parameters: self.optimizer.not_finite()?,
+            losses: values.losses(),
+            parameters: self.optimizer.non_finite_gradients()?,
             batches: records.collect(),
         };
         Ok(report.into_error(&self.stage.folder, value))
@@ -294,10 +300,11 @@ impl<'a, 't> Training<'a, 't> {
     fn end_step(&mut self) -> Result<()> {
         let _region = region(c"end of step");
         let (step, stage_ends) = (self.state.step, self.state.step == self.total);
-        let due = self.config.evaluation_steps.is_some_and(|every| step.is_multiple_of(every));
+        let evaluation_due =
+            self.config.evaluation_steps.is_some_and(|every| step.is_multiple_of(every));
         for (number, task) in self.tasks.iter_mut().enumerate() {
             let batches = self.round_robin.batches_before(number, step);
-            task.end_step(step - 1, batches, stage_ends, due)?;
+            task.end_step(step - 1, batches, stage_ends, evaluation_due)?;
         }
         Ok(())
     }
@@ -323,11 +330,11 @@ impl<'a, 't> Training<'a, 't> {
             loss_scale: self.state.scaler.map(|scaler| scaler.scale()),
             skipped: result.skipped,
         };
-        self.record.write(&metrics, self.state.seconds())
+        self.step_log.write(&metrics, self.state.seconds())
     }
 
-    /// Writes a checkpoint if one is due. The last one, and large ones on the CPU, are written
-    /// synchronously; others in the background.
+    /// Writes a checkpoint if one is due. The last checkpoint and large checkpoints on the CPU are
+    /// written synchronously, all others in the background.
     fn checkpoint(&mut self) -> Result<()> {
         let _region = region(c"checkpoint");
         self.writer.check()?;
@@ -337,23 +344,23 @@ impl<'a, 't> Training<'a, 't> {
         {
             return Ok(());
         }
-        match self.state_to_save()? {
-            Some(save) if is_last_step || save.is_large() => self.writer.write(save),
-            Some(save) => self.writer.start(save),
+        match self.checkpoint_data()? {
+            Some(data) if is_last_step || data.is_large() => self.writer.write(data),
+            Some(data) => self.writer.start(data),
             None => Ok(()),
         }
     }
 
-    /// The state after this step, on rank 0; all ranks must call this. Its tensors are not copies,
-    /// so the next step changes them.
-    fn state_to_save(&self) -> Result<Option<Save>> {
+    /// The state after this step, on rank 0; all ranks must call this method. The tensors are not
+    /// copies, so the next step changes them.
+    fn checkpoint_data(&self) -> Result<Option<CheckpointData>> {
         let step = self.state.step;
-        if let Some(parameter) = self.optimizer.diverged()? {
+        if let Some(parameter) = self.optimizer.non_finite_parameter()? {
             let (stage, parameter) = (self.stage.name.clone(), parameter.to_owned());
             return Err(Error::Diverged { stage, step: step.saturating_sub(1), parameter });
         }
         let moments = self.optimizer.state()?;
-        if !self.stage.leads() {
+        if !self.stage.is_rank_0() {
             return Ok(None);
         }
         let streams: Vec<_> = self.tasks.iter().map(TaskState::stream_position).collect();
@@ -368,16 +375,16 @@ impl<'a, 't> Training<'a, 't> {
             loss_scaler: self.state.scaler,
             streams: if streams.iter().any(Option::is_some) { streams } else { Vec::new() },
         };
-        let mut task = Vec::new();
-        for state in &self.tasks {
-            task.extend(state.state(step)?);
+        let mut task_state = Vec::new();
+        for task in &self.tasks {
+            task_state.extend(task.state(step)?);
         }
-        let shared = |(name, tensor): &(String, Tensor)| (name.clone(), tensor.shallow_clone());
-        Ok(Some(Save {
+        let shallow = |(name, tensor): &(String, Tensor)| (name.clone(), tensor.shallow_clone());
+        Ok(Some(CheckpointData {
             checkpoint,
-            parameters: self.parameters.iter().map(shared).collect(),
+            parameters: self.parameters.iter().map(shallow).collect(),
             moments: moments.into_iter().collect(),
-            task,
+            task_state,
             root: self.stage.checkpoints(),
             keep: self.config.keep_checkpoints,
             models: self.config.keep_models.then(|| self.stage.models()),
@@ -417,7 +424,7 @@ fn total_steps(
 }
 
 /// Loads the newest checkpoint into parameters, moments and tasks on every rank.
-fn load_start(
+fn load_initial_state(
     stage: &Stage,
     config: &TrainConfig,
     parameters: &[(String, Tensor)],
@@ -428,16 +435,16 @@ fn load_start(
     let Some(group) = &stage.group else {
         return resume(stage, config, parameters, optimizer, tasks, fingerprint);
     };
-    let refuse = |what: &str| {
+    let rank_error = |message: &str| {
         let rank = group.rank();
-        let text = format!("{}: rank {rank}: {what}", stage.name);
+        let text = format!("{}: rank {rank}: {message}", stage.name);
         Error::from(torch_ext::Error::Distributed(text))
     };
-    if let Some(what) = first_difference(group, config, fingerprint)? {
-        return Err(refuse(&what));
+    if let Some(difference) = first_difference(group, config, fingerprint)? {
+        return Err(rank_error(&difference));
     }
     let (mut checkpoint, mut moments, mut task_state) = (None, TensorMap::new(), TensorMap::new());
-    if stage.leads() {
+    if stage.is_rank_0() {
         checkpoint = resume(stage, config, parameters, optimizer, tasks, fingerprint)?;
         if let Some(checkpoint) = &checkpoint {
             moments = optimizer.state()?;
@@ -448,12 +455,12 @@ fn load_start(
     }
     let (checkpoint, moments, task_state) =
         broadcast_initial_state(group, parameters, checkpoint, moments, task_state)?;
-    if let Some(checkpoint) = checkpoint.as_ref().filter(|_| !stage.leads()) {
-        optimizer.load_state(&moments).map_err(|error| refuse(&error))?;
+    if let Some(checkpoint) = checkpoint.as_ref().filter(|_| !stage.is_rank_0()) {
+        optimizer.load_state(&moments).map_err(|error| rank_error(&error))?;
         for (number, task) in tasks.iter_mut().enumerate() {
             let stream = checkpoint.streams.get(number).and_then(Option::as_ref);
             task.restore(&task_state, stream)
-                .map_err(|error| refuse(&error_text(error.as_ref())))?;
+                .map_err(|error| rank_error(&error_text(error.as_ref())))?;
         }
     }
     Ok(checkpoint)
@@ -477,12 +484,12 @@ fn resume(
     for (number, task) in tasks.iter_mut().enumerate() {
         let stream = checkpoint.streams.get(number).and_then(Option::as_ref);
         task.restore(&tensors, stream)
-            .map_err(|error| checkpoint.damaged(&folder, &error_text(error.as_ref())))?;
+            .map_err(|error| checkpoint.damaged_error(&folder, &error_text(error.as_ref())))?;
     }
     remove_older(&folder, config.keep_checkpoints)?;
     if checkpoint.environment != stage.environment {
         note(&format!(
-            "{}: resumed under {:?}, begun under {:?}; results may differ in the last digits",
+            "{}: resumed in {:?}, started in {:?}; results may differ in the last digits",
             stage.name, stage.environment, checkpoint.environment
         ));
     }

@@ -15,13 +15,13 @@ use crate::{Error, Result};
 const MAX_COPIED_BYTES: usize = 256 << 20;
 
 /// The contents of a checkpoint and its destination.
-pub(crate) struct Save {
+pub(crate) struct CheckpointData {
     pub(crate) checkpoint: Checkpoint,
     pub(crate) parameters: Vec<(String, Tensor)>,
     /// Moments and counts of the optimiser.
     pub(crate) moments: Vec<(String, Tensor)>,
     /// State of the tasks.
-    pub(crate) task: Vec<(String, Tensor)>,
+    pub(crate) task_state: Vec<(String, Tensor)>,
     /// The folder of the checkpoints, and the number of checkpoints to retain.
     pub(crate) root: PathBuf,
     pub(crate) keep: usize,
@@ -29,25 +29,24 @@ pub(crate) struct Save {
     pub(crate) models: Option<PathBuf>,
 }
 
-impl Save {
+impl CheckpointData {
     /// Copies the tensors, so that training can change the originals. The memory of an earlier copy
     /// is reused where possible, because allocation takes most of the time of a copy.
-    fn copied(mut self, earlier: Option<Self>) -> Result<Self> {
-        let earlier = earlier.map(|save| [save.parameters, save.moments, save.task]);
-        let lists = [&mut self.parameters, &mut self.moments, &mut self.task];
-        for (list, earlier) in lists.into_iter().zip(earlier.unwrap_or_default()) {
-            let mut earlier: TensorMap = earlier.into_iter().collect();
+    fn into_copy(mut self, previous: Option<Self>) -> Result<Self> {
+        let previous = previous.map(|data| [data.parameters, data.moments, data.task_state]);
+        let lists = [&mut self.parameters, &mut self.moments, &mut self.task_state];
+        for (list, previous) in lists.into_iter().zip(previous.unwrap_or_default()) {
+            let mut previous: TensorMap = previous.into_iter().collect();
             for (name, tensor) in list {
-                *tensor = copy(tensor, earlier.remove(name))?;
+                *tensor = copy(tensor, previous.remove(name))?;
             }
         }
         Ok(self)
     }
 
-    /// Whether the tensors in host memory are too large to copy. They are then written without a
-    /// copy while training waits.
+    /// Whether the tensors in host memory are too large to copy.
     pub(crate) fn is_large(&self) -> bool {
-        let lists = [&self.parameters, &self.moments, &self.task];
+        let lists = [&self.parameters, &self.moments, &self.task_state];
         let on_host = lists.into_iter().flatten().map(|(_, tensor)| tensor);
         let on_host = on_host.filter(|tensor| tensor.device() == Device::Cpu);
         let bytes = |tensor: &Tensor| {
@@ -57,25 +56,25 @@ impl Save {
     }
 
     fn write(&self) -> Result<()> {
-        let Self { checkpoint, parameters, moments, task, root, keep, models } = self;
-        // Written before the checkpoint: if the process ends in between, the resumed run repeats
-        // the step and writes them again.
+        let Self { checkpoint, parameters, moments, task_state, root, keep, models } = self;
+        // The parameters are written before the checkpoint. If the process ends in between, the
+        // resumed run repeats the step and writes them again.
         if let Some(models) = models {
             store_parameters(models, checkpoint.step, parameters)?;
         }
-        checkpoint.write(root, parameters, moments, task, *keep)
+        checkpoint.write(root, parameters, moments, task_state, *keep)
     }
 }
 
-/// Copies to host memory, into `earlier` if its shape and dtype match.
-fn copy(tensor: &Tensor, earlier: Option<Tensor>) -> Result<Tensor> {
+/// Copies to host memory, into `previous` if its shape and dtype match.
+fn copy(tensor: &Tensor, previous: Option<Tensor>) -> Result<Tensor> {
     let tensor = tensor.f_detach()?;
-    let fits = |earlier: &Tensor| {
-        earlier.size() == tensor.size() && earlier.f_kind().ok() == tensor.f_kind().ok()
+    let matches = |previous: &Tensor| {
+        previous.size() == tensor.size() && previous.f_kind().ok() == tensor.f_kind().ok()
     };
-    if let Some(mut earlier) = earlier.filter(fits) {
-        earlier.f_copy_(&tensor)?;
-        return Ok(earlier);
+    if let Some(mut previous) = previous.filter(matches) {
+        previous.f_copy_(&tensor)?;
+        return Ok(previous);
     }
     if tensor.device() == Device::Cpu {
         return Ok(tensor.f_detach_copy()?);
@@ -84,42 +83,42 @@ fn copy(tensor: &Tensor, earlier: Option<Tensor>) -> Result<Tensor> {
 }
 
 /// A copy, and the result of writing it.
-type Written = (Save, Result<()>);
+type WriteResult = (CheckpointData, Result<()>);
 
 /// Writes one checkpoint at a time. Dropping the writer waits for the current checkpoint.
 #[derive(Default)]
 pub(crate) struct CheckpointWriter {
-    writing: Option<(PathBuf, JoinHandle<Written>)>,
+    writing: Option<(PathBuf, JoinHandle<WriteResult>)>,
     /// The last copy, whose memory the next copy reuses.
-    copied: Option<Save>,
+    last_copy: Option<CheckpointData>,
 }
 
 impl CheckpointWriter {
     /// Copies the tensors and writes them while the caller continues; first waits for the previous
     /// checkpoint.
-    pub(crate) fn start(&mut self, save: Save) -> Result<()> {
+    pub(crate) fn start(&mut self, data: CheckpointData) -> Result<()> {
         self.wait()?;
-        let root = save.root.clone();
-        let save = {
-            let _region = region(c"copy of the checkpoint");
-            save.copied(self.copied.take())?
+        let root = data.root.clone();
+        let data = {
+            let _region = region(c"copy checkpoint");
+            data.into_copy(self.last_copy.take())?
         };
         let thread = std::thread::Builder::new().name("checkpoint".into());
         let write = move || {
-            let written = save.write();
-            (save, written)
+            let result = data.write();
+            (data, result)
         };
         let handle = thread.spawn(write).map_err(|error| {
-            Error::file(&root, format!("cannot start the thread that writes it: {error}"))
+            Error::file(&root, format!("cannot start the writer thread: {error}"))
         })?;
         self.writing = Some((root, handle));
         Ok(())
     }
 
     /// Writes a checkpoint synchronously without copies, after waiting for the current one.
-    pub(crate) fn write(&mut self, save: Save) -> Result<()> {
+    pub(crate) fn write(&mut self, data: CheckpointData) -> Result<()> {
         self.wait()?;
-        save.write()
+        data.write()
     }
 
     /// Returns the error of a background write that has finished.
@@ -133,11 +132,11 @@ impl CheckpointWriter {
     /// Waits for the current checkpoint.
     pub(crate) fn wait(&mut self) -> Result<()> {
         let Some((root, handle)) = self.writing.take() else { return Ok(()) };
-        let Ok((save, written)) = handle.join() else {
-            return Err(Error::file(root, "its writer panicked"));
+        let Ok((data, result)) = handle.join() else {
+            return Err(Error::file(root, "the writer thread panicked"));
         };
-        self.copied = Some(save);
-        written
+        self.last_copy = Some(data);
+        result
     }
 }
 
@@ -155,7 +154,7 @@ mod tests {
     use super::*;
     use crate::Environment;
 
-    fn save(root: &std::path::Path, step: u64, value: &Tensor) -> Save {
+    fn data(root: &std::path::Path, step: u64, value: &Tensor) -> CheckpointData {
         let named = |name: &str| vec![(name.to_owned(), value.shallow_clone())];
         let checkpoint = Checkpoint {
             step,
@@ -169,29 +168,29 @@ mod tests {
             loss_scaler: None,
         };
         let (root, parameters) = (root.to_owned(), named("weight"));
-        let (moments, task) = (named("weight.exp_avg"), named("queue"));
-        Save { checkpoint, parameters, moments, task, root, keep: 2, models: None }
+        let (moments, task_state) = (named("weight.exp_avg"), named("queue"));
+        CheckpointData { checkpoint, parameters, moments, task_state, root, keep: 2, models: None }
     }
 
     #[test]
-    fn what_training_changes_meanwhile_is_not_written() {
+    fn changes_after_the_copy_are_not_written() {
         let folder = tempfile::tempdir().unwrap();
         let mut value = Tensor::from_slice(&[1.0_f32, 2.0]).set_requires_grad(true);
         let mut writer = CheckpointWriter::default();
-        let mut memory = Vec::new();
+        let mut addresses = Vec::new();
         for step in 1..=3 {
-            // The third has other shapes, as a task's may change.
-            let first = if step == 3 { vec![5.0f32] } else { vec![step as f32, 2.0] };
+            // The third checkpoint has other shapes, because the shapes of task state may change.
+            let values = if step == 3 { vec![5.0f32] } else { vec![step as f32, 2.0] };
             if step == 3 {
                 value = Tensor::from_slice(&[0f32]).set_requires_grad(true);
             }
-            tch::no_grad(|| value.copy_(&Tensor::from_slice(&first)));
-            writer.start(save(folder.path(), step, &value)).unwrap();
+            tch::no_grad(|| value.copy_(&Tensor::from_slice(&values)));
+            writer.start(data(folder.path(), step, &value)).unwrap();
             let _ = tch::no_grad(|| value.f_zero_().unwrap());
             writer.wait().unwrap();
-            let copied = writer.copied.as_ref().unwrap();
-            memory.push(
-                [&copied.parameters, &copied.moments, &copied.task].map(|list| {
+            let last_copy = writer.last_copy.as_ref().unwrap();
+            addresses.push(
+                [&last_copy.parameters, &last_copy.moments, &last_copy.task_state].map(|list| {
                     list.iter().map(|(_, tensor)| tensor.data_ptr()).collect::<Vec<_>>()
                 }),
             );
@@ -200,10 +199,10 @@ mod tests {
             {
                 let path = folder.path().join(format!("step-{step:08}/{file}.safetensors"));
                 let read = &read_tensors(path).unwrap()[name];
-                assert_eq!(Vec::<f32>::try_from(read).unwrap(), first, "{file}");
+                assert_eq!(Vec::<f32>::try_from(read).unwrap(), values, "{file}");
             }
         }
-        assert_eq!(memory[0], memory[1]);
+        assert_eq!(addresses[0], addresses[1]);
     }
 
     #[test]
@@ -213,23 +212,23 @@ mod tests {
         // All three tensors share this uninitialised allocation, which is never written and so uses
         // no memory.
         let value = Tensor::empty([elements], (tch::Kind::Float, Device::Cpu));
-        assert!(!save(folder.path(), 1, &value).is_large());
+        assert!(!data(folder.path(), 1, &value).is_large());
         let value = Tensor::empty([elements + 1], (tch::Kind::Float, Device::Cpu));
-        assert!(save(folder.path(), 1, &value).is_large());
+        assert!(data(folder.path(), 1, &value).is_large());
     }
 
     #[test]
-    fn an_error_comes_with_the_next_call_and_once() {
+    fn the_next_call_returns_the_error_of_a_background_write_once() {
         let folder = tempfile::tempdir().unwrap();
         let value = Tensor::from(1.0);
         let mut writer = CheckpointWriter::default();
         std::fs::write(folder.path().join("step-00000002"), "").unwrap();
-        writer.start(save(folder.path(), 2, &value)).unwrap();
-        let error = writer.start(save(folder.path(), 3, &value)).unwrap_err().to_string();
+        writer.start(data(folder.path(), 2, &value)).unwrap();
+        let error = writer.start(data(folder.path(), 3, &value)).unwrap_err().to_string();
         assert!(error.contains("step-00000002: Not a directory"), "{error}");
         writer.check().unwrap();
         std::fs::remove_file(folder.path().join("step-00000002")).unwrap();
-        writer.write(save(folder.path(), 3, &value)).unwrap();
+        writer.write(data(folder.path(), 3, &value)).unwrap();
         assert!(folder.path().join("step-00000003/state.json").exists());
     }
 }

@@ -1,4 +1,4 @@
-//! Signals while a stage trains, and processes that are killed.
+//! Signals during and after training.
 #![allow(clippy::unwrap_used)] // helpers of tests
 mod common;
 
@@ -6,15 +6,15 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
-use common::{Toy, alone, config, metrics, parameters, stage, weight};
+use common::{Toy, config, lock_rng, metrics, parameters, stage, weight};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::raise;
 use trainer::{Error, TrainConfig, fit};
 
-/// 9 steps, without a checkpoint before the end.
+/// Trains 9 steps without a checkpoint before the end, and raises `signals` in the given steps.
 fn train(folder: &Path, signals: &[(u64, &[i32])]) -> (Result<(), Error>, f64) {
     let weight = weight();
-    // Pulls the weight to 0, and signals its own process in some steps.
+    // Minimizes the weight's square, and sends signals to the current process.
     let mut task = Toy::new(6, |step| {
         for (_, signals) in signals.iter().filter(|(at, _)| *at == step.number) {
             signals.iter().try_for_each(|&signal| raise(signal))?;
@@ -28,50 +28,50 @@ fn train(folder: &Path, signals: &[(u64, &[i32])]) -> (Result<(), Error>, f64) {
 }
 
 #[test]
-fn a_signal_saves_the_step_and_the_run_goes_on_from_there() {
-    let _alone = alone();
-    let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (report, want) = train(whole.path(), &[]);
+fn after_a_signal_the_run_resumes_from_the_saved_step() {
+    let _lock = lock_rng();
+    let (uninterrupted, interrupted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (report, want) = train(uninterrupted.path(), &[]);
     report.unwrap();
-    // In the middle, again in a later part, and in the last step.
+    // Stops in the middle, again in the resumed run, and in the last step.
     for (at, signal, name) in [(3, SIGTERM, "SIGTERM"), (6, SIGINT, "SIGINT"), (8, SIGINT, "")] {
-        let error = train(broken.path(), &[(at, &[signal])]).0.unwrap_err();
+        let error = train(interrupted.path(), &[(at, &[signal])]).0.unwrap_err();
         let Error::Stopped { step, total: 9, signal: stopped, .. } = error else {
             panic!("{error}");
         };
         assert_eq!((step, stopped), (at + 1, signal));
         let text = error.to_string();
-        assert!(text.contains(name) && text.contains("the same command goes on"), "{text}");
-        let saved = broken.path().join(format!("checkpoints/step-{step:08}/state.json"));
+        assert!(text.contains(name) && text.contains("run the same command to continue"), "{text}");
+        let saved = interrupted.path().join(format!("checkpoints/step-{step:08}/state.json"));
         assert!(saved.exists(), "{}", saved.display());
     }
-    let (report, got) = train(broken.path(), &[]);
+    let (report, got) = train(interrupted.path(), &[]);
     report.unwrap();
     assert_eq!(got, want);
-    assert_eq!(metrics(broken.path()), metrics(whole.path()));
+    assert_eq!(metrics(interrupted.path()), metrics(uninterrupted.path()));
 }
 
-/// Runs the test of this name, which is ignored, in a process of its own with `folder`.
+/// Command that runs the ignored test `test` in a separate process, with `folder`.
 fn child(test: &str, folder: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--ignored", "--test-threads", "1"]).env("FOLDER", folder);
     command
 }
 
-/// None where nobody asked for the child.
+/// Folder of a child process; `None` if the test was not started by another test.
 fn folder_of_child() -> Option<PathBuf> {
     Some(std::env::var_os("FOLDER")?.into())
 }
 
 #[test]
-#[ignore = "run by another test, in a process of its own"]
+#[ignore = "run by another test, in a separate process"]
 fn child_with_two_signals() {
     let Some(folder) = folder_of_child() else { return };
     let _ = train(&folder, &[(3, &[SIGTERM, SIGTERM])]);
 }
 
 #[test]
-#[ignore = "run by another test, in a process of its own"]
+#[ignore = "run by another test, in a separate process"]
 fn child_with_a_signal_after_training() {
     let Some(folder) = folder_of_child() else { return };
     train(&folder, &[]).0.unwrap();
@@ -80,8 +80,8 @@ fn child_with_a_signal_after_training() {
 }
 
 #[test]
-fn a_second_signal_and_one_outside_of_training_end_the_process_at_once() {
-    let _alone = alone();
+fn second_signals_and_signals_outside_training_end_the_process() {
+    let _lock = lock_rng();
     let run = |test: &str| -> (ExitStatus, bool) {
         let folder = tempfile::tempdir().unwrap();
         let status = child(test, folder.path()).output().unwrap().status;

@@ -334,7 +334,7 @@ impl PostNormLayer {
             None => {
                 let dropout = if seeds.train { self.attention_dropout } else { 0.0 };
                 let heads = self.heads;
-                let attention = Attention { heads, reach: None, dropout };
+                let attention = Attention { heads, window: None, dropout };
                 packing.attend(&query, &key, &value, &seeds.places, &attention)?
             }
             // Disentangled attention is computed with padding, the rest of the layer without.

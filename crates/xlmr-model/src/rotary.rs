@@ -65,7 +65,7 @@ impl RotaryAttention {
         let (rows, seeds) = (&batch.rows, &batch.seeds);
         if let Some(packing) = &batch.packing {
             let dropout = if seeds.train { dropout } else { 0.0 };
-            let attention = Attention { heads, reach, dropout };
+            let attention = Attention { heads, window: reach, dropout };
             return packing.attend(&query, &key, &value, &seeds.places, &attention);
         }
         let by_head = |x: &Tensor| -> Result<Tensor> {

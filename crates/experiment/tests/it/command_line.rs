@@ -111,7 +111,7 @@ fn a_signal_during_training_sets_the_exit_code_and_the_run_can_be_resumed() {
     let output = program(&interrupted).env("TOY_SIGTERM", "2").output().unwrap();
     assert_eq!(output.status.code(), Some(143), "{output:?}");
     let error = String::from_utf8(output.stderr).unwrap();
-    let text = "stopped by SIGTERM after step 3 of 6, which is saved; the same command goes on";
+    let text = "stopped by SIGTERM after step 3 of 6, which is saved; run the same command to";
     assert!(error.contains(text) && !error.contains("error"), "{error}");
     let checkpoints = interrupted.out().join("seed-0/plain/fit/checkpoints");
     assert!(checkpoints.join("step-00000003").exists());

@@ -31,15 +31,16 @@ impl Corruption {
         check_share("corruption.random", self.random)?;
         let value = self.mask + self.random;
         if value > 1.0 + 1e-9 {
-            let rule = "at most 1; the rest stays unchanged";
+            let rule = "at most 1; the remaining tokens stay unchanged";
             return Err(MaskingError::Domain { option: "corruption.mask + random", value, rule });
         }
         Ok(())
     }
 }
 
-/// Number of tokens selected per example, with `p` the probability and `m` the number of tokens
-/// that are not special.
+/// Rule for the number of tokens selected per example.
+///
+/// `p` is the probability and `m` the number of tokens that are not special.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Selection {
@@ -134,8 +135,9 @@ pub enum Unchanged {
     Ignored,
 }
 
-/// Options of [`entity_prediction_masking`](super::entity_prediction_masking); the default is
-/// PEP_MS (EntityCS, Whitehouse et al. 2022).
+/// Options of [`entity_prediction_masking`](super::entity_prediction_masking).
+///
+/// The default is PEP_MS (EntityCS, Whitehouse et al. 2022).
 ///
 /// | paper | options that differ from the default |
 /// |---|---|
@@ -186,8 +188,9 @@ impl EntityPredictionConfig {
     }
 }
 
-/// Options of [`phrase_masking`](super::phrase_masking); the defaults are those of LAKM (Yuan et
-/// al. 2020, §3.2).
+/// Options of [`phrase_masking`](super::phrase_masking).
+///
+/// The defaults are those of LAKM (Yuan et al. 2020, §3.2).
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PhraseMaskingConfig {
@@ -220,8 +223,9 @@ impl Default for PhraseMaskingConfig {
     }
 }
 
-/// Options of [`ngram_masking`](super::ngram_masking), the "Random N-gram Masking" of Yuan et al.
-/// 2020, Table 8.
+/// Options of [`ngram_masking`](super::ngram_masking).
+///
+/// This is "Random N-gram Masking" of Yuan et al. 2020, Table 8.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NgramMaskingConfig {

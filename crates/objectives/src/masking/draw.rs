@@ -26,7 +26,7 @@ pub(super) fn random_budget(share: f64, count: usize, rng: &mut ChaCha8Rng) -> u
     to_count((share * count as f64 + rng.random::<f64>()).floor(), count)
 }
 
-/// Converts to an integer in `0..=most`; the cast saturates.
+/// Converts to an integer in `0..=max`; the cast saturates.
 fn to_count(value: f64, max: usize) -> usize {
     (value as usize).min(max)
 }
@@ -42,8 +42,9 @@ pub(super) fn corrupt(
 ) -> Masked {
     let mut masked =
         Masked { input_ids: input_ids.to_vec(), labels: vec![IGNORE_INDEX; input_ids.len()] };
-    for at in positions {
-        let (Some(input), Some(label)) = (masked.input_ids.get_mut(at), masked.labels.get_mut(at))
+    for position in positions {
+        let (Some(input), Some(label)) =
+            (masked.input_ids.get_mut(position), masked.labels.get_mut(position))
         else {
             continue;
         };

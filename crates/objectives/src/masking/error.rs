@@ -52,7 +52,8 @@ pub enum MaskingError {
     },
     /// A span that covers a special token, which no policy masks.
     #[error(
-        "spans[{span}]: position {position} is the special token {id}; spans contain text only"
+        "spans[{span}]: position {position} is the special token {id}; \
+         spans must not contain special tokens"
     )]
     SpecialInSpan {
         /// Index of the span.

@@ -10,7 +10,7 @@
 //! | text with a linked mention | [`entity_masking`] | [`masked_entity_prediction`](crate::masked_entity_prediction()) |
 //! | code-switched text with its mentions | [`entity_prediction_masking`] | [`masked_lm`](crate::masked_lm) |
 //! | a passage with knowledge phrases | [`phrase_masking`] | [`masked_lm`](crate::masked_lm) |
-//! | a passage, to compare with phrases | [`ngram_masking`] | [`masked_lm`](crate::masked_lm) |
+//! | a passage, as the baseline for phrases | [`ngram_masking`] | [`masked_lm`](crate::masked_lm) |
 //!
 //! **Draws.** A result depends only on the policy, its configuration (with the seed), the example
 //! and the `example` number, not on the batch, the order of calls or the thread. To mask an example

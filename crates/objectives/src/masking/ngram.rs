@@ -47,9 +47,9 @@ pub fn ngram_masking(
     while remaining > 0 {
         let drawn = rng.random_range(1..=config.max_tokens).min(remaining);
         let Some((start, length)) = free_span(&free, drawn, &mut rng) else { break };
-        for (at, free) in free.iter_mut().enumerate().skip(start).take(length) {
+        for (position, free) in free.iter_mut().enumerate().skip(start).take(length) {
             *free = false;
-            selected.push(at);
+            selected.push(position);
         }
         remaining -= length;
     }
@@ -62,8 +62,10 @@ pub fn ngram_masking(
 fn free_span(free: &[bool], length: usize, rng: &mut ChaCha8Rng) -> Option<(usize, usize)> {
     (1..=length).rev().find_map(|length| {
         let windows = free.windows(length).enumerate();
-        let starts: Vec<usize> =
-            windows.filter(|(_, span)| span.iter().all(|free| *free)).map(|(at, _)| at).collect();
+        let starts: Vec<usize> = windows
+            .filter(|(_, span)| span.iter().all(|free| *free))
+            .map(|(position, _)| position)
+            .collect();
         let pick = (!starts.is_empty()).then(|| rng.random_range(0..starts.len()))?;
         Some((*starts.get(pick)?, length))
     })

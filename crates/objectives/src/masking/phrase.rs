@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::draw::{budget, corrupt, generator};
-use super::spans::{check_spans, united};
+use super::spans::{check_spans, merge_overlapping};
 use super::{Masked, MaskingError, MaskingVocab, PhraseMaskingConfig};
 
 /// Masks the knowledge phrases of a passage, then random tokens until 15 % are selected.
@@ -47,18 +47,20 @@ pub fn phrase_masking(
     config.validate()?;
     check_spans(phrases, input_ids, vocab)?;
     let candidates: Vec<usize> = vocab.candidates(input_ids);
-    let phrases = united(phrases);
+    let phrases = merge_overlapping(phrases);
 
     let mut rng = generator("phrase", config.seed, example);
     let (selected_phrases, skipped) = match config.cap {
-        Some(cap) => fit(phrases.clone(), budget(cap, candidates.len()), &mut rng),
+        Some(cap) => select_phrases(phrases.clone(), budget(cap, candidates.len()), &mut rng),
         None => (phrases.clone(), Vec::new()),
     };
     let mut selected: Vec<usize> = selected_phrases.into_iter().flatten().collect();
     let missing = budget(config.probability, candidates.len()).saturating_sub(selected.len());
     let in_phrases: Vec<usize> = phrases.into_iter().flatten().collect();
-    let outside =
-        candidates.into_iter().filter(|at| in_phrases.binary_search(at).is_err()).collect();
+    let outside = candidates
+        .into_iter()
+        .filter(|position| in_phrases.binary_search(position).is_err())
+        .collect();
     let skipped = skipped.into_iter().flatten().collect();
     let mut still_missing = missing;
     for mut pool in [outside, skipped] as [Vec<usize>; 2] {
@@ -73,7 +75,7 @@ pub fn phrase_masking(
 
 /// Selects phrases in random order, each if it still fits in `max_tokens` tokens. Returns the
 /// selected and the skipped phrases.
-fn fit(
+fn select_phrases(
     mut phrases: Vec<Range<usize>>,
     max_tokens: usize,
     rng: &mut ChaCha8Rng,

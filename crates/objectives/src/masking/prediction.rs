@@ -59,7 +59,7 @@ pub fn entity_prediction_masking(
         order.into_iter().filter_map(|number| spans.get(number).cloned()).collect();
 
     let mut masked = match &config.rest {
-        Some(rest) => around(input_ids, &mentions, vocab, example, rest)?,
+        Some(rest) => mask_outside_mentions(input_ids, &mentions, vocab, example, rest)?,
         None => {
             Masked { input_ids: input_ids.to_vec(), labels: vec![IGNORE_INDEX; input_ids.len()] }
         }
@@ -88,32 +88,33 @@ fn predict(
     rng: &mut ChaCha8Rng,
 ) {
     let draw: f64 = rng.random();
-    let (hidden, replaced) =
+    let (mask_threshold, replace_threshold) =
         (config.corruption.mask, config.corruption.mask + config.corruption.random);
     let labelled = match config.unchanged {
-        _ if draw < replaced => true,
+        _ if draw < replace_threshold => true,
         Unchanged::Predicted => true,
-        Unchanged::Half => draw < replaced + (1.0 - replaced) / 2.0,
+        Unchanged::Half => draw < replace_threshold + (1.0 - replace_threshold) / 2.0,
         Unchanged::Ignored => false,
     };
-    for at in unit {
-        let (Some(input), Some(label)) = (masked.input_ids.get_mut(at), masked.labels.get_mut(at))
+    for position in unit {
+        let (Some(input), Some(label)) =
+            (masked.input_ids.get_mut(position), masked.labels.get_mut(position))
         else {
             continue;
         };
         if labelled {
             *label = i64::from(*input);
         }
-        if draw < hidden {
+        if draw < mask_threshold {
             *input = vocab.mask_id();
-        } else if draw < replaced {
+        } else if draw < replace_threshold {
             *input = vocab.random_id(rng.random_range(0..vocab.random_count()));
         }
     }
 }
 
 /// Masks tokens outside mentions with [`mlm_masking`].
-fn around(
+fn mask_outside_mentions(
     input_ids: &[u32],
     mentions: &[Range<usize>],
     vocab: &MaskingVocab,
@@ -121,15 +122,17 @@ fn around(
     config: &super::MlmMaskingConfig,
 ) -> Result<Masked, MaskingError> {
     // Mention tokens are replaced by the mask token, which is special and thus never selected.
-    let mut covered = input_ids.to_vec();
-    for at in mentions.iter().cloned().flatten() {
-        if let Some(id) = covered.get_mut(at) {
+    let mut without_mentions = input_ids.to_vec();
+    for position in mentions.iter().cloned().flatten() {
+        if let Some(id) = without_mentions.get_mut(position) {
             *id = vocab.mask_id();
         }
     }
-    let mut masked = mlm_masking(&covered, vocab, example, config)?;
-    for at in mentions.iter().cloned().flatten() {
-        if let (Some(id), Some(original)) = (masked.input_ids.get_mut(at), input_ids.get(at)) {
+    let mut masked = mlm_masking(&without_mentions, vocab, example, config)?;
+    for position in mentions.iter().cloned().flatten() {
+        if let (Some(id), Some(original)) =
+            (masked.input_ids.get_mut(position), input_ids.get(position))
+        {
             *id = *original;
         }
     }

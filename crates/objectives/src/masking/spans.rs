@@ -45,15 +45,15 @@ pub(super) fn check_disjoint(spans: &[Range<usize>]) -> Result<Vec<usize>, Maski
 }
 
 /// Merges overlapping spans, and returns them in ascending order. Adjacent spans are not merged.
-pub(super) fn united(spans: &[Range<usize>]) -> Vec<Range<usize>> {
+pub(super) fn merge_overlapping(spans: &[Range<usize>]) -> Vec<Range<usize>> {
     let mut sorted = spans.to_vec();
     sorted.sort_unstable_by_key(|span| (span.start, span.end));
-    let mut united: Vec<Range<usize>> = Vec::new();
+    let mut merged: Vec<Range<usize>> = Vec::new();
     for span in sorted {
-        match united.last_mut() {
+        match merged.last_mut() {
             Some(last) if span.start < last.end => last.end = last.end.max(span.end),
-            _ => united.push(span),
+            _ => merged.push(span),
         }
     }
-    united
+    merged
 }

@@ -65,7 +65,7 @@ impl MaskingVocab {
     /// The positions that may be selected, in ascending order.
     pub(super) fn candidates(&self, input_ids: &[u32]) -> Vec<usize> {
         let tokens = input_ids.iter().enumerate();
-        tokens.filter(|(_, id)| !self.is_special(**id)).map(|(at, _)| at).collect()
+        tokens.filter(|(_, id)| !self.is_special(**id)).map(|(index, _)| index).collect()
     }
 
     /// Number of ids that a random replacement is drawn from, at least 1. It is an `i64` because
@@ -75,10 +75,10 @@ impl MaskingVocab {
         size - self.special_in_range
     }
 
-    /// The `at`-th id for random replacement, with `at` in `0..random_count()`.
-    pub(super) fn random_id(&self, at: i64) -> u32 {
-        let at = u32::try_from(at).unwrap_or(u32::MAX);
-        let mut id = self.random_ids.start.saturating_add(at);
+    /// The `index`-th id for random replacement, with `index` in `0..random_count()`.
+    pub(super) fn random_id(&self, index: i64) -> u32 {
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        let mut id = self.random_ids.start.saturating_add(index);
         for special in self.special.iter().filter(|special| **special >= self.random_ids.start) {
             if *special > id {
                 break;
@@ -102,6 +102,6 @@ impl Masked {
     /// Returns the positions that carry loss, in ascending order.
     pub fn selected(&self) -> impl Iterator<Item = usize> + '_ {
         let labels = self.labels.iter().enumerate();
-        labels.filter(|(_, label)| **label != IGNORE_INDEX).map(|(at, _)| at)
+        labels.filter(|(_, label)| **label != IGNORE_INDEX).map(|(index, _)| index)
     }
 }

@@ -1,4 +1,5 @@
-//! Adds a masked language modelling loss and a contrastive loss with a queue of earlier keys.
+//! Computes the sum of a masked language modelling loss and a contrastive loss with a queue of
+//! earlier keys.
 use std::error::Error;
 
 use objectives::tch::{Device, Kind, Tensor};
@@ -9,7 +10,7 @@ use objectives::{
 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = (Kind::Float, Device::Cpu);
-    // Two sentences of four tokens; -100 where no token was masked. Replace with your data loader.
+    // Two sentences of four tokens; -100 at tokens that are not masked. Replace with your data.
     let labels = Tensor::from_slice(&[-100_i64, 2, -100, -100, -100, -100, 0, 1]).view([2, 4]);
     // Hidden states of your encoder, H = 3, and the last layer of your LM head, V = 5.
     let hidden = Tensor::zeros([2, 4, 3], options).set_requires_grad(true);
@@ -21,14 +22,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let scores = TokenScores::linear(&rows, &decoder, None);
     let mlm = masked_lm(scores, &masked.targets, &MaskedLmConfig::default())?;
 
-    // Contrasts each sentence's first token with its entity's description and those of earlier
-    // steps.
+    // Contrastive loss: the first token of each sentence is the query, the description of its
+    // entity is the positive key, and all other descriptions are negatives.
     let mut queue = NegativeQueue::new(3, options, &QueueConfig { size: 8, ..Default::default() })?;
     let descriptions = Tensor::ones([2, 3], options);
     let mentions = hidden.select(1, 0); // [2, H]
-    let known = ContrastRows::default();
+    let contrast_rows = ContrastRows::default();
     let paper = ContrastConfig::paper();
-    let mep = masked_entity_prediction(&mentions, &descriptions, &mut queue, &known, &paper)?;
+    let mep =
+        masked_entity_prediction(&mentions, &descriptions, &mut queue, &contrast_rows, &paper)?;
 
     let total = &mlm + &mep;
     total.backward();
@@ -37,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for (name, part) in [("mlm", &mlm), ("mep", &mep)] {
         println!("  {name} {:.4}", part.double_value(&[])); // untrained model: ln 5, ln 8
     }
-    println!("the queue holds {} of {} keys", queue.len(), queue.capacity());
+    println!("keys in the queue: {} of {}", queue.len(), queue.capacity());
     println!("gradient of the hidden states:");
     let grad = hidden.grad();
     for row in 0..2 {

@@ -1,4 +1,4 @@
-//! Tests of `answer_candidates`: comparison with lists edited by hand and with loops.
+//! Tests of `answer_candidates`: comparison with hand-written lists and with loops.
 use crate::common::*;
 use objectives::{
     AnswerCandidates, CandidateSpans, Error, GoldSlot, IGNORE_INDEX, answer_candidates,
@@ -20,7 +20,7 @@ impl Lists {
         let padded = |pick: fn(&Pair) -> i64| -> Tensor {
             let row = |row: &Vec<Pair>| {
                 let mut values: Vec<i64> = row.iter().map(pick).collect();
-                values.resize(slots, 77); // not a valid position: empty slots are not read
+                values.resize(slots, 77); // not a valid position, because empty slots are not read
                 values
             };
             table(&rows.iter().map(row).collect::<Vec<_>>())
@@ -49,12 +49,12 @@ fn run(lists: &Lists, gold: &[Pair], slot: GoldSlot) -> Result<AnswerCandidates,
 fn slots(z: &AnswerCandidates) -> Vec<Vec<Option<Pair>>> {
     let (batch, k) = z.starts.size2().unwrap();
     let (starts, ends, valid) = (ints(&z.starts), ints(&z.ends), bools(&z.valid));
-    let one = |i: usize| {
+    let slot_span = |i: usize| {
         assert!(valid[i] || (starts[i], ends[i]) == (0, 0), "an empty slot holds a span");
         valid[i].then_some((starts[i], ends[i]))
     };
     let (batch, k) = (batch as usize, k as usize);
-    (0..batch).map(|b| (b * k..(b + 1) * k).map(one).collect()).collect()
+    (0..batch).map(|b| (b * k..(b + 1) * k).map(slot_span).collect()).collect()
 }
 
 #[test]
@@ -62,8 +62,8 @@ fn gold_spans_are_inserted_into_lists() {
     let rows = [
         vec![(1, 2), (3, 3), (5, 8)], // full, gold in the middle
         vec![(1, 2), (3, 3), (5, 8)], // full, gold absent
-        vec![(1, 2)],                 // room for the gold span
-        vec![],                       // nothing but the gold span
+        vec![(1, 2)],                 // empty slots
+        vec![],                       // no candidates
         vec![(1, 2), (3, 3), (5, 8)], // no gold span
         vec![(0, 0), (3, 3)],         // gold at the first position
         vec![(9, 9), (3, 3), (4, 4)], // gold at the last position, first in rank
@@ -71,11 +71,11 @@ fn gold_spans_are_inserted_into_lists() {
     let gold = [(3, 3), (4, 9), (4, 9), (2, 2), (3, LENGTH), (0, 0), (9, 9)];
     let lists = Lists::new(&rows, 3);
     let z = run(&lists, &gold, GoldSlot::InRank).unwrap();
-    let some = |rows: [[Option<Pair>; 3]; 7]| rows.map(Vec::from);
+    let to_vecs = |rows: [[Option<Pair>; 3]; 7]| rows.map(Vec::from);
     let (a, b, c) = (Some((1, 2)), Some((3, 3)), Some((5, 8)));
     assert_eq!(
         slots(&z),
-        some([
+        to_vecs([
             [a, b, c],
             [a, b, Some((4, 9))],
             [a, Some((4, 9)), None],
@@ -89,7 +89,7 @@ fn gold_spans_are_inserted_into_lists() {
     let z = run(&lists, &gold, GoldSlot::Last).unwrap();
     assert_eq!(
         slots(&z),
-        some([
+        to_vecs([
             [a, c, b],
             [a, b, Some((4, 9))],
             [a, None, Some((4, 9))],
@@ -113,7 +113,7 @@ fn duplicate_gold_spans_are_listed_once() {
 }
 
 #[test]
-fn an_empty_batch_stays_empty() {
+fn an_empty_batch_gives_an_empty_result() {
     let none = Tensor::zeros([0, 3], INT64);
     let valid = none.to_kind(Kind::Bool);
     let list = CandidateSpans { starts: &none, ends: &none, valid: &valid };
@@ -127,7 +127,7 @@ fn an_empty_batch_stays_empty() {
 #[test]
 fn invalid_arguments_are_reported() {
     let lists = Lists::new(&[vec![(1, 2), (3, 3)]], 2);
-    let error_of = |lists: &Lists, gold: &[Pair]| refusal(run(lists, gold, GoldSlot::InRank));
+    let error_of = |lists: &Lists, gold: &[Pair]| error_message(run(lists, gold, GoldSlot::InRank));
     let list = |rows: Vec<Pair>, slots| error_of(&Lists::new(&[rows], slots), &[(1, 2)]);
     let short_mask =
         Lists { valid: flags(&[vec![true]]), ..Lists::new(&[vec![(1, 2), (3, 3)]], 2) };
@@ -154,15 +154,15 @@ fn naive(list: &[Pair], slots: usize, gold: Pair, slot: GoldSlot) -> Vec<Option<
         row.resize(slots, None);
         return row;
     }
-    let found = list.iter().position(|&span| span == gold);
-    match (slot, found) {
+    let gold_rank = list.iter().position(|&span| span == gold);
+    match (slot, gold_rank) {
         (GoldSlot::InRank, Some(_)) => {}
         (GoldSlot::InRank, None) => {
             row.truncate(slots - 1);
             row.push(Some(gold));
         }
-        (GoldSlot::Last, found) => {
-            if let Some(rank) = found {
+        (GoldSlot::Last, gold_rank) => {
+            if let Some(rank) = gold_rank {
                 row.remove(rank);
             }
             row.resize(slots - 1, None);
@@ -193,7 +193,7 @@ fn batches() -> impl Strategy<Value = (usize, Vec<(Vec<Pair>, Pair)>)> {
 }
 
 proptest! {
-    #![proptest_config(draws(256))]
+    #![proptest_config(with_cases(256))]
 
     #[test]
     fn agrees_with_the_loops((k, rows) in batches()) {

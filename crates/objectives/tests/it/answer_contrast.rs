@@ -71,24 +71,25 @@ impl Batch {
             .filter(|&b| inside(self.gold[b].0) && inside(self.gold[b].1))
             .collect();
         let NegativeSelection::Hardest { count } = config.selection else { unreachable!() };
-        let (mut questions, mut right, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut questions, mut gold_means, mut negative_means) =
+            (Vec::new(), Vec::new(), Vec::new());
         for &b in &rows {
             let gold = mean(b, self.gold[b]);
-            let mut others: Vec<Vec<f64>> = self.lists[b]
+            let mut hardest: Vec<Vec<f64>> = self.lists[b]
                 .iter()
                 .flatten()
                 .filter(|&&span| span != self.gold[b])
                 .map(|&span| mean(b, span))
                 .collect();
-            others.sort_by(|x, y| naive_cosine(y, &gold).total_cmp(&naive_cosine(x, &gold)));
-            others.truncate(count);
-            wrong.push(others);
-            right.push(gold);
+            hardest.sort_by(|x, y| naive_cosine(y, &gold).total_cmp(&naive_cosine(x, &gold)));
+            hardest.truncate(count);
+            negative_means.push(hardest);
+            gold_means.push(gold);
             let mut question = vec![0.0; self.hidden.dim().2];
             for l in 0..length as usize {
                 if self.question[[b, l]] {
                     for (h, sum) in question.iter_mut().enumerate() {
-                        *sum += self.hidden[[b, l, h]]; // the length of a vector does not matter
+                        *sum += self.hidden[[b, l, h]]; // cosines do not depend on the length
                     }
                 }
             }
@@ -99,11 +100,12 @@ impl Batch {
             let term = |answer: &Vec<f64>| {
                 (naive_cosine(&questions[i], answer) / config.temperature).exp()
             };
-            let others = (0..rows.len()).filter(|&j| j != i).map(|j| term(&right[j]));
-            let others: Vec<f64> = others.chain(wrong.iter().flatten().map(term)).collect();
-            if !others.is_empty() {
-                let right_term = term(&right[i]);
-                losses.push(((right_term + others.iter().sum::<f64>()) / right_term).ln());
+            let other_terms = (0..rows.len()).filter(|&j| j != i).map(|j| term(&gold_means[j]));
+            let other_terms: Vec<f64> =
+                other_terms.chain(negative_means.iter().flatten().map(term)).collect();
+            if !other_terms.is_empty() {
+                let gold_term = term(&gold_means[i]);
+                losses.push(((gold_term + other_terms.iter().sum::<f64>()) / gold_term).ln());
             }
         }
         (!losses.is_empty()).then(|| losses.iter().sum::<f64>() / losses.len() as f64)
@@ -117,17 +119,17 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
     for count in [1, 2, 9] {
         let config = config(count);
         let naive = batch.naive(&config).unwrap();
-        let ours = |[x]: [&Tensor; 1]| batch.run(&x.view([5, 8, 3]), &config).unwrap();
-        LossCase { inputs: [&flat], ours: &ours, naive }.check(1e-13);
+        let loss = |[x]: [&Tensor; 1]| batch.run(&x.view([5, 8, 3]), &config).unwrap();
+        LossCase { inputs: [&flat], loss: &loss, naive }.check(1e-13);
     }
 }
 
 /// B rows `<s> question gold other` whose tokens are all equal.
-fn alike(batch: usize, others: usize) -> Batch {
-    let list = (0..=others).map(|i| Some((2 + i as i64, 2 + i as i64))).collect();
+fn equal_tokens_batch(batch: usize, incorrect: usize) -> Batch {
+    let list = (0..=incorrect).map(|i| Some((2 + i as i64, 2 + i as i64))).collect();
     Batch {
-        hidden: Array3::from_elem((batch, 3 + others, 4), 0.7),
-        question: Array2::from_shape_fn((batch, 3 + others), |(_, l)| l == 1),
+        hidden: Array3::from_elem((batch, 3 + incorrect, 4), 0.7),
+        question: Array2::from_shape_fn((batch, 3 + incorrect), |(_, l)| l == 1),
         gold: vec![(2, 2); batch],
         lists: vec![list; batch],
     }
@@ -137,16 +139,16 @@ fn alike(batch: usize, others: usize) -> Batch {
 fn equal_similarities_give_the_logarithm_of_the_number_of_terms() {
     for rows in [2_usize, 5] {
         for count in [1_usize, 3] {
-            let loss = alike(rows, 3).value(&config(count)).unwrap();
+            let loss = equal_tokens_batch(rows, 3).value(&config(count)).unwrap();
             assert_near(loss, ((rows + rows * count) as f64).ln(), 1e-14);
         }
     }
 }
 
 #[test]
-fn values_worked_by_hand() {
-    // One row: the question vector points right, the gold span is at 60 degrees, the wrong answer
-    // points up; τ = 1/2.
+fn hand_computed_values_are_returned() {
+    // One row, τ = 1/2: the angles of question, gold span and incorrect answer are 0, 60 and 90
+    // degrees.
     let (half, root) = (0.5, 0.75_f64.sqrt());
     let batch = Batch {
         hidden: Array3::from_shape_vec((1, 3, 2), vec![2.0, 0.0, half, root, 0.0, 1.0]).unwrap(),
@@ -173,8 +175,7 @@ fn rows_and_tokens_without_loss_receive_exactly_zero() {
 
 #[test]
 fn other_selections_of_negatives_give_the_same_sum() {
-    // Two wrong answers: the first of the list points away from the gold span, the second is close
-    // to it.
+    // Two incorrect answers: the first is orthogonal to the gold span, the second is close to it.
     // <s>, question, gold, first, second
     let tokens = [0.0, 0.0, 1.0, 0.0, 1.0, 0.2, 0.0, 1.0, 1.0, 0.3];
     let batch = Batch {
@@ -183,23 +184,23 @@ fn other_selections_of_negatives_give_the_same_sum() {
         gold: vec![(2, 2)],
         lists: vec![vec![Some((3, 3)), Some((2, 2)), Some((4, 4))]],
     };
-    let only = |slot: usize| {
+    let loss_with_slot = |slot: usize| {
         let mut single = batch.clone();
         single.lists[0] = vec![batch.lists[0][slot]];
         single.value(&config(1)).unwrap()
     };
     let run = |selection| batch.value(&AnswerContrastConfig { selection, ..config(1) }).unwrap();
-    assert_eq!(run(NegativeSelection::default()), only(2));
-    assert_eq!(run(NegativeSelection::TopPrediction), only(0));
+    assert_eq!(run(NegativeSelection::default()), loss_with_slot(2));
+    assert_eq!(run(NegativeSelection::TopPrediction), loss_with_slot(0));
     let drawn: Vec<f64> = (0..32).map(|seed| run(NegativeSelection::Random { seed })).collect();
-    assert!(drawn.iter().all(|&loss| loss == only(0) || loss == only(2)));
-    assert!(drawn.contains(&only(0)) && drawn.contains(&only(2)));
+    assert!(drawn.iter().all(|&loss| loss == loss_with_slot(0) || loss == loss_with_slot(2)));
+    assert!(drawn.contains(&loss_with_slot(0)) && drawn.contains(&loss_with_slot(2)));
 }
 
 #[test]
 fn results_do_not_depend_on_the_number_of_threads() {
     // Large enough for libtorch to use several threads.
-    let mut batch = alike(16, 20);
+    let mut batch = equal_tokens_batch(16, 20);
     batch.hidden = states(16, 23, 256);
     let run = |threads| {
         objectives::tch::set_num_threads(threads);
@@ -208,22 +209,22 @@ fn results_do_not_depend_on_the_number_of_threads() {
         loss.backward();
         (scalar(&loss), x.grad())
     };
-    let ((one, grad), (two, other)) = (run(1), run(2));
-    assert_eq!(one, two);
-    assert!(grad.equal(&other));
+    let ((one_thread_loss, one_thread_grad), (two_thread_loss, two_thread_grad)) = (run(1), run(2));
+    assert_eq!(one_thread_loss, two_thread_loss);
+    assert!(one_thread_grad.equal(&two_thread_grad));
 }
 
 #[test]
 fn a_batch_without_negatives_is_an_error() {
     let mut outside = Batch::sample();
     outside.gold = vec![(-1, 2), (8, 8), (2, 9), (-100, -100), (99, 3)];
-    let mut without_negatives = alike(1, 0);
+    let mut without_negatives = equal_tokens_batch(1, 0);
     let error = outside.value(&config(1)).unwrap_err();
     assert!(matches!(error, Error::Empty { tensor: "gold_starts", .. }), "{error}");
     let error = without_negatives.value(&config(1)).unwrap_err();
     assert!(matches!(error, Error::Empty { tensor: "candidates.valid", .. }), "{error}");
-    assert!(error.to_string().contains("no row has a wrong answer to contrast with"));
-    without_negatives = alike(1, 2);
+    assert!(error.to_string().contains("no row has an incorrect answer to contrast with"));
+    without_negatives = equal_tokens_batch(1, 2);
     assert_near(without_negatives.value(&config(1)).unwrap(), 2_f64.ln(), 1e-14);
     let none = Batch {
         hidden: Array3::zeros((0, 4, 3)),
@@ -240,10 +241,10 @@ fn low_precision_is_computed_in_float32() {
     let flat = batch.hidden.clone().into_shape_with_order((40, 3)).unwrap();
     let config = config(1);
     let naive = batch.naive(&config).unwrap();
-    let ours = |[x]: [&Tensor; 1]| batch.run(&x.view([5, 8, 3]), &config).unwrap();
+    let loss = |[x]: [&Tensor; 1]| batch.run(&x.view([5, 8, 3]), &config).unwrap();
     // Rounding changes a vector by at most 2^-8. A cosine has two vectors, τ = 1/2 doubles the
     // error, and the loss doubles it again.
-    LossCase { inputs: [&flat], ours: &ours, naive }.check_low_precision(0.032);
+    LossCase { inputs: [&flat], loss: &loss, naive }.check_low_precision(0.032);
     let x = tensor3(&batch.hidden).to_kind(Kind::Float).set_requires_grad(true);
     let loss = batch.run(&x, &config).unwrap();
     loss.backward();
@@ -257,7 +258,7 @@ fn invalid_arguments_are_reported() {
     let default = AnswerContrastConfig::default();
     let hidden = tensor3(&batch.hidden);
     let error_of = |batch: &Batch, config: &AnswerContrastConfig| {
-        refusal(batch.run(&tensor3(&batch.hidden), config))
+        error_message(batch.run(&tensor3(&batch.hidden), config))
     };
     let high_temperature = AnswerContrastConfig { temperature: 1000.5, ..default.clone() };
     for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY] {
@@ -271,7 +272,7 @@ fn invalid_arguments_are_reported() {
     reversed.gold[3] = (6, 5);
     let mut beyond = batch.clone();
     beyond.lists[0][1] = Some((6, 8));
-    let states = |hidden: &Tensor| refusal(batch.run(hidden, &default));
+    let states = |hidden: &Tensor| error_message(batch.run(hidden, &default));
     assert_messages([
         (error_of(&batch, &high_temperature), "temperature = 1000.5: must be at most 1000"),
         (error_of(&beyond, &default), "candidates.ends: every value must be in 0..8…"),
@@ -321,7 +322,7 @@ fn batches() -> impl Strategy<Value = Batch> {
 }
 
 proptest! {
-    #![proptest_config(draws(96))]
+    #![proptest_config(with_cases(96))]
 
     #[test]
     fn agrees_with_the_loops(batch in batches(), count in 1usize..4) {

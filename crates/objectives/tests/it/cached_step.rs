@@ -1,4 +1,4 @@
-//! Tests of `cached_step`: its gradients are those of one large batch, with and without dropout.
+//! Tests of `cached_step`: gradients equal those of one large batch, with and without dropout.
 use std::sync::Mutex;
 
 use crate::common::{assert_near, ramp, scalar, tensor};
@@ -28,8 +28,8 @@ impl Encoder {
 
     fn embed(&self, rows: &Tensor, dropout: f64) -> Result<Vec<Tensor>, Error> {
         let drop = |x: Tensor| -> Result<Tensor, Error> {
-            let places = token_offsets(x.size()[0], 1)?;
-            Ok(x.f_mul(&dropout_factors_like(&x, &places, dropout)?)?)
+            let offsets = token_offsets(x.size()[0], 1)?;
+            Ok(x.f_mul(&dropout_factors_like(&x, &offsets, dropout)?)?)
         };
         let hidden = drop(rows.f_matmul(&self.first)?.f_tanh()?)?;
         let query = hidden.f_matmul(&self.second)?;
@@ -38,10 +38,10 @@ impl Encoder {
     }
 
     /// Computes a loss with a parameter that `embed` does not use, as a projection head does.
-    fn loss(&self, all: &[Tensor]) -> Result<Tensor, Error> {
-        let query = all[0].f_mul(&self.scale)?;
+    fn loss(&self, embeddings: &[Tensor]) -> Result<Tensor, Error> {
+        let query = embeddings[0].f_mul(&self.scale)?;
         let config = InfoNceConfig { temperature: 0.5, ..Default::default() };
-        info_nce(&query, &all[1], None, 0, &ContrastRows::default(), &config)
+        info_nce(&query, &embeddings[1], None, 0, &ContrastRows::default(), &config)
     }
 
     fn take_gradients(&self) -> Vec<Tensor> {
@@ -76,15 +76,19 @@ fn gradients_equal_those_of_one_large_batch() {
     let expected_loss = encoder.loss(&full).unwrap();
     expected_loss.backward();
     let expected_grads = encoder.take_gradients();
-    let actual =
-        cached_step(&parts, Device::Cpu, |rows| encoder.embed(rows, 0.0), |all| encoder.loss(all))
-            .unwrap();
+    let actual = cached_step(
+        &parts,
+        Device::Cpu,
+        |rows| encoder.embed(rows, 0.0),
+        |embeddings| encoder.loss(embeddings),
+    )
+    .unwrap();
     assert_near(scalar(&actual), scalar(&expected_loss), 1e-14);
     assert!(!actual.requires_grad());
     for (actual, expected_loss) in encoder.take_gradients().iter().zip(&expected_grads) {
         testkit::assert_close("gradient", actual, expected_loss, 1e-12);
     }
-    // Accumulating micro-batches is a different loss: each contains only its own rows.
+    // Gradient accumulation has a different loss, because negatives come from the same micro-batch.
     let separate_losses: f64 = parts
         .iter()
         .map(|part| scalar(&encoder.loss(&encoder.embed(&part.rows, 0.0).unwrap()).unwrap()))
@@ -102,9 +106,13 @@ fn both_passes_use_the_same_dropout() {
     expected_loss.backward();
     let expected_grads = encoder.take_gradients();
     objectives::tch::manual_seed(5);
-    let actual =
-        cached_step(&parts, Device::Cpu, |rows| encoder.embed(rows, 0.4), |all| encoder.loss(all))
-            .unwrap();
+    let actual = cached_step(
+        &parts,
+        Device::Cpu,
+        |rows| encoder.embed(rows, 0.4),
+        |embeddings| encoder.loss(embeddings),
+    )
+    .unwrap();
     assert_near(scalar(&actual), scalar(&expected_loss), 1e-14);
     for (actual, expected_loss) in encoder.take_gradients().iter().zip(&expected_grads) {
         testkit::assert_close("gradient", actual, expected_loss, 1e-12);
@@ -128,8 +136,14 @@ fn keys_are_pushed_once() {
         &parts,
         Device::Cpu,
         |rows| encoder.embed(rows, 0.0),
-        |all| {
-            masked_entity_prediction(&all[0], &all[1], &mut queue, &plain, &ContrastConfig::paper())
+        |embeddings| {
+            masked_entity_prediction(
+                &embeddings[0],
+                &embeddings[1],
+                &mut queue,
+                &plain,
+                &ContrastConfig::paper(),
+            )
         },
     )
     .unwrap();
@@ -144,8 +158,12 @@ fn errors_name_their_cause() {
     let _lock = GENERATOR.lock();
     let (encoder, parts) = (Encoder::new(), micro_batches());
     let none: [MicroBatch<Tensor>; 0] = [];
-    let empty =
-        cached_step(&none, Device::Cpu, |rows| encoder.embed(rows, 0.0), |all| encoder.loss(all));
+    let empty = cached_step(
+        &none,
+        Device::Cpu,
+        |rows| encoder.embed(rows, 0.0),
+        |embeddings| encoder.loss(embeddings),
+    );
     assert!(matches!(empty, Err(Error::Empty { tensor: "micro_batches", .. })));
     let mut calls = 0;
     let unequal_sizes = cached_step(
@@ -157,7 +175,7 @@ fn errors_name_their_cause() {
             embedded.truncate(if calls == 2 { 1 } else { 2 });
             Ok(embedded)
         },
-        |all| encoder.loss(all),
+        |embeddings| encoder.loss(embeddings),
     );
     assert!(
         matches!(unequal_sizes, Err(Error::Count { expected: 2, got: 1, .. })),

@@ -1,4 +1,4 @@
-//! `cosine_regression` compared with float64 loops, central differences and values by hand.
+//! Tests of `cosine_regression`: float64 loops, central differences and hand-computed values.
 use crate::common::*;
 use ndarray::Array2;
 use objectives::{Error, cosine_regression};
@@ -23,8 +23,8 @@ fn equals_the_loops_and_gradients_equal_central_differences() {
     let similarities = [1.0, 0.0, 0.35, -0.5, 0.8];
     let naive = naive(&first, &second, &similarities);
     let target_similarities = Tensor::from_slice(&similarities);
-    let ours = |[u, v]: [&Tensor; 2]| cosine_regression(u, v, &target_similarities).unwrap();
-    let case = LossCase { inputs: [&first, &second], ours: &ours, naive };
+    let loss = |[u, v]: [&Tensor; 2]| cosine_regression(u, v, &target_similarities).unwrap();
+    let case = LossCase { inputs: [&first, &second], loss: &loss, naive };
     case.check(1e-12);
     case.check_low_precision(0.02);
 }
@@ -71,7 +71,7 @@ fn invalid_tensors_are_reported() {
 }
 
 proptest! {
-    #![proptest_config(draws(40))]
+    #![proptest_config(with_cases(40))]
 
     /// The loss does not depend on the lengths of the vectors or on which of them is first.
     #[test]

@@ -7,7 +7,8 @@ use objectives::{
 };
 use std::collections::BTreeMap;
 
-const BOTH: [EntityNormalization; 2] = [EntityNormalization::Token, EntityNormalization::Entity];
+const NORMALIZATIONS: [EntityNormalization; 2] =
+    [EntityNormalization::Token, EntityNormalization::Entity];
 
 fn config(normalization: EntityNormalization) -> EntityCompletionConfig {
     EntityCompletionConfig { normalization }
@@ -45,22 +46,22 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
     let (logits, targets) = (ramp(6, 5, 0.731, 4.0), [3, 0, 4, 3, 2, 2]);
     // Entities of 3, 1 and 2 sub-tokens, not in order, with gaps in the ids.
     let entities = [4, 0, 4, 1, 4, 1];
-    for by in BOTH {
-        let ours = |[x]: [&Tensor; 1]| loss(x, &targets, &entities, by);
+    for by in NORMALIZATIONS {
+        let loss = |[x]: [&Tensor; 1]| loss(x, &targets, &entities, by);
         let naive = naive(&logits, &targets, &entities, by);
-        LossCase { inputs: [&logits], ours: &ours, naive }.check(1e-12);
+        LossCase { inputs: [&logits], loss: &loss, naive }.check(1e-12);
     }
 }
 
 #[test]
-fn values_worked_by_hand() {
-    for by in BOTH {
+fn hand_computed_values_are_returned() {
+    for by in NORMALIZATIONS {
         // Uniform predictions: ln V, however the positions are grouped.
         let zeros = Tensor::zeros([4, 9], DOUBLE);
         assert_near(scalar(&loss(&zeros, &[0, 8, 3, 3], &[0, 0, 0, 1], by)), 9_f64.ln(), 1e-14);
         // With V = 1 the probability is 1.
-        let one = Tensor::ones([2, 1], DOUBLE);
-        assert_eq!(scalar(&loss(&one, &[0, 0], &[0, 1], by)), 0.0);
+        let single_token = Tensor::ones([2, 1], DOUBLE);
+        assert_eq!(scalar(&loss(&single_token, &[0, 0], &[0, 1], by)), 0.0);
     }
     // p is 1/2 and 1/2 for entity 0, and 3/4 for entity 1.
     let logits = tensor(&ndarray::array![[0.0, 0.0], [0.0, 0.0], [3_f64.ln(), 0.0]]);
@@ -75,20 +76,23 @@ fn values_worked_by_hand() {
 fn token_normalisation_equals_masked_language_modelling() {
     let (logits, targets) = (tensor(&ramp(6, 11, 1.137, 3.0)), [1, 10, 4, 0, 0, 7]);
     let mlm = scalar(&masked_lm(&logits, &ids(&targets), &MaskedLmConfig::default()).unwrap());
-    let [token, entity] = BOTH;
+    let [token, entity] = NORMALIZATIONS;
     assert_eq!(scalar(&loss(&logits, &targets, &[0, 0, 1, 2, 2, 2], token)), mlm);
     for equal in [[0, 1, 2, 3, 4, 5], [0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 0, 1], [0; 6]] {
         assert_near(scalar(&loss(&logits, &targets, &equal, entity)), mlm, 1e-14);
     }
     let unequal = scalar(&loss(&logits, &targets, &[0, 0, 0, 0, 0, 1], entity));
-    assert!((unequal - mlm).abs() > 1e-3, "unequal sizes must show: {unequal} and {mlm}");
+    assert!(
+        (unequal - mlm).abs() > 1e-3,
+        "unequal entity sizes must change the loss: {unequal}, {mlm}"
+    );
 }
 
 #[test]
 fn low_precision_logits_are_reduced_in_float32() {
     let logits = ramp(9, 50, 0.417, 6.0);
     let (targets, entities) = ([3, 1, 49, 0, 7, 7, 20, 21, 22], [0, 0, 0, 0, 1, 1, 2, 3, 3]);
-    for by in BOTH {
+    for by in NORMALIZATIONS {
         let low = tensor(&logits).to_kind(Kind::BFloat16);
         let actual = loss(&low, &targets, &entities, by);
         assert_eq!(actual.kind(), Kind::Float);
@@ -102,9 +106,9 @@ fn low_precision_logits_are_reduced_in_float32() {
 #[test]
 fn invalid_arguments_are_reported() {
     let logits = Tensor::zeros([2, 4], FLOAT);
-    for by in BOTH {
+    for by in NORMALIZATIONS {
         let error_of = |targets: &Tensor, entities: &Tensor| {
-            refusal(entity_completion(&logits, targets, entities, &config(by)))
+            error_message(entity_completion(&logits, targets, entities, &config(by)))
         };
         let targets = ids(&[1, 1]);
         assert_messages([
@@ -132,11 +136,11 @@ fn batches() -> impl Strategy<Value = (Array2<f64>, Vec<i64>, Vec<i64>)> {
 }
 
 proptest! {
-    #![proptest_config(draws(96))]
+    #![proptest_config(with_cases(96))]
 
     #[test]
     fn agrees_with_the_loops((logits, targets, entities) in batches()) {
-        for by in BOTH {
+        for by in NORMALIZATIONS {
             let actual = scalar(&loss(&tensor(&logits), &targets, &entities, by));
             assert_near(actual, naive(&logits, &targets, &entities, by), 1e-10);
         }

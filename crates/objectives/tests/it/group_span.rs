@@ -22,11 +22,11 @@ fn naive_side(
     let (mut total, mut count) = (0.0, 0);
     let distinct: std::collections::BTreeSet<i64> = groups.iter().copied().collect();
     for group in distinct {
-        let (mut all, mut gold) = (Vec::new(), Vec::new());
-        for (w, _) in groups.iter().enumerate().filter(|(_, of)| **of == group) {
+        let (mut group_logits, mut gold) = (Vec::new(), Vec::new());
+        for (w, _) in groups.iter().enumerate().filter(|(_, id)| **id == group) {
             for l in 0..logits.ncols() {
                 if mask.is_none_or(|mask| mask[[w, l]]) {
-                    all.push(logits[[w, l]]);
+                    group_logits.push(logits[[w, l]]);
                     gold.push(positions[w] == l as i64);
                 }
             }
@@ -37,15 +37,19 @@ fn naive_side(
         count += 1;
         match normalization {
             GroupNormalization::Shared => {
-                let max_logit = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let max_logit = group_logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 let share = |logit: f64| (logit - max_logit).exp();
-                let sum: f64 = all.iter().map(|&logit| share(logit)).sum();
-                let gold_share: f64 =
-                    all.iter().zip(&gold).filter(|(_, gold)| **gold).map(|(&x, _)| share(x)).sum();
+                let sum: f64 = group_logits.iter().map(|&logit| share(logit)).sum();
+                let gold_share: f64 = group_logits
+                    .iter()
+                    .zip(&gold)
+                    .filter(|(_, gold)| **gold)
+                    .map(|(&x, _)| share(x))
+                    .sum();
                 total -= (gold_share / sum).ln();
             }
             GroupNormalization::Sigmoid => {
-                for (&logit, &gold) in all.iter().zip(&gold) {
+                for (&logit, &gold) in group_logits.iter().zip(&gold) {
                     let signed_logit = if gold { logit } else { -logit };
                     total += (-signed_logit).exp().ln_1p();
                 }
@@ -67,13 +71,13 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
     }
     for (mask, config) in [(None, sum()), (Some(&mask), sum()), (Some(&mask), sigmoid())] {
         let as_tensor = mask.map(mask_tensor);
-        let ours = |[x, y]: [&Tensor; 2]| {
+        let loss = |[x, y]: [&Tensor; 2]| {
             group_span(x, y, &ids(&groups), &ids(&s), &ids(&e), as_tensor.as_ref(), &config)
                 .unwrap()
         };
         let naive = |x, p: &[i64]| naive_side(x, &groups, p, mask, config.normalization).unwrap();
         let naive = naive(&starts, &s) + naive(&ends, &e);
-        LossCase { inputs: [&starts, &ends], ours: &ours, naive }.check(1e-12);
+        LossCase { inputs: [&starts, &ends], loss: &loss, naive }.check(1e-12);
     }
 }
 
@@ -82,20 +86,20 @@ fn low_precision_logits_are_reduced_in_float32() {
     let (starts, ends) = (ramp(4, 384, 0.731, 6.0), ramp(4, 384, 1.137, 6.0));
     let (groups, s, e) = ([0, 0, 1, 1], [0, -1, 383, 17], [3, -1, 383, 17]);
     let naive = |x, p: &[i64]| naive_side(x, &groups, p, None, GroupNormalization::Shared).unwrap();
-    let ours = |[x, y]: [&Tensor; 2]| {
+    let loss = |[x, y]: [&Tensor; 2]| {
         group_span(x, y, &ids(&groups), &ids(&s), &ids(&e), None, &sum()).unwrap()
     };
     // Rounding changes each side by at most twice the rounding of a logit, 2 · 2^-9 · 6.
     LossCase {
         inputs: [&starts, &ends],
-        ours: &ours,
+        loss: &loss,
         naive: naive(&starts, &s) + naive(&ends, &e),
     }
     .check_low_precision(0.048);
 }
 
 #[test]
-fn values_worked_by_hand() {
+fn hand_computed_values_are_returned() {
     let zeros = Tensor::zeros([3, 4], DOUBLE);
     let run = |groups: &[i64], positions: &[i64], config: &GroupSpanConfig| {
         let p = ids(positions);
@@ -137,7 +141,7 @@ fn invalid_arguments_are_reported() {
     let x = Tensor::zeros([2, 4], FLOAT);
     let run = |x: &Tensor, groups: &[i64], s: &[i64], e: &[i64], mask: Option<&Tensor>| {
         let full = GroupSpanConfig { checks: Checks::Full, ..sum() };
-        refusal(group_span(x, x, &ids(groups), &ids(s), &ids(e), mask, &full))
+        error_message(group_span(x, x, &ids(groups), &ids(s), &ids(e), mask, &full))
     };
     let mut mask = Array2::from_elem((2, 4), true);
     mask[[1, 2]] = false;
@@ -168,7 +172,7 @@ fn invalid_arguments_are_reported() {
 }
 
 #[test]
-fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
+fn an_empty_table_is_the_default_and_unknown_keys_are_rejected() {
     check_config(
         [("reduction = \"sum\"\nnormalization = \"sigmoid\"", sigmoid())],
         ["normalization = \"merge\"", "out_of_window = \"reject\""],
@@ -201,7 +205,7 @@ fn batches() -> impl Strategy<Value = Batch> {
 }
 
 proptest! {
-    #![proptest_config(draws(128))]
+    #![proptest_config(with_cases(128))]
 
     #[test]
     fn agrees_with_the_loops((x, y, mask, groups, s, e) in batches()) {

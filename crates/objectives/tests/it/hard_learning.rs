@@ -8,7 +8,7 @@ use objectives::{
     hard_learning, initial_weights,
 };
 
-const ALL: [HardLearningWeighting; 5] = [Learned, HardEm, Mml, Uniform, Literal];
+const WEIGHTINGS: [HardLearningWeighting; 5] = [Learned, HardEm, Mml, Uniform, Literal];
 
 fn config(weighting: HardLearningWeighting) -> HardLearningConfig {
     HardLearningConfig { weighting, ..Default::default() }
@@ -63,7 +63,7 @@ fn naive(
 }
 
 /// Row 1 lacks two candidates, row 2 has no gold span, row 3 has no candidate.
-fn holes() -> (Array2<bool>, [i64; 5]) {
+fn partly_valid_slots() -> (Array2<bool>, [i64; 5]) {
     let valid = Array2::from_shape_fn((5, 4), |(b, l)| b != 3 && (b != 1 || l == 0 || l == 2));
     (valid, [1, 2, -100, -100, 3])
 }
@@ -71,10 +71,10 @@ fn holes() -> (Array2<bool>, [i64; 5]) {
 #[test]
 fn equals_the_loops_and_its_gradients_equal_central_differences() {
     let log_probs = random_log_probs(5, 4, 0.731);
-    let (valid, gold) = holes();
+    let (valid, gold) = partly_valid_slots();
     let theta = theta(4);
     let mask = mask_tensor(&valid);
-    for weighting in ALL {
+    for weighting in WEIGHTINGS {
         for (gold, gold_loss_weight) in [(None, 0.0), (Some(&gold), 0.0), (Some(&gold), 0.7)] {
             let config = HardLearningConfig { gold_loss_weight, ..config(weighting) };
             let index = gold.map(|gold| ids(gold));
@@ -84,8 +84,8 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
             let naive =
                 naive(&log_probs, &valid, gold.map(|gold| &gold[..]), &theta, &config).unwrap();
             let weights = Tensor::from_slice(&theta);
-            let ours = |[x]: [&Tensor; 1]| run(x, &weights);
-            LossCase { inputs: [&log_probs], ours: &ours, naive }.check(1e-13);
+            let loss = |[x]: [&Tensor; 1]| run(x, &weights);
+            LossCase { inputs: [&log_probs], loss: &loss, naive }.check(1e-13);
             if matches!(weighting, Learned | Literal) {
                 let theta = Array2::from_shape_vec((1, 4), theta.clone()).unwrap();
                 check_gradient(&theta, |theta| run(&tensor(&log_probs), &theta.view([4])));
@@ -95,7 +95,7 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
 }
 
 #[test]
-fn values_worked_by_hand() {
+fn hand_computed_values_are_returned() {
     // Candidates of probability 1/2, 1/4 and 1/8; θ gives the weights 1/2, 1/4 and 1/4.
     let log_probs = Tensor::from_slice(&[0.5_f64, 0.25, 0.125]).log().view([1, 3]);
     let theta = Tensor::from_slice(&[2_f64, 1.0, 1.0]).log();
@@ -125,14 +125,14 @@ fn values_worked_by_hand() {
 
 #[test]
 fn rows_and_slots_without_loss_receive_exactly_zero() {
-    let (valid, gold) = holes();
+    let (valid, gold) = partly_valid_slots();
     let mut with_extreme_rows = random_log_probs(5, 4, 0.417);
     for row in [2, 3] {
         with_extreme_rows.row_mut(row).fill(f64::NAN);
     }
     (with_extreme_rows[[1, 1]], with_extreme_rows[[1, 3]]) = (f64::NAN, f64::NEG_INFINITY);
     let theta = Tensor::from_slice(&theta(4));
-    for weighting in ALL {
+    for weighting in WEIGHTINGS {
         let x = leaf(&with_extreme_rows);
         let config = HardLearningConfig { gold_loss_weight: 0.5, ..config(weighting) };
         let run = hard_learning(&x, &mask_tensor(&valid), Some(&ids(&gold)), Some(&theta), &config);
@@ -155,7 +155,7 @@ fn batches_without_loss_are_an_error() {
     let all = Tensor::ones([2, 3], BOOL);
     let none = all.logical_not();
     let theta = Tensor::zeros([3], FLOAT);
-    for weighting in ALL {
+    for weighting in WEIGHTINGS {
         let run = |log_probs: &Tensor, valid: &Tensor, gold: Option<&Tensor>, theta: &Tensor| {
             hard_learning(log_probs, valid, gold, Some(theta), &config(weighting))
         };
@@ -178,15 +178,15 @@ fn low_precision_is_reduced_in_float32() {
     let valid = Array2::from_elem((3, 20), true);
     let theta = theta(20);
     let weights = Tensor::from_slice(&theta).to_kind(Kind::Float);
-    for weighting in ALL {
+    for weighting in WEIGHTINGS {
         let config = config(weighting);
-        let ours = |[x]: [&Tensor; 1]| {
+        let loss = |[x]: [&Tensor; 1]| {
             hard_learning(x, &mask_tensor(&valid), None, Some(&weights), &config).unwrap()
         };
         let naive = naive(&log_probs, &valid, None, &theta, &config).unwrap();
         // Rounding changes a log-probability above -8 by at most 2^-6; no weighting increases the
         // error.
-        LossCase { inputs: [&log_probs], ours: &ours, naive }.check_low_precision(0.016);
+        LossCase { inputs: [&log_probs], loss: &loss, naive }.check_low_precision(0.016);
     }
 }
 
@@ -196,7 +196,7 @@ fn invalid_arguments_are_reported() {
     let valid = flags(&[vec![true; 3], vec![true, true, false]]);
     let theta = Tensor::zeros([3], FLOAT);
     let run = |valid: &Tensor, gold: Option<&[i64]>, theta: Option<&Tensor>, config: &_| {
-        refusal(hard_learning(&log_probs, valid, gold.map(ids).as_ref(), theta, config))
+        error_message(hard_learning(&log_probs, valid, gold.map(ids).as_ref(), theta, config))
     };
     let learned = config(Learned);
     let supervised = HardLearningConfig { gold_loss_weight: 1.0, ..config(Mml) };
@@ -229,7 +229,7 @@ fn initial_weights_are_uniform_or_gold_biased() {
     let start = |start| floats(&initial_weights(4, start, Device::Cpu).unwrap());
     assert_eq!(start(InitialWeights::Uniform), [0.0; 4]);
     assert_eq!(start(InitialWeights::GoldBiased(2.5)), [0.0, 0.0, 0.0, 2.5]);
-    let error_of = |slots, start| refusal(initial_weights(slots, start, Device::Cpu));
+    let error_of = |slots, start| error_message(initial_weights(slots, start, Device::Cpu));
     assert_messages([
         (error_of(0, InitialWeights::Uniform), "slots = 0: must be at least 1"),
         (error_of(2, InitialWeights::GoldBiased(f64::NAN)), "gold_biased = NaN: must be finite"),
@@ -237,7 +237,7 @@ fn initial_weights_are_uniform_or_gold_biased() {
 }
 
 #[test]
-fn the_hard_em_weight_rises_to_0_8() {
+fn the_hard_em_probability_increases_to_0_8() {
     let at = |step| hard_em_probability(step, Some(1_000));
     assert_eq!([0, 100, 800, 801, 9_000].map(at), [0.0, 0.1, 0.8, 0.8, 0.8]);
     assert_eq!([0, 7].map(|step| hard_em_probability(step, Some(0))), [0.8, 0.8]);
@@ -266,14 +266,14 @@ fn batches() -> impl Strategy<Value = (Array2<f64>, Array2<bool>, Vec<i64>)> {
 }
 
 proptest! {
-    #![proptest_config(draws(128))]
+    #![proptest_config(with_cases(128))]
 
     #[test]
     fn agrees_with_the_loops((log_probs, valid, gold) in batches()) {
         let theta = theta(log_probs.ncols());
         let (x, mask, index) = (tensor(&log_probs), mask_tensor(&valid), ids(&gold));
         let weights = Tensor::from_slice(&theta);
-        for weighting in ALL {
+        for weighting in WEIGHTINGS {
             let config = config(weighting);
             let actual = hard_learning(&x, &mask, Some(&index), Some(&weights), &config);
             match naive(&log_probs, &valid, Some(&gold), &theta, &config) {

@@ -29,11 +29,11 @@ impl Lists {
         }
     }
 
-    fn choose(&self, hidden: &Tensor, selection: NegativeSelection) -> HardNegatives {
-        self.try_choose(hidden, selection).unwrap()
+    fn select(&self, hidden: &Tensor, selection: NegativeSelection) -> HardNegatives {
+        self.try_select(hidden, selection).unwrap()
     }
 
-    fn try_choose(
+    fn try_select(
         &self,
         hidden: &Tensor,
         selection: NegativeSelection,
@@ -64,15 +64,15 @@ fn equals_the_argmax_of_every_cosine() {
     (valid[2][1], valid[2][5], valid[6]) = (false, false, vec![false; 8]);
     lists.valid = flags(&valid);
     for count in [1, 3, 7, 8, 50] {
-        let actual = lists.choose(&tensor3(&hidden), hardest(count));
+        let actual = lists.select(&tensor3(&hidden), hardest(count));
         let width = count.min(8);
         assert_eq!(actual.starts.size(), [8, width as i64]);
         for (b, valid) in valid.iter().enumerate() {
             let mut expected = naive(&hidden, b, b, valid);
             expected.truncate(width);
             let row = |tensor: &Tensor| ints(&tensor.get(b as i64));
-            let found = expected.len();
-            assert_eq!(row(&actual.slots)[..found], expected);
+            let negative_count = expected.len();
+            assert_eq!(row(&actual.slots)[..negative_count], expected);
             for (i, &slot) in expected.iter().enumerate() {
                 let span = (row(&actual.starts)[i], row(&actual.ends)[i]);
                 assert_eq!(span, SPANS[slot as usize]);
@@ -80,12 +80,12 @@ fn equals_the_argmax_of_every_cosine() {
             }
             assert_eq!(
                 bools(&actual.valid.get(b as i64)),
-                (0..width).map(|i| i < found).collect::<Vec<_>>()
+                (0..width).map(|i| i < negative_count).collect::<Vec<_>>()
             );
             assert!(
-                row(&actual.starts)[found..]
+                row(&actual.starts)[negative_count..]
                     .iter()
-                    .chain(&row(&actual.ends)[found..])
+                    .chain(&row(&actual.ends)[negative_count..])
                     .all(|&p| p == 0)
             );
         }
@@ -95,7 +95,7 @@ fn equals_the_argmax_of_every_cosine() {
 #[test]
 fn ties_are_ordered_by_slot() {
     let lists = Lists::new(3);
-    let actual = lists.choose(&tensor3(&states(3, 12, 2)).ones_like(), hardest(3));
+    let actual = lists.select(&tensor3(&states(3, 12, 2)).ones_like(), hardest(3));
     assert_eq!(ints(&actual.slots), [1, 2, 3, 0, 2, 3, 0, 1, 3]);
 }
 
@@ -105,7 +105,7 @@ fn the_top_prediction_is_the_first_non_gold_span() {
     let mut valid = vec![vec![true; 8]; 4];
     (valid[2][0], valid[3]) = (false, vec![false; 8]);
     lists.valid = flags(&valid);
-    let actual = lists.choose(&tensor3(&states(4, 12, 2)), NegativeSelection::TopPrediction);
+    let actual = lists.select(&tensor3(&states(4, 12, 2)), NegativeSelection::TopPrediction);
     assert_eq!(ints(&actual.slots), [1, 0, 1, 0]);
     assert_eq!(bools(&actual.valid), [true, true, true, false]);
 }
@@ -114,24 +114,25 @@ fn the_top_prediction_is_the_first_non_gold_span() {
 fn random_selection_depends_only_on_the_seed() {
     let hidden = tensor3(&states(64, 12, 2));
     let lists = Lists::new(64);
-    let choose = |seed| ints(&lists.choose(&hidden, NegativeSelection::Random { seed }).slots);
+    let select = |seed| ints(&lists.select(&hidden, NegativeSelection::Random { seed }).slots);
     let mut counts = [0; 8];
     for seed in 0..100 {
-        let first = choose(seed);
+        let first = select(seed);
         objectives::tch::manual_seed(seed as i64 + 1);
-        assert_eq!(choose(seed), first);
+        assert_eq!(select(seed), first);
         for (b, &slot) in first.iter().enumerate() {
             assert_ne!(slot as usize, b % 8, "the gold span");
             counts[slot as usize] += 1;
         }
     }
-    assert_ne!(choose(1), choose(2));
+    assert_ne!(select(1), select(2));
     // 6400 uniform draws: 800 for each slot, within 4.5 standard deviations of 27.
     assert!(counts.iter().all(|&count| (680..=920).contains(&count)), "{counts:?}");
     // The draws of a row do not depend on the rows after it.
     let small_lists = Lists::new(3);
-    let some = small_lists.choose(&hidden.narrow(0, 0, 3), NegativeSelection::Random { seed: 5 });
-    assert_eq!(ints(&some.slots), choose(5)[..3]);
+    let first_rows =
+        small_lists.select(&hidden.narrow(0, 0, 3), NegativeSelection::Random { seed: 5 });
+    assert_eq!(ints(&first_rows.slots), select(5)[..3]);
 }
 
 #[test]
@@ -142,7 +143,7 @@ fn rows_without_a_gold_span_have_no_negatives() {
     for selection in
         [hardest(2), NegativeSelection::TopPrediction, NegativeSelection::Random { seed: 3 }]
     {
-        let actual = lists.choose(&hidden, selection);
+        let actual = lists.select(&hidden, selection);
         assert!(bools(&actual.valid.get(0)).iter().all(|&valid| valid));
         assert!(bools(&actual.valid.narrow(0, 1, 2)).iter().all(|&valid| !valid));
     }
@@ -164,7 +165,7 @@ fn empty_lists_and_batches_give_empty_results() {
             (NegativeSelection::TopPrediction, 1.min(slots)),
             (NegativeSelection::Random { seed: 3 }, 1.min(slots)),
         ] {
-            assert_eq!(lists.choose(&hidden, selection).slots.size(), [batch, width]);
+            assert_eq!(lists.select(&hidden, selection).slots.size(), [batch, width]);
         }
     }
 }
@@ -172,8 +173,9 @@ fn empty_lists_and_batches_give_empty_results() {
 #[test]
 fn invalid_arguments_are_reported() {
     let hidden = tensor3(&states(2, 12, 4));
-    let error_of =
-        |lists: &Lists, hidden: &Tensor, count| refusal(lists.try_choose(hidden, hardest(count)));
+    let error_of = |lists: &Lists, hidden: &Tensor, count| {
+        error_message(lists.try_select(hidden, hardest(count)))
+    };
     let lists = Lists::new(2);
     let gold = Lists { gold: [ids(&[3, 0]), ids(&[2, 0])], ..Lists::new(2) };
     let rows = Lists { gold: Lists::new(2).gold, ..Lists::new(3) };
@@ -193,7 +195,7 @@ fn invalid_arguments_are_reported() {
 }
 
 proptest! {
-    #![proptest_config(draws(64))]
+    #![proptest_config(with_cases(64))]
 
     #[test]
     fn agrees_with_the_loops_in_any_order(
@@ -205,7 +207,7 @@ proptest! {
         let valid: Vec<Vec<bool>> = valid.chunks(8).map(Vec::from).collect();
         let mut lists = Lists::new(4);
         lists.valid = flags(&valid);
-        let actual = lists.choose(&tensor3(&hidden), hardest(count));
+        let actual = lists.select(&tensor3(&hidden), hardest(count));
         for (b, valid) in valid.iter().enumerate() {
             let mut expected = naive(&hidden, b, b, valid);
             expected.truncate(count);
@@ -220,7 +222,7 @@ proptest! {
             valid: lists.valid.flip([0]),
             gold: [lists.gold[0].flip([0]), lists.gold[1].flip([0])],
         };
-        let reversed = reversed.choose(&tensor3(&hidden).flip([0]), hardest(count));
+        let reversed = reversed.select(&tensor3(&hidden).flip([0]), hardest(count));
         prop_assert_eq!(ints(&reversed.slots.flip([0])), ints(&actual.slots));
     }
 }

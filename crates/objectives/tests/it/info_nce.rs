@@ -108,12 +108,12 @@ impl Batch {
 
 /// Every combination of the options that change the sum.
 fn configs() -> Vec<InfoNceConfig> {
-    let mut all = Vec::new();
+    let mut configs = Vec::new();
     for direction in [Direction::QueryToKey, Direction::Bidirectional] {
         for negatives in [Negatives::KeysAndQueue, Negatives::QueriesKeysAndQueue] {
             for l2_norm in [false, true] {
                 for mask_same_entity in [false, true] {
-                    all.push(InfoNceConfig {
+                    configs.push(InfoNceConfig {
                         temperature: 0.7,
                         direction,
                         negatives,
@@ -125,7 +125,7 @@ fn configs() -> Vec<InfoNceConfig> {
             }
         }
     }
-    all
+    configs
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
         }
         let case = LossCase {
             inputs: [&batch.query, &batch.key],
-            ours: &|[query, key]| batch.run(query, key, 2, &config).unwrap(),
+            loss: &|[query, key]| batch.run(query, key, 2, &config).unwrap(),
             naive: batch.naive(2, &config),
         };
         case.check(1e-12);
@@ -149,7 +149,7 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
 }
 
 #[test]
-fn values_worked_by_hand() {
+fn hand_computed_values_are_returned() {
     // Two orthogonal pairs and one queued row: the loss of each is ln(e^1 + e^0 + e^1) - 1.
     let batch = Batch {
         query: ndarray::array![[1.0, 0.0], [0.0, 1.0]],
@@ -169,11 +169,21 @@ fn values_worked_by_hand() {
     let expected = ((2.0 * e + 1.0).ln() + (e + 1.0).ln()) / 2.0 - 1.0;
     assert_near(batch.loss(0, &masked), expected, 1e-14);
     // A single row without a queue has no negatives: no loss and no gradient.
-    let one = leaf(&ndarray::array![[2.0, 3.0]]);
-    let loss = info_nce(&one, &one, None, 0, &ContrastRows::default(), &InfoNceConfig::default());
+    let single_row = leaf(&ndarray::array![[2.0, 3.0]]);
+    let loss = info_nce(
+        &single_row,
+        &single_row,
+        None,
+        0,
+        &ContrastRows::default(),
+        &InfoNceConfig::default(),
+    );
     let loss = loss.unwrap();
     loss.backward();
-    assert_eq!((scalar(&loss), one.grad().abs().sum(Kind::Double).double_value(&[])), (0.0, 0.0));
+    assert_eq!(
+        (scalar(&loss), single_row.grad().abs().sum(Kind::Double).double_value(&[])),
+        (0.0, 0.0)
+    );
 }
 
 #[test]
@@ -276,14 +286,14 @@ fn invalid_arguments_are_reported() {
     let (q, k, default) = (tensor(&batch.query), tensor(&batch.key), InfoNceConfig::default());
     let none = ContrastRows::default();
     let error_of = |q: &Tensor, k: &Tensor, rows: &ContrastRows<'_>, config: &InfoNceConfig| {
-        refusal(info_nce(q, k, Some(&batch.queue()), 0, rows, config))
+        error_message(info_nce(q, k, Some(&batch.queue()), 0, rows, config))
     };
     let inputs = |q: &Tensor, k: &Tensor| error_of(q, k, &none, &default);
     let with = |config: InfoNceConfig| error_of(&q, &k, &none, &config);
     let other_width = Tensor::zeros([2, 5], DOUBLE);
-    let one = ids(&[1]);
-    let short_ids = ContrastRows { ids: Some(&one), valid: None };
-    let short_valid = ContrastRows { ids: None, valid: Some(&one) };
+    let one_element = ids(&[1]);
+    let short_ids = ContrastRows { ids: Some(&one_element), valid: None };
+    let short_valid = ContrastRows { ids: None, valid: Some(&one_element) };
     assert_messages([
         (inputs(&q, &k.narrow(1, 0, 2)), "key: expected shape [B, D] = [2, 3], got [2, 2]"),
         (inputs(&q.view([6]), &k), "query: expected shape [B, D]…"),
@@ -324,7 +334,7 @@ fn batches() -> impl Strategy<Value = Batch> {
 }
 
 proptest! {
-    #![proptest_config(draws(64))]
+    #![proptest_config(with_cases(64))]
 
     #[test]
     fn agrees_with_the_loops(batch in batches(), skip_oldest in 0i64..7) {

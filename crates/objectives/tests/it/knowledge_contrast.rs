@@ -47,7 +47,7 @@ fn naive_released(
     queue: &Array2<f64>,
     temperature: f64,
 ) -> f64 {
-    let unit = |rows: &Array2<f64>| {
+    let normalised = |rows: &Array2<f64>| {
         let mut rows = rows.clone();
         for mut row in rows.rows_mut() {
             let norm = row.iter().map(|x| x * x).sum::<f64>().sqrt().max(1e-4);
@@ -55,7 +55,7 @@ fn naive_released(
         }
         rows
     };
-    let (query, key, queue) = (unit(query), unit(key), unit(queue));
+    let (query, key, queue) = (normalised(query), normalised(key), normalised(queue));
     let batch = query.nrows();
     let mut total = 0.0;
     for (a, b) in [(&query, &key), (&key, &query)] {
@@ -100,7 +100,7 @@ fn each_preset_equals_its_loops_with_gradients_for_keys_only() {
         ] {
             let run =
                 |q: &Tensor, k: &Tensor| task(q, k, &mut queue_of(&rows), &none, &config).unwrap();
-            LossCase { inputs: [&query, &key], ours: &|[q, k]| run(q, k), naive }.check(1e-10);
+            LossCase { inputs: [&query, &key], loss: &|[q, k]| run(q, k), naive }.check(1e-10);
             let (q, k) = (leaf(&query), leaf(&key));
             run(&q, &k).backward();
             assert!(k.grad().ne(0.0).any().int64_value(&[]) == 1, "keys receive gradient");
@@ -117,10 +117,15 @@ fn keys_are_queued_except_in_evaluation() {
         let mut queue = queue_of(&rows);
         let config = ContrastConfig { push, ..Default::default() };
         let entities = ids(&[5, 6]);
-        let about = ContrastRows { ids: Some(&entities), valid: None };
-        let loss =
-            masked_entity_prediction(&tensor(&query), &leaf(&key), &mut queue, &about, &config)
-                .unwrap();
+        let contrast_rows = ContrastRows { ids: Some(&entities), valid: None };
+        let loss = masked_entity_prediction(
+            &tensor(&query),
+            &leaf(&key),
+            &mut queue,
+            &contrast_rows,
+            &config,
+        )
+        .unwrap();
         assert!(scalar(&loss) > 0.0);
         let stored = queue.keys().unwrap();
         if push == Push::Never {
@@ -135,7 +140,7 @@ fn keys_are_queued_except_in_evaluation() {
 }
 
 #[test]
-fn a_batch_larger_than_the_queue_leaves_only_its_own_keys() {
+fn a_batch_larger_than_the_queue_replaces_all_keys() {
     let (query, key, rows) =
         (ramp(6, 3, 0.731, 1.0), ramp(6, 3, 1.137, 1.0), ramp(4, 3, 0.391, 1.0));
     let mut queue = queue_of(&rows);
@@ -146,8 +151,8 @@ fn a_batch_larger_than_the_queue_leaves_only_its_own_keys() {
     // All six keys are candidates, although the queue stores only four.
     let mut expected = 0.0;
     for i in 0..6 {
-        let all: Vec<f64> = (0..6).map(|j| dot(&query, i, &key, j)).collect();
-        expected += (log_sum_exp(&all) - dot(&query, i, &key, i)) / 6.0;
+        let similarities: Vec<f64> = (0..6).map(|j| dot(&query, i, &key, j)).collect();
+        expected += (log_sum_exp(&similarities) - dot(&query, i, &key, i)) / 6.0;
     }
     assert_near(scalar(&loss), expected, 1e-12);
     assert_eq!(queue.keys().unwrap(), tensor(&key).narrow(0, 2, 4));
@@ -158,26 +163,38 @@ fn rows_without_a_mention_are_queued_only_by_the_released_preset() {
     let (query, key, rows) =
         (ramp(3, 2, 0.731, 1.0), ramp(3, 2, 1.137, 1.0), ramp(5, 2, 0.391, 1.0));
     let valid = Tensor::from_slice(&[true, false, true]);
-    let about = ContrastRows { ids: None, valid: Some(&valid) };
-    let kept = Tensor::from_slice(&[0i64, 2]);
-    let (two, key_tensor) = (query.select(Axis(0), &[0, 2]), tensor(&key));
+    let contrast_rows = ContrastRows { ids: None, valid: Some(&valid) };
+    let valid_indices = Tensor::from_slice(&[0i64, 2]);
+    let (valid_queries, key_tensor) = (query.select(Axis(0), &[0, 2]), tensor(&key));
     let paper = ContrastConfig::paper();
     let mut queue = queue_of(&rows);
     let loss =
-        masked_entity_prediction(&tensor(&query), &key_tensor, &mut queue, &about, &paper).unwrap();
-    assert_near(scalar(&loss), naive_paper(&two, &key.select(Axis(0), &[0, 2]), &rows), 1e-12);
-    assert_eq!(queue.keys().unwrap().narrow(0, 3, 2), key_tensor.index_select(0, &kept));
+        masked_entity_prediction(&tensor(&query), &key_tensor, &mut queue, &contrast_rows, &paper)
+            .unwrap();
+    assert_near(
+        scalar(&loss),
+        naive_paper(&valid_queries, &key.select(Axis(0), &[0, 2]), &rows),
+        1e-12,
+    );
+    assert_eq!(queue.keys().unwrap().narrow(0, 3, 2), key_tensor.index_select(0, &valid_indices));
     let mut queue = queue_of(&rows);
     let released = ContrastConfig::released(0.1);
-    let _ = masked_entity_prediction(&tensor(&query), &key_tensor, &mut queue, &about, &released)
-        .unwrap();
+    let _ = masked_entity_prediction(
+        &tensor(&query),
+        &key_tensor,
+        &mut queue,
+        &contrast_rows,
+        &released,
+    )
+    .unwrap();
     assert_eq!(queue.keys().unwrap().narrow(0, 2, 3), key_tensor);
     // Without a mention the loss is 0, and the paper's preset pushes nothing.
     let no_valid_row = Tensor::from_slice(&[false, false, false]);
-    let about = ContrastRows { ids: None, valid: Some(&no_valid_row) };
+    let contrast_rows = ContrastRows { ids: None, valid: Some(&no_valid_row) };
     let mut queue = queue_of(&rows);
     let loss =
-        masked_entity_prediction(&leaf(&query), &key_tensor, &mut queue, &about, &paper).unwrap();
+        masked_entity_prediction(&leaf(&query), &key_tensor, &mut queue, &contrast_rows, &paper)
+            .unwrap();
     loss.backward();
     assert_eq!((scalar(&loss), queue.keys().unwrap()), (0.0, tensor(&rows)));
 }
@@ -191,14 +208,15 @@ fn an_error_does_not_change_the_queue() {
         loss: InfoNceConfig { temperature: -1.0, ..Default::default() },
         ..Default::default()
     };
-    let all = ContrastRows::default();
-    let message = refusal(object_entailment(&query, &key, &mut queue, &all, &config));
+    let contrast_rows = ContrastRows::default();
+    let message =
+        error_message(object_entailment(&query, &key, &mut queue, &contrast_rows, &config));
     assert!(message.starts_with("temperature"), "{message}");
     assert_eq!(queue.keys().unwrap(), tensor(&rows));
 }
 
 #[test]
-fn configs_read_from_tables() {
+fn configs_are_read_from_toml() {
     let text = "push = \"after_loss\"\npush_invalid = true\n[loss]\ntemperature = 0.05\n\
                 l2_norm = true\ndirection = \"bidirectional\"\nnegatives = \"queries_keys_and_queue\"";
     check_config([(text, ContrastConfig::released(0.05))], ["temperature = 1"]);
@@ -222,9 +240,9 @@ fn without_contrast_the_relation_is_classified_from_both_states() {
         relation_classification(s, o, w, Some(&bias), &ids(&relations)).unwrap()
     };
     let inputs = [&subject, &object, &weight];
-    LossCase { inputs, ours: &|[s, o, w]| run(s, o, w), naive }.check(1e-12);
+    LossCase { inputs, loss: &|[s, o, w]| run(s, o, w), naive }.check(1e-12);
     let [s, o, w] = inputs.map(tensor);
     let short = o.narrow(0, 0, 3);
-    let message = refusal(relation_classification(&s, &short, &w, None, &ids(&relations)));
+    let message = error_message(relation_classification(&s, &short, &w, None, &ids(&relations)));
     assert!(message.starts_with("object: expected shape"), "{message}");
 }

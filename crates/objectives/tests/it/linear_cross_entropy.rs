@@ -76,7 +76,7 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
         linear_cross_entropy(h, w, Some(&b.view([-1])), &ids(&targets)).unwrap()
     };
     let naive = layer.naive(&targets).iter().sum::<f64>() / 4.0;
-    LossCase { inputs, ours: &|[h, w, b]| loss(h, w, b), naive }.check(1e-12);
+    LossCase { inputs, loss: &|[h, w, b]| loss(h, w, b), naive }.check(1e-12);
     let targets = [3, 5, 1, 0, 3];
     for reduction in REDUCTIONS {
         for chunk_rows in [1, 2, 5] {
@@ -85,7 +85,7 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
             };
             let count = if reduction == LossReduction::Mean { 5.0 } else { 1.0 };
             let naive = layer.naive(&targets).iter().sum::<f64>() / count * 3.0;
-            LossCase { inputs, ours: &|[h, w, b]| loss(h, w, b), naive }.check(1e-12);
+            LossCase { inputs, loss: &|[h, w, b]| loss(h, w, b), naive }.check(1e-12);
         }
     }
 }
@@ -114,7 +114,7 @@ fn by_chunks(tensors: [&Tensor; 3], targets: &Tensor, chunk_rows: i64) -> (Tenso
 }
 
 #[test]
-fn large_matmuls_use_the_other_kernel_and_agree() {
+fn large_matmuls_agree_with_full_logits() {
     // 64 x 96 x 1024 multiplications exceed the size above which libtorch uses oneDNN for float32
     // matrix multiplications on the CPU.
     let layer = Layer::ramp(64, 96, 1024);
@@ -154,14 +154,14 @@ fn loss_scaling_accumulation_and_retained_graphs_work() {
     for scale in [1.0, 0.5] {
         let loss = run(&hidden, &w, &targets) * scale;
         let first = Tensor::run_backward(&[&loss], &[&w], true, false);
-        let kept = first[0].copy();
+        let first_copy = first[0].copy();
         let second = Tensor::run_backward(&[&loss], &[&w], false, false);
-        assert_eq!(first[0], kept);
+        assert_eq!(first[0], first_copy);
         testkit::assert_close("first", &first[0], &(&expected * scale), 1e-12);
         testkit::assert_close("second", &second[0], &first[0], 0.0);
         assert!(
             Tensor::f_run_backward(&[&loss], &[&w], false, false).is_err(),
-            "the graph is gone"
+            "the graph is freed"
         );
     }
 }
@@ -221,14 +221,17 @@ fn low_precision_inputs_are_summed_in_float32() {
                 assert_eq!(actual.kind(), kind);
                 let largest = largest(expected);
                 let error = testkit::max_abs_error(&actual.to_kind(Kind::Double), expected);
-                assert!(error <= tolerance * largest, "{kind:?}: {error:e} of {largest:e}");
+                assert!(
+                    error <= tolerance * largest,
+                    "{kind:?}: error {error:e}, largest value {largest:e}"
+                );
             }
         }
     }
 }
 
 #[test]
-fn small_probabilities_keep_their_gradient_in_float16() {
+fn small_probabilities_have_a_gradient_in_float16() {
     // 5000 equally likely tokens and 2000 rows: the contribution of each probability to the mean is
     // 1e-7.
     let (n, v) = (2000, 5000);
@@ -254,7 +257,7 @@ fn autocast_uses_its_dtype_and_returns_gradients_in_the_weights_dtype() {
     let loss = torch_ext::autocast(Device::Cpu, Kind::BFloat16, run).unwrap();
     loss.backward();
     assert_eq!((loss.kind(), weight.grad().kind()), (Kind::Float, Kind::Float));
-    assert_ne!(scalar(&loss), plain, "the products were not made in bfloat16");
+    assert_ne!(scalar(&loss), plain, "the matrix multiplications did not run in bfloat16");
     assert_near(scalar(&loss), plain, 2e-2);
     // Hidden states that autocast already converted to bfloat16, with float32 weights.
     let low = hidden.detach().to_kind(Kind::BFloat16).set_requires_grad(true);
@@ -265,7 +268,7 @@ fn autocast_uses_its_dtype_and_returns_gradients_in_the_weights_dtype() {
 }
 
 #[test]
-fn large_logits_neither_overflow_nor_lose_the_loss() {
+fn large_logits_have_a_finite_exact_loss() {
     let weight = tensor(&ndarray::array![[100.0], [-100.0], [0.0]]);
     let hidden = tensor(&ndarray::array![[100.0], [-100.0]]);
     for kind in [Kind::Double, Kind::Float, Kind::Half] {
@@ -279,9 +282,9 @@ fn large_logits_neither_overflow_nor_lose_the_loss() {
 
 #[test]
 fn large_close_logits_retain_precision() {
-    for trained in [false, true] {
-        let hidden = Tensor::full([2, 1], 100.0, FLOAT).set_requires_grad(trained);
-        let weight = Tensor::full([50, 1], 100.0, FLOAT).set_requires_grad(trained);
+    for requires_grad in [false, true] {
+        let hidden = Tensor::full([2, 1], 100.0, FLOAT).set_requires_grad(requires_grad);
+        let weight = Tensor::full([50, 1], 100.0, FLOAT).set_requires_grad(requires_grad);
         let loss = linear_cross_entropy(&hidden, &weight, None, &ids(&[3, 7])).unwrap();
         assert_near(scalar(&loss), 50_f64.ln(), 1e-6);
     }
@@ -315,14 +318,14 @@ fn small_probabilities_contribute_to_the_float16_gradient_of_hidden_states() {
     let loss = linear_cross_entropy(&hidden, &weight, None, &ids(&[5, 9_000])).unwrap();
     (loss * 1e-3).backward();
     let max_gradient = largest(&hidden.grad());
-    assert!(max_gradient < 2e-5, "{max_gradient}, where the target alone gives 1e-3");
+    assert!(max_gradient < 2e-5, "{max_gradient}; the target alone gives 1e-3");
 }
 
 #[test]
 fn invalid_arguments_are_reported() {
     let [hidden, weight, bias] = Layer::ramp(2, 3, 4).tensors();
     let error_of = |h: &Tensor, w: &Tensor, b: &Tensor, t: &Tensor| {
-        refusal(linear_cross_entropy(h, w, Some(b), t))
+        error_message(linear_cross_entropy(h, w, Some(b), t))
     };
     let valid_targets = ids(&[1, 3]);
     let layer = |h: &Tensor, w: &Tensor| error_of(h, w, &bias, &valid_targets);
@@ -330,7 +333,7 @@ fn invalid_arguments_are_reported() {
     assert_messages([
         (
             target(&[1, 4]),
-            "targets: every value must be in 0..4 (V of the weight) or -100; the values run from \
+            "targets: every value must be in 0..4 (V of the weight) or -100; got values from \
              1 to 4",
         ),
         (target(&[-1, 1]), "…from -1 to 1…"),
@@ -347,7 +350,7 @@ fn invalid_arguments_are_reported() {
 }
 
 #[test]
-fn token_losses_are_equal_by_both_methods() {
+fn logits_and_linear_scores_give_equal_token_losses() {
     let [hidden, weight, bias] = Layer::ramp(6, 4, 9).tensors();
     let hidden = hidden.set_requires_grad(true);
     let (targets, entities) = (ids(&[3, 1, 8, 0, 3, 5]), ids(&[4, 4, 4, 9, 1, 1]));
@@ -395,7 +398,7 @@ fn batches() -> impl Strategy<Value = (Layer, Vec<i64>)> {
 }
 
 proptest! {
-    #![proptest_config(draws(96))]
+    #![proptest_config(with_cases(96))]
 
     #[test]
     fn agrees_with_the_loops((layer, targets) in batches()) {

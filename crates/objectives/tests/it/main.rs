@@ -1,5 +1,5 @@
 //! Integration tests of the crate, in one program.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
+#![allow(clippy::unwrap_used, clippy::panic)] // test helpers
 
 mod answer_candidates;
 mod answer_contrast;

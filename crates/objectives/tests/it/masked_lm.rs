@@ -22,14 +22,14 @@ fn equals_the_loops_and_its_gradient_equals_central_differences() {
     let (logits, targets) = (ramp(5, 7, 0.731, 4.0), [3, 0, 6, 3, 2]);
     for reduction in REDUCTIONS {
         let config = MaskedLmConfig { reduction };
-        let ours = |[x]: [&Tensor; 1]| masked_lm(x, &ids(&targets), &config).unwrap();
+        let loss = |[x]: [&Tensor; 1]| masked_lm(x, &ids(&targets), &config).unwrap();
         let naive = naive(&logits, &targets, &config);
-        LossCase { inputs: [&logits], ours: &ours, naive }.check(1e-12);
+        LossCase { inputs: [&logits], loss: &loss, naive }.check(1e-12);
     }
 }
 
 #[test]
-fn values_worked_by_hand() {
+fn hand_computed_values_are_returned() {
     let default = MaskedLmConfig::default();
     // Uniform predictions: ln V for every target.
     let zeros = Tensor::zeros([3, 5], DOUBLE);
@@ -50,14 +50,14 @@ fn low_precision_logits_are_reduced_in_float32() {
     let logits = ramp(40, 300, 0.417, 6.0);
     let targets: Vec<i64> = (0..40).map(|i| (i * 7) % 300).collect();
     let default = MaskedLmConfig::default();
-    let ours = |[x]: [&Tensor; 1]| masked_lm(x, &ids(&targets), &default).unwrap();
+    let loss = |[x]: [&Tensor; 1]| masked_lm(x, &ids(&targets), &default).unwrap();
     let naive = naive(&logits, &targets, &default);
     // Rounding the logits changes the loss by at most twice their rounding, 2 · 2^-9 · 6.
-    LossCase { inputs: [&logits], ours: &ours, naive }.check_low_precision(0.024);
+    LossCase { inputs: [&logits], loss: &loss, naive }.check_low_precision(0.024);
 }
 
 #[test]
-fn large_logits_neither_overflow_nor_lose_the_loss() {
+fn large_logits_have_a_finite_exact_loss() {
     let logits = ndarray::array![[1e4, -1e4, 0.0], [-3e4, -3e4, -3e4]];
     let loss = masked_lm(&tensor(&logits), &ids(&[1, 0]), &MaskedLmConfig::default()).unwrap();
     assert_near(scalar(&loss), (2e4 + 3_f64.ln()) / 2.0, 1e-12);
@@ -68,20 +68,20 @@ fn invalid_arguments_are_reported() {
     let logits = Tensor::zeros([2, 4], FLOAT);
     let default = MaskedLmConfig::default();
     let error_of =
-        |logits: &Tensor, targets: &Tensor| refusal(masked_lm(logits, targets, &default));
-    let both = ids(&[1, 1]);
+        |logits: &Tensor, targets: &Tensor| error_message(masked_lm(logits, targets, &default));
+    let valid_targets = ids(&[1, 1]);
     assert_messages([
         (
             error_of(&logits, &ids(&[1, 4])),
             "targets: every value must be in 0..4 (V of the logits); masked_positions drops \
-             positions labelled -100; the values run from 1 to 4",
+             positions labelled -100; got values from 1 to 4",
         ),
         (error_of(&logits, &ids(&[-100, 3])), "…from -100 to 3…"),
         (error_of(&logits, &ids(&[1])), "targets: expected shape [N] = [2], got [1]"),
-        (error_of(&logits.view([2, 2, 2]), &both), "logits: expected shape…"),
-        (error_of(&logits, &both.to_kind(Kind::Int)), "…Int64, got Int…"),
-        (error_of(&logits.to_kind(Kind::Int64), &both), "…got Int64…"),
-        (error_of(&Tensor::new(), &both), "…undefined…"),
+        (error_of(&logits.view([2, 2, 2]), &valid_targets), "logits: expected shape…"),
+        (error_of(&logits, &valid_targets.to_kind(Kind::Int)), "…Int64, got Int…"),
+        (error_of(&logits.to_kind(Kind::Int64), &valid_targets), "…got Int64…"),
+        (error_of(&Tensor::new(), &valid_targets), "…undefined…"),
         (error_of(&logits, &Tensor::new()), "…undefined…"),
         // An empty vocabulary: no target is in 0..0.
         (error_of(&logits.narrow(1, 0, 0), &ids(&[0, 0])), "…in 0..0…"),
@@ -99,7 +99,7 @@ fn batches() -> impl Strategy<Value = (Array2<f64>, Vec<i64>)> {
 }
 
 proptest! {
-    #![proptest_config(draws(96))]
+    #![proptest_config(with_cases(96))]
 
     #[test]
     fn agrees_with_the_loops((logits, targets) in batches()) {

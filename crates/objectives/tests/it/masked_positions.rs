@@ -12,7 +12,7 @@ fn positions_are_row_major_and_a_padded_row_adds_none() {
 }
 
 #[test]
-fn unmasked_and_empty_batches_are_empty_not_errors() {
+fn unmasked_and_empty_batches_have_no_positions() {
     for size in [[2, 3], [0, 3], [2, 0]] {
         let labels = Tensor::full(size, IGNORE_INDEX, INT64);
         let masked = masked_positions(&labels).unwrap();
@@ -70,7 +70,7 @@ fn invalid_arguments_are_reported() {
 }
 
 proptest! {
-    #![proptest_config(draws(64))]
+    #![proptest_config(with_cases(64))]
 
     /// The positions equal those found by a loop.
     #[test]
@@ -83,10 +83,10 @@ proptest! {
         let (mut indices, mut targets) = (Vec::new(), Vec::new());
         for row in 0..rows {
             for column in 0..length {
-                let at = row * length + column;
-                if labels[at] != -100 {
-                    indices.push(at as i64);
-                    targets.push(labels[at]);
+                let index = row * length + column;
+                if labels[index] != -100 {
+                    indices.push(index as i64);
+                    targets.push(labels[index]);
                 }
             }
         }

@@ -31,7 +31,8 @@ fn a_loss_of_weight_0_may_be_nan() {
 
 #[test]
 fn invalid_arguments_are_reported() {
-    let run = |contrastive: &Tensor, alpha| refusal(mix_by_alpha(contrastive, &leaf(2.0), alpha));
+    let run =
+        |contrastive: &Tensor, alpha| error_message(mix_by_alpha(contrastive, &leaf(2.0), alpha));
     assert_messages([
         (run(&leaf(1.0), 1.5), "alpha = 1.5: must be in [0, 1]"),
         (run(&leaf(1.0), f64::NAN), "alpha = NaN: must be in [0, 1]"),

@@ -1,5 +1,5 @@
 //! Tests of `NegativeQueue`: order of rows for any sequence of pushes, saving and loading.
-use crate::common::draws;
+use crate::common::with_cases;
 use objectives::tch::{Device, Kind, Tensor};
 use objectives::{Error, NegativeQueue, QueueConfig, QueueStart};
 use proptest::prelude::*;
@@ -18,7 +18,7 @@ fn rows(numbers: &[i64]) -> Tensor {
 
 fn numbers(queue: &NegativeQueue) -> Vec<i64> {
     let keys = queue.keys().unwrap();
-    assert_eq!(keys.select(1, 0), -keys.select(1, 1), "rows were torn apart");
+    assert_eq!(keys.select(1, 0), -keys.select(1, 1), "the columns of a row must belong together");
     keys.select(1, 0).to_kind(Kind::Int64).try_into().unwrap()
 }
 
@@ -45,12 +45,12 @@ fn the_newest_rows_are_stored_in_order() {
 #[test]
 fn non_finite_keys_do_not_replace_rows() {
     let mut queue = queue(3, QueueStart::Empty);
-    let of = |ids: [i64; 3]| Tensor::from_slice(&ids);
-    queue.push(&rows(&[1, 2, 3]), Some(&of([10, 20, 30]))).unwrap();
+    let to_tensor = |ids: [i64; 3]| Tensor::from_slice(&ids);
+    queue.push(&rows(&[1, 2, 3]), Some(&to_tensor([10, 20, 30]))).unwrap();
     let mut keys = rows(&[4, 5, 6]);
     let _ = keys.get(1).get(0).fill_(f64::NAN);
     let _ = keys.get(2).fill_(f64::INFINITY);
-    queue.push(&keys, Some(&of([40, 50, 60]))).unwrap();
+    queue.push(&keys, Some(&to_tensor([40, 50, 60]))).unwrap();
     assert_eq!((numbers(&queue), ids(&queue)), (vec![4, 2, 3], vec![40, 20, 30]));
     // A value that float32 can represent but the queue's dtype cannot.
     let mut queue = NegativeQueue::new(
@@ -134,8 +134,8 @@ fn invalid_states_are_rejected() {
     }
     let state = state(&[1, 2]);
     let find = |name| state.iter().find(|(other, _)| *other == name).map(|(_, tensor)| tensor);
-    let without = |name| if name == "ids" { None } else { find(name) };
-    assert!(matches!(queue.restore(without), Err(Error::Missing { argument: "ids", .. })));
+    let find_without_ids = |name| if name == "ids" { None } else { find(name) };
+    assert!(matches!(queue.restore(find_without_ids), Err(Error::Missing { argument: "ids", .. })));
     queue.restore(find).unwrap();
     assert_eq!(numbers(&queue), [3, 1]);
 }
@@ -163,10 +163,10 @@ fn invalid_keys_are_reported_and_change_nothing() {
 }
 
 proptest! {
-    #![proptest_config(draws(64))]
+    #![proptest_config(with_cases(64))]
 
     #[test]
-    fn equals_a_list_truncated_at_the_front(
+    fn equals_a_list_without_its_oldest_elements(
         size in 1i64..7,
         pushes in prop::collection::vec(0usize..10, 0..12),
     ) {
@@ -177,9 +177,9 @@ proptest! {
             let new: Vec<i64> = (first..first + count as i64).collect();
             queue.push(&rows(&new), Some(&Tensor::from_slice(&new))).unwrap();
             list.extend(new);
-            let kept = &list[list.len().saturating_sub(size as usize)..];
-            prop_assert_eq!(numbers(&queue), kept);
-            prop_assert_eq!(ids(&queue), kept);
+            let expected = &list[list.len().saturating_sub(size as usize)..];
+            prop_assert_eq!(numbers(&queue), expected);
+            prop_assert_eq!(ids(&queue), expected);
         }
     }
 }

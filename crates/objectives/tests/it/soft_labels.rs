@@ -11,7 +11,8 @@ fn row(temperature: f64) -> SoftLabelConfig {
     config(temperature, SoftmaxOver::Row)
 }
 
-const ALL: [SoftmaxOver; 3] = [SoftmaxOver::Row, SoftmaxOver::RowPositions, SoftmaxOver::Batch];
+const SOFTMAX_SCOPES: [SoftmaxOver; 3] =
+    [SoftmaxOver::Row, SoftmaxOver::RowPositions, SoftmaxOver::Batch];
 
 fn naive_softmax(logits: &[f64], temperature: f64) -> Vec<f64> {
     let max_logit = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -68,7 +69,7 @@ fn naive(
     })
 }
 
-fn holes() -> Array2<bool> {
+fn mask_with_holes() -> Array2<bool> {
     let mut mask = Array2::from_elem((4, 6), true);
     for index in [[0, 0], [0, 5], [3, 1], [3, 2]] {
         mask[index] = false;
@@ -80,40 +81,40 @@ fn holes() -> Array2<bool> {
 #[test]
 fn equals_the_loops_and_its_gradient_equals_central_differences() {
     let (student, teacher) = (ramp(4, 6, 0.731, 3.0), ramp(4, 6, 1.137, 3.0));
-    let mask = holes();
+    let mask = mask_with_holes();
     for mask in [None, Some(&mask)] {
         let as_tensor = mask.map(mask_tensor);
         for temperature in [0.5, 1.0, 6.0] {
-            for over in ALL {
+            for over in SOFTMAX_SCOPES {
                 let config = config(temperature, over);
                 let run = |x: &Tensor| {
                     soft_labels(x, &tensor(&teacher), as_tensor.as_ref(), &config).unwrap()
                 };
                 let naive = naive(&student, &teacher, mask, &config).unwrap();
                 assert!(naive > 0.01);
-                LossCase { inputs: [&student], ours: &|[x]| run(x), naive }.check(1e-12);
+                LossCase { inputs: [&student], loss: &|[x]| run(x), naive }.check(1e-12);
             }
         }
     }
 }
 
 #[test]
-fn values_worked_by_hand() {
+fn hand_computed_values_are_returned() {
     // Odds of 3 : 1 compared with even odds: 3/4 ln 3/2 + 1/4 ln 1/2.
     let odds = Tensor::from_slice(&[3_f64.ln(), 0.0, 0.0, 0.0]).view([2, 2]);
     let equal_logits = Tensor::zeros([2, 2], DOUBLE);
-    let one = 0.75 * 1.5_f64.ln() + 0.25 * 0.5_f64.ln();
+    let divergence_at_1 = 0.75 * 1.5_f64.ln() + 0.25 * 0.5_f64.ln();
     assert_near(
         scalar(&soft_labels(&equal_logits, &odds, None, &row(1.0)).unwrap()),
-        one / 2.0,
+        divergence_at_1 / 2.0,
         1e-14,
     );
     // At T = 2 the odds are √3 : 1.
     let p = 3_f64.sqrt() / (1.0 + 3_f64.sqrt());
-    let two = 4.0 * (p * (2.0 * p).ln() + (1.0 - p) * (2.0 - 2.0 * p).ln());
+    let divergence_at_2 = 4.0 * (p * (2.0 * p).ln() + (1.0 - p) * (2.0 - 2.0 * p).ln());
     assert_near(
         scalar(&soft_labels(&equal_logits, &odds, None, &row(2.0)).unwrap()),
-        two / 2.0,
+        divergence_at_2 / 2.0,
         1e-14,
     );
     // The mean over rows and classes equals libtorch's.
@@ -124,7 +125,7 @@ fn values_worked_by_hand() {
     );
     let over = config(1.0, SoftmaxOver::RowPositions);
     let scaled_loss = scalar(&soft_labels(&equal_logits, &odds, None, &over).unwrap());
-    assert_near(scaled_loss, one / 4.0, 1e-14);
+    assert_near(scaled_loss, divergence_at_1 / 4.0, 1e-14);
     assert_near(scaled_loss, scalar(&libtorch), 1e-14);
     // All four elements in one softmax: 3 : 1 : 1 : 1 compared with even odds, over four positions.
     let mixed = 0.5 * 2_f64.ln() + 0.5 * (4.0 / 6.0_f64).ln();
@@ -136,10 +137,10 @@ fn values_worked_by_hand() {
     );
     // With one class both probabilities are 1.
     let single = Tensor::from_slice(&[4.0, -2.0]).view([2, 1]);
-    let other = single.zeros_like().set_requires_grad(true);
-    let loss = soft_labels(&other, &single, None, &row(3.0)).unwrap();
+    let student = single.zeros_like().set_requires_grad(true);
+    let loss = soft_labels(&student, &single, None, &row(3.0)).unwrap();
     loss.backward();
-    assert_eq!((scalar(&loss), largest(&other.grad())), (0.0, 0.0));
+    assert_eq!((scalar(&loss), largest(&student.grad())), (0.0, 0.0));
 }
 
 #[test]
@@ -151,7 +152,7 @@ fn transposed_tensors_give_the_same_loss() {
     let (student, teacher) = (scores(1), scores(2));
     let mask = student.lt(1.0);
     for mask in [None, Some(&mask)] {
-        for over in ALL {
+        for over in SOFTMAX_SCOPES {
             let run = |student: &Tensor, teacher: &Tensor| {
                 scalar(&soft_labels(student, teacher, mask, &config(2.0, over)).unwrap())
             };
@@ -164,14 +165,14 @@ fn transposed_tensors_give_the_same_loss() {
 
 #[test]
 fn masked_positions_receive_exactly_zero() {
-    let mask = holes();
+    let mask = mask_with_holes();
     let mut with_extreme_rows = ramp(4, 6, 0.417, 2.0);
     for (index, &inside) in mask.indexed_iter() {
         if !inside {
             with_extreme_rows[index] = f64::NAN;
         }
     }
-    for over in ALL {
+    for over in SOFTMAX_SCOPES {
         let (x, mask) = (leaf(&with_extreme_rows), mask_tensor(&mask));
         let teacher = tensor(&with_extreme_rows) * 0.3;
         let loss = soft_labels(&x, &teacher, Some(&mask), &config(2.0, over)).unwrap();
@@ -201,7 +202,7 @@ fn the_teacher_receives_no_gradient() {
 fn batches_without_loss_are_an_error() {
     let zeros = |rows, columns| Tensor::zeros([rows, columns], FLOAT);
     let none = zeros(2, 3).to_kind(Kind::Bool);
-    for over in ALL {
+    for over in SOFTMAX_SCOPES {
         for (rows, columns, mask) in [(0, 3, None), (2, 0, None), (0, 0, None), (2, 3, Some(&none))]
         {
             let x = zeros(rows, columns);
@@ -216,7 +217,7 @@ fn batches_without_loss_are_an_error() {
 fn invalid_arguments_are_reported() {
     let x = Tensor::zeros([2, 4], FLOAT);
     let default = SoftLabelConfig::default();
-    let run = |s: &Tensor, t: &Tensor| refusal(soft_labels(s, t, None, &default));
+    let run = |s: &Tensor, t: &Tensor| error_message(soft_labels(s, t, None, &default));
     let mask = Tensor::ones([2, 4], INT64);
     assert_messages([
         (run(&x.view([8]), &x), "student: expected shape [B, C], got [8]"),
@@ -225,12 +226,12 @@ fn invalid_arguments_are_reported() {
         (run(&x, &x.to_kind(Kind::Int64)), "teacher: expected dtype…"),
         (run(&x, &Tensor::new()), "teacher: the tensor is undefined…"),
         (
-            refusal(soft_labels(&x, &x, Some(&mask), &default)),
+            error_message(soft_labels(&x, &x, Some(&mask), &default)),
             "mask: expected dtype Bool, got Int64…",
         ),
     ]);
     for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e4] {
-        let error = refusal(soft_labels(&x, &x, None, &row(temperature)));
+        let error = error_message(soft_labels(&x, &x, None, &row(temperature)));
         assert!(error.starts_with("temperature = "), "{error}");
     }
 }
@@ -239,10 +240,10 @@ fn invalid_arguments_are_reported() {
 fn low_precision_logits_are_reduced_in_float32() {
     let (student, teacher) = (ramp(5, 384, 0.731, 6.0), ramp(5, 384, 1.137, 6.0));
     let naive = naive(&student, &teacher, None, &row(6.0)).unwrap();
-    // The stored teacher may have another dtype than the student.
+    // The teacher may have a different dtype from the student.
     let teacher = tensor(&teacher).to_kind(Kind::Float);
-    let ours = |[x]: [&Tensor; 1]| soft_labels(x, &teacher, None, &row(6.0)).unwrap();
-    LossCase { inputs: [&student], ours: &ours, naive }.check_low_precision(0.01 * naive);
+    let loss = |[x]: [&Tensor; 1]| soft_labels(x, &teacher, None, &row(6.0)).unwrap();
+    LossCase { inputs: [&student], loss: &loss, naive }.check_low_precision(0.01 * naive);
 }
 
 /// Student logits, teacher logits and mask of one shape.
@@ -254,11 +255,11 @@ fn batches() -> impl Strategy<Value = (Array2<f64>, Array2<f64>, Array2<bool>)> 
 }
 
 proptest! {
-    #![proptest_config(draws(128))]
+    #![proptest_config(with_cases(128))]
 
     #[test]
     fn agrees_with_the_loops((student, teacher, mask) in batches(), temperature in 0.5..8.0) {
-        for over in ALL {
+        for over in SOFTMAX_SCOPES {
             let config = config(temperature, over);
             for mask in [None, Some(&mask)] {
                 let as_tensor = mask.map(mask_tensor);

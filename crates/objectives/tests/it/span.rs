@@ -9,16 +9,16 @@ fn sum() -> SpanConfig {
 
 /// One side of the loss, computed with loops; `None` if no row has its position in the window.
 fn naive_side(logits: &Array2<f64>, positions: &[i64], mask: Option<&Array2<bool>>) -> Option<f64> {
-    let (mut total, mut kept) = (0.0, 0);
+    let (mut total, mut count) = (0.0, 0);
     for (b, &position) in positions.iter().enumerate() {
         if position < 0 || position as usize >= logits.ncols() {
             continue;
         }
         let allowed = |l: usize| mask.is_none_or(|mask| mask[[b, l]]);
         total += naive_nll(logits.row(b), position as usize, allowed);
-        kept += 1;
+        count += 1;
     }
-    (kept > 0).then(|| total / kept as f64)
+    (count > 0).then(|| total / count as f64)
 }
 
 #[test]
@@ -36,12 +36,12 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
             span(x, y, &ids(&s), &ids(&e), tensor_of_mask.as_ref(), &sum()).unwrap()
         };
         let naive = naive_side(&starts, &s, mask).unwrap() + naive_side(&ends, &e, mask).unwrap();
-        LossCase { inputs: [&starts, &ends], ours: &|[x, y]| run(x, y), naive }.check(1e-12);
+        LossCase { inputs: [&starts, &ends], loss: &|[x, y]| run(x, y), naive }.check(1e-12);
     }
 }
 
 #[test]
-fn values_worked_by_hand() {
+fn hand_computed_values_are_returned() {
     let zeros = Tensor::zeros([2, 8], DOUBLE);
     let run = |mask: Option<&Tensor>, config: &SpanConfig| {
         scalar(&span(&zeros, &zeros, &ids(&[1, 2]), &ids(&[1, 3]), mask, config).unwrap())
@@ -53,8 +53,9 @@ fn values_worked_by_hand() {
     let mask = ids(&[0, 1, 1, 1, 1, 0, 0, 0]).to_kind(Kind::Bool).repeat([2, 1]);
     assert_near(run(Some(&mask), &SpanConfig::default()), 4_f64.ln(), 1e-14);
     // With a single position the probability is 1.
-    let one = Tensor::zeros([1, 1], DOUBLE);
-    let loss = span(&one, &one, &ids(&[0]), &ids(&[0]), None, &sum()).unwrap();
+    let single_position = Tensor::zeros([1, 1], DOUBLE);
+    let loss =
+        span(&single_position, &single_position, &ids(&[0]), &ids(&[0]), None, &sum()).unwrap();
     assert_eq!(scalar(&loss), 0.0);
 }
 
@@ -77,7 +78,7 @@ fn rows_and_positions_without_loss_receive_exactly_zero() {
 }
 
 #[test]
-fn an_empty_side_is_an_error_that_names_it() {
+fn missing_starts_or_ends_are_an_error_that_names_the_argument() {
     let x = Tensor::zeros([2, 4], FLOAT);
     let run = |s: &[i64], e: &[i64]| span(&x, &x, &ids(s), &ids(e), None, &SpanConfig::default());
     for (s, e, side) in [
@@ -106,7 +107,7 @@ fn a_gold_position_outside_the_mask_is_an_error_that_names_the_row() {
     let mask = mask_tensor(&mask);
     // Row 0 is dropped, so row 2 of the batch is row 1 of the remaining rows.
     let (s, e) = (ids(&[9, 0, 1]), ids(&[9, 3, 3]));
-    let run = |s: &Tensor, e: &Tensor| refusal(span(&x, &x, s, e, Some(&mask), &sum()));
+    let run = |s: &Tensor, e: &Tensor| error_message(span(&x, &x, s, e, Some(&mask), &sum()));
     assert_messages([
         (run(&s, &e), "start_positions[2] = 1: context_mask[2, 1] is false…"),
         (run(&e, &s), "end_positions[2] = 1…"),
@@ -118,21 +119,21 @@ fn invalid_arguments_are_reported() {
     let x = Tensor::zeros([2, 4], FLOAT);
     let p = ids(&[0, 3]);
     let default = SpanConfig::default();
-    let logits = |x: &Tensor, y: &Tensor| refusal(span(x, y, &p, &p, None, &default));
-    let positions = |s: &Tensor, e: &Tensor| refusal(span(&x, &x, s, e, None, &default));
-    let masked = |mask: Tensor| refusal(span(&x, &x, &p, &p, Some(&mask), &default));
+    let logits = |x: &Tensor, y: &Tensor| error_message(span(x, y, &p, &p, None, &default));
+    let positions = |s: &Tensor, e: &Tensor| error_message(span(&x, &x, s, e, None, &default));
+    let masked = |mask: Tensor| error_message(span(&x, &x, &p, &p, Some(&mask), &default));
     let reject = SpanConfig { out_of_window: OutOfWindow::Reject, ..Default::default() };
     assert_messages([
         (logits(&x.view([8]), &x), "start_logits: expected shape [B, L], got [8]"),
         (logits(&x, &x.narrow(1, 0, 3)), "end_logits: expected shape [B, L] = [2, 4], got [2, 3]"),
-        (logits(&x, &x.to_kind(Kind::Double)), "end_logits: expected dtype that of start_logits…"),
+        (logits(&x, &x.to_kind(Kind::Double)), "end_logits: expected dtype of start_logits…"),
         (logits(&x, &Tensor::new()), "end_logits…"),
         (positions(&ids(&[0]), &p), "start_positions…"),
         (positions(&p, &p.view([2, 1])), "end_positions…"),
         (masked(Tensor::ones([2, 4], INT64)), "context_mask: expected dtype Bool, got Int64…"),
         (masked(Tensor::ones([4], BOOL)), "context_mask…"),
         (
-            refusal(span(&x, &x, &p, &ids(&[1, 4]), None, &reject)),
+            error_message(span(&x, &x, &p, &ids(&[1, 4]), None, &reject)),
             "end_positions: every value must be in 0..4…from 1 to 4",
         ),
     ]);
@@ -147,10 +148,10 @@ fn full_checks_name_the_row_of_the_batch() {
     bad[[2, 1]] = f64::NAN;
     // Row 0 is dropped, so the error must map the row back to the batch.
     let p = ids(&[4, 0, 1]);
-    let message = refusal(span(&good, &tensor(&bad), &p, &p, None, &full));
+    let message = error_message(span(&good, &tensor(&bad), &p, &p, None, &full));
     assert!(message.starts_with("end_logits[2, 1] = NaN"), "{message}");
     bad[[2, 1]] = f64::NEG_INFINITY;
-    let message = refusal(span(&tensor(&bad), &good, &p, &p, None, &full));
+    let message = error_message(span(&tensor(&bad), &good, &p, &p, None, &full));
     assert!(message.starts_with("start_logits[2, 1] = -inf"), "{message}");
 }
 
@@ -159,13 +160,13 @@ fn low_precision_logits_are_reduced_in_float32() {
     let (starts, ends) = (ramp(5, 384, 0.731, 6.0), ramp(5, 384, 1.137, 6.0));
     let (s, e) = ([0, 383, 17, 5, 400], [3, 383, 17, 99, 400]);
     let naive = naive_side(&starts, &s, None).unwrap() + naive_side(&ends, &e, None).unwrap();
-    let ours = |[x, y]: [&Tensor; 2]| span(x, y, &ids(&s), &ids(&e), None, &sum()).unwrap();
+    let loss = |[x, y]: [&Tensor; 2]| span(x, y, &ids(&s), &ids(&e), None, &sum()).unwrap();
     // Rounding the logits changes each side by at most twice their rounding error, 2 · 2^-9 · 6.
-    LossCase { inputs: [&starts, &ends], ours: &ours, naive }.check_low_precision(0.048);
+    LossCase { inputs: [&starts, &ends], loss: &loss, naive }.check_low_precision(0.048);
 }
 
 #[test]
-fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
+fn an_empty_table_is_the_default_and_unknown_keys_are_rejected() {
     let expected = SpanConfig { out_of_window: OutOfWindow::Reject, ..sum() };
     check_config(
         [("reduction = \"sum\"\nout_of_window = \"reject\"", expected)],
@@ -196,7 +197,7 @@ fn batches() -> impl Strategy<Value = Batch> {
 }
 
 proptest! {
-    #![proptest_config(draws(128))]
+    #![proptest_config(with_cases(128))]
 
     #[test]
     fn agrees_with_the_loops((x, y, mask, s, e) in batches()) {

@@ -10,7 +10,7 @@ fn spans() -> (Tensor, Tensor) {
     (table(&STARTS.map(Vec::from)), table(&ENDS.map(Vec::from)))
 }
 
-fn holes() -> Array2<bool> {
+fn mask_with_holes() -> Array2<bool> {
     let mut mask = Array2::from_elem((2, 6), true);
     (mask[[0, 1]], mask[[1, 0]], mask[[1, 2]]) = (false, false, false);
     mask
@@ -20,7 +20,7 @@ fn holes() -> Array2<bool> {
 fn equals_the_loops_and_its_gradients_equal_central_differences() {
     let (x, y) = (ramp(2, 6, 0.731, 3.0), ramp(2, 6, 1.137, 3.0));
     let (s, e) = spans();
-    let mask = holes();
+    let mask = mask_with_holes();
     for mask in [None, Some(&mask)] {
         let as_tensor = mask.map(mask_tensor);
         let run = |x: &Tensor, y: &Tensor| {
@@ -61,7 +61,7 @@ fn the_negative_gold_log_probability_is_the_span_loss() {
 }
 
 #[test]
-fn values_worked_by_hand() {
+fn hand_computed_values_are_returned() {
     // Odds 3 : 1 : 0 for the start, even odds for the end.
     let x = Tensor::from_slice(&[3_f64.ln(), 0.0, f64::NEG_INFINITY]).view([1, 3]);
     let y = Tensor::zeros([1, 3], DOUBLE);
@@ -75,7 +75,7 @@ fn values_worked_by_hand() {
 #[test]
 fn masked_positions_receive_exactly_zero() {
     let mut with_extreme_rows = ramp(2, 6, 0.417, 2.0);
-    let mask = holes();
+    let mask = mask_with_holes();
     for (index, &inside) in mask.indexed_iter() {
         if !inside {
             with_extreme_rows[index] = f64::NAN;
@@ -129,9 +129,9 @@ fn invalid_logits_are_reported_if_checked() {
         let mut bad = ramp(2, 6, 0.9, 1.0);
         bad[[1, 3]] = value;
         let bad = tensor(&bad);
-        let message = refusal(span_log_probs(&good, &bad, &s, &e, None, Checks::Full));
+        let message = error_message(span_log_probs(&good, &bad, &s, &e, None, Checks::Full));
         assert!(message.starts_with(&format!("end_logits[1, 3] = {value}")), "{message}");
-        let message = refusal(span_log_probs(&bad, &good, &s, &e, None, Checks::Full));
+        let message = error_message(span_log_probs(&bad, &good, &s, &e, None, Checks::Full));
         assert!(message.starts_with(&format!("start_logits[1, 3] = {value}")), "{message}");
         let log_probs = span_log_probs(&good, &bad, &s, &e, None, Checks::Shapes).unwrap();
         assert!(floats(&log_probs.get(1)).iter().all(|value| value.is_nan()));
@@ -143,7 +143,8 @@ fn invalid_logits_are_reported_if_checked() {
 fn invalid_arguments_are_reported() {
     let x = Tensor::zeros([2, 6], FLOAT);
     let (s, e) = spans();
-    let run = |s: &Tensor, e: &Tensor| refusal(span_log_probs(&x, &x, s, e, None, Checks::Shapes));
+    let run =
+        |s: &Tensor, e: &Tensor| error_message(span_log_probs(&x, &x, s, e, None, Checks::Shapes));
     assert_messages([
         (run(&s.view([6]), &e), "starts: expected shape [B, K], got [6]"),
         (run(&s, &e.narrow(1, 0, 2)), "ends: expected shape [B, K] = [2, 3], got [2, 2]"),

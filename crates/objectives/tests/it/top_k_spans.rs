@@ -45,20 +45,20 @@ fn rows(spans: &TopKSpans, batch: usize, k: usize) -> Vec<Vec<Span>> {
     assert_eq!((spans.starts.kind(), spans.ends.kind()), (Kind::Int64, Kind::Int64));
     let (starts, ends) = (ints(&spans.starts), ints(&spans.ends));
     let (scores, valid) = (floats(&spans.scores), bools(&spans.valid));
-    let mut found = Vec::new();
+    let mut lists = Vec::new();
     for row in 0..batch {
         let mut list = Vec::new();
         for i in row * k..(row + 1) * k {
             if valid[i] {
-                assert_eq!(list.len(), i - row * k, "an empty slot before a full one");
+                assert_eq!(list.len(), i - row * k, "an empty slot before a filled slot");
                 list.push((starts[i], ends[i], scores[i]));
             } else {
                 assert_eq!((starts[i], ends[i], scores[i]), (0, 0, f64::NEG_INFINITY));
             }
         }
-        found.push(list);
+        lists.push(list);
     }
-    found
+    lists
 }
 
 #[test]
@@ -104,8 +104,8 @@ fn rows_with_too_few_spans_are_padded() {
     let spans = top_k_spans(&x, &x, Some(&mask_tensor(&mask)), &config(20, Some(30))).unwrap();
     let counts: Vec<usize> = rows(&spans, 3, 20).iter().map(Vec::len).collect();
     assert_eq!(counts, [0, 1, 6]);
-    let one = x.narrow(1, 0, 1);
-    let spans = top_k_spans(&one, &one, None, &config(2, None)).unwrap();
+    let single_column = x.narrow(1, 0, 1);
+    let spans = top_k_spans(&single_column, &single_column, None, &config(2, None)).unwrap();
     assert_eq!(rows(&spans, 3, 2)[0], [(0, 0, 2.0)]);
     for (batch, length) in [(0, 5), (4, 0), (0, 0)] {
         let none = Tensor::zeros([batch, length], DOUBLE);
@@ -116,7 +116,7 @@ fn rows_with_too_few_spans_are_padded() {
 }
 
 #[test]
-fn spans_of_probability_zero_are_no_candidates() {
+fn spans_of_probability_zero_are_excluded() {
     let start = Tensor::from_slice(&[0.0, f64::NEG_INFINITY, 1.0]).view([1, 3]);
     let end = Tensor::from_slice(&[0.0, 5.0, f64::NEG_INFINITY]).view([1, 3]);
     let full = TopKConfig { checks: Checks::Full, ..config(4, None) };
@@ -141,7 +141,7 @@ fn invalid_logits_are_reported_or_ranked_first() {
         let expected = format!("end_logits[1, 2] = {shown}: a logit must be a number or -inf");
         assert!(message.to_string().starts_with(&expected), "{message}");
         // Without the check, the spans that end at this position come first, ordered by start, and
-        // none touches the masked column.
+        // no span contains the masked column.
         let spans = top_k_spans(&good, &tensor(&bad), Some(&mask), &config(4, None)).unwrap();
         assert_eq!(ints(&spans.starts.get(1))[..3], [0, 1, 2]);
         assert_eq!(ints(&spans.ends.get(1))[..3], [2, 2, 2]);
@@ -169,16 +169,19 @@ fn results_have_no_gradient() {
 fn invalid_arguments_are_reported() {
     let x = Tensor::zeros([2, 4], FLOAT);
     let default = TopKConfig::default();
-    let logits = |x: &Tensor, y: &Tensor| refusal(top_k_spans(x, y, None, &default));
-    let with = |config| refusal(top_k_spans(&x, &x, None, &config));
+    let logits = |x: &Tensor, y: &Tensor| error_message(top_k_spans(x, y, None, &default));
+    let with = |config| error_message(top_k_spans(&x, &x, None, &config));
     let ids = x.to_kind(Kind::Int64);
     assert_messages([
         (logits(&x.view([8]), &x), "start_logits: expected shape [B, L], got [8]"),
         (logits(&x, &x.narrow(1, 0, 3)), "end_logits: expected shape [B, L] = [2, 4], got [2, 3]"),
-        (logits(&x, &x.to_kind(Kind::Double)), "end_logits: expected dtype that of…"),
+        (logits(&x, &x.to_kind(Kind::Double)), "end_logits: expected dtype of start_logits…"),
         (logits(&ids, &ids), "start_logits: expected dtype Float…"),
         (logits(&Tensor::new(), &x), "start_logits: the tensor is…"),
-        (refusal(top_k_spans(&x, &x, Some(&ids), &default)), "context_mask: expected dtype Bool…"),
+        (
+            error_message(top_k_spans(&x, &x, Some(&ids), &default)),
+            "context_mask: expected dtype Bool…",
+        ),
         (with(config(0, None)), "k = 0: must be at least 1"),
         (with(config(1, Some(0))), "max_answer_len = 0: must be at least 1"),
     ]);
@@ -187,7 +190,7 @@ fn invalid_arguments_are_reported() {
 }
 
 #[test]
-fn an_empty_table_is_the_default_and_unknown_keys_are_refused() {
+fn an_empty_table_is_the_default_and_unknown_keys_are_rejected() {
     let text = "k = 50\nmax_answer_len = 12\nchecks = \"full\"";
     let expected = TopKConfig { k: 50, max_answer_len: Some(12), checks: Checks::Full };
     check_config([(text, expected)], ["n_best = 20"]);
@@ -203,7 +206,7 @@ fn batches() -> impl Strategy<Value = (Array2<f64>, Array2<f64>, Array2<bool>)> 
 }
 
 proptest! {
-    #![proptest_config(draws(256))]
+    #![proptest_config(with_cases(256))]
 
     #[test]
     fn equals_the_enumeration(
@@ -224,9 +227,9 @@ proptest! {
             // The order of the rows does not matter.
             let reversed_mask = as_tensor.map(|mask| mask.flip([0]));
             let spans = top_k_spans(&x.flip([0]), &y.flip([0]), reversed_mask.as_ref(), &config).unwrap();
-            let mut turned = rows(&spans, batch, k);
-            turned.reverse();
-            prop_assert_eq!(turned, actual);
+            let mut reversed_rows = rows(&spans, batch, k);
+            reversed_rows.reverse();
+            prop_assert_eq!(reversed_rows, actual);
         }
     }
 }

@@ -215,7 +215,7 @@ impl DevSelection {
         let names = sets.iter().map(|set| set.name.clone());
         let rule = CheckpointSelection {
             rule: format!("highest mean of {:?}", self.metric),
-            from_start: self.from_start,
+            include_initial: self.from_start,
             ..CheckpointSelection::highest_mean(names, scores)
         };
         (!sets.is_empty()).then_some(rule)

@@ -34,20 +34,20 @@ static RECORDING: AtomicBool = AtomicBool::new(false);
 /// let trace = folder.path().join("trace.json");
 /// let profile = Profile::start(Device::Cpu)?;
 /// {
-///     let _products = region(c"products");
+///     let _region = region(c"matmul");
 ///     let a = Tensor::ones([64, 64], (Kind::Float, Device::Cpu));
 ///     let _ = a.f_mm(&a)?;
 /// }
 /// profile.finish(&trace)?;
 /// let text = std::fs::read_to_string(&trace)?;
-/// assert!(text.contains("\"aten::mm\"") && text.contains("\"products\""));
+/// assert!(text.contains("\"aten::mm\"") && text.contains("\"matmul\""));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct Profile {
     device: Device,
     /// Makes the type `!Send`: the recording belongs to the thread that started it.
-    here: PhantomData<*const ()>,
+    not_send: PhantomData<*const ()>,
 }
 
 impl Profile {
@@ -65,7 +65,7 @@ impl Profile {
         if started.is_err() {
             RECORDING.store(false, Ordering::Release);
         }
-        started.map(|()| Self { device, here: PhantomData })
+        started.map(|()| Self { device, not_send: PhantomData })
     }
 
     /// Waits for the GPU, stops recording and writes the profile in the Chrome trace format, for
@@ -79,20 +79,20 @@ impl Profile {
         let Some(name) = path.file_name() else {
             return Err(io(std::io::ErrorKind::InvalidFilename.into()));
         };
-        let mut writing = std::ffi::OsString::from(".writing-");
-        writing.push(name);
-        let writing = path.with_file_name(writing);
-        let target = CString::new(writing.as_os_str().as_bytes())
+        let mut temporary = std::ffi::OsString::from(".writing-");
+        temporary.push(name);
+        let temporary = path.with_file_name(temporary);
+        let target = CString::new(temporary.as_os_str().as_bytes())
             .map_err(|error| io(std::io::Error::other(error)))?;
         synchronize(self.device);
         std::mem::forget(self);
         stop(target.as_ptr())?;
-        let Err(error) = fs::rename(&writing, path) else { return Ok(()) };
+        let Err(error) = fs::rename(&temporary, path) else { return Ok(()) };
         // Kineto only logs write errors, and leaves its partial output under this name.
-        let mut partial = writing.clone().into_os_string();
+        let mut partial = temporary.clone().into_os_string();
         partial.push(".tmp");
         let reason = append_error(Path::new(&partial)).unwrap_or(error);
-        for leftover in [partial.as_os_str(), writing.as_os_str()] {
+        for leftover in [partial.as_os_str(), temporary.as_os_str()] {
             // The file may not exist, and another error is reported.
             let _ = fs::remove_file(leftover);
         }
@@ -100,10 +100,10 @@ impl Profile {
     }
 }
 
-/// The error of appending to a file, which is the likely cause of Kineto's failure.
+/// The error of appending to a file. It is the likely cause of Kineto's failure.
 fn append_error(partial: &Path) -> Option<std::io::Error> {
-    let more = fs::File::options().append(true).create(true).open(partial);
-    let written = more.and_then(|mut file| {
+    let file = fs::File::options().append(true).create(true).open(partial);
+    let written = file.and_then(|mut file| {
         file.write_all(&[b' '; 1 << 20])?;
         file.sync_all()
     });
@@ -137,8 +137,9 @@ pub struct Region {
     raw: *mut RawRegion,
 }
 
-/// Starts a named region of this thread, which ends when it is dropped. It costs a few nanoseconds
-/// if no profile is being recorded.
+/// Starts a named region of this thread, which ends when the returned value is dropped.
+///
+/// A region costs a few nanoseconds if no profile is being recorded.
 #[must_use]
 pub fn region(name: &CStr) -> Region {
     // SAFETY: a live string; the result is null if no profile is being recorded.
@@ -162,27 +163,27 @@ mod tests {
 
     use super::*;
 
-    /// Tests that record take turns.
-    fn turn() -> MutexGuard<'static, ()> {
-        static TURN: Mutex<()> = Mutex::new(());
-        TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    /// Locks the profiler for a test.
+    fn lock_profiler() -> MutexGuard<'static, ()> {
+        static LOCK: Mutex<()> = Mutex::new(());
+        LOCK.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    fn product() -> Tensor {
+    fn matmul_sum() -> Tensor {
         let leaf = Tensor::ones([8, 8], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         leaf.mm(&leaf).sum(Kind::Float)
     }
 
     #[test]
     fn the_backward_pass_is_recorded_and_dropped_graphs_are_not() {
-        let (_turn, folder) = (turn(), tempfile::tempdir().unwrap());
+        let (_lock, folder) = (lock_profiler(), tempfile::tempdir().unwrap());
         let path = folder.path().join("trace.json");
         drop(Profile::start(Device::Cpu).unwrap());
         let profile = Profile::start(Device::Cpu).unwrap();
-        assert!(Profile::start(Device::Cpu).is_err(), "one at a time");
-        product().backward();
+        assert!(Profile::start(Device::Cpu).is_err(), "only one profile at a time");
+        matmul_sum().backward();
         profile.finish(&path).unwrap();
-        let _unseen = region(c"after the end");
+        let _unrecorded = region(c"after the end");
         let summary = TraceSummary::read(&path).unwrap();
         let names: Vec<&str> = summary.operators.iter().map(|row| row.name.as_str()).collect();
         assert!(summary.milliseconds > 0.0 && summary.gpu_milliseconds.is_none());
@@ -195,12 +196,12 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_an_error_and_no_file_remains() {
-        let (_turn, folder) = (turn(), tempfile::tempdir().unwrap());
-        // Whatever is written there meets a full disk.
+        let (_lock, folder) = (lock_profiler(), tempfile::tempdir().unwrap());
+        // Writing to `/dev/full` fails like writing to a full disk.
         let partial = folder.path().join(".writing-trace.json.tmp");
         std::os::unix::fs::symlink("/dev/full", partial).unwrap();
         let profile = Profile::start(Device::Cpu).unwrap();
-        product().backward();
+        matmul_sum().backward();
         let error = profile.finish(&folder.path().join("trace.json")).unwrap_err().to_string();
         assert!(error.contains("trace.json: No space left"), "{error}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);

@@ -35,7 +35,7 @@ pub struct TraceSummary {
     pub gpu_milliseconds: Option<f64>,
     /// Kernels and copies on a GPU.
     pub kernels: Vec<NamedTime>,
-    /// Idle times of the GPU, by the innermost host event in the middle of each.
+    /// Idle times of the GPU, named after the innermost host event in the middle of each gap.
     pub gaps: Vec<NamedTime>,
     /// Host calls that wait for a GPU.
     pub waits: Vec<NamedTime>,
@@ -76,7 +76,7 @@ impl Event {
     }
 
     /// Whether this is a CUDA call that waits for the GPU.
-    fn waits(&self) -> bool {
+    fn waits_for_gpu(&self) -> bool {
         self.cat.starts_with("cuda_")
             && (self.name.contains("Synchronize") || self.name == "cudaMemcpy")
     }
@@ -89,7 +89,7 @@ struct Trace {
 }
 
 impl TraceSummary {
-    /// Reads a file of [`Profile::finish`](crate::Profile::finish).
+    /// Reads a file written by [`Profile::finish`](crate::Profile::finish).
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Damaged`] naming the file.
@@ -98,15 +98,15 @@ impl TraceSummary {
             std::fs::read(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
         let trace: Trace = serde_json::from_slice(&text).map_err(|error| Error::Damaged {
             path: path.to_path_buf(),
-            reason: format!("no trace: {error}"),
+            reason: format!("invalid trace: {error}"),
         })?;
-        Ok(Self::of(trace.events))
+        Ok(Self::from_events(trace.events))
     }
 
-    fn of(events: Vec<Event>) -> Self {
+    fn from_events(events: Vec<Event>) -> Self {
         let spans = events.into_iter().filter(|event| event.ph == "X");
-        let (gpu, rest): (Vec<Event>, Vec<Event>) = spans.partition(Event::on_gpu);
-        let mut host: Vec<Event> = rest.into_iter().filter(Event::on_host).collect();
+        let (gpu, other): (Vec<Event>, Vec<Event>) = spans.partition(Event::on_gpu);
+        let mut host: Vec<Event> = other.into_iter().filter(Event::on_host).collect();
         // Enclosing events come before enclosed ones.
         host.sort_by(|a, b| a.ts.total_cmp(&b.ts).then(b.dur.total_cmp(&a.dur)));
         let all = || gpu.iter().chain(&host);
@@ -121,7 +121,7 @@ impl TraceSummary {
             gaps: sum(gaps(&busy, &host)),
             waits: sum(host
                 .iter()
-                .filter(|event| event.waits())
+                .filter(|event| event.waits_for_gpu())
                 .map(|event| (&*event.name, event.dur))),
             operators: sum(exclusive_times(&host)),
         }
@@ -130,13 +130,13 @@ impl TraceSummary {
     /// Returns a Markdown page with tables; times and counts are divided by `steps`.
     pub fn markdown(&self, steps: u64) -> String {
         let per_step = |value: f64| value / steps.max(1) as f64;
-        let mut page = format!("{:.2} ms a step.", per_step(self.milliseconds));
+        let mut page = format!("{:.2} ms per step.", per_step(self.milliseconds));
         if let Some(busy) = self.gpu_milliseconds {
             let (kernels, waits) = (count(&self.kernels), count(&self.waits));
             let _ = write!(
                 page,
-                " The GPU is at work for {:.2} ms of it ({:.0} %), in {:.0} kernels and copies; \
-                 the host waits for it {:.1} times.",
+                " The GPU is busy for {:.2} ms per step ({:.0} %), with {:.0} kernels and copies; \
+                 the host waits for the GPU {:.1} times.",
                 per_step(busy),
                 100.0 * busy / self.milliseconds,
                 per_step(kernels),
@@ -146,9 +146,9 @@ impl TraceSummary {
         page.push('\n');
         let tables = [
             ("Kernels and copies on the GPU", &self.kernels),
-            ("What the host does while the GPU has no work", &self.gaps),
-            ("Calls in which the host waits for the GPU", &self.waits),
-            ("On the host, without what is called from there", &self.operators),
+            ("Idle time of the GPU, by operation of the host", &self.gaps),
+            ("Host calls that wait for the GPU", &self.waits),
+            ("Host operations, exclusive time", &self.operators),
         ];
         for (title, rows) in tables {
             if rows.is_empty() {
@@ -157,14 +157,14 @@ impl TraceSummary {
             let total: f64 = rows.iter().map(|row| row.milliseconds).sum();
             let _ = write!(
                 page,
-                "\n## {title}\n\n| name | times a step | ms a step | share |\n\
+                "\n## {title}\n\n| name | calls per step | ms per step | share |\n\
                  |---|---:|---:|---:|\n"
             );
             for row in rows.iter().take(MAX_ROWS) {
                 let _ = writeln!(
                     page,
                     "| `{}` | {:.1} | {:.3} | {:.1} % |",
-                    short(&row.name),
+                    shortened(&row.name),
                     per_step(row.count as f64),
                     per_step(row.milliseconds),
                     100.0 * row.milliseconds / total.max(f64::MIN_POSITIVE),
@@ -182,7 +182,7 @@ fn count(rows: &[NamedTime]) -> f64 {
 }
 
 /// Shortens a name for a table; kernel names contain template arguments.
-fn short(name: &str) -> String {
+fn shortened(name: &str) -> String {
     let mut text = name.replace(['|', '`'], "/");
     for part in ["void ", "at::native::", "(anonymous namespace)::", "std::", "c10::"] {
         text = text.replace(part, "");
@@ -226,7 +226,7 @@ fn union(events: &[Event]) -> Vec<(f64, f64)> {
     union
 }
 
-/// Each gap between two intervals of `busy`, with the innermost host event in its middle.
+/// Length of each gap between two intervals of `busy`, and the innermost host event in its middle.
 fn gaps<'a>(
     busy: &'a [(f64, f64)],
     host: &'a [Event],
@@ -234,18 +234,18 @@ fn gaps<'a>(
     busy.iter().zip(busy.iter().skip(1)).filter_map(|(before, after)| {
         let gap = after.0 - before.1;
         let middle = before.1 + gap / 2.0;
-        let until = host.partition_point(|event| event.ts <= middle);
-        let begun = host.get(..until).unwrap_or_default();
-        let inner = begun.iter().rev().find(|event| event.end() > middle);
+        let count = host.partition_point(|event| event.ts <= middle);
+        let started = host.get(..count).unwrap_or_default();
+        let inner = started.iter().rev().find(|event| event.end() > middle);
         (gap >= MIN_GAP).then(|| (inner.map_or("(nothing recorded)", |event| &event.name), gap))
     })
 }
 
-/// Each event's time without the events that it encloses on the same thread.
+/// Time of each event, excluding the events that it encloses on the same thread.
 fn exclusive_times(host: &[Event]) -> Vec<(&str, f64)> {
     let mut times: Vec<f64> = host.iter().map(|event| event.dur).collect();
     let mut stacks: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for (at, event) in host.iter().enumerate() {
+    for (index, event) in host.iter().enumerate() {
         let stack = stacks.entry(format!("{} {}", event.pid, event.tid)).or_default();
         let ended = |&open: &usize| host.get(open).is_none_or(|open| open.end() <= event.ts);
         while stack.last().is_some_and(ended) {
@@ -254,7 +254,7 @@ fn exclusive_times(host: &[Event]) -> Vec<(&str, f64)> {
         if let Some(time) = stack.last().and_then(|&outer| times.get_mut(outer)) {
             *time = (*time - event.dur).max(0.0);
         }
-        stack.push(at);
+        stack.push(index);
     }
     host.iter().map(|event| event.name.as_str()).zip(times).collect()
 }
@@ -273,7 +273,7 @@ mod tests {
             ts,
             dur,
         });
-        TraceSummary::of(events.collect())
+        TraceSummary::from_events(events.collect())
     }
 
     fn row(name: &str, count: u64, milliseconds: f64) -> NamedTime {
@@ -281,14 +281,14 @@ mod tests {
     }
 
     #[test]
-    fn time_is_counted_once_where_it_is_spent() {
+    fn operators_have_exclusive_times() {
         let summary = trace(&[
             ("user_annotation", "forward", 1, 0.0, 1000.0),
             ("cpu_op", "linear", 1, 100.0, 400.0),
             ("cpu_op", "addmm", 1, 100.0, 300.0),
             ("cuda_runtime", "cudaLaunchKernel", 1, 350.0, 50.0),
             ("cpu_op", "linear", 1, 500.0, 100.0),
-            // Another thread at the same time.
+            // An operator on another thread at the same time.
             ("cpu_op", "mm", 2, 100.0, 200.0),
             ("ac2g", "an arrow", 1, 0.0, 9e9),
         ]);
@@ -312,10 +312,10 @@ mod tests {
             ("user_annotation", "read", 1, 0.0, 450.0),
             ("cuda_runtime", "cudaStreamSynchronize", 1, 150.0, 100.0),
             ("kernel", "void at::native::gemm<4>(int)", 7, 50.0, 100.0),
-            // On another stream, partly at the same time.
+            // A copy on another stream, partly at the same time.
             ("gpu_memcpy", "Memcpy DtoH", 8, 140.0, 20.0),
             ("kernel", "void at::native::gemm<4>(int)", 7, 200.0, 50.0),
-            // Too near to be idle.
+            // The gap before this kernel is too short to count as idle.
             ("kernel", "norm", 7, 252.0, 48.0),
             ("kernel", "norm", 7, 500.0, 100.0),
             ("kernel", "norm", 7, 800.0, 100.0),
@@ -333,19 +333,19 @@ mod tests {
         assert_eq!(summary.waits, [row("cudaStreamSynchronize", 1, 0.1)]);
         assert_eq!(summary.kernels.first(), Some(&row("norm", 3, 0.248)));
         let page = summary.markdown(2);
-        assert!(page.starts_with("0.45 ms a step. The GPU is at work for 0.20 ms of it (45 %)"));
+        assert!(page.starts_with("0.45 ms per step. The GPU is busy for 0.20 ms per step (45 %)"));
         assert!(page.contains("| `gemm<4>(int)` | 1.0 | 0.075 | 35.9 % |"), "{page}");
     }
 
     #[test]
-    fn nothing_recorded_and_no_trace() {
+    fn empty_traces_are_summarized_and_invalid_traces_are_errors() {
         assert_eq!(trace(&[]), TraceSummary::default());
-        assert_eq!(TraceSummary::default().markdown(0), "0.00 ms a step.\n");
+        assert_eq!(TraceSummary::default().markdown(0), "0.00 ms per step.\n");
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("trace.json");
         assert!(TraceSummary::read(&path).unwrap_err().to_string().contains("trace.json"));
         std::fs::write(&path, "{}").unwrap();
         let error = TraceSummary::read(&path).unwrap_err().to_string();
-        assert!(error.contains("trace.json: no trace"), "{error}");
+        assert!(error.contains("trace.json: invalid trace"), "{error}");
     }
 }

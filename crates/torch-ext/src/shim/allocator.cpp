@@ -1,8 +1,8 @@
 // A CPU allocator that allocates large tensors in a separate address range.
 //
 // In glibc's heap, small long-lived blocks (oneDNN's kernels, 0.25 MB each) are allocated between freed activations.
-// The activations of the next batch, which has another length, do not fit into the gaps, so the heap grows for
-// thousands of steps. In this pool, which contains only large tensors, freed neighbours always merge.
+// The activations of the next batch have other sizes and do not fit into the gaps, so the heap grows for thousands of
+// steps. This pool contains only large tensors, and adjacent free blocks are always merged.
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/alloc_cpu.h>
 #include <sys/mman.h>
@@ -17,7 +17,7 @@
 #include "guard.h"
 
 namespace {
-// Smaller tensors are allocated in glibc's heap, because they fit into its gaps.
+// Minimum size in bytes of tensors in the pool. Smaller tensors fit into the gaps of glibc's heap.
 constexpr size_t kLarge = size_t{1} << 18;
 constexpr size_t kPage = 4096;
 
@@ -35,7 +35,7 @@ class Pool {
     insert(start_, bytes);
   }
 
-  // Returns null if no gap is large enough.
+  // Allocates a block; returns null if no gap is large enough.
   char* get(size_t bytes) {
     const std::lock_guard<std::mutex> lock(mutex_);
     const size_t rounded = (bytes + kPage - 1) / kPage * kPage;
@@ -53,10 +53,10 @@ class Pool {
 
   void put(char* block) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    const auto found = blocks_.find(block);
-    if (found == blocks_.end()) return;
-    size_t size = found->second;
-    blocks_.erase(found);
+    const auto entry = blocks_.find(block);
+    if (entry == blocks_.end()) return;
+    size_t size = entry->second;
+    blocks_.erase(entry);
     auto next = gaps_.lower_bound(block);
     if (next != gaps_.end() && next->first == block + size) {
       size += next->second;
@@ -64,12 +64,12 @@ class Pool {
       next = gaps_.erase(next);
     }
     if (next != gaps_.begin()) {
-      const auto before = std::prev(next);
-      if (before->first + before->second == block) {
-        block = before->first;
-        size += before->second;
-        by_size_.erase({before->second, block});
-        gaps_.erase(before);
+      const auto previous = std::prev(next);
+      if (previous->first + previous->second == block) {
+        block = previous->first;
+        size += previous->second;
+        by_size_.erase({previous->second, block});
+        gaps_.erase(previous);
       }
     }
     insert(block, size);
@@ -106,7 +106,7 @@ void release(void* block) {
 struct PoolAllocator final : c10::Allocator {
   c10::DataPtr allocate(size_t bytes) override {
     void* block = bytes >= kLarge ? pool().get(bytes) : nullptr;
-    // libtorch's own allocator, whose errors contain the size.
+    // Falls back to libtorch's allocator, whose errors contain the size.
     if (block == nullptr) block = c10::alloc_cpu(bytes);
     return {block, block, &release, c10::Device(c10::DeviceType::CPU)};
   }
@@ -118,7 +118,7 @@ struct PoolAllocator final : c10::Allocator {
 extern "C" int polyqa_pool_large_tensors(char** error) {
   return guarded(error, [] {
     static PoolAllocator allocator;
-    // Priority above the default, 0.
+    // The default allocator has priority 0.
     c10::SetCPUAllocator(&allocator, 1);
   });
 }

@@ -4,11 +4,11 @@
 #include <cstring>
 
 namespace {
-// e^x for x from -87 to 88, with an error of about one unit in the last place: 2^n from the exponent bits, times a
-// polynomial over half an octave (coefficients of Cephes). Branch-free, so that loops are vectorised.
+// e^x for x from -87 to 88, with an error of about one unit in the last place: 2^n, set in the exponent bits, times a
+// polynomial over half an octave (coefficients of Cephes). The code has no branches, so that loops are vectorised.
 POLYQA_INLINE float exponential(float x) {
   x = x < -87.0F ? -87.0F : x;
-  constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it leaves a whole number in the low bits
+  constexpr float kRound = 12582912.0F;  // 1.5 * 2^23: adding it leaves an integer in the low bits
   const float shifted = x * 1.44269504088896341F + kRound;
   const float n = shifted - kRound;
   const float r = (x - n * 0.693359375F) - n * -2.12194440e-4F;
@@ -28,23 +28,24 @@ POLYQA_INLINE float exponential(float x) {
 }
 
 template <bool kDrops>
-POLYQA_INLINE void way_back(float* scores, float* grads, int64_t count, float scale, float log_sum, Dropout dropout, RowKey key) {
+POLYQA_INLINE void softmax_backward(float* scores, float* grads, int64_t count, float scale, float log_sum,
+                                    Dropout dropout, RowKey key) {
   float dot = 0;
   // The sign of a probability stores the mask for the second loop.
 #pragma omp simd reduction(+ : dot)
   for (int64_t k = 0; k < count; ++k) {
     const float probability = exponential(scores[k] * scale - log_sum);
-    const float factor = kDrops ? kept(dropout, key, static_cast<uint32_t>(k)) : 1.0F;
+    const float factor = kDrops ? dropout_factor(dropout, key, static_cast<uint32_t>(k)) : 1.0F;
     scores[k] = factor > 0.0F ? probability : -probability;
     grads[k] *= factor;
     dot += probability * grads[k];
   }
-  const float kept_scale = kDrops ? dropout.scale : 1.0F;
+  const float dropout_scale = kDrops ? dropout.scale : 1.0F;
 #pragma omp simd
   for (int64_t k = 0; k < count; ++k) {
     const float probability = std::fabs(scores[k]);
     grads[k] = probability * (grads[k] - dot) * scale;
-    scores[k] = std::signbit(scores[k]) ? 0.0F : probability * kept_scale;
+    scores[k] = std::signbit(scores[k]) ? 0.0F : probability * dropout_scale;
   }
 }
 }  // namespace
@@ -82,13 +83,13 @@ float softmax_dropout(float* scores, int64_t count, float scale, Dropout dropout
     sum += scores[k];
   }
   const float inverse = 1.0F / sum;
-  if (dropout.below == 0) {
+  if (dropout.threshold == 0) {
 #pragma omp simd
     for (int64_t k = 0; k < count; ++k) scores[k] *= inverse;
   } else {
 #pragma omp simd
     for (int64_t k = 0; k < count; ++k) {
-      scores[k] *= inverse * kept(dropout, key, static_cast<uint32_t>(k));
+      scores[k] *= inverse * dropout_factor(dropout, key, static_cast<uint32_t>(k));
     }
   }
   return largest + std::log(sum);
@@ -97,9 +98,9 @@ float softmax_dropout(float* scores, int64_t count, float scale, Dropout dropout
 POLYQA_CLONES
 void softmax_dropout_backward(float* scores, float* grads, int64_t count, float scale, float log_sum,
                               Dropout dropout, RowKey key) {
-  if (dropout.below != 0) {
-    way_back<true>(scores, grads, count, scale, log_sum, dropout, key);
+  if (dropout.threshold != 0) {
+    softmax_backward<true>(scores, grads, count, scale, log_sum, dropout, key);
   } else {
-    way_back<false>(scores, grads, count, scale, log_sum, dropout, key);
+    softmax_backward<false>(scores, grads, count, scale, log_sum, dropout, key);
   }
 }

@@ -1,5 +1,5 @@
-// Casts as autograd functions: CastAll casts many tensors with one kernel launch per direction on a GPU, WithCast
-// returns a tensor and its cast.
+// Casts as autograd functions. CastAll casts many tensors with one kernel launch per pass on a GPU; WithCast returns a
+// tensor and its cast.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_foreach_copy.h>
 #include <ATen/ops/add.h>
@@ -16,16 +16,17 @@ using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Appends views of `whole` that are consecutive blocks of `rows` rows; a single block is `whole` itself, of any shape.
-void cut(const Tensor& whole, at::IntArrayRef rows, variable_list& blocks) {
+// Splits `tensor` into consecutive blocks of `rows[i]` rows, and appends views of these to `blocks`. A single block is
+// `tensor` itself, of any shape.
+void split_rows(const Tensor& tensor, at::IntArrayRef rows, variable_list& blocks) {
   if (rows.size() == 1) {
-    blocks.push_back(whole);
+    blocks.push_back(tensor);
   } else {
-    for (auto& block : whole.split_with_sizes(rows)) blocks.push_back(std::move(block));
+    for (auto& block : tensor.split_with_sizes(rows)) blocks.push_back(std::move(block));
   }
 }
 
-// Concatenates each group of tensors to one tensor, in which they are blocks of rows.
+// Casts each group of tensors, concatenated along the rows.
 struct CastAll : torch::autograd::Function<CastAll> {
   static variable_list forward(AutogradContext* ctx, at::TensorList tensors, const std::vector<int64_t>& counts,
                                at::ScalarType dtype) {
@@ -34,11 +35,11 @@ struct CastAll : torch::autograd::Function<CastAll> {
     variable_list out, blocks;
     size_t at = 0;
     for (const auto count : counts) {
-      const auto of_group = at::IntArrayRef(rows).slice(at, count);
+      const auto group_rows = at::IntArrayRef(rows).slice(at, count);
       auto sizes = tensors[at].sizes().vec();
-      if (count > 1) sizes[0] = std::accumulate(of_group.begin(), of_group.end(), int64_t{0});
+      if (count > 1) sizes[0] = std::accumulate(group_rows.begin(), group_rows.end(), int64_t{0});
       out.push_back(at::empty(sizes, tensors[at].options().dtype(dtype)));
-      cut(out.back(), of_group, blocks);
+      split_rows(out.back(), group_rows, blocks);
       at += count;
     }
     at::_foreach_copy_(blocks, tensors);
@@ -52,18 +53,18 @@ struct CastAll : torch::autograd::Function<CastAll> {
     TORCH_CHECK(!at::GradMode::is_enabled(), "this cast has no second derivative");
     const auto dtype = static_cast<at::ScalarType>(ctx->saved_data["dtype"].toInt());
     const auto counts = ctx->saved_data["counts"].toIntVector(), rows = ctx->saved_data["rows"].toIntVector();
-    variable_list low, wide, all(rows.size() + 2);
+    variable_list low, wide, input_grads(rows.size() + 2);
     size_t at = 0;
     for (size_t group = 0; group < counts.size(); at += counts[group++]) {
       if (!grads[group].defined()) continue;
-      cut(grads[group], at::IntArrayRef(rows).slice(at, counts[group]), low);
+      split_rows(grads[group], at::IntArrayRef(rows).slice(at, counts[group]), low);
       for (auto i = at; wide.size() < low.size(); ++i) {
         const auto& block = low[wide.size()];
-        wide.push_back(all[i] = at::empty_like(block, block.options().dtype(dtype)));
+        wide.push_back(input_grads[i] = at::empty_like(block, block.options().dtype(dtype)));
       }
     }
     if (!low.empty()) at::_foreach_copy_(wide, low);
-    return all;
+    return input_grads;
   }
 };
 
@@ -87,14 +88,15 @@ extern "C" {
 int polyqa_with_cast(const at::Tensor* x, int dtype, at::Tensor** out, char** error) {
   return guarded(error, [&] {
     const auto to = static_cast<at::ScalarType>(dtype);
-    TORCH_CHECK(at::promoteTypes(x->scalar_type(), to) == x->scalar_type(), "a cast from ", x->scalar_type(), " to ", to);
-    const auto both = WithCast::apply(*x, to);
-    for (size_t i = 0; i < 2; ++i) out[i] = new Tensor(both[i]);
+    TORCH_CHECK(at::promoteTypes(x->scalar_type(), to) == x->scalar_type(), "cast from ", x->scalar_type(), " to ", to,
+                ": expected a lower precision");
+    const auto results = WithCast::apply(*x, to);
+    for (size_t i = 0; i < 2; ++i) out[i] = new Tensor(results[i]);
   });
 }
 
-// `dtype` is libtorch's id. `tensors` has the `counts[0]` tensors of the first group, then those of the next group, and
-// so on; `out` has space for one tensor per group.
+// `dtype` is libtorch's id. `tensors` has the tensors of all groups in order, counts[i] of group i; `out` has space for
+// one tensor per group.
 int polyqa_cast_all(at::Tensor* const* tensors, const int64_t* counts, size_t groups, int dtype, at::Tensor** out,
                     char** error) {
   return guarded(error, [&] {
@@ -108,15 +110,15 @@ int polyqa_cast_all(at::Tensor* const* tensors, const int64_t* counts, size_t gr
                     t.scalar_type());
         const auto& top = *tensors[first];
         TORCH_CHECK(i == 0 || (t.dim() > 0 && top.dim() > 0 && t.sizes().slice(1) == top.sizes().slice(1)), "tensor ",
-                    list.size(), ", ", t.sizes(), ", cannot lie below ", top.sizes());
+                    list.size(), ", ", t.sizes(), ", cannot be concatenated with ", top.sizes());
         list.push_back(t);
       }
     }
     if (list.empty()) return;
     const auto to = static_cast<at::ScalarType>(dtype);
-    TORCH_CHECK(at::isFloatingType(to), "a cast to ", to);
-    const auto made = CastAll::apply(at::TensorList(list), std::vector<int64_t>(counts, counts + groups), to);
-    for (size_t group = 0; group < groups; ++group) out[group] = new Tensor(made[group]);
+    TORCH_CHECK(at::isFloatingType(to), "cast to ", to, ", which is not a float dtype");
+    const auto results = CastAll::apply(at::TensorList(list), std::vector<int64_t>(counts, counts + groups), to);
+    for (size_t group = 0; group < groups; ++group) out[group] = new Tensor(results[group]);
   });
 }
 }

@@ -19,7 +19,7 @@ struct Group {
   c10::intrusive_ptr<c10d::Backend> gpu;
 
   // The backend for tensors on the device of `tensor`.
-  c10d::Backend& of(const at::Tensor& tensor) { return tensor.is_cuda() && gpu ? *gpu : *backend; }
+  c10d::Backend& backend_for(const at::Tensor& tensor) { return tensor.is_cuda() && gpu ? *gpu : *backend; }
 };
 
 bool is_loopback(const std::string& host) { return host == "localhost" || host.rfind("127.", 0) == 0 || host == "::1"; }
@@ -33,24 +33,26 @@ auto gloo_device(const std::string& host, const char* interface_name) {
 }  // namespace
 
 extern "C" {
-// Connects to the other ranks at host:port within `meeting_ms`; with `serves`, this process listens there. Later
-// operations have a timeout of `timeout_ms`. `prefix` distinguishes groups that use the same store.
+// Connects to the other ranks at host:port within `connect_timeout_ms`. If `serves`, this process listens on the port;
+// if `agent`, a launcher listens. Later operations have a timeout of `timeout_ms`. `prefix` distinguishes groups that
+// use the same store.
 int polyqa_group_connect(const char* host, uint16_t port, bool serves, bool agent, int rank, int size,
-                         int64_t meeting_ms, int64_t timeout_ms, const char* prefix, const char* interface_name, Group** out, char** error) {
+                         int64_t connect_timeout_ms, int64_t timeout_ms, const char* prefix,
+                         const char* interface_name, Group** out, char** error) {
   return guarded(error, [&] {
     c10d::TCPStoreOptions options;
     options.port = port;
     options.isServer = serves;
     options.numWorkers = size;
-    options.timeout = std::chrono::milliseconds(meeting_ms);
+    options.timeout = std::chrono::milliseconds(connect_timeout_ms);
     // A launcher's store does not count workers.
     options.waitWorkers = !agent;
     c10::intrusive_ptr<c10d::Store> store = c10::make_intrusive<c10d::TCPStore>(std::string(host), options);
     auto settings = c10d::ProcessGroupGloo::Options::create(std::chrono::milliseconds(timeout_ms));
     settings->devices.push_back(gloo_device(host, interface_name));
-    auto meeting = c10::make_intrusive<c10d::PrefixStore>(std::string(prefix), store);
+    auto prefix_store = c10::make_intrusive<c10d::PrefixStore>(std::string(prefix), store);
     c10::intrusive_ptr<c10d::Backend> backend =
-        c10::make_intrusive<c10d::ProcessGroupGloo>(std::move(meeting), rank, size, std::move(settings));
+        c10::make_intrusive<c10d::ProcessGroupGloo>(std::move(prefix_store), rank, size, std::move(settings));
     *out = new Group{std::move(store), std::move(backend), {}};
   });
 }
@@ -64,36 +66,39 @@ bool polyqa_nccl_is_built() {
 #endif
 }
 
-// Uses NCCL for tensors on this rank's GPU `device`. All ranks must call it, each with another GPU.
+// Uses NCCL for tensors on this rank's GPU `device`. All ranks must call this function, each with another GPU.
 int polyqa_group_add_nccl(Group* group, int device, int64_t timeout_ms, const char* prefix, char** error) {
   return guarded(error, [&] {
 #ifdef USE_C10D_NCCL
     auto settings = c10d::ProcessGroupNCCL::Options::create();
     settings->timeout = std::chrono::milliseconds(timeout_ms);
-    auto meeting = c10::make_intrusive<c10d::PrefixStore>(std::string(prefix) + "-nccl", group->store);
-    auto nccl = c10::make_intrusive<c10d::ProcessGroupNCCL>(std::move(meeting), group->backend->getRank(),
+    auto prefix_store = c10::make_intrusive<c10d::PrefixStore>(std::string(prefix) + "-nccl", group->store);
+    auto nccl = c10::make_intrusive<c10d::ProcessGroupNCCL>(std::move(prefix_store), group->backend->getRank(),
                                                             group->backend->getSize(), std::move(settings));
     nccl->setBoundDeviceId(at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(device)));
     group->gpu = std::move(nccl);
 #else
-    throw std::runtime_error("this program was built without the feature `nccl`, or where its headers were missing");
+    throw std::runtime_error("this program was built without the feature `nccl`, or without the headers of NCCL");
 #endif
   });
 }
 
-// Sends entry k of `sent` to rank k mod size, and receives entry k of `into` from it. Entries of this rank itself and
-// empty entries are skipped.
-int polyqa_group_exchange(Group* group, at::Tensor* const* sent, at::Tensor* const* into, size_t count, char** error) {
+// Sends entry k of `sent` to rank k mod size, and receives entry k of `received` from this rank. Entries for this rank
+// itself and empty entries are skipped.
+int polyqa_group_exchange(Group* group, at::Tensor* const* sent, at::Tensor* const* received, size_t count,
+                          char** error) {
   return guarded(error, [&] {
-    const auto size = static_cast<size_t>(group->backend->getSize()), own = static_cast<size_t>(group->backend->getRank());
+    const auto size = static_cast<size_t>(group->backend->getSize());
+    const auto own_rank = static_cast<size_t>(group->backend->getRank());
     std::vector<at::Tensor> out, in;
     for (size_t k = 0; k < count; ++k) {
-      TORCH_CHECK(sent[k]->is_contiguous() && into[k]->is_contiguous(), "what ranks exchange has gaps");
-      out.push_back(k % size == own ? sent[k]->new_empty({0}) : *sent[k]);
-      in.push_back(k % size == own ? into[k]->new_empty({0}) : *into[k]);
+      TORCH_CHECK(sent[k]->is_contiguous() && received[k]->is_contiguous(), "exchanged tensors must be contiguous, entry ",
+                  k, " is not");
+      out.push_back(k % size == own_rank ? sent[k]->new_empty({0}) : *sent[k]);
+      in.push_back(k % size == own_rank ? received[k]->new_empty({0}) : *received[k]);
     }
     std::vector<c10::intrusive_ptr<c10d::Work>> works;
-    if (count > 0 && &group->of(out[0]) != group->backend.get()) {
+    if (count > 0 && &group->backend_for(out[0]) != group->backend.get()) {
       for (size_t k = 0; k < count; k += size) {
         std::vector<at::Tensor> from(in.begin() + k, in.begin() + k + size), to(out.begin() + k, out.begin() + k + size);
         works.push_back(group->gpu->alltoall(from, to, c10d::AllToAllOptions{}));
@@ -115,7 +120,7 @@ int polyqa_group_broadcast(Group* group, const at::Tensor* tensor, int root, cha
     std::vector<at::Tensor> tensors{*tensor};
     c10d::BroadcastOptions options;
     options.rootRank = root;
-    group->of(*tensor).broadcast(tensors, options)->wait();
+    group->backend_for(*tensor).broadcast(tensors, options)->wait();
   });
 }
 

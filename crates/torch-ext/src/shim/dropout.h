@@ -1,4 +1,4 @@
-// Dropout whose mask is a function of a seed and a position, and is recomputed in the backward pass.
+// Dropout with a mask that is a function of a seed and a position, and is recomputed in the backward pass.
 #pragma once
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/Tensor.h>
@@ -6,8 +6,8 @@
 #include <cstdint>
 #include <mutex>
 
-// Compiles a function for several instruction sets, of which the best one is selected at run time. Masks are computed
-// with integers and do not depend on the selection; sums may differ in rounding.
+// Compiles a function for several instruction sets; the best available version is selected at run time. Masks are
+// computed with integers and do not depend on the selection; sums may differ in rounding.
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
 #define POLYQA_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
@@ -17,14 +17,14 @@
 
 struct Dropout {
   uint64_t seed = 0;
-  uint32_t below = 0;  // numbers below it are dropped
-  float scale = 1;     // what a kept number is multiplied by
+  uint32_t threshold = 0;  // elements with a random integer below this threshold are dropped
+  float scale = 1;     // factor of the other elements
 
   static Dropout of(double p, uint64_t seed) {
     Dropout dropout;
     if (p > 0) {
       dropout.seed = seed;
-      dropout.below = static_cast<uint32_t>(std::min(p * 4294967296.0, 4294967295.0));
+      dropout.threshold = static_cast<uint32_t>(std::min(p * 4294967296.0, 4294967295.0));
       dropout.scale = static_cast<float>(1.0 / (1.0 - p));
     }
     return dropout;
@@ -46,10 +46,10 @@ struct RowKey {
   }
 };
 
-// The dropout factor of position k of a row: 0, or the scale. Two rounds of a 32-bit mixer, with the second half of the
-// row's key between them, so that rows with similar first halves also differ. Loops are vectorised if `dropout` is a
-// local copy: a value behind a reference is only loaded when it is needed, which requires a branch.
-POLYQA_INLINE float kept(const Dropout& dropout, RowKey key, uint32_t k) {
+// The dropout factor of position k of a row: 0, or the scale. The random integer is computed by two rounds of a 32-bit
+// mixer, with the second half of the row's key between them, so that rows with similar first halves also differ. Loops
+// are vectorised only if `dropout` is a local copy, because conditional loads through a reference require a branch.
+POLYQA_INLINE float dropout_factor(const Dropout& dropout, RowKey key, uint32_t k) {
   uint32_t x = k + key.first;
   x ^= x >> 16;
   x *= 0x21F0AAADU;
@@ -58,7 +58,7 @@ POLYQA_INLINE float kept(const Dropout& dropout, RowKey key, uint32_t k) {
   x ^= x >> 15;
   x *= 0x9E3779B1U;
   x ^= x >> 16;
-  return x < dropout.below ? 0.0F : dropout.scale;
+  return x < dropout.threshold ? 0.0F : dropout.scale;
 }
 
 // Draws a seed from libtorch's generator, whose state thus determines all masks.
@@ -68,8 +68,8 @@ inline uint64_t draw_seed() {
   return at::check_generator<at::CPUGeneratorImpl>(generator)->random64();
 }
 
-// Checks the offsets of rows: one number per row that determines its mask.
-inline void check_places(const at::Tensor& places, int64_t rows) {
-  TORCH_CHECK(places.dim() == 1 && places.size(0) == rows && places.scalar_type() == at::kLong && places.is_cpu(),
-              "places must be [", rows, "] int64 on the CPU");
+// Checks the shape and dtype of offsets: one integer per row, which determines the row's mask.
+inline void check_offsets(const at::Tensor& offsets, int64_t rows) {
+  TORCH_CHECK(offsets.dim() == 1 && offsets.size(0) == rows && offsets.scalar_type() == at::kLong && offsets.is_cpu(),
+              "offsets must be [", rows, "] int64 on the CPU");
 }

@@ -6,16 +6,16 @@
 
 extern "C" {
 // Query, key and value are [N, heads * D] in half precision on one CUDA device; cumulative is int32 [rows + 1] on the
-// same device, from 0 to N. A token sees `reach` tokens on either side, or its whole row if `reach` is negative. The
-// backward pass is libtorch's own.
+// same device, from 0 to N. A token attends to `window` tokens on either side, or to its whole row if `window` is
+// negative. libtorch provides the backward pass.
 int polyqa_flash_attention(const at::Tensor* query, const at::Tensor* key, const at::Tensor* value,
-                           const at::Tensor* cumulative, int64_t longest, int64_t heads, int64_t reach,
+                           const at::Tensor* cumulative, int64_t longest, int64_t heads, int64_t window,
                            double dropout, at::Tensor** out, char** error) {
   return guarded(error, [&] {
     TORCH_CHECK(query->dim() == 2 && heads > 0 && query->size(1) > 0 && query->size(1) % heads == 0, "query is ",
                 query->sizes(), " and there are ", heads, " heads");
     TORCH_CHECK(query->is_cuda() && (query->scalar_type() == at::kHalf || query->scalar_type() == at::kBFloat16),
-                "flash attention is float16 or bfloat16 on a CUDA device");
+                "flash attention requires float16 or bfloat16 on a CUDA device");
     for (const auto* t : {key, value}) {
       TORCH_CHECK(t->sizes() == query->sizes() && t->scalar_type() == query->scalar_type() &&
                       t->device() == query->device(),
@@ -26,10 +26,10 @@ int polyqa_flash_attention(const at::Tensor* query, const at::Tensor* key, const
                 "cumulative is ", cumulative->sizes(), " ", cumulative->scalar_type());
     TORCH_CHECK(longest > 0 && dropout >= 0 && dropout < 1, "longest is ", longest, ", dropout ", dropout);
     const auto by_head = [&](const at::Tensor& t) { return t.view({t.size(0), heads, -1}); };
-    const auto window = reach < 0 ? std::optional<int64_t>() : reach;
+    const auto optional_window = window < 0 ? std::optional<int64_t>() : window;
     const auto result =
         at::_flash_attention_forward(by_head(*query), by_head(*key), by_head(*value), *cumulative, *cumulative, longest,
-                                     longest, dropout, false, false, std::nullopt, window, window);
+                                     longest, dropout, false, false, std::nullopt, optional_window, optional_window);
     *out = new at::Tensor(std::get<0>(result).reshape(query->sizes()));
   });
 }

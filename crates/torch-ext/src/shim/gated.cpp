@@ -1,4 +1,4 @@
-// The gated product of a feed-forward layer, as an autograd function that writes both gradients into one tensor.
+// Gated GELU of a feed-forward layer, as an autograd function that writes both gradients into one tensor.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/gelu.h>
@@ -21,7 +21,7 @@ struct GatedGelu : torch::autograd::Function<GatedGelu> {
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    TORCH_CHECK(!at::GradMode::is_enabled(), "a gated product has no second derivative");
+    TORCH_CHECK(!at::GradMode::is_enabled(), "gated GELU has no second derivative");
     if (!grads[0].defined()) return {Tensor()};
     const auto wide = ctx->get_saved_variables()[0];
     const auto half = wide.size(-1) / 2;
@@ -37,11 +37,11 @@ struct GatedGelu : torch::autograd::Function<GatedGelu> {
 }  // namespace
 
 extern "C" {
-// [.., 2 I] to [.., I]: GELU of the first half times the second.
+// [.., 2 I] to [.., I]: GELU of the first half times the second half.
 int polyqa_gated_gelu(const at::Tensor* wide, at::Tensor** out, char** error) {
   return guarded(error, [&] {
     TORCH_CHECK(wide->dim() > 0 && wide->size(-1) > 0 && wide->size(-1) % 2 == 0 && wide->is_floating_point(),
-                "a gated product is of halves, got ", wide->sizes(), " ", wide->scalar_type());
+                "gated GELU requires floats in two halves, got ", wide->sizes(), " ", wide->scalar_type());
     *out = new at::Tensor(GatedGelu::apply(*wide));
   });
 }

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <exception>
 
-// 0 on success; otherwise 1, and *error holds a malloc'ed message.
+// Returns 0 on success; otherwise 1, and *error is a malloc'ed message.
 template <class F>
 int guarded(char** error, F&& body) {
   try {

@@ -57,23 +57,23 @@ ALWAYS_INLINE void narrow(float x, at::BFloat16& out) {
   out.x = static_cast<uint16_t>(x != x ? 0x7fc0 : rounded);
 }
 
-// A quantised row: `scale * (values of int8)`, and the sum of these.
+// Scale of a quantised row, and the sum of its int8 values.
 struct Row {
   float scale;
   int32_t sum;
 };
 
-// Writes `padded` elements of `out`; elements from `inputs` on are zero. A row with a non-finite element gets a
+// Quantises a row to `out`, which is padded with zeros to `padded` elements. A row with a non-finite element gets a
 // non-finite scale, and thus non-finite outputs.
 template <class T>
 ALWAYS_INLINE Row quantise_row(const T* x, int64_t inputs, int64_t padded, int8_t* out) {
-  float largest = 0, odd = 0;
+  float largest = 0, non_finite = 0;
   for (int64_t i = 0; i < inputs; ++i) {
     const float value = widen(x[i]);
     largest = std::max(largest, std::fabs(value));
-    odd += value * 0;
+    non_finite += value * 0;
   }
-  if (odd != 0 || odd != odd) largest = 0;
+  if (non_finite != 0 || non_finite != non_finite) largest = 0;
   const float factor = largest > 0 ? 127 / largest : 0;
   int32_t sum = 0;
   for (int64_t i = 0; i < inputs; ++i) {
@@ -84,7 +84,7 @@ ALWAYS_INLINE Row quantise_row(const T* x, int64_t inputs, int64_t padded, int8_
     sum += rounded;
   }
   std::memset(out + inputs, 0, padded - inputs);
-  return {odd != 0 || odd != odd ? std::numeric_limits<float>::quiet_NaN() : largest / 127, sum};
+  return {non_finite != 0 || non_finite != non_finite ? std::numeric_limits<float>::quiet_NaN() : largest / 127, sum};
 }
 
 // Exact GELU; erf by Abramowitz and Stegun 7.1.26 (absolute error below 2e-7).
@@ -96,19 +96,19 @@ ALWAYS_INLINE float gelu(float x) {
   // exp(-z * z) as a power of two times a polynomial.
   const float y = std::max(-z * z * 1.44269504F, -126.0F);
   const float shifted = y + 12582912.0F;
-  int32_t whole;
-  std::memcpy(&whole, &shifted, sizeof whole);
+  int32_t rounded_bits;
+  std::memcpy(&rounded_bits, &shifted, sizeof rounded_bits);
   const float f = (y - (shifted - 12582912.0F)) * 0.69314718F;
   const float series = 1 + f * (1 + f * (0.5F + f * (0.16666667F + f * (0.041666668F + f * (0.008333334F + f * 0.0013888889F)))));
-  const int32_t bits = (whole - 0x4b400000 + 127) << 23;
+  const int32_t bits = (rounded_bits - 0x4b400000 + 127) << 23;
   float power;
   std::memcpy(&power, &bits, sizeof power);
   const float tail = 0.5F * poly * series * power;
   return x * (x < 0 ? tail : 1 - tail);
 }
 
-// Arguments that all tiles of a product share.
-struct Product {
+// Arguments that all tiles of a matmul share.
+struct MatmulArguments {
   int64_t inputs, padded, outputs;
   const uint8_t* weights;
   const float* scales;
@@ -118,7 +118,7 @@ struct Product {
 
 // Scales the sums of one row and panel, and writes `count` outputs.
 template <class T>
-ALWAYS_INLINE void finish(const int32_t* sums, const Row& row, const Product& p, int64_t first, int64_t count, T* out) {
+ALWAYS_INLINE void finish(const int32_t* sums, const Row& row, const MatmulArguments& p, int64_t first, int64_t count, T* out) {
   float values[kPanel];
   for (int64_t c = 0; c < kPanel; ++c) {
     // Weights are stored with 128 added.
@@ -153,7 +153,7 @@ struct Portable {
     return quantise_row(x, inputs, padded, out);
   }
   template <class T>
-  static void write(const int32_t* sums, const Row& row, const Product& p, int64_t first, int64_t count, T* out) {
+  static void write(const int32_t* sums, const Row& row, const MatmulArguments& p, int64_t first, int64_t count, T* out) {
     finish(sums, row, p, first, count, out);
   }
 };
@@ -193,7 +193,7 @@ struct Vnni {
     return quantise_row(x, inputs, padded, out);
   }
   template <class T>
-  WITH_VNNI static void write(const int32_t* sums, const Row& row, const Product& p, int64_t first, int64_t count,
+  WITH_VNNI static void write(const int32_t* sums, const Row& row, const MatmulArguments& p, int64_t first, int64_t count,
                               T* out) {
     finish(sums, row, p, first, count, out);
   }
@@ -201,7 +201,7 @@ struct Vnni {
 #endif
 
 template <class Isa, int R, class Out>
-void tile(const int8_t* a, const Row* rows, const Product& p, int64_t panel, Out* out) {
+void tile(const int8_t* a, const Row* rows, const MatmulArguments& p, int64_t panel, Out* out) {
   int32_t sums[R * kPanel];
   Isa::template multiply<R>(a, p.padded, p.weights + panel * kPanel * p.padded, p.padded / 4, sums);
   const int64_t first = panel * kPanel, count = std::min(kPanel, p.outputs - first);
@@ -209,7 +209,7 @@ void tile(const int8_t* a, const Row* rows, const Product& p, int64_t panel, Out
 }
 
 template <class Isa, class In, class Out>
-void block(const In* x, int64_t count, const Product& p, Out* out) {
+void block(const In* x, int64_t count, const MatmulArguments& p, Out* out) {
   std::vector<int8_t> a(count * p.padded);
   Row rows[kRows];
   for (int64_t r = 0; r < count; ++r) rows[r] = Isa::quantise(x + r * p.inputs, p.inputs, p.padded, &a[r * p.padded]);
@@ -221,7 +221,7 @@ void block(const In* x, int64_t count, const Product& p, Out* out) {
 }
 
 template <class Isa, class In, class Out>
-void product(const Tensor& x, const Product& p, Tensor& out) {
+void multiply_blocks(const Tensor& x, const MatmulArguments& p, Tensor& out) {
   const int64_t rows = p.inputs == 0 ? 0 : x.numel() / p.inputs;
   const In* from = x.const_data_ptr<In>();
   Out* to = out.mutable_data_ptr<Out>();
@@ -232,17 +232,17 @@ void product(const Tensor& x, const Product& p, Tensor& out) {
 }
 
 template <class In, class Out>
-void dispatch(const Tensor& x, const Product& p, bool portable, Tensor& out) {
+void dispatch(const Tensor& x, const MatmulArguments& p, bool portable, Tensor& out) {
 #if defined(__x86_64__)
-  if (has_vnni() && !portable) return product<Vnni, In, Out>(x, p, out);
+  if (has_vnni() && !portable) return multiply_blocks<Vnni, In, Out>(x, p, out);
 #endif
-  product<Portable, In, Out>(x, p, out);
+  multiply_blocks<Portable, In, Out>(x, p, out);
 }
 
 bool has_capability(const char* name) {
-  const auto all = at::cpu::get_cpu_capabilities();
-  const auto found = all.find(name);
-  return found != all.end() && found->second.isBool() && found->second.toBool();
+  const auto capabilities = at::cpu::get_cpu_capabilities();
+  const auto entry = capabilities.find(name);
+  return entry != capabilities.end() && entry->second.isBool() && entry->second.toBool();
 }
 
 int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
@@ -251,7 +251,7 @@ int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 extern "C" {
 bool polyqa_int8_is_fast() { return has_vnni(); }
 bool polyqa_bf16_is_fast() { return has_capability("avx512_bf16"); }
-bool polyqa_amx_is_there() { return has_capability("amx_bf16") && has_capability("amx_tile"); }
+bool polyqa_has_amx() { return has_capability("amx_bf16") && has_capability("amx_tile"); }
 
 // weight [O, I] float32 to packed [panels, I / 4, 64, 4] uint8 and scales [panels * 64] float32.
 int polyqa_int8_pack(const Tensor* weight, Tensor** packed, Tensor** scales, char** error) {
@@ -270,7 +270,7 @@ int polyqa_int8_pack(const Tensor* weight, Tensor** packed, Tensor** scales, cha
     std::vector<int8_t> row(quads * 4);
     for (int64_t o = 0; o < outputs; ++o) {
       const Row quantised = quantise_row(w + o * inputs, inputs, quads * 4, row.data());
-      TORCH_CHECK(quantised.scale == quantised.scale, "a weight has a number that is not finite, output ", o);
+      TORCH_CHECK(quantised.scale == quantised.scale, "a weight is not finite: output ", o);
       factors.mutable_data_ptr<float>()[o] = quantised.scale;
       for (int64_t i = 0; i < quads * 4; ++i) {
         to[((o / kPanel * quads + i / 4) * kPanel + o % kPanel) * 4 + i % 4] = static_cast<uint8_t>(row[i] + 128);
@@ -281,8 +281,8 @@ int polyqa_int8_pack(const Tensor* weight, Tensor** packed, Tensor** scales, cha
   });
 }
 
-// x [.., I] float32 or bfloat16 to [.., O], bfloat16 if `half`; `bias` is [panels * 64]. `portable`: without special
-// instructions.
+// x [.., I] float32 or bfloat16 to [.., O], bfloat16 if `half`, else float32; `bias` is [panels * 64]. `portable`
+// disables special instructions.
 int polyqa_int8_linear(const Tensor* x, const Tensor* packed, const Tensor* scales, const Tensor* bias, int64_t outputs,
                        bool gelu, bool half, bool portable, Tensor** out, char** error) {
   return guarded(error, [&] {
@@ -290,12 +290,13 @@ int polyqa_int8_linear(const Tensor* x, const Tensor* packed, const Tensor* scal
     TORCH_CHECK(x->is_cpu() && x->dim() > 0 && (kind == at::kFloat || kind == at::kBFloat16),
                 "expected float32 or bfloat16 on the CPU, got ", x->sizes(), " ", kind, " on ", x->device());
     const int64_t inputs = x->size(-1), padded = packed->size(1) * 4;
-    TORCH_CHECK(padded == round_up(inputs, 4) && inputs > 0, "expected about ", padded, " inputs, got ", inputs);
+    TORCH_CHECK(padded == round_up(inputs, 4) && inputs > 0, "expected ", padded - 3, " to ", padded, " inputs, got ",
+                inputs);
     auto sizes = x->sizes().vec();
     sizes.back() = outputs;
     const Tensor from = x->contiguous();
     Tensor to = at::empty(sizes, half ? at::kBFloat16 : at::kFloat);
-    const Product p{inputs, padded, outputs, packed->const_data_ptr<uint8_t>(), scales->const_data_ptr<float>(),
+    const MatmulArguments p{inputs, padded, outputs, packed->const_data_ptr<uint8_t>(), scales->const_data_ptr<float>(),
                     bias->const_data_ptr<float>(), gelu};
     if (kind == at::kFloat) {
       half ? dispatch<float, at::BFloat16>(from, p, portable, to) : dispatch<float, float>(from, p, portable, to);

@@ -41,7 +41,7 @@ void scale_by(const Tensor& t, const Tensor& factor) {
 
 Tensor times(const Tensor& t, const Tensor& factor) { return factor.defined() ? t * factor : t; }
 
-// Alignment in bytes of tiles, required by matmuls on GPUs. The memory of a weight's gradient has this many spare
+// Alignment of tiles in bytes, required by matmuls on GPUs. The memory of a weight's gradient has this number of spare
 // bytes.
 constexpr uintptr_t kAlignment = 256;
 
@@ -51,7 +51,7 @@ Tensor with_spare_bytes(at::IntArrayRef sizes, const at::TensorOptions& options)
   return at::empty({count + spare}, options).narrow(0, 0, count).view(sizes);
 }
 
-// Advises the kernel to use large pages for memory that will be written completely, which causes fewer page faults.
+// Advises the kernel to use large pages for memory that will be written completely, to reduce page faults.
 void advise_large_pages(const Tensor& t) {
   constexpr uintptr_t kPage = 1 << 21;
   if (!t.is_cpu()) return;
@@ -69,11 +69,12 @@ class Tile {
   Tile(const Layer& layer, Tensor logits, int64_t first)
       : layer_(layer), logits_(std::move(logits)), first_(first), columns_(logits_.size(1)) {}
 
-  void multiply() { polyqa_product(logits_, layer_.hidden, weight().t(), false); }
+  void multiply() { polyqa_matmul(logits_, layer_.hidden, weight().t(), false); }
 
   Tensor weight() const { return layer_.weight.narrow(0, first_, columns_); }
 
-  // The logits plus bias in the dtype of the sums: in place if this is the dtype of the products, otherwise in `wide`.
+  // The logits plus bias in the dtype of the sums: in place if this is the dtype of the matmuls, otherwise in `wide`,
+  // or in a new tensor if `wide` is undefined.
   Tensor biased(const Tensor& wide = {}) {
     auto x = logits_.scalar_type() == layer_.sums() ? logits_
              : wide.defined() ? wide.narrow(0, 0, logits_.numel()).view(logits_.sizes()).copy_(logits_)
@@ -87,8 +88,8 @@ class Tile {
   // Whether each row's target is in this tile, and its column (0 for targets in other tiles): [rows, 1].
   std::pair<Tensor, Tensor> targets() const {
     const auto column = layer_.targets.unsqueeze(1) - first_;
-    const auto here = column.ge(0).logical_and_(column.lt(columns_));
-    return {here, column.clamp(0, columns_ - 1)};
+    const auto in_tile = column.ge(0).logical_and_(column.lt(columns_));
+    return {in_tile, column.clamp(0, columns_ - 1)};
   }
 
  private:
@@ -97,7 +98,7 @@ class Tile {
   int64_t first_, columns_;
 };
 
-// One pass's running values for each row, [rows, 1].
+// Running values of the softmax of each row, [rows, 1].
 struct Softmax {
   explicit Softmax(const Layer& layer)
       : largest(at::full({layer.rows(), 1}, -std::numeric_limits<double>::infinity(),
@@ -106,14 +107,14 @@ struct Softmax {
         target(at::zeros_like(largest)) {}
 
   // Updates the running values with the logits `x` of a tile.
-  void look(const Tensor& x, const Tile& tile) {
-    const auto here_column = tile.targets();
-    const auto &here = here_column.first, &column = here_column.second;
+  void update(const Tensor& x, const Tile& tile) {
+    const auto targets_in_tile = tile.targets();
+    const auto &in_tile = targets_in_tile.first, &column = targets_in_tile.second;
     largest = at::maximum(largest, x.amax(1, true));
-    target = at::where(here, x.gather(1, column), target);
+    target = at::where(in_tile, x.gather(1, column), target);
   }
 
-  // Replaces logits by e^(logit - largest) in place and adds their sum, after `look` was called for all tiles.
+  // Replaces logits by e^(logit - largest) in place and adds their sum, after `update` was called for all tiles.
   void exponentiate(Tensor& x) {
     x.sub_(largest).exp_();
     total.add_(x.sum(1, true));
@@ -128,21 +129,21 @@ struct Softmax {
 
 // Converts probabilities times scale to gradients of the logits times scale.
 void subtract_targets(Tensor& x, const Tile& tile, const Tensor& scale) {
-  const auto here_column = tile.targets();
-  x.scatter_add_(1, here_column.second, scale.neg().mul_(here_column.first));
+  const auto targets_in_tile = tile.targets();
+  x.scatter_add_(1, targets_in_tile.second, scale.neg().mul_(targets_in_tile.first));
 }
 
 Tensor product(const Tensor& a, const Tensor& b) {
   auto result = at::empty({a.size(0), b.size(1)}, a.options());
-  polyqa_product(result, a, b, false);
+  polyqa_matmul(result, a, b, false);
   return result;
 }
 
-// out (+)= a * b * factor, where `out` may have the dtype of the sums, and a and b the dtype of the products. An
-// undefined factor is 1.
+// Computes out (+)= a * b * factor. a and b have the dtype of the matmuls; `out` has this dtype or the dtype of the
+// sums. An undefined factor means 1.
 void product_into(Tensor out, const Tensor& a, const Tensor& b, bool accumulate, const Tensor& factor) {
   if (out.scalar_type() == a.scalar_type()) {
-    polyqa_product(out, a, times(b, factor), accumulate);
+    polyqa_matmul(out, a, times(b, factor), accumulate);
   } else if (accumulate) {
     factor.defined() ? out.addcmul_(product(a, b), factor) : out.add_(product(a, b));
   } else {
@@ -153,28 +154,28 @@ void product_into(Tensor out, const Tensor& a, const Tensor& b, bool accumulate,
 
 // Processes a few rows over the whole vocabulary in a separate buffer.
 void run_rows(const Layer& layer, Tensor buffer, const RowResults& rows, Gradients* gradients, bool is_first) {
-  Tile all(layer, buffer.narrow(0, 0, layer.rows()), 0);
-  all.multiply();
-  // One block of rows at a time, so that softmax fits in a core's cache.
+  Tile full_tile(layer, buffer.narrow(0, 0, layer.rows()), 0);
+  full_tile.multiply();
+  // Softmax is computed for one block of rows at a time, which fits in a core's cache.
   const auto vocabulary = std::max<int64_t>(1, layer.vocabulary());
   const auto step = layer.hidden.is_cpu() ? std::max<int64_t>(1, (1 << 18) / vocabulary) : layer.rows();
   for (int64_t first = 0; first < layer.rows(); first += step) {
     const auto count = std::min(step, layer.rows() - first);
     const auto part = rows_of(layer, first, count);
-    const auto own = rows_of(rows, first, count);
-    Tile tile(part, all.stored().narrow(0, first, count), 0);
+    const auto chunk = rows_of(rows, first, count);
+    Tile tile(part, full_tile.stored().narrow(0, first, count), 0);
     auto x = tile.biased();
     Softmax softmax(part);
-    softmax.look(x, tile);
+    softmax.update(x, tile);
     softmax.exponentiate(x);
-    own.losses.copy_(softmax.losses());
-    if (!own.scale.defined()) continue;
-    x.mul_(own.scale / softmax.total);
-    subtract_targets(x, tile, own.scale);
+    chunk.losses.copy_(softmax.losses());
+    if (!chunk.scale.defined()) continue;
+    x.mul_(chunk.scale / softmax.total);
+    subtract_targets(x, tile, chunk.scale);
     if (tile.stored().scalar_type() != layer.sums()) tile.stored().copy_(x);
   }
   if (!gradients) return;
-  const auto& logits = all.stored();
+  const auto& logits = full_tile.stored();
   if (gradients->hidden.defined()) {
     product_into(gradients->hidden, logits, layer.weight, false, {});
     scale_by(gradients->hidden, rows.unscale);
@@ -206,19 +207,19 @@ void run_in_gradient(const Layer& layer, const RowResults& rows, Gradients& grad
   const bool in_place = layer.hidden.scalar_type() == layer.sums();
   const auto fitting = megabytes(layer, 8, 128) / (4 * count) / 64 * 64;
   const auto step = std::min(vocabulary, std::max<int64_t>(64, fitting));
-  auto each = [&](auto&& use) {
+  auto each = [&](auto&& body) {
     for (int64_t v = 0; v < vocabulary; v += step) {
       const auto columns = std::min(step, vocabulary - v);
       Tile tile(layer, at::from_blob(base + v * count * size, {count, columns}, options), v);
-      use(tile, v, columns);
+      body(tile, v, columns);
     }
   };
-  // One buffer for all low-precision tiles: a new allocation per tile would cost as much as the products.
+  // One buffer for all low-precision tiles, because one allocation per tile would cost as much as the matmuls.
   const Tensor wide = in_place ? Tensor() : at::empty({count * step}, options.dtype(layer.sums()));
   Softmax softmax(layer);
   each([&](Tile& tile, int64_t, int64_t) {
     tile.multiply();
-    softmax.look(tile.biased(wide), tile);
+    softmax.update(tile.biased(wide), tile);
   });
   each([&](Tile& tile, int64_t, int64_t) {
     auto x = in_place ? tile.stored() : tile.biased(wide);
@@ -265,9 +266,9 @@ int64_t rows_in_gradient(const Layer& layer, const Tensor& weight) {
 int64_t rows_of_chunk(const Layer& layer, int64_t rows) {
   const auto element = static_cast<int64_t>(layer.hidden.element_size());
   const auto fitting = megabytes(layer, 64, 512) / (element * std::max<int64_t>(1, layer.vocabulary()));
-  auto most = std::max<int64_t>(1, layer.chunk_rows > 0 ? layer.chunk_rows : fitting);
-  if (layer.hidden.scalar_type() == at::kHalf) most = std::min(most, kHalfRows);
-  const auto chunks = std::max<int64_t>(1, (rows + most - 1) / most);
+  auto max_rows = std::max<int64_t>(1, layer.chunk_rows > 0 ? layer.chunk_rows : fitting);
+  if (layer.hidden.scalar_type() == at::kHalf) max_rows = std::min(max_rows, kHalfRows);
+  const auto chunks = std::max<int64_t>(1, (rows + max_rows - 1) / max_rows);
   return (rows + chunks - 1) / chunks;
 }
 }  // namespace
@@ -277,11 +278,11 @@ Gradients allocate(const Layer& layer, bool hidden, bool weight, bool bias, at::
   Gradients gradients;
   if (hidden) gradients.hidden = at::empty(layer.hidden.sizes(), options);
   if (weight) {
-    // A single product accumulates in float32, and bfloat16 has float32's range, so the result can be bfloat16.
-    const auto products = layer.weight.options();
+    // A single matmul accumulates in float32, and bfloat16 has float32's range, so the result can be bfloat16.
+    const auto matmul_options = layer.weight.options();
     const bool low = weight_dtype == at::kBFloat16 && layer.weight.scalar_type() == at::kBFloat16;
     const auto once = layer.chunk_rows > 0 ? std::min(layer.chunk_rows, layer.weight.size(1)) : layer.weight.size(1);
-    gradients.weight = with_spare_bytes(layer.weight.sizes(), low && layer.rows() <= once ? products : options);
+    gradients.weight = with_spare_bytes(layer.weight.sizes(), low && layer.rows() <= once ? matmul_options : options);
     advise_large_pages(gradients.weight);
     if (layer.rows() == 0) gradients.weight.zero_();
   }
@@ -290,24 +291,24 @@ Gradients allocate(const Layer& layer, bool hidden, bool weight, bool bias, at::
 }
 
 void run_chunks(const Layer& layer, const RowResults& rows, Gradients* gradients) {
-  int64_t done = 0;
+  int64_t processed = 0;
   if (gradients && gradients->weight.defined() && layer.rows() > 0) {
-    done = rows_in_gradient(layer, gradients->weight);
-    if (done > 0) {
-      Gradients own = *gradients;
-      own.hidden = narrowed(gradients->hidden, 0, done);
-      run_in_gradient(rows_of(layer, 0, done), rows_of(rows, 0, done), own);
+    processed = rows_in_gradient(layer, gradients->weight);
+    if (processed > 0) {
+      Gradients chunk = *gradients;
+      chunk.hidden = narrowed(gradients->hidden, 0, processed);
+      run_in_gradient(rows_of(layer, 0, processed), rows_of(rows, 0, processed), chunk);
     }
   }
-  const auto left = layer.rows() - done;
-  if (left == 0) return;
-  const auto step = rows_of_chunk(layer, left);
+  const auto remaining = layer.rows() - processed;
+  if (remaining == 0) return;
+  const auto step = rows_of_chunk(layer, remaining);
   auto buffer = at::empty({step, layer.vocabulary()}, layer.hidden.options());
-  for (int64_t first = done; first < layer.rows(); first += step) {
+  for (int64_t first = processed; first < layer.rows(); first += step) {
     const auto count = std::min(step, layer.rows() - first);
-    Gradients own;
-    if (gradients) own = {narrowed(gradients->hidden, first, count), gradients->weight, gradients->bias};
-    run_rows(rows_of(layer, first, count), buffer, rows_of(rows, first, count), gradients ? &own : nullptr,
+    Gradients chunk;
+    if (gradients) chunk = {narrowed(gradients->hidden, first, count), gradients->weight, gradients->bias};
+    run_rows(rows_of(layer, first, count), buffer, rows_of(rows, first, count), gradients ? &chunk : nullptr,
              first == 0);
   }
 }

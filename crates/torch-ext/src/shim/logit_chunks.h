@@ -2,22 +2,22 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
-#include "product.h"
+#include "matmul.h"
 
 struct Layer {
-  at::Tensor hidden;   // [N, H], in the dtype of the products
-  at::Tensor weight;   // [V, H], likewise
-  at::Tensor bias;     // [V], in the dtype of the sums; undefined for none
+  at::Tensor hidden;   // [N, H], in the dtype of the matmuls
+  at::Tensor weight;   // [V, H], in the dtype of the matmuls
+  at::Tensor bias;     // [V], in the dtype of the sums; undefined without bias
   at::Tensor targets;  // [N], in 0..V
-  int64_t chunk_rows;  // rows whose logits exist at once; 0 for as many as fit memory that is there anyway
+  int64_t chunk_rows;  // maximum number of rows per chunk; 0 for the default
 
   at::ScalarType sums() const { return sum_dtype(hidden.scalar_type()); }
   int64_t rows() const { return hidden.size(0); }
   int64_t vocabulary() const { return weight.size(0); }
 };
 
-// Gradients of a layer in the dtype of the sums; a weight gradient from a single product has the dtype of the products.
-// Gradients that are not required stay undefined.
+// Gradients of a layer in the dtype of the sums; a weight gradient from a single matmul may have the dtype of the
+// matmuls. Gradients that are not required stay undefined.
 struct Gradients {
   at::Tensor hidden, weight, bias;
 };
@@ -25,8 +25,8 @@ struct Gradients {
 // Results and weights of the rows.
 struct RowResults {
   at::Tensor losses;   // [N]
-  at::Tensor scale;    // [N, 1], the weight of each row's gradient; undefined where none is wanted
-  at::Tensor unscale;  // [], multiplies the gradients once more, after the products; undefined for 1
+  at::Tensor scale;    // [N, 1], the weight of each row's gradient; undefined without gradients
+  at::Tensor unscale;  // [], factor of the gradients after the matmuls; undefined for 1
 };
 
 // Number of float16 rows whose sums do not overflow, if each row's elements are below kHalfRange / (kHalfRows * largest

@@ -6,7 +6,7 @@ POLYQA_CLONES
 NormStatistics dropout_add_norm(const float* x, const float* residual, const float* weight, const float* bias, float* sum,
                                 float* out, int64_t width, float eps, Dropout dropout, RowKey key) {
   float total = 0;
-  if (dropout.below == 0) {
+  if (dropout.threshold == 0) {
 #pragma omp simd reduction(+ : total)
     for (int64_t k = 0; k < width; ++k) {
       sum[k] = x[k] + residual[k];
@@ -15,7 +15,7 @@ NormStatistics dropout_add_norm(const float* x, const float* residual, const flo
   } else {
 #pragma omp simd reduction(+ : total)
     for (int64_t k = 0; k < width; ++k) {
-      sum[k] = x[k] * kept(dropout, key, static_cast<uint32_t>(k)) + residual[k];
+      sum[k] = x[k] * dropout_factor(dropout, key, static_cast<uint32_t>(k)) + residual[k];
       total += sum[k];
     }
   }
@@ -34,29 +34,29 @@ void dropout_add_norm_backward(const float* grad, const float* sum, const float*
                                float* grad_x, float* grad_residual, float* grad_weight, float* grad_bias, int64_t width,
                                Dropout dropout, RowKey key) {
   const float mean = statistics.mean, inverse = statistics.inverse_deviation;
-  float along = 0, total = 0;
-#pragma omp simd reduction(+ : along, total)
+  float normal_sum = 0, total = 0;
+#pragma omp simd reduction(+ : normal_sum, total)
   for (int64_t k = 0; k < width; ++k) {
     const float normal = (sum[k] - mean) * inverse, scaled = grad[k] * weight[k];
     grad_weight[k] += grad[k] * normal;
     grad_bias[k] += grad[k];
-    along += scaled * normal;
+    normal_sum += scaled * normal;
     total += scaled;
   }
-  along /= static_cast<float>(width);
+  normal_sum /= static_cast<float>(width);
   total /= static_cast<float>(width);
 #pragma omp simd
   for (int64_t k = 0; k < width; ++k) {
     const float normal = (sum[k] - mean) * inverse;
-    grad_residual[k] = (grad[k] * weight[k] - total - normal * along) * inverse;
+    grad_residual[k] = (grad[k] * weight[k] - total - normal * normal_sum) * inverse;
   }
-  if (dropout.below == 0) {
+  if (dropout.threshold == 0) {
 #pragma omp simd
     for (int64_t k = 0; k < width; ++k) grad_x[k] = grad_residual[k];
   } else {
 #pragma omp simd
     for (int64_t k = 0; k < width; ++k) {
-      grad_x[k] = grad_residual[k] * kept(dropout, key, static_cast<uint32_t>(k));
+      grad_x[k] = grad_residual[k] * dropout_factor(dropout, key, static_cast<uint32_t>(k));
     }
   }
 }

@@ -6,7 +6,7 @@ struct NormStatistics {
   float mean, inverse_deviation;
 };
 
-// sum = x * mask + residual; out = (sum - mean) / deviation * weight + bias.
+// Computes sum = x * dropout factor + residual and out = (sum - mean) / deviation * weight + bias.
 NormStatistics dropout_add_norm(const float* x, const float* residual, const float* weight, const float* bias, float* sum,
                                 float* out, int64_t width, float eps, Dropout dropout, RowKey key);
 

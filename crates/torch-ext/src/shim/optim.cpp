@@ -18,7 +18,7 @@ std::vector<at::Tensor> as_list(at::Tensor* const* tensors, size_t count) {
   return list;
 }
 // Whether two tensors have the same memory layout; strides of dimensions of size 1 are ignored.
-bool laid_out_alike(const at::Tensor& a, const at::Tensor& b) {
+bool has_same_layout(const at::Tensor& a, const at::Tensor& b) {
   if (a.sizes() != b.sizes()) return false;
   for (int64_t dim = 0; dim < a.dim(); ++dim) {
     if (a.size(dim) != 1 && a.stride(dim) != b.stride(dim)) return false;
@@ -37,7 +37,7 @@ int polyqa_fused_adamw(at::Tensor* const* params, at::Tensor* const* grads, at::
     for (size_t i = 0; i < count; ++i) {
       TORCH_CHECK(params[i]->is_non_overlapping_and_dense(), "parameter ", i, " is not dense");
       for (auto* t : {grads[i], exp_avgs[i], exp_avg_sqs[i]}) {
-        TORCH_CHECK(t->defined() && laid_out_alike(*t, *params[i]) &&
+        TORCH_CHECK(t->defined() && has_same_layout(*t, *params[i]) &&
                         t->scalar_type() == params[i]->scalar_type() &&
                         t->device() == params[i]->device(),
                     "entry ", i, " does not fit its parameter in shape, strides, dtype or device");
@@ -54,7 +54,7 @@ int polyqa_fused_adamw(at::Tensor* const* params, at::Tensor* const* grads, at::
   });
 }
 
-// The norm of all gradients, as a new 0-d tensor.
+// Returns the norm of all gradients as a new 0-d tensor.
 int polyqa_total_norm(at::Tensor* const* grads, size_t count, at::Tensor** out, char** error) {
   return guarded(error, [&] {
     at::NoGradGuard no_grad;
@@ -82,7 +82,7 @@ int polyqa_set_grad(const at::Tensor* param, const at::Tensor* grad, char** erro
   return guarded(error, [&] {
     TORCH_CHECK(param->sizes() == grad->sizes() && param->scalar_type() == grad->scalar_type() &&
                     param->device() == grad->device(),
-                "a gradient of ", grad->sizes(), " for a parameter of ", param->sizes());
+                "gradient and parameter differ in shape, dtype or device: ", grad->sizes(), " and ", param->sizes());
     // The handle is const, but the shared tensor is not.
     at::Tensor(*param).mutable_grad() = *grad;
   });

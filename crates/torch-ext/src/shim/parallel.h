@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <atomic>
 
-// Calls body(row) for every row in 0..rows, with at least `grain` rows per thread. It uses a loop of libtorch, because
-// a second OpenMP runtime would not share libtorch's threads.
+// Calls body(row) for every row in 0..rows, with at least `grain` rows per thread. The loop is a function of libtorch,
+// because a second OpenMP runtime would not share libtorch's threads.
 template <class Body>
 void parallel_rows(int64_t rows, int64_t grain, const Body& body) {
   if (rows <= 0) return;
@@ -21,8 +21,8 @@ void parallel_rows(int64_t rows, int64_t grain, const Body& body) {
       std::max<int64_t>(grain, 1));
 }
 
-// Calls body(task) for every task in 0..tasks with dynamic scheduling, for large tasks, so that a thread on a busy core
-// does not delay the others.
+// Calls body(task) for every task in 0..tasks, for large tasks. Scheduling is dynamic, so that a thread on a busy core
+// does not delay the other threads.
 template <class Body>
 void parallel_tasks(int64_t tasks, const Body& body) {
   std::atomic<int64_t> next{0};

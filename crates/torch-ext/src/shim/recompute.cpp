@@ -20,7 +20,7 @@ using torch::autograd::variable_list;
 using Run = at::Tensor* (*)(void* body, const at::Tensor* input, char** error);
 using Drop = void (*)(void* body);
 
-// The caller's function, freed with the last graph that needs it.
+// The caller's function, freed with the last graph that uses it.
 struct Body : torch::CustomClassHolder {
   Run run;
   Drop drop;
@@ -31,14 +31,14 @@ struct Body : torch::CustomClassHolder {
 
   Tensor operator()(const Tensor& input) const {
     char* error = nullptr;
-    Tensor* made = run(body, &input, &error);
-    if (made == nullptr) {
+    Tensor* result = run(body, &input, &error);
+    if (result == nullptr) {
       const std::string message = error == nullptr ? "no message" : error;
       free(error);
       TORCH_CHECK(false, message);
     }
-    Tensor out = *made;
-    delete made;
+    Tensor out = *result;
+    delete result;
     return out;
   }
 };
@@ -63,13 +63,13 @@ struct Replay {
   bool cached;
   at::ScalarType dtype;
 
-  Replay(const at::Device& device, const Tensor& state, bool enabled, at::ScalarType wanted)
+  Replay(const at::Device& device, const Tensor& state, bool enabled, at::ScalarType target_dtype)
       : device(device), state(generator_state(device)),
         autocast(at::autocast::is_autocast_enabled(device.type())),
         cached(at::autocast::is_autocast_cache_enabled()),
         dtype(at::autocast::get_autocast_dtype(device.type())) {
     set_generator_state(device, state);
-    at::autocast::set_autocast_dtype(device.type(), wanted);
+    at::autocast::set_autocast_dtype(device.type(), target_dtype);
     at::autocast::set_autocast_enabled(device.type(), enabled);
     at::autocast::set_autocast_cache_enabled(false);
     at::autocast::increment_nesting();
@@ -113,7 +113,7 @@ struct Recompute : torch::autograd::Function<Recompute> {
 
 extern "C" {
 int polyqa_recompute(Run run, Drop drop, void* body, const at::Tensor* input, at::Tensor** out, char** error) {
-  // Takes ownership, also in case of an error.
+  // Takes ownership of `body`, also in case of an error.
   auto owned = c10::make_intrusive<Body>(run, drop, body);
   return guarded(error, [&] { *out = new Tensor(Recompute::apply(*input, owned)); });
 }

@@ -1,4 +1,4 @@
-// State of a device's random generator, to repeat dropout masks.
+// State of a device's random generator, to reproduce dropout masks.
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
@@ -24,7 +24,7 @@ int polyqa_rng_state(int64_t device_index, at::Tensor** out, char** error) {
   });
 }
 
-// Float32 on the CPU, from a separate generator.
+// Draws float32 values on the CPU from a separate generator.
 int polyqa_seeded_randn(const int64_t* sizes, size_t dims, int64_t seed, at::Tensor** out, char** error) {
   return guarded(error, [&] {
     auto generator = at::detail::createCPUGenerator(static_cast<uint64_t>(seed));

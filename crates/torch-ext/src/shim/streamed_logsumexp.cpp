@@ -1,5 +1,5 @@
-// Log-sum-exp of query-key products, with keys in blocks and running maxima, so that only one block of products exists
-// at a time.
+// Log-sum-exp of query-key products over blocks of keys with running maxima. Only one block of products exists at a
+// time.
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/amax.h>
@@ -11,7 +11,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "guard.h"
-#include "product.h"
+#include "matmul.h"
 
 #include <limits>
 
@@ -25,11 +25,11 @@ constexpr double kNone = -std::numeric_limits<double>::infinity();
 struct Pairs {
   Tensor query;        // [R, D], in the dtype of the sums, already divided by the temperature
   Tensor key;          // [M, D], any float dtype
-  Tensor query_group;  // [R], undefined for none
-  Tensor key_group;    // [M], likewise
-  bool negative_groups;  // a negative number is a group too, not none
+  Tensor query_group;  // [R], undefined without groups
+  Tensor key_group;    // [M], undefined without groups
+  bool negative_groups;  // whether negative numbers are groups; if false, they mean no group
   Tensor offset;         // [R, 1], subtracted from each product of a query; undefined for 0
-  double normalise_eps;  // keys are divided by max(norm, eps); negative: they are taken as they are
+  double normalise_eps;  // keys are divided by max(norm, eps); negative: keys are not normalised
   int64_t block;
 
   Tensor keys(int64_t first, int64_t count) const {
@@ -42,24 +42,24 @@ struct Pairs {
   // Excludes pairs of the same group, if groups are given.
   void exclude(const Tensor& logits, int64_t first) const {
     if (!query_group.defined()) return;
-    auto own = key_group.narrow(0, first, logits.size(1)).unsqueeze(0);
-    auto same = query_group.unsqueeze(1).eq(own);
-    if (!negative_groups) same.logical_and_(own.ge(0));
+    auto block_groups = key_group.narrow(0, first, logits.size(1)).unsqueeze(0);
+    auto same = query_group.unsqueeze(1).eq(block_groups);
+    if (!negative_groups) same.logical_and_(block_groups.ge(0));
     logits.masked_fill_(same, kNone);
   }
 
   template <class Use>
-  void each(Use&& use) const {
+  void each(Use&& body) const {
     const auto count = key.size(0), rows = query.size(0);
     auto buffer = at::empty({rows * std::min(block, count)}, query.options());
     for (int64_t first = 0; first < count; first += block) {
       const auto size = std::min(block, count - first);
-      const auto own = keys(first, size);
+      const auto block_keys = keys(first, size);
       auto logits = buffer.narrow(0, 0, rows * size).view({rows, size});
-      polyqa_product(logits, query, own.t(), false);
+      polyqa_matmul(logits, query, block_keys.t(), false);
       if (offset.defined()) logits.sub_(offset);
       exclude(logits, first);
-      use(first, own, logits);
+      body(first, block_keys, logits);
     }
   }
 };
@@ -77,19 +77,19 @@ struct StreamedLogSumExp : torch::autograd::Function<StreamedLogSumExp> {
     const auto rows = query.size(0);
     auto largest = at::full({rows, 1}, kNone, pairs.query.options());
     auto total = at::zeros({rows, 1}, pairs.query.options());
-    // The gradient of the query: the mean of the keys under the softmax, times `total`.
+    // The gradient of the query times `total`, which is the sum of the keys weighted by the exponentials.
     auto expected = grad_query ? at::zeros({rows, query.size(1)}, pairs.query.options()) : Tensor();
     pairs.each([&](int64_t, const Tensor& keys, Tensor& logits) {
-      auto now = at::maximum(largest, logits.amax(1, true));
-      auto shift = now.masked_fill(now.eq(kNone), 0);  // a row without candidates so far stays at 0 terms
+      auto new_largest = at::maximum(largest, logits.amax(1, true));
+      auto shift = new_largest.masked_fill(new_largest.eq(kNone), 0);  // avoids NaN in rows without candidates so far
       auto shrink = (largest - shift).exp_();
       logits.sub_(shift).exp_();
       total.mul_(shrink).add_(logits.sum(1, true));
       if (grad_query) {
         expected.mul_(shrink);
-        polyqa_product(expected, logits, keys, true);
+        polyqa_matmul(expected, logits, keys, true);
       }
-      largest = now;
+      largest = new_largest;
     });
     auto result = (total.log() + largest.masked_fill(largest.eq(kNone), 0)).squeeze(1);
     if (grad_query) {
@@ -129,7 +129,7 @@ struct StreamedLogSumExp : torch::autograd::Function<StreamedLogSumExp> {
       pairs.each([&](int64_t first, const Tensor& keys, Tensor& logits) {
         logits.sub_(shift).exp_().mul_(column);
         auto out = grad_key.narrow(0, first, keys.size(0));
-        polyqa_product(out, logits.t(), pairs.query, false);
+        polyqa_matmul(out, logits.t(), pairs.query, false);
       });
       result[1] = grad_key.to(saved[1].scalar_type());
     }
@@ -146,7 +146,7 @@ int polyqa_streamed_logsumexp(const Tensor* query, const Tensor* key, const Tens
   return guarded(error, [&] {
     TORCH_CHECK(query->dim() == 2 && key->dim() == 2 && query->size(1) == key->size(1),
                 "query must be [R, D] and key [M, D], got ", query->sizes(), " and ", key->sizes());
-    TORCH_CHECK((query_group == nullptr) == (key_group == nullptr), "groups come for queries and keys together");
+    TORCH_CHECK((query_group == nullptr) == (key_group == nullptr), "groups are required for both queries and keys");
     TORCH_CHECK(block > 0, "block must be at least 1, got ", block);
     // Absent tensors are not passed to the autograd function, because an undefined tensor has no device.
     const auto rows = query_group ? std::make_optional(*query_group) : std::nullopt;
@@ -160,7 +160,7 @@ int polyqa_streamed_logsumexp(const Tensor* query, const Tensor* key, const Tens
     const auto offsets = offset ? std::make_optional(offset->detach()) : std::nullopt;
     TORCH_CHECK(!offsets || (offsets->dim() == 1 && offsets->size(0) == query->size(0)), "offset must be [R]");
     const bool grad = at::GradMode::is_enabled(), grad_key = grad && key->requires_grad();
-    TORCH_CHECK(!grad_key || normalise_eps < 0, "normalise keys that take gradient before the call");
+    TORCH_CHECK(!grad_key || normalise_eps < 0, "normalise keys that require gradient before the call");
     c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
     *out = new Tensor(StreamedLogSumExp::apply(*query, *key, rows, columns, negative_groups != 0, offsets, temperature,
                                                normalise_eps, block, grad && query->requires_grad(), grad_key));

@@ -52,31 +52,31 @@ impl TensorFile {
         let size = u64::from_le_bytes(size);
         if size > MAX_HEADER || size > length - 8 {
             let reason = format!(
-                "the header claims {size} bytes, the file has {length}; truncated, or not a \
-                 safetensors file"
+                "the header has a size of {size} bytes, but the file has {length} bytes; the file \
+                 is truncated or not a safetensors file"
             );
             return Err(Error::damaged(path, reason));
         }
         let mut header = vec![0u8; usize::try_from(size).unwrap_or(0)];
         file.read_exact(&mut header).map_err(io)?;
-        let broken = |error| Error::damaged(path, format!("header: {error}"));
-        let Entries(entries) = serde_json::from_slice(&header).map_err(broken)?;
+        let header_error = |error| Error::damaged(path, format!("header: {error}"));
+        let Entries(entries) = serde_json::from_slice(&header).map_err(header_error)?;
         if entries > MAX_ENTRIES {
             let reason = format!("header: {entries} entries, expected at most {MAX_ENTRIES}");
             return Err(Error::damaged(path, reason));
         }
-        let metadata: Metadata = serde_json::from_slice(&header).map_err(broken)?;
+        let metadata: Metadata = serde_json::from_slice(&header).map_err(header_error)?;
         let start = size + 8;
         let body = u64::try_from(metadata.data_len()).unwrap_or(u64::MAX);
         if start.checked_add(body) != Some(length) {
             let reason = format!(
-                "the header describes {body} bytes of tensors, the file holds {}; truncated or \
-                 padded",
+                "the header describes {body} bytes of tensors, but the file has {} bytes; the file \
+                 is truncated or padded",
                 length - start
             );
             return Err(Error::damaged(path, reason));
         }
-        // A tensor without elements may declare any other size next to 0.
+        // A tensor with a dimension of size 0 may declare any size for the other dimensions.
         let tensors = metadata.tensors();
         if let Some((name, info)) = tensors.iter().find(|(_, info)| shape_of(info).is_none()) {
             let reason = format!("header: tensor {name}: shape {:?} is too large", info.shape);
@@ -123,34 +123,38 @@ impl TensorFile {
     /// [`Error::Stored`] if the file has no such tensor or stores it in a dtype that libtorch
     /// lacks; [`Error::Io`].
     pub fn read(&self, name: &str) -> Result<Tensor> {
-        let refuse = |expected, got: String| Error::stored(&self.path, name, expected, got);
+        let stored_error = |expected, got: String| Error::stored(&self.path, name, expected, got);
         let Some(info) = self.metadata.info(name) else {
-            return Err(refuse("a tensor of this name", "none".into()));
+            return Err(stored_error("a tensor of this name", "none".into()));
         };
         let Some(kind) = kind_of(info.dtype) else {
-            return Err(refuse("a dtype that libtorch has", info.dtype.to_string()));
+            return Err(stored_error("a dtype that libtorch supports", info.dtype.to_string()));
         };
         let Some(shape) = shape_of(info) else {
-            return Err(refuse("a shape that libtorch can hold", format!("{:?}", info.shape)));
+            return Err(stored_error(
+                "a shape that libtorch supports",
+                format!("{:?}", info.shape),
+            ));
         };
         let (from, to) = info.data_offsets;
         if from == to {
             return Ok(Tensor::f_zeros(&shape, (kind, Device::Cpu))?);
         }
-        let at = u64::try_from(from).ok().and_then(|from| self.start.checked_add(from));
-        let at = at.ok_or_else(|| refuse("an offset within the file", from.to_string()))?;
+        let offset = u64::try_from(from).ok().and_then(|from| self.start.checked_add(from));
+        let offset =
+            offset.ok_or_else(|| stored_error("an offset within the file", from.to_string()))?;
         // Reads directly into the tensor's memory. A memory map would not save memory, and
         // truncation of a mapped file would crash the program.
         let tensor = Tensor::f_empty(&shape, (kind, Device::Cpu))?;
         let length = to.saturating_sub(from);
-        let held = tensor.numel().saturating_mul(kind.elt_size_in_bytes());
-        if held != length {
-            return Err(refuse("as many bytes as its shape and dtype take", length.to_string()));
+        let expected_length = tensor.numel().saturating_mul(kind.elt_size_in_bytes());
+        if expected_length != length {
+            return Err(stored_error("a size that matches shape and dtype", length.to_string()));
         }
         // SAFETY: a new contiguous tensor on the CPU owns this many bytes, and nothing else
         // accesses it.
         let bytes = unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), length) };
-        self.file.read_exact_at(bytes, at).map_err(|error| Error::io(&self.path, error))?;
+        self.file.read_exact_at(bytes, offset).map_err(|error| Error::io(&self.path, error))?;
         Ok(tensor)
     }
 }

@@ -8,7 +8,7 @@ fn named(tensors: &TensorMap) -> impl Iterator<Item = (&str, &Tensor)> {
 }
 
 #[test]
-fn every_dtype_comes_back_as_it_was_written() {
+fn every_dtype_round_trips() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.safetensors");
     let base = Tensor::from_slice(&[0.0f64, 1.0, -2.5, 1e4]).view([2, 2]);
@@ -36,18 +36,18 @@ fn every_dtype_comes_back_as_it_was_written() {
     tensors.insert("scalar".into(), Tensor::from(3.5f32));
     tensors.insert("trained".into(), Tensor::from_slice(&[1f32, 2.0]).set_requires_grad(true));
     write_tensors(&path, named(&tensors), &[]).unwrap();
-    let back = read_tensors(&path).unwrap();
-    assert_eq!(back.keys().collect::<Vec<_>>(), tensors.keys().collect::<Vec<_>>());
+    let loaded = read_tensors(&path).unwrap();
+    assert_eq!(loaded.keys().collect::<Vec<_>>(), tensors.keys().collect::<Vec<_>>());
     for (name, tensor) in &tensors {
-        assert_eq!(back[name].kind(), tensor.kind(), "{name}");
-        assert_eq!(&back[name], tensor, "{name}");
-        assert_eq!(back[name].size(), tensor.size(), "{name}");
+        assert_eq!(loaded[name].kind(), tensor.kind(), "{name}");
+        assert_eq!(&loaded[name], tensor, "{name}");
+        assert_eq!(loaded[name].size(), tensor.size(), "{name}");
     }
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file stays");
 }
 
 #[test]
-fn bytes_and_metadata_are_those_of_the_format() {
+fn bytes_equal_those_of_the_safetensors_library() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.safetensors");
     let (a, b) = (Tensor::from_slice(&[1u8, 2, 3]), Tensor::from_slice(&[1f32, -2.0]).view([2, 1]));
@@ -65,7 +65,7 @@ fn bytes_and_metadata_are_those_of_the_format() {
 }
 
 #[test]
-fn one_tensor_is_read_without_the_others() {
+fn tensors_are_read_separately() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.safetensors");
     let values = |k: i64| Tensor::arange(k, (Kind::Int64, Device::Cpu)) + k;
@@ -77,7 +77,7 @@ fn one_tensor_is_read_without_the_others() {
     assert_eq!((file.shape("t07"), file.dtype("t07")), (Some(vec![7]), Some("I64".into())));
     assert!(file.contains("t00") && !file.contains("t20"));
     assert_eq!((file.shape("t20"), file.dtype("t20")), (None, None));
-    // From several threads at once, since the file is shared.
+    // Several threads read the shared file at the same time.
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -92,7 +92,7 @@ fn one_tensor_is_read_without_the_others() {
 }
 
 #[test]
-fn a_damaged_file_is_an_error_that_names_it() {
+fn errors_of_damaged_files_name_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.safetensors");
     let tensor = Tensor::arange(100, (Kind::Float, Device::Cpu));
@@ -113,8 +113,9 @@ fn a_damaged_file_is_an_error_that_names_it() {
     };
     let none: &[u8] = &[];
     let empties = |count: usize| {
-        let one = |k| format!(r#""x{k}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#);
-        format!("{{{}}}", (0..count).map(one).collect::<Vec<_>>().join(","))
+        let header_entry =
+            |k| format!(r#""x{k}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#);
+        format!("{{{}}}", (0..count).map(header_entry).collect::<Vec<_>>().join(","))
     };
     let cases = [
         (with_header(&empties(100_001), none), "100001 entries, expected at most 100000"),
@@ -123,7 +124,7 @@ fn a_damaged_file_is_an_error_that_names_it() {
         (bytes[..20].to_vec(), "truncated"),
         (bytes[..3].to_vec(), "at least 8"),
         (Vec::new(), "at least 8"),
-        (huge, "the header claims 18446744073709551615"),
+        (huge, "the header has a size of 18446744073709551615"),
         (with_header("no JSON", none), "header:"),
         (with_header("\"\u{e9}", none), "header:"),
         (with_header(&entry("[1]", "[4,0]"), &[0; 4]), "header:"),
@@ -147,7 +148,7 @@ fn a_damaged_file_is_an_error_that_names_it() {
 }
 
 #[test]
-fn dtypes_without_a_counterpart_are_named() {
+fn unsupported_dtypes_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.safetensors");
     let header = r#"{"x":{"dtype":"F8_E5M2","shape":[4],"data_offsets":[0,4]}}"#;
@@ -160,7 +161,7 @@ fn dtypes_without_a_counterpart_are_named() {
     for part in ["t.safetensors", "tensor x", "F8_E5M2"] {
         assert!(message.contains(part), "{message}");
     }
-    // The other way round; the file there stays.
+    // A dtype that safetensors does not support is an error, and the old file stays.
     let complex = Tensor::zeros([2], (Kind::ComplexFloat, Device::Cpu));
     let sound = Tensor::from(1f32);
     let error = write_tensors(&path, [("a", &sound), ("z", &complex)], &[]).unwrap_err();
@@ -173,24 +174,24 @@ fn dtypes_without_a_counterpart_are_named() {
 }
 
 #[test]
-fn what_cannot_be_written_leaves_the_old_file() {
+fn a_failed_write_preserves_the_old_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.safetensors");
-    let one = Tensor::from(1f32);
-    write_tensors(&path, [("x", &one)], &[]).unwrap();
+    let first = Tensor::from(1f32);
+    write_tensors(&path, [("x", &first)], &[]).unwrap();
     let old = std::fs::read(&path).unwrap();
-    let two = Tensor::from(2f32);
-    let error = write_tensors(&path, [("x", &one), ("x", &two)], &[]).unwrap_err();
+    let second = Tensor::from(2f32);
+    let error = write_tensors(&path, [("x", &first), ("x", &second)], &[]).unwrap_err();
     assert!(error.to_string().contains("tensor x"), "{error}");
-    // Values of a sparse tensor lie in no one place; this shows only when they are copied.
+    // A sparse tensor has no contiguous values, so copying its bytes fails.
     let sparse = Tensor::eye(3, (Kind::Float, Device::Cpu)).to_sparse_sparse_dim(2);
-    let error = write_tensors(&path, [("a", &one), ("s", &sparse)], &[]).unwrap_err();
+    let error = write_tensors(&path, [("a", &first), ("s", &sparse)], &[]).unwrap_err();
     assert!(matches!(&error, Error::Stored { tensor, .. } if tensor == "s"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), old);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 
     let missing = folder.path().join("missing/t.safetensors");
-    let error = write_tensors(&missing, [("x", &one)], &[]).unwrap_err();
+    let error = write_tensors(&missing, [("x", &first)], &[]).unwrap_err();
     assert!(matches!(error, Error::Io { .. }), "{error}");
     assert!(!missing.exists());
 }

@@ -14,14 +14,14 @@ use crate::{Error, Result};
 const MAX_HEADER: usize = 100_000_000;
 
 /// A tensor whose bytes are copied on request.
-struct Pending<'a> {
+struct PendingTensor<'a> {
     tensor: &'a Tensor,
     kind: Kind,
     dtype: Dtype,
     shape: Vec<usize>,
 }
 
-impl Pending<'_> {
+impl PendingTensor<'_> {
     fn len(&self) -> usize {
         self.shape.iter().product::<usize>() * self.kind.elt_size_in_bytes()
     }
@@ -36,9 +36,10 @@ impl Pending<'_> {
     }
 }
 
-/// Writes named tensors of any device atomically to a safetensors file, each in its own dtype.
-/// `metadata` is stored in the header (`format` = `pt` marks a PyTorch model). The bytes of only
-/// one tensor at a time are copied in memory.
+/// Writes named tensors on any device atomically to a safetensors file.
+///
+/// Each tensor is stored in its dtype. `metadata` is stored in the header (`format` = `pt` marks a
+/// PyTorch model). Only the bytes of one tensor are copied in memory at a time.
 ///
 /// # Errors
 /// [`Error::Stored`] if a tensor's dtype has no counterpart in the format, its values cannot be
@@ -51,47 +52,47 @@ pub fn write_tensors<'a>(
     let path = path.as_ref();
     let mut pending = BTreeMap::new();
     for (name, tensor) in tensors {
-        let refuse = |expected, got| Err(Error::stored(path, name, expected, got));
+        let stored_error = |expected, got| Err(Error::stored(path, name, expected, got));
         let kind = tensor.f_kind()?;
         let Some(dtype) = dtype_of(kind) else {
-            return refuse("a dtype that safetensors has", format!("{kind:?}"));
+            return stored_error("a dtype that safetensors supports", format!("{kind:?}"));
         };
         let sizes = tensor.size();
         let shape = sizes.iter().map(|&size| usize::try_from(size)).collect();
         let Ok(shape) = shape else {
-            return refuse("sizes of 0 or more", format!("{sizes:?}"));
+            return stored_error("sizes of 0 or more", format!("{sizes:?}"));
         };
-        let one = Pending { tensor, kind, dtype, shape };
-        if pending.insert(name, one).is_some() {
-            return refuse("one tensor of this name", "two".to_owned());
+        let entry = PendingTensor { tensor, kind, dtype, shape };
+        if pending.insert(name, entry).is_some() {
+            return stored_error("one tensor of this name", "two".to_owned());
         }
     }
     // Same order as in the safetensors library: widest dtype first, then by name.
     let mut pending: Vec<_> = pending.into_iter().collect();
-    pending.sort_by_key(|(_, one)| std::cmp::Reverse(one.dtype));
-    let refuse = |error: io::Error| Error::io(path, error);
-    let header = header(&pending, metadata).map_err(refuse)?;
-    // The library's own writer creates a temporary file with another name pattern, which would not
-    // be cleaned up after a kill.
-    let mut file = AtomicFile::create(path).map_err(refuse)?;
-    file.write_all(&header).map_err(refuse)?;
-    for (name, one) in &pending {
-        let bytes = one.bytes().map_err(|error| {
+    pending.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.dtype));
+    let io_error = |error: io::Error| Error::io(path, error);
+    let header = header(&pending, metadata).map_err(io_error)?;
+    // The writer of the safetensors library creates a temporary file with another name pattern,
+    // which would remain after a kill.
+    let mut file = AtomicFile::create(path).map_err(io_error)?;
+    file.write_all(&header).map_err(io_error)?;
+    for (name, entry) in &pending {
+        let bytes = entry.bytes().map_err(|error| {
             let expected = "values that can be copied to the CPU";
             Error::stored(path, name, expected, error.to_string())
         })?;
-        file.write_all(&bytes).map_err(refuse)?;
+        file.write_all(&bytes).map_err(io_error)?;
     }
-    file.finish().map_err(refuse)
+    file.finish().map_err(io_error)
 }
 
 /// The length of the header followed by the header, padded to a multiple of 8 bytes.
-fn header(pending: &[(&str, Pending)], metadata: &[(&str, &str)]) -> io::Result<Vec<u8>> {
+fn header(pending: &[(&str, PendingTensor)], metadata: &[(&str, &str)]) -> io::Result<Vec<u8>> {
     let mut end = 0_usize;
-    let infos = pending.iter().map(|(name, one)| {
+    let infos = pending.iter().map(|(name, entry)| {
         let start = end;
-        end += one.len();
-        let (dtype, shape) = (one.dtype, one.shape.clone());
+        end += entry.len();
+        let (dtype, shape) = (entry.dtype, entry.shape.clone());
         ((*name).to_owned(), TensorInfo { dtype, shape, data_offsets: (start, end) })
     });
     let infos = infos.collect();

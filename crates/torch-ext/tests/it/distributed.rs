@@ -1,4 +1,4 @@
-//! Two processes of this file's program, which meet and exchange tensors.
+//! Collective operations between two processes of this test program.
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use tch::{Device, Kind, Tensor};
 use torch_ext::{ProcessGroup, Rendezvous};
 
-/// A port that was free a moment ago.
+/// Returns a free port.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -25,9 +25,9 @@ fn start(name: &str) -> Vec<Child> {
 }
 
 fn group(seconds: u64) -> ProcessGroup {
-    let place = Rendezvous::from_env().unwrap().unwrap();
+    let rendezvous = Rendezvous::from_env().unwrap().unwrap();
     let seconds = Duration::from_secs(seconds);
-    ProcessGroup::connect(&place, seconds, seconds).unwrap()
+    ProcessGroup::connect(&rendezvous, seconds, seconds).unwrap()
 }
 
 #[test]
@@ -36,50 +36,51 @@ fn exchange() {
     let group = group(60);
     let rank = i64::try_from(group.rank()).unwrap();
     for round in 0..20 {
-        // What rank a sends to rank b, as many numbers as b + 2.
-        let numbers = |from: i64, to: i64| {
+        // Rank a sends b + 2 elements to rank b.
+        let elements = |from: i64, to: i64| {
             let first = 1000 * from + 100 * to + round;
             Tensor::arange_start(first, first + to + 2, (Kind::Int64, Device::Cpu))
         };
-        let sent = [0, 1].map(|to| numbers(rank, to));
-        let whole = Tensor::zeros([8], (Kind::Int64, Device::Cpu));
-        let into = [0, 1].map(|from| whole.narrow(0, 4 * from, rank + 2));
-        let more = [0, 1].map(|_| Tensor::from(rank));
-        let came = [0, 1].map(|_| Tensor::from(-1i64));
-        let [sent, into] = [[&sent, &more], [&into, &came]]
+        let sent = [0, 1].map(|to| elements(rank, to));
+        let buffer = Tensor::zeros([8], (Kind::Int64, Device::Cpu));
+        let into = [0, 1].map(|from| buffer.narrow(0, 4 * from, rank + 2));
+        let scalars = [0, 1].map(|_| Tensor::from(rank));
+        let received = [0, 1].map(|_| Tensor::from(-1i64));
+        let [sent, into] = [[&sent, &scalars], [&into, &received]]
             .map(|lists| lists.map(|list| list.iter()).into_iter().flatten().collect::<Vec<_>>());
         group.exchange(&sent, &into).unwrap();
-        let [own, other] =
-            [rank, 1 - rank].map(|from| came[usize::try_from(from).unwrap()].int64_value(&[]));
-        assert_eq!((own, other), (-1, 1 - rank));
-        let [own, other] = [rank, 1 - rank].map(|from| whole.narrow(0, 4 * from, rank + 2));
-        assert_eq!(other, numbers(1 - rank, rank), "round {round}");
-        assert_eq!(own.abs().max().int64_value(&[]), 0);
+        let [own_part, other_part] =
+            [rank, 1 - rank].map(|from| received[usize::try_from(from).unwrap()].int64_value(&[]));
+        assert_eq!((own_part, other_part), (-1, 1 - rank));
+        let [own_part, other_part] =
+            [rank, 1 - rank].map(|from| buffer.narrow(0, 4 * from, rank + 2));
+        assert_eq!(other_part, elements(1 - rank, rank), "round {round}");
+        assert_eq!(own_part.abs().max().int64_value(&[]), 0);
     }
-    let (none, one) = (Tensor::zeros([0], (Kind::Float, Device::Cpu)), Tensor::from(1f32));
-    group.exchange(&[&none; 2], &[&none; 2]).unwrap();
+    let (empty, scalar) = (Tensor::zeros([0], (Kind::Float, Device::Cpu)), Tensor::from(1f32));
+    group.exchange(&[&empty; 2], &[&empty; 2]).unwrap();
     group.exchange(&[], &[]).unwrap();
-    let error = group.exchange(&[&one], &[&one; 2]).unwrap_err().to_string();
+    let error = group.exchange(&[&scalar], &[&scalar; 2]).unwrap_err().to_string();
     assert!(error.contains("sent"), "{error}");
     let gathered = group.all_gather(&Tensor::from_slice(&[rank, 10 + rank])).unwrap();
     assert_eq!(gathered, Tensor::from_slice(&[0i64, 10, 1, 11]).view([2, 2]));
     let sent = Tensor::from_slice(&[rank as f64 + 5.0]);
     group.broadcast(&sent, 1).unwrap();
     assert_eq!(sent.double_value(&[0]), 6.0);
-    let words = [&b"one"[..], b"", b"seven"];
-    for pair in words.windows(2) {
-        let own = pair[group.rank()];
-        assert_eq!(group.all_gather_bytes(own).unwrap(), pair);
+    let texts = [&b"one"[..], b"", b"seven"];
+    for pair in texts.windows(2) {
+        let own_text = pair[group.rank()];
+        assert_eq!(group.all_gather_bytes(own_text).unwrap(), pair);
     }
     let rows = [vec![7, u32::MAX], vec![], vec![1 << 24, 0, 5], vec![9], vec![]];
-    let own = |(number, row): (usize, &Vec<u32>)| {
+    let own_row = |(number, row): (usize, &Vec<u32>)| {
         if number % 2 == group.rank() { row.clone() } else { vec![3] }
     };
-    let own: Vec<_> = rows.iter().enumerate().map(own).collect();
-    assert_eq!(group.gather_rows(&own).unwrap(), rows);
-    // The second rank, of one row, has none of its own.
-    let mine = own.get(..if group.rank() == 0 { 3 } else { 1 }).unwrap();
-    assert_eq!(group.gather_rows(mine).is_err(), group.rank() == 0);
+    let local: Vec<_> = rows.iter().enumerate().map(own_row).collect();
+    assert_eq!(group.gather_rows(&local).unwrap(), rows);
+    // Rank 1 passes one row, and so none of its own rows.
+    let too_few = local.get(..if group.rank() == 0 { 3 } else { 1 }).unwrap();
+    assert_eq!(group.gather_rows(too_few).is_err(), group.rank() == 0);
 }
 
 #[test]
@@ -94,7 +95,7 @@ fn leave_early() {
     assert!(error.contains("rank 0 of 2: exchange failed; another rank ended"), "{error}");
 }
 
-fn succeed(name: &str) {
+fn expect_success(name: &str) {
     for (rank, child) in start(name).into_iter().enumerate() {
         let output = child.wait_with_output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
@@ -106,31 +107,31 @@ fn succeed(name: &str) {
 
 #[test]
 fn two_processes_exchange_tensors() {
-    succeed("exchange");
+    expect_success("exchange");
 }
 
 #[test]
 fn an_ended_rank_is_an_error_that_names_the_operation() {
-    succeed("leave_early");
+    expect_success("leave_early");
 }
 
 #[test]
-fn an_interface_that_is_not_there_is_named() {
+fn errors_name_an_unknown_interface() {
     if !std::path::Path::new("/sys/class/net").is_dir() {
         println!("skipped: this system does not list its interfaces");
         return;
     }
-    let place = Rendezvous { interface: Some("nope0".into()), ..one_alone() };
+    let rendezvous = Rendezvous { interface: Some("nope0".into()), ..single_process() };
     let second = Duration::from_secs(1);
-    let error = ProcessGroup::connect(&place, second, second).unwrap_err().to_string();
+    let error = ProcessGroup::connect(&rendezvous, second, second).unwrap_err().to_string();
     assert!(error.contains("GLOO_SOCKET_IFNAME = \"nope0\""), "{error}");
 }
 
 #[test]
-fn variables_that_do_not_fit_are_named() {
+fn errors_name_invalid_variables() {
     let error = |set: &[(&str, &str)]| {
         let get = |name: &str| {
-            set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            set.iter().find(|(variable, _)| *variable == name).map(|(_, value)| (*value).to_owned())
         };
         Rendezvous::from_variables(get).unwrap_err().to_string()
     };
@@ -138,16 +139,18 @@ fn variables_that_do_not_fit_are_named() {
     assert!(error(&[("WORLD_SIZE", "two")]).contains("WORLD_SIZE = \"two\""));
     assert!(error(&[("WORLD_SIZE", "2"), ("RANK", "2")]).contains("RANK = 2 is not below"));
     assert!(error(&[("WORLD_SIZE", "2"), ("RANK", "0")]).contains("MASTER_ADDR is not set"));
-    let far = [("WORLD_SIZE", "2"), ("RANK", "0"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "70000")];
-    assert!(error(&far).contains("MASTER_PORT = 70000"));
-    let none = [("WORLD_SIZE", "2"), ("RANK", "0"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "0")];
-    assert!(error(&none).contains("MASTER_PORT = 0 is not a port from 1 to 65535"));
-    let many = [("WORLD_SIZE", "2147483647"), ("RANK", "0"), ("MASTER_ADDR", "a")];
-    assert!(error(&many).contains("WORLD_SIZE = 2147483647 is more than 65536"));
+    let large_port =
+        [("WORLD_SIZE", "2"), ("RANK", "0"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "70000")];
+    assert!(error(&large_port).contains("MASTER_PORT = 70000"));
+    let zero_port =
+        [("WORLD_SIZE", "2"), ("RANK", "0"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "0")];
+    assert!(error(&zero_port).contains("MASTER_PORT = 0 is not a port from 1 to 65535"));
+    let many_ranks = [("WORLD_SIZE", "2147483647"), ("RANK", "0"), ("MASTER_ADDR", "a")];
+    assert!(error(&many_ranks).contains("WORLD_SIZE = 2147483647 is more than 65536"));
 }
 
-/// A group of one.
-fn one_alone() -> Rendezvous {
+/// Rendezvous of a group with one process.
+fn single_process() -> Rendezvous {
     Rendezvous {
         rank: 0,
         size: 1,
@@ -161,15 +164,15 @@ fn one_alone() -> Rendezvous {
     }
 }
 
-/// One that NCCL takes too.
+/// Connects a group with one process, with NCCL if available.
 #[test]
 #[ignore = "started by another test"]
 fn one_gpu() {
-    let place = one_alone();
+    let rendezvous = single_process();
     let minute = Duration::from_secs(60);
-    let group = ProcessGroup::connect(&place, minute, minute).unwrap();
+    let group = ProcessGroup::connect(&rendezvous, minute, minute).unwrap();
     let gpu = torch_ext::resolve_device(torch_ext::DeviceChoice::Auto).unwrap();
-    let group = match group.with_nccl(&place, 0, minute) {
+    let group = match group.with_nccl(&rendezvous, 0, minute) {
         Ok(group) => group,
         Err(error) if torch_ext::nccl_is_built() => {
             assert_eq!(gpu, Device::Cpu, "{error}");

@@ -1,5 +1,5 @@
-//! The tests of the crate from outside, in one program.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
+//! Integration tests of the crate.
+#![allow(clippy::unwrap_used, clippy::panic)] // test helpers
 
 mod distributed;
 mod dropout;
@@ -13,17 +13,17 @@ use tch::{Device, Kind, Tensor};
 
 const FLOAT: (Kind, Device) = (Kind::Float, Device::Cpu);
 
-/// libtorch has one generator for all threads: tests that draw from it take turns.
-fn alone() -> MutexGuard<'static, ()> {
-    static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+/// Locks libtorch's random generator, which all threads share, for a test.
+fn lock_rng() -> MutexGuard<'static, ()> {
+    static LOCK: Mutex<()> = Mutex::new(());
+    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn leaf(tensor: &Tensor) -> Tensor {
     tensor.detach().copy().set_requires_grad(true)
 }
 
-fn worst(a: &Tensor, b: &Tensor) -> f64 {
+fn max_difference(a: &Tensor, b: &Tensor) -> f64 {
     assert_eq!(a.size(), b.size());
     (a.to_kind(Kind::Double) - b.to_kind(Kind::Double)).abs().max().double_value(&[])
 }

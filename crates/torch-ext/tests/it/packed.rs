@@ -1,47 +1,52 @@
-//! Packed attention and the fused norm against libtorch's own operations.
+//! Packed attention and the fused norm, compared with libtorch's operations.
 
 use tch::{Device, Kind, Tensor};
 use torch_ext::{Attention, MicroBatchSeeds, rng_state, set_rng_state, token_offsets};
 
-use crate::{FLOAT, alone, leaf, worst};
+use crate::{FLOAT, leaf, lock_rng, max_difference};
 
 #[test]
-fn attention_and_its_gradients_are_those_of_each_row_alone() {
-    let _alone = alone();
-    for (heads, reach, lengths) in [
+fn attention_and_gradients_equal_those_of_separate_rows() {
+    let _lock = lock_rng();
+    for (heads, window, lengths) in [
         (1, None, &[1i64, 7, 33][..]),
         (3, None, &[64, 5, 2, 17]),
         (12, None, &[9]),
-        // Scores further away than a window are cut off.
+        // Attention windows.
         (1, Some(0), &[1, 7]),
         (2, Some(1), &[90, 3]),
         (3, Some(5), &[64, 5, 40]),
         (2, Some(40), &[130, 41, 9]),
     ] {
-        tch::manual_seed(heads + reach.unwrap_or(0));
+        tch::manual_seed(heads + window.unwrap_or(0));
         let tokens: i64 = lengths.iter().sum();
         let draw = || Tensor::randn([tokens, heads * 16], FLOAT);
         let (qkv, weight) = ([draw() * 2.0, draw(), draw()], draw());
-        let (ours, theirs) = (qkv.each_ref().map(leaf), qkv.each_ref().map(leaf));
-        let [q, k, v] = &ours;
-        let attention = Attention { heads, reach, dropout: 0.0 };
-        let places = token_offsets(1, tokens).unwrap();
-        let got = torch_ext::packed_attention(q, k, v, lengths, &places, &attention).unwrap();
-        let want = written_out(&theirs, lengths, heads, reach, &[]);
-        assert!(worst(&got, &want) < 2e-6, "{}", worst(&got, &want));
+        let (packed_inputs, reference_inputs) =
+            (qkv.each_ref().map(leaf), qkv.each_ref().map(leaf));
+        let [q, k, v] = &packed_inputs;
+        let attention = Attention { heads, window, dropout: 0.0 };
+        let offsets = token_offsets(1, tokens).unwrap();
+        let got = torch_ext::packed_attention(q, k, v, lengths, &offsets, &attention).unwrap();
+        let want = reference_attention(&reference_inputs, lengths, heads, window, &[]);
+        assert!(max_difference(&got, &want) < 2e-6, "{}", max_difference(&got, &want));
         (got * &weight).sum(Kind::Float).backward();
         (want * &weight).sum(Kind::Double).backward();
-        for (a, b) in ours.iter().zip(&theirs) {
-            assert!(worst(&a.grad(), &b.grad()) < 5e-6, "{}", worst(&a.grad(), &b.grad()));
+        for (a, b) in packed_inputs.iter().zip(&reference_inputs) {
+            assert!(
+                max_difference(&a.grad(), &b.grad()) < 5e-6,
+                "{}",
+                max_difference(&a.grad(), &b.grad())
+            );
         }
     }
 }
 
 #[test]
-fn heads_of_any_size_attend_in_both_precisions_and_with_any_threads() {
-    let _alone = alone();
+fn all_head_dimensions_work_in_both_precisions_for_any_number_of_threads() {
+    let _lock = lock_rng();
     let lengths = [70i64, 1, 131, 16, 64];
-    for (depth, reach) in [(1, None), (5, Some(33)), (24, None), (32, Some(7)), (64, None)] {
+    for (depth, window) in [(1, None), (5, Some(33)), (24, None), (32, Some(7)), (64, None)] {
         tch::manual_seed(depth);
         let heads = 2;
         let draw = || Tensor::randn([lengths.iter().sum(), heads * depth], FLOAT);
@@ -49,31 +54,31 @@ fn heads_of_any_size_attend_in_both_precisions_and_with_any_threads() {
         let run = |kind: Kind, threads: i32| {
             tch::set_num_threads(threads);
             let [q, k, v] = qkv.each_ref().map(|t| leaf(&t.to_kind(kind)));
-            let attention = Attention { heads, reach, dropout: 0.0 };
-            let places = token_offsets(1, q.size()[0]).unwrap();
+            let attention = Attention { heads, window, dropout: 0.0 };
+            let offsets = token_offsets(1, q.size()[0]).unwrap();
             let out =
-                torch_ext::packed_attention(&q, &k, &v, &lengths, &places, &attention).unwrap();
+                torch_ext::packed_attention(&q, &k, &v, &lengths, &offsets, &attention).unwrap();
             (&out * &weight.to_kind(kind)).sum(Kind::Float).backward();
             [out.detach(), q.grad(), k.grad(), v.grad()]
         };
-        let theirs = qkv.each_ref().map(leaf);
-        let want = written_out(&theirs, &lengths, heads, reach, &[]);
+        let reference_inputs = qkv.each_ref().map(leaf);
+        let want = reference_attention(&reference_inputs, &lengths, heads, window, &[]);
         (&want * &weight).sum(Kind::Double).backward();
-        let [q, k, v] = theirs;
+        let [q, k, v] = reference_inputs;
         let want = [want.detach(), q.grad(), k.grad(), v.grad()];
         for (kind, bound) in [(Kind::Float, 1e-5), (Kind::BFloat16, 0.1)] {
-            let (one, two) = (run(kind, 1), run(kind, 2));
-            for ((one, two), want) in one.iter().zip(&two).zip(&want) {
-                assert_eq!(one.kind(), kind);
-                let off = worst(one, want);
-                assert!(off < bound, "{kind:?}, {depth} numbers a head: {off}");
-                assert_eq!(worst(one, two), 0.0, "{kind:?}, {depth} numbers a head");
+            let (one_thread, two_threads) = (run(kind, 1), run(kind, 2));
+            for ((got, other), want) in one_thread.iter().zip(&two_threads).zip(&want) {
+                assert_eq!(got.kind(), kind);
+                let difference = max_difference(got, want);
+                assert!(difference < bound, "{kind:?}, head dimension {depth}: {difference}");
+                assert_eq!(max_difference(got, other), 0.0, "{kind:?}, head dimension {depth}");
             }
         }
     }
 }
 
-/// With the places of one long row.
+/// Packed attention with the offsets of one long row.
 fn packed_attention(
     query: &Tensor,
     key: &Tensor,
@@ -82,12 +87,12 @@ fn packed_attention(
     heads: i64,
     p: f64,
 ) -> torch_ext::Result<Tensor> {
-    let places = token_offsets(1, query.size()[0])?;
-    let attention = Attention { heads, reach: None, dropout: p };
-    torch_ext::packed_attention(query, key, value, lengths, &places, &attention)
+    let offsets = token_offsets(1, query.size()[0])?;
+    let attention = Attention { heads, window: None, dropout: p };
+    torch_ext::packed_attention(query, key, value, lengths, &offsets, &attention)
 }
 
-/// The same.
+/// Dropout, sum and norm with the offsets of one long row.
 fn dropout_add_norm(
     x: &Tensor,
     residual: &Tensor,
@@ -96,11 +101,12 @@ fn dropout_add_norm(
     eps: f64,
     p: f64,
 ) -> torch_ext::Result<Tensor> {
-    let places = token_offsets(1, x.size()[0])?;
-    torch_ext::dropout_add_norm(x, residual, weight, bias, &places, eps, p)
+    let offsets = token_offsets(1, x.size()[0])?;
+    torch_ext::dropout_add_norm(x, residual, weight, bias, &offsets, eps, p)
 }
 
-/// With values that are the identity, the output is the dropped probability itself.
+/// Dropout masks of attention. With the identity as values, the output is the probabilities after
+/// dropout.
 fn masks(q: &Tensor, k: &Tensor, lengths: &[i64], p: f64) -> Vec<Tensor> {
     let state = rng_state(Device::Cpu).unwrap();
     let longest = *lengths.iter().max().unwrap();
@@ -112,20 +118,20 @@ fn masks(q: &Tensor, k: &Tensor, lengths: &[i64], p: f64) -> Vec<Tensor> {
     lengths
         .iter()
         .map(|&n| {
-            let kept = dropped.narrow(0, first, n).narrow(1, 0, n).ne(0.0);
+            let keep_mask = dropped.narrow(0, first, n).narrow(1, 0, n).ne(0.0);
             first += n;
-            kept.to_kind(Kind::Float).unsqueeze(0) / (1.0 - p)
+            keep_mask.to_kind(Kind::Float).unsqueeze(0) / (1.0 - p)
         })
         .collect()
 }
 
-/// Attention written out, row by row: scores further away than `reach` are cut off, and `masks` are
-/// factors of each row's probabilities.
-fn written_out(
+/// Reference implementation of attention, row by row. `masks` are factors of each row's
+/// probabilities.
+fn reference_attention(
     qkv: &[Tensor; 3],
     lengths: &[i64],
     heads: i64,
-    reach: Option<i64>,
+    window: Option<i64>,
     masks: &[Tensor],
 ) -> Tensor {
     let mut first = 0;
@@ -134,14 +140,17 @@ fn written_out(
         .enumerate()
         .map(|(row, &length)| {
             let [q, k, v] = qkv.each_ref().map(|t| {
-                let part = t.narrow(0, first, length);
-                part.view([length, heads, -1]).transpose(0, 1).to_kind(Kind::Double)
+                let row = t.narrow(0, first, length);
+                row.view([length, heads, -1]).transpose(0, 1).to_kind(Kind::Double)
             });
             first += length;
-            let at = Tensor::arange(length, (Kind::Int64, Device::Cpu));
-            let far = (at.unsqueeze(0) - at.unsqueeze(1)).abs().gt(reach.unwrap_or(length));
+            let positions = Tensor::arange(length, (Kind::Int64, Device::Cpu));
+            let outside_window = (positions.unsqueeze(0) - positions.unsqueeze(1))
+                .abs()
+                .gt(window.unwrap_or(length));
             let scores = q.matmul(&k.transpose(1, 2)) / (q.size()[2] as f64).sqrt();
-            let mut p = scores.masked_fill(&far, f64::NEG_INFINITY).softmax(-1, None::<Kind>);
+            let mut p =
+                scores.masked_fill(&outside_window, f64::NEG_INFINITY).softmax(-1, None::<Kind>);
             if let Some(mask) = masks.get(row) {
                 p = p.multiply(mask);
             }
@@ -152,61 +161,73 @@ fn written_out(
 }
 
 #[test]
-fn a_window_over_the_whole_row_drops_what_no_window_drops() {
-    let _alone = alone();
+fn a_window_over_the_whole_row_has_the_masks_of_no_window() {
+    let _lock = lock_rng();
     tch::manual_seed(6);
     let qkv = [(); 3].map(|()| Tensor::randn([70, 32], FLOAT));
-    let run = |reach: Option<i64>| {
+    let run = |window: Option<i64>| {
         tch::manual_seed(7);
         let [q, k, v] = qkv.each_ref().map(leaf);
-        let attention = Attention { heads: 2, reach, dropout: 0.4 };
-        let places = token_offsets(1, 70).unwrap();
-        let out = torch_ext::packed_attention(&q, &k, &v, &[50, 20], &places, &attention).unwrap();
+        let attention = Attention { heads: 2, window, dropout: 0.4 };
+        let offsets = token_offsets(1, 70).unwrap();
+        let out = torch_ext::packed_attention(&q, &k, &v, &[50, 20], &offsets, &attention).unwrap();
         out.square().sum(Kind::Float).backward();
         [out.detach(), q.grad(), k.grad(), v.grad()]
     };
-    for (all, far) in run(None).iter().zip(&run(Some(60))) {
-        assert!(worst(all, far) < 2e-6, "{}", worst(all, far));
+    for (full, windowed) in run(None).iter().zip(&run(Some(60))) {
+        assert!(max_difference(full, windowed) < 2e-6, "{}", max_difference(full, windowed));
     }
-    assert!(worst(&run(None)[0], &run(Some(10))[0]) > 0.1);
+    assert!(max_difference(&run(None)[0], &run(Some(10))[0]) > 0.1);
 }
 
 #[test]
-fn dropout_has_a_mask_that_backward_makes_again() {
-    let _alone = alone();
+fn the_backward_pass_recomputes_the_dropout_mask() {
+    let _lock = lock_rng();
     tch::manual_seed(4);
     let lengths = [48, 11];
     let draw = || Tensor::randn([59, 48], FLOAT);
     let (q, k, v, weight) = (draw(), draw(), draw(), draw());
     let masks = masks(&q, &k, &lengths, 0.25);
-    let kept = masks[0].ne(0.0).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
-    assert!((kept - 0.75).abs() < 0.04, "{kept}");
+    let kept_share = masks[0].ne(0.0).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
+    assert!((kept_share - 0.75).abs() < 0.04, "{kept_share}");
     let state = rng_state(Device::Cpu).unwrap();
-    let ours = [leaf(&q), leaf(&k), leaf(&v)];
-    let theirs = [leaf(&q), leaf(&k), leaf(&v)];
-    let got = packed_attention(&ours[0], &ours[1], &ours[2], &lengths, 1, 0.25).unwrap();
-    let want = written_out(&theirs, &lengths, 1, None, &masks);
-    assert!(worst(&got, &want) < 2e-6, "{}", worst(&got, &want));
+    let packed_inputs = [leaf(&q), leaf(&k), leaf(&v)];
+    let reference_inputs = [leaf(&q), leaf(&k), leaf(&v)];
+    let got = packed_attention(
+        &packed_inputs[0],
+        &packed_inputs[1],
+        &packed_inputs[2],
+        &lengths,
+        1,
+        0.25,
+    )
+    .unwrap();
+    let want = reference_attention(&reference_inputs, &lengths, 1, None, &masks);
+    assert!(max_difference(&got, &want) < 2e-6, "{}", max_difference(&got, &want));
     (&got * &weight).sum(Kind::Float).backward();
     (want * &weight).sum(Kind::Double).backward();
-    for (a, b) in ours.iter().zip(&theirs) {
-        assert!(worst(&a.grad(), &b.grad()) < 5e-6, "{}", worst(&a.grad(), &b.grad()));
+    for (a, b) in packed_inputs.iter().zip(&reference_inputs) {
+        assert!(
+            max_difference(&a.grad(), &b.grad()) < 5e-6,
+            "{}",
+            max_difference(&a.grad(), &b.grad())
+        );
     }
     let next = packed_attention(&q, &k, &v, &lengths, 1, 0.25).unwrap();
-    assert_ne!(next, got, "the generator went on");
+    assert_ne!(next, got, "the state of the generator changed");
     set_rng_state(Device::Cpu, &state).unwrap();
     assert_eq!(packed_attention(&q, &k, &v, &lengths, 1, 0.25).unwrap(), got);
 }
 
 #[test]
-fn masks_look_independent() {
-    let _alone = alone();
+fn elements_of_masks_are_uncorrelated() {
+    let _lock = lock_rng();
     tch::manual_seed(5);
     let (q, k) = (Tensor::zeros([512, 512], FLOAT), Tensor::zeros([512, 512], FLOAT));
     let mask = masks(&q, &k, &[512], 0.1).remove(0).squeeze().ne(0.0).to_kind(Kind::Double);
     let centred = &mask - mask.mean(Kind::Double);
-    let kept = mask.mean(Kind::Double).double_value(&[]);
-    assert!((kept - 0.9).abs() < 5.0 * (0.09f64 / 262_144.0).sqrt(), "{kept}");
+    let kept_share = mask.mean(Kind::Double).double_value(&[]);
+    assert!((kept_share - 0.9).abs() < 5.0 * (0.09f64 / 262_144.0).sqrt(), "{kept_share}");
     // Neighbours along a row, along a column, and along the diagonal.
     for (rows, columns) in [(0, 1), (1, 0), (1, 1), (0, 2), (0, 16), (2, 0)] {
         let a = centred.slice(0, 0, 512 - rows, 1).slice(1, 0, 512 - columns, 1);
@@ -214,7 +235,7 @@ fn masks_look_independent() {
         let r = (a * b).mean(Kind::Double).double_value(&[]) / 0.09;
         assert!(r.abs() < 5.0 / 512.0, "{rows} rows and {columns} columns apart: {r}");
     }
-    // Kept numbers in each row and each column scatter as a binomial would.
+    // Sums of each row and each column have the variance of a binomial distribution.
     for dim in [0i64, 1] {
         let sums = mask.sum_dim_intlist([dim].as_slice(), false, Kind::Double);
         let variance = sums.var(true).double_value(&[]) / (512.0 * 0.09);
@@ -223,8 +244,8 @@ fn masks_look_independent() {
 }
 
 #[test]
-fn bfloat16_attention_stays_near_float32() {
-    let _alone = alone();
+fn bfloat16_attention_is_close_to_float32() {
+    let _lock = lock_rng();
     tch::manual_seed(6);
     let draw = || Tensor::randn([40, 64], FLOAT).to_kind(Kind::BFloat16);
     let (q, k, v) = (draw(), draw(), draw());
@@ -234,17 +255,21 @@ fn bfloat16_attention_stays_near_float32() {
     let got = packed_attention(&low[0], &low[1], &low[2], &[23, 17], 4, 0.0).unwrap();
     let want = packed_attention(&high[0], &high[1], &high[2], &[23, 17], 4, 0.0).unwrap();
     assert_eq!(got.kind(), Kind::BFloat16);
-    assert!(worst(&got, &want) < 0.03, "{}", worst(&got, &want));
+    assert!(max_difference(&got, &want) < 0.03, "{}", max_difference(&got, &want));
     got.sum(Kind::Float).backward();
     want.sum(Kind::Float).backward();
     for (a, b) in low.iter().zip(&high) {
-        assert!(worst(&a.grad(), &b.grad()) < 0.06, "{}", worst(&a.grad(), &b.grad()));
+        assert!(
+            max_difference(&a.grad(), &b.grad()) < 0.06,
+            "{}",
+            max_difference(&a.grad(), &b.grad())
+        );
     }
 }
 
 #[test]
-fn the_fused_norm_is_dropout_sum_and_norm() {
-    let _alone = alone();
+fn the_fused_norm_equals_dropout_sum_and_norm() {
+    let _lock = lock_rng();
     for p in [0.0, 0.4] {
         tch::manual_seed(7);
         let (rows, width) = (131, 48);
@@ -252,37 +277,41 @@ fn the_fused_norm_is_dropout_sum_and_norm() {
         let (x, residual, weight) = (draw(), draw(), draw());
         let (gain, bias) = (Tensor::rand([width], FLOAT) + 0.5, Tensor::randn([width], FLOAT));
         let state = rng_state(Device::Cpu).unwrap();
-        // Where only one number is large, the norm shows whether it was kept.
+        // Dropped elements are below the mean of their row, so their norm is negative.
         let mask = if p == 0.0 {
             Tensor::ones([rows, width], FLOAT)
         } else {
             let zeros = Tensor::zeros([rows, width], FLOAT);
-            let one = Tensor::ones([width], FLOAT);
+            let gain = Tensor::ones([width], FLOAT);
             let ones = Tensor::ones([rows, width], FLOAT);
-            let out = dropout_add_norm(&ones, &zeros, &one, &one.zeros_like(), 1e-5, p).unwrap();
+            let out = dropout_add_norm(&ones, &zeros, &gain, &gain.zeros_like(), 1e-5, p).unwrap();
             out.gt(0.0).to_kind(Kind::Float) / (1.0 - p)
         };
-        let kept = mask.ne(0.0).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
-        assert!((kept - (1.0 - p)).abs() < 0.03, "{kept}");
+        let kept_share = mask.ne(0.0).to_kind(Kind::Double).mean(Kind::Double).double_value(&[]);
+        assert!((kept_share - (1.0 - p)).abs() < 0.03, "{kept_share}");
         set_rng_state(Device::Cpu, &state).unwrap();
-        let ours = [leaf(&x), leaf(&residual), leaf(&gain), leaf(&bias)];
-        let theirs = [leaf(&x), leaf(&residual), leaf(&gain), leaf(&bias)];
-        let [x, r, w, b] = &ours;
+        let packed_inputs = [leaf(&x), leaf(&residual), leaf(&gain), leaf(&bias)];
+        let reference_inputs = [leaf(&x), leaf(&residual), leaf(&gain), leaf(&bias)];
+        let [x, r, w, b] = &packed_inputs;
         let got = dropout_add_norm(x, r, w, b, 1e-5, p).unwrap();
-        let [x, r, w, b] = &theirs;
+        let [x, r, w, b] = &reference_inputs;
         let want = (x * &mask + r).layer_norm([width], Some(w), Some(b), 1e-5, false);
-        assert!(worst(&got, &want) < 5e-6, "{}", worst(&got, &want));
+        assert!(max_difference(&got, &want) < 5e-6, "{}", max_difference(&got, &want));
         (got * &weight).sum(Kind::Float).backward();
         (want * &weight).sum(Kind::Float).backward();
-        for (a, b) in ours.iter().zip(&theirs) {
-            assert!(worst(&a.grad(), &b.grad()) < 2e-5, "{}", worst(&a.grad(), &b.grad()));
+        for (a, b) in packed_inputs.iter().zip(&reference_inputs) {
+            assert!(
+                max_difference(&a.grad(), &b.grad()) < 2e-5,
+                "{}",
+                max_difference(&a.grad(), &b.grad())
+            );
         }
     }
 }
 
 #[test]
 fn mismatched_tensors_are_rejected() {
-    let _alone = alone();
+    let _lock = lock_rng();
     let (x, y) = (Tensor::zeros([4, 6], FLOAT), Tensor::zeros([4, 5], FLOAT));
     let error = |lengths: &[i64], heads, p| {
         packed_attention(&x, &x, &x, lengths, heads, p).unwrap_err().to_string()
@@ -292,47 +321,48 @@ fn mismatched_tensors_are_rejected() {
     assert!(error(&[4], 4, 0.0).contains("4 heads"));
     assert!(error(&[4], 2, 1.0).contains("dropout is 1"));
     assert!(packed_attention(&x, &x, &y, &[4], 1, 0.0).is_err());
-    let attention = Attention { heads: 2, reach: Some(-1), dropout: 0.0 };
-    let places = token_offsets(1, 4).unwrap();
-    let error = torch_ext::packed_attention(&x, &x, &x, &[4], &places, &attention).unwrap_err();
-    assert!(error.to_string().contains("reach is -1"), "{error}");
-    let one = Tensor::ones([6], FLOAT);
-    assert!(dropout_add_norm(&x, &y, &one, &one, 1e-5, 0.0).is_err());
-    assert!(dropout_add_norm(&y, &y, &one, &one, 1e-5, 0.0).is_err());
+    let attention = Attention { heads: 2, window: Some(-1), dropout: 0.0 };
+    let offsets = token_offsets(1, 4).unwrap();
+    let error = torch_ext::packed_attention(&x, &x, &x, &[4], &offsets, &attention).unwrap_err();
+    assert!(error.to_string().contains("window = -1"), "{error}");
+    let ones = Tensor::ones([6], FLOAT);
+    assert!(dropout_add_norm(&x, &y, &ones, &ones, 1e-5, 0.0).is_err());
+    assert!(dropout_add_norm(&y, &y, &ones, &ones, 1e-5, 0.0).is_err());
 }
 
 #[test]
-fn a_row_has_the_same_masks_wherever_the_batch_is_cut() {
-    let _alone = alone();
+fn masks_of_a_row_do_not_depend_on_the_split_of_the_batch() {
+    let _lock = lock_rng();
     tch::manual_seed(8);
     let (tokens, width) = (12i64, 24i64);
     let draw = || Tensor::randn([tokens, width], FLOAT);
     let (q, k, v, weight) = (draw(), draw(), draw(), Tensor::ones([width], FLOAT));
-    // Rows of 5, 3 and 4 tokens: the whole batch has length 5, the last two rows alone have length
-    // 4.
-    let places = |rows: &[i64], length: i64| {
-        let all = token_offsets(rows.len() as i64, length).unwrap().view([-1, length]);
-        let rows = (0i64..).zip(rows).map(|(row, &n)| all.get(row).narrow(0, 0, n));
+    // The batch has rows of 5, 3 and 4 tokens and length 5; a micro-batch of the last two rows has
+    // length 4.
+    let offsets = |rows: &[i64], length: i64| {
+        let padded_offsets = token_offsets(rows.len() as i64, length).unwrap().view([-1, length]);
+        let rows = (0i64..).zip(rows).map(|(row, &n)| padded_offsets.get(row).narrow(0, 0, n));
         Tensor::cat(&rows.collect::<Vec<_>>(), 0)
     };
-    let run = |first: i64, lengths: &[i64], places: &Tensor| {
-        let part = |t: &Tensor| t.narrow(0, first, places.size()[0]);
-        let (q, k, v) = (leaf(&part(&q)), leaf(&part(&k)), leaf(&part(&v)));
-        let attention = Attention { heads: 3, reach: None, dropout: 0.3 };
-        let out = torch_ext::packed_attention(&q, &k, &v, lengths, places, &attention).unwrap();
+    let run = |first: i64, lengths: &[i64], offsets: &Tensor| {
+        let rows_of = |t: &Tensor| t.narrow(0, first, offsets.size()[0]);
+        let (q, k, v) = (leaf(&rows_of(&q)), leaf(&rows_of(&k)), leaf(&rows_of(&v)));
+        let attention = Attention { heads: 3, window: None, dropout: 0.3 };
+        let out = torch_ext::packed_attention(&q, &k, &v, lengths, offsets, &attention).unwrap();
         let bias = weight.zeros_like();
-        let out = torch_ext::dropout_add_norm(&out, &q, &weight, &bias, places, 1e-5, 0.3).unwrap();
+        let out =
+            torch_ext::dropout_add_norm(&out, &q, &weight, &bias, offsets, 1e-5, 0.3).unwrap();
         out.square().sum(Kind::Float).backward();
         [out.detach(), q.grad(), k.grad(), v.grad()]
     };
     let seeds = MicroBatchSeeds::new().unwrap();
-    let whole = run(0, &[5, 3, 4], &places(&[5, 3, 4], 5));
+    let batch = run(0, &[5, 3, 4], &offsets(&[5, 3, 4], 5));
     seeds.enter(1).unwrap();
-    let part = run(5, &[3, 4], &places(&[3, 4], 4));
-    for (whole, part) in whole.iter().zip(&part) {
-        assert_eq!(&whole.narrow(0, 5, 7), part);
+    let micro_batch = run(5, &[3, 4], &offsets(&[3, 4], 4));
+    for (batch, micro_batch) in batch.iter().zip(&micro_batch) {
+        assert_eq!(&batch.narrow(0, 5, 7), micro_batch);
     }
     seeds.enter(0).unwrap();
-    let moved = run(5, &[3, 4], &places(&[3, 4], 4));
-    assert_ne!(moved[0], part[0], "other rows draw otherwise");
+    let other_rows = run(5, &[3, 4], &offsets(&[3, 4], 4));
+    assert_ne!(other_rows[0], micro_batch[0], "other rows have other masks");
 }

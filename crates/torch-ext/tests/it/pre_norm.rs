@@ -1,21 +1,21 @@
-//! Rotary positions and gated products against plain operations in float64.
+//! Rotary positions and gated GELU, compared with plain operations in float64.
 use tch::{Device, Kind, Tensor};
 use torch_ext::{gated_gelu, rotary};
 
-use crate::{FLOAT, leaf, worst};
+use crate::{FLOAT, leaf, max_difference};
 
-/// `[N, heads * D]`, turned.
-fn turned(x: &Tensor, angles: &Tensor, heads: i64) -> Tensor {
+/// Reference implementation of the rotation of `[N, heads * D]`.
+fn rotated(x: &Tensor, angles: &Tensor, heads: i64) -> Tensor {
     let half = angles.size()[1];
     let x = x.to_kind(Kind::Double).reshape([-1, heads, 2 * half]);
     let (a, b) = (x.narrow(2, 0, half), x.narrow(2, half, half));
     let angles = angles.to_kind(Kind::Double).unsqueeze(1);
     let (cos, sin) = (angles.cos(), angles.sin());
-    let turned = Tensor::cat(&[&a * &cos - &b * &sin, &b * &cos + &a * &sin], 2);
-    turned.reshape([-1, heads * 2 * half])
+    let rotated = Tensor::cat(&[&a * &cos - &b * &sin, &b * &cos + &a * &sin], 2);
+    rotated.reshape([-1, heads * 2 * half])
 }
 
-/// The sum of the parts times their weights.
+/// The weighted sum of the parts.
 fn weighted(parts: &[Tensor; 3], weights: &Tensor) -> Tensor {
     let each = parts.iter().zip(0..).map(|(part, k)| part * weights.get(k));
     each.fold(Tensor::from(0.0), |sum, part| sum + part.sum(Kind::Double))
@@ -23,12 +23,12 @@ fn weighted(parts: &[Tensor; 3], weights: &Tensor) -> Tensor {
 
 #[test]
 fn projections_and_their_gradients_are_rotated() {
-    // float64 has no fused CPU kernel; it is rotated by the same tensor operations as on a GPU.
-    projections_of(Kind::Float);
-    projections_of(Kind::Double);
+    // float64 has no fused CPU kernel, so this uses the tensor operations that are used on a GPU.
+    check_rotation(Kind::Float);
+    check_rotation(Kind::Double);
 }
 
-fn projections_of(kind: Kind) {
+fn check_rotation(kind: Kind) {
     for (rows, heads, half) in [(1, 1, 1), (7, 3, 4), (300, 12, 32), (0, 2, 4)] {
         tch::manual_seed(rows);
         let width = heads * 2 * half;
@@ -40,34 +40,37 @@ fn projections_of(kind: Kind) {
         let got = rotary(&ours, &angles.cos(), &angles.sin(), heads).unwrap();
         let part = |index: i64| theirs.narrow(1, index * width, width);
         let value = part(2).to_kind(Kind::Double);
-        let want = [turned(&part(0), &angles, heads), turned(&part(1), &angles, heads), value];
+        let want = [rotated(&part(0), &angles, heads), rotated(&part(1), &angles, heads), value];
         if rows == 0 {
             assert!(got.iter().all(|part| part.size() == [0, width]));
             continue;
         }
         for (got, want) in got.iter().zip(&want) {
-            assert!(worst(got, want) < bound, "{}", worst(got, want));
+            assert!(max_difference(got, want) < bound, "{}", max_difference(got, want));
         }
         weighted(&got, &weights).backward();
         weighted(&want, &weights).backward();
-        let off = worst(&ours.grad(), &theirs.grad());
-        assert!(off < bound, "{off}");
+        let difference = max_difference(&ours.grad(), &theirs.grad());
+        assert!(difference < bound, "{difference}");
         // Unused keys and values have a gradient of 0.
-        let alone = leaf(&projected);
-        let [query, ..] = rotary(&alone, &angles.cos(), &angles.sin(), heads).unwrap();
+        let unused_parts = leaf(&projected);
+        let [query, ..] = rotary(&unused_parts, &angles.cos(), &angles.sin(), heads).unwrap();
         query.sum(Kind::Float).backward();
-        assert_eq!(alone.grad().narrow(1, width, 2 * width).abs().max().double_value(&[]), 0.0);
+        assert_eq!(
+            unused_parts.grad().narrow(1, width, 2 * width).abs().max().double_value(&[]),
+            0.0
+        );
     }
 }
 
-/// The unit of rounding of half precision, of numbers near 1.
-fn unit(kind: Kind) -> f64 {
+/// The rounding unit of half precision for values near 1.
+fn rounding_unit(kind: Kind) -> f64 {
     if kind == Kind::BFloat16 { 2f64.powi(-8) } else { 2f64.powi(-11) }
 }
 
 #[test]
 fn low_precision_is_rotated_in_float32() {
-    // float16 has no kernel of its own: it is turned as bfloat16 is on a GPU.
+    // float16 has no fused CPU kernel, so this uses the tensor operations that are used on a GPU.
     for kind in [Kind::BFloat16, Kind::Half] {
         tch::manual_seed(3);
         let draw = |size: &[i64]| Tensor::randn(size, FLOAT).to_kind(kind);
@@ -76,29 +79,29 @@ fn low_precision_is_rotated_in_float32() {
         let (ours, theirs) = (leaf(&projected), leaf(&projected.to_kind(Kind::Double)));
         let got = rotary(&ours, &angles.cos(), &angles.sin(), 2).unwrap();
         let part = |index: i64| theirs.narrow(1, index * 16, 16);
-        let want = [turned(&part(0), &angles, 2), turned(&part(1), &angles, 2), part(2)];
+        let want = [rotated(&part(0), &angles, 2), rotated(&part(1), &angles, 2), part(2)];
         weighted(&got, &weights).backward();
         weighted(&want, &weights).backward();
         assert_eq!((got[0].kind(), ours.grad().kind()), (kind, kind));
-        // Each is rounded once.
+        // Each result is rounded once.
         let mut pairs: Vec<_> = got.iter().zip(&want).collect();
         let (grad, want) = (ours.grad(), theirs.grad());
         pairs.push((&grad, &want));
         for (got, want) in pairs {
-            let bound = unit(kind) * want.abs().max().double_value(&[]);
-            assert!(worst(got, want) < bound, "{kind:?}: {}", worst(got, want));
+            let bound = rounding_unit(kind) * want.abs().max().double_value(&[]);
+            assert!(max_difference(got, want) < bound, "{kind:?}: {}", max_difference(got, want));
         }
     }
 }
 
 #[test]
-fn a_gated_product_and_its_gradient() {
+fn gated_gelu_and_its_gradient_equal_the_reference() {
     for kind in [Kind::Double, Kind::Float, Kind::BFloat16, Kind::Half] {
         // Factors and results are rounded to the dtype.
         let bound = match kind {
             Kind::Double => 1e-13,
             Kind::Float => 1e-6,
-            _ => 3.0 * unit(kind),
+            _ => 3.0 * rounding_unit(kind),
         };
         for shape in [vec![1, 2], vec![5, 3, 14], vec![0, 4]] {
             tch::manual_seed(4);
@@ -116,8 +119,8 @@ fn a_gated_product_and_its_gradient() {
                 (out * &weights).sum(Kind::Double).backward();
             }
             for (got, want) in [(&got, &want), (&ours.grad(), &theirs.grad())] {
-                let off = worst(got, want) / want.abs().max().double_value(&[]).max(1.0);
-                assert!(off < bound, "{kind:?}: {off}");
+                let error = max_difference(got, want) / want.abs().max().double_value(&[]).max(1.0);
+                assert!(error < bound, "{kind:?}: {error}");
             }
         }
     }
@@ -137,6 +140,6 @@ fn mismatched_tensors_are_rejected() {
     let error = rotary(&double, &ones(&[4, 2]), &ones(&[4, 2]), 1).unwrap_err().to_string();
     assert!(error.contains("must be [4, 2] Double"), "{error}");
     assert!(gated_gelu(&ones(&[4, 3])).unwrap_err().to_string().contains("halves"));
-    let whole = Tensor::ones([2, 2], (Kind::Int64, Device::Cpu));
-    assert!(gated_gelu(&whole).is_err());
+    let integers = Tensor::ones([2, 2], (Kind::Int64, Device::Cpu));
+    assert!(gated_gelu(&integers).is_err());
 }

@@ -1,27 +1,27 @@
-//! Gradients through parts that are made again.
+//! Gradients through recomputed functions.
 use std::cell::Cell;
 use std::rc::Rc;
 
 use tch::{Kind, Tensor};
 use torch_ext::recompute;
 
-use crate::{FLOAT, alone};
+use crate::{FLOAT, lock_rng};
 
 #[test]
-fn gradients_and_dropout_are_those_of_the_first_pass() {
-    let _alone = alone();
+fn recomputation_does_not_change_gradients_and_dropout() {
+    let _lock = lock_rng();
     let weight = Tensor::randn([6, 6], FLOAT).set_requires_grad(true);
     let start = Tensor::randn([9, 6], FLOAT);
     let pass = |recomputed: bool| {
         tch::manual_seed(8);
         let x = start.copy().set_requires_grad(true);
         let _ = weight.grad().defined().then(|| weight.grad().zero_());
-        let taken = weight.shallow_clone();
-        let body = move |x: &Tensor| Ok(x.matmul(&taken).dropout(0.5, true).gelu("none"));
+        let captured = weight.shallow_clone();
+        let body = move |x: &Tensor| Ok(x.matmul(&captured).dropout(0.5, true).gelu("none"));
         let (first, second) = if recomputed {
             let first = recompute(&x, body).unwrap();
-            let taken = weight.shallow_clone();
-            (first.shallow_clone(), recompute(&first, move |x| Ok(x.matmul(&taken).tanh())))
+            let captured = weight.shallow_clone();
+            (first.shallow_clone(), recompute(&first, move |x| Ok(x.matmul(&captured).tanh())))
         } else {
             let first = body(&x).unwrap();
             (first.shallow_clone(), Ok(first.matmul(&weight).tanh()))
@@ -37,12 +37,12 @@ fn gradients_and_dropout_are_those_of_the_first_pass() {
 
 #[test]
 fn the_body_runs_again_in_the_backward_pass() {
-    let _alone = alone();
+    let _lock = lock_rng();
     let x = Tensor::ones([2], FLOAT).set_requires_grad(true);
     let calls = Rc::new(Cell::new(0));
-    let counted = Rc::clone(&calls);
+    let counter = Rc::clone(&calls);
     let out = recompute(&x, move |x| {
-        counted.set(counted.get() + 1);
+        counter.set(counter.get() + 1);
         Ok(x.exp())
     });
     assert_eq!(calls.get(), 1);
@@ -53,7 +53,7 @@ fn the_body_runs_again_in_the_backward_pass() {
 
 #[test]
 fn an_error_or_a_panic_of_the_body_is_returned() {
-    let _alone = alone();
+    let _lock = lock_rng();
     let x = Tensor::ones([2], FLOAT).set_requires_grad(true);
     let error = recompute(&x, |_| Err("no layer".to_owned())).unwrap_err();
     assert!(error.to_string().contains("no layer"), "{error}");

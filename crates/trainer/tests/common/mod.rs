@@ -1,5 +1,5 @@
-//! What the tests of this folder share.
-#![allow(clippy::unwrap_used, dead_code)] // helpers of tests; not every file uses all
+//! Helpers shared by the tests of this folder.
+#![allow(clippy::unwrap_used, dead_code)] // test helpers; not every file uses all of them
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,10 +8,10 @@ use trainer::{
     Environment, Examples, Fingerprint, Stage, Step, StepLosses, Task, TaskError, TrainConfig,
 };
 
-/// libtorch has one generator for all threads: tests that draw from it take turns.
-pub fn alone() -> MutexGuard<'static, ()> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+/// Locks libtorch's random generator, which all threads share, for a test.
+pub fn lock_rng() -> MutexGuard<'static, ()> {
+    static LOCK: Mutex<()> = Mutex::new(());
+    LOCK.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub fn stage(folder: &Path, interrupt_after: Option<u64>) -> Stage {
@@ -20,7 +20,7 @@ pub fn stage(folder: &Path, interrupt_after: Option<u64>) -> Stage {
     Stage::new("test", folder, environment).interrupt_after(interrupt_after)
 }
 
-/// A checkpoint after every step.
+/// A configuration with a checkpoint after every step.
 pub fn config() -> TrainConfig {
     TrainConfig {
         learning_rate: 1e-2,
@@ -45,7 +45,7 @@ pub fn metrics(folder: &Path) -> String {
     std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap()
 }
 
-/// A task whose loss is a function of the step, over examples of one token.
+/// A task with examples of one token and a given loss function.
 pub struct Toy<F> {
     lengths: Vec<usize>,
     loss: F,
@@ -71,7 +71,7 @@ impl<F: FnMut(&Step<'_>) -> Result<Tensor, TaskError>> Task for Toy<F> {
     }
 }
 
-/// Pulls a weight to 0, over six examples.
+/// A task with six examples that minimizes the square of a weight.
 pub fn shrink(weight: &Tensor) -> impl Task + use<> {
     let weight = weight.shallow_clone();
     Toy::new(6, move |_| Ok(weight.f_square()?))

@@ -1,27 +1,27 @@
-//! What training says of checkpoints that are damaged, left over, or no checkpoints.
+//! Errors for checkpoints that are damaged, left over, or not checkpoints.
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use crate::common::{alone, config, parameters, shrink, stage, weight};
+use crate::common::{config, lock_rng, parameters, shrink, stage, weight};
 use sha2::{Digest, Sha256};
 use tch::Tensor;
 use trainer::{Error, FitReport, TrainConfig, fit};
 
-fn train(folder: &Path, interrupt: Option<u64>) -> Result<(FitReport, f64), Error> {
+fn train(folder: &Path, interrupt_after: Option<u64>) -> Result<(FitReport, f64), Error> {
     let weight = weight();
     let mut task = shrink(&weight);
-    let report = fit(&stage(folder, interrupt), &config(), &parameters(&weight), &mut task)?;
+    let report = fit(&stage(folder, interrupt_after), &config(), &parameters(&weight), &mut task)?;
     Ok((FitReport { seconds: 0.0, ..report }, weight.double_value(&[])))
 }
 
-/// The error of a run after `damage` was done to the checkpoints of steps 3 and 4.
-fn after(damage: impl Fn(&Path)) -> (tempfile::TempDir, String) {
+/// Returns the error of a run that resumes after `damage` changed the checkpoints of steps 3 and 4.
+fn error_after(damage: impl Fn(&Path)) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     train(folder.path(), Some(4)).unwrap();
     damage(&folder.path().join("checkpoints"));
     let error = train(folder.path(), None).unwrap_err();
-    // The causes are in the message, so that a program that prints both says nothing twice.
+    // The message contains the causes, so a program that prints both does not repeat them.
     assert!(std::error::Error::source(&error).is_none());
     let root = folder.path().display().to_string();
     let error = error.to_string().replace(&root, "RUN");
@@ -29,22 +29,22 @@ fn after(damage: impl Fn(&Path)) -> (tempfile::TempDir, String) {
 }
 
 #[test]
-fn the_advice_for_a_damaged_checkpoint_works() {
-    let _alone = alone();
+fn deleting_a_damaged_checkpoint_resumes_from_the_previous_one() {
+    let _lock = lock_rng();
     let complete = train(tempfile::tempdir().unwrap().path(), None).unwrap();
-    let way = "; to go on from step 3, delete RUN/checkpoints/step-00000004";
+    let hint = "; to continue from step 3, delete RUN/checkpoints/step-00000004";
     let newest = |root: &Path| root.join("step-00000004");
     for file in ["parameters.safetensors", "optimizer.safetensors", "state.json"] {
-        let (_, error) = after(|root| fs::remove_file(newest(root).join(file)).unwrap());
+        let (_, error) = error_after(|root| fs::remove_file(newest(root).join(file)).unwrap());
         let text = format!("RUN/checkpoints/step-00000004/{file}: No such file or directory");
-        assert!(error.starts_with(&text) && error.ends_with(way), "{error}");
+        assert!(error.starts_with(&text) && error.ends_with(hint), "{error}");
         assert_eq!(error.matches("No such file").count(), 1, "{error}");
-        let (folder, error) = after(|root| {
+        let (folder, error) = error_after(|root| {
             let path = newest(root).join(file);
             let bytes = fs::read(&path).unwrap();
             fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
         });
-        assert!(error.contains(file) && error.ends_with(way), "{error}");
+        assert!(error.contains(file) && error.ends_with(hint), "{error}");
         assert_eq!(error.matches("EOF").count(), usize::from(file == "state.json"), "{error}");
         fs::remove_dir_all(folder.path().join("checkpoints/step-00000004")).unwrap();
         assert_eq!(train(folder.path(), None).unwrap(), complete);
@@ -53,32 +53,32 @@ fn the_advice_for_a_damaged_checkpoint_works() {
 
 #[test]
 fn checksums_without_a_file_are_an_error() {
-    let _alone = alone();
-    let way = "; to go on from step 3, delete RUN/checkpoints/step-00000004";
-    let rewritten = |keep: &dyn Fn(&str) -> bool| {
-        let (_, error) = after(|root| {
+    let _lock = lock_rng();
+    let hint = "; to continue from step 3, delete RUN/checkpoints/step-00000004";
+    let error_with_lines = |keep: &dyn Fn(&str) -> bool| {
+        let (_, error) = error_after(|root| {
             let path = root.join("step-00000004/SHA256SUMS");
             let text = fs::read_to_string(&path).unwrap();
-            let kept: Vec<&str> = text.lines().filter(|line| keep(line)).collect();
-            fs::write(path, kept.join("\n")).unwrap();
+            let lines: Vec<&str> = text.lines().filter(|line| keep(line)).collect();
+            fs::write(path, lines.join("\n")).unwrap();
         });
         let sums = "RUN/checkpoints/step-00000004/SHA256SUMS: ";
-        assert!(error.starts_with(sums) && error.ends_with(way), "{error}");
+        assert!(error.starts_with(sums) && error.ends_with(hint), "{error}");
         error
     };
     for name in ["parameters.safetensors", "optimizer.safetensors", "state.json"] {
-        let error = rewritten(&|line| !line.ends_with(name));
+        let error = error_with_lines(&|line| !line.ends_with(name));
         assert!(error.contains(&format!("{name} has no checksum")), "{error}");
     }
-    let error = rewritten(&|_| false);
+    let error = error_with_lines(&|_| false);
     assert!(error.contains("has no checksum"), "{error}");
-    let (_, error) = after(|root| {
+    let (_, error) = error_after(|root| {
         let path = root.join("step-00000004/SHA256SUMS");
         let text = fs::read_to_string(&path).unwrap();
         fs::write(path, text + "0  /dev/zero\n").unwrap();
     });
-    assert!(error.contains("SHA256SUMS: \"/dev/zero\" is no file of this"), "{error}");
-    let (_, error) = after(|root| {
+    assert!(error.contains("SHA256SUMS: \"/dev/zero\" is not a file of this"), "{error}");
+    let (_, error) = error_after(|root| {
         let path = root.join("step-00000004/task.safetensors");
         torch_ext::write_tensors(path, [("queue", &Tensor::from(1.0))], &[]).unwrap();
     });
@@ -86,20 +86,20 @@ fn checksums_without_a_file_are_an_error() {
 }
 
 #[test]
-fn the_only_checkpoint_leaves_the_start() {
-    let _alone = alone();
-    let (_, error) = after(|root| {
+fn without_an_earlier_checkpoint_the_error_names_the_start() {
+    let _lock = lock_rng();
+    let (_, error) = error_after(|root| {
         fs::remove_dir_all(root.join("step-00000003")).unwrap();
         fs::write(root.join("step-00000004/state.json"), "{").unwrap();
     });
-    let way = "; to go on from the start, delete RUN/checkpoints/step-00000004";
-    assert!(error.ends_with(way), "{error}");
+    let hint = "; to continue from the start, delete RUN/checkpoints/step-00000004";
+    assert!(error.ends_with(hint), "{error}");
 }
 
 #[test]
-fn a_checkpoint_under_another_steps_name_is_refused() {
-    let _alone = alone();
-    let (_, error) = after(|root| {
+fn a_checkpoint_with_the_name_of_another_step_is_an_error() {
+    let _lock = lock_rng();
+    let (_, error) = error_after(|root| {
         fs::rename(root.join("step-00000004"), root.join("step-00000010")).unwrap();
     });
     let text = "RUN/checkpoints/step-00000010/state.json: step = 4: expected the folder's, 10;";
@@ -107,9 +107,9 @@ fn a_checkpoint_under_another_steps_name_is_refused() {
 }
 
 #[test]
-fn a_state_that_the_task_refuses_names_the_file() {
-    let _alone = alone();
-    let (_, error) = after(|root| {
+fn errors_of_task_state_name_the_file() {
+    let _lock = lock_rng();
+    let (_, error) = error_after(|root| {
         let path = root.join("step-00000004/task.safetensors");
         torch_ext::write_tensors(&path, [("queue", &Tensor::from(1.0))], &[]).unwrap();
         let sum = Sha256::digest(fs::read(path).unwrap());
@@ -117,16 +117,16 @@ fn a_state_that_the_task_refuses_names_the_file() {
         let text = fs::read_to_string(&sums).unwrap() + &format!("{sum:x}  task.safetensors\n");
         fs::write(sums, text).unwrap();
     });
-    let text = "RUN/checkpoints/step-00000004/task.safetensors: queue: this task keeps no state;";
+    let text = "RUN/checkpoints/step-00000004/task.safetensors: queue: this task has no state;";
     assert!(error.starts_with(text), "{error}");
 }
 
 #[test]
-fn files_called_like_checkpoints_are_named_before_training() {
-    let _alone = alone();
+fn files_with_names_of_checkpoints_are_errors() {
+    let _lock = lock_rng();
     for name in [".partial-x", "step-00000050"] {
-        let (folder, error) = after(|root| fs::write(root.join(name), "").unwrap());
-        let text = "not a directory, but named like a checkpoint; move it away";
+        let (folder, error) = error_after(|root| fs::write(root.join(name), "").unwrap());
+        let text = "not a directory, but named like a checkpoint; move or delete it";
         assert_eq!(error, format!("RUN/checkpoints/{name}: {text}"));
         fs::remove_file(folder.path().join("checkpoints").join(name)).unwrap();
         train(folder.path(), None).unwrap();
@@ -135,43 +135,44 @@ fn files_called_like_checkpoints_are_named_before_training() {
 
 #[test]
 fn another_task_or_configuration_is_not_reported_as_damage() {
-    let _alone = alone();
+    let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
     train(folder.path(), Some(4)).unwrap();
     let weight = weight();
     let mut task = shrink(&weight);
-    let other = TrainConfig { weight_decay: 0.5, ..config() };
+    let changed_config = TrainConfig { weight_decay: 0.5, ..config() };
     let stage = stage(folder.path(), None);
-    let error = fit(&stage, &other, &parameters(&weight), &mut task).unwrap_err().to_string();
+    let error =
+        fit(&stage, &changed_config, &parameters(&weight), &mut task).unwrap_err().to_string();
     assert!(error.contains("step-00000004: written with another configuration"), "{error}");
-    // What only says how often to save or log may change.
-    let other = TrainConfig { checkpoint_steps: None, log_steps: 7, ..config() };
-    assert!(fit(&stage, &other, &parameters(&weight), &mut task).unwrap().finished);
+    // Intervals of checkpoints and logging may change.
+    let changed_config = TrainConfig { checkpoint_steps: None, log_steps: 7, ..config() };
+    assert!(fit(&stage, &changed_config, &parameters(&weight), &mut task).unwrap().finished);
 }
 
 #[test]
-fn kept_parameters_stay_and_are_the_same_after_an_interruption() {
-    let _alone = alone();
-    let train = |folder: &Path, interrupt| {
+fn permanently_stored_parameters_are_equal_after_an_interruption() {
+    let _lock = lock_rng();
+    let train = |folder: &Path, interrupt_after| {
         let weight = weight();
         let mut task = shrink(&weight);
         let config = TrainConfig { keep_models: true, checkpoint_steps: Some(3), ..config() };
-        fit(&stage(folder, interrupt), &config, &parameters(&weight), &mut task).unwrap();
+        fit(&stage(folder, interrupt_after), &config, &parameters(&weight), &mut task).unwrap();
         weight.double_value(&[])
     };
-    let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let last = train(whole.path(), None);
-    train(broken.path(), Some(4)); // goes on from step 3
-    train(broken.path(), None);
-    let kept = |folder: &Path| {
+    let (uninterrupted, interrupted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let last = train(uninterrupted.path(), None);
+    train(interrupted.path(), Some(4)); // resumes from step 3
+    train(interrupted.path(), None);
+    let stored = |folder: &Path| {
         let files = fs::read_dir(folder.join("models")).unwrap().map(|entry| entry.unwrap().path());
         let value = |path| torch_ext::read_tensors(path).unwrap()["weight"].double_value(&[]);
         let name = |path: &Path| path.file_name().unwrap().to_owned().into_string().unwrap();
         files.map(|path| (name(&path), value(path))).collect::<BTreeMap<_, _>>()
     };
-    let (names, values): (Vec<_>, Vec<_>) = kept(whole.path()).into_iter().unzip();
+    let (names, values): (Vec<_>, Vec<_>) = stored(uninterrupted.path()).into_iter().unzip();
     assert_eq!(names, [3, 6, 9].map(|step| format!("step-{step:08}.safetensors")));
     assert!(values.is_sorted_by(|earlier, later| earlier > later), "{values:?}");
     assert_eq!(values.last(), Some(&last));
-    assert_eq!(kept(whole.path()), kept(broken.path()));
+    assert_eq!(stored(uninterrupted.path()), stored(interrupted.path()));
 }

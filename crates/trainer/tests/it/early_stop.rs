@@ -1,36 +1,37 @@
-//! Evaluations in training, and the end that they may bring.
+//! Evaluations during training, and early stopping.
 use std::path::Path;
 
-use crate::common::{alone, config, metrics, parameters, shrink, stage, weight};
+use crate::common::{config, lock_rng, metrics, parameters, shrink, stage, weight};
 use trainer::selection::{BestEpoch, CheckpointSelection, Scores};
 use trainer::{FitReport, TrainConfig, fit};
 
-/// What is left of a run: its report, the best evaluation, all scores and the weight.
-type Left = (FitReport, usize, Vec<Scores>, f64);
+/// Result of a run: report, best evaluation, all scores and the weight.
+type RunResult = (FitReport, usize, Vec<Scores>, f64);
 
-/// Trains on a score that is highest where the weight is 0.46; three batches an epoch.
-fn train(folder: &Path, interrupt: Option<u64>, config: &TrainConfig) -> Option<Left> {
-    train_to(0.46, false, folder, interrupt, config)
+/// Trains with three batches per epoch. The score is highest at weight 0.46.
+fn train(folder: &Path, interrupt_after: Option<u64>, config: &TrainConfig) -> Option<RunResult> {
+    train_to(0.46, false, folder, interrupt_after, config)
 }
 
-/// The same with another weight, perhaps with the one before training among the candidates.
+/// Trains like [`train`], with the highest score at weight `best`. `include_initial` also scores
+/// the initial weight.
 fn train_to(
     best: f64,
-    from_start: bool,
+    include_initial: bool,
     folder: &Path,
-    interrupt: Option<u64>,
+    interrupt_after: Option<u64>,
     config: &TrainConfig,
-) -> Option<Left> {
+) -> Option<RunResult> {
     let weight = weight();
-    let watched = weight.shallow_clone();
-    let score = || Ok(-(watched.double_value(&[]) - best).abs());
+    let scored_weight = weight.shallow_clone();
+    let score = || Ok(-(scored_weight.double_value(&[]) - best).abs());
     let selection =
-        CheckpointSelection { from_start, ..CheckpointSelection::highest("dev", score) };
+        CheckpointSelection { include_initial, ..CheckpointSelection::highest("dev", score) };
     let parameters = parameters(&weight);
-    // Borrowed: the task is its owner's again after training.
+    // The wrapper borrows the task, so the task can be used after training.
     let mut shrink = shrink(&weight);
     let mut task = BestEpoch::new(&mut shrink, &parameters, selection);
-    let report = fit(&stage(folder, interrupt), config, &parameters, &mut task).unwrap();
+    let report = fit(&stage(folder, interrupt_after), config, &parameters, &mut task).unwrap();
     if !report.finished {
         return None;
     }
@@ -38,7 +39,7 @@ fn train_to(
     Some((FitReport { seconds: 0.0, ..report }, best, scores, weight.double_value(&[])))
 }
 
-fn patient() -> TrainConfig {
+fn patient_config() -> TrainConfig {
     TrainConfig {
         evaluation_steps: Some(2),
         patience: Some(2),
@@ -50,11 +51,12 @@ fn patient() -> TrainConfig {
 }
 
 #[test]
-fn training_ends_without_a_new_best_and_the_best_stays() {
-    let _alone = alone();
+fn training_ends_without_a_new_best_score_and_restores_the_best_weight() {
+    let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
-    let (report, best, scores, weight) = train(folder.path(), None, &patient()).unwrap();
-    // Steps 2, 3 (an epoch), 4, 6 (both), 8, 9, 10, 12, …; two after the best one are the last.
+    let (report, best, scores, weight) = train(folder.path(), None, &patient_config()).unwrap();
+    // Evaluations follow steps 2, 3 (an epoch), 4, 6 (both), 8, 9, 10, 12, …; the second one after
+    // the best is the last.
     assert_eq!(best + 3, scores.len());
     assert!(report.finished && report.steps < 60 && best > 0, "{report:?}, {best}");
     assert!(scores.iter().all(|score| score["dev"] <= scores[best]["dev"]));
@@ -62,57 +64,63 @@ fn training_ends_without_a_new_best_and_the_best_stays() {
     let evaluated =
         (1..=report.steps).filter(|step| step.is_multiple_of(2) || step.is_multiple_of(3));
     assert_eq!(evaluated.count(), scores.len());
-    // The last step has its line, its checkpoint, and is the end for a later start too.
+    // The last step has a line of metrics and a checkpoint, and a resumed run stops there, too.
     let last = metrics(folder.path()).lines().last().unwrap().to_owned();
     assert!(last.starts_with(&format!("{{\"step\":{},", report.steps)), "{last}");
-    let saved = folder.path().join(format!("checkpoints/step-{:08}", report.steps));
-    assert!(saved.exists());
-    assert_eq!(train(folder.path(), None, &patient()), Some((report, best, scores, weight)));
+    let checkpoint = folder.path().join(format!("checkpoints/step-{:08}", report.steps));
+    assert!(checkpoint.exists());
+    assert_eq!(train(folder.path(), None, &patient_config()), Some((report, best, scores, weight)));
 }
 
 #[test]
 fn an_interrupted_run_ends_at_the_same_step() {
-    let _alone = alone();
-    let whole = tempfile::tempdir().unwrap();
-    let want = train(whole.path(), None, &patient());
+    let _lock = lock_rng();
+    let uninterrupted = tempfile::tempdir().unwrap();
+    let want = train(uninterrupted.path(), None, &patient_config());
     for steps in [5, 7] {
-        let broken = tempfile::tempdir().unwrap();
-        let got = (0..20).find_map(|_| train(broken.path(), Some(steps), &patient()));
+        let interrupted = tempfile::tempdir().unwrap();
+        let got = (0..20).find_map(|_| train(interrupted.path(), Some(steps), &patient_config()));
         assert_eq!(got, want, "stopped every {steps} steps");
-        assert_eq!(metrics(broken.path()), metrics(whole.path()));
+        assert_eq!(metrics(interrupted.path()), metrics(uninterrupted.path()));
     }
 }
 
 #[test]
-fn a_task_without_scores_refuses_them() {
+fn evaluation_options_are_errors_for_a_task_without_scores() {
     let weight = weight();
     let folder = tempfile::tempdir().unwrap();
     let mut task = shrink(&weight);
-    let error = fit(&stage(folder.path(), None), &patient(), &parameters(&weight), &mut task);
+    let error =
+        fit(&stage(folder.path(), None), &patient_config(), &parameters(&weight), &mut task);
     let error = error.unwrap_err().to_string();
     assert!(error.starts_with("evaluation_steps = 2: must be absent, because no task"), "{error}");
 }
 
 #[test]
-fn training_that_only_harms_leaves_the_model_as_it_was() {
-    let _alone = alone();
-    let patient = TrainConfig { checkpoint_steps: Some(1), ..patient() };
-    let config = TrainConfig { evaluation_steps: None, patience: None, ..patient.clone() };
-    let run = |from_start, interrupt, config: &TrainConfig| {
+fn the_initial_model_can_be_selected() {
+    let _lock = lock_rng();
+    let patient_config = TrainConfig { checkpoint_steps: Some(1), ..patient_config() };
+    let config = TrainConfig { evaluation_steps: None, patience: None, ..patient_config.clone() };
+    let run = |include_initial, interrupt_after, config: &TrainConfig| {
         let folder = tempfile::tempdir().unwrap();
-        (0..60).find_map(|_| train_to(0.5, from_start, folder.path(), interrupt, config)).unwrap()
+        (0..60)
+            .find_map(|_| train_to(0.5, include_initial, folder.path(), interrupt_after, config))
+            .unwrap()
     };
-    let start = weight().double_value(&[]);
-    assert_eq!(start, 0.5);
-    let (report, best, scores, left) = run(true, None, &config);
-    assert_eq!((report.steps, best, scores.len(), left), (60, 0, 21, start));
-    let (_, best, scores, left) = run(false, None, &config);
-    assert!((best, scores.len()) == (0, 20) && left < start, "the first epoch is the best");
-    // Stopped before and after the first epoch, the start is scored once.
+    let initial = weight().double_value(&[]);
+    assert_eq!(initial, 0.5);
+    let (report, best, scores, final_weight) = run(true, None, &config);
+    assert_eq!((report.steps, best, scores.len(), final_weight), (60, 0, 21, initial));
+    let (_, best, scores, final_weight) = run(false, None, &config);
+    assert!(
+        (best, scores.len()) == (0, 20) && final_weight < initial,
+        "the first epoch is the best"
+    );
+    // The initial model is scored once, whether the run stops before or after the first epoch.
     for steps in [1, 2, 4] {
         assert_eq!(run(true, Some(steps), &config), run(true, None, &config), "{steps}");
     }
-    // The start counts for patience.
-    let (report, best, scores, _) = run(true, None, &patient);
+    // The score of the initial model counts for patience.
+    let (report, best, scores, _) = run(true, None, &patient_config);
     assert_eq!((report.steps, best, scores.len()), (3, 0, 3));
 }

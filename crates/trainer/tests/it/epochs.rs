@@ -1,31 +1,31 @@
-//! When a task hears of the end of an epoch, and that an interruption there changes nothing.
+//! Calls of `epoch_ended`, also in interrupted runs.
 use std::path::Path;
 
-use crate::common::{alone, config, parameters, stage, weight};
+use crate::common::{config, lock_rng, parameters, stage, weight};
 use tch::Tensor;
 use trainer::{
     Alternating, Error, Examples, Fingerprint, FitReport, Step, StepLosses, Task, TaskError, Tasks,
     TensorMap, TrainConfig, WeightedSum, fit,
 };
 
-/// Pulls a weight to 0; at the end of an epoch notes epoch, batches and weight.
-struct Notes {
+/// Minimizes the square of a weight; records epoch, batches and weight at the end of each epoch.
+struct RecordingTask {
     weight: Tensor,
     lengths: Vec<usize>,
     batches: u64,
-    notes: Vec<(u64, u64, f64)>,
-    /// Fails at the end of this epoch.
-    fault: Option<u64>,
+    records: Vec<(u64, u64, f64)>,
+    /// The epoch at whose end the task fails.
+    failing_epoch: Option<u64>,
 }
 
-impl Notes {
+impl RecordingTask {
     fn new(weight: &Tensor, examples: usize) -> Self {
-        let (lengths, notes) = (vec![1; examples], Vec::new());
-        Self { weight: weight.shallow_clone(), lengths, batches: 0, notes, fault: None }
+        let (lengths, records) = (vec![1; examples], Vec::new());
+        Self { weight: weight.shallow_clone(), lengths, batches: 0, records, failing_epoch: None }
     }
 }
 
-impl Task for Notes {
+impl Task for RecordingTask {
     fn examples(&mut self) -> Examples<'_> {
         Examples::Indexed(&self.lengths)
     }
@@ -41,76 +41,83 @@ impl Task for Notes {
     }
 
     fn epoch_ended(&mut self, epoch: u64) -> Result<(), TaskError> {
-        if self.fault == Some(epoch) {
+        if self.failing_epoch == Some(epoch) {
             return Err("the disk is full".into());
         }
-        self.notes.push((epoch, self.batches, self.weight.double_value(&[])));
+        self.records.push((epoch, self.batches, self.weight.double_value(&[])));
         Ok(())
     }
 
     fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {
-        let notes = self.notes.iter().flat_map(|note| [note.0 as f64, note.1 as f64, note.2]);
-        let state: Vec<f64> = [self.batches as f64].into_iter().chain(notes).collect();
+        let records =
+            self.records.iter().flat_map(|record| [record.0 as f64, record.1 as f64, record.2]);
+        let state: Vec<f64> = [self.batches as f64].into_iter().chain(records).collect();
         Ok(vec![("notes".into(), Tensor::from_slice(&state))])
     }
 
     fn restore(&mut self, state: &TensorMap) -> Result<(), TaskError> {
         let state = Vec::<f64>::try_from(&state["notes"])?;
         self.batches = state[0] as u64;
-        let notes = state[1..].chunks_exact(3);
-        self.notes = notes.map(|note| (note[0] as u64, note[1] as u64, note[2])).collect();
+        let records = state[1..].chunks_exact(3);
+        self.records =
+            records.map(|record| (record[0] as u64, record[1] as u64, record[2])).collect();
         Ok(())
     }
 }
 
-type Left = (FitReport, f64, [Vec<(u64, u64, f64)>; 2]);
+/// Result of a run: report, weight, and the records of both tasks.
+type RunResult = (FitReport, f64, [Vec<(u64, u64, f64)>; 2]);
 
-/// Two tasks of 3 and 2 batches an epoch: in turn, the second twice in each round.
-fn run(folder: &Path, config: &TrainConfig, interrupt: Option<u64>) -> Result<Left, Error> {
-    run_in(folder, config, false, interrupt)
+/// Trains two tasks of 3 and 2 batches per epoch alternately, the second twice in each round.
+fn run(
+    folder: &Path,
+    config: &TrainConfig,
+    interrupt_after: Option<u64>,
+) -> Result<RunResult, Error> {
+    run_with(folder, config, false, interrupt_after)
 }
 
-/// The same, or both in each step.
-fn run_in(
+/// Trains the two tasks alternately, or with summed losses.
+fn run_with(
     folder: &Path,
     config: &TrainConfig,
     summed: bool,
-    interrupt: Option<u64>,
-) -> Result<Left, Error> {
+    interrupt_after: Option<u64>,
+) -> Result<RunResult, Error> {
     let weight = weight();
-    let mut tasks = [Notes::new(&weight, 5), Notes::new(&weight, 4)];
+    let mut tasks = [RecordingTask::new(&weight, 5), RecordingTask::new(&weight, 4)];
     let [first, second] = &mut tasks;
-    let both: Tasks<'_> = match summed {
+    let tasks_of_stage: Tasks<'_> = match summed {
         true => WeightedSum::new().with("first", 1.0, first).with("second", 1.0, second).into(),
         false => Alternating::new().with("first", 1, first).with("second", 2, second).into(),
     };
     let parameters = parameters(&weight);
-    let report = fit(&stage(folder, interrupt), config, &parameters, both)?;
-    let seconds = FitReport { seconds: 0.0, ..report };
-    Ok((seconds, weight.double_value(&[]), tasks.map(|task| task.notes)))
+    let report = fit(&stage(folder, interrupt_after), config, &parameters, tasks_of_stage)?;
+    let report_without_time = FitReport { seconds: 0.0, ..report };
+    Ok((report_without_time, weight.double_value(&[]), tasks.map(|task| task.records)))
 }
 
-fn epochs(notes: &[(u64, u64, f64)]) -> Vec<(u64, u64)> {
-    notes.iter().map(|&(epoch, batches, _)| (epoch, batches)).collect()
+fn epochs(records: &[(u64, u64, f64)]) -> Vec<(u64, u64)> {
+    records.iter().map(|&(epoch, batches, _)| (epoch, batches)).collect()
 }
 
 #[test]
 fn every_epoch_ends_once_after_its_last_update() {
-    let _alone = alone();
+    let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
     let (report, weight, [first, second]) = run(folder.path(), &config(), None).unwrap();
     // 9 batches of the first task, 18 of the second.
     assert_eq!(report.steps, 27);
     assert_eq!(epochs(&first), [(0, 3), (1, 6), (2, 9)]);
     assert_eq!(epochs(&second), (0..9).map(|k| (k, 2 * k + 2)).collect::<Vec<_>>());
-    // The second task has the last step, and its last note is of the final weight.
+    // The second task has the last step, so its last record contains the final weight.
     assert_eq!(second.last().unwrap().2, weight);
     assert!(first.last().unwrap().2 > weight);
 }
 
 #[test]
 fn the_end_of_the_stage_ends_an_epoch() {
-    let _alone = alone();
+    let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
     // Rounds of 3 steps: 4 batches of the first task, 6 of the second.
     let config = TrainConfig { steps: Some(11), ..config() };
@@ -121,9 +128,9 @@ fn the_end_of_the_stage_ends_an_epoch() {
 
 #[test]
 fn summed_batches_end_their_epochs_after_the_common_update() {
-    let _alone = alone();
+    let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
-    let (_, _, [first, second]) = run_in(folder.path(), &config(), true, None).unwrap();
+    let (_, _, [first, second]) = run_with(folder.path(), &config(), true, None).unwrap();
     assert_eq!(epochs(&first), [(0, 3), (1, 6), (2, 9)]);
     assert_eq!(epochs(&second), [(0, 2), (1, 4), (2, 6), (3, 8), (4, 9)]);
     assert_eq!(first[1].2, second[2].2);
@@ -131,12 +138,13 @@ fn summed_batches_end_their_epochs_after_the_common_update() {
 }
 
 #[test]
-fn an_interruption_at_any_step_neither_repeats_nor_drops_an_epochs_end() {
-    let _alone = alone();
+fn an_interruption_at_any_step_neither_repeats_nor_skips_calls() {
+    let _lock = lock_rng();
     for summed in [false, true] {
         for checkpoint_steps in [1, 4] {
             let config = TrainConfig { checkpoint_steps: Some(checkpoint_steps), ..config() };
-            let run = |folder: &Path, interrupt| run_in(folder, &config, summed, interrupt);
+            let run =
+                |folder: &Path, interrupt_after| run_with(folder, &config, summed, interrupt_after);
             let folder = tempfile::tempdir().unwrap();
             let complete = run(folder.path(), None).unwrap();
             let log = crate::common::metrics(folder.path());
@@ -146,7 +154,7 @@ fn an_interruption_at_any_step_neither_repeats_nor_drops_an_epochs_end() {
                 assert_eq!(report.steps, step);
                 assert_eq!(run(folder.path(), None).unwrap(), complete, "at {step}");
                 assert_eq!(crate::common::metrics(folder.path()), log, "at {step}");
-                // Finished: nothing is called again.
+                // A finished run does not repeat calls.
                 assert_eq!(run(folder.path(), None).unwrap(), complete, "at {step}");
             }
         }
@@ -155,10 +163,10 @@ fn an_interruption_at_any_step_neither_repeats_nor_drops_an_epochs_end() {
 
 #[test]
 fn an_error_at_an_epochs_end_stops_before_the_checkpoint() {
-    let _alone = alone();
+    let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
     let weight = weight();
-    let mut task = Notes { fault: Some(1), ..Notes::new(&weight, 5) };
+    let mut task = RecordingTask { failing_epoch: Some(1), ..RecordingTask::new(&weight, 5) };
     let stage = stage(folder.path(), None);
     let error = trainer::fit(&stage, &config(), &parameters(&weight), &mut task).unwrap_err();
     assert_eq!(error.to_string(), "test, step 5: the disk is full");

@@ -1,5 +1,5 @@
-//! The tests of the crate from outside, in one program.
-#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
+//! Integration tests of the crate.
+#![allow(clippy::unwrap_used, clippy::panic)] // test helpers
 
 mod background;
 mod checkpoints;

@@ -1,7 +1,7 @@
-//! bfloat16, the scale of the loss, and steps that are not finite.
+//! bfloat16, loss scaling, and steps that are not finite.
 use std::path::Path;
 
-use crate::common::{alone, config, metrics, stage};
+use crate::common::{config, lock_rng, metrics, stage};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 use trainer::{
@@ -9,20 +9,20 @@ use trainer::{
     StepLosses, Task, TaskError, TrainConfig, WeightedLoss, accumulate, fit,
 };
 
-/// What goes wrong in a step.
+/// Fault that a task simulates.
 #[derive(Clone, Copy, Default)]
 enum Fault {
     #[default]
     None,
     /// The loss of every step is multiplied by this factor.
     Large(f64),
-    /// The gradient of `second` is NaN, from this step on.
+    /// The gradient of `second` is NaN from this step on.
     NanGradient(u64),
-    /// The loss is infinite, before this step.
+    /// The loss is infinite before this step.
     InfiniteLoss(u64),
 }
 
-/// A line through points: `first` times x plus `second`, with products that autocast sees.
+/// Regression with two matrices, `x first second`, whose matmuls run under autocast.
 struct Line {
     first: Tensor,
     second: Tensor,
@@ -33,11 +33,11 @@ struct Line {
 
 impl Line {
     fn new(fault: Fault) -> Self {
-        let leaf = |scale: f64| {
+        let parameter = |scale: f64| {
             let tensor = Tensor::arange(64, (Kind::Float, Device::Cpu)).sin() * scale;
             tensor.view([8, 8]).detach().set_requires_grad(true)
         };
-        let (first, second) = (leaf(0.3), leaf(0.7));
+        let (first, second) = (parameter(0.3), parameter(0.7));
         Self { first, second, fault, micro_batches: false, lengths: vec![8; 12] }
     }
 
@@ -53,7 +53,7 @@ impl Line {
         let loss = (y.to_kind(Kind::Float) - 1.0).square().mean(Kind::Float);
         match self.fault {
             Fault::Large(size) => loss * size,
-            // The loss is the same; the gradient is inf * 0.
+            // The added term is 0, and its gradient is inf * 0.
             Fault::NanGradient(first) if number >= first => {
                 loss + (&self.second * 0.0).sqrt().sum(Kind::Float)
             }
@@ -75,7 +75,7 @@ impl Task for Line {
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let share = 1.0 / step.batch.len() as f64;
         if self.micro_batches {
-            return accumulate(&MicroBatch::cut(step.batch, 1), |examples| {
+            return accumulate(&MicroBatch::in_micro_batches(step.batch, 1), |examples| {
                 let losses = examples.iter().map(|&example| self.loss(example, step.number));
                 let loss = losses.reduce(|sum, loss| sum + loss).ok_or("no examples")? * share;
                 Ok(vec![WeightedLoss { name: "line", weight: 1.0, loss }])
@@ -99,50 +99,50 @@ fn train(stage: &Stage, mut line: Line) -> Result<Vec<Tensor>, Error> {
     Ok(parameters.iter().map(|(_, tensor)| tensor.copy()).collect())
 }
 
-fn in_folder(change: impl Fn(Stage) -> Stage, line: Line) -> Result<Vec<Tensor>, Error> {
+fn train_in_folder(change: impl Fn(Stage) -> Stage, line: Line) -> Result<Vec<Tensor>, Error> {
     let folder = tempfile::tempdir().unwrap();
     train(&change(stage(folder.path(), None)), line)
 }
 
-fn plain() -> Vec<Tensor> {
-    in_folder(|stage| stage, Line::new(Fault::None)).unwrap()
+fn train_plain() -> Vec<Tensor> {
+    train_in_folder(|stage| stage, Line::new(Fault::None)).unwrap()
 }
 
 #[test]
-fn a_scaled_loss_changes_no_bit() {
-    let _alone = alone();
+fn loss_scaling_does_not_change_results() {
+    let _lock = lock_rng();
     let scaled = |stage: Stage| stage.with_loss_scaler(LossScaler::default());
-    assert_eq!(in_folder(scaled, Line::new(Fault::None)).unwrap(), plain());
-    let cut = || Line { micro_batches: true, ..Line::new(Fault::None) };
-    let whole = in_folder(|stage| stage, cut()).unwrap();
-    assert_eq!(in_folder(scaled, cut()).unwrap(), whole);
+    assert_eq!(train_in_folder(scaled, Line::new(Fault::None)).unwrap(), train_plain());
+    let in_micro_batches = || Line { micro_batches: true, ..Line::new(Fault::None) };
+    let uninterrupted = train_in_folder(|stage| stage, in_micro_batches()).unwrap();
+    assert_eq!(train_in_folder(scaled, in_micro_batches()).unwrap(), uninterrupted);
 }
 
 #[test]
-fn a_step_with_too_large_a_scale_is_skipped_also_after_resuming() {
-    let _alone = alone();
-    let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+fn steps_with_a_too_large_scale_are_skipped_also_after_resuming() {
+    let _lock = lock_rng();
+    let (uninterrupted, interrupted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let scaled =
         |folder: &Path, steps| stage(folder, steps).with_loss_scaler(LossScaler::default());
-    // The squares of the gradients leave float32 until the scale is small enough.
+    // The squares of the gradients overflow float32 until the scale is small enough.
     let line = || Line::new(Fault::Large(1e15));
-    let want = train(&scaled(whole.path(), None), line()).unwrap();
-    let untouched = train(&scaled(broken.path(), 2.into()), line()).unwrap();
+    let want = train(&scaled(uninterrupted.path(), None), line()).unwrap();
+    let untouched = train(&scaled(interrupted.path(), 2.into()), line()).unwrap();
     let start = Line::new(Fault::None);
     assert_eq!(untouched, [start.first.copy(), start.second.copy()]);
     for steps in [3, 4] {
-        train(&scaled(broken.path(), steps.into()), line()).unwrap();
+        train(&scaled(interrupted.path(), steps.into()), line()).unwrap();
     }
-    assert_eq!(train(&scaled(broken.path(), None), line()).unwrap(), want);
-    assert_eq!(metrics(whole.path()), metrics(broken.path()));
+    assert_eq!(train(&scaled(interrupted.path(), None), line()).unwrap(), want);
+    assert_eq!(metrics(uninterrupted.path()), metrics(interrupted.path()));
     assert_ne!(want, untouched);
-    let lines = metrics(whole.path());
+    let lines = metrics(uninterrupted.path());
     let scales: Vec<f64> = lines
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["loss_scale"].as_f64().unwrap())
         .collect();
     assert!(scales.first() > scales.last() && scales.last() > Some(&1.0), "{scales:?}");
-    // The first line is of steps that were all left out, the last of one that was not.
+    // All steps of the first line were skipped; the step of the last line was not.
     for line in lines.lines() {
         let line: Value = serde_json::from_str(line).unwrap();
         assert!(line["loss"].as_f64() > Some(0.0) && !line["parts"]["loss/line"].is_null());
@@ -154,10 +154,10 @@ fn a_step_with_too_large_a_scale_is_skipped_also_after_resuming() {
 
 #[test]
 fn the_loss_of_a_skipped_step_counts_only_if_it_is_finite() {
-    let _alone = alone();
+    let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
     let scaled = stage(folder.path(), None).with_loss_scaler(LossScaler::default());
-    // A line tells of two steps: both infinite, one of them, none.
+    // Each line covers two steps, with two, one and no infinite losses.
     train(&scaled, Line::new(Fault::InfiniteLoss(3))).unwrap();
     let lines = metrics(folder.path());
     let lines: Vec<Value> =
@@ -170,15 +170,15 @@ fn the_loss_of_a_skipped_step_counts_only_if_it_is_finite() {
 
 #[test]
 fn a_persistent_nan_gradient_is_an_error_at_scale_1() {
-    let _alone = alone();
+    let _lock = lock_rng();
     let scaled = |stage: Stage| stage.with_loss_scaler(LossScaler::default());
-    let error = in_folder(scaled, Line::new(Fault::NanGradient(0))).unwrap_err();
+    let error = train_in_folder(scaled, Line::new(Fault::NanGradient(0))).unwrap_err();
     assert!(matches!(error, Error::NotFinite { step: 16, .. }), "{error}");
 }
 
 #[test]
-fn a_gradient_that_is_nan_is_reported_with_parameter_and_batch() {
-    let _alone = alone();
+fn the_error_of_a_nan_gradient_names_parameter_and_batch() {
+    let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
     let error = train(&stage(folder.path(), None), Line::new(Fault::NanGradient(3))).unwrap_err();
     let text = error.to_string();
@@ -200,33 +200,34 @@ fn a_gradient_that_is_nan_is_reported_with_parameter_and_batch() {
 }
 
 #[test]
-fn bfloat16_resumes_bit_for_bit_and_belongs_to_the_checkpoint() {
-    let _alone = alone();
-    let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let low =
+fn bfloat16_resumes_bit_for_bit_and_is_part_of_the_fingerprint() {
+    let _lock = lock_rng();
+    let (uninterrupted, interrupted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let bf16 =
         |folder: &Path, steps: Option<u64>| stage(folder, steps).with_precision(Precision::Bf16);
     let line = || Line::new(Fault::None);
-    let want = train(&low(whole.path(), None), line()).unwrap();
+    let want = train(&bf16(uninterrupted.path(), None), line()).unwrap();
     for steps in [2, 1, 5] {
-        train(&low(broken.path(), Some(steps)), line()).unwrap();
+        train(&bf16(interrupted.path(), Some(steps)), line()).unwrap();
     }
-    assert_eq!(train(&low(broken.path(), None), line()).unwrap(), want);
-    assert_eq!(metrics(whole.path()), metrics(broken.path()));
-    let exact = plain();
-    for (low, exact) in want.iter().zip(&exact) {
-        assert_ne!(low, exact);
-        assert_eq!(low.kind(), Kind::Float);
-        let error = (low - exact).abs().max().double_value(&[]);
+    assert_eq!(train(&bf16(interrupted.path(), None), line()).unwrap(), want);
+    assert_eq!(metrics(uninterrupted.path()), metrics(interrupted.path()));
+    let f32_parameters = train_plain();
+    for (bf16, f32_parameters) in want.iter().zip(&f32_parameters) {
+        assert_ne!(bf16, f32_parameters);
+        assert_eq!(bf16.kind(), Kind::Float);
+        let error = (bf16 - f32_parameters).abs().max().double_value(&[]);
         assert!(error < 0.05, "{error}");
     }
-    let error = train(&stage(broken.path(), None), line()).unwrap_err().to_string();
+    let error = train(&stage(interrupted.path(), None), line()).unwrap_err().to_string();
     assert!(error.contains("another configuration"), "{error}");
 }
 
 #[test]
 fn float16_on_a_cpu_and_unsupported_micro_batches_are_rejected() {
-    let error = in_folder(|stage| stage.with_precision(Precision::F16), Line::new(Fault::None))
-        .unwrap_err();
+    let error =
+        train_in_folder(|stage| stage.with_precision(Precision::F16), Line::new(Fault::None))
+            .unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with("precision = f16: needs a CUDA device, and the model is on Cpu"));
     let folder = tempfile::tempdir().unwrap();

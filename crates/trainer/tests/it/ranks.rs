@@ -1,4 +1,4 @@
-//! Two processes that train one model, beside one process that trains it alone.
+//! Data-parallel training, compared with training in one process.
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -16,38 +16,38 @@ use trainer::{
 };
 use xlmr_model::{Config, Head, Inputs, Model};
 
-use crate::common::{alone, stage};
+use crate::common::{lock_rng, stage};
 
-/// Predicts masked tokens with a model that has dropout, in parts of a batch.
-pub struct Guess<'a> {
+/// Predicts masked tokens with a model with dropout, in micro-batches.
+pub struct MaskedLmTask<'a> {
     model: &'a Model,
     rows: Vec<Vec<i64>>,
     lengths: Vec<usize>,
-    /// In place of `rows`.
+    /// Replaces `rows`.
     stream: Option<ExampleStream<ShardedJsonl<Vec<i64>>>>,
     /// The step whose loss is NaN.
-    pub poison: Option<u64>,
+    pub nan_step: Option<u64>,
 }
 
-/// Rows of 4 to 10 tokens.
+/// Token ids in rows of 4 to 10.
 fn rows(count: usize) -> Vec<Vec<i64>> {
     let mut rng = trainer::rng_for(5, "rows", 0);
     (0..count).map(|k| (0..4 + k % 7).map(|_| rng.random_range(5..40)).collect()).collect()
 }
 
-impl<'a> Guess<'a> {
+impl<'a> MaskedLmTask<'a> {
     pub fn new(model: &'a Model) -> Self {
         let rows = rows(30);
         let lengths = rows.iter().map(Vec::len).collect();
-        Self { model, rows, lengths, stream: None, poison: None }
+        Self { model, rows, lengths, stream: None, nan_step: None }
     }
 
-    /// The same from the shards in `folder`, in blocks of seven lines.
+    /// Creates a task that streams the shards in `folder`, in blocks of seven lines.
     fn streamed(model: &'a Model, folder: &Path) -> Self {
         let shuffle = ShuffleConfig { lines: 7, open_shards: 1, ..ShuffleConfig::default() };
         let source = ShardedJsonl::new(Shards::open([folder]).unwrap(), shuffle).unwrap();
         let stream = Some(ExampleStream::new(source, Vec::len));
-        Self { model, rows: Vec::new(), lengths: Vec::new(), stream, poison: None }
+        Self { model, rows: Vec::new(), lengths: Vec::new(), stream, nan_step: None }
     }
 
     fn sum(&self, rows: &[(Vec<i64>, Vec<i64>)]) -> Result<Tensor, TaskError> {
@@ -65,7 +65,7 @@ impl<'a> Guess<'a> {
     }
 }
 
-impl Task for Guess<'_> {
+impl Task for MaskedLmTask<'_> {
     fn examples(&mut self) -> Examples<'_> {
         match &mut self.stream {
             Some(stream) => Examples::Streamed(stream),
@@ -75,25 +75,25 @@ impl Task for Guess<'_> {
 
     fn fingerprint(&self, fingerprint: &mut Fingerprint) {
         fingerprint.add("name", "guess");
-        if std::env::var("TEST_UNLIKE").is_ok_and(|unlike| unlike == "data") {
+        if std::env::var("TEST_DIFFERENCE").is_ok_and(|difference| difference == "data") {
             fingerprint.add("rank", std::env::var("RANK").unwrap());
         }
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let all = self.stream.as_ref().map_or(self.rows.as_slice(), ExampleStream::batch);
+        let all_rows = self.stream.as_ref().map_or(self.rows.as_slice(), ExampleStream::batch);
         let mut mask = |k: &usize| {
-            let mut row = all[*k].clone();
+            let mut row = all_rows[*k].clone();
             let mut labels = vec![-100; row.len()];
-            let at = step.rng.random_range(0..row.len());
-            (labels[at], row[at]) = (row[at], 4);
+            let position = step.rng.random_range(0..row.len());
+            (labels[position], row[position]) = (row[position], 4);
             (row, labels)
         };
         let rows: Vec<(Vec<i64>, Vec<i64>)> = step.batch.iter().map(&mut mask).collect();
         let count = rows.len() as f64;
         let parts = MicroBatch::cut(&rows, step.micro_batch.unwrap_or(rows.len()));
         accumulate(&parts, |rows| {
-            let factor = if self.poison == Some(step.number) { f64::NAN } else { 1.0 };
+            let factor = if self.nan_step == Some(step.number) { f64::NAN } else { 1.0 };
             let loss = self.sum(rows)? * (factor / count);
             Ok(vec![WeightedLoss { name: "mlm", weight: 1.0, loss }])
         })
@@ -123,31 +123,31 @@ fn stage_of_rank(
     group: Option<ProcessGroup>,
     interrupt_after: Option<u64>,
 ) -> Stage {
-    let own = if rank == 0 { folder.to_owned() } else { folder.join("follower") };
-    stage(&own, interrupt_after).with_group(group.map(Rc::new))
+    let rank_folder = if rank == 0 { folder.to_owned() } else { folder.join("follower") };
+    stage(&rank_folder, interrupt_after).with_group(group.map(Rc::new))
 }
 
 fn file_of_rank(folder: &Path, rank: usize) -> PathBuf {
     folder.join(format!("rank-{rank}.safetensors"))
 }
 
-fn write_of_rank(folder: &Path, rank: usize, parameters: &[(String, Tensor)]) {
+fn write_parameters(folder: &Path, rank: usize, parameters: &[(String, Tensor)]) {
     let detached = parameters.iter().map(|(name, tensor)| (name, tensor.detach()));
     let detached: Vec<_> = detached.collect();
     let named = detached.iter().map(|(name, tensor)| (name.as_str(), tensor));
     write_tensors(file_of_rank(folder, rank), named, &[]).unwrap();
 }
 
-/// The parameters that rank 0 left.
-fn of_first(folder: &Path) -> TensorMap {
+/// Reads the parameters that rank 0 wrote.
+fn rank_0_parameters(folder: &Path) -> TensorMap {
     read_tensors(file_of_rank(folder, 0)).unwrap()
 }
 
-/// Trains in `folder`, and leaves the parameters in a file named after the rank.
+/// Trains in `folder`, and writes the parameters to the file of the rank.
 fn train(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Option<u64>) {
     tch::set_num_threads(1);
     let rank = group.as_ref().map_or(0, ProcessGroup::rank);
-    // A rank that begins with other weights takes those of the first.
+    // Each rank has other initial weights, which are replaced by the weights of rank 0.
     let seed = 3 + u64::try_from(rank).unwrap();
     let model = model(seed);
     let parameters = model.named_parameters();
@@ -159,28 +159,28 @@ fn train(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Option<u64
         log_steps: 1,
         ..TrainConfig::default()
     };
-    let unlike = std::env::var("TEST_UNLIKE").unwrap_or_default();
-    let config = match unlike.as_str() {
+    let difference = std::env::var("TEST_DIFFERENCE").unwrap_or_default();
+    let config = match difference.as_str() {
         "seed" => TrainConfig { seed: 42 + u64::try_from(rank).unwrap(), ..config },
         _ => config,
     };
     let stage = stage_of_rank(folder, rank, group, interrupt_after);
     let shards = folder.join("shards");
     let mut task = match shards.exists() {
-        true => Guess::streamed(&model, &shards),
-        false => Guess::new(&model),
+        true => MaskedLmTask::streamed(&model, &shards),
+        false => MaskedLmTask::new(&model),
     };
     fit(&stage, &config, &parameters, &mut task).unwrap();
-    write_of_rank(folder, rank, &parameters);
+    write_parameters(folder, rank, &parameters);
 }
 
-/// Parameters whose gradients are of all numbers or of some rows, on all ranks or on some.
+/// A task with dense and sparse gradients, on all ranks or on some ranks.
 struct Shared {
-    /// More numbers than travel at once.
+    /// Has more elements than a communication bucket.
     big: Tensor,
     tiny: Tensor,
     words: Tensor,
-    spoiled: bool,
+    has_nan: bool,
 }
 
 impl Task for Shared {
@@ -199,7 +199,8 @@ impl Task for Shared {
             let mut loss = Tensor::from(0f32);
             for &example in *examples {
                 let row = i64::try_from(example)?;
-                // Of the second step some rows, of the fourth all rows on some ranks alone.
+                // Gradients of `words` are sparse in the second step; in the fourth step, they are
+                // dense on some ranks.
                 let words = match number == 1 || (number == 3 && example % 2 == 0) {
                     true => Tensor::embedding(&self.words, &Tensor::from(row), -1, false, true),
                     false => self.words.square(),
@@ -209,7 +210,7 @@ impl Task for Shared {
                 if example % 3 == 0 {
                     loss += self.tiny.square().sum(Kind::Float);
                 }
-                if self.spoiled && number == 1 {
+                if self.has_nan && number == 1 {
                     loss += self.big.view([-1]).select(0, -1) * f64::NAN;
                 }
             }
@@ -222,7 +223,7 @@ impl Task for Shared {
     }
 }
 
-/// Trains these, and leaves them in a file named after the rank.
+/// Trains [`Shared`], and writes the parameters to the file of the rank.
 fn train_shared(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Option<u64>) {
     tch::set_num_threads(1);
     let rank = group.as_ref().map_or(0, ProcessGroup::rank);
@@ -230,11 +231,12 @@ fn train_shared(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Opt
         let count = shape.iter().product::<i64>();
         Tensor::linspace(-1, 1, count, (Kind::Float, Device::Cpu)).view(shape)
     };
-    let spoiled = std::env::var("TEST_UNLIKE").is_ok_and(|unlike| unlike == "shared-nan");
+    let has_nan =
+        std::env::var("TEST_DIFFERENCE").is_ok_and(|difference| difference == "shared-nan");
     let [big, tiny, words] = [&[2600, 2600][..], &[7], &[50, 16]].map(filled);
-    let mut task = Shared { big, tiny, words, spoiled };
-    let all = [("big", &task.big), ("tiny", &task.tiny), ("words", &task.words)];
-    let parameters = all.map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()));
+    let mut task = Shared { big, tiny, words, has_nan };
+    let named = [("big", &task.big), ("tiny", &task.tiny), ("words", &task.words)];
+    let parameters = named.map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()));
     let config = TrainConfig {
         learning_rate: 1e-2,
         weight_decay: 0.1,
@@ -246,20 +248,21 @@ fn train_shared(folder: &Path, group: Option<ProcessGroup>, interrupt_after: Opt
     };
     let stage = stage_of_rank(folder, rank, group, interrupt_after);
     fit(&stage, &config, &parameters, &mut task).unwrap();
-    write_of_rank(folder, rank, &parameters);
+    write_parameters(folder, rank, &parameters);
 }
 
-/// Not a test by itself: what the tests below start.
+/// Program of a rank, started by the tests below.
 #[test]
 #[ignore = "started by another test"]
 fn rank() {
     let seconds = std::env::var("TEST_SECONDS").map_or(60, |seconds| seconds.parse().unwrap());
-    let patience = Duration::from_secs(seconds);
-    let connect = |place| ProcessGroup::connect(&place, patience, patience).unwrap();
+    let timeout = Duration::from_secs(seconds);
+    let connect = |rendezvous| ProcessGroup::connect(&rendezvous, timeout, timeout).unwrap();
     let group = Rendezvous::from_env().unwrap().map(connect);
     let steps = std::env::var("TEST_STEPS").ok().map(|steps| steps.parse().unwrap());
-    let shared = std::env::var("TEST_UNLIKE").is_ok_and(|unlike| unlike.starts_with("shared"));
-    let train = if shared { train_shared } else { train };
+    let is_shared =
+        std::env::var("TEST_DIFFERENCE").is_ok_and(|difference| difference.starts_with("shared"));
+    let train = if is_shared { train_shared } else { train };
     train(Path::new(&std::env::var("TEST_FOLDER").unwrap()), group, steps);
 }
 
@@ -268,13 +271,13 @@ fn start_ranks(folder: &Path, size: usize, steps: Option<u64>, seconds: u64) -> 
     start_ranks_with(folder, size, steps, seconds, "")
 }
 
-/// The same where `unlike` is a setting that each rank has otherwise.
+/// Starts training in `folder` as `size` processes, which differ in the setting `difference`.
 fn start_ranks_with(
     folder: &Path,
     size: usize,
     steps: Option<u64>,
     seconds: u64,
-    unlike: &str,
+    difference: &str,
 ) -> Vec<Child> {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let start = |rank: usize| {
@@ -283,7 +286,7 @@ fn start_ranks_with(
         command.env("WORLD_SIZE", size.to_string()).env("RANK", rank.to_string());
         command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", port.to_string());
         command.env("TEST_FOLDER", folder).env("TEST_SECONDS", seconds.to_string());
-        command.env("TEST_UNLIKE", unlike);
+        command.env("TEST_DIFFERENCE", difference);
         command.envs(steps.map(|steps| ("TEST_STEPS", steps.to_string())));
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
@@ -294,28 +297,28 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-fn succeed(ranks: Vec<Child>) {
+fn expect_success(ranks: Vec<Child>) {
     for child in ranks {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", text(&output));
     }
 }
 
-/// All ranks end with an error that says this.
-fn fail(ranks: Vec<Child>, says: &str) {
+/// Expects that all ranks end with an error that contains `message`.
+fn expect_failure(ranks: Vec<Child>, message: &str) {
     for child in ranks {
         let output = child.wait_with_output().unwrap();
-        assert!(!output.status.success() && text(&output).contains(says), "{}", text(&output));
+        assert!(!output.status.success() && text(&output).contains(message), "{}", text(&output));
     }
 }
 
-/// Trains on two ranks; both end with the same parameters, which are returned.
+/// Trains on two ranks, checks that both have equal parameters, and returns these.
 fn train_on_two(folder: &Path, steps: Option<u64>) -> TensorMap {
-    succeed(start_ranks(folder, 2, steps, 60));
-    let [lead, follower] = [0, 1].map(|rank| read_tensors(file_of_rank(folder, rank)).unwrap());
-    assert_eq!(lead, follower);
+    expect_success(start_ranks(folder, 2, steps, 60));
+    let [rank_0, rank_1] = [0, 1].map(|rank| read_tensors(file_of_rank(folder, rank)).unwrap());
+    assert_eq!(rank_0, rank_1);
     assert!(!folder.join("follower/checkpoints").exists());
-    lead
+    rank_0
 }
 
 fn losses(folder: &Path) -> Vec<f64> {
@@ -326,100 +329,119 @@ fn losses(folder: &Path) -> Vec<f64> {
     text.lines().map(loss).collect()
 }
 
-fn worst(a: &TensorMap, b: &TensorMap) -> f64 {
-    let off = |(name, tensor): (&String, &Tensor)| {
+fn max_difference(a: &TensorMap, b: &TensorMap) -> f64 {
+    let difference_of = |(name, tensor): (&String, &Tensor)| {
         (tensor - &b[name]).abs().max().to_kind(Kind::Double).double_value(&[])
     };
-    a.iter().map(off).fold(0.0, f64::max)
+    a.iter().map(difference_of).fold(0.0, f64::max)
 }
 
 #[test]
 fn two_processes_train_like_one_and_reproducibly() {
-    let _alone = alone();
+    let _lock = lock_rng();
     let folders: [_; 3] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
-    let [one, two, again] = folders.each_ref().map(tempfile::TempDir::path);
-    train(one, None, None);
-    let alone = of_first(one);
-    let together = train_on_two(two, None);
-    let (a, b) = (losses(one), losses(two));
+    let [single_folder, two_folder, repeated_folder] =
+        folders.each_ref().map(tempfile::TempDir::path);
+    train(single_folder, None, None);
+    let single_process = rank_0_parameters(single_folder);
+    let two_processes = train_on_two(two_folder, None);
+    let (a, b) = (losses(single_folder), losses(two_folder));
     assert_eq!((a.len(), b.len()), (20, 20));
     assert!((a[0] - b[0]).abs() < 1e-6 * a[0], "{} and {}", a[0], b[0]);
     for (a, b) in a.iter().zip(&b) {
         assert!((a - b).abs() < 1e-4, "{a} and {b}");
     }
-    assert!(worst(&alone, &together) < 1e-3, "{}", worst(&alone, &together));
-    assert!(losses(two)[19] < losses(two)[0]);
-    assert_eq!(train_on_two(again, None), together);
+    assert!(
+        max_difference(&single_process, &two_processes) < 1e-3,
+        "{}",
+        max_difference(&single_process, &two_processes)
+    );
+    assert!(losses(two_folder)[19] < losses(two_folder)[0]);
+    assert_eq!(train_on_two(repeated_folder, None), two_processes);
 }
 
 #[test]
-fn two_processes_go_on_from_their_checkpoint_and_so_does_one() {
-    let _alone = alone();
+fn one_or_two_processes_resume_from_a_checkpoint_of_two() {
+    let _lock = lock_rng();
     let folders: [_; 3] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
-    let [whole, broken, alone] = folders.each_ref().map(tempfile::TempDir::path);
-    let want = train_on_two(whole, None);
-    // Interrupted at step 8: the checkpoint is of step 5.
-    train_on_two(broken, Some(8));
+    let [uninterrupted, interrupted, single_folder] =
+        folders.each_ref().map(tempfile::TempDir::path);
+    let want = train_on_two(uninterrupted, None);
+    // The run stops at step 8, after the checkpoint of step 5.
+    train_on_two(interrupted, Some(8));
     let copy = |from: &str| {
-        std::fs::create_dir_all(alone.join(from)).unwrap();
-        for entry in std::fs::read_dir(broken.join(from)).unwrap() {
+        std::fs::create_dir_all(single_folder.join(from)).unwrap();
+        for entry in std::fs::read_dir(interrupted.join(from)).unwrap() {
             let entry = entry.unwrap();
             if entry.file_type().unwrap().is_file() {
-                std::fs::copy(entry.path(), alone.join(from).join(entry.file_name())).unwrap();
+                std::fs::copy(entry.path(), single_folder.join(from).join(entry.file_name()))
+                    .unwrap();
             }
         }
     };
     copy("");
     copy("checkpoints/step-00000005");
-    assert_eq!(train_on_two(broken, None), want);
-    train(alone, None, None);
-    let alone = of_first(alone);
-    assert!(worst(&alone, &want) < 1e-3, "{}", worst(&alone, &want));
+    assert_eq!(train_on_two(interrupted, None), want);
+    train(single_folder, None, None);
+    let single_process = rank_0_parameters(single_folder);
+    assert!(
+        max_difference(&single_process, &want) < 1e-3,
+        "{}",
+        max_difference(&single_process, &want)
+    );
 }
 
 #[test]
 fn ranks_with_sharded_updates_train_like_one_process_and_resume() {
-    let _alone = alone();
+    let _lock = lock_rng();
     let folder = || tempfile::tempdir().unwrap();
-    let together = |folder: &Path, size: usize, steps: Option<u64>| {
-        succeed(start_ranks_with(folder, size, steps, 60, "shared"));
+    let train_on_ranks = |folder: &Path, size: usize, steps: Option<u64>| {
+        expect_success(start_ranks_with(folder, size, steps, 60, "shared"));
         let read = |rank| read_tensors(file_of_rank(folder, rank)).unwrap();
-        let all: Vec<TensorMap> = (0..size).map(read).collect();
-        assert!(all.iter().all(|tensors| Some(tensors) == all.first()));
+        let all_ranks: Vec<TensorMap> = (0..size).map(read).collect();
+        assert!(all_ranks.iter().all(|tensors| Some(tensors) == all_ranks.first()));
         let checkpoint = folder.join("checkpoints/step-00000006/optimizer.safetensors");
         (
-            all.into_iter().next().unwrap(),
+            all_ranks.into_iter().next().unwrap(),
             steps.is_none().then(|| read_tensors(checkpoint).unwrap()),
         )
     };
-    let one = folder();
-    train_shared(one.path(), None, None);
-    let alone = of_first(one.path());
-    let moments = one.path().join("checkpoints/step-00000006/optimizer.safetensors");
+    let single_folder = folder();
+    train_shared(single_folder.path(), None, None);
+    let single_process = rank_0_parameters(single_folder.path());
+    let moments = single_folder.path().join("checkpoints/step-00000006/optimizer.safetensors");
     let moments = read_tensors(moments).unwrap();
     for size in [2, 3] {
-        let (whole, broken) = (folder(), folder());
-        let (parameters, its_moments) = together(whole.path(), size, None);
-        assert!(worst(&alone, &parameters) < 1e-5, "{}", worst(&alone, &parameters));
-        let its_moments = its_moments.unwrap();
-        assert!(worst(&moments, &its_moments) < 1e-5, "{}", worst(&moments, &its_moments));
+        let (uninterrupted, interrupted) = (folder(), folder());
+        let (parameters, rank_moments) = train_on_ranks(uninterrupted.path(), size, None);
+        assert!(
+            max_difference(&single_process, &parameters) < 1e-5,
+            "{}",
+            max_difference(&single_process, &parameters)
+        );
+        let rank_moments = rank_moments.unwrap();
+        assert!(
+            max_difference(&moments, &rank_moments) < 1e-5,
+            "{}",
+            max_difference(&moments, &rank_moments)
+        );
         if size == 2 {
-            together(broken.path(), size, Some(3));
-            let (again, its_moments_again) = together(broken.path(), size, None);
-            assert_eq!((again, its_moments_again.unwrap()), (parameters, its_moments));
+            train_on_ranks(interrupted.path(), size, Some(3));
+            let (resumed, resumed_moments) = train_on_ranks(interrupted.path(), size, None);
+            assert_eq!((resumed, resumed_moments.unwrap()), (parameters, rank_moments));
         }
     }
 }
 
 #[test]
-fn all_ranks_are_told_what_is_unlike_or_not_finite() {
-    for (unlike, says) in [
+fn all_ranks_report_differences_and_non_finite_gradients() {
+    for (difference, message) in [
         ("shared-nan", "(of big)"),
         ("seed", "seed is 42 on rank 0 and 43 on rank 1"),
         ("data", "rank 1 has another task or other data than rank 0"),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        fail(start_ranks_with(folder.path(), 2, None, 60, unlike), says);
+        expect_failure(start_ranks_with(folder.path(), 2, None, 60, difference), message);
     }
 }
 
@@ -430,26 +452,29 @@ fn a_killed_rank_stops_the_other_rank_with_an_error() {
     let mut follower = ranks.pop().unwrap();
     follower.kill().unwrap();
     follower.wait().unwrap();
-    fail(ranks, "rank 0 of 2");
+    expect_failure(ranks, "rank 0 of 2");
 }
 
-/// Waits until training logged `lines` steps and a little longer, and kills some of the processes;
-/// the others end by themselves. Whether the kill came before the end.
+/// Waits until training has logged `lines` steps and a random time longer, and kills some of the
+/// processes; the other processes end with an error. Returns whether a process was killed before
+/// the end of training.
 fn kill_after(mut processes: Vec<Child>, folder: &Path, lines: usize, rng: &mut impl Rng) -> bool {
     let logged = || {
         let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap_or_default();
         text.lines().count()
     };
     let start = Instant::now();
-    while logged() < lines && processes.iter_mut().all(|one| one.try_wait().unwrap().is_none()) {
+    while logged() < lines
+        && processes.iter_mut().all(|process| process.try_wait().unwrap().is_none())
+    {
         assert!(start.elapsed() < Duration::from_secs(300), "{} of {lines} steps", logged());
         std::thread::sleep(Duration::from_millis(1));
     }
     std::thread::sleep(Duration::from_micros(rng.random_range(0..8_000)));
-    // One of the two, or both: bit k says whether process k goes.
-    let which = rng.random_range(1..1 << processes.len());
+    // Bit k is set if process k is killed.
+    let mask = rng.random_range(1..1 << processes.len());
     for (number, process) in processes.iter_mut().enumerate() {
-        if which >> number & 1 == 1 {
+        if mask >> number & 1 == 1 {
             process.kill().unwrap();
         }
     }
@@ -457,11 +482,10 @@ fn kill_after(mut processes: Vec<Child>, folder: &Path, lines: usize, rng: &mut 
     ends.collect::<Vec<_>>().iter().any(|status| !status.success())
 }
 
-/// Kills training at random moments, three times at most until it is through, and again from the
-/// start, until it was killed so often. Every run that gets through equals one that was not
-/// killed.
-fn killed_at_random_moments(size: usize) {
-    let _alone = alone();
+/// Kills training at up to three random moments, and then completes it. Each completed run must
+/// equal an uninterrupted run. Repeats this until a number of kills is reached.
+fn resumes_after_random_kills(size: usize) {
+    let _lock = lock_rng();
     let kills = if testkit::long() { 50 } else { 3 };
     let folder = || {
         let folder = tempfile::tempdir().unwrap();
@@ -475,39 +499,39 @@ fn killed_at_random_moments(size: usize) {
         folder
     };
     let finish = |folder: &Path| {
-        succeed(start_ranks(folder, size, None, 60));
+        expect_success(start_ranks(folder, size, None, 60));
         let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
         (read("rank-0.safetensors"), read("metrics.jsonl"))
     };
-    let whole = folder();
-    let want = finish(whole.path());
-    // Checkpoints are of the middle of a shard and of a block: here, after 24 of 33 rows.
-    let state = whole.path().join("checkpoints/step-00000015/state.json");
+    let uninterrupted = folder();
+    let want = finish(uninterrupted.path());
+    // Checkpoints are in the middle of a shard and of a block: here, after 24 of 33 rows.
+    let state = uninterrupted.path().join("checkpoints/step-00000015/state.json");
     let state = std::fs::read_to_string(state).unwrap();
     let state: serde_json::Value = serde_json::from_str(&state).unwrap();
-    let place = &state["streams"][0]["position"];
-    assert_eq!((&place["block"], &place["given"]), (&3.into(), &3.into()), "{place}");
+    let position = &state["streams"][0]["position"];
+    assert_eq!((&position["block"], &position["given"]), (&3.into(), &3.into()), "{position}");
     let mut rng = rand::rng();
     let mut killed = 0;
     while killed < kills {
-        let broken = folder();
-        // The seventh step comes after the checkpoint of the fifth, and before that of the tenth.
+        let interrupted = folder();
+        // Step 7 is between the checkpoints of steps 5 and 10.
         let mut steps = vec![7, rng.random_range(1..20), rng.random_range(1..20)];
         steps.sort_unstable();
         for lines in steps {
-            let processes = start_ranks(broken.path(), size, None, 5);
-            killed += usize::from(kill_after(processes, broken.path(), lines, &mut rng));
+            let processes = start_ranks(interrupted.path(), size, None, 5);
+            killed += usize::from(kill_after(processes, interrupted.path(), lines, &mut rng));
         }
-        assert!(finish(broken.path()) == want, "another result after {killed} kills");
+        assert!(finish(interrupted.path()) == want, "another result after {killed} kills");
     }
 }
 
 #[test]
-fn two_processes_killed_in_the_middle_of_a_shard_end_as_ones_that_were_not() {
-    killed_at_random_moments(2);
+fn two_processes_killed_in_the_middle_of_a_shard_resume_with_equal_results() {
+    resumes_after_random_kills(2);
 }
 
 #[test]
-fn a_process_killed_in_the_middle_of_a_shard_ends_as_one_that_was_not() {
-    killed_at_random_moments(1);
+fn a_process_killed_in_the_middle_of_a_shard_resumes_with_equal_results() {
+    resumes_after_random_kills(1);
 }

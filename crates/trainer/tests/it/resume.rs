@@ -1,11 +1,11 @@
-//! An interrupted run that goes on equals one that was never interrupted, bit for bit.
+//! A resumed run equals an uninterrupted run bit for bit.
 use std::path::Path;
 
 use tch::{Device, Tensor};
 use trainer::{Error, FitReport, TrainConfig, fit};
 
-use crate::common::{alone, metrics, stage};
-use crate::ranks::{Guess, model};
+use crate::common::{lock_rng, metrics, stage};
+use crate::ranks::{MaskedLmTask, model};
 
 fn config() -> TrainConfig {
     TrainConfig {
@@ -23,66 +23,70 @@ fn config() -> TrainConfig {
 fn train(folder: &Path, interrupt_after: Option<u64>) -> (FitReport, Vec<(String, Tensor)>) {
     let model = model(3);
     let parameters = model.named_parameters();
-    let report =
-        fit(&stage(folder, interrupt_after), &config(), &parameters, &mut Guess::new(&model))
-            .unwrap();
+    let report = fit(
+        &stage(folder, interrupt_after),
+        &config(),
+        &parameters,
+        &mut MaskedLmTask::new(&model),
+    )
+    .unwrap();
     (report, parameters.iter().map(|(name, tensor)| (name.clone(), tensor.copy())).collect())
 }
 
 #[test]
 fn a_resumed_run_equals_an_uninterrupted_one() {
-    let _alone = alone();
-    let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (report, want) = train(whole.path(), None);
+    let _lock = lock_rng();
+    let (uninterrupted, interrupted) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (report, want) = train(uninterrupted.path(), None);
     assert!(report.finished && report.steps == 20);
-    // Interrupted at step 8 (the checkpoint is of step 5), again at 11 (of step 10), then to the
-    // end.
-    assert!(!train(broken.path(), Some(8)).0.finished);
-    // What a killed process was writing is cleared away.
-    std::fs::create_dir(broken.path().join("checkpoints/.partial-killed")).unwrap();
-    assert_eq!(train(broken.path(), Some(6)).0.steps, 11);
-    assert!(!broken.path().join("checkpoints/.partial-killed").exists());
-    let (resumed, got) = train(broken.path(), None);
+    // The run stops at step 8, resumes from step 5, stops at step 11, and resumes from step 10.
+    assert!(!train(interrupted.path(), Some(8)).0.finished);
+    // An incomplete checkpoint of a killed process is removed.
+    std::fs::create_dir(interrupted.path().join("checkpoints/.partial-killed")).unwrap();
+    assert_eq!(train(interrupted.path(), Some(6)).0.steps, 11);
+    assert!(!interrupted.path().join("checkpoints/.partial-killed").exists());
+    let (resumed, got) = train(interrupted.path(), None);
     assert!(resumed.finished);
     assert_eq!(resumed.tokens, report.tokens);
     for ((name, want), (_, got)) in want.iter().zip(&got) {
         assert_eq!(want, got, "{name}");
     }
-    assert_eq!(metrics(whole.path()), metrics(broken.path()));
+    assert_eq!(metrics(uninterrupted.path()), metrics(interrupted.path()));
 
-    // Without its newest checkpoint a run goes on from the one before.
-    std::fs::remove_dir_all(broken.path().join("checkpoints/step-00000020")).unwrap();
-    let (again, got) = train(broken.path(), None);
-    assert_eq!((again.steps, again.tokens), (20, report.tokens));
+    // Without the newest checkpoint, a run resumes from the previous checkpoint.
+    std::fs::remove_dir_all(interrupted.path().join("checkpoints/step-00000020")).unwrap();
+    let (resumed, got) = train(interrupted.path(), None);
+    assert_eq!((resumed.steps, resumed.tokens), (20, report.tokens));
     for ((name, want), (_, got)) in want.iter().zip(&got) {
         assert_eq!(want, got, "{name}");
     }
-    assert_eq!(metrics(whole.path()), metrics(broken.path()));
+    assert_eq!(metrics(uninterrupted.path()), metrics(interrupted.path()));
 
     // A finished run is not trained again, and only the newest two checkpoints stay.
-    assert_eq!(train(broken.path(), None).0.final_loss, report.final_loss);
-    assert_eq!(std::fs::read_dir(broken.path().join("checkpoints")).unwrap().count(), 2);
+    assert_eq!(train(interrupted.path(), None).0.final_loss, report.final_loss);
+    assert_eq!(std::fs::read_dir(interrupted.path().join("checkpoints")).unwrap().count(), 2);
 }
 
 #[test]
-fn a_loss_that_is_not_a_number_stops_and_keeps_the_checkpoint() {
-    let _alone = alone();
+fn a_nan_loss_ends_training_and_preserves_the_checkpoint() {
+    let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
     let model = model(3);
-    let mut task = Guess::new(&model);
-    task.poison = Some(7);
+    let mut task = MaskedLmTask::new(&model);
+    task.nan_step = Some(7);
     let error = fit(&stage(folder.path(), None), &config(), &model.named_parameters(), &mut task)
         .unwrap_err();
     assert!(matches!(error, Error::NotFinite { step: 7, .. }), "{error}");
-    let kept = folder.path().join("checkpoints/step-00000005/state.json");
-    assert!(kept.exists());
+    let checkpoint = folder.path().join("checkpoints/step-00000005/state.json");
+    assert!(checkpoint.exists());
 }
 
 #[test]
-fn frozen_parameters_stay_and_groups_have_their_own_rate() {
-    let _alone = alone();
+fn frozen_parameters_do_not_change_and_groups_have_separate_rates() {
+    let _lock = lock_rng();
     let model = model(3);
-    let before: Vec<Tensor> = model.named_parameters().iter().map(|(_, t)| t.copy()).collect();
+    let before: Vec<Tensor> =
+        model.named_parameters().iter().map(|(_, tensor)| tensor.copy()).collect();
     let folder = tempfile::tempdir().unwrap();
     let groups = vec![
         trainer::GroupConfig {
@@ -98,11 +102,11 @@ fn frozen_parameters_stay_and_groups_have_their_own_rate() {
     ];
     let config = TrainConfig { groups, ..config() };
     let parameters = model.named_parameters();
-    fit(&stage(folder.path(), None), &config, &parameters, &mut Guess::new(&model)).unwrap();
+    fit(&stage(folder.path(), None), &config, &parameters, &mut MaskedLmTask::new(&model)).unwrap();
     for ((name, after), before) in parameters.iter().zip(&before) {
         let fixed =
             name.starts_with("roberta.embeddings") || name.starts_with("roberta.encoder.layer.0");
-        // Keys' biases cancel in the softmax: their gradient is zero but for rounding.
+        // Biases of keys cancel in the softmax, so their gradient is zero except for rounding.
         if !name.ends_with("key.bias") {
             assert_eq!(after == before, fixed, "{name}");
         }
@@ -114,13 +118,14 @@ fn frozen_parameters_stay_and_groups_have_their_own_rate() {
     };
     let folder = tempfile::tempdir().unwrap();
     let error =
-        fit(&stage(folder.path(), None), &wrong, &parameters, &mut Guess::new(&model)).unwrap_err();
+        fit(&stage(folder.path(), None), &wrong, &parameters, &mut MaskedLmTask::new(&model))
+            .unwrap_err();
     assert!(error.to_string().contains("\"bert.\""), "{error}");
 }
 
 #[test]
 fn accumulated_gradients_equal_those_of_one_large_batch() {
-    let _alone = alone();
+    let _lock = lock_rng();
     let rows = Tensor::arange(35, (tch::Kind::Double, Device::Cpu)).sin().view([7, 5]);
     let weight = Tensor::arange(5, (tch::Kind::Double, Device::Cpu)).cos().set_requires_grad(true);
     // Two losses with different numbers of targets: one over all rows, one over rows with an odd
@@ -130,23 +135,24 @@ fn accumulated_gradients_equal_those_of_one_large_batch() {
         (out.square().sum(tch::Kind::Double), (out * odd).sum(tch::Kind::Double))
     };
     let odd = Tensor::arange(7, (tch::Kind::Double, Device::Cpu)).remainder(2);
-    let (all, some) = losses(&rows, &odd);
-    let want = all / 7.0 + some / 3.0 * 0.25;
+    let (all_sum, odd_sum) = losses(&rows, &odd);
+    let want = all_sum / 7.0 + odd_sum / 3.0 * 0.25;
     want.backward();
     let want_grad = weight.grad().copy();
     let _ = weight.grad().zero_();
     let parts = [(0, 3), (3, 1), (4, 3)]
         .map(|(first, count)| trainer::MicroBatch { first, rows: (first as i64, count) });
     let got = trainer::accumulate(&parts, |&(first, count)| {
-        let (all, some) = losses(&rows.narrow(0, first, count), &odd.narrow(0, first, count));
+        let (all_sum, odd_sum) =
+            losses(&rows.narrow(0, first, count), &odd.narrow(0, first, count));
         Ok(vec![
-            trainer::WeightedLoss { name: "all", weight: 1.0, loss: all / 7.0 },
-            trainer::WeightedLoss { name: "odd", weight: 0.25, loss: some / 3.0 },
+            trainer::WeightedLoss { name: "all", weight: 1.0, loss: all_sum / 7.0 },
+            trainer::WeightedLoss { name: "odd", weight: 0.25, loss: odd_sum / 3.0 },
         ])
     })
     .unwrap();
-    let near = |got: &Tensor, want: &Tensor| (got - want).abs().max().double_value(&[]) < 1e-14;
-    assert!(near(&got.total, &want) && got.accumulated);
-    assert!(near(&weight.grad(), &want_grad));
+    let is_close = |got: &Tensor, want: &Tensor| (got - want).abs().max().double_value(&[]) < 1e-14;
+    assert!(is_close(&got.total, &want) && got.accumulated);
+    assert!(is_close(&weight.grad(), &want_grad));
     assert_eq!(got.parts.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["all", "odd"]);
 }

@@ -1,7 +1,7 @@
-//! Streamed examples: batches, epochs, tokens, and that a resumed run goes on where the stream was.
+//! Streamed examples: batches, epochs, tokens, and resuming at the stream's position.
 use std::path::Path;
 
-use crate::common::{alone, config, metrics, parameters, stage, weight};
+use crate::common::{config, lock_rng, metrics, parameters, stage, weight};
 use crate::memory_source::MemorySource;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -22,18 +22,18 @@ fn points(count: usize) -> Vec<Point> {
     (0..count).map(|k| Point { x: 1.0 + k as f64 * 0.1, tokens: 3 + k }).collect()
 }
 
-/// `mean((w x − 2 x + noise)²)`; keeps what it saw.
+/// Loss `mean((w x − 2 x + noise)²)` over streamed points, which are recorded.
 struct Streamed<S: ExampleSource> {
     weight: Tensor,
     stream: ExampleStream<S>,
     /// The x of every example so far, and a 0 at the end of every epoch.
-    seen: Vec<f64>,
+    recorded: Vec<f64>,
 }
 
 impl<S: ExampleSource<Example = Point>> Streamed<S> {
     fn new(weight: &Tensor, source: S) -> Self {
         let stream = ExampleStream::new(source, |point: &Point| point.tokens);
-        Self { weight: weight.shallow_clone(), stream, seen: Vec::new() }
+        Self { weight: weight.shallow_clone(), stream, recorded: Vec::new() }
     }
 }
 
@@ -49,41 +49,41 @@ impl<S: ExampleSource<Example = Point>> Task for Streamed<S> {
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let x: Vec<f64> = self.stream.batch().iter().map(|point| point.x).collect();
         assert_eq!(step.batch, (0..x.len()).collect::<Vec<_>>());
-        self.seen.extend(&x);
+        self.recorded.extend(&x);
         let noise = Tensor::rand([], (Kind::Double, Device::Cpu)) + step.rng.random::<f64>();
         let x = Tensor::from_slice(&x);
-        let gap = &x * &self.weight - &x * 2.0 + noise * 0.1;
-        Ok(StepLosses::single("square", gap.square().mean(Kind::Double)))
+        let residual = &x * &self.weight - &x * 2.0 + noise * 0.1;
+        Ok(StepLosses::single("square", residual.square().mean(Kind::Double)))
     }
 
     fn epoch_ended(&mut self, _: u64) -> Result<(), TaskError> {
-        self.seen.push(0.0);
+        self.recorded.push(0.0);
         Ok(())
     }
 
     fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {
-        Ok(vec![("seen".into(), Tensor::from_slice(&self.seen))])
+        Ok(vec![("seen".into(), Tensor::from_slice(&self.recorded))])
     }
 
     fn restore(&mut self, state: &TensorMap) -> Result<(), TaskError> {
-        self.seen = Vec::try_from(&state["seen"])?;
+        self.recorded = Vec::try_from(&state["seen"])?;
         Ok(())
     }
 }
 
-/// What a run left: its report, the weight, and what was seen.
-type Left = (FitReport, u64, Vec<f64>);
+/// Result of a run: report, bits of the weight, and recorded values of x.
+type RunResult = (FitReport, u64, Vec<f64>);
 
 fn train<S: ExampleSource<Example = Point>>(
     stage: &Stage,
     config: &TrainConfig,
     source: S,
-) -> Result<Left, Error> {
+) -> Result<RunResult, Error> {
     let weight = weight();
     let mut task = Streamed::new(&weight, source);
     let report = fit(stage, config, &parameters(&weight), &mut task)?;
     let report = FitReport { seconds: 0.0, ..report };
-    Ok((report, weight.double_value(&[]).to_bits(), task.seen))
+    Ok((report, weight.double_value(&[]).to_bits(), task.recorded))
 }
 
 fn write_points(path: &Path, points: &[Point]) {
@@ -91,8 +91,8 @@ fn write_points(path: &Path, points: &[Point]) {
     std::fs::write(path, lines.collect::<String>()).unwrap();
 }
 
-/// The lines of a file in its own order: blocks of one line cannot be shuffled.
-fn in_order(path: &Path) -> ShardedJsonl<Point> {
+/// The lines of a file in order, because blocks of one line cannot be shuffled.
+fn ordered_source(path: &Path) -> ShardedJsonl<Point> {
     let config = ShuffleConfig { lines: 1, ..ShuffleConfig::default() };
     ShardedJsonl::new(Shards::open([path]).unwrap(), config).unwrap()
 }
@@ -103,79 +103,79 @@ fn epochs(folder: &Path) -> Vec<f64> {
 }
 
 #[test]
-fn a_file_is_read_in_order_and_again_from_its_start() {
-    let _alone = alone();
+fn every_epoch_reads_a_file_in_order() {
+    let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("points.jsonl");
     write_points(&path, &points(5));
     let config = TrainConfig { log_steps: 1, ..config() };
-    let source = in_order(&path);
-    let (report, _, seen) = train(&stage(folder.path(), None), &config, source).unwrap();
+    let source = ordered_source(&path);
+    let (report, _, recorded) = train(&stage(folder.path(), None), &config, source).unwrap();
     // Batches of 2, 2 and 1; the lengths are 3 to 7.
     assert_eq!((report.steps, report.tokens), (9, 3 * (3 + 4 + 5 + 6 + 7)));
     let epoch: Vec<f64> = points(5).iter().map(|point| point.x).chain([0.0]).collect();
-    assert_eq!(seen, epoch.repeat(3));
+    assert_eq!(recorded, epoch.repeat(3));
     let thirds = epochs(folder.path());
     assert!((thirds[0] - 1.0 / 3.0).abs() < 1e-15 && thirds[2] == 1.0 && thirds[8] == 3.0);
 }
 
 #[test]
-fn each_epoch_has_a_seeded_order_of_its_own() {
-    let _alone = alone();
+fn each_epoch_has_another_seeded_order() {
+    let _lock = lock_rng();
     let run = |seed| {
         let folder = tempfile::tempdir().unwrap();
         let config = TrainConfig { seed, ..config() };
         train(&stage(folder.path(), None), &config, MemorySource::new(points(8))).unwrap().2
     };
-    let seen = run(1);
-    let epochs: Vec<&[f64]> = seen.split(|x| *x == 0.0).take(3).collect();
+    let recorded = run(1);
+    let epochs: Vec<&[f64]> = recorded.split(|x| *x == 0.0).take(3).collect();
     assert!(epochs.iter().all(|epoch| epoch.len() == 8));
     assert!(epochs[0] != epochs[1] && epochs[1] != epochs[2]);
-    assert_eq!(run(1), seen);
-    assert_ne!(run(2), seen);
+    assert_eq!(run(1), recorded);
+    assert_ne!(run(2), recorded);
 }
 
 #[test]
 fn an_interruption_at_any_step_changes_nothing() {
-    let _alone = alone();
+    let _lock = lock_rng();
     let data = tempfile::tempdir().unwrap();
     let path = data.path().join("points.jsonl");
     write_points(&path, &points(7));
-    let run = |memory: bool, folder: &Path, config: &TrainConfig, interrupt| {
-        let stage = stage(folder, interrupt);
-        let left = match memory {
+    let run = |in_memory: bool, folder: &Path, config: &TrainConfig, interrupt_after| {
+        let stage = stage(folder, interrupt_after);
+        let result = match in_memory {
             true => train(&stage, config, MemorySource::new(points(7))),
-            false => train(&stage, config, in_order(&path)),
+            false => train(&stage, config, ordered_source(&path)),
         };
-        left.unwrap()
+        result.unwrap()
     };
-    for memory in [false, true] {
+    for in_memory in [false, true] {
         for checkpoint_steps in [1, 3] {
             let config = TrainConfig { checkpoint_steps: Some(checkpoint_steps), ..config() };
             let folder = tempfile::tempdir().unwrap();
-            let complete = run(memory, folder.path(), &config, None);
+            let complete = run(in_memory, folder.path(), &config, None);
             let log = metrics(folder.path());
             for step in 1..=complete.0.steps {
                 let folder = tempfile::tempdir().unwrap();
-                assert_eq!(run(memory, folder.path(), &config, Some(step)).0.steps, step);
-                let resumed = run(memory, folder.path(), &config, None);
-                assert_eq!(resumed, complete, "memory: {memory}, at step {step}");
+                assert_eq!(run(in_memory, folder.path(), &config, Some(step)).0.steps, step);
+                let resumed = run(in_memory, folder.path(), &config, None);
+                assert_eq!(resumed, complete, "in memory: {in_memory}, at step {step}");
                 assert_eq!(metrics(folder.path()), log);
             }
-            // Interrupted again and again.
+            // Interrupted after every `checkpoint_steps` steps.
             let folder = tempfile::tempdir().unwrap();
             let every = checkpoint_steps;
-            while !run(memory, folder.path(), &config, Some(every)).0.finished {}
-            assert_eq!(run(memory, folder.path(), &config, None), complete);
+            while !run(in_memory, folder.path(), &config, Some(every)).0.finished {}
+            assert_eq!(run(in_memory, folder.path(), &config, None), complete);
             assert_eq!(metrics(folder.path()), log);
         }
     }
 }
 
-/// A source that does not say how much it holds.
-struct Unknown(MemorySource<Point>);
+/// A source of unknown length.
+struct UnknownLength(MemorySource<Point>);
 
-impl ExampleSource for Unknown {
+impl ExampleSource for UnknownLength {
     type Example = Point;
     type Position = usize;
 
@@ -202,14 +202,14 @@ impl ExampleSource for Unknown {
 
 #[test]
 fn a_stream_of_unknown_length_needs_a_number_of_steps() {
-    let _alone = alone();
+    let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
-    let source = |count| Unknown(MemorySource::new(points(count)));
+    let source = |count| UnknownLength(MemorySource::new(points(count)));
     let error = train(&stage(folder.path(), None), &config(), source(5)).unwrap_err();
     assert!(error.to_string().starts_with("steps = none: must be set"), "{error}");
     let config = TrainConfig { steps: Some(7), log_steps: 1, ..config() };
-    let (report, _, seen) = train(&stage(folder.path(), None), &config, source(5)).unwrap();
-    assert_eq!((report.steps, seen.len()), (7, 5 + 1 + 5 + 1 + 2 + 1));
+    let (report, _, recorded) = train(&stage(folder.path(), None), &config, source(5)).unwrap();
+    assert_eq!((report.steps, recorded.len()), (7, 5 + 1 + 5 + 1 + 2 + 1));
     assert_eq!(epochs(folder.path()), [0.0, 0.0, 1.0, 1.0, 1.0, 2.0, 2.0]);
     let folder = tempfile::tempdir().unwrap();
     let error = train(&stage(folder.path(), None), &config, source(0)).unwrap_err();
@@ -217,15 +217,16 @@ fn a_stream_of_unknown_length_needs_a_number_of_steps() {
 }
 
 #[test]
-fn streamed_and_indexed_tasks_take_turns() {
-    let _alone = alone();
-    let run = |folder: &Path, interrupt| {
+fn streams_of_known_and_unknown_length_alternate() {
+    let _lock = lock_rng();
+    let run = |folder: &Path, interrupt_after| {
         let weight = weight();
         let mut first = Streamed::new(&weight, MemorySource::new(points(5)));
-        let mut second = Streamed::new(&weight, Unknown(MemorySource::new(points(3))));
-        let both = Alternating::new().with("first", 1, &mut first).with("second", 1, &mut second);
-        let report = fit(&stage(folder, interrupt), &config(), &parameters(&weight), both).unwrap();
-        (report.steps, weight.double_value(&[]).to_bits(), first.seen, second.seen)
+        let mut second = Streamed::new(&weight, UnknownLength(MemorySource::new(points(3))));
+        let tasks = Alternating::new().with("first", 1, &mut first).with("second", 1, &mut second);
+        let report =
+            fit(&stage(folder, interrupt_after), &config(), &parameters(&weight), tasks).unwrap();
+        (report.steps, weight.double_value(&[]).to_bits(), first.recorded, second.recorded)
     };
     let folder = tempfile::tempdir().unwrap();
     let complete = run(folder.path(), None);
@@ -238,30 +239,30 @@ fn streamed_and_indexed_tasks_take_turns() {
 }
 
 #[test]
-fn other_data_is_another_run() {
-    let _alone = alone();
+fn changed_data_is_an_error() {
+    let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("points.jsonl");
-    let start = |points: &[Point], interrupt| {
+    let start = |points: &[Point], interrupt_after| {
         write_points(&path, points);
-        let source = in_order(&path);
-        train(&stage(folder.path(), interrupt), &config(), source)
+        let source = ordered_source(&path);
+        train(&stage(folder.path(), interrupt_after), &config(), source)
     };
     start(&points(5), Some(2)).unwrap();
-    let mut other = points(5);
-    other[4].x += 1.0;
-    let error = start(&other, None).unwrap_err().to_string();
+    let mut changed_points = points(5);
+    changed_points[4].x += 1.0;
+    let error = start(&changed_points, None).unwrap_err().to_string();
     assert!(error.contains("other data"), "{error}");
     start(&points(5), None).unwrap();
 }
 
 #[test]
 fn an_unreadable_line_names_file_line_and_step() {
-    let _alone = alone();
+    let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("points.jsonl");
     std::fs::write(&path, "{\"x\": 1.0, \"tokens\": 2}\n{\"x\": 1.0}\n").unwrap();
-    let source = in_order(&path);
+    let source = ordered_source(&path);
     let error = train(&stage(folder.path(), None), &config(), source).unwrap_err().to_string();
     assert!(error.starts_with("test, step 0: "), "{error}");
     assert!(error.contains("points.jsonl: line 2, column 10: missing field"), "{error}");

@@ -1,5 +1,4 @@
-//! Several tasks in one stage: whose turn it is, what a step changes, and that an interrupted run
-//! goes on bit for bit.
+//! Several tasks in one stage: order of batches, updates, and bit-identical resumed runs.
 use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
@@ -12,14 +11,14 @@ use trainer::{
     StepMetrics, Task, TaskError, Tasks, TensorMap, TrainConfig, WeightedSum, fit,
 };
 
-use crate::common::{alone, parameters, stage, weight};
+use crate::common::{lock_rng, parameters, stage, weight};
 
-/// What a task was asked for: slot, number, number of batches, examples, a draw of the task's
-/// generator and one of libtorch's.
+/// Arguments of a call of `losses`: slot, batch number, number of batches and examples; then a draw
+/// from the task's generator and a draw from libtorch's generator.
 type Call = (&'static str, u64, u64, Vec<usize>, u32, f64);
 type Calls = Rc<RefCell<Vec<Call>>>;
 
-/// `mean((w · x − y)²)` over a batch of numbers; keeps a running sum of its losses.
+/// Loss `mean((w · x − y)²)` over a batch of points, with a running sum of losses as state.
 struct Line {
     name: &'static str,
     weight: Tensor,
@@ -55,21 +54,21 @@ impl Task for Line {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let draw = step.rng.random::<u32>();
-        let torch = Tensor::rand([], (Kind::Double, Device::Cpu)).double_value(&[]);
+        let rng_draw = step.rng.random::<u32>();
+        let torch_draw = Tensor::rand([], (Kind::Double, Device::Cpu)).double_value(&[]);
         self.calls.borrow_mut().push((
             self.name,
             step.number,
             step.total,
             step.batch.to_vec(),
-            draw,
-            torch,
+            rng_draw,
+            torch_draw,
         ));
         let x: Vec<f64> = step.batch.iter().map(|&k| self.points[k].0).collect();
         let y: Vec<f64> =
-            step.batch.iter().map(|&k| self.points[k].1 + self.noise * torch).collect();
-        let gap = &self.weight * Tensor::from_slice(&x) - Tensor::from_slice(&y);
-        let loss = gap.square().mean(Kind::Double);
+            step.batch.iter().map(|&k| self.points[k].1 + self.noise * torch_draw).collect();
+        let residual = &self.weight * Tensor::from_slice(&x) - Tensor::from_slice(&y);
+        let loss = residual.square().mean(Kind::Double);
         self.sum += loss.double_value(&[]);
         Ok(StepLosses::single("square", loss))
     }
@@ -102,28 +101,28 @@ fn config() -> TrainConfig {
     }
 }
 
-/// What a run left: its report, the weight, each task's sum, and the calls.
-type Left = (FitReport, f64, Vec<f64>, Vec<Call>);
+/// Result of a run: report, weight, each task's sum of losses, and the calls.
+type RunResult = (FitReport, f64, Vec<f64>, Vec<Call>);
 
 /// How the three tasks share a stage.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Mix {
-    /// In turn, with these batches in a round.
+enum TaskMix {
+    /// Alternately, with these numbers of batches per round.
     Turns([u32; 3]),
-    /// In each step, with these weights.
+    /// Summed in each step, with these weights.
     Sum([f64; 3]),
 }
 
-use Mix::{Sum, Turns};
+use TaskMix::{Sum, Turns};
 
-/// Three lines of different slopes and numbers of points: 6, 10 and 4.
+/// Trains three tasks with different slopes, and with 6, 10 and 4 points.
 fn run(
     folder: &Path,
     config: &TrainConfig,
-    mix: Mix,
+    task_mix: TaskMix,
     third_slope: f64,
     interrupt_after: Option<u64>,
-) -> Result<Left, Error> {
+) -> Result<RunResult, Error> {
     let (weight, calls) = (weight(), Calls::default());
     let mut tasks = [
         Line::new("a", &weight, &calls, 6, 2.0),
@@ -133,17 +132,21 @@ fn run(
     tasks[1].noise = 0.3;
     let parameters = parameters(&weight);
     let names = ["a", "b", "c"];
-    let all: Tasks<'_> = match mix {
-        Mix::Turns(batches) => {
+    let tasks_of_stage: Tasks<'_> = match task_mix {
+        TaskMix::Turns(batches) => {
             let named = names.into_iter().zip(batches).zip(&mut tasks);
-            named.fold(Alternating::new(), |all, ((name, n), task)| all.with(name, n, task)).into()
+            named
+                .fold(Alternating::new(), |builder, ((name, n), task)| builder.with(name, n, task))
+                .into()
         }
-        Mix::Sum(weights) => {
+        TaskMix::Sum(weights) => {
             let named = names.into_iter().zip(weights).zip(&mut tasks);
-            named.fold(WeightedSum::new(), |all, ((name, w), task)| all.with(name, w, task)).into()
+            named
+                .fold(WeightedSum::new(), |builder, ((name, w), task)| builder.with(name, w, task))
+                .into()
         }
     };
-    let report = fit(&stage(folder, interrupt_after), config, &parameters, all)?;
+    let report = fit(&stage(folder, interrupt_after), config, &parameters, tasks_of_stage)?;
     let sums = tasks.iter().map(|task| task.sum).collect();
     let calls = calls.borrow().clone();
     Ok((report, weight.double_value(&[]), sums, calls))
@@ -160,48 +163,54 @@ fn updates_of(folder: &Path, step: u64) -> i64 {
 }
 
 #[test]
-fn a_round_makes_an_update_for_each_task_and_the_third_comes_after_the_first() {
-    let _alone = alone();
-    let once = TrainConfig { steps: Some(3), ..config() };
-    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (report, first, _, calls) = run(one.path(), &once, Turns([1, 1, 1]), 0.5, None).unwrap();
-    assert_eq!((report.steps, updates_of(one.path(), 3)), (3, 3));
+fn a_round_has_an_update_for_each_task_in_order() {
+    let _lock = lock_rng();
+    let one_round = TrainConfig { steps: Some(3), ..config() };
+    let (first_dir, second_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (report, first, _, calls) =
+        run(first_dir.path(), &one_round, Turns([1, 1, 1]), 0.5, None).unwrap();
+    assert_eq!((report.steps, updates_of(first_dir.path(), 3)), (3, 3));
     assert_eq!(calls.iter().map(|call| call.0).collect::<Vec<_>>(), ["a", "b", "c"]);
-    // Another third task: the same two first steps, gradients and all, and another third.
-    let (_, second, ..) = run(other.path(), &once, Turns([1, 1, 1]), 3.5, None).unwrap();
-    let (one, other) = (metrics(one.path()), metrics(other.path()));
-    assert_eq!(one[..2], other[..2]);
-    assert_ne!(one[2].grad_norm, other[2].grad_norm);
+    // A change of the third task changes the third step only.
+    let (_, second, ..) = run(second_dir.path(), &one_round, Turns([1, 1, 1]), 3.5, None).unwrap();
+    let (first_metrics, second_metrics) = (metrics(first_dir.path()), metrics(second_dir.path()));
+    assert_eq!(first_metrics[..2], second_metrics[..2]);
+    assert_ne!(first_metrics[2].grad_norm, second_metrics[2].grad_norm);
     assert_ne!(first, second);
     // The first step's gradient by hand: 2 · mean(x · (w x − y)) with y = 2 x and w = 0.5.
     let squares: f64 = calls[0].3.iter().map(|&k| (1.0 + k as f64 * 0.1).powi(2)).sum();
     let want = (2.0 * (0.5 - 2.0) * squares / 2.0).abs();
-    assert!((one[0].grad_norm - want).abs() < 1e-12, "{} {want}", one[0].grad_norm);
+    assert!(
+        (first_metrics[0].grad_norm - want).abs() < 1e-12,
+        "{} {want}",
+        first_metrics[0].grad_norm
+    );
 }
 
 #[test]
-fn tasks_take_turns_by_their_ratios() {
-    let _alone = alone();
+fn tasks_alternate_by_batches_per_round() {
+    let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
-    // The first task has 3 batches an epoch, 6 in two epochs: three rounds of 2 + 1 + 3.
-    let twice = TrainConfig { epochs: 2, ..config() };
-    let (report, _, _, calls) = run(folder.path(), &twice, Turns([2, 1, 3]), 0.5, None).unwrap();
+    // The first task has 3 batches per epoch, 6 in two epochs: three rounds of 2 + 1 + 3.
+    let two_epochs = TrainConfig { epochs: 2, ..config() };
+    let (report, _, _, calls) =
+        run(folder.path(), &two_epochs, Turns([2, 1, 3]), 0.5, None).unwrap();
     assert_eq!(report.steps, 18);
     let order: String = calls.iter().map(|call| call.0).collect();
     assert_eq!(order, "aabccc".repeat(3));
     for (name, count, per_epoch, examples) in [("a", 6, 3, 6), ("b", 3, 5, 10), ("c", 9, 2, 4)] {
-        let own: Vec<&Call> = calls.iter().filter(|call| call.0 == name).collect();
-        let numbers: Vec<u64> = own.iter().map(|call| call.1).collect();
+        let task_calls: Vec<&Call> = calls.iter().filter(|call| call.0 == name).collect();
+        let numbers: Vec<u64> = task_calls.iter().map(|call| call.1).collect();
         assert_eq!(numbers, (0..count).collect::<Vec<u64>>(), "{name}");
-        assert!(own.iter().all(|call| call.2 == count));
-        // Every example once in each whole epoch of the slot.
-        for epoch in own.chunks_exact(per_epoch) {
-            let mut seen: Vec<usize> = epoch.iter().flat_map(|call| call.3.clone()).collect();
-            seen.sort_unstable();
-            assert_eq!(seen, (0..examples).collect::<Vec<_>>(), "{name}");
+        assert!(task_calls.iter().all(|call| call.2 == count));
+        // Each complete epoch of a slot has every example once.
+        for epoch in task_calls.chunks_exact(per_epoch) {
+            let mut indices: Vec<usize> = epoch.iter().flat_map(|call| call.3.clone()).collect();
+            indices.sort_unstable();
+            assert_eq!(indices, (0..examples).collect::<Vec<_>>(), "{name}");
         }
     }
-    // Each task draws for itself: no two batches have the same numbers.
+    // Each batch has its own random numbers.
     for (number, call) in calls.iter().enumerate() {
         assert!(calls.iter().skip(number + 1).all(|other| call.4 != other.4 && call.5 != other.5));
     }
@@ -213,40 +222,40 @@ fn tasks_take_turns_by_their_ratios() {
 }
 
 #[test]
-fn what_a_task_draws_does_not_depend_on_the_others() {
-    let _alone = alone();
-    let [one, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+fn random_draws_of_a_task_do_not_depend_on_other_tasks() {
+    let _lock = lock_rng();
+    let [first_dir, second_dir] = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let steps = TrainConfig { steps: Some(12), ..config() };
-    let own = |ratios| {
-        let folder = if ratios == [1, 1, 1] { &one } else { &other };
+    let calls_of_b = |ratios| {
+        let folder = if ratios == [1, 1, 1] { &first_dir } else { &second_dir };
         let calls = run(folder.path(), &steps, Turns(ratios), 0.5, None).unwrap().3;
-        let own = calls.into_iter().filter(|call| call.0 == "b").take(2);
-        own.map(|call| (call.3, call.4, call.5)).collect::<Vec<_>>()
+        let calls_of_b = calls.into_iter().filter(|call| call.0 == "b").take(2);
+        calls_of_b.map(|call| (call.3, call.4, call.5)).collect::<Vec<_>>()
     };
-    assert_eq!(own([1, 1, 1]), own([2, 1, 3]));
+    assert_eq!(calls_of_b([1, 1, 1]), calls_of_b([2, 1, 3]));
 }
 
 #[test]
 fn a_summed_step_is_one_update_with_the_weighted_sum_of_all_gradients() {
-    let _alone = alone();
+    let _lock = lock_rng();
     let folder = tempfile::tempdir().unwrap();
     let summed = TrainConfig { steps: Some(1), learning_rate: 0.1, ..config() };
     let weights = [1.0, 0.25, 3.0];
     let (report, got, sums, calls) = run(folder.path(), &summed, Sum(weights), 0.5, None).unwrap();
     assert_eq!((report.steps, updates_of(folder.path(), 1), calls.len()), (1, 1, 3));
-    // d/dw mean((w x − y)²) = mean(2 x (w x − y)), added over the three batches in plain numbers.
+    // d/dw mean((w x − y)²) = mean(2 x (w x − y)), summed over the three batches.
     let mut gradient = 0.0;
     let mut loss = 0.0;
-    for (name, _, _, batch, _, torch) in &calls {
+    for (name, _, _, batch, _, torch_draw) in &calls {
         let task = ["a", "b", "c"].iter().position(|other| other == name).unwrap();
         let slope = [2.0, -1.0, 0.5][task];
         let weight = weights[task] / batch.len() as f64;
-        let noise = if *name == "b" { 0.3 * torch } else { 0.0 };
+        let noise = if *name == "b" { 0.3 * torch_draw } else { 0.0 };
         for &k in batch {
             let x = 1.0 + k as f64 * 0.1;
-            let gap = 0.5 * x - slope * x - noise;
-            gradient += weight * 2.0 * x * gap;
-            loss += weight * gap * gap;
+            let residual = 0.5 * x - slope * x - noise;
+            gradient += weight * 2.0 * x * residual;
+            loss += weight * residual * residual;
         }
     }
     let line = &metrics(folder.path())[0];
@@ -266,8 +275,8 @@ fn a_summed_step_is_one_update_with_the_weighted_sum_of_all_gradients() {
 }
 
 #[test]
-fn parts_are_means_over_the_batches_that_had_them() {
-    let _alone = alone();
+fn parts_are_means_over_the_batches_with_this_part() {
+    let _lock = lock_rng();
     let (fine, coarse) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let steps = TrainConfig { steps: Some(8), ..config() };
     run(fine.path(), &steps, Turns([2, 1, 3]), 0.5, None).unwrap();
@@ -281,19 +290,19 @@ fn parts_are_means_over_the_batches_that_had_them() {
     let coarse = metrics(coarse.path());
     // Steps 1 to 4 are a, a, b, c; steps 5 to 8 are c, c, a, a.
     let loss = |step: usize| fine[step - 1].loss;
-    let near = |got: f64, want: f64| assert!((got - want).abs() < 1e-12, "{got} {want}");
-    near(coarse[0].parts[a], (loss(1) + loss(2)) / 2.0);
-    near(coarse[0].parts[b], loss(3));
-    near(coarse[0].parts[c], loss(4));
-    near(coarse[0].loss, (1..5).map(loss).sum::<f64>() / 4.0);
-    near(coarse[1].parts[c], (loss(5) + loss(6)) / 2.0);
+    let assert_close = |got: f64, want: f64| assert!((got - want).abs() < 1e-12, "{got} {want}");
+    assert_close(coarse[0].parts[a], (loss(1) + loss(2)) / 2.0);
+    assert_close(coarse[0].parts[b], loss(3));
+    assert_close(coarse[0].parts[c], loss(4));
+    assert_close(coarse[0].loss, (1..5).map(loss).sum::<f64>() / 4.0);
+    assert_close(coarse[1].parts[c], (loss(5) + loss(6)) / 2.0);
     assert_eq!(coarse[1].parts.len(), 2);
 }
 
 #[test]
-fn an_interrupted_run_goes_on_bit_for_bit() {
-    let _alone = alone();
-    for (mix, others, total) in [
+fn a_resumed_run_equals_an_uninterrupted_run_bit_for_bit() {
+    let _lock = lock_rng();
+    for (task_mix, changed_mixes, total) in [
         (Turns([2, 1, 3]), [Turns([1, 1, 3]), Sum([1.0; 3])], 36),
         (Sum([1.0, 0.5, 2.0]), [Turns([1; 3]), Sum([1.0, 0.5, 2.5])], 12),
     ] {
@@ -304,34 +313,37 @@ fn an_interrupted_run_goes_on_bit_for_bit() {
             warmup_ratio: 0.2,
             ..config()
         };
-        let (whole, broken) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let (report, weight, sums, calls) = run(whole.path(), &config, mix, 0.5, None).unwrap();
+        let (uninterrupted, interrupted) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (report, weight, sums, calls) =
+            run(uninterrupted.path(), &config, task_mix, 0.5, None).unwrap();
         assert_eq!((report.steps, calls.len()), (total, 36));
         // Stops in the middle of a round and between checkpoints, twice.
-        assert!(!run(broken.path(), &config, mix, 0.5, Some(3)).unwrap().0.finished);
-        assert!(!run(broken.path(), &config, mix, 0.5, Some(3)).unwrap().0.finished);
-        let (resumed, got, got_sums, _) = run(broken.path(), &config, mix, 0.5, None).unwrap();
-        assert_eq!((got.to_bits(), got_sums), (weight.to_bits(), sums), "{mix:?}");
+        assert!(!run(interrupted.path(), &config, task_mix, 0.5, Some(3)).unwrap().0.finished);
+        assert!(!run(interrupted.path(), &config, task_mix, 0.5, Some(3)).unwrap().0.finished);
+        let (resumed, got, got_sums, _) =
+            run(interrupted.path(), &config, task_mix, 0.5, None).unwrap();
+        assert_eq!((got.to_bits(), got_sums), (weight.to_bits(), sums), "{task_mix:?}");
         assert_eq!((resumed.tokens, resumed.final_loss), (report.tokens, report.final_loss));
         let text = |folder: &Path| std::fs::read(folder.join("metrics.jsonl")).unwrap();
-        assert_eq!(text(whole.path()), text(broken.path()));
-        let of_tasks = |folder: &Path| {
+        assert_eq!(text(uninterrupted.path()), text(interrupted.path()));
+        let task_tensors = |folder: &Path| {
             let last = folder.join(format!("checkpoints/step-{total:08}/task.safetensors"));
             read_tensors(last).unwrap().into_keys().collect::<Vec<_>>()
         };
-        assert_eq!(of_tasks(broken.path()), ["a/sum", "b/sum", "c/sum"]);
+        assert_eq!(task_tensors(interrupted.path()), ["a/sum", "b/sum", "c/sum"]);
 
-        // Other ratios or weights are another run.
-        for other in others {
-            let error = run(broken.path(), &config, other, 0.5, None).unwrap_err();
+        // Other ratios or weights are another configuration.
+        for changed_mix in changed_mixes {
+            let error = run(interrupted.path(), &config, changed_mix, 0.5, None).unwrap_err();
             assert!(error.to_string().contains("another configuration"), "{error}");
         }
     }
 }
 
 #[test]
-fn one_slot_is_fit() {
-    let _alone = alone();
+fn one_slot_equals_a_single_task() {
+    let _lock = lock_rng();
     let config = TrainConfig { epochs: 3, log_steps: 2, ..config() };
     let [plain, slot] = [false, true].map(|slots| {
         let (folder, weight) = (tempfile::tempdir().unwrap(), weight());
@@ -341,8 +353,8 @@ fn one_slot_is_fit() {
         let parameters = parameters(&weight);
         let stage = stage(folder.path(), None);
         let report = if slots {
-            let alone = Alternating::new().with("any name/at all", 1, &mut task);
-            fit(&stage, &config, &parameters, alone)
+            let tasks = Alternating::new().with("any name/at all", 1, &mut task);
+            fit(&stage, &config, &parameters, tasks)
         } else {
             fit(&stage, &config, &parameters, &mut task)
         };
@@ -361,43 +373,44 @@ fn one_slot_is_fit() {
 }
 
 #[test]
-fn slots_that_cannot_train_are_named() {
-    let _alone = alone();
+fn errors_name_invalid_slots() {
+    let _lock = lock_rng();
     let (folder, weight, calls) = (tempfile::tempdir().unwrap(), weight(), Calls::default());
     let parameters = parameters(&weight);
     let stage = stage(folder.path(), None);
-    let refused = |names: [&str; 2], per_round: u32, points: usize| {
-        let one = Line::new("one", &weight, &calls, 4, 1.0);
-        let other = Line::new("other", &weight, &calls, points, 1.0);
-        let both = Alternating::new().with(names[0], 1, one).with(names[1], per_round, other);
-        fit(&stage, &config(), &parameters, both).unwrap_err().to_string()
+    let error_of = |names: [&str; 2], per_round: u32, points: usize| {
+        let first_task = Line::new("one", &weight, &calls, 4, 1.0);
+        let second_task = Line::new("other", &weight, &calls, points, 1.0);
+        let tasks =
+            Alternating::new().with(names[0], 1, first_task).with(names[1], per_round, second_task);
+        fit(&stage, &config(), &parameters, tasks).unwrap_err().to_string()
     };
-    assert_eq!(refused(["one", "other"], 1, 0), "test, other: no examples");
-    assert!(refused(["one", "other"], 0, 2).starts_with("tasks[1].batches_per_round = 0"));
-    assert!(refused(["one", "one"], 1, 2).starts_with("tasks[1].name = \"one\""));
-    assert!(refused(["", "one"], 1, 2).starts_with("tasks[0].name = \"\""));
-    assert!(refused(["one", "o/ther"], 1, 2).starts_with("tasks[1].name = \"o/ther\""));
-    let of_nothing = fit(&stage, &config(), &parameters, WeightedSum::new());
-    let error = of_nothing.unwrap_err().to_string();
-    assert_eq!(error, "tasks = []: must hold at least one task");
-    for weight_of in [-1.0, f64::NAN, f64::INFINITY] {
-        let one = Line::new("one", &weight, &calls, 4, 1.0);
-        let sum = WeightedSum::new().with("one", weight_of, one);
+    assert_eq!(error_of(["one", "other"], 1, 0), "test, other: no examples");
+    assert!(error_of(["one", "other"], 0, 2).starts_with("tasks[1].batches_per_round = 0"));
+    assert!(error_of(["one", "one"], 1, 2).starts_with("tasks[1].name = \"one\""));
+    assert!(error_of(["", "one"], 1, 2).starts_with("tasks[0].name = \"\""));
+    assert!(error_of(["one", "o/ther"], 1, 2).starts_with("tasks[1].name = \"o/ther\""));
+    let empty_sum = fit(&stage, &config(), &parameters, WeightedSum::new());
+    let error = empty_sum.unwrap_err().to_string();
+    assert_eq!(error, "tasks = []: must contain at least one task");
+    for task_weight in [-1.0, f64::NAN, f64::INFINITY] {
+        let first_task = Line::new("one", &weight, &calls, 4, 1.0);
+        let sum = WeightedSum::new().with("one", task_weight, first_task);
         let error = fit(&stage, &config(), &parameters, sum).unwrap_err().to_string();
         assert!(error.starts_with("tasks[0].weight = "), "{error}");
     }
-    // A weight of 0 leaves a task out.
-    let left_out = WeightedSum::new().with("one", 0.0, Line::new("one", &weight, &calls, 4, 1.0));
-    assert!(fit(&stage, &config(), &parameters, left_out).is_err());
+    // A weight of 0 disables a task.
+    let disabled = WeightedSum::new().with("one", 0.0, Line::new("one", &weight, &calls, 4, 1.0));
+    assert!(fit(&stage, &config(), &parameters, disabled).is_err());
     assert!(calls.borrow().is_empty());
 }
 
 #[test]
 fn skipped_data_of_tasks_is_written() {
-    let _alone = alone();
-    let (several, one) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let once = TrainConfig { steps: Some(3), ..config() };
-    run(several.path(), &once, Turns([1, 1, 1]), 0.5, None).unwrap();
+    let _lock = lock_rng();
+    let (several, single) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let one_round = TrainConfig { steps: Some(3), ..config() };
+    run(several.path(), &one_round, Turns([1, 1, 1]), 0.5, None).unwrap();
     let counts = |folder: &Path| -> serde_json::Value {
         serde_json::from_str(&std::fs::read_to_string(folder.join("left-out.json")).unwrap())
             .unwrap()
@@ -413,6 +426,6 @@ fn skipped_data_of_tasks_is_written() {
     let (weight, calls) = (weight(), Calls::default());
     let parameters = parameters(&weight);
     let mut task = Line::new("b", &weight, &calls, 10, 1.0);
-    fit(&stage(one.path(), None), &once, &parameters, &mut task).unwrap();
-    assert_eq!(counts(one.path()), serde_json::json!([{"what": what, "count": 2, "of": 10}]));
+    fit(&stage(single.path(), None), &one_round, &parameters, &mut task).unwrap();
+    assert_eq!(counts(single.path()), serde_json::json!([{"what": what, "count": 2, "of": 10}]));
 }

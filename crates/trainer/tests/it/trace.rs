@@ -1,4 +1,4 @@
-//! The optimiser against traces of PyTorch's AdamW in transformers, in float64
+//! Comparison of the optimiser with traces of PyTorch's AdamW in transformers, in float64
 //! (crates/testkit/fixtures/hf).
 use objectives::{MaskedLmConfig, SpanConfig, masked_lm, masked_positions, span};
 use serde::Deserialize;
@@ -8,19 +8,19 @@ use trainer::{AdamW, TrainConfig};
 use xlmr_model::{Head, Inputs, LoadOptions, Model};
 
 #[derive(Deserialize)]
-struct Meta {
+struct FixtureMeta {
     train_trace: Trace,
 }
 
 #[derive(Deserialize)]
 struct Trace {
-    hyper: Hyper,
+    hyper: HyperParameters,
     losses: Vec<f64>,
     grad_norms_before_clip: Vec<f64>,
 }
 
 #[derive(Deserialize)]
-struct Hyper {
+struct HyperParameters {
     lr: f64,
     betas: (f64, f64),
     eps: f64,
@@ -28,14 +28,14 @@ struct Hyper {
     max_grad_norm: f64,
 }
 
-fn follows_the_trace(
+fn assert_equals_trace(
     case: &str,
     head: Head,
     loss: impl Fn(&Model, &Golden<Tensor>, &Tensor) -> Tensor,
 ) {
     let folder = fixture(&format!("hf/{case}"));
     let text = std::fs::read_to_string(folder.join("meta.json")).unwrap();
-    let trace = serde_json::from_str::<Meta>(&text).unwrap().train_trace;
+    let trace = serde_json::from_str::<FixtureMeta>(&text).unwrap().train_trace;
     let (mut model, _) =
         Model::load(&folder, &[head], Device::Cpu, LoadOptions::default()).unwrap();
     model.set_kind(Kind::Double).unwrap();
@@ -75,7 +75,7 @@ fn follows_the_trace(
 
 #[test]
 fn masked_language_model() {
-    follows_the_trace("mlm", Head::MaskedLm, |model, batch, hidden| {
+    assert_equals_trace("mlm", Head::MaskedLm, |model, batch, hidden| {
         let masked = masked_positions(&batch["b0.labels"]).unwrap();
         let logits = model.mlm_logits(&masked.gather(hidden).unwrap()).unwrap();
         masked_lm(&logits, &masked.targets, &MaskedLmConfig::default()).unwrap()
@@ -84,7 +84,7 @@ fn masked_language_model() {
 
 #[test]
 fn question_answering() {
-    follows_the_trace("qa", Head::Span, |model, batch, hidden| {
+    assert_equals_trace("qa", Head::Span, |model, batch, hidden| {
         let (start_logits, end_logits) = model.span_logits(hidden, true).unwrap();
         span(
             &start_logits,

@@ -1,11 +1,10 @@
-//! Checks of a loss at one set of inputs: value against loops, gradients against difference
-//! quotients, low precision.
+//! Checks of a loss for one set of inputs: the value, the gradients and low precision.
 use super::*;
 
 /// A loss of N float64 inputs, and the reference value computed with loops.
 pub struct LossCase<'a, const N: usize> {
     pub inputs: [&'a Array2<f64>; N],
-    pub ours: &'a dyn Fn([&Tensor; N]) -> Tensor,
+    pub loss: &'a dyn Fn([&Tensor; N]) -> Tensor,
     pub naive: f64,
 }
 
@@ -14,12 +13,12 @@ impl<const N: usize> LossCase<'_, N> {
     #[track_caller]
     pub fn check(&self, tolerance: f64) {
         let tensors = self.inputs.map(tensor);
-        assert_near(scalar(&(self.ours)(tensors.each_ref())), self.naive, tolerance);
+        assert_near(scalar(&(self.loss)(tensors.each_ref())), self.naive, tolerance);
         for (k, input) in self.inputs.into_iter().enumerate() {
             check_gradient(input, |x| {
-                let mut all = tensors.each_ref();
-                all[k] = x;
-                (self.ours)(all)
+                let mut inputs = tensors.each_ref();
+                inputs[k] = x;
+                (self.loss)(inputs)
             });
         }
     }
@@ -30,25 +29,25 @@ impl<const N: usize> LossCase<'_, N> {
     pub fn check_low_precision(&self, tolerance: f64) {
         for kind in [Kind::BFloat16, Kind::Half] {
             let leaves = self.inputs.map(|x| tensor(x).to_kind(kind).set_requires_grad(true));
-            let loss = (self.ours)(leaves.each_ref());
+            let loss = (self.loss)(leaves.each_ref());
             loss.backward();
             assert_eq!(loss.kind(), Kind::Float);
             assert!(leaves.iter().all(|leaf| leaf.grad().kind() == kind), "{kind:?}");
             let error = (scalar(&loss) - self.naive).abs();
-            assert!(error < tolerance, "{kind:?}: off by {error:e}");
+            assert!(error < tolerance, "{kind:?}: error {error:e}");
         }
     }
 }
 
 /// Runs the backward pass of a finite loss, and asserts that the gradients of `leaves` are exactly
-/// 0 at `places`, which are indices or prefixes of indices.
+/// 0 at `indices`, which may be prefixes of indices.
 #[track_caller]
-pub fn check_zeros(loss: &Tensor, leaves: &[&Tensor], places: &[&[i64]]) {
+pub fn check_zeros(loss: &Tensor, leaves: &[&Tensor], indices: &[&[i64]]) {
     assert!(scalar(loss).is_finite());
     loss.backward();
     for leaf in leaves {
-        for place in places {
-            assert_zero_row(&leaf.grad(), place);
+        for index in indices {
+            assert_zero_row(&leaf.grad(), index);
         }
     }
 }

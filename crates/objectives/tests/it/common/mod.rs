@@ -49,7 +49,7 @@ pub fn matrix<T: Debug>(
 }
 
 /// Configuration of a property test with `cases` cases; failing cases are printed but not stored.
-pub fn draws(cases: u32) -> ProptestConfig {
+pub fn with_cases(cases: u32) -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) }
 }
 
@@ -79,7 +79,7 @@ pub fn naive_nll(row: ArrayView1<f64>, target: usize, allowed: impl Fn(usize) ->
     largest + total.ln() - row[target]
 }
 
-/// Asserts `|got - want| ≤ tolerance · max(1, |want|)`.
+/// Asserts `|actual - expected| ≤ tolerance · max(1, |expected|)`.
 #[track_caller]
 pub fn assert_near(actual: f64, expected: f64, tolerance: f64) {
     let error = (actual - expected).abs() / expected.abs().max(1.0);
@@ -131,7 +131,7 @@ pub fn largest(tensor: &Tensor) -> f64 {
 
 /// Asserts that the result is an error, and returns its message.
 #[track_caller]
-pub fn refusal<T: Debug>(result: Result<T, Error>) -> String {
+pub fn error_message<T: Debug>(result: Result<T, Error>) -> String {
     result.unwrap_err().to_string()
 }
 
@@ -151,18 +151,18 @@ fn matches_pattern(text: &str, pattern: &str) -> bool {
     })
 }
 
-/// Asserts that an empty table is the default, that each text of `reads` parses to the config next
-/// to it, and that each text of `refused`, which has unknown keys or values, is rejected.
+/// Asserts that an empty table gives the default, that each text of `valid` parses to the config
+/// next to it, and that each text of `invalid` (with unknown keys or values) is an error.
 #[track_caller]
-pub fn check_config<C, const N: usize, const M: usize>(reads: [(&str, C); N], refused: [&str; M])
+pub fn check_config<C, const N: usize, const M: usize>(valid: [(&str, C); N], invalid: [&str; M])
 where
     C: DeserializeOwned + Default + Debug + PartialEq,
 {
     assert_eq!(toml::from_str::<C>("").unwrap(), C::default());
-    for (text, config) in reads {
+    for (text, config) in valid {
         assert_eq!(toml::from_str::<C>(text).unwrap(), config);
     }
-    for text in refused {
+    for text in invalid {
         assert!(toml::from_str::<C>(text).is_err(), "{text}");
     }
 }

@@ -11,7 +11,7 @@ fn masked(span: Range<usize>, span_mask: SpanMask) -> Result<Vec<u32>, MaskingEr
 }
 
 #[test]
-fn a_mask_for_each_token_keeps_the_length_and_one_mask_shortens_the_example() {
+fn per_token_masks_preserve_the_length_and_a_single_mask_shortens_the_example() {
     let one_per_token = masked(5..8, SpanMask::PerToken).unwrap();
     assert_eq!(one_per_token, [0, 10, 11, 12, 13, MASK, MASK, MASK, 2]);
     let single = masked(5..8, SpanMask::Single).unwrap();

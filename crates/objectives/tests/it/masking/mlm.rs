@@ -1,10 +1,10 @@
-use crate::common::draws;
+use crate::common::with_cases;
 use objectives::masking::{MlmMaskingConfig, Selection, mlm_masking};
 use proptest::prelude::*;
 
 use super::{
-    ALL_MASKED, MASK, assert_depends_on_example_alone, assert_eighty_ten_ten, assert_valid,
-    example, vocab,
+    ALL_MASKED, MASK, assert_depends_only_on_example, assert_eighty_ten_ten, assert_valid, example,
+    vocab,
 };
 
 #[test]
@@ -24,20 +24,23 @@ fn tokens_are_masked_replaced_or_unchanged_at_80_10_10() {
 fn the_expected_count_is_exact_and_equal_for_all_positions() {
     // 0.15 · 21 = 3.15, so 3 or 4 tokens are selected.
     let input_ids = example(21, 3);
-    let draws = 40_000;
+    let examples = 40_000;
     let mut selection_counts = vec![0_u32; input_ids.len()];
     let mut counts = [0_u32; 22];
-    for number in 0..draws {
+    for number in 0..examples {
         let masked = mlm_masking(&input_ids, &vocab(), number, &MlmMaskingConfig::default());
         let selected: Vec<usize> = masked.unwrap().selected().collect();
         counts[selected.len()] += 1;
-        selected.into_iter().for_each(|at| selection_counts[at] += 1);
+        selected.into_iter().for_each(|position| selection_counts[position] += 1);
     }
     assert_eq!(counts[3] + counts[4], 40_000);
     assert!(counts[4].abs_diff(6_000) < 400, "{} of 40000 have 4", counts[4]);
-    for (at, selection_counts) in selection_counts.into_iter().enumerate() {
-        let expected = if (1..=21).contains(&at) { 6_000 } else { 0 };
-        assert!(selection_counts.abs_diff(expected) < 400, "position {at}: {selection_counts}");
+    for (position, selection_counts) in selection_counts.into_iter().enumerate() {
+        let expected = if (1..=21).contains(&position) { 6_000 } else { 0 };
+        assert!(
+            selection_counts.abs_diff(expected) < 400,
+            "position {position}: {selection_counts}"
+        );
     }
 }
 
@@ -64,7 +67,7 @@ fn selection_depends_only_on_seed_and_example() {
         let config = MlmMaskingConfig { seed, ..Default::default() };
         mlm_masking(&input_ids, &vocab(), number, &config).unwrap()
     };
-    assert_depends_on_example_alone(|number| mask(42, number));
+    assert_depends_only_on_example(|number| mask(42, number));
     assert_ne!(mask(42, 0), mask(43, 0));
     // Seed and example number are not interchangeable.
     assert_ne!(mask(1, 2), mask(2, 1));
@@ -73,7 +76,7 @@ fn selection_depends_only_on_seed_and_example() {
 }
 
 proptest! {
-    #![proptest_config(draws(128))]
+    #![proptest_config(with_cases(128))]
 
     #[test]
     fn counts_and_labels_hold_for_any_example(
@@ -87,6 +90,6 @@ proptest! {
         let ordinary = input_ids.iter().filter(|id| **id > 3).count();
         let (count, mean) = (masked.selected().count() as f64, probability * ordinary as f64);
         prop_assert!((count - mean).abs() < 1.0, "{count} against {mean}");
-        prop_assert!(masked.selected().all(|at| masked.input_ids[at] == MASK));
+        prop_assert!(masked.selected().all(|position| masked.input_ids[position] == MASK));
     }
 }

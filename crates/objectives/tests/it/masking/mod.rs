@@ -39,11 +39,11 @@ pub fn assert_valid(input_ids: &[u32], masked: &Masked) {
     assert_eq!(masked.labels.len(), input_ids.len());
     for ((was, is), label) in input_ids.iter().zip(&masked.input_ids).zip(&masked.labels) {
         if *label == IGNORE_INDEX {
-            assert_eq!(is, was, "not selected, so unchanged");
+            assert_eq!(is, was, "a token that is not selected has changed");
         } else {
             assert_eq!(*label, i64::from(*was));
-            assert!(!vocab.is_special(*was), "special tokens are never selected");
-            assert!(*is == MASK || (4..MASK).contains(is), "{is} is drawn from ordinary tokens");
+            assert!(!vocab.is_special(*was), "a special token is selected");
+            assert!(*is == MASK || (4..MASK).contains(is), "{is} is not an ordinary token");
         }
     }
 }
@@ -54,26 +54,26 @@ pub fn assert_valid(input_ids: &[u32], masked: &Masked) {
 pub fn assert_eighty_ten_ten(masked: impl IntoIterator<Item = Masked>) {
     let (mut masks, mut random, mut unchanged) = (0.0, 0.0, 0.0);
     for masked in masked {
-        for at in masked.selected() {
-            let slot = match masked.input_ids[at] {
+        for position in masked.selected() {
+            let slot = match masked.input_ids[position] {
                 MASK => &mut masks,
-                id if i64::from(id) == masked.labels[at] => &mut unchanged,
+                id if i64::from(id) == masked.labels[position] => &mut unchanged,
                 _ => &mut random,
             };
             *slot += 1.0;
         }
     }
-    let all: f64 = masks + random + unchanged;
-    assert!(all >= 1e5, "{all} tokens are too few to say");
+    let total: f64 = masks + random + unchanged;
+    assert!(total >= 1e5, "{total} selected tokens, expected at least 1e5");
     for (count, share) in [(masks, 0.8), (random, 0.1), (unchanged, 0.1)] {
-        assert!((count / all - share).abs() < 0.01, "{count} of {all}, expected {share}");
+        assert!((count / total - share).abs() < 0.01, "{count} of {total}, expected {share}");
     }
 }
 
 /// Asserts that the result of an example does not depend on other examples, their order or the
 /// number of threads, and that different examples have different results.
 #[track_caller]
-pub fn assert_depends_on_example_alone<T: PartialEq + Debug + Send>(
+pub fn assert_depends_only_on_example<T: PartialEq + Debug + Send>(
     mask: impl Fn(u64) -> T + Send + Sync,
 ) {
     let in_order: Vec<T> = (0..200).map(&mask).collect();
@@ -87,7 +87,7 @@ pub fn assert_depends_on_example_alone<T: PartialEq + Debug + Send>(
         assert_eq!(in_order, parallel);
     }
     let same = in_order.windows(2).filter(|pair| pair[0] == pair[1]).count();
-    assert!(same < 10, "{same} of 199 neighbours are the same");
+    assert!(same < 10, "{same} of 199 consecutive examples have equal results");
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn policies_with_one_seed_draw_independently() {
 }
 
 #[test]
-fn nothing_to_select_is_no_error() {
+fn inputs_without_ordinary_tokens_do_not_change() {
     use objectives::masking::{
         MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig, mlm_masking, ngram_masking,
         phrase_masking,
@@ -137,7 +137,7 @@ fn nothing_to_select_is_no_error() {
 
 #[test]
 #[allow(clippy::reversed_empty_ranges)] // one of the ranges to reject
-fn random_tokens_come_from_the_range_without_its_specials() {
+fn random_tokens_are_drawn_from_the_range_without_special_tokens() {
     use objectives::masking::{MlmMaskingConfig, mlm_masking};
     // 10 to 19 without 12, 13, 19 and the mask id 10: 11, 14, 15, 16, 17, 18.
     let vocab = MaskingVocab::new([19, 13, 12, 13, 0], 10, 10..20).unwrap();
@@ -146,7 +146,7 @@ fn random_tokens_come_from_the_range_without_its_specials() {
     let masked = mlm_masking(&vec![50; 60_000], &vocab, 0, &config).unwrap();
     let count = |id| masked.input_ids.iter().filter(|drawn| **drawn == id).count();
     for id in [11, 14, 15, 16, 17, 18] {
-        assert!(count(id).abs_diff(10_000) < 500, "{id} came {} times", count(id));
+        assert!(count(id).abs_diff(10_000) < 500, "{id} was drawn {} times", count(id));
     }
     assert_eq!([11, 14, 15, 16, 17, 18].map(count).iter().sum::<usize>(), 60_000);
 

@@ -1,9 +1,9 @@
-use crate::common::draws;
+use crate::common::with_cases;
 use objectives::masking::{NgramMaskingConfig, ngram_masking};
 use proptest::prelude::*;
 
 use super::{
-    MASK, assert_depends_on_example_alone, assert_eighty_ten_ten, assert_valid, example, vocab,
+    MASK, assert_depends_only_on_example, assert_eighty_ten_ten, assert_valid, example, vocab,
 };
 
 #[test]
@@ -33,8 +33,8 @@ fn tokens_are_selected_in_runs() {
     }
     // Lengths 1 to 4 are equally likely, limited to the rest of the budget of 4. One run: 4 (1/4).
     // Two runs: 3 + 1, 2 + 2 or more, 1 + 3 or more (1/4 + 3/16 + 1/8). Three runs: 2 + 1 + 1, 1 +
-    // 2 + 1, 1 + 1 + 2 or more (1/16 + 1/16 + 3/64). Four runs: 1/64. Spans that are adjacent by
-    // chance look like one run, about once in 100 examples.
+    // 2 + 1, 1 + 1 + 2 or more (1/16 + 1/16 + 3/64). Four runs: 1/64. In about 1 of 100 examples,
+    // two spans are adjacent and count as one run.
     for (runs, expected) in [(1, 1_000), (2, 2_250), (3, 687), (4, 62)] {
         assert!(by_runs[runs].abs_diff(expected) < 120, "{by_runs:?}");
     }
@@ -45,35 +45,35 @@ fn tokens_are_selected_in_runs() {
         let selected: Vec<usize> = masked.selected().collect();
         selected.windows(2).all(|pair| pair[1] > pair[0] + 1)
     });
-    assert!(without_neighbours.count() > 450, "single tokens seldom touch");
+    assert!(without_neighbours.count() > 450, "most examples have no adjacent selected tokens");
 }
 
 #[test]
 fn every_position_is_selected_and_no_span_crosses_a_special_token() {
-    // Two texts: the </s></s> between them is never selected, however long the spans.
+    // Two texts: the </s></s> between them is never selected, for any span length.
     let input_ids = [0, 10, 11, 12, 2, 2, 13, 14, 15, 2, 1];
     let config = NgramMaskingConfig { probability: 0.5, max_tokens: 6, ..Default::default() };
-    let mut seen = [0; 11];
+    let mut counts = [0; 11];
     for number in 0..1_000 {
         let masked = ngram_masking(&input_ids, &vocab(), number, &config).unwrap();
         assert_valid(&input_ids, &masked);
         assert_eq!(masked.selected().count(), 3);
-        masked.selected().for_each(|at| seen[at] += 1);
+        masked.selected().for_each(|position| counts[position] += 1);
     }
-    assert!([1, 2, 3, 6, 7, 8].iter().all(|at| seen[*at] > 300), "{seen:?}");
+    assert!([1, 2, 3, 6, 7, 8].iter().all(|position| counts[*position] > 300), "{counts:?}");
 }
 
 #[test]
 fn selection_depends_only_on_seed_and_example() {
     let input_ids = example(60, 4);
     let config = NgramMaskingConfig::default();
-    assert_depends_on_example_alone(|number| {
+    assert_depends_only_on_example(|number| {
         ngram_masking(&input_ids, &vocab(), number, &config).unwrap()
     });
 }
 
 proptest! {
-    #![proptest_config(draws(128))]
+    #![proptest_config(with_cases(128))]
 
     #[test]
     fn the_whole_budget_is_used(

@@ -1,11 +1,11 @@
-use crate::common::draws;
+use crate::common::with_cases;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
 use objectives::masking::{MaskingError, PhraseMaskingConfig, phrase_masking};
 use proptest::prelude::*;
 
-use super::{assert_depends_on_example_alone, assert_eighty_ten_ten, assert_valid, example, vocab};
+use super::{assert_depends_only_on_example, assert_eighty_ten_ten, assert_valid, example, vocab};
 
 fn selected(text: usize, phrases: &[Range<usize>], config: &PhraseMaskingConfig) -> Vec<usize> {
     let input_ids = example(text, 3);
@@ -24,7 +24,10 @@ fn all_phrase_tokens_and_random_others_are_selected() {
     // m = 40, T = 6, K = 3.
     let selected_tokens = selected(40, &[4..6, 20..21], &config);
     assert_eq!(selected_tokens.len(), 6);
-    assert!([4, 5, 20].iter().all(|at| selected_tokens.contains(at)), "{selected_tokens:?}");
+    assert!(
+        [4, 5, 20].iter().all(|position| selected_tokens.contains(position)),
+        "{selected_tokens:?}"
+    );
     // K = 9 > T: only phrase tokens are selected.
     assert_eq!(selected(40, &[4..9, 20..24], &config), [4, 5, 6, 7, 8, 20, 21, 22, 23]);
     // Overlapping, nested, repeated and adjacent phrases: each position counts once.
@@ -49,7 +52,8 @@ fn the_budget_is_rounded_to_the_nearest_integer() {
 #[test]
 fn tokens_are_masked_replaced_or_unchanged_at_80_10_10() {
     let input_ids = example(1_000, 24);
-    let phrases: Vec<Range<usize>> = (0..40).map(|at| 20 * at + 1..20 * at + 4).collect();
+    let phrases: Vec<Range<usize>> =
+        (0..40).map(|position| 20 * position + 1..20 * position + 4).collect();
     let mut outside = BTreeSet::new();
     assert_eighty_ten_ten((0..700).map(|number| {
         let config = PhraseMaskingConfig::default();
@@ -59,35 +63,47 @@ fn tokens_are_masked_replaced_or_unchanged_at_80_10_10() {
         let selected_tokens: BTreeSet<usize> = masked.selected().collect();
         assert_eq!(selected_tokens.len(), 150);
         assert!(
-            phrases.iter().all(|phrase| phrase.clone().all(|at| selected_tokens.contains(&at)))
+            phrases
+                .iter()
+                .all(|phrase| phrase.clone().all(|position| selected_tokens.contains(&position)))
         );
         outside.extend(
-            selected_tokens.into_iter().filter(|at| !phrases.iter().any(|p| p.contains(at))),
+            selected_tokens
+                .into_iter()
+                .filter(|position| !phrases.iter().any(|p| p.contains(position))),
         );
         masked
     }));
-    assert_eq!(outside.len(), 880, "every other token fills up at some time");
+    assert_eq!(outside.len(), 880, "every token outside phrases is selected in some example");
 }
 
 #[test]
 fn a_cap_selects_complete_phrases_within_its_budget() {
     // m = 40; the cap of 0.15 allows 6 tokens: one or two of these phrases, never all.
     let phrases = [1..4, 10..13, 11..14, 20..23, 30..39];
-    let united = [1..4, 10..14, 20..23, 30..39];
+    let merged = [1..4, 10..14, 20..23, 30..39];
     let input_ids = example(40, 0);
-    let mut seen = [0; 4];
+    let mut counts = [0; 4];
     for number in 0..1_000 {
         let masked = phrase_masking(&input_ids, &phrases, &vocab(), number, &capped(0.15));
         let selected_tokens: Vec<usize> = masked.unwrap().selected().collect();
-        assert_eq!(selected_tokens.len(), 6, "the budget is used and kept");
-        for (seen, phrase) in seen.iter_mut().zip(&united) {
-            let inside = phrase.clone().filter(|at| selected_tokens.contains(at)).count();
-            assert!(inside == 0 || inside == phrase.len(), "{selected_tokens:?} cuts {phrase:?}");
-            *seen += usize::from(inside > 0);
+        assert_eq!(
+            selected_tokens.len(),
+            6,
+            "the number of selected tokens differs from the budget"
+        );
+        for (count, phrase) in counts.iter_mut().zip(&merged) {
+            let inside =
+                phrase.clone().filter(|position| selected_tokens.contains(position)).count();
+            assert!(
+                inside == 0 || inside == phrase.len(),
+                "{selected_tokens:?} contains part of {phrase:?}"
+            );
+            *count += usize::from(inside > 0);
         }
     }
-    assert_eq!(seen[3], 0, "nine tokens never fit");
-    assert!(seen[..3].iter().all(|seen| *seen > 200), "{seen:?}");
+    assert_eq!(counts[3], 0, "a phrase of nine tokens exceeds the cap");
+    assert!(counts[..3].iter().all(|count| *count > 200), "{counts:?}");
 
     // The phrases exceed the cap but not the probability: tokens are selected up to the
     // probability.
@@ -100,7 +116,7 @@ fn a_cap_selects_complete_phrases_within_its_budget() {
     assert_eq!(selected(10, std::slice::from_ref(&(1..11)), &capped(1.0)).len(), 10);
     let selected_tokens = selected(40, std::slice::from_ref(&(1..30)), &capped(0.0));
     assert!(
-        selected_tokens.len() == 6 && selected_tokens.iter().all(|at| *at >= 30),
+        selected_tokens.len() == 6 && selected_tokens.iter().all(|position| *position >= 30),
         "{selected_tokens:?}"
     );
 }
@@ -122,10 +138,10 @@ fn selection_depends_only_on_seed_and_example() {
     let input_ids = example(60, 4);
     let phrases = [3..5, 4..8, 20..22, 40..44];
     for config in [PhraseMaskingConfig::default(), capped(0.1)] {
-        assert_depends_on_example_alone(|number| {
+        assert_depends_only_on_example(|number| {
             phrase_masking(&input_ids, &phrases, &vocab(), number, &config).unwrap()
         });
-        // The order in which phrases are found does not matter.
+        // The order of the phrases does not matter.
         let mut reversed = phrases.clone();
         reversed.reverse();
         let mask = |phrases: &[Range<usize>]| {
@@ -136,11 +152,11 @@ fn selection_depends_only_on_seed_and_example() {
 }
 
 proptest! {
-    #![proptest_config(draws(128))]
+    #![proptest_config(with_cases(128))]
 
     /// max(K, T) tokens are selected, including all phrase tokens.
     #[test]
-    fn the_selected_count_equals_the_papers(
+    fn the_selected_count_equals_that_of_the_paper(
         text in 1_usize..70,
         phrases in prop::collection::vec((0.0..1.0, 1_usize..6), 0..8),
         probability in 0.0..1.0,

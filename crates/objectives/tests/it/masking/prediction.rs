@@ -7,28 +7,32 @@ use objectives::masking::{
 };
 use proptest::prelude::*;
 
-use super::{MASK, assert_depends_on_example_alone, example, vocab};
+use super::{MASK, assert_depends_only_on_example, example, vocab};
 
 /// Mentions of one, two and three tokens, not in order of position, and four other tokens.
 const INPUT: [u32; 12] = [0, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 2];
 const SPANS: [Range<usize>; 3] = [6..7, 1..3, 8..11];
 
 /// Options of an EntityCS mask: WEP, PEP_MRS, PEP_MS or PEP_M.
-fn of(unit: PredictionUnit, random: f64, unchanged: Unchanged) -> EntityPredictionConfig {
+fn entity_config(
+    unit: PredictionUnit,
+    random: f64,
+    unchanged: Unchanged,
+) -> EntityPredictionConfig {
     let corruption = Corruption { mask: 0.8, random };
     EntityPredictionConfig { unit, corruption, unchanged, ..Default::default() }
 }
 
-fn whole() -> EntityPredictionConfig {
-    of(PredictionUnit::Mention, 0.0, Unchanged::Predicted)
+fn wep() -> EntityPredictionConfig {
+    entity_config(PredictionUnit::Mention, 0.0, Unchanged::Predicted)
 }
 
-fn partial_random() -> EntityPredictionConfig {
-    of(PredictionUnit::Token, 0.1, Unchanged::Predicted)
+fn pep_mrs() -> EntityPredictionConfig {
+    entity_config(PredictionUnit::Token, 0.1, Unchanged::Predicted)
 }
 
-fn partial_mask() -> EntityPredictionConfig {
-    of(PredictionUnit::Token, 0.0, Unchanged::Ignored)
+fn pep_m() -> EntityPredictionConfig {
+    entity_config(PredictionUnit::Token, 0.0, Unchanged::Ignored)
 }
 
 fn with_mlm(config: EntityPredictionConfig) -> EntityPredictionConfig {
@@ -40,25 +44,27 @@ fn masked(example: u64, config: &EntityPredictionConfig) -> Masked {
     entity_prediction_masking(&INPUT, &SPANS, &vocab(), example, config).unwrap()
 }
 
-fn in_mention(at: usize) -> bool {
-    SPANS.iter().any(|span| span.contains(&at))
+fn in_mention(position: usize) -> bool {
+    SPANS.iter().any(|span| span.contains(&position))
 }
 
-/// The shares of masked, replaced and labelled tokens among the positions that `takes` selects, and
-/// the number of these positions.
-fn shares(config: &EntityPredictionConfig, takes: impl Fn(usize) -> bool) -> ([f64; 3], f64) {
+/// The shares of masked, replaced and labelled tokens among the positions for which `is_included`
+/// returns true, and the number of these positions.
+fn shares(config: &EntityPredictionConfig, is_included: impl Fn(usize) -> bool) -> ([f64; 3], f64) {
     let (mut counts, mut total) = ([0.0; 3], 0.0);
     for example in 0..20_000 {
         let Masked { input_ids, labels } = masked(example, config);
-        for at in (1..11).filter(|&at| takes(at)) {
+        for position in (1..11).filter(|&position| is_included(position)) {
             total += 1.0;
-            let other = input_ids[at] != MASK && input_ids[at] != INPUT[at];
-            let labelled = labels[at] != IGNORE_INDEX;
-            for (count, holds) in counts.iter_mut().zip([input_ids[at] == MASK, other, labelled]) {
+            let other = input_ids[position] != MASK && input_ids[position] != INPUT[position];
+            let labelled = labels[position] != IGNORE_INDEX;
+            for (count, holds) in
+                counts.iter_mut().zip([input_ids[position] == MASK, other, labelled])
+            {
                 *count += f64::from(u8::from(holds));
             }
-            assert!(!labelled || labels[at] == i64::from(INPUT[at]));
-            assert!(labelled || input_ids[at] != MASK, "what is hidden is predicted");
+            assert!(!labelled || labels[position] == i64::from(INPUT[position]));
+            assert!(labelled || input_ids[position] != MASK, "a masked token has no label");
         }
     }
     (counts.map(|count| count / total), total)
@@ -68,29 +74,32 @@ fn shares(config: &EntityPredictionConfig, takes: impl Fn(usize) -> bool) -> ([f
 fn assert_near(actual: [f64; 3], expected: [f64; 3], total: f64, name: &str) {
     for (actual, expected) in actual.into_iter().zip(expected) {
         let error = (expected * (1.0 - expected) * 3.0 / total).sqrt();
-        assert!((actual - expected).abs() <= 4.0 * error, "{name}: {actual} for {expected}");
+        assert!(
+            (actual - expected).abs() <= 4.0 * error,
+            "{name}: got {actual}, expected {expected}"
+        );
     }
 }
 
 #[test]
 fn every_mask_has_the_probabilities_of_the_paper() {
-    type Make = fn() -> EntityPredictionConfig;
-    let rows: [(&str, Make, [f64; 3]); 4] = [
-        ("WEP", whole, [0.8, 0.0, 1.0]),
-        ("PEP_MRS", partial_random, [0.8, 0.1, 1.0]),
+    type ConfigFn = fn() -> EntityPredictionConfig;
+    let rows: [(&str, ConfigFn, [f64; 3]); 4] = [
+        ("WEP", wep, [0.8, 0.0, 1.0]),
+        ("PEP_MRS", pep_mrs, [0.8, 0.1, 1.0]),
         ("PEP_MS", EntityPredictionConfig::default, [0.8, 0.0, 1.0]),
-        ("PEP_M", partial_mask, [0.8, 0.0, 0.8]),
+        ("PEP_M", pep_m, [0.8, 0.0, 0.8]),
     ];
-    for (name, make, expected) in rows {
-        let (actual, total) = shares(&make(), in_mention);
+    for (name, config_fn, expected) in rows {
+        let (actual, total) = shares(&config_fn(), in_mention);
         assert_near(actual, expected, total, name);
-        let (outside, _) = shares(&make(), |at| !in_mention(at));
+        let (outside, _) = shares(&config_fn(), |position| !in_mention(position));
         assert_eq!(outside, [0.0; 3], "{name}");
         // With half as many candidates, and ordinary masking of the other tokens.
-        let both = with_mlm(make());
-        let (actual, total) = shares(&both, in_mention);
+        let mlm_config = with_mlm(config_fn());
+        let (actual, total) = shares(&mlm_config, in_mention);
         assert_near(actual, expected.map(|share| share / 2.0), total, name);
-        let (outside, total) = shares(&both, |at| !in_mention(at));
+        let (outside, total) = shares(&mlm_config, |position| !in_mention(position));
         assert_near(outside, [0.12, 0.015, 0.15], total, name);
     }
     let half =
@@ -101,21 +110,21 @@ fn every_mask_has_the_probabilities_of_the_paper() {
 
 #[test]
 fn mentions_are_masked_completely_or_not_at_all() {
-    let mut hidden = [0; 3];
+    let mut mask_counts = [0; 3];
     for example in 0..2_000 {
-        let config = EntityPredictionConfig { probability: 0.5, ..whole() };
+        let config = EntityPredictionConfig { probability: 0.5, ..wep() };
         let masked = masked(example, &config);
-        for (count, span) in hidden.iter_mut().zip(SPANS) {
-            let all = |holds: &dyn Fn(usize) -> bool| {
-                let number = span.clone().filter(|&at| holds(at)).count();
+        for (count, span) in mask_counts.iter_mut().zip(SPANS) {
+            let all_or_none = |holds: &dyn Fn(usize) -> bool| {
+                let number = span.clone().filter(|&position| holds(position)).count();
                 assert!(number == 0 || number == span.len());
                 number > 0
             };
-            *count += usize::from(all(&|at| masked.input_ids[at] == MASK));
-            all(&|at| masked.labels[at] != IGNORE_INDEX);
+            *count += usize::from(all_or_none(&|position| masked.input_ids[position] == MASK));
+            all_or_none(&|position| masked.labels[position] != IGNORE_INDEX);
         }
     }
-    hidden.iter().for_each(|&count| assert!(count.abs_diff(800) < 100, "{hidden:?}"));
+    mask_counts.iter().for_each(|&count| assert!(count.abs_diff(800) < 100, "{mask_counts:?}"));
 }
 
 #[test]
@@ -136,16 +145,16 @@ fn invalid_spans_are_rejected() {
     let error_of = |spans: &[Range<usize>], config: &EntityPredictionConfig| {
         entity_prediction_masking(&INPUT, spans, &vocab(), 0, config).unwrap_err()
     };
-    let whole = whole();
+    let wep = wep();
     let last_mention = Range { start: 4, end: 13 };
-    assert!(matches!(error_of(&[last_mention], &whole), MaskingError::Span { span: 0, .. }));
-    assert!(matches!(error_of(&[1..4, 3..5], &whole), MaskingError::Overlap { .. }));
+    assert!(matches!(error_of(&[last_mention], &wep), MaskingError::Span { span: 0, .. }));
+    assert!(matches!(error_of(&[1..4, 3..5], &wep), MaskingError::Overlap { .. }));
     let special = Range { start: 0, end: 2 };
-    assert!(matches!(error_of(&[special], &whole), MaskingError::SpecialInSpan { .. }));
-    let beyond = EntityPredictionConfig { probability: 1.5, ..whole.clone() };
+    assert!(matches!(error_of(&[special], &wep), MaskingError::SpecialInSpan { .. }));
+    let beyond = EntityPredictionConfig { probability: 1.5, ..wep.clone() };
     assert!(matches!(error_of(&[], &beyond), MaskingError::Domain { option: "probability", .. }));
     let rest = MlmMaskingConfig { probability: f64::NAN, ..Default::default() };
-    let rest = EntityPredictionConfig { rest: Some(rest), ..whole };
+    let rest = EntityPredictionConfig { rest: Some(rest), ..wep };
     assert!(matches!(error_of(&[], &rest), MaskingError::Domain { .. }));
 }
 
@@ -157,19 +166,19 @@ proptest! {
         probability in 0.0..=1.0,
         with_rest: bool,
     ) {
-        let mut config = EntityPredictionConfig { seed, ..partial_random() };
+        let mut config = EntityPredictionConfig { seed, ..pep_mrs() };
         if with_rest {
             config = with_mlm(config);
         }
         config.probability = probability;
         let Masked { input_ids, labels } = masked(example, &config);
         prop_assert_eq!((input_ids.len(), labels.len()), (INPUT.len(), INPUT.len()));
-        for (at, &id) in INPUT.iter().enumerate() {
-            if labels[at] == IGNORE_INDEX {
-                prop_assert_eq!(input_ids[at], id);
+        for (position, &id) in INPUT.iter().enumerate() {
+            if labels[position] == IGNORE_INDEX {
+                prop_assert_eq!(input_ids[position], id);
             } else {
-                prop_assert_eq!(labels[at], i64::from(id));
-                prop_assert!(with_rest || in_mention(at));
+                prop_assert_eq!(labels[position], i64::from(id));
+                prop_assert!(with_rest || in_mention(position));
             }
         }
         prop_assert_eq!((labels[0], labels[11]), (IGNORE_INDEX, IGNORE_INDEX));
@@ -180,7 +189,7 @@ proptest! {
 fn draws_depend_only_on_the_example() {
     let (config, input_ids) = (with_mlm(EntityPredictionConfig::default()), example(80, 3));
     let spans: Vec<Range<usize>> = (0..16).map(|k| 5 * k + 2..5 * k + 5).collect();
-    assert_depends_on_example_alone(|number| {
+    assert_depends_only_on_example(|number| {
         entity_prediction_masking(&input_ids, &spans, &vocab(), number, &config).unwrap()
     });
 }

@@ -1,6 +1,6 @@
-// What the header of c10d's Gloo backend names of Gloo, declared and no more: the wheel has the code, inside
-// libtorch_cpu, but not Gloo's headers. Nothing here is ever made or looked into by us, and no class of c10d that we use
-// holds one of these by value, so layouts cannot disagree.
+// Declarations of the Gloo types that the header of c10d's Gloo backend uses. The wheel contains Gloo's code, inside
+// libtorch_cpu, but not its headers. Our code neither creates nor accesses these types, and no c10d class that we use
+// contains them by value, so their layout does not matter.
 #pragma once
 #include <chrono>
 #include <cstdint>
@@ -20,7 +20,7 @@ class UnboundBuffer;
 }  // namespace transport
 
 namespace rendezvous {
-// The base of c10d's GlooStore: its virtual functions, in Gloo's order.
+// Base class of c10d's GlooStore, with the virtual functions in Gloo's order.
 class Store {
  public:
   virtual ~Store();

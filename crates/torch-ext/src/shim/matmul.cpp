@@ -1,16 +1,16 @@
-#include "product.h"
+#include "matmul.h"
 
 #include <ATen/Context.h>
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/mm.h>
 
 namespace at::native {
-// Exported by libtorch_cpu, but declared in a header that the wheel does not contain.
+// Exported by libtorch_cpu. The wheel does not contain the header that declares this function.
 void mkldnn_matmul(const Tensor& mat1, const Tensor& mat2, const Tensor& result, float beta, float alpha);
 }  // namespace at::native
 
 namespace {
-// Products with fewer multiplications use the default kernel.
+// Matmuls with fewer scalar multiplications use the default kernel.
 constexpr double kLarge = 1 << 22;
 
 bool onednn(const at::Tensor& result, const at::Tensor& a, const at::Tensor& b) {
@@ -20,7 +20,7 @@ bool onednn(const at::Tensor& result, const at::Tensor& a, const at::Tensor& b) 
 }
 }  // namespace
 
-void polyqa_product(at::Tensor& result, const at::Tensor& a, const at::Tensor& b, bool accumulate) {
+void polyqa_matmul(at::Tensor& result, const at::Tensor& a, const at::Tensor& b, bool accumulate) {
   if (onednn(result, a, b)) {
     at::native::mkldnn_matmul(a, b, result, accumulate ? 1.0F : 0.0F, 1.0F);
   } else if (accumulate) {

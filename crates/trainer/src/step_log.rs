@@ -5,22 +5,22 @@ use crate::metrics::{LinesFile, METRICS, SPEED, StepSpeed};
 use crate::{Result, Stage, StepMetrics};
 
 /// The files of a stage that grow with its steps.
-pub(crate) struct Record {
+pub(crate) struct StepLog {
     metrics: LinesFile,
     speed: LinesFile,
     /// Tokens and seconds at the last line.
-    last: (u64, f64),
+    previous: (u64, f64),
 }
 
-impl Record {
-    /// Opens the files and removes lines after `step`. `last` is the number of tokens and seconds
-    /// up to `step`.
-    pub(crate) fn open(stage: &Stage, step: u64, last: (u64, f64)) -> Result<Self> {
+impl StepLog {
+    /// Opens the files and removes lines after `step`. `previous` has the number of tokens and the
+    /// seconds up to `step`.
+    pub(crate) fn open(stage: &Stage, step: u64, previous: (u64, f64)) -> Result<Self> {
         let path = |name: &str| stage.folder.join(name);
         let metrics =
             LinesFile::open(&path(METRICS), step > 0, |line: &StepMetrics| line.step <= step)?;
         let speed = LinesFile::open(&path(SPEED), step > 0, |line: &StepSpeed| line.step <= step)?;
-        Ok(Self { metrics, speed, last })
+        Ok(Self { metrics, speed, previous })
     }
 
     /// The path of the metrics.
@@ -31,9 +31,10 @@ impl Record {
     /// Appends a line of metrics; `seconds` is the training time so far, including earlier parts.
     pub(crate) fn write(&mut self, metrics: &StepMetrics, seconds: f64) -> Result<()> {
         self.metrics.append(metrics)?;
-        let (tokens, since) = (metrics.tokens.saturating_sub(self.last.0), seconds - self.last.1);
-        let tokens_per_second = tokens as f64 / since.max(1e-9);
-        self.last = (metrics.tokens, seconds);
+        let (tokens, seconds_since) =
+            (metrics.tokens.saturating_sub(self.previous.0), seconds - self.previous.1);
+        let tokens_per_second = tokens as f64 / seconds_since.max(1e-9);
+        self.previous = (metrics.tokens, seconds);
         self.speed.append(&StepSpeed { step: metrics.step, seconds, tokens_per_second })
     }
 }
@@ -62,14 +63,14 @@ mod tests {
     }
 
     #[test]
-    fn speeds_are_those_between_lines_and_go_on() {
+    fn speeds_are_measured_between_lines_also_after_resuming() {
         let folder = tempfile::tempdir().unwrap();
-        let mut record = Record::open(&stage(folder.path()), 0, (0, 0.0)).unwrap();
+        let mut log = StepLog::open(&stage(folder.path()), 0, (0, 0.0)).unwrap();
         for step in 1..=4 {
-            record.write(&line(step), 0.5 * step as f64).unwrap();
+            log.write(&line(step), 0.5 * step as f64).unwrap();
         }
-        let mut record = Record::open(&stage(folder.path()), 2, (200, 1.0)).unwrap();
-        record.write(&line(3), 1.25).unwrap();
+        let mut log = StepLog::open(&stage(folder.path()), 2, (200, 1.0)).unwrap();
+        log.write(&line(3), 1.25).unwrap();
         let text = std::fs::read_to_string(folder.path().join(SPEED)).unwrap();
         let speed = |line| serde_json::from_str::<StepSpeed>(line).unwrap();
         let speeds: Vec<_> =

@@ -1,4 +1,4 @@
-// Matrix products of one attention head on the calling thread, with oneDNN's kernels for small blocks.
+// Matrix multiplications of one attention head on the calling thread, with oneDNN's kernels for small blocks.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -11,7 +11,7 @@ constexpr int64_t kHeadRows = 8, kHeadColumns = 16;
 
 inline int64_t padded(int64_t count, int64_t multiple) { return (count + multiple - 1) / multiple * multiple; }
 
-// The dtype of products for tensors of `dtype`: at::kBFloat16 if the processor supports it, else at::kFloat.
+// The dtype of matmuls for tensors of `dtype`: at::kBFloat16 if the processor supports it, else at::kFloat.
 at::ScalarType head_dtype(at::ScalarType dtype, int64_t depth);
 
 // Left operands are contiguous [rows, inner]. Right operands are [inner, columns] with a row stride of `stride`. In
@@ -22,13 +22,13 @@ at::ScalarType head_dtype(at::ScalarType dtype, int64_t depth);
 struct HeadShape {
   int64_t rows, columns, inner, stride, result_stride;
 };
-void head_product(const HeadShape& shape, bool accumulate, const float* left, const float* right, float* result);
-void head_product(const HeadShape& shape, bool accumulate, const at::BFloat16* left, const at::BFloat16* right, float* result);
+void head_matmul(const HeadShape& shape, bool accumulate, const float* left, const float* right, float* result);
+void head_matmul(const HeadShape& shape, bool accumulate, const at::BFloat16* left, const at::BFloat16* right, float* result);
 
 // Releases processor state of the thread's kernels (AMX tiles).
-void end_head_products(at::ScalarType dtype);
+void release_head_matmul(at::ScalarType dtype);
 
-// to[c * stride + r] = from[r * columns + c] for `rows` rows, where each element is a group of kGroup numbers.
+// Computes to[c * stride + r] = from[r * columns + c] for `rows` rows, where each element is a group of kGroup values.
 template <int64_t kGroup, class Number>
 void transpose(const Number* from, int64_t rows, int64_t columns, Number* to, int64_t stride) {
   constexpr int64_t kBlock = 16;
@@ -42,8 +42,8 @@ void transpose(const Number* from, int64_t rows, int64_t columns, Number* to, in
   }
 }
 
-// Writes the right operand [inner, columns] of a matrix, or of a transposed matrix (`from` is [columns, inner]).
-void as_right(const float* from, int64_t inner, int64_t columns, float* to);
-void as_right(const at::BFloat16* from, int64_t inner, int64_t columns, at::BFloat16* to);
-void transposed_as_right(const float* from, int64_t columns, int64_t inner, float* to, int64_t stride);
-void transposed_as_right(const at::BFloat16* from, int64_t columns, int64_t inner, at::BFloat16* to, int64_t stride);
+// Converts a matrix to a right operand [inner, columns]; `from` is [inner, columns], or [columns, inner] if transposed.
+void to_right_operand(const float* from, int64_t inner, int64_t columns, float* to);
+void to_right_operand(const at::BFloat16* from, int64_t inner, int64_t columns, at::BFloat16* to);
+void to_transposed_right_operand(const float* from, int64_t columns, int64_t inner, float* to, int64_t stride);
+void to_transposed_right_operand(const at::BFloat16* from, int64_t columns, int64_t inner, at::BFloat16* to, int64_t stride);
