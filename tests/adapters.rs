@@ -38,7 +38,7 @@ fn encoder(folder: &Path) -> (Model, BTreeMap<String, Tensor>) {
 /// weights that the LoRA was merged into.
 fn assert_adapted(folder: &Path, start: &BTreeMap<String, Tensor>) {
     let (model, trained) = encoder(folder);
-    assert_eq!(model.active(), ["bottleneck"], "{}", folder.display());
+    assert_eq!(model.active_adapters(), ["bottleneck"], "{}", folder.display());
     for (name, value) in &trained {
         let has_lora = name.ends_with("query.weight");
         assert_eq!(!value.equal(&start[name]), has_lora, "{}: {name}", folder.display());

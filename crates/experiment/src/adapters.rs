@@ -73,7 +73,7 @@ impl Adapters {
 
     /// Adds the adapters to the model and activates them in addition to its own adapters.
     pub(crate) fn add_to(&self, model: &mut Model, seed: u64) -> Result<()> {
-        let mut active = model.active().to_vec();
+        let mut active = model.active_adapters().to_vec();
         if let Some(lora) = &self.lora {
             model.add_lora(LORA, lora, seed)?;
             active.push(LORA.into());

@@ -7,18 +7,18 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::names::{
-    CONFIG, INDEX, MAX_JSON_BYTES, Repository, SMALL, TOKENIZER, WEIGHTS, is_commit, shards,
+    CONFIG, INDEX, MAX_JSON_BYTES, Repository, SMALL_FILES, TOKENIZER, WEIGHTS, is_commit, shards,
 };
 use crate::{Error, Result};
 
 /// State of a model's snapshot in the cache.
-pub(crate) enum Found {
+pub(crate) enum CachedModel {
     /// All files of the commit.
-    Whole(String),
+    Complete(String),
     /// All files except `tokenizer.json`; it is not known whether the commit has this file.
     WithoutTokenizer(String),
-    /// Something is missing.
-    Lacks(String),
+    /// The named file, or the whole model, is missing.
+    Missing(String),
 }
 
 pub(crate) struct Cache {
@@ -50,19 +50,19 @@ impl Cache {
     }
 
     /// Returns the cached state of the requested revision.
-    pub(crate) fn find(&self) -> Result<Found> {
+    pub(crate) fn find(&self) -> Result<CachedModel> {
         let Some(commit) = self.commit(&self.repository.revision) else {
-            return Ok(Found::Lacks("the model".to_owned()));
+            return Ok(CachedModel::Missing("the model".to_owned()));
         };
         let snapshot = self.snapshot(&commit);
-        let mut needed = self.weights(&commit)?;
+        let mut needed = self.weight_files(&commit)?;
         needed.insert(0, CONFIG.to_owned());
         if let Some(file) = needed.into_iter().find(|file| !snapshot.join(file).is_file()) {
-            return Ok(Found::Lacks(file));
+            return Ok(CachedModel::Missing(file));
         }
         match snapshot.join(TOKENIZER).is_file() || self.absent(&commit, TOKENIZER).exists() {
-            true => Ok(Found::Whole(commit)),
-            false => Ok(Found::WithoutTokenizer(commit)),
+            true => Ok(CachedModel::Complete(commit)),
+            false => Ok(CachedModel::WithoutTokenizer(commit)),
         }
     }
 
@@ -78,7 +78,7 @@ impl Cache {
 
     /// Returns the weight files of a snapshot, cached or not: one file, or the shards that its
     /// index names.
-    pub(crate) fn weights(&self, commit: &str) -> Result<Vec<String>> {
+    pub(crate) fn weight_files(&self, commit: &str) -> Result<Vec<String>> {
         let snapshot = self.snapshot(commit);
         let index = snapshot.join(INDEX);
         if snapshot.join(WEIGHTS).is_file() || !index.is_file() {
@@ -87,8 +87,9 @@ impl Cache {
         let bytes =
             read_limited(&index, MAX_JSON_BYTES).map_err(Error::io(&index, "read the file"))?;
         let shards = shards(&bytes).map_err(|reason| {
-            let place = snapshot.display();
-            self.repository.answer(INDEX, format!("{reason}; if this lasts, delete {place}"))
+            let folder = snapshot.display();
+            let reason = format!("{reason}; if the error persists, delete {folder}");
+            self.repository.response_error(INDEX, reason)
         })?;
         Ok([INDEX.to_owned()].into_iter().chain(shards).collect())
     }
@@ -96,7 +97,7 @@ impl Cache {
     /// Returns the files of a snapshot with their content ids.
     pub(crate) fn files(&self, commit: &str) -> Result<BTreeMap<String, String>> {
         let mut files = BTreeMap::new();
-        for name in SMALL.map(str::to_owned).into_iter().chain(self.weights(commit)?) {
+        for name in SMALL_FILES.map(str::to_owned).into_iter().chain(self.weight_files(commit)?) {
             let path = self.snapshot(commit).join(&name);
             if path.is_file() {
                 let content = content_id(&path).map_err(Error::io(&path, "read the file"))?;
@@ -156,7 +157,7 @@ mod write {
                 let options = File::options().create(true).truncate(false).write(true).open(&path);
                 let file = options.map_err(Error::io(&path, "lock the file"))?;
                 let lock = FileLock::acquire(&file).map_err(Error::io(&path, "lock the file"))?;
-                if has_name(&file) {
+                if has_directory_entry(&file) {
                     return Ok(lock);
                 }
             }
@@ -166,24 +167,24 @@ mod write {
         pub(crate) fn link(&self, commit: &str, file: &str, etag: &str) -> Result<()> {
             let path = self.snapshot(commit).join(file);
             create_parent_folder(&path)?;
-            let up = "../".repeat(2 + file.matches('/').count());
-            let linked = link(&path, &format!("{up}blobs/{etag}")).or_else(|_| {
+            let to_root = "../".repeat(2 + file.matches('/').count());
+            let linked = link(&path, &format!("{to_root}blobs/{etag}")).or_else(|_| {
                 let mut copy = atomic_file::AtomicFile::create(&path)?;
                 io::copy(&mut File::open(self.blob(etag))?, &mut copy)?;
                 copy.finish()
             });
-            linked.map_err(Error::io(&path, "make the link"))
+            linked.map_err(Error::io(&path, "create the link"))
         }
 
         /// Records that a commit lacks a file.
-        pub(crate) fn note_absent(&self, commit: &str, file: &str) -> Result<()> {
+        pub(crate) fn record_absence(&self, commit: &str, file: &str) -> Result<()> {
             let path = self.absent(commit, file);
             create_parent_folder(&path)?;
             File::create(&path).map(drop).map_err(Error::io(&path, "write the file"))
         }
 
         /// Stores the commit of a branch or tag.
-        pub(crate) fn note_commit(&self, revision: &str, commit: &str) -> Result<()> {
+        pub(crate) fn record_commit(&self, revision: &str, commit: &str) -> Result<()> {
             if revision == commit || self.commit(revision).as_deref() == Some(commit) {
                 return Ok(());
             }
@@ -195,23 +196,24 @@ mod write {
 
     pub(crate) fn create_parent_folder(path: &Path) -> Result<()> {
         let folder = path.parent().unwrap_or(path);
-        fs::create_dir_all(folder).map_err(Error::io(folder, "make the folder"))
+        fs::create_dir_all(folder).map_err(Error::io(folder, "create the folder"))
     }
 
-    /// Returns whether the file still has its name: another process may remove a lock file when its
-    /// download is finished.
+    /// Returns whether the open file still has a directory entry: another process may remove a lock
+    /// file when its download is finished.
     #[cfg(unix)]
-    fn has_name(file: &File) -> bool {
+    fn has_directory_entry(file: &File) -> bool {
         use std::os::unix::fs::MetadataExt;
         file.metadata().map_or(true, |data| data.nlink() > 0)
     }
 
     #[cfg(not(unix))]
-    fn has_name(_file: &File) -> bool {
+    fn has_directory_entry(_file: &File) -> bool {
         true
     }
 
-    /// Links are relative, so that a cache can be moved. A dangling link is replaced.
+    /// Creates a link and replaces a dangling one. Targets are relative, so that a cache can be
+    /// moved.
     #[cfg(unix)]
     fn link(path: &Path, target: &str) -> io::Result<()> {
         match std::os::unix::fs::symlink(target, path) {
@@ -219,7 +221,7 @@ mod write {
                 fs::remove_file(path)?;
                 std::os::unix::fs::symlink(target, path)
             }
-            made => made,
+            result => result,
         }
     }
 

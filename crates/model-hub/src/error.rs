@@ -1,7 +1,7 @@
 use std::io;
 use std::path::PathBuf;
 
-/// The reason why a model could not be resolved to a folder.
+/// An error that prevents the resolution of a model to a folder.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -41,8 +41,8 @@ pub enum Error {
         reason: String,
     },
     /// The server returned an error status.
-    #[error("{repository}, {file}: the server answered with status {status}; {advice}")]
-    Refused {
+    #[error("{repository}, {file}: the server returned status {status}; {advice}")]
+    Status {
         /// The repository.
         repository: String,
         /// The file, or "the list of files".
@@ -55,8 +55,8 @@ pub enum Error {
     /// The server cannot be reached, or the connection was closed. Downloaded bytes are kept for
     /// the next attempt.
     #[error(
-        "{repository}, {file}: {problem}; check the connection and run the command again, which \
-         goes on where this one stopped"
+        "{repository}, {file}: {problem}; check the connection and run the command again to \
+         resume the download"
     )]
     Network {
         /// The repository.
@@ -69,7 +69,7 @@ pub enum Error {
     /// A response is malformed, or the content of a file does not match its digest. The downloaded
     /// part of the file is deleted.
     #[error("{repository}, {file}: {reason}")]
-    Answer {
+    Response {
         /// The repository.
         repository: String,
         /// The file, or "the list of files".
@@ -80,7 +80,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// For `map_err`.
+    /// Returns a function for `map_err` that adds the path and the failed action.
     pub(crate) fn io(
         path: impl Into<PathBuf>,
         action: &'static str,

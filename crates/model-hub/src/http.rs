@@ -11,8 +11,8 @@ use crate::names::{MAX_JSON_BYTES, Repository, is_blob, quoted};
 use crate::settings::Settings;
 use crate::{Error, Result};
 
-/// Name in errors about the list of files.
-pub(crate) const LIST: &str = "the list of files";
+/// Name of the list of files in errors.
+pub(crate) const FILE_LIST: &str = "the list of files";
 
 /// Maximum number of redirects.
 const MAX_REDIRECTS: usize = 10;
@@ -37,27 +37,27 @@ pub(crate) struct Sibling {
 }
 
 /// The size and ETag of a file, from the server's response headers.
-pub(crate) struct Announced {
+pub(crate) struct FileInfo {
     pub(crate) etag: String,
     pub(crate) size: u64,
 }
 
 impl<'a> Client<'a> {
     pub(crate) fn new(settings: &'a Settings, repository: &'a Repository) -> Result<Self> {
-        let refuse = |variable, rule| Err(Error::Setting { variable, rule });
+        let setting_error = |variable, rule| Err(Error::Setting { variable, rule });
         let endpoint: Option<Uri> = settings.endpoint.parse().ok();
         let is_http = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https"));
         let Some(endpoint) = endpoint.filter(is_http) else {
             let got = &settings.endpoint;
-            let rule = format!("expected https://huggingface.co or its like, got {got}");
-            return refuse("HF_ENDPOINT", rule);
+            let rule = format!("expected an address such as https://huggingface.co, got {got}");
+            return setting_error("HF_ENDPOINT", rule);
         };
         let token = settings.token.as_deref().unwrap_or_default();
         if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let rule = "expected one word of ASCII, here or in the stored file".to_owned();
-            return refuse("HF_TOKEN", rule);
+            let rule = "expected ASCII without spaces, here or in the token file".to_owned();
+            return setting_error("HF_TOKEN", rule);
         }
-        // Redirects are followed here, so that the token stays with its server.
+        // Redirects are followed here, so that the token is sent to the endpoint only.
         let agent = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -75,35 +75,40 @@ impl<'a> Client<'a> {
         let Repository { name, revision } = self.repository;
         let revision = revision.replace('/', "%2F");
         let path = format!("api/models/{name}/revision/{revision}");
-        let (mut response, _) = self.follow(Some(0), &path, LIST)?;
+        let (mut response, _) = self.follow(Some(0), &path, FILE_LIST)?;
         let limited = response.body_mut().with_config().limit(MAX_JSON_BYTES);
         let bytes = limited.read_to_vec().map_err(|error| match error {
             ureq::Error::BodyExceedsLimit(limit) => {
-                self.answer(LIST, format!("expected JSON of at most {limit} bytes"))
+                self.response_error(FILE_LIST, format!("expected JSON of at most {limit} bytes"))
             }
-            error => self.network(LIST, error.to_string()),
+            error => self.network_error(FILE_LIST, error.to_string()),
         })?;
         serde_json::from_slice(&bytes).map_err(|error| {
-            self.answer(LIST, format!("expected JSON with `sha` and `siblings`: {error}"))
+            self.response_error(
+                FILE_LIST,
+                format!("expected JSON with `sha` and `siblings`: {error}"),
+            )
         })
     }
 
     /// Requests the size and ETag of a file at a commit.
-    pub(crate) fn announced(&self, commit: &str, file: &str) -> Result<Announced> {
-        let (_, told) = self.follow(None, &self.path(commit, file), file)?;
-        let text = |name| header(&told, name);
+    pub(crate) fn file_info(&self, commit: &str, file: &str) -> Result<FileInfo> {
+        let (_, headers) = self.follow(None, &self.path(commit, file), file)?;
+        let text = |name| header(&headers, name);
         let etag = text("x-linked-etag").or(text("etag")).unwrap_or_default();
         let etag = etag.trim_start_matches("W/").trim_matches('"');
         let size = text("x-linked-size").or(text("content-length")).unwrap_or_default();
-        let came = text("x-repo-commit").unwrap_or(commit);
+        let file_commit = text("x-repo-commit").unwrap_or(commit);
         match size.parse() {
-            Ok(size) if is_blob(etag) && came == commit => {
-                Ok(Announced { etag: etag.into(), size })
+            Ok(size) if is_blob(etag) && file_commit == commit => {
+                Ok(FileInfo { etag: etag.into(), size })
             }
             _ => {
-                let got = [etag, size, came].map(quoted).join(", ");
-                Err(self
-                    .answer(file, format!("expected ETag, size and commit {commit}, got {got}")))
+                let got = [etag, size, file_commit].map(quoted).join(", ");
+                Err(self.response_error(
+                    file,
+                    format!("expected ETag, size and commit {commit}, got {got}"),
+                ))
             }
         }
     }
@@ -118,23 +123,23 @@ impl<'a> Client<'a> {
         size: u64,
     ) -> Result<(impl Read + use<>, u64)> {
         let (response, _) = self.follow(Some(start), &self.path(commit, file), file)?;
-        let from = if response.status() == 206 { start } else { 0 };
+        let offset = if response.status() == 206 { start } else { 0 };
         let range = header(response.headers(), "content-range").unwrap_or_default();
-        if response.status() == 206 && !continues(range, start, size) {
+        if response.status() == 206 && !starts_at(range, start, size) {
             let reason =
-                format!("expected the part from byte {start} of {size} on, got {}", quoted(range));
-            return Err(self.answer(file, reason));
+                format!("expected a part from byte {start} of {size}, got {}", quoted(range));
+            return Err(self.response_error(file, reason));
         }
-        Ok((response.into_body().into_reader(), from))
+        Ok((response.into_body().into_reader(), offset))
     }
 
     fn path(&self, commit: &str, file: &str) -> String {
         format!("{}/resolve/{commit}/{file}", self.repository.name)
     }
 
-    /// Follows redirects to the content from byte `start`; for headers only, redirects within the
-    /// endpoint. Only the endpoint's headers are returned, each with its first value, so other
-    /// servers cannot determine names in the cache.
+    /// Requests a path and follows redirects. Without `start`, only headers are requested, and only
+    /// redirects within the endpoint are followed. The returned headers are the first values that
+    /// the endpoint sends, so other servers cannot determine names in the cache.
     fn follow(
         &self,
         start: Option<u64>,
@@ -142,22 +147,24 @@ impl<'a> Client<'a> {
         file: &str,
     ) -> Result<(Response<Body>, HeaderMap)> {
         let mut address = format!("{}/{path}", self.settings.endpoint);
-        let mut told = HeaderMap::new();
+        let mut headers = HeaderMap::new();
         for _ in 0..MAX_REDIRECTS {
             let response = self.send(start, &address, file)?;
-            let next = self.next(&response, &address, file)?;
-            let own = self.is_own(&address);
+            let next = self.redirect_target(&response, &address, file)?;
+            let is_endpoint = self.is_endpoint(&address);
             // These two headers of a redirect describe the redirect's own body.
-            let tells = |name| own && (next.is_none() || ![ETAG, CONTENT_LENGTH].contains(name));
-            for (name, value) in response.headers().iter().filter(|(name, _)| tells(name)) {
-                told.entry(name).or_insert_with(|| value.clone());
+            let is_trusted =
+                |name| is_endpoint && (next.is_none() || ![ETAG, CONTENT_LENGTH].contains(name));
+            for (name, value) in response.headers().iter().filter(|(name, _)| is_trusted(name)) {
+                headers.entry(name).or_insert_with(|| value.clone());
             }
             match next {
-                Some(next) if start.is_some() || self.is_own(&next) => address = next,
-                _ => return Ok((response, told)),
+                Some(next) if start.is_some() || self.is_endpoint(&next) => address = next,
+                _ => return Ok((response, headers)),
             }
         }
-        Err(self.answer(file, format!("the server redirects more than {MAX_REDIRECTS} times")))
+        Err(self
+            .response_error(file, format!("the server redirects more than {MAX_REDIRECTS} times")))
     }
 
     /// Sends one request; requests to the endpoint have the token.
@@ -170,45 +177,54 @@ impl<'a> Client<'a> {
         if let Some(start @ 1..) = start {
             request = request.header("range", format!("bytes={start}-"));
         }
-        let own = self.is_own(address);
-        if let Some(token) = self.settings.token.as_ref().filter(|_| own) {
+        let is_endpoint = self.is_endpoint(address);
+        if let Some(token) = self.settings.token.as_ref().filter(|_| is_endpoint) {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let response = request.call().map_err(|error| self.network(file, error.to_string()))?;
+        let response =
+            request.call().map_err(|error| self.network_error(file, error.to_string()))?;
         let status = response.status().as_u16();
         if matches!(status, 200 | 206 | 300..=399) {
             return Ok(response);
         }
         let is_gated = header(response.headers(), "x-error-code") == Some("GatedRepo");
-        let advice = match own {
+        let advice = match is_endpoint {
             true => self.advice(status, is_gated),
-            false => "another server has the content; run the command again".to_owned(),
+            false => "the content is on another server; run the command again".to_owned(),
         };
         let repository = self.repository.to_string();
-        Err(Error::Refused { repository, file: file.to_owned(), status, advice })
+        Err(Error::Status { repository, file: file.to_owned(), status, advice })
     }
 
     /// Returns the target of a redirect; `None` for other responses.
-    fn next(&self, response: &Response<Body>, from: &str, file: &str) -> Result<Option<String>> {
+    fn redirect_target(
+        &self,
+        response: &Response<Body>,
+        from: &str,
+        file: &str,
+    ) -> Result<Option<String>> {
         if !response.status().is_redirection() {
             return Ok(None);
         }
-        let to = header(response.headers(), "location").unwrap_or_default();
+        let location = header(response.headers(), "location").unwrap_or_default();
         let (scheme, rest) = from.split_once("://").unwrap_or_default();
         let host = rest.split('/').next().unwrap_or_default();
-        let next = match to.starts_with('/') && !to.starts_with("//") {
-            true => format!("{scheme}://{host}{to}"),
-            false => to.to_owned(),
+        let next = match location.starts_with('/') && !location.starts_with("//") {
+            true => format!("{scheme}://{host}{location}"),
+            false => location.to_owned(),
         };
         if next.starts_with("https://") || (scheme == "http" && next.starts_with("http://")) {
             return Ok(Some(next));
         }
-        Err(self.answer(file, format!("expected a redirect to https://, got {}", quoted(to))))
+        Err(self.response_error(
+            file,
+            format!("expected a redirect to https://, got {}", quoted(location)),
+        ))
     }
 
     /// Returns whether an address belongs to the endpoint, whose responses are trusted and which
-    /// may receive the token.
-    fn is_own(&self, address: &str) -> bool {
+    /// receives the token.
+    fn is_endpoint(&self, address: &str) -> bool {
         address.parse().is_ok_and(|uri: Uri| {
             uri.scheme() == self.endpoint.scheme() && uri.authority() == self.endpoint.authority()
         })
@@ -216,28 +232,28 @@ impl<'a> Client<'a> {
 
     fn advice(&self, status: u16, is_gated: bool) -> String {
         let page = format!("{}/{}", self.settings.endpoint, self.repository.name);
-        let names = "check the name and the revision; no folder of this name is here either";
+        let names = "check the name and the revision; there is no local folder of this name";
         match status {
             401 if !is_gated && self.settings.token.is_some() => {
-                format!("{names}; the token was not accepted, set HF_TOKEN to another")
+                format!("{names}; the token was not accepted; set HF_TOKEN to a valid one")
             }
             401 if !is_gated => format!("{names}; for a private repository set HF_TOKEN"),
             401 | 403 => format!(
                 "accept the terms at {page} in a browser, and set HF_TOKEN to a token of that \
-                 account that may read the repository"
+                 account with read access to the repository"
             ),
             404 => format!("{names}; the repository would be {page}"),
-            429 => "too many requests; wait some minutes, or set HF_TOKEN".to_owned(),
+            429 => "too many requests; wait a few minutes, or set HF_TOKEN".to_owned(),
             500.. => "try again later".to_owned(),
             _ => format!("check HF_ENDPOINT, which is {}", self.settings.endpoint),
         }
     }
 
-    pub(crate) fn answer(&self, file: &str, reason: String) -> Error {
-        self.repository.answer(file, reason)
+    pub(crate) fn response_error(&self, file: &str, reason: String) -> Error {
+        self.repository.response_error(file, reason)
     }
 
-    pub(crate) fn network(&self, file: &str, problem: String) -> Error {
+    pub(crate) fn network_error(&self, file: &str, problem: String) -> Error {
         let repository = self.repository.to_string();
         Error::Network { repository, file: file.to_owned(), problem }
     }
@@ -247,8 +263,8 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Returns whether a Content-Range begins at `start` of a file of `size` bytes.
-fn continues(range: &str, start: u64, size: u64) -> bool {
+/// Returns whether a `Content-Range` header starts at `start` of a file of `size` bytes.
+fn starts_at(range: &str, start: u64, size: u64) -> bool {
     let rest = range.strip_prefix(&format!("bytes {start}-"));
     let total = rest.and_then(|rest| rest.split_once('/')).map(|(_, total)| total);
     total.is_some_and(|total| total == "*" || total.parse() == Ok(size))

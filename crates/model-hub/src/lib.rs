@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::cache::{Cache, Found};
+use crate::cache::{Cache, CachedModel};
 use crate::names::Repository;
 use crate::settings::Settings;
 
@@ -89,17 +89,17 @@ impl Hub {
             return Ok(Resolved { folder: path.to_owned(), origin: None });
         }
         if path.exists() {
-            let rule = "is a file; give the folder that holds it";
+            let rule = "is a file; give the folder that contains it";
             return Err(Error::Name { model: model.to_owned(), rule });
         }
         let repository = Repository::parse(model)?;
         let cache = Cache::new(self.settings.cache()?, repository);
         let commit = match cache.find()? {
-            Found::Whole(commit) => commit,
-            // The error about the missing tokenizer is left to the code that loads it.
+            CachedModel::Complete(commit) => commit,
+            // The code that loads the tokenizer reports the missing file.
             Found::WithoutTokenizer(commit) if !self.settings.may_fetch() => commit,
             Found::WithoutTokenizer(_) => self.fetch(&cache, "tokenizer.json", progress)?,
-            Found::Lacks(what) => self.fetch(&cache, &what, progress)?,
+            CachedModel::Missing(name) => self.fetch(&cache, &name, progress)?,
         };
         let folder = cache.snapshot(&commit);
         let files = cache.files(&commit)?;
@@ -108,7 +108,7 @@ impl Hub {
     }
 
     /// Downloads the missing files of a snapshot into the cache, and returns the commit.
-    #[cfg_attr(not(feature = "fetch"), expect(unused_variables, reason = "nothing is fetched"))]
+    #[cfg_attr(not(feature = "fetch"), expect(unused_variables, reason = "used by downloads"))]
     fn fetch(
         &self,
         cache: &Cache,
@@ -119,13 +119,13 @@ impl Hub {
         if self.settings.may_fetch() {
             return fetch::fetch(&self.settings, cache, progress);
         }
-        let why = match self.settings.offline {
-            true => "HF_HUB_OFFLINE forbids to fetch it; unset it, or",
+        let instruction = match self.settings.offline {
+            true => "HF_HUB_OFFLINE disables downloads; unset it, or",
             false => "this program was built without the feature `fetch`;",
         };
-        let place = cache.folder().display();
+        let folder = cache.folder().display();
         let command = cache.repository.command();
-        let reason = format!("{place} lacks {missing}, and {why} run `{command}`");
+        let reason = format!("{folder} lacks {missing}, and {instruction} run `{command}`");
         Err(Error::Missing { repository: cache.repository.to_string(), reason })
     }
 }

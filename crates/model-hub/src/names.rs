@@ -11,9 +11,9 @@ pub(crate) const WEIGHTS: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 
-/// Files of a model besides its weights. No file names are written except these, the other lists of
-/// this module and the shards of the index.
-pub(crate) const SMALL: [&str; 8] = [
+/// Files of a model besides its weights. Only the files named in this module and the shards of an
+/// index are written.
+pub(crate) const SMALL_FILES: [&str; 8] = [
     CONFIG,
     TOKENIZER,
     "tokenizer_config.json",
@@ -26,7 +26,7 @@ pub(crate) const SMALL: [&str; 8] = [
 
 /// Files of sentence-transformers: pooling, prompts and the maximum length of a text.
 #[cfg(feature = "fetch")]
-pub(crate) const SENTENCE: [&str; 4] = [
+pub(crate) const SENTENCE_FILES: [&str; 4] = [
     "modules.json",
     "1_Pooling/config.json",
     "config_sentence_transformers.json",
@@ -46,23 +46,23 @@ pub(crate) struct Repository {
 
 impl Repository {
     pub(crate) fn parse(model: &str) -> Result<Self> {
-        let refuse = |rule| Err(Error::Name { model: model.to_owned(), rule });
+        let name_error = |rule| Err(Error::Name { model: model.to_owned(), rule });
         let (name, revision) = model.split_once('@').unwrap_or((model, "main"));
         let segments: Vec<&str> = name.split('/').collect();
         // The same rule as in huggingface_hub; `--` replaces `/` in folder names.
-        let good = segments.len() <= 2
+        let is_valid = segments.len() <= 2
             && name.len() <= 96
             && segments.iter().all(|segment| is_plain(segment) && !segment.ends_with(['.', '-']))
             && !["..", "--"].iter().any(|part| name.contains(part))
             && !name.ends_with(".git");
-        if !good {
-            return refuse(
-                "is neither an existing folder nor a repository's name, `owner/name` of letters, \
-                 digits, `.`, `_` and `-`",
+        if !is_valid {
+            return name_error(
+                "is neither an existing folder nor the name of a repository (`owner/name` of \
+                 letters, digits, `.`, `_` and `-`)",
             );
         }
         if revision.len() > 128 || !revision.split('/').all(is_plain) || revision.contains("..") {
-            return refuse("what follows `@` must be a branch, a tag or a commit");
+            return name_error("the revision after `@` must be a branch, a tag or a commit");
         }
         Ok(Self { name: name.to_owned(), revision: revision.to_owned() })
     }
@@ -73,8 +73,8 @@ impl Repository {
     }
 
     /// Returns an error about a file or a response.
-    pub(crate) fn answer(&self, file: &str, reason: String) -> Error {
-        Error::Answer { repository: self.to_string(), file: file.to_owned(), reason }
+    pub(crate) fn response_error(&self, file: &str, reason: String) -> Error {
+        Error::Response { repository: self.to_string(), file: file.to_owned(), reason }
     }
 
     /// Returns the command of Hugging Face's program `hf` that downloads the repository.
@@ -138,7 +138,7 @@ pub(crate) fn shards(index: &[u8]) -> std::result::Result<BTreeSet<String>, Stri
         None => Ok(shards),
         Some(name) => {
             let name = quoted(name);
-            Err(format!("expected names as model-00001-of-00002.safetensors, got {name}"))
+            Err(format!("expected names such as model-00001-of-00002.safetensors, got {name}"))
         }
     }
 }

@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use crate::{Error, Result};
 
-/// All settings from the environment.
-#[cfg_attr(not(feature = "fetch"), expect(dead_code, reason = "some is for fetching alone"))]
+/// Settings for the cache and for downloads.
+#[cfg_attr(
+    not(feature = "fetch"),
+    expect(dead_code, reason = "some fields are only used by downloads")
+)]
 pub(crate) struct Settings {
     cache: Option<PathBuf>,
     /// The address without a trailing slash.
@@ -25,20 +28,20 @@ impl Settings {
             let value = variable(name)?.into_string().ok()?;
             Some(value.trim().to_owned()).filter(|value| !value.is_empty())
         };
-        let user = variable("HOME").or_else(|| variable("USERPROFILE")).map(PathBuf::from);
+        let user_folder = variable("HOME").or_else(|| variable("USERPROFILE")).map(PathBuf::from);
         let path = |name: &str| {
             let path = PathBuf::from(variable(name)?);
-            match (path.strip_prefix("~"), &user) {
-                (Ok(below), Some(user)) => Some(user.join(below)),
+            match (path.strip_prefix("~"), &user_folder) {
+                (Ok(below), Some(user_folder)) => Some(user_folder.join(below)),
                 _ => Some(path),
             }
         };
         let home = path("HF_HOME")
             .or_else(|| Some(path("XDG_CACHE_HOME")?.join("huggingface")))
-            .or_else(|| Some(user.as_ref()?.join(".cache/huggingface")));
+            .or_else(|| Some(user_folder.as_ref()?.join(".cache/huggingface")));
         let in_home = |name: &str| home.as_ref().map(|home| home.join(name));
         let token_file = path("HF_TOKEN_PATH").or_else(|| in_home("token"));
-        let stored = || first_line(&token_file?);
+        let stored_token = || first_line(&token_file?);
         let is_true = |value: String| {
             matches!(value.to_ascii_uppercase().as_str(), "1" | "ON" | "YES" | "TRUE")
         };
@@ -49,7 +52,7 @@ impl Settings {
                 .unwrap_or_else(|| "https://huggingface.co".to_owned())
                 .trim_end_matches('/')
                 .to_owned(),
-            token: text("HF_TOKEN").or_else(stored),
+            token: text("HF_TOKEN").or_else(stored_token),
             offline: text("HF_HUB_OFFLINE")
                 .or_else(|| text("TRANSFORMERS_OFFLINE"))
                 .is_some_and(is_true),

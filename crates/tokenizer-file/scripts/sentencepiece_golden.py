@@ -34,12 +34,12 @@ MODEL = ROOT / "crates/testkit/fixtures/sentencepiece.bpe.model"
 GOLDEN = ROOT / "crates/tokenizer-file/tests/golden/sentencepiece.json"
 LANGUAGES = ["ar", "de", "en", "es", "hi", "vi", "zh"]
 
-# `pieces { piece: "[X]" score: 0 type: ... }` of types 4, USER_DEFINED, and 3, CONTROL: a message
-# goes on where it is appended to.
+# `pieces { piece: "[X]" score: 0 type: ... }` of types 4, USER_DEFINED, and 3, CONTROL. Bytes
+# that are appended to a message add fields to it.
 APPENDED = b"\x0a\x0c\x0a\x03[U]\x15\0\0\0\0\x18\x04"
 APPENDED += b"\x0a\x0c\x0a\x03[C]\x15\0\0\0\0\x18\x03"
 
-# The first pieces of DeBERTa's models, and what their trainer_spec says of them.
+# The first pieces of DeBERTa's models, and the fields of their trainer_spec.
 DEBERTA = b"".join(
     b"\x0a\x0e\x0a\x05" + name + b"\x15\0\0\0\0\x18" + kind
     for name, kind in [(b"[PAD]", b"\3"), (b"[CLS]", b"\3"), (b"[SEP]", b"\3"), (b"[UNK]", b"\2")]

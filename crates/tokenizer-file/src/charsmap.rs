@@ -11,10 +11,10 @@ const BLOCK: usize = 256;
 /// Returns the maximum number of characters that a `precompiled_charsmap` produces for one
 /// character; the error is for a damaged table.
 ///
-/// The data are the length of a table, the table (a double-array trie over bytes, Darts), and texts
-/// that end with a zero byte. All transitions must stay inside the table, and all values inside the
+/// The data are the length of a table, the table (a double-array trie over bytes, Darts), and
+/// zero-terminated texts. All transitions must stay inside the table, and all values inside the
 /// texts.
-pub(crate) fn longest(packed: &str) -> Result<usize, String> {
+pub(crate) fn max_expansion(packed: &str) -> Result<usize, String> {
     let damaged = || "its precompiled_charsmap is damaged".to_owned();
     let bytes = STANDARD.decode(packed).map_err(|_| damaged())?;
     let (length, rest) = bytes.split_first_chunk().ok_or_else(damaged)?;
@@ -22,26 +22,26 @@ pub(crate) fn longest(packed: &str) -> Result<usize, String> {
     let (table, texts) = rest.split_at_checked(length).ok_or_else(damaged)?;
     let (table, []) = table.as_chunks::<UNIT>() else { return Err(damaged()) };
     let texts = std::str::from_utf8(texts).map_err(|_| damaged())?;
-    let unit = |place: usize| table.get(place).map(|bytes| u32::from_le_bytes(*bytes));
-    let mut longest = 1;
+    let unit = |index: usize| table.get(index).map(|bytes| u32::from_le_bytes(*bytes));
+    let mut max_length = 1;
     unit(0).ok_or_else(damaged)?;
-    for (place, bytes) in table.iter().enumerate() {
-        let here = u32::from_le_bytes(*bytes);
+    for (index, bytes) in table.iter().enumerate() {
+        let value = u32::from_le_bytes(*bytes);
         // The root is a transition even if its top bit is set.
-        if place > 0 && here >> 31 == 1 {
+        if index > 0 && value >> 31 == 1 {
             continue; // A value, which another unit refers to, or an unused unit.
         }
-        let offset = (here >> 10) << ((here & (1 << 9)) >> 6);
-        let next = place ^ usize::try_from(offset).map_err(|_| damaged())?;
+        let offset = (value >> 10) << ((value & (1 << 9)) >> 6);
+        let next = index ^ usize::try_from(offset).map_err(|_| damaged())?;
         // The next byte selects any unit of this block.
         unit(next | (BLOCK - 1)).ok_or_else(damaged)?;
-        if here >> 8 & 1 == 1 {
+        if value >> 8 & 1 == 1 {
             let start = unit(next).ok_or_else(damaged)? & !(1 << 31);
             let start = usize::try_from(start).map_err(|_| damaged())?;
             let text = texts.get(start..).ok_or_else(damaged)?;
             let length = text.chars().take(MAX_GROWTH + 1).take_while(|&c| c != '\0').count();
-            longest = longest.max(length);
+            max_length = max_length.max(length);
         }
     }
-    Ok(longest)
+    Ok(max_length)
 }

@@ -9,20 +9,20 @@ use crate::Error;
 use crate::sentencepiece::CONVERT;
 
 /// Supported tokenizer files, in order of preference.
-const FILES: [&str; 3] = ["tokenizer.json", PIECES, "spm.model"];
+const FILES: [&str; 3] = ["tokenizer.json", SENTENCEPIECE, "spm.model"];
 
 /// The SentencePiece model of XLM-R and CamemBERT.
-const PIECES: &str = "sentencepiece.bpe.model";
+const SENTENCEPIECE: &str = "sentencepiece.bpe.model";
 
 /// Tokenizer files of unsupported kinds.
-const OTHERS: [&str; 5] =
+const UNSUPPORTED_FILES: [&str; 5] =
     ["vocab.txt", "vocab.json", "spiece.model", "tokenizer.model", "tekken.json"];
 
 /// The list of modules in a folder of sentence-transformers.
 pub(crate) const MODULES: &str = "modules.json";
 
 /// Maximum size of `modules.json` and `config.json` in bytes.
-const LONGEST: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 
 /// An entry of `modules.json`.
 #[derive(Deserialize)]
@@ -43,7 +43,7 @@ struct Module {
 pub fn model_folder(folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
     let folder = folder.as_ref();
     let path = folder.join(MODULES);
-    let text = match atomic_file::read_limited(&path, LONGEST) {
+    let text = match atomic_file::read_limited(&path, MAX_BYTES) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(folder.to_owned()),
         Err(source) => return Err(Error::Read { path, source }),
@@ -55,16 +55,15 @@ pub fn model_folder(folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
     let Some(Module { path: name, .. }) = modules.iter().find(is_transformer) else {
         return Ok(folder.to_owned());
     };
-    let below = folder.join(name);
-    if !Path::new(name).components().all(|part| matches!(part, Component::Normal(_)))
-        || !below.is_dir()
+    let subfolder = folder.join(name);
+    if !Path::new(name).components().all(|component| matches!(component, Component::Normal(_)))
+        || !subfolder.is_dir()
     {
         return Err(content(format!(
-            "its Transformer module is in {name:?}, which is no folder below this one; copy the \
-             whole model"
+            "its Transformer module is in {name:?}, which is not a subfolder; copy the whole model"
         )));
     }
-    Ok(below)
+    Ok(subfolder)
 }
 
 /// Returns the tokenizer file that [`read`](crate::read) uses for a path. For a model folder, this
@@ -74,7 +73,7 @@ pub fn model_folder(folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
 /// # Errors
 /// [`Error::Read`] naming the folder and the supported files. If the folder has only an unsupported
 /// tokenizer (`vocab.txt`, `spiece.model`, the SentencePiece model of CamemBERT), the error
-/// explains how to convert it. As [`model_folder`].
+/// explains how to convert it. Also the errors of [`model_folder`].
 pub fn find(path: impl AsRef<Path>) -> Result<PathBuf, Error> {
     let path = path.as_ref();
     if !path.is_dir() {
@@ -83,20 +82,23 @@ pub fn find(path: impl AsRef<Path>) -> Result<PathBuf, Error> {
     let path = model_folder(path)?;
     // A broken link counts as present, so that the error is about this file.
     let exists = |name: &&str| path.join(name).symlink_metadata().is_ok();
-    let none = || format!("it has none of {}", FILES.join(", "));
-    let reason = match (FILES.into_iter().find(exists), OTHERS.into_iter().find(exists)) {
-        (Some(PIECES), _) if is_camembert(&path) => {
-            format!("CamemBERT numbers the pieces of {PIECES} differently from XLM-R; {CONVERT}")
+    let no_files = || format!("it has none of {}", FILES.join(", "));
+    let reason = match (FILES.into_iter().find(exists), UNSUPPORTED_FILES.into_iter().find(exists))
+    {
+        (Some(SENTENCEPIECE), _) if is_camembert(&path) => {
+            format!(
+                "CamemBERT numbers the pieces of {SENTENCEPIECE} differently from XLM-R; {CONVERT}"
+            )
         }
         (Some(name), _) => return Ok(path.join(name)),
-        (None, Some(other)) => format!("{}, but {other}; {CONVERT}", none()),
-        (None, None) => format!("{}; copy one of them from the model's page", none()),
+        (None, Some(other)) => format!("{}, but {other}; {CONVERT}", no_files()),
+        (None, None) => format!("{}; copy one of them from the model's page", no_files()),
     };
     Err(Error::Read { path, source: IoError::new(ErrorKind::NotFound, reason) })
 }
 
 fn is_camembert(folder: &Path) -> bool {
-    let config = atomic_file::read_limited(folder.join("config.json"), LONGEST).ok();
+    let config = atomic_file::read_limited(folder.join("config.json"), MAX_BYTES).ok();
     let config: Option<Value> = config.and_then(|text| serde_json::from_slice(&text).ok());
     config.is_some_and(|config| config["model_type"] == "camembert")
 }

@@ -6,25 +6,29 @@ use crate::charsmap;
 /// Maximum number of characters that a normaliser may produce per character, and prepend to a text.
 pub(crate) const MAX_GROWTH: usize = 1000;
 
-/// Rejects a `normalizer` of `tokenizer.json` if its combined replacements can produce more than
-/// [`MAX_GROWTH`] characters per character, if it prepends more than that to a text, or if its
-/// character table is damaged.
+/// Rejects a `normalizer` of `tokenizer.json` that lengthens texts too much or is damaged.
+///
+/// Its combined replacements may produce [`MAX_GROWTH`] characters per character, and it may
+/// prepend as many to a text. Its character table must be valid.
 pub(crate) fn check(normalizer: &Value) -> Result<(), String> {
-    let mut growth = Growth { factor: 1, before: 0 };
+    let mut growth = Growth { factor: 1, prepended: 0 };
     growth.add(normalizer)?;
-    if growth.factor > MAX_GROWTH || growth.before > MAX_GROWTH {
+    if growth.factor > MAX_GROWTH || growth.prepended > MAX_GROWTH {
         return Err(format!(
-            "its normalizer can make {} characters of one and puts {} before a text; expected at \
-             most {MAX_GROWTH}; take the tokenizer.json of the model's page",
-            growth.factor, growth.before
+            "its normalizer can expand one character to {} characters and prepends {} to a text; \
+             expected at most {MAX_GROWTH}; download tokenizer.json again from the model's page",
+            growth.factor, growth.prepended
         ));
     }
     Ok(())
 }
 
+/// Maximum growth of a text by a normaliser.
 struct Growth {
+    /// Characters per character.
     factor: usize,
-    before: usize,
+    /// Characters before the text.
+    prepended: usize,
 }
 
 impl Growth {
@@ -33,9 +37,9 @@ impl Growth {
         let length = |key: &str| normalizer[key].as_str().map_or(0, |text| text.chars().count());
         let parts = normalizer["normalizers"].as_array();
         parts.into_iter().flatten().try_for_each(|part| self.add(part))?;
-        self.before = self.before.saturating_add(length("prepend"));
+        self.prepended = self.prepended.saturating_add(length("prepend"));
         if let Some(packed) = normalizer["precompiled_charsmap"].as_str() {
-            self.factor = self.factor.saturating_mul(charsmap::longest(packed)?);
+            self.factor = self.factor.saturating_mul(charsmap::max_expansion(packed)?);
         }
         if normalizer["pattern"].is_object() {
             let factor = match shortest_match(&normalizer["pattern"]) {
@@ -49,7 +53,7 @@ impl Growth {
     }
 }
 
-/// The minimum number of characters in a match; 0 if unknown.
+/// Returns the minimum number of characters in a match; 0 if unknown.
 fn shortest_match(pattern: &Value) -> usize {
     match (pattern["String"].as_str(), pattern["Regex"].as_str()) {
         (Some(text), _) => text.chars().count(),

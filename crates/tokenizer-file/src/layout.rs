@@ -37,10 +37,10 @@ pub enum LayoutError {
          post-processor that adds one token before and one after a text, or a pair of these tokens",
         FAMILIES.map(|(before, after, _)| format!("{before} and {after}")).join(", ")
     )]
-    Nothing,
+    NoSpecialTokens,
     /// The post-processor does not add exactly one token before and one after a text.
     #[error(
-        "its post-processor lays a text out as `{layout}`; understood is one token before a text \
+        "its post-processor formats a text as `{layout}`; supported: one token before the text \
          and one after it"
     )]
     Single {
@@ -49,8 +49,8 @@ pub enum LayoutError {
     },
     /// In a pair, the outer tokens differ from those of a single text, or there is no separator.
     #[error(
-        "its post-processor lays two texts out as `{layout}`; understood is `{before} A … B \
-         {after}` with one token or more for the dots"
+        "its post-processor formats two texts as `{layout}`; supported: `{before} A … B {after}` \
+         with at least one token for …"
     )]
     Pair {
         /// The layout, with A and B for the texts.
@@ -106,10 +106,10 @@ impl Layout {
             Some(&[before, FIRST_TEXT, after]) => {
                 (before, after, between(tokenizer, before, after))
             }
-            Some(other) => {
-                return Err(LayoutError::Single { layout: format_tokens(tokenizer, other) });
+            Some(ids) => {
+                return Err(LayoutError::Single { layout: format_tokens(tokenizer, ids) });
             }
-            None => by_name(tokenizer)?,
+            None => family_layout(tokenizer)?,
         };
         let padding = tokenizer
             .get_padding()
@@ -118,23 +118,23 @@ impl Layout {
             before,
             after,
             between,
-            pad: find(tokenizer, PAD).or(padding.map(|padding| padding.pad_id)),
-            mask: find(tokenizer, MASK),
-            unknown: find(tokenizer, UNKNOWN).or_else(|| configured_unknown(tokenizer)),
+            pad: find_token(tokenizer, PAD).or(padding.map(|padding| padding.pad_id)),
+            mask: find_token(tokenizer, MASK),
+            unknown: find_token(tokenizer, UNKNOWN).or_else(|| configured_unknown(tokenizer)),
         })
     }
 
-    /// The token before a text: `<s>`, `[CLS]`.
+    /// Returns the token before a text: `<s>`, `[CLS]`.
     pub fn before(&self) -> u32 {
         self.before
     }
 
-    /// The token after a text, and after the second text of a pair: `</s>`, `[SEP]`.
+    /// Returns the token after a text, and after the second text of a pair: `</s>`, `[SEP]`.
     pub fn after(&self) -> u32 {
         self.after
     }
 
-    /// The tokens between two texts, at least one: `</s></s>` of XLM-R, `[SEP]` of BERT.
+    /// Returns the tokens between two texts, at least one: `</s></s>` of XLM-R, `[SEP]` of BERT.
     ///
     /// # Errors
     /// [`LayoutError::Pair`] if the outer tokens of a pair differ from those of a single text or
@@ -143,28 +143,28 @@ impl Layout {
         self.between.as_deref().map_err(Clone::clone)
     }
 
-    /// The padding token.
+    /// Returns the padding token.
     ///
     /// # Errors
     /// [`LayoutError::Missing`].
     pub fn pad(&self) -> Result<u32, LayoutError> {
-        need(self.pad, "padding", PAD)
+        require(self.pad, "padding", PAD)
     }
 
-    /// The mask token.
+    /// Returns the mask token.
     ///
     /// # Errors
     /// [`LayoutError::Missing`].
     pub fn mask(&self) -> Result<u32, LayoutError> {
-        need(self.mask, "mask", MASK)
+        require(self.mask, "mask", MASK)
     }
 
-    /// The unknown token.
+    /// Returns the unknown token.
     ///
     /// # Errors
     /// [`LayoutError::Missing`].
     pub fn unknown(&self) -> Result<u32, LayoutError> {
-        need(self.unknown, "unknown", UNKNOWN)
+        require(self.unknown, "unknown", UNKNOWN)
     }
 
     /// Adds the special tokens of a single text: `<s> A </s>`.
@@ -180,8 +180,8 @@ impl Layout {
         Ok([&[self.before], first, self.between()?, second, &[self.after]].concat())
     }
 
-    /// Whether `id` is a special token that does not occur in text: around or between texts,
-    /// padding or mask.
+    /// Returns whether `id` is a special token that does not occur in text: around or between
+    /// texts, padding or mask.
     pub fn is_control(&self, id: u32) -> bool {
         let between = self.between.as_deref().unwrap_or_default();
         [self.before, self.after].contains(&id)
@@ -190,11 +190,11 @@ impl Layout {
     }
 }
 
-fn need(id: Option<u32>, kind: &'static str, names: &[&str]) -> Result<u32, LayoutError> {
+fn require(id: Option<u32>, kind: &'static str, names: &[&str]) -> Result<u32, LayoutError> {
     id.ok_or_else(|| LayoutError::Missing { kind, names: names.join(", ") })
 }
 
-/// Applies the post-processor to texts of one token each; `None` without one.
+/// Applies the post-processor to texts of one token each; `None` without a post-processor.
 fn processed(tokenizer: &Tokenizer, texts: &[u32]) -> Result<Option<Vec<u32>>, LayoutError> {
     let Some(processor) = tokenizer.get_post_processor() else { return Ok(None) };
     let text = |&id: &u32| Encoding::from_tokens(vec![Token::new(id, "a".into(), (0, 1))], 0);
@@ -227,17 +227,18 @@ fn between(tokenizer: &Tokenizer, before: u32, after: u32) -> Result<Vec<u32>, L
     }
 }
 
-type Parts = (u32, u32, Result<Vec<u32>, LayoutError>);
+/// The tokens before, after and between texts.
+type OuterTokens = (u32, u32, Result<Vec<u32>, LayoutError>);
 
-/// The layout of a known family, for a tokenizer without a post-processor.
-fn by_name(tokenizer: &Tokenizer) -> Result<Parts, LayoutError> {
+/// Returns the layout of a known family, for a tokenizer without a post-processor.
+fn family_layout(tokenizer: &Tokenizer) -> Result<OuterTokens, LayoutError> {
     for (before, after, separators) in FAMILIES {
         let ids = tokenizer.token_to_id(before).zip(tokenizer.token_to_id(after));
         if let Some((before, after)) = ids {
             return Ok((before, after, Ok(vec![after; separators])));
         }
     }
-    Err(LayoutError::Nothing)
+    Err(LayoutError::NoSpecialTokens)
 }
 
 /// Formats tokens by name, with A and B for the texts.
@@ -250,15 +251,15 @@ fn format_tokens(tokenizer: &Tokenizer, ids: &[u32]) -> String {
     ids.iter().map(name).collect::<Vec<_>>().join(" ")
 }
 
-/// The first of these tokens that is marked special, or else the first one in the vocabulary.
-fn find(tokenizer: &Tokenizer, names: &[&str]) -> Option<u32> {
+/// Returns the id of the first name that is marked special, else of the first in the vocabulary.
+fn find_token(tokenizer: &Tokenizer, names: &[&str]) -> Option<u32> {
     let ids: Vec<u32> = names.iter().filter_map(|name| tokenizer.token_to_id(name)).collect();
     let added = tokenizer.get_added_tokens_decoder();
-    let special = |id: &&u32| added.get(id).is_some_and(|token| token.special);
-    ids.iter().find(special).or(ids.first()).copied()
+    let is_special = |id: &&u32| added.get(id).is_some_and(|token| token.special);
+    ids.iter().find(is_special).or(ids.first()).copied()
 }
 
-/// The unknown token of the model's configuration.
+/// Returns the unknown token of the model's configuration.
 fn configured_unknown(tokenizer: &Tokenizer) -> Option<u32> {
     let name = match tokenizer.get_model() {
         ModelWrapper::BPE(model) => model.unk_token.as_deref(),

@@ -57,25 +57,25 @@ impl Error {
     }
 }
 
-/// The expected content of a file with this name.
+/// Returns the expected content of a file with this name.
 fn expected(path: &Path) -> &'static str {
     if path.ends_with(folder::MODULES) {
         "the list of modules of sentence-transformers"
     } else if is_model(path) {
-        "a SentencePiece model laid out as XLM-R's or DeBERTa's"
+        "a SentencePiece model with the layout of XLM-R or DeBERTa"
     } else {
         "a Hugging Face tokenizer.json"
     }
 }
 
-/// Whether the path has the extension of a SentencePiece model.
+/// Returns whether the path has the extension of a SentencePiece model.
 fn is_model(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "model")
 }
 
 /// Maximum size of a `tokenizer.json` in bytes: seven times the largest in use (Gemma and mmBERT,
 /// 35 MB).
-const LONGEST: u64 = 256 << 20;
+const MAX_BYTES: u64 = 256 << 20;
 
 /// Reads a `tokenizer.json`, a SentencePiece model (`*.model`, see [`read_text`]) or the tokenizer
 /// of a model folder (see [`find`]), plain or gzip-compressed. Truncation and padding are as
@@ -104,9 +104,9 @@ pub fn read(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
 pub fn read_text(path: &Path) -> Result<String, Error> {
     let read = |source| Error::Read { path: path.to_owned(), source };
     if !is_model(path) {
-        return atomic_file::read_to_string_limited(path, LONGEST).map_err(read);
+        return atomic_file::read_to_string_limited(path, MAX_BYTES).map_err(read);
     }
-    let bytes = atomic_file::read_limited(path, sentencepiece::LONGEST).map_err(read)?;
+    let bytes = atomic_file::read_limited(path, sentencepiece::MAX_BYTES).map_err(read)?;
     sentencepiece::to_json(&bytes)
         .map_err(|problem| Error::Content { path: path.to_owned(), problem })
 }
@@ -122,19 +122,20 @@ pub fn read_text(path: &Path) -> Result<String, Error> {
 pub fn parse(text: &str, path: &Path) -> Result<Tokenizer, Error> {
     let content = |problem| Error::Content { path: path.to_owned(), problem };
     // A truncated file is invalid JSON; the error has its position.
-    let parts: Parts = serde_json::from_str(text).map_err(|error| content(error.to_string()))?;
-    growth::check(&parts.normalizer).map_err(content)?;
+    let file: CheckedParts =
+        serde_json::from_str(text).map_err(|error| content(error.to_string()))?;
+    growth::check(&file.normalizer).map_err(content)?;
     let mut tokenizer = match quietly(|| text.parse::<Tokenizer>()) {
         Some(parsed) => parsed.map_err(|error| content(error.to_string()))?,
         None => return Err(content("it is damaged".into())),
     };
-    offsets::keep_first_characters(&mut tokenizer);
+    offsets::disable_wrong_trimming(&mut tokenizer);
     Ok(tokenizer)
 }
 
 /// The parts that are validated before `tokenizers` parses the file.
 #[derive(Deserialize)]
-struct Parts {
+struct CheckedParts {
     #[serde(default)]
     normalizer: Value,
 }
@@ -147,15 +148,15 @@ thread_local! {
 fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
-        let usual = panic::take_hook();
+        let default_hook = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             if !QUIET.get() {
-                usual(info);
+                default_hook(info);
             }
         }));
     });
     QUIET.set(true);
-    let done = panic::catch_unwind(AssertUnwindSafe(work));
+    let result = panic::catch_unwind(AssertUnwindSafe(work));
     QUIET.set(false);
-    done.ok()
+    result.ok()
 }

@@ -4,17 +4,17 @@ use tokenizers::{PostProcessorWrapper, PreTokenizerWrapper, Tokenizer};
 /// Disables `trim_offsets` of the post-processor if the pre-tokenizer adds a space to each word.
 /// `tokenizers` 0.22 treats the added space as a character of the text, so trimming moves the start
 /// offset of each word except the first behind the word's first character.
-pub(crate) fn keep_first_characters(tokenizer: &mut Tokenizer) {
+pub(crate) fn disable_wrong_trimming(tokenizer: &mut Tokenizer) {
     if !adds_spaces(tokenizer.get_pre_tokenizer()) {
         return;
     }
     let Some(mut processor) = tokenizer.get_post_processor().cloned() else { return };
-    stop_trimming(&mut processor);
+    disable_trimming(&mut processor);
     tokenizer.with_post_processor(Some(processor));
 }
 
-/// Whether a step after the first adds a space to each piece of the text that does not begin with
-/// one. In the first step, the piece is the whole text, which `tokenizers` handles correctly.
+/// Returns whether a step after the first adds a space to each piece that does not begin with one.
+/// In the first step, the piece is the whole text, which `tokenizers` handles correctly.
 fn adds_spaces(pre_tokenizer: Option<&PreTokenizerWrapper>) -> bool {
     let Some(PreTokenizerWrapper::Sequence(steps)) = pre_tokenizer else { return false };
     let steps: &[PreTokenizerWrapper] = steps.as_ref();
@@ -24,11 +24,13 @@ fn adds_spaces(pre_tokenizer: Option<&PreTokenizerWrapper>) -> bool {
         .any(|step| matches!(step, PreTokenizerWrapper::ByteLevel(bytes) if bytes.add_prefix_space))
 }
 
-fn stop_trimming(processor: &mut PostProcessorWrapper) {
+fn disable_trimming(processor: &mut PostProcessorWrapper) {
     match processor {
         PostProcessorWrapper::Roberta(roberta) => roberta.trim_offsets = false,
         PostProcessorWrapper::ByteLevel(bytes) => bytes.trim_offsets = false,
-        PostProcessorWrapper::Sequence(steps) => steps.as_mut().iter_mut().for_each(stop_trimming),
+        PostProcessorWrapper::Sequence(steps) => {
+            steps.as_mut().iter_mut().for_each(disable_trimming)
+        }
         PostProcessorWrapper::Bert(_) | PostProcessorWrapper::Template(_) => {}
     }
 }

@@ -8,10 +8,10 @@ use prost::Message;
 use serde_json::{Map, Value, json};
 
 /// Maximum size of a model in bytes: nearly twice the largest in use (XLM-V, 18 MB).
-pub(crate) const LONGEST: u64 = 32 << 20;
+pub(crate) const MAX_BYTES: u64 = 32 << 20;
 
 /// Maximum number of characters in a piece: the limit of SentencePiece's trainer.
-const LONGEST_PIECE: usize = 512;
+const MAX_PIECE_LENGTH: usize = 512;
 
 /// The fields of `sentencepiece_model.proto` that are used here.
 #[derive(Clone, PartialEq, Message)]
@@ -73,11 +73,11 @@ struct Family {
     separators: usize,
     mask: &'static str,
     /// Whether the second of two texts has type id 1.
-    types: bool,
+    has_type_ids: bool,
 }
 
 impl Family {
-    /// Names and ids of the token before a text and the token after it.
+    /// Returns names and ids of the token before a text and the token after it.
     fn outer_tokens(&self) -> [(&'static str, usize); 2] {
         [self.before, self.after].map(|id| (self.special.get(id).copied().unwrap_or(""), id))
     }
@@ -92,7 +92,7 @@ const XLM_R: Family = Family {
     after: 2,
     separators: 2,
     mask: "<mask>",
-    types: false,
+    has_type_ids: false,
 };
 
 const DEBERTA: Family = Family {
@@ -103,7 +103,7 @@ const DEBERTA: Family = Family {
     after: 2,
     separators: 1,
     mask: "[MASK]",
-    types: true,
+    has_type_ids: true,
 };
 const DEBERTA_SPECIAL: [&str; 4] = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"];
 
@@ -114,19 +114,21 @@ const SPACE: &str = "▁";
 
 /// Converts a model to a `tokenizer.json`; the error describes the fault.
 pub(crate) fn to_json(bytes: &[u8]) -> Result<String, String> {
-    let model = Model::decode(bytes)
-        .map_err(|error| format!("it is damaged: {error}; copy it from the model's page again"))?;
+    let model = Model::decode(bytes).map_err(|error| {
+        format!("it is damaged: {error}; download it again from the model's page")
+    })?;
     let (family, pieces) = validate(&model)?;
     let deberta = family.name == DEBERTA.name;
     let special = family.special.into_iter().map(|name| (name, 0.0));
-    let others = pieces.iter().map(|piece| (piece.piece.as_str(), f64::from(piece.score)));
-    let mut vocab: Vec<(&str, f64)> = special.chain(others).chain([(family.mask, 0.0)]).collect();
+    let other_pieces = pieces.iter().map(|piece| (piece.piece.as_str(), f64::from(piece.score)));
+    let mut vocab: Vec<(&str, f64)> =
+        special.chain(other_pieces).chain([(family.mask, 0.0)]).collect();
     let added: Vec<Value> = vocab
         .iter()
         .enumerate()
         .filter_map(|(id, &(name, _))| {
-            let place = id.checked_sub(family.special.len());
-            let kind = place.and_then(|place| pieces.get(place)).map(Piece::kind);
+            let index = id.checked_sub(family.special.len());
+            let kind = index.and_then(|index| pieces.get(index)).map(Piece::kind);
             // XLM-R's mask token includes the space before it.
             let lstrip = name == XLM_R.mask && kind.is_none();
             // DeBERTa's unknown token is the only one that is matched in normalised text.
@@ -164,7 +166,7 @@ pub(crate) fn to_json(bytes: &[u8]) -> Result<String, String> {
     normalizers.push(json!({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": " "}));
     let outer_tokens = family.outer_tokens();
     let [(before, _), (after, _)] = outer_tokens;
-    let second = u8::from(family.types);
+    let second = u8::from(family.has_type_ids);
     let token = |name: &str, kind: u8| json!({"SpecialToken": {"id": name, "type_id": kind}});
     let text = |name: &str, kind: u8| json!({"Sequence": {"id": name, "type_id": kind}});
     let single = [token(before, 0), text("A", 0), token(after, 0)];
@@ -198,14 +200,14 @@ pub(crate) fn to_json(bytes: &[u8]) -> Result<String, String> {
 fn validate(model: &Model) -> Result<(&'static Family, &[Piece]), String> {
     let (Some(trainer), Some(_)) = (&model.trainer_spec, &model.normalizer_spec) else {
         // These messages follow the pieces in the file, so a truncated file lacks them.
-        return Err("it has no trainer_spec or no normalizer_spec, as where its end is cut off; \
-                    copy it from the model's page again"
+        return Err("it lacks trainer_spec or normalizer_spec, so its end may be cut off; \
+                    download it again from the model's page"
             .into());
     };
-    let unsupported = |what: String| {
+    let unsupported = |problem: String| {
         Err(format!(
-            "{what}; expected a Unigram model without byte_fallback, as XLM-R's and DeBERTa's; \
-             {CONVERT}"
+            "{problem}; expected a Unigram model without byte_fallback, like those of XLM-R and \
+             DeBERTa; {CONVERT}"
         ))
     };
     match trainer.model_type {
@@ -214,7 +216,7 @@ fn validate(model: &Model) -> Result<(&'static Family, &[Piece]), String> {
         Some(number) => return unsupported(format!("it is a model of type {number}")),
     }
     if trainer.byte_fallback || model.pieces.iter().any(|piece| piece.kind() == BYTE) {
-        return unsupported("it spells unknown characters as bytes (byte_fallback)".into());
+        return unsupported("it encodes unknown characters as bytes (byte_fallback)".into());
     }
     let names = |count: usize| -> Vec<&str> {
         model.pieces.iter().take(count).map(|piece| piece.piece.as_str()).collect()
@@ -223,8 +225,8 @@ fn validate(model: &Model) -> Result<(&'static Family, &[Piece]), String> {
     else {
         let [xlm_r, deberta] = FAMILIES.map(|family| family.first);
         return Err(format!(
-            "its pieces begin with {:?}; expected {xlm_r:?}, as XLM-R's do, or {deberta:?}, as \
-             DeBERTa's; {CONVERT}",
+            "its pieces begin with {:?}; expected {xlm_r:?} (XLM-R) or {deberta:?} (DeBERTa); \
+             {CONVERT}",
             names(3)
         ));
     };
@@ -232,26 +234,30 @@ fn validate(model: &Model) -> Result<(&'static Family, &[Piece]), String> {
     let pieces = model.pieces.get(first..).unwrap_or_default();
     if pieces.is_empty() {
         let first = family.first;
-        return Err(format!("it has no pieces but {first:?}; copy it from the model's page again"));
+        return Err(format!(
+            "it has no pieces but {first:?}; download it again from the model's page"
+        ));
     }
-    let mut seen: HashSet<&str> = family.special.into_iter().chain([family.mask]).collect();
+    let mut used_names: HashSet<&str> = family.special.into_iter().chain([family.mask]).collect();
     for (number, Piece { piece, score, .. }) in (first..).zip(pieces) {
         let problem = if piece.is_empty() {
             "is empty".into()
-        } else if piece.chars().nth(LONGEST_PIECE).is_some() {
-            format!("is longer than {LONGEST_PIECE} characters")
+        } else if piece.chars().nth(MAX_PIECE_LENGTH).is_some() {
+            format!("is longer than {MAX_PIECE_LENGTH} characters")
         } else if !score.is_finite() {
             format!("({piece:?}) has the score {score}; expected a finite number")
-        } else if !seen.insert(piece) {
-            format!("({piece:?}) is there twice, or is a special token of {}", family.name)
+        } else if !used_names.insert(piece) {
+            format!("({piece:?}) occurs twice, or is a special token of {}", family.name)
         } else {
             continue;
         };
-        return Err(format!("its piece {number} {problem}; take the file of the model's page"));
+        return Err(format!(
+            "its piece {number} {problem}; download the file again from the model's page"
+        ));
     }
     Ok((family, pieces))
 }
 
 /// Advice for an unsupported tokenizer.
-pub(crate) const CONVERT: &str = "transformers writes the tokenizer.json of others: \
+pub(crate) const CONVERT: &str = "create a tokenizer.json with transformers: \
      AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)";

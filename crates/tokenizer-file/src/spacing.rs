@@ -25,8 +25,9 @@ use tokenizers::{Result, Tokenizer};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spacing {
-    space: bool,
-    continuing: String,
+    marks_spaces: bool,
+    /// Prefix of pieces that continue a word.
+    continuation_prefix: String,
 }
 
 impl Spacing {
@@ -38,36 +39,41 @@ impl Spacing {
     pub fn of(tokenizer: &Tokenizer) -> Result<Self> {
         let separate = [ids(tokenizer, "a")?, ids(tokenizer, "b")?].concat();
         let inside = ids(tokenizer, "a b")?;
-        let continuing = match tokenizer.get_model() {
+        let prefix = match tokenizer.get_model() {
             ModelWrapper::BPE(model) => model.continuing_subword_prefix.clone(),
             ModelWrapper::WordPiece(model) => Some(model.continuing_subword_prefix.clone()),
             ModelWrapper::Unigram(_) | ModelWrapper::WordLevel(_) => None,
         };
-        Ok(Self { space: inside != separate, continuing: continuing.unwrap_or_default() })
+        Ok(Self {
+            marks_spaces: inside != separate,
+            continuation_prefix: prefix.unwrap_or_default(),
+        })
     }
 
-    /// Whether a word inside a text has other tokens than the separate word.
+    /// Returns whether a word inside a text has other tokens than the separate word.
     pub fn marks_spaces(&self) -> bool {
-        self.space
+        self.marks_spaces
     }
 
     /// Returns the text to encode to get the tokens of `text` after a space.
     pub fn inside<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        if self.space { format!(" {text}").into() } else { text.into() }
+        if self.marks_spaces { format!(" {text}").into() } else { text.into() }
     }
 
     /// Returns the token string of the piece `text` when it continues a word.
     pub fn continuing(&self, text: &str) -> String {
-        format!("{}{text}", self.continuing)
+        format!("{}{text}", self.continuation_prefix)
     }
 
-    /// Whether a word begins directly after `before` without a space: with BERT's tokenizer, for
-    /// example, after a comma, because it also splits words at punctuation.
+    /// Returns whether a word begins directly after `before` without a space. BERT's tokenizer also
+    /// splits words at punctuation, so a word begins after a comma.
     ///
     /// # Errors
     /// Errors of `Tokenizer::encode_fast`.
     pub fn begins_after(&self, tokenizer: &Tokenizer, before: &str) -> Result<bool> {
-        let Some(last) = before.chars().next_back().filter(|_| !self.continuing.is_empty()) else {
+        let Some(last) =
+            before.chars().next_back().filter(|_| !self.continuation_prefix.is_empty())
+        else {
             return Ok(false);
         };
         let last = last.to_string();

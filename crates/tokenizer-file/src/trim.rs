@@ -12,9 +12,9 @@ pub struct Trimmed {
     pub former_ids: Vec<u32>,
 }
 
-/// Reduces the vocabulary of a `tokenizer.json` to the entries of `used` and those that any text
-/// may need: added tokens, the unknown token, single characters (with WordPiece also continuations
-/// of one character) and byte tokens. The order of the entries is preserved.
+/// Reduces the vocabulary of a `tokenizer.json` to the entries of `used` and the entries that any
+/// text may need: added tokens, the unknown token, single characters (with WordPiece also
+/// continuations of one character) and byte tokens. The order of the entries is preserved.
 ///
 /// Texts whose tokens are all in `used` have the same tokens as before: the entries for the best
 /// segmentation of a Unigram model, the longest matches of WordPiece, and all merges of BPE that
@@ -40,24 +40,24 @@ pub fn trim(json: &str, used: &BTreeSet<u32>) -> Result<Trimmed, String> {
     let mut file: Value = serde_json::from_str(json).map_err(|error| error.to_string())?;
     let added = added_tokens(&file)?;
     let model = Model::of(&file["model"])?;
-    let mut kept = model.needed(used);
-    kept.extend(added.iter().filter_map(|(token, _)| model.ids.get(token.as_str())));
-    let mut former_ids: BTreeSet<u32> = kept.clone();
+    let mut retained = model.retained_ids(used);
+    retained.extend(added.iter().filter_map(|(token, _)| model.ids.get(token.as_str())));
+    let mut former_ids: BTreeSet<u32> = retained.clone();
     former_ids.extend(added.iter().map(|&(_, id)| id));
     let former_ids: Vec<u32> = former_ids.into_iter().collect();
     let new_ids: HashMap<u32, u32> = (0..).zip(&former_ids).map(|(new, &old)| (old, new)).collect();
-    model.reduce(&mut file["model"], &kept, &new_ids)?;
+    model.reduce(&mut file["model"], &retained, &new_ids)?;
     for token in file["added_tokens"].as_array_mut().into_iter().flatten() {
-        replace(&mut token["id"], &new_ids)?;
+        replace_id(&mut token["id"], &new_ids)?;
     }
     replace_processor_ids(&mut file["post_processor"], &new_ids)?;
     if file["padding"].is_object() {
-        replace(&mut file["padding"]["pad_id"], &new_ids)?;
+        replace_id(&mut file["padding"]["pad_id"], &new_ids)?;
     }
     Ok(Trimmed { json: file.to_string(), former_ids })
 }
 
-/// Texts and ids of the added tokens.
+/// Returns the texts and ids of the added tokens.
 fn added_tokens(file: &Value) -> Result<Vec<(String, u32)>, String> {
     let token = |token: &Value| {
         let id = token["id"].as_u64().and_then(|id| u32::try_from(id).ok());
@@ -80,7 +80,10 @@ struct Model {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Unigram,
-    WordPiece { joined: bool },
+    /// `has_prefix`: pieces that continue a word start with `##`.
+    WordPiece {
+        has_prefix: bool,
+    },
     Bpe,
 }
 
@@ -89,9 +92,9 @@ impl Model {
         let has_merges = model["merges"].is_array();
         match model["type"].as_str() {
             Some("Unigram") => Self::unigram(model),
-            Some("WordPiece") => Self::by_name(
+            Some("WordPiece") => Self::from_id_map(
                 model,
-                Kind::WordPiece { joined: model["continuing_subword_prefix"] == "##" },
+                Kind::WordPiece { has_prefix: model["continuing_subword_prefix"] == "##" },
             ),
             Some("BPE") if has_merges => {
                 for key in ["dropout", "continuing_subword_prefix", "end_of_word_suffix"] {
@@ -100,7 +103,7 @@ impl Model {
                         return Err(format!("model.{key}: expected none, found {value}"));
                     }
                 }
-                Self::by_name(model, Kind::Bpe)
+                Self::from_id_map(model, Kind::Bpe)
             }
             other => Err(format!(
                 "model.type: expected Unigram, WordPiece or BPE, found {}",
@@ -118,7 +121,7 @@ impl Model {
                 return Err(format!("model.vocab: expected a token and its score, found {entry}"));
             };
             ids.insert(token.to_owned(), id);
-            if lowest.is_none_or(|(least, _)| score < least) {
+            if lowest.is_none_or(|(lowest_score, _)| score < lowest_score) {
                 lowest = Some((score, id));
             }
         }
@@ -127,7 +130,7 @@ impl Model {
         Ok(Self { kind: Kind::Unigram, ids, required, merges: Vec::new() })
     }
 
-    fn by_name(model: &Value, kind: Kind) -> Result<Self, String> {
+    fn from_id_map(model: &Value, kind: Kind) -> Result<Self, String> {
         let mut ids = HashMap::new();
         for (token, id) in model["vocab"].as_object().into_iter().flatten() {
             let number = id.as_u64().and_then(|id| u32::try_from(id).ok());
@@ -149,67 +152,70 @@ impl Model {
         Ok(Self { kind, ids, required: unknown.into_iter().collect(), merges })
     }
 
-    /// Returns the entries of `used` and those that are required needed.
-    fn needed(&self, used: &BTreeSet<u32>) -> BTreeSet<u32> {
+    /// Returns the ids of the entries to retain: `used`, and the entries that any text may need.
+    fn retained_ids(&self, used: &BTreeSet<u32>) -> BTreeSet<u32> {
         let is_character = |token: &str| {
-            let rest = match self.kind {
-                Kind::WordPiece { joined: true } => token.strip_prefix("##").unwrap_or(token),
+            let text = match self.kind {
+                Kind::WordPiece { has_prefix: true } => token.strip_prefix("##").unwrap_or(token),
                 _ => token,
             };
-            rest.chars().nth(1).is_none()
+            text.chars().nth(1).is_none()
         };
         let is_byte =
             |token: &str| token.len() == 6 && token.starts_with("<0x") && token.ends_with('>');
-        let needed = |(token, id): (&String, &u32)| {
-            let keep = used.contains(id) || is_character(token) || is_byte(token);
-            keep.then_some(*id)
+        let retain_id = |(token, id): (&String, &u32)| {
+            let retain = used.contains(id) || is_character(token) || is_byte(token);
+            retain.then_some(*id)
         };
-        let mut kept: BTreeSet<u32> = self.ids.iter().filter_map(needed).collect();
-        kept.extend(&self.required);
+        let mut retained: BTreeSet<u32> = self.ids.iter().filter_map(retain_id).collect();
+        retained.extend(&self.required);
         // The parts of every merge that results in a retained token, recursively.
         loop {
-            let before = kept.len();
+            let before = retained.len();
             for [first, second] in &self.merges {
                 let merged = self.ids.get(&format!("{first}{second}"));
-                if merged.is_some_and(|id| kept.contains(id)) {
-                    kept.extend([first, second].into_iter().filter_map(|part| self.ids.get(part)));
+                if merged.is_some_and(|id| retained.contains(id)) {
+                    retained
+                        .extend([first, second].into_iter().filter_map(|part| self.ids.get(part)));
                 }
             }
-            if kept.len() == before {
+            if retained.len() == before {
                 break;
             }
         }
-        kept
+        retained
     }
 
-    /// Removes all entries except `kept` from the model of the file.
+    /// Removes all entries except `retained` from the model of the file.
     fn reduce(
         &self,
         model: &mut Value,
-        kept: &BTreeSet<u32>,
+        retained: &BTreeSet<u32>,
         new_ids: &HashMap<u32, u32>,
     ) -> Result<(), String> {
         if self.kind == Kind::Unigram {
             if let Some(entries) = model["vocab"].as_array_mut() {
                 let mut id = 0..;
-                entries.retain(|_| id.next().is_some_and(|id| kept.contains(&id)));
+                entries.retain(|_| id.next().is_some_and(|id| retained.contains(&id)));
             }
             if !model["unk_id"].is_null() {
-                replace(&mut model["unk_id"], new_ids)?;
+                replace_id(&mut model["unk_id"], new_ids)?;
             }
             return Ok(());
         }
         let vocabulary: BTreeMap<&String, u32> = self
             .ids
             .iter()
-            .filter(|(_, id)| kept.contains(id))
+            .filter(|(_, id)| retained.contains(id))
             .filter_map(|(token, id)| Some((token, *new_ids.get(id)?)))
             .collect();
-        let has = |token: &String| vocabulary.contains_key(token);
+        let contains = |token: &String| vocabulary.contains_key(token);
         let merges: Vec<&[String; 2]> = self
             .merges
             .iter()
-            .filter(|[first, second]| has(first) && has(second) && has(&format!("{first}{second}")))
+            .filter(|[first, second]| {
+                contains(first) && contains(second) && contains(&format!("{first}{second}"))
+            })
             .collect();
         if self.kind == Kind::Bpe {
             model["merges"] = json!(merges);
@@ -220,7 +226,7 @@ impl Model {
 }
 
 /// Replaces a former id by the new one.
-fn replace(id: &mut Value, new_ids: &HashMap<u32, u32>) -> Result<(), String> {
+fn replace_id(id: &mut Value, new_ids: &HashMap<u32, u32>) -> Result<(), String> {
     let former = id.as_u64().and_then(|id| u32::try_from(id).ok());
     let new = former.and_then(|former| new_ids.get(&former));
     let new = new.ok_or_else(|| format!("expected the id of a special token, found {id}"))?;
@@ -238,9 +244,9 @@ fn replace_processor_ids(part: &mut Value, new_ids: &HashMap<u32, u32>) -> Resul
         Value::Object(keys) => keys.iter_mut().try_for_each(|(key, value)| match key.as_str() {
             "ids" => {
                 let ids = value.as_array_mut().into_iter().flatten();
-                ids.into_iter().try_for_each(|id| replace(id, new_ids))
+                ids.into_iter().try_for_each(|id| replace_id(id, new_ids))
             }
-            "sep" | "cls" if value.is_array() => replace(&mut value[1], new_ids),
+            "sep" | "cls" if value.is_array() => replace_id(&mut value[1], new_ids),
             _ => replace_processor_ids(value, new_ids),
         }),
         _ => Ok(()),

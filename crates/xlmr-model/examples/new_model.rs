@@ -50,21 +50,21 @@ pub fn write(out: &Path) -> Result<()> {
         classifier_pooling: Pooling::Mean,
         ..modern.clone()
     };
-    let of_modern = |modern| Config {
+    let with_modern = |modern| Config {
         architecture: Architecture::ModernBert(modern),
         num_hidden_layers: 4,
         initializer_range: 0.2,
         ..tied.clone()
     };
-    let (modern, all_options) = (of_modern(modern), of_modern(all_options));
-    let of_euro = |euro| Config {
+    let (modern, all_options) = (with_modern(modern), with_modern(all_options));
+    let with_euro = |euro| Config {
         architecture: Architecture::EuroBert(euro),
         hidden_act: Activation::Silu,
         initializer_range: 0.2,
         ..untied.clone()
     };
-    let euro = of_euro(EuroBert { num_key_value_heads: Some(2), ..EuroBert::default() });
-    let rich_euro = of_euro(EuroBert {
+    let euro = with_euro(EuroBert { num_key_value_heads: Some(2), ..EuroBert::default() });
+    let biased_euro = with_euro(EuroBert {
         rope_theta: 900.0,
         attention_bias: true,
         mlp_bias: true,
@@ -72,7 +72,7 @@ pub fn write(out: &Path) -> Result<()> {
         ..EuroBert::default()
     });
     let tied_euro = Config { tie_word_embeddings: true, ..euro.clone() };
-    let of_deberta = |deberta| Config {
+    let with_deberta = |deberta| Config {
         architecture: Architecture::DebertaV2(deberta),
         pad_token_id: 0,
         bos_token_id: None,
@@ -80,7 +80,7 @@ pub fn write(out: &Path) -> Result<()> {
         initializer_range: 0.2,
         ..tied.clone()
     };
-    let deberta = of_deberta(DebertaV2 { position_buckets: 16, ..DebertaV2::v3() });
+    let deberta = with_deberta(DebertaV2 { position_buckets: 16, ..DebertaV2::v3() });
     let older_options = DebertaV2 {
         relative_attention: true,
         content_to_position: true,
@@ -89,7 +89,7 @@ pub fn write(out: &Path) -> Result<()> {
         pooler_hidden_act: Activation::Relu,
         ..DebertaV2::default()
     };
-    let older_deberta = Config { type_vocab_size: 2, ..of_deberta(older_options) };
+    let older_deberta = Config { type_vocab_size: 2, ..with_deberta(older_options) };
     let deberta_untied = Config { tie_word_embeddings: false, ..older_deberta.clone() };
     let bert_untied = Config { tie_word_embeddings: false, ..bert.clone() };
     let modern_untied = Config { tie_word_embeddings: false, ..modern.clone() };
@@ -107,10 +107,13 @@ pub fn write(out: &Path) -> Result<()> {
         hidden_act: Activation::Relu,
         ..bert.clone()
     };
-    let of = |architecture, config: &Config| Config { architecture, ..config.clone() };
-    let (roberta, camembert) =
-        (of(Architecture::Roberta, &two_segments), of(Architecture::Camembert, &tied));
-    let data2vec = of(Architecture::Data2VecText, &tied);
+    let with_architecture =
+        |architecture, config: &Config| Config { architecture, ..config.clone() };
+    let (roberta, camembert) = (
+        with_architecture(Architecture::Roberta, &two_segments),
+        with_architecture(Architecture::Camembert, &tied),
+    );
+    let data2vec = with_architecture(Architecture::Data2VecText, &tied);
     let (distil, sinusoidal, electra, wide_electra) =
         (distil(false), distil(true), electra(12), electra(32));
     let without_tie = |config: &Config| Config { tie_word_embeddings: false, ..config.clone() };
@@ -143,10 +146,10 @@ pub fn write(out: &Path) -> Result<()> {
         (22, "eurobert_encoder", &euro, Head::None),
         (23, "eurobert_mlm", &euro, Head::MaskedLm),
         (24, "eurobert_mlm_tied", &tied_euro, Head::MaskedLm),
-        (25, "eurobert_mlm_rich", &rich_euro, Head::MaskedLm),
-        (26, "eurobert_token_classification", &rich_euro, token),
+        (25, "eurobert_mlm_rich", &biased_euro, Head::MaskedLm),
+        (26, "eurobert_token_classification", &biased_euro, token),
         (27, "eurobert_sequence_classification", &euro, sequence),
-        (28, "eurobert_sequence_bos", &rich_euro, sequence),
+        (28, "eurobert_sequence_bos", &biased_euro, sequence),
         (29, "deberta_encoder", &deberta, Head::None),
         (30, "deberta_mlm", &deberta, Head::MaskedLm),
         (31, "deberta_mlm_legacy", &older_deberta, Head::MaskedLm),

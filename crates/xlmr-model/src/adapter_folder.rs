@@ -47,7 +47,7 @@ impl Model {
         architecture: Head,
     ) -> Result<()> {
         self.check_new_adapter(name)?;
-        self.check_head(architecture)?;
+        self.require_head(architecture)?;
         let folder = folder.as_ref();
         let path = folder.join(CONFIG);
         let file = path.display().to_string();
@@ -66,8 +66,7 @@ impl Model {
     }
 
     /// Reads the tensors of all `specs`, whose names in the file start with `prefix`, and rejects
-    /// other tensors in the file. `renamed`: a part of the names as stored, and its replacement in
-    /// the model.
+    /// other tensors in the file. `stored_part` of a stored name is replaced by `local_part`.
     pub(crate) fn read_all(
         &self,
         file: &TensorFile,
@@ -79,19 +78,20 @@ impl Model {
         let mut unread = BTreeMap::new();
         for stored in file.names() {
             // Adapters of a bare encoder are stored without the encoder's prefix.
-            let within = stored.strip_prefix(prefix);
-            let name = within.map(|name| format!("{prefix}{}", names.prefixed(name)));
+            let inner = stored.strip_prefix(prefix);
+            let name = inner.map(|name| format!("{prefix}{}", names.prefixed(name)));
             let name =
                 name.map_or_else(|| stored.clone(), |name| name.replace(stored_part, local_part));
-            if let Some(other) = unread.insert(name, stored) {
-                return Err(Error::damaged(file.path(), format!("duplicate tensor {other}")));
+            if let Some(earlier) = unread.insert(name, stored) {
+                return Err(Error::damaged(file.path(), format!("duplicate tensor {earlier}")));
             }
         }
         let mut tensors = BTreeMap::new();
         for spec in specs {
             let expected_name = format!("{prefix}{}", spec.stored());
             let Some(stored) = unread.remove(&expected_name) else {
-                let reason = format!("lacks tensor {expected_name}, of {CONFIG} and the model");
+                let reason =
+                    format!("lacks tensor {expected_name}, which {CONFIG} and the model require");
                 return Err(Error::damaged(file.path(), reason));
             };
             let source = "according to adapter_config.json and the model";
@@ -141,12 +141,12 @@ impl Model {
         folder: impl AsRef<Path>,
         architecture: Head,
     ) -> Result<()> {
-        self.check_head(architecture)?;
+        self.require_head(architecture)?;
         self.write_adapter(name, folder.as_ref(), architecture)
     }
 
-    /// As [`save_adapter`](Self::save_adapter). `architecture` may also be a head that the model
-    /// lacks, if none of its weights are written to the folder.
+    /// Saves an adapter as [`save_adapter`](Self::save_adapter) does. `architecture` may also be a
+    /// head that the model lacks, if none of its weights are written to the folder.
     pub(crate) fn write_adapter(
         &self,
         name: &str,
@@ -166,7 +166,7 @@ impl Model {
 
     /// Returns the parameters of `specs`, named `prefix` plus their names in a folder of
     /// `architecture`.
-    pub(crate) fn as_stored(
+    pub(crate) fn stored_tensors(
         &self,
         specs: &[Spec],
         prefix: &str,
@@ -194,7 +194,7 @@ impl Model {
         }
     }
 
-    fn check_head(&self, head: Head) -> Result<()> {
+    fn require_head(&self, head: Head) -> Result<()> {
         match head == Head::None || self.heads().contains(&head) {
             true => Ok(()),
             false => Err(Error::NoHead { head: head.name() }),
@@ -218,23 +218,22 @@ pub(crate) fn open_weights(folder: &Path, safe: &str, pickled: &str) -> Result<T
     Err(Error::NoWeights { path: folder.to_owned(), reason })
 }
 
-/// Rejects keys that were not taken, except `is_known` keys, which have no effect, and disabled
-/// options.
-pub(crate) fn refuse_others(
+/// Rejects keys that were not read, except disabled options and keys without effect (`is_known`).
+pub(crate) fn reject_unknown_keys(
     fields: Fields,
     file: &str,
     is_known: impl Fn(&str) -> bool,
 ) -> Result<()> {
-    for (key, value) in fields.rest()? {
-        let off = match &value {
+    for (key, value) in fields.remaining()? {
+        let is_disabled = match &value {
             Value::Null | Value::Bool(false) => true,
             Value::String(text) => text == "none",
             Value::Array(values) => values.is_empty(),
             Value::Object(values) => values.is_empty(),
             Value::Bool(true) | Value::Number(_) => false,
         };
-        if !off && !is_known(&key) {
-            let expected = "no such option; it is not supported";
+        if !is_disabled && !is_known(&key) {
+            let expected = "this option to be absent; it is not supported";
             return Err(Error::config(file, key, expected, brief(&value)));
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tch::{Kind, Tensor};
 
-use crate::adapters::{AdapterConfig, behind_layers};
+use crate::adapters::{AdapterConfig, adapter_positions};
 use crate::bottleneck::Bottleneck;
 use crate::dropout::DropoutSeeds;
 use crate::layers::{Linear, Lookup};
@@ -19,18 +19,18 @@ pub(crate) const ADAPTER_FUSION: &str = "adapter_fusion.";
 /// bottlenecks.
 pub(crate) fn specs(name: &str, config: &Config) -> Vec<Spec> {
     let mut specs = Vec::new();
-    for (layer, place) in behind_layers(config) {
+    for (layer, position) in adapter_positions(config) {
         // AdapterHub's initialisation.
         for (part, init) in [
             ("query.weight", Init::Normal),
             ("query.bias", Init::Zeros),
             ("key.weight", Init::Normal),
             ("key.bias", Init::Zeros),
-            ("value.weight", Init::Identity { beside: 1e-6 }),
+            ("value.weight", Init::Identity { off_diagonal: 1e-6 }),
         ] {
             let dimensions = if part.ends_with("bias") { 1 } else { 2 };
             let shape = vec![config.hidden_size; dimensions];
-            let stored = format!("{layer}.{place}.adapter_fusion_layer.{name}.{part}");
+            let stored = format!("{layer}.{position}.adapter_fusion_layer.{name}.{part}");
             let spec = Spec::new(format!("{ADAPTER_FUSION}{name}.{layer}.{part}"), &shape, init);
             specs.push(Spec { stored: Some(stored), ..spec });
         }
@@ -63,17 +63,17 @@ impl AdapterFusion {
         bottlenecks: &[Bottleneck],
         seeds: &DropoutSeeds,
     ) -> Result<Tensor> {
-        let added = bottlenecks.iter().map(|bottleneck| bottleneck.apply(t));
-        let added = Tensor::f_stack(&added.collect::<Result<Vec<_>>>()?, -2)?; // [.., n, H]
+        let outputs = bottlenecks.iter().map(|bottleneck| bottleneck.apply(t));
+        let outputs = Tensor::f_stack(&outputs.collect::<Result<Vec<_>>>()?, -2)?; // [.., n, H]
         let query = self.query.apply(t)?;
         // q · (K a + b) = (q K) · a + q · b, and Σ w V a = V Σ w a: one matmul for all a.
         let mut scores = query.f_matmul(&self.key.weight)?.f_unsqueeze(-1)?; // [.., H, 1]
-        scores = added.f_matmul(&scores)?.f_squeeze_dim(-1)?; // [.., n]
+        scores = outputs.f_matmul(&scores)?.f_squeeze_dim(-1)?; // [.., n]
         if let Some(bias) = &self.key.bias {
             scores = scores.f_add(&query.f_matmul(bias)?.f_unsqueeze(-1)?)?;
         }
         let weights = seeds.dropout(scores, self.dropout)?.f_softmax(-1, None::<Kind>)?;
-        let mixed = weights.f_unsqueeze(-2)?.f_matmul(&added)?; // [.., 1, H]
+        let mixed = weights.f_unsqueeze(-2)?.f_matmul(&outputs)?; // [.., 1, H]
         self.value.apply(&mixed.f_squeeze_dim(-2)?)
     }
 }
@@ -114,7 +114,7 @@ impl Model {
     /// }
     /// model.add_adapter_fusion(&["ep", "tp"], 1)?;
     /// model.set_fused(&["ep", "tp"])?;
-    /// assert_eq!(model.active(), ["ep,tp"]);
+    /// assert_eq!(model.active_adapters(), ["ep,tp"]);
     /// model.encode(&Inputs::from_rows(&[&[0, 7, 8, 2]], 1)?, false)?;
     /// # Ok::<(), xlmr_model::Error>(())
     /// ```
@@ -122,7 +122,7 @@ impl Model {
     /// [`BottleneckConfig`]: crate::BottleneckConfig
     pub fn add_adapter_fusion(&mut self, names: &[&str], seed: u64) -> Result<()> {
         let (name, config) = self.new_fusion(names)?;
-        self.add_new(&name, config, seed)
+        self.add_drawn(&name, config, seed)
     }
 
     /// Activates the fusion of these bottlenecks, and deactivates all other adapters.
@@ -167,11 +167,11 @@ impl Model {
 
     /// Returns the name and configuration of a new fusion.
     pub(crate) fn new_fusion(&self, names: &[&str]) -> Result<(String, AdapterConfig)> {
-        for (at, name) in names.iter().enumerate() {
+        for (index, name) in names.iter().enumerate() {
             if !matches!(self.adapter(name)?.config, AdapterConfig::Bottleneck(_)) {
                 return Err(Error::input("adapter", "a bottleneck", *name));
             }
-            if names.iter().take(at).any(|other| other == name) {
+            if names.iter().take(index).any(|earlier| earlier == name) {
                 return Err(Error::input("adapter", "each name once", *name));
             }
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use torch_ext::TensorFile;
 
-use crate::adapter_folder::{CONFIG, Tensors, open_weights, refuse_others};
+use crate::adapter_folder::{CONFIG, Tensors, open_weights, reject_unknown_keys};
 use crate::adapters::AdapterConfig;
 use crate::config::{read_json, write_json};
 use crate::fields::{COUNT, Fields, brief};
@@ -18,8 +18,8 @@ pub(crate) const FUSION_CONFIG: &str = "adapter_fusion_config.json";
 pub(crate) const FUSION: &str = "model_adapter_fusion.safetensors";
 
 /// Supported values of `config` (keys may be absent): one adapter after each feed-forward layer.
-fn shape() -> Map<String, Value> {
-    let shape = json!({
+fn bottleneck_options() -> Map<String, Value> {
+    let options = json!({
         "adapter_residual_before_ln": false,
         "cross_adapter": false,
         "dropout": 0.0,
@@ -38,12 +38,12 @@ fn shape() -> Map<String, Value> {
         "stochastic_depth": 0.0,
         "use_gating": false,
     });
-    shape.as_object().cloned().unwrap_or_default()
+    options.as_object().cloned().unwrap_or_default()
 }
 
 impl Model {
-    /// Reads a bottleneck and its tensors, and those of the head `architecture` if the folder has
-    /// them.
+    /// Reads a bottleneck and its tensors, and the tensors of the head `architecture` if the folder
+    /// has them.
     pub(crate) fn read_adapter_hub(
         &self,
         name: &str,
@@ -82,24 +82,24 @@ impl Model {
     ) -> Result<()> {
         let config = self.config();
         let specs = AdapterConfig::Bottleneck(*bottleneck).specs(name, config, CONFIG)?;
-        let mut tensors = self.as_stored(&specs, "", architecture)?;
+        let mut tensors = self.stored_tensors(&specs, "", architecture)?;
         write_weights(&folder.join(WEIGHTS), &mut tensors)?;
         let head = self.adapter_head_specs(architecture);
         let describe =
-            |config: Value, name: Option<&str>| self.described(config, name, architecture);
+            |config: Value, name: Option<&str>| self.with_metadata(config, name, architecture);
         if !head.is_empty() {
-            let mut tensors = self.as_stored(&head, "", architecture)?;
+            let mut tensors = self.stored_tensors(&head, "", architecture)?;
             write_weights(&folder.join(HEAD), &mut tensors)?;
             write_json(&folder.join(HEAD_CONFIG), &describe(Value::Null, None))?;
         }
-        let mut shape = shape();
-        shape.insert("reduction_factor".into(), json!(bottleneck.reduction));
-        shape.insert("non_linearity".into(), json!(bottleneck.activation));
-        write_json(&folder.join(CONFIG), &describe(Value::Object(shape), Some(name)))
+        let mut options = bottleneck_options();
+        options.insert("reduction_factor".into(), json!(bottleneck.reduction));
+        options.insert("non_linearity".into(), json!(bottleneck.activation));
+        write_json(&folder.join(CONFIG), &describe(Value::Object(options), Some(name)))
     }
 
     /// Adds the other keys of AdapterHub's files to a configuration.
-    fn described(&self, config: Value, name: Option<&str>, architecture: Head) -> Value {
+    fn with_metadata(&self, config: Value, name: Option<&str>, architecture: Head) -> Value {
         json!({
             "config": config,
             "hidden_size": self.config().hidden_size,
@@ -121,8 +121,8 @@ impl Model {
         let default_names = stored_name.split(',').map(str::to_owned).collect();
         let names: Vec<String> = fields.take("adapter_names", "a list of names", default_names)?;
         let mut options = Fields::new(fields.take("config", "an object", Value::Null)?, &file)?;
-        require(&mut options, fusion_shape())?;
-        refuse_others(options, &file, |key| OF_VALUES.contains(&key))?;
+        require_options(&mut options, fusion_options())?;
+        reject_unknown_keys(options, &file, |key| UNUSED_OPTIONS.contains(&key))?;
         let name_refs: Vec<&str> = names.iter().map(String::as_str).collect();
         let (name, config) = self.new_fusion(&name_refs).map_err(|error| match error {
             Error::Input { expected, got, .. } => {
@@ -141,13 +141,13 @@ impl Model {
     pub(crate) fn write_fusion(&self, name: &str, names: &[String], folder: &Path) -> Result<()> {
         let config = AdapterConfig::Fusion(names.to_vec());
         // AdapterHub uses these names for a bare encoder as well.
-        let form = Head::MaskedLm;
+        let class = Head::MaskedLm;
         let mut tensors =
-            self.as_stored(&config.specs(name, self.config(), FUSION_CONFIG)?, "", form)?;
+            self.stored_tensors(&config.specs(name, self.config(), FUSION_CONFIG)?, "", class)?;
         write_weights(&folder.join(FUSION), &mut tensors)?;
-        let mut shape = fusion_shape();
-        shape.extend(OF_VALUES.map(|key| (key.into(), json!(true))));
-        let mut value = self.described(Value::Object(shape), Some(name), form);
+        let mut options = fusion_options();
+        options.extend(UNUSED_OPTIONS.map(|key| (key.into(), json!(true))));
+        let mut value = self.with_metadata(Value::Object(options), Some(name), class);
         if let Value::Object(value) = &mut value {
             value.insert("adapter_names".into(), json!(names));
         }
@@ -155,13 +155,13 @@ impl Model {
     }
 }
 
-/// Keys without effect on the outputs of stored weights: V's initialisation, its regularisation in
-/// training, and whether V is applied before or after the weighted sum.
-const OF_VALUES: [&str; 3] = ["value_initialized", "regularization", "value_before_softmax"];
+/// Keys without effect on the outputs of stored weights: initialisation of V, its regularisation
+/// in training, and whether V is applied before or after the weighted sum.
+const UNUSED_OPTIONS: [&str; 3] = ["value_initialized", "regularization", "value_before_softmax"];
 
 /// Supported values of a fusion's `config`; keys may be absent.
-fn fusion_shape() -> Map<String, Value> {
-    let shape = json!({
+fn fusion_options() -> Map<String, Value> {
+    let options = json!({
         "dropout_prob": null,
         "key": true,
         "query": true,
@@ -170,16 +170,17 @@ fn fusion_shape() -> Map<String, Value> {
         "temperature": false,
         "value": true,
     });
-    shape.as_object().cloned().unwrap_or_default()
+    options.as_object().cloned().unwrap_or_default()
 }
 
-/// Rejects values that differ from `shape`.
-fn require(fields: &mut Fields, shape: Map<String, Value>) -> Result<()> {
-    for (key, wanted) in shape {
-        let actual = fields.take(&key, "", wanted.clone())?;
+/// Rejects values that differ from `supported`.
+fn require_options(fields: &mut Fields, supported: Map<String, Value>) -> Result<()> {
+    for (key, expected) in supported {
+        let actual = fields.take(&key, "", expected.clone())?;
         // 1 and 1.0 are equal.
-        if actual != wanted && (actual.as_f64().is_none() || actual.as_f64() != wanted.as_f64()) {
-            return Err(fields.refuse(&key, &wanted.to_string(), brief(&actual)));
+        if actual != expected && (actual.as_f64().is_none() || actual.as_f64() != expected.as_f64())
+        {
+            return Err(fields.refuse(&key, &expected.to_string(), brief(&actual)));
         }
     }
     Ok(())
@@ -187,11 +188,11 @@ fn require(fields: &mut Fields, shape: Map<String, Value>) -> Result<()> {
 
 fn read_config(value: Value, file: &str) -> Result<BottleneckConfig> {
     let mut fields = Fields::new(value, file)?;
-    require(&mut fields, shape())?;
+    require_options(&mut fields, bottleneck_options())?;
     let reduction = fields.take("reduction_factor", COUNT, 16)?;
     let activation = fields.take("non_linearity", Activation::NAMES, Activation::Relu)?;
     // Options for weight initialisation and for hypercomplex layers.
     let unused = ["init_weights", "phm", "hypercomplex"];
-    refuse_others(fields, file, |key| unused.iter().any(|part| key.contains(part)))?;
+    reject_unknown_keys(fields, file, |key| unused.iter().any(|part| key.contains(part)))?;
     Ok(BottleneckConfig { reduction, activation })
 }

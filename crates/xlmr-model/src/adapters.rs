@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::adapter_fusion::{self, ADAPTER_FUSION, AdapterFusion};
-use crate::bottleneck::{Behind, Bottleneck};
+use crate::bottleneck::{Bottleneck, OutputAdapter};
 use crate::encoder::Layer;
 use crate::layers::{Linear, Lora, Parameter};
 use crate::model::find;
@@ -36,9 +36,9 @@ pub enum LoraTarget {
 
 use LoraTarget::{AttentionOutput, Intermediate, Key, Output, Query, Value};
 
-type Products = &'static [(&'static str, &'static [LoraTarget])];
+type LinearLayers = &'static [(&'static str, &'static [LoraTarget])];
 
-pub(crate) const BERT_PRODUCTS: Products = &[
+pub(crate) const BERT_LINEAR: LinearLayers = &[
     ("attention.self.query", &[Query]),
     ("attention.self.key", &[Key]),
     ("attention.self.value", &[Value]),
@@ -46,7 +46,7 @@ pub(crate) const BERT_PRODUCTS: Products = &[
     ("intermediate.dense", &[Intermediate]),
     ("output.dense", &[Output]),
 ];
-pub(crate) const DEBERTA_PRODUCTS: Products = &[
+pub(crate) const DEBERTA_LINEAR: LinearLayers = &[
     ("attention.self.query_proj", &[Query]),
     ("attention.self.key_proj", &[Key]),
     ("attention.self.value_proj", &[Value]),
@@ -54,7 +54,7 @@ pub(crate) const DEBERTA_PRODUCTS: Products = &[
     ("intermediate.dense", &[Intermediate]),
     ("output.dense", &[Output]),
 ];
-pub(crate) const DISTIL_PRODUCTS: Products = &[
+pub(crate) const DISTIL_LINEAR: LinearLayers = &[
     ("attention.q_lin", &[Query]),
     ("attention.k_lin", &[Key]),
     ("attention.v_lin", &[Value]),
@@ -62,13 +62,13 @@ pub(crate) const DISTIL_PRODUCTS: Products = &[
     ("ffn.lin1", &[Intermediate]),
     ("ffn.lin2", &[Output]),
 ];
-pub(crate) const MODERN_PRODUCTS: Products = &[
+pub(crate) const MODERN_LINEAR: LinearLayers = &[
     ("attn.Wqkv", &[Query, Key, Value]),
     ("attn.Wo", &[AttentionOutput]),
     ("mlp.Wi", &[Intermediate]),
     ("mlp.Wo", &[Output]),
 ];
-pub(crate) const EURO_PRODUCTS: Products = &[
+pub(crate) const EURO_LINEAR: LinearLayers = &[
     ("self_attn.q_proj", &[Query]),
     ("self_attn.k_proj", &[Key]),
     ("self_attn.v_proj", &[Value]),
@@ -83,9 +83,9 @@ pub(crate) const EURO_PRODUCTS: Products = &[
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoraConfig {
-    /// r, from 1 to 65,536.
+    /// Rank r, from 1 to 65,536.
     pub rank: i64,
-    /// α, above 0.
+    /// Scale α, above 0.
     pub alpha: f64,
     /// Dropout of A's input during training, from 0 to below 1.
     pub dropout: f64,
@@ -94,7 +94,7 @@ pub struct LoraConfig {
 }
 
 impl Default for LoraConfig {
-    /// Of rank 8.
+    /// Returns a LoRA of rank 8.
     fn default() -> Self {
         Self::of_rank(8)
     }
@@ -112,12 +112,12 @@ impl LoraConfig {
     /// # Errors
     /// [`Error::Config`] naming the key as in PEFT.
     pub fn validate(&self, config: &Config) -> Result<()> {
-        self.products(&config.architecture, "lora").map(|_| ())
+        self.adapted_layers(&config.architecture, "lora").map(|_| ())
     }
 
     /// Returns the adapted linear layers, named without the encoder layer's prefix. Error messages
     /// contain `file` and PEFT's keys.
-    pub(crate) fn products(
+    pub(crate) fn adapted_layers(
         &self,
         architecture: &Architecture,
         file: &str,
@@ -133,33 +133,35 @@ impl LoraConfig {
         if !(0.0..1.0).contains(&self.dropout) {
             return refuse("lora_dropout", "from 0 to below 1", self.dropout.to_string());
         }
-        let mut products = Vec::new();
-        for (product, targets) in architecture.names().products {
+        let mut adapted = Vec::new();
+        for (linear_name, targets) in architecture.names().linear_layers {
             let selected_count =
                 targets.iter().filter(|target| self.targets.contains(target)).count();
             if selected_count == targets.len() {
-                products.push(*product);
+                adapted.push(*linear_name);
             } else if selected_count > 0 {
                 let expected =
-                    format!("all of {targets:?} or none: they share one matrix, {product}");
+                    format!("all of {targets:?} or none: they share one matrix, {linear_name}");
                 return refuse("target_modules", &expected, format!("{:?}", self.targets));
             }
         }
-        match products.is_empty() {
+        match adapted.is_empty() {
             true => refuse("target_modules", "at least one", "none".into()),
-            false => Ok(products),
+            false => Ok(adapted),
         }
     }
 
     /// Returns A and B of every adapted linear layer; their names start with `adapter`.
     fn specs(&self, adapter: &str, config: &Config, file: &str) -> Result<Vec<Spec>> {
-        let products = self.products(&config.architecture, file)?;
+        let adapted = self.adapted_layers(&config.architecture, file)?;
         let mut specs = Vec::new();
         for spec in encoder_specs(config) {
-            let Some(product) = spec.name.strip_suffix(".weight") else { continue };
-            let Some(within) = config.architecture.names().within_layer(product) else { continue };
+            let Some(linear_name) = spec.name.strip_suffix(".weight") else { continue };
+            let Some(inner) = config.architecture.names().within_layer(linear_name) else {
+                continue;
+            };
             let &[outputs, inputs] = spec.shape.as_slice() else { continue };
-            if !products.contains(&within) {
+            if !adapted.contains(&inner) {
                 continue;
             }
             // kaiming_uniform with a = √5, as in PEFT.
@@ -168,7 +170,7 @@ impl LoraConfig {
                 ("lora_A", [self.rank, inputs], uniform_init),
                 ("lora_B", [outputs, self.rank], Init::Zeros),
             ] {
-                let name = format!("{product}.{part}.weight");
+                let name = format!("{linear_name}.{part}.weight");
                 let spec = Spec::new(format!("{adapter}{name}"), &shape, init);
                 specs.push(Spec { stored: Some(name), ..spec });
             }
@@ -179,17 +181,17 @@ impl LoraConfig {
 
 /// Returns the name of each encoder layer and AdapterHub's name for the position after the last
 /// linear layer.
-pub(crate) fn behind_layers(config: &Config) -> impl Iterator<Item = (String, &'static str)> {
+pub(crate) fn adapter_positions(config: &Config) -> impl Iterator<Item = (String, &'static str)> {
     let names = config.architecture.names();
-    // AdapterHub does not support ModernBERT and EuroBERT; they get the name that it uses for other
-    // layers without a final norm.
-    let place = match &config.architecture {
+    // AdapterHub does not support ModernBERT and EuroBERT. Its name for layers without a final norm
+    // is used for them.
+    let position = match &config.architecture {
         Architecture::ModernBert(_) | Architecture::EuroBert(_) | Architecture::DistilBert(_) => {
             "output_adapters"
         }
         _ => "output",
     };
-    (0..config.num_hidden_layers).map(move |index| (names.layer(index), place))
+    (0..config.num_hidden_layers).map(move |index| (names.layer(index), position))
 }
 
 /// Kind and configuration of an adapter.
@@ -197,17 +199,17 @@ pub(crate) fn behind_layers(config: &Config) -> impl Iterator<Item = (String, &'
 pub(crate) enum AdapterConfig {
     Lora(LoraConfig),
     Bottleneck(BottleneckConfig),
-    /// AdapterFusion of these bottlenecks; its name is their names joined by commas.
+    /// AdapterFusion of these bottlenecks. The fusion's name is their names, joined by commas.
     Fusion(Vec<String>),
 }
 
 impl AdapterConfig {
     /// Returns the parameters of the adapter `name`; `file` is used in error messages.
     pub(crate) fn specs(&self, name: &str, config: &Config, file: &str) -> Result<Vec<Spec>> {
-        let begin = format!("{ADAPTERS}{name}.");
+        let prefix = format!("{ADAPTERS}{name}.");
         match self {
-            Self::Lora(lora) => lora.specs(&begin, config, file),
-            Self::Bottleneck(bottleneck) => bottleneck.specs(&begin, name, config, file),
+            Self::Lora(lora) => lora.specs(&prefix, config, file),
+            Self::Bottleneck(bottleneck) => bottleneck.specs(&prefix, name, config, file),
             Self::Fusion(_) => Ok(adapter_fusion::specs(name, config)),
         }
     }
@@ -225,10 +227,9 @@ pub(crate) struct Adapter {
 const HUB_STD: f64 = 0.02;
 
 impl Adapter {
-    /// Returns the LoRA of the adapter `name` for the linear layer `product` (a full name), if it
-    /// has one.
-    fn lora(&self, name: &str, product: &str) -> Result<Option<Lora>> {
-        let part = |part: &str| format!("{ADAPTERS}{name}.{product}.{part}.weight");
+    /// Returns the LoRA of the adapter `name` for the linear layer `linear_name`, if it has one.
+    fn lora(&self, name: &str, linear_name: &str) -> Result<Option<Lora>> {
+        let part = |part: &str| format!("{ADAPTERS}{name}.{linear_name}.{part}.weight");
         let AdapterConfig::Lora(lora) = &self.config else { return Ok(None) };
         if !self.tensors.contains_key(&part("lora_A")) {
             return Ok(None);
@@ -244,30 +245,32 @@ impl Adapter {
 }
 
 /// Returns the modules that the adapter `name` inserts after a layer.
-fn behind(
+fn output_adapter(
     adapters: &BTreeMap<String, Adapter>,
     name: &str,
     layer: &str,
     config: &Config,
-) -> Result<Option<Behind>> {
-    let Some(Adapter { config: of_adapter, tensors }) = adapters.get(name) else { return Ok(None) };
+) -> Result<Option<OutputAdapter>> {
+    let Some(Adapter { config: kind, tensors }) = adapters.get(name) else { return Ok(None) };
     let get = |name: &str| find(tensors, name);
-    Ok(Some(match of_adapter {
+    Ok(Some(match kind {
         AdapterConfig::Lora(_) => return Ok(None),
         AdapterConfig::Bottleneck(bottleneck) => {
-            let begin = format!("{ADAPTERS}{name}.{layer}");
-            Behind::One(Bottleneck::new(&get, &begin, bottleneck.activation)?)
+            let prefix = format!("{ADAPTERS}{name}.{layer}");
+            OutputAdapter::Bottleneck(Bottleneck::new(&get, &prefix, bottleneck.activation)?)
         }
         AdapterConfig::Fusion(names) => {
             let mut bottlenecks = Vec::new();
             for name in names {
-                if let Some(Behind::One(bottleneck)) = behind(adapters, name, layer, config)? {
+                if let Some(OutputAdapter::Bottleneck(bottleneck)) =
+                    output_adapter(adapters, name, layer, config)?
+                {
                     bottlenecks.push(bottleneck);
                 }
             }
             let dropout = config.attention_probs_dropout_prob;
-            let begin = format!("{ADAPTER_FUSION}{name}.{layer}");
-            Behind::Fused(bottlenecks, AdapterFusion::new(&get, &begin, dropout)?)
+            let prefix = format!("{ADAPTER_FUSION}{name}.{layer}");
+            OutputAdapter::Fusion(bottlenecks, AdapterFusion::new(&get, &prefix, dropout)?)
         }
     }))
 }
@@ -307,8 +310,8 @@ impl Model {
     /// Weights are drawn from N(0, 0.02), depending on `seed` and each parameter's name; biases are
     /// zero.
     ///
-    /// Its parameters are `adapters.NAME.….adapter_down.weight`, `….adapter_down.bias` and the same
-    /// for `adapter_up`; otherwise as [`add_lora`](Self::add_lora).
+    /// Its parameters are `adapters.NAME.….adapter_down.weight`, `….adapter_down.bias` and the
+    /// corresponding ones of `adapter_up`; otherwise as [`add_lora`](Self::add_lora).
     ///
     /// # Errors
     /// As [`add_lora`](Self::add_lora).
@@ -323,13 +326,13 @@ impl Model {
 
     fn add_adapter(&mut self, name: &str, config: AdapterConfig, seed: u64) -> Result<()> {
         self.check_new_adapter(name)?;
-        self.add_new(name, config, seed)
+        self.add_drawn(name, config, seed)
     }
 
-    pub(crate) fn add_new(&mut self, name: &str, config: AdapterConfig, seed: u64) -> Result<()> {
+    pub(crate) fn add_drawn(&mut self, name: &str, config: AdapterConfig, seed: u64) -> Result<()> {
         let mut tensors = BTreeMap::new();
         for spec in config.specs(name, self.config(), "adapter")? {
-            let tensor = spec.fresh(HUB_STD, seed, self.device())?;
+            let tensor = spec.initial_tensor(HUB_STD, seed, self.device())?;
             tensors.insert(spec.name, tensor);
         }
         self.insert_adapter(name, config, tensors)
@@ -358,7 +361,7 @@ impl Model {
     }
 
     /// Returns the names of all adapters, sorted. The name of a [fusion](Self::add_adapter_fusion)
-    /// is those of its bottlenecks, joined by commas.
+    /// consists of the names of its bottlenecks, joined by commas.
     pub fn adapters(&self) -> impl Iterator<Item = &str> {
         self.adapters.keys().map(String::as_str)
     }
@@ -372,7 +375,7 @@ impl Model {
     }
 
     /// Returns the names of the active adapters.
-    pub fn active(&self) -> &[String] {
+    pub fn active_adapters(&self) -> &[String] {
         &self.active
     }
 
@@ -386,16 +389,16 @@ impl Model {
     /// [`Error::Input`] if a name is unknown or duplicated, or if two are bottlenecks or fusions;
     /// then nothing changes.
     pub fn set_active(&mut self, names: &[&str]) -> Result<()> {
-        let mut behind = None;
-        for (at, name) in names.iter().enumerate() {
+        let mut active_output = None;
+        for (index, name) in names.iter().enumerate() {
             if !matches!(self.adapter(name)?.config, AdapterConfig::Lora(_))
-                && let Some(other) = behind.replace(name)
+                && let Some(other) = active_output.replace(name)
             {
                 let got = format!("{other} and {name}");
-                let expected = "one bottleneck or fusion of some at a time";
+                let expected = "at most one bottleneck or fusion";
                 return Err(Error::input("adapter", expected, got));
             }
-            if names.iter().take(at).any(|other| other == name) {
+            if names.iter().take(index).any(|earlier| earlier == name) {
                 return Err(Error::input("adapter", "each name once", *name));
             }
         }
@@ -404,27 +407,29 @@ impl Model {
     }
 
     pub(crate) fn adapter(&self, name: &str) -> Result<&Adapter> {
-        let known = || self.adapters().collect::<Vec<_>>().join(", ");
-        let absent = || Error::input("adapter", format!("one of [{}]", known()), name);
-        self.adapters.get(name).ok_or_else(absent)
+        let names = || self.adapters().collect::<Vec<_>>().join(", ");
+        let unknown = || Error::input("adapter", format!("one of [{}]", names()), name);
+        self.adapters.get(name).ok_or_else(unknown)
     }
 
     /// Inserts the active adapters into the layers.
     pub(crate) fn attach_adapters(&mut self) -> Result<()> {
         let (adapters, active) = (&self.adapters, &self.active);
-        each_product(&mut self.layers, &self.config.architecture, |linear, product| {
+        for_each_linear(&mut self.layers, &self.config.architecture, |linear, linear_name| {
             linear.loras.clear();
             for name in active {
                 let adapter = adapters.get(name);
-                let lora = adapter.map(|adapter| adapter.lora(name, product)).transpose()?;
+                let lora = adapter.map(|adapter| adapter.lora(name, linear_name)).transpose()?;
                 linear.loras.extend(lora.flatten());
             }
             Ok(())
         })?;
         for (index, layer) in (0..).zip(&mut self.layers) {
             let layer_name = self.config.architecture.names().layer(index);
-            let all = active.iter().map(|name| behind(adapters, name, &layer_name, &self.config));
-            *layer.parts().behind = all.collect::<Result<Vec<_>>>()?.into_iter().flatten().next();
+            let modules =
+                active.iter().map(|name| output_adapter(adapters, name, &layer_name, &self.config));
+            *layer.parts().output_adapter =
+                modules.collect::<Result<Vec<_>>>()?.into_iter().flatten().next();
         }
         Ok(())
     }
@@ -439,11 +444,12 @@ impl Model {
     /// which cannot be merged into weights; [`Error::Torch`].
     pub fn merge(&mut self, name: &str) -> Result<()> {
         if !matches!(self.adapter(name)?.config, AdapterConfig::Lora(_)) {
-            return Err(Error::input("adapter", "a LoRA", format!("{name}, which is none")));
+            let got = format!("{name}, a bottleneck or fusion");
+            return Err(Error::input("adapter", "a LoRA", got));
         }
         let Some(adapter) = self.adapters.remove(name) else { return Ok(()) };
-        each_product(&mut self.layers, &self.config.architecture, |linear, product| {
-            let lora = adapter.lora(name, product)?;
+        for_each_linear(&mut self.layers, &self.config.architecture, |linear, linear_name| {
+            let lora = adapter.lora(name, linear_name)?;
             lora.map_or(Ok(()), |lora| lora.merge_into(&linear.weight))
         })?;
         self.active.retain(|active| active != name);
@@ -456,9 +462,9 @@ impl Model {
     /// [`Error::Input`] if there is no adapter of that name.
     pub fn remove_adapter(&mut self, name: &str) -> Result<()> {
         self.adapter(name)?;
-        self.adapters.retain(|other, adapter| match &adapter.config {
-            AdapterConfig::Fusion(names) => other != name && !names.iter().any(|one| one == name),
-            _ => other != name,
+        self.adapters.retain(|key, adapter| match &adapter.config {
+            AdapterConfig::Fusion(names) => key != name && !names.iter().any(|fused| fused == name),
+            _ => key != name,
         });
         self.active.retain(|active| self.adapters.contains_key(active));
         self.attach_adapters()
@@ -467,26 +473,26 @@ impl Model {
 
 /// Validates an adapter's name, which is also used as a folder name and in parameter names.
 pub(crate) fn check_name(name: &str) -> Result<()> {
-    let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    match !name.is_empty() && name.chars().all(known) {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    match !name.is_empty() && name.chars().all(is_allowed) {
         true => Ok(()),
         false => Err(Error::input("adapter", "ASCII letters, digits, - and _", name)),
     }
 }
 
-/// Calls `with` for every linear layer that adapters may change, with its full name.
-fn each_product(
+/// Calls `change` for every linear layer that adapters may change, with its full name.
+fn for_each_linear(
     layers: &mut [Layer],
     architecture: &Architecture,
-    mut with: impl FnMut(&mut Linear, &str) -> Result<()>,
+    mut change: impl FnMut(&mut Linear, &str) -> Result<()>,
 ) -> Result<()> {
     for (index, layer) in (0..).zip(layers) {
         let layer_name = architecture.names().layer(index);
         let parts = layer.parts();
         let joined = parts.joined.into_iter().flat_map(|joined| joined.layers);
         let linear = joined.chain(parts.linear);
-        for (linear, (product, _)) in linear.zip(architecture.names().products) {
-            with(linear, &format!("{layer_name}.{product}"))?;
+        for (linear, (linear_name, _)) in linear.zip(architecture.names().linear_layers) {
+            change(linear, &format!("{layer_name}.{linear_name}"))?;
         }
     }
     Ok(())

@@ -2,8 +2,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::adapters::{BERT_PRODUCTS, DEBERTA_PRODUCTS, DISTIL_PRODUCTS, EURO_PRODUCTS};
-use crate::adapters::{LoraTarget, MODERN_PRODUCTS};
+use crate::adapters::{BERT_LINEAR, DEBERTA_LINEAR, DISTIL_LINEAR, EURO_LINEAR};
+use crate::adapters::{LoraTarget, MODERN_LINEAR};
 use crate::fields::Keys;
 use crate::{DebertaV2, EuroBert, ModernBert};
 
@@ -89,7 +89,7 @@ pub(crate) struct Names {
     pub(crate) layer: &'static str,
     /// Linear layers that adapters may change, named without the layer's prefix, and their targets;
     /// layers that share one input come first.
-    pub(crate) products: &'static [(&'static str, &'static [LoraTarget])],
+    pub(crate) linear_layers: &'static [(&'static str, &'static [LoraTarget])],
     /// The norms after attention and at the end of a layer, if the layer has them.
     pub(crate) norms: [&'static str; 2],
     /// Dense layer and norm of the masked-LM head, if every model of the architecture has them.
@@ -113,7 +113,7 @@ const XLM_ROBERTA: Names = Names {
     word_embeddings: "roberta.embeddings.word_embeddings.weight",
     types: Some("roberta.embeddings.token_type_embeddings.weight"),
     layer: "roberta.encoder.layer.",
-    products: BERT_PRODUCTS,
+    linear_layers: BERT_LINEAR,
     norms: ["attention.output.LayerNorm", "output.LayerNorm"],
     lm_head: ["lm_head.dense", "lm_head.layer_norm"],
     decoder: "lm_head.decoder.weight",
@@ -168,7 +168,7 @@ const MODERN_BERT: Names = Names {
     word_embeddings: "model.embeddings.tok_embeddings.weight",
     types: None,
     layer: "model.layers.",
-    products: MODERN_PRODUCTS,
+    linear_layers: MODERN_LINEAR,
     decoder: "decoder.weight",
     lm_bias: "decoder.bias",
     decoder_bias: "decoder.bias",
@@ -191,7 +191,7 @@ const EURO_BERT: Names = Names {
     word_embeddings: "model.embed_tokens.weight",
     types: None,
     layer: "model.layers.",
-    products: EURO_PRODUCTS,
+    linear_layers: EURO_LINEAR,
     decoder: "lm_head.weight",
     lm_bias: "lm_head.bias",
     decoder_bias: "lm_head.bias",
@@ -210,7 +210,7 @@ const DEBERTA_V2: Names = Names {
     word_embeddings: "deberta.embeddings.word_embeddings.weight",
     types: Some("deberta.embeddings.token_type_embeddings.weight"),
     layer: "deberta.encoder.layer.",
-    products: DEBERTA_PRODUCTS,
+    linear_layers: DEBERTA_LINEAR,
     ..BERT
 };
 
@@ -235,7 +235,7 @@ const DISTIL_BERT: Names = Names {
     word_embeddings: "distilbert.embeddings.word_embeddings.weight",
     types: None,
     layer: "distilbert.transformer.layer.",
-    products: DISTIL_PRODUCTS,
+    linear_layers: DISTIL_LINEAR,
     norms: ["sa_layer_norm", "output_layer_norm"],
     lm_head: ["vocab_transform", "vocab_layer_norm"],
     decoder: "vocab_projector.weight",
@@ -295,7 +295,7 @@ impl Architecture {
         self.names().pad_positions
     }
 
-    /// Prefix of the names of its transformers classes.
+    /// Returns the prefix of the names of its transformers classes.
     pub(crate) fn class_prefix(&self) -> &'static str {
         self.names().class
     }
@@ -357,7 +357,10 @@ impl Names {
     /// Returns this architecture's name for XLM-R's `key` in `config.json`; `None` if there is no
     /// such key.
     pub(crate) fn key<'a>(&self, key: &'a str) -> Option<&'a str> {
-        self.keys.iter().find(|(usual, _)| *usual == key).map_or(Some(key), |(_, own)| *own)
+        self.keys
+            .iter()
+            .find(|(xlm_r_key, _)| *xlm_r_key == key)
+            .map_or(Some(key), |(_, own_key)| *own_key)
     }
 
     /// Returns the name of a layer, without a trailing dot.
@@ -368,7 +371,7 @@ impl Names {
     /// Returns the part of a parameter's name after the layer index and its dot, if it belongs to a
     /// layer.
     pub(crate) fn within_layer<'a>(&self, name: &'a str) -> Option<&'a str> {
-        name.strip_prefix(self.layer)?.split_once('.').map(|(_, rest)| rest)
+        name.strip_prefix(self.layer)?.split_once('.').map(|(_, suffix)| suffix)
     }
 
     /// Adds the encoder's prefix, which checkpoints of the bare encoder omit.
@@ -378,13 +381,13 @@ impl Names {
     }
 }
 
-/// Access to keys by XLM-R's names, translated to an architecture's own names.
-pub(crate) struct OwnKeys<'a, K>(pub(crate) &'a mut K, pub(crate) Names);
+/// Access to keys by XLM-R's names, which are translated to an architecture's names.
+pub(crate) struct TranslatedKeys<'a, K>(pub(crate) &'a mut K, pub(crate) Names);
 
-impl<K: Keys> Keys for OwnKeys<'_, K> {
+impl<K: Keys> Keys for TranslatedKeys<'_, K> {
     fn key<T: DeserializeOwned + Serialize>(&mut self, key: &str, expected: &str, value: &mut T) {
-        if let Some(own) = self.1.key(key) {
-            self.0.key(own, expected, value);
+        if let Some(key) = self.1.key(key) {
+            self.0.key(key, expected, value);
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Batch {
     distances: Option<Distances>,
     /// Position of each token, `[N]` i64 in the batch's layout; absent if the model has position
     /// embeddings only.
-    of_tokens: Option<Tensor>,
+    token_positions: Option<Tensor>,
 }
 
 impl Batch {
@@ -34,17 +34,17 @@ impl Batch {
         joined: bool,
     ) -> Result<Self> {
         let on_cpu = rows.device == Device::Cpu;
-        let pack = match config.architecture {
-            Architecture::ModernBert(_) => !joined && (train || on_cpu) && tokens_first(&rows),
+        let is_packed = match config.architecture {
+            Architecture::ModernBert(_) => !joined && (train || on_cpu) && has_right_padding(&rows),
             Architecture::DebertaV2(_) | Architecture::EuroBert(_) => train,
             _ => train || on_cpu,
         };
-        let packing = if pack { Packing::of(&rows, config, kind)? } else { None };
+        let packing = if is_packed { Packing::of(&rows, config, kind)? } else { None };
         // Packed attention needs no mask; DeBERTa's attention runs on the padded batch.
         let masked = packing.is_none() || matches!(config.architecture, Architecture::DebertaV2(_));
         let rows = if masked { rows.with_mask()? } else { rows };
         let seeds = DropoutSeeds::for_batch(&rows, packing.as_ref(), train)?;
-        Ok(Self { rows, packing, seeds, rotary: None, distances: None, of_tokens: None })
+        Ok(Self { rows, packing, seeds, rotary: None, distances: None, token_positions: None })
     }
 
     /// Adds token positions, `[N]` i64 in the batch's layout, if the architecture has rotary or
@@ -52,20 +52,20 @@ impl Batch {
     /// from their indices in the row.
     pub(crate) fn with_positions(
         self,
-        of_tokens: impl FnOnce() -> Result<Tensor>,
+        token_positions: impl FnOnce() -> Result<Tensor>,
         joined: bool,
         config: &Config,
         kind: Kind,
     ) -> Result<Self> {
         let (mut rotary, mut distances) = (None, None);
         let tokens = if let Some(angles) = config.architecture.rotary() {
-            let (tokens, packed) = (of_tokens()?, self.packing.is_some());
+            let (tokens, packed) = (token_positions()?, self.packing.is_some());
             let positions =
                 Positions::new(&tokens, joined, &self.rows, packed, config, angles, kind)?;
             rotary = Some(positions);
             tokens
         } else if let Architecture::DebertaV2(deberta) = &config.architecture {
-            let tokens = of_tokens()?;
+            let tokens = token_positions()?;
             let padded = match (&self.packing, joined) {
                 (_, false) => None,
                 (None, true) => Some(tokens.f_view([self.rows.batch, self.rows.length])?),
@@ -78,11 +78,12 @@ impl Batch {
         } else {
             return Ok(self);
         };
-        Ok(Self { rotary, distances, of_tokens: Some(tokens), ..self })
+        Ok(Self { rotary, distances, token_positions: Some(tokens), ..self })
     }
 
     pub(crate) fn rotary(&self) -> Result<&Positions> {
-        let absent = || Error::input("states", "of a model with rotary positions", "of another");
+        let absent =
+            || Error::input("states", "states of a model with rotary positions", "other states");
         self.rotary.as_ref().ok_or_else(absent)
     }
 
@@ -91,36 +92,44 @@ impl Batch {
     }
 
     /// Returns the tokens' positions, `[N]` i64 in the batch's layout.
-    pub(crate) fn of_tokens(&self) -> Result<&Tensor> {
-        let absent = || Error::input("states", "of a model whose layers read positions", "others");
-        self.of_tokens.as_ref().ok_or_else(absent)
+    pub(crate) fn token_positions(&self) -> Result<&Tensor> {
+        let absent =
+            || Error::input("states", "states of a model with token positions", "other states");
+        self.token_positions.as_ref().ok_or_else(absent)
     }
 
     /// Copies the ids to the device in a single transfer; each is `[B, L]`, or `[N]` if the batch
     /// is packed.
     pub(crate) fn upload(&self, ids: &Ids<Vec<i64>>) -> Result<Ids<Tensor>> {
         let (rows, packed) = (&self.rows, self.packing.is_some());
-        let laid_out = |list: &Vec<i64>| -> Vec<i64> {
-            let Some(kept) = rows.kept.as_ref().filter(|_| packed) else { return list.clone() };
-            list.iter().zip(kept).filter(|(_, keep)| **keep == 1).map(|(&id, _)| id).collect()
+        let in_layout = |list: &Vec<i64>| -> Vec<i64> {
+            let Some(token_mask) = rows.token_mask.as_ref().filter(|_| packed) else {
+                return list.clone();
+            };
+            list.iter().zip(token_mask).filter(|(_, mask)| **mask == 1).map(|(&id, _)| id).collect()
         };
-        let token_ids = laid_out(&ids.token_ids);
+        let token_ids = in_layout(&ids.token_ids);
         let pad = ids.pad.filter(|pad| token_ids.contains(pad));
-        let mut lists = vec![token_ids, laid_out(&ids.positions)];
-        lists.extend(ids.types.as_ref().map(laid_out));
+        let mut lists = vec![token_ids, in_layout(&ids.positions)];
+        lists.extend(ids.types.as_ref().map(in_layout));
         let count = i64::try_from(lists.len()).unwrap_or(i64::MAX);
-        let all = Tensor::f_from_slice(&lists.concat())?;
-        let all = match packed {
-            true => all.f_view([count, -1])?,
-            false => all.f_view([count, rows.batch, rows.length])?,
+        let stacked = Tensor::f_from_slice(&lists.concat())?;
+        let stacked = match packed {
+            true => stacked.f_view([count, -1])?,
+            false => stacked.f_view([count, rows.batch, rows.length])?,
         };
-        let all = torch_ext::upload(&all, rows.device)?;
-        let types = ids.types.as_ref().map(|_| all.f_select(0, 2)).transpose()?;
-        Ok(Ids { token_ids: all.f_select(0, 0)?, positions: all.f_select(0, 1)?, types, pad })
+        let stacked = torch_ext::upload(&stacked, rows.device)?;
+        let types = ids.types.as_ref().map(|_| stacked.f_select(0, 2)).transpose()?;
+        Ok(Ids {
+            token_ids: stacked.f_select(0, 0)?,
+            positions: stacked.f_select(0, 1)?,
+            types,
+            pad,
+        })
     }
 
     /// Converts `[B, L, …]` to the batch's layout.
-    pub(crate) fn laid_out(&self, padded: &Tensor) -> Result<Tensor> {
+    pub(crate) fn to_layout(&self, padded: &Tensor) -> Result<Tensor> {
         match &self.packing {
             None => Ok(padded.shallow_clone()),
             Some(packing) => packing.pack(padded),
@@ -130,8 +139,10 @@ impl Batch {
 
 /// Returns whether all padding is on the right, so that tokens have the same positions in a packed
 /// row.
-fn tokens_first(rows: &Rows) -> bool {
+fn has_right_padding(rows: &Rows) -> bool {
     let length = usize::try_from(rows.length).unwrap_or(1);
-    let first = |row: &[i64]| row.is_sorted_by(|a, b| a >= b);
-    rows.kept.as_ref().is_none_or(|kept| kept.chunks(length.max(1)).all(first))
+    let is_right_padded = |row: &[i64]| row.is_sorted_by(|a, b| a >= b);
+    rows.token_mask
+        .as_ref()
+        .is_none_or(|token_mask| token_mask.chunks(length.max(1)).all(is_right_padded))
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::adapter_fusion::AdapterFusion;
-use crate::adapters::behind_layers;
+use crate::adapters::adapter_positions;
 use crate::dropout::DropoutSeeds;
 use crate::layers::{LayerNorm, Linear, Lookup};
 use crate::parameters::{Init, Spec};
@@ -18,15 +18,15 @@ use crate::{Activation, Config, Error, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BottleneckConfig {
-    /// Reduction factor: the inner width is the model's width divided by this, rounded down, at
-    /// least 1.
+    /// Reduction factor: the inner width is the model's width divided by it, rounded down, at least
+    /// 1.
     pub reduction: i64,
-    /// f
+    /// Activation f.
     pub activation: Activation,
 }
 
 impl Default for BottleneckConfig {
-    /// A sixteenth of the width, ReLU.
+    /// Reduction factor 16 and ReLU.
     fn default() -> Self {
         Self { reduction: 16, activation: Activation::Relu }
     }
@@ -43,13 +43,13 @@ impl BottleneckConfig {
         file: &str,
     ) -> Result<Vec<Spec>> {
         if self.reduction < 1 {
-            let expected = "an integer from 1 on";
+            let expected = "an integer of at least 1";
             return Err(Error::config(file, "reduction_factor", expected, self.reduction));
         }
         let hidden = config.hidden_size;
         let inner = (hidden / self.reduction).max(1);
         let mut specs = Vec::new();
-        for (layer, place) in behind_layers(config) {
+        for (layer, position) in adapter_positions(config) {
             for (part, file_part, outputs, inputs) in [
                 ("adapter_down", "adapter_down.0", inner, hidden),
                 ("adapter_up", "adapter_up", hidden, inner),
@@ -58,7 +58,7 @@ impl BottleneckConfig {
                     ("weight", &[outputs, inputs][..], Init::Normal),
                     ("bias", &[outputs], Init::Zeros),
                 ] {
-                    let stored = format!("{layer}.{place}.adapters.{name}.{file_part}.{leaf}");
+                    let stored = format!("{layer}.{position}.adapters.{name}.{file_part}.{leaf}");
                     let spec = Spec::new(format!("{adapter}{layer}.{part}.{leaf}"), shape, init);
                     specs.push(Spec { stored: Some(stored), ..spec });
                 }
@@ -95,35 +95,35 @@ impl Bottleneck {
 
 /// Module after the last linear layer of an encoder layer.
 #[derive(Clone, Debug)]
-pub(crate) enum Behind {
-    One(Bottleneck),
-    Fused(Vec<Bottleneck>, AdapterFusion),
+pub(crate) enum OutputAdapter {
+    Bottleneck(Bottleneck),
+    Fusion(Vec<Bottleneck>, AdapterFusion),
 }
 
-impl Behind {
+impl OutputAdapter {
     /// Returns the tensor that replaces `u` in the sum with the residual `x`, `[.., H]` each; `u`
     /// itself without an adapter. `norm` is the norm of the sum, if any.
     pub(crate) fn apply(
-        behind: Option<&Self>,
+        output_adapter: Option<&Self>,
         u: Tensor,
         x: &Tensor,
         norm: Option<&LayerNorm>,
         seeds: &DropoutSeeds,
     ) -> Result<Tensor> {
-        let Some(behind) = behind else { return Ok(u) };
+        let Some(output_adapter) = output_adapter else { return Ok(u) };
         let sum = u.f_add(x)?;
         let t = norm.map_or(Ok(sum.shallow_clone()), |norm| norm.apply_to_states(&sum))?;
-        let added = match behind {
-            Self::One(bottleneck) => bottleneck.apply(&t)?,
-            Self::Fused(bottlenecks, fusion) => fusion.apply(&t, bottlenecks, seeds)?,
+        let output = match output_adapter {
+            Self::Bottleneck(bottleneck) => bottleneck.apply(&t)?,
+            Self::Fusion(bottlenecks, fusion) => fusion.apply(&t, bottlenecks, seeds)?,
         };
-        Ok(added.f_add(&u)?)
+        Ok(output.f_add(&u)?)
     }
 
     pub(crate) fn linear(&mut self) -> Vec<&mut Linear> {
         match self {
-            Self::One(bottleneck) => bottleneck.linear().into(),
-            Self::Fused(bottlenecks, AdapterFusion { query, key, value, .. }) => {
+            Self::Bottleneck(bottleneck) => bottleneck.linear().into(),
+            Self::Fusion(bottlenecks, AdapterFusion { query, key, value, .. }) => {
                 let fusion = [query, key, value];
                 bottlenecks.iter_mut().flat_map(Bottleneck::linear).chain(fusion).collect()
             }

@@ -9,13 +9,13 @@ use crate::checkpoint::{HEADS, INDEX, weight_files};
 use crate::{Error, Result};
 
 /// Writes a copy of the model folder `from` to `out`, without its weights and the files selected by
-/// `skips`; `change` adds the missing files. `replace` allows the copy to replace another model
-/// folder.
+/// `is_skipped`; `change` adds the missing files. `replace` allows the copy to replace another
+/// model folder.
 pub(crate) fn write<R>(
     from: &Path,
     out: &Path,
     replace: bool,
-    skips: &dyn Fn(&Path, &str) -> bool,
+    is_skipped: &dyn Fn(&Path, &str) -> bool,
     change: impl FnOnce(&Path) -> Result<R>,
 ) -> Result<R> {
     if out.exists() {
@@ -27,22 +27,22 @@ pub(crate) fn write<R>(
     let temporary = tempfile::Builder::new().prefix(".model-").tempdir_in(parent);
     let temporary = temporary.map_err(|error| Error::io(parent, error))?;
     let new_folder = temporary.path().join("model");
-    copy_unless(&|path, name| is_weights(path, name) || skips(path, name), from, &new_folder)?;
-    let changed = change(&new_folder)?;
+    copy_unless(&|path, name| is_weights(path, name) || is_skipped(path, name), from, &new_folder)?;
+    let result = change(&new_folder)?;
     let former = temporary.path().join("former");
-    let replaced = out.exists();
-    if replaced {
+    let replaces = out.exists();
+    if replaces {
         fs::rename(out, &former).map_err(|error| Error::io(out, error))?;
     }
     if let Err(error) = fs::rename(&new_folder, out) {
-        if replaced {
+        if replaces {
             // The temporary folder, which contains the former model, is deleted afterwards.
             fs::rename(&former, out).map_err(|error| Error::io(out, error))?;
         }
         return Err(Error::io(out, error));
     }
     atomic_file::sync_folder_of(out).map_err(|error| Error::io(out, error))?;
-    Ok(changed)
+    Ok(result)
 }
 
 /// The tensors to write, with their names.
@@ -91,14 +91,14 @@ fn check_replaced(model: &Path, out: &Path, replace: bool) -> Result<()> {
         let hint = "; give another --out, or replace it with --force";
         return refuse(std::io::ErrorKind::AlreadyExists, hint);
     }
-    let real = |path: &Path| fs::canonicalize(path).map_err(|error| Error::io(path, error));
-    let (model, replaced) = (real(model)?, real(out)?);
+    let canonical = |path: &Path| fs::canonicalize(path).map_err(|error| Error::io(path, error));
+    let (model, replaced) = (canonical(model)?, canonical(out)?);
     if model.starts_with(&replaced) || replaced.starts_with(&model) {
-        let hint = "; --out is the folder of --model, give another";
+        let hint = "; --out must not be the folder of --model";
         return refuse(std::io::ErrorKind::InvalidInput, hint);
     }
     if !out.join("config.json").is_file() {
-        let hint = "; --force replaces model folders only, and this has no config.json";
+        let hint = "; --force only replaces model folders, and this folder has no config.json";
         return refuse(std::io::ErrorKind::AlreadyExists, hint);
     }
     Ok(())
@@ -109,21 +109,21 @@ const OTHER_WEIGHTS: [&str; 8] = ["bin", "h5", "msgpack", "ot", "onnx", "onnx_da
 const OTHER_FOLDERS: [&str; 2] = ["onnx", "openvino"];
 
 fn is_weights(path: &Path, name: &str) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     name.starts_with('.')
-        || (name.starts_with("model") && ending == "safetensors")
-        || OTHER_WEIGHTS.contains(&ending)
+        || (name.starts_with("model") && extension == "safetensors")
+        || OTHER_WEIGHTS.contains(&extension)
         || OTHER_FOLDERS.contains(&name)
         || [INDEX, HEADS].contains(&name)
 }
 
-fn copy_unless(skips: &dyn Fn(&Path, &str) -> bool, from: &Path, to: &Path) -> Result<()> {
+fn copy_unless(is_skipped: &dyn Fn(&Path, &str) -> bool, from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).map_err(|error| Error::io(to, error))?;
     let io = |error| Error::io(from, error);
     for entry in fs::read_dir(from).map_err(io)? {
         let path = entry.map_err(io)?.path();
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        if skips(&path, name) {
+        if is_skipped(&path, name) {
             continue;
         }
         if path.is_dir() {

@@ -11,8 +11,8 @@ use crate::{Error, Result};
 
 pub(crate) const SINGLE: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
-/// Weights with matrices in 8 bits. Programs that do not know these would read them as floats, so
-/// the file has a name that they do not open.
+/// Weights with 8-bit matrices. Programs without support for them would load the integers as
+/// weights, so the file has a name that such programs do not open.
 pub(crate) const QUANTIZED: &str = "model.int8.safetensors";
 /// File with heads other than the one named by `config.json`.
 pub(crate) const HEADS: &str = "heads.safetensors";
@@ -34,7 +34,7 @@ struct StoredTensor {
 pub(crate) struct Checkpoint {
     files: Vec<TensorFile>,
     tensors: BTreeMap<String, StoredTensor>,
-    /// Names that occur only in `heads.safetensors`.
+    /// Tensor names that occur only in `heads.safetensors`.
     pub(crate) spare: BTreeSet<String>,
     /// Whether weights are checked but not read.
     pub(crate) headers_only: bool,
@@ -47,7 +47,7 @@ struct ShardIndex {
 }
 
 impl Checkpoint {
-    /// Opens the files of a folder; `names` are those of its architecture.
+    /// Opens the files of a folder; `names` are the names of its architecture.
     pub(crate) fn open(folder: &Path, names: Names) -> Result<Self> {
         let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
         let quantized = folder.join(QUANTIZED);
@@ -77,7 +77,7 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Adds all tensors of a file, or those in `only`.
+    /// Adds all tensors of a file, or only the tensors in `only`.
     fn add(&mut self, file: TensorFile, only: Option<&BTreeSet<String>>) -> Result<()> {
         let number = self.files.len();
         for name in file.names() {
@@ -110,7 +110,7 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Returns all names with the prefix, except the scales of 8-bit matrices.
+    /// Returns all tensor names, with the encoder's prefix, except the scales of 8-bit matrices.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str).filter(|name| {
             let values = name.strip_suffix(SCALE).and_then(|values| self.dtype(values));
@@ -197,7 +197,7 @@ pub(crate) fn read_weight(
 fn check_shape(file: &TensorFile, name: &str, shape: &[i64], source: &str) -> Result<()> {
     match file.shape(name) {
         Some(got) if got != shape => {
-            Err(stored(file, name, format!("shape {shape:?} {source}"), format!("{got:?}")))
+            Err(stored_error(file, name, format!("shape {shape:?} {source}"), format!("{got:?}")))
         }
         _ => Ok(()),
     }
@@ -208,12 +208,12 @@ fn check_weight(file: &TensorFile, name: &str, shape: &[i64], source: &str) -> R
     if let Some(dtype) = file.dtype(name)
         && !matches!(dtype.as_str(), "F32" | "F16" | "BF16")
     {
-        return Err(stored(file, name, "dtype F32, F16 or BF16".into(), dtype));
+        return Err(stored_error(file, name, "dtype F32, F16 or BF16".into(), dtype));
     }
     Ok(())
 }
 
-fn stored(file: &TensorFile, name: &str, expected: String, got: String) -> Error {
+fn stored_error(file: &TensorFile, name: &str, expected: String, got: String) -> Error {
     Error::Stored { path: file.path().to_owned(), tensor: name.to_owned(), expected, got }
 }
 
@@ -256,8 +256,9 @@ fn shards(folder: &Path, index: &Path) -> Result<BTreeMap<PathBuf, BTreeSet<Stri
     let mut shards: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
     for (tensor, shard) in parsed.weight_map {
         let mut parts = Path::new(&shard).components();
-        let plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
-        if !plain || shard.contains(['/', '\\']) {
+        let is_file_name =
+            matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+        if !is_file_name || shard.contains(['/', '\\']) {
             let reason = format!(
                 "tensor {tensor} is stored in {shard:?}, which is not a file of this folder"
             );

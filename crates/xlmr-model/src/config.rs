@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::architecture::{NAMES, OwnKeys};
+use crate::architecture::{NAMES, TranslatedKeys};
 use crate::fields::{COUNT, FLAG, Fields, Keys, RATE, brief};
 use crate::{
     Activation, Architecture, DebertaV2, DistilBert, Error, EuroBert, Head, ModernBert, Result,
@@ -63,7 +63,7 @@ pub struct Config {
     pub architectures: Vec<String>,
     /// Label names by id, for the classification heads; two unnamed labels if absent.
     pub id2label: Option<BTreeMap<i64, String>>,
-    /// All other keys, untouched.
+    /// All other keys, unchanged.
     pub extra: BTreeMap<String, Value>,
 }
 
@@ -281,16 +281,16 @@ impl Config {
             fields.take("architectures", "a list of class names", None)?;
         config.architectures = names.unwrap_or_default();
         config.id2label = fields.labels()?;
-        config.extra = fields.rest()?;
+        config.extra = fields.remaining()?;
         // 8-bit weights are converted to floats on loading, and saved as floats.
-        config.extra.retain(|key, value| key != quantize::KEY || !quantize::is_ours(value));
+        config.extra.retain(|key, value| key != quantize::KEY || !quantize::is_polyqa_int8(value));
         config.check(file)?;
         Ok(config)
     }
 
     /// Reads or writes the keys that map to one field each.
     fn keys(&mut self, keys: &mut impl Keys) {
-        let keys = &mut OwnKeys(keys, self.architecture.names());
+        let keys = &mut TranslatedKeys(keys, self.architecture.names());
         keys.key("vocab_size", COUNT, &mut self.vocab_size);
         keys.key("hidden_size", COUNT, &mut self.hidden_size);
         keys.key("num_hidden_layers", COUNT, &mut self.num_hidden_layers);
@@ -386,7 +386,7 @@ impl Config {
             return refuse("layer_norm_eps", expected, &self.layer_norm_eps);
         }
         if names.key("layer_norm_eps").is_none() && self.layer_norm_eps != 1e-12 {
-            let expected = "1e-12, which this architecture always has";
+            let expected = "1e-12, the fixed value of this architecture";
             return refuse("layer_norm_eps", expected, &self.layer_norm_eps);
         }
         if !(self.initializer_range >= 0.0 && self.initializer_range.is_finite()) {
@@ -439,19 +439,19 @@ impl Config {
             return refuse("num_labels", &expected, &brief(value));
         }
         if let Some(value) = self.extra_value(quantize::KEY) {
-            let expected = "null, or that of `xlmr-model quantize`; save the model without \
-                            quantisation first";
+            let expected = "null, or the value written by `xlmr-model quantize`; save the model \
+                            without quantisation first";
             return refuse(quantize::KEY, expected, &brief(value));
         }
-        for (key, fine) in [("is_decoder", false), ("add_cross_attention", false)] {
-            if self.extra.get(key).is_some_and(|value| value != &json!(fine)) {
+        for (key, supported) in [("is_decoder", false), ("add_cross_attention", false)] {
+            if self.extra.get(key).is_some_and(|value| value != &json!(supported)) {
                 return refuse(key, "false; only encoders are supported", &"true");
             }
         }
-        // ModernBERT's files may have this key too (mmBERT: "sans_pos"); it is not used there.
-        let embeds = self.architecture.rotary().is_none();
+        // In ModernBERT's files (mmBERT: "sans_pos"), this key has no effect.
+        let has_absolute_positions = self.architecture.rotary().is_none();
         if let Some(value) = self.extra_value("position_embedding_type")
-            && embeds
+            && has_absolute_positions
             && value != "absolute"
         {
             return refuse("position_embedding_type", "\"absolute\"", &value);
@@ -480,7 +480,7 @@ impl Config {
         }
     }
 
-    /// Returns the number of labels of the classification heads; 2 if no label is named, as in
+    /// Returns the number of labels of the classification heads; 2 without label names, as in
     /// transformers.
     pub fn num_labels(&self) -> i64 {
         match &self.id2label {
@@ -500,8 +500,8 @@ impl Config {
             Some(name) => {
                 let heads = Head::all(self.num_labels());
                 let class = |head: &Head| head.class(&self.architecture);
-                let found = heads.into_iter().find(|head| class(head) == *name);
-                found.ok_or_else(|| {
+                let head = heads.into_iter().find(|head| class(head) == *name);
+                head.ok_or_else(|| {
                     let expected = format!("one of {}", heads.each_ref().map(class).join(", "));
                     Error::config("config.json", "architectures", expected, format!("{name:?}"))
                 })
@@ -529,44 +529,44 @@ impl Config {
 
     /// Converts the configuration to the JSON object of `config.json`.
     pub fn to_json(&self) -> Value {
-        let mut all: BTreeMap<String, Value> = self.extra.clone();
+        let mut json: BTreeMap<String, Value> = self.extra.clone();
         if let Some(labels) = &self.id2label {
             let by_id: Map<String, Value> =
                 labels.iter().map(|(id, name)| (id.to_string(), json!(name))).collect();
             let by_name: Map<String, Value> =
                 labels.iter().map(|(id, name)| (name.clone(), json!(id))).collect();
-            all.insert("id2label".into(), Value::Object(by_id));
-            all.insert("label2id".into(), Value::Object(by_name));
+            json.insert("id2label".into(), Value::Object(by_id));
+            json.insert("label2id".into(), Value::Object(by_name));
         }
-        all.insert("model_type".into(), json!(self.architecture.model_type()));
-        all.insert("architectures".into(), json!(self.architectures));
+        json.insert("model_type".into(), json!(self.architecture.model_type()));
+        json.insert("architectures".into(), json!(self.architectures));
         let mut config = self.clone();
         if let Architecture::EuroBert(euro) = &mut config.architecture {
-            euro.write(&mut all);
+            euro.write(&mut json);
             // The default in transformers is the published models' id, which small vocabularies
             // lack. The value is not used.
             if self.vocab_size <= EuroBert::MASK_TOKEN_ID {
-                all.entry("mask_token_id".into()).or_insert(json!(self.pad_token_id));
+                json.entry("mask_token_id".into()).or_insert(json!(self.pad_token_id));
             }
         }
         if let Architecture::DebertaV2(deberta) = &mut config.architecture {
-            deberta.write(&mut all);
+            deberta.write(&mut json);
         }
         if let Architecture::DistilBert(_) = &config.architecture {
             config.classifier_dropout.get_or_insert(config.hidden_dropout_prob);
         }
         if let Architecture::ModernBert(modern) = &mut config.architecture {
             config.classifier_dropout.get_or_insert(0.0);
-            modern.write(&mut all);
+            modern.write(&mut json);
             // Tokens before and after a text.
             for (key, id) in
                 [("cls_token_id", self.bos_token_id), ("sep_token_id", self.eos_token_id)]
             {
-                all.entry(key.into()).or_insert(json!(id));
+                json.entry(key.into()).or_insert(json!(id));
             }
         }
-        config.keys(&mut all);
-        Value::Object(all.into_iter().collect())
+        config.keys(&mut json);
+        Value::Object(json.into_iter().collect())
     }
 
     /// Writes a `config.json`, atomically.

@@ -39,7 +39,7 @@ pub struct DebertaV2 {
     pub token_types: bool,
     /// Dropout before the dense layer of the sequence classification head.
     pub pooler_dropout: f64,
-    /// Activation after this dense layer.
+    /// Activation after the dense layer of the sequence classification head.
     pub pooler_hidden_act: Activation,
     /// Whether the masked-LM head is BERT's (`cls.predictions`), transformers' default; otherwise
     /// the head of the published models (`lm_predictions.lm_head`).
@@ -66,7 +66,7 @@ impl Default for DebertaV2 {
     }
 }
 
-/// Keys that list the parts of relative attention, and their values.
+/// Keys with lists of options, and the supported values.
 const TERMS: (&str, [&str; 2]) = ("pos_att_type", ["c2p", "p2c"]);
 const NORM: (&str, [&str; 1]) = ("norm_rel_ebd", ["layer_norm"]);
 
@@ -115,18 +115,18 @@ impl DebertaV2 {
     }
 
     /// Returns the maximum relative distance; larger distances are not distinguished.
-    pub(crate) fn farthest(&self, max_position_embeddings: i64) -> i64 {
+    pub(crate) fn max_distance(&self, max_position_embeddings: i64) -> i64 {
         match self.max_relative_positions {
             ..1 => max_position_embeddings,
-            some => some,
+            limit => limit,
         }
     }
 
     /// Returns the number of embedded distances per side: half the rows of their table.
     pub(crate) fn span(&self, max_position_embeddings: i64) -> i64 {
         match self.position_buckets {
-            ..1 => self.farthest(max_position_embeddings),
-            some => some,
+            ..1 => self.max_distance(max_position_embeddings),
+            limit => limit,
         }
     }
 
@@ -140,13 +140,13 @@ impl DebertaV2 {
     ) -> Result<()> {
         let refuse =
             |key: &str, expected: &str, got: String| Err(Error::config(file, key, expected, got));
-        for (key, fine) in [
+        for (key, required) in [
             ("embedding_size", hidden),
             ("pooler_hidden_size", hidden),
             ("attention_head_size", depth),
         ] {
-            if let Some(value) = extra.get(key).filter(|&value| *value != json!(fine)) {
-                return refuse(key, &format!("{fine}, the value of hidden_size"), brief(value));
+            if let Some(value) = extra.get(key).filter(|&value| *value != json!(required)) {
+                return refuse(key, &format!("{required}, the value of hidden_size"), brief(value));
             }
         }
         let convolution = extra.get("conv_kernel_size").filter(|&value| *value != json!(0));
@@ -154,19 +154,19 @@ impl DebertaV2 {
             let expected = "0; the convolution of DeBERTa v2's largest models is not supported";
             return refuse("conv_kernel_size", expected, brief(value));
         }
-        let farthest = self.farthest(positions);
-        if farthest > 1 << 24 {
+        let max_distance = self.max_distance(positions);
+        if max_distance > 1 << 24 {
             let expected = "an integer up to 16777216";
-            return refuse("max_relative_positions", expected, farthest.to_string());
+            return refuse("max_relative_positions", expected, max_distance.to_string());
         }
         let buckets = self.position_buckets;
         if buckets > 0 && !(4..=1 << 20).contains(&buckets) {
             let expected = "an integer from 4 to 1048576, or -1 for none";
             return refuse("position_buckets", expected, buckets.to_string());
         }
-        if buckets > 0 && farthest <= buckets / 2 + 1 {
+        if buckets > 0 && max_distance <= buckets / 2 + 1 {
             let expected = format!("more than position_buckets / 2 + 1 = {}", buckets / 2 + 1);
-            return refuse("max_relative_positions", &expected, farthest.to_string());
+            return refuse("max_relative_positions", &expected, max_distance.to_string());
         }
         if !(0.0..=1.0).contains(&self.pooler_dropout) {
             let expected = "a probability from 0 to 1";
@@ -180,15 +180,15 @@ impl DebertaV2 {
     }
 
     /// Writes the keys of `config.json`.
-    pub(crate) fn write(&mut self, all: &mut BTreeMap<String, Value>) {
-        self.keys(all);
+    pub(crate) fn write(&mut self, json: &mut BTreeMap<String, Value>) {
+        self.keys(json);
         let (key, [content, position]) = TERMS;
         let mut terms = Vec::new();
         terms.extend(self.content_to_position.then_some(content));
         terms.extend(self.position_to_content.then_some(position));
-        all.insert(key.into(), json!(terms));
+        json.insert(key.into(), json!(terms));
         let (key, [norm]) = NORM;
-        all.insert(key.into(), json!(if self.norm_rel_ebd { norm } else { "none" }));
+        json.insert(key.into(), json!(if self.norm_rel_ebd { norm } else { "none" }));
     }
 }
 
@@ -199,7 +199,7 @@ fn parse_terms<const N: usize>(
     (key, supported): (&str, [&str; N]),
 ) -> Result<[bool; N]> {
     let names = supported.join(" and ");
-    let expected = format!("a list, or one text with | between them, of {names}, or null");
+    let expected = format!("a list of {names}, one text with | separators, or null");
     let value: Value = fields.take(key, &expected, Value::Null)?;
     let refuse = || fields.refuse(key, &expected, brief(&value));
     let text = match &value {

@@ -51,9 +51,9 @@ impl Disentangled {
     ) -> Result<Self> {
         let relative =
             deberta.relative_attention.then(|| Relative::new(get, config, deberta, name));
-        let extra = [deberta.content_to_position, deberta.position_to_content];
+        let optional_terms = [deberta.content_to_position, deberta.position_to_content];
         Ok(Self {
-            terms: extra
+            terms: optional_terms
                 .into_iter()
                 .fold(1.0, |terms, is_enabled| terms + f64::from(u8::from(is_enabled))),
             heads: config.num_attention_heads,
@@ -94,9 +94,9 @@ impl Disentangled {
         let mask = match (bias, &rows.mask) {
             (Some(bias), Some(mask)) => {
                 let options = (bias.f_kind()?, bias.device());
-                let hidden = Tensor::f_zeros(mask.size(), options)?
+                let padding_bias = Tensor::f_zeros(mask.size(), options)?
                     .f_masked_fill(&mask.f_logical_not()?, f64::NEG_INFINITY)?;
-                Some(bias.f_add(&hidden)?)
+                Some(bias.f_add(&padding_bias)?)
             }
             (bias, mask) => bias.or_else(|| mask.as_ref().map(Tensor::shallow_clone)),
         };
@@ -147,11 +147,11 @@ impl Relative {
         let mut sum = None;
         if self.content_to_position {
             let layer = self.key.as_ref().unwrap_or(projected.key_layer);
-            sum = Some(distances.of_queries(query, &by_head(layer, query_scale)?)?);
+            sum = Some(distances.query_scores(query, &by_head(layer, query_scale)?)?);
         }
         if self.position_to_content {
             let layer = self.query.as_ref().unwrap_or(projected.query_layer);
-            let scores = distances.of_keys(key, &by_head(layer, key_scale)?)?;
+            let scores = distances.key_scores(key, &by_head(layer, key_scale)?)?;
             sum = Some(match sum {
                 None => scores,
                 Some(sum) => sum.f_add(&scores)?,
@@ -163,18 +163,18 @@ impl Relative {
 
 /// Distances between the tokens of each row, as rows of the distance embeddings.
 pub(crate) struct Distances {
-    /// First row that may occur; only rows that may occur are used.
+    /// First row that can occur; only rows that can occur are used.
     first: i64,
     count: i64,
     index: Index,
 }
 
-/// Rows of distances, i64, counted from the first row that may occur.
+/// Rows of distances, i64, counted from the first row that can occur.
 enum Index {
     /// `[2 L - 1]`: distances of a query from L - 1 after its key down to L - 1 before it.
-    Shift(Tensor),
+    ByShift(Tensor),
     /// `[B, 1, L, L]`: distances of each query to each key.
-    Each(Tensor),
+    ByPair(Tensor),
 }
 
 impl Distances {
@@ -192,10 +192,10 @@ impl Distances {
         let position_limit = config.max_position_embeddings;
         let span = deberta.span(position_limit);
         let max_distance = if positions.is_some() { position_limit } else { rows.length } - 1;
-        let farthest =
+        let max_bucket =
             bucket(&Tensor::from(max_distance), deberta, position_limit)?.int64_value(&[]);
-        let first = (span - farthest).max(0);
-        let count = (span + farthest + 1).min(2 * span) - first;
+        let first = (span - max_bucket).max(0);
+        let count = (span + max_bucket + 1).min(2 * span) - first;
         let row = |distances: &Tensor| -> Result<Tensor> {
             let rows = bucket(distances, deberta, position_limit)?.f_add_scalar(span - first)?;
             Ok(rows.f_clamp(0, count - 1)?)
@@ -205,11 +205,11 @@ impl Distances {
                 let options = (Kind::Int64, Device::Cpu);
                 let shifts =
                     Tensor::f_arange_start_step(max_distance, -max_distance - 1, -1, options)?;
-                Index::Shift(torch_ext::upload(&row(&shifts)?, rows.device)?)
+                Index::ByShift(torch_ext::upload(&row(&shifts)?, rows.device)?)
             }
-            Some(at) => {
-                let offsets = at.f_unsqueeze(2)?.f_sub(&at.f_unsqueeze(1)?)?;
-                Index::Each(row(&offsets)?.f_unsqueeze(1)?)
+            Some(positions) => {
+                let offsets = positions.f_unsqueeze(2)?.f_sub(&positions.f_unsqueeze(1)?)?;
+                Index::ByPair(row(&offsets)?.f_unsqueeze(1)?)
             }
         };
         Ok(Some(Self { first, count, index }))
@@ -217,19 +217,19 @@ impl Distances {
 
     /// Computes the dot products of queries with the embeddings of their distances to each key,
     /// `[B, heads, L, L]`. Queries are `[B, heads, L, D]`, distance embeddings `[heads, D, rows]`.
-    fn of_queries(&self, states: &Tensor, distances: &Tensor) -> Result<Tensor> {
+    fn query_scores(&self, states: &Tensor, distances: &Tensor) -> Result<Tensor> {
         let (batch, heads, length, _) = states.size4()?;
         // One matmul per head over all rows.
         let states = states.f_transpose(0, 1)?.f_flatten(1, 2)?;
         match &self.index {
-            Index::Each(index) => {
+            Index::ByPair(index) => {
                 let scores = states.f_matmul(distances)?.f_view([heads, batch, length, -1])?;
                 let index = index.f_expand([-1, heads, -1, -1], false)?;
                 Ok(scores.f_transpose(0, 1)?.f_gather(-1, &index, false)?)
             }
             // There is one column per shift. A query's keys start one column before those of the
             // previous query, so that the result is a strided view.
-            Index::Shift(index) => {
+            Index::ByShift(index) => {
                 let scores = states.f_matmul(&distances.f_index_select(-1, index)?)?;
                 let width = 2 * length - 1;
                 let strides = [length * width, batch * length * width, width - 1, 1];
@@ -240,19 +240,19 @@ impl Distances {
 
     /// Computes the dot product of each key with the embedding of its distance to each query: `[B,
     /// heads, L, L]`, queries in rows.
-    fn of_keys(&self, states: &Tensor, distances: &Tensor) -> Result<Tensor> {
-        let backwards = match &self.index {
-            Index::Each(index) => Index::Each(index.f_transpose(-1, -2)?),
-            Index::Shift(index) => Index::Shift(index.f_flip([0])?),
+    fn key_scores(&self, states: &Tensor, distances: &Tensor) -> Result<Tensor> {
+        let reversed_index = match &self.index {
+            Index::ByPair(index) => Index::ByPair(index.f_transpose(-1, -2)?),
+            Index::ByShift(index) => Index::ByShift(index.f_flip([0])?),
         };
-        let reversed = Self { index: backwards, ..*self };
-        Ok(reversed.of_queries(states, distances)?.f_transpose(-1, -2)?)
+        let reversed = Self { index: reversed_index, ..*self };
+        Ok(reversed.query_scores(states, distances)?.f_transpose(-1, -2)?)
     }
 }
 
 /// Maps distances, i64, to buckets: one bucket per near distance, logarithmic buckets beyond.
 fn bucket(distances: &Tensor, deberta: &DebertaV2, max_positions: i64) -> Result<Tensor> {
-    let (buckets, farthest) = (deberta.position_buckets, deberta.farthest(max_positions));
+    let (buckets, max_distance) = (deberta.position_buckets, deberta.max_distance(max_positions));
     if buckets < 1 {
         return Ok(distances.shallow_clone());
     }
@@ -260,7 +260,7 @@ fn bucket(distances: &Tensor, deberta: &DebertaV2, max_positions: i64) -> Result
     // equally.
     let middle = buckets / 2;
     let far_distances = distances.f_abs()?.f_clamp_min(middle)?;
-    let log_range = ((farthest - 1) as f64 / middle as f64) as f32;
+    let log_range = ((max_distance - 1) as f64 / middle as f64) as f32;
     let log_range = Tensor::from(log_range).f_log()?.f_to_device(distances.device())?;
     let steps =
         far_distances.f_div_scalar(middle)?.f_log()?.f_div(&log_range)?.f_mul_scalar(middle - 1)?;
@@ -277,20 +277,21 @@ mod tests {
     /// buckets with transformers 5.23.0 (`make_log_bucket_position`).
     #[test]
     fn buckets_are_those_of_transformers() {
-        for (position_buckets, farthest, sum, moment, some) in [
+        for (position_buckets, max_distance, sum, moment, expected) in [
             (256, 512, 87_297, 27_457_213, [128, 129, 192, 255, 255]),
             (256, 4096, 892_752, 1_988_883_487, [128, 129, 230, 255, 255]),
             (32, 128, 3074, 226_327, [16, 17, 27, 31, 31]),
         ] {
             let deberta = DebertaV2 { position_buckets, ..DebertaV2::v3() };
-            let distances = Tensor::arange(farthest, (Kind::Int64, Device::Cpu));
-            let buckets = bucket(&distances, &deberta, farthest).unwrap();
+            let distances = Tensor::arange(max_distance, (Kind::Int64, Device::Cpu));
+            let buckets = bucket(&distances, &deberta, max_distance).unwrap();
             assert_eq!(buckets.sum(Kind::Int64).int64_value(&[]), sum);
             assert_eq!((&buckets * &distances).sum(Kind::Int64).int64_value(&[]), moment);
             let middle = position_buckets / 2;
-            let at = [middle, middle + 1, farthest / 2, farthest - 2, farthest - 1];
-            assert_eq!(at.map(|at| buckets.int64_value(&[at])), some);
-            assert_eq!(bucket(&-&distances, &deberta, farthest).unwrap(), -buckets);
+            let indices =
+                [middle, middle + 1, max_distance / 2, max_distance - 2, max_distance - 1];
+            assert_eq!(indices.map(|index| buckets.int64_value(&[index])), expected);
+            assert_eq!(bucket(&-&distances, &deberta, max_distance).unwrap(), -buckets);
         }
     }
 }

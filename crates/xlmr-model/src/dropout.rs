@@ -5,34 +5,35 @@ use torch_ext::{dropout_factors_like, token_offsets};
 use crate::Result;
 use crate::packing::{Packing, Rows};
 
-/// Seeds of dropout in one pass: the offsets of its tokens.
+/// Seeds of dropout in one pass: the offsets of the batch's tokens.
 pub(crate) struct DropoutSeeds {
     pub(crate) train: bool,
     /// Offset of each token ([`token_offsets`]), padded or packed like the batch. Empty without
     /// dropout, and on a GPU, whose generator does not use offsets.
-    pub(crate) places: Tensor,
+    pub(crate) offsets: Tensor,
 }
 
 impl DropoutSeeds {
     /// Creates seeds for a batch `[rows, length]` on `device`.
     pub(crate) fn new(rows: i64, length: i64, device: Device, train: bool) -> Result<Self> {
-        let by_place = train && device == Device::Cpu;
-        let places = if by_place { token_offsets(rows, length)? } else { token_offsets(0, 0)? };
-        Ok(Self { train, places })
+        let uses_offsets = train && device == Device::Cpu;
+        let offsets =
+            if uses_offsets { token_offsets(rows, length)? } else { token_offsets(0, 0)? };
+        Ok(Self { train, offsets })
     }
 
     /// Creates seeds for an encoder's batch.
     pub(crate) fn for_batch(rows: &Rows, packing: Option<&Packing>, train: bool) -> Result<Self> {
         let padded = Self::new(rows.batch, rows.length, rows.device, train)?;
         match packing {
-            Some(packing) if !padded.places.size().contains(&0) => {
-                let places = packing.pack(&padded.places.f_view([rows.batch, rows.length])?)?;
-                Ok(Self { places, ..padded })
+            Some(packing) if !padded.offsets.size().contains(&0) => {
+                let offsets = packing.pack(&padded.offsets.f_view([rows.batch, rows.length])?)?;
+                Ok(Self { offsets, ..padded })
             }
             // Packed attention requires offsets even without dropout.
             Some(packing) if rows.device == Device::Cpu => {
-                let places = Tensor::f_zeros(packing.tokens(), (Kind::Int64, Device::Cpu))?;
-                Ok(Self { places, ..padded })
+                let offsets = Tensor::f_zeros(packing.tokens(), (Kind::Int64, Device::Cpu))?;
+                Ok(Self { offsets, ..padded })
             }
             _ => Ok(padded),
         }
@@ -40,11 +41,11 @@ impl DropoutSeeds {
 
     /// Returns the seeds of a packed batch in the padded layout.
     pub(crate) fn padded(&self, packing: &Packing) -> Result<Self> {
-        let places = match self.places.size().contains(&0) {
-            true => self.places.shallow_clone(),
-            false => packing.unpack(&self.places.f_unsqueeze(1)?)?.f_flatten(0, -1)?,
+        let offsets = match self.offsets.size().contains(&0) {
+            true => self.offsets.shallow_clone(),
+            false => packing.unpack(&self.offsets.f_unsqueeze(1)?)?.f_flatten(0, -1)?,
         };
-        Ok(Self { train: self.train, places })
+        Ok(Self { train: self.train, offsets })
     }
 
     /// Creates seeds for hidden states `[B, H]` or `[B, L, H]` of a head.
@@ -64,15 +65,16 @@ impl DropoutSeeds {
             return Ok(x);
         }
         match x.device() {
-            Device::Cpu => Ok(x.f_mul(&dropout_factors_like(&x, &self.places, p)?)?),
+            Device::Cpu => Ok(x.f_mul(&dropout_factors_like(&x, &self.offsets, p)?)?),
             _ => Ok(x.f_dropout(p, true)?),
         }
     }
 
-    /// Creates seeds for `count` rows, from `first` on, of a table shared by all rows of the batch.
+    /// Creates seeds for the rows `first..first + count` of a table that all rows of the batch
+    /// share.
     pub(crate) fn for_table(&self, first: i64, count: i64) -> Result<Self> {
-        let places = Tensor::f_arange_start(first, first + count, (Kind::Int64, Device::Cpu))?;
-        Ok(Self { train: self.train, places })
+        let offsets = Tensor::f_arange_start(first, first + count, (Kind::Int64, Device::Cpu))?;
+        Ok(Self { train: self.train, offsets })
     }
 
     /// Computes `dropout(softmax(Q Kᵀ / √D + mask)) V` for `[B, heads, L, D]`. A bool `mask` is
@@ -104,8 +106,8 @@ impl DropoutSeeds {
         let (batch, _, length, _) = probabilities.size4()?;
         // Each head has its own offset: [B, heads, L].
         let head = Tensor::f_arange(heads, (Kind::Int64, Device::Cpu))?.f_view([1, heads, 1])?;
-        let places = self.places.f_view([batch, 1, length])?.f_mul_scalar(heads)?.f_add(&head)?;
-        let factors = dropout_factors_like(&probabilities, &places.f_flatten(0, 2)?, p)?;
+        let offsets = self.offsets.f_view([batch, 1, length])?.f_mul_scalar(heads)?.f_add(&head)?;
+        let factors = dropout_factors_like(&probabilities, &offsets.f_flatten(0, 2)?, p)?;
         let dropped = probabilities.f_mul(&factors)?;
         Ok(dropped.f_matmul(&value.f_to_kind(dropped.f_kind()?)?)?)
     }

@@ -7,7 +7,7 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::Attention;
 
 use crate::batch::Batch;
-use crate::bottleneck::Behind;
+use crate::bottleneck::OutputAdapter;
 use crate::disentangled::{Disentangled, Projected};
 use crate::dropout::DropoutSeeds;
 use crate::eurobert::EuroLayer;
@@ -31,7 +31,7 @@ pub(crate) struct Embeddings {
     /// Projection from the embeddings' width to the hidden size, if they differ.
     project: Option<Linear>,
     /// Whether the gradient of token embeddings is sparse in training.
-    many_words: bool,
+    is_large_vocabulary: bool,
 }
 
 /// Minimum number of elements of token embeddings with a sparse gradient: 64 MiB in float32. Such a
@@ -59,7 +59,6 @@ impl Embeddings {
                 (Some(norm), config.hidden_dropout_prob, positions)
             }
         };
-        let leaves_out = config.architecture.is_roberta();
         let project = format!("{}embeddings_project", names.prefix);
         let project =
             (width != config.hidden_size).then(|| Linear::new(get, &project)).transpose()?;
@@ -68,10 +67,14 @@ impl Embeddings {
             positions,
             types: names.types.map(get).transpose()?,
             norm,
-            unused_position: if leaves_out { config.pad_token_id } else { -1 },
+            unused_position: if config.architecture.is_roberta() {
+                config.pad_token_id
+            } else {
+                -1
+            },
             dropout,
             project,
-            many_words: config.vocab_size.saturating_mul(width) >= LARGE_VOCABULARY,
+            is_large_vocabulary: config.vocab_size.saturating_mul(width) >= LARGE_VOCABULARY,
         })
     }
 
@@ -86,10 +89,10 @@ impl Embeddings {
         let mut sum = match embeds {
             Some(embeds) => {
                 let embeds = embeds.f_to_device(self.word_embeddings.device())?;
-                batch.laid_out(&embeds.f_to_kind(self.word_embeddings.f_kind()?)?)?
+                batch.to_layout(&embeds.f_to_kind(self.word_embeddings.f_kind()?)?)?
             }
             None => {
-                let sparse = batch.seeds.train && self.many_words;
+                let sparse = batch.seeds.train && self.is_large_vocabulary;
                 // Searching for `<pad>` on a GPU needs many kernels and a synchronisation.
                 let pad = ids.pad.unwrap_or(-1);
                 Tensor::f_embedding(&self.word_embeddings, &ids.token_ids, pad, false, sparse)?
@@ -114,14 +117,14 @@ impl Embeddings {
     }
 }
 
-/// The trainable parts of a layer.
+/// The trainable parts of a layer. `joined`, then `linear`, are in the order of
+/// [`Names::linear_layers`](crate::architecture::Names); layers that no adapter changes come last.
 pub(crate) struct EncoderParameters<'a> {
-    /// Linear layers, those that share an input first, in the order of [`Architecture::products`];
-    /// layers that no adapter changes come last.
+    /// Linear layers that share an input.
     pub(crate) joined: Vec<JoinedWeights<'a>>,
     pub(crate) linear: Vec<&'a mut Linear>,
     pub(crate) norms: Vec<&'a mut LayerNorm>,
-    pub(crate) behind: &'a mut Option<Behind>,
+    pub(crate) output_adapter: &'a mut Option<OutputAdapter>,
 }
 
 /// A layer of any architecture.
@@ -163,10 +166,10 @@ impl Layer {
         let mut casts = Vec::new();
         for parts in layers.iter_mut().map(Self::parts) {
             casts.extend(parts.joined.into_iter().flat_map(|joined| joined.casts(join)));
-            let behind = parts.behind.iter_mut().flat_map(Behind::linear);
-            casts.extend(parts.linear.into_iter().chain(behind).flat_map(Linear::casts));
-            let its_norms = parts.norms.into_iter().filter(|_| norms);
-            casts.extend(its_norms.flat_map(LayerNorm::casts));
+            let output_adapter = parts.output_adapter.iter_mut().flat_map(OutputAdapter::linear);
+            casts.extend(parts.linear.into_iter().chain(output_adapter).flat_map(Linear::casts));
+            let cast_norms = parts.norms.into_iter().filter(|_| norms);
+            casts.extend(cast_norms.flat_map(LayerNorm::casts));
         }
         cast_all(casts, kind)?;
         Ok(layers)
@@ -187,19 +190,19 @@ impl Layer {
     }
 
     /// Maps hidden states to hidden states, packed or padded as in `batch`.
-    pub(crate) fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
+    pub(crate) fn forward(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         match self {
-            Self::PostNorm(layer) => layer.step(hidden, batch),
-            Self::Modern(layer) => layer.step(hidden, batch),
-            Self::Euro(layer) => layer.step(hidden, batch),
+            Self::PostNorm(layer) => layer.forward(hidden, batch),
+            Self::Modern(layer) => layer.forward(hidden, batch),
+            Self::Euro(layer) => layer.forward(hidden, batch),
         }
     }
 
-    /// Computes [`step`](Self::step), but stores only `hidden` for the backward pass.
-    pub(crate) fn recomputed_step(&self, hidden: &Tensor, batch: &Rc<Batch>) -> Result<Tensor> {
+    /// Computes [`forward`](Self::forward), but stores only `hidden` for the backward pass.
+    pub(crate) fn recomputed_forward(&self, hidden: &Tensor, batch: &Rc<Batch>) -> Result<Tensor> {
         let (layer, batch) = (self.clone(), Rc::clone(batch));
         Ok(torch_ext::recompute(hidden, move |hidden| {
-            layer.step(hidden, &batch).map_err(|error| error.to_string())
+            layer.forward(hidden, &batch).map_err(|error| error.to_string())
         })?)
     }
 }
@@ -222,7 +225,7 @@ pub(crate) struct PostNormLayer {
     /// Dropout after `attention_dense`.
     attended_dropout: f64,
     hidden_dropout: f64,
-    behind: Option<Behind>,
+    output_adapter: Option<OutputAdapter>,
 }
 
 impl PostNormLayer {
@@ -230,9 +233,9 @@ impl PostNormLayer {
         let names = config.architecture.names();
         let name = names.layer(index);
         let linear = |target: LoraTarget| {
-            let product = names.products.iter().find(|(_, targets)| targets.contains(&target));
-            let product = product.map(|(product, _)| *product).unwrap_or_default();
-            Linear::new(get, &format!("{name}.{product}"))
+            let layer = names.linear_layers.iter().find(|(_, targets)| targets.contains(&target));
+            let linear_name = layer.map(|(linear_name, _)| *linear_name).unwrap_or_default();
+            Linear::new(get, &format!("{name}.{linear_name}"))
         };
         let [attention_norm, output_norm] = names.norms.map(|norm| {
             let name = format!("{name}.{norm}");
@@ -264,7 +267,7 @@ impl PostNormLayer {
             },
             hidden_dropout: config.hidden_dropout_prob,
             disentangled,
-            behind: None,
+            output_adapter: None,
         })
     }
 
@@ -272,16 +275,16 @@ impl PostNormLayer {
         let (mut joined, mut linear) = (Vec::new(), Vec::new());
         match &self.disentangled {
             None => joined.push(self.projections.parts()),
-            // Disentangled attention reads the weights of queries and keys separately.
+            // Disentangled attention uses the weights of queries and keys separately.
             Some(_) => linear.extend(&mut self.projections.layers),
         }
         linear.extend([&mut self.attention_dense, &mut self.intermediate, &mut self.output_dense]);
         linear.extend(self.disentangled.iter_mut().flat_map(Disentangled::linear));
         let norms = vec![&mut self.attention_norm, &mut self.output_norm];
-        EncoderParameters { joined, linear, norms, behind: &mut self.behind }
+        EncoderParameters { joined, linear, norms, output_adapter: &mut self.output_adapter }
     }
 
-    fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
+    fn forward(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         match &batch.packing {
             None => self.apply(hidden, batch),
             Some(packing) => self.apply_packed(hidden, packing, batch),
@@ -320,22 +323,22 @@ impl PostNormLayer {
         let wide = self.intermediate.apply_activated(&hidden, self.activation, seeds)?;
         let output =
             seeds.dropout(self.output_dense.apply_adapted(&wide, seeds)?, self.hidden_dropout)?;
-        let (behind, norm) = (self.behind.as_ref(), Some(&self.output_norm));
-        let output = Behind::apply(behind, output, &hidden, norm, seeds)?;
+        let (output_adapter, norm) = (self.output_adapter.as_ref(), Some(&self.output_norm));
+        let output = OutputAdapter::apply(output_adapter, output, &hidden, norm, seeds)?;
         self.output_norm.apply_to_states(&output.f_add(&hidden)?)
     }
 
     /// Applies the layer to packed tokens, `[N, H]` to `[N, H]`.
     fn apply_packed(&self, hidden: &Tensor, packing: &Packing, batch: &Batch) -> Result<Tensor> {
         let seeds = &batch.seeds;
-        let [hidden, low] = &residual_and_input(hidden)?;
-        let [query, key, value] = self.projections.apply(low, seeds)?;
+        let [hidden, input] = &residual_and_input(hidden)?;
+        let [query, key, value] = self.projections.apply(input, seeds)?;
         let attended = match &self.disentangled {
             None => {
                 let dropout = if seeds.train { self.attention_dropout } else { 0.0 };
                 let heads = self.heads;
                 let attention = Attention { heads, window: None, dropout };
-                packing.attend(&query, &key, &value, &seeds.places, &attention)?
+                packing.attend(&query, &key, &value, &seeds.offsets, &attention)?
             }
             // Disentangled attention is computed with padding, the rest of the layer without.
             Some(_) => {
@@ -347,14 +350,14 @@ impl PostNormLayer {
         let attended = self.attention_dense.apply_adapted(&attended, seeds)?;
         let hidden =
             self.attention_norm.apply_to_sum(&attended, hidden, seeds, self.attended_dropout)?;
-        let [hidden, low] = &residual_and_input(&hidden)?;
-        let wide = self.intermediate.apply_activated(low, self.activation, seeds)?;
+        let [hidden, input] = &residual_and_input(&hidden)?;
+        let wide = self.intermediate.apply_activated(input, self.activation, seeds)?;
         let mut output = self.output_dense.apply_adapted(&wide, seeds)?;
         let mut dropout = self.hidden_dropout;
-        if self.behind.is_some() {
-            let (behind, norm) = (self.behind.as_ref(), Some(&self.output_norm));
+        if self.output_adapter.is_some() {
+            let (output_adapter, norm) = (self.output_adapter.as_ref(), Some(&self.output_norm));
             output = seeds.dropout(output, dropout)?;
-            output = Behind::apply(behind, output, hidden, norm, seeds)?;
+            output = OutputAdapter::apply(output_adapter, output, hidden, norm, seeds)?;
             dropout = 0.0;
         }
         self.output_norm.apply_to_sum(&output, hidden, seeds, dropout)
@@ -362,7 +365,7 @@ impl PostNormLayer {
 }
 
 /// Returns hidden states as residual and as matmul input. On a GPU in half precision, float32
-/// hidden states are cast once for all layers that read them.
+/// hidden states are cast once for all layers that use them.
 fn residual_and_input(hidden: &Tensor) -> Result<[Tensor; 2]> {
     let device = hidden.device();
     if device != Device::Cpu

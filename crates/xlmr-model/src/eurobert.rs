@@ -2,14 +2,14 @@
 use tch::Tensor;
 
 use crate::batch::Batch;
-use crate::bottleneck::Behind;
+use crate::bottleneck::OutputAdapter;
 use crate::encoder::EncoderParameters;
 use crate::layers::{Joined, LayerNorm, Linear, Lookup};
 use crate::rotary::RotaryAttention;
 use crate::{Activation, Config, EuroBert, Result};
 
-/// Self-attention with shared keys and values and a gated feed-forward layer. Each reads normalised
-/// hidden states, and its output is added to the hidden states.
+/// Self-attention with shared keys and values, and a gated feed-forward layer. The input of each is
+/// normalised, and its output is added to the hidden states.
 #[derive(Clone, Debug)]
 pub(crate) struct EuroLayer {
     attention_norm: LayerNorm,
@@ -22,7 +22,7 @@ pub(crate) struct EuroLayer {
     activation: Activation,
     attention: RotaryAttention,
     key_value_heads: i64,
-    behind: Option<Behind>,
+    output_adapter: Option<OutputAdapter>,
 }
 
 impl EuroLayer {
@@ -51,11 +51,11 @@ impl EuroLayer {
             activation: config.hidden_act,
             attention: RotaryAttention {
                 heads,
-                reach: None,
+                window_radius: None,
                 dropout: config.attention_probs_dropout_prob,
             },
             key_value_heads: euro.key_value_heads(heads),
-            behind: None,
+            output_adapter: None,
         })
     }
 
@@ -63,15 +63,15 @@ impl EuroLayer {
         let joined = vec![self.projections.parts(), self.gate_up.parts()];
         let linear = vec![&mut self.attention_out, &mut self.down];
         let norms = vec![&mut self.attention_norm, &mut self.mlp_norm];
-        EncoderParameters { joined, linear, norms, behind: &mut self.behind }
+        EncoderParameters { joined, linear, norms, output_adapter: &mut self.output_adapter }
     }
 
     /// Maps hidden states to hidden states, packed or padded as in `batch`.
-    pub(crate) fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
+    pub(crate) fn forward(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         let seeds = &batch.seeds;
         let normed = self.attention_norm.apply_to_states(hidden)?;
         let [query, key, value] = self.projections.apply(&normed, seeds)?;
-        let (key, value) = (self.for_each_query(key)?, self.for_each_query(value)?);
+        let (key, value) = (self.repeat_for_queries(key)?, self.repeat_for_queries(value)?);
         let projected = Tensor::f_cat(&[query, key, value], -1)?;
         let attended = self.attention.apply(&projected, batch)?;
         let hidden = self.attention_out.apply_adapted(&attended, seeds)?.f_add(hidden)?;
@@ -79,17 +79,18 @@ impl EuroLayer {
         let [gate, up] = self.gate_up.apply(&normed, seeds)?;
         let gated = self.activation.apply(&gate)?.f_mul(&up)?;
         let output = self.down.apply_adapted(&gated, seeds)?;
-        let output = Behind::apply(self.behind.as_ref(), output, &hidden, None, seeds)?;
+        let output =
+            OutputAdapter::apply(self.output_adapter.as_ref(), output, &hidden, None, seeds)?;
         Ok(output.f_add(&hidden)?)
     }
 
     /// Repeats keys or values, `[.., key_value_heads * D]`, for each query head that shares them.
-    fn for_each_query(&self, shared: Tensor) -> Result<Tensor> {
-        let queries = self.attention.heads / self.key_value_heads;
-        if queries == 1 {
+    fn repeat_for_queries(&self, shared: Tensor) -> Result<Tensor> {
+        let group_size = self.attention.heads / self.key_value_heads;
+        if group_size == 1 {
             return Ok(shared);
         }
         let by_head = shared.f_unflatten(-1, [self.key_value_heads, -1])?;
-        Ok(by_head.f_repeat_interleave_self_int(queries, -2, None)?.f_flatten(-2, -1)?)
+        Ok(by_head.f_repeat_interleave_self_int(group_size, -2, None)?.f_flatten(-2, -1)?)
     }
 }

@@ -59,15 +59,15 @@ impl EuroBert {
     /// Reads the keys of a `config.json` and removes them, including the keys of the models' own
     /// code of 2025.
     pub(crate) fn read(fields: &mut Fields) -> Result<Self> {
-        let mut read = Self::default();
-        fields.key("clf_pooling", POOLING, &mut read.classifier_pooling);
-        read.keys(fields);
-        read.rope_theta = fields.take("rope_theta", RATE, read.rope_theta)?;
+        let mut options = Self::default();
+        fields.key("clf_pooling", POOLING, &mut options.classifier_pooling);
+        options.keys(fields);
+        options.rope_theta = fields.take("rope_theta", RATE, options.rope_theta)?;
         let rotary: Option<Value> = fields.take("rope_parameters", "an object", None)?;
-        read.rope_theta = theta(fields, "rope_parameters", rotary.as_ref(), read.rope_theta)?;
+        options.rope_theta = theta(fields, "rope_parameters", rotary.as_ref(), options.rope_theta)?;
         let scaling: Option<Value> = fields.take("rope_scaling", "null", None)?;
         match scaling {
-            None => Ok(read),
+            None => Ok(options),
             Some(scaling) => Err(fields.refuse("rope_scaling", "null", scaling.to_string())),
         }
     }
@@ -106,12 +106,12 @@ impl EuroBert {
     }
 
     /// Writes the keys of `config.json`, with θ under the keys of both transformers 4 and 5.
-    pub(crate) fn write(&mut self, all: &mut BTreeMap<String, Value>) {
-        self.keys(all);
+    pub(crate) fn write(&mut self, json: &mut BTreeMap<String, Value>) {
+        self.keys(json);
         let theta = self.rope_theta;
-        all.insert("rope_theta".into(), json!(theta));
+        json.insert("rope_theta".into(), json!(theta));
         let rotary = json!({"rope_type": "default", "rope_theta": theta});
-        all.insert("rope_parameters".into(), rotary);
+        json.insert("rope_parameters".into(), rotary);
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct Fields<'a> {
 impl Keys for Fields<'_> {
     fn key<T: DeserializeOwned + Serialize>(&mut self, key: &str, expected: &str, value: &mut T) {
         match self.read(key, expected) {
-            Ok(Some(read)) => *value = read,
+            Ok(Some(stored)) => *value = stored,
             Ok(None) => {}
             Err(error) => _ = self.first_error.get_or_insert(error),
         }
@@ -61,8 +61,8 @@ impl<'a> Fields<'a> {
     fn read<T: DeserializeOwned>(&mut self, key: &str, expected: &str) -> Result<Option<T>> {
         let Some(value) = self.remaining.remove(key) else { return Ok(None) };
         let got = brief(&value);
-        let read = serde_json::from_value(value).map(Some);
-        read.map_err(|_| self.refuse(key, expected, got))
+        let parsed = serde_json::from_value(value).map(Some);
+        parsed.map_err(|_| self.refuse(key, expected, got))
     }
 
     /// Removes and parses the value of `key`; returns `default` if the key is absent.
@@ -103,23 +103,28 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// The first error of [`Keys::key`].
-    pub(crate) fn rest(self) -> Result<BTreeMap<String, Value>> {
+    pub(crate) fn remaining(self) -> Result<BTreeMap<String, Value>> {
         self.first_error.map_or(Ok(self.remaining), Err)
     }
 }
 
-/// Returns θ of rotary positions: the value in the object `rotary` under `key`, else `usual`.
-/// Scaling is not supported.
-pub(crate) fn theta(fields: &Fields, key: &str, rotary: Option<&Value>, usual: f64) -> Result<f64> {
+/// Returns θ of rotary positions: `rope_theta` of the object `rotary`, else `default`. Scaling is
+/// not supported. `key` is the object's key, for error messages.
+pub(crate) fn theta(
+    fields: &Fields,
+    key: &str,
+    rotary: Option<&Value>,
+    default: f64,
+) -> Result<f64> {
     let rotary = match rotary {
-        None | Some(Value::Null) => return Ok(usual),
+        None | Some(Value::Null) => return Ok(default),
         Some(Value::Object(rotary)) => rotary,
         Some(other) => return Err(fields.refuse(key, "an object", other.to_string())),
     };
     let refuse = |part: &str, expected: &str, got: &Value| {
         fields.refuse(&format!("{key}.{part}"), expected, got.to_string())
     };
-    let mut theta = usual;
+    let mut theta = default;
     for (part, value) in rotary {
         match (part.as_str(), value) {
             (_, Value::Null) => {}

@@ -9,15 +9,15 @@ use crate::packing::Rows;
 use crate::{Error, Inputs, Model, Result, States};
 
 /// Layers of the fusion: the first `local` layers encode each text separately, the next `cross`
-/// layers encode both together, and the rest encode each separately.
+/// layers encode both texts together, and the remaining layers encode each separately.
 ///
 /// The default is FILTER's for question answering with XLM-R large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FusionConfig {
-    /// m, at most the number of layers.
+    /// Number m of local layers, at most the number of layers.
     pub local: usize,
-    /// k, limited to the remaining layers; 0 disables fusion.
+    /// Number k of cross layers, limited to the remaining layers; 0 disables fusion.
     pub cross: usize,
 }
 
@@ -48,14 +48,14 @@ impl FusionConfig {
 /// With `f` the layers of `model`: `h = f_{1..m}` of each text, `[g_t ; g_s] = f_{m+1..m+k}([h_t ;
 /// h_s])` under both masks, `z = f_{m+k+1..N}` of each. Positions restart in each text, and no
 /// embedding marks the texts; a local layer of ModernBERT attends to near positions in both texts.
-/// Without common layers, `target`'s hidden states equal those of [`Model::encode`] bit by bit,
+/// Without cross layers, `target`'s hidden states equal those of [`Model::encode`] bit by bit,
 /// also in training.
 ///
 /// With `train`, dropout of a row depends neither on other rows nor on padding.
 ///
 /// # Errors
-/// [`Error::Input`] if the two differ in their number of rows, a tensor does not fit the model, or
-/// there are fewer layers than `config.local`; [`Error::Torch`].
+/// [`Error::Input`] if `target` and `source` differ in their number of rows, a tensor does not fit
+/// the model, or there are fewer layers than `config.local`; [`Error::Torch`].
 ///
 /// # Example
 /// ```
@@ -88,19 +88,19 @@ pub fn fused(
     if cross_end == config.local {
         return Ok((model.encode(target, train)?, model.encode(source, train)?));
     }
-    let encode_alone = |inputs| model.run_layers(model.embed(inputs, train)?, 0..config.local);
-    let (target, source) = (encode_alone(target)?, encode_alone(source)?);
-    let seam = Seam::new(model, &target, &source)?;
-    let joined = seam.join(&target, &source)?;
+    let encode_separately = |inputs| model.run_layers(model.embed(inputs, train)?, 0..config.local);
+    let (target, source) = (encode_separately(target)?, encode_separately(source)?);
+    let mapping = JoinedBatch::new(model, &target, &source)?;
+    let joined = mapping.join(&target, &source)?;
     let joined = model.run_layers(joined, config.local..cross_end)?;
-    let [target, source] = seam.split(&joined, [&target, &source])?;
-    let end = |states| model.run_layers(states, cross_end..layers)?.padded();
-    Ok((end(target)?, end(source)?))
+    let [target, source] = mapping.split(&joined, [&target, &source])?;
+    let finish = |states| model.run_layers(states, cross_end..layers)?.padded();
+    Ok((finish(target)?, finish(source)?))
 }
 
-/// Positions of two batches' tokens in the joined batch. A joined row has the tokens of the first,
-/// then those of the second, then padding.
-struct Seam {
+/// Mapping of two batches' tokens to a joined batch. A joined row has the tokens of the first text,
+/// then the tokens of the second text, then padding.
+struct JoinedBatch {
     batch: Rc<Batch>,
     /// Index of each joined slot in the concatenated hidden states of both halves. Padding has the
     /// index one past the end.
@@ -109,20 +109,20 @@ struct Seam {
     split: [Tensor; 2],
 }
 
-impl Seam {
+impl JoinedBatch {
     fn new(model: &Model, target: &States, source: &States) -> Result<Self> {
         let halves = [Slots::of(&target.batch), Slots::of(&source.batch)];
         let [first, second] = &halves;
-        let lengths = first.of_row.iter().zip(&second.of_row).map(|(t, s)| t.len() + s.len());
+        let lengths = first.by_row.iter().zip(&second.by_row).map(|(t, s)| t.len() + s.len());
         let lengths: Vec<usize> = lengths.collect();
         // The length is at least 1, even if no row has a token.
         let max_length = lengths.iter().copied().max().unwrap_or(0).max(1);
-        let kept = lengths.iter().flat_map(|&length| {
+        let token_mask = lengths.iter().flat_map(|&length| {
             std::iter::repeat_n(1, length).chain(std::iter::repeat_n(0, max_length - length))
         });
         let (size, device) = (target.batch.rows.batch, target.batch.rows.device);
         let length = i64::try_from(max_length).unwrap_or(i64::MAX);
-        let rows = Rows::new(size, length, device, Some(kept.collect()));
+        let rows = Rows::new(size, length, device, Some(token_mask.collect()));
         let (config, kind) = (model.config(), model.kind()?);
         let batch = Batch::new(rows, config, kind, target.train, true)?;
 
@@ -130,12 +130,12 @@ impl Seam {
         let mut join = vec![first.count + second.count; joined.count];
         let mut split = halves.each_ref().map(|half| vec![joined.count; half.count]);
         for ((targets, sources), slots) in
-            first.of_row.iter().zip(&second.of_row).zip(&joined.of_row)
+            first.by_row.iter().zip(&second.by_row).zip(&joined.by_row)
         {
             let (to_target, to_source) = slots.split_at(targets.len().min(slots.len()));
             let [split_target, split_source] = &mut split;
-            connect(to_target, targets, 0, &mut join, split_target);
-            connect(to_source, sources, first.count, &mut join, split_source);
+            record_slots(to_target, targets, 0, &mut join, split_target);
+            record_slots(to_source, sources, first.count, &mut join, split_source);
         }
         let upload = |index: &[usize]| -> Result<Tensor> {
             let index: Vec<i64> =
@@ -146,31 +146,32 @@ impl Seam {
         let split = [upload(target_slots)?, upload(source_slots)?];
         let join = upload(&join)?;
         // Padding has position 0.
-        let of_tokens = || -> Result<Tensor> {
-            let (first, second) = (target.batch.of_tokens()?, source.batch.of_tokens()?);
+        let token_positions = || -> Result<Tensor> {
+            let (first, second) =
+                (target.batch.token_positions()?, source.batch.token_positions()?);
             let zero = Tensor::f_zeros(1, (Kind::Int64, device))?;
             let halves = [first, second, &zero];
             Ok(Tensor::f_cat(&halves, 0)?.f_index_select(0, &join)?)
         };
-        let batch = batch.with_positions(of_tokens, true, config, kind)?;
+        let batch = batch.with_positions(token_positions, true, config, kind)?;
         Ok(Self { batch: Rc::new(batch), join, split })
     }
 
     /// Computes `[h_t ; h_s]`.
     fn join(&self, target: &States, source: &States) -> Result<States> {
         let (first, second) = (flat(target)?, flat(source)?);
-        let hidden = laid_out(&first, Some(&second), &self.join, &self.batch)?;
-        let (batch, outside) = (Rc::clone(&self.batch), target.outside);
-        Ok(States { hidden, outside, batch, train: target.train })
+        let hidden = gather(&first, Some(&second), &self.join, &self.batch)?;
+        let (batch, output_kind) = (Rc::clone(&self.batch), target.output_kind);
+        Ok(States { hidden, output_kind, batch, train: target.train })
     }
 
     /// Returns `g_t` and `g_s` in the layout of `halves`.
     fn split(&self, joined: &States, halves: [&States; 2]) -> Result<[States; 2]> {
         let hidden = flat(joined)?;
         let part = |index: &Tensor, half: &States| -> Result<States> {
-            let hidden = laid_out(&hidden, None, index, &half.batch)?;
-            let (batch, outside) = (Rc::clone(&half.batch), half.outside);
-            Ok(States { hidden, outside, batch, train: half.train })
+            let hidden = gather(&hidden, None, index, &half.batch)?;
+            let (batch, output_kind) = (Rc::clone(&half.batch), half.output_kind);
+            Ok(States { hidden, output_kind, batch, train: half.train })
         };
         let ([first, second], [target, source]) = (&self.split, halves);
         Ok([part(first, target)?, part(second, source)?])
@@ -179,16 +180,16 @@ impl Seam {
 
 /// Records that slots `joined[n]` and `half[n]` hold the same token of a row; indices of the half
 /// start at `offset`.
-fn connect(
+fn record_slots(
     joined: &[usize],
     half: &[usize],
     offset: usize,
     join: &mut [usize],
     split: &mut [usize],
 ) {
-    for (&slot, &from) in joined.iter().zip(half) {
-        if let (Some(join), Some(split)) = (join.get_mut(slot), split.get_mut(from)) {
-            (*join, *split) = (offset + from, slot);
+    for (&slot, &half_slot) in joined.iter().zip(half) {
+        if let (Some(join), Some(split)) = (join.get_mut(slot), split.get_mut(half_slot)) {
+            (*join, *split) = (offset + half_slot, slot);
         }
     }
 }
@@ -203,7 +204,7 @@ fn flat(states: &States) -> Result<Tensor> {
 
 /// Gathers rows of `first` followed by `second` by `index`, in the layout of `batch`. An index past
 /// the end gives zeros.
-fn laid_out(
+fn gather(
     first: &Tensor,
     second: Option<&Tensor>,
     index: &Tensor,
@@ -221,7 +222,7 @@ fn laid_out(
 /// Memory slots of a batch's tokens.
 struct Slots {
     /// Slots of each row's tokens, in order.
-    of_row: Vec<Vec<usize>>,
+    by_row: Vec<Vec<usize>>,
     /// Total number of slots, including padding if the batch is not packed.
     count: usize,
 }
@@ -230,19 +231,20 @@ impl Slots {
     fn of(batch: &Batch) -> Self {
         let (rows, packed) = (&batch.rows, batch.packing.is_some());
         let length = usize::try_from(rows.length).unwrap_or(1);
-        let (mut of_row, mut count) = (Vec::new(), 0);
+        let (mut by_row, mut count) = (Vec::new(), 0);
         for row in 0..usize::try_from(rows.batch).unwrap_or(0) {
             let mut slots = Vec::with_capacity(length);
-            for at in row * length..(row + 1) * length {
-                let kept =
-                    rows.kept.as_ref().is_none_or(|kept| kept.get(at).is_some_and(|&k| k == 1));
-                if kept && !rows.empty.contains(&row) {
+            for offset in row * length..(row + 1) * length {
+                let token_mask = rows.token_mask.as_ref();
+                let is_token =
+                    token_mask.is_none_or(|mask| mask.get(offset).is_some_and(|&k| k == 1));
+                if is_token && !rows.empty.contains(&row) {
                     slots.push(count);
                 }
-                count += usize::from(kept || !packed);
+                count += usize::from(is_token || !packed);
             }
-            of_row.push(slots);
+            by_row.push(slots);
         }
-        Self { of_row, count }
+        Self { by_row, count }
     }
 }

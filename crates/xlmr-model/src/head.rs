@@ -33,17 +33,17 @@ impl Head {
     /// assert_eq!(Head::MaskedLm.class(&Architecture::Bert), "BertForMaskedLM");
     /// ```
     pub fn class(self, architecture: &Architecture) -> String {
-        let rest = match self {
+        let suffix = match self {
             Self::None => "Model",
             Self::MaskedLm => "ForMaskedLM",
             Self::Span => "ForQuestionAnswering",
             Self::TokenClassification { .. } => "ForTokenClassification",
             Self::SequenceClassification { .. } => "ForSequenceClassification",
         };
-        format!("{}{rest}", architecture.class_prefix())
+        format!("{}{suffix}", architecture.class_prefix())
     }
 
-    /// Returns all kinds of heads; classification heads get `labels` labels.
+    /// Returns all kinds of heads; classification heads have `labels` labels.
     pub(crate) fn all(labels: i64) -> [Self; 5] {
         [
             Self::None,

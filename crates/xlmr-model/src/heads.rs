@@ -15,8 +15,8 @@ struct PredictionHead {
 }
 
 impl PredictionHead {
-    /// Returns `None` for EuroBERT, whose decoder reads the hidden states directly.
-    fn of_lm(get: Lookup, config: &Config) -> Result<Option<Self>> {
+    /// Returns `None` for EuroBERT, whose decoder is applied to the hidden states directly.
+    fn for_lm(get: Lookup, config: &Config) -> Result<Option<Self>> {
         let names = config.architecture.names();
         let activation = match &config.architecture {
             Architecture::ModernBert(modern) => {
@@ -32,7 +32,7 @@ impl PredictionHead {
         Ok(Some(Self { dense: Linear::new(get, dense)?, activation, norm }))
     }
 
-    fn of_euro_spans(get: Lookup, config: &Config) -> Result<Self> {
+    fn for_euro_spans(get: Lookup, config: &Config) -> Result<Self> {
         let (width, eps) = (config.hidden_size, config.layer_norm_eps);
         Ok(Self {
             dense: Linear::with_bias(get, "qa_head.dense", false)?,
@@ -78,7 +78,7 @@ impl LmHead {
             }
             _ => get(names.lm_bias)?,
         };
-        Ok(Self { head: PredictionHead::of_lm(get, config)?, decoder, bias })
+        Ok(Self { head: PredictionHead::for_lm(get, config)?, decoder, bias })
     }
 
     pub(crate) fn transform(&self, hidden: &Tensor) -> Result<Tensor> {
@@ -108,7 +108,7 @@ impl SpanHead {
                 (Some(head), head_dropout(config), "qa_head.classifier")
             }
             Architecture::EuroBert(_) => {
-                let head = PredictionHead::of_euro_spans(get, config)?;
+                let head = PredictionHead::for_euro_spans(get, config)?;
                 (Some(head), head_dropout(config), "qa_head.classifier")
             }
             Architecture::DistilBert(distil) => (None, distil.qa_dropout, "qa_outputs"),
@@ -196,7 +196,7 @@ enum SequenceInner {
 
 impl SequenceHead {
     pub(crate) fn new(get: Lookup, config: &Config) -> Result<Self> {
-        let [dense, output] = Self::form(&config.architecture);
+        let [dense, output] = Self::layer_names(&config.architecture);
         let dense = || Linear::new(get, dense);
         let inner = match &config.architecture {
             Architecture::ModernBert(modern) => {
@@ -219,7 +219,7 @@ impl SequenceHead {
     }
 
     /// Returns the names of the dense layer and of the output layer.
-    pub(crate) fn form(architecture: &Architecture) -> [&'static str; 2] {
+    pub(crate) fn layer_names(architecture: &Architecture) -> [&'static str; 2] {
         match architecture {
             Architecture::Bert | Architecture::DebertaV2(_) => {
                 ["sequence_head.pooler.dense", "sequence_head.classifier"]
@@ -274,9 +274,9 @@ fn mean(hidden: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
         return Ok(hidden.f_mean_dim(1, false, None::<Kind>)?);
     };
     let mask = torch_ext::upload(mask, hidden.device())?.f_ne(0)?.f_unsqueeze(-1)?;
-    let kept = hidden.f_masked_fill(&mask.f_logical_not()?, 0.0)?;
+    let tokens = hidden.f_masked_fill(&mask.f_logical_not()?, 0.0)?;
     let counts = mask.f_sum_dim_intlist(1, false, Kind::Int64)?.f_clamp_min(1)?;
-    Ok(kept.f_sum_dim_intlist(1, false, None::<Kind>)?.f_div(&counts)?)
+    Ok(tokens.f_sum_dim_intlist(1, false, None::<Kind>)?.f_div(&counts)?)
 }
 
 fn head_dropout(config: &Config) -> f64 {

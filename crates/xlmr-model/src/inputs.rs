@@ -104,7 +104,7 @@ impl Inputs {
     /// [`Error::Input`] naming the first tensor with a shape, dtype, id or position that is invalid
     /// for a model of this configuration, and the position in it.
     pub fn check(&self, config: &Config) -> Result<()> {
-        Prepared::new(self, config, Device::Cpu).map(drop)
+        CheckedInputs::new(self, config, Device::Cpu).map(drop)
     }
 }
 
@@ -130,7 +130,7 @@ pub(crate) struct Ids<T> {
 }
 
 /// Checked inputs for a model on a device.
-pub(crate) struct Prepared {
+pub(crate) struct CheckedInputs {
     /// B * L elements each, row by row.
     pub(crate) ids: Ids<Vec<i64>>,
     pub(crate) rows: Rows,
@@ -139,7 +139,7 @@ pub(crate) struct Prepared {
 /// Computes XLM-R's position ids as in transformers: tokens other than `<pad>` count up from
 /// `pad_token_id + 1` in their row, `<pad>` has `pad_token_id`.
 ///
-/// `ids` holds rows of `length`; the result has the same layout.
+/// `ids` contains rows of `length` ids; the result has the same layout.
 pub fn position_ids(ids: &[i64], length: usize, pad_token_id: i64) -> Vec<i64> {
     let mut positions = Vec::with_capacity(ids.len());
     for row in ids.chunks(length.max(1)) {
@@ -155,7 +155,7 @@ pub fn position_ids(ids: &[i64], length: usize, pad_token_id: i64) -> Vec<i64> {
     positions
 }
 
-impl Prepared {
+impl CheckedInputs {
     pub(crate) fn new(inputs: &Inputs, config: &Config, device: Device) -> Result<Self> {
         let size = inputs.input_ids.size();
         let &[batch, length] = size.as_slice() else {
@@ -179,8 +179,8 @@ impl Prepared {
             None => (0..length).cycle().take(ids.len()).collect(),
         };
         let limit = format!(
-            "positions below max_position_embeddings = {} (at most {} tokens in a row; cut \
-             the input or window it)",
+            "positions below max_position_embeddings = {} (at most {} tokens in a row; \
+             truncate the input or split it into windows)",
             config.max_position_embeddings,
             config.max_length()
         );
@@ -202,13 +202,13 @@ impl Prepared {
             }
         };
 
-        let mut kept = None;
+        let mut token_mask = None;
         if let Some(tensor) = &inputs.attention_mask {
             let mask = read("attention_mask", tensor)?;
             in_range("attention_mask", &mask, length, 2, "1 for a token, 0 for padding")?;
-            kept = Some(mask);
+            token_mask = Some(mask);
         }
-        let rows = Rows::new(batch, length, device, kept);
+        let rows = Rows::new(batch, length, device, token_mask);
         if let Some(embeds) = &inputs.inputs_embeds {
             let (expected, got) = (vec![batch, length, config.embedding_size()], embeds.size());
             if got != expected || !embeds.is_floating_point() {
@@ -233,7 +233,8 @@ fn integers(name: &'static str, tensor: &Tensor, size: &[i64]) -> Result<Vec<i64
         return Err(Error::input(name, "an integer tensor, preferably int64", format!("{kind:?}")));
     }
     if tensor.size() != size {
-        let (expected, got) = (format!("{size:?} as input_ids"), format!("{:?}", tensor.size()));
+        let (expected, got) =
+            (format!("{size:?}, the shape of input_ids"), format!("{:?}", tensor.size()));
         return Err(Error::input(name, expected, got));
     }
     let flat = tensor.f_to_device(Device::Cpu)?.f_to_kind(Kind::Int64)?.f_reshape([-1i64])?;
@@ -248,11 +249,11 @@ fn in_range(
     end: i64,
     expected: &str,
 ) -> Result<()> {
-    let Some(at) = values.iter().position(|value| !(0..end).contains(value)) else {
+    let Some(index) = values.iter().position(|value| !(0..end).contains(value)) else {
         return Ok(());
     };
-    let at = i64::try_from(at).unwrap_or(i64::MAX);
+    let index = i64::try_from(index).unwrap_or(i64::MAX);
     let value = values.iter().find(|value| !(0..end).contains(*value)).copied().unwrap_or(-1);
-    let got = format!("{value} in row {}, column {}", at / length, at % length);
+    let got = format!("{value} in row {}, column {}", index / length, index % length);
     Err(Error::input(name, expected, got))
 }

@@ -51,7 +51,7 @@ pub struct KnowledgeHeads {
 
 /// The metadata of the file.
 #[derive(Deserialize, Serialize)]
-struct Layout {
+struct Metadata {
     #[serde(with = "StoredConfig")]
     config: KnowledgeConfig,
     relations: Vec<String>,
@@ -86,9 +86,9 @@ impl KnowledgeHeads {
     ) -> Result<Self> {
         let specs = specs(config, encoder.hidden_size, relations)?;
         let mut tensors = BTreeMap::new();
-        for (spec, trains) in specs {
-            let tensor = spec.fresh(encoder.initializer_range, seed, device)?;
-            tensors.insert(spec.name, (tensor.f_set_requires_grad(trains)?, trains));
+        for (spec, is_trainable) in specs {
+            let tensor = spec.initial_tensor(encoder.initializer_range, seed, device)?;
+            tensors.insert(spec.name, (tensor.f_set_requires_grad(is_trainable)?, is_trainable));
         }
         Self::assemble(config.clone(), relations.to_vec(), encoder.hidden_size, tensors)
     }
@@ -101,7 +101,7 @@ impl KnowledgeHeads {
     ) -> Result<Self> {
         let get = |name: &str| match tensors.get(name) {
             Some((tensor, _)) => Ok(tensor.shallow_clone()),
-            None => Err(Error::input("tensors", name, "none of that name")),
+            None => Err(Error::input("tensors", name, "no tensor of that name")),
         };
         let head = |name: &str| Projection::new(name, config.projection, &get);
         let [first, second, third, fourth] = HEADS;
@@ -115,7 +115,7 @@ impl KnowledgeHeads {
     /// Computes `z_q` of Eq. 1: the projected hidden states of the mentions' first tokens.
     ///
     /// # Shapes
-    /// - `states`: `[B, H]` float; returns the same
+    /// - `states`: `[B, H]` float; the result has the same shape
     /// - `domain_ids`: B integers, as in [`Projection::apply`]; empty without
     ///   [`batch_norm_domains`](KnowledgeConfig::batch_norm_domains)
     ///
@@ -140,7 +140,7 @@ impl KnowledgeHeads {
     /// relations' embeddings.
     ///
     /// # Shapes
-    /// - `subjects`: `[B, H]` float; returns the same
+    /// - `subjects`: `[B, H]` float; the result has the same shape
     /// - `relations`: `[B]` i64, indices into [`relations`](Self::relations); on the CPU they are
     ///   checked without waiting for a GPU
     /// - `domain_ids`: as in [`mep_query`](Self::mep_query)
@@ -155,12 +155,13 @@ impl KnowledgeHeads {
         train: bool,
     ) -> Result<Tensor> {
         let count = i64::try_from(self.relations.len()).unwrap_or(i64::MAX);
-        let outside = relations.f_lt(0)?.f_logical_or(&relations.f_ge(count)?)?;
+        let out_of_range = relations.f_lt(0)?.f_logical_or(&relations.f_ge(count)?)?;
         if relations.size() != [subjects.size().first().copied().unwrap_or(0)]
             || relations.kind() != Kind::Int64
-            || outside.f_any()?.f_int64_value(&[])? != 0
+            || out_of_range.f_any()?.f_int64_value(&[])? != 0
         {
-            let got = format!("{:?} {:?}, or one outside", relations.kind(), relations.size());
+            let got =
+                format!("{:?} {:?}, or an index out of range", relations.kind(), relations.size());
             return Err(Error::input("relations", format!("[B] Int64 in 0..{count}"), got));
         }
         let relations = torch_ext::upload(relations, self.table.device())?;
@@ -202,10 +203,10 @@ impl KnowledgeHeads {
         self.named(false)
     }
 
-    fn named(&self, trains: bool) -> Vec<(String, Tensor)> {
+    fn named(&self, is_trainable: bool) -> Vec<(String, Tensor)> {
         self.tensors
             .iter()
-            .filter(|(_, (_, requires_grad))| *requires_grad == trains)
+            .filter(|(_, (_, requires_grad))| *requires_grad == is_trainable)
             .map(|(name, (tensor, _))| (format!("knowledge.{name}"), tensor.shallow_clone()))
             .collect()
     }
@@ -234,7 +235,7 @@ impl KnowledgeHeads {
     /// [`Error::TorchExt`] naming the file.
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
         let path = folder.as_ref().join(FILE);
-        let layout = Layout { config: self.config.clone(), relations: self.relations.clone() };
+        let layout = Metadata { config: self.config.clone(), relations: self.relations.clone() };
         let layout = serde_json::to_string(&layout)
             .map_err(|source| Error::Json { path: path.clone(), source })?;
         let named = self.tensors.iter().map(|(name, (tensor, _))| (name.as_str(), tensor));
@@ -252,10 +253,10 @@ impl KnowledgeHeads {
         let path = folder.as_ref().join(FILE);
         let file = TensorFile::open(&path)?;
         let layout = file.metadata("knowledge").unwrap_or_default();
-        let Layout { config, relations } = serde_json::from_str(&layout)
+        let Metadata { config, relations } = serde_json::from_str(&layout)
             .map_err(|source| Error::Json { path: path.clone(), source })?;
         let mut tensors = BTreeMap::new();
-        for (spec, trains) in specs(&config, encoder.hidden_size, &relations)? {
+        for (spec, is_trainable) in specs(&config, encoder.hidden_size, &relations)? {
             let tensor = file.read(&spec.name)?;
             if tensor.size() != spec.shape || tensor.kind() != Kind::Float {
                 return Err(Error::Stored {
@@ -265,8 +266,8 @@ impl KnowledgeHeads {
                     got: format!("{:?} {:?}", tensor.kind(), tensor.size()),
                 });
             }
-            let tensor = tensor.f_to_device(device)?.f_set_requires_grad(trains)?;
-            tensors.insert(spec.name, (tensor, trains));
+            let tensor = tensor.f_to_device(device)?.f_set_requires_grad(is_trainable)?;
+            tensors.insert(spec.name, (tensor, is_trainable));
         }
         Self::assemble(config, relations, encoder.hidden_size, tensors)
     }
@@ -292,7 +293,7 @@ fn specs(config: &KnowledgeConfig, hidden: i64, relations: &[String]) -> Result<
     let mut sorted: Vec<&String> = relations.iter().collect();
     sorted.sort_unstable();
     if let Some([duplicate, _]) = sorted.windows(2).find(|pair| pair.first() == pair.last()) {
-        return Err(Error::input("relations", "each once", format!("{duplicate} twice")));
+        return Err(Error::input("relations", "each relation once", format!("{duplicate} twice")));
     }
     let mut specs: Vec<(Spec, bool)> = HEADS
         .iter()

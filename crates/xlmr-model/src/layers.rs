@@ -20,14 +20,15 @@ pub(crate) type Cast<'a> = (Vec<Parameter>, &'a mut Parameter);
 /// Casts parameters to `kind`: first all trainable groups at once, then all frozen groups, which
 /// need no gradient in the backward pass.
 pub(crate) fn cast_all(casts: Vec<Cast>, kind: Kind) -> Result<()> {
-    let trains = |(from, _): &Cast| from.iter().any(|parameter| parameter.requires_grad());
-    let (trained, frozen): (Vec<_>, Vec<_>) = casts.into_iter().partition(trains);
-    for casts in [trained, frozen] {
+    let is_trainable =
+        |(sources, _): &Cast| sources.iter().any(|parameter| parameter.requires_grad());
+    let (trainable, frozen): (Vec<_>, Vec<_>) = casts.into_iter().partition(is_trainable);
+    for casts in [trainable, frozen] {
         let groups: Vec<Vec<&Tensor>> =
-            casts.iter().map(|(from, _)| from.iter().map(Deref::deref).collect()).collect();
+            casts.iter().map(|(sources, _)| sources.iter().map(Deref::deref).collect()).collect();
         let cast = torch_ext::cast_all(&groups, kind)?;
-        for ((_, to), cast) in casts.into_iter().zip(cast) {
-            to.0 = cast;
+        for ((_, target), cast) in casts.into_iter().zip(cast) {
+            target.0 = cast;
         }
     }
     Ok(())
@@ -119,9 +120,9 @@ impl Linear {
     }
 
     pub(crate) fn casts(&mut self) -> impl Iterator<Item = Cast<'_>> {
-        let own_casts =
+        let parameter_casts =
             std::iter::once(&mut self.weight).chain(&mut self.bias).map(Parameter::cast);
-        own_casts.chain(Self::lora_casts(&mut self.loras))
+        parameter_casts.chain(Self::lora_casts(&mut self.loras))
     }
 
     fn lora_casts(loras: &mut [Lora]) -> impl Iterator<Item = Cast<'_>> {
@@ -130,11 +131,11 @@ impl Linear {
 
     /// Applies the layer without adapters.
     pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        self.apply_as(x, Kind::Float)
+        self.apply_with_output(x, Kind::Float)
     }
 
     /// Applies the layer without adapters; 8-bit layers return the dtype `int8_output`.
-    fn apply_as(&self, x: &Tensor, int8_output: Kind) -> Result<Tensor> {
+    fn apply_with_output(&self, x: &Tensor, int8_output: Kind) -> Result<Tensor> {
         Ok(match &self.int8 {
             Some(int8) => int8.apply(x, false, int8_output)?,
             None => x.f_linear(&self.weight, self.bias.as_deref())?,
@@ -205,7 +206,7 @@ impl<const N: usize> Joined<N> {
                 layers.map(|layer| layer.apply(x)).collect::<Result<_>>()?
             }
             None => self.split(&concatenate(&self.layers)?.apply(x)?)?,
-            Some(joined) => self.split(&joined.apply_as(x, int8_output)?)?,
+            Some(joined) => self.split(&joined.apply_with_output(x, int8_output)?)?,
         };
         let outs = self.layers.iter().zip(outs).map(|(layer, out)| layer.with_loras(out, x, seeds));
         let outs = outs.collect::<Result<Vec<_>>>()?;
@@ -237,7 +238,7 @@ pub(crate) struct JoinedWeights<'a> {
 }
 
 impl<'a> JoinedWeights<'a> {
-    /// Does the same as [`Linear::set_int8`] for all layers as one, with outputs of dtype `output`.
+    /// Switches all layers together, as [`Linear::set_int8`] does, with outputs of dtype `output`.
     pub(crate) fn set_int8(self, int8: bool, output: Kind) -> Result<()> {
         *self.joined = None;
         *self.int8_output = output;
@@ -334,9 +335,9 @@ impl LayerNorm {
         let weight = &self.weight;
         match &self.bias {
             Some(bias) if x.device() == Device::Cpu && residual.kind() == Kind::Float => {
-                let (places, eps) = (&seeds.places, self.eps);
+                let (offsets, eps) = (&seeds.offsets, self.eps);
                 let p = if seeds.train { p } else { 0.0 };
-                Ok(torch_ext::dropout_add_norm(x, residual, weight, bias, places, eps, p)?)
+                Ok(torch_ext::dropout_add_norm(x, residual, weight, bias, offsets, eps, p)?)
             }
             _ => self.apply_to_states(&seeds.dropout(x.shallow_clone(), p)?.f_add(residual)?),
         }
@@ -381,17 +382,17 @@ mod tests {
     /// Returns the output, and the gradients of `leaves` and of the input, `[2, 6, 5]`.
     fn out_and_gradients(layers: &Joined<3>, leaves: &[Tensor], kind: Kind) -> Vec<Tensor> {
         let x = draw(&[2, 6, 5], kind, 4).set_requires_grad(true);
-        let ahead = draw(&[2, 6, 11], kind, 5);
+        let output_gradient = draw(&[2, 6, 11], kind, 5);
         let seeds = DropoutSeeds::new(2, 6, Device::Cpu, false).unwrap();
         let out = Tensor::cat(&layers.apply(&x, &seeds).unwrap(), -1);
-        let loss = (&out * &ahead).sum(Kind::Double);
+        let loss = (&out * &output_gradient).sum(Kind::Double);
         let leaves: Vec<&Tensor> = leaves.iter().chain([&x]).collect();
         let gradients = Tensor::run_backward(&[loss], &leaves, false, false);
         [out].into_iter().chain(gradients).collect()
     }
 
     #[test]
-    fn joined_layers_are_each_layer_alone() {
+    fn joined_layers_equal_separate_layers() {
         for biased in [true, false] {
             let mut separate = joined(biased, Kind::Double);
             let leaves = leaves(&mut separate);
@@ -407,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cast_that_joins_is_each_cast_alone_one_below_the_other() {
+    fn a_joined_cast_equals_separate_casts() {
         for (biased, frozen) in [(true, false), (false, false), (true, true)] {
             let mut layers = joined(biased, Kind::Float);
             if frozen {

@@ -7,7 +7,7 @@ use tch::{Device, Tensor};
 
 use crate::architecture::Names;
 use crate::checkpoint::Checkpoint;
-use crate::model::distinct;
+use crate::model::check_heads;
 use crate::parameters::{Spec, encoder_specs, head_specs};
 use crate::{Architecture, Config, Error, Head, Model, Result};
 
@@ -18,8 +18,8 @@ pub enum Segments {
     /// Loads as many rows as the checkpoint has.
     #[default]
     AsSaved,
-    /// Loads at least two rows. A checkpoint with one row gets a copy of it as the second, so that
-    /// outputs do not change before training.
+    /// Loads at least two rows. If the checkpoint has one row, the second row is a copy of it, so
+    /// that outputs do not change before training.
     Learned2,
 }
 
@@ -70,7 +70,7 @@ impl Config {
     }
 }
 
-/// Returns the folder of the transformer's own files.
+/// Returns the folder with the transformer's files.
 pub(crate) fn model_folder(folder: &Path) -> Result<PathBuf> {
     tokenizer_file::model_folder(folder)
         .map_err(|error| Error::damaged(&folder.join("modules.json"), error.problem()))
@@ -118,11 +118,11 @@ impl Model {
         device: Device,
         options: LoadOptions,
     ) -> Result<(Self, LoadReport)> {
-        let heads = distinct(heads)?;
+        let heads = check_heads(heads)?;
         let folder = &*model_folder(folder)?;
         let checkpoint = Checkpoint::open(folder, config.architecture.names())?;
         let loader = Loader::new(folder, checkpoint, config, device)?;
-        let (config, tensors, report) = loader.all(&heads, options)?;
+        let (config, tensors, report) = loader.load(&heads, options)?;
         let mut model = Self::assemble(config, heads, device, tensors)?;
         model.load_saved_adapters(folder)?;
         Ok((model, report))
@@ -149,7 +149,7 @@ pub(crate) fn report(
 ) -> Result<LoadReport> {
     checkpoint.headers_only = true;
     let loader = Loader::new(folder, checkpoint, config, Device::Cpu)?;
-    Ok(loader.all(&[head], LoadOptions::default())?.2)
+    Ok(loader.load(&[head], LoadOptions::default())?.2)
 }
 
 impl<'a> Loader<'a> {
@@ -170,15 +170,15 @@ impl<'a> Loader<'a> {
         Ok(Self { folder, names, config, checkpoint, device, used, tensors, report })
     }
 
-    fn all(
+    fn load(
         mut self,
         heads: &[Head],
         options: LoadOptions,
     ) -> Result<(Config, BTreeMap<String, Tensor>, LoadReport)> {
-        self.encoder()?;
-        self.segments(options.segments)?;
+        self.load_encoder()?;
+        self.set_segments(options.segments)?;
         for &head in heads {
-            self.head(head, options.seed)?;
+            self.load_head(head, options.seed)?;
         }
         Ok(self.finish())
     }
@@ -196,11 +196,12 @@ impl<'a> Loader<'a> {
         Ok(true)
     }
 
-    fn encoder(&mut self) -> Result<()> {
+    fn load_encoder(&mut self) -> Result<()> {
         // A tied pair may be stored under either name.
         let Names { word_embeddings: default_name, decoder, .. } = self.names;
-        let tied_only = self.config.tie_word_embeddings && !self.checkpoint.contains(default_name);
-        let word_embeddings = if tied_only { decoder } else { default_name };
+        let has_only_decoder =
+            self.config.tie_word_embeddings && !self.checkpoint.contains(default_name);
+        let word_embeddings = if has_only_decoder { decoder } else { default_name };
         self.check_vocabulary(word_embeddings)?;
         let specs = encoder_specs(&self.config);
         let stored = |spec: &Spec| {
@@ -237,7 +238,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn segments(&mut self, segments: Segments) -> Result<()> {
+    fn set_segments(&mut self, segments: Segments) -> Result<()> {
         if segments == Segments::Learned2 && self.config.type_vocab_size == 1 {
             let Some((types, row)) =
                 self.names.types.and_then(|name| Some((name, self.tensors.get(name)?)))
@@ -252,45 +253,47 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    fn head(&mut self, head: Head, seed: u64) -> Result<()> {
+    fn load_head(&mut self, head: Head, seed: u64) -> Result<()> {
         let names = self.names;
         // Labels of another class have a different meaning.
         let class = head.class(&self.config.architecture);
-        let trained = self.config.architectures.first().is_none_or(|name| *name == class);
+        let is_same_class = self.config.architectures.first().is_none_or(|name| *name == class);
         for spec in head_specs(&self.config, head) {
-            let found = if spec.name == names.lm_bias {
-                self.lm_bias(&spec)?
+            let is_loaded = if spec.name == names.lm_bias {
+                self.load_lm_bias(&spec)?
             } else {
                 if spec.name == names.decoder {
                     self.check_vocabulary(names.decoder)?;
                 }
-                let spare = self.checkpoint.spare.contains(&spec.name);
-                let stored = if spare { &spec.name } else { spec.stored() }.to_owned();
-                let shared = !spare && spec.stored.is_some() && stored.starts_with("classifier.");
-                (trained || !shared) && self.read_as(&spec, &stored)?
+                let is_spare = self.checkpoint.spare.contains(&spec.name);
+                let stored = if is_spare { &spec.name } else { spec.stored() }.to_owned();
+                let is_label =
+                    !is_spare && spec.stored.is_some() && stored.starts_with("classifier.");
+                (is_same_class || !is_label) && self.read_as(&spec, &stored)?
             };
-            if !found {
-                let new_tensor = spec.fresh(self.config.initializer_range, seed, self.device)?;
+            if !is_loaded {
+                let new_tensor =
+                    spec.initial_tensor(self.config.initializer_range, seed, self.device)?;
                 self.tensors.insert(spec.name.clone(), new_tensor);
                 self.report.missing.push(spec.name);
             }
         }
         if head == Head::MaskedLm && self.config.tie_word_embeddings {
-            self.check_tie()?;
+            self.check_tied_decoder()?;
         }
         Ok(())
     }
 
-    /// Loads the decoder's bias, which may have two names; if both exist, the decoder's own is
-    /// used.
-    fn lm_bias(&mut self, spec: &Spec) -> Result<bool> {
+    /// Loads the decoder's bias, which may be stored under two names. If both exist, the name with
+    /// the decoder's prefix is used.
+    fn load_lm_bias(&mut self, spec: &Spec) -> Result<bool> {
         let Names { lm_bias, decoder_bias, .. } = self.names;
         if !self.read_as(spec, decoder_bias)? {
             return self.read_as(spec, lm_bias);
         }
-        if let Some(other) = self.checkpoint.weight(lm_bias, &spec.shape, self.device)? {
+        if let Some(unused_bias) = self.checkpoint.weight(lm_bias, &spec.shape, self.device)? {
             self.used.insert(lm_bias.into());
-            let is_equal = self.tensors.get(lm_bias).is_some_and(|bias| bias.equal(&other));
+            let is_equal = self.tensors.get(lm_bias).is_some_and(|bias| bias.equal(&unused_bias));
             if !is_equal {
                 self.report.ignored.push(lm_bias.into());
             }
@@ -299,7 +302,7 @@ impl<'a> Loader<'a> {
     }
 
     /// Checks that a stored decoder equals the token embeddings if the configuration ties them.
-    fn check_tie(&mut self) -> Result<()> {
+    fn check_tied_decoder(&mut self) -> Result<()> {
         let Names { word_embeddings, decoder: name, .. } = self.names;
         if self.used.contains(name) {
             return Ok(());
@@ -319,21 +322,24 @@ impl<'a> Loader<'a> {
         Err(Error::Stored {
             path: self.checkpoint.path(name),
             tensor: name.into(),
-            expected: format!("the values of {word_embeddings}, to which tie_word_embeddings binds it"),
-            got: "other values; set \"tie_word_embeddings\": false in config.json if they are meant to \
-                  differ"
-                .into(),
+            expected: format!(
+                "the values of {word_embeddings}, because tie_word_embeddings is true"
+            ),
+            got:
+                "other values; set \"tie_word_embeddings\": false in config.json if they are meant \
+                  to differ"
+                    .into(),
         })
     }
 
     fn finish(mut self) -> (Config, BTreeMap<String, Tensor>, LoadReport) {
         let unused = self.names.unused;
         for name in self.checkpoint.names() {
-            let buffer = BUFFERS.iter().any(|buffer| name.ends_with(buffer));
-            if buffer || self.used.contains(name) {
+            let is_buffer = BUFFERS.iter().any(|buffer| name.ends_with(buffer));
+            if is_buffer || self.used.contains(name) {
                 continue;
             }
-            let is_expected = unused.iter().any(|begin| name.starts_with(begin))
+            let is_expected = unused.iter().any(|prefix| name.starts_with(prefix))
                 || self.checkpoint.spare.contains(name);
             if is_expected {
                 self.report.ignored.push(name.to_owned());

@@ -12,7 +12,7 @@ use crate::adapters::Adapter;
 use crate::batch::Batch;
 use crate::encoder::{Embeddings, Layer};
 use crate::heads::{LmHead, SequenceHead, SpanHead, TokenHead};
-use crate::inputs::Prepared;
+use crate::inputs::CheckedInputs;
 use crate::layers::LayerNorm;
 use crate::parameters::{encoder_specs, head_specs};
 use crate::{Architecture, Config, Error, Head, Inputs, Result, Role, States};
@@ -59,17 +59,17 @@ impl Model {
     /// or a head without labels, [`Error::Torch`] if a libtorch operation fails (memory).
     pub fn new(config: &Config, heads: &[Head], device: Device, seed: u64) -> Result<Self> {
         config.validate()?;
-        let heads = distinct(heads)?;
+        let heads = check_heads(heads)?;
         let mut tensors = BTreeMap::new();
         let specs = heads.iter().flat_map(|&head| head_specs(config, head));
         for spec in encoder_specs(config).into_iter().chain(specs) {
-            let tensor = spec.fresh(config.initializer_range, seed, device)?;
+            let tensor = spec.initial_tensor(config.initializer_range, seed, device)?;
             tensors.insert(spec.name, tensor);
         }
         Self::assemble(config.clone(), heads, device, tensors)
     }
 
-    /// Registers the tensors as parameters and builds the parts on them.
+    /// Registers the tensors as parameters, and builds embeddings, layers and heads from them.
     pub(crate) fn assemble(
         config: Config,
         heads: Vec<Head>,
@@ -169,17 +169,17 @@ impl Model {
         if train && self.precision == Precision::Int8 {
             return Err(Error::input("precision", "f32, bf16 or f16 for training", "int8"));
         }
-        let Prepared { ids, rows } = Prepared::new(inputs, &self.config, self.device())?;
+        let CheckedInputs { ids, rows } = CheckedInputs::new(inputs, &self.config, self.device())?;
         let kind = self.kind()?;
         let batch = Batch::new(rows, &self.config, kind, train, false)?;
         let ids = batch.upload(&ids)?;
-        let of_tokens = || -> Result<Tensor> { Ok(ids.positions.f_flatten(0, -1)?) };
-        let batch = batch.with_positions(of_tokens, false, &self.config, kind)?;
+        let token_positions = || -> Result<Tensor> { Ok(ids.positions.f_flatten(0, -1)?) };
+        let batch = batch.with_positions(token_positions, false, &self.config, kind)?;
         let hidden = self.embeddings.apply(&ids, inputs.inputs_embeds.as_ref(), &batch)?;
-        let outside = hidden.f_kind()?;
+        let output_kind = hidden.f_kind()?;
         let use_bf16 = torch_ext::autocast_kind(self.device())? == Some(Kind::BFloat16);
         let hidden = if use_bf16 { hidden.f_to_kind(Kind::BFloat16)? } else { hidden };
-        Ok(States { hidden, outside, batch: Rc::new(batch), train })
+        Ok(States { hidden, output_kind, batch: Rc::new(batch), train })
     }
 
     /// Runs a range of layers, counted from 0. An empty range returns `states`. The last norm of
@@ -200,11 +200,11 @@ impl Model {
     /// # Ok::<(), xlmr_model::Error>(())
     /// ```
     pub fn run_layers(&self, states: States, layers: Range<usize>) -> Result<States> {
-        let Some(some) = self.layers.get(layers.clone()) else {
+        let Some(selected) = self.layers.get(layers.clone()) else {
             let expected = format!("a range within 0..{}", self.layers.len());
             return Err(Error::input("layers", expected, format!("{layers:?}")));
         };
-        let States { mut hidden, outside, batch, train } = states;
+        let States { mut hidden, output_kind, batch, train } = states;
         // Recomputed layers use the original weights, because the recomputed graph must end at
         // them.
         let recomputed = train && self.recompute;
@@ -213,20 +213,21 @@ impl Model {
             false => None,
         };
         let (norms, join) = (hidden.f_kind()? == Kind::BFloat16, self.device() != Device::Cpu);
-        let cast =
-            half_kind.map(|half_kind| Layer::cast_all(some, half_kind, norms, join)).transpose()?;
-        for layer in cast.as_deref().unwrap_or(some) {
+        let cast = half_kind
+            .map(|half_kind| Layer::cast_all(selected, half_kind, norms, join))
+            .transpose()?;
+        for layer in cast.as_deref().unwrap_or(selected) {
             hidden = match recomputed {
-                true => layer.recomputed_step(&hidden, &batch)?,
-                false => layer.step(&hidden, &batch)?,
+                true => layer.recomputed_forward(&hidden, &batch)?,
+                false => layer.forward(&hidden, &batch)?,
             };
         }
-        if let (Some(norm), false) = (&self.final_norm, some.is_empty())
+        if let (Some(norm), false) = (&self.final_norm, selected.is_empty())
             && layers.end == self.layers.len()
         {
             hidden = norm.apply_to_states(&hidden)?;
         }
-        Ok(States { hidden, outside, batch, train })
+        Ok(States { hidden, output_kind, batch, train })
     }
 
     pub(crate) fn layer_count(&self) -> usize {
@@ -300,8 +301,9 @@ impl Model {
     /// Computes sequence label logits `[B, labels]` of hidden states `[B, L, H]`.
     ///
     /// ModernBERT and EuroBERT use the first position or the mean of all tokens
-    /// ([`Pooling`](crate::Pooling), [`EuroPooling`](crate::EuroPooling)), all others the first
-    /// position. The mean uses `attention_mask`, `[B, L]` integer or bool; absent: all positions.
+    /// ([`Pooling`](crate::Pooling), [`EuroPooling`](crate::EuroPooling)), other architectures the
+    /// first position. The mean uses `attention_mask`, `[B, L]` integer or bool; absent: all
+    /// positions.
     ///
     /// # Errors
     /// [`Error::NoHead`] without a sequence classification head, [`Error::Input`] if `hidden` is
@@ -352,12 +354,12 @@ impl Model {
     /// # Errors
     /// [`Error::Torch`] if a libtorch operation fails.
     pub fn freeze_encoder(&self) -> Result<Vec<(String, Tensor)>> {
-        let (encoder, others): (Vec<_>, Vec<_>) =
+        let (encoder, trainable): (Vec<_>, Vec<_>) =
             self.named_parameters().into_iter().partition(|(name, _)| Role::Encoder.holds(name));
         for (_, mut parameter) in encoder {
             let _ = parameter.f_requires_grad_(false)?;
         }
-        Ok(others)
+        Ok(trainable)
     }
 
     /// Returns the parameters of the encoder and its heads.
@@ -419,7 +421,7 @@ impl Model {
         crate::packing::flash_fault(&self.config, device, kind)
     }
 
-    /// Runs `body` under autocast to the model's precision, as `tasks` does for every pass.
+    /// Runs `body` under autocast to the model's precision, as crate `tasks` does for every pass.
     ///
     /// Without autocast, passes use the dtype of the parameters.
     ///
@@ -499,25 +501,25 @@ impl Model {
 
 /// Returns a shallow clone of the tensor with this name.
 pub(crate) fn find(tensors: &BTreeMap<String, Tensor>, name: &str) -> Result<Tensor> {
-    let missing_head = || Error::input("parameters", name, "none of that name");
-    tensors.get(name).map(Tensor::shallow_clone).ok_or_else(missing_head)
+    let missing = || Error::input("parameters", name, "no tensor of that name");
+    tensors.get(name).map(Tensor::shallow_clone).ok_or_else(missing)
 }
 
 fn no_head(head: Head) -> Error {
     Error::NoHead { head: head.name() }
 }
 
-/// Returns the heads without `None`; rejects two heads of one kind.
-pub(crate) fn distinct(heads: &[Head]) -> Result<Vec<Head>> {
-    let mut seen: Vec<Head> = Vec::new();
+/// Returns the heads without [`Head::None`]; rejects two heads of one kind.
+pub(crate) fn check_heads(heads: &[Head]) -> Result<Vec<Head>> {
+    let mut distinct_heads: Vec<Head> = Vec::new();
     for &head in heads.iter().filter(|&&head| head != Head::None) {
-        if seen.iter().any(|other| other.name() == head.name()) {
+        if distinct_heads.iter().any(|other| other.name() == head.name()) {
             return Err(Error::input("heads", "one of each kind", format!("two {}", head.name())));
         }
         if head.labels().is_some_and(|labels| !(1..=1 << 20).contains(&labels)) {
             return Err(Error::input("heads", "at least one label", format!("{head:?}")));
         }
-        seen.push(head);
+        distinct_heads.push(head);
     }
-    Ok(seen)
+    Ok(distinct_heads)
 }

@@ -3,14 +3,14 @@
 use tch::Tensor;
 
 use crate::batch::Batch;
-use crate::bottleneck::Behind;
+use crate::bottleneck::OutputAdapter;
 use crate::encoder::EncoderParameters;
 use crate::layers::{LayerNorm, Linear, Lookup};
 use crate::rotary::RotaryAttention;
 use crate::{Activation, Config, ModernBert, Result};
 
-/// Self-attention and gated feed-forward layer. Each reads normalised hidden states, and its output
-/// is added to the hidden states.
+/// Self-attention and gated feed-forward layer. The input of each is normalised, and its output is
+/// added to the hidden states.
 #[derive(Clone, Debug)]
 pub(crate) struct ModernLayer {
     /// Absent in the first layer.
@@ -23,7 +23,7 @@ pub(crate) struct ModernLayer {
     activation: Activation,
     attention: RotaryAttention,
     mlp_dropout: f64,
-    behind: Option<Behind>,
+    output_adapter: Option<OutputAdapter>,
 }
 
 impl ModernLayer {
@@ -50,11 +50,11 @@ impl ModernLayer {
             activation: config.hidden_act,
             attention: RotaryAttention {
                 heads: config.num_attention_heads,
-                reach: modern.reach(usize::try_from(index).unwrap_or(usize::MAX)),
+                window_radius: modern.window_radius(usize::try_from(index).unwrap_or(usize::MAX)),
                 dropout: config.attention_probs_dropout_prob,
             },
             mlp_dropout: config.hidden_dropout_prob,
-            behind: None,
+            output_adapter: None,
         })
     }
 
@@ -67,11 +67,16 @@ impl ModernLayer {
         ];
         let norms = self.attention_norm.iter_mut().chain([&mut self.mlp_norm]);
         let norms = norms.collect();
-        EncoderParameters { joined: Vec::new(), linear, norms, behind: &mut self.behind }
+        EncoderParameters {
+            joined: Vec::new(),
+            linear,
+            norms,
+            output_adapter: &mut self.output_adapter,
+        }
     }
 
     /// Maps hidden states to hidden states, packed or padded as in `batch`.
-    pub(crate) fn step(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
+    pub(crate) fn forward(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
         let seeds = &batch.seeds;
         let normed = match &self.attention_norm {
             Some(norm) => norm.apply_to_states(hidden)?,
@@ -85,7 +90,8 @@ impl ModernLayer {
         let wide = self.mlp_in.apply_adapted(&self.mlp_norm.apply_to_states(&hidden)?, seeds)?;
         let gated = seeds.dropout(self.gated(&wide)?, self.mlp_dropout)?;
         let output = self.mlp_out.apply_adapted(&gated, seeds)?;
-        let output = Behind::apply(self.behind.as_ref(), output, &hidden, None, seeds)?;
+        let output =
+            OutputAdapter::apply(self.output_adapter.as_ref(), output, &hidden, None, seeds)?;
         Ok(output.f_add(&hidden)?)
     }
 

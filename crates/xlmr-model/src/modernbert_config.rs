@@ -109,10 +109,10 @@ impl ModernBert {
         }
     }
 
-    /// Returns the attention distance of a layer on either side; absent: the whole row.
-    pub(crate) fn reach(&self, layer: usize) -> Option<i64> {
-        let local = self.layer_types.get(layer) == Some(&LayerType::Local);
-        local.then_some(self.local_attention / 2)
+    /// Returns the attention distance of a local layer on either side; `None` for global layers.
+    pub(crate) fn window_radius(&self, layer: usize) -> Option<i64> {
+        let is_local = self.layer_types.get(layer) == Some(&LayerType::Local);
+        is_local.then_some(self.local_attention / 2)
     }
 
     /// Reads the keys of a `config.json` and removes them, including keys of models of 2024.
@@ -124,13 +124,14 @@ impl ModernBert {
         }
         // The clamp prevents a damaged number of layers from exhausting memory; the number is
         // rejected later.
-        let usual = LayerType::pattern(layers.clamp(0, 1 << 12), every);
+        let default_types = LayerType::pattern(layers.clamp(0, 1 << 12), every);
         let kinds = "a list of \"full_attention\" and \"sliding_attention\"";
         let layer_types: Option<Vec<LayerType>> = fields.take("layer_types", kinds, None)?;
-        let mut read = Self { layer_types: layer_types.unwrap_or(usual), ..Self::new(0) };
-        read.keys(fields);
-        let global: f64 = fields.take("global_rope_theta", RATE, read.global_rope_theta)?;
-        let local = Some(read.local_rope_theta);
+        let mut options =
+            Self { layer_types: layer_types.unwrap_or(default_types), ..Self::new(0) };
+        options.keys(fields);
+        let global: f64 = fields.take("global_rope_theta", RATE, options.global_rope_theta)?;
+        let local = Some(options.local_rope_theta);
         let local = fields.take("local_rope_theta", "a number or null", local)?.unwrap_or(global);
         let rotary: Option<Map<String, Value>> =
             fields.take("rope_parameters", "an object by layer type", None)?;
@@ -139,7 +140,7 @@ impl ModernBert {
         if let Some((key, value)) =
             rotary.iter().find(|(key, _)| !supported.contains(&key.as_str()))
         {
-            let expected = format!("{} alone", supported.join(" and "));
+            let expected = format!("only {}", supported.join(" and "));
             return Err(fields.refuse("rope_parameters", &expected, format!("{key:?}: {value}")));
         }
         let scaling: Option<Value> = fields.take("rope_scaling", "null", None)?;
@@ -148,16 +149,17 @@ impl ModernBert {
         }
         // In transformers, half a window sets the window size.
         let half: Option<i64> = fields.take("sliding_window", "an integer or null", None)?;
-        read.local_attention = half.map_or(read.local_attention, |half| half.saturating_mul(2));
-        let theta = |kind: LayerType, usual| {
+        options.local_attention =
+            half.map_or(options.local_attention, |half| half.saturating_mul(2));
+        let theta = |kind: LayerType, default| {
             let key = format!("rope_parameters.{}", kind.name());
-            theta(fields, &key, rotary.get(kind.name()), usual)
+            theta(fields, &key, rotary.get(kind.name()), default)
         };
-        read.global_rope_theta = theta(LayerType::Global, global)?;
-        read.local_rope_theta = theta(LayerType::Local, local)?;
+        options.global_rope_theta = theta(LayerType::Global, global)?;
+        options.local_rope_theta = theta(LayerType::Local, local)?;
         let cutoff: Option<f64> = fields.take("initializer_cutoff_factor", RATE, Some(2.0))?;
-        read.initializer_cutoff_factor = cutoff.unwrap_or(3.0);
-        Ok(read)
+        options.initializer_cutoff_factor = cutoff.unwrap_or(3.0);
+        Ok(options)
     }
 
     /// Reads or writes the keys that map to one field each.
@@ -210,24 +212,24 @@ impl ModernBert {
         Ok(())
     }
 
-    /// Writes the keys of `config.json`, including those of models of 2024: transformers 4 and
-    /// inference servers support only these, and would use their own defaults.
-    pub(crate) fn write(&mut self, all: &mut BTreeMap<String, Value>) {
-        self.keys(all);
+    /// Writes the keys of `config.json`, including the older keys of 2024. transformers 4 and
+    /// inference servers support only the older keys, and would use their defaults instead.
+    pub(crate) fn write(&mut self, json: &mut BTreeMap<String, Value>) {
+        self.keys(json);
         let rotary = |theta: f64| json!({"rope_type": "default", "rope_theta": theta});
         let rotary = json!({
             LayerType::Global.name(): rotary(self.global_rope_theta),
             LayerType::Local.name(): rotary(self.local_rope_theta),
         });
-        all.insert("layer_types".into(), json!(self.layer_types));
-        all.insert("rope_parameters".into(), rotary);
-        all.insert("global_rope_theta".into(), json!(self.global_rope_theta));
-        all.insert("local_rope_theta".into(), json!(self.local_rope_theta));
+        json.insert("layer_types".into(), json!(self.layer_types));
+        json.insert("rope_parameters".into(), rotary);
+        json.insert("global_rope_theta".into(), json!(self.global_rope_theta));
+        json.insert("local_rope_theta".into(), json!(self.local_rope_theta));
         let layers = i64::try_from(self.layer_types.len()).unwrap_or(0);
-        let fits = |every: &i64| LayerType::pattern(layers, *every) == self.layer_types;
-        if let Some(every) = (1..=layers).find(fits) {
-            all.insert("global_attn_every_n_layers".into(), json!(every));
+        let is_same = |every: &i64| LayerType::pattern(layers, *every) == self.layer_types;
+        if let Some(every) = (1..=layers).find(is_same) {
+            json.insert("global_attn_every_n_layers".into(), json!(every));
         }
-        all.insert("initializer_cutoff_factor".into(), json!(self.initializer_cutoff_factor));
+        json.insert("initializer_cutoff_factor".into(), json!(self.initializer_cutoff_factor));
     }
 }

@@ -6,7 +6,7 @@ use crate::{Architecture, Config, Result};
 
 /// Minimum hidden size for packing on the CPU. In narrower models, the calls per row cost more than
 /// the padding.
-const SMALLEST_WIDTH: i64 = 256;
+const MIN_WIDTH: i64 = 256;
 
 /// The rows of a batch and the positions of their tokens.
 pub(crate) struct Rows {
@@ -14,32 +14,41 @@ pub(crate) struct Rows {
     pub(crate) length: i64,
     pub(crate) device: Device,
     /// 1 where a position may be attended to, else 0, row by row; absent: all positions.
-    pub(crate) kept: Option<Vec<i64>>,
-    /// `kept` as `[B, 1, 1, L]` bool, if attention uses it.
+    pub(crate) token_mask: Option<Vec<i64>>,
+    /// `token_mask` as `[B, 1, 1, L]` bool, if attention uses it.
     pub(crate) mask: Option<Tensor>,
-    /// Rows without any token; `kept` is 1 at all their positions.
+    /// Rows without any token; `token_mask` is 1 at all their positions.
     pub(crate) empty: Vec<usize>,
 }
 
 impl Rows {
-    /// Creates rows; `kept` is 1 for a token and 0 for padding, row by row; absent: no padding.
-    pub(crate) fn new(batch: i64, length: i64, device: Device, kept: Option<Vec<i64>>) -> Self {
-        let unpadded = Self { batch, length, device, mask: None, kept: None, empty: Vec::new() };
-        let padded = |kept: &Vec<i64>| kept.contains(&0);
-        let Some(mut kept) = kept.filter(padded) else { return unpadded };
+    /// Creates rows. `token_mask` is 1 for a token and 0 for padding, row by row; absent: no
+    /// padding.
+    pub(crate) fn new(
+        batch: i64,
+        length: i64,
+        device: Device,
+        token_mask: Option<Vec<i64>>,
+    ) -> Self {
+        let unpadded =
+            Self { batch, length, device, mask: None, token_mask: None, empty: Vec::new() };
+        let has_padding = |token_mask: &Vec<i64>| token_mask.contains(&0);
+        let Some(mut token_mask) = token_mask.filter(has_padding) else { return unpadded };
         let mut empty = Vec::new();
-        for (row, kept) in kept.chunks_mut(usize::try_from(length).unwrap_or(1)).enumerate() {
-            if kept.iter().all(|&keep| keep == 0) {
-                kept.fill(1);
+        for (row, token_mask) in
+            token_mask.chunks_mut(usize::try_from(length).unwrap_or(1)).enumerate()
+        {
+            if token_mask.iter().all(|&mask| mask == 0) {
+                token_mask.fill(1);
                 empty.push(row);
             }
         }
-        Self { kept: Some(kept), empty, ..unpadded }
+        Self { token_mask: Some(token_mask), empty, ..unpadded }
     }
 
     pub(crate) fn with_mask(self) -> Result<Self> {
-        let Some(kept) = &self.kept else { return Ok(self) };
-        let mask = Tensor::f_from_slice(kept)?.f_view([self.batch, 1, 1, self.length])?;
+        let Some(token_mask) = &self.token_mask else { return Ok(self) };
+        let mask = Tensor::f_from_slice(token_mask)?.f_view([self.batch, 1, 1, self.length])?;
         let mask = torch_ext::upload(&mask.f_to_kind(Kind::Bool)?, self.device)?;
         Ok(Self { mask: Some(mask), ..self })
     }
@@ -52,7 +61,7 @@ pub(crate) struct Packing {
     /// Row offsets for attention on a GPU, stored on the GPU.
     pub(crate) flash: Option<FlashRows>,
     /// `[N]` i64, each token's index in the flat batch; absent without padding.
-    places: Option<Tensor>,
+    token_indices: Option<Tensor>,
     batch: i64,
     length: i64,
 }
@@ -68,59 +77,62 @@ pub(crate) fn flash_fault(config: &Config, device: Device, kind: Kind) -> Option
 pub(crate) struct FlashRows {
     /// Cumulative lengths, `[B + 1]` int32.
     pub(crate) cumulative: Tensor,
-    pub(crate) longest: i64,
+    pub(crate) max_length: i64,
 }
 
 impl Packing {
     /// Returns the packing of a batch, or `None` if the batch stays padded.
     ///
     /// On the CPU, packing requires float32 parameters and a hidden size of at least
-    /// [`SMALLEST_WIDTH`]; matmuls may be in bfloat16. On a GPU, it requires half-precision matmuls
+    /// [`MIN_WIDTH`]; matmuls may be in bfloat16. On a GPU, it requires half-precision matmuls
     /// and a packed attention that passed its check. The decision depends only on shapes and that
     /// check, never on measured times.
     pub(crate) fn of(rows: &Rows, config: &Config, kind: Kind) -> Result<Option<Self>> {
         let device = rows.device;
-        let (flash, fits) = match device {
-            Device::Cpu => (false, config.hidden_size >= SMALLEST_WIDTH),
+        let (flash, is_supported) = match device {
+            Device::Cpu => (false, config.hidden_size >= MIN_WIDTH),
             _ => match torch_ext::autocast_kind(device)? {
                 Some(half) => (true, flash_fault(config, device, half).is_none()),
                 None => return Ok(None),
             },
         };
-        if !fits || kind != Kind::Float {
+        if !is_supported || kind != Kind::Float {
             return Ok(None);
         }
         let (batch, length) = (rows.batch, rows.length);
-        let (lengths, places) = match &rows.kept {
+        let (lengths, token_indices) = match &rows.token_mask {
             None => ((0..batch).map(|_| length).collect(), None),
-            Some(kept) => {
-                let rows = kept.chunks(usize::try_from(length).unwrap_or(1));
+            Some(token_mask) => {
+                let rows = token_mask.chunks(usize::try_from(length).unwrap_or(1));
                 let lengths: Vec<i64> = rows.map(|row| row.iter().sum()).collect();
-                let places: Vec<i64> =
-                    (0..).zip(kept).filter(|(_, keep)| **keep == 1).map(|(at, _)| at).collect();
-                (lengths, Some(torch_ext::upload(&Tensor::f_from_slice(&places)?, device)?))
+                let token_indices: Vec<i64> = (0..)
+                    .zip(token_mask)
+                    .filter(|(_, mask)| **mask == 1)
+                    .map(|(index, _)| index)
+                    .collect();
+                (lengths, Some(torch_ext::upload(&Tensor::f_from_slice(&token_indices)?, device)?))
             }
         };
         let flash = if flash { Some(FlashRows::new(&lengths, device)?) } else { None };
-        Ok(Some(Self { lengths, flash, places, batch, length }))
+        Ok(Some(Self { lengths, flash, token_indices, batch, length }))
     }
 
-    /// Computes attention within each row: query, key and value `[N, H]` to `[N, H]`. `places` are
-    /// the tokens' offsets, the seeds of dropout.
+    /// Computes attention within each row: query, key and value `[N, H]` to `[N, H]`. `offsets`
+    /// are the tokens' offsets, the seeds of dropout.
     pub(crate) fn attend(
         &self,
         query: &Tensor,
         key: &Tensor,
         value: &Tensor,
-        places: &Tensor,
+        offsets: &Tensor,
         attention: &Attention,
     ) -> Result<Tensor> {
         Ok(match &self.flash {
             None => {
-                torch_ext::packed_attention(query, key, value, &self.lengths, places, attention)?
+                torch_ext::packed_attention(query, key, value, &self.lengths, offsets, attention)?
             }
-            Some(FlashRows { cumulative, longest }) => {
-                torch_ext::flash_attention(query, key, value, cumulative, *longest, attention)?
+            Some(FlashRows { cumulative, max_length }) => {
+                torch_ext::flash_attention(query, key, value, cumulative, *max_length, attention)?
             }
         })
     }
@@ -133,21 +145,21 @@ impl Packing {
     /// Packs `[B, L, …]` to `[N, …]`.
     pub(crate) fn pack(&self, padded: &Tensor) -> Result<Tensor> {
         let flat = padded.f_flatten(0, 1)?;
-        Ok(match &self.places {
+        Ok(match &self.token_indices {
             None => flat,
-            Some(places) => flat.f_index_select(0, places)?,
+            Some(indices) => flat.f_index_select(0, indices)?,
         })
     }
 
     /// Unpacks `[N, H]` to `[B, L, H]`, with zeros at padding.
     pub(crate) fn unpack(&self, packed: &Tensor) -> Result<Tensor> {
         let width = packed.size().last().copied().unwrap_or(0);
-        let flat = match &self.places {
+        let flat = match &self.token_indices {
             None => packed.shallow_clone(),
-            Some(places) => {
+            Some(indices) => {
                 let options = (packed.f_kind()?, packed.device());
                 let mut zeros = Tensor::f_zeros([self.batch * self.length, width], options)?;
-                zeros.f_index_copy_(0, places, packed)?
+                zeros.f_index_copy_(0, indices, packed)?
             }
         };
         Ok(flat.f_view([self.batch, self.length, width])?)
@@ -156,14 +168,14 @@ impl Packing {
 
 impl FlashRows {
     fn new(lengths: &[i64], device: Device) -> Result<Self> {
-        let mut begins = vec![0i64];
+        let mut row_ends = vec![0i64];
         let mut end = 0;
         for length in lengths {
             end += length;
-            begins.push(end);
+            row_ends.push(end);
         }
-        let cumulative = Tensor::f_from_slice(&begins)?.f_to_kind(Kind::Int)?;
-        let longest = lengths.iter().copied().max().unwrap_or(0);
-        Ok(Self { cumulative: torch_ext::upload(&cumulative, device)?, longest })
+        let cumulative = Tensor::f_from_slice(&row_ends)?.f_to_kind(Kind::Int)?;
+        let max_length = lengths.iter().copied().max().unwrap_or(0);
+        Ok(Self { cumulative: torch_ext::upload(&cumulative, device)?, max_length })
     }
 }

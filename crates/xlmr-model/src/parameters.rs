@@ -15,20 +15,20 @@ pub(crate) enum Init {
     Ones,
     /// N(0, initializer_range).
     Normal,
-    /// N(0, initializer_range), with zeros in one row: that of `<pad>`.
-    NormalButRow(i64),
+    /// N(0, initializer_range), with zeros in the row of `<pad>`.
+    NormalWithZeroRow(i64),
     /// N(0, std), truncated at `cutoff` standard deviations.
     Truncated {
         std: f64,
         cutoff: f64,
     },
-    /// Uniform between minus this bound and this bound.
+    /// Uniform between minus the bound and the bound.
     Uniform(f64),
     /// Sinusoids of the row index (Vaswani et al. 2017, section 3.5).
     Sinusoids,
-    /// One on the diagonal, and `beside` elsewhere.
+    /// One on the diagonal, and `off_diagonal` elsewhere.
     Identity {
-        beside: f64,
+        off_diagonal: f64,
     },
 }
 
@@ -57,23 +57,23 @@ impl Spec {
 /// Collects parameters of one head or of the encoder.
 #[derive(Default)]
 struct Specs {
-    all: Vec<Spec>,
+    list: Vec<Spec>,
     /// Prefix of names in the model, and the corresponding prefix in a folder; absent: equal names.
-    renamed: Option<(&'static str, &'static str)>,
+    prefixes: Option<(&'static str, &'static str)>,
 }
 
 impl Specs {
-    /// Creates a collection whose names start with `here` in the model and with `stored` in a
-    /// folder.
-    fn renamed(here: &'static str, stored: &'static str) -> Self {
-        Self { renamed: Some((here, stored)), ..Self::default() }
+    /// Creates a collection whose names start with `model_prefix` in the model and with `stored` in
+    /// a folder.
+    fn with_prefixes(model_prefix: &'static str, stored: &'static str) -> Self {
+        Self { prefixes: Some((model_prefix, stored)), ..Self::default() }
     }
 
     fn add(&mut self, name: &str, shape: &[i64], init: Init) {
-        let stored = self.renamed.and_then(|(here, stored)| {
-            name.strip_prefix(here).map(|rest| format!("{stored}{rest}"))
+        let stored = self.prefixes.and_then(|(model_prefix, stored)| {
+            name.strip_prefix(model_prefix).map(|suffix| format!("{stored}{suffix}"))
         });
-        self.all.push(Spec { stored, ..Spec::new(name, shape, init) });
+        self.list.push(Spec { stored, ..Spec::new(name, shape, init) });
     }
 
     fn linear(&mut self, name: &str, outputs: i64, inputs: i64) {
@@ -102,7 +102,7 @@ pub(crate) fn encoder_specs(config: &Config) -> Vec<Spec> {
         Architecture::ModernBert(modern) => modern_specs(config, modern, names),
         Architecture::EuroBert(euro) => euro_specs(config, euro, names),
         Architecture::DebertaV2(deberta) => deberta_specs(config, deberta, names),
-        _ => post_norm_specs(config, names).all,
+        _ => post_norm_specs(config, names).list,
     }
 }
 
@@ -112,7 +112,7 @@ fn post_norm_specs(config: &Config, names: Names) -> Specs {
     let width = config.embedding_size();
     let embeddings = format!("{}embeddings", names.prefix);
     let mut specs = Specs::default();
-    let pad = Init::NormalButRow(config.pad_token_id);
+    let pad = Init::NormalWithZeroRow(config.pad_token_id);
     let positions = match &config.architecture {
         Architecture::DistilBert(distil) if distil.sinusoidal_pos_embds => Init::Sinusoids,
         architecture if architecture.is_roberta() => pad,
@@ -130,13 +130,13 @@ fn post_norm_specs(config: &Config, names: Names) -> Specs {
     }
     for index in 0..config.num_hidden_layers {
         let layer = names.layer(index);
-        for (product, targets) in names.products {
+        for (linear_name, targets) in names.linear_layers {
             let (outputs, inputs) = match targets {
                 [LoraTarget::Intermediate] => (intermediate, hidden),
                 [LoraTarget::Output] => (hidden, intermediate),
                 _ => (hidden, hidden),
             };
-            specs.linear(&format!("{layer}.{product}"), outputs, inputs);
+            specs.linear(&format!("{layer}.{linear_name}"), outputs, inputs);
         }
         for norm in names.norms {
             specs.norm(&format!("{layer}.{norm}"), hidden, true);
@@ -147,7 +147,7 @@ fn post_norm_specs(config: &Config, names: Names) -> Specs {
 
 fn modern_specs(config: &Config, modern: &ModernBert, names: Names) -> Vec<Spec> {
     let (hidden, intermediate) = (config.hidden_size, config.intermediate_size);
-    let (into, out) = (modern.inwards(config), modern.outwards(config));
+    let (into, out) = (modern.input_init(config), modern.residual_init(config));
     let mut specs = Specs::default();
     specs.add(names.word_embeddings, &[config.vocab_size, hidden], into);
     specs.norm("model.embeddings.norm", hidden, modern.norm_bias);
@@ -166,7 +166,7 @@ fn modern_specs(config: &Config, modern: &ModernBert, names: Names) -> Vec<Spec>
         specs.dense(&format!("{layer}.mlp.Wo"), [hidden, intermediate], out, bias);
     }
     specs.norm("model.final_norm", hidden, modern.norm_bias);
-    specs.all
+    specs.list
 }
 
 fn euro_specs(config: &Config, euro: &EuroBert, names: Names) -> Vec<Spec> {
@@ -177,7 +177,7 @@ fn euro_specs(config: &Config, euro: &EuroBert, names: Names) -> Vec<Spec> {
     specs.add(
         names.word_embeddings,
         &[config.vocab_size, hidden],
-        Init::NormalButRow(config.pad_token_id),
+        Init::NormalWithZeroRow(config.pad_token_id),
     );
     for index in 0..config.num_hidden_layers {
         let layer = names.layer(index);
@@ -193,15 +193,15 @@ fn euro_specs(config: &Config, euro: &EuroBert, names: Names) -> Vec<Spec> {
         }
     }
     specs.norm("model.norm", hidden, false);
-    specs.all
+    specs.list
 }
 
 /// Returns BERT's parameters, and embeddings of distances if positions are relative.
 fn deberta_specs(config: &Config, deberta: &DebertaV2, names: Names) -> Vec<Spec> {
     let hidden = config.hidden_size;
     let mut specs = post_norm_specs(config, names);
-    let absolute = |spec: &Spec| spec.name.contains("embeddings.position_embeddings.");
-    specs.all.retain(|spec| deberta.position_biased_input || !absolute(spec));
+    let is_absolute = |spec: &Spec| spec.name.contains("embeddings.position_embeddings.");
+    specs.list.retain(|spec| deberta.position_biased_input || !is_absolute(spec));
     if deberta.relative_attention {
         let rows = 2 * deberta.span(config.max_position_embeddings);
         specs.add("deberta.encoder.rel_embeddings.weight", &[rows, hidden], Init::Normal);
@@ -219,7 +219,7 @@ fn deberta_specs(config: &Config, deberta: &DebertaV2, names: Names) -> Vec<Spec
             specs.linear(&format!("{layer}.attention.self.{part}"), hidden, hidden);
         }
     }
-    specs.all
+    specs.list
 }
 
 /// Returns the parameters of one head.
@@ -236,7 +236,7 @@ fn post_norm_head(config: &Config, head: Head) -> Vec<Spec> {
     let (hidden, width) = (config.hidden_size, config.embedding_size());
     let Names { prefix, lm_head: [dense, norm], .. } = config.architecture.names();
     let mut specs = Specs::default();
-    match (head, SequenceHead::form(&config.architecture)) {
+    match (head, SequenceHead::layer_names(&config.architecture)) {
         (Head::None, _) => {}
         (Head::MaskedLm, _) => {
             specs.linear(dense, width, hidden);
@@ -249,49 +249,54 @@ fn post_norm_head(config: &Config, head: Head) -> Vec<Spec> {
             specs.linear("classifier", labels, hidden);
         }
         (Head::TokenClassification { labels }, _) => {
-            specs = Specs::renamed("token_head.", "");
+            specs = Specs::with_prefixes("token_head.", "");
             specs.linear("token_head.classifier", labels, hidden);
         }
         (Head::SequenceClassification { labels }, [dense, output]) => {
-            specs = Specs::renamed("sequence_head.", "");
+            specs = Specs::with_prefixes("sequence_head.", "");
             specs.linear(output, labels, hidden);
             specs.linear(dense, hidden, hidden);
             // In BERT's folders the pooler is part of the encoder.
             if config.architecture == Architecture::Bert {
-                for spec in specs.all.iter_mut().filter(|spec| spec.name.starts_with(dense)) {
+                for spec in specs.list.iter_mut().filter(|spec| spec.name.starts_with(dense)) {
                     spec.stored = spec.stored.take().map(|stored| format!("{prefix}{stored}"));
                 }
             }
         }
     }
-    specs.all
+    specs.list
 }
 
 /// Returns a head's parameters of ModernBERT; each head has its own dense layer and norm.
 fn modern_head(config: &Config, modern: &ModernBert, head: Head) -> Vec<Spec> {
     let hidden = config.hidden_size;
-    let (here, labels) = match head {
+    let (model_prefix, labels) = match head {
         Head::None => return Vec::new(),
         Head::MaskedLm => ("lm_head.", None),
         Head::Span => ("qa_head.", Some(2)),
         Head::TokenClassification { labels } => ("token_head.", Some(labels)),
         Head::SequenceClassification { labels } => ("sequence_head.", Some(labels)),
     };
-    let mut specs = Specs::renamed(here, "head.");
+    let mut specs = Specs::with_prefixes(model_prefix, "head.");
     let bias = modern.classifier_bias;
-    specs.dense(&format!("{here}dense"), [hidden, hidden], modern.outwards(config), bias);
-    specs.norm(&format!("{here}norm"), hidden, modern.norm_bias);
+    specs.dense(
+        &format!("{model_prefix}dense"),
+        [hidden, hidden],
+        modern.residual_init(config),
+        bias,
+    );
+    specs.norm(&format!("{model_prefix}norm"), hidden, modern.norm_bias);
     match labels {
-        None => decoder(&mut specs, config, modern.decoder_bias, modern.outwards(config)),
+        None => decoder(&mut specs, config, modern.decoder_bias, modern.residual_init(config)),
         Some(labels) => {
-            let mut last = Specs::renamed(here, "");
+            let mut classifier = Specs::with_prefixes(model_prefix, "");
             let std = (hidden as f64).sqrt().recip();
             let init = Init::Truncated { std, cutoff: modern.initializer_cutoff_factor };
-            last.dense(&format!("{here}classifier"), [labels, hidden], init, true);
-            specs.all.extend(last.all);
+            classifier.dense(&format!("{model_prefix}classifier"), [labels, hidden], init, true);
+            specs.list.extend(classifier.list);
         }
     }
-    specs.all
+    specs.list
 }
 
 /// Returns a head's parameters of EuroBERT as in transformers; the span head, which transformers
@@ -303,24 +308,24 @@ fn euro_head(config: &Config, euro: &EuroBert, head: Head) -> Vec<Spec> {
         Head::None => {}
         Head::MaskedLm => decoder(&mut specs, config, euro.mlp_bias, Init::Normal),
         Head::Span => {
-            let mut inner = Specs::renamed("qa_head.", "head.");
+            let mut inner = Specs::with_prefixes("qa_head.", "head.");
             inner.dense("qa_head.dense", [hidden, hidden], Init::Normal, false);
             inner.norm("qa_head.norm", hidden, false);
-            specs = Specs::renamed("qa_head.", "");
+            specs = Specs::with_prefixes("qa_head.", "");
             specs.linear("qa_head.classifier", 2, hidden);
-            specs.all.extend(inner.all);
+            specs.list.extend(inner.list);
         }
         Head::TokenClassification { labels } => {
-            specs = Specs::renamed("token_head.", "");
+            specs = Specs::with_prefixes("token_head.", "");
             specs.linear("token_head.classifier", labels, hidden);
         }
         Head::SequenceClassification { labels } => {
-            specs = Specs::renamed("sequence_head.", "");
+            specs = Specs::with_prefixes("sequence_head.", "");
             specs.linear("sequence_head.dense", hidden, hidden);
             specs.linear("sequence_head.classifier", labels, hidden);
         }
     }
-    specs.all
+    specs.list
 }
 
 /// Adds the decoder of a masked-LM head, without its weight if it is tied to the token embeddings.
@@ -336,12 +341,12 @@ fn decoder(specs: &mut Specs, config: &Config, bias: bool, init: Init) {
 
 impl ModernBert {
     /// Initialisation of embeddings and of layers that read the hidden states.
-    fn inwards(&self, config: &Config) -> Init {
+    fn input_init(&self, config: &Config) -> Init {
         Init::Truncated { std: config.initializer_range, cutoff: self.initializer_cutoff_factor }
     }
 
     /// Initialisation of layers that are added to the hidden states: smaller for more layers.
-    fn outwards(&self, config: &Config) -> Init {
+    fn residual_init(&self, config: &Config) -> Init {
         let std = config.initializer_range / (2.0 * config.num_hidden_layers as f64).sqrt();
         Init::Truncated { std, cutoff: self.initializer_cutoff_factor }
     }
@@ -349,42 +354,44 @@ impl ModernBert {
 
 impl Spec {
     /// Draws initial values, f32, which depend only on seed, name, shape and standard deviation.
-    pub(crate) fn fresh(&self, std: f64, seed: u64, device: Device) -> Result<Tensor> {
+    pub(crate) fn initial_tensor(&self, std: f64, seed: u64, device: Device) -> Result<Tensor> {
         let options = (Kind::Float, device);
         let tensor = match self.init {
             Init::Zeros => Tensor::f_zeros(&self.shape, options)?,
             Init::Ones => Tensor::f_ones(&self.shape, options)?,
-            Init::Normal | Init::NormalButRow(_) => self.drawn(std, f64::INFINITY, seed, device)?,
-            Init::Truncated { std, cutoff } => self.drawn(std, cutoff * std, seed, device)?,
-            Init::Uniform(bound) => {
-                self.filled(&uniform(self.count(), bound, seed, &self.name), device)?
+            Init::Normal | Init::NormalWithZeroRow(_) => {
+                self.draw_normal(std, f64::INFINITY, seed, device)?
             }
-            Init::Sinusoids => self.filled(&sinusoids(&self.shape), device)?,
-            Init::Identity { beside } => {
-                Tensor::f_full(&self.shape, beside, options)?.f_fill_diagonal_(1.0, false)?
+            Init::Truncated { std, cutoff } => self.draw_normal(std, cutoff * std, seed, device)?,
+            Init::Uniform(bound) => {
+                self.to_tensor(&uniform(self.element_count(), bound, seed, &self.name), device)?
+            }
+            Init::Sinusoids => self.to_tensor(&sinusoids(&self.shape), device)?,
+            Init::Identity { off_diagonal } => {
+                Tensor::f_full(&self.shape, off_diagonal, options)?.f_fill_diagonal_(1.0, false)?
             }
         };
-        if let Init::NormalButRow(row) = self.init {
+        if let Init::NormalWithZeroRow(row) = self.init {
             let _ = tensor.f_select(0, row)?.f_zero_()?;
         }
         Ok(tensor)
     }
 
-    fn drawn(&self, std: f64, limit: f64, seed: u64, device: Device) -> Result<Tensor> {
-        self.filled(&normals(self.count(), std, limit, seed, &self.name), device)
+    fn draw_normal(&self, std: f64, limit: f64, seed: u64, device: Device) -> Result<Tensor> {
+        self.to_tensor(&normals(self.element_count(), std, limit, seed, &self.name), device)
     }
 
-    fn count(&self) -> usize {
+    fn element_count(&self) -> usize {
         usize::try_from(self.shape.iter().product::<i64>()).unwrap_or(0)
     }
 
-    fn filled(&self, values: &[f32], device: Device) -> Result<Tensor> {
+    fn to_tensor(&self, values: &[f32], device: Device) -> Result<Tensor> {
         Ok(Tensor::f_from_slice(values)?.f_view(&self.shape[..])?.f_to_device(device)?)
     }
 }
 
 /// Creates a separate random stream for each name.
-fn stream(seed: u64, name: &str) -> ChaCha8Rng {
+fn random_stream(seed: u64, name: &str) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(fnv1a(name));
     rng
@@ -392,7 +399,7 @@ fn stream(seed: u64, name: &str) -> ChaCha8Rng {
 
 /// Draws `count` values between `-bound` and `bound`.
 fn uniform(count: usize, bound: f64, seed: u64, name: &str) -> Vec<f32> {
-    let mut rng = stream(seed, name);
+    let mut rng = random_stream(seed, name);
     let mut draw = || f64::from(rng.next_u32()) / f64::from(u32::MAX);
     std::iter::repeat_with(|| ((2.0 * draw() - 1.0) * bound) as f32).take(count).collect()
 }
@@ -409,7 +416,7 @@ fn sinusoids(shape: &[i64]) -> Vec<f32> {
 
 /// Draws `count` values of N(0, std) between `-limit` and `limit` by the Box-Muller transform.
 fn normals(count: usize, std: f64, limit: f64, seed: u64, name: &str) -> Vec<f32> {
-    let mut rng = stream(seed, name);
+    let mut rng = random_stream(seed, name);
     let step = 1.0 / (f64::from(u32::MAX) + 1.0);
     let mut values = Vec::with_capacity(count + 1);
     while values.len() < count {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::adapter_folder::{CONFIG, Tensors, open_weights, refuse_others};
+use crate::adapter_folder::{CONFIG, Tensors, open_weights, reject_unknown_keys};
 use crate::adapters::AdapterConfig;
 use crate::config::write_json;
 use crate::fields::{COUNT, Fields, RATE, brief};
@@ -16,7 +16,7 @@ pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
 const PREFIX: &str = "base_model.model.";
 
 /// Keys that do not affect the computation.
-const INFORMATION: [&str; 8] = [
+const UNUSED_KEYS: [&str; 8] = [
     "auto_mapping",
     "base_model_name_or_path",
     "inference_mode",
@@ -28,7 +28,7 @@ const INFORMATION: [&str; 8] = [
 ];
 
 impl Model {
-    /// Reads a LoRA and its tensors, including those of its head, if it has one.
+    /// Reads a LoRA and its tensors, including the tensors of its head, if the folder has them.
     pub(crate) fn read_peft(
         &self,
         name: &str,
@@ -37,7 +37,8 @@ impl Model {
         file: &str,
         architecture: Head,
     ) -> Result<(AdapterConfig, Tensors)> {
-        let Stored { lora, saved_modules, task } = Stored::read(value, self.config(), file)?;
+        let StoredConfig { lora, saved_modules, task } =
+            StoredConfig::read(value, self.config(), file)?;
         if let (Some(stored), Some(expected_task)) = (task, task_type(architecture))
             && stored != expected_task
         {
@@ -48,7 +49,9 @@ impl Model {
         let mut specs = config.specs(name, self.config(), file)?;
         let head = self.adapter_head_specs(architecture).into_iter();
         specs.extend(
-            head.filter(|spec| saved_modules.iter().any(|module| is_in(spec.stored(), module))),
+            head.filter(|spec| {
+                saved_modules.iter().any(|module| belongs_to(spec.stored(), module))
+            }),
         );
         let weights = open_weights(folder, WEIGHTS, "adapter_model.bin")?;
         Ok((config, self.read_all(&weights, &specs, PREFIX, (".", "."))?))
@@ -66,15 +69,15 @@ impl Model {
         let prefix = config.architecture.names().prefix;
         // The outermost module of each parameter; BERT's pooler is within the encoder.
         let module = |stored: &str| {
-            let within = stored.strip_prefix(prefix);
-            let first = within.unwrap_or(stored).split('.').next().unwrap_or_default();
-            format!("{}{first}", within.map_or("", |_| prefix))
+            let inner = stored.strip_prefix(prefix);
+            let first = inner.unwrap_or(stored).split('.').next().unwrap_or_default();
+            format!("{}{first}", inner.map_or("", |_| prefix))
         };
         let saved_modules: BTreeSet<String> =
             head.iter().map(|spec| module(spec.stored())).collect();
         let mut specs = AdapterConfig::Lora(lora.clone()).specs(name, config, CONFIG)?;
         specs.extend(head);
-        let mut tensors = self.as_stored(&specs, PREFIX, architecture)?;
+        let mut tensors = self.stored_tensors(&specs, PREFIX, architecture)?;
         write_weights(&folder.join(WEIGHTS), &mut tensors)?;
         let value = json!({
             "base_model_name_or_path": null,
@@ -97,14 +100,14 @@ impl Model {
 }
 
 /// Contents of `adapter_config.json`.
-struct Stored {
+struct StoredConfig {
     lora: LoraConfig,
     /// Modules of the head that are stored completely.
     saved_modules: Vec<String>,
     task: Option<String>,
 }
 
-impl Stored {
+impl StoredConfig {
     fn read(value: Value, config: &Config, file: &str) -> Result<Self> {
         let mut fields = Fields::new(value, file)?;
         let kind: Option<String> = fields.take("peft_type", "\"LORA\"", None)?;
@@ -112,75 +115,80 @@ impl Stored {
             return Err(fields.refuse("peft_type", "\"LORA\"", format!("{kind:?}")));
         }
         let modules = "a list of modules' names";
-        let start = fields.take("init_lora_weights", "true, false or a name", json!(true))?;
+        let init = fields.take("init_lora_weights", "true, false or a name", json!(true))?;
         // Other methods change the base model's weights.
-        if !start.is_boolean() && start != "gaussian" {
+        if !init.is_boolean() && init != "gaussian" {
             let expected = "true, false or \"gaussian\"";
-            return Err(fields.refuse("init_lora_weights", expected, brief(&start)));
+            return Err(fields.refuse("init_lora_weights", expected, brief(&init)));
         }
         let targets: Vec<String> = fields.take("target_modules", modules, Vec::new())?;
         let lora = LoraConfig {
             rank: fields.take("r", COUNT, 8)?,
             alpha: fields.take("lora_alpha", RATE, 8.0)?,
             dropout: fields.take("lora_dropout", RATE, 0.0)?,
-            targets: found_targets(&targets, config, file)?,
+            targets: matching_targets(&targets, config, file)?,
         };
         let saved_modules: Option<Vec<String>> = fields.take("modules_to_save", modules, None)?;
         let task = fields.take("task_type", "a name or null", None)?;
-        refuse_others(fields, file, |key| INFORMATION.contains(&key))?;
+        reject_unknown_keys(fields, file, |key| UNUSED_KEYS.contains(&key))?;
         Ok(Self { lora, saved_modules: saved_modules.unwrap_or_default(), task })
     }
 }
 
 /// Returns the targets that match the modules' names. As in PEFT, names may omit leading
 /// components. The targets must be the same in every layer.
-fn found_targets(modules: &[String], config: &Config, file: &str) -> Result<BTreeSet<LoraTarget>> {
-    let fits = |module: &String, name: &str| {
+fn matching_targets(
+    modules: &[String],
+    config: &Config,
+    file: &str,
+) -> Result<BTreeSet<LoraTarget>> {
+    let matches = |module: &String, name: &str| {
         name.strip_suffix(module.as_str())
             .is_some_and(|before| before.is_empty() || before.ends_with('.'))
     };
     let names = config.architecture.names();
-    let mut found = BTreeSet::new();
+    let mut matching = BTreeSet::new();
     let refuse =
         |expected: &str, got: String| Err(Error::config(file, "target_modules", expected, got));
-    let mut products = Vec::new();
-    for (product, targets) in names.products {
+    let mut adapted = Vec::new();
+    for (linear_name, targets) in names.linear_layers {
         let count = (0..config.num_hidden_layers)
             .filter(|&index| {
-                let name = format!("{}.{product}", names.layer(index));
-                modules.iter().any(|module| fits(module, &name))
+                let name = format!("{}.{linear_name}", names.layer(index));
+                modules.iter().any(|module| matches(module, &name))
             })
             .count();
         if i64::try_from(count) == Ok(config.num_hidden_layers) {
-            found.extend(targets.iter().copied());
-            products.push(*product);
+            matching.extend(targets.iter().copied());
+            adapted.push(*linear_name);
         } else if count > 0 {
-            return refuse("the same in every layer", format!("{product} in {count} layers"));
+            return refuse("the same in every layer", format!("{linear_name} in {count} layers"));
         }
     }
-    let with_targets = LoraConfig { targets: found.clone(), ..LoraConfig::default() };
-    if with_targets.products(&config.architecture, file)? != products {
-        return refuse("EuroBERT's gate_proj and up_proj together", format!("{products:?}"));
+    let with_targets = LoraConfig { targets: matching.clone(), ..LoraConfig::default() };
+    if with_targets.adapted_layers(&config.architecture, file)? != adapted {
+        return refuse("EuroBERT's gate_proj and up_proj together", format!("{adapted:?}"));
     }
-    Ok(found)
+    Ok(matching)
 }
 
-/// Returns module names that match the linear layers of `lora` and no others.
+/// Returns module names that match only the linear layers of `lora`.
 fn target_modules(lora: &LoraConfig, config: &Config) -> Result<Vec<String>> {
     let mut modules = Vec::new();
-    for product in lora.products(&config.architecture, CONFIG)? {
+    for linear_name in lora.adapted_layers(&config.architecture, CONFIG)? {
         // Attention's output layer has this suffix, too.
-        match product {
-            "output.dense" => modules
-                .extend((0..config.num_hidden_layers).map(|index| format!("{index}.{product}"))),
-            _ => modules.push(product.to_owned()),
+        match linear_name {
+            "output.dense" => modules.extend(
+                (0..config.num_hidden_layers).map(|index| format!("{index}.{linear_name}")),
+            ),
+            _ => modules.push(linear_name.to_owned()),
         }
     }
     Ok(modules)
 }
 
 /// Returns whether a parameter belongs to a module, whose name may omit leading components.
-fn is_in(parameter: &str, module: &str) -> bool {
+fn belongs_to(parameter: &str, module: &str) -> bool {
     format!(".{parameter}").contains(&format!(".{module}."))
 }
 

@@ -8,7 +8,7 @@ use tokenizers::models::ModelWrapper;
 
 use crate::checkpoint::Checkpoint;
 use crate::load::{self, model_folder};
-use crate::tokenizer_files::tokenizer_in;
+use crate::tokenizer_files::tokenizer_path;
 use crate::{
     Config, Error, Head, LoadOptions, LoadReport, Model, Result, SpecialTokens, TokenizerFiles,
     check_tokenizer,
@@ -33,7 +33,7 @@ impl Pretrained {
     /// Loads `config.json`, weights and the tokenizer's files of `folder`, see [`Model::load`].
     ///
     /// If `config.json` and the tokenizer disagree about the id of a special token, the model's
-    /// [`Config`] gets the tokenizer's id, see [`Config::apply_token_ids`].
+    /// [`Config`] has the tokenizer's id, see [`Config::apply_token_ids`].
     ///
     /// # Errors
     /// As [`Model::load`], [`Config::apply_token_ids`] and [`TokenizerFiles::of_folder`].
@@ -143,9 +143,9 @@ impl Inspection {
         let tokenizer = (kind, tokenizer.get_vocab_size(true));
         let checkpoint = Checkpoint::open(&model_folder(&folder)?, config.architecture.names())?;
         let (parameters, dtypes, bytes) = checkpoint.size();
-        let found = Self { config, tokenizer, notes, parameters, dtypes, bytes, folder };
-        found.report(Head::None)?;
-        Ok(found)
+        let inspection = Self { config, tokenizer, notes, parameters, dtypes, bytes, folder };
+        inspection.report(Head::None)?;
+        Ok(inspection)
     }
 
     /// Returns the report that [`Pretrained::load`] would return for one head.
@@ -173,5 +173,5 @@ impl Inspection {
 /// # Errors
 /// [`Error::Tokenizer`] naming the file.
 pub fn read_tokenizer(folder: impl AsRef<Path>) -> Result<Tokenizer> {
-    Ok(TokenizerFiles::of_file(tokenizer_in(folder.as_ref())?)?.0)
+    Ok(TokenizerFiles::of_file(tokenizer_path(folder.as_ref())?)?.0)
 }

@@ -14,8 +14,8 @@ pub enum ProjectionKind {
     /// `W₂ ReLU(W₁ x)`, as in the paper of *XLM-K* (Eq. 1 to 4).
     #[default]
     Plain,
-    /// With batch norm after each linear layer, the second without scale and shift, as in XLM-K's
-    /// released code.
+    /// The linear layers of `Plain`, each followed by batch norm, as in XLM-K's released code. The
+    /// second norm has no scale and shift.
     BatchNorm,
 }
 
@@ -47,8 +47,8 @@ struct BatchNorm {
 const MOMENTUM: f64 = 0.1;
 /// Epsilon for statistics of a whole batch, as in the released code.
 const EPS: f64 = 1e-12;
-/// Epsilon for statistics of a domain; torch's default. Rows of a domain may be equal: the released
-/// 1e-12 would multiply their gradient by a million.
+/// Epsilon for statistics of a domain; torch's default. Rows of a domain may be equal: the 1e-12 of
+/// the released code would multiply their gradient by a million.
 const DOMAIN_EPS: f64 = 1e-5;
 
 impl BatchNorm {
@@ -61,7 +61,7 @@ impl BatchNorm {
             }
             self.normalise(&x, &self.mean, &self.variance, EPS, train)?
         } else {
-            self.each_domain(&x, domain_ids, train)?
+            self.normalise_domains(&x, domain_ids, train)?
         };
         Ok(out.f_to_kind(kind)?)
     }
@@ -79,15 +79,15 @@ impl BatchNorm {
             None => (None, None),
         };
         // The graph gets copies, because a later batch changes the statistics.
-        let moved = [mean.f_detach_copy()?, var.f_detach_copy()?];
-        let [new_mean, new_var] = &moved;
+        let updated = [mean.f_detach_copy()?, var.f_detach_copy()?];
+        let [new_mean, new_var] = &updated;
         let (new_mean, new_var) = (Some(new_mean), Some(new_var));
         let out = x.f_batch_norm(weight, bias, new_mean, new_var, train, MOMENTUM, eps, false)?;
         let running = [mean.shallow_clone(), var.shallow_clone()];
-        for (mut running, moved) in running.into_iter().zip(&moved).filter(|_| train) {
+        for (mut running, updated) in running.into_iter().zip(&updated).filter(|_| train) {
             // A float16 step that is skipped because of non-finite values must not affect the next
             // step.
-            let new = moved.f_where_self(&moved.f_isfinite()?, &running)?;
+            let new = updated.f_where_self(&updated.f_isfinite()?, &running)?;
             tch::no_grad(|| running.f_copy_(&new))?;
         }
         Ok(out)
@@ -97,15 +97,16 @@ impl BatchNorm {
     ///
     /// One row has no variance, and two rows become -1 and 1 without a gradient. Therefore one or
     /// two rows are normalised by the running statistics, also in training.
-    fn each_domain(&self, x: &Tensor, domain_ids: &[usize], train: bool) -> Result<Tensor> {
+    fn normalise_domains(&self, x: &Tensor, domain_ids: &[usize], train: bool) -> Result<Tensor> {
         let count = self.mean.size().first().copied().unwrap_or(0);
         let mut rows_by_domain: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
         for (row, &domain) in (0..).zip(domain_ids) {
             rows_by_domain.entry(i64::try_from(domain).unwrap_or(i64::MAX)).or_default().push(row);
         }
         let rows = x.size().first().copied().unwrap_or(0);
-        let outside = rows_by_domain.last_key_value().is_some_and(|(&domain, _)| domain >= count);
-        if i64::try_from(domain_ids.len()) != Ok(rows) || outside {
+        let out_of_range =
+            rows_by_domain.last_key_value().is_some_and(|(&domain, _)| domain >= count);
+        if i64::try_from(domain_ids.len()) != Ok(rows) || out_of_range {
             let actual =
                 format!("{} numbers, the largest {:?}", domain_ids.len(), domain_ids.iter().max());
             return Err(Error::input(
@@ -144,8 +145,8 @@ impl Projection {
         kind: ProjectionKind,
         domains: Option<i64>,
     ) -> Vec<(Spec, bool)> {
-        let spec = |part: &str, shape: &[i64], init, trains| {
-            (Spec::new(format!("{name}.{part}"), shape, init), trains)
+        let spec = |part: &str, shape: &[i64], init, is_trainable| {
+            (Spec::new(format!("{name}.{part}"), shape, init), is_trainable)
         };
         let mut specs = vec![
             spec("0.weight", &[inner, hidden], Init::Normal, true),
@@ -197,7 +198,7 @@ impl Projection {
     /// ignores `domain_ids`.
     ///
     /// # Shapes
-    /// - `x`: `[B, H]` float; returns the same
+    /// - `x`: `[B, H]` float; the result has the same shape
     /// - `domain_ids`: the domain of each row, B integers in `0..S`
     ///
     /// # Errors

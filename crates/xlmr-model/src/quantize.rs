@@ -17,7 +17,7 @@ pub(crate) const KEY: &str = "quantization_config";
 const METHOD: &str = "polyqa-int8";
 
 /// Minimum rows and columns of a quantized matrix; smaller matrices are copied.
-const SMALLEST: i64 = 64;
+const MIN_SIZE: i64 = 64;
 
 /// Sizes reported by [`quantize`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,14 +60,14 @@ pub fn quantize(
         return Err(Error::config(&file, KEY, "none; this folder is quantized", &config[KEY]));
     }
     config[KEY] = json!({"quant_method": METHOD});
-    let skips = |_: &Path, name: &str| name == "config.json";
-    changed_copy::write(&folder, out.as_ref(), replace, &skips, |new_folder| {
+    let is_skipped = |_: &Path, name: &str| name == "config.json";
+    changed_copy::write(&folder, out.as_ref(), replace, &is_skipped, |new_folder| {
         write_json(&new_folder.join("config.json"), &config)?;
         let mut quantized = 0;
         let (bytes_before, bytes) =
             changed_copy::write_weights(&folder, new_folder, QUANTIZED, |file, name, tensors| {
                 let tensor = file.read(name)?;
-                let is_large = tensor.size().iter().all(|&size| size >= SMALLEST);
+                let is_large = tensor.size().iter().all(|&size| size >= MIN_SIZE);
                 if !is_large || tensor.dim() != 2 || !tensor.is_floating_point() {
                     tensors.push((name.to_owned(), tensor));
                     return Ok(());
@@ -101,6 +101,6 @@ fn quantize_rows(matrix: &Tensor, file: &TensorFile, name: &str) -> Result<(Tens
 }
 
 /// Returns whether a `quantization_config` was written by [`quantize`].
-pub(crate) fn is_ours(value: &Value) -> bool {
+pub(crate) fn is_polyqa_int8(value: &Value) -> bool {
     value["quant_method"] == METHOD
 }

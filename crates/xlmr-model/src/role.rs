@@ -17,9 +17,9 @@ use crate::{Error, Result};
 /// | `layers.3` | one layer, counted from 0 |
 /// | `layers.0..4` | the layers 0, 1, 2, 3; either end may be omitted |
 /// | `encoder` | embeddings with their projection, layers and the norm after the last one |
-/// | `adapters` | all adapters, active or not (names of one start with `adapters.NAME.`) |
+/// | `adapters` | all adapters, active or not (parameter names start with `adapters.NAME.`) |
 /// | `adapter_fusion` | all [fusions](crate::Model::add_adapter_fusion), active or not |
-/// | `head` | all others: heads, and parameters that a task adds to the model |
+/// | `head` | all other parameters: heads, and parameters that a task adds to the model |
 ///
 /// ```
 /// use xlmr_model::Role;
@@ -75,9 +75,9 @@ impl FromStr for Role {
                 let layer = number(layers)?;
                 layer..layer.checked_add(1).ok_or_else(refuse)?
             }
-            Some((from, to)) => {
-                let from = if from.is_empty() { 0 } else { number(from)? };
-                from..if to.is_empty() { usize::MAX } else { number(to)? }
+            Some((start, end)) => {
+                let start = if start.is_empty() { 0 } else { number(start)? };
+                start..if end.is_empty() { usize::MAX } else { number(end)? }
             }
         };
         if range.is_empty() { Err(refuse()) } else { Ok(Self::Layers(range)) }
@@ -94,19 +94,19 @@ impl Role {
             return *self == Self::AdapterFusion;
         }
         let mut architectures = NAMES.iter().filter(|names| name.starts_with(names.prefix));
-        let begins = |names: &&Names, part: &str| {
-            name.strip_prefix(names.prefix).is_some_and(|rest| rest.starts_with(part))
+        let starts_with = |names: &&Names, part: &str| {
+            name.strip_prefix(names.prefix).is_some_and(|name| name.starts_with(part))
         };
         // The prefixes of ModernBERT and EuroBERT are equal.
         let encoder =
-            architectures.find(|names| names.parts.iter().any(|part| begins(names, part)));
+            architectures.find(|names| names.parts.iter().any(|part| starts_with(names, part)));
         let Some(names) = encoder else { return *self == Self::Head };
         match self {
             Self::WordEmbeddings => name == names.word_embeddings,
-            Self::Embeddings => names.parts.first().is_some_and(|part| begins(&names, part)),
+            Self::Embeddings => names.parts.first().is_some_and(|part| starts_with(&names, part)),
             Self::Layers(layers) => name
                 .strip_prefix(names.layer)
-                .and_then(|rest| rest.split('.').next()?.parse().ok())
+                .and_then(|suffix| suffix.split('.').next()?.parse().ok())
                 .is_some_and(|layer| layers.contains(&layer)),
             Self::Encoder => true,
             Self::Adapters | Self::AdapterFusion | Self::Head => false,
@@ -122,16 +122,16 @@ mod tests {
 
     #[test]
     fn every_parameter_of_every_architecture_has_its_roles() {
-        let of = |architecture| Config { architecture, ..Config::base() };
+        let with_architecture = |architecture| Config { architecture, ..Config::base() };
         for config in [
             Config::base(),
             Config::bert_base_multilingual(),
             Config::mmbert_base(),
             Config::eurobert_210m(),
             Config::mdeberta_v3_base(),
-            of(Architecture::Data2VecText),
-            of(Architecture::DistilBert(DistilBert::default())),
-            of(Architecture::Electra { embedding_size: 128 }),
+            with_architecture(Architecture::Data2VecText),
+            with_architecture(Architecture::DistilBert(DistilBert::default())),
+            with_architecture(Architecture::Electra { embedding_size: 128 }),
         ] {
             let layers = usize::try_from(config.num_hidden_layers).unwrap();
             let encoder: Vec<String> =
@@ -157,9 +157,10 @@ mod tests {
             for role in ["word_embeddings", "embeddings", "layers", "encoder"] {
                 assert_eq!(count(role, &heads), 0, "{role}");
             }
-            let each: usize = (0..layers).map(|k| count(&format!("layers.{k}"), &encoder)).sum();
-            assert_eq!(each, count("layers", &encoder));
-            assert_eq!(count("layers.0..4", &encoder) + count("layers.4..", &encoder), each);
+            let layer_sum: usize =
+                (0..layers).map(|k| count(&format!("layers.{k}"), &encoder)).sum();
+            assert_eq!(layer_sum, count("layers", &encoder));
+            assert_eq!(count("layers.0..4", &encoder) + count("layers.4..", &encoder), layer_sum);
             assert_eq!(count("layers...4", &encoder), count("layers.0..4", &encoder));
         }
         assert!(Role::Head.holds("knowledge.relations.weight"));

@@ -48,8 +48,8 @@ impl Rotation {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RotaryAttention {
     pub(crate) heads: i64,
-    /// Attention distance on either side; absent: the whole row.
-    pub(crate) reach: Option<i64>,
+    /// Attention distance of local layers on either side; absent in global layers.
+    pub(crate) window_radius: Option<i64>,
     pub(crate) dropout: f64,
 }
 
@@ -57,32 +57,33 @@ impl RotaryAttention {
     /// Computes attention, `[.., 3 H]` (queries, keys and values) to `[.., H]`, packed or padded as
     /// in `batch`.
     pub(crate) fn apply(&self, query_key_value: &Tensor, batch: &Batch) -> Result<Tensor> {
-        let Self { heads, reach, dropout } = *self;
+        let Self { heads, window_radius, dropout } = *self;
         let positions = batch.rotary()?;
-        let local = positions.local.as_ref().filter(|_| reach.is_some());
+        let local = positions.local.as_ref().filter(|_| window_radius.is_some());
         let [query, key, value] =
             local.unwrap_or(&positions.global).apply(query_key_value, heads)?;
         let (rows, seeds) = (&batch.rows, &batch.seeds);
         if let Some(packing) = &batch.packing {
             let dropout = if seeds.train { dropout } else { 0.0 };
-            let attention = Attention { heads, window: reach, dropout };
-            return packing.attend(&query, &key, &value, &seeds.places, &attention);
+            let attention = Attention { heads, window: window_radius, dropout };
+            return packing.attend(&query, &key, &value, &seeds.offsets, &attention);
         }
         let by_head = |x: &Tensor| -> Result<Tensor> {
             Ok(x.f_view([rows.batch, rows.length, heads, -1])?.f_transpose(1, 2)?)
         };
         let (query, key, value) = (by_head(&query)?, by_head(&key)?, by_head(&value)?);
-        let mask = if reach.is_some() { positions.window.as_ref() } else { rows.mask.as_ref() };
+        let mask =
+            if window_radius.is_some() { positions.window.as_ref() } else { rows.mask.as_ref() };
         let attended = seeds.attention(&query, &key, &value, mask, dropout)?;
         Ok(attended.f_transpose(1, 2)?.f_reshape([rows.batch, rows.length, -1])?)
     }
 }
 
 impl Positions {
-    /// Creates positions from `of_tokens`, `[N]` i64 in the layout of the batch. The windows of
-    /// local layers use these positions if `by_position`, else the offsets in the row.
+    /// Creates positions from `token_positions`, `[N]` i64 in the layout of the batch. The windows
+    /// of local layers use these positions if `by_position`, else the offsets in the row.
     pub(crate) fn new(
-        of_tokens: &Tensor,
+        token_positions: &Tensor,
         by_position: bool,
         rows: &Rows,
         packed: bool,
@@ -92,32 +93,33 @@ impl Positions {
     ) -> Result<Self> {
         let depth = config.hidden_size / config.num_attention_heads.max(1);
         let kind = if kind == Kind::Double { kind } else { Kind::Float };
-        let rotation = |theta| Rotation::new(of_tokens, theta, depth, kind);
+        let rotation = |theta| Rotation::new(token_positions, theta, depth, kind);
         let global = rotation(rotary.theta)?;
         let local = rotary.local.map(|(theta, _)| rotation(theta)).transpose()?;
         let window = match rotary.local {
             None => None,
             Some(_) if packed => None,
-            Some((_, reach)) => {
-                let places = match by_position {
-                    true => of_tokens.f_view([rows.batch, rows.length])?,
+            Some((_, window_radius)) => {
+                let positions = match by_position {
+                    true => token_positions.f_view([rows.batch, rows.length])?,
                     false => {
                         let options = (Kind::Int64, rows.device);
                         Tensor::f_arange(rows.length, options)?.f_unsqueeze(0)?
                     }
                 };
-                Some(window(&places, reach, rows)?)
+                Some(window(&positions, window_radius, rows)?)
             }
         };
         Ok(Self { global, local, window })
     }
 }
 
-/// Computes the window mask, `[B or 1, 1, L, L]` bool: true where `places`, `[B or 1, L]`, are at
-/// most `reach` apart. Every token, including padding, attends to itself, so that no output is NaN.
-fn window(places: &Tensor, reach: i64, rows: &Rows) -> Result<Tensor> {
-    let distances = places.f_unsqueeze(1)?.f_sub(&places.f_unsqueeze(2)?)?;
-    let in_window = distances.f_abs()?.f_le(reach)?.f_unsqueeze(1)?;
+/// Computes the window mask, `[B or 1, 1, L, L]` bool: true where `positions`, `[B or 1, L]`, are
+/// at most `window_radius` apart. Every token, including padding, attends to itself, so that no
+/// output is NaN.
+fn window(positions: &Tensor, window_radius: i64, rows: &Rows) -> Result<Tensor> {
+    let distances = positions.f_unsqueeze(1)?.f_sub(&positions.f_unsqueeze(2)?)?;
+    let in_window = distances.f_abs()?.f_le(window_radius)?.f_unsqueeze(1)?;
     let Some(mask) = &rows.mask else { return Ok(in_window) };
     let diagonal = Tensor::f_eye(rows.length, (Kind::Bool, rows.device))?;
     Ok(in_window.f_logical_and(mask)?.f_logical_or(&diagonal)?)

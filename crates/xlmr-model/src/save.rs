@@ -18,8 +18,8 @@ impl Model {
     /// [`Head::None`] writes the keys of the bare encoder, without the pooler that XLM-R's and
     /// BERT's classes may have (`add_pooling_layer=False`).
     ///
-    /// Each adapter goes to `adapters/NAME/`, a fusion to `adapters/NAME,NAME/`, in float32, in the
-    /// format of [`save_adapter`](Self::save_adapter) and
+    /// Each adapter is saved in `adapters/NAME/`, a fusion in `adapters/NAME,NAME/`, in float32, in
+    /// the format of [`save_adapter`](Self::save_adapter) and
     /// [`save_adapter_fusion`](Self::save_adapter_fusion) without a head's weights.
     /// `adapters/active.json`, written last, lists all and active adapters; [`Model::load`]
     /// activates them and rejects an incomplete folder. Only files of adapters from an earlier save
@@ -35,7 +35,7 @@ impl Model {
             return Err(Error::NoHead { head: architecture.name() });
         }
         std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
-        let earlier = self.start_of_adapters(folder)?;
+        let earlier_adapters = self.begin_saving_adapters(folder)?;
         let encoder: BTreeSet<String> =
             encoder_specs(self.config()).into_iter().map(|spec| spec.name).collect();
         let names = self.config().architecture.names();
@@ -43,7 +43,7 @@ impl Model {
             .into_iter()
             .map(|spec| (spec.name.clone(), spec.stored().to_owned()))
             .collect();
-        let (mut main, mut others) = (BTreeMap::new(), BTreeMap::new());
+        let (mut main, mut other_heads) = (BTreeMap::new(), BTreeMap::new());
         for (name, tensor) in self.plain_parameters() {
             if encoder.contains(&name) {
                 let stored = match architecture {
@@ -55,9 +55,9 @@ impl Model {
             }
             let (file, stored) = match in_class.get(&name) {
                 Some(stored) => (&mut main, stored.clone()),
-                None => (&mut others, name),
+                None => (&mut other_heads, name),
             };
-            // In transformers an untied decoder has its own bias, which is the one that is used.
+            // In transformers, an untied decoder uses its own bias.
             if stored == names.lm_bias && !self.config().tie_word_embeddings {
                 file.insert(names.decoder_bias.to_owned(), tensor.shallow_clone());
             }
@@ -65,21 +65,21 @@ impl Model {
         }
         write_weights(&folder.join(SINGLE), &mut main)?;
         let heads = folder.join(HEADS);
-        if !others.is_empty() {
-            write_weights(&heads, &mut others)?;
+        if !other_heads.is_empty() {
+            write_weights(&heads, &mut other_heads)?;
         } else if heads.exists() {
-            // A file of an earlier model in this folder would be loaded with this one.
+            // A file of an earlier model in this folder would be loaded with the new model.
             std::fs::remove_file(&heads).map_err(|error| Error::io(&heads, error))?;
         }
         self.config().for_head(architecture).write(folder.join("config.json"))?;
-        self.end_of_adapters(folder, earlier, architecture)
+        self.finish_saving_adapters(folder, earlier_adapters, architecture)
     }
 }
 
 /// Writes a safetensors file with the metadata that transformers writes for PyTorch.
 pub(crate) fn write_weights(path: &Path, tensors: &mut BTreeMap<String, Tensor>) -> Result<()> {
     for tensor in tensors.values_mut() {
-        // Returns the same tensor if it is float32 already.
+        // A float32 tensor is returned unchanged.
         *tensor = tensor.f_to_kind(Kind::Float)?;
     }
     let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));

@@ -19,17 +19,17 @@ const FILES: [&str; 5] =
     [CONFIG, peft::WEIGHTS, adapter_hub::WEIGHTS, adapter_hub::FUSION_CONFIG, adapter_hub::FUSION];
 
 impl Model {
-    /// Loads the adapters in a model's folder and activates those that were active when saved.
+    /// Loads the adapters in a model's folder and activates the ones that were active on saving.
     pub(crate) fn load_saved_adapters(&mut self, folder: &Path) -> Result<()> {
-        let Some(saved) = Saved::read(folder)? else { return Ok(()) };
+        let Some(saved) = AdapterList::read(folder)? else { return Ok(()) };
         let Some(active) = &saved.active else {
-            let actual = "null: saving did not end; save the model again";
+            let actual = "null: saving was interrupted; save the model again";
             return Err(Error::config(&saved.file(), "active", NAMES, actual));
         };
         // Fusions are loaded after the adapters that they combine.
-        let (fusions, others): (Vec<_>, Vec<_>) =
+        let (fusions, single_adapters): (Vec<_>, Vec<_>) =
             saved.adapters.iter().partition(|name| name.contains(','));
-        for name in others {
+        for name in single_adapters {
             self.load_adapter(name, saved.folder.join(name), Head::None)?;
         }
         for name in fusions {
@@ -41,54 +41,53 @@ impl Model {
             }
         }
         let active: Vec<&str> = active.iter().map(String::as_str).collect();
-        self.set_active(&active).map_err(|error| saved.at("active", error))
+        self.set_active(&active).map_err(|error| saved.key_error("active", error))
     }
 
     /// Marks a model's folder as being saved, so that an incomplete save cannot be loaded. Returns
     /// the names of the adapters of an earlier save.
-    pub(crate) fn start_of_adapters(&self, folder: &Path) -> Result<Option<BTreeSet<String>>> {
-        let earlier = Saved::read(folder)?.map(|saved| saved.adapters);
-        if earlier.is_some() || !self.adapters.is_empty() {
-            let mut saved = Saved::new(folder, self);
-            saved.adapters.extend(earlier.iter().flatten().cloned());
+    pub(crate) fn begin_saving_adapters(&self, folder: &Path) -> Result<Option<BTreeSet<String>>> {
+        let earlier_names = AdapterList::read(folder)?.map(|saved| saved.adapters);
+        if earlier_names.is_some() || !self.adapters.is_empty() {
+            let mut saved = AdapterList::new(folder, self);
+            saved.adapters.extend(earlier_names.iter().flatten().cloned());
             saved.write()?;
         }
-        Ok(earlier)
+        Ok(earlier_names)
     }
 
-    /// Removes the files of an earlier save and no others; then writes the adapters. Parameter
-    /// names follow the transformers class of `architecture`. The list of active adapters is
-    /// written last.
-    pub(crate) fn end_of_adapters(
+    /// Removes only the files of an earlier save, then writes the adapters. Parameter names follow
+    /// the transformers class of `architecture`. The list of active adapters is written last.
+    pub(crate) fn finish_saving_adapters(
         &self,
         folder: &Path,
-        earlier: Option<BTreeSet<String>>,
+        earlier_names: Option<BTreeSet<String>>,
         architecture: Head,
     ) -> Result<()> {
-        let mut saved = Saved::new(folder, self);
-        for name in earlier.iter().flatten() {
+        let mut saved = AdapterList::new(folder, self);
+        for name in earlier_names.iter().flatten() {
             let folder_of_adapter = saved.folder.join(name);
             // The target of a link does not belong to this folder.
-            if fs::symlink_metadata(&folder_of_adapter).is_ok_and(|found| found.is_dir()) {
+            if fs::symlink_metadata(&folder_of_adapter).is_ok_and(|data| data.is_dir()) {
                 for file in FILES {
                     remove_file(&folder_of_adapter.join(file))?;
                 }
-                remove_empty(&folder_of_adapter)?;
+                remove_if_empty(&folder_of_adapter)?;
             }
         }
         if saved.adapters.is_empty() {
-            if earlier.is_some() {
+            if earlier_names.is_some() {
                 remove_file(&saved.folder.join(ACTIVE))?;
-                remove_empty(&saved.folder)?;
+                remove_if_empty(&saved.folder)?;
             }
             return Ok(());
         }
-        // Names have the form of a class with a head, but no head's weights are written.
-        let form = if architecture == Head::None { Head::None } else { Head::MaskedLm };
+        // Parameter names are those of a class with a head, but no weights of a head are written.
+        let class = if architecture == Head::None { Head::None } else { Head::MaskedLm };
         for name in &saved.adapters {
-            self.write_adapter(name, &saved.folder.join(name), form)?;
+            self.write_adapter(name, &saved.folder.join(name), class)?;
         }
-        saved.active = Some(self.active().to_vec());
+        saved.active = Some(self.active_adapters().to_vec());
         saved.write()
     }
 }
@@ -96,15 +95,15 @@ impl Model {
 const NAMES: &str = "a list of adapters' names";
 
 /// Contents of `adapters/active.json`.
-struct Saved {
+struct AdapterList {
     /// `adapters/`
     folder: PathBuf,
     adapters: BTreeSet<String>,
-    /// In order; `None` until all adapters are written.
+    /// Active adapters in order; `None` until all adapters are written.
     active: Option<Vec<String>>,
 }
 
-impl Saved {
+impl AdapterList {
     fn new(folder: &Path, model: &Model) -> Self {
         let adapters = model.adapters().map(str::to_owned).collect();
         Self { folder: folder.join(FOLDER), adapters, active: None }
@@ -122,13 +121,13 @@ impl Saved {
         let adapters: Option<BTreeSet<String>> = fields.take("adapters", NAMES, None)?;
         let adapters = adapters.ok_or_else(|| fields.refuse("adapters", NAMES, "none".into()))?;
         let active = fields.take("active", NAMES, None)?;
-        if let Some((key, value)) = fields.rest()?.into_iter().next() {
+        if let Some((key, value)) = fields.remaining()?.into_iter().next() {
             return Err(Error::config(&file, key, "only adapters and active", brief(&value)));
         }
         let saved = Self { folder, adapters, active };
         for name in &saved.adapters {
             let checked = name.split(',').try_for_each(check_name);
-            checked.map_err(|error| saved.at("adapters", error))?;
+            checked.map_err(|error| saved.key_error("adapters", error))?;
         }
         Ok(Some(saved))
     }
@@ -144,7 +143,7 @@ impl Saved {
     }
 
     /// Converts an argument's error to an error of a key of the file.
-    fn at(&self, key: &str, error: Error) -> Error {
+    fn key_error(&self, key: &str, error: Error) -> Error {
         match error {
             Error::Input { expected, got, .. } => Error::config(&self.file(), key, expected, got),
             other => other,
@@ -159,7 +158,7 @@ fn remove_file(path: &Path) -> Result<()> {
     }
 }
 
-fn remove_empty(folder: &Path) -> Result<()> {
+fn remove_if_empty(folder: &Path) -> Result<()> {
     let io = |error| Error::io(folder, error);
     match fs::read_dir(folder).map_err(io)?.next() {
         None => fs::remove_dir(folder).map_err(io),

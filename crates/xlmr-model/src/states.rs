@@ -13,8 +13,8 @@ use crate::batch::Batch;
 pub struct States {
     /// `[B, L, H]`, or `[N, H]` where the batch is packed.
     pub(crate) hidden: Tensor,
-    /// Dtype outside of the layers.
-    pub(crate) outside: Kind,
+    /// Dtype of padded hidden states.
+    pub(crate) output_kind: Kind,
     pub(crate) batch: Rc<Batch>,
     pub(crate) train: bool,
 }
@@ -27,7 +27,7 @@ impl States {
     /// # Errors
     /// [`Error::Torch`](crate::Error::Torch) if a libtorch operation fails.
     pub fn padded(&self) -> Result<Tensor> {
-        let hidden = self.hidden.f_to_kind(self.outside)?;
+        let hidden = self.hidden.f_to_kind(self.output_kind)?;
         match &self.batch.packing {
             None => Ok(hidden),
             Some(packing) => packing.unpack(&hidden),

@@ -36,15 +36,15 @@ impl SpecialTokens {
 /// Checks that a tokenizer matches a model, and returns the special tokens of its [`Layout`].
 ///
 /// All ids must be below `vocab_size`, and the tokens before and after a text and for padding must
-/// have the ids in the configuration. Absent ids of the first two, as in BERT's configuration, are
-/// not checked.
+/// have the ids in the configuration. `bos_token_id` and `eos_token_id` may be absent,
+/// as in BERT's configuration; absent ids are not checked.
 ///
 /// # Errors
 /// [`Error::Tokenizer`] naming the token, both ids and a fix; also if the tokenizer lacks one of
 /// the special tokens, or if its layout of a text is not supported.
 pub fn check_tokenizer(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialTokens> {
     let special = special_tokens(tokenizer, config)?;
-    match contradictions(special, config).first() {
+    match differing_ids(special, config).first() {
         None => Ok(special),
         Some(&(key, stored, id)) => Err(Error::Tokenizer(format!(
             "{} has id {id}, but config.json has {key} = {stored}; tokenizer and model do not \
@@ -69,22 +69,22 @@ impl Config {
     pub fn apply_token_ids(&mut self, tokenizer: &Tokenizer) -> Result<Vec<String>> {
         let special = special_tokens(tokenizer, self)?;
         let mut notes = Vec::new();
-        for (key, stored, id) in contradictions(special, self) {
+        for (key, stored, id) in differing_ids(special, self) {
             let token = tokenizer.id_to_token(id).unwrap_or_default();
-            let found = format!("{key} is {stored}, but the tokenizer's {token} has id {id}");
+            let difference = format!("{key} is {stored}, but the tokenizer's {token} has id {id}");
             match key {
                 PAD if self.architecture.is_roberta() => {
                     return Err(Error::Tokenizer(format!(
-                        "config.json: {found}; this architecture counts position ids from {key}, \
-                         so the id cannot be replaced: if the model was trained with the tokenizer's id, set \
-                         {key} to {id} in config.json"
+                        "config.json: {difference}; this architecture counts position ids from \
+                         {key}, so the id cannot be replaced: if the model was trained with the \
+                         tokenizer's id, set {key} to {id} in config.json"
                     )));
                 }
                 PAD => self.pad_token_id = id.into(),
                 BOS => self.bos_token_id = Some(id.into()),
                 _ => self.eos_token_id = Some(id.into()),
             }
-            notes.push(format!("config.json: {found}; the tokenizer's id is used"));
+            notes.push(format!("config.json: {difference}; the tokenizer's id is used"));
         }
         Ok(notes)
     }
@@ -115,7 +115,7 @@ fn special_tokens(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialToken
         && i64::from(id) >= config.vocab_size
     {
         return Err(Error::Tokenizer(format!(
-            "token {token:?} has id {id}, but the model has vocab_size = {}; take the \
+            "token {token:?} has id {id}, but the model has vocab_size = {}; use the \
              tokenizer.json that belongs to the model",
             config.vocab_size
         )));
@@ -124,7 +124,7 @@ fn special_tokens(tokenizer: &Tokenizer, config: &Config) -> Result<SpecialToken
 }
 
 /// Returns each key with its value and the tokenizer's id, if the two differ.
-fn contradictions(special: SpecialTokens, config: &Config) -> Vec<(&'static str, i64, u32)> {
+fn differing_ids(special: SpecialTokens, config: &Config) -> Vec<(&'static str, i64, u32)> {
     [
         (BOS, config.bos_token_id, special.bos),
         (PAD, Some(config.pad_token_id), special.pad),

@@ -32,14 +32,14 @@ const EXTRA_FILES: [&str; 6] = [
 const MAX_BYTES: u64 = 32 << 20;
 
 /// BERT's token before a text.
-const BERTS_FIRST: &str = "[CLS]";
+const BERT_FIRST_TOKEN: &str = "[CLS]";
 
 /// Tokenizer class of transformers that uses `tokenizer.json` unchanged. The classes of
 /// architectures replace parts of it.
 const PLAIN_CLASS: &str = "PreTrainedTokenizerFast";
 
 /// Key of classes that transformers loads from third-party code.
-const CODE: &str = "auto_map";
+const AUTO_MAP: &str = "auto_map";
 
 /// A tokenizer's files in memory.
 ///
@@ -79,7 +79,7 @@ impl TokenizerFiles {
     /// another file that cannot be read, is not a regular file, or is longer than 32 MB.
     pub fn of_folder(folder: impl AsRef<Path>) -> Result<(Tokenizer, Self)> {
         let folder = folder.as_ref();
-        let (tokenizer, mut files) = Self::of_file(tokenizer_in(folder)?)?;
+        let (tokenizer, mut files) = Self::of_file(tokenizer_path(folder)?)?;
         let folder = model_folder(folder)?;
         for name in EXTRA_FILES {
             let path = folder.join(name);
@@ -99,8 +99,8 @@ impl TokenizerFiles {
     /// Missing `tokenizer_config.json` and `special_tokens_map.json` are created, with a tokenizer
     /// class that uses `tokenizer.json` unchanged, the special tokens, the model's maximum length
     /// and input names. DeBERTa's class is always replaced, because it modifies `tokenizer.json`. A
-    /// `tokenizer.json` without a post-processor gets the one implied by its special tokens,
-    /// because other programs would add no special tokens otherwise.
+    /// `tokenizer.json` without a post-processor is written with the one implied by its special
+    /// tokens, because other programs would add no special tokens otherwise.
     ///
     /// # Errors
     /// As [`check_tokenizer`](crate::check_tokenizer); [`Error::Io`].
@@ -131,7 +131,7 @@ impl TokenizerFiles {
                 });
             }
             None => {
-                files.insert(CONFIG, pretty(&made_config(tokenizer, config, &special)));
+                files.insert(CONFIG, pretty(&new_config(tokenizer, config, &special)));
             }
         }
         if let (Architecture::DebertaV2(_), Some(bytes)) =
@@ -153,7 +153,7 @@ impl TokenizerFiles {
 }
 
 /// Returns the path of a model folder's tokenizer file.
-pub(crate) fn tokenizer_in(folder: &Path) -> Result<PathBuf> {
+pub(crate) fn tokenizer_path(folder: &Path) -> Result<PathBuf> {
     // For a missing folder, the error contains the file's name, as for the other files of a model.
     if folder.is_dir() {
         tokenizer_file::find(folder).map_err(refuse)
@@ -173,7 +173,7 @@ fn with_post_processor(tokenizer: &Tokenizer, special: SpecialTokens) -> Result<
     let before = with_id(special.bos);
     let after = with_id(special.eos);
     let processor: PostProcessorWrapper = match before.0.as_str() {
-        BERTS_FIRST => BertProcessing::new(after, before).into(),
+        BERT_FIRST_TOKEN => BertProcessing::new(after, before).into(),
         _ => RobertaProcessing::new(after, before).trim_offsets(false).into(),
     };
     let mut tokenizer = tokenizer.clone();
@@ -193,7 +193,7 @@ fn special_tokens(tokenizer: &Tokenizer, special: SpecialTokens) -> BTreeMap<&'s
     if special.unk != special.eos {
         tokens.insert("unk_token", name(special.unk));
     }
-    if name(special.bos) != BERTS_FIRST {
+    if name(special.bos) != BERT_FIRST_TOKEN {
         // BERT has only the `cls` and `sep` names.
         tokens.extend([("bos_token", name(special.bos)), ("eos_token", name(special.eos))]);
     }
@@ -201,7 +201,7 @@ fn special_tokens(tokenizer: &Tokenizer, special: SpecialTokens) -> BTreeMap<&'s
 }
 
 /// Creates `tokenizer_config.json` for a folder without one.
-fn made_config(
+fn new_config(
     tokenizer: &Tokenizer,
     config: &Config,
     special: &BTreeMap<&'static str, String>,
@@ -210,18 +210,18 @@ fn made_config(
     if config.type_vocab_size > 1 {
         inputs.insert(1, "token_type_ids");
     }
-    let mut all: Map<String, Value> =
+    let mut json: Map<String, Value> =
         special.iter().map(|(key, token)| ((*key).to_owned(), json!(token))).collect();
-    all.insert("model_input_names".into(), json!(inputs));
-    all.insert("model_max_length".into(), json!(config.max_length()));
-    all.insert("tokenizer_class".into(), json!(PLAIN_CLASS));
+    json.insert("model_input_names".into(), json!(inputs));
+    json.insert("model_max_length".into(), json!(config.max_length()));
+    json.insert("tokenizer_class".into(), json!(PLAIN_CLASS));
     if let Some(NormalizerWrapper::BertNormalizer(bert)) = tokenizer.get_normalizer() {
-        // For BERT's own class, if a user selects it.
-        all.insert("do_lower_case".into(), json!(bert.lowercase));
-        all.insert("strip_accents".into(), json!(bert.strip_accents));
-        all.insert("tokenize_chinese_chars".into(), json!(bert.handle_chinese_chars));
+        // Options of BERT's tokenizer class, if a user selects it.
+        json.insert("do_lower_case".into(), json!(bert.lowercase));
+        json.insert("strip_accents".into(), json!(bert.strip_accents));
+        json.insert("tokenize_chinese_chars".into(), json!(bert.handle_chinese_chars));
     }
-    Value::Object(all)
+    Value::Object(json)
 }
 
 fn pretty(value: &Value) -> Vec<u8> {
@@ -233,10 +233,13 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     let io = |error| Error::io(path, error);
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        found => found.map_err(io)?,
+        metadata => metadata.map_err(io)?,
     };
     if !fs::metadata(path).map_err(io)?.is_file() {
-        return Err(Error::damaged(path, "expected a file, found something else with this name"));
+        return Err(Error::damaged(
+            path,
+            "expected a file; this path is a folder or a special file",
+        ));
     }
     let mut bytes = Vec::new();
     File::open(path).map_err(io)?.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
@@ -252,7 +255,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
 fn without_code(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>> {
     let mut config: Map<String, Value> = serde_json::from_slice(&bytes)
         .map_err(|source| Error::Json { path: path.to_owned(), source })?;
-    Ok(match config.remove(CODE) {
+    Ok(match config.remove(AUTO_MAP) {
         Some(_) => pretty(&Value::Object(config)),
         None => bytes,
     })

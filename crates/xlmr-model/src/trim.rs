@@ -12,7 +12,7 @@ use crate::architecture::{NAMES, Names};
 use crate::checkpoint::{QUANTIZED, SCALE, SINGLE, weight_files};
 use crate::config::{read_json, write_json};
 use crate::load::model_folder;
-use crate::tokenizer_files::tokenizer_in;
+use crate::tokenizer_files::tokenizer_path;
 use crate::{Error, Result, changed_copy};
 
 /// Collects the tokens used by texts, to trim the vocabulary of a model folder.
@@ -59,10 +59,11 @@ impl VocabularyTrim {
     /// [`Error::Tokenizer`] naming the file.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = model_folder(folder.as_ref())?;
-        let file = tokenizer_in(&folder)?;
+        let file = tokenizer_path(&folder)?;
         let refuse = |error: tokenizer_file::Error| Error::Tokenizer(error.to_string());
         let json = tokenizer_file::read_text(&file).map_err(refuse)?;
-        let tokenizer = plain(tokenizer_file::parse(&json, &file).map_err(refuse)?, &file)?;
+        let tokenizer =
+            without_limits(tokenizer_file::parse(&json, &file).map_err(refuse)?, &file)?;
         Ok(Self { folder, file, json, tokenizer, used: BTreeSet::new() })
     }
 
@@ -77,8 +78,8 @@ impl VocabularyTrim {
         Ok(())
     }
 
-    /// Adds an entry of the vocabulary by its name; false if there is no such entry.
-    pub fn keep(&mut self, token: &str) -> bool {
+    /// Adds an entry of the vocabulary by its name; returns false if there is no such entry.
+    pub fn add_token(&mut self, token: &str) -> bool {
         let id = self.tokenizer.token_to_id(token);
         self.used.extend(id);
         id.is_some()
@@ -94,7 +95,7 @@ impl VocabularyTrim {
         let trimmed = tokenizer_file::trim(&json, &used).map_err(refuse)?;
         let parsed = tokenizer_file::parse(&trimmed.json, &file);
         let parsed = parsed.map_err(|error| Error::Tokenizer(error.to_string()))?;
-        let tokenizer = plain(parsed, &file)?;
+        let tokenizer = without_limits(parsed, &file)?;
         Ok(TrimmedVocabulary { folder, former, tokenizer, trimmed })
     }
 }
@@ -122,7 +123,7 @@ impl TrimmedVocabulary {
             if !former.eq(before.into_iter().map(Some)) {
                 let text: String = text.chars().take(60).collect();
                 return Err(Error::Tokenizer(format!(
-                    "the trimmed tokenizer gives other tokens for {text:?}"
+                    "the trimmed tokenizer gives different tokens for {text:?}"
                 )));
             }
         }
@@ -135,13 +136,14 @@ impl TrimmedVocabulary {
 
     /// Writes the trimmed model folder.
     ///
-    /// It has `model.safetensors` in the stored dtypes, `heads.safetensors` if there is one,
-    /// `config.json` and the tokenizer's files with the new ids, and copies of the other files.
-    /// Files that describe the former vocabulary (`vocab.txt`, `sentencepiece.bpe.model`) and
-    /// weights in other formats are not copied. `pad_token_id` of `config.json` becomes the
+    /// The folder has `model.safetensors` in the stored dtypes, `heads.safetensors` if there is
+    /// one, `config.json` and the tokenizer's files with the new ids, and copies of the other
+    /// files. Files that describe the former vocabulary (`vocab.txt`, `sentencepiece.bpe.model`)
+    /// and weights in other formats are not copied. `pad_token_id` of `config.json` becomes the
     /// tokenizer's.
     ///
-    /// The folder appears at `out` when it is complete. `replace` allows it to replace another.
+    /// The folder appears at `out` when it is complete. `replace` allows it to replace another
+    /// model folder.
     ///
     /// # Errors
     /// [`Error::Io`], also if `out` exists and may not be replaced; [`Error::Json`];
@@ -149,7 +151,7 @@ impl TrimmedVocabulary {
     /// tensor with `vocab_size` rows and unknown meaning; [`Error::NoWeights`], [`Error::Damaged`]
     /// and [`Error::TorchExt`] for the weights.
     pub fn write(&self, out: impl AsRef<Path>, replace: bool) -> Result<TrimReport> {
-        changed_copy::write(&self.folder, out.as_ref(), replace, &is_former, |new_folder| {
+        changed_copy::write(&self.folder, out.as_ref(), replace, &is_not_copied, |new_folder| {
             self.write_tokenizer(new_folder)?;
             let vocab_size = self.write_config(new_folder)?;
             self.write_weights(new_folder, vocab_size)
@@ -167,10 +169,10 @@ impl TrimmedVocabulary {
             let mut config = read_json(&former, "")?;
             let tokens = config.get_mut("added_tokens_decoder").and_then(Value::as_object_mut);
             if let Some(tokens) = tokens {
-                let new = |(id, token): (String, Value)| {
+                let renumber = |(id, token): (String, Value)| {
                     Some((self.new_id(id.parse().ok()?)?.to_string(), token))
                 };
-                *tokens = std::mem::take(tokens).into_iter().filter_map(new).collect();
+                *tokens = std::mem::take(tokens).into_iter().filter_map(renumber).collect();
             }
             write_json(&new_folder.join("tokenizer_config.json"), &config)?;
         }
@@ -180,19 +182,19 @@ impl TrimmedVocabulary {
                 Value::Object(tokens) => tokens.into_iter().collect(),
                 _ => Map::new(),
             };
-            let new = |(token, id): (String, Value)| {
+            let renumber = |(token, id): (String, Value)| {
                 let id = self.new_id(u32::try_from(id.as_u64()?).ok()?)?;
                 Some((token, json!(id)))
             };
-            let tokens: Map<String, Value> = tokens.into_iter().filter_map(new).collect();
+            let tokens: Map<String, Value> = tokens.into_iter().filter_map(renumber).collect();
             write_json(&new_folder.join("added_tokens.json"), &Value::Object(tokens))?;
         }
         Ok(())
     }
 
     fn new_id(&self, former: u32) -> Option<u32> {
-        let place = self.trimmed.former_ids.binary_search(&former).ok()?;
-        u32::try_from(place).ok()
+        let index = self.trimmed.former_ids.binary_search(&former).ok()?;
+        u32::try_from(index).ok()
     }
 
     /// Writes `config.json`; returns the former size of the vocabulary.
@@ -217,8 +219,8 @@ impl TrimmedVocabulary {
             config["pad_token_id"] = json!(pad);
         }
         let model_type = &config["model_type"];
-        let of_type = |names: &Names| names.pad_positions && model_type == names.model_type;
-        let is_roberta = NAMES.iter().any(of_type);
+        let is_roberta_type = |names: &Names| names.pad_positions && model_type == names.model_type;
+        let is_roberta = NAMES.iter().any(is_roberta_type);
         // The default `pad_token_id` is 1.
         let former_pad = if former_pad.is_null() { json!(1) } else { former_pad };
         if is_roberta && former_pad != config["pad_token_id"] {
@@ -250,16 +252,20 @@ impl TrimmedVocabulary {
             bytes: 0,
         };
         let rows = Tensor::from_slice(&rows);
-        let main = match weight_files(&self.folder)?.as_slice() {
+        let weights_file = match weight_files(&self.folder)?.as_slice() {
             [file] if file.ends_with(QUANTIZED) => QUANTIZED,
             _ => SINGLE,
         };
-        (report.bytes_before, report.bytes) =
-            changed_copy::write_weights(&self.folder, new_folder, main, |file, name, tensors| {
+        (report.bytes_before, report.bytes) = changed_copy::write_weights(
+            &self.folder,
+            new_folder,
+            weights_file,
+            |file, name, tensors| {
                 let tensor = trimmed_tensor(file, name, vocab_size, &rows)?;
                 tensors.push((name.to_owned(), tensor));
                 Ok(())
-            })?;
+            },
+        )?;
         Ok(report)
     }
 }
@@ -294,7 +300,7 @@ fn trimmed_tensor(file: &TensorFile, name: &str, vocab_size: i64, rows: &Tensor)
 }
 
 /// Disables truncation and padding.
-fn plain(mut tokenizer: Tokenizer, file: &Path) -> Result<Tokenizer> {
+fn without_limits(mut tokenizer: Tokenizer, file: &Path) -> Result<Tokenizer> {
     tokenizer.with_padding(None);
     match tokenizer.with_truncation(None) {
         Ok(_) => Ok(tokenizer),
@@ -304,13 +310,13 @@ fn plain(mut tokenizer: Tokenizer, file: &Path) -> Result<Tokenizer> {
 
 /// Returns the token ids of texts, without special tokens.
 fn encode(tokenizer: &Tokenizer, texts: Vec<String>) -> Result<Vec<Vec<u32>>> {
-    let encoded = tokenizer.encode_batch_fast(texts, false);
-    let encoded = encoded.map_err(|error| Error::Tokenizer(error.to_string()))?;
-    Ok(encoded.iter().map(|encoding| encoding.get_ids().to_vec()).collect())
+    let encodings = tokenizer.encode_batch_fast(texts, false);
+    let encodings = encodings.map_err(|error| Error::Tokenizer(error.to_string()))?;
+    Ok(encodings.iter().map(|encoding| encoding.get_ids().to_vec()).collect())
 }
 
-/// Files of the former vocabulary, and files that are written again.
-const FORMER: [&str; 7] = [
+/// Files of the former vocabulary, and files that are written with new contents.
+const NOT_COPIED: [&str; 7] = [
     "config.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -320,6 +326,6 @@ const FORMER: [&str; 7] = [
     "merges.txt",
 ];
 
-fn is_former(path: &Path, name: &str) -> bool {
-    path.extension().is_some_and(|ending| ending == "model") || FORMER.contains(&name)
+fn is_not_copied(path: &Path, name: &str) -> bool {
+    path.extension().is_some_and(|extension| extension == "model") || NOT_COPIED.contains(&name)
 }

@@ -91,7 +91,7 @@ fn only_adapters_and_heads_are_trained_except_in_named_stages() {
     let train = |trial: &Trial<Stages>| {
         let path = &trial.recipe.model.path;
         let mut base = trial.start(path, &[Head::Span], Segments::AsSaved)?;
-        assert_eq!(base.model.active(), ["lora", "bottleneck"]);
+        assert_eq!(base.model.active_adapters(), ["lora", "bottleneck"]);
         let (parameters, start) = (base.model.named_parameters(), copy_parameters(&base.model));
         let fit = |stage: &str, config: &TrainConfig| -> anyhow::Result<Parameters> {
             trial.fit(stage, config, &parameters, &mut HiddenNorm(&base.model))?;
@@ -118,7 +118,7 @@ fn only_adapters_and_heads_are_trained_except_in_named_stages() {
     assert!(adapter_config.contains("\"LORA\""), "{adapter_config}");
     let options = LoadOptions::default();
     let (model, _) = Model::load(trial.join("model"), &[Head::Span], Device::Cpu, options).unwrap();
-    assert_eq!(model.active(), ["bottleneck"]);
+    assert_eq!(model.active_adapters(), ["bottleneck"]);
 }
 
 /// Trains one stage from `start` with a bottleneck, and returns the folder of the model.

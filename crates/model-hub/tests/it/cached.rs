@@ -10,7 +10,7 @@ const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 fn hub(variables: &[(&str, &Path)]) -> Hub {
     Hub::from_variables(|name| {
         let offline = (name == "HF_HUB_OFFLINE").then(|| OsString::from("1"));
-        let found = variables.iter().find(|(known, _)| *known == name);
+        let found = variables.iter().find(|(variable, _)| *variable == name);
         found.map(|(_, value)| value.as_os_str().to_owned()).or(offline)
     })
 }
@@ -32,7 +32,7 @@ fn snapshot(cache: &Path, name: &str, files: &[&str]) {
 }
 
 #[test]
-fn a_folder_wins() {
+fn a_folder_takes_precedence() {
     let cache = tempfile::tempdir().unwrap();
     let hub = hub(&[("HF_HUB_CACHE", cache.path())]);
     let folder = cache.path().join("model");
@@ -82,8 +82,8 @@ fn names_are_checked() {
         "a%2fb",
         &long,
     ] {
-        let line = resolve(&hub, model).map(|found| found.folder);
-        // Folders that are there.
+        let line = resolve(&hub, model).map(|resolved| resolved.folder);
+        // Existing folders.
         if Path::new(model).is_dir() {
             assert_eq!(line.unwrap(), Path::new(model));
             continue;
@@ -134,30 +134,30 @@ fn offline_needs_the_cache() {
 }
 
 #[test]
-fn the_cache_is_where_python_has_it() {
+fn the_cache_folder_is_that_of_huggingface_hub() {
     let home = tempfile::tempdir().unwrap();
-    let at = |place: &str| {
+    let create_cache = |path: &str| {
         let files = ["config.json", "model.safetensors", "tokenizer.json"];
-        snapshot(&home.path().join(place), "a--b", &files);
-        home.path().join(place)
+        snapshot(&home.path().join(path), "a--b", &files);
+        home.path().join(path)
     };
-    let found = |variables: &[(&str, &Path)]| {
+    let cache_folder = |variables: &[(&str, &Path)]| {
         let folder = resolve(&hub(variables), "a/b").unwrap().folder;
         folder.ancestors().nth(3).unwrap().to_owned()
     };
     let empty = Path::new("");
     let user = ("HOME", home.path());
-    let standard = at(".cache/huggingface/hub");
-    assert_eq!(found(&[user]), standard);
-    assert_eq!(found(&[user, ("HF_HOME", empty), ("HF_HUB_CACHE", empty)]), standard);
-    let expected = at("xdg/huggingface/hub");
+    let standard = create_cache(".cache/huggingface/hub");
+    assert_eq!(cache_folder(&[user]), standard);
+    assert_eq!(cache_folder(&[user, ("HF_HOME", empty), ("HF_HUB_CACHE", empty)]), standard);
+    let expected = create_cache("xdg/huggingface/hub");
     let xdg = ("XDG_CACHE_HOME", &*home.path().join("xdg"));
-    assert_eq!(found(&[user, xdg]), expected);
-    let expected = at("other/hub");
-    let other = ("HF_HOME", &*home.path().join("other"));
-    assert_eq!(found(&[user, xdg, other]), expected);
-    let cache = at("cache");
-    assert_eq!(found(&[other, ("HF_HUB_CACHE", &cache)]), cache);
-    assert_eq!(found(&[user, ("HF_HUB_CACHE", Path::new("~/cache"))]), cache);
+    assert_eq!(cache_folder(&[user, xdg]), expected);
+    let expected = create_cache("other/hub");
+    let hf_home = ("HF_HOME", &*home.path().join("other"));
+    assert_eq!(cache_folder(&[user, xdg, hf_home]), expected);
+    let cache = create_cache("cache");
+    assert_eq!(cache_folder(&[hf_home, ("HF_HUB_CACHE", &cache)]), cache);
+    assert_eq!(cache_folder(&[user, ("HF_HUB_CACHE", Path::new("~/cache"))]), cache);
     assert!(resolve(&hub(&[]), "a/b").unwrap_err().contains("HF_HUB_CACHE"));
 }

@@ -41,8 +41,8 @@ pub struct Reply {
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
     /// Bytes of the body after which the connection is closed.
-    pub cut: Option<usize>,
-    /// Whether the connection stays open without sending the bytes after `cut`.
+    pub close_after: Option<usize>,
+    /// Whether the connection stays open without sending the bytes after `close_after`.
     pub hangs: bool,
 }
 
@@ -107,9 +107,9 @@ pub fn listing(commit: &str, names: impl IntoIterator<Item = impl AsRef<str>>) -
 }
 
 /// Returns the response that the hub would send.
-pub fn answer(files: &Files, request: &Request) -> Reply {
-    if let Some(rest) = request.path.strip_prefix(&format!("/api/models/{NAME}/revision/")) {
-        return match rest {
+pub fn hub_reply(files: &Files, request: &Request) -> Reply {
+    if let Some(revision) = request.path.strip_prefix(&format!("/api/models/{NAME}/revision/")) {
+        return match revision {
             "main" | "v1" | "refs%2Fpr%2F1" | COMMIT => listing(COMMIT, files.keys()),
             _ => Reply::new(404, "").with("X-Error-Code", "RevisionNotFound"),
         };
@@ -126,7 +126,7 @@ pub fn answer(files: &Files, request: &Request) -> Reply {
         .get("range")
         .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
     let etag = etag(name, bytes);
-    let linked = match etag.len() {
+    let etag_header = match etag.len() {
         64 => "X-Linked-ETag",
         _ => "ETag",
     };
@@ -135,20 +135,20 @@ pub fn answer(files: &Files, request: &Request) -> Reply {
         Some(start) => Reply::new(206, &bytes[start..])
             .with("Content-Range", format!("bytes {start}-{}/{}", bytes.len() - 1, bytes.len())),
     };
-    reply.with("X-Repo-Commit", COMMIT).with(linked, format!("\"{etag}\""))
+    reply.with("X-Repo-Commit", COMMIT).with(etag_header, format!("\"{etag}\""))
 }
 
 pub struct Server {
     pub url: String,
-    seen: Arc<Mutex<Vec<Request>>>,
+    requests: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Server {
     pub fn start(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let log = Arc::clone(&seen);
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&requests);
         let answer = Arc::new(answer);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -157,30 +157,30 @@ impl Server {
                 thread::spawn(move || serve(stream, &log, &*answer));
             }
         });
-        Self { url, seen }
+        Self { url, requests }
     }
 
-    /// Starts a server with these files.
-    pub fn of(files: Files) -> Self {
-        Self::start(move |request| answer(&files, request))
+    /// Starts a server with the files of one repository.
+    pub fn with_files(files: Files) -> Self {
+        Self::start(move |request| hub_reply(&files, request))
     }
 
     /// Starts a server whose responses are modified by `change`.
-    pub fn changed(
+    pub fn with_changed_replies(
         files: Files,
         change: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static,
     ) -> Self {
-        Self::start(move |request| change(request, answer(&files, request)))
+        Self::start(move |request| change(request, hub_reply(&files, request)))
     }
 
-    pub fn seen(&self) -> Vec<Request> {
-        self.seen.lock().unwrap().clone()
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
     }
 
     /// Returns the number of requests for the content of a file.
-    pub fn contents(&self, file: &str) -> usize {
-        let is_it = |request: &&Request| request.method == "GET" && request.file() == Some(file);
-        self.seen().iter().filter(is_it).count()
+    pub fn content_requests(&self, file: &str) -> usize {
+        let is_match = |request: &&Request| request.method == "GET" && request.file() == Some(file);
+        self.requests().iter().filter(is_match).count()
     }
 }
 
@@ -190,8 +190,8 @@ fn serve(
     answer: &dyn Fn(&Request) -> Reply,
 ) -> Option<()> {
     let mut lines = BufReader::new(stream.try_clone().ok()?).lines();
-    let first = lines.next()?.ok()?;
-    let mut words = first.split(' ').map(str::to_owned);
+    let request_line = lines.next()?.ok()?;
+    let mut words = request_line.split(' ').map(str::to_owned);
     let (method, path) = (words.next()?, words.next()?);
     let headers = lines
         .map_while(|line| line.ok().filter(|line| !line.is_empty()))
@@ -212,7 +212,7 @@ fn serve(
     }
     stream.write_all(format!("{head}\r\n").as_bytes()).ok()?;
     if request.method != "HEAD" {
-        let end = reply.cut.unwrap_or(reply.body.len());
+        let end = reply.close_after.unwrap_or(reply.body.len());
         stream.write_all(&reply.body[..end]).ok()?;
         if reply.hangs {
             // Waits until the client closes the connection.
@@ -252,7 +252,7 @@ impl Home {
     }
 
     /// Returns the error message.
-    pub fn refusal(&self, model: &str) -> String {
+    pub fn error_message(&self, model: &str) -> String {
         let line = self.resolve(model).unwrap_err().to_string();
         assert!(!line.contains('\n'), "{line}");
         line
@@ -267,21 +267,21 @@ impl Home {
     }
 
     /// Returns all files and links below the home folder except lock files, sorted.
-    pub fn tree(&self) -> Vec<String> {
-        let mut found = Vec::new();
-        walk(self.folder.path(), self.folder.path(), &mut found);
-        found.retain(|path| !path.ends_with(".lock"));
-        found.sort();
-        found
+    pub fn paths(&self) -> Vec<String> {
+        let mut paths = Vec::new();
+        walk(self.folder.path(), self.folder.path(), &mut paths);
+        paths.retain(|path| !path.ends_with(".lock"));
+        paths.sort();
+        paths
     }
 }
 
-fn walk(root: &Path, folder: &Path, found: &mut Vec<String>) {
+fn walk(root: &Path, folder: &Path, paths: &mut Vec<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         match path.is_dir() && !path.is_symlink() {
-            true => walk(root, &path, found),
-            false => found.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned()),
+            true => walk(root, &path, paths),
+            false => paths.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned()),
         }
     }
 }

@@ -12,14 +12,14 @@ use crate::common::{
 };
 
 #[test]
-fn a_name_is_fetched_in_the_layout_of_the_cache_and_then_found() {
+fn a_downloaded_model_has_the_layout_of_the_cache() {
     let mut served = model();
     served.insert("1_Pooling/config.json".into(), b"{\"pooling_mode\": \"cls\"}".to_vec());
-    let server = Server::of(served);
+    let server = Server::with_files(served);
     let home = Home::new(&format!("{}/", server.url));
-    let told = Mutex::new(Vec::new());
+    let reports = Mutex::new(Vec::new());
     let resolved = home.hub().resolve(NAME, &mut |progress| {
-        told.lock().unwrap().push((progress.file.to_owned(), progress.done, progress.total));
+        reports.lock().unwrap().push((progress.file.to_owned(), progress.done, progress.total));
     });
     let resolved = resolved.unwrap();
     assert_eq!(resolved.folder, home.cache().join(SNAPSHOT));
@@ -41,22 +41,22 @@ fn a_name_is_fetched_in_the_layout_of_the_cache_and_then_found() {
     }
     let main = home.cache().join("models--deepset--tiny/refs/main");
     assert_eq!(fs::read_to_string(main).unwrap(), COMMIT);
-    let tree = home.tree();
+    let tree = home.paths();
     assert_eq!(tree.len(), 5 + 5 + 1, "{tree:?}");
     let pooling = fs::read_to_string(resolved.folder.join("1_Pooling/config.json")).unwrap();
     assert_eq!(pooling, "{\"pooling_mode\": \"cls\"}");
     assert!(tree.iter().all(|path| path.starts_with("hub/models--deepset--tiny/")), "{tree:?}");
 
-    let told = told.into_inner().unwrap();
+    let reports = reports.into_inner().unwrap();
     let total = weights().len() as u64;
-    assert_eq!(told.first().unwrap().0, "config.json");
-    assert_eq!(told.last().unwrap(), &(WEIGHTS.to_owned(), total, total));
-    assert!(told.iter().any(|(_, done, total)| 0 < *done && done < total));
+    assert_eq!(reports.first().unwrap().0, "config.json");
+    assert_eq!(reports.last().unwrap(), &(WEIGHTS.to_owned(), total, total));
+    assert!(reports.iter().any(|(_, done, total)| 0 < *done && done < total));
 
-    let before = server.seen().len();
+    let before = server.requests().len();
     assert_eq!(home.resolve(NAME).unwrap(), resolved);
     assert_eq!(home.with("HF_HUB_OFFLINE", "1").resolve(NAME).unwrap(), resolved);
-    assert_eq!(server.seen().len(), before, "no request for what is cached");
+    assert_eq!(server.requests().len(), before, "no request for a cached model");
 
     let json = serde_json::to_value(&resolved).unwrap();
     assert_eq!(json["origin"]["files"][WEIGHTS], sha256(&weights()).as_str());
@@ -64,36 +64,39 @@ fn a_name_is_fetched_in_the_layout_of_the_cache_and_then_found() {
 
 #[test]
 fn a_revision_is_a_branch_a_tag_or_a_commit() {
-    let server = Server::of(model());
+    let server = Server::with_files(model());
     let home = Home::new(&server.url);
     for revision in ["v1", "refs/pr/1", COMMIT] {
         let resolved = home.resolve(&format!("{NAME}@{revision}")).unwrap();
         assert_eq!(resolved.origin.unwrap().commit, COMMIT);
-        let noted = home.cache().join("models--deepset--tiny/refs").join(revision);
-        assert_eq!(noted.exists(), revision != COMMIT);
+        let reference = home.cache().join("models--deepset--tiny/refs").join(revision);
+        assert_eq!(reference.exists(), revision != COMMIT);
     }
     // Three requests for the list of files; the commit itself needs no list.
-    assert_eq!(server.contents(WEIGHTS), 1);
-    let line = home.refusal(&format!("{NAME}@v2"));
+    assert_eq!(server.content_requests(WEIGHTS), 1);
+    let line = home.error_message(&format!("{NAME}@v2"));
     assert!(line.contains("deepset/tiny@v2") && line.contains("status 404"), "{line}");
 }
 
 #[test]
 fn an_interrupted_download_is_resumed() {
-    let back = Arc::new(AtomicBool::new(false));
-    let is_back = Arc::clone(&back);
-    let server = Server::changed(model(), move |request, reply| match request.file() {
-        Some(WEIGHTS) if !is_back.load(Ordering::Relaxed) => {
-            let whole = !request.headers.contains_key("range");
-            Reply { cut: Some(if whole { 100_000 } else { 0 }), ..reply }
-        }
-        _ => reply,
-    });
+    let repaired = Arc::new(AtomicBool::new(false));
+    let is_repaired = Arc::clone(&repaired);
+    let server =
+        Server::with_changed_replies(model(), move |request, reply| match request.file() {
+            Some(WEIGHTS) if !is_repaired.load(Ordering::Relaxed) => {
+                let is_first = !request.headers.contains_key("range");
+                Reply { close_after: Some(if is_first { 100_000 } else { 0 }), ..reply }
+            }
+            _ => reply,
+        });
     let home = Home::new(&server.url);
-    let line = home.refusal(NAME);
-    back.store(true, Ordering::Relaxed);
-    for part in ["deepset/tiny, model.safetensors: 100000 of 300000 bytes", "run the command again"]
-    {
+    let line = home.error_message(NAME);
+    repaired.store(true, Ordering::Relaxed);
+    for part in [
+        "deepset/tiny, model.safetensors: received 100000 of 300000 bytes",
+        "run the command again",
+    ] {
         assert!(line.contains(part), "{line}");
     }
     let partial = home.blob(&format!("{}.incomplete", sha256(&weights())));
@@ -103,73 +106,73 @@ fn an_interrupted_download_is_resumed() {
     let resolved = home.resolve(NAME).unwrap();
     assert_eq!(fs::read(resolved.folder.join(WEIGHTS)).unwrap(), weights());
     assert!(!partial.exists());
-    let last = server.seen().pop().unwrap();
+    let last = server.requests().pop().unwrap();
     assert_eq!(last.headers["range"], "bytes=100000-");
-    assert_eq!(server.contents("config.json"), 1);
+    assert_eq!(server.content_requests("config.json"), 1);
 }
 
 #[test]
 fn a_download_is_retried_after_a_closed_connection() {
-    let server = Server::changed(model(), |request, reply| match request.file() {
-        Some(WEIGHTS) if reply.body.len() > 80_000 => Reply { cut: Some(80_000), ..reply },
+    let server = Server::with_changed_replies(model(), |request, reply| match request.file() {
+        Some(WEIGHTS) if reply.body.len() > 80_000 => Reply { close_after: Some(80_000), ..reply },
         _ => reply,
     });
     let home = Home::new(&server.url);
     let resolved = home.resolve(NAME).unwrap();
     assert_eq!(fs::read(resolved.folder.join(WEIGHTS)).unwrap(), weights());
-    assert_eq!(server.contents(WEIGHTS), 4);
+    assert_eq!(server.content_requests(WEIGHTS), 4);
 }
 
-/// Writes the files of an interrupted download.
-fn leave(home: &Home, content: &[u8]) {
+/// Writes the partial file of an interrupted download.
+fn write_partial(home: &Home, content: &[u8]) {
     let partial = home.blob(&format!("{}.incomplete", sha256(&weights())));
     fs::create_dir_all(partial.parent().unwrap()).unwrap();
     fs::write(partial, content).unwrap();
 }
 
 #[test]
-fn a_server_without_parts_starts_over() {
-    let server = Server::changed(model(), |request, reply| match reply.status {
+fn a_server_without_ranges_sends_the_whole_file() {
+    let server = Server::with_changed_replies(model(), |request, reply| match reply.status {
         206 => {
-            let mut whole = request.clone();
-            whole.headers.clear();
-            crate::common::answer(&model(), &whole)
+            let mut without_range = request.clone();
+            without_range.headers.clear();
+            crate::common::hub_reply(&model(), &without_range)
         }
         _ => reply,
     });
     // A correct part, a part of another file, the complete file, and a file that is too long.
     let more = [weights(), weights()].concat();
-    for left in [&weights()[..1000], &[7; 1000], &weights(), &more] {
+    for partial in [&weights()[..1000], &[7; 1000], &weights(), &more] {
         let home = Home::new(&server.url);
-        leave(&home, left);
+        write_partial(&home, partial);
         let resolved = home.resolve(NAME).unwrap();
         assert_eq!(fs::read(resolved.folder.join(WEIGHTS)).unwrap(), weights());
     }
 }
 
 #[test]
-fn a_part_that_does_not_fit_is_no_content() {
-    let server = Server::changed(model(), |_, reply| match reply.status {
+fn a_wrong_part_is_an_error() {
+    let server = Server::with_changed_replies(model(), |_, reply| match reply.status {
         206 => reply.with("Content-Range", "bytes 0-299999/300000"),
         _ => reply,
     });
     let home = Home::new(&server.url);
-    leave(&home, &weights()[..1000]);
-    let line = home.refusal(NAME);
+    write_partial(&home, &weights()[..1000]);
+    let line = home.error_message(NAME);
     assert!(line.contains("from byte 1000 of 300000") && line.contains("bytes 0-"), "{line}");
     home.resolve(NAME).unwrap();
 
-    let server = Server::of(model());
+    let server = Server::with_files(model());
     let home = Home::new(&server.url);
-    leave(&home, &[7; 1000]);
-    let line = home.refusal(NAME);
+    write_partial(&home, &[7; 1000]);
+    let line = home.error_message(NAME);
     assert!(line.contains("SHA-256") && line.contains("deleted"), "{line}");
     home.resolve(NAME).unwrap();
 }
 
 /// Starts a server with slow responses.
 fn slow_server() -> Server {
-    Server::changed(model(), |_, reply| {
+    Server::with_changed_replies(model(), |_, reply| {
         thread::sleep(Duration::from_millis(20));
         reply
     })
@@ -177,7 +180,7 @@ fn slow_server() -> Server {
 
 fn expect_fetched_once(server: &Server, home: &Home) {
     for file in ["config.json", "tokenizer.json", WEIGHTS] {
-        assert_eq!(server.contents(file), 1, "{file}");
+        assert_eq!(server.content_requests(file), 1, "{file}");
     }
     assert_eq!(fs::read(home.cache().join(SNAPSHOT).join(WEIGHTS)).unwrap(), weights());
 }
@@ -187,9 +190,9 @@ fn threads_fetch_once() {
     let server = slow_server();
     let home = Home::new(&server.url);
     thread::scope(|scope| {
-        let all: Vec<_> = (0..3).map(|_| scope.spawn(|| home.resolve(NAME).unwrap())).collect();
-        let all: Vec<_> = all.into_iter().map(|one| one.join().unwrap()).collect();
-        assert!(all.windows(2).all(|pair| pair[0] == pair[1]));
+        let threads: Vec<_> = (0..3).map(|_| scope.spawn(|| home.resolve(NAME).unwrap())).collect();
+        let models: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        assert!(models.windows(2).all(|pair| pair[0] == pair[1]));
     });
     expect_fetched_once(&server, &home);
 }
@@ -225,7 +228,7 @@ fn processes_fetch_once() {
 }
 
 #[test]
-fn an_index_brings_its_shards() {
+fn the_shards_of_an_index_are_downloaded() {
     let mut files = files(&[
         ("config.json", "{}"),
         ("sentencepiece.bpe.model", "pieces"),
@@ -238,7 +241,7 @@ fn an_index_brings_its_shards() {
         ("model-00002-of-00002.safetensors", "second"),
         ("other.safetensors", "adapter"),
     ]);
-    let server = Server::of(files.clone());
+    let server = Server::with_files(files.clone());
     let home = Home::new(&server.url);
     let resolved = home.resolve(NAME).unwrap();
     files.remove("other.safetensors");
@@ -246,56 +249,64 @@ fn an_index_brings_its_shards() {
     assert!(origin.files.keys().eq(files.keys()), "{origin:?}");
 
     // The absence of tokenizer.json is recorded, too.
-    let before = server.seen().len();
+    let before = server.requests().len();
     assert_eq!(home.resolve(NAME).unwrap(), resolved);
-    assert_eq!(server.seen().len(), before);
+    assert_eq!(server.requests().len(), before);
     // Only a deleted shard is downloaded again.
     fs::remove_file(resolved.folder.join("model-00002-of-00002.safetensors")).unwrap();
     fs::remove_file(home.blob(&sha256(b"second"))).unwrap();
     assert_eq!(home.resolve(NAME).unwrap(), resolved);
-    assert_eq!(server.contents("model-00001-of-00002.safetensors"), 1);
-    assert_eq!(server.contents("model-00002-of-00002.safetensors"), 2);
+    assert_eq!(server.content_requests("model-00001-of-00002.safetensors"), 1);
+    assert_eq!(server.content_requests("model-00002-of-00002.safetensors"), 2);
 }
 
 #[test]
-fn the_token_stays_with_its_server() {
-    let away = Server::of(model());
-    let url = away.url.clone();
-    let server = Server::changed(model(), move |request, reply| match request.file() {
-        Some(WEIGHTS) => Reply { status: 302, body: b"moved".to_vec(), ..reply }
-            .with("X-Linked-Size", weights().len())
-            .with("Location", format!("{url}{}", request.path)),
-        // Redirects within the server keep the token, and their address is relative.
-        Some("config.json") if !request.path.starts_with("/cache") => Reply::new(307, "")
-            .with("X-Repo-Commit", COMMIT)
-            .with("Location", format!("/cache{}", request.path)),
-        Some("config.json") => {
-            let mut plain = request.clone();
-            plain.path = plain.path.replace("/cache", "");
-            crate::common::answer(&model(), &plain)
-        }
-        _ => reply,
-    });
+fn the_token_is_sent_to_the_endpoint_only() {
+    let other_server = Server::with_files(model());
+    let url = other_server.url.clone();
+    let server =
+        Server::with_changed_replies(model(), move |request, reply| match request.file() {
+            Some(WEIGHTS) => Reply { status: 302, body: b"moved".to_vec(), ..reply }
+                .with("X-Linked-Size", weights().len())
+                .with("Location", format!("{url}{}", request.path)),
+            // Redirects within the server keep the token, and their address is relative.
+            Some("config.json") if !request.path.starts_with("/cache") => Reply::new(307, "")
+                .with("X-Repo-Commit", COMMIT)
+                .with("Location", format!("/cache{}", request.path)),
+            Some("config.json") => {
+                let mut original = request.clone();
+                original.path = original.path.replace("/cache", "");
+                crate::common::hub_reply(&model(), &original)
+            }
+            _ => reply,
+        });
     let home = Home::new(&server.url).with("HF_TOKEN", "hf_secret\n");
     let resolved = home.resolve(NAME).unwrap();
     assert_eq!(fs::read(resolved.folder.join(WEIGHTS)).unwrap(), weights());
-    let own = server.seen();
+    let endpoint_requests = server.requests();
     let token = |request: &crate::common::Request| request.headers.get("authorization").cloned();
-    assert!(own.iter().all(|request| token(request).as_deref() == Some("Bearer hf_secret")));
-    assert!(own.iter().any(|request| request.path.starts_with("/cache")));
-    let away = away.seen();
-    assert_eq!(away.len(), 1, "the content alone: {away:?}");
-    assert!(away.iter().all(|request| token(request).is_none()), "{away:?}");
+    assert!(
+        endpoint_requests
+            .iter()
+            .all(|request| token(request).as_deref() == Some("Bearer hf_secret"))
+    );
+    assert!(endpoint_requests.iter().any(|request| request.path.starts_with("/cache")));
+    let other_requests = other_server.requests();
+    assert_eq!(other_requests.len(), 1, "only the content: {other_requests:?}");
+    assert!(other_requests.iter().all(|request| token(request).is_none()), "{other_requests:?}");
 }
 
 #[test]
 fn the_stored_token_is_used() {
-    let server = Server::of(model());
+    let server = Server::with_files(model());
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("token"), "hf_stored\n").unwrap();
     let home = Home::new(&server.url).with("HF_HOME", folder.path());
     home.resolve(NAME).unwrap();
     assert!(
-        server.seen().iter().all(|request| request.headers["authorization"] == "Bearer hf_stored")
+        server
+            .requests()
+            .iter()
+            .all(|request| request.headers["authorization"] == "Bearer hf_stored")
     );
 }

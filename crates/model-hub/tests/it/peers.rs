@@ -34,32 +34,32 @@ fn python(home: &Home, endpoint: &str, code: &str) -> Option<String> {
 }
 
 #[test]
-fn python_finds_what_was_fetched() {
-    let server = Server::of(model());
+fn python_reads_the_cache_of_this_crate() {
+    let server = Server::with_files(model());
     let home = Home::new(&server.url);
     home.resolve(NAME).unwrap();
-    let before = server.seen().len();
+    let before = server.requests().len();
     let Some(printed) = python(&home, &server.url, FIND) else { return };
     let folder = home.cache().join(SNAPSHOT);
     let expected = format!("{}\n{NAME} {COMMIT} ['main'] 4\n", folder.display());
     assert_eq!(printed, expected);
-    assert_eq!(server.seen().len(), before);
+    assert_eq!(server.requests().len(), before);
 }
 
 #[test]
-fn what_python_fetched_is_found() {
+fn this_crate_reads_the_cache_of_python() {
     for tokenizer in [true, false] {
         let mut files = model();
         files.retain(|name, _| tokenizer || name != "tokenizer.json");
-        let server = Server::of(files);
+        let server = Server::with_files(files);
         let home = Home::new(&server.url);
         let Some(printed) = python(&home, &server.url, FETCH) else { return };
         assert_eq!(printed.contains("absent: tokenizer.json"), !tokenizer, "{printed}");
-        let before = server.seen().len();
+        let before = server.requests().len();
         let resolved = home.resolve(NAME).unwrap();
         assert!(printed.starts_with(resolved.folder.to_str().unwrap()), "{printed}");
         // Files that Python recorded as absent are not requested either.
-        assert_eq!(server.seen().len(), before);
+        assert_eq!(server.requests().len(), before);
 
         // The content equals a download by this crate.
         let ours = Home::new(&server.url);

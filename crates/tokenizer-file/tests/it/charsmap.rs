@@ -1,4 +1,4 @@
-//! Tables of characters that `tokenizers` would follow out of bounds.
+//! Damaged character tables, which `tokenizers` would read out of bounds.
 use std::fs;
 
 use base64::Engine;
@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use tokenizer_file::read;
 
 #[test]
-fn damaged_tables_of_characters_are_errors() {
-    let whole = fs::read_to_string(testkit::fixture("tokenizer.json")).unwrap();
-    let mut json: Value = serde_json::from_str(&whole).unwrap();
+fn damaged_character_tables_are_errors() {
+    let text = fs::read_to_string(testkit::fixture("tokenizer.json")).unwrap();
+    let mut json: Value = serde_json::from_str(&text).unwrap();
     let packed = json["normalizer"]["normalizers"][0]["precompiled_charsmap"].as_str().unwrap();
     let table = STANDARD.decode(packed).unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -23,11 +23,11 @@ fn damaged_tables_of_characters_are_errors() {
     };
     assert!(read_with(&table).is_ok());
     let units = u32::from_le_bytes(table[..4].try_into().unwrap()) as usize / 4;
-    // The length of the table, one unit that leads out of it, an entry behind the texts, texts that
-    // are no UTF-8, and nothing at all.
-    let changed = |place: usize, bytes: &[u8]| {
+    // Wrong lengths of the table, a transition out of the table, a value past the end of the texts,
+    // texts that are not UTF-8, a table without units, and truncated data.
+    let changed = |offset: usize, bytes: &[u8]| {
         let mut table = table.clone();
-        table[place..place + bytes.len()].copy_from_slice(bytes);
+        table[offset..offset + bytes.len()].copy_from_slice(bytes);
         table
     };
     let unit = |number: usize| {
@@ -50,10 +50,10 @@ fn damaged_tables_of_characters_are_errors() {
         assert!(error.contains("its precompiled_charsmap is damaged"), "{error}");
     }
     // All texts joined into one, so that one character is replaced by 20,000 characters.
-    let mut endless = table.clone();
-    for byte in &mut endless[4 + 4 * units..] {
+    let mut one_text = table.clone();
+    for byte in &mut one_text[4 + 4 * units..] {
         *byte = if *byte == 0 { b'e' } else { *byte };
     }
-    let error = read_with(&endless).unwrap_err().to_string();
-    assert!(error.contains("characters of one") && error.contains("at most 1000"), "{error}");
+    let error = read_with(&one_text).unwrap_err().to_string();
+    assert!(error.contains("expand one character to") && error.contains("at most 1000"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Which file of a folder is read.
+//! Selection of the tokenizer file of a folder.
 use std::fs;
 use std::path::Path;
 
@@ -16,10 +16,10 @@ pub(crate) fn folder(files: &[(&str, &[u8])]) -> TempDir {
 }
 
 #[test]
-fn the_file_of_a_folder() {
+fn the_tokenizer_file_of_a_folder() {
     let json = fs::read(testkit::fixture("byte_fallback.json")).unwrap();
     let model = fs::read(testkit::fixture(MODEL)).unwrap();
-    // tokenizer.json comes first, even where the other is damaged, or where it is itself.
+    // tokenizer.json takes precedence, even if it or the SentencePiece model is damaged.
     let both = folder(&[("tokenizer.json", &json), (MODEL, b"no model")]);
     assert_eq!(find(both.path()).unwrap(), both.path().join("tokenizer.json"));
     assert!(read(both.path()).unwrap().token_to_id("<bos>").is_some());
@@ -30,15 +30,15 @@ fn the_file_of_a_folder() {
     let model_only = folder(&[(MODEL, &model), ("vocab.txt", b"")]);
     assert_eq!(read(model_only.path()).unwrap().get_vocab_size(true), 8192);
     assert_eq!(read(model_only.path().join(MODEL)).unwrap().get_vocab_size(true), 8192);
-    // CamemBERT's has the same name and other numbers.
+    // CamemBERT's SentencePiece model has the same file name, but other ids.
     let config = br#"{"model_type": "camembert"}"#;
     let camembert = folder(&[(MODEL, &model), ("config.json", config)]);
     let error = read(camembert.path()).unwrap_err().to_string();
     assert!(error.contains("CamemBERT numbers the pieces"), "{error}");
     let converted = folder(&[("tokenizer.json", &json), (MODEL, &model), ("config.json", config)]);
     assert_eq!(find(converted.path()).unwrap(), converted.path().join("tokenizer.json"));
-    // Neither.
-    let neither = |files: &[(&str, &[u8])], expected: &str| {
+    // No supported file.
+    let expect_error = |files: &[(&str, &[u8])], expected: &str| {
         let folder = folder(files);
         let error = find(folder.path()).unwrap_err();
         assert!(matches!(error, Error::Read { .. }), "{error}");
@@ -48,10 +48,13 @@ fn the_file_of_a_folder() {
         assert!(error.contains(&format!("none of tokenizer.json, {MODEL}, spm.model")), "{error}");
         assert!(error.contains(expected), "{error} lacks {expected}");
     };
-    neither(&[], "copy one of them");
-    neither(&[("config.json", b"{}")], "copy one of them");
-    for other in ["vocab.txt", "vocab.json", "spiece.model", "tokenizer.model"] {
-        neither(&[(other, b"")], &format!("but {other}; transformers writes the tokenizer.json"));
+    expect_error(&[], "copy one of them");
+    expect_error(&[("config.json", b"{}")], "copy one of them");
+    for unsupported in ["vocab.txt", "vocab.json", "spiece.model", "tokenizer.model"] {
+        expect_error(
+            &[(unsupported, b"")],
+            &format!("but {unsupported}; create a tokenizer.json with transformers"),
+        );
     }
     let error = read(Path::new("no-such").join(MODEL)).unwrap_err();
     assert!(matches!(error, Error::Read { .. }), "{error}");
@@ -59,13 +62,13 @@ fn the_file_of_a_folder() {
 
 #[cfg(unix)]
 #[test]
-fn links_and_models_without_an_end() {
+fn endless_files_and_dangling_links() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(MODEL);
     std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
     let error = read(folder.path()).unwrap_err().to_string();
     assert!(error.contains("bpe.model: it holds more than 32 MiB"), "{error}");
-    // A link to nothing is a file that is missing, not a folder without one.
+    // A dangling link is a missing file, not a folder without a tokenizer.
     std::os::unix::fs::symlink("gone", folder.path().join("tokenizer.json")).unwrap();
     let error = read(folder.path()).unwrap_err().to_string();
     assert!(error.contains("tokenizer.json: No such file"), "{error}");

@@ -1,4 +1,4 @@
-//! Layouts of the families of tokenizers, and those that are not understood.
+//! Layouts of the tokenizer families, and unsupported layouts.
 use serde_json::{Value, json};
 use tokenizer_file::{Layout, LayoutError, Spacing, read};
 use tokenizers::Tokenizer;
@@ -11,14 +11,14 @@ fn token_names(tokenizer: &Tokenizer, ids: &[u32]) -> Vec<String> {
     ids.iter().map(|&id| tokenizer.id_to_token(id).unwrap()).collect()
 }
 
-/// XLM-R's tokenizer with another post-processor.
+/// Returns XLM-R's tokenizer with another post-processor.
 fn with_processor(processor: Value) -> Tokenizer {
     let mut json = serde_json::to_value(fixture("tokenizer.json")).unwrap();
     json["post_processor"] = processor;
     json.to_string().parse().unwrap()
 }
 
-/// A template of pieces such as `<s>`, `$A`.
+/// Creates a template from pieces such as `<s>`, `$A`.
 fn template(single: &str, pair: &str) -> Value {
     let parts = |text: &str| -> Vec<Value> {
         let part = |part: &str| match part {
@@ -35,8 +35,8 @@ fn template(single: &str, pair: &str) -> Value {
 }
 
 #[test]
-fn the_families() {
-    for (name, single, pair, others) in [
+fn layouts_of_the_families() {
+    for (name, single, pair, other_tokens) in [
         ("tokenizer.json", "<s> A </s>", "<s> A </s> </s> B B </s>", ["<pad>", "<mask>", "<unk>"]),
         (
             "byte_level.json",
@@ -64,14 +64,14 @@ fn the_families() {
         assert_eq!(token_names(&tokenizer, &layout.single(&[a])).join(" "), single);
         assert_eq!(token_names(&tokenizer, &layout.pair(&[a], &[b, b]).unwrap()).join(" "), pair);
         let named = [layout.pad(), layout.mask(), layout.unknown()].map(Result::ok);
-        assert_eq!(named, others.map(|token| tokenizer.token_to_id(token)), "{name}");
-        // As the tokenizer itself has it.
+        assert_eq!(named, other_tokens.map(|token| tokenizer.token_to_id(token)), "{name}");
+        // The layout of the tokenizer itself.
         let text = ("Who?", "Nobody knows, 12.");
         let ids = |text: &str| tokenizer.encode(text, false).unwrap().get_ids().to_vec();
-        let own = tokenizer.encode(text, true).unwrap();
-        assert_eq!(layout.pair(&ids(text.0), &ids(text.1)).unwrap(), own.get_ids());
-        let own = tokenizer.encode(text.0, true).unwrap();
-        assert_eq!(layout.single(&ids(text.0)), own.get_ids());
+        let encoded = tokenizer.encode(text, true).unwrap();
+        assert_eq!(layout.pair(&ids(text.0), &ids(text.1)).unwrap(), encoded.get_ids());
+        let encoded = tokenizer.encode(text.0, true).unwrap();
+        assert_eq!(layout.single(&ids(text.0)), encoded.get_ids());
         let control = [Some(layout.before()), Some(layout.after()), named[0], named[1]];
         assert!(control.iter().all(|id| layout.is_control(id.unwrap())));
         assert!(!named[2].is_some_and(|id| layout.is_control(id)) && !layout.is_control(a));
@@ -86,12 +86,12 @@ fn every_kind_of_post_processor() {
     let bytes = json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false,
         "use_regex": true});
     let sequence = json!({"type": "Sequence", "processors": [bytes, bert]});
-    let three = template("<s> $A </s>", "<s> $A </s> <s> </s> $B </s>");
+    let three_separators = template("<s> $A </s>", "<s> $A </s> <s> </s> $B </s>");
     for (processor, between) in [
         (bert.clone(), vec![2]),
         (roberta, vec![2, 2]),
         (sequence, vec![2]),
-        (three, vec![2, 0, 2]),
+        (three_separators, vec![2, 0, 2]),
         // These post-processors add no tokens, so the special tokens are found by name.
         (bytes, vec![2, 2]),
         (Value::Null, vec![2, 2]),
@@ -129,14 +129,14 @@ fn a_padding_token_of_another_name() {
     let padding = tokenizers::PaddingParams { pad_token, pad_id: 0, ..Default::default() };
     tokenizer.with_padding(Some(padding));
     assert_eq!(Layout::of(&tokenizer).unwrap().pad(), Ok(0));
-    // Not the token of that id: an entry that nobody filled in.
+    // A padding entry whose token does not have its id, as in a default configuration.
     let padding = tokenizers::PaddingParams { pad_id: 7, ..Default::default() };
     tokenizer.with_padding(Some(padding));
     assert!(Layout::of(&tokenizer).unwrap().pad().is_err());
 }
 
 #[test]
-fn the_token_that_is_marked_special_is_taken() {
+fn the_token_marked_special_is_used() {
     let mut json = serde_json::to_value(fixture("wordpiece.json")).unwrap();
     json["model"]["vocab"]["<mask>"] = 3000.into();
     let tokenizer: Tokenizer = json.to_string().parse().unwrap();
@@ -146,7 +146,7 @@ fn the_token_that_is_marked_special_is_taken() {
 
 #[test]
 fn unsupported_layouts_are_named() {
-    for (single, token_names) in [
+    for (single, layout) in [
         ("<s> $A", "`<s> A`"),
         ("$A </s>", "`A </s>`"),
         ("<s> <s> $A </s>", "`<s> <s> A </s>`"),
@@ -156,9 +156,9 @@ fn unsupported_layouts_are_named() {
         let error = Layout::of(&with_processor(template(single, "$A $B"))).unwrap_err();
         assert!(matches!(error, LayoutError::Single { .. }), "{error:?}");
         let message = error.to_string();
-        assert!(message.contains(token_names) && message.contains("one token before"), "{message}");
+        assert!(message.contains(layout) && message.contains("one token before"), "{message}");
     }
-    for (pair, token_names) in [
+    for (pair, expected) in [
         ("$A $B", "`A B`"),
         ("<s> $A $B </s>", "`<s> A B </s>`"),
         ("<s> $B </s> $A </s>", "`<s> B </s> A </s>`"),
@@ -167,10 +167,10 @@ fn unsupported_layouts_are_named() {
         ("</s> $A </s> $B </s>", "`</s> A </s> B </s>`"),
     ] {
         let layout = Layout::of(&with_processor(template("<s> $A </s>", pair))).unwrap();
-        // One text is laid out all the same.
+        // Single texts are still supported.
         assert_eq!(layout.single(&[7]), [0, 7, 2]);
         let message = layout.between().unwrap_err().to_string();
-        assert!(message.contains(token_names) && message.contains("<s> A … B </s>"), "{message}");
+        assert!(message.contains(expected) && message.contains("<s> A … B </s>"), "{message}");
         assert_eq!(layout.pair(&[7], &[8]).unwrap_err().to_string(), message);
     }
 }
@@ -180,7 +180,7 @@ fn an_unknown_name_is_an_error_that_lists_known_ones() {
     let json = r#"{"version": "1.0", "model": {"type": "WordLevel",
         "vocab": {"[UNK]": 0, "<s>": 1, "[SEP]": 2}, "unk_token": "[UNK]"}}"#;
     let error = Layout::of(&json.parse().unwrap()).unwrap_err();
-    assert_eq!(error, LayoutError::Nothing);
+    assert_eq!(error, LayoutError::NoSpecialTokens);
     assert!(error.to_string().contains("<|begin_of_text|> and <|end_of_text|>"), "{error}");
     let message = error.to_string();
     assert!(message.contains("<s> and </s>") && message.contains("[CLS] and [SEP]"), "{message}");
@@ -214,7 +214,7 @@ fn words_inside_a_text() {
         assert_eq!(spacing.inside("house"), inside, "{name}");
         assert_eq!(spacing.continuing("house"), continuing, "{name}");
         assert_eq!(spacing.marks_spaces(), inside != "house");
-        // The words of a text are the text, but for a first word that no space precedes.
+        // The tokens of the words, each after a space, are the tokens of the text after a space.
         let ids = |text: &str| tokenizer.encode(text, false).unwrap().get_ids().to_vec();
         let words: Vec<u32> =
             ["a", "red", "house"].iter().flat_map(|word| ids(&spacing.inside(word))).collect();

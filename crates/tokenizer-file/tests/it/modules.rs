@@ -1,4 +1,4 @@
-//! The transformer's folder in a folder of sentence-transformers.
+//! The transformer's subfolder in a folder of sentence-transformers.
 use std::fs;
 
 use tokenizer_file::{Error, model_folder, read};
@@ -13,18 +13,18 @@ fn the_list_of_modules_names_the_folder() {
     let root = folder(&[("modules.json", LIST.as_bytes())]);
     let message = model_folder(root.path()).unwrap_err().to_string();
     assert!(message.contains("modules.json") && message.contains("copy the whole"), "{message}");
-    let below = root.path().join("0_Transformer");
-    fs::create_dir(&below).unwrap();
-    assert_eq!(model_folder(root.path()).unwrap(), below);
-    fs::copy(testkit::fixture("tokenizer.json"), below.join("tokenizer.json")).unwrap();
+    let subfolder = root.path().join("0_Transformer");
+    fs::create_dir(&subfolder).unwrap();
+    assert_eq!(model_folder(root.path()).unwrap(), subfolder);
+    fs::copy(testkit::fixture("tokenizer.json"), subfolder.join("tokenizer.json")).unwrap();
     assert_eq!(read(root.path()).unwrap().get_vocab_size(true), 8192);
 }
 
 #[test]
-fn other_folders_are_the_transformers_own() {
+fn without_a_subfolder_the_folder_itself_is_used() {
     let without_transformer = LIST.replace("models.Transformer", "models.BoW");
-    let same = LIST.replace("0_Transformer", "");
-    for list in [&*without_transformer, &same, "[]"] {
+    let same_folder = LIST.replace("0_Transformer", "");
+    for list in [&*without_transformer, &same_folder, "[]"] {
         let root = folder(&[("modules.json", list.as_bytes())]);
         assert_eq!(model_folder(root.path()).unwrap(), root.path());
     }

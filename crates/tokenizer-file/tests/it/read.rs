@@ -6,35 +6,36 @@ use tokenizer_file::{Error, read};
 
 #[test]
 fn damaged_files_are_errors_that_name_the_file() {
-    let whole = fs::read_to_string(testkit::fixture("tokenizer.json")).unwrap();
+    let file_text = fs::read_to_string(testkit::fixture("tokenizer.json")).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokenizer.json");
     for part in [0, 1, 10, 50, 90, 99] {
-        fs::write(&path, &whole.as_bytes()[..whole.len() * part / 100]).unwrap();
+        fs::write(&path, &file_text.as_bytes()[..file_text.len() * part / 100]).unwrap();
         let error = read(&path).unwrap_err();
         assert!(matches!(error, Error::Content { .. }), "{part} %: {error}");
         assert!(error.to_string().contains("tokenizer.json: not a"), "{error}");
     }
     // A truncated character table (base64): `tokenizers` panics.
-    let (before, rest) = whole.split_once("\"precompiled_charsmap\": \"").unwrap();
+    let (before, rest) = file_text.split_once("\"precompiled_charsmap\": \"").unwrap();
     let (packed, after) = rest.split_once('"').unwrap();
-    for kept in [0, 4, 100, packed.len() / 2 / 4 * 4] {
-        let kept = &packed[..kept];
-        fs::write(&path, format!("{before}\"precompiled_charsmap\": \"{kept}\"{after}")).unwrap();
+    for length in [0, 4, 100, packed.len() / 2 / 4 * 4] {
+        let truncated = &packed[..length];
+        fs::write(&path, format!("{before}\"precompiled_charsmap\": \"{truncated}\"{after}"))
+            .unwrap();
         let error = read(folder.path()).unwrap_err().to_string();
         assert!(error.contains("tokenizer.json: not a"), "{error}");
     }
-    fs::write(&path, &whole).unwrap();
+    fs::write(&path, &file_text).unwrap();
     assert!(read(folder.path()).unwrap().get_vocab_size(true) > 100);
     assert!(matches!(read(folder.path().join("none")), Err(Error::Read { .. })));
 }
 
 #[test]
-fn normalisers_that_make_texts_far_longer_are_refused() {
+fn normalisers_that_expand_texts_too_much_are_rejected() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tokenizer.json");
-    let whole = fs::read_to_string(testkit::fixture("byte_fallback.json")).unwrap();
-    let mut json: Value = serde_json::from_str(&whole).unwrap();
+    let file_text = fs::read_to_string(testkit::fixture("byte_fallback.json")).unwrap();
+    let mut json: Value = serde_json::from_str(&file_text).unwrap();
     let mut read_with = |normalizer: Value| {
         json["normalizer"] = normalizer;
         fs::write(&path, json.to_string()).unwrap();
@@ -46,20 +47,20 @@ fn normalisers_that_make_texts_far_longer_are_refused() {
     let sequence = |parts: Vec<Value>| json!({"type": "Sequence", "normalizers": parts});
     let (space, long) = ("▁".to_owned(), "e".repeat(1001));
     let doubling = replace(text("e"), "ee".into());
-    let beside = replace(regex("x*"), "y".into());
-    for wrong in [
+    let insertion = replace(regex("x*"), "y".into());
+    for normalizer in [
         replace(text("e"), long.clone()),
         replace(regex("[a-z]"), long.clone()),
         replace(text(""), "e".repeat(1000)),
         json!({"type": "Prepend", "prepend": long}),
-        // Each is short.
+        // Each replacement is short, but not all together.
         sequence(vec![doubling.clone(); 10]),
         sequence(vec![sequence(vec![doubling.clone(); 5]), sequence(vec![doubling.clone(); 5])]),
-        sequence(vec![beside; 10]),
-        // As files had it without types.
+        sequence(vec![insertion; 10]),
+        // The format of old files, without types.
         json!({"pattern": text("e"), "content": long}),
     ] {
-        let error = read_with(wrong.clone()).unwrap_err();
+        let error = read_with(normalizer.clone()).unwrap_err();
         assert!(error.contains("tokenizer.json") && error.contains("at most 1000"), "{error}");
         assert_eq!(error.lines().count(), 1);
     }
@@ -72,16 +73,16 @@ fn normalisers_that_make_texts_far_longer_are_refused() {
         doubling,
         json!({"type": "NFKC"}),
     ];
-    for right in
+    for normalizer in
         [Value::Null, sequence([usual.clone(), usual].concat()), replace(text(&long), long.clone())]
     {
-        assert!(read_with(right.clone()).is_ok(), "{right}");
+        assert!(read_with(normalizer.clone()).is_ok(), "{normalizer}");
     }
 }
 
 #[cfg(unix)]
 #[test]
-fn a_file_without_an_end_is_refused() {
+fn an_endless_file_is_rejected() {
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("/dev/zero", folder.path().join("tokenizer.json")).unwrap();
     let error = read(folder.path()).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! SentencePiece models against transformers' conversion of them.
+//! SentencePiece models, compared with transformers' conversion.
 use std::fs;
 use std::path::Path;
 
@@ -11,8 +11,8 @@ use crate::folder::folder;
 
 const MODEL: &str = "sentencepiece.bpe.model";
 
-/// `pieces { piece: "[X]" score: 0 type: … }` of types 4 and 3, as the golden script has them: a
-/// message goes on where it is appended to.
+/// `pieces { piece: "[X]" score: 0 type: … }` of types 4 and 3, as in the golden script. Bytes that
+/// are appended to a message add fields to it.
 const APPENDED: &[u8] =
     b"\x0a\x0c\x0a\x03[U]\x15\0\0\0\0\x18\x04\x0a\x0c\x0a\x03[C]\x15\0\0\0\0\x18\x03";
 
@@ -24,26 +24,27 @@ fn read_model(bytes: &[u8]) -> Result<Tokenizer, Error> {
     read(folder(&[(MODEL, bytes)]).path())
 }
 
-/// Contexts and questions of XQuAD in seven languages, in the order of the golden script.
+/// Returns contexts and questions of XQuAD in seven languages, in the order of the golden script.
 fn sources() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/xquad");
-    let mut all = Vec::new();
+    let mut texts = Vec::new();
     for language in ["ar", "de", "en", "es", "hi", "vi", "zh"] {
         let text = fs::read_to_string(root.join(format!("xquad.{language}.json"))).unwrap();
         let file: Value = serde_json::from_str(&text).unwrap();
         let list = |value: &Value| value.as_array().unwrap().clone();
-        for paragraph in list(&file["data"]).iter().flat_map(|one| list(&one["paragraphs"])) {
-            all.push(paragraph["context"].as_str().unwrap().to_owned());
+        for paragraph in list(&file["data"]).iter().flat_map(|article| list(&article["paragraphs"]))
+        {
+            texts.push(paragraph["context"].as_str().unwrap().to_owned());
             let questions = list(&paragraph["qas"]);
-            all.extend(questions.iter().map(|qa| qa["question"].as_str().unwrap().to_owned()));
+            texts.extend(questions.iter().map(|qa| qa["question"].as_str().unwrap().to_owned()));
         }
     }
-    all
+    texts
 }
 
-/// The same changes as `changed` of the golden script.
-fn changed(text: &str, way: usize) -> String {
-    match way {
+/// Applies the change with this number, as `changed` of the golden script does.
+fn changed(text: &str, number: usize) -> String {
+    match number {
         1 => NormalizedString::from(text).nfd().get().to_owned(),
         2 => format!("  {}  ", text.replace(' ', "  ")),
         3 => text.replace(". ", ".\r\n").replace(", ", ",\t") + "\r\n",
@@ -81,7 +82,7 @@ fn texts() -> Vec<String> {
     changed.chain(last.map(str::to_owned)).collect()
 }
 
-/// Ids of every text, and of every tenth with the one after it.
+/// Encodes every text, and every tenth text as a pair with the next one.
 fn encoded(tokenizer: &Tokenizer, texts: &[String]) -> Vec<Vec<u32>> {
     let mut inputs: Vec<EncodeInput> = texts.iter().map(|text| text.as_str().into()).collect();
     let pairs = texts.windows(2).step_by(10).map(|pair| (&*pair[0], &*pair[1]).into());
@@ -105,12 +106,12 @@ fn ids_are_those_of_transformers() {
     let golden: Value = serde_json::from_str(golden).unwrap();
     let texts = texts();
     assert_eq!(golden["texts"], texts.len());
-    let same = digest(texts.iter().map(|text| text.as_bytes()));
-    assert_eq!(golden["texts_sha256"], same, "other texts than the script's");
-    for (key, more) in [("ids_sha256", &b""[..]), ("appended_ids_sha256", APPENDED)] {
-        let rows = encoded(&read_model(&[&fixture(), more].concat()).unwrap(), &texts);
+    let texts_digest = digest(texts.iter().map(|text| text.as_bytes()));
+    assert_eq!(golden["texts_sha256"], texts_digest, "other texts than in the script");
+    for (key, appended) in [("ids_sha256", &b""[..]), ("appended_ids_sha256", APPENDED)] {
+        let rows = encoded(&read_model(&[&fixture(), appended].concat()).unwrap(), &texts);
         assert_eq!(golden[key], digest(rows.iter().map(Vec::as_slice)), "{key}");
-        if more.is_empty() {
+        if appended.is_empty() {
             let unknown = rows.iter().flatten().filter(|&&id| id == 3).count();
             assert_eq!(golden["unknown"], unknown);
         }
@@ -141,24 +142,24 @@ fn ids_of_deberta_are_those_of_transformers() {
 }
 
 #[test]
-fn the_file_is_what_transformers_writes() {
+fn the_file_equals_the_one_of_transformers() {
     let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
     let expected = fs::read_to_string(testkit::fixture("tokenizer.json")).unwrap();
-    let made = read_text(&testkit::fixture(MODEL)).unwrap();
-    assert!(json(&made) == json(&expected), "another tokenizer.json");
-    // It is a file that can be read again.
-    let again = folder(&[("tokenizer.json", made.as_bytes())]);
-    let layout = Layout::of(&read(again.path()).unwrap()).unwrap();
+    let json_text = read_text(&testkit::fixture(MODEL)).unwrap();
+    assert!(json(&json_text) == json(&expected), "different tokenizer.json");
+    // The written file can be read.
+    let written = folder(&[("tokenizer.json", json_text.as_bytes())]);
+    let layout = Layout::of(&read(written.path()).unwrap()).unwrap();
     assert_eq!((layout.before(), layout.after(), layout.mask()), (0, 2, Ok(8191)));
-    // Without a table of characters, which is field 2 of the last message.
+    // Without a character table, which is field 2 of the last message.
     let bare = [&Pieces::default().bytes()[..], b"\x1a\x00"].concat();
     let bare = folder(&[(MODEL, &bare)]);
-    let made = json(&read_text(&bare.path().join(MODEL)).unwrap());
-    assert_eq!(made["normalizer"]["normalizers"].as_array().unwrap().len(), 1);
+    let converted = json(&read_text(&bare.path().join(MODEL)).unwrap());
+    assert_eq!(converted["normalizer"]["normalizers"].as_array().unwrap().len(), 1);
     assert_eq!(read(bare.path()).unwrap().encode("a  b", false).unwrap().get_ids(), [4, 3]);
 }
 
-/// A model of few pieces, without its last message.
+/// A model with few pieces, without its last message.
 struct Pieces {
     pieces: Vec<(String, f32, u8)>,
     trainer: &'static [u8],
@@ -174,18 +175,18 @@ impl Default for Pieces {
 }
 
 impl Pieces {
-    fn and(mut self, name: &str, score: f32, kind: u8) -> Self {
+    fn with_piece(mut self, name: &str, score: f32, kind: u8) -> Self {
         self.pieces.push((name.to_owned(), score, kind));
         self
     }
 
     fn bytes(&self) -> Vec<u8> {
-        // Lengths are base-128 numbers.
+        // Lengths are varints (base 128).
         let length = |n: usize| {
             let [low, high] = [n % 128, n / 128].map(|part| u8::try_from(part).unwrap());
             vec![low | 128, high]
         };
-        let mut all = Vec::new();
+        let mut bytes = Vec::new();
         for (name, score, kind) in &self.pieces {
             let mut piece = vec![0x0a];
             piece.extend(length(name.len()));
@@ -193,20 +194,20 @@ impl Pieces {
             piece.push(0x15);
             piece.extend(score.to_le_bytes());
             piece.extend([0x18, *kind]);
-            all.push(0x0a);
-            all.extend(length(piece.len()));
-            all.extend(piece);
+            bytes.push(0x0a);
+            bytes.extend(length(piece.len()));
+            bytes.extend(piece);
         }
-        all.push(0x12);
-        all.extend(length(self.trainer.len()));
-        all.extend(self.trainer);
-        all
+        bytes.push(0x12);
+        bytes.extend(length(self.trainer.len()));
+        bytes.extend(self.trainer);
+        bytes
     }
 }
 
 #[test]
-fn other_models_and_damaged_ones_are_errors_of_one_line() {
-    let refused = |bytes: &[u8], expected: &str| {
+fn unsupported_and_damaged_models_are_one_line_errors() {
+    let expect_error = |bytes: &[u8], expected: &str| {
         let error = read_model(bytes).unwrap_err();
         assert!(matches!(error, Error::Content { .. }), "{error}");
         let problem = error.problem();
@@ -214,52 +215,66 @@ fn other_models_and_damaged_ones_are_errors_of_one_line() {
         assert_eq!(error.lines().count(), 1, "{error}");
         assert!(error.contains(MODEL) && error.ends_with(&problem), "{error}");
         assert!(
-            problem.starts_with("not a SentencePiece model laid out as XLM-R's or DeBERTa's: "),
+            problem.starts_with("not a SentencePiece model with the layout of XLM-R or DeBERTa: "),
             "{error}"
         );
         assert!(error.contains(expected), "{error} lacks {expected}");
     };
-    let whole = |pieces: Pieces| [&pieces.bytes()[..], b"\x1a\x00"].concat();
-    let with = |trainer| whole(Pieces { trainer, ..Pieces::default() });
-    assert!(read_model(&with(b"\x18\x01")).is_ok() && read_model(&with(b"")).is_ok());
-    refused(&with(b"\x18\x02"), "it is a BPE model; expected a Unigram model");
-    refused(&with(b"\x18\x04"), "a model of type 4");
-    refused(&with(b"\x98\x02\x01"), "byte_fallback");
-    refused(&whole(Pieces::default().and("<0x0A>", 0.0, 6)), "byte_fallback");
-    let none = Pieces { pieces: Vec::new(), ..Pieces::default() };
-    refused(&whole(none), "its pieces begin with []; expected [\"<unk>\", \"<s>\", \"</s>\"]");
-    let mut few = Pieces::default();
-    few.pieces.truncate(3);
-    refused(&whole(few), "it has no pieces but");
+    let model = |pieces: Pieces| [&pieces.bytes()[..], b"\x1a\x00"].concat();
+    let with_trainer = |trainer| model(Pieces { trainer, ..Pieces::default() });
+    assert!(
+        read_model(&with_trainer(b"\x18\x01")).is_ok() && read_model(&with_trainer(b"")).is_ok()
+    );
+    expect_error(&with_trainer(b"\x18\x02"), "it is a BPE model; expected a Unigram model");
+    expect_error(&with_trainer(b"\x18\x04"), "a model of type 4");
+    expect_error(&with_trainer(b"\x98\x02\x01"), "byte_fallback");
+    expect_error(&model(Pieces::default().with_piece("<0x0A>", 0.0, 6)), "byte_fallback");
+    let no_pieces = Pieces { pieces: Vec::new(), ..Pieces::default() };
+    expect_error(
+        &model(no_pieces),
+        "its pieces begin with []; expected [\"<unk>\", \"<s>\", \"</s>\"]",
+    );
+    let mut special_only = Pieces::default();
+    special_only.pieces.truncate(3);
+    expect_error(&model(special_only), "it has no pieces but");
     let mut llama = Pieces::default();
     llama.pieces.swap(1, 2);
-    refused(&whole(llama), "its pieces begin with [\"<unk>\", \"</s>\", \"<s>\"]");
+    expect_error(&model(llama), "its pieces begin with [\"<unk>\", \"</s>\", \"<s>\"]");
     for score in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        refused(&whole(Pieces::default().and("b", score, 1)), "its piece 4 (\"b\") has the score");
+        expect_error(
+            &model(Pieces::default().with_piece("b", score, 1)),
+            "its piece 4 (\"b\") has the score",
+        );
     }
-    refused(&whole(Pieces::default().and("", -1.0, 1)), "its piece 4 is empty");
-    refused(&whole(Pieces::default().and("▁a", -1.0, 1)), "(\"▁a\") is there twice");
+    expect_error(&model(Pieces::default().with_piece("", -1.0, 1)), "its piece 4 is empty");
+    expect_error(&model(Pieces::default().with_piece("▁a", -1.0, 1)), "(\"▁a\") occurs twice");
     for name in ["<pad>", "<mask>", "<s>"] {
-        refused(&whole(Pieces::default().and(name, 0.0, 4)), "is a special token of XLM-R");
+        expect_error(
+            &model(Pieces::default().with_piece(name, 0.0, 4)),
+            "is a special token of XLM-R",
+        );
     }
-    let long = |length| whole(Pieces::default().and(&"😀".repeat(length), -1.0, 1));
+    let long = |length| model(Pieces::default().with_piece(&"😀".repeat(length), -1.0, 1));
     assert!(read_model(&long(512)).is_ok());
-    refused(&long(513), "its piece 4 is longer than 512 characters");
-    // Bytes that are no message, and fields that say they are longer than all memory.
-    refused(b"", "cut off");
-    refused(b"{\"version\": \"1.0\"}", "it is damaged: ");
-    refused(b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f<unk>", "it is damaged: ");
-    refused(b"\x0a\x0a\x0a\xff\xff\xff\xff\x0f<un", "it is damaged: ");
-    refused(&[&Pieces::default().bytes()[..], b"\x1a\xff\xff\xff\xff\x07"].concat(), "damaged: ");
-    let latin = whole(Pieces::default().and("é", -1.0, 1));
+    expect_error(&long(513), "its piece 4 is longer than 512 characters");
+    // Bytes that are not a message, and fields whose stated length exceeds the memory.
+    expect_error(b"", "cut off");
+    expect_error(b"{\"version\": \"1.0\"}", "it is damaged: ");
+    expect_error(b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\x7f<unk>", "it is damaged: ");
+    expect_error(b"\x0a\x0a\x0a\xff\xff\xff\xff\x0f<un", "it is damaged: ");
+    expect_error(
+        &[&Pieces::default().bytes()[..], b"\x1a\xff\xff\xff\xff\x07"].concat(),
+        "damaged: ",
+    );
+    let latin = model(Pieces::default().with_piece("é", -1.0, 1));
     let at = latin.windows(2).position(|bytes| bytes == "é".as_bytes()).unwrap();
-    refused(&[&latin[..at], b"\xe9e", &latin[at + 2..]].concat(), "UTF-8");
+    expect_error(&[&latin[..at], b"\xe9e", &latin[at + 2..]].concat(), "UTF-8");
 }
 
 #[test]
-fn a_cut_model_is_an_error_wherever_it_is_cut() {
-    // In the messages at its end, between them, and in and between pieces.
-    let small = whole_with_table();
+fn truncated_models_are_errors() {
+    // Truncated at every byte: in and between the pieces and the messages at the end.
+    let small = small_model();
     for end in 0..small.len() {
         assert!(matches!(read_model(&small[..end]), Err(Error::Content { .. })), "{end}");
     }
@@ -271,8 +286,8 @@ fn a_cut_model_is_an_error_wherever_it_is_cut() {
     }
 }
 
-/// Few pieces, with a table of characters that changes nothing.
-fn whole_with_table() -> Vec<u8> {
+/// Returns a model with few pieces and a character table without replacements.
+fn small_model() -> Vec<u8> {
     let mut table = 1024u32.to_le_bytes().to_vec();
     table.resize(4 + 1024, 0);
     // `precompiled_charsmap`, 1,028 bytes, in a message of 1,031.
@@ -280,17 +295,17 @@ fn whole_with_table() -> Vec<u8> {
 }
 
 #[test]
-fn any_byte_of_a_small_model_may_be_wrong() {
-    let small = whole_with_table();
-    // Most of it is the table, whose units are alike.
-    for place in (0..small.len()).filter(|place| testkit::long() || *place < 100 || place % 16 == 0)
+fn models_with_a_wrong_byte_cause_no_panic() {
+    let small = small_model();
+    // Most of the model is the table, whose units are similar.
+    for index in (0..small.len()).filter(|index| testkit::long() || *index < 100 || index % 16 == 0)
     {
         for wrong in [0, 1, 0x7f, 0x80, 0xff] {
             let mut bytes = small.clone();
-            bytes[place] = wrong;
-            // Some are models all the same; then they encode.
+            bytes[index] = wrong;
+            // Some of these bytes are valid models, which must encode texts.
             if let Ok(tokenizer) = read_model(&bytes) {
-                assert!(tokenizer.encode("a b\u{fdfa}😀", true).is_ok(), "{place}: {wrong}");
+                assert!(tokenizer.encode("a b\u{fdfa}😀", true).is_ok(), "{index}: {wrong}");
             }
         }
     }

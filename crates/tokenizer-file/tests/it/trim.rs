@@ -1,4 +1,4 @@
-//! Trimmed vocabularies tokenise the texts that they were trimmed for as before.
+//! Trimmed vocabularies give the same tokens for the texts that they were trimmed for.
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -90,20 +90,22 @@ fn special_tokens_have_their_new_ids_everywhere() {
 }
 
 #[test]
-fn other_models_and_damaged_files_are_refused() {
-    let refused = |json: &str| trim(json, &BTreeSet::new()).unwrap_err();
-    assert!(refused("{").contains("EOF"));
+fn other_models_and_damaged_files_are_errors() {
+    let trim_error = |json: &str| trim(json, &BTreeSet::new()).unwrap_err();
+    assert!(trim_error("{").contains("EOF"));
     let word_level = r#"{"model": {"type": "WordLevel", "vocab": {}}}"#;
     assert_eq!(
-        refused(word_level),
+        trim_error(word_level),
         "model.type: expected Unigram, WordPiece or BPE, found WordLevel"
     );
     let (json, _) = read("byte_level.json");
     let mut file: serde_json::Value = serde_json::from_str(&json).unwrap();
     file["model"]["dropout"] = 0.1.into();
-    assert_eq!(refused(&file.to_string()), "model.dropout: expected none, found 0.1");
+    assert_eq!(trim_error(&file.to_string()), "model.dropout: expected none, found 0.1");
     let (json, _) = read("tokenizer.json");
     let mut file: serde_json::Value = serde_json::from_str(&json).unwrap();
     file["model"]["vocab"][7] = "x".into();
-    assert!(refused(&file.to_string()).starts_with("model.vocab: expected a token and its score"));
+    assert!(
+        trim_error(&file.to_string()).starts_with("model.vocab: expected a token and its score")
+    );
 }

@@ -40,12 +40,12 @@ pub fn compare(
     base: &str,
     head: Head,
     stored: &Golden<Tensor>,
-    of: &str,
+    prefix: &str,
 ) {
     let inputs = Golden::load(&case(base).join("inputs.safetensors"), Tensor::read_safetensors);
     let mut compared = 0;
-    for which in ["b0", "b1"] {
-        let inputs_of_case = batch(&inputs, which);
+    for batch_name in ["b0", "b1"] {
+        let inputs_of_case = batch(&inputs, batch_name);
         let hidden = model.encode(&inputs_of_case, false).unwrap();
         let mask = inputs_of_case.attention_mask.as_ref();
         let outputs = match head {
@@ -54,13 +54,15 @@ pub fn compare(
             _ => crate::common::logits(model, head, &hidden),
         };
         for (part, output) in outputs {
-            let Some(expected) = stored.get(&format!("{of}{which}.{part}")) else { continue };
+            let Some(expected) = stored.get(&format!("{prefix}{batch_name}.{part}")) else {
+                continue;
+            };
             let mut tokens = mask.unwrap().shallow_clone();
             while tokens.dim() < output.dim() {
                 tokens = tokens.unsqueeze(-1);
             }
             let output = if head == SEQUENCE { output } else { output * tokens };
-            assert_close(&format!("{title} {which} {part}"), &output, expected, 1e-5);
+            assert_close(&format!("{title} {batch_name} {part}"), &output, expected, 1e-5);
             compared += 1;
         }
     }
@@ -73,16 +75,16 @@ fn outputs(name: &str) -> Golden<Tensor> {
 
 #[test]
 fn outputs_equal_pefts() {
-    for (name, from, head) in CASES.into_iter().filter(|(name, ..)| !name.contains('/')) {
-        let mut model = base(from, head);
+    for (name, base_name, head) in CASES.into_iter().filter(|(name, ..)| !name.contains('/')) {
+        let mut model = base(base_name, head);
         model.load_adapter("ours", peft(name), head).unwrap();
         model.set_active(&["ours"]).unwrap();
-        compare(name, &model, from, head, &outputs(name), "");
+        compare(name, &model, base_name, head, &outputs(name), "");
     }
 }
 
 /// AdapterHub's cases with base model and head.
-const HUB: [(&str, &str, Head); 4] = [
+const HUB_CASES: [(&str, &str, Head); 4] = [
     ("qa", "qa", Head::Span),
     ("bert_seqcls", "bert_seqcls", SEQUENCE),
     ("deberta_qa", "deberta_qa", Head::Span),
@@ -95,12 +97,12 @@ fn hub(name: &str) -> PathBuf {
 
 #[test]
 fn outputs_and_written_tensors_equal_adapter_hubs() {
-    for (name, from, head) in HUB {
-        let mut model = base(from, head);
+    for (name, base_name, head) in HUB_CASES {
+        let mut model = base(base_name, head);
         model.load_adapter("ours", hub(name), head).unwrap();
         model.set_active(&["ours"]).unwrap();
         let stored = Golden::load(&hub(name).join("outputs.safetensors"), Tensor::read_safetensors);
-        compare(name, &model, from, head, &stored, "");
+        compare(name, &model, base_name, head, &stored, "");
         let folder = tempfile::tempdir().unwrap();
         model.save_adapter("ours", folder.path(), head).unwrap();
         for file in ["adapter.safetensors", "model_head.safetensors"] {
@@ -114,8 +116,8 @@ fn outputs_and_written_tensors_equal_adapter_hubs() {
                 let key = key.replace(".theirs.", ".ours.");
                 assert!(written[&key].equal(&tensor), "{name}: {key}");
             }
-            let more = written.keys().filter(|key| !key.starts_with("bert.pooler."));
-            assert_eq!(more.count(), read(&published).len(), "{name}");
+            let written_keys = written.keys().filter(|key| !key.starts_with("bert.pooler."));
+            assert_eq!(written_keys.count(), read(&published).len(), "{name}");
         }
         let get = |path: &Path| -> Value {
             serde_json::from_slice(&fs::read(path.join("adapter_config.json")).unwrap()).unwrap()
@@ -127,9 +129,9 @@ fn outputs_and_written_tensors_equal_adapter_hubs() {
         assert!(written.as_object().unwrap().keys().eq(published.as_object().unwrap().keys()));
         model.load_adapter("again", folder.path(), head).unwrap();
         let values = |adapter: &str| -> Vec<Tensor> {
-            let begin = format!("adapters.{adapter}.");
+            let prefix = format!("adapters.{adapter}.");
             let all = model.named_parameters().into_iter();
-            all.filter(|(name, _)| name.starts_with(&begin)).map(|(_, tensor)| tensor).collect()
+            all.filter(|(name, _)| name.starts_with(&prefix)).map(|(_, tensor)| tensor).collect()
         };
         assert_eq!(values("ours"), values("again"));
     }
@@ -151,8 +153,8 @@ fn two_active_adapters_equal_pefts() {
 
 #[test]
 fn a_written_folder_has_pefts_tensors() {
-    for (name, from, head) in CASES {
-        let mut model = base(from, head);
+    for (name, base_name, head) in CASES {
+        let mut model = base(base_name, head);
         model.load_adapter("ours", peft(name), head).unwrap();
         let folder = tempfile::tempdir().unwrap();
         model.save_adapter("ours", folder.path(), head).unwrap();
@@ -203,13 +205,13 @@ fn every_target_is_saved_and_loaded_separately() {
         let folder = tempfile::tempdir().unwrap();
         model.save_adapter("one", folder.path(), Head::None).unwrap();
         model.load_adapter("two", folder.path(), Head::None).unwrap();
-        let of = |adapter: &str| -> Vec<(String, Tensor)> {
-            let begin = format!("adapters.{adapter}.");
+        let parameters_of = |adapter: &str| -> Vec<(String, Tensor)> {
+            let prefix = format!("adapters.{adapter}.");
             let all = model.named_parameters().into_iter();
-            all.filter_map(|(name, t)| Some((name.strip_prefix(&begin)?.to_owned(), t))).collect()
+            all.filter_map(|(name, t)| Some((name.strip_prefix(&prefix)?.to_owned(), t))).collect()
         };
-        assert_eq!(of("one"), of("two"));
-        assert_eq!(of("one").len(), 22);
+        assert_eq!(parameters_of("one"), parameters_of("two"));
+        assert_eq!(parameters_of("one").len(), 22);
     }
 }
 
@@ -221,7 +223,7 @@ fn copy(name: &str) -> TempDir {
 }
 
 /// Returns the error for a rejected folder; the model is unchanged.
-fn refusal(folder: &Path, head: Head, parts: &[&str]) -> Error {
+fn load_error(folder: &Path, head: Head, parts: &[&str]) -> Error {
     let mut model = base("qa", Head::Span);
     let before = model.named_parameters();
     let error = model.load_adapter("ours", folder, head).unwrap_err();
@@ -273,15 +275,15 @@ fn unknown_options_are_rejected_with_file_and_key() {
     ] {
         let folder = edited(&|config| _ = config.insert(key.into(), value.clone()));
         let parts = ["adapter_config.json", &format!("`{key}`")];
-        assert!(matches!(refusal(folder.path(), Head::Span, &parts), Error::Config { .. }));
+        assert!(matches!(load_error(folder.path(), Head::Span, &parts), Error::Config { .. }));
     }
     let folder = copy("qa");
     fs::write(folder.path().join("adapter_config.json"), b"[]").unwrap();
-    refusal(folder.path(), Head::Span, &["adapter_config.json", "a JSON object"]);
+    load_error(folder.path(), Head::Span, &["adapter_config.json", "a JSON object"]);
     fs::write(folder.path().join("adapter_config.json"), b"{").unwrap();
-    refusal(folder.path(), Head::Span, &["adapter_config.json", "not valid JSON"]);
+    load_error(folder.path(), Head::Span, &["adapter_config.json", "not valid JSON"]);
     fs::remove_file(folder.path().join("adapter_config.json")).unwrap();
-    refusal(folder.path(), Head::Span, &["needs an adapter_config.json"]);
+    load_error(folder.path(), Head::Span, &["needs an adapter_config.json"]);
     // EuroBERT's two linear layers are one target.
     let folder = copy("eurobert_tokcls");
     edit_json(&folder.path().join("adapter_config.json"), |config| {
@@ -305,7 +307,7 @@ fn invalid_tensors_are_rejected_with_file_and_name() {
     let zeros = |size: &[i64]| Tensor::zeros(size, (Kind::Float, Device::Cpu));
     for removed in [&a, &b, "base_model.model.qa_outputs.bias"] {
         let folder = edited(&|tensors| assert!(tensors.remove(removed).is_some()));
-        refusal(folder.path(), Head::Span, &[file, "lacks tensor", removed]);
+        load_error(folder.path(), Head::Span, &[file, "lacks tensor", removed]);
     }
     for unexpected in [
         "stray",
@@ -315,37 +317,37 @@ fn invalid_tensors_are_rejected_with_file_and_name() {
         "roberta.encoder.layer.1.attention.self.query.lora_A.weight",
     ] {
         let folder = edited(&|tensors| _ = tensors.insert(unexpected.into(), zeros(&[2, 32])));
-        refusal(folder.path(), Head::Span, &[file, unexpected, "neither"]);
+        load_error(folder.path(), Head::Span, &[file, unexpected, "neither"]);
     }
     let twice = "base_model.model.encoder.layer.1.attention.self.query.lora_A.weight";
     let folder = edited(&|tensors| _ = tensors.insert(twice.into(), zeros(&[2, 32])));
-    refusal(folder.path(), Head::Span, &[file, "duplicate tensor"]);
+    load_error(folder.path(), Head::Span, &[file, "duplicate tensor"]);
     let folder = edited(&|tensors| _ = tensors.insert(a.clone(), zeros(&[2, 48])));
-    refusal(folder.path(), Head::Span, &[file, &a, "[2, 32]", "[2, 48]"]);
+    load_error(folder.path(), Head::Span, &[file, &a, "[2, 32]", "[2, 48]"]);
     let folder = edited(&|tensors| {
         tensors.insert(b.clone(), zeros(&[32, 2]).to_kind(Kind::Double));
     });
-    refusal(folder.path(), Head::Span, &[file, &b, "F32, F16 or BF16", "F64"]);
+    load_error(folder.path(), Head::Span, &[file, &b, "F32, F16 or BF16", "F64"]);
     // The adapter has another rank or another base, or the model lacks its head.
     let folder = copy("qa");
     edit_json(&folder.path().join("adapter_config.json"), |config| {
         config.insert("r".into(), json!(4));
     });
-    refusal(folder.path(), Head::Span, &[file, "lora_A", "[4, 32]", "[2, 32]"]);
+    load_error(folder.path(), Head::Span, &[file, "lora_A", "[4, 32]", "[2, 32]"]);
     let wider_model = Config { hidden_size: 64, num_attention_heads: 4, ..small_config() };
     let mut wider_model = Model::new(&wider_model, &[Head::Span], Device::Cpu, 1).unwrap();
     let error = wider_model.load_adapter("ours", peft("qa"), Head::Span).unwrap_err().to_string();
     assert!(error.contains("[2, 64]") && error.contains(file), "{error}");
-    refusal(&peft("qa"), Head::None, &[file, "qa_outputs", "the requested head's"]);
-    refusal(&peft("qa"), Head::MaskedLm, &["no masked-language-model head"]);
+    load_error(&peft("qa"), Head::None, &[file, "qa_outputs", "the requested head's"]);
+    load_error(&peft("qa"), Head::MaskedLm, &["no masked-language-model head"]);
     let folder = edited(&|_| {});
     let original = fs::read(folder.path().join(file)).unwrap();
     fs::write(folder.path().join(file), &original[..original.len() - 1]).unwrap();
-    refusal(folder.path(), Head::Span, &[file, "truncated"]);
+    load_error(folder.path(), Head::Span, &[file, "truncated"]);
     fs::remove_file(folder.path().join(file)).unwrap();
-    refusal(folder.path(), Head::Span, &["no adapter_model.safetensors"]);
+    load_error(folder.path(), Head::Span, &["no adapter_model.safetensors"]);
     fs::write(folder.path().join("adapter_model.bin"), b"x").unwrap();
-    refusal(folder.path(), Head::Span, &["adapter_model.bin", "pickle"]);
+    load_error(folder.path(), Head::Span, &["adapter_model.bin", "pickle"]);
 }
 
 #[test]
@@ -377,25 +379,25 @@ fn unsupported_adapter_types_are_rejected() {
     ] {
         let folder = edited(&|config| _ = config.insert(key.into(), value.clone()));
         let parts = ["adapter_config.json", &format!("`{key}`")];
-        assert!(matches!(refusal(folder.path(), Head::Span, &parts), Error::Config { .. }));
+        assert!(matches!(load_error(folder.path(), Head::Span, &parts), Error::Config { .. }));
     }
     let file = "adapter.safetensors";
     let folder = edited(&|config| _ = config.insert("reduction_factor".into(), json!(8)));
-    refusal(folder.path(), Head::Span, &[file, "adapter_down.0", "[4, 32]", "[8, 32]"]);
+    load_error(folder.path(), Head::Span, &[file, "adapter_down.0", "[4, 32]", "[8, 32]"]);
     let folder = edited(&|_| {});
     let removed = "roberta.encoder.layer.1.output.adapters.theirs.adapter_up.bias";
     edit_tensors(&folder.path().join(file), |tensors| assert!(tensors.remove(removed).is_some()));
-    refusal(
+    load_error(
         folder.path(),
         Head::Span,
         &[file, "lacks tensor", "layer.1.output", "adapter_up.bias"],
     );
     fs::remove_file(folder.path().join(file)).unwrap();
     fs::write(folder.path().join("pytorch_adapter.bin"), b"x").unwrap();
-    refusal(folder.path(), Head::Span, &["pytorch_adapter.bin", "pickle"]);
+    load_error(folder.path(), Head::Span, &["pytorch_adapter.bin", "pickle"]);
     let folder = edited(&|_| {});
     edit_tensors(&folder.path().join("model_head.safetensors"), |tensors| {
         tensors.insert("stray".into(), Tensor::zeros([1], (Kind::Float, Device::Cpu)));
     });
-    refusal(folder.path(), Head::Span, &["model_head.safetensors", "stray"]);
+    load_error(folder.path(), Head::Span, &["model_head.safetensors", "stray"]);
 }

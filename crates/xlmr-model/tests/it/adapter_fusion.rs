@@ -10,7 +10,7 @@ use testkit::{Golden, assert_close, fixture, max_abs_error};
 use xlmr_model::{BottleneckConfig, Config, Error, Head, Inputs, LoraConfig, Model, Role};
 
 use crate::adapter_folder::{SEQUENCE, base, compare};
-use crate::adapters::{ALL, BOTTLENECK, disturb, lora, new, small, states};
+use crate::adapters::{ALL, BOTTLENECK, lora, new, perturb, small, states};
 use crate::common::{copy_folder, edit_json, edit_tensors, ids, read, small_config};
 
 /// Creates a model with these bottlenecks and their fusion, which is active.
@@ -18,7 +18,7 @@ fn fused(config: &Config, names: &[&str]) -> Model {
     let mut model = new(config);
     for name in names {
         model.add_bottleneck(name, &BOTTLENECK, 1).unwrap();
-        disturb(&model, name);
+        perturb(&model, name);
     }
     model.add_adapter_fusion(names, 1).unwrap();
     model.set_fused(names).unwrap();
@@ -29,47 +29,47 @@ fn parameters(model: &Model) -> BTreeMap<String, Tensor> {
     model.named_parameters().into_iter().collect()
 }
 
-const FOUR: [&str; 4] = ["ep", "tp", "es", "ts"];
+const NAMES: [&str; 4] = ["ep", "tp", "es", "ts"];
 
 #[test]
 fn fusing_equal_adapters_gives_the_adapter_for_any_query() {
     for config in small() {
-        let mut model = fused(&config, &FOUR);
+        let mut model = fused(&config, &NAMES);
         let all = parameters(&model);
         for (name, tensor) in &all {
-            if let Some(rest) = name.strip_prefix("adapters.ep.") {
-                for other in &FOUR[1..] {
+            if let Some(suffix) = name.strip_prefix("adapters.ep.") {
+                for other in &NAMES[1..] {
                     tch::no_grad(|| {
-                        all[&format!("adapters.{other}.{rest}")].shallow_clone().copy_(tensor);
+                        all[&format!("adapters.{other}.{suffix}")].shallow_clone().copy_(tensor);
                     });
                 }
             }
         }
         let fused_states = states(&model);
         model.set_active(&["ep"]).unwrap();
-        let one = states(&model);
-        assert!(max_abs_error(&one, &states(&new(&config))) > 1e-2);
+        let single_states = states(&model);
+        assert!(max_abs_error(&single_states, &states(&new(&config))) > 1e-2);
         // V has 1e-6 outside its diagonal.
-        assert_close("fresh", &fused_states, &one, 2e-5);
-        model.set_fused(&FOUR).unwrap();
-        disturb(&model, "ep,tp,es,ts");
+        assert_close("new", &fused_states, &single_states, 2e-5);
+        model.set_fused(&NAMES).unwrap();
+        perturb(&model, "ep,tp,es,ts");
         for (name, tensor) in &all {
             if Role::AdapterFusion.holds(name) && name.ends_with(".value.weight") {
                 let identity = Tensor::eye(16, (Kind::Float, Device::Cpu));
                 tch::no_grad(|| tensor.shallow_clone().copy_(&identity));
             }
         }
-        assert_close("moved", &states(&model), &one, 1e-5);
+        assert_close("perturbed", &states(&model), &single_states, 1e-5);
     }
 }
 
 /// Compares with AdapterHub's equation, key and value of each adapter separately. For layers
 /// without a final norm, the expected output is computed from the output without adapters.
 #[test]
-fn after_layers_without_a_norm_it_computes_the_equation() {
+fn a_fusion_after_layers_without_a_norm_computes_the_equation() {
     for config in &small()[2..4] {
         let mut model = fused(config, &["one", "second", "third"]);
-        disturb(&model, "one,second,third");
+        perturb(&model, "one,second,third");
         let inputs = Inputs::new(ids(3, 9));
         let first = |model: &Model| {
             let states = model.embed(&inputs, false).unwrap();
@@ -83,20 +83,20 @@ fn after_layers_without_a_norm_it_computes_the_equation() {
             let out = x.matmul(&all[&format!("{name}.weight")].tr());
             all.get(&format!("{name}.bias")).map_or(out.shallow_clone(), |bias| &out + bias)
         };
-        let of_fusion = "adapter_fusion.one,second,third.model.layers.0";
-        let query = linear(&format!("{of_fusion}.query"), &t);
+        let fusion_name = "adapter_fusion.one,second,third.model.layers.0";
+        let query = linear(&format!("{fusion_name}.query"), &t);
         let (mut scores, mut values) = (Vec::new(), Vec::new());
         for name in ["one", "second", "third"] {
             let layer = format!("adapters.{name}.model.layers.0.adapter");
-            let added =
+            let output =
                 linear(&format!("{layer}_up"), &linear(&format!("{layer}_down"), &t).gelu("none"));
-            let key = linear(&format!("{of_fusion}.key"), &added);
+            let key = linear(&format!("{fusion_name}.key"), &output);
             scores.push((&query * key).sum_dim_intlist(-1, false, Kind::Float));
-            values.push(linear(&format!("{of_fusion}.value"), &added));
+            values.push(linear(&format!("{fusion_name}.value"), &output));
         }
         let weights = Tensor::stack(&scores, -1).softmax(-1, Kind::Float);
         let (min, max) = (weights.min().double_value(&[]), weights.max().double_value(&[]));
-        assert!(min < 0.25 && max > 0.45, "{min} {max}: they differ");
+        assert!(min < 0.25 && max > 0.45, "weights are too similar: {min} {max}");
         let expected = &t
             + (weights.unsqueeze(-1) * Tensor::stack(&values, -2)).sum_dim_intlist(
                 -2,
@@ -109,13 +109,13 @@ fn after_layers_without_a_norm_it_computes_the_equation() {
 }
 
 #[test]
-fn it_has_the_published_parameters_and_initialisation() {
+fn a_fusion_has_the_published_parameters_and_initialisation() {
     let config = Config { hidden_size: 768, num_attention_heads: 12, ..small_config() };
     let mut model = Model::new(&config, &[], Device::Cpu, 1).unwrap();
-    for name in FOUR {
+    for name in NAMES {
         model.add_bottleneck(name, &BottleneckConfig::default(), 1).unwrap();
     }
-    model.add_adapter_fusion(&FOUR, 7).unwrap();
+    model.add_adapter_fusion(&NAMES, 7).unwrap();
     let count = |role: Role| {
         let all = model.named_parameters().into_iter();
         all.filter(|(name, _)| role.holds(name)).map(|(_, t)| t.numel()).sum::<usize>()
@@ -138,7 +138,7 @@ fn it_has_the_published_parameters_and_initialisation() {
     let off_diagonal = get("value.weight") - &identity;
     assert_eq!(off_diagonal.diagonal(0, 0, 1).abs().max().double_value(&[]), 0.0);
     assert!(max_abs_error(&off_diagonal, &((1.0 - identity) * 1e-6)) < 1e-12);
-    let seeds = |seed: u64| {
+    let query_weight = |seed: u64| {
         let mut model = Model::new(&small_config(), &[], Device::Cpu, 1).unwrap();
         for name in ["one", "two"] {
             model.add_bottleneck(name, &BOTTLENECK, 1).unwrap();
@@ -146,28 +146,28 @@ fn it_has_the_published_parameters_and_initialisation() {
         model.add_adapter_fusion(&["one", "two"], seed).unwrap();
         parameters(&model)["adapter_fusion.one,two.roberta.encoder.layer.0.query.weight"].copy()
     };
-    assert!(seeds(1).equal(&seeds(1)) && !seeds(1).equal(&seeds(2)));
+    assert!(query_weight(1).equal(&query_weight(1)) && !query_weight(1).equal(&query_weight(2)));
 }
 
 #[test]
 fn removing_an_adapter_removes_its_fusion_and_loras_can_be_combined() {
     let mut model = fused(&small_config(), &["ep", "tp"]);
     model.add_lora("one", &lora(&ALL), 1).unwrap();
-    disturb(&model, "one");
+    perturb(&model, "one");
     let fused_states = states(&model);
     model.set_active(&["one", "ep,tp"]).unwrap();
-    assert_eq!(model.active(), ["one", "ep,tp"]);
+    assert_eq!(model.active_adapters(), ["one", "ep,tp"]);
     let with_lora = states(&model);
     assert!(max_abs_error(&with_lora, &fused_states) > 1e-2);
     model.merge("one").unwrap();
     assert_close("merged", &states(&model), &with_lora, 1e-5);
     assert!(model.adapters().eq(["ep", "ep,tp", "tp"]));
     model.remove_adapter("tp").unwrap();
-    assert!(model.adapters().eq(["ep"]) && model.active().is_empty());
+    assert!(model.adapters().eq(["ep"]) && model.active_adapters().is_empty());
     assert!(!model.named_parameters().iter().any(|(name, _)| name.starts_with("adapter_fusion")));
     let mut model = fused(&small_config(), &["ep", "tp"]);
     model.remove_adapter("ep,tp").unwrap();
-    assert!(model.adapters().eq(["ep", "tp"]) && model.active().is_empty());
+    assert!(model.adapters().eq(["ep", "tp"]) && model.active_adapters().is_empty());
     model.set_active(&["ep"]).unwrap();
 }
 
@@ -199,7 +199,7 @@ fn invalid_names_are_rejected() {
     assert_error(model.add_bottleneck("ep,tp", &BOTTLENECK, 1), &["ASCII letters"]);
     let folder = tempfile::tempdir().unwrap();
     assert_error(model.save_adapter_fusion(&["tp", "ep"], folder.path()), &["one of [", "tp,ep"]);
-    assert_eq!(model.active(), ["ep,tp"]);
+    assert_eq!(model.active_adapters(), ["ep,tp"]);
 }
 
 /// AdapterHub's cases with base model, head and the fusion's bottlenecks.
@@ -215,21 +215,21 @@ fn hub(name: &str) -> PathBuf {
 /// Returns a case's base model with its bottlenecks.
 fn with_bottlenecks(name: &str, from: &str, head: Head, names: &[&str]) -> Model {
     let mut model = base(from, head);
-    for one in names {
-        model.load_adapter(one, hub(name).join(one), head).unwrap();
+    for bottleneck in names {
+        model.load_adapter(bottleneck, hub(name).join(bottleneck), head).unwrap();
     }
     model
 }
 
 #[test]
 fn outputs_and_written_tensors_equal_adapter_hubs() {
-    for (name, from, head, names) in HUB {
-        let mut model = with_bottlenecks(name, from, head, names);
+    for (name, base_name, head, names) in HUB {
+        let mut model = with_bottlenecks(name, base_name, head, names);
         let published = hub(name).join("fusion");
         assert_eq!(model.load_adapter_fusion(&published).unwrap(), names);
         model.set_fused(names).unwrap();
         let stored = Golden::load(&hub(name).join("outputs.safetensors"), Tensor::read_safetensors);
-        compare(name, &model, from, head, &stored, "");
+        compare(name, &model, base_name, head, &stored, "");
         let folder = tempfile::tempdir().unwrap();
         model.save_adapter_fusion(names, folder.path()).unwrap();
         let get = |folder: &Path| -> Value {
@@ -244,17 +244,17 @@ fn outputs_and_written_tensors_equal_adapter_hubs() {
         let (file, stored_name) =
             ("model_adapter_fusion.safetensors", published_json["name"].as_str().unwrap());
         let written = read(&folder.path().join(file));
-        let published_json = read(&published.join(file));
-        assert_eq!(written.len(), published_json.len());
-        for (key, tensor) in published_json {
+        let published_tensors = read(&published.join(file));
+        assert_eq!(written.len(), published_tensors.len());
+        for (key, tensor) in published_tensors {
             let key = key.replace(&format!(".{stored_name}."), &format!(".{}.", names.join(",")));
             let key = if head == Head::None { format!("roberta.{key}") } else { key };
             assert!(written[&key].equal(&tensor), "{name}: {key}");
         }
-        let mut again = with_bottlenecks(name, from, head, names);
-        again.load_adapter_fusion(folder.path()).unwrap();
-        again.set_fused(names).unwrap();
-        assert!(states(&again).equal(&states(&model)));
+        let mut reloaded = with_bottlenecks(name, base_name, head, names);
+        reloaded.load_adapter_fusion(folder.path()).unwrap();
+        reloaded.set_fused(names).unwrap();
+        assert!(states(&reloaded).equal(&states(&model)));
     }
 }
 
@@ -266,7 +266,7 @@ fn copy() -> TempDir {
 }
 
 /// Returns the error for a rejected folder; the model is unchanged.
-fn refusal(folder: &Path, parts: &[&str]) -> Error {
+fn load_error(folder: &Path, parts: &[&str]) -> Error {
     let mut model = with_bottlenecks("fused", "qa", Head::None, &["ep", "tp", "es"]);
     let error = model.load_adapter_fusion(folder).unwrap_err();
     let message = error.to_string();
@@ -298,7 +298,7 @@ fn invalid_folders_are_rejected_with_file_and_name() {
     ] {
         let folder = edited(&|config| config["config"][key] = value.clone());
         assert!(matches!(
-            refusal(folder.path(), &[FILE, &format!("`{key}`")]),
+            load_error(folder.path(), &[FILE, &format!("`{key}`")]),
             Error::Config { .. }
         ));
     }
@@ -312,7 +312,7 @@ fn invalid_folders_are_rejected_with_file_and_name() {
         (json!([1, 2]), &["a list of names"]),
     ] {
         let folder = edited(&|config| _ = config.insert("adapter_names".into(), names.clone()));
-        refusal(folder.path(), &[&[FILE, "`adapter_names`"], parts].concat());
+        load_error(folder.path(), &[&[FILE, "`adapter_names`"], parts].concat());
     }
     // Without `adapter_names` the name lists the adapters.
     let folder = edited(&|config| _ = config.remove("adapter_names"));
@@ -322,10 +322,10 @@ fn invalid_folders_are_rejected_with_file_and_name() {
         [(&b"{"[..], "not valid JSON"), (b"[]", "a JSON object"), (b"{}", "a JSON object")]
     {
         fs::write(folder.path().join(FILE), bytes).unwrap();
-        refusal(folder.path(), &[FILE, part]);
+        load_error(folder.path(), &[FILE, part]);
     }
     fs::remove_file(folder.path().join(FILE)).unwrap();
-    refusal(folder.path(), &["needs an adapter_fusion_config.json"]);
+    load_error(folder.path(), &["needs an adapter_fusion_config.json"]);
 
     const WEIGHTS: &str = "model_adapter_fusion.safetensors";
     let edited = |edit: &dyn Fn(&mut BTreeMap<String, Tensor>)| {
@@ -336,20 +336,20 @@ fn invalid_folders_are_rejected_with_file_and_name() {
     let zeros = |size: &[i64]| Tensor::zeros(size, (Kind::Float, Device::Cpu));
     let key = "encoder.layer.1.output.adapter_fusion_layer.ep,tp,es.key.weight";
     let folder = edited(&|tensors| assert!(tensors.remove(key).is_some()));
-    refusal(folder.path(), &[WEIGHTS, "lacks tensor", key]);
+    load_error(folder.path(), &[WEIGHTS, "lacks tensor", key]);
     for unexpected in
         ["stray", &key.replace("layer.1", "layer.9"), &key.replace("key", "value.bias")]
     {
         let folder = edited(&|tensors| _ = tensors.insert(unexpected.into(), zeros(&[32])));
-        refusal(folder.path(), &[WEIGHTS, unexpected]);
+        load_error(folder.path(), &[WEIGHTS, unexpected]);
     }
     let folder = edited(&|tensors| _ = tensors.insert(key.into(), zeros(&[32, 31])));
-    refusal(folder.path(), &[WEIGHTS, key, "[32, 32]", "[32, 31]"]);
+    load_error(folder.path(), &[WEIGHTS, key, "[32, 32]", "[32, 31]"]);
     let folder = copy();
     fs::remove_file(folder.path().join(WEIGHTS)).unwrap();
-    refusal(folder.path(), &["no model_adapter_fusion.safetensors"]);
+    load_error(folder.path(), &["no model_adapter_fusion.safetensors"]);
     fs::write(folder.path().join("pytorch_model_adapter_fusion.bin"), b"x").unwrap();
-    refusal(folder.path(), &["pytorch_model_adapter_fusion.bin", "pickle"]);
+    load_error(folder.path(), &["pytorch_model_adapter_fusion.bin", "pickle"]);
     // The fusion is from another base model.
     let mut other = fused(&small_config(), &["ep", "tp"]);
     other.add_bottleneck("es", &BOTTLENECK, 1).unwrap();
@@ -358,7 +358,7 @@ fn invalid_folders_are_rejected_with_file_and_name() {
 }
 
 #[test]
-fn it_is_stored_in_the_models_folder() {
+fn a_fusion_is_stored_in_the_models_folder() {
     let load = |folder: &Path| {
         Model::load(folder, &[Head::Span], Device::Cpu, Default::default()).map(|(model, _)| model)
     };
@@ -367,19 +367,19 @@ fn it_is_stored_in_the_models_folder() {
         model.add_adapter_fusion(&["third", "ep"], 2).unwrap();
         model.add_lora("a", &lora(&ALL), 1).unwrap();
         for name in ["a", "ep,third", "third,ep"] {
-            disturb(&model, name);
+            perturb(&model, name);
         }
         model.set_active(&["ep,third", "a"]).unwrap();
         let folder = tempfile::tempdir().unwrap();
         model.save(folder.path(), Head::Span).unwrap();
-        let mut again = load(folder.path()).unwrap();
-        assert_eq!(again.active(), ["ep,third", "a"]);
-        assert!(states(&again).equal(&states(&model)), "{:?}", config.architecture);
-        let (written, published) = (parameters(&again), parameters(&model));
+        let mut reloaded = load(folder.path()).unwrap();
+        assert_eq!(reloaded.active_adapters(), ["ep,third", "a"]);
+        assert!(states(&reloaded).equal(&states(&model)), "{:?}", config.architecture);
+        let (written, published) = (parameters(&reloaded), parameters(&model));
         assert!(written.keys().eq(published.keys()));
         assert!(written.iter().all(|(name, tensor)| tensor.equal(&published[name])));
-        again.set_fused(&["third", "ep"]).unwrap();
-        assert!(max_abs_error(&states(&again), &states(&model)) > 1e-3);
+        reloaded.set_fused(&["third", "ep"]).unwrap();
+        assert!(max_abs_error(&states(&reloaded), &states(&model)) > 1e-3);
         new(&config).save(folder.path(), Head::Span).unwrap();
         assert!(!folder.path().join("adapters").exists());
     }

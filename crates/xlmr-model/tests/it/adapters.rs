@@ -58,15 +58,15 @@ pub fn new(config: &Config) -> Model {
     Model::new(config, &[Head::Span], Device::Cpu, 3).unwrap()
 }
 
-/// Moves an adapter's parameters away from their initial values.
-pub fn disturb(model: &Model, adapter: &str) {
-    disturb_by(model, adapter, 1.2);
+/// Adds noise to an adapter's parameters.
+pub fn perturb(model: &Model, adapter: &str) {
+    perturb_by(model, adapter, 1.2);
 }
 
-fn disturb_by(model: &Model, adapter: &str, size: f64) {
+fn perturb_by(model: &Model, adapter: &str, size: f64) {
     for (name, parameter) in model.named_parameters() {
-        let begins = ["adapters", "adapter_fusion"].map(|kind| format!("{kind}.{adapter}."));
-        if begins.iter().any(|begin| name.starts_with(begin)) {
+        let prefixes = ["adapters", "adapter_fusion"].map(|kind| format!("{kind}.{adapter}."));
+        if prefixes.iter().any(|prefix| name.starts_with(prefix)) {
             let count = parameter.numel() as i64;
             let noise = Tensor::arange(count, (Kind::Float, Device::Cpu)) * 1.7;
             let small = size / (*parameter.size().iter().max().unwrap() as f64).sqrt();
@@ -90,12 +90,12 @@ fn inactive_and_new_adapters_do_not_change_results() {
         assert!(states(&model).equal(&base_states));
         model.set_active(&["one"]).unwrap();
         assert!(states(&model).equal(&base_states), "B is zero");
-        disturb(&model, "one");
+        perturb(&model, "one");
         assert!(max_abs_error(&states(&model), &base_states) > 1e-2);
         model.add_bottleneck("behind", &BOTTLENECK, 1).unwrap();
         model.set_active(&["behind"]).unwrap();
-        let start = max_abs_error(&states(&model), &base_states);
-        assert!(start > 0.0 && start < 0.05, "{start}");
+        let initial_difference = max_abs_error(&states(&model), &base_states);
+        assert!(initial_difference > 0.0 && initial_difference < 0.05, "{initial_difference}");
         model.set_active(&[]).unwrap();
         assert!(states(&model).equal(&base_states));
         model.remove_adapter("behind").unwrap();
@@ -115,46 +115,46 @@ fn each_target_equals_a_changed_weight() {
         }
         for targets in targets {
             let mut model = new(&config);
-            let base_states: BTreeMap<String, Tensor> =
+            let base_parameters: BTreeMap<String, Tensor> =
                 model.named_parameters().into_iter().map(|(name, t)| (name, t.copy())).collect();
             for name in ["one", "second"] {
                 model.add_lora(name, &lora(targets), 1).unwrap();
-                disturb(&model, name);
+                perturb(&model, name);
             }
             model.set_active(&["second", "one"]).unwrap();
             let adapted: BTreeMap<String, Tensor> = model.named_parameters().into_iter().collect();
             let reference = states(&model);
             assert!(max_abs_error(&reference, &states(&new(&config))) > 1e-3, "{targets:?}");
             model.merge("one").unwrap();
-            assert_eq!(model.active(), ["second"]);
+            assert_eq!(model.active_adapters(), ["second"]);
             assert_close("one merged", &states(&model), &reference, 1e-5);
             model.merge("second").unwrap();
             assert_close("both merged", &states(&model), &reference, 1e-5);
             // Only the weights of this target's linear layers change, by the amount of the
             // equation.
-            let (mut changed, mut kept) = (0, 0);
+            let (mut changed, mut unchanged) = (0, 0);
             for (name, tensor) in model.named_parameters() {
-                let product = name.trim_end_matches(".weight");
-                let mut expected = base_states[&name].to_kind(Kind::Double);
+                let linear_name = name.trim_end_matches(".weight");
+                let mut expected = base_parameters[&name].to_kind(Kind::Double);
                 for adapter in ["one", "second"] {
                     let get = |part: &str| {
-                        let name = format!("adapters.{adapter}.{product}.lora_{part}.weight");
+                        let name = format!("adapters.{adapter}.{linear_name}.lora_{part}.weight");
                         adapted.get(&name).map(|tensor| tensor.to_kind(Kind::Double))
                     };
                     if let (Some(a), Some(b)) = (get("A"), get("B")) {
                         expected += b.matmul(&a) * 4.5 / 3.0;
                         changed += 1;
                     } else {
-                        kept += 1;
-                        assert!(tensor.equal(&base_states[&name]), "{name}");
+                        unchanged += 1;
+                        assert!(tensor.equal(&base_parameters[&name]), "{name}");
                     }
                 }
                 assert!(max_abs_error(&tensor, &expected) < 1e-6, "{name}");
             }
-            assert_eq!(changed + kept, 2 * base_states.len());
+            assert_eq!(changed + unchanged, 2 * base_parameters.len());
             let euro = matches!(config.architecture, Architecture::EuroBert(_));
-            let products = if euro && targets == [LoraTarget::Intermediate] { 2 } else { 1 };
-            assert_eq!(changed, 2 * 2 * products, "{targets:?}");
+            let layer_count = if euro && targets == [LoraTarget::Intermediate] { 2 } else { 1 };
+            assert_eq!(changed, 2 * 2 * layer_count, "{targets:?}");
         }
     }
 }
@@ -169,7 +169,7 @@ fn a_bottleneck_after_layers_without_a_norm_computes_the_equation() {
     for config in &small()[2..4] {
         let mut model = new(config);
         model.add_bottleneck("one", &BOTTLENECK, 1).unwrap();
-        disturb(&model, "one");
+        perturb(&model, "one");
         let inputs = Inputs::new(ids(3, 9));
         let first = |model: &Model| {
             let states = model.embed(&inputs, false).unwrap();
@@ -192,18 +192,18 @@ fn a_bottleneck_after_layers_without_a_norm_computes_the_equation() {
 #[test]
 fn initial_values_have_pefts_distribution_by_seed_and_name() {
     let config = Config { hidden_size: 64, ..small_config() };
-    let start = |adapter: &str, seed: u64| {
+    let initial_values = |adapter: &str, seed: u64| {
         let mut model = new(&config);
         model.add_lora(adapter, &lora(&ALL[..1]), seed).unwrap();
-        let ours = |(name, _): &(String, Tensor)| name.starts_with("adapters.");
-        let named: Vec<_> = model.named_parameters().into_iter().filter(ours).collect();
+        let is_adapter = |(name, _): &(String, Tensor)| name.starts_with("adapters.");
+        let named: Vec<_> = model.named_parameters().into_iter().filter(is_adapter).collect();
         assert_eq!(named.len(), 4);
         assert!(named[0].0.ends_with("layer.0.attention.self.query.lora_A.weight"));
         assert!(named.iter().all(|(_, tensor)| tensor.requires_grad() && tensor.is_leaf()));
         assert_eq!(named[1].1.abs().max().double_value(&[]), 0.0);
         named[0].1.copy()
     };
-    let values = start("one", 1);
+    let values = initial_values("one", 1);
     assert_eq!(values.size(), [3, 64]);
     // The distribution is uniform within 1 / √64, with standard deviation 1 / √(3 · 64).
     let (max_value, std) =
@@ -211,9 +211,9 @@ fn initial_values_have_pefts_distribution_by_seed_and_name() {
     assert!(max_value <= 0.125 && max_value > 0.12, "{max_value}");
     assert!((std - 0.0722).abs() < 0.01, "{std}");
     assert!(values.mean(Kind::Float).double_value(&[]).abs() < 0.02);
-    assert_eq!(values, start("one", 1));
-    assert_ne!(values, start("one", 2));
-    assert_ne!(values, start("other", 1));
+    assert_eq!(values, initial_values("one", 1));
+    assert_ne!(values, initial_values("one", 2));
+    assert_ne!(values, initial_values("other", 1));
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn invalid_names_and_sizes_are_rejected() {
     assert_error(model.set_active(&["one", "one"]), &["once"]);
     assert_error(model.merge("two"), &["one of [one]", "two"]);
     assert_error(model.remove_adapter("two"), &["one of [one]", "two"]);
-    assert_eq!(model.active(), ["one"]);
+    assert_eq!(model.active_adapters(), ["one"]);
     let default_config = LoraConfig::default;
     for (config, key) in [
         (LoraConfig { rank: 0, ..default_config() }, "`r`"),
@@ -253,9 +253,9 @@ fn invalid_names_and_sizes_are_rejected() {
     model.set_active(&["one", "two"]).unwrap();
     assert_error(model.set_active(&["three", "one", "two"]), &["one bottleneck", "three and two"]);
     assert_error(model.merge("two"), &["a LoRA", "two"]);
-    assert_eq!(model.active(), ["one", "two"]);
-    let none = BottleneckConfig { reduction: 0, ..BOTTLENECK };
-    assert_error(model.add_bottleneck("four", &none, 1), &["`reduction_factor`"]);
+    assert_eq!(model.active_adapters(), ["one", "two"]);
+    let zero_reduction = BottleneckConfig { reduction: 0, ..BOTTLENECK };
+    assert_error(model.add_bottleneck("four", &zero_reduction, 1), &["`reduction_factor`"]);
     let mut modern = new(&small()[2]);
     assert_error(modern.add_lora("one", &lora(&ALL[1..]), 1), &["attn.Wqkv", "Query"]);
 }
@@ -305,7 +305,7 @@ fn wide(dropout: f64) -> Vec<Config> {
     })
 }
 
-fn near(actual: &BTreeMap<String, Tensor>, expected: &BTreeMap<String, Tensor>, bound: f64) {
+fn assert_near(actual: &BTreeMap<String, Tensor>, expected: &BTreeMap<String, Tensor>, bound: f64) {
     for (name, actual) in actual {
         let size = expected[name].abs().max().double_value(&[]);
         // Small gradients are only rounding: key biases shift all scores of a fusion equally.
@@ -320,7 +320,7 @@ fn fusion_variants(configs: Vec<Config>) -> impl Iterator<Item = (Config, bool)>
     configs.into_iter().flat_map(|config| [(config.clone(), false), (config, true)])
 }
 
-fn of_adapters(name: &str) -> bool {
+fn is_adapter_parameter(name: &str) -> bool {
     Role::Adapters.holds(name) || Role::AdapterFusion.holds(name)
 }
 
@@ -328,16 +328,16 @@ fn adapted(config: &Config, dropout: f64, fused: bool) -> Model {
     let mut model = new(config);
     for name in ["one", "second"] {
         model.add_lora(name, &LoraConfig { dropout, ..lora(&ALL) }, 1).unwrap();
-        disturb(&model, name);
+        perturb(&model, name);
     }
     for name in ["behind", "other"] {
         model.add_bottleneck(name, &BOTTLENECK, 1).unwrap();
-        disturb(&model, name);
+        perturb(&model, name);
     }
     if fused {
         model.add_adapter_fusion(&["behind", "other"], 1).unwrap();
         // The fusion's scores are not scaled: in wide layers they would select a single bottleneck.
-        disturb_by(&model, "behind,other", 24.0 / config.hidden_size as f64);
+        perturb_by(&model, "behind,other", 24.0 / config.hidden_size as f64);
     }
     let fusion_name = if fused { "behind,other" } else { "behind" };
     model.set_active(&["one", "second", fusion_name]).unwrap();
@@ -348,8 +348,8 @@ fn adapted(config: &Config, dropout: f64, fused: bool) -> Model {
 fn freezing_the_encoder_does_not_change_adapter_gradients() {
     let _guard = exclusive();
     for (config, fused) in fusion_variants(wide(0.1)) {
-        let all = adapted(&config, 0.2, fused);
-        let (loss, reference) = gradients(&all, true);
+        let unfrozen = adapted(&config, 0.2, fused);
+        let (loss, reference) = gradients(&unfrozen, true);
         for recompute in [false, true] {
             let mut frozen = adapted(&config, 0.2, fused);
             freeze(&frozen);
@@ -359,11 +359,11 @@ fn freezing_the_encoder_does_not_change_adapter_gradients() {
             let (actual_loss, actual) = gradients(&frozen, true);
             assert!((actual_loss - loss).abs() < 1e-4 * loss, "{actual_loss} {loss}");
             assert!(actual.keys().all(|name| !Role::Encoder.holds(name) && !name.contains("idle")));
-            let adapters = |all: &BTreeMap<String, Tensor>| {
-                all.keys().filter(|name| of_adapters(name)).count()
+            let adapters = |gradients: &BTreeMap<String, Tensor>| {
+                gradients.keys().filter(|name| is_adapter_parameter(name)).count()
             };
             assert_eq!(adapters(&actual), adapters(&reference));
-            near(&actual, &reference, 1e-4);
+            assert_near(&actual, &reference, 1e-4);
         }
     }
 }
@@ -375,7 +375,7 @@ fn packed_and_padded_rows_have_equal_gradients_with_dropout() {
         let (packed, mut double) = (adapted(&config, 0.3, fused), adapted(&config, 0.3, fused));
         double.set_kind(Kind::Double).unwrap(); // not packed
         let ((_, actual), (_, reference)) = (gradients(&packed, true), gradients(&double, true));
-        near(&actual, &reference, 1e-3);
+        assert_near(&actual, &reference, 1e-3);
         let (_, other) = gradients(&adapted(&config, 0.0, fused), true);
         let name = actual.keys().find(|name| name.ends_with("lora_A.weight")).unwrap();
         assert!(max_abs_error(&actual[name], &other[name]) > 1e-3, "dropout");
@@ -403,7 +403,7 @@ fn half_precision_is_close_to_float32_with_a_frozen_encoder() {
             let (loss, actual) = gradients(&model, true);
             assert!((loss - expected_loss).abs() < 0.1 * expected_loss, "{loss} {expected_loss}");
             assert_ne!(loss, expected_loss);
-            for (name, actual) in actual.iter().filter(|(name, _)| of_adapters(name)) {
+            for (name, actual) in actual.iter().filter(|(name, _)| is_adapter_parameter(name)) {
                 assert_eq!(actual.kind(), Kind::Float);
                 // The bias shifts all scores equally, so that its gradient is only rounding.
                 if name.ends_with(".key.bias") && Role::AdapterFusion.holds(name) {
@@ -425,14 +425,14 @@ fn gradients_equal_difference_quotients() {
     for (config, fused) in fusion_variants(small()) {
         let mut model = adapted(&config, 0.0, fused);
         model.set_kind(Kind::Double).unwrap();
-        assert_eq!(model.active()[..2], ["one", "second"]);
+        assert_eq!(model.active_adapters()[..2], ["one", "second"]);
         let (_, all) = gradients(&model, false);
         let parameters: BTreeMap<String, Tensor> = model.named_parameters().into_iter().collect();
         let (mut checked, step) = (0, 1e-5);
-        for (name, gradient) in all.iter().filter(|(name, _)| of_adapters(name)) {
-            let at = gradient.abs().flatten(0, -1).argmax(0, false).int64_value(&[]);
+        for (name, gradient) in all.iter().filter(|(name, _)| is_adapter_parameter(name)) {
+            let index = gradient.abs().flatten(0, -1).argmax(0, false).int64_value(&[]);
             let add = |by: f64| {
-                let _ = parameters[name].detach().flatten(0, -1).get(at).f_add_scalar_(by);
+                let _ = parameters[name].detach().flatten(0, -1).get(index).f_add_scalar_(by);
             };
             let loss_at = |by: f64| {
                 add(by);
@@ -442,7 +442,7 @@ fn gradients_equal_difference_quotients() {
             let loss_below = loss_at(-2.0 * step);
             add(step);
             let slope = (loss_above - loss_below) / (2.0 * step);
-            let value = gradient.flatten(0, -1).get(at).double_value(&[]);
+            let value = gradient.flatten(0, -1).get(index).double_value(&[]);
             assert!((value - slope).abs() < 1e-5 * (1.0 + slope.abs()), "{name}: {value} {slope}");
             checked += 1;
         }
@@ -468,21 +468,21 @@ fn adapters_apply_to_joint_encoding_of_two_texts() {
         model.add_lora("one", &lora(&ALL), 1).unwrap();
         let second_bottleneck = BottleneckConfig { reduction: 4, activation: Activation::Gelu };
         model.add_bottleneck("deep", &second_bottleneck, 1).unwrap();
-        disturb(&model, "one");
-        disturb(&model, "deep");
-        let mut seen = vec![base_states];
+        perturb(&model, "one");
+        perturb(&model, "deep");
+        let mut earlier_states = vec![base_states];
         for active in [&["one"][..], &["deep"], &["one", "deep"]] {
             model.set_active(active).unwrap();
             let current = read(&model);
-            for other in &seen {
-                assert!(max_abs_error(&current, other) > 1e-3, "{active:?}");
+            for earlier in &earlier_states {
+                assert!(max_abs_error(&current, earlier) > 1e-3, "{active:?}");
             }
-            seen.push(current);
+            earlier_states.push(current);
         }
         // A merged LoRA is part of the weights, which every pass uses.
         model.merge("one").unwrap();
-        assert_eq!(model.active(), ["deep"]);
-        assert_close("merged", &read(&model), &seen[3], 1e-4);
+        assert_eq!(model.active_adapters(), ["deep"]);
+        assert_close("merged", &read(&model), &earlier_states[3], 1e-4);
         // Adapters follow every layer, whether it reads both texts or one.
         for (name, parameter) in model.named_parameters() {
             let trains = name.starts_with("adapters.");

@@ -1,7 +1,7 @@
 //! Tests of all architectures except XLM-R, beyond comparisons with transformers.
 
 use crate::common::{case, exclusive};
-use crate::transformers::{SEQUENCE, load, real};
+use crate::transformers::{SEQUENCE, at_tokens, load};
 use tch::{Device, Kind, Tensor};
 use testkit::{assert_close, max_abs_error};
 use xlmr_model::{
@@ -97,16 +97,17 @@ fn packed_and_padded_rows_have_equal_states_and_gradients() {
             let hidden = model.encode(&inputs, true).unwrap();
             let mask = inputs.attention_mask.as_ref();
             let scores = model.sequence_logits(&hidden, mask, true).unwrap();
-            let hidden = real(&hidden, &inputs);
-            let starts = real(&model.span_logits(&hidden, false).unwrap().0, &inputs);
+            let hidden = at_tokens(&hidden, &inputs);
+            let starts = at_tokens(&model.span_logits(&hidden, false).unwrap().0, &inputs);
             let sum = |x: &Tensor| x.sum(Kind::Double);
             (sum(&hidden.square()) + sum(&scores) + sum(&starts)).backward();
             (hidden, scores, model)
         };
-        let ((states, scores, packed), (expected, want_scores, padded)) = (pass(false), pass(true));
+        let ((states, scores, packed), (expected, expected_scores, padded)) =
+            (pass(false), pass(true));
         // Compares float32 with float64 for values up to 3; processors round differently.
         assert_close("states", &states, &expected, 4e-5);
-        assert_close("scores", &scores, &want_scores, 2e-5);
+        assert_close("scores", &scores, &expected_scores, 2e-5);
         for ((name, a), (_, b)) in packed.named_parameters().iter().zip(padded.named_parameters()) {
             if b.grad().defined() {
                 let scale = 1.0 + b.grad().abs().max().double_value(&[]);
@@ -159,15 +160,16 @@ fn tokens_of_a_local_layer_attend_to_half_a_window() {
         };
         let (a, b) = (ids(7), ids(8));
         let (a, b) = (model.encode(&a, false).unwrap(), model.encode(&b, false).unwrap());
-        let moved = (a - b).abs().amax([0, 2], false).gt(1e-6);
-        let moved: Vec<bool> = moved.try_into().unwrap();
-        let in_window: Vec<bool> = (0..30i64).map(|at| (at - 15).abs() <= window / 2).collect();
-        assert_eq!(moved, in_window, "window {window}");
+        let is_changed = (a - b).abs().amax([0, 2], false).gt(1e-6);
+        let is_changed: Vec<bool> = is_changed.try_into().unwrap();
+        let in_window: Vec<bool> =
+            (0..30i64).map(|position| (position - 15).abs() <= window / 2).collect();
+        assert_eq!(is_changed, in_window, "window {window}");
     }
 }
 
 #[test]
-fn two_texts_attend_to_each_other_at_their_own_positions() {
+fn fused_texts_attend_to_each_other_with_separate_positions() {
     for wide in WIDE {
         check_joint_encoding(&wide(0.0));
     }
@@ -176,20 +178,37 @@ fn two_texts_attend_to_each_other_at_their_own_positions() {
 fn check_joint_encoding(model: &Model) {
     let (target, source) = (rows(&[20, 7], 20), rows(&[13, 22], 25));
     let no_cross = FusionConfig { local: 1, cross: 0 };
-    let (own, _) = fused(model, &target, &source, &no_cross, false).unwrap();
-    assert_eq!(own, model.encode(&target, false).unwrap());
+    let (target_states, _) = fused(model, &target, &source, &no_cross, false).unwrap();
+    assert_eq!(target_states, model.encode(&target, false).unwrap());
     let config = FusionConfig { local: 1, cross: 1 };
-    let (own, other) = fused(model, &target, &source, &config, false).unwrap();
+    let (target_states, source_states) = fused(model, &target, &source, &config, false).unwrap();
     // Swapping the texts only swaps the outputs.
-    let (swapped_other, swapped_own) = fused(model, &source, &target, &config, false).unwrap();
-    assert_close("own", &real(&own, &target), &real(&swapped_own, &target), 1e-5);
-    assert_close("other", &real(&other, &source), &real(&swapped_other, &source), 1e-5);
+    let (swapped_source, swapped_target) = fused(model, &source, &target, &config, false).unwrap();
+    assert_close(
+        "target",
+        &at_tokens(&target_states, &target),
+        &at_tokens(&swapped_target, &target),
+        1e-5,
+    );
+    assert_close(
+        "source",
+        &at_tokens(&source_states, &source),
+        &at_tokens(&swapped_source, &source),
+        1e-5,
+    );
     // A text fused with itself attends to each of its tokens twice, so that its outputs do not
     // change.
     let (with_itself, _) = fused(model, &target, &target, &config, false).unwrap();
     let single = model.encode(&target, false).unwrap();
-    assert_close("beside itself", &real(&with_itself, &target), &real(&single, &target), 1e-4);
-    assert!(max_abs_error(&real(&own, &target), &real(&single, &target)) > 1e-3);
+    assert_close(
+        "with itself",
+        &at_tokens(&with_itself, &target),
+        &at_tokens(&single, &target),
+        1e-4,
+    );
+    assert!(
+        max_abs_error(&at_tokens(&target_states, &target), &at_tokens(&single, &target)) > 1e-3
+    );
 }
 
 #[test]

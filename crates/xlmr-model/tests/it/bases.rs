@@ -9,7 +9,7 @@ const TEXT: &str = "The window opens when you press the button at the top of the
      river in the north of the country, and was the capital of the kingdom for two hundred years.";
 
 #[test]
-fn the_base_fills_in_masks_and_marks_spans() {
+fn the_base_model_predicts_masked_tokens_and_spans() {
     let folder = fixture("../../../data/base");
     let heads = [Head::MaskedLm, Head::Span];
     let (base_model, report) =
@@ -20,22 +20,22 @@ fn the_base_fills_in_masks_and_marks_spans() {
     let ids: Vec<i64> = encoding.get_ids().iter().map(|&id| i64::from(id)).collect();
     let count = ids.len() as i64;
     // One row for each token, in which this token is masked.
-    let places = Tensor::arange_start(1, count - 1, (Kind::Int64, Device::Cpu));
+    let positions = Tensor::arange_start(1, count - 1, (Kind::Int64, Device::Cpu));
     let ids = Tensor::from_slice(&ids);
     let rows = ids.repeat([count - 2, 1]);
     let mask = i64::from(base_model.specials.mask);
-    let hidden = rows.scatter_value(1, &places.unsqueeze(1), mask);
+    let masked_ids = rows.scatter_value(1, &positions.unsqueeze(1), mask);
     let _no_grad = tch::no_grad_guard();
     // The training data has passages as the second segment.
-    let token_type_ids = Some(hidden.ones_like());
-    let inputs = Inputs { token_type_ids, ..Inputs::new(hidden) };
+    let token_type_ids = Some(masked_ids.ones_like());
+    let inputs = Inputs { token_type_ids, ..Inputs::new(masked_ids) };
     let states = model.encode(&inputs, false).unwrap();
-    let index = places.view([-1, 1, 1]).expand([-1, 1, states.size()[2]], false);
+    let index = positions.view([-1, 1, 1]).expand([-1, 1, states.size()[2]], false);
     let logits = model.mlm_logits(&states.gather(1, &index, false).squeeze_dim(1)).unwrap();
     let targets = ids.narrow(0, 1, count - 2);
     let loss = logits.cross_entropy_loss::<Tensor>(&targets, None, Reduction::Mean, -100, 0.0);
     let (loss, uniform) = (loss.double_value(&[]), (logits.size()[1] as f64).ln());
-    assert!(loss < 0.75 * uniform, "{loss} nats, a guess has {uniform}");
+    assert!(loss < 0.75 * uniform, "{loss} nats; a uniform distribution has {uniform}");
     let (start, end) = model.span_logits(&states, false).unwrap();
     assert_eq!((start.size(), end.size()), (vec![count - 2, count], vec![count - 2, count]));
 }

@@ -9,10 +9,10 @@ fn program() -> Program {
     Program::new(env!("CARGO_BIN_EXE_xlmr-model"))
 }
 
-/// Writes batch `which` of a case as an input file, without the prefix of its names.
-fn inputs_of(name: &str, which: &str, path: &Path) {
+/// Writes batch `batch_name` of a case as an input file, without the prefix of its names.
+fn write_inputs(name: &str, batch_name: &str, path: &Path) {
     let stored = read(&case(name).join("inputs.safetensors"));
-    let prefix = format!("{which}.");
+    let prefix = format!("{batch_name}.");
     let tensors: Vec<(&str, Tensor)> = stored
         .iter()
         .filter_map(|(key, tensor)| Some((key.strip_prefix(&prefix)?, tensor.copy())))
@@ -24,8 +24,8 @@ fn inputs_of(name: &str, which: &str, path: &Path) {
 fn run_equals_transformers() {
     let program = program();
     for (name, _) in CASES {
-        for (which, batch) in [("b0", "3"), ("b1", "32")] {
-            inputs_of(name, which, &program.at("in.safetensors"));
+        for (batch_name, batch) in [("b0", "3"), ("b1", "32")] {
+            write_inputs(name, batch_name, &program.at("in.safetensors"));
             let ended = program.done(&format!(
                 "run --model fixtures/hf/{name} --inputs in.safetensors --out out.safetensors \
                  --device cpu --batch-size {batch}"
@@ -37,11 +37,11 @@ fn run_equals_transformers() {
             let logits = actual.keys().filter(|key| key.ends_with("logits")).count();
             assert_eq!(logits, if name.starts_with("qa") { 2 } else { 1 }, "{name}");
             for (key, tensor) in &actual {
-                let expected = match expected.get(&format!("{which}.{key}")) {
+                let expected = match expected.get(&format!("{batch_name}.{key}")) {
                     Some(expected) => expected.shallow_clone(),
-                    None => expected[format!("{which}.hidden_states").as_str()].get(-1),
+                    None => expected[format!("{batch_name}.hidden_states").as_str()].get(-1),
                 };
-                assert_close(&format!("{name} {which} {key}"), tensor, &expected, 1e-5);
+                assert_close(&format!("{name} {batch_name} {key}"), tensor, &expected, 1e-5);
             }
             assert!(actual.contains_key("last_hidden_state"));
         }
@@ -98,7 +98,7 @@ fn info_describes_a_folder() {
 #[test]
 fn invalid_input_is_reported_in_one_line_with_status_2() {
     let program = program();
-    inputs_of("qa", "b0", &program.at("in"));
+    write_inputs("qa", "b0", &program.at("in"));
     for name in ["ids", "mask", "no_ids"] {
         program.copy("in", name);
     }

@@ -188,7 +188,7 @@ fn values_of_other_architectures_are_checked() {
         ("attention_head_size", 16.into(), "8, the value of hidden_size"),
         ("pooler_hidden_size", 16.into(), "32, the value of hidden_size"),
         ("pos_att_type", "c2p|p2p".into(), "of c2p and p2c"),
-        ("pos_att_type", serde_json::json!(["c2p", 1]), "a list, or one text"),
+        ("pos_att_type", serde_json::json!(["c2p", 1]), "one text with | separators"),
         ("norm_rel_ebd", "batch_norm".into(), "of layer_norm"),
         ("position_buckets", 2.into(), "an integer from 4"),
         ("max_relative_positions", 5.into(), "more than position_buckets / 2 + 1 = 5"),

@@ -1,4 +1,4 @@
-//! Tests of partial passes and of fused texts against the same layers in plain operations.
+//! Tests of partial passes and of fused texts, compared with unsplit passes and transformers.
 
 use crate::common::{batch, exclusive, logits, small_config};
 use tch::{Device, Kind, Tensor};
@@ -75,8 +75,8 @@ fn split_layer_ranges_equal_the_unsplit_pass_exactly() {
         tch::manual_seed(5);
         let all = model.encode_all(&inputs, train).unwrap();
         assert!(all[0].equal(&run(&[0, 0])) && all[2].equal(&run(&[0, 2])));
-        let beyond = model.run_layers(model.embed(&inputs, train).unwrap(), 2..4).unwrap_err();
-        assert_eq!(beyond.to_string(), "layers: expected a range within 0..3, got 2..4");
+        let error = model.run_layers(model.embed(&inputs, train).unwrap(), 2..4).unwrap_err();
+        assert_eq!(error.to_string(), "layers: expected a range within 0..3, got 2..4");
         #[allow(clippy::reversed_empty_ranges)] // required by the test
         let reversed = model.run_layers(model.embed(&inputs, train).unwrap(), 2..1);
         assert!(reversed.is_err());
@@ -105,8 +105,8 @@ fn a_source_of_padding_does_not_change_the_target() {
     for (width, train) in [(16, false), (16, true), (256, true)] {
         let model = without_dropout(width);
         let (target, source) = pair();
-        let nothing = source.input_ids.zeros_like();
-        let source = Inputs::masked(source.input_ids, nothing);
+        let no_tokens = source.input_ids.zeros_like();
+        let source = Inputs::masked(source.input_ids, no_tokens);
         for config in [config(1, 1), config(0, 3), config(0, 1), config(2, 1)] {
             let (z, source_states) = fused(&model, &target, &source, &config, train).unwrap();
             let expected = model.encode(&target, train).unwrap();
@@ -130,15 +130,18 @@ fn a_row_depends_only_on_itself_including_dropout() {
         fused(&model, target, source, &config(1, 1), true).unwrap()
     };
     let (target, source) = (rows(&[7, 3, 5], 7), rows(&[4, 6, 2], 13));
-    let (unsplit, unsplit_source) = pass(&target, &source);
+    let (target_states, source_states) = pass(&target, &source);
     // The first row is batched with other rows, which are longer and shorter.
-    let (one, one_source) = pass(&rows(&[7, 9], 7), &rows(&[4, 2], 13));
+    let (other_batch, other_batch_source) = pass(&rows(&[7, 9], 7), &rows(&[4, 2], 13));
     let first = |states: &Tensor, tokens: i64| states.get(0).narrow(0, 0, tokens);
-    assert_close("target", &first(&one, 7), &first(&unsplit, 7), 1e-6);
-    assert_close("source", &first(&one_source, 4), &first(&unsplit_source, 4), 1e-6);
+    assert_close("target", &first(&other_batch, 7), &first(&target_states, 7), 1e-6);
+    assert_close("source", &first(&other_batch_source, 4), &first(&source_states, 4), 1e-6);
     tch::manual_seed(5);
-    let (other, _) = fused(&model, &target, &source, &config(1, 1), true).unwrap();
-    assert!(largest_difference(&first(&other, 7), &first(&unsplit, 7)) > 1e-3, "dropout was drawn");
+    let (other_seed, _) = fused(&model, &target, &source, &config(1, 1), true).unwrap();
+    assert!(
+        largest_difference(&first(&other_seed, 7), &first(&target_states, 7)) > 1e-3,
+        "dropout depends on the seed"
+    );
 }
 
 #[test]
@@ -203,13 +206,16 @@ fn layers_of_transformers_give_equal_results() {
     let (model, _) =
         Model::load(&folder, &[Head::Span], Device::Cpu, LoadOptions::default()).unwrap();
     let (target, source) = (batch(&inputs, "target"), batch(&inputs, "source"));
-    let (own, other) = fused(&model, &target, &source, &config(1, 1), true).unwrap();
+    let (target_states, source_states) =
+        fused(&model, &target, &source, &config(1, 1), true).unwrap();
     let mut loss = Tensor::zeros([], (Kind::Float, Device::Cpu));
-    for (name, states, texts) in [("target", &own, &target), ("source", &other, &source)] {
+    for (name, states, texts) in
+        [("target", &target_states, &target), ("source", &source_states, &source)]
+    {
         let (mask, width) = (mask(texts), states.size()[2]);
-        let real = |values: &Tensor| values * mask.unsqueeze(-1).expand([-1, -1, width], false);
+        let masked = |values: &Tensor| values * mask.unsqueeze(-1).expand([-1, -1, width], false);
         let title = format!("{name}.hidden");
-        assert_close(&title, &real(states), &real(&expected[title.as_str()]), 1e-5);
+        assert_close(&title, &masked(states), &masked(&expected[title.as_str()]), 1e-5);
         for ((part, logits), at) in logits(&model, Head::Span, states).into_iter().zip([1i64, 2]) {
             let title = format!("{name}.{part}");
             assert_close(&title, &(&logits * &mask), &(&expected[title.as_str()] * &mask), 1e-5);
@@ -227,8 +233,8 @@ fn layers_of_transformers_give_equal_results() {
     }
 }
 
-/// Each half's token embeddings affect the hidden states of both halves, with gradients that equal
-/// central differences.
+/// The token embeddings of each text affect the hidden states of both texts, with gradients that
+/// equal central differences.
 #[test]
 fn gradients_of_both_halves_equal_central_differences() {
     let _guard = exclusive();
@@ -240,28 +246,28 @@ fn gradients_of_both_halves_equal_central_differences() {
         let flat = model.word_embeddings().index_select(0, &inputs.input_ids.view([-1]));
         flat.view([batch, length, 16]).detach()
     };
-    let vectors = [words(&target), words(&source)];
-    let loss = |vectors: &[Tensor; 2], source_states: f64| {
+    let embeddings = [words(&target), words(&source)];
+    let loss = |vectors: &[Tensor; 2], source_weight: f64| {
         let with = |inputs: &Inputs, vectors: &Tensor| Inputs {
             inputs_embeds: Some(vectors.shallow_clone()),
             ..Inputs::masked(inputs.input_ids.copy(), mask(inputs))
         };
         let (first, second) = (with(&target, &vectors[0]), with(&source, &vectors[1]));
         let (t, s) = fused(&model, &first, &second, &config(1, 1), false).unwrap();
-        at_tokens(&t, &target).sin().sum(Kind::Double) * (1.0 - source_states)
-            + at_tokens(&s, &source).sin().sum(Kind::Double) * source_states
+        at_tokens(&t, &target).sin().sum(Kind::Double) * (1.0 - source_weight)
+            + at_tokens(&s, &source).sin().sum(Kind::Double) * source_weight
     };
-    for source_states in [0.0, 1.0] {
-        let leaves = vectors.each_ref().map(|v| v.copy().set_requires_grad(true));
-        loss(&leaves, source_states).backward();
+    for source_weight in [0.0, 1.0] {
+        let leaves = embeddings.each_ref().map(|v| v.copy().set_requires_grad(true));
+        loss(&leaves, source_weight).backward();
         for half in 0..2 {
             let grad = leaves[half].grad();
             assert!(grad.abs().max().double_value(&[]) > 1e-3);
             for (row, token, column) in [(0, 0, 3), (0, 1, 0), (1, 1, 15), (1, 0, 7)] {
                 let shifted_loss = |step: f64| {
-                    let vectors = vectors.each_ref().map(Tensor::copy);
+                    let vectors = embeddings.each_ref().map(Tensor::copy);
                     let _ = vectors[half].get(row).get(token).get(column).g_add_scalar_(step);
-                    loss(&vectors, source_states).double_value(&[])
+                    loss(&vectors, source_weight).double_value(&[])
                 };
                 let numeric = (shifted_loss(1e-5) - shifted_loss(-1e-5)) / 2e-5;
                 let actual = grad.double_value(&[row, token, column]);

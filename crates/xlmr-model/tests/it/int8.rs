@@ -46,7 +46,7 @@ fn encode(model: &Model) -> Tensor {
 }
 
 /// Computes the relative error in the Frobenius norm.
-fn error(actual: &Tensor, expected: &Tensor) -> f64 {
+fn frobenius_error(actual: &Tensor, expected: &Tensor) -> f64 {
     ((actual - expected).norm() / expected.norm()).double_value(&[])
 }
 
@@ -59,7 +59,7 @@ fn int8_is_close_to_float32_and_float32_is_restored_exactly() {
         let exact = encode(&model);
         model.set_precision(Precision::Int8).unwrap();
         let int8 = encode(&model);
-        let relative_error = error(&int8, &exact);
+        let relative_error = frobenius_error(&int8, &exact);
         assert!(relative_error > 1e-4 && relative_error < 0.05, "{name}: {relative_error}");
         assert_eq!(encode(&model), int8, "{name}");
         model.set_precision(Precision::F32).unwrap();
@@ -75,7 +75,7 @@ fn a_row_does_not_depend_on_its_batch() {
     let batched = encode(&model).get(1).narrow(0, 0, 3);
     let single = Inputs::from_rows(&[&[0, 9, 2]], 1).unwrap();
     let single = model.encode(&single, false).unwrap().get(0);
-    assert!(error(&batched, &single) < 1e-3);
+    assert!(frobenius_error(&batched, &single) < 1e-3);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn adapters_add_to_layers_in_int8() {
     }
     let exact = encode(&model);
     model.set_precision(Precision::Int8).unwrap();
-    let relative_error = error(&encode(&model), &exact);
+    let relative_error = frobenius_error(&encode(&model), &exact);
     assert!(relative_error > 1e-4 && relative_error < 0.05, "{relative_error}");
 }
 

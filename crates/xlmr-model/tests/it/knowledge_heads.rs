@@ -41,12 +41,12 @@ fn heads_have_the_papers_parameters_without_sharing() {
         for head in ["mep_query", "mep_key", "oe_query", "oe_key"] {
             assert_eq!(parameters(&knowledge, head), count, "{head}");
         }
-        let bias = |name: &str| name.ends_with("bias") && !name.contains("norm_0");
+        let is_bias = |name: &str| name.ends_with("bias") && !name.contains("norm_0");
         let biases: Vec<String> = knowledge
             .named_parameters()
             .into_iter()
             .map(|(name, _)| name)
-            .filter(|n| bias(n))
+            .filter(|name| is_bias(name))
             .collect();
         assert_eq!(biases, ["knowledge.relation_classifier.bias"]);
         let addresses: std::collections::BTreeSet<usize> = knowledge
@@ -60,7 +60,7 @@ fn heads_have_the_papers_parameters_without_sharing() {
 }
 
 #[test]
-fn plain_heads_compute_the_printed_equations() {
+fn plain_heads_compute_the_papers_equations() {
     let knowledge = knowledge(ProjectionKind::Plain, 2);
     let find = |name: &str| {
         let name = format!("knowledge.{name}");
@@ -97,33 +97,33 @@ fn batch_norm_collects_statistics_and_uses_them_in_evaluation() {
     );
     assert!(mean.abs().max().double_value(&[]) < 1e-5);
     testkit::assert_close("variance", &variance, &variance.ones_like(), 1e-3);
-    let one = x.narrow(0, 3, 1);
-    assert!(matches!(knowledge.mep_key(&one, &[], true), Err(Error::Input { .. })));
+    let single_row = x.narrow(0, 3, 1);
+    assert!(matches!(knowledge.mep_key(&single_row, &[], true), Err(Error::Input { .. })));
     for _ in 0..200 {
         let _ = knowledge.mep_key(&x, &[], true).unwrap();
     }
     // A single row is normalised by the running statistics, as computed here step by step.
-    let all = [knowledge.named_parameters(), knowledge.named_buffers()];
+    let tensors = [knowledge.named_parameters(), knowledge.named_buffers()];
     let find = |part: &str| {
         let name = format!("knowledge.mep_key.{part}");
-        all.iter().flatten().find(|(other, _)| *other == name).unwrap().1.shallow_clone()
+        tensors.iter().flatten().find(|(other, _)| *other == name).unwrap().1.shallow_clone()
     };
     let norm = |x: Tensor, k: usize| {
         let deviation = (find(&format!("norm_{k}.running_var")) + 1e-12).sqrt();
         (x - find(&format!("norm_{k}.running_mean"))) / deviation
     };
-    let inner = norm(one.matmul(&find("0.weight").tr()), 0);
+    let inner = norm(single_row.matmul(&find("0.weight").tr()), 0);
     let inner = (inner * find("norm_0.weight") + find("norm_0.bias")).relu();
     let expected_value = norm(inner.matmul(&find("1.weight").tr()), 1);
-    let separate = knowledge.mep_key(&one, &[], false).unwrap();
-    testkit::assert_close("alone", &separate, &expected_value, 1e-4);
+    let separate = knowledge.mep_key(&single_row, &[], false).unwrap();
+    testkit::assert_close("single row", &separate, &expected_value, 1e-4);
     let float32 = knowledge.mep_key(&x.to_kind(Kind::Float), &[], false).unwrap();
     assert_eq!(float32.kind(), Kind::Float);
     // Non-finite hidden states do not change the running statistics.
     let with_nan = x.copy();
     let _ = with_nan.get(2).get(1).fill_(f64::NAN);
     let _ = knowledge.mep_key(&with_nan, &[], true).unwrap();
-    assert_eq!(knowledge.mep_key(&one, &[], false).unwrap(), separate);
+    assert_eq!(knowledge.mep_key(&single_row, &[], false).unwrap(), separate);
 }
 
 #[test]
@@ -141,8 +141,8 @@ fn domains_are_normalised_separately() {
         let name = format!("knowledge.mep_key.{part}");
         heads.named_buffers().into_iter().find(|(other, _)| *other == name).unwrap().1
     };
-    // The paper's heads with batch norm in between, by mean and variance of the rows: the output of
-    // the second norm, and its input.
+    // Computes the paper's heads with batch norm by the mean and variance of the rows. Returns the
+    // output of the second norm, and its input.
     let computed = |rows: &Tensor| {
         let parameters = joint.named_parameters();
         let find = |part: &str| {
@@ -203,13 +203,13 @@ fn domains_are_normalised_separately() {
         equal_rows.get(row).copy_(&equal_rows.get(0));
     }
     let (norm_of_rows, equal_rows) = (gradient_norm(&x), gradient_norm(&equal_rows));
-    assert!(equal_rows < 1e3 * norm_of_rows, "{equal_rows} beside {norm_of_rows}");
+    assert!(equal_rows < 1e3 * norm_of_rows, "{equal_rows} compared with {norm_of_rows}");
 
     let folder = tempfile::tempdir().unwrap();
     joint.save(folder.path()).unwrap();
-    let again = KnowledgeHeads::load(folder.path(), &encoder(), Device::Cpu).unwrap();
+    let reloaded = KnowledgeHeads::load(folder.path(), &encoder(), Device::Cpu).unwrap();
     assert!(
-        again.mep_key(&x, &domain_ids, false).unwrap()
+        reloaded.mep_key(&x, &domain_ids, false).unwrap()
             == joint.mep_key(&x, &domain_ids, false).unwrap()
     );
     for invalid_domains in [vec![], vec![0; 8], vec![3; 9]] {
@@ -225,19 +225,19 @@ fn a_saved_folder_is_loaded_and_mismatches_are_reported() {
         let first = knowledge(kind, 4);
         let _ = first.mep_query(&states(6), &[], true).unwrap();
         first.save(folder.path()).unwrap();
-        let again = KnowledgeHeads::load(folder.path(), &encoder(), Device::Cpu).unwrap();
-        assert_eq!(again.relations(), relations());
+        let reloaded = KnowledgeHeads::load(folder.path(), &encoder(), Device::Cpu).unwrap();
+        assert_eq!(reloaded.relations(), relations());
         for (saved, loaded) in [
-            (first.named_parameters(), again.named_parameters()),
-            (first.named_buffers(), again.named_buffers()),
+            (first.named_parameters(), reloaded.named_parameters()),
+            (first.named_buffers(), reloaded.named_buffers()),
         ] {
             assert_eq!(saved.len(), loaded.len());
             for (saved, loaded) in saved.iter().zip(&loaded) {
                 assert_eq!(saved, loaded);
             }
         }
-        assert!(again.named_parameters().iter().all(|(_, tensor)| tensor.requires_grad()));
-        assert!(again.named_buffers().iter().all(|(_, tensor)| !tensor.requires_grad()));
+        assert!(reloaded.named_parameters().iter().all(|(_, tensor)| tensor.requires_grad()));
+        assert!(reloaded.named_buffers().iter().all(|(_, tensor)| !tensor.requires_grad()));
     }
     let other = Config { hidden_size: 32, ..encoder() };
     let error = KnowledgeHeads::load(folder.path(), &other, Device::Cpu).unwrap_err().to_string();
@@ -250,7 +250,7 @@ fn a_saved_folder_is_loaded_and_mismatches_are_reported() {
 }
 
 #[test]
-fn files_keep_their_names_for_the_options() {
+fn stored_option_names_do_not_change() {
     let folder = tempfile::tempdir().unwrap();
     for (domains, expected_value) in [
         (None, r#"{"projection":"batch_norm","inner_size":null}"#),

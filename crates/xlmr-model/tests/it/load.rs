@@ -1,4 +1,4 @@
-//! Tests of loading folders of every layout, and damaged folders.
+//! Tests of loading folders of every layout and damaged folders.
 use std::path::Path;
 
 use crate::common::{batch, case, copy_folder, edit_json, edit_tensors, load, small_config};
@@ -21,9 +21,9 @@ fn copy(name: &str) -> TempDir {
     folder
 }
 
-fn refusal(folder: &Path, heads: &[Head], parts: &[&str]) {
+fn assert_error(folder: &Path, heads: &[Head], parts: &[&str]) {
     let message = match open(folder, heads) {
-        Ok(_) => panic!("was taken"),
+        Ok(_) => panic!("loading succeeded"),
         Err(error) => error.to_string(),
     };
     for part in parts {
@@ -44,15 +44,15 @@ fn a_complete_checkpoint_has_an_empty_report() {
 #[test]
 fn missing_heads_are_initialised_from_the_seed_and_reported() {
     let options = |seed| LoadOptions { seed, ..LoadOptions::default() };
-    let start = |seed| {
+    let initial_logit = |seed| {
         let heads = [Head::MaskedLm, Head::Span];
         let (model, report) = Model::load(case("mlm"), &heads, Device::Cpu, options(seed)).unwrap();
         assert_eq!(report.missing, ["qa_outputs.bias", "qa_outputs.weight"]);
         let hidden = Tensor::ones([1, 1, 32], (Kind::Float, Device::Cpu));
         model.span_logits(&hidden, false).unwrap().0.double_value(&[0, 0])
     };
-    assert_eq!(start(1), start(1));
-    assert_ne!(start(1), start(2));
+    assert_eq!(initial_logit(1), initial_logit(1));
+    assert_ne!(initial_logit(1), initial_logit(2));
     let (_, report) = open(&case("mlm"), &[]).unwrap();
     assert_eq!(report.unexpected.len(), 5);
     assert!(report.unexpected.iter().all(|name| name.starts_with("lm_head.")));
@@ -103,7 +103,7 @@ fn tied_weights_may_have_either_name_but_only_one_value() {
         let words = &tensors[decoder] + 1.0;
         tensors.insert(WORDS.into(), words);
     });
-    refusal(folder.path(), &[Head::MaskedLm], &[decoder, "\"tie_word_embeddings\": false"]);
+    assert_error(folder.path(), &[Head::MaskedLm], &[decoder, "\"tie_word_embeddings\": false"]);
 }
 
 #[test]
@@ -113,12 +113,12 @@ fn a_second_segment_is_initially_equal_and_trainable() {
     assert_eq!(report, LoadReport::default());
     assert_eq!(model.config().type_vocab_size, 2);
     let inputs = Golden::load(&case("qa").join("inputs.safetensors"), Tensor::read_safetensors);
-    let mut both = batch(&inputs, "b0");
-    let expected = load("qa", Head::Span).encode(&both, false).unwrap();
+    let mut two_segments = batch(&inputs, "b0");
+    let expected = load("qa", Head::Span).encode(&two_segments, false).unwrap();
     let types = Tensor::zeros([4, 20], (Kind::Int64, Device::Cpu));
     let _ = types.narrow(1, 8, 12).fill_(1);
-    both.token_type_ids = Some(types);
-    let actual = model.encode(&both, false).unwrap();
+    two_segments.token_type_ids = Some(types);
+    let actual = model.encode(&two_segments, false).unwrap();
     assert_close("hidden", &actual, &expected, 1e-6);
     actual.narrow(2, 0, 1).sum(Kind::Float).backward();
     let rows = model
@@ -141,12 +141,12 @@ fn a_second_segment_is_initially_equal_and_trainable() {
 #[test]
 fn incomplete_folders_are_reported() {
     let folder = tempfile::tempdir().unwrap();
-    refusal(&folder.path().join("none"), &[], &["none", "no such folder"]);
-    refusal(folder.path(), &[], &["config.json", "needs a config.json"]);
+    assert_error(&folder.path().join("none"), &[], &["none", "no such folder"]);
+    assert_error(folder.path(), &[], &["config.json", "needs a config.json"]);
     small_config().write(folder.path().join("config.json")).unwrap();
-    refusal(folder.path(), &[], &["neither model.safetensors nor", "download"]);
+    assert_error(folder.path(), &[], &["neither model.safetensors nor", "download"]);
     std::fs::write(folder.path().join("pytorch_model.bin"), b"x").unwrap();
-    refusal(folder.path(), &[], &["pickle", "save_pretrained"]);
+    assert_error(folder.path(), &[], &["pickle", "save_pretrained"]);
 }
 
 #[test]
@@ -157,30 +157,30 @@ fn missing_tensors_and_wrong_shapes_are_reported() {
         assert!(tensors.remove("roberta.encoder.layer.1.output.dense.bias").is_some());
     });
     let parts = ["1 tensors", "roberta.encoder.layer.1.output.dense.bias"];
-    refusal(folder.path(), &[], &parts);
+    assert_error(folder.path(), &[], &parts);
 
     let folder = copy("qa");
     edit_json(&folder.path().join("config.json"), |config| {
         config.insert("vocab_size".into(), json!(301));
     });
-    refusal(folder.path(), &[], &["vocab_size = 301", WORDS, "300 rows"]);
+    assert_error(folder.path(), &[], &["vocab_size = 301", WORDS, "300 rows"]);
 
     let folder = copy("qa");
     edit_json(&folder.path().join("config.json"), |config| {
         config.insert("intermediate_size".into(), json!(64));
     });
     let parts = ["model.safetensors", "intermediate.dense.weight", "[64, 32]", "[128, 32]"];
-    refusal(folder.path(), &[], &parts);
+    assert_error(folder.path(), &[], &parts);
 
     let parts = ["classifier.weight", "[4, 32]", "[5, 32]"];
-    refusal(&case("tokcls"), &[Head::TokenClassification { labels: 4 }], &parts);
+    assert_error(&case("tokcls"), &[Head::TokenClassification { labels: 4 }], &parts);
 
     let folder = copy("qa");
     edit_tensors(&folder.path().join("model.safetensors"), |tensors| {
         let bias = tensors["qa_outputs.bias"].to_kind(Kind::Int64);
         tensors.insert("qa_outputs.bias".into(), bias);
     });
-    refusal(folder.path(), &[Head::Span], &["qa_outputs.bias", "F32, F16 or BF16", "I64"]);
+    assert_error(folder.path(), &[Head::Span], &["qa_outputs.bias", "F32, F16 or BF16", "I64"]);
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn a_damaged_file_is_rejected() {
     let path = folder.path().join("model.safetensors");
     let original = std::fs::read(&path).unwrap();
     std::fs::write(&path, &original[..original.len() - 1]).unwrap();
-    refusal(folder.path(), &[Head::Span], &["model.safetensors", "truncated"]);
+    assert_error(folder.path(), &[Head::Span], &["model.safetensors", "truncated"]);
 }
 
 #[test]
@@ -200,18 +200,18 @@ fn an_index_must_list_files_of_its_folder_with_the_tensors() {
         edit_json(&folder.path().join("model.safetensors.index.json"), |index| edit(index));
         folder
     };
-    for outside in ["../x.safetensors", "/etc/passwd", "a/b.safetensors", "..", ""] {
-        let folder = edit(&|index| index["weight_map"][WORDS] = json!(outside));
+    for invalid_path in ["../x.safetensors", "/etc/passwd", "a/b.safetensors", "..", ""] {
+        let folder = edit(&|index| index["weight_map"][WORDS] = json!(invalid_path));
         let parts = ["index.json", WORDS, "not a file of this folder"];
-        refusal(folder.path(), &[], &parts);
+        assert_error(folder.path(), &[], &parts);
     }
     let folder = copy("mlm_sharded_bf16");
     std::fs::remove_file(folder.path().join(shard)).unwrap();
-    refusal(folder.path(), &[], &["index.json", shard, "missing"]);
+    assert_error(folder.path(), &[], &["index.json", shard, "missing"]);
     let folder = edit(&|index| index["weight_map"][WORDS] = json!(shard));
-    refusal(folder.path(), &[], &[shard, WORDS, "lacks it"]);
+    assert_error(folder.path(), &[], &[shard, WORDS, "lacks it"]);
     let folder = edit(&|index| index["weight_map"] = json!({}));
-    refusal(folder.path(), &[], &["weight_map is empty"]);
+    assert_error(folder.path(), &[], &["weight_map is empty"]);
     let folder = edit(&|index| index["weight_map"] = json!(3));
-    refusal(folder.path(), &[], &["index.json", "not valid JSON"]);
+    assert_error(folder.path(), &[], &["index.json", "not valid JSON"]);
 }

@@ -4,14 +4,15 @@ use crate::common::{batch, case, ids, load, small_config};
 use tch::{Device, Kind, Tensor};
 use testkit::{Golden, assert_close};
 use xlmr_model::{Config, Error, Head, Inputs, LoadOptions, Model};
+
 #[test]
-fn gathered_positions_give_equal_logits_by_every_method() {
+fn gathered_positions_have_the_logits_of_all_positions() {
     let model = load("mlm", Head::MaskedLm);
     let inputs = Golden::load(&case("mlm").join("inputs.safetensors"), Tensor::read_safetensors);
     let hidden = model.encode(&batch(&inputs, "b0"), false).unwrap();
     let rows = hidden.view([-1, 32]).index_select(0, &Tensor::from_slice(&[3i64, 17, 60]));
-    let float32 = model.mlm_logits(&hidden).unwrap().view([-1, 300]);
-    let expected = float32.index_select(0, &Tensor::from_slice(&[3i64, 17, 60]));
+    let all_logits = model.mlm_logits(&hidden).unwrap().view([-1, 300]);
+    let expected = all_logits.index_select(0, &Tensor::from_slice(&[3i64, 17, 60]));
     assert_close("gathered", &model.mlm_logits(&rows).unwrap(), &expected, 1e-6);
     let (weight, bias) = model.decoder().unwrap();
     let computed = model.mlm_transform(&rows).unwrap().matmul(&weight.tr()) + bias;
@@ -45,8 +46,8 @@ fn rows_without_a_token_stay_finite_with_their_gradients() {
     let hidden = model.encode(&Inputs::masked(ids(2, 3), mask), false).unwrap();
     assert!(bool::try_from(hidden.isfinite().all()).unwrap());
     // A row without tokens attends to all its positions, as documented.
-    let float32 = model.encode(&Inputs::new(ids(2, 3)), false).unwrap();
-    assert_close("row without a token", &hidden.get(1), &float32.get(1), 1e-6);
+    let unmasked = model.encode(&Inputs::new(ids(2, 3)), false).unwrap();
+    assert_close("row without a token", &hidden.get(1), &unmasked.get(1), 1e-6);
     hidden.square().sum(Kind::Float).backward();
     for (name, parameter) in model.named_parameters() {
         assert!(bool::try_from(parameter.grad().isfinite().all()).unwrap(), "{name}");
@@ -120,25 +121,27 @@ fn new_models_have_transformers_initialisation_by_seed() {
         }
     }
     // No two parameters share their draws.
-    let find = |end: &str| {
+    let find = |suffix: &str| {
         let all = model.named_parameters();
-        all.into_iter().find(|(name, _)| name.ends_with(end)).unwrap().1
+        all.into_iter().find(|(name, _)| name.ends_with(suffix)).unwrap().1
     };
     assert!(
         !find("layer.0.attention.self.query.weight")
             .equal(&find("layer.0.attention.self.key.weight"))
     );
     assert!(!find("layer.0.output.dense.weight").equal(&find("layer.1.output.dense.weight")));
-    let again = Model::new(&config, &heads, Device::Cpu, 7).unwrap();
-    let bare = Model::new(&config, &[], Device::Cpu, 7).unwrap();
-    let other = Model::new(&config, &[], Device::Cpu, 8).unwrap();
+    let same_seed = Model::new(&config, &heads, Device::Cpu, 7).unwrap();
+    let without_heads = Model::new(&config, &[], Device::Cpu, 7).unwrap();
+    let other_seed = Model::new(&config, &[], Device::Cpu, 8).unwrap();
     let words = model.word_embeddings();
-    assert!(words.equal(again.word_embeddings()) && words.equal(bare.word_embeddings()));
-    assert!(!words.equal(other.word_embeddings()));
+    assert!(
+        words.equal(same_seed.word_embeddings()) && words.equal(without_heads.word_embeddings())
+    );
+    assert!(!words.equal(other_seed.word_embeddings()));
 }
 
 #[test]
-fn float64_computes_what_float32_approximates() {
+fn float32_is_close_to_float64() {
     let mut model = load("qa", Head::Span);
     let inputs = Golden::load(&case("qa").join("inputs.safetensors"), Tensor::read_safetensors);
     let single = model.encode(&batch(&inputs, "b0"), false).unwrap();

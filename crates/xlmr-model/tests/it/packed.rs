@@ -75,7 +75,7 @@ fn gradients(model: &Model, loss: &Tensor) -> Vec<(String, Tensor)> {
     parameters.into_iter().map(|(name, parameter)| (name, parameter.grad().copy())).collect()
 }
 
-fn max_relative_error(a: &Tensor, b: &Tensor) -> f64 {
+fn max_difference(a: &Tensor, b: &Tensor) -> f64 {
     (a - b).abs().max().double_value(&[])
 }
 
@@ -96,7 +96,7 @@ fn packed_and_padded_rows_have_equal_states_and_gradients() {
         assert_eq!(packed.size(), padded.size());
         assert_eq!(model.encode(&inputs, false).unwrap(), packed);
         let tokens = mask.unsqueeze(-1);
-        let error = max_relative_error(&(&padded * &tokens), &packed);
+        let error = max_difference(&(&padded * &tokens), &packed);
         assert!(error < 1e-5, "{lengths:?}: states {error:e}");
         let expected = gradients(&padded_model, &loss(&padded_model, &padded, &mask));
         let actual = gradients(&model, &loss(&model, &packed, &mask));
@@ -107,7 +107,7 @@ fn packed_and_padded_rows_have_equal_states_and_gradients() {
         for ((name, expected), (_, actual)) in expected.iter().zip(&actual) {
             // A bias added to all keys does not affect the softmax: its gradient is only rounding.
             let scale = max_gradient(&name.replace("key.bias", "key.weight"));
-            let error = max_relative_error(expected, actual) / scale;
+            let error = max_difference(expected, actual) / scale;
             assert!(error < 1e-5, "{lengths:?}: {name} {error:e}");
         }
     }
@@ -129,7 +129,11 @@ fn padding_is_zero_in_training_and_all_states_are_padded() {
         assert!(state.get(1).abs().min_dim(1, false).0.isfinite().all().int64_value(&[]) == 1);
     }
     tch::manual_seed(2);
-    assert_ne!(states.last(), Some(&model.encode(&inputs, true).unwrap()), "dropout was drawn");
+    assert_ne!(
+        states.last(),
+        Some(&model.encode(&inputs, true).unwrap()),
+        "dropout depends on the seed"
+    );
 }
 
 #[test]
@@ -153,7 +157,7 @@ fn input_embeddings_segments_and_mask_gaps_are_retained() {
         let inputs = Inputs { inputs_embeds: embeds, ..inputs };
         let padded = padded_model.encode(&inputs, false).unwrap();
         let tokens = Tensor::cat(&[mask.get(0), mask.get(1).ones_like()], 0).view([2, 6, 1]);
-        assert!(max_relative_error(&(padded * tokens), &packed) < 1e-5);
+        assert!(max_difference(&(padded * tokens), &packed) < 1e-5);
     }
 }
 
@@ -212,7 +216,7 @@ fn casts(config: &Config) -> usize {
 }
 
 #[test]
-fn layers_in_bfloat16_cast_nothing() {
+fn layers_in_bfloat16_need_no_separate_casts() {
     let _guard = exclusive();
     for modern in [false, true] {
         let count = |layers| {

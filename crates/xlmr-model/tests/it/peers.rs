@@ -59,7 +59,7 @@ fn transformers_opens_written_folders_with_equal_outputs() {
 }
 
 /// Loads a folder, as before training, and saves it to another folder, as after training.
-fn saved_again(from: &Path) -> PathBuf {
+fn resave(from: &Path) -> PathBuf {
     let to = from.with_extension("saved");
     let head = [Head::MaskedLm];
     let (model, _) = Pretrained::load(from, &head, Device::Cpu, LoadOptions::default()).unwrap();
@@ -132,13 +132,14 @@ fn transformers_opens_written_tokenizers() {
     let (bos_token_id, eos_token_id, pad_token_id) = (Some(2997), Some(2998), 2998);
     let euro = Config::eurobert_210m();
     let euro = small(Config { bos_token_id, eos_token_id, pad_token_id, ..euro });
-    let of_gemma = json!({"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>",
+    let gemma_tokenizer_config = json!({
+        "bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>",
         "cls_token": "<bos>", "sep_token": "<eos>", "unk_token": "<unk>",
         "mask_token": {"__type": "AddedToken", "content": "<mask>", "lstrip": false,
             "normalized": false, "rstrip": false, "single_word": false, "special": true},
         "model_input_names": ["input_ids", "attention_mask"], "model_max_length": 8192,
         "tokenizer_class": "PreTrainedTokenizerFast"});
-    let of_bert = json!({"do_lower_case": false, "model_max_length": 512});
+    let bert_tokenizer_config = json!({"do_lower_case": false, "model_max_length": 512});
     let roberta = Config { architecture: Architecture::Roberta, ..small(Config::base()) };
     let camembert = Config {
         architecture: Architecture::Camembert,
@@ -153,11 +154,12 @@ fn transformers_opens_written_tokenizers() {
     };
     let electra =
         Config { architecture: Architecture::Electra { embedding_size: 8 }, ..bert.clone() };
-    let of_roberta = json!({"add_prefix_space": true, "model_max_length": 512,
+    let roberta_tokenizer_config = json!({"add_prefix_space": true, "model_max_length": 512,
         "tokenizer_class": "RobertaTokenizer"});
-    let of_distil = json!({"do_lower_case": false, "model_max_length": 512,
+    let distil_tokenizer_config = json!({"do_lower_case": false, "model_max_length": 512,
         "tokenizer_class": "DistilBertTokenizer"});
-    let of_camembert = json!({"model_max_length": 512, "tokenizer_class": "CamembertTokenizer"});
+    let camembert_tokenizer_config =
+        json!({"model_max_length": 512, "tokenizer_class": "CamembertTokenizer"});
     // The last value is the folder's tokenizer_config.json as published, or null if it has none.
     let mut folders = Vec::new();
     for (name, tokenizer, config, tokenizer_config) in [
@@ -166,17 +168,17 @@ fn transformers_opens_written_tokenizers() {
         ("xlm-r-bare", "tokenizer", &small(Config::base()), Value::Null),
         ("cased", "wordpiece", &bert, Value::Null),
         ("cased-bare", "wordpiece", &bert, Value::Null),
-        ("cased-hub", "wordpiece", &bert, of_bert),
+        ("cased-hub", "wordpiece", &bert, bert_tokenizer_config),
         ("mmbert", "byte_fallback", &modern, Value::Null),
-        ("mmbert-hub", "byte_fallback", &modern, of_gemma),
+        ("mmbert-hub", "byte_fallback", &modern, gemma_tokenizer_config),
         ("euro", "byte_level", &euro, Value::Null),
         ("euro-bare", "byte_level", &euro, Value::Null),
         ("roberta", "roberta", &roberta, Value::Null),
         ("roberta-hub", "roberta", &roberta, json!({"model_max_length": 512})),
-        ("roberta-cut", "roberta", &roberta, of_roberta),
+        ("roberta-cut", "roberta", &roberta, roberta_tokenizer_config),
         ("camembert", "camembert", &camembert, Value::Null),
-        ("camembert-hub", "camembert", &camembert, of_camembert),
-        ("distil-hub", "wordpiece", &distil, of_distil),
+        ("camembert-hub", "camembert", &camembert, camembert_tokenizer_config),
+        ("distil-hub", "wordpiece", &distil, distil_tokenizer_config),
         ("electra-lower-cut", "wordpiece", &electra, json!({"model_max_length": 512})),
     ] {
         let folder = root.path().join(name);
@@ -206,19 +208,20 @@ fn transformers_opens_written_tokenizers() {
         if tokenizer_config.is_object() {
             fs::write(folder.join("tokenizer_config.json"), tokenizer_config.to_string()).unwrap();
         }
-        folders.push(saved_again(&folder));
+        folders.push(resave(&folder));
     }
     let pieces = root.path().join("pieces");
     let model = Model::new(&small(Config::base()), &[Head::MaskedLm], Device::Cpu, 1).unwrap();
     model.save(&pieces, Head::MaskedLm).unwrap();
     let file = "sentencepiece.bpe.model";
     fs::copy(fixture(file), pieces.join(file)).unwrap();
-    folders.push(saved_again(&pieces));
+    folders.push(resave(&pieces));
     // As published without tokenizer_config.json, and with one.
-    let of_deberta = json!({"do_lower_case": false, "vocab_type": "spm", "model_max_length": 512,
+    let deberta_tokenizer_config = json!({
+        "do_lower_case": false, "vocab_type": "spm", "model_max_length": 512,
         "model_input_names": ["input_ids", "attention_mask"],
         "tokenizer_class": "DebertaV2Tokenizer"});
-    for tokenizer_config in [None, Some(of_deberta)] {
+    for tokenizer_config in [None, Some(deberta_tokenizer_config)] {
         let name = if tokenizer_config.is_some() { "deberta-hub" } else { "deberta" };
         let folder = root.path().join(name);
         let deberta = small(Config::mdeberta_v3_base());
@@ -228,7 +231,7 @@ fn transformers_opens_written_tokenizers() {
         if let Some(tokenizer_config) = tokenizer_config {
             fs::write(folder.join("tokenizer_config.json"), tokenizer_config.to_string()).unwrap();
         }
-        folders.push(saved_again(&folder));
+        folders.push(resave(&folder));
     }
     let base = fixture("../../../data/base");
     let copy = root.path().join("base");
@@ -236,7 +239,7 @@ fn transformers_opens_written_tokenizers() {
     for file in ["config.json", "model.safetensors", "heads.safetensors", "tokenizer.json"] {
         fs::copy(base.join(file), copy.join(file)).unwrap();
     }
-    folders.extend([saved_again(&copy), base]);
+    folders.extend([resave(&copy), base]);
     opened::check_transformers_encoding(&folders);
 }
 
@@ -338,9 +341,9 @@ fn write_adapter(folder: &Path, name: &str, head: Head, kind: &str) {
         model.add_lora("ours", &lora, 1).unwrap();
     }
     for (name, parameter) in model.named_parameters() {
-        let of_base =
+        let is_base_parameter =
             Role::Encoder.holds(&name) || Role::Head.holds(&name) && head == Head::MaskedLm;
-        if !of_base {
+        if !is_base_parameter {
             let count = i64::try_from(parameter.numel()).unwrap();
             let noise = Tensor::arange(count, (Kind::Float, Device::Cpu)).sin() * 0.2;
             let _ = parameter.detach().f_add_(&noise.view(&parameter.size()[..])).unwrap();

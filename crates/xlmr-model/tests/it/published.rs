@@ -1,4 +1,4 @@
-//! Tests of the contents of published model folders as transformers opens them; see
+//! Tests of published model folders, with the behaviour of transformers; see
 //! docs/reference/file-formats.md.
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -191,7 +191,7 @@ fn half_precision_is_read_for_any_dtype_in_config_json() {
 }
 
 #[test]
-fn lengths_without_a_limit() {
+fn unlimited_maximum_lengths_are_kept() {
     for length in ["1000000000000000019884624838656", "1e30", "null"] {
         let folder = bert(8192);
         let path = folder.path().join("tokenizer_config.json");

@@ -1,4 +1,4 @@
-//! Tests that quantized model folders hold the rounded matrices, and compute with them.
+//! Tests that quantized model folders contain the rounded matrices, and of their outputs.
 use std::path::Path;
 
 use serde_json::Value;

@@ -17,11 +17,11 @@ fn sharded_bfloat16_becomes_one_float32_file_with_the_same_values() {
     let folder = tempfile::tempdir().unwrap();
     let model = load("mlm_sharded_bf16", Head::MaskedLm);
     model.save(folder.path(), Head::MaskedLm).unwrap();
-    let (again, report) =
+    let (reloaded, report) =
         Model::load(folder.path(), &[Head::MaskedLm], Device::Cpu, LoadOptions::default()).unwrap();
     assert_eq!(report, LoadReport::default());
     for ((name, saved_tensor), (_, tensor)) in
-        again.named_parameters().iter().zip(model.named_parameters())
+        reloaded.named_parameters().iter().zip(model.named_parameters())
     {
         assert!(saved_tensor.equal(&tensor), "{name}");
     }
@@ -44,10 +44,10 @@ fn other_heads_are_saved_and_removed_with_the_main_head() {
     let open = |heads: &[Head]| {
         Model::load(folder.path(), heads, Device::Cpu, LoadOptions::default()).unwrap()
     };
-    let (again, report) = open(&heads);
+    let (reloaded, report) = open(&heads);
     assert_eq!(report, LoadReport::default());
     for ((name, saved_tensor), (other, tensor)) in
-        again.named_parameters().iter().zip(model.named_parameters())
+        reloaded.named_parameters().iter().zip(model.named_parameters())
     {
         assert_eq!(*name, other);
         assert!(saved_tensor.equal(&tensor), "{name}");
@@ -73,12 +73,12 @@ fn the_encoder_without_heads_has_keys_without_prefix() {
             .iter()
             .all(|name| { name.starts_with("embeddings.") || name.starts_with("encoder.") })
     );
-    let (again, report) =
+    let (reloaded, report) =
         Model::load(folder.path(), &[Head::Span], Device::Cpu, LoadOptions::default()).unwrap();
     assert_eq!(report, LoadReport::default());
     let inputs = Golden::load(&case("qa").join("inputs.safetensors"), Tensor::read_safetensors);
     let hidden = |model: &Model| model.encode(&batch(&inputs, "b1"), false).unwrap();
-    assert!(hidden(&again).equal(&hidden(&model)));
+    assert!(hidden(&reloaded).equal(&hidden(&model)));
 }
 
 #[test]
@@ -101,13 +101,13 @@ fn untied_decoders_are_saved_and_loaded() {
         "lm_head.layer_norm.weight",
     ];
     assert_eq!(heads, expected);
-    let (again, report) =
+    let (reloaded, report) =
         Model::load(folder.path(), &[Head::MaskedLm], Device::Cpu, LoadOptions::default()).unwrap();
     assert_eq!(report, LoadReport::default());
     let logits = |model: &Model| {
         model.mlm_logits(&model.encode(&Inputs::new(ids(2, 4)), false).unwrap()).unwrap()
     };
-    assert!(logits(&again).equal(&logits(&model)));
+    assert!(logits(&reloaded).equal(&logits(&model)));
 }
 
 #[test]
@@ -119,9 +119,9 @@ fn other_files_and_unknown_keys_are_kept() {
     edit_json(&folder.path().join("config.json"), |config| {
         config.insert("my_note".into(), json!({"seed": 3}));
     });
-    let (again, _) =
+    let (reloaded, _) =
         Model::load(folder.path(), &[Head::Span], Device::Cpu, LoadOptions::default()).unwrap();
-    again.save(folder.path(), Head::Span).unwrap();
+    reloaded.save(folder.path(), Head::Span).unwrap();
     assert_eq!(json_of(&folder.path().join("config.json"))["my_note"], json!({"seed": 3}));
     let mut names: Vec<String> = std::fs::read_dir(folder.path())
         .unwrap()

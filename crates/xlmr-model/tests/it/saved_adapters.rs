@@ -1,4 +1,4 @@
-//! Tests of adapters in a model's folder: loading, remains of earlier saves, and damaged or hostile
+//! Tests of adapters in a model's folder: loading, files of earlier saves, and damaged or malicious
 //! folders.
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
 use xlmr_model::{BottleneckConfig, Error, Head, Model};
 
-use crate::adapters::{ALL, BOTTLENECK, disturb, lora, new, small, states};
+use crate::adapters::{ALL, BOTTLENECK, lora, new, perturb, small, states};
 use crate::common::{edit_json, edit_tensors, read, small_config};
 
 fn load(folder: &Path) -> xlmr_model::Result<Model> {
@@ -26,7 +26,7 @@ fn with_adapters(mut model: Model) -> Model {
     model.add_bottleneck("behind", &BOTTLENECK, 1).unwrap();
     model.add_bottleneck("Idle-2_", &BottleneckConfig::default(), 1).unwrap();
     for name in ["one", "second", "behind", "Idle-2_"] {
-        disturb(&model, name);
+        perturb(&model, name);
     }
     model.set_active(&["second", "behind"]).unwrap();
     model
@@ -40,21 +40,21 @@ fn saved() -> TempDir {
 
 /// Reads all files in a folder by their relative paths.
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut all = BTreeMap::new();
+    let mut files = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
-        for entry in fs::read_dir(next).unwrap() {
+    while let Some(subfolder) = folders.pop() {
+        for entry in fs::read_dir(subfolder).unwrap() {
             let path = entry.unwrap().path();
             match path.is_dir() {
                 true => folders.push(path),
                 false => {
                     let name = path.strip_prefix(folder).unwrap().display().to_string();
-                    all.insert(name, fs::read(&path).unwrap());
+                    files.insert(name, fs::read(&path).unwrap());
                 }
             }
         }
     }
-    all
+    files
 }
 
 #[test]
@@ -64,17 +64,17 @@ fn adapters_are_loaded_with_their_model_and_activation() {
         for head in [Head::Span, Head::None] {
             let folder = tempfile::tempdir().unwrap();
             model.save(folder.path(), head).unwrap();
-            let mut again = load(folder.path()).unwrap();
-            assert!(states(&again).equal(&states(&model)), "{:?}", config.architecture);
-            assert_eq!(again.active(), ["second", "behind"]);
-            let (loaded, original) = (again.named_parameters(), model.named_parameters());
+            let mut reloaded = load(folder.path()).unwrap();
+            assert!(states(&reloaded).equal(&states(&model)), "{:?}", config.architecture);
+            assert_eq!(reloaded.active_adapters(), ["second", "behind"]);
+            let (loaded, original) = (reloaded.named_parameters(), model.named_parameters());
             assert_eq!(loaded.len(), original.len());
             for ((name, loaded), (other, original)) in loaded.iter().zip(&original) {
                 assert_eq!(name, other);
                 assert!(loaded.equal(original) && loaded.requires_grad(), "{name}");
             }
-            again.set_active(&["one", "Idle-2_"]).unwrap();
-            assert!(!states(&again).equal(&states(&model)));
+            reloaded.set_active(&["one", "Idle-2_"]).unwrap();
+            assert!(!states(&reloaded).equal(&states(&model)));
             // Each folder is also a valid folder of a single adapter.
             let mut without_adapters = new(&config);
             for name in ["second", "behind"] {
@@ -88,7 +88,7 @@ fn adapters_are_loaded_with_their_model_and_activation() {
 }
 
 #[test]
-fn adapter_folders_contain_only_adapters_with_their_classes_names() {
+fn adapter_folders_contain_only_adapter_tensors_with_class_names() {
     let folder = saved();
     let all = files(folder.path());
     let names: Vec<&str> = all.keys().map(String::as_str).collect();
@@ -136,7 +136,7 @@ fn only_files_of_an_earlier_save_are_removed() {
     // Saves an adapter of another kind under an existing name.
     let mut model = new(&small_config());
     model.add_bottleneck("second", &BOTTLENECK, 2).unwrap();
-    disturb(&model, "second");
+    perturb(&model, "second");
     model.save(folder.path(), Head::Span).unwrap();
     let names: Vec<String> = files(folder.path()).into_keys().collect();
     assert_eq!(
@@ -151,18 +151,18 @@ fn only_files_of_an_earlier_save_are_removed() {
             "model.safetensors",
         ]
     );
-    let again = load(folder.path()).unwrap();
-    assert!(again.adapters().eq(["second"]) && again.active().is_empty());
-    let mut both = [model, again];
-    for model in &mut both {
+    let reloaded = load(folder.path()).unwrap();
+    assert!(reloaded.adapters().eq(["second"]) && reloaded.active_adapters().is_empty());
+    let mut models = [model, reloaded];
+    for model in &mut models {
         model.set_active(&["second"]).unwrap();
     }
-    assert!(states(&both[0]).equal(&states(&both[1])));
+    assert!(states(&models[0]).equal(&states(&models[1])));
     new(&small_config()).save(folder.path(), Head::Span).unwrap();
     let names: Vec<String> = files(folder.path()).into_keys().collect();
     assert_eq!(names, [user_files[1], user_files[0], "config.json", "model.safetensors"]);
     assert!(states(&load(folder.path()).unwrap()).equal(&states(&new(&small_config()))));
-    // Only the files of others prevented the removal of the folder.
+    // Without the user's files, the folder is removed.
     fs::remove_dir_all(folder.path().join("adapters")).unwrap();
     with_adapters(new(&small_config())).save(folder.path(), Head::Span).unwrap();
     new(&small_config()).save(folder.path(), Head::Span).unwrap();
@@ -195,7 +195,7 @@ fn an_interrupted_save_is_rejected_and_the_next_save_replaces_it() {
     assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("adapters/one"));
     let error = load(folder.path()).unwrap_err().to_string();
     assert!(error.contains("active.json: key `active`"), "{error}");
-    assert!(error.contains("saving did not end"), "{error}");
+    assert!(error.contains("saving was interrupted"), "{error}");
     fs::remove_file(folder.path().join("adapters/one")).unwrap();
     other.save(folder.path(), Head::Span).unwrap();
     assert!(load(folder.path()).unwrap().adapters().any(|name| name == "last"));
@@ -272,7 +272,7 @@ fn damaged_missing_and_malicious_files_are_rejected_by_name() {
     fs::rename(folder.path().join("adapters"), other.path().join("adapters")).unwrap();
     let message = load(other.path()).unwrap_err().to_string();
     assert!(message.contains("adapters/Idle-2_/adapter.safetensors"), "{message}");
-    // A folder without the list of a save is ignored by loading, and not overwritten.
+    // A folder `adapters` without `active.json` is ignored on loading, and not overwritten.
     let without_active = saved();
     fs::remove_file(without_active.path().join("adapters/active.json")).unwrap();
     assert_eq!(load(without_active.path()).unwrap().adapters().count(), 0);

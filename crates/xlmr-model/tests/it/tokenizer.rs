@@ -12,15 +12,16 @@ fn a_tokenizer_must_match_vocabulary_and_special_ids() {
     // A larger model is valid: its last rows are never used.
     check_tokenizer(&tokenizer, &Config::base()).unwrap();
 
-    let refusal = |config: &Config| check_tokenizer(&tokenizer, config).unwrap_err().to_string();
-    let message = refusal(&Config::tiny(8191));
+    let error_message =
+        |config: &Config| check_tokenizer(&tokenizer, config).unwrap_err().to_string();
+    let message = error_message(&Config::tiny(8191));
     assert!(message.contains("<mask>") && message.contains("8191"), "{message}");
-    let message = refusal(&Config { pad_token_id: 0, ..config.clone() });
+    let message = error_message(&Config { pad_token_id: 0, ..config.clone() });
     assert!(
         message.contains("<pad> has id 1") && message.contains("pad_token_id = 0"),
         "{message}"
     );
-    let message = refusal(&Config { eos_token_id: Some(3), ..config.clone() });
+    let message = error_message(&Config { eos_token_id: Some(3), ..config.clone() });
     assert!(message.contains("</s> has id 2"), "{message}");
     check_tokenizer(&tokenizer, &Config { eos_token_id: None, ..config }).unwrap();
 }
@@ -92,7 +93,7 @@ fn other_architectures_have_their_special_tokens() {
 
 #[test]
 fn a_tokenizer_without_special_tokens_is_reported() {
-    let refusal = |vocabulary: &str| {
+    let error_message = |vocabulary: &str| {
         let tokenizer: Tokenizer = format!(
             r#"{{"version":"1.0","model":{{"type":"WordLevel","vocab":{vocabulary},"unk_token":"a"}}}}"#
         )
@@ -100,13 +101,13 @@ fn a_tokenizer_without_special_tokens_is_reported() {
         .unwrap();
         check_tokenizer(&tokenizer, &Config::tiny(10)).unwrap_err().to_string()
     };
-    let message = refusal(r#"{"<s>":0,"a":1}"#);
+    let message = error_message(r#"{"<s>":0,"a":1}"#);
     assert!(message.contains("none of the tokens <s> and </s>, "), "{message}");
-    let message = refusal(r#"{"<s>":0,"a":1,"</s>":2}"#);
+    let message = error_message(r#"{"<s>":0,"a":1,"</s>":2}"#);
     assert!(message.contains("no padding token (supported: <pad>, [PAD]"), "{message}");
-    let message = refusal(r#"{"[CLS]":0,"a":1,"[SEP]":2,"[PAD]":3}"#);
+    let message = error_message(r#"{"[CLS]":0,"a":1,"[SEP]":2,"[PAD]":3}"#);
     assert!(message.contains("no mask token (supported: <mask>, [MASK]"), "{message}");
     // A word-level vocabulary needs an unknown token.
     let nameless = r#"{"<s>":0,"<pad>":1,"</s>":2,"<mask>":3}"#;
-    assert!(refusal(nameless).contains("no unknown token"), "{}", refusal(nameless));
+    assert!(error_message(nameless).contains("no unknown token"), "{}", error_message(nameless));
 }

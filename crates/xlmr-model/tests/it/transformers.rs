@@ -10,8 +10,8 @@ use crate::common::{batch, case, read};
 pub const SEQUENCE: Head = Head::SequenceClassification { labels: 3 };
 const TOKEN: Head = Head::TokenClassification { labels: 5 };
 
-/// Number of XLM-R's cases, which come first: their values at padding are stored; others store
-/// zeros.
+/// Number of XLM-R's cases, which come first. Their outputs at padding are stored; the other cases
+/// have zeros there.
 const WITH_PADDING: usize = 6;
 
 /// All stored cases with their heads.
@@ -59,7 +59,7 @@ pub fn load(name: &str, heads: &[Head]) -> Model {
 }
 
 /// Replaces values at padding by zeros.
-pub fn real(values: &Tensor, inputs: &Inputs) -> Tensor {
+pub fn at_tokens(values: &Tensor, inputs: &Inputs) -> Tensor {
     let mut mask = inputs.attention_mask.as_ref().unwrap().shallow_clone();
     while mask.dim() < values.dim() && values.size()[0] == mask.size()[0] {
         mask = mask.unsqueeze(-1);
@@ -78,8 +78,8 @@ fn logits(model: &Model, head: Head, inputs: &Inputs, train: bool) -> Vec<(&'sta
     }
 }
 
-fn loss(stored: &Golden<Tensor>, which: &str, outputs: &[(&str, Tensor)]) -> Tensor {
-    let labels = |name: &str| &stored[format!("{which}.{name}").as_str()];
+fn loss(stored: &Golden<Tensor>, batch_name: &str, outputs: &[(&str, Tensor)]) -> Tensor {
+    let labels = |name: &str| &stored[format!("{batch_name}.{name}").as_str()];
     let cross_entropy = |logits: &Tensor, labels: &Tensor| {
         let classes = *logits.size().last().unwrap();
         let (logits, labels) = (logits.reshape([-1, classes]), labels.reshape([-1]));
@@ -105,9 +105,9 @@ fn stored_name(case: &str, name: &str) -> String {
     }
     let name = name.replace("sequence_head.pooler.", "bert.pooler.");
     for head in ["lm_head.", "qa_head.", "token_head.", "sequence_head."] {
-        if let Some(rest) = name.strip_prefix(head) {
-            let last = rest.starts_with("classifier.");
-            return if last { rest.to_owned() } else { format!("head.{rest}") };
+        if let Some(suffix) = name.strip_prefix(head) {
+            let is_classifier = suffix.starts_with("classifier.");
+            return if is_classifier { suffix.to_owned() } else { format!("head.{suffix}") };
         }
     }
     name
@@ -120,34 +120,35 @@ fn outputs_and_losses_match_transformers() {
         let stored = |file: &str| Golden::load(&case(name).join(file), Tensor::read_safetensors);
         let padding = index < WITH_PADDING;
         let (inputs, expected) = (stored("inputs.safetensors"), stored("outputs.safetensors"));
-        for which in ["b0", "b1"] {
-            let inputs_of = batch(&inputs, which);
-            let states = model.encode_all(&inputs_of, false).unwrap();
-            let real =
-                |values: &Tensor| if padding { values.copy() } else { real(values, &inputs_of) };
-            let actual: Vec<Tensor> = states.iter().map(real).collect();
-            match expected.get(&format!("{which}.hidden_states")) {
+        for batch_name in ["b0", "b1"] {
+            let inputs_of_batch = batch(&inputs, batch_name);
+            let states = model.encode_all(&inputs_of_batch, false).unwrap();
+            let at_tokens = |values: &Tensor| {
+                if padding { values.copy() } else { at_tokens(values, &inputs_of_batch) }
+            };
+            let actual: Vec<Tensor> = states.iter().map(at_tokens).collect();
+            match expected.get(&format!("{batch_name}.hidden_states")) {
                 Some(expected) => {
                     for (number, actual) in (0..).zip(&actual) {
                         assert_close(name, actual, &expected.get(number), 1e-5);
                     }
                 }
                 None => {
-                    let expected = &expected[format!("{which}.last_hidden_state").as_str()];
+                    let expected = &expected[format!("{batch_name}.last_hidden_state").as_str()];
                     assert_close(name, actual.last().unwrap(), expected, 1e-5);
                 }
             }
-            let actual = logits(&model, head, &inputs_of, false);
+            let actual = logits(&model, head, &inputs_of_batch, false);
             for (part, logits) in &actual {
-                let title = format!("{which}.{part}");
-                let logits = if head == SEQUENCE { logits.copy() } else { real(logits) };
+                let title = format!("{batch_name}.{part}");
+                let logits = if head == SEQUENCE { logits.copy() } else { at_tokens(logits) };
                 assert_close(&format!("{name} {title}"), &logits, &expected[title.as_str()], 1e-5);
             }
             if head == Head::Span && !padding {
                 continue; // includes padding, whose logits are meaningless; see the gradients
             }
-            let loss = loss(&inputs, which, &actual).view([1]);
-            let title = format!("{which}.loss");
+            let loss = loss(&inputs, batch_name, &actual).view([1]);
+            let title = format!("{batch_name}.loss");
             assert_close(name, &loss, &expected[title.as_str()].view([1]), 1e-5);
         }
     }
@@ -198,10 +199,11 @@ fn a_folder_has_the_keys_of_its_class_and_is_loaded_unchanged() {
         let config = Config::from_file(folder.path().join("config.json")).unwrap();
         assert_eq!(config.architecture, model.config().architecture);
         assert_eq!(config.head().unwrap(), head);
-        let (again, report) =
+        let (reloaded, report) =
             Model::load(folder.path(), &[head], Device::Cpu, LoadOptions::default()).unwrap();
         assert_eq!(report, Default::default(), "{name}");
-        for ((name, a), (_, b)) in model.named_parameters().iter().zip(again.named_parameters()) {
+        for ((name, a), (_, b)) in model.named_parameters().iter().zip(reloaded.named_parameters())
+        {
             assert_eq!(*a, b, "{name}");
         }
     }
@@ -210,7 +212,7 @@ fn a_folder_has_the_keys_of_its_class_and_is_loaded_unchanged() {
 #[test]
 fn heads_with_equal_names_in_transformers_can_be_combined() {
     let all = [Head::MaskedLm, Head::Span, TOKEN, SEQUENCE];
-    for (name, start) in [("modernbert_mlm", "model.safetensors"), ("bert_mlm", "")] {
+    for (name, weights_file) in [("modernbert_mlm", "model.safetensors"), ("bert_mlm", "")] {
         let (model, report) =
             Model::load(case(name), &all, Device::Cpu, LoadOptions::default()).unwrap();
         let parameters = model.named_parameters();
@@ -221,9 +223,9 @@ fn heads_with_equal_names_in_transformers_can_be_combined() {
                 .unwrap_or_else(|| panic!("{name}"))
                 .1
         };
-        if !start.is_empty() {
+        if !weights_file.is_empty() {
             // Each head starts from the stored dense layer, as in transformers' classes.
-            let dense = &read(&case(name).join(start))["head.dense.weight"];
+            let dense = &read(&case(name).join(weights_file))["head.dense.weight"];
             for head in ["lm", "qa", "token", "sequence"] {
                 assert_eq!(get(&format!("{head}_head.dense.weight")), dense);
             }
@@ -237,10 +239,10 @@ fn heads_with_equal_names_in_transformers_can_be_combined() {
         }
         let folder = tempfile::tempdir().unwrap();
         model.save(folder.path(), Head::Span).unwrap();
-        let (again, report) =
+        let (reloaded, report) =
             Model::load(folder.path(), &all, Device::Cpu, LoadOptions::default()).unwrap();
         assert_eq!(report, Default::default(), "{name}");
-        for ((name, a), (_, b)) in parameters.iter().zip(again.named_parameters()) {
+        for ((name, a), (_, b)) in parameters.iter().zip(reloaded.named_parameters()) {
             assert_eq!(*a, b, "{name}");
         }
         // Labels of spans are not used as labels of tokens.

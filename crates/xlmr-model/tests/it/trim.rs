@@ -1,4 +1,4 @@
-//! Tests that trimmed model folders have the original's parameters and hidden states, bit for bit.
+//! Tests that parameters and hidden states of trimmed model folders are bit-identical.
 use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
@@ -30,7 +30,7 @@ fn outputs(model: &Pretrained, text: &str) -> [Tensor; 3] {
 }
 
 /// Creates the program with a copy of the embedded base model and texts.
-fn prepared() -> Program {
+fn program_with_model() -> Program {
     let program = Program::new(env!("CARGO_BIN_EXE_xlmr-model"));
     for entry in Path::new(BASE).read_dir().unwrap() {
         let path = entry.unwrap().path();
@@ -47,7 +47,7 @@ fn prepared() -> Program {
 
 #[test]
 fn outputs_of_the_texts_do_not_change() {
-    let program = prepared();
+    let program = program_with_model();
     let line = "trim --model model --texts texts.txt train.json --out trimmed";
     let printed = program.done(line).out;
     let (before, after) = (load(&program.at("model")), load(&program.at("trimmed")));
@@ -64,20 +64,20 @@ fn outputs_of_the_texts_do_not_change() {
     let former = Tensor::from_slice(&former);
     for text in TEXTS {
         let [hidden, starts, tokens] = outputs(&before, text);
-        let [of_hidden, of_starts, of_tokens] = outputs(&after, text);
-        assert!(of_hidden.equal(&hidden) && of_starts.equal(&starts), "{text}");
+        let [trimmed_hidden, trimmed_starts, trimmed_tokens] = outputs(&after, text);
+        assert!(trimmed_hidden.equal(&hidden) && trimmed_starts.equal(&starts), "{text}");
         // A matmul of another width may round differently, by two units in the last place.
         let tokens = tokens.index_select(-1, &former);
         let bound = 2.0 * f64::from(f32::EPSILON) * tokens.abs().max().double_value(&[]);
-        let change = (of_tokens - tokens).abs().max().double_value(&[]);
+        let change = (trimmed_tokens - tokens).abs().max().double_value(&[]);
         assert!(change <= bound, "{text}: {change:e} > {bound:e}");
     }
     // Parameters are bit-identical.
     let parameters = after.model.named_parameters();
     for ((name, original), (_, new)) in before.model.named_parameters().into_iter().zip(parameters)
     {
-        let by_token = original.size()[0] == before.model.config().vocab_size;
-        let original = if by_token { original.index_select(0, &former) } else { original };
+        let is_per_token = original.size()[0] == before.model.config().vocab_size;
+        let original = if is_per_token { original.index_select(0, &former) } else { original };
         assert!(new.equal(&original), "{name}");
     }
     // The masked-LM head is tied to the token embeddings.
@@ -92,7 +92,7 @@ fn outputs_of_the_texts_do_not_change() {
     program.done(&format!("{line} --force"));
     assert!(program.bytes("trimmed/model.safetensors") == weights);
     let remaining: Vec<_> =
-        program.at("").read_dir().unwrap().map(|one| one.unwrap().path()).collect();
+        program.at("").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(
         !remaining.iter().any(|path| path.to_string_lossy().contains(".model-")),
         "{remaining:?}"
@@ -101,7 +101,7 @@ fn outputs_of_the_texts_do_not_change() {
 
 #[test]
 fn rows_beyond_the_tokenizer_are_removed_and_dtypes_kept() {
-    let program = prepared();
+    let program = program_with_model();
     let path = program.at("model/model.safetensors");
     let tensors = Tensor::read_safetensors(&path).unwrap();
     let larger: Vec<(String, Tensor)> = tensors
@@ -129,7 +129,7 @@ fn rows_beyond_the_tokenizer_are_removed_and_dtypes_kept() {
 
 #[test]
 fn kept_entries_are_retained_and_invalid_ones_rejected() {
-    let program = prepared();
+    let program = program_with_model();
     let vocabulary = load(&program.at("model")).tokenizer.get_vocab(false);
     let longest_token =
         vocabulary.keys().max_by_key(|token| (token.chars().count(), *token)).unwrap();
@@ -162,9 +162,9 @@ fn kept_entries_are_retained_and_invalid_ones_rejected() {
         ("trim --model nowhere --texts texts.txt --out no", &["nowhere"]),
     ]);
     let config = program.read("model/config.json");
-    let other = config.replace("\"pad_token_id\": 1", "\"pad_token_id\": 0");
-    assert_ne!(other, config);
-    program.write("model/config.json", other);
+    let other_pad = config.replace("\"pad_token_id\": 1", "\"pad_token_id\": 0");
+    assert_ne!(other_pad, config);
+    program.write("model/config.json", other_pad);
     program.refused(
         "trim --model model --texts texts.txt --out no",
         &["config.json", "pad_token_id", "expected 1", "got 0"],
@@ -175,7 +175,7 @@ fn kept_entries_are_retained_and_invalid_ones_rejected() {
 #[test]
 fn transformers_opens_the_tokenizer() {
     let Some(python) = peers_python(Peers::Tokenizers) else { return };
-    let program = prepared();
+    let program = program_with_model();
     program.done("trim --model model --texts texts.txt train.json --out trimmed");
     let script = "import json, sys\n\
                   from transformers import AutoTokenizer\n\
@@ -185,7 +185,7 @@ fn transformers_opens_the_tokenizer() {
     command.args(["-c", script]).arg(program.at("trimmed")).args(TEXTS);
     let done = testkit::ended(command.env("HF_HUB_OFFLINE", "1"));
     assert_eq!(done.code, Some(0), "{}", done.err);
-    let found: Vec<Vec<u32>> = serde_json::from_str(&done.out).unwrap();
+    let transformers_ids: Vec<Vec<u32>> = serde_json::from_str(&done.out).unwrap();
     let trimmed = load(&program.at("trimmed"));
-    assert_eq!(found, TEXTS.map(|text| ids(&trimmed, text)));
+    assert_eq!(transformers_ids, TEXTS.map(|text| ids(&trimmed, text)));
 }

@@ -60,17 +60,17 @@ pub fn info(args: &Args) -> Result<()> {
 }
 
 /// Describes the folder's tokenizer: its number of tokens and each contradiction to `config.json`,
-/// or why it does not fit the model.
+/// or the reason why it does not match the model.
 fn tokenizer(folder: &Path, config: &Config) -> String {
     if tokenizer_file::find(folder).is_err() {
         return "none".into();
     }
-    let described = xlmr_model::read_tokenizer(folder).and_then(|tokenizer| {
+    let description = xlmr_model::read_tokenizer(folder).and_then(|tokenizer| {
         let notes = config.clone().apply_token_ids(&tokenizer)?;
         let notes: String = notes.iter().map(|note| format!("\n  note: {note}")).collect();
         Ok(format!("{} tokens{notes}", tokenizer.get_vocab_size(true)))
     });
-    described.unwrap_or_else(|error| format!("not usable: {error}"))
+    description.unwrap_or_else(|error| format!("not usable: {error}"))
 }
 
 /// Returns the block of a parameter: `embeddings`, `encoder`, `layers` or a head.

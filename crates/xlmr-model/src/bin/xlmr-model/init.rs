@@ -7,7 +7,7 @@ use xlmr_model::{Config, Error, Head, Model, Result, TokenizerFiles};
 /// Arguments of `init`.
 #[derive(clap::Args)]
 #[command(after_help = "Example:\n  xlmr-model init --config data/base/config.json \\\n      \
-                        --tokenizer data/base/tokenizer.json --heads mlm,qa --out runs/fresh")]
+                        --tokenizer data/base/tokenizer.json --heads mlm,qa --out runs/new")]
 pub struct Args {
     /// Configuration in the format of transformers (config.json)
     #[arg(long, value_name = "FILE")]

@@ -36,7 +36,7 @@ const EXAMPLES: &str = "\
 Examples:
   xlmr-model info --model models/xlm-roberta-base
   xlmr-model init --config data/base/config.json --tokenizer data/base/tokenizer.json \\
-      --heads mlm,qa --out runs/fresh
+      --heads mlm,qa --out runs/new
   xlmr-model run --model models/qa --inputs ids.safetensors --out logits.safetensors
   xlmr-model run --model models/qa --inputs ids.safetensors --out logits.safetensors \\
       --device cuda:0 --batch-size 64";

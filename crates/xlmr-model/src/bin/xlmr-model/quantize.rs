@@ -6,9 +6,9 @@ use xlmr_model::Result;
 /// Arguments of `quantize`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-The folder is a quarter of the size. Only programs of this project open it: other programs do not
-find its weights, model.int8.safetensors. With `--precision int8`, answers differ from those of the original model by the rounding of the
-embeddings alone. Quantize after training and calibration.
+The new folder has about a quarter of the size. Only programs of this project can load its weights,
+model.int8.safetensors. With `--precision int8`, it differs from the original model only by the
+rounding of the embeddings. Quantize after training and calibration.
 
 Example:
   xlmr-model quantize --model runs/reader/model --out reader-int8")]

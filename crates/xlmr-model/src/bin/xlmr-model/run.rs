@@ -10,13 +10,12 @@ use xlmr_model::{Config, Error, Head, Inputs, LoadOptions, Model, Result};
 /// Arguments of `run`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-The inputs hold input_ids [B, L] and, where wanted, attention_mask, token_type_ids and position_ids
-of the same shape, as integers. Without attention_mask every position counts, <pad> too; without
-position_ids they are counted from input_ids as transformers does; without token_type_ids they
-are 0.
+The input file contains input_ids [B, L] and optionally attention_mask, token_type_ids and
+position_ids of the same shape, all integers. Defaults: attention_mask is 1 everywhere, including
+<pad>; position_ids are computed from input_ids as in transformers; token_type_ids are 0.
 
-The output holds last_hidden_state [B, L, H] and, by the class in config.json, logits or
-start_logits and end_logits, all float32.
+The output file contains last_hidden_state [B, L, H] and, depending on the class in config.json,
+logits or start_logits and end_logits, all float32.
 
 Example:
   xlmr-model run --model models/qa --inputs ids.safetensors --out logits.safetensors")]
@@ -46,7 +45,7 @@ pub fn run(args: &Args) -> Result<()> {
     let (model, report) = Model::load(&args.model, &[head], device, LoadOptions::default())?;
     if let Some(name) = report.missing.first() {
         let reason = format!(
-            "config.json names {}, but {} of its tensors are missing, {name} first; \
+            "config.json names {}, but {} of its tensors are missing (first: {name}); \
              logits would be random",
             head.class(&model.config().architecture),
             report.missing.len()
@@ -76,7 +75,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let named = results.iter().map(|(&name, tensor)| (name, tensor));
     let mut metadata = vec![("format", "pt")];
-    // `mlqa-eval decode` checks which program made the windows.
+    // `mlqa-eval decode` checks the program that wrote the windows.
     metadata.extend(windows.as_deref().map(|program| (WINDOWS, program)));
     Ok(write_tensors(&args.out, named, &metadata)?)
 }
@@ -99,10 +98,10 @@ fn read_inputs(args: &Args) -> Result<(Inputs, Option<String>)> {
 
 /// Returns the rows `first..first + count` of a batch.
 fn select_rows(inputs: &Inputs, first: i64, count: i64) -> Result<Inputs> {
-    let part = |tensor: &Tensor| -> Result<Tensor> { Ok(tensor.f_narrow(0, first, count)?) };
-    let optional = |tensor: &Option<Tensor>| tensor.as_ref().map(part).transpose();
+    let select = |tensor: &Tensor| -> Result<Tensor> { Ok(tensor.f_narrow(0, first, count)?) };
+    let optional = |tensor: &Option<Tensor>| tensor.as_ref().map(select).transpose();
     Ok(Inputs {
-        input_ids: part(&inputs.input_ids)?,
+        input_ids: select(&inputs.input_ids)?,
         attention_mask: optional(&inputs.attention_mask)?,
         token_type_ids: optional(&inputs.token_type_ids)?,
         position_ids: optional(&inputs.position_ids)?,

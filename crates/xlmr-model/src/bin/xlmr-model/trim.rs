@@ -9,8 +9,9 @@ use xlmr_model::{Error, Result, VocabularyTrim};
 #[derive(clap::Args)]
 #[command(after_help = "\
 Texts are the lines of a file (a tab separates texts), and all strings of .json and .jsonl files;
-each may be compressed (.gz). Kept are the tokens of the texts, special tokens, single characters
-and bytes. The program checks that the texts have the same tokens as before.
+each may be compressed (.gz). The trimmed vocabulary contains the tokens of the texts, special
+tokens, single characters and bytes. The program checks that the texts have the same tokens as
+before.
 
 Example:
   xlmr-model trim --model models/xlm-roberta-base --out models/xlm-roberta-en-de \\
@@ -33,8 +34,8 @@ pub struct Args {
     force: bool,
 }
 
-/// Number of texts tokenised together.
-const BATCH: usize = 4096;
+/// Number of texts that are tokenised together.
+const BATCH_SIZE: usize = 4096;
 
 /// Trims the vocabulary and prints sizes.
 pub fn trim(args: &Args) -> Result<()> {
@@ -49,7 +50,7 @@ pub fn trim(args: &Args) -> Result<()> {
         return Err(invalid(&path, "--texts: expected at least one text, found none".into()));
     }
     if let Some(path) = &args.keep {
-        for_each_line(path, &mut |number, line| match trim.keep(line) {
+        for_each_line(path, &mut |number, line| match trim.add_token(line) {
             true => Ok(()),
             false => {
                 let token = one_line(line);
@@ -68,17 +69,17 @@ pub fn trim(args: &Args) -> Result<()> {
     Ok(())
 }
 
-type Batch<'a> = &'a mut dyn FnMut(Vec<String>) -> Result<()>;
+type BatchFn<'a> = &'a mut dyn FnMut(Vec<String>) -> Result<()>;
 
 /// Calls `pass` with batches of the texts of all files.
-fn for_each_batch(files: &[PathBuf], what: &'static str, pass: Batch) -> Result<()> {
-    let progress = cli::progress(files.len(), what);
+fn for_each_batch(files: &[PathBuf], label: &'static str, pass: BatchFn) -> Result<()> {
+    let progress = cli::progress(files.len(), label);
     let mut batch = Vec::new();
     for path in files {
         for_each_text(path, &mut |text| {
             batch.push(text);
             match batch.len() {
-                BATCH => pass(std::mem::take(&mut batch)),
+                BATCH_SIZE => pass(std::mem::take(&mut batch)),
                 _ => Ok(()),
             }
         })?;
@@ -95,11 +96,11 @@ fn for_each_text(path: &Path, pass: &mut dyn FnMut(String) -> Result<()>) -> Res
     let json = |source| Error::Json { path: path.to_owned(), source };
     if name.ends_with(".json") {
         let bytes = atomic_file::read(path).map_err(|error| io(path, error))?;
-        return strings(serde_json::from_slice(&bytes).map_err(json)?, pass);
+        return for_each_string(serde_json::from_slice(&bytes).map_err(json)?, pass);
     }
-    let is_rows = name.ends_with(".jsonl");
-    for_each_line(path, &mut |_, line| match is_rows {
-        true => strings(serde_json::from_str(line).map_err(json)?, pass),
+    let is_json_lines = name.ends_with(".jsonl");
+    for_each_line(path, &mut |_, line| match is_json_lines {
+        true => for_each_string(serde_json::from_str(line).map_err(json)?, pass),
         false => line.split('\t').try_for_each(|text| pass(text.to_owned())),
     })
 }
@@ -120,11 +121,15 @@ fn for_each_line(path: &Path, pass: &mut dyn FnMut(u64, &str) -> Result<()>) -> 
 }
 
 /// Calls `pass` with each string in a JSON value.
-fn strings(value: Value, pass: &mut dyn FnMut(String) -> Result<()>) -> Result<()> {
+fn for_each_string(value: Value, pass: &mut dyn FnMut(String) -> Result<()>) -> Result<()> {
     match value {
         Value::String(text) => pass(text),
-        Value::Array(values) => values.into_iter().try_for_each(|value| strings(value, pass)),
-        Value::Object(values) => values.into_iter().try_for_each(|(_, value)| strings(value, pass)),
+        Value::Array(values) => {
+            values.into_iter().try_for_each(|value| for_each_string(value, pass))
+        }
+        Value::Object(values) => {
+            values.into_iter().try_for_each(|(_, value)| for_each_string(value, pass))
+        }
         _ => Ok(()),
     }
 }

@@ -33,8 +33,8 @@ pub fn load(name: &str, head: Head) -> Model {
 }
 
 /// Returns batch `b0` or `b1` of a case.
-pub fn batch(stored: &Golden<Tensor>, which: &str) -> Inputs {
-    let get = |name: &str| stored.get(&format!("{which}.{name}")).map(Tensor::shallow_clone);
+pub fn batch(stored: &Golden<Tensor>, batch_name: &str) -> Inputs {
+    let get = |name: &str| stored.get(&format!("{batch_name}.{name}")).map(Tensor::shallow_clone);
     Inputs {
         input_ids: get("input_ids").unwrap(),
         attention_mask: get("attention_mask"),

@@ -103,9 +103,9 @@ fn transformers_encodes_equally(python: &Path, folders: &[PathBuf]) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let all: Vec<Value> = folders.iter().map(|folder| expected(folder)).collect();
+    let encodings: Vec<Value> = folders.iter().map(|folder| expected(folder)).collect();
     let mut input = child.stdin.take().unwrap();
-    input.write_all(json!(all).to_string().as_bytes()).unwrap();
+    input.write_all(json!(encodings).to_string().as_bytes()).unwrap();
     drop(input);
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
