@@ -97,8 +97,8 @@ impl Hub {
         let commit = match cache.find()? {
             CachedModel::Complete(commit) => commit,
             // The code that loads the tokenizer reports the missing file.
-            Found::WithoutTokenizer(commit) if !self.settings.may_fetch() => commit,
-            Found::WithoutTokenizer(_) => self.fetch(&cache, "tokenizer.json", progress)?,
+            CachedModel::WithoutTokenizer(commit) if !self.settings.may_fetch() => commit,
+            CachedModel::WithoutTokenizer(_) => self.fetch(&cache, "tokenizer.json", progress)?,
             CachedModel::Missing(name) => self.fetch(&cache, &name, progress)?,
         };
         let folder = cache.snapshot(&commit);

@@ -29,7 +29,9 @@ fn faults_of_rows_are_one_line_with_their_position() {
     let tydi = json!({"question_text": "?", "document_plaintext": "a", "language": "thai"});
     program.write("rows.json", lines(&[tydi.clone(), tydi]));
     for line in error_lines(&program, "rows.json") {
-        for word in ["rows.json", "TyDi's primary task", "expected a SQuAD-style file", "answer_start"] {
+        for word in
+            ["rows.json", "TyDi's primary task", "expected a SQuAD-style file", "answer_start"]
+        {
             assert!(line.contains(word), "`{word}` is not in: {line}");
         }
     }

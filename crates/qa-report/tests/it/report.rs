@@ -69,8 +69,7 @@ fn input_is_escaped() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
     let context = format!("a {HOSTILE} b");
-    let data =
-        questions(&[(HOSTILE, HOSTILE, &context, HOSTILE), ("b", "?", "one two", "two")]);
+    let data = questions(&[(HOSTILE, HOSTILE, &context, HOSTILE), ("b", "?", "one two", "two")]);
     write(Path::new(&at("data.json")), &data);
     let long = format!("one{}", " more".repeat(100_000));
     write(Path::new(&at("predictions.json")), &json!({ HOSTILE: HOSTILE, "b": long }));

@@ -75,7 +75,7 @@ impl Task for Line {
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let share = 1.0 / step.batch.len() as f64;
         if self.micro_batches {
-            return accumulate(&MicroBatch::in_micro_batches(step.batch, 1), |examples| {
+            return accumulate(&MicroBatch::cut(step.batch, 1), |examples| {
                 let losses = examples.iter().map(|&example| self.loss(example, step.number));
                 let loss = losses.reduce(|sum, loss| sum + loss).ok_or("no examples")? * share;
                 Ok(vec![WeightedLoss { name: "line", weight: 1.0, loss }])
