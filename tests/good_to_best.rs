@@ -225,7 +225,7 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     let text = tables(&paper);
     assert!(text.contains("xquad, F1 / EM under SQuAD's English normalisation"), "{text}");
     let page = std::fs::read_to_string(paper.join("report.html")).unwrap();
-    assert!(page.contains("the rules of each set: MLQA's, or SQuAD's English ones"));
+    assert!(page.contains("the rules of each set: MLQA's or SQuAD's English rules"));
     let found = summary(&paper);
     let set = &found["arms"]["hl+aa-cl"]["sets"]["xquad"];
     assert!(set["squad"]["zh"]["em"].is_f64());

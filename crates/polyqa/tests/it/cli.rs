@@ -174,7 +174,7 @@ fn scores_are_those_of_the_evaluator() {
 #[test]
 fn examples_of_the_help_run() {
     testkit::run_examples(env!("CARGO_BIN_EXE_polyqa"), &["score"], 3);
-    testkit::run_examples(env!("CARGO_BIN_EXE_polyqa"), &["report"], 3);
+    testkit::run_examples(env!("CARGO_BIN_EXE_polyqa"), &["report"], 2);
 }
 
 #[test]
