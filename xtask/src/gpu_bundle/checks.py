@@ -593,7 +593,7 @@ def measure_losses(bundle):
         return "two losses, not a measurement"
     bundle.run([*command, "--seconds", str(LOSSES_SECONDS)], "losses")
     text = (bundle.out / "losses.log").read_text(encoding="utf-8")
-    table = [line for line in text.splitlines() if line.startswith(("|", "left out"))]
+    table = [line for line in text.splitlines() if line.startswith(("|", "skipped"))]
     return "\n".join(["forward and backward compared with other implementations, time and peak memory of a step:", "", *table])
 
 

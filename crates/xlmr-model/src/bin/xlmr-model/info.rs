@@ -75,7 +75,8 @@ fn tokenizer(folder: &Path, config: &Config) -> String {
 
 /// Returns the block of a parameter: `embeddings`, `encoder`, `layers` or a head.
 fn block(name: &str) -> &str {
-    let prefixes = ["roberta.", "bert.", "model."];
+    let prefixes =
+        ["roberta.", "bert.", "model.", "deberta.", "distilbert.", "electra.", "data2vec_text."];
     let inner = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
     inner.split('.').next().unwrap_or(inner)
 }
