@@ -16,7 +16,7 @@ const KINDS: [PairKind; 4] = [PairKind::Ep, PairKind::Tp, PairKind::Es, PairKind
 /// Name of the adapter that is trained on pairs of all kinds.
 const SHARED_ADAPTER: &str = "one";
 
-/// Folder of a seed for the adapter of this kind.
+/// Returns the name of the folder that stores the shared adapter of this kind for a seed.
 pub fn shared_part(kind: PairKind) -> String {
     format!("adapter-{}", kind.name())
 }

@@ -34,7 +34,7 @@ const SHUFFLE_PROBABILITY: f64 = 0.5;
 const PREDICTED_SHARE: f64 = 0.12;
 /// Share of the tokens to predict that are replaced by `<mask>`; the rest are unchanged.
 const MASK_TOKEN_SHARE: f64 = 0.85;
-/// Languages are drawn in proportion to their number of passages to this power.
+/// Languages are drawn in proportion to their number of passages raised to this power.
 const SMOOTHING_EXPONENT: f64 = 0.3;
 /// Weight of the span loss; the weight of the masked-LM loss is 1.
 const SPAN_WEIGHT: f64 = 2.0;

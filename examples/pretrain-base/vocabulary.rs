@@ -37,7 +37,7 @@ pub struct VocabularyConfig {
     pub label_copies: usize,
     /// Number of different characters.
     pub alphabet: usize,
-    /// Seed of the selection of text.
+    /// Random seed for selecting texts.
     pub seed: u64,
 }
 

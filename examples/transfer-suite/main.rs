@@ -60,7 +60,7 @@ fn fine_tune(trial: &Trial<Recipe>) -> Result<Trained> {
     Ok(trained)
 }
 
-/// Trains a model, which then has the parameters of the best epoch.
+/// Trains a model and restores the parameters of the best epoch.
 fn fit(trial: &Trial<Recipe>, model: &Pretrained) -> Result<Trained> {
     let (row, benchmark) = trial.arm.tasks.single()?;
     let parameters = model.model.named_parameters();

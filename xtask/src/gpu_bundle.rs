@@ -86,8 +86,8 @@ pub fn gpu_bundle(root: &Path, options: &Options) -> Result<u8> {
     run(script.arg("--cpu"))
 }
 
-/// Returns the arguments of cargo that build the programs; unoptimised programs are built as by the
-/// test steps.
+/// Returns the arguments of cargo that build the programs; unoptimised programs use the arguments
+/// of the test steps.
 fn build_arguments<'a>(dev: bool, recipes: &[&'a str]) -> Vec<Vec<&'a str>> {
     if dev {
         return vec![BUILD_LIBTORCH_FREE.to_vec(), BUILD_LIBTORCH.to_vec()];

@@ -42,8 +42,8 @@ impl Set {
     }
 
     /// Returns whether a wheel's member is unpacked. Libraries, headers, the version file and
-    /// licences are; Python code, the Python binding and, for the CPU set, CUDA libraries of
-    /// libtorch are not.
+    /// licences are unpacked. Python code, the Python binding and, for the CPU set, libtorch's CUDA
+    /// libraries are skipped.
     pub fn includes(self, member: &str) -> bool {
         if member.ends_with('/') {
             return false;

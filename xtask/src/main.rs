@@ -137,7 +137,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Run a recipe, after the commands of its section `prepare` whose folders are missing
+    /// Run a recipe; first run the commands of its section `prepare` whose output folders are
+    /// missing
     #[command(after_help = "The recipe's program has the name of its folder. \
         Options are passed on to it.\n\nExamples:\n  \
         cargo xtask run examples/xlm-k/small.toml\n  \

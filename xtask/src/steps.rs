@@ -131,7 +131,7 @@ impl Step {
 
 /// Runs the steps and stops at the first that fails; returns its exit code, or 0.
 ///
-/// With `long`, tests run their long forms: the variable `POLYQA_LONG` is set to 1.
+/// `long` sets the variable `POLYQA_LONG` to 1, which enables the long variants of the tests.
 pub fn test(root: &Path, quick: bool, long: bool) -> Result<u8> {
     let steps: Vec<_> = STEPS.iter().filter(|step| step.quick || !quick).collect();
     let mut times = Vec::new();

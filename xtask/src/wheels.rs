@@ -12,12 +12,12 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 const HELPER: &str = include_str!("wheels.py");
-const POLL: Duration = Duration::from_millis(200);
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Folder of the downloads, under the workspace root.
 pub const CACHE: &str = ".libtorch-cache";
 
-/// Creates a call of the Python helper `wheels.py`.
+/// Returns the command that runs the Python helper `wheels.py`.
 pub fn helper<S: AsRef<OsStr>>(root: &Path, arguments: impl IntoIterator<Item = S>) -> Command {
     let mut python = command("python3", root);
     python.arg("-c").arg(HELPER).args(arguments);
@@ -354,7 +354,7 @@ fn watch(child: &mut Child, part: &Path, progress: &mut Progress) -> Result<()> 
             progress.finish();
             return Ok(());
         }
-        std::thread::sleep(POLL);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 

@@ -107,7 +107,7 @@ fn read_marker(folder: &Path) -> Result<Option<Marker>> {
     read_json(&path).map(Some)
 }
 
-/// Rejects a folder with other files but without a run.
+/// Rejects a folder that contains files but no run.
 fn check_no_foreign_files(path: &Path) -> Result<()> {
     let entries = match fs::read_dir(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),

@@ -34,8 +34,8 @@ struct Machine {
     peak_device_bytes: Option<u64>,
 }
 
-/// Writes the file at the start and end of a process, and retains commands and peaks of earlier
-/// processes.
+/// Writes the file at the start and end of a process, and retains the commands and peak memory of
+/// earlier processes.
 pub(crate) fn update<R: Recipe>(experiment: &Experiment<R>) -> Result<()> {
     let path = experiment.dir(MACHINE);
     // The file is informational, so an unreadable one is overwritten.

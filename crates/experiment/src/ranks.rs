@@ -26,21 +26,21 @@ pub(crate) struct Ranks {
     group: Option<Rc<ProcessGroup>>,
     /// The run folder of rank 0.
     run_folder: PathBuf,
-    /// The temporary folder of other ranks.
+    /// The temporary folder of this process, if its rank is not 0.
     temporary: Option<tempfile::TempDir>,
 }
 
 impl Ranks {
     pub(crate) fn new(group: Option<Rc<ProcessGroup>>, run_folder: &Path) -> Result<Self> {
-        let is_follower = group.as_ref().is_some_and(|group| group.rank() > 0);
-        let temporary = match is_follower {
+        let is_nonzero_rank = group.as_ref().is_some_and(|group| group.rank() > 0);
+        let temporary = match is_nonzero_rank {
             false => None,
             true => {
                 let parent = std::env::temp_dir();
                 Some(tempfile::tempdir_in(&parent).map_err(Error::file(&parent))?)
             }
         };
-        SILENT.store(is_follower, Ordering::Relaxed);
+        SILENT.store(is_nonzero_rank, Ordering::Relaxed);
         let run_folder = std::path::absolute(run_folder).map_err(Error::file(run_folder))?;
         Ok(Self { group, run_folder, temporary })
     }

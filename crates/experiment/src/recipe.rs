@@ -104,8 +104,8 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
 pub struct RunConfig {
     /// Seeds; all arms are run for each of them.
     pub seeds: Vec<u64>,
-    /// Arms to run, in this order; `*` and `?` match as in file names. Absent: all arms. An open
-    /// experiment has the selected names here.
+    /// Arms to run, in this order; `*` and `?` match as in file names. Absent: all arms. In an open
+    /// experiment, the names that were selected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arms: Option<Vec<String>>,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.

@@ -267,7 +267,7 @@ fn walk(key: &Key, value: Value, inputs: &[Input], leaves: &mut Vec<(Key, Recipe
                 walk(&key.child(part), inner, inputs, leaves);
             }
         }
-        Value::Array(values) if values.iter().any(holds_input) => {
+        Value::Array(values) if values.iter().any(contains_input) => {
             for (number, inner) in values.into_iter().enumerate() {
                 walk(&key.child(number.to_string()), inner, inputs, leaves);
             }
@@ -281,11 +281,11 @@ fn input_number(value: &Value) -> Option<usize> {
     table.get(MARK)?.as_u64().and_then(|number| usize::try_from(number).ok())
 }
 
-fn holds_input(value: &Value) -> bool {
+fn contains_input(value: &Value) -> bool {
     input_number(value).is_some()
         || match value {
-            Value::Array(values) => values.iter().any(holds_input),
-            Value::Object(table) => table.values().any(holds_input),
+            Value::Array(values) => values.iter().any(contains_input),
+            Value::Object(table) => table.values().any(contains_input),
             _ => false,
         }
 }

@@ -104,7 +104,7 @@ fn check_threads() -> Result<()> {
             let reason = format!("{error}; allow more processes (ulimit -u)");
             Err(Error::setting("threads", reason))
         }
-        // The pool exists already.
+        // The global thread pool is already initialised.
         _ => Ok(()),
     }
 }

@@ -21,7 +21,7 @@ const BM25_WEIGHT: f32 = 1.0;
 const MIN_COLLECTION: usize = 50;
 
 /// The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher 2009).
-const FUSION_RANK: usize = 60;
+const FUSION_CONSTANT: usize = 60;
 
 /// Bytes at the beginning of a document from which its script and language are detected.
 const SAMPLE_BYTES: usize = 2000;
@@ -287,7 +287,7 @@ fn sorted(scores: impl Iterator<Item = (usize, f32)>) -> Vec<usize> {
 fn fused(rankings: [Vec<usize>; 2]) -> Vec<usize> {
     let mut scores: BTreeMap<usize, f32> = BTreeMap::new();
     for ranking in &rankings {
-        for (rank, &passage) in (FUSION_RANK + 1..).zip(ranking) {
+        for (rank, &passage) in (FUSION_CONSTANT + 1..).zip(ranking) {
             *scores.entry(passage).or_default() += 1.0 / f32_of(rank);
         }
     }

@@ -155,7 +155,7 @@ impl Reader {
         &self.decoding
     }
 
-    /// Returns the best answers in a few documents, of which BM25 selects the best [`CANDIDATES`]
+    /// Returns the best answers in a few documents. BM25 first selects the best [`CANDIDATES`]
     /// passages.
     ///
     /// # Errors
@@ -183,7 +183,7 @@ impl Reader {
     /// document and its windows, or about 256 kB of smaller documents.
     ///
     /// # Errors
-    /// Those of `done`, [`Documents::iter`] and [`QaPredictor::predict`].
+    /// The errors of `done`, [`Documents::iter`] and [`QaPredictor::predict`].
     pub fn answer_all<E: From<crate::Error>>(
         &self,
         questions: &[(Option<String>, String)],

@@ -145,7 +145,7 @@ impl Retriever {
         Ok(self.pretrained.model.set_precision(precision)?)
     }
 
-    /// Replaces the given prefixes of questions and passages.
+    /// Sets the prefixes of questions and passages; `None` leaves a prefix unchanged.
     #[must_use]
     pub fn with_prefixes(self, query: Option<String>, passage: Option<String>) -> Self {
         Self {

@@ -29,7 +29,7 @@ pub enum Error {
     Line {
         /// The file.
         path: PathBuf,
-        /// The line, from 1.
+        /// Line number, starting at 1.
         line: u64,
         /// The fault and the expected value.
         message: String,

@@ -15,7 +15,7 @@ const EXPECTED: &str = "a number: {\"model\": \"ours\", \"setting\": \"NER\", \"
 pub struct Measured {
     /// Model of the row.
     pub model: String,
-    /// Data set, as the table names it: `MLQA`, `NER`, `XNLI test`, `LAMA T-REx N-1`, `XEP`.
+    /// Data set, named as in the table: `MLQA`, `NER`, `XNLI test`, `LAMA T-REx N-1`, `XEP`.
     pub setting: String,
     /// Language code; `avg` for the mean over languages.
     pub language: String,

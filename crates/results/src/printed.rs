@@ -49,8 +49,9 @@ impl PrintedTable {
 
     /// Adds a run's numbers to a table of XLM-K, one of [`PrintedTable::IDS`].
     ///
-    /// Languages that are not in the paper are additional columns. For data sets that are not in
-    /// the paper (not comparable), the model name is followed by the name of the data set.
+    /// Languages that are not in the paper are additional columns. If a data set is not in the
+    /// paper, its numbers are not comparable, and the data set's name is appended to the model
+    /// name.
     ///
     /// ```
     /// use results::{Measured, PrintedTable};

@@ -29,16 +29,16 @@ pub struct Spread {
 /// Legend of a table with intervals.
 pub const INTERVALS: &str = "± is half of Student's 95 % interval over seeds";
 
-/// Two-sided 97.5 % points of Student's t by degrees of freedom, from 1 to 30.
+/// 97.5 % quantiles of Student's t (two-sided 95 % interval) for 1 to 30 degrees of freedom.
 const STUDENT: [f64; 30] = [
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
     2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
     2.052, 2.048, 2.045, 2.042,
 ];
 
-/// Two-sided 97.5 % point of Student's t for any number of degrees of freedom. Above 30, the first
-/// terms of the expansion around the normal distribution's point are used (Cornish and Fisher
-/// 1938), correct to three decimals.
+/// 97.5 % quantile of Student's t (two-sided 95 % interval) for any number of degrees of freedom.
+/// Above 30, the first terms of the expansion around the normal distribution's point are used
+/// (Cornish and Fisher 1938), correct to three decimals.
 fn student_quantile(degrees: usize) -> f64 {
     let table_value = degrees.checked_sub(1).and_then(|index| STUDENT.get(index));
     table_value.copied().unwrap_or_else(|| {

@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(progress.add(&[1], &lengths, FIRST_REPORT), None);
         let text = progress.add(&[0], &lengths, Duration::ZERO).unwrap();
         assert!(text.starts_with("2 of 3 rows done; about 0 s remaining"), "{text}");
-        // No message is due after the last row.
+        // No progress message is returned after the last row.
         assert_eq!(progress.add(&[2], &lengths, Duration::ZERO), None);
         let mut progress = RowProgress::new(&lengths);
         progress.last_report = Duration::from_secs(60);

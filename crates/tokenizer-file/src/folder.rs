@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::Error;
-use crate::sentencepiece::CONVERT;
+use crate::sentencepiece::CONVERSION_ADVICE;
 
 /// Supported tokenizer files, in order of preference.
 const FILES: [&str; 3] = ["tokenizer.json", SENTENCEPIECE, "spm.model"];
@@ -87,11 +87,11 @@ pub fn find(path: impl AsRef<Path>) -> Result<PathBuf, Error> {
     {
         (Some(SENTENCEPIECE), _) if is_camembert(&path) => {
             format!(
-                "CamemBERT numbers the pieces of {SENTENCEPIECE} differently from XLM-R; {CONVERT}"
+                "CamemBERT numbers the pieces of {SENTENCEPIECE} differently from XLM-R; {CONVERSION_ADVICE}"
             )
         }
         (Some(name), _) => return Ok(path.join(name)),
-        (None, Some(other)) => format!("{}, but {other}; {CONVERT}", no_files()),
+        (None, Some(other)) => format!("{}, but {other}; {CONVERSION_ADVICE}", no_files()),
         (None, None) => format!("{}; copy one of them from the model's page", no_files()),
     };
     Err(Error::Read { path, source: IoError::new(ErrorKind::NotFound, reason) })

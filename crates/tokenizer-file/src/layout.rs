@@ -2,10 +2,10 @@
 use tokenizers::models::ModelWrapper;
 use tokenizers::{Encoding, PostProcessor, Token, Tokenizer};
 
-use crate::quietly;
+use crate::catch_panic;
 
-/// Names of special tokens: XLM-R's, BERT's, EuroBERT's. EuroBERT can pad with the token after a
-/// text.
+/// Names of special tokens: XLM-R's, BERT's, EuroBERT's. EuroBERT may use its end-of-text token for
+/// padding.
 const PAD: &[&str] = &["<pad>", "[PAD]", "<|pad|>", "<|end_of_text|>"];
 const MASK: &[&str] = &["<mask>", "[MASK]", "<|mask|>"];
 const UNKNOWN: &[&str] = &["<unk>", "[UNK]"];
@@ -201,7 +201,7 @@ fn processed(tokenizer: &Tokenizer, texts: &[u32]) -> Result<Option<Vec<u32>>, L
     let texts = texts.iter().map(text).collect();
     // `tokenizers` does not validate all fields of a file and can panic.
     let failed = |problem: String| LayoutError::PostProcessor(problem);
-    let encodings = quietly(|| processor.process_encodings(texts, true))
+    let encodings = catch_panic(|| processor.process_encodings(texts, true))
         .ok_or_else(|| failed("it is damaged".into()))?
         .map_err(|error| failed(error.to_string()))?;
     Ok(Some(encodings.iter().flat_map(Encoding::get_ids).copied().collect()))

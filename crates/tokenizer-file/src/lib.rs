@@ -93,10 +93,10 @@ pub fn read(path: impl AsRef<Path>) -> Result<Tokenizer, Error> {
 /// SentencePiece model (`*.model`, at most 32 MiB) is converted to the `tokenizer.json` that
 /// transformers creates for `XLMRobertaTokenizer` or `DebertaV2TokenizerFast`.
 ///
-/// Supported are Unigram models without `byte_fallback` whose first pieces are `<unk>`, `<s>` and
-/// `</s>` (XLM-R) or `[PAD]`, `[CLS]`, `[SEP]` and `[UNK]` (DeBERTa). Models of the first kind have
-/// fairseq's ids: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, the remaining pieces, and `<mask>` last.
-/// For DeBERTa, the ids are the pieces' numbers, and `[MASK]` is last.
+/// Unigram models without `byte_fallback` are supported if their first pieces are `<unk>`, `<s>`
+/// and `</s>` (XLM-R) or `[PAD]`, `[CLS]`, `[SEP]` and `[UNK]` (DeBERTa). Models of the first kind
+/// have fairseq's ids: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, the remaining pieces, and `<mask>`
+/// last. For DeBERTa, the id of a piece is its index in the model, and `[MASK]` is last.
 ///
 /// # Errors
 /// [`Error::Read`] naming the file; [`Error::Content`] for an unsupported or damaged SentencePiece
@@ -125,7 +125,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Tokenizer, Error> {
     let file: CheckedParts =
         serde_json::from_str(text).map_err(|error| content(error.to_string()))?;
     growth::check(&file.normalizer).map_err(content)?;
-    let mut tokenizer = match quietly(|| text.parse::<Tokenizer>()) {
+    let mut tokenizer = match catch_panic(|| text.parse::<Tokenizer>()) {
         Some(parsed) => parsed.map_err(|error| content(error.to_string()))?,
         None => return Err(content("it is damaged".into())),
     };
@@ -145,7 +145,7 @@ thread_local! {
 }
 
 /// Returns the result of `work`, or `None` if it panics; the panic is not printed.
-fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
+fn catch_panic<T>(work: impl FnOnce() -> T) -> Option<T> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let default_hook = panic::take_hook();

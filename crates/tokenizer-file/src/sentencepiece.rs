@@ -196,7 +196,7 @@ pub(crate) fn to_json(bytes: &[u8]) -> Result<String, String> {
     Ok(format!("{tokenizer:#}\n"))
 }
 
-/// Validates a model. Returns its family and the pieces after the first ones.
+/// Validates a model. Returns the model's family and the pieces after the special pieces.
 fn validate(model: &Model) -> Result<(&'static Family, &[Piece]), String> {
     let (Some(trainer), Some(_)) = (&model.trainer_spec, &model.normalizer_spec) else {
         // These messages follow the pieces in the file, so a truncated file lacks them.
@@ -207,7 +207,7 @@ fn validate(model: &Model) -> Result<(&'static Family, &[Piece]), String> {
     let unsupported = |problem: String| {
         Err(format!(
             "{problem}; expected a Unigram model without byte_fallback, like those of XLM-R and \
-             DeBERTa; {CONVERT}"
+             DeBERTa; {CONVERSION_ADVICE}"
         ))
     };
     match trainer.model_type {
@@ -226,7 +226,7 @@ fn validate(model: &Model) -> Result<(&'static Family, &[Piece]), String> {
         let [xlm_r, deberta] = FAMILIES.map(|family| family.first);
         return Err(format!(
             "its pieces begin with {:?}; expected {xlm_r:?} (XLM-R) or {deberta:?} (DeBERTa); \
-             {CONVERT}",
+             {CONVERSION_ADVICE}",
             names(3)
         ));
     };
@@ -259,5 +259,5 @@ fn validate(model: &Model) -> Result<(&'static Family, &[Piece]), String> {
 }
 
 /// Advice for an unsupported tokenizer.
-pub(crate) const CONVERT: &str = "create a tokenizer.json with transformers: \
+pub(crate) const CONVERSION_ADVICE: &str = "create a tokenizer.json with transformers: \
      AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)";

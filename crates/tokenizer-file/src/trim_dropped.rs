@@ -2,7 +2,7 @@
 use tokenizers::{NormalizedString, Normalizer, Tokenizer};
 
 /// Returns `text` without leading characters that the tokenizer's normaliser removes, such as
-/// control characters and, for BERT's, direction marks.
+/// control characters and, with BERT's normaliser, direction marks.
 ///
 /// If a text begins with such characters, `tokenizers` 0.22 shifts the offsets of all later tokens;
 /// inside a text they have no such effect. Removing the characters does not change the tokens.

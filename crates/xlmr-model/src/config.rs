@@ -42,8 +42,8 @@ pub struct Config {
     pub attention_probs_dropout_prob: f64,
     /// Dropout in the classification heads; `hidden_dropout_prob` if absent.
     pub classifier_dropout: Option<f64>,
-    /// Rows of the position embeddings, of which XLM-R and RoBERTa leave `pad_token_id + 1` unused;
-    /// without position embeddings, the maximum input length.
+    /// Number of position embeddings. XLM-R and RoBERTa do not use the first `pad_token_id + 1`. In
+    /// models without position embeddings, the maximum input length.
     pub max_position_embeddings: i64,
     /// Rows of the token type embeddings; 1 if there are none.
     pub type_vocab_size: i64,

@@ -255,7 +255,7 @@ impl<'a> Loader<'a> {
 
     fn load_head(&mut self, head: Head, seed: u64) -> Result<()> {
         let names = self.names;
-        // Labels of another class have a different meaning.
+        // The labels of a checkpoint for another task have a different meaning.
         let class = head.class(&self.config.architecture);
         let is_same_class = self.config.architectures.first().is_none_or(|name| *name == class);
         for spec in head_specs(&self.config, head) {

@@ -17,7 +17,7 @@ pub(crate) struct Rows {
     pub(crate) token_mask: Option<Vec<i64>>,
     /// `token_mask` as `[B, 1, 1, L]` bool, if attention uses it.
     pub(crate) mask: Option<Tensor>,
-    /// Rows without any token; `token_mask` is 1 at all their positions.
+    /// Indices of rows without tokens. `token_mask` is set to 1 at all positions of these rows.
     pub(crate) empty: Vec<usize>,
 }
 

@@ -38,7 +38,7 @@ pub struct QuantizeReport {
 /// as those of the original folder; token and position embeddings are rounded in addition. Vectors
 /// and matrices with fewer than 64 rows or columns are copied.
 ///
-/// [`Model::load`](crate::Model::load) and the programs of this workspace open the folder. The
+/// [`Model::load`](crate::Model::load) and the programs of this workspace can load the folder. The
 /// weights are in `model.int8.safetensors`: other programs find no `model.safetensors` and reject
 /// the folder, instead of loading integers as weights. The folder appears at `out` when it is
 /// complete. `replace` allows it to replace another model folder.

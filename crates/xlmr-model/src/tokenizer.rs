@@ -64,8 +64,8 @@ impl Config {
     /// position ids from `pad_token_id`.
     ///
     /// # Errors
-    /// As [`check_tokenizer`], except for replaced ids: only the `pad_token_id` of XLM-R and
-    /// RoBERTa is an error.
+    /// The errors of [`check_tokenizer`], but differing ids are replaced; only a different
+    /// `pad_token_id` of XLM-R or RoBERTa is an error.
     pub fn apply_token_ids(&mut self, tokenizer: &Tokenizer) -> Result<Vec<String>> {
         let special = special_tokens(tokenizer, self)?;
         let mut notes = Vec::new();

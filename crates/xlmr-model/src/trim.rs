@@ -205,7 +205,7 @@ impl TrimmedVocabulary {
         let vocab_size = config["vocab_size"].as_i64().ok_or_else(|| {
             Error::config(&file, "vocab_size", "an integer", &config["vocab_size"])
         })?;
-        let former_pad = config["pad_token_id"].clone();
+        let old_pad_id = config["pad_token_id"].clone();
         let keys = config.as_object_mut().into_iter().flatten();
         for (key, id) in keys.filter(|(key, id)| key.ends_with("_token_id") && !id.is_null()) {
             let former = id.as_u64().and_then(|id| u32::try_from(id).ok());
@@ -222,14 +222,14 @@ impl TrimmedVocabulary {
         let is_roberta_type = |names: &Names| names.pad_positions && model_type == names.model_type;
         let is_roberta = NAMES.iter().any(is_roberta_type);
         // The default `pad_token_id` is 1.
-        let former_pad = if former_pad.is_null() { json!(1) } else { former_pad };
-        if is_roberta && former_pad != config["pad_token_id"] {
+        let old_pad_id = if old_pad_id.is_null() { json!(1) } else { old_pad_id };
+        if is_roberta && old_pad_id != config["pad_token_id"] {
             let expected = format!(
                 "{}, the id of the padding token after trimming, since this architecture counts \
                  position ids from it",
                 config["pad_token_id"]
             );
-            return Err(Error::config(&file, "pad_token_id", expected, &former_pad));
+            return Err(Error::config(&file, "pad_token_id", expected, &old_pad_id));
         }
         config["vocab_size"] = json!(self.len());
         write_json(&new_folder.join("config.json"), &config)?;

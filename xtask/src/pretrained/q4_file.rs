@@ -10,8 +10,8 @@
 //! | directory | i32 tensors; for each u16 length, name, u8 dtype, u32 weights, u64 offset, u64 bytes |
 //!
 //! A tensor of dtype 0 is float32. Dtype 1 has blocks of 32 weights: a float16 scale and 16 bytes,
-//! of which byte j has weight j in its low and weight j + 16 in its high four bits. A weight is
-//! (bits − 8) × scale.
+//! where byte j stores weight j in its low four bits and weight j + 16 in its high four bits. A
+//! weight is (bits − 8) × scale.
 use anyhow::{Context, Result, bail, ensure};
 use half::f16;
 use std::collections::HashMap;

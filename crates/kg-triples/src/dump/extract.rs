@@ -41,12 +41,12 @@ use crate::Error;
 /// [`KnowledgeGraph::read_dir`]: crate::KnowledgeGraph::read_dir
 ///
 /// # Errors
-/// [`Error::Config`] without a language or table, and for a duplicate language; [`Error::Io`] with the file, and with the position in the dump if a
-/// compressed dump is damaged, does not match its extension or has an unsupported compression;
-/// [`Error::Dump`] if the dump is N-Triples, an array has no end, no line is an entity, unusable
-/// lines exceed the limit or the number of entities, another process works on the folder, or the
-/// folder has an unfinished extract of another dump or with other options. An error before the
-/// final renames leaves existing tables unchanged.
+/// [`Error::Config`] without a language or table, and for a duplicate language; [`Error::Io`] with
+/// the file, and with the position in the dump if a compressed dump is damaged, does not match its
+/// extension or has an unsupported compression; [`Error::Dump`] if the dump is N-Triples, an array
+/// has no end, no line is an entity, unusable lines exceed the limit or the number of entities,
+/// another process works on the folder, or the folder has an unfinished extract of another dump or
+/// with other options. An error before the final renames leaves existing tables unchanged.
 ///
 /// ```
 /// use kg_triples::dump::{ExtractConfig, Progress, extract};

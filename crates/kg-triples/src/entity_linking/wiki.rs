@@ -19,7 +19,8 @@ pub struct Sitelinks {
 }
 
 impl Sitelinks {
-    /// Reads a TSV file with the header `id lang title`, also compressed. Several titles, such as redirects, may have one id.
+    /// Reads a TSV file with the header `id lang title`, also compressed. Several titles, such as
+    /// redirects, may have one id.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Header`]; [`Error::Row`] with file, line and column for a wrong

@@ -42,7 +42,8 @@ pub struct EntityLabels {
 
 impl EntityLabels {
     /// Reads the labels of entities in `languages` (all, if `None`) from a `labels.tsv` with the
-    /// header `id lang label kind` or `id lang label`, also compressed. Other labels are not held in memory.
+    /// header `id lang label kind` or `id lang label`, also compressed. Other labels are not held
+    /// in memory.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Header`]; [`Error::Row`] with file, line and column for a wrong

@@ -108,9 +108,8 @@ fn by_language(questions: &[QuestionScore]) -> Option<LanguageScores> {
 ///     format!(r#"{{"id": "{id}", "question": "?", "answers": {answers}}}"#)
 /// };
 /// let (english, finnish) = (qa("english-1-0"), qa("finnish-2-0"));
-/// let text = format!(
-///     r#"{{"data": [{{"paragraphs": [{{"context": "the house", "qas": [{english}, {finnish}]}}]}}]}}"#
-/// );
+/// let paragraph = format!(r#"{{"context": "the house", "qas": [{english}, {finnish}]}}"#);
+/// let text = format!(r#"{{"data": [{{"paragraphs": [{paragraph}]}}]}}"#);
 /// let dataset = Dataset::parse(&text, "tydi.json")?;
 /// let predictions = ["english-1-0", "finnish-2-0"].map(|id| (id.to_owned(), "house".to_owned()));
 /// let (all, languages) = score_by_language(&dataset, &Predictions(predictions.into()), None)?;

@@ -105,9 +105,9 @@ impl Dataset {
     ///
     /// Rows are a JSON array, the list `data` of an object (`run_qa`'s custom file), JSON lines, or
     /// with the feature `parquet` a file `*.parquet`. A row has `id` (text or an integer), `title`
-    /// (optional), `context`, `question` and `answers`. `answers` is an object of two lists of equal
-    /// length, `text` and `answer_start` (empty without an answer), or a list of objects with both
-    /// keys.
+    /// (optional), `context`, `question` and `answers`. `answers` is an object of two lists of
+    /// equal length, `text` and `answer_start` (empty without an answer), or a list of objects with
+    /// both keys.
     ///
     /// Equal contexts are stored once. Other keys are ignored; [`squad::File`] stores them.
     ///

@@ -269,7 +269,8 @@ fn the_token_is_sent_to_the_endpoint_only() {
             Some(WEIGHTS) => Reply { status: 302, body: b"moved".to_vec(), ..reply }
                 .with("X-Linked-Size", weights().len())
                 .with("Location", format!("{url}{}", request.path)),
-            // Redirects within the server keep the token, and their address is relative.
+            // Redirects within the server have a relative address; the client sends the token
+            // again.
             Some("config.json") if !request.path.starts_with("/cache") => Reply::new(307, "")
                 .with("X-Repo-Commit", COMMIT)
                 .with("Location", format!("/cache{}", request.path)),

@@ -79,7 +79,7 @@ fn joint_and_separate_reading_give_equal_answers() {
                 .push(Document { id: question.id.as_str().into(), text: question.context.clone() });
         }
     }
-    // There is no first pass, which would compare the documents.
+    // Without a first pass, documents are not compared with each other.
     let question = "Where is it?";
     let answer = |documents: Vec<Document>| {
         let mut found = Vec::new();

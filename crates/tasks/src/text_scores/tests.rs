@@ -214,7 +214,7 @@ fn markers_are_placed_where_they_are_most_probable() {
             assert!((score - expected.1).abs() < 1e-9, "{span:?}: {score} {expected:?}");
         }
     }
-    // With one opening: scores of spans at the best opening only.
+    // With `n_best = 1`, only spans that start at the best opening marker have scores.
     let best = placer.marker_scores(&tasks[0]).unwrap().unwrap();
     placer.n_best = 1;
     let with_one_start = placer.marker_scores(&tasks[0]).unwrap().unwrap();

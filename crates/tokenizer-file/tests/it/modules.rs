@@ -1,16 +1,16 @@
-//! The transformer's subfolder in a folder of sentence-transformers.
+//! Tests of the transformer subfolder in sentence-transformers model folders.
 use std::fs;
 
 use tokenizer_file::{Error, model_folder, read};
 
 use crate::folder::folder;
 
-const LIST: &str = r#"[{"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+const MODULES_JSON: &str = r#"[{"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
     {"path": "0_Transformer", "type": "sentence_transformers.models.Transformer"}]"#;
 
 #[test]
 fn the_list_of_modules_names_the_folder() {
-    let root = folder(&[("modules.json", LIST.as_bytes())]);
+    let root = folder(&[("modules.json", MODULES_JSON.as_bytes())]);
     let message = model_folder(root.path()).unwrap_err().to_string();
     assert!(message.contains("modules.json") && message.contains("copy the whole"), "{message}");
     let subfolder = root.path().join("0_Transformer");
@@ -22,8 +22,8 @@ fn the_list_of_modules_names_the_folder() {
 
 #[test]
 fn without_a_subfolder_the_folder_itself_is_used() {
-    let without_transformer = LIST.replace("models.Transformer", "models.BoW");
-    let same_folder = LIST.replace("0_Transformer", "");
+    let without_transformer = MODULES_JSON.replace("models.Transformer", "models.BoW");
+    let same_folder = MODULES_JSON.replace("0_Transformer", "");
     for list in [&*without_transformer, &same_folder, "[]"] {
         let root = folder(&[("modules.json", list.as_bytes())]);
         assert_eq!(model_folder(root.path()).unwrap(), root.path());

@@ -62,8 +62,8 @@ impl Relation {
     ///
     /// # Errors
     /// [`Error::Read`]; [`Error::Line`] naming a line that is not a relation or a duplicate, or
-    /// whose template lacks `[X]` or does not have exactly one `[Y]`; [`Error::Content`] if there is
-    /// no relation.
+    /// whose template lacks `[X]` or does not have exactly one `[Y]`; [`Error::Content`] if there
+    /// is no relation.
     pub fn read(path: impl AsRef<Path>) -> Result<Vec<Self>> {
         let path = path.as_ref();
         let expected = "a relation: {\"relation\": \"P19\", \"template\": \"[X] was born in [Y] .\", \"type\": \"N-1\"}";

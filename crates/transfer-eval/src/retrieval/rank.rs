@@ -33,8 +33,8 @@ pub struct RankConfig {
 /// the gold candidate is ranked last, so a model with constant scores has rank N, not 1.
 ///
 /// **Exact:** ranks equal the ranks of scores summed in float64, in order of the dimensions,
-/// independent of blocks, threads and processor. A float32 product is used if it differs from the gold score by
-/// more than the rounding error; otherwise the score is computed again in float64.
+/// independent of blocks, threads and processor. A float32 product is used if it differs from the
+/// gold score by more than the rounding error; otherwise the score is computed again in float64.
 ///
 /// ```
 /// use ndarray::array;

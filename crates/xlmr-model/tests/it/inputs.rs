@@ -5,8 +5,8 @@ use xlmr_model::{Error, Inputs, Model, position_ids};
 
 #[test]
 fn positions_count_tokens_and_stop_at_padding() {
-    // Computed by hand with pad = 1: tokens count from 2 in their row; padding has 1, also inside a
-    // row.
+    // Computed by hand with pad = 1: position ids of tokens start at 2 in each row; padding has
+    // position id 1, also between tokens.
     let ids = [0, 9, 9, 2, 1, 1, 0, 1, 9, 2, 1, 9];
     assert_eq!(position_ids(&ids, 6, 1), [2, 3, 4, 5, 1, 1, 2, 1, 3, 4, 1, 5]);
     assert_eq!(position_ids(&[5, 6, 0], 3, 0), [1, 2, 0]);

@@ -68,7 +68,7 @@ fn matrices_are_rounded_and_vectors_are_unchanged() {
     assert_eq!(program.read("small/tokenizer.json"), program.read("model/tokenizer.json"));
     let info = program.done("info --model small").out;
     assert!(info.contains(&format!("stored as I8     {matrices} tensors")), "{info}");
-    // After saving again, the weights are float32 and other programs open them.
+    // After saving again, the weights are float32, and other programs can load them.
     after.save(program.at("saved"), Head::MaskedLm).unwrap();
     let config: Value = serde_json::from_str(&program.read("saved/config.json")).unwrap();
     assert_eq!(config["quantization_config"], Value::Null);

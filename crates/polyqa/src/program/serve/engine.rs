@@ -17,7 +17,7 @@ pub struct Job {
     pub answers: usize,
     /// Closed when the request is abandoned.
     pub reply: oneshot::Sender<Result<Vec<Answers>>>,
-    /// The request's permits under the limits, released when it is answered.
+    /// Semaphore permits for the request and its windows, released after the request is answered.
     pub permits: [OwnedSemaphorePermit; 2],
 }
 

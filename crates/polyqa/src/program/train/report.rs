@@ -40,14 +40,14 @@ pub struct Scores {
     without_answer: usize,
     language: Language,
     /// Scores of the questions with gold answers; absent if there are none.
-    pub score: Option<Answered>,
+    pub score: Option<AnsweredScores>,
     /// Scores of all questions by SQuAD 2.0's rules, if some have no answer.
-    squad2: Option<WithNull>,
+    squad2: Option<Squad2Scores>,
 }
 
 /// F1 and exact match in percent, under MLQA's rules for the language and under SQuAD's.
 #[derive(Serialize)]
-pub struct Answered {
+pub struct AnsweredScores {
     pub questions: usize,
     pub f1: f64,
     pub exact_match: f64,
@@ -57,7 +57,7 @@ pub struct Answered {
 
 /// F1 and exact match in percent with the null threshold.
 #[derive(Serialize)]
-struct WithNull {
+struct Squad2Scores {
     f1: f64,
     exact_match: f64,
     f1_without_answer: f64,
@@ -74,7 +74,7 @@ impl Scores {
             false => {
                 let mlqa = score(&gold, &predictions, Normalization::Mlqa(dev.language))?;
                 let squad = score(&gold, &predictions, Normalization::SquadEn)?;
-                Some(Answered {
+                Some(AnsweredScores {
                     questions: mlqa.questions,
                     f1: mlqa.f1,
                     exact_match: mlqa.exact_match,
@@ -103,8 +103,8 @@ impl Scores {
     }
 }
 
-fn with_null(scored: &Squad2Score, null_threshold: f64) -> WithNull {
-    WithNull {
+fn with_null(scored: &Squad2Score, null_threshold: f64) -> Squad2Scores {
+    Squad2Scores {
         f1: scored.all.f1,
         exact_match: scored.all.exact,
         f1_without_answer: scored.no_answer.map_or(0.0, |part| part.f1),
