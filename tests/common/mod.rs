@@ -351,7 +351,7 @@ pub fn write_encoder(architecture: &str, folder: &Path) {
     let model = Model::new(&config, &[Head::MaskedLm, Head::Span], Device::Cpu, 1).unwrap();
     model.save(folder, Head::MaskedLm).unwrap();
     if tokenizer == "spm.model" {
-        std::fs::write(folder.join(tokenizer), testkit::deberta_pieces()).unwrap();
+        std::fs::write(folder.join(tokenizer), testkit::deberta_spm_model()).unwrap();
         return;
     }
     let tokenizer = root().join(format!("crates/testkit/fixtures/{tokenizer}.json"));

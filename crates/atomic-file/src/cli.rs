@@ -1,5 +1,7 @@
 //! Shared code of command-line programs: arguments, messages, exit codes and progress bars (feature
-//! `cli`). Bars and spinners are hidden if standard error is not a terminal.
+//! `cli`).
+//!
+//! Progress bars and spinners are hidden if standard error is not a terminal.
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -9,19 +11,19 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::{one_line, stdout_is_taken, take_notes};
+use crate::{one_line, stdout_is_reserved, take_notes};
 
-/// Parses the program's arguments. Invalid arguments print one `error:` line and return the exit
-/// code 2. `--help` and `--version` are printed and end the process.
+/// Parses the program's arguments; prints one `error:` line if they are invalid.
+///
+/// `--help` and `--version` print their text and end the process.
 ///
 /// # Errors
-/// The exit code.
+/// The exit code 2 for invalid arguments.
 pub fn parse<A: clap::Parser>() -> Result<A, ExitCode> {
-    A::try_parse().map_err(|error| unusable(&error))
+    A::try_parse().map_err(|error| report_clap_error(&error))
 }
 
-/// [`parse`] for a command that was modified after it was derived, with arguments from another
-/// source.
+/// Parses `arguments` like [`parse`], for a command that was modified after it was derived.
 ///
 /// # Errors
 /// The errors of [`parse`].
@@ -29,39 +31,39 @@ pub fn parse_command(
     command: clap::Command,
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<clap::ArgMatches, ExitCode> {
-    command.try_get_matches_from(arguments).map_err(|error| unusable(&error))
+    command.try_get_matches_from(arguments).map_err(|error| report_clap_error(&error))
 }
 
-fn unusable(error: &clap::Error) -> ExitCode {
+/// Prints the help, the version or an `error:` line.
+fn report_clap_error(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         error.exit();
     }
     end(Err(usage_error(&error.to_string())))
 }
 
-/// Prints the notes about files and, after a failure, one `error:` line; returns the exit code, 0
-/// or 2.
-pub fn end<E: Display>(done: Result<(), E>) -> ExitCode {
+/// Prints the notes about files and, for an error, one `error:` line; returns the exit code 0 or 2.
+pub fn end<E: Display>(result: Result<(), E>) -> ExitCode {
     for note in take_notes() {
-        say(&format!("note: {note}"));
+        print_stderr(&format!("note: {note}"));
     }
-    match done {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("error: {error}"));
+            print_stderr(&format!("error: {error}"));
             ExitCode::from(2)
         }
     }
 }
 
 /// Prints one line on standard error, with control characters escaped.
-pub fn say(line: &str) {
+pub fn print_stderr(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{}", one_line(line));
 }
 
-/// Returns standard output, or standard error if a file is written to standard output.
+/// Returns standard output, or standard error if standard output is used for a file.
 pub fn output() -> Box<dyn Write> {
-    match stdout_is_taken() {
+    match stdout_is_reserved() {
         false => Box::new(io::stdout().lock()),
         true => Box::new(io::stderr().lock()),
     }
@@ -83,15 +85,18 @@ pub fn print(text: &str) -> io::Result<()> {
 pub fn progress(length: usize, message: impl Into<Cow<'static, str>>) -> ProgressBar {
     // A `usize` fits into 64 bits.
     let bar = ProgressBar::new(length as u64).with_message(message);
-    styled(bar, "{msg} {wide_bar} {human_pos}/{human_len} {eta}")
+    with_template(bar, "{msg} {wide_bar} {human_pos}/{human_len} {eta}")
 }
 
-/// Creates a progress bar for the bytes of a file; without `length`, it shows only bytes and rate.
+/// Creates a progress bar for the bytes of a file. Without `length`, the bar shows only bytes and
+/// rate.
 pub fn byte_progress(length: Option<u64>) -> ProgressBar {
     let template = "{bar:30} {bytes} of {total_bytes}, {binary_bytes_per_sec}, {eta} left";
     match length {
-        Some(length) => styled(ProgressBar::new(length), template),
-        None => styled(ProgressBar::new_spinner(), "{spinner} {bytes}, {binary_bytes_per_sec}"),
+        Some(length) => with_template(ProgressBar::new(length), template),
+        None => {
+            with_template(ProgressBar::new_spinner(), "{spinner} {bytes}, {binary_bytes_per_sec}")
+        }
     }
 }
 
@@ -104,23 +109,23 @@ pub fn spinner(message: impl Into<Cow<'static, str>>) -> ProgressBar {
     bar
 }
 
-fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
+fn with_template(bar: ProgressBar, template: &str) -> ProgressBar {
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }
 }
 
-/// The message of `clap` as one line, without the prefix `error: ` and the usage, and with a hint
-/// to `--help`.
+/// Returns a message of `clap` as one line, without the prefix `error: ` and the usage, and with a
+/// hint to `--help`.
 fn usage_error(message: &str) -> String {
     let Some(message) = message.strip_prefix("error: ") else {
         return "no command is given; try '--help'".into();
     };
     let message = message.split("\n\nFor more information").next().unwrap_or_default();
     let message = message.split("\n\nUsage: ").next().unwrap_or_default();
-    let line = |part: &str| part.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    let message: Vec<String> = message.split("\n\n").map(line).collect();
+    let join_lines = |part: &str| part.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let message: Vec<String> = message.split("\n\n").map(join_lines).collect();
     format!("{}; try '--help'", message.join("; "))
 }
 
@@ -134,10 +139,10 @@ mod tests {
                        Usage: program --out <DIR>\n\nFor more information, try '--help'.\n";
         let line = "the following required arguments were not provided: --out <DIR>; try '--help'";
         assert_eq!(usage_error(message), line);
-        let tip = "error: unexpected argument '--ou'\n\n  tip: say '--out'\n\nUsage: program\n";
-        let line = "unexpected argument '--ou'; tip: say '--out'; try '--help'";
+        let tip = "error: unexpected argument '--ou'\n\n  tip: use '--out'\n\nUsage: program\n";
+        let line = "unexpected argument '--ou'; tip: use '--out'; try '--help'";
         assert_eq!(usage_error(tip), line);
-        // Without a subcommand it is the help.
+        // Without a subcommand, the message of `clap` is the help.
         let help = "What it does\n\nUsage: program <COMMAND>\n\nCommands:\n";
         assert_eq!(usage_error(help), "no command is given; try '--help'");
     }

@@ -4,17 +4,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// The files that were read; `None` before [`protect_inputs`].
+/// Absolute paths of the files that were read; `None` before [`protect_inputs`] is called.
 static INPUTS: Mutex<Option<Vec<PathBuf>>> = Mutex::new(None);
 
-/// Protects all files that this process reads through this crate from now on: creating or
-/// publishing an output with the path of an input fails. Intended for command-line programs.
+/// Protects all files that this process reads through this crate after the call.
+///
+/// Creating or publishing an output with the path of an input fails. Intended for command-line
+/// programs.
 pub fn protect_inputs() {
     INPUTS.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default();
 }
 
-/// Registers `path` as an input if [`protect_inputs`] was called. The functions of this crate do so
-/// themselves; call it for files that are read in another way.
+/// Registers `path` as an input if [`protect_inputs`] was called.
+///
+/// The readers of this crate call this function; call it for files that are read without them.
 pub fn remember_input(path: &Path) {
     let path = if path == Path::new("-") { Path::new("/dev/stdin") } else { path };
     // A relative path would refer to another file after a change of the working directory.
@@ -27,15 +30,16 @@ pub fn remember_input(path: &Path) {
     }
 }
 
-/// Returns the files that were read since [`protect_inputs`], as absolute paths; empty if it was
-/// not called.
+/// Returns the absolute paths of the files that were read since [`protect_inputs`] was called. The
+/// list is empty if it was not called.
 pub fn inputs() -> Vec<PathBuf> {
     let inputs = INPUTS.lock().unwrap_or_else(PoisonError::into_inner);
     inputs.clone().unwrap_or_default()
 }
 
-/// Checks that `path` is not a protected input. Programs can call it before long computations;
-/// every writer of this crate checks again.
+/// Checks that `path` is not a protected input.
+///
+/// Writers of this crate do this check as well; programs can do it before long computations.
 ///
 /// # Errors
 /// [`io::ErrorKind::InvalidInput`] for an input.
@@ -44,25 +48,25 @@ pub fn check_output(path: &Path) -> io::Result<()> {
     match inputs.iter().flatten().find(|input| same_file(input, path)) {
         None => Ok(()),
         Some(_) => {
-            let reason = "it is one of the inputs and would be lost; give another name";
+            let reason = "it is one of the inputs and would be overwritten; choose another path";
             Err(io::Error::new(io::ErrorKind::InvalidInput, reason))
         }
     }
 }
 
-/// Whether both paths refer to the same existing regular file.
-fn same_file(one: &Path, other: &Path) -> bool {
-    let (Ok(data), Ok(others)) = (fs::metadata(one), fs::metadata(other)) else { return false };
-    if !data.is_file() || !others.is_file() {
+/// Returns whether both paths refer to the same existing regular file.
+fn same_file(a: &Path, b: &Path) -> bool {
+    let (Ok(data_a), Ok(data_b)) = (fs::metadata(a), fs::metadata(b)) else { return false };
+    if !data_a.is_file() || !data_b.is_file() {
         return false;
     }
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
-        (data.dev(), data.ino()) == (others.dev(), others.ino())
+        (data_a.dev(), data_a.ino()) == (data_b.dev(), data_b.ino())
     }
     #[cfg(not(unix))]
     {
-        matches!((one.canonicalize(), other.canonicalize()), (Ok(a), Ok(b)) if a == b)
+        matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
     }
 }

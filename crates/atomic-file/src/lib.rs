@@ -2,13 +2,13 @@
 
 #[cfg(feature = "cli")]
 pub mod cli;
+mod file_set;
 mod inputs;
 mod lock;
 mod notes;
 mod read;
 mod target;
 mod temporary;
-mod together;
 
 use std::fs::File;
 use std::io::{self, BufWriter, Stdout, Write};
@@ -19,6 +19,7 @@ use tempfile::TempPath;
 
 use crate::target::Target;
 
+pub use file_set::{FileSet, PublishError, publish_all};
 pub use inputs::{check_output, inputs, protect_inputs, remember_input};
 pub use lock::FileLock;
 pub use notes::{lines, note_missing_newline, one_line, take_notes};
@@ -27,27 +28,26 @@ pub use read::{
     read_to_string_limited, read_to_string_with_mark,
 };
 pub use temporary::{is_temporary, sync_folder_of};
-pub use together::{FileSet, PublishError, publish_all};
 
-/// Whether a file was written to standard output.
-static STDOUT_TAKEN: AtomicBool = AtomicBool::new(false);
+/// Whether an [`AtomicFile`] was created for standard output.
+static STDOUT_RESERVED: AtomicBool = AtomicBool::new(false);
 
-/// Whether a file was or is being written to standard output. A program then prints everything else
-/// to standard error.
+/// Returns whether an [`AtomicFile`] was created for standard output. Programs then print all other
+/// text to standard error.
 #[cfg(feature = "cli")]
-pub(crate) fn stdout_is_taken() -> bool {
-    STDOUT_TAKEN.load(Ordering::Relaxed)
+pub(crate) fn stdout_is_reserved() -> bool {
+    STDOUT_RESERVED.load(Ordering::Relaxed)
 }
 
-/// A buffered file under a temporary name next to its target. It is removed if it is dropped before
-/// it is published.
+/// A buffered file with a temporary name in the folder of its target. The file is removed if it is
+/// dropped before it is published.
 #[derive(Debug)]
 pub struct AtomicFile {
     sink: Sink,
     path: PathBuf,
 }
 
-/// Destination of the bytes.
+/// Destination of written bytes.
 #[derive(Debug)]
 enum Sink {
     File { buffer: BufWriter<File>, temporary: TempPath, target: PathBuf },
@@ -55,30 +55,35 @@ enum Sink {
     Stdout(BufWriter<Stdout>),
 }
 
-const BUFFER: usize = 1 << 16;
+const BUFFER_BYTES: usize = 1 << 16;
 
 impl AtomicFile {
-    /// Creates a temporary file that [`AtomicFile::finish`] renames to `path`. Pipes and devices
-    /// are opened and written directly; `-` is standard output.
+    /// Creates a temporary file that [`AtomicFile::finish`] renames to `path`.
+    ///
+    /// Pipes and devices are opened and written directly; `-` is standard output.
     ///
     /// # Errors
-    /// If `path` is a folder, has no file name or is an input protected by [`protect_inputs`], or
-    /// if no file can be created in its folder.
+    /// If `path` is a folder, has no file name, is an input protected by [`protect_inputs`], or its
+    /// folder does not allow new files.
     pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
-        let sink = match Target::of(path)? {
+        let sink = match Target::resolve(path)? {
             Target::File(target) => {
                 check_output(&target)?;
                 let (file, temporary) = temporary::create_next_to(&target)?;
-                Sink::File { buffer: BufWriter::with_capacity(BUFFER, file), temporary, target }
+                Sink::File {
+                    buffer: BufWriter::with_capacity(BUFFER_BYTES, file),
+                    temporary,
+                    target,
+                }
             }
             Target::Stream => {
                 let file = File::options().append(true).open(path)?;
-                Sink::Stream(BufWriter::with_capacity(BUFFER, file))
+                Sink::Stream(BufWriter::with_capacity(BUFFER_BYTES, file))
             }
             Target::Stdout => {
-                STDOUT_TAKEN.store(true, Ordering::Relaxed);
-                Sink::Stdout(BufWriter::with_capacity(BUFFER, io::stdout()))
+                STDOUT_RESERVED.store(true, Ordering::Relaxed);
+                Sink::Stdout(BufWriter::with_capacity(BUFFER_BYTES, io::stdout()))
             }
         };
         Ok(Self { sink, path: path.to_owned() })
@@ -89,13 +94,13 @@ impl AtomicFile {
         &self.path
     }
 
-    /// Flushes and syncs the file to disk, still under its temporary name.
+    /// Flushes and syncs the file to disk without renaming it.
     ///
     /// # Errors
-    /// If that fails, for example because the disk is full.
+    /// If the file cannot be written, for example because the disk is full.
     pub fn sync(self) -> io::Result<Synced> {
         let Self { sink, path } = self;
-        let renaming = match sink {
+        let rename = match sink {
             Sink::File { buffer, temporary, target } => {
                 buffer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
                 Some((temporary, target))
@@ -103,13 +108,13 @@ impl AtomicFile {
             Sink::Stream(mut stream) => stream.flush().map(|()| None)?,
             Sink::Stdout(mut stdout) => stdout.flush().map(|()| None)?,
         };
-        Ok(Synced { renaming, path })
+        Ok(Synced { rename, path })
     }
 
     /// Syncs the file to disk and renames it to its target, replacing an existing file.
     ///
     /// # Errors
-    /// If that fails; `path` is unchanged then.
+    /// If the file cannot be written or renamed; the target is unchanged then.
     pub fn finish(self) -> io::Result<()> {
         self.sync()?.publish()
     }
@@ -131,12 +136,13 @@ impl Write for AtomicFile {
     }
 }
 
-/// A complete file under its temporary name, so that several files can be published together. It is
-/// removed if it is dropped before it is published.
+/// A complete, synced file that still has its temporary name, so that several files can be
+/// published together. The file is removed if it is dropped before it is published.
 #[derive(Debug)]
 pub struct Synced {
-    /// The temporary file and its target, with links resolved; `None` for a pipe or a device.
-    renaming: Option<(TempPath, PathBuf)>,
+    /// The temporary file and its target, with links resolved; `None` for a pipe, a device or
+    /// standard output.
+    rename: Option<(TempPath, PathBuf)>,
     path: PathBuf,
 }
 
@@ -148,7 +154,7 @@ impl Synced {
 
     /// Checks in advance whether the file can be renamed to its target.
     fn check(&self) -> io::Result<()> {
-        match &self.renaming {
+        match &self.rename {
             Some((_, target)) if target.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
             Some((_, target)) => check_output(target),
             None => Ok(()),
@@ -158,11 +164,11 @@ impl Synced {
     /// Renames the file to its target, replacing an existing file, and syncs the folder.
     ///
     /// # Errors
-    /// If the file cannot be renamed; `path` is unchanged then. If syncing the folder fails, the
-    /// file has already been renamed.
+    /// If the file cannot be renamed; the target is unchanged then. If syncing the folder fails,
+    /// the file has already been renamed.
     pub fn publish(self) -> io::Result<()> {
         self.check()?;
-        let Some((temporary, target)) = self.renaming else { return Ok(()) };
+        let Some((temporary, target)) = self.rename else { return Ok(()) };
         temporary.persist(&target).map_err(|error| error.error)?;
         temporary::sync_folder_of(&target)
     }

@@ -1,10 +1,11 @@
+//! File locks.
 use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind};
 
 /// A lock against other processes that lock the same file. It is released when it is dropped.
 ///
-/// Closing a file is not enough to release a lock: a child process that was forked before shares
-/// the open file until it executes its program.
+/// Closing the file is not enough to release the lock: a forked child process shares the open file
+/// until it executes its program.
 #[derive(Debug)]
 pub struct FileLock(File);
 
@@ -19,7 +20,8 @@ impl FileLock {
         match file.try_lock() {
             Ok(()) => Ok(Some(Self(file))),
             Err(TryLockError::WouldBlock) => Err(ErrorKind::WouldBlock.into()),
-            // The error for a missing lock service has no kind.
+            // A missing lock service has no error kind of its own, so every other error means that
+            // locks are not supported.
             Err(TryLockError::Error(_)) => Ok(None),
         }
     }

@@ -5,8 +5,10 @@ use std::sync::{Mutex, PoisonError};
 
 static NOTES: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
-/// Removes and returns the notes about files whose last line has no line end, one per file; such
-/// files may be truncated. Readers of this crate record notes, and programs print them.
+/// Removes and returns the recorded notes: one for each file whose last line has no line end, which
+/// may mean that the file is truncated.
+///
+/// Readers of this crate record notes, and programs print them.
 pub fn take_notes() -> Vec<String> {
     std::mem::take(&mut NOTES.lock().unwrap_or_else(PoisonError::into_inner))
 }
@@ -16,10 +18,7 @@ pub fn note_missing_newline(path: &Path, bytes: &[u8]) {
     if bytes.last().is_none_or(|&last| last == b'\n') {
         return;
     }
-    let note = format!(
-        "{}: the last line has no line end; if the file was cut, that line is wrong",
-        path.display()
-    );
+    let note = format!("{}: the last line has no line end; it may be truncated", path.display());
     let mut notes = NOTES.lock().unwrap_or_else(PoisonError::into_inner);
     // Limits memory in long-running programs that never print notes.
     if notes.len() < 100 && !notes.contains(&note) {
@@ -27,42 +26,48 @@ pub fn note_missing_newline(path: &Path, bytes: &[u8]) {
     }
 }
 
-/// Returns a text as one line that is safe to print on a terminal: line ends, other control
-/// characters and bidirectional controls are escaped as in Rust.
+/// Returns `text` as one line that is safe to print on a terminal.
+///
+/// Line ends, other control characters and bidirectional controls are escaped as in Rust.
 ///
 /// ```
 /// assert_eq!(atomic_file::one_line("id `a\nb\u{1b}[2J`"), r"id `a\nb\u{1b}[2J`");
 /// assert_eq!(atomic_file::one_line("मानक हिन्दी"), "मानक हिन्दी");
 /// ```
 pub fn one_line(text: &str) -> Cow<'_, str> {
-    escaped(text, &[], |c| match c {
+    escape_controls(text, &[], |c| match c {
         '\n' | '\r' | '\t' => c.escape_default().collect(),
         _ => c.escape_unicode().collect(),
     })
 }
 
-/// Returns a text of several lines that is safe to print on a terminal. Line ends and tabs stay;
-/// other control characters are escaped as in JSON, so that JSON stays valid.
+/// Returns `text` in a form that is safe to print on a terminal, with its line ends and tabs.
+///
+/// Other control characters are escaped as in JSON, so that JSON stays valid.
 ///
 /// ```
 /// assert_eq!(atomic_file::lines("| a |\n| \u{1b}[31m |\n"), "| a |\n| \\u001b[31m |\n");
 /// ```
 pub fn lines(text: &str) -> Cow<'_, str> {
-    escaped(text, &['\n', '\t'], |c| format!("\\u{:04x}", u32::from(c)))
+    escape_controls(text, &['\n', '\t'], |c| format!("\\u{:04x}", u32::from(c)))
 }
 
-/// Escapes control characters, except those in `allowed`.
-fn escaped<'a>(text: &'a str, allowed: &[char], escape: impl Fn(char) -> String) -> Cow<'a, str> {
-    let harmful = |c: char| {
+/// Escapes control characters that are not in `allowed`.
+fn escape_controls<'a>(
+    text: &'a str,
+    allowed: &[char],
+    escape: impl Fn(char) -> String,
+) -> Cow<'a, str> {
+    let is_unsafe = |c: char| {
         !allowed.contains(&c) && c.is_control()
             || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
     };
-    if !text.contains(harmful) {
+    if !text.contains(is_unsafe) {
         return Cow::Borrowed(text);
     }
     let mut output = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        match harmful(c) {
+        match is_unsafe(c) {
             true => output.push_str(&escape(c)),
             false => output.push(c),
         }

@@ -1,5 +1,5 @@
-//! Reading of text files: plain or gzip-compressed, with or without a byte order mark, from a file,
-//! a pipe or standard input.
+//! Reading of text files, a pipe or standard input: plain or gzip-compressed, with or without a
+//! byte order mark.
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Chain, Cursor, ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -8,22 +8,22 @@ use flate2::read::MultiGzDecoder;
 
 use crate::{note_missing_newline, remember_input};
 
-const GZIP: &[u8] = &[0x1f, 0x8b];
+const GZIP_SIGNATURE: &[u8] = &[0x1f, 0x8b];
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-const BUFFER: usize = 1 << 16;
+const BUFFER_BYTES: usize = 1 << 16;
 
 type Source = Box<dyn Read + Send>;
 
 /// A reader of the decompressed contents of a text file.
 pub struct TextReader {
     inner: BufReader<Chain<Cursor<Vec<u8>>, Source>>,
-    packed: bool,
+    compressed: bool,
 }
 
 /// A source whose first read returns an error.
-struct Failed(Option<io::Error>);
+struct FailedSource(Option<io::Error>);
 
-impl Read for Failed {
+impl Read for FailedSource {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         self.0.take().map_or(Ok(0), Err)
     }
@@ -33,7 +33,7 @@ impl Read for Failed {
 /// mark; `-` is standard input.
 ///
 /// # Errors
-/// If it cannot be opened or read.
+/// If the file cannot be opened or read.
 pub fn open(path: impl AsRef<Path>) -> io::Result<TextReader> {
     open_with(path.as_ref(), false)
 }
@@ -44,39 +44,40 @@ fn open_with(path: &Path, keep_mark: bool) -> io::Result<TextReader> {
         false => Box::new(File::open(path)?),
     };
     remember_input(path);
-    let (head, source) = peek(source, GZIP.len())?;
+    let (head, source) = peek(source, GZIP_SIGNATURE.len())?;
     // A `.gz` file that is too short for the signature is truncated, so it is also read as gzip.
-    let named = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
-    let packed = head == GZIP || named && head.len() < GZIP.len();
-    let whole = Cursor::new(head).chain(source);
-    let source: Source = match packed {
-        true => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, whole))),
-        false => Box::new(whole),
+    let has_gzip_name =
+        path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
+    let compressed = head == GZIP_SIGNATURE || has_gzip_name && head.len() < GZIP_SIGNATURE.len();
+    let source = Cursor::new(head).chain(source);
+    let source: Source = match compressed {
+        true => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER_BYTES, source))),
+        false => Box::new(source),
     };
     let (mut head, source) = match peek(source, BYTE_ORDER_MARK.len()) {
         Ok(peeked) => peeked,
         // The first read returns this error, as it does for later errors.
-        Err(error) => (Vec::new(), Box::new(Failed(Some(error))) as Source),
+        Err(error) => (Vec::new(), Box::new(FailedSource(Some(error))) as Source),
     };
     if head == BYTE_ORDER_MARK && !keep_mark {
         head.clear();
     }
-    let inner = BufReader::with_capacity(BUFFER, Cursor::new(head).chain(source));
-    Ok(TextReader { inner, packed })
+    let inner = BufReader::with_capacity(BUFFER_BYTES, Cursor::new(head).chain(source));
+    Ok(TextReader { inner, compressed })
 }
 
-/// Reads the first bytes, at most `length`.
+/// Reads up to `length` bytes from the start of `source`.
 fn peek(mut source: Source, length: usize) -> io::Result<(Vec<u8>, Source)> {
     let mut head = Vec::with_capacity(length);
-    source.by_ref().take(length as u64).read_to_end(&mut head).map_err(early_end)?;
+    source.by_ref().take(length as u64).read_to_end(&mut head).map_err(explain_truncation)?;
     Ok((head, source))
 }
 
-/// Explains an early end of compressed data.
-fn early_end(error: io::Error) -> io::Error {
+/// Adds an explanation to the error for truncated gzip data.
+fn explain_truncation(error: io::Error) -> io::Error {
     match error.kind() {
         ErrorKind::UnexpectedEof => {
-            let reason = "the gzip data end early; the file is incomplete, make or copy it again";
+            let reason = "the gzip data is truncated; create or copy the file again";
             io::Error::new(ErrorKind::UnexpectedEof, reason)
         }
         _ => error,
@@ -85,20 +86,20 @@ fn early_end(error: io::Error) -> io::Error {
 
 impl TextReader {
     /// Returns whether the file is compressed.
-    pub fn is_packed(&self) -> bool {
-        self.packed
+    pub fn is_compressed(&self) -> bool {
+        self.compressed
     }
 }
 
 impl Read for TextReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.inner.read(buffer).map_err(early_end)
+        self.inner.read(buffer).map_err(explain_truncation)
     }
 }
 
 impl BufRead for TextReader {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.inner.fill_buf().map_err(early_end)
+        self.inner.fill_buf().map_err(explain_truncation)
     }
 
     fn consume(&mut self, amount: usize) {
@@ -106,12 +107,13 @@ impl BufRead for TextReader {
     }
 }
 
-/// Maximum uncompressed size in bytes of a file for [`read`] and [`read_to_string`]: more than any
-/// dataset of questions, and less than the memory of a machine. Larger files can be read with
-/// [`Lines`].
+/// Maximum uncompressed size in bytes of a file for [`read`] and [`read_to_string`]. [`Lines`]
+/// reads larger files.
+///
+/// The limit is larger than any dataset of questions and smaller than the memory of most machines.
 pub const MAX_FILE_BYTES: u64 = 4 << 30;
 
-/// Reads the whole contents of a text file, decoded like [`open`].
+/// Reads the whole contents of a text file, decompressed as by [`open`].
 ///
 /// # Errors
 /// The errors of [`open`]; if the file cannot be read to its end; [`ErrorKind::FileTooLarge`] for a
@@ -120,7 +122,7 @@ pub fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
     read_limited(path, MAX_FILE_BYTES)
 }
 
-/// [`read`] with a limit of `limit` uncompressed bytes. Reading stops at the limit.
+/// Reads a file like [`read`], with a limit of `limit` uncompressed bytes.
 ///
 /// # Errors
 /// The errors of [`read`].
@@ -152,8 +154,8 @@ fn too_long(limit: u64) -> io::Error {
         _ => format!("{limit} bytes"),
     };
     let reason = format!(
-        "it holds more than {limit}, unpacked, the most that is read at once of such a file; give \
-         the right file, or a part of it"
+        "it holds more than {limit} of uncompressed data, the maximum for such a file; give another \
+         file, or split it"
     );
     io::Error::new(ErrorKind::FileTooLarge, reason)
 }
@@ -171,29 +173,29 @@ pub fn read_to_string(path: impl AsRef<Path>) -> io::Result<String> {
 /// # Errors
 /// The errors of [`read_to_string`].
 pub fn read_to_string_limited(path: impl AsRef<Path>, limit: u64) -> io::Result<String> {
-    as_utf8(read_limited(path, limit)?)
+    into_utf8(read_limited(path, limit)?)
 }
 
-/// [`read_to_string_limited`] with the byte order mark retained, for offsets from the start of the
-/// file.
+/// Reads a file like [`read_to_string_limited`], but retains a byte order mark, for offsets from
+/// the start of the file.
 ///
 /// # Errors
 /// The errors of [`read_to_string`].
 pub fn read_to_string_with_mark(path: impl AsRef<Path>, limit: u64) -> io::Result<String> {
-    as_utf8(read_with(path.as_ref(), limit, true)?)
+    into_utf8(read_with(path.as_ref(), limit, true)?)
 }
 
-fn as_utf8(bytes: Vec<u8>) -> io::Result<String> {
+fn into_utf8(bytes: Vec<u8>) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
         let before = error.as_bytes().get(..valid).unwrap_or_default();
         let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
-        let reason = format!("line {line} is not UTF-8; convert the file first");
+        let reason = format!("line {line} is not UTF-8; convert the file to UTF-8");
         io::Error::new(ErrorKind::InvalidData, reason)
     })
 }
 
-/// Reads a text file line by line, with line numbers.
+/// A reader of the lines of a text file, with line numbers.
 pub struct Lines {
     reader: TextReader,
     note_missing_newline: bool,
@@ -223,7 +225,7 @@ impl Lines {
     /// Moves to the next line; returns `false` at the end.
     ///
     /// # Errors
-    /// If the file cannot be read; [`ErrorKind::UnexpectedEof`] if gzip data end early.
+    /// If the file cannot be read; [`ErrorKind::UnexpectedEof`] if gzip data is truncated.
     pub fn advance(&mut self) -> io::Result<bool> {
         self.line.clear();
         if self.reader.read_until(b'\n', &mut self.line)? == 0 {
@@ -239,7 +241,7 @@ impl Lines {
         Ok(true)
     }
 
-    /// Returns the line without its line end (`\n` or `\r\n`).
+    /// Returns the current line without its line end (`\n` or `\r\n`).
     pub fn bytes(&self) -> &[u8] {
         &self.line
     }
@@ -249,13 +251,13 @@ impl Lines {
         &self.path
     }
 
-    /// Returns the number of the line, from 1; 0 before the first line.
+    /// Returns the number of the current line, from 1; 0 before the first line.
     pub fn number(&self) -> u64 {
         self.number
     }
 
     /// Returns whether the file is compressed.
-    pub fn is_packed(&self) -> bool {
-        self.reader.is_packed()
+    pub fn is_compressed(&self) -> bool {
+        self.reader.is_compressed()
     }
 }

@@ -3,10 +3,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Maximum number of symbolic links to follow; more are probably a cycle.
+/// Maximum number of symbolic links to follow; a longer chain is probably a cycle.
 const MAX_LINKS: usize = 40;
 
-/// Destination of an output path.
+/// A resolved output path.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// The resolved path of a regular file or folder, or of a file that does not exist yet.
@@ -19,14 +19,14 @@ pub(crate) enum Target {
 
 impl Target {
     /// Resolves `path`, following symbolic links.
-    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+    pub(crate) fn resolve(path: &Path) -> io::Result<Self> {
         if path == Path::new("-") {
             return Ok(Self::Stdout);
         }
         let mut target = path.to_owned();
         for _ in 0..MAX_LINKS {
-            // A link in `/proc` to an open file contains its path, which may now be another file,
-            // so descriptors are handled first.
+            // A link in `/proc` to an open file contains a path that may refer to another file by
+            // now, so file descriptors are handled before links.
             match descriptor(&target) {
                 Some("1") => return Ok(Self::Stdout),
                 Some(_) => return Ok(Self::Stream),
@@ -35,24 +35,25 @@ impl Target {
             match fs::symlink_metadata(&target) {
                 Ok(data) if data.is_symlink() => {
                     let next = fs::read_link(&target)?;
-                    target = target.parent().map_or_else(|| next.clone(), |at| at.join(&next));
+                    target =
+                        target.parent().map_or_else(|| next.clone(), |folder| folder.join(&next));
                 }
                 Ok(data) if !data.is_file() && !data.is_dir() => return Ok(Self::Stream),
                 _ => return Ok(Self::File(target)),
             }
         }
-        Err(io::Error::other("too many symbolic links, perhaps in a circle"))
+        Err(io::Error::other("too many symbolic links, probably a cycle"))
     }
 }
 
-/// The number of the file descriptor of this process that `path` refers to.
+/// Returns the number of the file descriptor of this process that `path` refers to.
 fn descriptor(path: &Path) -> Option<&str> {
     let text = path.to_str()?;
-    let process = format!("/proc/{}/fd/", std::process::id());
+    let process_folder = format!("/proc/{}/fd/", std::process::id());
     match text {
         "/dev/stdout" => Some("1"),
         "/dev/stderr" => Some("2"),
-        _ => ["/dev/fd/", "/proc/self/fd/", "/proc/thread-self/fd/", process.as_str()]
+        _ => ["/dev/fd/", "/proc/self/fd/", "/proc/thread-self/fd/", process_folder.as_str()]
             .iter()
             .find_map(|folder| text.strip_prefix(folder)),
     }

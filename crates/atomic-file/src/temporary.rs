@@ -1,4 +1,4 @@
-//! Temporary files and their folders.
+//! Temporary files in the folder of their target.
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
@@ -10,41 +10,46 @@ const PREFIX: &str = ".writing-";
 /// Number of random letters and digits after the prefix.
 const RANDOM_CHARS: usize = 6;
 
-/// Returns whether this is the name of a temporary file of this crate: `.writing-` and six letters
-/// or digits. A killed process leaves such files in the folders of its targets.
+/// Returns whether `name` is the name of a temporary file of this crate: `.writing-` and six
+/// letters or digits.
+///
+/// A killed process leaves such files in the folders of its targets.
 pub fn is_temporary(name: &OsStr) -> bool {
-    let random = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
-    random.is_some_and(|random| {
-        random.len() == RANDOM_CHARS && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    let suffix = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+    suffix.is_some_and(|suffix| {
+        suffix.len() == RANDOM_CHARS && suffix.bytes().all(|byte| byte.is_ascii_alphanumeric())
     })
 }
 
-/// Creates an empty temporary file in the folder of `path`, with the mode of any new file.
+/// Creates an empty temporary file in the folder of `path`, with the default mode of new files.
 pub(crate) fn create_next_to(path: &Path) -> io::Result<(File, TempPath)> {
     if path.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
     if path.file_name().is_none() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path has no file name"));
     }
     let folder = folder_of(path);
-    let refuse = |source: io::Error| {
-        let reason = format!("no file can be made in the folder {}: {source}", folder.display());
+    let folder_error = |source: io::Error| {
+        let reason = format!("cannot create a file in the folder {}: {source}", folder.display());
         io::Error::new(source.kind(), reason)
     };
-    // Checked first, because the error below would name the temporary file.
-    if !fs::metadata(folder).map_err(refuse)?.is_dir() {
-        return Err(refuse(io::ErrorKind::NotADirectory.into()));
+    // Without this check, the error of `tempfile_in` would name the temporary file.
+    if !fs::metadata(folder).map_err(folder_error)?.is_dir() {
+        return Err(folder_error(io::ErrorKind::NotADirectory.into()));
     }
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        // The umask applies; temporary files would be private by default.
+        // The umask applies to this mode. By default, temporary files would be private.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    let file =
-        builder.prefix(PREFIX).rand_bytes(RANDOM_CHARS).tempfile_in(folder).map_err(refuse)?;
+    let file = builder
+        .prefix(PREFIX)
+        .rand_bytes(RANDOM_CHARS)
+        .tempfile_in(folder)
+        .map_err(folder_error)?;
     Ok(file.into_parts())
 }
 
@@ -55,7 +60,9 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Syncs the folder of `path` to disk, if the file system supports it, so that renames are durable.
+/// Syncs the folder of `path` to disk, so that renames are durable.
+///
+/// On file systems that do not support it, the function does nothing.
 ///
 /// # Errors
 /// If syncing fails.
@@ -67,7 +74,7 @@ pub fn sync_folder_of(path: &Path) -> io::Result<()> {
         Err(error) if matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported) => {
             Ok(())
         }
-        outcome => outcome,
+        result => result,
     }
 }
 

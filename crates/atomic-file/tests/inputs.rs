@@ -1,5 +1,5 @@
-//! An input that is protected is not written over; a test program of its own, since the protection
-//! is the process's.
+//! Protected inputs are not overwritten. This is a separate test program, because the protection
+//! applies to the whole process.
 #![allow(clippy::unwrap_used)] // helpers of tests
 use std::fs;
 use std::io::{ErrorKind, Write};
@@ -8,39 +8,39 @@ use atomic_file::{AtomicFile, check_output, protect_inputs, read, remember_input
 use tempfile::tempdir;
 
 #[test]
-fn an_input_is_not_written_over() {
+fn a_protected_input_is_not_overwritten() {
     let folder = tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    fs::write(at("input"), "precious").unwrap();
-    read(at("input")).unwrap();
-    write(at("input"), "precious").unwrap(); // a library alone may
+    let path_of = |name: &str| folder.path().join(name);
+    fs::write(path_of("input"), "precious").unwrap();
+    read(path_of("input")).unwrap();
+    // Without `protect_inputs`, inputs can be overwritten.
+    write(path_of("input"), "precious").unwrap();
     protect_inputs();
-    write(at("other"), "x").unwrap();
-    let started = AtomicFile::create(at("input")).unwrap();
-    read(at("input")).unwrap();
+    write(path_of("other"), "x").unwrap();
+    let mut output = AtomicFile::create(path_of("input")).unwrap();
+    read(path_of("input")).unwrap();
     #[cfg(unix)]
     {
-        std::os::unix::fs::symlink("input", at("link")).unwrap();
-        fs::hard_link(at("input"), at("same")).unwrap();
-        assert!(check_output(&at("same")).is_err());
-        assert!(write(at("link"), "lost").is_err());
+        std::os::unix::fs::symlink("input", path_of("link")).unwrap();
+        fs::hard_link(path_of("input"), path_of("same")).unwrap();
+        assert!(check_output(&path_of("same")).is_err());
+        assert!(write(path_of("link"), "lost").is_err());
     }
-    let dotted = folder.path().join(".").join("input");
-    for path in [at("input"), dotted] {
+    let path_with_dot = folder.path().join(".").join("input");
+    for path in [path_of("input"), path_with_dot] {
         let error = write(&path, "lost").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains("one of the inputs"), "{error}");
     }
-    // An output that was created before the input was read.
-    let mut started = started;
-    started.write_all(b"lost").unwrap();
-    assert!(started.finish().is_err());
-    assert_eq!(fs::read_to_string(at("input")).unwrap(), "precious");
+    // This output was created before the input was read.
+    output.write_all(b"lost").unwrap();
+    assert!(output.finish().is_err());
+    assert_eq!(fs::read_to_string(path_of("input")).unwrap(), "precious");
 
-    check_output(&at("other")).unwrap();
-    remember_input(&at("other"));
-    assert!(check_output(&at("other")).is_err());
-    // Gone, and another file of that name may come.
-    fs::remove_file(at("other")).unwrap();
-    write(at("other"), "new").unwrap();
+    check_output(&path_of("other")).unwrap();
+    remember_input(&path_of("other"));
+    assert!(check_output(&path_of("other")).is_err());
+    // A removed input is no longer protected.
+    fs::remove_file(path_of("other")).unwrap();
+    write(path_of("other"), "new").unwrap();
 }

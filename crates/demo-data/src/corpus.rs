@@ -1,4 +1,4 @@
-//! Real text in seven languages, from the files of `data/`.
+//! Training text in seven languages, from the files in `data/`.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use kg_triples::jsonl::JsonlReader;
 use mlqa_eval::{Dataset, Question};
 use serde_json::Value;
 
-use crate::stand_in::{Files, StandIn};
+use crate::generator::{Files, Generator};
 
 /// The seven languages of MLQA.
 const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
@@ -16,7 +16,7 @@ const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
 /// Articles at the end of XQuAD's files that are excluded from training text, for evaluation.
 const HELD_OUT_ARTICLES: usize = 12;
 
-/// Sources of the text.
+/// Options of `demo-data text`: the sources of the text.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CorpusConfig {
     /// Folder with entities.<lang>.jsonl.gz (Wikipedia extracts)
@@ -31,20 +31,20 @@ pub struct CorpusConfig {
     /// Number of copies of each paragraph of --paragraphs
     #[arg(long, default_value_t = 1)]
     pub paragraph_copies: u16,
-    /// Lines of extracts of at most this many code points are skipped
-    #[arg(long, default_value_t = 40)]
-    pub shortest_extract: usize,
+    /// Skip lines of extracts with at most this many code points
+    #[arg(long = "shortest-extract", default_value_t = 40)]
+    pub max_skipped_chars: usize,
 }
 
-impl StandIn for CorpusConfig {
+impl Generator for CorpusConfig {
     const COMMAND: &'static str = "demo-data text";
 
     fn seed(&self) -> Option<u64> {
         None
     }
 
-    /// Writes `<lang>.json`: a list of paragraphs.
-    fn make(&self) -> Result<(Files, Value)> {
+    /// Returns `<lang>.json` for each language: a list of paragraphs.
+    fn generate(&self) -> Result<(Files, Value)> {
         let mut files = Files::new();
         let mut counts = BTreeMap::new();
         for (language, paragraphs) in self.read()? {
@@ -68,42 +68,43 @@ impl CorpusConfig {
         LANGUAGES.into_iter().map(texts).collect()
     }
 
-    /// The paragraphs of a language.
+    /// Returns the paragraphs of a language.
     fn texts(&self, language: &str) -> Result<Vec<String>> {
-        let mut all = Vec::new();
+        let mut paragraphs = Vec::new();
         let extracts = self.extracts.join(format!("entities.{language}.jsonl.gz"));
         if extracts.exists() {
             for page in JsonlReader::<EntityPage>::open(&extracts)? {
                 let extract = page?.extract.unwrap_or_default();
-                let long = |part: &&str| part.chars().count() > self.shortest_extract;
-                all.extend(extract.split('\n').filter(long).map(str::to_owned));
+                let is_long = |line: &&str| line.chars().count() > self.max_skipped_chars;
+                paragraphs.extend(extract.split('\n').filter(is_long).map(str::to_owned));
             }
         }
         let sentences = self.sentences.join(format!("{language}.tsv"));
         if sentences.exists() {
-            all.extend(numbered_sentences(&sentences)?);
+            paragraphs.extend(numbered_sentences(&sentences)?);
         }
         if language == "vi" {
             for part in ["train", "dev", "test"] {
                 let lines = lines(&self.sentences.join(format!("vi-vtb.{part}.txt")))?;
-                all.extend(lines.iter().map(|line| line.trim().to_owned()));
+                paragraphs.extend(lines.iter().map(|line| line.trim().to_owned()));
             }
         }
-        if let Some(paragraphs) = &self.paragraphs {
-            let mut articles = articles(&paragraphs.join(format!("xquad.{language}.json")))?;
+        if let Some(folder) = &self.paragraphs {
+            let mut articles = articles(&folder.join(format!("xquad.{language}.json")))?;
             articles.truncate(articles.len().saturating_sub(HELD_OUT_ARTICLES));
             let copies = |text| std::iter::repeat_n(text, usize::from(self.paragraph_copies));
-            all.extend(articles.into_iter().flatten().flat_map(copies));
+            paragraphs.extend(articles.into_iter().flatten().flat_map(copies));
         }
-        Ok(all)
+        Ok(paragraphs)
     }
 }
 
 /// Reads the sentences of a file whose lines are a number, a tab and a text.
 fn numbered_sentences(path: &Path) -> Result<Vec<String>> {
     let text = |(number, line): (usize, &String)| {
-        let fault = || format!("{}, line {}: expected id, tab, text", path.display(), number + 1);
-        let (_, text) = line.split_once('\t').with_context(fault)?;
+        let row_error =
+            || format!("{}, line {}: expected id, tab, text", path.display(), number + 1);
+        let (_, text) = line.split_once('\t').with_context(row_error)?;
         Ok(text.to_owned())
     };
     lines(path)?.iter().enumerate().map(text).collect()
@@ -114,10 +115,11 @@ fn lines(path: &Path) -> Result<Vec<String>> {
     Ok(text.lines().map(str::to_owned).collect())
 }
 
-/// Reads the paragraphs of each article of a SQuAD-style file, without repetitions, in file order.
+/// Reads the distinct paragraphs of each article of a SQuAD-style file, in file order.
 fn articles(path: &Path) -> Result<Vec<Vec<String>>> {
     let paragraphs = |article: &[Question]| {
-        let mut texts: Vec<String> = article.iter().map(|one| one.context.to_string()).collect();
+        let mut texts: Vec<String> =
+            article.iter().map(|question| question.context.to_string()).collect();
         texts.dedup();
         texts
     };

@@ -1,4 +1,4 @@
-//! Facts of a graph that templates express as sentences in several languages.
+//! Options for facts of a graph and the templates that express them as sentences.
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -7,19 +7,20 @@ use kg_triples::{KnowledgeGraph, Language, check_unique_languages};
 use crate::questions::template::TemplateSet;
 use crate::split::{EntitySplit, SplitIds};
 
-/// The languages of the demo.
+/// The default languages, which are those of MLQA.
 pub(crate) const LANGUAGES: &str = "en,de,es,ar,hi,vi,zh";
 
-/// The source of facts that templates express in several languages.
+/// A graph with sentence templates in several languages.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Facts {
     /// Folder with triples.tsv and labels.tsv
     #[arg(long, value_name = "DIR")]
     pub kg: PathBuf,
-    /// Sentences for its relations: relation_id, lang, kind (statement or question), template
+    /// File of sentence templates for its relations, with the columns relation_id, lang, kind
+    /// (statement or question) and template
     #[arg(long, value_name = "FILE")]
     pub templates: PathBuf,
-    /// The language that is trained on, then the others
+    /// Training language, then the other languages
     #[arg(long, value_name = "LANG,…", value_delimiter = ',', default_value = LANGUAGES)]
     pub languages: Vec<Language>,
     /// Head entities by split.
@@ -31,11 +32,11 @@ impl Facts {
     /// Reads the graph, its templates, and the head entities of each split.
     ///
     /// # Errors
-    /// Naming an unreadable file or an invalid value.
+    /// If a file cannot be read or an option has an invalid value; the error names it.
     pub fn read(&self) -> Result<(KnowledgeGraph, TemplateSet, SplitIds)> {
         check_unique_languages("languages", &self.languages)?;
         let graph = KnowledgeGraph::read_dir(&self.kg)?;
-        let split = self.split.divide(&graph)?;
+        let split = self.split.split_heads(&graph)?;
         Ok((graph, TemplateSet::read(&self.templates)?, split))
     }
 }

@@ -1,16 +1,17 @@
-//! `demo-data`: generates stand-ins for data that cannot be shipped, each as a prepared folder:
-//! questions, inference pairs, clozes and search results, from the embedded data. The help of each
-//! command describes its synthetic parts. Libraries and recipes do not depend on this program; they
-//! read the prepared folders.
+//! `demo-data` generates substitutes for data sets that cannot be distributed.
+//!
+//! Each command writes a prepared folder from the embedded data: questions, inference pairs,
+//! clozes, text or search results. The help of each command describes its synthetic parts.
+//! Libraries and recipes do not depend on this program; they read the prepared folders.
 mod corpus;
 mod facts;
+mod generator;
 mod parallel;
 mod probes;
 mod questions;
 mod search;
 mod seed;
 mod split;
-mod stand_in;
 mod xquad;
 
 use std::path::PathBuf;
@@ -20,17 +21,17 @@ use atomic_file::cli;
 use clap::{Args, Parser, Subcommand};
 
 use crate::corpus::CorpusConfig;
+use crate::generator::Generator;
 use crate::probes::cloze::Clozes;
 use crate::probes::inference::Inference;
 use crate::questions::fact_questions::FactQuestions;
 use crate::search::Search;
-use crate::stand_in::StandIn;
 use crate::xquad::XquadSplit;
 
-/// Stand-ins for data that cannot be shipped, made from the embedded data.
+/// Generate substitutes for data sets that cannot be distributed, from the embedded data
 ///
-/// No number that is measured on them says anything about the data that they stand in for: they
-/// show that a method runs, and what it does.
+/// Results on them are not comparable with results on the original data. They show that a method
+/// runs, and what it does.
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
@@ -55,15 +56,15 @@ Examples:
     --paragraphs data/xquad --out text
   demo-data search --own divided --languages de --out found
 
---out is a folder that appears whole or not at all, with a manifest.json of
-command, counts and digests; a folder that was prepared before is replaced.
-Exit code 2 and one line on stderr mean bad input or a path that cannot be used.";
+--out is a folder that is published only when it is complete. Its manifest.json
+has the command, counts and digests. A folder that was prepared before is
+replaced. Invalid input ends the program with exit code 2 and one error line.";
 
-/// A stand-in with its output folder.
+/// Arguments of a command: its generator and the output folder.
 #[derive(Args)]
-struct Prepared<T: Args> {
+struct PrepareArgs<T: Args> {
     #[command(flatten)]
-    stand_in: T,
+    generator: T,
     /// Output folder
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -73,36 +74,37 @@ struct Prepared<T: Args> {
 enum Command {
     /// Write questions about facts, a synthetic substitute for SQuAD and MLQA
     ///
-    /// Synthetic: contexts and questions are facts put into sentences by templates. Training
-    /// contexts contain randomly drawn labels, so that no fact can be learned from them; dev and
-    /// test contexts contain true facts.
-    FactQuestions(Prepared<FactQuestions>),
+    /// Synthetic: templates express facts as contexts and questions. Training contexts contain
+    /// random labels, so that no fact can be learned from them; dev and test contexts contain true
+    /// facts.
+    FactQuestions(PrepareArgs<FactQuestions>),
     /// Split XQuAD by article, a substitute for machine-translated questions
     ///
-    /// Real questions and human translations: an upper bound for those of a machine.
-    XquadSplit(Prepared<XquadSplit>),
+    /// Questions and translations are written by humans: an upper bound for machine translation.
+    XquadSplit(PrepareArgs<XquadSplit>),
     /// Write pairs of sentences about facts, a substitute for XNLI
     ///
-    /// Synthetic: premise and hypothesis are facts put into sentences by templates; the premise
-    /// alone decides the label.
-    Inference(Prepared<Inference>),
+    /// Synthetic: templates express facts as premise and hypothesis. The label depends only on the
+    /// premise, not on world knowledge.
+    Inference(PrepareArgs<Inference>),
     /// Write clozes about facts, a substitute for mLAMA
     ///
-    /// Real facts, sentences from templates.
-    Clozes(Prepared<Clozes>),
-    /// Write real text in seven languages, a substitute for a pretraining corpus
+    /// The facts are real; templates express them as sentences.
+    Clozes(PrepareArgs<Clozes>),
+    /// Write text in seven languages, a substitute for a pretraining corpus
     ///
-    /// First paragraphs of encyclopedia pages, sentences of news, and XQuAD's paragraphs, without
-    /// the articles that are held out.
-    Text(Prepared<CorpusConfig>),
-    /// Write training questions with their passages, a substitute for a search log, for
-    /// `kg-triples phrases`
-    Search(Prepared<Search>),
+    /// The text consists of first paragraphs of encyclopedia pages, sentences from news, and
+    /// XQuAD's paragraphs without the held-out articles.
+    Text(PrepareArgs<CorpusConfig>),
+    /// Write training questions with their passages, a substitute for a search log
+    ///
+    /// The output is the input of `kg-triples phrases`.
+    Search(PrepareArgs<Search>),
 }
 
 fn main() -> ExitCode {
     atomic_file::protect_inputs();
-    let done = match cli::parse() {
+    let result = match cli::parse() {
         Ok(Cli { command }) => match command {
             Command::FactQuestions(args) => prepare(&args),
             Command::XquadSplit(args) => prepare(&args),
@@ -113,11 +115,11 @@ fn main() -> ExitCode {
         },
         Err(code) => return code,
     };
-    cli::end(done.map_err(|error| format!("{error:#}")))
+    cli::end(result.map_err(|error| format!("{error:#}")))
 }
 
-fn prepare<T: StandIn + Args>(args: &Prepared<T>) -> anyhow::Result<()> {
-    let counts = args.stand_in.prepare(&args.out)?;
+fn prepare<T: Generator + Args>(args: &PrepareArgs<T>) -> anyhow::Result<()> {
+    let counts = args.generator.prepare(&args.out)?;
     let counts = serde_json::to_string_pretty(&counts)?;
     Ok(cli::print(&format!("{}: {counts}\n", args.out.display()))?)
 }

@@ -1,28 +1,34 @@
-//! Parallel questions: questions of several languages with equal ids.
+//! Files of parallel questions, which have equal ids in several languages.
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Result;
 use mlqa_eval::{Dataset, Language};
 
-use crate::stand_in::{Files, json_of};
+use crate::generator::{Files, dataset_json};
 
-/// Writes `<split>-context-xx-question-yy.json` for each pair of languages, including xx = yy:
-/// passages and answers of the first language with the questions of the second one, for ids that
-/// both have.
-pub(crate) fn pairs(split: &str, all: &BTreeMap<Language, Dataset>) -> Result<Files> {
+/// Returns the file `<split>-context-xx-question-yy.json` for each pair of languages, including
+/// xx = yy.
+///
+/// A file has the passages and answers in xx and the questions in yy, for the ids that occur in
+/// both languages.
+pub(crate) fn language_pairs(split: &str, datasets: &BTreeMap<Language, Dataset>) -> Result<Files> {
     let mut files = Files::new();
-    for (question, asked) in all {
-        let texts: HashMap<&str, &str> =
-            asked.questions.iter().map(|one| (one.id.as_str(), one.question.as_str())).collect();
-        for (context, answered) in all {
-            let mut pair = answered.clone();
-            pair.questions.retain_mut(|one| {
-                let text = texts.get(one.id.as_str());
-                one.question = text.copied().unwrap_or_default().to_owned();
+    for (question_language, questions) in datasets {
+        let texts: HashMap<&str, &str> = questions
+            .questions
+            .iter()
+            .map(|question| (question.id.as_str(), question.question.as_str()))
+            .collect();
+        for (context_language, contexts) in datasets {
+            let mut pair = contexts.clone();
+            pair.questions.retain_mut(|question| {
+                let text = texts.get(question.id.as_str());
+                question.question = text.copied().unwrap_or_default().to_owned();
                 text.is_some()
             });
-            let name = format!("{split}-context-{context}-question-{question}.json");
-            files.push((name, json_of(&pair)?));
+            let name =
+                format!("{split}-context-{context_language}-question-{question_language}.json");
+            files.push((name, dataset_json(&pair)?));
         }
     }
     Ok(files)

@@ -1,4 +1,4 @@
-//! Training questions with their passages, instead of a search engine's log.
+//! Training questions with their passages, a substitute for a search engine's log.
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -6,49 +6,50 @@ use kg_triples::Language;
 use kg_triples::phrases::{Document, QueryDocuments};
 use serde_json::{Value, json};
 
-use crate::stand_in::{Files, StandIn, line};
+use crate::generator::{Files, Generator, json_line};
 
-/// The source of the queries.
+/// Options of `demo-data search`: the source of the queries.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Search {
     /// Folder with train-context-xx-question-xx.json; each question is a query with its passage as
     /// the only result
-    #[arg(long, value_name = "DIR")]
-    pub own: PathBuf,
-    /// Languages
+    #[arg(long = "own", value_name = "DIR")]
+    pub questions: PathBuf,
+    /// Languages of the questions
     #[arg(long, value_name = "LANG,…", value_delimiter = ',', required = true)]
     pub languages: Vec<Language>,
 }
 
-impl StandIn for Search {
+impl Generator for Search {
     const COMMAND: &'static str = "demo-data search";
 
     fn seed(&self) -> Option<u64> {
         None
     }
 
-    /// Writes `queries.jsonl.gz`, the input of `kg-triples phrases`.
-    fn make(&self) -> Result<(Files, Value)> {
-        let found = own_passages(&self.own, &self.languages)?;
-        let lines: String = found.iter().map(line).collect::<Result<_>>()?;
-        let documents: usize = found.iter().map(|query| query.documents.len()).sum();
-        let counts = json!({ "queries": found.len(), "documents": documents });
+    /// Returns `queries.jsonl.gz`, the input of `kg-triples phrases`.
+    fn generate(&self) -> Result<(Files, Value)> {
+        let queries = questions_as_queries(&self.questions, &self.languages)?;
+        let lines: String = queries.iter().map(json_line).collect::<Result<_>>()?;
+        let documents: usize = queries.iter().map(|query| query.documents.len()).sum();
+        let counts = json!({ "queries": queries.len(), "documents": documents });
         Ok((vec![("queries.jsonl.gz".to_owned(), lines)], counts))
     }
 }
 
-/// Returns each question with its passage, which also serves as the title.
-fn own_passages(folder: &Path, languages: &[Language]) -> Result<Vec<QueryDocuments>> {
-    let mut all = Vec::new();
+/// Returns each question as a query with its passage as the only document. The passage is also the
+/// title of the document.
+fn questions_as_queries(folder: &Path, languages: &[Language]) -> Result<Vec<QueryDocuments>> {
+    let mut queries = Vec::new();
     for &language in languages {
         let path = folder.join(format!("train-context-{language}-question-{language}.json"));
         for question in mlqa_eval::Dataset::read(path)?.questions {
             let text = question.context.to_string();
             let documents = vec![Document { title: text.clone(), text }];
-            all.push(QueryDocuments { query: question.question, language, documents });
+            queries.push(QueryDocuments { query: question.question, language, documents });
         }
     }
-    Ok(all)
+    Ok(queries)
 }
 
 #[cfg(test)]
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn own_questions_give_the_words_that_they_share_with_their_passage() {
+    fn phrases_are_shared_by_a_question_and_its_passage() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("train-context-en-question-en.json");
         let file = serde_json::json!({"data": [{"paragraphs": [{
@@ -67,13 +68,14 @@ mod tests {
                 "answers": [{"text": "Aare", "answer_start": 49}]}],
         }]}]});
         std::fs::write(&path, file.to_string()).unwrap();
-        let found = own_passages(folder.path(), &[Language::EN]).unwrap();
+        let queries = questions_as_queries(folder.path(), &[Language::EN]).unwrap();
         let mining = PhraseConfig { min_chars: 0, ..PhraseConfig::default() };
         let miner = PhraseMiner::new(mining).unwrap();
-        let (passages, _) = mine_passages(found.into_iter().map(Ok), &miner).unwrap();
+        let (passages, _) = mine_passages(queries.into_iter().map(Ok), &miner).unwrap();
         let [passage] = passages.as_slice() else { panic!("{passages:?}") };
-        let masked: Vec<&str> = passage.phrases.iter().map(|own| own.phrase.as_str()).collect();
+        let phrases: Vec<&str> =
+            passage.phrases.iter().map(|phrase| phrase.phrase.as_str()).collect();
         // Stop words at both ends are removed; "old" is a stop word.
-        assert_eq!(masked, ["town of bern"]);
+        assert_eq!(phrases, ["town of bern"]);
     }
 }

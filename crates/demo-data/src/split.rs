@@ -6,14 +6,14 @@ use rand::seq::SliceRandom;
 
 use crate::seed;
 
-/// Options of the split of head entities: fractions of the sorted and then shuffled ids. The split
+/// Options for splitting head entities: fractions of the sorted and then shuffled ids. The method
 /// is not from a paper.
 #[derive(Clone, Debug, PartialEq, clap::Args)]
 pub struct EntitySplit {
-    /// Shares of the heads for train, dev and test, in 0..=1
-    #[arg(long = "split", value_name = "S,S,S", default_value = "0.4,0.3,0.3", value_parser = shares)]
+    /// Fractions of the head entities for train, dev and test, in 0..=1
+    #[arg(long = "split", value_name = "S,S,S", default_value = "0.4,0.3,0.3", value_parser = parse_shares)]
     pub shares: [f64; 3],
-    /// Decides which heads
+    /// Random seed of the split
     #[arg(long, default_value_t = EntitySplit::default().seed)]
     pub seed: u64,
 }
@@ -24,14 +24,14 @@ impl Default for EntitySplit {
     }
 }
 
-/// Parses `0.4,0.3,0.3`.
-fn shares(text: &str) -> Result<[f64; 3], String> {
+/// Parses three numbers, such as `0.4,0.3,0.3`.
+fn parse_shares(text: &str) -> Result<[f64; 3], String> {
     let shares: Result<Vec<f64>, _> = text.split(',').map(str::parse).collect();
     let shares = shares.ok().and_then(|shares| shares.try_into().ok());
     shares.ok_or_else(|| "expected three numbers, such as 0.4,0.3,0.3".to_owned())
 }
 
-/// Ids of head entities or questions by split; the splits are disjoint and complete.
+/// Ids of head entities or questions by split. The splits are disjoint and contain all ids.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SplitIds {
     /// Training ids.
@@ -43,19 +43,18 @@ pub struct SplitIds {
 }
 
 impl SplitIds {
-    /// The ids of each split, with its name.
-    pub fn each(&self) -> [(&'static str, &BTreeSet<String>); 3] {
+    /// Returns the name and the ids of each split.
+    pub fn by_name(&self) -> [(&'static str, &BTreeSet<String>); 3] {
         [("train", &self.train), ("dev", &self.dev), ("test", &self.test)]
     }
 }
 
 impl EntitySplit {
-    /// Splits the heads of the triples of `graph`; split boundaries are rounded to the nearest
-    /// entity.
+    /// Splits the head entities of `graph`. Split boundaries are rounded to the nearest entity.
     ///
     /// # Errors
-    /// [`kg_triples::Error::Config`] unless the shares lie in 0..=1 and add up to 1.
-    pub fn divide(&self, graph: &KnowledgeGraph) -> Result<SplitIds, kg_triples::Error> {
+    /// [`kg_triples::Error::Config`] unless the shares are in 0..=1 and add up to 1.
+    pub fn split_heads(&self, graph: &KnowledgeGraph) -> Result<SplitIds, kg_triples::Error> {
         let shares = self.shares;
         let valid = shares.iter().all(|share| (0.0..=1.0).contains(share));
         if !valid || (shares.iter().sum::<f64>() - 1.0).abs() > 1e-6 {
@@ -71,15 +70,15 @@ impl EntitySplit {
         heads.shuffle(&mut seed::item_rng(self.seed, 0));
         let total = heads.len() as f64;
         let [train, dev, _] = shares;
-        let dev = total * (train + dev);
-        let train = total * train;
+        let dev_end = total * (train + dev);
+        let train_end = total * train;
         let mut split = SplitIds::default();
         for (number, head) in heads.into_iter().enumerate() {
-            // Entity n has the midpoint n + 0.5; comparing it rounds the boundary.
-            let middle = number as f64 + 0.5;
-            if middle < train + 1e-9 {
+            // Comparing the midpoint `number + 0.5` with a boundary rounds the boundary.
+            let midpoint = number as f64 + 0.5;
+            if midpoint < train_end + 1e-9 {
                 split.train.insert(head);
-            } else if middle < dev + 1e-9 {
+            } else if midpoint < dev_end + 1e-9 {
                 split.dev.insert(head);
             } else {
                 split.test.insert(head);

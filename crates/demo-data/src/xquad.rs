@@ -1,4 +1,4 @@
-//! XQuAD's questions, split by article into training and test questions.
+//! Split of XQuAD's questions by article into training, development and test questions.
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -10,11 +10,12 @@ use mlqa_eval::{Dataset, Language, Question};
 use rand::seq::SliceRandom;
 use serde_json::{Value, json};
 
-use crate::parallel::pairs;
+use crate::generator::{Files, Generator, dataset_json};
+use crate::parallel::language_pairs;
 use crate::split::SplitIds;
-use crate::stand_in::{Files, StandIn, json_of};
 
-/// XQuAD's questions, split by article: test texts are not training texts in any language.
+/// Options for splitting XQuAD's questions by article, so that no test text is a training text in
+/// any language.
 #[derive(Clone, Debug, clap::Args)]
 pub struct XquadSplit {
     /// Folder with xquad.<lang>.json, parallel questions
@@ -33,8 +34,8 @@ pub struct XquadSplit {
     /// on the other parts
     #[arg(long, value_name = "K/N", conflicts_with_all = ["first", "train", "dev", "seed"])]
     pub fold: Option<Fold>,
-    /// Write each article as one context, to evaluate on whole documents; xquad.<lang>.json is
-    /// named documents.<lang>.json then
+    /// Write each article as one context, to evaluate on whole documents; the name of
+    /// xquad.<lang>.json is then documents.<lang>.json
     #[arg(long)]
     pub documents: bool,
     /// Fraction of the articles for training
@@ -48,31 +49,37 @@ pub struct XquadSplit {
     pub seed: u64,
 }
 
-/// The fold `number` of `folds`, counted from 1.
+/// A cross-validation fold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fold {
+    /// Number of the fold, from 1.
     number: usize,
-    folds: usize,
+    /// Number of folds.
+    fold_count: usize,
 }
 
 impl FromStr for Fold {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('/').map(|(number, folds)| (number.parse(), folds.parse()));
+        let parts = text.split_once('/').map(|(number, count)| (number.parse(), count.parse()));
         match parts {
-            Some((Ok(number), Ok(folds))) if folds > 1 && (1..=folds).contains(&number) => {
-                Ok(Self { number, folds })
+            Some((Ok(number), Ok(fold_count)))
+                if fold_count > 1 && (1..=fold_count).contains(&number) =>
+            {
+                Ok(Self { number, fold_count })
             }
-            _ => Err("expected a number and how many folds there are, such as 1/4".to_owned()),
+            _ => {
+                Err("expected the number of a fold and the number of folds, such as 1/4".to_owned())
+            }
         }
     }
 }
 
 impl Fold {
-    /// Indices of the fold's articles among `all`.
-    fn range(self, all: usize) -> Range<usize> {
-        all * (self.number - 1) / self.folds..all * self.number / self.folds
+    /// Returns the indices of the fold's articles among `articles` articles.
+    fn range(self, articles: usize) -> Range<usize> {
+        articles * (self.number - 1) / self.fold_count..articles * self.number / self.fold_count
     }
 }
 
@@ -84,107 +91,119 @@ impl XquadSplit {
         Ok(dataset)
     }
 
-    /// Splits the articles of one file.
-    fn divide(&self, all: &Dataset) -> Result<SplitIds> {
-        let articles: Vec<_> = all.articles().take(self.articles.unwrap_or(usize::MAX)).collect();
+    /// Splits the articles of one file and returns the ids of their questions.
+    fn split_questions(&self, dataset: &Dataset) -> Result<SplitIds> {
+        let articles: Vec<_> =
+            dataset.articles().take(self.articles.unwrap_or(usize::MAX)).collect();
         let mut order: Vec<usize> = (0..articles.len()).collect();
         let total = articles.len() as f64;
         let (train, dev) = match (self.first, self.fold) {
             (_, Some(fold)) => {
-                let tested = fold.range(articles.len());
-                ensure!(!tested.is_empty(), "--fold: fewer articles than folds");
-                order.sort_by_key(|place| tested.contains(place));
-                (articles.len() - tested.len(), 0)
+                let test_range = fold.range(articles.len());
+                ensure!(!test_range.is_empty(), "--fold: fewer articles than folds");
+                order.sort_by_key(|index| test_range.contains(index));
+                (articles.len() - test_range.len(), 0)
             }
             (Some(first), None) => {
                 let article_count = articles.len();
-                let fits = first > 0 && first < article_count;
-                ensure!(fits, "--first {first}: must be 1 or more, and fewer than {article_count}");
+                let is_valid = first > 0 && first < article_count;
+                ensure!(
+                    is_valid,
+                    "--first {first}: must be 1 or more, and fewer than {article_count}"
+                );
                 (first, 0)
             }
             (None, None) => {
                 let Self { train, dev, .. } = self;
-                let fits = *train > 0.0 && *dev > 0.0 && train + dev < 1.0;
-                ensure!(fits, "--train {train}, --dev {dev}: each above 0, together below 1");
+                let is_valid = *train > 0.0 && *dev > 0.0 && train + dev < 1.0;
+                ensure!(is_valid, "--train {train}, --dev {dev}: each above 0, together below 1");
                 order.shuffle(&mut shards::rng_for(self.seed, "divided questions", 0));
-                let share = |share: f64| ((total * share).round() as usize).max(1);
-                (share(*train), share(*dev))
+                let article_count = |share: f64| ((total * share).round() as usize).max(1);
+                (article_count(*train), article_count(*dev))
             }
         };
         let mut ids = SplitIds::default();
-        for (place, number) in order.into_iter().enumerate() {
-            let split = match place {
-                place if place < train => &mut ids.train,
-                place if place < train + dev => &mut ids.dev,
+        for (rank, index) in order.into_iter().enumerate() {
+            let split = match rank {
+                rank if rank < train => &mut ids.train,
+                rank if rank < train + dev => &mut ids.dev,
                 _ => &mut ids.test,
             };
-            let questions = articles.get(number).into_iter().flat_map(|article| article.iter());
+            let questions = articles.get(index).into_iter().flat_map(|article| article.iter());
             split.extend(questions.map(|question| question.id.clone()));
         }
-        ensure!(!ids.test.is_empty(), "{}: no question is left to test", all.path.display());
+        ensure!(
+            !ids.test.is_empty(),
+            "{}: there is no question for the test split",
+            dataset.path.display()
+        );
         Ok(ids)
     }
 }
 
-/// Replaces each context by its whole article: paragraphs joined by blank lines.
-fn whole_articles(dataset: &Dataset) -> Dataset {
-    const BETWEEN: &str = "\n\n";
-    let mut all = Dataset { questions: Vec::new(), ..dataset.clone() };
+/// Replaces each context by its whole article, whose paragraphs are joined by blank lines.
+fn with_article_contexts(dataset: &Dataset) -> Dataset {
+    const SEPARATOR: &str = "\n\n";
+    let mut documents = Dataset { questions: Vec::new(), ..dataset.clone() };
     for article in dataset.articles() {
         let paragraphs: Vec<&[Question]> =
             article.chunk_by(|a, b| a.context == b.context).collect();
-        let texts: Vec<&str> =
-            paragraphs.iter().filter_map(|one| one.first()).map(|one| &*one.context).collect();
-        let text: Arc<str> = texts.join(BETWEEN).into();
+        let texts: Vec<&str> = paragraphs
+            .iter()
+            .filter_map(|questions| questions.first())
+            .map(|question| &*question.context)
+            .collect();
+        let text: Arc<str> = texts.join(SEPARATOR).into();
         let mut start = 0;
         for (questions, paragraph) in paragraphs.iter().zip(texts) {
             for question in *questions {
                 let mut question = Question { context: Arc::clone(&text), ..question.clone() };
                 question.answers.iter_mut().for_each(|answer| answer.answer_start += start);
-                all.questions.push(question);
+                documents.questions.push(question);
             }
-            start += paragraph.chars().count() + BETWEEN.len();
+            start += paragraph.chars().count() + SEPARATOR.len();
         }
     }
-    all
+    documents
 }
 
-impl StandIn for XquadSplit {
+impl Generator for XquadSplit {
     const COMMAND: &'static str = "demo-data xquad-split";
 
     fn seed(&self) -> Option<u64> {
         (self.first.is_none() && self.fold.is_none()).then_some(self.seed)
     }
 
-    /// Writes `train-`, `dev-` and `test-context-xx-question-xx.json` for each language. The test
-    /// files are also written as `xquad.xx.json`, and the same questions in the first language as
-    /// `second/xquad.xx.json`. With `documents`, the context of a question is its whole article,
-    /// and `documents` replaces `xquad` in the names. With a fold,
-    /// `test-context-xx-question-yy.json` is written for each pair of languages instead of all test
-    /// files.
-    fn make(&self) -> Result<(Files, Value)> {
+    /// Returns `train-`, `dev-` and `test-context-xx-question-xx.json` for each language.
+    ///
+    /// The test files are repeated as `xquad.xx.json`, and the test questions in the first language
+    /// as `second/xquad.xx.json`. With `documents`, the context of a question is its whole article,
+    /// and `documents` replaces `xquad` in the names. With a fold, the only test files are
+    /// `test-context-xx-question-yy.json` for each pair of languages.
+    fn generate(&self) -> Result<(Files, Value)> {
         let first = self.languages.first().context("no language is given")?;
         let source = self.read(*first)?;
-        let ids = self.divide(&source)?;
-        let only = |all: &Dataset, chosen: &BTreeSet<String>| {
-            let mut part = all.clone();
-            part.questions.retain(|question| chosen.contains(&question.id));
-            if self.documents { whole_articles(&part) } else { part }
+        let ids = self.split_questions(&source)?;
+        let select = |dataset: &Dataset, ids: &BTreeSet<String>| {
+            let mut part = dataset.clone();
+            part.questions.retain(|question| ids.contains(&question.id));
+            if self.documents { with_article_contexts(&part) } else { part }
         };
-        let second = json_of(&only(&source, &ids.test))?;
+        let second = dataset_json(&select(&source, &ids.test))?;
         let mut files = Files::new();
-        let mut tested = BTreeMap::new();
+        let mut test_sets = BTreeMap::new();
         for &language in &self.languages {
-            let all = self.read(language)?;
-            for (split, chosen) in ids.each().into_iter().filter(|(_, ids)| !ids.is_empty()) {
-                let part = only(&all, chosen);
-                let all_there = part.questions.len() == chosen.len();
-                ensure!(all_there, "{}: not the questions of {first}", all.path.display());
+            let dataset = self.read(language)?;
+            for (split, split_ids) in ids.by_name().into_iter().filter(|(_, ids)| !ids.is_empty()) {
+                let part = select(&dataset, split_ids);
+                let is_complete = part.questions.len() == split_ids.len();
+                let path = dataset.path.display();
+                ensure!(is_complete, "{path}: expected the question ids of language {first}");
                 if split == "test" && self.fold.is_some() {
-                    tested.insert(language, part);
+                    test_sets.insert(language, part);
                     continue;
                 }
-                let text = json_of(&part)?;
+                let text = dataset_json(&part)?;
                 if split == "test" {
                     let name = if self.documents { "documents" } else { "xquad" };
                     files.push((format!("{name}.{language}.json"), text.clone()));
@@ -193,8 +212,8 @@ impl StandIn for XquadSplit {
                 files.push((format!("{split}-context-{language}-question-{language}.json"), text));
             }
         }
-        files.extend(pairs("test", &tested)?);
-        let [train, dev, test] = ids.each().map(|(_, ids)| ids.len());
+        files.extend(language_pairs("test", &test_sets)?);
+        let [train, dev, test] = ids.by_name().map(|(_, ids)| ids.len());
         Ok((files, json!({ "train": train, "dev": dev, "test": test })))
     }
 }

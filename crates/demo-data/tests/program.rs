@@ -1,4 +1,4 @@
-//! The examples of the help text, and what they prepare.
+//! Tests of the examples in the help text and of their output folders.
 #![allow(clippy::unwrap_used)] // helpers of tests
 use shards::Manifest;
 
@@ -6,7 +6,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_demo-data");
 
 #[cfg(unix)]
 #[test]
-fn examples_of_the_program_run_and_leave_whole_folders() {
+fn examples_of_the_help_text_write_complete_folders() {
     let folder = testkit::run_examples(PROGRAM, &[], 9);
     for (name, file) in [
         ("questions", "train-context-en-question-en.json"),
@@ -26,7 +26,7 @@ fn examples_of_the_program_run_and_leave_whole_folders() {
         assert!(manifest.files.contains_key(file), "{name}: {:?}", manifest.files.keys());
         assert!(manifest.program.starts_with("demo-data ") && !manifest.inputs.is_empty());
     }
-    // What trains an arm that must not see the entities of the test questions.
+    // A list of test entities, which some training data must not contain.
     let heads = std::fs::read_to_string(folder.path().join("questions/heads.test.txt")).unwrap();
     let triples = std::fs::read_to_string(folder.path().join("data/demo/kg/triples.tsv")).unwrap();
     assert!(heads.lines().count() > 10);

@@ -263,7 +263,7 @@ mod tests {
         let input = folder.path().join("input");
         fs::write(&input, "1").unwrap();
         let source = folder.path().join("source");
-        let made = shards::Preparing::start(&source).unwrap();
+        let made = shards::PreparedFolder::start(&source).unwrap();
         fs::write(made.file("train/0.jsonl").unwrap(), "[1]\n").unwrap();
         let about = shards::Preparation { program: "copy", seed: None, counts: 1.into() };
         let mut manifest = made.finish(about).unwrap();

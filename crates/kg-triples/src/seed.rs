@@ -2,7 +2,7 @@
 /// The random generator of a named stream at an index, shared with `shards`, so that a split
 /// computed here agrees with one computed in `trainer` runs.
 pub(crate) use shards::rng_for as stream_rng;
-pub(crate) use shards::{hash_of, use_rng};
+pub(crate) use shards::{hash_of, item_rng};
 
 /// Returns a uniform number in [0, 1) that depends only on `seed` and `name`. Names with a number
 /// below a given fraction are held out.

@@ -1,3 +1,4 @@
+//! Language codes.
 use std::fmt;
 use std::str::FromStr;
 
@@ -6,10 +7,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::LanguageError;
 use crate::names::NAMES;
 
+/// Maximum length of a code in bytes.
 const CAPACITY: usize = 23;
 
-/// A language code such as `en`, `zh` or `nan-latn-pehoeji`: 1 to 23 ASCII letters, digits, `-` or
-/// `_`, stored inline so that millions of sequences can carry it without an allocation.
+/// A language code such as `en`, `zh` or `nan-latn-pehoeji`.
+///
+/// A code has 1 to 23 ASCII letters, digits, `-` or `_`. It is stored inline, so that millions of
+/// sequences can have a language without an allocation.
 ///
 /// Codes are case-insensitive and stored in lower case, as in Wikidata: `EN` is `en`, `zh-Hans` is
 /// `zh-hans`. Scripts and regions are not normalised otherwise: `pt-br` is not `pt_BR`, but
@@ -47,7 +51,8 @@ impl Language {
     /// Creates a language from `code`, converted to lower case.
     ///
     /// # Errors
-    /// [`LanguageError`] if the code is empty, longer than 23 bytes, or contains other characters.
+    /// [`LanguageError`] if the code is empty, longer than 23 bytes, or contains characters other
+    /// than ASCII letters, digits, `-` and `_`.
     ///
     /// ```
     /// use language::Language;
@@ -71,18 +76,18 @@ impl Language {
         }
     }
 
-    /// The code as text.
+    /// Returns the code as text.
     pub fn as_str(&self) -> &str {
-        let used = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
-        std::str::from_utf8(used).unwrap_or_default()
+        let code = self.bytes.get(..usize::from(self.length)).unwrap_or_default();
+        std::str::from_utf8(code).unwrap_or_default()
     }
 
-    /// The code without script, region or variant: `zh` of `zh-Hans`.
+    /// Returns the code without script, region or variant, such as `zh` for `zh-Hans`.
     pub fn base(&self) -> &str {
         self.as_str().split(['-', '_']).next().unwrap_or_default()
     }
 
-    /// Finds the language with an English name, ignoring case; `None` for names that
+    /// Returns the language with an English name, ignoring case; `None` for names that
     /// [`Language::name`] does not return.
     ///
     /// ```
@@ -91,11 +96,11 @@ impl Language {
     /// assert_eq!(Language::by_name("arabic"), Some(Language::AR));
     /// ```
     pub fn by_name(name: &str) -> Option<Self> {
-        let known = NAMES.iter().find(|(_, known)| known.eq_ignore_ascii_case(name));
-        known.and_then(|(code, _)| Self::new(code).ok())
+        let entry = NAMES.iter().find(|(_, english)| english.eq_ignore_ascii_case(name));
+        entry.and_then(|(code, _)| Self::new(code).ok())
     }
 
-    /// The English name for two-letter codes of XLM-R's languages, otherwise the code.
+    /// Returns the English name of a language of XLM-R with a two-letter code, otherwise the code.
     ///
     /// ```
     /// use language::Language;
@@ -106,8 +111,8 @@ impl Language {
     /// ```
     pub fn name(&self) -> &str {
         let code = self.as_str();
-        let known = NAMES.binary_search_by_key(&code, |(code, _)| code).ok();
-        known.and_then(|index| NAMES.get(index)).map_or(code, |(_, name)| name)
+        let index = NAMES.binary_search_by_key(&code, |(code, _)| code).ok();
+        index.and_then(|index| NAMES.get(index)).map_or(code, |(_, name)| name)
     }
 }
 

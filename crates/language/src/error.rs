@@ -4,12 +4,12 @@
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("language: expected {}, got {code:?}", Self::EXPECTED)]
 pub struct LanguageError {
-    /// The text.
+    /// The invalid text.
     pub code: String,
 }
 
 impl LanguageError {
-    /// The requirement for a code; completes "expected …".
+    /// The requirement for a code, as the continuation of "expected …".
     pub const EXPECTED: &str =
         "a language code of 1 to 23 letters, digits or hyphens, such as `en`";
 }

@@ -1,4 +1,4 @@
-//! Codes as values.
+//! Tests of language codes.
 #![allow(clippy::unwrap_used)] // helpers of tests
 use language::{Language, LanguageError};
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ fn language(code: &str) -> Language {
 }
 
 #[test]
-fn constants_are_their_codes() {
+fn constants_have_their_code_and_name() {
     for (constant, code, name) in [
         (Language::AR, "ar", "Arabic"),
         (Language::DE, "de", "German"),
@@ -23,7 +23,7 @@ fn constants_are_their_codes() {
 }
 
 #[test]
-fn names_and_bases() {
+fn base_and_name_of_codes() {
     for (code, base, name) in [
         ("af", "af", "Afrikaans"),
         ("fr", "fr", "French"),
@@ -39,13 +39,13 @@ fn names_and_bases() {
 
 #[test]
 fn codes_are_case_insensitive() {
-    for (code, other) in
+    for (code, equal_code) in
         [("EN", "en"), ("zh-Hans", "ZH-hans"), ("Nan-Latn-Pehoeji", "nan-latn-pehoeji")]
     {
-        assert_eq!(language(code), language(other));
+        assert_eq!(language(code), language(equal_code));
         assert_eq!(
             serde_json::from_str::<Language>(&format!("{code:?}")).unwrap(),
-            language(other)
+            language(equal_code)
         );
     }
     assert_ne!(language("pt-br"), language("pt_BR"));
@@ -71,7 +71,7 @@ fn invalid_codes_are_rejected() {
 
 proptest! {
     #[test]
-    fn text_and_json_give_the_same_value_back(code in "[A-Za-z0-9_-]{1,23}") {
+    fn values_are_restored_from_text_and_json(code in "[A-Za-z0-9_-]{1,23}") {
         let value = language(&code);
         prop_assert_eq!(value.to_string(), code.to_ascii_lowercase());
         prop_assert_eq!(code.parse::<Language>().unwrap(), value);
@@ -80,7 +80,7 @@ proptest! {
     }
 
     #[test]
-    fn values_sort_as_their_codes(a in "[A-Za-z0-9_-]{1,23}", b in "[A-Za-z0-9_-]{1,23}") {
+    fn values_are_ordered_like_their_codes(a in "[A-Za-z0-9_-]{1,23}", b in "[A-Za-z0-9_-]{1,23}") {
         let texts = [&a, &b].map(|code| code.to_ascii_lowercase());
         prop_assert_eq!(language(&a).cmp(&language(&b)), texts[0].cmp(&texts[1]));
     }

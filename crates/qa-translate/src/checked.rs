@@ -10,26 +10,27 @@ pub(crate) enum NoAnswer {
     Misplaced,
 }
 
-/// Returns the distinct gold answers in the passage, in order, and the number of other answers.
-/// Returns an error if no answer is in the passage.
+/// Returns the distinct gold answers that are at their offset, in order, and the number of the
+/// other distinct answers. Returns an error if no answer is at its offset.
 pub(crate) fn answers(question: &Question) -> Result<(Vec<&Answer>, usize), NoAnswer> {
-    let mut all: Vec<&Answer> = Vec::with_capacity(question.answers.len());
+    let mut distinct: Vec<&Answer> = Vec::with_capacity(question.answers.len());
     for answer in &question.answers {
-        if !all.contains(&answer) {
-            all.push(answer);
+        if !distinct.contains(&answer) {
+            distinct.push(answer);
         }
     }
-    let different = all.len();
-    all.retain(|answer| is_placed(question, answer));
-    match (all.len(), different) {
+    let distinct_count = distinct.len();
+    distinct.retain(|answer| is_at_offset(question, answer));
+    match (distinct.len(), distinct_count) {
         (_, 0) => Err(NoAnswer::None),
         (0, _) => Err(NoAnswer::Misplaced),
-        (placed, _) => Ok((all, different - placed)),
+        (valid_count, _) => Ok((distinct, distinct_count - valid_count)),
     }
 }
 
-fn is_placed(question: &Question, answer: &Answer) -> bool {
+/// Returns whether an answer is not blank and is at its offset in the passage.
+fn is_at_offset(question: &Question, answer: &Answer) -> bool {
     let length = answer.text.chars().count();
-    let found = question.context.chars().skip(answer.answer_start).take(length);
-    !answer.text.trim().is_empty() && found.eq(answer.text.chars())
+    let text = question.context.chars().skip(answer.answer_start).take(length);
+    !answer.text.trim().is_empty() && text.eq(answer.text.chars())
 }

@@ -1,10 +1,13 @@
+//! The error type of this crate.
 use std::io;
 use std::path::{Path, PathBuf};
 
 use atomic_file::PublishError;
 use mlqa_eval::Language;
 
-/// An error of this crate. A text that cannot be aligned is not an error; reports count such texts.
+/// An error of this crate.
+///
+/// A text that cannot be aligned is not an error; reports count such texts.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file or folder cannot be read or written.
@@ -14,7 +17,7 @@ pub enum Error {
         path: PathBuf,
         /// The attempted action, such as "read the file".
         action: &'static str,
-        /// The operating system's reason.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A line of a JSONL file is not a translation.
@@ -22,7 +25,7 @@ pub enum Error {
     Line {
         /// The file.
         path: PathBuf,
-        /// Line, from 1.
+        /// Number of the line, from 1.
         line: usize,
         /// The problem.
         got: String,
@@ -44,7 +47,7 @@ pub enum Error {
     Score {
         /// The file.
         path: PathBuf,
-        /// Line, from 1.
+        /// Number of the line, from 1.
         line: usize,
         /// The problem.
         got: String,
@@ -61,15 +64,15 @@ pub enum Error {
     },
     /// Texts are too long for a scorer.
     #[error(
-        "{count} of {of} pairs of texts are too long to be scored: up to {longest} tokens in total, at most {max_tokens} are supported"
+        "{count} of {requests} pairs of texts are too long to be scored: up to {longest_request} tokens per pair, at most {max_tokens} are supported"
     )]
     TooLong {
         /// Number of requests that are too long.
         count: usize,
         /// Total number of requests.
-        of: usize,
+        requests: usize,
         /// Tokens of the longest request, both texts together.
-        longest: usize,
+        longest_request: usize,
         /// Maximum number of tokens.
         max_tokens: usize,
     },
@@ -109,9 +112,9 @@ pub enum Error {
     /// Overlapping spans cannot be marked in one text.
     #[error("the spans {first:?} and {second:?} overlap; mark each in a separate text")]
     Overlap {
-        /// First span, in code points.
+        /// The first span, in code points.
         first: std::ops::Range<usize>,
-        /// Second span, which begins inside the first.
+        /// The second span, which begins inside the first span.
         second: std::ops::Range<usize>,
     },
     /// A similarity matrix or a span in it is invalid for projection.
@@ -143,7 +146,7 @@ pub enum Error {
         problem: String,
     },
     /// There is nothing to write.
-    #[error("no data remain: {hint}")]
+    #[error("no data to write: {hint}")]
     Empty {
         /// A hint at the cause.
         hint: String,

@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-mod carry;
 mod checked;
 mod error;
 mod lines;
@@ -14,9 +13,9 @@ mod read;
 mod search;
 mod sentences;
 mod spans;
+mod transfer;
 mod translate;
 
-pub use carry::SpanLoss;
 pub use error::Error;
 pub use markers::{
     Marked, MarkedSpans, MarkerFault, Recovered, RecoveredSpans, mark, mark_spans, recover,
@@ -37,6 +36,7 @@ pub use read::{MixedTraining, read_translations};
 pub use search::{Occurrence, SearchConfig, SearchFault, search};
 pub use sentences::sentences;
 pub use spans::{SpanReport, TranslatedSpans, TypedSpan, TypedText, translate_spans};
+pub use transfer::SpanLoss;
 pub use translate::{
     Discarded, Faults, Stage, TranslateConfig, TranslateReport, Translated, translate,
 };

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// A line of the file.
+/// A line of a file of translations.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Line {
@@ -17,15 +17,17 @@ pub(crate) struct Line {
     pub target: String,
 }
 
-/// Translations by languages and text.
+/// Translations by source language, target language and source text.
 pub(crate) type Table = HashMap<(Language, Language, String), String>;
 
 /// Parses one line.
 pub(crate) fn parse(bytes: &[u8], path: &Path, line: usize) -> Result<Line, Error> {
     serde_json::from_slice(bytes).map_err(|error| {
-        let full = error.to_string();
-        // serde's position is relative to the line, and the line number is reported separately.
-        let got = full.split_once(" at line ").map_or(full.as_str(), |(got, _)| got).to_owned();
+        let message = error.to_string();
+        // The position in serde's message is relative to the line. The number of the line is
+        // reported separately.
+        let got =
+            message.split_once(" at line ").map_or(message.as_str(), |(got, _)| got).to_owned();
         Error::Line { path: path.to_owned(), line, got }
     })
 }
@@ -35,8 +37,8 @@ pub(crate) fn is_lost(source: &str, target: &str) -> bool {
     target.trim().is_empty() && !source.trim().is_empty()
 }
 
-/// Adds a line unless its translation is lost; returns an error if the line contradicts an earlier
-/// one.
+/// Adds a line unless its translation is lost. Returns an error if the line contradicts an earlier
+/// line.
 pub(crate) fn insert(
     table: &mut Table,
     line: Line,

@@ -1,10 +1,10 @@
 //! Markers `([` and `])` around an answer, by which it is located in the translation (mixMRC +
 //! LAKM, section 3.1).
 //!
-//! If a passage contains such brackets itself, the marker uses more of them: `([[ … ]])`, so that
-//! it is longer than any run in the passage. So every passage can be marked, and the markers can be
-//! recovered exactly. Full-width and Chinese brackets (`（［【〔`) count as brackets, and white space
-//! within a marker is skipped, because translation systems output both.
+//! If a passage contains such brackets, the markers have more brackets, such as `([[ … ]])`: one
+//! more than the longest run in the passage. Every passage can therefore be marked, and the markers
+//! can be recovered exactly. Full-width and Chinese brackets (`（［【〔`) count as brackets, and white
+//! space within a marker is skipped, because translation systems output both.
 use std::ops::Range;
 
 use mlqa_eval::Answer;
@@ -59,38 +59,38 @@ pub enum MarkerFault {
 pub fn mark(passage: &str, start: usize, length: usize) -> Result<Marked, Error> {
     let characters: Vec<char> = passage.chars().collect();
     let level = 1 + longest_run(&characters);
-    let span = inside(&characters, &(start..start.saturating_add(length)))?;
+    let span = trimmed_span(&characters, &(start..start.saturating_add(length)))?;
     let text = with_markers(&characters, &[(span, String::new())], level);
     Ok(Marked { text, level })
 }
 
 /// Returns the span without white space at its ends.
-fn inside(text: &[char], span: &Range<usize>) -> Result<Range<usize>, Error> {
+fn trimmed_span(text: &[char], span: &Range<usize>) -> Result<Range<usize>, Error> {
     let &Range { start, end } = span;
-    let refuse = || Error::Span { start, end, length: text.len() };
-    let marked = text.get(start..end).ok_or_else(refuse)?;
+    let span_error = || Error::Span { start, end, length: text.len() };
+    let marked = text.get(start..end).ok_or_else(span_error)?;
     let leading = marked.iter().take_while(|c| c.is_whitespace()).count();
     let trailing = marked.iter().rev().take_while(|c| c.is_whitespace()).count();
-    let inner = start + leading..end.saturating_sub(trailing);
-    if inner.is_empty() { Err(refuse()) } else { Ok(inner) }
+    let trimmed = start + leading..end.saturating_sub(trailing);
+    if trimmed.is_empty() { Err(span_error()) } else { Ok(trimmed) }
 }
 
-/// Inserts markers around spans, which must be sorted, and each span's label after its opening
-/// marker.
+/// Inserts markers around spans, which must be sorted. The label of a span is inserted after its
+/// opening marker.
 fn with_markers(text: &[char], spans: &[(Range<usize>, String)], level: usize) -> String {
     let mut marked = String::new();
-    let mut at = 0;
-    for (span, name) in spans {
-        marked.extend(text.get(at..span.start).unwrap_or_default());
+    let mut offset = 0;
+    for (span, label) in spans {
+        marked.extend(text.get(offset..span.start).unwrap_or_default());
         marked.push('(');
         marked.extend(std::iter::repeat_n('[', level));
-        marked.push_str(name);
+        marked.push_str(label);
         marked.extend(text.get(span.clone()).unwrap_or_default());
         marked.extend(std::iter::repeat_n(']', level));
         marked.push(')');
-        at = span.end;
+        offset = span.end;
     }
-    marked.extend(text.get(at..).unwrap_or_default());
+    marked.extend(text.get(offset..).unwrap_or_default());
     marked
 }
 
@@ -110,13 +110,13 @@ impl Marked {
     /// ```
     ///
     /// # Errors
-    /// [`MarkerFault`], as [`recover`].
+    /// The errors of [`recover`]; [`MarkerFault::Duplicate`] for a doubled marker.
     pub fn recover(&self, translated: &str) -> Result<Recovered, MarkerFault> {
-        let found = recover(translated, self.level)?;
+        let recovered = recover(translated, self.level)?;
         let source = recover(&self.text, self.level)?.answer.text;
-        match is_doubled(&found.answer.text, &source) {
+        match is_doubled(&recovered.answer.text, &source) {
             true => Err(MarkerFault::Duplicate),
-            false => Ok(found),
+            false => Ok(recovered),
         }
     }
 }
@@ -132,9 +132,9 @@ fn is_doubled(translated: &str, source: &str) -> bool {
 
 /// Removes the markers of `level` (see [`Marked`]) from a translation and locates the answer.
 ///
-/// White space between marker and answer is removed if there is white space on the other side of
-/// the marker, at the end of the text, and before punctuation; otherwise it moves outside, so that
-/// words stay separated.
+/// White space between marker and answer is removed in three cases: at the end of the text, before
+/// punctuation, and if there is white space on the other side of the marker. Otherwise, it is moved
+/// out of the answer, so that words stay separated.
 ///
 /// # Errors
 /// [`MarkerFault`], unless there is exactly one pair of markers with an answer.
@@ -163,9 +163,9 @@ fn without_markers(
     pairs: &[(Marker, Marker)],
 ) -> Result<(Vec<char>, Vec<Range<usize>>), MarkerFault> {
     let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
-    let (mut passage, mut spans, mut at): (Vec<char>, _, _) = (Vec::new(), Vec::new(), 0);
+    let (mut passage, mut spans, mut offset): (Vec<char>, _, _) = (Vec::new(), Vec::new(), 0);
     for (opening, closing) in pairs {
-        passage.extend(part(at, opening.start));
+        passage.extend(part(offset, opening.start));
         let inner = part(opening.end, closing.start);
         let leading = inner.iter().take_while(|c| c.is_whitespace()).count();
         let trailing = inner.iter().rev().take_while(|c| c.is_whitespace()).count();
@@ -182,18 +182,18 @@ fn without_markers(
         if text.get(closing.end).is_some_and(|c| c.is_alphanumeric()) {
             passage.extend(inner.iter().skip(inner.len() - trailing));
         }
-        at = closing.end;
+        offset = closing.end;
     }
-    passage.extend(part(at, text.len()));
+    passage.extend(part(offset, text.len()));
     Ok((passage, spans))
 }
 
 /// A text with several spans marked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MarkedSpans {
-    /// The text, with `([1:` before the first given span and `])` after it, and so on.
+    /// The text with numbered markers: `([1:` before the first span and `])` after it, and so on.
     pub text: String,
-    /// Square brackets in each marker.
+    /// Number of square brackets in each marker.
     pub level: usize,
     /// Number of spans.
     pub count: usize,
@@ -209,25 +209,24 @@ pub struct RecoveredSpans {
     pub spans: Vec<Range<usize>>,
 }
 
-/// Marks several spans of a text, in code points, each with its number. Overlapping spans need
-/// separate texts.
+/// Marks several spans of a text, in code points, each with its number.
 ///
 /// ```
 /// let marked = qa_translate::mark_spans("Ada met Bo in Bern.", &[14..18, 0..3])?;
 /// assert_eq!(marked.text, "([2:Ada]) met Bo in ([1:Bern]).");
-/// let found = marked.recover("In ([ 1 : Bern ]) traf ([2:Ada]) Bo.").unwrap();
-/// assert_eq!(found.text, "In Bern traf Ada Bo.");
-/// assert_eq!(found.spans, [3..7, 13..16]);
+/// let recovered = marked.recover("In ([ 1 : Bern ]) traf ([2:Ada]) Bo.").unwrap();
+/// assert_eq!(recovered.text, "In Bern traf Ada Bo.");
+/// assert_eq!(recovered.spans, [3..7, 13..16]);
 /// # Ok::<(), qa_translate::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`Error::Span`] if a span is outside the text or blank; [`Error::Overlap`].
+/// [`Error::Span`] if a span is outside the text or blank; [`Error::Overlap`] if spans overlap.
 pub fn mark_spans(text: &str, spans: &[Range<usize>]) -> Result<MarkedSpans, Error> {
     let characters: Vec<char> = text.chars().collect();
     let mut numbered_spans = Vec::with_capacity(spans.len());
     for (number, span) in (1..).zip(spans) {
-        numbered_spans.push((inside(&characters, span)?, format!("{number}:")));
+        numbered_spans.push((trimmed_span(&characters, span)?, format!("{number}:")));
     }
     numbered_spans.sort_by_key(|(span, _)| span.start);
     for ((first, _), (second, _)) in numbered_spans.iter().zip(numbered_spans.iter().skip(1)) {
@@ -247,30 +246,34 @@ impl MarkedSpans {
     /// [`MarkerFault`], unless each span has exactly one pair of markers, with its number and
     /// non-empty text.
     pub fn recover(&self, translated: &str) -> Result<RecoveredSpans, MarkerFault> {
-        let found = self.read(translated)?;
-        let source = self.read(&self.text)?;
-        let text_of = |from: &RecoveredSpans, span: &Range<usize>| -> String {
-            from.text.chars().skip(span.start).take(span.len()).collect()
+        let recovered = self.parse(translated)?;
+        let source = self.parse(&self.text)?;
+        let text_of = |recovered: &RecoveredSpans, span: &Range<usize>| -> String {
+            recovered.text.chars().skip(span.start).take(span.len()).collect()
         };
-        let mut pairs = found.spans.iter().zip(&source.spans);
-        match pairs.any(|(span, of)| is_doubled(&text_of(&found, span), &text_of(&source, of))) {
+        let mut pairs = recovered.spans.iter().zip(&source.spans);
+        let has_doubled_marker = pairs.any(|(span, source_span)| {
+            is_doubled(&text_of(&recovered, span), &text_of(&source, source_span))
+        });
+        match has_doubled_marker {
             true => Err(MarkerFault::Duplicate),
-            false => Ok(found),
+            false => Ok(recovered),
         }
     }
 
-    fn read(&self, text: &str) -> Result<RecoveredSpans, MarkerFault> {
+    /// Removes the numbered markers from a text.
+    fn parse(&self, text: &str) -> Result<RecoveredSpans, MarkerFault> {
         let characters: Vec<char> = text.chars().collect();
         let closings = closings(&characters, self.level);
         let mut pairs = Vec::with_capacity(self.count);
         let mut numbers = Vec::with_capacity(self.count);
         let mut end = 0;
         for opening in openings(&characters, self.level) {
-            let (number, length) = number(characters.get(opening.end..).unwrap_or_default())
+            let (number, length) = parse_number(characters.get(opening.end..).unwrap_or_default())
                 .ok_or(MarkerFault::Missing)?;
             let opening = Marker { start: opening.start, end: opening.end + length };
-            let mut after = closings.iter().filter(|closing| closing.start >= opening.end);
-            let closing = after.next().copied().ok_or(MarkerFault::Missing)?;
+            let mut next_closings = closings.iter().filter(|closing| closing.start >= opening.end);
+            let closing = next_closings.next().copied().ok_or(MarkerFault::Missing)?;
             if opening.start < end {
                 return Err(MarkerFault::Reordered);
             }
@@ -278,48 +281,50 @@ impl MarkedSpans {
             pairs.push((opening, closing));
             numbers.push(number);
         }
-        let duplicate =
-            numbers.iter().any(|one| numbers.iter().filter(|&other| other == one).count() > 1);
-        if duplicate || closings.len() > pairs.len() {
+        let has_duplicate = numbers
+            .iter()
+            .any(|number| numbers.iter().filter(|&other| other == number).count() > 1);
+        if has_duplicate || closings.len() > pairs.len() {
             return Err(MarkerFault::Duplicate);
         }
-        let mut order = numbers.clone();
-        order.sort_unstable();
-        if !order.into_iter().eq(1..=self.count) {
+        let mut sorted = numbers.clone();
+        sorted.sort_unstable();
+        if !sorted.into_iter().eq(1..=self.count) {
             return Err(MarkerFault::Missing);
         }
-        let (text, found) = without_markers(&characters, &pairs)?;
+        let (text, spans_in_text) = without_markers(&characters, &pairs)?;
         let mut spans = vec![0..0; self.count];
-        for (number, span) in numbers.into_iter().zip(found) {
-            if let Some(place) = spans.get_mut(number - 1) {
-                *place = span;
+        for (number, span) in numbers.into_iter().zip(spans_in_text) {
+            if let Some(slot) = spans.get_mut(number - 1) {
+                *slot = span;
             }
         }
         Ok(RecoveredSpans { text: text.into_iter().collect(), spans })
     }
 }
 
-/// Parses a number and a colon at the start of a text; returns the number and their length. The
-/// length is in code points. Full-width characters count.
-fn number(text: &[char]) -> Option<(usize, usize)> {
-    let digit_of = |c: char| match c {
+/// Parses a number and a colon at the start of a text. Returns the number and the length of number
+/// and colon in code points. Full-width digits and colons are accepted.
+fn parse_number(text: &[char]) -> Option<(usize, usize)> {
+    let digit_value = |c: char| match c {
         '\u{ff10}'..='\u{ff19}' => u32::from(c) - 0xff10,
         c => c.to_digit(10).unwrap_or(10),
     };
-    let blank = |from: usize| text.iter().skip(from).take_while(|c| c.is_whitespace()).count();
-    let mut at = blank(0);
+    let count_blanks =
+        |from: usize| text.iter().skip(from).take_while(|c| c.is_whitespace()).count();
+    let mut index = count_blanks(0);
     let mut value: Option<usize> = None;
-    while let Some(digit) = text.get(at).map(|&c| digit_of(c)).filter(|&digit| digit < 10) {
+    while let Some(digit) = text.get(index).map(|&c| digit_value(c)).filter(|&digit| digit < 10) {
         let digit = usize::try_from(digit).ok()?;
         value = Some(value.unwrap_or(0).checked_mul(10)?.checked_add(digit)?);
-        at += 1;
+        index += 1;
     }
-    at += blank(at);
-    let colon = text.get(at).is_some_and(|c| matches!(c, ':' | '：'));
-    value.filter(|_| colon).map(|value| (value, at + 1))
+    index += count_blanks(index);
+    let has_colon = text.get(index).is_some_and(|c| matches!(c, ':' | '：'));
+    value.filter(|_| has_colon).map(|value| (value, index + 1))
 }
 
-/// Code points `[start, end)` of a marker.
+/// The range `[start, end)` of a marker, in code points.
 #[derive(Clone, Copy, Debug)]
 struct Marker {
     start: usize,
@@ -342,19 +347,19 @@ fn is_square_close(c: char) -> bool {
     matches!(c, ']' | '］' | '】' | '〕')
 }
 
-/// Returns the length in code points of the first `level` `is_bracket` characters; `None` if there
-/// are fewer. White space before each character is included.
-fn run_of(
-    mut rest: impl Iterator<Item = char>,
+/// Returns the length in code points of the first `level` brackets and the white space before each
+/// bracket; `None` if there are fewer brackets.
+fn bracket_run(
+    mut text: impl Iterator<Item = char>,
     level: usize,
     is_bracket: fn(char) -> bool,
 ) -> Option<usize> {
-    let (mut consumed, mut found) = (0, 0);
-    while found < level {
-        let c = rest.next()?;
+    let (mut consumed, mut brackets) = (0, 0);
+    while brackets < level {
+        let c = text.next()?;
         consumed += 1;
         if is_bracket(c) {
-            found += 1;
+            brackets += 1;
         } else if !c.is_whitespace() {
             return None;
         }
@@ -362,24 +367,26 @@ fn run_of(
     Some(consumed)
 }
 
+/// Returns the opening markers of a text.
 fn openings(text: &[char], level: usize) -> Vec<Marker> {
     let markers = text.iter().enumerate().filter(|&(_, &c)| is_round_open(c));
     markers
         .filter_map(|(start, _)| {
-            let rest = text.iter().skip(start + 1).copied();
-            let consumed = run_of(rest, level, is_square_open)?;
+            let following = text.iter().skip(start + 1).copied();
+            let consumed = bracket_run(following, level, is_square_open)?;
             Some(Marker { start, end: start + 1 + consumed })
         })
         .collect()
 }
 
+/// Returns the closing markers of a text.
 fn closings(text: &[char], level: usize) -> Vec<Marker> {
     let markers = text.iter().enumerate().filter(|&(_, &c)| is_round_close(c));
     markers
-        .filter_map(|(at, _)| {
-            let rest = text.get(..at)?.iter().rev().copied();
-            let consumed = run_of(rest, level, is_square_close)?;
-            Some(Marker { start: at - consumed, end: at + 1 })
+        .filter_map(|(index, _)| {
+            let preceding = text.get(..index)?.iter().rev().copied();
+            let consumed = bracket_run(preceding, level, is_square_close)?;
+            Some(Marker { start: index - consumed, end: index + 1 })
         })
         .collect()
 }
@@ -392,11 +399,11 @@ fn run_length(text: impl Iterator<Item = char>, is_bracket: fn(char) -> bool) ->
 /// Returns the length of the longest run of square brackets after an opening or before a closing
 /// round bracket.
 fn longest_run(text: &[char]) -> usize {
-    let runs = text.iter().enumerate().map(|(at, &c)| {
+    let runs = text.iter().enumerate().map(|(index, &c)| {
         if is_round_open(c) {
-            run_length(text.iter().skip(at + 1).copied(), is_square_open)
+            run_length(text.iter().skip(index + 1).copied(), is_square_open)
         } else if is_round_close(c) {
-            run_length(text.iter().take(at).rev().copied(), is_square_close)
+            run_length(text.iter().take(index).rev().copied(), is_square_close)
         } else {
             0
         }

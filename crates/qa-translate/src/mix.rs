@@ -141,36 +141,39 @@ pub fn mix(
     translations: &[Translated],
     config: &MixConfig,
 ) -> Result<Mixed, Error> {
-    let mut seen = BTreeSet::from([config.source_language]);
+    let mut languages = BTreeSet::from([config.source_language]);
     for translated in translations {
-        if !seen.insert(translated.language) {
-            let problem = "occurs twice among source and translations; give each once".into();
+        if !languages.insert(translated.language) {
+            let problem =
+                "occurs twice among source and translations; use each language once".into();
             return Err(Error::Language { language: translated.language, problem });
         }
     }
-    let sides: Vec<Side<'_>> =
-        translations.iter().map(|one| Side::new(one, config.require_pair)).collect();
+    let translations: Vec<Translation<'_>> = translations
+        .iter()
+        .map(|translated| Translation::new(translated, config.require_pair))
+        .collect();
     let mut mixed =
         Mixed { rows: Vec::new(), report: MixReport::default(), version: source.version.clone() };
     let from = config.source_language;
-    for question in source.questions.iter().filter(|one| !one.answers.is_empty()) {
+    for question in source.questions.iter().filter(|question| !question.answers.is_empty()) {
         let id = question.id.as_str();
-        for x in &sides {
-            let translated = x.kept.get(id).copied();
-            let wording = x.wording.get(id).copied();
-            if let Some(wording) = wording {
+        for x in &translations {
+            let translated = x.with_answers.get(id).copied();
+            let text = x.question_texts.get(id).copied();
+            if let Some(text) = text {
                 mixed.report.without_pair += usize::from(translated.is_none());
-                mixed.push((x.language, wording), (from, question), source)?;
+                mixed.push((x.language, text), (from, question), source)?;
             }
             if let Some(passage) = translated {
                 mixed.push((from, &question.question), (x.language, passage), x.dataset)?;
             }
-            let Some(wording) = wording.filter(|_| config.pairs == Pairs::AllPairs) else {
+            let Some(text) = text.filter(|_| config.pairs == Pairs::AllPairs) else {
                 continue;
             };
-            for y in sides.iter().filter(|y| y.language != x.language) {
-                if let Some(passage) = y.kept.get(id) {
-                    mixed.push((x.language, wording), (y.language, passage), y.dataset)?;
+            for y in translations.iter().filter(|y| y.language != x.language) {
+                if let Some(passage) = y.with_answers.get(id) {
+                    mixed.push((x.language, text), (y.language, passage), y.dataset)?;
                 }
             }
         }
@@ -180,35 +183,41 @@ pub fn mix(
 }
 
 /// The translations into one language, by id.
-struct Side<'a> {
+struct Translation<'a> {
     language: Language,
     dataset: &'a Dataset,
-    kept: HashMap<&'a str, &'a Question>,
-    /// Translated questions that may be used.
-    wording: HashMap<&'a str, &'a str>,
+    /// Questions with passages and answers in the language.
+    with_answers: HashMap<&'a str, &'a Question>,
+    /// Texts of the translated questions that may be used.
+    question_texts: HashMap<&'a str, &'a str>,
 }
 
-impl<'a> Side<'a> {
+impl<'a> Translation<'a> {
     fn new(translated: &'a Translated, require_pair: bool) -> Self {
         let dataset = &translated.dataset;
-        let kept = dataset.questions.iter().filter(|one| !one.answers.is_empty());
-        let kept: HashMap<&str, &Question> = kept.map(|one| (one.id.as_str(), one)).collect();
-        let further = (!require_pair).then_some(&translated.questions.questions);
-        let worded = further.into_iter().flatten().chain(kept.values().copied());
-        let wording = worded.map(|one| (one.id.as_str(), one.question.as_str())).collect();
-        Self { language: translated.language, dataset, kept, wording }
+        let with_answers: HashMap<&str, &Question> = dataset
+            .questions
+            .iter()
+            .filter(|question| !question.answers.is_empty())
+            .map(|question| (question.id.as_str(), question))
+            .collect();
+        let without_pair = (!require_pair).then_some(&translated.questions.questions);
+        let questions = without_pair.into_iter().flatten().chain(with_answers.values().copied());
+        let question_texts =
+            questions.map(|question| (question.id.as_str(), question.question.as_str())).collect();
+        Self { language: translated.language, dataset, with_answers, question_texts }
     }
 }
 
 impl Mixed {
     fn push(
         &mut self,
-        (question_language, wording): (Language, &str),
+        (question_language, text): (Language, &str),
         (context_language, passage): (Language, &Question),
         data: &Dataset,
     ) -> Result<(), Error> {
         passage.check_answers(&data.path)?;
-        let question = Question { question: wording.to_owned(), ..passage.clone() };
+        let question = Question { question: text.to_owned(), ..passage.clone() };
         self.rows.push(MixedRow { question_language, context_language, question });
         *self.report.rows.entry((context_language, question_language)).or_default() += 1;
         Ok(())
@@ -220,11 +229,11 @@ impl Mixed {
     /// complete before the first is renamed to its final name.
     ///
     /// # Errors
-    /// [`Error::Empty`] without rows; [`Error::Eval`] if a file cannot be written.
+    /// [`Error::Empty`] if there are no rows; [`Error::Eval`] if a file cannot be written.
     pub fn write_pairs(&self, folder: &Path, split: &str) -> Result<Vec<PathBuf>, Error> {
-        self.check_some()?;
+        self.check_not_empty()?;
         let mut paths = Vec::with_capacity(self.report.rows.len());
-        let mut together = FileSet::default();
+        let mut file_set = FileSet::default();
         for (context, question, _) in self.report.in_table_order() {
             let is_of_pair = |row: &&MixedRow| {
                 row.context_language == context && row.question_language == question
@@ -235,18 +244,18 @@ impl Mixed {
             let version = self.version.clone();
             let dataset = Dataset { path: path.clone(), version, questions: questions.collect() };
             create_folder_of(&path)?;
-            let added = together.add(&path, dataset.to_json(&path)?);
+            let added = file_set.add(&path, dataset.to_json(&path)?);
             added.map_err(Error::io(&path, "write the file"))?;
             paths.push(path);
         }
-        together.publish()?;
+        file_set.publish()?;
         Ok(paths)
     }
 
-    fn check_some(&self) -> Result<(), Error> {
+    fn check_not_empty(&self) -> Result<(), Error> {
         match self.rows.is_empty() {
             true => Err(Error::Empty {
-                hint: "no question has an answer in two languages; do the ids agree?".into(),
+                hint: "no question has an answer in two languages; check that the ids agree".into(),
             }),
             false => Ok(()),
         }

@@ -3,15 +3,15 @@ use std::collections::HashMap;
 
 use mlqa_eval::{Dataset, Language, Question};
 
-use crate::carry::SpanLoss;
 use crate::checked::{NoAnswer, answers};
 use crate::spans::count;
+use crate::transfer::SpanLoss;
 use crate::{Error, TranslateReport, Translated};
 
 /// Aligns `target`, in `language`, with `source` by id.
 ///
-/// The result has the form of [`translate`](crate::translate())'s, without a translator. Ids that
-/// only `target` has are skipped.
+/// The result has the same form as the result of [`translate`](crate::translate()). Ids that occur
+/// only in `target` are skipped.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Language};
@@ -31,9 +31,9 @@ pub fn parallel(
     language: Language,
 ) -> Result<Translated, Error> {
     let by_id: HashMap<&str, &Question> =
-        target.questions.iter().map(|one| (one.id.as_str(), one)).collect();
+        target.questions.iter().map(|question| (question.id.as_str(), question)).collect();
     let mut report = TranslateReport { source: source.questions.len(), ..Default::default() };
-    let (mut kept, mut reworded) = (Vec::new(), Vec::new());
+    let (mut with_answers, mut with_source_passages) = (Vec::new(), Vec::new());
     for question in &source.questions {
         let Some(&translated) = by_id.get(question.id.as_str()) else {
             report.discarded.missing_id += 1;
@@ -43,25 +43,25 @@ pub fn parallel(
             report.discarded.untranslated_question += 1;
             continue;
         }
-        let wording = translated.question.clone();
-        reworded.push(Question { question: wording, ..question.clone() });
+        let text = translated.question.clone();
+        with_source_passages.push(Question { question: text, ..question.clone() });
         match (answers(question), answers(translated)) {
-            (Ok(_), Ok((all, misplaced))) => {
-                report.given += 1;
-                report.further_answers += all.len() - 1;
+            (Ok(_), Ok((answers, misplaced))) => {
+                report.from_parallel += 1;
+                report.further_answers += answers.len() - 1;
                 count(&mut report.dropped_answers, SpanLoss::Misplaced, misplaced);
-                let answers = all.into_iter().cloned().collect();
-                kept.push(Question { answers, ..translated.clone() });
+                let answers = answers.into_iter().cloned().collect();
+                with_answers.push(Question { answers, ..translated.clone() });
             }
             (Err(NoAnswer::None), _) | (_, Err(NoAnswer::None)) => report.discarded.no_answer += 1,
             _ => report.discarded.misplaced_answer += 1,
         }
     }
-    if reworded.is_empty() {
+    if with_source_passages.is_empty() {
         let (context, question) = (source.path.clone(), target.path.clone());
         return Err(mlqa_eval::Error::NothingPaired { context, question }.into());
     }
-    let dataset = Dataset { questions: kept, ..target.clone() };
-    let questions = Dataset { questions: reworded, ..source.clone() };
+    let dataset = Dataset { questions: with_answers, ..target.clone() };
+    let questions = Dataset { questions: with_source_passages, ..source.clone() };
     Ok(Translated { language, dataset, questions, report })
 }

@@ -1,4 +1,4 @@
-//! Projection of an answer's span to the translation without markers, by the similarity of tokens.
+//! Projection of a span to a translation by the similarity of tokens, without markers.
 use std::ops::Range;
 
 use ndarray::{ArrayView1, ArrayView2, Axis};
@@ -12,9 +12,10 @@ use crate::Error;
 pub struct ProjectConfig {
     /// Minimum similarity of a link.
     pub min_similarity: f32,
-    /// Maximum number of unlinked target tokens between linked ones of a span. At larger gaps the
-    /// span is split; the part with the most links is used, then the part with the greatest summed
-    /// similarity, then the first.
+    /// Maximum number of unlinked target tokens between two linked tokens of a span.
+    ///
+    /// At larger gaps, the span is split and the part with the most links is used. Of parts with
+    /// equally many links, it is the part with the greatest summed similarity, then the first part.
     pub max_gap: usize,
 }
 
@@ -27,9 +28,9 @@ impl Default for ProjectConfig {
 /// Returns the target tokens that correspond to the source tokens `span`; `None` if no token is
 /// linked.
 ///
-/// Tokens are linked if each is the other's most similar token. Outliers are dropped by `max_gap`,
-/// and the result is the smallest span that covers the remaining tokens. Ties are resolved in
-/// favour of the first token, so that the result is deterministic.
+/// Two tokens are linked if each is the most similar token of the other. Outliers are dropped
+/// according to `max_gap`, and the result is the smallest span that covers the remaining tokens.
+/// Ties are resolved in favour of the first token.
 ///
 /// # Shapes
 /// - `similarity`: `[source tokens, target tokens]` f32, finite, as the cosines of hidden states
@@ -52,59 +53,65 @@ pub fn project(
     span: Range<usize>,
     config: &ProjectConfig,
 ) -> Result<Option<Range<usize>>, Error> {
-    let refuse =
+    let projection_error =
         |what, expected: &str, got| Err(Error::Projection { what, expected: expected.into(), got });
     if span.start >= span.end || span.end > similarity.nrows() {
         let rows = similarity.nrows();
-        return refuse("span", "a part of the source tokens", format!("{span:?} of {rows}"));
+        return projection_error(
+            "span",
+            "a part of the source tokens",
+            format!("{span:?} of {rows}"),
+        );
     }
     let mut links: Vec<(usize, f32)> = Vec::with_capacity(span.len());
     for source in span {
         let row = similarity.index_axis(Axis(0), source);
         let Some((target, value)) = best(row, |column| (source, column))? else { continue };
         let column = similarity.index_axis(Axis(1), target);
-        let mutual = best(column, |row| (row, target))?.is_some_and(|(back, _)| back == source);
-        if mutual && value >= config.min_similarity {
+        let is_mutual = best(column, |row| (row, target))?.is_some_and(|(row, _)| row == source);
+        if is_mutual && value >= config.min_similarity {
             links.push((target, value));
         }
     }
     links.sort_by_key(|&(target, _)| target);
-    let mut chosen: Option<Part> = None;
+    let mut best_part: Option<Part> = None;
     for part in links.chunk_by(|a, b| b.0 - a.0 <= config.max_gap.saturating_add(1)) {
         let (Some(first), Some(last)) = (part.first(), part.last()) else { continue };
-        let strength = part.iter().map(|&(_, value)| f64::from(value)).sum();
-        let part = Part { links: part.len(), strength, span: first.0..last.0 + 1 };
-        if chosen.as_ref().is_none_or(|best| part.beats(best)) {
-            chosen = Some(part);
+        let similarity = part.iter().map(|&(_, value)| f64::from(value)).sum();
+        let part = Part { links: part.len(), similarity, span: first.0..last.0 + 1 };
+        if best_part.as_ref().is_none_or(|best| part.is_better_than(best)) {
+            best_part = Some(part);
         }
     }
-    Ok(chosen.map(|part| part.span))
+    Ok(best_part.map(|part| part.span))
 }
 
-/// Neighbouring linked target tokens.
+/// Linked target tokens without large gaps.
 struct Part {
+    /// Number of links.
     links: usize,
     /// Summed similarity of the links.
-    strength: f64,
+    similarity: f64,
     span: Range<usize>,
 }
 
 impl Part {
-    fn beats(&self, other: &Self) -> bool {
-        self.links > other.links || (self.links == other.links && self.strength > other.strength)
+    fn is_better_than(&self, other: &Self) -> bool {
+        self.links > other.links
+            || (self.links == other.links && self.similarity > other.similarity)
     }
 }
 
-/// Returns the first of the greatest values and its index; `at` returns a value's row and column
-/// for errors.
+/// Returns the index of the first maximum and its value. For errors, `matrix_index` returns the row
+/// and column of a value.
 fn best(
     values: ArrayView1<'_, f32>,
-    at: impl Fn(usize) -> (usize, usize),
+    matrix_index: impl Fn(usize) -> (usize, usize),
 ) -> Result<Option<(usize, f32)>, Error> {
     let mut best: Option<(usize, f32)> = None;
     for (index, &value) in values.iter().enumerate() {
         if !value.is_finite() {
-            let (row, column) = at(index);
+            let (row, column) = matrix_index(index);
             return Err(Error::Projection {
                 what: "similarity",
                 expected: "finite values".into(),

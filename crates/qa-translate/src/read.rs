@@ -1,4 +1,4 @@
-//! Reads the output of `qa-translate translate`.
+//! Reading of the output of `qa-translate translate`.
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
@@ -9,9 +9,9 @@ use crate::{Error, MixConfig, TranslateReport, Translated, mix};
 /// Reads the translations in `folder`: `{split}-context-xx-question-xx.json` for each of
 /// `languages`.
 ///
-/// With `reworded`, also reads `{split}-context-<source>-question-xx.json`, the questions whose
-/// passage remains in the source's language. Otherwise, [`Translated::questions`] is empty, which
-/// [`mix`](crate::mix()) under `require_pair` accepts.
+/// With `with_source_passages`, also reads `{split}-context-<source>-question-xx.json`, the
+/// translated questions about the source's passages. Otherwise, [`Translated::questions`] is empty,
+/// which is sufficient for [`mix`](crate::mix()) with `require_pair`.
 ///
 /// ```
 /// use mlqa_eval::{Dataset, Language};
@@ -26,27 +26,27 @@ use crate::{Error, MixConfig, TranslateReport, Translated, mix};
 /// ```
 ///
 /// # Errors
-/// As [`Dataset::read`].
+/// The errors of [`Dataset::read`].
 pub fn read_translations(
     folder: &Path,
     split: &str,
     source: Language,
     languages: &[Language],
-    reworded: bool,
+    with_source_passages: bool,
 ) -> Result<Vec<Translated>, Error> {
     let path = |context, question| {
         let name = DatasetName { split: split.to_owned(), context, question };
         language_file(folder, &name.to_string())
     };
-    let read = |&language: &Language| {
+    let read_language = |&language: &Language| {
         let dataset = Dataset::read(path(language, language))?;
-        let questions = match reworded {
+        let questions = match with_source_passages {
             true => Dataset::read(path(source, language))?,
             false => Dataset { questions: Vec::new(), ..dataset.clone() },
         };
         Ok(Translated { language, dataset, questions, report: TranslateReport::default() })
     };
-    languages.iter().map(read).collect()
+    languages.iter().map(read_language).collect()
 }
 
 /// The training questions of mixMRC (section 3.1).
@@ -54,7 +54,7 @@ pub fn read_translations(
 pub struct MixedTraining {
     /// D: the source language's questions.
     pub source: Vec<Question>,
-    /// D': their translations, question and passage in one language.
+    /// D': translations of D, with question and passage in one language.
     pub translated: Vec<Question>,
     /// D'': question and passage in two languages.
     pub mixed: Vec<Question>,
@@ -74,8 +74,8 @@ impl Display for MixedTraining {
 }
 
 impl MixedTraining {
-    /// Reads D from the file `source` and D' from `folder`, if given; [`mix`](crate::mix()) creates
-    /// D'' from both.
+    /// Reads D from the file `source` and D' from `folder`, if there is one. D'' is created from D
+    /// and D' by [`mix`](crate::mix()).
     ///
     /// ```
     /// use std::path::Path;
@@ -100,7 +100,7 @@ impl MixedTraining {
     /// ```
     ///
     /// # Errors
-    /// As [`read_translations`], [`Dataset::check_answers`] and [`mix`](crate::mix()).
+    /// The errors of [`read_translations`], [`Dataset::check_answers`] and [`mix`](crate::mix()).
     pub fn read(
         source: &Path,
         folder: Option<&Path>,
@@ -113,13 +113,21 @@ impl MixedTraining {
         let Some(folder) = folder else {
             return Ok(Self { source: source.questions, ..Self::default() });
         };
-        let reworded = !config.require_pair;
-        let all = read_translations(folder, split, config.source_language, languages, reworded)?;
-        all.iter().try_for_each(|one| one.dataset.check_answers())?;
-        let mixed = mix(&source, &all, config)?.rows.into_iter().map(|row| row.question);
+        let translations = read_translations(
+            folder,
+            split,
+            config.source_language,
+            languages,
+            !config.require_pair,
+        )?;
+        translations.iter().try_for_each(|translated| translated.dataset.check_answers())?;
+        let mixed = mix(&source, &translations, config)?.rows.into_iter().map(|row| row.question);
         Ok(Self {
             mixed: mixed.collect(),
-            translated: all.into_iter().flat_map(|one| one.dataset.questions).collect(),
+            translated: translations
+                .into_iter()
+                .flat_map(|translated| translated.dataset.questions)
+                .collect(),
             source: source.questions,
         })
     }

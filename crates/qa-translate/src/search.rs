@@ -1,4 +1,4 @@
-//! Searches the translated answer in the translated passage, if the markers are lost.
+//! Search of a translated answer in its translated passage.
 use mlqa_eval::Answer;
 use serde::{Deserialize, Serialize};
 
@@ -9,12 +9,13 @@ pub enum Occurrence {
     /// Rejects the answer.
     #[default]
     Unique,
-    /// Selects the occurrence whose relative position is nearest to the source answer's; of two
-    /// equally near, the first.
+    /// Selects the occurrence whose relative position is nearest to that of the source answer. Of
+    /// two equally near occurrences, the first is selected.
     Nearest,
 }
 
-/// Search options. The paper does not specify the search; the defaults are the strict reading.
+/// Search options. The paper does not specify the search; the defaults are the strictest
+/// interpretation.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SearchConfig {
@@ -73,6 +74,6 @@ pub fn search(
             .min_by(|&a, &b| distance(a).total_cmp(&distance(b)))
             .ok_or(SearchFault::NotFound)?,
     };
-    let found = text.get(start..start + pattern.len()).unwrap_or_default();
-    Ok(Answer { text: found.iter().collect(), answer_start: start })
+    let characters = text.get(start..start + pattern.len()).unwrap_or_default();
+    Ok(Answer { text: characters.iter().collect(), answer_start: start })
 }

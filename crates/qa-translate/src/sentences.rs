@@ -13,16 +13,16 @@ use unicode_segmentation::UnicodeSegmentation;
 /// assert_eq!(sentences("下雨了。为什么？"), [0..4, 4..8]);
 /// ```
 pub fn sentences(text: &str) -> Vec<Range<usize>> {
-    let mut at = 0;
-    let mut all = Vec::new();
+    let mut offset = 0;
+    let mut ranges = Vec::new();
     for piece in text.split_sentence_bounds() {
         let leading = piece.chars().take_while(|c| c.is_whitespace()).count();
-        let start = at + leading;
-        at += piece.chars().count();
+        let start = offset + leading;
+        offset += piece.chars().count();
         let length = piece.trim().chars().count();
         if length > 0 {
-            all.push(start..start + length);
+            ranges.push(start..start + length);
         }
     }
-    all
+    ranges
 }

@@ -5,8 +5,8 @@ use std::ops::Range;
 use mlqa_eval::Language;
 use serde::Serialize;
 
-use crate::carry::{Carried, SpanLoss, Spanned, Work, overlap};
 use crate::place::{cut, units};
+use crate::transfer::{SpanLoss, SpanTransfer, Spanned, TransferredText, overlap};
 use crate::translate::{Faults, Stage};
 use crate::{Error, PlaceSpans, Translator};
 
@@ -55,37 +55,37 @@ impl TypedText {
         language: Language,
     ) -> Result<Self, Error> {
         let unspaced = UNSPACED.contains(&language.base());
-        let (mut text, mut length, mut places) = (String::new(), 0, Vec::new());
+        let (mut text, mut length, mut word_ranges) = (String::new(), 0, Vec::new());
         for word in words {
             let needs_space = text.ends_with(|c: char| c.is_ascii_alphanumeric())
                 && word.starts_with(|c: char| c.is_ascii_alphanumeric());
-            if !places.is_empty() && (needs_space || !unspaced) {
+            if !word_ranges.is_empty() && (needs_space || !unspaced) {
                 text.push(' ');
                 length += 1;
             }
             let start = length;
             length += word.chars().count();
             text.push_str(word);
-            places.push(start..length);
+            word_ranges.push(start..length);
         }
-        let typed = |(words, kind): (Range<usize>, &str)| {
+        let typed_span = |(words, kind): (Range<usize>, &str)| {
             let Range { start, end } = words;
-            let span = match places.get(words) {
+            let span = match word_ranges.get(words) {
                 Some([first, .., last]) => first.start..last.end,
-                Some([one]) => one.clone(),
-                _ => return Err(Error::Span { start, end, length: places.len() }),
+                Some([word]) => word.clone(),
+                _ => return Err(Error::Span { start, end, length: word_ranges.len() }),
             };
             Ok(TypedSpan { span, kind: kind.to_owned() })
         };
-        let spans = spans.into_iter().map(typed).collect::<Result<_, _>>()?;
+        let spans = spans.into_iter().map(typed_span).collect::<Result<_, _>>()?;
         Ok(Self { text, spans })
     }
 
     /// Returns the words of the text and a tag for each: `O`, or `B-` and `I-` with the type
     /// (IOB2).
     ///
-    /// Words are those of [`units`](crate::units()), split at span boundaries, without white space.
-    /// A word in several spans has the tag of the first.
+    /// Words are the units of [`units`](crate::units()), split at span boundaries, without white
+    /// space. A word in several spans has the tag of the first span.
     ///
     /// ```
     /// use qa_translate::{TypedSpan, TypedText};
@@ -97,18 +97,20 @@ impl TypedText {
     /// ```
     pub fn words(&self) -> (Vec<String>, Vec<String>) {
         let characters: Vec<char> = self.text.chars().collect();
-        let mut ends: Vec<usize> =
-            self.spans.iter().flat_map(|one| [one.span.start, one.span.end]).collect();
-        ends.sort_unstable();
+        let mut boundaries: Vec<usize> =
+            self.spans.iter().flat_map(|typed| [typed.span.start, typed.span.end]).collect();
+        boundaries.sort_unstable();
         let (mut words, mut tags, mut previous) = (Vec::new(), Vec::new(), None);
         for Range { mut start, end } in units(&self.text) {
-            let inside = ends.iter().copied().filter(|at| (start + 1..end).contains(at));
-            for cut in inside.chain([end]).collect::<Vec<_>>() {
-                let piece = characters.get(start..cut).unwrap_or_default();
-                let word: String = piece.iter().filter(|c| !c.is_whitespace()).collect();
-                let within = |one: &TypedSpan| one.span.start <= start && cut <= one.span.end;
-                let containing_span = self.spans.iter().position(within);
-                start = cut;
+            let inner_boundaries =
+                boundaries.iter().copied().filter(|index| (start + 1..end).contains(index));
+            for part_end in inner_boundaries.chain([end]).collect::<Vec<_>>() {
+                let part = characters.get(start..part_end).unwrap_or_default();
+                let word: String = part.iter().filter(|c| !c.is_whitespace()).collect();
+                let contains_part =
+                    |typed: &TypedSpan| typed.span.start <= start && part_end <= typed.span.end;
+                let containing_span = self.spans.iter().position(contains_part);
+                start = part_end;
                 if word.is_empty() {
                     continue;
                 }
@@ -132,14 +134,14 @@ impl TypedText {
 /// Texts translated into another language.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TranslatedSpans {
-    /// A translation of each source text, or `None`. The found spans are in the source's order and
-    /// do not overlap.
+    /// The translation of each source text, or `None` if there is no translation. The found spans
+    /// are in the order of the source and do not overlap.
     pub texts: Vec<Option<TypedText>>,
     /// Counts of found and dropped spans.
     pub report: SpanReport,
 }
 
-/// Counts for one language; `spans` is the sum of `found` and `dropped`.
+/// Counts for one language. `spans` is the sum of `found` and `dropped`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SpanReport {
     /// Number of source texts.
@@ -156,14 +158,15 @@ pub struct SpanReport {
     pub faults: Faults,
 }
 
-/// Translates texts with their typed spans. `progress` is called with the stage, the number of
-/// finished texts and the total number of texts.
+/// Translates texts with their typed spans.
+///
+/// `progress` is called with the stage, the number of finished texts and the total number of texts.
 ///
 /// Each text is translated with its spans marked: a single span by [`mark`](crate::mark()), several
 /// by [`mark_spans`](crate::mark_spans()). If the markers are lost, text and spans are translated
 /// separately, and `place` searches the spans in the text. `place` also searches spans that overlap
-/// a marked span. Every found span is a range of its translation. If found spans overlap, the first
-/// in the source is retained and the others are dropped.
+/// a marked span. Every found span is a range of its translation. If found spans overlap, the
+/// first span in the source is retained and the other spans are dropped.
 ///
 /// ```
 /// use mlqa_eval::Language;
@@ -173,9 +176,9 @@ pub struct SpanReport {
 /// let source = [TypedText::from_words(&words, [(0..1, "PER"), (2..3, "PER")], Language::EN)?];
 /// let (mut translator, mut place) = (Identity, BySearch::default());
 /// let (from, to) = (Language::EN, Language::DE);
-/// let all = translate_spans(&source, from, to, &mut translator, &mut place, |_, _, _| {})?;
-/// assert_eq!(all.texts, [Some(source[0].clone())]);
-/// assert_eq!(all.report.found["markers"], 2);
+/// let translated = translate_spans(&source, from, to, &mut translator, &mut place, |_, _, _| {})?;
+/// assert_eq!(translated.texts, [Some(source[0].clone())]);
+/// assert_eq!(translated.report.found["markers"], 2);
 /// # Ok::<(), qa_translate::Error>(())
 /// ```
 ///
@@ -189,43 +192,43 @@ pub fn translate_spans(
     place: &mut dyn PlaceSpans,
     mut progress: impl FnMut(Stage, usize, usize),
 ) -> Result<TranslatedSpans, Error> {
-    let mut work = Work::new(translator, from, to, &mut progress)?;
+    let mut transfer = SpanTransfer::new(translator, from, to, &mut progress)?;
     let mut report = SpanReport { texts: source.len(), ..SpanReport::default() };
     let (mut spanned, mut kinds) = (Vec::with_capacity(source.len()), Vec::new());
     for TypedText { text, spans } in source {
         report.spans += spans.len();
-        let is_valid = |one: &&TypedSpan| cut(text, &one.span).is_some();
+        let is_valid = |typed: &&TypedSpan| cut(text, &typed.span).is_some();
         let valid_spans: Vec<&TypedSpan> = spans.iter().filter(is_valid).collect();
         count(&mut report.dropped, SpanLoss::Misplaced, spans.len() - valid_spans.len());
-        let ranges = valid_spans.iter().map(|one| one.span.clone()).collect();
+        let ranges = valid_spans.iter().map(|typed| typed.span.clone()).collect();
         spanned.push(Spanned { text, spans: ranges });
-        kinds.push(valid_spans.into_iter().map(|one| &one.kind));
+        kinds.push(valid_spans.into_iter().map(|typed| &typed.kind));
     }
     let mut texts = Vec::with_capacity(source.len());
-    for (Carried { text, spans }, kinds) in
-        work.carry(&spanned, Some(place))?.into_iter().zip(kinds)
+    for (TransferredText { text, spans }, kinds) in
+        transfer.transfer_spans(&spanned, Some(place))?.into_iter().zip(kinds)
     {
-        let mut kept: Vec<TypedSpan> = Vec::with_capacity(spans.len());
-        for (one, kind) in spans.into_iter().zip(kinds) {
-            match one {
-                Ok(placed) if kept.iter().any(|other| overlap(&other.span, &placed.span)) => {
+        let mut retained: Vec<TypedSpan> = Vec::with_capacity(spans.len());
+        for (result, kind) in spans.into_iter().zip(kinds) {
+            match result {
+                Ok(placed) if retained.iter().any(|typed| overlap(&typed.span, &placed.span)) => {
                     count(&mut report.dropped, SpanLoss::Overlap, 1);
                 }
                 Ok(placed) => {
                     *report.found.entry(placed.method).or_default() += 1;
-                    kept.push(TypedSpan { span: placed.span, kind: kind.clone() });
+                    retained.push(TypedSpan { span: placed.span, kind: kind.clone() });
                 }
                 Err(loss) => count(&mut report.dropped, loss, 1),
             }
         }
         report.untranslated += usize::from(text.is_none());
-        texts.push(text.map(|text| TypedText { text, spans: kept }));
+        texts.push(text.map(|text| TypedText { text, spans: retained }));
     }
-    report.faults = work.faults;
+    report.faults = transfer.faults;
     Ok(TranslatedSpans { texts, report })
 }
 
-/// Adds `added` to a count; zero counts are not listed.
+/// Adds `added` to a count. Reasons with a count of zero are not listed.
 pub(crate) fn count(counts: &mut BTreeMap<SpanLoss, usize>, loss: SpanLoss, added: usize) {
     if added > 0 {
         *counts.entry(loss).or_default() += added;

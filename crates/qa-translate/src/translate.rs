@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use mlqa_eval::{Answer, Dataset, Language, Question};
 use serde::{Deserialize, Serialize};
 
-use crate::carry::{Carried, MARKERS, SpanLoss, Spanned, Work};
 use crate::checked::{NoAnswer, answers};
 use crate::markers::MarkerFault;
 use crate::place::cut;
 use crate::search::SearchConfig;
 use crate::spans::count;
+use crate::transfer::{MARKERS, SpanLoss, SpanTransfer, Spanned, TransferredText};
 use crate::{BySearch, Error, PlaceFault, PlaceSpans, Translator};
 
-/// Options of [`translate`](crate::translate()).
+/// Options for [`translate`](crate::translate()).
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TranslateConfig {
@@ -55,7 +55,8 @@ pub struct TranslateReport {
     pub by_search: usize,
     /// Number of questions with answers in existing translations; see
     /// [`parallel`](crate::parallel()).
-    pub given: usize,
+    #[serde(rename = "given")]
+    pub from_parallel: usize,
     /// Number of skipped questions, by reason.
     pub discarded: Discarded,
     /// Number of marker faults by type, including texts whose answer was then found by search.
@@ -151,47 +152,55 @@ impl Faults {
 impl TranslateReport {
     /// Returns the number of retained questions.
     pub fn kept(&self) -> usize {
-        self.by_markers + self.by_search + self.given
+        self.by_markers + self.by_search + self.from_parallel
     }
 
-    /// Returns the passage of a question and its located, distinct answers; `None` without an
-    /// answer. `misplaced` is the number of source answers that were not searched.
-    fn take(&mut self, carried: Carried, misplaced: usize) -> Option<(String, Vec<Answer>)> {
-        let passage = carried.text.unwrap_or_default();
-        let (mut kept, mut lost, mut way) = (Vec::new(), Vec::new(), None);
-        for one in carried.spans {
-            let placed = match one {
+    /// Counts the answers of a question, and returns its passage and its located, distinct answers.
+    ///
+    /// Returns `None` if no answer was located. `misplaced` is the number of source answers that
+    /// are not at their offset.
+    fn count_answers(
+        &mut self,
+        transferred: TransferredText,
+        misplaced: usize,
+    ) -> Option<(String, Vec<Answer>)> {
+        let passage = transferred.text.unwrap_or_default();
+        let (mut answers, mut losses, mut method) = (Vec::new(), Vec::new(), None);
+        for result in transferred.spans {
+            let placed = match result {
                 Ok(placed) => placed,
                 Err(loss) => {
-                    lost.push(loss);
+                    losses.push(loss);
                     continue;
                 }
             };
             let text = cut(&passage, &placed.span).unwrap_or_default();
             let answer = Answer { text, answer_start: placed.span.start };
-            if kept.contains(&answer) {
-                lost.push(SpanLoss::Overlap);
+            if answers.contains(&answer) {
+                losses.push(SpanLoss::Overlap);
             } else {
-                way.get_or_insert(placed.method);
-                kept.push(answer);
+                method.get_or_insert(placed.method);
+                answers.push(answer);
             }
         }
-        match way {
+        match method {
             None => {
-                lost.first().into_iter().for_each(|&loss| self.discarded.count(loss));
+                losses.first().into_iter().for_each(|&loss| self.discarded.count(loss));
                 return None;
             }
             Some(MARKERS) => self.by_markers += 1,
             Some(_) => self.by_search += 1,
         }
-        self.further_answers += kept.len() - 1;
+        self.further_answers += answers.len() - 1;
         count(&mut self.dropped_answers, SpanLoss::Misplaced, misplaced);
-        lost.into_iter().for_each(|loss| count(&mut self.dropped_answers, loss, 1));
-        Some((passage, kept))
+        losses.into_iter().for_each(|loss| count(&mut self.dropped_answers, loss, 1));
+        Some((passage, answers))
     }
 
-    /// Returns 1 − kept / source, 0 to 1; 0 for an empty source. The paper's values: de 0.0835, es
-    /// 0.0053 (MLQA); fr 0.0727, de 0.0934 (MTQA).
+    /// Returns 1 − kept / source, from 0 to 1; 0 for an empty source.
+    ///
+    /// The paper's values are 0.0835 for de and 0.0053 for es (MLQA), and 0.0727 for fr and 0.0934
+    /// for de (MTQA).
     pub fn skip_ratio(&self) -> f64 {
         match self.source {
             0 => 0.0,
@@ -207,21 +216,22 @@ pub enum Stage {
     Questions,
     /// Passages or sentences with their marked spans.
     MarkedPassages,
-    /// Passages without markers, whose markers were lost.
+    /// Passages whose markers were lost, translated without markers.
     Passages,
-    /// Separate answers or other spans, which are then searched.
+    /// Answers or other spans, translated separately and then searched.
     Answers,
 }
 
-/// Translates `source` from the language `from` into `to`. `progress` is called with the stage, the
-/// number of finished texts and the total number of texts.
+/// Translates `source` from the language `from` into `to`.
 ///
-/// Each question is translated, and its passage with its answer marked ([`mark`](crate::mark())),
-/// or with its distinct answers marked if there are several ([`mark_spans`](crate::mark_spans())).
-/// If the markers are lost, answers and passage are translated separately and the answers are
-/// searched in the passage ([`search`](crate::search())). An answer that overlaps a marked one is
-/// searched, too. Answers that cannot be aligned are skipped and counted, and so are questions
-/// without a remaining answer.
+/// `progress` is called with the stage, the number of finished texts and the total number of texts.
+///
+/// Questions and passages are translated. In a passage, the answer is marked
+/// ([`mark`](crate::mark())), or its distinct answers if there are several
+/// ([`mark_spans`](crate::mark_spans())). If the markers are lost, answers and passage are
+/// translated separately, and the answers are searched in the passage
+/// ([`search`](crate::search())). Answers that overlap a marked answer are also searched. Answers
+/// that cannot be aligned are skipped and counted, and so are questions without a remaining answer.
 ///
 /// Questions of one paragraph may get different passages, because each passage was translated with
 /// its markers at another position.
@@ -249,17 +259,18 @@ pub fn translate(
     config: &TranslateConfig,
     mut progress: impl FnMut(Stage, usize, usize),
 ) -> Result<Translated, Error> {
-    let mut work = Work::new(translator, from, to, &mut progress)?;
+    let mut transfer = SpanTransfer::new(translator, from, to, &mut progress)?;
     let mut report = TranslateReport { source: source.questions.len(), ..Default::default() };
-    let reworded = translate_questions(&mut work, source, &mut report)?;
+    let with_source_passages = translate_questions(&mut transfer, source, &mut report)?;
     let (mut selected_questions, mut passages) = (Vec::new(), Vec::new());
-    for question in &reworded {
+    for question in &with_source_passages {
         match answers(question) {
-            Ok((all, misplaced)) => {
-                let span =
-                    |one: &&Answer| one.answer_start..one.answer_start + one.text.chars().count();
+            Ok((answers, misplaced)) => {
+                let span = |answer: &&Answer| {
+                    answer.answer_start..answer.answer_start + answer.text.chars().count()
+                };
                 selected_questions.push((question, misplaced));
-                let spans = all.iter().map(span).collect();
+                let spans = answers.iter().map(span).collect();
                 passages.push(Spanned { text: &question.context, spans });
             }
             Err(NoAnswer::None) => report.discarded.no_answer += 1,
@@ -268,38 +279,39 @@ pub fn translate(
     }
     let mut search = BySearch { config: config.search.clone() };
     let place = config.fall_back.then_some(&mut search as &mut dyn PlaceSpans);
-    let carried = work.carry(&passages, place)?;
-    report.faults = work.faults;
-    let kept = selected_questions.into_iter().zip(carried).filter_map(
-        |((question, misplaced), carried)| {
-            let (passage, answers) = report.take(carried, misplaced)?;
+    let transferred = transfer.transfer_spans(&passages, place)?;
+    report.faults = transfer.faults;
+    let with_answers = selected_questions.into_iter().zip(transferred).filter_map(
+        |((question, misplaced), transferred)| {
+            let (passage, answers) = report.count_answers(transferred, misplaced)?;
             Some(Question { context: passage.into(), answers, ..question.clone() })
         },
     );
     let dataset = Dataset {
         path: PathBuf::from(format!("translation of {} into {to}", source.path.display())),
         version: source.version.clone(),
-        questions: kept.collect(),
+        questions: with_answers.collect(),
     };
     dataset.check_answers()?;
-    let questions = Dataset { questions: reworded, ..source.clone() };
+    let questions = Dataset { questions: with_source_passages, ..source.clone() };
     Ok(Translated { language: to, dataset, questions, report })
 }
 
 /// Returns the questions with a translated question text and the source's passage and answers.
 fn translate_questions(
-    work: &mut Work<'_>,
+    transfer: &mut SpanTransfer<'_>,
     source: &Dataset,
     report: &mut TranslateReport,
 ) -> Result<Vec<Question>, Error> {
-    let wordings: Vec<&str> = source.questions.iter().map(|one| one.question.as_str()).collect();
-    let translations = work.run(Stage::Questions, &wordings)?;
-    let mut reworded = Vec::with_capacity(source.questions.len());
-    for (question, wording) in source.questions.iter().zip(translations) {
-        match wording {
-            Some(wording) => reworded.push(Question { question: wording, ..question.clone() }),
+    let texts: Vec<&str> =
+        source.questions.iter().map(|question| question.question.as_str()).collect();
+    let translations = transfer.translate(Stage::Questions, &texts)?;
+    let mut questions = Vec::with_capacity(source.questions.len());
+    for (question, translation) in source.questions.iter().zip(translations) {
+        match translation {
+            Some(text) => questions.push(Question { question: text, ..question.clone() }),
             None => report.discarded.untranslated_question += 1,
         }
     }
-    Ok(reworded)
+    Ok(questions)
 }

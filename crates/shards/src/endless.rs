@@ -1,11 +1,12 @@
-//! A source without end, which repeats the epochs of another source.
+//! An endless source, which repeats the epochs of another source.
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::{ExampleSource, Fingerprint, SourceError, rng_for};
 
-/// Concatenates the epochs of a source to one endless epoch, for tasks whose batches must be full.
+/// Concatenates the epochs of a source into one endless epoch, for tasks whose batches must be
+/// full.
 ///
 /// ```
 /// use shards::{Endless, ExampleSource, ShardedJsonl, Shards, ShuffleConfig, rng_for};
@@ -13,8 +14,8 @@ use crate::{ExampleSource, Fingerprint, SourceError, rng_for};
 /// let folder = tempfile::tempdir()?;
 /// let path = folder.path().join("two.jsonl");
 /// std::fs::write(&path, "[1]\n[2]\n")?;
-/// let two = ShardedJsonl::<[u8; 1]>::new(Shards::open([path])?, ShuffleConfig::default())?;
-/// let mut source = Endless::new(two);
+/// let rows = ShardedJsonl::<[u8; 1]>::new(Shards::open([path])?, ShuffleConfig::default())?;
+/// let mut source = Endless::new(rows);
 /// source.start_epoch(0, rng_for(7, "order", 0))?;
 /// for _ in 0..3 {
 ///     assert!(source.next_example()?.is_some());
@@ -24,24 +25,25 @@ use crate::{ExampleSource, Fingerprint, SourceError, rng_for};
 /// ```
 pub struct Endless<S> {
     source: S,
-    /// Seeds the epochs.
-    key: u64,
+    /// Seed of the epochs.
+    seed: u64,
+    /// Index of the current epoch of `source`.
     epoch: u64,
 }
 
 /// A position in an [`Endless`] source.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct EndlessPosition<P> {
-    /// The epoch, from 0.
+    /// Index of the epoch, from 0.
     pub epoch: u64,
-    /// The position in the epoch.
+    /// Position in the epoch.
     pub position: P,
 }
 
 impl<S> Endless<S> {
-    /// Repeats `source`.
+    /// Creates a source that repeats `source`.
     pub fn new(source: S) -> Self {
-        Self { source, key: 0, epoch: 0 }
+        Self { source, seed: 0, epoch: 0 }
     }
 
     /// Returns the repeated source.
@@ -51,9 +53,9 @@ impl<S> Endless<S> {
 }
 
 impl<S: ExampleSource> Endless<S> {
-    fn start(&mut self, epoch: u64) -> Result<(), SourceError> {
+    fn start_source_epoch(&mut self, epoch: u64) -> Result<(), SourceError> {
         self.epoch = epoch;
-        self.source.start_epoch(epoch, rng_for(self.key, "order", epoch))
+        self.source.start_epoch(epoch, rng_for(self.seed, "order", epoch))
     }
 }
 
@@ -62,17 +64,17 @@ impl<S: ExampleSource> ExampleSource for Endless<S> {
     type Position = EndlessPosition<S::Position>;
 
     fn start_epoch(&mut self, _: u64, mut rng: ChaCha8Rng) -> Result<(), SourceError> {
-        self.key = rng.random();
-        self.start(0)
+        self.seed = rng.random();
+        self.start_source_epoch(0)
     }
 
     fn next_example(&mut self) -> Result<Option<S::Example>, SourceError> {
         if let Some(example) = self.source.next_example()? {
             return Ok(Some(example));
         }
-        self.start(self.epoch + 1)?;
+        self.start_source_epoch(self.epoch + 1)?;
         let example = self.source.next_example()?;
-        example.map(Some).ok_or_else(|| "the source of examples has none".into())
+        example.map(Some).ok_or_else(|| "the source has no examples".into())
     }
 
     fn position(&self) -> Self::Position {
@@ -80,7 +82,7 @@ impl<S: ExampleSource> ExampleSource for Endless<S> {
     }
 
     fn seek(&mut self, position: Self::Position) -> Result<(), SourceError> {
-        self.start(position.epoch)?;
+        self.start_source_epoch(position.epoch)?;
         self.source.seek(position.position)
     }
 

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 /// An error in files of examples or in the options for reading them.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An invalid setting.
+    /// An option has an invalid value.
     #[error("{key} = {value}: {rule}")]
     Config {
-        /// The setting's name.
+        /// The name of the option.
         key: String,
-        /// Its value.
+        /// The value of the option.
         value: String,
         /// The allowed values.
         rule: String,
@@ -19,15 +19,15 @@ pub enum Error {
     File {
         /// The file or folder.
         path: PathBuf,
-        /// The fault and, if known, a fix.
+        /// The cause and, if known, a fix.
         reason: String,
     },
     /// A field of a fingerprint cannot be hashed.
     #[error("fingerprint, field {field}: {reason}")]
     Fingerprint {
-        /// The field.
+        /// The name of the field.
         field: String,
-        /// The fault.
+        /// The cause.
         reason: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Incremental SHA-256 of a task's examples and options.
+//! Incremental hash of a task's examples and options.
 use std::io::Write;
 
 use serde::Serialize;
@@ -6,11 +6,13 @@ use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
 
-/// The SHA-256 of named fields. Each field is hashed with the lengths of its name and value, so
-/// that different lists of fields never give the same bytes. Fields are not stored.
+/// The SHA-256 of named fields, which are hashed without being stored.
 ///
-/// A task adds everything other than the parameters that determines its losses: examples and
-/// options. Paths are not part of it, so that a run can be resumed after its folder was moved.
+/// Each field is hashed with the lengths of its name and value, so that different lists of fields
+/// never give the same bytes.
+///
+/// A task adds everything that determines its losses, except the parameters: examples and options.
+/// Paths are not included, so that a run can be resumed after its folder was moved.
 ///
 /// # Example
 /// ```
@@ -55,7 +57,7 @@ impl Fingerprint {
         Self::default()
     }
 
-    fn start(&mut self, name: &str, value_bytes: u64) {
+    fn start_field(&mut self, name: &str, value_bytes: u64) {
         self.hash.update((name.len() as u64).to_le_bytes());
         self.hash.update(name.as_bytes());
         self.hash.update(value_bytes.to_le_bytes());
@@ -64,7 +66,7 @@ impl Fingerprint {
     /// Adds a field of bytes or text.
     pub fn add(&mut self, name: &str, value: impl AsRef<[u8]>) -> &mut Self {
         let value = value.as_ref();
-        self.start(name, value.len() as u64);
+        self.start_field(name, value.len() as u64);
         self.hash.update(value);
         self
     }
@@ -74,9 +76,9 @@ impl Fingerprint {
         self.add(name, value.to_le_bytes())
     }
 
-    /// Adds a list of token ids or labels. `u32` and `i64` of the same values are the same field.
+    /// Adds a list of token ids or labels. Equal values give equal fields for `u32` and `i64`.
     pub fn ids<I: Copy + Into<i64>>(&mut self, name: &str, ids: &[I]) -> &mut Self {
-        self.start(name, 8 * ids.len() as u64);
+        self.start_field(name, 8 * ids.len() as u64);
         for &id in ids {
             let id: i64 = id.into();
             self.hash.update(id.to_le_bytes());
@@ -90,12 +92,13 @@ impl Fingerprint {
         let mut json = Sha256::new();
         match serde_json::to_writer(HashWriter(&mut json), value) {
             Ok(()) => self.add(name, json.finalize()),
-            Err(error) => self.refuse(name, &error),
+            Err(error) => self.record_error(name, &error),
         }
     }
 
-    /// Records that a field could not be serialized, which is an error of [`finish`](Self::finish).
-    pub fn refuse(&mut self, name: &str, reason: &dyn std::fmt::Display) -> &mut Self {
+    /// Records that a field could not be serialized, so that [`finish`](Self::finish) returns an
+    /// error.
+    pub fn record_error(&mut self, name: &str, reason: &dyn std::fmt::Display) -> &mut Self {
         self.serialization_error.get_or_insert_with(|| (name.to_owned(), reason.to_string()));
         self
     }
@@ -112,7 +115,7 @@ impl Fingerprint {
     }
 }
 
-/// Two hexadecimal digits for each byte.
+/// Returns two hexadecimal digits for each byte.
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -123,22 +126,22 @@ mod tests {
 
     use super::*;
 
-    fn hash(fill: impl Fn(&mut Fingerprint) -> &mut Fingerprint) -> String {
+    fn hash(add_fields: impl Fn(&mut Fingerprint) -> &mut Fingerprint) -> String {
         let mut fingerprint = Fingerprint::new();
-        fill(&mut fingerprint);
+        add_fields(&mut fingerprint);
         fingerprint.finish().unwrap()
     }
 
     #[test]
     fn the_bytes_are_lengths_names_and_values() {
         let want = Sha256::digest(b"\x02\0\0\0\0\0\0\0id\x03\0\0\0\0\0\0\0abc");
-        assert_eq!(hash(|all| all.add("id", "abc")), hexadecimal(&want));
-        // FIPS 180-2: the hash of nothing.
-        assert!(hash(|all| all).starts_with("e3b0c44298fc1c14"));
+        assert_eq!(hash(|fingerprint| fingerprint.add("id", "abc")), hexadecimal(&want));
+        // The hash of an empty input (FIPS 180-2).
+        assert!(hash(|fingerprint| fingerprint).starts_with("e3b0c44298fc1c14"));
     }
 
     #[test]
-    fn a_value_without_a_json_form_is_named() {
+    fn a_field_that_json_cannot_represent_is_named() {
         let mut fingerprint = Fingerprint::new();
         let pairs = BTreeMap::from([(("en", "de"), 1)]);
         fingerprint.serialize("pairs", &pairs).number("n", 1);

@@ -17,8 +17,8 @@ pub use error::{Error, Result};
 pub use fingerprint::Fingerprint;
 #[cfg(feature = "parquet")]
 pub use parquet_rows::check_bounded;
-pub use prepared::{FileDigest, Manifest, Preparation, Preparing};
-pub use seed::{hash_of, rng_for, seed_for, use_rng};
+pub use prepared::{FileDigest, Manifest, Preparation, PreparedFolder};
+pub use seed::{hash_of, item_rng, rng_for, seed_for};
 pub use sharded_jsonl::ShardedJsonl;
 pub use shards::{ShardFile, ShardLine, Shards, is_shard};
 pub use shuffled_lines::{ShardPosition, ShuffleConfig, ShuffledLines};

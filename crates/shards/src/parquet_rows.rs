@@ -15,50 +15,52 @@ use crate::shards::MAX_LINE_BYTES;
 /// Maximum number of characters of an error message.
 const MAX_ERROR_CHARS: usize = 200;
 
-/// Reads rows in order, with a few pages of each column in memory at a time.
+/// A reader of the rows in order, with a few pages of each column in memory.
 pub(crate) struct ParquetRows {
     file: SerializedFileReader<File>,
     /// Index of the next row group.
-    group: usize,
+    next_group: usize,
     /// The remaining rows of the current group.
     rows: Option<ReaderIter>,
 }
 
 impl ParquetRows {
-    /// Opens a file before its first row.
+    /// Opens a file at its first row.
     pub(crate) fn open(path: &Path) -> Result<Self, String> {
         let file = File::open(path).map_err(|error| error.to_string())?;
-        let file = guarded(|| SerializedFileReader::new(file))?;
-        Ok(Self { file, group: 0, rows: None })
+        let file = catch_panics(|| SerializedFileReader::new(file))?;
+        Ok(Self { file, next_group: 0, rows: None })
     }
 
-    /// Appends the next row to `line` as a JSON object, members sorted by name, and a line end;
-    /// `false` at the end of the file. Binary columns are skipped, because JSON cannot represent
-    /// them.
+    /// Appends the next row to `line` as a JSON object and a line end; returns `false` at the end
+    /// of the file.
+    ///
+    /// Members are sorted by name. Binary columns are skipped, because JSON cannot represent them.
     pub(crate) fn read(&mut self, line: &mut Vec<u8>) -> Result<bool, String> {
-        let Some(row) = guarded(|| self.next())? else { return Ok(false) };
-        let known = || row.get_column_iter().filter(|(_, value)| !matches!(value, Field::Bytes(_)));
+        let Some(row) = catch_panics(|| self.next())? else { return Ok(false) };
+        let columns =
+            || row.get_column_iter().filter(|(_, value)| !matches!(value, Field::Bytes(_)));
         let member = |(name, value): (&String, &Field)| (name.clone(), value.to_json_value());
-        let row: Map<String, Value> = guarded(|| Ok(known().map(member).collect()))?;
+        let row: Map<String, Value> = catch_panics(|| Ok(columns().map(member).collect()))?;
         serde_json::to_writer(&mut *line, &row).map_err(|error| error.to_string())?;
         line.push(b'\n');
         Ok(true)
     }
 
-    /// Skips to the position after `rows` rows; `false` if the file has fewer rows. Skipped row
-    /// groups are not read.
+    /// Moves to the position after `rows` rows; returns `false` if the file has fewer rows. Skipped
+    /// row groups are not read.
     pub(crate) fn skip(&mut self, mut rows: u64) -> Result<bool, String> {
-        (self.group, self.rows) = (0, None);
+        (self.next_group, self.rows) = (0, None);
         let groups = self.file.metadata().row_groups();
-        for held in groups.iter().map(RowGroupMetaData::num_rows) {
-            match rows.checked_sub(u64::try_from(held).unwrap_or(0)) {
-                Some(rest) => rows = rest,
+        for group_rows in groups.iter().map(RowGroupMetaData::num_rows) {
+            match rows.checked_sub(u64::try_from(group_rows).unwrap_or(0)) {
+                Some(remaining) => rows = remaining,
                 None => break,
             }
-            self.group += 1;
+            self.next_group += 1;
         }
         for _ in 0..rows {
-            if guarded(|| self.next())?.is_none() {
+            if catch_panics(|| self.next())?.is_none() {
                 return Ok(false);
             }
         }
@@ -70,44 +72,52 @@ impl ParquetRows {
             if let Some(row) = self.rows.as_mut().and_then(Iterator::next) {
                 return row.map(Some);
             }
-            if self.group >= self.file.num_row_groups() {
+            if self.next_group >= self.file.num_row_groups() {
                 self.rows = None;
                 return Ok(None);
             }
-            let group = self.file.get_row_group(self.group)?;
+            let group = self.file.get_row_group(self.next_group)?;
             group.metadata().columns().iter().try_for_each(check_bounded)?;
             let schema = self.file.metadata().file_metadata().schema_descr_ptr();
             self.rows = Some(TreeBuilder::new().as_iter(schema, group.as_ref())?);
-            self.group += 1;
+            self.next_group += 1;
         }
     }
 }
 
-/// Rejects a column with values longer than the maximum line, or more than a thousand times larger
-/// than its compressed size, because a whole page is decompressed into memory at once.
+/// Rejects a column whose values are too long or whose compression ratio is more than 1000.
+///
+/// The maximum length of a value is the maximum length of a line. The limits are necessary because
+/// a whole page is decompressed into memory at once.
 ///
 /// # Errors
 /// [`ParquetError::General`] naming the column.
 pub fn check_bounded(column: &ColumnChunkMetaData) -> Result<(), ParquetError> {
-    let (unpacked, packed) = (column.uncompressed_size(), column.compressed_size());
-    let longest = i64::try_from(MAX_LINE_BYTES).unwrap_or(i64::MAX);
-    let per_value = unpacked / column.num_values().max(1);
-    if unpacked <= longest || (per_value <= longest && unpacked / 1000 <= packed) {
+    let (uncompressed, compressed) = (column.uncompressed_size(), column.compressed_size());
+    let max_bytes = i64::try_from(MAX_LINE_BYTES).unwrap_or(i64::MAX);
+    let bytes_per_value = uncompressed / column.num_values().max(1);
+    if uncompressed <= max_bytes
+        || (bytes_per_value <= max_bytes && uncompressed / 1000 <= compressed)
+    {
         return Ok(());
     }
     let (name, values) = (column.column_path().string(), column.num_values());
     Err(ParquetError::General(format!(
-        "column {name}: {packed} bytes unpack to {unpacked} for {values} values; read are values of \
-         at most {longest} bytes that take a thousandth of that packed"
+        "column {name}: {compressed} bytes decompress to {uncompressed} bytes for {values} values; \
+         expected at most {max_bytes} bytes per value and a compression ratio of at most 1000"
     )))
 }
 
-/// Calls `read` and converts panics to errors. The reader panics on some damaged files, and on
-/// column types that JSON cannot represent.
-fn guarded<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, String> {
+/// Calls `read` and converts panics to errors. The Parquet reader panics on some damaged files and
+/// on column types that JSON cannot represent.
+fn catch_panics<T>(read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(read)) {
         // Some messages contain a whole value.
-        Ok(read) => read.map_err(|error| error.to_string().chars().take(MAX_ERROR_CHARS).collect()),
-        Err(_) => Err("it is damaged, or a column has a type that JSON does not know".into()),
+        Ok(result) => {
+            result.map_err(|error| error.to_string().chars().take(MAX_ERROR_CHARS).collect())
+        }
+        Err(_) => {
+            Err("the file is damaged, or a column has a type that JSON cannot represent".into())
+        }
     }
 }

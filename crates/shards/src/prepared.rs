@@ -14,12 +14,13 @@ use crate::{Error, Result};
 /// File name of the manifest.
 const MANIFEST: &str = "manifest.json";
 
-/// Prefix of all manifest formats, and the current format.
-const FORMATS: &str = "polyqa-prepared/";
+/// Prefix of the names of all manifest formats.
+const FORMAT_PREFIX: &str = "polyqa-prepared/";
+/// Name of the current manifest format.
 const FORMAT: &str = "polyqa-prepared/1";
 
 /// Maximum size of a manifest in bytes.
-const MAX_BYTES: u64 = 64 << 20;
+const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 
 /// Size and hash of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -27,7 +28,7 @@ const MAX_BYTES: u64 = 64 << 20;
 pub struct FileDigest {
     /// Size in bytes.
     pub bytes: u64,
-    /// SHA-256, hexadecimal.
+    /// SHA-256 as hexadecimal digits.
     pub sha256: String,
 }
 
@@ -35,17 +36,17 @@ impl FileDigest {
     /// Computes the digest of a file.
     ///
     /// # Errors
-    /// [`Error::File`] if it cannot be read.
+    /// [`Error::File`] if the file cannot be read.
     pub fn of(path: &Path) -> Result<Self> {
-        let refuse = |error: std::io::Error| Error::file(path, error);
-        let mut file = File::open(path).map_err(refuse)?;
+        let file_error = |error: std::io::Error| Error::file(path, error);
+        let mut file = File::open(path).map_err(file_error)?;
         let mut hash = Sha256::new();
         let mut buffer = vec![0u8; 1 << 18];
         let mut bytes = 0;
         loop {
-            let count = file.read(&mut buffer).map_err(refuse)?;
+            let count = file.read(&mut buffer).map_err(file_error)?;
             match buffer.get(..count) {
-                Some(read) if count > 0 => hash.update(read),
+                Some(chunk) if count > 0 => hash.update(chunk),
                 _ => break,
             }
             bytes += count as u64;
@@ -55,7 +56,7 @@ impl FileDigest {
     }
 }
 
-/// Description of a prepared folder by its command.
+/// Description of a prepared folder, given by the command that prepares it.
 #[derive(Clone, Debug)]
 pub struct Preparation {
     /// The command, such as `kg-triples mentions`.
@@ -66,18 +67,18 @@ pub struct Preparation {
     pub counts: serde_json::Value,
 }
 
-/// `manifest.json`: origin and contents of a prepared folder.
+/// Origin and contents of a prepared folder, stored in `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     format: String,
-    /// The command.
+    /// The command that prepared the folder.
     pub program: String,
     /// The arguments of the command.
     pub arguments: Vec<String>,
     /// The version of the package.
     pub version: String,
-    /// The random seed.
+    /// The random seed, if random numbers were drawn.
     pub seed: Option<u64>,
     /// Counts of the written data.
     pub counts: serde_json::Value,
@@ -88,22 +89,23 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Reads the manifest of a folder; `None` if it has no manifest of a prepared folder.
+    /// Reads the manifest of a folder; `None` if the folder is not a prepared folder.
     ///
     /// # Errors
-    /// [`Error::File`] if it cannot be read, is damaged, or has an unsupported format.
+    /// [`Error::File`] if the manifest cannot be read, is damaged, or has an unsupported format.
     pub fn read(folder: impl AsRef<Path>) -> Result<Option<Self>> {
         let path = folder.as_ref().join(MANIFEST);
         if !path.is_file() {
             return Ok(None);
         }
-        let refuse = |reason: &dyn std::fmt::Display| Error::file(&path, reason);
-        let text = atomic_file::read_limited(&path, MAX_BYTES).map_err(|error| refuse(&error))?;
-        let value: serde_json::Value = serde_json::from_slice(&text).map_err(|e| refuse(&e))?;
+        let file_error = |reason: &dyn std::fmt::Display| Error::file(&path, reason);
+        let text = atomic_file::read_limited(&path, MAX_MANIFEST_BYTES)
+            .map_err(|error| file_error(&error))?;
+        let value: serde_json::Value = serde_json::from_slice(&text).map_err(|e| file_error(&e))?;
         match value.get("format").and_then(serde_json::Value::as_str) {
-            Some(FORMAT) => serde_json::from_value(value).map(Some).map_err(|e| refuse(&e)),
-            Some(other) if other.starts_with(FORMATS) => Err(refuse(&format!(
-                "format {other}, and this version reads {FORMAT}; prepare the folder again"
+            Some(FORMAT) => serde_json::from_value(value).map(Some).map_err(|e| file_error(&e)),
+            Some(other) if other.starts_with(FORMAT_PREFIX) => Err(file_error(&format!(
+                "unsupported format {other} (supported: {FORMAT}); prepare the folder again"
             ))),
             _ => Ok(None),
         }
@@ -115,43 +117,47 @@ impl Manifest {
     /// [`Error::File`] naming the first file that is missing, changed or not in the manifest.
     pub fn check(&self, folder: impl AsRef<Path>) -> Result<()> {
         let folder = folder.as_ref();
-        let mut found = files_below(folder)?;
+        let mut unlisted = files_below(folder)?;
         for (name, digest) in &self.files {
             let path = folder.join(name);
-            if found.remove(name).is_none() {
+            if unlisted.remove(name).is_none() {
                 return Err(Error::file(path, "missing; prepare the folder again"));
             }
             digest.check(&path)?;
         }
-        found.remove(MANIFEST);
-        match found.into_values().next() {
-            Some(path) => Err(Error::file(path, "in no manifest; move it away")),
+        unlisted.remove(MANIFEST);
+        match unlisted.into_values().next() {
+            Some(path) => {
+                Err(Error::file(path, "not listed in manifest.json; move it out of the folder"))
+            }
             None => Ok(()),
         }
     }
 
-    /// Returns the files of a part of `folder`, such as `validation`, after checking that they are
-    /// unchanged.
+    /// Returns the files in the subfolder `part` of `folder`, such as `validation`. Checks that
+    /// they are unchanged.
     ///
     /// # Errors
     /// [`Error::File`] naming the first missing or changed file.
     pub fn files_of(&self, folder: impl AsRef<Path>, part: &str) -> Result<Vec<PathBuf>> {
-        let mut found = Vec::new();
+        let mut files = Vec::new();
         for (name, digest) in &self.files {
             if Path::new(name).starts_with(part) {
                 let path = folder.as_ref().join(name);
                 digest.check(&path)?;
-                found.push(path);
+                files.push(path);
             }
         }
-        Ok(found)
+        Ok(files)
     }
 
     /// Returns the path of the first input file that has changed or is missing.
     pub fn changed_input(&self) -> Option<&Path> {
-        let same = |path: &Path, was: &FileDigest| FileDigest::of(path).is_ok_and(|is| is == *was);
+        let is_unchanged = |path: &Path, digest: &FileDigest| {
+            FileDigest::of(path).is_ok_and(|current| current == *digest)
+        };
         let mut inputs = self.inputs.iter();
-        inputs.find(|(path, digest)| !same(path, digest)).map(|(path, _)| path.as_path())
+        inputs.find(|(path, digest)| !is_unchanged(path, digest)).map(|(path, _)| path.as_path())
     }
 }
 
@@ -159,73 +165,76 @@ impl FileDigest {
     /// Checks that the file `path` has this size and hash.
     ///
     /// # Errors
-    /// [`Error::File`] if it cannot be read or has changed.
+    /// [`Error::File`] if the file cannot be read or has changed.
     pub fn check(&self, path: &Path) -> Result<()> {
-        let now = Self::of(path)?;
-        if now == *self {
+        let current = Self::of(path)?;
+        if current == *self {
             return Ok(());
         }
-        let (is, was) = (now.sha256, &self.sha256);
-        let reason = format!("changed since it was prepared: SHA-256 {is}, {was} in the manifest");
-        Err(Error::file(path, reason + "; prepare the folder again"))
+        let reason = format!(
+            "changed since it was prepared: SHA-256 {}, expected {}; prepare the folder again",
+            current.sha256, self.sha256
+        );
+        Err(Error::file(path, reason))
     }
 }
 
-/// A folder that is being prepared under a temporary name next to its target. It is removed if it
-/// is dropped before [`finish`](Self::finish).
+/// A folder of prepared examples that is being written, with a temporary name next to its target.
+///
+/// The folder is removed if it is dropped before [`finish`](Self::finish).
 ///
 /// ```
-/// use shards::{Manifest, Preparation, Preparing, Shards};
+/// use shards::{Manifest, Preparation, PreparedFolder, Shards};
 ///
 /// let parent = tempfile::tempdir()?;
 /// let out = parent.path().join("rows");
-/// let folder = Preparing::start(&out)?;
+/// let folder = PreparedFolder::start(&out)?;
 /// std::fs::write(folder.file("train/0.jsonl")?, "[1]\n[2]\n")?;
 /// assert!(!out.exists());
 /// let counts = serde_json::json!({ "rows": 2 });
 /// folder.finish(Preparation { program: "count", seed: None, counts })?;
 ///
-/// assert_eq!(Shards::open([&out])?.lines(), 2); // those of `train`
+/// assert_eq!(Shards::open([&out])?.lines(), 2); // the lines of `train`
 /// let manifest = Manifest::read(&out)?.ok_or("no manifest")?;
 /// manifest.check(&out)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Preparing {
+pub struct PreparedFolder {
     folder: TempDir,
     out: PathBuf,
 }
 
-impl Preparing {
-    /// Creates the temporary folder for the target `out`. An existing target stays until
-    /// [`finish`](Self::finish).
+impl PreparedFolder {
+    /// Creates the temporary folder for the target `out`. An existing target is unchanged until
+    /// [`finish`](Self::finish) replaces it.
     ///
     /// # Errors
     /// [`Error::File`] if `out` is a file or a folder that is neither empty nor prepared, or if the
     /// temporary folder cannot be created.
     pub fn start(out: impl AsRef<Path>) -> Result<Self> {
         let out = std::path::absolute(out.as_ref()).map_err(|e| Error::file(out.as_ref(), e))?;
-        let refuse = |error: std::io::Error| Error::file(&out, error);
+        let out_error = |error: std::io::Error| Error::file(&out, error);
         let (Some(name), Some(parent)) = (out.file_name(), out.parent()) else {
-            return Err(Error::file(&out, "not the name of a folder"));
+            return Err(Error::file(&out, "the path has no folder name"));
         };
         if fs::symlink_metadata(&out).is_ok() {
-            let empty = fs::read_dir(&out).map_err(refuse)?.next().is_none();
+            let is_empty = fs::read_dir(&out).map_err(out_error)?.next().is_none();
             // A prepared folder of an older format may also be replaced.
-            if !empty && !matches!(Manifest::read(&out), Ok(Some(_)) | Err(_)) {
-                let reason = "a folder that was not prepared by a command; give another name";
+            if !is_empty && !matches!(Manifest::read(&out), Ok(Some(_)) | Err(_)) {
+                let reason = "the folder was not prepared by a command; choose another path";
                 return Err(Error::file(&out, reason));
             }
         }
-        fs::create_dir_all(parent).map_err(refuse)?;
+        fs::create_dir_all(parent).map_err(out_error)?;
         let prefix = format!(".preparing-{}-", name.to_string_lossy());
         let mut builder = tempfile::Builder::new();
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            // The umask applies, as for any new folder.
+            // The umask applies to this mode. By default, temporary folders would be private.
             builder.permissions(fs::Permissions::from_mode(0o777));
         }
-        let folder = builder.prefix(&prefix).tempdir_in(parent).map_err(refuse)?;
+        let folder = builder.prefix(&prefix).tempdir_in(parent).map_err(out_error)?;
         Ok(Self { folder, out })
     }
 
@@ -241,37 +250,37 @@ impl Preparing {
         Ok(path)
     }
 
-    /// Hashes and syncs the written files, writes the manifest, and renames the folder to its
-    /// target, which replaces a prepared folder there.
+    /// Hashes and syncs the written files, writes the manifest and renames the folder to its
+    /// target. A prepared folder with this name is replaced.
     ///
-    /// The manifest contains the arguments of this process and the inputs that it read through
-    /// [`atomic_file`] since [`atomic_file::protect_inputs`].
+    /// The manifest contains the arguments of this process and the inputs that were read through
+    /// [`atomic_file`] after [`atomic_file::protect_inputs`] was called.
     ///
     /// # Errors
     /// [`Error::File`] if a file cannot be read or written; the target is unchanged then.
-    pub fn finish(self, about: Preparation) -> Result<Manifest> {
+    pub fn finish(self, preparation: Preparation) -> Result<Manifest> {
         let folder = self.folder.path();
         let mut files = BTreeMap::new();
         for (name, path) in files_below(folder)? {
-            let sync = |error: std::io::Error| Error::file(&path, error);
-            File::open(&path).and_then(|file| file.sync_all()).map_err(sync)?;
+            let sync_error = |error: std::io::Error| Error::file(&path, error);
+            File::open(&path).and_then(|file| file.sync_all()).map_err(sync_error)?;
             files.insert(name, FileDigest::of(&path)?);
         }
         let mut inputs = BTreeMap::new();
         // The manifest of the replaced folder was also read, but it is not an input.
-        let replaced = self.out.join(MANIFEST);
-        let is_input = |path: &PathBuf| path.is_file() && *path != replaced;
+        let replaced_manifest = self.out.join(MANIFEST);
+        let is_input = |path: &PathBuf| path.is_file() && *path != replaced_manifest;
         for path in atomic_file::inputs().into_iter().filter(is_input) {
             let digest = FileDigest::of(&path)?;
             inputs.insert(relative_to_current(path), digest);
         }
         let manifest = Manifest {
             format: FORMAT.to_owned(),
-            program: about.program.to_owned(),
+            program: preparation.program.to_owned(),
             arguments: std::env::args().skip(1).collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            seed: about.seed,
-            counts: about.counts,
+            seed: preparation.seed,
+            counts: preparation.counts,
             inputs,
             files,
         };
@@ -285,7 +294,7 @@ impl Preparing {
     fn publish(self) -> Result<()> {
         let Self { folder, out } = self;
         match fs::rename(folder.path(), &out) {
-            // The folder was renamed, so there is no temporary folder to remove.
+            // After the rename, there is no temporary folder to remove.
             Ok(()) => drop(folder.keep()),
             // The replaced folder gets the temporary name and is removed on drop.
             Err(error) if matches!(error.kind(), DirectoryNotEmpty | AlreadyExists) => {
@@ -297,42 +306,44 @@ impl Preparing {
     }
 }
 
-/// Exchanges the names of two folders, atomically if the file system supports it, so that both
-/// names exist even if the process is killed.
-fn exchange(one: &Path, other: &Path) -> std::io::Result<()> {
+/// Exchanges the names of two folders.
+///
+/// The exchange is atomic if the file system supports it, so that both names exist even if the
+/// process is killed.
+fn exchange(a: &Path, b: &Path) -> std::io::Result<()> {
     #[cfg(any(target_os = "linux", target_vendor = "apple"))]
     {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
         use rustix::io::Errno;
-        match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+        match renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE) {
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
-            done => return Ok(done?),
+            result => return Ok(result?),
         }
     }
-    let mut aside = one.as_os_str().to_owned();
-    aside.push(".replaced");
-    fs::rename(other, &aside)?;
-    fs::rename(one, other).or_else(|error| fs::rename(&aside, other).and(Err(error)))?;
-    fs::rename(&aside, one)
+    let mut intermediate = a.as_os_str().to_owned();
+    intermediate.push(".replaced");
+    fs::rename(b, &intermediate)?;
+    fs::rename(a, b).or_else(|error| fs::rename(&intermediate, b).and(Err(error)))?;
+    fs::rename(&intermediate, a)
 }
 
-/// The path relative to the current folder, if it is below it.
+/// Returns a path in the current folder as a relative path, and any other path unchanged.
 fn relative_to_current(path: PathBuf) -> PathBuf {
     let current = std::env::current_dir().ok();
     let relative = current.and_then(|current| path.strip_prefix(current).ok().map(Path::to_owned));
     relative.unwrap_or(path)
 }
 
-/// The files below a folder, by relative path with `/`.
+/// Returns all files in a folder and its subfolders, by relative path with `/`.
 fn files_below(folder: &Path) -> Result<BTreeMap<String, PathBuf>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![(String::new(), folder.to_owned())];
     while let Some((prefix, folder)) = folders.pop() {
-        let refuse = |error: std::io::Error| Error::file(&folder, error);
-        for entry in fs::read_dir(&folder).map_err(refuse)? {
-            let entry = entry.map_err(refuse)?;
+        let folder_error = |error: std::io::Error| Error::file(&folder, error);
+        for entry in fs::read_dir(&folder).map_err(folder_error)? {
+            let entry = entry.map_err(folder_error)?;
             let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-            if entry.file_type().map_err(refuse)?.is_dir() {
+            if entry.file_type().map_err(folder_error)?.is_dir() {
                 folders.push((name + "/", entry.path()));
             } else {
                 files.insert(name, entry.path());

@@ -1,4 +1,4 @@
-//! Random generators by seed, name and index, independent of earlier draws.
+//! Random generators that depend only on a seed, a name and an index.
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use sha2::{Digest, Sha256};
@@ -11,7 +11,8 @@ fn digest(seed: u64, stream: &str, index: u64) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Returns the generator of a named stream at an index (a step, an epoch, an example).
+/// Returns the random generator of a named stream at an index, such as a step, an epoch or an
+/// example.
 ///
 /// ```
 /// use rand::Rng;
@@ -26,7 +27,7 @@ pub fn rng_for(seed: u64, stream: &str, index: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(digest(seed, stream, index))
 }
 
-/// Returns a seed for another generator, such as libtorch's, derived like [`rng_for`].
+/// Returns a seed for another generator, such as libtorch's, from the hash that [`rng_for`] uses.
 ///
 /// ```
 /// assert_ne!(shards::seed_for(42, "initial weights", 0), shards::seed_for(42, "queue", 0));
@@ -36,8 +37,9 @@ pub fn seed_for(seed: u64, stream: &str, index: u64) -> i64 {
     i64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
-/// Returns the FNV-1a hash of the parts, each terminated by a zero byte, so that `["ab", "c"]` and
-/// `["a", "bc"]` differ.
+/// Returns the FNV-1a hash of the parts.
+///
+/// Each part is terminated by a zero byte, so that `["ab", "c"]` and `["a", "bc"]` differ.
 ///
 /// ```
 /// assert_ne!(shards::hash_of(&["ab", "c"]), shards::hash_of(&["a", "bc"]));
@@ -49,9 +51,11 @@ pub fn hash_of(parts: &[&str]) -> u64 {
     })
 }
 
-/// Returns the generator for one item of a named use; names have at most 24 bytes. Uses with the
-/// same seed have independent generators.
-pub fn use_rng(name: &str, seed: u64, item: u64) -> ChaCha8Rng {
+/// Returns the random generator for one item of a named use.
+///
+/// Different names with the same seed give independent generators. Only the first 24 bytes of a
+/// name are used.
+pub fn item_rng(name: &str, seed: u64, item: u64) -> ChaCha8Rng {
     let mut key = [0; 32];
     for (slot, byte) in key.iter_mut().zip(seed.to_le_bytes().into_iter().chain(name.bytes())) {
         *slot = byte;
@@ -67,10 +71,10 @@ mod tests {
 
     #[test]
     fn streams_differ_by_seed_name_and_index() {
-        let all =
+        let seeds =
             [seed_for(1, "a", 0), seed_for(2, "a", 0), seed_for(1, "b", 0), seed_for(1, "a", 1)];
-        for (i, x) in all.iter().enumerate() {
-            assert!(all.iter().skip(i + 1).all(|y| x != y));
+        for (index, seed) in seeds.iter().enumerate() {
+            assert!(seeds.iter().skip(index + 1).all(|other| seed != other));
         }
         assert_eq!(seed_for(1, "a", 0), seed_for(1, "a", 0));
     }

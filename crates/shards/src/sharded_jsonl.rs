@@ -9,8 +9,9 @@ use crate::{
     SourceError,
 };
 
-/// Examples from JSON lines of optionally compressed files, in a new order each epoch; see
-/// [`ShuffledLines`] for the order. Memory use does not depend on the size of the files.
+/// Examples from JSON lines of files, which may be compressed, in a new order each epoch.
+///
+/// See [`ShuffledLines`] for the order. Memory use does not depend on the size of the files.
 ///
 /// # Example
 /// ```
@@ -29,9 +30,9 @@ use crate::{
 /// let mut rows = ShardedJsonl::<Row>::new(shards, ShuffleConfig::default())?;
 /// assert_eq!(rows.examples(), Some(2));
 /// rows.start_epoch(0, rng_for(1, "order", 0))?;
-/// let (first, place) = (rows.next_example()?, rows.position());
+/// let (first, position) = (rows.next_example()?, rows.position());
 /// let second = rows.next_example()?.map(|row| row.input_ids);
-/// rows.seek(place)?;
+/// rows.seek(position)?;
 /// assert_eq!(rows.next_example()?.map(|row| row.input_ids), second);
 /// assert!(first.is_some() && rows.next_example()?.is_none());
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
@@ -40,7 +41,7 @@ pub struct ShardedJsonl<T> {
     lines: ShuffledLines,
     /// Number of non-blank lines.
     examples: u64,
-    holds: PhantomData<fn() -> T>,
+    example_type: PhantomData<fn() -> T>,
 }
 
 impl<T> ShardedJsonl<T> {
@@ -51,7 +52,7 @@ impl<T> ShardedJsonl<T> {
     pub fn new(shards: Shards, config: ShuffleConfig) -> Result<Self> {
         let examples = shards.lines();
         let lines = ShuffledLines::new(shards, config)?;
-        Ok(Self { lines, examples, holds: PhantomData })
+        Ok(Self { lines, examples, example_type: PhantomData })
     }
 }
 
@@ -66,7 +67,7 @@ impl<T: DeserializeOwned> ExampleSource for ShardedJsonl<T> {
 
     fn next_example(&mut self) -> std::result::Result<Option<T>, SourceError> {
         let Some(line) = self.lines.next_line()? else { return Ok(None) };
-        Ok(Some(line.parse().map_err(|reason| line.refuse(reason))?))
+        Ok(Some(line.parse().map_err(|reason| line.error(reason))?))
     }
 
     fn position(&self) -> ShardPosition {

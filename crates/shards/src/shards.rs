@@ -1,4 +1,4 @@
-//! Datasets of one or several files of lines, optionally compressed.
+//! Datasets of one or several files of lines, which may be compressed.
 use std::collections::BTreeSet;
 use std::fs::{self, File, Metadata};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
@@ -15,12 +15,12 @@ use crate::parquet_rows::ParquetRows;
 use crate::{Error, Fingerprint, Manifest, Result};
 
 /// Description of the shards of a folder, for messages.
-const EXPECTED: &str = "*.jsonl or *.txt, plain or packed as .gz or .zst, or *.parquet";
+const EXPECTED: &str = "*.jsonl or *.txt, plain or compressed as .gz or .zst, or *.parquet";
 
-/// Maximum length of a line in bytes, so that a file without line ends does not fill the memory.
+/// Maximum length of a line in bytes. It limits memory use for files without line ends.
 pub(crate) const MAX_LINE_BYTES: u64 = 1 << 26;
 
-/// Removes a byte order mark.
+/// Returns a line without a byte order mark.
 fn without_mark(line: &[u8]) -> &[u8] {
     line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
 }
@@ -29,15 +29,15 @@ pub(crate) fn is_blank(line: &[u8]) -> bool {
     line.iter().all(u8::is_ascii_whitespace)
 }
 
-/// Formats an error in a text of one line as `column 5: …`.
-fn in_line(error: &serde_json::Error) -> String {
+/// Formats the error of a single line of JSON as `column 5: …`.
+fn column_error(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    let end = format!(" at line {} column {}", error.line(), error.column());
-    format!("column {}: {}", error.column(), text.strip_suffix(&end).unwrap_or(&text))
+    let suffix = format!(" at line {} column {}", error.line(), error.column());
+    format!("column {}: {}", error.column(), text.strip_suffix(&suffix).unwrap_or(&text))
 }
 
-/// Returns whether a file name in a folder is that of a shard: `*.jsonl` or `*.txt`, plain or
-/// compressed as `.gz` or `.zst`, or `*.parquet`, and not hidden.
+/// Returns whether `name` is the file name of a shard: `*.jsonl` or `*.txt`, plain or compressed as
+/// `.gz` or `.zst`, or `*.parquet`, and not hidden.
 ///
 /// ```
 /// assert!(shards::is_shard("part-0007.jsonl.gz") && shards::is_shard("en.txt"));
@@ -47,16 +47,16 @@ fn in_line(error: &serde_json::Error) -> String {
 pub fn is_shard(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let plain = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
-    let lines = plain.ends_with(".jsonl") || plain.ends_with(".txt");
-    !name.starts_with('.') && (lines || name.ends_with(".parquet"))
+    let is_text = plain.ends_with(".jsonl") || plain.ends_with(".txt");
+    !name.starts_with('.') && (is_text || name.ends_with(".parquet"))
 }
 
-/// Whether the shard has rows instead of lines.
+/// Returns whether the shard has rows instead of lines.
 fn is_parquet(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
 }
 
-/// Name of the shard's examples in messages.
+/// Returns the name of the shard's examples in messages.
 fn unit(path: &Path) -> &'static str {
     if is_parquet(path) { "row" } else { "line" }
 }
@@ -64,11 +64,11 @@ fn unit(path: &Path) -> &'static str {
 /// One line of a shard. A row of a Parquet file is a JSON object with one member per column.
 #[derive(Clone, Copy, Debug)]
 pub struct ShardLine<'a> {
-    /// The file.
+    /// Path of the file.
     pub path: &'a Path,
-    /// The number of the line or row, from 1.
+    /// Number of the line or row, from 1.
     pub number: u64,
-    /// The line, without its end.
+    /// The line without its line end.
     pub text: &'a [u8],
 }
 
@@ -87,11 +87,11 @@ impl ShardLine<'_> {
     /// # Errors
     /// The parse error with its column.
     pub fn parse<T: DeserializeOwned>(&self) -> std::result::Result<T, String> {
-        serde_json::from_slice(without_mark(self.text)).map_err(|error| in_line(&error))
+        serde_json::from_slice(without_mark(self.text)).map_err(|error| column_error(&error))
     }
 
-    /// Returns an error that names file and line.
-    pub fn refuse(&self, reason: impl std::fmt::Display) -> Error {
+    /// Returns an error with the file and the number of the line.
+    pub fn error(&self, reason: impl std::fmt::Display) -> Error {
         let unit = unit(self.path);
         Error::file(self.path, format!("{unit} {}, {reason}", self.number))
     }
@@ -106,11 +106,11 @@ pub struct ShardFile {
     bytes: u64,
     /// SHA-256 of the uncompressed bytes.
     digest: [u8; 32],
-    /// Size and modification time of the file, compared before it is read again.
-    seen: (u64, Option<SystemTime>),
+    /// Size and modification time of the file, compared before the file is read again.
+    size_and_time: (u64, Option<SystemTime>),
 }
 
-fn seen(metadata: &Metadata) -> (u64, Option<SystemTime>) {
+fn size_and_time(metadata: &Metadata) -> (u64, Option<SystemTime>) {
     (metadata.len(), metadata.modified().ok())
 }
 
@@ -142,22 +142,27 @@ impl ShardFile {
             hash.update(&line);
             if !is_blank(&line) {
                 let line = ShardLine { path, number: reader.line, text: without_end(&line) };
-                visit(line).map_err(|reason| line.refuse(reason))?;
+                visit(line).map_err(|reason| line.error(reason))?;
                 lines += 1;
             }
         }
-        let (path, bytes) = (path.to_owned(), reader.byte);
-        Ok(Self { path, lines, bytes, digest: hash.finalize().into(), seen: seen(&metadata) })
+        Ok(Self {
+            path: path.to_owned(),
+            lines,
+            bytes: reader.byte,
+            digest: hash.finalize().into(),
+            size_and_time: size_and_time(&metadata),
+        })
     }
 
     /// Opens the file at a position between two lines, and checks that it has not changed.
     pub(crate) fn reader_at(&self, byte: u64, line: u64) -> Result<LineReader> {
-        let found = fs::metadata(&self.path).map_err(|error| Error::file(&self.path, error))?;
-        if seen(&found) != self.seen {
+        let metadata = fs::metadata(&self.path).map_err(|error| Error::file(&self.path, error))?;
+        if size_and_time(&metadata) != self.size_and_time {
             // The modification time may change without the contents.
-            let now = Self::scan(&self.path, &mut |_| Ok(()))?;
-            if now.digest != self.digest {
-                return Err(self.changed(now.bytes));
+            let current = Self::scan(&self.path, &mut |_| Ok(()))?;
+            if current.digest != self.digest {
+                return Err(self.changed_error(current.bytes));
             }
         }
         let mut reader = LineReader::open(&self.path)?;
@@ -167,27 +172,28 @@ impl ShardFile {
 
     /// Rejects a reader at the end of the file if the file's length has changed.
     pub(crate) fn check_end(&self, reader: &LineReader) -> Result<()> {
-        if reader.byte == self.bytes { Ok(()) } else { Err(self.changed(reader.byte)) }
+        if reader.byte == self.bytes { Ok(()) } else { Err(self.changed_error(reader.byte)) }
     }
 
-    fn changed(&self, bytes: u64) -> Error {
+    fn changed_error(&self, bytes: u64) -> Error {
         let reason = format!(
-            "the file changed: {bytes} bytes unpacked, {} when training began; restore it, or \
-             start a new run",
+            "the file changed: {bytes} uncompressed bytes, {} when it was first read; restore the \
+             file, or start a new run",
             self.bytes
         );
         Error::file(&self.path, reason)
     }
 }
 
-/// Removes `\n` or `\r\n`.
+/// Returns a line without `\n` or `\r\n`.
 pub(crate) fn without_end(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// The files of one dataset, each read once to count and hash its lines. Clones are cheap and share
-/// the data.
+/// The files of one dataset.
+///
+/// Each file is read once to count and hash its lines. Clones are cheap and share the data.
 ///
 /// # Example
 /// ```
@@ -202,12 +208,12 @@ pub(crate) fn without_end(line: &[u8]) -> &[u8] {
 /// let folder = tempfile::tempdir()?;
 /// std::fs::write(folder.path().join("a.jsonl"), "{\"input_ids\": [0, 7, 2]}\n")?;
 /// std::fs::write(folder.path().join("b.jsonl"), "{\"input_ids\": [0, 2]}\n")?;
-/// let mut longest = 0;
+/// let mut max_length = 0;
 /// let shards = Shards::open_with([folder.path()], |line| {
-///     longest = longest.max(line.parse::<Row>()?.input_ids.len());
+///     max_length = max_length.max(line.parse::<Row>()?.input_ids.len());
 ///     Ok(())
 /// })?;
-/// assert_eq!((shards.files().len(), shards.lines(), longest), (2, 2, 3));
+/// assert_eq!((shards.files().len(), shards.lines(), max_length), (2, 2, 3));
 /// # Ok::<(), Box<dyn std::error::Error + Send + Sync>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -216,13 +222,15 @@ pub struct Shards {
 }
 
 impl Shards {
-    /// Opens files, and the shards ([`is_shard`]) of folders, sorted by name. From a folder with a
-    /// [`Manifest`], it opens the shards of `train` and checks that they are unchanged.
+    /// Opens files, and the shards ([`is_shard`]) of folders, sorted by name.
+    ///
+    /// If a folder has a [`Manifest`], the shards of `train` are opened and checked for changes.
     ///
     /// # Errors
-    /// [`Error::Config`] without a path; [`Error::File`] naming a file that cannot be read or is
-    /// damaged, with the line; an entry with a shard's name that is not a file; a repeated file; a
-    /// folder without shards; or the first file if no file has a line.
+    /// - [`Error::Config`] if there are no paths
+    /// - [`Error::File`] for a file that cannot be read or is damaged, an entry with a shard's name
+    ///   that is not a file, a repeated file, or a folder without shards
+    /// - [`Error::File`] for the first file if all files are empty
     pub fn open<P: AsRef<Path>>(paths: impl IntoIterator<Item = P>) -> Result<Self> {
         Self::open_with(paths, |_| Ok(()))
     }
@@ -237,28 +245,28 @@ impl Shards {
         paths: impl IntoIterator<Item = P>,
         mut visit: impl FnMut(ShardLine<'_>) -> std::result::Result<(), String>,
     ) -> Result<Self> {
-        let mut found = Vec::new();
+        let mut files = Vec::new();
         for path in paths {
-            add_files(path.as_ref(), &mut found)?;
+            add_files(path.as_ref(), &mut files)?;
         }
-        check_each_once(&found)?;
-        let Some(first) = found.first() else {
+        check_unique_files(&files)?;
+        let Some(first) = files.first() else {
             return Err(Error::Config {
                 key: "shards".into(),
                 value: "none".into(),
                 rule: format!("must be one file or more, or a folder of {EXPECTED}"),
             });
         };
-        let files = found.iter().map(|path| ShardFile::scan(path, &mut visit));
-        let files: Arc<[ShardFile]> = files.collect::<Result<_>>()?;
-        if files.iter().all(|file| file.lines == 0) {
-            let others = match found.len() - 1 {
-                0 => String::new(),
-                others => format!(", nor do the {others} other shards"),
+        let scanned = files.iter().map(|path| ShardFile::scan(path, &mut visit));
+        let scanned: Arc<[ShardFile]> = scanned.collect::<Result<_>>()?;
+        if scanned.iter().all(|file| file.lines == 0) {
+            let reason = match files.len() - 1 {
+                0 => "the shard has no lines".to_owned(),
+                count => format!("this shard and {count} other shards have no lines"),
             };
-            return Err(Error::file(first, format!("holds no line{others}")));
+            return Err(Error::file(first, reason));
         }
-        Ok(Self { files })
+        Ok(Self { files: scanned })
     }
 
     /// Returns the files in the order of the paths.
@@ -266,9 +274,9 @@ impl Shards {
         &self.files
     }
 
-    /// Returns the files for which `keep` returns true, without reading them again.
-    pub fn only(&self, keep: impl Fn(&ShardFile) -> bool) -> Self {
-        Self { files: self.files.iter().filter(|file| keep(file)).cloned().collect() }
+    /// Returns the files for which `predicate` returns true, without reading them again.
+    pub fn filter(&self, predicate: impl Fn(&ShardFile) -> bool) -> Self {
+        Self { files: self.files.iter().filter(|file| predicate(file)).cloned().collect() }
     }
 
     /// Calls `visit` for each non-blank line, in the order of the files.
@@ -276,14 +284,14 @@ impl Shards {
     /// # Errors
     /// The errors of [`open_with`](Self::open_with); [`Error::File`] for a file that changed since
     /// it was opened.
-    pub fn each_line(
+    pub fn for_each_line(
         &self,
         mut visit: impl FnMut(ShardLine<'_>) -> std::result::Result<(), String>,
     ) -> Result<()> {
         for file in self.files.iter() {
-            let read = ShardFile::scan(&file.path, &mut visit)?;
-            if read.digest != file.digest {
-                return Err(file.changed(read.bytes));
+            let current = ShardFile::scan(&file.path, &mut visit)?;
+            if current.digest != file.digest {
+                return Err(file.changed_error(current.bytes));
             }
         }
         Ok(())
@@ -303,8 +311,8 @@ impl Shards {
 }
 
 fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    let refuse = |error: std::io::Error| Error::file(path, error);
-    if !fs::metadata(path).map_err(refuse)?.is_dir() {
+    let file_error = |error: std::io::Error| Error::file(path, error);
+    if !fs::metadata(path).map_err(file_error)?.is_dir() {
         files.push(path.to_owned());
         return Ok(());
     }
@@ -315,57 +323,64 @@ fn add_files(path: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         for file in files.iter().skip(first) {
             match name(file).and_then(|name| manifest.files.get(&name)) {
                 Some(digest) => digest.check(file)?,
-                None => return Err(Error::file(file, "in no manifest; move it away")),
+                None => {
+                    return Err(Error::file(
+                        file,
+                        "not listed in manifest.json; move it out of the folder",
+                    ));
+                }
             }
         }
         return Ok(());
     }
-    let mut inside = Vec::new();
-    for entry in fs::read_dir(path).map_err(refuse)? {
-        let file = entry.map_err(refuse)?.path();
+    let mut shards = Vec::new();
+    for entry in fs::read_dir(path).map_err(file_error)? {
+        let file = entry.map_err(file_error)?.path();
         if is_shard(&file.file_name().unwrap_or_default().to_string_lossy()) {
             check_file(&file)?;
-            inside.push(file);
+            shards.push(file);
         }
     }
-    if inside.is_empty() {
-        return Err(Error::file(path, format!("the folder holds no {EXPECTED}")));
+    if shards.is_empty() {
+        return Err(Error::file(path, format!("the folder has no shards ({EXPECTED})")));
     }
-    inside.sort();
-    files.append(&mut inside);
+    shards.sort();
+    files.append(&mut shards);
     Ok(())
 }
 
 /// Rejects an entry with a shard's name that is not a readable file.
 fn check_file(file: &Path) -> Result<()> {
-    let called = "though it is called like a shard; restore it, or move it away";
-    let fault = match fs::metadata(file) {
-        Err(error) => format!("{error}, {called}"),
-        Ok(found) if !found.is_file() => format!("no file, {called}"),
+    let advice = "its name is that of a shard: restore the file, or move it out of the folder";
+    let reason = match fs::metadata(file) {
+        Err(error) => format!("{error}; {advice}"),
+        Ok(metadata) if !metadata.is_file() => format!("not a file; {advice}"),
         Ok(_) if file.file_name().is_some_and(|name| name.to_str().is_none()) => {
             "its name is not UTF-8; rename it".to_owned()
         }
         Ok(_) => return Ok(()),
     };
-    Err(Error::file(file, fault))
+    Err(Error::file(file, reason))
 }
 
-/// Rejects repeated files, also if they were found through different folder paths. Several links in
-/// one folder to the same file are allowed, because deduplicating stores contain such links.
-fn check_each_once(files: &[PathBuf]) -> Result<()> {
-    let mut places = BTreeSet::new();
+/// Rejects repeated files, even if the paths of their folder differ.
+///
+/// Several links in one folder to the same file are allowed, because deduplicating stores contain
+/// such links.
+fn check_unique_files(files: &[PathBuf]) -> Result<()> {
+    let mut locations = BTreeSet::new();
     for file in files {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = fs::canonicalize(folder.unwrap_or(Path::new(".")));
         let folder = folder.map_err(|error| Error::file(file, error))?;
-        if !places.insert((folder, file.file_name())) {
-            return Err(Error::file(file, "is named twice among the shards; name it once"));
+        if !locations.insert((folder, file.file_name())) {
+            return Err(Error::file(file, "listed twice among the shards; list it once"));
         }
     }
     Ok(())
 }
 
-/// Reads the lines of a file, decompressed according to its extension.
+/// A reader of the lines of a file, which is decompressed according to its extension.
 pub(crate) struct LineReader {
     path: PathBuf,
     input: Input,
@@ -377,26 +392,29 @@ pub(crate) struct LineReader {
 
 enum Input {
     Plain(BufReader<File>),
-    Packed(Box<dyn BufRead + Send>),
+    Compressed(Box<dyn BufRead + Send>),
     #[cfg(feature = "parquet")]
     Rows(Box<ParquetRows>),
 }
 
 impl LineReader {
     fn open(path: &Path) -> Result<Self> {
-        let refuse = |error: std::io::Error| Error::file(path, error);
+        let file_error = |error: std::io::Error| Error::file(path, error);
         if is_parquet(path) {
             return Self::open_parquet(path);
         }
-        let file = BufReader::with_capacity(1 << 16, File::open(path).map_err(refuse)?);
-        let packed = |ending: &str| {
-            path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(ending))
+        let file = BufReader::with_capacity(1 << 16, File::open(path).map_err(file_error)?);
+        let has_extension = |expected: &str| {
+            path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(expected))
         };
-        let input = if packed("gz") {
-            Input::Packed(Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(file))))
-        } else if packed("zst") {
-            let unpacked = zstd::stream::read::Decoder::with_buffer(file).map_err(refuse)?;
-            Input::Packed(Box::new(BufReader::with_capacity(1 << 16, unpacked)))
+        let input = if has_extension("gz") {
+            Input::Compressed(Box::new(BufReader::with_capacity(
+                1 << 16,
+                MultiGzDecoder::new(file),
+            )))
+        } else if has_extension("zst") {
+            let decoder = zstd::stream::read::Decoder::with_buffer(file).map_err(file_error)?;
+            Input::Compressed(Box::new(BufReader::with_capacity(1 << 16, decoder)))
         } else {
             Input::Plain(file)
         };
@@ -411,25 +429,25 @@ impl LineReader {
 
     #[cfg(not(feature = "parquet"))]
     fn open_parquet(path: &Path) -> Result<Self> {
-        let reason = "this build does not read Parquet: build with the feature `parquet`";
+        let reason = "Parquet is not supported by this build; build with the feature `parquet`";
         Err(Error::file(path, reason))
     }
 
-    /// Reads a line with its line end; `false` at the end of the file.
+    /// Reads a line with its line end; returns `false` at the end of the file.
     pub(crate) fn read(&mut self, line: &mut Vec<u8>) -> Result<bool> {
         line.clear();
         let max_bytes = MAX_LINE_BYTES + 1;
         let read = match &mut self.input {
             Input::Plain(file) => file.take(max_bytes).read_until(b'\n', line),
-            Input::Packed(unpacked) => unpacked.take(max_bytes).read_until(b'\n', line),
+            Input::Compressed(decoder) => decoder.take(max_bytes).read_until(b'\n', line),
             #[cfg(feature = "parquet")]
             Input::Rows(rows) => rows.read(line).map(|_| line.len()).map_err(std::io::Error::other),
         };
-        let read = read.map_err(|error| self.unreadable(&error))? as u64;
+        let read = read.map_err(|error| self.read_error(&error))? as u64;
         if read > MAX_LINE_BYTES {
             let unit = unit(&self.path);
             let reason = format!(
-                "{unit} {}, longer than {MAX_LINE_BYTES} bytes: one example a line is expected",
+                "{unit} {} is longer than {MAX_LINE_BYTES} bytes; expected one example per line",
                 self.line + 1
             );
             return Err(Error::file(&self.path, reason));
@@ -439,30 +457,33 @@ impl LineReader {
         Ok(read > 0)
     }
 
-    /// Skips from the start of the file to a position; compressed files are decompressed up to it.
+    /// Skips from the start of the file to a position. Compressed files are decompressed up to the
+    /// position.
     fn skip(&mut self, byte: u64, line: u64) -> Result<()> {
         let skipped = match &mut self.input {
             Input::Plain(file) => file.seek(SeekFrom::Start(byte)),
-            Input::Packed(unpacked) => {
-                std::io::copy(&mut unpacked.take(byte), &mut std::io::sink())
+            Input::Compressed(decoder) => {
+                std::io::copy(&mut decoder.take(byte), &mut std::io::sink())
             }
             #[cfg(feature = "parquet")]
             Input::Rows(rows) => match rows.skip(line) {
-                Ok(found) => Ok(if found { byte } else { 0 }),
+                Ok(has_position) => Ok(if has_position { byte } else { 0 }),
                 Err(reason) => Err(std::io::Error::other(reason)),
             },
         };
-        if skipped.map_err(|error| self.unreadable(&error))? < byte {
-            let reason = format!("ends before byte {byte}, where line {line} ended");
+        if skipped.map_err(|error| self.read_error(&error))? < byte {
+            let reason = format!("the file ends before byte {byte}, the end of line {line}");
             return Err(Error::file(&self.path, reason));
         }
         (self.byte, self.line) = (byte, line);
         Ok(())
     }
 
-    fn unreadable(&self, error: &std::io::Error) -> Error {
+    fn read_error(&self, error: &std::io::Error) -> Error {
         let reason = match (error.kind(), &self.input) {
-            (ErrorKind::UnexpectedEof, Input::Packed(_)) => "the packed file is cut off".into(),
+            (ErrorKind::UnexpectedEof, Input::Compressed(_)) => {
+                "the compressed file is truncated".into()
+            }
             _ => error.to_string(),
         };
         let unit = unit(&self.path);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::shards::{LineReader, is_blank, without_end};
 use crate::{Error, Fingerprint, Result, ShardFile, ShardLine, Shards, SourceError, rng_for};
 
-/// Options of shuffling, which limit memory use.
+/// Options for shuffling lines with limited memory.
 ///
 /// # Example
 /// ```
@@ -26,9 +26,9 @@ use crate::{Error, Fingerprint, Result, ShardFile, ShardLine, Shards, SourceErro
 pub struct ShuffleConfig {
     /// Maximum number of lines in a block, which is shuffled as a whole.
     pub lines: usize,
-    /// Maximum uncompressed bytes of a block, which ends with the line that reaches this number.
+    /// Limit of the uncompressed bytes of a block. A block ends with the line that reaches it.
     pub bytes: usize,
-    /// Number of shards that are read alternately, so that lines of different shards are mixed.
+    /// Number of shards that are read alternately, to mix lines of different shards.
     pub open_shards: usize,
 }
 
@@ -44,8 +44,8 @@ impl ShuffleConfig {
         *self == Self::default()
     }
 
-    /// Returns whether one block can contain all lines of `shards`.
-    pub fn holds(&self, shards: &Shards) -> bool {
+    /// Returns whether all lines of `shards` fit in one block.
+    pub fn fits_in_block(&self, shards: &Shards) -> bool {
         let bytes: u64 = shards.files().iter().map(ShardFile::bytes).sum();
         shards.lines() <= self.lines as u64 && bytes <= self.bytes as u64
     }
@@ -66,44 +66,49 @@ impl ShuffleConfig {
     }
 }
 
-/// The lines of shards, each once per epoch, in an order drawn from the epoch's generator.
+/// A source of the lines of shards, which returns each line once per epoch in a random order.
 ///
-/// The shards are shuffled. [`ShuffleConfig::open_shards`] of them are open at a time and provide
-/// lines alternately; at the end of a shard, the next one is opened. The resulting sequence is
-/// split into blocks, and each block is shuffled. Lines move only within their block, so many
-/// shards of equal size are mixed well, but a single shard only within blocks. A position contains
-/// the positions of the open shards at the start of the block, so seeking reads one block again.
+/// The order is determined by the random generator of the epoch:
 ///
-/// A thread reads, decompresses and shuffles the next block while the current one is in use, so two
-/// blocks are in memory. The thread does not affect the order.
+/// 1. The shards are shuffled.
+/// 2. [`ShuffleConfig::open_shards`] shards are open at a time and provide lines alternately. At the
+///    end of a shard, the next shard is opened.
+/// 3. The resulting sequence is split into blocks, and each block is shuffled.
+///
+/// Lines move only within their block. Many shards of equal size are therefore mixed well, but a
+/// single shard is shuffled only within blocks. A position contains the positions of the open
+/// shards at the start of the block, so seeking reads one block again.
+///
+/// A thread reads, decompresses and shuffles the next block while the current block is in use, so
+/// two blocks are in memory. The thread does not affect the order.
 pub struct ShuffledLines {
     shards: Shards,
     config: ShuffleConfig,
     /// Indices of the shards, in the epoch's order.
     order: Arc<[usize]>,
     /// Seed of the blocks of the epoch.
-    key: u64,
+    seed: u64,
     block: Block,
-    /// `None` before the first epoch.
-    ahead: Option<Ahead>,
+    /// Reader of the next block; `None` before the first epoch.
+    next_block: Option<NextBlock>,
 }
 
 /// State of the reader of the next block.
-enum Ahead {
+enum NextBlock {
     /// The reader is idle.
-    Waiting(BlockReader),
+    Idle(BlockReader),
     /// A thread is reading the next block.
     Reading(JoinHandle<(BlockReader, Result<Block>)>),
 }
 
-/// Reads the blocks of an epoch sequentially.
+/// A sequential reader of the blocks of an epoch.
 struct BlockReader {
     shards: Shards,
     config: ShuffleConfig,
     order: Arc<[usize]>,
-    key: u64,
+    seed: u64,
     readers: Vec<Reader>,
-    /// Number of shards of `order` that were opened.
+    /// Number of shards of `order` that have been opened.
     opened: usize,
     /// Index of the reader that provides the next line.
     turn: usize,
@@ -120,12 +125,12 @@ struct Reader {
 /// Lines that are shuffled together.
 #[derive(Default)]
 struct Block {
-    /// Position of the block's start, where `given` is the number of lines returned so far.
-    start: ShardPosition,
+    /// Position of the block's start, except that `returned_lines` is updated with each line.
+    position: ShardPosition,
     text: Vec<u8>,
     lines: Vec<BlockLine>,
     /// Whether the block has been read.
-    read: bool,
+    is_read: bool,
 }
 
 struct BlockLine {
@@ -142,9 +147,10 @@ pub struct ShardPosition {
     /// Index of the block in the epoch, from 0.
     pub block: u64,
     /// Number of lines of the block before the position.
-    pub given: usize,
-    /// The open shards at the start of the block.
-    pub readers: Vec<ReadingPlace>,
+    #[serde(rename = "given")]
+    pub returned_lines: usize,
+    /// Positions in the open shards at the start of the block.
+    pub readers: Vec<LinePosition>,
     /// Number of shards that had been opened at the start of the block.
     pub opened: usize,
     /// Index of the open shard that provides the block's first line.
@@ -154,7 +160,7 @@ pub struct ShardPosition {
 /// A position between two lines of a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct ReadingPlace {
+pub struct LinePosition {
     /// Index of the shard, from 0.
     pub shard: usize,
     /// Number of uncompressed bytes before the position.
@@ -171,7 +177,7 @@ impl ShuffledLines {
     pub fn new(shards: Shards, config: ShuffleConfig) -> Result<Self> {
         config.validate()?;
         let (order, block) = (Arc::default(), Block::default());
-        Ok(Self { shards, config, order, key: 0, block, ahead: None })
+        Ok(Self { shards, config, order, seed: 0, block, next_block: None })
     }
 
     /// Returns the shards.
@@ -179,23 +185,23 @@ impl ShuffledLines {
         &self.shards
     }
 
-    /// Starts an epoch in an order that `rng` determines.
+    /// Starts an epoch; `rng` determines the order.
     pub fn start_epoch(&mut self, mut rng: ChaCha8Rng) {
-        self.key = rng.random();
+        self.seed = rng.random();
         let mut order: Vec<usize> = (0..self.shards.files().len()).collect();
         order.shuffle(&mut rng);
         self.order = order.into();
-        self.ahead = Some(Ahead::Waiting(self.reader()));
+        self.next_block = Some(NextBlock::Idle(self.first_reader()));
         self.block = Block::default();
     }
 
-    /// Creates a reader before the first line of the epoch.
-    fn reader(&self) -> BlockReader {
+    /// Creates a reader at the first line of the epoch.
+    fn first_reader(&self) -> BlockReader {
         BlockReader {
             shards: self.shards.clone(),
             config: self.config.clone(),
             order: Arc::clone(&self.order),
-            key: self.key,
+            seed: self.seed,
             readers: Vec::new(),
             opened: 0,
             turn: 0,
@@ -204,17 +210,19 @@ impl ShuffledLines {
         }
     }
 
-    /// Returns the next line of the epoch without its line end; `None` after the last one. Blank
-    /// lines are skipped.
+    /// Returns the next line of the epoch without its line end, or `None` after the last line.
+    /// Blank lines are skipped.
     ///
     /// # Errors
     /// [`Error::File`] naming a file that cannot be read or has changed.
     pub fn next_line(&mut self) -> Result<Option<ShardLine<'_>>> {
-        if !self.block.read || self.block.start.given >= self.block.lines.len() {
-            self.next_block()?;
+        if !self.block.is_read || self.block.position.returned_lines >= self.block.lines.len() {
+            self.advance_block()?;
         }
-        let Some(line) = self.block.lines.get(self.block.start.given) else { return Ok(None) };
-        self.block.start.given += 1;
+        let Some(line) = self.block.lines.get(self.block.position.returned_lines) else {
+            return Ok(None);
+        };
+        self.block.position.returned_lines += 1;
         let Some(file) = self.shards.files().get(line.shard) else { return Ok(None) };
         let text = self.block.text.get(line.text.clone()).unwrap_or_default();
         Ok(Some(ShardLine { path: file.path(), number: line.number, text }))
@@ -222,7 +230,7 @@ impl ShuffledLines {
 
     /// Returns the position before the next line.
     pub fn position(&self) -> ShardPosition {
-        self.block.start.clone()
+        self.block.position.clone()
     }
 
     /// Moves to a position in the last started epoch.
@@ -230,42 +238,43 @@ impl ShuffledLines {
     /// # Errors
     /// If the position does not exist; the errors of [`next_line`](Self::next_line).
     pub fn seek(&mut self, position: ShardPosition) -> std::result::Result<(), SourceError> {
-        let ShardPosition { opened, turn, given, .. } = position;
+        let ShardPosition { opened, turn, returned_lines, .. } = position;
         if opened > self.order.len() || turn > position.readers.len() {
             return Err(
-                format!("no such place in {} shards: {position:?}", self.order.len()).into()
+                format!("invalid position in {} shards: {position:?}", self.order.len()).into()
             );
         }
-        let mut reader = BlockReader { opened, turn, block: position.block, ..self.reader() };
-        for place in &position.readers {
-            let file = self.shards.files().get(place.shard);
-            let file = file.ok_or_else(|| format!("no shard number {}", place.shard))?;
-            let lines = file.reader_at(place.byte, place.line)?;
-            reader.readers.push(Reader { shard: place.shard, lines });
+        let mut reader = BlockReader { opened, turn, block: position.block, ..self.first_reader() };
+        for &LinePosition { shard, byte, line } in &position.readers {
+            let file = self.shards.files().get(shard);
+            let file = file.ok_or_else(|| format!("there is no shard with index {shard}"))?;
+            let lines = file.reader_at(byte, line)?;
+            reader.readers.push(Reader { shard, lines });
         }
-        self.ahead = Some(Ahead::Waiting(reader));
-        self.block = Block { start: position, ..Block::default() };
-        if given > 0 {
-            self.next_block()?;
+        self.next_block = Some(NextBlock::Idle(reader));
+        self.block = Block { position, ..Block::default() };
+        if returned_lines > 0 {
+            self.advance_block()?;
             let lines = self.block.lines.len();
-            if given > lines {
-                return Err(format!("line {given} of a block that has {lines}").into());
+            if returned_lines > lines {
+                let error = format!("position {returned_lines} in a block of {lines} lines");
+                return Err(error.into());
             }
-            self.block.start.given = given;
+            self.block.position.returned_lines = returned_lines;
         }
         Ok(())
     }
 
     /// Moves to the next block, and starts a thread that reads the block after it.
-    fn next_block(&mut self) -> Result<()> {
-        let (mut reader, block) = match self.ahead.take() {
+    fn advance_block(&mut self) -> Result<()> {
+        let (mut reader, block) = match self.next_block.take() {
             None => return Ok(()),
-            Some(Ahead::Waiting(mut reader)) => {
+            Some(NextBlock::Idle(mut reader)) => {
                 let block = reader.read_block();
                 (reader, block)
             }
-            Some(Ahead::Reading(thread)) => match thread.join() {
-                Ok(read) => read,
+            Some(NextBlock::Reading(thread)) => match thread.join() {
+                Ok(result) => result,
                 Err(panic) => std::panic::resume_unwind(panic),
             },
         };
@@ -276,11 +285,11 @@ impl ShuffledLines {
                     let block = reader.read_block();
                     (reader, block)
                 };
-                self.ahead = Some(Ahead::Reading(thread::spawn(read)));
+                self.next_block = Some(NextBlock::Reading(thread::spawn(read)));
                 Ok(())
             }
             last => {
-                self.ahead = Some(Ahead::Waiting(reader));
+                self.next_block = Some(NextBlock::Idle(reader));
                 self.block = last?;
                 Ok(())
             }
@@ -295,19 +304,19 @@ impl ShuffledLines {
 }
 
 impl BlockReader {
-    /// The position of the next block's start.
+    /// Returns the position of the start of the next block.
     fn position(&self) -> ShardPosition {
-        let readers = self.readers.iter().map(|Reader { shard, lines }| ReadingPlace {
+        let readers = self.readers.iter().map(|Reader { shard, lines }| LinePosition {
             shard: *shard,
             byte: lines.byte,
             line: lines.line,
         });
         let (opened, turn, block) = (self.opened, self.turn, self.block);
-        ShardPosition { block, given: 0, readers: readers.collect(), opened, turn }
+        ShardPosition { block, returned_lines: 0, readers: readers.collect(), opened, turn }
     }
 
     fn read_block(&mut self) -> Result<Block> {
-        let mut block = Block { start: self.position(), read: true, ..Block::default() };
+        let mut block = Block { position: self.position(), is_read: true, ..Block::default() };
         while block.lines.len() < self.config.lines && block.text.len() < self.config.bytes {
             let Some((shard, number)) = self.read_line()? else { break };
             if is_blank(&self.line) {
@@ -318,7 +327,7 @@ impl BlockReader {
             let text = start..block.text.len();
             block.lines.push(BlockLine { shard, number, text });
         }
-        block.lines.shuffle(&mut rng_for(self.key, "block", block.start.block));
+        block.lines.shuffle(&mut rng_for(self.seed, "block", block.position.block));
         self.block += 1;
         Ok(block)
     }

@@ -5,15 +5,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::Fingerprint;
 
-/// The error of a source.
+/// An error of a source of examples.
 pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A source of examples. The order is the same whenever an epoch starts with the same generator.
-/// [`ExampleStream`] creates batches.
+/// A source of examples, which [`ExampleStream`] groups into batches.
 ///
-/// With several processes, each process reads all examples, so positions and batches are the same
-/// as for one process. A source with expensive examples may distribute the work between processes
-/// in `start_epoch` and `next_example`, but not in `seek`.
+/// Epochs that start with equal random generators have the same order.
+///
+/// If there are several processes, each process reads all examples, so positions and batches are
+/// the same as for one process. A source with expensive examples may distribute the work between
+/// processes in `start_epoch` and `next_example`, but not in `seek`.
 ///
 /// # Example
 /// ```
@@ -58,7 +59,7 @@ pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
 pub trait ExampleSource {
     /// One example.
     type Example;
-    /// A position between two examples of an epoch, which checkpoints contain.
+    /// A position between two examples of an epoch, stored in checkpoints.
     type Position: Serialize + DeserializeOwned;
 
     /// Moves to the first example of an epoch, counted from 0. `rng` is the epoch's generator, for
@@ -68,7 +69,7 @@ pub trait ExampleSource {
     /// If the source cannot be read.
     fn start_epoch(&mut self, epoch: u64, rng: ChaCha8Rng) -> Result<(), SourceError>;
 
-    /// Returns the next example of the epoch; `None` at its end.
+    /// Returns the next example of the epoch, or `None` at the end of the epoch.
     ///
     /// # Errors
     /// If the example cannot be read.
@@ -92,7 +93,7 @@ pub trait ExampleSource {
     fn fingerprint(&self, fingerprint: &mut Fingerprint);
 }
 
-/// Batches of streamed examples of any type; see [`ExampleStream`].
+/// A stream of batches that is independent of the type of the examples; see [`ExampleStream`].
 pub trait BatchStream {
     /// See [`ExampleSource::start_epoch`].
     ///
@@ -100,7 +101,7 @@ pub trait BatchStream {
     /// If the source cannot be read.
     fn start_epoch(&mut self, epoch: u64, rng: ChaCha8Rng) -> Result<(), SourceError>;
 
-    /// Replaces the last batch by the next `size` examples of the epoch, or fewer at its end.
+    /// Replaces the current batch by the next `size` examples, or fewer at the end of the epoch.
     ///
     /// # Errors
     /// If an example cannot be read.
@@ -125,7 +126,7 @@ pub trait BatchStream {
 /// Lengths and state of a streamed batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamedBatch {
-    /// The length in tokens of each example.
+    /// Length of each example in tokens.
     pub lengths: Vec<usize>,
     /// Whether the epoch ends with this batch.
     pub last: bool,
@@ -154,19 +155,25 @@ type CountTokens<E> = Box<dyn Fn(&E) -> usize>;
 /// ```
 pub struct ExampleStream<S: ExampleSource> {
     source: S,
-    tokens: CountTokens<S::Example>,
+    count_tokens: CountTokens<S::Example>,
     batch: Vec<S::Example>,
-    /// Example that was read ahead, to detect the end of the epoch.
-    ahead: Option<S::Example>,
-    /// The position before `ahead`.
+    /// The next example, which is read in advance to detect the end of the epoch.
+    next: Option<S::Example>,
+    /// The position before `next`.
     position: S::Position,
 }
 
 impl<S: ExampleSource> ExampleStream<S> {
-    /// Creates a stream; `tokens` returns the length of an example in tokens.
-    pub fn new(source: S, tokens: impl Fn(&S::Example) -> usize + 'static) -> Self {
+    /// Creates a stream; `count_tokens` returns the length of an example in tokens.
+    pub fn new(source: S, count_tokens: impl Fn(&S::Example) -> usize + 'static) -> Self {
         let position = source.position();
-        Self { source, tokens: Box::new(tokens), batch: Vec::new(), ahead: None, position }
+        Self {
+            source,
+            count_tokens: Box::new(count_tokens),
+            batch: Vec::new(),
+            next: None,
+            position,
+        }
     }
 
     /// Returns the examples of the last batch.
@@ -184,9 +191,9 @@ impl<S: ExampleSource> ExampleStream<S> {
         self.source.fingerprint(fingerprint);
     }
 
-    fn read_ahead(&mut self) -> Result<(), SourceError> {
+    fn read_next(&mut self) -> Result<(), SourceError> {
         self.position = self.source.position();
-        self.ahead = self.source.next_example()?;
+        self.next = self.source.next_example()?;
         Ok(())
     }
 }
@@ -195,18 +202,18 @@ impl<S: ExampleSource> BatchStream for ExampleStream<S> {
     fn start_epoch(&mut self, epoch: u64, rng: ChaCha8Rng) -> Result<(), SourceError> {
         self.batch.clear();
         self.source.start_epoch(epoch, rng)?;
-        self.read_ahead()
+        self.read_next()
     }
 
     fn next_batch(&mut self, size: usize) -> Result<StreamedBatch, SourceError> {
         self.batch.clear();
         while self.batch.len() < size {
-            let Some(example) = self.ahead.take() else { break };
+            let Some(example) = self.next.take() else { break };
             self.batch.push(example);
-            self.read_ahead()?;
+            self.read_next()?;
         }
-        let lengths = self.batch.iter().map(|example| (self.tokens)(example)).collect();
-        Ok(StreamedBatch { lengths, last: self.ahead.is_none() })
+        let lengths = self.batch.iter().map(|example| (self.count_tokens)(example)).collect();
+        Ok(StreamedBatch { lengths, last: self.next.is_none() })
     }
 
     fn position(&self) -> Result<serde_json::Value, SourceError> {
@@ -216,7 +223,7 @@ impl<S: ExampleSource> BatchStream for ExampleStream<S> {
     fn seek(&mut self, position: &serde_json::Value) -> Result<(), SourceError> {
         self.batch.clear();
         self.source.seek(S::Position::deserialize(position)?)?;
-        self.read_ahead()
+        self.read_next()
     }
 
     fn examples(&self) -> Option<u64> {

@@ -48,9 +48,9 @@ impl<T: 'static> ShardExamples<T> {
         reader: LineReader<T>,
     ) -> Result<Self> {
         let LineReader { parse, selection, count, tokens } = reader;
-        if shuffle.holds(&shards) {
+        if shuffle.fits_in_block(&shards) {
             let mut examples = Vec::new();
-            shards.each_line(|line| {
+            shards.for_each_line(|line| {
                 examples.extend(parse(line)?);
                 Ok(())
             })?;
@@ -131,7 +131,7 @@ impl<T> LineExamples<T> {
         while self.examples.is_empty() {
             self.before = self.lines.position();
             let Some(line) = self.lines.next_line()? else { return Ok(false) };
-            let examples = (self.parse)(line).map_err(|reason| line.refuse(reason))?;
+            let examples = (self.parse)(line).map_err(|reason| line.error(reason))?;
             self.examples = examples.into();
         }
         Ok(true)

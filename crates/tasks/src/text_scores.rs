@@ -130,8 +130,8 @@ impl<'a> EncoderScorer<'a> {
             let request_count = requests.len();
             return Err(qa_translate::Error::TooLong {
                 count,
-                of: request_count,
-                longest,
+                requests: request_count,
+                longest_request: longest,
                 max_tokens: limit,
             }
             .into());

@@ -2,26 +2,28 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Names of the Chromium executable, Debian's first.
-const NAMES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
+/// Names of the Chromium executable; Debian's name is first.
+const EXECUTABLES: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 
-/// Headless Chromium.
+/// The path of Chromium, which is run without a window.
 pub struct Browser(PathBuf);
 
 impl Browser {
-    /// Finds the browser in PATH; otherwise prints that the test is skipped.
-    pub fn found() -> Option<Self> {
+    /// Returns the browser in `PATH`. If there is none, prints that the test is skipped and returns
+    /// `None`.
+    pub fn find() -> Option<Self> {
         let paths = std::env::var_os("PATH").unwrap_or_default();
         let folders: Vec<PathBuf> = std::env::split_paths(&paths).collect();
-        let mut places = NAMES.iter().flat_map(|name| folders.iter().map(move |at| at.join(name)));
-        let found = places.find(|place| place.is_file());
-        if found.is_none() {
-            eprintln!("skipped: there is no chromium in PATH, so no page was looked at");
+        let mut candidates =
+            EXECUTABLES.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+        let executable = candidates.find(|path| path.is_file());
+        if executable.is_none() {
+            eprintln!("skipped: a check of HTML pages needs chromium in PATH");
         }
-        found.map(Self)
+        executable.map(Self)
     }
 
-    /// Returns a page as HTML after its scripts have run.
+    /// Loads `url` in a window of `width` pixels, and returns the HTML after its scripts have run.
     pub fn dom(&self, url: &str, width: u32) -> String {
         let profile = tempfile::tempdir().unwrap();
         let mut command = Command::new(&self.0);

@@ -3,12 +3,12 @@ use std::fmt::Debug;
 
 use ndarray::ArrayD;
 
-/// Anything whose reference becomes an array of float64 values, such as `tch::Tensor`.
+/// Converts a tensor, such as `tch::Tensor`, to an array of float64 values.
 fn values<'a, T>(tensor: &'a T) -> ArrayD<f64>
 where
     &'a T: TryInto<ArrayD<f64>, Error: Debug>,
 {
-    tensor.try_into().unwrap_or_else(|error| panic!("cannot be read as float64: {error:?}"))
+    tensor.try_into().unwrap_or_else(|error| panic!("cannot be converted to float64: {error:?}"))
 }
 
 /// Returns the absolute difference of two elements: 0 for equal infinities, infinity if either is
@@ -18,8 +18,8 @@ fn difference(got: f64, want: f64) -> f64 {
     if difference.is_nan() { f64::INFINITY } else { difference }
 }
 
-/// Returns the largest absolute difference in float64; infinity if the shapes differ or a value is
-/// finite on one side only.
+/// Returns the largest absolute difference in float64. It is infinite if the shapes differ, a value
+/// is NaN, or values are infinite and not equal.
 pub fn max_abs_error<'a, T>(got: &'a T, want: &'a T) -> f64
 where
     &'a T: TryInto<ArrayD<f64>, Error: Debug>,
@@ -40,17 +40,21 @@ where
 {
     let (got, want) = (values(got), values(want));
     assert_eq!(got.shape(), want.shape(), "{name}: shape differs (left got, right want)");
-    let mut errors: Vec<(usize, f64, f64)> =
-        got.iter().zip(&want).enumerate().map(|(at, (&got, &want))| (at, got, want)).collect();
-    errors.sort_by(|a, b| difference(b.1, b.2).total_cmp(&difference(a.1, a.2)));
-    let worst = errors.first().map_or(0.0, |&(_, got, want)| difference(got, want));
+    let mut elements: Vec<(usize, f64, f64)> = got
+        .iter()
+        .zip(&want)
+        .enumerate()
+        .map(|(index, (&got, &want))| (index, got, want))
+        .collect();
+    elements.sort_by(|a, b| difference(b.1, b.2).total_cmp(&difference(a.1, a.2)));
+    let worst = elements.first().map_or(0.0, |&(_, got, want)| difference(got, want));
     if worst <= tolerance {
         return;
     }
-    let rows: Vec<String> = errors
+    let rows: Vec<String> = elements
         .iter()
         .take(5)
-        .map(|(at, got, want)| format!("  [{at}] got {got:e}, want {want:e}"))
+        .map(|(index, got, want)| format!("  [{index}] got {got:e}, want {want:e}"))
         .collect();
     panic!(
         "{name}: off by {worst:e} where {tolerance:e} is allowed; worst elements:\n{}",
@@ -63,7 +67,7 @@ mod tests {
     use super::*;
     use ndarray::arr1;
 
-    /// A substitute for a tensor; a reference to it can be converted to an array.
+    /// A replacement for a tensor: references to it can be converted to arrays.
     struct Values(Vec<f64>);
 
     impl TryFrom<&Values> for ArrayD<f64> {
@@ -74,38 +78,42 @@ mod tests {
         }
     }
 
-    fn of(values: &[f64]) -> Values {
+    fn tensor(values: &[f64]) -> Values {
         Values(values.to_vec())
     }
 
     #[test]
     fn the_error_is_the_largest_difference() {
         let (inf, nan) = (f64::INFINITY, f64::NAN);
-        assert_eq!(max_abs_error(&of(&[1.0, 2.0]), &of(&[1.5, 2.25])), 0.5);
-        assert_eq!(max_abs_error(&of(&[]), &of(&[])), 0.0);
-        assert_eq!(max_abs_error(&of(&[inf, -inf]), &of(&[inf, -inf])), 0.0);
+        assert_eq!(max_abs_error(&tensor(&[1.0, 2.0]), &tensor(&[1.5, 2.25])), 0.5);
+        assert_eq!(max_abs_error(&tensor(&[]), &tensor(&[])), 0.0);
+        assert_eq!(max_abs_error(&tensor(&[inf, -inf]), &tensor(&[inf, -inf])), 0.0);
         for (got, want) in [(inf, -inf), (inf, 1.0), (nan, 1.0), (1.0, nan), (nan, nan)] {
-            assert_eq!(max_abs_error(&of(&[got, 0.0]), &of(&[want, 0.0])), inf, "{got} {want}");
+            assert_eq!(
+                max_abs_error(&tensor(&[got, 0.0]), &tensor(&[want, 0.0])),
+                inf,
+                "{got} {want}"
+            );
         }
-        assert_eq!(max_abs_error(&of(&[1.0]), &of(&[1.0, 1.0])), inf);
+        assert_eq!(max_abs_error(&tensor(&[1.0]), &tensor(&[1.0, 1.0])), inf);
     }
 
     #[test]
-    fn equal_to_the_tolerance_is_close() {
-        assert_close("same", &of(&[1.0, -2.0]), &of(&[1.0, -2.0]), 0.0);
-        assert_close("near", &of(&[1.0]), &of(&[1.5]), 0.5);
+    fn a_difference_equal_to_the_tolerance_is_accepted() {
+        assert_close("same", &tensor(&[1.0, -2.0]), &tensor(&[1.0, -2.0]), 0.0);
+        assert_close("near", &tensor(&[1.0]), &tensor(&[1.5]), 0.5);
     }
 
     #[test]
     #[should_panic(expected = "x: off by 3e0 where 1e0 is allowed; worst elements:\n  \
                                [1] got 5e0, want 2e0\n  [2] got 1e0, want 0e0")]
     fn the_worst_elements_come_first() {
-        assert_close("x", &of(&[1.0, 5.0, 1.0]), &of(&[1.0, 2.0, 0.0]), 1.0);
+        assert_close("x", &tensor(&[1.0, 5.0, 1.0]), &tensor(&[1.0, 2.0, 0.0]), 1.0);
     }
 
     #[test]
     #[should_panic(expected = "off by inf")]
-    fn a_value_that_is_no_number_is_not_close() {
-        assert_close("x", &of(&[f64::NAN]), &of(&[0.0]), 1e9);
+    fn nan_is_never_close() {
+        assert_close("x", &tensor(&[f64::NAN]), &tensor(&[0.0]), 1e9);
     }
 }

@@ -1,4 +1,4 @@
-//! Runs the examples of a program's `--help` as a user would copy them.
+//! Runs the example commands of a program's `--help`.
 use std::path::Path;
 use std::process::Command;
 
@@ -7,39 +7,40 @@ use tempfile::TempDir;
 /// Width of the terminal for `--help`, in columns.
 const COLUMNS: &str = "80";
 
-/// Returns the example commands of `program subcommand… --help`, each as one line: those of the
-/// first paragraph, and all others. The help is formatted for a terminal of 80 columns. A wider
-/// line is an error, because a wrapped command cannot be copied.
+/// Returns the example commands of `program subcommand… --help`, each as one line: the commands of
+/// the first paragraph, and the commands of later paragraphs. The help is formatted for a terminal
+/// of 80 columns. Panics for a wider line, because a wrapped command cannot be copied.
 fn examples(program: &Path, subcommand: &[&str]) -> [Vec<String>; 2] {
     let mut help = Command::new(program);
     let output = help.args(subcommand).arg("--help").env("COLUMNS", COLUMNS).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    let mut all = [Vec::<String>::new(), Vec::new()];
-    let (mut which, mut open) = (0, false);
+    let mut commands = [Vec::<String>::new(), Vec::new()];
+    let (mut paragraph, mut is_continued) = (0, false);
     for line in text.lines().skip_while(|line| *line != "Examples:").skip(1) {
         let command = line.trim().trim_end_matches(" \\").to_owned();
-        match (line.starts_with("  "), open) {
+        match (line.starts_with("  "), is_continued) {
             (true, true) => {
-                let last = all[which].last_mut().unwrap();
+                let last = commands[paragraph].last_mut().unwrap();
                 *last = format!("{last} {command}");
             }
-            (true, false) if !command.starts_with(['{', '"']) => all[which].push(command),
+            (true, false) if !command.starts_with(['{', '"']) => commands[paragraph].push(command),
             (true, false) => (),
-            (false, _) => which = 1,
+            (false, _) => paragraph = 1,
         }
         assert!(line.chars().count() <= 80, "wider than the terminal: {line}");
-        open = line.ends_with('\\');
+        is_continued = line.ends_with('\\');
     }
-    all
+    commands
 }
 
-/// Runs the examples of `program subcommand… --help`, one after the other, in a new folder that
-/// holds this workspace's `data` and `crates`; returns the folder. For the examples of later
-/// paragraphs, whose data is not available, only the arguments are checked.
+/// Runs the first paragraph of examples of `program subcommand… --help` and returns their folder.
+///
+/// The folder contains links to this workspace's `data` and `crates`. The data of examples in later
+/// paragraphs is not available, so only their arguments are checked.
 ///
 /// # Panics
-/// If there are not `expected` examples, or one fails or prints nothing on standard output and
-/// standard error.
+/// If the number of examples in the first paragraph is not `expected`, or an example fails or
+/// prints nothing to standard output and standard error.
 #[cfg(unix)]
 #[track_caller]
 pub fn run_examples(program: &str, subcommand: &[&str], expected: usize) -> TempDir {
@@ -51,22 +52,22 @@ pub fn run_examples(program: &str, subcommand: &[&str], expected: usize) -> Temp
     let program = Path::new(program);
     let paths = std::env::var("PATH").unwrap_or_default();
     let paths = format!("{}:{paths}", program.parent().unwrap().display());
-    let [run, others] = examples(program, subcommand);
-    assert_eq!(run.len(), expected, "{run:#?}");
+    let [runnable, parsed_only] = examples(program, subcommand);
+    assert_eq!(runnable.len(), expected, "{runnable:#?}");
     let output = |example: &str, folder: &Path| {
         let mut shell = Command::new("bash");
         shell.args(["-o", "pipefail", "-c", example]).current_dir(folder).env("PATH", &paths);
         shell.output().unwrap()
     };
-    for example in run {
+    for example in runnable {
         let output = output(&example, folder.path());
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{example}: {error}");
-        assert!(!output.stdout.is_empty() || !error.is_empty(), "{example} says nothing");
+        assert!(!output.stdout.is_empty() || !error.is_empty(), "{example} prints nothing");
     }
-    // Their files do not exist, but their options are valid.
+    // Missing files are the expected error, instead of invalid options.
     let empty = tempfile::tempdir().unwrap();
-    for example in others {
+    for example in parsed_only {
         let output = output(&example, empty.path());
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success() && !error.contains("--help"), "{example}: {error}");

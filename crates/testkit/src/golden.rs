@@ -1,17 +1,17 @@
-//! Named tensors stored by a reference implementation.
+//! Named tensors that were computed by a reference implementation.
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::Index;
 use std::path::Path;
 
-/// The named tensors of one file.
+/// The tensors of a file by name.
 pub struct Golden<T> {
     tensors: BTreeMap<String, T>,
 }
 
 impl<T> Golden<T> {
-    /// Reads `path` by `read`, such as `Tensor::read_safetensors`; panics with the path if it
-    /// cannot be read.
+    /// Reads the file `path` with `read`, for example `Tensor::read_safetensors`. Panics with the
+    /// path if the file cannot be read.
     pub fn load<'a, E: Display>(
         path: &'a Path,
         read: impl FnOnce(&'a Path) -> Result<Vec<(String, T)>, E>,
@@ -20,7 +20,7 @@ impl<T> Golden<T> {
         Self { tensors: tensors.into_iter().collect() }
     }
 
-    /// Returns the tensor called `name`, if the file has it.
+    /// Returns the tensor `name`, or `None` if the file does not contain it.
     pub fn get(&self, name: &str) -> Option<&T> {
         self.tensors.get(name)
     }

@@ -1,3 +1,4 @@
+//! Gzip compression of fixtures.
 use std::io::Write;
 
 use flate2::Compression;

@@ -1,10 +1,11 @@
 //! Fixtures, reference values and tensor comparisons for this workspace's tests. The crate is not
 //! published.
 //!
-//! A dev-dependency only: a missing fixture or a difference panics, which is how a Rust test fails.
-//! It needs no libtorch. Tensors are passed through traits that `tch` implements. If `tch` were a
-//! dependency, even an optional one, `cargo test --workspace` would link every test of this crate
-//! with libtorch.
+//! The crate is a dev-dependency: functions panic if a fixture is missing or values differ.
+//!
+//! It does not depend on libtorch: tensors are passed through traits that `tch` implements. If
+//! `tch` were a dependency, even an optional one, `cargo test --workspace` would link every test of
+//! this crate with libtorch.
 use std::path::PathBuf;
 
 mod browser;
@@ -15,9 +16,9 @@ mod golden;
 mod gzip;
 mod long;
 mod peers;
-mod pieces;
 pub mod process;
 mod program;
+mod spm_model;
 
 pub use browser::Browser;
 pub use compare::{assert_close, max_abs_error};
@@ -27,8 +28,8 @@ pub use golden::Golden;
 pub use gzip::gzip;
 pub use long::{cases, long};
 pub use peers::{Peers, peers_python, transformers_4_packages};
-pub use pieces::deberta_pieces;
-pub use program::{Arguments, Ended, Program, ended};
+pub use program::{Arguments, Program, RunOutput, run_command};
+pub use spm_model::deberta_spm_model;
 
 /// Returns the path of a file or folder below `crates/testkit/fixtures`.
 pub fn fixture(relative: &str) -> PathBuf {

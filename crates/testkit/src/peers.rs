@@ -1,30 +1,31 @@
-//! Other projects' programs for comparisons, as installed by `cargo xtask peers`.
+//! Python environments with other projects' packages, which `cargo xtask peers` installs.
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Packages that a comparison needs.
+/// Python packages that a comparison needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peers {
     /// numpy, safetensors, pytest: `cargo xtask peers`.
     Light,
-    /// transformers and tokenizers without torch, which `cargo xtask peers` installs, too.
+    /// transformers and tokenizers without torch: `cargo xtask peers`.
     Tokenizers,
     /// transformers 4 without torch, in a separate environment: `cargo xtask peers --older`.
     OlderTokenizers,
-    /// Also torch, for the models of transformers: `cargo xtask peers --torch`.
+    /// The packages of [`Peers::Tokenizers`] and torch, for the models of transformers: `cargo
+    /// xtask peers --torch`.
     Torch,
 }
 
-/// Returns the Python with these packages. If they are not installed, prints a line to standard
-/// error and returns `None`.
+/// Returns the path of a Python interpreter with these packages. If they are not installed, prints
+/// a line to standard error and returns `None`.
 pub fn peers_python(needed: Peers) -> Option<PathBuf> {
     let name = match needed {
         Peers::OlderTokenizers => ".peers-4",
         _ => ".peers",
     };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name);
-    let found = python_in(&folder, needed);
-    if found.is_none() {
+    let python = python_in(&folder, needed);
+    if python.is_none() {
         let option = match needed {
             Peers::Light | Peers::Tokenizers => "",
             Peers::OlderTokenizers => " --older",
@@ -33,14 +34,14 @@ pub fn peers_python(needed: Peers) -> Option<PathBuf> {
         // Written directly to standard error, because the test harness captures `eprintln!`.
         let _ = writeln!(
             std::io::stderr(),
-            "skipped: a comparison with other programs; `cargo xtask peers{option}` installs them"
+            "skipped: a comparison needs Python packages; `cargo xtask peers{option}` installs them"
         );
     }
-    found
+    python
 }
 
 /// Returns a folder for `PYTHONPATH` with transformers 4, which takes precedence over the version
-/// installed with torch; if transformers 4 is not installed, prints a line to standard error and
+/// installed with torch. If transformers 4 is not installed, prints a line to standard error and
 /// returns `None`.
 pub fn transformers_4_packages() -> Option<PathBuf> {
     let python = peers_python(Peers::OlderTokenizers)?;
@@ -51,7 +52,8 @@ pub fn transformers_4_packages() -> Option<PathBuf> {
         .find(|path| path.is_dir())
 }
 
-/// The list of installed packages is written last: without it the installation is not complete.
+/// Returns the interpreter of the environment `folder` if the packages are installed. The list
+/// `pinned.txt` is written last: without it, the installation is not complete.
 fn python_in(folder: &Path, needed: Peers) -> Option<PathBuf> {
     let pinned = std::fs::read_to_string(folder.join("pinned.txt")).ok()?;
     let name = match needed {
@@ -69,15 +71,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_environment_without_its_list_is_not_used() {
+    fn an_incomplete_environment_is_not_used() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("bin")).unwrap();
         std::fs::write(folder.path().join("bin/python"), "").unwrap();
         assert_eq!(python_in(folder.path(), Peers::Light), None);
         std::fs::write(folder.path().join("pinned.txt"), "numpy==2.2.6\n").unwrap();
         assert!(python_in(folder.path(), Peers::Light).is_some());
-        for more in [Peers::Tokenizers, Peers::Torch] {
-            assert_eq!(python_in(folder.path(), more), None);
+        for missing in [Peers::Tokenizers, Peers::Torch] {
+            assert_eq!(python_in(folder.path(), missing), None);
         }
         std::fs::write(folder.path().join("pinned.txt"), "transformers==5.1\n").unwrap();
         assert!(python_in(folder.path(), Peers::Tokenizers).is_some());

@@ -1,12 +1,12 @@
-//! Runs programs as a user does: arguments, output and exit code.
+//! Runs programs from their command line and checks output and exit code.
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-/// A program of this workspace and its new working directory, in which `fixtures` is a link to this
-/// crate's fixtures and `data` a link to the workspace's data.
+/// A program of this workspace with a new working directory. In it, `fixtures` is a link to this
+/// crate's fixtures and `data` is a link to the workspace's data.
 pub struct Program {
     path: &'static str,
     folder: TempDir,
@@ -15,7 +15,7 @@ pub struct Program {
 
 /// Output and exit code of a run.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Ended {
+pub struct RunOutput {
     /// Standard output.
     pub out: String,
     /// Standard error.
@@ -24,9 +24,9 @@ pub struct Ended {
     pub code: Option<i32>,
 }
 
-/// The arguments of a run: a line, which is split at white space, or a list.
+/// Arguments of a program: a list, or a text that is split at white space.
 pub trait Arguments {
-    /// Returns the arguments.
+    /// Returns the arguments as a list.
     fn list(&self) -> Vec<String>;
 }
 
@@ -75,7 +75,10 @@ impl Program {
     #[track_caller]
     pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
         let first = name.split('/').next();
-        assert!(!matches!(first, Some("fixtures" | "data")), "{name} lies outside the folder");
+        assert!(
+            !matches!(first, Some("fixtures" | "data")),
+            "{name} is outside the working directory"
+        );
         let path = self.at(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
@@ -99,7 +102,7 @@ impl Program {
         self.write(to, self.bytes(from));
     }
 
-    /// Returns a command with these arguments, for uses beyond `run`.
+    /// Returns a command with these arguments, for tests that need more than [`run`](Self::run).
     pub fn command(&self, arguments: &(impl Arguments + ?Sized)) -> Command {
         let mut command = Command::new(self.path);
         command.args(arguments.list()).current_dir(self.folder.path()).stdin(Stdio::null());
@@ -108,55 +111,60 @@ impl Program {
     }
 
     /// Runs the program to its end.
-    pub fn run(&self, arguments: &(impl Arguments + ?Sized)) -> Ended {
-        ended(&mut self.command(arguments))
+    pub fn run(&self, arguments: &(impl Arguments + ?Sized)) -> RunOutput {
+        run_command(&mut self.command(arguments))
     }
 
-    /// Runs the program, and asserts that it exits with code 0.
+    /// Runs the program and asserts that it exits with code 0.
     #[track_caller]
-    pub fn done(&self, arguments: &(impl Arguments + ?Sized)) -> Ended {
-        let ended = self.run(arguments);
-        assert_eq!(ended.code, Some(0), "{:?}: {}", arguments.list(), ended.err);
-        ended
+    pub fn expect_success(&self, arguments: &(impl Arguments + ?Sized)) -> RunOutput {
+        let output = self.run(arguments);
+        assert_eq!(output.code, Some(0), "{:?}: {}", arguments.list(), output.err);
+        output
     }
 
-    /// Runs the program, and asserts that it exits with code 2 and prints one `error:` line and
-    /// every word of `words` to standard error.
+    /// Runs the program and asserts that it exits with code 2 and prints exactly one `error:` line
+    /// and every text of `words` to standard error.
     #[track_caller]
-    pub fn failed(&self, arguments: &(impl Arguments + ?Sized), words: &[&str]) -> Ended {
-        let ended = self.run(arguments);
+    pub fn expect_error(&self, arguments: &(impl Arguments + ?Sized), words: &[&str]) -> RunOutput {
+        let output = self.run(arguments);
         let arguments = arguments.list();
-        assert_eq!(ended.code, Some(2), "{arguments:?}: {}", ended.err);
-        let errors = ended.err.lines().filter(|line| line.starts_with("error: ")).count();
-        assert_eq!(errors, 1, "{arguments:?}: {}", ended.err);
+        assert_eq!(output.code, Some(2), "{arguments:?}: {}", output.err);
+        let errors = output.err.lines().filter(|line| line.starts_with("error: ")).count();
+        assert_eq!(errors, 1, "{arguments:?}: {}", output.err);
         for word in words {
-            assert!(ended.err.contains(word), "{arguments:?}: `{word}` is not in: {}", ended.err);
+            assert!(output.err.contains(word), "{arguments:?}: `{word}` is not in: {}", output.err);
         }
-        ended
+        output
     }
 
-    /// Asserts the same as [`failed`](Self::failed), and that standard output is empty.
+    /// Runs [`expect_error`](Self::expect_error) and asserts that standard output is empty.
     #[track_caller]
-    pub fn refused(&self, arguments: &(impl Arguments + ?Sized), words: &[&str]) -> Ended {
-        let ended = self.failed(arguments, words);
-        assert_eq!(ended.out, "", "{:?}", arguments.list());
-        ended
+    pub fn expect_rejection(
+        &self,
+        arguments: &(impl Arguments + ?Sized),
+        words: &[&str],
+    ) -> RunOutput {
+        let output = self.expect_error(arguments, words);
+        assert_eq!(output.out, "", "{:?}", arguments.list());
+        output
     }
 
-    /// Asserts that every row is rejected; a row has the arguments and words of the message.
+    /// Calls [`expect_rejection`](Self::expect_rejection) for every row: the arguments, and words
+    /// of the error message.
     #[track_caller]
-    pub fn refuses(&self, rows: &[(&str, &[&str])]) {
+    pub fn expect_rejections(&self, rows: &[(&str, &[&str])]) {
         for (arguments, words) in rows {
-            self.refused(*arguments, words);
+            self.expect_rejection(*arguments, words);
         }
     }
 }
 
 /// Runs a command to its end.
-pub fn ended(command: &mut Command) -> Ended {
+pub fn run_command(command: &mut Command) -> RunOutput {
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Ended { out: text(output.stdout), err: text(output.stderr), code: output.status.code() }
+    RunOutput { out: text(output.stdout), err: text(output.stderr), code: output.status.code() }
 }
 
 #[cfg(unix)]

@@ -14,7 +14,7 @@ impl TensorField for Fingerprint {
             Ok(bytes) => {
                 self.add(name, format!("{:?} {:?}", tensor.kind(), tensor.size())).add(name, bytes)
             }
-            Err(error) => self.refuse(name, &error),
+            Err(error) => self.record_error(name, &error),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Files appear whole or not at all.
+//! Files are published completely or not at all.
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use atomic_file::{AtomicFile, write};
 use tempfile::tempdir;
 
-fn names(folder: &Path) -> Vec<String> {
+fn file_names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
     let mut names: Vec<String> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -15,7 +15,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_file_appears_when_it_is_finished() {
+fn a_file_is_published_when_it_is_finished() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("file");
     let mut file = AtomicFile::create(&path).unwrap();
@@ -24,10 +24,10 @@ fn a_file_appears_when_it_is_finished() {
         writeln!(file, "{number}").unwrap();
     }
     file.flush().unwrap();
-    let [temporary] = &names(folder.path())[..] else { panic!("one file, under another name") };
+    let [temporary] = &file_names(folder.path())[..] else { panic!("expected one temporary file") };
     assert!(temporary.starts_with('.') && !path.exists(), "{temporary}");
     file.finish().unwrap();
-    assert_eq!(names(folder.path()), ["file"]);
+    assert_eq!(file_names(folder.path()), ["file"]);
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.lines().map(|line| line.parse::<u32>().unwrap()).eq(0..100_000));
 }
@@ -46,41 +46,41 @@ fn an_existing_file_is_unchanged_until_it_is_replaced() {
     assert_eq!(fs::read_to_string(&path).unwrap(), "new");
     write(&path, "newer").unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "newer");
-    assert_eq!(names(folder.path()), ["file"]);
+    assert_eq!(file_names(folder.path()), ["file"]);
 }
 
 #[test]
-fn a_file_that_is_dropped_vanishes() {
+fn an_unfinished_file_is_removed_when_it_is_dropped() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("file");
     fs::write(&path, "old").unwrap();
     let mut file = AtomicFile::create(&path).unwrap();
     file.write_all(b"half of it").unwrap();
     drop(file);
-    assert_eq!(names(folder.path()), ["file"]);
+    assert_eq!(file_names(folder.path()), ["file"]);
     drop(AtomicFile::create(&path).unwrap().sync().unwrap());
-    assert_eq!(names(folder.path()), ["file"]);
+    assert_eq!(file_names(folder.path()), ["file"]);
     assert_eq!(fs::read_to_string(&path).unwrap(), "old");
 }
 
 #[test]
-fn a_folder_in_the_way_is_refused_and_stays() {
+fn a_target_that_is_a_folder_is_rejected_and_unchanged() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("taken");
     fs::create_dir(&path).unwrap();
     assert_eq!(AtomicFile::create(&path).unwrap_err().kind(), ErrorKind::IsADirectory);
     assert_eq!(write(&path, "x").unwrap_err().kind(), ErrorKind::IsADirectory);
-    // One that comes later is an error of the rename.
+    // A folder that is created later is an error of the rename.
     let late = folder.path().join("late");
     let file = AtomicFile::create(&late).unwrap();
     fs::create_dir(&late).unwrap();
     assert!(file.finish().is_err());
-    assert_eq!(names(folder.path()), ["late", "taken"]);
-    assert!(path.is_dir() && names(&path).is_empty());
+    assert_eq!(file_names(folder.path()), ["late", "taken"]);
+    assert!(path.is_dir() && file_names(&path).is_empty());
 }
 
 #[test]
-fn a_folder_that_is_missing_is_named_and_not_made() {
+fn a_missing_folder_is_named_in_the_error_and_not_created() {
     let folder = tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
     for (path, kind) in
@@ -93,19 +93,19 @@ fn a_folder_that_is_missing_is_named_and_not_made() {
         let message = error.to_string();
         assert!(message.contains(&parent) && !message.contains(".writing"), "{message}");
     }
-    assert_eq!(names(folder.path()), ["file"]);
+    assert_eq!(file_names(folder.path()), ["file"]);
     assert_eq!(write("", "x").unwrap_err().kind(), ErrorKind::InvalidInput);
 }
 
 #[cfg(unix)]
 #[test]
-fn modes_are_those_of_any_new_file() {
+fn files_have_the_default_mode_of_new_files() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempdir().unwrap();
     let mode =
         |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o7777;
     fs::write(folder.path().join("plain"), "").unwrap();
-    // The mode of a file that is replaced does not count.
+    // The mode of the replaced file is ignored.
     for name in ["written", "streamed"] {
         let path = folder.path().join(name);
         fs::write(&path, "").unwrap();
@@ -119,7 +119,7 @@ fn modes_are_those_of_any_new_file() {
 }
 
 #[cfg(unix)]
-mod what_is_no_regular_file {
+mod links_pipes_and_devices {
     use std::fs::File;
     use std::io::Read;
     use std::os::unix::fs::{FileTypeExt, symlink};
@@ -130,30 +130,30 @@ mod what_is_no_regular_file {
     use super::*;
 
     #[test]
-    fn a_link_is_followed_and_stays() {
+    fn a_link_is_followed_and_preserved() {
         let folder = tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        fs::create_dir(at("deep")).unwrap();
-        fs::write(at("deep/file"), "old").unwrap();
-        symlink("deep/file", at("one")).unwrap();
-        symlink("one", at("two")).unwrap();
-        symlink("deep/none", at("dangling")).unwrap();
-        write(at("two"), "new").unwrap();
-        write(at("dangling"), "made").unwrap();
-        assert_eq!(fs::read_to_string(at("deep/file")).unwrap(), "new");
-        assert_eq!(fs::read_to_string(at("deep/none")).unwrap(), "made");
+        let path_of = |name: &str| folder.path().join(name);
+        fs::create_dir(path_of("deep")).unwrap();
+        fs::write(path_of("deep/file"), "old").unwrap();
+        symlink("deep/file", path_of("one")).unwrap();
+        symlink("one", path_of("two")).unwrap();
+        symlink("deep/none", path_of("dangling")).unwrap();
+        write(path_of("two"), "new").unwrap();
+        write(path_of("dangling"), "made").unwrap();
+        assert_eq!(fs::read_to_string(path_of("deep/file")).unwrap(), "new");
+        assert_eq!(fs::read_to_string(path_of("deep/none")).unwrap(), "made");
         for name in ["one", "two", "dangling"] {
-            assert!(fs::symlink_metadata(at(name)).unwrap().is_symlink(), "{name}");
+            assert!(fs::symlink_metadata(path_of(name)).unwrap().is_symlink(), "{name}");
         }
-        symlink("circle", at("circle")).unwrap();
-        let error = write(at("circle"), "x").unwrap_err().to_string();
+        symlink("circle", path_of("circle")).unwrap();
+        let error = write(path_of("circle"), "x").unwrap_err().to_string();
         assert!(error.contains("links"), "{error}");
-        symlink("deep", at("folder")).unwrap();
-        assert_eq!(write(at("folder"), "x").unwrap_err().kind(), ErrorKind::IsADirectory);
+        symlink("deep", path_of("folder")).unwrap();
+        assert_eq!(write(path_of("folder"), "x").unwrap_err().kind(), ErrorKind::IsADirectory);
     }
 
     #[test]
-    fn a_pipe_and_a_device_are_written_and_stay() {
+    fn a_pipe_and_a_device_are_written_directly() {
         let folder = tempdir().unwrap();
         let pipe = folder.path().join("pipe");
         mkfifoat(CWD, &pipe, Mode::RWXU).unwrap();
@@ -169,7 +169,7 @@ mod what_is_no_regular_file {
         write(&pipe, &text).unwrap();
         assert!(reader.join().unwrap() == text);
         assert!(fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo());
-        assert_eq!(names(folder.path()), ["pipe"]);
+        assert_eq!(file_names(folder.path()), ["pipe"]);
         write("/dev/null", "x").unwrap();
         assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
         let full = write("/dev/full", "x").unwrap_err();
@@ -177,25 +177,25 @@ mod what_is_no_regular_file {
     }
 
     #[test]
-    fn files_that_belong_together_appear_together_or_not_at_all() {
+    fn a_set_of_files_is_published_together_or_not_at_all() {
         let folder = tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        let synced = |name: &str| {
-            let mut file = AtomicFile::create(at(name)).unwrap();
+        let path_of = |name: &str| folder.path().join(name);
+        let write_synced = |name: &str| {
+            let mut file = AtomicFile::create(path_of(name)).unwrap();
             file.write_all(b"new").unwrap();
             file.sync().unwrap()
         };
-        let files = ["a", "b"].map(synced);
-        // It comes only after everything was written.
-        fs::create_dir(at("b")).unwrap();
-        assert_eq!(publish_all(files).unwrap_err().path, at("b"));
-        assert_eq!(names(folder.path()), ["b"]);
-        fs::remove_dir(at("b")).unwrap();
-        let mut together = atomic_file::FileSet::default();
-        together.add(at("a"), "1").unwrap();
-        together.add(at("b"), "2").unwrap();
-        assert!(!at("a").exists());
-        together.publish().unwrap();
-        assert_eq!(names(folder.path()), ["a", "b"]);
+        let files = ["a", "b"].map(write_synced);
+        // The folder is created after all files were written.
+        fs::create_dir(path_of("b")).unwrap();
+        assert_eq!(publish_all(files).unwrap_err().path, path_of("b"));
+        assert_eq!(file_names(folder.path()), ["b"]);
+        fs::remove_dir(path_of("b")).unwrap();
+        let mut file_set = atomic_file::FileSet::default();
+        file_set.add(path_of("a"), "1").unwrap();
+        file_set.add(path_of("b"), "2").unwrap();
+        assert!(!path_of("a").exists());
+        file_set.publish().unwrap();
+        assert_eq!(file_names(folder.path()), ["a", "b"]);
     }
 }

@@ -10,12 +10,12 @@ fn a_lock_is_exclusive_until_it_is_dropped() {
     let file = File::create(&path).unwrap();
     let lock = FileLock::try_acquire(&file).unwrap();
     assert!(lock.is_some());
-    // Shares the lock, as the copy of a forked child process does.
+    // A duplicated handle shares the lock, like the handle of a forked child process.
     let _inherited = file.try_clone().unwrap();
     drop(file);
-    let other = File::open(&path).unwrap();
-    assert_eq!(FileLock::try_acquire(&other).unwrap_err().kind(), ErrorKind::WouldBlock);
-    let waiting = std::thread::spawn(move || FileLock::acquire(&other).unwrap().is_some());
+    let second_handle = File::open(&path).unwrap();
+    assert_eq!(FileLock::try_acquire(&second_handle).unwrap_err().kind(), ErrorKind::WouldBlock);
+    let waiting = std::thread::spawn(move || FileLock::acquire(&second_handle).unwrap().is_some());
     drop(lock);
     assert!(waiting.join().unwrap());
     assert!(FileLock::try_acquire(&File::open(&path).unwrap()).unwrap().is_some());

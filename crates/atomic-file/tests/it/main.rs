@@ -1,4 +1,4 @@
-//! The tests of the crate from outside, in one program.
+//! External tests of the crate, in one program.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 mod atomic_file;

@@ -1,4 +1,4 @@
-//! Text files are read in one way.
+//! Reading of text files.
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -12,25 +12,25 @@ use testkit::gzip;
 
 fn lines(path: &Path) -> Vec<(u64, String)> {
     let mut lines = Lines::open(path).unwrap().note_missing_newline();
-    let mut all = Vec::new();
+    let mut numbered_lines = Vec::new();
     while lines.advance().unwrap() {
-        all.push((lines.number(), String::from_utf8(lines.bytes().to_vec()).unwrap()));
+        numbered_lines.push((lines.number(), String::from_utf8(lines.bytes().to_vec()).unwrap()));
     }
-    all
+    numbered_lines
 }
 
 #[test]
-fn mark_and_compression_are_taken_off_whatever_the_name() {
+fn byte_order_mark_and_compression_are_removed_regardless_of_the_name() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("text.txt");
     let text = "eins\nzwei\n".as_bytes();
-    let marked = [b"\xef\xbb\xbf", text].concat();
-    for bytes in [text.to_vec(), marked.clone(), gzip(text), gzip(&marked)] {
+    let with_mark = [b"\xef\xbb\xbf", text].concat();
+    for bytes in [text.to_vec(), with_mark.clone(), gzip(text), gzip(&with_mark)] {
         fs::write(&path, &bytes).unwrap();
         assert_eq!(read(&path).unwrap(), text);
         assert_eq!(lines(&path), [(1, "eins".to_owned()), (2, "zwei".to_owned())]);
     }
-    // Two members, as concatenated files have.
+    // Two gzip members, as in concatenated files.
     fs::write(&path, [gzip(b"eins\n"), gzip(b"zwei\n")].concat()).unwrap();
     assert_eq!(read(&path).unwrap(), text);
     for short in ["", "a", "\u{feff}", "\u{1f}"] {
@@ -52,7 +52,7 @@ fn too_long(path: &Path, limit: u64) -> String {
 }
 
 #[test]
-fn a_file_is_read_up_to_its_limit_and_no_further() {
+fn a_file_larger_than_the_limit_is_rejected() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("text");
     for bytes in [b"12345".to_vec(), b"\xef\xbb\xbf12345".to_vec(), gzip(b"12345")] {
@@ -63,14 +63,14 @@ fn a_file_is_read_up_to_its_limit_and_no_further() {
     }
     fs::write(&path, "").unwrap();
     assert_eq!(read_limited(&path, 0).unwrap(), b"");
-    // A bomb: 64 MiB in 64 KiB.
+    // A decompression bomb: 64 MiB in 64 KiB.
     fs::write(&path, gzip(vec![b' '; 64 << 20])).unwrap();
     assert!(too_long(&path, 1 << 20).starts_with("it holds more than 1 MiB"));
     assert_eq!(read(&path).unwrap().len(), 64 << 20);
-    // Without an end.
+    // A file without an end.
     #[cfg(unix)]
     assert!(too_long(Path::new("/dev/zero"), 1 << 20).contains("more than 1 MiB"));
-    // A hole: nothing on the disk, and no memory is asked for.
+    // A sparse file: it uses no disk space, and no memory is allocated for it.
     fs::File::create(&path).unwrap().set_len(1 << 42).unwrap();
     assert!(too_long(&path, 16).contains("more than 16 bytes"));
     let error = read_to_string(&path).unwrap_err();
@@ -83,8 +83,8 @@ fn a_file_is_read_up_to_its_limit_and_no_further() {
 fn truncation_is_reported() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("cut");
-    let packed = gzip("a line\n".repeat(1000).as_bytes());
-    fs::write(&path, &packed[..packed.len() - 9]).unwrap();
+    let compressed = gzip("a line\n".repeat(1000).as_bytes());
+    fs::write(&path, &compressed[..compressed.len() - 9]).unwrap();
     let error = read(&path).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
     assert!(error.to_string().contains("gzip"), "{error}");
@@ -93,10 +93,10 @@ fn truncation_is_reported() {
     assert_eq!(error.kind(), ErrorKind::InvalidData);
     assert!(error.to_string().contains("line 2"), "{error}");
 
-    let ended = folder.path().join("ended");
-    fs::write(&ended, "a\nb\n").unwrap();
+    let complete = folder.path().join("complete");
+    fs::write(&complete, "a\nb\n").unwrap();
     fs::write(&path, "a\nb").unwrap();
-    for path in [&ended, &path, &path] {
+    for path in [&complete, &path, &path] {
         assert_eq!(lines(path).len(), 2);
     }
     let notes = take_notes();

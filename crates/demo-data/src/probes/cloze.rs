@@ -1,5 +1,5 @@
-//! Clozes about facts, in the layout of mLAMA (Kassner, Dufter and Schütze 2021): a folder for each
-//! language with `templates.jsonl` and `<relation>.jsonl`.
+//! Clozes about facts in the layout of mLAMA (Kassner, Dufter and Schütze 2021): one folder for
+//! each language, with `templates.jsonl` and `<relation>.jsonl`.
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
@@ -9,16 +9,17 @@ use serde_json::{Map, Value, json};
 
 use super::verbalised::Verbalised;
 use crate::facts::Facts;
+use crate::generator::{Files, Generator, json_line};
 use crate::questions::template::TemplateSet;
-use crate::stand_in::{Files, StandIn, line};
 
 /// Counts of used and skipped facts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ClozeReport {
     /// Facts with a cloze in every language.
     pub facts: usize,
-    /// Skipped facts, which lack a label or a statement in one of the languages.
-    pub without_words: usize,
+    /// Skipped facts, which lack a label or a statement template in one of the languages.
+    #[serde(rename = "without_words")]
+    pub without_sentence: usize,
 }
 
 #[derive(Serialize)]
@@ -36,7 +37,7 @@ struct Fact<'a> {
     obj_label: &'a str,
 }
 
-/// Clozes about the facts of a graph.
+/// Options for clozes about the facts of a graph.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Clozes {
     /// The source of the facts.
@@ -44,30 +45,34 @@ pub struct Clozes {
     pub facts: Facts,
 }
 
-impl StandIn for Clozes {
+impl Generator for Clozes {
     const COMMAND: &'static str = "demo-data clozes";
 
     fn seed(&self) -> Option<u64> {
         Some(self.facts.split.seed)
     }
 
-    /// Writes `<split>/<language>/` in mLAMA's layout, for the heads of `train` and of `test`.
-    fn make(&self) -> Result<(Files, Value)> {
+    /// Returns `<split>/<language>/` in mLAMA's layout, for the heads of `train` and of `test`.
+    fn generate(&self) -> Result<(Files, Value)> {
         let (graph, templates, split) = self.facts.read()?;
-        let mut all = Files::new();
+        let mut files = Files::new();
         let mut counts = Map::new();
         for (name, heads) in [("train", &split.train), ("test", &split.test)] {
-            let (files, report) = clozes(&graph, &templates, heads, &self.facts.languages)?;
-            all.extend(files.into_iter().map(|(file, text)| (format!("{name}/{file}"), text)));
+            let (split_files, report) = clozes(&graph, &templates, heads, &self.facts.languages)?;
+            files.extend(
+                split_files.into_iter().map(|(file, text)| (format!("{name}/{file}"), text)),
+            );
             counts.insert(name.to_owned(), json!(report));
         }
-        Ok((all, Value::Object(counts)))
+        Ok((files, Value::Object(counts)))
     }
 }
 
-/// Writes `<language>/templates.jsonl` and `<language>/<relation>.jsonl`: the facts whose head is
-/// in `heads`, in the order of their fact numbers. All languages have the same facts. A fact's
-/// `uuid` is `<head>-<relation>-<tail>`.
+/// Returns `<language>/templates.jsonl` and `<language>/<relation>.jsonl` for the facts whose head
+/// is in `heads`.
+///
+/// Facts are in the order of their fact numbers. All languages have the same facts. The `uuid` of a
+/// fact is `<head>-<relation>-<tail>`.
 ///
 /// # Errors
 /// [`kg_triples::Error::Empty`] if no fact can be expressed in all languages;
@@ -79,12 +84,14 @@ pub fn clozes(
     languages: &[Language],
 ) -> Result<(Files, ClozeReport)> {
     let verbalised = Verbalised::new(graph, templates, heads, languages);
-    let report =
-        ClozeReport { facts: verbalised.facts.len(), without_words: verbalised.without_words };
+    let report = ClozeReport {
+        facts: verbalised.facts.len(),
+        without_sentence: verbalised.without_sentence,
+    };
     if verbalised.facts.is_empty() {
         let hint = format!(
             "{} facts lack labels or statements in one of the languages",
-            verbalised.without_words
+            verbalised.without_sentence
         );
         return Err(kg_triples::Error::Empty { what: "clozes".into(), hint }.into());
     }
@@ -103,31 +110,33 @@ pub fn clozes(
                 obj_label,
             });
         }
-        let texts: Vec<Template<'_>> = relations
+        let mlama_templates: Vec<Template<'_>> = relations
             .keys()
             .filter_map(|&relation| {
                 let template = verbalised.template(relation, language)?.render_text("[X]", "[Y]");
                 Some(Template { relation, template })
             })
             .collect();
-        files.push((format!("{language}/templates.jsonl"), lines(&texts)?));
+        files.push((format!("{language}/templates.jsonl"), json_lines(&mlama_templates)?));
         for (relation, facts) in &relations {
             check_file_name(relation)?;
-            files.push((format!("{language}/{relation}.jsonl"), lines(facts)?));
+            files.push((format!("{language}/{relation}.jsonl"), json_lines(facts)?));
         }
     }
     Ok((files, report))
 }
 
-/// Rejects an id that as a file name would refer to another folder or a hidden file.
+/// Rejects relation ids that are not usable as a file name: they would refer to another folder or a
+/// hidden file.
 fn check_file_name(relation: &str) -> Result<(), kg_triples::Error> {
     if !relation.starts_with('.') && !relation.contains(['/', '\\', '\0']) {
         return Ok(());
     }
-    let expected = "no slash and no dot in front, since it names a file".to_owned();
+    let expected =
+        "an id without slashes or a leading dot, because a file is named after it".to_owned();
     Err(kg_triples::Error::Value { field: "relation_id", expected, got: format!("{relation:?}") })
 }
 
-fn lines<T: Serialize>(rows: &[T]) -> Result<String> {
-    rows.iter().map(line).collect()
+fn json_lines<T: Serialize>(rows: &[T]) -> Result<String> {
+    rows.iter().map(json_line).collect()
 }

@@ -1,5 +1,6 @@
-//! Inference pairs of facts expressed as sentences, which follow from a premise, contradict it or
-//! are neutral. A stand-in for XNLI that is not from a paper.
+//! Pairs of premise and hypothesis for natural language inference, generated from facts.
+//!
+//! The pairs are a substitute for XNLI and are not from a paper.
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
@@ -8,19 +9,19 @@ use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use shards::{hash_of, use_rng};
+use shards::{hash_of, item_rng};
 
 use super::verbalised::Verbalised;
 use crate::facts::Facts;
+use crate::generator::{Files, Generator};
 use crate::questions::template::TemplateSet;
-use crate::stand_in::{Files, StandIn};
 
 /// Number of facts about one head in a premise.
 pub const PREMISE_FACTS: usize = 2;
 /// Random seed of premises and hypotheses.
 const SEED: u64 = 42;
 
-/// Pairs about the facts of a graph in files named like XNLI's.
+/// Options for pairs about the facts of a graph, in files with the names of XNLI's files.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Inference {
     /// The source of the facts.
@@ -31,34 +32,34 @@ pub struct Inference {
     pub premises: u16,
 }
 
-impl StandIn for Inference {
+impl Generator for Inference {
     const COMMAND: &'static str = "demo-data inference";
 
     fn seed(&self) -> Option<u64> {
         Some(self.facts.split.seed)
     }
 
-    /// Writes `multinli.train.<lang>.tsv`, whose rows are translations of each other;
+    /// Returns `multinli.train.<lang>.tsv`, whose rows are translations of each other;
     /// `xnli.dev.tsv` and `xnli.test.tsv`, with the pairs of all languages; and
     /// `xnli.test.to-<first>.tsv`, which has the rows of `xnli.test.tsv` in the first language.
-    fn make(&self) -> Result<(Files, Value)> {
+    fn generate(&self) -> Result<(Files, Value)> {
         let (graph, templates, split) = self.facts.read()?;
         let languages = &self.facts.languages;
         let mut files = Files::new();
         let mut counts = Map::new();
-        for (name, heads) in split.each() {
+        for (name, heads) in split.by_name() {
             let named_heads = (name, heads);
             let pairs = inference_pairs(&graph, &templates, named_heads, languages, self.premises)?;
-            let all: String = pairs.rows.iter().map(|(_, rows)| rows.as_str()).collect();
-            let (first, source) = pairs.rows.first().context("no language is given")?;
+            let all_rows: String = pairs.rows.iter().map(|(_, rows)| rows.as_str()).collect();
+            let (first, first_rows) = pairs.rows.first().context("no language is given")?;
             match name {
                 "train" => files.extend(pairs.rows.iter().map(|(language, rows)| {
                     (format!("multinli.train.{language}.tsv"), format!("{HEADER}{rows}"))
                 })),
-                _ => files.push((format!("xnli.{name}.tsv"), format!("{HEADER}{all}"))),
+                _ => files.push((format!("xnli.{name}.tsv"), format!("{HEADER}{all_rows}"))),
             }
             if name == "test" {
-                let rows = source.repeat(pairs.rows.len());
+                let rows = first_rows.repeat(pairs.rows.len());
                 files.push((format!("xnli.test.to-{first}.tsv"), format!("{HEADER}{rows}")));
             }
             counts.insert(name.to_owned(), json!(pairs.report));
@@ -73,9 +74,11 @@ pub struct InferenceReport {
     /// Heads with pairs.
     pub heads: usize,
     /// Skipped heads with too few facts.
-    pub left_out: usize,
-    /// Facts that lack a label or a statement in one of the languages.
-    pub without_words: usize,
+    #[serde(rename = "left_out")]
+    pub skipped: usize,
+    /// Facts that lack a label or a statement template in one of the languages.
+    #[serde(rename = "without_words")]
+    pub without_sentence: usize,
     /// Number of pairs in each language.
     pub pairs: usize,
 }
@@ -104,11 +107,13 @@ struct Item<'a> {
 /// Creates pairs with XNLI's columns `language`, `gold_label`, `sentence1`, `sentence2` about the
 /// facts whose head is in `heads`. All languages have the same pairs.
 ///
-/// A premise is [`PREMISE_FACTS`] facts about one head, in random order. The entailed hypothesis is
-/// one of these facts. The contradiction is a fact of the premise in which the tail is replaced by
-/// another tail of the relation that is not a tail of the head; only facts whose head has one tail
-/// for the relation are changed. The neutral hypothesis is a fact about the head with a relation
-/// that is not in the premise. The label depends only on the premise, not on world knowledge.
+/// - A premise consists of [`PREMISE_FACTS`] facts about one head, in random order.
+/// - The entailed hypothesis is one of these facts.
+/// - The contradiction is a fact of the premise with another tail of the relation. Only facts whose
+///   head has a single tail for the relation are changed.
+/// - The neutral hypothesis is a fact about the head with a relation that is not in the premise.
+///
+/// The label depends only on the premise, not on world knowledge.
 ///
 /// # Errors
 /// [`kg_triples::Error::Empty`] if no pair can be created.
@@ -123,9 +128,9 @@ pub fn inference_pairs(
     let (items, report) = items(&verbalised, premises);
     if items.is_empty() {
         let hint = format!(
-            "of {} heads none has {} facts, one more by another relation, and a relation with one \
-             tail; {} facts lack labels or statements",
-            report.left_out, PREMISE_FACTS, report.without_words
+            "none of {} heads has {} facts, a fact of another relation and a relation with one tail; \
+             {} facts lack labels or statement templates",
+            report.skipped, PREMISE_FACTS, report.without_sentence
         );
         return Err(kg_triples::Error::Empty { what: format!("pairs of split {split:?}"), hint });
     }
@@ -135,29 +140,33 @@ pub fn inference_pairs(
 }
 
 fn items<'a>(verbalised: &Verbalised<'a>, premises: u16) -> (Vec<Item<'a>>, InferenceReport) {
-    let (tails, answers) = (verbalised.tails(), verbalised.answers());
-    let mut report =
-        InferenceReport { without_words: verbalised.without_words, ..InferenceReport::default() };
+    let (tails, tails_by_head) = (verbalised.tails(), verbalised.tails_by_head());
+    let mut report = InferenceReport {
+        without_sentence: verbalised.without_sentence,
+        ..InferenceReport::default()
+    };
     let mut items = Vec::new();
-    for facts in verbalised.facts.chunk_by(|one, next| one.head == next.head) {
+    for facts in verbalised.facts.chunk_by(|a, b| a.head == b.head) {
         let Some(head) = facts.first().map(|fact| fact.head) else { continue };
-        let mut rng = use_rng("inference", SEED, hash_of(&[head]));
-        let one_tail = |fact: &&Triple<'_>| {
-            answers.get(&(head, fact.relation)).is_some_and(|tails| tails.len() == 1)
+        let mut rng = item_rng("inference", SEED, hash_of(&[head]));
+        let has_one_tail = |fact: &&Triple<'_>| {
+            tails_by_head.get(&(head, fact.relation)).is_some_and(|tails| tails.len() == 1)
         };
-        let before = items.len();
+        let items_before = items.len();
         for _ in 0..premises {
-            // The contradicted fact comes first, then other facts, and one of another relation.
-            let changeable: Vec<&Triple<'_>> = facts.iter().filter(one_tail).collect();
-            let Some(&&changed) = changeable.choose(&mut rng) else { break };
-            let mut others: Vec<Triple<'_>> =
+            // The contradicted fact is selected first, then the other facts of the premise and the
+            // neutral fact.
+            let candidates: Vec<&Triple<'_>> = facts.iter().filter(has_one_tail).collect();
+            let Some(&&changed) = candidates.choose(&mut rng) else { break };
+            let mut other_facts: Vec<Triple<'_>> =
                 facts.iter().filter(|fact| **fact != changed).copied().collect();
-            others.shuffle(&mut rng);
+            other_facts.shuffle(&mut rng);
             let mut premise = vec![changed];
-            premise.extend(others.iter().take(PREMISE_FACTS - 1));
-            let new = |fact: &&Triple<'_>| premise.iter().all(|one| one.relation != fact.relation);
-            let neutral = others.iter().find(new).copied();
-            let wrong: Vec<&str> = tails
+            premise.extend(other_facts.iter().take(PREMISE_FACTS - 1));
+            let has_new_relation =
+                |fact: &&Triple<'_>| premise.iter().all(|known| known.relation != fact.relation);
+            let neutral = other_facts.iter().find(has_new_relation).copied();
+            let wrong_tails: Vec<&str> = tails
                 .get(changed.relation)
                 .into_iter()
                 .flatten()
@@ -165,7 +174,9 @@ fn items<'a>(verbalised: &Verbalised<'a>, premises: u16) -> (Vec<Item<'a>>, Infe
                 .filter(|&tail| tail != changed.tail)
                 .filter(|&tail| has_wrong_label(verbalised, changed, tail))
                 .collect();
-            let (Some(neutral), Some(&tail)) = (neutral, wrong.choose(&mut rng)) else { continue };
+            let (Some(neutral), Some(&tail)) = (neutral, wrong_tails.choose(&mut rng)) else {
+                continue;
+            };
             if premise.len() < PREMISE_FACTS {
                 continue;
             }
@@ -175,16 +186,17 @@ fn items<'a>(verbalised: &Verbalised<'a>, premises: u16) -> (Vec<Item<'a>>, Infe
             let hypotheses = [entailed.unwrap_or(changed), neutral, contradicted];
             items.push(Item { premise, hypotheses });
         }
-        match items.len() > before {
+        match items.len() > items_before {
             true => report.heads += 1,
-            false => report.left_out += 1,
+            false => report.skipped += 1,
         }
     }
     report.pairs = items.len() * LABELS.len();
     (items, report)
 }
 
-/// Whether a wrong tail has a label in all languages that differs from the right tail's label.
+/// Returns whether a wrong tail has a label in all languages, and the labels differ from those of
+/// the right tail.
 fn has_wrong_label(verbalised: &Verbalised<'_>, changed: Triple<'_>, tail: &str) -> bool {
     verbalised.languages.iter().all(|&language| {
         let (right, wrong) =
@@ -207,7 +219,7 @@ fn rows(
             let hypothesis = verbalised.sentence(fact, language).unwrap_or_default();
             for sentence in [&premise, &hypothesis] {
                 if sentence.contains(['\t', '\n', '\r']) {
-                    let expected = "no tab and no line end".to_owned();
+                    let expected = "a text without tabs and line ends".to_owned();
                     let got = format!("{sentence:?}");
                     return Err(kg_triples::Error::Value { field: "sentence", expected, got });
                 }

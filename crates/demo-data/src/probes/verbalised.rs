@@ -11,10 +11,10 @@ pub(super) struct Verbalised<'a> {
     graph: &'a KnowledgeGraph,
     templates: &'a TemplateSet,
     pub(super) languages: &'a [Language],
-    /// Sorted by fact number.
+    /// The facts, sorted by fact number.
     pub(super) facts: Vec<Triple<'a>>,
-    /// Number of facts of these heads that lack a label or a template.
-    pub(super) without_words: usize,
+    /// Number of facts with a head in `heads` that lack a label or a template.
+    pub(super) without_sentence: usize,
 }
 
 impl<'a> Verbalised<'a> {
@@ -24,18 +24,20 @@ impl<'a> Verbalised<'a> {
         heads: &BTreeSet<String>,
         languages: &'a [Language],
     ) -> Self {
-        let all: Vec<_> = graph.triples().filter(|triple| heads.contains(triple.head)).collect();
-        let mut found = Self { graph, templates, languages, facts: Vec::new(), without_words: 0 };
-        let expressible = |triple: &&Triple<'a>| {
-            languages.iter().all(|&language| found.sentence(**triple, language).is_some())
+        let candidates: Vec<_> =
+            graph.triples().filter(|triple| heads.contains(triple.head)).collect();
+        let mut verbalised =
+            Self { graph, templates, languages, facts: Vec::new(), without_sentence: 0 };
+        let has_sentences = |triple: &&Triple<'a>| {
+            languages.iter().all(|&language| verbalised.sentence(**triple, language).is_some())
         };
-        let facts: Vec<_> = all.iter().filter(expressible).copied().collect();
-        found.without_words = all.len() - facts.len();
-        found.facts = facts;
-        found
+        let facts: Vec<_> = candidates.iter().filter(has_sentences).copied().collect();
+        verbalised.without_sentence = candidates.len() - facts.len();
+        verbalised.facts = facts;
+        verbalised
     }
 
-    /// The first statement template of a relation.
+    /// Returns the first statement template of a relation.
     pub(super) fn template(&self, relation: &str, language: Language) -> Option<&'a Template> {
         self.templates.get(relation, language, TemplateKind::Statement).first()
     }
@@ -44,13 +46,13 @@ impl<'a> Verbalised<'a> {
         self.graph.label(id, language.as_str())
     }
 
-    /// Expresses a fact as a sentence.
+    /// Returns a fact as a sentence; `None` if a label or the template is missing.
     pub(super) fn sentence(&self, triple: Triple<'_>, language: Language) -> Option<String> {
         let (head, tail) = (self.label(triple.head, language)?, self.label(triple.tail, language)?);
         Some(self.template(triple.relation, language)?.render_text(head, tail))
     }
 
-    /// The tails of each relation over all facts of the graph.
+    /// Returns the tails of each relation over all facts of the graph.
     pub(super) fn tails(&self) -> BTreeMap<&'a str, BTreeSet<&'a str>> {
         let mut tails: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for triple in self.graph.triples() {
@@ -59,12 +61,12 @@ impl<'a> Verbalised<'a> {
         tails
     }
 
-    /// The tails of each head and relation over all facts of the graph.
-    pub(super) fn answers(&self) -> BTreeMap<(&'a str, &'a str), BTreeSet<&'a str>> {
-        let mut answers: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+    /// Returns the tails of each head and relation over all facts of the graph.
+    pub(super) fn tails_by_head(&self) -> BTreeMap<(&'a str, &'a str), BTreeSet<&'a str>> {
+        let mut tails: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
         for triple in self.graph.triples() {
-            answers.entry((triple.head, triple.relation)).or_default().insert(triple.tail);
+            tails.entry((triple.head, triple.relation)).or_default().insert(triple.tail);
         }
-        answers
+        tails
     }
 }

@@ -7,17 +7,18 @@ use super::item::{Builder, Plan, QuestionConfig, QuestionItem, QuestionSet, no_i
 use super::template::TemplateSet;
 
 /// Creates the items of one split: questions about the facts of `graph` whose head is in `heads`.
+///
 /// Contexts consist of such facts only. Counterfactual labels are drawn from all entities of
 /// `graph`.
 ///
-/// Each of `context_languages` has a set with the same facts, drawn labels and order, so that items
-/// with equal ids are translations of each other. Facts are chosen in `config.context_language`. An
-/// item is skipped in all sets if a language lacks a label or template, or has one label for two
-/// entities.
+/// One set is returned for each of `context_languages`. The sets have the same facts, drawn labels
+/// and order, so items with equal ids are translations of each other. Facts are selected by their
+/// labels in `config.context_language`. An item is skipped in all sets if a language lacks a label
+/// or template, or has one label for two entities.
 ///
 /// # Errors
-/// [`kg_triples::Error::Config`] for a value out of its range;
-/// [`kg_triples::Error::UnknownLanguage`]; [`kg_triples::Error::Empty`] without an item.
+/// [`kg_triples::Error::Config`] for a value out of range;
+/// [`kg_triples::Error::UnknownLanguage`]; [`kg_triples::Error::Empty`] if there are no items.
 pub fn build_questions(
     graph: &KnowledgeGraph,
     templates: &TemplateSet,
@@ -27,8 +28,9 @@ pub fn build_questions(
     context_languages: &[Language],
 ) -> Result<Vec<QuestionSet>, kg_triples::Error> {
     let builder = Builder::new(graph, templates, split, config)?;
-    let known = |language: &Language| graph.known_language(language.as_str());
-    let languages: Vec<Language> = context_languages.iter().map(known).collect::<Result<_, _>>()?;
+    let in_graph = |language: &Language| graph.known_language(language.as_str());
+    let languages: Vec<Language> =
+        context_languages.iter().map(in_graph).collect::<Result<_, _>>()?;
     let (pool, order, mut report) = builder.facts(heads);
     let rendered: Vec<Option<Vec<QuestionItem>>> = (0u64..)
         .zip(order)
@@ -36,12 +38,12 @@ pub fn build_questions(
         .into_par_iter()
         .map(|(number, fact)| {
             let plan = builder.plan(&pool, number, fact)?;
-            let words = |language: &Language| {
-                let plain =
+            let render = |language: &Language| {
+                let is_unambiguous =
                     distinguishes_entities(graph, &plan, builder.context_language, *language);
-                plain.then(|| builder.render(&plan, *language)).flatten()
+                is_unambiguous.then(|| builder.render(&plan, *language)).flatten()
             };
-            languages.iter().map(words).collect()
+            languages.iter().map(render).collect()
         })
         .collect();
     let planned = rendered.len();
@@ -68,7 +70,7 @@ pub fn build_questions(
     Ok(sets)
 }
 
-/// Whether the labels of the plan's entities in `from` and `to` correspond one to one.
+/// Returns whether the labels in `from` and `to` of the plan's entities correspond one to one.
 fn distinguishes_entities(
     graph: &KnowledgeGraph,
     plan: &Plan<'_>,

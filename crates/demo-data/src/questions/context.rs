@@ -1,4 +1,4 @@
-//! Selection of the further facts in the context of a question.
+//! Selection of the facts in the context of a question.
 use std::collections::{BTreeMap, HashSet};
 
 use kg_triples::{KnowledgeGraph, Language, Triple};
@@ -9,60 +9,65 @@ use rand_chacha::ChaCha8Rng;
 pub(super) struct FactPool<'g> {
     graph: &'g KnowledgeGraph,
     language: Language,
-    all: Vec<Triple<'g>>,
+    facts: Vec<Triple<'g>>,
     by_relation: BTreeMap<&'g str, Vec<Triple<'g>>>,
 }
 
 impl<'g> FactPool<'g> {
-    pub(super) fn new(graph: &'g KnowledgeGraph, language: Language, all: Vec<Triple<'g>>) -> Self {
+    pub(super) fn new(
+        graph: &'g KnowledgeGraph,
+        language: Language,
+        facts: Vec<Triple<'g>>,
+    ) -> Self {
         let mut by_relation: BTreeMap<&str, Vec<Triple<'_>>> = BTreeMap::new();
-        for fact in &all {
+        for fact in &facts {
             by_relation.entry(fact.relation).or_default().push(*fact);
         }
-        Self { graph, language, all, by_relation }
+        Self { graph, language, facts, by_relation }
     }
 
     pub(super) fn facts(&self) -> &[Triple<'g>] {
-        &self.all
+        &self.facts
     }
 
-    /// Chooses `count` facts: the target first, then up to `same_relation` facts with its relation,
-    /// then facts of any relation. Returns `None` if too few facts are compatible.
-    pub(super) fn choose(
+    /// Selects `count` facts: the target, then up to `same_relation` facts with its relation, then
+    /// facts of any relation. Returns `None` if too few facts are compatible.
+    pub(super) fn select(
         &self,
         target: Triple<'g>,
         count: usize,
         same_relation: usize,
         rng: &mut ChaCha8Rng,
     ) -> Option<Vec<Triple<'g>>> {
-        let mut context = ContextFacts::start(self, target);
+        let mut context = ContextFacts::new(self, target);
         let same = self.by_relation.get(target.relation).map(Vec::as_slice).unwrap_or_default();
         context.fill(same, count.min(same_relation + 1), rng);
-        context.fill(&self.all, count, rng);
+        context.fill(&self.facts, count, rng);
         (context.facts.len() == count).then_some(context.facts)
     }
 }
 
-/// A partial context. Entities are distinguished by their labels, because a reader sees only
-/// labels.
+/// The facts of an incomplete context. Entities are distinguished by their labels, because the
+/// input of a reader contains only labels.
 struct ContextFacts<'p, 'g> {
     pool: &'p FactPool<'g>,
     facts: Vec<Triple<'g>>,
     heads: HashSet<&'g str>,
     tails: HashSet<&'g str>,
-    target_names: Vec<Option<&'g str>>,
-    stated: HashSet<(&'g str, &'g str)>,
+    target_labels: Vec<Option<&'g str>>,
+    /// Pairs of head label and relation.
+    head_relations: HashSet<(&'g str, &'g str)>,
 }
 
 impl<'p, 'g> ContextFacts<'p, 'g> {
-    fn start(pool: &'p FactPool<'g>, target: Triple<'g>) -> Self {
+    fn new(pool: &'p FactPool<'g>, target: Triple<'g>) -> Self {
         let mut context = Self {
             pool,
             facts: Vec::new(),
             heads: HashSet::new(),
             tails: HashSet::new(),
-            target_names: names(pool.graph, target.head),
-            stated: HashSet::new(),
+            target_labels: all_labels(pool.graph, target.head),
+            head_relations: HashSet::new(),
         };
         context.add(target);
         context
@@ -70,13 +75,14 @@ impl<'p, 'g> ContextFacts<'p, 'g> {
 
     /// Adds facts of `candidates` in random order until there are `count`.
     fn fill(&mut self, candidates: &[Triple<'g>], count: usize, rng: &mut ChaCha8Rng) {
-        // A few tries usually suffice; the second pass tries all candidates.
+        // A few random candidates usually suffice; the second pass tries all candidates.
         for tries in [candidates.len().min(64), candidates.len()] {
             if self.facts.len() >= count {
                 return;
             }
-            for at in index::sample(rng, candidates.len(), tries) {
-                if let Some(fact) = candidates.get(at).filter(|fact| self.is_compatible(**fact)) {
+            for index in index::sample(rng, candidates.len(), tries) {
+                if let Some(fact) = candidates.get(index).filter(|fact| self.is_compatible(**fact))
+                {
                     self.add(*fact);
                     if self.facts.len() == count {
                         return;
@@ -86,28 +92,29 @@ impl<'p, 'g> ContextFacts<'p, 'g> {
         }
     }
 
-    /// Whether a fact is compatible with the context: its head is not the target's in any language,
-    /// its tail is new, no label is both a head and a tail, and the pair of head and relation is
-    /// new.
+    /// Returns whether a fact is compatible with the context.
+    ///
+    /// Its head must not have the label of the target's head in any language, its tail and its pair
+    /// of head and relation must be new, and no label may be both a head and a tail.
     fn is_compatible(&self, fact: Triple<'g>) -> bool {
         let Some((head, tail)) = self.labels(fact) else { return false };
-        let other_head = names(self.pool.graph, fact.head)
+        let differs_from_target = all_labels(self.pool.graph, fact.head)
             .iter()
-            .zip(&self.target_names)
-            .all(|(name, target)| name.is_none() || name != target);
-        other_head
+            .zip(&self.target_labels)
+            .all(|(label, target)| label.is_none() || label != target);
+        differs_from_target
             && head != tail
             && !self.tails.contains(head)
             && !self.tails.contains(tail)
             && !self.heads.contains(tail)
-            && !self.stated.contains(&(head, fact.relation))
+            && !self.head_relations.contains(&(head, fact.relation))
     }
 
     fn add(&mut self, fact: Triple<'g>) {
         if let Some((head, tail)) = self.labels(fact) {
             self.heads.insert(head);
             self.tails.insert(tail);
-            self.stated.insert((head, fact.relation));
+            self.head_relations.insert((head, fact.relation));
             self.facts.push(fact);
         }
     }
@@ -118,7 +125,7 @@ impl<'p, 'g> ContextFacts<'p, 'g> {
     }
 }
 
-/// The labels of an entity in all languages of the graph.
-fn names<'g>(graph: &'g KnowledgeGraph, id: &str) -> Vec<Option<&'g str>> {
+/// Returns the labels of an entity in all languages of the graph.
+fn all_labels<'g>(graph: &'g KnowledgeGraph, id: &str) -> Vec<Option<&'g str>> {
     graph.languages().iter().map(|language| graph.label(id, language.as_str())).collect()
 }

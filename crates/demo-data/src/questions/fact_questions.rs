@@ -1,4 +1,4 @@
-//! The question files of an experiment about the facts of a graph.
+//! Question files about the facts of a graph.
 use anyhow::Result;
 use kg_triples::Language;
 use serde_json::{Map, Value, json};
@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 use super::build::build_questions;
 use super::item::QuestionConfig;
 use crate::facts::Facts;
-use crate::stand_in::{Files, StandIn};
+use crate::generator::{Files, Generator};
 
-/// Training and evaluation questions about the facts of a graph. These synthetic questions replace
-/// real questions and are not from a paper.
+/// Options for training and evaluation questions about the facts of a graph. The synthetic
+/// questions are a substitute for real questions and are not from a paper.
 #[derive(Clone, Debug, clap::Args)]
 pub struct FactQuestions {
     /// The source of the facts.
@@ -24,47 +24,50 @@ pub struct FactQuestions {
     pub parallel: bool,
 }
 
-impl StandIn for FactQuestions {
+impl Generator for FactQuestions {
     const COMMAND: &'static str = "demo-data fact-questions";
 
     fn seed(&self) -> Option<u64> {
         Some(self.facts.split.seed)
     }
 
-    /// Writes `train-context-xx-question-xx.json` and, for `dev` and `test`, contexts with true
-    /// facts and questions in each language. With `parallel`, contexts are in all languages, and
-    /// training contexts of the first language have questions in each language. `heads.<split>.txt`
-    /// are the entities of the questions.
-    fn make(&self) -> Result<(Files, Value)> {
+    /// Returns `train-context-xx-question-xx.json` and, for `dev` and `test`, contexts with true
+    /// facts and questions in each language.
+    ///
+    /// With `parallel`, contexts are in all languages, and training contexts of the first language
+    /// have questions in each language. `heads.<split>.txt` lists the entities of the questions.
+    fn generate(&self) -> Result<(Files, Value)> {
         let (graph, templates, split) = self.facts.read()?;
         let languages = &self.facts.languages;
         let first = languages.first().copied().unwrap_or(Language::EN);
         let contexts = if self.parallel { languages.as_slice() } else { &[first] };
         let mut files = Files::new();
         let mut counts = Map::new();
-        for (name, heads) in split.each() {
+        for (name, heads) in split.by_name() {
             let mut config = QuestionConfig {
                 context_language: first,
                 question_languages: languages.clone(),
                 ..QuestionConfig::default()
             };
-            let training = name == "train";
-            if training {
+            let is_training = name == "train";
+            if is_training {
                 config.counterfactual = true;
                 config.items = Some(self.items);
             }
-            if training && !self.parallel {
+            if is_training && !self.parallel {
                 config.question_languages = vec![first];
             }
-            for mut set in build_questions(&graph, &templates, name, heads, &config, contexts)? {
-                let context = set.context_language;
-                if training && context != first {
-                    let items = set.items.iter_mut();
+            for mut question_set in
+                build_questions(&graph, &templates, name, heads, &config, contexts)?
+            {
+                let context = question_set.context_language;
+                if is_training && context != first {
+                    let items = question_set.items.iter_mut();
                     items
                         .for_each(|item| item.questions.retain(|language, _| *language == context));
                 }
-                files.extend(set.files()?);
-                counts.insert(name.to_owned(), json!(set.report));
+                files.extend(question_set.files()?);
+                counts.insert(name.to_owned(), json!(question_set.report));
             }
             let heads: String = heads.iter().map(|head| format!("{head}\n")).collect();
             files.push((format!("heads.{name}.txt"), heads));

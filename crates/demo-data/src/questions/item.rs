@@ -10,31 +10,32 @@ use super::context::FactPool;
 use super::template::{Rendered, Template, TemplateKind, TemplateSet};
 use crate::seed;
 
-/// Options of reading items. They are not from a paper: the items are a small-scale stand-in for
-/// SQuAD and MLQA.
+/// Options for items, which are a small substitute for SQuAD and MLQA. The options are not from a
+/// paper.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuestionConfig {
-    /// Number of sentences in a context, including that of the question's fact.
+    /// Number of sentences in a context, including the sentence of the question's fact.
     pub facts_per_context: usize,
     /// Number of other facts with the same relation, at most `facts_per_context` − 1; if there are
     /// too few, facts of any relation are used.
     pub same_relation: usize,
-    /// Whether the contexts are counterfactual, so that training on them teaches no facts: all
-    /// labels of a context are drawn at random without replacement from all entities, and the
+    /// Whether the contexts are counterfactual, so that no facts are learned in training.
+    ///
+    /// All labels of a context are drawn at random without replacement from all entities, and the
     /// question is about the drawn head.
     pub counterfactual: bool,
-    /// Number of items. If it exceeds the number of facts, facts are used again in other contexts.
-    /// `None`: each fact once.
+    /// Number of items; `None` for one item per fact. If it exceeds the number of facts, facts are
+    /// repeated in other contexts.
     pub items: Option<usize>,
     /// Language of the contexts and answers.
     pub context_language: Language,
-    /// Languages of the questions; every item has a question in each.
+    /// Languages of the questions; every item has a question in each language.
     pub question_languages: Vec<Language>,
-    /// Seed of all draws.
+    /// Random seed.
     pub seed: u64,
 }
 
-/// Maximum number of items of a split, which are all held in memory.
+/// Maximum number of items of a split, limited because all items are in memory.
 const MAX_ITEMS: usize = 100_000_000;
 
 impl Default for QuestionConfig {
@@ -54,7 +55,7 @@ impl Default for QuestionConfig {
 /// A question in one language, with the span of the head's label in Unicode code points.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
-    /// The text.
+    /// Text of the question.
     pub text: String,
     /// Start of the head's label.
     pub head_start: usize,
@@ -83,7 +84,7 @@ pub struct QuestionItem {
 /// The items of a split.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuestionSet {
-    /// Name of the split, first part of file names and ids.
+    /// Name of the split, which file names and ids start with.
     pub split: String,
     /// Language of contexts and answers.
     pub context_language: Language,
@@ -98,8 +99,9 @@ pub struct QuestionSet {
 pub struct QuestionReport {
     /// Facts whose head is in the split.
     pub facts: usize,
-    /// Of these, facts that lack a label or template, or whose head and tail have equal labels.
-    pub without_words: usize,
+    /// Skipped facts that lack a label or template, or whose head and tail have equal labels.
+    #[serde(rename = "without_words")]
+    pub without_sentence: usize,
     /// Skipped items without enough compatible facts for a context.
     pub without_context: usize,
     /// Number of items.
@@ -114,17 +116,17 @@ pub(super) fn no_items_error(
     kg_triples::Error::Empty {
         what: format!("questions of split {split:?}"),
         hint: format!(
-            "of {} facts, {} lack labels or templates, {} lack {} facts to stand beside them; see \
-             the template file and the split",
+            "of {} facts, {} lack labels or templates and {} lack {} compatible facts for their \
+             context; check the template file and the split",
             report.facts,
-            report.without_words,
+            report.without_sentence,
             report.without_context,
             config.facts_per_context - 1
         ),
     }
 }
 
-/// The facts of the questions in random order, repeated until there are `count`.
+/// Returns the facts of the questions in random order, repeated until there are `count` facts.
 fn question_order<'g>(pool: &FactPool<'g>, count: Option<usize>, seed: u64) -> Vec<Triple<'g>> {
     let facts = pool.facts();
     let count = if facts.is_empty() { 0 } else { count.unwrap_or(facts.len()) };
@@ -139,7 +141,7 @@ fn question_order<'g>(pool: &FactPool<'g>, count: Option<usize>, seed: u64) -> V
     order
 }
 
-/// The facts of a context, with the position of the question's fact.
+/// The facts of an item's context, with the index of the question's fact.
 pub(super) struct Plan<'g> {
     number: u64,
     fact: u32,
@@ -149,6 +151,7 @@ pub(super) struct Plan<'g> {
     rng: ChaCha8Rng,
 }
 
+/// A generator of the items of one split.
 pub(super) struct Builder<'b> {
     graph: &'b KnowledgeGraph,
     templates: &'b TemplateSet,
@@ -157,9 +160,9 @@ pub(super) struct Builder<'b> {
     pub(super) context_language: Language,
     question_languages: Vec<Language>,
     /// Entities for counterfactual contexts, with distinct labels.
-    drawable: Vec<&'b str>,
-    /// Fact numbers.
-    numbers: BTreeMap<Triple<'b>, u32>,
+    counterfactual_entities: Vec<&'b str>,
+    /// Number of each fact in the graph.
+    fact_numbers: BTreeMap<Triple<'b>, u32>,
     seed: u64,
 }
 
@@ -170,17 +173,18 @@ impl<'b> Builder<'b> {
         split: &'b str,
         config: &'b QuestionConfig,
     ) -> Result<Self, kg_triples::Error> {
-        let fault = |key, value: String, rule| Err(kg_triples::Error::Config { key, value, rule });
+        let config_error =
+            |key, value: String, rule| Err(kg_triples::Error::Config { key, value, rule });
         if let Some(items) = config.items.filter(|&items| items > MAX_ITEMS) {
-            return fault("items", items.to_string(), "100 million or less");
+            return config_error("items", items.to_string(), "100 million or less");
         }
         if config.items == Some(0) {
-            return fault("items", "0".into(), "1 or more");
+            return config_error("items", "0".into(), "1 or more");
         }
-        let known = |language: &Language| graph.known_language(language.as_str());
-        let context_language = known(&config.context_language)?;
+        let in_graph = |language: &Language| graph.known_language(language.as_str());
+        let context_language = in_graph(&config.context_language)?;
         let question_languages =
-            config.question_languages.iter().map(known).collect::<Result<Vec<_>, _>>()?;
+            config.question_languages.iter().map(in_graph).collect::<Result<Vec<_>, _>>()?;
         let seed = config.seed ^ shards::hash_of(&[split]);
         let mut builder = Self {
             graph,
@@ -189,18 +193,18 @@ impl<'b> Builder<'b> {
             split,
             context_language,
             question_languages,
-            drawable: Vec::new(),
-            numbers: graph.triples().zip(0u32..).collect(),
+            counterfactual_entities: Vec::new(),
+            fact_numbers: graph.triples().zip(0u32..).collect(),
             seed,
         };
         if config.counterfactual {
-            builder.drawable = builder.drawable();
-            let needed = 2 * config.facts_per_context;
-            if builder.drawable.len() < needed {
+            builder.counterfactual_entities = builder.entities_with_distinct_labels();
+            let min_entities = 2 * config.facts_per_context;
+            if builder.counterfactual_entities.len() < min_entities {
                 let value = config.facts_per_context.to_string();
                 let rule =
                     "at most half the number of entities with distinct labels in all languages";
-                return fault("facts_per_context", value, rule);
+                return config_error("facts_per_context", value, rule);
             }
         }
         Ok(builder)
@@ -216,18 +220,19 @@ impl<'b> Builder<'b> {
         let mut usable = Vec::new();
         for triple in self.graph.triples().filter(|triple| heads.contains(triple.head)) {
             report.facts += 1;
-            if self.has_words(triple) {
+            if self.has_sentences(triple) {
                 usable.push(triple);
             }
         }
-        report.without_words = report.facts - usable.len();
+        report.without_sentence = report.facts - usable.len();
         let pool = FactPool::new(self.graph, self.context_language, usable);
         let order = question_order(&pool, self.config.items, self.seed);
         (pool, order, report)
     }
 
-    /// Returns one entity per label of the context language, with labels in all question languages.
-    fn drawable(&self) -> Vec<&'b str> {
+    /// Returns one entity per label of the context language, among those with labels in all
+    /// question languages.
+    fn entities_with_distinct_labels(&self) -> Vec<&'b str> {
         let entities = self.graph.triples().flat_map(|triple| [triple.head, triple.tail]);
         let mut by_label = BTreeMap::new();
         for entity in entities.collect::<BTreeSet<_>>() {
@@ -247,17 +252,21 @@ impl<'b> Builder<'b> {
         languages.iter().all(|language| self.graph.label(head, language.as_str()).is_some())
     }
 
-    fn has_words(&self, Triple { head, relation, tail }: Triple<'_>) -> bool {
-        let words = |language, kind| !self.templates.get(relation, language, kind).is_empty();
+    fn has_sentences(&self, Triple { head, relation, tail }: Triple<'_>) -> bool {
+        let has_template =
+            |language, kind| !self.templates.get(relation, language, kind).is_empty();
         let labels = (self.label(head), self.label(tail));
         matches!(labels, (Some(head), Some(tail)) if head != tail)
             && self.has_question_labels(head)
-            && words(self.context_language, TemplateKind::Statement)
-            && self.question_languages.iter().all(|q| words(*q, TemplateKind::Question))
+            && has_template(self.context_language, TemplateKind::Statement)
+            && self
+                .question_languages
+                .iter()
+                .all(|language| has_template(*language, TemplateKind::Question))
     }
 
-    /// Selects the facts of item `number`, which asks for `target`. Draws depend only on the seed,
-    /// the split and the number.
+    /// Selects the facts of item `number`, whose question is about `target`. Random draws depend
+    /// only on the seed, the split and the number.
     pub(super) fn plan(
         &self,
         pool: &FactPool<'b>,
@@ -267,29 +276,34 @@ impl<'b> Builder<'b> {
         let mut rng = seed::item_rng(self.seed, number);
         let config = self.config;
         let mut facts =
-            pool.choose(target, config.facts_per_context, config.same_relation, &mut rng)?;
+            pool.select(target, config.facts_per_context, config.same_relation, &mut rng)?;
         facts.shuffle(&mut rng);
         let index = facts.iter().position(|fact| *fact == target)?;
         if config.counterfactual {
-            let drawn = index::sample(&mut rng, self.drawable.len(), 2 * facts.len()).into_vec();
+            let drawn =
+                index::sample(&mut rng, self.counterfactual_entities.len(), 2 * facts.len())
+                    .into_vec();
             for (fact, pair) in facts.iter_mut().zip(drawn.chunks_exact(2)) {
-                let draw = |at: usize| self.drawable.get(*pair.get(at)?).copied();
-                (fact.head, fact.tail) = (draw(0)?, draw(1)?);
+                let entity =
+                    |index: usize| self.counterfactual_entities.get(*pair.get(index)?).copied();
+                (fact.head, fact.tail) = (entity(0)?, entity(1)?);
             }
         }
-        let fact = *self.numbers.get(&target)?;
+        let fact = *self.fact_numbers.get(&target)?;
         Some(Plan { number, fact, facts, target: index, rng })
     }
 
-    /// Renders an item with context and answer in `language`.
+    /// Returns an item with context and answer in `language`; `None` if a label or template is
+    /// missing.
     pub(super) fn render(&self, plan: &Plan<'_>, language: Language) -> Option<QuestionItem> {
         let mut rng = plan.rng.clone();
         let mut context = String::new();
         let mut length = 0;
-        let mut found = None;
+        let mut target = None;
         let label = |id, language: Language| self.graph.label(id, language.as_str());
         for (index, &Triple { head, relation, tail }) in plan.facts.iter().enumerate() {
-            let template = self.wording(relation, language, TemplateKind::Statement, &mut rng)?;
+            let template =
+                self.random_template(relation, language, TemplateKind::Statement, &mut rng)?;
             let tail_label = label(tail, language)?;
             let sentence = template.render(label(head, language)?, tail_label);
             if index > 0 {
@@ -297,15 +311,16 @@ impl<'b> Builder<'b> {
                 length += 1;
             }
             if index == plan.target {
-                found = Some((head, relation, tail_label, length + sentence.tail.start));
+                target = Some((head, relation, tail_label, length + sentence.tail.start));
             }
             length += sentence.text.chars().count();
             context.push_str(&sentence.text);
         }
-        let (head, relation, answer, answer_start) = found?;
+        let (head, relation, answer, answer_start) = target?;
         let mut questions = BTreeMap::new();
         for language in &self.question_languages {
-            let template = self.wording(relation, *language, TemplateKind::Question, &mut rng)?;
+            let template =
+                self.random_template(relation, *language, TemplateKind::Question, &mut rng)?;
             let Rendered { text, head, .. } = template.render(label(head, *language)?, "");
             let question =
                 Question { text, head_start: head.start, head_length: head.end - head.start };
@@ -321,14 +336,14 @@ impl<'b> Builder<'b> {
         })
     }
 
-    fn wording(
+    fn random_template(
         &self,
         relation: &str,
         language: Language,
         kind: TemplateKind,
         rng: &mut ChaCha8Rng,
     ) -> Option<&'b Template> {
-        let wordings = self.templates.get(relation, language, kind);
-        wordings.get(rng.random_range(0..wordings.len().max(1)))
+        let templates = self.templates.get(relation, language, kind);
+        templates.get(rng.random_range(0..templates.len().max(1)))
     }
 }

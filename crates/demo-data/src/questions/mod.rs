@@ -1,5 +1,4 @@
-//! Reading items (SQuAD-style questions about a short text) that are generated from triples with
-//! sentence templates.
+//! SQuAD-style questions about short contexts, generated from triples with sentence templates.
 pub mod build;
 mod context;
 pub mod fact_questions;

@@ -4,7 +4,7 @@ use kg_triples::Language;
 use serde::Serialize;
 
 use super::item::QuestionSet;
-use crate::stand_in::{Files, line};
+use crate::generator::{Files, json_line};
 
 #[derive(Serialize)]
 struct Dataset<'s> {
@@ -40,10 +40,11 @@ struct Answer<'s> {
 }
 
 impl QuestionSet {
-    /// Returns one file per question language, `{split}-context-{c}-question-{q}.json`, with the
-    /// same ids, contexts and answers in the same order. In addition to SQuAD's keys, each question
-    /// has `head_start` and `head_length`, the span of the head's label in the question in Unicode
-    /// code points.
+    /// Returns one file per question language, `{split}-context-{c}-question-{q}.json`.
+    ///
+    /// All files have the same ids, contexts and answers in the same order. In addition to SQuAD's
+    /// keys, each question has `head_start` and `head_length`: the span of the head's label in the
+    /// question, in Unicode code points.
     ///
     /// # Errors
     /// If serialisation to JSON fails, which is not expected.
@@ -52,7 +53,7 @@ impl QuestionSet {
         let file = |language| {
             let Self { split, context_language, .. } = self;
             let name = format!("{split}-context-{context_language}-question-{language}.json");
-            Ok((name, line(&self.dataset(language))?))
+            Ok((name, json_line(&self.dataset(language))?))
         };
         languages.into_iter().flatten().map(file).collect()
     }

@@ -1,3 +1,4 @@
+//! Sentence templates for facts and questions.
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
@@ -6,12 +7,12 @@ use kg_triples::Language;
 
 const HEADER: &[&str] = &["relation_id", "lang", "kind", "template"];
 
-/// The kind of sentence.
+/// Kind of a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TemplateKind {
-    /// A fact: `{head}` and `{tail}` once each.
+    /// States a fact: contains `{head}` and `{tail}` once each.
     Statement,
-    /// A question for the tail: `{head}` once, no `{tail}`.
+    /// Asks for the tail: contains `{head}` once and no `{tail}`.
     Question,
 }
 
@@ -28,7 +29,7 @@ enum Part {
     Tail,
 }
 
-/// A template with its placeholders filled; spans in Unicode code points.
+/// A sentence made from a template, with the spans of the labels in Unicode code points.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rendered {
     pub(super) text: String,
@@ -47,9 +48,9 @@ impl Template {
             TemplateKind::Statement => "`{head}` once and `{tail}` once",
             TemplateKind::Question => "`{head}` once and no `{tail}`",
         };
-        let wanted_tails = usize::from(kind == TemplateKind::Statement);
+        let expected_tails = usize::from(kind == TemplateKind::Statement);
         let braces = text.matches(['{', '}']).count();
-        if heads != 1 || tails != wanted_tails || braces != 2 * (heads + tails) {
+        if heads != 1 || tails != expected_tails || braces != 2 * (heads + tails) {
             let got = format!("{text:?}");
             return Err(kg_triples::Error::Value {
                 field: "template",
@@ -59,13 +60,13 @@ impl Template {
         }
         let mut parts = Vec::new();
         for piece in text.split_inclusive('}') {
-            let (words, placeholder) = match piece.split_once('{') {
-                Some((words, "head}")) => (words, Some(Part::Head)),
-                Some((words, _)) => (words, Some(Part::Tail)),
+            let (text, placeholder) = match piece.split_once('{') {
+                Some((text, "head}")) => (text, Some(Part::Head)),
+                Some((text, _)) => (text, Some(Part::Tail)),
                 None => (piece, None),
             };
-            if !words.is_empty() {
-                parts.push(Part::Text(words.into()));
+            if !text.is_empty() {
+                parts.push(Part::Text(text.into()));
             }
             parts.extend(placeholder);
         }
@@ -81,14 +82,14 @@ impl Template {
         let mut rendered = Rendered { text: String::new(), head: 0..0, tail: 0..0 };
         let mut length = 0;
         for part in &self.parts {
-            let words = match part {
-                Part::Text(words) => words,
+            let text = match part {
+                Part::Text(text) => text,
                 Part::Head => head,
                 Part::Tail => tail,
             };
-            let span = length..length + words.chars().count();
+            let span = length..length + text.chars().count();
             length = span.end;
-            rendered.text.push_str(words);
+            rendered.text.push_str(text);
             match part {
                 Part::Text(_) => {}
                 Part::Head => rendered.head = span,
@@ -106,9 +107,11 @@ pub struct TemplateSet {
 }
 
 impl TemplateSet {
-    /// Reads a TSV file with the header `relation_id lang kind template`, kind `statement` or
-    /// `question`. Several rows of one relation, language and kind are alternative templates. Lines
-    /// that begin with `#` are comments.
+    /// Reads a TSV file with the header `relation_id lang kind template`. The kind is `statement`
+    /// or `question`.
+    ///
+    /// Several rows of one relation, language and kind are alternative templates. Lines that begin
+    /// with `#` are comments.
     ///
     /// # Errors
     /// [`kg_triples::Error::Io`], [`kg_triples::Error::Header`], and [`kg_triples::Error::Row`]
@@ -133,7 +136,7 @@ impl TemplateSet {
         }
         let mut set = Self::default();
         for (line, row) in lines {
-            let fault = |column, expected, got| kg_triples::Error::Row {
+            let row_error = |column, expected, got| kg_triples::Error::Row {
                 path: path.to_owned(),
                 line,
                 column,
@@ -143,19 +146,19 @@ impl TemplateSet {
             let cells: Vec<&str> = row.split('\t').collect();
             let [relation, language, kind, template] = cells[..] else {
                 let expected = format!("{} ({})", HEADER.len(), HEADER.join(", "));
-                return Err(fault("columns", expected, cells.len().to_string()));
+                return Err(row_error("columns", expected, cells.len().to_string()));
             };
             match set.add(relation, language, kind, template) {
                 Err(kg_triples::Error::Value { field, expected, got }) => {
-                    return Err(fault(field, expected, got));
+                    return Err(row_error(field, expected, got));
                 }
-                added => added?,
+                result => result?,
             }
         }
         Ok(set)
     }
 
-    /// The templates of one relation in one language, in file order.
+    /// Returns the templates of a relation, language and kind, in file order.
     pub fn get(&self, relation: &str, language: Language, kind: TemplateKind) -> &[Template] {
         let key = (relation.to_owned(), language, kind);
         self.templates.get(&key).map(Vec::as_slice).unwrap_or_default()
@@ -168,18 +171,18 @@ impl TemplateSet {
         kind: &str,
         text: &str,
     ) -> Result<(), kg_triples::Error> {
-        let value = |field, expected: &str, got: &str| kg_triples::Error::Value {
+        let value_error = |field, expected: &str, got: &str| kg_triples::Error::Value {
             field,
             expected: expected.into(),
             got: format!("{got:?}"),
         };
         if relation.trim().is_empty() {
-            return Err(value("relation_id", "the id of a relation", relation));
+            return Err(value_error("relation_id", "the id of a relation", relation));
         }
         let kind = match kind {
             "statement" => TemplateKind::Statement,
             "question" => TemplateKind::Question,
-            other => return Err(value("kind", "`statement` or `question`", other)),
+            other => return Err(value_error("kind", "`statement` or `question`", other)),
         };
         let key = (relation.to_owned(), Language::new(lang)?, kind);
         self.templates.entry(key).or_default().push(Template::parse(text, kind)?);

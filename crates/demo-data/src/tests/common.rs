@@ -7,12 +7,12 @@ use crate::questions::item::{QuestionConfig, QuestionSet};
 use crate::questions::template::TemplateSet;
 use kg_triples::KnowledgeGraph;
 
-/// Three countries with capital and official language, labelled in en, de and zh.
+/// Returns three countries with capital and official language, and labels in en, de and zh.
 pub fn countries() -> KnowledgeGraph {
     KnowledgeGraph::read_dir(testkit::fixture("countries")).unwrap()
 }
 
-/// A file of the embedded data.
+/// Returns the path of a file of the embedded data.
 pub fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data").join(name)
 }

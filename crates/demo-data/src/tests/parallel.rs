@@ -1,4 +1,4 @@
-//! Reading items about the same facts in several languages.
+//! Tests of items about the same facts in several languages.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,16 +29,16 @@ fn sets(codes: &[&str], counterfactual: bool) -> Vec<QuestionSet> {
     build_questions(&graph, &templates, "test", &heads, &config, &languages(codes)).unwrap()
 }
 
-/// The ids that a label may stand for.
-fn named(graph: &KnowledgeGraph, language: Language) -> BTreeMap<String, BTreeSet<String>> {
-    let mut named: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+/// Returns the ids of the entities with each label.
+fn ids_by_label(graph: &KnowledgeGraph, language: Language) -> BTreeMap<String, BTreeSet<String>> {
+    let mut ids: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for triple in graph.triples() {
         for id in [triple.head, triple.tail] {
             let label = graph.label(id, language.as_str()).unwrap();
-            named.entry(label.to_owned()).or_default().insert(id.to_owned());
+            ids.entry(label.to_owned()).or_default().insert(id.to_owned());
         }
     }
-    named
+    ids
 }
 
 #[test]
@@ -47,23 +47,25 @@ fn sets_are_translations_of_each_other() {
     for counterfactual in [false, true] {
         let sets = sets(&["en", "de", "zh", "ar"], counterfactual);
         assert!(sets[0].items.len() > 250, "{:?}", sets[0].report);
-        for other in &sets[1..] {
-            assert_eq!(other.items.len(), sets[0].items.len());
-            let (mine, theirs) =
-                (named(&graph, sets[0].context_language), named(&graph, other.context_language));
-            for (own, translated) in sets[0].items.iter().zip(&other.items) {
-                assert_eq!((&own.id, own.fact), (&translated.id, translated.fact));
-                // The same questions, and an answer that names the same thing.
-                assert_eq!(own.questions, translated.questions);
-                let same = mine[&own.answer].intersection(&theirs[&translated.answer]).next();
-                assert!(same.is_some(), "{} and {}", own.answer, translated.answer);
-                let at: String = translated
+        let english_ids = ids_by_label(&graph, sets[0].context_language);
+        for translated_set in &sets[1..] {
+            assert_eq!(translated_set.items.len(), sets[0].items.len());
+            let translated_ids = ids_by_label(&graph, translated_set.context_language);
+            for (english, translated) in sets[0].items.iter().zip(&translated_set.items) {
+                assert_eq!((&english.id, english.fact), (&translated.id, translated.fact));
+                // The questions are equal, and both answers are labels of one entity.
+                assert_eq!(english.questions, translated.questions);
+                let mut common_ids =
+                    english_ids[&english.answer].intersection(&translated_ids[&translated.answer]);
+                let has_common_id = common_ids.next().is_some();
+                assert!(has_common_id, "{} and {}", english.answer, translated.answer);
+                let answer: String = translated
                     .context
                     .chars()
                     .skip(translated.answer_start)
                     .take(translated.answer.chars().count())
                     .collect();
-                assert_eq!(at, translated.answer);
+                assert_eq!(answer, translated.answer);
             }
         }
         assert_ne!(sets[0].items[0].context, sets[1].items[0].context);
@@ -71,15 +73,15 @@ fn sets_are_translations_of_each_other() {
 }
 
 #[test]
-fn the_first_language_has_the_same_data_as_alone() {
+fn further_languages_do_not_change_items_of_the_first_language() {
     let (graph, templates) = (graph(), TemplateSet::read(data("demo/templates-all.tsv")).unwrap());
     let config = QuestionConfig { items: Some(300), ..all_languages() };
-    let alone = one_set(&graph, &templates, &heads(&graph), &config).unwrap();
+    let expected = one_set(&graph, &templates, &heads(&graph), &config).unwrap();
     let english = &sets(&["en"], false)[0];
-    assert_eq!(english.items, alone.items);
+    assert_eq!(english.items, expected.items);
     // Items without German labels are skipped; all other items are unchanged.
-    let both = &sets(&["en", "de"], false)[0];
-    let kept: BTreeSet<&String> = both.items.iter().map(|item| &item.id).collect();
-    let expected: Vec<_> = alone.items.iter().filter(|item| kept.contains(&item.id)).collect();
-    assert_eq!(both.items.iter().collect::<Vec<_>>(), expected);
+    let bilingual = &sets(&["en", "de"], false)[0];
+    let ids: BTreeSet<&String> = bilingual.items.iter().map(|item| &item.id).collect();
+    let expected: Vec<_> = expected.items.iter().filter(|item| ids.contains(&item.id)).collect();
+    assert_eq!(bilingual.items.iter().collect::<Vec<_>>(), expected);
 }

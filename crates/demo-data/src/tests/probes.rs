@@ -1,4 +1,4 @@
-//! Clozes and pairs for inference, made from facts.
+//! Tests of clozes and inference pairs generated from facts.
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::probes::cloze::clozes;
@@ -16,18 +16,18 @@ fn demo() -> (KnowledgeGraph, TemplateSet, Vec<Language>) {
     (graph, templates, languages)
 }
 
-/// Rows of a table as columns.
-fn columns(rows: &str) -> Vec<Vec<String>> {
+/// Returns the cells of each row of a TSV table.
+fn cells_by_row(rows: &str) -> Vec<Vec<String>> {
     rows.lines().map(|row| row.split('\t').map(str::to_owned).collect()).collect()
 }
 
 #[test]
-fn every_language_is_asked_the_same_facts() {
+fn every_language_has_clozes_about_the_same_facts() {
     let (graph, templates, languages) = demo();
     let (files, report) = clozes(&graph, &templates, &heads(&graph), &languages).unwrap();
     let files: BTreeMap<String, String> = files.into_iter().collect();
-    assert_eq!(report.facts + report.without_words, graph.len());
-    let mut seen: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    assert_eq!(report.facts + report.without_sentence, graph.len());
+    let mut facts: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for code in ["en", "de", "zh"] {
         for line in files[&format!("{code}/templates.jsonl")].lines() {
             let relation: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -40,22 +40,22 @@ fn every_language_is_asked_the_same_facts() {
                     (fact["sub_uri"].as_str().unwrap(), fact["obj_uri"].as_str().unwrap());
                 assert_eq!(fact["sub_label"].as_str(), graph.label(head, code));
                 assert_eq!(fact["obj_label"].as_str(), graph.label(tail, code));
-                seen.entry(code).or_default().insert(format!("{head}-{name}-{tail}"));
+                facts.entry(code).or_default().insert(format!("{head}-{name}-{tail}"));
             }
         }
     }
-    assert_eq!(seen["en"].len(), report.facts);
-    assert!(seen["en"] == seen["de"] && seen["de"] == seen["zh"]);
+    assert_eq!(facts["en"].len(), report.facts);
+    assert!(facts["en"] == facts["de"] && facts["de"] == facts["zh"]);
 }
 
 #[test]
 fn labels_follow_from_the_premise() {
     let (graph, templates, languages) = demo();
-    let split = EntitySplit::default().divide(&graph).unwrap();
+    let split = EntitySplit::default().split_heads(&graph).unwrap();
     let test = ("test", &split.test);
     let pairs = inference_pairs(&graph, &templates, test, &languages, 3).unwrap();
     assert_eq!(pairs.rows.len(), 3);
-    let by_language: Vec<_> = pairs.rows.iter().map(|(_, rows)| columns(rows)).collect();
+    let by_language: Vec<_> = pairs.rows.iter().map(|(_, rows)| cells_by_row(rows)).collect();
     for rows in &by_language {
         assert_eq!(rows.len(), pairs.report.pairs);
     }
@@ -73,13 +73,13 @@ fn labels_follow_from_the_premise() {
         let sentences: Vec<String> =
             premise.split_inclusive(" .").map(|text| text.trim().to_owned()).collect();
         assert_eq!(sentences.len(), PREMISE_FACTS, "{premise}");
-        // "The continent of X is Y .": what stands before "is" names relation and head.
-        let asked = |text: &str| text.split(" is ").next().unwrap().to_owned();
-        let same_subject = sentences.iter().any(|text| asked(text) == asked(hypothesis));
-        let stated = sentences.iter().any(|text| text == hypothesis);
+        // In "The continent of X is Y .", the words before "is" name relation and head.
+        let subject = |text: &str| text.split(" is ").next().unwrap().to_owned();
+        let same_subject = sentences.iter().any(|text| subject(text) == subject(hypothesis));
+        let is_stated = sentences.iter().any(|text| text == hypothesis);
         match label.as_str() {
-            "entailment" => assert!(stated),
-            "contradiction" => assert!(same_subject && !stated),
+            "entailment" => assert!(is_stated),
+            "contradiction" => assert!(same_subject && !is_stated),
             "neutral" => assert!(!same_subject),
             other => panic!("{other}"),
         }

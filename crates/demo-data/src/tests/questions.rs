@@ -1,4 +1,4 @@
-//! Templates, splits and reading items.
+//! Tests of templates, splits and question items.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,7 +40,7 @@ fn build(graph: &KnowledgeGraph, config: &QuestionConfig) -> QuestionSet {
     one_set(graph, &templates(TEMPLATES).unwrap(), &heads(graph), config).unwrap()
 }
 
-/// Head and tail labels and relation of each sentence, read back from the text.
+/// Parses a context and returns head label, tail label and relation of each sentence.
 fn parse(context: &str) -> Vec<(String, String, &'static str)> {
     let mut facts = Vec::new();
     for sentence in context.split(" .").map(str::trim).filter(|sentence| !sentence.is_empty()) {
@@ -49,7 +49,7 @@ fn parse(context: &str) -> Vec<(String, String, &'static str)> {
         let (pair, relation) = match (capital, language) {
             (Some(pair), _) => (pair, "P36"),
             (_, Some(pair)) => (pair, "P37"),
-            _ => panic!("{sentence:?} has no known form"),
+            _ => panic!("{sentence:?} does not match a template"),
         };
         facts.push((pair.0.to_owned(), pair.1.to_owned(), relation));
     }
@@ -60,17 +60,18 @@ fn substring(text: &str, start: usize, length: usize) -> String {
     text.chars().skip(start).take(length).collect()
 }
 
-/// `n` countries with a capital and a language each, in en, de and zh.
-fn world(n: usize) -> KnowledgeGraph {
+/// Returns a graph of countries with a capital and a language each, labelled in en, de and zh.
+fn world(countries: usize) -> KnowledgeGraph {
     let mut builder = GraphBuilder::default();
-    for at in 0..n {
-        let (country, city, tongue) = (format!("C{at}"), format!("B{at}"), format!("L{at}"));
+    for number in 0..countries {
+        let country = format!("C{number}");
+        let (city, tongue) = (format!("B{number}"), format!("L{number}"));
         builder.add_triple(&country, "P36", &city).unwrap();
         builder.add_triple(&country, "P37", &tongue).unwrap();
         for language in ["en", "de", "zh"] {
             for (id, word) in [(&country, "国Land"), (&city, "Stadt"), (&tongue, "हिन्दी")]
             {
-                let text = format!("{word}{language}{at}x");
+                let text = format!("{word}{language}{number}x");
                 builder.add_label(id, language, &text, LabelKind::Entity).unwrap();
             }
         }
@@ -79,12 +80,12 @@ fn world(n: usize) -> KnowledgeGraph {
 }
 
 #[test]
-fn template_files_name_the_line_of_a_mistake() {
-    let ok = templates(TEMPLATES).unwrap();
+fn template_errors_name_line_and_column() {
+    let valid = templates(TEMPLATES).unwrap();
     let language = "en".parse().unwrap();
-    assert_eq!(ok.get("P36", language, TemplateKind::Statement).len(), 1);
-    assert_eq!(ok.get("P36", language, TemplateKind::Question).len(), 1);
-    assert!(ok.get("P99", language, TemplateKind::Question).is_empty());
+    assert_eq!(valid.get("P36", language, TemplateKind::Statement).len(), 1);
+    assert_eq!(valid.get("P36", language, TemplateKind::Question).len(), 1);
+    assert!(valid.get("P99", language, TemplateKind::Question).is_empty());
     for (row, column) in [
         ("P36\ten\tquestion", "columns"),
         ("\ten\tquestion\tWhat of {head} ?", "relation_id"),
@@ -97,8 +98,8 @@ fn template_files_name_the_line_of_a_mistake() {
         ("P36\ten\tstatement\t{head} : {tail} {", "template"),
     ] {
         match templates(&format!("{TEMPLATES}{row}\n")) {
-            Err(kg_triples::Error::Row { line: 12, column: found, path, .. }) => {
-                assert_eq!(found, column);
+            Err(kg_triples::Error::Row { line: 12, column: actual, path, .. }) => {
+                assert_eq!(actual, column);
                 assert!(path.ends_with("templates.tsv"));
             }
             other => panic!("{row}: {other:?}"),
@@ -109,25 +110,25 @@ fn template_files_name_the_line_of_a_mistake() {
 }
 
 #[test]
-fn a_true_context_states_true_facts_once() {
+fn contexts_state_true_facts_once() {
     let graph = countries();
     let label = |id: &str, language: &str| graph.label(id, language).unwrap();
     let set = build(&graph, &config(&["en", "de", "zh"], 3, 2));
-    assert_eq!(set.items.len(), 6, "each fact is asked once");
-    let mut asked = BTreeSet::new();
+    assert_eq!(set.items.len(), 6, "one item per fact");
+    let mut facts = BTreeSet::new();
     for item in &set.items {
         let triple = graph.triple(item.fact).unwrap();
-        asked.insert(item.fact);
+        facts.insert(item.fact);
         assert_eq!(item.answer, label(triple.tail, "en"));
         let stated = parse(&item.context);
         assert_eq!(stated.len(), 3);
         for (head, tail, relation) in &stated {
-            assert_eq!(*relation, triple.relation, "two others of the same relation exist");
-            let known = graph.triples().any(|known| {
-                known.relation == *relation
-                    && (label(known.head, "en"), label(known.tail, "en")) == (head, tail)
+            assert_eq!(*relation, triple.relation, "two more facts of the relation exist");
+            let is_true = graph.triples().any(|fact| {
+                fact.relation == *relation
+                    && (label(fact.head, "en"), label(fact.tail, "en")) == (head, tail)
             });
-            assert!(known, "{head} {relation} {tail}");
+            assert!(is_true, "{head} {relation} {tail}");
         }
         check_item(item, &stated);
         for (language, question) in &item.questions {
@@ -135,7 +136,7 @@ fn a_true_context_states_true_facts_once() {
             assert_eq!(head, label(triple.head, language.as_str()));
         }
     }
-    assert_eq!(asked.len(), 6);
+    assert_eq!(facts.len(), 6);
     let berlin = set.items.iter().find(|item| item.answer == "Berlin").unwrap();
     let texts: BTreeMap<_, _> =
         berlin.questions.iter().map(|(l, q)| (l.as_str(), q.text.as_str())).collect();
@@ -143,41 +144,42 @@ fn a_true_context_states_true_facts_once() {
     assert_eq!(texts["zh"], "德国 的首都是什么？");
 }
 
-/// The answer stands where it is said to, and nothing in the context makes it ambiguous.
+/// Checks that the answer is at its offset and is unambiguous in the context.
 fn check_item(item: &QuestionItem, stated: &[(String, String, &str)]) {
     let length = item.answer.chars().count();
     assert_eq!(substring(&item.context, item.answer_start, length), item.answer);
     let tails: BTreeSet<_> = stated.iter().map(|(_, tail, _)| tail).collect();
     assert_eq!(tails.len(), stated.len(), "tails are distinct");
-    let keys: BTreeSet<_> = stated.iter().map(|(head, _, relation)| (head, relation)).collect();
-    assert_eq!(keys.len(), stated.len(), "no head and relation twice");
+    let head_relations: BTreeSet<_> =
+        stated.iter().map(|(head, _, relation)| (head, relation)).collect();
+    assert_eq!(head_relations.len(), stated.len(), "heads and relations are distinct");
     assert!(stated.iter().all(|(head, _, _)| !tails.contains(head)), "no label is head and tail");
 }
 
 #[test]
-fn fillers_of_other_relations_stand_in() {
+fn facts_of_other_relations_complete_a_context() {
     let graph = world(12);
     let set = build(&graph, &QuestionConfig { items: Some(240), ..config(&["en"], 4, 1) });
     assert_eq!(set.items.len(), 240);
-    let mut other = 0;
+    let mut other_relations = 0;
     for item in &set.items {
         let stated = parse(&item.context);
         assert_eq!(stated.len(), 4);
         check_item(item, &stated);
-        let asked = graph.triple(item.fact).unwrap();
-        let (relation, head) = (asked.relation, graph.label(asked.head, "en").unwrap());
+        let fact = graph.triple(item.fact).unwrap();
+        let (relation, head) = (fact.relation, graph.label(fact.head, "en").unwrap());
         assert_eq!(
             stated.iter().filter(|(h, _, _)| h == head).count(),
             1,
             "one sentence about the head"
         );
         assert!(stated.iter().filter(|(_, _, r)| *r == relation).count() >= 2);
-        other += stated.iter().filter(|(_, _, r)| *r != relation).count();
+        other_relations += stated.iter().filter(|(_, _, r)| *r != relation).count();
     }
-    assert!(other > 0);
-    // Three countries give three capitals: the fourth sentence can only be about a language.
-    let few = build(&countries(), &config(&["en"], 4, 3));
-    assert!(few.items.iter().all(|item| {
+    assert!(other_relations > 0);
+    // Three countries have three facts per relation: the fourth sentence has the other relation.
+    let small_set = build(&countries(), &config(&["en"], 4, 3));
+    assert!(small_set.items.iter().all(|item| {
         let relation = countries().triple(item.fact).unwrap().relation.to_owned();
         parse(&item.context).iter().filter(|(_, _, r)| *r == relation).count() == 3
     }));
@@ -185,7 +187,7 @@ fn fillers_of_other_relations_stand_in() {
 
 #[test]
 fn contexts_have_no_ambiguous_labels() {
-    // Eight heads with four tails each of only ten, and heads that are tails of others.
+    // Eight heads with four of ten tails each; each head is also the tail of another head.
     let mut builder = GraphBuilder::default();
     for head in 0..8 {
         for step in 0..4 {
@@ -225,26 +227,28 @@ fn counterfactual_items_have_random_labels_and_a_question_about_the_drawn_head()
         let stated = parse(&item.context);
         check_item(item, &stated);
         let relation = graph.triple(item.fact).unwrap().relation;
-        let all: BTreeSet<&str> =
+        let context_labels: BTreeSet<&str> =
             stated.iter().flat_map(|(head, tail, _)| [head.as_str(), tail.as_str()]).collect();
-        assert_eq!(all.len(), 8, "drawn without replacement");
-        assert!(all.is_subset(&english));
-        labels.extend(all.iter().map(|label| label.to_string()));
+        assert_eq!(context_labels.len(), 8, "drawn without replacement");
+        assert!(context_labels.is_subset(&english));
+        labels.extend(context_labels.iter().map(|label| label.to_string()));
         let (head, _, _) =
             stated.iter().find(|(_, tail, r)| *tail == item.answer && *r == relation).unwrap();
         for (language, question) in &item.questions {
-            let named = substring(&question.text, question.head_start, question.head_length);
-            let same = graph.entities().any(|id| {
+            let head_label = substring(&question.text, question.head_start, question.head_length);
+            let is_translation = graph.entities().any(|id| {
                 graph.label(id, "en") == Some(head)
-                    && graph.label(id, language.as_str()) == Some(named.as_str())
+                    && graph.label(id, language.as_str()) == Some(head_label.as_str())
             });
-            assert!(same, "{named:?} is not {head:?}");
+            assert!(is_translation, "{head_label:?} is not {head:?}");
         }
-        let of =
+        let entity =
             |text: &str| graph.entities().find(|id| graph.label(id, "en") == Some(text)).unwrap();
         true_facts += graph
             .triples()
-            .filter(|t| t.head == of(head) && t.tail == of(&item.answer) && t.relation == relation)
+            .filter(|t| {
+                t.head == entity(head) && t.tail == entity(&item.answer) && t.relation == relation
+            })
             .count();
     }
     assert!(true_facts < 10, "{true_facts} of 200 are true");
@@ -252,7 +256,7 @@ fn counterfactual_items_have_random_labels_and_a_question_about_the_drawn_head()
 }
 
 #[test]
-fn the_same_seed_gives_the_same_items_in_any_pool() {
+fn items_depend_on_the_seed_but_not_on_the_number_of_threads() {
     let graph = world(20);
     let config = config(&["en", "de"], 4, 3);
     let run = |threads, config: &QuestionConfig| {
@@ -266,27 +270,27 @@ fn the_same_seed_gives_the_same_items_in_any_pool() {
         .into_iter()
         .map(|i| i.context)
         .collect();
-    assert!(contexts.len() > 300, "a fact that is asked again stands in another context");
+    assert!(contexts.len() > 300, "repeated facts have different contexts");
 }
 
 #[test]
-fn splits_divide_the_heads() {
+fn every_head_is_in_one_split() {
     let graph = world(50);
-    let split = EntitySplit::default().divide(&graph).unwrap();
+    let split = EntitySplit::default().split_heads(&graph).unwrap();
     assert_eq!((split.train.len(), split.dev.len(), split.test.len()), (20, 15, 15));
-    let all: BTreeSet<String> =
+    let split_heads: BTreeSet<String> =
         [&split.train, &split.dev, &split.test].into_iter().flatten().cloned().collect();
-    assert_eq!(all, heads(&graph));
-    assert_eq!(EntitySplit::default().divide(&graph).unwrap(), split);
-    let other = EntitySplit { seed: 1, ..EntitySplit::default() };
-    assert_ne!(other.divide(&graph).unwrap(), split);
-    for bad in [
+    assert_eq!(split_heads, heads(&graph));
+    assert_eq!(EntitySplit::default().split_heads(&graph).unwrap(), split);
+    let other_seed = EntitySplit { seed: 1, ..EntitySplit::default() };
+    assert_ne!(other_seed.split_heads(&graph).unwrap(), split);
+    for invalid in [
         EntitySplit { shares: [0.5, 0.3, 0.3], ..EntitySplit::default() },
         EntitySplit { shares: [-0.1, 0.8, 0.3], ..EntitySplit::default() },
     ] {
-        assert!(matches!(bad.divide(&graph), Err(kg_triples::Error::Config { .. })));
+        assert!(matches!(invalid.split_heads(&graph), Err(kg_triples::Error::Config { .. })));
     }
-    // Questions of a split are only about its heads, and so are its contexts.
+    // Questions and contexts of a split are only about heads of the split.
     let config = config(&["en"], 4, 3);
     let set = one_set(&graph, &templates(TEMPLATES).unwrap(), &split.dev, &config).unwrap();
     assert_eq!(set.items.len(), 30);

@@ -1,7 +1,7 @@
 //! Tests of splitting XQuAD by article.
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::stand_in::StandIn;
+use crate::generator::Generator;
 use crate::xquad::XquadSplit;
 use mlqa_eval::Dataset;
 
@@ -36,7 +36,7 @@ fn contexts(text: &str) -> BTreeSet<String> {
 #[test]
 fn no_article_is_in_two_splits_in_any_language() {
     for (first, splits) in [(None, 3), (Some(36), 2)] {
-        let (files, counts) = split(first).make().unwrap();
+        let (files, counts) = split(first).generate().unwrap();
         let files: BTreeMap<String, String> = files.into_iter().collect();
         for language in ["en", "de"] {
             let parts: Vec<BTreeSet<String>> = ["train", "dev", "test"]
@@ -47,9 +47,9 @@ fn no_article_is_in_two_splits_in_any_language() {
                 })
                 .collect();
             assert_eq!(parts.len(), splits);
-            let all: BTreeSet<&String> = parts.iter().flatten().collect();
-            assert_eq!(all.len(), parts.iter().map(BTreeSet::len).sum::<usize>());
-            assert_eq!(all.len(), 240);
+            let distinct_contexts: BTreeSet<&String> = parts.iter().flatten().collect();
+            assert_eq!(distinct_contexts.len(), parts.iter().map(BTreeSet::len).sum::<usize>());
+            assert_eq!(distinct_contexts.len(), 240);
             let test = &files[&format!("test-context-{language}-question-{language}.json")];
             assert_eq!(test, &files[&format!("xquad.{language}.json")]);
         }
@@ -57,15 +57,15 @@ fn no_article_is_in_two_splits_in_any_language() {
         let total: u64 = counts.as_object().unwrap().values().filter_map(|n| n.as_u64()).sum();
         assert_eq!(total, 1190);
     }
-    assert_eq!(split(Some(36)).make().unwrap().1["train"], 925);
+    assert_eq!(split(Some(36)).generate().unwrap().1["train"], 925);
 }
 
 #[test]
 fn folds_test_each_question_once_in_each_pair_of_languages() {
-    let mut tested = Vec::new();
+    let mut test_ids = Vec::new();
     for fold in ["1/4", "2/4", "3/4", "4/4"] {
         let split = XquadSplit { fold: Some(fold.parse().unwrap()), ..split(None) };
-        let (files, counts) = split.make().unwrap();
+        let (files, counts) = split.generate().unwrap();
         let files: BTreeMap<String, String> = files.into_iter().collect();
         assert_eq!(files.len(), 2 + 4, "{:?}", files.keys());
         let test = |pair: &str| dataset(&files[&format!("test-context-{pair}.json")]);
@@ -80,52 +80,53 @@ fn folds_test_each_question_once_in_each_pair_of_languages() {
         }
         assert_eq!(counts["test"], english.len());
         assert_eq!(counts["train"], 1190 - english.len());
-        tested.extend(english.into_iter().map(|question| question.id));
+        test_ids.extend(english.into_iter().map(|question| question.id));
     }
-    assert_eq!(tested.len(), 1190);
-    assert_eq!(tested.iter().collect::<BTreeSet<_>>().len(), 1190);
+    assert_eq!(test_ids.len(), 1190);
+    assert_eq!(test_ids.iter().collect::<BTreeSet<_>>().len(), 1190);
 }
 
 #[test]
 fn documents_are_whole_articles_with_the_same_answers() {
     let file = |documents| {
-        let (files, _) = XquadSplit { documents, ..split(Some(36)) }.make().unwrap();
+        let (files, _) = XquadSplit { documents, ..split(Some(36)) }.generate().unwrap();
         let name = if documents { "documents.de.json" } else { "xquad.de.json" };
         let text = files.into_iter().find(|file| file.0 == name).unwrap().1;
-        let all = dataset(&text);
-        all.check_answers().unwrap();
-        (contexts(&text), all.questions)
+        let dataset = dataset(&text);
+        dataset.check_answers().unwrap();
+        (contexts(&text), dataset.questions)
     };
-    let ((paragraphs, of_paragraphs), (articles, of_articles)) = (file(false), file(true));
-    assert_eq!((paragraphs.len(), articles.len(), of_articles.len()), (60, 12, 265));
-    for (one, other) in of_paragraphs.iter().zip(&of_articles) {
-        assert_eq!((&one.id, &one.question), (&other.id, &other.question));
-        assert!(other.context.split("\n\n").any(|paragraph| *paragraph == *one.context));
-        assert_eq!(one.answers[0].text, other.answers[0].text);
+    let ((paragraphs, paragraph_questions), (articles, article_questions)) =
+        (file(false), file(true));
+    assert_eq!((paragraphs.len(), articles.len(), article_questions.len()), (60, 12, 265));
+    for (short, long) in paragraph_questions.iter().zip(&article_questions) {
+        assert_eq!((&short.id, &short.question), (&long.id, &long.question));
+        assert!(long.context.split("\n\n").any(|paragraph| *paragraph == *short.context));
+        assert_eq!(short.answers[0].text, long.answers[0].text);
     }
 }
 
-/// All runs of thirteen words, in lower case and without punctuation.
-fn thirteens(text: &str) -> Vec<String> {
+/// Returns all 13-grams of words, in lower case and without punctuation.
+fn word_13_grams(text: &str) -> Vec<String> {
     let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
     let words: Vec<String> = words.map(str::to_lowercase).collect();
-    words.windows(13).map(|run| run.join(" ")).collect()
+    words.windows(13).map(|ngram| ngram.join(" ")).collect()
 }
 
 #[test]
-fn no_training_paragraph_shares_a_sentence_with_xquad() {
-    let of = |path: &str| Dataset::read(data(path)).unwrap().questions;
-    let tested: std::collections::HashSet<String> = of("xquad/xquad.en.json")
+fn no_training_paragraph_shares_a_13_gram_with_xquad() {
+    let questions = |path: &str| Dataset::read(data(path)).unwrap().questions;
+    let test_ngrams: std::collections::HashSet<String> = questions("xquad/xquad.en.json")
         .iter()
-        .flat_map(|question| thirteens(&question.context))
+        .flat_map(|question| word_13_grams(&question.context))
         .collect();
-    let shares = |text: &str| thirteens(text).iter().any(|run| tested.contains(run));
-    // Whatever the spaces around punctuation.
-    let paragraph = &of("xquad/xquad.en.json")[0].context;
-    assert!(shares(&paragraph.replace('(', " ( ").replace('.', " . ")));
-    for (file, questions) in [("train", 7046), ("dev", 1263)] {
-        let read = of(&format!("nq-qed/{file}.json.gz"));
-        assert_eq!(read.len(), questions);
-        assert_eq!(read.iter().find(|question| shares(&question.context)), None, "{file}");
+    let overlaps = |text: &str| word_13_grams(text).iter().any(|ngram| test_ngrams.contains(ngram));
+    // Spaces around punctuation are ignored.
+    let paragraph = &questions("xquad/xquad.en.json")[0].context;
+    assert!(overlaps(&paragraph.replace('(', " ( ").replace('.', " . ")));
+    for (file, count) in [("train", 7046), ("dev", 1263)] {
+        let training = questions(&format!("nq-qed/{file}.json.gz"));
+        assert_eq!(training.len(), count);
+        assert_eq!(training.iter().find(|question| overlaps(&question.context)), None, "{file}");
     }
 }

@@ -13,7 +13,7 @@ use std::process::Command;
 
 use clap::Parser;
 use testkit::Peers;
-use testkit::process::{Cost, median, run};
+use testkit::process::{ResourceUse, median, run};
 
 const LANGUAGES: &str = "en,de,es,ar,hi,vi,zh";
 /// Number of facts in the sample.
@@ -102,8 +102,8 @@ impl Inputs {
         &self,
         rounds: usize,
         mut programs: [Command; N],
-    ) -> io::Result<[Cost; N]> {
-        let mut costs: [Vec<Cost>; N] = std::array::from_fn(|_| Vec::new());
+    ) -> io::Result<[ResourceUse; N]> {
+        let mut costs: [Vec<ResourceUse>; N] = std::array::from_fn(|_| Vec::new());
         for _ in 0..rounds {
             for (program, costs) in programs.iter_mut().zip(&mut costs) {
                 let out = self.folder.join("out");
@@ -136,8 +136,8 @@ fn program(words: &[&str], file: &Path) -> Command {
     command
 }
 
-fn row(name: &str, [ours, peer]: [Cost; 2], peer_name: &str, bytes: u64) {
-    let rate = |cost: Cost| bytes as f64 / 1e6 / cost.wall;
+fn row(name: &str, [ours, peer]: [ResourceUse; 2], peer_name: &str, bytes: u64) {
+    let rate = |cost: ResourceUse| bytes as f64 / 1e6 / cost.wall;
     println!(
         "| {name} | {:.2} s, {:.0} MB/s | {:.2} s, {:.0} MB/s, {peer_name} | {:.2} | {:.2} | {:.2} | {:.0} MiB |",
         ours.wall,

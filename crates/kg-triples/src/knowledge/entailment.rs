@@ -154,7 +154,7 @@ impl EntailmentExamples {
     /// [`Error::Value`] if there is no training triple; [`Error::Tokenizer`] if a description
     /// cannot be encoded.
     pub fn drawn(&self, seed: u64, index: u64) -> Result<EntailmentExample, Error> {
-        self.sample(&mut seed::use_rng("entailment", seed, index))
+        self.sample(&mut seed::item_rng("entailment", seed, index))
     }
 
     fn sample(&self, rng: &mut impl Rng) -> Result<EntailmentExample, Error> {
@@ -181,7 +181,7 @@ impl EntailmentExamples {
     /// Reading: the languages of subject and object are "different where possible".
     pub fn once(&self, seed: u64) -> impl Iterator<Item = Result<EntailmentExample, Error>> + '_ {
         self.train.iter().filter_map(move |&fact| {
-            let mut rng = seed::use_rng("entailment once", seed, u64::from(fact));
+            let mut rng = seed::item_rng("entailment once", seed, u64::from(fact));
             let (subject, object) = *self.pairs(fact).choose(&mut rng)?;
             Some(self.example(fact, subject, object, &mut rng))
         })

@@ -398,7 +398,7 @@ impl ExampleBuilder<'_> {
             Err(reason) => return Ok(Err(reason)),
         };
         // `m` and a language code of at most 23 bytes.
-        let mut rng = seed::use_rng(&format!("m{}", text.language), seed, number);
+        let mut rng = seed::item_rng(&format!("m{}", text.language), seed, number);
         let Some(mention) = aligned.mentions.choose(&mut rng) else {
             return Ok(Err(SkipReason::Unaligned));
         };
@@ -435,7 +435,7 @@ impl ExampleBuilder<'_> {
         let mut pairs: Vec<_> = (aligned.mentions.iter())
             .flat_map(|mention| across(&mention.entity).into_iter().map(move |to| (mention, to)))
             .collect();
-        let mut rng = seed::use_rng("query", held_out.seed, number);
+        let mut rng = seed::item_rng("query", held_out.seed, number);
         pairs.shuffle(&mut rng);
         let mut splits: BTreeSet<Split> = BTreeSet::new();
         let mut queries = Vec::new();

@@ -107,7 +107,7 @@ where
         if self.done {
             return None;
         }
-        let language = self.weights.sample(&mut seed::use_rng("language", self.seed, self.drawn));
+        let language = self.weights.sample(&mut seed::item_rng("language", self.seed, self.drawn));
         self.drawn += 1;
         let item = self.sources.get_mut(language).and_then(Source::next);
         self.done = !matches!(item, Some(Ok(_)));

@@ -368,7 +368,7 @@ impl<'a> TextPairs<'a> {
 
     fn rng(&self, part: &str, index: u64) -> impl Rng + use<> {
         let name = format!("pairs {} {part}", self.kind.name());
-        seed::use_rng(&name, self.config.seed, index)
+        seed::item_rng(&name, self.config.seed, index)
     }
 
     /// Draws the languages of a pair; returns `Some` for every stored source.

@@ -56,7 +56,7 @@ pub fn draw_passages(passages: Vec<PhrasePassage>, count: usize, seed: u64) -> V
 /// The random number of a passage; the passages with the smallest numbers are selected.
 pub(super) fn rank(seed: u64, language: Language, text: &str) -> u64 {
     let item = seed::hash_of(&[language.as_str(), text]);
-    seed::use_rng("phrase passages", seed, item).next_u64()
+    seed::item_rng("phrase passages", seed, item).next_u64()
 }
 
 #[cfg(test)]

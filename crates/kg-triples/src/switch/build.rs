@@ -27,7 +27,7 @@ pub fn switch_sentence(
 ) -> Vec<SwitchedText> {
     let mut languages = languages(sentence, labels, config);
     if languages.len() > config.count {
-        let mut rng = seed::use_rng("switch", config.seed, number);
+        let mut rng = seed::item_rng("switch", config.seed, number);
         languages = languages.choose_multiple(&mut rng, config.count).copied().collect();
         languages.sort_unstable();
     }

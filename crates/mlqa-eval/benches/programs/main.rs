@@ -20,7 +20,7 @@ use mlqa_eval::{
 };
 use serde_json::Value;
 use testkit::Peers;
-use testkit::process::{Cost, median, run};
+use testkit::process::{ResourceUse, median, run};
 
 /// Benchmarks `mlqa-eval` score, windows and decode against other programs.
 #[derive(Parser)]
@@ -94,7 +94,7 @@ impl Bench {
         let without_imports = without_imports
             .get(without_imports.len() / 2)
             .map_or_else(|| "–".into(), |&without_imports| ratio(without_imports));
-        let Cost { wall, cpu, peak_mib } = ours;
+        let ResourceUse { wall, cpu, peak_mib } = ours;
         println!(
             "| {name} | {:.1} ms | {:.0} ms | **{}** | {without_imports} | {:.0} ms | {:.0} ms | {peak_mib:.0} | {:.0} |",
             wall * 1e3,

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use crate::{FileCheck, Finding, check_file};
 
-use super::{Stop, json, print, say};
+use super::{Stop, json, print, print_stderr};
 
 /// Validate question files: MLQA, XQuAD, SQuAD, and rows from data hubs.
 ///
@@ -53,7 +53,7 @@ fn print_check(check: &FileCheck) -> Result<(), Stop> {
         let id = id.as_ref().map(|id| format!(" `{id}`:")).unwrap_or_default();
         let kind = serde_json::to_value(kind).ok();
         let kind = kind.as_ref().and_then(|kind| kind.as_str()).unwrap_or_default();
-        say(&format!("{path}:{id} {place}: {kind}: {message}"));
+        print_stderr(&format!("{path}:{id} {place}: {kind}: {message}"));
     }
     if !check.findings.is_empty() {
         return Ok(());

@@ -6,7 +6,7 @@ use crate::{Dataset, DecodeConfig, Error, NBestFile, NullOdds, Predictions, deco
 
 use super::tensors::Rows;
 use super::windows::{Block, CutArgs};
-use super::{Stop, print, say};
+use super::{Stop, print, print_stderr};
 
 /// Decode answers from the logits that a model computed for `mlqa-eval windows`.
 ///
@@ -119,7 +119,7 @@ fn open(args: &Args, name: &'static str) -> Result<Rows, Error> {
 fn warn_if_windows_differ(args: &Args, source: Option<&str>) {
     let chosen = args.cut.program();
     if let Some(source) = source.filter(|&source| source != chosen) {
-        say(&format!(
+        print_stderr(&format!(
             "warning: {}: the logits are for windows of {source}, but decoding follows {chosen}; use the \
              same --compatible for `windows` and `decode`",
             args.logits.display()

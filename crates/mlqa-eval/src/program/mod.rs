@@ -1,7 +1,7 @@
 //! The commands of the program `mlqa-eval`, shared with `polyqa`.
 #![allow(rustdoc::invalid_html_tags)] // help for a terminal
 
-use atomic_file::cli::{self, say};
+use atomic_file::cli::{self, print_stderr};
 use clap::Subcommand;
 
 use crate::Error;

@@ -7,7 +7,7 @@ use crate::{
 };
 use clap::ValueEnum;
 
-use super::{Stop, json, print, say};
+use super::{Stop, json, print, print_stderr};
 
 /// Print exact match and F1 in the format of the official MLQA script.
 ///
@@ -133,7 +133,7 @@ impl NormArg {
         let language: Language = code.parse().map_err(Error::from)?;
         if !MLQA_LANGUAGES.iter().any(|supported| supported.as_str() == language.base()) {
             let supported = MLQA_LANGUAGES.map(|supported| supported.to_string()).join(", ");
-            say(&format!(
+            print_stderr(&format!(
                 "note: {language} is not a language of MLQA ({supported}); articles are not removed"
             ));
         }
@@ -155,13 +155,13 @@ pub fn run(args: &Args) -> Result<(), Stop> {
     if let (Some(version), Some(rules)) = (version.as_deref(), rules)
         && version != rules.expected_version()
     {
-        say(&format!(
+        print_stderr(&format!(
             "Evaluation expects v-{}, but got dataset with v-{version}",
             rules.expected_version()
         ));
     }
     for id in &score.unanswered {
-        say(&format!("Unanswered question {id} will receive score 0."));
+        print_stderr(&format!("Unanswered question {id} will receive score 0."));
     }
     if let Some(path) = &args.per_question {
         score.write_per_question(path)?;
@@ -195,7 +195,7 @@ fn squad2(args: &Args) -> Result<(), Stop> {
     let odds = odds.or(row_odds);
     let score = score_squad2(&dataset, &predictions, odds.as_ref(), args.null_threshold)?;
     for id in &score.unanswered {
-        say(&format!("Missing prediction for {id}"));
+        print_stderr(&format!("Missing prediction for {id}"));
     }
     print(&score.official_json())
 }

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use mlqa_eval::{FindingKind, MLQA_LANGUAGES, check_file, squad};
 use serde_json::{Value, json};
-use testkit::Ended;
+use testkit::RunOutput;
 
 use crate::program;
 
@@ -132,7 +132,7 @@ fn the_program_prints_lines_or_json() {
     let program = program();
     program.write("bad.json", with_answer("ein Haus", 23));
     program.write("good.json", with_answer("ein Haus", 16));
-    let Ended { out, err, code } = program.run("check bad.json good.json");
+    let RunOutput { out, err, code } = program.run("check bad.json good.json");
     assert_eq!((code, &*out), (Some(2), "good.json: 1 questions, 2 answers\n"));
     let place = "data[0].paragraphs[0].qas[0].answers[1]";
     let lines = format!(
@@ -148,5 +148,5 @@ fn the_program_prints_lines_or_json() {
     assert_eq!(value[0]["findings"][0]["place"], place);
     let good = json!({"path": "good.json", "questions": 1, "answers": 2, "findings": []});
     assert_eq!(value[1], good);
-    program.done("check --json good.json");
+    program.expect_success("check --json good.json");
 }

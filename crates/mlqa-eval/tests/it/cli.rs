@@ -22,7 +22,7 @@ fn score_prints_the_official_line() {
             rest.split([',', '\n']).next().unwrap().to_owned()
         };
         let arguments = format!("score {folder}/dataset.json {folder}/predictions.json {language}");
-        let scored = program.done(&arguments);
+        let scored = program.expect_success(&arguments);
         let line =
             format!("{{\"exact_match\": {}, \"f1\": {}}}\n", digits("exact_match"), digits("f1"));
         assert_eq!(scored.out, line);
@@ -38,9 +38,9 @@ fn score_prints_the_official_line() {
 fn squad_rules_need_no_language() {
     let program = program();
     let files = "fixtures/scorer/hi/dataset.json fixtures/scorer/hi/predictions.json";
-    let out = program.done(&format!("score --norm squad {files}")).out;
+    let out = program.expect_success(&format!("score --norm squad {files}")).out;
     assert!(out.starts_with("{\"exact_match\": "));
-    program.refused(&format!("score {files}"), &["LANGUAGE"]);
+    program.expect_rejection(&format!("score {files}"), &["LANGUAGE"]);
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn language_outside_mlqa_is_scored_with_a_note() {
         [{"id": "q", "question": "Où ?", "answers": [{"text": "la Maison", "answer_start": 5}]}]}]}]}"#,
     );
     program.write("p.json", r#"{"q": "maison !"}"#);
-    let scored = program.done("score fr.json p.json fr");
+    let scored = program.expect_success("score fr.json p.json fr");
     assert_eq!(scored.out, "{\"exact_match\": 0.0, \"f1\": 66.66666666666666}\n");
     let note = "note: fr is not a language of MLQA (en, es, de, ar, hi, vi, zh); articles are not \
                 removed\n";
@@ -71,7 +71,7 @@ fn errors_name_the_bad_input() {
     program.write("malformed.json", "{\n\"data\": [\n{\"title\" 3}\n]}");
     program.write("cut.json", full.chars().take(20_000).collect::<String>());
     program.write("empty.json", r#"{"data": []}"#);
-    program.refuses(&[
+    program.expect_rejections(&[
         ("score malformed.json p.json en", &["malformed.json:3:"]),
         ("score cut.json p.json en", &["cut.json:", "EOF"]),
         ("score no-such.json p.json en", &["no-such.json", "No such file"]),
@@ -81,7 +81,7 @@ fn errors_name_the_bad_input() {
         ("matrix --data no-dir --predictions . --out .", &["no-dir"]),
     ]);
     let words = ["\"f r\"", "expected a language code", "such as `en`"];
-    program.refused(&["score", "d.json", "p.json", "f r"], &words);
+    program.expect_rejection(&["score", "d.json", "p.json", "f r"], &words);
     for (name, text, word) in [
         ("list.json", "[]", "expected a map"),
         ("number.json", "{\"a\": \"x\",\n\"b\": 3}", "number.json:2:"),
@@ -89,7 +89,7 @@ fn errors_name_the_bad_input() {
     ] {
         program.write(name, text);
         let words = [name, word, "predictions: one object"];
-        program.refused(&["score", "d.json", name, "en"], &words);
+        program.expect_rejection(&["score", "d.json", name, "en"], &words);
     }
 }
 
@@ -104,12 +104,12 @@ fn answer_outside_its_context_is_reported() {
         program.write(name, text);
     }
     program.write("p.json", r#"{"q1": "rotes"}"#);
-    let out = program.done("check good.json").out;
+    let out = program.expect_success("check good.json").out;
     assert!(out.ends_with("good.json: 1 questions, 1 answers\n"));
     let words = ["bad.json", "`q1`", "answer_start 5", "`rotes`", "`otes `"];
-    program.refused("check bad.json", &words);
+    program.expect_rejection("check bad.json", &words);
     // The official script scores the file, too.
-    program.done("score bad.json p.json de");
+    program.expect_success("score bad.json p.json de");
     let all = program.run("check bad.json good.json");
     assert_eq!(all.code, Some(2));
     assert!(all.err.contains("`q1`") && all.out.contains("good.json"));
@@ -122,17 +122,17 @@ fn matrix_has_the_pairs_with_predictions() {
         std::fs::create_dir_all(program.at(folder)).unwrap();
     }
     let matrix = "matrix --data in/data --predictions in/predictions --out tables";
-    program.refused(matrix, &["no test-context-"]);
+    program.expect_rejection(matrix, &["no test-context-"]);
     for name in ["test-context-de-question-de.json", "test-context-de-question-en.json"] {
         program.copy("fixtures/scorer/de/dataset.json", &format!("in/data/{name}"));
     }
     let dev_file = "in/data/dev-context-en-question-en.json";
     program.copy("fixtures/scorer/en/dataset.json", dev_file);
     program.write("in/data/notes.txt", "x");
-    program.refused(matrix, &["with the name of a file in --data"]);
+    program.expect_rejection(matrix, &["with the name of a file in --data"]);
     let german = "in/predictions/test-context-de-question-de.json";
     program.copy("fixtures/scorer/de/predictions.json", german);
-    let out = program.done(matrix).out;
+    let out = program.expect_success(matrix).out;
     assert!(out.contains("| de | 49.81 |"), "{out}");
     let read = Matrix::read_json(program.at("tables/matrix.json")).unwrap();
     assert_eq!(read.len(), 1);
@@ -145,7 +145,7 @@ fn matrix_has_the_pairs_with_predictions() {
     assert!(out.contains("| Ours | MLQA zero-shot | de | f1 | 62.98 | 49.81 | -13.17 |"));
     let text = program.run(&format!("compare --table 000-1 {run}")).out;
     assert!(text.contains("| ours | MLQA context en | zh | em | 46.80 | – | – |\n"), "{text}");
-    program.refused(&format!("compare --table 9 {run}"), &["`9`", "000-1"]);
+    program.expect_rejection(&format!("compare --table 9 {run}"), &["`9`", "000-1"]);
 }
 
 /// A test of `qa-report` uses the same expected file.
@@ -167,8 +167,9 @@ fn tables_as_markdown_and_json() {
     };
     assert!(formatted("md").ends_with("| 000-1 | ours | MLQA context en | zh | em | 46.8 |  |\n"));
     assert_eq!(value(&formatted("json"))[0]["value"].as_f64(), Some(60.13));
-    program.refused("tables --table 5", &["`5`", "000-1, 001-1"]);
-    program.refused(&["tables", "--model", "no such model"], &["no published value matches"]);
+    program.expect_rejection("tables --table 5", &["`5`", "000-1, 001-1"]);
+    program
+        .expect_rejection(&["tables", "--model", "no such model"], &["no published value matches"]);
 }
 
 #[cfg(feature = "windows")]
@@ -195,7 +196,7 @@ fn coverage_of_folders_has_one_entry_per_language() {
     let german = coverage("fixtures/scorer/de/dataset.json", "texts/triples.de.txt");
     assert_eq!(all["de"], value(&program.run(&german).out));
     let hindi = coverage("questions", "texts") + " --context hi";
-    program.refused(&hindi, &["context-hi-question", "texts"]);
+    program.expect_rejection(&hindi, &["context-hi-question", "texts"]);
 }
 
 #[test]
@@ -207,7 +208,7 @@ fn comparison_of_two_runs_has_differences_and_p_values() {
     let rows = |baseline: &str| {
         let runs = format!("--baseline {baseline} --predictions {good}");
         let options = "--language de --samples 400 --format json";
-        value(&program.done(&format!("{data} {runs} {options}")).out)
+        value(&program.expect_success(&format!("{data} {runs} {options}")).out)
     };
     let better = rows("bad.json");
     assert_eq!(better[1]["metric"], "em");
@@ -223,7 +224,7 @@ fn comparison_of_two_runs_has_differences_and_p_values() {
         seeds[1]["baseline_half_width"].as_f64().unwrap() > 22.0
             && seeds[1]["predictions_half_width"].is_null()
     );
-    program.refuses(&[
+    program.expect_rejections(&[
         (&format!("{data} --baseline bad.json --predictions {good}"), &["language"]),
         (data, &["--baseline"]),
     ]);

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileTypeExt;
 
-use testkit::{Ended, Program, ended};
+use testkit::{Program, RunOutput, run_command};
 
 use crate::program;
 
@@ -11,8 +11,8 @@ const DATASET: &str = "fixtures/scorer/zh/dataset.json";
 const PREDICTIONS: &str = "fixtures/scorer/zh/predictions.json";
 
 /// Runs the program with a file as standard input.
-fn run_with_stdin(program: &Program, arguments: &str, input: &str) -> Ended {
-    ended(program.command(arguments).stdin(File::open(program.at(input)).unwrap()))
+fn run_with_stdin(program: &Program, arguments: &str, input: &str) -> RunOutput {
+    run_command(program.command(arguments).stdin(File::open(program.at(input)).unwrap()))
 }
 
 const DIGITS: &str = "{\"exact_match\": 32.5, \"f1\": 64.98532601243599}\n";
@@ -21,16 +21,16 @@ const DIGITS: &str = "{\"exact_match\": 32.5, \"f1\": 64.98532601243599}\n";
 fn a_hyphen_is_standard_input_and_output() {
     let program = program();
     for input in ["-", "/dev/stdin"] {
-        let ended = run_with_stdin(&program, &format!("score {input} {PREDICTIONS} zh"), DATASET);
-        assert_eq!(ended.out, DIGITS, "{}", ended.err);
+        let output = run_with_stdin(&program, &format!("score {input} {PREDICTIONS} zh"), DATASET);
+        assert_eq!(output.out, DIGITS, "{}", output.err);
     }
     let score = format!("score {DATASET} {PREDICTIONS} zh --per-question");
     program.run(&format!("{score} each.json"));
     let scores = program.read("each.json");
     for out in ["-", "/dev/stdout"] {
-        let ended = program.run(&format!("{score} {out}"));
-        assert_eq!(ended.out, scores, "{out}");
-        assert!(ended.err.ends_with(DIGITS), "{out}");
+        let output = program.run(&format!("{score} {out}"));
+        assert_eq!(output.out, scores, "{out}");
+        assert!(output.err.ends_with(DIGITS), "{out}");
     }
     assert_eq!(program.run(&format!("{score} /dev/null")).out, DIGITS);
     assert!(fs::metadata("/dev/null").unwrap().file_type().is_char_device());
@@ -43,12 +43,12 @@ fn inputs_are_not_overwritten() {
     program.copy(PREDICTIONS, "predictions.json");
     for out in ["dataset.json", "predictions.json"] {
         let score = "score dataset.json predictions.json zh --per-question";
-        program.refused(&format!("{score} {out}"), &["one of the inputs"]);
+        program.expect_rejection(&format!("{score} {out}"), &["one of the inputs"]);
     }
     let score = "score - predictions.json zh --per-question dataset.json";
-    let ended = run_with_stdin(&program, score, "dataset.json");
-    assert_eq!((ended.code, &*ended.out), (Some(2), ""), "{}", ended.err);
-    assert!(ended.err.contains("one of the inputs"), "{}", ended.err);
+    let output = run_with_stdin(&program, score, "dataset.json");
+    assert_eq!((output.code, &*output.out), (Some(2), ""), "{}", output.err);
+    assert!(output.err.contains("one of the inputs"), "{}", output.err);
     assert_eq!(program.bytes("predictions.json"), program.bytes(PREDICTIONS));
     assert_eq!(program.bytes("dataset.json"), program.bytes(DATASET));
 }
@@ -59,8 +59,8 @@ fn files_may_have_a_byte_order_mark_and_gzip() {
     let with_bom = |name: &str| [b"\xef\xbb\xbf".to_vec(), program.bytes(name)].concat();
     program.write("predictions.json", with_bom(PREDICTIONS));
     program.write("dataset.json.gz", testkit::gzip(with_bom(DATASET)));
-    let ended = program.run("score dataset.json.gz predictions.json zh");
-    assert_eq!(ended.out, DIGITS, "{}", ended.err);
+    let output = program.run("score dataset.json.gz predictions.json zh");
+    assert_eq!(output.out, DIGITS, "{}", output.err);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn matrix_files_are_published_together() {
     let matrix = "matrix --data in --predictions answers --out to";
     let markdown = program.at("to/matrix.md");
     fs::create_dir_all(&markdown).unwrap();
-    program.refused(matrix, &["matrix.md"]);
+    program.expect_rejection(matrix, &["matrix.md"]);
     let file_count = || fs::read_dir(program.at("to")).unwrap().count();
     assert_eq!(file_count(), 1);
     fs::remove_dir(&markdown).unwrap();
@@ -101,19 +101,19 @@ fn folds_are_scored_together() {
     }
     let fold = |fold: usize| format!(" --data fold-{fold} --predictions run-{fold}");
     let folds: String = (1..=4).map(fold).collect();
-    let table = program.done(&format!("matrix{folds} --out to")).out;
+    let table = program.expect_success(&format!("matrix{folds} --out to")).out;
     assert!(table.contains("| en | 75.00 |"), "{table}");
     let matrix: serde_json::Value =
         serde_json::from_slice(&program.bytes("to/matrix.json")).unwrap();
     assert!(matrix.to_string().contains("\"questions\":4"), "{matrix}");
     let repeated = format!("matrix{}{} --out to", fold(1), fold(1));
-    program.failed(&repeated, &["question q1 occurs in another folder of --data"]);
-    program.failed(
+    program.expect_error(&repeated, &["question q1 occurs in another folder of --data"]);
+    program.expect_error(
         "matrix --data a --data b --predictions c",
         &["expected 2 folders, one per --data, got 1"],
     );
     let missing = "matrix --data fold-1 --predictions run-1 --data fold-2 --predictions none";
-    program.failed(missing, &["none/test-context-en-question-de.json"]);
+    program.expect_error(missing, &["none/test-context-en-question-de.json"]);
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn error_is_one_line_for_any_input() {
         {"id": "x\n\u001b[2J", "question": "", "answers": []},
         {"id": "x\n\u001b[2J", "question": "", "answers": []}]}]}]}"#;
     program.write("rows.json", rows);
-    let error = program.refused("check rows.json", &["x\\n\\u{1b}[2J"]).err;
+    let error = program.expect_rejection("check rows.json", &["x\\n\\u{1b}[2J"]).err;
     // Two questions without an answer, a duplicate id, two empty texts, and the number of faults.
     assert_eq!(error.lines().count(), 6);
 }
@@ -132,7 +132,7 @@ fn error_is_one_line_for_any_input() {
 fn argument_errors_are_one_line() {
     let program = program();
     let control = ["score", "a\n\u{1b}[2J", "b", "en", "f"];
-    let mut errors = vec![program.refused(&control, &["unexpected argument 'f'"]).err];
+    let mut errors = vec![program.expect_rejection(&control, &["unexpected argument 'f'"]).err];
     for (arguments, words) in [
         ("score a", "<PREDICTIONS>"),
         ("scor", "; tip: some similar subcommands exist:"),
@@ -140,7 +140,7 @@ fn argument_errors_are_one_line() {
         ("score a b en --level x", "invalid value 'x' for '--level <SHARE>'"),
     ] {
         if cfg!(feature = "windows") || !arguments.starts_with("windows") {
-            errors.push(program.refused(arguments, &[words]).err);
+            errors.push(program.expect_rejection(arguments, &[words]).err);
         }
     }
     for error in errors {
@@ -148,7 +148,7 @@ fn argument_errors_are_one_line() {
         assert!(error.starts_with("error: ") && error.ends_with("; try '--help'\n"), "{error}");
     }
     // Without arguments, the error refers to the help.
-    program.refused("", &["no command is given; try '--help'"]);
+    program.expect_rejection("", &["no command is given; try '--help'"]);
     assert!(program.run("score --help").out.contains("Usage:"));
 }
 
@@ -171,7 +171,7 @@ fn tables_have_no_control_characters() {
             "compare --data {data} --language en --baseline {predictions} --predictions {predictions}"
         ),
     ] {
-        let out = program.done(&arguments).out;
+        let out = program.expect_success(&arguments).out;
         assert!(out.contains("\\u001b"), "{arguments:?}: {out}");
         let unescaped = |c: char| c.is_control() && !"\n\t".contains(c) || c == '\u{202e}';
         assert!(!out.contains(unescaped), "{arguments:?}: {out:?}");
@@ -191,5 +191,5 @@ fn invalid_numbers_are_rejected() {
         let error = program.run(&arguments).err;
         assert!(error.contains(&format!("samples = {samples}: must be {words}")), "{error}");
     }
-    program.refused(&format!("score --squad2 {files} --null-threshold nan"), &["NaN"]);
+    program.expect_rejection(&format!("score --squad2 {files} --null-threshold nan"), &["NaN"]);
 }

@@ -17,11 +17,12 @@ fn case_of_language_codes_is_ignored() {
                 [one, other].map(|code| format!("score {data} {predictions} {code}")),
                 [one, other].map(|code| format!("compare --data {data} --language {code} {runs}")),
             ] {
-                assert_eq!(program.done(&one), program.done(&other));
+                assert_eq!(program.expect_success(&one), program.expect_success(&other));
             }
         }
     }
-    let tables = |code: &str| program.done(&format!("tables --table 000-1 --language {code}"));
+    let tables =
+        |code: &str| program.expect_success(&format!("tables --table 000-1 --language {code}"));
     assert_eq!(tables("zh"), tables("ZH"));
 }
 
@@ -33,19 +34,20 @@ fn case_of_languages_in_file_names_is_ignored() {
     let predictions = "fixtures/scorer/en/predictions.json";
     program.copy(predictions, "answers/test-context-en-question-De.json");
     let matrix = "matrix --data in --predictions answers --out to";
-    let table = program.done(matrix).out;
-    let line = program.done(&format!("score {english} {predictions} en")).out;
+    let table = program.expect_success(matrix).out;
+    let line = program.expect_success(&format!("score {english} {predictions} en")).out;
     let line: Value = serde_json::from_str(&line).unwrap();
     let cell = format!("| en | {:.2} |", line["f1"].as_f64().unwrap());
     assert!(table.contains(&cell), "{cell} is not in {table}");
-    let rows =
-        program.done("compare --data in --baseline answers --predictions answers --samples 10").out;
+    let rows = program
+        .expect_success("compare --data in --baseline answers --predictions answers --samples 10")
+        .out;
     assert!(rows.contains("context en, question de"), "{rows}");
     // `check` uses the languages of the name: the questions are not German.
     let words = ["according to the file name, questions are in `de`"];
-    program.failed("check in/test-context-EN-question-DE.json", &words);
+    program.expect_error("check in/test-context-EN-question-DE.json", &words);
     program.copy(english, "in/test-context-en-question-de.json");
-    program.failed(matrix, &["two files are named test-context-en-question-de.json"]);
+    program.expect_error(matrix, &["two files are named test-context-en-question-de.json"]);
 }
 
 /// A question file with TyDi-style ids; each answer is the whole context.
@@ -75,7 +77,7 @@ fn each_language_of_a_file_has_a_score() {
         "finnish-3-0": "talo", "english-12-0": "house", "finnish-4-2": "vene"});
     program.write("predictions.json", predictions.to_string());
     let read = |arguments: &str| -> Value {
-        serde_json::from_str(&program.done(&format!("score {arguments}")).out).unwrap()
+        serde_json::from_str(&program.expect_success(&format!("score {arguments}")).out).unwrap()
     };
     let scores = read("tydi.json predictions.json");
     let mut exact_matches = Vec::new();
@@ -108,7 +110,7 @@ fn each_language_of_a_file_has_a_score() {
     assert!(with_intervals["f1_interval"].is_array());
     // One language cannot apply to a file of several languages.
     let words = ["tydi.json", "several languages", "omit LANGUAGE"];
-    program.failed("score tydi.json predictions.json en", &words);
+    program.expect_error("score tydi.json predictions.json en", &words);
 }
 
 #[test]
@@ -119,8 +121,8 @@ fn ids_without_a_language_need_the_argument() {
         let rows = tydi(&[("finnish-3-0", "talo"), (id, "vene")]);
         program.write("rows.json", rows.to_string());
         let words = ["rows.json: LANGUAGE is missing", "such as en"];
-        program.failed("score rows.json predictions.json", &words);
-        let line = program.done("score rows.json predictions.json fi").out;
+        program.expect_error("score rows.json predictions.json", &words);
+        let line = program.expect_success("score rows.json predictions.json fi").out;
         assert_eq!(line, "{\"exact_match\": 0.0, \"f1\": 0.0}\n");
     }
 }

@@ -16,7 +16,7 @@ fn error_lines(program: &Program, data: &str) -> Vec<String> {
         commands.push(format!("windows {data} {tokenizer} --out /dev/null"));
     }
     let error_line = |arguments: &String| {
-        let error = program.failed(arguments, &[]).err;
+        let error = program.expect_error(arguments, &[]).err;
         error.lines().next().unwrap().to_owned()
     };
     commands.iter().map(error_line).collect()
@@ -55,20 +55,23 @@ fn predictions_as_rows_score_as_a_map() {
     let predictions: Value = serde_json::from_str(&program.read(map)).unwrap();
     let row = |(id, text): (&String, &Value)| json!({"id": id, "prediction_text": text, "no_answer_probability": 0.0});
     let rows: Vec<Value> = predictions.as_object().unwrap().iter().map(row).collect();
-    let expected = program.done(&format!("score {data} {map} en")).out;
+    let expected = program.expect_success(&format!("score {data} {map} en")).out;
     for text in [Value::Array(rows.clone()).to_string(), lines(&rows)] {
         program.write("predictions.json", text);
-        assert_eq!(program.done(&format!("score {data} predictions.json en")).out, expected);
+        assert_eq!(
+            program.expect_success(&format!("score {data} predictions.json en")).out,
+            expected
+        );
     }
     let id = rows[0]["id"].clone();
     program.write("one.json", json!({"id": id, "prediction_text": "a"}).to_string());
     program.write("map.json", format!("{{{id}: \"a\"}}"));
-    let score = |file: &str| program.done(&format!("score {data} {file} en")).out;
+    let score = |file: &str| program.expect_success(&format!("score {data} {file} en")).out;
     assert_eq!(score("one.json"), score("map.json"));
     program.write("predictions.json", lines(&[json!({"id": "q", "prediction_text": 3})]));
     let words =
         ["predictions.json:1:", "expected a string", "{\"<question id>\": \"<answer>\", …}"];
-    program.failed(&format!("score {data} predictions.json en"), &words);
+    program.expect_error(&format!("score {data} predictions.json en"), &words);
 }
 
 #[test]
@@ -90,13 +93,13 @@ fn probabilities_of_rows_are_used_as_null_odds() {
     for threshold in ["1", "0.7", "0"] {
         let score = |arguments: &str| {
             let end = format!("--null-threshold {threshold}");
-            program.done(&format!("score --squad2 data.jsonl {arguments} {end}")).out
+            program.expect_success(&format!("score --squad2 data.jsonl {arguments} {end}")).out
         };
         let expected = score("map.json --null-odds odds.json");
         assert_eq!(score("rows.json"), expected);
         assert_eq!(score("rows.json --null-odds odds.json"), expected);
     }
-    program.done("check data.jsonl");
+    program.expect_success("check data.jsonl");
 }
 
 #[test]
@@ -107,6 +110,6 @@ fn error_for_unanswerable_questions_names_squad2() {
     program.write("dev-v2.0.json", data.to_string());
     program.write("predictions.json", "{\"b\": \"\"}");
     let words = ["`b` has no gold answer", "--squad2"];
-    program.failed("score dev-v2.0.json predictions.json en", &words);
-    program.done("score --squad2 dev-v2.0.json predictions.json");
+    program.expect_error("score dev-v2.0.json predictions.json en", &words);
+    program.expect_success("score --squad2 dev-v2.0.json predictions.json");
 }

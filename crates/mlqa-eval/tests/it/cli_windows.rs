@@ -66,12 +66,12 @@ fn decode_warns_about_windows_of_another_program() {
     let program_options = ["", "--compatible run_qa"];
     let programs = ["mlqa-eval", "run_qa"];
     for (windows_option, source) in program_options.into_iter().zip(programs) {
-        program.done(&arguments("windows", &format!("--out w {windows_option}")));
+        program.expect_success(&arguments("windows", &format!("--out w {windows_option}")));
         let bytes = program.bytes("w");
         let header = SafeTensors::read_metadata(&bytes).unwrap().1;
         assert_eq!(header.metadata().as_ref().unwrap()["windows"], source);
         for (decode_option, name) in program_options.into_iter().zip(programs) {
-            program.done(&arguments("windows", &format!("--out x {decode_option}")));
+            program.expect_success(&arguments("windows", &format!("--out x {decode_option}")));
             let bytes = program.bytes("x");
             let rows =
                 SafeTensors::deserialize(&bytes).unwrap().tensor("question").unwrap().shape()[0];
@@ -79,7 +79,7 @@ fn decode_warns_about_windows_of_another_program() {
                 let names = ["start_logits", "end_logits"];
                 write_logits_with_metadata(&program.at("l"), rows, names, Dtype::F32, windows);
                 let options = format!("--logits l --out p {decode_option}");
-                let warning = program.done(&arguments("decode", &options)).err;
+                let warning = program.expect_success(&arguments("decode", &options)).err;
                 let expected = match windows.filter(|&source| source != name) {
                     Some(source) => format!("warning: l: the logits are for windows of {source}"),
                     None => String::new(),
@@ -95,7 +95,7 @@ fn decode_warns_about_windows_of_another_program() {
 fn rows_and_answers_equal_run_qa() {
     let golden = run_qa_golden();
     let program = with_questions(&golden);
-    let printed = program.done(&arguments("windows", "--compatible run_qa --out w")).out;
+    let printed = program.expect_success(&arguments("windows", "--compatible run_qa --out w")).out;
     let features = golden["features"].as_array().unwrap();
     assert_eq!(printed, format!("24 questions, {} rows of 128 tokens\n", features.len()));
     let bytes = program.bytes("w");
@@ -125,7 +125,7 @@ fn rows_and_answers_equal_run_qa() {
     for (run, options) in
         [(1, ""), (2, "--n-best-size 3 --max-answer-length 5"), (3, "--null-threshold 0")]
     {
-        program.done(&arguments("decode", &format!("{out} {options}")));
+        program.expect_success(&arguments("decode", &format!("{out} {options}")));
         let expected = &golden["runs"][run];
         assert_eq!(read("p.json"), expected["predictions"]);
         let lists: BTreeMap<String, Value> = serde_json::from_value(read("n.json")).unwrap();
@@ -143,12 +143,14 @@ fn rows_and_answers_equal_run_qa() {
 #[test]
 fn default_mode_truncates_questions() {
     let program = with_questions(&run_qa_golden());
-    let printed = program.done(&arguments("windows", "--max-question-length 10 --out w")).out;
+    let printed =
+        program.expect_success(&arguments("windows", "--max-question-length 10 --out w")).out;
     let rows: usize = printed.split(' ').nth(2).unwrap().parse().unwrap();
     // Truncated questions leave more room for the context, so there are fewer rows.
     assert!(rows < run_qa_golden()["features"].as_array().unwrap().len(), "{printed}");
     write_logits(&program.at("l"), rows, ["start_logits", "end_logits"], Dtype::F32);
-    program.done(&arguments("decode", "--max-question-length 10 --logits l --out p.json"));
+    program
+        .expect_success(&arguments("decode", "--max-question-length 10 --logits l --out p.json"));
     let predictions: BTreeMap<String, String> =
         serde_json::from_slice(&program.bytes("p.json")).unwrap();
     assert_eq!(predictions.len(), 24);
@@ -162,7 +164,7 @@ fn mismatched_logits_are_rejected() {
     let program = with_questions(&golden);
     let rows = golden["features"].as_array().unwrap().len();
     let decode = arguments("decode", "--compatible run_qa --logits l --out p --n-best n");
-    let refused = |words: &[&str]| program.failed(&decode, words);
+    let refused = |words: &[&str]| program.expect_error(&decode, words);
     let usual = ["start_logits", "end_logits"];
     for rows in [rows - 1, rows + 1, 0] {
         write_logits(&program.at("l"), rows, usual, Dtype::F32);
@@ -181,12 +183,13 @@ fn mismatched_logits_are_rejected() {
         refused(&["not a safetensors file"]);
     }
     assert!(!program.at("p").exists() && !program.at("n").exists());
-    program.failed(&arguments("windows", "--max-question-length 99 --out w"), &["max_length"]);
+    program
+        .expect_error(&arguments("windows", "--max-question-length 99 --out w"), &["max_length"]);
 }
 
 #[test]
 fn row_length_is_limited() {
-    program().failed(
+    program().expect_error(
         "windows fixtures/scorer/de/dataset.json --tokenizer fixtures/tokenizer.json \
          --out windows.safetensors --max-length 1000000000000 --compatible run_qa",
         &["max_length = 1000000000000: must be at most 1048576"],

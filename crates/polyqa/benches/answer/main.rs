@@ -15,7 +15,7 @@ use clap::Parser;
 use mlqa_eval::{Dataset, Predictions, Purpose, Question, WindowConfig, windows};
 use serde_json::{Value, json};
 use testkit::Peers;
-use testkit::process::{Cost, median, run};
+use testkit::process::{ResourceUse, median, run};
 use xlmr_model::read_tokenizer;
 
 #[path = "../common/mod.rs"]
@@ -90,7 +90,7 @@ impl Bench {
         fs::write(self.folder.join(name), text)
     }
 
-    fn run_peer(&self, pairs: &str, runtime: &str) -> io::Result<(Cost, Value)> {
+    fn run_peer(&self, pairs: &str, runtime: &str) -> io::Result<(ResourceUse, Value)> {
         let printed = self.folder.join("peer.json");
         let cost = run(&mut self.peer(pairs, runtime), &printed)?;
         Ok((cost, serde_json::from_slice(&fs::read(printed)?)?))
@@ -170,7 +170,7 @@ impl Bench {
                 costs.push(cost);
                 // The wall time without imports and loading, for the same median.
                 let wall = report["seconds"].as_f64().unwrap();
-                inference.push(Cost { wall, ..Cost::default() });
+                inference.push(ResourceUse { wall, ..ResourceUse::default() });
             }
         }
         let rate = |wall: f64| count as f64 / wall;
@@ -179,8 +179,8 @@ impl Bench {
              | program | windows/s | without imports and loading | CPU s | MiB |\n\
              |---|---:|---:|---:|---:|"
         );
-        let row = |name: &str, cost: Cost, inference_rate: Option<f64>| {
-            let Cost { wall, cpu, peak_mib } = cost;
+        let row = |name: &str, cost: ResourceUse, inference_rate: Option<f64>| {
+            let ResourceUse { wall, cpu, peak_mib } = cost;
             let inference_rate =
                 inference_rate.map_or_else(|| "–".to_owned(), |rate| format!("{rate:.2}"));
             println!(

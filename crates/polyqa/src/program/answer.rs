@@ -170,7 +170,7 @@ fn warn_of_mismatch(
     }
     let found = questions.iter().find_map(|(_, text)| Some((text, pass.language_mismatch(text)?)));
     if let Some((question, [question_language, document_language])) = found {
-        cli::say(&format!(
+        cli::print_stderr(&format!(
             "warning: the question {question:?} ({question_language}) is not in the documents' language \
              ({document_language}), and BM25 compares words; all {passages} passages are read. A --retriever \
              selects passages across languages"
@@ -211,7 +211,7 @@ fn answer_standard_input(args: &Args, documents: &Documents) -> Result<()> {
                     },
                 )?;
             }
-            Err(_) => cli::say("skipped a line that is not UTF-8"),
+            Err(_) => cli::print_stderr("skipped a line that is not UTF-8"),
         }
     }
 }

@@ -103,7 +103,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     for note in atomic_file::take_notes() {
-        cli::say(&format!("note: {note}"));
+        cli::print_stderr(&format!("note: {note}"));
     }
     experiment::exit(done)
 }

@@ -17,7 +17,7 @@ fn answers_are_printed_as_text_or_json() {
         "{\"id\": 7, \"text\": \"Quito est en Équateur.\"}\n\n{\"text\": \"\"}\n",
     );
     program.write("q.jsonl", "{\"id\": \"a\", \"question\": \"Wo?\"}\n{\"question\": \"Qui?\"}\n");
-    let output = program.done("answer --model model -q Wo? peru.txt rows.jsonl").out;
+    let output = program.expect_success("answer --model model -q Wo? peru.txt rows.jsonl").out;
     assert!(output.starts_with("Wo?\n  [") && !output.contains('\u{1b}'), "{output}");
 
     program.write("text.txt", "A text has words.");
@@ -25,14 +25,14 @@ fn answers_are_printed_as_text_or_json() {
         let mut command = program.command(arguments);
         program.write("input", input);
         command.stdin(std::fs::File::open(program.at("input")).unwrap());
-        testkit::ended(&mut command)
+        testkit::run_command(&mut command)
     };
-    let ended = run_with_input(
+    let output = run_with_input(
         "answer --model model --questions q.jsonl --json -n 2 --documents rows.jsonl -",
         "Standard input has a text.",
     );
-    let found = lines(&ended.out);
-    assert_eq!(found.len(), 2, "{}", ended.err);
+    let found = lines(&output.out);
+    assert_eq!(found.len(), 2, "{}", output.err);
     assert_eq!((&found[0]["id"], &found[1]["id"]), (&Value::from("a"), &Value::Null));
     for line in &found {
         let answers = line["answers"].as_array().unwrap();
@@ -45,10 +45,10 @@ fn answers_are_printed_as_text_or_json() {
     program.write("input", b"\xff\nWhere?\n\nWho?");
     let mut command = program.command("answer --model model --json text.txt");
     command.stdin(std::fs::File::open(program.at("input")).unwrap());
-    let ended = testkit::ended(&mut command);
-    assert!(ended.err.starts_with("skipped a line that is not UTF-8"), "{}", ended.err);
+    let output = testkit::run_command(&mut command);
+    assert!(output.err.starts_with("skipped a line that is not UTF-8"), "{}", output.err);
     let questions: Vec<Value> =
-        lines(&ended.out).iter().map(|one| one["question"].clone()).collect();
+        lines(&output.out).iter().map(|one| one["question"].clone()).collect();
     assert_eq!(questions, ["Where?", "Who?"]);
 }
 
@@ -61,7 +61,7 @@ fn a_question_file_is_answered_over_its_contexts() {
     articles.truncate(1);
     articles[0]["paragraphs"].as_array_mut().unwrap().truncate(2);
     program.write("dev.json", file.to_string());
-    let output = program.done(
+    let output = program.expect_success(
         "answer --model model --questions dev.json --json --predictions predictions.json \
          --null-odds odds.json --n-best n-best.json",
     );
@@ -92,7 +92,7 @@ fn bad_input_is_reported_in_one_line() {
     for file in ["model.safetensors", "tokenizer.json"] {
         program.copy(&format!("model/{file}"), &format!("bad/{file}"));
     }
-    program.refuses(&[
+    program.expect_rejections(&[
         ("answer --model model -q Where? none", &["none"]),
         ("answer --model model -q Where? model", &["model", "is a folder"]),
         ("answer --model model -q Where? latin.txt", &["latin.txt"]),
@@ -109,9 +109,11 @@ fn bad_input_is_reported_in_one_line() {
         ("answer --model data/base -q Where? text.txt", &["XLMRobertaForMaskedLM"]),
         ("train --model data/base", &["--train"]),
     ]);
-    program
-        .refused(&["answer", "--model", "model", "-q", " ", "text.txt"], &["a question is empty"]);
-    program.failed("doctor --model nowhere", &["nowhere"]);
+    program.expect_rejection(
+        &["answer", "--model", "model", "-q", " ", "text.txt"],
+        &["a question is empty"],
+    );
+    program.expect_error("doctor --model nowhere", &["nowhere"]);
 }
 
 #[test]
@@ -127,10 +129,10 @@ fn a_model_is_loaded_by_its_name_in_the_cache() {
     let offline = |line: &str| {
         let mut command = program.command(line);
         command.env("HF_HUB_CACHE", program.at("hub")).env("HF_HUB_OFFLINE", "1");
-        testkit::ended(&mut command)
+        testkit::run_command(&mut command)
     };
     let answer = |name: &str| offline(&format!("answer --model {name} -q Where? text.txt --json"));
-    let by_folder = program.done("answer --model model -q Where? text.txt --json");
+    let by_folder = program.expect_success("answer --model model -q Where? text.txt --json");
     assert_eq!(answer("someone/reader").out, by_folder.out);
     let absent = answer("someone/else");
     assert_eq!(absent.code, Some(2));
@@ -162,7 +164,7 @@ fn sha256(bytes: &[u8]) -> String {
 fn scores_are_those_of_the_evaluator() {
     let program = polyqa();
     let inputs = "fixtures/scorer/zh/dataset.json fixtures/scorer/zh/predictions.json zh";
-    let scored = lines(&program.done(&format!("score {inputs}")).out);
+    let scored = lines(&program.expect_success(&format!("score {inputs}")).out);
     let output = scored[0]["f1"].as_f64().unwrap();
     let dataset = mlqa_eval::Dataset::read(program.at("fixtures/scorer/zh/dataset.json")).unwrap();
     let predictions = program.at("fixtures/scorer/zh/predictions.json");
@@ -180,7 +182,7 @@ fn examples_of_the_help_run() {
 #[test]
 fn the_doctor_reports_the_installation() {
     let program = polyqa();
-    let output = program.done("doctor --model model").out;
+    let output = program.expect_success("doctor --model model").out;
     for part in ["polyqa", "GPUs", "threads", "windows    128 tokens", "calibrated none"] {
         assert!(output.contains(part), "{output}");
     }
@@ -188,15 +190,15 @@ fn the_doctor_reports_the_installation() {
     let config = program.read("model/config.json");
     program
         .write("model/config.json", config.replace("\"eos_token_id\": 2", "\"eos_token_id\": 5"));
-    let output = program.done("doctor --model model").out;
+    let output = program.expect_success("doctor --model model").out;
     assert!(output.contains("note       config.json: eos_token_id is 5, but"), "{output}");
-    assert!(program.done("completions bash").out.contains("polyqa"));
+    assert!(program.expect_success("completions bash").out.contains("polyqa"));
 }
 
 #[test]
 fn the_doctor_describes_readers_encoders_and_unsupported_models() {
     let program = polyqa();
-    let output = program.done("doctor --model model").out;
+    let output = program.expect_success("doctor --model model").out;
     let weights = program.bytes("model/model.safetensors").len().div_ceil(1_000_000);
     for part in [
         "type       xlm-roberta, XLMRobertaForQuestionAnswering\n",
@@ -213,8 +215,8 @@ fn the_doctor_describes_readers_encoders_and_unsupported_models() {
     }
 
     let refused = |folder: &str, error: &[&str]| -> Value {
-        let ended = program.failed(&format!("doctor --model {folder} --json"), error);
-        serde_json::from_str(&ended.out).unwrap()
+        let output = program.expect_error(&format!("doctor --model {folder} --json"), error);
+        serde_json::from_str(&output.out).unwrap()
     };
     let base = refused("data/base", &["config.json names XLMRobertaForMaskedLM"]);
     assert_eq!(base["error"].as_str().map(|error| error.contains("span head")), Some(true));

@@ -108,7 +108,7 @@ fn pretrained_encoder_learns_and_answers() {
     let rows: Vec<String> = questions.into_iter().map(|one| row(one).to_string()).collect();
     program.write("train.jsonl", rows.join("\n") + "\n");
     let folder = folder.display();
-    program.done(&format!(
+    program.expect_success(&format!(
         "train --model {folder} --train train.jsonl --out run --device cpu --batch-size 2 \
          --learning-rate 5e-4 --set training.steps=10 --set training.log_steps=1"
     ));
@@ -129,7 +129,7 @@ fn pretrained_encoder_learns_and_answers() {
         "--json",
         "peru.txt",
     ];
-    let answer = program.done(&line).out;
+    let answer = program.expect_success(&line).out;
     let answer: Value = serde_json::from_str(&answer).unwrap();
     let text = answer["answers"][0]["text"].as_str().unwrap();
     assert!(TEXT.contains(text) && text.contains("Lima"), "{answer}");

@@ -6,7 +6,7 @@ use mlqa_eval::Dataset;
 use polyqa::{Document, Documents, FirstPass, Ranking, Retriever};
 use serde_json::Value;
 use tch::Device;
-use testkit::{Ended, Program};
+use testkit::{Program, RunOutput};
 
 use crate::common::{DATA, polyqa, random_encoder};
 
@@ -123,11 +123,12 @@ fn stored_embeddings_are_reused_and_another_encoder_is_rejected() {
 fn the_program_extends_a_file_of_embeddings() {
     let program = program();
     let line = "answer --model model --json --retriever encoder --candidates 3 -q Wo?";
-    let expected = program.done(&format!("{line} --documents documents.jsonl")).out;
+    let expected = program.expect_success(&format!("{line} --documents documents.jsonl")).out;
     program.write("few.jsonl", rows(5, 20));
     let with_file = |documents: &str| {
-        let ended = program.done(&format!("{line} --documents {documents} --embeddings stored"));
-        (ended.out, program.bytes("stored"))
+        let output =
+            program.expect_success(&format!("{line} --documents {documents} --embeddings stored"));
+        (output.out, program.bytes("stored"))
     };
     let (_, few) = with_file("few.jsonl");
     let (first, stored) = with_file("documents.jsonl");
@@ -162,10 +163,10 @@ fn rows(count: usize, sentences: usize) -> String {
 }
 
 /// Runs a command line with further arguments, which may contain spaces.
-fn run(program: &Program, line: &str, arguments: &[&str]) -> Ended {
-    let ended = testkit::ended(program.command(line).args(arguments));
-    assert_eq!(ended.code, Some(0), "{}", ended.err);
-    ended
+fn run(program: &Program, line: &str, arguments: &[&str]) -> RunOutput {
+    let output = testkit::run_command(program.command(line).args(arguments));
+    assert_eq!(output.code, Some(0), "{}", output.err);
+    output
 }
 
 fn documents(line: &str) -> Vec<String> {
@@ -194,7 +195,7 @@ fn the_program_selects_documents_with_both_rankings() {
     program.write("input", "Wo liegt Lima?\n");
     let mut command = program.command(&format!("{line} --retriever encoder --candidates 3"));
     command.stdin(std::fs::File::open(program.at("input")).unwrap());
-    assert_eq!(testkit::ended(&mut command).out, hybrid.out);
+    assert_eq!(testkit::run_command(&mut command).out, hybrid.out);
 }
 
 #[test]
@@ -236,7 +237,7 @@ fn an_invalid_retriever_is_reported_with_its_file() {
         program.write(&format!("{folder}/{file}"), content);
     }
     let line = "answer --model model -q Wo? --documents documents.jsonl";
-    program.refuses(&[
+    program.expect_rejections(&[
         (&format!("{line} --retriever dense"), &["dense/modules.json", "\"Dense\""]),
         (&format!("{line} --retriever max"), &["1_Pooling/config.json", "pooling_mode_max_tokens"]),
         (&format!("{line} --retriever cut"), &["cut/config_sentence_transformers.json"]),
@@ -266,7 +267,7 @@ fn offsets_count_a_byte_order_mark() {
     program.write("marked.txt", format!("\u{feff}{text}"));
     let run = |file: &str| -> Value {
         let line = format!("answer --model model -n 9 --json -q Wo? {file}");
-        serde_json::from_str(&program.done(&line).out).unwrap()
+        serde_json::from_str(&program.expect_success(&line).out).unwrap()
     };
     let (mut plain, marked) = (run("plain.txt"), run("marked.txt"));
     let file = program.bytes("marked.txt");

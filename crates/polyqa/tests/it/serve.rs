@@ -138,7 +138,7 @@ fn answers_are_those_of_the_command_line() {
     service.program.write("q.jsonl", rows(&questions));
     let reply = service
         .program
-        .done("answer --model model --questions q.jsonl --documents d.jsonl --json -n 2");
+        .expect_success("answer --model model --questions q.jsonl --documents d.jsonl --json -n 2");
     let expected: Vec<Value> =
         reply.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let request = json!({"questions": questions, "documents": documents, "answers": 2});
@@ -331,7 +331,7 @@ fn requests_of_the_documentation_are_answered() {
         let block = format!("{first}{}", after_start.split_once("```").unwrap().0);
         assert!(block.contains("127.0.0.1:8080"), "{block}");
         let block = block.replace("127.0.0.1:8080", &service.address);
-        let run = testkit::ended(Command::new(program).args(["-c", &block]));
+        let run = testkit::run_command(Command::new(program).args(["-c", &block]));
         assert_eq!((run.code, run.out.contains("Wo liegt Lima?")), (Some(0), true), "{run:?}");
     }
 }
@@ -364,7 +364,7 @@ fn url_fragment(question: &str, text: &str) -> String {
 
 #[test]
 fn the_page_marks_answers_and_escapes_markup() {
-    let Some(browser) = Browser::found() else { return };
+    let Some(browser) = Browser::find() else { return };
     let service = Service::start("");
     let texts = [
         "Lima liegt in Peru.",
@@ -463,7 +463,7 @@ fn startup_errors_are_reported_in_one_line() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let line = format!("serve --model model --port {port}");
-    polyqa().refuses(&[
+    polyqa().expect_rejections(&[
         (&line, &["cannot listen on", &port.to_string()]),
         ("serve --model nowhere", &["nowhere"]),
         ("serve --model model --max-windows 0", &["--max-windows must be 1 to"]),
@@ -488,8 +488,8 @@ fn a_retriever_selects_the_candidates_of_large_requests() {
         "answer --model model --retriever {} --documents rows.jsonl --json -q",
         encoder.path().display()
     );
-    let ended = testkit::ended(service.program.command(&line).arg("Where is town 7?"));
-    let answered: Value = serde_json::from_str(&ended.out).unwrap();
+    let output = testkit::run_command(service.program.command(&line).arg("Where is town 7?"));
+    let answered: Value = serde_json::from_str(&output.out).unwrap();
     let texts = |answers: &Value| -> Vec<Value> {
         let answers = answers["answers"].as_array().unwrap();
         answers.iter().map(|one| json!([one["document"], one["start"], one["end"]])).collect()

@@ -27,7 +27,7 @@ fn only_lora_and_head_are_trained_and_resumed() {
     // Matrices A and B of three linear layers in each of three encoder layers.
     let program =
         check_adapter_training("--lora 4", 2 * 3 * 3, "adapter_model.safetensors", &adapted);
-    program.refuses(&[
+    program.expect_rejections(&[
         ("train --model model --train train.jsonl --out no --lora 0", &["--lora"]),
         (
             "train --model model --train train.jsonl --out no --lora 4 \
@@ -53,13 +53,13 @@ fn only_bottlenecks_and_head_are_trained_and_resumed() {
     program.write("text.txt", "It is in Lima.");
     let answer = |model: &str| {
         let line = format!("answer --model {model} -q Where? --json --device cpu text.txt");
-        program.done(&line).out
+        program.expect_success(&line).out
     };
     let adapted = answer("whole/model");
-    program.done("answer --model whole/model -q Where? text.txt");
+    program.expect_success("answer --model whole/model -q Where? text.txt");
     std::fs::remove_dir_all(program.at("whole/model/adapters")).unwrap();
     assert_ne!(answer("whole/model"), adapted);
-    program.refuses(&[(
+    program.expect_rejections(&[(
         "train --model model --train train.jsonl --out no --bottleneck 0",
         &["--bottleneck"],
     )]);
@@ -87,7 +87,7 @@ fn the_calibration_is_fitted_on_the_given_questions() {
     let line = "train --model model --train train.jsonl --dev dev.jsonl --device cpu --out run \
                 --set training.steps=2";
     let calibration = |line: &str| -> (serde_json::Value, String) {
-        let printed = program.done(line).out;
+        let printed = program.expect_success(line).out;
         let summary: serde_json::Value =
             serde_json::from_str(&program.read("run/summary.json")).unwrap();
         (summary["calibration"].clone(), printed)
@@ -132,7 +132,7 @@ fn negatives_are_trained_on_request() {
             "train --model model --train {file} --out {out} {options} --device cpu \
              --batch-size 2 --learning-rate 1e-3 --set training.steps=2"
         );
-        let output = program.done(&line);
+        let output = program.expect_success(&line);
         let weights = program.bytes(&format!("{out}/model/model.safetensors"));
         (weights, program.read(&format!("{out}/recipe.toml")), output.out + &output.err)
     };
@@ -154,7 +154,7 @@ fn the_comparison_of_windows_is_stored_with_the_calibration() {
     let long = article().replace("It is in", &"Nothing is here at all. ".repeat(40));
     program.write("text.txt", &long);
     let calibration = |folder: &str, options: &str| {
-        program.done(&format!(
+        program.expect_success(&format!(
             "train --model model --train article.json --dev article.json --out {folder} \
              --device cpu --set training.steps=1 {options}"
         ));
@@ -166,7 +166,7 @@ fn the_comparison_of_windows_is_stored_with_the_calibration() {
     assert!(softmax.contains("\"window_score\": \"softmax\""));
     let answer = |options: &str| {
         let line = format!("answer --model run/model -q Where? --json --device cpu {options}");
-        program.done(&format!("{line} text.txt")).out
+        program.expect_success(&format!("{line} text.txt")).out
     };
     let (stored, raw) = (answer(""), answer("--window-score raw"));
     assert!(stored == answer("--window-score margin") && stored != raw);
@@ -175,7 +175,7 @@ fn the_comparison_of_windows_is_stored_with_the_calibration() {
     std::fs::remove_file(program.at("run/model/calibration.json")).unwrap();
     let scores = |out: &str| out.split("\"score\":").nth(1).map(|rest| rest[..8].to_owned());
     assert_eq!(scores(&answer("")), scores(&stored));
-    program.failed(
+    program.expect_error(
         "answer --model run/model -q Where? --window-score softmax --compatible run_qa text.txt",
         &["--compatible", "--window-score"],
     );
@@ -225,8 +225,8 @@ fn check_adapter_training(
     let stored: BTreeSet<String> = stored.unwrap().into_iter().map(|(name, _)| name).collect();
     assert!(stored.iter().all(|name| Role::Adapters.holds(name) || Role::Head.holds(name)));
     assert_eq!(stored.len(), parameters + 2); // and the head
-    program.done(&line("stopped"));
-    let printed = program.done(&line("whole")).out;
+    program.expect_success(&line("stopped"));
+    let printed = program.expect_success(&line("whole")).out;
     assert_eq!(printed.matches("eos_token_id is 5, but").count(), 1, "{printed}");
     assert!(program.read("whole/model/config.json").contains("\"eos_token_id\": 2"));
     for file in [&format!("adapter/{weights}"), "model/model.safetensors"] {

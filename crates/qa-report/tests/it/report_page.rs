@@ -93,7 +93,7 @@ fn evaluate(browser: &Browser, page: &Path, width: u32, expression: &str) -> Val
 
 #[test]
 fn questions_are_filtered_and_marked() {
-    let Some(browser) = Browser::found() else { return };
+    let Some(browser) = Browser::find() else { return };
     let folder = tempfile::tempdir().unwrap();
     let page = page(folder.path());
     let all = dom(&browser, &page, "#browse?outcome=all", 1280);
@@ -122,7 +122,7 @@ fn questions_are_filtered_and_marked() {
 
 #[test]
 fn page_fits_on_a_phone() {
-    let Some(browser) = Browser::found() else { return };
+    let Some(browser) = Browser::find() else { return };
     let folder = tempfile::tempdir().unwrap();
     let page = page(folder.path());
     let root_element = "document.documentElement";
@@ -132,7 +132,7 @@ fn page_fits_on_a_phone() {
 
 #[test]
 fn answers_have_the_direction_of_their_context() {
-    let Some(browser) = Browser::found() else { return };
+    let Some(browser) = Browser::find() else { return };
     let folder = tempfile::tempdir().unwrap();
     // An Arabic text that begins with a foreign name.
     let context = "BBC قالت إن بين 18–20 كتابا في البيت.";

@@ -17,7 +17,7 @@ pub struct Alignment {
     pub target_tokens: Vec<Range<usize>>,
 }
 
-/// Places spans by aligned tokens ([`project`]); `align` returns their similarity, for example of
+/// Places spans by aligned tokens ([`project`]). `align` returns their similarity, for example of
 /// an encoder's hidden states.
 #[derive(Clone, Debug)]
 pub struct ByAlignment<F> {
@@ -33,30 +33,30 @@ impl<F: FnMut(&SpanTask) -> Result<Alignment, Error>> PlaceSpans for ByAlignment
     }
 
     fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceFault>>, Error> {
-        let mut all = Vec::with_capacity(tasks.len());
+        let mut results = Vec::with_capacity(tasks.len());
         for task in tasks {
             task.text()?;
             let Alignment { similarity, source_tokens, target_tokens } = (self.align)(task)?;
-            let touches =
+            let overlaps_span =
                 |token: &Range<usize>| token.start < task.span.end && task.span.start < token.end;
-            let first = source_tokens.iter().position(touches);
-            let last = source_tokens.iter().rposition(touches);
-            let found = match first.zip(last) {
+            let first = source_tokens.iter().position(overlaps_span);
+            let last = source_tokens.iter().rposition(overlaps_span);
+            let target_range = match first.zip(last) {
                 None => None,
                 Some((first, last)) => project(similarity.view(), first..last + 1, &self.config)?,
             };
-            let span = found.and_then(|found| {
-                let first = target_tokens.get(found.start)?;
-                let last = target_tokens.get(found.end.checked_sub(1)?)?;
+            let span = target_range.and_then(|range| {
+                let first = target_tokens.get(range.start)?;
+                let last = target_tokens.get(range.end.checked_sub(1)?)?;
                 Some(first.start..last.end)
             });
-            all.push(match span.filter(|span| super::cut(&task.target, span).is_some()) {
+            results.push(match span.filter(|span| super::cut(&task.target, span).is_some()) {
                 None => Err(PlaceFault::NotFound),
                 Some(span) => {
                     Ok(Placed { span, score: 1.0, method: "alignment", runners_up: Vec::new() })
                 }
             });
         }
-        Ok(all)
+        Ok(results)
     }
 }

@@ -16,8 +16,10 @@ pub trait Candidates {
     fn candidates(&mut self, task: &SpanTask) -> Result<Vec<Range<usize>>, Error>;
 }
 
-/// Generates all parts of up to 1.5 times the source span's words plus two; needs no model. Parts
-/// closest to the source span in length and position come first.
+/// Generates all parts of a limited length, without a model.
+///
+/// A part has up to 1.5 times as many words as the source span, plus two. Parts that are closest to
+/// the source span in length and position are first.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Windows;
 
@@ -26,27 +28,30 @@ impl Candidates for Windows {
         let text = task.text()?;
         let words = units(&task.target);
         let max_units = units(&text).len() * 3 / 2 + 2;
-        let share = |at: usize, text: &str| at as f64 / text.chars().count().max(1) as f64;
-        let (length, place) = (text.chars().count() as f64, share(task.span.start, &task.source));
-        let mut all: Vec<(f64, Range<usize>)> = Vec::new();
-        for (number, first) in words.iter().enumerate() {
-            for last in words.iter().skip(number).take(max_units) {
+        let relative_position =
+            |offset: usize, text: &str| offset as f64 / text.chars().count().max(1) as f64;
+        let length = text.chars().count() as f64;
+        let source_position = relative_position(task.span.start, &task.source);
+        let mut ranked: Vec<(f64, Range<usize>)> = Vec::new();
+        for (index, first) in words.iter().enumerate() {
+            for last in words.iter().skip(index).take(max_units) {
                 let window = first.start..last.end;
-                let stretched = (window.len() as f64 / length).ln().abs();
-                let moved = (share(window.start, &task.target) - place).abs();
-                all.push((stretched + moved, window));
+                let length_difference = (window.len() as f64 / length).ln().abs();
+                let position = relative_position(window.start, &task.target);
+                let position_difference = (position - source_position).abs();
+                ranked.push((length_difference + position_difference, window));
             }
         }
-        all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.start.cmp(&b.1.start)));
-        Ok(all.into_iter().map(|(_, window)| window).collect())
+        ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.start.cmp(&b.1.start)));
+        Ok(ranked.into_iter().map(|(_, window)| window).collect())
     }
 }
 
-/// Options of the candidate scoring.
+/// Options for scoring candidates.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CandidateConfig {
-    /// Maximum number of distinct candidates; each needs three scores. Key `most` in a file.
+    /// Maximum number of distinct candidates; each needs three scores. The key in a file is `most`.
     #[serde(rename = "most")]
     pub max_candidates: usize,
 }
@@ -57,24 +62,25 @@ impl Default for CandidateConfig {
     }
 }
 
-/// Scores candidates, and selects the first free occurrence of the best one. Consecutive tasks with
-/// the same source and translation do not share words.
+/// Scores candidates, and selects the first unoccupied occurrence of the best candidate.
+///
+/// Consecutive tasks with the same source and translation get spans that do not overlap.
 #[derive(Clone, Debug)]
 pub struct ByCandidates<G, S> {
     /// Candidate generator.
     pub generator: G,
-    /// Scorer of texts, given others.
+    /// Scorer of texts.
     pub scorer: S,
-    /// Number of scored candidates.
+    /// Options.
     pub config: CandidateConfig,
 }
 
-/// Computes how well two texts translate each other (NMTScore, Vamvas and Sennrich 2022, normalised
+/// Computes the translation similarity of two texts (NMTScore, Vamvas and Sennrich 2022, normalised
 /// "direct" translation).
 ///
 /// The similarity is `(p(a|b) / p(a|a) + p(b|a) / p(b|b)) / 2` with `p = 2^-CE` and CE the mean
 /// over tokens of the negative natural logarithm, as in the released code. Each score is paired
-/// with its target's number of words, for scores without tokens.
+/// with the number of words of its target, which replaces the number of tokens if there are none.
 pub fn translation_similarity(
     a_of_b: (&TextScore, usize),
     a_of_a: (&TextScore, usize),
@@ -85,8 +91,8 @@ pub fn translation_similarity(
         let count = if score.tokens.is_empty() { words } else { score.tokens.len() };
         score.total / count.max(1) as f64
     };
-    let share = |direct, itself| (mean(direct) - mean(itself)).exp2();
-    (share(a_of_b, a_of_a) + share(b_of_a, b_of_b)) / 2.0
+    let normalized = |direct, reconstruction| (mean(direct) - mean(reconstruction)).exp2();
+    (normalized(a_of_b, a_of_a) + normalized(b_of_a, b_of_b)) / 2.0
 }
 
 impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
@@ -120,36 +126,37 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
             }));
             candidate_texts.push(texts);
         }
-        let scores = super::score::all(&mut self.scorer, &requests)?;
+        let scores = super::score::score_all(&mut self.scorer, &requests)?;
         let words: Vec<usize> =
             requests.iter().map(|request| units(&request.target).len()).collect();
         let mut scored = scores.iter().zip(words);
 
-        let mut all: Vec<Result<Placed, PlaceFault>> = Vec::with_capacity(tasks.len());
+        let mut results: Vec<Result<Placed, PlaceFault>> = Vec::with_capacity(tasks.len());
         let mut occupied: Vec<Range<usize>> = Vec::new();
         let mut previous: Option<&SpanTask> = None;
         for (task, texts) in tasks.iter().zip(candidate_texts) {
-            let goes_on =
-                previous.is_some_and(|one| one.source == task.source && one.target == task.target);
-            if !goes_on {
+            let has_same_texts = previous.is_some_and(|previous| {
+                previous.source == task.source && previous.target == task.target
+            });
+            if !has_same_texts {
                 occupied.clear();
             }
             previous = Some(task);
-            let mut next =
+            let mut next_score =
                 || scored.next().ok_or(Error::Count { expected: requests.len(), got: 0 });
-            let a_of_a = next()?;
+            let a_of_a = next_score()?;
             let mut ranked: Vec<(f64, String)> = Vec::with_capacity(texts.len());
             for text in texts {
-                let (a_of_b, b_of_a, b_of_b) = (next()?, next()?, next()?);
+                let (a_of_b, b_of_a, b_of_b) = (next_score()?, next_score()?, next_score()?);
                 ranked.push((translation_similarity(a_of_b, a_of_a, b_of_a, b_of_b), text));
             }
             ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
             let mut unoccupied = ranked.into_iter().filter_map(|(score, text)| {
-                first_free(&task.target, &text, &occupied).map(|span| (span, score))
+                first_unoccupied(&task.target, &text, &occupied).map(|span| (span, score))
             });
             let best = unoccupied.next();
             let runners_up: Vec<(Range<usize>, f64)> = unoccupied.take(4).collect();
-            all.push(match best {
+            results.push(match best {
                 None => Err(PlaceFault::NoCandidate),
                 Some((span, score)) => {
                     occupied.push(span.clone());
@@ -157,18 +164,20 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
                 }
             });
         }
-        Ok(all)
+        Ok(results)
     }
 }
 
-/// Returns the first occurrence of a text at word boundaries that does not overlap taken ranges.
-fn first_free(target: &str, text: &str, occupied: &[Range<usize>]) -> Option<Range<usize>> {
+/// Returns the first occurrence of a text at word boundaries that does not overlap occupied ranges.
+fn first_unoccupied(target: &str, text: &str, occupied: &[Range<usize>]) -> Option<Range<usize>> {
     let words = units(target);
     let length = text.chars().count();
     words
         .iter()
         .map(|word| word.start..word.start + length)
         .filter(|span| words.iter().any(|word| word.end == span.end))
-        .filter(|span| occupied.iter().all(|one| one.end <= span.start || span.end <= one.start))
+        .filter(|span| {
+            occupied.iter().all(|range| range.end <= span.start || span.end <= range.start)
+        })
         .find(|span| cut(target, span).is_some_and(|found| found == text))
 }

@@ -9,7 +9,7 @@ use super::{cut, score, units};
 use crate::markers::mark;
 use crate::{Error, PlaceFault, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask, TextScore};
 
-/// Options of the marker placement; the defaults are those of the released code.
+/// Options for placing markers. The defaults are those of the released code.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CodecConfig {
@@ -25,7 +25,8 @@ pub struct CodecConfig {
     pub n_best: usize,
     /// Maximum number of words of a span.
     pub max_words: usize,
-    /// Whether the hypotheses are reranked by the reverse direction.
+    /// Whether the hypotheses are reranked by the probability of the source span given the
+    /// hypothesis.
     pub rerank: bool,
 }
 
@@ -44,12 +45,12 @@ struct Hypothesis {
 
 /// Places markers by the scores of whole texts.
 ///
-/// Scores all spans of at most `max_words` words whose first word is an allowed start, so that the
-/// best one is found exactly. The scorer is called in three rounds: for the starts, for the spans,
-/// and for the reverse direction.
+/// All spans of at most `max_words` words whose first word is an allowed start are scored, so the
+/// search is exact. The scorer is called in three rounds: for the starts, for the spans, and for
+/// the reverse direction.
 #[derive(Clone, Debug)]
 pub struct ByConstrainedDecoding<S> {
-    /// Scorer of texts, given others.
+    /// Scorer of texts.
     pub scorer: S,
     /// Options.
     pub config: CodecConfig,
@@ -66,54 +67,57 @@ impl<S: ScoreText> PlaceSpans for ByConstrainedDecoding<S> {
         for task in tasks {
             task.text()?;
             let text = mark(&task.source, task.span.start, task.span.len())?.text;
-            requests.push(forward(task, task.source.clone(), task.target.clone()));
-            requests.push(forward(task, text.clone(), task.target.clone()));
+            requests.push(forward_request(task, task.source.clone(), task.target.clone()));
+            requests.push(forward_request(task, text.clone(), task.target.clone()));
             marked.push(text);
         }
-        let scores = score::all(&mut self.scorer, &requests)?;
+        let scores = score::score_all(&mut self.scorer, &requests)?;
 
-        let mut pairs = Vec::with_capacity(tasks.len());
+        let mut spans_by_task = Vec::with_capacity(tasks.len());
         requests.clear();
         for ((task, marked), scores) in tasks.iter().zip(&marked).zip(scores.chunks(2)) {
             let words = units(&task.target);
-            let open = match scores {
-                [plain, given] => openings(&words, plain, given, &self.config),
+            let is_start = match scores {
+                [plain, marked] => allowed_starts(&words, plain, marked, &self.config),
                 _ => vec![true; words.len()],
             };
             let mut spans = Vec::new();
             for (first, word) in
-                words.iter().enumerate().filter(|&(at, _)| open.get(at) == Some(&true))
+                words.iter().enumerate().filter(|&(index, _)| is_start.get(index) == Some(&true))
             {
                 for last in words.iter().skip(first).take(self.config.max_words) {
                     let span = word.start..last.end;
                     let text = mark(&task.target, span.start, span.len())?.text;
-                    requests.push(forward(task, marked.clone(), text));
+                    requests.push(forward_request(task, marked.clone(), text));
                     spans.push(span);
                 }
             }
-            pairs.push(spans);
+            spans_by_task.push(spans);
         }
-        let scores = score::all(&mut self.scorer, &requests)?;
+        let scores = score::score_all(&mut self.scorer, &requests)?;
         let mut totals = scores.iter().map(|score| score.total);
-        let mut kept: Vec<Vec<Hypothesis>> = Vec::with_capacity(tasks.len());
-        for spans in pairs {
+        let mut hypotheses_by_task: Vec<Vec<Hypothesis>> = Vec::with_capacity(tasks.len());
+        for spans in spans_by_task {
             let totals = totals.by_ref().take(spans.len());
-            let mut all: Vec<Hypothesis> = spans
+            let mut hypotheses: Vec<Hypothesis> = spans
                 .into_iter()
                 .zip(totals)
                 .map(|(span, score)| Hypothesis { span, score })
                 .collect();
             // The sort is stable: the first of equal hypotheses remains first.
-            all.sort_by(|a, b| b.score.total_cmp(&a.score));
-            all.truncate(self.config.n_best.max(1));
-            kept.push(all);
+            hypotheses.sort_by(|a, b| b.score.total_cmp(&a.score));
+            hypotheses.truncate(self.config.n_best.max(1));
+            hypotheses_by_task.push(hypotheses);
         }
         if !self.config.rerank {
-            return Ok(kept.into_iter().map(|all| placed(all, 0)).collect());
+            return Ok(hypotheses_by_task
+                .into_iter()
+                .map(|hypotheses| placed(hypotheses, 0))
+                .collect());
         }
 
         requests.clear();
-        for (task, hypotheses) in tasks.iter().zip(&kept) {
+        for (task, hypotheses) in tasks.iter().zip(&hypotheses_by_task) {
             let target = task.text()?;
             for Hypothesis { span, .. } in hypotheses {
                 let source = cut(&task.target, span).unwrap_or_default();
@@ -121,40 +125,41 @@ impl<S: ScoreText> PlaceSpans for ByConstrainedDecoding<S> {
                 requests.push(ScoreRequest { from, to, source, target });
             }
         }
-        let scores = score::all(&mut self.scorer, &requests)?;
-        let mut reverse = scores.iter().map(|score| -score.total);
-        let mut all = Vec::with_capacity(tasks.len());
-        for (task, hypotheses) in tasks.iter().zip(kept) {
-            let losses: Vec<f64> = reverse.by_ref().take(hypotheses.len()).collect();
-            all.push(match rerank(task, &hypotheses, &losses)? {
-                Some(chosen) => placed(hypotheses, chosen),
+        let scores = score::score_all(&mut self.scorer, &requests)?;
+        let mut losses_by_hypothesis = scores.iter().map(|score| -score.total);
+        let mut results = Vec::with_capacity(tasks.len());
+        for (task, hypotheses) in tasks.iter().zip(hypotheses_by_task) {
+            let losses: Vec<f64> = losses_by_hypothesis.by_ref().take(hypotheses.len()).collect();
+            results.push(match rerank(task, &hypotheses, &losses)? {
+                Some(selected) => placed(hypotheses, selected),
                 None if hypotheses.is_empty() => Err(PlaceFault::NoCandidate),
                 None => Err(PlaceFault::Rejected),
             });
         }
-        Ok(all)
+        Ok(results)
     }
 }
 
-fn forward(task: &SpanTask, source: String, target: String) -> ScoreRequest {
+fn forward_request(task: &SpanTask, source: String, target: String) -> ScoreRequest {
     ScoreRequest { from: task.from, to: task.to, source, target }
 }
 
-fn placed(mut all: Vec<Hypothesis>, chosen: usize) -> Result<Placed, PlaceFault> {
-    if chosen >= all.len() {
+fn placed(mut hypotheses: Vec<Hypothesis>, selected: usize) -> Result<Placed, PlaceFault> {
+    if selected >= hypotheses.len() {
         return Err(PlaceFault::NoCandidate);
     }
-    let Hypothesis { span, score } = all.remove(chosen);
-    let runners_up = all.into_iter().map(|one| (one.span, one.score)).collect();
+    let Hypothesis { span, score } = hypotheses.remove(selected);
+    let runners_up =
+        hypotheses.into_iter().map(|hypothesis| (hypothesis.span, hypothesis.score)).collect();
     Ok(Placed { span, score, method: "codec", runners_up })
 }
 
-/// Returns which words may start the span.
+/// Returns for each word whether the span may start there.
 ///
-/// A start is a token whose score the source's markers change by at least `weak`, in a window
-/// around a token whose score they change by at least `strong`. All words are allowed if there is
-/// no such token or tokens have no scores.
-fn openings(
+/// A start is a token whose score is changed by at least `weak` by the source's markers, in a
+/// window around a token whose score is changed by at least `strong`. All words are allowed if
+/// there is no such token or tokens have no scores.
+fn allowed_starts(
     words: &[Range<usize>],
     plain: &TextScore,
     marked: &TextScore,
@@ -162,32 +167,36 @@ fn openings(
 ) -> Vec<bool> {
     let equal_tokens = plain.tokens.len() == marked.tokens.len()
         && plain.tokens.iter().zip(&marked.tokens).all(|(a, b)| a.0 == b.0);
-    let moved: Vec<f64> = match equal_tokens {
+    let changes: Vec<f64> = match equal_tokens {
         true => plain.tokens.iter().zip(&marked.tokens).map(|(a, b)| (a.1 - b.1).abs()).collect(),
         false => Vec::new(),
     };
-    let changed_nearby = |at: usize| {
-        let window =
-            moved.iter().take(at + config.window + 1).skip(at.saturating_sub(config.window));
-        window.into_iter().any(|&moved| moved >= config.strong)
+    let is_near_strong_change = |index: usize| {
+        let window = changes
+            .iter()
+            .take(index + config.window + 1)
+            .skip(index.saturating_sub(config.window));
+        window.into_iter().any(|&change| change >= config.strong)
     };
     let tokens: Vec<&Range<usize>> = (0..)
-        .zip(&moved)
+        .zip(&changes)
         .zip(&plain.tokens)
-        .filter(|&((at, &moved), _)| moved >= config.weak && changed_nearby(at))
+        .filter(|&((index, &change), _)| change >= config.weak && is_near_strong_change(index))
         .map(|(_, (token, _))| token)
         .collect();
     if tokens.is_empty() {
         return vec![true; words.len()];
     }
-    let touches = |word: &Range<usize>| {
+    let overlaps_token = |word: &Range<usize>| {
         tokens.iter().any(|token| token.start < word.end && word.start < token.end)
     };
-    words.iter().map(touches).collect()
+    words.iter().map(overlaps_token).collect()
 }
 
-/// Selects a hypothesis, best first, by spelling and by the losses of the source span under each.
-/// Returns `None` if no hypothesis is similar in spelling or probable.
+/// Returns the index of the selected hypothesis; `None` if all hypotheses are rejected.
+///
+/// Hypotheses are sorted, best first. They are selected by spelling and by their losses: the
+/// negative log-probabilities of the source span given each hypothesis.
 fn rerank(
     task: &SpanTask,
     hypotheses: &[Hypothesis],
@@ -195,37 +204,41 @@ fn rerank(
 ) -> Result<Option<usize>, Error> {
     let source = task.text()?.to_lowercase();
     let answer = task.answer.as_deref().map(str::to_lowercase);
-    let mut kept = Vec::new();
-    for (number, (hypothesis, &loss)) in hypotheses.iter().zip(losses).enumerate() {
+    let mut candidates = Vec::new();
+    for (index, (hypothesis, &loss)) in hypotheses.iter().zip(losses).enumerate() {
         let text = cut(&task.target, &hypothesis.span).unwrap_or_default().to_lowercase();
         let spelling = answer.as_deref().map_or(0.0, |answer| ratio(&text, answer));
         let spelling = spelling.max(ratio(&text, &source));
         if spelling > 0.5 || loss < 5.0 {
-            kept.push((number, &hypothesis.span, spelling, loss));
+            candidates.push((index, &hypothesis.span, spelling, loss));
         }
     }
     let by_loss = |a: &(usize, &Range<usize>, f64, f64), b: &(usize, &Range<usize>, f64, f64)| {
         a.3.total_cmp(&b.3)
     };
-    let similar = kept.iter().filter(|one| one.2 >= 0.9).max_by(|a, b| {
+    let similar = candidates.iter().filter(|candidate| candidate.2 >= 0.9).max_by(|a, b| {
         // Ties in spelling are broken by lower loss, then by order.
         a.2.total_cmp(&b.2).then(b.3.total_cmp(&a.3)).then(b.0.cmp(&a.0))
     });
-    if let Some(&(number, ..)) = similar {
-        return Ok(Some(number));
+    if let Some(&(index, ..)) = similar {
+        return Ok(Some(index));
     }
-    let Some(&(top, top_span, _, top_loss)) = kept.first() else { return Ok(None) };
-    let inside = |&&(_, span, _, loss): &&(usize, &Range<usize>, f64, f64)| {
+    let Some(&(top, top_span, _, top_loss)) = candidates.first() else { return Ok(None) };
+    let is_better_part = |&&(_, span, _, loss): &&(usize, &Range<usize>, f64, f64)| {
         span != top_span
             && top_span.start <= span.start
             && span.end <= top_span.end
             && loss < top_loss
     };
-    Ok(Some(kept.iter().filter(inside).min_by(|a, b| by_loss(a, b)).map_or(top, |one| one.0)))
+    let best_part = candidates.iter().filter(is_better_part).min_by(|a, b| by_loss(a, b));
+    Ok(Some(best_part.map_or(top, |candidate| candidate.0)))
 }
 
-/// Computes the similarity of two texts, 0 to 1: twice the characters of their matching blocks
-/// divided by the characters of both (Ratcliff and Obershelp; Python's `difflib` without junk).
+/// Computes the similarity of two texts, from 0 to 1 (Ratcliff and Obershelp; `difflib` of Python
+/// without junk).
+///
+/// The similarity is twice the number of characters in matching blocks, divided by the number of
+/// characters of both texts.
 ///
 /// ```
 /// assert_eq!(qa_translate::ratio("abcd", "bcde"), 0.75);
@@ -235,23 +248,24 @@ pub fn ratio(a: &str, b: &str) -> f64 {
     if a.is_empty() && b.is_empty() {
         return 1.0;
     }
-    let mut places: HashMap<char, Vec<usize>> = HashMap::new();
-    for (at, &c) in b.iter().enumerate() {
-        places.entry(c).or_default().push(at);
+    let mut indices_in_b: HashMap<char, Vec<usize>> = HashMap::new();
+    for (index, &c) in b.iter().enumerate() {
+        indices_in_b.entry(c).or_default().push(index);
     }
     let (mut matched, mut pending) = (0, vec![(0..a.len(), 0..b.len())]);
     while let Some((in_a, in_b)) = pending.pop() {
         let (mut best, mut lengths) = ((0, 0, 0), HashMap::new());
-        for at in in_a.clone() {
+        for index_a in in_a.clone() {
             let mut next = HashMap::new();
-            let positions_in_b =
-                a.get(at).and_then(|c| places.get(c)).map_or(&[][..], Vec::as_slice);
-            for &other in positions_in_b.iter().filter(|other| in_b.contains(other)) {
-                let before = other.checked_sub(1).and_then(|one| lengths.get(&one).copied());
-                let length: usize = before.unwrap_or(0) + 1;
-                next.insert(other, length);
+            let matches =
+                a.get(index_a).and_then(|c| indices_in_b.get(c)).map_or(&[][..], Vec::as_slice);
+            for &index_b in matches.iter().filter(|index| in_b.contains(index)) {
+                let previous =
+                    index_b.checked_sub(1).and_then(|index| lengths.get(&index).copied());
+                let length: usize = previous.unwrap_or(0) + 1;
+                next.insert(index_b, length);
                 if length > best.2 {
-                    best = (at + 1 - length, other + 1 - length, length);
+                    best = (index_a + 1 - length, index_b + 1 - length, length);
                 }
             }
             lengths = next;

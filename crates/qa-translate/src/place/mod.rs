@@ -20,7 +20,7 @@ pub use score::{FileScorer, ScoreRequest, ScoreText, TextScore};
 pub use search_span::BySearch;
 pub use units::units;
 
-/// One span of a source text, and the text's translation.
+/// A span of a source text, and the translation of the text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpanTask {
     /// The source's language.
@@ -97,9 +97,10 @@ pub trait PlaceSpans {
     fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceFault>>, Error>;
 }
 
-/// Returns a part of a text, in code points; `None` if it is blank or exceeds the text.
+/// Returns the part `span` of a text, in code points; `None` if the part is blank or exceeds the
+/// text.
 pub(crate) fn cut(text: &str, span: &Range<usize>) -> Option<String> {
     let length = span.end.checked_sub(span.start)?;
-    let cut: String = text.chars().skip(span.start).take(length).collect();
-    (cut.chars().count() == length && !cut.trim().is_empty()).then_some(cut)
+    let part: String = text.chars().skip(span.start).take(length).collect();
+    (part.chars().count() == length && !part.trim().is_empty()).then_some(part)
 }

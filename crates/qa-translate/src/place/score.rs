@@ -1,4 +1,4 @@
-//! Probabilities of texts given others, from a file that any program can fill.
+//! Conditional probabilities of texts, and a file format that other programs can write.
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// A request for the probability of a text, given another.
+/// A request for the probability of a text given another text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScoreRequest {
@@ -16,16 +16,16 @@ pub struct ScoreRequest {
     pub from: Language,
     /// The language of `target`.
     pub to: Language,
-    /// The given text.
+    /// The text on which the probability is conditioned.
     pub source: String,
     /// The text to score.
     pub target: String,
 }
 
-/// `ln p(target | source)`.
+/// The logarithmic probability `ln p(target | source)`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TextScore {
-    /// Natural logarithm for the whole target; finite.
+    /// Natural logarithm of the probability of the whole target; finite.
     pub total: f64,
     /// Value and range in code points of each token; may be empty if unknown.
     pub tokens: Vec<(Range<usize>, f64)>,
@@ -46,7 +46,7 @@ impl<S: ScoreText + ?Sized> ScoreText for &mut S {
     }
 }
 
-/// The format of a line.
+/// A line of a file of scores.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
@@ -60,14 +60,14 @@ struct Line {
 }
 
 impl Line {
-    /// Returns request and score, or what is wrong with the values.
-    fn checked(self) -> Result<(ScoreRequest, TextScore), String> {
+    /// Checks the values, and returns the request and its score.
+    fn validate(self) -> Result<(ScoreRequest, TextScore), String> {
         let Self { from, to, source, target, total, tokens } = self;
         let length = target.chars().count();
-        let within = |&(start, end, _): &(usize, usize, f64)| start <= end && end <= length;
-        let finite = total.is_finite() && tokens.iter().all(|one| one.2.is_finite());
-        if !finite || !tokens.iter().all(within) {
-            return Err("a non-finite number, or a token outside of the text".into());
+        let is_in_target = |&(start, end, _): &(usize, usize, f64)| start <= end && end <= length;
+        let is_finite = total.is_finite() && tokens.iter().all(|(.., score)| score.is_finite());
+        if !is_finite || !tokens.iter().all(is_in_target) {
+            return Err("a number that is not finite, or a token outside the text".into());
         }
         let tokens = tokens.into_iter().map(|(start, end, score)| (start..end, score)).collect();
         Ok((ScoreRequest { from, to, source, target }, TextScore { total, tokens }))
@@ -77,9 +77,9 @@ impl Line {
 /// Reads scores from a JSONL file with one `{"from": "en", "to": "de", "source": "…", "target":
 /// "…", "total": -3.2, "tokens": [[0, 4, -1.1], …]}` per line; `tokens` are optional.
 ///
-/// Missing requests are written to another file, as the same lines without scores, and the run ends
-/// with an error. Any program can fill in the scores, and the next run continues. A method that
-/// scores in several rounds needs as many runs.
+/// Missing requests are written to another file, as lines without scores, and an error is returned.
+/// After another program has added the scores, the next run continues. A method that scores in
+/// several rounds needs one run per round.
 #[derive(Debug)]
 pub struct FileScorer {
     path: PathBuf,
@@ -98,20 +98,21 @@ impl FileScorer {
         let (path, missing_path) = (path.as_ref(), missing_path.as_ref().to_owned());
         let bytes = match atomic_file::read(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            read => read.map_err(Error::io(path, "read the file"))?,
+            result => result.map_err(Error::io(path, "read the file"))?,
         };
         let mut scores = HashMap::new();
         for (number, line) in (1..).zip(bytes.split(|&byte| byte == b'\n')) {
             if line.trim_ascii().is_empty() {
                 continue;
             }
-            let refuse = |got: String| Error::Score { path: path.to_owned(), line: number, got };
+            let line_error =
+                |got: String| Error::Score { path: path.to_owned(), line: number, got };
             let line: Line =
-                serde_json::from_slice(line).map_err(|error| refuse(error.to_string()))?;
-            let (request, score) = line.checked().map_err(refuse)?;
+                serde_json::from_slice(line).map_err(|error| line_error(error.to_string()))?;
+            let (request, score) = line.validate().map_err(line_error)?;
             let previous = scores.insert(request, score.clone());
             if previous.is_some_and(|previous| previous != score) {
-                return Err(refuse("a second score of the same texts; keep one".into()));
+                return Err(line_error("a second score of the same texts; keep one".into()));
             }
         }
         Ok(Self { path: path.to_owned(), missing_path, scores })
@@ -123,8 +124,8 @@ impl ScoreText for FileScorer {
         let missing: BTreeSet<&ScoreRequest> =
             requests.iter().filter(|request| !self.scores.contains_key(request)).collect();
         if missing.is_empty() {
-            let found = requests.iter().filter_map(|request| self.scores.get(request).cloned());
-            return Ok(found.collect());
+            let scores = requests.iter().filter_map(|request| self.scores.get(request).cloned());
+            return Ok(scores.collect());
         }
         let mut lines = String::new();
         for request in &missing {
@@ -141,7 +142,7 @@ impl ScoreText for FileScorer {
 }
 
 /// Returns the scores of all requests, and checks their number.
-pub(super) fn all(
+pub(super) fn score_all(
     scorer: &mut impl ScoreText,
     requests: &[ScoreRequest],
 ) -> Result<Vec<TextScore>, Error> {

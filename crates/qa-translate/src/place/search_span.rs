@@ -15,20 +15,21 @@ impl PlaceSpans for BySearch {
     }
 
     fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceFault>>, Error> {
-        let place = |task: &SpanTask| -> Result<Result<Placed, PlaceFault>, Error> {
+        let place_task = |task: &SpanTask| -> Result<Result<Placed, PlaceFault>, Error> {
             task.text()?;
             let Some(answer) = &task.answer else { return Ok(Err(PlaceFault::NoAnswer)) };
             let length = task.source.chars().count().max(1);
             let position = task.span.start as f64 / length as f64;
             Ok(match search(&task.target, answer, position, &self.config) {
-                Ok(found) => {
-                    let span = found.answer_start..found.answer_start + found.text.chars().count();
+                Ok(answer) => {
+                    let length = answer.text.chars().count();
+                    let span = answer.answer_start..answer.answer_start + length;
                     Ok(Placed { span, score: 1.0, method: self.name(), runners_up: Vec::new() })
                 }
                 Err(SearchFault::NotFound) => Err(PlaceFault::NotFound),
                 Err(SearchFault::Ambiguous) => Err(PlaceFault::Ambiguous),
             })
         };
-        tasks.iter().map(place).collect()
+        tasks.iter().map(place_task).collect()
     }
 }

@@ -3,22 +3,23 @@ use std::ops::Range;
 
 use unicode_segmentation::UnicodeSegmentation;
 
-/// Returns the word ranges of a text (Unicode UAX 29), in code points. In scripts without spaces
-/// each character is a unit, and so is each punctuation mark.
+/// Returns the word ranges of a text (Unicode UAX 29), in code points.
+///
+/// In scripts without spaces, each character is a unit. Each punctuation mark is a unit as well.
 ///
 /// ```
 /// assert_eq!(qa_translate::units("a bc."), [0..1, 2..4, 4..5]);
 /// assert_eq!(qa_translate::units("北京"), [0..1, 1..2]);
 /// ```
 pub fn units(text: &str) -> Vec<Range<usize>> {
-    let mut at = 0;
-    let mut all = Vec::new();
+    let mut offset = 0;
+    let mut ranges = Vec::new();
     for piece in text.split_word_bounds() {
-        let start = at;
-        at += piece.chars().count();
+        let start = offset;
+        offset += piece.chars().count();
         if !piece.trim().is_empty() {
-            all.push(start..at);
+            ranges.push(start..offset);
         }
     }
-    all
+    ranges
 }

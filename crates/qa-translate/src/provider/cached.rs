@@ -1,3 +1,4 @@
+//! A cache of translations.
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -7,12 +8,13 @@ use super::journal::Journal;
 use crate::lines::{Line, Table, insert, is_lost, parse};
 use crate::{Error, Translations, Translator};
 
-/// Caches another translator's results in a JSONL file, so that each text is requested only once.
+/// A cache of another translator's results in a JSONL file, so that each text is requested only
+/// once.
 ///
 /// The file is synced to disk after every [`Translator::batch_size`] texts, so that a killed run
-/// continues where it stopped. Texts without a translation, or with a blank one, are not stored and
-/// will be requested again. The file does not record its translator: use a separate file for each.
-/// The file is locked while it is open.
+/// can be resumed. Texts with a missing or blank translation are not stored and will be requested
+/// again. The file does not record its translator: use a separate file for each translator. The
+/// file is locked while it is open.
 #[derive(Debug)]
 pub struct Cached<T> {
     inner: T,
@@ -21,19 +23,19 @@ pub struct Cached<T> {
 }
 
 /// First bytes of every line of a cache.
-const BEGINNING: &[u8] = b"{\"from\":\"";
+const LINE_PREFIX: &[u8] = b"{\"from\":\"";
 
 impl<T: Translator> Cached<T> {
-    /// Opens or creates the cache at `path`. An incomplete last line, left by a killed run, is
-    /// removed; the rest of the file is never changed.
+    /// Opens or creates the cache at `path`. The incomplete last line of a killed run is removed;
+    /// the other lines are never changed.
     ///
     /// # Errors
-    /// [`Error::Io`], also if another program has opened the cache; [`Error::Line`] for any other
-    /// line that is not a translation.
+    /// [`Error::Io`] if the file cannot be opened, read or locked; [`Error::Line`] for a line that
+    /// is not a translation.
     pub fn open(inner: T, path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let mut table = Table::new();
-        let journal = Journal::open(path, BEGINNING, |line, number| {
+        let journal = Journal::open(path, LINE_PREFIX, |line, number| {
             insert(&mut table, parse(line, path, number)?, path, number)
         })?;
         Ok(Self { inner, journal, table })
@@ -73,18 +75,18 @@ impl<T: Translator> Cached<T> {
 
 impl<T: Translator> Translator for Cached<T> {
     fn translate(&mut self, texts: &[&str], from: Language, to: Language) -> Translations {
-        let mut seen = HashSet::new();
-        let unknown: Vec<&str> = texts
+        let mut distinct = HashSet::new();
+        let uncached: Vec<&str> = texts
             .iter()
             .copied()
             .filter(|&text| !self.table.contains_key(&(from, to, text.to_owned())))
-            .filter(|&text| seen.insert(text))
+            .filter(|&text| distinct.insert(text))
             .collect();
-        for batch in unknown.chunks(self.inner.batch_size().max(1)) {
+        for batch in uncached.chunks(self.inner.batch_size().max(1)) {
             self.request(batch, from, to)?;
         }
-        let find = |&text: &&str| self.table.get(&(from, to, text.to_owned())).cloned();
-        Ok(texts.iter().map(find).collect())
+        let look_up = |&text: &&str| self.table.get(&(from, to, text.to_owned())).cloned();
+        Ok(texts.iter().map(look_up).collect())
     }
 
     fn batch_size(&self) -> usize {

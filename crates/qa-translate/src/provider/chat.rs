@@ -2,10 +2,10 @@
 use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
 
-use super::caller::{Caller, Outcome, RetryPolicy, parse, validate};
+use super::client::{JsonClient, Outcome, RetryPolicy, parse, validate};
 use crate::{Error, Translations, Translator};
 
-/// Options of [`ChatTranslator`].
+/// Options for [`ChatTranslator`].
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChatConfig {
@@ -52,20 +52,21 @@ struct ReplyMessage {
     content: String,
 }
 
-/// Translates one text per request, `POST /v1/chat/completions` with a temperature of 0.
+/// A translator that sends one text per request: `POST /v1/chat/completions` with a temperature of
+/// 0.
 ///
-/// Requests are repeated as by [`HttpTranslator`](crate::HttpTranslator).
+/// Failed requests are retried as by [`HttpTranslator`](crate::HttpTranslator).
 pub struct ChatTranslator {
-    caller: Caller,
+    client: JsonClient,
     model: String,
 }
 
 impl ChatTranslator {
     /// Creates a translator, without a request to the server. The key is sent with each request and
-    /// stored nowhere.
+    /// never written to a file.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key of the configuration.
+    /// [`Error::Config`] with the key of an invalid value.
     pub fn new(config: &ChatConfig, api_key: Option<&str>) -> Result<Self, Error> {
         let retry_policy = RetryPolicy {
             timeout_seconds: config.timeout_seconds,
@@ -75,8 +76,9 @@ impl ChatTranslator {
         };
         validate(&config.url, retry_policy)?;
         let authorization = api_key.map(|key| format!("Bearer {key}"));
-        let caller = Caller::new(&config.url, "/v1/chat/completions", authorization, retry_policy);
-        Ok(Self { caller, model: config.model.clone() })
+        let client =
+            JsonClient::new(&config.url, "/v1/chat/completions", authorization, retry_policy);
+        Ok(Self { client, model: config.model.clone() })
     }
 
     fn complete(&self, system: &str, user: &str) -> Result<String, Error> {
@@ -85,15 +87,15 @@ impl ChatTranslator {
         let body = serde_json::json!({
             "model": self.model, "messages": messages, "temperature": 0
         });
-        self.caller.call(body.to_string().as_bytes(), |text| {
+        self.client.call(body.to_string().as_bytes(), |text| {
             let expected = "{\"choices\": [{\"message\": {\"content\": \"…\"}}]}";
             match parse::<Reply>(text, expected) {
-                Outcome::Answer(reply) => match reply.choices.into_iter().next() {
-                    Some(choice) => Outcome::Answer(choice.message.content),
-                    None => Outcome::Refused("a response without a choice".into()),
+                Outcome::Success(reply) => match reply.choices.into_iter().next() {
+                    Some(choice) => Outcome::Success(choice.message.content),
+                    None => Outcome::Failure("the response has no choices".into()),
                 },
                 Outcome::Retry(problem, wait) => Outcome::Retry(problem, wait),
-                Outcome::Refused(problem) => Outcome::Refused(problem),
+                Outcome::Failure(problem) => Outcome::Failure(problem),
             }
         })
     }
@@ -101,13 +103,13 @@ impl ChatTranslator {
 
 impl Translator for ChatTranslator {
     fn translate(&mut self, texts: &[&str], from: Language, to: Language) -> Translations {
-        let rule = format!(
+        let system_prompt = format!(
             "Translate what the user writes from the language with the code \"{from}\" to that \
              with the code \"{to}\". Answer with the translation alone. Keep code, markup, \
              placeholders, brackets and marks such as ⟦0⟧ exactly as they are."
         );
         let translate = |&text: &&str| {
-            let answer = self.complete(&rule, text)?;
+            let answer = self.complete(&system_prompt, text)?;
             // Models append line breaks.
             let trimmed = if text.trim() == text { answer.trim() } else { &answer };
             Ok(Some(trimmed.to_owned()))

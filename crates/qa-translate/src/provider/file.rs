@@ -1,3 +1,4 @@
+//! Translations from a file.
 use std::path::{Path, PathBuf};
 
 use mlqa_eval::Language;
@@ -13,12 +14,12 @@ pub enum MissingText {
     /// Returns an error that contains the text.
     #[default]
     Error,
-    /// Treats the text as one without a translation.
+    /// Returns no translation for the text.
     Skip,
 }
 
-/// Reads translations from a JSONL file, one `{"from": "en", "to": "de", "source": "…", "target":
-/// "…"}` per line.
+/// A translator that reads translations from a JSONL file, with one `{"from": "en", "to": "de",
+/// "source": "…", "target": "…"}` per line.
 ///
 /// Texts are looked up unchanged, including markers. The cache of [`Cached`](crate::Cached) has
 /// this format.
@@ -52,7 +53,7 @@ impl FileTranslator {
 impl Translator for FileTranslator {
     fn translate(&mut self, texts: &[&str], from: Language, to: Language) -> Translations {
         let look_up = |&text: &&str| match self.table.get(&(from, to, text.to_owned())) {
-            Some(found) => Ok(Some(found.clone())),
+            Some(translation) => Ok(Some(translation.clone())),
             None if self.missing == MissingText::Skip => Ok(None),
             None => Err(Error::Untranslated {
                 path: self.path.clone(),

@@ -1,10 +1,11 @@
+//! Translation by a LibreTranslate-compatible server.
 use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
 
-use super::caller::{Caller, Outcome, RetryPolicy, parse};
+use super::client::{JsonClient, Outcome, RetryPolicy, parse};
 use crate::{Error, Translations, Translator};
 
-/// Options of [`HttpTranslator`].
+/// Options for [`HttpTranslator`].
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpConfig {
@@ -37,7 +38,7 @@ impl Default for HttpConfig {
 
 impl HttpConfig {
     fn validate(&self) -> Result<(), Error> {
-        super::caller::validate(&self.url, self.retry_policy())?;
+        super::client::validate(&self.url, self.retry_policy())?;
         if self.batch_size == 0 {
             let (value, rule) = ("0".into(), "at least 1");
             return Err(Error::Config { key: "batch_size", value, rule });
@@ -55,17 +56,17 @@ impl HttpConfig {
     }
 }
 
-/// Translates with a LibreTranslate-compatible server.
+/// A translator that uses a LibreTranslate-compatible server.
 ///
-/// Sends `POST /translate` with `q` (several texts), `source`, `target`, `format` and, if there is
-/// one, `api_key`; `translatedText` of the response has as many texts.
+/// It sends `POST /translate` with `q` (several texts), `source`, `target`, `format` and, if there
+/// is one, `api_key`. `translatedText` of the response must have the same number of texts.
 ///
 /// Connection errors, timeouts, incomplete responses, 429 and 5xx are retried with increasing
 /// waits; any other error and redirections fail immediately. Proxy variables such as `http_proxy`
 /// are honoured.
 pub struct HttpTranslator {
     config: HttpConfig,
-    caller: Caller,
+    client: JsonClient,
     api_key: Option<String>,
 }
 
@@ -89,14 +90,19 @@ impl HttpTranslator {
     /// Creates a translator, without a request to the server.
     ///
     /// # Errors
-    /// [`Error::Config`] naming the key.
+    /// [`Error::Config`] with the key of an invalid value.
     pub fn new(config: HttpConfig, api_key: Option<String>) -> Result<Self, Error> {
         config.validate()?;
-        let caller = Caller::new(&config.url, "/translate", None, config.retry_policy());
-        Ok(Self { config, caller, api_key })
+        let client = JsonClient::new(&config.url, "/translate", None, config.retry_policy());
+        Ok(Self { config, client, api_key })
     }
 
-    fn batch(&self, texts: &[&str], from: Language, to: Language) -> Result<Vec<String>, Error> {
+    fn translate_batch(
+        &self,
+        texts: &[&str],
+        from: Language,
+        to: Language,
+    ) -> Result<Vec<String>, Error> {
         let request = Request {
             q: texts,
             source: from.as_str(),
@@ -105,23 +111,23 @@ impl HttpTranslator {
             api_key: self.api_key.as_deref(),
         };
         let body = serde_json::to_vec(&request).map_err(|cause| Error::Server {
-            url: self.caller.address.clone(),
+            url: self.client.address.clone(),
             problem: cause.to_string(),
             attempts: 0,
         })?;
-        self.caller.call(&body, |text| {
+        self.client.call(&body, |text| {
             match parse::<Reply>(text, "{\"translatedText\": [\"…\"]}") {
-                Outcome::Answer(reply) if reply.translated_text.len() == texts.len() => {
-                    Outcome::Answer(reply.translated_text)
+                Outcome::Success(reply) if reply.translated_text.len() == texts.len() => {
+                    Outcome::Success(reply.translated_text)
                 }
-                Outcome::Answer(reply) => {
+                Outcome::Success(reply) => {
                     let (actual, expected) = (reply.translated_text.len(), texts.len());
-                    Outcome::Refused(format!(
+                    Outcome::Failure(format!(
                         "expected {expected} texts in the response, got {actual}"
                     ))
                 }
                 Outcome::Retry(problem, wait) => Outcome::Retry(problem, wait),
-                Outcome::Refused(problem) => Outcome::Refused(problem),
+                Outcome::Failure(problem) => Outcome::Failure(problem),
             }
         })
     }
@@ -129,11 +135,11 @@ impl HttpTranslator {
 
 impl Translator for HttpTranslator {
     fn translate(&mut self, texts: &[&str], from: Language, to: Language) -> Translations {
-        let mut all = Vec::with_capacity(texts.len());
+        let mut translations = Vec::with_capacity(texts.len());
         for batch in texts.chunks(self.config.batch_size) {
-            all.extend(self.batch(batch, from, to)?.into_iter().map(Some));
+            translations.extend(self.translate_batch(batch, from, to)?.into_iter().map(Some));
         }
-        Ok(all)
+        Ok(translations)
     }
 
     fn batch_size(&self) -> usize {

@@ -1,8 +1,9 @@
+//! A translator that changes nothing.
 use mlqa_eval::Language;
 
 use crate::{Translations, Translator};
 
-/// Returns every text unchanged: for tests, and to measure the effect of the markers on a data set.
+/// A translator that returns every text unchanged, for tests and to measure the effect of markers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Identity;
 

@@ -1,4 +1,4 @@
-//! A JSONL file to which whole lines are appended, and which remains valid if a run is killed.
+//! A JSONL file for appending that remains valid if a run is killed.
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::Error;
 use crate::error::create_folder_of;
 
-/// The file, synced after each addition and locked while it is open.
+/// A JSONL file that is synced after each addition and locked while it is open.
 #[derive(Debug)]
 pub(super) struct Journal {
     path: PathBuf,
@@ -19,7 +19,7 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Opens or creates the file at `path`, and calls `read` with each line and its number. An
-    /// incomplete last line is removed if its start matches `line_prefix`; the rest of the file is
+    /// incomplete last line is removed if its start matches `line_prefix`; the other lines are
     /// never changed.
     pub(super) fn open(
         path: &Path,
@@ -28,14 +28,14 @@ impl Journal {
     ) -> Result<Self, Error> {
         create_folder_of(path)?;
         atomic_file::check_output(path).map_err(Error::io(path, "use it as a cache"))?;
-        let opened = OpenOptions::new().read(true).append(true).create(true).open(path);
-        let mut file = opened.map_err(Error::io(path, "open the cache"))?;
+        let file = OpenOptions::new().read(true).append(true).create(true).open(path);
+        let mut file = file.map_err(Error::io(path, "open the cache"))?;
         let _lock = lock(&file).map_err(Error::io(path, "lock the cache"))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(Error::io(path, "read the cache"))?;
         let mut valid_bytes = 0;
         for (index, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
-            if valid_bytes + line.len() == bytes.len() && is_torn(line, line_prefix) {
+            if valid_bytes + line.len() == bytes.len() && is_incomplete(line, line_prefix) {
                 break;
             }
             if !line.trim_ascii().is_empty() {
@@ -45,21 +45,21 @@ impl Journal {
         }
         if valid_bytes < bytes.len() {
             // A slice's length is at most `isize::MAX`.
-            let cut = file.set_len(valid_bytes as u64).and_then(|()| file.sync_all());
-            cut.map_err(Error::io(path, "remove the incomplete line of the cache"))?;
+            let truncated = file.set_len(valid_bytes as u64).and_then(|()| file.sync_all());
+            truncated.map_err(Error::io(path, "remove the incomplete line of the cache"))?;
         }
         Ok(Self { path: path.to_owned(), file, _lock })
     }
 
-    /// Appends lines: all of them or, if the disk is full, possibly an incomplete one.
+    /// Appends lines. If the disk is full, the last written line may be incomplete.
     pub(super) fn add(&mut self, lines: &[impl Serialize]) -> Result<(), Error> {
-        let refuse = || Error::io(&self.path, "write the cache");
+        let io_error = || Error::io(&self.path, "write the cache");
         let mut bytes = Vec::new();
         for line in lines {
-            serde_json::to_writer(&mut bytes, line).map_err(|error| refuse()(error.into()))?;
+            serde_json::to_writer(&mut bytes, line).map_err(|error| io_error()(error.into()))?;
             bytes.push(b'\n');
         }
-        self.file.write_all(&bytes).and_then(|()| self.file.sync_data()).map_err(refuse())
+        self.file.write_all(&bytes).and_then(|()| self.file.sync_data()).map_err(io_error())
     }
 }
 
@@ -67,16 +67,18 @@ impl Journal {
 fn lock(file: &File) -> io::Result<Option<FileLock>> {
     FileLock::try_acquire(file).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock => {
-            let reason = "in use by another run; wait for that run, or give another file";
+            let reason = "in use by another run; wait for that run, or use another file";
             io::Error::new(io::ErrorKind::WouldBlock, reason)
         }
         _ => error,
     })
 }
 
-/// Returns whether a last line is an incomplete line of this journal: without its line break, or
-/// with zeros, as after a kill or a power failure. Other content is retained.
-fn is_torn(line: &[u8], line_prefix: &[u8]) -> bool {
+/// Returns whether a last line is an incomplete line of this journal.
+///
+/// After a kill, the line break is missing; after a power failure, the line may contain zeros.
+/// Lines that do not start like a line of the journal are never incomplete.
+fn is_incomplete(line: &[u8], line_prefix: &[u8]) -> bool {
     let text_part = line.get(..line.iter().position(|&byte| byte == 0).unwrap_or(line.len()));
     let text_part = text_part.unwrap_or_default();
     let is_cache_line = text_part.starts_with(line_prefix) || line_prefix.starts_with(text_part);

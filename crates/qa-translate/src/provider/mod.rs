@@ -7,8 +7,8 @@
 //! | a language model behind an OpenAI-compatible server | [`Cached`] around [`ChatTranslator`] |
 //! | existing translations of the data, such as XQuAD | [`parallel`](crate::parallel()), no translator |
 mod cached;
-mod caller;
 mod chat;
+mod client;
 mod file;
 mod http;
 mod identity;
@@ -24,8 +24,7 @@ use mlqa_eval::Language;
 
 use crate::Error;
 
-/// A translation for each text, in order; `None` for a text without a translation, which the caller
-/// counts.
+/// The translation of each text, in order; `None` for a text without a translation.
 pub type Translations = Result<Vec<Option<String>>, Error>;
 
 /// A translator of texts.
@@ -36,8 +35,8 @@ pub trait Translator {
     /// If the translator fails as a whole.
     fn translate(&mut self, texts: &[&str], from: Language, to: Language) -> Translations;
 
-    /// The preferred number of texts in one call. Callers show progress, and a cache saves, after
-    /// each call.
+    /// Returns the preferred number of texts in one call. After each call, callers update progress
+    /// bars and [`Cached`] writes its file.
     fn batch_size(&self) -> usize {
         32
     }

@@ -15,8 +15,8 @@ fn config(server: &Server) -> ChatConfig {
     }
 }
 
-/// Replies with the last message in upper case, in a chat response.
-fn shout(body: &Value) -> Reply {
+/// Returns a chat response with the last message in upper case.
+fn upper_case_chat(body: &Value) -> Reply {
     let user_text =
         body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap();
     let message =
@@ -26,7 +26,7 @@ fn shout(body: &Value) -> Reply {
 
 #[test]
 fn each_request_has_one_text_and_the_key_in_the_header() {
-    let server = Server::start(|_, body| shout(body));
+    let server = Server::start(|_, body| upper_case_chat(body));
     let mut translator = ChatTranslator::new(&config(&server), Some("secret")).unwrap();
     let actual = translator.translate(&["a ([b])", " c "], Language::EN, Language::DE).unwrap();
     // White space at the ends of the text is preserved.
@@ -50,7 +50,7 @@ fn errors_and_invalid_answers_are_reported() {
         (503, "busy", "status 503: busy", 3),
         (200, r#"{"choices": [{"mess"#, "the response is truncated", 3),
         (200, "[1]", "expected {\"choices\"", 1),
-        (200, r#"{"choices": []}"#, "without a choice", 1),
+        (200, r#"{"choices": []}"#, "the response has no choices", 1),
         (200, r#"{"choices": [{"message": {"content": null}}]}"#, "expected {\"choices\"", 1),
     ] {
         let server = Server::start(move |_, _| Reply::Status(status, body.into()));
@@ -61,7 +61,7 @@ fn errors_and_invalid_answers_are_reported() {
         };
         assert!(actual.contains(problem) && *tried == attempts, "{error}");
     }
-    let server = Server::start(|_, body| shout(body));
+    let server = Server::start(|_, body| upper_case_chat(body));
     for invalid_config in [
         ChatConfig { attempts: 0, ..config(&server) },
         ChatConfig { url: "ftp://x".into(), ..config(&server) },

@@ -1,7 +1,7 @@
 //! Tests of the program.
 use std::process::Stdio;
 
-use crate::common::{Reply, Server, dataset, question, upper};
+use crate::common::{Reply, Server, dataset, question, upper_case};
 use mlqa_eval::Dataset;
 use serde_json::{Value, json};
 use testkit::Program;
@@ -34,10 +34,10 @@ fn line(source: &str, target: &str) -> String {
 #[test]
 fn translates_with_a_server_and_mixes_files() {
     let program = program(3);
-    let server = Server::start(|_, body| upper(body));
+    let server = Server::start(|_, body| upper_case(body));
     let translate =
         |to: &str| format!("translate --in en.json --to {to} --server {} --out out", server.url);
-    let output = program.done(&translate("de,zh")).out;
+    let output = program.expect_success(&translate("de,zh")).out;
     assert!(output.contains("de: 3 of 3 kept (3 by markers"), "{output}");
     let german = read(&program, "out/train-context-de-question-de.json");
     german.check_answers().unwrap();
@@ -48,7 +48,7 @@ fn translates_with_a_server_and_mixes_files() {
     let before = report(&program);
     assert_eq!((&before["zh"]["kept"], &before["de"]["skip_ratio"]), (&json!(3), &json!(0.0)));
     // Another language is added to the report, and each language has its own cache.
-    program.done(&translate("fr"));
+    program.expect_success(&translate("fr"));
     let with_french = report(&program);
     assert_eq!(with_french["fr"]["kept"], json!(3));
     assert_eq!((&with_french["de"], &with_french["zh"]), (&before["de"], &before["zh"]));
@@ -57,7 +57,7 @@ fn translates_with_a_server_and_mixes_files() {
         assert!(cache.lines().all(|line| line.contains(&format!("\"to\":\"{code}\""))));
     }
     program.write("out/report.json", "[1]");
-    program.failed(&translate("fr"), &["report.json", "expected a report by language"]);
+    program.expect_error(&translate("fr"), &["report.json", "expected a report by language"]);
     program.write("out/report.json", with_french.to_string());
     for code in ["de", "zh", "en"] {
         // Only the report is tested below.
@@ -68,22 +68,23 @@ fn translates_with_a_server_and_mixes_files() {
 
     let mix = "mix --in en.json --translated out --out mixed";
     assert_eq!(
-        program.done(mix).out,
+        program.expect_success(mix).out,
         "context en, question de: 3 rows\ncontext en, question zh: 3 rows\n\
          context de, question en: 3 rows\ncontext zh, question en: 3 rows\n"
     );
     let pair = read(&program, "mixed/train-context-zh-question-en.json");
     assert_eq!(pair.questions.len(), 3);
-    let all = program.done(&format!("{mix} --all-pairs --to zh,de")).out;
+    let all = program.expect_success(&format!("{mix} --all-pairs --to zh,de")).out;
     assert_eq!(all.matches(": 3 rows").count(), 6, "{all}");
-    program.failed("mix --in en.json --translated out --out out", &["--out", "another folder"]);
+    program
+        .expect_error("mix --in en.json --translated out --out out", &["--out", "another folder"]);
 }
 
 #[test]
 fn an_interrupted_run_resumes_from_its_cache() {
     let program = program(5);
     let failing_server = Server::start(|number, body| match number {
-        0 | 1 => upper(body),
+        0 | 1 => upper_case(body),
         _ => Reply::Status(500, "down".into()),
     });
     let translate = |url: &str| {
@@ -92,10 +93,10 @@ fn an_interrupted_run_resumes_from_its_cache() {
              --first-wait 0.01"
         )
     };
-    program.failed(&translate(&failing_server.url), &["status 500: down", "tried 2 times"]);
+    program.expect_error(&translate(&failing_server.url), &["status 500: down", "tried 2 times"]);
     assert!(!program.at("out/report.json").exists());
-    let working_server = Server::start(|_, body| upper(body));
-    program.done(&translate(&working_server.url));
+    let working_server = Server::start(|_, body| upper_case(body));
+    program.expect_success(&translate(&working_server.url));
     let requested: Vec<String> = working_server
         .requests
         .lock()
@@ -108,7 +109,7 @@ fn an_interrupted_run_resumes_from_its_cache() {
     assert_eq!(requested[0], "q4");
     assert_eq!(requested.len(), 1 + 5);
     // A third run sends no request.
-    program.done(&translate("http://127.0.0.1:9"));
+    program.expect_success(&translate("http://127.0.0.1:9"));
 }
 
 #[test]
@@ -116,8 +117,8 @@ fn files_of_translations_and_parallel_data() {
     let program = program(1);
     program.write("t.jsonl", line("q0", "f0"));
     let translate = "translate --in en.json --to de --file t.jsonl --out out";
-    program.failed(translate, &["t.jsonl", "number ([n0]) here"]);
-    let without_translation = program.failed(&format!("{translate} --missing skip"), &[]);
+    program.expect_error(translate, &["t.jsonl", "number ([n0]) here"]);
+    let without_translation = program.expect_error(&format!("{translate} --missing skip"), &[]);
     let output = without_translation.out;
     assert!(
         output.contains("0 of 1 kept") && output.contains("passage without translation: 1"),
@@ -128,21 +129,23 @@ fn files_of_translations_and_parallel_data() {
     assert!(program.at("out/report.json").exists());
     assert!(!program.at("out/train-context-de-question-de.json").exists());
     program.write("t.jsonl", line("q0", "f0") + &line("number ([n0]) here", "hier ([ n0 ])"));
-    assert!(program.done(translate).out.contains("1 of 1 kept"));
+    assert!(program.expect_success(translate).out.contains("1 of 1 kept"));
 
     let english = "data/xquad/xquad.en.json --split xquad";
     let parallel = "de=data/xquad/xquad.de.json,zh=data/xquad/xquad.zh.json";
-    let output =
-        program.done(&format!("translate --in {english} --parallel {parallel} --out out")).out;
+    let output = program
+        .expect_success(&format!("translate --in {english} --parallel {parallel} --out out"))
+        .out;
     assert!(output.contains("zh: 1190 of 1190 kept"), "{output}");
-    let output = program.done(&format!("mix --in {english} --translated out --out mixed")).out;
+    let output =
+        program.expect_success(&format!("mix --in {english} --translated out --out mixed")).out;
     assert_eq!(output.matches(": 1190 rows").count(), 4, "{output}");
 }
 
 #[test]
 fn concurrent_runs_of_two_languages_keep_both_reports() {
     let program = program(6);
-    let server = Server::start(|_, body| upper(body));
+    let server = Server::start(|_, body| upper_case(body));
     let start = |to: &str| {
         let arguments = format!(
             "translate --in en.json --to {to} --server {} --batch-size 1 --out out",
@@ -163,18 +166,18 @@ fn concurrent_runs_of_two_languages_keep_both_reports() {
 #[test]
 fn a_file_that_is_not_a_cache_is_not_overwritten() {
     let program = program(1);
-    let server = Server::start(|_, body| upper(body));
+    let server = Server::start(|_, body| upper_case(body));
     let translate = format!("translate --in en.json --to de --server {} --out out", server.url);
     let data = program.bytes("en.json");
     for (name, content) in [("rows", &data[..]), ("note", b"buy milk"), ("line", b"{\"a\": 1}\n")] {
         program.write(name, content);
         let words = [&*format!("{name}:1: expected")];
-        program.failed(&format!("{translate} --cache {name}"), &words);
+        program.expect_error(&format!("{translate} --cache {name}"), &words);
         assert_eq!(program.bytes(name), content, "{name}");
     }
     // The data set itself is rejected as a cache.
     let words = ["en.json", "one of the inputs"];
-    program.failed(&format!("{translate} --cache en.json"), &words);
+    program.expect_error(&format!("{translate} --cache en.json"), &words);
     assert_eq!(program.bytes("en.json"), data);
     assert_eq!(server.count(), 0);
 }
@@ -185,7 +188,7 @@ fn invalid_input_is_reported_in_one_line() {
     program.write("t.jsonl", "nonsense\n");
     let language =
         ["translate", "--in", "en.json", "--to", "f r", "--file", "t.jsonl", "--out", "o"];
-    program.failed(&language, &["expected a language code", "\"f r\""]);
+    program.expect_error(&language, &["expected a language code", "\"f r\""]);
     for (arguments, words) in [
         ("translate --to de --file t.jsonl", &["t.jsonl:1: expected"][..]),
         ("translate --to en --server http://x", &["language en"]),
@@ -197,7 +200,7 @@ fn invalid_input_is_reported_in_one_line() {
         ("mix --translated .", &["train-context-x-question-x.json"]),
         ("translate --to de", &["--file", "--server", "--parallel"]),
     ] {
-        program.failed(&format!("{arguments} --in en.json --out out"), words);
+        program.expect_error(&format!("{arguments} --in en.json --out out"), words);
     }
 }
 
@@ -207,8 +210,8 @@ fn invalid_input_does_not_change_the_output() {
     program.copy("en.json", "de.json");
     let translate = "translate --in en.json --parallel de=de.json --out out";
     let mix = "mix --in en.json --translated out --out mixed";
-    program.done(translate);
-    program.done(mix);
+    program.expect_success(translate);
+    program.expect_success(mix);
     let files = |folder: &str| -> Vec<_> {
         let mut files: Vec<_> = std::fs::read_dir(program.at(folder))
             .unwrap()
@@ -229,7 +232,7 @@ fn invalid_input_does_not_change_the_output() {
         let original = program.bytes(path);
         for bytes in invalid_contents {
             program.write(path, bytes);
-            program.failed(arguments, &[]);
+            program.expect_error(arguments, &[]);
             program.write(path, &original);
             let (report, data): (Vec<_>, Vec<_>) =
                 files("out").into_iter().partition(|(_, path)| path.ends_with("report.json"));
@@ -252,11 +255,11 @@ fn translations_of_a_chat_server_are_cached() {
     let command =
         format!("translate --in en.json --to de --chat {} --model m --out out", server.url);
     for _ in 0..2 {
-        let printed = program.done(&command).out;
+        let printed = program.expect_success(&command).out;
         assert!(printed.contains("de: 2 of 2 kept (2 by markers"), "{printed}");
         // Two questions and two passages are requested.
         assert_eq!(server.count(), 4);
     }
-    let bare = command.replace(" --model m", "");
-    program.failed(&bare, &["--model"]);
+    let without_model = command.replace(" --model m", "");
+    program.expect_error(&without_model, &["--model"]);
 }

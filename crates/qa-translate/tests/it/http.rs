@@ -1,7 +1,7 @@
 //! Tests of the HTTP translator with a local server.
 use std::time::{Duration, Instant};
 
-use crate::common::{Reply, Server, upper};
+use crate::common::{Reply, Server, upper_case};
 use mlqa_eval::Language;
 use qa_translate::{Error, HttpConfig, HttpTranslator, Translations, Translator};
 use serde_json::json;
@@ -38,7 +38,7 @@ fn failure(config: HttpConfig) -> (String, u32) {
 
 #[test]
 fn batches_are_sent_in_order_in_libretranslate_format() {
-    let server = Server::start(|_, body| upper(body));
+    let server = Server::start(|_, body| upper_case(body));
     let config = HttpConfig { url: format!("{}/", server.url), ..config(&server) };
     let mut http = HttpTranslator::new(config, Some("secret".into())).unwrap();
     let actual = http.translate(&["a \"quoted\"", "é\n北", "c"], EN, ZH).unwrap();
@@ -56,7 +56,7 @@ fn batches_are_sent_in_order_in_libretranslate_format() {
 
 #[test]
 fn empty_keys_and_empty_batches_are_not_sent() {
-    let server = Server::start(|_, body| upper(body));
+    let server = Server::start(|_, body| upper_case(body));
     assert_eq!(translate(config(&server), &[]).unwrap(), Vec::<Option<String>>::new());
     assert_eq!(server.count(), 0);
     translate(config(&server), &["a"]).unwrap();
@@ -68,7 +68,7 @@ fn status_429_and_lost_connections_are_retried() {
     let server = Server::start(|number, body| match number {
         0 => Reply::RetryAfter(429, json!({"error": "slow down"}).to_string(), 3600),
         1 => Reply::HangUp,
-        _ => upper(body),
+        _ => upper_case(body),
     });
     let start = Instant::now();
     assert_eq!(translate(config(&server), &["a"]).unwrap(), [Some("A".into())]);
@@ -81,7 +81,7 @@ fn status_429_and_lost_connections_are_retried() {
 fn retry_after_is_respected() {
     let server = Server::start(|number, body| match number {
         0 => Reply::RetryAfter(503, "busy".into(), 1),
-        _ => upper(body),
+        _ => upper_case(body),
     });
     let start = Instant::now();
     let long_timeout = HttpConfig { longest_wait_seconds: 60.0, ..config(&server) };
@@ -121,12 +121,12 @@ fn a_silent_server_times_out() {
 }
 
 #[test]
-fn nobody_there() {
+fn refused_connections_are_retried() {
     let port = {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap().port()
     };
-    let server = Server::start(|_, body| upper(body));
+    let server = Server::start(|_, body| upper_case(body));
     let url = format!("http://127.0.0.1:{port}");
     let (_, attempts) = failure(HttpConfig { url, ..config(&server) });
     assert_eq!(attempts, 3);
@@ -158,7 +158,7 @@ fn truncated_responses_are_retried() {
     for part in ["", "{\"translatedText\": [\"A", "{\"translatedText\": [\"A\"]"] {
         let server = Server::start(move |number, body| match number {
             0 | 1 => Reply::Status(200, part.to_owned()),
-            _ => upper(body),
+            _ => upper_case(body),
         });
         let actual = translate(config(&server), &["a"]).unwrap();
         assert_eq!((actual, server.count()), (vec![Some("A".into())], 3), "{part}");

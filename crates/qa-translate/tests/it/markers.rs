@@ -4,7 +4,7 @@ use std::ops::Range;
 use proptest::prelude::*;
 use qa_translate::{Error, MarkerFault, mark, mark_spans, recover};
 
-fn fault(text: &str) -> MarkerFault {
+fn recovery_fault(text: &str) -> MarkerFault {
     recover(text, 1).unwrap_err()
 }
 
@@ -66,14 +66,14 @@ fn altered_markers_of_translators_are_recovered() {
 #[test]
 fn faults_are_distinguished() {
     for text in ["none", "([ open", "close ])", "(x) [y]", "(x[ y ]z)"] {
-        assert_eq!(fault(text), MarkerFault::Missing, "{text}");
+        assert_eq!(recovery_fault(text), MarkerFault::Missing, "{text}");
     }
     for text in ["([a]) ([b])", "([ ([a])", "([a]) b])"] {
-        assert_eq!(fault(text), MarkerFault::Duplicate, "{text}");
+        assert_eq!(recovery_fault(text), MarkerFault::Duplicate, "{text}");
     }
-    assert_eq!(fault("a ]) b ([ c"), MarkerFault::Reordered);
+    assert_eq!(recovery_fault("a ]) b ([ c"), MarkerFault::Reordered);
     for text in ["a ([]) b", "a ([  ]) b", "（［　］）"] {
-        assert_eq!(fault(text), MarkerFault::Empty, "{text}");
+        assert_eq!(recovery_fault(text), MarkerFault::Empty, "{text}");
     }
 }
 
@@ -94,8 +94,8 @@ fn doubled_markers_are_not_part_of_the_answer() {
 #[test]
 fn spans_outside_the_passage_or_blank_are_rejected() {
     for (start, length) in [(0, 9), (8, 1), (usize::MAX, 2), (3, 0), (3, 1)] {
-        let refused = mark("one two", start, length);
-        assert!(matches!(refused, Err(Error::Span { .. })), "{start} {length}");
+        let result = mark("one two", start, length);
+        assert!(matches!(result, Err(Error::Span { .. })), "{start} {length}");
     }
 }
 
@@ -125,7 +125,7 @@ proptest! {
 fn several_spans_are_recovered_by_number() {
     let marked = mark_spans("Ada met Bo in Bern.", &[14..18, 0..3, 8..10]).unwrap();
     assert_eq!(marked.text, "([2:Ada]) met ([3:Bo]) in ([1:Bern]).");
-    let of = |text: &str| {
+    let recover_texts = |text: &str| {
         let found = marked.recover(text).map_err(|fault| format!("{fault:?}"))?;
         let span = |span: &Range<usize>| -> String {
             found.text.chars().skip(span.start).take(span.len()).collect()
@@ -139,7 +139,7 @@ fn several_spans_are_recovered_by_number() {
         "In （【 １ ： Bern 】） traf ([ 3: Bo ]) ([2 :Ada]).",
         "In ( [1: Bern] ) traf ([3: Bo ])([2: Ada]).",
     ] {
-        assert_eq!(of(text), Ok(expected_spans.clone()), "{text}");
+        assert_eq!(recover_texts(text), Ok(expected_spans.clone()), "{text}");
     }
     for (text, fault) in [
         ("In Bern traf ([3:Bo]) ([2:Ada]).", "Missing"),
@@ -154,7 +154,7 @@ fn several_spans_are_recovered_by_number() {
         ("In ([1:Bern traf ([3:Bo]) ([2:Ada]).", "Reordered"),
         ("In ([1: ]) traf ([3:Bo]) ([2:Ada]).", "Empty"),
     ] {
-        assert_eq!(of(text), Err(fault.to_owned()), "{text}");
+        assert_eq!(recover_texts(text), Err(fault.to_owned()), "{text}");
     }
     let error = mark_spans("Ada met Bo", &[0..5, 4..7]).unwrap_err();
     assert!(matches!(error, Error::Overlap { .. }), "{error}");

@@ -71,7 +71,7 @@ fn two_rows_for_each_question_and_language() {
             (id("3"), EN, DE),
         ]
     );
-    // A question whose passage was discarded is combined with the English one.
+    // A question whose passage was discarded is combined with the English passage.
     let without_required_pair = MixConfig { require_pair: false, ..MixConfig::default() };
     let all_rows = rows(&without_required_pair, &source, &others);
     assert_eq!(all_rows.len(), 7);
@@ -96,9 +96,9 @@ fn all_pairs_include_pairs_without_the_source() {
 fn the_seed_determines_only_the_order() {
     let ids: Vec<usize> = (0..50).collect();
     let (source, others) = (in_language(EN, &ids), [translated(DE, &ids, &ids)]);
-    let of = |seed| mix(&source, &others, &MixConfig { seed, ..MixConfig::default() }).unwrap();
-    assert_eq!(of(1), of(1));
-    assert_ne!(of(1).rows, of(2).rows);
+    let mixed = |seed| mix(&source, &others, &MixConfig { seed, ..MixConfig::default() }).unwrap();
+    assert_eq!(mixed(1), mixed(1));
+    assert_ne!(mixed(1).rows, mixed(2).rows);
     let sorted = |seed| rows(&MixConfig { seed, ..MixConfig::default() }, &source, &others);
     assert_eq!(sorted(1), sorted(2));
 }
@@ -106,15 +106,15 @@ fn the_seed_determines_only_the_order() {
 #[test]
 fn duplicate_languages_and_misplaced_answers_are_rejected() {
     let source = in_language(EN, &[1]);
-    let one = || translated(DE, &[1], &[1]);
+    let german = || translated(DE, &[1], &[1]);
     let config = MixConfig::default();
-    for others in [vec![one(), one()], vec![translated(EN, &[1], &[1])]] {
+    for others in [vec![german(), german()], vec![translated(EN, &[1], &[1])]] {
         assert!(matches!(
             mix(&source, &others, &config),
             Err(qa_translate::Error::Language { .. })
         ));
     }
-    let mut wrong = one();
+    let mut wrong = german();
     wrong.dataset.questions[0].answers[0].answer_start += 1;
     let error = mix(&source, &[wrong], &config).unwrap_err();
     assert!(
@@ -184,11 +184,11 @@ proptest! {
         let mut expected = BTreeSet::new();
         for id in &source {
             for x in 0..2 {
-                let has = kept[x].contains(id);
-                let asks = has || (!require_pair && questions_of[x].contains(id));
-                if has { expected.insert((id.to_string(), EN, languages[x])); }
-                if asks { expected.insert((id.to_string(), languages[x], EN)); }
-                if all_pairs && asks && kept[1 - x].contains(id) {
+                let has_passage = kept[x].contains(id);
+                let has_question = has_passage || (!require_pair && questions_of[x].contains(id));
+                if has_passage { expected.insert((id.to_string(), EN, languages[x])); }
+                if has_question { expected.insert((id.to_string(), languages[x], EN)); }
+                if all_pairs && has_question && kept[1 - x].contains(id) {
                     expected.insert((id.to_string(), languages[x], languages[1 - x]));
                 }
             }

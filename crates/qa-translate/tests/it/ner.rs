@@ -8,7 +8,7 @@ fn program() -> Program {
     Program::new(env!("CARGO_BIN_EXE_qa-translate"))
 }
 
-/// Replies with each text unchanged.
+/// Returns a reply with each text unchanged.
 fn echo(request: &Value) -> Reply {
     Reply::Status(200, json!({ "translatedText": request["q"] }).to_string())
 }
@@ -31,7 +31,7 @@ fn an_identical_translation_keeps_every_entity() {
         let file = format!("data/uner/{name}.test.iob2.gz");
         let command =
             format!("ner --in {file} --from {from} --to de --server {} --out {name}", server.url);
-        let output = program.done(&command).out;
+        let output = program.expect_success(&command).out;
         let start = format!("de: 1000 of 1000 sentences kept, {expected} of {expected} entities");
         assert!(output.starts_with(&start), "{output}");
         let source =
@@ -71,10 +71,10 @@ fn a_resumed_run_sends_no_text_twice() {
             "ner --in a.b.conll --to de,zh --server {url} --out out/ --batch-size 2 --attempts 1"
         )
     };
-    program.failed(&command(&failing_server.url), &["status 500: down"]);
+    program.expect_error(&command(&failing_server.url), &["status 500: down"]);
     assert!(!program.at("out").exists());
     let working_server = Server::start(|_, body| echo(body));
-    program.done(&command(&working_server.url));
+    program.expect_success(&command(&working_server.url));
     let requests = working_server.requests.lock().unwrap();
     let requested: Vec<(&str, &str)> = requests
         .iter()
@@ -86,7 +86,7 @@ fn a_resumed_run_sends_no_text_twice() {
     assert_eq!(requested.len(), 3 + 5);
     let first = program.bytes("out/a.b.zh.conll");
     // A third run sends no request and replaces the output with equal files.
-    program.done(&command("http://127.0.0.1:9"));
+    program.expect_success(&command("http://127.0.0.1:9"));
     assert_eq!(program.bytes("out/a.b.zh.conll"), first);
     assert!(program.at("out.cache.de.jsonl").exists());
 }
@@ -105,7 +105,7 @@ fn sentences_with_a_lost_entity_are_skipped() {
     program.write("t.jsonl", lost.clone() + &line("([Bern])", "([Bärn])"));
     let command = "ner --in t.conll --to de --file t.jsonl --out out";
     assert_eq!(
-        program.done(command).out,
+        program.expect_success(command).out,
         "de: 1 of 2 sentences kept, 2 of 3 entities found (1 by markers, 1 by search); entity not \
          in the translation: 1\n"
     );
@@ -113,8 +113,8 @@ fn sentences_with_a_lost_entity_are_skipped() {
 
     // Errors leave existing files unchanged, and are reported before any request.
     program.write("t.jsonl", lost);
-    program.failed(command, &["([Bern])", "t.jsonl"]);
-    program.failed(&format!("{command} --missing skip"), &["no sentence was kept for de"]);
+    program.expect_error(command, &["([Bern])", "t.jsonl"]);
+    program.expect_error(&format!("{command} --missing skip"), &["no sentence was kept for de"]);
     program.write("bad.conll", "Ada\tB-PER\nmet\n");
     program.write("other/file", "mine");
     let server = Server::start(|_, body| echo(body));
@@ -126,9 +126,9 @@ fn sentences_with_a_lost_entity_are_skipped() {
         ("--in t.conll --to en --out out", &["language en"]),
         ("--in t.conll --out out", &["--to"]),
     ] {
-        program.failed(&command_with(rest), words);
+        program.expect_error(&command_with(rest), words);
     }
-    program.failed("ner --in t.conll --to de --out out", &["--file", "--server", "--chat"]);
+    program.expect_error("ner --in t.conll --to de --out out", &["--file", "--server", "--chat"]);
     assert_eq!(server.count(), 0);
     assert_eq!(program.read("out/t.de.conll"), "Bärn\tB-LOC\n\n");
 }

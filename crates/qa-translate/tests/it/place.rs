@@ -12,20 +12,20 @@ use qa_translate::{
 };
 
 /// Scores requests by a function and counts the calls.
-struct Scored<F> {
+struct FunctionScorer<F> {
     score: F,
     rounds: usize,
 }
 
-impl<F: FnMut(&ScoreRequest) -> TextScore> ScoreText for Scored<F> {
+impl<F: FnMut(&ScoreRequest) -> TextScore> ScoreText for FunctionScorer<F> {
     fn score(&mut self, requests: &[ScoreRequest]) -> Result<Vec<TextScore>, Error> {
         self.rounds += 1;
         Ok(requests.iter().map(&mut self.score).collect())
     }
 }
 
-fn scored<F: FnMut(&ScoreRequest) -> TextScore>(score: F) -> Scored<F> {
-    Scored { score, rounds: 0 }
+fn function_scorer<F: FnMut(&ScoreRequest) -> TextScore>(score: F) -> FunctionScorer<F> {
+    FunctionScorer { score, rounds: 0 }
 }
 
 fn total(total: f64) -> TextScore {
@@ -45,71 +45,74 @@ fn task(source: &str, span: &str, target: &str, answer: Option<&str>) -> SpanTas
     }
 }
 
-fn text(task: &SpanTask, span: &Range<usize>) -> String {
+fn span_text(task: &SpanTask, span: &Range<usize>) -> String {
     task.target.chars().skip(span.start).take(span.len()).collect()
 }
 
 /// Returns a method's result for one task.
-fn one(way: &mut dyn PlaceSpans, task: &SpanTask) -> Result<Placed, PlaceFault> {
-    way.place(std::slice::from_ref(task)).unwrap().remove(0)
+fn place_one(method: &mut dyn PlaceSpans, task: &SpanTask) -> Result<Placed, PlaceFault> {
+    method.place(std::slice::from_ref(task)).unwrap().remove(0)
 }
 
 /// Creates a task about Bern.
-fn bern() -> SpanTask {
+fn bern_task() -> SpanTask {
     let source = "The capital of Switzerland is Bern.";
     task(source, "Bern", "Bern ist die Hauptstadt der Schweiz.", Some("Bern"))
 }
 
-fn plain(config: CodecConfig) -> CodecConfig {
+fn without_reranking(config: CodecConfig) -> CodecConfig {
     CodecConfig { rerank: false, ..config }
 }
 
 #[test]
 fn markers_are_placed_where_the_translation_is_most_probable() {
-    let task = bern();
-    let missing_path = mark(&task.target, 28, 7).unwrap().text;
+    let task = bern_task();
+    let best_text = mark(&task.target, 28, 7).unwrap().text;
     let marked = mark(&task.source, 30, 4).unwrap().text;
-    let scorer = scored(|request: &ScoreRequest| {
+    let scorer = function_scorer(|request: &ScoreRequest| {
         assert!(request.source == marked || request.target == task.target);
-        total(if request.target == missing_path {
-            -1.0
-        } else {
-            -9.0 - request.target.len() as f64
-        })
+        total(if request.target == best_text { -1.0 } else { -9.0 - request.target.len() as f64 })
     });
-    let config = plain(CodecConfig::default());
-    let mut way = ByConstrainedDecoding { scorer, config };
-    let placed = one(&mut way, &task).unwrap();
-    assert_eq!((text(&task, &placed.span).as_str(), placed.score), ("Schweiz", -1.0));
-    assert_eq!((placed.method, placed.runners_up.len(), way.scorer.rounds), ("codec", 4, 2));
+    let config = without_reranking(CodecConfig::default());
+    let mut method = ByConstrainedDecoding { scorer, config };
+    let placed = place_one(&mut method, &task).unwrap();
+    assert_eq!((span_text(&task, &placed.span).as_str(), placed.score), ("Schweiz", -1.0));
+    assert_eq!((placed.method, placed.runners_up.len(), method.scorer.rounds), ("codec", 4, 2));
     // Brackets in the texts themselves are not markers.
     let other_task = self::task("see ([1]) or x", "x", "siehe ([1]) oder x", None);
-    let config = plain(CodecConfig { max_words: 1, ..CodecConfig::default() });
-    let scorer = scored(|request| total(-f64::from(u8::from(!request.target.contains("([[x]])")))));
-    let placed = one(&mut ByConstrainedDecoding { scorer, config }, &other_task).unwrap();
+    let config = without_reranking(CodecConfig { max_words: 1, ..CodecConfig::default() });
+    let scorer =
+        function_scorer(|request| total(-f64::from(u8::from(!request.target.contains("([[x]])")))));
+    let placed = place_one(&mut ByConstrainedDecoding { scorer, config }, &other_task).unwrap();
     assert_eq!(placed.span, 17..18);
 }
 
-/// Returns the words at which spans were tried, given how much the source's markers change each
-/// word's score.
-fn tried(moved: &[f64], config: &CodecConfig) -> Vec<usize> {
+/// Returns the indices of words at which candidate spans start. `moved` is the change of each
+/// word's score by the source's markers.
+fn candidate_starts(moved: &[f64], config: &CodecConfig) -> Vec<usize> {
     let target = "a b c d e f g h i j k l m n o p";
     let task = task("one two", "two", target, None);
     let words = units(target);
     let mut starts = Vec::new();
-    let scorer = scored(|request: &ScoreRequest| {
+    let scorer = function_scorer(|request: &ScoreRequest| {
         if request.target == target {
-            let by = if request.source == task.source { 0.0 } else { 1.0 };
-            let tokens = words.iter().zip(moved).map(|(word, m)| (word.clone(), -1.0 - by * m));
+            let factor = if request.source == task.source { 0.0 } else { 1.0 };
+            let tokens = words
+                .iter()
+                .zip(moved)
+                .map(|(word, change)| (word.clone(), -1.0 - factor * change));
             return TextScore { total: -1.0, tokens: tokens.collect() };
         }
-        let open = request.target.find("([").unwrap();
-        if !starts.contains(&(open / 2)) {
-            starts.push(open / 2);
+        let start = request.target.find("([").unwrap() / 2;
+        if !starts.contains(&start) {
+            starts.push(start);
         }
         total(-1.0)
     });
-    let _ = one(&mut ByConstrainedDecoding { scorer, config: plain(config.clone()) }, &task);
+    let _ = place_one(
+        &mut ByConstrainedDecoding { scorer, config: without_reranking(config.clone()) },
+        &task,
+    );
     starts
 }
 
@@ -118,19 +121,20 @@ fn spans_start_where_source_markers_change_the_scores() {
     let config = CodecConfig::default();
     let mut moved = vec![0.05; 16];
     moved[7] = 0.5;
-    moved[2] = 0.1; // five before
-    moved[12] = 0.3; // five after
-    moved[13] = 0.4; // six after: outside the window
-    assert_eq!(tried(&moved, &config), [2, 7, 12]);
-    assert_eq!(tried(&moved, &CodecConfig { window: 1, ..config.clone() }), [7]);
+    moved[2] = 0.1; // five words before
+    moved[12] = 0.3; // five words after
+    moved[13] = 0.4; // six words after, outside the window
+    assert_eq!(candidate_starts(&moved, &config), [2, 7, 12]);
+    assert_eq!(candidate_starts(&moved, &CodecConfig { window: 1, ..config.clone() }), [7]);
     moved[7] = 0.49;
-    assert_eq!(tried(&moved, &config), (0..16).collect::<Vec<_>>());
+    assert_eq!(candidate_starts(&moved, &config), (0..16).collect::<Vec<_>>());
     // Scores without tokens allow all words.
-    assert_eq!(tried(&[], &config), (0..16).collect::<Vec<_>>());
+    assert_eq!(candidate_starts(&[], &config), (0..16).collect::<Vec<_>>());
 }
 
-/// Returns the selected one of these hypotheses, given the losses of the source span under each.
-fn reranked(
+/// Returns the selected hypothesis. `hypotheses` are spans with the loss of the source span given
+/// each.
+fn rerank(
     source: &str,
     answer: Option<&str>,
     target: &str,
@@ -138,7 +142,7 @@ fn reranked(
 ) -> Result<String, PlaceFault> {
     let task = task(source, source, target, answer);
     let losses: HashMap<&str, f64> = hypotheses.iter().copied().collect();
-    let scorer = scored(|request: &ScoreRequest| {
+    let scorer = function_scorer(|request: &ScoreRequest| {
         if request.from == Language::DE {
             return total(-losses[request.source.as_str()]);
         }
@@ -147,8 +151,8 @@ fn reranked(
         total(at.map_or(-100.0, |at| -(at as f64)))
     });
     let config = CodecConfig { n_best: hypotheses.len(), ..CodecConfig::default() };
-    let mut way = ByConstrainedDecoding { scorer, config };
-    one(&mut way, &task).map(|placed| text(&task, &placed.span))
+    let mut method = ByConstrainedDecoding { scorer, config };
+    place_one(&mut method, &task).map(|placed| span_text(&task, &placed.span))
 }
 
 #[test]
@@ -157,18 +161,18 @@ fn hypotheses_are_reranked_in_the_reverse_direction() {
     // A hypothesis spelled like the source or the span's translation is selected, whatever its
     // loss.
     let losses = [("alte Stadt", 1.0), ("Rom", 9.0)];
-    assert_eq!(reranked("Rome", Some("Rom"), target, &losses), Ok("Rom".into()));
+    assert_eq!(rerank("Rome", Some("Rom"), target, &losses), Ok("Rom".into()));
     // Otherwise the part of the first hypothesis with the lowest loss below its own is selected.
     let losses = [("alte Stadt", 3.0), ("Stadt", 2.0), ("alte", 2.5), ("Rom", 0.5)];
-    assert_eq!(reranked("town", None, target, &losses), Ok("Stadt".into()));
+    assert_eq!(rerank("town", None, target, &losses), Ok("Stadt".into()));
     // Otherwise the first hypothesis is selected.
     let losses = [("alte Stadt", 3.0), ("Stadt", 4.0), ("Rom", 1.0)];
-    assert_eq!(reranked("town", None, target, &losses), Ok("alte Stadt".into()));
+    assert_eq!(rerank("town", None, target, &losses), Ok("alte Stadt".into()));
     // Hypotheses that are neither similar nor probable are dropped, even the first.
     let losses = [("alte Stadt", 7.0), ("Stadt", 4.0)];
-    assert_eq!(reranked("xyz", None, target, &losses), Ok("Stadt".into()));
+    assert_eq!(rerank("xyz", None, target, &losses), Ok("Stadt".into()));
     let losses = [("alte Stadt", 7.0), ("Stadt", 5.0)];
-    assert_eq!(reranked("xyz", None, target, &losses), Err(PlaceFault::Rejected));
+    assert_eq!(rerank("xyz", None, target, &losses), Err(PlaceFault::Rejected));
 }
 
 #[test]
@@ -188,7 +192,7 @@ fn similarity_equals_difflib() {
 }
 
 #[test]
-fn translation_similarity_by_hand() {
+fn translation_similarity_matches_a_hand_computed_value() {
     let score = |total, tokens: usize| TextScore { total, tokens: vec![(0..1, 0.0); tokens] };
     // Means -1, -0.5, -2 and -0.25: (2^-0.5 + 2^-1.75) / 2.
     let (ab, aa, ba, bb) = (score(-2.0, 2), score(-1.0, 2), total(-6.0), total(-0.75));
@@ -196,13 +200,13 @@ fn translation_similarity_by_hand() {
     assert!((actual - (0.5f64.sqrt() + 2f64.powf(-1.75)) / 2.0).abs() < 1e-12);
 }
 
-/// Scores texts higher the more similar they are.
-fn alike(request: &ScoreRequest) -> TextScore {
+/// Returns a score that increases with the similarity of the texts.
+fn similarity_score(request: &ScoreRequest) -> TextScore {
     total(-(1.0 - ratio(&request.source, &request.target)) * request.target.len() as f64)
 }
 
 #[test]
-fn the_best_candidate_takes_its_first_free_occurrence() {
+fn the_first_unoccupied_occurrence_of_the_best_candidate_is_selected() {
     let source = "Anna met Anna in Rome";
     let target = "In Rom traf Anna Anna";
     let mut first = task(source, "Anna", target, None);
@@ -210,18 +214,18 @@ fn the_best_candidate_takes_its_first_free_occurrence() {
     let second = SpanTask { span: 9..13, ..first.clone() };
     let rome_task = task(source, "Rome", target, None);
     let elsewhere = task("Anna", "Anna", target, None);
-    let mut way = ByCandidates {
+    let mut method = ByCandidates {
         generator: Windows,
-        scorer: scored(alike),
+        scorer: function_scorer(similarity_score),
         config: CandidateConfig { max_candidates: 100 },
     };
     let tasks = [first, second, rome_task.clone(), elsewhere];
-    let found = way.place(&tasks).unwrap();
+    let found = method.place(&tasks).unwrap();
     let spans: Vec<_> = found.iter().map(|one| one.as_ref().unwrap().span.clone()).collect();
     assert_eq!(spans, [12..16, 17..21, 3..6, 12..16]);
-    assert_eq!(way.scorer.rounds, 1);
-    let none = ByCandidates { config: CandidateConfig { max_candidates: 0 }, ..way };
-    assert_eq!(one(&mut { none }, &rome_task), Err(PlaceFault::NoCandidate));
+    assert_eq!(method.scorer.rounds, 1);
+    let none = ByCandidates { config: CandidateConfig { max_candidates: 0 }, ..method };
+    assert_eq!(place_one(&mut { none }, &rome_task), Err(PlaceFault::NoCandidate));
 }
 
 #[test]
@@ -229,15 +233,18 @@ fn missing_scores_are_listed_and_never_estimated() {
     let folder = tempfile::tempdir().unwrap();
     let (path, missing_path) =
         (folder.path().join("scores.jsonl"), folder.path().join("wanted.jsonl"));
-    let tasks = [bern(), task("a b", "b", "x y b", Some("b"))];
-    let direct = ByConstrainedDecoding { scorer: scored(alike), config: CodecConfig::default() }
-        .place(&tasks)
-        .unwrap();
+    let tasks = [bern_task(), task("a b", "b", "x y b", Some("b"))];
+    let direct = ByConstrainedDecoding {
+        scorer: function_scorer(similarity_score),
+        config: CodecConfig::default(),
+    }
+    .place(&tasks)
+    .unwrap();
     let mut rounds = 0;
     let placed = loop {
         let scorer = FileScorer::read(&path, &missing_path).unwrap();
-        let mut way = ByConstrainedDecoding { scorer, config: CodecConfig::default() };
-        match way.place(&tasks) {
+        let mut method = ByConstrainedDecoding { scorer, config: CodecConfig::default() };
+        match method.place(&tasks) {
             Ok(placed) => break placed,
             Err(Error::Unscored { count, .. }) => {
                 let requests = std::fs::read_to_string(&missing_path).unwrap();
@@ -246,7 +253,7 @@ fn missing_scores_are_listed_and_never_estimated() {
                 for line in requests.lines() {
                     let request: ScoreRequest = serde_json::from_str(line).unwrap();
                     let mut scored = serde_json::to_value(&request).unwrap();
-                    scored["total"] = alike(&request).total.into();
+                    scored["total"] = similarity_score(&request).total.into();
                     all.push_str(&format!("{scored}\n"));
                 }
                 std::fs::write(&path, all).unwrap();
@@ -276,13 +283,13 @@ fn missing_scores_are_listed_and_never_estimated() {
 
 #[test]
 fn search_and_alignment_find_a_span() {
-    let task = bern();
+    let task = bern_task();
     let mut search = BySearch::default();
-    assert_eq!(one(&mut search, &task).unwrap().span, 0..4);
+    assert_eq!(place_one(&mut search, &task).unwrap().span, 0..4);
     let unknown = SpanTask { answer: None, ..task.clone() };
-    assert_eq!(one(&mut search, &unknown), Err(PlaceFault::NoAnswer));
+    assert_eq!(place_one(&mut search, &unknown), Err(PlaceFault::NoAnswer));
     let absent = SpanTask { answer: Some("Basel".into()), ..task.clone() };
-    assert_eq!(one(&mut search, &absent), Err(PlaceFault::NotFound));
+    assert_eq!(place_one(&mut search, &absent), Err(PlaceFault::NotFound));
     let align = |task: &SpanTask| {
         let source_tokens = vec![0..29, 30..34, 34..35];
         assert_eq!(task.source.chars().count(), 35);
@@ -291,7 +298,7 @@ fn search_and_alignment_find_a_span() {
         Ok(Alignment { similarity, source_tokens, target_tokens })
     };
     let mut alignment = ByAlignment { align, config: ProjectConfig::default() };
-    assert_eq!(one(&mut alignment, &task).unwrap().span, 0..4);
+    assert_eq!(place_one(&mut alignment, &task).unwrap().span, 0..4);
     let outside = SpanTask { span: 30..99, ..task };
     assert!(matches!(search.place(&[outside]), Err(Error::Span { .. })));
 }
@@ -318,25 +325,25 @@ proptest! {
             });
             total(-3.0 * (hash % 10_007) as f64 / 10_007.0)
         };
-        let codec = ByConstrainedDecoding { scorer: scored(noise), config: CodecConfig::default() };
-        let scorer = scored(noise);
+        let codec = ByConstrainedDecoding { scorer: function_scorer(noise), config: CodecConfig::default() };
+        let scorer = function_scorer(noise);
         let config = CandidateConfig::default();
         let candidates = ByCandidates { generator: Windows, scorer, config };
-        let ways: [Box<dyn PlaceSpans>; 3] =
+        let methods: [Box<dyn PlaceSpans>; 3] =
             [Box::new(codec), Box::new(candidates), Box::new(BySearch::default())];
-        for mut way in ways {
-            if let Ok(placed) = one(way.as_mut(), &task) {
+        for mut method in methods {
+            if let Ok(placed) = place_one(method.as_mut(), &task) {
                 let spans = placed.runners_up.iter().map(|one| &one.0).chain([&placed.span]);
                 for span in spans {
                     prop_assert!(span.start < span.end && span.end <= target.chars().count());
-                    prop_assert!(!text(&task, span).trim().is_empty());
+                    prop_assert!(!span_text(&task, span).trim().is_empty());
                 }
             }
         }
         // Words cover everything except white space exactly once, in order.
         let words = units(&target);
         prop_assert!(words.windows(2).all(|two| two[0].end <= two[1].start));
-        let covered: String = words.iter().map(|word| text(&task, word)).collect();
+        let covered: String = words.iter().map(|word| span_text(&task, word)).collect();
         let all: String = target.split_whitespace().collect();
         prop_assert_eq!(covered.split_whitespace().collect::<String>(), all);
     }

@@ -10,8 +10,8 @@ fn run(similarity: &Array2<f32>, span: std::ops::Range<usize>) -> Option<std::op
 /// Returns a matrix of -0.5 with ones at the given indices.
 fn links(rows: usize, columns: usize, ones: &[(usize, usize)]) -> Array2<f32> {
     let mut similarity = Array2::from_elem((rows, columns), -0.5);
-    for &place in ones {
-        similarity[place] = 1.0;
+    for &index in ones {
+        similarity[index] = 1.0;
     }
     similarity
 }
@@ -25,14 +25,14 @@ fn reordered_tokens_are_covered() {
 }
 
 #[test]
-fn only_mutual_best_matches_count() {
+fn only_mutual_best_matches_are_linked() {
     // Source 1 is most similar to target 0, which is more similar to source 0.
     let similarity = array![[0.9, 0.1], [0.8, 0.3]];
     assert_eq!(run(&similarity, 1..2), None);
 }
 
 #[test]
-fn weak_links_do_not_count() {
+fn links_below_the_minimum_similarity_are_ignored() {
     let similarity = array![[-0.1, -0.2], [-0.3, -0.4]];
     assert_eq!(run(&similarity, 0..1), None);
     let any = ProjectConfig { min_similarity: -1.0, ..ProjectConfig::default() };
@@ -43,14 +43,15 @@ fn weak_links_do_not_count() {
 
 #[test]
 fn outliers_beyond_the_gap_are_dropped() {
-    // Targets 0, 1 and 6 are linked, with four unlinked ones between 1 and 6.
+    // Targets 0, 1 and 6 are linked, with four unlinked targets between 1 and 6.
     let similarity = links(3, 8, &[(0, 0), (1, 1), (2, 6)]);
     assert_eq!(run(&similarity, 0..3), Some(0..2));
     let wide = ProjectConfig { max_gap: 4, ..ProjectConfig::default() };
     assert_eq!(project(similarity.view(), 0..3, &wide).unwrap(), Some(0..7));
     let none = ProjectConfig { max_gap: usize::MAX, ..ProjectConfig::default() };
     assert_eq!(project(similarity.view(), 0..3, &none).unwrap(), Some(0..7));
-    // With one link each the stronger part is selected, and the first of two equal ones.
+    // Of parts with one link each, the part with the greater similarity is selected, then the first
+    // part.
     let mut pair = links(2, 8, &[(0, 1), (1, 7)]);
     assert_eq!(run(&pair, 0..2), Some(1..2));
     pair[(1, 7)] = 2.0;
@@ -61,7 +62,7 @@ fn outliers_beyond_the_gap_are_dropped() {
 fn ties_go_to_the_first_token() {
     let flat = Array2::from_elem((3, 4), 0.5);
     assert_eq!(run(&flat, 0..1), Some(0..1));
-    // Target 0 is the most similar one for every source; its own is source 0.
+    // Target 0 is the most similar target of every source, but its most similar source is source 0.
     assert_eq!(run(&flat, 1..3), None);
 }
 
@@ -69,16 +70,16 @@ fn ties_go_to_the_first_token() {
 fn invalid_input_is_rejected() {
     let flat = Array2::from_elem((3, 4), 0.5);
     for span in [1..1, 0..4, 3..4, std::ops::Range { start: 2, end: 1 }] {
-        let refused = project(flat.view(), span.clone(), &ProjectConfig::default());
-        assert!(matches!(refused, Err(Error::Projection { what: "span", .. })), "{span:?}");
+        let result = project(flat.view(), span.clone(), &ProjectConfig::default());
+        assert!(matches!(result, Err(Error::Projection { what: "span", .. })), "{span:?}");
     }
     for value in [f32::NAN, f32::INFINITY] {
         // The value is in the row of the span, or in the column of its best target.
-        for place in [(1, 3), (2, 0)] {
+        for (row, column) in [(1, 3), (2, 0)] {
             let mut invalid = flat.clone();
-            invalid[place] = value;
+            invalid[(row, column)] = value;
             let error = project(invalid.view(), 1..2, &ProjectConfig::default()).unwrap_err();
-            let position_text = format!("row {}, column {}", place.0, place.1);
+            let position_text = format!("row {row}, column {column}");
             assert!(error.to_string().contains(&position_text), "{error}");
         }
     }

@@ -1,7 +1,7 @@
 //! Tests of translations from files and the cache.
 use std::fs;
 
-use crate::common::By;
+use crate::common::FunctionTranslator;
 use mlqa_eval::Language;
 use qa_translate::{Cached, Error, FileTranslator, MissingText, Translator};
 
@@ -58,7 +58,7 @@ fn the_cache_requests_a_text_once_and_persists() {
     let path = folder.path().join("deep/cache.jsonl");
     let mut requested = Vec::new();
     {
-        let inner = By(|text: &str| {
+        let inner = FunctionTranslator(|text: &str| {
             requested.push(text.to_owned());
             (text != "no").then(|| text.to_uppercase())
         });
@@ -78,7 +78,8 @@ fn the_cache_requests_a_text_once_and_persists() {
     // texts.
     let mut file = FileTranslator::read(&path, MissingText::Error).unwrap();
     assert_eq!(file.translate(&["c"], EN, DE).unwrap(), [Some("C".into())]);
-    let mut later = Cached::open(By(|_: &str| panic!("asked again")), &path).unwrap();
+    let mut later =
+        Cached::open(FunctionTranslator(|_: &str| panic!("requested again")), &path).unwrap();
     assert_eq!(later.translate(&["b", "a"], EN, DE).unwrap().len(), 2);
 }
 
@@ -89,25 +90,27 @@ fn an_incomplete_last_line_is_removed_and_others_are_errors() {
     let all_lines = line("de", "a", "A") + &line("de", "b", "B");
     for cut in 0..=all_lines.len() {
         fs::write(&path, &all_lines.as_bytes()[..cut]).unwrap();
-        let mut cached = Cached::open(By(|text: &str| Some(text.to_uppercase())), &path).unwrap();
+        let mut cached =
+            Cached::open(FunctionTranslator(|text: &str| Some(text.to_uppercase())), &path)
+                .unwrap();
         assert_eq!(cached.len(), all_lines[..cut].matches('\n').count(), "{cut}");
         cached.translate(&["a", "b"], EN, DE).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), all_lines, "{cut}");
     }
     // A line of zeros, as after a power failure, is removed.
     fs::write(&path, [line("de", "a", "A").as_bytes(), b"\0\0\0\n"].concat()).unwrap();
-    assert_eq!(Cached::open(By(|_: &str| None), &path).unwrap().len(), 1);
+    assert_eq!(Cached::open(FunctionTranslator(|_: &str| None), &path).unwrap().len(), 1);
     // Lines that the cache did not write are never removed.
     for other in ["{", "{\"data\": []}", "{\"from\": \"en", "{\"from\":\"en\"}\n", "text"] {
         let is_torn = "{\"from\":".starts_with(other);
         fs::write(&path, line("de", "a", "A") + other).unwrap();
-        let opened = Cached::open(By(|_: &str| None), &path);
+        let opened = Cached::open(FunctionTranslator(|_: &str| None), &path);
         assert_eq!(opened.is_ok(), is_torn, "{other}");
         let kept = if is_torn { "" } else { other };
         assert_eq!(fs::read_to_string(&path).unwrap(), line("de", "a", "A") + kept);
     }
     fs::write(&path, format!("{{\"from\n{all_lines}")).unwrap();
-    let error = Cached::open(By(|_: &str| None), &path).err().unwrap();
+    let error = Cached::open(FunctionTranslator(|_: &str| None), &path).err().unwrap();
     assert!(matches!(error, Error::Line { line: 1, .. }), "{error}");
 }
 
@@ -118,7 +121,7 @@ fn blank_translations_are_requested_again() {
     fs::write(&path, line("de", "a", "") + &line("de", "b", "B") + "\n").unwrap();
     let mut requested = Vec::new();
     let mut cached = Cached::open(
-        By(|text: &str| {
+        FunctionTranslator(|text: &str| {
             requested.push(text.to_owned());
             Some(if text == "c" { " ".to_owned() } else { text.to_uppercase() })
         }),
@@ -130,7 +133,7 @@ fn blank_translations_are_requested_again() {
     cached.translate(&["a", "c"], EN, DE).unwrap();
     drop(cached);
     assert_eq!(requested, ["a", "c", "c"]);
-    let again = Cached::open(By(|_: &str| None), &path).unwrap();
+    let again = Cached::open(FunctionTranslator(|_: &str| None), &path).unwrap();
     assert_eq!(again.len(), 2);
 }
 
@@ -139,9 +142,9 @@ fn blank_translations_are_requested_again() {
 fn a_cache_is_locked_while_it_is_open() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache.jsonl");
-    let first = Cached::open(By(|_: &str| None), &path).unwrap();
-    let error = Cached::open(By(|_: &str| None), &path).err().unwrap().to_string();
+    let first = Cached::open(FunctionTranslator(|_: &str| None), &path).unwrap();
+    let error = Cached::open(FunctionTranslator(|_: &str| None), &path).err().unwrap().to_string();
     assert!(error.contains("cache.jsonl") && error.contains("in use by another run"), "{error}");
     drop(first);
-    Cached::open(By(|_: &str| None), &path).unwrap();
+    Cached::open(FunctionTranslator(|_: &str| None), &path).unwrap();
 }

@@ -1,7 +1,7 @@
 //! Tests of translating texts with typed spans, and of their conversion from and to tagged words.
 use std::ops::Range;
 
-use crate::common::By;
+use crate::common::FunctionTranslator;
 use mlqa_eval::Language;
 use proptest::prelude::*;
 use qa_translate::{
@@ -21,7 +21,15 @@ fn typed(text: &str, spans: &[(Range<usize>, &str)]) -> TypedText {
 }
 
 fn run(source: &[TypedText], by: impl FnMut(&str) -> Option<String>) -> TranslatedSpans {
-    translate_spans(source, EN, DE, &mut By(by), &mut BySearch::default(), |_, _, _| {}).unwrap()
+    translate_spans(
+        source,
+        EN,
+        DE,
+        &mut FunctionTranslator(by),
+        &mut BySearch::default(),
+        |_, _, _| {},
+    )
+    .unwrap()
 }
 
 /// Returns the texts of the spans, with their types.
@@ -31,7 +39,7 @@ fn parts(text: &TypedText) -> Vec<(String, &str)> {
 }
 
 #[test]
-fn markers_then_search_and_every_span_is_counted() {
+fn spans_are_recovered_by_markers_then_by_search_and_counted() {
     let source = [
         typed("Ada met Bo", &[(8..10, "PER"), (0..3, "PER")]),
         typed("Ada in Bern", &[(0..3, "PER"), (7..11, "LOC"), (7..99, "LOC"), (3..4, "LOC")]),
@@ -83,7 +91,7 @@ fn markers_then_search_and_every_span_is_counted() {
 }
 
 #[test]
-fn of_overlapping_spans_the_first_of_the_source_is_kept() {
+fn the_first_of_overlapping_spans_is_retained() {
     let source = [
         // The second span overlaps the first, so that it is not marked but searched.
         typed("New York City", &[(0..8, "LOC"), (0..13, "ORG"), (9..13, "MISC")]),
@@ -109,8 +117,8 @@ fn of_overlapping_spans_the_first_of_the_source_is_kept() {
 
 #[test]
 fn spans_outside_the_translation_are_rejected() {
-    struct Wild;
-    impl PlaceSpans for Wild {
+    struct OutOfRangePlacer;
+    impl PlaceSpans for OutOfRangePlacer {
         fn name(&self) -> &'static str {
             "wild"
         }
@@ -125,12 +133,20 @@ fn spans_outside_the_translation_are_rejected() {
     }
     let source = vec![typed("one", &[(0..3, "X")]); 4];
     let by = |text: &str| Some(if text.contains("([") { "lost" } else { "ab c" }.to_owned());
-    let actual = translate_spans(&source, EN, DE, &mut By(by), &mut Wild, |_, _, _| {}).unwrap();
+    let actual = translate_spans(
+        &source,
+        EN,
+        DE,
+        &mut FunctionTranslator(by),
+        &mut OutOfRangePlacer,
+        |_, _, _| {},
+    )
+    .unwrap();
     let counts: Vec<usize> = actual.texts.iter().flatten().map(|one| one.spans.len()).collect();
     assert_eq!(counts, [1, 0, 0, 0]);
     assert_eq!(actual.report.dropped[&SpanLoss::Unplaced(PlaceFault::NotFound)], 3);
-    let same =
-        translate_spans(&source, EN, EN, &mut Identity, &mut Wild, |_, _, _| {}).unwrap_err();
+    let same = translate_spans(&source, EN, EN, &mut Identity, &mut OutOfRangePlacer, |_, _, _| {})
+        .unwrap_err();
     assert!(matches!(same, Error::Language { .. }));
 }
 
@@ -149,14 +165,14 @@ fn words_are_joined_with_spaces_if_the_language_uses_them() {
         assert_eq!(text.unwrap(), typed("在New York的7人", &[(1..9, "LOC")]), "{code}");
     }
     for outside in [1..3, 2..3, 1..1, 5..9] {
-        let refused = join(&["a", "b"], vec![(outside.clone(), "X")], "en");
-        assert!(matches!(refused, Err(Error::Span { length: 2, .. })), "{outside:?}");
+        let result = join(&["a", "b"], vec![(outside.clone(), "X")], "en");
+        assert!(matches!(result, Err(Error::Span { length: 2, .. })), "{outside:?}");
     }
     assert_eq!(join(&[], vec![], "en").unwrap(), TypedText::default());
 }
 
 #[test]
-fn words_are_split_where_an_entity_ends_inside() {
+fn words_are_split_at_entity_boundaries() {
     let cases: [(TypedText, &[&str], &[&str]); 5] = [
         (typed("Berner Uni", &[(0..4, "LOC")]), &["Bern", "er", "Uni"], &["B-LOC", "O", "O"]),
         (typed("ab", &[(0..1, "X"), (1..2, "X")]), &["a", "b"], &["B-X", "B-X"]),
@@ -166,17 +182,22 @@ fn words_are_split_where_an_entity_ends_inside() {
         (typed("a b c", &[(0..3, "X"), (2..5, "Y")]), &["a", "b", "c"], &["B-X", "I-X", "B-Y"]),
     ];
     for (text, words, tags) in cases {
-        let (actual, got_tags) = text.words();
-        assert_eq!((&*actual, &*got_tags), (&owned(words)[..], &owned(tags)[..]), "{}", text.text);
+        let (actual_words, actual_tags) = text.words();
+        assert_eq!(
+            (&*actual_words, &*actual_tags),
+            (&to_strings(words)[..], &to_strings(tags)[..]),
+            "{}",
+            text.text
+        );
     }
 }
 
-fn owned(texts: &[&str]) -> Vec<String> {
+fn to_strings(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|&text| text.to_owned()).collect()
 }
 
 /// Removes white space.
-fn bare(text: &str) -> String {
+fn without_white_space(text: &str) -> String {
     text.chars().filter(|c| !c.is_whitespace()).collect()
 }
 
@@ -200,7 +221,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn kept_spans_are_in_their_translation(source in texts(), mode in 0usize..5) {
+    fn retained_spans_are_in_their_translation(source in texts(), mode in 0usize..5) {
         let mut number = 0;
         let actual = run(&source, |text| {
             number += 1;
@@ -253,7 +274,7 @@ proptest! {
         let spans: Vec<_> = cuts.chunks_exact(2).map(|two| (two[0]..two[1], "X")).collect();
         let text = typed(&text, &spans);
         let (words, tags) = text.words();
-        prop_assert_eq!(words.concat(), bare(&text.text));
+        prop_assert_eq!(words.concat(), without_white_space(&text.text));
         prop_assert!(words.iter().all(|word| !word.is_empty()));
         let mut entities: Vec<String> = Vec::new();
         for (word, tag) in words.iter().zip(&tags) {
@@ -263,7 +284,7 @@ proptest! {
                 _ => prop_assert_eq!(tag, "O"),
             }
         }
-        let expected = parts(&text).into_iter().map(|(part, _)| bare(&part));
+        let expected = parts(&text).into_iter().map(|(part, _)| without_white_space(&part));
         prop_assert_eq!(entities, expected.filter(|part| !part.is_empty()).collect::<Vec<_>>());
     }
 }

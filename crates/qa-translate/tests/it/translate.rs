@@ -1,5 +1,5 @@
 //! Tests of translating data sets, and of existing translations.
-use crate::common::{By, dataset, question};
+use crate::common::{FunctionTranslator, dataset, question};
 use mlqa_eval::{Answer, Dataset, Language};
 use proptest::prelude::*;
 use qa_translate::{
@@ -15,7 +15,7 @@ fn run(
     config: &TranslateConfig,
     by: impl FnMut(&str) -> Option<String>,
 ) -> Translated {
-    translate(source, EN, DE, &mut By(by), config, |_, _, _| {}).unwrap()
+    translate(source, EN, DE, &mut FunctionTranslator(by), config, |_, _, _| {}).unwrap()
 }
 
 fn source() -> Dataset {
@@ -73,7 +73,7 @@ fn counts_of_markers_search_and_losses_are_exact() {
 }
 
 #[test]
-fn each_corruption_of_markers_falls_back() {
+fn answers_with_damaged_markers_are_searched() {
     let source = dataset(vec![question("1", "q", "x mid y", "mid")]);
     for (corrupt, faults) in [
         ("x mid y", [1, 0, 0, 0]),
@@ -146,13 +146,13 @@ fn answer(text: &str, answer_start: usize) -> Answer {
 }
 
 #[test]
-fn every_different_answer_is_kept() {
+fn every_distinct_answer_is_retained() {
     let mut source = source();
-    // Adds another answer, the first again, one that overlaps the first, and one that is not at its
-    // offset.
-    let duplicates = [("end", 4), ("near", 11), ("is near", 8), ("near", 0)];
-    source.questions[1].answers.extend(duplicates.map(|(text, start)| answer(text, start)));
-    // The first answer is not at its offset, the second is.
+    // Adds another answer, a copy of the first answer, an answer that overlaps the first answer,
+    // and an answer that is not at its offset.
+    let added = [("end", 4), ("near", 11), ("is near", 8), ("near", 0)];
+    source.questions[1].answers.extend(added.map(|(text, start)| answer(text, start)));
+    // The first answer is not at its offset; the second answer is.
     source.questions[2].answers.insert(0, answer("three", 0));
     let mut requested = Vec::new();
     let got = run(&source, &TranslateConfig::default(), |text| {
@@ -170,14 +170,14 @@ fn every_different_answer_is_kept() {
 }
 
 #[test]
-fn questions_are_kept_with_at_least_one_answer() {
+fn questions_with_at_least_one_answer_are_retained() {
     let mut source = source();
     source.questions[0].answers.push(answer("old", 8));
     source.questions[1].answers.push(answer("end", 4));
     source.questions[2].answers.push(answer("two", 8));
     let by = |text: &str| {
         Some(match text {
-            // The markers are lost; the first answer is not in the passage, the second is.
+            // The markers are lost; only the second answer is in the passage.
             "([1:rome]) is ([2:old])" => "ROM IST ALT".to_owned(),
             "rome is old" => "ROM IST ALT".into(),
             "rome" => "ROMA".into(),
@@ -201,7 +201,7 @@ fn questions_are_kept_with_at_least_one_answer() {
     let dropped: Vec<_> = report.dropped_answers.into_iter().collect();
     let not_found = SpanLoss::Unplaced(PlaceFault::NotFound);
     assert_eq!(dropped, [(SpanLoss::Overlap, 1), (not_found, 1)]);
-    // Without search only the markers count.
+    // Without the search, only answers with intact markers are located.
     let strict = TranslateConfig { fall_back: false, ..TranslateConfig::default() };
     let got = run(&source, &strict, by);
     assert_eq!((got.report.kept(), got.report.discarded.lost_markers), (0, 3));
@@ -210,11 +210,11 @@ fn questions_are_kept_with_at_least_one_answer() {
 #[test]
 fn parallel_data_keeps_its_answers() {
     let mut target = source();
-    let duplicates = [("rome", 0), ("old", 8), ("new", 8)];
-    target.questions[0].answers.extend(duplicates.map(|(text, start)| answer(text, start)));
+    let added = [("rome", 0), ("old", 8), ("new", 8)];
+    target.questions[0].answers.extend(added.map(|(text, start)| answer(text, start)));
     let got = parallel(&source(), &target, DE).unwrap();
     assert_eq!(got.dataset.questions[0].answers, [answer("rome", 0), answer("old", 8)]);
-    assert_eq!((got.report.given, got.report.further_answers), (3, 1));
+    assert_eq!((got.report.from_parallel, got.report.further_answers), (3, 1));
     assert_eq!(got.report.dropped_answers[&SpanLoss::Misplaced], 1);
 }
 
@@ -224,19 +224,22 @@ fn progress_is_reported_and_missing_translations_are_errors() {
     let by = |text: &str| Some(text.replace("([", ""));
     let config = TranslateConfig::default();
     let progress = |stage, done, total| reports.push((stage, done, total));
-    translate(&source(), EN, DE, &mut By(by), &config, progress).unwrap();
+    translate(&source(), EN, DE, &mut FunctionTranslator(by), &config, progress).unwrap();
     for stage in [Stage::Questions, Stage::MarkedPassages, Stage::Passages, Stage::Answers] {
-        let actual: Vec<(usize, usize)> =
-            reports.iter().filter(|(of, _, _)| *of == stage).map(|(_, a, b)| (*a, *b)).collect();
+        let actual: Vec<(usize, usize)> = reports
+            .iter()
+            .filter(|(reported, _, _)| *reported == stage)
+            .map(|(_, done, total)| (*done, *total))
+            .collect();
         assert_eq!(actual, [(0, 3), (2, 3), (3, 3)]);
     }
-    struct Short;
-    impl qa_translate::Translator for Short {
+    struct TooFewTexts;
+    impl qa_translate::Translator for TooFewTexts {
         fn translate(&mut self, _: &[&str], _: Language, _: Language) -> Translations {
             Ok(vec![None])
         }
     }
-    let error = translate(&source(), EN, DE, &mut Short, &config, |_, _, _| {}).unwrap_err();
+    let error = translate(&source(), EN, DE, &mut TooFewTexts, &config, |_, _, _| {}).unwrap_err();
     assert!(matches!(error, Error::Count { expected: 3, got: 1 }), "{error}");
     let same = translate(&source(), EN, EN, &mut Identity, &config, |_, _, _| {}).unwrap_err();
     assert!(matches!(same, Error::Language { .. }));
@@ -253,11 +256,11 @@ fn parallel_data_is_aligned_by_id_in_the_order_of_the_source() {
     let ids: Vec<&str> = got.dataset.questions.iter().map(|q| q.id.as_str()).collect();
     assert_eq!(ids, ["1", "3"]);
     assert_eq!(got.dataset.questions[0].answers[0].answer_start, 8);
-    assert_eq!((got.report.given, got.report.discarded.missing_id), (2, 1));
+    assert_eq!((got.report.from_parallel, got.report.discarded.missing_id), (2, 1));
     assert_eq!(got.questions.questions[0].question, "eins?");
     assert_eq!(&*got.questions.questions[0].context, "rome is old");
-    let strangers = dataset(vec![question("9", "anders", "x", "x")]);
-    assert!(matches!(parallel(&source(), &strangers, DE), Err(Error::Eval(_))));
+    let unrelated = dataset(vec![question("9", "anders", "x", "x")]);
+    assert!(matches!(parallel(&source(), &unrelated, DE), Err(Error::Eval(_))));
 }
 
 proptest! {
@@ -285,10 +288,10 @@ proptest! {
         };
         let answers: Vec<Answer> = spans.iter().filter_map(part).collect();
         prop_assume!(!answers.is_empty());
-        let mut different: Vec<&Answer> = Vec::new();
-        for one in &answers {
-            if !different.contains(&one) {
-                different.push(one);
+        let mut distinct: Vec<&Answer> = Vec::new();
+        for answer in &answers {
+            if !distinct.contains(&answer) {
+                distinct.push(answer);
             }
         }
         let mut source = dataset(vec![question("1", "q", &passage, &passage)]);
@@ -300,16 +303,16 @@ proptest! {
         prop_assert_eq!(&kept.answers[0].text, answers[0].text.trim());
         prop_assert_eq!(got.report.further_answers, kept.answers.len() - 1);
         let dropped: usize = got.report.dropped_answers.values().sum();
-        prop_assert_eq!(kept.answers.len() + dropped, different.len());
+        prop_assert_eq!(kept.answers.len() + dropped, distinct.len());
         prop_assert!(kept.answers.iter().all(|one| answers.iter().any(|actual| actual.text.trim() == one.text)));
-        let without_overlap = |k: usize| different[..k].iter().all(|one| {
-            one.answer_start + one.text.chars().count() <= different[k].answer_start
-                || different[k].answer_start + different[k].text.chars().count() <= one.answer_start
+        let without_overlap = |k: usize| distinct[..k].iter().all(|one| {
+            one.answer_start + one.text.chars().count() <= distinct[k].answer_start
+                || distinct[k].answer_start + distinct[k].text.chars().count() <= one.answer_start
         });
         // An answer that overlaps no earlier one has its own position.
-        for k in (0..different.len()).filter(|&k| without_overlap(k)) {
-            let blank = different[k].text.chars().take_while(|c| c.is_whitespace()).count();
-            let actual = answer(different[k].text.trim(), different[k].answer_start + blank);
+        for k in (0..distinct.len()).filter(|&k| without_overlap(k)) {
+            let blank = distinct[k].text.chars().take_while(|c| c.is_whitespace()).count();
+            let actual = answer(distinct[k].text.trim(), distinct[k].answer_start + blank);
             prop_assert!(kept.answers.contains(&actual));
         }
     }

@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use shards::{ExampleSource, Fingerprint, SourceError};
 
-/// Examples in memory as a stream, in a new order each epoch.
+/// A source of examples in memory, in a new order each epoch.
 pub struct MemorySource<T> {
     examples: Vec<T>,
     order: Vec<usize>,
@@ -12,7 +12,7 @@ pub struct MemorySource<T> {
 }
 
 impl<T> MemorySource<T> {
-    /// Takes the examples.
+    /// Creates a source of `examples`.
     pub fn new(examples: Vec<T>) -> Self {
         let order = (0..examples.len()).collect();
         Self { examples, order, next: 0 }

@@ -1,5 +1,4 @@
-//! Shards that are Parquet files: the same examples as from lines, every place can be gone back
-//! to, and what a user meets with files that are damaged or of another kind.
+//! Tests of Parquet shards: examples, positions, and errors for damaged or unsupported files.
 #![cfg(feature = "parquet")]
 use std::fs::File;
 use std::path::Path;
@@ -20,7 +19,7 @@ struct Row {
     title: Option<String>,
 }
 
-/// Row `number`: its list has `number % 4` items, and every third has no title.
+/// Returns row `number`. Its list has `number % 4` items, and every third row has no title.
 fn row(number: usize) -> Row {
     Row {
         text: format!("Größe {number}\n\"数\""),
@@ -29,8 +28,8 @@ fn row(number: usize) -> Row {
     }
 }
 
-/// Writes rows with these numbers, `group` to a row group.
-fn write(path: &Path, numbers: std::ops::Range<usize>, group: usize) {
+/// Writes the rows `numbers`, with `group_size` rows per row group.
+fn write(path: &Path, numbers: std::ops::Range<usize>, group_size: usize) {
     let schema = "message rows {
         required binary text (UTF8);
         required group input_ids (LIST) { repeated group list { required int64 element; } }
@@ -42,7 +41,7 @@ fn write(path: &Path, numbers: std::ops::Range<usize>, group: usize) {
     let file = File::create(path).unwrap();
     let mut writer = SerializedFileWriter::new(file, schema, properties).unwrap();
     let rows: Vec<Row> = numbers.map(row).collect();
-    for rows in rows.chunks(group) {
+    for rows in rows.chunks(group_size) {
         let mut part = writer.next_row_group().unwrap();
         let text: Vec<ByteArray> = rows.iter().map(|row| row.text.as_str().into()).collect();
         let mut column = part.next_column().unwrap().unwrap();
@@ -68,9 +67,9 @@ fn write(path: &Path, numbers: std::ops::Range<usize>, group: usize) {
 
         let titles = rows.iter().filter_map(|row| row.title.as_deref().map(ByteArray::from));
         let titles: Vec<ByteArray> = titles.collect();
-        let there: Vec<i16> = rows.iter().map(|row| i16::from(row.title.is_some())).collect();
+        let definition: Vec<i16> = rows.iter().map(|row| i16::from(row.title.is_some())).collect();
         let mut column = part.next_column().unwrap().unwrap();
-        column.typed::<ByteArrayType>().write_batch(&titles, Some(&there), None).unwrap();
+        column.typed::<ByteArrayType>().write_batch(&titles, Some(&definition), None).unwrap();
         column.close().unwrap();
         part.close().unwrap();
     }
@@ -81,7 +80,7 @@ fn source(folder: &Path, config: &ShuffleConfig) -> ShardedJsonl<Row> {
     ShardedJsonl::new(Shards::open([folder]).unwrap(), config.clone()).unwrap()
 }
 
-fn rest(source: &mut impl ExampleSource<Example = Row>) -> Vec<Row> {
+fn remaining_rows(source: &mut impl ExampleSource<Example = Row>) -> Vec<Row> {
     std::iter::from_fn(|| source.next_example().unwrap()).collect()
 }
 
@@ -102,24 +101,24 @@ fn rows_equal_json_lines_and_every_position_can_be_restored() {
     let mut rows = source(folder.path(), &config);
     assert_eq!(rows.examples(), Some(40));
     rows.start_epoch(0, rng_for(3, "order", 0)).unwrap();
-    let mut places = Vec::new();
-    let mut all = Vec::new();
+    let mut positions = Vec::new();
+    let mut examples = Vec::new();
     loop {
-        places.push(rows.position());
+        positions.push(rows.position());
         let Some(example) = rows.next_example().unwrap() else { break };
-        all.push(example);
+        examples.push(example);
     }
-    let mut sorted = all.clone();
+    let mut sorted = examples.clone();
     let number = |row: &Row| row.text.split([' ', '\n']).nth(1).unwrap().parse::<usize>().unwrap();
     sorted.sort_by_key(number);
     assert_eq!(sorted, (0..40).map(row).collect::<Vec<_>>());
-    assert_ne!(all, sorted, "shuffled");
+    assert_ne!(examples, sorted, "shuffled");
 
     let mut resumed = source(folder.path(), &config);
-    for (given, place) in places.into_iter().enumerate() {
+    for (returned, position) in positions.into_iter().enumerate() {
         resumed.start_epoch(0, rng_for(3, "order", 0)).unwrap();
-        resumed.seek(place).unwrap();
-        assert_eq!(rest(&mut resumed), all[given..], "after {given}");
+        resumed.seek(position).unwrap();
+        assert_eq!(remaining_rows(&mut resumed), examples[returned..], "after {returned}");
     }
 }
 
@@ -142,27 +141,27 @@ fn a_missing_field_is_reported_with_file_and_row() {
 }
 
 #[test]
-fn damage_is_one_error_that_names_the_file() {
+fn errors_for_damaged_files_name_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
     write(&path, 0..400, 100);
-    let whole = std::fs::read(&path).unwrap();
-    let refused = |bytes: &[u8]| {
+    let intact = std::fs::read(&path).unwrap();
+    let open = |bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();
         Shards::open([&path]).map(|_| ()).map_err(|error| error.to_string())
     };
-    let error = refused(&whole[..whole.len() / 2]).unwrap_err();
+    let error = open(&intact[..intact.len() / 2]).unwrap_err();
     assert!(error.contains("a.parquet"), "{error}");
-    let error = refused(b"{\"text\": \"\"}\n").unwrap_err();
+    let error = open(b"{\"text\": \"\"}\n").unwrap_err();
     assert!(error.contains("a.parquet"), "{error}");
-    // A byte that is changed is noticed, or the rows are others; nothing panics.
-    let mut noticed = 0;
-    for place in (0..whole.len()).step_by(61) {
-        let mut damaged = whole.clone();
-        damaged[place] ^= 0x5a;
-        noticed += usize::from(refused(&damaged).is_err());
+    // A changed byte is an error or changes the rows; it does not panic.
+    let mut detected = 0;
+    for offset in (0..intact.len()).step_by(61) {
+        let mut damaged = intact.clone();
+        damaged[offset] ^= 0x5a;
+        detected += usize::from(open(&damaged).is_err());
     }
-    assert!(noticed > 0);
+    assert!(detected > 0);
 }
 
 #[test]
@@ -174,15 +173,15 @@ fn a_changed_file_is_rejected_when_a_run_resumes() {
     let mut rows = source(folder.path(), &config);
     rows.start_epoch(0, rng_for(1, "order", 0)).unwrap();
     rows.next_example().unwrap();
-    let place = rows.position();
+    let position = rows.position();
     write(&path, 1..21, 5);
     rows.start_epoch(0, rng_for(1, "order", 0)).unwrap();
-    let error = rows.seek(place).unwrap_err().to_string();
+    let error = rows.seek(position).unwrap_err().to_string();
     assert!(error.contains("a.parquet: the file changed"), "{error}");
 }
 
 #[test]
-fn a_column_that_json_does_not_know_is_an_error() {
+fn a_column_type_that_json_cannot_represent_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
     let schema = "message rows { required fixed_len_byte_array(12) since (INTERVAL); }";
@@ -197,11 +196,14 @@ fn a_column_that_json_does_not_know_is_an_error() {
     part.close().unwrap();
     writer.close().unwrap();
     let error = Shards::open([&path]).unwrap_err().to_string();
-    assert!(error.contains("a.parquet: after row 0: it is damaged, or a column has"), "{error}");
+    assert!(
+        error.contains("a.parquet: after row 0: the file is damaged, or a column has"),
+        "{error}"
+    );
 }
 
 #[test]
-fn a_column_of_bytes_is_left_out() {
+fn a_binary_column_is_skipped() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
     write_texts(&path, "required binary text;", &["a".into()]);
@@ -216,7 +218,7 @@ fn a_column_of_bytes_is_left_out() {
 
 const TEXT: &str = "required binary text (UTF8);";
 
-/// Writes one column of text, packed.
+/// Writes one compressed column of text.
 fn write_texts(path: &Path, column: &str, texts: &[ByteArray]) {
     let schema = Arc::new(parse_message_type(&format!("message m {{ {column} }}")).unwrap());
     let zstd = Compression::ZSTD(ZstdLevel::default());
@@ -233,13 +235,13 @@ fn write_texts(path: &Path, column: &str, texts: &[ByteArray]) {
 }
 
 #[test]
-fn a_small_file_of_huge_values_is_refused_before_they_are_unpacked() {
+fn a_small_file_of_huge_values_is_rejected_before_decompression() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
-    let long = |bytes: usize| ByteArray::from(vec![b'a'; bytes]);
-    let one = vec![long((1 << 26) + 1)];
-    let many = [vec![long(1 << 26)], vec![long(1); 99]].concat();
-    for texts in [one, many] {
+    let text = |bytes: usize| ByteArray::from(vec![b'a'; bytes]);
+    let too_long = vec![text((1 << 26) + 1)];
+    let too_compressed = [vec![text(1 << 26)], vec![text(1); 99]].concat();
+    for texts in [too_long, too_compressed] {
         write_texts(&path, TEXT, &texts);
         assert!(std::fs::metadata(&path).unwrap().len() < 100_000);
         let error = Shards::open([&path]).unwrap_err().to_string();
@@ -249,6 +251,6 @@ fn a_small_file_of_huge_values_is_refused_before_they_are_unpacked() {
         );
         assert!(error.contains(&format!("for {} values", texts.len())), "{error}");
     }
-    write_texts(&path, TEXT, &[long(1 << 20)]);
+    write_texts(&path, TEXT, &[text(1 << 20)]);
     Shards::open([&path]).unwrap();
 }

@@ -1,21 +1,21 @@
-//! Prepared folders, as commands write them and training reads them.
+//! Tests of prepared folders.
 use std::fs;
 use std::path::Path;
 
-use shards::{Manifest, Preparation, Preparing, Shards};
+use shards::{Manifest, Preparation, PreparedFolder, Shards};
 
-fn about() -> Preparation {
+fn preparation() -> Preparation {
     Preparation { program: "test", seed: Some(7), counts: serde_json::json!({ "rows": 2 }) }
 }
 
 fn prepare(out: &Path, rows: &str) -> Manifest {
-    let folder = Preparing::start(out).unwrap();
+    let folder = PreparedFolder::start(out).unwrap();
     fs::write(folder.file("train/0.jsonl").unwrap(), rows).unwrap();
     fs::write(folder.file("probe/queries.jsonl").unwrap(), "[3]\n").unwrap();
-    folder.finish(about()).unwrap()
+    folder.finish(preparation()).unwrap()
 }
 
-fn names(folder: &Path) -> Vec<String> {
+fn file_names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
     let mut names: Vec<String> = entries.map(|name| name.to_string_lossy().into_owned()).collect();
     names.sort();
@@ -23,35 +23,35 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_folder_appears_whole_and_replaces_an_older_one() {
+fn a_complete_folder_is_published_and_replaces_an_older_folder() {
     let parent = tempfile::tempdir().unwrap();
     let out = parent.path().join("deep/rows");
     let manifest = prepare(&out, "[1]\n[2]\n");
-    assert_eq!(names(&out), ["manifest.json", "probe", "train"]);
+    assert_eq!(file_names(&out), ["manifest.json", "probe", "train"]);
     assert_eq!(Manifest::read(&out).unwrap().as_ref(), Some(&manifest));
     assert_eq!(Vec::from_iter(manifest.files.keys()), ["probe/queries.jsonl", "train/0.jsonl"]);
     manifest.check(&out).unwrap();
     assert_eq!(Shards::open([&out]).unwrap().lines(), 2);
 
-    // Begun and dropped: nothing is left, and the older one still stands.
-    let dropped = Preparing::start(&out).unwrap();
+    // A dropped folder is removed, and the existing folder is unchanged.
+    let dropped = PreparedFolder::start(&out).unwrap();
     fs::write(dropped.file("train/0.jsonl").unwrap(), "[9]\n").unwrap();
     drop(dropped);
     manifest.check(&out).unwrap();
     prepare(&out, "[1]\n[2]\n[3]\n");
     assert_eq!(Shards::open([&out]).unwrap().lines(), 3);
-    assert_eq!(names(out.parent().unwrap()), ["rows"]);
+    assert_eq!(file_names(out.parent().unwrap()), ["rows"]);
 }
 
 #[test]
 fn a_folder_of_other_files_is_not_replaced() {
     let parent = tempfile::tempdir().unwrap();
-    let refused = || Preparing::start(parent.path()).err().unwrap().to_string();
+    let error = || PreparedFolder::start(parent.path()).err().unwrap().to_string();
     fs::write(parent.path().join("notes.txt"), "mine").unwrap();
-    assert!(refused().contains("not prepared by a command"), "{}", refused());
+    assert!(error().contains("not prepared by a command"), "{}", error());
     fs::write(parent.path().join("manifest.json"), "{\"name\": \"web app\"}").unwrap();
-    assert!(refused().contains("not prepared by a command"), "{}", refused());
-    assert!(Preparing::start(parent.path().join("notes.txt")).is_err());
+    assert!(error().contains("not prepared by a command"), "{}", error());
+    assert!(PreparedFolder::start(parent.path().join("notes.txt")).is_err());
 }
 
 #[test]
@@ -59,39 +59,43 @@ fn changed_files_are_named() {
     let parent = tempfile::tempdir().unwrap();
     let out = parent.path().join("rows");
     let manifest = prepare(&out, "[1]\n[2]\n");
-    let fault = || manifest.check(&out).unwrap_err().to_string();
+    let check_error = || manifest.check(&out).unwrap_err().to_string();
     let train = out.join("train/0.jsonl");
     fs::write(&train, "[1]\n[4]\n").unwrap();
     assert!(
-        fault().contains("train/0.jsonl: changed since it was prepared: SHA-256"),
+        check_error().contains("train/0.jsonl: changed since it was prepared: SHA-256"),
         "{}",
-        fault()
+        check_error()
     );
     let error = Shards::open([&out]).unwrap_err().to_string();
     assert!(error.contains("train/0.jsonl: changed since"), "{error}");
     fs::write(&train, "[1]\n[2]\n").unwrap();
     fs::write(out.join("train/1.jsonl"), "[5]\n").unwrap();
-    assert!(fault().contains("train/1.jsonl: in no manifest"), "{}", fault());
-    assert!(Shards::open([&out]).unwrap_err().to_string().contains("in no manifest"));
+    assert!(
+        check_error().contains("train/1.jsonl: not listed in manifest.json"),
+        "{}",
+        check_error()
+    );
+    assert!(Shards::open([&out]).unwrap_err().to_string().contains("not listed in manifest.json"));
     fs::remove_file(out.join("train/1.jsonl")).unwrap();
     fs::remove_file(&train).unwrap();
-    assert!(fault().contains("train/0.jsonl: missing"), "{}", fault());
-    // A manifest of other digests is no manifest of these files.
+    assert!(check_error().contains("train/0.jsonl: missing"), "{}", check_error());
+    // The digest in the manifest differs from that of the file.
     let manifest = prepare(&out, "[1]\n[2]\n");
     let path = out.join("manifest.json");
     let text = fs::read_to_string(&path).unwrap();
     let digest = &manifest.files["train/0.jsonl"].sha256;
     fs::write(&path, text.replace(digest.as_str(), &"0".repeat(64))).unwrap();
     let error = Shards::open([&out]).unwrap_err().to_string();
-    for piece in ["train/0.jsonl: changed since", digest.as_str(), &"0".repeat(64)] {
-        assert!(error.contains(piece), "no {piece} in {error}");
+    for part in ["train/0.jsonl: changed since", digest.as_str(), &"0".repeat(64)] {
+        assert!(error.contains(part), "no {part} in {error}");
     }
 }
 
-/// All preparations finish. The resulting folder is complete, and all its files are from one of
-/// them.
+/// All threads finish without an error. The resulting folder is complete, and all its files are
+/// from one thread.
 #[test]
-fn a_folder_that_several_prepare_at_once_is_of_one_of_them() {
+fn concurrent_preparations_publish_one_complete_folder() {
     let parent = tempfile::tempdir().unwrap();
     let out = parent.path().join("rows");
     for round in 0..20 {
@@ -100,26 +104,26 @@ fn a_folder_that_several_prepare_at_once_is_of_one_of_them() {
             let threads: Vec<_> = (0..4)
                 .map(|number| {
                     scope.spawn(move || {
-                        let folder = Preparing::start(out).unwrap();
+                        let folder = PreparedFolder::start(out).unwrap();
                         for name in ["train/0.jsonl", "train/1.jsonl"] {
                             fs::write(folder.file(name).unwrap(), format!("[{number}]\n")).unwrap();
                         }
-                        folder.finish(about()).unwrap()
+                        folder.finish(preparation()).unwrap()
                     })
                 })
                 .collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
         });
-        let stands = Manifest::read(&out).unwrap().unwrap();
-        stands.check(&out).unwrap();
-        assert!(finished.contains(&stands), "round {round}");
-        assert_eq!(stands.files["train/0.jsonl"], stands.files["train/1.jsonl"]);
-        assert_eq!(names(parent.path()), ["rows"]);
+        let published = Manifest::read(&out).unwrap().unwrap();
+        published.check(&out).unwrap();
+        assert!(finished.contains(&published), "round {round}");
+        assert_eq!(published.files["train/0.jsonl"], published.files["train/1.jsonl"]);
+        assert_eq!(file_names(parent.path()), ["rows"]);
     }
 }
 
 #[test]
-fn another_format_is_named_in_the_error_and_can_be_replaced() {
+fn a_folder_of_an_unsupported_format_is_rejected_and_can_be_replaced() {
     let parent = tempfile::tempdir().unwrap();
     let out = parent.path().join("rows");
     prepare(&out, "[1]\n[2]\n");

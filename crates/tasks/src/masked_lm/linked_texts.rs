@@ -177,14 +177,14 @@ impl LinkedTextFiles {
             count: None,
             tokens: |window: &PassageExample| window.input_ids.len(),
         };
-        let shards = self.shards.only(|file| language_texts.files.contains(file.path()));
+        let shards = self.shards.filter(|file| language_texts.files.contains(file.path()));
         ShardExamples::open(shards, &self.shuffle, reader)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use shards::{Preparation, Preparing};
+    use shards::{Preparation, PreparedFolder};
     use tch::Device;
     use xlmr_model::{Head, LoadOptions, Segments};
 
@@ -212,7 +212,7 @@ mod tests {
             .to_string()
                 + "\n"
         };
-        let folder = Preparing::start(out).unwrap();
+        let folder = PreparedFolder::start(out).unwrap();
         let write = |name: &str, lines: String| {
             std::fs::write(folder.file(name).unwrap(), lines).unwrap();
         };

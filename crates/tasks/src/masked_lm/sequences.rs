@@ -137,7 +137,7 @@ impl SequenceFiles {
             name.starts_with(prefix)
         };
         match self.shards.files().iter().any(has_prefix) {
-            true => self.shards.only(has_prefix),
+            true => self.shards.filter(has_prefix),
             false => self.shards.clone(),
         }
     }

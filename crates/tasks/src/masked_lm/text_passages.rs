@@ -208,9 +208,9 @@ impl TextPassages {
             let Some(line) = self.lines.next_line()? else { break };
             let mut ids = Vec::new();
             if rows.len() % size == rank {
-                let text = text_of_line(line).map_err(|reason| line.refuse(reason))?;
+                let text = text_of_line(line).map_err(|reason| line.error(reason))?;
                 let encoding = self.tokenizer.encode_fast(text.trim(), false);
-                ids.extend_from_slice(encoding.map_err(|error| line.refuse(error))?.get_ids());
+                ids.extend_from_slice(encoding.map_err(|error| line.error(error))?.get_ids());
             }
             positions.push(before);
             rows.push(ids);

@@ -135,13 +135,15 @@ fn too_long_texts_are_counted_and_rejected() {
     let long = "eins zwei drei vier ".repeat(8);
     let requests = [request("one", &long), request("one", "eins"), request(&long, "eins")];
     let error = scorer(&base, ScorerConfig::default()).score(&requests).unwrap_err();
-    let qa_translate::Error::TooLong { count: 2, of: 3, longest, max_tokens: 32 } = error else {
+    let qa_translate::Error::TooLong { count: 2, requests: 3, longest_request, max_tokens: 32 } =
+        error
+    else {
         panic!("{error}")
     };
-    assert!(longest > 32);
+    assert!(longest_request > 32);
     let config = |most_tokens| ScorerConfig { most_tokens, ..ScorerConfig::default() };
-    assert!(scorer(&base, config(longest)).pll(&requests).is_ok());
-    assert!(scorer(&base, config(longest - 1)).pll(&requests).is_err());
+    assert!(scorer(&base, config(longest_request)).pll(&requests).is_ok());
+    assert!(scorer(&base, config(longest_request - 1)).pll(&requests).is_err());
     // Whatever the limit, the model has 158 positions, four of them for special tokens.
     let error = scorer(&base, config(10_000)).pll(&[request("one", &long.repeat(5))]).unwrap_err();
     assert!(error.to_string().contains("at most 154 are supported"), "{error}");

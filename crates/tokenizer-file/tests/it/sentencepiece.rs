@@ -128,7 +128,7 @@ fn ids_of_deberta_are_those_of_transformers() {
             text.replace("<s>", "[CLS]").replace("<unk>", "[UNK]")
         })
         .collect();
-    let folder = folder(&[("spm.model", &testkit::deberta_pieces())]);
+    let folder = folder(&[("spm.model", &testkit::deberta_spm_model())]);
     let tokenizer = read(folder.path()).unwrap();
     let rows = encoded(&tokenizer, &texts);
     assert_eq!(golden["deberta"]["ids_sha256"], digest(rows.iter().map(Vec::as_slice)));

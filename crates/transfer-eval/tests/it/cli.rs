@@ -7,7 +7,7 @@ fn program() -> Program {
 }
 
 fn json(program: &Program, arguments: &(impl Arguments + ?Sized)) -> Value {
-    serde_json::from_str(&program.done(arguments).out).unwrap()
+    serde_json::from_str(&program.expect_success(arguments).out).unwrap()
 }
 
 #[test]
@@ -22,12 +22,12 @@ fn predictions_may_have_other_line_ends() {
     assert_eq!(program.run("xnli gold.tsv labels.txt").err, "");
     // A truncated label could be invalid or another label, so the program prints a note.
     program.write("cut.txt", "neutral");
-    let note = program.done("xnli gold.tsv cut.txt").err;
+    let note = program.expect_success("xnli gold.tsv cut.txt").err;
     assert!(note.starts_with("note: ") && note.contains("cut.txt: the last line"), "{note}");
     program.write("blank.txt", "\nneutral\n");
-    program.refused("xnli gold.tsv blank.txt", &["blank.txt:1"]);
+    program.expect_rejection("xnli gold.tsv blank.txt", &["blank.txt:1"]);
     program.write("run.jsonl", "{\"model\": \"\u{202e}\u{1b}[2J\n");
-    program.refused("table 001-3 --run run.jsonl", &["run.jsonl:1"]);
+    program.expect_rejection("table 001-3 --run run.jsonl", &["run.jsonl:1"]);
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn inputs_are_not_overwritten() {
     let list =
         "retrieval list --descriptions descriptions.jsonl --queries queries.jsonl --size 5 --out ";
     let words = ["queries.jsonl", "one of the inputs"];
-    program.refused(&format!("{list} queries.jsonl"), &words);
+    program.expect_rejection(&format!("{list} queries.jsonl"), &words);
     assert_eq!(program.read("queries.jsonl"), query);
     let drawn: Value = serde_json::from_str(&program.run(&format!("{list} -")).out).unwrap();
     assert_eq!(drawn["candidates"].as_array().unwrap().len(), 5);
@@ -71,7 +71,7 @@ fn ner() {
     assert_eq!(f1("ner gold.txt predicted.txt"), Some(0.5));
     assert_eq!(f1("ner gold.txt predicted.txt --strict"), Some(0.0));
     let other = ["other.txt:6: sentence 2 (line 5 of the gold file)", "`Bonn`", "`Berlin`"];
-    program.refuses(&[
+    program.expect_rejections(&[
         ("ner gold.txt few.txt", &["1 predictions for 2 sentences", "sentence 2 (line 5)"]),
         ("ner gold.txt other.txt", &other),
         ("ner gold.txt short.txt", &["short.txt:1: sentence 1 (line 1", "2 words", "has 3"]),
@@ -97,7 +97,7 @@ fn xnli() {
     let report = json(&program, "xnli xnli.tsv p.txt");
     assert_eq!(report["languages"]["de"]["accuracy"].as_f64(), Some(50.0));
     assert_eq!(report["mean"].as_f64(), Some(75.0));
-    program.refuses(&[
+    program.expect_rejections(&[
         ("xnli xnli.tsv few.txt", &["2 predictions for 3 pairs", "pair 3 (line 4)"]),
         ("xnli xnli.tsv bad.txt", &["bad.txt:2: label `3`", "entailment", "0, 1, 2"]),
         ("xnli p.txt p.txt", &["p.txt:1: no column `gold_label`"]),
@@ -116,7 +116,7 @@ fn lama() {
     };
     program.write("TREx/P19.jsonl", ["Paris", "London", "Tegucigalpa"].map(fact).concat());
     let build = "lama clozes --data . --corpus t-rex --tokenizer fixtures/tokenizer.json --out clozes.jsonl";
-    let message = program.done(build).err;
+    let message = program.expect_success(build).err;
     assert!(message.starts_with("3 clozes of 3 facts; skipped: 0 outside"), "{message}");
     let lines = program.read("clozes.jsonl");
     let gold = |line: &str| serde_json::from_str::<Value>(line).unwrap()["gold"].clone();
@@ -150,7 +150,7 @@ fn lama() {
     }
     let swapped = ["swapped.jsonl:1:", "`London`", "cloze 1 is `Paris`"];
     let few = ["1 predictions for 3 clozes", "cloze 2 (`London`)"];
-    program.refuses(&[
+    program.expect_rejections(&[
         ("lama score clozes.jsonl swapped.jsonl", &swapped),
         ("lama score clozes.jsonl few.jsonl", &few),
         ("lama score clozes.jsonl cut.jsonl", &["cut.jsonl:2:", "EOF"]),
@@ -175,7 +175,7 @@ fn retrieval() {
         )
     };
     assert_eq!(
-        program.done(&draw(5)).err,
+        program.expect_success(&draw(5)).err,
         "5 candidates, 2 queries; skipped: 0 without a description, 1 in the language of their candidate\n"
     );
     let stored: Value = serde_json::from_str(&program.read("list.json")).unwrap();
@@ -212,7 +212,7 @@ fn retrieval() {
 
     write_vectors(4);
     program.write("bad.jsonl", "{\"entity\": \"Q1\", \"language\": \"de\"}\n{}\n");
-    program.refuses(&[
+    program.expect_rejections(&[
         (
             "retrieval score list.json vectors.safetensors",
             &["vectors.safetensors: `candidates` has 4 rows, but the list has 5"],
@@ -235,7 +235,7 @@ fn tables_and_help() {
     let program = program();
     let text = program.run("table 001-3").out;
     assert!(text.starts_with("| model (accuracy) | en | fr | es |"), "{text}");
-    program.refused("table 000-1", &["`000-1`", "001-1, 001-2"]);
+    program.expect_rejection("table 000-1", &["`000-1`", "001-1, 001-2"]);
     for command in [
         "",
         "ner",
@@ -278,13 +278,13 @@ fn invalid_inputs_leave_the_output_unchanged() {
         ),
     ];
     for (arguments, out, inputs) in commands {
-        program.done(arguments);
+        program.expect_success(arguments);
         let before = program.bytes(out);
         for input in inputs {
             let good = program.bytes(input);
             for bytes in ["<html>\n503\n</html>\n", "", "\n", "{}\n", "[]"] {
                 program.write(input, bytes);
-                program.refused(arguments, &[]);
+                program.expect_rejection(arguments, &[]);
                 program.write(input, &good);
                 assert_eq!(program.bytes(out), before, "{arguments}: {bytes}");
             }
@@ -292,7 +292,7 @@ fn invalid_inputs_leave_the_output_unchanged() {
     }
     let before = program.bytes("clozes.jsonl");
     let words = ["clozes.jsonl is unchanged: 0 clozes", "outside the vocabulary"];
-    program.refused(&format!("{cloze} --vocabulary none.txt --out clozes.jsonl"), &words);
+    program.expect_rejection(&format!("{cloze} --vocabulary none.txt --out clozes.jsonl"), &words);
     assert_eq!(program.bytes("clozes.jsonl"), before);
 }
 
@@ -304,7 +304,7 @@ fn argument_errors_are_one_line() {
         ("retrieval", "no command is given"),
         ("retrieval list --size 5", "--descriptions <FILE> --queries <FILE> --out"),
     ] {
-        let ended = program.refused(arguments, &[word, "; try '--help'"]);
-        assert_eq!(ended.err.lines().count(), 1);
+        let output = program.expect_rejection(arguments, &[word, "; try '--help'"]);
+        assert_eq!(output.err.lines().count(), 1);
     }
 }

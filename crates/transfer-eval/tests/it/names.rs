@@ -96,7 +96,7 @@ fn program_scores_files_and_rejects_invalid_files() {
     program
         .write("plain.json", r#"{"wikidata_id":"Q1","values":["a","c"],"primary":[true,false]}"#);
     let scores = |arguments: &str| -> Value {
-        serde_json::from_str(&program.done(&format!("names {arguments}")).out).unwrap()
+        serde_json::from_str(&program.expect_success(&format!("names {arguments}")).out).unwrap()
     };
     for (arguments, key, value) in [
         ("coverage gold.json ours.jsonl", "f1", 50.0),
@@ -113,7 +113,7 @@ fn program_scores_files_and_rejects_invalid_files() {
     program.write("bad.json", format!("{ours}\n{}", ours.replace('3', "-3")));
     program.write("primary.json", r#"{"wikidata_id":"Q1","values":["a"],"primary":[]}"#);
     program.write("empty.json", "\n");
-    program.refuses(&[
+    program.expect_rejections(&[
         ("names coverage twice.json ours.jsonl", &["twice.json:2: a second line of entity Q1"]),
         ("names coverage ours.jsonl ours.jsonl", &["ours.jsonl:1: ", "correct_values"]),
         ("names precision gold.json bad.json", &["bad.json:2: ", "[confidence, name, primary]"]),
@@ -135,10 +135,10 @@ fn differences_from_the_printed_scores_are_errors() {
     let block = printed.split("===========================\n\n").find(|part| part.contains("/de."));
     program.write("copy/results/coverage/gpt-4.out", block.unwrap());
     program.write("copy/results/precision/none", "");
-    let done = program.done("names table copy");
+    let done = program.expect_success("names table copy");
     assert!(done.out.contains("| coverage, gpt-4 | 51.3 |"), "{}", done.out);
     program.write("copy/results/coverage/gpt-4.out", block.unwrap().replace("51.3", "51.4"));
     let expected =
         "gpt-4.out:11: printed `  Coverage - F1 = 51.4`, computed `  Coverage - F1 = 51.3`";
-    program.refused("names table copy", &[expected]);
+    program.expect_rejection("names table copy", &[expected]);
 }

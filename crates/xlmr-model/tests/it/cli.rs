@@ -26,11 +26,11 @@ fn run_equals_transformers() {
     for (name, _) in CASES {
         for (batch_name, batch) in [("b0", "3"), ("b1", "32")] {
             write_inputs(name, batch_name, &program.at("in.safetensors"));
-            let ended = program.done(&format!(
+            let output = program.expect_success(&format!(
                 "run --model fixtures/hf/{name} --inputs in.safetensors --out out.safetensors \
                  --device cpu --batch-size {batch}"
             ));
-            assert_eq!((&*ended.out, &*ended.err), ("", ""), "{name}");
+            assert_eq!((&*output.out, &*output.err), ("", ""), "{name}");
             let outputs = case(name).join("outputs.safetensors");
             let expected = Golden::load(&outputs, Tensor::read_safetensors);
             let actual = read(&program.at("out.safetensors"));
@@ -57,7 +57,7 @@ fn init_writes_a_model_with_its_tokenizer_and_keeps_existing_files() {
     program.write("mlm.json", config.replace("\"vocab_size\": 300", "\"vocab_size\": 4000"));
     let tokenizer = "--tokenizer data/base/tokenizer.json";
     let init = format!("init --config mlm.json {tokenizer} --heads mlm,qa --out mlm");
-    program.done(&format!("{init} --seed 7"));
+    program.expect_success(&format!("{init} --seed 7"));
     let bytes = |name: &str| program.bytes(&format!("mlm/{name}"));
     let [written, published] = [program.at("mlm"), case("mlm")];
     assert!(
@@ -76,20 +76,20 @@ fn init_writes_a_model_with_its_tokenizer_and_keeps_existing_files() {
     }
     // Existing files are kept unless --force is given; the seed determines the weights.
     let before = bytes("model.safetensors");
-    program.failed(&init, &["config.json: ", "--force"]);
+    program.expect_error(&init, &["config.json: ", "--force"]);
     assert_eq!(bytes("model.safetensors"), before);
-    program.done(&format!("{init} --force"));
+    program.expect_success(&format!("{init} --force"));
     assert_ne!(bytes("model.safetensors"), before);
-    program.done(&format!("{init} --force --seed 7"));
+    program.expect_success(&format!("{init} --force --seed 7"));
     assert_eq!(bytes("model.safetensors"), before);
     let small = format!("init --config fixtures/hf/mlm/config.json {tokenizer} --out other");
-    program.failed(&small, &["vocab_size = 300"]);
+    program.expect_error(&small, &["vocab_size = 300"]);
     assert!(!program.at("other").exists());
 }
 
 #[test]
 fn info_describes_a_folder() {
-    let text = program().done("info --model fixtures/hf/mlm_sharded_bf16").out;
+    let text = program().expect_success("info --model fixtures/hf/mlm_sharded_bf16").out;
     for part in ["XLMRobertaForMaskedLM", "38636", "missing          none", "BF16"] {
         assert!(text.contains(part), "{text}");
     }
@@ -126,7 +126,7 @@ fn invalid_input_is_reported_in_one_line_with_status_2() {
             "run --model fixtures/hf/{model} --inputs {inputs} --out out --device {device} \
              --batch-size 2"
         );
-        let error = program.failed(&arguments, &[part]).err;
+        let error = program.expect_error(&arguments, &[part]).err;
         assert_eq!(error.lines().count(), 1, "{error}");
         assert!(!program.at("out").exists());
     }
@@ -143,19 +143,19 @@ fn info_and_init_print_ids_that_the_tokenizer_replaces() {
     let config = r#"{"model_type": "bert", "vocab_size": 8192, "hidden_size": 16,
         "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}"#;
     program.write("published.json", config);
-    let ended = program.done(
+    let output = program.expect_success(
         "init --config published.json --tokenizer fixtures/tokenizer.json --heads qa --out made",
     );
     let note = "note: config.json: pad_token_id is 0, but the tokenizer's <pad> has id 1; the \
                 tokenizer's id is used";
-    assert_eq!(ended.err.trim(), note);
-    let info = program.done("info --model made").out;
+    assert_eq!(output.err.trim(), note);
+    let info = program.expect_success("info --model made").out;
     assert!(info.contains("tokenizer        8192 tokens\n"), "{info}");
     let model_config =
         program.read("made/config.json").replace("\"pad_token_id\": 1", "\"pad_token_id\": 0");
     program.write("made/config.json", model_config);
-    let info = program.done("info --model made").out;
+    let info = program.expect_success("info --model made").out;
     assert!(info.contains(&format!("tokenizer        8192 tokens\n  {note}\n")), "{info}");
-    let info = program.done("info --model fixtures/hf/qa").out;
+    let info = program.expect_success("info --model fixtures/hf/qa").out;
     assert!(info.contains("tokenizer        none\n"), "{info}");
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
-use testkit::{Peers, deberta_pieces, fixture, peers_python, transformers_4_packages};
+use testkit::{Peers, deberta_spm_model, fixture, peers_python, transformers_4_packages};
 use xlmr_model::{
     Activation, Architecture, BottleneckConfig, Config, DistilBert, Head, Inputs, LoadOptions,
     LoraConfig, LoraTarget, Model, ModernBert, Pretrained, Role,
@@ -227,7 +227,7 @@ fn transformers_opens_written_tokenizers() {
         let deberta = small(Config::mdeberta_v3_base());
         let model = Model::new(&deberta, &[Head::MaskedLm], Device::Cpu, 1).unwrap();
         model.save(&folder, Head::MaskedLm).unwrap();
-        fs::write(folder.join("spm.model"), deberta_pieces()).unwrap();
+        fs::write(folder.join("spm.model"), deberta_spm_model()).unwrap();
         if let Some(tokenizer_config) = tokenizer_config {
             fs::write(folder.join("tokenizer_config.json"), tokenizer_config.to_string()).unwrap();
         }

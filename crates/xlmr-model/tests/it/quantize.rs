@@ -41,7 +41,7 @@ fn half_steps(matrix: &Tensor) -> Tensor {
 #[test]
 fn matrices_are_rounded_and_vectors_are_unchanged() {
     let program = program();
-    let printed = program.done("quantize --model model --out small").out;
+    let printed = program.expect_success("quantize --model model --out small").out;
     let (before, after) = (load(&program.at("model")), load(&program.at("small")));
     let mut matrices = 0;
     let quantized = after.named_parameters();
@@ -66,7 +66,7 @@ fn matrices_are_rounded_and_vectors_are_unchanged() {
     // Programs that would load integers as weights find no `model.safetensors`.
     assert!(!program.at("small/model.safetensors").exists());
     assert_eq!(program.read("small/tokenizer.json"), program.read("model/tokenizer.json"));
-    let info = program.done("info --model small").out;
+    let info = program.expect_success("info --model small").out;
     assert!(info.contains(&format!("stored as I8     {matrices} tensors")), "{info}");
     // After saving again, the weights are float32, and other programs can load them.
     after.save(program.at("saved"), Head::MaskedLm).unwrap();
@@ -107,10 +107,10 @@ fn linear_layers_in_8_bits_compute_with_the_same_integers() {
 fn quantized_folders_can_be_trimmed() {
     let program = program();
     program.write("texts.txt", "Lima is the capital of Peru.\n");
-    program.done("quantize --model model --out small");
-    program.done("trim --model small --texts texts.txt --out small-trimmed");
-    program.done("trim --model model --texts texts.txt --out trimmed");
-    program.done("quantize --model trimmed --out trimmed-small");
+    program.expect_success("quantize --model model --out small");
+    program.expect_success("trim --model small --texts texts.txt --out small-trimmed");
+    program.expect_success("trim --model model --texts texts.txt --out trimmed");
+    program.expect_success("quantize --model trimmed --out trimmed-small");
     let weights = |folder: &str| program.bytes(&format!("{folder}/model.int8.safetensors"));
     assert!(weights("small-trimmed") == weights("trimmed-small"));
 }
@@ -119,10 +119,11 @@ fn quantized_folders_can_be_trimmed() {
 fn damaged_and_unsuitable_folders_are_rejected() {
     let program = program();
     let line = "quantize --model model --out small";
-    program.done(line);
-    program.refused(line, &["small", "--force"]);
-    program.refused("quantize --model small --out again", &["quantization_config", "none"]);
-    program.refused("quantize --model missing --out again", &["missing"]);
+    program.expect_success(line);
+    program.expect_rejection(line, &["small", "--force"]);
+    program
+        .expect_rejection("quantize --model small --out again", &["quantization_config", "none"]);
+    program.expect_rejection("quantize --model missing --out again", &["missing"]);
     assert!(!program.at("again").exists());
     // An 8-bit matrix without its scales is rejected.
     let path = program.at("small/model.int8.safetensors");
@@ -130,9 +131,9 @@ fn damaged_and_unsuitable_folders_are_rejected() {
     let matrix = "embeddings.word_embeddings.weight";
     tensors.retain(|(name, _)| !name.ends_with(&format!("{matrix}_scale")));
     Tensor::write_safetensors(&tensors, &path).unwrap();
-    program.refused("info --model small", &[matrix, "dtype F32, F16 or BF16", "I8"]);
+    program.expect_rejection("info --model small", &[matrix, "dtype F32, F16 or BF16", "I8"]);
     // Scales of another shape are rejected.
-    program.done(&format!("{line} --force"));
+    program.expect_success(&format!("{line} --force"));
     let mut tensors = Tensor::read_safetensors(&path).unwrap();
     for (name, tensor) in &mut tensors {
         if name.ends_with(&format!("{matrix}_scale")) {
@@ -140,7 +141,8 @@ fn damaged_and_unsuitable_folders_are_rejected() {
         }
     }
     Tensor::write_safetensors(&tensors, &path).unwrap();
-    program.refused("info --model small", &[&format!("{matrix}_scale"), "shape [4000, 1]"]);
+    program
+        .expect_rejection("info --model small", &[&format!("{matrix}_scale"), "shape [4000, 1]"]);
     // A non-finite element is rejected.
     let path = program.at("model/model.safetensors");
     let tensors = Tensor::read_safetensors(&path).unwrap();
@@ -150,6 +152,6 @@ fn damaged_and_unsuitable_folders_are_rejected() {
         }
     }
     Tensor::write_safetensors(&tensors, &path).unwrap();
-    program.refused(&format!("{line} --force"), &[matrix, "finite"]);
+    program.expect_rejection(&format!("{line} --force"), &[matrix, "finite"]);
     assert!(program.at("small/config.json").exists());
 }

@@ -49,7 +49,7 @@ fn program_with_model() -> Program {
 fn outputs_of_the_texts_do_not_change() {
     let program = program_with_model();
     let line = "trim --model model --texts texts.txt train.json --out trimmed";
-    let printed = program.done(line).out;
+    let printed = program.expect_success(line).out;
     let (before, after) = (load(&program.at("model")), load(&program.at("trimmed")));
     let rows = after.model.config().vocab_size;
     assert!(rows < before.model.config().vocab_size);
@@ -87,9 +87,9 @@ fn outputs_of_the_texts_do_not_change() {
         assert_eq!(program.read(&format!("trimmed/1_Dense/{file}")), file);
     }
     assert_eq!(program.read("trimmed/README.md"), program.read("model/README.md"));
-    program.refused(line, &["trimmed", "--force"]);
+    program.expect_rejection(line, &["trimmed", "--force"]);
     let weights = program.bytes("trimmed/model.safetensors");
-    program.done(&format!("{line} --force"));
+    program.expect_success(&format!("{line} --force"));
     assert!(program.bytes("trimmed/model.safetensors") == weights);
     let remaining: Vec<_> =
         program.at("").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -118,7 +118,7 @@ fn rows_beyond_the_tokenizer_are_removed_and_dtypes_kept() {
     let config = program.read("model/config.json");
     program
         .write("model/config.json", config.replace("\"vocab_size\": 4000", "\"vocab_size\": 4035"));
-    program.done("trim --model model --texts texts.txt --out trimmed");
+    program.expect_success("trim --model model --texts texts.txt --out trimmed");
     let stored = Tensor::read_safetensors(program.at("trimmed/model.safetensors")).unwrap();
     assert_eq!(stored.len(), larger.len());
     assert!(stored.iter().all(|(_, tensor)| tensor.kind() == Kind::BFloat16));
@@ -136,15 +136,15 @@ fn kept_entries_are_retained_and_invalid_ones_rejected() {
     program.write("keep.txt", format!("{longest_token}\n"));
     let contains_token =
         |folder: &str| load(&program.at(folder)).tokenizer.token_to_id(longest_token).is_some();
-    program.done("trim --model model --texts texts.txt --out without");
-    program.done("trim --model model --texts texts.txt --keep keep.txt --out kept");
+    program.expect_success("trim --model model --texts texts.txt --out without");
+    program.expect_success("trim --model model --texts texts.txt --keep keep.txt --out kept");
     assert!(contains_token("kept") && !contains_token("without"));
     program.write("keep.txt", format!("{longest_token}\nno such entry\n"));
     program.write("empty.txt", "\n\n");
     program.write("latin.txt", b"Per\xfa\n");
     program.write("broken.json", "{");
     program.write("other/notes.txt", "mine");
-    program.refuses(&[
+    program.expect_rejections(&[
         ("trim --model model --texts texts.txt --out model --force", &["folder of --model"]),
         (
             "trim --model model --texts texts.txt --out model/1_Dense --force",
@@ -165,7 +165,7 @@ fn kept_entries_are_retained_and_invalid_ones_rejected() {
     let other_pad = config.replace("\"pad_token_id\": 1", "\"pad_token_id\": 0");
     assert_ne!(other_pad, config);
     program.write("model/config.json", other_pad);
-    program.refused(
+    program.expect_rejection(
         "trim --model model --texts texts.txt --out no",
         &["config.json", "pad_token_id", "expected 1", "got 0"],
     );
@@ -176,14 +176,14 @@ fn kept_entries_are_retained_and_invalid_ones_rejected() {
 fn transformers_opens_the_tokenizer() {
     let Some(python) = peers_python(Peers::Tokenizers) else { return };
     let program = program_with_model();
-    program.done("trim --model model --texts texts.txt train.json --out trimmed");
+    program.expect_success("trim --model model --texts texts.txt train.json --out trimmed");
     let script = "import json, sys\n\
                   from transformers import AutoTokenizer\n\
                   tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])\n\
                   print(json.dumps(tokenizer(sys.argv[2:])['input_ids']))";
     let mut command = std::process::Command::new(python);
     command.args(["-c", script]).arg(program.at("trimmed")).args(TEXTS);
-    let done = testkit::ended(command.env("HF_HUB_OFFLINE", "1"));
+    let done = testkit::run_command(command.env("HF_HUB_OFFLINE", "1"));
     assert_eq!(done.code, Some(0), "{}", done.err);
     let transformers_ids: Vec<Vec<u32>> = serde_json::from_str(&done.out).unwrap();
     let trimmed = load(&program.at("trimmed"));

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use kg_triples::{Error, jsonl};
 use serde::Serialize;
 use serde_json::{Value, json};
-use shards::{Preparation, Preparing};
+use shards::{Preparation, PreparedFolder};
 
 use crate::CommandResult;
 
 /// The destination `--out`.
 pub enum Out {
     File(PathBuf),
-    Folder(Preparing),
+    Folder(PreparedFolder),
 }
 
 /// Rule for `--out` with held-out data.
@@ -57,7 +57,7 @@ impl Out {
                 Err(Error::Config { key: "out", value: path.display().to_string(), rule })
             }
             (true, None) => Ok(Self::File(path.to_owned())),
-            (false, _) => Ok(Self::Folder(Preparing::start(path)?)),
+            (false, _) => Ok(Self::Folder(PreparedFolder::start(path)?)),
         }
     }
 

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use kg_triples::{Error, KnowledgeGraph, Language};
-use shards::{Preparation, Preparing};
+use shards::{Preparation, PreparedFolder};
 
 use crate::table::Table;
 use crate::{CommandResult, spinner};
@@ -25,7 +25,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> CommandResult {
-    let out = Preparing::start(&args.out)?;
+    let out = PreparedFolder::start(&args.out)?;
     let bar = spinner("reading");
     let graph = KnowledgeGraph::read_dir(&args.input)?;
     let languages =

@@ -111,7 +111,8 @@ fn read(reader: &Reader, jobs: &mut [Job], shares: &[usize]) -> Result<()> {
         return Ok(());
     }
     let read = reader.predictor().window_logits(&windows);
-    let mut logits = read.inspect_err(|error| cli::say(&format!("error: {error}")))?.into_iter();
+    let mut logits =
+        read.inspect_err(|error| cli::print_stderr(&format!("error: {error}")))?.into_iter();
     for (job, &share) in jobs.iter_mut().zip(shares) {
         job.reading.take(logits.by_ref().take(share));
     }

@@ -125,7 +125,7 @@ pub fn run(args: &Args) -> Result<()> {
         .name("http".into())
         .spawn(move || http::serve(listener, service, hosts))
         .context("cannot start a thread")?;
-    cli::say(&format!("serving on http://{address}"));
+    cli::print_stderr(&format!("serving on http://{address}"));
     engine::run(&reader, &received_jobs, gather);
     match network.join() {
         Ok(ended) => ended.context("the service"),

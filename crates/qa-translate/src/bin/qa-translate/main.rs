@@ -1,5 +1,5 @@
-//! `qa-translate`: translates question-answering data with its answers and sentences with their
-//! entities, and mixes languages.
+//! The program `qa-translate`: translates question-answering data and sentences with entities, and
+//! mixes languages.
 mod mix;
 mod ner;
 mod provider;
@@ -13,7 +13,7 @@ use atomic_file::cli;
 use clap::{Parser, Subcommand};
 use qa_translate::{Error, SpanLoss};
 
-/// Translated, re-aligned and mixed question-answering data.
+/// Translate question-answering data, re-align answers and mix languages
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
@@ -64,13 +64,13 @@ fn main() -> ExitCode {
 }
 
 /// Parses the serialised name of a value.
-fn word<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+fn parse_name<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
 
 /// Formats reasons and counts of dropped items as the end of a line.
-fn dropped(what: &str, counts: &BTreeMap<SpanLoss, usize>) -> String {
-    counts.iter().map(|(loss, count)| format!("; {what} {loss}: {count}")).collect()
+fn format_dropped(item: &str, counts: &BTreeMap<SpanLoss, usize>) -> String {
+    counts.iter().map(|(loss, count)| format!("; {item} {loss}: {count}")).collect()
 }
 
 /// Prints a line and ignores errors of standard output.

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use mlqa_eval::{Dataset, DatasetName, Language, TableOrder};
 use qa_translate::{Error, MixConfig, Pairs, mix, read_translations};
 use serde_json::Value;
-use shards::{Preparation, Preparing};
+use shards::{Preparation, PreparedFolder};
 
 use crate::{CommandResult, print_line};
 
-/// Create rows with question and passage in different languages.
+/// Create rows with question and passage in different languages
 ///
-/// English with each other language, in both directions: two rows for each question and language.
+/// The source language is combined with each other language in both directions, so there are two
+/// rows for each question and language.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -54,12 +55,13 @@ pub struct Args {
     out: PathBuf,
 }
 
-/// Lists the languages x of a folder's files `{split}-context-x-question-x.json`, in table order.
+/// Returns the languages x of the files `{split}-context-x-question-x.json` in a folder, in table
+/// order.
 fn translated_languages(folder: &Path, split: &str) -> Result<Vec<Language>, Error> {
-    let failed = || Error::io(folder, "read the folder");
+    let read_error = || Error::io(folder, "read the folder");
     let mut languages = BTreeSet::new();
-    for entry in std::fs::read_dir(folder).map_err(failed())? {
-        let file = entry.map_err(failed())?.file_name();
+    for entry in std::fs::read_dir(folder).map_err(read_error())? {
+        let file = entry.map_err(read_error())?.file_name();
         let name = file.to_str().and_then(|file| file.parse::<DatasetName>().ok());
         let name = name.filter(|name| name.split == split && name.context == name.question);
         languages.extend(name.map(|name| TableOrder(name.context)));
@@ -92,9 +94,14 @@ pub fn run(args: &Args) -> CommandResult {
             ),
         });
     }
-    let reworded = args.without_pair;
-    let translations =
-        read_translations(&args.translated, &args.split, args.from, &languages, reworded)?;
+    let with_source_passages = args.without_pair;
+    let translations = read_translations(
+        &args.translated,
+        &args.split,
+        args.from,
+        &languages,
+        with_source_passages,
+    )?;
     let config = MixConfig {
         source_language: args.from,
         pairs: if args.all_pairs { Pairs::AllPairs } else { Pairs::Source },
@@ -102,7 +109,7 @@ pub fn run(args: &Args) -> CommandResult {
         seed: args.seed,
     };
     let mixed = mix(&source, &translations, &config)?;
-    let folder = Preparing::start(&args.out)?;
+    let folder = PreparedFolder::start(&args.out)?;
     mixed.write_pairs(&folder.file("")?, &args.split)?;
     let rows = mixed.report.in_table_order().into_iter();
     let rows = rows.map(|(context, question, rows)| (format!("{context}-{question}"), rows.into()));
@@ -113,7 +120,7 @@ pub fn run(args: &Args) -> CommandResult {
         print_line(&format!("context {context}, question {question}: {count} rows"));
     }
     if mixed.report.without_pair > 0 {
-        print_line(&format!("{} of them without a translated passage", mixed.report.without_pair));
+        print_line(&format!("{} rows have no translated passage", mixed.report.without_pair));
     }
     Ok(())
 }

@@ -6,13 +6,13 @@ use qa_translate::{
     BySearch, Error, SpanReport, TranslatedSpans, Translator, TypedText, translate_spans,
 };
 use serde_json::json;
-use shards::{Preparation, Preparing};
+use shards::{Preparation, PreparedFolder};
 use transfer_eval::ner::{Scheme, Sentence, entities, read_ner, write_ner};
 
 use crate::provider::{Options, Progress, check_unique};
-use crate::{CommandResult, dropped, print_line};
+use crate::{CommandResult, format_dropped, print_line};
 
-/// Translate tagged sentences and project their entities.
+/// Translate tagged sentences and project their entities
 ///
 /// Reads the formats of `transfer-eval ner`: CoNLL columns, WikiAnn or Universal NER, plain or
 /// gzip-compressed. Writes `<name>.<language>.conll` for each language to the prepared folder
@@ -49,7 +49,7 @@ pub struct Args {
     out: PathBuf,
 }
 
-/// Returns a file's name without `.gz` and extension.
+/// Returns the name of a file without `.gz` and extension.
 fn stem(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let name = name.strip_suffix(".gz").unwrap_or(&name);
@@ -57,7 +57,7 @@ fn stem(path: &Path) -> String {
 }
 
 /// Converts a sentence to a text with its entities.
-fn text(sentence: &Sentence, language: Language) -> Result<TypedText, Error> {
+fn typed_text(sentence: &Sentence, language: Language) -> Result<TypedText, Error> {
     let mut spans: Vec<_> = entities(&sentence.tags, Scheme::Lenient).into_iter().collect();
     spans.sort_by_key(|entity| entity.start);
     let spans = spans.into_iter().map(|entity| (entity.start..entity.end + 1, entity.kind));
@@ -74,7 +74,7 @@ fn print(to: Language, kept: usize, report: &SpanReport) {
         "{to}: {kept} of {} sentences kept, {found} of {} entities found{methods}{}",
         report.texts,
         report.spans,
-        dropped("entity", &report.dropped)
+        format_dropped("entity", &report.dropped)
     ));
 }
 
@@ -82,10 +82,11 @@ pub fn run(args: &Args) -> Result<(), Box<dyn AnyError>> {
     // The source language is not a valid target.
     check_unique(args.to.iter().chain([&args.from]))?;
     let source = read_ner(&args.source, None)?;
-    let source = source.iter().map(|sentence| text(sentence, args.from));
+    let source = source.iter().map(|sentence| typed_text(sentence, args.from));
     let source: Vec<TypedText> = source.collect::<Result<_, Error>>()?;
-    // The output folder is checked before hours of work; a killed run leaves no part of it.
-    drop(Preparing::start(&args.out)?);
+    // The output folder is checked before the translation, which may take hours. A killed run
+    // leaves no temporary folder, because the folder is created again at the end.
+    drop(PreparedFolder::start(&args.out)?);
     let name = args.out.file_name().unwrap_or_default().to_string_lossy();
     let cache = |to: Language| args.out.with_file_name(format!("{name}.cache.{to}.jsonl"));
     let (mut files, mut counts) = (Vec::new(), serde_json::Map::new());
@@ -112,7 +113,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn AnyError>> {
         translate_spans(&source, args.from, to, translator, &mut place, progress)
     };
     args.options.for_each_language(&args.to, cache, work, finish)?;
-    let folder = Preparing::start(&args.out)?;
+    let folder = PreparedFolder::start(&args.out)?;
     for (name, sentences) in files {
         write_ner(folder.file(name)?, &sentences)?;
     }

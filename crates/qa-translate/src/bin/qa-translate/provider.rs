@@ -9,7 +9,7 @@ use qa_translate::{
     MissingText, Occurrence, SearchConfig, Stage, Translator,
 };
 
-use crate::{CommandResult, word};
+use crate::{CommandResult, parse_name};
 
 /// Options of the commands that translate.
 #[derive(clap::Args)]
@@ -17,7 +17,7 @@ pub struct Options {
     #[command(flatten)]
     provider: Provider,
     /// Treatment of texts missing in --file: error or skip
-    #[arg(long, default_value = "error", value_parser = word::<MissingText>, requires = "file")]
+    #[arg(long, default_value = "error", value_parser = parse_name::<MissingText>, requires = "file")]
     missing: MissingText,
     /// JSONL file that caches the server's translations [default: one per language]
     #[arg(long, value_name = "FILE.jsonl", conflicts_with = "file")]
@@ -60,8 +60,8 @@ struct Provider {
     chat: Option<String>,
 }
 
-/// Sources of translations; translations by a server are cached in a file.
-enum Origin {
+/// A source of translations. Translations by a server are cached in a file.
+enum Source {
     File(FileTranslator),
     Server(HttpConfig, Option<String>),
     Chat(ChatConfig, Option<String>),
@@ -77,9 +77,9 @@ impl Options {
         SearchConfig { occurrence }
     }
 
-    fn origin(&self) -> Result<Origin, Error> {
+    fn source(&self) -> Result<Source, Error> {
         if let Some(path) = &self.provider.file {
-            return Ok(Origin::File(FileTranslator::read(path, self.missing)?));
+            return Ok(Source::File(FileTranslator::read(path, self.missing)?));
         }
         let key = self.api_key_env.as_ref().map(|name| {
             std::env::var(name).map_err(|_| Error::Config {
@@ -98,7 +98,7 @@ impl Options {
                 first_wait_seconds: self.first_wait,
                 ..ChatConfig::default()
             };
-            return Ok(Origin::Chat(config, key));
+            return Ok(Source::Chat(config, key));
         }
         let config = HttpConfig {
             url: self.provider.server.clone().unwrap_or_default(),
@@ -108,11 +108,11 @@ impl Options {
             first_wait_seconds: self.first_wait,
             ..HttpConfig::default()
         };
-        Ok(Origin::Server(config, key))
+        Ok(Source::Server(config, key))
     }
 
     /// Calls `work` for each language with a translator and a progress callback, then `finish` with
-    /// the result. `cache` returns the cache file of a language unless the options specify one.
+    /// the result. `cache` returns the default path of a language's cache.
     pub fn for_each_language<T>(
         &self,
         languages: &[Language],
@@ -120,7 +120,7 @@ impl Options {
         mut work: impl FnMut(Language, &mut dyn Translator, Progress<'_>) -> Result<T, Error>,
         mut finish: impl FnMut(Language, T) -> CommandResult,
     ) -> CommandResult {
-        let mut origin = self.origin()?;
+        let mut source = self.source()?;
         for &to in languages {
             let bar = cli::progress(0, "");
             let progress = |stage, done: usize, total: usize| {
@@ -131,14 +131,14 @@ impl Options {
             // Each language has its own file, so that several runs can work in parallel.
             let cache = self.cache.clone().unwrap_or_else(|| cache(to));
             let (mut cached, mut chat);
-            let translator: &mut dyn Translator = match &mut origin {
-                Origin::File(file) => file,
-                Origin::Server(config, key) => {
+            let translator: &mut dyn Translator = match &mut source {
+                Source::File(file) => file,
+                Source::Server(config, key) => {
                     let server = HttpTranslator::new(config.clone(), key.clone())?;
                     cached = Cached::open(server, cache)?;
                     &mut cached
                 }
-                Origin::Chat(config, key) => {
+                Source::Chat(config, key) => {
                     let server = ChatTranslator::new(config, key.as_deref())?;
                     chat = Cached::open(server, cache)?;
                     &mut chat
@@ -154,8 +154,8 @@ impl Options {
 
 /// Rejects a list that contains a language twice.
 pub fn check_unique<'l>(languages: impl IntoIterator<Item = &'l Language>) -> CommandResult {
-    let mut seen = BTreeSet::new();
-    match languages.into_iter().find(|language| !seen.insert(**language)) {
+    let mut distinct = BTreeSet::new();
+    match languages.into_iter().find(|language| !distinct.insert(**language)) {
         Some(&language) => {
             let problem = "is listed twice; list each language once".into();
             Err(Error::Language { language, problem })
@@ -174,7 +174,7 @@ fn stage_name(stage: Stage) -> &'static str {
 }
 
 /// Parses `LANG=VALUE`.
-pub fn pair<T: From<String>>(text: &str) -> Result<(Language, T), String> {
+pub fn parse_pair<T: From<String>>(text: &str) -> Result<(Language, T), String> {
     let (language, value) = text.split_once('=').ok_or("expected LANG=VALUE")?;
     let language: Language = language.parse().map_err(|error: LanguageError| error.to_string())?;
     Ok((language, value.to_owned().into()))

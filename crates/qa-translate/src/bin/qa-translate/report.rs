@@ -1,4 +1,4 @@
-//! `report.json`: results for the questions by language, of this run and earlier runs.
+//! The file `report.json`: results by language, of this run and earlier runs.
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::CommandResult;
 
+/// File name of the report.
 pub const NAME: &str = "report.json";
 
 /// A language's entry in the report.
@@ -22,45 +23,45 @@ struct Entry {
     report: TranslateReport,
 }
 
-/// Adds a language to the report of the folder `out`, and publishes the report together with the
-/// files in `together`.
+/// Adds a language to the report of the folder `out`, and publishes the report together with
+/// `files`.
 pub fn publish(
     out: &Path,
     language: Language,
     report: TranslateReport,
-    mut together: FileSet,
+    mut files: FileSet,
 ) -> CommandResult {
     let path = out.join(NAME);
-    let failed = |action| Error::io(&path, action);
+    let io_error = |action| Error::io(&path, action);
     // The lock is held until the end, so that concurrent runs do not overwrite each other's
     // entries.
-    let _lock = lock(out).map_err(failed("lock the folder of the file"))?;
+    let _lock = lock(out).map_err(io_error("lock the folder of the file"))?;
     let mut entries = match fs::read(&path) {
-        Ok(bytes) => parse(&bytes).map_err(failed("read the file"))?,
+        Ok(bytes) => parse(&bytes).map_err(io_error("read the file"))?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-        Err(error) => return Err(failed("read the file")(error)),
+        Err(error) => return Err(io_error("read the file")(error)),
     };
     let entry = Entry { kept: report.kept(), skip_ratio: report.skip_ratio(), report };
-    let added = serde_json::to_value(entry).and_then(|entry| {
+    let text = serde_json::to_value(entry).and_then(|entry| {
         entries.insert(TableOrder(language), entry);
         serde_json::to_string_pretty(&entries)
     });
-    let added = added.map_err(io::Error::from);
-    let added = added.and_then(|text| together.add(&path, text + "\n"));
-    added.map_err(failed("write the file"))?;
-    Ok(together.publish()?)
+    let text = text.map_err(io::Error::from);
+    let added = text.and_then(|text| files.add(&path, text + "\n"));
+    added.map_err(io_error("write the file"))?;
+    Ok(files.publish()?)
 }
 
 fn parse(bytes: &[u8]) -> io::Result<BTreeMap<TableOrder, Value>> {
-    let refuse = |problem: String| {
+    let format_error = |problem: String| {
         let reason = format!("{problem}; expected a report by language; move the file away");
         io::Error::new(io::ErrorKind::InvalidData, reason)
     };
     let entries: BTreeMap<String, Value> =
-        serde_json::from_slice(bytes).map_err(|error| refuse(error.to_string()))?;
+        serde_json::from_slice(bytes).map_err(|error| format_error(error.to_string()))?;
     let entry = |(code, entry): (String, Value)| match code.parse::<Language>() {
         Ok(language) => Ok((TableOrder(language), entry)),
-        Err(error) => Err(refuse(error.to_string())),
+        Err(error) => Err(format_error(error.to_string())),
     };
     entries.into_iter().map(entry).collect()
 }

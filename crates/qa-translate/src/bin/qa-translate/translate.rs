@@ -4,15 +4,15 @@ use atomic_file::FileSet;
 use mlqa_eval::{Dataset, DatasetName, Language};
 use qa_translate::{Error, TranslateConfig, TranslateReport, Translated, parallel, translate};
 
-use crate::provider::{Options, check_unique, pair};
-use crate::{CommandResult, dropped, print_line, report};
+use crate::provider::{Options, check_unique, parse_pair};
+use crate::{CommandResult, format_dropped, print_line, report};
 
-/// Translate a data set and project its answers.
+/// Translate a data set and project its answers
 ///
-/// Writes to --out, for each language: its questions, passages and answers
-/// (`{split}-context-de-question-de.json`), its questions about the source's passages
-/// (`{split}-context-en-question-de.json`), and `report.json` for all languages, including earlier
-/// runs.
+/// Files in --out for a language such as de: `{split}-context-de-question-de.json` has questions,
+/// passages and answers in the language; `{split}-context-en-question-de.json` has questions in the
+/// language about the source's passages. `report.json` has counts of all languages, including those
+/// of earlier runs.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -21,7 +21,7 @@ Examples:
     --out translated
   qa-translate translate --in crates/testkit/fixtures/translate/en.json \\
     --to fr --file crates/testkit/fixtures/translate/fr.jsonl --out french
-With a server that speaks as LibreTranslate does, or translations in a file:
+With a LibreTranslate-compatible server, or translations in a file:
   qa-translate translate --in train-v1.1.json --to de,es \\
     --server http://localhost:5000 --split train --out translated
   qa-translate translate --in train-v1.1.json --to de --missing skip \\
@@ -55,7 +55,7 @@ pub struct Args {
         long,
         value_delimiter = ',',
         value_name = "LANG=FILE,…",
-        value_parser = pair::<PathBuf>,
+        value_parser = parse_pair::<PathBuf>,
         group = "provider",
         conflicts_with_all = ["cache", "api_key_env", "timeout", "attempts", "first_wait"]
     )]
@@ -82,15 +82,16 @@ pub fn run(args: &Args) -> CommandResult {
     }
     let source = Dataset::read(&args.source)?;
     for &to in args.to.iter().chain(parallel_languages) {
-        // Errors are reported before hours of work.
+        // Checked before the translation, which may take hours.
         for path in args.paths(to) {
             atomic_file::check_output(&path).map_err(Error::io(&path, "write the file"))?;
         }
     }
-    let mut empty = Vec::new();
+    let mut languages_without_questions = Vec::new();
     let mut finish = |translated: Translated| -> CommandResult {
         print(translated.language, &translated.report);
-        empty.extend((translated.report.kept() == 0).then_some(translated.language));
+        languages_without_questions
+            .extend((translated.report.kept() == 0).then_some(translated.language));
         write(args, translated)
     };
     if args.parallel.is_empty() {
@@ -109,10 +110,11 @@ pub fn run(args: &Args) -> CommandResult {
             finish(parallel(&source, &Dataset::read(path)?, *to)?)?;
         }
     }
-    if empty.is_empty() {
+    if languages_without_questions.is_empty() {
         return Ok(());
     }
-    let languages: Vec<String> = empty.iter().map(Language::to_string).collect();
+    let languages: Vec<String> =
+        languages_without_questions.iter().map(Language::to_string).collect();
     let report = args.out.join(report::NAME);
     let hint = format!(
         "no question was kept for {}; {} has the reasons",
@@ -123,8 +125,8 @@ pub fn run(args: &Args) -> CommandResult {
 }
 
 impl Args {
-    /// Returns the two files of a language: its questions with its passages, and with the source's
-    /// passages.
+    /// Returns the paths of the two files of a language: with passages in this language, and with
+    /// the source's passages.
     fn paths(&self, to: Language) -> [PathBuf; 2] {
         [to, self.from].map(|context| {
             let name = DatasetName { split: self.split.clone(), context, question: to };
@@ -133,29 +135,29 @@ impl Args {
     }
 }
 
-/// Writes the files of a language and its part of the report together. If no question was kept,
-/// only the report is written, and files of an earlier run remain.
+/// Publishes the files of a language together with the report. If no question was kept, only the
+/// report is written, and files of an earlier run are unchanged.
 fn write(args: &Args, translated: Translated) -> CommandResult {
-    let refuse = |path| Error::io(path, "write the file");
-    std::fs::create_dir_all(&args.out).map_err(refuse(&args.out))?;
-    let mut together = FileSet::default();
+    let write_error = |path| Error::io(path, "write the file");
+    std::fs::create_dir_all(&args.out).map_err(write_error(&args.out))?;
+    let mut file_set = FileSet::default();
     let Translated { language, dataset, questions, report } = translated;
     if report.kept() > 0 {
         for (path, dataset) in args.paths(language).iter().zip([dataset, questions]) {
-            together.add(path, dataset.to_json(path)?).map_err(refuse(path))?;
+            file_set.add(path, dataset.to_json(path)?).map_err(write_error(path))?;
         }
     }
-    report::publish(&args.out, language, report, together)
+    report::publish(&args.out, language, report, file_set)
 }
 
 fn print(to: Language, report: &TranslateReport) {
     let mut line = format!(
-        "{to}: {} of {} kept ({} by markers, {} by search, {} given), skip ratio {:.4}",
+        "{to}: {} of {} kept ({} by markers, {} by search, {} from parallel data), skip ratio {:.4}",
         report.kept(),
         report.source,
         report.by_markers,
         report.by_search,
-        report.given,
+        report.from_parallel,
         report.skip_ratio()
     );
     for (reason, count) in report.discarded.by_reason() {
@@ -166,6 +168,6 @@ fn print(to: Language, report: &TranslateReport) {
     if report.further_answers > 0 {
         line.push_str(&format!("; further answers: {}", report.further_answers));
     }
-    line.push_str(&dropped("dropped answer", &report.dropped_answers));
+    line.push_str(&format_dropped("dropped answer", &report.dropped_answers));
     print_line(&line);
 }

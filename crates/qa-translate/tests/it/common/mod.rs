@@ -25,10 +25,10 @@ pub fn dataset(questions: Vec<Question>) -> Dataset {
     Dataset { path: "test.json".into(), version: Some("1.1".into()), questions }
 }
 
-/// A translator by a function; `None` means no translation.
-pub struct By<F>(pub F);
+/// A translator that calls a function. `None` means no translation.
+pub struct FunctionTranslator<F>(pub F);
 
-impl<F: FnMut(&str) -> Option<String>> Translator for By<F> {
+impl<F: FnMut(&str) -> Option<String>> Translator for FunctionTranslator<F> {
     fn translate(&mut self, texts: &[&str], _: Language, _: Language) -> Translations {
         Ok(texts.iter().map(|text| (self.0)(text)).collect())
     }
@@ -50,14 +50,14 @@ pub enum Reply {
     Stall(Duration),
 }
 
-/// Replies with every text in upper case, in LibreTranslate's format.
-pub fn upper(request: &Value) -> Reply {
+/// Returns a reply with every text in upper case, in LibreTranslate's format.
+pub fn upper_case(request: &Value) -> Reply {
     let texts = request["q"].as_array().unwrap();
     let upper: Vec<String> = texts.iter().map(|t| t.as_str().unwrap().to_uppercase()).collect();
     Reply::Status(200, json!({ "translatedText": upper }).to_string())
 }
 
-/// A server on a free port, which ends with the test.
+/// A server on a free port that runs until the end of the test.
 pub struct Server {
     pub url: String,
     pub requests: Arc<Mutex<Vec<(String, Value)>>>,
@@ -73,12 +73,12 @@ impl Server {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&requests);
         let headers = Arc::new(Mutex::new(Vec::new()));
-        let heads = Arc::clone(&headers);
+        let header_log = Arc::clone(&headers);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
                 let Some((head, line, body)) = request(&mut stream) else { continue };
-                heads.lock().unwrap().push(head);
+                header_log.lock().unwrap().push(head);
                 let number = {
                     let mut log = log.lock().unwrap();
                     log.push((line, body.clone()));
@@ -106,6 +106,7 @@ impl Server {
         Self { url, requests, headers }
     }
 
+    /// Returns the number of received requests.
     pub fn count(&self) -> usize {
         self.requests.lock().unwrap().len()
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use kg_triples::jsonl::JsonlWriter;
 use serde::Serialize;
 use serde_json::{Value, json};
-use shards::{Preparation, Preparing};
+use shards::{Preparation, PreparedFolder};
 
 /// Converts rows to JSON.
 fn rows<T: Serialize>(rows: &[T]) -> Vec<Value> {
@@ -17,7 +17,7 @@ fn rows<T: Serialize>(rows: &[T]) -> Vec<Value> {
 
 /// Writes a prepared folder `out` with these files.
 fn prepare(out: &Path, files: &[(&str, Vec<Value>)]) {
-    let folder = Preparing::start(out).unwrap();
+    let folder = PreparedFolder::start(out).unwrap();
     for (name, rows) in files {
         let path = folder.file(format!("{name}.jsonl.gz")).unwrap();
         let mut writer = JsonlWriter::create(path).unwrap();

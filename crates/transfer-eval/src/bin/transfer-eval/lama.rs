@@ -9,7 +9,7 @@ use transfer_eval::lama::{
     Cloze, ClozeConfig, CommonVocabulary, Corpus, Relation, build_clozes, read_corpus, score_lama,
 };
 
-use crate::{Done, print_json, say};
+use crate::{Done, print_json, print_stderr};
 
 /// Build clozes from LAMA's data, and score a model's predictions.
 #[derive(clap::Subcommand)]
@@ -109,7 +109,7 @@ fn clozes(args: &ClozeArgs) -> Done {
         return Err(format!("no cloze to write; {out} is unchanged: {counts}").into());
     }
     Cloze::write(&args.out, &rows)?;
-    say(&format!("{counts}; {multi_piece} objects are several pieces and count as wrong"));
+    print_stderr(&format!("{counts}; {multi_piece} objects are several pieces and count as wrong"));
     Ok(())
 }
 

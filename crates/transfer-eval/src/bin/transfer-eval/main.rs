@@ -1,7 +1,7 @@
 //! Scores cross-lingual transfer from the command line; see `transfer-eval --help`.
 use std::process::ExitCode;
 
-use atomic_file::cli::{self, say};
+use atomic_file::cli::{self, print_stderr};
 use clap::{Parser, Subcommand};
 
 mod lama;

@@ -7,7 +7,7 @@ use transfer_eval::names::{
     score_precision,
 };
 
-use crate::{Done, print, print_json, say};
+use crate::{Done, print, print_json, print_stderr};
 
 /// Score names of entities in a language as WikiKGE-10 does (Conia et al. 2023).
 #[derive(clap::Subcommand)]
@@ -95,7 +95,7 @@ pub fn run(command: &Command) -> Done {
             let scores = check_printed(folder)?;
             print(&table(&scores))?;
             let count: usize = scores.values().map(BTreeMap::len).sum();
-            say(&format!("{count} scores equal the authors' output"));
+            print_stderr(&format!("{count} scores equal the authors' output"));
             Ok(())
         }
     }

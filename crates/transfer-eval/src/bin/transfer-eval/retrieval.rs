@@ -8,7 +8,7 @@ use transfer_eval::retrieval::{
     rank_candidates, read_vectors, score_retrieval,
 };
 
-use crate::{Done, print_json, say};
+use crate::{Done, print_json, print_stderr};
 
 /// Draw a fixed list of candidates, and score vectors over it (XLM-K's XEP and XOR).
 #[derive(clap::Subcommand)]
@@ -93,7 +93,7 @@ fn list(args: &ListArgs) -> Done {
     list.write(&args.out)?;
     let missing =
         list.skipped.iter().filter(|query| query.reason == SkipReason::NoDescription).count();
-    say(&format!(
+    print_stderr(&format!(
         "{} candidates, {} queries; skipped: {missing} without a description, {} in the language of their candidate",
         list.candidates.len(),
         list.queries.len(),

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use transfer_eval::xnli::{NliLabel, read_nli, score_nli};
 
-use crate::{Done, print_json, say};
+use crate::{Done, print_json, print_stderr};
 
 /// Print the accuracy of each language and their mean as JSON, in percent.
 #[derive(clap::Args)]
@@ -25,7 +25,7 @@ pub struct Args {
 pub fn run(args: &Args) -> Done {
     let data = read_nli(&args.gold)?;
     if data.unlabelled > 0 {
-        say(&format!("{} pairs without a gold label were skipped", data.unlabelled));
+        print_stderr(&format!("{} pairs without a gold label were skipped", data.unlabelled));
     }
     print_json(&score_nli(&data.examples, &read_labels(&args.predicted)?)?)
 }

@@ -19,22 +19,24 @@ pub(super) struct RetryPolicy {
 
 /// Rejects invalid addresses and values.
 pub(super) fn validate(url: &str, retry_policy: RetryPolicy) -> Result<(), Error> {
-    let refuse = |key, value: String, rule| Err(Error::Config { key, value, rule });
+    let config_error = |key, value: String, rule| Err(Error::Config { key, value, rule });
     let parsed = url.parse::<Uri>().ok();
     match parsed.as_ref().and_then(Uri::scheme_str) {
         Some("http") => {}
         Some("https") if cfg!(feature = "https") => {}
         Some("https") => {
-            return refuse(
+            return config_error(
                 "url",
                 url.to_owned(),
                 "an http:// address (https:// needs the feature `https`)",
             );
         }
-        _ => return refuse("url", url.to_owned(), "an address such as http://localhost:5000"),
+        _ => {
+            return config_error("url", url.to_owned(), "an address such as http://localhost:5000");
+        }
     }
     if retry_policy.attempts == 0 {
-        return refuse("attempts", "0".into(), "at least 1");
+        return config_error("attempts", "0".into(), "at least 1");
     }
     for (key, value, may_be_zero) in [
         ("timeout_seconds", retry_policy.timeout_seconds, false),
@@ -43,7 +45,7 @@ pub(super) fn validate(url: &str, retry_policy: RetryPolicy) -> Result<(), Error
     ] {
         // A day is more than enough and within the range of `Duration`.
         if !(0.0..=86_400.0).contains(&value) || (value == 0.0 && !may_be_zero) {
-            return refuse(
+            return config_error(
                 key,
                 value.to_string(),
                 "from 0 to 86400 seconds, and a timeout above 0",
@@ -55,25 +57,26 @@ pub(super) fn validate(url: &str, retry_policy: RetryPolicy) -> Result<(), Error
 
 /// Outcome of one request.
 pub(super) enum Outcome<T> {
-    Answer(T),
-    /// Retry, after a wait if the server requests one.
+    Success(T),
+    /// A failure that may be temporary, with the wait that the server requests, if any.
     Retry(String, Option<Duration>),
-    Refused(String),
+    /// A permanent failure.
+    Failure(String),
 }
 
-/// Sends JSON to one address.
+/// A client that sends JSON to one address.
 ///
 /// Connection errors, timeouts, incomplete responses, 429 and 5xx are retried with increasing
 /// waits; any other error and redirections fail immediately.
-pub(super) struct Caller {
+pub(super) struct JsonClient {
     pub(super) address: String,
     retry_policy: RetryPolicy,
     authorization: Option<String>,
     agent: Agent,
 }
 
-impl Caller {
-    /// Creates a caller of `path` below `url`; the arguments must satisfy [`validate`].
+impl JsonClient {
+    /// Creates a client for `path` below `url`. The arguments must satisfy [`validate`].
     pub(super) fn new(
         url: &str,
         path: &str,
@@ -96,18 +99,18 @@ impl Caller {
         body: &[u8],
         read: impl Fn(&str) -> Outcome<T>,
     ) -> Result<T, Error> {
-        let longest = Duration::from_secs_f64(self.retry_policy.longest_wait_seconds);
-        let mut wait = Duration::from_secs_f64(self.retry_policy.first_wait_seconds).min(longest);
+        let max_wait = Duration::from_secs_f64(self.retry_policy.longest_wait_seconds);
+        let mut wait = Duration::from_secs_f64(self.retry_policy.first_wait_seconds).min(max_wait);
         let mut attempt = 1;
         loop {
             match self.send(body, &read) {
-                Outcome::Answer(answer) => return Ok(answer),
+                Outcome::Success(answer) => return Ok(answer),
                 Outcome::Retry(_, requested_wait) if attempt < self.retry_policy.attempts => {
-                    std::thread::sleep(requested_wait.unwrap_or(wait).min(longest));
-                    wait = wait.saturating_mul(2).min(longest);
+                    std::thread::sleep(requested_wait.unwrap_or(wait).min(max_wait));
+                    wait = wait.saturating_mul(2).min(max_wait);
                     attempt += 1;
                 }
-                Outcome::Retry(problem, _) | Outcome::Refused(problem) => {
+                Outcome::Retry(problem, _) | Outcome::Failure(problem) => {
                     let url = self.address.clone();
                     return Err(Error::Server { url, problem, attempts: attempt });
                 }
@@ -116,18 +119,18 @@ impl Caller {
     }
 
     fn send<T>(&self, body: &[u8], read: impl Fn(&str) -> Outcome<T>) -> Outcome<T> {
-        let mut call = self.agent.post(&self.address).header("content-type", "application/json");
+        let mut request = self.agent.post(&self.address).header("content-type", "application/json");
         if let Some(authorization) = &self.authorization {
-            call = call.header("authorization", authorization);
+            request = request.header("authorization", authorization);
         }
-        let mut response = match call.send(body) {
+        let mut response = match request.send(body) {
             Ok(response) => response,
-            Err(error) if is_permanent(&error) => return Outcome::Refused(error.to_string()),
+            Err(error) if is_permanent(&error) => return Outcome::Failure(error.to_string()),
             Err(error) => return Outcome::Retry(error.to_string(), None),
         };
         let status = response.status().as_u16();
         let requested_wait = retry_after(&response);
-        let limit = response.body_mut().with_config().limit(LARGEST_REPLY);
+        let limit = response.body_mut().with_config().limit(MAX_RESPONSE_BYTES);
         let text = match limit.read_to_string() {
             Ok(text) => text,
             Err(error) => return Outcome::Retry(format!("reading the response: {error}"), None),
@@ -136,7 +139,7 @@ impl Caller {
             let problem = format!("status {status}: {}", message(&text));
             return match status {
                 429 | 500..=599 => Outcome::Retry(problem, requested_wait),
-                _ => Outcome::Refused(problem),
+                _ => Outcome::Failure(problem),
             };
         }
         read(&text)
@@ -146,19 +149,19 @@ impl Caller {
 /// Parses a JSON response; `expected` describes its format for errors.
 pub(super) fn parse<T: for<'de> Deserialize<'de>>(text: &str, expected: &str) -> Outcome<T> {
     match serde_json::from_str(text) {
-        Ok(read) => Outcome::Answer(read),
+        Ok(response) => Outcome::Success(response),
         // The response is truncated or empty.
         Err(error) if error.is_eof() => {
-            Outcome::Retry(format!("the response is truncated: {:?}", cut(text)), None)
+            Outcome::Retry(format!("the response is truncated: {:?}", first_line(text)), None)
         }
         Err(error) => {
-            Outcome::Refused(format!("expected {expected}, got {:?} ({error})", cut(text)))
+            Outcome::Failure(format!("expected {expected}, got {:?} ({error})", first_line(text)))
         }
     }
 }
 
 /// Maximum size of a response in bytes.
-const LARGEST_REPLY: u64 = 64 << 20;
+const MAX_RESPONSE_BYTES: u64 = 64 << 20;
 
 /// Returns whether a retry cannot succeed.
 fn is_permanent(error: &ureq::Error) -> bool {
@@ -179,13 +182,13 @@ fn message(text: &str) -> String {
     let body: Value = serde_json::from_str(text).unwrap_or_default();
     let error = &body["error"];
     match error.as_str().or_else(|| error["message"].as_str()) {
-        Some(message) => cut(message),
-        None => cut(text),
+        Some(message) => first_line(message),
+        None => first_line(text),
     }
 }
 
 /// Returns the first line, truncated to 200 code points.
-fn cut(text: &str) -> String {
+fn first_line(text: &str) -> String {
     let line = text.trim().lines().next().unwrap_or("no text");
     line.chars().take(200).collect()
 }

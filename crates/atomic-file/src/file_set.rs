@@ -1,41 +1,42 @@
-//! Publishing several files together.
+//! Publishing of several files together.
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::{AtomicFile, Synced};
 
-/// The file that could not be published, and the reason.
+/// An error of publishing a file.
 #[derive(Debug)]
 pub struct PublishError {
     /// The path of the target.
     pub path: PathBuf,
-    /// The reason.
+    /// The cause.
     pub source: io::Error,
 }
 
-/// Renames complete files to their targets, directly one after another. All files are checked
-/// first, and if a check fails, none is renamed.
+/// Renames complete files to their targets, immediately one after another.
+///
+/// All files are checked first; if a check fails, no file is renamed.
 ///
 /// # Errors
-/// [`PublishError`] names the file.
+/// A [`PublishError`] with the path of the file that cannot be published.
 pub fn publish_all(files: impl IntoIterator<Item = Synced>) -> Result<(), PublishError> {
     let files: Vec<Synced> = files.into_iter().collect();
-    let refuse = |path: &Path| {
+    let error_for = |path: &Path| {
         let path = path.to_owned();
         |source| PublishError { path, source }
     };
     for file in &files {
-        file.check().map_err(refuse(file.path()))?;
+        file.check().map_err(error_for(file.path()))?;
     }
     for file in files {
-        let refuse = refuse(file.path());
-        file.publish().map_err(refuse)?;
+        let to_error = error_for(file.path());
+        file.publish().map_err(to_error)?;
     }
     Ok(())
 }
 
-/// Files that are written under temporary names and renamed together by [`FileSet::publish`]. All
-/// of them are removed if the set is dropped before.
+/// Files with temporary names that [`FileSet::publish`] renames together. All of the files are
+/// removed if the set is dropped before it is published.
 #[derive(Debug, Default)]
 pub struct FileSet {
     files: Vec<Synced>,

@@ -1,4 +1,4 @@
-//! Carries spans through a translator with markers; spans with lost markers are searched in the
+//! Transfer of spans to translations with markers. Spans with lost markers are searched in the
 //! translation.
 use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
@@ -22,8 +22,7 @@ pub enum SpanLoss {
     Misplaced,
     /// The span's text has no translation.
     UntranslatedText,
-    /// The markers were lost or the span could not be marked because of another, and it was not
-    /// searched.
+    /// The markers were lost, or the span overlaps a marked span, and it was not searched.
     LostMarkers,
     /// The span overlaps an earlier span of the source. Answers may overlap; two answers with the
     /// same position count as one.
@@ -39,7 +38,7 @@ impl Display for SpanLoss {
             Self::Misplaced => "not at its offset",
             Self::UntranslatedText => "text without translation",
             Self::LostMarkers => "markers lost",
-            Self::Overlap => "overlaps an earlier one",
+            Self::Overlap => "overlaps an earlier span",
             Self::Unplaced(PlaceFault::NoAnswer) => "without a separate translation",
             Self::Unplaced(PlaceFault::Ambiguous) => "more than once in the translation",
             Self::Unplaced(_) => "not in the translation",
@@ -54,26 +53,26 @@ pub(crate) struct Spanned<'t> {
 }
 
 /// A translation, and the position of each source span in it.
-pub(crate) struct Carried {
+pub(crate) struct TransferredText {
     /// Translation without markers; `None` if there is no translation.
     pub text: Option<String>,
     /// Positions in the source's order; they may overlap.
     pub spans: Vec<Result<Placed, SpanLoss>>,
 }
 
-/// A text with its spans marked: a single span without a number, several spans with numbers.
-enum Marks<'t> {
+/// A text with its spans marked. A single span has no number; several spans are numbered.
+enum MarkedText<'t> {
     None(&'t str),
     One(Marked),
     Several(MarkedSpans),
 }
 
-impl<'t> Marks<'t> {
+impl<'t> MarkedText<'t> {
     fn new(text: &'t str, spans: &[Range<usize>]) -> Result<Self, Error> {
         Ok(match spans {
             [] => Self::None(text),
-            [one] => Self::One(mark(text, one.start, one.len())?),
-            several => Self::Several(mark_spans(text, several)?),
+            [span] => Self::One(mark(text, span.start, span.len())?),
+            spans => Self::Several(mark_spans(text, spans)?),
         })
     }
 
@@ -89,25 +88,26 @@ impl<'t> Marks<'t> {
         match self {
             Self::None(_) => Ok(RecoveredSpans { text: translation, spans: Vec::new() }),
             Self::One(marked) => {
-                let found = marked.recover(&translation)?;
-                let start = found.answer.answer_start;
-                let span = start..start + found.answer.text.chars().count();
-                Ok(RecoveredSpans { text: found.passage, spans: vec![span] })
+                let recovered = marked.recover(&translation)?;
+                let start = recovered.answer.answer_start;
+                let span = start..start + recovered.answer.text.chars().count();
+                Ok(RecoveredSpans { text: recovered.passage, spans: vec![span] })
             }
             Self::Several(marked) => marked.recover(&translation),
         }
     }
 }
 
-/// Returns the indices of spans that can be marked in one text: each that overlaps no earlier one.
+/// Returns the indices of spans that can be marked in one text. A span is skipped if it overlaps an
+/// earlier selected span.
 fn non_overlapping(spans: &[Range<usize>]) -> Vec<usize> {
-    let mut kept: Vec<(usize, &Range<usize>)> = Vec::new();
-    for (number, span) in spans.iter().enumerate() {
-        if kept.iter().all(|(_, one)| !overlap(one, span)) {
-            kept.push((number, span));
+    let mut selected: Vec<(usize, &Range<usize>)> = Vec::new();
+    for (index, span) in spans.iter().enumerate() {
+        if selected.iter().all(|(_, earlier)| !overlap(earlier, span)) {
+            selected.push((index, span));
         }
     }
-    kept.into_iter().map(|(number, _)| number).collect()
+    selected.into_iter().map(|(index, _)| index).collect()
 }
 
 /// Returns whether two ranges share an element.
@@ -115,12 +115,12 @@ pub(crate) fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
     a.start < b.end && b.start < a.end
 }
 
-fn is_lost(span: &Result<Placed, SpanLoss>) -> bool {
-    *span == Err(SpanLoss::LostMarkers)
+fn has_lost_markers(result: &Result<Placed, SpanLoss>) -> bool {
+    *result == Err(SpanLoss::LostMarkers)
 }
 
 /// A translator with its languages and progress callback, and counts of lost markers.
-pub(crate) struct Work<'a> {
+pub(crate) struct SpanTransfer<'a> {
     pub translator: &'a mut dyn Translator,
     pub from: Language,
     pub to: Language,
@@ -128,8 +128,8 @@ pub(crate) struct Work<'a> {
     pub faults: Faults,
 }
 
-impl<'a> Work<'a> {
-    /// Returns an error if the languages are the same.
+impl<'a> SpanTransfer<'a> {
+    /// Creates a transfer. Returns an error if the languages are equal.
     pub fn new(
         translator: &'a mut dyn Translator,
         from: Language,
@@ -143,48 +143,48 @@ impl<'a> Work<'a> {
         Ok(Self { translator, from, to, progress, faults: Faults::default() })
     }
 
-    /// Translates in batches; a blank translation counts as missing.
-    pub fn run(&mut self, stage: Stage, texts: &[&str]) -> Translations {
-        let mut all = Vec::with_capacity(texts.len());
+    /// Translates texts in batches; a blank translation counts as missing.
+    pub fn translate(&mut self, stage: Stage, texts: &[&str]) -> Translations {
+        let mut translations = Vec::with_capacity(texts.len());
         for batch in texts.chunks(self.translator.batch_size().max(1)) {
-            (self.progress)(stage, all.len(), texts.len());
+            (self.progress)(stage, translations.len(), texts.len());
             let translated = self.translator.translate(batch, self.from, self.to)?;
             if translated.len() != batch.len() {
                 let (expected, got) = (batch.len(), translated.len());
                 return Err(Error::Count { expected, got });
             }
-            let blank = |text: &String| !text.trim().is_empty();
-            all.extend(translated.into_iter().map(|text| text.filter(blank)));
+            let is_not_blank = |text: &String| !text.trim().is_empty();
+            translations.extend(translated.into_iter().map(|text| text.filter(is_not_blank)));
         }
         (self.progress)(stage, texts.len(), texts.len());
-        Ok(all)
+        Ok(translations)
     }
 
     /// Translates texts with their spans marked and recovers the markers.
     ///
-    /// `place`, if given, searches the other spans: spans that overlap a marked span are searched
-    /// in its translation; if markers were lost, all spans are searched in a translation without
-    /// markers.
-    pub fn carry(
+    /// If `place` is not `None`, it searches the remaining spans. Spans that overlap a marked span
+    /// are searched in the translation with markers. If markers were lost, all spans are searched
+    /// in a translation without markers.
+    pub fn transfer_spans(
         &mut self,
         sources: &[Spanned<'_>],
         place: Option<&mut dyn PlaceSpans>,
-    ) -> Result<Vec<Carried>, Error> {
+    ) -> Result<Vec<TransferredText>, Error> {
         let mut marked = Vec::with_capacity(sources.len());
         for Spanned { text, spans } in sources {
-            let numbers = non_overlapping(spans);
+            let indices = non_overlapping(spans);
             let selected_spans: Vec<_> =
-                numbers.iter().filter_map(|&k| spans.get(k).cloned()).collect();
-            marked.push((Marks::new(text, &selected_spans)?, numbers));
+                indices.iter().filter_map(|&index| spans.get(index).cloned()).collect();
+            marked.push((MarkedText::new(text, &selected_spans)?, indices));
         }
-        let texts: Vec<&str> = marked.iter().map(|(marks, _)| marks.text()).collect();
-        let translations = self.run(Stage::MarkedPassages, &texts)?;
-        let mut all = Vec::with_capacity(sources.len());
-        for (((marks, numbers), source), translation) in
+        let texts: Vec<&str> = marked.iter().map(|(marked, _)| marked.text()).collect();
+        let translations = self.translate(Stage::MarkedPassages, &texts)?;
+        let mut transferred = Vec::with_capacity(sources.len());
+        for (((marked_text, indices), source), translation) in
             marked.iter().zip(sources).zip(translations)
         {
             let mut spans = vec![Err(SpanLoss::LostMarkers); source.spans.len()];
-            let text = match translation.map(|translation| marks.recover(translation)) {
+            let text = match translation.map(|translation| marked_text.recover(translation)) {
                 None => {
                     spans.fill(Err(SpanLoss::UntranslatedText));
                     None
@@ -193,50 +193,54 @@ impl<'a> Work<'a> {
                     self.faults.count(fault);
                     None
                 }
-                Some(Ok(found)) => {
-                    for (&number, span) in numbers.iter().zip(found.spans) {
-                        if let Some(place) = spans.get_mut(number) {
+                Some(Ok(recovered)) => {
+                    for (&index, span) in indices.iter().zip(recovered.spans) {
+                        if let Some(result) = spans.get_mut(index) {
                             let (score, method, runners_up) = (1.0, MARKERS, Vec::new());
-                            *place = Ok(Placed { span, score, method, runners_up });
+                            *result = Ok(Placed { span, score, method, runners_up });
                         }
                     }
-                    Some(found.text)
+                    Some(recovered.text)
                 }
             };
-            all.push(Carried { text, spans });
+            transferred.push(TransferredText { text, spans });
         }
         if let Some(place) = place {
-            self.place_lost(sources, &mut all, place)?;
+            self.place_remaining(sources, &mut transferred, place)?;
         }
-        Ok(all)
+        Ok(transferred)
     }
 
-    fn place_lost(
+    /// Searches spans with lost markers.
+    fn place_remaining(
         &mut self,
         sources: &[Spanned<'_>],
-        all: &mut [Carried],
+        transferred: &mut [TransferredText],
         place: &mut dyn PlaceSpans,
     ) -> Result<(), Error> {
-        let bare = |one: &Carried| one.text.is_none() && one.spans.iter().any(is_lost);
-        let (texts, bare): (Vec<&str>, Vec<&mut Carried>) = sources
+        let needs_translation =
+            |item: &TransferredText| item.text.is_none() && item.spans.iter().any(has_lost_markers);
+        let (texts, untranslated): (Vec<&str>, Vec<&mut TransferredText>) = sources
             .iter()
             .map(|source| source.text)
-            .zip(all.iter_mut())
-            .filter(|(_, one)| bare(one))
+            .zip(transferred.iter_mut())
+            .filter(|(_, item)| needs_translation(item))
             .unzip();
-        for (one, translation) in bare.into_iter().zip(self.run(Stage::Passages, &texts)?) {
-            one.text = translation;
+        let translations = self.translate(Stage::Passages, &texts)?;
+        for (item, translation) in untranslated.into_iter().zip(translations) {
+            item.text = translation;
         }
 
         let mut lost = Vec::new();
-        for (source, Carried { text, spans }) in sources.iter().zip(all) {
-            let spans = source.spans.iter().zip(spans).filter(|(_, result)| is_lost(result));
+        for (source, TransferredText { text, spans }) in sources.iter().zip(transferred) {
+            let spans =
+                source.spans.iter().zip(spans).filter(|(_, result)| has_lost_markers(result));
             lost.extend(spans.map(|(span, result)| (source.text, span, text.as_ref(), result)));
         }
         let answers: Vec<String> =
             lost.iter().map(|(text, span, ..)| cut(text, span).unwrap_or_default()).collect();
         let answers: Vec<&str> = answers.iter().map(String::as_str).collect();
-        let answers = self.run(Stage::Answers, &answers)?;
+        let answers = self.translate(Stage::Answers, &answers)?;
 
         let (mut tasks, mut results) = (Vec::new(), Vec::new());
         for ((source, span, target, result), answer) in lost.into_iter().zip(answers) {
@@ -251,9 +255,9 @@ impl<'a> Work<'a> {
         let placed = place.place(&tasks)?;
         for ((result, task), placed) in results.into_iter().zip(&tasks).zip(placed) {
             // The result is checked, because `place` may be implemented by other crates.
-            let is_in_translation = |one: &Placed| cut(&task.target, &one.span).is_some();
+            let is_in_translation = |placed: &Placed| cut(&task.target, &placed.span).is_some();
             *result = match placed {
-                Ok(one) if is_in_translation(&one) => Ok(one),
+                Ok(placed) if is_in_translation(&placed) => Ok(placed),
                 Ok(_) => Err(SpanLoss::Unplaced(PlaceFault::NotFound)),
                 Err(fault) => Err(SpanLoss::Unplaced(fault)),
             };
