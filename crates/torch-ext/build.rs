@@ -37,7 +37,7 @@ fn main() -> std::io::Result<()> {
         .cpp(true)
         .std("c++17")
         .warnings(false)
-        // Without optimisation, loops over rows have a tenth of the speed.
+        // Without optimisation, loops over rows are ten times slower.
         .opt_level(3)
         // Debug information of libtorch's types would make up most of the size of every program.
         .debug(false)

@@ -137,7 +137,7 @@ impl Write for AtomicFile {
 }
 
 /// A complete, synced file that still has its temporary name, so that several files can be
-/// published together. The file is removed if it is dropped before it is published.
+/// published together. If the value is dropped before it is published, the file is removed.
 #[derive(Debug)]
 pub struct Synced {
     /// The temporary file and its target, with links resolved; `None` for a pipe, a device or

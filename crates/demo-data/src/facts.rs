@@ -7,7 +7,7 @@ use kg_triples::{KnowledgeGraph, Language, check_unique_languages};
 use crate::questions::template::TemplateSet;
 use crate::split::{EntitySplit, SplitIds};
 
-/// The default languages, which are those of MLQA.
+/// The default languages: the languages of MLQA.
 pub(crate) const LANGUAGES: &str = "en,de,es,ar,hi,vi,zh";
 
 /// A graph with sentence templates in several languages.

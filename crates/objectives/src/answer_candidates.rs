@@ -117,10 +117,10 @@ pub struct AnswerCandidates {
 /// Builds the candidate set Z of *From Good to Best* (footnote 1): the best spans of each row and,
 /// exactly once, the gold span.
 ///
-/// Reading: candidates are compared by position, so a span with the gold text at another position
-/// is not removed. The gold span is added to a list with an empty slot, and replaces the last span
-/// of a full list. It is used even if it is longer than the decoder allows. The lists of rows
-/// without a gold span do not change.
+/// Interpretation: candidates are compared by position, so a span with the gold text at another
+/// position is not removed. The gold span is added to a list with an empty slot, and replaces the
+/// last span of a full list. It is used even if it is longer than the decoder allows. The lists of
+/// rows without a gold span do not change.
 ///
 /// # Shapes
 /// - `spans`: tensors `[B, K]`, K ≥ 1, as returned by [`top_k_spans`](crate::top_k_spans())

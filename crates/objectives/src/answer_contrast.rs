@@ -34,8 +34,8 @@ impl Default for AnswerContrastConfig {
 /// over the gold spans of all rows and the incorrect answers of all rows that are closest to the
 /// gold span ([`hard_negatives`]).
 ///
-/// Reading: Eq. 8 sums over the batch only, and the text adds the hard negatives; here the sum
-/// includes the hard negatives of all rows. `r_q` is not defined; here it is the mean over the
+/// Interpretation: Eq. 8 sums over the batch only, and the text adds the hard negatives; here the
+/// sum includes the hard negatives of all rows. `r_q` is not defined; here it is the mean over the
 /// question's tokens in the joint sequence. Two rows with the same gold span remain negatives of
 /// each other. The selection of negatives has no gradient; their vectors do.
 ///

@@ -33,9 +33,9 @@ pub enum EntityNormalization {
 /// ([`EntityNormalization::Token`]) or `(1/E) Σₑ (1/kₑ) Σ_{i∈e} ℓᵢ`
 /// ([`EntityNormalization::Entity`]), where entity e occupies kₑ masked positions.
 ///
-/// Reading: Eq. 2 prints `log p(e | e′, r)` without the minus sign, and does not define the score
-/// of an entity of several sub-tokens. Here each entity has one `<mask>` per sub-token, predicted
-/// independently. Both slots of a concatenated pair of triples count as two entities.
+/// Interpretation: Eq. 2 prints `log p(e | e′, r)` without the minus sign, and does not define the
+/// score of an entity of several sub-tokens. Here each entity has one `<mask>` per sub-token,
+/// predicted independently. Both slots of a concatenated pair of triples count as two entities.
 ///
 /// # Shapes
 /// - `scores`: the logits `[N, V]` of the LM head on the masked positions, or

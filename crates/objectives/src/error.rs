@@ -65,7 +65,7 @@ pub enum Error {
     Excluded {
         /// The argument that holds the gold position.
         tensor: &'static str,
-        /// Its row in the batch.
+        /// Index of the row in the batch.
         row: i64,
         /// The gold position.
         position: i64,
@@ -124,9 +124,9 @@ pub enum Error {
         tensor: &'static str,
         /// The index of the first such span.
         index: Vec<i64>,
-        /// Its first token.
+        /// First token of the span.
         start: i64,
-        /// Its last token.
+        /// Last token of the span.
         end: i64,
     },
     /// A gold index that points to an empty slot.
@@ -134,7 +134,7 @@ pub enum Error {
         "gold_index[{row}] = {slot}: valid[{row}, {slot}] is false, so there is no gold candidate"
     )]
     GoldSlot {
-        /// Its row in the batch.
+        /// Index of the row in the batch.
         row: i64,
         /// The slot.
         slot: i64,
@@ -144,7 +144,7 @@ pub enum Error {
     EmptyRow {
         /// The argument's name.
         tensor: &'static str,
-        /// Its row in the batch.
+        /// Index of the row in the batch.
         row: i64,
         /// The missing element.
         reason: &'static str,

@@ -47,7 +47,7 @@ pub enum HardLearningWeighting {
 /// Z is the set of candidates of a row. [`HardLearningWeighting::Mml`] is Eq. 4, the other
 /// weightings are forms of Eq. 5. The loss is the mean over rows.
 ///
-/// Reading: Eq. 5 prints `-Σ_l w_l ln Σ_z P(z)`, whose inner sum does not depend on l, with
+/// Interpretation: Eq. 5 prints `-Σ_l w_l ln Σ_z P(z)`, whose inner sum does not depend on l, with
 /// unconstrained weights, so that it has no minimum. Here each weight multiplies the logarithm of
 /// its candidate's probability, and the weights are on the simplex: `-Σ_l w_l ln P(z_l)`. In rows
 /// with fewer than K candidates, the weights are renormalised to sum 1. Minimising over `w` only

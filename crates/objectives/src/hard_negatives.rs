@@ -54,11 +54,11 @@ pub struct HardNegatives {
 /// the largest `cos(u_a, u_gold)` (*From Good to Best*, Eq. 7). u is the mean of the hidden states
 /// of a span's tokens (Eq. 6).
 ///
-/// Reading: Eq. 7 prints "max" and omits the condition that the negative differs from the gold
-/// span; it is read as an argmax over the other candidates. Candidates are compared by position;
-/// clear `valid` to exclude a candidate with the gold text at another position. The cosine is
-/// computed with the gold span, although the loss (Eq. 8) uses the question. Ties are broken by the
-/// lower slot. The Θ negatives are distinct only if the candidates are.
+/// Interpretation: Eq. 7 prints "max" and omits the condition that the negative differs from the
+/// gold span; it is read as an argmax over the other candidates. Candidates are compared by
+/// position; clear `valid` to exclude a candidate with the gold text at another position. The
+/// cosine is computed with the gold span, although the loss (Eq. 8) uses the question. Ties are
+/// broken by the lower slot. The Θ negatives are distinct only if the candidates are.
 ///
 /// # Shapes
 /// - `hidden`: `[B, L, H]` Float, BFloat16, Half or Double

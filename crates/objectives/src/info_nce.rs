@@ -122,9 +122,10 @@ pub struct ContrastRows<'a> {
 /// never stored, and the queries' gradient is computed from the same similarities. The cost is that
 /// of the matrix multiplications, linear in Q.
 ///
-/// Reading: the positive key is one of the candidates, exactly once (appendix C). `skip_oldest`
-/// excludes that many of the oldest queue rows: those that a push of this batch's keys *before* the
-/// loss would have removed. [`masked_entity_prediction`](crate::masked_entity_prediction()) and
+/// Interpretation: the positive key is one of the candidates, exactly once (appendix C).
+/// `skip_oldest` excludes that many of the oldest queue rows: those that a push of this batch's
+/// keys *before* the loss would have removed.
+/// [`masked_entity_prediction`](crate::masked_entity_prediction()) and
 /// [`object_entailment`](crate::object_entailment()) set it and push the keys.
 ///
 /// # Shapes

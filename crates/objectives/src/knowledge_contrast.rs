@@ -74,9 +74,9 @@ impl ContrastConfig {
 /// the mention's first token, with `key = W₄ ReLU(W₃ z̃)`, the projected `<s>` state of the
 /// description, in another language if available. Then the keys are pushed to `queue`.
 ///
-/// Reading: one queue per task. Under [`Push::BeforeLoss`] the queue rows removed by the push are
-/// not candidates, so there are Q candidates. The queue is changed only after the loss has been
-/// computed, so an error does not change it.
+/// Interpretation: one queue per task. Under [`Push::BeforeLoss`] the queue rows removed by the
+/// push are not candidates, so there are Q candidates. The queue is changed only after the loss has
+/// been computed, so an error does not change it.
 ///
 /// # Shapes
 /// - `query`, `key`: `[B, D]` float, receive gradient; `queue`: `[Q, D]`, receives no gradient

@@ -20,8 +20,8 @@ pub enum MaskedLmReduction {
     /// The mean over the N masked positions of the whole batch (not of each row).
     #[default]
     Mean,
-    /// The sum over masked positions, for callers that divide by the count of several accumulated
-    /// batches.
+    /// The sum over masked positions, for callers that divide by the number of masked positions in
+    /// several accumulated batches.
     Sum,
 }
 
@@ -29,9 +29,9 @@ pub enum MaskedLmReduction {
 ///
 /// The loss is `-(1/N) Σᵢ ln softmax(logits[i])[targets[i]]` over the N masked positions.
 ///
-/// Reading: Eq. 1 is printed without the minus sign, and writes `x ∘ m` for the part of x that is
-/// *not* masked. It is a sum; here the mean is taken over masked positions, so padding and visible
-/// tokens do not change it.
+/// Interpretation: Eq. 1 is printed without the minus sign, and writes `x ∘ m` for the part of x
+/// that is *not* masked. It is a sum; here the mean is taken over masked positions, so padding and
+/// visible tokens do not change it.
 ///
 /// # Shapes
 /// - `scores`: the logits `[N, V]` of the LM head on [`MaskedPositions::gather`]ed hidden states,

@@ -52,9 +52,9 @@ pub enum OutOfWindow {
 /// *Bridging the Language Gap* (§III-C) uses this head without numbering an equation; *From Good to
 /// Best*, Eq. 2 and 3 print it.
 ///
-/// Reading: start and end are independent, and spans with `e < s` keep their probability. The means
-/// of the start and end losses are each over the rows with that gold position in the window, so a
-/// row may contribute to only one of them.
+/// Interpretation: start and end are independent, and spans with `e < s` keep their probability.
+/// The means of the start and end losses are each over the rows with that gold position in the
+/// window, so a row may contribute to only one of them.
 ///
 /// # Shapes
 /// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both of the same

@@ -11,9 +11,9 @@ use crate::{Checks, Error};
 /// `log_probs[b, k] = ln P_s(starts[b, k]) + ln P_e(ends[b, k])`, where `P_s` and `P_e` are the
 /// softmax of the start and the end logits over the window.
 ///
-/// Reading: start and end are independent, as in [`span`](crate::span()): spans that end before
-/// they start keep their share of the probability. For the gold span, `-log_probs` is its loss
-/// under [`SpanReduction::Sum`](crate::SpanReduction::Sum).
+/// Interpretation: start and end are independent, as in [`span`](crate::span()): spans that end
+/// before they start keep their share of the probability. For the gold span, `-log_probs` is its
+/// loss under [`SpanReduction::Sum`](crate::SpanReduction::Sum).
 ///
 /// # Shapes
 /// - `start_logits`, `end_logits`: `[B, L]` Float, BFloat16, Half or Double, both of the same

@@ -164,9 +164,9 @@ pub struct SpanReport {
 ///
 /// Each text is translated with its spans marked: a single span by [`mark`](crate::mark()), several
 /// by [`mark_spans`](crate::mark_spans()). If the markers are lost, text and spans are translated
-/// separately, and `place` searches the spans in the text. `place` also searches spans that overlap
-/// a marked span. Every found span is a range of its translation. If found spans overlap, the
-/// first span in the source is retained and the other spans are dropped.
+/// separately, and `place` locates the spans in the translated text. `place` also locates spans
+/// that overlap a marked span. Every found span is a range of its translation. If found spans
+/// overlap, the first span in the source is retained and the other spans are dropped.
 ///
 /// ```
 /// use mlqa_eval::Language;

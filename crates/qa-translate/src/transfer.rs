@@ -1,5 +1,5 @@
-//! Transfer of spans to translations with markers. Spans with lost markers are searched in the
-//! translation.
+//! Transfer of spans to translations with markers. Spans with lost markers are located in the
+//! translation by `PlaceSpans`.
 use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
 

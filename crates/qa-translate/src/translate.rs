@@ -81,7 +81,7 @@ pub struct Discarded {
     pub untranslated_passage: usize,
     /// The markers were lost, and the answer has no separate translation.
     pub untranslated_answer: usize,
-    /// The markers were lost, and the answer was not searched.
+    /// The markers were lost, and no search was made for the answer.
     pub lost_markers: usize,
     /// The passage does not contain the translated answer.
     pub answer_not_found: usize,

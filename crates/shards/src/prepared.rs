@@ -181,7 +181,7 @@ impl FileDigest {
 
 /// A folder of prepared examples that is being written, with a temporary name next to its target.
 ///
-/// The folder is removed if it is dropped before [`finish`](Self::finish).
+/// If the value is dropped before [`finish`](Self::finish) is called, the folder is removed.
 ///
 /// ```
 /// use shards::{Manifest, Preparation, PreparedFolder, Shards};

@@ -51,7 +51,7 @@ pub fn hash_of(parts: &[&str]) -> u64 {
     })
 }
 
-/// Returns the random generator for one item of a named use.
+/// Returns the random generator of a named stream for one item.
 ///
 /// Different names with the same seed give independent generators. Only the first 24 bytes of a
 /// name are used.

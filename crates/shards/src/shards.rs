@@ -56,7 +56,7 @@ fn is_parquet(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
 }
 
-/// Returns the name of the shard's examples in messages.
+/// Returns the unit of the shard in error messages: `row` for Parquet files, else `line`.
 fn unit(path: &Path) -> &'static str {
     if is_parquet(path) { "row" } else { "line" }
 }

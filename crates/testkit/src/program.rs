@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-/// A program of this workspace with a new working directory. In it, `fixtures` is a link to this
-/// crate's fixtures and `data` is a link to the workspace's data.
+/// A program of this workspace with a new working directory. The directory contains two links:
+/// `fixtures` to this crate's fixtures and `data` to the workspace's data.
 pub struct Program {
     path: &'static str,
     folder: TempDir,

@@ -41,7 +41,7 @@ pub struct Rendezvous {
     pub local_size: usize,
     /// The address of rank 0's machine.
     pub host: String,
-    /// A free port on that machine.
+    /// A free port on rank 0's machine.
     pub port: u16,
     /// Whether rank 0 listens on the port; if not, the launcher listens.
     pub rank_0_serves: bool,

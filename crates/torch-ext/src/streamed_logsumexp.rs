@@ -26,9 +26,9 @@ pub struct KeyBlocks<'a> {
 /// Computes `ln Σₘ exp(query · key[m] / temperature − offset)` for each query over the keys of
 /// other groups; -∞ if there are none.
 ///
-/// A custom autograd function uses running maxima. It computes the gradient of `query` in the
-/// forward pass from the same products; for the gradient of `key`, the backward pass computes the
-/// products again. Memory use is a few tensors of the size of `query` and `[R, block]` products.
+/// A custom autograd function uses running maxima. The forward pass also computes the gradient of
+/// `query`, from the same dot products. The backward pass computes the dot products again for the
+/// gradient of `key`. Memory use is a few tensors of the size of `query` and `[R, block]` products.
 /// The function has no second derivative.
 ///
 /// # Shapes

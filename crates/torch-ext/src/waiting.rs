@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 /// Time until the first message.
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
-/// Time between later messages. It is long, because ranks also wait while rank 0 evaluates.
+/// Time between later messages. The interval is long, because ranks also wait while rank 0
+/// evaluates.
 const MESSAGE_INTERVAL: Duration = Duration::from_secs(600);
 /// Time until a message about a signal.
 const SIGNAL_MESSAGE: Duration = Duration::from_secs(1);

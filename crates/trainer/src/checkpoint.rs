@@ -37,7 +37,8 @@ pub(crate) struct Checkpoint {
     pub(crate) environment: Environment,
     /// Sum of the losses since the last line of metrics, and the number of their steps.
     pub(crate) pending: (f64, u64),
-    /// Sum of each named part since the last line of metrics, and the number of batches with it.
+    /// Sum of each named loss part since the last line of metrics, and the number of batches that
+    /// have this part.
     pub(crate) pending_parts: BTreeMap<String, (f64, u64)>,
     /// Stream position of each task, `None` for examples in memory. Empty if no task is streamed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

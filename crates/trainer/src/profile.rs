@@ -39,7 +39,7 @@ impl StepProfile {
         }
     }
 
-    /// Starts the profile before its first step; `step` is counted from 0.
+    /// Starts the profile if `step`, counted from 0, is the first profiled step.
     pub(crate) fn before(&mut self, step: u64) -> Result<()> {
         if !self.steps.is_empty() && step == self.steps.start {
             self.running = Some(Profile::start(self.device)?);

@@ -136,7 +136,7 @@ pub trait Task {
     /// Computes the losses of one batch.
     ///
     /// # Errors
-    /// Any error of the task; training ends with it.
+    /// Any error of the task; the error ends training.
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError>;
 
     /// Returns whether [`losses`](Self::losses) supports [`Step::micro_batch`], with the losses and
@@ -165,7 +165,7 @@ pub trait Task {
     /// [`state`](Self::state), so a resumed run does not repeat the call.
     ///
     /// # Errors
-    /// Any error of the task; training ends with it.
+    /// Any error of the task; the error ends training.
     fn epoch_ended(&mut self, epoch: u64) -> Result<(), TaskError> {
         let _ = epoch;
         Ok(())
@@ -182,7 +182,7 @@ pub trait Task {
     /// ended in that step. It must not draw random numbers.
     ///
     /// # Errors
-    /// Any error of the task; training ends with it.
+    /// Any error of the task; the error ends training.
     fn evaluate(&mut self) -> Result<(), TaskError> {
         Ok(())
     }

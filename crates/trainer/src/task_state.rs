@@ -198,8 +198,8 @@ impl<'s, 't> TaskState<'s, 't> {
         }
     }
 
-    /// Adds the gradients of the slot's batch `number`, times the scale of `compute`, to the
-    /// gradients of the parameters; `step` is used in errors only.
+    /// Runs the forward and backward pass of the slot's batch `number` and accumulates the
+    /// parameters' gradients, multiplied by the loss scale; `step` is used in errors only.
     pub(crate) fn backward(
         &mut self,
         step: u64,

@@ -287,8 +287,8 @@ impl<'a, 't> Training<'a, 't> {
         Ok(report.into_error(&self.stage.folder, value))
     }
 
-    /// Whether every task that scores its model has had `patience` evaluations without a new best
-    /// score.
+    /// Returns whether every task with evaluations has completed at least `patience` evaluations
+    /// since its best score.
     fn out_of_patience(&self) -> bool {
         let Some(patience) = self.config.patience else { return false };
         let mut counts = self.tasks.iter().filter_map(TaskState::evaluations_since_best).peekable();

@@ -67,7 +67,7 @@ fn a_file_larger_than_the_limit_is_rejected() {
     fs::write(&path, gzip(vec![b' '; 64 << 20])).unwrap();
     assert!(too_long(&path, 1 << 20).starts_with("it holds more than 1 MiB"));
     assert_eq!(read(&path).unwrap().len(), 64 << 20);
-    // A file without an end.
+    // A file that never ends.
     #[cfg(unix)]
     assert!(too_long(Path::new("/dev/zero"), 1 << 20).contains("more than 1 MiB"));
     // A sparse file: it uses no disk space, and no memory is allocated for it.

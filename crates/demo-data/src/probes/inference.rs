@@ -109,8 +109,8 @@ struct Item<'a> {
 ///
 /// - A premise consists of [`PREMISE_FACTS`] facts about one head, in random order.
 /// - The entailed hypothesis is one of these facts.
-/// - The contradiction is a fact of the premise with another tail of the relation. Only facts whose
-///   head has a single tail for the relation are changed.
+/// - The contradicting hypothesis is a fact of the premise whose tail is replaced by another tail
+///   of the same relation. Only facts whose head has a single tail for the relation are changed.
 /// - The neutral hypothesis is a fact about the head with a relation that is not in the premise.
 ///
 /// The label depends only on the premise, not on world knowledge.

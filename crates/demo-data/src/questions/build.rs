@@ -8,8 +8,8 @@ use super::template::TemplateSet;
 
 /// Creates the items of one split: questions about the facts of `graph` whose head is in `heads`.
 ///
-/// Contexts consist of such facts only. Counterfactual labels are drawn from all entities of
-/// `graph`.
+/// Contexts consist only of facts whose head is in `heads`. Counterfactual labels are drawn from
+/// all entities of `graph`.
 ///
 /// One set is returned for each of `context_languages`. The sets have the same facts, drawn labels
 /// and order, so items with equal ids are translations of each other. Facts are selected by their

@@ -47,7 +47,7 @@ impl<'g> FactPool<'g> {
     }
 }
 
-/// The facts of an incomplete context. Entities are distinguished by their labels, because the
+/// The facts selected so far for a context. Entities are distinguished by their labels, because the
 /// input of a reader contains only labels.
 struct ContextFacts<'p, 'g> {
     pool: &'p FactPool<'g>,

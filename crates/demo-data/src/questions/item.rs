@@ -266,7 +266,7 @@ impl<'b> Builder<'b> {
     }
 
     /// Selects the facts of item `number`, whose question is about `target`. Random draws depend
-    /// only on the seed, the split and the number.
+    /// only on the seed, the split and `number`.
     pub(super) fn plan(
         &self,
         pool: &FactPool<'b>,

@@ -178,7 +178,7 @@ impl EntailmentExamples {
     /// languages in which subject and object are described (without `multilingual`, from all common
     /// languages). Triples without such a pair are skipped.
     ///
-    /// Reading: the languages of subject and object are "different where possible".
+    /// Interpretation: the languages of subject and object are "different where possible".
     pub fn once(&self, seed: u64) -> impl Iterator<Item = Result<EntailmentExample, Error>> + '_ {
         self.train.iter().filter_map(move |&fact| {
             let mut rng = seed::item_rng("entailment once", seed, u64::from(fact));

@@ -148,9 +148,9 @@ fn strip_deleted(text: &[char], span: Range<usize>, rules: Normalization) -> Ran
 
 /// Counts predictions by class, using the best candidates of n-best lists.
 ///
-/// Reading: *From Good to Best* counts boundary errors without defining the classes. Spans are
-/// compared by position, after text that `rules` delete is stripped from both ends of each span:
-/// white space, deleted punctuation, and separate articles (in Arabic "ال" at the very end or
+/// Interpretation: *From Good to Best* counts boundary errors without defining the classes. Spans
+/// are compared by position, after text that `rules` delete is stripped from both ends of each
+/// span: white space, deleted punctuation, and separate articles (in Arabic "ال" at the very end or
 /// beginning). A span that would become empty is not stripped. `Exact` spans are therefore equal
 /// after normalisation.
 ///
@@ -179,8 +179,8 @@ pub fn boundaries(
 /// The second value is true if the text equals a gold answer at another position.
 /// [`BoundaryCounts::of`] counts the result.
 ///
-/// Reading: for a text that occurs several times in its context, the occurrence with the best class
-/// counts; a text that does not occur is `Disjoint`.
+/// Interpretation: for a text that occurs several times in its context, the occurrence with the
+/// best class counts; a text that does not occur is `Disjoint`.
 ///
 /// # Errors
 /// As [`boundaries`].

@@ -12,8 +12,8 @@ use super::{Masked, MaskingError, MaskingVocab, MlmMaskingConfig, Selection};
 ///
 /// Special tokens and padding are never selected and never drawn.
 ///
-/// Reading: papers state "15 %" without a rounding rule; [`Selection`] has the two common rules.
-/// With either rule a short example may have no label.
+/// Interpretation: papers state "15 %" without a rounding rule; [`Selection`] has the two common
+/// rules. With either rule a short example may have no label.
 ///
 /// # Errors
 /// [`MaskingError::Domain`] for a probability or share outside 0 to 1.

@@ -14,10 +14,10 @@ use super::{Masked, MaskingError, MaskingVocab, NgramMaskingConfig};
 /// `probability`, rounded to the nearest integer, where m is the number of tokens that are not
 /// special.
 ///
-/// Reading: the paper specifies neither lengths nor positions. A length is drawn uniformly from 1
-/// to `max_tokens` and limited to the rest of the budget, then a position is drawn uniformly among
-/// those where such a span is still free. If there is none, the length is reduced by one. Lengths
-/// and budget are in tokens.
+/// Interpretation: the paper specifies neither lengths nor positions. A length is drawn uniformly
+/// from 1 to `max_tokens` and limited to the rest of the budget, then a position is drawn uniformly
+/// among those where such a span is still free. If there is none, the length is reduced by one.
+/// Lengths and budget are in tokens.
 ///
 /// # Errors
 /// [`MaskingError::Domain`] for a probability or share outside 0 to 1, or `max_tokens` 0.

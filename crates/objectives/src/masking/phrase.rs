@@ -17,10 +17,11 @@ use super::{Masked, MaskingError, MaskingVocab, PhraseMaskingConfig};
 /// budget T = m · `probability`, rounded to the nearest integer. Then max(K, T) tokens are
 /// selected. Phrases may overlap or contain each other; each position counts once.
 ///
-/// Reading: the paper masks 15 % of the tokens, phrases first, and does not define the case of more
-/// phrase tokens. Here all phrase tokens are selected, unless `cap` limits their share of m. With a
-/// cap, overlapping phrases count as one, and complete phrases are selected in random order while
-/// they fit. Tokens of skipped phrases are drawn only if the budget cannot be filled otherwise.
+/// Interpretation: the paper masks 15 % of the tokens, phrases first. It does not define what
+/// happens if more than 15 % of the tokens are in phrases. Here all phrase tokens are selected,
+/// unless `cap` limits their share of m. With a cap, overlapping phrases count as one, and complete
+/// phrases are selected in random order while they fit. Tokens of skipped phrases are drawn only if
+/// the budget cannot be filled otherwise.
 ///
 /// # Errors
 /// [`MaskingError::Domain`] for a probability, cap or share outside 0 to 1; [`MaskingError::Span`]

@@ -22,9 +22,9 @@ use crate::IGNORE_INDEX;
 /// [`entity_masking`](super::entity_masking()), which masks whole mentions for a contrastive loss,
 /// this policy samples and labels tokens.
 ///
-/// Reading: the paper's text and the released code differ on unchanged candidates ([`Unchanged`]);
-/// the code's behaviour is the default. `rest` treats tokens of mentions as special, so it never
-/// selects them.
+/// Interpretation: the paper's text and the released code differ on unchanged candidates
+/// ([`Unchanged`]); the code's behaviour is the default. `rest` treats tokens of mentions as
+/// special, so it never selects them.
 ///
 /// # Errors
 /// [`MaskingError::Span`] for a span that is empty or extends past the tokens;

@@ -106,7 +106,7 @@ impl Batch {
     }
 }
 
-/// Every combination of the options that change the sum.
+/// Returns a config for every combination of direction, negatives, L2 norm and entity mask.
 fn configs() -> Vec<InfoNceConfig> {
     let mut configs = Vec::new();
     for direction in [Direction::QueryToKey, Direction::Bidirectional] {

@@ -293,8 +293,8 @@ fn large_close_logits_retain_precision() {
 #[test]
 fn float16_gradients_support_many_rows_of_one_target() {
     let options = (Kind::Half, Device::Cpu);
-    // If gradients were scaled by more than a column's sum allows, 512 rows of 20 would overflow.
-    // With the wider layer all rows are summed in one chunk.
+    // With the maximum scale of 8, the sum over 512 rows of 20 would exceed float16's maximum
+    // (65,504). With the wider layer all rows are summed in one chunk.
     for (rows, width) in [(512, 4), (512, 256), (600, 4)] {
         let hidden = Tensor::full([rows, width], 20.0, options).set_requires_grad(true);
         let weight = Tensor::zeros([200, width], options).set_requires_grad(true);

@@ -39,7 +39,8 @@ def main():
             found = pipeline(
                 question=query.question, context=query.text, top_k=3, max_seq_len=384, doc_stride=128, max_answer_len=30
             )
-        return {"results": found}
+        # The pipeline returns a single answer without a list.
+        return {"results": found if isinstance(found, list) else [found]}
 
     listener = socket.create_server(("127.0.0.1", 0))
     print(f"serving on http://127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)

@@ -78,8 +78,8 @@ impl Line {
 /// "…", "total": -3.2, "tokens": [[0, 4, -1.1], …]}` per line; `tokens` are optional.
 ///
 /// Missing requests are written to another file, as lines without scores, and an error is returned.
-/// After another program has added the scores, the next run continues. A method that scores in
-/// several rounds needs one run per round.
+/// To continue, compute the scores of these lines with another program, add them to the file of
+/// scores and run the method again. A method that scores in several rounds needs one run per round.
 #[derive(Debug)]
 pub struct FileScorer {
     path: PathBuf,

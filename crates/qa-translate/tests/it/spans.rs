@@ -93,7 +93,7 @@ fn spans_are_recovered_by_markers_then_by_search_and_counted() {
 #[test]
 fn the_first_of_overlapping_spans_is_retained() {
     let source = [
-        // The second span overlaps the first, so that it is not marked but searched.
+        // The second span overlaps the first, so it is not marked; `place` locates it.
         typed("New York City", &[(0..8, "LOC"), (0..13, "ORG"), (9..13, "MISC")]),
         typed("Ada saw her", &[(8..11, "A"), (0..3, "B")]),
     ];
@@ -177,7 +177,7 @@ fn words_are_split_at_entity_boundaries() {
         (typed("Berner Uni", &[(0..4, "LOC")]), &["Bern", "er", "Uni"], &["B-LOC", "O", "O"]),
         (typed("ab", &[(0..1, "X"), (1..2, "X")]), &["a", "b"], &["B-X", "B-X"]),
         (typed("e\u{301}t", &[(1..3, "X")]), &["e", "\u{301}t"], &["O", "B-X"]),
-        // Words contain no white space, not even a space with an accent.
+        // Words contain no white space, even if a combining accent follows it.
         (typed("a \u{301}\u{a0}b", &[(0..5, "X")]), &["a", "\u{301}", "b"], &["B-X", "I-X", "I-X"]),
         (typed("a b c", &[(0..3, "X"), (2..5, "Y")]), &["a", "b", "c"], &["B-X", "I-X", "B-Y"]),
     ];

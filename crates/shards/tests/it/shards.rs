@@ -87,7 +87,8 @@ proptest! {
         let mut sorted = numbers.clone();
         sorted.sort_unstable();
         prop_assert_eq!(sorted, (0..total as u64).collect::<Vec<_>>());
-        // Another source resumes at every position, which is stored as JSON like in a checkpoint.
+        // A second source resumes at every position. Positions are converted to JSON and back, as
+        // in checkpoints.
         let mut second = source(&paths, &config);
         for (index, position) in positions.into_iter().enumerate() {
             let json = serde_json::to_string(&position).unwrap();

@@ -228,7 +228,7 @@ fn elements_of_masks_are_uncorrelated() {
     let centred = &mask - mask.mean(Kind::Double);
     let kept_share = mask.mean(Kind::Double).double_value(&[]);
     assert!((kept_share - 0.9).abs() < 5.0 * (0.09f64 / 262_144.0).sqrt(), "{kept_share}");
-    // Neighbours along a row, along a column, and along the diagonal.
+    // Distances between the compared elements, in rows and columns.
     for (rows, columns) in [(0, 1), (1, 0), (1, 1), (0, 2), (0, 16), (2, 0)] {
         let a = centred.slice(0, 0, 512 - rows, 1).slice(1, 0, 512 - columns, 1);
         let b = centred.slice(0, rows, 512, 1).slice(1, columns, 512, 1);

@@ -107,7 +107,7 @@ type RunResult = (FitReport, f64, Vec<f64>, Vec<Call>);
 /// How the three tasks share a stage.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum TaskMix {
-    /// Alternately, with these numbers of batches per round.
+    /// The tasks alternate, with these numbers of batches per round.
     Turns([u32; 3]),
     /// Summed in each step, with these weights.
     Sum([f64; 3]),
