@@ -72,7 +72,7 @@ impl ShuffleConfig {
 ///
 /// 1. The shards are shuffled.
 /// 2. [`ShuffleConfig::open_shards`] shards are open at a time and provide lines alternately. At
-///   the end of a shard, the next shard is opened.
+///    the end of a shard, the next shard is opened.
 /// 3. The resulting sequence is split into blocks, and each block is shuffled.
 ///
 /// Lines move only within their block. Many shards of equal size are therefore mixed well, but a
