@@ -49,7 +49,7 @@ pub(crate) struct Difference {
     pub p_holm: f64,
 }
 
-/// The pairs of a set that all given runs have.
+/// Returns the pairs of a set for which all given runs have scores.
 fn pairs_of(all: &Collected, set: &str, runs: &[usize]) -> Vec<usize> {
     let has = |pair: usize| {
         let scores = all.pairs.get(pair).filter(|scores| scores.pair.set == set);

@@ -112,7 +112,7 @@ impl ReportRun {
         {
             return Ok(runs);
         }
-        // A file with an MLQA name gets the name of its folder.
+        // A run given as a file with an MLQA name is named after the file's folder.
         let file = path.file_name().unwrap_or_default().to_string_lossy();
         let stem = match file.parse::<DatasetName>() {
             _ if path.is_dir() => path.file_name(),

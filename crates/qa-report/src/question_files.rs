@@ -1,4 +1,4 @@
-//! Location of the question files of predictions.
+//! Locates the question files that belong to prediction files.
 use std::path::PathBuf;
 
 use mlqa_eval::{DatasetName, Language};

@@ -145,7 +145,7 @@ fn parts(counts: &BoundaryCounts) -> Vec<f64> {
     classes.chain([100.0 * counts.unanswered as f64 / questions]).collect()
 }
 
-/// The shares of [`PARTS`] by run, over all pairs; runs without answers are excluded.
+/// Returns the shares of [`PARTS`] for each run, over all pairs; runs without answers are excluded.
 pub(crate) fn boundary_sums(all: &Collected) -> Vec<(String, Vec<f64>)> {
     let sum = |run: usize| {
         let pair_runs = all.pairs.iter().filter_map(|pair| pair.runs.get(run)?.as_ref());

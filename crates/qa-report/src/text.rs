@@ -26,7 +26,7 @@ pub(crate) fn visible(text: &str) -> String {
     out
 }
 
-/// [`visible`] text for HTML and SVG, in elements and quoted attributes.
+/// Applies [`visible`] and escapes the text for HTML and SVG elements and quoted attributes.
 pub(crate) fn escape(text: &str) -> String {
     let text = visible(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     text.replace('"', "&quot;").replace('\'', "&#39;")

@@ -14,7 +14,7 @@ pub(crate) fn layout_error(error: LayoutError) -> Error {
     Error::Tokenizer(error.to_string())
 }
 
-/// A tokenizer without truncation and padding, with its marking of spaces.
+/// A tokenizer without truncation or padding, and how it marks spaces.
 pub(crate) struct Pieces {
     tokenizer: Tokenizer,
     spacing: Spacing,

@@ -16,7 +16,7 @@ use crate::{Error, Language};
 /// Limits of the bytes per read, which are otherwise a sixteenth of the memory.
 const MIN_READ_BYTES: usize = 1 << 12;
 const MAX_READ_BYTES: usize = 4 << 20;
-/// Compressed bytes after which the state is stored, regardless of the memory.
+/// Number of compressed bytes after which the state is stored, regardless of the memory limit.
 const STORE_INTERVAL_BYTES: u64 = 64 << 20;
 /// Maximum number of chunks queued for the parsers, which bounds memory.
 const MAX_QUEUED_CHUNKS: usize = 4;

@@ -247,8 +247,9 @@ impl Source {
         Ok(Self { compression, decompressed, position: ReadPosition { prefix } })
     }
 
-    /// Opens a dump of which an earlier run had read the compressed prefix `passed`. Its position
-    /// in the decompressed bytes must be reached with [`Source::skip`].
+    /// Opens a dump of which an earlier run had read the compressed prefix `passed`. The caller
+    /// must then call [`Source::skip`] to reach the earlier run's position in the decompressed
+    /// bytes.
     ///
     /// # Errors
     /// [`Error::Io`]; bytes that differ from `passed` cause an error when they are read.

@@ -113,7 +113,7 @@ pub(super) struct StateFolder {
     path: PathBuf,
     out: PathBuf,
     has_state: bool,
-    /// Whether an earlier extract was unfinished.
+    /// Whether the state folder of an interrupted extraction already existed.
     had_unfinished: bool,
     _lock: Option<FileLock>,
 }

@@ -80,7 +80,8 @@ where
     F: FnMut(u64) -> Result<I, Error>,
     I: Iterator<Item = Result<T, Error>>,
 {
-    /// Returns the next item; `None` if repeated openings have none.
+    /// Returns the next item; `None` if the source is still empty after it was reopened several
+    /// times.
     fn next(&mut self) -> Option<Result<T, Error>> {
         for _ in 0..=MAX_EMPTY_STARTS {
             if let Some(item) = self.items.as_mut().and_then(Iterator::next) {

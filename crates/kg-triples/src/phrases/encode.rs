@@ -166,8 +166,8 @@ fn windows(
 fn window_end(spans: &[Range<usize>], start: usize, window_tokens: usize) -> usize {
     let full = start + window_tokens;
     let mut end = full;
-    // Spans are sorted by start. In reverse order, each span can move the end to its start, and an
-    // earlier span that crosses the new end can move it further.
+    // Spans are sorted by start. The loop visits them in reverse: a span that crosses the end moves
+    // the end to the span's start, and an earlier span that crosses the new end moves it again.
     for span in spans.iter().rev() {
         if span.start > start && span.start < end && span.end > end {
             end = span.start;

@@ -191,7 +191,7 @@ fn contains_phrase(words: &[Word], phrase: &[String]) -> bool {
     })
 }
 
-/// Finder of phrases by their units.
+/// Finds phrases in texts by their sequences of units.
 struct PhraseFinder {
     names: HashMap<Vec<String>, String>,
     sizes: BTreeSet<usize>,

@@ -7,7 +7,7 @@ use crate::entity_linking::{JoinedText, LinkedText, Mention, text_or_number};
 use crate::jsonl::{JsonlReader, Record};
 use crate::{Error, Language};
 
-/// A sentence and its switched form, or the sentence alone: a line of the released corpus.
+/// A line of the released corpus: a sentence, with its switched form if it has one.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct TaggedPair {
     /// The sentence's number; also accepted as a string.

@@ -57,7 +57,7 @@ impl Score {
     /// Computes confidence intervals: [`bootstrap`] over [`Score::per_question`].
     ///
     /// # Errors
-    /// As [`bootstrap`].
+    /// The same errors as [`bootstrap`].
     pub fn intervals(&self, config: &Resampling) -> Result<ScoreIntervals, Error> {
         let interval = |value: fn(&QuestionScore) -> f64| {
             bootstrap(&self.per_question.iter().map(value).collect::<Vec<_>>(), config)

@@ -60,7 +60,7 @@ pub struct SquadPart {
 pub struct BestThreshold {
     /// The score, in percent.
     pub score: f64,
-    /// Questions whose odds are at most this are answered.
+    /// Questions whose null odds do not exceed this threshold are answered.
     pub threshold: f64,
 }
 

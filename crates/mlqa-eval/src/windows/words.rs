@@ -27,7 +27,7 @@ const MAX_ADDED_TOKENS: usize = 64;
 
 /// A token and its code points in the word.
 type Piece = (u32, u8, u8);
-/// The tokens of words.
+/// Maps words to their tokens.
 type Pieces = HashMap<Box<str>, Box<[Piece]>, RandomState>;
 
 /// A cache of the tokens of words for one tokenizer.

@@ -1,4 +1,4 @@
-//! The tests of the crate from outside, in one program.
+//! Integration tests, compiled into one binary.
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 mod charsmap;

@@ -38,7 +38,7 @@ fn google_re_follows_the_released_scorer() {
     let (relation, facts) = &corpus[1];
     assert_eq!(relation.id, "date_of_birth");
     assert_eq!((facts.incomplete, facts.denied, facts.repeated), (1, 1, 1));
-    // Facts that as many raters confirm as deny are included.
+    // Facts with equal numbers of confirming and denying raters are included.
     let ids: Vec<&str> = facts.facts.iter().map(|fact| fact.id.as_str()).collect();
     assert_eq!(ids, ["u1", "u5"]);
     let first = &facts.facts[0];

@@ -63,8 +63,8 @@ enum Value {
 /// Reads the judged names of a language, JSON lines, plain or gzipped.
 ///
 /// # Errors
-/// [`Error::Read`]; [`Error::Line`] for a line of another form or a second line of an entity;
-/// [`Error::Content`] without any line.
+/// [`Error::Read`]; [`Error::Line`] for a malformed line or a duplicate entity; [`Error::Content`]
+/// if the file has no lines.
 pub fn read_gold(path: impl AsRef<Path>) -> Result<Vec<GoldNames>> {
     let path = path.as_ref();
     let expected = "an object with wikidata_id, correct_values and incorrect_values";

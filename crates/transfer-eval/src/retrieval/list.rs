@@ -347,7 +347,8 @@ fn list_queries(
     (listed, skipped)
 }
 
-/// The random generator of one purpose and item, so that a draw does not depend on earlier draws.
+/// Returns a random generator seeded with `seed`, `purpose` and `item`, so that a draw does not
+/// depend on earlier draws.
 fn rng(seed: u64, purpose: &str, item: &str) -> ChaCha8Rng {
     let mut hash = Sha256::new();
     hash.update(seed.to_le_bytes());

@@ -89,7 +89,7 @@ fn scores_are_means_over_relations() {
 fn frequency_baseline_counts_trained_facts_of_the_relation() {
     let built = built();
     let spoken = fact("Peru", "English") + &fact("Chile", "English") + &fact("Goa", "Hindi");
-    // An object of another relation and an object that is no candidate are ignored.
+    // Objects of other relations and objects that are not candidates are ignored.
     let capitals = fact("Goa", "French") + &fact("Italy", "Rome");
     let files = [TEMPLATES, ("P37.jsonl", &spoken), ("P36.jsonl", &capitals)];
     let (_folder, path) = folder(&files);

@@ -127,8 +127,8 @@ impl LabelProbe {
         }
     }
 
-    /// Writes `probe/switched.jsonl.gz` and `probe/held-out.jsonl.gz`. Returns the numbers of
-    /// labels by language.
+    /// Writes `probe/switched.jsonl.gz` and `probe/held-out.jsonl.gz`. Returns the number of labels
+    /// per language.
     pub fn write(
         &self,
         out: &Out,
