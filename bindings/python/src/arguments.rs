@@ -167,7 +167,7 @@ pub fn warn(py: Python<'_>, message: &str) -> PyResult<()> {
 }
 
 /// Converts a value as `json.loads` does, with the digits that the command line prints.
-pub fn plain<'py>(py: Python<'py>, value: &impl Serialize) -> PyResult<Bound<'py, PyAny>> {
+pub fn to_python<'py>(py: Python<'py>, value: &impl Serialize) -> PyResult<Bound<'py, PyAny>> {
     let text = serde_json::to_string(value).map_err(|error| value_error(&error.to_string()))?;
     loads(py, &text)
 }
