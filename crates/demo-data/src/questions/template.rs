@@ -12,7 +12,7 @@ const HEADER: &[&str] = &["relation_id", "lang", "kind", "template"];
 pub enum TemplateKind {
     /// States a fact: contains `{head}` and `{tail}` once each.
     Statement,
-    /// Asks for the tail: contains `{head}` once and no `{tail}`.
+    /// Question whose answer is the tail: contains `{head}` once and no `{tail}`.
     Question,
 }
 
