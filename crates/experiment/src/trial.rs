@@ -233,7 +233,7 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         heads: &[Head],
         segments: Segments,
     ) -> Result<Pretrained> {
-        let options = LoadOptions { segments, seed: self.seed };
+        let options = LoadOptions { segments, seed: self.seed, ..LoadOptions::default() };
         let folder = folder.as_ref();
         let (mut loaded, report) = Pretrained::load(folder, heads, self.device(), options)?;
         check_finite(folder, &loaded.model.named_parameters())?;

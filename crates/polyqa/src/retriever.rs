@@ -122,8 +122,8 @@ impl Retriever {
     pub(crate) fn load_named(folder: &Path, name: &str, device: Device) -> Result<Self> {
         let Settings { pooling, query_prefix, passage_prefix, max_length } =
             settings(folder, name)?;
-        let (pretrained, _) =
-            Pretrained::load(folder, &[Head::None], device, LoadOptions::default())?;
+        let options = LoadOptions { map_embeddings: true, ..LoadOptions::default() };
+        let (pretrained, _) = Pretrained::load(folder, &[Head::None], device, options)?;
         let positions = usize::try_from(pretrained.model.config().max_length()).unwrap_or(0);
         Ok(Self {
             pretrained,

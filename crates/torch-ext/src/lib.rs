@@ -6,6 +6,7 @@ mod device;
 mod distributed;
 mod dropout;
 mod error;
+mod exit;
 mod ffi;
 mod flash_attention;
 mod int8_linear;
@@ -33,6 +34,7 @@ pub use device::{DeviceChoice, peak_device_memory, reset_peak_device_memory, res
 pub use distributed::{ProcessGroup, Rendezvous, current_group, nccl_is_built, with_group};
 pub use dropout::{dropout_factors, dropout_factors_like, token_offsets};
 pub use error::{Error, Result};
+pub use exit::exit_without_destructors;
 pub use flash_attention::{FlashUse, flash_attention, flash_attention_fault};
 pub(crate) use int8_linear::has_amx;
 pub use int8_linear::{Int8Linear, bf16_is_fast, int8_is_fast};
@@ -52,4 +54,7 @@ pub use streamed_logsumexp::{KeyBlocks, streamed_logsumexp};
 pub use tensor_file::{TensorFile, TensorMap, read_tensors, write_tensors};
 pub use upload::upload;
 pub use wait_policy::passive_omp_wait;
+#[doc(hidden)]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub use wait_policy::restart_with_variables;
 pub use waiting::set_stop_flag;

@@ -1,13 +1,13 @@
 //! Environment variables that libtorch and its libraries read once, before `main` or at first use.
 //!
-//! To set these variables, a program restarts itself.
+//! To set these variables, a program restarts itself: in `main` with [`passive_omp_wait`], or before
+//! libtorch's initialisers with [`restart_before_libtorch`](crate::restart_before_libtorch).
 //!
 //! - By default, libgomp's threads spin between two parallel regions. On a busy machine, a spinning
 //!   thread can occupy the core that another thread needs, which slows training on two threads by a
 //!   factor of ten.
 //! - oneDNN compiles a kernel for each shape of a matrix multiplication and caches 1,024 kernels of
 //!   about 0.4 MB each. Batches differ in their number of tokens, so most kernels are never reused.
-use std::ffi::OsString;
 
 /// libgomp's setting for waiting threads: active or passive.
 const WAIT_POLICY: &str = "OMP_WAIT_POLICY";
@@ -23,14 +23,13 @@ const CACHED_KERNELS: &str = "128";
 
 /// Makes libtorch's threads sleep while they wait, and limits libtorch's kernel caches.
 ///
-/// Call this function in `main` directly after parsing the command line. If a variable is not set,
-/// the process replaces itself by the same program with the same arguments and
-/// `OMP_WAIT_POLICY=passive` (unless `GOMP_SPINCOUNT` is set),
-/// `ONEDNN_PRIMITIVE_CACHE_CAPACITY=128` and `LRU_CACHE_CAPACITY=128`. Variables set by the user do
-/// not change. Process id, working directory and open files stay; data already read from standard
-/// input is lost. Child processes inherit the variables. If the process cannot be replaced, it
-/// continues without the variables, which affects only speed and memory. On systems other than
-/// Linux, this function does not restart the program.
+/// Call this function at the start of `main`. If a variable is not set, the process replaces itself
+/// by the same program with the same arguments and `OMP_WAIT_POLICY=passive` (unless
+/// `GOMP_SPINCOUNT` is set), `ONEDNN_PRIMITIVE_CACHE_CAPACITY=128` and `LRU_CACHE_CAPACITY=128`.
+/// Variables set by the user do not change. Process id, working directory and open files stay; data
+/// already read from standard input is lost. Child processes inherit the variables. If the process
+/// cannot be replaced, it continues without the variables, which affects only speed and memory. On
+/// systems other than Linux, this function does not restart the program.
 ///
 /// The process then retains freed memory for the next step instead of returning it to the kernel,
 /// unless the environment configures glibc's allocator (`MALLOC_TRIM_THRESHOLD_`, `GLIBC_TUNABLES`
@@ -44,7 +43,7 @@ const CACHED_KERNELS: &str = "128";
 /// assert!(std::env::var_os("OMP_WAIT_POLICY").is_some());
 /// ```
 pub fn passive_omp_wait() {
-    let missing = missing_variables(|name| std::env::var_os(name));
+    let missing = missing_variables(|name| std::env::var_os(name).is_some());
     if !missing.is_empty() {
         restart(&missing);
     }
@@ -54,7 +53,7 @@ pub fn passive_omp_wait() {
 
 /// The unset variables, with the values to set. After a restart, all variables are set, so a
 /// program restarts at most once.
-fn missing_variables(get: impl Fn(&str) -> Option<OsString>) -> Vec<(&'static str, &'static str)> {
+fn missing_variables(is_set: impl Fn(&str) -> bool) -> Vec<(&'static str, &'static str)> {
     if !cfg!(target_os = "linux") {
         return Vec::new();
     }
@@ -63,9 +62,7 @@ fn missing_variables(get: impl Fn(&str) -> Option<OsString>) -> Vec<(&'static st
         (ONEDNN_CACHE, CACHED_KERNELS),
         (TORCH_CACHE, CACHED_KERNELS),
     ];
-    missing.retain(|&(name, _)| {
-        get(name).is_none() && (name != WAIT_POLICY || get(SPIN_COUNT).is_none())
-    });
+    missing.retain(|&(name, _)| !is_set(name) && (name != WAIT_POLICY || !is_set(SPIN_COUNT)));
     missing
 }
 
@@ -86,26 +83,91 @@ fn restart(missing: &[(&str, &str)]) {
 #[cfg(not(unix))]
 fn restart(_: &[(&str, &str)]) {}
 
+/// Makes a program restart itself as [`passive_omp_wait`](crate::passive_omp_wait) does, but before
+/// libtorch's initialisers, which saves 0.2 seconds.
+///
+/// Use this macro once, in the file with `main`, and still call `passive_omp_wait` there. It has no
+/// effect except on Linux with glibc.
+///
+/// ```no_run
+/// torch_ext::restart_before_libtorch!();
+///
+/// fn main() {
+///     torch_ext::passive_omp_wait();
+/// }
+/// ```
+#[macro_export]
+macro_rules! restart_before_libtorch {
+    () => {
+        // The dynamic linker calls the functions of this section before all others of the process.
+        #[cfg(all(target_os = "linux", target_env = "gnu"))]
+        #[used]
+        #[unsafe(link_section = ".preinit_array")]
+        static RESTART: unsafe extern "C" fn(
+            std::ffi::c_int,
+            *const *const std::ffi::c_char,
+            *const *const std::ffi::c_char,
+        ) = $crate::restart_with_variables;
+    };
+}
+
+/// Replaces the process by the same program with the missing variables; for
+/// [`restart_before_libtorch`]. Returns if no variable is missing or the process cannot be
+/// replaced.
+///
+/// # Safety
+/// Both pointers are arrays of C strings that end with a null pointer, such as the arguments and
+/// the environment of a process.
+#[doc(hidden)]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub unsafe extern "C" fn restart_with_variables(
+    _: std::ffi::c_int,
+    arguments: *const *const std::ffi::c_char,
+    environment: *const *const std::ffi::c_char,
+) {
+    use std::ffi::{CStr, CString};
+    use std::os::unix::ffi::OsStringExt;
+
+    // libc's own environment is not initialised yet, so functions of `std::env` return nothing.
+    let mut variables = Vec::new();
+    // SAFETY: the array ends with a null pointer.
+    while let Some(variable) = unsafe { environment.add(variables.len()).read().as_ref() } {
+        variables.push(std::ptr::from_ref(variable));
+    }
+    let is_set = |name: &str| {
+        variables.iter().any(|&variable| {
+            // SAFETY: the entries of the array are C strings.
+            let variable = unsafe { CStr::from_ptr(variable) }.to_bytes();
+            variable.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="))
+        })
+    };
+    let missing = missing_variables(is_set);
+    let texts = missing.iter().map(|(name, value)| CString::new(format!("{name}={value}")));
+    let Ok(texts) = texts.collect::<Result<Vec<_>, _>>() else { return };
+    let program = std::fs::read_link("/proc/self/exe").map(|path| path.into_os_string().into_vec());
+    let Some(program) = program.ok().and_then(|path| CString::new(path).ok()) else { return };
+    if !texts.is_empty() {
+        variables.extend(texts.iter().map(|text| text.as_ptr()));
+        variables.push(std::ptr::null());
+        // SAFETY: both arrays end with a null pointer. The call returns only after a failure.
+        unsafe { libc::execve(program.as_ptr(), arguments, variables.as_ptr()) };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn only_variables_that_the_user_did_not_set_are_missing() {
-        let names = |set: &[(&str, &str)]| -> Vec<&str> {
-            let value = |name: &str| set.iter().find(|(set, _)| *set == name);
-            let missing =
-                missing_variables(|name| value(name).map(|(_, value)| OsString::from(value)));
+        let names = |set: &[&str]| -> Vec<&str> {
+            let missing = missing_variables(|name| set.contains(&name));
             missing.into_iter().map(|(name, _)| name).collect()
         };
         let all = [WAIT_POLICY, ONEDNN_CACHE, TORCH_CACHE];
         assert_eq!(names(&[]), if cfg!(target_os = "linux") { &all[..] } else { &[] });
-        assert!(!names(&[(WAIT_POLICY, "active")]).contains(&WAIT_POLICY));
-        assert!(!names(&[(SPIN_COUNT, "9")]).contains(&WAIT_POLICY));
-        assert!(
-            !names(&[(WAIT_POLICY, "")]).contains(&WAIT_POLICY),
-            "an empty value is a user setting"
-        );
-        assert!(names(&[(WAIT_POLICY, ""), (ONEDNN_CACHE, "7"), (TORCH_CACHE, "0")]).is_empty());
+        assert!(!names(&[WAIT_POLICY]).contains(&WAIT_POLICY));
+        assert!(!names(&[SPIN_COUNT]).contains(&WAIT_POLICY));
+        assert!(names(&all).is_empty());
     }
 }

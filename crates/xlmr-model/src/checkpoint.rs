@@ -38,6 +38,8 @@ pub(crate) struct Checkpoint {
     pub(crate) spare: BTreeSet<String>,
     /// Whether weights are checked but not read.
     pub(crate) headers_only: bool,
+    /// Tensor that is mapped into memory instead of read.
+    pub(crate) mapped: Option<&'static str>,
     names: Names,
 }
 
@@ -52,7 +54,8 @@ impl Checkpoint {
         let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
         let quantized = folder.join(QUANTIZED);
         let (files, tensors, spare) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
-        let mut checkpoint = Self { files, tensors, spare, headers_only: false, names };
+        let (headers_only, mapped) = (false, None);
+        let mut checkpoint = Self { files, tensors, spare, headers_only, mapped, names };
         if single.is_file() {
             checkpoint.add(TensorFile::open(&single)?, None)?;
         } else if index.is_file() {
@@ -174,8 +177,12 @@ impl Checkpoint {
             let scales = read_weight(scale_file, scale, &rows, device, source)?;
             return Ok(Some(values.f_mul(&scales)?));
         }
+        check_weight(file, stored, shape, source)?;
         if self.headers_only {
-            return check_weight(file, stored, shape, source).map(|()| Some(Tensor::new()));
+            return Ok(Some(Tensor::new()));
+        }
+        if self.mapped == Some(name) {
+            return Ok(Some(file.map(stored)?.f_to_device(device)?.f_to_kind(Kind::Float)?));
         }
         read_weight(file, stored, shape, device, source).map(Some)
     }

@@ -1,5 +1,6 @@
 //! A model with its tokenizer.
 use std::collections::BTreeSet;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 
 use tch::Device;
@@ -7,7 +8,7 @@ use tokenizers::Tokenizer;
 use tokenizers::models::ModelWrapper;
 
 use crate::checkpoint::Checkpoint;
-use crate::load::{self, model_folder};
+use crate::load::{self, Weights, model_folder};
 use crate::tokenizer_files::tokenizer_path;
 use crate::{
     Config, Error, Head, LoadOptions, LoadReport, Model, Result, SpecialTokens, TokenizerFiles,
@@ -44,10 +45,16 @@ impl Pretrained {
         options: LoadOptions,
     ) -> Result<(Self, LoadReport)> {
         let folder = folder.as_ref();
-        let (tokenizer, files) = TokenizerFiles::of_folder(folder)?;
-        let mut config = Config::of_folder(folder)?;
-        let notes = config.apply_token_ids(&tokenizer)?;
-        let (model, report) = Model::load_with(folder, config, heads, device, options)?;
+        // Parsing the tokenizer takes as long as reading the weights.
+        let (tokenizer, weights) = std::thread::scope(|scope| {
+            let tokenizer = scope.spawn(|| TokenizerFiles::of_folder(folder));
+            let weights = Weights::read(folder, heads, device, options);
+            (tokenizer.join(), weights)
+        });
+        let (tokenizer, files) = tokenizer.unwrap_or_else(|panic| resume_unwind(panic))?;
+        let mut weights = weights?;
+        let notes = weights.config.apply_token_ids(&tokenizer)?;
+        let (model, report) = weights.into_model()?;
         let specials = check_tokenizer(&tokenizer, model.config())?;
         Ok((Self { model, tokenizer, specials, notes, files }, report))
     }
@@ -72,7 +79,8 @@ impl Pretrained {
     /// ```
     pub fn load_trained(folder: impl AsRef<Path>, head: Head, device: Device) -> Result<Self> {
         let folder = folder.as_ref();
-        let (loaded, report) = Self::load(folder, &[head], device, LoadOptions::default())?;
+        let options = LoadOptions { map_embeddings: true, ..LoadOptions::default() };
+        let (loaded, report) = Self::load(folder, &[head], device, options)?;
         check_trained(folder, loaded.model.config(), &report, head)?;
         Ok(loaded)
     }

@@ -52,6 +52,25 @@ fn answers_are_printed_as_text_or_json() {
     assert_eq!(questions, ["Where?", "Who?"]);
 }
 
+/// libgomp prints its settings each time it is loaded, if libtorch uses it.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_program_loads_libtorch_once_with_passive_waiting() {
+    let program = polyqa();
+    let mut command = program.command("--version");
+    for name in ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "LRU_CACHE_CAPACITY"] {
+        command.env_remove(name);
+    }
+    let output = testkit::run_command(command.env("OMP_DISPLAY_ENV", "true"));
+    assert!(output.code == Some(0) && output.out.starts_with("polyqa "), "{}", output.err);
+    let policies: Vec<&str> =
+        output.err.lines().filter(|line| line.contains("OMP_WAIT_POLICY")).collect();
+    assert!(
+        policies.len() < 2 && policies.iter().all(|line| line.contains("PASSIVE")),
+        "{policies:?}"
+    );
+}
+
 #[test]
 fn a_question_file_is_answered_over_its_contexts() {
     let program = polyqa();

@@ -33,7 +33,7 @@ use crate::{Error, Result};
 /// #         "mentions":[{{"start":3,"end":7,"entity":"Q"}}]}}"#).replace('\n', ""));
 /// # std::fs::write(&path, lines.join("\n"))?;
 /// // let (root, path) = (PathBuf::from("xlm-roberta-base"), "switched");
-/// let options = LoadOptions { segments: Segments::default(), seed: 0 };
+/// let options = LoadOptions::default();
 /// let (base, _) = Pretrained::load(&root, &[Head::MaskedLm], tch::Device::Cpu, options)?;
 /// let files = LinkedTextFiles::open(&[path], &ShuffleConfig::default())?;
 /// assert_eq!(files.texts()[&Language::DE], 2);
@@ -193,7 +193,7 @@ mod tests {
 
     fn base() -> Pretrained {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/base");
-        let options = LoadOptions { segments: Segments::default(), seed: 0 };
+        let options = LoadOptions::default();
         Pretrained::load(&root, &[Head::MaskedLm], Device::Cpu, options).unwrap().0
     }
 

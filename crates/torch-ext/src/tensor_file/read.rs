@@ -3,12 +3,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use super::dtype::kind_of;
 use crate::{Error, Result};
@@ -123,6 +124,40 @@ impl TensorFile {
     /// [`Error::Stored`] if the file has no such tensor or stores it in a dtype that libtorch
     /// lacks; [`Error::Io`].
     pub fn read(&self, name: &str) -> Result<Tensor> {
+        self.read_stored(&self.stored(name)?)
+    }
+
+    /// Maps one tensor into memory in its stored dtype, on the CPU.
+    ///
+    /// Rows are read when they are first used, and programs that map the same file share its
+    /// memory. Changes of the tensor do not change the file. The file must not be changed in place
+    /// while the tensor exists; it may be replaced or deleted. On systems other than Linux, and for
+    /// a tensor whose offset is not a multiple of its element size, this is [`read`](Self::read).
+    ///
+    /// # Errors
+    /// The errors of [`read`](Self::read).
+    pub fn map(&self, name: &str) -> Result<Tensor> {
+        let stored = self.stored(name)?;
+        let (Ok(start), Ok(length), Ok(size)) = (
+            i64::try_from(stored.offset),
+            i64::try_from(stored.length),
+            i64::try_from(stored.kind.elt_size_in_bytes()),
+        ) else {
+            return self.read_stored(&stored);
+        };
+        if !cfg!(target_os = "linux") || length == 0 || start % size != 0 {
+            return self.read_stored(&stored);
+        }
+        // The open file, even if another file has its path by now.
+        let path = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let end = start.saturating_add(length);
+        let file = Tensor::f_from_file(&path, false, end, (Kind::Uint8, Device::Cpu))?;
+        let bytes = file.f_narrow(0, start, length)?;
+        Ok(bytes.f_view_dtype(stored.kind)?.f_view(&*stored.shape)?)
+    }
+
+    /// Returns dtype, shape and location of a tensor.
+    fn stored(&self, name: &str) -> Result<Stored> {
         let stored_error = |expected, got: String| Error::stored(&self.path, name, expected, got);
         let Some(info) = self.metadata.info(name) else {
             return Err(stored_error("a tensor of this name", "none".into()));
@@ -137,26 +172,42 @@ impl TensorFile {
             ));
         };
         let (from, to) = info.data_offsets;
-        if from == to {
-            return Ok(Tensor::f_zeros(&shape, (kind, Device::Cpu))?);
-        }
         let offset = u64::try_from(from).ok().and_then(|from| self.start.checked_add(from));
-        let offset =
-            offset.ok_or_else(|| stored_error("an offset within the file", from.to_string()))?;
-        // Reads directly into the tensor's memory. A memory map would not save memory, and
-        // truncation of a mapped file would crash the program.
-        let tensor = Tensor::f_empty(&shape, (kind, Device::Cpu))?;
-        let length = to.saturating_sub(from);
-        let expected_length = tensor.numel().saturating_mul(kind.elt_size_in_bytes());
-        if expected_length != length {
+        let (Some(offset), Some(length)) = (offset, to.checked_sub(from)) else {
+            return Err(stored_error("an offset within the file", from.to_string()));
+        };
+        let elements =
+            info.shape.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+        let bytes = elements.and_then(|elements| elements.checked_mul(kind.elt_size_in_bytes()));
+        if length > 0 && bytes != Some(length) {
             return Err(stored_error("a size that matches shape and dtype", length.to_string()));
         }
-        // SAFETY: a new contiguous tensor on the CPU owns this many bytes, and nothing else
-        // accesses it.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), length) };
-        self.file.read_exact_at(bytes, offset).map_err(|error| Error::io(&self.path, error))?;
+        Ok(Stored { kind, shape, offset, length })
+    }
+
+    /// Reads a tensor directly into its memory.
+    fn read_stored(&self, stored: &Stored) -> Result<Tensor> {
+        let tensor = Tensor::f_empty(&stored.shape, (stored.kind, Device::Cpu))?;
+        if stored.length > 0 {
+            let data = tensor.data_ptr().cast();
+            // SAFETY: a new contiguous tensor on the CPU owns the bytes of its shape and dtype,
+            // whose number `stored` has checked, and nothing else accesses them.
+            let bytes = unsafe { std::slice::from_raw_parts_mut(data, stored.length) };
+            let read = self.file.read_exact_at(bytes, stored.offset);
+            read.map_err(|error| Error::io(&self.path, error))?;
+        }
         Ok(tensor)
     }
+}
+
+/// Dtype, shape and location of a tensor in its file.
+struct Stored {
+    kind: Kind,
+    shape: Vec<i64>,
+    /// Offset from the start of the file, in bytes.
+    offset: u64,
+    /// Length in bytes.
+    length: usize,
 }
 
 /// Counts the entries of a JSON object without storing them.

@@ -92,6 +92,35 @@ fn tensors_are_read_separately() {
 }
 
 #[test]
+fn mapped_tensors_equal_read_tensors_and_leave_the_file_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.safetensors");
+    let values = Tensor::arange(6, (Kind::Float, Device::Cpu)).view([2, 3]);
+    let empty = Tensor::zeros([0, 3], (Kind::Float, Device::Cpu));
+    let half = values.to_kind(Kind::BFloat16);
+    write_tensors(&path, [("values", &values), ("empty", &empty), ("half", &half)], &[]).unwrap();
+    let file = TensorFile::open(&path).unwrap();
+    for name in file.names() {
+        assert_eq!(file.map(&name).unwrap(), file.read(&name).unwrap(), "{name}");
+    }
+    assert!(matches!(file.map("other"), Err(Error::Stored { .. })));
+    let mapped = file.map("values").unwrap();
+    let _ = mapped.get(0).fill_(7.0);
+    assert_eq!(file.read("values").unwrap(), values);
+    // A replaced file keeps its content for the tensors of the old file.
+    write_tensors(&path, [("values", &half)], &[]).unwrap();
+    assert_eq!(file.map("values").unwrap(), values);
+    assert_eq!(mapped.double_value(&[0, 0]), 7.0);
+    // The offset of a tensor after a header of odd length is not a multiple of its element size.
+    let header = br#"{"values":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
+    assert_eq!(header.len() % 4, 3);
+    let length = u64::try_from(header.len()).unwrap().to_le_bytes();
+    std::fs::write(&path, [&length[..], header, &2.5f32.to_le_bytes()].concat()).unwrap();
+    let tensor = TensorFile::open(&path).unwrap().map("values").unwrap();
+    assert_eq!(tensor.double_value(&[0]), 2.5);
+}
+
+#[test]
 fn errors_of_damaged_files_name_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.safetensors");

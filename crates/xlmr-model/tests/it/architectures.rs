@@ -322,7 +322,7 @@ fn modernberts_span_head_applies_dropout_in_training() {
 
 #[test]
 fn segments_are_distinguished_if_supported() {
-    let options = LoadOptions { segments: Segments::Learned2, seed: 0 };
+    let options = LoadOptions { segments: Segments::Learned2, ..LoadOptions::default() };
     let error = Model::load(case("modernbert_qa"), &[], Device::Cpu, options).unwrap_err();
     assert!(error.to_string().contains("no segments"), "{error}");
     let model = load("modernbert_qa", &[]);

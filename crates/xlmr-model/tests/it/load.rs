@@ -59,6 +59,19 @@ fn missing_heads_are_initialised_from_the_seed_and_reported() {
 }
 
 #[test]
+fn mapped_embeddings_give_the_same_hidden_states() {
+    let inputs = Inputs::new(Tensor::from_slice(&[0i64, 7, 8, 299, 2]).view([1, 5]));
+    for name in ["mlm", "mlm_sharded_bf16"] {
+        let hidden = |map_embeddings| {
+            let options = LoadOptions { map_embeddings, ..LoadOptions::default() };
+            let (model, _) = Model::load(case(name), &[], Device::Cpu, options).unwrap();
+            model.encode(&inputs, false).unwrap()
+        };
+        assert_eq!(hidden(true), hidden(false), "{name}");
+    }
+}
+
+#[test]
 fn untied_decoders_have_separate_weights() {
     let folder = copy("mlm");
     edit_json(&folder.path().join("config.json"), |config| {
