@@ -106,7 +106,7 @@ pub fn package(root: &Path) -> Result<u8> {
     // The same profiles allow reusing this workspace's build outputs. They are the last tables of
     // its manifest.
     let profiles = manifest_text.find("\n[profile.").map_or("", |at| manifest_text.split_at(at).1);
-    write(&folder.join("Cargo.toml"), &(workspace(&packages, &templates) + profiles))?;
+    write(&folder.join("Cargo.toml"), &(workspace(root, &packages, &templates) + profiles))?;
     let (lock, copy) = (root.join("Cargo.lock"), folder.join("Cargo.lock"));
     fs::copy(&lock, &copy).with_context(|| format!("{}", lock.display()))?;
     let mut steps = checks(root, &folder, &target, &packages);
@@ -189,11 +189,11 @@ fn without_paths(manifest: &str, package: &Package) -> String {
 }
 
 /// Returns the manifest of a workspace that uses the packages like registry packages.
-fn workspace(packages: &[Package], templates: &[String]) -> String {
+fn workspace(root: &Path, packages: &[Package], templates: &[String]) -> String {
     let folders = packages.iter().map(Package::full_name).chain(templates.iter().cloned());
     let members: Vec<_> = folders.map(|folder| format!("{folder:?}")).collect();
     let mut text = format!("[workspace]\nresolver = \"2\"\nmembers = [{}]\n", members.join(", "));
-    text += "\n[patch.crates-io]\n";
+    text += &format!("\n[patch.crates-io]\nzip = {{ path = {:?} }}\n", root.join("crates/zip"));
     for package in packages {
         text += &format!("{} = {{ path = {:?} }}\n", package.name, package.full_name());
     }
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn the_workspace_contains_all_packages_and_templates() {
-        let text = workspace(&[package("a"), package("b")], &["b-template".into()]);
+        let text = workspace(Path::new("/"), &[package("a"), package("b")], &["b-template".into()]);
         assert!(text.contains("members = [\"a-0.1.0\", \"b-0.1.0\", \"b-template\"]"), "{text}");
         assert!(
             text.ends_with("a = { path = \"a-0.1.0\" }\nb = { path = \"b-0.1.0\" }\n"),

@@ -1,26 +1,22 @@
 //! Check of the `Host` header, which prevents web pages from reaching a local service by DNS
 //! rebinding.
 use std::net::IpAddr;
-use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::http::header;
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use hyper::Uri;
+use hyper::header::{self, HeaderMap};
 
 use super::request::Refusal;
 
 /// Accepts requests whose `Host` is an IP address, `localhost`, or one of `allowed`; rejects others
 /// with status 421. A request without `Host` does not come from a web page.
-pub async fn check(State(allowed): State<Arc<[String]>>, request: Request, next: Next) -> Response {
-    let host_header =
-        request.headers().get(header::HOST).map(|host| host.to_str().unwrap_or_default());
-    match host_header.or(request.uri().host()) {
-        Some(host) if !is_allowed(host, &allowed) => {
+pub fn check(headers: &HeaderMap, uri: &Uri, allowed: &[String]) -> Result<(), Refusal> {
+    let host_header = headers.get(header::HOST).map(|host| host.to_str().unwrap_or_default());
+    match host_header.or(uri.host()) {
+        Some(host) if !is_allowed(host, allowed) => {
             let message = format!("host {host:?} is not allowed; see --allow-host");
-            Refusal::new(421, "misdirected_request", message).into_response()
+            Err(Refusal::new(421, "misdirected_request", message))
         }
-        _ => next.run(request).await,
+        _ => Ok(()),
     }
 }
 

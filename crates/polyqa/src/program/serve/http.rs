@@ -1,4 +1,5 @@
 //! The HTTP server: connections, limits and JSON responses.
+use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -7,18 +8,14 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use atomic_file::one_line;
-use axum::Router;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,9 +36,13 @@ const IO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Maximum number of requests that are cut into windows at once.
 const MAX_CUTTING_THREADS: usize = 4;
 
+type Response = hyper::Response<Full<Bytes>>;
+
 /// State shared by all requests.
 pub struct Service {
     limits: Limits,
+    /// Accepted names of this host; see [`host::check`].
+    hosts: Vec<String>,
     jobs: Sender<Job>,
     cutter: Arc<Cutter>,
     model: String,
@@ -56,6 +57,7 @@ pub struct Service {
 impl Service {
     pub fn new(
         limits: Limits,
+        hosts: Vec<String>,
         jobs: Sender<Job>,
         cutter: Cutter,
         (model, precision): (String, Precision),
@@ -64,40 +66,22 @@ impl Service {
         let requests = Arc::new(Semaphore::new(limits.max_requests));
         let windows = Arc::new(Semaphore::new(limits.max_windows));
         let (cutter, draining) = (Arc::new(cutter), AtomicBool::new(false));
-        Self { limits, jobs, cutter, model, precision, answers, requests, windows, draining }
+        Self { limits, hosts, jobs, cutter, model, precision, answers, requests, windows, draining }
     }
 }
 
 /// Serves until SIGTERM or SIGINT, and then completes the accepted requests.
-pub fn serve(listener: TcpListener, service: Service, hosts: Arc<[String]>) -> io::Result<()> {
+pub fn serve(listener: TcpListener, service: Service) -> io::Result<()> {
     let runtime = Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(MAX_CUTTING_THREADS)
         .thread_name("cut")
         .build()?;
-    runtime.block_on(accept(listener, Arc::new(service), hosts))
+    runtime.block_on(accept(listener, Arc::new(service)))
 }
 
-async fn accept(
-    listener: TcpListener,
-    service: Arc<Service>,
-    hosts: Arc<[String]>,
-) -> io::Result<()> {
+async fn accept(listener: TcpListener, service: Arc<Service>) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let router = Router::new()
-        .route("/", get(|| page("text/html; charset=utf-8", include_str!("page.html"))))
-        .route("/page.css", get(|| page("text/css; charset=utf-8", include_str!("page.css"))))
-        .route("/page.js", get(|| page("text/javascript; charset=utf-8", include_str!("page.js"))))
-        .route("/health", get(health))
-        .route("/answer", post(answer))
-        .fallback(|| async {
-            Refusal::new(404, "not_found", "not found (available: /, /answer, /health)")
-        })
-        .method_not_allowed_fallback(|| async {
-            Refusal::new(405, "method_not_allowed", "use POST for /answer and GET for other paths")
-        })
-        .layer(from_fn_with_state(hosts, host::check))
-        .with_state(service.clone());
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(IO_TIMEOUT).max_buf_size(1 << 16);
     let connections = Arc::new(Semaphore::new(service.limits.max_connections));
@@ -124,10 +108,15 @@ async fn accept(
         };
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(IO_TIMEOUT));
-        let connection = http.serve_connection(
-            TokioIo::new(Box::pin(stream)),
-            TowerToHyperService::new(router.clone()),
-        );
+        let shared = service.clone();
+        let respond = service_fn(move |request| {
+            let service = shared.clone();
+            async move {
+                let response = respond(&service, request).await;
+                Ok::<_, Infallible>(response.unwrap_or_else(Refusal::into_response))
+            }
+        });
+        let connection = http.serve_connection(TokioIo::new(Box::pin(stream)), respond);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             // A client that disconnects is not an error of the service.
@@ -146,9 +135,32 @@ async fn accept(
     }
 }
 
+async fn respond(
+    service: &Arc<Service>,
+    request: hyper::Request<Incoming>,
+) -> Result<Response, Refusal> {
+    host::check(request.headers(), request.uri(), &service.hosts)?;
+    let is_get = [Method::GET, Method::HEAD].contains(request.method());
+    match request.uri().path() {
+        "/" if is_get => Ok(page("text/html; charset=utf-8", include_str!("page.html"))),
+        "/page.css" if is_get => Ok(page("text/css; charset=utf-8", include_str!("page.css"))),
+        "/page.js" if is_get => Ok(page("text/javascript; charset=utf-8", include_str!("page.js"))),
+        "/health" if is_get => Ok(health(service)),
+        "/answer" if request.method() == Method::POST => answer(service, request).await,
+        "/" | "/page.css" | "/page.js" | "/health" | "/answer" => {
+            let message = "use POST for /answer and GET for other paths";
+            Err(Refusal::new(405, "method_not_allowed", message))
+        }
+        _ => {
+            let message = "not found (available: /, /answer, /health)";
+            Err(Refusal::new(404, "not_found", message))
+        }
+    }
+}
+
 /// Returns a part of the web page. Headers forbid loading from other hosts and embedding in other
 /// pages.
-async fn page(kind: &'static str, text: &'static str) -> Response {
+fn page(kind: &'static str, text: &'static str) -> Response {
     let headers = [
         (header::CONTENT_TYPE, kind),
         (
@@ -160,25 +172,34 @@ async fn page(kind: &'static str, text: &'static str) -> Response {
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-cache"),
     ];
-    (headers, text).into_response()
+    response(200, headers, Bytes::from_static(text.as_bytes()))
 }
 
 fn json_response(status: u16, value: &impl serde::Serialize) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers =
+        [(header::CONTENT_TYPE, "application/json"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")];
     match serde_json::to_vec(value) {
-        Ok(body) => {
-            let headers = [
-                (header::CONTENT_TYPE, "application/json"),
-                (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            ];
-            (status, headers, body).into_response()
-        }
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Ok(body) => response(status, headers, body.into()),
+        Err(_) => response(500, [], Bytes::new()),
     }
 }
 
-async fn health(State(service): State<Arc<Service>>) -> Response {
-    let Service { limits, requests, windows, .. } = &*service;
+fn response<const N: usize>(
+    status: u16,
+    headers: [(HeaderName, &'static str); N],
+    body: Bytes,
+) -> Response {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() =
+        StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    for (name, value) in headers {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn health(service: &Service) -> Response {
+    let Service { limits, requests, windows, .. } = service;
     let draining = service.draining.load(Ordering::Relaxed);
     let health = json!({
         "status": if draining { "draining" } else { "ok" },
@@ -192,14 +213,13 @@ async fn health(State(service): State<Arc<Service>>) -> Response {
 }
 
 async fn answer(
-    State(service): State<Arc<Service>>,
-    headers: HeaderMap,
-    body: Body,
+    service: &Arc<Service>,
+    request: hyper::Request<Incoming>,
 ) -> Result<Response, Refusal> {
     let seconds = service.limits.timeout;
-    let response =
-        timeout(Duration::from_secs(seconds), answer_request(&service, &headers, body)).await;
-    response.unwrap_or_else(|_| {
+    let (head, body) = request.into_parts();
+    let answered = answer_request(service, &head.headers, body);
+    timeout(Duration::from_secs(seconds), answered).await.unwrap_or_else(|_| {
         let message = format!("not answered within {seconds} seconds");
         Err(Refusal::new(504, "timeout", message))
     })
@@ -208,7 +228,7 @@ async fn answer(
 async fn answer_request(
     service: &Arc<Service>,
     headers: &HeaderMap,
-    body: Body,
+    body: Incoming,
 ) -> Result<Response, Refusal> {
     if service.draining.load(Ordering::Relaxed) {
         return Err(Refusal::new(503, "draining", "the service is shutting down"));
@@ -281,7 +301,7 @@ fn internal_error() -> Refusal {
     Refusal::new(500, "internal", "inference failed; the cause is in the service's log")
 }
 
-impl IntoResponse for Refusal {
+impl Refusal {
     fn into_response(self) -> Response {
         let Self { status, code, message } = self;
         let mut response =

@@ -117,13 +117,13 @@ pub fn run(args: &Args) -> Result<()> {
     let cutter = Cutter::of(&reader, retriever);
     let answers = (args.reader.answers, max_answers);
     let model_info = (model, reader.precision());
-    let service = http::Service::new(limits, jobs, cutter, model_info, answers);
-    let hosts = args.allow_host.clone().into();
+    let hosts = args.allow_host.clone();
+    let service = http::Service::new(limits, hosts, jobs, cutter, model_info, answers);
     // The model stays in this thread, for which libtorch's threads are configured; HTTP has its own
     // thread.
     let network = std::thread::Builder::new()
         .name("http".into())
-        .spawn(move || http::serve(listener, service, hosts))
+        .spawn(move || http::serve(listener, service))
         .context("cannot start a thread")?;
     cli::print_stderr(&format!("serving on http://{address}"));
     engine::run(&reader, &received_jobs, gather);
