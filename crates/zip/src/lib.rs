@@ -128,11 +128,7 @@ impl<W> ZipWriter<W> {
     ///
     /// # Errors
     /// [`ZipError`].
-    pub fn start_file(
-        &mut self,
-        _: impl Into<String>,
-        _: write::FileOptions,
-    ) -> ZipResult<()> {
+    pub fn start_file(&mut self, _: impl Into<String>, _: write::FileOptions) -> ZipResult<()> {
         Err(ZipError)
     }
 }
