@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tch::{Device, Tensor};
 use xlmr_model::{LoadOptions, Model, Role};
 
-use crate::common::{expect_failure, succeed, write_encoder};
+use crate::common::{CommandExt, expect_failure, succeed, write_encoder};
 use crate::other_encoders::RECIPES;
 use crate::transfer_suite::small;
 
@@ -55,8 +55,8 @@ fn recipe_every_recipe_trains_adapters() {
     for recipe_case in RECIPES {
         let (recipe, out) = (recipe_case.recipe, folder.path().join(recipe_case.out()));
         let mut command = recipe_case.command(&base, true);
-        command.args(["--set", &format!("model.adapters={BOTH_ADAPTERS}")]);
-        command.args(["--set", "model.adapters.encoder_learns_in=[\"sleep\"]"]);
+        command.set_all([format!("model.adapters={BOTH_ADAPTERS}")]);
+        command.set_all(["model.adapters.encoder_learns_in=[\"sleep\"]"]);
         let error = expect_failure(&command.output().unwrap());
         let name = recipe.split('/').next().unwrap();
         let stages = error.trim_end().split(&format!("the stages of {name} are ")).nth(1).unwrap();
@@ -73,9 +73,7 @@ fn recipe_every_recipe_trains_adapters() {
             "filter" => &["tested=[\"en\"]", "model.adapters.encoder_learns_in=[]"],
             _ => &["model.adapters.encoder_learns_in=[]"],
         };
-        for set in sets {
-            command.args(["--set", set]);
-        }
+        command.set_all(sets);
         succeed(command);
         let models = paths_named(&out, "model");
         assert!(!models.is_empty(), "{recipe}");
@@ -103,9 +101,7 @@ fn recipe_suite_trains_adapters() {
     let folder = tempfile::tempdir().unwrap();
     let suite = |sets: &[&str]| {
         let mut command = small(folder.path(), "run");
-        for set in sets {
-            command.args(["--set", set]);
-        }
+        command.set_all(sets);
         command
     };
     let adapters = format!("adapters={BOTH_ADAPTERS}");

@@ -2,7 +2,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{expect_failure, kill_at, program, root, succeed, switched};
+use crate::common::{
+    CommandExt, assert_equal_files, expect_invalid, kill_at, root, small_recipe, succeed, switched,
+};
 
 /// The small recipe with eight steps of a few sentences; the loss is computed on the first natural
 /// sentences.
@@ -15,12 +17,11 @@ fn entity_cs(folder: &Path, out: &str) -> Command {
         let first: Vec<&str> = text.lines().take(4).collect();
         std::fs::write(sentences.join(name), first.join("\n") + "\n").unwrap();
     }
-    let mut command = program("entity-cs");
-    command.arg("examples/entity-cs/small.toml").arg("--out").arg(folder.join(out));
-    command.args(["--set", &format!("data.sentences={:?}", sentences.display().to_string())]);
+    let mut command = small_recipe("entity-cs", &folder.join(out));
+    command.set_path("data.sentences", &sentences);
     let folder = switched("--languages ar,de,es,zh --by-language --hold-out 0.2");
-    command.arg("--set").arg(format!("data.switched={}", folder.display()));
-    for set in [
+    command.set_path("data.switched", &folder);
+    command.set_all([
         "run.arms=[\"base\",\"wep\",\"pep-ms-mlm\"]",
         "pretraining.steps=8",
         "pretraining.batch_size=4",
@@ -28,9 +29,7 @@ fn entity_cs(folder: &Path, out: &str) -> Command {
         "pretraining.log_steps=1",
         "pretraining.groups=[{roles=[\"layers.0\"],frozen=true}]",
         "languages.batches_per_round=5",
-    ] {
-        command.args(["--set", set]);
-    }
+    ]);
     command
 }
 
@@ -66,27 +65,22 @@ fn recipe_entity_cs_streams_and_selects_the_lowest_perplexity() {
     let switched = switched("--languages de,zh --by-language --validation 6");
     let run = |out: &str| {
         let mut command = entity_cs(folder.path(), out);
-        command.args(["--arms", "pep-ms-mlm", "--set"]);
-        command.arg(format!("data.switched={:?}", switched.display().to_string()));
-        for set in [
+        command.args(["--arms", "pep-ms-mlm"]).set_path("data.switched", &switched);
+        command.set_all([
             "pretraining.evaluation_steps=3",
             "pretraining.learning_rate=0.05",
             "shuffle={lines=7}",
-        ] {
-            command.args(["--set", set]);
-        }
+        ]);
         command
     };
     let trial = |out: &str| folder.path().join(out).join("seed-0/pep-ms-mlm");
     succeed(run("whole"));
     kill_at(run("broken"), &trial("broken").join("pretrain/checkpoints/step-00000004"));
     succeed(run("broken"));
-    let read = |out: &str, name: &str| std::fs::read(trial(out).join(name)).unwrap();
-    for name in ["model/model.safetensors", "pretrain/selection.json", "pretrain/metrics.jsonl"] {
-        assert!(read("whole", name) == read("broken", name), "{name}");
-    }
+    let files = ["model/model.safetensors", "pretrain/selection.json", "pretrain/metrics.jsonl"];
+    assert_equal_files([&trial("whole"), &trial("broken")], &files);
     let best: serde_json::Value =
-        serde_json::from_slice(&read("whole", "pretrain/selection.json")).unwrap();
+        experiment::read_json(trial("whole").join("pretrain/selection.json")).unwrap();
     let scores = best["scores"].as_array().unwrap();
     let mean = |scores: &serde_json::Value| {
         let scores = scores.as_object().unwrap();
@@ -103,7 +97,7 @@ fn recipe_entity_cs_streams_and_selects_the_lowest_perplexity() {
 #[test]
 fn recipe_entity_cs_reports_invalid_settings() {
     let folder = tempfile::tempdir().unwrap();
-    for (set, part) in [
+    let cases = [
         ("data.switched=", "data.switched: is not set: give an output folder of `kg-triples"),
         ("data.switched=nowhere.jsonl", "nowhere.jsonl"),
         ("task.masking.mentions.probability=nan", "task.masking.mentions.probability = NaN"),
@@ -111,10 +105,7 @@ fn recipe_entity_cs_reports_invalid_settings() {
             "arms.wep.masking={mentions={corruption={mask=1e30}}}",
             "arms.wep.masking.mentions.corruption.mask = 1",
         ),
-    ] {
-        let output = entity_cs(folder.path(), "run").args(["--set", set]).output().unwrap();
-        let error = expect_failure(&output);
-        assert!(error.contains(part), "{set}: {error}");
-        assert!(!folder.path().join("run/seed-0").exists(), "{set}");
-    }
+    ];
+    expect_invalid(|| entity_cs(folder.path(), "run"), &cases);
+    assert!(!folder.path().join("run/seed-0").exists());
 }

@@ -2,12 +2,11 @@
 //! released code), and the smallest form of the commands for the papers' tables and figures.
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::common::{program, root, succeed, tool};
+use crate::common::{program, root, shell, succeed};
 
 /// A row of `paper_values.csv`.
 #[derive(Deserialize)]
@@ -177,25 +176,6 @@ fn run_all(paper: &str, min_count: usize) {
         shell.env("OUT", folder.path());
         succeed(shell);
     }
-}
-
-/// A shell for one command, with the programs on its PATH.
-fn shell(command: &str) -> Command {
-    let examples = program("bridging-gap").get_program().to_owned();
-    let examples = Path::new(&examples).parent().unwrap().to_owned();
-    let binaries = examples.parent().unwrap().to_owned();
-    let path = std::env::join_paths(
-        [examples, binaries]
-            .into_iter()
-            .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
-    );
-    for name in ["demo-data", "kg-triples", "mlqa-eval", "polyqa", "qa-translate", "transfer-eval"]
-    {
-        drop(tool(name));
-    }
-    let mut shell = Command::new("sh");
-    shell.args(["-ec", command]).current_dir(root()).env("PATH", path.unwrap());
-    shell
 }
 
 #[test]

@@ -10,15 +10,14 @@ use testkit::{Peers, peers_python};
 use xlmr_model::{Head, Pretrained};
 
 use crate::common::{
-    FEW_ARTICLES, expect_failure, kill_at, prepared, root, small, small_data, succeed, summary,
-    tool,
+    CommandExt, FEW_ARTICLES, assert_contains, expect_failure, expect_invalid, kill_at, prepared,
+    root, small_data, small_recipe, succeed, summary, tool,
 };
 
 /// A small recipe with six steps of a few rows in two languages.
 fn short(recipe: &str, out: &Path) -> Command {
-    let mut command = small(recipe);
-    command.arg("--out").arg(out);
-    for set in [
+    let mut command = small_recipe(recipe, out);
+    command.set_all([
         "run.threads=1",
         "languages=[\"en\", \"de\"]",
         "training.steps=6",
@@ -30,12 +29,8 @@ fn short(recipe: &str, out: &Path) -> Command {
         "teacher.checkpoint_steps=2",
         "teacher.log_steps=1",
         "arms.filter-soft.steps=4",
-    ] {
-        command.args(["--set", set]);
-    }
-    for set in small_data(recipe) {
-        command.args(["--set", &set]);
-    }
+    ]);
+    command.set_all(small_data(recipe));
     command
 }
 
@@ -52,8 +47,7 @@ fn recipe_filter_resumes_in_both_phases() {
     let folder = tempfile::tempdir().unwrap();
     let arm = |out: &str| {
         let mut command = filter(&folder.path().join(out));
-        command.args(["--set", "run.arms=[\"filter-soft\"]"]);
-        command.args(["--set", "evaluation.second=[\"translation\"]"]);
+        command.set_all(["run.arms=[\"filter-soft\"]", "evaluation.second=[\"translation\"]"]);
         command
     };
     succeed(arm("whole"));
@@ -87,21 +81,19 @@ fn recipe_filter_compares_inference_modes_with_the_control() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let mut command = filter(&out);
-    let arms = "run.arms=[\"translate-train\", \"filter\", \"filter-unrelated\"]";
-    let text = succeed({
-        command.args(["--set", arms]);
-        command.args(["--set", "evaluation.second=[\"translation\", \"self\", \"none\"]"]);
-        command
-    });
-    for piece in [
+    command.set_all([
+        "run.arms=[\"translate-train\", \"filter\", \"filter-unrelated\"]",
+        "evaluation.second=[\"translation\", \"self\", \"none\"]",
+    ]);
+    let text = succeed(command);
+    let pieces = [
         "training questions with their translations",
         "| translate-train (control), alone |",
         "| translate-train (control), projected |",
         "| FILTER, translation |",
         "| FILTER, unrelated text, alone |",
-    ] {
-        assert!(text.contains(piece), "no {piece:?} in:\n{text}");
-    }
+    ];
+    assert_contains(&text, &pieces);
     let table = std::fs::read_to_string(out.join("table.md")).unwrap();
     assert!(table.contains("FILTER: ") && table.contains("pairs of windows"), "{table}");
     let found = summary(&out);
@@ -147,10 +139,10 @@ fn recipe_filter_is_evaluated_in_an_untrained_language() {
     let folder = tempfile::tempdir().unwrap();
     let data = prepared(&format!("{FEW_ARTICLES},zh --first 3"));
     let mut command = filter(folder.path());
-    command.args(["--arms", "filter", "--set", "tested=[\"zh\", \"en\"]"]);
+    command.args(["--arms", "filter"]).set_all(["tested=[\"zh\", \"en\"]"]);
     for key in ["translated", "evaluation", "second"] {
         let subfolder = if key == "second" { "/second" } else { "" };
-        command.args(["--set", &format!("data.{key}={data}{subfolder}")]);
+        command.set_all([format!("data.{key}={data}{subfolder}")]);
     }
     let text = succeed(command);
     // Training pairs come from the two training languages.
@@ -174,15 +166,14 @@ fn recipe_filter_classifies_sentence_pairs() {
     let folder = tempfile::tempdir().unwrap();
     let uninterrupted = folder.path().join("whole");
     let text = succeed(classification(&uninterrupted));
-    for piece in [
+    let pieces = [
         "| translate-train (control), alone |",
         "| translate-train (control), translate-test |",
         "| FILTER, translation |",
         "| FILTER, unrelated text, alone |",
         "| FILTER, soft labels, translation |",
-    ] {
-        assert!(text.contains(piece), "no {piece:?} in:\n{text}");
-    }
+    ];
+    assert_contains(&text, &pieces);
     assert_ne!(
         weights(&uninterrupted, "filter/model"),
         weights(&uninterrupted, "filter-unrelated/model")
@@ -209,7 +200,7 @@ fn recipe_filter_rejects_rows_that_are_not_translations() {
     let second = folder.path().join("second.tsv");
     std::fs::write(&second, format!("{cut}\n")).unwrap();
     let mut command = classification(&folder.path().join("run"));
-    command.args(["--arms", "filter", "--set", &format!("data.second={}", second.display())]);
+    command.args(["--arms", "filter"]).set_path("data.second", &second);
     let error = expect_failure(&command.output().unwrap());
     assert!(error.contains("data.evaluation with data.second: expected"), "{error}");
 }
@@ -218,24 +209,15 @@ fn recipe_filter_rejects_rows_that_are_not_translations() {
 fn recipe_filter_reports_invalid_settings() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("refused");
-    let expect_failure = |sets: &[&str]| {
-        let mut command = filter(&out);
-        for set in sets {
-            command.args(["--set", set]);
-        }
-        expect_failure(&command.output().unwrap())
-    };
-    for (sets, message) in [
-        (&["qa.fusion.local=4"][..], "local: expected at most 3, the number of layers"),
-        (&["qa.soft.alpha=2.0"], "soft.alpha = 2"),
-        (&["qa.soft.loss.temperature=0.0"], "qa.soft.loss.temperature = "),
-        (&["languages=[\"en\"]"], "languages: list the source language and at least one other"),
-        (&["evaluation.second=[]"], "evaluation.second = []"),
-        (&["data.second="], "data.second: is not set"),
-        (&["languages=[\"en\", \"fr\"]"], "train-context-fr-question-fr.json"),
-    ] {
-        let error = expect_failure(sets);
-        assert!(error.contains(message), "{sets:?}: {error}");
-    }
+    let cases = [
+        ("qa.fusion.local=4", "local: expected at most 3, the number of layers"),
+        ("qa.soft.alpha=2.0", "soft.alpha = 2"),
+        ("qa.soft.loss.temperature=0.0", "qa.soft.loss.temperature = "),
+        ("languages=[\"en\"]", "languages: list the source language and at least one other"),
+        ("evaluation.second=[]", "evaluation.second = []"),
+        ("data.second=", "data.second: is not set"),
+        ("languages=[\"en\", \"fr\"]", "train-context-fr-question-fr.json"),
+    ];
+    expect_invalid(|| filter(&out), &cases);
     assert!(!out.join("seed-0").exists());
 }

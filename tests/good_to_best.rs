@@ -8,13 +8,15 @@ use results::Measured;
 use serde_json::json;
 use trainer::selection::Best;
 
-use crate::common::{expect_failure, program, root, small_data, succeed, summary};
+use crate::common::{
+    CommandExt, assert_contains, expect_failure, expect_invalid, program, root, small_data,
+    small_recipe, succeed, summary,
+};
 
 /// The small recipe with six steps of a few rows, in two languages.
 fn small(out: &Path) -> Command {
-    let mut command = program("good-to-best");
-    command.arg("examples/good-to-best/small.toml").arg("--out").arg(out);
-    for set in [
+    let mut command = small_recipe("good-to-best", out);
+    command.set_all([
         "selection={keep=\"best\",from_start=true}",
         "languages=[\"en\", \"zh\"]",
         "stage_one.steps=6",
@@ -25,12 +27,8 @@ fn small(out: &Path) -> Command {
         "stage_two.batch_size=6",
         "stage_two.checkpoint_steps=2",
         "stage_two.log_steps=2",
-    ] {
-        command.args(["--set", set]);
-    }
-    for set in small_data("good-to-best") {
-        command.args(["--set", &set]);
-    }
+    ]);
+    command.set_all(small_data("good-to-best"));
     command
 }
 
@@ -39,16 +37,20 @@ fn tables(out: &Path) -> String {
     std::fs::read_to_string(out.join("table.md")).unwrap()
 }
 
+/// The losses of the second stage.
+fn metrics(out: &Path, arm: &str) -> String {
+    std::fs::read_to_string(out.join(format!("seed-0/{arm}/train/metrics.jsonl"))).unwrap()
+}
+
 #[test]
 fn recipe_good_to_best_trains_reader_and_boundaries() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let text = succeed(small(&out));
-    for piece in ["40 training questions", "| stage one |", "| HL + AA-CL |", "table.md"] {
-        assert!(text.contains(piece), "no {piece:?} in:\n{text}");
-    }
+    let pieces = ["40 training questions", "| stage one |", "| HL + AA-CL |", "table.md"];
+    assert_contains(&text, &pieces);
     let tables = tables(&out);
-    for piece in [
+    let pieces = [
         "| stage one |",
         "| plain (control) |",
         "| HL + AA-CL |",
@@ -57,9 +59,8 @@ fn recipe_good_to_best_trains_reader_and_boundaries() {
         "| language | run | questions | exact |",
         "candidates of 40 windows",
         "Learned weights by slot",
-    ] {
-        assert!(tables.contains(piece), "no {piece:?} in:\n{tables}");
-    }
+    ];
+    assert_contains(&tables, &pieces);
     let found = summary(&out);
     assert_eq!(found["seeds"], json!([0]));
     for arm in ["before", "plain", "hl", "aa-cl", "hl+aa-cl"] {
@@ -86,9 +87,7 @@ fn recipe_good_to_best_trains_reader_and_boundaries() {
         let mean = number.items.iter().sum::<f64>() / number.items.len() as f64;
         assert!((mean - number.value).abs() < 0.01, "{}: {mean}, {}", number.model, number.value);
     }
-    let metrics = |arm: &str| {
-        std::fs::read_to_string(out.join(format!("seed-0/{arm}/train/metrics.jsonl"))).unwrap()
-    };
+    let metrics = |arm: &str| metrics(&out, arm);
     let joint = metrics("hl+aa-cl");
     assert!(joint.contains("loss/hard") && joint.contains("loss/contrastive"));
     assert!(metrics("plain").contains("loss/span") && !metrics("plain").contains("loss/hard"));
@@ -110,7 +109,7 @@ fn recipe_good_to_best_trains_reader_and_boundaries() {
     let rerun = succeed(small(&out));
     assert!(rerun.contains("| HL + AA-CL |") && rerun.matches("|---|").count() == 1, "{rerun}");
     let mut sweep = small(&out);
-    sweep.args(["--arms", "z-*", "--set", "sweeps.z=[1, 50]"]);
+    sweep.args(["--arms", "z-*"]).set_all(["sweeps.z=[1, 50]"]);
     let text = succeed(sweep);
     assert!(text.contains("| z-1 |") && text.contains("| z-50 |"), "{text}");
     assert!(out.join("seed-0/stage-one/candidates-50.safetensors").exists());
@@ -123,10 +122,7 @@ fn recipe_good_to_best_tests_the_best_model_on_development_questions() {
     let run = |name: &str, sets: &[&str]| {
         let out = folder.path().join(name);
         let mut command = small(&out);
-        command.args(["--arms", "plain", "--set", "stage_two.learning_rate=0.1"]);
-        for set in sets {
-            command.args(["--set", set]);
-        }
+        command.args(["--arms", "plain"]).set_all(["stage_two.learning_rate=0.1"]).set_all(sets);
         let text = succeed(command);
         (out, text)
     };
@@ -165,9 +161,7 @@ fn recipe_good_to_best_trains_figure_2_without_the_contrast() {
     let mut command = small(&out);
     command.args(["--arms", "hl-z-5,mml-z-5,negatives-hardest-count-10"]);
     succeed(command);
-    let metrics = |arm: &str| {
-        std::fs::read_to_string(out.join(format!("seed-0/{arm}/train/metrics.jsonl"))).unwrap()
-    };
+    let metrics = |arm: &str| metrics(&out, arm);
     for arm in ["hl-z-5", "mml-z-5"] {
         let lines = metrics(arm);
         assert!(lines.contains("loss/hard") && !lines.contains("loss/contrastive"), "{arm}");
@@ -191,7 +185,7 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
     command
         .args(["examples/good-to-best/recipe.toml", "--model", "data/base", "--out"])
         .arg(&paper);
-    for set in [
+    command.set_all([
         data[0].as_str(),
         data[2].as_str(),
         format!("data.xquad={}", xquad.display()).as_str(),
@@ -205,9 +199,7 @@ fn recipe_good_to_best_runs_on_files_with_both_normalisations() {
         "stage_one.batch_size=4",
         "stage_two.steps=2",
         "stage_two.batch_size=4",
-    ] {
-        command.args(["--set", set]);
-    }
+    ]);
     // A damaged evaluation file is detected before training; after repair it is evaluated.
     let path = xquad.join("xquad.zh.json");
     let original = std::fs::read_to_string(&path).unwrap();
@@ -254,7 +246,7 @@ fn recipe_good_to_best_reports_invalid_settings() {
     paper.args(["examples/good-to-best/recipe.toml", "--out"]).arg(&out);
     let error = expect_failure(&paper.output().unwrap());
     assert!(error.contains("data.train: is not set"), "{error}");
-    for (set, names) in [
+    let cases = [
         ("model.path=", "model.path: is not set"),
         ("model.path=nowhere", "model.path = nowhere"),
         ("boundary.alpha=1.5", "boundary.alpha = 1.5"),
@@ -277,11 +269,7 @@ fn recipe_good_to_best_reports_invalid_settings() {
         ("selection.held_out=1.0", "selection.held_out = 1"),
         ("selection.decoding.n_best=0", "selection.decoding.n_best = 0"),
         ("selection.keep=first", "first"),
-    ] {
-        let mut command = small(&out);
-        command.args(["--set", set]);
-        let error = expect_failure(&command.output().unwrap());
-        assert!(error.contains(names), "{set}: {error}");
-    }
+    ];
+    expect_invalid(|| small(&out), &cases);
     assert!(!out.exists(), "no run folder is created");
 }

@@ -6,7 +6,8 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::common::{
-    expect_failure, fact_questions, kill_at, prepared, program, root, succeed, summary,
+    CommandExt, assert_contains, assert_equal_files, expect_failure, fact_questions, kill_at,
+    prepared, root, small_recipe, succeed, summary,
 };
 
 /// Pairs of all kinds in two languages.
@@ -18,17 +19,14 @@ fn pairs() -> String {
 /// The small recipe with a few steps of a few rows in two languages; the encoder is frozen in
 /// fine-tuning.
 fn small(out: &Path) -> Command {
-    let mut command = program("knowledge-adapters");
-    command.arg("examples/knowledge-adapters/small.toml").arg("--out").arg(out);
+    let mut command = small_recipe("knowledge-adapters", out);
     let questions = fact_questions();
-    for set in [
+    command.set_all([
         format!("data.pairs={}", pairs()),
         format!("data.train={questions}/train-context-en-question-en.json"),
         format!("data.evaluation={questions}"),
-    ] {
-        command.args(["--set", &set]);
-    }
-    for set in [
+    ]);
+    command.set_all([
         "run.threads=1",
         "languages=[\"en\", \"de\"]",
         "language_model.languages=[\"en\", \"de\"]",
@@ -49,9 +47,7 @@ fn small(out: &Path) -> Command {
         "fine_tuning.batch_size=4",
         "fine_tuning.checkpoint_steps=1",
         "fine_tuning.groups=[{roles=[\"encoder\"],frozen=true}]",
-    ] {
-        command.args(["--set", set]);
-    }
+    ]);
     command
 }
 
@@ -66,9 +62,7 @@ fn recipe_knowledge_adapters_are_evaluated_with_controls() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let text = succeed(arms(&out, "none,all-parameters,one-adapter,ep"));
-    for piece in ["| the base, mapped |", "| EP |", "objects, held out: "] {
-        assert!(text.contains(piece), "no {piece:?} in:\n{text}");
-    }
+    assert_contains(&text, &["| the base, mapped |", "| EP |", "objects, held out: "]);
     let tables = std::fs::read_to_string(out.join("table.md")).unwrap();
     let loss_table = tables.split("| masked-LM loss, sentences |").nth(1).unwrap();
     assert!(loss_table.contains("| one adapter for all | "), "{tables}");
@@ -113,8 +107,7 @@ fn recipe_knowledge_adapters_resume() {
     // Only the fusion and the head are fine-tuned.
     let run_fused = |out: &Path| {
         let mut command = arms(out, "fused");
-        let frozen = "fine_tuning.groups=[{roles=[\"encoder\",\"adapters\"],frozen=true}]";
-        command.args(["--set", frozen]);
+        command.set_all(["fine_tuning.groups=[{roles=[\"encoder\",\"adapters\"],frozen=true}]"]);
         command
     };
     succeed(run_fused(&uninterrupted));
@@ -127,14 +120,12 @@ fn recipe_knowledge_adapters_resume() {
     assert_eq!(found, summary(&interrupted));
     // Two updates for each of EP and TP, one for each of ES and TS, and four for their fusion.
     assert_eq!(found["arms"]["fused"]["updates"], json!(10));
-    let read = |out: &Path, file: &str| std::fs::read(out.join("seed-0").join(file)).unwrap();
-    for file in [
-        "adapter-ep/model/adapter.safetensors",
-        "fused/model/model.safetensors",
-        "fused/fine-tune/metrics.jsonl",
-    ] {
-        assert!(read(&uninterrupted, file) == read(&interrupted, file), "{file} differs");
-    }
+    let files = [
+        "seed-0/adapter-ep/model/adapter.safetensors",
+        "seed-0/fused/model/model.safetensors",
+        "seed-0/fused/fine-tune/metrics.jsonl",
+    ];
+    assert_equal_files([&uninterrupted, &interrupted], &files);
     // Training the fusion does not change the adapters.
     for name in ["ep", "tp", "es", "ts"] {
         let separate = format!("adapter-{name}/model/adapter.safetensors");
@@ -155,7 +146,7 @@ fn recipe_knowledge_adapters_reject_invalid_settings() {
     let folder = tempfile::tempdir().unwrap();
     let assert_error = |set: &str, names: &[&str]| {
         let mut command = arms(&folder.path().join("run"), "ep");
-        command.args(["--set", set]);
+        command.set_all([set]);
         let error = expect_failure(&command.output().unwrap());
         for name in names {
             assert!(error.contains(name), "no {name:?} in:\n{error}");

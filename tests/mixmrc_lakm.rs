@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 use trainer::selection::Best;
 
 use crate::common::{
-    FEW_ARTICLES, expect_failure, prepared, program, small_data, succeed, summary, tool,
+    CommandExt, FEW_ARTICLES, assert_contains, demo, expect_failure, expect_invalid, prepared,
+    program, small_data, small_recipe, succeed, summary, tool,
 };
 
 /// The small recipe with six steps of a few rows in two languages.
 fn small(out: &Path) -> Command {
-    let mut command = program("mixmrc-lakm");
-    command.arg("examples/mixmrc-lakm/small.toml").arg("--out").arg(out);
-    for set in [
+    let mut command = small_recipe("mixmrc-lakm", out);
+    command.set_all([
         "run.threads=1",
         "languages=[\"en\", \"de\"]",
         "evaluation.contexts=[\"en\", \"de\"]",
@@ -24,12 +24,8 @@ fn small(out: &Path) -> Command {
         "training.batch_size=4",
         "training.checkpoint_steps=2",
         "training.log_steps=1",
-    ] {
-        command.args(["--set", set]);
-    }
-    for set in small_data("mixmrc-lakm") {
-        command.args(["--set", &set]);
-    }
+    ]);
+    command.set_all(small_data("mixmrc-lakm"));
     command
 }
 
@@ -41,9 +37,8 @@ fn recipe_mixmrc_alternates_between_its_tasks() {
     command.args(["--arms", "baseline,mixmrc,mixmrc-on-top,mixmrc-lakm,lakm-ngrams"]);
     let text = succeed(command);
     let head = "| EM / F1 | en | de | same language | two languages | all pairs |\n";
-    for piece in [head, "translated: ", "mixed: ", "| mixMRC + LAKM |", "| Random n-grams |"] {
-        assert!(text.contains(piece), "no {piece:?} in:\n{text}");
-    }
+    let pieces = [head, "translated: ", "mixed: ", "| mixMRC + LAKM |", "| Random n-grams |"];
+    assert_contains(&text, &pieces);
     let found = summary(&out);
     // Each arm has six updates on questions. A batch of phrases is additional in every round, as is
     // a batch of mixed questions in `mixmrc-on-top`.
@@ -90,7 +85,7 @@ fn recipe_mixmrc_pools_scores_of_xquad_folds() {
         command
             .args(["examples/mixmrc-lakm/pretrained.toml", "--model", "data/base", "--out"])
             .arg(&out);
-        for set in [
+        command.set_all([
             format!("data.train={data}/train-context-en-question-en.json"),
             format!("data.translated={data}"),
             format!("data.evaluation={data}"),
@@ -105,9 +100,7 @@ fn recipe_mixmrc_pools_scores_of_xquad_folds() {
             "run.threads=1".into(),
             "training.steps=2".into(),
             "training.batch_size=4".into(),
-        ] {
-            command.args(["--set", &set]);
-        }
+        ]);
         succeed(command);
         let matrix = Matrix::read_json(out.join("matrix/mixmrc/matrix.json")).unwrap();
         assert_eq!(matrix.len(), 4);
@@ -122,22 +115,16 @@ fn recipe_mixmrc_pools_scores_of_xquad_folds() {
 
 /// Questions in English and German with their translations, in the form of user files.
 fn questions() -> PathBuf {
-    let facts = "--kg data/demo/kg --split 0.4,0.3,0.3 --seed 1234";
-    let templates = "--templates data/demo/templates-all.tsv";
-    let options = "--parallel --languages en,de --items 12";
-    prepared(&format!("demo-data fact-questions {facts} {templates} {options}")).into()
+    demo("fact-questions", "--parallel --languages en,de --items 12").into()
 }
 
 /// The paper's recipe on user files, with the demo's base instead of a large model.
 fn paper(out: &Path, sets: &[String]) -> Command {
     let mut command = program("mixmrc-lakm");
     command.args(["examples/mixmrc-lakm/recipe.toml", "--model", "data/base", "--out"]);
-    command.arg(out).args(["--set", "run.threads=1", "--set", "windows.max_length=158"]);
-    command.args(["--set", "windows.doc_stride=32", "--set", "lakm_max_length=128"]);
-    command.args(["--set", "training.batch_size=4", "--set", "evaluation.split=test"]);
-    for set in sets {
-        command.args(["--set", set]);
-    }
+    command.arg(out).set_all(["run.threads=1", "windows.max_length=158", "lakm_max_length=128"]);
+    command.set_all(["windows.doc_stride=32", "training.batch_size=4", "evaluation.split=test"]);
+    command.set_all(sets);
     command
 }
 
@@ -332,7 +319,7 @@ fn recipe_mixmrc_arms_make_equal_numbers_of_question_updates() {
 fn recipe_mixmrc_reports_invalid_settings() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    for (set, names) in [
+    let cases = [
         ("languages=[\"de\", \"en\"]", "languages = [\"de\", \"en\"]"),
         ("rounds.mixed=0", "rounds.mixed=0"),
         ("selection.held_out=-1.0", "selection.held_out = -1"),
@@ -344,11 +331,7 @@ fn recipe_mixmrc_reports_invalid_settings() {
         ("data.evaluation=nowhere", "data.evaluation = nowhere"),
         ("run.arms=[\"nobody\"]", "nobody"),
         ("training.learning_rat=1", "learning_rat"),
-    ] {
-        let mut command = small(&out);
-        command.args(["--set", set]);
-        let error = expect_failure(&command.output().unwrap());
-        assert!(error.contains(names), "{set}: {error}");
-        assert!(!out.exists(), "{set} left {}", out.display());
-    }
+    ];
+    expect_invalid(|| small(&out), &cases);
+    assert!(!out.exists(), "no run folder is created");
 }

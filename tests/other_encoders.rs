@@ -8,13 +8,13 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::common::{
-    FEW_ARTICLES, prepared, program, sequences, small, small_data, succeed, summary, switched,
-    tool, write_encoder,
+    CommandExt, FEW_ARTICLES, prepared, program, sequences, small_data, small_recipe, succeed,
+    summary, switched, tool, write_encoder,
 };
 
 /// A recipe with settings that make it short.
 pub struct ShortRecipe {
-    /// Argument of [`small`].
+    /// Argument of [`small_recipe`].
     pub recipe: &'static str,
     arms: &'static str,
     settings: &'static [&'static str],
@@ -140,31 +140,26 @@ impl ShortRecipe {
     pub fn command(&self, model: &Path, segments: bool) -> Command {
         let Self { recipe, arms, settings, segments: segment_settings } = *self;
         let folder = model.parent().unwrap();
-        let mut command = small(recipe);
-        command.arg("--model").arg(model).arg("--out").arg(folder.join(self.out()));
-        command.args(["--seeds", "1", "--set", "run.threads=1"]);
-        command.args(["--set", &format!("run.arms={arms}")]);
+        let mut command = small_recipe(recipe, &folder.join(self.out()));
+        command.arg("--model").arg(model).args(["--seeds", "1"]);
+        command.set_all(["run.threads=1", &format!("run.arms={arms}")]);
         let data = match recipe {
             "bridging-gap" => Some(("data.sequences", sequences(model, "--pairs en-de"))),
             "entity-cs" => Some(("data.switched", switched("--languages de,zh"))),
             _ => None,
         };
         if let Some((key, path)) = data {
-            command.arg("--set").arg(format!("{key}={}", path.display()));
+            command.set_path(key, &path);
         }
         let segment_settings: &[&str] = if segments { &[] } else { segment_settings };
-        for set in settings.iter().chain(segment_settings) {
-            command.args(["--set", set]);
-        }
+        command.set_all(settings.iter().chain(segment_settings));
         if recipe == "xlm-k" {
             // Lines contain token ids, so they are prepared for each tokenizer.
             for (key, path) in knowledge(folder, model) {
-                command.arg("--set").arg(format!("{key}={}", path.display()));
+                command.set_path(key, &path);
             }
         }
-        for set in small_data(recipe) {
-            command.args(["--set", &set]);
-        }
+        command.set_all(small_data(recipe));
         command
     }
 }
@@ -218,9 +213,7 @@ fn recipe_questions_are_answered_by_each_architecture() {
         command.args(["train", "--model"]).arg(&model).arg("--out").arg(&out);
         command.args(["--train", &format!("{questions}/train-context-en-question-en.json")]);
         command.args(["--dev", &format!("{questions}/xquad.zh.json"), "--batch-size", "2"]);
-        for set in ["run.threads=1", "training.steps=2", "run.device=cpu"] {
-            command.args(["--set", set]);
-        }
+        command.set_all(["run.threads=1", "training.steps=2", "run.device=cpu"]);
         let text = succeed(command);
         assert!(text.contains("zh"), "{text}");
         trained.push(out.join("model"));

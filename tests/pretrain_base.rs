@@ -13,7 +13,7 @@ use xlmr_model::{Config, Head, Model, SpecialTokens};
 
 use self::cloze::{ClozeConfig, ClozeTask};
 use self::mimetic::mimetic_start;
-use crate::common::{prepared, program, succeed};
+use crate::common::{CommandExt, prepared, program, succeed};
 
 const LENGTHS: ClozeConfig = ClozeConfig { first_length: 24, last_length: 72 };
 const SPECIALS: SpecialTokens = SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 };
@@ -119,7 +119,7 @@ fn pretrain(folder: &Path, steps: u64) -> Command {
     let mut command = program("pretrain-base");
     command.args(["examples/pretrain-base/recipe.toml", "--out"]).arg(folder);
     let steps = format!("training.steps={steps}");
-    for set in [
+    command.set_all([
         &text,
         "run.threads=1",
         "vocabulary.size=1500",
@@ -128,9 +128,7 @@ fn pretrain(folder: &Path, steps: u64) -> Command {
         "vocabulary.alphabet=1000",
         "training.batch_size=4",
         &steps,
-    ] {
-        command.args(["--set", set]);
-    }
+    ]);
     command
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use mlqa_eval::Dataset;
 use serde_json::{Value, json};
 
-use crate::common::{expect_failure, succeed, summary, tool};
+use crate::common::{CommandExt, assert_contains, expect_failure, succeed, summary, tool};
 
 #[allow(dead_code)] // the same files are written for the evaluator's tests
 #[path = "../crates/mlqa-eval/tests/it/parquet_file.rs"]
@@ -36,15 +36,13 @@ fn start(folder: &Path, out: &str) -> Command {
     let mut command = tool("polyqa");
     command.args(["train", "--model", "data/base", "--out"]).arg(folder.join(out));
     command.args(["--device", "cpu", "--batch-size", "4", "--learning-rate", "1e-3"]);
-    for set in [
+    command.set_all([
         "run.threads=1",
         "run.float32_matmul=highest",
         "training.steps=6",
         "training.checkpoint_steps=2",
         "training.log_steps=2",
-    ] {
-        command.args(["--set", set]);
-    }
+    ]);
     command
 }
 
@@ -58,7 +56,7 @@ fn train(folder: &Path, out: &str) -> Command {
 }
 
 fn read(path: &Path) -> Value {
-    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+    experiment::read_json(path).unwrap()
 }
 
 #[test]
@@ -66,16 +64,15 @@ fn recipe_question_answering_trains_predicts_and_scores() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let text = succeed(train(folder, "run"));
-    for piece in [
+    let pieces = [
         "10 training questions; 2 without an answer are skipped",
         "windows of 158 tokens (default: 384)",
         "| test-context-de-question-en.json, 4 questions | F1 | EM |",
         "| MLQA's rules for de |",
         "| SQuAD 2.0's rules, all 5 questions |",
         "Calibrated on 5 questions: temperature ",
-    ] {
-        assert!(text.contains(piece), "no {piece:?} in:\n{text}");
-    }
+    ];
+    assert_contains(&text, &pieces);
     let out = folder.join("run");
     let found = summary(&out);
     assert_eq!(

@@ -6,15 +6,15 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    losses, program, run_on_two_ranks, sequences, small_data, start_two_ranks, succeed,
+    CommandExt, assert_equal_losses, losses, run_on_two_ranks, sequences, small_data, small_recipe,
+    start_two_ranks, succeed,
 };
 
 fn bridging_gap(out: &Path) -> Command {
-    let mut command = program("bridging-gap");
-    command.arg("examples/bridging-gap/small.toml").arg("--out").arg(out);
+    let mut command = small_recipe("bridging-gap", out);
     let sequences = sequences(Path::new("data/base"), "--pairs en-de,en-zh");
-    command.arg("--set").arg(format!("data.sequences={}", sequences.display()));
-    for set in [
+    command.set_path("data.sequences", &sequences);
+    command.set_all([
         "run.threads=1",
         "run.arms=[\"injected\"]",
         "injection.steps=6",
@@ -23,12 +23,8 @@ fn bridging_gap(out: &Path) -> Command {
         "fine_tuning.steps=4",
         "fine_tuning.batch_size=4",
         "fine_tuning.log_steps=1",
-    ] {
-        command.args(["--set", set]);
-    }
-    for set in small_data("bridging-gap") {
-        command.args(["--set", &set]);
-    }
+    ]);
+    command.set_all(small_data("bridging-gap"));
     command
 }
 
@@ -37,11 +33,7 @@ fn assert_equal_runs(command: fn(&Path) -> Command) {
     let (one, two) = (folder.path().join("one"), folder.path().join("two"));
     succeed(command(&one));
     run_on_two_ranks(|| command(&two));
-    let (one, two) = (losses(&one), losses(&two));
-    assert_eq!((one.len(), two.len()), (10, 10));
-    for (a, b) in one.iter().zip(&two) {
-        assert!((a - b).abs() < 1e-4 * a.abs().max(1.0), "{one:?}\n{two:?}");
-    }
+    assert_equal_losses(&one, &two, 10);
 }
 
 #[test]
@@ -53,7 +45,7 @@ fn recipe_bridging_gap_on_two_processes_equals_one() {
 fn recipe_adapters_on_two_processes_equal_one() {
     fn adapted(out: &Path) -> Command {
         let mut command = bridging_gap(out);
-        command.args(["--set", "model.adapters={lora={rank=2},bottleneck={reduction=8}}"]);
+        command.set_all(["model.adapters={lora={rank=2},bottleneck={reduction=8}}"]);
         command
     }
     assert_equal_runs(adapted);
@@ -83,7 +75,7 @@ fn recipe_on_two_processes_reports_waiting_and_stopping() {
     let out = folder.path().join("run");
     let mut ranks = start_two_ranks(|| {
         let mut command = bridging_gap(&out);
-        command.args(["--set", "injection.steps=100000"]);
+        command.set_all(["injection.steps=100000"]);
         command
     });
     let (sender, receiver) = mpsc::channel();

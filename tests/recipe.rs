@@ -2,27 +2,27 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use experiment::read_json;
 use results::Measured;
 use serde_json::{Value, json};
 
 use crate::common::{
-    FEW_ARTICLES, expect_failure, kill_at, prepared, program, root, sequences, small_data, succeed,
-    summary, tool,
+    CommandExt, FEW_ARTICLES, assert_contains, assert_equal_files, expect_failure, expect_invalid,
+    kill_at, prepared, program, root, sequences, small_data, small_recipe, succeed, summary, tool,
 };
 
 /// The demo's recipe with a few steps of each stage.
 fn small(out: &Path) -> Command {
-    let mut command = program("bridging-gap");
-    command.arg("examples/bridging-gap/small.toml").arg("--out").arg(out);
+    let mut command = small_recipe("bridging-gap", out);
     let pairs = "--pairs en-de,en-zh --mixed-target both";
     for (key, options) in [
         ("data.sequences", pairs.to_owned()),
         ("arms.control.sequences", format!("{pairs} --kinds monolingual")),
     ] {
         let folder = sequences(Path::new("data/base"), &options);
-        command.arg("--set").arg(format!("{key}={}", folder.display()));
+        command.set_path(key, &folder);
     }
-    for set in [
+    command.set_all([
         "run.threads=1",
         "injection.steps=6",
         "injection.batch_size=8",
@@ -30,12 +30,8 @@ fn small(out: &Path) -> Command {
         "fine_tuning.steps=4",
         "fine_tuning.batch_size=4",
         "fine_tuning.checkpoint_steps=2",
-    ] {
-        command.args(["--set", set]);
-    }
-    for set in small_data("bridging-gap") {
-        command.args(["--set", &set]);
-    }
+    ]);
+    command.set_all(small_data("bridging-gap"));
     command
 }
 
@@ -44,9 +40,8 @@ fn recipe_bridging_gap_runs_from_triples_to_the_table() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let text = succeed(small(&out));
-    for piece in ["triples: 627", "| base |", "| control |", "| injected |", "report.html"] {
-        assert!(text.contains(piece), "no {piece:?} in:\n{text}");
-    }
+    let pieces = ["triples: 627", "| base |", "| control |", "| injected |", "report.html"];
+    assert_contains(&text, &pieces);
     // One table is printed; `table.md` has all tables, and the page has the answers.
     let tables = std::fs::read_to_string(out.join("table.md")).unwrap();
     assert!(tables.contains("label retrieval") && !text.contains("label retrieval"), "{text}");
@@ -129,9 +124,9 @@ fn recipe_bridging_gap_evaluates_xquad_for_each_control() {
             .replace(".pretrained/multilingual-e5-small-trimmed", "data/base")
             .replace(",en-vi,en-zh", "");
         let folder = prepared(&page_options.split_whitespace().collect::<Vec<_>>().join(" "));
-        command.arg("--set").arg(format!("{key}={folder}"));
+        command.set_all([format!("{key}={folder}")]);
     }
-    for set in [
+    command.set_all([
         format!("data.train={data}/train-context-en-question-en.json"),
         format!("data.evaluation={data}"),
         "languages=[\"en\", \"es\"]".into(),
@@ -143,9 +138,7 @@ fn recipe_bridging_gap_evaluates_xquad_for_each_control() {
         "injection.batch_size=4".into(),
         "fine_tuning.steps=2".into(),
         "fine_tuning.batch_size=4".into(),
-    ] {
-        command.args(["--set", &set]);
-    }
+    ]);
     succeed(command);
     // An item is an article; a fold of 24 has two test articles.
     let numbers = Measured::read(out.join("numbers.jsonl")).unwrap();
@@ -168,9 +161,8 @@ fn recipe_bridging_gap_streams_sequences_and_resumes_within_a_shard() {
     }
     let streamed = |out: &Path| {
         let mut command = small(out);
-        command.args(["--arms", "control,injected", "--set", "arms.control.sequences="]);
-        command.args(["--set", "shuffle={lines=5000}", "--set"]);
-        command.arg(format!("data.sequences={}", shards.display()));
+        command.args(["--arms", "control,injected"]).set_path("data.sequences", &shards);
+        command.set_all(["arms.control.sequences=", "shuffle={lines=5000}"]);
         command
     };
     let (uninterrupted, interrupted) = (folder.path().join("whole"), folder.path().join("broken"));
@@ -178,14 +170,12 @@ fn recipe_bridging_gap_streams_sequences_and_resumes_within_a_shard() {
     succeed(streamed(&uninterrupted));
     kill_at(streamed(&interrupted), &trial(&interrupted).join("inject/checkpoints/step-00000004"));
     let state = trial(&interrupted).join("inject/checkpoints/step-00000004/state.json");
-    let state: Value = serde_json::from_str(&std::fs::read_to_string(state).unwrap()).unwrap();
+    let state: Value = read_json(state).unwrap();
     assert_eq!(state["streams"][0]["batches"], json!(4), "{state}");
     succeed(streamed(&interrupted));
     assert_eq!(summary(&uninterrupted), summary(&interrupted));
-    for file in ["model/model.safetensors", "inject/metrics.jsonl"] {
-        let read = |out: &Path| std::fs::read(trial(out).join(file)).unwrap();
-        assert!(read(&uninterrupted) == read(&interrupted), "{file} differs");
-    }
+    let files = ["model/model.safetensors", "inject/metrics.jsonl"];
+    assert_equal_files([&trial(&uninterrupted), &trial(&interrupted)], &files);
     // The control trains on one kind of sequences from the same files, with the same number of
     // tokens.
     let found = summary(&uninterrupted);
@@ -204,7 +194,7 @@ fn recipe_bridging_gap_runs_on_files_like_the_paper() {
     let mut command = program("bridging-gap");
     command.arg("examples/bridging-gap/recipe.toml").arg("--out").arg(&out);
     command.args(["--model", "data/base"]);
-    for set in [
+    command.set_all([
         "run.device=cpu".to_owned(),
         "run.threads=1".into(),
         "languages=[\"en\", \"de\", \"zh\"]".into(),
@@ -214,12 +204,8 @@ fn recipe_bridging_gap_runs_on_files_like_the_paper() {
         "fine_tuning.steps=3".into(),
         "windows.max_length=158".into(),
         "windows.doc_stride=32".into(),
-    ] {
-        command.args(["--set", &set]);
-    }
-    for set in small_data("bridging-gap") {
-        command.args(["--set", &set]);
-    }
+    ]);
+    command.set_all(small_data("bridging-gap"));
     succeed(command);
     for group in ["en-de", "en-zh"] {
         assert!(out.join("seed-42/injected").join(group).join("result.json").exists());
@@ -232,7 +218,7 @@ fn recipe_bridging_gap_runs_on_files_like_the_paper() {
 fn an_invalid_recipe_is_one_clear_error() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    for (set, piece) in [
+    let cases = [
         ("injection.lerning_rate=1", "lerning_rate"),
         ("injection.learning_rate=-1", "learning_rate"),
         ("injection.learning_rate=fast", "learning_rate"),
@@ -256,14 +242,11 @@ fn an_invalid_recipe_is_one_clear_error() {
             "data.sequences: is not set: give an output folder of `kg-triples mix`",
         ),
         ("data.sequences=nowhere", "nowhere"),
-    ] {
-        let output = small(&out).args(["--set", set]).output().unwrap();
-        let error = expect_failure(&output);
-        assert!(error.contains(piece), "{set}: {error}");
-    }
-    let questions = "prepare.questions=demo-data fact-questions --kg nowhere";
-    let unprepared = ["--set", questions, "--set", "data.evaluation={questions}"];
-    let error = expect_failure(&small(&out).args(unprepared).output().unwrap());
+    ];
+    expect_invalid(|| small(&out), &cases);
+    let prepare = "prepare.questions=demo-data fact-questions --kg nowhere";
+    let unprepared = small(&out).set_all([prepare, "data.evaluation={questions}"]).output();
+    let error = expect_failure(&unprepared.unwrap());
     assert!(error.contains("add --prepare, or run `demo-data fact-questions --kg nowhere"));
     let missing = program("bridging-gap").arg("nowhere.toml").output().unwrap();
     assert!(expect_failure(&missing).contains("nowhere.toml"));

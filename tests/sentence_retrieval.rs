@@ -5,13 +5,14 @@ use std::process::Command;
 
 use results::Measured;
 
-use crate::common::{expect_failure, kill_at, program, succeed, summary};
+use crate::common::{
+    CommandExt, assert_equal_files, expect_invalid, kill_at, small_recipe, succeed, summary,
+};
 
 /// The small recipe with three steps of a few pairs in two languages.
 fn small(out: &Path) -> Command {
-    let mut command = program("sentence-retrieval");
-    command.arg("examples/sentence-retrieval/small.toml").arg("--out").arg(out);
-    for set in [
+    let mut command = small_recipe("sentence-retrieval", out);
+    command.set_all([
         "languages=[\"en\",\"de\"]",
         "training.steps=3",
         "training.batch_size=4",
@@ -21,9 +22,7 @@ fn small(out: &Path) -> Command {
         "evaluation.sentence_languages=[\"en\",\"de\"]",
         "evaluation.max_sentences=20",
         "evaluation.max_length=32",
-    ] {
-        command.args(["--set", set]);
-    }
+    ]);
     command
 }
 
@@ -59,8 +58,9 @@ fn recipe_sentence_retrieval_compares_arms_and_augmented_passages() {
     assert_eq!(["PUD", "XQuAD, different languages"].map(items), [20, 265]);
 
     // Questions with weight 0 do not change the ranks.
-    let evaluated = small(&out).args(["--arms", "base", "--set", "evaluation.alpha=0"]).output();
-    assert!(evaluated.unwrap().status.success());
+    let mut unweighted = small(&out);
+    unweighted.args(["--arms", "base"]).set_all(["evaluation.alpha=0"]);
+    succeed(unweighted);
     let scores = &summary(&out)["arms"]["base"]["scores"];
     for setting in ["same language", "different languages", "lowest pair"] {
         let column = format!("XQuAD, {setting}, recall@5");
@@ -85,17 +85,14 @@ fn recipe_sentence_retrieval_resumes() {
     let stage = interrupted.join("seed-0/paragraph/train");
     kill_at(paragraph(&interrupted), &stage.join("checkpoints/step-00000001"));
     succeed(paragraph(&interrupted));
-    for name in ["seed-0/paragraph/model/model.safetensors", "numbers.jsonl"] {
-        let [one, other] =
-            [&uninterrupted, &interrupted].map(|out| std::fs::read(out.join(name)).unwrap());
-        assert!(one == other, "{name}");
-    }
+    let files = ["seed-0/paragraph/model/model.safetensors", "numbers.jsonl"];
+    assert_equal_files([&uninterrupted, &interrupted], &files);
 }
 
 #[test]
 fn recipe_sentence_retrieval_reports_invalid_settings() {
     let folder = tempfile::tempdir().unwrap();
-    for (set, part) in [
+    let cases = [
         ("data.xquad=", "data.xquad: is not set: give a folder with XQuAD's files"),
         ("languages=[\"en\"]", "languages = [\"en\"]: must be two languages or more"),
         ("languages=[\"en\",\"fr\"]", "xquad.fr.json"),
@@ -104,10 +101,7 @@ fn recipe_sentence_retrieval_reports_invalid_settings() {
         ("evaluation.alpha=1", "evaluation.alpha = 1: must be in [0, 1)"),
         ("evaluation.max_length=4000", "evaluation.max_length = 4000: the model has "),
         ("arms.parallel.batch_size=0", "arms.parallel"),
-    ] {
-        let output = small(&folder.path().join("run")).args(["--set", set]).output().unwrap();
-        let error = expect_failure(&output);
-        assert!(error.contains(part), "{set}: {error}");
-        assert!(!folder.path().join("run/seed-0").exists(), "{set}");
-    }
+    ];
+    expect_invalid(|| small(&folder.path().join("run")), &cases);
+    assert!(!folder.path().join("run/seed-0").exists());
 }

@@ -1,18 +1,11 @@
 //! Tests of the templates of `objectives` and `tasks`, which users start from.
 use std::fs;
 
-use crate::common::{program, root};
-
-fn printed(command: &mut std::process::Command) -> String {
-    let output = command.output().unwrap();
-    let err = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{err}");
-    String::from_utf8(output.stdout).unwrap()
-}
+use crate::common::{program, root, succeed};
 
 #[test]
 fn the_template_of_objectives_prints_known_losses() {
-    let out = printed(&mut program("objectives-template"));
+    let out = succeed(program("objectives-template"));
     // With hidden states of 0, the losses are ln 5 for the tokens and ln 8 for the queue.
     for line in ["loss 3.6889 nats", "mlm 1.6094", "mep 2.0794", "keys in the queue: 8 of 8"] {
         assert!(out.contains(line), "no {line:?} in:\n{out}");
@@ -35,7 +28,7 @@ fn the_template_of_tasks_trains_and_scores() {
     fs::write(&train, file).unwrap();
     let mut command = program("tasks-template");
     command.arg(root().join("data/base")).args([&train, &train, &out]);
-    let printed = printed(&mut command);
+    let printed = succeed(command);
     // Eight windows fit in one batch of 16, in each of two epochs.
     assert!(printed.contains("2 steps, loss "), "{printed}");
     assert!(printed.contains("{\"exact_match\": "), "{printed}");

@@ -1,8 +1,5 @@
 //! Runs the commands of the guide to processing a Wikidata dump, and compares their output.
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-use crate::common::{root, succeed, tool};
+use crate::common::{root, shell, succeed};
 
 /// The fenced blocks of a page: info string and text.
 fn blocks(page: &str) -> Vec<(&str, String)> {
@@ -26,20 +23,10 @@ fn blocks(page: &str) -> Vec<(&str, String)> {
     blocks
 }
 
-/// The folder of the programs that cargo builds with their tests.
-fn programs() -> PathBuf {
-    let _ = tool("mlqa-eval");
-    Path::new(tool("kg-triples").get_program()).parent().unwrap().to_owned()
-}
-
 #[test]
 fn the_walkthrough_prints_the_documented_output() {
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(root().join("data"), folder.path().join("data")).unwrap();
-    let path = std::env::join_paths(
-        [programs()].into_iter().chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
-    );
-    let path = path.unwrap();
     let page =
         std::fs::read_to_string(root().join("docs/guides/process-a-wikidata-dump.md")).unwrap();
     let mut printed = String::new();
@@ -52,8 +39,8 @@ fn the_walkthrough_prints_the_documented_output() {
             None if info == "sh" => {
                 printed.clear();
                 for line in text.lines() {
-                    let mut command = Command::new("sh");
-                    command.args(["-e", "-c", line]).current_dir(folder.path()).env("PATH", &path);
+                    let mut command = shell(line);
+                    command.current_dir(folder.path());
                     let output = succeed(command);
                     // The tables of counts printed by `kg-triples` are not on the page.
                     if !line.starts_with("kg-triples") {

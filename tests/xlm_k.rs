@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, LazyLock};
 
+use experiment::read_json;
 use kg_triples::entity_linking::{EntityPage, page_files};
 use kg_triples::jsonl::JsonlReader;
 use kg_triples::knowledge::MentionExample;
@@ -16,7 +17,8 @@ use parquet::schema::parser::parse_message_type;
 use serde_json::{Value, json};
 
 use crate::common::{
-    expect_failure, kill_at, kill_child_at, losses, program, root, run_on_two_ranks,
+    CommandExt, assert_contains, assert_equal_files, assert_equal_losses, expect_failure,
+    expect_invalid, kill_at, kill_child_at, program, root, run_on_two_ranks, small_recipe,
     start_two_ranks, succeed, summary, tool,
 };
 
@@ -84,10 +86,6 @@ fn write_parquet(path: &Path, text: &[ByteArray]) {
     writer.close().unwrap();
 }
 
-fn set(command: &mut Command, key: &str, path: &Path) {
-    command.arg("--set").arg(format!("{key}={}", path.display()));
-}
-
 /// The small recipe on these folders, with eight steps of a few rows.
 pub fn small(out: &Path) -> Command {
     let [mentions, monolingual, triples] =
@@ -97,12 +95,10 @@ pub fn small(out: &Path) -> Command {
 
 /// The small recipe on other folders.
 fn small_on_folders(out: &Path, [mentions, monolingual, triples]: [&Path; 3]) -> Command {
-    let mut command = program("xlm-k");
-    command.arg("examples/xlm-k/small.toml").arg("--out").arg(out);
-    set(&mut command, "data.mentions", mentions);
-    set(&mut command, "data.triples", triples);
-    set(&mut command, "arms.table4-2-mep-monolingual.mentions", monolingual);
-    for set in [
+    let mut command = small_recipe("xlm-k", out);
+    command.set_path("data.mentions", mentions).set_path("data.triples", triples);
+    command.set_path("arms.table4-2-mep-monolingual.mentions", monolingual);
+    command.set_all([
         "pretraining.steps=8",
         "pretraining.batch_size=6",
         "pretraining.checkpoint_steps=2",
@@ -110,17 +106,15 @@ fn small_on_folders(out: &Path, [mentions, monolingual, triples]: [&Path; 3]) ->
         "losses.queue.size=16",
         "shuffle.lines=40",
         "shuffle.open_shards=2",
-    ] {
-        command.args(["--set", set]);
-    }
+    ]);
     command
 }
 
 /// One arm with separate text and micro-batches.
 fn with_text(out: &Path) -> Command {
     let mut command = small(out);
-    set(&mut command, "mlm.text", &FOLDERS.join("text"));
-    command.args(["--arms", "xlm-k", "--set", "micro_batch=4", "--set", "mlm.max_tokens=24"]);
+    command.set_path("mlm.text", &FOLDERS.join("text"));
+    command.args(["--arms", "xlm-k"]).set_all(["micro_batch=4", "mlm.max_tokens=24"]);
     command
 }
 
@@ -140,15 +134,10 @@ fn records(out: &Path) -> BTreeMap<PathBuf, String> {
 /// Asserts that scores, models and losses of an arm are equal bit for bit.
 fn expect_equal_runs(uninterrupted: &Path, interrupted: &Path, arm: &str) {
     assert_eq!(summary(uninterrupted), summary(interrupted));
-    for file in ["model/model.safetensors", "model/knowledge.safetensors", "pretrain/metrics.jsonl"]
-    {
-        let read = |out: &Path| std::fs::read(out.join("seed-0").join(arm).join(file)).unwrap();
-        assert!(
-            read(uninterrupted) == read(interrupted),
-            "{}: {file} differs",
-            interrupted.display()
-        );
-    }
+    let trials = [uninterrupted, interrupted].map(|out| out.join("seed-0").join(arm));
+    let files =
+        ["model/model.safetensors", "model/knowledge.safetensors", "pretrain/metrics.jsonl"];
+    assert_equal_files([&trials[0], &trials[1]], &files);
 }
 
 #[test]
@@ -168,15 +157,14 @@ fn recipe_xlm_k_runs_from_mentions_and_triples_to_its_probes() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let text = succeed(small(&out));
-    for piece in [
+    let pieces = [
         "600 mentions in 2 languages from 1 files; ",
         "300 triples of 6 relations",
         "| MLM only (control) |",
         "| XLM-K |",
         "chance",
-    ] {
-        assert!(text.contains(piece), "no {piece:?} in:\n{text}");
-    }
+    ];
+    assert_contains(&text, &pieces);
     let found = summary(&out);
     assert_eq!(found["seeds"], json!([0]));
     // The baseline that counts language pairs has no counts for untrained pairs.
@@ -256,7 +244,7 @@ fn recipe_xlm_k_resumes() {
             ["whole", "broken"].map(|kind| folder.path().join(format!("{name}-{kind}")));
         let command = |out: &Path| {
             let mut command = with_text(out);
-            command.args(["--set", packed]);
+            command.set_all([packed]);
             command
         };
         let text = succeed(command(&uninterrupted));
@@ -266,8 +254,7 @@ fn recipe_xlm_k_resumes() {
         kill_at(command(&interrupted), &checkpoint);
         // Streams are text, mentions and triples. The mentions are in the middle of a shard: in the
         // first epoch, in the first block, after 24 lines.
-        let state = std::fs::read_to_string(checkpoint.join("state.json")).unwrap();
-        let state: Value = serde_json::from_str(&state).unwrap();
+        let state: Value = read_json(checkpoint.join("state.json")).unwrap();
         let mentions = &state["streams"][1]["position"];
         assert_eq!((&mentions["epoch"], &mentions["position"]["given"]), (&json!(0), &json!(24)));
         succeed(command(&interrupted));
@@ -287,7 +274,7 @@ fn recipe_xlm_k_on_two_processes_resumes_and_equals_one() {
     let folder = tempfile::tempdir().unwrap();
     let command = |out: &Path| {
         let mut command = with_text(out);
-        for set in [
+        command.set_all([
             "pretraining.log_steps=1",
             "micro_batch=3",
             "mlm.packed=true",
@@ -295,9 +282,7 @@ fn recipe_xlm_k_on_two_processes_resumes_and_equals_one() {
             // within four steps.
             "pretraining.learning_rate=1e-4",
             "pretraining.groups=[]",
-        ] {
-            command.args(["--set", set]);
-        }
+        ]);
         command
     };
     let [one, two] = ["one", "two"].map(|name| folder.path().join(name));
@@ -309,19 +294,13 @@ fn recipe_xlm_k_on_two_processes_resumes_and_equals_one() {
     // The other process ends without being killed.
     assert!(!second_rank.wait().unwrap().success());
     let positions_of = |out: &Path| {
-        let state = std::fs::read_to_string(checkpoint(out).join("state.json")).unwrap();
-        serde_json::from_str::<Value>(&state).unwrap()["streams"].take()
+        read_json::<Value>(checkpoint(out).join("state.json")).unwrap()["streams"].take()
     };
     assert_eq!(positions_of(&one), positions_of(&two));
     assert_eq!(positions_of(&two)[1]["position"]["position"]["given"], json!(24));
     succeed(command(&one));
     run_on_two_ranks(|| command(&two));
-    let one = losses(&one);
-    let two = losses(&two);
-    assert_eq!((one.len(), two.len()), (8, 8));
-    for (a, b) in one.iter().zip(&two) {
-        assert!((a - b).abs() < 1e-4 * a.abs().max(1.0), "{one:?}\n{two:?}");
-    }
+    assert_equal_losses(&one, &two, 8);
 }
 
 #[test]
@@ -348,9 +327,9 @@ fn recipe_xlm_k_at_its_shape_evaluates_unseen_entities() {
     let out = folder.path().join("run");
     let mut command = program("xlm-k");
     command.args(["examples/xlm-k/shape.toml", "--model", "data/base", "--out"]).arg(&out);
-    set(&mut command, "data.mentions", &FOLDERS.join("mentions"));
-    set(&mut command, "data.triples", &FOLDERS.join("triples"));
-    for set in [
+    command.set_path("data.mentions", &FOLDERS.join("mentions"));
+    command.set_path("data.triples", &FOLDERS.join("triples"));
+    command.set_all([
         "run.seeds=[0]",
         "run.device=cpu",
         "run.precision=f32",
@@ -358,9 +337,7 @@ fn recipe_xlm_k_at_its_shape_evaluates_unseen_entities() {
         "losses.queue.size=16",
         "pretraining.steps=2",
         "pretraining.batch_size=8",
-    ] {
-        command.args(["--set", set]);
-    }
+    ]);
     succeed(command);
     for arm in ["mlm", "xlm-k"] {
         let found = &summary(&out)["arms"][arm];
@@ -377,13 +354,11 @@ fn recipe_xlm_k_evaluates_no_probe_without_probe_files() {
     // Training lines without probes, as files in a folder and as a file.
     let lines = |name: &str| FOLDERS.join(name).join("train");
     let mut command = small(&out);
-    set(&mut command, "data.mentions", &lines("mentions"));
-    set(&mut command, "data.triples", &lines("triples").join("triples.jsonl.gz"));
+    command.set_path("data.mentions", &lines("mentions"));
+    command.set_path("data.triples", &lines("triples").join("triples.jsonl.gz"));
     command.args(["--arms", "xlm-k", "--set", "pretraining.steps=1"]);
     let text = succeed(command);
-    for piece in ["no XEP queries: the folder has no probe", "no XOR queries"] {
-        assert!(text.contains(piece), "no {piece:?} in:\n{text}");
-    }
+    assert_contains(&text, &["no XEP queries: the folder has no probe", "no XOR queries"]);
     let scores = &summary(&out)["arms"]["xlm-k"];
     assert!(scores["xep_seen"].is_null() && scores["xor"].is_null(), "{scores}");
 }
@@ -405,7 +380,7 @@ fn recipe_xlm_k_reports_invalid_settings() {
     );
     let triples = FOLDERS.join("triples").display().to_string();
     let text = FOLDERS.join("text").display().to_string();
-    for (set, names) in [
+    let cases = [
         ("data.mentions=", "data.mentions: is not set"),
         ("data.triples=nowhere", "data.triples = nowhere"),
         (&format!("data.mentions={triples}"), "triples.jsonl.gz: line 1, column"),
@@ -428,13 +403,13 @@ fn recipe_xlm_k_reports_invalid_settings() {
         ("mlm.max_tokens=2", "mlm.max_tokens = 2"),
         ("mlm.max_tokens=4000", "mlm.max_tokens = 4000: the model has"),
         ("shuffle.lines=0", "shuffle.lines = 0"),
-    ] {
+    ];
+    let command = || {
         let mut command = small(&out);
-        command.args(["--set", &format!("mlm.text={text}"), "--set", "mlm.max_tokens=24"]);
-        command.args(["--set", set]);
-        let error = expect_failure(&command.output().unwrap());
-        assert!(error.contains(names), "{set}: {error}");
-    }
+        command.set_all([format!("mlm.text={text}").as_str(), "mlm.max_tokens=24"]);
+        command
+    };
+    expect_invalid(command, &cases);
 }
 
 /// The error occurs before training starts.
@@ -454,7 +429,7 @@ fn recipe_xlm_k_reports_the_line_of_an_unknown_id() {
     let plain = folder.path().join("plain.jsonl");
     std::fs::write(&plain, text).unwrap();
     let mut command = small(&folder.path().join("run"));
-    set(&mut command, "data.mentions", &plain);
+    command.set_path("data.mentions", &plain);
     let error = expect_failure(&command.output().unwrap());
     assert!(error.contains("plain.jsonl: line 7: expected token ids below"), "{error}");
 }

@@ -6,7 +6,17 @@ use anyhow::{Context, Result};
 use mlqa_eval::{Dataset, Language, Normalization, Predictions, Question, score};
 use qa_translate::SpanTask;
 
-use crate::placements::Case;
+/// A span to place, and its gold position.
+pub struct Case {
+    /// Question id; also seeds the oracles.
+    pub id: String,
+    pub task: SpanTask,
+    pub gold: Range<usize>,
+    /// The article, which is the unit of resampling for intervals.
+    pub cluster: String,
+    /// Whether the methods with encoder scores are evaluated.
+    pub scored: bool,
+}
 
 /// Maximum number of questions per language, evenly spaced.
 const QUESTIONS: usize = 200;

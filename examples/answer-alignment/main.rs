@@ -8,11 +8,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
+use cases::Case;
 use clap::Parser;
 use experiment::{RunConfig, Runtime, log, write_json, write_text};
 use methods::Methods;
 use mlqa_eval::{Dataset, Language};
-use placements::{Case, Placements};
+use placements::Placements;
 use qa_translate::parallel;
 use tasks::alignment::{AlignmentConfig, AnswerAligner, HiddenStates};
 use tasks::text_scores::{EncoderScorer, ScorerConfig};

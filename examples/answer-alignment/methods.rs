@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use tasks::alignment::AnswerAligner;
 use tasks::text_scores::{EncoderScorer, MaskedMarkerPlacer};
 
-use crate::placements::{Case, overlap};
+use crate::cases::Case;
 
 /// Accuracies of the oracles.
 const SHARES: [f64; 3] = [1.0, 0.75, 0.5];
@@ -214,4 +214,9 @@ impl ScoreText for Oracle {
     fn score(&mut self, requests: &[ScoreRequest]) -> Result<Vec<TextScore>, Error> {
         Ok(requests.iter().map(|request| self.text_score(request)).collect())
     }
+}
+
+/// Returns whether two spans share a character.
+fn overlap(one: &Range<usize>, other: &Range<usize>) -> bool {
+    one.start < other.end && other.start < one.end
 }

@@ -4,25 +4,12 @@ use std::ops::Range;
 
 use anyhow::Result;
 use mlqa_eval::Language;
-use qa_translate::{
-    CandidateConfig, Candidates, CodecConfig, PlaceFault, SpanTask, Windows, units,
-};
+use qa_translate::{CandidateConfig, Candidates, CodecConfig, PlaceFault, Windows, units};
 use results::{Table, bootstrap_means, percentile_interval};
 use serde::Serialize;
 
+use crate::cases::Case;
 use crate::methods::{self, Methods};
-
-/// A span to place, and its gold position.
-pub struct Case {
-    /// Question id; also seeds the oracles.
-    pub id: String,
-    pub task: SpanTask,
-    pub gold: Range<usize>,
-    /// The article, which is the unit of resampling for intervals.
-    pub cluster: String,
-    /// Whether the methods with encoder scores are evaluated.
-    pub scored: bool,
-}
 
 /// The result of a method on a case.
 #[derive(Clone, Debug, Serialize)]
@@ -168,11 +155,6 @@ fn interval(all: &[&Outcome]) -> (f64, f64) {
     let values: Vec<f64> = clusters.values().map(|sum| 100.0 * (share + sum * scale)).collect();
     let (low, high) = percentile_interval(&bootstrap_means(&values, 2000, 1), 0.95);
     (low.max(0.0), high.min(100.0))
-}
-
-/// Returns whether two spans share a character.
-pub fn overlap(one: &Range<usize>, other: &Range<usize>) -> bool {
-    one.start < other.end && other.start < one.end
 }
 
 fn is_span_of_words(text: &str, span: &Range<usize>) -> bool {

@@ -13,11 +13,12 @@ use cloze::ClozeTask;
 use experiment::{Experiment, Trial, log};
 use kg_triples::KnowledgeGraph;
 use mimetic::mimetic_start;
-use recipe::{LANGUAGES, Recipe};
+use recipe::Recipe;
 use results::{Table, cell};
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 use torch_ext::Precision;
+use vocabulary::LANGUAGES;
 use xlmr_model::{Head, Model, TokenizerFiles, check_tokenizer};
 
 /// File name of the vocabulary in the folder of a model.

@@ -9,10 +9,7 @@ use xlmr_model::Config;
 
 use crate::Corpus;
 use crate::cloze::ClozeConfig;
-use crate::vocabulary::VocabularyConfig;
-
-/// The seven languages of MLQA.
-pub const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
+use crate::vocabulary::{LANGUAGES, VocabularyConfig};
 
 /// All options that determine a run.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]

@@ -20,7 +20,9 @@ use tokenizers::{
 };
 
 use crate::Corpus;
-use crate::recipe::LANGUAGES;
+
+/// The languages of the text and of the labels: the seven languages of MLQA.
+pub const LANGUAGES: [&str; 7] = ["en", "de", "es", "ar", "hi", "vi", "zh"];
 
 /// Special tokens in the order of their ids.
 const SPECIALS: [&str; 5] = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"];

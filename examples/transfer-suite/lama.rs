@@ -15,7 +15,7 @@ use transfer_eval::lama::{
 };
 use xlmr_model::{Head, Pretrained};
 
-use crate::benchmark::{Benchmark, Common, FREQUENT, Scorer, Split, Tested, UNIFORM, check_length};
+use crate::benchmark::{Benchmark, Common, Scorer, Split, Tested, check_length};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -109,7 +109,6 @@ impl Benchmark for Lama {
                     }
                     tested.parts.insert(row.setting, row.value);
                 }
-                tested.add_items("en", ranks.iter().map(|&rank| rank == Some(1)));
             }
             tested.add("p@1", "en", totals.iter().sum::<f64>() / totals.len().max(1) as f64);
             Ok(tested)
@@ -138,6 +137,18 @@ pub struct FactsData {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub seen: BTreeMap<Language, JsonlFolder>,
 }
+
+/// Suffix of a facts metric: baseline that predicts any object of the relation.
+const UNIFORM: &str = ", guessing";
+/// Suffix of a facts metric: baseline that predicts the object with the most facts of `seen` in the
+/// relation.
+const FREQUENT: &str = ", most frequent";
+
+/// Suffixes of the baseline metrics, and the titles of their rows.
+pub const BASELINE_ROWS: [(&str, &str); 2] = [
+    (UNIFORM, "Guess: any object of the relation"),
+    (FREQUENT, "Guess: the relation's most frequent object"),
+];
 
 /// The metric of `seen`.
 const SEEN: &str = "p@1 train";
@@ -193,7 +204,6 @@ impl Benchmark for Facts {
                     let percent = clozes.frequency_baseline(seen);
                     tested.add(&format!("{metric}{FREQUENT}"), language, percent);
                 }
-                tested.add_items(language, ranks.iter().map(|&rank| rank == 1));
             }
             Ok(tested)
         };

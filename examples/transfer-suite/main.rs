@@ -6,14 +6,15 @@ mod mlqa;
 mod ner;
 mod recipe;
 mod report;
+mod suite;
 mod xnli;
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use benchmark::{Split, Tested};
-use experiment::{Experiment, Trial, read_json, write_json};
-use recipe::{Recipe, STAGE, Selection};
+use benchmark::{Selection, Split, Tested};
+use experiment::{Experiment, Trial, read_json};
+use recipe::{Recipe, STAGE};
 use serde::{Deserialize, Serialize};
 use trainer::selection::{Best, CheckpointSelection, Scores};
 use xlmr_model::{Pretrained, Segments};
@@ -29,9 +30,6 @@ struct Trained {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     dev: Vec<Scores>,
 }
-
-/// File name of a trial's items.
-const ITEMS: &str = "items.json";
 
 fn main() -> ExitCode {
     experiment::main(run)
@@ -93,9 +91,8 @@ fn test(trial: &Trial<Recipe>) -> Result<Tested> {
     let model = trial.load(folder, &[benchmark.head()], Segments::AsSaved)?;
     let scorer = benchmark.scorer(Split::Test, &model)?;
     let tested = (scorer.score)(Some(&trial.dir("predictions")))?;
-    let has_items = tested.items.values().any(|items| !items.is_empty());
-    ensure!(has_items, "{}: nothing was tested", trial.label());
-    write_json(trial.dir(ITEMS), &tested.items)?;
+    let has_scores = tested.metrics.values().any(|scores| !scores.is_empty());
+    ensure!(has_scores, "{}: nothing was tested", trial.label());
     let scores = tested.metrics.get("f1").or(tested.metrics.values().next()).into_iter().flatten();
     let text = scores.map(|(language, score)| format!("{language} {score:.1}"));
     experiment::log(format!("{}: {}", trial.label(), text.collect::<Vec<_>>().join(", ")));

@@ -13,8 +13,7 @@ use tasks::question_answering::{
 use trainer::{Task, TrainConfig};
 use xlmr_model::{Head, Pretrained};
 
-use crate::benchmark::{Benchmark, Common, Scorer, Split, Tested};
-use crate::recipe::Selection;
+use crate::benchmark::{Benchmark, Common, Scorer, Selection, Split, Tested};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -115,8 +114,6 @@ impl Benchmark for Mlqa {
                 let scores = score(&dataset, &answers, Normalization::Mlqa(context))?;
                 tested.add("f1", context, scores.f1);
                 tested.add("em", context, scores.exact_match);
-                let items = scores.per_question.iter().map(|question| 100.0 * question.f1);
-                tested.items.entry(question.to_string()).or_default().extend(items);
             }
             Ok(tested)
         };

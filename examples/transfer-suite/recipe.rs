@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use tch::Device;
 use xlmr_model::{Config, Head, LoadOptions, Pretrained};
 
-use crate::benchmark::{self, Split, Tasks};
+use crate::benchmark::{self, Split};
+use crate::suite::Tasks;
 
 /// Name of the fine-tuning stage.
 pub const STAGE: &str = "fine-tune";
@@ -17,8 +18,6 @@ pub const STAGE: &str = "fine-tune";
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
-    /// The model with which the other models are compared, item by item; empty: none.
-    pub baseline: String,
     pub run: RunConfig,
     /// Hugging Face folders by name. They become arms.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -44,18 +43,6 @@ pub struct Arm {
     pub tasks: Tasks,
 }
 
-/// Development sets that select the epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Selection {
-    /// The mean over all languages, as in the paper. Its zero-shot results therefore use the
-    /// development sets of the other languages.
-    #[default]
-    AllLanguages,
-    /// English only, so that the transfer remains zero-shot.
-    EnglishOnly,
-}
-
 impl experiment::Recipe for Recipe {
     const NAME: &'static str = "transfer-suite";
     const ABOUT: &'static str = "Evaluates models like the papers: fine-tuned on English and tested in \
@@ -69,7 +56,6 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
     --set tasks.xnli.data.test=xnli.test.tsv";
     const MODEL: &'static str = "models.*";
     const EVALUATION: &'static [&'static str] = &[
-        "baseline",
         "arms.*.tasks.*.data.name",
         "arms.*.tasks.*.data.test",
         "arms.*.tasks.mlqa.decoding",
@@ -115,10 +101,6 @@ transfer-suite examples/transfer-suite/recipe.toml --model xlm-roberta-base \\
                 adapters.validate("adapters", &Config::of_folder(&arm.model)?)?;
             }
             benchmark::validate(task).with_context(|| format!("tasks.{}", row.name))?;
-        }
-        let is_known = |baseline: &str| self.arms.keys().any(|arm| model_of(arm) == baseline);
-        if !self.baseline.is_empty() && !is_known(&self.baseline) {
-            bail!("baseline = {:?}: no such model", self.baseline);
         }
         Ok(())
     }

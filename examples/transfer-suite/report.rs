@@ -1,17 +1,17 @@
-//! Report of a run: tables next to the papers' tables, comparisons with the baseline, and their
-//! values.
+//! Report of a run: tables next to the papers' tables, and their values.
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context, Result, ensure};
-use experiment::{Experiment, Results, read_json};
-use mlqa_eval::{PairedTest, Resampling, holm, paired_test};
+use anyhow::{Context, Result};
+use experiment::{Experiment, Results};
 use results::{AVERAGE, Measured, PrintedTable, SeedSummary, Spread, Table, cell, over_seeds};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::benchmark::{BASELINE_ROWS, BENCHMARKS, Items, Row, Tested};
+use crate::Trained;
+use crate::benchmark::Tested;
+use crate::lama::BASELINE_ROWS;
 use crate::recipe::{Recipe, model_of, task_of};
-use crate::{ITEMS, Trained};
+use crate::suite::{BENCHMARKS, Row};
 
 type Trials = Results<Trained, Tested>;
 
@@ -36,19 +36,6 @@ struct EvaluatedSummary<'a> {
     seconds: f64,
 }
 
-/// Difference of a model from the baseline over the items of a task.
-#[derive(Serialize)]
-struct Comparison {
-    task: String,
-    model: String,
-    baseline: String,
-    items: usize,
-    #[serde(flatten)]
-    test: PairedTest,
-    /// `p_randomisation`, adjusted for the number of comparisons (Holm 1979).
-    p_holm: f64,
-}
-
 /// Writes the report and prints its first table.
 pub fn write(experiment: &Experiment<Recipe>, results: &Trials) -> Result<()> {
     let mut tasks = Vec::new();
@@ -70,8 +57,6 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Trials) -> Result<()> {
         }
         numbers.extend(task_numbers);
     }
-    let comparisons = comparisons(experiment)?;
-    text.push_str(&comparison_table(&comparisons));
     Measured::write(experiment.dir("numbers.jsonl"), &numbers)?;
     let mut evaluated = BTreeMap::new();
     for (row, models) in &tasks {
@@ -81,8 +66,6 @@ pub fn write(experiment: &Experiment<Recipe>, results: &Trials) -> Result<()> {
     let summary = json!({
         "seeds": experiment.seeds(),
         "tasks": evaluated,
-        // Comparisons of each model with the baseline.
-        "comparisons": comparisons,
         "seconds": results.seconds(),
     });
     Ok(experiment.finish(&summary, &text, "")?)
@@ -195,96 +178,4 @@ fn measured(
         }
     }
     numbers
-}
-
-fn comparisons(experiment: &Experiment<Recipe>) -> Result<Vec<Comparison>> {
-    let baseline = &experiment.recipe.baseline;
-    let mut comparisons: Vec<Comparison> = Vec::new();
-    for arm in experiment.arms().iter().filter(|arm| model_of(arm) != baseline) {
-        let baseline_arm = format!("{}.{baseline}", task_of(arm));
-        if !experiment.arms().contains(&baseline_arm) {
-            continue;
-        }
-        let row = BENCHMARKS.iter().find(|row| row.name == task_of(arm));
-        let seeds = row.map_or(usize::MAX, Row::seeds);
-        let mut pairs = ItemPairs::default();
-        for seed in experiment.seeds().iter().take(seeds) {
-            let items = |arm: &str| -> Result<Items> {
-                let path = experiment.dir(format!("seed-{seed}")).join(arm).join(ITEMS);
-                Ok(read_json(path)?)
-            };
-            pairs
-                .add(&items(&baseline_arm)?, &items(arm)?)
-                .with_context(|| format!("{arm} and {baseline_arm}"))?;
-        }
-        let pairs = pairs.means();
-        comparisons.push(Comparison {
-            task: task_of(arm).to_owned(),
-            model: model_of(arm).to_owned(),
-            baseline: baseline.clone(),
-            items: pairs.len(),
-            test: paired_test(&pairs, &Resampling::default())?,
-            p_holm: 1.0,
-        });
-    }
-    let adjusted =
-        holm(&comparisons.iter().map(|one| one.test.p_randomisation).collect::<Vec<_>>());
-    for (one, p_holm) in comparisons.iter_mut().zip(adjusted) {
-        one.p_holm = p_holm;
-    }
-    Ok(comparisons)
-}
-
-/// Two models' values of each item, summed over seeds and translations, and the number of values.
-#[derive(Default)]
-struct ItemPairs(BTreeMap<(Option<String>, usize), ([f64; 2], f64)>);
-
-impl ItemPairs {
-    /// Adds the values of a seed. If the tests of all languages have the same length, they are
-    /// translations of each other in the same order, so that values with the same index belong to
-    /// one item.
-    fn add(&mut self, first: &Items, second: &Items) -> Result<()> {
-        let mut lengths = first.values().map(Vec::len);
-        let length = lengths.next();
-        let parallel = lengths.all(|other| Some(other) == length);
-        for (language, values) in first {
-            let compared = second.get(language).context("different test languages")?;
-            ensure!(compared.len() == values.len(), "{language}: different numbers of items");
-            let item_language = (!parallel).then(|| language.clone());
-            for (index, values) in values.iter().zip(compared).enumerate() {
-                let (sums, count) = self.0.entry((item_language.clone(), index)).or_default();
-                sums.iter_mut().zip([values.0, values.1]).for_each(|(sum, value)| *sum += value);
-                *count += 1.0;
-            }
-        }
-        Ok(())
-    }
-
-    fn means(&self) -> Vec<(f64, f64)> {
-        self.0.values().map(|([first, second], count)| (first / count, second / count)).collect()
-    }
-}
-
-fn comparison_table(all: &[Comparison]) -> String {
-    let Some(first) = all.first() else { return String::new() };
-    let columns = ["difference", "95 % interval", "p", "p, Holm", "items"];
-    let mut table = Table::new(format!("less {}, item by item", first.baseline), columns);
-    for one in all {
-        let interval = &one.test.difference;
-        table.row(
-            format!("{}, {}", one.task, one.model),
-            [
-                format!("{:+.2}", interval.mean),
-                format!("{:+.2} to {:+.2}", interval.low, interval.high),
-                format!("{:.4}", one.test.p_randomisation),
-                format!("{:.4}", one.p_holm),
-                one.items.to_string(),
-            ],
-        );
-    }
-    format!(
-        "\n{table}\nAn item is a question's F1, or whether a pair, a fact or all tags of a sentence are \
-         correct, in percent. It is averaged over seeds, and over languages if their tests are \
-         translations of each other. p: approximate randomisation over items.\n"
-    )
 }

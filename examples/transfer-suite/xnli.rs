@@ -13,8 +13,7 @@ use transfer_eval::xnli::{
 };
 use xlmr_model::{Head, Pretrained};
 
-use crate::benchmark::{Benchmark, Common, Scorer, Split, Tested, check_length};
-use crate::recipe::Selection;
+use crate::benchmark::{Benchmark, Common, Scorer, Selection, Split, Tested, check_length};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -100,9 +99,6 @@ impl Benchmark for Xnli {
             let mut tested = Tested::default();
             let accuracy = score_nli(&pairs, &labels)?.by_language();
             tested.metrics.insert("accuracy".to_owned(), accuracy);
-            for (pair, label) in pairs.iter().zip(&labels) {
-                tested.add_items(&pair.language, [pair.label == *label]);
-            }
             Ok(tested)
         };
         Ok(Scorer { languages: languages.into_iter().collect(), score: Box::new(score) })

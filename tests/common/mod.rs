@@ -1,6 +1,7 @@
 //! Helpers that run the programs of this package.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -33,12 +34,32 @@ pub fn program(name: &str) -> Command {
     command
 }
 
-/// A recipe with its `small.toml`; `recipe/file` selects another file.
-pub fn small(recipe: &str) -> Command {
+/// A recipe with its `small.toml` and a run folder; `recipe/file` selects another file.
+pub fn small_recipe(recipe: &str, out: &Path) -> Command {
     let (name, file) = recipe.split_once('/').unwrap_or((recipe, "small"));
     let mut command = program(name);
-    command.arg(format!("examples/{name}/{file}.toml"));
+    command.arg(format!("examples/{name}/{file}.toml")).arg("--out").arg(out);
     command
+}
+
+/// Settings of a recipe's command.
+pub trait CommandExt {
+    /// Adds `--set` before each setting.
+    fn set_all<S: AsRef<OsStr>>(&mut self, settings: impl IntoIterator<Item = S>) -> &mut Self;
+
+    /// Sets a key to a path.
+    fn set_path(&mut self, key: &str, path: &Path) -> &mut Self {
+        self.set_all([format!("{key}={}", path.display())])
+    }
+}
+
+impl CommandExt for Command {
+    fn set_all<S: AsRef<OsStr>>(&mut self, settings: impl IntoIterator<Item = S>) -> &mut Self {
+        for setting in settings {
+            self.arg("--set").arg(setting);
+        }
+        self
+    }
 }
 
 /// A program of the crates, which cargo builds with their tests.
@@ -49,6 +70,21 @@ pub fn tool(name: &str) -> Command {
     let mut command = Command::new(path);
     command.current_dir(root()).stdin(Stdio::null());
     command
+}
+
+/// A shell for one command, with the programs and tools on its PATH.
+pub fn shell(command: &str) -> Command {
+    let folder = |program: Command| Path::new(program.get_program()).parent().unwrap().to_owned();
+    for name in ["demo-data", "kg-triples", "mlqa-eval", "polyqa", "qa-translate", "transfer-eval"]
+    {
+        drop(tool(name));
+    }
+    let folders = [folder(program("bridging-gap")), folder(tool("polyqa"))];
+    let inherited = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(folders.into_iter().chain(std::env::split_paths(&inherited)));
+    let mut shell = Command::new("sh");
+    shell.args(["-ec", command]).current_dir(root()).env("PATH", path.unwrap());
+    shell
 }
 
 /// The folder that a command prepares; each command runs once for all tests.
@@ -76,6 +112,13 @@ const FACTS: &str = "--kg data/demo/kg --split 0.4,0.3,0.3 --seed 1234";
 pub const FEW_ARTICLES: &str =
     "demo-data xquad-split --xquad data/xquad --articles 4 --languages en,de";
 
+/// The folder that a command of `demo-data` prepares from the demo's facts.
+pub fn demo(command: &str, options: &str) -> String {
+    prepared(&format!(
+        "demo-data {command} {FACTS} --templates data/demo/templates-all.tsv {options}"
+    ))
+}
+
 /// A few questions about facts, in English contexts.
 pub fn fact_questions() -> String {
     let templates = "--templates data/demo/templates.tsv";
@@ -91,10 +134,6 @@ fn phrases(questions: &str) -> String {
 
 /// Small data for a recipe, in two languages except for [`fact_questions`].
 pub fn small_data(recipe: &str) -> Vec<String> {
-    let demo = |command: &str, extra_options: &str| {
-        let facts = format!("{FACTS} --templates data/demo/templates-all.tsv");
-        prepared(&format!("demo-data {command} {facts} {extra_options}"))
-    };
     let folder_keys = |folder: &str, keys: &[&str]| -> Vec<String> {
         let train = format!("data.train={folder}/train-context-en-question-en.json");
         let keys = keys.iter().map(|key| format!("data.{key}={folder}"));
@@ -209,6 +248,13 @@ pub fn succeed(mut command: Command) -> String {
     out.into_owned()
 }
 
+/// Asserts that the text contains each piece.
+pub fn assert_contains(text: &str, pieces: &[&str]) {
+    for piece in pieces {
+        assert!(text.contains(piece), "no {piece:?} in:\n{text}");
+    }
+}
+
 /// Asserts exit code 2 and one line that starts with `error:`, and returns the line.
 pub fn expect_failure(output: &Output) -> String {
     let err = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -217,6 +263,22 @@ pub fn expect_failure(output: &Output) -> String {
     assert_eq!(lines.len(), 1, "{err}");
     assert!(!err.contains("panicked"), "{err}");
     err
+}
+
+/// Asserts that the command fails with each of these settings, and that the error has this text.
+pub fn expect_invalid(command: impl Fn() -> Command, cases: &[(&str, &str)]) {
+    for &(setting, expected) in cases {
+        let error = expect_failure(&command().set_all([setting]).output().unwrap());
+        assert!(error.contains(expected), "{setting}: {error}");
+    }
+}
+
+/// Asserts that files with these names are equal in both folders.
+pub fn assert_equal_files(folders: [&Path; 2], names: &[&str]) {
+    for name in names {
+        let [first, second] = folders.map(|folder| std::fs::read(folder.join(name)).unwrap());
+        assert!(first == second, "{name} differs in {}", folders[1].display());
+    }
 }
 
 /// Kills the program as soon as `path` exists.
@@ -283,6 +345,15 @@ pub fn losses(folder: &Path) -> Vec<f64> {
         }
     }
     losses
+}
+
+/// Asserts that two runs have `count` losses that differ by rounding only.
+pub fn assert_equal_losses(one: &Path, two: &Path, count: usize) {
+    let (one, two) = (losses(one), losses(two));
+    assert_eq!((one.len(), two.len()), (count, count));
+    for (a, b) in one.iter().zip(&two) {
+        assert!((a - b).abs() < 1e-4 * a.abs().max(1.0), "{one:?}\n{two:?}");
+    }
 }
 
 /// A run's `summary.json` without times, which differ between runs; everything else must be equal.

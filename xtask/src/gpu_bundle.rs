@@ -4,7 +4,8 @@
 //! The folder contains stripped programs, the data of their small recipes, stored outputs, and the
 //! script `run.sh`, which runs every check of docs/results/gpu.md and writes a dated table. The
 //! folder is also packed into an archive.
-use crate::process::{cargo, command, run, target_folder};
+use crate::files;
+use crate::process::{cargo, command, succeed, target_folder};
 use crate::setup::FOLDER as LIBTORCH;
 use crate::steps::{BUILD_LIBTORCH, BUILD_LIBTORCH_FREE};
 use anyhow::{Context, Result, bail};
@@ -34,15 +35,21 @@ const DATA: [&str; 8] = [
     "crates/testkit/fixtures/hf",
 ];
 
-const RUN: &str = include_str!("gpu_bundle/run.sh");
 const PACK: &str = include_str!("gpu_bundle/pack.py");
-const CHECKS: &str = include_str!("gpu_bundle/checks.py");
-const RECIPES: &str = include_str!("gpu_bundle/recipes.py");
-const NCCL: &str = include_str!("gpu_bundle/nccl.cpp");
-/// Files that the NCCL check compiles, in addition to [`NCCL`].
+const RUN: &str = include_str!("gpu_bundle/run.sh");
+
+/// Scripts and sources of the checks by file name. A training step of the encoder is compared with
+/// `encoder_peer.py`.
+const SCRIPTS: [(&str, &str); 5] = [
+    ("checks.py", include_str!("gpu_bundle/checks.py")),
+    ("recipes.py", include_str!("gpu_bundle/recipes.py")),
+    ("nccl.cpp", include_str!("gpu_bundle/nccl.cpp")),
+    ("encoder_peer.py", include_str!("../../benches/encoder_peer.py")),
+    ("run.sh", RUN),
+];
+
+/// Files that the NCCL check compiles, in addition to `nccl.cpp`.
 const SHIM: [&str; 3] = ["distributed.cpp", "guard.h", "gloo"];
-/// The Python program with which a training step of the encoder is compared.
-const PEER: &str = include_str!("../../benches/encoder_peer.py");
 
 /// Options of the command.
 #[derive(Clone, Debug, Default)]
@@ -55,8 +62,8 @@ pub struct Options {
     pub dev: bool,
 }
 
-/// Creates the bundle; with `cpu` also runs its script and returns the script's exit code.
-pub fn gpu_bundle(root: &Path, options: &Options) -> Result<u8> {
+/// Creates the bundle; with `cpu` also runs its script.
+pub fn gpu_bundle(root: &Path, options: &Options) -> Result<()> {
     let target = target_folder()?;
     let bundle = options.out.clone().unwrap_or_else(|| target.join("gpu-bundle"));
     let programs: Vec<&str> = PROGRAMS
@@ -64,26 +71,20 @@ pub fn gpu_bundle(root: &Path, options: &Options) -> Result<u8> {
         .filter(|name| root.join("examples").join(name).join("main.rs").is_file())
         .collect();
     for arguments in build_arguments(options.dev, &programs) {
-        let code = run(cargo(root).args(arguments))?;
-        if code != 0 {
-            return Ok(code);
-        }
+        succeed(cargo(root).args(arguments))?;
     }
     let built = target.join(if options.dev { "debug" } else { "release" });
     assemble(root, &built, &programs, &bundle)?;
     println!("{}", bundle.display());
     if !options.dev {
-        let code = pack(root, &bundle)?;
-        if code != 0 {
-            return Ok(code);
-        }
+        pack(root, &bundle)?;
     }
     if !options.cpu {
-        return Ok(0);
+        return Ok(());
     }
     let mut script = command(bundle.join("run.sh"), root);
     script.env("LIBTORCH", root.join(LIBTORCH).join("torch"));
-    run(script.arg("--cpu"))
+    succeed(script.arg("--cpu"))
 }
 
 /// Returns the arguments of cargo that build the programs; unoptimised programs use the arguments
@@ -99,14 +100,11 @@ fn build_arguments<'a>(dev: bool, recipes: &[&'a str]) -> Vec<Vec<&'a str>> {
     vec![build]
 }
 
-/// Packs the bundle into an archive next to it; returns the exit code of `pack.py`.
-fn pack(root: &Path, bundle: &Path) -> Result<u8> {
+/// Packs the bundle into an archive next to it.
+fn pack(root: &Path, bundle: &Path) -> Result<()> {
     let archive = PathBuf::from(format!("{}.tar.xz", bundle.display()));
     let mut python = command("python3", root);
-    let code = run(python.args(["-c", PACK]).arg(bundle).arg(&archive))?;
-    if code != 0 {
-        return Ok(code);
-    }
+    succeed(python.args(["-c", PACK]).arg(bundle).arg(&archive))?;
     let size = fs::metadata(&archive).with_context(|| archive.display().to_string())?.len();
     if size > MAX_ARCHIVE_SIZE {
         bail!("{}: {size} bytes, expected at most {MAX_ARCHIVE_SIZE}", archive.display());
@@ -114,7 +112,7 @@ fn pack(root: &Path, bundle: &Path) -> Result<u8> {
     println!("{}: {:.1} MiB", archive.display(), size as f64 / f64::from(1 << 20));
     println!("copy the archive to the GPU machine, and run there:");
     println!("  python3 -m tarfile -e gpu-bundle.tar.xz . && gpu-bundle/run.sh");
-    Ok(0)
+    Ok(())
 }
 
 /// Copies all files of the bundle.
@@ -123,7 +121,7 @@ fn assemble(root: &Path, built: &Path, programs: &[&str], bundle: &Path) -> Resu
         if !bundle.join("checks.py").is_file() {
             bail!("{} has other contents; select another folder with --out", bundle.display());
         }
-        fs::remove_dir_all(bundle).with_context(|| bundle.display().to_string())?;
+        files::remove(bundle)?;
     }
     for name in BINARIES {
         copy(&built.join(name), &bundle.join("bin").join(name))?;
@@ -144,11 +142,9 @@ fn assemble(root: &Path, built: &Path, programs: &[&str], bundle: &Path) -> Resu
     for file in SHIM {
         copy(&root.join("crates/torch-ext/src/shim").join(file), &bundle.join("shim").join(file))?;
     }
-    write(&bundle.join("checks.py"), CHECKS)?;
-    write(&bundle.join("recipes.py"), RECIPES)?;
-    write(&bundle.join("nccl.cpp"), NCCL)?;
-    write(&bundle.join("encoder_peer.py"), PEER)?;
-    write(&bundle.join("run.sh"), RUN)?;
+    for (name, text) in SCRIPTS {
+        files::write(&bundle.join(name), text)?;
+    }
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -159,22 +155,16 @@ fn assemble(root: &Path, built: &Path, programs: &[&str], bundle: &Path) -> Resu
     Ok(())
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text).with_context(|| path.display().to_string())
-}
-
 /// Copies a file, or a folder with its contents.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     if from.is_dir() {
-        let entries = fs::read_dir(from).with_context(|| from.display().to_string())?;
-        for entry in entries {
-            let entry = entry?;
-            copy(&entry.path(), &to.join(entry.file_name()))?;
+        for path in files::entries(from)? {
+            copy(&path, &to.join(path.file_name().unwrap_or_default()))?;
         }
         return Ok(());
     }
     if let Some(folder) = to.parent() {
-        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        files::create(folder)?;
     }
     fs::copy(from, to).with_context(|| from.display().to_string())?;
     Ok(())
@@ -191,10 +181,8 @@ mod tests {
     /// Returns the size of all files below `folder` in bytes.
     fn size(folder: &Path) -> Result<u64> {
         let mut total = 0;
-        for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
-            let entry = entry?;
-            let metadata = entry.metadata()?;
-            total += if metadata.is_dir() { size(&entry.path())? } else { metadata.len() };
+        for path in files::entries(folder)? {
+            total += if path.is_dir() { size(&path)? } else { fs::metadata(&path)?.len() };
         }
         Ok(total)
     }
@@ -229,12 +217,12 @@ mod tests {
         }
         // The archive has the same files, without the outputs of the checks.
         fs::create_dir(bundle.join("out")).unwrap();
-        assert_eq!(pack(&root(), &bundle).unwrap(), 0);
+        pack(&root(), &bundle).unwrap();
         let (archive, unpacked) =
             (folder.path().join("bundle.tar.xz"), folder.path().join("elsewhere"));
         let mut tar = command("python3", &root());
         tar.args(["-m", "tarfile", "-e"]).arg(archive).arg(&unpacked);
-        assert_eq!(run(&mut tar).unwrap(), 0);
+        succeed(&mut tar).unwrap();
         let unpacked = unpacked.join("bundle");
         fs::remove_dir(bundle.join("out")).unwrap();
         assert_eq!(size(&unpacked).unwrap(), size(&bundle).unwrap());

@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::process::{command, output};
-use crate::recipes;
+use crate::process::{Failed, command, output};
+use crate::{files, recipes};
 
 /// The runs whose results are compared, as TOML.
 const CASES: &str = include_str!("lock/cases.toml");
@@ -33,17 +33,14 @@ struct Case {
 }
 
 /// Runs the cases and writes their digests to `out`; compares them with the digests in `against`.
-/// Returns 1 if they differ.
-pub fn lock(root: &Path, out: Option<PathBuf>, against: Option<PathBuf>) -> Result<u8> {
+/// The exit code is 1 if they differ.
+pub fn lock(root: &Path, out: Option<PathBuf>, against: Option<PathBuf>) -> Result<()> {
     let earlier = against.as_deref().map(read).transpose()?;
     let Cases { case: cases } = toml::from_str(CASES).context("lock/cases.toml")?;
     recipes::build(root, &["--quiet"], &["--examples", "-p", "polyqa", "--bin", "polyqa"])?;
     let folder = root.join("target/lock");
     let runs = folder.join("runs");
-    if runs.exists() {
-        fs::remove_dir_all(&runs).with_context(|| runs.display().to_string())?;
-    }
-    fs::create_dir_all(&runs).with_context(|| runs.display().to_string())?;
+    files::create_empty(&runs)?;
     let mut current = BTreeMap::new();
     for case in &cases {
         println!("{}", case.name);
@@ -53,18 +50,19 @@ pub fn lock(root: &Path, out: Option<PathBuf>, against: Option<PathBuf>) -> Resu
     }
     let path = out.unwrap_or_else(|| folder.join(format!("{}.txt", commit(root))));
     let text: String = current.iter().map(|(name, value)| format!("{name}\t{value}\n")).collect();
-    fs::write(&path, text).with_context(|| path.display().to_string())?;
+    files::write(&path, &text)?;
     println!("{} digests and numbers are in {}", current.len(), path.display());
-    let Some(earlier) = earlier else { return Ok(0) };
+    let Some(earlier) = earlier else { return Ok(()) };
     let different = differences(&earlier, &current);
     for line in different.iter().take(MAX_SHOWN) {
         println!("{line}");
     }
-    match different.len() {
-        0 => println!("all equal"),
-        count => println!("{count} differ"),
+    if different.is_empty() {
+        println!("all equal");
+        return Ok(());
     }
-    Ok(u8::from(!different.is_empty()))
+    println!("{} differ", different.len());
+    Err(Failed(1).into())
 }
 
 const MAX_SHOWN: usize = 100;
@@ -99,9 +97,7 @@ fn digests(
     name: &str,
     found: &mut BTreeMap<String, String>,
 ) -> Result<()> {
-    let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
-    for entry in entries {
-        let path = entry.with_context(|| folder.display().to_string())?.path();
+    for path in files::entries(folder)? {
         let relative = path.strip_prefix(run).unwrap_or(&path).to_string_lossy().replace('\\', "/");
         let key = format!("{name}/{relative}");
         let has_suffix = |suffix: &str| relative.ends_with(suffix);
@@ -154,7 +150,7 @@ fn numbers(value: &Value, key: &str, found: &mut BTreeMap<String, String>) {
 
 /// Reads a file written by [`lock`].
 fn read(path: &Path) -> Result<BTreeMap<String, String>> {
-    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let text = files::read(path)?;
     let lines = text
         .lines()
         .map(|line| line.split_once('\t').context("not a file of digests: a tab is missing"));

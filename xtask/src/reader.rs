@@ -1,7 +1,7 @@
 //! `cargo xtask reader`: trains a reader for real questions from the pretrained encoder and the
 //! embedded training questions.
 use crate::pretrained;
-use crate::process::{cargo, command, run, target_folder};
+use crate::process::{cargo, command, succeed, target_folder};
 use crate::setup::{Options, ensure};
 use anyhow::Result;
 use std::fs;
@@ -21,7 +21,7 @@ const DEFAULTS: [(&str, &str); 4] =
     [("--batch-size", "16"), ("--learning-rate", "1.5e-4"), ("--epochs", "1"), ("--out", OUT)];
 
 /// Trains the reader, or resumes an interrupted training. `arguments` are passed to `polyqa train`.
-pub fn reader(root: &Path, arguments: &[String]) -> Result<u8> {
+pub fn reader(root: &Path, arguments: &[String]) -> Result<()> {
     ensure(root, Options::default())?;
     pretrained::encoders(root, false)?;
     let mut build = cargo(root);
@@ -29,17 +29,11 @@ pub fn reader(root: &Path, arguments: &[String]) -> Result<u8> {
     for program in ["polyqa", "demo-data"] {
         build.args(["-p", program, "--bin", program]);
     }
-    let code = run(&mut build)?;
-    if code != 0 {
-        return Ok(code);
-    }
+    succeed(&mut build)?;
     let programs = target_folder()?.join("release");
     let mut split = command(programs.join("demo-data"), root);
     split.args(["xquad-split", "--xquad", "data/xquad", "--first", ARTICLES, "--out", QUESTIONS]);
-    let code = run(&mut split)?;
-    if code != 0 {
-        return Ok(code);
-    }
+    succeed(&mut split)?;
     let mut train = command(programs.join("polyqa"), root);
     train.args(["train", "--model", pretrained::TRIMMED, "--train", "data/nq-qed/train.json.gz"]);
     // The file is given twice because it has fewer questions, which resemble the test questions.
@@ -50,11 +44,11 @@ pub fn reader(root: &Path, arguments: &[String]) -> Result<u8> {
     if multiplies_bfloat16() {
         train.args(["--set", "run.precision=\"bf16\""]);
     }
-    let code = run(train.args(arguments))?;
-    if code == 0 && missing(arguments).any(|(option, _)| option == "--out") {
+    succeed(train.args(arguments))?;
+    if missing(arguments).any(|(option, _)| option == "--out") {
         println!("\nUse it: polyqa answer --model {OUT}/model -q 'Wo liegt Lima?' TEXT");
     }
-    Ok(code)
+    Ok(())
 }
 
 /// Returns the defaults that `arguments` do not contain.

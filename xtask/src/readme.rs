@@ -8,9 +8,9 @@ mod evidence;
 mod prose;
 mod tables;
 
+use crate::files;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
-use std::fs;
 use std::path::Path;
 
 /// Languages of the columns, except English.
@@ -50,24 +50,23 @@ pub fn readme(root: &Path, seeds: Option<&Path>, stored: &[String]) -> Result<()
         let mut summary = read(&run.join("summary.json"))?;
         remove_times(&mut summary);
         let path = root.join(DEMO_SEEDS);
-        let text = serde_json::to_string_pretty(&summary)? + "\n";
-        fs::write(&path, text).with_context(|| format!("{}", path.display()))?;
+        files::write(&path, &(serde_json::to_string_pretty(&summary)? + "\n"))?;
         println!("stored {DEMO_SEEDS}");
     }
     for block in blocks(root)? {
         let path = root.join(&block.page);
-        let page = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+        let page = files::read(&path)?;
         let filled = fill(&page, &block.name, &block.text).with_context(|| block.page.clone())?;
         if filled != page {
-            fs::write(&path, filled).with_context(|| format!("{}", path.display()))?;
+            files::write(&path, &filled)?;
             println!("{}: {} written", block.page, block.name);
         }
     }
     for path in tables::pages(root)? {
-        let page = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+        let page = files::read(&path)?;
         let filled = tables::fill(&path, &page).with_context(|| format!("{}", path.display()))?;
         if filled != page {
-            fs::write(&path, filled).with_context(|| format!("{}", path.display()))?;
+            files::write(&path, &filled)?;
             println!("{}: written", path.display());
         }
     }
@@ -75,7 +74,7 @@ pub fn readme(root: &Path, seeds: Option<&Path>, stored: &[String]) -> Result<()
 }
 
 fn read(path: &Path) -> Result<Value> {
-    let text = fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
+    let text = files::read(path)?;
     serde_json::from_str(&text).with_context(|| format!("{}", path.display()))
 }
 
@@ -173,6 +172,7 @@ fn retrieval(summary: &Value, corner: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn root() -> &'static Path {
         Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()

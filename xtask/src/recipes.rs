@@ -3,7 +3,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{cargo, command, run as start, target_folder};
+use crate::process::{cargo, command, succeed, target_folder};
 use crate::setup::{Options, ensure};
 
 /// The demo's recipe: the first paper's recipe on the embedded data.
@@ -23,20 +23,17 @@ pub fn build(root: &Path, profile: &[&str], examples: &[&str]) -> Result<()> {
     for program in DATA_PROGRAMS {
         build.args(["-p", program, "--bin", program]);
     }
-    if start(&mut build)? != 0 {
-        bail!("the programs cannot be built");
-    }
-    Ok(())
+    succeed(&mut build)
 }
 
 /// Sets up libtorch, builds optimised programs with cargo's options `features`, and runs the
 /// recipe's program with `--prepare`.
-pub fn run(root: &Path, recipe: &Path, features: &[&str], arguments: &[String]) -> Result<u8> {
+pub fn run(root: &Path, recipe: &Path, features: &[&str], arguments: &[String]) -> Result<()> {
     let name = program(root, recipe)?;
     ensure(root, Options::default())?;
     build(root, &[&["--release"], features].concat(), &["--example", &name])?;
     let program = target_folder()?.join("release/examples").join(name);
-    start(command(program, root).arg(recipe).arg("--prepare").args(arguments))
+    succeed(command(program, root).arg(recipe).arg("--prepare").args(arguments))
 }
 
 /// Returns the program with the name of a recipe's folder.

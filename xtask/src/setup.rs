@@ -3,6 +3,7 @@
 //! Sources, in this order: the existing folder, the user's LIBTORCH, python3's torch, the pinned
 //! wheels. Existing installations are linked by folder, not by file, because the wheel's libraries
 //! search the NVIDIA libraries relative to their own folder.
+use crate::files;
 use crate::libtorch::{Libtorch, Problem, Set, VERSION, inspect, installed_version};
 use crate::process::{cargo, need_cxx, output, run, target_folder, user_libtorch};
 use crate::progress::bytes;
@@ -139,8 +140,7 @@ fn python_torch(root: &Path, options: Options) -> Option<Libtorch> {
 /// site-packages.
 fn link(root: &Path, found: &Libtorch) -> Result<()> {
     let folder = root.join(CACHE).join("links");
-    let _ = fs::remove_dir_all(&folder); // left by an interrupted run
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    files::create_empty(&folder)?; // an interrupted run leaves links
     symlink(&found.root, &folder.join("torch"))?;
     if let Some(nvidia) = found.root.parent().map(|site| site.join("nvidia")).filter(|n| n.is_dir())
     {
@@ -170,10 +170,7 @@ fn symlink(target: &Path, _link: &Path) -> Result<()> {
 fn replace_folder(root: &Path, folder: &Path) -> Result<()> {
     let target = root.join(FOLDER);
     let former = root.join(CACHE).join("former");
-    if former.exists() {
-        fs::remove_dir_all(&former)
-            .with_context(|| format!("cannot remove {}", former.display()))?;
-    }
+    files::remove(&former)?;
     match fs::symlink_metadata(&target) {
         Ok(data) if data.is_dir() => fs::rename(&target, &former),
         Ok(_) => fs::remove_file(&target), // a link, whose target is not removed
@@ -181,11 +178,7 @@ fn replace_folder(root: &Path, folder: &Path) -> Result<()> {
     }
     .with_context(|| format!("cannot replace {}", target.display()))?;
     fs::rename(folder, &target).with_context(|| format!("cannot create {}", target.display()))?;
-    if former.exists() {
-        fs::remove_dir_all(&former)
-            .with_context(|| format!("cannot remove {}", former.display()))?;
-    }
-    Ok(())
+    files::remove(&former)
 }
 
 /// The libtorch that the builds in a target folder used.

@@ -1,5 +1,5 @@
 //! `cargo xtask test`: the checks in the order in which they fail fastest.
-use crate::process::{cargo, output, run};
+use crate::process::{Failed, cargo, output, run};
 use crate::progress::format_duration;
 use crate::{pretrained, wheel};
 use anyhow::Result;
@@ -129,10 +129,10 @@ impl Step {
     }
 }
 
-/// Runs the steps and stops at the first that fails; returns its exit code, or 0.
+/// Runs the steps and stops at the first that fails.
 ///
 /// `long` sets the variable `POLYQA_LONG` to 1, which enables the long variants of the tests.
-pub fn test(root: &Path, quick: bool, long: bool) -> Result<u8> {
+pub fn test(root: &Path, quick: bool, long: bool) -> Result<()> {
     let steps: Vec<_> = STEPS.iter().filter(|step| step.quick || !quick).collect();
     let mut times = Vec::new();
     for (index, step) in steps.iter().enumerate() {
@@ -159,11 +159,11 @@ pub fn test(root: &Path, quick: bool, long: bool) -> Result<u8> {
         if code != 0 {
             eprintln!("\nerror: step {} of {} failed: {}", index + 1, steps.len(), step.title);
             eprintln!("run only this step with: {}", step.command_line());
-            return Ok(code);
+            return Err(Failed(code).into());
         }
     }
     print!("\n{}", report(&times));
-    Ok(0)
+    Ok(())
 }
 
 /// Formats the durations of the steps and their total.

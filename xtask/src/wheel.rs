@@ -1,13 +1,13 @@
 //! `cargo xtask wheel`: builds the Python packages of `bindings`, installs them below the target
 //! folder, and tests them against the programs.
+use crate::files;
 use crate::peers::FOLDER as PEERS;
-use crate::process::{cargo, command, output, run, target_folder};
+use crate::process::{Failed, cargo, command, output, succeed, target_folder};
 use crate::setup::{Options, ensure};
 use crate::steps::{BUILD_LIBTORCH, BUILD_LIBTORCH_FREE};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// A Python package, which is a separate workspace.
@@ -42,40 +42,32 @@ pub fn missing_requirement(root: &Path) -> Option<String> {
     Some(format!("{PEERS}/{missing} is missing (`cargo xtask peers`)"))
 }
 
-/// Checks, builds and tests the packages; returns the exit code of the first command that fails.
-pub fn wheel(root: &Path) -> Result<u8> {
+/// Checks, builds and tests the packages.
+pub fn wheel(root: &Path) -> Result<()> {
     if let Some(reason) = missing_requirement(root) {
         bail!("{reason}");
     }
     ensure(root, Options::default())?;
-    for wheel in &WHEELS {
-        let code = wheel.check(root, &target_folder()?)?;
-        if code != 0 {
-            return Ok(code);
-        }
-    }
-    Ok(0)
+    let target = target_folder()?;
+    WHEELS.iter().try_for_each(|wheel| wheel.check(root, &target))
 }
 
 impl Wheel {
-    fn check(&self, root: &Path, target: &Path) -> Result<u8> {
-        let wheels = create_empty(target.join("wheels"))?;
+    fn check(&self, root: &Path, target: &Path) -> Result<()> {
+        let wheels = target.join("wheels");
+        files::create_empty(&wheels)?;
         let mut format = self.with_environment(cargo(root), root, target);
         format.args(["fmt", "--check"]);
         let mut clippy = self.with_environment(cargo(root), root, target);
         clippy.args(["clippy", "--quiet", "--features", self.features, "--", "-D", "warnings"]);
-        for mut step in [format, clippy] {
-            let code = run(&mut step)?;
-            if code != 0 {
-                return Ok(code);
-            }
-        }
+        succeed(&mut format)?;
+        succeed(&mut clippy)?;
         let mut programs = cargo(root);
         programs.args(self.programs).args(["--quiet", "--message-format=json-render-diagnostics"]);
         programs.arg("--target-dir").arg(target);
         let programs = programs.stderr(Stdio::inherit()).output().context("cannot start cargo")?;
         if !programs.status.success() {
-            return Ok(1);
+            return Err(Failed(1).into());
         }
         let python = root.join(PEERS).join("bin/python");
         let mut build = command(root.join(PEERS).join("bin/maturin"), root);
@@ -90,33 +82,27 @@ impl Wheel {
                 build.args(["--config", &format!("target.{host}.{SHIM}.{key}")]);
             }
         }
-        let code = run(&mut self.with_environment(build, root, target))?;
-        if code != 0 {
-            return Ok(code);
-        }
+        succeed(&mut self.with_environment(build, root, target))?;
         self.test(root, target, &wheels)
     }
 
     /// Installs the wheel and runs pytest with it.
-    fn test(&self, root: &Path, target: &Path, wheels: &Path) -> Result<u8> {
-        let entries = fs::read_dir(wheels).with_context(|| format!("{}", wheels.display()))?;
-        let built: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    fn test(&self, root: &Path, target: &Path, wheels: &Path) -> Result<()> {
+        let built = files::entries(wheels)?;
         let [wheel] = built.as_slice() else {
             bail!("{}: expected one wheel, found {}", wheels.display(), built.len())
         };
-        let installed = create_empty(target.join("wheel-installed"))?;
+        let installed = target.join("wheel-installed");
+        files::create_empty(&installed)?;
         let python = root.join(PEERS).join("bin/python");
         let mut pip = command(&python, root);
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"]);
-        let code = run(pip.args(["--no-deps", "--target"]).arg(&installed).arg(wheel))?;
-        if code != 0 {
-            return Ok(code);
-        }
+        succeed(pip.args(["--no-deps", "--target"]).arg(&installed).arg(wheel))?;
         let mut pytest = self.with_environment(command(&python, root), root, target);
         // Nothing is written to the source folders.
         pytest.args(["-m", "pytest", "--quiet", "-p", "no:cacheprovider"]);
         pytest.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONPATH", &installed);
-        run(pytest.env("POLYQA_PROGRAMS", target.join("debug")))
+        succeed(pytest.env("POLYQA_PROGRAMS", target.join("debug")))
     }
 
     /// Returns the command in the package's folder, with the target folder of this workspace.
@@ -137,18 +123,10 @@ fn shim_keys(messages: &str) -> Option<[String; 2]> {
     Some([format!("rustc-link-lib={libs}"), format!("rustc-link-search={paths}")])
 }
 
-/// Creates an empty folder, and removes an existing one.
-fn create_empty(folder: PathBuf) -> Result<PathBuf> {
-    if folder.exists() {
-        fs::remove_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
-    }
-    fs::create_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
-    Ok(folder)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn missing_programs_are_reported() {

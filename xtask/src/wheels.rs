@@ -1,5 +1,6 @@
 //! Resumable downloads of pinned wheels into a cache folder, and installation of libtorch from its
 //! wheels: unpacked next to the cache, and moved into place in one step.
+use crate::files;
 use crate::libtorch::{Set, VERSION};
 use crate::process::command;
 use crate::progress::{Progress, bytes};
@@ -153,7 +154,7 @@ impl Downloads<'_> {
     pub fn fetch_all(self, title: &str, wheels: &[&Wheel], unpacked: u64) -> Result<Lock> {
         self.need_python()?;
         let cache = self.root.join(self.folder);
-        fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
+        files::create(&cache)?;
         let lock = Lock::take(&cache)?;
         let download = remaining(&cache, wheels);
         need_space(self.root, download + unpacked)?;
@@ -293,7 +294,7 @@ impl Downloads<'_> {
 pub fn clear_cache(root: &Path) -> Result<u64> {
     let cache = root.join(CACHE);
     let freed = folder_size(&cache);
-    fs::remove_dir_all(&cache).with_context(|| format!("cannot remove {}", cache.display()))?;
+    files::remove(&cache)?;
     Ok(freed)
 }
 
@@ -396,10 +397,7 @@ pub fn checksum(root: &Path, file: &Path) -> Result<String> {
 /// Unpacks into a new folder of the cache, so that `.libtorch` is never incomplete.
 fn unpack_all(root: &Path, cache: &Path, set: Set, wheels: &[&Wheel]) -> Result<PathBuf> {
     let folder = cache.join("unpacked");
-    if folder.exists() {
-        fs::remove_dir_all(&folder)
-            .with_context(|| format!("cannot remove {}", folder.display()))?;
-    }
+    files::remove(&folder)?;
     for wheel in wheels {
         eprintln!("unpacking {} {}", wheel.name, wheel.version);
         let file = cache.join(wheel.file_name());

@@ -1,8 +1,9 @@
 //! `cargo xtask widths`: checks that comments are at most as wide as code formatted by rustfmt.
 //!
 //! rustfmt wraps comments only in nightly releases, and breaks tables and lists then.
-use anyhow::{Context, Result};
-use std::fs;
+use crate::files;
+use crate::process::Failed;
+use anyhow::Result;
 use std::path::Path;
 
 /// Maximum line width, as `max_width` in rustfmt.toml.
@@ -11,31 +12,30 @@ const WIDTH: usize = 100;
 /// Folders with the workspace's Rust files.
 const FOLDERS: [&str; 6] = ["bindings", "crates", "examples", "benches", "tests", "xtask"];
 
-/// Prints comment lines that are too wide; returns true if there are none.
-pub fn check(root: &Path) -> Result<bool> {
+/// Prints comment lines that are too wide; the exit code is 1 if there are any.
+pub fn check(root: &Path) -> Result<()> {
     let mut wide = Vec::new();
     for folder in FOLDERS {
         search(root, &root.join(folder), &mut wide)?;
     }
     wide.sort();
     wide.iter().for_each(|line| println!("{line}"));
-    match wide.len() {
-        0 => println!("every comment has at most {WIDTH} columns"),
-        count => println!("comment lines wider than {WIDTH} columns: {count}"),
+    if wide.is_empty() {
+        println!("every comment has at most {WIDTH} columns");
+        return Ok(());
     }
-    Ok(wide.is_empty())
+    println!("comment lines wider than {WIDTH} columns: {}", wide.len());
+    Err(Failed(1).into())
 }
 
 fn search(root: &Path, folder: &Path, found: &mut Vec<String>) -> Result<()> {
-    let entries = fs::read_dir(folder).with_context(|| format!("{}", folder.display()))?;
-    for entry in entries {
-        let path = entry?.path();
+    for path in files::entries(folder)? {
         if path.is_dir() {
             if !path.ends_with("target") {
                 search(root, &path, found)?;
             }
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+            let text = files::read(&path)?;
             let name = path.strip_prefix(root).unwrap_or(&path).display();
             found.extend(wide_lines(&text).map(|number| format!("{name}:{number}")));
         }

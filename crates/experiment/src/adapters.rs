@@ -2,12 +2,11 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tch::Tensor;
 use trainer::TrainConfig;
 use xlmr_model::{BottleneckConfig, Config, Head, LoraConfig, Model, Role};
 
-use crate::{Error, Recipe, Result};
+use crate::{Error, Result};
 
 /// Name of the LoRA adapter in a model.
 pub(crate) const LORA: &str = "lora";
@@ -101,31 +100,6 @@ impl Adapters {
         };
         model.save_adapter(LORA, folder, head)?;
         Ok(model.merge(LORA)?)
-    }
-}
-
-/// Rejects unknown stages in a recipe with adapters, and `keep_models`, which stores complete
-/// models, whereas only adapters and heads are trained.
-pub(crate) fn check_adapters<R: Recipe>(recipe: &R) -> Result<()> {
-    let Some(adapters) = recipe.adapters() else { return Ok(()) };
-    let unknown = |stage: &&String| !R::STAGES.contains(&stage.as_str());
-    if let Some(stage) = adapters.encoder_learns_in.iter().find(unknown) {
-        let reason = format!("the stages of {} are {}", R::NAME, R::STAGES.join(", "));
-        return Err(Error::setting(format!("encoder_learns_in = [{stage:?}]"), reason));
-    }
-    // The key is serialized only if it is true.
-    fn has_keep_models(value: &Value) -> bool {
-        match value {
-            Value::Object(table) => {
-                table.contains_key("keep_models") || table.values().any(has_keep_models)
-            }
-            Value::Array(values) => values.iter().any(has_keep_models),
-            _ => false,
-        }
-    }
-    match serde_json::to_value(recipe).is_ok_and(|recipe| has_keep_models(&recipe)) {
-        true => Err(Error::setting("keep_models", "not supported with adapters")),
-        false => Ok(()),
     }
 }
 

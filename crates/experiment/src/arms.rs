@@ -143,11 +143,4 @@ mod tests {
         );
         assert!(select_by_arguments(&["base", "base"]).is_err());
     }
-
-    #[test]
-    fn missing_and_repeated_seeds_are_rejected() {
-        assert!(check_seeds(&[0, 7]).is_ok());
-        assert!(check_seeds(&[]).is_err());
-        assert_eq!(check_seeds(&[3, 3]).unwrap_err().to_string(), "run.seeds: 3 is listed twice");
-    }
 }

@@ -144,13 +144,7 @@ mod tests {
         assert_eq!(model, [("seed-0/base/model/model.safetensors".to_owned(), 4)].into());
         assert_eq!(evaluation, [("seed-0/base/predictions/de/test.json".to_owned(), 4)].into());
         assert_eq!(first_fault(run, &evaluation), None);
-        write(trial.join("predictions/de/test.json"), "12");
-        let (path, fault) = first_fault(run, &evaluation).unwrap();
-        assert!(path.ends_with("predictions/de/test.json"), "{}", path.display());
-        assert_eq!(fault, "has 2 bytes, but 4 were written");
         fs::remove_dir_all(trial.join("model")).unwrap();
-        let (_, fault) = first_fault(run, &model).unwrap();
-        assert_eq!(fault, "was removed since it was written");
         // A model that all trials of a run share.
         write(run.join("model/config.json"), "{}");
         assert_eq!(

@@ -2,11 +2,12 @@
 //! identity.
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use crate::{Experiment, Recipe, Result, read_json, write_json};
+use crate::{Result, read_json, write_json};
 
 /// The file in the run folder.
 pub(crate) const MACHINE: &str = "machine.json";
@@ -34,23 +35,21 @@ struct Machine {
     peak_device_bytes: Option<u64>,
 }
 
-/// Writes the file at the start and end of a process, and retains the commands and peak memory of
-/// earlier processes.
-pub(crate) fn update<R: Recipe>(experiment: &Experiment<R>) -> Result<()> {
-    let path = experiment.dir(MACHINE);
+/// Writes the file of a program at the start and end of a process, and retains the commands and
+/// peak memory of earlier processes.
+pub(crate) fn update(path: &Path, name: &str, about: &str, device: Device) -> Result<()> {
     // The file is informational, so an unreadable one is overwritten.
-    let earlier: Machine = read_json(&path).unwrap_or_default();
+    let earlier: Machine = read_json(path).unwrap_or_default();
     let arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
-    let command: Vec<String> = std::iter::once(R::NAME.to_owned()).chain(arguments).collect();
+    let command: Vec<String> = std::iter::once(name.to_owned()).chain(arguments).collect();
     let mut commands = earlier.commands;
     if !commands.contains(&command) {
         commands.push(command);
     }
-    let device = experiment.runtime.device;
     let on_gpu = matches!(device, Device::Cuda(_));
     let device_bytes = torch_ext::peak_device_memory(device).ok();
     let machine = Machine {
-        about: R::ABOUT.to_owned(),
+        about: about.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commands,
         processor: proc_value("/proc/cpuinfo", "model name").or(earlier.processor),

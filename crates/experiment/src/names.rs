@@ -120,13 +120,6 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_name_has_the_fewest_edits() {
-        let known = ["learning_rate", "batch_size", "steps"];
-        assert_eq!(nearest("lerning_rate", known), Some("learning_rate"));
-        assert_eq!(nearest("x", []), None);
-    }
-
-    #[test]
     fn numbers_in_names_are_compared_as_numbers() {
         let mut names = ["t-10", "t-2", "t-1", "t-0.5", "b", "t-02"];
         names.sort_by(|a, b| natural_order(a, b));

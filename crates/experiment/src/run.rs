@@ -5,20 +5,14 @@ use std::path::{Path, PathBuf};
 
 use results::INTERVALS;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use crate::adapters::check_adapters;
-use crate::arms::ARMS;
-use crate::cached::{check_unchanged, compute};
-use crate::folder::{RECIPE, RunFolder};
-use crate::output::first_table;
+use crate::folder::RunFolder;
+use crate::machine::{self, MACHINE};
+use crate::print::first_table;
 use crate::ranks::Ranks;
-use crate::recipe::{check_runnable, select_arms};
+use crate::recipe::{check_adapters, check_runnable, select_arms};
 use crate::recipe_values::RecipeValues;
-use crate::{
-    Error, Recipe, Result, Results, Runtime, Trial, log, machine, names, report, write_json,
-    write_text,
-};
+use crate::{Recipe, Result, Runtime, log, report, write_json, write_text};
 
 /// A recipe in its run folder, which is locked until this value is dropped.
 ///
@@ -39,13 +33,8 @@ pub struct Experiment<R: Recipe> {
 }
 
 impl<R: Recipe> Experiment<R> {
-    /// Starts a run in `folder`, or resumes its run if recipe and inputs are unchanged.
-    ///
-    /// # Errors
-    /// If the recipe is invalid, an input is missing, or the folder is locked or has other
-    /// contents. Nothing in the folder is changed then.
-    pub fn open(mut recipe: R, folder: impl Into<PathBuf>) -> Result<Self> {
-        let folder = folder.into();
+    /// Validates the recipe, and locks the run folder, in which it records the recipe's identity.
+    pub(crate) fn enter(mut recipe: R, folder: PathBuf) -> Result<Self> {
         select_arms(&mut recipe, &[])?;
         check_runnable(&recipe)?;
         check_adapters(&recipe)?;
@@ -60,7 +49,7 @@ impl<R: Recipe> Experiment<R> {
         ranks.check_same_recipe(&recipe_values.full_identity(recipe.run()))?;
         run_folder.enter(R::NAME, &recipe_values.shared_identity())?;
         let inputs_checked = Flag::new(false);
-        let experiment = Self {
+        Ok(Self {
             recipe,
             folder,
             runtime,
@@ -68,33 +57,12 @@ impl<R: Recipe> Experiment<R> {
             inputs_checked,
             ranks,
             _folder: run_folder,
-        };
-        experiment.trials()?.iter().try_for_each(check_unchanged)?;
-        let path = experiment.dir(RECIPE);
-        let text = toml::to_string_pretty(&experiment.recipe);
-        write_text(&path, &text.map_err(|error| Error::content(&path, error))?)?;
-        machine::update(&experiment)?;
-        Ok(experiment)
+        })
     }
 
-    /// The trials of all seeds, arms and variants, in this order.
-    fn trials(&self) -> Result<Vec<Trial<'_, R>>> {
-        let mut trials = Vec::new();
-        for &seed in self.seeds() {
-            for name in self.arms() {
-                let arm = self.recipe.arms().get(name).ok_or_else(|| {
-                    Error::setting(format!("run.arms: {name}"), "the recipe has no such arm")
-                })?;
-                let variants = self.recipe.variants(name);
-                if variants.is_empty() {
-                    trials.push(Trial::new(self, seed, name, arm, None));
-                }
-                for variant in variants {
-                    trials.push(Trial::new(self, seed, name, arm, Some(variant)));
-                }
-            }
-        }
-        Ok(trials)
+    /// Adds the command and the peak memory of this process to `machine.json`.
+    pub(crate) fn update_machine(&self) -> Result<()> {
+        machine::update(&self.dir(MACHINE), R::NAME, R::ABOUT, self.runtime.device)
     }
 
     /// The path of this name in the run folder.
@@ -115,73 +83,6 @@ impl<R: Recipe> Experiment<R> {
     /// Prints a line, see [`log`].
     pub fn log(&self, line: impl std::fmt::Display) {
         log(line);
-    }
-
-    /// Trains and evaluates the trials of all seeds, arms and variants, in this order, and returns
-    /// their results. Earlier results are loaded from the run folder.
-    ///
-    /// - `train` saves the model to [`Trial::dir`]`("model")`. Its return value is stored as
-    ///   `trained.json`. Then the checkpoints of its stages are removed, and parameters stored by
-    ///   [`keep_models`](trainer::TrainConfig::keep_models) are converted to model folders.
-    /// - `evaluate` loads this model. Its return value is stored as `result.json`. It is called
-    ///   again, without training, if a key or file of [`Recipe::EVALUATION`] has changed.
-    ///
-    /// # Errors
-    /// [`Error::Trial`] for errors of the two functions; [`Error::File`] or [`Error::Content`] for
-    /// a record that cannot be written or read.
-    pub fn each<T, E>(
-        &self,
-        train: impl FnMut(&Trial<'_, R>) -> anyhow::Result<T>,
-        evaluate: impl FnMut(&Trial<'_, R>, &T) -> anyhow::Result<E>,
-    ) -> Result<Results<T, E>>
-    where
-        T: Serialize + DeserializeOwned,
-        E: Serialize + DeserializeOwned,
-    {
-        self.compute_all(self.trials()?, train, evaluate)
-    }
-
-    /// Like [`each`](Self::each), for work that all arms of a seed share, such as a first training
-    /// stage. Its folder is `seed-<seed>/<name>`, which trials access with [`Trial::seed_dir`].
-    /// `arm` of the results is `name`.
-    ///
-    /// # Errors
-    /// As [`each`](Self::each); [`Error::Setting`] if an arm has this name;
-    /// [`Error::AnotherRecipe`] before any computation, if a stored result comes from another
-    /// recipe or other inputs.
-    pub fn each_seed<T, E>(
-        &self,
-        name: &str,
-        train: impl FnMut(&Trial<'_, R, ()>) -> anyhow::Result<T>,
-        evaluate: impl FnMut(&Trial<'_, R, ()>, &T) -> anyhow::Result<E>,
-    ) -> Result<Results<T, E>>
-    where
-        T: Serialize + DeserializeOwned,
-        E: Serialize + DeserializeOwned,
-    {
-        names::check_plain(ARMS, name)?;
-        if self.recipe.arms().contains_key(name) {
-            let key = format!("{ARMS}.{name}");
-            let reason = "a part shared by all arms has this name; rename the arm";
-            return Err(Error::setting(key, reason));
-        }
-        let trials = self.seeds().iter().map(|&seed| Trial::new(self, seed, name, &(), None));
-        self.compute_all(trials.collect(), train, evaluate)
-    }
-
-    fn compute_all<A, T, E>(
-        &self,
-        trials: Vec<Trial<'_, R, A>>,
-        mut train: impl FnMut(&Trial<'_, R, A>) -> anyhow::Result<T>,
-        mut evaluate: impl FnMut(&Trial<'_, R, A>, &T) -> anyhow::Result<E>,
-    ) -> Result<Results<T, E>>
-    where
-        T: Serialize + DeserializeOwned,
-        E: Serialize + DeserializeOwned,
-    {
-        trials.iter().try_for_each(check_unchanged)?;
-        let results = trials.iter().map(|trial| compute(trial, &mut train, &mut evaluate));
-        Ok(results.collect::<Result<Vec<_>>>()?.into())
     }
 
     pub(crate) fn check_inputs(&self) -> Result<()> {
@@ -220,7 +121,7 @@ impl<R: Recipe> Experiment<R> {
         if !remarks.is_empty() {
             self.log(format!("\n{}", remarks.trim_end()));
         }
-        machine::update(self)?;
+        self.update_machine()?;
         let arms = self.recipe.arms();
         let is_included = |seed, arm: &str| {
             let selected = !arms.contains_key(arm)

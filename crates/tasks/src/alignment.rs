@@ -328,15 +328,8 @@ fn used_ranges(window_ranges: &[Range<usize>]) -> Vec<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use xlmr_model::read_tokenizer;
-
     use super::*;
-    use crate::testing::{model, specials};
-
-    fn tokenizer() -> Tokenizer {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        read_tokenizer(root.join("data/base")).unwrap()
-    }
+    use crate::testing::{model, specials, tokenizer};
 
     #[test]
     fn windows_overlap_and_each_token_is_used_once() {

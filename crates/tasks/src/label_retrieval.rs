@@ -335,15 +335,12 @@ fn mean_word_vectors(model: &dyn Encoder, rows: &[&[u32]]) -> Result<Tensor> {
 mod tests {
     use kg_triples::{GraphBuilder, LabelKind};
 
-    use xlmr_model::read_tokenizer;
-
     use super::*;
-    use crate::testing::model;
+    use crate::testing::{model, tokenizer};
 
     #[test]
     fn equal_labels_are_retrieved_and_swapped_labels_are_not() {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let tokenizer = read_tokenizer(root.join("data/base")).unwrap();
+        let tokenizer = tokenizer();
         let english = ["Peru", "Germany", "Japan", "Egypt"];
         let swapped = ["Peru", "Germany", "Egypt", "Japan"];
         let mut builder = GraphBuilder::default();
@@ -366,8 +363,7 @@ mod tests {
     /// with a map, but not by cosine.
     #[test]
     fn labels_with_rotated_vectors_are_retrieved_with_a_map() {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let tokenizer = read_tokenizer(root.join("data/base")).unwrap();
+        let tokenizer = tokenizer();
         let model = model(4000);
         // Entities with labels of one token each; no token occurs in two labels.
         let word = |id: u32| {

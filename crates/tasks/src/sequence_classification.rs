@@ -177,25 +177,20 @@ pub fn classify(
 
 #[cfg(test)]
 mod tests {
-    use tch::Device;
-    use xlmr_model::{Config, Head, Inputs, Model};
+    use xlmr_model::{Head, Inputs, Model};
 
     use super::*;
-    use crate::testing::{assert_bf16_is_near_f32, assert_micro_batches_match};
+    use crate::testing::{
+        assert_bf16_is_near_f32, assert_gradient_equals_differences, assert_micro_batches_match,
+        cross_entropy, fingerprint_of, first_loss, first_losses, model_with_head,
+    };
 
     fn model() -> Model {
         model_with_range(0.3)
     }
 
     fn model_with_range(initializer_range: f64) -> Model {
-        let config = Config {
-            hidden_dropout_prob: 0.0,
-            attention_probs_dropout_prob: 0.0,
-            initializer_range,
-            ..Config::tiny(40)
-        };
-        let head = Head::SequenceClassification { labels: 4 };
-        Model::new(&config, &[head], Device::Cpu, 1).unwrap()
+        model_with_head(Head::SequenceClassification { labels: 4 }, initializer_range, 1)
     }
 
     /// Rows of different lengths.
@@ -205,9 +200,7 @@ mod tests {
     }
 
     fn loss(model: &Model, batch: &[usize]) -> Tensor {
-        let mut task = SequenceClassificationTask::new(model, rows()).unwrap();
-        let rng = trainer::rng_for(0, "test", 0);
-        task.losses(&mut Step { batch, number: 0, total: 1, micro_batch: None, rng }).unwrap().total
+        first_loss(&mut SequenceClassificationTask::new(model, rows()).unwrap(), batch)
     }
 
     /// Reference implementation: each row separately, without padding, in float64.
@@ -216,9 +209,7 @@ mod tests {
             let (ids, class) = &rows()[k];
             let hidden = model.encode(&Inputs::from_rows(&[ids], 1).unwrap(), false).unwrap();
             let logits = model.sequence_logits(&hidden, None, false).unwrap().to_kind(Kind::Double);
-            let logits = Vec::<f64>::try_from(logits.squeeze_dim(0)).unwrap();
-            let sum: f64 = logits.iter().map(|logit| logit.exp()).sum();
-            sum.ln() - logits[*class as usize]
+            cross_entropy(&Vec::<f64>::try_from(logits.squeeze_dim(0)).unwrap(), *class)
         });
         losses.sum::<f64>() / batch.len() as f64
     }
@@ -247,22 +238,8 @@ mod tests {
         let parameters = model.named_parameters();
         let (_, bias) =
             parameters.iter().find(|(name, _)| name.ends_with("out_proj.bias")).unwrap();
-        let gradient = Vec::<f64>::try_from(bias.grad()).unwrap();
-        assert_eq!(gradient.len(), 4);
-        for (k, actual) in gradient.iter().enumerate() {
-            let loss_at = |shift: f64| {
-                let mut element = bias.detach().get(k as i64);
-                let _ = element.g_add_scalar_(shift);
-                let value = reference_loss(&model, &batch);
-                let _ = element.g_add_scalar_(-shift);
-                value
-            };
-            let expected = (loss_at(1e-5) - loss_at(-1e-5)) / 2e-5;
-            assert!(
-                (actual - expected).abs() < 1e-8,
-                "bias {k}: got {actual}, expected {expected}"
-            );
-        }
+        assert_eq!(bias.size(), [4]);
+        assert_gradient_equals_differences(bias, 1e-8, || reference_loss(&model, &batch));
     }
 
     #[test]
@@ -272,22 +249,14 @@ mod tests {
         let negative = SequenceClassificationTask::new(&model, vec![(vec![0, 2], -1)]).err();
         assert_eq!(negative.unwrap().to_string(), "class of row 0: expected 0 or more, got -1");
         let mut task = SequenceClassificationTask::new(&model, vec![(vec![0, 2], 4)]).unwrap();
-        let rng = trainer::rng_for(0, "test", 0);
-        let error =
-            task.losses(&mut Step { batch: &[0], number: 0, total: 1, micro_batch: None, rng });
-        let error = error.err().unwrap().to_string();
+        let error = first_losses(&mut task, &[0]).err().unwrap().to_string();
         assert_eq!(error, "class: expected below 4, the number of labels, got 4");
     }
 
     #[test]
     fn the_fingerprint_depends_on_rows_and_classes() {
         let model = model();
-        let hash = |rows| {
-            let mut fingerprint = Fingerprint::new();
-            let task = SequenceClassificationTask::new(&model, rows).unwrap();
-            task.fingerprint(&mut fingerprint);
-            fingerprint.finish().unwrap()
-        };
+        let hash = |rows| fingerprint_of(&SequenceClassificationTask::new(&model, rows).unwrap());
         assert_eq!(hash(rows()), hash(rows()));
         let mut other = rows();
         other[1].1 = 1;

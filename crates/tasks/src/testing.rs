@@ -1,8 +1,10 @@
 //! A tiny model for this crate's tests, and checks that apply to the step of every task.
+use mlqa_eval::{Answer, Question};
 use objectives::tch::{Device, Kind, Tensor};
+use tokenizers::Tokenizer;
 use torch_ext::Precision;
-use trainer::{Step, StepLosses, Task};
-use xlmr_model::{Config, Head, Model, SpecialTokens};
+use trainer::{Fingerprint, Step, StepLosses, Task, TaskError};
+use xlmr_model::{Config, Head, LoadOptions, Model, Pretrained, SpecialTokens};
 
 pub(crate) fn model(vocabulary: i64) -> Model {
     let config = Config {
@@ -19,8 +21,86 @@ pub(crate) fn model(vocabulary: i64) -> Model {
     Model::new(&config, &[Head::MaskedLm, Head::Span], Device::Cpu, 1).unwrap()
 }
 
+/// A tiny model with this head, 40 token ids and no dropout.
+pub(crate) fn model_with_head(head: Head, initializer_range: f64, seed: u64) -> Model {
+    let config = Config {
+        hidden_dropout_prob: 0.0,
+        attention_probs_dropout_prob: 0.0,
+        initializer_range,
+        ..Config::tiny(40)
+    };
+    Model::new(&config, &[head], Device::Cpu, seed).unwrap()
+}
+
 pub(crate) fn specials() -> SpecialTokens {
     SpecialTokens { bos: 0, pad: 1, eos: 2, unk: 3, mask: 4 }
+}
+
+/// The tokenizer of the embedded base model.
+pub(crate) fn tokenizer() -> Tokenizer {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    xlmr_model::read_tokenizer(root.join("data/base")).unwrap()
+}
+
+/// The embedded base model with its masked-LM head.
+pub(crate) fn base() -> Pretrained {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/base");
+    Pretrained::load(root, &[Head::MaskedLm], Device::Cpu, LoadOptions::default()).unwrap().0
+}
+
+/// A question whose answer is the first occurrence of `answer` in the context.
+pub(crate) fn question(id: &str, question: &str, context: &str, answer: &str) -> Question {
+    let (before, _) = context.split_once(answer).unwrap();
+    Question {
+        id: id.into(),
+        question: question.into(),
+        context: context.into(),
+        answers: vec![Answer { text: answer.into(), answer_start: before.chars().count() }],
+        title: "".into(),
+    }
+}
+
+/// The losses of the first step.
+pub(crate) fn first_losses(task: &mut dyn Task, batch: &[usize]) -> Result<StepLosses, TaskError> {
+    let rng = trainer::rng_for(0, "test", 0);
+    task.losses(&mut Step { batch, number: 0, total: 1, micro_batch: None, rng })
+}
+
+/// The total loss of the first step.
+pub(crate) fn first_loss(task: &mut dyn Task, batch: &[usize]) -> Tensor {
+    first_losses(task, batch).unwrap().total
+}
+
+pub(crate) fn fingerprint_of(task: &dyn Task) -> String {
+    let mut fingerprint = Fingerprint::new();
+    task.fingerprint(&mut fingerprint);
+    fingerprint.finish().unwrap()
+}
+
+/// Reference implementation of the cross-entropy of one row of logits.
+pub(crate) fn cross_entropy(logits: &[f64], label: i64) -> f64 {
+    let sum: f64 = logits.iter().map(|logit| logit.exp()).sum();
+    sum.ln() - logits[label as usize]
+}
+
+/// Asserts that a parameter's gradient is within `bound` of the central differences of a loss.
+pub(crate) fn assert_gradient_equals_differences(
+    parameter: &Tensor,
+    bound: f64,
+    loss: impl Fn() -> f64,
+) {
+    let gradient = Vec::<f64>::try_from(parameter.grad()).unwrap();
+    for (k, actual) in gradient.iter().enumerate() {
+        let loss_at = |shift: f64| {
+            let mut element = parameter.detach().get(k as i64);
+            let _ = element.g_add_scalar_(shift);
+            let value = loss();
+            let _ = element.g_add_scalar_(-shift);
+            value
+        };
+        let expected = (loss_at(1e-5) - loss_at(-1e-5)) / 2e-5;
+        assert!((actual - expected).abs() < bound, "{k}: got {actual}, expected {expected}");
+    }
 }
 
 type NamedTensors = Vec<(String, Tensor)>;

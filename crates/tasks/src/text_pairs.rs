@@ -381,15 +381,13 @@ impl<'a> TextRows<'a> {
 mod tests {
     use kg_triples::Language;
     use tch::Kind;
-    use xlmr_model::{BottleneckConfig, Model, read_tokenizer};
+    use xlmr_model::{BottleneckConfig, Model};
 
     use super::*;
-    use crate::testing::{assert_bf16_is_near_f32, assert_micro_batches_match, model};
-
-    fn tokenizer() -> Tokenizer {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        read_tokenizer(root.join("data/base")).unwrap()
-    }
+    use crate::testing::{
+        assert_bf16_is_near_f32, assert_micro_batches_match, fingerprint_of, first_loss, model,
+        tokenizer,
+    };
 
     /// Nine pairs of five entities, and a pair of another kind.
     fn pairs() -> Vec<TextPair> {
@@ -428,9 +426,7 @@ mod tests {
     }
 
     fn loss(model: &Model, config: &TextPairConfig, batch: &[usize]) -> Tensor {
-        let rng = trainer::rng_for(0, "test", 0);
-        let mut step = Step { batch, number: 0, total: 1, micro_batch: None, rng };
-        task(model, config).losses(&mut step).unwrap().total
+        first_loss(&mut task(model, config), batch)
     }
 
     /// Reference implementation: row by row, without padding, in float64.
@@ -558,9 +554,7 @@ mod tests {
         let model = model(4000);
         let hash = |config: &TextPairConfig, pairs: &[TextPair]| {
             let task = TextPairTask::new(&model, &tokenizer(), PairKind::Ep, pairs, config);
-            let mut fingerprint = Fingerprint::new();
-            task.unwrap().fingerprint(&mut fingerprint);
-            fingerprint.finish().unwrap()
+            fingerprint_of(&task.unwrap())
         };
         let (config, mut changed) = (TextPairConfig::default(), pairs());
         let first = hash(&config, &pairs());

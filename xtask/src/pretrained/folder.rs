@@ -1,5 +1,6 @@
 //! Writes an encoder in 4 bits as a Hugging Face folder.
 use super::q4_file::Q4File;
+use crate::files;
 use anyhow::{Context, Result};
 use safetensors::{Dtype, View, serialize_to_file};
 use serde_json::{Value, json};
@@ -124,14 +125,10 @@ pub fn write(file: &Q4File, tokenizer: &Path, model_card: &str, folder: &Path) -
     for (_, stored, shape) in &tensors {
         file.check(stored, shape.iter().product())?;
     }
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let write_file = |name: &str, text: String| {
-        let path = folder.join(name);
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
-    };
-    write_file("config.json", format!("{:#}\n", config(file)))?;
-    write_file("tokenizer_config.json", format!("{:#}\n", tokenizer_config()))?;
-    write_file("README.md", model_card.to_owned())?;
+    files::write(&folder.join("config.json"), &format!("{:#}\n", config(file)))?;
+    let tokenizer_config = format!("{:#}\n", tokenizer_config());
+    files::write(&folder.join("tokenizer_config.json"), &tokenizer_config)?;
+    files::write(&folder.join("README.md"), model_card)?;
     let copy = folder.join("tokenizer.json");
     fs::copy(tokenizer, &copy).with_context(|| format!("cannot write {}", copy.display()))?;
     let views =

@@ -159,8 +159,7 @@ type Runs = BTreeMap<String, Vec<Measured>>;
 
 /// Reads the claims and the results of their runs.
 fn read(root: &Path) -> Result<(Vec<Claim>, Runs)> {
-    let path = root.join(CLAIMS);
-    let text = std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+    let text = crate::files::read(&root.join(CLAIMS))?;
     let Claims { claims } = toml::from_str(&text).with_context(|| CLAIMS.to_owned())?;
     let mut runs = Runs::new();
     for Claim { run, .. } in &claims {
@@ -226,30 +225,26 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_is_shown_if_every_interval_is_above_zero() {
-        let resampled = |count, interval| Estimate { count, interval };
-        let none = resampled(0, None);
+    fn verdicts_depend_on_the_intervals_and_with_few_seeds_on_the_items() {
+        use Verdict::{Contradicted, NotShown, Shown};
         let (above, below) = (Some((0.1, 2.0)), Some((-2.0, -0.1)));
         let around = Some((-0.2, 1.0));
-        assert_eq!(Verdict::of(resampled(3, above), resampled(12, above)), Verdict::Shown);
-        assert_eq!(Verdict::of(resampled(3, above), resampled(12, around)), Verdict::NotShown);
-        assert_eq!(Verdict::of(resampled(3, around), resampled(48, above)), Verdict::NotShown);
-        assert_eq!(Verdict::of(resampled(3, below), none), Verdict::Contradicted);
-        assert_eq!(Verdict::of(resampled(2, above), none), Verdict::NotShown);
-        assert_eq!(Verdict::of(resampled(3, None), none), Verdict::NotShown);
-    }
-
-    #[test]
-    fn with_few_seeds_the_items_decide() {
-        let resampled = |count, interval| Estimate { count, interval };
-        let (above, below) = (Some((0.1, 2.0)), Some((-2.0, -0.1)));
-        assert_eq!(Verdict::of(resampled(1, None), resampled(MIN_ITEMS, above)), Verdict::Shown);
-        assert_eq!(
-            Verdict::of(resampled(1, None), resampled(MIN_ITEMS - 1, above)),
-            Verdict::NotShown
-        );
         // The interval over two seeds, with one degree of freedom, is ignored.
-        assert_eq!(Verdict::of(resampled(2, above), resampled(48, below)), Verdict::Contradicted);
+        for (seeds, items, expected) in [
+            ((3, above), (12, above), Shown),
+            ((3, above), (12, around), NotShown),
+            ((3, around), (48, above), NotShown),
+            ((3, below), (0, None), Contradicted),
+            ((2, above), (0, None), NotShown),
+            ((3, None), (0, None), NotShown),
+            ((1, None), (MIN_ITEMS, above), Shown),
+            ((1, None), (MIN_ITEMS - 1, above), NotShown),
+            ((2, above), (48, below), Contradicted),
+        ] {
+            let [by_seeds, by_items] =
+                [seeds, items].map(|(count, interval)| Estimate { count, interval });
+            assert_eq!(Verdict::of(by_seeds, by_items), expected, "{seeds:?} {items:?}");
+        }
     }
 
     #[test]

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+
+use crate::files::read;
 
 /// The papers' printed numbers.
 const PUBLISHED: &str = "crates/results/data/published.csv";
 
 /// Returns the numbers in the recipes' READMEs that no stored file contains, each with its README.
 pub fn unknown(root: &Path) -> Result<Vec<(String, String)>> {
-    let read =
-        |path: &Path| fs::read_to_string(path).with_context(|| format!("{}", path.display()));
     let published = numbers(&read(&root.join(PUBLISHED))?);
     let mut found = Vec::new();
     for page in super::tables::pages(root)? {

@@ -4,13 +4,13 @@
 //! `<!-- results: FILE | TABLE | ROWS -->` … `<!-- end -->` on `examples/NAME/README.md` shows a
 //! table of `examples/NAME/results/FILE`, a stored `table.md`. TABLE is the heading above the table
 //! or its first cell. ROWS, if given, selects the rows with this first cell.
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use results::{INTERVALS, Measured, Table, cell};
 
 use super::{CLOSE, OPEN};
+use crate::files;
 
 /// Name of the mean over languages in results.
 const MEAN: &str = "avg";
@@ -33,7 +33,6 @@ pub fn store(root: &Path, assignment: &str) -> Result<()> {
         bail!("--table {assignment}: there is no {}", page.display());
     }
     let folder = root.join("examples").join(recipe).join("results");
-    fs::create_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
     let runs: Vec<&Path> = run.split([',', '+']).map(Path::new).collect();
     let numbers = runs.iter().map(|run| Ok(Measured::read(run.join("numbers.jsonl"))?));
     let numbers = numbers.collect::<Result<Vec<_>>>()?;
@@ -43,14 +42,11 @@ pub fn store(root: &Path, assignment: &str) -> Result<()> {
     };
     let numbers = numbers.with_context(|| run.to_owned())?;
     let table = match runs.as_slice() {
-        [run] => {
-            let path = run.join("table.md");
-            fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?
-        }
+        [run] => files::read(&run.join("table.md"))?,
         _ => format!("{}\n{INTERVALS}\n", table_of(&numbers)),
     };
+    files::write(&folder.join(format!("{name}.md")), &table)?;
     Measured::write(folder.join(format!("{name}.jsonl")), &numbers)?;
-    fs::write(folder.join(format!("{name}.md")), table)?;
     println!("stored examples/{recipe}/results/{name}.md and {name}.jsonl");
     Ok(())
 }
@@ -148,16 +144,9 @@ fn table_of(numbers: &[Measured]) -> Table {
 
 /// Returns the pages of all recipes.
 pub fn pages(root: &Path) -> Result<Vec<PathBuf>> {
-    let examples = root.join("examples");
-    let mut pages = Vec::new();
-    for entry in fs::read_dir(&examples).with_context(|| format!("{}", examples.display()))? {
-        let page = entry?.path().join("README.md");
-        if page.is_file() {
-            pages.push(page);
-        }
-    }
-    pages.sort();
-    Ok(pages)
+    let folders = files::entries(&root.join("examples"))?;
+    let pages = folders.iter().map(|folder| folder.join("README.md"));
+    Ok(pages.filter(|page| page.is_file()).collect())
 }
 
 /// Returns the page's text with all tables in their blocks.
@@ -184,7 +173,7 @@ pub fn fill(page: &Path, text: &str) -> Result<String> {
 /// Returns the table that a marker specifies.
 fn table_rows(page: &Path, file: &str, selection: &str) -> Result<String> {
     let path = page.with_file_name("results").join(file);
-    let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+    let text = files::read(&path)?;
     let (name, rows) = match selection.split_once(" | ") {
         Some((name, rows)) => (name, Some(rows)),
         None => (selection, None),
@@ -226,6 +215,8 @@ fn first_cell(row: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

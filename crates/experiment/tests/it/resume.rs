@@ -15,6 +15,11 @@ const ALL_CALLS: [&str; 5] = [
     "evaluate seed 0, far",
 ];
 
+fn open(test_run: &TestRun, sets: &[String]) -> Experiment<Toy> {
+    let recipe = read_recipe(test_run.path("toy.toml"), sets).unwrap();
+    Experiment::open(recipe, test_run.out()).unwrap()
+}
+
 #[test]
 fn results_are_ordered_by_seed_arm_and_variant() {
     let test_run = TestRun::new();
@@ -268,12 +273,9 @@ fn a_change_of_a_training_key_is_rejected_with_its_name() {
 #[test]
 fn the_recipe_may_change_before_the_first_trial() {
     let test_run = TestRun::new();
-    let open = |set: &str| {
-        let recipe: Toy = read_recipe(test_run.path("toy.toml"), &[set.into()]).unwrap();
-        Experiment::open(recipe, test_run.out())
-    };
-    drop(open("training.steps=3").unwrap());
-    drop(open("training.steps=4").unwrap());
+    for set in ["training.steps=3", "training.steps=4"] {
+        drop(open(&test_run, &[set.into()]));
+    }
 }
 
 #[test]
@@ -318,8 +320,7 @@ fn records_of_another_trial_and_edited_records_are_rejected() {
 #[test]
 fn shared_parts_of_arms_have_separate_folders() {
     let test_run = TestRun::new();
-    let recipe: Toy = read_recipe(test_run.path("toy.toml"), &[]).unwrap();
-    let experiment = Experiment::open(recipe, test_run.out()).unwrap();
+    let experiment = open(&test_run, &[]);
     let shared = || experiment.each_seed("first", |trial| Ok(trial.seed), |_, seed| Ok(seed + 1));
     assert_eq!(shared().unwrap()[0].evaluated, 1);
     assert_eq!(shared().unwrap()[0].arm, "first");
@@ -336,8 +337,7 @@ fn shared_parts_of_arms_have_separate_folders() {
 #[test]
 fn results_without_a_json_form_are_rejected_before_they_are_written() {
     let test_run = TestRun::new();
-    let recipe: Toy = read_recipe(test_run.path("toy.toml"), &[]).unwrap();
-    let experiment = Experiment::open(recipe, test_run.out()).unwrap();
+    let experiment = open(&test_run, &[]);
     let error = experiment.each(|_| Ok(f64::NAN), |_, _| Ok(())).unwrap_err().to_string();
     assert!(error.contains("cannot be read back"), "{error}");
     let record: &Path = &test_run.out().join("seed-0/plain/trained.json");

@@ -1,34 +1,17 @@
 //! Tests of fused tasks: losses, pairs, stored scores and answers.
-use std::path::Path;
-
-use mlqa_eval::{Answer, NBest, Purpose, Question, UnanswerableWindow, WindowConfig};
+use mlqa_eval::{NBest, Purpose, Question, UnanswerableWindow, WindowConfig};
 use objectives::SoftmaxOver;
-use objectives::tch::{Device, no_grad};
-use tokenizers::Tokenizer;
-use trainer::{Fingerprint, Step, StepLosses, Task};
-use xlmr_model::{Config, FusionConfig, Head, Model, read_tokenizer};
+use objectives::tch::no_grad;
+use trainer::{StepLosses, Task};
+use xlmr_model::{FusionConfig, Head, Model};
 
 use super::*;
 use crate::Encoder;
 use crate::question_answering::{QaConfig, QaData, QaPredictor, QaTask, WindowBatch};
-use crate::testing::{assert_bf16_is_near_f32, assert_micro_batches_match, model};
-
-fn tokenizer() -> Tokenizer {
-    read_tokenizer(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/base")).unwrap()
-}
-
-fn question(id: &str, question: &str, context: &str, answer: &str) -> Question {
-    let answer_start = context.chars().count()
-        - context.split_once(answer).map(|(_, after_answer)| after_answer.chars().count()).unwrap()
-        - answer.chars().count();
-    Question {
-        id: id.into(),
-        question: question.into(),
-        context: context.into(),
-        answers: vec![Answer { text: answer.into(), answer_start }],
-        title: "".into(),
-    }
-}
+use crate::testing::{
+    assert_bf16_is_near_f32, assert_micro_batches_match, cross_entropy, fingerprint_of,
+    first_losses, model, model_with_head, question, tokenizer,
+};
 
 /// Three questions and their translations. The translation of the first context is longer than the
 /// context, that of the last one is shorter.
@@ -67,8 +50,7 @@ fn task<'a>(model: &'a Model, config: &FusedQaConfig, windows: &WindowConfig) ->
 }
 
 fn losses(task: &mut dyn Task, batch: &[usize]) -> StepLosses {
-    let rng = trainer::rng_for(1, "step", 0);
-    task.losses(&mut Step { batch, number: 0, total: 1, micro_batch: None, rng }).unwrap()
+    first_losses(task, batch).unwrap()
 }
 
 fn part(losses: &StepLosses, name: &str) -> f64 {
@@ -196,12 +178,7 @@ fn loss_of_windows_without_the_answer_is_optional() {
     let mean = (target_loss + part(&second_pair, "target")) / 2.0;
     assert!((part(&two_pairs, "target") - mean).abs() < 1e-5);
     assert!((part(&two_pairs, "source") - part(&second_pair, "source")).abs() < 1e-5);
-    let hash = |task: &FusedQaTask<'_>| {
-        let mut fingerprint = Fingerprint::new();
-        Task::fingerprint(task, &mut fingerprint);
-        fingerprint.finish().unwrap()
-    };
-    assert_ne!(hash(&cls), hash(&drop));
+    assert_ne!(fingerprint_of(&cls), fingerprint_of(&drop));
 }
 
 /// T² times the KL divergence of a row, computed with loops.
@@ -451,14 +428,7 @@ fn answers_are_projected_from_the_translation() {
 }
 
 fn classifier(seed: u64) -> Model {
-    let config = Config {
-        hidden_dropout_prob: 0.0,
-        attention_probs_dropout_prob: 0.0,
-        initializer_range: 0.1,
-        ..Config::tiny(40)
-    };
-    let head = Head::SequenceClassification { labels: 4 };
-    Model::new(&config, &[head], Device::Cpu, seed).unwrap()
+    model_with_head(Head::SequenceClassification { labels: 4 }, 0.1, seed)
 }
 
 /// Six pairs of different lengths.
@@ -506,8 +476,8 @@ fn classes_of_pairs_have_the_cross_entropy_of_both_halves() {
             })
         };
         let entropy = |logits: &[f32]| {
-            let sum: f64 = logits.iter().map(|&x| f64::from(x).exp()).sum();
-            sum.ln() - f64::from(logits[class as usize])
+            let logits: Vec<f64> = logits.iter().copied().map(f64::from).collect();
+            cross_entropy(&logits, class)
         };
         let ([target_logits, source_logits], [teacher_logits, _]) =
             (logits(&student), logits(&teacher));
@@ -536,9 +506,7 @@ fn classes_of_pairs_have_the_cross_entropy_of_both_halves() {
     invalid_class[0].class = 4;
     let mut invalid_class =
         FusedClassificationTask::new(&student, invalid_class, fusion, &soft).unwrap();
-    let rng = trainer::rng_for(1, "step", 0);
-    let mut step = Step { batch: &[0], number: 0, total: 1, micro_batch: None, rng };
-    let error = invalid_class.losses(&mut step).err().unwrap().to_string();
+    let error = first_losses(&mut invalid_class, &[0]).err().unwrap().to_string();
     assert!(error.contains("below 4, the number of labels"), "{error}");
     let error_of = |rows, fusion, soft: &SoftTeaching| {
         FusedClassificationTask::new(&student, rows, fusion, soft).err().unwrap().to_string()

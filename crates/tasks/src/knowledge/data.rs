@@ -12,7 +12,6 @@ use trainer::{ShardedJsonl, Shards, ShuffleConfig};
 use xlmr_model::SpecialTokens;
 
 use super::prepared::{EntailmentShards, MentionShards};
-use super::{FrequencyBaseline, ObjectBaseline, ProbeConfig, ProbeScores};
 use crate::masked_lm::{MlmTask, TextPassages, TextSource, open_text};
 use crate::{Encoder, Result};
 
@@ -172,27 +171,6 @@ impl KnowledgeData {
         self.mentions.expect_fit(model)?;
         let descriptions = self.mention_lines::<Description>()?;
         MlmTask::new(model, specials, descriptions, masking)
-    }
-
-    /// Computes the frequency baselines of XEP and XOR, with names for a table; empty without XEP
-    /// queries.
-    ///
-    /// # Errors
-    /// The errors of [`FrequencyBaseline::score_all`] and [`ObjectBaseline::score_all`].
-    pub fn baselines(&self, config: &ProbeConfig) -> Result<Vec<(&'static str, ProbeScores)>> {
-        if self.mentions.probe.is_empty() {
-            return Ok(Vec::new());
-        }
-        let entity = FrequencyBaseline::Entity.score_all(&self.mentions, config)?;
-        let pair = FrequencyBaseline::LanguagePair.score_all(&self.mentions, config)?;
-        let object = ObjectBaseline::Relation.score_all(&self.triples, config)?;
-        let neighbours = ObjectBaseline::Neighbours.score_all(&self.triples, config)?;
-        Ok(vec![
-            ("Guess: the entity most trained in the language", entity),
-            ("Guess: the same with the description's language", pair),
-            ("Guess: the relation's most frequent object", object),
-            ("Guess: the object of subjects with the same facts", neighbours),
-        ])
     }
 }
 

@@ -78,9 +78,8 @@ impl FrequencyBaseline {
 
 #[cfg(test)]
 mod tests {
-    use transfer_eval::retrieval::{CandidateConfig, GoldLanguage};
-
     use super::*;
+    use crate::knowledge::tests::candidate_list;
 
     #[test]
     fn ranks_equal_manual_counts() {
@@ -95,24 +94,9 @@ mod tests {
                 [language, description_language].map(|code| code.parse().unwrap());
             trained.insert((entity.to_owned(), mention_language, target_language), count);
         }
-        let candidate = |(entity, language): (&str, &str)| Description {
-            entity: entity.into(),
-            language: language.into(),
-        };
         let candidates = [("Q4", "en"), ("Q2", "en"), ("Q1", "en"), ("Q3", "en"), ("Q1", "es")];
-        let query = |(number, (language, gold)): (usize, (&str, usize))| ListedQuery {
-            id: number.to_string(),
-            entity: candidates[gold].0.into(),
-            language: language.into(),
-            gold,
-        };
         let queries = [("de", 2), ("de", 1), ("de", 0), ("de", 3), ("es", 3), ("zh", 1)];
-        let list = CandidateList {
-            config: CandidateConfig { size: 5, gold_language: GoldLanguage::Any, seed: 0 },
-            candidates: candidates.map(candidate).to_vec(),
-            queries: queries.into_iter().enumerate().map(query).collect(),
-            skipped: Vec::new(),
-        };
+        let list = candidate_list(&candidates, &queries);
         // Counts for a German mention, by candidate: Q4 0, Q2 2, Q1 3, Q3 0, Q1 3. For a Spanish
         // mention only Q3 has 1. There is no count for Chinese, so the order of the list decides.
         let by_entity = FrequencyBaseline::Entity.ranks(&trained, &list).unwrap();
@@ -124,19 +108,10 @@ mod tests {
 
     #[test]
     fn a_gold_outside_the_list_is_an_error() {
-        let list = CandidateList {
-            config: CandidateConfig { size: 0, gold_language: GoldLanguage::Any, seed: 0 },
-            candidates: vec![],
-            queries: vec![ListedQuery {
-                id: "7".into(),
-                entity: "Q1".into(),
-                language: "de".into(),
-                gold: 0,
-            }],
-            skipped: Vec::new(),
-        };
+        let mut list = candidate_list(&[("Q1", "en")], &[("de", 0)]);
+        list.candidates.clear();
         let error =
             FrequencyBaseline::Entity.ranks(&TrainedPairs::new(), &list).unwrap_err().to_string();
-        assert_eq!(error, "gold of query 7: expected a candidate below 0, got 0");
+        assert_eq!(error, "gold of query 0: expected a candidate below 0, got 0");
     }
 }

@@ -2,32 +2,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kg_triples::knowledge::EntailmentExample;
-use transfer_eval::retrieval::{CandidateList, score_retrieval};
+use transfer_eval::retrieval::CandidateList;
 
-use super::candidates::object_candidates;
-use super::{EntailmentShards, ProbeConfig, ProbeScores};
-use crate::Result;
-
-/// Distinct training triples (subject, relation, object).
-///
-/// If there are more than [`MAX_FACTS`], none are stored and no baseline is computed.
-#[derive(Clone, Debug, Default)]
-pub(super) struct TrainedFacts(BTreeSet<[Box<str>; 3]>, bool);
-
-/// Maximum number of triples in memory.
-const MAX_FACTS: usize = 1_000_000;
-
-impl TrainedFacts {
-    pub(super) fn add(&mut self, example: &EntailmentExample) {
-        let EntailmentExample { subject, relation_id, object, .. } = example;
-        self.1 |= self.0.len() >= MAX_FACTS;
-        if self.1 {
-            self.0.clear();
-        } else {
-            self.0.insert([subject, relation_id, object].map(|id| id.as_str().into()));
-        }
-    }
-}
+use super::prepared::TrainedFacts;
 
 /// A baseline that predicts objects from training triples, independent of the subject's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,40 +20,15 @@ pub enum ObjectBaseline {
 type Votes = (usize, usize);
 
 impl ObjectBaseline {
-    /// Computes the baselines' XOR scores among the models' candidates.
-    ///
-    /// The result is empty without queries, or with more than a million training triples. Tied
-    /// candidates rank before the correct one.
-    ///
-    /// # Errors
-    /// The errors of [`KnowledgeProbe::objects`](super::KnowledgeProbe::objects) for its list.
-    pub fn score_all(
-        self,
-        triples: &EntailmentShards,
-        config: &ProbeConfig,
-    ) -> Result<ProbeScores> {
-        let queries = &triples.probe.unseen_triples;
-        if queries.is_empty() || triples.facts.0.is_empty() {
-            return Ok(ProbeScores::default());
-        }
-        let list = object_candidates(&triples.probe.candidates, queries, config)?;
-        let ranks = self.ranks(&triples.facts, queries, &list);
-        Ok(ProbeScores {
-            xor: Some(score_retrieval(&list, &ranks)?),
-            xor_by_relation: accuracy_by_relation(queries, &list, &ranks),
-            ..ProbeScores::default()
-        })
-    }
-
     /// The rank of the correct object of each query of `list`, from 1, in the list's order.
-    fn ranks(
+    pub(super) fn ranks(
         self,
-        TrainedFacts(facts, _): &TrainedFacts,
+        trained: &TrainedFacts,
         queries: &[EntailmentExample],
         list: &CandidateList,
     ) -> Vec<usize> {
         let mut facts_by_subject: BTreeMap<&str, BTreeSet<[&str; 2]>> = BTreeMap::new();
-        for [subject, relation, object] in facts {
+        for [subject, relation, object] in &trained.0 {
             facts_by_subject.entry(subject).or_default().insert([relation, object]);
         }
         let rank = |query: &EntailmentExample| {
@@ -134,9 +86,8 @@ pub(super) fn accuracy_by_relation(
 
 #[cfg(test)]
 mod tests {
-    use transfer_eval::retrieval::{CandidateConfig, Description, GoldLanguage, ListedQuery};
-
     use super::*;
+    use crate::knowledge::tests::candidate_list;
 
     fn example([subject, relation, object]: [&str; 3]) -> EntailmentExample {
         EntailmentExample {
@@ -169,21 +120,10 @@ mod tests {
         let queries = [["d", "script", "Arabic"], ["e", "script", "Latin"], ["b", "in", "Africa"]];
         let queries = queries.map(example);
         let objects = ["Latin", "Arabic", "Asia", "Europe", "Africa"];
-        let list = CandidateList {
-            config: CandidateConfig { size: 5, gold_language: GoldLanguage::Any, seed: 0 },
-            candidates: objects
-                .map(|entity| Description { entity: entity.into(), language: "de".into() })
-                .to_vec(),
-            queries: (0..3)
-                .map(|id| ListedQuery {
-                    id: id.to_string(),
-                    entity: queries[id].object.clone(),
-                    language: "en".into(),
-                    gold: objects.iter().position(|object| *object == queries[id].object).unwrap(),
-                })
-                .collect(),
-            skipped: Vec::new(),
-        };
+        let list = candidate_list(
+            &objects.map(|object| (object, "de")),
+            &[1, 0, 4].map(|gold| ("en", gold)),
+        );
         // Latin has two triples, Arabic one. Africa has none, so it ranks last.
         assert_eq!(ObjectBaseline::Relation.ranks(&trained, &queries, &list), [2, 1, 5]);
         // d shares Asia with c. e has no facts. b shares its script with a.

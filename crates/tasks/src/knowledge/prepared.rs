@@ -8,7 +8,6 @@ use kg_triples::knowledge::{Candidate, EntailmentExample, MentionExample};
 use shards::Manifest;
 use trainer::{ShardLine, Shards};
 
-use super::object_baseline::TrainedFacts;
 use crate::{Encoder, Error, Result};
 
 /// Maximum row length and token id of some files, with their locations. The model must support
@@ -234,6 +233,27 @@ impl EntailmentShards {
 
     pub(super) fn expect_fit(&self, model: &dyn Encoder) -> Result<()> {
         self.extremes.expect_fit(model)
+    }
+}
+
+/// Distinct training triples (subject, relation, object).
+///
+/// If there are more than [`MAX_FACTS`], none are stored and no baseline is computed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct TrainedFacts(pub(super) BTreeSet<[Box<str>; 3]>, bool);
+
+/// Maximum number of triples in memory.
+const MAX_FACTS: usize = 1_000_000;
+
+impl TrainedFacts {
+    pub(super) fn add(&mut self, example: &EntailmentExample) {
+        let EntailmentExample { subject, relation_id, object, .. } = example;
+        self.1 |= self.0.len() >= MAX_FACTS;
+        if self.1 {
+            self.0.clear();
+        } else {
+            self.0.insert([subject, relation_id, object].map(|id| id.as_str().into()));
+        }
     }
 }
 

@@ -3,9 +3,14 @@ use std::path::Path;
 
 use kg_triples::knowledge::MentionExample;
 use serde::{Deserialize, Serialize};
-use transfer_eval::retrieval::RetrievalScore;
+use transfer_eval::retrieval::{RetrievalScore, score_retrieval};
 
-use super::{FrequencyBaseline, KnowledgeData, KnowledgeProbe, MentionShards, ProbeConfig};
+use super::candidates::object_candidates;
+use super::object_baseline::accuracy_by_relation;
+use super::{
+    EntailmentShards, FrequencyBaseline, KnowledgeData, KnowledgeProbe, MentionShards,
+    ObjectBaseline, ProbeConfig,
+};
 use crate::Result;
 
 /// Scores of XLM-K's probes (appendix B) on three kinds of held-out mentions and on held-out
@@ -82,5 +87,55 @@ impl FrequencyBaseline {
             xep: score(&mentions.probe.unseen_pairs)?,
             ..ProbeScores::default()
         })
+    }
+}
+
+impl ObjectBaseline {
+    /// Computes the baselines' XOR scores among the models' candidates.
+    ///
+    /// The result is empty without queries, or with more than a million training triples. Tied
+    /// candidates rank before the correct one.
+    ///
+    /// # Errors
+    /// The errors of [`KnowledgeProbe::objects`] for its list.
+    pub fn score_all(
+        self,
+        triples: &EntailmentShards,
+        config: &ProbeConfig,
+    ) -> Result<ProbeScores> {
+        let queries = &triples.probe.unseen_triples;
+        if queries.is_empty() || triples.facts.0.is_empty() {
+            return Ok(ProbeScores::default());
+        }
+        let list = object_candidates(&triples.probe.candidates, queries, config)?;
+        let ranks = self.ranks(&triples.facts, queries, &list);
+        Ok(ProbeScores {
+            xor: Some(score_retrieval(&list, &ranks)?),
+            xor_by_relation: accuracy_by_relation(queries, &list, &ranks),
+            ..ProbeScores::default()
+        })
+    }
+}
+
+impl KnowledgeData {
+    /// Computes the frequency baselines of XEP and XOR, with names for a table; empty without XEP
+    /// queries.
+    ///
+    /// # Errors
+    /// The errors of [`FrequencyBaseline::score_all`] and [`ObjectBaseline::score_all`].
+    pub fn baselines(&self, config: &ProbeConfig) -> Result<Vec<(&'static str, ProbeScores)>> {
+        if self.mentions.probe.is_empty() {
+            return Ok(Vec::new());
+        }
+        let entity = FrequencyBaseline::Entity.score_all(&self.mentions, config)?;
+        let pair = FrequencyBaseline::LanguagePair.score_all(&self.mentions, config)?;
+        let object = ObjectBaseline::Relation.score_all(&self.triples, config)?;
+        let neighbours = ObjectBaseline::Neighbours.score_all(&self.triples, config)?;
+        Ok(vec![
+            ("Guess: the entity most trained in the language", entity),
+            ("Guess: the same with the description's language", pair),
+            ("Guess: the relation's most frequent object", object),
+            ("Guess: the object of subjects with the same facts", neighbours),
+        ])
     }
 }

@@ -208,7 +208,9 @@ mod tests {
     use kg_triples::{KnowledgeGraph, SequenceConfig, build_sequences};
 
     use super::*;
-    use crate::testing::{assert_bf16_is_near_f32, assert_micro_batches_match, model};
+    use crate::testing::{
+        assert_bf16_is_near_f32, assert_micro_batches_match, first_loss, model, tokenizer,
+    };
 
     fn sequences() -> Vec<Sequence> {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -216,8 +218,7 @@ mod tests {
         let heads: BTreeSet<&str> = graph.triples().map(|fact| fact.head).collect();
         let selected_heads: Vec<&str> = heads.into_iter().step_by(50).collect();
         let graph = graph.filter(|fact| selected_heads.contains(&fact.head));
-        let tokenizer = xlmr_model::read_tokenizer(root.join("data/base")).unwrap();
-        build_sequences(&graph, ("en", "de"), &SequenceConfig::default(), &tokenizer).unwrap().0
+        build_sequences(&graph, ("en", "de"), &SequenceConfig::default(), &tokenizer()).unwrap().0
     }
 
     #[test]
@@ -238,9 +239,7 @@ mod tests {
         let config = EntityCompletionConfig { normalization: EntityNormalization::Entity };
         let mut task = EntityCompletionTask::new(&model, &sequences, &config).unwrap();
         let batch: Vec<usize> = (0..sequences.len().min(12)).collect();
-        let rng = trainer::rng_for(0, "test", 0);
-        let mut step = Step { batch: &batch, number: 0, total: 1, micro_batch: None, rng };
-        let actual = task.losses(&mut step).unwrap().total.double_value(&[]);
+        let actual = first_loss(&mut task, &batch).double_value(&[]);
 
         // Reference: each row separately, without padding, and each entity separately.
         let mut per_entity = Vec::new();

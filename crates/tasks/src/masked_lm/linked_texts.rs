@@ -185,17 +185,10 @@ impl LinkedTextFiles {
 #[cfg(test)]
 mod tests {
     use shards::{Preparation, PreparedFolder};
-    use tch::Device;
-    use xlmr_model::{Head, LoadOptions, Segments};
 
     use super::*;
     use crate::masked_lm::lowest_perplexity;
-
-    fn base() -> Pretrained {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/base");
-        let options = LoadOptions::default();
-        Pretrained::load(&root, &[Head::MaskedLm], Device::Cpu, options).unwrap().0
-    }
+    use crate::testing::base;
 
     /// Writes texts in two languages: a file for German, a file for both languages, and two
     /// validation texts of each. All texts except the first have a mention.

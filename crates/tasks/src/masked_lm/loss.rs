@@ -134,7 +134,7 @@ mod tests {
     use tch::Kind;
 
     use super::*;
-    use crate::testing::model;
+    use crate::testing::{cross_entropy, model};
 
     const IGNORED: i64 = IGNORE_INDEX;
 
@@ -148,8 +148,7 @@ mod tests {
             let logits = Vec::<Vec<f64>>::try_from(logits).unwrap();
             for (row, &label) in logits.iter().zip(*labels) {
                 if label != IGNORED {
-                    let sum: f64 = row.iter().map(|logit| logit.exp()).sum();
-                    losses.push(sum.ln() - row[label as usize]);
+                    losses.push(cross_entropy(row, label));
                 }
             }
         }

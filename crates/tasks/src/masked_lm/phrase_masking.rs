@@ -265,7 +265,9 @@ impl Task for PhraseMaskingTask<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{assert_bf16_is_near_f32, assert_micro_batches_match, model, specials};
+    use crate::testing::{
+        assert_bf16_is_near_f32, assert_micro_batches_match, fingerprint_of, model, specials,
+    };
     use kg_triples::Language;
     use objectives::IGNORE_INDEX;
     use objectives::masking::{
@@ -401,23 +403,16 @@ mod tests {
     #[test]
     fn the_fingerprint_depends_on_examples_and_options() {
         let model = model(80);
-        let hash = |task: &PhraseMaskingTask<'_>| {
-            let mut fingerprint = Fingerprint::new();
-            task.fingerprint(&mut fingerprint);
-            fingerprint.finish().unwrap()
-        };
-        let first = hash(&task(&model, PhraseTaskConfig::default()));
-        assert_eq!(first, hash(&task(&model, PhraseTaskConfig::default())));
+        let first = fingerprint_of(&task(&model, PhraseTaskConfig::default()));
+        assert_eq!(first, fingerprint_of(&task(&model, PhraseTaskConfig::default())));
         let higher_probability = PhraseMaskingConfig { probability: 0.2, ..Default::default() };
-        assert_ne!(
-            first,
-            hash(&task(&model, config_with(PassageMasking::Phrases(higher_probability))))
-        );
+        let higher = task(&model, config_with(PassageMasking::Phrases(higher_probability)));
+        assert_ne!(first, fingerprint_of(&higher));
         let mut different = examples();
         different[7].phrases[0].start += 1;
         let different =
             PhraseMaskingTask::new(&model, specials(), different, &Default::default()).unwrap();
-        assert_ne!(first, hash(&different));
+        assert_ne!(first, fingerprint_of(&different));
         assert!(PhraseMaskingTask::new(&model, specials(), vec![], &Default::default()).is_err());
     }
 

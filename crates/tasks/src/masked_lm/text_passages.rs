@@ -304,7 +304,7 @@ mod tests {
     use trainer::rng_for;
 
     use super::*;
-    use crate::testing::specials;
+    use crate::testing::{specials, tokenizer};
 
     const TEXTS: [&str; 5] = [
         "Bern is the federal city of Switzerland . It lies on the Aare .",
@@ -313,11 +313,6 @@ mod tests {
         "  Oslo ist die Hauptstadt von Norwegen und liegt am Oslofjord . ",
         "Quito es la capital de Ecuador",
     ];
-
-    fn tokenizer() -> Tokenizer {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        xlmr_model::read_tokenizer(root.join("data/base")).unwrap()
-    }
 
     /// Writes the texts to a file of lines and a file of JSON objects.
     fn write(folder: &Path) -> Vec<PathBuf> {

@@ -249,22 +249,18 @@ impl DevSet {
 
 #[cfg(test)]
 mod tests {
-    use mlqa_eval::{Answer, WindowConfig};
-    use xlmr_model::read_tokenizer;
+    use mlqa_eval::WindowConfig;
 
     use super::*;
-    use crate::testing::model;
+    use crate::testing::{model, question, tokenizer};
 
     /// `count` questions, two for each passage.
     fn questions(count: usize) -> Vec<Question> {
-        let question = |k: usize| Question {
-            id: format!("q{k}"),
-            question: "Which colour?".into(),
-            context: format!("House {} is red.", k / 2).into(),
-            answers: vec![Answer { text: "House".into(), answer_start: 0 }],
-            title: "".into(),
+        let numbered = |k: usize| {
+            let context = format!("House {} is red.", k / 2);
+            question(&format!("q{k}"), "Which colour?", &context, "House")
         };
-        (0..count).map(question).collect()
+        (0..count).map(numbered).collect()
     }
 
     fn best(held_out: f64) -> DevSelection {
@@ -338,8 +334,7 @@ mod tests {
         assert!(error.contains("data.dev = dev-context-de"), "{error}");
 
         // All sets have the same weight, whatever their number of questions.
-        let (model, root) = (model(4000), Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
-        let tokenizer = read_tokenizer(root.join("data/base")).unwrap();
+        let (model, tokenizer) = (model(4000), tokenizer());
         let windows = WindowConfig { max_length: 32, doc_stride: 8, ..WindowConfig::default() };
         let rule = selection.rule(&sets, &model, &tokenizer, &windows).unwrap();
         let scores = (rule.score)().unwrap();

@@ -9,7 +9,7 @@ use mlqa_eval::{
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
-use super::{Predictor, QaPredictor};
+use super::QaPredictor;
 use crate::{Encoder, Error, Result};
 
 /// Question languages of a context.
@@ -215,7 +215,7 @@ pub fn question_file(folder: &Path, split: &str, context: Language, question: La
 /// # Errors
 /// [`Error::Eval`] naming a question file that cannot be read or has no gold answers, or a
 /// predictions file that cannot be written; [`Error::File`] if `out` cannot be created; the errors
-/// of [`Predictor::predict`].
+/// of [`QaPredictor::predict`].
 ///
 /// # Example
 /// ```
@@ -243,7 +243,7 @@ pub fn question_file(folder: &Path, split: &str, context: Language, question: La
 /// # Ok::<(), tasks::Error>(())
 /// ```
 pub fn evaluate(
-    predictor: &dyn Predictor,
+    predictor: &QaPredictor<'_>,
     files: &[QuestionFile],
     split: &str,
     top_k: &[usize],
@@ -263,7 +263,7 @@ pub fn evaluate(
 }
 
 fn score_file(
-    predictor: &dyn Predictor,
+    predictor: &QaPredictor<'_>,
     file: &QuestionFile,
     top_k: &[usize],
     predictions_path: &Path,
@@ -339,15 +339,9 @@ pub fn evaluate_file(
 #[cfg(test)]
 mod tests {
     use mlqa_eval::squad;
-    use xlmr_model::read_tokenizer;
 
     use super::*;
-    use crate::testing::model;
-
-    fn tokenizer() -> Tokenizer {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        read_tokenizer(root.join("data/base")).unwrap()
-    }
+    use crate::testing::{model, tokenizer};
 
     /// Writes a file of questions with one gold answer each and contexts of different lengths.
     fn write_questions(path: &Path) {

@@ -27,8 +27,8 @@ pub use evaluate::{
 };
 pub use mlqa_eval::FileScore;
 pub use negatives::{NegativeLoss, Negatives};
+pub use predictor::QaPredictor;
 pub(crate) use predictor::check_window_length;
-pub use predictor::{Predictor, QaPredictor};
 pub use task::{QaConfig, QaData, QaTask};
 pub use training_questions::TrainingQuestions;
 pub(crate) use window_batch::{

@@ -183,22 +183,12 @@ fn contexts(article: &[Question]) -> Vec<Arc<str>> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use mlqa_eval::Answer;
-    use xlmr_model::read_tokenizer;
-
     use super::*;
+    use crate::testing::{self, tokenizer};
 
     fn question(id: &str, title: &str, context: &str, answer: &str) -> Question {
-        let start = context.find(answer).unwrap();
-        Question {
-            id: id.into(),
-            question: "What is it ?".into(),
-            context: context.into(),
-            answers: vec![Answer { text: answer.into(), answer_start: start }],
-            title: title.into(),
-        }
+        let question = testing::question(id, "What is it ?", context, answer);
+        Question { title: title.into(), ..question }
     }
 
     /// Two articles with the same title, as in two languages, and questions without a title.
@@ -220,9 +210,8 @@ mod tests {
     }
 
     fn selected_windows(negatives: &Negatives) -> Vec<Vec<Window>> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/base");
         let windows = WindowConfig { max_length: 40, doc_stride: 10, ..WindowConfig::default() };
-        negatives.of(&questions(), &read_tokenizer(path).unwrap(), &windows).unwrap()
+        negatives.of(&questions(), &tokenizer(), &windows).unwrap()
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! Prediction of answers by a trained model.
-use std::path::Path;
-
-use mlqa_eval::{Dataset, DecodeConfig, NBest, Purpose, Question, Window, WindowConfig};
+use mlqa_eval::{DecodeConfig, NBest, Purpose, Question, Window, WindowConfig};
 use mlqa_eval::{decode, windows};
 use ndarray::Array1;
 use tch::{Tensor, no_grad};
@@ -12,21 +10,6 @@ use super::window_batch::window_lengths;
 use crate::fusion::{SecondTextConfig, WindowLogits, lists};
 use crate::number::to_i64;
 use crate::{Encoder, Error, Result, batch};
-
-/// A predictor of answers to questions about passages.
-pub trait Predictor {
-    /// Predicts the best answers to each question, in the order of the questions.
-    ///
-    /// # Errors
-    /// Errors of the predictor.
-    fn predict(&self, questions: &[Question]) -> Result<Vec<NBest>>;
-}
-
-impl Predictor for QaPredictor<'_> {
-    fn predict(&self, questions: &[Question]) -> Result<Vec<NBest>> {
-        self.predict(questions)
-    }
-}
 
 /// A model with a span head, its tokenizer and decoding options.
 ///
@@ -147,37 +130,6 @@ impl<'a> QaPredictor<'a> {
         Ok(decode(questions, windows, &starts, &ends, &self.decoding)?)
     }
 
-    /// Predicts the best answers to the questions of a SQuAD-style file, in the order of the file.
-    /// Gold answers are not needed.
-    ///
-    /// `Predictions::from(answers.as_slice()).write(path)` writes the best answer to each question
-    /// in the official format; [`mlqa_eval::write_n_best`] writes all answers.
-    ///
-    /// # Errors
-    /// [`Error::Eval`] naming a file that cannot be read; the errors of [`predict`](Self::predict).
-    ///
-    /// # Example
-    /// ```
-    /// use mlqa_eval::{Predictions, WindowConfig};
-    /// use tasks::question_answering::QaPredictor;
-    /// use xlmr_model::{Config, Head, Model, read_tokenizer};
-    ///
-    /// let folder = tempfile::tempdir().unwrap();
-    /// let path = folder.path().join("questions.json");
-    /// std::fs::write(&path, r#"{"data": [{"paragraphs": [{"context": "It is a red house.",
-    ///     "qas": [{"id": "q1", "question": "Which colour?"}]}]}]}"#).unwrap();
-    ///
-    /// let model = Model::new(&Config::tiny(4000), &[Head::Span], tch::Device::Cpu, 1)?;
-    /// let tokenizer = read_tokenizer("../../data/base")?;
-    /// let windows = WindowConfig { max_length: 32, doc_stride: 8, ..WindowConfig::default() };
-    /// let answers = QaPredictor::new(&model, &tokenizer, &windows).predict_file(&path)?;
-    /// Predictions::from(answers.as_slice()).write(folder.path().join("predictions.json"))?;
-    /// # Ok::<(), tasks::Error>(())
-    /// ```
-    pub fn predict_file(&self, path: impl AsRef<Path>) -> Result<Vec<NBest>> {
-        self.predict(&Dataset::read(path)?.questions)
-    }
-
     /// The windows of questions without a second text, with the start and end logits of each
     /// window.
     fn logits(&self, questions: &[Question]) -> Result<WindowLogits> {
@@ -227,15 +179,10 @@ pub(crate) fn check_window_length(model: &dyn Encoder, windows: &WindowConfig) -
 mod tests {
     use std::sync::Arc;
 
-    use xlmr_model::{Model, read_tokenizer};
+    use xlmr_model::Model;
 
     use super::*;
-    use crate::testing::model;
-
-    fn tokenizer() -> Tokenizer {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        read_tokenizer(root.join("data/base")).unwrap()
-    }
+    use crate::testing::{model, tokenizer};
 
     /// Contexts of one and of several windows; the first and the last contexts are long.
     fn questions() -> Vec<Question> {

@@ -335,30 +335,21 @@ impl Task for QaTask<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
     use std::sync::Arc;
 
-    use mlqa_eval::Answer;
-    use xlmr_model::{Model, read_tokenizer};
+    use xlmr_model::Model;
 
     use super::super::NegativeLoss;
     use super::*;
-    use crate::testing::{assert_bf16_is_near_f32, assert_micro_batches_match, model};
+    use crate::testing::{
+        self, assert_bf16_is_near_f32, assert_micro_batches_match, fingerprint_of, first_loss,
+        model, tokenizer,
+    };
 
     const CONTEXT: &str = "The official language of Peru is Spanish . A region is Asia .";
 
-    fn tokenizer() -> Tokenizer {
-        read_tokenizer(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../data/base")).unwrap()
-    }
-
     fn question() -> Question {
-        Question {
-            id: "q".into(),
-            question: "What is the official language of Peru ?".into(),
-            context: Arc::from(CONTEXT),
-            answers: vec![Answer { text: "Spanish".into(), answer_start: 33 }],
-            title: "".into(),
-        }
+        testing::question("q", "What is the official language of Peru ?", CONTEXT, "Spanish")
     }
 
     fn task<'a>(
@@ -451,9 +442,7 @@ mod tests {
         let mut task = QaTask::new(&model, &tokenizer, &data, &config).unwrap();
         assert!(task.rows.iter().any(|row| row.windows[0].start_position == Some(0)));
         let batch: Vec<usize> = (0..task.rows.len()).collect();
-        let rng = trainer::rng_for(0, "test", 0);
-        let mut step = Step { batch: &batch, number: 0, total: 1, micro_batch: None, rng };
-        let loss = task.losses(&mut step).unwrap().total.double_value(&[]);
+        let loss = first_loss(&mut task, &batch).double_value(&[]);
         assert!(loss.is_finite() && loss > 0.0);
     }
 
@@ -493,10 +482,7 @@ mod tests {
                 question_entity_spans: Some(&spans),
                 windows: &windows,
             };
-            let task = QaTask::new(&model, &tokenizer, &data, &config).unwrap();
-            let mut fingerprint = Fingerprint::new();
-            task.fingerprint(&mut fingerprint);
-            fingerprint.finish().unwrap()
+            fingerprint_of(&QaTask::new(&model, &tokenizer, &data, &config).unwrap())
         };
         let default_hash = hash(&|_, _, _| {});
         assert_eq!(default_hash, hash(&|_, _, _| {}));
@@ -556,9 +542,7 @@ mod tests {
                 task().rows.iter().map(|row| row.windows.len()).collect();
             assert_eq!(windows_per_row, [3, 3, 3, 3, 3, 3, 3, 3, 1, 1]);
             assert_micro_batches_match(&parameters, task, &batch);
-            let rng = trainer::rng_for(0, "test", 0);
-            let mut step = Step { batch: &batch, number: 0, total: 1, micro_batch: None, rng };
-            totals.push(task().losses(&mut step).unwrap().total.double_value(&[]));
+            totals.push(first_loss(&mut task(), &batch).double_value(&[]));
             let skipped: Vec<SkippedData> = task().skipped_data();
             assert_eq!((skipped.len(), skipped.last().unwrap().count), (6, 0));
         }

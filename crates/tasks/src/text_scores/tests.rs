@@ -2,16 +2,13 @@ use mlqa_eval::Language;
 use qa_translate::units;
 use serde_json::Value;
 use tch::{Device, no_grad};
-use xlmr_model::{Head, Inputs, LoadOptions, Pretrained};
+use xlmr_model::{Inputs, Pretrained};
 
 use super::*;
 use crate::testing;
 
 fn base(kind: Kind) -> Pretrained {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let options = LoadOptions::default();
-    let loaded = Pretrained::load(root.join("data/base"), &[Head::MaskedLm], Device::Cpu, options);
-    let (mut base, _) = loaded.unwrap();
+    let mut base = testing::base();
     base.model.set_kind(kind).unwrap();
     base
 }

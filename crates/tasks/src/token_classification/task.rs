@@ -142,7 +142,10 @@ mod tests {
     use xlmr_model::{Config, Head, Model};
 
     use super::*;
-    use crate::testing::{assert_bf16_is_near_f32, assert_micro_batches_match};
+    use crate::testing::{
+        assert_bf16_is_near_f32, assert_gradient_equals_differences, assert_micro_batches_match,
+        cross_entropy, first_loss,
+    };
 
     fn tagger(labels: i64) -> Model {
         let config = Config {
@@ -175,10 +178,7 @@ mod tests {
     }
 
     fn loss(model: &Model, inputs: &[NerInput], batch: &[usize]) -> Tensor {
-        let mut task = TokenClassificationTask::new(model, inputs).unwrap();
-        let rng = trainer::rng_for(0, "test", 0);
-        let mut step = Step { batch, number: 0, total: 1, micro_batch: None, rng };
-        task.losses(&mut step).unwrap().total
+        first_loss(&mut TokenClassificationTask::new(model, inputs).unwrap(), batch)
     }
 
     /// Reference implementation: each row separately, without padding, and each labelled token
@@ -192,8 +192,7 @@ mod tests {
             let logits = Vec::<Vec<f64>>::try_from(logits.to_kind(Kind::Double)).unwrap();
             for (row, &label) in logits.iter().zip(&input.labels) {
                 if label != IGNORE_INDEX {
-                    let sum: f64 = row.iter().map(|logit| logit.exp()).sum();
-                    losses.push(sum.ln() - row[label as usize]);
+                    losses.push(cross_entropy(row, label));
                 }
             }
         }
@@ -227,21 +226,9 @@ mod tests {
         let classifier = "classifier.bias";
         let parameters = model.named_parameters();
         let (_, bias) = parameters.iter().find(|(name, _)| name == classifier).unwrap();
-        let gradient = Vec::<f64>::try_from(bias.grad()).unwrap();
-        for (k, actual) in gradient.iter().enumerate() {
-            let loss_at = |shift: f64| {
-                let mut element = bias.detach().get(k as i64);
-                let _ = element.g_add_scalar_(shift);
-                let value = reference_loss(&model, &inputs, &[0, 1, 2]);
-                let _ = element.g_add_scalar_(-shift);
-                value
-            };
-            let expected = (loss_at(1e-5) - loss_at(-1e-5)) / 2e-5;
-            assert!(
-                (actual - expected).abs() < 1e-6,
-                "bias {k}: got {actual}, expected {expected}"
-            );
-        }
+        assert_gradient_equals_differences(bias, 1e-6, || {
+            reference_loss(&model, &inputs, &[0, 1, 2])
+        });
     }
 
     #[test]

@@ -1,35 +1,23 @@
-use std::path::Path;
-use std::sync::Arc;
-
-use mlqa_eval::{Answer, Purpose, Question, UnanswerableWindow, Window, WindowConfig, windows};
+use mlqa_eval::{Purpose, UnanswerableWindow, Window, WindowConfig, windows};
 use objectives::{GoldSlot, HardLearningWeighting, NegativeSelection};
 use tch::{Kind, Tensor};
 use trainer::{Step, StepLosses, Task};
-use xlmr_model::{Model, read_tokenizer};
+use xlmr_model::Model;
 
 use super::task::WEIGHTS;
 use super::*;
-use crate::testing::{assert_bf16_is_near_f32, model};
+use crate::testing::{assert_bf16_is_near_f32, first_loss, model, question, tokenizer};
 
 const CONTEXT: &str = "The capital of Peru is Lima . Lima lies at the coast of Peru , and Cusco in \
                        the high mountains .";
 
 /// Four questions; the answer to the second one occurs twice in the context.
 fn training_windows() -> Vec<Window> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let tokenizer = read_tokenizer(root.join("data/base")).unwrap();
-    let question = |id: &str, question: &str, answer: &str| Question {
-        id: id.into(),
-        question: question.into(),
-        context: Arc::from(CONTEXT),
-        answers: vec![Answer { text: answer.into(), answer_start: CONTEXT.find(answer).unwrap() }],
-        title: "".into(),
-    };
     let questions = [
-        question("a", "The of Peru is", "capital"),
-        question("b", "capital is lies", "Lima"),
-        question("c", "lies at of Peru", "the coast"),
-        question("d", "and in the high", "Cusco"),
+        question("a", "The of Peru is", CONTEXT, "capital"),
+        question("b", "capital is lies", CONTEXT, "Lima"),
+        question("c", "lies at of Peru", CONTEXT, "the coast"),
+        question("d", "and in the high", CONTEXT, "Cusco"),
     ];
     let config = WindowConfig {
         max_length: 96,
@@ -38,7 +26,7 @@ fn training_windows() -> Vec<Window> {
         unanswerable_window: UnanswerableWindow::Drop,
         ..WindowConfig::default()
     };
-    windows(&questions, &tokenizer, &config, Purpose::Train).unwrap()
+    windows(&questions, &tokenizer(), &config, Purpose::Train).unwrap()
 }
 
 /// A model, its windows, and a folder for their candidates.
@@ -153,12 +141,15 @@ fn stored_candidates_are_used_until_their_inputs_change() {
     assert_eq!(rows(&mined.starts), rows(&stored.starts));
     assert_eq!(rows(&mined.valid), rows(&stored.valid));
     assert_eq!((mined.report, stored.slots()), (stored.report, 6));
-    // Stored candidates are not reused after a change of a question or of the model.
+    // Stored candidates are not reused after a change of a question, the model or its precision.
     fixture.windows[0].input_ids[1] += 1;
     assert!(!fixture.candidates(&config).1);
     assert!(fixture.candidates(&config).1);
     let mut words = fixture.model.word_embeddings().shallow_clone();
     tch::no_grad(|| words.f_add_scalar_(0.5).map(drop)).unwrap();
+    assert!(!fixture.candidates(&config).1);
+    assert!(fixture.candidates(&config).1);
+    fixture.model.set_precision(torch_ext::Precision::Bf16).unwrap();
     assert!(!fixture.candidates(&config).1);
 }
 
@@ -267,12 +258,7 @@ fn learned_weights_are_trained() {
     let parameters = task.parameters();
     assert_eq!((parameters[0].0.as_str(), parameters[0].1.size()), (WEIGHTS, vec![5]));
     assert_eq!(task.slot_weights().unwrap().unwrap(), [0.2; 5]);
-    let rng = trainer::rng_for(1, "task", 0);
-    let batch = [0, 1, 2, 3];
-    let losses = task
-        .losses(&mut Step { batch: &batch, number: 0, total: 1, micro_batch: None, rng })
-        .unwrap();
-    losses.total.backward();
+    first_loss(&mut task, &[0, 1, 2, 3]).backward();
     assert!(parameters[0].1.grad().abs().max().double_value(&[]) > 1e-4);
     assert!(new_task(HardLearningWeighting::Mml, terms(true, true)).parameters().is_empty());
     assert!(new_task(HardLearningWeighting::Learned, terms(false, true)).parameters().is_empty());
@@ -321,14 +307,4 @@ fn low_precision_changes_little() {
         assert!(!task().supports_micro_batches());
         assert_bf16_is_near_f32(&parameters, task, &[0, 1, 2, 3]);
     }
-}
-
-#[test]
-fn candidates_are_recomputed_in_another_precision() {
-    let mut fixture = Fixture::new();
-    let config = CandidateConfig { count: 5, ..Default::default() };
-    assert!(!fixture.candidates(&config).1);
-    assert!(fixture.candidates(&config).1);
-    fixture.model.set_precision(torch_ext::Precision::Bf16).unwrap();
-    assert!(!fixture.candidates(&config).1);
 }

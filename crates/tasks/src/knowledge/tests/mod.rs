@@ -9,6 +9,34 @@ use kg_triples::jsonl::JsonlWriter;
 use serde::Serialize;
 use serde_json::{Value, json};
 use shards::{Preparation, PreparedFolder};
+use transfer_eval::retrieval::{
+    CandidateConfig, CandidateList, Description, GoldLanguage, ListedQuery,
+};
+
+/// Candidates, as entity and language of the description, and queries, as language and index of
+/// the correct candidate.
+pub(super) fn candidate_list(
+    candidates: &[(&str, &str)],
+    queries: &[(&str, usize)],
+) -> CandidateList {
+    let candidate = |&(entity, language): &(&str, &str)| Description {
+        entity: entity.into(),
+        language: language.into(),
+    };
+    let query = |(number, &(language, gold)): (usize, &(&str, usize))| ListedQuery {
+        id: number.to_string(),
+        entity: candidates[gold].0.into(),
+        language: language.into(),
+        gold,
+    };
+    let size = candidates.len();
+    CandidateList {
+        config: CandidateConfig { size, gold_language: GoldLanguage::Any, seed: 0 },
+        candidates: candidates.iter().map(candidate).collect(),
+        queries: queries.iter().enumerate().map(query).collect(),
+        skipped: Vec::new(),
+    }
+}
 
 /// Converts rows to JSON.
 fn rows<T: Serialize>(rows: &[T]) -> Vec<Value> {

@@ -3,36 +3,16 @@ use kg_triples::Language;
 use kg_triples::knowledge::{Descriptions, MentionExample, TokenSpan};
 use ndarray::array;
 use tch::{Device, Kind, Tensor};
-use transfer_eval::retrieval::{
-    CandidateConfig, CandidateList, Description, GoldLanguage, ListedQuery, Similarity,
-    score_retrieval,
-};
+use transfer_eval::retrieval::{CandidateList, Similarity, score_retrieval};
 use xlmr_model::{Inputs, KnowledgeConfig, KnowledgeHeads};
 
 use crate::knowledge::entity_prediction::mask_mention;
 use crate::knowledge::probe::score;
-use crate::knowledge::tests::{prepare, rows};
+use crate::knowledge::tests::{candidate_list, prepare, rows};
 use crate::knowledge::*;
 use crate::masked_lm::masking_vocab;
 use crate::pooling::Pooling;
-use crate::testing::{model, specials};
-
-fn list(candidates: usize, golds: &[usize]) -> CandidateList {
-    let description =
-        |number: usize| Description { entity: format!("Q{number}"), language: "en".into() };
-    let query = |(number, &gold): (usize, &usize)| ListedQuery {
-        id: number.to_string(),
-        entity: format!("Q{gold}"),
-        language: "de".into(),
-        gold,
-    };
-    CandidateList {
-        config: CandidateConfig { size: candidates, gold_language: GoldLanguage::Any, seed: 0 },
-        candidates: (0..candidates).map(description).collect(),
-        queries: golds.iter().enumerate().map(query).collect(),
-        skipped: Vec::new(),
-    }
-}
+use crate::testing::{model, specials, tokenizer};
 
 /// Mean reciprocal rank, which differs between different ranks.
 fn mrr(ranks: &[f64]) -> f64 {
@@ -43,7 +23,10 @@ fn mrr(ranks: &[f64]) -> f64 {
 fn ranks_equal_manual_ranks_and_ties_rank_first() {
     let candidates = array![[1.0, 0.0], [0.0, 1.0], [3.0, 4.0], [2.0, 0.0]];
     let queries = array![[1.0, 0.0], [1.0, 0.0], [0.6, 0.8], [0.0, 1.0]];
-    let list = list(4, &[0, 2, 2, 1]);
+    let list = candidate_list(
+        &["Q0", "Q1", "Q2", "Q3"].map(|entity| (entity, "en")),
+        &[0, 2, 2, 1].map(|gold| ("de", gold)),
+    );
     // Dot products with [1, 0]: 1, 0, 3, 2; with [0.6, 0.8]: 0.6, 0.8, 5, 1.2;
     // with [0, 1]: 0, 1, 4, 0.
     let dot = Representation::Projected(Similarity::Dot);
@@ -65,8 +48,6 @@ fn ranks_equal_manual_ranks_and_ties_rank_first() {
 /// Twelve entities, each described in German and English and mentioned once in Spanish. Some share
 /// the text of their description.
 fn mentions() -> MentionShards {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let tokenizer = xlmr_model::read_tokenizer(root.join("data/base")).unwrap();
     let [de, en, es] = ["de", "en", "es"].map(|code| Language::new(code).unwrap());
     let mut descriptions = Descriptions::default();
     let entities: Vec<String> = (10..22).map(|number| format!("Q{number}")).collect();
@@ -77,7 +58,7 @@ fn mentions() -> MentionShards {
             descriptions.add(entity, language, &format!("{language} {}", words.join(" "))).unwrap();
         }
     }
-    let descriptions = descriptions.encode(&tokenizer, 16).unwrap();
+    let descriptions = descriptions.encode(&tokenizer(), 16).unwrap();
     let query = |(number, entity): (u32, &String)| MentionExample {
         passage: u64::from(number),
         id: number.to_string(),
@@ -124,6 +105,8 @@ fn ranks_of_a_model_equal_the_reference() {
         let path = folder.path().join("list.json");
         let actual = probe.entities(&mentions, &mentions.probe.unseen_texts, &path).unwrap();
         assert_eq!((actual.all.queries, actual.candidates), (12, 12));
+        let unused = folder.path().join("no-queries.json");
+        assert!(probe.entities(&mentions, &[], &unused).is_err());
 
         let projected = trained_with.mention_representation() != Representation::Encoder;
         let vocab = masking_vocab(&model, specials()).unwrap();
@@ -175,16 +158,4 @@ fn ranks_of_a_model_equal_the_reference() {
         assert!(ranks.iter().any(|rank| *rank != ranks[0]), "{ranks:?}");
         assert_eq!(actual, score_retrieval(&list, &ranks).unwrap());
     }
-}
-
-#[test]
-fn an_empty_query_list_is_an_error() {
-    let (model, mentions) = (model(4000), mentions());
-    let heads = KnowledgeConfig::default();
-    let relations = ["P1".to_owned()];
-    let heads = KnowledgeHeads::new(model.config(), &heads, &relations, Device::Cpu, 1).unwrap();
-    let (task, config) = (KnowledgeTaskConfig::default(), ProbeConfig::default());
-    let probe = KnowledgeProbe::new(&model, specials(), &heads, &task, &config).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    assert!(probe.entities(&mentions, &[], &folder.path().join("list.json")).is_err());
 }

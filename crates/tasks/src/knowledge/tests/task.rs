@@ -14,7 +14,7 @@ use crate::knowledge::entity_prediction::mask_mention;
 use crate::knowledge::tests::{prepare, rows};
 use crate::knowledge::*;
 use crate::masked_lm::{MlmTask, masking_vocab};
-use crate::testing::{assert_bf16_is_near_f32_in, model, specials};
+use crate::testing::{assert_bf16_is_near_f32_in, fingerprint_of, model, specials, tokenizer};
 
 /// Passages `<s> a b c … </s>` with a mention of two tokens, each with a description.
 fn examples(count: u32) -> Vec<MentionExample> {
@@ -38,10 +38,9 @@ fn examples(count: u32) -> Vec<MentionExample> {
 /// Triples of the embedded graph.
 fn triples(seed: u64) -> Vec<EntailmentExample> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let tokenizer = xlmr_model::read_tokenizer(root.join("data/base")).unwrap();
     let graph = KnowledgeGraph::read_dir(root.join("data/mini-kg")).unwrap();
     let config = EntailmentConfig { description_tokens: 16, ..Default::default() };
-    let data = EntailmentExamples::with_triples(graph, &tokenizer, &config).unwrap();
+    let data = EntailmentExamples::with_triples(graph, &tokenizer(), &config).unwrap();
     (0..30).map(|index| data.drawn(seed, index).unwrap()).collect()
 }
 
@@ -265,16 +264,11 @@ fn masked_lm_reads_passages_or_descriptions() {
 
 #[test]
 fn the_fingerprint_depends_on_examples_and_options() {
-    let hash = |task: &dyn Task| {
-        let mut fingerprint = trainer::Fingerprint::new();
-        task.fingerprint(&mut fingerprint);
-        fingerprint.finish().unwrap()
-    };
     let mentions = |count: u32, temperature: f64| {
         let fixture = Fixture::new(&examples(count), &triples(1));
         let losses =
             KnowledgeLossConfig { mep: ContrastConfig::released(temperature), ..losses_config() };
-        hash(&fixture.entity_prediction(&losses))
+        fingerprint_of(&fixture.entity_prediction(&losses))
     };
     let first = mentions(11, 0.2);
     assert_eq!(first, mentions(11, 0.2));
@@ -282,7 +276,7 @@ fn the_fingerprint_depends_on_examples_and_options() {
     assert_ne!(first, mentions(11, 0.3));
     let triples = |seed: u64, objective: ObjectEntailment| {
         let fixture = Fixture::new(&examples(11), &triples(seed));
-        hash(&fixture.object_entailment(objective))
+        fingerprint_of(&fixture.object_entailment(objective))
     };
     let first = triples(1, ObjectEntailment::Contrastive);
     assert_eq!(first, triples(1, ObjectEntailment::Contrastive));

@@ -1,0 +1,57 @@
+//! Printing on standard output.
+use std::fmt::Display;
+use std::io::{ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Prints text on standard output, with control characters other than line ends escaped. Write
+/// errors do not end a run: the first one is reported on standard error, and a closed pipe is
+/// ignored.
+///
+/// ```
+/// experiment::log(format!("{} facts in {} languages", 627, 7));
+/// ```
+pub fn log(line: impl Display) {
+    if crate::ranks::is_silent() {
+        return;
+    }
+    static FAILED: AtomicBool = AtomicBool::new(false);
+    let mut out = std::io::stdout().lock();
+    let line = line.to_string();
+    let line = atomic_file::lines(&line);
+    let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) else { return };
+    if error.kind() != ErrorKind::BrokenPipe && !FAILED.swap(true, Ordering::Relaxed) {
+        let text = format!("cannot write to standard output ({error}); the run continues");
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+}
+
+/// The Markdown up to the second table, or the heading after the first table, including notes on
+/// the first table.
+pub(crate) fn first_table(markdown: &str) -> &str {
+    let (mut end, mut begun, mut ended) = (0, false, false);
+    for line in markdown.split_inclusive('\n') {
+        let is_row = line.starts_with('|');
+        ended |= begun && !is_row;
+        begun |= is_row;
+        if ended && (is_row || line.starts_with('#')) {
+            return markdown.get(..end).unwrap_or(markdown);
+        }
+        end += line.len();
+    }
+    markdown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_table_has_its_heading_and_its_notes() {
+        let first = "# F1\n\n| a |\n|---|\n| 1 |\n\nOf nine.\n\n";
+        for more in ["| b |\n|---|\n", "## EM\n\n| b |\n|---|\n"] {
+            assert_eq!(first_table(&format!("{first}{more}")), first);
+        }
+        assert_eq!(first_table(first), first);
+        assert_eq!(first_table("nothing\n"), "nothing\n");
+    }
+}

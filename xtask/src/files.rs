@@ -1,0 +1,47 @@
+//! Files and folders; errors name the path.
+use anyhow::{Context, Result};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Reads a text file.
+pub fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| path.display().to_string())
+}
+
+/// Writes a text file, and creates its folder.
+pub fn write(path: &Path, text: &str) -> Result<()> {
+    create(path.parent().unwrap_or(path))?;
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Creates a folder unless it exists.
+pub fn create(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))
+}
+
+/// Removes a folder, if it exists.
+pub fn remove(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Creates an empty folder, and removes an existing one.
+pub fn create_empty(folder: &Path) -> Result<()> {
+    remove(folder)?;
+    create(folder)
+}
+
+/// Returns the paths of a folder's entries, sorted.
+pub fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let name = || folder.display().to_string();
+    let entries = fs::read_dir(folder).with_context(name)?;
+    let paths = entries.map(|entry| Ok(entry.with_context(name)?.path()));
+    let mut paths = paths.collect::<Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
+}
