@@ -180,7 +180,7 @@ impl Oracle {
         };
         let text = task.target.chars().skip(span.start).take(span.len()).collect();
         let marked =
-            mark(&task.target, span.start, span.len()).map_or(String::new(), |one| one.text);
+            mark(&task.target, std::slice::from_ref(&span)).map_or(String::new(), |one| one.text);
         Self { task: task.clone(), span, text, marked }
     }
 

@@ -1,11 +1,12 @@
 //! F1 of a reader on XQuAD's paragraphs and whole articles: for each way to compare the windows of
 //! an article (`--window-score`), and for the passages of an article compared by BM25, as
 //! `polyqa answer` does, or by a retriever. Windows are computed once for all window scores.
-//! `--unrelated` also measures the share of answers that change when another article is added as a
-//! document.
+//! `POLYQA_PRECISION` sets the precision. `--unrelated` also measures the share of answers that
+//! change when another article is added as a document.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Parser;
@@ -27,6 +28,9 @@ type Columns = [f64; 7];
 
 /// The questions of each article, and the sums over their paragraphs and over the whole articles.
 type Totals = (Vec<usize>, [Vec<Columns>; 2]);
+
+/// Windows per batch.
+const BATCH_SIZE: usize = 32;
 
 const SCORES: [WindowScore; 3] = [WindowScore::Raw, WindowScore::Softmax, WindowScore::Margin];
 
@@ -57,64 +61,39 @@ struct Options {
     /// Also add the next article as a second document, and count the first answers that change
     #[arg(long)]
     unrelated: bool,
-    /// Weight of the retriever's similarities
-    #[arg(long, default_value_t = 80.0)]
-    retriever_weight: f32,
-    /// Windows per batch
-    #[arg(long, default_value_t = 32)]
-    batch_size: usize,
-    /// Compute precision
-    #[arg(long)]
-    precision: Option<String>,
     /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 /// The questions of each article, with their paragraphs and with the whole article as context.
-struct Articles {
-    paragraphs: Vec<Vec<Question>>,
-    by_article: Vec<Vec<Question>>,
+type Articles = [Vec<Vec<Question>>; 2];
+
+fn read_articles(language: Language, options: &Options) -> Articles {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let dataset = Dataset::read(root.join(format!("data/xquad/xquad.{language}.json"))).unwrap();
+    let (mut paragraphs, mut by_article) = (Vec::new(), Vec::new());
+    for article in dataset.articles().skip(options.skip).take(options.articles) {
+        let mut texts: Vec<&str> = article.iter().map(|question| &*question.context).collect();
+        texts.dedup();
+        let context: Arc<str> = texts.join("\n\n").into();
+        let over_article =
+            |question: &Question| Question { context: context.clone(), ..question.clone() };
+        let selected = || article.iter().step_by(options.every);
+        paragraphs.push(selected().cloned().collect());
+        by_article.push(selected().map(over_article).collect());
+    }
+    [paragraphs, by_article]
 }
 
-impl Articles {
-    fn read(language: Language, options: &Options) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let dataset =
-            Dataset::read(root.join(format!("data/xquad/xquad.{language}.json"))).unwrap();
-        let (mut paragraphs, mut by_article) = (Vec::new(), Vec::new());
-        for article in dataset.articles().skip(options.skip).take(options.articles) {
-            let mut texts: Vec<&str> = article.iter().map(|question| &*question.context).collect();
-            texts.dedup();
-            let context = texts.join("\n\n").into();
-            let over_article = |question: &Question| Question {
-                context: std::sync::Arc::clone(&context),
-                ..question.clone()
-            };
-            let selected = || article.iter().step_by(options.every);
-            paragraphs.push(selected().cloned().collect());
-            by_article.push(selected().map(over_article).collect());
-        }
-        Self { paragraphs, by_article }
+/// Returns the same contexts and gold answers with the questions of another language.
+fn with_questions(articles: &[Vec<Question>], other: &[Vec<Question>]) -> Vec<Vec<Question>> {
+    let mut articles = articles.to_vec();
+    for (one, other) in articles.iter_mut().flatten().zip(other.iter().flatten()) {
+        assert_eq!(one.id, other.id);
+        one.question.clone_from(&other.question);
     }
-
-    /// Returns the same contexts and gold answers with the questions of another language.
-    fn with_questions_of(&self, other: &Self) -> Self {
-        let exchange = |own: &[Vec<Question>], other: &[Vec<Question>]| {
-            let pairs = own.iter().zip(other).map(|(own, other)| {
-                let pairs = own.iter().zip(other).map(|(own, other)| {
-                    assert_eq!(own.id, other.id);
-                    Question { question: other.question.clone(), ..own.clone() }
-                });
-                pairs.collect()
-            });
-            pairs.collect()
-        };
-        Self {
-            paragraphs: exchange(&self.paragraphs, &other.paragraphs),
-            by_article: exchange(&self.by_article, &other.by_article),
-        }
-    }
+    articles
 }
 
 /// Returns the summed F1 of questions.
@@ -162,7 +141,6 @@ fn article_sums(
     reader: &Pretrained,
     articles: &[Vec<Question>],
     language: Language,
-    batch_size: usize,
 ) -> Result<Vec<Columns>> {
     let Pretrained { model, tokenizer, .. } = reader;
     let config = WindowConfig::default();
@@ -173,7 +151,7 @@ fn article_sums(
         let mut order: Vec<usize> = (0..cut.len()).collect();
         order.sort_by_key(|&at| cut[at].input_ids.len());
         let mut logits = vec![(Vec::new(), Vec::new()); cut.len()];
-        for batch in order.chunks(batch_size) {
+        for batch in order.chunks(BATCH_SIZE) {
             let rows: Vec<&Window> = batch.iter().map(|&at| &cut[at]).collect();
             for (&at, row) in batch.iter().zip(predictor.window_logits(&rows)?) {
                 logits[at] = row;
@@ -212,22 +190,16 @@ fn mean(sums: &[f64], counts: &[usize], signed: bool) -> String {
 
 /// A table row: paragraphs by raw scores, articles by each score, differences.
 fn row(paragraphs: &[Columns], by_article: &[Columns], counts: &[usize]) -> String {
-    let column = |sums: &[Columns], at: usize| sums.iter().map(|sum| sum[at]).collect::<Vec<f64>>();
-    let difference =
-        |a: usize, b: usize| by_article.iter().map(|sum| sum[a] - sum[b]).collect::<Vec<f64>>();
-    let cells = [
-        mean(&column(paragraphs, 0), counts, false),
-        mean(&column(by_article, 0), counts, false),
-        mean(&column(by_article, 1), counts, false),
-        mean(&column(by_article, 2), counts, false),
-        mean(&column(by_article, 3), counts, false),
-        mean(&column(by_article, 4), counts, false),
-        mean(&difference(3, 1), counts, true),
-        mean(&difference(3, 2), counts, true),
-        mean(&difference(4, 3), counts, true),
-        mean(&column(by_article, 5), counts, false),
-        mean(&column(by_article, 6), counts, false),
-    ];
+    let column = |sums: &[Columns], at: usize| {
+        mean(&sums.iter().map(|sum| sum[at]).collect::<Vec<f64>>(), counts, false)
+    };
+    let difference = |(a, b): (usize, usize)| {
+        mean(&by_article.iter().map(|sum| sum[a] - sum[b]).collect::<Vec<f64>>(), counts, true)
+    };
+    let mut cells = vec![column(paragraphs, 0)];
+    cells.extend((0..5).map(|at| column(by_article, at)));
+    cells.extend([(3, 1), (3, 2), (4, 3)].map(difference));
+    cells.extend((5..7).map(|at| column(by_article, at)));
     cells.join(" | ")
 }
 
@@ -238,7 +210,7 @@ fn main() -> Result<()> {
         return Ok(());
     };
     let device = Device::cuda_if_available();
-    let precision = select_precision(options.precision.as_deref(), device)?;
+    let precision = select_precision(None, device)?;
     let mut pretrained = Pretrained::load_trained(model, Head::Span, device)?;
     pretrained.model.set_precision(precision)?;
     let mut reader = Reader::load(model, device)?;
@@ -246,13 +218,12 @@ fn main() -> Result<()> {
     println!("{} articles, {:?}", options.articles, reader.precision());
     let retriever = options.retriever.as_ref().map(|folder| Retriever::load(folder, device));
     let retriever = retriever.transpose()?;
-    let retriever = retriever.map(|one| one.with_answer_weight(options.retriever_weight));
     println!(
         "| documents | questions | paragraph | raw | softmax | margin | BM25 | retriever | \
          BM25 − softmax | BM25 − margin | retriever − BM25 | changed, BM25 | changed, retriever |\n\
          |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
     );
-    let read = |&language: &Language| (language, Articles::read(language, &options));
+    let read = |&language: &Language| (language, read_articles(language, &options));
     let languages: Vec<(Language, Articles)> = options.languages.iter().map(read).collect();
     let start = Instant::now();
     // Same language, then different languages: each article's sums over all pairs.
@@ -262,13 +233,14 @@ fn main() -> Result<()> {
             if !(options.pairs || question_language == language) {
                 continue;
             }
-            let pair = documents.with_questions_of(other);
-            let sums = [&pair.paragraphs, &pair.by_article]
-                .map(|all| article_sums(&pretrained, all, *language, options.batch_size));
-            let [paragraphs, by_article] = sums;
-            let mut sums = [paragraphs?, by_article?];
-            let next = pair.by_article.iter().cycle().skip(1);
-            for ((article, next), sum) in pair.by_article.iter().zip(next).zip(&mut sums[1]) {
+            let [paragraphs, by_article] =
+                [0, 1].map(|kind| with_questions(&documents[kind], &other[kind]));
+            let mut sums = [
+                article_sums(&pretrained, &paragraphs, *language)?,
+                article_sums(&pretrained, &by_article, *language)?,
+            ];
+            let next = by_article.iter().cycle().skip(1);
+            for ((article, next), sum) in by_article.iter().zip(next).zip(&mut sums[1]) {
                 for (at, retriever) in [None, retriever.as_ref()].into_iter().enumerate() {
                     if at == 1 && retriever.is_none() {
                         continue;
@@ -285,7 +257,7 @@ fn main() -> Result<()> {
                     }
                 }
             }
-            let counts: Vec<usize> = pair.by_article.iter().map(Vec::len).collect();
+            let counts: Vec<usize> = by_article.iter().map(Vec::len).collect();
             println!("| {language} | {question_language} | {} |", row(&sums[0], &sums[1], &counts));
             let (count, total) = &mut totals[usize::from(question_language != language)];
             count.resize(counts.len(), 0);

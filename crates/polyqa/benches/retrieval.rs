@@ -39,24 +39,14 @@ struct Language {
 impl Language {
     fn read(name: &str, every: usize) -> Self {
         let file = Path::new(ROOT).join(format!("data/xquad/xquad.{name}.json"));
-        let mut articles: Vec<(Document, Vec<String>)> = Vec::new();
-        let mut questions = Vec::new();
-        for one in Dataset::read(file).unwrap().questions {
-            if articles.last().is_none_or(|(last, _)| last.id != one.title) {
-                let document = Document { id: one.title.clone(), text: "".into() };
-                articles.push((document, Vec::new()));
-            }
-            let (_, paragraphs) = articles.last_mut().unwrap();
-            if paragraphs.last().is_none_or(|last| **last != *one.context) {
-                paragraphs.push(one.context.to_string());
-            }
-            questions.push((one.question, articles.len() - 1));
+        let (mut articles, mut questions) = (Vec::new(), Vec::new());
+        for (index, article) in Dataset::read(file).unwrap().articles().enumerate() {
+            let mut paragraphs: Vec<&str> = article.iter().map(|one| &*one.context).collect();
+            paragraphs.dedup();
+            let text = paragraphs.join("\n").into();
+            articles.push(Document { id: article[0].title.clone(), text });
+            questions.extend(article.iter().map(|one| (one.question.clone(), index)));
         }
-        let join_paragraphs = |(article, paragraphs): (Document, Vec<String>)| Document {
-            text: paragraphs.join("\n").into(),
-            ..article
-        };
-        let articles: Vec<Document> = articles.into_iter().map(join_paragraphs).collect();
         Self {
             name: name.to_owned(),
             articles: articles.into(),

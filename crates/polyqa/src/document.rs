@@ -5,7 +5,6 @@ use std::sync::Arc;
 use atomic_file::Lines;
 use serde::Deserialize;
 
-use crate::passage::Passage;
 use crate::{Error, Result};
 
 /// A text in which answers are searched.
@@ -44,7 +43,8 @@ const ROW_FORMAT: &str =
 #[derive(Clone, Debug, Default)]
 pub struct Documents {
     sources: Vec<Source>,
-    unsplit: bool,
+    /// Whether each document is a single passage.
+    pub(crate) unsplit: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -149,21 +149,6 @@ impl Documents {
             }
         })
     }
-
-    /// Returns the passages of the documents in order, each with the index of its document.
-    ///
-    /// # Errors
-    /// As [`iter`](Self::iter).
-    pub(crate) fn passages(&self) -> impl Iterator<Item = Result<(usize, Passage)>> {
-        self.iter().enumerate().flat_map(|(index, document)| {
-            let passages = match document {
-                Ok(document) if self.unsplit => vec![Ok(Passage::unsplit(&document))],
-                Ok(document) => Passage::split(&document).into_iter().map(Ok).collect(),
-                Err(error) => vec![Err(error)],
-            };
-            passages.into_iter().map(move |passage| passage.map(|passage| (index, passage)))
-        })
-    }
 }
 
 /// Reads a file as one document.
@@ -202,15 +187,20 @@ fn next_row(lines: &mut Lines, path: &Path) -> Option<Result<Document>> {
     let number = lines.number();
     Some(match serde_json::from_slice::<Row>(lines.bytes()) {
         Ok(Row { id, text }) => {
-            let id = match id {
-                Some(serde_json::Value::String(id)) => id,
-                Some(serde_json::Value::Null) | None => format!("{}:{number}", path.display()),
-                Some(other) => other.to_string(),
-            };
+            let id = row_id(id).unwrap_or_else(|| format!("{}:{number}", path.display()));
             Ok(Document { id: id.into(), text: text.into() })
         }
         Err(error) => {
             Err(Error::line(path, number, format_args!("{error}; expected {ROW_FORMAT}")))
         }
     })
+}
+
+/// Returns the id of a row as text, if it has one.
+pub(crate) fn row_id(id: Option<serde_json::Value>) -> Option<String> {
+    match id? {
+        serde_json::Value::Null => None,
+        serde_json::Value::String(id) => Some(id),
+        other => Some(other.to_string()),
+    }
 }

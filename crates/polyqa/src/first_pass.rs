@@ -313,18 +313,10 @@ mod tests {
         // 9.
         assert_eq!(fused([vec![7, 4, 9], vec![4, 7, 2]]), [4, 7, 2, 9]);
         assert_eq!(fused([vec![], vec![3, 1]]), [3, 1]);
-    }
-
-    #[test]
-    fn documents_at_the_end_of_both_rankings_do_not_reorder_better_documents() {
-        let rankings = [vec![5, 0, 3, 1], vec![1, 3, 4, 0]];
-        let expected = fused(rankings.clone());
-        let [mut bm25, mut dense] = rankings;
-        bm25.extend([10, 11]);
-        dense.extend([11, 12, 10]);
-        let mut top_documents = fused([bm25, dense]);
-        top_documents.retain(|&document| document < 10);
-        assert_eq!(top_documents, expected);
+        // Documents at the end of both rankings do not reorder better documents.
+        assert_eq!(fused([vec![5, 0, 3, 1], vec![1, 3, 4, 0]]), [1, 3, 0, 5, 4]);
+        let extended = [vec![5, 0, 3, 1, 10, 11], vec![1, 3, 4, 0, 11, 12, 10]];
+        assert_eq!(fused(extended), [1, 3, 0, 11, 10, 5, 4, 12]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mlqa_eval::NBest;
 use unicode_segmentation::UnicodeSegmentation;
 
-use crate::Document;
+use crate::{Document, Documents, Result};
 
 /// Minimum length of a passage; shorter paragraphs are joined.
 const MIN_LENGTH: usize = 50;
@@ -66,6 +66,23 @@ impl Passage {
             candidate.answer_start += self.start;
         }
         n_best
+    }
+}
+
+impl Documents {
+    /// Returns the passages of the documents in order, each with the index of its document.
+    ///
+    /// # Errors
+    /// As [`iter`](Self::iter).
+    pub(crate) fn passages(&self) -> impl Iterator<Item = Result<(usize, Passage)>> {
+        self.iter().enumerate().flat_map(|(index, document)| {
+            let passages = match document {
+                Ok(document) if self.unsplit => vec![Ok(Passage::unsplit(&document))],
+                Ok(document) => Passage::split(&document).into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            };
+            passages.into_iter().map(move |passage| passage.map(|passage| (index, passage)))
+        })
     }
 }
 

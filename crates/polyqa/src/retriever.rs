@@ -3,7 +3,7 @@ use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use model_hub::Hub;
+use model_hub::{Hub, Resolved};
 use sha2::{Digest, Sha256};
 use tasks::pooling::{Pooling, embed};
 use tch::{Device, Kind, Tensor, no_grad};
@@ -112,14 +112,17 @@ impl Retriever {
     /// # Errors
     /// As [`Hub::resolve`] and [`load`](Self::load).
     pub fn open(model: &str, device: Device) -> Result<Self> {
-        let resolved = Hub::from_env().resolve(model, &mut |_| {})?;
-        match resolved.origin {
+        Self::load_resolved(&Hub::from_env().resolve(model, &mut |_| {})?, device)
+    }
+
+    pub(crate) fn load_resolved(resolved: &Resolved, device: Device) -> Result<Self> {
+        match &resolved.origin {
             Some(origin) => Self::load_named(&resolved.folder, &origin.repository, device),
             None => Self::load(&resolved.folder, device),
         }
     }
 
-    pub(crate) fn load_named(folder: &Path, name: &str, device: Device) -> Result<Self> {
+    fn load_named(folder: &Path, name: &str, device: Device) -> Result<Self> {
         let Settings { pooling, query_prefix, passage_prefix, max_length } =
             settings(folder, name)?;
         let options = LoadOptions { map_embeddings: true, ..LoadOptions::default() };

@@ -188,14 +188,28 @@ mod tests {
         assert_eq!(read_settings("bge", &[POOLING]).unwrap().pooling, Pooling::First);
         let newer = ("1_Pooling/config.json", r#"{"pooling_mode": "mean"}"#);
         assert_eq!(read_settings("bge", &[newer]).unwrap().pooling, Pooling::Mean);
-        let missing = read_settings("bge", &[("modules.json", modules)]).unwrap_err().to_string();
-        assert!(missing.contains("modules.json: there is no"), "{missing}");
         let outside = modules.replace("1_Pooling", "../1_Pooling");
-        assert!(read_settings("bge", &[("modules.json", &outside), POOLING]).is_err());
-        let excluded = ("1_Pooling/config.json", r#"{"include_prompt": false}"#);
-        assert!(
-            read_settings("bge", &[excluded]).unwrap_err().to_string().contains("include_prompt")
-        );
+        let dense = modules.replace("Normalize", "Dense");
+        let pooling = |config| ("1_Pooling/config.json", config);
+        let max =
+            pooling(r#"{"pooling_mode_max_tokens": true, "pooling_mode_mean_tokens": false}"#);
+        for (files, problem) in [
+            (&[("modules.json", modules)][..], "modules.json: there is no"),
+            (&[("modules.json", outside.as_str()), POOLING], "modules.json: there is no"),
+            (
+                &[("modules.json", dense.as_str()), POOLING],
+                "modules.json: unsupported module \"Dense\"",
+            ),
+            (&[pooling(r#"{"include_prompt": false}"#)], "include_prompt"),
+            (&[max], "1_Pooling/config.json: unsupported pooling [pooling_mode_max_tokens]"),
+            (
+                &[("config_sentence_transformers.json", "{")],
+                "config_sentence_transformers.json: EOF",
+            ),
+        ] {
+            let error = read_settings("bge", files).unwrap_err().to_string();
+            assert!(error.contains(problem), "{error}");
+        }
     }
 
     #[test]

@@ -42,26 +42,6 @@ pub enum Error {
         /// The text, truncated to 80 code points.
         text: String,
     },
-    /// A line of a JSONL file is not a score.
-    #[error("{}:{line}: expected {{\"from\": \"en\", \"to\": \"de\", \"source\": \"…\", \"target\": \"…\", \"total\": -3.2}}, got {got}", path.display())]
-    Score {
-        /// The file.
-        path: PathBuf,
-        /// Number of the line, from 1.
-        line: usize,
-        /// The problem.
-        got: String,
-    },
-    /// A file of scores lacks entries.
-    #[error("{} lacks {count} scores, listed in {}; score these texts, add them and run again", path.display(), missing_path.display())]
-    Unscored {
-        /// The file.
-        path: PathBuf,
-        /// Number of missing scores.
-        count: usize,
-        /// File that lists the missing scores.
-        missing_path: PathBuf,
-    },
     /// Texts are too long for a scorer.
     #[error(
         "{count} of {requests} pairs of texts are too long to be scored: up to {longest_request} tokens per pair, at most {max_tokens} are supported"

@@ -17,26 +17,22 @@ mod transfer;
 mod translate;
 
 pub use error::Error;
-pub use markers::{
-    Marked, MarkedSpans, MarkerFault, Recovered, RecoveredSpans, mark, mark_spans, recover,
-};
+pub use markers::{Marked, MarkerFault, Recovered, mark};
 pub use mix::{MixConfig, MixReport, Mixed, MixedRow, Pairs, mix};
 pub use parallel::parallel;
 pub use place::{
     Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, BySearch, CandidateConfig,
-    Candidates, CodecConfig, FileScorer, PlaceFault, PlaceSpans, Placed, ScoreRequest, ScoreText,
-    SpanTask, TextScore, Windows, ratio, translation_similarity, units,
+    Candidates, CodecConfig, PlaceFault, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask,
+    TextScore, Windows, ratio, translation_similarity, units,
 };
 pub use project::{ProjectConfig, project};
 pub use provider::{
-    Cached, ChatConfig, ChatTranslator, FileTranslator, HttpConfig, HttpTranslator, Identity,
-    MissingText, Translations, Translator,
+    Cached, ChatTranslator, FileTranslator, HttpTranslator, Identity, MissingText, ServerConfig,
+    Translations, Translator,
 };
 pub use read::{MixedTraining, read_translations};
 pub use search::{Occurrence, SearchConfig, SearchFault, search};
 pub use sentences::sentences;
 pub use spans::{SpanReport, TranslatedSpans, TypedSpan, TypedText, translate_spans};
-pub use transfer::SpanLoss;
-pub use translate::{
-    Discarded, Faults, Stage, TranslateConfig, TranslateReport, Translated, translate,
-};
+pub use transfer::{Faults, SpanLoss, Stage};
+pub use translate::{Discarded, TranslateConfig, TranslateReport, Translated, translate};

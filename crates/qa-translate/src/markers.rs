@@ -1,32 +1,34 @@
-//! Markers `([` and `])` around an answer, by which it is located in the translation (mixMRC +
-//! LAKM, section 3.1).
+//! Markers `([` and `])` around answers and other spans, by which they are located in the
+//! translation (mixMRC + LAKM, section 3.1).
 //!
-//! If a passage contains such brackets, the markers have more brackets, such as `([[ … ]])`: one
-//! more than the longest run in the passage. Every passage can therefore be marked, and the markers
-//! can be recovered exactly. Full-width and Chinese brackets (`（［【〔`) count as brackets, and white
-//! space within a marker is skipped, because translation systems output both.
+//! If a text contains such brackets, the markers have more brackets, such as `([[ … ]])`: one more
+//! than the longest run in the text. Every text can therefore be marked, and the markers can be
+//! recovered exactly. Full-width and Chinese brackets (`（［【〔`) count as brackets, and white space
+//! within a marker is skipped, because translation systems output both.
 use std::ops::Range;
-
-use mlqa_eval::Answer;
 
 use crate::Error;
 
-/// A passage with its answer marked.
+/// A text with its spans marked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marked {
-    /// The passage with `([` before the answer and `])` after it.
+    /// The text with `([` before the span and `])` after it. Several spans are numbered: `([1:`
+    /// before the first span, and so on.
     pub text: String,
-    /// Number of square brackets in each marker: 1, or more if the passage contains such runs.
+    /// Number of square brackets in each marker: 1, or more if the text contains such runs.
     pub level: usize,
+    /// Number of spans.
+    pub count: usize,
 }
 
-/// A passage and its answer, recovered from a marked translation.
+/// A text and its spans, recovered from a marked translation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovered {
-    /// The passage without markers.
-    pub passage: String,
-    /// The answer, with its offset in `passage`.
-    pub answer: Answer,
+    /// The text without markers.
+    pub text: String,
+    /// Spans of the text, in code points, in the order in which they were marked. Each span's
+    /// number preserves its type, even if the translation reorders spans.
+    pub spans: Vec<Range<usize>>,
 }
 
 /// Reason why markers could not be recovered.
@@ -42,26 +44,40 @@ pub enum MarkerFault {
     Empty,
 }
 
-/// Marks `length` code points of `passage` from `start`. White space at the answer's ends remains
-/// outside the markers.
+/// Marks spans of a text, in code points. Several spans are numbered. White space at a span's ends
+/// remains outside the markers.
 ///
 /// ```
-/// let marked = qa_translate::mark("In 1492 Columbus sailed.", 3, 4)?;
+/// use qa_translate::mark;
+///
+/// let marked = mark("In 1492 Columbus sailed.", &[3..7])?;
 /// assert_eq!(marked.text, "In ([1492]) Columbus sailed.");
-/// let recovered = qa_translate::recover("1492 segelte （[ Kolumbus ]）.", marked.level).unwrap();
-/// assert_eq!(recovered.passage, "1492 segelte Kolumbus.");
-/// assert_eq!(recovered.answer.answer_start, 13);
+/// let marked = mark("Ada met Bo in Bern.", &[14..18, 0..3])?;
+/// assert_eq!(marked.text, "([2:Ada]) met Bo in ([1:Bern]).");
+/// let recovered = marked.recover("In ([ 1 : Bern ]) traf ([2:Ada]) Bo.").unwrap();
+/// assert_eq!(recovered.text, "In Bern traf Ada Bo.");
+/// assert_eq!(recovered.spans, [3..7, 13..16]);
 /// # Ok::<(), qa_translate::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`Error::Span`] if the span is outside the passage or blank.
-pub fn mark(passage: &str, start: usize, length: usize) -> Result<Marked, Error> {
-    let characters: Vec<char> = passage.chars().collect();
+/// [`Error::Span`] if a span is outside the text or blank; [`Error::Overlap`] if spans overlap.
+pub fn mark(text: &str, spans: &[Range<usize>]) -> Result<Marked, Error> {
+    let characters: Vec<char> = text.chars().collect();
+    let mut labelled_spans = Vec::with_capacity(spans.len());
+    for (number, span) in (1..).zip(spans) {
+        let label = if spans.len() > 1 { format!("{number}:") } else { String::new() };
+        labelled_spans.push((trimmed_span(&characters, span)?, label));
+    }
+    labelled_spans.sort_by_key(|(span, _)| span.start);
+    for ((first, _), (second, _)) in labelled_spans.iter().zip(labelled_spans.iter().skip(1)) {
+        if second.start < first.end {
+            return Err(Error::Overlap { first: first.clone(), second: second.clone() });
+        }
+    }
     let level = 1 + longest_run(&characters);
-    let span = trimmed_span(&characters, &(start..start.saturating_add(length)))?;
-    let text = with_markers(&characters, &[(span, String::new())], level);
-    Ok(Marked { text, level })
+    let text = with_markers(&characters, &labelled_spans, level);
+    Ok(Marked { text, level, count: spans.len() })
 }
 
 /// Returns the span without white space at its ends.
@@ -95,29 +111,108 @@ fn with_markers(text: &[char], spans: &[(Range<usize>, String)], level: usize) -
 }
 
 impl Marked {
-    /// Removes the markers from a translation of [`Marked::text`], as [`recover`] does.
+    /// Removes the markers from a translation of [`Marked::text`] and locates the spans. Without
+    /// spans, the translation is returned unchanged.
     ///
-    /// Brackets next to the answer that are not in the source's answer count as a marker that the
+    /// Brackets next to a span that are not in the source's span count as a marker that the
     /// translation doubled.
+    ///
+    /// White space between marker and span is removed in three cases: at the end of the text,
+    /// before punctuation, and if there is white space on the other side of the marker. Otherwise,
+    /// it is moved out of the span, so that words stay separated.
     ///
     /// ```
     /// use qa_translate::{MarkerFault, mark};
     ///
-    /// let marked = mark("In 1492 Columbus sailed.", 3, 4)?;
-    /// assert_eq!(marked.recover("Im Jahr ([1492])").unwrap().answer.text, "1492");
+    /// let marked = mark("In 1492 Columbus sailed.", &[3..7])?;
+    /// let recovered = marked.recover("（[ 1492 ]） segelte Kolumbus.").unwrap();
+    /// assert_eq!(recovered.text, "1492 segelte Kolumbus.");
+    /// assert_eq!(recovered.spans, [0..4]);
     /// assert_eq!(marked.recover("Im Jahr ([[1492]])"), Err(MarkerFault::Duplicate));
     /// # Ok::<(), qa_translate::Error>(())
     /// ```
     ///
     /// # Errors
-    /// The errors of [`recover`]; [`MarkerFault::Duplicate`] for a doubled marker.
+    /// [`MarkerFault`], unless each span has exactly one pair of markers, with non-empty text and,
+    /// if there are several spans, the span's number.
     pub fn recover(&self, translated: &str) -> Result<Recovered, MarkerFault> {
-        let recovered = recover(translated, self.level)?;
-        let source = recover(&self.text, self.level)?.answer.text;
-        match is_doubled(&recovered.answer.text, &source) {
+        let recovered = self.parse(translated)?;
+        let source = self.parse(&self.text)?;
+        let text_of = |recovered: &Recovered, span: &Range<usize>| -> String {
+            recovered.text.chars().skip(span.start).take(span.len()).collect()
+        };
+        let mut pairs = recovered.spans.iter().zip(&source.spans);
+        let has_doubled_marker = pairs.any(|(span, source_span)| {
+            is_doubled(&text_of(&recovered, span), &text_of(&source, source_span))
+        });
+        match has_doubled_marker {
             true => Err(MarkerFault::Duplicate),
             false => Ok(recovered),
         }
+    }
+
+    /// Removes the markers from a text.
+    fn parse(&self, text: &str) -> Result<Recovered, MarkerFault> {
+        let characters: Vec<char> = text.chars().collect();
+        let (numbers, pairs) = match self.count {
+            0 => (Vec::new(), Vec::new()),
+            1 => (vec![1], vec![single_pair(&characters, self.level)?]),
+            count => numbered_pairs(&characters, self.level, count)?,
+        };
+        let (text, spans_in_text) = without_markers(&characters, &pairs)?;
+        let mut spans = vec![0..0; self.count];
+        for (number, span) in numbers.into_iter().zip(spans_in_text) {
+            if let Some(slot) = spans.get_mut(number - 1) {
+                *slot = span;
+            }
+        }
+        Ok(Recovered { text: text.into_iter().collect(), spans })
+    }
+}
+
+/// Returns the only pair of markers in a text.
+fn single_pair(text: &[char], level: usize) -> Result<MarkerPair, MarkerFault> {
+    match (openings(text, level).as_slice(), closings(text, level).as_slice()) {
+        ([], _) | (_, []) => Err(MarkerFault::Missing),
+        ([opening], [closing]) if closing.end <= opening.start => Err(MarkerFault::Reordered),
+        ([opening], [closing]) => Ok((*opening, *closing)),
+        _ => Err(MarkerFault::Duplicate),
+    }
+}
+
+/// Returns the numbers and markers of `count` spans in a text, in the order of the text.
+fn numbered_pairs(
+    text: &[char],
+    level: usize,
+    count: usize,
+) -> Result<(Vec<usize>, Vec<MarkerPair>), MarkerFault> {
+    let closings = closings(text, level);
+    let mut pairs = Vec::with_capacity(count);
+    let mut numbers = Vec::with_capacity(count);
+    let mut end = 0;
+    for opening in openings(text, level) {
+        let (number, length) = parse_number(text.get(opening.end..).unwrap_or_default())
+            .ok_or(MarkerFault::Missing)?;
+        let opening = Marker { start: opening.start, end: opening.end + length };
+        let mut next_closings = closings.iter().filter(|closing| closing.start >= opening.end);
+        let closing = next_closings.next().copied().ok_or(MarkerFault::Missing)?;
+        if opening.start < end {
+            return Err(MarkerFault::Reordered);
+        }
+        end = closing.end;
+        pairs.push((opening, closing));
+        numbers.push(number);
+    }
+    let has_duplicate =
+        numbers.iter().any(|number| numbers.iter().filter(|&other| other == number).count() > 1);
+    if has_duplicate || closings.len() > pairs.len() {
+        return Err(MarkerFault::Duplicate);
+    }
+    let mut sorted = numbers.clone();
+    sorted.sort_unstable();
+    match sorted.into_iter().eq(1..=count) {
+        true => Ok((numbers, pairs)),
+        false => Err(MarkerFault::Missing),
     }
 }
 
@@ -130,37 +225,10 @@ fn is_doubled(translated: &str, source: &str) -> bool {
         || closing_brackets(translated) > closing_brackets(source)
 }
 
-/// Removes the markers of `level` (see [`Marked`]) from a translation and locates the answer.
-///
-/// White space between marker and answer is removed in three cases: at the end of the text, before
-/// punctuation, and if there is white space on the other side of the marker. Otherwise, it is moved
-/// out of the answer, so that words stay separated.
-///
-/// # Errors
-/// [`MarkerFault`], unless there is exactly one pair of markers with an answer.
-pub fn recover(translated: &str, level: usize) -> Result<Recovered, MarkerFault> {
-    let characters: Vec<char> = translated.chars().collect();
-    let openings = openings(&characters, level);
-    let closings = closings(&characters, level);
-    let (opening, closing) = match (openings.as_slice(), closings.as_slice()) {
-        ([], _) | (_, []) => return Err(MarkerFault::Missing),
-        ([opening], [closing]) => (*opening, *closing),
-        _ => return Err(MarkerFault::Duplicate),
-    };
-    if closing.end <= opening.start {
-        return Err(MarkerFault::Reordered);
-    }
-    let (passage, spans) = without_markers(&characters, &[(opening, closing)])?;
-    let span = spans.first().cloned().unwrap_or_default();
-    let text = passage.get(span.clone()).unwrap_or_default().iter().collect();
-    let answer = Answer { text, answer_start: span.start };
-    Ok(Recovered { passage: passage.into_iter().collect(), answer })
-}
-
 /// Removes sorted markers from a text, and returns the ranges of the enclosed parts in the result.
 fn without_markers(
     text: &[char],
-    pairs: &[(Marker, Marker)],
+    pairs: &[MarkerPair],
 ) -> Result<(Vec<char>, Vec<Range<usize>>), MarkerFault> {
     let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
     let (mut passage, mut spans, mut offset): (Vec<char>, _, _) = (Vec::new(), Vec::new(), 0);
@@ -186,121 +254,6 @@ fn without_markers(
     }
     passage.extend(part(offset, text.len()));
     Ok((passage, spans))
-}
-
-/// A text with several spans marked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MarkedSpans {
-    /// The text with numbered markers: `([1:` before the first span and `])` after it, and so on.
-    pub text: String,
-    /// Number of square brackets in each marker.
-    pub level: usize,
-    /// Number of spans.
-    pub count: usize,
-}
-
-/// A text and its spans, recovered from a marked translation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecoveredSpans {
-    /// The text without markers.
-    pub text: String,
-    /// Spans of the text, in code points, in the order in which they were marked. Each span's
-    /// number preserves its type, even if the translation reorders spans.
-    pub spans: Vec<Range<usize>>,
-}
-
-/// Marks several spans of a text, in code points, each with its number.
-///
-/// ```
-/// let marked = qa_translate::mark_spans("Ada met Bo in Bern.", &[14..18, 0..3])?;
-/// assert_eq!(marked.text, "([2:Ada]) met Bo in ([1:Bern]).");
-/// let recovered = marked.recover("In ([ 1 : Bern ]) traf ([2:Ada]) Bo.").unwrap();
-/// assert_eq!(recovered.text, "In Bern traf Ada Bo.");
-/// assert_eq!(recovered.spans, [3..7, 13..16]);
-/// # Ok::<(), qa_translate::Error>(())
-/// ```
-///
-/// # Errors
-/// [`Error::Span`] if a span is outside the text or blank; [`Error::Overlap`] if spans overlap.
-pub fn mark_spans(text: &str, spans: &[Range<usize>]) -> Result<MarkedSpans, Error> {
-    let characters: Vec<char> = text.chars().collect();
-    let mut numbered_spans = Vec::with_capacity(spans.len());
-    for (number, span) in (1..).zip(spans) {
-        numbered_spans.push((trimmed_span(&characters, span)?, format!("{number}:")));
-    }
-    numbered_spans.sort_by_key(|(span, _)| span.start);
-    for ((first, _), (second, _)) in numbered_spans.iter().zip(numbered_spans.iter().skip(1)) {
-        if second.start < first.end {
-            return Err(Error::Overlap { first: first.clone(), second: second.clone() });
-        }
-    }
-    let level = 1 + longest_run(&characters);
-    let text = with_markers(&characters, &numbered_spans, level);
-    Ok(MarkedSpans { text, level, count: spans.len() })
-}
-
-impl MarkedSpans {
-    /// Removes the markers from a translation of [`MarkedSpans::text`].
-    ///
-    /// # Errors
-    /// [`MarkerFault`], unless each span has exactly one pair of markers, with its number and
-    /// non-empty text.
-    pub fn recover(&self, translated: &str) -> Result<RecoveredSpans, MarkerFault> {
-        let recovered = self.parse(translated)?;
-        let source = self.parse(&self.text)?;
-        let text_of = |recovered: &RecoveredSpans, span: &Range<usize>| -> String {
-            recovered.text.chars().skip(span.start).take(span.len()).collect()
-        };
-        let mut pairs = recovered.spans.iter().zip(&source.spans);
-        let has_doubled_marker = pairs.any(|(span, source_span)| {
-            is_doubled(&text_of(&recovered, span), &text_of(&source, source_span))
-        });
-        match has_doubled_marker {
-            true => Err(MarkerFault::Duplicate),
-            false => Ok(recovered),
-        }
-    }
-
-    /// Removes the numbered markers from a text.
-    fn parse(&self, text: &str) -> Result<RecoveredSpans, MarkerFault> {
-        let characters: Vec<char> = text.chars().collect();
-        let closings = closings(&characters, self.level);
-        let mut pairs = Vec::with_capacity(self.count);
-        let mut numbers = Vec::with_capacity(self.count);
-        let mut end = 0;
-        for opening in openings(&characters, self.level) {
-            let (number, length) = parse_number(characters.get(opening.end..).unwrap_or_default())
-                .ok_or(MarkerFault::Missing)?;
-            let opening = Marker { start: opening.start, end: opening.end + length };
-            let mut next_closings = closings.iter().filter(|closing| closing.start >= opening.end);
-            let closing = next_closings.next().copied().ok_or(MarkerFault::Missing)?;
-            if opening.start < end {
-                return Err(MarkerFault::Reordered);
-            }
-            end = closing.end;
-            pairs.push((opening, closing));
-            numbers.push(number);
-        }
-        let has_duplicate = numbers
-            .iter()
-            .any(|number| numbers.iter().filter(|&other| other == number).count() > 1);
-        if has_duplicate || closings.len() > pairs.len() {
-            return Err(MarkerFault::Duplicate);
-        }
-        let mut sorted = numbers.clone();
-        sorted.sort_unstable();
-        if !sorted.into_iter().eq(1..=self.count) {
-            return Err(MarkerFault::Missing);
-        }
-        let (text, spans_in_text) = without_markers(&characters, &pairs)?;
-        let mut spans = vec![0..0; self.count];
-        for (number, span) in numbers.into_iter().zip(spans_in_text) {
-            if let Some(slot) = spans.get_mut(number - 1) {
-                *slot = span;
-            }
-        }
-        Ok(RecoveredSpans { text: text.into_iter().collect(), spans })
-    }
 }
 
 /// Parses a number and a colon at the start of a text. Returns the number and the length of number
@@ -330,6 +283,9 @@ struct Marker {
     start: usize,
     end: usize,
 }
+
+/// An opening and a closing marker.
+type MarkerPair = (Marker, Marker);
 
 fn is_round_open(c: char) -> bool {
     matches!(c, '(' | '（')

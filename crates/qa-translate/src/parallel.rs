@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use mlqa_eval::{Dataset, Language, Question};
 
 use crate::checked::{NoAnswer, answers};
-use crate::spans::count;
-use crate::transfer::SpanLoss;
+use crate::transfer::{SpanLoss, count};
 use crate::{Error, TranslateReport, Translated};
 
 /// Aligns `target`, in `language`, with `source` by id.

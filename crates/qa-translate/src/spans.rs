@@ -6,8 +6,9 @@ use mlqa_eval::Language;
 use serde::Serialize;
 
 use crate::place::{cut, units};
-use crate::transfer::{SpanLoss, SpanTransfer, Spanned, TransferredText, overlap};
-use crate::translate::{Faults, Stage};
+use crate::transfer::{
+    Faults, SpanLoss, SpanTransfer, Spanned, Stage, TransferredText, count, overlap,
+};
 use crate::{Error, PlaceSpans, Translator};
 
 /// Languages written without spaces between words.
@@ -162,11 +163,11 @@ pub struct SpanReport {
 ///
 /// `progress` is called with the stage, the number of finished texts and the total number of texts.
 ///
-/// Each text is translated with its spans marked: a single span by [`mark`](crate::mark()), several
-/// by [`mark_spans`](crate::mark_spans()). If the markers are lost, text and spans are translated
-/// separately, and `place` locates the spans in the translated text. `place` also locates spans
-/// that overlap a marked span. Every found span is a range of its translation. If found spans
-/// overlap, the first span in the source is retained and the other spans are dropped.
+/// Each text is translated with its spans marked ([`mark`](crate::mark())). If the markers are
+/// lost, text and spans are translated separately, and `place` locates the spans in the translated
+/// text. `place` also locates spans that overlap a marked span. Every found span is a range of its
+/// translation. If found spans overlap, the first span in the source is retained and the other
+/// spans are dropped.
 ///
 /// ```
 /// use mlqa_eval::Language;
@@ -226,11 +227,4 @@ pub fn translate_spans(
     }
     report.faults = transfer.faults;
     Ok(TranslatedSpans { texts, report })
-}
-
-/// Adds `added` to a count. Reasons with a count of zero are not listed.
-pub(crate) fn count(counts: &mut BTreeMap<SpanLoss, usize>, loss: SpanLoss, added: usize) {
-    if added > 0 {
-        *counts.entry(loss).or_default() += added;
-    }
 }

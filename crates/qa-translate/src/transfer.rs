@@ -1,14 +1,14 @@
 //! Transfer of spans to translations with markers. Spans with lost markers are located in the
 //! translation by `PlaceSpans`.
+use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 use std::ops::Range;
 
 use mlqa_eval::Language;
 use serde::Serialize;
 
-use crate::markers::{Marked, MarkedSpans, MarkerFault, RecoveredSpans, mark, mark_spans};
+use crate::markers::{MarkerFault, mark};
 use crate::place::cut;
-use crate::translate::{Faults, Stage};
 use crate::{Error, PlaceFault, PlaceSpans, Placed, SpanTask, Translations, Translator};
 
 /// [`Placed::method`] of a span that was recovered by its markers.
@@ -46,6 +46,50 @@ impl Display for SpanLoss {
     }
 }
 
+/// Adds `added` to a count. Reasons with a count of zero are not listed.
+pub(crate) fn count(counts: &mut BTreeMap<SpanLoss, usize>, loss: SpanLoss, added: usize) {
+    if added > 0 {
+        *counts.entry(loss).or_default() += added;
+    }
+}
+
+/// Counts of [`MarkerFault`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Faults {
+    /// [`MarkerFault::Missing`].
+    pub missing: usize,
+    /// [`MarkerFault::Duplicate`].
+    pub duplicate: usize,
+    /// [`MarkerFault::Reordered`].
+    pub reordered: usize,
+    /// [`MarkerFault::Empty`].
+    pub empty: usize,
+}
+
+impl Faults {
+    pub(crate) fn count(&mut self, fault: MarkerFault) {
+        *match fault {
+            MarkerFault::Missing => &mut self.missing,
+            MarkerFault::Duplicate => &mut self.duplicate,
+            MarkerFault::Reordered => &mut self.reordered,
+            MarkerFault::Empty => &mut self.empty,
+        } += 1;
+    }
+}
+
+/// Stage of a translation, for progress bars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Questions.
+    Questions,
+    /// Passages or sentences with their marked spans.
+    MarkedPassages,
+    /// Passages whose markers were lost, translated without markers.
+    Passages,
+    /// Answers or other spans, translated separately and then searched.
+    Answers,
+}
+
 /// A text and its spans in code points, none of which is blank.
 pub(crate) struct Spanned<'t> {
     pub text: &'t str,
@@ -58,44 +102,6 @@ pub(crate) struct TransferredText {
     pub text: Option<String>,
     /// Positions in the source's order; they may overlap.
     pub spans: Vec<Result<Placed, SpanLoss>>,
-}
-
-/// A text with its spans marked. A single span has no number; several spans are numbered.
-enum MarkedText<'t> {
-    None(&'t str),
-    One(Marked),
-    Several(MarkedSpans),
-}
-
-impl<'t> MarkedText<'t> {
-    fn new(text: &'t str, spans: &[Range<usize>]) -> Result<Self, Error> {
-        Ok(match spans {
-            [] => Self::None(text),
-            [span] => Self::One(mark(text, span.start, span.len())?),
-            spans => Self::Several(mark_spans(text, spans)?),
-        })
-    }
-
-    fn text(&self) -> &str {
-        match self {
-            Self::None(text) => text,
-            Self::One(marked) => &marked.text,
-            Self::Several(marked) => &marked.text,
-        }
-    }
-
-    fn recover(&self, translation: String) -> Result<RecoveredSpans, MarkerFault> {
-        match self {
-            Self::None(_) => Ok(RecoveredSpans { text: translation, spans: Vec::new() }),
-            Self::One(marked) => {
-                let recovered = marked.recover(&translation)?;
-                let start = recovered.answer.answer_start;
-                let span = start..start + recovered.answer.text.chars().count();
-                Ok(RecoveredSpans { text: recovered.passage, spans: vec![span] })
-            }
-            Self::Several(marked) => marked.recover(&translation),
-        }
-    }
 }
 
 /// Returns the indices of spans that can be marked in one text. A span is skipped if it overlaps an
@@ -175,16 +181,16 @@ impl<'a> SpanTransfer<'a> {
             let indices = non_overlapping(spans);
             let selected_spans: Vec<_> =
                 indices.iter().filter_map(|&index| spans.get(index).cloned()).collect();
-            marked.push((MarkedText::new(text, &selected_spans)?, indices));
+            marked.push((mark(text, &selected_spans)?, indices));
         }
-        let texts: Vec<&str> = marked.iter().map(|(marked, _)| marked.text()).collect();
+        let texts: Vec<&str> = marked.iter().map(|(marked, _)| marked.text.as_str()).collect();
         let translations = self.translate(Stage::MarkedPassages, &texts)?;
         let mut transferred = Vec::with_capacity(sources.len());
         for (((marked_text, indices), source), translation) in
             marked.iter().zip(sources).zip(translations)
         {
             let mut spans = vec![Err(SpanLoss::LostMarkers); source.spans.len()];
-            let text = match translation.map(|translation| marked_text.recover(translation)) {
+            let text = match translation.map(|translation| marked_text.recover(&translation)) {
                 None => {
                     spans.fill(Err(SpanLoss::UntranslatedText));
                     None

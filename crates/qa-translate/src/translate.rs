@@ -6,11 +6,11 @@ use mlqa_eval::{Answer, Dataset, Language, Question};
 use serde::{Deserialize, Serialize};
 
 use crate::checked::{NoAnswer, answers};
-use crate::markers::MarkerFault;
 use crate::place::cut;
 use crate::search::SearchConfig;
-use crate::spans::count;
-use crate::transfer::{MARKERS, SpanLoss, SpanTransfer, Spanned, TransferredText};
+use crate::transfer::{
+    Faults, MARKERS, SpanLoss, SpanTransfer, Spanned, Stage, TransferredText, count,
+};
 use crate::{BySearch, Error, PlaceFault, PlaceSpans, Translator};
 
 /// Options for [`translate`](crate::translate()).
@@ -125,30 +125,6 @@ impl Discarded {
     }
 }
 
-/// Counts of [`MarkerFault`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Faults {
-    /// [`MarkerFault::Missing`].
-    pub missing: usize,
-    /// [`MarkerFault::Duplicate`].
-    pub duplicate: usize,
-    /// [`MarkerFault::Reordered`].
-    pub reordered: usize,
-    /// [`MarkerFault::Empty`].
-    pub empty: usize,
-}
-
-impl Faults {
-    pub(crate) fn count(&mut self, fault: MarkerFault) {
-        *match fault {
-            MarkerFault::Missing => &mut self.missing,
-            MarkerFault::Duplicate => &mut self.duplicate,
-            MarkerFault::Reordered => &mut self.reordered,
-            MarkerFault::Empty => &mut self.empty,
-        } += 1;
-    }
-}
-
 impl TranslateReport {
     /// Returns the number of retained questions.
     pub fn kept(&self) -> usize {
@@ -209,29 +185,15 @@ impl TranslateReport {
     }
 }
 
-/// Stage of a translation, for progress bars.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Questions.
-    Questions,
-    /// Passages or sentences with their marked spans.
-    MarkedPassages,
-    /// Passages whose markers were lost, translated without markers.
-    Passages,
-    /// Answers or other spans, translated separately and then searched.
-    Answers,
-}
-
 /// Translates `source` from the language `from` into `to`.
 ///
 /// `progress` is called with the stage, the number of finished texts and the total number of texts.
 ///
-/// Questions and passages are translated. In a passage, the answer is marked
-/// ([`mark`](crate::mark())), or its distinct answers if there are several
-/// ([`mark_spans`](crate::mark_spans())). If the markers are lost, answers and passage are
-/// translated separately, and the answers are searched in the passage
-/// ([`search`](crate::search())). Answers that overlap a marked answer are also searched. Answers
-/// that cannot be aligned are skipped and counted, and so are questions without a remaining answer.
+/// Questions and passages are translated. In a passage, the distinct answers are marked
+/// ([`mark`](crate::mark())). If the markers are lost, answers and passage are translated
+/// separately, and the answers are searched in the passage ([`search`](crate::search())). Answers
+/// that overlap a marked answer are also searched. Answers that cannot be aligned are skipped and
+/// counted, and so are questions without a remaining answer.
 ///
 /// Questions of one paragraph may get different passages, because each passage was translated with
 /// its markers at another position.

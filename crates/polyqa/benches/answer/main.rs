@@ -8,31 +8,24 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+use std::sync::Arc;
 
 use clap::Parser;
-use mlqa_eval::{Dataset, Predictions, Purpose, Question, WindowConfig, windows};
+use mlqa_eval::{Predictions, Purpose, Question, WindowConfig, windows};
 use serde_json::{Value, json};
-use testkit::Peers;
 use testkit::process::{ResourceUse, median, run};
 use xlmr_model::read_tokenizer;
 
 #[path = "../common/mod.rs"]
 mod common;
+use common::Setup;
 
 /// Compares `polyqa answer` with transformers' pipeline.
 #[derive(Parser)]
 struct Options {
-    /// Model folder [default: random weights with the sizes of --layers and --hidden]
-    #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
-    /// Encoder layers
-    #[arg(long, default_value_t = 12)]
-    layers: i64,
-    /// Hidden size; one attention head per 64 units
-    #[arg(long, default_value_t = 768)]
-    hidden: i64,
+    #[command(flatten)]
+    model: common::ModelOptions,
     /// Languages of XQuAD, one document each
     #[arg(long, value_delimiter = ',', default_value = "en,de,es")]
     languages: Vec<String>,
@@ -62,59 +55,48 @@ struct Options {
 
 struct Bench {
     options: Options,
-    root: PathBuf,
-    folder: PathBuf,
-    python: PathBuf,
-    packages: PathBuf,
+    setup: Setup,
 }
 
 impl Bench {
-    fn polyqa(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_polyqa"));
-        command.args(["answer", "--model", "model", "--device", "cpu", "--json"]).args(arguments);
-        command.current_dir(&self.folder).stderr(Stdio::null());
-        command
-    }
-
-    fn peer(&self, pairs: &str, runtime: &str) -> Command {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/answer/peer.py");
-        let threads = std::thread::available_parallelism().unwrap().to_string();
-        let batch = self.options.batch.to_string();
-        let mut command = Command::new(&self.python);
-        command.arg("-B").arg(script).args(["model", pairs, &batch, &threads, runtime]);
-        command.env("PYTHONPATH", &self.packages).current_dir(&self.folder).stderr(Stdio::null());
-        command
-    }
-
     fn write(&self, name: &str, text: String) -> io::Result<()> {
-        fs::write(self.folder.join(name), text)
+        fs::write(self.setup.folder.join(name), text)
+    }
+
+    fn run_polyqa(&self, arguments: &[&str]) -> io::Result<ResourceUse> {
+        let mut command = self.setup.polyqa("answer", &["--json"]);
+        command.args(arguments).stderr(Stdio::null());
+        run(&mut command, &self.setup.folder.join("ours.jsonl"))
     }
 
     fn run_peer(&self, pairs: &str, runtime: &str) -> io::Result<(ResourceUse, Value)> {
-        let printed = self.folder.join("peer.json");
-        let cost = run(&mut self.peer(pairs, runtime), &printed)?;
+        let printed = self.setup.folder.join("peer.json");
+        let threads = std::thread::available_parallelism()?.to_string();
+        let batch = self.options.batch.to_string();
+        let mut command = self.setup.peer(&[pairs, &batch, &threads, runtime]);
+        let cost = run(command.stderr(Stdio::null()), &printed)?;
         Ok((cost, serde_json::from_slice(&fs::read(printed)?)?))
     }
 
     /// Checks that `polyqa answer` and the pipeline give equal answers over contexts of one window.
     fn check_equal_answers(&self, questions: &[Question]) -> io::Result<()> {
-        let short = |one: &Question| one.context.chars().take(300).collect::<String>();
-        let pairs: Vec<Value> = questions
-            .iter()
-            .map(|one| json!({"question": one.question, "context": short(one)}))
-            .collect();
-        let paragraphs: Vec<Value> = questions
-            .iter()
-            .map(|one| json!({"context": short(one), "qas": [{"id": one.id, "question": one.question}]}))
-            .collect();
-        self.write("short.json", json!(pairs).to_string())?;
+        let short = |one: &Question| {
+            let context: String = one.context.chars().take(300).collect();
+            Question { context: context.into(), ..one.clone() }
+        };
+        let questions: Vec<Question> = questions.iter().map(short).collect();
+        let paragraph = |one: &Question| {
+            let qas = json!([{"id": one.id, "question": one.question}]);
+            json!({"context": &*one.context, "qas": qas})
+        };
+        let paragraphs: Vec<Value> = questions.iter().map(paragraph).collect();
+        self.write("short.json", pairs(&questions))?;
         self.write("own.json", json!({"data": [{"paragraphs": paragraphs}]}).to_string())?;
         // As in the pipeline: as many starts and ends as a window has tokens.
         let own_contexts = ["--questions", "own.json", "--predictions", "own.answers.json"];
         let options = ["--answers", "384", "--precision", "f32"];
-        let mut ours = self.polyqa(&[&own_contexts[..], &options].concat());
-        run(&mut ours, &self.folder.join("ours.jsonl"))?;
-        let predictions = Predictions::read(self.folder.join("own.answers.json")).unwrap();
+        self.run_polyqa(&[&own_contexts[..], &options].concat())?;
+        let predictions = Predictions::read(self.setup.folder.join("own.answers.json")).unwrap();
         let (_, peer_result) = self.run_peer("short.json", "torch")?;
         assert_eq!(peer_result["windows"], questions.len(), "a context is more than one window");
         let our_answers: Vec<&String> =
@@ -133,20 +115,16 @@ impl Bench {
         )?;
         let rows = questions.iter().map(|one| json!({"id": one.id, "question": one.question}));
         self.write("questions.jsonl", lines(rows.collect()))?;
-        let pairs_as_questions: Vec<Question> = documents
-            .iter()
-            .flat_map(|text| {
-                questions
-                    .iter()
-                    .map(|one| Question { context: text.as_str().into(), ..one.clone() })
-            })
-            .collect();
-        let pairs = pairs_as_questions
-            .iter()
-            .map(|one| json!({"question": one.question, "context": &*one.context}));
-        self.write("pairs.json", json!(pairs.collect::<Vec<_>>()).to_string())?;
-        let tokenizer = read_tokenizer(self.folder.join("model")).map_err(io::Error::other)?;
-        let cut = windows(&pairs_as_questions, &tokenizer, &WindowConfig::default(), Purpose::Eval);
+        let over = |text: &String| {
+            let context: Arc<str> = text.as_str().into();
+            let questions = questions.iter().cloned();
+            questions.map(move |one| Question { context: context.clone(), ..one })
+        };
+        let questions: Vec<Question> = documents.iter().flat_map(over).collect();
+        self.write("pairs.json", pairs(&questions))?;
+        let tokenizer =
+            read_tokenizer(self.setup.folder.join("model")).map_err(io::Error::other)?;
+        let cut = windows(&questions, &tokenizer, &WindowConfig::default(), Purpose::Eval);
         Ok(cut.map_err(io::Error::other)?.len())
     }
 
@@ -162,7 +140,7 @@ impl Bench {
             let inputs = ["--documents", "documents.jsonl", "--questions", "questions.jsonl"];
             for (precision, costs) in precisions.iter().zip(&mut ours) {
                 let arguments = [&inputs[..], &["--precision", precision]].concat();
-                costs.push(run(&mut self.polyqa(&arguments), &self.folder.join("ours.jsonl"))?);
+                costs.push(self.run_polyqa(&arguments)?);
             }
             for (runtime, (costs, inference)) in runtimes.iter().zip(&mut peers) {
                 let (cost, report) = self.run_peer("pairs.json", runtime)?;
@@ -207,42 +185,32 @@ impl Bench {
     }
 }
 
+/// Returns the input of the pipeline's program.
+fn pairs(questions: &[Question]) -> String {
+    let pair = |one: &Question| json!({"question": one.question, "context": &*one.context});
+    Value::from_iter(questions.iter().map(pair)).to_string()
+}
+
 fn main() -> io::Result<()> {
     let options = Options::parse();
     if !options.bench {
         return Ok(());
     }
-    let Some(python) = testkit::peers_python(Peers::Torch) else { return Ok(()) };
-    let Some(packages) = testkit::transformers_4_packages() else { return Ok(()) };
-    let packages = packages.canonicalize()?;
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("answer");
-    fs::create_dir_all(&folder)?;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
-    let bench = Bench { options, root, folder, python, packages };
-    let Options { languages, contexts, questions, .. } = &bench.options;
-    let mut documents = Vec::new();
-    let mut by_language = Vec::new();
-    for language in languages {
-        let file = bench.root.join(format!("data/xquad/xquad.{language}.json"));
-        let mut language_questions = Dataset::read(file).map_err(io::Error::other)?.questions;
-        // The questions of a context are adjacent; one per context remains.
-        language_questions.dedup_by(|one, before| one.context == before.context);
-        language_questions.truncate(*contexts);
-        documents.push(
-            language_questions.iter().map(|one| &*one.context).collect::<Vec<_>>().join("\n"),
-        );
-        by_language.push(language_questions);
-    }
-    let Options { layers, hidden, .. } = bench.options;
-    let model = bench.folder.join("model");
-    for old in fs::read_dir(&bench.folder)?.flatten().map(|entry| entry.path()) {
+    let Some(setup) = Setup::new("answer", &options.model)? else { return Ok(()) };
+    for old in fs::read_dir(&setup.folder)?.flatten().map(|entry| entry.path()) {
         if old.extension().is_some_and(|extension| extension == "onnx") {
             fs::remove_file(old)?;
         }
     }
-    match &bench.options.model {
-        Some(from) => common::copy_folder(&bench.root.join(from), &model)?,
-        None => common::model(&bench.root, &model, layers, hidden)?,
+    let bench = Bench { options, setup };
+    let Options { languages, contexts, questions, .. } = &bench.options;
+    let (mut documents, mut by_language) = (Vec::new(), Vec::new());
+    for language in languages {
+        let mut language_questions = bench.setup.questions(language)?;
+        language_questions.truncate(*contexts);
+        let texts: Vec<&str> = language_questions.iter().map(|one| &*one.context).collect();
+        documents.push(texts.join("\n"));
+        by_language.push(language_questions);
     }
     let mut mixed: Vec<Question> = Vec::new();
     for number in 0..*questions {

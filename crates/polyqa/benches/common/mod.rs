@@ -1,14 +1,84 @@
-//! Models for the benches that compare with transformers.
-#![allow(dead_code)] // not every bench uses all functions
+//! Set-up of the benches that compare with transformers.
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use mlqa_eval::{Dataset, Question};
 use tch::Device;
+use testkit::Peers;
 use xlmr_model::{Config, Head, Model, TokenizerFiles};
 
+/// Options of the model.
+#[derive(clap::Args)]
+pub struct ModelOptions {
+    /// Model folder [default: random weights with the sizes of --layers and --hidden]
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Encoder layers
+    #[arg(long, default_value_t = 12)]
+    layers: i64,
+    /// Hidden size; one attention head per 64 units
+    #[arg(long, default_value_t = 768)]
+    hidden: i64,
+}
+
+/// The folder of a bench, with a model in its folder `model`, and the Python environment of the
+/// baseline.
+pub struct Setup {
+    pub folder: PathBuf,
+    bench: &'static str,
+    root: PathBuf,
+    python: PathBuf,
+    packages: PathBuf,
+}
+
+impl Setup {
+    /// Prepares the folder; `None` if transformers is not installed.
+    pub fn new(bench: &'static str, options: &ModelOptions) -> io::Result<Option<Self>> {
+        let Some(python) = testkit::peers_python(Peers::Torch) else { return Ok(None) };
+        let Some(packages) = testkit::transformers_4_packages() else { return Ok(None) };
+        let packages = packages.canonicalize()?;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(bench);
+        fs::create_dir_all(&folder)?;
+        let model = folder.join("model");
+        match &options.model {
+            Some(from) => copy_folder(&root.join(from), &model)?,
+            None => write_model(&root, &model, options.layers, options.hidden)?,
+        }
+        Ok(Some(Self { folder, bench, root, python, packages }))
+    }
+
+    /// Returns one question of XQuAD per context.
+    pub fn questions(&self, language: &str) -> io::Result<Vec<Question>> {
+        let file = self.root.join(format!("data/xquad/xquad.{language}.json"));
+        let mut questions = Dataset::read(file).map_err(io::Error::other)?.questions;
+        // The questions of a context are adjacent.
+        questions.dedup_by(|one, before| one.context == before.context);
+        Ok(questions)
+    }
+
+    /// Returns a command of `polyqa` with the model.
+    pub fn polyqa(&self, command: &str, arguments: &[&str]) -> Command {
+        let mut polyqa = Command::new(env!("CARGO_BIN_EXE_polyqa"));
+        polyqa.args([command, "--model", "model", "--device", "cpu"]).args(arguments);
+        polyqa.current_dir(&self.folder);
+        polyqa
+    }
+
+    /// Returns the bench's Python program with the model.
+    pub fn peer(&self, arguments: &[&str]) -> Command {
+        let script = format!("{}/benches/{}/peer.py", env!("CARGO_MANIFEST_DIR"), self.bench);
+        let mut command = Command::new(&self.python);
+        command.args(["-B", &script, "model"]).args(arguments);
+        command.env("PYTHONPATH", &self.packages).current_dir(&self.folder);
+        command
+    }
+}
+
 /// Creates a reader of random weights with XLM-R's shape and the embedded tokenizer.
-pub fn model(root: &Path, folder: &Path, layers: i64, hidden: i64) -> io::Result<()> {
+fn write_model(root: &Path, folder: &Path, layers: i64, hidden: i64) -> io::Result<()> {
     let config = Config {
         vocab_size: 4000,
         num_hidden_layers: layers,
@@ -26,7 +96,7 @@ pub fn model(root: &Path, folder: &Path, layers: i64, hidden: i64) -> io::Result
 }
 
 /// Copies the files of a model folder; files of an earlier copy are removed.
-pub fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
     if to.exists() {
         fs::remove_dir_all(to)?;
     }

@@ -7,32 +7,24 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
 use clap::Parser;
-use mlqa_eval::{Dataset, Question};
+use mlqa_eval::Question;
 use serde_json::{Value, json};
-use testkit::Peers;
 
 #[path = "../common/mod.rs"]
 mod common;
+use common::Setup;
 
 /// Compares `polyqa serve` with FastAPI over transformers' pipeline.
 #[derive(Parser)]
 struct Options {
-    /// Model folder [default: random weights with the sizes of --layers and --hidden]
-    #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
-    /// Encoder layers
-    #[arg(long, default_value_t = 12)]
-    layers: i64,
-    /// Hidden size; one attention head per 64 units
-    #[arg(long, default_value_t = 768)]
-    hidden: i64,
+    #[command(flatten)]
+    model: common::ModelOptions,
     /// Languages of XQuAD, alternating
     #[arg(long, value_delimiter = ',', default_value = "en,de,es,ar,zh")]
     languages: Vec<String>,
@@ -106,14 +98,9 @@ impl Drop for Service {
 }
 
 /// Returns one question per context, alternating between languages.
-fn requests(root: &Path, options: &Options) -> io::Result<Vec<String>> {
-    let mut by_language: Vec<Vec<Question>> = Vec::new();
-    for language in &options.languages {
-        let file = root.join(format!("data/xquad/xquad.{language}.json"));
-        let mut questions = Dataset::read(file).map_err(io::Error::other)?.questions;
-        questions.dedup_by(|one, before| one.context == before.context);
-        by_language.push(questions);
-    }
+fn requests(setup: &Setup, options: &Options) -> io::Result<Vec<String>> {
+    let by_language: Vec<Vec<Question>> =
+        options.languages.iter().map(|one| setup.questions(one)).collect::<io::Result<_>>()?;
     let request = |number: usize| {
         let questions = &by_language[number % by_language.len()];
         let Question { question, context, .. } =
@@ -128,28 +115,14 @@ fn main() -> io::Result<()> {
     if !options.bench {
         return Ok(());
     }
-    let Some(python) = testkit::peers_python(Peers::Torch) else { return Ok(()) };
-    let Some(packages) = testkit::transformers_4_packages() else { return Ok(()) };
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("serve");
-    fs::create_dir_all(&folder)?;
-    let root: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
-    match &options.model {
-        Some(from) => common::copy_folder(&root.join(from), &folder.join("model"))?,
-        None => common::model(&root, &folder.join("model"), options.layers, options.hidden)?,
-    }
-    let requests = requests(&root, &options)?;
+    let Some(setup) = Setup::new("serve", &options.model)? else { return Ok(()) };
+    let requests = requests(&setup, &options)?;
     let threads = thread::available_parallelism()?.to_string();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/serve/peer.py");
     let peer = |order: &str, dtype: &str| {
-        let mut command = Command::new(&python);
-        command.arg("-B").arg(&script).args(["model", &threads, order, dtype]);
-        command.env("PYTHONPATH", packages.canonicalize().unwrap()).current_dir(&folder);
-        (format!("FastAPI, {order}, {dtype}"), command)
+        (format!("FastAPI, {order}, {dtype}"), setup.peer(&[&threads, order, dtype]))
     };
     let polyqa = |precision: &String| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_polyqa"));
-        command.args(["serve", "--model", "model", "--port", "0", "--device", "cpu"]);
-        command.args(["--precision", precision]).current_dir(&folder);
+        let command = setup.polyqa("serve", &["--port", "0", "--precision", precision]);
         (format!("`polyqa serve`, {precision}"), command)
     };
     let peers = [peer("turns", "float32"), peer("together", "float32"), peer("turns", "bfloat16")];

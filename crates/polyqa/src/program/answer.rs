@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 
+use crate::document::row_id;
 use crate::first_pass::CANDIDATES;
 use crate::{Answers, Documents, FirstPass, Reader, Retriever};
 use anyhow::{Context, Result, bail, ensure};
@@ -289,11 +290,7 @@ fn rows(path: &Path) -> Result<Vec<(Option<String>, String)>> {
         let row: Row = serde_json::from_slice(lines.bytes()).with_context(|| {
             format!("{}: expected {{\"id\": \"…\", \"question\": \"…\"}} on each line", location())
         })?;
-        let id = match row.id {
-            None | Some(serde_json::Value::Null) => None,
-            Some(serde_json::Value::String(id)) => Some(id),
-            Some(other) => Some(other.to_string()),
-        };
+        let id = row_id(row.id);
         if let Some(id) = &id {
             ensure!(ids.insert(id.clone()), "{}: duplicate id {id:?}", location());
         }

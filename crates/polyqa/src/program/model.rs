@@ -126,11 +126,8 @@ impl RetrieverArgs {
     /// Loads the retriever, if there is one, on the reader's device and in its precision.
     pub fn load(&self, reader: &Reader) -> Result<Option<Retriever>> {
         let Some(model) = &self.retriever else { return Ok(None) };
-        let Resolved { folder, origin } = resolve(model)?;
-        let name = origin.map(|origin| origin.repository);
-        let name = name.unwrap_or_else(|| folder_name(&folder));
         let reader_model = &reader.pretrained.model;
-        let mut retriever = Retriever::load_named(&folder, &name, reader_model.device())?;
+        let mut retriever = Retriever::load_resolved(&resolve(model)?, reader_model.device())?;
         // The effect of 8-bit weights on similarities was not measured.
         if reader_model.precision() != Precision::Int8 {
             retriever.set_precision(reader_model.precision())?;
@@ -142,10 +139,6 @@ impl RetrieverArgs {
         }
         Ok(Some(retriever.with_prefixes(query, passage)))
     }
-}
-
-fn folder_name(folder: &Path) -> String {
-    folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 impl ReaderArgs {

@@ -1,8 +1,10 @@
 //! Tests of the program.
-use serde_json::Value;
 use std::path::Path;
 
-use crate::common::polyqa;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::common::{copy_model, polyqa, read_json, run_with_input};
 
 fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -21,15 +23,10 @@ fn answers_are_printed_as_text_or_json() {
     assert!(output.starts_with("Wo?\n  [") && !output.contains('\u{1b}'), "{output}");
 
     program.write("text.txt", "A text has words.");
-    let run_with_input = |arguments: &str, input: &str| {
-        let mut command = program.command(arguments);
-        program.write("input", input);
-        command.stdin(std::fs::File::open(program.at("input")).unwrap());
-        testkit::run_command(&mut command)
-    };
     let output = run_with_input(
+        &program,
         "answer --model model --questions q.jsonl --json -n 2 --documents rows.jsonl -",
-        "Standard input has a text.",
+        b"Standard input has a text.",
     );
     let found = lines(&output.out);
     assert_eq!(found.len(), 2, "{}", output.err);
@@ -42,10 +39,8 @@ fn answers_are_printed_as_text_or_json() {
         }
     }
     // Questions are read line by line; a line that is not UTF-8 is skipped.
-    program.write("input", b"\xff\nWhere?\n\nWho?");
-    let mut command = program.command("answer --model model --json text.txt");
-    command.stdin(std::fs::File::open(program.at("input")).unwrap());
-    let output = testkit::run_command(&mut command);
+    let input = b"\xff\nWhere?\n\nWho?";
+    let output = run_with_input(&program, "answer --model model --json text.txt", input);
     assert!(output.err.starts_with("skipped a line that is not UTF-8"), "{}", output.err);
     let questions: Vec<Value> =
         lines(&output.out).iter().map(|one| one["question"].clone()).collect();
@@ -84,9 +79,8 @@ fn a_question_file_is_answered_over_its_contexts() {
         "answer --model model --questions dev.json --json --predictions predictions.json \
          --null-odds odds.json --n-best n-best.json",
     );
-    let read = |name: &str| -> Value { serde_json::from_slice(&program.bytes(name)).unwrap() };
-    let (predictions, odds, n_best) =
-        (read("predictions.json"), read("odds.json"), read("n-best.json"));
+    let [predictions, odds, n_best] =
+        ["predictions.json", "odds.json", "n-best.json"].map(|name| read_json(&program, name));
     let found = lines(&output.out);
     assert_eq!(found.len(), predictions.as_object().unwrap().len());
     for line in &found {
@@ -106,11 +100,8 @@ fn bad_input_is_reported_in_one_line() {
         "{\"id\": 1, \"question\": \"a\"}\n{\"id\": \"1\", \"question\": \"b\"}\n",
     );
     program.write("latin.txt", b"caf\xe9");
-    program.write("bad/config.json", program.bytes("model/config.json"));
+    copy_model(&program, "model", "bad");
     program.write("bad/calibration.json", "{\"temperature\": 0}");
-    for file in ["model.safetensors", "tokenizer.json"] {
-        program.copy(&format!("model/{file}"), &format!("bad/{file}"));
-    }
     program.expect_rejections(&[
         ("answer --model model -q Where? none", &["none"]),
         ("answer --model model -q Where? model", &["model", "is a folder"]),
@@ -142,9 +133,7 @@ fn a_model_is_loaded_by_its_name_in_the_cache() {
     let commit = "0123456789abcdef0123456789abcdef01234567";
     let repository = "hub/models--someone--reader";
     program.write(&format!("{repository}/refs/main"), commit);
-    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
-        program.copy(&format!("model/{file}"), &format!("{repository}/snapshots/{commit}/{file}"));
-    }
+    copy_model(&program, "model", &format!("{repository}/snapshots/{commit}"));
     let offline = |line: &str| {
         let mut command = program.command(line);
         command.env("HF_HUB_CACHE", program.at("hub")).env("HF_HUB_OFFLINE", "1");
@@ -167,50 +156,17 @@ fn a_model_is_loaded_by_its_name_in_the_cache() {
         "train --model someone/reader --train train.jsonl --out run --set training.steps=1",
     );
     assert_eq!(trained.code, Some(0), "{}", trained.err);
-    let run: Value = serde_json::from_slice(&program.bytes("run/run.json")).unwrap();
-    let identity = &run["identity"];
+    let identity = &read_json(&program, "run/run.json")["identity"];
     assert_eq!(identity["keys"]["model.revision"], format!("someone/reader@{commit}"));
-    let digest = sha256(&program.bytes("model/model.safetensors"));
+    let digest = format!("{:x}", Sha256::digest(program.bytes("model/model.safetensors")));
     assert!(identity["files"].to_string().contains(&digest), "{identity}");
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    use sha2::Digest;
-    format!("{:x}", sha2::Sha256::digest(bytes))
-}
-
-#[test]
-fn scores_are_those_of_the_evaluator() {
-    let program = polyqa();
-    let inputs = "fixtures/scorer/zh/dataset.json fixtures/scorer/zh/predictions.json zh";
-    let scored = lines(&program.expect_success(&format!("score {inputs}")).out);
-    let output = scored[0]["f1"].as_f64().unwrap();
-    let dataset = mlqa_eval::Dataset::read(program.at("fixtures/scorer/zh/dataset.json")).unwrap();
-    let predictions = program.at("fixtures/scorer/zh/predictions.json");
-    let predictions = mlqa_eval::Predictions::read(predictions).unwrap();
-    let rules = mlqa_eval::Normalization::Mlqa("zh".parse().unwrap());
-    assert_eq!(output, mlqa_eval::score(&dataset, &predictions, rules).unwrap().f1);
 }
 
 #[test]
 fn examples_of_the_help_run() {
     testkit::run_examples(env!("CARGO_BIN_EXE_polyqa"), &["score"], 3);
     testkit::run_examples(env!("CARGO_BIN_EXE_polyqa"), &["report"], 2);
-}
-
-#[test]
-fn the_doctor_reports_the_installation() {
-    let program = polyqa();
-    let output = program.expect_success("doctor --model model").out;
-    for part in ["polyqa", "GPUs", "threads", "windows    128 tokens", "calibrated none"] {
-        assert!(output.contains(part), "{output}");
-    }
-    assert!(!output.contains("note"), "{output}");
-    let config = program.read("model/config.json");
-    program
-        .write("model/config.json", config.replace("\"eos_token_id\": 2", "\"eos_token_id\": 5"));
-    let output = program.expect_success("doctor --model model").out;
-    assert!(output.contains("note       config.json: eos_token_id is 5, but"), "{output}");
+    let program = testkit::Program::new(env!("CARGO_BIN_EXE_polyqa"));
     assert!(program.expect_success("completions bash").out.contains("polyqa"));
 }
 
@@ -229,47 +185,53 @@ fn the_doctor_describes_readers_encoders_and_unsupported_models() {
         "answer     yes\ntrain      yes\nencode     yes\n",
         &format!("weights    {weights} MB, "),
         " parameters in F32\n",
+        "windows    128 tokens",
+        "calibrated none",
+        "polyqa",
+        "GPUs",
+        "threads",
     ] {
         assert!(output.contains(part), "{part}: {output}");
     }
+    assert!(!output.contains("note"), "{output}");
+    let config = program.read("model/config.json");
+    let changed = config.replace("\"eos_token_id\": 2", "\"eos_token_id\": 5");
+    program.write("model/config.json", changed);
+    let output = program.expect_success("doctor --model model").out;
+    assert!(output.contains("note       config.json: eos_token_id is 5, but"), "{output}");
 
-    let refused = |folder: &str, error: &[&str]| -> Value {
+    let refused = |folder: &str, error: &[&str], expected: &[(&str, &str)]| {
         let output = program.expect_error(&format!("doctor --model {folder} --json"), error);
-        serde_json::from_str(&output.out).unwrap()
+        let output: Value = serde_json::from_str(&output.out).unwrap();
+        assert!(output["error"].is_string(), "{output}");
+        for (key, value) in expected {
+            assert_eq!(&output[key], value, "{key}: {output}");
+        }
     };
-    let base = refused("data/base", &["config.json names XLMRobertaForMaskedLM"]);
-    assert_eq!(base["error"].as_str().map(|error| error.contains("span head")), Some(true));
-    for (key, value) in [
+    let can_train = [
         ("QA_head", "none"),
         ("answer", "no"),
         ("train", "yes"),
         ("encode", "yes"),
         ("next", "polyqa train --model data/base --train FILE --out DIR"),
-    ] {
-        assert_eq!(base[key], value, "{key}: {base}");
-    }
-
-    let config = program.read("model/config.json");
+    ];
+    refused("data/base", &["config.json names XLMRobertaForMaskedLM", "span head"], &can_train);
     program.write("albert/config.json", config.replace("\"xlm-roberta\"", "\"albert\""));
-    let albert = refused("albert", &["`model_type`", "\"albert\"", "\"xlm-roberta\""]);
-    assert_eq!(albert["type"], "albert (not supported)");
-    for key in ["answer", "train", "encode"] {
-        assert_eq!(albert[key], "no", "{albert}");
-    }
-
+    let unsupported =
+        [("type", "albert (not supported)"), ("answer", "no"), ("train", "no"), ("encode", "no")];
+    refused("albert", &["`model_type`", "\"albert\"", "\"xlm-roberta\""], &unsupported);
     program.write("pickle/config.json", config.clone());
     program.write("pickle/pytorch_model.bin", "x");
     program.copy("model/tokenizer.json", "pickle/tokenizer.json");
-    let pickle = refused("pickle", &["save_pretrained"]);
-    assert_eq!((&pickle["answer"], &pickle["train"]), (&"no".into(), &"no".into()), "{pickle}");
+    refused("pickle", &["save_pretrained"], &[("answer", "no"), ("train", "no")]);
 
     // The headers suffice to detect a wrong shape and a truncated file.
     program.copy("model/tokenizer.json", "wide/tokenizer.json");
     program.copy("model/model.safetensors", "wide/model.safetensors");
     let wide = config.replace("\"intermediate_size\": 256", "\"intermediate_size\": 512");
     program.write("wide/config.json", wide);
-    refused("wide", &["expected shape [512, 128] according to config.json, got [256, 128]"]);
+    refused("wide", &["expected shape [512, 128] according to config.json, got [256, 128]"], &[]);
     program.write("wide/config.json", config);
     program.write("wide/model.safetensors", &program.bytes("model/model.safetensors")[..9000]);
-    refused("wide", &["truncated"]);
+    refused("wide", &["truncated"], &[]);
 }

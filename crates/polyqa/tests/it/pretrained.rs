@@ -6,14 +6,13 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use mlqa_eval::Dataset;
 use polyqa::{Document, Documents, FirstPass, Ranking, Retriever};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use testkit::{Golden, Peers, Program, assert_close, fixture, peers_python};
 use xlmr_model::{Head, Inputs, LoadOptions, Pretrained, read_tokenizer};
 
-use crate::common::DATA;
+use crate::common::{DATA, xquad};
 
 const TEXT: &str = "Lima is the capital of Peru.";
 
@@ -34,8 +33,7 @@ fn encoder() -> Option<PathBuf> {
 fn lines() -> Vec<String> {
     let mut lines = Vec::new();
     for language in ["en", "de", "es", "ar", "hi", "vi", "zh"] {
-        let path = Path::new(DATA).join(format!("xquad/xquad.{language}.json"));
-        let questions = Dataset::read(path).unwrap().questions;
+        let questions = xquad(language);
         let mut contexts: Vec<String> =
             questions.iter().map(|question| question.context.to_string()).collect();
         contexts.dedup();
@@ -120,16 +118,9 @@ fn pretrained_encoder_learns_and_answers() {
     assert_eq!(losses.len(), 10);
     assert!(losses[9] < 0.7 * losses[0], "{losses:?}");
     program.write("peru.txt", TEXT);
-    let line = [
-        "answer",
-        "--model",
-        "run/model",
-        "-q",
-        "Was ist die Hauptstadt von Peru?",
-        "--json",
-        "peru.txt",
-    ];
-    let answer = program.expect_success(&line).out;
+    program.write("q.jsonl", r#"{"question": "Was ist die Hauptstadt von Peru?"}"#);
+    let line = "answer --model run/model --questions q.jsonl --json peru.txt";
+    let answer = program.expect_success(line).out;
     let answer: Value = serde_json::from_str(&answer).unwrap();
     let text = answer["answers"][0]["text"].as_str().unwrap();
     assert!(TEXT.contains(text) && text.contains("Lima"), "{answer}");
@@ -139,8 +130,7 @@ fn pretrained_encoder_learns_and_answers() {
 fn pretrained_encoder_retrieves_across_languages() {
     let Some(folder) = encoder() else { return };
     let read = |language: &str| {
-        let path = Path::new(DATA).join(format!("xquad/xquad.{language}.json"));
-        let mut questions = Dataset::read(path).unwrap().questions;
+        let mut questions = xquad(language);
         questions.dedup_by(|one, before| one.title == before.title);
         questions.truncate(12);
         questions

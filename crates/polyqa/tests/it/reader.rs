@@ -1,14 +1,34 @@
 //! Tests of the library.
-use std::path::Path;
-
-use mlqa_eval::{Compatible, Dataset, DecodeConfig, Predictions};
+use mlqa_eval::{Compatible, DecodeConfig, Predictions};
 use polyqa::{Answer, Answers, Document, Documents, FirstPass, Reader, Result};
 use proptest::prelude::*;
 use tasks::question_answering::QaPredictor;
 use tch::Device;
 use xlmr_model::{Head, Pretrained};
 
-use crate::common::{DATA, random_reader};
+use crate::common::{random_reader, xquad};
+
+fn reader() -> Reader {
+    Reader::load(random_reader().path(), Device::Cpu).unwrap()
+}
+
+/// A question's id, if it has one, and its text.
+type Query = (Option<String>, String);
+
+fn answer_all(
+    reader: &Reader,
+    questions: &[Query],
+    documents: &Documents,
+    first_pass: Option<(&FirstPass<'_>, usize)>,
+) -> Vec<Answers> {
+    let mut found = Vec::new();
+    let mut done = |answers: Vec<Answers>, _| -> Result<()> {
+        found.extend(answers);
+        Ok(())
+    };
+    reader.answer_all(questions, documents, first_pass, &mut done).unwrap();
+    found
+}
 
 fn document(id: &str, text: &str) -> Document {
     Document { id: id.into(), text: text.into() }
@@ -41,12 +61,9 @@ fn check_offsets(text: &str, answers: &[Answer]) {
 
 #[test]
 fn answer_offsets_are_correct_in_every_language() {
-    let folder = random_reader();
-    let reader = Reader::load(folder.path(), Device::Cpu).unwrap();
+    let reader = reader();
     for language in ["en", "de", "es", "ar", "hi", "vi", "zh"] {
-        let file = Path::new(DATA).join(format!("xquad/xquad.{language}.json"));
-        let questions = Dataset::read(file).unwrap().questions;
-        let first = &questions[0];
+        let first = &xquad(language)[0];
         // Windows have 130 tokens, so that each document has several.
         let text = first.context.replace(". ", ".\r\n");
         let text = format!("👩‍🚀 e\u{301}\u{323} {text} 🇵🇪\n");
@@ -60,37 +77,24 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn answer_offsets_are_correct_in_any_text(text in "[a-zé́🇵🇪日ह्न ا.\\r\\n\\u{0}-\\u{2ff}]{0,200}") {
-        let folder = random_reader();
-        let reader = Reader::load(folder.path(), Device::Cpu).unwrap();
-        check_offsets(&text, &reader.answer("Where?", vec![document("d", &text)]).unwrap().answers);
+        check_offsets(&text, &reader().answer("Where?", vec![document("d", &text)]).unwrap().answers);
     }
 }
 
 #[test]
 fn joint_and_separate_reading_give_equal_answers() {
-    let folder = random_reader();
-    let reader =
-        Reader::load(folder.path(), Device::Cpu).unwrap().with_batch_size(7).with_answers(4);
-    let questions = Dataset::read(Path::new(DATA).join("xquad/xquad.en.json")).unwrap().questions;
-    let mut documents: Vec<Document> = Vec::new();
-    for question in &questions[..60] {
-        if documents.last().is_none_or(|last| last.text != question.context) {
-            documents
-                .push(Document { id: question.id.as_str().into(), text: question.context.clone() });
-        }
-    }
+    let reader = reader().with_batch_size(7).with_answers(4);
+    let mut questions = xquad("en");
+    questions.truncate(60);
+    questions.dedup_by(|one, before| one.context == before.context);
+    let documents: Vec<Document> =
+        questions.iter().map(|one| document(&one.id, &one.context)).collect();
     // Without a first pass, documents are not compared with each other.
-    let question = "Where is it?";
+    let question: Query = (None, "Where is it?".to_owned());
     let answer = |documents: Vec<Document>| {
-        let mut found = Vec::new();
-        let mut done = |answers: Vec<Answers>, _| -> Result<()> {
-            found.extend(answers);
-            Ok(())
-        };
-        reader
-            .answer_all(&[(None, question.to_owned())], &documents.into(), None, &mut done)
-            .unwrap();
-        found.remove(0).answers
+        answer_all(&reader, std::slice::from_ref(&question), &documents.into(), None)
+            .remove(0)
+            .answers
     };
     let mut separate_answers: Vec<Answer> =
         documents.iter().flat_map(|one| answer(vec![one.clone()])).collect();
@@ -102,14 +106,8 @@ fn joint_and_separate_reading_give_equal_answers() {
     let name: String = documents[3].text.chars().take(60).collect();
     let corpus: Documents = documents.clone().into();
     let pass = FirstPass::over(&corpus).unwrap();
-    let two_questions = [(None, question.to_owned()), (Some("b".to_owned()), name)];
-    let mut found = Vec::new();
-    reader
-        .answer_all(&two_questions, &corpus, Some((&pass, 1)), &mut |answers, _| -> Result<()> {
-            found.extend(answers);
-            Ok(())
-        })
-        .unwrap();
+    let two_questions = [question.clone(), (Some("b".to_owned()), name)];
+    let found = answer_all(&reader, &two_questions, &corpus, Some((&pass, 1)));
     assert_eq!(found.len(), 2);
     assert_eq!(found[1].id.as_deref(), Some("b"));
     assert!(found[1].answers.iter().all(|one| one.document == documents[3].id));
@@ -123,8 +121,7 @@ fn compatible_answers_are_those_of_run_qa() {
     let windows =
         mlqa_eval::WindowConfig { compatible: Some(Compatible::RunQa), ..reader.windows().clone() };
     reader = reader.with_windows(windows.clone()).unwrap().with_decoding(decoding.clone()).unwrap();
-    let questions = Dataset::read(Path::new(DATA).join("xquad/xquad.zh.json")).unwrap().questions;
-    let questions = &questions[..20];
+    let questions = &xquad("zh")[..20];
     let trained = Pretrained::load_trained(folder.path(), Head::Span, Device::Cpu).unwrap();
     let predictor =
         QaPredictor::new(&trained.model, &trained.tokenizer, &windows).with_decoding(&decoding);
@@ -137,8 +134,7 @@ fn compatible_answers_are_those_of_run_qa() {
 
 #[test]
 fn empty_documents_have_no_answer() {
-    let folder = random_reader();
-    let reader = Reader::load(folder.path(), Device::Cpu).unwrap();
+    let reader = reader();
     for documents in [vec![], vec![document("d", "")], vec![document("d", " \n")]] {
         let found = reader.answer("Where?", documents).unwrap();
         assert!(found.answers.is_empty() && found.no_answer);

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tch::{Device, Tensor};
 use testkit::{Program, assert_close};
 use xlmr_model::{Head, Inputs, Model, Role};
 
-use crate::common::polyqa;
+use crate::common::{polyqa, read_json};
 
 fn load(folder: &Path) -> Model {
     Model::load(folder, &[Head::Span], Device::Cpu, Default::default()).unwrap().0
@@ -27,18 +27,12 @@ fn only_lora_and_head_are_trained_and_resumed() {
     // Matrices A and B of three linear layers in each of three encoder layers.
     let program =
         check_adapter_training("--lora 4", 2 * 3 * 3, "adapter_model.safetensors", &adapted);
+    let line = "train --model model --train train.jsonl --out no --lora";
+    let targets = "--set model.adapters.lora.targets=[]";
     program.expect_rejections(&[
-        ("train --model model --train train.jsonl --out no --lora 0", &["--lora"]),
-        (
-            "train --model model --train train.jsonl --out no --lora 4 \
-             --set model.adapters.lora.targets=[]",
-            &["model.adapters", "target_modules"],
-        ),
-        (
-            "train --model model --train train.jsonl --out no --lora 4 \
-             --set training.keep_models=true",
-            &["keep_models"],
-        ),
+        (&format!("{line} 0"), &["--lora"]),
+        (&format!("{line} 4 {targets}"), &["model.adapters", "target_modules"]),
+        (&format!("{line} 4 --set training.keep_models=true"), &["keep_models"]),
     ]);
     assert!(!program.at("no").exists());
 }
@@ -65,17 +59,19 @@ fn only_bottlenecks_and_head_are_trained_and_resumed() {
     )]);
 }
 
+/// Texts with an answer in each.
+const TEXTS: [(&str, &str); 3] =
+    [("It is in Lima.", "Lima"), ("Anna came home.", "Anna"), ("The car is red.", "red")];
+
 /// Returns this number of questions, one per line.
 fn rows(count: usize) -> String {
-    let texts =
-        [("It is in Lima.", "Lima"), ("Anna came home.", "Anna"), ("The car is red.", "red")];
     let row = |(id, (text, answer)): (usize, (&str, &str))| {
         let answers = json!({"text": [answer], "answer_start": [text.find(answer)]});
         let row = json!({"id": id.to_string(), "question": "Who or what?", "context": text,
             "answers": answers});
         format!("{row}\n")
     };
-    texts.into_iter().cycle().take(count).enumerate().map(row).collect()
+    TEXTS.into_iter().cycle().take(count).enumerate().map(row).collect()
 }
 
 #[test]
@@ -86,11 +82,9 @@ fn the_calibration_is_fitted_on_the_given_questions() {
     }
     let line = "train --model model --train train.jsonl --dev dev.jsonl --device cpu --out run \
                 --set training.steps=2";
-    let calibration = |line: &str| -> (serde_json::Value, String) {
+    let calibration = |line: &str| -> (Value, String) {
         let printed = program.expect_success(line).out;
-        let summary: serde_json::Value =
-            serde_json::from_str(&program.read("run/summary.json")).unwrap();
-        (summary["calibration"].clone(), printed)
+        (read_json(&program, "run/summary.json")["calibration"].clone(), printed)
     };
     let (on_dev, _) = calibration(line);
     assert_eq!(on_dev["questions"], 3);
@@ -104,22 +98,18 @@ fn the_calibration_is_fitted_on_the_given_questions() {
     assert_eq!(on_separate_file["calibration_error_on_dev"].as_array().unwrap().len(), 2);
     assert!(printed.contains("Calibrated on 9 questions"), "{printed}");
     assert!(printed.contains("on the questions of --dev"), "{printed}");
-    let stored: serde_json::Value =
-        serde_json::from_str(&program.read("run/model/calibration.json")).unwrap();
-    assert_eq!(stored["questions"], 9);
+    assert_eq!(read_json(&program, "run/model/calibration.json")["questions"], 9);
     assert!(!program.at("run/predictions").exists(), "--calibration is no development file");
 }
 
 /// Returns an article of three paragraphs in SQuAD form.
 fn article() -> String {
-    let texts = ["It is in Lima.", "Anna came home.", "The car is red."];
-    let paragraph = |(k, text): (usize, &&str)| {
-        let answer = text.trim_end_matches('.').rsplit(' ').next().unwrap();
+    let paragraph = |(k, (text, answer)): (usize, &(&str, &str))| {
         let answers = json!([{"text": answer, "answer_start": text.find(answer)}]);
         json!({"context": text, "qas": [{"id": k.to_string(), "question": "What?",
             "answers": answers}]})
     };
-    let paragraphs: Vec<_> = texts.iter().enumerate().map(paragraph).collect();
+    let paragraphs: Vec<_> = TEXTS.iter().enumerate().map(paragraph).collect();
     json!({"data": [{"title": "One", "paragraphs": paragraphs}]}).to_string()
 }
 

@@ -2,6 +2,7 @@
 //! is most probable, given the marked source.
 use std::collections::HashMap;
 use std::ops::Range;
+use std::slice;
 
 use serde::{Deserialize, Serialize};
 
@@ -66,7 +67,7 @@ impl<S: ScoreText> PlaceSpans for ByConstrainedDecoding<S> {
         let mut requests = Vec::with_capacity(2 * tasks.len());
         for task in tasks {
             task.text()?;
-            let text = mark(&task.source, task.span.start, task.span.len())?.text;
+            let text = mark(&task.source, slice::from_ref(&task.span))?.text;
             requests.push(forward_request(task, task.source.clone(), task.target.clone()));
             requests.push(forward_request(task, text.clone(), task.target.clone()));
             marked.push(text);
@@ -87,7 +88,7 @@ impl<S: ScoreText> PlaceSpans for ByConstrainedDecoding<S> {
             {
                 for last in words.iter().skip(first).take(self.config.max_words) {
                     let span = word.start..last.end;
-                    let text = mark(&task.target, span.start, span.len())?.text;
+                    let text = mark(&task.target, slice::from_ref(&span))?.text;
                     requests.push(forward_request(task, marked.clone(), text));
                     spans.push(span);
                 }

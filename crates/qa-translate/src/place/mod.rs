@@ -16,7 +16,7 @@ use crate::Error;
 pub use alignment::{Alignment, ByAlignment};
 pub use candidates::{ByCandidates, CandidateConfig, Candidates, Windows, translation_similarity};
 pub use codec::{ByConstrainedDecoding, CodecConfig, ratio};
-pub use score::{FileScorer, ScoreRequest, ScoreText, TextScore};
+pub use score::{ScoreRequest, ScoreText, TextScore};
 pub use search_span::BySearch;
 pub use units::units;
 
@@ -92,8 +92,8 @@ pub trait PlaceSpans {
     /// A placed span is a range of the translation; the text itself is never changed.
     ///
     /// # Errors
-    /// [`Error`] if the method fails as a whole: a server error, a file without some scores, or a
-    /// task whose span exceeds its source.
+    /// [`Error`] if the method fails as a whole: an error of its scorer, or a task whose span exceeds
+    /// its source.
     fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceFault>>, Error>;
 }
 

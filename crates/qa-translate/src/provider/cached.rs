@@ -41,16 +41,6 @@ impl<T: Translator> Cached<T> {
         Ok(Self { inner, journal, table })
     }
 
-    /// Returns the number of stored translations.
-    pub fn len(&self) -> usize {
-        self.table.len()
-    }
-
-    /// Returns whether no translation is stored.
-    pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
-    }
-
     /// Translates `texts`, which must be distinct, and stores the translations.
     fn request(&mut self, texts: &[&str], from: Language, to: Language) -> Result<(), Error> {
         let targets = self.inner.translate(texts, from, to)?;

@@ -1,41 +1,10 @@
 //! Translation by a language model behind an OpenAI-compatible server (llama.cpp, vLLM, Ollama).
 use mlqa_eval::Language;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::json;
 
-use super::client::{JsonClient, Outcome, RetryPolicy, parse, validate};
+use super::client::{Failure, JsonClient, ServerConfig, parse};
 use crate::{Error, Translations, Translator};
-
-/// Options for [`ChatTranslator`].
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ChatConfig {
-    /// Address of the server, such as `http://localhost:8080`; requests go to
-    /// `/v1/chat/completions` below it.
-    pub url: String,
-    /// Name of the model at the server.
-    pub model: String,
-    /// Time limit of one request in seconds, including its response.
-    pub timeout_seconds: f64,
-    /// Maximum number of requests per text.
-    pub attempts: u32,
-    /// Seconds before the second request; each later wait is twice as long.
-    pub first_wait_seconds: f64,
-    /// Maximum wait in seconds, also for a longer `Retry-After`.
-    pub longest_wait_seconds: f64,
-}
-
-impl Default for ChatConfig {
-    fn default() -> Self {
-        Self {
-            url: "http://localhost:8080".into(),
-            model: String::new(),
-            timeout_seconds: 300.0,
-            attempts: 6,
-            first_wait_seconds: 1.0,
-            longest_wait_seconds: 60.0,
-        }
-    }
-}
 
 #[derive(Deserialize)]
 struct Reply {
@@ -62,40 +31,26 @@ pub struct ChatTranslator {
 }
 
 impl ChatTranslator {
-    /// Creates a translator, without a request to the server. The key is sent with each request and
-    /// never written to a file.
+    /// Creates a translator, without a request to the server. `model` is the name of the model at
+    /// the server. The key is sent with each request and never written to a file.
     ///
     /// # Errors
     /// [`Error::Config`] with the key of an invalid value.
-    pub fn new(config: &ChatConfig, api_key: Option<&str>) -> Result<Self, Error> {
-        let retry_policy = RetryPolicy {
-            timeout_seconds: config.timeout_seconds,
-            attempts: config.attempts,
-            first_wait_seconds: config.first_wait_seconds,
-            longest_wait_seconds: config.longest_wait_seconds,
-        };
-        validate(&config.url, retry_policy)?;
+    pub fn new(config: ServerConfig, model: &str, api_key: Option<&str>) -> Result<Self, Error> {
         let authorization = api_key.map(|key| format!("Bearer {key}"));
-        let client =
-            JsonClient::new(&config.url, "/v1/chat/completions", authorization, retry_policy);
-        Ok(Self { client, model: config.model.clone() })
+        let client = JsonClient::new(config, "/v1/chat/completions", authorization)?;
+        Ok(Self { client, model: model.to_owned() })
     }
 
     fn complete(&self, system: &str, user: &str) -> Result<String, Error> {
-        let message = |role, content| serde_json::json!({"role": role, "content": content});
+        let message = |role, content| json!({"role": role, "content": content});
         let messages = [message("system", system), message("user", user)];
-        let body = serde_json::json!({
-            "model": self.model, "messages": messages, "temperature": 0
-        });
-        self.client.call(body.to_string().as_bytes(), |text| {
-            let expected = "{\"choices\": [{\"message\": {\"content\": \"…\"}}]}";
-            match parse::<Reply>(text, expected) {
-                Outcome::Success(reply) => match reply.choices.into_iter().next() {
-                    Some(choice) => Outcome::Success(choice.message.content),
-                    None => Outcome::Failure("the response has no choices".into()),
-                },
-                Outcome::Retry(problem, wait) => Outcome::Retry(problem, wait),
-                Outcome::Failure(problem) => Outcome::Failure(problem),
+        let body = json!({"model": self.model, "messages": messages, "temperature": 0});
+        self.client.call(&body, |text| {
+            let reply: Reply = parse(text, "{\"choices\": [{\"message\": {\"content\": \"…\"}}]}")?;
+            match reply.choices.into_iter().next() {
+                Some(choice) => Ok(choice.message.content),
+                None => Err(Failure::Permanent("the response has no choices".into())),
             }
         })
     }

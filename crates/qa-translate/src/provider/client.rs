@@ -8,60 +8,71 @@ use ureq::http::{Response, Uri};
 
 use crate::Error;
 
-/// Timeouts and retries.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RetryPolicy {
-    pub(super) timeout_seconds: f64,
-    pub(super) attempts: u32,
-    pub(super) first_wait_seconds: f64,
-    pub(super) longest_wait_seconds: f64,
+/// Address, time limit and retries of a translation server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerConfig {
+    /// The server's address, such as `http://localhost:5000`; requests go to a path below it.
+    pub url: String,
+    /// Time limit of one request in seconds, including its response.
+    pub timeout_seconds: f64,
+    /// Maximum number of attempts per request.
+    pub attempts: u32,
+    /// Seconds before the second attempt; each later wait is twice as long.
+    pub first_wait_seconds: f64,
+    /// Maximum wait in seconds, also for a longer `Retry-After`.
+    pub longest_wait_seconds: f64,
 }
 
-/// Rejects invalid addresses and values.
-pub(super) fn validate(url: &str, retry_policy: RetryPolicy) -> Result<(), Error> {
-    let config_error = |key, value: String, rule| Err(Error::Config { key, value, rule });
-    let parsed = url.parse::<Uri>().ok();
-    match parsed.as_ref().and_then(Uri::scheme_str) {
-        Some("http") => {}
-        Some("https") if cfg!(feature = "https") => {}
-        Some("https") => {
-            return config_error(
-                "url",
-                url.to_owned(),
-                "an http:// address (https:// needs the feature `https`)",
-            );
-        }
-        _ => {
-            return config_error("url", url.to_owned(), "an address such as http://localhost:5000");
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            url: "http://localhost:5000".into(),
+            timeout_seconds: 120.0,
+            attempts: 6,
+            first_wait_seconds: 1.0,
+            longest_wait_seconds: 60.0,
         }
     }
-    if retry_policy.attempts == 0 {
-        return config_error("attempts", "0".into(), "at least 1");
-    }
-    for (key, value, may_be_zero) in [
-        ("timeout_seconds", retry_policy.timeout_seconds, false),
-        ("first_wait_seconds", retry_policy.first_wait_seconds, true),
-        ("longest_wait_seconds", retry_policy.longest_wait_seconds, true),
-    ] {
-        // A day is more than enough and within the range of `Duration`.
-        if !(0.0..=86_400.0).contains(&value) || (value == 0.0 && !may_be_zero) {
-            return config_error(
-                key,
-                value.to_string(),
-                "from 0 to 86400 seconds, and a timeout above 0",
-            );
-        }
-    }
-    Ok(())
 }
 
-/// Outcome of one request.
-pub(super) enum Outcome<T> {
-    Success(T),
+impl ServerConfig {
+    /// Rejects invalid addresses and values.
+    fn validate(&self) -> Result<(), Error> {
+        let config_error = |key, value: String, rule| Err(Error::Config { key, value, rule });
+        let parsed = self.url.parse::<Uri>().ok();
+        let url_rule = match parsed.as_ref().and_then(Uri::scheme_str) {
+            Some("http") => None,
+            Some("https") if cfg!(feature = "https") => None,
+            Some("https") => Some("an http:// address (https:// needs the feature `https`)"),
+            _ => Some("an address such as http://localhost:5000"),
+        };
+        if let Some(rule) = url_rule {
+            return config_error("url", self.url.clone(), rule);
+        }
+        if self.attempts == 0 {
+            return config_error("attempts", "0".into(), "at least 1");
+        }
+        for (key, value, may_be_zero) in [
+            ("timeout_seconds", self.timeout_seconds, false),
+            ("first_wait_seconds", self.first_wait_seconds, true),
+            ("longest_wait_seconds", self.longest_wait_seconds, true),
+        ] {
+            // A day is more than enough and within the range of `Duration`.
+            if !(0.0..=86_400.0).contains(&value) || (value == 0.0 && !may_be_zero) {
+                let rule = "from 0 to 86400 seconds, and a timeout above 0";
+                return config_error(key, value.to_string(), rule);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A failed request.
+pub(super) enum Failure {
     /// A failure that may be temporary, with the wait that the server requests, if any.
-    Retry(String, Option<Duration>),
-    /// A permanent failure.
-    Failure(String),
+    Temporary(String, Option<Duration>),
+    /// A failure that a retry cannot resolve.
+    Permanent(String),
 }
 
 /// A client that sends JSON to one address.
@@ -69,48 +80,49 @@ pub(super) enum Outcome<T> {
 /// Connection errors, timeouts, incomplete responses, 429 and 5xx are retried with increasing
 /// waits; any other error and redirections fail immediately.
 pub(super) struct JsonClient {
-    pub(super) address: String,
-    retry_policy: RetryPolicy,
+    address: String,
+    config: ServerConfig,
     authorization: Option<String>,
     agent: Agent,
 }
 
 impl JsonClient {
-    /// Creates a client for `path` below `url`. The arguments must satisfy [`validate`].
+    /// Creates a client for a path below the server's address.
     pub(super) fn new(
-        url: &str,
+        config: ServerConfig,
         path: &str,
         authorization: Option<String>,
-        retry_policy: RetryPolicy,
-    ) -> Self {
+    ) -> Result<Self, Error> {
+        config.validate()?;
         let agent = Agent::config_builder()
-            .timeout_global(Some(Duration::from_secs_f64(retry_policy.timeout_seconds)))
+            .timeout_global(Some(Duration::from_secs_f64(config.timeout_seconds)))
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
             .build();
-        let address = format!("{}{path}", url.trim_end_matches('/'));
-        Self { address, retry_policy, authorization, agent: agent.into() }
+        let address = format!("{}{path}", config.url.trim_end_matches('/'));
+        Ok(Self { address, config, authorization, agent: agent.into() })
     }
 
     /// Sends `body` until a response succeeds, and returns the result of `read`.
     pub(super) fn call<T>(
         &self,
-        body: &[u8],
-        read: impl Fn(&str) -> Outcome<T>,
+        body: &Value,
+        read: impl Fn(&str) -> Result<T, Failure>,
     ) -> Result<T, Error> {
-        let max_wait = Duration::from_secs_f64(self.retry_policy.longest_wait_seconds);
-        let mut wait = Duration::from_secs_f64(self.retry_policy.first_wait_seconds).min(max_wait);
+        let body = body.to_string();
+        let max_wait = Duration::from_secs_f64(self.config.longest_wait_seconds);
+        let mut wait = Duration::from_secs_f64(self.config.first_wait_seconds).min(max_wait);
         let mut attempt = 1;
         loop {
-            match self.send(body, &read) {
-                Outcome::Success(answer) => return Ok(answer),
-                Outcome::Retry(_, requested_wait) if attempt < self.retry_policy.attempts => {
+            match self.send(body.as_bytes()).and_then(|text| read(&text)) {
+                Ok(answer) => return Ok(answer),
+                Err(Failure::Temporary(_, requested_wait)) if attempt < self.config.attempts => {
                     std::thread::sleep(requested_wait.unwrap_or(wait).min(max_wait));
                     wait = wait.saturating_mul(2).min(max_wait);
                     attempt += 1;
                 }
-                Outcome::Retry(problem, _) | Outcome::Failure(problem) => {
+                Err(Failure::Temporary(problem, _) | Failure::Permanent(problem)) => {
                     let url = self.address.clone();
                     return Err(Error::Server { url, problem, attempts: attempt });
                 }
@@ -118,46 +130,45 @@ impl JsonClient {
         }
     }
 
-    fn send<T>(&self, body: &[u8], read: impl Fn(&str) -> Outcome<T>) -> Outcome<T> {
+    /// Sends a request, and returns the text of a successful response.
+    fn send(&self, body: &[u8]) -> Result<String, Failure> {
         let mut request = self.agent.post(&self.address).header("content-type", "application/json");
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
         }
-        let mut response = match request.send(body) {
-            Ok(response) => response,
-            Err(error) if is_permanent(&error) => return Outcome::Failure(error.to_string()),
-            Err(error) => return Outcome::Retry(error.to_string(), None),
-        };
+        let mut response = request.send(body).map_err(|error| match is_permanent(&error) {
+            true => Failure::Permanent(error.to_string()),
+            false => Failure::Temporary(error.to_string(), None),
+        })?;
         let status = response.status().as_u16();
         let requested_wait = retry_after(&response);
         let limit = response.body_mut().with_config().limit(MAX_RESPONSE_BYTES);
-        let text = match limit.read_to_string() {
-            Ok(text) => text,
-            Err(error) => return Outcome::Retry(format!("reading the response: {error}"), None),
-        };
-        if status != 200 {
-            let problem = format!("status {status}: {}", message(&text));
-            return match status {
-                429 | 500..=599 => Outcome::Retry(problem, requested_wait),
-                _ => Outcome::Failure(problem),
-            };
+        let text = limit
+            .read_to_string()
+            .map_err(|error| Failure::Temporary(format!("reading the response: {error}"), None))?;
+        let problem = || format!("status {status}: {}", message(&text));
+        match status {
+            200 => Ok(text),
+            429 | 500..=599 => Err(Failure::Temporary(problem(), requested_wait)),
+            _ => Err(Failure::Permanent(problem())),
         }
-        read(&text)
     }
 }
 
 /// Parses a JSON response; `expected` describes its format for errors.
-pub(super) fn parse<T: for<'de> Deserialize<'de>>(text: &str, expected: &str) -> Outcome<T> {
-    match serde_json::from_str(text) {
-        Ok(response) => Outcome::Success(response),
+pub(super) fn parse<T: for<'de> Deserialize<'de>>(
+    text: &str,
+    expected: &str,
+) -> Result<T, Failure> {
+    serde_json::from_str(text).map_err(|error| match error.is_eof() {
         // The response is truncated or empty.
-        Err(error) if error.is_eof() => {
-            Outcome::Retry(format!("the response is truncated: {:?}", first_line(text)), None)
+        true => {
+            Failure::Temporary(format!("the response is truncated: {:?}", first_line(text)), None)
         }
-        Err(error) => {
-            Outcome::Failure(format!("expected {expected}, got {:?} ({error})", first_line(text)))
+        false => {
+            Failure::Permanent(format!("expected {expected}, got {:?} ({error})", first_line(text)))
         }
-    }
+    })
 }
 
 /// Maximum size of a response in bytes.

@@ -1,60 +1,10 @@
 //! Translation by a LibreTranslate-compatible server.
 use mlqa_eval::Language;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::json;
 
-use super::client::{JsonClient, Outcome, RetryPolicy, parse};
+use super::client::{Failure, JsonClient, ServerConfig, parse};
 use crate::{Error, Translations, Translator};
-
-/// Options for [`HttpTranslator`].
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HttpConfig {
-    /// The server's address, such as `http://localhost:5000`; requests go to `/translate` below it.
-    pub url: String,
-    /// Number of texts per request.
-    pub batch_size: usize,
-    /// Time limit of one request in seconds, including its response.
-    pub timeout_seconds: f64,
-    /// Maximum number of requests per batch.
-    pub attempts: u32,
-    /// Seconds before the second request; each later wait is twice as long.
-    pub first_wait_seconds: f64,
-    /// Maximum wait in seconds, also for a longer `Retry-After`.
-    pub longest_wait_seconds: f64,
-}
-
-impl Default for HttpConfig {
-    fn default() -> Self {
-        Self {
-            url: "http://localhost:5000".into(),
-            batch_size: 16,
-            timeout_seconds: 120.0,
-            attempts: 6,
-            first_wait_seconds: 1.0,
-            longest_wait_seconds: 60.0,
-        }
-    }
-}
-
-impl HttpConfig {
-    fn validate(&self) -> Result<(), Error> {
-        super::client::validate(&self.url, self.retry_policy())?;
-        if self.batch_size == 0 {
-            let (value, rule) = ("0".into(), "at least 1");
-            return Err(Error::Config { key: "batch_size", value, rule });
-        }
-        Ok(())
-    }
-
-    fn retry_policy(&self) -> RetryPolicy {
-        RetryPolicy {
-            timeout_seconds: self.timeout_seconds,
-            attempts: self.attempts,
-            first_wait_seconds: self.first_wait_seconds,
-            longest_wait_seconds: self.longest_wait_seconds,
-        }
-    }
-}
 
 /// A translator that uses a LibreTranslate-compatible server.
 ///
@@ -65,19 +15,9 @@ impl HttpConfig {
 /// waits; any other error and redirections fail immediately. Proxy variables such as `http_proxy`
 /// are honoured.
 pub struct HttpTranslator {
-    config: HttpConfig,
     client: JsonClient,
+    batch_size: usize,
     api_key: Option<String>,
-}
-
-#[derive(Serialize)]
-struct Request<'a> {
-    q: &'a [&'a str],
-    source: &'a str,
-    target: &'a str,
-    format: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    api_key: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -87,14 +27,22 @@ struct Reply {
 }
 
 impl HttpTranslator {
-    /// Creates a translator, without a request to the server.
+    /// Creates a translator, without a request to the server. A request has at most `batch_size`
+    /// texts.
     ///
     /// # Errors
     /// [`Error::Config`] with the key of an invalid value.
-    pub fn new(config: HttpConfig, api_key: Option<String>) -> Result<Self, Error> {
-        config.validate()?;
-        let client = JsonClient::new(&config.url, "/translate", None, config.retry_policy());
-        Ok(Self { config, client, api_key })
+    pub fn new(
+        config: ServerConfig,
+        batch_size: usize,
+        api_key: Option<String>,
+    ) -> Result<Self, Error> {
+        if batch_size == 0 {
+            let (value, rule) = ("0".into(), "at least 1");
+            return Err(Error::Config { key: "batch_size", value, rule });
+        }
+        let client = JsonClient::new(config, "/translate", None)?;
+        Ok(Self { client, batch_size, api_key })
     }
 
     fn translate_batch(
@@ -103,31 +51,19 @@ impl HttpTranslator {
         from: Language,
         to: Language,
     ) -> Result<Vec<String>, Error> {
-        let request = Request {
-            q: texts,
-            source: from.as_str(),
-            target: to.as_str(),
-            format: "text",
-            api_key: self.api_key.as_deref(),
-        };
-        let body = serde_json::to_vec(&request).map_err(|cause| Error::Server {
-            url: self.client.address.clone(),
-            problem: cause.to_string(),
-            attempts: 0,
-        })?;
+        let (source, target) = (from.as_str(), to.as_str());
+        let mut body = json!({"q": texts, "source": source, "target": target, "format": "text"});
+        if let Some(key) = &self.api_key {
+            body["api_key"] = key.as_str().into();
+        }
         self.client.call(&body, |text| {
-            match parse::<Reply>(text, "{\"translatedText\": [\"…\"]}") {
-                Outcome::Success(reply) if reply.translated_text.len() == texts.len() => {
-                    Outcome::Success(reply.translated_text)
-                }
-                Outcome::Success(reply) => {
-                    let (actual, expected) = (reply.translated_text.len(), texts.len());
-                    Outcome::Failure(format!(
-                        "expected {expected} texts in the response, got {actual}"
-                    ))
-                }
-                Outcome::Retry(problem, wait) => Outcome::Retry(problem, wait),
-                Outcome::Failure(problem) => Outcome::Failure(problem),
+            let Reply { translated_text } = parse(text, "{\"translatedText\": [\"…\"]}")?;
+            let (got, expected) = (translated_text.len(), texts.len());
+            match got == expected {
+                true => Ok(translated_text),
+                false => Err(Failure::Permanent(format!(
+                    "expected {expected} texts in the response, got {got}"
+                ))),
             }
         })
     }
@@ -136,13 +72,13 @@ impl HttpTranslator {
 impl Translator for HttpTranslator {
     fn translate(&mut self, texts: &[&str], from: Language, to: Language) -> Translations {
         let mut translations = Vec::with_capacity(texts.len());
-        for batch in texts.chunks(self.config.batch_size) {
+        for batch in texts.chunks(self.batch_size) {
             translations.extend(self.translate_batch(batch, from, to)?.into_iter().map(Some));
         }
         Ok(translations)
     }
 
     fn batch_size(&self) -> usize {
-        self.config.batch_size
+        self.batch_size
     }
 }

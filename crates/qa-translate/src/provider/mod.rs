@@ -15,9 +15,10 @@ mod identity;
 mod journal;
 
 pub use cached::Cached;
-pub use chat::{ChatConfig, ChatTranslator};
+pub use chat::ChatTranslator;
+pub use client::ServerConfig;
 pub use file::{FileTranslator, MissingText};
-pub use http::{HttpConfig, HttpTranslator};
+pub use http::HttpTranslator;
 pub use identity::Identity;
 
 use mlqa_eval::Language;

@@ -1,7 +1,7 @@
 //! Tests of the program.
 use std::process::Stdio;
 
-use crate::common::{Reply, Server, dataset, question, upper_case};
+use crate::common::{Reply, Server, dataset, question, upper_case, upper_case_chat};
 use mlqa_eval::Dataset;
 use serde_json::{Value, json};
 use testkit::Program;
@@ -47,25 +47,6 @@ fn translates_with_a_server_and_mixes_files() {
     assert_eq!(&*wording.questions[1].context, "number n1 here");
     let before = report(&program);
     assert_eq!((&before["zh"]["kept"], &before["de"]["skip_ratio"]), (&json!(3), &json!(0.0)));
-    // Another language is added to the report, and each language has its own cache.
-    program.expect_success(&translate("fr"));
-    let with_french = report(&program);
-    assert_eq!(with_french["fr"]["kept"], json!(3));
-    assert_eq!((&with_french["de"], &with_french["zh"]), (&before["de"], &before["zh"]));
-    for code in ["de", "zh", "fr"] {
-        let cache = program.read(&format!("out/cache.{code}.jsonl"));
-        assert!(cache.lines().all(|line| line.contains(&format!("\"to\":\"{code}\""))));
-    }
-    program.write("out/report.json", "[1]");
-    program.expect_error(&translate("fr"), &["report.json", "expected a report by language"]);
-    program.write("out/report.json", with_french.to_string());
-    for code in ["de", "zh", "en"] {
-        // Only the report is tested below.
-        let name = format!("out/train-context-{code}-question-fr.json");
-        std::fs::remove_file(program.at(&name)).ok();
-    }
-    std::fs::remove_file(program.at("out/train-context-fr-question-fr.json")).unwrap();
-
     let mix = "mix --in en.json --translated out --out mixed";
     assert_eq!(
         program.expect_success(mix).out,
@@ -78,6 +59,17 @@ fn translates_with_a_server_and_mixes_files() {
     assert_eq!(all.matches(": 3 rows").count(), 6, "{all}");
     program
         .expect_error("mix --in en.json --translated out --out out", &["--out", "another folder"]);
+    // Another language is added to the report, and each language has its own cache.
+    program.expect_success(&translate("fr"));
+    let with_french = report(&program);
+    assert_eq!(with_french["fr"]["kept"], json!(3));
+    assert_eq!((&with_french["de"], &with_french["zh"]), (&before["de"], &before["zh"]));
+    for code in ["de", "zh", "fr"] {
+        let cache = program.read(&format!("out/cache.{code}.jsonl"));
+        assert!(cache.lines().all(|line| line.contains(&format!("\"to\":\"{code}\""))));
+    }
+    program.write("out/report.json", "[1]");
+    program.expect_error(&translate("fr"), &["report.json", "expected a report by language"]);
 }
 
 #[test]
@@ -97,16 +89,9 @@ fn an_interrupted_run_resumes_from_its_cache() {
     assert!(!program.at("out/report.json").exists());
     let working_server = Server::start(|_, body| upper_case(body));
     program.expect_success(&translate(&working_server.url));
-    let requested: Vec<String> = working_server
-        .requests
-        .lock()
-        .unwrap()
-        .iter()
-        .flat_map(|(_, body)| body["q"].as_array().unwrap().clone())
-        .map(|text| text.as_str().unwrap().to_owned())
-        .collect();
+    let requested = working_server.requested_texts();
     // Four questions were translated with the first server.
-    assert_eq!(requested[0], "q4");
+    assert_eq!(requested[0].1, "q4");
     assert_eq!(requested.len(), 1 + 5);
     // A third run sends no request.
     program.expect_success(&translate("http://127.0.0.1:9"));
@@ -247,11 +232,7 @@ fn invalid_input_does_not_change_the_output() {
 #[test]
 fn translations_of_a_chat_server_are_cached() {
     let program = program(2);
-    let server = Server::start(|_, body| {
-        let text = body["messages"][1]["content"].as_str().unwrap();
-        let message = json!({"content": text.to_uppercase()});
-        Reply::Status(200, json!({"choices": [{"message": message}]}).to_string())
-    });
+    let server = Server::start(|_, body| upper_case_chat(body));
     let command =
         format!("translate --in en.json --to de --chat {} --model m --out out", server.url);
     for _ in 0..2 {
@@ -262,4 +243,19 @@ fn translations_of_a_chat_server_are_cached() {
     }
     let without_model = command.replace(" --model m", "");
     program.expect_error(&without_model, &["--model"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn examples_of_help_run() {
+    // Command, number of its examples, and a file that they write.
+    for (command, count, output) in [
+        (&[][..], 3, "mixed/xquad-context-de-question-en.json"),
+        (&["translate"], 2, "french/train-context-fr-question-fr.json"),
+        (&["mix"], 3, "all/xquad-context-de-question-es.json"),
+        (&["ner"], 1, "french/en.fr.conll"),
+    ] {
+        let folder = testkit::run_examples(env!("CARGO_BIN_EXE_qa-translate"), command, count);
+        assert!(folder.path().join(output).exists(), "{command:?}: {output}");
+    }
 }

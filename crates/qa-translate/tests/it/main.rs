@@ -3,7 +3,6 @@
 
 mod chat;
 mod cli;
-mod cli_examples;
 mod common;
 mod http;
 mod markers;

@@ -1,53 +1,50 @@
-//! Tests of marking an answer and recovering it.
+//! Tests of marking spans and recovering them.
 use std::ops::Range;
 
 use proptest::prelude::*;
-use qa_translate::{Error, MarkerFault, mark, mark_spans, recover};
+use qa_translate::{Error, Marked, MarkerFault, mark};
 
-fn recovery_fault(text: &str) -> MarkerFault {
-    recover(text, 1).unwrap_err()
+fn mark_one(text: &str, span: Range<usize>) -> Marked {
+    mark(text, &[span]).unwrap()
 }
 
-fn recovered(text: &str) -> (String, String, usize) {
-    let recovered = recover(text, 1).unwrap();
-    (recovered.passage, recovered.answer.text, recovered.answer.answer_start)
+fn part(text: &str, span: &Range<usize>) -> String {
+    text.chars().skip(span.start).take(span.len()).collect()
 }
 
-#[test]
-fn answers_at_any_position_are_recovered() {
-    for (passage, start, length, expected) in [
-        ("Rom ist alt", 0, 3, "([Rom]) ist alt"),
-        ("Rom ist alt", 8, 3, "Rom ist ([alt])"),
-        ("Rom", 0, 3, "([Rom])"),
-        ("𝒳 é 北京在中国", 4, 2, "𝒳 é ([北京])在中国"),
-        ("a  b  c", 1, 4, "a  ([b])  c"),
-    ] {
-        let marked = mark(passage, start, length).unwrap();
-        assert_eq!((marked.text.as_str(), marked.level), (expected, 1));
-        assert_eq!(recover(expected, 1).unwrap().passage, passage);
-    }
+/// Removes the markers of a single span; returns the text, the span's text and its offset.
+fn recover(marked: &Marked, translation: &str) -> Result<(String, String, usize), MarkerFault> {
+    let found = marked.recover(translation)?;
+    let span = found.spans[0].clone();
+    Ok((found.text.clone(), part(&found.text, &span), span.start))
 }
 
 #[test]
-fn brackets_of_the_passage_differ_from_the_markers() {
-    for (passage, start, length, level, expected) in [
-        ("see ([1]) and x", 14, 1, 2, "see ([1]) and ([[x]])"),
-        ("f(x)", 2, 1, 1, "f(([x]))"),
-        ("[x]", 0, 3, 1, "([[x]])"),
-        ("(x)", 0, 3, 1, "([(x)])"),
-        ("( [ ［ y", 6, 1, 3, "( [ ［ ([[[y]]])"),
-        ("z ] ) ([", 0, 1, 2, "([[z]]) ] ) (["),
+fn spans_at_any_position_and_next_to_brackets_are_recovered() {
+    for (text, span, level, expected) in [
+        ("Rom ist alt", 0..3, 1, "([Rom]) ist alt"),
+        ("Rom ist alt", 8..11, 1, "Rom ist ([alt])"),
+        ("Rom", 0..3, 1, "([Rom])"),
+        ("𝒳 é 北京在中国", 4..6, 1, "𝒳 é ([北京])在中国"),
+        ("see ([1]) and x", 14..15, 2, "see ([1]) and ([[x]])"),
+        ("f(x)", 2..3, 1, "f(([x]))"),
+        ("[x]", 0..3, 1, "([[x]])"),
+        ("(x)", 0..3, 1, "([(x)])"),
+        ("( [ ［ y", 6..7, 3, "( [ ［ ([[[y]]])"),
+        ("z ] ) ([", 0..1, 2, "([[z]]) ] ) (["),
     ] {
-        let marked = mark(passage, start, length).unwrap();
-        assert_eq!((marked.text.as_str(), marked.level), (expected, level), "{passage}");
-        let back = marked.recover(&marked.text).unwrap();
-        assert_eq!((back.passage.as_str(), back.answer.answer_start), (passage, start));
+        let marked = mark_one(text, span.clone());
+        assert_eq!((marked.text.as_str(), marked.level), (expected, level), "{text}");
+        let found = recover(&marked, expected);
+        assert_eq!(found, Ok((text.to_owned(), part(text, &span), span.start)), "{text}");
     }
+    // White space at the ends of a span is not marked.
+    assert_eq!(mark_one("a  b  c", 1..5).text, "a  ([b])  c");
 }
 
 #[test]
 fn altered_markers_of_translators_are_recovered() {
-    let plain = ("vor 1492 nach".to_owned(), "1492".to_owned(), 4);
+    let marked = mark_one("before 1492 after", 7..11);
     for text in [
         "vor ([1492]) nach",
         "vor ([ 1492 ]) nach",
@@ -57,46 +54,51 @@ fn altered_markers_of_translators_are_recovered() {
         "vor([ 1492 ])nach",
         "vor（ [ 1492 ] ）nach",
     ] {
-        assert_eq!(recovered(text), plain, "{text}");
+        assert_eq!(
+            recover(&marked, text),
+            Ok(("vor 1492 nach".into(), "1492".into(), 4)),
+            "{text}"
+        );
     }
-    assert_eq!(recovered("im Jahr ([ 1492 ])."), ("im Jahr 1492.".into(), "1492".into(), 8));
-    assert_eq!(recovered("([ 北京 ])。"), ("北京。".into(), "北京".into(), 0));
+    let found = recover(&marked, "im Jahr ([ 1492 ]).");
+    assert_eq!(found, Ok(("im Jahr 1492.".into(), "1492".into(), 8)));
+    assert_eq!(recover(&marked, "([ 北京 ])。"), Ok(("北京。".into(), "北京".into(), 0)));
 }
 
 #[test]
 fn faults_are_distinguished() {
-    for text in ["none", "([ open", "close ])", "(x) [y]", "(x[ y ]z)"] {
-        assert_eq!(recovery_fault(text), MarkerFault::Missing, "{text}");
+    let marked = mark_one("vor 1492 nach", 4..8);
+    for (fault, texts) in [
+        (MarkerFault::Missing, &["none", "([ open", "close ])", "(x) [y]", "(x[ y ]z)"][..]),
+        (MarkerFault::Duplicate, &["([a]) ([b])", "([ ([a])", "([a]) b])"]),
+        (MarkerFault::Reordered, &["a ]) b ([ c"]),
+        (MarkerFault::Empty, &["a ([]) b", "a ([  ]) b", "（［　］）"]),
+        // Doubled markers are not part of the span.
+        (
+            MarkerFault::Duplicate,
+            &["([[1492]])", "([ [1492] ])", "([[1492])", "([1492]])", "（［【1492】］）"],
+        ),
+    ] {
+        for text in texts {
+            assert_eq!(marked.recover(text), Err(fault), "{text}");
+        }
     }
-    for text in ["([a]) ([b])", "([ ([a])", "([a]) b])"] {
-        assert_eq!(recovery_fault(text), MarkerFault::Duplicate, "{text}");
-    }
-    assert_eq!(recovery_fault("a ]) b ([ c"), MarkerFault::Reordered);
-    for text in ["a ([]) b", "a ([  ]) b", "（［　］）"] {
-        assert_eq!(recovery_fault(text), MarkerFault::Empty, "{text}");
+    // Brackets that belong to the span are preserved, and may be lost in the translation.
+    let marked = mark_one("vor [1492] nach", 4..10);
+    assert_eq!(marked.text, "vor ([[1492]]) nach");
+    for (text, span) in [("vor ([[1492]])", "[1492]"), ("vor ([1492])", "1492")] {
+        assert_eq!(recover(&marked, text).unwrap().1, span);
     }
 }
 
 #[test]
-fn doubled_markers_are_not_part_of_the_answer() {
-    let marked = mark("vor 1492 nach", 4, 4).unwrap();
-    for text in ["([[1492]])", "([ [1492] ])", "([[1492])", "([1492]])", "（［【1492】］）"] {
-        assert_eq!(marked.recover(text), Err(MarkerFault::Duplicate), "{text}");
+fn spans_that_overlap_or_are_outside_the_text_or_blank_are_rejected() {
+    for span in [0..9, 8..9, usize::MAX..usize::MAX, 3..3, 3..4] {
+        let result = mark("one two", std::slice::from_ref(&span));
+        assert!(matches!(result, Err(Error::Span { .. })), "{span:?}");
     }
-    assert_eq!(marked.recover("vor ([1492])").unwrap().answer.text, "1492");
-    // Brackets that belong to the answer are preserved, and may be lost in the translation.
-    let marked_brackets = mark("vor [1492] nach", 4, 6).unwrap();
-    assert_eq!(marked_brackets.text, "vor ([[1492]]) nach");
-    assert_eq!(marked_brackets.recover("vor ([[1492]])").unwrap().answer.text, "[1492]");
-    assert_eq!(marked_brackets.recover("vor ([1492])").unwrap().answer.text, "1492");
-}
-
-#[test]
-fn spans_outside_the_passage_or_blank_are_rejected() {
-    for (start, length) in [(0, 9), (8, 1), (usize::MAX, 2), (3, 0), (3, 1)] {
-        let result = mark("one two", start, length);
-        assert!(matches!(result, Err(Error::Span { .. })), "{start} {length}");
-    }
+    let error = mark("Ada met Bo", &[0..5, 4..7]).unwrap_err();
+    assert!(matches!(error, Error::Overlap { .. }), "{error}");
 }
 
 /// Generates text in which brackets of all kinds and white space are frequent.
@@ -109,28 +111,29 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn recovered_answers_are_in_their_passage(characters in passage(), level in 1usize..3) {
+    fn recovered_spans_are_in_their_text(characters in passage(), level in 1usize..3) {
         let text: String = characters.iter().collect();
-        if let Ok(back) = recover(&text, level) {
-            let slice: String = back.passage.chars().skip(back.answer.answer_start)
-                .take(back.answer.text.chars().count()).collect();
-            prop_assert_eq!(&slice, &back.answer.text);
-            prop_assert_eq!(back.answer.text.trim(), back.answer.text.as_str());
-            prop_assert!(!back.answer.text.is_empty());
+        let marked = match level {
+            1 => mark_one("x", 0..1),
+            _ => mark_one("([ x", 3..4),
+        };
+        prop_assert_eq!(marked.level, level);
+        if let Ok((recovered, span, start)) = recover(&marked, &text) {
+            prop_assert_eq!(&part(&recovered, &(start..start + span.chars().count())), &span);
+            prop_assert_eq!(span.trim(), span.as_str());
+            prop_assert!(!span.is_empty());
         }
     }
 }
 
 #[test]
 fn several_spans_are_recovered_by_number() {
-    let marked = mark_spans("Ada met Bo in Bern.", &[14..18, 0..3, 8..10]).unwrap();
+    let marked = mark("Ada met Bo in Bern.", &[14..18, 0..3, 8..10]).unwrap();
     assert_eq!(marked.text, "([2:Ada]) met ([3:Bo]) in ([1:Bern]).");
     let recover_texts = |text: &str| {
         let found = marked.recover(text).map_err(|fault| format!("{fault:?}"))?;
-        let span = |span: &Range<usize>| -> String {
-            found.text.chars().skip(span.start).take(span.len()).collect()
-        };
-        Ok::<_, String>((found.text.clone(), found.spans.iter().map(span).collect::<Vec<_>>()))
+        let spans: Vec<String> = found.spans.iter().map(|span| part(&found.text, span)).collect();
+        Ok::<_, String>((found.text, spans))
     };
     let expected_spans =
         ("In Bern traf Bo Ada.".into(), vec!["Bern".into(), "Ada".into(), "Bo".into()]);
@@ -156,11 +159,8 @@ fn several_spans_are_recovered_by_number() {
     ] {
         assert_eq!(recover_texts(text), Err(fault.to_owned()), "{text}");
     }
-    let error = mark_spans("Ada met Bo", &[0..5, 4..7]).unwrap_err();
-    assert!(matches!(error, Error::Overlap { .. }), "{error}");
-    let invalid_span = mark_spans("Ada", std::slice::from_ref(&(0..9)));
-    assert!(matches!(invalid_span, Err(Error::Span { .. })));
-    assert!(mark_spans("Ada", &[]).unwrap().recover("Ada").unwrap().spans.is_empty());
+    let without_spans = mark("Ada", &[]).unwrap().recover("([Ada").unwrap();
+    assert_eq!((without_spans.text.as_str(), without_spans.spans.len()), ("([Ada", 0));
 }
 
 proptest! {
@@ -171,17 +171,14 @@ proptest! {
     ) {
         let length = text.chars().count();
         let cuts: Vec<usize> = cuts.into_iter().filter(|&cut| cut <= length).collect();
-        let part = |span: &Range<usize>| -> String {
-            text.chars().skip(span.start).take(span.len()).collect()
-        };
         let mut spans: Vec<Range<usize>> = cuts.chunks_exact(2).map(|two| two[0]..two[1]).collect();
-        spans.retain(|span| !part(span).trim().is_empty());
+        spans.retain(|span| !part(&text, span).trim().is_empty());
         spans.reverse();
-        let marked = mark_spans(&text, &spans).unwrap();
+        let marked = mark(&text, &spans).unwrap();
         let found = marked.recover(&marked.text).unwrap();
         prop_assert_eq!(&found.text, &text);
         for (span, found) in spans.iter().zip(&found.spans) {
-            prop_assert_eq!(part(span).trim().to_owned(), part(found));
+            prop_assert_eq!(part(&text, span).trim().to_owned(), part(&text, found));
         }
     }
 }

@@ -13,14 +13,12 @@ fn echo(request: &Value) -> Reply {
     Reply::Status(200, json!({ "translatedText": request["q"] }).to_string())
 }
 
-/// Returns the entities of a sentence in order, with their types, without spaces between words.
-fn parts(sentence: &Sentence) -> Vec<(usize, String, String)> {
-    let all = entities(&sentence.tags, Scheme::Lenient).into_iter();
-    let mut all: Vec<_> = all
-        .map(|one| (one.start, sentence.words[one.start..=one.end].concat(), one.kind.to_owned()))
-        .collect();
-    all.sort();
-    all
+/// Returns the entities of a sentence in order, without spaces between words, with their types.
+fn parts(sentence: &Sentence) -> Vec<(String, String)> {
+    let mut all: Vec<_> = entities(&sentence.tags, Scheme::Lenient).into_iter().collect();
+    all.sort_by_key(|one| one.start);
+    let text = |start: usize, end: usize| sentence.words[start..=end].concat();
+    all.into_iter().map(|one| (text(one.start, one.end), one.kind.to_owned())).collect()
 }
 
 #[test]
@@ -38,18 +36,13 @@ fn an_identical_translation_keeps_every_entity() {
             read_ner(format!("{}/../../{file}", env!("CARGO_MANIFEST_DIR")), None).unwrap();
         let path = program.at(&format!("{name}/{name}.test.de.conll"));
         let target = read_ner(path, None).unwrap();
-        let (mut count, mut sentences) = (0, 0);
+        assert_eq!((source.len(), target.len()), (1000, 1000));
         for (source, target) in source.iter().zip(&target) {
-            let texts = |one: &Sentence| -> Vec<(String, String)> {
-                parts(one).into_iter().map(|(_, text, kind)| (text, kind)).collect()
-            };
-            assert_eq!(texts(target), texts(source));
+            assert_eq!(parts(target), parts(source));
             assert_eq!(target.words.concat(), source.words.concat());
             assert!(target.tags.iter().all(|tag| tag == "O" || tag[1..].starts_with('-')));
-            count += texts(target).len();
-            sentences += 1;
         }
-        assert_eq!((sentences, count, target.len()), (1000, expected, source.len()));
+        assert_eq!(target.iter().map(|one| parts(one).len()).sum::<usize>(), expected);
     }
     let manifest: Value = serde_json::from_str(&program.read("en_pud/manifest.json")).unwrap();
     assert_eq!(manifest["program"], "qa-translate ner");
@@ -75,14 +68,9 @@ fn a_resumed_run_sends_no_text_twice() {
     assert!(!program.at("out").exists());
     let working_server = Server::start(|_, body| echo(body));
     program.expect_success(&command(&working_server.url));
-    let requests = working_server.requests.lock().unwrap();
-    let requested: Vec<(&str, &str)> = requests
-        .iter()
-        .flat_map(|(_, body)| body["q"].as_array().unwrap().iter().map(|q| (&body["target"], q)))
-        .map(|(to, text)| (to.as_str().unwrap(), text.as_str().unwrap()))
-        .collect();
+    let requested = working_server.requested_texts();
     // Two sentences were translated with the first server.
-    assert_eq!(requested[0], ("de", "([n2]) is"));
+    assert_eq!(requested[0], ("de".into(), "([n2]) is".into()));
     assert_eq!(requested.len(), 3 + 5);
     let first = program.bytes("out/a.b.zh.conll");
     // A third run sends no request and replaces the output with equal files.

@@ -7,8 +7,8 @@ use ndarray::array;
 use proptest::prelude::*;
 use qa_translate::{
     Alignment, ByAlignment, ByCandidates, ByConstrainedDecoding, BySearch, CandidateConfig,
-    CodecConfig, Error, FileScorer, PlaceFault, PlaceSpans, Placed, ProjectConfig, ScoreRequest,
-    ScoreText, SpanTask, TextScore, Windows, mark, ratio, translation_similarity, units,
+    CodecConfig, Error, PlaceFault, PlaceSpans, Placed, ProjectConfig, ScoreRequest, ScoreText,
+    SpanTask, TextScore, Windows, mark, ratio, translation_similarity, units,
 };
 
 /// Scores requests by a function and counts the calls.
@@ -67,8 +67,9 @@ fn without_reranking(config: CodecConfig) -> CodecConfig {
 #[test]
 fn markers_are_placed_where_the_translation_is_most_probable() {
     let task = bern_task();
-    let best_text = mark(&task.target, 28, 7).unwrap().text;
-    let marked = mark(&task.source, 30, 4).unwrap().text;
+    let marked_text = |text: &str, span| mark(text, &[span]).unwrap().text;
+    let best_text = marked_text(&task.target, 28..35);
+    let marked = marked_text(&task.source, 30..34);
     let scorer = function_scorer(|request: &ScoreRequest| {
         assert!(request.source == marked || request.target == task.target);
         total(if request.target == best_text { -1.0 } else { -9.0 - request.target.len() as f64 })
@@ -226,59 +227,6 @@ fn the_first_unoccupied_occurrence_of_the_best_candidate_is_selected() {
     assert_eq!(method.scorer.rounds, 1);
     let none = ByCandidates { config: CandidateConfig { max_candidates: 0 }, ..method };
     assert_eq!(place_one(&mut { none }, &rome_task), Err(PlaceFault::NoCandidate));
-}
-
-#[test]
-fn missing_scores_are_listed_and_never_estimated() {
-    let folder = tempfile::tempdir().unwrap();
-    let (path, missing_path) =
-        (folder.path().join("scores.jsonl"), folder.path().join("wanted.jsonl"));
-    let tasks = [bern_task(), task("a b", "b", "x y b", Some("b"))];
-    let direct = ByConstrainedDecoding {
-        scorer: function_scorer(similarity_score),
-        config: CodecConfig::default(),
-    }
-    .place(&tasks)
-    .unwrap();
-    let mut rounds = 0;
-    let placed = loop {
-        let scorer = FileScorer::read(&path, &missing_path).unwrap();
-        let mut method = ByConstrainedDecoding { scorer, config: CodecConfig::default() };
-        match method.place(&tasks) {
-            Ok(placed) => break placed,
-            Err(Error::Unscored { count, .. }) => {
-                let requests = std::fs::read_to_string(&missing_path).unwrap();
-                assert_eq!(requests.lines().count(), count);
-                let mut all = std::fs::read_to_string(&path).unwrap_or_default();
-                for line in requests.lines() {
-                    let request: ScoreRequest = serde_json::from_str(line).unwrap();
-                    let mut scored = serde_json::to_value(&request).unwrap();
-                    scored["total"] = similarity_score(&request).total.into();
-                    all.push_str(&format!("{scored}\n"));
-                }
-                std::fs::write(&path, all).unwrap();
-                rounds += 1;
-            }
-            Err(error) => panic!("{error}"),
-        }
-    };
-    assert_eq!((placed, rounds), (direct, 3));
-    for (line, problem) in [
-        ("{\"from\": \"en\"}", "missing field"),
-        (r#"{"from":"en","to":"de","source":"a","target":"b","total":1e999}"#, ""),
-        (
-            r#"{"from":"en","to":"de","source":"a","target":"b","total":-1,"tokens":[[0,2,-1]]}"#,
-            "outside",
-        ),
-    ] {
-        std::fs::write(&path, format!("\n{line}\n")).unwrap();
-        let error = FileScorer::read(&path, &missing_path).unwrap_err().to_string();
-        assert!(error.contains("scores.jsonl:2") && error.contains(problem), "{error}");
-    }
-    let prefix = r#"{"from":"en","to":"de","source":"a","target":"b","total":-"#;
-    std::fs::write(&path, format!("{prefix}1}}\n{prefix}2}}\n")).unwrap();
-    let error = FileScorer::read(&path, &missing_path).unwrap_err().to_string();
-    assert!(error.contains("a second score"), "{error}");
 }
 
 #[test]

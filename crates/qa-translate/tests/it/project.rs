@@ -17,21 +17,6 @@ fn links(rows: usize, columns: usize, ones: &[(usize, usize)]) -> Array2<f32> {
 }
 
 #[test]
-fn reordered_tokens_are_covered() {
-    let similarity = links(4, 5, &[(0, 3), (1, 4), (2, 0), (3, 1)]);
-    assert_eq!(run(&similarity, 0..2), Some(3..5));
-    assert_eq!(run(&similarity, 1..3), Some(0..5));
-    assert_eq!(run(&similarity, 2..4), Some(0..2));
-}
-
-#[test]
-fn only_mutual_best_matches_are_linked() {
-    // Source 1 is most similar to target 0, which is more similar to source 0.
-    let similarity = array![[0.9, 0.1], [0.8, 0.3]];
-    assert_eq!(run(&similarity, 1..2), None);
-}
-
-#[test]
 fn links_below_the_minimum_similarity_are_ignored() {
     let similarity = array![[-0.1, -0.2], [-0.3, -0.4]];
     assert_eq!(run(&similarity, 0..1), None);
@@ -110,7 +95,6 @@ proptest! {
         let span = a.min(b)..a.max(b) + 1;
         let config = ProjectConfig { max_gap, ..ProjectConfig::default() };
         let actual = project(similarity.view(), span.clone(), &config).unwrap();
-        prop_assert_eq!(&actual, &project(similarity.view(), span.clone(), &config).unwrap());
         // Mutual best matches, computed by plain loops.
         let mutual: Vec<usize> = (0..7).filter(|&j| span.clone().any(|i| {
             let v = similarity[(i, j)];

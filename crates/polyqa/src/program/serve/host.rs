@@ -38,22 +38,13 @@ mod tests {
     #[test]
     fn addresses_and_given_names_are_allowed() {
         let allowed = ["qa.example.org".to_owned()];
-        for host in [
-            "127.0.0.1",
-            "127.0.0.1:8080",
-            "[::1]:8080",
-            "[::1]",
-            "192.168.0.7:80",
-            "localhost",
-            "LOCALHOST:8080",
-            "localhost.",
-            "QA.example.org:443",
-        ] {
+        let accepted = "127.0.0.1 127.0.0.1:8080 [::1]:8080 [::1] 192.168.0.7:80 localhost \
+                        LOCALHOST:8080 localhost. QA.example.org:443";
+        for host in accepted.split(' ') {
             assert!(is_allowed(host, &allowed), "{host}");
         }
-        for host in
-            ["", "evil.example", "evil.example:8080", "example.org", "127.0.0.1.evil.example"]
-        {
+        let rejected = "evil.example evil.example:8080 example.org 127.0.0.1.evil.example";
+        for host in rejected.split(' ').chain([""]) {
             assert!(!is_allowed(host, &allowed), "{host}");
         }
     }

@@ -10,7 +10,7 @@ use xlmr_model::{BottleneckConfig, LoraConfig};
 
 use crate::program::model::ModelArg;
 
-use super::recipe::{Data, Recipe, Unanswerable};
+use super::recipe::{Data, EXAMPLES, Recipe, Unanswerable};
 
 /// Fine-tune an encoder on questions with answers, and evaluate it
 ///
@@ -80,14 +80,6 @@ const MAX_SEED: u64 = i64::MAX.unsigned_abs();
 const MAX_NEGATIVES: i64 = 64;
 /// Upper bound, larger than the width of any encoder.
 const MAX_RANK: i64 = 1 << 16;
-
-pub const EXAMPLES: &str = "\
-Examples:
-  polyqa train --model xlm-roberta-base --train train.json --dev dev.json --out runs/mine
-  polyqa train --model xlm-roberta-base --train train-v2.0.json --dev dev-v2.0.json
-  polyqa train --model xlm-roberta-base --train train.json --dev MLQA_V1/test
-  polyqa train --model data/base --train data/xquad/xquad.en.json \\
-      --dev data/xquad/xquad.de.json --learning-rate 5e-4";
 
 impl Args {
     /// Returns all keys of the run. Values that are not on the command line are those of `run_qa`

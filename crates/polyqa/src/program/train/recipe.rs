@@ -8,10 +8,17 @@ use serde::{Deserialize, Serialize};
 use tasks::question_answering::NegativeLoss;
 use trainer::TrainConfig;
 
-use super::args::EXAMPLES;
-
 /// Name of the only training stage.
 pub const STAGE: &str = "fine-tune";
+
+/// Examples for the help.
+pub const EXAMPLES: &str = "\
+Examples:
+  polyqa train --model xlm-roberta-base --train train.json --dev dev.json --out runs/mine
+  polyqa train --model xlm-roberta-base --train train-v2.0.json --dev dev-v2.0.json
+  polyqa train --model xlm-roberta-base --train train.json --dev MLQA_V1/test
+  polyqa train --model data/base --train data/xquad/xquad.en.json \\
+      --dev data/xquad/xquad.de.json --learning-rate 5e-4";
 
 /// The keys of a run, as stored in its recipe.toml.
 #[derive(Clone, Deserialize, Serialize)]

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use atomic_file::cli;
 use mlqa_eval::{Language, LanguageError};
 use qa_translate::{
-    Cached, ChatConfig, ChatTranslator, Error, FileTranslator, HttpConfig, HttpTranslator,
-    MissingText, Occurrence, SearchConfig, Stage, Translator,
+    Cached, ChatTranslator, Error, FileTranslator, HttpTranslator, MissingText, Occurrence,
+    SearchConfig, ServerConfig, Stage, Translator,
 };
 
 use crate::{CommandResult, parse_name};
@@ -29,16 +29,16 @@ pub struct Options {
     #[arg(long, value_name = "NAME", requires = "chat")]
     model: Option<String>,
     /// Number of texts per request
-    #[arg(long, default_value_t = HttpConfig::default().batch_size, requires = "server")]
+    #[arg(long, default_value_t = 16, requires = "server")]
     batch_size: usize,
     /// Timeout of a request in seconds
-    #[arg(long, default_value_t = HttpConfig::default().timeout_seconds, conflicts_with = "file")]
+    #[arg(long, default_value_t = ServerConfig::default().timeout_seconds, conflicts_with = "file")]
     timeout: f64,
     /// Maximum number of attempts per request
-    #[arg(long, default_value_t = HttpConfig::default().attempts, conflicts_with = "file")]
+    #[arg(long, default_value_t = ServerConfig::default().attempts, conflicts_with = "file")]
     attempts: u32,
     /// Seconds before the first retry; doubled for each further retry
-    #[arg(long, default_value_t = HttpConfig::default().first_wait_seconds, conflicts_with = "file")]
+    #[arg(long, default_value_t = ServerConfig::default().first_wait_seconds, conflicts_with = "file")]
     first_wait: f64,
     /// Select the occurrence at the nearest relative position if a searched text occurs more
     /// than once
@@ -63,8 +63,8 @@ struct Provider {
 /// A source of translations. Translations by a server are cached in a file.
 enum Source {
     File(FileTranslator),
-    Server(HttpConfig, Option<String>),
-    Chat(ChatConfig, Option<String>),
+    /// A server, and its API key.
+    Server(ServerConfig, Option<String>),
 }
 
 /// Callback with the stage, the number of finished texts and the total number of texts.
@@ -89,24 +89,13 @@ impl Options {
             })
         });
         let key = key.transpose()?;
-        if let Some(url) = &self.provider.chat {
-            let config = ChatConfig {
-                url: url.clone(),
-                model: self.model.clone().unwrap_or_default(),
-                timeout_seconds: self.timeout,
-                attempts: self.attempts,
-                first_wait_seconds: self.first_wait,
-                ..ChatConfig::default()
-            };
-            return Ok(Source::Chat(config, key));
-        }
-        let config = HttpConfig {
-            url: self.provider.server.clone().unwrap_or_default(),
-            batch_size: self.batch_size,
+        let url = self.provider.chat.as_ref().or(self.provider.server.as_ref());
+        let config = ServerConfig {
+            url: url.cloned().unwrap_or_default(),
             timeout_seconds: self.timeout,
             attempts: self.attempts,
             first_wait_seconds: self.first_wait,
-            ..HttpConfig::default()
+            ..ServerConfig::default()
         };
         Ok(Source::Server(config, key))
     }
@@ -130,18 +119,24 @@ impl Options {
             };
             // Each language has its own file, so that several runs can work in parallel.
             let cache = self.cache.clone().unwrap_or_else(|| cache(to));
-            let (mut cached, mut chat);
+            let (mut http, mut chat);
+            let mut cached;
             let translator: &mut dyn Translator = match &mut source {
                 Source::File(file) => file,
                 Source::Server(config, key) => {
-                    let server = HttpTranslator::new(config.clone(), key.clone())?;
+                    let server: &mut dyn Translator = match &self.model {
+                        Some(model) => {
+                            chat = ChatTranslator::new(config.clone(), model, key.as_deref())?;
+                            &mut chat
+                        }
+                        None => {
+                            let (config, key) = (config.clone(), key.clone());
+                            http = HttpTranslator::new(config, self.batch_size, key)?;
+                            &mut http
+                        }
+                    };
                     cached = Cached::open(server, cache)?;
                     &mut cached
-                }
-                Source::Chat(config, key) => {
-                    let server = ChatTranslator::new(config, key.as_deref())?;
-                    chat = Cached::open(server, cache)?;
-                    &mut chat
                 }
             };
             let result = work(to, translator, &progress)?;

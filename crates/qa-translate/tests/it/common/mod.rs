@@ -5,8 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mlqa_eval::{Answer, Dataset, Language, Question};
-use qa_translate::{Translations, Translator};
+use qa_translate::{ServerConfig, Translations, Translator};
 use serde_json::{Value, json};
+
+pub const DE: Language = Language::DE;
+pub const EN: Language = Language::EN;
+pub const ES: Language = Language::ES;
+pub const ZH: Language = Language::ZH;
 
 /// Creates a question whose answer is the first occurrence of `answer`.
 pub fn question(id: &str, question: &str, context: &str, answer: &str) -> Question {
@@ -57,6 +62,14 @@ pub fn upper_case(request: &Value) -> Reply {
     Reply::Status(200, json!({ "translatedText": upper }).to_string())
 }
 
+/// Returns a chat response with the last message in upper case.
+pub fn upper_case_chat(request: &Value) -> Reply {
+    let messages = request["messages"].as_array().unwrap();
+    let text = messages.last().unwrap()["content"].as_str().unwrap();
+    let message = json!({"role": "assistant", "content": format!("{}\n", text.to_uppercase())});
+    Reply::Status(200, json!({"choices": [{"index": 0, "message": message}]}).to_string())
+}
+
 /// A server on a free port that runs until the end of the test.
 pub struct Server {
     pub url: String,
@@ -104,6 +117,27 @@ impl Server {
             }
         });
         Self { url, requests, headers }
+    }
+
+    /// Returns the server's address, with short waits and three attempts.
+    pub fn config(&self) -> ServerConfig {
+        ServerConfig {
+            url: self.url.clone(),
+            timeout_seconds: 10.0,
+            attempts: 3,
+            first_wait_seconds: 0.01,
+            longest_wait_seconds: 0.05,
+        }
+    }
+
+    /// Returns the target language and the text of all requested translations.
+    pub fn requested_texts(&self) -> Vec<(String, String)> {
+        let requests = self.requests.lock().unwrap();
+        let text = |text: &Value| text.as_str().unwrap().to_owned();
+        let texts = requests.iter().flat_map(|(_, body)| {
+            body["q"].as_array().unwrap().iter().map(move |q| (text(&body["target"]), text(q)))
+        });
+        texts.collect()
     }
 
     /// Returns the number of received requests.
