@@ -1,9 +1,23 @@
-//! Conversion and validation of Python arguments.
+//! Conversion and validation of Python arguments, and exceptions.
+use std::error::Error;
+use std::io;
+
 use mlqa_eval::Question;
 use polyqa::Document;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt, PyString};
+
+/// Converts an error to a Python exception with a one-line message: `OSError` or a subclass for
+/// files that cannot be read, else `ValueError`.
+pub fn py_error(error: &(dyn Error + 'static)) -> PyErr {
+    let message = atomic_file::one_line(&error.to_string()).into_owned();
+    let mut causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    match causes.find_map(|cause| cause.downcast_ref::<io::Error>()) {
+        Some(cause) => io::Error::new(cause.kind(), message).into(),
+        None => PyValueError::new_err(message),
+    }
+}
 
 /// Creates a `ValueError` with a one-line message.
 pub fn value_error(message: &str) -> PyErr {

@@ -7,12 +7,9 @@
 mod arguments;
 mod reader;
 
-use std::error::Error;
 use std::ffi::OsString;
-use std::io;
 use std::process::ExitCode;
 
-use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 #[pymodule(name = "_polyqa")]
@@ -36,15 +33,4 @@ mod module {
 fn program(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
     let code = py.detach(|| polyqa::program::main(arguments));
     (0..=u8::MAX).find(|&number| ExitCode::from(number) == code).unwrap_or(u8::MAX)
-}
-
-/// Converts an error to a Python exception with a one-line message: `OSError` or a subclass for
-/// files that cannot be read, else `ValueError`.
-fn py_error(error: &(dyn Error + 'static)) -> PyErr {
-    let message = atomic_file::one_line(&error.to_string()).into_owned();
-    let mut causes = std::iter::successors(error.source(), |cause| (*cause).source());
-    match causes.find_map(|cause| cause.downcast_ref::<io::Error>()) {
-        Some(cause) => io::Error::new(cause.kind(), message).into(),
-        None => PyValueError::new_err(message),
-    }
 }

@@ -8,8 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use torch_ext::{DeviceChoice, resolve_device};
 
-use crate::arguments::{self, count, value_error};
-use crate::py_error;
+use crate::arguments::{self, count, py_error, value_error};
 
 /// Number of questions with contexts that are evaluated together.
 const QUESTIONS_PER_BATCH: usize = 256;

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use crate::arguments;
-use crate::py_error;
+use crate::values::py_error;
 use crate::windows::{Windows, index};
 
 /// Returns the best answer to each question, `{id: answer}`, as `score` accepts it.

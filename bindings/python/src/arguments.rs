@@ -1,17 +1,17 @@
 //! Conversion of arguments that several functions share.
 use std::collections::BTreeMap;
-use std::ffi::CString;
 use std::path::PathBuf;
 
 use mlqa_eval::{Language, MLQA_LANGUAGES, Normalization, NullOdds, Predictions, Resampling};
-use pyo3::exceptions::{PyOverflowError, PyUserWarning, PyValueError};
+use pyo3::exceptions::PyOverflowError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use serde::Serialize;
 
-use crate::py_error;
-use crate::questions::{InputError, Parsed, field, id, text};
+use crate::values::{
+    InputError, Parsed, field, id, missing, py_error, text, type_name, value_error, warn,
+};
 
 /// Converts answers by question id, rows in `evaluate`'s format, or a file of either. For rows,
 /// also returns the null odds.
@@ -60,7 +60,7 @@ pub fn predictions(argument: &Bound<'_, PyAny>) -> PyResult<(Predictions, Option
 fn prediction(row: &Bound<'_, PyAny>) -> Parsed<(String, String, Option<f64>)> {
     let py = row.py();
     let answer = text(row, intern!(py, "prediction_text"), true)?;
-    let id = id(row)?.ok_or_else(|| InputError::Format("missing field `id`".into()))?;
+    let id = id(row)?.ok_or_else(|| missing("id"))?;
     let key = intern!(py, "no_answer_probability");
     let odds = field(row, key)?.map(|odds| {
         let not_a_number =
@@ -68,24 +68,6 @@ fn prediction(row: &Bound<'_, PyAny>) -> Parsed<(String, String, Option<f64>)> {
         odds.extract().map_err(not_a_number)
     });
     Ok((id, answer, odds.transpose()?))
-}
-
-/// Returns the type name of a value for messages.
-pub fn type_name(value: &Bound<'_, PyAny>) -> String {
-    value.get_type().name().map_or_else(|_| "something else".into(), |name| name.to_string())
-}
-
-pub fn value_error(message: &str) -> PyErr {
-    PyValueError::new_err(atomic_file::one_line(message).into_owned())
-}
-
-impl From<InputError> for PyErr {
-    fn from(error: InputError) -> Self {
-        match error {
-            InputError::Format(message) => value_error(&message),
-            InputError::Python(error) => error,
-        }
-    }
 }
 
 /// Defines converters of counts; a negative or too large value is a `ValueError` naming the
@@ -159,11 +141,6 @@ pub fn no_language() -> PyErr {
 
 pub fn language(code: &str) -> PyResult<Language> {
     code.parse().map_err(|error| py_error(mlqa_eval::Error::Language(error)))
-}
-
-pub fn warn(py: Python<'_>, message: &str) -> PyResult<()> {
-    let message = CString::new(atomic_file::one_line(message).as_ref())?;
-    PyErr::warn(py, &py.get_type::<PyUserWarning>(), &message, 1)
 }
 
 /// Converts a value as `json.loads` does, with the digits that the command line prints.

@@ -9,6 +9,7 @@ mod questions;
 mod runs;
 mod score;
 mod tokenizer;
+mod values;
 mod windows;
 
 use pyo3::prelude::*;
@@ -29,15 +30,5 @@ mod module {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         module.add("__version__", env!("CARGO_PKG_VERSION"))
-    }
-}
-
-/// Converts an error of the crate to a Python exception: `OSError` or a subclass for files that
-/// cannot be read, else `ValueError`.
-fn py_error(error: mlqa_eval::Error) -> PyErr {
-    let message = atomic_file::one_line(&error.to_string()).into_owned();
-    match error {
-        mlqa_eval::Error::Read { source, .. } => std::io::Error::new(source.kind(), message).into(),
-        _ => pyo3::exceptions::PyValueError::new_err(message),
     }
 }

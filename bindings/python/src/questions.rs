@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use mlqa_eval::{Answer, Dataset, Question};
-use pyo3::exceptions::PyKeyError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyInt, PyIterator, PyString};
+use pyo3::types::{PyDict, PyString};
 
-use crate::arguments::{type_name, warn};
-use crate::py_error;
+use crate::values::{
+    InputError, Parsed, field, id, items, missing, py_error, required, text, text_of, type_name,
+    warn,
+};
 
 /// Reads questions from a file, from the result of `json.load`, or from rows; `name` is the name of
 /// the input in messages. With `texts` every question must have a context and a question text.
@@ -25,45 +26,6 @@ pub fn questions(input: &Bound<'_, PyAny>, name: &str, texts: bool) -> PyResult<
     let mut reader = Reader { texts, shared: HashSet::new(), questions: Vec::new() };
     let version = reader.file(input).map_err(|error| error.at(name))?;
     py.detach(|| Dataset::new(name, version, reader.questions)).map_err(py_error)
-}
-
-/// Reason for rejecting Python objects.
-pub enum InputError {
-    /// The objects have another format.
-    Format(String),
-    /// An exception raised by an object.
-    Python(PyErr),
-}
-
-impl From<PyErr> for InputError {
-    fn from(error: PyErr) -> Self {
-        Self::Python(error)
-    }
-}
-
-/// Result of parsing Python objects.
-pub type Parsed<T> = Result<T, InputError>;
-
-impl InputError {
-    fn expected(expected: &str, got: &Bound<'_, PyAny>) -> Self {
-        Self::Format(format!("expected {expected}, got {}", type_name(got)))
-    }
-
-    /// Prefixes the message with the location.
-    pub fn at(self, location: &str) -> Self {
-        match self {
-            Self::Format(message) => Self::Format(format!("{location}: {message}")),
-            error => error,
-        }
-    }
-
-    /// Prefixes the message with the location and the question's id.
-    pub fn at_question(self, row: &Bound<'_, PyAny>, location: &str) -> Self {
-        match id(row) {
-            Ok(Some(id)) => self.at(&format!("{location}: question `{id}`")),
-            _ => self.at(location),
-        }
-    }
 }
 
 struct Reader {
@@ -165,60 +127,6 @@ impl Reader {
             text
         }))
     }
-}
-
-/// Returns a question's id: a string or an integer.
-pub fn id(map: &Bound<'_, PyAny>) -> Parsed<Option<String>> {
-    let Some(id) = field(map, intern!(map.py(), "id"))? else { return Ok(None) };
-    match id.cast::<PyInt>() {
-        Ok(number) => Ok(Some(number.to_string())),
-        Err(_) => text_of(&id).map(Some).map_err(|error| error.at("`id`")),
-    }
-}
-
-/// Returns the text of a key; empty if the key is optional and missing.
-pub fn text(map: &Bound<'_, PyAny>, key: &Bound<'_, PyString>, needed: bool) -> Parsed<String> {
-    match field(map, key)? {
-        Some(text) => text_of(&text).map_err(|error| error.at(&format!("`{key}`"))),
-        None if needed => Err(missing(&key.to_string())),
-        None => Ok(String::new()),
-    }
-}
-
-fn text_of(value: &Bound<'_, PyAny>) -> Parsed<String> {
-    let text = value.cast::<PyString>().map_err(|_| InputError::expected("a str", value))?;
-    let unpaired_surrogate =
-        |_| InputError::Format("an unpaired surrogate is not valid text".into());
-    Ok(text.to_cow().map_err(unpaired_surrogate)?.into_owned())
-}
-
-/// Returns the value of a key; `None` if it is missing or None.
-pub fn field<'py>(
-    map: &Bound<'py, PyAny>,
-    key: &Bound<'py, PyString>,
-) -> Parsed<Option<Bound<'py, PyAny>>> {
-    let value = match map.cast::<PyDict>() {
-        Ok(dict) => dict.get_item(key)?,
-        Err(_) => match map.get_item(key) {
-            Ok(value) => Some(value),
-            Err(error) if error.is_instance_of::<PyKeyError>(map.py()) => None,
-            Err(_) => return Err(InputError::expected("a mapping", map)),
-        },
-    };
-    Ok(value.filter(|value| !value.is_none()))
-}
-
-fn required<'py>(map: &Bound<'py, PyAny>, key: &Bound<'py, PyString>) -> Parsed<Bound<'py, PyAny>> {
-    field(map, key)?.ok_or_else(|| missing(&key.to_string()))
-}
-
-fn missing(key: &str) -> InputError {
-    InputError::Format(format!("missing field `{key}`"))
-}
-
-fn items<'py>(list: &Bound<'py, PyAny>, expected: &str) -> Parsed<Bound<'py, PyIterator>> {
-    let is_text = list.is_instance_of::<PyString>();
-    list.try_iter().ok().filter(|_| !is_text).ok_or_else(|| InputError::expected(expected, list))
 }
 
 /// Reads lists `text` and `answer_start`, or a list of objects with both.

@@ -10,10 +10,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::arguments::{
-    self, language, no_language, predictions, resampling, rules, rules_of, to_python, value_error,
+    self, language, no_language, predictions, resampling, rules, rules_of, to_python,
 };
-use crate::py_error;
-use crate::questions::{field, questions};
+use crate::questions::questions;
+use crate::values::{field, py_error, type_name, value_error};
 
 /// Scores each pair of context and question language, as `mlqa-eval matrix`.
 ///
@@ -156,7 +156,7 @@ impl<'py> Pairs<'py> {
         Self::of(argument).ok_or_else(|| {
             value_error(&format!(
                 "{name}: expected a folder or {{(\"<context>\", \"<question>\"): …}}, got {}",
-                arguments::type_name(argument)
+                type_name(argument)
             ))
         })
     }

@@ -5,9 +5,9 @@ use mlqa_eval::{
 use pyo3::prelude::*;
 use serde::{Serialize, Serializer};
 
-use crate::arguments::{self, loads, no_language, resampling, rules, to_python, value_error};
-use crate::py_error;
+use crate::arguments::{self, loads, no_language, resampling, rules, to_python};
 use crate::questions::questions;
+use crate::values::{py_error, value_error};
 
 /// Computes exact match and F1 with the digits of the official MLQA script.
 ///

@@ -12,9 +12,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use rayon::prelude::*;
 
-use crate::arguments::{self, value_error};
-use crate::py_error;
+use crate::arguments;
 use crate::questions::questions;
+use crate::values::{py_error, value_error};
 
 /// Model inputs, one row per window. Rows are padded at the end to the longest row. With
 /// `compatible`, rows are padded to `max_length`, and decoding follows the same program.

@@ -31,9 +31,8 @@ pub use matrix::{
 pub use metric::{
     BestThreshold, BoundaryClass, BoundaryCounts, Candidate, LanguageScore, LanguageScores,
     MeanScore, NBest, NBestFile, Normalization, NullOdds, Predictions, QuestionScore, Score,
-    ScoreIntervals, ScoredFile, Squad2Score, SquadPart, boundaries, boundary_classes,
-    boundary_table, score, score_by_language, score_files, score_squad2, top_k_exact_match,
-    write_n_best,
+    ScoreIntervals, ScoredFile, Squad2Score, SquadPart, boundaries, boundary_classes, score,
+    score_by_language, score_files, score_squad2, top_k_exact_match, write_n_best,
 };
 pub use questions::{
     Answer, Dataset, DatasetName, FileCheck, Finding, FindingKind, Question, QuestionSource,

@@ -5,8 +5,8 @@ use mlqa_eval::{BoundaryCounts, Cell, Language, Matrix, Normalization, Score, Sp
 
 use crate::answers::Answers;
 use crate::browser::{Browser, FirstSeedAnswers, read_n_best};
-use crate::input::{AnswerFile, Pair};
-use crate::query_sets::Questions;
+use crate::input::Pair;
+use crate::query_sets::{PairFiles, Questions};
 use crate::{ReportConfig, ReportRun};
 
 /// The scores of a question of a pair.
@@ -78,9 +78,6 @@ impl Collected {
         matrix
     }
 }
-
-/// The answer files of each run for one pair: one per seed, or none.
-pub(crate) type PairFiles<'a> = Vec<Vec<&'a AnswerFile>>;
 
 /// Groups answer files by pair. If a seed has several files for a pair, for example from models of
 /// several language pairs, the first one is used. A run is excluded from a pair that one of its

@@ -141,7 +141,39 @@ impl ReportRun {
         files: &QuestionFiles,
         keep: impl Fn(u64, &str) -> bool,
     ) -> Result<Vec<Self>, mlqa_eval::Error> {
-        runs_of_folder(folder.as_ref(), files, &keep)
+        let folder = folder.as_ref();
+        let mut runs: BTreeMap<String, Self> = BTreeMap::new();
+        let mut all_about = RunFiles { folder: Some(folder.to_owned()), ..RunFiles::default() };
+        for (seed, seed_folder) in seeds(folder)? {
+            let mut arms = names(&seed_folder)?;
+            arms.retain(|arm| keep(seed, arm) && seed_folder.join(arm).is_dir());
+            arms.sort();
+            for arm in arms {
+                let mut answers = Vec::new();
+                let seeds = vec![seed.to_string()];
+                let mut about =
+                    RunFiles { seeds, folder: Some(folder.to_owned()), ..RunFiles::default() };
+                walk_cell(&seed_folder.join(&arm), "", folder, files, &mut answers, &mut about)?;
+                all_about.extend(about.clone());
+                let empty = || Self { name: arm.clone(), ..Self::default() };
+                let run = runs.entry(arm.clone()).or_insert_with(empty);
+                if !answers.is_empty() {
+                    run.seeds.push(answers);
+                }
+                run.about.extend(about);
+            }
+        }
+        let mut runs: Vec<Self> = runs.into_values().filter(|run| !run.seeds.is_empty()).collect();
+        if runs.is_empty() {
+            // Programs that answer a single file write the predictions to the run folder.
+            let answers = folder_answers(folder, "", Some(folder), files)?;
+            if !answers.is_empty() {
+                let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let seeds = vec![answers];
+                runs.push(Self { name, seeds, about: all_about, ..Self::default() });
+            }
+        }
+        Ok(runs)
     }
 
     /// Returns the number of answered language pairs, counted separately for each set.
@@ -188,45 +220,6 @@ fn seeds(folder: &Path) -> Result<Vec<(u64, PathBuf)>, mlqa_eval::Error> {
         Some((number, folder.join(name))).filter(|(_, path)| path.is_dir())
     };
     Ok(names(folder)?.into_iter().filter_map(seed).collect())
-}
-
-fn runs_of_folder(
-    folder: &Path,
-    files: &QuestionFiles,
-    keep: &dyn Fn(u64, &str) -> bool,
-) -> Result<Vec<ReportRun>, mlqa_eval::Error> {
-    let mut runs: BTreeMap<String, ReportRun> = BTreeMap::new();
-    let mut all_about = RunFiles { folder: Some(folder.to_owned()), ..RunFiles::default() };
-    for (seed, seed_folder) in seeds(folder)? {
-        let mut arms = names(&seed_folder)?;
-        arms.retain(|arm| keep(seed, arm) && seed_folder.join(arm).is_dir());
-        arms.sort();
-        for arm in arms {
-            let mut answers = Vec::new();
-            let seeds = vec![seed.to_string()];
-            let mut about =
-                RunFiles { seeds, folder: Some(folder.to_owned()), ..RunFiles::default() };
-            walk_cell(&seed_folder.join(&arm), "", folder, files, &mut answers, &mut about)?;
-            all_about.extend(about.clone());
-            let empty = || ReportRun { name: arm.clone(), ..ReportRun::default() };
-            let run = runs.entry(arm.clone()).or_insert_with(empty);
-            if !answers.is_empty() {
-                run.seeds.push(answers);
-            }
-            run.about.extend(about);
-        }
-    }
-    let mut runs: Vec<ReportRun> = runs.into_values().filter(|run| !run.seeds.is_empty()).collect();
-    if runs.is_empty() {
-        // Programs that answer a single file write the predictions to the run folder.
-        let answers = folder_answers(folder, "", Some(folder), files)?;
-        if !answers.is_empty() {
-            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let seeds = vec![answers];
-            runs.push(ReportRun { name, seeds, about: all_about, ..ReportRun::default() });
-        }
-    }
-    Ok(runs)
 }
 
 /// Collects the predictions, curves and records of a cell and of its variants; `stage` is the

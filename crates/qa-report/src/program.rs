@@ -2,8 +2,8 @@
 use std::path::{Path, PathBuf};
 
 use atomic_file::cli;
-use clap::ValueEnum;
-use mlqa_eval::{Language, Resampling};
+use mlqa_eval::Language;
+use mlqa_eval::program::{Norm, ResamplingArgs};
 
 use crate::{QuestionFiles, Report, ReportConfig, ReportFormat, ReportRun};
 
@@ -66,23 +66,8 @@ pub struct Args {
     /// Normalisation of answers before comparison [default: the rules of each data set]
     #[arg(long)]
     norm: Option<Norm>,
-    /// Number of bootstrap samples
-    #[arg(long, value_name = "N", default_value_t = Resampling::default().samples)]
-    samples: usize,
-    /// Confidence level of the intervals
-    #[arg(long, value_name = "SHARE", default_value_t = Resampling::default().level)]
-    level: f64,
-    /// Random seed of the bootstrap
-    #[arg(long, default_value_t = Resampling::default().seed)]
-    seed: u64,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Norm {
-    /// MLQA's rules for the language; no article removal for languages outside MLQA
-    Mlqa,
-    /// SQuAD v1.1's English rules for every language (official for XQuAD)
-    Squad,
+    #[command(flatten)]
+    resampling: ResamplingArgs,
 }
 
 /// Writes the report and prints its summary.
@@ -111,10 +96,9 @@ impl Args {
         if !self.arms.is_empty() {
             runs = select(&runs, &self.arms)?;
         }
-        let Self { samples, level, seed, .. } = *self;
         let config = ReportConfig {
             title: self.title.clone().unwrap_or_default(),
-            resampling: Resampling { samples, level, seed },
+            resampling: self.resampling.config(),
             squad: self.norm.map(|norm| matches!(norm, Norm::Squad)),
             examples: self.questions,
         };

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use mlqa_eval::{Dataset, Error};
 
 use crate::ReportRun;
-use crate::collect::PairFiles;
 use crate::input::{AnswerFile, Pair};
+
+/// The answer files of each run for one pair: one per seed, or none.
+pub(crate) type PairFiles<'a> = Vec<Vec<&'a AnswerFile>>;
 
 /// The questions of a pair that have a gold answer.
 pub(crate) struct Questions {

@@ -86,3 +86,18 @@ impl Pieces {
         self.tokenizer.id_to_token(id).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // helpers of tests
+pub(crate) mod tests {
+    use std::sync::LazyLock;
+
+    use tokenizers::Tokenizer;
+
+    /// A tokenizer like XLM-R's.
+    pub fn tokenizer() -> &'static Tokenizer {
+        static LOADED: LazyLock<Tokenizer> =
+            LazyLock::new(|| Tokenizer::from_file(testkit::fixture("tokenizer.json")).unwrap());
+        &LOADED
+    }
+}

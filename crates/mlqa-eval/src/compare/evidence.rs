@@ -47,14 +47,12 @@ impl Resampling {
         generator
     }
 
-    /// The means of all bootstrap samples of `values`, sorted.
-    fn means(&self, values: &[f64]) -> Vec<f64> {
-        results::bootstrap_means(values, self.samples, self.seed)
-    }
-
-    /// The ends of the central interval with the share `level` of sorted values.
-    fn percentile_interval(&self, sorted: &[f64]) -> (f64, f64) {
-        results::percentile_interval(sorted, self.level)
+    /// The means of all bootstrap samples of `values`, sorted, and the ends of their central
+    /// interval with the share `level`.
+    fn means(&self, values: &[f64]) -> (Vec<f64>, (f64, f64)) {
+        let means = results::bootstrap_means(values, self.samples, self.seed);
+        let interval = results::percentile_interval(&means, self.level);
+        (means, interval)
     }
 }
 
@@ -91,7 +89,7 @@ pub fn bootstrap(values: &[f64], config: &Resampling) -> Result<Interval, Error>
     config.check()?;
     check_not_empty(values.len())?;
     let mean = values.iter().sum::<f64>() / values.len() as f64;
-    let (low, high) = config.percentile_interval(&config.means(values));
+    let (_, (low, high)) = config.means(values);
     Ok(Interval { mean, low, high })
 }
 
@@ -133,8 +131,7 @@ pub fn paired_test(pairs: &[(f64, f64)], config: &Resampling) -> Result<PairedTe
     let count = differences.len() as f64;
     let sum: f64 = differences.iter().sum();
     let mean = sum / count;
-    let means = config.means(&differences);
-    let (low, high) = config.percentile_interval(&means);
+    let (means, (low, high)) = config.means(&differences);
     // The sum depends on the order of the terms in its last digits.
     let absolute_sum: f64 = differences.iter().map(|difference| difference.abs()).sum();
     let tolerance = 1e-12 * absolute_sum;

@@ -25,10 +25,9 @@ impl Compared {
 
 /// Compares a matrix with a published table, value by value.
 ///
-/// Only values whose setting begins with one of `data` (such as `MLQA`, case-insensitive) are used.
-/// `000-1` is compared with English contexts and questions in the row's language, every other table
-/// with the diagonal (context and question in one language). Published averages are skipped,
-/// because several differ from the mean of their row.
+/// Only values on MLQA and XQuAD are used. `000-1` is compared with English contexts and questions
+/// in the row's language, every other table with the diagonal (context and question in one
+/// language). Published averages are skipped, because several differ from the mean of their row.
 ///
 /// ```
 /// use mlqa_eval::{Cell, Language, Matrix, compare};
@@ -37,15 +36,15 @@ impl Compared {
 /// let (f1_half_width, em_half_width) = (None, None);
 /// let cell = Cell { f1: 64.1, em: 50.0, questions: 1148, f1_half_width, em_half_width };
 /// run.insert(Language::EN, Language::DE, cell);
-/// let rows = compare("000-1", &["MLQA"], &run)?;
+/// let rows = compare("000-1", &run)?;
 /// let f1 = rows.iter().find(|row| row.published.model == "ours" && row.run.is_some()).unwrap();
 /// assert_eq!((f1.published.value, f1.run), (63.1, Some(64.1)));
 /// # Ok::<(), mlqa_eval::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`Error::Table`] if there is no such table, or it has no F1 or EM on this data.
-pub fn compare(table: &str, data: &[&str], run: &Matrix) -> Result<Vec<Compared>, Error> {
+/// [`Error::Table`] if there is no such table, or it has no F1 or EM on MLQA or XQuAD.
+pub fn compare(table: &str, run: &Matrix) -> Result<Vec<Compared>, Error> {
     let table_error = |message: String| Error::Table { id: table.to_owned(), message };
     let rows = select(Some(table), None, None);
     if rows.is_empty() {
@@ -53,10 +52,7 @@ pub fn compare(table: &str, data: &[&str], run: &Matrix) -> Result<Vec<Compared>
     }
     let compared: Vec<Compared> = rows
         .into_iter()
-        .filter(|row| {
-            let set = row.setting.split(' ').next().unwrap_or_default();
-            data.iter().any(|name| name.eq_ignore_ascii_case(set))
-        })
+        .filter(|row| row.setting.starts_with("MLQA") || row.setting.starts_with("XQuAD"))
         .filter(|row| row.metric == "f1" || row.metric == "em")
         .filter(|row| row.language != AVERAGE)
         .filter_map(|row| {
@@ -68,8 +64,7 @@ pub fn compare(table: &str, data: &[&str], run: &Matrix) -> Result<Vec<Compared>
         })
         .collect();
     if compared.is_empty() {
-        let data = data.join(" or ");
-        return Err(table_error(format!("no F1 or EM per language on {data}")));
+        return Err(table_error("no F1 or EM per language on MLQA or XQuAD".to_owned()));
     }
     Ok(compared)
 }

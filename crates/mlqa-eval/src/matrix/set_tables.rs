@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use results::{AVERAGE, ScoreSpread, Table, cell};
 
-use crate::{BoundaryCounts, Language, SetSummary, TableOrder, boundary_table};
+use crate::metric::boundary_table;
+use crate::{BoundaryCounts, Language, SetSummary, TableOrder};
 
 /// Formats all tables of an evaluation set, with headings that begin with its name.
 ///
@@ -123,6 +124,8 @@ mod tests {
             "| | k | en | es | average |\n|---|---:|---:|---:|---:|\n| plain | 1 | 21.0 | 21.0 | 21.0 |\n| plain | 3 |",
             "| a\\|b | 10 | 90.0 |",
             "\n### xquad, boundaries, all seeds\n\n| language | run |",
+            "| en | plain | 8 | 2 (25.0) | 0 (0.0) | 0 (0.0) | 0 (0.0) | 6 (75.0) | 0 (0.0) |\n| en | a\\|b |",
+            "| all | a\\|b | 16 | 4 (25.0) |",
         ] {
             assert!(text.contains(piece), "no {piece:?} in:\n{text}");
         }

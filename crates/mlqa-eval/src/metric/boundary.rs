@@ -247,7 +247,7 @@ fn classes<'a>(
 ///
 /// Each language has a row per run with counts and shares (percent) of the five classes; the sum
 /// over languages comes last. A run that lacks a language has no row there.
-pub fn boundary_table(runs: &[(&str, &BTreeMap<Language, BoundaryCounts>)]) -> String {
+pub(crate) fn boundary_table(runs: &[(&str, &BTreeMap<Language, BoundaryCounts>)]) -> String {
     let classes = BoundaryClass::ALL.iter().map(|class| class.name());
     let columns = ["run", "questions"].into_iter().chain(classes).chain(["right words elsewhere"]);
     let mut table = Table::new("language", columns).with_text(&["run"]);

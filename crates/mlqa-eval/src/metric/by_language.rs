@@ -1,11 +1,9 @@
 //! Scores of files with questions in several languages, such as TyDi's gold passages.
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::Serialize;
 
-use super::normalize::Steps;
-use super::score::{mean_percent, score_with};
+use super::score::{language_of, mean_percent, score_with};
 use crate::{
     Dataset, Error, Language, Normalization, Predictions, QuestionScore, Score, Spread, TableOrder,
 };
@@ -43,35 +41,7 @@ pub struct LanguageScores {
     pub languages: BTreeMap<TableOrder, LanguageScore>,
 }
 
-/// The language named by a TyDi-style id, such as `arabic-2387335860751143628-1`.
-fn language_of(id: &str) -> Option<Language> {
-    let (name, number) = id.split_once('-')?;
-    number.starts_with(|c: char| c.is_ascii_digit()).then(|| Language::by_name(name))?
-}
-
-/// The normalisation of a question: `steps`, or the rules of the language in the question's id.
-pub(crate) fn steps_of(steps: Option<Steps>, id: &str) -> Option<Steps> {
-    steps.or_else(|| language_of(id).map(|language| Normalization::Mlqa(language).steps()))
-}
-
 /// The scores of each language; `None` if an id does not name a language.
-///
-/// # Errors
-/// [`Error::SeveralLanguages`] if `rules` are for one language and the ids name several.
-fn language_scores(
-    path: &Path,
-    questions: &[QuestionScore],
-    rules: Option<Normalization>,
-) -> Result<Option<LanguageScores>, Error> {
-    let languages = by_language(questions);
-    match (rules, &languages) {
-        (Some(Normalization::Mlqa(language)), Some(scores)) if scores.languages.len() > 1 => {
-            Err(Error::SeveralLanguages { path: path.to_path_buf(), language })
-        }
-        _ => Ok(languages),
-    }
-}
-
 fn by_language(questions: &[QuestionScore]) -> Option<LanguageScores> {
     let mut groups: BTreeMap<TableOrder, Vec<&QuestionScore>> = BTreeMap::new();
     for question in questions {
@@ -129,6 +99,10 @@ pub fn score_by_language(
     rules: Option<Normalization>,
 ) -> Result<(Score, Option<LanguageScores>), Error> {
     let score = score_with(dataset, predictions, rules)?;
-    let languages = language_scores(&dataset.path, &score.per_question, rules)?;
-    Ok((score, languages))
+    match (rules, by_language(&score.per_question)) {
+        (Some(Normalization::Mlqa(language)), Some(scores)) if scores.languages.len() > 1 => {
+            Err(Error::SeveralLanguages { path: dataset.path.clone(), language })
+        }
+        (_, languages) => Ok((score, languages)),
+    }
 }

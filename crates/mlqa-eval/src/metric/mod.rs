@@ -11,12 +11,13 @@ mod token_buffer;
 mod top_k;
 pub(crate) mod unicode;
 
-pub use boundary::{BoundaryClass, BoundaryCounts, boundaries, boundary_classes, boundary_table};
+pub(crate) use boundary::boundary_table;
+pub use boundary::{BoundaryClass, BoundaryCounts, boundaries, boundary_classes};
 pub use by_language::{LanguageScore, LanguageScores, MeanScore, score_by_language};
 pub use n_best::{Candidate, NBest, NBestFile, write_n_best};
 pub use normalize::Normalization;
-pub use predictions::Predictions;
+pub use predictions::{NullOdds, Predictions};
 pub use score::{QuestionScore, Score, ScoreIntervals, score};
 pub use score_files::{ScoredFile, score_files};
-pub use squad2::{BestThreshold, NullOdds, Squad2Score, SquadPart, score_squad2};
+pub use squad2::{BestThreshold, Squad2Score, SquadPart, score_squad2};
 pub use top_k::top_k_exact_match;

@@ -1,7 +1,6 @@
 //! Answer normalisation of the official scorers.
 use std::ops::Range;
 
-use super::token_buffer::TokenBuffer;
 use super::unicode::{is_punctuation, is_space, is_word, lower};
 use crate::Language;
 
@@ -32,18 +31,6 @@ pub enum Normalization {
 }
 
 impl Normalization {
-    /// Returns the tokens of the normalised text. The tokens joined by spaces are the normalised
-    /// text.
-    ///
-    /// In order: lower case; every punctuation character deleted (Unicode P* and ASCII symbols for
-    /// MLQA, ASCII alone for SQuAD); articles replaced by a space; split at white space, for
-    /// Chinese also around every character of U+4E00..U+9FA5.
-    pub fn tokens(self, text: &str) -> Vec<String> {
-        let mut buffer = TokenBuffer::default();
-        buffer.fill(self.steps(), text);
-        buffer.iter().map(str::to_owned).collect()
-    }
-
     /// The range of a text without the white space, punctuation and articles that normalisation
     /// deletes at its ends; empty if nothing remains.
     pub(crate) fn content_range(self, text: &[char]) -> Range<usize> {
@@ -176,65 +163,45 @@ fn articles(language: &str) -> Articles {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // helpers of tests
 mod tests {
     use super::*;
 
-    fn joined(language: Language, text: &str) -> String {
-        Normalization::Mlqa(language).tokens(text).join(" ")
-    }
-
     #[test]
-    fn articles_by_language() {
-        assert_eq!(joined(Language::EN, "The cat, a dog & an Ant"), "cat dog ant");
-        assert_eq!(joined(Language::EN, "An-the anthem"), "anthe anthem");
-        assert_eq!(joined(Language::ES, "¿La casa de los Gómez?"), "casa de gómez");
-        assert_eq!(joined(Language::DE, "Das Haus des Königs"), "haus königs");
-        assert_eq!(joined(Language::VI, "cái nhà của tôi"), "nhà tôi");
-        assert_eq!(joined(Language::AR, "والكتاب"), "و كتاب");
-        assert_eq!(joined(Language::HI, "यह एक घर है।"), "यह एक घर है");
-    }
-
-    #[test]
-    fn a_combining_mark_ends_a_word() {
-        // "la" with a combining grave: \bla\b matches before the mark.
-        assert_eq!(joined(Language::ES, "la\u{300}"), "\u{300}");
-        // Decomposed là is not the composed article.
-        assert_eq!(joined(Language::VI, "la\u{300} nha"), "la\u{300} nha");
-    }
-
-    #[test]
-    fn chinese_characters_are_separate_tokens() {
-        assert_eq!(joined(Language::ZH, "约1870年 New York，。"), "约 1870 年 new york");
-        // U+9FA6 and U+3400 are beyond the official range.
-        assert_eq!(joined(Language::ZH, "\u{9fa6}\u{3400}"), "\u{9fa6}\u{3400}");
-    }
-
-    #[test]
-    fn white_space_is_split_as_in_python() {
-        assert_eq!(joined(Language::EN, "x\u{1c}y\u{a0}z\u{3000}w"), "x y z w");
-        // A zero-width space is no white space.
-        assert_eq!(joined(Language::EN, "x\u{200b}y"), "x\u{200b}y");
-    }
-
-    #[test]
-    fn other_languages_follow_the_common_rules() {
-        let language = |code| Language::new(code).unwrap();
-        // No articles, in particular not English or German ones.
-        assert_eq!(
-            joined(language("fr"), "La «maison» the die,  Ab\u{a0}!"),
-            "la maison the die ab"
-        );
-        assert_eq!(joined(language("ja"), "約1870年"), "約1870年");
-        assert_eq!(joined(language("th"), "ใน กรุง"), "ใน กรุง");
-        // Script and region do not change a language's rules.
-        assert_eq!(joined(language("zh-Hans"), "约1870年"), "约 1870 年");
-        assert_eq!(joined(language("en_GB"), "the cat"), "cat");
-        assert_eq!(joined(language("eng"), "the cat"), "the cat");
-    }
-
-    #[test]
-    fn squad_rules_retain_non_ascii_punctuation() {
-        assert_eq!(Normalization::SquadEn.tokens("The “cat” (1)").join(" "), "“cat” 1");
-        assert_eq!(joined(Language::EN, "The “cat” (1)"), "cat 1");
+    fn texts_are_normalised_as_by_the_official_scripts() {
+        let mlqa = |code: &str| Normalization::Mlqa(code.parse().unwrap());
+        for (name, rules, text, expected) in [
+            ("English articles", mlqa("en"), "The cat, a dog & an Ant", "cat dog ant"),
+            ("no article within a word", mlqa("en"), "An-the anthem", "anthe anthem"),
+            ("Spanish articles", mlqa("es"), "¿La casa de los Gómez?", "casa de gómez"),
+            ("German articles", mlqa("de"), "Das Haus des Königs", "haus königs"),
+            ("Vietnamese articles", mlqa("vi"), "cái nhà của tôi", "nhà tôi"),
+            ("the Arabic article as a prefix", mlqa("ar"), "والكتاب", "و كتاب"),
+            ("no articles in Hindi", mlqa("hi"), "यह एक घर है।", "यह एक घर है"),
+            // "la" with a combining grave: \bla\b matches before the mark.
+            ("a combining mark ends a word", mlqa("es"), "la\u{300}", "\u{300}"),
+            ("a decomposed article", mlqa("vi"), "la\u{300} nha", "la\u{300} nha"),
+            ("Chinese characters", mlqa("zh"), "约1870年 New York，。", "约 1870 年 new york"),
+            // U+9FA6 and U+3400 are beyond the official range.
+            ("other ideographs", mlqa("zh"), "\u{9fa6}\u{3400}", "\u{9fa6}\u{3400}"),
+            ("Python's white space", mlqa("en"), "x\u{1c}y\u{a0}z\u{3000}w", "x y z w"),
+            ("a zero-width space is none", mlqa("en"), "x\u{200b}y", "x\u{200b}y"),
+            (
+                "no English or German articles in other languages",
+                mlqa("fr"),
+                "La «maison» the die,  Ab\u{a0}!",
+                "la maison the die ab",
+            ),
+            ("Japanese is not split", mlqa("ja"), "約1870年", "約1870年"),
+            ("Thai is not split", mlqa("th"), "ใน กรุง", "ใน กรุง"),
+            ("a script subtag", mlqa("zh-Hans"), "约1870年", "约 1870 年"),
+            ("a region subtag", mlqa("en_GB"), "the cat", "cat"),
+            ("a three-letter code", mlqa("eng"), "the cat", "cat"),
+            ("MLQA deletes all punctuation", mlqa("en"), "The “cat” (1)", "cat 1"),
+            ("SQuAD deletes ASCII only", Normalization::SquadEn, "The “cat” (1)", "“cat” 1"),
+            ("SQuAD has English articles", Normalization::SquadEn, "the la casa", "la casa"),
+        ] {
+            assert_eq!(rules.tokens(text).join(" "), expected, "{name}");
+        }
     }
 }

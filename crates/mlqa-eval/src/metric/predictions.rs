@@ -1,12 +1,12 @@
-//! Predictions in the official format: one JSON object, question id to answer.
+//! Predictions in the official format, one JSON object from question id to answer, and null odds.
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::files::{parse_json, read_text, write_json};
+use crate::files::{in_order, parse_json, read_json, read_text, write_json};
 use crate::questions::rows::{Id, rows_with};
-use crate::{Error, NBest, NullOdds};
+use crate::{Error, NBest};
 
 const EXPECTED: &str = "predictions: one object {\"<question id>\": \"<answer>\", …}, or rows (a JSON \
     array, or one per line) as {\"id\": \"…\", \"prediction_text\": \"…\"}";
@@ -76,5 +76,39 @@ impl From<&[NBest]> for Predictions {
     /// The best answer of each question.
     fn from(all: &[NBest]) -> Self {
         Self(all.iter().map(|one| (one.id.clone(), one.answer().to_owned())).collect())
+    }
+}
+
+/// Null odds by question id, in the order of the file: larger means "no answer" is more likely.
+///
+/// Values are odds as in [`NBest::null_odds`] and Hugging Face's `null_odds.json`, or
+/// probabilities.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(transparent)]
+pub struct NullOdds(#[serde(deserialize_with = "in_order")] pub Vec<(String, f64)>);
+
+impl NullOdds {
+    /// Reads `{"<id>": 0.25, …}`.
+    ///
+    /// # Errors
+    /// [`Error::Read`]; [`Error::Json`] with line and column for any other content.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
+        read_json(path.as_ref(), "null odds: one object {\"<question id>\": 0.25, …}")
+    }
+
+    /// Extracts the odds of n-best lists, where available.
+    pub fn of(all: &[NBest]) -> Self {
+        let odds = |one: &NBest| Some((one.id.clone(), one.null_odds()?));
+        Self(all.iter().filter_map(odds).collect())
+    }
+
+    /// Writes `{"<id>": 0.25, …}` with sorted ids, atomically.
+    ///
+    /// # Errors
+    /// [`Error::Write`].
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let by_id: BTreeMap<&str, f64> =
+            self.0.iter().map(|(id, odds)| (id.as_str(), *odds)).collect();
+        write_json(path.as_ref(), &by_id)
     }
 }

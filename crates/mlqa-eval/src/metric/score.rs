@@ -5,11 +5,12 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::by_language::steps_of;
 use super::normalize::Steps;
 use super::token_buffer::TokenBuffer;
 use crate::files::write_json;
-use crate::{Dataset, Error, Interval, Normalization, Predictions, Resampling, bootstrap};
+use crate::{
+    Dataset, Error, Interval, Language, Normalization, Predictions, Resampling, bootstrap,
+};
 
 /// The result of a question.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -133,13 +134,15 @@ pub(crate) fn score_with(
     rules: Option<Normalization>,
 ) -> Result<Score, Error> {
     dataset.require_questions()?;
-    let steps = rules.map(Normalization::steps);
+    let fixed_steps = rules.map(Normalization::steps);
+    let steps_of =
+        |id: &str| fixed_steps.or_else(|| Some(Normalization::Mlqa(language_of(id)?).steps()));
     let path = || dataset.path.clone();
     let questions = dataset.questions.par_iter().with_min_len(BLOCK);
     let results: Vec<Result<QuestionScore, Error>> = questions
         .map_init(Comparison::default, |comparison, question| {
             let id = question.id.clone();
-            let steps = steps_of(steps, &id).ok_or_else(|| Error::NoLanguage { path: path() })?;
+            let steps = steps_of(&id).ok_or_else(|| Error::NoLanguage { path: path() })?;
             let Some(prediction) = predictions.get(&id) else {
                 return Ok(QuestionScore { id, exact_match: false, f1: 0.0, answered: false });
             };
@@ -154,6 +157,12 @@ pub(crate) fn score_with(
         .collect();
     // Returns the error of the first question in file order that has one.
     Ok(Score::of(results.into_iter().collect::<Result<_, _>>()?))
+}
+
+/// The language named by a TyDi-style id, such as `arabic-2387335860751143628-1`.
+pub(crate) fn language_of(id: &str) -> Option<Language> {
+    let (name, number) = id.split_once('-')?;
+    number.starts_with(|c: char| c.is_ascii_digit()).then(|| Language::by_name(name))?
 }
 
 /// Exact match and F1 of some questions in percent, with the official scripts' order of arithmetic,
@@ -269,7 +278,6 @@ fn as_integer<S: serde::Serializer>(value: &bool, serializer: S) -> Result<S::Ok
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Language;
 
     #[test]
     fn short_and_long_token_counts_agree() {

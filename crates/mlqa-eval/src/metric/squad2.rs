@@ -1,48 +1,10 @@
 //! SQuAD 2.0: questions that may have no answer, with the official script's digits.
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt::Write;
-use std::path::Path;
-
-use serde::Deserialize;
 
 use super::score::{overlap_f1, python_float};
 use super::token_buffer::TokenBuffer;
-use crate::files::{in_order, read_json, write_json};
-use crate::{Dataset, Error, NBest, Normalization, Predictions};
-
-/// Null odds by question id, in the order of the file: larger means "no answer" is more likely.
-///
-/// Values are odds as in [`NBest::null_odds`] and Hugging Face's `null_odds.json`, or
-/// probabilities.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(transparent)]
-pub struct NullOdds(#[serde(deserialize_with = "in_order")] pub Vec<(String, f64)>);
-
-impl NullOdds {
-    /// Reads `{"<id>": 0.25, …}`.
-    ///
-    /// # Errors
-    /// [`Error::Read`]; [`Error::Json`] with line and column for any other content.
-    pub fn read(path: impl AsRef<Path>) -> Result<Self, Error> {
-        read_json(path.as_ref(), "null odds: one object {\"<question id>\": 0.25, …}")
-    }
-
-    /// Extracts the odds of n-best lists, where available.
-    pub fn of(all: &[NBest]) -> Self {
-        let odds = |one: &NBest| Some((one.id.clone(), one.null_odds()?));
-        Self(all.iter().filter_map(odds).collect())
-    }
-
-    /// Writes `{"<id>": 0.25, …}` with sorted ids, atomically.
-    ///
-    /// # Errors
-    /// [`Error::Write`].
-    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let by_id: BTreeMap<&str, f64> =
-            self.0.iter().map(|(id, odds)| (id.as_str(), *odds)).collect();
-        write_json(path.as_ref(), &by_id)
-    }
-}
+use crate::{Dataset, Error, Normalization, NullOdds, Predictions};
 
 /// Scores of a subset of the questions, in percent.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -190,6 +190,18 @@ impl TokenBuffer {
     }
 }
 
+impl Normalization {
+    /// Returns the tokens of the normalised text. The tokens joined by spaces are the normalised
+    /// text.
+    ///
+    /// In order: lower case; every punctuation character deleted (Unicode P* and ASCII symbols for
+    /// MLQA, ASCII alone for SQuAD); articles replaced by a space; split at white space, for
+    /// Chinese also around every character of U+4E00..U+9FA5.
+    pub fn tokens(self, text: &str) -> Vec<String> {
+        TokenBuffer::of(self, text).iter().map(str::to_owned).collect()
+    }
+}
+
 /// Calls `take` with the characters of the lower-cased text that normalisation does not delete.
 fn normalized_chars(rules: Normalization, text: &str, mut take: impl FnMut(char)) {
     let mut emit = |c, unchanged: bool| {

@@ -20,6 +20,8 @@ mod tensors;
 #[cfg(feature = "windows")]
 mod windows;
 
+pub use score::{Norm, ResamplingArgs};
+
 /// The commands of the program.
 #[derive(Subcommand)]
 #[allow(missing_docs)] // documented by the help of each command

@@ -39,6 +39,13 @@ impl RunsArgs {
         let data = self.data.as_deref().unwrap_or(Path::new("-"));
         let config = self.resampling.config();
         let mut rows = Vec::new();
+        let mut add = |label: &str, data: PathBuf, runs: [&[PathBuf]; 2], rules| {
+            let dataset = Dataset::read(data)?;
+            let (baseline, predictions) = (read_seeds(runs[0])?, read_seeds(runs[1])?);
+            let runs = [&baseline[..], &predictions];
+            rows.extend(compare_runs(label, &dataset, runs, rules, &config)?);
+            Ok::<(), Error>(())
+        };
         if data.is_dir() {
             for name in dataset_names(data, &self.split)? {
                 let file = name.to_string();
@@ -48,12 +55,9 @@ impl RunsArgs {
                 let (baseline, predictions) =
                     (files_of(&self.baseline), files_of(&self.predictions));
                 if baseline.iter().chain(&predictions).all(|path| path.exists()) {
-                    let rules = self.norm.rules(name.context);
-                    let dataset = Dataset::read(language_file(data, &file))?;
                     let label = format!("context {}, question {}", name.context, name.question);
-                    let runs = [read_seeds(&baseline)?, read_seeds(&predictions)?];
-                    let runs = [&runs[0][..], &runs[1]];
-                    rows.extend(compare_runs(&label, &dataset, runs, rules, &config)?);
+                    let rules = self.norm.rules(name.context);
+                    add(&label, language_file(data, &file), [&baseline, &predictions], rules)?;
                 }
             }
             if rows.is_empty() {
@@ -65,10 +69,8 @@ impl RunsArgs {
             }
         } else {
             let rules = self.norm.rules_for(self.language.as_deref())?;
-            let (dataset, label) = (Dataset::read(data)?, data.display().to_string());
-            let runs = [read_seeds(&self.baseline)?, read_seeds(&self.predictions)?];
-            let runs = [&runs[0][..], &runs[1]];
-            rows.extend(compare_runs(&label, &dataset, runs, rules, &config)?);
+            let label = data.display().to_string();
+            add(&label, data.to_path_buf(), [&self.baseline, &self.predictions], rules)?;
         }
         RunDifference::correct(&mut rows);
         Ok(rows)

@@ -87,6 +87,7 @@ pub struct ResamplingArgs {
 }
 
 impl ResamplingArgs {
+    /// Returns the options as a configuration.
     pub fn config(&self) -> Resampling {
         Resampling { samples: self.samples, level: self.level, seed: self.seed }
     }
@@ -99,8 +100,9 @@ pub struct NormArg {
     norm: Option<Norm>,
 }
 
+/// Normalisation of answers.
 #[derive(Clone, Copy, ValueEnum)]
-enum Norm {
+pub enum Norm {
     /// MLQA's rules for the language; no article removal for languages outside MLQA
     Mlqa,
     /// SQuAD v1.1's English rules for every language (official for XQuAD)

@@ -100,9 +100,6 @@ pub struct CompareArgs {
     /// Only models whose names contain this
     #[arg(long, requires = "table")]
     model: Option<String>,
-    /// Only results on this data set, such as MTQA [default: MLQA and XQuAD]
-    #[arg(long, value_name = "NAME", requires = "table")]
-    on: Option<String>,
     #[command(flatten)]
     runs: RunsArgs,
     /// Output format
@@ -119,8 +116,7 @@ pub fn run_compare(args: &CompareArgs) -> Result<(), Stop> {
         });
     };
     let run = Matrix::read_json(run)?;
-    let data = args.on.as_deref().map_or(vec!["MLQA", "XQuAD"], |data| vec![data]);
-    let mut rows = compare(table, &data, &run)?;
+    let mut rows = compare(table, &run)?;
     if let Some(model) = &args.model {
         let model = model.to_lowercase();
         rows.retain(|row| row.published.model.to_lowercase().contains(&model));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::rows::{Form, Row};
 use crate::{Error, squad};
 
 /// A gold answer.
@@ -62,30 +63,20 @@ impl Question {
     /// # Errors
     /// [`Error::AnswerMismatch`] for the first answer that is not at its `answer_start`.
     pub fn check_answers(&self, path: &Path) -> Result<(), Error> {
-        self.answers.iter().try_for_each(|answer| {
-            check_answer(path, &self.id, &self.context, &answer.text, answer.answer_start)
-        })
-    }
-}
-
-/// Returns [`Error::AnswerMismatch`] unless `context` has `text` at code point `start`.
-fn check_answer(
-    path: &Path,
-    id: &str,
-    context: &str,
-    text: &str,
-    start: usize,
-) -> Result<(), Error> {
-    let found: String = context.chars().skip(start).take(text.chars().count()).collect();
-    match found == text {
-        true => Ok(()),
-        false => Err(Error::AnswerMismatch {
-            path: path.to_path_buf(),
-            id: id.to_owned(),
-            offset: start,
-            expected: text.to_owned(),
-            found,
-        }),
+        for Answer { text, answer_start } in &self.answers {
+            let characters = self.context.chars().skip(*answer_start);
+            let found: String = characters.take(text.chars().count()).collect();
+            if found != *text {
+                return Err(Error::AnswerMismatch {
+                    path: path.to_path_buf(),
+                    id: self.id.clone(),
+                    offset: *answer_start,
+                    expected: text.clone(),
+                    found,
+                });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -190,21 +181,13 @@ impl Dataset {
     /// Converts the questions to SQuAD JSON. Adjacent questions with one title and context share a
     /// paragraph.
     pub fn to_squad(&self) -> squad::File {
-        let paragraph = |questions: &[Question]| squad::Paragraph {
-            context: questions.first().map(|one| Arc::clone(&one.context)).unwrap_or_default(),
-            qas: questions.iter().map(squad::Qa::from).collect(),
-            extra: squad::Extra::default(),
+        let row = |question: &Question| Row {
+            title: Arc::clone(&question.title),
+            context: Arc::clone(&question.context),
+            qa: question.into(),
         };
-        let article = |questions: &[Question]| squad::Article {
-            title: questions.first().map(|one| Arc::clone(&one.title)).unwrap_or_default(),
-            paragraphs: questions.chunk_by(|a, b| a.context == b.context).map(paragraph).collect(),
-            extra: squad::Extra::default(),
-        };
-        squad::File {
-            version: self.version.clone(),
-            data: self.articles().map(article).collect(),
-            extra: squad::Extra::default(),
-        }
+        let rows = self.questions.iter().map(row).collect();
+        Form::Rows { version: self.version.clone(), rows }.into_squad()
     }
 
     /// Writes [`Dataset::to_squad`], atomically. [`Dataset::read`] restores the same questions.
@@ -269,22 +252,14 @@ impl Dataset {
         Error::NoGold { path: self.path.clone(), id: question.id.clone() }
     }
 
-    pub(crate) fn check_ids(&self) -> Result<(), Error> {
-        check_ids(self.questions.iter().map(|question| question.id.as_str()), &self.path)
-    }
-}
-
-/// Checks that ids are unique; `path` is used in the error.
-pub(crate) fn check_ids<'a>(
-    mut ids: impl Iterator<Item = &'a str>,
-    path: &Path,
-) -> Result<(), Error> {
-    let mut seen: HashSet<&str, ahash::RandomState> = HashSet::default();
-    match ids.find(|id| !seen.insert(id)) {
-        None => Ok(()),
-        Some(id) => {
-            let (path, id) = (path.to_path_buf(), id.to_owned());
-            Err(Error::DuplicateQuestion { path, id })
+    /// [`Error::DuplicateQuestion`] if ids are not unique.
+    fn check_ids(&self) -> Result<(), Error> {
+        let mut seen: HashSet<&str, ahash::RandomState> = HashSet::default();
+        match self.questions.iter().find(|question| !seen.insert(&question.id)) {
+            None => Ok(()),
+            Some(Question { id, .. }) => {
+                Err(Error::DuplicateQuestion { path: self.path.clone(), id: id.clone() })
+            }
         }
     }
 }

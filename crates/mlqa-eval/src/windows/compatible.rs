@@ -1,10 +1,6 @@
 //! Compatibility modes that reproduce another program's windows and decoding.
 use serde::{Deserialize, Serialize};
 
-use super::decode::{ByteIndex, Row, Span, pairs, softmax};
-use super::highest::highest;
-use crate::{Candidate, DecodeConfig, Error, NBest, Question};
-
 /// A program whose windows and decoding are reproduced exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -31,101 +27,4 @@ pub enum Compatible {
     ///
     /// Training windows always use the default.
     RunQa,
-}
-
-/// Decodes the answers to one question like `postprocess_qa_predictions`. If `max_answers` is less
-/// than `n_best`, only the selected answer is guaranteed to be included.
-pub(crate) fn run_qa_answers(
-    question: &Question,
-    rows: &[Row<'_>],
-    config: &DecodeConfig,
-    max_answers: usize,
-) -> Result<NBest, Error> {
-    let mut spans = Vec::new();
-    let mut null: Option<Span> = None;
-    for (k, row) in rows.iter().enumerate() {
-        row.check(&question.id, row.start.len().max(row.end.len()))?;
-        if let (Some(&start_logit), Some(&end_logit)) = (row.start.first(), row.end.first()) {
-            let span = Span { row: k, start: 0, end: 0, start_logit, end_logit };
-            if null.as_ref().is_none_or(|lowest| lowest.score() > span.score()) {
-                null = Some(span);
-            }
-        }
-        add_spans(k, row, config, &mut spans);
-    }
-    let null_score = null.as_ref().map(Span::score);
-    let lowest = null.filter(|_| config.allow_null.is_some());
-    spans.extend(lowest);
-    let list = |candidates: Vec<Candidate>| {
-        let null = predicts_no_answer(&candidates, null_score, config);
-        NBest { id: question.id.clone(), candidates, null_score, null }
-    };
-    let bytes = ByteIndex::new(&question.context, max_answers);
-    let candidate = |span: &Span| {
-        let (from, to) = span.offsets(rows).unwrap_or((0, 0));
-        span.candidate(rows, bytes.slice(&question.context, from, to), from)
-    };
-    if max_answers < config.n_best
-        && let Some(first) = select_best(&spans, 1).first().map(candidate)
-        && !first.text.is_empty()
-    {
-        return Ok(list(vec![first]));
-    }
-    let mut spans = select_best(&spans, config.n_best);
-    let is_null = |span: &Span| span.offsets(rows).is_none_or(|offsets| offsets == (0, 0));
-    if !spans.iter().any(is_null) {
-        spans.extend(lowest);
-    }
-    let mut candidates: Vec<Candidate> = spans.iter().map(candidate).collect();
-    add_empty(&mut candidates, rows);
-    softmax(&mut candidates);
-    Ok(list(candidates))
-}
-
-/// The `n` spans with the highest scores, in decreasing order; equal scores retain their order, as
-/// in Python's stable sort.
-fn select_best(spans: &[Span], n: usize) -> Vec<Span> {
-    let scores: Vec<f32> = spans.iter().map(Span::score).collect();
-    let best = highest(&scores, n, |later, earlier| later > earlier);
-    best.iter().filter_map(|&(k, _)| spans.get(k).copied()).collect()
-}
-
-fn add_spans(k: usize, row: &Row<'_>, config: &DecodeConfig, spans: &mut Vec<Span>) {
-    // Of equal logits, the last one comes first.
-    let best = |logits: &[f32]| {
-        let mut best = highest(logits, config.n_best, |later, earlier| later >= earlier);
-        best.retain(|&(at, _)| row.offsets(at).is_some());
-        best
-    };
-    spans.extend(pairs(k, &best(&row.start), &best(&row.end), config.max_answer_length));
-}
-
-/// Adds the answer `empty` if there is no other answer.
-fn add_empty(candidates: &mut Vec<Candidate>, rows: &[Row<'_>]) {
-    let no_text = match candidates.as_slice() {
-        [] => true,
-        [only] => only.text.is_empty(),
-        _ => false,
-    };
-    if no_text {
-        let window = rows.first().map_or(0, |row| row.index);
-        candidates.insert(0, Candidate { text: "empty".into(), window, ..Candidate::default() });
-    }
-}
-
-/// Whether the answer is "": decided by the threshold or, without one, by whether the first span
-/// has no text.
-fn predicts_no_answer(
-    candidates: &[Candidate],
-    null_score: Option<f32>,
-    config: &DecodeConfig,
-) -> bool {
-    let best_text = candidates.iter().find(|candidate| !candidate.text.is_empty());
-    match (config.allow_null, null_score, best_text) {
-        (None, ..) => candidates.first().is_none_or(|first| first.text.is_empty()),
-        (Some(threshold), Some(null), Some(best)) => {
-            null - best.start_logit - best.end_logit > threshold
-        }
-        _ => true,
-    }
 }

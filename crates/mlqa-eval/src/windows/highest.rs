@@ -70,14 +70,6 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn equal_scores_keep_or_reverse_their_order() {
-        let values = [1.0, 3.0, 3.0, 2.0, 3.0_f32];
-        assert_eq!(highest(&values, 2, |new, old| new > old), [(1, 3.0), (2, 3.0)]);
-        assert_eq!(highest(&values, 2, |new, old| new >= old), [(4, 3.0), (2, 3.0)]);
-        assert_eq!(highest(&values, 9, |new, old| new > old).len(), 5);
-    }
-
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(testkit::cases(256)) })]
 

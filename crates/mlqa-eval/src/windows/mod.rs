@@ -4,7 +4,10 @@ mod counts;
 mod coverage;
 mod cut;
 mod decode;
+mod decode_config;
 mod highest;
+mod run_qa;
+mod spans;
 mod tokens;
 mod words;
 
@@ -15,5 +18,6 @@ pub use cut::{
     Purpose, Separator, UnanswerableWindow, Window, WindowConfig, WindowCutter, WindowTokenizer,
     windows,
 };
-pub use decode::{DecodeConfig, WindowScore, decode, decode_answers};
+pub use decode::{decode, decode_answers};
+pub use decode_config::{DecodeConfig, WindowScore};
 pub use tokens::load_tokenizer;

@@ -5,16 +5,9 @@ use std::path::Path;
 use tokenizer_file::{Layout, trim_dropped};
 use tokenizers::Tokenizer;
 
-use super::words::WordCache;
+use super::words::{Tokens, WordCache};
 use crate::Error;
 use crate::metric::unicode::is_space;
-
-/// Token ids without special tokens, and `[start, end)` in code points for each.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tokens {
-    pub ids: Vec<u32>,
-    pub offsets: Vec<(usize, usize)>,
-}
 
 /// The special tokens that the tokenizer adds around texts.
 pub(crate) fn layout(tokenizer: &Tokenizer) -> Result<Layout, Error> {
@@ -130,27 +123,15 @@ mod tests {
     use super::repair;
 
     #[test]
-    fn spaces_are_trimmed_and_composed_marks_remain() {
-        // "ê x": `e`, combining circumflex, space, `x`; the composed ê is aligned with `e` alone.
-        let text: Vec<char> = "e\u{302} x".chars().collect();
-        let mut offsets = vec![(0, 1), (2, 4)];
-        repair(&mut offsets, &text);
-        assert_eq!(offsets, [(0, 2), (3, 4)]);
-    }
-
-    #[test]
-    fn a_space_alone_becomes_empty() {
-        let text: Vec<char> = "a b".chars().collect();
-        let mut offsets = vec![(0, 1), (1, 2), (2, 3)];
-        repair(&mut offsets, &text);
-        assert_eq!(offsets, [(0, 1), (2, 2), (2, 3)]);
-    }
-
-    #[test]
-    fn invisible_characters_belong_to_no_token() {
-        let text: Vec<char> = "a\u{200f} b".chars().collect();
-        let mut offsets = vec![(0, 1), (2, 4)];
-        repair(&mut offsets, &text);
-        assert_eq!(offsets, [(0, 1), (3, 4)]);
+    fn offsets_are_restricted_to_visible_text() {
+        for (name, text, mut offsets, expected) in [
+            // The composed ê is aligned with `e` alone.
+            ("composed mark", "e\u{302} x", vec![(0, 1), (2, 4)], vec![(0, 2), (3, 4)]),
+            ("space alone", "a b", vec![(0, 1), (1, 2), (2, 3)], vec![(0, 1), (2, 2), (2, 3)]),
+            ("invisible character", "a\u{200f} b", vec![(0, 1), (2, 4)], vec![(0, 1), (3, 4)]),
+        ] {
+            repair(&mut offsets, &text.chars().collect::<Vec<char>>());
+            assert_eq!(offsets, expected, "{name}");
+        }
     }
 }

@@ -14,8 +14,6 @@ use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::metaspace::PrependScheme;
 use tokenizers::{PostProcessorWrapper, Tokenizer};
 
-use super::tokens::Tokens;
-
 /// Longer words are rare and not cached, so offsets fit into a byte.
 const MAX_BYTES: usize = 64;
 /// Maximum number of words per shard, about 150 bytes each.
@@ -24,6 +22,13 @@ const MAX_WORDS: usize = 4096;
 const SHARDS: usize = 16;
 /// With more added tokens the cache is not used, because each text is searched for each of them.
 const MAX_ADDED_TOKENS: usize = 64;
+
+/// Token ids without special tokens, and `[start, end)` in code points for each.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tokens {
+    pub ids: Vec<u32>,
+    pub offsets: Vec<(usize, usize)>,
+}
 
 /// A token and its code points in the word.
 type Piece = (u32, u8, u8);
@@ -259,24 +264,20 @@ mod tests {
 
     #[test]
     fn words_of_xquad_have_the_tokens_of_the_unsplit_text() {
-        for tokenizer in tokenizers() {
-            let words = WordCache::of(&tokenizer).unwrap();
-            for (language, min_share) in [
-                ("en", 0.85),
-                ("de", 0.85),
-                ("es", 0.85),
-                ("vi", 0.85),
-                ("ar", 0.75),
-                ("hi", 0.85),
-                ("zh", 0.2),
-            ] {
+        for (tokenizer, words) in TOKENIZERS.iter() {
+            for language in ["en", "de", "es", "vi", "ar", "hi", "zh"] {
                 let path = format!("../../data/xquad/xquad.{language}.json");
                 let mut questions = Dataset::read(path).unwrap().questions;
                 questions.truncate(if testkit::long() { 1190 } else { 60 });
                 let texts =
                     questions.iter().flat_map(|question| [&*question.question, &*question.context]);
-                let split = texts.filter(|text| check_words(&words, &tokenizer, text)).count();
+                let split = texts.filter(|text| check_words(words, tokenizer, text)).count();
                 let share = split as f64 / (2 * questions.len()) as f64;
+                let min_share = match language {
+                    "zh" => 0.2,
+                    "ar" => 0.75,
+                    _ => 0.85,
+                };
                 assert!(share >= min_share, "{language}: {share}");
             }
         }
@@ -297,15 +298,14 @@ mod tests {
         assert_eq!(parts(" a b  c d \u{301}e f"), [" a", "b  c", "d \u{301}e", "f"]);
         assert_eq!(parts("a\tb \u{bd}, x\u{200b} y z "), ["a\tb \u{bd},", "x\u{200b} y", "z "]);
         assert_eq!(parts(""), [""]);
-        for tokenizer in tokenizers() {
-            let words = WordCache::of(&tokenizer).unwrap();
-            assert!(!check_words(&words, &tokenizer, "\u{1}a b"));
+        for (tokenizer, words) in TOKENIZERS.iter() {
+            assert!(!check_words(words, tokenizer, "\u{1}a b"));
             for text in ["Who a\tb \u{bd}, x?", "a  b c", "a \u{301}b c", "a \u{600} b c"] {
-                assert!(check_words(&words, &tokenizer, text), "{text:?}");
+                assert!(check_words(words, tokenizer, text), "{text:?}");
             }
             // Added tokens may include adjacent spaces.
             for text in ["a <mask> b", "a<s> b c"] {
-                assert!(!check_words(&words, &tokenizer, text), "{text:?}");
+                assert!(!check_words(words, tokenizer, text), "{text:?}");
             }
         }
     }

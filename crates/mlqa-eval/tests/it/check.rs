@@ -149,4 +149,7 @@ fn the_program_prints_lines_or_json() {
     let good = json!({"path": "good.json", "questions": 1, "answers": 2, "findings": []});
     assert_eq!(value[1], good);
     program.expect_success("check --json good.json");
+    // The official script scores the file, too.
+    program.write("predictions.json", r#"{"q": "ein Haus"}"#);
+    program.expect_success("score bad.json predictions.json de");
 }

@@ -35,15 +35,6 @@ fn score_prints_the_official_line() {
 }
 
 #[test]
-fn squad_rules_need_no_language() {
-    let program = program();
-    let files = "fixtures/scorer/hi/dataset.json fixtures/scorer/hi/predictions.json";
-    let out = program.expect_success(&format!("score --norm squad {files}")).out;
-    assert!(out.starts_with("{\"exact_match\": "));
-    program.expect_rejection(&format!("score {files}"), &["LANGUAGE"]);
-}
-
-#[test]
 fn language_outside_mlqa_is_scored_with_a_note() {
     let program = program();
     program.write(
@@ -59,7 +50,6 @@ fn language_outside_mlqa_is_scored_with_a_note() {
     assert_eq!(scored.err, note);
     // A region does not change the language.
     assert_eq!(program.run("score fr.json p.json es-MX").err, "");
-    // SQuAD's rules ignore the language.
 }
 
 #[test]
@@ -91,28 +81,6 @@ fn errors_name_the_bad_input() {
         let words = [name, word, "predictions: one object"];
         program.expect_rejection(&["score", "d.json", name, "en"], &words);
     }
-}
-
-#[test]
-fn answer_outside_its_context_is_reported() {
-    let program = program();
-    for (name, start) in [("good.json", 4), ("bad.json", 5)] {
-        let text = format!(
-            r#"{{"data": [{{"paragraphs": [{{"context": "Ein rotes Haus", "qas":
-            [{{"id": "q1", "question": "Was?", "answers": [{{"text": "rotes", "answer_start": {start}}}]}}]}}]}}]}}"#
-        );
-        program.write(name, text);
-    }
-    program.write("p.json", r#"{"q1": "rotes"}"#);
-    let out = program.expect_success("check good.json").out;
-    assert!(out.ends_with("good.json: 1 questions, 1 answers\n"));
-    let words = ["bad.json", "`q1`", "answer_start 5", "`rotes`", "`otes `"];
-    program.expect_rejection("check bad.json", &words);
-    // The official script scores the file, too.
-    program.expect_success("score bad.json p.json de");
-    let all = program.run("check bad.json good.json");
-    assert_eq!(all.code, Some(2));
-    assert!(all.err.contains("`q1`") && all.out.contains("good.json"));
 }
 
 #[test]

@@ -4,29 +4,6 @@ use serde_json::{Value, json};
 use crate::program;
 
 #[test]
-fn case_of_language_codes_is_ignored() {
-    let program = program();
-    for language in ["en", "de", "zh"] {
-        let [data, predictions] = ["dataset.json", "predictions.json"]
-            .map(|name| format!("fixtures/scorer/{language}/{name}"));
-        let upper = language.to_uppercase();
-        let script = format!("{upper}-Xxxx");
-        for (one, other) in [(language, upper.as_str()), (&script.to_lowercase(), &script)] {
-            let runs = format!("--baseline {predictions} --predictions {predictions} --samples 10");
-            for [one, other] in [
-                [one, other].map(|code| format!("score {data} {predictions} {code}")),
-                [one, other].map(|code| format!("compare --data {data} --language {code} {runs}")),
-            ] {
-                assert_eq!(program.expect_success(&one), program.expect_success(&other));
-            }
-        }
-    }
-    let tables =
-        |code: &str| program.expect_success(&format!("tables --table 000-1 --language {code}"));
-    assert_eq!(tables("zh"), tables("ZH"));
-}
-
-#[test]
 fn case_of_languages_in_file_names_is_ignored() {
     let program = program();
     let english = "fixtures/scorer/en/dataset.json";

@@ -33,18 +33,8 @@ fn logits(side: u64, rows: usize) -> Vec<u8> {
         .collect()
 }
 
-fn write_logits(path: &Path, rows: usize, names: [&str; 2], dtype: Dtype) {
-    write_logits_with_metadata(path, rows, names, dtype, None);
-}
-
-/// Writes the golden file's logits with the metadata of `windows`.
-fn write_logits_with_metadata(
-    path: &Path,
-    rows: usize,
-    names: [&str; 2],
-    dtype: Dtype,
-    windows: Option<&str>,
-) {
+/// Writes the golden file's logits, with the metadata of `windows` if given.
+fn write_logits(path: &Path, rows: usize, names: [&str; 2], dtype: Dtype, windows: Option<&str>) {
     let bytes = [0, 1].map(|side| logits(side, rows));
     let shape = match dtype {
         Dtype::F32 => vec![rows, 128],
@@ -77,7 +67,7 @@ fn decode_warns_about_windows_of_another_program() {
                 SafeTensors::deserialize(&bytes).unwrap().tensor("question").unwrap().shape()[0];
             for windows in [Some(source), None] {
                 let names = ["start_logits", "end_logits"];
-                write_logits_with_metadata(&program.at("l"), rows, names, Dtype::F32, windows);
+                write_logits(&program.at("l"), rows, names, Dtype::F32, windows);
                 let options = format!("--logits l --out p {decode_option}");
                 let warning = program.expect_success(&arguments("decode", &options)).err;
                 let expected = match windows.filter(|&source| source != name) {
@@ -119,7 +109,13 @@ fn rows_and_answers_equal_run_qa() {
     let question = file.tensor("question").unwrap();
     assert_eq!(question.data()[question.data().len() - 4..], 23_i32.to_le_bytes());
 
-    write_logits(&program.at("l"), features.len(), ["start_logits", "end_logits"], Dtype::F32);
+    write_logits(
+        &program.at("l"),
+        features.len(),
+        ["start_logits", "end_logits"],
+        Dtype::F32,
+        None,
+    );
     let out = "--compatible run_qa --logits l --out p.json --n-best n.json --null-odds o.json";
     let read = |name: &str| -> Value { serde_json::from_slice(&program.bytes(name)).unwrap() };
     for (run, options) in
@@ -148,7 +144,7 @@ fn default_mode_truncates_questions() {
     let rows: usize = printed.split(' ').nth(2).unwrap().parse().unwrap();
     // Truncated questions leave more room for the context, so there are fewer rows.
     assert!(rows < run_qa_golden()["features"].as_array().unwrap().len(), "{printed}");
-    write_logits(&program.at("l"), rows, ["start_logits", "end_logits"], Dtype::F32);
+    write_logits(&program.at("l"), rows, ["start_logits", "end_logits"], Dtype::F32, None);
     program
         .expect_success(&arguments("decode", "--max-question-length 10 --logits l --out p.json"));
     let predictions: BTreeMap<String, String> =
@@ -167,14 +163,14 @@ fn mismatched_logits_are_rejected() {
     let refused = |words: &[&str]| program.expect_error(&decode, words);
     let usual = ["start_logits", "end_logits"];
     for rows in [rows - 1, rows + 1, 0] {
-        write_logits(&program.at("l"), rows, usual, Dtype::F32);
+        write_logits(&program.at("l"), rows, usual, Dtype::F32, None);
         refused(&["l: ", &format!("has {rows} rows"), "options"]);
     }
-    write_logits(&program.at("l"), rows, ["start_logits", "ends"], Dtype::F32);
+    write_logits(&program.at("l"), rows, ["start_logits", "ends"], Dtype::F32, None);
     refused(&["no tensor `end_logits`"]);
-    write_logits(&program.at("l"), rows, usual, Dtype::F16);
+    write_logits(&program.at("l"), rows, usual, Dtype::F16, None);
     refused(&["`start_logits` is F16"]);
-    write_logits(&program.at("l"), rows, usual, Dtype::F32);
+    write_logits(&program.at("l"), rows, usual, Dtype::F32, None);
     let complete = program.bytes("l");
     program.write("l", &complete[..complete.len() - 1]);
     refused(&["_logits` are truncated"]);

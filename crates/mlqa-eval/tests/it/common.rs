@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mlqa_eval::{Answer, Candidate, Dataset, NBest, Predictions, Question};
+use mlqa_eval::{Answer, Candidate, Cell, Dataset, NBest, Predictions, Question};
 
 /// A question with answers at the given offsets.
 pub fn question(id: &str, text: &str, context: &str, answers: &[(&str, usize)]) -> Question {
@@ -16,6 +16,14 @@ pub fn question(id: &str, text: &str, context: &str, answers: &[(&str, usize)]) 
     }
 }
 
+/// A question whose answer is at its first occurrence in the context.
+#[cfg(feature = "windows")]
+pub fn question_with_answer(question: &str, context: &str, answer: &str) -> Question {
+    let byte = context.find(answer).unwrap();
+    let start = context[..byte].chars().count();
+    self::question("q", question, context, &[(answer, start)])
+}
+
 pub fn dataset(questions: Vec<Question>) -> Dataset {
     Dataset { path: "hand.json".into(), version: None, questions }
 }
@@ -23,6 +31,11 @@ pub fn dataset(questions: Vec<Question>) -> Dataset {
 pub fn predictions(texts: &[(&str, &str)]) -> Predictions {
     let texts = texts.iter().map(|(id, text)| ((*id).to_owned(), (*text).to_owned()));
     Predictions(texts.collect::<BTreeMap<_, _>>())
+}
+
+/// The scores of 10 questions.
+pub fn cell(f1: f64, em: f64) -> Cell {
+    Cell { f1, em, questions: 10, f1_half_width: None, em_half_width: None }
 }
 
 /// The answers to a question with their offsets, best first.

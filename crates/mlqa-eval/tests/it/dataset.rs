@@ -1,13 +1,5 @@
 //! Reading, writing and joining question files.
-use std::path::Path;
-
 use mlqa_eval::{Dataset, DatasetName, Error, Language, pair};
-
-fn write(folder: &Path, name: &str, text: &str) -> std::path::PathBuf {
-    let path = folder.join(name);
-    std::fs::write(&path, text).unwrap();
-    path
-}
 
 fn file(qas: &str) -> String {
     format!(
@@ -21,8 +13,7 @@ const HOUSE: &str = r#"{"id": "a", "subtype": "object", "question": "Was?",
 
 #[test]
 fn offsets_count_code_points_and_unknown_keys_are_ignored() {
-    let folder = tempfile::tempdir().unwrap();
-    let dataset = Dataset::read(write(folder.path(), "d.json", &file(HOUSE))).unwrap();
+    let dataset = Dataset::parse(&file(HOUSE), "d.json").unwrap();
     assert_eq!(dataset.version.as_deref(), Some("1.1"));
     let [question] = dataset.questions.as_slice() else { panic!("one question") };
     assert_eq!(
@@ -34,7 +25,6 @@ fn offsets_count_code_points_and_unknown_keys_are_ignored() {
 
 #[test]
 fn json_errors_name_line_and_column() {
-    let folder = tempfile::tempdir().unwrap();
     let cases = [
         ("{\n \"data\": [\n  {\"title\" \"T\"}\n ]\n}", 3),
         ("{\n \"data\": [", 2),
@@ -43,13 +33,13 @@ fn json_errors_name_line_and_column() {
         ("", 1),
     ];
     for (text, expected_line) in cases {
-        let error = Dataset::read(write(folder.path(), "d.json", text)).unwrap_err();
+        let error = Dataset::parse(text, "d.json").unwrap_err();
         let Error::Json { line, .. } = &error else { panic!("{text:?}: {error}") };
         assert_eq!((*line).max(1), expected_line, "{text:?}: {error}");
         assert!(error.to_string().contains("d.json:"), "{error}");
     }
     let negative = file(&HOUSE.replace("6", "-6"));
-    let error = Dataset::read(write(folder.path(), "d.json", &negative)).unwrap_err();
+    let error = Dataset::parse(&negative, "d.json").unwrap_err();
     assert!(error.to_string().contains("integer `-6`"), "{error}");
     for literal in ["NaN", "Infinity", "-Infinity"] {
         for text in [HOUSE.replace("true", literal), HOUSE.replace("6", literal)] {
@@ -58,7 +48,7 @@ fn json_errors_name_line_and_column() {
             assert!(error.starts_with("d.json:3:") && error.contains(&named), "{error}");
         }
     }
-    let missing = Dataset::read(folder.path().join("none.json")).unwrap_err();
+    let missing = Dataset::read("none.json").unwrap_err();
     assert!(matches!(missing, Error::Read { .. }), "{missing}");
 }
 
@@ -66,7 +56,17 @@ fn json_errors_name_line_and_column() {
 fn offsets_may_be_whole_floats_or_text() {
     let read = |offset: &str| Dataset::parse(&file(&HOUSE.replace('6', offset)), "d.json");
     for offset in ["6.0", "6e0", "\"6\"", "\"6.0\""] {
-        assert_eq!(read(offset).unwrap().questions[0].answers[0].answer_start, 6, "{offset}");
+        let start = |dataset: Dataset| dataset.questions[0].answers[0].answer_start;
+        assert_eq!(start(read(offset).unwrap()), 6, "{offset}");
+        // Rows have lists of texts and offsets, or a list of objects with both.
+        for answers in [
+            format!(r#"{{"text": ["b"], "answer_start": [{offset}]}}"#),
+            format!(r#"[{{"text": "b", "answer_start": {offset}}}]"#),
+        ] {
+            let row = r#"{"id": "a", "context": "b", "question": "?", "answers": "#;
+            let rows = format!("{row}{answers}}}\n");
+            assert_eq!(start(Dataset::parse(&rows, "d.jsonl").unwrap()), 6, "{answers}");
+        }
     }
     let invalid =
         ["6.5", "-6.0", "1e30", "null", "true", "\"\"", "\"-6\"", "\"6.5\"", "\"x\"", "\"nan\""];
@@ -79,19 +79,14 @@ fn offsets_may_be_whole_floats_or_text() {
 
 #[test]
 fn an_id_that_occurs_twice_is_an_error() {
-    let folder = tempfile::tempdir().unwrap();
-    let text = file(&format!("{HOUSE}, {HOUSE}"));
-    let error = Dataset::read(write(folder.path(), "d.json", &text)).unwrap_err();
+    let error = Dataset::parse(&file(&format!("{HOUSE}, {HOUSE}")), "d.json").unwrap_err();
     assert!(matches!(&error, Error::DuplicateQuestion { id, .. } if id == "a"), "{error}");
 }
 
 #[test]
 fn pair_uses_the_question_texts_of_the_other_language() {
-    let folder = tempfile::tempdir().unwrap();
     let other = r#"{"id": "b", "question": "Wer?", "answers": []}"#;
-    let german =
-        Dataset::read(write(folder.path(), "de.json", &file(&format!("{other}, {HOUSE}"))))
-            .unwrap();
+    let german = Dataset::parse(&file(&format!("{other}, {HOUSE}")), "de.json").unwrap();
     let mut english = german.clone();
     english.questions.retain(|question| question.id == "a");
     english.questions[0].question = "What?".into();
@@ -131,7 +126,7 @@ fn names_parse_and_format() {
 #[test]
 fn oversized_files_are_rejected_without_reading() {
     let folder = tempfile::tempdir().unwrap();
-    let path = write(folder.path(), "long.json", "");
+    let path = folder.path().join("long.json");
     // A sparse file, which uses no disk space.
     std::fs::File::create(&path).unwrap().set_len(1 << 42).unwrap();
     let error = Dataset::read(path).unwrap_err().to_string();

@@ -29,17 +29,6 @@ fn window(question: usize, from: usize, to: usize) -> Window {
     }
 }
 
-fn texts(
-    questions: &[Question],
-    windows: &[Window],
-    start: &[Array1<f32>],
-    end: &[Array1<f32>],
-    config: &DecodeConfig,
-) -> Vec<String> {
-    let all = decode(questions, windows, start, end, config).unwrap();
-    all[0].candidates.iter().map(|candidate| candidate.text.clone()).collect()
-}
-
 #[test]
 fn candidates_equal_hand_computed_values() {
     let (q, w) = ([question("q", 4)], [window(0, 0, 4)]);
@@ -58,21 +47,6 @@ fn candidates_equal_hand_computed_values() {
     assert!((sum - 1.0).abs() < 1e-12);
     assert_eq!(all[0].null_score, Some(18.0));
     assert_eq!(all[0].answer(), "w1 w2");
-}
-
-#[test]
-fn length_and_order_limit_spans() {
-    let (q, w) = ([question("q", 4)], [window(0, 0, 4)]);
-    let start = [arr1(&[0.0, 0.0, 5.0, 0.0, 0.0, 1.0, 0.0])];
-    let end = [arr1(&[0.0, 0.0, 0.0, 0.0, 0.0, 5.0, 0.0])];
-    let config = DecodeConfig { max_answer_length: 3, ..DecodeConfig::default() };
-    // w0 … w3 has four tokens; then (w3, w3) with 6.
-    assert_eq!(texts(&q, &w, &start, &end, &config)[0], "w3");
-    let config = DecodeConfig { max_answer_length: 4, ..config };
-    assert_eq!(texts(&q, &w, &start, &end, &config)[0], "w0 w1 w2 w3");
-    // The best start is after the best end.
-    let config = DecodeConfig { n_best: 1, ..config };
-    assert!(texts(&q, &w, &end, &start, &config).is_empty());
 }
 
 #[test]

@@ -1,13 +1,11 @@
 //! Matrices, their files, and the first paper's table.
 use mlqa_eval::{Cell, Error, Language, Matrix, table_one};
 
+use crate::common::cell;
+
 const DE: Language = Language::DE;
 const EN: Language = Language::EN;
 const ZH: Language = Language::ZH;
-
-fn cell(f1: f64, em: f64) -> Cell {
-    Cell { f1, em, questions: 10, f1_half_width: None, em_half_width: None }
-}
 
 fn matrix(cells: &[(Language, Language, f64, f64)]) -> Matrix {
     let mut matrix = Matrix::new("Test <set> & more");

@@ -1,11 +1,12 @@
 //! Scores and spreads of random answers compared with Python's, if `.peers` is installed.
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
-use mlqa_eval::{Answer, Dataset, Language, Normalization, Predictions, Question, Spread, score};
+use mlqa_eval::{Language, Normalization, Predictions, Spread, score};
 use serde_json::{Value, json};
 use testkit::{Peers, cases, peers_python};
+
+use crate::common::{dataset, question};
 
 /// Characters that scorers treat differently. All are in old Unicode versions, so that any version
 /// of Python can be used.
@@ -78,21 +79,11 @@ fn score_in_python(
 fn random_answers_score_as_in_python() {
     let Some(program) = peers_python(Peers::Light) else { return };
     let drawn = draw_cases(cases(2_000));
-    let questions: Vec<Question> = drawn
-        .iter()
-        .enumerate()
-        .map(|(index, (_, golds))| Question {
-            id: index.to_string(),
-            question: String::new(),
-            context: Arc::from(""),
-            answers: golds
-                .iter()
-                .map(|text| Answer { text: text.clone(), answer_start: 0 })
-                .collect(),
-            title: Arc::from(""),
-        })
-        .collect();
-    let dataset = Dataset { path: "drawn".into(), version: None, questions };
+    let question = |(index, (_, golds)): (usize, &(String, Vec<String>))| {
+        let golds: Vec<(&str, usize)> = golds.iter().map(|text| (text.as_str(), 0)).collect();
+        question(&index.to_string(), "", "", &golds)
+    };
+    let dataset = dataset(drawn.iter().enumerate().map(question).collect());
     let predictions = Predictions(
         drawn
             .iter()

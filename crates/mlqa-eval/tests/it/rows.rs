@@ -206,20 +206,6 @@ fn faults_name_the_row_and_the_key() {
 }
 
 #[test]
-fn offsets_of_rows_may_be_whole_floats_or_text() {
-    for offset in [json!(2.0), json!("2"), json!("2.0")] {
-        let mut lists = row();
-        lists["answers"]["answer_start"] = json!([offset]);
-        let mut objects = row();
-        objects["answers"] = json!([{"text": "b", "answer_start": offset}]);
-        for row in [lists, objects] {
-            let dataset = read("x.jsonl", &lines(&[row], "\n")).unwrap();
-            assert_eq!(dataset.questions[0].answers[0].answer_start, 2, "{offset}");
-        }
-    }
-}
-
-#[test]
 fn rows_retain_other_keys_and_ids_may_be_numbers() {
     let mut other = row();
     for (key, value) in [

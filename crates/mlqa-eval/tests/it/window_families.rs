@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use testkit::fixture;
 use tokenizers::Tokenizer;
 
+use crate::common::question_with_answer;
+
 const FAMILIES: [&str; 4] = ["tokenizer", "wordpiece", "byte_fallback", "byte_level"];
 
 fn tokenizer(family: &str) -> Tokenizer {
@@ -151,7 +153,7 @@ fn bytes_of_one_character_have_equal_offsets() {
     // Characters of four, three and two bytes without a token (one of them twice), an emoji of
     // several code points, and marks that are not composed.
     let context = "x \u{10348}\u{10348} 龘 ж\u{302}ы \u{1f469}\u{200d}\u{1f52c} e\u{301}.\u{1}\ty";
-    let question = question("?", context, "龘");
+    let question = question_with_answer("?", context, "龘");
     let all = windows(&[question], &tokenizer, &uncut(), Purpose::Train).unwrap();
     let [window] = all.as_slice() else { panic!("one window") };
     let text: Vec<char> = context.chars().collect();
@@ -167,12 +169,6 @@ fn bytes_of_one_character_have_equal_offsets() {
             assert!(char_tokens.iter().all(|(_, offsets)| *offsets == (at, at + 1)));
         }
     }
-}
-
-fn question(question: &str, context: &str, answer: &str) -> Question {
-    let byte = context.find(answer).unwrap();
-    let start = context[..byte].chars().count();
-    crate::common::question("q", question, context, &[(answer, start)])
 }
 
 /// The characters of the first and of the last token of a window's answer.
@@ -232,7 +228,7 @@ fn dropped_characters_do_not_shift_offsets() {
     for family in FAMILIES {
         let tokenizer = tokenizer(family);
         for answer in ["Bern", "lies", "Aare"] {
-            let marked_question = question("\u{200e}Where?", context, answer);
+            let marked_question = question_with_answer("\u{200e}Where?", context, answer);
             let all = windows(&[marked_question], &tokenizer, &uncut(), Purpose::Train).unwrap();
             let [window] = all.as_slice() else { panic!("one window") };
             let [first, last] = answer_offsets(window);
@@ -280,7 +276,7 @@ fn byte_level_offsets_include_the_first_character() {
                 std::fs::write(&path, json.to_string()).unwrap();
                 let tokenizer = load_tokenizer(&path).unwrap();
                 for answer in ["It", "red house", "Zoë's", "1920", "(not", "鐵路", "鐵路)"] {
-                    let questions = [question("What?", context, answer)];
+                    let questions = [question_with_answer("What?", context, answer)];
                     let all = windows(&questions, &tokenizer, &uncut(), Purpose::Train).unwrap();
                     let [window] = all.as_slice() else { panic!("one window") };
                     let [first, last] = answer_offsets(window);

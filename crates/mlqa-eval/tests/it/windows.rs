@@ -1,6 +1,4 @@
 //! Windows over the tokenizer fixture (XLM-R's layout of special tokens).
-use std::sync::Arc;
-
 use mlqa_eval::{
     Answer, DecodeConfig, Error, Purpose, Question, Separator, UnanswerableWindow, Window,
     WindowConfig, WindowCounts, decode, load_tokenizer, windows,
@@ -8,6 +6,8 @@ use mlqa_eval::{
 use ndarray::Array1;
 use proptest::prelude::*;
 use tokenizers::Tokenizer;
+
+use crate::common::question_with_answer;
 
 const CLS: u32 = 0;
 const SEP: u32 = 2;
@@ -17,9 +17,7 @@ fn tokenizer() -> Tokenizer {
 }
 
 fn question(context: &str, answer: &str) -> Question {
-    let byte = context.find(answer).unwrap();
-    let start = context[..byte].chars().count();
-    crate::common::question("q", "What is the name of it?", context, &[(answer, start)])
+    question_with_answer("What is the name of it?", context, answer)
 }
 
 fn small(max_length: usize, doc_stride: usize) -> WindowConfig {
@@ -137,38 +135,6 @@ fn answers_in_scripts_that_normalisation_changes() {
 }
 
 #[test]
-fn windows_overlap_by_doc_stride_and_choose_maximum_context_once() {
-    let tokenizer = tokenizer();
-    let context = "The old red house stands on a hill near the river. ".repeat(12);
-    let q = Question { context: Arc::from(context.trim_end()), ..question("x", "x") };
-    let n = tokenizer.encode(&*q.context, false).unwrap().len();
-    let config = small(40, 10);
-    let all = windows(std::slice::from_ref(&q), &tokenizer, &config, Purpose::Eval).unwrap();
-    assert!(all.len() > 3);
-    let mut from = 0;
-    let mut chosen = vec![0; n];
-    for (k, window) in all.iter().enumerate() {
-        let len = window.offsets.len();
-        assert_eq!(window.input_ids.len(), window.context_end + 1);
-        if k + 1 < all.len() {
-            assert_eq!(window.input_ids.len(), 40);
-        }
-        let ids = &window.input_ids[window.context_start..window.context_end];
-        let full = tokenizer.encode(&*q.context, false).unwrap();
-        assert_eq!(ids, &full.get_ids()[from..from + len]);
-        for (at, &max) in window.max_context.iter().enumerate() {
-            chosen[from + at] += usize::from(max);
-        }
-        if k + 1 < all.len() {
-            from += len - config.doc_stride;
-        } else {
-            assert_eq!(from + len, n);
-        }
-    }
-    assert!(chosen.iter().all(|&count| count == 1), "{chosen:?}");
-}
-
-#[test]
 fn windows_without_the_answer_point_at_cls_or_are_dropped() {
     let tokenizer = tokenizer();
     let context = format!("{} Berlin {}", "one two three ".repeat(30), "four five six ".repeat(30));
@@ -234,14 +200,6 @@ fn vocabulary_without_special_tokens_is_rejected() {
     let error = windows(&[], &other, &WindowConfig::default(), Purpose::Eval).unwrap_err();
     assert!(matches!(error, Error::SpecialToken { .. }), "{error}");
     assert!(error.to_string().contains("none of the tokens <s> and </s>, "), "{error}");
-}
-
-#[test]
-fn an_empty_context_gives_one_empty_window() {
-    let q = Question { context: Arc::from(""), answers: Vec::new(), ..question("x", "x") };
-    let all = windows(&[q], &tokenizer(), &WindowConfig::default(), Purpose::Eval).unwrap();
-    assert_eq!(all.len(), 1);
-    assert_eq!(all[0].context_start, all[0].context_end);
 }
 
 proptest! {

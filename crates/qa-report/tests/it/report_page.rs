@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // helpers of tests
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::{Value, json};
 use testkit::Browser;
+
+use super::report::{questions, report, write};
 
 /// Returns the HTML of a page after its script has run.
 fn dom(browser: &Browser, page: &Path, hash: &str, width: u32) -> String {
@@ -16,48 +17,32 @@ fn dom(browser: &Browser, page: &Path, hash: &str, width: u32) -> String {
 const HOSTILE: &str = "</script><script>document.title='taken'</script><img src=x \
                        onerror=\"document.title='taken'\">\u{202e}";
 
-/// Id, question, context, answer and start of the answer.
-type Row<'a> = (&'a str, &'a str, &'a str, &'a str, usize);
-
-/// Writes the page of runs on the given questions.
-fn write_page(folder: &Path, rows: &[Row<'_>], runs: &[Value]) -> PathBuf {
-    let paragraph = |(id, question, context, answer, start): &Row<'_>| {
-        let answers = json!([{ "text": answer, "answer_start": start }]);
-        let qas = json!([{ "id": id, "question": question, "answers": answers }]);
-        json!({ "context": context, "qas": qas })
+/// Writes the page of runs on questions (id, question, context, answer).
+fn write_page(folder: &Path, rows: &[(&str, &str, &str, &str)], runs: &[Value]) -> PathBuf {
+    let data = folder.join("data.json");
+    write(&data, &questions(rows));
+    let run_argument = |(name, run): (&str, &Value)| {
+        let path = folder.join(format!("{name}.json"));
+        write(&path, run);
+        format!("the-{name}-of-the-runs-in-this-test={}", path.display())
     };
-    let paragraphs: Vec<_> = rows.iter().map(paragraph).collect();
-    let data = json!({ "version": "1.0", "data": [{ "title": "", "paragraphs": paragraphs }] });
-    let write = |name: &str, value: &Value| {
-        let path = folder.join(name);
-        fs::write(&path, value.to_string()).unwrap();
-        path.display().to_string()
-    };
-    let data = write("data.json", &data);
-    let run_argument = |(at, run)| {
-        let name = ["first", "second"][at];
-        let path = write(&format!("{name}.json"), run);
-        format!("the-{name}-of-the-runs-in-this-test={path}")
-    };
+    let mut args: Vec<String> =
+        ["first", "second"].into_iter().zip(runs).map(run_argument).collect();
     let out = folder.join("report.html");
-    let program = Command::new(env!("CARGO_BIN_EXE_qa-report"))
-        .args(runs.iter().enumerate().map(run_argument))
-        .args(["--data", &data, "--language", "ar", "--samples", "50"])
-        .arg("--out")
-        .arg(&out)
-        .output()
-        .unwrap();
-    assert!(program.status.success(), "{}", String::from_utf8_lossy(&program.stderr));
+    args.extend(["--data".into(), data.display().to_string()]);
+    args.extend(["--out".into(), out.display().to_string()]);
+    args.extend(["--language", "ar"].map(str::to_owned));
+    report(&args.iter().map(String::as_str).collect::<Vec<_>>());
     out
 }
 
 /// Writes a page with Arabic, Chinese and hostile questions and two runs.
 fn page(folder: &Path) -> PathBuf {
     let rows = [
-        ("ar", "كم عددها؟", "في البيت أربعة كتب.", "أربعة", 9),
-        ("zh", "它在哪里？", "𝔸图书馆在北京市中心。", "北京", 5),
-        (HOSTILE, HOSTILE, HOSTILE, "taken", 33),
-        ("long", "Where?", "Llanfairpwllgwyngyllgogerychwyrndrobwllllantysiliogogogoch", "Llan", 0),
+        ("ar", "كم عددها؟", "في البيت أربعة كتب.", "أربعة"),
+        ("zh", "它在哪里？", "𝔸图书馆在北京市中心。", "北京"),
+        (HOSTILE, HOSTILE, HOSTILE, "taken"),
+        ("long", "Where?", "Llanfairpwllgwyngyllgogerychwyrndrobwllllantysiliogogogoch", "Llan"),
     ];
     let first = json!({ "ar": "البيت", "zh": "北京市", "long": "Llan" });
     let second = json!({ "ar": "أربعة", "zh": "市", HOSTILE: HOSTILE });
@@ -136,7 +121,7 @@ fn answers_have_the_direction_of_their_context() {
     let folder = tempfile::tempdir().unwrap();
     // An Arabic text that begins with a foreign name.
     let context = "BBC قالت إن بين 18–20 كتابا في البيت.";
-    let rows = [("years", "كم؟", context, "18–20", 16)];
+    let rows = [("years", "كم؟", context, "18–20")];
     let page = write_page(folder.path(), &rows, &[json!({ "years": "18–20" })]);
     // Whether 18 is left of 20, in the context, the gold answer and the run's answer.
     let order = "[...document.querySelectorAll('.context mark,td.said bdi')].map((one)=>{\

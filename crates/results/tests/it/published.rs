@@ -111,7 +111,7 @@ fn consistent_lama_totals_are_macro_averages() {
 
 #[test]
 fn select_filters_by_table_model_and_language() {
-    let rows = select(Some("001-1"), Some("xlm-k (AVG)"), Some("zh"));
+    let rows = select(Some("001-1"), Some("xlm-k (AVG)"), Some("ZH"));
     let values: Vec<_> = rows.iter().map(|row| (row.metric.as_str(), row.value)).collect();
     assert_eq!(values, [("f1", 63.1), ("em", 38.8)]);
     let sd = select(Some("001-1"), Some("xlm-k (avg)"), Some("avg"));

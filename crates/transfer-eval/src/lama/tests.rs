@@ -8,9 +8,9 @@ use crate::lama::{
     Candidates, Cloze, ClozeConfig, CommonVocabulary, Corpus, Fact, LamaScore, Precision, Relation,
     RelationScore, build_clozes, rank_golds, read_corpus, score_lama,
 };
+use crate::tokens::tests::tokenizer;
 use ndarray::Array2;
 use proptest::prelude::*;
-use tokenizers::Tokenizer;
 
 fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
     let path = folder.join(name);
@@ -96,21 +96,19 @@ fn errors_name_file_line_and_fault() {
         let path = write(folder.path(), "facts.jsonl", text);
         read_facts(path, relation).unwrap_err().to_string()
     };
-    let text = message(
-        "{\"sub_label\": \"a\", \"obj_label\": \"b\", \"masked_sentences\": [\"x\"]}\n",
-        &sentences,
-    );
-    assert!(text.ends_with("facts.jsonl:1: no [MASK] in masked_sentences"), "{text}");
-    let text = message("\n{\"sub_label\": \"a\", \"obj_la", &sentences);
-    assert!(text.contains("facts.jsonl:2: EOF"), "{text}");
-    let text = message("{\"sub_label\": 3}", &sentences);
-    assert!(text.contains("facts.jsonl:1: invalid type"), "{text}");
-    for empty in ["", "{\"sub_label\": \"a\"}"] {
-        assert!(message(empty, &sentences).contains("no fact"));
+    let two_objects = Relation { template: Some("[X] or [Y] and [Y]".into()), ..sentences.clone() };
+    let no_mask = "{\"sub_label\": \"a\", \"obj_label\": \"b\", \"masked_sentences\": [\"x\"]}\n";
+    for (text, relation, words) in [
+        (no_mask, &sentences, "facts.jsonl:1: no [MASK] in masked_sentences"),
+        ("\n{\"sub_label\": \"a\", \"obj_la", &sentences, "facts.jsonl:2: EOF"),
+        ("{\"sub_label\": 3}", &sentences, "facts.jsonl:1: invalid type"),
+        ("", &sentences, "no fact"),
+        ("{\"sub_label\": \"a\"}", &sentences, "no fact"),
+        (BIRTH, &two_objects, "needs [X] for the subject and one [Y]"),
+    ] {
+        let got = message(text, relation);
+        assert!(got.contains(words), "{got}");
     }
-    let bad = Relation { template: Some("[X] or [Y] and [Y]".into()), ..sentences };
-    let text = message(BIRTH, &bad);
-    assert!(text.contains("needs [X] for the subject and one [Y]"), "{text}");
     for (text, word) in [
         ("{\"relation\": \"P1\"}", "relations.jsonl:1: template \"\" needs"),
         ("{\"relation\": \"P1\", \"template\": \"[Y]\"}", "[X] for the subject"),
@@ -127,10 +125,6 @@ fn errors_name_file_line_and_fault() {
     }
     let text = read_corpus(folder.path().join("none"), Corpus::Squad).unwrap_err().to_string();
     assert!(text.contains("none/Squad/test.jsonl"), "{text}");
-}
-
-fn tokenizer() -> Tokenizer {
-    Tokenizer::from_file(testkit::fixture("tokenizer.json")).unwrap()
 }
 
 fn fact(before: &str, after: &str, object: &str) -> Fact {
@@ -157,7 +151,7 @@ fn skipped_facts_are_counted() {
         long.clone(),
     ];
     let build = |vocabulary: Option<&CommonVocabulary>, config: &ClozeConfig| {
-        build_clozes(&facts, &tokenizer, vocabulary, config).unwrap()
+        build_clozes(&facts, tokenizer, vocabulary, config).unwrap()
     };
     let config = ClozeConfig::default();
     let all = build(None, &config);
@@ -167,14 +161,13 @@ fn skipped_facts_are_counted() {
     let filtered = build(Some(&words), &config);
     assert_eq!((filtered.clozes.len(), filtered.outside_vocabulary), (2, 1));
     let short = ClozeConfig { max_length: 4, ..config };
-    let text = build_clozes(&facts, &tokenizer, None, &short).unwrap_err().to_string();
+    let text = build_clozes(&facts, tokenizer, None, &short).unwrap_err().to_string();
     assert!(text.starts_with("fact 1 (line 5): 6 pieces, but max_length = 4"), "{text}");
-    assert_eq!(toml::from_str::<ClozeConfig>("").unwrap(), ClozeConfig::default());
 
-    let candidates = words.candidates(&tokenizer).unwrap();
+    let candidates = words.candidates(tokenizer).unwrap();
     assert_eq!(candidates.spaced, [tokenizer.token_to_id("▁Paris").unwrap()]);
     let text =
-        CommonVocabulary::new(["Tegucigalpa"]).candidates(&tokenizer).unwrap_err().to_string();
+        CommonVocabulary::new(["Tegucigalpa"]).candidates(tokenizer).unwrap_err().to_string();
     assert!(text.contains("no word of the common vocabulary is one piece"), "{text}");
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path(), "vocabulary.txt", "Paris\r\n\nTegucigalpa\n");

@@ -1,32 +1,10 @@
 //! Coverage and precision of names.
 use std::collections::BTreeSet;
-use std::sync::LazyLock;
 
-use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-use super::{GoldNames, PredictedNames};
+use super::{GoldNames, PredictedNames, normalize_name};
 use crate::{Error, Result};
-
-/// Matches characters that are neither spaces nor accepted by Python's `str.isalnum`. The pattern
-/// is constant, so the value is always `Some`.
-static REMOVED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[^\p{L}\p{N} ]").ok());
-
-/// Normalises a name for comparison as the authors do: lower case, only letters, numbers and
-/// spaces. Combining marks are removed.
-///
-/// ```
-/// use transfer_eval::names::normalize_name;
-///
-/// assert_eq!(normalize_name("Spider-Man (2002)"), "spiderman 2002");
-/// ```
-pub fn normalize_name(name: &str) -> String {
-    let lower = name.to_lowercase();
-    match &*REMOVED {
-        Some(removed) => removed.replace_all(&lower, "").into_owned(),
-        None => lower,
-    }
-}
 
 /// Coverage: precision, recall and F1 of predicted names in percent.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]

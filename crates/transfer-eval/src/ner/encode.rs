@@ -12,35 +12,19 @@ use crate::{Error, Result};
 /// The label of positions without loss, equal in the whole workspace.
 pub const IGNORE_INDEX: i64 = -100;
 
-/// Handling of a sentence with too many pieces.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Overflow {
-    /// Words whose first piece does not fit are lost and count as `O`.
-    #[default]
-    Truncate,
-    /// The sentence is split into several inputs. Each further input begins with up to this many
-    /// words of the previous ones.
-    Windows {
-        /// Words that neighbouring inputs share.
-        overlap: usize,
-    },
-}
-
 /// Options of [`encode_ner`]. The defaults are those of XLM-K's NER fine-tuning, where published.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct NerConfig {
-    /// Maximum number of pieces of an input, including the two special tokens. Interpretation: 256,
-    /// from the fine-tuning scripts that the authors refer to.
+    /// Maximum number of pieces of an input, including the two special tokens. Words whose first
+    /// piece does not fit are lost and count as `O`. Interpretation: 256, from the fine-tuning
+    /// scripts that the authors refer to.
     pub max_length: usize,
-    /// Handling of longer sentences.
-    pub overflow: Overflow,
 }
 
 impl Default for NerConfig {
     fn default() -> Self {
-        Self { max_length: 256, overflow: Overflow::Truncate }
+        Self { max_length: 256 }
     }
 }
 
@@ -59,7 +43,7 @@ pub struct NerInput {
     pub words: Vec<(usize, usize)>,
 }
 
-/// Encodes sentences in order, as one input each, or as several with [`Overflow::Windows`].
+/// Encodes sentences in order, as one input each.
 ///
 /// The first piece of a word carries its label, as in the papers' scripts. Each word is tokenised
 /// as if it followed a space, also in languages that are written without spaces (the usual practice
@@ -91,35 +75,19 @@ pub fn encode_ner(
     let Some(budget) = config.max_length.checked_sub(2).filter(|&budget| budget > 0) else {
         return Err(Error::config("max_length", config.max_length, "at least 3"));
     };
-    if let Overflow::Windows { overlap } = config.overflow
-        && overlap >= budget
-    {
-        let rule = format!("below max_length - 2 = {budget}");
-        return Err(Error::config("overflow.windows.overlap", overlap, rule));
-    }
     let layout = layout(tokenizer)?;
     let tokenizer = Pieces::of(tokenizer)?;
     let encode = |(k, sentence): (usize, &Sentence)| {
         let gold = gold_labels(k, sentence, labels)?;
         let pieces = tokenizer.words(&sentence.words)?;
-        let sizes: Vec<usize> = pieces.iter().map(Vec::len).collect();
-        let ranges = match config.overflow {
-            Overflow::Truncate => std::iter::once(0..sizes.len()).collect(),
-            Overflow::Windows { overlap } => windows(&sizes, budget, overlap),
-        };
-        let input = |range| assemble(k, range, &pieces, &gold, budget, &layout);
-        Ok(ranges.into_iter().map(input).collect())
+        Ok(assemble(k, &pieces, &gold, budget, &layout))
     };
-    let inputs: Vec<Vec<NerInput>> =
-        sentences.par_iter().enumerate().map(encode).collect::<Result<_>>()?;
-    Ok(inputs.into_iter().flatten().collect())
+    sentences.par_iter().enumerate().map(encode).collect()
 }
 
-/// Encodes the pieces of a range of words, cut to the maximum length, between the two special
-/// tokens.
+/// Encodes the pieces of a sentence, cut to the maximum length, between the two special tokens.
 fn assemble(
     sentence: usize,
-    range: std::ops::Range<usize>,
     pieces: &[Vec<u32>],
     gold: &[i64],
     budget: usize,
@@ -131,7 +99,7 @@ fn assemble(
         labels: vec![IGNORE_INDEX],
         words: Vec::new(),
     };
-    for (word, ids) in pieces.iter().enumerate().take(range.end).skip(range.start) {
+    for (word, ids) in pieces.iter().enumerate() {
         let at = input.input_ids.len();
         let fitting = (budget + 1).saturating_sub(at).min(ids.len());
         if fitting > 0 {
@@ -163,40 +131,10 @@ fn gold_labels(k: usize, sentence: &Sentence, labels: &Labels) -> Result<Vec<i64
     sentence.tags.iter().enumerate().map(label).collect()
 }
 
-/// Splits words into ranges that each fit into `budget` pieces; neighbours share up to `overlap`
-/// words. A single word that does not fit has its own range and is cut later. Every range contains
-/// a word that no earlier range contains.
-fn windows(sizes: &[usize], budget: usize, overlap: usize) -> Vec<std::ops::Range<usize>> {
-    let mut ranges = Vec::new();
-    let mut covered: usize = 0;
-    loop {
-        let mut start = covered.saturating_sub(if covered == 0 { 0 } else { overlap });
-        let end = loop {
-            let mut used = 0;
-            let fitting = sizes.iter().skip(start).take_while(|&&size| {
-                used += size;
-                used <= budget
-            });
-            let end = start + fitting.count();
-            if end > covered || start >= covered {
-                break end.max(covered + 1).min(sizes.len());
-            }
-            start += 1;
-        };
-        ranges.push(start..end);
-        if end >= sizes.len() {
-            return ranges;
-        }
-        covered = end;
-    }
-}
-
 /// Converts a tagger's labels to one tag per word; `None` for words that are in no input.
 ///
 /// `predictions` has for each input one label per position (`[L]`, the arg max of its logits); only
-/// labels at first pieces are used. For a word in several inputs, the tag comes from the input with
-/// the largest context, measured as the smaller number of words to its left and right; ties go to
-/// the first.
+/// labels at first pieces are used.
 ///
 /// ```
 /// use transfer_eval::ner::{Labels, NerConfig, Sentence, encode_ner, sentence_tags};
@@ -223,7 +161,7 @@ pub fn sentence_tags(
     labels: &Labels,
 ) -> Result<Vec<Vec<Option<String>>>> {
     check_counts(("input", "inputs"), inputs.len(), predictions.len(), |_| None)?;
-    let mut best: Vec<Vec<Option<(usize, &str)>>> =
+    let mut tags: Vec<Vec<Option<String>>> =
         sentences.iter().map(|sentence| vec![None; sentence.words.len()]).collect();
     for (k, (input, row)) in inputs.iter().zip(predictions).enumerate() {
         let input_error = |message: String| Error::mismatch("input", k, None, message);
@@ -231,7 +169,7 @@ pub fn sentence_tags(
             let (got, pieces) = (row.len(), input.input_ids.len());
             return Err(input_error(format!("{got} labels for {pieces} positions")));
         }
-        for (index_in_input, &(word, position)) in input.words.iter().enumerate() {
+        for &(word, position) in &input.words {
             let label = row.get(position).copied();
             let tag = label.and_then(|label| labels.tag(label)).ok_or_else(|| {
                 let count = labels.len();
@@ -239,36 +177,13 @@ pub fn sentence_tags(
                     "label {label:?} at position {position}; there are {count} labels"
                 ))
             })?;
-            let context = index_in_input.min(input.words.len() - 1 - index_in_input);
-            let cell = best.get_mut(input.sentence).and_then(|words| words.get_mut(word));
+            let cell = tags.get_mut(input.sentence).and_then(|words| words.get_mut(word));
             let Some(cell) = cell else {
                 let sentence = input.sentence + 1;
                 return Err(input_error(format!("sentence {sentence} has no word {}", word + 1)));
             };
-            if cell.is_none_or(|(best_context, _)| context > best_context) {
-                *cell = Some((context, tag));
-            }
+            *cell = Some(tag.to_owned());
         }
     }
-    let tags = |words: Vec<Option<(usize, &str)>>| {
-        words.into_iter().map(|cell| cell.map(|(_, tag)| tag.to_owned())).collect()
-    };
-    Ok(best.into_iter().map(tags).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::windows;
-
-    #[test]
-    fn windows_equal_hand_computed_ranges() {
-        assert_eq!(windows(&[1, 1, 1, 1, 1], 3, 1), [0..3, 2..5]);
-        assert_eq!(windows(&[1, 1, 1, 1, 1], 3, 0), [0..3, 3..5]);
-        // No word is shared if the next word would not fit.
-        assert_eq!(windows(&[2, 2, 3], 4, 1), [0..2, 2..3]);
-        // A word that never fits has its own range.
-        assert_eq!(windows(&[1, 9, 1], 4, 1), [0..1, 1..2, 2..3]);
-        assert_eq!(windows(&[], 4, 1).len(), 1);
-        assert_eq!(windows(&[9], 4, 1).first(), Some(&(0..1)));
-    }
+    Ok(tags)
 }

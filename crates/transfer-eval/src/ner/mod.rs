@@ -10,7 +10,7 @@ mod tag;
 #[allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 mod tests;
 
-pub use encode::{IGNORE_INDEX, NerConfig, NerInput, Overflow, encode_ner, sentence_tags};
+pub use encode::{IGNORE_INDEX, NerConfig, NerInput, encode_ner, sentence_tags};
 pub use entity::{Entity, Scheme, entities};
 pub use labels::Labels;
 pub use read::{NerFormat, Sentence, read_ner, write_ner};

@@ -3,17 +3,16 @@ mod files;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::LazyLock;
 
 use super::score::score_tags;
 use crate::Error;
 use crate::ner::{
-    EntityScore, Labels, NerConfig, NerScore, Overflow, Scheme, Sentence, encode_ner, entities,
-    read_ner, score_ner, sentence_tags,
+    EntityScore, Labels, NerConfig, NerScore, Scheme, Sentence, encode_ner, entities, read_ner,
+    score_ner, sentence_tags,
 };
+use crate::tokens::tests::tokenizer;
 use proptest::prelude::*;
 use serde::Deserialize;
-use tokenizers::Tokenizer;
 
 type Row = (f64, f64, f64, usize);
 
@@ -136,14 +135,6 @@ proptest! {
         let starts = tags.iter().filter(|tag| tag.starts_with("B-")).count();
         prop_assert_eq!(entities(&tags, Scheme::StrictIob2).len(), starts);
     }
-
-    #[test]
-    fn a_perfect_prediction_scores_one(gold in prop::collection::vec(tags("BI"), 1..6)) {
-        let score = score_tags(&gold, &gold, Scheme::Lenient).unwrap();
-        let expected = if score.micro.support > 0 { 1.0 } else { 0.0 };
-        prop_assert_eq!(score.micro.f1, expected);
-        prop_assert_eq!(score.types.values().map(|one| one.support).sum::<usize>(), score.micro.support);
-    }
 }
 
 fn uner(name: &str) -> Vec<Sentence> {
@@ -166,14 +157,9 @@ fn embedded_data_has_the_counts_of_its_readme() {
         let score = score_tags(&gold, &gold, Scheme::StrictIob2).unwrap();
         assert_eq!((score.micro.f1, score.micro.support), (1.0, expected), "{name}");
         assert_eq!(score.types.keys().collect::<Vec<_>>(), ["LOC", "ORG", "PER"], "{name}");
+        assert_eq!(Labels::of(&data), Labels::iob2(&["LOC", "ORG", "PER"]), "{name}");
         assert!(data.iter().all(|sentence| sentence.id.is_some()), "{name}");
     }
-}
-
-fn tokenizer() -> &'static Tokenizer {
-    static LOADED: LazyLock<Tokenizer> =
-        LazyLock::new(|| Tokenizer::from_file(testkit::fixture("tokenizer.json")).unwrap());
-    &LOADED
 }
 
 #[test]
@@ -217,65 +203,11 @@ fn truncated_words_are_missed() {
         let tagged = tags[0].iter().flatten().count();
         (tagged, score_ner(&sentences, &tags, Scheme::Lenient).unwrap().micro)
     };
-    let short = NerConfig { max_length: 12, ..NerConfig::default() };
-    let (tagged, missed) = score(&short);
+    let (tagged, missed) = score(&NerConfig { max_length: 12 });
     assert!(0 < tagged && tagged <= 10);
     assert_eq!((missed.precision, missed.recall), (1.0, tagged as f64 / 40.0));
-    let windows = NerConfig { overflow: Overflow::Windows { overlap: 2 }, ..short };
-    let (tagged, windowed) = score(&windows);
-    assert_eq!((tagged, windowed.recall, windowed.f1), (40, 1.0, 1.0));
-}
-
-#[test]
-fn shared_words_use_the_window_with_more_context() {
-    let words: Vec<String> = (0..6).map(|_| "Paris".to_owned()).collect();
-    let sentences = [Sentence { words, tags: vec!["O".into(); 6], ..Sentence::default() }];
-    let labels = Labels::iob2(&["LOC"]);
-    let tokenizer = tokenizer();
-    let pieces = encode_ner(&sentences, tokenizer, &labels, &NerConfig::default()).unwrap();
-    let size = (pieces[0].input_ids.len() - 2) / 6;
-    let config = NerConfig { max_length: 4 * size + 2, overflow: Overflow::Windows { overlap: 2 } };
-    let inputs = encode_ner(&sentences, tokenizer, &labels, &config).unwrap();
-    // Words 0–3 and 2–5: word 2 has more context in the first window, word 3 in the second.
-    let words_of = |k: usize| Vec::from_iter(inputs[k].words.iter().map(|&(word, _)| word));
-    assert_eq!((inputs.len(), words_of(0), words_of(1)), (2, vec![0, 1, 2, 3], vec![2, 3, 4, 5]));
-    let rows: Vec<Vec<usize>> =
-        inputs.iter().zip([1, 2]).map(|(input, label)| vec![label; input.labels.len()]).collect();
-    let tags = sentence_tags(&sentences, &inputs, &rows, &labels).unwrap();
-    let tags: Vec<&str> = tags[0].iter().map(|tag| tag.as_deref().unwrap()).collect();
-    assert_eq!(tags, ["B-LOC", "B-LOC", "B-LOC", "I-LOC", "I-LOC", "I-LOC"]);
-
-    // Words 0–2, 2–4, 4–5: words 2 and 4 are at an edge of both windows, so the first one is used.
-    let config = NerConfig { max_length: 3 * size + 2, overflow: Overflow::Windows { overlap: 1 } };
-    let inputs = encode_ner(&sentences, tokenizer, &labels, &config).unwrap();
-    assert_eq!(inputs.len(), 3);
-    let rows: Vec<Vec<usize>> = inputs
-        .iter()
-        .zip([1, 2, 0])
-        .map(|(input, label)| vec![label; input.labels.len()])
-        .collect();
-    let tags = sentence_tags(&sentences, &inputs, &rows, &labels).unwrap();
-    let tags: Vec<&str> = tags[0].iter().map(|tag| tag.as_deref().unwrap()).collect();
-    assert_eq!(tags, ["B-LOC", "B-LOC", "B-LOC", "I-LOC", "I-LOC", "O"]);
-}
-
-#[test]
-fn windows_preserve_all_gold_tags() {
-    let sentences = uner("zh_pud.test");
-    let labels = Labels::of(&sentences);
-    assert_eq!(labels, Labels::iob2(&["LOC", "ORG", "PER"]));
-    let tokenizer = tokenizer();
-    let config = NerConfig { max_length: 24, overflow: Overflow::Windows { overlap: 4 } };
-    let inputs = encode_ner(&sentences, tokenizer, &labels, &config).unwrap();
-    assert!(inputs.len() > sentences.len());
-    assert!(inputs.iter().all(|input| input.input_ids.len() <= 24));
-    let rows: Vec<Vec<usize>> = inputs
-        .iter()
-        .map(|input| input.labels.iter().map(|&l| usize::try_from(l).unwrap_or(0)).collect())
-        .collect();
-    let tags = sentence_tags(&sentences, &inputs, &rows, &labels).unwrap();
-    let score = score_ner(&sentences, &tags, Scheme::Lenient).unwrap();
-    assert_eq!(score.micro.f1, 1.0);
+    let (tagged, complete) = score(&NerConfig::default());
+    assert_eq!((tagged, complete.recall, complete.f1), (40, 1.0, 1.0));
 }
 
 #[test]
@@ -291,7 +223,7 @@ fn errors_name_mismatched_inputs() {
         error.starts_with("sentence 1 (line 8): tag `B-GPE` of word 2 is none of O, B-LOC"),
         "{error}"
     );
-    let small = NerConfig { max_length: 2, ..config };
+    let small = NerConfig { max_length: 2 };
     let error = encode_ner(&sentences, tokenizer, &labels, &small).unwrap_err();
     assert!(matches!(error, Error::Config { key: "max_length", .. }), "{error}");
 
@@ -315,12 +247,4 @@ fn errors_name_mismatched_inputs() {
     assert!(text.starts_with("input 1: 1 labels for"), "{text}");
     let error = sentence_tags(&sentences, &inputs, &[], &labels).unwrap_err();
     assert!(matches!(error, Error::Count { expected: 1, got: 0, .. }), "{error}");
-}
-
-#[test]
-fn empty_configuration_has_the_defaults() {
-    assert_eq!(toml::from_str::<NerConfig>("").unwrap(), NerConfig::default());
-    assert!(toml::from_str::<NerConfig>("max_len = 3").is_err());
-    let config: NerConfig = toml::from_str("overflow = { windows = { overlap = 8 } }").unwrap();
-    assert_eq!(config.overflow, Overflow::Windows { overlap: 8 });
 }

@@ -1,11 +1,10 @@
 //! XNLI and MultiNLI files, pair inputs, accuracy.
-use std::sync::LazyLock;
-
 use super::read::parse_nli;
 use crate::Error;
+use crate::tokens::tests::tokenizer;
 use crate::xnli::{NliConfig, NliExample, NliLabel, encode_nli, read_nli, score_nli};
 use proptest::prelude::*;
-use tokenizers::{Tokenizer, TruncationParams};
+use tokenizers::TruncationParams;
 
 const HEADER: &str = "language\tgold_label\tsentence1_binary_parse\tsentence2_binary_parse\tsentence1_parse\tsentence2_parse\tsentence1\tsentence2\tpromptID\tpairID\tgenre\tlabel1\tlabel2\tlabel3\tlabel4\tlabel5\tsentence1_tokenized\tsentence2_tokenized\tmatch";
 
@@ -106,12 +105,6 @@ fn accuracy_equals_hand_computed_values() {
     assert!(matches!(score_nli(&[], &[]), Err(Error::Nothing { .. })));
 }
 
-fn tokenizer() -> &'static Tokenizer {
-    static LOADED: LazyLock<Tokenizer> =
-        LazyLock::new(|| Tokenizer::from_file(testkit::fixture("tokenizer.json")).unwrap());
-    &LOADED
-}
-
 proptest! {
     #[test]
     fn inputs_equal_tokenizers(
@@ -127,9 +120,4 @@ proptest! {
         prop_assert_eq!(inputs[0].label, 1);
         prop_assert_eq!(&inputs[0].input_ids, expected.get_ids());
     }
-}
-
-#[test]
-fn empty_configuration_has_the_defaults() {
-    assert_eq!(toml::from_str::<NliConfig>("").unwrap(), NliConfig::default());
 }

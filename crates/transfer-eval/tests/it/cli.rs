@@ -231,24 +231,11 @@ fn retrieval() {
 }
 
 #[test]
-fn tables_and_help() {
+fn tables() {
     let program = program();
     let text = program.run("table 001-3").out;
     assert!(text.starts_with("| model (accuracy) | en | fr | es |"), "{text}");
     program.expect_rejection("table 000-1", &["`000-1`", "001-1, 001-2"]);
-    for command in [
-        "",
-        "ner",
-        "xnli",
-        "lama clozes",
-        "lama score",
-        "retrieval list",
-        "retrieval score",
-        "table",
-    ] {
-        let text = program.run(&format!("{command} --help")).out;
-        assert!(text.contains("Example") && text.contains("transfer-eval "), "{command}: {text}");
-    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ const PAIRS: [[&str; 3]; 7] = [
     ["zh", "学校在纽卡斯尔的河边。", "它是战前建的吗？"],
 ];
 
-fn tokenizer(family: &str) -> Tokenizer {
+pub fn tokenizer(family: &str) -> Tokenizer {
     Tokenizer::from_file(fixture(&format!("{family}.json"))).unwrap()
 }
 

@@ -1,12 +1,11 @@
 //! Typed clozes of mLAMA: candidates, ranks, scores and baselines.
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tokenizers::Tokenizer;
 use transfer_eval::lama::{TypedClozes, build_typed_clozes, read_mlama};
 
 fn tokenizer() -> Tokenizer {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/fixtures/tokenizer.json");
-    Tokenizer::from_file(file).unwrap()
+    crate::families::tokenizer("tokenizer")
 }
 
 fn folder(files: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf) {

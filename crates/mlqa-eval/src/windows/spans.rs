@@ -1,0 +1,189 @@
+//! Spans of tokens and their scores, which both decoding modes share.
+use std::borrow::Cow;
+
+use super::highest::highest;
+use crate::{Candidate, DecodeConfig, Error, Window, WindowScore};
+
+/// The logits of a window.
+#[derive(Clone)]
+pub(crate) struct Row<'a> {
+    /// The window's index.
+    pub index: usize,
+    pub window: &'a Window,
+    pub start: Cow<'a, [f32]>,
+    pub end: Cow<'a, [f32]>,
+}
+
+/// A pair of positions; the text is looked up only for the best spans.
+#[derive(Clone, Copy)]
+pub(crate) struct Span {
+    pub row: usize,
+    pub start: usize,
+    pub end: usize,
+    pub start_logit: f32,
+    pub end_logit: f32,
+}
+
+impl Span {
+    pub fn score(&self) -> f32 {
+        self.start_logit + self.end_logit
+    }
+
+    /// The span's code points in the context; `None` for a span outside the context.
+    pub fn offsets(&self, rows: &[Row<'_>]) -> Option<(usize, usize)> {
+        let row = rows.get(self.row)?;
+        Some((row.offsets(self.start)?.0, row.offsets(self.end)?.1))
+    }
+
+    /// Creates the answer with `text`, which begins at code point `answer_start` of the context.
+    pub fn candidate(&self, rows: &[Row<'_>], text: &str, answer_start: usize) -> Candidate {
+        Candidate {
+            text: text.to_owned(),
+            score: self.score(),
+            probability: 0.0,
+            start_logit: self.start_logit,
+            end_logit: self.end_logit,
+            window: rows.get(self.row).map_or(0, |row| row.index),
+            start: self.start,
+            end: self.end,
+            answer_start,
+        }
+    }
+}
+
+impl Row<'_> {
+    pub fn error(&self, id: &str, tensor: &'static str, problem: String) -> Error {
+        Error::Logits { id: id.into(), window: self.index, tensor, problem }
+    }
+
+    /// Checks that both rows have at least `length` logits and one per token, and that the first
+    /// `length` logits are valid.
+    pub fn check(&self, id: &str, length: usize) -> Result<(), Error> {
+        let tokens = self.window.input_ids.len();
+        let length = length.max(tokens);
+        for (tensor, logits) in [("start_logits", &self.start), ("end_logits", &self.end)] {
+            if logits.len() < length {
+                let problem = format!("has {} values for {tokens} tokens", logits.len());
+                return Err(self.error(id, tensor, problem));
+            }
+            let invalid = |value: f32| value.is_nan() || value == f32::INFINITY;
+            // Checking all values is faster than stopping at the first invalid one.
+            if !logits.iter().take(length).fold(false, |any, &value| any | invalid(value)) {
+                continue;
+            }
+            if let Some(at) = logits.iter().take(length).position(|&value| invalid(value)) {
+                let value = logits.get(at).copied().unwrap_or(f32::NAN);
+                let problem = format!("is {value} at token {at}; the model's output is not usable");
+                return Err(self.error(id, tensor, problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// Subtracts the window's baselines; see [`WindowScore`].
+    pub fn shift(&mut self, id: &str, score: WindowScore) -> Result<(), Error> {
+        self.check(id, 0)?;
+        for logits in [&mut self.start, &mut self.end] {
+            let baseline = score.baseline(logits, self.window);
+            logits.to_mut().iter_mut().for_each(|logit| *logit -= baseline);
+        }
+        Ok(())
+    }
+
+    /// A token's code points in the context; `None` for a token outside the context.
+    pub fn offsets(&self, token: usize) -> Option<(usize, usize)> {
+        let within = token.checked_sub(self.window.context_start)?;
+        self.window.offsets.get(within).copied()
+    }
+
+    /// The `n` context positions with the highest logits, ties to the left.
+    fn top(&self, logits: &[f32], n: usize) -> Vec<(usize, f32)> {
+        let mut best = highest(logits, n, |later, earlier| later.total_cmp(&earlier).is_gt());
+        best.retain(|&(_, logit)| logit > f32::NEG_INFINITY);
+        best.iter_mut().for_each(|(at, _)| *at += self.window.context_start);
+        best
+    }
+
+    pub fn spans(&self, row: usize, config: &DecodeConfig, spans: &mut Vec<Span>) {
+        let Window { context_start, context_end, max_context, .. } = self.window;
+        let context = *context_start..*context_end;
+        let start = self.start.get(context.clone()).unwrap_or_default();
+        // A start is valid if its token has its maximum context in this window.
+        let start: Vec<f32> = start
+            .iter()
+            .enumerate()
+            .map(|(at, &logit)| match max_context.get(at) {
+                Some(true) => logit,
+                _ => f32::NEG_INFINITY,
+            })
+            .collect();
+        let starts = self.top(&start, config.n_best);
+        let ends = self.top(self.end.get(context).unwrap_or_default(), config.n_best);
+        spans.extend(pairs(row, &starts, &ends, config.max_answer_length));
+    }
+}
+
+/// The spans from `starts` to `ends` of a row with at most `max_answer_length` tokens.
+pub(crate) fn pairs(
+    row: usize,
+    starts: &[(usize, f32)],
+    ends: &[(usize, f32)],
+    max_answer_length: usize,
+) -> impl Iterator<Item = Span> {
+    starts.iter().flat_map(move |&(start, start_logit)| {
+        let fits = move |end: usize| start <= end && end - start < max_answer_length;
+        let span = move |&(end, end_logit): &(usize, f32)| {
+            fits(end).then_some(Span { row, start, end, start_logit, end_logit })
+        };
+        ends.iter().filter_map(span)
+    })
+}
+
+/// Sets the probabilities over all candidates. The first candidate may not have the highest score:
+/// `run_qa` inserts `empty` there.
+pub(crate) fn softmax(candidates: &mut [Candidate]) {
+    let scores = || candidates.iter().map(|candidate| f64::from(candidate.score));
+    let highest = scores().fold(f64::NEG_INFINITY, f64::max);
+    let total: f64 = scores().map(|score| (score - highest).exp()).sum();
+    for candidate in candidates {
+        candidate.probability = (f64::from(candidate.score) - highest).exp() / total;
+    }
+}
+
+/// Byte offsets of the code points of a text.
+pub(crate) enum ByteIndex {
+    /// ASCII text: code point and byte offsets are equal.
+    Bytes,
+    Starts(Vec<usize>),
+    /// Not stored: code points are counted on each access.
+    Counted,
+}
+
+impl ByteIndex {
+    /// Creates an index for about `parts` accesses.
+    pub fn new(text: &str, parts: usize) -> Self {
+        match parts {
+            _ if text.is_ascii() => Self::Bytes,
+            0 | 1 => Self::Counted,
+            _ => Self::Starts(starts(text).collect()),
+        }
+    }
+
+    /// Code points `from..to`; empty if out of range.
+    pub fn slice<'a>(&self, text: &'a str, from: usize, to: usize) -> &'a str {
+        let byte = |at: usize| match self {
+            Self::Bytes => Some(at),
+            Self::Starts(starts) => starts.get(at).copied(),
+            Self::Counted => starts(text).nth(at),
+        };
+        match (byte(from), byte(to)) {
+            (Some(from), Some(to)) => text.get(from..to).unwrap_or_default(),
+            _ => "",
+        }
+    }
+}
+
+/// Byte offsets of each code point and of the text's end.
+fn starts(text: &str) -> impl Iterator<Item = usize> {
+    text.char_indices().map(|(byte, _)| byte).chain([text.len()])
+}

@@ -1,0 +1,24 @@
+//! Normalisation of names for comparison.
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// Matches characters that are neither spaces nor accepted by Python's `str.isalnum`. The pattern
+/// is constant, so the value is always `Some`.
+static REMOVED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[^\p{L}\p{N} ]").ok());
+
+/// Normalises a name for comparison as the authors do: lower case, only letters, numbers and
+/// spaces. Combining marks are removed.
+///
+/// ```
+/// use transfer_eval::names::normalize_name;
+///
+/// assert_eq!(normalize_name("Spider-Man (2002)"), "spiderman 2002");
+/// ```
+pub fn normalize_name(name: &str) -> String {
+    let lower = name.to_lowercase();
+    match &*REMOVED {
+        Some(removed) => removed.replace_all(&lower, "").into_owned(),
+        None => lower,
+    }
+}
