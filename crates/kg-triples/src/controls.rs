@@ -83,17 +83,7 @@ impl KnowledgeGraph {
                 }
             }
         }
-        let kinds = [LabelKind::Entity, LabelKind::Relation];
-        let ids = [self.entities().collect::<Vec<_>>(), self.relations().collect()];
-        for (kind, ids) in kinds.into_iter().zip(ids) {
-            for id in ids {
-                for language in self.languages() {
-                    if let Some(label) = self.label(id, language.as_str()) {
-                        builder.add_label(id, language.as_str(), label, kind)?;
-                    }
-                }
-            }
-        }
+        builder.add_labels(self)?;
         Ok(builder.build())
     }
 }

@@ -158,9 +158,7 @@ impl KnowledgeGraph {
             added.add_label(&page.id, language.as_str(), label, LabelKind::Entity)
         })?;
         let mut builder = GraphBuilder::from(self);
-        for (id, language, label, kind) in added.build().all_labels() {
-            builder.add_label(id, language.as_str(), label, kind)?;
-        }
+        builder.add_labels(&added.build())?;
         Ok(builder.build())
     }
 
@@ -201,12 +199,23 @@ impl KnowledgeGraph {
         for triple in self.triples() {
             builder.add_triple(&resolve(triple.head), triple.relation, &resolve(triple.tail))?;
         }
-        for (id, language, label, kind) in self.all_labels() {
-            builder.add_label(id, language.as_str(), label, kind)?;
-        }
+        builder.add_labels(&self)?;
         let mut graph = builder.build();
         graph.repeated += self.repeated;
         Ok(graph)
+    }
+}
+
+impl GraphBuilder {
+    /// Adds all labels of a graph.
+    ///
+    /// # Errors
+    /// [`Error::Value`] if an id has another label in a language.
+    pub(crate) fn add_labels(&mut self, graph: &KnowledgeGraph) -> Result<(), Error> {
+        for (id, language, label, kind) in graph.all_labels() {
+            self.add_label(id, language.as_str(), label, kind)?;
+        }
+        Ok(())
     }
 }
 

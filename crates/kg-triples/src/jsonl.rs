@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::input::{Lines, compressed};
-use crate::{Error, Sequence, output};
+use crate::{Error, output};
 
 /// A type stored as a line of a JSONL file.
 pub trait Record: DeserializeOwned {
@@ -20,14 +20,6 @@ pub trait Record: DeserializeOwned {
     /// Returns a description of the fault of a well-formed but invalid object. The reader calls it
     /// for each object.
     fn fault(&self) -> Option<String>;
-}
-
-impl Record for Sequence {
-    const NAME: &'static str = "sequence";
-
-    fn fault(&self) -> Option<String> {
-        Sequence::fault(self)
-    }
 }
 
 /// Streaming JSONL writer. [`JsonlWriter::finish`] moves the complete file to its path.

@@ -21,8 +21,6 @@ pub(crate) fn digest(text: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::hash_to_unit;
 
     /// The values were computed with Python's hashlib and struct.
@@ -30,21 +28,5 @@ mod tests {
     fn numbers_match_those_of_python() {
         assert_eq!(hash_to_unit(0, "text Q64"), 0.07745207504182272);
         assert_eq!(hash_to_unit(7, "entity Q1"), 0.2793674915766001);
-    }
-
-    #[test]
-    fn numbers_are_uniform() {
-        let below = |limit: f64| {
-            (0..10_000).filter(|at| hash_to_unit(3, &format!("text Q{at}")) < limit).count()
-        };
-        // Four standard deviations of a binomial distribution.
-        assert!(below(0.1).abs_diff(1_000) < 120 && below(0.5).abs_diff(5_000) < 200);
-    }
-
-    proptest! {
-        #[test]
-        fn numbers_are_from_0_to_below_1(seed: u64, name: String) {
-            prop_assert!((0.0..1.0).contains(&hash_to_unit(seed, &name)));
-        }
     }
 }

@@ -1,6 +1,4 @@
 //! Incremental hash of a task's examples and options.
-use std::io::Write;
-
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -35,20 +33,6 @@ pub struct Fingerprint {
     hash: Sha256,
     /// The first field that could not be serialized, and the reason.
     serialization_error: Option<(String, String)>,
-}
-
-/// A writer that hashes its input.
-struct HashWriter<'a>(&'a mut Sha256);
-
-impl Write for HashWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 impl Fingerprint {
@@ -90,7 +74,7 @@ impl Fingerprint {
     /// keys other than strings) is an error of [`finish`](Self::finish).
     pub fn serialize<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> &mut Self {
         let mut json = Sha256::new();
-        match serde_json::to_writer(HashWriter(&mut json), value) {
+        match serde_json::to_writer(&mut json, value) {
             Ok(()) => self.add(name, json.finalize()),
             Err(error) => self.record_error(name, &error),
         }
@@ -116,7 +100,7 @@ impl Fingerprint {
 }
 
 /// Returns two hexadecimal digits for each byte.
-fn hexadecimal(bytes: &[u8]) -> String {
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

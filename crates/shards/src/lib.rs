@@ -3,6 +3,7 @@
 mod endless;
 mod error;
 mod fingerprint;
+mod line;
 #[cfg(feature = "parquet")]
 mod parquet_rows;
 mod prepared;
@@ -15,8 +16,6 @@ mod stream;
 pub use endless::Endless;
 pub use error::{Error, Result};
 pub use fingerprint::Fingerprint;
-#[cfg(feature = "parquet")]
-pub use parquet_rows::check_bounded;
 pub use prepared::{FileDigest, Manifest, Preparation, PreparedFolder};
 pub use seed::{hash_of, item_rng, rng_for, seed_for};
 pub use sharded_jsonl::ShardedJsonl;

@@ -10,7 +10,7 @@ use parquet::record::Field;
 use parquet::record::reader::{ReaderIter, TreeBuilder};
 use serde_json::{Map, Value};
 
-use crate::shards::MAX_LINE_BYTES;
+use crate::line::MAX_LINE_BYTES;
 
 /// Maximum number of characters of an error message.
 const MAX_ERROR_CHARS: usize = 200;
@@ -89,10 +89,7 @@ impl ParquetRows {
 ///
 /// The maximum length of a value is the maximum length of a line. The limits are necessary because
 /// a whole page is decompressed into memory at once.
-///
-/// # Errors
-/// [`ParquetError::General`] naming the column.
-pub fn check_bounded(column: &ColumnChunkMetaData) -> Result<(), ParquetError> {
+fn check_bounded(column: &ColumnChunkMetaData) -> Result<(), ParquetError> {
     let (uncompressed, compressed) = (column.uncompressed_size(), column.compressed_size());
     let max_bytes = i64::try_from(MAX_LINE_BYTES).unwrap_or(i64::MAX);
     let bytes_per_value = uncompressed / column.num_values().max(1);

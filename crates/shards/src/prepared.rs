@@ -2,13 +2,13 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::ErrorKind::{AlreadyExists, DirectoryNotEmpty};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+use crate::fingerprint::hexadecimal;
 use crate::{Error, Result};
 
 /// File name of the manifest.
@@ -41,18 +41,8 @@ impl FileDigest {
         let file_error = |error: std::io::Error| Error::file(path, error);
         let mut file = File::open(path).map_err(file_error)?;
         let mut hash = Sha256::new();
-        let mut buffer = vec![0u8; 1 << 18];
-        let mut bytes = 0;
-        loop {
-            let count = file.read(&mut buffer).map_err(file_error)?;
-            match buffer.get(..count) {
-                Some(chunk) if count > 0 => hash.update(chunk),
-                _ => break,
-            }
-            bytes += count as u64;
-        }
-        let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { bytes, sha256 })
+        let bytes = std::io::copy(&mut file, &mut hash).map_err(file_error)?;
+        Ok(Self { bytes, sha256: hexadecimal(&hash.finalize()) })
     }
 }
 

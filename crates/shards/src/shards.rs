@@ -10,24 +10,13 @@ use flate2::bufread::MultiGzDecoder;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+use crate::line::{MAX_LINE_BYTES, is_blank, without_end, without_mark};
 #[cfg(feature = "parquet")]
 use crate::parquet_rows::ParquetRows;
 use crate::{Error, Fingerprint, Manifest, Result};
 
 /// Description of the shards of a folder, for messages.
 const EXPECTED: &str = "*.jsonl or *.txt, plain or compressed as .gz or .zst, or *.parquet";
-
-/// Maximum length of a line in bytes. It limits memory use for files without line ends.
-pub(crate) const MAX_LINE_BYTES: u64 = 1 << 26;
-
-/// Returns a line without a byte order mark.
-fn without_mark(line: &[u8]) -> &[u8] {
-    line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
-}
-
-pub(crate) fn is_blank(line: &[u8]) -> bool {
-    line.iter().all(u8::is_ascii_whitespace)
-}
 
 /// Formats the error of a single line of JSON as `column 5: …`.
 fn column_error(error: &serde_json::Error) -> String {
@@ -183,12 +172,6 @@ impl ShardFile {
         );
         Error::file(&self.path, reason)
     }
-}
-
-/// Returns a line without `\n` or `\r\n`.
-pub(crate) fn without_end(line: &[u8]) -> &[u8] {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// The files of one dataset.

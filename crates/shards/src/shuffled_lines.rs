@@ -8,7 +8,8 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::shards::{LineReader, is_blank, without_end};
+use crate::line::{is_blank, without_end};
+use crate::shards::LineReader;
 use crate::{Error, Fingerprint, Result, ShardFile, ShardLine, Shards, SourceError, rng_for};
 
 /// Options for shuffling lines with limited memory.

@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::context::FactPool;
-use super::template::{Rendered, Template, TemplateKind, TemplateSet};
+use super::template::{Template, TemplateKind, TemplateSet};
 use crate::seed;
 
 /// Options for items, which are a small substitute for SQuAD and MLQA. The options are not from a
@@ -52,17 +52,6 @@ impl Default for QuestionConfig {
     }
 }
 
-/// A question in one language, with the span of the head's label in Unicode code points.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
-    /// Text of the question.
-    pub text: String,
-    /// Start of the head's label.
-    pub head_start: usize,
-    /// Length of the head's label.
-    pub head_length: usize,
-}
-
 /// A context, its answer, and its question in several languages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuestionItem {
@@ -78,7 +67,7 @@ pub struct QuestionItem {
     /// Start of the answer in the context, in Unicode code points.
     pub answer_start: usize,
     /// The question by language.
-    pub questions: BTreeMap<Language, Question>,
+    pub questions: BTreeMap<Language, String>,
 }
 
 /// The items of a split.
@@ -298,7 +287,6 @@ impl<'b> Builder<'b> {
     pub(super) fn render(&self, plan: &Plan<'_>, language: Language) -> Option<QuestionItem> {
         let mut rng = plan.rng.clone();
         let mut context = String::new();
-        let mut length = 0;
         let mut target = None;
         let label = |id, language: Language| self.graph.label(id, language.as_str());
         for (index, &Triple { head, relation, tail }) in plan.facts.iter().enumerate() {
@@ -308,12 +296,11 @@ impl<'b> Builder<'b> {
             let sentence = template.render(label(head, language)?, tail_label);
             if index > 0 {
                 context.push(' ');
-                length += 1;
             }
             if index == plan.target {
-                target = Some((head, relation, tail_label, length + sentence.tail.start));
+                let answer_start = context.chars().count() + sentence.tail_start;
+                target = Some((head, relation, tail_label, answer_start));
             }
-            length += sentence.text.chars().count();
             context.push_str(&sentence.text);
         }
         let (head, relation, answer, answer_start) = target?;
@@ -321,10 +308,7 @@ impl<'b> Builder<'b> {
         for language in &self.question_languages {
             let template =
                 self.random_template(relation, *language, TemplateKind::Question, &mut rng)?;
-            let Rendered { text, head, .. } = template.render(label(head, *language)?, "");
-            let question =
-                Question { text, head_start: head.start, head_length: head.end - head.start };
-            questions.insert(*language, question);
+            questions.insert(*language, template.render_text(label(head, *language)?, ""));
         }
         Some(QuestionItem {
             id: format!("{}-{:06}", self.split, plan.number),

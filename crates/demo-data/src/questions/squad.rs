@@ -1,50 +1,17 @@
 //! SQuAD JSON files with MLQA's file names.
+use std::sync::Arc;
+
 use anyhow::Result;
 use kg_triples::Language;
-use serde::Serialize;
+use mlqa_eval::{Answer, Dataset, Question};
 
 use super::item::QuestionSet;
-use crate::generator::{Files, json_line};
-
-#[derive(Serialize)]
-struct Dataset<'s> {
-    version: &'static str,
-    data: [Article<'s>; 1],
-}
-
-#[derive(Serialize)]
-struct Article<'s> {
-    title: &'s str,
-    paragraphs: Vec<Paragraph<'s>>,
-}
-
-#[derive(Serialize)]
-struct Paragraph<'s> {
-    context: &'s str,
-    qas: [Qas<'s>; 1],
-}
-
-#[derive(Serialize)]
-struct Qas<'s> {
-    id: &'s str,
-    question: &'s str,
-    answers: [Answer<'s>; 1],
-    head_start: usize,
-    head_length: usize,
-}
-
-#[derive(Serialize)]
-struct Answer<'s> {
-    text: &'s str,
-    answer_start: usize,
-}
+use crate::generator::{Files, dataset_json};
 
 impl QuestionSet {
     /// Returns one file per question language, `{split}-context-{c}-question-{q}.json`.
     ///
-    /// All files have the same ids, contexts and answers in the same order. In addition to SQuAD's
-    /// keys, each question has `head_start` and `head_length`: the span of the head's label in the
-    /// question, in Unicode code points.
+    /// All files have the same ids, contexts and answers in the same order.
     ///
     /// # Errors
     /// If serialisation to JSON fails, which is not expected.
@@ -53,25 +20,28 @@ impl QuestionSet {
         let file = |language| {
             let Self { split, context_language, .. } = self;
             let name = format!("{split}-context-{context_language}-question-{language}.json");
-            Ok((name, json_line(&self.dataset(language))?))
+            let text = dataset_json(&self.dataset(&name, language))?;
+            Ok((name, text))
         };
         languages.into_iter().flatten().map(file).collect()
     }
 
-    fn dataset(&self, language: Language) -> Dataset<'_> {
-        let paragraphs = self.items.iter().filter_map(|item| {
-            let question = item.questions.get(&language)?;
-            let answers = [Answer { text: &item.answer, answer_start: item.answer_start }];
-            let qas = Qas {
-                id: &item.id,
-                question: &question.text,
-                answers,
-                head_start: question.head_start,
-                head_length: question.head_length,
-            };
-            Some(Paragraph { context: &item.context, qas: [qas] })
+    fn dataset(&self, name: &str, language: Language) -> Dataset {
+        let title: Arc<str> = self.split.as_str().into();
+        let questions = self.items.iter().filter_map(|item| {
+            let answer = Answer { text: item.answer.clone(), answer_start: item.answer_start };
+            Some(Question {
+                id: item.id.clone(),
+                question: item.questions.get(&language)?.clone(),
+                context: item.context.as_str().into(),
+                answers: vec![answer],
+                title: Arc::clone(&title),
+            })
         });
-        let article = Article { title: &self.split, paragraphs: paragraphs.collect() };
-        Dataset { version: "1.1", data: [article] }
+        Dataset {
+            path: name.into(),
+            version: Some("1.1".to_owned()),
+            questions: questions.collect(),
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! Sentence templates for facts and questions.
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::Path;
 
 use kg_triples::Language;
@@ -29,12 +28,12 @@ enum Part {
     Tail,
 }
 
-/// A sentence made from a template, with the spans of the labels in Unicode code points.
+/// A sentence made from a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Rendered {
     pub(super) text: String,
-    pub(super) head: Range<usize>,
-    pub(super) tail: Range<usize>,
+    /// Start of the tail's label in Unicode code points; 0 for a question.
+    pub(super) tail_start: usize,
 }
 
 impl Template {
@@ -73,28 +72,22 @@ impl Template {
         Ok(Self { parts })
     }
 
-    /// Renders the sentence without spans.
+    /// Renders the sentence without the position of the tail.
     pub(crate) fn render_text(&self, head: &str, tail: &str) -> String {
         self.render(head, tail).text
     }
 
     pub(super) fn render(&self, head: &str, tail: &str) -> Rendered {
-        let mut rendered = Rendered { text: String::new(), head: 0..0, tail: 0..0 };
-        let mut length = 0;
+        let mut rendered = Rendered { text: String::new(), tail_start: 0 };
         for part in &self.parts {
-            let text = match part {
+            if *part == Part::Tail {
+                rendered.tail_start = rendered.text.chars().count();
+            }
+            rendered.text.push_str(match part {
                 Part::Text(text) => text,
                 Part::Head => head,
                 Part::Tail => tail,
-            };
-            let span = length..length + text.chars().count();
-            length = span.end;
-            rendered.text.push_str(text);
-            match part {
-                Part::Text(_) => {}
-                Part::Head => rendered.head = span,
-                Part::Tail => rendered.tail = span,
-            }
+            });
         }
         rendered
     }

@@ -7,6 +7,7 @@ use crate::questions::item::{QuestionConfig, QuestionItem, QuestionSet};
 use crate::questions::template::{Template, TemplateKind, TemplateSet};
 use crate::split::EntitySplit;
 use kg_triples::{GraphBuilder, KnowledgeGraph, LabelKind};
+use mlqa_eval::{Dataset, Question};
 use tempfile::tempdir;
 
 const TEMPLATES: &str = "# a comment\nrelation_id\tlang\tkind\ttemplate
@@ -132,14 +133,13 @@ fn contexts_state_true_facts_once() {
         }
         check_item(item, &stated);
         for (language, question) in &item.questions {
-            let head = substring(&question.text, question.head_start, question.head_length);
-            assert_eq!(head, label(triple.head, language.as_str()));
+            assert!(question.contains(label(triple.head, language.as_str())), "{question}");
         }
     }
     assert_eq!(facts.len(), 6);
     let berlin = set.items.iter().find(|item| item.answer == "Berlin").unwrap();
     let texts: BTreeMap<_, _> =
-        berlin.questions.iter().map(|(l, q)| (l.as_str(), q.text.as_str())).collect();
+        berlin.questions.iter().map(|(l, q)| (l.as_str(), q.as_str())).collect();
     assert_eq!(texts["de"], "Was ist die Hauptstadt von Deutschland ?");
     assert_eq!(texts["zh"], "德国 的首都是什么？");
 }
@@ -234,16 +234,12 @@ fn counterfactual_items_have_random_labels_and_a_question_about_the_drawn_head()
         labels.extend(context_labels.iter().map(|label| label.to_string()));
         let (head, _, _) =
             stated.iter().find(|(_, tail, r)| *tail == item.answer && *r == relation).unwrap();
-        for (language, question) in &item.questions {
-            let head_label = substring(&question.text, question.head_start, question.head_length);
-            let is_translation = graph.entities().any(|id| {
-                graph.label(id, "en") == Some(head)
-                    && graph.label(id, language.as_str()) == Some(head_label.as_str())
-            });
-            assert!(is_translation, "{head_label:?} is not {head:?}");
-        }
         let entity =
             |text: &str| graph.entities().find(|id| graph.label(id, "en") == Some(text)).unwrap();
+        for (language, question) in &item.questions {
+            let translation = graph.label(entity(head), language.as_str()).unwrap();
+            assert!(question.contains(translation), "{question:?} is not about {head:?}");
+        }
         true_facts += graph
             .triples()
             .filter(|t| {
@@ -317,27 +313,10 @@ fn files_are_parallel_squad_json() {
     );
     let mut parallel = Vec::new();
     for (_, text) in &files {
-        let json: serde_json::Value = serde_json::from_str(text).unwrap();
-        let paragraphs = json["data"][0]["paragraphs"].as_array().unwrap();
-        let mut rows = Vec::new();
-        for paragraph in paragraphs {
-            let qas = &paragraph["qas"][0];
-            let context = paragraph["context"].as_str().unwrap();
-            let answer = qas["answers"][0]["text"].as_str().unwrap();
-            let start = qas["answers"][0]["answer_start"].as_u64().unwrap() as usize;
-            assert_eq!(substring(context, start, answer.chars().count()), answer);
-            let number = |key: &str| qas[key].as_u64().unwrap() as usize;
-            let head = substring(
-                qas["question"].as_str().unwrap(),
-                number("head_start"),
-                number("head_length"),
-            );
-            let languages = ["en", "de", "zh"];
-            let is_label = |id| languages.iter().any(|code| graph.label(id, code) == Some(&head));
-            assert!(graph.entities().any(is_label), "{head}");
-            rows.push((qas["id"].as_str().unwrap().to_owned(), context.to_owned(), start));
-        }
-        parallel.push(rows);
+        let dataset = Dataset::parse(text, "questions.json").unwrap();
+        dataset.check_answers().unwrap();
+        let row = |question: Question| (question.id, question.context, question.answers);
+        parallel.push(dataset.questions.into_iter().map(row).collect::<Vec<_>>());
     }
     assert_eq!(parallel[0].len(), 6);
     assert_eq!(parallel[0][0].0, "test-000000");

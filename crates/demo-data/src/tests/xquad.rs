@@ -22,10 +22,7 @@ fn split(first: Option<usize>) -> XquadSplit {
 }
 
 fn dataset(text: &str) -> Dataset {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("part.json");
-    std::fs::write(&path, text).unwrap();
-    Dataset::read(&path).unwrap()
+    Dataset::parse(text, "part.json").unwrap()
 }
 
 fn contexts(text: &str) -> BTreeSet<String> {

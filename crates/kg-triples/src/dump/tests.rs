@@ -132,9 +132,8 @@ fn sitelinks_resolve_links() {
 
 #[test]
 fn a_config_without_output_is_an_error() {
-    let extract_error = |config: ExtractConfig| {
-        let out = tempfile::tempdir().unwrap();
-        write(&dump(), &config, &out.path().join("out")).unwrap_err().to_string()
-    };
-    assert!(extract_error(ExtractConfig { tables: vec![], ..config() }).starts_with("tables = []"));
+    let out = tempfile::tempdir().unwrap();
+    let config = ExtractConfig { tables: vec![], ..config() };
+    let error = write(&dump(), &config, &out.path().join("out")).unwrap_err().to_string();
+    assert!(error.starts_with("tables = []"), "{error}");
 }

@@ -57,7 +57,7 @@ impl Descriptions {
     }
 
     /// Reads the descriptions of a folder with `entities.<lang>.jsonl[.gz]`, for the languages that
-    /// `wants_language` accepts and the entities that `wants_entity` accepts.
+    /// `wanted` accepts.
     ///
     /// # Errors
     /// As [`page_files`] and [`read_pages`]; a second description of an entity in a language is an
@@ -65,15 +65,14 @@ impl Descriptions {
     pub fn of_pages(
         folder: impl AsRef<Path>,
         page_text: PageText,
-        wants_language: impl Fn(Language) -> bool,
-        wants_entity: impl Fn(&str) -> bool,
+        wanted: impl Fn(Language) -> bool,
     ) -> Result<Self, Error> {
         let mut descriptions = Self::default();
         let mut pages = page_files(folder)?;
-        pages.retain(|(language, _)| wants_language(*language));
+        pages.retain(|(language, _)| wanted(*language));
         read_pages(&pages, |language, page| match page.text(page_text) {
-            Some(text) if wants_entity(&page.id) => descriptions.add(&page.id, language, text),
-            _ => Ok(()),
+            Some(text) => descriptions.add(&page.id, language, text),
+            None => Ok(()),
         })?;
         Ok(descriptions)
     }

@@ -10,7 +10,7 @@ use crate::Language;
 pub(super) struct FactsByLanguage {
     facts: Vec<(Language, Vec<u32>)>,
     /// `None` without any triple.
-    pub(super) weights: Option<WeightedIndex<f64>>,
+    weights: Option<WeightedIndex<f64>>,
 }
 
 impl FactsByLanguage {

@@ -7,74 +7,11 @@ use tokenizers::Tokenizer;
 
 use super::mention_passage::{PassageAligner, SkipReason};
 use super::mention_queries::MentionQueries;
-use super::{EncodedDescriptions, EntityCounts, HeldOut, Resampling, Split};
+use super::{
+    EncodedDescriptions, EntityCounts, HeldOut, MentionConfig, MentionExample, Resampling, Split,
+};
 use crate::entity_linking::{LinkedText, Mention, Passage, passages};
-use crate::jsonl::Record;
 use crate::{Error, Language, seed};
-
-/// Options of the examples of masked entity prediction; the defaults are the values of XLM-K (§3.2,
-/// §4.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MentionConfig {
-    /// Maximum passage length in tokens, including special tokens. A longer passage is cropped
-    /// around the mention.
-    pub max_tokens: usize,
-    /// Whether the description is in another language than the passage; `false` is the ablation
-    /// "w/o multilingual description".
-    pub multilingual: bool,
-    /// Seed of all draws.
-    pub seed: u64,
-}
-
-impl Default for MentionConfig {
-    fn default() -> Self {
-        Self { max_tokens: 256, multilingual: true, seed: 42 }
-    }
-}
-
-/// Positions `start..end` of `input_ids`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct TokenSpan {
-    /// First position.
-    pub start: usize,
-    /// Index after the last position.
-    pub end: usize,
-}
-
-/// A passage with one mention and a description of its entity; nothing is masked yet.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct MentionExample {
-    /// Index of the passage in its source, from 0.
-    pub passage: u64,
-    /// Id of the text.
-    pub id: String,
-    /// Language of the passage, u.
-    pub language: Language,
-    /// Token ids of the passage, `<s> X </s>`.
-    pub input_ids: Vec<u32>,
-    /// The mention. Its first position is the query position, s of Eq. 1.
-    pub mention: TokenSpan,
-    /// Id of the mentioned entity.
-    pub entity: String,
-    /// Language of the description, t.
-    pub description_language: Language,
-    /// Token ids of the description, `<s> … </s>`.
-    pub description_ids: Vec<u32>,
-}
-
-impl Record for MentionExample {
-    const NAME: &'static str = "mention example";
-
-    fn fault(&self) -> Option<String> {
-        let (TokenSpan { start, end }, length) = (self.mention, self.input_ids.len());
-        if start == 0 || start >= end || end >= length {
-            return Some(format!("a mention at {start}..{end} of {length} tokens"));
-        }
-        self.description_ids.is_empty().then(|| "a description without tokens".into())
-    }
-}
 
 /// Counts of used and skipped passages; `passages` is the sum of the five skip counts and
 /// `examples`.

@@ -1,8 +1,21 @@
 //! Removal of the queried object from a sentence.
+use serde::{Deserialize, Serialize};
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::RemoveObject;
 use crate::entity_linking::LinkedText;
+
+/// Removal of the object from the sentences of the pairs `ts`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RemoveObject {
+    /// The whole object is removed.
+    #[default]
+    Whole,
+    /// All words (Unicode Annex 29) of the object except the last are removed, as in the released
+    /// code, which treats the last position of a mention as its end. An object of one word is not
+    /// removed.
+    Released,
+}
 
 /// Returns the text of a sentence without the mentions of `object`. Mentions must be in order and
 /// must not overlap. Spaces around a removed mention are merged into one.

@@ -6,7 +6,7 @@ use rand::seq::IndexedRandom;
 use serde::{Deserialize, Serialize};
 
 use super::Descriptions;
-use super::pair_sentence::without_object;
+use super::pair_sentence::{RemoveObject, without_object};
 use crate::entity_linking::LinkedText;
 use crate::jsonl::Record;
 use crate::switch::sentences;
@@ -75,19 +75,6 @@ impl Record for TextPair {
             .map(|(name, _)| format!("a blank {name}"))
             .or_else(|| similarity.map(|value| format!("similarity {value}, not from 0 to 1")))
     }
-}
-
-/// Removal of a linked object from the sentences of [`PairKind::Ts`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RemoveObject {
-    /// The whole object is removed.
-    #[default]
-    Whole,
-    /// All words (Unicode Annex 29) of the object except the last are removed, as in the released
-    /// code, which treats the last position of a mention as its end. An object of one word is not
-    /// removed.
-    Released,
 }
 
 /// Options of the pairs and their held-out set.

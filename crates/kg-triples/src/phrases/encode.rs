@@ -122,43 +122,35 @@ impl PassageEncoder {
     /// # Errors
     /// [`Error::Tokenizer`] naming the text.
     pub fn encode(&self, passage: &PhrasePassage) -> Result<Vec<PassageExample>, Error> {
-        windows(passage, &self.tokenizer, self.specials, self.window_tokens)
+        let tokens = Tokens::encode(&self.tokenizer, &passage.text)?;
+        let mut spans: Vec<Range<usize>> = passage
+            .phrases
+            .iter()
+            .flat_map(|phrase| &phrase.occurrences)
+            .filter_map(|TextSpan { start, end }| tokens.covering(*start, *end))
+            .collect();
+        spans.sort_unstable_by_key(|span| (span.start, span.end));
+        spans.dedup();
+        let mut examples = Vec::new();
+        let mut start = 0;
+        while start < tokens.ids.len() {
+            let end = window_end(&spans, start, self.window_tokens).min(tokens.ids.len());
+            let ids = tokens.ids.get(start..end).unwrap_or_default();
+            let SpecialIds { bos, eos, unk } = self.specials;
+            let phrases = phrases_in_window(&spans, start..end, ids, unk);
+            if !phrases.is_empty() {
+                let input_ids = [&[bos], ids, &[eos]].concat();
+                examples.push(PassageExample { language: passage.language, input_ids, phrases });
+            }
+            start = end;
+        }
+        Ok(examples)
     }
 
     /// Returns the tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }
-}
-
-fn windows(
-    passage: &PhrasePassage,
-    tokenizer: &Tokenizer,
-    specials: SpecialIds,
-    window_tokens: usize,
-) -> Result<Vec<PassageExample>, Error> {
-    let tokens = Tokens::encode(tokenizer, &passage.text)?;
-    let mut spans: Vec<Range<usize>> = passage
-        .phrases
-        .iter()
-        .flat_map(|phrase| &phrase.occurrences)
-        .filter_map(|TextSpan { start, end }| tokens.covering(*start, *end))
-        .collect();
-    spans.sort_unstable_by_key(|span| (span.start, span.end));
-    spans.dedup();
-    let mut examples = Vec::new();
-    let mut start = 0;
-    while start < tokens.ids.len() {
-        let end = window_end(&spans, start, window_tokens).min(tokens.ids.len());
-        let ids = tokens.ids.get(start..end).unwrap_or_default();
-        let phrases = phrases_in_window(&spans, start..end, ids, specials.unk);
-        if !phrases.is_empty() {
-            let input_ids = [&[specials.bos], ids, &[specials.eos]].concat();
-            examples.push(PassageExample { language: passage.language, input_ids, phrases });
-        }
-        start = end;
-    }
-    Ok(examples)
 }
 
 /// Returns the end of the window at `start`: `start + window_tokens`, or the start of a phrase that
@@ -239,28 +231,20 @@ mod tests {
         let tokenizer = tokenizer();
         let specials = specials(&tokenizer);
         let text = "Die Hauptstadt von Frankreich: Paris, und Paris in Frankreich.";
-        let examples = encode_passages(
-            &[passage(text, &["Paris", "von Frankreich"])],
-            &tokenizer,
-            specials,
-            256,
-        )
-        .unwrap();
+        let passages = [passage(text, &["Paris", "von Frankreich"])];
+        let examples = encode_passages(&passages, &tokenizer, specials, 256).unwrap();
         let [example] = examples.as_slice() else { panic!("{examples:?}") };
         let (first, last) = (example.input_ids.first(), example.input_ids.last());
         assert_eq!((first, last), (Some(&specials.bos), Some(&specials.eos)));
         let inner = &example.input_ids[1..example.input_ids.len() - 1];
         let plain = tokenizer.encode(text, false).unwrap();
         assert_eq!(inner, plain.get_ids());
-        let spelled: Vec<String> = example
-            .phrases
-            .iter()
-            .map(|span| {
-                let ids = &example.input_ids[span.clone()];
-                tokenizer.decode(ids, false).unwrap().trim().to_owned()
-            })
-            .collect();
-        assert_eq!(spelled, ["von Frankreich", "Paris", "Paris"]);
+        let decode = |span: &Range<usize>| {
+            tokenizer.decode(&example.input_ids[span.clone()], false).unwrap()
+        };
+        let decoded: Vec<String> = example.phrases.iter().map(decode).collect();
+        let trimmed: Vec<&str> = decoded.iter().map(|text| text.trim()).collect();
+        assert_eq!(trimmed, ["von Frankreich", "Paris", "Paris"]);
     }
 
     #[test]
@@ -310,19 +294,5 @@ mod tests {
         // Phrases are split if the window would otherwise be too short.
         assert_eq!(window_end(&[4..30], 4, 10), 14);
         assert_eq!(window_end(&[5..30], 4, 10), 14);
-    }
-
-    #[test]
-    fn the_result_does_not_depend_on_the_number_of_threads() {
-        let tokenizer = tokenizer();
-        let specials = specials(&tokenizer);
-        let passages: Vec<PhrasePassage> = (0..60)
-            .map(|k| passage(&format!("Stadt {k} in Bern an der Aare"), &["Bern", "der Aare"]))
-            .collect();
-        let [one, four] = [1, 4].map(|threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| encode_passages(&passages, &tokenizer, specials, 12).unwrap())
-        });
-        assert_eq!(one, four);
     }
 }

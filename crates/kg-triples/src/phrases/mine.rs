@@ -264,19 +264,25 @@ pub fn mine_passages(
         for (record, mined) in block.iter().zip(mined) {
             reports.entry(record.language).or_default().add(&mined.report);
             let merged = merged.entry(record.language).or_default();
-            mined.passages.into_iter().for_each(|passage| merged.add(passage));
+            for passage in mined.passages {
+                let next = merged.len();
+                let (_, phrases) = merged.entry(passage.text).or_insert((next, BTreeMap::new()));
+                // Equal text and phrase have the same occurrences, regardless of the query.
+                let new_phrases = passage.phrases.into_iter();
+                phrases.extend(new_phrases.map(|phrase| (phrase.phrase, phrase.occurrences)));
+            }
         }
     }
     let config = &miner.config;
     // A language without a passage does not limit the others.
-    let min_passages =
-        merged.values().map(|language| language.passages.len()).filter(|count| *count > 0).min();
+    let min_passages = merged.values().map(HashMap::len).filter(|count| *count > 0).min();
     let mut selected = Vec::new();
     for (language, language_passages) in merged {
         let report = reports.entry(language).or_default();
-        report.different = language_passages.passages.len();
+        report.different = language_passages.len();
         let limit = if config.equalise { min_passages } else { None };
-        for passage in language_passages.select(limit.unwrap_or(usize::MAX), config.seed) {
+        let limit = limit.unwrap_or(usize::MAX);
+        for passage in select(language, language_passages, limit, config.seed) {
             report.passages += 1;
             report.passage_phrases += passage.phrases.len();
             for phrase in &passage.phrases {
@@ -289,52 +295,29 @@ pub fn mine_passages(
     Ok((selected, reports))
 }
 
-/// The distinct passages of a language.
-#[derive(Default)]
-struct LanguagePassages {
-    /// Index in `passages` of each text.
-    indexes: HashMap<String, usize>,
-    passages: Vec<BTreeMap<String, Vec<TextSpan>>>,
-    language: Option<Language>,
-}
+/// The distinct passages of a language by text: their number in order of discovery, and the
+/// occurrences of each phrase.
+type LanguagePassages = HashMap<String, (usize, BTreeMap<String, Vec<TextSpan>>)>;
 
-impl LanguagePassages {
-    fn add(&mut self, passage: PhrasePassage) {
-        self.language = Some(passage.language);
-        let next = self.passages.len();
-        let index = *self.indexes.entry(passage.text).or_insert(next);
-        if index == next {
-            self.passages.push(BTreeMap::new());
-        }
-        if let Some(phrases) = self.passages.get_mut(index) {
-            // Equal text and phrase have the same occurrences, regardless of the query.
-            let new_phrases = passage.phrases.into_iter();
-            phrases.extend(new_phrases.map(|phrase| (phrase.phrase, phrase.occurrences)));
-        }
+/// Returns at most `limit` passages, in the order in which they were found.
+fn select(
+    language: Language,
+    passages: LanguagePassages,
+    limit: usize,
+    seed: u64,
+) -> Vec<PhrasePassage> {
+    let mut passages: Vec<_> = passages.into_iter().collect();
+    if passages.len() > limit {
+        passages.sort_by_cached_key(|(text, _)| (rank(seed, language, text), text.clone()));
+        passages.truncate(limit);
     }
-
-    /// Returns at most `limit` passages, in the order in which they were found.
-    fn select(self, limit: usize, seed: u64) -> Vec<PhrasePassage> {
-        let Some(language) = self.language else { return Vec::new() };
-        let mut texts: Vec<(usize, String)> =
-            self.indexes.into_iter().map(|(text, index)| (index, text)).collect();
-        if texts.len() > limit {
-            texts.sort_by_cached_key(|(_, text)| (rank(seed, language, text), text.clone()));
-            texts.truncate(limit);
-        }
-        texts.sort_unstable_by_key(|(index, _)| *index);
-        let mut phrases: Vec<Option<BTreeMap<String, Vec<TextSpan>>>> =
-            self.passages.into_iter().map(Some).collect();
-        texts
-            .into_iter()
-            .filter_map(|(index, text)| {
-                let occurrences_by_phrase = phrases.get_mut(index)?.take()?;
-                Some(PhrasePassage {
-                    language,
-                    text,
-                    phrases: in_text_order(occurrences_by_phrase),
-                })
-            })
-            .collect()
-    }
+    passages.sort_unstable_by_key(|(_, (number, _))| *number);
+    let passages = passages.into_iter();
+    passages
+        .map(|(text, (_, phrases))| PhrasePassage {
+            language,
+            text,
+            phrases: in_text_order(phrases),
+        })
+        .collect()
 }

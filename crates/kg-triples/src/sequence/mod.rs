@@ -33,6 +33,7 @@ mod pieces;
 use serde::{Deserialize, Serialize};
 
 use crate::Language;
+use crate::jsonl::Record;
 
 pub use build::{BuildReport, build_sequences, visit_sequences};
 pub use config::{ConcatSeparator, Extent, Masking, MixedTarget, SequenceConfig, TripleStyle};
@@ -114,9 +115,10 @@ pub struct Sequence {
     pub entities: Vec<MaskedEntity>,
 }
 
-impl Sequence {
-    /// Describes why the sequence cannot be used for training; `None` for a valid sequence.
-    pub(crate) fn fault(&self) -> Option<String> {
+impl Record for Sequence {
+    const NAME: &'static str = "sequence";
+
+    fn fault(&self) -> Option<String> {
         let length = self.input_ids.len();
         if self.labels.len() != length {
             return Some(format!("{length} input_ids and {} labels", self.labels.len()));

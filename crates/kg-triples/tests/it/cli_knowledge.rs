@@ -51,20 +51,16 @@ fn pages_are_linked_by_their_labels() {
         .collect();
     assert_eq!(pairs, [("en".into(), "Q515", "zh".into()), ("zh".into(), "Q3957", "en".into())]);
 
-    let table = stdout(&run(
-        dir.path(),
-        "mentions --entities pages --page-text either --count 100 --smoothing 0 --seed 3 --max-tokens 8 --description-tokens 5 --out d.jsonl",
-    ));
+    let command = "mentions --entities pages --page-text either --count 100 --smoothing 0 --seed 3 \
+                   --max-tokens 8 --description-tokens 5";
+    let table = stdout(&run(dir.path(), &format!("{command} --out d.jsonl")));
     assert!(has_row(&table, "drawn 100"), "{table}");
     let drawn: Vec<MentionExample> = read(dir.path().join("d.jsonl"));
     assert_eq!(drawn.len(), 100);
     assert!(drawn.iter().all(|e| e.input_ids.len() <= 8 && e.description_ids.len() <= 5));
     let chinese = drawn.iter().filter(|example| example.language == "zh").count();
     assert!((30..70).contains(&chinese), "{chinese} of 100");
-    stdout(&run(
-        dir.path(),
-        "mentions --entities pages --page-text either --count 100 --smoothing 0 --seed 3 --max-tokens 8 --description-tokens 5 --out e.jsonl",
-    ));
+    stdout(&run(dir.path(), &format!("{command} --out e.jsonl")));
     assert!(drawn == read::<MentionExample>(dir.path().join("e.jsonl")));
 
     let table = stdout(&run(
@@ -137,41 +133,41 @@ fn bad_input_is_reported_and_writes_no_file() {
     write(dir.path(), "wiki", "{\"id\":\"1\"}\n");
     write(dir.path(), "s.tsv", "id\tlang\ttitle\nQ1\ten\n");
     write(&dir.path().join("pages"), "entities.de.jsonl", "{\"id\":\"Q1\"}\n{\"label\":\"x\"}\n");
-    let cases = [
-        ("mentions --texts bad.jsonl --entities kg", "files entities.<lang>.jsonl"),
-        ("mentions --texts bad.jsonl", "bad.jsonl:2"),
-        ("mentions --texts none.jsonl", "none.jsonl"),
-        ("mentions --entities pages", "entities.de.jsonl:2"),
-        ("mentions --wiki en=wiki --sitelinks s.tsv", "s.tsv:2: columns"),
-        ("mentions --wiki en=wiki", "--sitelinks"),
-        ("mentions --wiki wiki --sitelinks s.tsv", "language=file"),
-        ("mentions", "--entities"),
-        ("mentions --entities pages --languages en,zh --max-tokens 2", "max_tokens = 2"),
-        ("mentions --entities pages --languages en,zh --count 5 --smoothing 2", "smoothing = 2"),
-        ("mentions --entities pages --languages en", "nothing is left"),
-        ("mentions --entities pages --count 0", "count = 0: must be 1 or more"),
-        ("entailment --kg kg", "--entities"),
-        ("entailment --kg kg --entities pages", "entities.de.jsonl:2"),
-        ("entailment --kg none --synthetic", "none"),
-        ("entailment --kg kg --synthetic --count 0", "count = 0: must be 1 or more"),
-        ("entailment --kg kg --synthetic --description-tokens 2", "description_tokens = 2"),
-        ("entailment --kg kg --synthetic --hold-out 1.5", "hold_out = 1.5"),
-        ("entailment --kg kg --synthetic --hold-out 0.5", "must be a folder if data is held out"),
-        ("mentions --entities pages --hold-out texts=0.1", "must be a folder if data is held out"),
-        ("mentions --entities pages --hold-out pairs=0.1", "hold_out.texts = 0"),
-        ("mentions --entities pages --hold-out text=0.1", "expected texts=F"),
-        ("mentions --entities pages --hold-out texts=0.1 --queries 0", "queries = 0"),
-        ("mentions --entities pages --queries 5", "--hold-out"),
+    let tokenizer = testkit::fixture("tokenizer.json").display().to_string();
+    let mentions = [
+        ("--texts bad.jsonl --entities kg", "files entities.<lang>.jsonl"),
+        ("--texts bad.jsonl", "bad.jsonl:2"),
+        ("--texts none.jsonl", "none.jsonl"),
+        ("--entities pages", "entities.de.jsonl:2"),
+        ("--wiki en=wiki --sitelinks s.tsv", "s.tsv:2: columns"),
+        ("--wiki en=wiki", "--sitelinks"),
+        ("--wiki wiki --sitelinks s.tsv", "language=file"),
+        ("", "--entities"),
+        ("--entities pages --languages en,zh --max-tokens 2", "max_tokens = 2"),
+        ("--entities pages --languages en,zh --count 5 --smoothing 2", "smoothing = 2"),
+        ("--entities pages --languages en", "nothing is left"),
+        ("--entities pages --count 0", "count = 0: must be 1 or more"),
+        ("--entities pages --hold-out texts=0.1", "must be a folder if data is held out"),
+        ("--entities pages --hold-out pairs=0.1", "hold_out.texts = 0"),
+        ("--entities pages --hold-out text=0.1", "expected texts=F"),
+        ("--entities pages --hold-out texts=0.1 --queries 0", "queries = 0"),
+        ("--entities pages --queries 5", "--hold-out"),
         (
-            "mentions --entities pages --languages en,zh --count 5 --entity-smoothing 2",
+            "--entities pages --languages en,zh --count 5 --entity-smoothing 2",
             "entity_smoothing = 2",
         ),
     ];
-    let tokenizer = testkit::fixture("tokenizer.json").display().to_string();
-    for (arguments, expected) in cases {
-        let arguments = format!("{arguments} --tokenizer {tokenizer}");
-        expect_errors(dir.path(), "", &[(&arguments, expected)]);
-    }
+    expect_errors(dir.path(), &format!("mentions --tokenizer {tokenizer}"), &mentions);
+    let entailment = [
+        ("--kg kg", "--entities"),
+        ("--kg kg --entities pages", "entities.de.jsonl:2"),
+        ("--kg none --synthetic", "none"),
+        ("--kg kg --synthetic --count 0", "count = 0: must be 1 or more"),
+        ("--kg kg --synthetic --description-tokens 2", "description_tokens = 2"),
+        ("--kg kg --synthetic --hold-out 1.5", "hold_out = 1.5"),
+        ("--kg kg --synthetic --hold-out 0.5", "must be a folder if data is held out"),
+    ];
+    expect_errors(dir.path(), &format!("entailment --tokenizer {tokenizer}"), &entailment);
 }
 
 /// Pages of 60 cities in three languages. Each page mentions two other cities.
@@ -197,6 +193,11 @@ fn probe<T: Record>(folder: &Path, name: &str) -> Vec<T> {
     read(folder.join(format!("probe/{name}.jsonl.gz")))
 }
 
+/// The queries about unseen texts, language pairs and entities.
+fn queries(folder: &Path) -> [Vec<MentionExample>; 3] {
+    ["unseen-texts", "unseen-pairs", "unseen-entities"].map(|name| probe(folder, name))
+}
+
 /// Asserts that no training line of `trained` contains a held-out text, pair or entity of the probe
 /// of `folder`.
 fn expect_no_leak(folder: &Path, trained: &Path) {
@@ -205,29 +206,19 @@ fn expect_no_leak(folder: &Path, trained: &Path) {
     let entities: BTreeSet<&str> = train.iter().map(|example| &*example.entity).collect();
     let pair = |e: &MentionExample| (e.entity.clone(), e.language, e.description_language);
     let pairs: BTreeSet<_> = train.iter().map(pair).collect();
-    for name in ["unseen-texts", "unseen-pairs", "unseen-entities"] {
-        let queries: Vec<MentionExample> = probe(folder, name);
-        assert!(queries.iter().all(|query| !texts.contains(&*query.id)), "a text of {name}");
-        let unseen_pairs = name == "unseen-pairs";
-        assert!(
-            !unseen_pairs || queries.iter().all(|query| !pairs.contains(&pair(query))),
-            "a pair"
-        );
-        let unseen_entities = name == "unseen-entities";
-        assert!(
-            !unseen_entities || queries.iter().all(|query| !entities.contains(&*query.entity)),
-            "an entity"
-        );
+    let [unseen_texts, unseen_pairs, unseen_entities] = queries(folder);
+    for query in unseen_texts.iter().chain(&unseen_pairs).chain(&unseen_entities) {
+        assert!(!texts.contains(&*query.id), "a text");
     }
+    assert!(unseen_pairs.iter().all(|query| !pairs.contains(&pair(query))), "a pair");
+    assert!(unseen_entities.iter().all(|query| !entities.contains(&*query.entity)), "an entity");
 }
 
 fn expect_nothing_held_out_in_train(folder: &Path) {
     expect_no_leak(folder, folder);
     let train: Vec<MentionExample> = read(folder.join("train/mentions.jsonl.gz"));
     let entities: BTreeSet<&str> = train.iter().map(|example| &*example.entity).collect();
-    let [unseen_texts, unseen_pairs, unseen_entities] =
-        ["unseen-texts", "unseen-pairs", "unseen-entities"]
-            .map(|name| probe::<MentionExample>(folder, name));
+    let [unseen_texts, unseen_pairs, unseen_entities] = queries(folder);
     let candidates: Vec<Candidate> = probe(folder, "candidates");
     for query in unseen_texts.iter().chain(&unseen_pairs).chain(&unseen_entities) {
         let gold = |candidate: &&Candidate| {
@@ -271,13 +262,7 @@ fn no_held_out_data_is_in_train_for_any_seed_and_number_of_threads() {
 #[test]
 fn held_out_texts_do_not_depend_on_the_number_of_files() {
     let dir = city_pages();
-    stdout(
-        &Command::new(env!("CARGO_BIN_EXE_kg-triples"))
-            .current_dir(dir.path())
-            .args(["link", "--entities", ".", "--out", "linked.jsonl"])
-            .output()
-            .unwrap(),
-    );
+    stdout(&crate::common::run(dir.path(), "link --entities . --out linked.jsonl"));
     let text = std::fs::read_to_string(dir.path().join("linked.jsonl")).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     for (name, part) in ["c", "b", "a"].into_iter().zip(lines.chunks(lines.len().div_ceil(3))) {
@@ -319,18 +304,14 @@ fn the_manifest_describes_the_folder() {
 #[test]
 fn held_out_triples_are_queries_for_candidate_objects() {
     let dir = tempdir().unwrap();
+    let command = "entailment --kg kg --synthetic --hold-out 0.3 --out made";
+    // Each head has five tails, so no held-out triple has a unique object.
     crate::common::grid(12, 5).write_dir(dir.path().join("kg")).unwrap();
-    for (options, seed) in [("--synthetic", 1), ("--synthetic --count 200", 2)] {
-        let command =
-            format!("entailment --kg kg {options} --hold-out 0.3 --seed {seed} --out made");
-        // Each head has five tails, so no held-out triple has a unique object.
-        let error = failure(&run(dir.path(), &command));
-        assert!(error.contains("queries of 60 triples: nothing is left"), "{error}");
-    }
+    let error = failure(&run(dir.path(), command));
+    assert!(error.contains("queries of 60 triples: nothing is left"), "{error}");
     crate::common::grid(40, 1).write_dir(dir.path().join("kg")).unwrap();
-    for (options, seed) in [("--synthetic", 1), ("--synthetic --count 200", 2)] {
-        let command =
-            format!("entailment --kg kg {options} --hold-out 0.3 --seed {seed} --out made");
+    for options in ["--seed 1", "--seed 2 --count 200"] {
+        let command = format!("{command} {options}");
         let table = stdout(&run(dir.path(), &command));
         assert!(has_row(&table, "candidates 1"), "{table}");
         let output = dir.path().join("made");

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Output;
 
-use crate::common::{expect_errors, has_row, read, write};
+use crate::common::{expect_errors, has_row, read, stdout, write};
 use kg_triples::phrases::PhrasePassage;
 use tempfile::tempdir;
 
@@ -21,9 +21,8 @@ fn passages_and_their_counts_are_written() {
     let dir = tempdir().unwrap();
     write(dir.path(), "en.jsonl", EN);
     write(dir.path(), "de.jsonl", DE);
-    let output = run(dir.path(), "--queries en.jsonl,de.jsonl --min-chars 0 --out made/p.jsonl.gz");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let table = String::from_utf8(output.stdout).unwrap();
+    let command = "--queries en.jsonl,de.jsonl --min-chars 0";
+    let table = stdout(&run(dir.path(), &format!("{command} --out made/p.jsonl.gz")));
     // Columns: de, en. "felled the cherry tree" has 4 + 3 + 2 n-grams with "who".
     for row in [
         "de en",
@@ -41,11 +40,8 @@ fn passages_and_their_counts_are_written() {
         assert!(has_row(&table, row), "{row}\n{table}");
     }
     let read = |name: &str| read::<PhrasePassage>(dir.path().join(name));
-    let equalised = read("made/p.jsonl.gz");
-    assert_eq!(equalised.len(), 2);
-    let output =
-        run(dir.path(), "--queries en.jsonl,de.jsonl --min-chars 0 --unequal --out all.jsonl");
-    assert!(output.status.success());
+    assert_eq!(read("made/p.jsonl.gz").len(), 2);
+    stdout(&run(dir.path(), &format!("{command} --unequal --out all.jsonl")));
     assert_eq!(read("all.jsonl").len(), 3);
     let line = std::fs::read_to_string(dir.path().join("all.jsonl")).unwrap();
     assert_eq!(

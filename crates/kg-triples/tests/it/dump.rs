@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use serde_json::Value;
 
-use crate::common::compressed;
+use crate::common::{compressed, contents, with_threads};
 
 fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/fixtures/dump.json")
@@ -265,8 +265,7 @@ fn compression_layout_threads_and_memory_do_not_change_the_tables() {
     for (number, form) in forms.iter().enumerate() {
         for (threads, memory) in [(1, 1), (3, 1 << 20)] {
             let config = ExtractConfig { memory, ..config() };
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            let (extracted, report) = pool.install(|| tables(form, &config)).unwrap();
+            let (extracted, report) = with_threads(threads, || tables(form, &config)).unwrap();
             assert_eq!(extracted, expected, "form {number}");
             assert_eq!(report.counts, plain.counts, "form {number}");
             assert_eq!(report.packed_bytes, form.len() as u64, "form {number}");
@@ -353,13 +352,6 @@ fn line() -> impl Strategy<Value = String> {
             entity.to_string()
         },
     )
-}
-
-/// The files of a folder.
-fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
-    entries.map(|path| (name(&path), std::fs::read(&path).unwrap())).collect()
 }
 
 /// Extracts a file `name` to a folder with a valid extract, and returns the error. The extract must
@@ -457,26 +449,6 @@ fn ntriples_are_rejected() {
             assert!(error.ends_with(expected), "{error}");
         }
     }
-}
-
-#[test]
-fn languages_are_case_insensitive_and_unique() {
-    let bytes = std::fs::read(fixture()).unwrap();
-    let mut upper_case = config();
-    let upper = |code: &mut Language| *code = Language::new(&code.as_str().to_uppercase()).unwrap();
-    upper_case.languages.iter_mut().for_each(upper);
-    for (language, others) in &mut upper_case.fallback {
-        upper(language);
-        others.iter_mut().for_each(upper);
-    }
-    let (extracted, report) = tables(&bytes, &upper_case).unwrap();
-    assert_eq!(extracted, tables(&bytes, &config()).unwrap().0);
-    assert_eq!(report.languages, config().languages);
-    upper_case.languages.push(config().languages[1]);
-    let folder = tempfile::tempdir().unwrap();
-    let error =
-        extract(&fixture(), &upper_case, folder.path(), &Progress::default()).err().unwrap();
-    assert!(error.to_string().contains("each language once"), "{error}");
 }
 
 #[test]

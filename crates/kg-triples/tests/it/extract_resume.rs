@@ -5,14 +5,14 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::common::compressed;
+use crate::common::{compressed, contents};
 
 const OUT: &str = "out";
 
@@ -75,11 +75,9 @@ fn end(child: Child, code: i32) -> String {
     error
 }
 
-/// The files of the output folder, by name.
-fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    let entries = fs::read_dir(dir.join(OUT)).unwrap().map(|entry| entry.unwrap());
-    let name = |entry: &fs::DirEntry| entry.file_name().into_string().unwrap();
-    entries.map(|entry| (name(&entry), fs::read(entry.path()).unwrap())).collect()
+/// The files of the output folder.
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    contents(&dir.join(OUT))
 }
 
 fn stored_state(dir: &Path) -> Option<Vec<u8>> {
@@ -141,7 +139,7 @@ fn a_killed_extract_resumes_and_writes_the_same_bytes() {
         let dump = if extension.starts_with('<') { format!("< {name}") } else { name };
         end(start(dir.path(), &dump, "en,de"), 0);
         let expected = files(dir.path());
-        let names: Vec<&str> = expected.keys().map(String::as_str).collect();
+        let names: Vec<_> = expected.keys().map(|path| path.file_name().unwrap()).collect();
         assert_eq!(names, ["extract.json", "labels.tsv", "redirects.tsv", "triples.tsv"]);
 
         let mut kills = 0;
@@ -167,10 +165,8 @@ fn a_killed_merge_is_repeated() {
     end(start(dir.path(), "dump.bz2", "en,de"), 0);
     let expected = files(dir.path());
     let writes = || {
-        let entries = fs::read_dir(dir.path().join(OUT)).into_iter().flatten().flatten();
-        entries
-            .into_iter()
-            .any(|entry| entry.file_name().to_string_lossy().starts_with(".writing-"))
+        let mut entries = fs::read_dir(dir.path().join(OUT)).into_iter().flatten().flatten();
+        entries.any(|entry| entry.file_name().to_string_lossy().starts_with(".writing-"))
     };
     fs::remove_dir_all(dir.path().join(OUT)).unwrap();
     let mut tries = 0;
@@ -268,7 +264,7 @@ fn a_pipe_is_read_like_a_file() {
     let mut piped = files(dir.path());
     end(start(dir.path(), "dump", "en,de"), 0);
     // Both runs write the same files, although their memory limits differ.
-    piped.retain(|name, bytes| files(dir.path()).get(name) != Some(bytes));
+    piped.retain(|path, bytes| files(dir.path()).get(path) != Some(bytes));
     assert!(piped.is_empty(), "{:?}", piped.keys());
 }
 

@@ -2,13 +2,10 @@
 
 use std::fs;
 
-use crate::common::{countries, read, tokenizer, unmasked_ids};
+use crate::common::{countries, language, line_error, read, tokenizer, unmasked_ids};
 use kg_triples::jsonl::{self, JsonlReader, JsonlWriter};
-use kg_triples::sequence::{IGNORE_INDEX, Role};
-use kg_triples::{
-    Error, Language, MaskedEntity, Sequence, SequenceConfig, SequenceKind, build_sequences,
-};
-use proptest::prelude::*;
+use kg_triples::sequence::Role;
+use kg_triples::{Error, MaskedEntity, Sequence, SequenceConfig, SequenceKind, build_sequences};
 use tempfile::tempdir;
 
 fn sequences() -> Vec<Sequence> {
@@ -17,7 +14,6 @@ fn sequences() -> Vec<Sequence> {
 
 #[test]
 fn one_line_is_one_object_with_the_documented_keys() {
-    let language = |code| Language::new(code).unwrap();
     let sequence = Sequence {
         fact: 7,
         kind: SequenceKind::Mixed,
@@ -89,7 +85,6 @@ fn invalid_lines_are_reported() {
         value[key] = new;
         value.to_string()
     };
-    let labels = |text: &str| change("labels", serde_json::from_str(text).unwrap());
     let entity = |start: usize, end: usize| {
         let mut value = value.clone();
         value["entities"][0]["start"] = start.into();
@@ -102,56 +97,15 @@ fn invalid_lines_are_reported() {
         good.replace("\"fact\"", "\"fcat\""),
         change("fact", (-1).into()),
         change("languages", vec!["en", "not a language"].into()),
-        labels("[-100]"),
+        change("labels", vec![-100].into()),
         change("entities", serde_json::json!([])),
         entity(5, 2),
         entity(0, 1_000_000),
         good.replacen("-100", "-99", 1),
     ];
-    let dir = tempdir().unwrap();
-    let path = dir.path().join("s.jsonl");
     for line in invalid_lines {
-        fs::write(&path, format!("{good}\n\n{line}\n{good}\n")).unwrap();
-        let results: Vec<_> = JsonlReader::<Sequence>::open(&path).unwrap().collect();
-        assert_eq!(results.len(), 2, "{line}");
-        let error = results[1].as_ref().unwrap_err();
-        assert!(matches!(error, Error::Json { line: 3, .. }), "{line}: {error}");
-        assert!(error.to_string().contains("s.jsonl:3"), "{error}");
+        line_error::<Sequence>(&good, &line);
     }
-    let missing = JsonlReader::<Sequence>::open(dir.path().join("none.jsonl")).err().unwrap();
+    let missing = JsonlReader::<Sequence>::open("none.jsonl").err().unwrap();
     assert!(missing.to_string().contains("none.jsonl"), "{missing}");
-}
-
-prop_compose! {
-    fn any_sequence()(
-        fact: u32,
-        kind in prop::sample::select(SequenceKind::ALL.to_vec()),
-        codes in ("[a-z]{2,3}", "[a-z]{2}-[A-Z]{2}"),
-        visible in prop::collection::vec(any::<u32>(), 0..6),
-        masked in prop::collection::vec((any::<u32>(), any::<u32>()), 1..6),
-        head: bool,
-        pieces in 1usize..6,
-    ) -> Sequence {
-        let (i, j) = (Language::new(&codes.0).unwrap(), Language::new(&codes.1).unwrap());
-        let (start, end) = (visible.len(), visible.len() + masked.len());
-        let role = if head { Role::Head } else { Role::Tail };
-        let mut labels = vec![IGNORE_INDEX; start];
-        labels.extend(masked.iter().map(|(_, target)| i64::from(*target)));
-        let mut input_ids = visible;
-        input_ids.extend(masked.iter().map(|(input, _)| *input));
-        let pieces = pieces.min(masked.len());
-        let entities = vec![MaskedEntity { start, end, pieces, role, language: j }];
-        Sequence { fact, kind, languages: (i, j), input_ids, labels, entities }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-    #[test]
-    fn written_sequences_are_read_back(sequences in prop::collection::vec(any_sequence(), 1..8), gzip: bool) {
-        let dir = tempdir().unwrap();
-        let path = dir.path().join(if gzip { "s.jsonl.gz" } else { "s.jsonl" });
-        jsonl::write(&path, &sequences).unwrap();
-        prop_assert_eq!(read::<Sequence>(&path), sequences);
-    }
 }

@@ -1,14 +1,17 @@
 //! Tests of entity names that several sources propose.
 use std::fs;
 
+use kg_triples::KnowledgeGraph;
 use kg_triples::names::{
     Answer, NameCandidate, RankedNames, Votes, count_votes, shuffled_questions,
 };
-use kg_triples::{Error, KnowledgeGraph};
 use proptest::prelude::*;
 use testkit::fixture;
 
-use crate::common::{countries_folder, expect_errors, failure, has_row, read, run, stdout, write};
+use crate::common::{
+    countries, countries_folder, expect_errors, failure, has_row, line_error, read, run, stdout,
+    write,
+};
 
 fn candidate(entity: &str, name: &str, source: &str, primary: bool) -> NameCandidate {
     let [entity, name, source] = [entity, name, source].map(str::to_owned);
@@ -109,36 +112,27 @@ fn a_sample_uses_names_in_place_of_labels() {
 
 #[test]
 fn invalid_candidates_are_reported_with_their_line() {
-    let dir = countries_folder();
     let good = r#"{"entity":"Q1","lang":"de","name":"a","source":"s"}"#;
-    for (name, bad, expected) in [
-        ("name", good.replace("\"a\"", "\" \""), "empty name"),
-        ("tab", good.replace("\"a\"", "\"a\\tb\""), "control character"),
-        ("source", good.replace("\"s\"", "\"\""), "empty source"),
-        ("lang", good.replace("\"de\"", "\"?\""), "language"),
-        ("key", good.replace("\"name\"", "\"label\""), "unknown field `label`"),
-        ("cut", good.replace('}', ""), "EOF"),
+    for (bad, expected) in [
+        (good.replace("\"a\"", "\" \""), "empty name"),
+        (good.replace("\"a\"", "\"a\\tb\""), "control character"),
+        (good.replace("\"s\"", "\"\""), "empty source"),
+        (good.replace("\"de\"", "\"?\""), "language"),
+        (good.replace("\"name\"", "\"label\""), "unknown field `label`"),
+        (good.replace('}', ""), "EOF"),
     ] {
-        write(dir.path(), &format!("{name}.jsonl"), format!("{good}\n{bad}\n"));
-        let arguments = format!("--candidates {name}.jsonl");
-        let expected_location = format!("{name}.jsonl:2: expected one candidate of a name");
-        expect_errors(
-            dir.path(),
-            "names",
-            &[(&arguments, &expected_location), (&arguments, expected)],
-        );
+        let error = line_error::<NameCandidate>(good, &bad);
+        assert!(error.contains("expected one candidate of a name"), "{error}");
+        assert!(error.contains(expected), "{error}");
     }
+    let dir = countries_folder();
     write(dir.path(), "one.jsonl", good);
     let hint = "none of 1 names has the support of 2 sources";
     expect_errors(dir.path(), "names", &[("--candidates one.jsonl", hint)]);
 
     write(dir.path(), "names.jsonl", r#"{"entity":"Q1","lang":"de","values":[]}"#);
-    let error = countries_with(&dir.path().join("names.jsonl")).err().unwrap().to_string();
+    let error = countries().with_names(dir.path().join("names.jsonl")).err().unwrap().to_string();
     assert!(error.contains("names.jsonl:1: ") && error.contains("no names"), "{error}");
-}
-
-fn countries_with(names: &std::path::Path) -> Result<KnowledgeGraph, Error> {
-    crate::common::countries().with_names(names).map(|(graph, _)| graph)
 }
 
 /// Recorded answers of a chat model: the rounds are out of order, and one answer is "none of

@@ -7,6 +7,8 @@ use kg_triples::phrases::{
 use kg_triples::{Error, Language};
 use proptest::prelude::*;
 
+use crate::common::{language, with_threads};
+
 const QUERY: &str = "when is the myth of George Washington cutting down cherry tree made";
 
 /// Figure 3 of the paper.
@@ -20,10 +22,6 @@ const TITLES: [&str; 8] = [
     "Fight erupts over George Washington cherry tree 'myth’",
     "George Washington: Childhood & the Myth of Cherry Tree",
 ];
-
-fn language(code: &str) -> Language {
-    Language::new(code).unwrap()
-}
 
 fn record(code: &str, query: &str, documents: &[(&str, &str)]) -> QueryDocuments {
     let document =
@@ -46,9 +44,12 @@ fn without_stop_words(config: PhraseConfig) -> PhraseMiner {
     miner
 }
 
+fn mined_by(miner: &PhraseMiner, record: &QueryDocuments) -> Vec<String> {
+    miner.mine(record).unwrap().phrases.iter().map(|phrase| phrase.join(" ")).collect()
+}
+
 fn mined(config: &PhraseConfig, record: &QueryDocuments) -> Vec<String> {
-    let phrases = PhraseMiner::new(config.clone()).unwrap().mine(record).unwrap().phrases;
-    phrases.iter().map(|phrase| phrase.join(" ")).collect()
+    mined_by(&PhraseMiner::new(config.clone()).unwrap(), record)
 }
 
 #[test]
@@ -62,10 +63,7 @@ fn the_example_of_the_paper() {
     assert_eq!((report.phrases, report.queries_with_phrases), (2, 1));
     // Both occur in all eight titles, "myth of" and "the myth" in fewer than 0.7.
     let config = |title_fraction| PhraseConfig { title_fraction, ..config.clone() };
-    let unfiltered = |fraction: f64| -> Vec<String> {
-        let phrases = without_stop_words(config(fraction)).mine(&record).unwrap().phrases;
-        phrases.iter().map(|phrase| phrase.join(" ")).collect()
-    };
+    let unfiltered = |fraction| mined_by(&without_stop_words(config(fraction)), &record);
     assert_eq!(unfiltered(1.0), ["george washington", "cherry tree"]);
     assert_eq!(unfiltered(0.7), ["george washington", "cherry tree"]);
     assert!(unfiltered(0.5).contains(&"myth of".to_owned()));
@@ -107,9 +105,7 @@ fn candidates_neither_begin_nor_end_with_a_stop_word() {
         titled("is the bank of england of the north", &["the bank of england of the north"]);
     let mut miner = PhraseMiner::new(PhraseConfig::default()).unwrap();
     miner.set_stop_words(language("en"), StopWords::new(["is", "the", "of", "of the"]));
-    let phrases = miner.mine(&record).unwrap().phrases;
-    let phrases: Vec<String> = phrases.iter().map(|phrase| phrase.join(" ")).collect();
-    assert_eq!(phrases, ["bank of england", "england of the north"]);
+    assert_eq!(mined_by(&miner, &record), ["bank of england", "england of the north"]);
     // The built-in lists, also by the base language.
     for code in ["en", "de", "es", "fr", "ar", "hi", "vi", "zh", "zh-hant"] {
         assert!(StopWords::built_in(language(code)).is_ok(), "{code}");
@@ -235,10 +231,8 @@ fn languages_have_equal_numbers_of_passages_in_any_order() {
 fn the_result_does_not_depend_on_the_number_of_threads() {
     let records = [many_queries("en", 700), many_queries("de", 40)].concat();
     let config = PhraseConfig { equalise: true, ..lenient_config() };
-    let [one, four] = [1, 4].map(|threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| passages(config.clone(), &records))
-    });
+    let [one, four] =
+        [1, 4].map(|threads| with_threads(threads, || passages(config.clone(), &records)));
     assert_eq!(one, four);
 }
 

@@ -2,9 +2,9 @@
 
 use std::str::FromStr;
 
-use crate::common::{countries, tokenizer, unmasked_ids};
+use crate::common::{countries, graph, tokenizer, unmasked_ids};
 use kg_triples::sequence::Role;
-use kg_triples::{GraphBuilder, LabelKind, SequenceConfig, SequenceKind, build_sequences};
+use kg_triples::{SequenceConfig, SequenceKind, build_sequences};
 use tokenizers::Tokenizer;
 
 const UNK: u32 = 3;
@@ -15,19 +15,13 @@ fn only(kind: SequenceKind) -> SequenceConfig {
 
 #[test]
 fn labels_that_cannot_be_targets_are_dropped_and_counted() {
-    let (t, mut builder) = (tokenizer(), GraphBuilder::default());
+    let t = tokenizer();
     let labels = [("A", "Berlin"), ("B", "a <mask> here"), ("C", "\u{10ffff}"), ("P", "capital")];
-    for (id, text) in labels {
-        let kind = if id == "P" { LabelKind::Relation } else { LabelKind::Entity };
-        builder.add_label(id, "en", text, kind).unwrap();
-        builder.add_label(id, "de", text, kind).unwrap();
-    }
-    builder.add_triple("A", "P", "B").unwrap();
-    builder.add_triple("A", "P", "C").unwrap();
-    builder.add_triple("A", "P", "D").unwrap();
+    let labels = ["en", "de"].map(|language| labels.map(|(id, text)| [id, language, text]));
+    let graph = graph(&[["A", "P", "B"], ["A", "P", "C"], ["A", "P", "D"]], labels.as_flattened());
     assert!(t.encode("\u{10ffff}", false).unwrap().get_ids().contains(&UNK));
     let config = only(SequenceKind::Monolingual);
-    let (sequences, report) = build_sequences(&builder.build(), ("en", "de"), &config, &t).unwrap();
+    let (sequences, report) = build_sequences(&graph, ("en", "de"), &config, &t).unwrap();
     // B (with a mask token) is unusable, C (unknown token) can be visible but not predicted, and D
     // has no label.
     assert_eq!(sequences.len(), 2);
@@ -48,15 +42,11 @@ const SPACE_MARKS: &str = r#"{
 #[test]
 fn every_element_begins_a_word() {
     let t = Tokenizer::from_str(SPACE_MARKS).unwrap();
-    let mut builder = GraphBuilder::default();
-    builder.add_triple("A", "P", "B").unwrap();
-    for language in ["en", "de"] {
-        builder.add_label("A", language, "Berlin", LabelKind::Entity).unwrap();
-        builder.add_label("P", language, "capital of", LabelKind::Relation).unwrap();
-        builder.add_label("B", language, "Germany", LabelKind::Entity).unwrap();
-    }
+    let labels = [("A", "Berlin"), ("P", "capital of"), ("B", "Germany")];
+    let labels = ["en", "de"].map(|language| labels.map(|(id, text)| [id, language, text]));
+    let graph = graph(&[["A", "P", "B"]], labels.as_flattened());
     let config = only(SequenceKind::Monolingual);
-    let (sequences, _) = build_sequences(&builder.build(), ("en", "de"), &config, &t).unwrap();
+    let (sequences, _) = build_sequences(&graph, ("en", "de"), &config, &t).unwrap();
     assert_eq!(sequences.len(), 4);
     for s in sequences {
         assert_eq!(unmasked_ids(&s), [0, 9, 11, 15, 13, 2]);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::common::{countries, grid, label, tokenizer};
+use crate::common::{countries, grid, label, tokenizer, with_threads};
 use kg_triples::sequence::{
     ConcatSeparator, Extent, IGNORE_INDEX, Masking, MixedTarget, Role, TripleStyle, visit_sequences,
 };
@@ -26,25 +26,37 @@ fn only(kind: SequenceKind) -> SequenceConfig {
     SequenceConfig { kinds: vec![kind], ..SequenceConfig::default() }
 }
 
-/// Input and labels from elements (id, language, masked); the id `|` is the pair separator.
-fn expected_example(
-    tokenizer: &Tokenizer,
-    elements: &[(&str, &str, bool)],
-) -> (Vec<u32>, Vec<i64>) {
+/// Head, relation and tail of a triple in these languages, or the separator of a pair.
+#[derive(Clone, Copy)]
+enum Part {
+    Triple([&'static str; 3], Role),
+    Separator,
+}
+
+/// Input and labels of triples, whose entity of the given role is masked.
+fn expected_example(tokenizer: &Tokenizer, parts: &[Part]) -> Example {
     let (mut input, mut labels) = (vec![BOS], vec![IGNORE_INDEX]);
-    for (id, language, masked) in elements {
-        let ids = if *id == "|" {
-            vec![EOS, EOS]
-        } else {
-            tokenizer.encode(label(id, language), false).unwrap().get_ids().to_vec()
-        };
+    let mut add = |ids: &[u32], masked: bool| {
         for id in ids {
-            input.push(if *masked { mask(tokenizer) } else { id });
-            labels.push(if *masked { i64::from(id) } else { IGNORE_INDEX });
+            input.push(if masked { mask(tokenizer) } else { *id });
+            labels.push(if masked { i64::from(*id) } else { IGNORE_INDEX });
+        }
+    };
+    for part in parts {
+        match part {
+            Part::Separator => add(&[EOS, EOS], false),
+            Part::Triple(languages, masked) => {
+                let is_masked = [*masked == Role::Head, false, *masked == Role::Tail];
+                for ((id, language), is_masked) in
+                    [H, R, T].into_iter().zip(languages).zip(is_masked)
+                {
+                    let encoding = tokenizer.encode(label(id, language), false).unwrap();
+                    add(encoding.get_ids(), is_masked);
+                }
+            }
         }
     }
-    input.push(EOS);
-    labels.push(IGNORE_INDEX);
+    add(&[EOS], false);
     (input, labels)
 }
 
@@ -77,40 +89,24 @@ const T: &str = "Q188";
 fn a_triple_has_the_ten_sequences_of_the_paper() {
     let t = tokenizer();
     let (sequences, _) = build(&SequenceConfig::default());
+    let triple = |languages, masked| expected_example(&t, &[Part::Triple(languages, masked)]);
+    let concatenated = |masked| {
+        expected_example(&t, &[["en"; 3], ["de"; 3]].map(|codes| Part::Triple(codes, masked)))
+    };
     let expected = vec![
         // monolingual: (h, r, ?) and (?, r, t) in each language
-        expected_example(&t, &[(H, "en", false), (R, "en", false), (T, "en", true)]),
-        expected_example(&t, &[(H, "en", true), (R, "en", false), (T, "en", false)]),
-        expected_example(&t, &[(H, "de", false), (R, "de", false), (T, "de", true)]),
-        expected_example(&t, &[(H, "de", true), (R, "de", false), (T, "de", false)]),
+        triple(["en", "en", "en"], Role::Tail),
+        triple(["en", "en", "en"], Role::Head),
+        triple(["de", "de", "de"], Role::Tail),
+        triple(["de", "de", "de"], Role::Head),
         // mixed: the foreign entity is restored, in both directions
-        expected_example(&t, &[(H, "de", true), (R, "en", false), (T, "en", false)]),
-        expected_example(&t, &[(H, "en", false), (R, "en", false), (T, "de", true)]),
-        expected_example(&t, &[(H, "en", true), (R, "de", false), (T, "de", false)]),
-        expected_example(&t, &[(H, "de", false), (R, "de", false), (T, "en", true)]),
+        triple(["de", "en", "en"], Role::Head),
+        triple(["en", "en", "de"], Role::Tail),
+        triple(["en", "de", "de"], Role::Head),
+        triple(["de", "de", "en"], Role::Tail),
         // concatenated: both heads, or both tails
-        expected_example(
-            &t,
-            &[
-                (H, "en", true),
-                (R, "en", false),
-                (T, "en", false),
-                (H, "de", true),
-                (R, "de", false),
-                (T, "de", false),
-            ],
-        ),
-        expected_example(
-            &t,
-            &[
-                (H, "en", false),
-                (R, "en", false),
-                (T, "en", true),
-                (H, "de", false),
-                (R, "de", false),
-                (T, "de", true),
-            ],
-        ),
+        concatenated(Role::Head),
+        concatenated(Role::Tail),
     ];
     assert_eq!(examples_of_fact(&sequences, H, R), sorted(expected));
 }
@@ -121,11 +117,12 @@ fn native_targets_give_mixed_inputs() {
     let config =
         SequenceConfig { mixed_target: MixedTarget::NativeEntity, ..only(SequenceKind::Mixed) };
     let (native, _) = build(&config);
+    let triple = |languages, masked| expected_example(&t, &[Part::Triple(languages, masked)]);
     let expected = vec![
-        expected_example(&t, &[(H, "de", false), (R, "en", false), (T, "en", true)]),
-        expected_example(&t, &[(H, "en", true), (R, "en", false), (T, "de", false)]),
-        expected_example(&t, &[(H, "en", false), (R, "de", false), (T, "de", true)]),
-        expected_example(&t, &[(H, "de", true), (R, "de", false), (T, "en", false)]),
+        triple(["de", "en", "en"], Role::Tail),
+        triple(["en", "en", "de"], Role::Head),
+        triple(["en", "de", "de"], Role::Tail),
+        triple(["de", "de", "en"], Role::Head),
     ];
     assert_eq!(examples_of_fact(&native, H, R), sorted(expected.clone()));
 
@@ -230,25 +227,15 @@ fn concatenated_triples_are_separated_by_a_separator() {
         concatenated_orders: Extent::Both,
         ..only(SequenceKind::Concatenated)
     };
-    let concatenated = |first: &'static str, second: &'static str, head: bool| {
-        expected_example(
-            &t,
-            &[
-                (H, first, head),
-                (R, first, false),
-                (T, first, !head),
-                ("|", "", false),
-                (H, second, head),
-                (R, second, false),
-                (T, second, !head),
-            ],
-        )
+    let concatenated = |first, second, masked| {
+        let [first, second] = [[first; 3], [second; 3]].map(|codes| Part::Triple(codes, masked));
+        expected_example(&t, &[first, Part::Separator, second])
     };
     let expected = vec![
-        concatenated("en", "de", true),
-        concatenated("en", "de", false),
-        concatenated("de", "en", true),
-        concatenated("de", "en", false),
+        concatenated("en", "de", Role::Head),
+        concatenated("en", "de", Role::Tail),
+        concatenated("de", "en", Role::Head),
+        concatenated("de", "en", Role::Tail),
     ];
     assert_eq!(examples_of_fact(&build(&config).0, H, R), sorted(expected));
 }
@@ -320,13 +307,9 @@ fn ten_sequences_per_triple_and_pair_are_shuffled_by_the_seed() {
 #[test]
 fn the_result_does_not_depend_on_the_number_of_threads() {
     let (t, graph) = (tokenizer(), grid(40, 20));
-    let run = |threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        let config =
-            SequenceConfig { mix_weights: Some([1.0, 2.0, 1.0]), ..SequenceConfig::default() };
-        pool.install(|| build_sequences(&graph, ("en", "de"), &config, &t).unwrap())
-    };
-    assert_eq!(run(1), run(3));
+    let config = SequenceConfig { mix_weights: Some([1.0, 2.0, 1.0]), ..SequenceConfig::default() };
+    let build = || build_sequences(&graph, ("en", "de"), &config, &t).unwrap();
+    assert_eq!(with_threads(1, build), with_threads(3, build));
 }
 
 #[test]
@@ -380,28 +363,20 @@ fn invalid_options_are_errors() {
         matches!(build_error("en", "fr", &default), Error::UnknownLanguage { language, .. } if language == "fr")
     );
     assert!(matches!(build_error("en", "en", &default), Error::Config { key: "pairs", .. }));
+    let masks_key = "masking.fixed_length.masks";
+    let fixed_length = |masks, max_length| {
+        let masking = Masking::FixedLength { masks };
+        SequenceConfig { masking, max_length, ..default.clone() }
+    };
     for (key, config) in [
         ("kinds", SequenceConfig { kinds: vec![], ..default.clone() }),
         ("kinds", SequenceConfig { kinds: vec![SequenceKind::Mixed; 2], ..default.clone() }),
         ("max_length", SequenceConfig { max_length: 4, ..default.clone() }),
         ("mix_weights", SequenceConfig { mix_weights: Some([0.0; 3]), ..default.clone() }),
         ("mix_weights", SequenceConfig { mix_weights: Some([1.0, -1.0, 1.0]), ..default.clone() }),
-        (
-            "masking.fixed_length.masks",
-            SequenceConfig { masking: Masking::FixedLength { masks: 0 }, ..default.clone() },
-        ),
-        (
-            "masking.fixed_length.masks",
-            SequenceConfig { masking: Masking::FixedLength { masks: 61 }, ..default.clone() },
-        ),
-        (
-            "masking.fixed_length.masks",
-            SequenceConfig {
-                masking: Masking::FixedLength { masks: usize::MAX },
-                max_length: usize::MAX,
-                ..default.clone()
-            },
-        ),
+        (masks_key, fixed_length(0, default.max_length)),
+        (masks_key, fixed_length(61, default.max_length)),
+        (masks_key, fixed_length(usize::MAX, usize::MAX)),
     ] {
         let error = build_error("en", "de", &config);
         assert!(matches!(&error, Error::Config { key: found, .. } if *found == key), "{error}");

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{expect_errors, failure, has_row, read, run, stdout, write};
+use crate::common::{
+    expect_errors, failure, has_row, language, linked_text, read, run, slice, stdout, with_threads,
+    write,
+};
 use kg_triples::entity_linking::{LinkedText, Mention};
 use kg_triples::switch::{
     EntityLabels, LabelPair, LanguageRule, SwitchConfig, SwitchReport, SwitchedText, TaggedReader,
@@ -15,24 +18,10 @@ use proptest::prelude::*;
 use shards::Manifest;
 use tempfile::tempdir;
 
-fn language(code: &str) -> Language {
-    Language::new(code).unwrap()
-}
-
 /// A text with a mention of each name. The names are also the entity ids.
 fn text(body: &str, names: &[&str]) -> LinkedText {
-    let mention = |name: &&str| {
-        let start = body[..body.find(name).unwrap()].chars().count();
-        Mention { start, end: start + name.chars().count(), entity: (*name).to_owned() }
-    };
-    LinkedText {
-        id: "t".into(),
-        language: Language::EN,
-        entity: None,
-        text: body.to_owned(),
-        mentions: names.iter().map(mention).collect(),
-        switched_from: None,
-    }
+    let mentions: Vec<_> = names.iter().map(|name| (*name, *name)).collect();
+    linked_text("en", body, &mentions)
 }
 
 /// Three entities: Bern in seven languages, Aare in six of them, Rome in two.
@@ -160,9 +149,7 @@ fn sentences_are_split_outside_mentions() {
     assert_eq!((found.as_slice(), skipped_mentions), (&expected[..], 2));
     for sentence in &parts {
         let [mention] = &sentence.mentions[..] else { panic!("{sentence:?}") };
-        let mention_text: String =
-            sentence.text.chars().take(mention.end).skip(mention.start).collect();
-        assert_eq!(mention_text, mention.entity);
+        assert_eq!(slice(&sentence.text, mention), mention.entity);
     }
 }
 
@@ -190,10 +177,7 @@ fn skipped_texts_are_counted_for_any_number_of_threads() {
     // More texts than fit into one block.
     texts.extend((0..2000).map(|_| text("Aare and Bern.", &["Aare", "Bern"])));
     let config = SwitchConfig { max_words: 4, ..config(&ALL) };
-    let run = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| all_forms(texts.clone(), &config))
-    };
+    let run = |threads| with_threads(threads, || all_forms(texts.clone(), &config));
     let (forms, report) = run(1);
     assert_eq!((&forms, &report), (&run(3).0, &run(4).1));
     assert_eq!((report.texts, report.other_language, report.sentences), (2002, 1, 2004));
@@ -229,11 +213,9 @@ proptest! {
         for form in forms {
             for (mention, switched) in form.text.mentions.iter().zip(&form.switched) {
                 let SwitchedText { text, .. } = &form;
-                let mention_text: String =
-                    text.text.chars().take(mention.end).skip(mention.start).collect();
                 let label = labels.label(&mention.entity, text.language);
                 prop_assert_eq!(*switched, label.is_some());
-                prop_assert_eq!(mention_text, label.unwrap_or(&mention.entity));
+                prop_assert_eq!(slice(&text.text, mention), label.unwrap_or(&mention.entity));
             }
             let back = SwitchConfig { source: form.text.language, ..config(&["en"]) };
             let back = switch_sentence(&form.text, 0, &labels, &back);
@@ -428,8 +410,7 @@ proptest! {
             let trained: Vec<LinkedText> = read(dir.join("o/train").join(&name));
             for text in &trained {
                 for mention in &text.mentions {
-                    let cut = text.text.chars().skip(mention.start).take(mention.end - mention.start);
-                    let is_unswitched = cut.collect::<String>() == mention.entity;
+                    let is_unswitched = slice(&text.text, mention) == mention.entity;
                     let is_held_out = held_out.iter().any(|pair| pair.entity == mention.entity);
                     prop_assert_eq!(is_unswitched, is_held_out, "{:?}", text);
                 }
@@ -461,7 +442,7 @@ fn invalid_sizes_are_rejected() {
 
 #[test]
 fn wrong_labels_belong_to_other_entities() {
-    let [en, de] = ["en", "de"].map(|code| code.parse::<Language>().unwrap());
+    let (en, de) = (Language::EN, Language::DE);
     let mut labels = EntityLabels::default();
     for (id, english, german) in
         [("Q1", "one", "eins"), ("Q2", "two", "zwei"), ("Q3", "three", "drei")]

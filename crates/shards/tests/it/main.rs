@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 
 mod endless;
-mod memory_source;
 mod parquet_rows;
 mod prepared;
 mod shards;

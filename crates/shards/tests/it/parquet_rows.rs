@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::data_type::{ByteArray, ByteArrayType, FixedLenByteArrayType, Int64Type};
+use parquet::data_type::{ByteArray, ByteArrayType, DataType, FixedLenByteArrayType, Int64Type};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
@@ -184,17 +184,9 @@ fn a_changed_file_is_rejected_when_a_run_resumes() {
 fn a_column_type_that_json_cannot_represent_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
-    let schema = "message rows { required fixed_len_byte_array(12) since (INTERVAL); }";
-    let schema = Arc::new(parse_message_type(schema).unwrap());
-    let file = File::create(&path).unwrap();
-    let mut writer = SerializedFileWriter::new(file, schema, Arc::default()).unwrap();
-    let mut part = writer.next_row_group().unwrap();
-    let mut column = part.next_column().unwrap().unwrap();
     let since = ByteArray::from(vec![0; 12]).into();
-    column.typed::<FixedLenByteArrayType>().write_batch(&[since], None, None).unwrap();
-    column.close().unwrap();
-    part.close().unwrap();
-    writer.close().unwrap();
+    let column = "required fixed_len_byte_array(12) since (INTERVAL);";
+    write_column::<FixedLenByteArrayType>(&path, column, &[since]);
     let error = Shards::open([&path]).unwrap_err().to_string();
     assert!(
         error.contains("a.parquet: after row 0: the file is damaged, or a column has"),
@@ -206,7 +198,7 @@ fn a_column_type_that_json_cannot_represent_is_an_error() {
 fn a_binary_column_is_skipped() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.parquet");
-    write_texts(&path, "required binary text;", &["a".into()]);
+    write_column::<ByteArrayType>(&path, "required binary text;", &["a".into()]);
     let mut lines = Vec::new();
     let add = |line: shards::ShardLine<'_>| {
         lines.push(String::from_utf8(line.text.to_vec()).unwrap());
@@ -218,8 +210,8 @@ fn a_binary_column_is_skipped() {
 
 const TEXT: &str = "required binary text (UTF8);";
 
-/// Writes one compressed column of text.
-fn write_texts(path: &Path, column: &str, texts: &[ByteArray]) {
+/// Writes one compressed column.
+fn write_column<T: DataType>(path: &Path, column: &str, values: &[T::T]) {
     let schema = Arc::new(parse_message_type(&format!("message m {{ {column} }}")).unwrap());
     let zstd = Compression::ZSTD(ZstdLevel::default());
     let properties = WriterProperties::builder().set_compression(zstd);
@@ -228,7 +220,7 @@ fn write_texts(path: &Path, column: &str, texts: &[ByteArray]) {
         SerializedFileWriter::new(File::create(path).unwrap(), schema, properties).unwrap();
     let mut part = writer.next_row_group().unwrap();
     let mut column = part.next_column().unwrap().unwrap();
-    column.typed::<ByteArrayType>().write_batch(texts, None, None).unwrap();
+    column.typed::<T>().write_batch(values, None, None).unwrap();
     column.close().unwrap();
     part.close().unwrap();
     writer.close().unwrap();
@@ -242,7 +234,7 @@ fn a_small_file_of_huge_values_is_rejected_before_decompression() {
     let too_long = vec![text((1 << 26) + 1)];
     let too_compressed = [vec![text(1 << 26)], vec![text(1); 99]].concat();
     for texts in [too_long, too_compressed] {
-        write_texts(&path, TEXT, &texts);
+        write_column::<ByteArrayType>(&path, TEXT, &texts);
         assert!(std::fs::metadata(&path).unwrap().len() < 100_000);
         let error = Shards::open([&path]).unwrap_err().to_string();
         assert!(
@@ -251,6 +243,6 @@ fn a_small_file_of_huge_values_is_rejected_before_decompression() {
         );
         assert!(error.contains(&format!("for {} values", texts.len())), "{error}");
     }
-    write_texts(&path, TEXT, &[text(1 << 20)]);
+    write_column::<ByteArrayType>(&path, TEXT, &[text(1 << 20)]);
     Shards::open([&path]).unwrap();
 }

@@ -176,7 +176,7 @@ fn descriptions(args: &Args) -> Result<Descriptions, Error> {
     let is_requested =
         |language: Language| args.languages.as_ref().is_none_or(|l| l.contains(&language));
     let mut descriptions = match &args.entities {
-        Some(folder) => Descriptions::of_pages(folder, args.page_text, is_requested, |_| true)?,
+        Some(folder) => Descriptions::of_pages(folder, args.page_text, is_requested)?,
         None => Descriptions::default(),
     };
     for path in &args.texts {

@@ -6,7 +6,7 @@ use kg_triples::{Error, Language};
 
 use crate::out::Out;
 use crate::sources::{self, SourceArgs};
-use crate::table::Table;
+use crate::table::print_texts;
 use crate::{CommandResult, spinner};
 
 #[derive(clap::Args)]
@@ -52,11 +52,6 @@ pub fn run(args: Args) -> CommandResult {
     out.finish("kg-triples link", None, serde_json::json!({ "texts and mentions": counts }))?;
     bar.finish_and_clear();
 
-    let mut table = Table::default();
-    table.row(["language", "texts", "mentions"]);
-    for (language, (texts, mentions)) in counts {
-        table.row([language.to_string(), texts.to_string(), mentions.to_string()]);
-    }
-    table.print();
+    print_texts(&counts);
     Ok(())
 }

@@ -2,7 +2,8 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use kg_triples::{Error, jsonl};
+use kg_triples::Error;
+use kg_triples::jsonl::{self, JsonlWriter};
 use serde::Serialize;
 use serde_json::{Value, json};
 use shards::{Preparation, PreparedFolder};
@@ -44,6 +45,19 @@ fn write<T: Serialize>(out: &Out, name: &str, rows: &[T]) -> Result<usize, Error
         jsonl::write(out.file(&format!("probe/{name}.jsonl.gz"))?, rows)?;
     }
     Ok(rows.len())
+}
+
+/// Appends rows to a file and returns their number.
+pub fn write_lines<T: Serialize>(
+    writer: &mut JsonlWriter<T>,
+    rows: impl Iterator<Item = T>,
+) -> Result<usize, Error> {
+    let mut written = 0;
+    for row in rows {
+        writer.write(&row)?;
+        written += 1;
+    }
+    Ok(written)
 }
 
 impl Out {

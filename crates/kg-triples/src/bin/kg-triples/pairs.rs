@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use kg_triples::entity_linking::{LabelMatcher, PageText, page_files};
 use kg_triples::jsonl::JsonlWriter;
 use kg_triples::knowledge::{
-    Descriptions, PairConfig, PairCounts, PairKind, RemoveObject, TextPair, TextPairs,
+    Descriptions, PairConfig, PairCounts, PairKind, RemoveObject, TextPairs,
 };
 use kg_triples::{Error, KnowledgeGraph, Language};
 use serde_json::json;
 
-use crate::out::Out;
+use crate::out::{Out, write_lines};
 use crate::sources::{Links, Sources};
 use crate::table::Table;
 use crate::{CommandResult, at_least_one, choice, spinner};
@@ -89,7 +89,7 @@ pub fn run(args: Args) -> CommandResult {
         |language: Language| args.languages.as_ref().is_none_or(|l| l.contains(&language));
     let mut descriptions = Descriptions::default();
     if let Some(folder) = args.entities.as_ref().filter(|_| kinds.contains(&PairKind::Es)) {
-        descriptions = Descriptions::of_pages(folder, args.page_text, is_requested, |_| true)?;
+        descriptions = Descriptions::of_pages(folder, args.page_text, is_requested)?;
     }
     if let Some(folder) = &args.entities {
         graph = graph.with_page_labels(folder, is_requested)?;
@@ -130,11 +130,11 @@ pub fn run(args: Args) -> CommandResult {
             return Err(no_pairs(kind, &counts));
         }
         let lines = match args.count {
-            Some(count) => write(&mut training, pairs.drawn(count))?,
-            None => write(&mut training, pairs.once())?,
+            Some(count) => write_lines(&mut training, pairs.drawn(count))?,
+            None => write_lines(&mut training, pairs.once())?,
         };
         if let Some(probe) = &mut probe {
-            write(probe, pairs.held_out())?;
+            write_lines(probe, pairs.held_out())?;
         }
         let PairCounts { sources, without_label, without_triple, bare, .. } = counts;
         let PairCounts { train, held_out, without_relation, .. } = counts;
@@ -190,19 +190,6 @@ impl Args {
         let files = page_files(folder)?.into_iter().map(|(code, path)| (Some(code), path));
         Ok(Sources::new(files.collect(), languages, Links::Labels(matcher, self.page_text)))
     }
-}
-
-/// Writes these pairs and returns their number.
-fn write(
-    writer: &mut JsonlWriter<TextPair>,
-    pairs: impl Iterator<Item = TextPair>,
-) -> Result<usize, Error> {
-    let mut written = 0;
-    for pair in pairs {
-        writer.write(&pair)?;
-        written += 1;
-    }
-    Ok(written)
 }
 
 /// Creates the error for a file without a pair of a kind, with the cause.

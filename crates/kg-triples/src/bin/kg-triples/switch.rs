@@ -9,7 +9,7 @@ use kg_triples::{Error, Language};
 
 use crate::out::Out;
 use crate::switched_files::{LabelProbe, TextFiles, Validation};
-use crate::table::{Table, blank_line};
+use crate::table::{Table, blank_line, print_texts};
 use crate::{CommandResult, choice, spinner};
 
 #[derive(clap::Args)]
@@ -129,7 +129,8 @@ pub fn run(args: Args) -> CommandResult {
     bar.set_message("switching");
     let files = args.texts.iter().map(JsonlReader::<LinkedText>::open);
     let texts: Vec<_> = files.collect::<Result<_, _>>()?;
-    let mut files = TextFiles::new(&out, args.by_language, args.validation());
+    let validation = Validation::new(args.validation, args.seed);
+    let mut files = TextFiles::new(&out, args.by_language, validation);
     let mut probe = LabelProbe::new(held_out);
     let report =
         switch_texts(texts.into_iter().flatten(), &labels, &config, |_, sentence, forms| {
@@ -149,12 +150,6 @@ pub fn run(args: Args) -> CommandResult {
     Ok(())
 }
 
-impl Args {
-    fn validation(&self) -> Validation {
-        Validation::new(self.validation, self.seed)
-    }
-}
-
 fn check_switched(report: &SwitchReport) -> CommandResult {
     if report.switched > 0 {
         return Ok(());
@@ -172,7 +167,8 @@ fn check_switched(report: &SwitchReport) -> CommandResult {
 /// Converts the released corpus to linked texts.
 fn untag(path: &PathBuf, args: &Args, out: Out) -> CommandResult {
     let bar = spinner("reading");
-    let mut files = TextFiles::new(&out, args.by_language, args.validation());
+    let validation = Validation::new(args.validation, args.seed);
+    let mut files = TextFiles::new(&out, args.by_language, validation);
     let mut report = SwitchReport::default();
     for text in TaggedReader::open(path, args.with_source)? {
         let text = text?;
@@ -188,21 +184,12 @@ fn untag(path: &PathBuf, args: &Args, out: Out) -> CommandResult {
     let counts = files.finish()?;
     out.finish("kg-triples switch", Some(args.seed), counts)?;
     bar.finish_and_clear();
-    by_language(&report);
+    print_texts(&report.by_language);
     Ok(())
 }
 
-fn by_language(report: &SwitchReport) {
-    let mut table = Table::default();
-    table.row(["language", "texts", "mentions"]);
-    for (language, (texts, mentions)) in &report.by_language {
-        table.row([language.to_string(), texts.to_string(), mentions.to_string()]);
-    }
-    table.print();
-}
-
 fn print(report: &SwitchReport) {
-    by_language(report);
+    print_texts(&report.by_language);
     blank_line();
     let mut table = Table::default();
     table.count("texts", report.texts);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use shards::seed_for;
 
 use crate::CommandResult;
-use crate::out::Out;
+use crate::out::{Out, write_lines};
 
 /// Writers of training texts, and the validation texts of each language.
 pub struct TextFiles<'a> {
@@ -24,9 +24,9 @@ pub struct TextFiles<'a> {
 /// The validation set: per language, the texts with the smallest random numbers, which depend on
 /// the seed and the text's id.
 pub struct Validation {
-    pub size: usize,
-    pub seed: u64,
-    pub texts: BTreeMap<Language, BTreeMap<(i64, String), LinkedText>>,
+    size: usize,
+    seed: u64,
+    texts: BTreeMap<Language, BTreeMap<(i64, String), LinkedText>>,
 }
 
 impl Validation {
@@ -143,16 +143,9 @@ impl LabelProbe {
             let held_out_pairs = self.mentioned.iter();
             let held_out_pairs =
                 held_out_pairs.filter_map(|id| self.held_out.pair(id, language, source));
-            let mut written = [0u64; 2];
-            for pair in switched_pairs {
-                switched.write(&pair)?;
-                written[0] += 1;
-            }
-            for pair in held_out_pairs {
-                held_out.write(&pair)?;
-                written[1] += 1;
-            }
-            counts.insert(language, written);
+            let switched_count = write_lines(&mut switched, switched_pairs)?;
+            let held_out_count = write_lines(&mut held_out, held_out_pairs)?;
+            counts.insert(language, [switched_count, held_out_count]);
         }
         JsonlWriter::finish_all([switched, held_out])?;
         Ok(json!(counts))

@@ -1,8 +1,10 @@
 //! Aligned columns of text on stdout, or on stderr if data is written to stdout.
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::Write;
 
 use atomic_file::cli::output;
+use kg_triples::Language;
 
 /// Rows of cells; the first column is aligned left, the others right.
 #[derive(Default)]
@@ -44,6 +46,16 @@ impl Table {
             }
         }
     }
+}
+
+/// Prints the numbers of texts and mentions of each language.
+pub fn print_texts(counts: &BTreeMap<Language, (usize, usize)>) {
+    let mut table = Table::default();
+    table.row(["language", "texts", "mentions"]);
+    for (language, (texts, mentions)) in counts {
+        table.row([language.to_string(), texts.to_string(), mentions.to_string()]);
+    }
+    table.print();
 }
 
 /// Prints an empty line; a closed pipe is no error.

@@ -1,13 +1,15 @@
 //! Helpers: a small graph, a tokenizer, files, and runs of the program.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 
+use kg_triples::entity_linking::{LinkedText, Mention};
 use kg_triples::jsonl::{self, JsonlReader, Record};
-use kg_triples::{GraphBuilder, KnowledgeGraph, LabelKind, Sequence};
+use kg_triples::{Error, GraphBuilder, KnowledgeGraph, LabelKind, Language, Sequence};
 use serde::Serialize;
 use serde_json::Value;
 use tempfile::{TempDir, tempdir};
@@ -31,26 +33,65 @@ pub fn label(id: &str, language: &str) -> &'static str {
     COUNTRIES.label(id, language).unwrap()
 }
 
-/// `heads` × `tails` facts of one relation, labelled in en and de.
-pub fn grid(heads: usize, tails: usize) -> KnowledgeGraph {
+/// A graph of triples and labels, given as (id, language, label).
+pub fn graph<T: AsRef<str>>(triples: &[[T; 3]], labels: &[[T; 3]]) -> KnowledgeGraph {
     let mut builder = GraphBuilder::default();
-    for head in 0..heads {
-        for tail in 0..tails {
-            builder.add_triple(&format!("H{head}"), "P1", &format!("T{tail}")).unwrap();
-        }
+    for [head, relation, tail] in triples {
+        builder.add_triple(head.as_ref(), relation.as_ref(), tail.as_ref()).unwrap();
     }
-    for language in ["en", "de"] {
-        builder.add_label("P1", language, "rel", LabelKind::Relation).unwrap();
-        for (letter, count) in [("H", heads), ("T", tails)] {
-            for at in 0..count {
-                let label = format!("{language} {letter}{at}");
-                builder
-                    .add_label(&format!("{letter}{at}"), language, &label, LabelKind::Entity)
-                    .unwrap();
-            }
-        }
+    for [id, language, label] in labels {
+        let is_relation = triples.iter().any(|[_, relation, _]| relation.as_ref() == id.as_ref());
+        let kind = if is_relation { LabelKind::Relation } else { LabelKind::Entity };
+        builder.add_label(id.as_ref(), language.as_ref(), label.as_ref(), kind).unwrap();
     }
     builder.build()
+}
+
+/// `heads` × `tails` facts of one relation, labelled in en and de.
+pub fn grid(heads: usize, tails: usize) -> KnowledgeGraph {
+    let facts = (0..heads).flat_map(|head| (0..tails).map(move |tail| (head, tail)));
+    let fact =
+        |(head, tail): (usize, usize)| [format!("H{head}"), "P1".to_owned(), format!("T{tail}")];
+    let mut labels = Vec::new();
+    for language in ["en", "de"] {
+        labels.push(["P1", language, "rel"].map(str::to_owned));
+        for (letter, count) in [("H", heads), ("T", tails)] {
+            labels.extend((0..count).map(|at| {
+                [format!("{letter}{at}"), language.to_owned(), format!("{language} {letter}{at}")]
+            }));
+        }
+    }
+    graph(&facts.map(fact).collect::<Vec<_>>(), &labels)
+}
+
+pub fn language(code: &str) -> Language {
+    Language::new(code).unwrap()
+}
+
+/// A text with mentions, given as (substring, entity).
+pub fn linked_text(code: &str, text: &str, mentions: &[(&str, &str)]) -> LinkedText {
+    let mention = |(part, entity): &(&str, &str)| {
+        let start = text[..text.find(part).unwrap()].chars().count();
+        Mention { start, end: start + part.chars().count(), entity: (*entity).to_owned() }
+    };
+    LinkedText {
+        id: "t".into(),
+        language: language(code),
+        entity: None,
+        text: text.to_owned(),
+        mentions: mentions.iter().map(mention).collect(),
+        switched_from: None,
+    }
+}
+
+/// The code points of a mention.
+pub fn slice(text: &str, mention: &Mention) -> String {
+    text.chars().skip(mention.start).take(mention.end - mention.start).collect()
+}
+
+/// Runs `work` in a pool of threads.
+pub fn with_threads<T: Send>(threads: usize, work: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
 }
 
 /// The XLM-R-like tokenizer of the fixtures: `<s>` 0, `<pad>` 1, `</s>` 2, `<unk>` 3, `<mask>`
@@ -92,15 +133,22 @@ pub fn expect_round_trip<T: Record + Serialize + PartialEq + Debug>(records: &[T
     assert_eq!(read::<T>(&path), records);
 }
 
-/// Returns the error of reading a record with a changed value of `key` in line 2 of `r.jsonl`.
+/// Returns the error of reading a record with a changed value of `key` in line 3 of `r.jsonl`.
 pub fn error_with<T: Record + Serialize>(record: &T, key: &str, value: Value) -> String {
     let good = serde_json::to_value(record).unwrap();
     let mut broken = good.clone();
     broken[key] = value;
+    line_error::<T>(&good.to_string(), &broken.to_string())
+}
+
+/// Returns the error of reading `bad` in line 3 of `r.jsonl`, after which nothing is read.
+pub fn line_error<T: Record>(good: &str, bad: &str) -> String {
     let dir = tempdir().unwrap();
-    write(dir.path(), "r.jsonl", format!("{good}\n{broken}\n"));
-    let mut reader = JsonlReader::<T>::open(dir.path().join("r.jsonl")).unwrap();
-    reader.nth(1).unwrap().err().unwrap().to_string()
+    write(dir.path(), "r.jsonl", format!("{good}\n\n{bad}\n{good}\n"));
+    let reader = JsonlReader::<T>::open(dir.path().join("r.jsonl")).unwrap();
+    let errors: Vec<_> = reader.skip(1).map(|record| record.err().unwrap()).collect();
+    assert!(matches!(errors.as_slice(), [Error::Json { line: 3, .. }]), "{bad}: {errors:?}");
+    errors[0].to_string()
 }
 
 /// Reads all lines of a file.
@@ -118,6 +166,15 @@ pub fn unmasked_ids(sequence: &Sequence) -> Vec<u32> {
     ids.filter(|(at, _)| !filler(*at))
         .map(|(_, (input, label))| u32::try_from(*label).unwrap_or(*input))
         .collect()
+}
+
+/// The contents of `path`, or of all files below it.
+pub fn contents(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    if path.is_file() {
+        return BTreeMap::from([(path.to_owned(), std::fs::read(path).unwrap())]);
+    }
+    let entries = std::fs::read_dir(path).unwrap();
+    entries.flat_map(|entry| contents(&entry.unwrap().path())).collect()
 }
 
 /// Runs the program in a folder.

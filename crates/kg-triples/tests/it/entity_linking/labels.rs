@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use kg_triples::entity_linking::{LabelMatcher, LabelReport, LinkedText};
 use proptest::prelude::*;
 
-use super::{language, slice};
+use crate::common::{language, linked_text, slice};
 
 /// The mentions found in a text, as (text, entity).
 fn linked(labels: &[(&str, &str)], code: &str, text: &str) -> Vec<(String, String)> {
@@ -105,14 +105,8 @@ fn ambiguous_and_short_labels_are_skipped_and_counted() {
 fn an_entity_is_not_linked_on_its_own_page() {
     let en = language("en");
     let labels = [(en, "city", "Q515"), (en, "town", "Q3957")];
-    let text = LinkedText {
-        id: "Q515".into(),
-        language: en,
-        entity: Some("Q515".into()),
-        text: "A city is larger than a town, says the city.".into(),
-        mentions: Vec::new(),
-        switched_from: None,
-    };
+    let text = "A city is larger than a town, says the city.";
+    let text = LinkedText { entity: Some("Q515".into()), ..linked_text("en", text, &[]) };
     for (own_page, expected) in [(false, 1), (true, 3)] {
         let (matcher, _) = LabelMatcher::new(labels).unwrap();
         let matcher = if own_page { matcher.with_own_pages() } else { matcher };

@@ -2,7 +2,7 @@ use kg_triples::entity_linking::{EntityPage, PageText, page_files, read_pages};
 use kg_triples::{Error, Language};
 use tempfile::tempdir;
 
-use super::language;
+use crate::common::language;
 
 #[test]
 fn pages_are_read_by_language_with_file_and_line_in_errors() {
@@ -55,15 +55,17 @@ fn the_text_of_a_page_depends_on_the_option() {
         description: description.map(str::to_owned),
     };
     let complete = page(Some("long"), Some("short"));
-    assert_eq!(complete.text(PageText::Extract), Some("long"));
-    assert_eq!(complete.text(PageText::Description), Some("short"));
-    assert_eq!(complete.text(PageText::Either), Some("long"));
     let without_extract = page(Some(" \n"), Some("short"));
-    assert_eq!(
-        (without_extract.text(PageText::Extract), without_extract.text(PageText::Either)),
-        (None, Some("short"))
-    );
-    assert_eq!(page(None, None).text(PageText::Either), None);
+    for (page, option, expected) in [
+        (&complete, PageText::Extract, Some("long")),
+        (&complete, PageText::Description, Some("short")),
+        (&complete, PageText::Either, Some("long")),
+        (&without_extract, PageText::Extract, None),
+        (&without_extract, PageText::Either, Some("short")),
+        (&page(None, None), PageText::Either, None),
+    ] {
+        assert_eq!(page.text(option), expected, "{page:?}, {option:?}");
+    }
     let text = complete.into_text(language("en"), PageText::Extract).unwrap();
     assert_eq!(
         (text.id.as_str(), text.entity.as_deref(), text.text.as_str()),

@@ -1,24 +1,16 @@
-use kg_triples::Error;
 use kg_triples::entity_linking::{LinkedText, Mention, passages};
-use kg_triples::jsonl::{JsonlReader, JsonlWriter};
+use kg_triples::jsonl;
 use proptest::prelude::*;
 use tempfile::tempdir;
 
-use super::{language, slice};
+use crate::common::{language, line_error, linked_text, read, slice};
 
 fn mention(start: usize, end: usize, entity: &str) -> Mention {
     Mention { start, end, entity: entity.into() }
 }
 
 fn text(text: &str, mentions: Vec<Mention>) -> LinkedText {
-    LinkedText {
-        id: "1".into(),
-        language: language("en"),
-        entity: None,
-        text: text.into(),
-        mentions,
-        switched_from: None,
-    }
+    LinkedText { mentions, ..linked_text("en", text, &[]) }
 }
 
 #[test]
@@ -28,16 +20,13 @@ fn one_line_is_one_object_with_the_documented_keys() {
     let path = dir.path().join("t.jsonl");
     std::fs::write(&path, format!("{line}\n\n{}\n", r#"{"id":"8","lang":"en","text":"x"}"#))
         .unwrap();
-    let read: Vec<LinkedText> =
-        JsonlReader::open(&path).unwrap().collect::<Result<_, _>>().unwrap();
+    let read: Vec<LinkedText> = read(&path);
     assert_eq!(read.len(), 2);
     assert_eq!((read[0].language, read[0].entity.as_deref()), (language("de"), Some("Q70")));
     assert_eq!(read[0].mentions, [mention(0, 4, "Q70")]);
     assert_eq!((read[1].entity.as_deref(), read[1].mentions.len()), (None, 0));
 
-    let mut writer = JsonlWriter::create(&path).unwrap();
-    writer.write(&read[0]).unwrap();
-    writer.finish().unwrap();
+    jsonl::write(&path, &read[..1]).unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{line}\n"));
 }
 
@@ -70,16 +59,9 @@ fn invalid_lines_are_reported() {
             "mentions[0] with an empty entity",
         ),
     ];
-    let dir = tempdir().unwrap();
-    let path = dir.path().join("t.jsonl");
     for (line, expected_error) in broken {
-        std::fs::write(&path, format!("{good}\n\n{line}\n{good}\n")).unwrap();
-        let results: Vec<_> = JsonlReader::<LinkedText>::open(&path).unwrap().collect();
-        assert_eq!(results.len(), 2, "{line}");
-        let error = results[1].as_ref().unwrap_err();
-        assert!(matches!(error, Error::Json { line: 3, .. }), "{line}: {error}");
-        let error = error.to_string();
-        assert!(error.contains("t.jsonl:3: expected one linked text"), "{error}");
+        let error = line_error::<LinkedText>(good, line);
+        assert!(error.contains("r.jsonl:3: expected one linked text"), "{error}");
         assert!(error.contains(expected_error), "{error}");
     }
 }
@@ -87,22 +69,16 @@ fn invalid_lines_are_reported() {
 #[test]
 fn lines_become_passages_with_their_mentions() {
     let body = "\u{a0} Bern\u{301} ist 伯尔尼. \n\n \t \nعاصمة Bern\r\nzwei\nZeilen";
-    let span = |part: &str| {
-        let start = body[..body.find(part).unwrap()].chars().count();
-        (start, start + part.chars().count())
-    };
-    let names = ["Bern\u{301}", "伯尔尼", "عاصمة", "zwei\nZeilen", "Bern\u{301} ist", ". \n"];
-    // The mentions are in reverse order, and some overlap.
-    let mentions =
-        names.iter().rev().map(|name| mention(span(name).0, span(name).1, name)).collect();
-    let linked = text(body, mentions);
+    // The mentions are not in order, and some overlap.
+    let names = [". \n", "Bern\u{301} ist", "zwei\nZeilen", "عاصمة", "伯尔尼", "Bern\u{301}"];
+    let linked = linked_text("en", body, &names.map(|name| (name, name)));
     let passages = passages(&linked);
     let texts: Vec<&str> = passages.iter().map(|passage| passage.text).collect();
     assert_eq!(texts, ["Bern\u{301} ist 伯尔尼.", "عاصمة Bern", "zwei", "Zeilen"]);
-    let entities: Vec<Vec<&str>> = passages
-        .iter()
-        .map(|passage| passage.mentions.iter().map(|mention| mention.entity.as_str()).collect())
-        .collect();
+    let entities = |mentions: &[Mention]| -> Vec<String> {
+        mentions.iter().map(|mention| mention.entity.clone()).collect()
+    };
+    let entities: Vec<_> = passages.iter().map(|passage| entities(&passage.mentions)).collect();
     // Mentions across lines or in the white space around a passage are skipped.
     let expected: [&[&str]; 4] =
         [&["Bern\u{301}", "Bern\u{301} ist", "伯尔尼"], &["عاصمة"], &[], &[]];
@@ -112,7 +88,7 @@ fn lines_become_passages_with_their_mentions() {
             assert_eq!(slice(passage.text, mention), mention.entity);
         }
     }
-    assert!(kg_triples::entity_linking::passages(&text(" \n\u{7}\n", Vec::new())).is_empty());
+    assert!(kg_triples::entity_linking::passages(&text(" \n\u{7}\n", vec![])).is_empty());
 }
 
 proptest! {

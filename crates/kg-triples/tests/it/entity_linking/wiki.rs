@@ -2,7 +2,7 @@ use kg_triples::Error;
 use kg_triples::entity_linking::{LinkedText, Sitelinks, WikiReader};
 use tempfile::tempdir;
 
-use super::{language, slice};
+use crate::common::{language, slice};
 
 fn sitelinks() -> Sitelinks {
     let mut sitelinks = Sitelinks::default();

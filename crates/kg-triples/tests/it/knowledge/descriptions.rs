@@ -1,7 +1,8 @@
 use kg_triples::Error;
 use kg_triples::knowledge::Descriptions;
 
-use super::{decode, described, language, tokenizer};
+use super::{decode, described, tokenizer};
+use crate::common::language;
 
 #[test]
 fn descriptions_are_truncated_including_special_tokens() {

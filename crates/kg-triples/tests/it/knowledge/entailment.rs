@@ -3,18 +3,10 @@ use std::collections::BTreeMap;
 use kg_triples::knowledge::{
     Descriptions, EntailmentConfig, EntailmentExample, EntailmentExamples, EntailmentReport,
 };
-use kg_triples::{Error, GraphBuilder, KnowledgeGraph};
+use kg_triples::{Error, KnowledgeGraph};
 
 use super::{decode, described, labels, tokenizer};
-use crate::common::{error_with, expect_round_trip};
-
-fn graph(triples: &[[&str; 3]]) -> KnowledgeGraph {
-    let mut builder = GraphBuilder::default();
-    for [subject, relation, object] in triples {
-        builder.add_triple(subject, relation, object).unwrap();
-    }
-    builder.build()
-}
+use crate::common::{countries, error_with, expect_round_trip, graph};
 
 /// All triples as training triples, with these descriptions.
 fn dataset(graph: &KnowledgeGraph, descriptions: &Descriptions) -> EntailmentExamples {
@@ -38,9 +30,8 @@ fn collect(
 
 #[test]
 fn relations_have_consecutive_indices() {
-    let graph = crate::common::countries();
-    let descriptions = labels(&graph);
-    let data = dataset(&graph, &descriptions);
+    let graph = countries();
+    let data = dataset(&graph, &labels(&graph));
     let mut numbers: Vec<(u32, String)> = collect(data.once(0))
         .into_iter()
         .map(|example| (example.relation, example.relation_id))
@@ -53,7 +44,7 @@ fn relations_have_consecutive_indices() {
 
 #[test]
 fn all_pairs_of_different_languages_are_drawn() {
-    let graph = graph(&[["A", "P1", "B"]]);
+    let graph = graph(&[["A", "P1", "B"]], &[]);
     // With the subject in en, the object has no other language: only (de, en) is possible.
     for (subject, object, pairs) in [
         (&["en", "de"][..], &["en"][..], &[("de", "en")][..]),
@@ -88,14 +79,15 @@ fn all_pairs_of_different_languages_are_drawn() {
 
 #[test]
 fn skipped_triples_are_counted_by_reason() {
-    let graph = graph(&[
+    let triples = [
         ["A", "P1", "B"],
         ["A", "P2", "C"],
         ["A", "P3", "X"],
         ["X", "P3", "A"],
         ["C", "P1", "A"],
         ["X", "P9", "Y"],
-    ]);
+    ];
+    let graph = graph(&triples, &[]);
     let descriptions = described(&[("A", &["en"]), ("B", &["en"]), ("C", &["de"])]);
     let expected = EntailmentReport {
         triples: 6,
@@ -136,9 +128,8 @@ fn skipped_triples_are_counted_by_reason() {
 
 #[test]
 fn examples_depend_only_on_seed_and_index() {
-    let graph = crate::common::countries();
-    let descriptions = labels(&graph);
-    let data = dataset(&graph, &descriptions);
+    let graph = countries();
+    let data = dataset(&graph, &labels(&graph));
     let make = |seed| {
         let example = |index| data.drawn(seed, index).unwrap();
         let backwards: Vec<_> = (0..300).rev().map(example).collect();
@@ -161,9 +152,8 @@ fn examples_depend_only_on_seed_and_index() {
 
 #[test]
 fn examples_are_read_back_and_invalid_ones_reported() {
-    let graph = crate::common::countries();
-    let descriptions = labels(&graph);
-    let examples = collect(dataset(&graph, &descriptions).once(3));
+    let graph = countries();
+    let examples = collect(dataset(&graph, &labels(&graph)).once(3));
     expect_round_trip(&examples);
     let error = error_with(&examples[0], "object_ids", serde_json::json!([]));
     assert!(error.contains("r.jsonl:2: expected one entailment example"), "{error}");

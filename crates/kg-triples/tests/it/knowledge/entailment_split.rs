@@ -1,13 +1,12 @@
 //! Tests of the split of triples with synthetic descriptions.
 use std::collections::BTreeSet;
-use std::path::Path;
 
-use kg_triples::entity_linking::PageText;
-use kg_triples::knowledge::{Descriptions, EntailmentConfig, EntailmentExamples};
-use kg_triples::{Error, GraphBuilder, KnowledgeGraph, LabelKind};
+use kg_triples::knowledge::{EntailmentConfig, EntailmentExamples};
+use kg_triples::{Error, KnowledgeGraph};
 use proptest::prelude::*;
 
-use crate::knowledge::{language, tokenizer};
+use crate::common::{countries, graph, language};
+use crate::knowledge::tokenizer;
 
 fn with_triples(
     graph: KnowledgeGraph,
@@ -33,10 +32,9 @@ fn invalid_values_are_rejected() {
             EntailmentConfig { languages: vec![language("en"); 2], ..config() },
         ),
     ] {
-        for error in [
-            config.validate().unwrap_err(),
-            with_triples(crate::common::countries(), &config).err().unwrap(),
-        ] {
+        for error in
+            [config.validate().unwrap_err(), with_triples(countries(), &config).err().unwrap()]
+        {
             assert!(matches!(error, Error::Config { .. }), "{error}");
             assert!(error.to_string().starts_with(beginning), "{beginning}: {error}");
         }
@@ -46,13 +44,11 @@ fn invalid_values_are_rejected() {
 #[test]
 fn missing_languages_are_rejected() {
     let unknown = EntailmentConfig { languages: ["en", "fr"].map(language).into(), ..config() };
-    let error = with_triples(crate::common::countries(), &unknown).err();
+    let error = with_triples(countries(), &unknown).err();
     assert!(matches!(error, Some(Error::UnknownLanguage { .. })), "{error:?}");
 
-    let mut builder = GraphBuilder::default();
-    builder.add_triple("Q1", "P1", "Q2").unwrap();
-    builder.add_label("Q1", "en", "one", LabelKind::Entity).unwrap();
-    let error = with_triples(builder.build(), &config()).err().unwrap().to_string();
+    let english = graph(&[["Q1", "P1", "Q2"]], &[["Q1", "en", "one"]]);
+    let error = with_triples(english, &config()).err().unwrap().to_string();
     assert!(error.starts_with("languages = [\"en\"]: must be two languages or more"), "{error}");
 }
 
@@ -88,26 +84,22 @@ proptest! {
 
 /// A graph with partial labels: `Q0` to `Q99` in English, every fourth of them also in German;
 /// `Q200` to `Q299` in German only; `Q300` without labels.
-fn partly_labelled() -> kg_triples::KnowledgeGraph {
-    let mut builder = GraphBuilder::default();
-    builder.add_label("P1", "en", "near", LabelKind::Relation).unwrap();
-    let mut label = |id: String, code: &str| {
-        let text = format!("{code} {id}");
-        builder.add_label(&id, code, &text, LabelKind::Entity).unwrap();
-    };
+fn partly_labelled() -> KnowledgeGraph {
+    let mut labels = vec![["P1", "en", "near"].map(str::to_owned)];
+    let mut triples = Vec::new();
     for at in 0..100 {
-        label(format!("Q{at}"), "en");
-        label(format!("Q{}", at + 200), "de");
+        let [head, tail] = [format!("Q{at}"), format!("Q{}", at + 200)];
+        let label = |id: &str, code: &str| [id.to_owned(), code.to_owned(), format!("{code} {id}")];
+        labels.extend([label(&head, "en"), label(&tail, "de")]);
         if at % 4 == 0 {
-            label(format!("Q{at}"), "de");
+            labels.push(label(&head, "de"));
+        }
+        let next = format!("Q{}", (at + 1) % 100);
+        for [relation, tail] in [["P1", tail.as_str()], ["P1", "Q300"], ["P2", next.as_str()]] {
+            triples.push([head.as_str(), relation, tail].map(str::to_owned));
         }
     }
-    for at in 0..100 {
-        builder.add_triple(&format!("Q{at}"), "P1", &format!("Q{}", at + 200)).unwrap();
-        builder.add_triple(&format!("Q{at}"), "P1", "Q300").unwrap();
-        builder.add_triple(&format!("Q{at}"), "P2", &format!("Q{}", (at + 1) % 100)).unwrap();
-    }
-    builder.build()
+    graph(&triples, &labels)
 }
 
 #[test]
@@ -135,50 +127,4 @@ fn partial_labels_suffice_and_skipped_triples_are_counted() {
     let expected = smooth(few) / (smooth(few) + smooth(many));
     assert!((german - expected).abs() < 0.06, "{german} for {expected}");
     assert!(german > few / (few + many) + 0.05, "above its unsmoothed share");
-}
-
-/// Writes descriptions in two languages for all entities of [`countries`](crate::common::countries)
-/// except one.
-fn write_descriptions(folder: &Path) -> KnowledgeGraph {
-    let graph = crate::common::countries();
-    let mut ids: Vec<&str> =
-        graph.triples().flat_map(|triple| [triple.head, triple.tail]).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let skipped = graph.triples().next().unwrap().head;
-    for code in ["de", "en"] {
-        let described = ids.iter().filter(|id| **id != skipped);
-        let lines = described
-            .map(|id| format!("{{\"id\":\"{id}\",\"extract\":\"Words of {id} in {code}\"}}\n"));
-        crate::common::write(folder, &format!("entities.{code}.jsonl"), lines.collect::<String>());
-    }
-    graph
-}
-
-#[test]
-fn missing_descriptions_are_not_replaced() {
-    let folder = tempfile::tempdir().unwrap();
-    let graph = write_descriptions(folder.path());
-    let with_texts = |texts: &Descriptions| {
-        let texts = texts.encode(tokenizer(), 32).unwrap();
-        let config = EntailmentConfig { hold_out: 0.0, ..config() };
-        EntailmentExamples::with_texts(graph.clone(), texts, &config).unwrap()
-    };
-    let pages = Descriptions::of_pages(folder.path(), PageText::Extract, |_| true, |_| true);
-    let data = with_texts(&pages.unwrap());
-    let report = data.report();
-    assert!(report.without_subject > 0 && report.train > 0, "{report:?}");
-    let skipped = report.without_subject + report.without_object + report.without_language;
-    assert_eq!(report.triples, report.train + skipped);
-    for index in 0..100 {
-        let example = data.drawn(3, index).unwrap();
-        assert_ne!(example.subject_language, example.object_language);
-        for (id, code, ids) in [
-            (&example.subject, example.subject_language, &example.subject_ids),
-            (&example.object, example.object_language, &example.object_ids),
-        ] {
-            let text = tokenizer().decode(ids, true).unwrap().replace(' ', "");
-            assert_eq!(text, format!("Wordsof{id}in{code}"));
-        }
-    }
 }

@@ -2,32 +2,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kg_triples::Error;
-use kg_triples::entity_linking::{LinkedText, Mention};
+use kg_triples::entity_linking::LinkedText;
 use kg_triples::knowledge::{
     EncodedDescriptions, EntityCounts, HeldOut, MentionConfig, MentionExample, MentionExamples,
 };
 
-use super::{described, language, tokenizer};
+use super::{described, tokenizer};
+use crate::common::{language, linked_text};
 
 const LANGUAGES: [&str; 3] = ["de", "en", "es"];
 
 /// A text of two lines with two mentions each.
 fn text(id: usize, entities: [usize; 4], code: usize) -> LinkedText {
-    let body = "Berlin and Paris\nLondon and Rome";
-    let spans = [(0, 6), (11, 16), (17, 23), (28, 32)];
-    let mention = |((start, end), entity): ((usize, usize), usize)| Mention {
-        start,
-        end,
-        entity: format!("Q{entity}"),
-    };
-    LinkedText {
-        id: format!("T{id}"),
-        language: language(LANGUAGES[code % 3]),
-        entity: None,
-        text: body.into(),
-        mentions: spans.into_iter().zip(entities).map(mention).collect(),
-        switched_from: None,
-    }
+    let entities = entities.map(|entity| format!("Q{entity}"));
+    let names = ["Berlin", "Paris", "London", "Rome"].into_iter();
+    let mentions: Vec<_> = names.zip(entities.iter().map(String::as_str)).collect();
+    let text = linked_text(LANGUAGES[code % 3], "Berlin and Paris\nLondon and Rome", &mentions);
+    LinkedText { id: format!("T{id}"), ..text }
 }
 
 /// Twenty entities, described in three languages.
@@ -112,15 +103,9 @@ fn held_out_passages_are_counted() {
 #[test]
 fn smoothing_draws_rare_entities_more_often() {
     // Q1 is in 900 of 1,000 German texts, Q2 in 100; Q3 is the only entity in Spanish.
-    let linked_text = |entity: usize, code: usize, at: usize| {
-        let mut text = text(at, [entity; 4], code);
-        text.text = "Berlin".into();
-        text.mentions.truncate(1);
-        text
-    };
-    let german = (0..1_000).map(|at| linked_text(if at % 10 == 0 { 2 } else { 1 }, 0, at));
-    let texts: Vec<LinkedText> =
-        german.chain((0..50).map(|at| linked_text(3, 2, 2_000 + at))).collect();
+    let berlin = |code: &str, entity: &str| linked_text(code, "Berlin", &[("Berlin", entity)]);
+    let german = (0..1_000).map(|at| berlin("de", if at % 10 == 0 { "Q2" } else { "Q1" }));
+    let texts: Vec<_> = german.chain((0..50).map(|_| berlin("es", "Q3"))).collect();
     let descriptions = descriptions();
     let examples = |seed: u64| {
         let config = MentionConfig { seed, ..MentionConfig::default() };

@@ -10,13 +10,11 @@ mod pairs;
 
 use std::sync::LazyLock;
 
+use kg_triples::KnowledgeGraph;
 use kg_triples::knowledge::Descriptions;
-use kg_triples::{KnowledgeGraph, Language};
 use tokenizers::Tokenizer;
 
-fn language(code: &str) -> Language {
-    Language::new(code).unwrap()
-}
+use crate::common::language;
 
 /// The tokenizer of the fixtures, read once.
 fn tokenizer() -> &'static Tokenizer {

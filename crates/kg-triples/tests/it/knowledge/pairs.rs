@@ -4,26 +4,23 @@ use kg_triples::entity_linking::{LinkedText, Mention};
 use kg_triples::knowledge::{
     Descriptions, PairConfig, PairCounts, PairKind, RemoveObject, TextPair, TextPairs,
 };
-use kg_triples::{Error, GraphBuilder, KnowledgeGraph, LabelKind};
+use kg_triples::{Error, GraphBuilder, KnowledgeGraph};
 
-use super::language;
-use crate::common::{error_with, expect_round_trip};
+use crate::common::{error_with, expect_round_trip, language, linked_text};
 
 /// Three triples: relation P1 has two labels, P2 has none; entity X has no label.
 fn graph() -> KnowledgeGraph {
-    let mut builder = GraphBuilder::default();
-    for [head, relation, tail] in [["A", "P1", "B"], ["B", "P2", "A"], ["A", "P1", "X"]] {
-        builder.add_triple(head, relation, tail).unwrap();
-    }
-    for (id, code, label) in
-        [("A", "en", "a"), ("A", "de", "ä"), ("B", "en", "b"), ("B", "zh", "乙"), ("A", "zh", "甲")]
-    {
-        builder.add_label(id, code, label, LabelKind::Entity).unwrap();
-    }
-    for (code, label) in [("en", "r"), ("de", "R")] {
-        builder.add_label("P1", code, label, LabelKind::Relation).unwrap();
-    }
-    builder.build()
+    let triples = [["A", "P1", "B"], ["B", "P2", "A"], ["A", "P1", "X"]];
+    let labels = [
+        ["A", "en", "a"],
+        ["A", "de", "ä"],
+        ["A", "zh", "甲"],
+        ["B", "en", "b"],
+        ["B", "zh", "乙"],
+        ["P1", "en", "r"],
+        ["P1", "de", "R"],
+    ];
+    crate::common::graph(&triples, &labels)
 }
 
 fn config(languages: &[&str], seed: u64) -> PairConfig {
@@ -141,8 +138,7 @@ fn text(code: &str, marked: &str) -> LinkedText {
             mentions.push(Mention { start, end, entity: entity.to_owned() });
         }
     }
-    let (id, language) = ("1".to_owned(), language(code));
-    LinkedText { id, language, entity: None, text, mentions, switched_from: None }
+    LinkedText { mentions, ..linked_text(code, &text, &[]) }
 }
 
 fn pairs_of_sentences<'a>(
