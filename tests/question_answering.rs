@@ -8,10 +8,6 @@ use serde_json::{Value, json};
 
 use crate::common::{CommandExt, assert_contains, expect_failure, succeed, summary, tool};
 
-#[allow(dead_code)] // the same files are written for the evaluator's tests
-#[path = "../crates/mlqa-eval/tests/it/parquet_file.rs"]
-mod parquet_file;
-
 /// Writes questions about colours; `unanswerable` of them have no answer, the others start at
 /// `start`.
 fn write_questions(path: &Path, count: usize, unanswerable: usize, start: usize) {
@@ -125,7 +121,7 @@ fn recipe_question_answering_trains_predicts_and_scores() {
 }
 
 #[test]
-fn recipe_question_answering_reads_rows_and_parquet_like_squad() {
+fn recipe_question_answering_reads_rows_like_squad() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let run = |name_suffix: &str, end: &str| {
@@ -162,11 +158,10 @@ fn recipe_question_answering_reads_rows_and_parquet_like_squad() {
         let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
         fs::write(path("lines", "jsonl"), lines).unwrap();
         fs::write(path("data", "json"), json!({ "data": rows }).to_string()).unwrap();
-        parquet_file::write(&path("hub", "parquet"), &questions, "int32", 4);
     }
     assert_eq!(questions.len(), 5);
     let squad = run("squad", "json");
-    for (name_suffix, end) in [("lines", "jsonl"), ("data", "json"), ("hub", "parquet")] {
+    for (name_suffix, end) in [("lines", "jsonl"), ("data", "json")] {
         assert!(run(name_suffix, end) == squad, "{name_suffix}");
     }
 }

@@ -5,15 +5,12 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use experiment::read_json;
 use kg_triples::entity_linking::{EntityPage, page_files};
 use kg_triples::jsonl::JsonlReader;
 use kg_triples::knowledge::MentionExample;
-use parquet::data_type::{ByteArray, ByteArrayType};
-use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::parser::parse_message_type;
 use serde_json::{Value, json};
 
 use crate::common::{
@@ -46,44 +43,24 @@ static FOLDERS: LazyLock<PathBuf> = LazyLock::new(|| {
     folder
 });
 
-/// Writes documents in three languages, each in another format.
+/// Writes documents in three languages, in two formats.
 fn write_text(folder: &Path) {
     std::fs::create_dir_all(folder).unwrap();
     let pages = page_files(root().join("data/codex")).unwrap();
-    for (language, format) in [("en", "txt"), ("de", "jsonl"), ("zh", "parquet")] {
+    for (language, format) in [("en", "txt"), ("de", "jsonl"), ("zh", "jsonl")] {
         let mut text = String::new();
-        let mut rows = Vec::new();
         let (_, path) =
             pages.iter().find(|(page_language, _)| page_language.as_str() == language).unwrap();
         for page in JsonlReader::<EntityPage>::open(path).unwrap().take(60) {
             let extract = page.unwrap().extract.unwrap_or_default();
-            match format {
-                "txt" => text.extend([extract.replace('\n', " ").as_str(), "\n"]),
-                "parquet" => rows.push(ByteArray::from(extract.as_str())),
-                _ => text.extend([json!({ "url": "", "text": extract }).to_string(), "\n".into()]),
-            }
+            let line = match format {
+                "txt" => extract.replace('\n', " "),
+                _ => json!({ "url": "", "text": extract }).to_string(),
+            };
+            text.extend([line.as_str(), "\n"]);
         }
-        let path = folder.join(format!("{language}.{format}"));
-        match format {
-            "parquet" => write_parquet(&path, &rows),
-            _ => std::fs::write(path, text).unwrap(),
-        }
+        std::fs::write(folder.join(format!("{language}.{format}")), text).unwrap();
     }
-}
-
-/// Writes a Parquet file with a column `text` and 20 rows per row group.
-fn write_parquet(path: &Path, text: &[ByteArray]) {
-    let schema = parse_message_type("message rows { required binary text (UTF8); }").unwrap();
-    let file = File::create(path).unwrap();
-    let mut writer = SerializedFileWriter::new(file, Arc::new(schema), Arc::default()).unwrap();
-    for text in text.chunks(20) {
-        let mut group = writer.next_row_group().unwrap();
-        let mut column = group.next_column().unwrap().unwrap();
-        column.typed::<ByteArrayType>().write_batch(text, None, None).unwrap();
-        column.close().unwrap();
-        group.close().unwrap();
-    }
-    writer.close().unwrap();
 }
 
 /// The small recipe on these folders, with eight steps of a few rows.
