@@ -82,7 +82,7 @@ impl Case {
 
 /// A comparison whose inputs are not created yet.
 pub struct Spec {
-    /// Name of its bench, a file stem of `benches/`.
+    /// Name of its bench, a module of this crate.
     pub bench: &'static str,
     /// Sizes and dtypes.
     pub size: String,

@@ -1,4 +1,5 @@
 //! Times formulations of the same loss sequentially.
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,28 +17,28 @@ pub fn is_quick() -> bool {
     std::env::args().any(|argument| argument == "--quick")
 }
 
-/// Times every comparison of `bench`, prints the ratios, and writes them for the summary.
+/// Times every comparison, prints the ratios, and writes them for the summary.
 ///
 /// # Errors
 /// If a libtorch operation fails, two formulations have different losses, or the times cannot be
 /// written.
-pub fn run(bench: &str) -> Result<()> {
+pub fn run() -> Result<()> {
     tch::set_num_threads(1);
     let mut criterion = Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2))
         .configure_from_args();
-    let mut timed = Vec::new();
-    for spec in crate::specs(is_quick(), Device::Cpu).into_iter().filter(|spec| spec.bench == bench)
-    {
-        timed.extend(compare(&mut criterion, &spec)?);
+    let mut by_bench: BTreeMap<&str, Vec<Timed>> = BTreeMap::new();
+    for spec in crate::specs(is_quick(), Device::Cpu) {
+        by_bench.entry(spec.bench).or_default().extend(compare(&mut criterion, &spec)?);
     }
     criterion.final_summary();
-    if timed.is_empty() {
-        return Ok(()); // nothing matched the filter, or nothing was timed under --test
+    // Nothing was timed if nothing matched the filter, or under --test.
+    for (bench, timed) in by_bench.iter().filter(|(_, timed)| !timed.is_empty()) {
+        write(&folder().join("times").join(format!("{bench}.json")), timed)?;
     }
-    write(&folder().join("times").join(format!("{bench}.json")), &timed)
+    Ok(())
 }
 
 fn write(path: &Path, timed: &[Timed]) -> Result<()> {

@@ -1,17 +1,18 @@
 #![doc = include_str!("../README.md")]
 
-mod answers;
+mod answer_contrast;
 mod case;
 mod compare;
-mod contrast;
-mod entities;
-mod lm;
+mod cosine_regression;
+mod entity_completion;
+mod hard_learning;
+mod info_nce;
+mod masked_lm;
 mod process;
-mod regression;
-mod soft;
-mod spans;
+mod soft_labels;
+mod span;
 mod summary;
-mod top_k;
+mod top_k_spans;
 
 use tch::Device;
 
@@ -26,14 +27,15 @@ pub const SEED: i64 = 20;
 /// Returns all comparisons, with inputs on `device`; the short list omits those that take minutes.
 pub fn specs(quick: bool, device: Device) -> Vec<Spec> {
     [
-        lm::specs(quick, device),
-        entities::specs(device),
-        contrast::specs(quick, device),
-        regression::specs(device),
-        spans::specs(device),
-        soft::specs(device),
-        top_k::specs(device),
-        answers::specs(device),
+        masked_lm::specs(quick, device),
+        entity_completion::specs(device),
+        info_nce::specs(quick, device),
+        cosine_regression::specs(device),
+        span::specs(device),
+        soft_labels::specs(device),
+        top_k_spans::specs(device),
+        hard_learning::specs(device),
+        answer_contrast::specs(device),
     ]
     .into_iter()
     .flatten()

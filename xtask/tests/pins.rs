@@ -113,7 +113,7 @@ fn the_map_of_equations_names_existing_items() {
             );
         }
         for name in names(benches) {
-            assert!(exists(format!("benches/benches/{name}.rs")), "no bench {name}");
+            assert!(exists(format!("benches/src/{name}.rs")), "no bench {name}");
         }
     }
 }

@@ -1,5 +1,4 @@
 //! Lists of candidate spans, and the candidate set that contains the gold span.
-use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
@@ -86,20 +85,6 @@ impl CandidateSpans<'_> {
     }
 }
 
-/// Position of the gold span in the output of [`answer_candidates`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GoldSlot {
-    /// At the rank of its score. A gold span that is not in the list takes the first empty slot or,
-    /// if there is none, replaces the last span (the paper's footnote 1).
-    #[default]
-    InRank,
-    /// The last slot, K − 1, in every row, as the paper writes the set: `{z₁, …, z₍k₋₁₎, a}`. The
-    /// other spans keep their order before it, so a learned weight per slot can distinguish the
-    /// gold span.
-    Last,
-}
-
 /// The candidate set Z of each row, including the gold span; returned by [`answer_candidates`].
 #[derive(Debug)]
 #[non_exhaustive]
@@ -115,12 +100,12 @@ pub struct AnswerCandidates {
 }
 
 /// Builds the candidate set Z of *From Good to Best* (footnote 1): the best spans of each row and,
-/// exactly once, the gold span.
+/// exactly once, the gold span at the rank of its score.
 ///
 /// Interpretation: candidates are compared by position, so a span with the gold text at another
-/// position is not removed. The gold span is added to a list with an empty slot, and replaces the
-/// last span of a full list. It is used even if it is longer than the decoder allows. The lists of
-/// rows without a gold span do not change.
+/// position is not removed. A gold span that is not in the list takes the first empty slot, or
+/// replaces the last span of a full list. It is used even if it is longer than the decoder allows.
+/// The lists of rows without a gold span do not change.
 ///
 /// # Shapes
 /// - `spans`: tensors `[B, K]`, K ≥ 1, as returned by [`top_k_spans`](crate::top_k_spans())
@@ -136,14 +121,14 @@ pub struct AnswerCandidates {
 ///
 /// # Example
 /// ```
-/// use objectives::{CandidateSpans, GoldSlot, answer_candidates, tch::{Kind, Tensor}};
+/// use objectives::{CandidateSpans, answer_candidates, tch::{Kind, Tensor}};
 ///
 /// let row = |values: &[i64]| Tensor::from_slice(values).view([1, -1]);
 /// let (starts, ends) = (row(&[1, 0, 1]), row(&[2, 0, 1]));
 /// let valid = starts.ones_like().to_kind(Kind::Bool);
 /// let spans = CandidateSpans { starts: &starts, ends: &ends, valid: &valid };
 /// let (gold_start, gold_end) = (Tensor::from_slice(&[2_i64]), Tensor::from_slice(&[2_i64]));
-/// let z = answer_candidates(&spans, &gold_start, &gold_end, 3, GoldSlot::InRank)?;
+/// let z = answer_candidates(&spans, &gold_start, &gold_end, 3)?;
 /// assert_eq!(Vec::<i64>::try_from(z.starts.view([-1]))?, [1, 0, 2]); // 2..=2 replaces the last
 /// assert_eq!(z.gold_index.int64_value(&[0]), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -153,7 +138,6 @@ pub fn answer_candidates(
     gold_starts: &Tensor,
     gold_ends: &Tensor,
     length: i64,
-    slot: GoldSlot,
 ) -> Result<AnswerCandidates, Error> {
     const LIKE: &str = "candidates.starts";
     let (batch, _) = check_matrix(LIKE, spans.starts, "[B, M]")?;
@@ -172,35 +156,16 @@ pub fn answer_candidates(
     let first = |mask: &Tensor| -> Result<Tensor, Error> {
         Ok(mask.f_mul(&column.f_neg()?.f_add_scalar(slots)?)?.f_argmax(1, true)?)
     };
-    let is_gold = |starts: &Tensor, ends: &Tensor| -> Result<Tensor, Error> {
-        let both_equal =
-            starts.f_eq_tensor(&gold_start)?.f_logical_and(&ends.f_eq_tensor(&gold_end)?)?;
-        Ok(both_equal.f_logical_and(&present)?)
-    };
-
-    let is_gold_slot = is_gold(&starts, &ends)?.f_logical_and(&valid)?; // [B, K]
-    let has_gold = is_gold_slot.f_any_dim(1, true)?; // [B, 1]
-    let (target, [starts, ends, valid]) = match slot {
-        GoldSlot::InRank => {
-            let full = valid.f_all_dim(1, true)?;
-            let insertion_slot = first(&valid.f_logical_not()?)?.f_masked_fill(&full, slots - 1)?;
-            let target = first(&is_gold_slot)?.f_where_self(&has_gold, &insertion_slot)?; // [B, 1]
-            (target, [starts, ends, valid])
-        }
-        GoldSlot::Last => {
-            // If the gold span is in the list, all later spans move up by one slot.
-            let rank = first(&is_gold_slot)?;
-            let is_after_gold = column.f_ge_tensor(&rank)?.f_logical_and(&has_gold)?;
-            let source = column.f_add(&is_after_gold)?.f_clamp_max(slots - 1)?; // [B, K]
-            let reordered = |tensor: &Tensor| tensor.f_gather(1, &source, false);
-            let target = Tensor::f_full([batch, 1], slots - 1, (Kind::Int64, device))?;
-            (target, [reordered(&starts)?, reordered(&ends)?, reordered(&valid)?])
-        }
-    };
+    let both_equal =
+        starts.f_eq_tensor(&gold_start)?.f_logical_and(&ends.f_eq_tensor(&gold_end)?)?;
+    let is_gold = both_equal.f_logical_and(&present)?.f_logical_and(&valid)?; // [B, K]
+    let has_gold = is_gold.f_any_dim(1, true)?; // [B, 1]
+    let full = valid.f_all_dim(1, true)?;
+    let insertion_slot = first(&valid.f_logical_not()?)?.f_masked_fill(&full, slots - 1)?;
     // The slot of the gold span, in rows that have one.
+    let target = first(&is_gold)?.f_where_self(&has_gold, &insertion_slot)?; // [B, 1]
     let is_inserted = column.f_eq_tensor(&target)?.f_logical_and(&present)?;
-    let is_duplicate = is_gold(&starts, &ends)?;
-    let valid = valid.f_logical_and(&is_duplicate.f_logical_not()?)?.f_logical_or(&is_inserted)?;
+    let valid = valid.f_logical_and(&is_gold.f_logical_not()?)?.f_logical_or(&is_inserted)?;
     let empty = valid.f_logical_not()?;
     let insert_gold = |gold: &Tensor, list: &Tensor| {
         gold.f_where_self(&is_inserted, list)?.f_masked_fill(&empty, 0)

@@ -1,22 +1,7 @@
 //! Input validation shared by all losses: shapes, dtypes, devices and ids.
-use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
 use crate::Error;
-
-/// Level of input validation before a loss is computed.
-///
-/// Shapes, dtypes, devices and the range of ids and positions are always checked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Checks {
-    /// Does not read the values of logits: a NaN in the input gives a NaN loss.
-    #[default]
-    Shapes,
-    /// Also reads every logit. NaN and +∞ are errors; −∞ (a masked candidate) is an error only
-    /// where it makes the loss infinite.
-    Full,
-}
 
 /// Maximum temperature. It limits logits of cosines to ±0.001; larger values are assumed to be
 /// mistakes.

@@ -70,19 +70,6 @@ pub enum Error {
         /// The gold position.
         position: i64,
     },
-    /// A value that makes the loss infinite or NaN; checked under
-    /// [`Checks::Full`](crate::Checks::Full) only.
-    #[error("{tensor}{index:?} = {value}: {rule}")]
-    NotFinite {
-        /// The argument's name.
-        tensor: &'static str,
-        /// The index of the first such value.
-        index: Vec<i64>,
-        /// The value.
-        value: f64,
-        /// The expected value.
-        rule: &'static str,
-    },
     /// An option outside its domain.
     #[error("{option} = {value}: must be {rule}")]
     Domain {

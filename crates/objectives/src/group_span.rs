@@ -7,7 +7,7 @@ use torch_ext::upload;
 
 use crate::checks::{check_int64, extent, first_true};
 use crate::span_checks::{check_span_logits, reduction_kind};
-use crate::{Checks, Error, SpanReduction};
+use crate::{Error, SpanReduction};
 
 /// Options of [`group_span`].
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -17,8 +17,6 @@ pub struct GroupSpanConfig {
     pub reduction: SpanReduction,
     /// Conversion of logits to probabilities.
     pub normalization: GroupNormalization,
-    /// Level of input validation.
-    pub checks: Checks,
 }
 
 /// Conversion of the logits of a group to probabilities in [`group_span`].
@@ -64,7 +62,7 @@ pub enum GroupNormalization {
 /// [`Error::Empty`] if no group has a gold start or no group has a gold end; [`Error::Range`] if
 /// group ids decrease; [`Error::Excluded`] with the window if the mask is false at a gold position;
 /// [`Error::Shape`], [`Error::Dtype`], [`Error::Device`] or [`Error::Undefined`] for invalid
-/// tensors; under [`Checks::Full`] [`Error::NotFinite`].
+/// tensors.
 ///
 /// # Example
 /// ```
@@ -96,12 +94,12 @@ pub fn group_span(
         check_int64(name, ids, &[windows], "[W]", "start_logits", device)?;
     }
     let runs = runs(groups)?;
-    let side = |logits_name, positions_name, logits: &Tensor, positions: &Tensor| {
+    let side = |positions_name, logits: &Tensor, positions: &Tensor| {
         let slots = Slots::new(&runs, positions_name, positions, logits)?;
-        slots.loss(logits_name, logits, context_mask, config)
+        slots.loss(logits, context_mask, config)
     };
-    let start = side("start_logits", "start_positions", start_logits, start_positions)?;
-    let sum = start.f_add(&side("end_logits", "end_positions", end_logits, end_positions)?)?;
+    let start = side("start_positions", start_logits, start_positions)?;
+    let sum = start.f_add(&side("end_positions", end_logits, end_positions)?)?;
     match config.reduction {
         SpanReduction::Sum => Ok(sum),
         SpanReduction::HalfSum => Ok(sum.f_mul_scalar(0.5)?),
@@ -187,7 +185,6 @@ impl Slots {
     /// The mean loss of the groups.
     fn loss(
         &self,
-        logits_name: &'static str,
         logits: &Tensor,
         context_mask: Option<&Tensor>,
         config: &GroupSpanConfig,
@@ -213,23 +210,6 @@ impl Slots {
         let without_gold = Tensor::f_from_slice(&self.has_gold)?.f_logical_not()?.f_unsqueeze(1)?;
         let without_gold = upload(&without_gold, device)?;
         let gold_logits = rows.f_gather(1, &gold, false)?; // [G * M, 1]
-        if config.checks == Checks::Full {
-            let not_finite = |slot, column, rule| -> Result<(), Error> {
-                let value = rows.f_double_value(&[slot, column])?;
-                let index = vec![self.window(slot), column];
-                Err(Error::NotFinite { tensor: logits_name, index, value, rule })
-            };
-            let invalid = rows.f_isnan()?.f_logical_or(&rows.f_isposinf()?)?;
-            if let Some([slot, column]) = first_true(&invalid)?.as_deref() {
-                not_finite(*slot, *column, "a logit must be a number or -inf")?;
-            }
-            let excluded_gold =
-                gold_logits.f_isneginf()?.f_logical_and(&without_gold.f_logical_not()?)?;
-            if let Some([slot, _]) = first_true(&excluded_gold)?.as_deref() {
-                let column = gold.f_int64_value(&[*slot, 0])?;
-                not_finite(*slot, column, "the logit of a gold position must be finite")?;
-            }
-        }
         let by_group = |values: &Tensor| values.f_view([self.groups, -1]);
         let gold_logits = |fill: f64| -> Result<Tensor, Error> {
             Ok(gold_logits.f_masked_fill(&without_gold, fill)?)
@@ -259,18 +239,10 @@ impl Slots {
         let excluded_gold = allowed.f_logical_not()?.f_logical_and(&has_gold)?;
         if let Some([slot]) = first_true(&excluded_gold)?.as_deref() {
             let position = gold.f_int64_value(&[*slot, 0])?;
-            return Err(Error::Excluded {
-                tensor: self.positions_name,
-                row: self.window(*slot),
-                position,
-            });
+            let window = usize::try_from(*slot).ok().and_then(|slot| self.windows.get(slot));
+            let row = window.copied().unwrap_or(-1);
+            return Err(Error::Excluded { tensor: self.positions_name, row, position });
         }
         Ok(())
-    }
-
-    /// The window of a slot.
-    fn window(&self, slot: i64) -> i64 {
-        let slot = usize::try_from(slot).ok();
-        slot.and_then(|slot| self.windows.get(slot)).copied().unwrap_or(-1)
     }
 }

@@ -36,10 +36,6 @@ pub enum HardLearningWeighting {
     /// `-mean_l ln P(z_l)`. Unlike [`Mml`](Self::Mml), it raises the probability of every
     /// candidate.
     Uniform,
-    /// Eq. 5 as printed, with `w = softmax(θ)`: the inner sum does not depend on l, so this is
-    /// [`Mml`](Self::Mml), and θ receives a gradient of 0. For comparison only; use another variant
-    /// for training.
-    Literal,
 }
 
 /// Computes the hard-learning loss of *From Good to Best* over candidate answers, in nats.
@@ -65,9 +61,8 @@ pub enum HardLearningWeighting {
 /// - `gold_index`: `[B]` i64, the slot of the gold span, [`IGNORE_INDEX`] in rows without a gold
 ///   span; [`AnswerCandidates::gold_index`](crate::AnswerCandidates::gold_index). Required for
 ///   `gold_loss_weight` > 0
-/// - `weights`: `[K]` Float, BFloat16, Half or Double, θ; receives gradient; initialised by
-///   [`initial_weights`](crate::initial_weights()). Required by `Learned` and `Literal`, ignored by
-///   the other weightings
+/// - `weights`: `[K]` Float, BFloat16, Half or Double, θ; receives gradient. Required by
+///   `Learned`, ignored by the other weightings
 /// - `valid` and `gold_index` may be on the CPU, where they are read without waiting for a GPU
 /// - returns `[]`: f64 for f64 `span_log_probs`, f32 for all others (the reduction runs in it)
 ///
@@ -145,15 +140,12 @@ fn check_theta(
     span_log_probs: &Tensor,
     config: &HardLearningConfig,
 ) -> Result<Option<Tensor>, Error> {
-    use HardLearningWeighting::{HardEm, Learned, Literal, Mml, Uniform};
-    let weights = match (config.weighting, weights) {
-        (HardEm | Mml | Uniform, _) => return Ok(None),
-        (Learned | Literal, Some(weights)) => weights,
-        (Learned | Literal, None) => {
-            let reason =
-                "learned weighting has one parameter per slot; create them with initial_weights";
-            return Err(Error::Missing { argument: "weights", reason });
-        }
+    if config.weighting != HardLearningWeighting::Learned {
+        return Ok(None);
+    }
+    let Some(weights) = weights else {
+        let reason = "learned weighting has one parameter per slot";
+        return Err(Error::Missing { argument: "weights", reason });
     };
     check_shape("weights", weights, &[slots], "[K]")?;
     check_float("weights", weights)?;
@@ -232,16 +224,13 @@ impl CandidateRows {
             (HardLearningWeighting::Learned, Some(theta)) => {
                 row_sum(slot_weights(theta)?.f_mul(&with_zeros()?)?)?
             }
-            (HardLearningWeighting::Literal, Some(theta)) => {
-                row_sum(slot_weights(theta)?)?.f_mul(&with_neg_inf()?.f_logsumexp(1, false)?)?
-            }
             (HardLearningWeighting::HardEm, _) => with_neg_inf()?.f_amax(1, false)?,
             (HardLearningWeighting::Mml, _) => with_neg_inf()?.f_logsumexp(1, false)?,
             (HardLearningWeighting::Uniform, _) => {
                 let count = row_sum(self.empty.f_logical_not()?)?;
                 row_sum(with_zeros()?)?.f_div(&count)?
             }
-            (HardLearningWeighting::Learned | HardLearningWeighting::Literal, None) => {
+            (HardLearningWeighting::Learned, None) => {
                 let reason = "learned weighting has one parameter per slot";
                 return Err(Error::Missing { argument: "weights", reason });
             }

@@ -17,7 +17,6 @@ mod group_span;
 mod hard_learning;
 mod hard_negatives;
 mod info_nce;
-mod initial_weights;
 mod knowledge_contrast;
 mod linear_cross_entropy;
 mod masked_lm;
@@ -34,10 +33,10 @@ mod top_k_spans;
 
 pub mod masking;
 
-pub use answer_candidates::{AnswerCandidates, CandidateSpans, GoldSlot, answer_candidates};
+pub use answer_candidates::{AnswerCandidates, CandidateSpans, answer_candidates};
 pub use answer_contrast::{AnswerContrastConfig, answer_contrast};
 pub use cached_step::cached_step;
-pub use checks::{Checks, MAX_TEMPERATURE};
+pub use checks::MAX_TEMPERATURE;
 pub use cosine_regression::cosine_regression;
 pub use entity_completion::{EntityCompletionConfig, EntityNormalization, entity_completion};
 pub use error::Error;
@@ -47,7 +46,6 @@ pub use hard_learning::{
 };
 pub use hard_negatives::{HardNegatives, NegativeSelection, hard_negatives};
 pub use info_nce::{ContrastRows, Direction, InfoNceConfig, Negatives, info_nce};
-pub use initial_weights::{InitialWeights, initial_weights};
 pub use knowledge_contrast::{
     ContrastConfig, Push, masked_entity_prediction, object_entailment, relation_classification,
 };

@@ -3,10 +3,10 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
+use crate::Error;
 use crate::checks::{check_int64, common_device, extent, first_true};
-use crate::cross_entropy::{RowContext, row_losses};
+use crate::cross_entropy::row_losses;
 use crate::span_checks::check_span_logits;
-use crate::{Checks, Error};
 
 /// Options of [`span`].
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
@@ -16,8 +16,6 @@ pub struct SpanConfig {
     pub reduction: SpanReduction,
     /// Treatment of gold positions outside the window.
     pub out_of_window: OutOfWindow,
-    /// Level of input validation.
-    pub checks: Checks,
 }
 
 /// Combination of the start and end losses in [`span`].
@@ -68,8 +66,7 @@ pub enum OutOfWindow {
 /// [`Error::Empty`] if no row has its start in the window or no row has its end in the window;
 /// [`Error::Excluded`] naming the row if the mask is false at a gold position in the window;
 /// [`Error::Range`] under [`OutOfWindow::Reject`]; [`Error::Shape`], [`Error::Dtype`],
-/// [`Error::Device`] or [`Error::Undefined`] for invalid tensors; under [`Checks::Full`]
-/// [`Error::NotFinite`].
+/// [`Error::Device`] or [`Error::Undefined`] for invalid tensors.
 ///
 /// # Example
 /// ```
@@ -97,9 +94,11 @@ pub fn span(
     {
         check_int64(name, positions, &[batch], "[B]", "start_logits", device)?;
     }
-    let side = |names, logits, positions| Side::new(names, logits, positions, context_mask, config);
-    let start = side(["start_logits", "start_positions"], start_logits, start_positions)?;
-    let end = side(["end_logits", "end_positions"], end_logits, end_positions)?;
+    let side = |positions_name, logits, positions| {
+        Side::new(positions_name, logits, positions, context_mask, config)
+    };
+    let start = side("start_positions", start_logits, start_positions)?;
+    let end = side("end_positions", end_logits, end_positions)?;
     // Start and end are in one tensor: on a GPU a kernel or a copy takes about the same time for
     // twice as many rows.
     let concatenated = |start: &Tensor, end: &Tensor| -> Result<Tensor, Error> {
@@ -112,15 +111,8 @@ pub fn span(
     if let (Some(start), Some(end)) = (&start.outside, &end.outside) {
         rows = rows.f_masked_fill(&concatenated(start, end)?, f64::NEG_INFINITY)?;
     }
-    let counts = [start.rows_with_loss.size1()?, end.rows_with_loss.size1()?];
-    let origin = |row| -> Result<(&'static str, i64), Error> {
-        let [first, _] = counts;
-        let (side, row) = if row < first { (&start, row) } else { (&end, row - first) };
-        Ok((side.logits_name, side.rows_with_loss.f_int64_value(&[row])?))
-    };
-    let context = RowContext { origin: &origin, checks: config.checks };
-    let losses = row_losses(&rows, &concatenated(&start.gold, &end.gold)?, 0.0, &context)?;
-    let means = losses.f_split_with_sizes(counts, 0)?;
+    let losses = row_losses(&rows, &concatenated(&start.gold, &end.gold)?)?;
+    let means = losses.f_split_with_sizes([start.gold.size1()?, end.gold.size1()?], 0)?;
     let means = means.iter().map(|losses| losses.f_mean(None::<Kind>));
     let sum = Tensor::f_stack(&means.collect::<Result<Vec<_>, _>>()?, 0)?.f_sum(None::<Kind>)?;
     match config.reduction {
@@ -131,11 +123,7 @@ pub fn span(
 
 /// The n rows with a gold start (or end) position inside the window.
 struct Side {
-    /// The argument that holds the logits.
-    logits_name: &'static str,
-    /// `[n]`, indices of the B rows, on the device of the positions.
-    rows_with_loss: Tensor,
-    /// `[n]`
+    /// `[n]`, on the device of the positions.
     gold: Tensor,
     /// `[n, L]` logits
     rows: Tensor,
@@ -145,7 +133,7 @@ struct Side {
 
 impl Side {
     fn new(
-        [logits_name, positions_name]: [&'static str; 2],
+        positions_name: &'static str,
         logits: &Tensor,
         positions: &Tensor,
         context_mask: Option<&Tensor>,
@@ -191,6 +179,6 @@ impl Side {
             }
             outside = Some(excluded);
         }
-        Ok(Self { logits_name, rows_with_loss, gold, rows, outside })
+        Ok(Self { gold, rows, outside })
     }
 }

@@ -2,11 +2,11 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
+use crate::Error;
 use crate::checks::{
     check_device, check_float, check_int64, check_kind, check_mask, check_matrix, check_shape,
     common_device, first_true,
 };
-use crate::{Checks, Error};
 
 /// Validates the logits and mask of a span head, and returns B and L.
 pub(crate) fn check_span_logits(
@@ -32,23 +32,6 @@ pub(crate) fn reduction_kind(tensor: &Tensor) -> Result<Kind, Error> {
         Kind::Double => Kind::Double,
         _ => Kind::Float,
     })
-}
-
-/// Under [`Checks::Full`], rejects NaN and +∞ in logits `[B, L]`, in which masked positions are −∞.
-pub(crate) fn check_logit_values(
-    name: &'static str,
-    logits: &Tensor,
-    checks: Checks,
-) -> Result<(), Error> {
-    if checks == Checks::Full {
-        let invalid = logits.f_isnan()?.f_logical_or(&logits.f_isposinf()?)?;
-        if let Some(index) = first_true(&invalid)? {
-            let value = logits.f_double_value(&index)?;
-            let rule = "a logit must be a number or -inf; check the previous training step";
-            return Err(Error::NotFinite { tensor: name, index, value, rule });
-        }
-    }
-    Ok(())
 }
 
 /// Rejects spans that end before they start, in rows or slots where `mask` is true.

@@ -2,9 +2,9 @@
 use tch::Tensor;
 use torch_ext::upload;
 
+use crate::Error;
 use crate::checks::{check_ids, check_int64};
-use crate::span_checks::{check_logit_values, check_span_logits, reduction_kind};
-use crate::{Checks, Error};
+use crate::span_checks::{check_span_logits, reduction_kind};
 
 /// Computes the log-probability of answer spans (*From Good to Best*, Eq. 2), in nats.
 ///
@@ -32,17 +32,16 @@ use crate::{Checks, Error};
 ///
 /// # Errors
 /// [`Error::Range`] if a position is outside `0..L`; [`Error::Shape`], [`Error::Dtype`],
-/// [`Error::Device`] or [`Error::Undefined`] for invalid tensors; under [`Checks::Full`]
-/// [`Error::NotFinite`] for NaN or +∞ inside the mask.
+/// [`Error::Device`] or [`Error::Undefined`] for invalid tensors.
 ///
 /// # Example
 /// ```
-/// use objectives::{Checks, span_log_probs, tch::{Device, Kind, Tensor}};
+/// use objectives::{span_log_probs, tch::{Device, Kind, Tensor}};
 ///
 /// let logits = Tensor::zeros([1, 8], (Kind::Float, Device::Cpu));
 /// let starts = Tensor::from_slice(&[2_i64, 5]).view([1, 2]);
 /// let ends = Tensor::from_slice(&[3_i64, 5]).view([1, 2]);
-/// let log_probs = span_log_probs(&logits, &logits, &starts, &ends, None, Checks::Shapes)?;
+/// let log_probs = span_log_probs(&logits, &logits, &starts, &ends, None)?;
 /// // Equal logits: probability 1/8 for the start and for the end.
 /// assert!((log_probs.double_value(&[0, 1]) + 2.0 * 8_f64.ln()).abs() < 1e-6);
 /// # Ok::<(), objectives::Error>(())
@@ -53,7 +52,6 @@ pub fn span_log_probs(
     starts: &Tensor,
     ends: &Tensor,
     context_mask: Option<&Tensor>,
-    checks: Checks,
 ) -> Result<Tensor, Error> {
     let (batch, length) = check_span_logits(start_logits, end_logits, context_mask)?;
     let device = start_logits.device();
@@ -70,14 +68,13 @@ pub fn span_log_probs(
         Some(mask) => Some(upload(mask, device)?.f_logical_not()?),
         None => None,
     };
-    let side = |name, logits: &Tensor, positions: &Tensor| -> Result<Tensor, Error> {
+    let side = |logits: &Tensor, positions: &Tensor| -> Result<Tensor, Error> {
         let mut logits = logits.f_to_kind(kind)?;
         if let Some(outside) = &outside {
             logits = logits.f_masked_fill(outside, f64::NEG_INFINITY)?;
         }
-        check_logit_values(name, &logits, checks)?;
         Ok(logits.f_log_softmax(1, None)?.f_gather(1, positions, false)?)
     };
-    let start = side("start_logits", start_logits, &starts)?;
-    Ok(start.f_add(&side("end_logits", end_logits, &ends)?)?)
+    let start = side(start_logits, &starts)?;
+    Ok(start.f_add(&side(end_logits, &ends)?)?)
 }

@@ -2,9 +2,9 @@
 use tch::{Kind, Tensor};
 use torch_ext::{LinearCrossEntropy, LossReduction, linear_cross_entropy, upload};
 
+use crate::Error;
 use crate::checks::{check_device, check_float, check_ids, check_int64, check_matrix, check_shape};
-use crate::cross_entropy::{RowContext, row_losses};
-use crate::{Checks, Error};
+use crate::cross_entropy::row_losses;
 
 /// Scores of all V tokens at N masked positions, as logits or as a linear layer.
 ///
@@ -104,9 +104,7 @@ impl<'a> TokenScores<'a> {
     ) -> Result<Tensor, Error> {
         match *self {
             Self::Logits(logits) => {
-                let context =
-                    RowContext { origin: &|row| Ok(("logits", row)), checks: Checks::Shapes };
-                let losses = row_losses(logits, targets, 0.0, &context)?; // [N]
+                let losses = row_losses(logits, targets)?; // [N]
                 Ok(match (reduction, weights) {
                     (LossReduction::Mean, _) => losses.f_mean(None::<Kind>)?,
                     (_, None) => losses.f_sum(None::<Kind>)?,

@@ -3,8 +3,8 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_ext::upload;
 
-use crate::span_checks::{check_logit_values, check_span_logits, reduction_kind};
-use crate::{Checks, Error};
+use crate::Error;
+use crate::span_checks::{check_span_logits, reduction_kind};
 
 /// Options of [`top_k_spans`].
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -16,13 +16,11 @@ pub struct TopKConfig {
     /// Maximum span length in tokens, both ends included. `None`, or in TOML a value of at least L,
     /// means no limit.
     pub max_answer_len: Option<usize>,
-    /// Level of input validation.
-    pub checks: Checks,
 }
 
 impl Default for TopKConfig {
     fn default() -> Self {
-        Self { k: 20, max_answer_len: Some(30), checks: Checks::default() }
+        Self { k: 20, max_answer_len: Some(30) }
     }
 }
 
@@ -66,9 +64,8 @@ pub struct TopKSpans {
 ///
 /// # Errors
 /// [`Error::Domain`] if `k` or `max_answer_len` is 0; [`Error::Shape`], [`Error::Dtype`],
-/// [`Error::Device`] or [`Error::Undefined`] for invalid tensors; under [`Checks::Full`]
-/// [`Error::NotFinite`] for NaN or +∞ inside the mask. Without this check a NaN score sorts first,
-/// as in libtorch's own sort.
+/// [`Error::Device`] or [`Error::Undefined`] for invalid tensors. A NaN score sorts first, as in
+/// libtorch's own sort.
 ///
 /// # Example
 /// ```
@@ -103,13 +100,11 @@ pub fn top_k_spans(
         Some(mask) => upload(mask, device)?.f_logical_not()?,
         None => Tensor::f_zeros([1, length], (Kind::Bool, device))?,
     };
-    let inside = |name, logits: &Tensor| -> Result<Tensor, Error> {
+    let inside = |logits: &Tensor| -> Result<Tensor, Error> {
         let logits = logits.f_detach()?.f_to_kind(kind)?;
-        let logits = logits.f_masked_fill(&outside, f64::NEG_INFINITY)?;
-        check_logit_values(name, &logits, config.checks)?;
-        Ok(logits)
+        Ok(logits.f_masked_fill(&outside, f64::NEG_INFINITY)?)
     };
-    let (start, end) = (inside("start_logits", start_logits)?, inside("end_logits", end_logits)?);
+    let (start, end) = (inside(start_logits)?, inside(end_logits)?);
     // Entry (s, j) is the span from s to s + j; its column s · width + j orders spans by start,
     // then by end.
     let unfold = |row: &Tensor, fill: f64| -> Result<Tensor, Error> {

@@ -155,14 +155,7 @@ mod tests {
     #[test]
     fn sparse_steps_equal_dense_steps_bit_for_bit() {
         for weight_decay in [0.0, 0.01] {
-            let step = AdamWStep {
-                lr: 1e-2,
-                beta1: 0.9,
-                beta2: 0.999,
-                weight_decay,
-                eps: 1e-8,
-                grad_scale: 1.0,
-            };
+            let step = AdamWStep { weight_decay, ..crate::optim::tests::STEP };
             let start = crate::seeded_randn(&[90, 48], 5).unwrap();
             let state = || (start.copy(), start.zeros_like(), start.zeros_like());
             let (ours, theirs) = (state(), state());

@@ -357,20 +357,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_too_large_batch_size_is_rejected() {
-        let config = TrainConfig { batch_size: 1_000_000_000_000, ..TrainConfig::default() };
-        let error = config.validate().unwrap_err().to_string();
-        assert_eq!(error, "batch_size = 1000000000000: must be 1 million or less");
-    }
-
-    #[test]
-    fn zero_epochs_are_rejected_even_with_steps() {
-        let config = TrainConfig { epochs: 0, steps: Some(3), ..TrainConfig::default() };
-        let error = config.validate().unwrap_err().to_string();
-        assert_eq!(error, "epochs = 0: must be 1 or more");
-    }
-
-    #[test]
     fn every_stage_has_the_same_number_of_counted_batches() {
         for (epochs, steps) in [(5, None), (1, Some(35))] {
             let config = TrainConfig { epochs, steps, ..TrainConfig::default() };
@@ -402,30 +388,36 @@ mod tests {
 
     #[test]
     fn errors_of_values_out_of_range_name_the_key() {
-        let message_of = |config: TrainConfig| config.validate().unwrap_err().to_string();
-        let default = TrainConfig::default;
-        let large_rate = TrainConfig { learning_rate: 1e30, ..default() };
-        assert!(message_of(large_rate).starts_with("learning_rate = 1"));
-        assert!(
-            message_of(TrainConfig { eps: 1e30, ..default() }).ends_with("above 0 and at most 1")
-        );
-        let decay = message_of(TrainConfig { weight_decay: 1e30, ..default() });
-        assert!(decay.starts_with("weight_decay = 1") && decay.ends_with("from 0 to 1000"));
-        let norm = message_of(TrainConfig { max_grad_norm: Some(1e30), ..default() });
-        assert!(norm.starts_with("max_grad_norm = 1") && norm.ends_with("at most 1 million"));
-        for too_many in [1_000_000_000_000, i64::MAX as u64] {
-            let steps = message_of(TrainConfig { steps: Some(too_many), ..default() });
-            assert_eq!(steps, format!("steps = {too_many}: must be 10 billion or less"));
-            let epochs = message_of(TrainConfig { epochs: too_many, ..default() });
-            assert_eq!(epochs, format!("epochs = {too_many}: must be 1 million or less"));
+        let (million, billions) = ("must be 1 million or less", "must be 10 billion or less");
+        let cases: [(fn(&mut TrainConfig), &str, &str); 11] = [
+            (|config| config.learning_rate = 1e30, "learning_rate = 1", ""),
+            (|config| config.eps = 1e30, "eps = 1", "above 0 and at most 1"),
+            (|config| config.weight_decay = 1e30, "weight_decay = 1", "from 0 to 1000"),
+            (|config| config.max_grad_norm = Some(1e30), "max_grad_norm = 1", "at most 1 million"),
+            (|config| config.batch_size = 1_000_000_000, "batch_size = 1000000000: ", million),
+            // Also if `steps` is set.
+            (|config| config.epochs = 0, "epochs = 0: ", "must be 1 or more"),
+            (|config| config.epochs = 1_000_000_000, "epochs = 1000000000: ", million),
+            (|config| config.epochs = u64::MAX >> 1, "epochs = 9223372036854775807: ", million),
+            (|config| config.steps = Some(1 << 40), "steps = 1099511627776: ", billions),
+            (
+                |config| config.steps = Some(u64::MAX >> 1),
+                "steps = 9223372036854775807: ",
+                billions,
+            ),
+            (|config| config.groups = vec![large_rate()], "groups.learning_rate = 1", ""),
+        ];
+        for (change, key, rule) in cases {
+            let mut config = TrainConfig { steps: Some(3), ..TrainConfig::default() };
+            change(&mut config);
+            let message = config.validate().unwrap_err().to_string();
+            assert!(message.starts_with(key) && message.ends_with(rule), "{message}");
         }
-        let group = GroupConfig {
-            prefixes: vec!["roberta".into()],
-            learning_rate: Some(1e30),
-            ..Default::default()
-        };
-        let large_group_rate = TrainConfig { groups: vec![group], ..default() };
-        assert!(message_of(large_group_rate).contains("groups.learning_rate"));
+    }
+
+    fn large_rate() -> GroupConfig {
+        let prefixes = vec!["roberta".into()];
+        GroupConfig { prefixes, learning_rate: Some(1e30), ..Default::default() }
     }
 
     #[test]

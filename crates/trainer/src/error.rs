@@ -57,7 +57,7 @@ pub enum Error {
     #[error(
         "{stage}: stopped by {} after step {step} of {total}, which is saved; run the same \
          command to continue",
-        crate::stop::signal_name(*signal)
+        signal_name(*signal)
     )]
     Stopped {
         /// The stage.
@@ -159,6 +159,12 @@ pub(crate) fn error_text(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// Result type of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// `SIGTERM` for 15.
+fn signal_name(signal: i32) -> String {
+    signal_hook::low_level::signal_name(signal)
+        .map_or_else(|| format!("signal {signal}"), str::to_owned)
+}
 
 #[cfg(test)]
 mod tests {

@@ -5,22 +5,7 @@ use crate::selection::{Best, BestEpoch, CheckpointSelection};
 use crate::skipped_data::report;
 use crate::task_slot::TaskSlot;
 use crate::training::Training;
-use crate::{Error, Result, Stage, Tasks, TrainConfig};
-
-/// The result of a stage.
-#[derive(Clone, Debug, PartialEq)]
-pub struct FitReport {
-    /// Number of completed steps.
-    pub steps: u64,
-    /// Number of processed tokens, without padding.
-    pub tokens: u64,
-    /// Seconds of training, including earlier parts of a resumed run.
-    pub seconds: f64,
-    /// Mean loss of the last line of metrics.
-    pub final_loss: f64,
-    /// Whether the stage is complete.
-    pub finished: bool,
-}
+use crate::{Error, FitReport, Result, Stage, Tasks, TrainConfig};
 
 /// Trains `parameters` on one or several [`Tasks`], resuming from the newest checkpoint of the
 /// stage's folder.

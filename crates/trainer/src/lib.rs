@@ -38,7 +38,7 @@ pub use checkpoint::Environment;
 pub use collate::{pad_mask, pad_rows};
 pub use config::{Decay, GroupConfig, TrainConfig};
 pub use error::{Error, Result};
-pub use fit::{FitReport, fit, fit_best};
+pub use fit::{fit, fit_best};
 pub use loss_scaler::LossScaler;
 pub use metrics::StepMetrics;
 pub use not_finite::ExampleRecord;
@@ -50,7 +50,7 @@ pub use shards::{
     rng_for, seed_for,
 };
 pub use skipped_data::SkippedData;
-pub use stage::Stage;
+pub use stage::{FitReport, Stage};
 pub use task::{Examples, Step, StepLosses, Task, TaskError};
 pub use task_slot::{Alternating, Tasks, WeightedSum};
 pub use task_state::StreamPosition;

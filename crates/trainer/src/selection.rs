@@ -366,100 +366,7 @@ impl<T: Task> Task for BestEpoch<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-
     use super::*;
-    use crate::{Environment, Stage, TrainConfig, fit};
-
-    /// Minimizes the square of one weight.
-    struct Shrink(Tensor, Vec<usize>);
-
-    impl Task for Shrink {
-        fn examples(&mut self) -> Examples<'_> {
-            Examples::Indexed(&self.1)
-        }
-
-        fn fingerprint(&self, fingerprint: &mut Fingerprint) {
-            fingerprint.add("task", "shrink");
-        }
-
-        fn losses(&mut self, _: &mut Step<'_>) -> std::result::Result<StepLosses, TaskError> {
-            Ok(StepLosses::single("square", self.0.f_square()?.f_sum(Kind::Float)?))
-        }
-    }
-
-    /// Trains with interruptions after every `interrupt_after` steps. Returns the selected epoch,
-    /// all scores and the final weight.
-    fn run(
-        interrupt_after: Option<u64>,
-        steps: Option<u64>,
-        calls: &RefCell<usize>,
-    ) -> (usize, Vec<Scores>, f64) {
-        let folder = tempfile::tempdir().unwrap();
-        // 3 batches per epoch.
-        let config = TrainConfig {
-            learning_rate: 0.1,
-            batch_size: 2,
-            epochs: 5,
-            steps,
-            weight_decay: 0.0,
-            checkpoint_steps: Some(1),
-            ..TrainConfig::default()
-        };
-        loop {
-            let weight = Tensor::from_slice(&[2.0_f32]).set_requires_grad(true);
-            let parameters = vec![("weight".to_owned(), weight.shallow_clone())];
-            let watched = weight.shallow_clone();
-            // The best value, 1.3, is reached in the middle of training.
-            let score = move || {
-                *calls.borrow_mut() += 1;
-                let value: f64 = watched.double_value(&[0]);
-                Ok(Scores::from([("en".to_owned(), -(value - 1.3).abs()), ("de".into(), value)]))
-            };
-            let names = ["en", "de"].map(String::from);
-            let selection = CheckpointSelection {
-                deciding_score: Some("en".into()),
-                ..CheckpointSelection::highest_mean(names, score)
-            };
-            let shrink = Shrink(weight.shallow_clone(), vec![1; 5]);
-            let mut task = BestEpoch::new(shrink, &parameters, selection);
-            let stage = Stage::new("test", folder.path(), Environment::of_tests())
-                .interrupt_after(interrupt_after);
-            if fit(&stage, &config, &parameters, &mut task).unwrap().finished {
-                let (best, epochs) = task.finish().unwrap();
-                return (best, epochs, weight.double_value(&[0]));
-            }
-        }
-    }
-
-    #[test]
-    fn the_parameters_of_the_best_epoch_are_restored() {
-        let calls = RefCell::new(0);
-        let (best, epochs, value) = run(None, None, &calls);
-        assert_eq!((epochs.len(), *calls.borrow()), (5, 5));
-        assert!(best > 0 && best < 4, "epoch {best} of {epochs:?}");
-        let english: Vec<f64> = epochs.iter().map(|scores| scores["en"]).collect();
-        assert!(english.iter().all(|score| *score <= english[best]));
-        assert_eq!(value, epochs[best]["de"]);
-    }
-
-    #[test]
-    fn an_interrupted_run_selects_the_same_epoch() {
-        let calls = RefCell::new(0);
-        let complete = run(None, None, &calls);
-        for steps in [1, 2, 3, 4] {
-            let before = *calls.borrow();
-            assert_eq!(run(Some(steps), None, &calls), complete, "stopped every {steps} steps");
-            assert_eq!(*calls.borrow() - before, 5, "each epoch is scored once");
-        }
-    }
-
-    #[test]
-    fn an_incomplete_last_epoch_is_scored() {
-        let calls = RefCell::new(0);
-        let (_, epochs, _) = run(None, Some(7), &calls);
-        assert_eq!((epochs.len(), *calls.borrow()), (3, 3));
-    }
 
     #[test]
     fn the_first_of_equal_epochs_is_selected_and_invalid_scores_are_errors() {
@@ -481,13 +388,5 @@ mod tests {
         assert_eq!(refused(&selection, &damaged), "epoch 1: the score is NaN");
         let german = [scores(&[("de", 1.0)])];
         assert_eq!(refused(&selection, &german), "epoch 0: no score for \"en\"");
-        // The scored language is not the configured one.
-        let weight = Tensor::from_slice(&[2.0_f32]).set_requires_grad(true);
-        let selection = CheckpointSelection::highest_mean(["en".to_owned()], || {
-            Ok(Scores::from([("de".to_owned(), 1.0)]))
-        });
-        let mut task = BestEpoch::new(Shrink(weight, vec![1; 5]), &[], selection);
-        let error = task.epoch_ended(0).unwrap_err().to_string();
-        assert!(error.contains("names of scores: expected [\"en\"], got [\"de\"]"), "{error}");
     }
 }

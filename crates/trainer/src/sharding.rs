@@ -258,19 +258,9 @@ mod tests {
 
     #[test]
     fn every_element_belongs_to_one_rank() {
+        let max = MAX_BUCKET_ELEMENTS;
         for size in [1, 2, 3, 7, 64] {
-            for numel in [
-                0,
-                1,
-                15,
-                16,
-                17,
-                770,
-                65_536,
-                MAX_BUCKET_ELEMENTS,
-                MAX_BUCKET_ELEMENTS + 1,
-                3 * MAX_BUCKET_ELEMENTS - 5,
-            ] {
+            for numel in [0, 1, 15, 16, 17, 770, 65_536, max, max + 1, 3 * max - 5] {
                 let segments = segments(0, numel, size);
                 let mut next = 0;
                 for segment in &segments {

@@ -143,3 +143,18 @@ impl Stage {
         self.interrupt_after.map_or(total, |steps| total.min(first.saturating_add(steps)))
     }
 }
+
+/// The result of a stage.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FitReport {
+    /// Number of completed steps.
+    pub steps: u64,
+    /// Number of processed tokens, without padding.
+    pub tokens: u64,
+    /// Seconds of training, including earlier parts of a resumed run.
+    pub seconds: f64,
+    /// Mean loss of the last line of metrics.
+    pub final_loss: f64,
+    /// Whether the stage is complete.
+    pub finished: bool,
+}

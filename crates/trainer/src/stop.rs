@@ -71,9 +71,3 @@ impl Drop for StopSignals {
         }
     }
 }
-
-/// `SIGTERM` for 15.
-pub(crate) fn signal_name(signal: i32) -> String {
-    signal_hook::low_level::signal_name(signal)
-        .map_or_else(|| format!("signal {signal}"), str::to_owned)
-}

@@ -44,52 +44,43 @@ enum Kind {
     Peer(&'static [&'static str]),
 }
 
-/// Training on the CPU.
-const PROGRAMS: [(&str, Kind); 9] = [
-    ("float32", Kind::Ours("f32")),
-    ("bfloat16", Kind::Ours("bf16")),
-    ("float32, layers recomputed", Kind::Ours("f32-recompute")),
-    ("bfloat16, layers recomputed", Kind::Ours("bf16-recompute")),
-    ("float32, LoRA alone", Kind::Ours("f32-lora")),
-    ("float32, bottlenecks alone", Kind::Ours("f32-bottleneck")),
-    ("transformers, bfloat16, padded", Kind::Peer(&["--bf16"])),
-    ("transformers and PEFT, LoRA alone, padded", Kind::Peer(&["--lora"])),
-    ("transformers, float32, padded", Kind::Peer(&[])),
+/// The runs in which a program takes part.
+#[derive(Clone, Copy)]
+enum Scope {
+    All,
+    Training,
+    /// Training on the CPU.
+    CpuTraining,
+    Gpu,
+    /// Forward pass without gradients on a GPU.
+    GpuInference,
+}
+
+/// The programs. In inference on a GPU, the baseline's parameters are bfloat16.
+const PROGRAMS: [(&str, Kind, Scope); 11] = [
+    ("float32", Kind::Ours("f32"), Scope::All),
+    ("bfloat16", Kind::Ours("bf16"), Scope::All),
+    ("float16", Kind::Ours("f16"), Scope::GpuInference),
+    ("float32, layers recomputed", Kind::Ours("f32-recompute"), Scope::CpuTraining),
+    ("bfloat16, layers recomputed", Kind::Ours("bf16-recompute"), Scope::Training),
+    ("float32, LoRA alone", Kind::Ours("f32-lora"), Scope::CpuTraining),
+    ("float32, bottlenecks alone", Kind::Ours("f32-bottleneck"), Scope::CpuTraining),
+    ("transformers, bfloat16, padded", Kind::Peer(&["--bf16"]), Scope::All),
+    ("transformers, bfloat16, padded, compiled", Kind::Peer(&["--bf16", "--compile"]), Scope::Gpu),
+    ("transformers and PEFT, LoRA alone, padded", Kind::Peer(&["--lora"]), Scope::CpuTraining),
+    ("transformers, float32, padded", Kind::Peer(&[]), Scope::All),
 ];
 
-const GPU_PROGRAMS: [(&str, Kind); 6] = [
-    ("bfloat16", Kind::Ours("bf16")),
-    ("bfloat16, layers recomputed", Kind::Ours("bf16-recompute")),
-    ("float32", Kind::Ours("f32")),
-    ("transformers, bfloat16, padded", Kind::Peer(&["--bf16"])),
-    ("transformers, bfloat16, padded, compiled", Kind::Peer(&["--bf16", "--compile"])),
-    ("transformers, float32, padded", Kind::Peer(&[])),
-];
-
-/// Forward pass without gradients on a GPU. The baseline's parameters are bfloat16 there.
-const GPU_INFERENCE: [(&str, Kind); 6] = [
-    ("bfloat16", Kind::Ours("bf16")),
-    ("float16", Kind::Ours("f16")),
-    ("float32", Kind::Ours("f32")),
-    ("transformers, bfloat16, padded", Kind::Peer(&["--bf16"])),
-    ("transformers, bfloat16, padded, compiled", Kind::Peer(&["--bf16", "--compile"])),
-    ("transformers, float32, padded", Kind::Peer(&[])),
-];
-
-/// Forward pass without gradients on the CPU.
-const INFERENCE: [(&str, Kind); 4] = [
-    ("float32", Kind::Ours("f32")),
-    ("bfloat16", Kind::Ours("bf16")),
-    ("transformers, bfloat16, padded", Kind::Peer(&["--bf16"])),
-    ("transformers, float32, padded", Kind::Peer(&[])),
-];
-
-fn programs(options: &Options) -> &'static [(&'static str, Kind)] {
-    match (options.inference, options.on_gpu()) {
-        (false, false) => &PROGRAMS,
-        (false, true) => &GPU_PROGRAMS,
-        (true, false) => &INFERENCE,
-        (true, true) => &GPU_INFERENCE,
+impl Scope {
+    fn includes(self, options: &Options) -> bool {
+        let (training, gpu) = (!options.inference, options.on_gpu());
+        match self {
+            Self::All => true,
+            Self::Training => training,
+            Self::CpuTraining => training && !gpu,
+            Self::Gpu => gpu,
+            Self::GpuInference => gpu && !training,
+        }
     }
 }
 
@@ -110,16 +101,13 @@ pub fn all(options: &Options) -> Vec<Program> {
         (options.only.is_empty() || matches_any(name, &options.only))
             && !matches_any(name, &options.except)
     };
-    let mut selected = Vec::new();
-    let names_supported = options.architecture == Architecture::XlmRoberta;
-    for &(name, kind) in programs(options) {
-        // The baseline program with PEFT supports only the names of XLM-R's layers.
-        if !is_selected(name) || name.contains("PEFT") && !names_supported {
-            continue;
-        }
-        selected.push(Program { name: name.to_owned(), kind });
-    }
-    selected
+    // The baseline program with PEFT supports only the names of XLM-R's layers.
+    let is_xlmr = options.architecture == Architecture::XlmRoberta;
+    let is_supported = |name: &str| is_xlmr || !name.contains("PEFT");
+    let programs = PROGRAMS.iter().filter(|(name, _, scope)| {
+        scope.includes(options) && is_selected(name) && is_supported(name)
+    });
+    programs.map(|&(name, kind, _)| Program { name: name.to_owned(), kind }).collect()
 }
 
 impl Program {

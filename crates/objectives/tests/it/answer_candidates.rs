@@ -1,8 +1,6 @@
 //! Tests of `answer_candidates`: comparison with hand-written lists and with loops.
 use crate::common::*;
-use objectives::{
-    AnswerCandidates, CandidateSpans, Error, GoldSlot, IGNORE_INDEX, answer_candidates,
-};
+use objectives::{AnswerCandidates, CandidateSpans, Error, IGNORE_INDEX, answer_candidates};
 
 const LENGTH: i64 = 10;
 
@@ -38,10 +36,10 @@ impl Lists {
     }
 }
 
-fn run(lists: &Lists, gold: &[Pair], slot: GoldSlot) -> Result<AnswerCandidates, Error> {
+fn run(lists: &Lists, gold: &[Pair]) -> Result<AnswerCandidates, Error> {
     let starts = Tensor::from_slice(&gold.iter().map(|span| span.0).collect::<Vec<_>>());
     let ends = Tensor::from_slice(&gold.iter().map(|span| span.1).collect::<Vec<_>>());
-    answer_candidates(&lists.spans(), &starts, &ends, LENGTH, slot)
+    answer_candidates(&lists.spans(), &starts, &ends, LENGTH)
 }
 
 /// The slots of each row, empty ones as `None`; checks that empty slots hold 0.
@@ -70,12 +68,11 @@ fn gold_spans_are_inserted_into_lists() {
     ];
     let gold = [(3, 3), (4, 9), (4, 9), (2, 2), (3, LENGTH), (0, 0), (9, 9)];
     let lists = Lists::new(&rows, 3);
-    let z = run(&lists, &gold, GoldSlot::InRank).unwrap();
-    let to_vecs = |rows: [[Option<Pair>; 3]; 7]| rows.map(Vec::from);
+    let z = run(&lists, &gold).unwrap();
     let (a, b, c) = (Some((1, 2)), Some((3, 3)), Some((5, 8)));
     assert_eq!(
         slots(&z),
-        to_vecs([
+        [
             [a, b, c],
             [a, b, Some((4, 9))],
             [a, Some((4, 9)), None],
@@ -83,33 +80,17 @@ fn gold_spans_are_inserted_into_lists() {
             [a, b, c],
             [Some((0, 0)), b, None],
             [Some((9, 9)), b, Some((4, 4))],
-        ])
+        ]
     );
     assert_eq!(ints(&z.gold_index), [1, 2, 1, 0, IGNORE_INDEX, 0, 0]);
-    let z = run(&lists, &gold, GoldSlot::Last).unwrap();
-    assert_eq!(
-        slots(&z),
-        to_vecs([
-            [a, c, b],
-            [a, b, Some((4, 9))],
-            [a, None, Some((4, 9))],
-            [None, None, Some((2, 2))],
-            [a, b, c],
-            [b, None, Some((0, 0))],
-            [b, Some((4, 4)), Some((9, 9))],
-        ])
-    );
-    assert_eq!(ints(&z.gold_index), [2, 2, 2, 2, IGNORE_INDEX, 2, 2]);
 }
 
 #[test]
 fn duplicate_gold_spans_are_listed_once() {
     let lists = Lists::new(&[vec![(3, 3), (1, 2), (3, 3)]], 4);
     let (gold, other) = (Some((3, 3)), Some((1, 2)));
-    let z = run(&lists, &[(3, 3)], GoldSlot::InRank).unwrap();
+    let z = run(&lists, &[(3, 3)]).unwrap();
     assert_eq!(slots(&z), [[gold, other, None, None]]);
-    let z = run(&lists, &[(3, 3)], GoldSlot::Last).unwrap();
-    assert_eq!(slots(&z), [[other, None, None, gold]]);
 }
 
 #[test]
@@ -118,16 +99,14 @@ fn an_empty_batch_gives_an_empty_result() {
     let valid = none.to_kind(Kind::Bool);
     let list = CandidateSpans { starts: &none, ends: &none, valid: &valid };
     let gold = Tensor::zeros([0], INT64);
-    for slot in [GoldSlot::InRank, GoldSlot::Last] {
-        let z = answer_candidates(&list, &gold, &gold, LENGTH, slot).unwrap();
-        assert_eq!((z.starts.size(), z.gold_index.size()), (vec![0, 3], vec![0]));
-    }
+    let z = answer_candidates(&list, &gold, &gold, LENGTH).unwrap();
+    assert_eq!((z.starts.size(), z.gold_index.size()), (vec![0, 3], vec![0]));
 }
 
 #[test]
 fn invalid_arguments_are_reported() {
     let lists = Lists::new(&[vec![(1, 2), (3, 3)]], 2);
-    let error_of = |lists: &Lists, gold: &[Pair]| error_message(run(lists, gold, GoldSlot::InRank));
+    let error_of = |lists: &Lists, gold: &[Pair]| error_message(run(lists, gold));
     let list = |rows: Vec<Pair>, slots| error_of(&Lists::new(&[rows], slots), &[(1, 2)]);
     let short_mask =
         Lists { valid: flags(&[vec![true]]), ..Lists::new(&[vec![(1, 2), (3, 3)]], 2) };
@@ -147,27 +126,12 @@ fn invalid_arguments_are_reported() {
 }
 
 /// Reference implementation with loops.
-fn naive(list: &[Pair], slots: usize, gold: Pair, slot: GoldSlot) -> Vec<Option<Pair>> {
+fn naive(list: &[Pair], slots: usize, gold: Pair) -> Vec<Option<Pair>> {
     let inside = |position: i64| (0..LENGTH).contains(&position);
     let mut row: Vec<Option<Pair>> = list.iter().copied().map(Some).collect();
-    if !(inside(gold.0) && inside(gold.1)) {
-        row.resize(slots, None);
-        return row;
-    }
-    let gold_rank = list.iter().position(|&span| span == gold);
-    match (slot, gold_rank) {
-        (GoldSlot::InRank, Some(_)) => {}
-        (GoldSlot::InRank, None) => {
-            row.truncate(slots - 1);
-            row.push(Some(gold));
-        }
-        (GoldSlot::Last, gold_rank) => {
-            if let Some(rank) = gold_rank {
-                row.remove(rank);
-            }
-            row.resize(slots - 1, None);
-            row.push(Some(gold));
-        }
+    if inside(gold.0) && inside(gold.1) && !list.contains(&gold) {
+        row.truncate(slots - 1);
+        row.push(Some(gold));
     }
     row.resize(slots, None);
     row
@@ -199,19 +163,17 @@ proptest! {
     fn agrees_with_the_loops((k, rows) in batches()) {
         let (lists, gold): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
         let tensors = Lists::new(&lists, k);
-        for slot in [GoldSlot::InRank, GoldSlot::Last] {
-            let z = run(&tensors, &gold, slot).unwrap();
-            let expected: Vec<_> =
-                lists.iter().zip(&gold).map(|(list, &gold)| naive(list, k, gold, slot)).collect();
-            prop_assert_eq!(slots(&z), expected.clone());
-            for ((row, &gold), index) in expected.iter().zip(&gold).zip(ints(&z.gold_index)) {
-                let count = row.iter().filter(|&&span| span == Some(gold)).count();
-                if index == IGNORE_INDEX {
-                    prop_assert_eq!(count, 0);
-                } else {
-                    prop_assert_eq!(count, 1);
-                    prop_assert_eq!(row[index as usize], Some(gold));
-                }
+        let z = run(&tensors, &gold).unwrap();
+        let expected: Vec<_> =
+            lists.iter().zip(&gold).map(|(list, &gold)| naive(list, k, gold)).collect();
+        prop_assert_eq!(slots(&z), expected.clone());
+        for ((row, &gold), index) in expected.iter().zip(&gold).zip(ints(&z.gold_index)) {
+            let count = row.iter().filter(|&&span| span == Some(gold)).count();
+            if index == IGNORE_INDEX {
+                prop_assert_eq!(count, 0);
+            } else {
+                prop_assert_eq!(count, 1);
+                prop_assert_eq!(row[index as usize], Some(gold));
             }
         }
     }

@@ -136,17 +136,14 @@ fn equal_tokens_batch(batch: usize, incorrect: usize) -> Batch {
 }
 
 #[test]
-fn equal_similarities_give_the_logarithm_of_the_number_of_terms() {
+fn hand_computed_values_are_returned() {
+    // Equal similarities: the logarithm of the number of terms.
     for rows in [2_usize, 5] {
         for count in [1_usize, 3] {
             let loss = equal_tokens_batch(rows, 3).value(&config(count)).unwrap();
             assert_near(loss, ((rows + rows * count) as f64).ln(), 1e-14);
         }
     }
-}
-
-#[test]
-fn hand_computed_values_are_returned() {
     // One row, τ = 1/2: the angles of question, gold span and incorrect answer are 0, 60 and 90
     // degrees.
     let (half, root) = (0.5, 0.75_f64.sqrt());

@@ -1,7 +1,7 @@
 //! Tests of `group_span`: float64 loops, central differences and hand-computed values.
 use crate::common::*;
 use ndarray::Array2;
-use objectives::{Checks, Error, GroupNormalization, GroupSpanConfig, SpanReduction, group_span};
+use objectives::{Error, GroupNormalization, GroupSpanConfig, SpanReduction, group_span};
 
 fn sum() -> GroupSpanConfig {
     GroupSpanConfig { reduction: SpanReduction::Sum, ..Default::default() }
@@ -9,54 +9,6 @@ fn sum() -> GroupSpanConfig {
 
 fn sigmoid() -> GroupSpanConfig {
     GroupSpanConfig { normalization: GroupNormalization::Sigmoid, ..sum() }
-}
-
-/// One side of the loss, computed with loops; `None` if no group has a gold position.
-fn naive_side(
-    logits: &Array2<f64>,
-    groups: &[i64],
-    positions: &[i64],
-    mask: Option<&Array2<bool>>,
-    normalization: GroupNormalization,
-) -> Option<f64> {
-    let (mut total, mut count) = (0.0, 0);
-    let distinct: std::collections::BTreeSet<i64> = groups.iter().copied().collect();
-    for group in distinct {
-        let (mut group_logits, mut gold) = (Vec::new(), Vec::new());
-        for (w, _) in groups.iter().enumerate().filter(|(_, id)| **id == group) {
-            for l in 0..logits.ncols() {
-                if mask.is_none_or(|mask| mask[[w, l]]) {
-                    group_logits.push(logits[[w, l]]);
-                    gold.push(positions[w] == l as i64);
-                }
-            }
-        }
-        if !gold.contains(&true) {
-            continue;
-        }
-        count += 1;
-        match normalization {
-            GroupNormalization::Shared => {
-                let max_logit = group_logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                let share = |logit: f64| (logit - max_logit).exp();
-                let sum: f64 = group_logits.iter().map(|&logit| share(logit)).sum();
-                let gold_share: f64 = group_logits
-                    .iter()
-                    .zip(&gold)
-                    .filter(|(_, gold)| **gold)
-                    .map(|(&x, _)| share(x))
-                    .sum();
-                total -= (gold_share / sum).ln();
-            }
-            GroupNormalization::Sigmoid => {
-                for (&logit, &gold) in group_logits.iter().zip(&gold) {
-                    let signed_logit = if gold { logit } else { -logit };
-                    total += (-signed_logit).exp().ln_1p();
-                }
-            }
-        }
-    }
-    (count > 0).then(|| total / f64::from(count))
 }
 
 #[test]
@@ -75,7 +27,8 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
             group_span(x, y, &ids(&groups), &ids(&s), &ids(&e), as_tensor.as_ref(), &config)
                 .unwrap()
         };
-        let naive = |x, p: &[i64]| naive_side(x, &groups, p, mask, config.normalization).unwrap();
+        let naive =
+            |x, p: &[i64]| naive_span_side(x, &groups, p, mask, config.normalization).unwrap();
         let naive = naive(&starts, &s) + naive(&ends, &e);
         LossCase { inputs: [&starts, &ends], loss: &loss, naive }.check(1e-12);
     }
@@ -85,7 +38,8 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
 fn low_precision_logits_are_reduced_in_float32() {
     let (starts, ends) = (ramp(4, 384, 0.731, 6.0), ramp(4, 384, 1.137, 6.0));
     let (groups, s, e) = ([0, 0, 1, 1], [0, -1, 383, 17], [3, -1, 383, 17]);
-    let naive = |x, p: &[i64]| naive_side(x, &groups, p, None, GroupNormalization::Shared).unwrap();
+    let naive =
+        |x, p: &[i64]| naive_span_side(x, &groups, p, None, GroupNormalization::Shared).unwrap();
     let loss = |[x, y]: [&Tensor; 2]| {
         group_span(x, y, &ids(&groups), &ids(&s), &ids(&e), None, &sum()).unwrap()
     };
@@ -126,8 +80,8 @@ fn positions_without_loss_receive_exactly_zero() {
         (mask_tensor(&mask), ids(&[1, -1, -1, 2, 4]), ids(&[0, 0, 1, 2, 2]));
     for config in [sum(), sigmoid()] {
         let (x, y) = (leaf(&with_extreme_rows), leaf(&with_extreme_rows));
-        let full = GroupSpanConfig { checks: Checks::Full, ..config };
-        let loss = group_span(&x, &y, &groups, &positions, &positions, Some(&mask), &full).unwrap();
+        let loss =
+            group_span(&x, &y, &groups, &positions, &positions, Some(&mask), &config).unwrap();
         check_zeros(&loss, &[&x, &y], &[&[2], &[0, 3], &[4]]);
         for x in [x, y] {
             assert_all_nonzero(&x.grad().get(1));
@@ -139,36 +93,20 @@ fn positions_without_loss_receive_exactly_zero() {
 #[test]
 fn invalid_arguments_are_reported() {
     let x = Tensor::zeros([2, 4], FLOAT);
-    let run = |x: &Tensor, groups: &[i64], s: &[i64], e: &[i64], mask: Option<&Tensor>| {
-        let full = GroupSpanConfig { checks: Checks::Full, ..sum() };
-        error_message(group_span(x, x, &ids(groups), &ids(s), &ids(e), mask, &full))
+    let run = |groups: &[i64], s: &[i64], e: &[i64], mask: Option<&Tensor>| {
+        error_message(group_span(&x, &x, &ids(groups), &ids(s), &ids(e), mask, &sum()))
     };
     let mut mask = Array2::from_elem((2, 4), true);
     mask[[1, 2]] = false;
     let mask = mask_tensor(&mask);
-    let mut nan = ramp(2, 4, 0.9, 1.0);
-    nan[[1, 3]] = f64::NAN;
-    let mut forbidden = ramp(2, 4, 0.9, 1.0);
-    forbidden[[1, 0]] = f64::NEG_INFINITY;
     assert_messages([
-        (
-            run(&x, &[1, 0], &[0, 0], &[0, 0], None),
-            "groups: every value must be at least as large…",
-        ),
-        (run(&x, &[0], &[0, 0], &[0, 0], None), "groups: expected shape [W] = [2], got [1]"),
-        (run(&x, &[0, 0], &[0], &[0, 0], None), "start_positions…"),
-        (run(&x, &[0, 0], &[4, -1], &[0, 0], None), "start_positions: no group has a window…"),
-        (run(&x, &[0, 0], &[0, 0], &[-1, -1], None), "end_positions: no group has a window…"),
-        (run(&x, &[0, 1], &[-1, 2], &[0, 0], Some(&mask)), "start_positions[1] = 2: context_mask…"),
-        (run(&tensor(&nan), &[0, 1], &[-1, 2], &[0, 0], None), "start_logits[1, 3] = NaN…"),
-        (run(&tensor(&forbidden), &[0, 1], &[-1, 0], &[0, 0], None), "start_logits[1, 0] = -inf…"),
+        (run(&[1, 0], &[0, 0], &[0, 0], None), "groups: every value must be at least as large…"),
+        (run(&[0], &[0, 0], &[0, 0], None), "groups: expected shape [W] = [2], got [1]"),
+        (run(&[0, 0], &[0], &[0, 0], None), "start_positions…"),
+        (run(&[0, 0], &[4, -1], &[0, 0], None), "start_positions: no group has a window…"),
+        (run(&[0, 0], &[0, 0], &[-1, -1], None), "end_positions: no group has a window…"),
+        (run(&[0, 1], &[-1, 2], &[0, 0], Some(&mask)), "start_positions[1] = 2: context_mask…"),
     ]);
-    for size in [[0, 4], [2, 0]] {
-        let x = Tensor::zeros(size, FLOAT);
-        let p = Tensor::zeros([size[0]], INT64);
-        let empty = group_span(&x, &x, &p, &p, &p, None, &sum());
-        assert!(matches!(empty, Err(Error::Empty { .. })), "{size:?}");
-    }
 }
 
 #[test]
@@ -183,7 +121,7 @@ fn an_empty_table_is_the_default_and_unknown_keys_are_rejected() {
 type Batch = (Array2<f64>, Array2<f64>, Array2<bool>, Vec<i64>, Vec<i64>, Vec<i64>);
 
 fn batches() -> impl Strategy<Value = Batch> {
-    (1usize..8, 1usize..6).prop_flat_map(|(w, l)| {
+    (0usize..8, 0usize..6).prop_flat_map(|(w, l)| {
         let logits = move || matrix(-20.0..20.0, w, l);
         let positions = move || prop::collection::vec(-3..l as i64, w);
         let groups = prop::collection::vec(0..4_i64, w).prop_map(|mut groups| {
@@ -214,7 +152,7 @@ proptest! {
                 &tensor(&x), &tensor(&y), &ids(&groups), &ids(&s), &ids(&e),
                 Some(&mask_tensor(&mask)), &config,
             );
-            let side = |x, p: &[i64]| naive_side(x, &groups, p, Some(&mask), config.normalization);
+            let side = |x, p: &[i64]| naive_span_side(x, &groups, p, Some(&mask), config.normalization);
             match (side(&x, &s), side(&y, &e)) {
                 (Some(start), Some(end)) => assert_near(scalar(&actual.unwrap()), start + end, 1e-10),
                 _ => prop_assert!(matches!(actual, Err(Error::Empty { .. })), "{:?}", actual),

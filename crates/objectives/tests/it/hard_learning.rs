@@ -1,14 +1,13 @@
 //! Tests of `hard_learning`: float64 loops, central differences, hand-computed values and
 //! identities.
 use crate::common::*;
-use HardLearningWeighting::{HardEm, Learned, Literal, Mml, Uniform};
+use HardLearningWeighting::{HardEm, Learned, Mml, Uniform};
 use ndarray::Array2;
 use objectives::{
-    Error, HardLearningConfig, HardLearningWeighting, InitialWeights, hard_em_probability,
-    hard_learning, initial_weights,
+    Error, HardLearningConfig, HardLearningWeighting, hard_em_probability, hard_learning,
 };
 
-const WEIGHTINGS: [HardLearningWeighting; 5] = [Learned, HardEm, Mml, Uniform, Literal];
+const WEIGHTINGS: [HardLearningWeighting; 4] = [Learned, HardEm, Mml, Uniform];
 
 fn config(weighting: HardLearningWeighting) -> HardLearningConfig {
     HardLearningConfig { weighting, ..Default::default() }
@@ -44,7 +43,6 @@ fn naive(
         for &l in &slots {
             loss -= match config.weighting {
                 Learned => theta[l].exp() / odds * log_probs[[b, l]],
-                Literal => theta[l].exp() / odds * probability.ln(),
                 Mml => probability.ln() / slots.len() as f64,
                 Uniform => log_probs[[b, l]] / slots.len() as f64,
                 HardEm => 0.0,
@@ -86,7 +84,7 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
             let weights = Tensor::from_slice(&theta);
             let loss = |[x]: [&Tensor; 1]| run(x, &weights);
             LossCase { inputs: [&log_probs], loss: &loss, naive }.check(1e-13);
-            if matches!(weighting, Learned | Literal) {
+            if weighting == Learned {
                 let theta = Array2::from_shape_vec((1, 4), theta.clone()).unwrap();
                 check_gradient(&theta, |theta| run(&tensor(&log_probs), &theta.view([4])));
             }
@@ -106,7 +104,6 @@ fn hand_computed_values_are_returned() {
     };
     for (weighting, expected) in [
         (Mml, (8.0 / 7.0_f64).ln()),
-        (Literal, (8.0 / 7.0_f64).ln()),
         (HardEm, ln2),
         (Uniform, 2.0 * ln2),
         (Learned, (0.5 + 0.5 + 0.75) * ln2),
@@ -147,29 +144,6 @@ fn tied_candidates_share_the_gradient_of_hard_em() {
     let valid = flags(&[vec![true; 3]]);
     hard_learning(&x, &valid, None, None, &config(HardEm)).unwrap().backward();
     assert_eq!(floats(&x.grad()), [0.0, -0.5, -0.5]);
-}
-
-#[test]
-fn batches_without_loss_are_an_error() {
-    let log_probs = Tensor::zeros([2, 3], FLOAT);
-    let all = Tensor::ones([2, 3], BOOL);
-    let none = all.logical_not();
-    let theta = Tensor::zeros([3], FLOAT);
-    for weighting in WEIGHTINGS {
-        let run = |log_probs: &Tensor, valid: &Tensor, gold: Option<&Tensor>, theta: &Tensor| {
-            hard_learning(log_probs, valid, gold, Some(theta), &config(weighting))
-        };
-        let missing = run(&log_probs, &all, Some(&ids(&[-100, -100])), &theta);
-        for result in [run(&log_probs, &none, None, &theta), missing] {
-            assert!(matches!(result, Err(Error::Empty { tensor: "valid", .. })));
-        }
-        for (batch, slots) in [(0, 3), (2, 0), (0, 0)] {
-            let log_probs = Tensor::zeros([batch, slots], FLOAT);
-            let theta = Tensor::zeros([slots], FLOAT);
-            let result = run(&log_probs, &log_probs.to_kind(Kind::Bool), None, &theta);
-            assert!(matches!(result, Err(Error::Empty { .. })), "{batch}, {slots}");
-        }
-    }
 }
 
 #[test]
@@ -225,18 +199,6 @@ fn invalid_arguments_are_reported() {
 }
 
 #[test]
-fn initial_weights_are_uniform_or_gold_biased() {
-    let start = |start| floats(&initial_weights(4, start, Device::Cpu).unwrap());
-    assert_eq!(start(InitialWeights::Uniform), [0.0; 4]);
-    assert_eq!(start(InitialWeights::GoldBiased(2.5)), [0.0, 0.0, 0.0, 2.5]);
-    let error_of = |slots, start| error_message(initial_weights(slots, start, Device::Cpu));
-    assert_messages([
-        (error_of(0, InitialWeights::Uniform), "slots = 0: must be at least 1"),
-        (error_of(2, InitialWeights::GoldBiased(f64::NAN)), "gold_biased = NaN: must be finite"),
-    ]);
-}
-
-#[test]
 fn the_hard_em_probability_increases_to_0_8() {
     let at = |step| hard_em_probability(step, Some(1_000));
     assert_eq!([0, 100, 800, 801, 9_000].map(at), [0.0, 0.1, 0.8, 0.8, 0.8]);
@@ -245,12 +207,14 @@ fn the_hard_em_probability_increases_to_0_8() {
 }
 
 /// Log-probabilities of spans of one distribution (their sum is at most 1), the validity of each
-/// slot, and the gold slot.
+/// slot, and the gold slot. Some batches have no rows or no slots.
 fn batches() -> impl Strategy<Value = (Array2<f64>, Array2<bool>, Vec<i64>)> {
-    (1usize..5, 1usize..7).prop_flat_map(|(b, k)| {
+    (0usize..5, 0usize..7).prop_flat_map(|(b, k)| {
         // One additional slot holds the remaining probability.
         let raw = matrix(-20.0..20.0_f64, b, k + 1);
-        let gold = prop::collection::vec(prop::option::weighted(0.8, 0..k), b);
+        let slot = prop::option::weighted(0.8, 0..k.max(1));
+        let slot = slot.prop_map(move |slot| slot.filter(|_| k > 0));
+        let gold = prop::collection::vec(slot, b);
         (raw, matrix(any::<bool>(), b, k), gold).prop_map(move |(raw, mut valid, gold)| {
             let log_probs =
                 Array2::from_shape_fn((b, k), |(r, l)| -naive_nll(raw.row(r), l, |_| true));
@@ -274,11 +238,17 @@ proptest! {
         let (x, mask, index) = (tensor(&log_probs), mask_tensor(&valid), ids(&gold));
         let weights = Tensor::from_slice(&theta);
         for weighting in WEIGHTINGS {
-            let config = config(weighting);
-            let actual = hard_learning(&x, &mask, Some(&index), Some(&weights), &config);
-            match naive(&log_probs, &valid, Some(&gold), &theta, &config) {
-                Some(expected) => assert_near(scalar(&actual.unwrap()), expected, 1e-12),
-                None => prop_assert!(actual.is_err()),
+            for with_gold in [false, true] {
+                let config = config(weighting);
+                let index = with_gold.then_some(&index);
+                let actual = hard_learning(&x, &mask, index, Some(&weights), &config);
+                match naive(&log_probs, &valid, with_gold.then_some(&gold[..]), &theta, &config) {
+                    Some(expected) => assert_near(scalar(&actual.unwrap()), expected, 1e-12),
+                    None => {
+                        let is_empty = matches!(actual, Err(Error::Empty { tensor: "valid", .. }));
+                        prop_assert!(is_empty, "{:?}", actual);
+                    }
+                }
             }
         }
     }

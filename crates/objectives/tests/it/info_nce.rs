@@ -1,34 +1,12 @@
 //! Tests of `info_nce`: float64 double loops, central differences and hand-computed values.
 use crate::common::*;
-use ndarray::{Array2, ArrayView1};
+use ndarray::Array2;
 use objectives::{
     ContrastRows, Direction, Error, InfoNceConfig, NegativeQueue, Negatives, QueueConfig,
     QueueStart, info_nce,
 };
 
-/// A batch, the queued keys (oldest first), and the entity ids of both.
-#[derive(Clone, Debug)]
-struct Batch {
-    query: Array2<f64>,
-    key: Array2<f64>,
-    queue: Array2<f64>,
-    ids: Vec<i64>,
-    queue_ids: Vec<i64>,
-    valid: Vec<bool>,
-}
-
-impl Batch {
-    fn ramp(n: usize, d: usize, q: usize) -> Self {
-        Self {
-            query: ramp(n, d, 0.731, 1.5),
-            key: ramp(n, d, 1.137, 1.2),
-            queue: ramp(q, d, 0.391, 1.4),
-            ids: (0..n as i64).collect(),
-            queue_ids: vec![-1; q],
-            valid: vec![true; n],
-        }
-    }
-
+impl ContrastBatch {
     /// A full ring buffer whose oldest row is not at index 0.
     fn queue(&self) -> NegativeQueue {
         let (rows, width) = self.queue.dim();
@@ -58,52 +36,6 @@ impl Batch {
     fn loss(&self, skip_oldest: i64, config: &InfoNceConfig) -> f64 {
         scalar(&self.run(&tensor(&self.query), &tensor(&self.key), skip_oldest, config).unwrap())
     }
-
-    /// Eq. 5 computed with loops.
-    fn naive(&self, skip_oldest: usize, config: &InfoNceConfig) -> f64 {
-        let scale = |row: ArrayView1<f64>| {
-            let norm = row.iter().map(|x| x * x).sum::<f64>().sqrt().max(config.l2_eps);
-            if config.l2_norm { norm } else { 1.0 }
-        };
-        let similarity = |a: ArrayView1<f64>, b: ArrayView1<f64>| {
-            let mut dot = 0.0;
-            for (x, y) in a.iter().zip(b) {
-                dot += x * y;
-            }
-            dot / scale(a) / scale(b) / config.temperature
-        };
-        let rows: Vec<usize> = (0..self.valid.len()).filter(|&i| self.valid[i]).collect();
-        let is_same_entity = |a: i64, b: i64| config.mask_same_entity && a >= 0 && a == b;
-        let (mut total, mut terms) = (0.0, 0);
-        let directions = if config.direction == Direction::Bidirectional { 2 } else { 1 };
-        for direction in 0..directions {
-            let (from, to) =
-                if direction == 0 { (&self.query, &self.key) } else { (&self.key, &self.query) };
-            for &i in &rows {
-                let positive = similarity(from.row(i), to.row(i));
-                let mut candidates = vec![positive];
-                for &j in &rows {
-                    if j == i || is_same_entity(self.ids[i], self.ids[j]) {
-                        continue;
-                    }
-                    candidates.push(similarity(from.row(i), to.row(j)));
-                    if config.negatives == Negatives::QueriesKeysAndQueue {
-                        candidates.push(similarity(from.row(i), from.row(j)));
-                    }
-                }
-                for j in skip_oldest..self.queue.nrows() {
-                    if !is_same_entity(self.ids[i], self.queue_ids[j]) {
-                        candidates.push(similarity(from.row(i), self.queue.row(j)));
-                    }
-                }
-                let largest = candidates.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                let sum: f64 = candidates.iter().map(|x| (x - largest).exp()).sum();
-                total += largest + sum.ln() - positive;
-                terms += 1;
-            }
-        }
-        total / f64::from(terms.max(1))
-    }
 }
 
 /// Returns a config for every combination of direction, negatives, L2 norm and entity mask.
@@ -130,7 +62,7 @@ fn configs() -> Vec<InfoNceConfig> {
 
 #[test]
 fn equals_the_loops_and_its_gradients_equal_central_differences() {
-    let mut batch = Batch::ramp(5, 8, 11);
+    let mut batch = ContrastBatch::ramp(5, 8, 11);
     batch.ids = vec![3, 9, 3, -1, 4];
     batch.queue_ids = vec![9, -1, 3, 3, 0, 4, 9, 7, -1, -1, 4];
     batch.valid[1] = false;
@@ -151,7 +83,7 @@ fn equals_the_loops_and_its_gradients_equal_central_differences() {
 #[test]
 fn hand_computed_values_are_returned() {
     // Two orthogonal pairs and one queued row: the loss of each is ln(e^1 + e^0 + e^1) - 1.
-    let batch = Batch {
+    let batch = ContrastBatch {
         query: ndarray::array![[1.0, 0.0], [0.0, 1.0]],
         key: ndarray::array![[1.0, 0.0], [0.0, 1.0]],
         queue: ndarray::array![[1.0, 1.0]],
@@ -170,20 +102,10 @@ fn hand_computed_values_are_returned() {
     assert_near(batch.loss(0, &masked), expected, 1e-14);
     // A single row without a queue has no negatives: no loss and no gradient.
     let single_row = leaf(&ndarray::array![[2.0, 3.0]]);
-    let loss = info_nce(
-        &single_row,
-        &single_row,
-        None,
-        0,
-        &ContrastRows::default(),
-        &InfoNceConfig::default(),
-    );
-    let loss = loss.unwrap();
+    let (rows, config) = (ContrastRows::default(), InfoNceConfig::default());
+    let loss = info_nce(&single_row, &single_row, None, 0, &rows, &config).unwrap();
     loss.backward();
-    assert_eq!(
-        (scalar(&loss), single_row.grad().abs().sum(Kind::Double).double_value(&[])),
-        (0.0, 0.0)
-    );
+    assert_eq!((scalar(&loss), largest(&single_row.grad())), (0.0, 0.0));
 }
 
 #[test]
@@ -204,7 +126,7 @@ fn large_close_similarities_retain_precision() {
 
 #[test]
 fn the_largest_entity_id_is_valid() {
-    let mut batch = Batch::ramp(4, 3, 5);
+    let mut batch = ContrastBatch::ramp(4, 3, 5);
     let config = InfoNceConfig { mask_same_entity: true, ..Default::default() };
     batch.ids = vec![7, -1, -1, 7];
     let expected = batch.loss(0, &config);
@@ -217,7 +139,7 @@ fn the_largest_entity_id_is_valid() {
 
 #[test]
 fn rows_without_loss_receive_exactly_zero() {
-    let mut batch = Batch::ramp(4, 3, 5);
+    let mut batch = ContrastBatch::ramp(4, 3, 5);
     batch.valid = vec![true, false, true, false];
     batch.query.row_mut(1).fill(f64::NAN);
     batch.key.row_mut(3).fill(f64::INFINITY);
@@ -228,7 +150,7 @@ fn rows_without_loss_receive_exactly_zero() {
         for x in [query, key] {
             assert_all_nonzero(&x.grad().get(0));
         }
-        let none = Batch { valid: vec![false; 4], ..batch.clone() };
+        let none = ContrastBatch { valid: vec![false; 4], ..batch.clone() };
         let (query, key) = (leaf(&batch.query), leaf(&batch.key));
         let loss = none.run(&query, &key, 0, &config).unwrap();
         check_zeros(&loss, &[&query, &key], &[&[]]);
@@ -239,7 +161,7 @@ fn rows_without_loss_receive_exactly_zero() {
 #[test]
 fn several_blocks_equal_one_block() {
     // 3000 queued rows are processed in three blocks; float32 agrees with float64.
-    let batch = Batch::ramp(6, 16, 3000);
+    let batch = ContrastBatch::ramp(6, 16, 3000);
     for config in configs() {
         let expected = batch.naive(100, &config);
         assert_near(batch.loss(100, &config), expected, 1e-12);
@@ -258,7 +180,7 @@ fn several_blocks_equal_one_block() {
 
 #[test]
 fn large_similarities_are_summed_in_float32() {
-    let mut batch = Batch::ramp(4, 8, 12);
+    let mut batch = ContrastBatch::ramp(4, 8, 12);
     for rows in [&mut batch.query, &mut batch.key, &mut batch.queue] {
         *rows *= 50.0;
     }
@@ -269,8 +191,11 @@ fn large_similarities_are_summed_in_float32() {
             let values: Vec<f64> = low(rows).to_kind(Kind::Double).view([-1]).try_into().unwrap();
             Array2::from_shape_vec(rows.dim(), values).unwrap()
         };
-        let exact =
-            Batch { query: rounded(&batch.query), key: rounded(&batch.key), ..batch.clone() };
+        let exact = ContrastBatch {
+            query: rounded(&batch.query),
+            key: rounded(&batch.key),
+            ..batch.clone()
+        };
         let (query, key) = (low(&batch.query).set_requires_grad(true), low(&batch.key));
         let loss = batch.run(&query, &key, 0, &InfoNceConfig::default()).unwrap();
         loss.backward();
@@ -282,7 +207,7 @@ fn large_similarities_are_summed_in_float32() {
 
 #[test]
 fn invalid_arguments_are_reported() {
-    let batch = Batch::ramp(2, 3, 4);
+    let batch = ContrastBatch::ramp(2, 3, 4);
     let (q, k, default) = (tensor(&batch.query), tensor(&batch.key), InfoNceConfig::default());
     let none = ContrastRows::default();
     let error_of = |q: &Tensor, k: &Tensor, rows: &ContrastRows<'_>, config: &InfoNceConfig| {
@@ -316,13 +241,13 @@ fn invalid_arguments_are_reported() {
     assert!(matches!(empty, Err(Error::Empty { tensor: "query", .. })));
 }
 
-fn batches() -> impl Strategy<Value = Batch> {
+fn batches() -> impl Strategy<Value = ContrastBatch> {
     (1usize..5, 1usize..4, 0usize..6).prop_flat_map(|(n, d, q)| {
         let rows = move |count| matrix(prop_oneof![Just(0.0), -3.0..3.0], count, d);
         let entities = move |count: usize| prop::collection::vec(-1i64..4, count);
         let valid = prop::collection::vec(any::<bool>(), n);
         let parts = (rows(n), rows(n), rows(q), entities(n), entities(q), valid);
-        parts.prop_map(|(query, key, queue, ids, queue_ids, valid)| Batch {
+        parts.prop_map(|(query, key, queue, ids, queue_ids, valid)| ContrastBatch {
             query,
             key,
             queue,

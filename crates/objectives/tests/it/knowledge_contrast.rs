@@ -3,8 +3,8 @@
 use crate::common::*;
 use ndarray::{Array2, Axis, concatenate};
 use objectives::{
-    ContrastConfig, ContrastRows, InfoNceConfig, NegativeQueue, Push, QueueConfig, QueueStart,
-    masked_entity_prediction, object_entailment, relation_classification,
+    ContrastConfig, ContrastRows, Direction, InfoNceConfig, NegativeQueue, Negatives, Push,
+    QueueConfig, QueueStart, masked_entity_prediction, object_entailment, relation_classification,
 };
 
 fn queue_of(rows: &Array2<f64>) -> NegativeQueue {
@@ -15,31 +15,29 @@ fn queue_of(rows: &Array2<f64>) -> NegativeQueue {
     queue
 }
 
-fn dot(a: &Array2<f64>, i: usize, b: &Array2<f64>, j: usize) -> f64 {
-    a.row(i).iter().zip(b.row(j)).map(|(x, y)| x * y).sum()
+/// Queries, keys and queue.
+fn inputs(batch: usize, queue: usize, width: usize) -> [Array2<f64>; 3] {
+    [(batch, 0.731), (batch, 1.137), (queue, 0.391)]
+        .map(|(rows, step)| ramp(rows, width, step, 1.0))
 }
 
-fn log_sum_exp(terms: &[f64]) -> f64 {
-    let largest = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    largest + terms.iter().map(|term| (term - largest).exp()).sum::<f64>().ln()
-}
-
-/// The loss over Q candidates: the batch's keys and the queue rows that remain after the push.
+/// The paper's loss over Q candidates: the batch's keys and the queue rows that remain after the
+/// push.
 fn naive_paper(query: &Array2<f64>, key: &Array2<f64>, queue: &Array2<f64>) -> f64 {
-    let (batch, size) = (query.nrows(), queue.nrows());
-    let mut list: Vec<Vec<f64>> = queue.rows().into_iter().map(|row| row.to_vec()).collect();
-    list.extend(key.rows().into_iter().map(|row| row.to_vec()));
-    let list = &list[list.len() - size..];
-    let mut total = 0.0;
-    for i in 0..batch {
-        let similarities: Vec<f64> =
-            list.iter().map(|row| row.iter().zip(query.row(i)).map(|(x, y)| x * y).sum()).collect();
-        total += log_sum_exp(&similarities) - dot(query, i, key, i);
-    }
-    total / batch as f64
+    let config = InfoNceConfig {
+        temperature: 1.0,
+        direction: Direction::QueryToKey,
+        negatives: Negatives::KeysAndQueue,
+        l2_norm: false,
+        mask_same_entity: false,
+        l2_eps: 1e-4,
+    };
+    let batch = ContrastBatch::new(query.clone(), key.clone(), queue.clone());
+    // The keys replace as many of the oldest rows.
+    batch.naive(query.nrows(), &config)
 }
 
-/// The loops of the released code: each query is compared with the other queries, all keys and the
+/// The loss of the released code: each query is compared with the other queries, all keys and the
 /// queue, and each key with the other keys, all queries and the queue.
 fn naive_released(
     query: &Array2<f64>,
@@ -47,36 +45,15 @@ fn naive_released(
     queue: &Array2<f64>,
     temperature: f64,
 ) -> f64 {
-    let normalised = |rows: &Array2<f64>| {
-        let mut rows = rows.clone();
-        for mut row in rows.rows_mut() {
-            let norm = row.iter().map(|x| x * x).sum::<f64>().sqrt().max(1e-4);
-            row /= norm;
-        }
-        rows
+    let config = InfoNceConfig {
+        temperature,
+        direction: Direction::Bidirectional,
+        negatives: Negatives::QueriesKeysAndQueue,
+        l2_norm: true,
+        mask_same_entity: false,
+        l2_eps: 1e-4,
     };
-    let (query, key, queue) = (normalised(query), normalised(key), normalised(queue));
-    let batch = query.nrows();
-    let mut total = 0.0;
-    for (a, b) in [(&query, &key), (&key, &query)] {
-        for i in 0..batch {
-            let mut logits = Vec::new();
-            for j in 0..batch {
-                if j != i {
-                    logits.push(dot(a, i, a, j) / temperature);
-                }
-            }
-            for j in 0..batch {
-                logits.push(dot(a, i, b, j) / temperature);
-            }
-            for j in 0..queue.nrows() {
-                logits.push(dot(a, i, &queue, j) / temperature);
-            }
-            assert_eq!(logits.len(), 2 * batch - 1 + queue.nrows());
-            total += log_sum_exp(&logits) - dot(a, i, b, i) / temperature;
-        }
-    }
-    total / (2 * batch) as f64
+    ContrastBatch::new(query.clone(), key.clone(), queue.clone()).naive(0, &config)
 }
 
 type Task = fn(
@@ -90,8 +67,7 @@ const TASKS: [Task; 2] = [masked_entity_prediction, object_entailment];
 
 #[test]
 fn each_preset_equals_its_loops_with_gradients_for_keys_only() {
-    let (query, key, rows) =
-        (ramp(5, 8, 0.731, 1.0), ramp(5, 8, 1.137, 1.0), ramp(11, 8, 0.391, 1.0));
+    let [query, key, rows] = inputs(5, 11, 8);
     let none = ContrastRows::default();
     for task in TASKS {
         for (config, naive) in [
@@ -111,21 +87,15 @@ fn each_preset_equals_its_loops_with_gradients_for_keys_only() {
 
 #[test]
 fn keys_are_queued_except_in_evaluation() {
-    let (query, key, rows) =
-        (ramp(2, 3, 0.731, 1.0), ramp(2, 3, 1.137, 1.0), ramp(4, 3, 0.391, 1.0));
+    let [query, key, rows] = inputs(2, 4, 3);
     for push in [Push::BeforeLoss, Push::AfterLoss, Push::Never] {
         let mut queue = queue_of(&rows);
         let config = ContrastConfig { push, ..Default::default() };
         let entities = ids(&[5, 6]);
         let contrast_rows = ContrastRows { ids: Some(&entities), valid: None };
-        let loss = masked_entity_prediction(
-            &tensor(&query),
-            &leaf(&key),
-            &mut queue,
-            &contrast_rows,
-            &config,
-        )
-        .unwrap();
+        let (query, keys) = (tensor(&query), leaf(&key));
+        let loss =
+            masked_entity_prediction(&query, &keys, &mut queue, &contrast_rows, &config).unwrap();
         assert!(scalar(&loss) > 0.0);
         let stored = queue.keys().unwrap();
         if push == Push::Never {
@@ -141,27 +111,20 @@ fn keys_are_queued_except_in_evaluation() {
 
 #[test]
 fn a_batch_larger_than_the_queue_replaces_all_keys() {
-    let (query, key, rows) =
-        (ramp(6, 3, 0.731, 1.0), ramp(6, 3, 1.137, 1.0), ramp(4, 3, 0.391, 1.0));
+    let [query, key, rows] = inputs(6, 4, 3);
     let mut queue = queue_of(&rows);
     let none = ContrastRows::default();
     let paper = ContrastConfig::paper();
     let loss = masked_entity_prediction(&tensor(&query), &tensor(&key), &mut queue, &none, &paper);
     let loss = loss.unwrap();
     // All six keys are candidates, although the queue stores only four.
-    let mut expected = 0.0;
-    for i in 0..6 {
-        let similarities: Vec<f64> = (0..6).map(|j| dot(&query, i, &key, j)).collect();
-        expected += (log_sum_exp(&similarities) - dot(&query, i, &key, i)) / 6.0;
-    }
-    assert_near(scalar(&loss), expected, 1e-12);
+    assert_near(scalar(&loss), naive_paper(&query, &key, &rows), 1e-12);
     assert_eq!(queue.keys().unwrap(), tensor(&key).narrow(0, 2, 4));
 }
 
 #[test]
 fn rows_without_a_mention_are_queued_only_by_the_released_preset() {
-    let (query, key, rows) =
-        (ramp(3, 2, 0.731, 1.0), ramp(3, 2, 1.137, 1.0), ramp(5, 2, 0.391, 1.0));
+    let [query, key, rows] = inputs(3, 5, 2);
     let valid = Tensor::from_slice(&[true, false, true]);
     let contrast_rows = ContrastRows { ids: None, valid: Some(&valid) };
     let valid_indices = Tensor::from_slice(&[0i64, 2]);
@@ -179,14 +142,8 @@ fn rows_without_a_mention_are_queued_only_by_the_released_preset() {
     assert_eq!(queue.keys().unwrap().narrow(0, 3, 2), key_tensor.index_select(0, &valid_indices));
     let mut queue = queue_of(&rows);
     let released = ContrastConfig::released(0.1);
-    let _ = masked_entity_prediction(
-        &tensor(&query),
-        &key_tensor,
-        &mut queue,
-        &contrast_rows,
-        &released,
-    )
-    .unwrap();
+    let run = masked_entity_prediction;
+    let _ = run(&tensor(&query), &key_tensor, &mut queue, &contrast_rows, &released).unwrap();
     assert_eq!(queue.keys().unwrap().narrow(0, 2, 3), key_tensor);
     // Without a mention the loss is 0, and the paper's preset pushes nothing.
     let no_valid_row = Tensor::from_slice(&[false, false, false]);

@@ -1,13 +1,9 @@
 //! Tests of `NegativeQueue`: order of rows for any sequence of pushes, saving and loading.
-use crate::common::with_cases;
-use objectives::tch::{Device, Kind, Tensor};
+use crate::common::*;
 use objectives::{Error, NegativeQueue, QueueConfig, QueueStart};
-use proptest::prelude::*;
-
-const OPTIONS: (Kind, Device) = (Kind::Float, Device::Cpu);
 
 fn queue(size: i64, start: QueueStart) -> NegativeQueue {
-    NegativeQueue::new(2, OPTIONS, &QueueConfig { size, start, seed: 7 }).unwrap()
+    NegativeQueue::new(2, FLOAT, &QueueConfig { size, start, seed: 7 }).unwrap()
 }
 
 /// Rows `[k, -k]`.
@@ -22,7 +18,7 @@ fn numbers(queue: &NegativeQueue) -> Vec<i64> {
     keys.select(1, 0).to_kind(Kind::Int64).try_into().unwrap()
 }
 
-fn ids(queue: &NegativeQueue) -> Vec<i64> {
+fn queue_ids(queue: &NegativeQueue) -> Vec<i64> {
     queue.ids().unwrap().try_into().unwrap()
 }
 
@@ -31,10 +27,10 @@ fn the_newest_rows_are_stored_in_order() {
     let mut queue = queue(6, QueueStart::Empty);
     queue.push(&rows(&[1, 2, 3]), None).unwrap();
     assert_eq!((queue.len(), numbers(&queue)), (3, vec![1, 2, 3]));
-    queue.push(&rows(&[4, 5, 6, 7]), Some(&Tensor::from_slice(&[40i64, 50, 60, 70]))).unwrap();
+    queue.push(&rows(&[4, 5, 6, 7]), Some(&ids(&[40, 50, 60, 70]))).unwrap();
     queue.push(&rows(&[8, 9]), None).unwrap();
     assert_eq!(numbers(&queue), [4, 5, 6, 7, 8, 9]);
-    assert_eq!(ids(&queue), [40, 50, 60, 70, -1, -1]);
+    assert_eq!(queue_ids(&queue), [40, 50, 60, 70, -1, -1]);
     queue.push(&rows(&[]), None).unwrap();
     assert_eq!(numbers(&queue), [4, 5, 6, 7, 8, 9]);
     // If more rows are pushed than fit, the last ones are stored.
@@ -45,13 +41,12 @@ fn the_newest_rows_are_stored_in_order() {
 #[test]
 fn non_finite_keys_do_not_replace_rows() {
     let mut queue = queue(3, QueueStart::Empty);
-    let to_tensor = |ids: [i64; 3]| Tensor::from_slice(&ids);
-    queue.push(&rows(&[1, 2, 3]), Some(&to_tensor([10, 20, 30]))).unwrap();
+    queue.push(&rows(&[1, 2, 3]), Some(&ids(&[10, 20, 30]))).unwrap();
     let mut keys = rows(&[4, 5, 6]);
     let _ = keys.get(1).get(0).fill_(f64::NAN);
     let _ = keys.get(2).fill_(f64::INFINITY);
-    queue.push(&keys, Some(&to_tensor([40, 50, 60]))).unwrap();
-    assert_eq!((numbers(&queue), ids(&queue)), (vec![4, 2, 3], vec![40, 20, 30]));
+    queue.push(&keys, Some(&ids(&[40, 50, 60]))).unwrap();
+    assert_eq!((numbers(&queue), queue_ids(&queue)), (vec![4, 2, 3], vec![40, 20, 30]));
     // A value that float32 can represent but the queue's dtype cannot.
     let mut queue = NegativeQueue::new(
         2,
@@ -77,11 +72,11 @@ fn pushed_keys_are_detached() {
 fn random_keys_have_norm_one_and_depend_only_on_the_seed() {
     let config = QueueConfig { size: 500, ..Default::default() };
     let new =
-        |config: &QueueConfig| NegativeQueue::new(768, OPTIONS, config).unwrap().keys().unwrap();
+        |config: &QueueConfig| NegativeQueue::new(768, FLOAT, config).unwrap().keys().unwrap();
     let keys = new(&config);
     let norm = keys.norm_scalaropt_dim(2.0, [1i64], false).mean(Kind::Double).double_value(&[]);
     assert!((norm - 1.0).abs() < 0.05, "{norm}");
-    let _ = Tensor::randn([3], OPTIONS);
+    let _ = Tensor::randn([3], FLOAT);
     assert_eq!(new(&config), keys);
     assert_ne!(new(&QueueConfig { seed: 43, ..config }), keys);
 }
@@ -91,9 +86,7 @@ fn a_saved_queue_resumes_at_its_position() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("queue.safetensors");
     let mut first = queue(5, QueueStart::Empty);
-    first
-        .push(&rows(&[1, 2, 3, 4, 5, 6]), Some(&Tensor::from_slice(&[1i64, 2, 3, 4, 5, 6])))
-        .unwrap();
+    first.push(&rows(&[1, 2, 3, 4, 5, 6]), Some(&ids(&[1, 2, 3, 4, 5, 6]))).unwrap();
     first.push(&rows(&[7]), None).unwrap();
     first.save(&path).unwrap();
     let mut second = queue(5, QueueStart::Random);
@@ -101,7 +94,7 @@ fn a_saved_queue_resumes_at_its_position() {
     for queue in [&mut first, &mut second] {
         queue.push(&rows(&[8, 9]), None).unwrap();
         assert_eq!(numbers(queue), [5, 6, 7, 8, 9]);
-        assert_eq!(ids(queue), [5, 6, -1, -1, -1]);
+        assert_eq!(queue_ids(queue), [5, 6, -1, -1, -1]);
     }
     // A file of another size is rejected, and the queue does not change.
     let mut small = queue(4, QueueStart::Empty);
@@ -121,11 +114,7 @@ fn a_saved_queue_resumes_at_its_position() {
 fn invalid_states_are_rejected() {
     let mut queue = queue(3, QueueStart::Random);
     let state = |cursor: &[i64]| {
-        [
-            ("keys", rows(&[1, 2, 3])),
-            ("ids", Tensor::from_slice(&[1i64, 2, 3])),
-            ("cursor", Tensor::from_slice(cursor)),
-        ]
+        [("keys", rows(&[1, 2, 3])), ("ids", ids(&[1, 2, 3])), ("cursor", ids(cursor))]
     };
     for cursor in [[3, 3], [-1, 3], [0, 4], [0, -1]] {
         let state = state(&cursor);
@@ -146,17 +135,15 @@ fn invalid_keys_are_reported_and_change_nothing() {
     queue.push(&rows(&[1]), None).unwrap();
     let mut error_of =
         |keys: &Tensor, ids: Option<&Tensor>| queue.push(keys, ids).unwrap_err().to_string();
-    let wide = Tensor::zeros([1, 3], OPTIONS);
+    let wide = Tensor::zeros([1, 3], FLOAT);
     assert_eq!(error_of(&wide, None), "keys: expected shape [n, D] = [1, 2], got [1, 3]");
     assert!(error_of(&rows(&[1]).view([2]), None).starts_with("keys: expected shape [n, D]"));
-    assert!(
-        error_of(&rows(&[1]), Some(&Tensor::from_slice(&[1i64, 2]))).starts_with("ids: expected")
-    );
+    assert!(error_of(&rows(&[1]), Some(&ids(&[1, 2]))).starts_with("ids: expected"));
     assert!(error_of(&rows(&[1]).to_kind(Kind::Int64), None).contains("got Int64"));
     assert_eq!(numbers(&queue), [1]);
     for (size, width) in [(0, 2), (2, 0)] {
         let config = QueueConfig { size, ..Default::default() };
-        assert!(matches!(NegativeQueue::new(width, OPTIONS, &config), Err(Error::Domain { .. })));
+        assert!(matches!(NegativeQueue::new(width, FLOAT, &config), Err(Error::Domain { .. })));
     }
     assert_eq!(toml::from_str::<QueueConfig>("").unwrap(), QueueConfig::default());
     assert!(toml::from_str::<QueueConfig>("length = 3").is_err());
@@ -175,11 +162,11 @@ proptest! {
         for count in pushes {
             let first = list.len() as i64;
             let new: Vec<i64> = (first..first + count as i64).collect();
-            queue.push(&rows(&new), Some(&Tensor::from_slice(&new))).unwrap();
+            queue.push(&rows(&new), Some(&ids(&new))).unwrap();
             list.extend(new);
             let expected = &list[list.len().saturating_sub(size as usize)..];
             prop_assert_eq!(numbers(&queue), expected);
-            prop_assert_eq!(ids(&queue), expected);
+            prop_assert_eq!(queue_ids(&queue), expected);
         }
     }
 }

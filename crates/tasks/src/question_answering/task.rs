@@ -226,8 +226,7 @@ impl<'a> QaTask<'a> {
         let Some(normalization) = self.config.negatives.normalization() else {
             return Ok(span(&start_logits, &end_logits, &starts, &ends, mask, config)?);
         };
-        let &SpanConfig { reduction, checks, .. } = config;
-        let config = GroupSpanConfig { reduction, normalization, checks };
+        let config = GroupSpanConfig { reduction: config.reduction, normalization };
         let groups = (0_i64..).zip(rows).flat_map(|(k, row)| std::iter::repeat_n(k, row.ids.len()));
         let groups = Tensor::f_from_slice(&groups.collect::<Vec<i64>>())?;
         Ok(group_span(&start_logits, &end_logits, &groups, &starts, &ends, mask, &config)?)

@@ -206,11 +206,7 @@ impl CandidateMiner<'_> {
         let (start_logits, end_logits) = self.model.span_logits(&hidden, false)?;
         let device = start_logits.device();
         let context = context_mask(&windows)?.f_to_device(device)?;
-        let top = TopKConfig {
-            k: config.count,
-            max_answer_len: Some(config.max_answer_len),
-            ..Default::default()
-        };
+        let top = TopKConfig { k: config.count, max_answer_len: Some(config.max_answer_len) };
         let mut spans = top_k_spans(&start_logits, &end_logits, Some(&context), &top)?;
         let duplicates =
             duplicate_text(&windows, &CandidateSpans::from(&spans))?.f_to_device(device)?;
@@ -229,8 +225,7 @@ impl CandidateMiner<'_> {
         candidates.report.gold_first += count_true(&both_correct.f_narrow(1, 0, 1)?)?;
         let (_, length) = start_logits.size2()?;
         let reader_spans = CandidateSpans::from(&spans);
-        let batch_candidates =
-            answer_candidates(&reader_spans, &gold_starts, &gold_ends, length, config.gold_slot)?;
+        let batch_candidates = answer_candidates(&reader_spans, &gold_starts, &gold_ends, length)?;
         let start_matches = batch_candidates.starts.f_eq_tensor(&gold_starts.f_unsqueeze(1)?)?;
         let end_matches = batch_candidates.ends.f_eq_tensor(&gold_ends.f_unsqueeze(1)?)?;
         let one_boundary =

@@ -1,7 +1,5 @@
 //! Options of the second stage.
-use objectives::{
-    AnswerContrastConfig, GoldSlot, HardLearningConfig, InitialWeights, MAX_TEMPERATURE, TopKConfig,
-};
+use objectives::{AnswerContrastConfig, HardLearningConfig, MAX_TEMPERATURE, TopKConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -23,8 +21,6 @@ pub struct CandidateConfig {
     pub count: usize,
     /// Maximum candidate length in tokens.
     pub max_answer_len: usize,
-    /// Slot of the gold span.
-    pub gold_slot: GoldSlot,
     /// Whether to drop candidates with the gold span's tokens at another position. The paper
     /// compares by position, so the default is false.
     pub drop_duplicate_text: bool,
@@ -32,12 +28,7 @@ pub struct CandidateConfig {
 
 impl Default for CandidateConfig {
     fn default() -> Self {
-        Self {
-            count: 20,
-            max_answer_len: 30,
-            gold_slot: GoldSlot::default(),
-            drop_duplicate_text: false,
-        }
+        Self { count: 20, max_answer_len: 30, drop_duplicate_text: false }
     }
 }
 
@@ -88,8 +79,6 @@ pub struct BoundaryConfig {
     /// Fraction of the steps with hard learning only, followed by the contrastive loss with the
     /// span loss (Eq. 3). Absent: both losses together, as in Eq. 9.
     pub hard_fraction: Option<f64>,
-    /// Initial values of the learned weights.
-    pub initial_weights: InitialWeights,
     /// Peak learning rate of the learned weights; absent: the learning rate of the stage. At 3e-5
     /// the weights hardly change.
     pub weights_learning_rate: Option<f64>,
@@ -114,7 +103,6 @@ impl Default for BoundaryConfig {
         Self {
             alpha: 0.5,
             hard_fraction: None,
-            initial_weights: InitialWeights::default(),
             weights_learning_rate: None,
             anneal_steps: None,
             drop_duplicate_text: false,

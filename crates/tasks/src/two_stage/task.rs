@@ -1,9 +1,9 @@
 //! Training task of the second stage, with one encoder pass for both losses.
 use mlqa_eval::Window;
 use objectives::{
-    CandidateSpans, Checks, HardLearningWeighting, NegativeSelection, OutOfWindow, SpanConfig,
-    SpanReduction, answer_contrast, hard_em_probability, hard_learning, initial_weights,
-    mix_by_alpha, span, span_log_probs, top_k_spans,
+    CandidateSpans, HardLearningWeighting, NegativeSelection, OutOfWindow, SpanConfig,
+    SpanReduction, answer_contrast, hard_em_probability, hard_learning, mix_by_alpha, span,
+    span_log_probs, top_k_spans,
 };
 use rand::Rng;
 use tch::{Kind, Tensor};
@@ -128,13 +128,9 @@ impl<'a> BoundaryTask<'a> {
                 let expected = format!("one row for each of {} windows", windows.len());
                 return Err(Error::data("candidates", expected, format!("{rows} rows")));
             }
-            let learned = matches!(
-                config.hard.weighting,
-                HardLearningWeighting::Learned | HardLearningWeighting::Literal
-            );
-            let slots = candidates.map_or(0, Candidates::slots);
-            if learned {
-                let theta = initial_weights(slots, config.initial_weights, model.device())?;
+            if config.hard.weighting == HardLearningWeighting::Learned {
+                let slots = to_i64("candidates", candidates.map_or(0, Candidates::slots))?;
+                let theta = Tensor::f_zeros([slots], (Kind::Float, model.device()))?;
                 weights = Some(theta.f_set_requires_grad(true)?);
             }
         }
@@ -222,7 +218,6 @@ impl<'a> BoundaryTask<'a> {
             &select_rows(&candidates.starts)?,
             &select_rows(&candidates.ends)?,
             Some(&batch.answerable),
-            Checks::Shapes,
         )?;
         let (valid, gold) = (select_rows(&candidates.valid)?, select_rows(&candidates.gold_index)?);
         Ok(hard_learning(&log_probs, &valid, Some(&gold), self.weights.as_ref(), &config)?)
@@ -231,7 +226,7 @@ impl<'a> BoundaryTask<'a> {
     /// L_mrc (Eq. 3).
     fn span(&self, batch: &Encoded<'_>) -> Result<Tensor> {
         let (reduction, out_of_window) = (SpanReduction::Sum, OutOfWindow::Reject);
-        let config = SpanConfig { reduction, out_of_window, ..SpanConfig::default() };
+        let config = SpanConfig { reduction, out_of_window };
         let (starts, ends) = (&batch.gold_starts, &batch.gold_ends);
         let mask = Some(&batch.answerable);
         Ok(span(&batch.start_logits, &batch.end_logits, starts, ends, mask, &config)?)

@@ -1,16 +1,29 @@
 use super::*;
 use crate::Error;
 use safetensors::SafeTensors;
+use std::path::PathBuf;
 use tch::{Device, Kind, Tensor};
 
 fn named(tensors: &TensorMap) -> impl Iterator<Item = (&str, &Tensor)> {
     tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
 }
 
-#[test]
-fn every_dtype_round_trips() {
+/// The path of a file in a new folder.
+fn temporary_file() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.safetensors");
+    (folder, path)
+}
+
+/// The bytes of a file with this header.
+fn with_header(text: &str, body: &[u8]) -> Vec<u8> {
+    let length = u64::try_from(text.len()).unwrap().to_le_bytes();
+    [&length[..], text.as_bytes(), body].concat()
+}
+
+#[test]
+fn every_dtype_round_trips() {
+    let (folder, path) = temporary_file();
     let base = Tensor::from_slice(&[0.0f64, 1.0, -2.5, 1e4]).view([2, 2]);
     let kinds = [
         Kind::Double,
@@ -48,8 +61,7 @@ fn every_dtype_round_trips() {
 
 #[test]
 fn bytes_equal_those_of_the_safetensors_library() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("t.safetensors");
+    let (_folder, path) = temporary_file();
     let (a, b) = (Tensor::from_slice(&[1u8, 2, 3]), Tensor::from_slice(&[1f32, -2.0]).view([2, 1]));
     write_tensors(&path, [("b", &b), ("a", &a)], &[("format", "pt")]).unwrap();
     let bytes = std::fs::read(&path).unwrap();
@@ -66,8 +78,7 @@ fn bytes_equal_those_of_the_safetensors_library() {
 
 #[test]
 fn tensors_are_read_separately() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("t.safetensors");
+    let (_folder, path) = temporary_file();
     let values = |k: i64| Tensor::arange(k, (Kind::Int64, Device::Cpu)) + k;
     let tensors: TensorMap = (0..20).map(|k| (format!("t{k:02}"), values(k))).collect();
     write_tensors(&path, named(&tensors), &[]).unwrap();
@@ -122,8 +133,7 @@ fn mapped_tensors_equal_read_tensors_and_leave_the_file_unchanged() {
 
 #[test]
 fn errors_of_damaged_files_name_the_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("t.safetensors");
+    let (folder, path) = temporary_file();
     let tensor = Tensor::arange(100, (Kind::Float, Device::Cpu));
     write_tensors(&path, [("x", &tensor)], &[]).unwrap();
     let bytes = std::fs::read(&path).unwrap();
@@ -131,12 +141,6 @@ fn errors_of_damaged_files_name_the_file() {
     huge[..8].copy_from_slice(&u64::MAX.to_le_bytes());
     let mut longer = bytes.clone();
     longer.push(0);
-    let with_header = |text: &str, body: &[u8]| {
-        let mut bytes = u64::try_from(text.len()).unwrap().to_le_bytes().to_vec();
-        bytes.extend(text.as_bytes());
-        bytes.extend(body);
-        bytes
-    };
     let entry = |shape: &str, offsets: &str| {
         format!(r#"{{"x":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#)
     };
@@ -178,12 +182,9 @@ fn errors_of_damaged_files_name_the_file() {
 
 #[test]
 fn unsupported_dtypes_are_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("t.safetensors");
+    let (folder, path) = temporary_file();
     let header = r#"{"x":{"dtype":"F8_E5M2","shape":[4],"data_offsets":[0,4]}}"#;
-    let mut bytes = u64::try_from(header.len()).unwrap().to_le_bytes().to_vec();
-    bytes.extend(header.as_bytes());
-    bytes.extend([0; 4]);
+    let bytes = with_header(header, &[0; 4]);
     std::fs::write(&path, &bytes).unwrap();
     assert_eq!(TensorFile::open(&path).unwrap().dtype("x"), Some("F8_E5M2".into()));
     let message = read_tensors(&path).unwrap_err().to_string();
@@ -204,8 +205,7 @@ fn unsupported_dtypes_are_named() {
 
 #[test]
 fn a_failed_write_preserves_the_old_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("t.safetensors");
+    let (folder, path) = temporary_file();
     let first = Tensor::from(1f32);
     write_tensors(&path, [("x", &first)], &[]).unwrap();
     let old = std::fs::read(&path).unwrap();

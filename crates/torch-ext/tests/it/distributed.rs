@@ -135,18 +135,19 @@ fn errors_name_invalid_variables() {
         };
         Rendezvous::from_variables(get).unwrap_err().to_string()
     };
-    assert!(error(&[("WORLD_SIZE", "2")]).contains("RANK is not set"));
-    assert!(error(&[("WORLD_SIZE", "two")]).contains("WORLD_SIZE = \"two\""));
-    assert!(error(&[("WORLD_SIZE", "2"), ("RANK", "2")]).contains("RANK = 2 is not below"));
-    assert!(error(&[("WORLD_SIZE", "2"), ("RANK", "0")]).contains("MASTER_ADDR is not set"));
-    let large_port =
-        [("WORLD_SIZE", "2"), ("RANK", "0"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "70000")];
-    assert!(error(&large_port).contains("MASTER_PORT = 70000"));
-    let zero_port =
-        [("WORLD_SIZE", "2"), ("RANK", "0"), ("MASTER_ADDR", "a"), ("MASTER_PORT", "0")];
-    assert!(error(&zero_port).contains("MASTER_PORT = 0 is not a port from 1 to 65535"));
-    let many_ranks = [("WORLD_SIZE", "2147483647"), ("RANK", "0"), ("MASTER_ADDR", "a")];
-    assert!(error(&many_ranks).contains("WORLD_SIZE = 2147483647 is more than 65536"));
+    let (two, rank, address) = (("WORLD_SIZE", "2"), ("RANK", "0"), ("MASTER_ADDR", "a"));
+    for (variables, message) in [
+        (&[two][..], "RANK is not set"),
+        (&[("WORLD_SIZE", "two")], "WORLD_SIZE = \"two\""),
+        (&[two, ("RANK", "2")], "RANK = 2 is not below"),
+        (&[two, rank], "MASTER_ADDR is not set"),
+        (&[two, rank, address, ("MASTER_PORT", "70000")], "MASTER_PORT = 70000"),
+        (&[two, rank, address, ("MASTER_PORT", "0")], "MASTER_PORT = 0 is not a port from 1"),
+        (&[("WORLD_SIZE", "2147483647"), rank, address], "2147483647 is more than 65536"),
+    ] {
+        let error = error(variables);
+        assert!(error.contains(message), "{error}");
+    }
 }
 
 /// Rendezvous of a group with one process.

@@ -27,3 +27,18 @@ fn max_difference(a: &Tensor, b: &Tensor) -> f64 {
     assert_eq!(a.size(), b.size());
     (a.to_kind(Kind::Double) - b.to_kind(Kind::Double)).abs().max().double_value(&[])
 }
+
+/// Asserts that all differences are below `bound`.
+#[track_caller]
+fn assert_close(got: &Tensor, want: &Tensor, bound: f64) {
+    let difference = max_difference(got, want);
+    assert!(difference < bound, "got a difference of {difference}, expected less than {bound}");
+}
+
+/// Asserts that all differences of the gradients of two lists of leaves are below `bound`.
+#[track_caller]
+fn assert_close_gradients(got: &[Tensor], want: &[Tensor], bound: f64) {
+    for (got, want) in got.iter().zip(want) {
+        assert_close(&got.grad(), &want.grad(), bound);
+    }
+}

@@ -3,7 +3,7 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::{Attention, MicroBatchSeeds, rng_state, set_rng_state, token_offsets};
 
-use crate::{FLOAT, leaf, lock_rng, max_difference};
+use crate::{FLOAT, assert_close, assert_close_gradients, leaf, lock_rng, max_difference};
 
 #[test]
 fn attention_and_gradients_equal_those_of_separate_rows() {
@@ -29,16 +29,10 @@ fn attention_and_gradients_equal_those_of_separate_rows() {
         let offsets = token_offsets(1, tokens).unwrap();
         let got = torch_ext::packed_attention(q, k, v, lengths, &offsets, &attention).unwrap();
         let want = reference_attention(&reference_inputs, lengths, heads, window, &[]);
-        assert!(max_difference(&got, &want) < 2e-6, "{}", max_difference(&got, &want));
+        assert_close(&got, &want, 2e-6);
         (got * &weight).sum(Kind::Float).backward();
         (want * &weight).sum(Kind::Double).backward();
-        for (a, b) in packed_inputs.iter().zip(&reference_inputs) {
-            assert!(
-                max_difference(&a.grad(), &b.grad()) < 5e-6,
-                "{}",
-                max_difference(&a.grad(), &b.grad())
-            );
-        }
+        assert_close_gradients(&packed_inputs, &reference_inputs, 5e-6);
     }
 }
 
@@ -175,7 +169,7 @@ fn a_window_over_the_whole_row_has_the_masks_of_no_window() {
         [out.detach(), q.grad(), k.grad(), v.grad()]
     };
     for (full, windowed) in run(None).iter().zip(&run(Some(60))) {
-        assert!(max_difference(full, windowed) < 2e-6, "{}", max_difference(full, windowed));
+        assert_close(full, windowed, 2e-6);
     }
     assert!(max_difference(&run(None)[0], &run(Some(10))[0]) > 0.1);
 }
@@ -193,26 +187,13 @@ fn the_backward_pass_recomputes_the_dropout_mask() {
     let state = rng_state(Device::Cpu).unwrap();
     let packed_inputs = [leaf(&q), leaf(&k), leaf(&v)];
     let reference_inputs = [leaf(&q), leaf(&k), leaf(&v)];
-    let got = packed_attention(
-        &packed_inputs[0],
-        &packed_inputs[1],
-        &packed_inputs[2],
-        &lengths,
-        1,
-        0.25,
-    )
-    .unwrap();
+    let [a, b, c] = &packed_inputs;
+    let got = packed_attention(a, b, c, &lengths, 1, 0.25).unwrap();
     let want = reference_attention(&reference_inputs, &lengths, 1, None, &masks);
-    assert!(max_difference(&got, &want) < 2e-6, "{}", max_difference(&got, &want));
+    assert_close(&got, &want, 2e-6);
     (&got * &weight).sum(Kind::Float).backward();
     (want * &weight).sum(Kind::Double).backward();
-    for (a, b) in packed_inputs.iter().zip(&reference_inputs) {
-        assert!(
-            max_difference(&a.grad(), &b.grad()) < 5e-6,
-            "{}",
-            max_difference(&a.grad(), &b.grad())
-        );
-    }
+    assert_close_gradients(&packed_inputs, &reference_inputs, 5e-6);
     let next = packed_attention(&q, &k, &v, &lengths, 1, 0.25).unwrap();
     assert_ne!(next, got, "the state of the generator changed");
     set_rng_state(Device::Cpu, &state).unwrap();
@@ -255,16 +236,10 @@ fn bfloat16_attention_is_close_to_float32() {
     let got = packed_attention(&low[0], &low[1], &low[2], &[23, 17], 4, 0.0).unwrap();
     let want = packed_attention(&high[0], &high[1], &high[2], &[23, 17], 4, 0.0).unwrap();
     assert_eq!(got.kind(), Kind::BFloat16);
-    assert!(max_difference(&got, &want) < 0.03, "{}", max_difference(&got, &want));
+    assert_close(&got, &want, 0.03);
     got.sum(Kind::Float).backward();
     want.sum(Kind::Float).backward();
-    for (a, b) in low.iter().zip(&high) {
-        assert!(
-            max_difference(&a.grad(), &b.grad()) < 0.06,
-            "{}",
-            max_difference(&a.grad(), &b.grad())
-        );
-    }
+    assert_close_gradients(&low, &high, 0.06);
 }
 
 #[test]
@@ -296,16 +271,10 @@ fn the_fused_norm_equals_dropout_sum_and_norm() {
         let got = dropout_add_norm(x, r, w, b, 1e-5, p).unwrap();
         let [x, r, w, b] = &reference_inputs;
         let want = (x * &mask + r).layer_norm([width], Some(w), Some(b), 1e-5, false);
-        assert!(max_difference(&got, &want) < 5e-6, "{}", max_difference(&got, &want));
+        assert_close(&got, &want, 5e-6);
         (got * &weight).sum(Kind::Float).backward();
         (want * &weight).sum(Kind::Float).backward();
-        for (a, b) in packed_inputs.iter().zip(&reference_inputs) {
-            assert!(
-                max_difference(&a.grad(), &b.grad()) < 2e-5,
-                "{}",
-                max_difference(&a.grad(), &b.grad())
-            );
-        }
+        assert_close_gradients(&packed_inputs, &reference_inputs, 2e-5);
     }
 }
 

@@ -2,7 +2,7 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::{gated_gelu, rotary};
 
-use crate::{FLOAT, leaf, max_difference};
+use crate::{FLOAT, assert_close, leaf, max_difference};
 
 /// Reference implementation of the rotation of `[N, heads * D]`.
 fn rotated(x: &Tensor, angles: &Tensor, heads: i64) -> Tensor {
@@ -46,12 +46,11 @@ fn check_rotation(kind: Kind) {
             continue;
         }
         for (got, want) in got.iter().zip(&want) {
-            assert!(max_difference(got, want) < bound, "{}", max_difference(got, want));
+            assert_close(got, want, bound);
         }
         weighted(&got, &weights).backward();
         weighted(&want, &weights).backward();
-        let difference = max_difference(&ours.grad(), &theirs.grad());
-        assert!(difference < bound, "{difference}");
+        assert_close(&ours.grad(), &theirs.grad(), bound);
         // Unused keys and values have a gradient of 0.
         let unused_parts = leaf(&projected);
         let [query, ..] = rotary(&unused_parts, &angles.cos(), &angles.sin(), heads).unwrap();
@@ -88,8 +87,7 @@ fn low_precision_is_rotated_in_float32() {
         let (grad, want) = (ours.grad(), theirs.grad());
         pairs.push((&grad, &want));
         for (got, want) in pairs {
-            let bound = rounding_unit(kind) * want.abs().max().double_value(&[]);
-            assert!(max_difference(got, want) < bound, "{kind:?}: {}", max_difference(got, want));
+            assert_close(got, want, rounding_unit(kind) * want.abs().max().double_value(&[]));
         }
     }
 }

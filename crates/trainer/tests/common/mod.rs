@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use serde::de::DeserializeOwned;
 use tch::Tensor;
 use trainer::{
     Environment, Examples, Fingerprint, Stage, Step, StepLosses, Task, TaskError, TrainConfig,
@@ -43,6 +44,11 @@ pub fn parameters(weight: &Tensor) -> Vec<(String, Tensor)> {
 
 pub fn metrics(folder: &Path) -> String {
     std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap()
+}
+
+/// The parsed lines of [`metrics`].
+pub fn metrics_lines<T: DeserializeOwned>(folder: &Path) -> Vec<T> {
+    metrics(folder).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// A task with examples of one token and a given loss function.

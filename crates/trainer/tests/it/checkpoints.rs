@@ -1,22 +1,80 @@
-//! Errors for checkpoints that are damaged, left over, or not checkpoints.
+//! Errors for checkpoints that are damaged, left over, or not checkpoints, and for updates that
+//! diverge.
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use crate::common::{config, lock_rng, parameters, shrink, stage, weight};
+use crate::common::{Toy, config, lock_rng, parameters, shrink, stage, weight};
 use sha2::{Digest, Sha256};
-use tch::Tensor;
-use trainer::{Error, FitReport, TrainConfig, fit};
+use tch::{Kind, Tensor};
+use trainer::{
+    Error, Examples, Fingerprint, FitReport, Step, StepLosses, Task, TaskError, TensorMap,
+    TrainConfig, fit,
+};
 
-fn train(folder: &Path, interrupt_after: Option<u64>) -> Result<(FitReport, f64), Error> {
-    let weight = weight();
-    let mut task = shrink(&weight);
-    let report = fit(&stage(folder, interrupt_after), &config(), &parameters(&weight), &mut task)?;
+/// Minimizes the square of a weight, and has a queue as state.
+struct Queued {
+    weight: Tensor,
+    queue: Tensor,
+}
+
+impl Task for Queued {
+    fn examples(&mut self) -> Examples<'_> {
+        Examples::Indexed(&[1; 6])
+    }
+
+    fn fingerprint(&self, fingerprint: &mut Fingerprint) {
+        fingerprint.add("task", "queued");
+    }
+
+    fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
+        self.queue = Tensor::from(step.number as f64);
+        Ok(StepLosses::single("square", self.weight.f_square()?))
+    }
+
+    fn state(&self) -> Result<Vec<(String, Tensor)>, TaskError> {
+        Ok(vec![("queue".into(), self.queue.shallow_clone())])
+    }
+
+    fn restore(&mut self, state: &TensorMap) -> Result<(), TaskError> {
+        self.queue = state.get("queue").ok_or("queue is missing")?.copy();
+        Ok(())
+    }
+}
+
+type RunResult = Result<(FitReport, f64), Error>;
+
+fn train_task(
+    folder: &Path,
+    interrupt_after: Option<u64>,
+    weight: &Tensor,
+    task: &mut impl Task,
+) -> RunResult {
+    let report = fit(&stage(folder, interrupt_after), &config(), &parameters(weight), task)?;
     Ok((FitReport { seconds: 0.0, ..report }, weight.double_value(&[])))
+}
+
+fn train(folder: &Path, interrupt_after: Option<u64>) -> RunResult {
+    let weight = weight();
+    train_task(folder, interrupt_after, &weight, &mut shrink(&weight))
+}
+
+fn train_queued(folder: &Path, interrupt_after: Option<u64>) -> RunResult {
+    let (weight, queue) = (weight(), Tensor::from(0.0));
+    let mut task = Queued { weight: weight.shallow_clone(), queue };
+    train_task(folder, interrupt_after, &weight, &mut task)
 }
 
 /// Returns the error of a run that resumes after `damage` changed the checkpoints of steps 3 and 4.
 fn error_after(damage: impl Fn(&Path)) -> (tempfile::TempDir, String) {
+    error_of(train, damage)
+}
+
+/// Like [`error_after`], for a run of `train`.
+fn error_of(
+    train: impl Fn(&Path, Option<u64>) -> RunResult,
+    damage: impl Fn(&Path),
+) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().unwrap();
     train(folder.path(), Some(4)).unwrap();
     damage(&folder.path().join("checkpoints"));
@@ -28,23 +86,24 @@ fn error_after(damage: impl Fn(&Path)) -> (tempfile::TempDir, String) {
     (folder, error)
 }
 
+const HINT: &str = "; to continue from step 3, delete RUN/checkpoints/step-00000004";
+
 #[test]
 fn deleting_a_damaged_checkpoint_resumes_from_the_previous_one() {
     let _lock = lock_rng();
     let complete = train(tempfile::tempdir().unwrap().path(), None).unwrap();
-    let hint = "; to continue from step 3, delete RUN/checkpoints/step-00000004";
     let newest = |root: &Path| root.join("step-00000004");
     for file in ["parameters.safetensors", "optimizer.safetensors", "state.json"] {
         let (_, error) = error_after(|root| fs::remove_file(newest(root).join(file)).unwrap());
         let text = format!("RUN/checkpoints/step-00000004/{file}: No such file or directory");
-        assert!(error.starts_with(&text) && error.ends_with(hint), "{error}");
+        assert!(error.starts_with(&text) && error.ends_with(HINT), "{error}");
         assert_eq!(error.matches("No such file").count(), 1, "{error}");
         let (folder, error) = error_after(|root| {
             let path = newest(root).join(file);
             let bytes = fs::read(&path).unwrap();
             fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
         });
-        assert!(error.contains(file) && error.ends_with(hint), "{error}");
+        assert!(error.contains(file) && error.ends_with(HINT), "{error}");
         assert_eq!(error.matches("EOF").count(), usize::from(file == "state.json"), "{error}");
         fs::remove_dir_all(folder.path().join("checkpoints/step-00000004")).unwrap();
         assert_eq!(train(folder.path(), None).unwrap(), complete);
@@ -54,7 +113,6 @@ fn deleting_a_damaged_checkpoint_resumes_from_the_previous_one() {
 #[test]
 fn checksums_without_a_file_are_an_error() {
     let _lock = lock_rng();
-    let hint = "; to continue from step 3, delete RUN/checkpoints/step-00000004";
     let error_with_lines = |keep: &dyn Fn(&str) -> bool| {
         let (_, error) = error_after(|root| {
             let path = root.join("step-00000004/SHA256SUMS");
@@ -63,7 +121,7 @@ fn checksums_without_a_file_are_an_error() {
             fs::write(path, lines.join("\n")).unwrap();
         });
         let sums = "RUN/checkpoints/step-00000004/SHA256SUMS: ";
-        assert!(error.starts_with(sums) && error.ends_with(hint), "{error}");
+        assert!(error.starts_with(sums) && error.ends_with(HINT), "{error}");
         error
     };
     for name in ["parameters.safetensors", "optimizer.safetensors", "state.json"] {
@@ -175,4 +233,49 @@ fn permanently_stored_parameters_are_equal_after_an_interruption() {
     assert!(values.is_sorted_by(|earlier, later| earlier > later), "{values:?}");
     assert_eq!(values.last(), Some(&last));
     assert_eq!(stored(uninterrupted.path()), stored(interrupted.path()));
+}
+
+#[test]
+fn one_changed_bit_is_an_error_that_names_the_file() {
+    let _lock = lock_rng();
+    for file in ["parameters.safetensors", "optimizer.safetensors", "task.safetensors"] {
+        let (_, error) = error_of(train_queued, |root| {
+            let path = root.join("step-00000004").join(file);
+            let mut bytes = fs::read(&path).unwrap();
+            // The last byte belongs to the values, not to the header.
+            *bytes.last_mut().unwrap() ^= 1;
+            fs::write(path, bytes).unwrap();
+        });
+        let text =
+            format!("RUN/checkpoints/step-00000004/{file}: changed since the checkpoint was");
+        assert!(error.starts_with(&text) && error.ends_with(HINT), "{error}");
+    }
+    // Only the checksum detects this change of `state.json`.
+    let (_, error) = error_after(|root| {
+        let path = root.join("step-00000004/state.json");
+        let text = fs::read_to_string(&path).unwrap();
+        let changed = text.replace("\"tokens\": 8", "\"tokens\": 9");
+        assert_ne!(changed, text);
+        fs::write(path, changed).unwrap();
+    });
+    assert!(error.contains("step-00000004/state.json: changed since"), "{error}");
+}
+
+#[test]
+fn an_update_that_diverges_is_not_saved() {
+    let _lock = lock_rng();
+    // With the largest rate and decay, the squares of the updated weights overflow float32.
+    let config =
+        TrainConfig { learning_rate: 1000.0, weight_decay: 1000.0, steps: Some(1), ..config() };
+    let folder = tempfile::tempdir().unwrap();
+    let weight = Tensor::from_slice(&[5e14_f32, -1e15]).view([1, 2]).set_requires_grad(true);
+    let trained = weight.shallow_clone();
+    let mut task = Toy::new(6, move |_| Ok(trained.f_square()?.f_sum(Kind::Float)?));
+    let error = fit(&stage(folder.path(), None), &config, &parameters(&weight), &mut task)
+        .unwrap_err()
+        .to_string();
+    let text =
+        "test, step 0: after the update, the norm of weight is not finite, so the step is not";
+    assert!(error.starts_with(text) && error.contains("lower the learning rate"), "{error}");
+    assert!(!folder.path().join("checkpoints").exists());
 }

@@ -1,30 +1,35 @@
 //! Evaluations during training, and early stopping.
+use std::cell::Cell;
 use std::path::Path;
 
 use crate::common::{config, lock_rng, metrics, parameters, shrink, stage, weight};
 use trainer::selection::{BestEpoch, CheckpointSelection, Scores};
-use trainer::{FitReport, TrainConfig, fit};
+use trainer::{FitReport, Task, TrainConfig, fit};
 
 /// Result of a run: report, best evaluation, all scores and the weight.
 type RunResult = (FitReport, usize, Vec<Scores>, f64);
 
 /// Trains with three batches per epoch. The score is highest at weight 0.46.
 fn train(folder: &Path, interrupt_after: Option<u64>, config: &TrainConfig) -> Option<RunResult> {
-    train_to(0.46, false, folder, interrupt_after, config)
+    train_to(0.46, false, folder, interrupt_after, config, &Cell::new(0))
 }
 
 /// Trains like [`train`], with the highest score at weight `best`. `include_initial` also scores
-/// the initial weight.
+/// the initial weight. `evaluations` counts the evaluations.
 fn train_to(
     best: f64,
     include_initial: bool,
     folder: &Path,
     interrupt_after: Option<u64>,
     config: &TrainConfig,
+    evaluations: &Cell<usize>,
 ) -> Option<RunResult> {
     let weight = weight();
     let scored_weight = weight.shallow_clone();
-    let score = || Ok(-(scored_weight.double_value(&[]) - best).abs());
+    let score = || {
+        evaluations.set(evaluations.get() + 1);
+        Ok(-(scored_weight.double_value(&[]) - best).abs())
+    };
     let selection =
         CheckpointSelection { include_initial, ..CheckpointSelection::highest("dev", score) };
     let parameters = parameters(&weight);
@@ -97,30 +102,50 @@ fn evaluation_options_are_errors_for_a_task_without_scores() {
 }
 
 #[test]
+fn scores_with_other_names_are_an_error() {
+    let weight = weight();
+    let selection = CheckpointSelection::highest_mean(["en".to_owned()], || {
+        Ok(Scores::from([("de".to_owned(), 1.0)]))
+    });
+    let mut shrink = shrink(&weight);
+    let error = BestEpoch::new(&mut shrink, &[], selection).epoch_ended(0).unwrap_err().to_string();
+    assert!(error.contains("names of scores: expected [\"en\"], got [\"de\"]"), "{error}");
+}
+
+#[test]
 fn the_initial_model_can_be_selected() {
     let _lock = lock_rng();
     let patient_config = TrainConfig { checkpoint_steps: Some(1), ..patient_config() };
     let config = TrainConfig { evaluation_steps: None, patience: None, ..patient_config.clone() };
     let run = |include_initial, interrupt_after, config: &TrainConfig| {
-        let folder = tempfile::tempdir().unwrap();
-        (0..60)
-            .find_map(|_| train_to(0.5, include_initial, folder.path(), interrupt_after, config))
-            .unwrap()
+        let (folder, evaluations) = (tempfile::tempdir().unwrap(), Cell::new(0));
+        let train = |_| {
+            let folder = folder.path();
+            train_to(0.5, include_initial, folder, interrupt_after, config, &evaluations)
+        };
+        ((0..60).find_map(train).unwrap(), evaluations.get())
     };
     let initial = weight().double_value(&[]);
     assert_eq!(initial, 0.5);
-    let (report, best, scores, final_weight) = run(true, None, &config);
+    let ((report, best, scores, final_weight), _) = run(true, None, &config);
     assert_eq!((report.steps, best, scores.len(), final_weight), (60, 0, 21, initial));
-    let (_, best, scores, final_weight) = run(false, None, &config);
+    let ((_, best, scores, final_weight), evaluations) = run(false, None, &config);
     assert!(
-        (best, scores.len()) == (0, 20) && final_weight < initial,
+        (best, scores.len(), evaluations) == (0, 20, 20) && final_weight < initial,
         "the first epoch is the best"
     );
-    // The initial model is scored once, whether the run stops before or after the first epoch.
+    // Interruptions do not repeat evaluations, neither before nor after the first epoch.
     for steps in [1, 2, 4] {
-        assert_eq!(run(true, Some(steps), &config), run(true, None, &config), "{steps}");
+        for include_initial in [true, false] {
+            let uninterrupted = run(include_initial, None, &config);
+            assert_eq!(run(include_initial, Some(steps), &config), uninterrupted, "{steps}");
+        }
     }
+    // An incomplete last epoch is scored.
+    let seven_steps = TrainConfig { steps: Some(7), ..config };
+    let ((_, _, scores, _), evaluations) = run(false, None, &seven_steps);
+    assert_eq!((scores.len(), evaluations), (3, 3));
     // The score of the initial model counts for patience.
-    let (report, best, scores, _) = run(true, None, &patient_config);
+    let ((report, best, scores, _), _) = run(true, None, &patient_config);
     assert_eq!((report.steps, best, scores.len()), (3, 0, 3));
 }

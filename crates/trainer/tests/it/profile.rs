@@ -69,6 +69,7 @@ fn after_a_failed_profiled_step_another_stage_can_be_profiled() {
     let error = train(&folder.path().join("failed"), 3, Some(6)).unwrap_err();
     assert!(matches!(error, Error::NotFinite { step: 6, .. }), "{error}");
     assert!(!folder.path().join("failed/profile").exists());
+    assert!(folder.path().join("failed/checkpoints/step-00000006/state.json").exists());
     assert!(train(&folder.path().join("next"), 3, None).is_ok());
     assert!(folder.path().join("next/profile/tables.md").exists());
 }

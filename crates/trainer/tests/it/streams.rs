@@ -1,7 +1,7 @@
 //! Streamed examples: batches, epochs, tokens, and resuming at the stream's position.
 use std::path::Path;
 
-use crate::common::{config, lock_rng, metrics, parameters, stage, weight};
+use crate::common::{config, lock_rng, metrics, metrics_lines, parameters, stage, weight};
 use crate::memory_source::MemorySource;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -98,8 +98,7 @@ fn ordered_source(path: &Path) -> ShardedJsonl<Point> {
 }
 
 fn epochs(folder: &Path) -> Vec<f64> {
-    let lines = metrics(folder);
-    lines.lines().map(|line| serde_json::from_str::<StepMetrics>(line).unwrap().epoch).collect()
+    metrics_lines::<StepMetrics>(folder).iter().map(|line| line.epoch).collect()
 }
 
 #[test]

@@ -153,8 +153,7 @@ fn run(
 }
 
 fn metrics(folder: &Path) -> Vec<StepMetrics> {
-    let text = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    crate::common::metrics_lines(folder)
 }
 
 fn updates_of(folder: &Path, step: u64) -> i64 {

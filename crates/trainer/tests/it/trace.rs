@@ -61,15 +61,11 @@ fn assert_equals_trace(
         optimizer.clear_grads().unwrap();
         loss.backward();
         let norm = optimizer.step(1.0).unwrap();
-        let loss = loss.double_value(&[]);
-        assert!(
-            (loss - want_loss).abs() < 1e-9,
-            "{case}, step {step}: loss {loss}, want {want_loss}"
-        );
-        assert!(
-            (norm - want_norm).abs() < 1e-9,
-            "{case}, step {step}: norm {norm}, want {want_norm}"
-        );
+        for (name, got, want) in
+            [("loss", loss.double_value(&[]), want_loss), ("norm", norm, want_norm)]
+        {
+            assert!((got - want).abs() < 1e-9, "{case}, step {step}: {name} {got}, want {want}");
+        }
     }
 }
 

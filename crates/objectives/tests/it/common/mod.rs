@@ -1,8 +1,10 @@
 //! Helpers shared by the tests of losses. References are plain loops in float64 over `ndarray`,
 //! without tensor operations.
+mod contrast;
 mod loss_case;
 mod spans;
 
+pub use contrast::ContrastBatch;
 pub use loss_case::{LossCase, check_zeros};
 pub use ndarray::Array2;
 pub use objectives::Error;

@@ -1,6 +1,7 @@
-//! Helpers shared by the tests of answer spans: small tensors from plain arrays, and a softmax
+//! Helpers shared by the tests of answer spans: small tensors from plain arrays, and losses
 //! computed with loops.
 use ndarray::{Array2, Array3};
+use objectives::GroupNormalization;
 use objectives::tch::{Kind, Tensor};
 
 pub fn mask_tensor(mask: &Array2<bool>) -> Tensor {
@@ -61,4 +62,53 @@ pub fn naive_mean(hidden: &Array3<f64>, b: usize, start: usize, end: usize) -> V
 pub fn naive_cosine(x: &[f64], y: &[f64]) -> f64 {
     let dot = |x: &[f64], y: &[f64]| -> f64 { x.iter().zip(y).map(|(a, b)| a * b).sum() };
     dot(x, y) / (dot(x, x).sqrt() * dot(y, y).sqrt())
+}
+
+/// One side of the loss of groups of windows, computed with loops; `None` if no group has a gold
+/// position.
+pub fn naive_span_side(
+    logits: &Array2<f64>,
+    groups: &[i64],
+    positions: &[i64],
+    mask: Option<&Array2<bool>>,
+    normalization: GroupNormalization,
+) -> Option<f64> {
+    let (mut total, mut count) = (0.0, 0);
+    let distinct: std::collections::BTreeSet<i64> = groups.iter().copied().collect();
+    for group in distinct {
+        let (mut group_logits, mut gold) = (Vec::new(), Vec::new());
+        for (w, _) in groups.iter().enumerate().filter(|(_, id)| **id == group) {
+            for l in 0..logits.ncols() {
+                if mask.is_none_or(|mask| mask[[w, l]]) {
+                    group_logits.push(logits[[w, l]]);
+                    gold.push(positions[w] == l as i64);
+                }
+            }
+        }
+        if !gold.contains(&true) {
+            continue;
+        }
+        count += 1;
+        match normalization {
+            GroupNormalization::Shared => {
+                let max_logit = group_logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let share = |logit: f64| (logit - max_logit).exp();
+                let sum: f64 = group_logits.iter().map(|&logit| share(logit)).sum();
+                let gold_share: f64 = group_logits
+                    .iter()
+                    .zip(&gold)
+                    .filter(|(_, gold)| **gold)
+                    .map(|(&x, _)| share(x))
+                    .sum();
+                total -= (gold_share / sum).ln();
+            }
+            GroupNormalization::Sigmoid => {
+                for (&logit, &gold) in group_logits.iter().zip(&gold) {
+                    let signed_logit = if gold { logit } else { -logit };
+                    total += (-signed_logit).exp().ln_1p();
+                }
+            }
+        }
+    }
+    (count > 0).then(|| total / f64::from(count))
 }

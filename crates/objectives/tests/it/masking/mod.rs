@@ -9,7 +9,10 @@ mod prediction;
 use std::fmt::Debug;
 
 use objectives::IGNORE_INDEX;
-use objectives::masking::{Corruption, Masked, MaskingVocab};
+use objectives::masking::{
+    Corruption, Masked, MaskingError, MaskingVocab, MlmMaskingConfig, NgramMaskingConfig,
+    PhraseMaskingConfig, mlm_masking, ngram_masking, phrase_masking,
+};
 use rayon::prelude::*;
 
 /// The mask token. The layout is a small version of XLM-R's: special tokens 0 to 3 first, the mask
@@ -90,23 +93,30 @@ pub fn assert_depends_only_on_example<T: PartialEq + Debug + Send>(
     assert!(same < 10, "{same} of 199 consecutive examples have equal results");
 }
 
+/// The results of masked language modelling, phrases (without phrases) and n-grams (of one token).
+fn single_token_policies(
+    input_ids: &[u32],
+    number: u64,
+    probability: f64,
+    corruption: Corruption,
+) -> [Result<Masked, MaskingError>; 3] {
+    let mlm = MlmMaskingConfig { probability, corruption, ..Default::default() };
+    let phrase = PhraseMaskingConfig { probability, corruption, ..Default::default() };
+    let ngram = NgramMaskingConfig { probability, max_tokens: 1, corruption, ..Default::default() };
+    [
+        mlm_masking(input_ids, &vocab(), number, &mlm),
+        phrase_masking(input_ids, &[], &vocab(), number, &phrase),
+        ngram_masking(input_ids, &vocab(), number, &ngram),
+    ]
+}
+
 #[test]
 fn policies_with_one_seed_draw_independently() {
-    use objectives::masking::{
-        MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig, mlm_masking, ngram_masking,
-        phrase_masking,
-    };
     let input_ids = example(40, 0);
     // Each policy selects 20 single tokens at random and masks all of them.
-    let (probability, corruption) = (0.5, ALL_MASKED);
     let same = (0..50).filter(|number| {
-        let mlm = MlmMaskingConfig { probability, corruption, ..Default::default() };
-        let mlm = mlm_masking(&input_ids, &vocab(), *number, &mlm).unwrap();
-        let phrase = PhraseMaskingConfig { probability, corruption, ..Default::default() };
-        let phrase = phrase_masking(&input_ids, &[], &vocab(), *number, &phrase).unwrap();
-        let ngram =
-            NgramMaskingConfig { probability, max_tokens: 1, corruption, ..Default::default() };
-        let ngram = ngram_masking(&input_ids, &vocab(), *number, &ngram).unwrap();
+        let masked = single_token_policies(&input_ids, *number, 0.5, ALL_MASKED);
+        let [mlm, phrase, ngram] = masked.map(Result::unwrap);
         assert_eq!(mlm.selected().count(), 20);
         mlm == phrase || mlm == ngram || phrase == ngram
     });
@@ -115,20 +125,9 @@ fn policies_with_one_seed_draw_independently() {
 
 #[test]
 fn inputs_without_ordinary_tokens_do_not_change() {
-    use objectives::masking::{
-        MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig, mlm_masking, ngram_masking,
-        phrase_masking,
-    };
-    let probability = 1.0;
     for input_ids in [vec![], vec![0, 2], vec![0, 2, 1, 1, MASK]] {
-        let mlm = MlmMaskingConfig { probability, ..Default::default() };
-        let ngram = NgramMaskingConfig { probability, ..Default::default() };
-        let phrase = PhraseMaskingConfig { probability, ..Default::default() };
-        for masked in [
-            mlm_masking(&input_ids, &vocab(), 0, &mlm).unwrap(),
-            ngram_masking(&input_ids, &vocab(), 0, &ngram).unwrap(),
-            phrase_masking(&input_ids, &[], &vocab(), 0, &phrase).unwrap(),
-        ] {
+        for masked in single_token_policies(&input_ids, 0, 1.0, Corruption::default()) {
+            let masked = masked.unwrap();
             assert_eq!(masked.input_ids, input_ids);
             assert_eq!(masked.selected().count(), 0);
         }
@@ -138,7 +137,6 @@ fn inputs_without_ordinary_tokens_do_not_change() {
 #[test]
 #[allow(clippy::reversed_empty_ranges)] // one of the ranges to reject
 fn random_tokens_are_drawn_from_the_range_without_special_tokens() {
-    use objectives::masking::{MlmMaskingConfig, mlm_masking};
     // 10 to 19 without 12, 13, 19 and the mask id 10: 11, 14, 15, 16, 17, 18.
     let vocab = MaskingVocab::new([19, 13, 12, 13, 0], 10, 10..20).unwrap();
     let corruption = Corruption { mask: 0.0, random: 1.0 };
@@ -159,25 +157,15 @@ fn random_tokens_are_drawn_from_the_range_without_special_tokens() {
 
 #[test]
 fn invalid_probabilities_are_reported() {
-    use objectives::masking::{
-        MlmMaskingConfig, NgramMaskingConfig, PhraseMaskingConfig, mlm_masking, ngram_masking,
-        phrase_masking,
-    };
     let (input_ids, vocab) = (example(5, 0), vocab());
     for invalid in [-0.1, 1.5, f64::NAN, f64::INFINITY] {
-        let mlm = MlmMaskingConfig { probability: invalid, ..Default::default() };
-        let phrase = PhraseMaskingConfig { probability: invalid, ..Default::default() };
-        let cap = PhraseMaskingConfig { cap: Some(invalid), ..Default::default() };
-        let ngram = NgramMaskingConfig { probability: invalid, ..Default::default() };
-        let errors = [
-            ("probability", mlm_masking(&input_ids, &vocab, 0, &mlm).unwrap_err()),
-            ("probability", phrase_masking(&input_ids, &[], &vocab, 0, &phrase).unwrap_err()),
-            ("cap", phrase_masking(&input_ids, &[], &vocab, 0, &cap).unwrap_err()),
-            ("probability", ngram_masking(&input_ids, &vocab, 0, &ngram).unwrap_err()),
-        ];
-        for (option, error) in errors {
-            assert_eq!(error.to_string(), format!("{option} = {invalid}: must be from 0 to 1"));
+        let expected = |option: &str| format!("{option} = {invalid}: must be from 0 to 1");
+        for result in single_token_policies(&input_ids, 0, invalid, Corruption::default()) {
+            assert_eq!(result.unwrap_err().to_string(), expected("probability"));
         }
+        let cap = PhraseMaskingConfig { cap: Some(invalid), ..Default::default() };
+        let error = phrase_masking(&input_ids, &[], &vocab, 0, &cap).unwrap_err();
+        assert_eq!(error.to_string(), expected("cap"));
     }
     for (mask, random, named) in
         [(1.1, 0.0, "mask"), (0.5, -0.1, "random"), (0.9, 0.2, "mask + random")]

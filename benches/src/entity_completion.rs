@@ -49,28 +49,20 @@ impl Inputs {
     /// loss.
     fn at_once(&self) -> Result<f64> {
         let config = EntityCompletionConfig { normalization: EntityNormalization::Entity };
-        self.backward(entity_completion(&self.logits, &self.targets, &self.entities, &config)?)
+        let loss = entity_completion(&self.logits, &self.targets, &self.entities, &config)?;
+        backward(loss, &[&self.logits])
     }
 
     /// Computes one cross-entropy for all positions, then a mean per entity.
     fn loop_over_losses(&self) -> Result<f64> {
-        let position_losses = cross_entropy(&self.logits, &self.targets, Reduction::None)?;
+        let (logits, targets) = (&self.logits, &self.targets);
+        let position_losses =
+            logits.f_cross_entropy_loss::<Tensor>(targets, None, Reduction::None, -100, 0.0)?;
         let mut losses = Vec::new();
         for entity in 0..self.count {
-            losses.push(
-                position_losses
-                    .f_masked_select(&self.entities.f_eq(entity)?)?
-                    .f_mean(None::<Kind>)?,
-            );
+            let is_entity = self.entities.f_eq(entity)?;
+            losses.push(position_losses.f_masked_select(&is_entity)?.f_mean(None::<Kind>)?);
         }
-        self.backward(Tensor::f_stack(&losses, 0)?.f_mean(None::<Kind>)?)
+        backward(Tensor::f_stack(&losses, 0)?.f_mean(None::<Kind>)?, &[&self.logits])
     }
-
-    fn backward(&self, loss: Tensor) -> Result<f64> {
-        backward(loss, &[&self.logits])
-    }
-}
-
-fn cross_entropy(logits: &Tensor, targets: &Tensor, reduction: Reduction) -> Result<Tensor> {
-    Ok(logits.f_cross_entropy_loss::<Tensor>(targets, None, reduction, -100, 0.0)?)
 }

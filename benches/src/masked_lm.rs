@@ -122,11 +122,6 @@ impl Inputs {
         Ok(x.f_layer_norm([weight.size1()?], Some(weight), Some(bias), 1e-5, true)?)
     }
 
-    fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        let [weight, bias] = &self.decoder;
-        Ok(self.transform(hidden)?.f_linear(weight, Some(bias))?)
-    }
-
     /// This project's formulation: the head runs only on masked positions, its decoder and the loss
     /// in chunks.
     fn chunked(&self) -> Result<f64> {
@@ -143,20 +138,12 @@ impl Inputs {
         let has_target = labels.f_ne(IGNORE_INDEX)?;
         let index = has_target.f_nonzero()?.f_squeeze_dim(1)?;
         let rows = self.hidden.f_flatten(0, 1)?.f_index_select(0, &index)?;
-        let logits = self.logits(&rows)?;
-        self.cross_entropy(logits, &labels.f_index_select(0, &index)?)
-    }
-
-    fn cross_entropy(&self, logits: Tensor, targets: &Tensor) -> Result<f64> {
-        let logits = logits.f_to_kind(Kind::Float)?;
-        let loss = logits.f_cross_entropy_loss::<Tensor>(
-            targets,
-            None,
-            Reduction::Mean,
-            IGNORE_INDEX,
-            0.0,
-        )?;
-        drop(logits);
+        let [weight, bias] = &self.decoder;
+        let logits = self.transform(&rows)?.f_linear(weight, Some(bias))?.f_to_kind(Kind::Float)?;
+        let (targets, mean) = (labels.f_index_select(0, &index)?, Reduction::Mean);
+        let loss =
+            logits.f_cross_entropy_loss::<Tensor>(&targets, None, mean, IGNORE_INDEX, 0.0)?;
+        drop((logits, rows));
         self.backward(loss)
     }
 

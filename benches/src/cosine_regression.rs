@@ -44,7 +44,8 @@ impl Inputs {
 
     /// This project's formulation. Runs forward and backward, and returns the loss.
     fn checked(&self) -> Result<f64> {
-        self.backward(cosine_regression(&self.first, &self.second, &self.similarities)?)
+        let loss = cosine_regression(&self.first, &self.second, &self.similarities)?;
+        backward(loss, &[&self.first, &self.second])
     }
 
     /// Computes `mse_loss` of the inner products of `normalize`d vectors, without checks.
@@ -55,10 +56,7 @@ impl Inputs {
         };
         let products = unit(&self.first)?.f_mul(&unit(&self.second)?)?;
         let cosines = products.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?;
-        self.backward(cosines.f_mse_loss(&self.similarities, Reduction::Mean)?)
-    }
-
-    fn backward(&self, loss: Tensor) -> Result<f64> {
+        let loss = cosines.f_mse_loss(&self.similarities, Reduction::Mean)?;
         backward(loss, &[&self.first, &self.second])
     }
 }

@@ -49,7 +49,7 @@ impl Inputs {
     /// This project's formulation. Runs forward and backward, and returns the loss.
     fn checked(&self) -> Result<f64> {
         let mask = self.mask.as_ref();
-        self.backward(soft_labels(&self.student, &self.teacher, mask, &self.config)?)
+        backward(soft_labels(&self.student, &self.teacher, mask, &self.config)?, &[&self.student])
     }
 
     /// Computes `kl_div(log_softmax(s / T), softmax(t / T), "batchmean") * T²`, with -1e4 where the
@@ -67,10 +67,6 @@ impl Inputs {
         let teacher = scores(&self.teacher)?.f_softmax(1, None::<Kind>)?;
         let (batch, _) = student.size2()?;
         let sum = student.f_kl_div(&teacher, Reduction::Sum, false)?;
-        self.backward(sum.f_mul_scalar(t * t / batch as f64)?)
-    }
-
-    fn backward(&self, loss: Tensor) -> Result<f64> {
-        backward(loss, &[&self.student])
+        backward(sum.f_mul_scalar(t * t / batch as f64)?, &[&self.student])
     }
 }

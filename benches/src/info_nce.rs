@@ -89,7 +89,7 @@ impl Inputs {
         let rows = ContrastRows::default();
         let loss = info_nce(&self.query, &self.key, Some(&self.queue), 0, &rows, &config)?;
         self.pushed.borrow_mut().push(&self.key, None)?;
-        self.backward(loss)
+        backward(loss, &[&self.query, &self.key])
     }
 
     /// Writes normalised keys to a ring buffer in place, without copying the queue, and computes
@@ -108,10 +108,6 @@ impl Inputs {
         let loss =
             logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0)?;
         self.pushed.borrow_mut().push(&key, None)?;
-        self.backward(loss)
-    }
-
-    fn backward(&self, loss: Tensor) -> Result<f64> {
         backward(loss, &[&self.query, &self.key])
     }
 }

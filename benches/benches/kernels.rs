@@ -1,0 +1,4 @@
+//! Compares every loss with its baselines.
+fn main() -> anyhow::Result<()> {
+    benches::run()
+}
