@@ -17,7 +17,6 @@ type Source = Box<dyn Read + Send>;
 /// A reader of the decompressed contents of a text file.
 pub struct TextReader {
     inner: BufReader<Chain<Cursor<Vec<u8>>, Source>>,
-    compressed: bool,
 }
 
 /// A source whose first read returns an error.
@@ -63,7 +62,7 @@ fn open_with(path: &Path, keep_mark: bool) -> io::Result<TextReader> {
         head.clear();
     }
     let inner = BufReader::with_capacity(BUFFER_BYTES, Cursor::new(head).chain(source));
-    Ok(TextReader { inner, compressed })
+    Ok(TextReader { inner })
 }
 
 /// Reads up to `length` bytes from the start of `source`.
@@ -81,13 +80,6 @@ fn explain_truncation(error: io::Error) -> io::Error {
             io::Error::new(ErrorKind::UnexpectedEof, reason)
         }
         _ => error,
-    }
-}
-
-impl TextReader {
-    /// Returns whether the file is compressed.
-    pub fn is_compressed(&self) -> bool {
-        self.compressed
     }
 }
 
@@ -254,10 +246,5 @@ impl Lines {
     /// Returns the number of the current line, from 1; 0 before the first line.
     pub fn number(&self) -> u64 {
         self.number
-    }
-
-    /// Returns whether the file is compressed.
-    pub fn is_compressed(&self) -> bool {
-        self.reader.is_compressed()
     }
 }

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use crate::error::{Error, Result};
 use crate::names::{
     CONFIG, INDEX, MAX_JSON_BYTES, Repository, SMALL_FILES, TOKENIZER, WEIGHTS, is_commit, shards,
 };
-use crate::{Error, Result};
 
 /// State of a model's snapshot in the cache.
 pub(crate) enum CachedModel {

@@ -1,6 +1,8 @@
 use std::io;
 use std::path::PathBuf;
 
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
 /// An error that prevents the resolution of a model to a folder.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

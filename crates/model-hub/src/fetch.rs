@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use crate::Progress;
 use crate::cache::{Cache, create_parent_folder};
+use crate::error::{Error, Result};
 use crate::http::{Client, FILE_LIST, FileInfo};
 use crate::names::{
     CONFIG, INDEX, Repository, SENTENCE_FILES, SMALL_FILES, TOKENIZER, WEIGHTS, is_commit,
     is_sha256, quoted,
 };
 use crate::settings::Settings;
-use crate::{Error, Progress, Result};
 
 /// Number of automatic retries after a closed connection, and the delay before the first retry. The
 /// delay increases with each retry.

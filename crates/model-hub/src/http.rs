@@ -7,9 +7,9 @@ use ureq::http::header::{CONTENT_LENGTH, ETAG};
 use ureq::http::{HeaderMap, Response, Uri};
 use ureq::{Agent, Body};
 
+use crate::error::{Error, Result};
 use crate::names::{MAX_JSON_BYTES, Repository, is_blob, quoted};
 use crate::settings::Settings;
-use crate::{Error, Result};
 
 /// Name of the list of files in errors.
 pub(crate) const FILE_LIST: &str = "the list of files";
@@ -84,10 +84,8 @@ impl<'a> Client<'a> {
             error => self.network_error(FILE_LIST, error.to_string()),
         })?;
         serde_json::from_slice(&bytes).map_err(|error| {
-            self.response_error(
-                FILE_LIST,
-                format!("expected JSON with `sha` and `siblings`: {error}"),
-            )
+            let reason = format!("expected JSON with `sha` and `siblings`: {error}");
+            self.response_error(FILE_LIST, reason)
         })
     }
 
@@ -105,10 +103,8 @@ impl<'a> Client<'a> {
             }
             _ => {
                 let got = [etag, size, file_commit].map(quoted).join(", ");
-                Err(self.response_error(
-                    file,
-                    format!("expected ETag, size and commit {commit}, got {got}"),
-                ))
+                let reason = format!("expected ETag, size and commit {commit}, got {got}");
+                Err(self.response_error(file, reason))
             }
         }
     }
@@ -216,10 +212,8 @@ impl<'a> Client<'a> {
         if next.starts_with("https://") || (scheme == "http" && next.starts_with("http://")) {
             return Ok(Some(next));
         }
-        Err(self.response_error(
-            file,
-            format!("expected a redirect to https://, got {}", quoted(location)),
-        ))
+        let reason = format!("expected a redirect to https://, got {}", quoted(location));
+        Err(self.response_error(file, reason))
     }
 
     /// Returns whether an address belongs to the endpoint, whose responses are trusted and which

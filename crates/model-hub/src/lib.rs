@@ -16,12 +16,11 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::cache::{Cache, CachedModel};
+use crate::error::Result;
 use crate::names::Repository;
 use crate::settings::Settings;
 
 pub use error::Error;
-
-type Result<T> = std::result::Result<T, Error>;
 
 /// Settings for finding and downloading models.
 pub struct Hub {

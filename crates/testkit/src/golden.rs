@@ -38,22 +38,3 @@ impl<T> Index<&str> for Golden<T> {
         self.get(name).unwrap_or_else(|| panic!("no golden tensor called {name}"))
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tensors_are_found_by_name_in_order() {
-        let read = |_: &Path| Ok::<_, String>(vec![("b".to_owned(), 2), ("a".to_owned(), 1)]);
-        let golden = Golden::load(Path::new("x"), read);
-        assert_eq!(golden.names().collect::<Vec<_>>(), ["a", "b"]);
-        assert_eq!((golden["b"], golden.get("c")), (2, None));
-    }
-
-    #[test]
-    #[should_panic(expected = "gone.safetensors: no such file")]
-    fn a_missing_file_panics_with_its_path() {
-        let _ = Golden::<i64>::load(Path::new("gone.safetensors"), |_| Err("no such file"));
-    }
-}

@@ -19,25 +19,25 @@ pub enum Peers {
 /// Returns the path of a Python interpreter with these packages. If they are not installed, prints
 /// a line to standard error and returns `None`.
 pub fn peers_python(needed: Peers) -> Option<PathBuf> {
-    let name = match needed {
-        Peers::OlderTokenizers => ".peers-4",
-        _ => ".peers",
+    let (folder, package, option) = match needed {
+        Peers::Light => (".peers", "numpy==", ""),
+        Peers::Tokenizers => (".peers", "transformers==", ""),
+        Peers::OlderTokenizers => (".peers-4", "transformers==4.", " --older"),
+        Peers::Torch => (".peers", "torch==", " --torch"),
     };
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name);
-    let python = python_in(&folder, needed);
-    if python.is_none() {
-        let option = match needed {
-            Peers::Light | Peers::Tokenizers => "",
-            Peers::OlderTokenizers => " --older",
-            Peers::Torch => " --torch",
-        };
-        // Written directly to standard error, because the test harness captures `eprintln!`.
-        let _ = writeln!(
-            std::io::stderr(),
-            "skipped: a comparison needs Python packages; `cargo xtask peers{option}` installs them"
-        );
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
+    // `pinned.txt` is written last: without it, the installation is not complete.
+    let pinned = std::fs::read_to_string(folder.join("pinned.txt")).unwrap_or_default();
+    let python = folder.join("bin/python");
+    if pinned.lines().any(|line| line.starts_with(package)) && python.exists() {
+        return Some(python);
     }
-    python
+    // Written directly to standard error, because the test harness captures `eprintln!`.
+    let _ = writeln!(
+        std::io::stderr(),
+        "skipped: a comparison needs Python packages; `cargo xtask peers{option}` installs them"
+    );
+    None
 }
 
 /// Returns a folder for `PYTHONPATH` with transformers 4, which takes precedence over the version
@@ -50,39 +50,4 @@ pub fn transformers_4_packages() -> Option<PathBuf> {
         .flatten()
         .map(|version| version.path().join("site-packages"))
         .find(|path| path.is_dir())
-}
-
-/// Returns the interpreter of the environment `folder` if the packages are installed. The list
-/// `pinned.txt` is written last: without it, the installation is not complete.
-fn python_in(folder: &Path, needed: Peers) -> Option<PathBuf> {
-    let pinned = std::fs::read_to_string(folder.join("pinned.txt")).ok()?;
-    let name = match needed {
-        Peers::Light => "numpy==",
-        Peers::Tokenizers => "transformers==",
-        Peers::OlderTokenizers => "transformers==4.",
-        Peers::Torch => "torch==",
-    };
-    let python = folder.join("bin/python");
-    (pinned.lines().any(|line| line.starts_with(name)) && python.exists()).then_some(python)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_incomplete_environment_is_not_used() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("bin")).unwrap();
-        std::fs::write(folder.path().join("bin/python"), "").unwrap();
-        assert_eq!(python_in(folder.path(), Peers::Light), None);
-        std::fs::write(folder.path().join("pinned.txt"), "numpy==2.2.6\n").unwrap();
-        assert!(python_in(folder.path(), Peers::Light).is_some());
-        for missing in [Peers::Tokenizers, Peers::Torch] {
-            assert_eq!(python_in(folder.path(), missing), None);
-        }
-        std::fs::write(folder.path().join("pinned.txt"), "transformers==5.1\n").unwrap();
-        assert!(python_in(folder.path(), Peers::Tokenizers).is_some());
-        assert_eq!(python_in(folder.path(), Peers::OlderTokenizers), None);
-    }
 }

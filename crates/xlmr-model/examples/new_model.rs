@@ -90,9 +90,6 @@ pub fn write(out: &Path) -> Result<()> {
         ..DebertaV2::default()
     };
     let older_deberta = Config { type_vocab_size: 2, ..with_deberta(older_options) };
-    let deberta_untied = Config { tie_word_embeddings: false, ..older_deberta.clone() };
-    let bert_untied = Config { tie_word_embeddings: false, ..bert.clone() };
-    let modern_untied = Config { tie_word_embeddings: false, ..modern.clone() };
     let distil = |sinusoidal_pos_embds| Config {
         architecture: Architecture::DistilBert(DistilBert {
             sinusoidal_pos_embds,
@@ -117,84 +114,60 @@ pub fn write(out: &Path) -> Result<()> {
     let (distil, sinusoidal, electra, wide_electra) =
         (distil(false), distil(true), electra(12), electra(32));
     let without_tie = |config: &Config| Config { tie_word_embeddings: false, ..config.clone() };
-    let (roberta_untied, distil_untied, electra_untied) =
-        (without_tie(&roberta), without_tie(&distil), without_tie(&electra));
-    let (token, sequence) =
-        (Head::TokenClassification { labels: 5 }, Head::SequenceClassification { labels: 3 });
-    for (seed, name, config, head) in [
-        (1, "encoder", &tied, Head::None),
-        (2, "mlm_tied", &tied, Head::MaskedLm),
-        (3, "mlm_untied", &untied, Head::MaskedLm),
-        (4, "qa", &tied, Head::Span),
-        (5, "qa_two_segments", &two_segments, Head::Span),
-        (6, "token_classification", &tied, token),
-        (7, "sequence_classification", &tied, sequence),
-        (8, "bert_encoder", &bert, Head::None),
-        (9, "bert_mlm", &bert, Head::MaskedLm),
-        (10, "bert_mlm_untied", &bert_untied, Head::MaskedLm),
-        (11, "bert_qa", &bert, Head::Span),
-        (12, "bert_token_classification", &bert, token),
-        (13, "bert_sequence_classification", &bert, sequence),
-        (14, "modernbert_encoder", &modern, Head::None),
-        (15, "modernbert_mlm", &modern, Head::MaskedLm),
-        (16, "modernbert_mlm_untied", &modern_untied, Head::MaskedLm),
-        (17, "modernbert_mlm_rich", &all_options, Head::MaskedLm),
-        (18, "modernbert_qa", &modern, Head::Span),
-        (19, "modernbert_token_classification", &all_options, token),
-        (20, "modernbert_sequence_classification", &modern, sequence),
-        (21, "modernbert_sequence_mean", &all_options, sequence),
-        (22, "eurobert_encoder", &euro, Head::None),
-        (23, "eurobert_mlm", &euro, Head::MaskedLm),
-        (24, "eurobert_mlm_tied", &tied_euro, Head::MaskedLm),
-        (25, "eurobert_mlm_rich", &biased_euro, Head::MaskedLm),
-        (26, "eurobert_token_classification", &biased_euro, token),
-        (27, "eurobert_sequence_classification", &euro, sequence),
-        (28, "eurobert_sequence_bos", &biased_euro, sequence),
-        (29, "deberta_encoder", &deberta, Head::None),
-        (30, "deberta_mlm", &deberta, Head::MaskedLm),
-        (31, "deberta_mlm_legacy", &older_deberta, Head::MaskedLm),
-        (32, "deberta_mlm_untied", &deberta_untied, Head::MaskedLm),
-        (33, "deberta_qa", &deberta, Head::Span),
-        (34, "deberta_token_classification", &older_deberta, token),
-        (35, "deberta_sequence_classification", &deberta, sequence),
-        (36, "roberta_encoder", &roberta, Head::None),
-        (37, "roberta_mlm", &roberta, Head::MaskedLm),
-        (38, "roberta_mlm_untied", &roberta_untied, Head::MaskedLm),
-        (39, "roberta_qa", &roberta, Head::Span),
-        (40, "roberta_token_classification", &roberta, token),
-        (41, "roberta_sequence_classification", &roberta, sequence),
-        (42, "camembert_encoder", &camembert, Head::None),
-        (43, "camembert_mlm", &camembert, Head::MaskedLm),
-        (44, "camembert_qa", &camembert, Head::Span),
-        (45, "camembert_sequence_classification", &camembert, sequence),
-        (46, "data2vec_encoder", &data2vec, Head::None),
-        (47, "data2vec_mlm", &data2vec, Head::MaskedLm),
-        (48, "data2vec_qa", &data2vec, Head::Span),
-        (49, "data2vec_token_classification", &data2vec, token),
-        (50, "distilbert_encoder", &distil, Head::None),
-        (51, "distilbert_mlm", &sinusoidal, Head::MaskedLm),
-        (52, "distilbert_mlm_untied", &distil_untied, Head::MaskedLm),
-        (53, "distilbert_qa", &distil, Head::Span),
-        (54, "distilbert_token_classification", &distil, token),
-        (55, "distilbert_sequence_classification", &distil, sequence),
-        (56, "electra_encoder", &electra, Head::None),
-        (57, "electra_mlm", &electra, Head::MaskedLm),
-        (58, "electra_mlm_untied", &electra_untied, Head::MaskedLm),
-        (59, "electra_qa", &wide_electra, Head::Span),
-        (60, "electra_token_classification", &wide_electra, token),
-        (61, "electra_sequence_classification", &electra, sequence),
+    // transformers has no EuroBERT with the last head.
+    let heads = [
+        ("encoder", Head::None),
+        ("mlm", Head::MaskedLm),
+        ("token_classification", Head::TokenClassification { labels: 5 }),
+        ("sequence_classification", Head::SequenceClassification { labels: 3 }),
+        ("qa", Head::Span),
+    ];
+    let mut seed = 0;
+    for (name, config, heads) in [
+        ("xlm-roberta", &tied, &heads[..]),
+        ("xlm-roberta_untied", &untied, &heads[1..2]),
+        ("xlm-roberta_two_segments", &two_segments, &heads[4..]),
+        ("bert", &bert, &heads),
+        ("bert_untied", &without_tie(&bert), &heads[1..2]),
+        ("modernbert", &modern, &heads),
+        ("modernbert_untied", &without_tie(&modern), &heads[1..2]),
+        ("modernbert_all_options", &all_options, &heads[1..4]),
+        ("eurobert", &euro, &heads[..4]),
+        ("eurobert_tied", &tied_euro, &heads[1..2]),
+        ("eurobert_biased", &biased_euro, &heads[1..4]),
+        ("deberta", &deberta, &heads),
+        ("deberta_older", &older_deberta, &heads[1..3]),
+        ("deberta_untied", &without_tie(&older_deberta), &heads[1..2]),
+        ("roberta", &roberta, &heads),
+        ("roberta_untied", &without_tie(&roberta), &heads[1..2]),
+        ("camembert", &camembert, &heads),
+        ("data2vec", &data2vec, &heads),
+        ("distilbert", &distil, &heads),
+        ("distilbert_sinusoidal", &sinusoidal, &heads[1..2]),
+        ("distilbert_untied", &without_tie(&distil), &heads[1..2]),
+        ("electra", &electra, &heads),
+        ("electra_wide", &wide_electra, &heads[1..]),
+        ("electra_untied", &without_tie(&electra), &heads[1..2]),
     ] {
-        let model = Model::new(config, &[head], Device::Cpu, seed)?;
-        for (_, parameter) in model.named_parameters() {
-            // New biases are 0 and new norm weights 1, so noise is needed to detect swapped
-            // tensors.
-            let count = i64::try_from(parameter.numel()).unwrap_or(0);
-            let noise = Tensor::f_arange(count, (Kind::Float, Device::Cpu))?.f_sin()?;
-            let noise = noise.f_mul_scalar(0.1)?.f_view(&parameter.size()[..])?;
-            let _ = parameter.f_detach()?.f_add_(&noise)?;
+        for &(head_name, head) in heads {
+            seed += 1;
+            write_model(&out.join(format!("{name}_{head_name}")), config, head, seed)?;
         }
-        model.save(out.join(name), head)?;
-        println!("{}", out.join(name).display());
     }
+    Ok(())
+}
+
+/// Writes a model whose new biases and norm weights differ from 0 and 1, so that swapped tensors
+/// are detected.
+fn write_model(folder: &Path, config: &Config, head: Head, seed: u64) -> Result<()> {
+    let model = Model::new(config, &[head], Device::Cpu, seed)?;
+    for (_, parameter) in model.named_parameters() {
+        let count = i64::try_from(parameter.numel()).unwrap_or(0);
+        let noise = Tensor::f_arange(count, (Kind::Float, Device::Cpu))?.f_sin()?;
+        let noise = noise.f_mul_scalar(0.1)?.f_view(&parameter.size()[..])?;
+        let _ = parameter.f_detach()?.f_add_(&noise)?;
+    }
+    model.save(folder, head)?;
+    println!("{}", folder.display());
     Ok(())
 }

@@ -6,11 +6,11 @@ use serde_json::Value;
 use tch::Tensor;
 use torch_ext::TensorFile;
 
-use crate::adapters::{ADAPTERS, AdapterConfig};
+use crate::adapter::{ADAPTERS, AdapterConfig};
 use crate::checkpoint::read_weight;
 use crate::config::read_json;
 use crate::fields::{Fields, brief};
-use crate::model::find;
+use crate::layers::find;
 use crate::parameters::{Spec, head_specs};
 use crate::projection::copy_into;
 use crate::{Error, Head, Model, Result};
@@ -35,11 +35,10 @@ impl Model {
     /// # Errors
     /// Every error names the file, and the key or tensor. [`Error::Io`]; [`Error::Json`];
     /// [`Error::Config`] for an unsupported option, such as `use_dora`, or if the targets differ
-    /// between layers; [`Error::NoWeights`] without a safetensors file; [`Error::TorchExt`] if that
-    /// file is damaged; [`Error::Damaged`] for a missing or unexpected tensor; [`Error::Stored`]
-    /// for a tensor of the wrong shape, for example of another base model or rank;
-    /// [`Error::NoHead`]; [`Error::Input`] as for [`add_lora`](Self::add_lora). The model does not
-    /// change.
+    /// between layers; [`Error::TorchExt`] if the safetensors file is damaged; [`Error::Damaged`]
+    /// without that file or for a missing or unexpected tensor; [`Error::Stored`] for a tensor of
+    /// the wrong shape, for example of another base model or rank; [`Error::NoHead`];
+    /// [`Error::Input`] as for [`add_lora`](Self::add_lora). The model does not change.
     pub fn load_adapter(
         &mut self,
         name: &str,
@@ -194,7 +193,7 @@ impl Model {
         }
     }
 
-    fn require_head(&self, head: Head) -> Result<()> {
+    pub(crate) fn require_head(&self, head: Head) -> Result<()> {
         match head == Head::None || self.heads().contains(&head) {
             true => Ok(()),
             false => Err(Error::NoHead { head: head.name() }),
@@ -215,7 +214,7 @@ pub(crate) fn open_weights(folder: &Path, safe: &str, pickled: &str) -> Result<T
         ),
         false => format!("found {CONFIG}, but no {safe}"),
     };
-    Err(Error::NoWeights { path: folder.to_owned(), reason })
+    Err(Error::damaged(folder, reason))
 }
 
 /// Rejects keys that were not read, except disabled options and keys without effect (`is_known`).

@@ -4,8 +4,8 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use torch_ext::TensorFile;
 
+use crate::adapter::AdapterConfig;
 use crate::adapter_folder::{CONFIG, Tensors, open_weights, reject_unknown_keys};
-use crate::adapters::AdapterConfig;
 use crate::config::{read_json, write_json};
 use crate::fields::{COUNT, Fields, brief};
 use crate::save::write_weights;

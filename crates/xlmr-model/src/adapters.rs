@@ -1,279 +1,17 @@
 //! Named adapters of an encoder, several of which may be active.
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::path::Path;
 
-use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::adapter_fusion::{self, ADAPTER_FUSION, AdapterFusion};
-use crate::bottleneck::{Bottleneck, OutputAdapter};
+use crate::adapter::{Adapter, AdapterConfig};
 use crate::encoder::Layer;
-use crate::layers::{Linear, Lora, Parameter};
-use crate::model::find;
-use crate::parameters::{Init, Spec, encoder_specs};
-use crate::{Architecture, BottleneckConfig, Config, Error, Model, Result};
-
-/// Prefix of the parameter names of all adapters.
-pub(crate) const ADAPTERS: &str = "adapters.";
-
-/// A linear layer within an encoder layer, independent of the architecture's names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LoraTarget {
-    /// The query projection. ModernBERT has one projection for queries, keys and values, so all
-    /// three must be given, or none.
-    Query,
-    /// The key projection.
-    Key,
-    /// The value projection.
-    Value,
-    /// The output projection of attention.
-    AttentionOutput,
-    /// The first linear layer of the feed-forward block, including EuroBERT's gate.
-    Intermediate,
-    /// The second linear layer of the feed-forward block.
-    Output,
-}
-
-use LoraTarget::{AttentionOutput, Intermediate, Key, Output, Query, Value};
-
-type LinearLayers = &'static [(&'static str, &'static [LoraTarget])];
-
-pub(crate) const BERT_LINEAR: LinearLayers = &[
-    ("attention.self.query", &[Query]),
-    ("attention.self.key", &[Key]),
-    ("attention.self.value", &[Value]),
-    ("attention.output.dense", &[AttentionOutput]),
-    ("intermediate.dense", &[Intermediate]),
-    ("output.dense", &[Output]),
-];
-pub(crate) const DEBERTA_LINEAR: LinearLayers = &[
-    ("attention.self.query_proj", &[Query]),
-    ("attention.self.key_proj", &[Key]),
-    ("attention.self.value_proj", &[Value]),
-    ("attention.output.dense", &[AttentionOutput]),
-    ("intermediate.dense", &[Intermediate]),
-    ("output.dense", &[Output]),
-];
-pub(crate) const DISTIL_LINEAR: LinearLayers = &[
-    ("attention.q_lin", &[Query]),
-    ("attention.k_lin", &[Key]),
-    ("attention.v_lin", &[Value]),
-    ("attention.out_lin", &[AttentionOutput]),
-    ("ffn.lin1", &[Intermediate]),
-    ("ffn.lin2", &[Output]),
-];
-pub(crate) const MODERN_LINEAR: LinearLayers = &[
-    ("attn.Wqkv", &[Query, Key, Value]),
-    ("attn.Wo", &[AttentionOutput]),
-    ("mlp.Wi", &[Intermediate]),
-    ("mlp.Wo", &[Output]),
-];
-pub(crate) const EURO_LINEAR: LinearLayers = &[
-    ("self_attn.q_proj", &[Query]),
-    ("self_attn.k_proj", &[Key]),
-    ("self_attn.v_proj", &[Value]),
-    ("mlp.gate_proj", &[Intermediate]),
-    ("mlp.up_proj", &[Intermediate]),
-    ("self_attn.o_proj", &[AttentionOutput]),
-    ("mlp.down_proj", &[Output]),
-];
-
-/// LoRA (Hu et al. 2022): `y = W x + b + (α / r) B A drop(x)` in selected linear layers of every
-/// encoder layer.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LoraConfig {
-    /// Rank r, from 1 to 65,536.
-    pub rank: i64,
-    /// Scale α, above 0.
-    pub alpha: f64,
-    /// Dropout of A's input during training, from 0 to below 1.
-    pub dropout: f64,
-    /// The adapted linear layers, in every encoder layer.
-    pub targets: BTreeSet<LoraTarget>,
-}
-
-impl Default for LoraConfig {
-    /// Returns a LoRA of rank 8.
-    fn default() -> Self {
-        Self::of_rank(8)
-    }
-}
-
-impl LoraConfig {
-    /// Creates a LoRA of queries, keys and values, without dropout, with α twice the rank.
-    pub fn of_rank(rank: i64) -> Self {
-        let targets = [LoraTarget::Query, LoraTarget::Key, LoraTarget::Value].into();
-        Self { rank, alpha: 2.0 * rank as f64, dropout: 0.0, targets }
-    }
-
-    /// Rejects options that do not fit a model of this configuration.
-    ///
-    /// # Errors
-    /// [`Error::Config`] naming the key as in PEFT.
-    pub fn validate(&self, config: &Config) -> Result<()> {
-        self.adapted_layers(&config.architecture, "lora").map(|_| ())
-    }
-
-    /// Returns the adapted linear layers, named without the encoder layer's prefix. Error messages
-    /// contain `file` and PEFT's keys.
-    pub(crate) fn adapted_layers(
-        &self,
-        architecture: &Architecture,
-        file: &str,
-    ) -> Result<Vec<&'static str>> {
-        let refuse =
-            |key: &str, expected: &str, got: String| Err(Error::config(file, key, expected, got));
-        if !(1..=1 << 16).contains(&self.rank) {
-            return refuse("r", "an integer from 1 to 65536", self.rank.to_string());
-        }
-        if !(self.alpha.is_finite() && self.alpha > 0.0) {
-            return refuse("lora_alpha", "a number above 0", self.alpha.to_string());
-        }
-        if !(0.0..1.0).contains(&self.dropout) {
-            return refuse("lora_dropout", "from 0 to below 1", self.dropout.to_string());
-        }
-        let mut adapted = Vec::new();
-        for (linear_name, targets) in architecture.names().linear_layers {
-            let selected_count =
-                targets.iter().filter(|target| self.targets.contains(target)).count();
-            if selected_count == targets.len() {
-                adapted.push(*linear_name);
-            } else if selected_count > 0 {
-                let expected =
-                    format!("all of {targets:?} or none: they share one matrix, {linear_name}");
-                return refuse("target_modules", &expected, format!("{:?}", self.targets));
-            }
-        }
-        match adapted.is_empty() {
-            true => refuse("target_modules", "at least one", "none".into()),
-            false => Ok(adapted),
-        }
-    }
-
-    /// Returns A and B of every adapted linear layer; their names start with `adapter`.
-    fn specs(&self, adapter: &str, config: &Config, file: &str) -> Result<Vec<Spec>> {
-        let adapted = self.adapted_layers(&config.architecture, file)?;
-        let mut specs = Vec::new();
-        for spec in encoder_specs(config) {
-            let Some(linear_name) = spec.name.strip_suffix(".weight") else { continue };
-            let Some(inner) = config.architecture.names().within_layer(linear_name) else {
-                continue;
-            };
-            let &[outputs, inputs] = spec.shape.as_slice() else { continue };
-            if !adapted.contains(&inner) {
-                continue;
-            }
-            // kaiming_uniform with a = √5, as in PEFT.
-            let uniform_init = Init::Uniform((inputs.max(1) as f64).sqrt().recip());
-            for (part, shape, init) in [
-                ("lora_A", [self.rank, inputs], uniform_init),
-                ("lora_B", [outputs, self.rank], Init::Zeros),
-            ] {
-                let name = format!("{linear_name}.{part}.weight");
-                let spec = Spec::new(format!("{adapter}{name}"), &shape, init);
-                specs.push(Spec { stored: Some(name), ..spec });
-            }
-        }
-        Ok(specs)
-    }
-}
-
-/// Returns the name of each encoder layer and AdapterHub's name for the position after the last
-/// linear layer.
-pub(crate) fn adapter_positions(config: &Config) -> impl Iterator<Item = (String, &'static str)> {
-    let names = config.architecture.names();
-    // AdapterHub does not support ModernBERT and EuroBERT. Its name for layers without a final norm
-    // is used for them.
-    let position = match &config.architecture {
-        Architecture::ModernBert(_) | Architecture::EuroBert(_) | Architecture::DistilBert(_) => {
-            "output_adapters"
-        }
-        _ => "output",
-    };
-    (0..config.num_hidden_layers).map(move |index| (names.layer(index), position))
-}
-
-/// Kind and configuration of an adapter.
-#[derive(Clone, Debug)]
-pub(crate) enum AdapterConfig {
-    Lora(LoraConfig),
-    Bottleneck(BottleneckConfig),
-    /// AdapterFusion of these bottlenecks. The fusion's name is their names, joined by commas.
-    Fusion(Vec<String>),
-}
-
-impl AdapterConfig {
-    /// Returns the parameters of the adapter `name`; `file` is used in error messages.
-    pub(crate) fn specs(&self, name: &str, config: &Config, file: &str) -> Result<Vec<Spec>> {
-        let prefix = format!("{ADAPTERS}{name}.");
-        match self {
-            Self::Lora(lora) => lora.specs(&prefix, config, file),
-            Self::Bottleneck(bottleneck) => bottleneck.specs(&prefix, name, config, file),
-            Self::Fusion(_) => Ok(adapter_fusion::specs(name, config)),
-        }
-    }
-}
-
-/// An adapter of a model.
-#[derive(Debug)]
-pub(crate) struct Adapter {
-    pub(crate) config: AdapterConfig,
-    /// Parameters by their names in the model.
-    pub(crate) tensors: BTreeMap<String, Tensor>,
-}
+use crate::layers::Linear;
+use crate::output_adapter::OutputAdapter;
+use crate::{Architecture, BottleneckConfig, Error, Head, LoraConfig, Model, Result};
 
 /// Standard deviation of new weights in bottlenecks and fusions, as in AdapterHub ("bert").
 const HUB_STD: f64 = 0.02;
-
-impl Adapter {
-    /// Returns the LoRA of the adapter `name` for the linear layer `linear_name`, if it has one.
-    fn lora(&self, name: &str, linear_name: &str) -> Result<Option<Lora>> {
-        let part = |part: &str| format!("{ADAPTERS}{name}.{linear_name}.{part}.weight");
-        let AdapterConfig::Lora(lora) = &self.config else { return Ok(None) };
-        if !self.tensors.contains_key(&part("lora_A")) {
-            return Ok(None);
-        }
-        let get = |name: &str| find(&self.tensors, name);
-        Ok(Some(Lora {
-            down: Parameter::new(&get, &part("lora_A"))?,
-            up: Parameter::new(&get, &part("lora_B"))?,
-            scale: lora.alpha / lora.rank as f64,
-            dropout: lora.dropout,
-        }))
-    }
-}
-
-/// Returns the modules that the adapter `name` inserts after a layer.
-fn output_adapter(
-    adapters: &BTreeMap<String, Adapter>,
-    name: &str,
-    layer: &str,
-    config: &Config,
-) -> Result<Option<OutputAdapter>> {
-    let Some(Adapter { config: kind, tensors }) = adapters.get(name) else { return Ok(None) };
-    let get = |name: &str| find(tensors, name);
-    Ok(Some(match kind {
-        AdapterConfig::Lora(_) => return Ok(None),
-        AdapterConfig::Bottleneck(bottleneck) => {
-            let prefix = format!("{ADAPTERS}{name}.{layer}");
-            OutputAdapter::Bottleneck(Bottleneck::new(&get, &prefix, bottleneck.activation)?)
-        }
-        AdapterConfig::Fusion(names) => {
-            let mut bottlenecks = Vec::new();
-            for name in names {
-                if let Some(OutputAdapter::Bottleneck(bottleneck)) =
-                    output_adapter(adapters, name, layer, config)?
-                {
-                    bottlenecks.push(bottleneck);
-                }
-            }
-            let dropout = config.attention_probs_dropout_prob;
-            let prefix = format!("{ADAPTER_FUSION}{name}.{layer}");
-            OutputAdapter::Fusion(bottlenecks, AdapterFusion::new(&get, &prefix, dropout)?)
-        }
-    }))
-}
 
 impl Model {
     /// Adds a LoRA. It is not yet [active](Self::set_active).
@@ -426,8 +164,9 @@ impl Model {
         })?;
         for (index, layer) in (0..).zip(&mut self.layers) {
             let layer_name = self.config.architecture.names().layer(index);
-            let modules =
-                active.iter().map(|name| output_adapter(adapters, name, &layer_name, &self.config));
+            let modules = active
+                .iter()
+                .map(|name| OutputAdapter::new(adapters, name, &layer_name, &self.config));
             *layer.parts().output_adapter =
                 modules.collect::<Result<Vec<_>>>()?.into_iter().flatten().next();
         }
@@ -456,18 +195,111 @@ impl Model {
         self.attach_adapters()
     }
 
-    /// Removes an adapter with its parameters, and the fusions that contain it.
+    /// Adds an AdapterFusion (Pfeiffer et al. 2021) of two or more bottlenecks. It is not yet
+    /// [active](Self::set_fused).
+    ///
+    /// In each layer, with t, u and x of [`BottleneckConfig`] and the output of the n-th bottleneck
+    /// `a_n = W_up f(W_down t + b_down) + b_up`,
+    ///
+    /// ```text
+    /// w = softmax over n of (Q t + b_Q) · (K a_n + b_K)
+    /// c = u + Σ_n w_n V a_n
+    /// ```
+    ///
+    /// and c replaces u: AdapterHub's default ("dynamic"). The scores are not scaled; in training
+    /// the attention dropout is applied before the softmax. As in AdapterHub's code, an adapter's
+    /// output excludes the residual; u is added once, after the attention.
+    ///
+    /// Q, K and V are `[H, H]`. Q and K are drawn from N(0, 0.02), depending on `seed` and each
+    /// parameter's name; their biases are zero. V is the identity with 1e-6 off the diagonal.
+    /// AdapterHub's trainer adds `0.01 ‖I - V‖²` of each layer to the loss; this crate does not.
+    /// The parameters are `adapter_fusion.NAME,NAME.….query.weight` and so on, with the
+    /// [role](crate::Role) `adapter_fusion`.
     ///
     /// # Errors
-    /// [`Error::Input`] if there is no adapter of that name.
-    pub fn remove_adapter(&mut self, name: &str) -> Result<()> {
-        self.adapter(name)?;
-        self.adapters.retain(|key, adapter| match &adapter.config {
-            AdapterConfig::Fusion(names) => key != name && !names.iter().any(|fused| fused == name),
-            _ => key != name,
-        });
-        self.active.retain(|active| self.adapters.contains_key(active));
-        self.attach_adapters()
+    /// [`Error::Input`] for fewer than two names, a duplicate name, a name that is not a
+    /// bottleneck's, or a fusion that exists already; [`Error::Torch`].
+    ///
+    /// # Example
+    /// ```
+    /// use xlmr_model::{BottleneckConfig, Config, Inputs, Model};
+    ///
+    /// let mut model = Model::new(&Config::tiny(50), &[], tch::Device::Cpu, 1)?;
+    /// for name in ["ep", "tp"] {
+    ///     model.add_bottleneck(name, &BottleneckConfig::default(), 1)?;
+    /// }
+    /// model.add_adapter_fusion(&["ep", "tp"], 1)?;
+    /// model.set_fused(&["ep", "tp"])?;
+    /// assert_eq!(model.active_adapters(), ["ep,tp"]);
+    /// model.encode(&Inputs::from_rows(&[&[0, 7, 8, 2]], 1)?, false)?;
+    /// # Ok::<(), xlmr_model::Error>(())
+    /// ```
+    pub fn add_adapter_fusion(&mut self, names: &[&str], seed: u64) -> Result<()> {
+        let (name, config) = self.new_fusion(names)?;
+        self.add_drawn(&name, config, seed)
+    }
+
+    /// Activates the fusion of these bottlenecks, and deactivates all other adapters.
+    ///
+    /// Equivalent to [`set_active`](Self::set_active) with the names joined by commas, `"ep,tp"`,
+    /// which also accepts LoRAs.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there is no fusion of these bottlenecks in this order; then nothing
+    /// changes.
+    pub fn set_fused(&mut self, names: &[&str]) -> Result<()> {
+        self.set_active(&[&names.join(",")])
+    }
+
+    /// Saves a fusion in the format of AdapterHub's `save_adapter_fusion` with `use_safetensors`,
+    /// in float32: `adapter_fusion_config.json` and `model_adapter_fusion.safetensors`. Bottlenecks
+    /// are [saved separately](Self::save_adapter).
+    ///
+    /// # Errors
+    /// [`Error::Input`] if there is no fusion of these bottlenecks in this order; [`Error::Io`];
+    /// [`Error::TorchExt`]; [`Error::Torch`].
+    pub fn save_adapter_fusion(&self, names: &[&str], folder: impl AsRef<Path>) -> Result<()> {
+        self.write_adapter(&names.join(","), folder.as_ref(), Head::MaskedLm)
+    }
+
+    /// Loads a fusion from a folder and returns the names of its bottlenecks. It is not yet
+    /// [active](Self::set_fused).
+    ///
+    /// Folders of [`save_adapter_fusion`](Self::save_adapter_fusion) and of AdapterHub with
+    /// `use_safetensors` are supported. The model must already contain the bottlenecks under the
+    /// names stored in the folder.
+    ///
+    /// # Errors
+    /// As [`load_adapter`](Self::load_adapter); [`Error::Config`] naming `adapter_names` if
+    /// [`add_adapter_fusion`](Self::add_adapter_fusion) would reject them. The model does not
+    /// change then.
+    pub fn load_adapter_fusion(&mut self, folder: impl AsRef<Path>) -> Result<Vec<String>> {
+        let (name, config, tensors) = self.read_fusion(folder.as_ref())?;
+        self.insert_adapter(&name, config, tensors)?;
+        Ok(name.split(',').map(str::to_owned).collect())
+    }
+
+    /// Returns the name and configuration of a new fusion.
+    pub(crate) fn new_fusion(&self, names: &[&str]) -> Result<(String, AdapterConfig)> {
+        for (index, name) in names.iter().enumerate() {
+            if !matches!(self.adapter(name)?.config, AdapterConfig::Bottleneck(_)) {
+                return Err(Error::input("adapter", "a bottleneck", *name));
+            }
+            if names.iter().take(index).any(|earlier| earlier == name) {
+                return Err(Error::input("adapter", "each name once", *name));
+            }
+        }
+        let name = names.join(",");
+        if names.len() < 2 {
+            return Err(Error::input("adapter", "two bottlenecks or more", name));
+        }
+        match self.adapters.contains_key(&name) {
+            true => Err(Error::input("adapter", "a new fusion", name)),
+            false => {
+                let names = names.iter().map(|&name| name.to_owned()).collect();
+                Ok((name, AdapterConfig::Fusion(names)))
+            }
+        }
     }
 }
 

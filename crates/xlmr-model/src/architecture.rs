@@ -2,9 +2,10 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::adapters::{BERT_LINEAR, DEBERTA_LINEAR, DISTIL_LINEAR, EURO_LINEAR};
-use crate::adapters::{LoraTarget, MODERN_LINEAR};
 use crate::fields::Keys;
+use crate::linear_layers::{
+    BERT_LINEAR, DEBERTA_LINEAR, DISTIL_LINEAR, EURO_LINEAR, LinearLayers, MODERN_LINEAR,
+};
 use crate::{DebertaV2, EuroBert, ModernBert};
 
 /// Encoder architecture, given by `model_type` in `config.json`.
@@ -69,7 +70,7 @@ impl Default for DistilBert {
 pub(crate) struct Names {
     pub(crate) model_type: &'static str,
     /// Prefix of the names of its transformers classes.
-    class: &'static str,
+    pub(crate) class: &'static str,
     /// XLM-R's keys of `config.json` and this architecture's name for each; `None`: no such key.
     /// Keys with the same name are not listed.
     keys: &'static [(&'static str, Option<&'static str>)],
@@ -87,9 +88,7 @@ pub(crate) struct Names {
     pub(crate) types: Option<&'static str>,
     /// Prefix of a layer's parameters; the layer's index follows.
     pub(crate) layer: &'static str,
-    /// Linear layers that adapters may change, named without the layer's prefix, and their targets;
-    /// layers that share one input come first.
-    pub(crate) linear_layers: &'static [(&'static str, &'static [LoraTarget])],
+    pub(crate) linear_layers: LinearLayers,
     /// The norms after attention and at the end of a layer, if the layer has them.
     pub(crate) norms: [&'static str; 2],
     /// Dense layer and norm of the masked-LM head, if every model of the architecture has them.
@@ -293,11 +292,6 @@ impl Architecture {
     /// the first segment.
     pub fn is_roberta(&self) -> bool {
         self.names().pad_positions
-    }
-
-    /// Returns the prefix of the names of its transformers classes.
-    pub(crate) fn class_prefix(&self) -> &'static str {
-        self.names().class
     }
 
     /// Returns the rotary positions of architectures that have them.

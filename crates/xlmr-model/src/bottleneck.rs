@@ -3,12 +3,9 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use crate::adapter_fusion::AdapterFusion;
-use crate::adapters::adapter_positions;
-use crate::dropout::DropoutSeeds;
-use crate::layers::{LayerNorm, Linear, Lookup};
+use crate::layers::{Linear, Lookup};
 use crate::parameters::{Init, Spec};
-use crate::{Activation, Config, Error, Result};
+use crate::{Activation, Architecture, Config, Error, Result};
 
 /// A bottleneck adapter: `u + W_up f(W_down t + b_down) + b_up` replaces u.
 ///
@@ -68,6 +65,21 @@ impl BottleneckConfig {
     }
 }
 
+/// Returns the name of each encoder layer and AdapterHub's name for the position after the last
+/// linear layer.
+pub(crate) fn adapter_positions(config: &Config) -> impl Iterator<Item = (String, &'static str)> {
+    let names = config.architecture.names();
+    // AdapterHub does not support ModernBERT and EuroBERT. Its name for layers without a final norm
+    // is used for them.
+    let position = match &config.architecture {
+        Architecture::ModernBert(_) | Architecture::EuroBert(_) | Architecture::DistilBert(_) => {
+            "output_adapters"
+        }
+        _ => "output",
+    };
+    (0..config.num_hidden_layers).map(move |index| (names.layer(index), position))
+}
+
 /// The bottleneck of one layer.
 #[derive(Clone, Debug)]
 pub(crate) struct Bottleneck {
@@ -88,45 +100,7 @@ impl Bottleneck {
         self.up.apply(&self.activation.apply(&self.down.apply(t)?)?)
     }
 
-    fn linear(&mut self) -> [&mut Linear; 2] {
+    pub(crate) fn linear(&mut self) -> [&mut Linear; 2] {
         [&mut self.down, &mut self.up]
-    }
-}
-
-/// Module after the last linear layer of an encoder layer.
-#[derive(Clone, Debug)]
-pub(crate) enum OutputAdapter {
-    Bottleneck(Bottleneck),
-    Fusion(Vec<Bottleneck>, AdapterFusion),
-}
-
-impl OutputAdapter {
-    /// Returns the tensor that replaces `u` in the sum with the residual `x`, `[.., H]` each; `u`
-    /// itself without an adapter. `norm` is the norm of the sum, if any.
-    pub(crate) fn apply(
-        output_adapter: Option<&Self>,
-        u: Tensor,
-        x: &Tensor,
-        norm: Option<&LayerNorm>,
-        seeds: &DropoutSeeds,
-    ) -> Result<Tensor> {
-        let Some(output_adapter) = output_adapter else { return Ok(u) };
-        let sum = u.f_add(x)?;
-        let t = norm.map_or(Ok(sum.shallow_clone()), |norm| norm.apply_to_states(&sum))?;
-        let output = match output_adapter {
-            Self::Bottleneck(bottleneck) => bottleneck.apply(&t)?,
-            Self::Fusion(bottlenecks, fusion) => fusion.apply(&t, bottlenecks, seeds)?,
-        };
-        Ok(output.f_add(&u)?)
-    }
-
-    pub(crate) fn linear(&mut self) -> Vec<&mut Linear> {
-        match self {
-            Self::Bottleneck(bottleneck) => bottleneck.linear().into(),
-            Self::Fusion(bottlenecks, AdapterFusion { query, key, value, .. }) => {
-                let fusion = [query, key, value];
-                bottlenecks.iter_mut().flat_map(Bottleneck::linear).chain(fusion).collect()
-            }
-        }
     }
 }

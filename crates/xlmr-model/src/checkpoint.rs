@@ -255,8 +255,8 @@ fn shards(folder: &Path, index: &Path) -> Result<BTreeMap<PathBuf, BTreeSet<Stri
     // The largest known indices list 100,000 tensors in 10 MB.
     let text = atomic_file::read_limited(index, 256 << 20);
     let text = text.map_err(|error| Error::io(index, error))?;
-    let parsed: ShardIndex = serde_json::from_slice(&text)
-        .map_err(|source| Error::Json { path: index.to_owned(), source })?;
+    let parsed: ShardIndex =
+        serde_json::from_slice(&text).map_err(|error| Error::json(index, error))?;
     if parsed.weight_map.is_empty() {
         return Err(Error::damaged(index, "weight_map is empty"));
     }
@@ -305,5 +305,5 @@ fn no_weights(folder: &Path) -> Error {
              example with `hf download NAME --include '*.safetensors' --local-dir DIR`"
         )
     };
-    Error::NoWeights { path: folder.to_owned(), reason }
+    Error::damaged(folder, reason)
 }

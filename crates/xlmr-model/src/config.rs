@@ -67,13 +67,6 @@ pub struct Config {
     pub extra: BTreeMap<String, Value>,
 }
 
-impl Default for Config {
-    /// XLM-R base.
-    fn default() -> Self {
-        Self::base()
-    }
-}
-
 impl Config {
     /// Returns the configuration of `xlm-roberta-base`: 12 layers, hidden size 768, vocabulary of
     /// 250,002.
@@ -367,12 +360,16 @@ impl Config {
             let expected = format!("a divisor of {key} = {}", self.hidden_size);
             return refuse("num_attention_heads", &expected, &self.num_attention_heads);
         }
-        let qa_dropout = match &self.architecture {
-            Architecture::DistilBert(distil) => Some(distil.qa_dropout),
-            _ => None,
+        let (own_key, own_dropout) = match &self.architecture {
+            Architecture::DistilBert(distil) => ("qa_dropout", Some(distil.qa_dropout)),
+            Architecture::ModernBert(modern) => {
+                ("embedding_dropout", Some(modern.embedding_dropout))
+            }
+            Architecture::DebertaV2(deberta) => ("pooler_dropout", Some(deberta.pooler_dropout)),
+            _ => ("", None),
         };
         for (key, value) in [
-            ("qa_dropout", qa_dropout),
+            (own_key, own_dropout),
             ("hidden_dropout_prob", Some(self.hidden_dropout_prob)),
             ("attention_probs_dropout_prob", Some(self.attention_probs_dropout_prob)),
             ("classifier_dropout", self.classifier_dropout),
@@ -417,13 +414,13 @@ impl Config {
         }
         if self.architecture.rotary().is_some() {
             match &self.architecture {
-                Architecture::ModernBert(modern) => {
-                    modern.check(file, self.num_hidden_layers, depth)?;
-                }
-                Architecture::EuroBert(euro) => {
-                    euro.check(file, self.num_attention_heads, depth)?;
-                }
+                Architecture::ModernBert(modern) => modern.check(file, self.num_hidden_layers)?,
+                Architecture::EuroBert(euro) => euro.check(file, self.num_attention_heads)?,
                 _ => {}
+            }
+            if depth % 2 != 0 {
+                let expected = "heads of even size, for rotary positions";
+                return refuse("num_attention_heads", expected, &format!("heads of {depth}"));
             }
             if let Some(value) =
                 self.extra_value("head_dim").filter(|&value| value != &json!(depth))
@@ -582,13 +579,12 @@ impl Config {
 pub(crate) fn read_json(path: &Path, hint: &'static str) -> Result<Value> {
     let text = atomic_file::read_limited(path, 16 << 20);
     let text = text.map_err(|source| Error::Io { path: path.to_owned(), hint, source })?;
-    serde_json::from_slice(&text).map_err(|source| Error::Json { path: path.to_owned(), source })
+    serde_json::from_slice(&text).map_err(|error| Error::json(path, error))
 }
 
 /// Writes a JSON file, atomically.
 pub(crate) fn write_json(path: &Path, value: &Value) -> Result<()> {
-    let mut text = serde_json::to_vec_pretty(value)
-        .map_err(|source| Error::Json { path: path.to_owned(), source })?;
+    let mut text = serde_json::to_vec_pretty(value).map_err(|error| Error::json(path, error))?;
     text.push(b'\n');
     atomic_file::write(path, text).map_err(|error| Error::io(path, error))
 }

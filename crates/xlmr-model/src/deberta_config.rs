@@ -168,10 +168,6 @@ impl DebertaV2 {
             let expected = format!("more than position_buckets / 2 + 1 = {}", buckets / 2 + 1);
             return refuse("max_relative_positions", &expected, max_distance.to_string());
         }
-        if !(0.0..=1.0).contains(&self.pooler_dropout) {
-            let expected = "a probability from 0 to 1";
-            return refuse("pooler_dropout", expected, self.pooler_dropout.to_string());
-        }
         if !self.legacy && !tied {
             let expected = "true; the masked-LM head of \"legacy\": false has no separate decoder";
             return refuse("tie_word_embeddings", expected, "false".into());

@@ -7,14 +7,14 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::Attention;
 
 use crate::batch::Batch;
-use crate::bottleneck::OutputAdapter;
 use crate::disentangled::{Disentangled, Projected};
 use crate::dropout::DropoutSeeds;
 use crate::eurobert::EuroLayer;
 use crate::inputs::Ids;
-use crate::layers::{Joined, JoinedWeights, LayerNorm, Linear, Lookup, cast_all};
+use crate::layer_parameters::EncoderParameters;
+use crate::layers::{Joined, LayerNorm, Linear, Lookup, cast_all};
 use crate::modernbert::ModernLayer;
-use crate::packing::Packing;
+use crate::output_adapter::OutputAdapter;
 use crate::{Activation, Architecture, Config, LoraTarget, Result};
 
 /// Sum of the embeddings of tokens and, if present, of positions and token types, normalised.
@@ -115,16 +115,6 @@ impl Embeddings {
         // Hidden states have the dtype of the embeddings, also under autocast.
         Ok(project.apply(&sum)?.f_to_kind(sum.f_kind()?)?)
     }
-}
-
-/// The trainable parts of a layer. `joined`, then `linear`, are in the order of
-/// [`Names::linear_layers`](crate::architecture::Names); layers that no adapter changes come last.
-pub(crate) struct EncoderParameters<'a> {
-    /// Linear layers that share an input.
-    pub(crate) joined: Vec<JoinedWeights<'a>>,
-    pub(crate) linear: Vec<&'a mut Linear>,
-    pub(crate) norms: Vec<&'a mut LayerNorm>,
-    pub(crate) output_adapter: &'a mut Option<OutputAdapter>,
 }
 
 /// A layer of any architecture.
@@ -284,13 +274,6 @@ impl PostNormLayer {
         EncoderParameters { joined, linear, norms, output_adapter: &mut self.output_adapter }
     }
 
-    fn forward(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
-        match &batch.packing {
-            None => self.apply(hidden, batch),
-            Some(packing) => self.apply_packed(hidden, packing, batch),
-        }
-    }
-
     /// Computes attention of queries, keys and values, `[B, L, H]` each, to `[B, L, H]`.
     fn attend(
         &self,
@@ -312,45 +295,30 @@ impl PostNormLayer {
         Ok(attended.f_transpose(1, 2)?.f_reshape([rows.batch, rows.length, -1])?)
     }
 
-    /// Applies the layer, `[B, L, H]` to `[B, L, H]`.
-    fn apply(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
-        let seeds = &batch.seeds;
-        let [query, key, value] = self.projections.apply(hidden, seeds)?;
-        let attended = self.attend([&query, &key, &value], batch, seeds)?;
-        let attended = self.attention_dense.apply_adapted(&attended, seeds)?;
-        let attended = seeds.dropout(attended, self.attended_dropout)?;
-        let hidden = self.attention_norm.apply_to_states(&attended.f_add(hidden)?)?;
-        let wide = self.intermediate.apply_activated(&hidden, self.activation, seeds)?;
-        let output =
-            seeds.dropout(self.output_dense.apply_adapted(&wide, seeds)?, self.hidden_dropout)?;
-        let (output_adapter, norm) = (self.output_adapter.as_ref(), Some(&self.output_norm));
-        let output = OutputAdapter::apply(output_adapter, output, &hidden, norm, seeds)?;
-        self.output_norm.apply_to_states(&output.f_add(&hidden)?)
-    }
-
-    /// Applies the layer to packed tokens, `[N, H]` to `[N, H]`.
-    fn apply_packed(&self, hidden: &Tensor, packing: &Packing, batch: &Batch) -> Result<Tensor> {
-        let seeds = &batch.seeds;
-        let [hidden, input] = &residual_and_input(hidden)?;
+    /// Maps hidden states to hidden states, packed or padded as in `batch`.
+    fn forward(&self, hidden: &Tensor, batch: &Batch) -> Result<Tensor> {
+        let (seeds, packed) = (&batch.seeds, batch.packing.is_some());
+        let [hidden, input] = &residual_and_input(hidden, packed)?;
         let [query, key, value] = self.projections.apply(input, seeds)?;
-        let attended = match &self.disentangled {
-            None => {
+        let attended = match (&batch.packing, &self.disentangled) {
+            (None, _) => self.attend([&query, &key, &value], batch, seeds)?,
+            (Some(packing), None) => {
                 let dropout = if seeds.train { self.attention_dropout } else { 0.0 };
                 let heads = self.heads;
                 let attention = Attention { heads, window: None, dropout };
                 packing.attend(&query, &key, &value, &seeds.offsets, &attention)?
             }
             // Disentangled attention is computed with padding, the rest of the layer without.
-            Some(_) => {
+            (Some(packing), Some(_)) => {
                 let [query, key, value] = [query, key, value].map(|x| packing.unpack(&x));
                 let seeds = seeds.padded(packing)?;
                 packing.pack(&self.attend([&query?, &key?, &value?], batch, &seeds)?)?
             }
         };
         let attended = self.attention_dense.apply_adapted(&attended, seeds)?;
-        let hidden =
-            self.attention_norm.apply_to_sum(&attended, hidden, seeds, self.attended_dropout)?;
-        let [hidden, input] = &residual_and_input(&hidden)?;
+        let dropout = self.attended_dropout;
+        let hidden = self.attention_norm.apply_to_sum(&attended, hidden, seeds, dropout, packed)?;
+        let [hidden, input] = &residual_and_input(&hidden, packed)?;
         let wide = self.intermediate.apply_activated(input, self.activation, seeds)?;
         let mut output = self.output_dense.apply_adapted(&wide, seeds)?;
         let mut dropout = self.hidden_dropout;
@@ -360,15 +328,16 @@ impl PostNormLayer {
             output = OutputAdapter::apply(output_adapter, output, hidden, norm, seeds)?;
             dropout = 0.0;
         }
-        self.output_norm.apply_to_sum(&output, hidden, seeds, dropout)
+        self.output_norm.apply_to_sum(&output, hidden, seeds, dropout, packed)
     }
 }
 
-/// Returns hidden states as residual and as matmul input. On a GPU in half precision, float32
-/// hidden states are cast once for all layers that use them.
-fn residual_and_input(hidden: &Tensor) -> Result<[Tensor; 2]> {
+/// Returns hidden states as residual and as matmul input. On a GPU in half precision, packed
+/// float32 hidden states are cast once for all layers that use them.
+fn residual_and_input(hidden: &Tensor, packed: bool) -> Result<[Tensor; 2]> {
     let device = hidden.device();
-    if device != Device::Cpu
+    if packed
+        && device != Device::Cpu
         && let (Kind::Float, Some(half)) = (hidden.f_kind()?, torch_ext::autocast_kind(device)?)
     {
         return Ok(torch_ext::with_cast(hidden, half)?);

@@ -35,18 +35,10 @@ pub enum Error {
         /// The actual value.
         got: String,
     },
-    /// The folder has no supported weights.
-    #[error("{path}: {reason}", path = path.display())]
-    NoWeights {
-        /// The model folder.
-        path: PathBuf,
-        /// The missing file and a fix.
-        reason: String,
-    },
-    /// The shard index is damaged or does not match the shards, or a tensor is duplicated.
+    /// A file is damaged, tensors or weights are missing, or files belong to different models.
     #[error("{path}: {reason}", path = path.display())]
     Damaged {
-        /// The file.
+        /// The file or folder.
         path: PathBuf,
         /// The fault.
         reason: String,
@@ -62,31 +54,6 @@ pub enum Error {
         expected: String,
         /// The actual value.
         got: String,
-    },
-    /// The vocabulary sizes of configuration and weights differ.
-    #[error(
-        "{path}: config.json has vocab_size = {config}, but {tensor} has {stored} rows; \
-         the two files belong to different models, or the vocabulary was resized without its config"
-    , path = path.display())]
-    VocabSize {
-        /// The file with the weights.
-        path: PathBuf,
-        /// The tensor.
-        tensor: String,
-        /// `vocab_size` of config.json.
-        config: i64,
-        /// Rows of the tensor.
-        stored: i64,
-    },
-    /// The checkpoint lacks tensors of the encoder.
-    #[error("{path}: {count} tensors of the encoder are missing: {names}", path = path.display())]
-    MissingKeys {
-        /// The model folder.
-        path: PathBuf,
-        /// Number of missing tensors.
-        count: usize,
-        /// Their names, the first few.
-        names: String,
     },
     /// An argument is invalid for the model.
     #[error("{tensor}: expected {expected}, got {got}")]
@@ -138,6 +105,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     pub(crate) fn io(path: &std::path::Path, source: std::io::Error) -> Self {
         Self::Io { path: path.to_owned(), hint: "", source }
+    }
+
+    pub(crate) fn json(path: &std::path::Path, source: serde_json::Error) -> Self {
+        Self::Json { path: path.to_owned(), source }
     }
 
     /// Creates an error for an invalid value of the configuration `file`.

@@ -2,10 +2,10 @@
 use tch::Tensor;
 
 use crate::batch::Batch;
-use crate::bottleneck::OutputAdapter;
-use crate::encoder::EncoderParameters;
+use crate::layer_parameters::EncoderParameters;
 use crate::layers::{Joined, LayerNorm, Linear, Lookup};
-use crate::rotary::RotaryAttention;
+use crate::output_adapter::OutputAdapter;
+use crate::rotary_attention::RotaryAttention;
 use crate::{Activation, Config, EuroBert, Result};
 
 /// Self-attention with shared keys and values, and a gated feed-forward layer. The input of each is

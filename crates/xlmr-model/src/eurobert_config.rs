@@ -86,17 +86,12 @@ impl EuroBert {
         self.num_key_value_heads.unwrap_or(heads)
     }
 
-    /// Rejects the first value out of range; queries have `heads` heads of width `depth`.
-    pub(crate) fn check(&self, file: &str, heads: i64, depth: i64) -> Result<()> {
+    /// Rejects the first value out of range; queries have `heads` heads.
+    pub(crate) fn check(&self, file: &str, heads: i64) -> Result<()> {
         let key_heads = self.key_value_heads(heads);
         if key_heads < 1 || heads % key_heads != 0 {
             let expected = format!("a divisor of num_attention_heads = {heads}");
             return Err(Error::config(file, "num_key_value_heads", expected, key_heads));
-        }
-        if depth % 2 != 0 {
-            let expected = "heads of even size, for rotary positions";
-            let actual = format!("heads of {depth}");
-            return Err(Error::config(file, "num_attention_heads", expected, actual));
         }
         if !(self.rope_theta > 0.0 && self.rope_theta.is_finite()) {
             let expected = "a number above 0";

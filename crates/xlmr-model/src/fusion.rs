@@ -77,7 +77,7 @@ pub fn fused(
     config: &FusionConfig,
     train: bool,
 ) -> Result<(Tensor, Tensor)> {
-    let layers = model.layer_count();
+    let layers = model.layers.len();
     config.validate(layers)?;
     let rows = |inputs: &Inputs| inputs.input_ids.size().first().copied();
     if rows(target) != rows(source) {

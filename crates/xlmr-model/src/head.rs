@@ -40,7 +40,7 @@ impl Head {
             Self::TokenClassification { .. } => "ForTokenClassification",
             Self::SequenceClassification { .. } => "ForSequenceClassification",
         };
-        format!("{}{suffix}", architecture.class_prefix())
+        format!("{}{suffix}", architecture.names().class)
     }
 
     /// Returns all kinds of heads; classification heads have `labels` labels.

@@ -90,18 +90,19 @@ impl LmHead {
     }
 }
 
-/// Start and end logits of a span for each token.
+/// Dropout, then one linear layer per token.
 #[derive(Debug)]
-pub(crate) struct SpanHead {
-    /// Present in ModernBERT and EuroBERT.
+pub(crate) struct TokenHead {
+    /// Present in ModernBERT, and in EuroBERT's span head.
     head: Option<PredictionHead>,
     /// Dropout before the output layer.
     dropout: f64,
     output: Linear,
 }
 
-impl SpanHead {
-    pub(crate) fn new(get: Lookup, config: &Config) -> Result<Self> {
+impl TokenHead {
+    /// Creates the head of start and end logits.
+    pub(crate) fn of_spans(get: Lookup, config: &Config) -> Result<Self> {
         let (head, dropout, output) = match &config.architecture {
             Architecture::ModernBert(modern) => {
                 let head = PredictionHead::modern(get, config, modern, "qa_head")?;
@@ -117,7 +118,25 @@ impl SpanHead {
         Ok(Self { head, dropout, output: Linear::new(get, output)? })
     }
 
-    /// Computes the logits, `[.., 2]`.
+    /// Creates the head of label logits.
+    pub(crate) fn of_labels(get: Lookup, config: &Config) -> Result<Self> {
+        let (head, output) = match &config.architecture {
+            Architecture::Electra { .. } => (None, "classifier"),
+            architecture if architecture.is_roberta() => (None, "classifier"),
+            Architecture::ModernBert(modern) => {
+                let head = PredictionHead::modern(get, config, modern, "token_head")?;
+                (Some(head), "token_head.classifier")
+            }
+            _ => (None, "token_head.classifier"),
+        };
+        let dropout = match &config.architecture {
+            Architecture::DebertaV2(_) | Architecture::DistilBert(_) => config.hidden_dropout_prob,
+            _ => head_dropout(config),
+        };
+        Ok(Self { head, dropout, output: Linear::new(get, output)? })
+    }
+
+    /// Computes the logits, `[.., 2]` or `[.., labels]`.
     pub(crate) fn logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
         if self.head.is_none() && self.dropout == 0.0 {
             return self.output.apply(hidden);
@@ -128,44 +147,6 @@ impl SpanHead {
             Some(head) => head.apply(hidden)?,
         };
         self.output.apply(&seeds.dropout(hidden, self.dropout)?)
-    }
-}
-
-/// Dropout, then one linear layer per token.
-#[derive(Debug)]
-pub(crate) struct TokenHead {
-    /// Present only in ModernBERT.
-    head: Option<PredictionHead>,
-    classifier: Linear,
-    dropout: f64,
-}
-
-impl TokenHead {
-    pub(crate) fn new(get: Lookup, config: &Config) -> Result<Self> {
-        let (head, classifier) = match &config.architecture {
-            Architecture::Electra { .. } => (None, "classifier"),
-            architecture if architecture.is_roberta() => (None, "classifier"),
-            Architecture::ModernBert(modern) => {
-                let head = PredictionHead::modern(get, config, modern, "token_head")?;
-                (Some(head), "token_head.classifier")
-            }
-            _ => (None, "token_head.classifier"),
-        };
-        let classifier = Linear::new(get, classifier)?;
-        let dropout = match &config.architecture {
-            Architecture::DebertaV2(_) | Architecture::DistilBert(_) => config.hidden_dropout_prob,
-            _ => head_dropout(config),
-        };
-        Ok(Self { head, classifier, dropout })
-    }
-
-    pub(crate) fn logits(&self, hidden: &Tensor, train: bool) -> Result<Tensor> {
-        let seeds = DropoutSeeds::for_states(hidden, train)?;
-        let hidden = match &self.head {
-            None => hidden.shallow_clone(),
-            Some(head) => head.apply(hidden)?,
-        };
-        self.classifier.apply(&seeds.dropout(hidden, self.dropout)?)
     }
 }
 
@@ -180,18 +161,14 @@ pub(crate) struct SequenceHead {
 /// Layer between a row's hidden state and its label logits.
 #[derive(Debug)]
 enum SequenceInner {
-    /// A tanh layer of the first token's hidden state, with dropout before it, too.
-    XlmRoberta(Linear),
-    /// BERT's pooler: a tanh layer of the first token's hidden state.
-    Pooler(Linear),
+    /// Dropout, a dense layer and its activation on the first token's hidden state; tanh without an
+    /// activation.
+    Dense(f64, Linear, Option<Activation>),
     /// A prediction head of the first token's hidden state, or of the mean.
     Modern(PredictionHead, Pooling),
     /// A dense layer and its activation, applied to one hidden state or, with late pooling, to each
     /// token's.
     Euro(Linear, EuroPooling),
-    /// A dense layer and its activation on the first token's hidden state, with a separate dropout
-    /// before it.
-    Context(Linear, Activation, f64),
 }
 
 impl SequenceHead {
@@ -205,15 +182,17 @@ impl SequenceHead {
             }
             Architecture::EuroBert(euro) => SequenceInner::Euro(dense()?, euro.classifier_pooling),
             Architecture::DebertaV2(deberta) => {
-                let (activation, dropout) = (deberta.pooler_hidden_act, deberta.pooler_dropout);
-                SequenceInner::Context(dense()?, activation, dropout)
+                let (dropout, activation) = (deberta.pooler_dropout, deberta.pooler_hidden_act);
+                SequenceInner::Dense(dropout, dense()?, Some(activation))
             }
-            Architecture::DistilBert(_) => SequenceInner::Context(dense()?, Activation::Relu, 0.0),
+            Architecture::DistilBert(_) => {
+                SequenceInner::Dense(0.0, dense()?, Some(Activation::Relu))
+            }
             Architecture::Electra { .. } => {
-                SequenceInner::Context(dense()?, Activation::Gelu, head_dropout(config))
+                SequenceInner::Dense(head_dropout(config), dense()?, Some(Activation::Gelu))
             }
-            Architecture::Bert => SequenceInner::Pooler(dense()?),
-            _ => SequenceInner::XlmRoberta(dense()?),
+            Architecture::Bert => SequenceInner::Dense(0.0, dense()?, None),
+            _ => SequenceInner::Dense(head_dropout(config), dense()?, None),
         };
         Ok(Self { inner, output: Linear::new(get, output)?, dropout: head_dropout(config) })
     }
@@ -253,14 +232,14 @@ impl SequenceHead {
         };
         let seeds = DropoutSeeds::for_states(&row, train)?;
         let inner = match &self.inner {
-            SequenceInner::XlmRoberta(dense) => {
-                dense.apply(&seeds.dropout(row, self.dropout)?)?.f_tanh()?
-            }
-            SequenceInner::Pooler(dense) => dense.apply(&row)?.f_tanh()?,
             SequenceInner::Modern(head, _) => head.apply(&row)?,
             SequenceInner::Euro(_, EuroPooling::Late) => row,
-            SequenceInner::Context(dense, activation, dropout) => {
-                activation.apply(&dense.apply(&seeds.dropout(row, *dropout)?)?)?
+            SequenceInner::Dense(dropout, dense, activation) => {
+                let inner = dense.apply(&seeds.dropout(row, *dropout)?)?;
+                match activation {
+                    Some(activation) => activation.apply(&inner)?,
+                    None => inner.f_tanh()?,
+                }
             }
             SequenceInner::Euro(dense, _) => Activation::Gelu.apply(&dense.apply(&row)?)?,
         };

@@ -87,12 +87,9 @@ impl Inputs {
         let width = size.get(1).and_then(|&width| usize::try_from(width).ok()).unwrap_or(0);
         let count = size.first().and_then(|&count| usize::try_from(count).ok()).unwrap_or(0);
         if rows.len() != count || length > width {
+            let expected = format!("rows of input_ids, {size:?}");
             let got = format!("{} rows of at most {length}", rows.len());
-            return Err(Error::input(
-                "token_type_ids",
-                format!("rows of input_ids, {size:?}"),
-                got,
-            ));
+            return Err(Error::input("token_type_ids", expected, got));
         }
         let token_type_ids = Some(padded(rows, width, i64::from, 0)?);
         Ok(Self { token_type_ids, ..self })

@@ -236,8 +236,7 @@ impl KnowledgeHeads {
     pub fn save(&self, folder: impl AsRef<Path>) -> Result<()> {
         let path = folder.as_ref().join(FILE);
         let layout = Metadata { config: self.config.clone(), relations: self.relations.clone() };
-        let layout = serde_json::to_string(&layout)
-            .map_err(|source| Error::Json { path: path.clone(), source })?;
+        let layout = serde_json::to_string(&layout).map_err(|error| Error::json(&path, error))?;
         let named = self.tensors.iter().map(|(name, (tensor, _))| (name.as_str(), tensor));
         // A single entry, because several would be written in varying order.
         let metadata = [("knowledge", layout.as_str())];
@@ -253,8 +252,8 @@ impl KnowledgeHeads {
         let path = folder.as_ref().join(FILE);
         let file = TensorFile::open(&path)?;
         let layout = file.metadata("knowledge").unwrap_or_default();
-        let Metadata { config, relations } = serde_json::from_str(&layout)
-            .map_err(|source| Error::Json { path: path.clone(), source })?;
+        let Metadata { config, relations } =
+            serde_json::from_str(&layout).map_err(|error| Error::json(&path, error))?;
         let mut tensors = BTreeMap::new();
         for (spec, is_trainable) in specs(&config, encoder.hidden_size, &relations)? {
             let tensor = file.read(&spec.name)?;
@@ -283,12 +282,8 @@ fn specs(config: &KnowledgeConfig, hidden: i64, relations: &[String]) -> Result<
     if inner < 1 {
         return Err(Error::input("inner_size", "1 or more", inner.to_string()));
     }
-    if config.batch_norm_domains.is_some_and(|domains| domains < 1) {
-        return Err(Error::input(
-            "batch_norm_domains",
-            "1 or more",
-            format!("{:?}", config.batch_norm_domains),
-        ));
+    if let Some(domains) = config.batch_norm_domains.filter(|&domains| domains < 1) {
+        return Err(Error::input("batch_norm_domains", "1 or more", domains.to_string()));
     }
     let mut sorted: Vec<&String> = relations.iter().collect();
     sorted.sort_unstable();

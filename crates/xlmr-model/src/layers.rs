@@ -1,4 +1,5 @@
 //! Linear and normalisation layers.
+use std::collections::BTreeMap;
 use std::ops::Deref;
 
 use tch::{Device, Kind, Tensor};
@@ -9,6 +10,12 @@ use crate::{Activation, Error, Result};
 
 /// Lookup of a model's parameters by full name; returns shallow clones.
 pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Result<Tensor>;
+
+/// Returns a shallow clone of the tensor with this name.
+pub(crate) fn find(tensors: &BTreeMap<String, Tensor>, name: &str) -> Result<Tensor> {
+    let missing = || Error::input("parameters", name, "no tensor of that name");
+    tensors.get(name).map(Tensor::shallow_clone).ok_or_else(missing)
+}
 
 /// A trainable tensor; clones share its storage.
 #[derive(Debug)]
@@ -324,17 +331,20 @@ impl LayerNorm {
         torch_ext::without_autocast(|| self.apply_with(x, &weight, bias.as_ref()))?
     }
 
-    /// Normalises the sum of `x`, after dropout in training, and `residual`: `[N, H]` each.
+    /// Normalises the sum of `x`, after dropout in training, and `residual`. If the hidden states
+    /// are packed on the CPU, `[N, H]`, the three steps are one operation.
     pub(crate) fn apply_to_sum(
         &self,
         x: &Tensor,
         residual: &Tensor,
         seeds: &DropoutSeeds,
         p: f64,
+        packed: bool,
     ) -> Result<Tensor> {
         let weight = &self.weight;
+        let fused = packed && x.device() == Device::Cpu && residual.kind() == Kind::Float;
         match &self.bias {
-            Some(bias) if x.device() == Device::Cpu && residual.kind() == Kind::Float => {
+            Some(bias) if fused => {
                 let (offsets, eps) = (&seeds.offsets, self.eps);
                 let p = if seeds.train { p } else { 0.0 };
                 Ok(torch_ext::dropout_add_norm(x, residual, weight, bias, offsets, eps, p)?)

@@ -61,14 +61,14 @@ impl Config {
     /// ([`tokenizer_file::model_folder`]).
     ///
     /// # Errors
-    /// [`Error::NoWeights`] if there is no such folder; [`Error::Damaged`] for an invalid
-    /// `modules.json` of sentence-transformers; as [`Config::from_file`].
+    /// [`Error::Damaged`] if there is no such folder, or for an invalid `modules.json` of
+    /// sentence-transformers; as [`Config::from_file`].
     pub fn of_folder(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         if !folder.is_dir() {
             let reason =
                 "no such folder; expected a model folder with config.json and model.safetensors";
-            return Err(Error::NoWeights { path: folder.to_owned(), reason: reason.into() });
+            return Err(Error::damaged(folder, reason));
         }
         Self::from_file(model_folder(folder)?.join("config.json"))
     }
@@ -100,9 +100,9 @@ impl Model {
     ///
     /// # Errors
     /// Every error names the file and, if applicable, the tensor: [`Error::Io`], [`Error::Json`],
-    /// [`Error::Config`], [`Error::NoWeights`], [`Error::TorchExt`] for a safetensors file that is
-    /// damaged or cannot be read, [`Error::Damaged`] for shards, [`Error::Stored`],
-    /// [`Error::VocabSize`], and [`Error::MissingKeys`] for tensors of the encoder; for adapters as
+    /// [`Error::Config`], [`Error::TorchExt`] for a safetensors file that is damaged or cannot be
+    /// read, [`Error::Damaged`] for missing weights, missing tensors of the encoder, invalid shards
+    /// or another number of embeddings than `vocab_size`, [`Error::Stored`]; for adapters as
     /// [`load_adapter`](Self::load_adapter).
     pub fn load(
         folder: impl AsRef<Path>,
@@ -242,8 +242,9 @@ impl<'a> Loader<'a> {
             if missing.len() > 8 {
                 names.push_str(", …");
             }
-            let (path, count) = (self.folder.to_owned(), missing.len());
-            return Err(Error::MissingKeys { path, count, names });
+            let count = missing.len();
+            let reason = format!("{count} tensors of the encoder are missing: {names}");
+            return Err(Error::damaged(self.folder, reason));
         }
         for spec in &specs {
             self.read_as(spec, &stored(spec))?;
@@ -253,12 +254,14 @@ impl<'a> Loader<'a> {
 
     fn check_vocabulary(&self, name: &str) -> Result<()> {
         match self.checkpoint.shape(name).as_deref() {
-            Some(&[stored, _]) if stored != self.config.vocab_size => Err(Error::VocabSize {
-                path: self.checkpoint.path(name),
-                tensor: name.to_owned(),
-                config: self.config.vocab_size,
-                stored,
-            }),
+            Some(&[stored, _]) if stored != self.config.vocab_size => {
+                let reason = format!(
+                    "config.json has vocab_size = {}, but {name} has {stored} rows; the two files \
+                     belong to different models, or the vocabulary was resized without its config",
+                    self.config.vocab_size
+                );
+                Err(Error::damaged(&self.checkpoint.path(name), reason))
+            }
             _ => Ok(()),
         }
     }

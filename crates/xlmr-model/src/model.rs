@@ -8,12 +8,12 @@ use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 use torch_ext::Precision;
 
-use crate::adapters::Adapter;
+use crate::adapter::Adapter;
 use crate::batch::Batch;
 use crate::encoder::{Embeddings, Layer};
-use crate::heads::{LmHead, SequenceHead, SpanHead, TokenHead};
+use crate::heads::{LmHead, SequenceHead, TokenHead};
 use crate::inputs::CheckedInputs;
-use crate::layers::LayerNorm;
+use crate::layers::{LayerNorm, find};
 use crate::parameters::{encoder_specs, head_specs};
 use crate::{Architecture, Config, Error, Head, Inputs, Result, Role, States};
 
@@ -35,7 +35,7 @@ pub struct Model {
     /// Norm after the last layer, for architectures without normalised residuals.
     final_norm: Option<LayerNorm>,
     lm: Option<LmHead>,
-    span: Option<SpanHead>,
+    span: Option<TokenHead>,
     token: Option<TokenHead>,
     sequence: Option<SequenceHead>,
     recompute: bool,
@@ -87,6 +87,7 @@ impl Model {
             parameters.insert(name.clone(), path.add(leaf, tensor, true));
         }
         let get = |name: &str| find(&parameters, name);
+        let (width, eps) = (config.hidden_size, config.layer_norm_eps);
         let mut model = Self {
             embeddings: Embeddings::new(&get, &config)?,
             layers: (0..config.num_hidden_layers)
@@ -94,12 +95,10 @@ impl Model {
                 .collect::<Result<_>>()?,
             final_norm: match &config.architecture {
                 Architecture::ModernBert(modern) => {
-                    let (width, eps) = (config.hidden_size, config.layer_norm_eps);
                     let (name, bias) = ("model.final_norm", modern.norm_bias);
                     Some(LayerNorm::with_bias(&get, name, width, eps, bias)?)
                 }
                 Architecture::EuroBert(_) => {
-                    let (width, eps) = (config.hidden_size, config.layer_norm_eps);
                     Some(LayerNorm::root_mean_square(&get, "model.norm", width, eps)?)
                 }
                 _ => None,
@@ -120,9 +119,9 @@ impl Model {
             match head {
                 Head::None => {}
                 Head::MaskedLm => model.lm = Some(LmHead::new(&get, &model.config)?),
-                Head::Span => model.span = Some(SpanHead::new(&get, &model.config)?),
+                Head::Span => model.span = Some(TokenHead::of_spans(&get, &model.config)?),
                 Head::TokenClassification { .. } => {
-                    model.token = Some(TokenHead::new(&get, &model.config)?);
+                    model.token = Some(TokenHead::of_labels(&get, &model.config)?);
                 }
                 Head::SequenceClassification { .. } => {
                     model.sequence = Some(SequenceHead::new(&get, &model.config)?);
@@ -228,10 +227,6 @@ impl Model {
             hidden = norm.apply_to_states(&hidden)?;
         }
         Ok(States { hidden, output_kind, batch, train })
-    }
-
-    pub(crate) fn layer_count(&self) -> usize {
-        self.layers.len()
     }
 
     /// Returns the dtype of the parameters.
@@ -497,12 +492,6 @@ impl Model {
         let expected = format!("[.., H] with hidden_size H = {}", self.config.hidden_size);
         Err(Error::input("hidden", expected, format!("{size:?}")))
     }
-}
-
-/// Returns a shallow clone of the tensor with this name.
-pub(crate) fn find(tensors: &BTreeMap<String, Tensor>, name: &str) -> Result<Tensor> {
-    let missing = || Error::input("parameters", name, "no tensor of that name");
-    tensors.get(name).map(Tensor::shallow_clone).ok_or_else(missing)
 }
 
 fn no_head(head: Head) -> Error {

@@ -3,10 +3,10 @@
 use tch::Tensor;
 
 use crate::batch::Batch;
-use crate::bottleneck::OutputAdapter;
-use crate::encoder::EncoderParameters;
+use crate::layer_parameters::EncoderParameters;
 use crate::layers::{LayerNorm, Linear, Lookup};
-use crate::rotary::RotaryAttention;
+use crate::output_adapter::OutputAdapter;
+use crate::rotary_attention::RotaryAttention;
 use crate::{Activation, Config, ModernBert, Result};
 
 /// Self-attention and gated feed-forward layer. The input of each is normalised, and its output is

@@ -176,8 +176,8 @@ impl ModernBert {
         keys.key("classifier_pooling", "\"cls\" or \"mean\"", &mut self.classifier_pooling);
     }
 
-    /// Rejects the first value out of range; heads have the width `depth`.
-    pub(crate) fn check(&self, file: &str, layers: i64, depth: i64) -> Result<()> {
+    /// Rejects the first value out of range.
+    pub(crate) fn check(&self, file: &str, layers: i64) -> Result<()> {
         let refuse = |key: &str, expected: &str, got: &dyn Display| {
             Err(Error::config(file, key, expected, got))
         };
@@ -189,10 +189,6 @@ impl ModernBert {
         if !(2..=1 << 24).contains(&self.local_attention) {
             return refuse("local_attention", "an integer of at least 2", &self.local_attention);
         }
-        if depth % 2 != 0 {
-            let expected = "heads of even size, for rotary positions";
-            return refuse("num_attention_heads", expected, &format!("heads of {depth}"));
-        }
         for (key, theta) in [
             ("rope_parameters.full_attention.rope_theta", self.global_rope_theta),
             ("rope_parameters.sliding_attention.rope_theta", self.local_rope_theta),
@@ -200,10 +196,6 @@ impl ModernBert {
             if !(theta > 0.0 && theta.is_finite()) {
                 return refuse(key, "a number above 0", &theta);
             }
-        }
-        if !(0.0..=1.0).contains(&self.embedding_dropout) {
-            let expected = "a probability from 0 to 1";
-            return refuse("embedding_dropout", expected, &self.embedding_dropout);
         }
         let cutoff = self.initializer_cutoff_factor;
         if !(cutoff > 0.1 && cutoff.is_finite()) {

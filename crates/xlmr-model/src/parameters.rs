@@ -278,16 +278,11 @@ fn modern_head(config: &Config, modern: &ModernBert, head: Head) -> Vec<Spec> {
         Head::SequenceClassification { labels } => ("sequence_head.", Some(labels)),
     };
     let mut specs = Specs::with_prefixes(model_prefix, "head.");
-    let bias = modern.classifier_bias;
-    specs.dense(
-        &format!("{model_prefix}dense"),
-        [hidden, hidden],
-        modern.residual_init(config),
-        bias,
-    );
+    let (init, bias) = (modern.residual_init(config), modern.classifier_bias);
+    specs.dense(&format!("{model_prefix}dense"), [hidden, hidden], init, bias);
     specs.norm(&format!("{model_prefix}norm"), hidden, modern.norm_bias);
     match labels {
-        None => decoder(&mut specs, config, modern.decoder_bias, modern.residual_init(config)),
+        None => decoder(&mut specs, config, modern.decoder_bias, init),
         Some(labels) => {
             let mut classifier = Specs::with_prefixes(model_prefix, "");
             let std = (hidden as f64).sqrt().recip();
@@ -305,7 +300,6 @@ fn euro_head(config: &Config, euro: &EuroBert, head: Head) -> Vec<Spec> {
     let hidden = config.hidden_size;
     let mut specs = Specs::default();
     match head {
-        Head::None => {}
         Head::MaskedLm => decoder(&mut specs, config, euro.mlp_bias, Init::Normal),
         Head::Span => {
             let mut inner = Specs::with_prefixes("qa_head.", "head.");
@@ -315,15 +309,7 @@ fn euro_head(config: &Config, euro: &EuroBert, head: Head) -> Vec<Spec> {
             specs.linear("qa_head.classifier", 2, hidden);
             specs.list.extend(inner.list);
         }
-        Head::TokenClassification { labels } => {
-            specs = Specs::with_prefixes("token_head.", "");
-            specs.linear("token_head.classifier", labels, hidden);
-        }
-        Head::SequenceClassification { labels } => {
-            specs = Specs::with_prefixes("sequence_head.", "");
-            specs.linear("sequence_head.dense", hidden, hidden);
-            specs.linear("sequence_head.classifier", labels, hidden);
-        }
+        _ => return post_norm_head(config, head),
     }
     specs.list
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::adapter::AdapterConfig;
 use crate::adapter_folder::{CONFIG, Tensors, open_weights, reject_unknown_keys};
-use crate::adapters::AdapterConfig;
 use crate::config::write_json;
 use crate::fields::{COUNT, Fields, RATE, brief};
 use crate::save::write_weights;

@@ -109,11 +109,8 @@ impl BatchNorm {
         if i64::try_from(domain_ids.len()) != Ok(rows) || out_of_range {
             let actual =
                 format!("{} numbers, the largest {:?}", domain_ids.len(), domain_ids.iter().max());
-            return Err(Error::input(
-                "domain_ids",
-                format!("{rows} numbers below {count}"),
-                actual,
-            ));
+            let expected = format!("{rows} numbers below {count}");
+            return Err(Error::input("domain_ids", expected, actual));
         }
         let mut parts = Vec::with_capacity(rows_by_domain.len());
         let mut order = Vec::with_capacity(domain_ids.len());

@@ -46,7 +46,7 @@ pub struct QuantizeReport {
 /// # Errors
 /// [`Error::Io`], also if `out` exists and may not be replaced; [`Error::Json`]; [`Error::Config`]
 /// if the folder is already quantized; [`Error::Stored`] for a matrix with a non-finite element;
-/// [`Error::NoWeights`], [`Error::Damaged`] and [`Error::TorchExt`] for the weights.
+/// [`Error::Damaged`] and [`Error::TorchExt`] for the weights.
 pub fn quantize(
     folder: impl AsRef<Path>,
     out: impl AsRef<Path>,

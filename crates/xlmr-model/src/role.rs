@@ -2,8 +2,8 @@
 use std::ops::Range;
 use std::str::FromStr;
 
+use crate::adapter::ADAPTERS;
 use crate::adapter_fusion::ADAPTER_FUSION;
-use crate::adapters::ADAPTERS;
 use crate::architecture::{NAMES, Names};
 use crate::{Error, Result};
 

@@ -1,5 +1,6 @@
 //! Saving of models to Hugging Face folders.
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use tch::{Kind, Tensor};
@@ -31,9 +32,7 @@ impl Model {
     /// [`Error::Torch`].
     pub fn save(&self, folder: impl AsRef<Path>, architecture: Head) -> Result<()> {
         let folder = folder.as_ref();
-        if architecture != Head::None && !self.heads().contains(&architecture) {
-            return Err(Error::NoHead { head: architecture.name() });
-        }
+        self.require_head(architecture)?;
         std::fs::create_dir_all(folder).map_err(|error| Error::io(folder, error))?;
         let earlier_adapters = self.begin_saving_adapters(folder)?;
         let encoder: BTreeSet<String> =
@@ -67,9 +66,9 @@ impl Model {
         let heads = folder.join(HEADS);
         if !other_heads.is_empty() {
             write_weights(&heads, &mut other_heads)?;
-        } else if heads.exists() {
+        } else {
             // A file of an earlier model in this folder would be loaded with the new model.
-            std::fs::remove_file(&heads).map_err(|error| Error::io(&heads, error))?;
+            remove_file(&heads)?;
         }
         self.config().for_head(architecture).write(folder.join("config.json"))?;
         self.finish_saving_adapters(folder, earlier_adapters, architecture)
@@ -84,4 +83,12 @@ pub(crate) fn write_weights(path: &Path, tensors: &mut BTreeMap<String, Tensor>)
     }
     let named = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
     Ok(torch_ext::write_tensors(path, named, &[("format", "pt")])?)
+}
+
+/// Removes a file, if it exists.
+pub(crate) fn remove_file(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(path, error)),
+        _ => Ok(()),
+    }
 }

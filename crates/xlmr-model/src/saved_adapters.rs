@@ -1,7 +1,6 @@
 //! Adapters within a model folder: `adapters/NAME/`, and the list of active ones.
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -10,6 +9,7 @@ use crate::adapter_folder::CONFIG;
 use crate::adapters::check_name;
 use crate::config::{read_json, write_json};
 use crate::fields::{Fields, brief};
+use crate::save::remove_file;
 use crate::{Error, Head, Model, Result, adapter_hub, peft};
 
 const FOLDER: &str = "adapters";
@@ -148,13 +148,6 @@ impl AdapterList {
             Error::Input { expected, got, .. } => Error::config(&self.file(), key, expected, got),
             other => other,
         }
-    }
-}
-
-fn remove_file(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(path, error)),
-        _ => Ok(()),
     }
 }
 

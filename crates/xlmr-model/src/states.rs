@@ -37,12 +37,6 @@ impl States {
 
 impl std::fmt::Debug for States {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (rows, packed) = (&self.batch.rows, self.batch.packing.is_some());
-        f.debug_struct("States")
-            .field("rows", &rows.batch)
-            .field("length", &rows.length)
-            .field("packed", &packed)
-            .field("train", &self.train)
-            .finish_non_exhaustive()
+        f.debug_struct("States").field("hidden", &self.hidden).finish_non_exhaustive()
     }
 }

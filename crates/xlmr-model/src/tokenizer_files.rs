@@ -12,6 +12,7 @@ use tokenizers::processors::bert::BertProcessing;
 use tokenizers::processors::roberta::RobertaProcessing;
 
 use crate::load::model_folder;
+use crate::save::remove_file;
 use crate::{Architecture, Config, Error, Result, SpecialTokens};
 
 const TOKENIZER: &str = "tokenizer.json";
@@ -48,7 +49,7 @@ const AUTO_MAP: &str = "auto_map";
 /// `spm.model`. A missing `tokenizer.json` is converted from one of the last two.
 #[derive(Clone, Debug)]
 pub struct TokenizerFiles {
-    json: String,
+    pub(crate) json: String,
     extra_files: BTreeMap<&'static str, Vec<u8>>,
 }
 
@@ -61,11 +62,7 @@ impl TokenizerFiles {
     pub fn of_file(path: impl AsRef<Path>) -> Result<(Tokenizer, Self)> {
         let path = path.as_ref();
         let json = tokenizer_file::read_text(path).map_err(refuse)?;
-        let mut tokenizer = tokenizer_file::parse(&json, path).map_err(refuse)?;
-        tokenizer.with_padding(None);
-        let _ = tokenizer
-            .with_truncation(None)
-            .map_err(|error| Error::Tokenizer(format!("{}: {error}", path.display())))?;
+        let tokenizer = parse(&json, path)?;
         Ok((tokenizer, Self { json, extra_files: BTreeMap::new() }))
     }
 
@@ -145,10 +142,20 @@ impl TokenizerFiles {
             let path = folder.join(name);
             match files.get(name) {
                 Some(bytes) => write_atomically(&path, bytes)?,
-                None => remove(&path)?,
+                None => remove_file(&path)?,
             }
         }
         Ok(())
+    }
+}
+
+/// Parses a `tokenizer.json` and disables its truncation and padding.
+pub(crate) fn parse(json: &str, path: &Path) -> Result<Tokenizer> {
+    let mut tokenizer = tokenizer_file::parse(json, path).map_err(refuse)?;
+    tokenizer.with_padding(None);
+    match tokenizer.with_truncation(None) {
+        Ok(_) => Ok(tokenizer),
+        Err(error) => Err(Error::Tokenizer(format!("{}: {error}", path.display()))),
     }
 }
 
@@ -253,8 +260,8 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
 
 /// Removes references to code from a `tokenizer_config.json`; returns other files unchanged.
 fn without_code(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>> {
-    let mut config: Map<String, Value> = serde_json::from_slice(&bytes)
-        .map_err(|source| Error::Json { path: path.to_owned(), source })?;
+    let mut config: Map<String, Value> =
+        serde_json::from_slice(&bytes).map_err(|error| Error::json(path, error))?;
     Ok(match config.remove(AUTO_MAP) {
         Some(_) => pretty(&Value::Object(config)),
         None => bytes,
@@ -264,19 +271,12 @@ fn without_code(bytes: Vec<u8>, path: &Path) -> Result<Vec<u8>> {
 /// Sets the tokenizer class to the one that uses `tokenizer.json` unchanged. In transformers 5,
 /// DeBERTa's own class normalises characters differently from the model's pieces.
 fn with_plain_class(bytes: &[u8], path: &Path) -> Result<Vec<u8>> {
-    let mut config: Map<String, Value> = serde_json::from_slice(bytes)
-        .map_err(|source| Error::Json { path: path.to_owned(), source })?;
+    let mut config: Map<String, Value> =
+        serde_json::from_slice(bytes).map_err(|error| Error::json(path, error))?;
     config.insert("tokenizer_class".into(), json!(PLAIN_CLASS));
     Ok(pretty(&Value::Object(config)))
 }
 
 fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     atomic_file::write(path, bytes).map_err(|error| Error::io(path, error))
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(path, error)),
-        _ => Ok(()),
-    }
 }

@@ -12,8 +12,8 @@ use crate::architecture::{NAMES, Names};
 use crate::checkpoint::{QUANTIZED, SCALE, SINGLE, weight_files};
 use crate::config::{read_json, write_json};
 use crate::load::model_folder;
-use crate::tokenizer_files::tokenizer_path;
-use crate::{Error, Result, changed_copy};
+use crate::tokenizer_files::{parse, tokenizer_path};
+use crate::{Error, Result, TokenizerFiles, changed_copy};
 
 /// Collects the tokens used by texts, to trim the vocabulary of a model folder.
 ///
@@ -60,10 +60,7 @@ impl VocabularyTrim {
     pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = model_folder(folder.as_ref())?;
         let file = tokenizer_path(&folder)?;
-        let refuse = |error: tokenizer_file::Error| Error::Tokenizer(error.to_string());
-        let json = tokenizer_file::read_text(&file).map_err(refuse)?;
-        let tokenizer =
-            without_limits(tokenizer_file::parse(&json, &file).map_err(refuse)?, &file)?;
+        let (tokenizer, TokenizerFiles { json, .. }) = TokenizerFiles::of_file(&file)?;
         Ok(Self { folder, file, json, tokenizer, used: BTreeSet::new() })
     }
 
@@ -93,24 +90,12 @@ impl VocabularyTrim {
         let Self { folder, file, json, tokenizer: former, used } = self;
         let refuse = |reason: String| Error::Tokenizer(format!("{}: {reason}", file.display()));
         let trimmed = tokenizer_file::trim(&json, &used).map_err(refuse)?;
-        let parsed = tokenizer_file::parse(&trimmed.json, &file);
-        let parsed = parsed.map_err(|error| Error::Tokenizer(error.to_string()))?;
-        let tokenizer = without_limits(parsed, &file)?;
+        let tokenizer = parse(&trimmed.json, &file)?;
         Ok(TrimmedVocabulary { folder, former, tokenizer, trimmed })
     }
 }
 
 impl TrimmedVocabulary {
-    /// Returns the number of entries.
-    pub fn len(&self) -> usize {
-        self.trimmed.former_ids.len()
-    }
-
-    /// Returns whether the vocabulary is empty.
-    pub fn is_empty(&self) -> bool {
-        self.trimmed.former_ids.is_empty()
-    }
-
     /// Checks that texts have the same tokens as before.
     ///
     /// # Errors
@@ -148,8 +133,8 @@ impl TrimmedVocabulary {
     /// # Errors
     /// [`Error::Io`], also if `out` exists and may not be replaced; [`Error::Json`];
     /// [`Error::Config`] for a token id that the tokenizer does not have; [`Error::Stored`] for a
-    /// tensor with `vocab_size` rows and unknown meaning; [`Error::NoWeights`], [`Error::Damaged`]
-    /// and [`Error::TorchExt`] for the weights.
+    /// tensor with `vocab_size` rows and unknown meaning; [`Error::Damaged`] and
+    /// [`Error::TorchExt`] for the weights.
     pub fn write(&self, out: impl AsRef<Path>, replace: bool) -> Result<TrimReport> {
         changed_copy::write(&self.folder, out.as_ref(), replace, &is_not_copied, |new_folder| {
             self.write_tokenizer(new_folder)?;
@@ -159,11 +144,8 @@ impl TrimmedVocabulary {
     }
 
     fn write_tokenizer(&self, new_folder: &Path) -> Result<()> {
-        let write_file = |name: &str, bytes: &[u8]| {
-            let path = new_folder.join(name);
-            atomic_file::write(&path, bytes).map_err(|error| Error::io(&path, error))
-        };
-        write_file("tokenizer.json", self.trimmed.json.as_bytes())?;
+        let path = new_folder.join("tokenizer.json");
+        atomic_file::write(&path, &self.trimmed.json).map_err(|error| Error::io(&path, error))?;
         let former = self.folder.join("tokenizer_config.json");
         if former.is_file() {
             let mut config = read_json(&former, "")?;
@@ -178,15 +160,13 @@ impl TrimmedVocabulary {
         }
         let former = self.folder.join("added_tokens.json");
         if former.is_file() {
-            let tokens: Map<String, Value> = match read_json(&former, "")? {
-                Value::Object(tokens) => tokens.into_iter().collect(),
-                _ => Map::new(),
-            };
-            let renumber = |(token, id): (String, Value)| {
+            let tokens = read_json(&former, "")?;
+            let renumber = |(token, id): (&String, &Value)| {
                 let id = self.new_id(u32::try_from(id.as_u64()?).ok()?)?;
-                Some((token, json!(id)))
+                Some((token.clone(), json!(id)))
             };
-            let tokens: Map<String, Value> = tokens.into_iter().filter_map(renumber).collect();
+            let tokens = tokens.as_object().into_iter().flatten();
+            let tokens: Map<String, Value> = tokens.filter_map(renumber).collect();
             write_json(&new_folder.join("added_tokens.json"), &Value::Object(tokens))?;
         }
         Ok(())
@@ -231,7 +211,7 @@ impl TrimmedVocabulary {
             );
             return Err(Error::config(&file, "pad_token_id", expected, &old_pad_id));
         }
-        config["vocab_size"] = json!(self.len());
+        config["vocab_size"] = json!(self.trimmed.former_ids.len());
         write_json(&new_folder.join("config.json"), &config)?;
         Ok(vocab_size)
     }
@@ -245,18 +225,13 @@ impl TrimmedVocabulary {
                 rows.last().copied().unwrap_or_default()
             )));
         }
-        let mut report = TrimReport {
-            rows_before: vocab_size,
-            rows: i64::try_from(rows.len()).unwrap_or(i64::MAX),
-            bytes_before: 0,
-            bytes: 0,
-        };
+        let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
         let rows = Tensor::from_slice(&rows);
         let weights_file = match weight_files(&self.folder)?.as_slice() {
             [file] if file.ends_with(QUANTIZED) => QUANTIZED,
             _ => SINGLE,
         };
-        (report.bytes_before, report.bytes) = changed_copy::write_weights(
+        let (bytes_before, bytes) = changed_copy::write_weights(
             &self.folder,
             new_folder,
             weights_file,
@@ -266,7 +241,7 @@ impl TrimmedVocabulary {
                 Ok(())
             },
         )?;
-        Ok(report)
+        Ok(TrimReport { rows_before: vocab_size, rows: count, bytes_before, bytes })
     }
 }
 
@@ -297,15 +272,6 @@ fn trimmed_tensor(file: &TensorFile, name: &str, vocab_size: i64, rows: &Tensor)
         expected: "token embeddings or a masked-LM head".into(),
         got: format!("another tensor with vocab_size = {vocab_size} rows"),
     })
-}
-
-/// Disables truncation and padding.
-fn without_limits(mut tokenizer: Tokenizer, file: &Path) -> Result<Tokenizer> {
-    tokenizer.with_padding(None);
-    match tokenizer.with_truncation(None) {
-        Ok(_) => Ok(tokenizer),
-        Err(error) => Err(Error::Tokenizer(format!("{}: {error}", file.display()))),
-    }
 }
 
 /// Returns the token ids of texts, without special tokens.

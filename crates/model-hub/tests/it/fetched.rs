@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use testkit::assert_contains;
+
 use crate::common::{
     COMMIT, Home, NAME, Reply, SNAPSHOT, Server, WEIGHTS, etag, files, model, sha256, weights,
 };
@@ -93,12 +95,8 @@ fn an_interrupted_download_is_resumed() {
     let home = Home::new(&server.url);
     let line = home.error_message(NAME);
     repaired.store(true, Ordering::Relaxed);
-    for part in [
-        "deepset/tiny, model.safetensors: received 100000 of 300000 bytes",
-        "run the command again",
-    ] {
-        assert!(line.contains(part), "{line}");
-    }
+    let cause = "deepset/tiny, model.safetensors: received 100000 of 300000 bytes";
+    assert_contains(&line, &[cause, "run the command again"]);
     let partial = home.blob(&format!("{}.incomplete", sha256(&weights())));
     assert_eq!(fs::read(&partial).unwrap(), weights()[..100_000]);
     assert!(!home.cache().join("models--deepset--tiny/refs/main").exists());
@@ -286,11 +284,8 @@ fn the_token_is_sent_to_the_endpoint_only() {
     assert_eq!(fs::read(resolved.folder.join(WEIGHTS)).unwrap(), weights());
     let endpoint_requests = server.requests();
     let token = |request: &crate::common::Request| request.headers.get("authorization").cloned();
-    assert!(
-        endpoint_requests
-            .iter()
-            .all(|request| token(request).as_deref() == Some("Bearer hf_secret"))
-    );
+    let has_token = |request| token(request).as_deref() == Some("Bearer hf_secret");
+    assert!(endpoint_requests.iter().all(has_token));
     assert!(endpoint_requests.iter().any(|request| request.path.starts_with("/cache")));
     let other_requests = other_server.requests();
     assert_eq!(other_requests.len(), 1, "only the content: {other_requests:?}");
@@ -304,10 +299,7 @@ fn the_stored_token_is_used() {
     fs::write(folder.path().join("token"), "hf_stored\n").unwrap();
     let home = Home::new(&server.url).with("HF_HOME", folder.path());
     home.resolve(NAME).unwrap();
-    assert!(
-        server
-            .requests()
-            .iter()
-            .all(|request| request.headers["authorization"] == "Bearer hf_stored")
-    );
+    for request in server.requests() {
+        assert_eq!(request.headers["authorization"], "Bearer hf_stored");
+    }
 }

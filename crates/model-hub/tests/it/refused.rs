@@ -1,14 +1,10 @@
 //! Tests of servers that reject requests, fail, or send wrong content.
+use testkit::assert_contains;
+
 use crate::common::{
     COMMIT, Files, Home, NAME, Reply, Request, Server, WEIGHTS, files, listing, model, sha256,
     weights,
 };
-
-fn assert_contains(line: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(line.contains(part), "{part:?} in {line}");
-    }
-}
 
 /// Returns the error with a server whose responses are modified by `change`, and the paths that
 /// remain in the cache.
@@ -23,26 +19,19 @@ fn error_and_paths(
 
 #[test]
 fn errors_by_status_contain_advice() {
-    let with_status = |status, code: &'static str| {
-        error_and_paths(model(), move |_, _| Reply::new(status, "").with("X-Error-Code", code)).0
-    };
     let prefix = "deepset/tiny, the list of files: ";
-    assert_contains(
-        &with_status(401, "RepoNotFound"),
-        &[prefix, "status 401", "check the name", "HF_TOKEN"],
-    );
-    assert_contains(
-        &with_status(401, "GatedRepo"),
-        &["accept the terms at http://", "/deepset/tiny in"],
-    );
-    assert_contains(
-        &with_status(403, "GatedRepo"),
-        &["status 403", "accept the terms", "HF_TOKEN"],
-    );
-    assert_contains(&with_status(404, "RepoNotFound"), &[prefix, "status 404", "check the name"]);
-    assert_contains(&with_status(429, ""), &["too many requests"]);
-    assert_contains(&with_status(503, ""), &["status 503", "later"]);
-    assert_contains(&with_status(418, ""), &["status 418", "HF_ENDPOINT"]);
+    for (status, code, parts) in [
+        (401, "RepoNotFound", &[prefix, "status 401", "check the name", "HF_TOKEN"][..]),
+        (401, "GatedRepo", &["accept the terms at http://", "/deepset/tiny in"]),
+        (403, "GatedRepo", &["status 403", "accept the terms", "HF_TOKEN"]),
+        (404, "RepoNotFound", &[prefix, "status 404", "check the name"]),
+        (429, "", &["too many requests"]),
+        (503, "", &["status 503", "later"]),
+        (418, "", &["status 418", "HF_ENDPOINT"]),
+    ] {
+        let reply = move |_: &Request, _: Reply| Reply::new(status, "").with("X-Error-Code", code);
+        assert_contains(&error_and_paths(model(), reply).0, parts);
+    }
 
     let gated = error_and_paths(model(), |request, reply| match request.file() {
         Some("config.json") => Reply::new(403, "").with("X-Error-Code", "GatedRepo"),
@@ -185,19 +174,15 @@ fn etags_cannot_leave_the_cache() {
 
 #[test]
 fn redirects_are_limited_and_stay_on_http() {
-    let redirect_error = |location: &'static str| {
-        error_and_paths(model(), move |_, _| Reply::new(302, "").with("Location", location)).0
-    };
-    assert_contains(
-        &redirect_error("/api/models/deepset/tiny/revision/main"),
-        &["more than 10 times"],
-    );
-    assert_contains(
-        &redirect_error("file:///etc/passwd"),
-        &["expected a redirect", "file:///etc/passwd"],
-    );
-    assert_contains(&redirect_error("//127.0.0.1/a"), &["expected a redirect"]);
-    assert_contains(&redirect_error(""), &["expected a redirect"]);
+    for (location, parts) in [
+        ("/api/models/deepset/tiny/revision/main", &["more than 10 times"][..]),
+        ("file:///etc/passwd", &["expected a redirect", "file:///etc/passwd"]),
+        ("//127.0.0.1/a", &["expected a redirect"]),
+        ("", &["expected a redirect"]),
+    ] {
+        let redirect = move |_: &Request, _: Reply| Reply::new(302, "").with("Location", location);
+        assert_contains(&error_and_paths(model(), redirect).0, parts);
+    }
 }
 
 #[test]

@@ -63,13 +63,15 @@ fn the_tokenizer_file_of_a_folder() {
 #[cfg(unix)]
 #[test]
 fn endless_files_and_dangling_links() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(MODEL);
-    std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
-    let error = read(folder.path()).unwrap_err().to_string();
-    assert!(error.contains("bpe.model: it holds more than 32 MiB"), "{error}");
     // A dangling link is a missing file, not a folder without a tokenizer.
-    std::os::unix::fs::symlink("gone", folder.path().join("tokenizer.json")).unwrap();
-    let error = read(folder.path()).unwrap_err().to_string();
-    assert!(error.contains("tokenizer.json: No such file"), "{error}");
+    for (target, name, expected) in [
+        ("/dev/zero", MODEL, "bpe.model: it holds more than 32 MiB"),
+        ("/dev/zero", "tokenizer.json", "tokenizer.json: it holds more than 256 MiB"),
+        ("gone", "tokenizer.json", "tokenizer.json: No such file"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(target, folder.path().join(name)).unwrap();
+        let error = read(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }

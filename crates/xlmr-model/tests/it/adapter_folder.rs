@@ -1,17 +1,20 @@
 //! Tests of PEFT's and AdapterHub's folders against their outputs (see
 //! crates/testkit/fixtures/README.md), and of rejected folders.
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
-use testkit::{Golden, assert_close, fixture};
-use xlmr_model::{Config, Error, Head, LoadOptions, LoraConfig, LoraTarget, Model};
+use testkit::{Golden, assert_close, assert_contains, fixture};
+use xlmr_model::{Config, Error, Head, LoraConfig, Model};
 
-use crate::common::{batch, case, copy_folder, edit_json, edit_tensors, read, small_config};
-
-pub const SEQUENCE: Head = Head::SequenceClassification { labels: 3 };
+use crate::adapters::ALL;
+use crate::common::{
+    SEQUENCE, TOKEN, batch, case, copy_of, edit_json, edit_tensors, json_of, load, read,
+    small_config, stored,
+};
 
 /// Each case with its base model and its head.
 const CASES: [(&str, &str, Head); 8] = [
@@ -19,7 +22,7 @@ const CASES: [(&str, &str, Head); 8] = [
     ("seqcls", "seqcls", SEQUENCE),
     ("bert_seqcls", "bert_seqcls", SEQUENCE),
     ("modernbert_seqcls", "modernbert_seqcls", SEQUENCE),
-    ("eurobert_tokcls", "eurobert_tokcls", Head::TokenClassification { labels: 5 }),
+    ("eurobert_tokcls", "eurobert_tokcls", TOKEN),
     ("deberta_mlm", "deberta_mlm", Head::MaskedLm),
     ("pair/one", "qa", Head::None),
     ("pair/second", "qa", Head::None),
@@ -29,20 +32,16 @@ fn peft(name: &str) -> PathBuf {
     fixture("peft").join(name)
 }
 
-pub fn base(name: &str, head: Head) -> Model {
-    Model::load(case(name), &[head], Device::Cpu, LoadOptions::default()).unwrap().0
-}
-
 /// Compares the outputs of a model for its base's inputs with stored outputs.
 pub fn compare(
     title: &str,
     model: &Model,
     base: &str,
     head: Head,
-    stored: &Golden<Tensor>,
+    expected: &Golden<Tensor>,
     prefix: &str,
 ) {
-    let inputs = Golden::load(&case(base).join("inputs.safetensors"), Tensor::read_safetensors);
+    let inputs = stored(base, "inputs.safetensors");
     let mut compared = 0;
     for batch_name in ["b0", "b1"] {
         let inputs_of_case = batch(&inputs, batch_name);
@@ -54,7 +53,7 @@ pub fn compare(
             _ => crate::common::logits(model, head, &hidden),
         };
         for (part, output) in outputs {
-            let Some(expected) = stored.get(&format!("{prefix}{batch_name}.{part}")) else {
+            let Some(expected) = expected.get(&format!("{prefix}{batch_name}.{part}")) else {
                 continue;
             };
             let mut tokens = mask.unwrap().shallow_clone();
@@ -76,7 +75,7 @@ fn outputs(name: &str) -> Golden<Tensor> {
 #[test]
 fn outputs_equal_pefts() {
     for (name, base_name, head) in CASES.into_iter().filter(|(name, ..)| !name.contains('/')) {
-        let mut model = base(base_name, head);
+        let mut model = load(base_name, &[head]);
         model.load_adapter("ours", peft(name), head).unwrap();
         model.set_active(&["ours"]).unwrap();
         compare(name, &model, base_name, head, &outputs(name), "");
@@ -91,14 +90,14 @@ const HUB_CASES: [(&str, &str, Head); 4] = [
     ("encoder", "qa", Head::None),
 ];
 
-fn hub(name: &str) -> PathBuf {
+pub fn hub(name: &str) -> PathBuf {
     fixture("adapter_hub").join(name)
 }
 
 #[test]
 fn outputs_and_written_tensors_equal_adapter_hubs() {
     for (name, base_name, head) in HUB_CASES {
-        let mut model = base(base_name, head);
+        let mut model = load(base_name, &[head]);
         model.load_adapter("ours", hub(name), head).unwrap();
         model.set_active(&["ours"]).unwrap();
         let stored = Golden::load(&hub(name).join("outputs.safetensors"), Tensor::read_safetensors);
@@ -119,27 +118,27 @@ fn outputs_and_written_tensors_equal_adapter_hubs() {
             let written_keys = written.keys().filter(|key| !key.starts_with("bert.pooler."));
             assert_eq!(written_keys.count(), read(&published).len(), "{name}");
         }
-        let get = |path: &Path| -> Value {
-            serde_json::from_slice(&fs::read(path.join("adapter_config.json")).unwrap()).unwrap()
-        };
+        let get = |folder: &Path| json_of(&folder.join("adapter_config.json"));
         let (written, published) = (get(folder.path()), get(&hub(name)));
         for (key, value) in written["config"].as_object().unwrap() {
             assert_eq!(*value, published["config"][key], "{name}: {key}");
         }
         assert!(written.as_object().unwrap().keys().eq(published.as_object().unwrap().keys()));
         model.load_adapter("again", folder.path(), head).unwrap();
-        let values = |adapter: &str| -> Vec<Tensor> {
-            let prefix = format!("adapters.{adapter}.");
-            let all = model.named_parameters().into_iter();
-            all.filter(|(name, _)| name.starts_with(&prefix)).map(|(_, tensor)| tensor).collect()
-        };
-        assert_eq!(values("ours"), values("again"));
+        assert_eq!(parameters_of(&model, "ours"), parameters_of(&model, "again"));
     }
+}
+
+/// Returns an adapter's parameters; their names lack the adapter's prefix.
+fn parameters_of(model: &Model, adapter: &str) -> Vec<(String, Tensor)> {
+    let prefix = format!("adapters.{adapter}.");
+    let all = model.named_parameters().into_iter();
+    all.filter_map(|(name, t)| Some((name.strip_prefix(&prefix)?.to_owned(), t))).collect()
 }
 
 #[test]
 fn two_active_adapters_equal_pefts() {
-    let mut model = base("qa", Head::None);
+    let mut model = load("qa", &[]);
     for name in ["one", "second"] {
         model.load_adapter(name, peft("pair").join(name), Head::None).unwrap();
     }
@@ -154,7 +153,7 @@ fn two_active_adapters_equal_pefts() {
 #[test]
 fn a_written_folder_has_pefts_tensors() {
     for (name, base_name, head) in CASES {
-        let mut model = base(base_name, head);
+        let mut model = load(base_name, &[head]);
         model.load_adapter("ours", peft(name), head).unwrap();
         let folder = tempfile::tempdir().unwrap();
         model.save_adapter("ours", folder.path(), head).unwrap();
@@ -169,9 +168,7 @@ fn a_written_folder_has_pefts_tensors() {
                 None => assert!(!key.contains("lora"), "{name}: {key}"),
             }
         }
-        let get = |path: &Path| -> Value {
-            serde_json::from_slice(&fs::read(path.join("adapter_config.json")).unwrap()).unwrap()
-        };
+        let get = |folder: &Path| json_of(&folder.join("adapter_config.json"));
         let (written, published) = (get(folder.path()), get(&peft(name)));
         for key in ["r", "lora_alpha", "lora_dropout"] {
             assert_eq!(written[key].as_f64(), published[key].as_f64(), "{name}: {key}");
@@ -188,49 +185,34 @@ fn a_written_folder_has_pefts_tensors() {
 
 #[test]
 fn every_target_is_saved_and_loaded_separately() {
-    let all = [
-        LoraTarget::Query,
-        LoraTarget::Key,
-        LoraTarget::Value,
-        LoraTarget::AttentionOutput,
-        LoraTarget::Intermediate,
-        LoraTarget::Output,
-    ];
     // There are more than ten layers, so that layer indices share last digits.
     let config = Config { num_hidden_layers: 11, ..small_config() };
-    for target in all {
+    for target in ALL {
         let mut model = Model::new(&config, &[], Device::Cpu, 1).unwrap();
         let lora = LoraConfig { targets: [target].into(), ..LoraConfig::default() };
         model.add_lora("one", &lora, 1).unwrap();
         let folder = tempfile::tempdir().unwrap();
         model.save_adapter("one", folder.path(), Head::None).unwrap();
         model.load_adapter("two", folder.path(), Head::None).unwrap();
-        let parameters_of = |adapter: &str| -> Vec<(String, Tensor)> {
-            let prefix = format!("adapters.{adapter}.");
-            let all = model.named_parameters().into_iter();
-            all.filter_map(|(name, t)| Some((name.strip_prefix(&prefix)?.to_owned(), t))).collect()
-        };
-        assert_eq!(parameters_of("one"), parameters_of("two"));
-        assert_eq!(parameters_of("one").len(), 22);
+        let parameters = parameters_of(&model, "one");
+        assert_eq!(parameters, parameters_of(&model, "two"));
+        assert_eq!(parameters.len(), 22);
     }
 }
 
-/// Copies a case to a temporary folder.
-fn copy(name: &str) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    copy_folder(&peft(name), folder.path());
+/// Copies a case to a temporary folder and changes its configuration.
+fn edited(case: &Path, edit: impl FnOnce(&mut Map<String, Value>)) -> TempDir {
+    let folder = copy_of(case);
+    edit_json(&folder.path().join("adapter_config.json"), edit);
     folder
 }
 
 /// Returns the error for a rejected folder; the model is unchanged.
 fn load_error(folder: &Path, head: Head, parts: &[&str]) -> Error {
-    let mut model = base("qa", Head::Span);
+    let mut model = load("qa", &[Head::Span]);
     let before = model.named_parameters();
     let error = model.load_adapter("ours", folder, head).unwrap_err();
-    let message = error.to_string();
-    for part in parts {
-        assert!(message.contains(part), "{message:?} lacks {part:?}");
-    }
+    assert_contains(&error.to_string(), parts);
     assert_eq!(model.adapters().count(), 0);
     assert_eq!(before.len(), model.named_parameters().len());
     let stored = read(&case("qa").join("model.safetensors"));
@@ -240,11 +222,6 @@ fn load_error(folder: &Path, head: Head, parts: &[&str]) -> Error {
 
 #[test]
 fn unknown_options_are_rejected_with_file_and_key() {
-    let edited = |edit: &dyn Fn(&mut Map<String, Value>)| {
-        let folder = copy("qa");
-        edit_json(&folder.path().join("adapter_config.json"), |config| edit(config));
-        folder
-    };
     for (key, value) in [
         ("use_dora", json!(true)),
         ("use_rslora", json!(true)),
@@ -273,24 +250,23 @@ fn unknown_options_are_rejected_with_file_and_key() {
         ("modules_to_save", json!("qa_outputs")),
         ("task_type", json!("TOKEN_CLS")),
     ] {
-        let folder = edited(&|config| _ = config.insert(key.into(), value.clone()));
+        let folder = edited(&peft("qa"), |config| _ = config.insert(key.into(), value));
         let parts = ["adapter_config.json", &format!("`{key}`")];
         assert!(matches!(load_error(folder.path(), Head::Span, &parts), Error::Config { .. }));
     }
-    let folder = copy("qa");
-    fs::write(folder.path().join("adapter_config.json"), b"[]").unwrap();
-    load_error(folder.path(), Head::Span, &["adapter_config.json", "a JSON object"]);
-    fs::write(folder.path().join("adapter_config.json"), b"{").unwrap();
-    load_error(folder.path(), Head::Span, &["adapter_config.json", "not valid JSON"]);
-    fs::remove_file(folder.path().join("adapter_config.json")).unwrap();
+    let folder = copy_of(&peft("qa"));
+    let path = folder.path().join("adapter_config.json");
+    for (bytes, part) in [(b"[]".as_slice(), "a JSON object"), (b"{", "not valid JSON")] {
+        fs::write(&path, bytes).unwrap();
+        load_error(folder.path(), Head::Span, &["adapter_config.json", part]);
+    }
+    fs::remove_file(path).unwrap();
     load_error(folder.path(), Head::Span, &["needs an adapter_config.json"]);
     // EuroBERT's two linear layers are one target.
-    let folder = copy("eurobert_tokcls");
-    edit_json(&folder.path().join("adapter_config.json"), |config| {
+    let folder = edited(&peft("eurobert_tokcls"), |config| {
         config.insert("target_modules".into(), json!(["gate_proj"]));
     });
-    let head = Head::TokenClassification { labels: 5 };
-    let error = base("eurobert_tokcls", head).load_adapter("ours", folder.path(), head);
+    let error = load("eurobert_tokcls", &[TOKEN]).load_adapter("ours", folder.path(), TOKEN);
     assert!(error.unwrap_err().to_string().contains("gate_proj and up_proj"));
 }
 
@@ -299,14 +275,14 @@ fn invalid_tensors_are_rejected_with_file_and_name() {
     let file = "adapter_model.safetensors";
     let layer = "base_model.model.roberta.encoder.layer.1.attention.self.query";
     let (a, b) = (format!("{layer}.lora_A.weight"), format!("{layer}.lora_B.weight"));
-    let edited = |edit: &dyn Fn(&mut std::collections::BTreeMap<String, Tensor>)| {
-        let folder = copy("qa");
+    let with_tensors = |edit: &dyn Fn(&mut BTreeMap<String, Tensor>)| {
+        let folder = copy_of(&peft("qa"));
         edit_tensors(&folder.path().join(file), |tensors| edit(tensors));
         folder
     };
     let zeros = |size: &[i64]| Tensor::zeros(size, (Kind::Float, Device::Cpu));
     for removed in [&a, &b, "base_model.model.qa_outputs.bias"] {
-        let folder = edited(&|tensors| assert!(tensors.remove(removed).is_some()));
+        let folder = with_tensors(&|tensors| assert!(tensors.remove(removed).is_some()));
         load_error(folder.path(), Head::Span, &[file, "lacks tensor", removed]);
     }
     for unexpected in [
@@ -316,23 +292,21 @@ fn invalid_tensors_are_rejected_with_file_and_name() {
         "base_model.model.roberta.encoder.layer.1.attention.self.key.lora_A.weight",
         "roberta.encoder.layer.1.attention.self.query.lora_A.weight",
     ] {
-        let folder = edited(&|tensors| _ = tensors.insert(unexpected.into(), zeros(&[2, 32])));
+        let folder =
+            with_tensors(&|tensors| _ = tensors.insert(unexpected.into(), zeros(&[2, 32])));
         load_error(folder.path(), Head::Span, &[file, unexpected, "neither"]);
     }
     let twice = "base_model.model.encoder.layer.1.attention.self.query.lora_A.weight";
-    let folder = edited(&|tensors| _ = tensors.insert(twice.into(), zeros(&[2, 32])));
+    let folder = with_tensors(&|tensors| _ = tensors.insert(twice.into(), zeros(&[2, 32])));
     load_error(folder.path(), Head::Span, &[file, "duplicate tensor"]);
-    let folder = edited(&|tensors| _ = tensors.insert(a.clone(), zeros(&[2, 48])));
+    let folder = with_tensors(&|tensors| _ = tensors.insert(a.clone(), zeros(&[2, 48])));
     load_error(folder.path(), Head::Span, &[file, &a, "[2, 32]", "[2, 48]"]);
-    let folder = edited(&|tensors| {
+    let folder = with_tensors(&|tensors| {
         tensors.insert(b.clone(), zeros(&[32, 2]).to_kind(Kind::Double));
     });
     load_error(folder.path(), Head::Span, &[file, &b, "F32, F16 or BF16", "F64"]);
     // The adapter has another rank or another base, or the model lacks its head.
-    let folder = copy("qa");
-    edit_json(&folder.path().join("adapter_config.json"), |config| {
-        config.insert("r".into(), json!(4));
-    });
+    let folder = edited(&peft("qa"), |config| _ = config.insert("r".into(), json!(4)));
     load_error(folder.path(), Head::Span, &[file, "lora_A", "[4, 32]", "[2, 32]"]);
     let wider_model = Config { hidden_size: 64, num_attention_heads: 4, ..small_config() };
     let mut wider_model = Model::new(&wider_model, &[Head::Span], Device::Cpu, 1).unwrap();
@@ -340,7 +314,7 @@ fn invalid_tensors_are_rejected_with_file_and_name() {
     assert!(error.contains("[2, 64]") && error.contains(file), "{error}");
     load_error(&peft("qa"), Head::None, &[file, "qa_outputs", "the requested head's"]);
     load_error(&peft("qa"), Head::MaskedLm, &["no masked-language-model head"]);
-    let folder = edited(&|_| {});
+    let folder = copy_of(&peft("qa"));
     let original = fs::read(folder.path().join(file)).unwrap();
     fs::write(folder.path().join(file), &original[..original.len() - 1]).unwrap();
     load_error(folder.path(), Head::Span, &[file, "truncated"]);
@@ -352,14 +326,8 @@ fn invalid_tensors_are_rejected_with_file_and_name() {
 
 #[test]
 fn unsupported_adapter_types_are_rejected() {
-    let edited = |edit: &dyn Fn(&mut Map<String, Value>)| {
-        let folder = tempfile::tempdir().unwrap();
-        copy_folder(&hub("qa"), folder.path());
-        edit_json(&folder.path().join("adapter_config.json"), |config| {
-            edit(config["config"].as_object_mut().unwrap());
-        });
-        folder
-    };
+    let with_option =
+        |key: &str, value: Value| edited(&hub("qa"), |config| config["config"][key] = value);
     for (key, value) in [
         ("mh_adapter", json!(true)),
         ("output_adapter", json!(false)),
@@ -377,14 +345,14 @@ fn unsupported_adapter_types_are_rejected() {
         ("non_linearity", json!("leakyrelu")),
         ("something_new", json!(1)),
     ] {
-        let folder = edited(&|config| _ = config.insert(key.into(), value.clone()));
+        let folder = with_option(key, value);
         let parts = ["adapter_config.json", &format!("`{key}`")];
         assert!(matches!(load_error(folder.path(), Head::Span, &parts), Error::Config { .. }));
     }
     let file = "adapter.safetensors";
-    let folder = edited(&|config| _ = config.insert("reduction_factor".into(), json!(8)));
+    let folder = with_option("reduction_factor", json!(8));
     load_error(folder.path(), Head::Span, &[file, "adapter_down.0", "[4, 32]", "[8, 32]"]);
-    let folder = edited(&|_| {});
+    let folder = copy_of(&hub("qa"));
     let removed = "roberta.encoder.layer.1.output.adapters.theirs.adapter_up.bias";
     edit_tensors(&folder.path().join(file), |tensors| assert!(tensors.remove(removed).is_some()));
     load_error(
@@ -395,7 +363,7 @@ fn unsupported_adapter_types_are_rejected() {
     fs::remove_file(folder.path().join(file)).unwrap();
     fs::write(folder.path().join("pytorch_adapter.bin"), b"x").unwrap();
     load_error(folder.path(), Head::Span, &["pytorch_adapter.bin", "pickle"]);
-    let folder = edited(&|_| {});
+    let folder = copy_of(&hub("qa"));
     edit_tensors(&folder.path().join("model_head.safetensors"), |tensors| {
         tensors.insert("stray".into(), Tensor::zeros([1], (Kind::Float, Device::Cpu)));
     });

@@ -1,12 +1,15 @@
 //! Tests of all architectures except XLM-R, beyond comparisons with transformers.
 
-use crate::common::{case, exclusive};
-use crate::transformers::{SEQUENCE, at_tokens, load};
 use tch::{Device, Kind, Tensor};
 use testkit::{assert_close, max_abs_error};
 use xlmr_model::{
     Architecture, Config, DebertaV2, DistilBert, EuroBert, FusionConfig, Head, Inputs, LayerType,
     LoadOptions, Model, ModernBert, Pooling, Segments, fused,
+};
+
+use crate::common::{
+    SEQUENCE, assert_equal_parameters, at_tokens, case, copy_of, edit_json, edit_tensors,
+    exclusive, gradients, load, open,
 };
 
 /// Models with three layers, wide enough to be packed, with the given dropout.
@@ -219,52 +222,34 @@ fn recomputed_layers_give_equal_results() {
         model.set_recompute(recompute);
         tch::manual_seed(4);
         let hidden = model.encode(&rows(&[21, 9], 21), true).unwrap();
-        hidden.square().sum(Kind::Float).backward();
-        let grads = model.named_parameters().into_iter().filter(|(_, p)| p.grad().defined());
-        grads.map(|(name, p)| (name, p.grad().to_dense(None, false))).collect::<Vec<_>>()
+        gradients(&model, &hidden.square().sum(Kind::Float))
     };
     for wide in WIDE {
-        for ((name, a), (_, b)) in pass(wide, false).iter().zip(&pass(wide, true)) {
-            assert_eq!(a, b, "{name}");
-        }
+        assert_eq!(pass(wide, false), pass(wide, true));
     }
 }
 
 #[test]
 fn debertas_published_masked_lm_head_is_loaded() {
-    let folder = tempfile::tempdir().unwrap();
-    crate::common::copy_folder(&case("deberta_mlm"), folder.path());
-    let path = folder.path().join("config.json");
-    let mut config: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    config.as_object_mut().unwrap().remove("legacy");
-    std::fs::write(&path, config.to_string()).unwrap();
+    let folder = copy_of(&case("deberta_mlm"));
+    edit_json(&folder.path().join("config.json"), |config| _ = config.remove("legacy"));
     let unused = ["deberta.embeddings.position_embeddings.weight", "mask_predictions.dense.weight"];
-    crate::common::edit_tensors(&folder.path().join("model.safetensors"), |tensors| {
+    edit_tensors(&folder.path().join("model.safetensors"), |tensors| {
         for name in unused {
             tensors.insert(name.into(), Tensor::ones([4, 32], (Kind::Float, Device::Cpu)));
         }
     });
-    let options = LoadOptions::default();
-    let (model, report) =
-        Model::load(folder.path(), &[Head::MaskedLm], Device::Cpu, options).unwrap();
+    let (model, report) = open(folder.path(), &[Head::MaskedLm]).unwrap();
     assert_eq!(report.ignored, unused);
     assert!(report.missing.is_empty() && report.unexpected.is_empty(), "{report:?}");
     assert_eq!(model.config().to_json()["legacy"], false);
-    for ((name, a), (_, b)) in model
-        .named_parameters()
-        .iter()
-        .zip(load("deberta_mlm", &[Head::MaskedLm]).named_parameters())
-    {
-        assert_eq!(*a, b, "{name}");
-    }
+    assert_equal_parameters(&model, &load("deberta_mlm", &[Head::MaskedLm]));
 }
 
 #[test]
 fn old_names_of_norms_are_supported() {
-    let folder = tempfile::tempdir().unwrap();
-    crate::common::copy_folder(&case("bert_mlm"), folder.path());
-    crate::common::edit_tensors(&folder.path().join("model.safetensors"), |tensors| {
+    let folder = copy_of(&case("bert_mlm"));
+    edit_tensors(&folder.path().join("model.safetensors"), |tensors| {
         let names: Vec<String> =
             tensors.keys().filter(|name| name.contains("LayerNorm")).cloned().collect();
         for name in names {
@@ -273,15 +258,9 @@ fn old_names_of_norms_are_supported() {
             tensors.insert(old_name, tensor);
         }
     });
-    let options = LoadOptions::default();
-    let (model, report) =
-        Model::load(folder.path(), &[Head::MaskedLm], Device::Cpu, options).unwrap();
+    let (model, report) = open(folder.path(), &[Head::MaskedLm]).unwrap();
     assert_eq!(report, Default::default());
-    for ((name, a), (_, b)) in
-        model.named_parameters().iter().zip(load("bert_mlm", &[Head::MaskedLm]).named_parameters())
-    {
-        assert_eq!(*a, b, "{name}");
-    }
+    assert_equal_parameters(&model, &load("bert_mlm", &[Head::MaskedLm]));
 }
 
 #[test]

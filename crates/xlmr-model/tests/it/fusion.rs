@@ -1,9 +1,12 @@
 //! Tests of partial passes and of fused texts, compared with unsplit passes and transformers.
 
-use crate::common::{batch, exclusive, logits, small_config};
 use tch::{Device, Kind, Tensor};
-use testkit::{Golden, assert_close, fixture};
-use xlmr_model::{Config, Error, FusionConfig, Head, Inputs, LoadOptions, Model, fused};
+use testkit::{Golden, assert_close, fixture, max_abs_error};
+use xlmr_model::{Config, Error, FusionConfig, Head, Inputs, Model, fused};
+
+use crate::common::{
+    at_tokens, batch, exclusive, gradients, logits, mask, open, rows, small_config,
+};
 
 /// Creates a model with three layers; at widths of at least 256, training packs rows.
 fn model(width: i64, dropout: f64) -> Model {
@@ -18,18 +21,6 @@ fn model(width: i64, dropout: f64) -> Model {
     Model::new(&config, &[], Device::Cpu, 3).unwrap()
 }
 
-fn without_dropout(width: i64) -> Model {
-    model(width, 0.0)
-}
-
-fn rows(lengths: &[usize], step: u32) -> Inputs {
-    let row = |(number, &length): (usize, &usize)| -> Vec<u32> {
-        (0..length as u32).map(|k| 5 + (number as u32 * 11 + k * step) % 40).collect()
-    };
-    let rows: Vec<Vec<u32>> = lengths.iter().enumerate().map(row).collect();
-    Inputs::from_rows(&rows.iter().map(Vec::as_slice).collect::<Vec<_>>(), 1).unwrap()
-}
-
 /// Returns two batches with similar shapes; their halves and their padding have different lengths.
 fn pair() -> (Inputs, Inputs) {
     (rows(&[7, 3, 5], 7), rows(&[4, 6, 2], 13))
@@ -37,20 +28,6 @@ fn pair() -> (Inputs, Inputs) {
 
 fn config(local: usize, cross: usize) -> FusionConfig {
     FusionConfig { local, cross }
-}
-
-fn mask(inputs: &Inputs) -> Tensor {
-    let ones = || inputs.input_ids.ones_like();
-    inputs.attention_mask.as_ref().map_or_else(ones, Tensor::shallow_clone)
-}
-
-/// Returns hidden states at tokens; zeros elsewhere.
-fn at_tokens(states: &Tensor, inputs: &Inputs) -> Tensor {
-    states * mask(inputs).unsqueeze(-1)
-}
-
-fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
-    (a - b).abs().max().double_value(&[])
 }
 
 #[test]
@@ -103,7 +80,7 @@ fn texts_without_cross_layers_are_encoded_separately() {
 fn a_source_of_padding_does_not_change_the_target() {
     let _guard = exclusive();
     for (width, train) in [(16, false), (16, true), (256, true)] {
-        let model = without_dropout(width);
+        let model = model(width, 0.0);
         let (target, source) = pair();
         let no_tokens = source.input_ids.zeros_like();
         let source = Inputs::masked(source.input_ids, no_tokens);
@@ -139,7 +116,7 @@ fn a_row_depends_only_on_itself_including_dropout() {
     tch::manual_seed(5);
     let (other_seed, _) = fused(&model, &target, &source, &config(1, 1), true).unwrap();
     assert!(
-        largest_difference(&first(&other_seed, 7), &first(&target_states, 7)) > 1e-3,
+        max_abs_error(&first(&other_seed, 7), &first(&target_states, 7)) > 1e-3,
         "dropout depends on the seed"
     );
 }
@@ -148,32 +125,24 @@ fn a_row_depends_only_on_itself_including_dropout() {
 fn packed_and_padded_pairs_have_equal_states_and_gradients() {
     let _guard = exclusive();
     let (target, source) = pair();
-    let model = without_dropout(256);
-    let mut double = without_dropout(256);
+    let model = model(256, 0.0);
+    let mut double = model(256, 0.0);
     double.set_kind(Kind::Double).unwrap(); // not packed
     let run = |model: &Model, train| {
         let (t, s) = fused(model, &target, &source, &config(1, 1), train).unwrap();
         (at_tokens(&t, &target), at_tokens(&s, &source))
     };
-    let gradients = |model: &Model, (t, s): &(Tensor, Tensor)| -> Vec<(String, Tensor)> {
-        let parameters = model.named_parameters();
-        for (_, parameter) in &parameters {
-            let _ = parameter.grad().defined().then(|| parameter.grad().zero_());
-        }
-        (t.square().sum(Kind::Double) + s.sin().sum(Kind::Double)).backward();
-        parameters.into_iter().map(|(name, p)| (name, p.grad().copy())).collect()
-    };
+    let loss = |(t, s): &(Tensor, Tensor)| t.square().sum(Kind::Double) + s.sin().sum(Kind::Double);
     let (padded, packed) = (run(&double, true), run(&model, true));
     assert_eq!(run(&model, false), packed);
     assert_close("target", &packed.0, &padded.0, 1e-5);
     assert_close("source", &packed.1, &padded.1, 1e-5);
-    let (padded, packed) = (gradients(&double, &padded), gradients(&model, &packed));
-    for ((name, expected), (_, actual)) in padded.iter().zip(&packed) {
-        let scale = expected.abs().max().double_value(&[]).max(1.0);
-        // A bias added to all keys does not affect the softmax: its gradient is only rounding.
-        if !name.contains("key.bias") {
-            assert!(largest_difference(expected, actual) / scale < 1e-4, "{name}");
-        }
+    let (padded, packed) = (gradients(&double, &loss(&padded)), gradients(&model, &loss(&packed)));
+    assert_eq!(packed.len(), model.named_parameters().len());
+    // A bias added to all keys does not affect the softmax: its gradient is only rounding.
+    for (name, actual) in packed.iter().filter(|(name, _)| !name.contains("key.bias")) {
+        let scale = padded[name].abs().max().double_value(&[]).max(1.0);
+        assert!(max_abs_error(&padded[name], actual) / scale < 1e-4, "{name}");
     }
 }
 
@@ -187,11 +156,9 @@ fn recomputed_layers_give_equal_results() {
             model.set_recompute(recompute);
             tch::manual_seed(6);
             let (t, s) = fused(&model, &target, &source, &config(1, 1), true).unwrap();
-            for (_, parameter) in model.named_parameters() {
-                let _ = parameter.grad().defined().then(|| parameter.grad().zero_());
-            }
-            (t.sum(Kind::Float) + s.square().sum(Kind::Float)).backward();
-            (t, s, model.word_embeddings().grad().copy())
+            let loss = t.sum(Kind::Float) + s.square().sum(Kind::Float);
+            let word_embeddings = "roberta.embeddings.word_embeddings.weight";
+            (t, s, gradients(&model, &loss).remove(word_embeddings))
         };
         assert_eq!(pass(true), pass(false));
     }
@@ -203,8 +170,7 @@ fn layers_of_transformers_give_equal_results() {
     let folder = fixture("fused");
     let stored = |file: &str| Golden::load(&folder.join(file), Tensor::read_safetensors);
     let (inputs, expected) = (stored("inputs.safetensors"), stored("outputs.safetensors"));
-    let (model, _) =
-        Model::load(&folder, &[Head::Span], Device::Cpu, LoadOptions::default()).unwrap();
+    let (model, _) = open(&folder, &[Head::Span]).unwrap();
     let (target, source) = (batch(&inputs, "target"), batch(&inputs, "source"));
     let (target_states, source_states) =
         fused(&model, &target, &source, &config(1, 1), true).unwrap();
@@ -212,10 +178,10 @@ fn layers_of_transformers_give_equal_results() {
     for (name, states, texts) in
         [("target", &target_states, &target), ("source", &source_states, &source)]
     {
-        let (mask, width) = (mask(texts), states.size()[2]);
-        let masked = |values: &Tensor| values * mask.unsqueeze(-1).expand([-1, -1, width], false);
+        let mask = mask(texts);
         let title = format!("{name}.hidden");
-        assert_close(&title, &masked(states), &masked(&expected[title.as_str()]), 1e-5);
+        let expected_states = at_tokens(&expected[title.as_str()], texts);
+        assert_close(&title, &at_tokens(states, texts), &expected_states, 1e-5);
         for ((part, logits), at) in logits(&model, Head::Span, states).into_iter().zip([1i64, 2]) {
             let title = format!("{name}.{part}");
             assert_close(&title, &(&logits * &mask), &(&expected[title.as_str()] * &mask), 1e-5);
@@ -238,7 +204,7 @@ fn layers_of_transformers_give_equal_results() {
 #[test]
 fn gradients_of_both_halves_equal_central_differences() {
     let _guard = exclusive();
-    let mut model = without_dropout(16);
+    let mut model = model(16, 0.0);
     model.set_kind(Kind::Double).unwrap();
     let (target, source) = (rows(&[3, 2], 7), rows(&[2, 3], 13));
     let words = |inputs: &Inputs| {
@@ -282,7 +248,7 @@ fn gradients_of_both_halves_equal_central_differences() {
 
 #[test]
 fn invalid_arguments_are_reported() {
-    let model = without_dropout(16);
+    let model = model(16, 0.0);
     let (target, source) = pair();
     let two_rows = rows(&[2, 2], 7);
     let error = fused(&model, &target, &two_rows, &config(1, 1), false).unwrap_err();

@@ -1,7 +1,9 @@
 //! Tests of position ids and of input validation.
-use crate::common::{ids, small_config};
 use tch::{Device, Kind, Tensor};
+use testkit::assert_contains;
 use xlmr_model::{Error, Inputs, Model, position_ids};
+
+use crate::common::{ids, small_config};
 
 #[test]
 fn positions_count_tokens_and_stop_at_padding() {
@@ -20,12 +22,6 @@ fn encode_error(inputs: Inputs) -> String {
     }
 }
 
-fn assert_contains(message: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(message.contains(part), "{message:?} lacks {part:?}");
-    }
-}
-
 #[test]
 fn ids_outside_the_vocabulary_are_reported_with_their_position() {
     for (invalid_id, text) in [(50i64, "50"), (-1, "-1"), (i64::MAX, "9223372036854775807")] {
@@ -37,55 +33,47 @@ fn ids_outside_the_vocabulary_are_reported_with_their_position() {
 
 #[test]
 fn shapes_and_dtypes_are_checked() {
-    let float = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu));
-    assert_contains(&encode_error(Inputs::new(float)), &["input_ids", "integer", "Float"]);
-    let flat = Tensor::zeros([3], (Kind::Int64, Device::Cpu));
-    assert_contains(&encode_error(Inputs::new(flat)), &["input_ids", "[B, L]", "[3]"]);
-    let empty = Tensor::zeros([0, 3], (Kind::Int64, Device::Cpu));
-    assert_contains(
-        &encode_error(Inputs::new(empty)),
-        &["input_ids", "at least one row", "[0, 3]"],
-    );
-    let mask = Tensor::ones([2, 4], (Kind::Int64, Device::Cpu));
-    assert_contains(
-        &encode_error(Inputs::masked(ids(2, 3), mask)),
-        &["attention_mask", "[2, 3]", "[2, 4]"],
-    );
-    let invalid_mask = Tensor::full([2, 3], 2, (Kind::Int64, Device::Cpu));
-    assert_contains(
-        &encode_error(Inputs::masked(ids(2, 3), invalid_mask)),
-        &["attention_mask", "got 2"],
-    );
-    let embeds = Tensor::zeros([2, 3, 8], (Kind::Float, Device::Cpu));
-    let inputs = Inputs { inputs_embeds: Some(embeds), ..Inputs::new(ids(2, 3)) };
-    assert_contains(&encode_error(inputs), &["inputs_embeds", "[2, 3, 16]", "[2, 3, 8]"]);
+    let zeros = |shape: &[i64], kind| Tensor::zeros(shape, (kind, Device::Cpu));
+    let masked = |mask| Inputs::masked(ids(2, 3), mask);
+    let embeds = Some(zeros(&[2, 3, 8], Kind::Float));
+    for (inputs, parts) in [
+        (Inputs::new(zeros(&[2, 3], Kind::Float)), ["input_ids", "integer", "Float"]),
+        (Inputs::new(zeros(&[3], Kind::Int64)), ["input_ids", "[B, L]", "[3]"]),
+        (Inputs::new(zeros(&[0, 3], Kind::Int64)), ["input_ids", "at least one row", "[0, 3]"]),
+        (masked(zeros(&[2, 4], Kind::Int64)), ["attention_mask", "[2, 3]", "[2, 4]"]),
+        (masked(zeros(&[2, 3], Kind::Int64) + 2), ["attention_mask", "expected", "got 2"]),
+        (
+            Inputs { inputs_embeds: embeds, ..Inputs::new(ids(2, 3)) },
+            ["inputs_embeds", "[2, 3, 16]", "[2, 3, 8]"],
+        ),
+    ] {
+        assert_contains(&encode_error(inputs), &parts);
+    }
 }
 
 #[test]
 fn too_large_positions_and_token_types_are_reported_with_the_limit() {
-    // There are 20 positions, of which 0 and 1 (`<pad>`) are not used by tokens.
+    // There are 20 positions, of which 0 and 1 (`<pad>`) are not used by tokens. All padding has
+    // position 1, so that a longer row with enough padding is valid.
     let model = Model::new(&small_config(), &[], Device::Cpu, 0).unwrap();
-    assert!(model.encode(&Inputs::new(ids(1, 18)), false).is_ok());
-    assert_contains(
-        &encode_error(Inputs::new(ids(1, 19))),
-        &["max_position_embeddings = 20", "at most 18"],
-    );
-    // All padding has position 1, so that a longer row with enough padding is valid.
-    let padding = Tensor::ones([1, 30], (Kind::Int64, Device::Cpu));
-    let padded = Tensor::cat(&[ids(1, 18), padding], 1);
-    assert!(model.encode(&Inputs::new(padded), false).is_ok());
-    let positions = Tensor::full([1, 3], 20, (Kind::Int64, Device::Cpu));
-    let inputs = Inputs { position_ids: Some(positions), ..Inputs::new(ids(1, 3)) };
-    assert_contains(
-        &encode_error(inputs),
-        &["position_ids", "below max_position_embeddings = 20", "got 20"],
-    );
-    let types = Tensor::ones([1, 3], (Kind::Int64, Device::Cpu));
-    let inputs = Inputs { token_type_ids: Some(types), ..Inputs::new(ids(1, 3)) };
-    assert_contains(
-        &encode_error(inputs),
-        &["token_type_ids", "type_vocab_size - 1 = 0", "Learned2"],
-    );
+    let padded = Tensor::cat(&[ids(1, 18), Tensor::ones([1, 30], (Kind::Int64, Device::Cpu))], 1);
+    for ids in [ids(1, 18), padded] {
+        assert!(model.encode(&Inputs::new(ids), false).is_ok());
+    }
+    let full = |value: i64| Some(Tensor::full([1, 3], value, (Kind::Int64, Device::Cpu)));
+    for (inputs, parts) in [
+        (Inputs::new(ids(1, 19)), ["position_ids", "max_position_embeddings = 20", "at most 18"]),
+        (
+            Inputs { position_ids: full(20), ..Inputs::new(ids(1, 3)) },
+            ["position_ids", "below max_position_embeddings = 20", "got 20"],
+        ),
+        (
+            Inputs { token_type_ids: full(1), ..Inputs::new(ids(1, 3)) },
+            ["token_type_ids", "type_vocab_size - 1 = 0", "Learned2"],
+        ),
+    ] {
+        assert_contains(&encode_error(inputs), &parts);
+    }
 }
 
 #[test]

@@ -1,4 +1,6 @@
 //! Tests of projection heads and relation embeddings: shapes, gradients, files.
+use std::collections::{BTreeMap, BTreeSet};
+
 use tch::{Device, Kind, Tensor};
 use xlmr_model::{Config, Error, KnowledgeConfig, KnowledgeHeads, ProjectionKind};
 
@@ -22,14 +24,10 @@ fn states(rows: i64) -> Tensor {
     Tensor::arange(count, (Kind::Float, Device::Cpu)).sin().view([rows, H])
 }
 
-fn parameters(heads: &KnowledgeHeads, head: &str) -> i64 {
-    let prefix = format!("knowledge.{head}.");
-    heads
-        .named_parameters()
-        .iter()
-        .filter(|(name, _)| name.starts_with(&prefix))
-        .map(|(_, tensor)| tensor.numel() as i64)
-        .sum()
+/// Returns all parameters and buffers by their names, without the prefix `knowledge.`.
+fn tensors(heads: &KnowledgeHeads) -> BTreeMap<String, Tensor> {
+    let named = heads.named_parameters().into_iter().chain(heads.named_buffers());
+    named.map(|(name, tensor)| (name.replacen("knowledge.", "", 1), tensor)).collect()
 }
 
 #[test]
@@ -38,23 +36,18 @@ fn heads_have_the_papers_parameters_without_sharing() {
         [(ProjectionKind::Plain, 2 * H * H), (ProjectionKind::BatchNorm, 2 * H * H + 2 * H)]
     {
         let knowledge = knowledge(kind, 1);
+        let parameters = knowledge.named_parameters();
         for head in ["mep_query", "mep_key", "oe_query", "oe_key"] {
-            assert_eq!(parameters(&knowledge, head), count, "{head}");
+            let prefix = format!("knowledge.{head}.");
+            let of_head = parameters.iter().filter(|(name, _)| name.starts_with(&prefix));
+            assert_eq!(of_head.map(|(_, t)| t.numel() as i64).sum::<i64>(), count, "{head}");
         }
-        let is_bias = |name: &str| name.ends_with("bias") && !name.contains("norm_0");
-        let biases: Vec<String> = knowledge
-            .named_parameters()
-            .into_iter()
-            .map(|(name, _)| name)
-            .filter(|name| is_bias(name))
-            .collect();
-        assert_eq!(biases, ["knowledge.relation_classifier.bias"]);
-        let addresses: std::collections::BTreeSet<usize> = knowledge
-            .named_parameters()
-            .iter()
-            .map(|(_, tensor)| tensor.data_ptr() as usize)
-            .collect();
-        assert_eq!(addresses.len(), knowledge.named_parameters().len());
+        let is_bias = |name: &&str| name.ends_with("bias") && !name.contains("norm_0");
+        let names = parameters.iter().map(|(name, _)| name.as_str());
+        assert!(names.filter(is_bias).eq(["knowledge.relation_classifier.bias"]));
+        let addresses: BTreeSet<usize> =
+            parameters.iter().map(|(_, tensor)| tensor.data_ptr() as usize).collect();
+        assert_eq!(addresses.len(), parameters.len());
         assert_eq!(knowledge.named_buffers().is_empty(), kind == ProjectionKind::Plain);
     }
 }
@@ -62,18 +55,15 @@ fn heads_have_the_papers_parameters_without_sharing() {
 #[test]
 fn plain_heads_compute_the_papers_equations() {
     let knowledge = knowledge(ProjectionKind::Plain, 2);
-    let find = |name: &str| {
-        let name = format!("knowledge.{name}");
-        knowledge.named_parameters().into_iter().find(|(other, _)| *other == name).unwrap().1
-    };
+    let tensors = tensors(&knowledge);
     let x = states(5);
     let computed = |head: &str, x: &Tensor| {
-        x.matmul(&find(&format!("{head}.0.weight")).tr())
-            .relu()
-            .matmul(&find(&format!("{head}.1.weight")).tr())
+        let linear =
+            |layer: u8, x: &Tensor| x.matmul(&tensors[&format!("{head}.{layer}.weight")].tr());
+        linear(1, &linear(0, x).relu())
     };
     let relation = Tensor::from_slice(&[2i64, 0, 1, 1, 2]);
-    let sums = &x + find("relations.weight").index_select(0, &relation);
+    let sums = &x + tensors["relations.weight"].index_select(0, &relation);
     for (actual, expected_value) in [
         (knowledge.mep_query(&x, &[], true), computed("mep_query", &x)),
         (knowledge.mep_key(&x, &[], false), computed("mep_key", &x)),
@@ -103,11 +93,8 @@ fn batch_norm_collects_statistics_and_uses_them_in_evaluation() {
         let _ = knowledge.mep_key(&x, &[], true).unwrap();
     }
     // A single row is normalised by the running statistics, as computed here step by step.
-    let tensors = [knowledge.named_parameters(), knowledge.named_buffers()];
-    let find = |part: &str| {
-        let name = format!("knowledge.mep_key.{part}");
-        tensors.iter().flatten().find(|(other, _)| *other == name).unwrap().1.shallow_clone()
-    };
+    let tensors = tensors(&knowledge);
+    let find = |part: &str| &tensors[&format!("mep_key.{part}")];
     let norm = |x: Tensor, k: usize| {
         let deviation = (find(&format!("norm_{k}.running_var")) + 1e-12).sqrt();
         (x - find(&format!("norm_{k}.running_mean"))) / deviation
@@ -138,17 +125,13 @@ fn domains_are_normalised_separately() {
     let domain_ids = [0usize, 2, 0, 0, 2, 2, 0, 1, 2];
     let in_batch = joint.mep_key(&x, &domain_ids, true).unwrap();
     let buffer = |heads: &KnowledgeHeads, part: &str| {
-        let name = format!("knowledge.mep_key.{part}");
-        heads.named_buffers().into_iter().find(|(other, _)| *other == name).unwrap().1
+        tensors(heads)[&format!("mep_key.{part}")].shallow_clone()
     };
     // Computes the paper's heads with batch norm by the mean and variance of the rows. Returns the
     // output of the second norm, and its input.
     let computed = |rows: &Tensor| {
-        let parameters = joint.named_parameters();
-        let find = |part: &str| {
-            let name = format!("knowledge.mep_key.{part}");
-            parameters.iter().find(|(other, _)| *other == name).unwrap().1.shallow_clone()
-        };
+        let tensors = tensors(&joint);
+        let find = |part: &str| &tensors[&format!("mep_key.{part}")];
         let norm = |x: &Tensor| {
             let centred = x - x.mean_dim([0i64].as_slice(), true, Kind::Float);
             let variance = centred.square().mean_dim([0i64].as_slice(), true, Kind::Float);
@@ -227,15 +210,8 @@ fn a_saved_folder_is_loaded_and_mismatches_are_reported() {
         first.save(folder.path()).unwrap();
         let reloaded = KnowledgeHeads::load(folder.path(), &encoder(), Device::Cpu).unwrap();
         assert_eq!(reloaded.relations(), relations());
-        for (saved, loaded) in [
-            (first.named_parameters(), reloaded.named_parameters()),
-            (first.named_buffers(), reloaded.named_buffers()),
-        ] {
-            assert_eq!(saved.len(), loaded.len());
-            for (saved, loaded) in saved.iter().zip(&loaded) {
-                assert_eq!(saved, loaded);
-            }
-        }
+        assert_eq!(first.named_parameters(), reloaded.named_parameters());
+        assert_eq!(first.named_buffers(), reloaded.named_buffers());
         assert!(reloaded.named_parameters().iter().all(|(_, tensor)| tensor.requires_grad()));
         assert!(reloaded.named_buffers().iter().all(|(_, tensor)| !tensor.requires_grad()));
     }

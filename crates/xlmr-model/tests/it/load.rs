@@ -1,34 +1,20 @@
 //! Tests of loading folders of every layout and damaged folders.
 use std::path::Path;
 
-use crate::common::{batch, case, copy_folder, edit_json, edit_tensors, load, small_config};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
-use tempfile::TempDir;
-use testkit::{Golden, assert_close};
-use xlmr_model::{Head, Inputs, LoadOptions, LoadReport, Model, Result, Segments};
+use testkit::{assert_close, assert_contains};
+use xlmr_model::{Head, Inputs, LoadOptions, LoadReport, Model, Segments};
+
+use crate::common::{
+    batch, case, copy_of, edit_json, edit_tensors, ids, load, open, parameters, small_config,
+    stored,
+};
 
 const WORDS: &str = "roberta.embeddings.word_embeddings.weight";
 
-fn open(folder: &Path, heads: &[Head]) -> Result<(Model, LoadReport)> {
-    Model::load(folder, heads, Device::Cpu, LoadOptions::default())
-}
-
-/// Copies a case to a temporary folder.
-fn copy(name: &str) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    copy_folder(&case(name), folder.path());
-    folder
-}
-
 fn assert_error(folder: &Path, heads: &[Head], parts: &[&str]) {
-    let message = match open(folder, heads) {
-        Ok(_) => panic!("loading succeeded"),
-        Err(error) => error.to_string(),
-    };
-    for part in parts {
-        assert!(message.contains(part), "{message:?} lacks {part:?}");
-    }
+    assert_contains(&open(folder, heads).unwrap_err().to_string(), parts);
 }
 
 #[test]
@@ -73,7 +59,7 @@ fn mapped_embeddings_give_the_same_hidden_states() {
 
 #[test]
 fn untied_decoders_have_separate_weights() {
-    let folder = copy("mlm");
+    let folder = copy_of(&case("mlm"));
     edit_json(&folder.path().join("config.json"), |config| {
         config.insert("tie_word_embeddings".into(), json!(false));
     });
@@ -97,7 +83,7 @@ fn untied_decoders_have_separate_weights() {
 
 #[test]
 fn tied_weights_may_have_either_name_but_only_one_value() {
-    let folder = copy("mlm");
+    let folder = copy_of(&case("mlm"));
     let path = folder.path().join("model.safetensors");
     let decoder = "lm_head.decoder.weight";
     edit_tensors(&path, |tensors| {
@@ -106,7 +92,7 @@ fn tied_weights_may_have_either_name_but_only_one_value() {
     });
     let (model, report) = open(folder.path(), &[Head::MaskedLm]).unwrap();
     assert_eq!(report, LoadReport::default());
-    assert!(model.word_embeddings().equal(load("mlm", Head::MaskedLm).word_embeddings()));
+    assert!(model.word_embeddings().equal(load("mlm", &[Head::MaskedLm]).word_embeddings()));
     edit_tensors(&path, |tensors| {
         let words = tensors[decoder].copy();
         tensors.insert(WORDS.into(), words);
@@ -125,29 +111,21 @@ fn a_second_segment_is_initially_equal_and_trainable() {
     let (model, report) = Model::load(case("qa"), &[Head::Span], Device::Cpu, options).unwrap();
     assert_eq!(report, LoadReport::default());
     assert_eq!(model.config().type_vocab_size, 2);
-    let inputs = Golden::load(&case("qa").join("inputs.safetensors"), Tensor::read_safetensors);
-    let mut two_segments = batch(&inputs, "b0");
-    let expected = load("qa", Head::Span).encode(&two_segments, false).unwrap();
+    let mut two_segments = batch(&stored("qa", "inputs.safetensors"), "b0");
+    let expected = load("qa", &[Head::Span]).encode(&two_segments, false).unwrap();
     let types = Tensor::zeros([4, 20], (Kind::Int64, Device::Cpu));
     let _ = types.narrow(1, 8, 12).fill_(1);
     two_segments.token_type_ids = Some(types);
     let actual = model.encode(&two_segments, false).unwrap();
     assert_close("hidden", &actual, &expected, 1e-6);
     actual.narrow(2, 0, 1).sum(Kind::Float).backward();
-    let rows = model
-        .named_parameters()
-        .into_iter()
-        .find(|(name, _)| name.contains("token_type"))
-        .unwrap()
-        .1
-        .grad();
+    let rows = parameters(&model)["roberta.embeddings.token_type_embeddings.weight"].grad();
     assert!(!rows.get(0).equal(&rows.get(1)));
     // A checkpoint that already has two rows keeps them.
     let (model, _) =
         Model::load(case("qa_two_segments"), &[Head::Span], Device::Cpu, options).unwrap();
-    let expected = load("qa_two_segments", Head::Span);
-    let hidden =
-        |model: &Model| model.encode(&Inputs::new(crate::common::ids(1, 4)), false).unwrap();
+    let expected = load("qa_two_segments", &[Head::Span]);
+    let hidden = |model: &Model| model.encode(&Inputs::new(ids(1, 4)), false).unwrap();
     assert!(hidden(&model).equal(&hidden(&expected)));
 }
 
@@ -163,42 +141,40 @@ fn incomplete_folders_are_reported() {
 }
 
 #[test]
-fn missing_tensors_and_wrong_shapes_are_reported() {
-    let folder = copy("qa");
-    let path = folder.path().join("model.safetensors");
-    edit_tensors(&path, |tensors| {
-        assert!(tensors.remove("roberta.encoder.layer.1.output.dense.bias").is_some());
+fn damaged_weights_are_reported() {
+    let folder = copy_of(&case("qa"));
+    let removed = "roberta.encoder.layer.1.output.dense.bias";
+    edit_tensors(&folder.path().join("model.safetensors"), |tensors| {
+        assert!(tensors.remove(removed).is_some());
     });
-    let parts = ["1 tensors", "roberta.encoder.layer.1.output.dense.bias"];
-    assert_error(folder.path(), &[], &parts);
+    assert_error(folder.path(), &[], &["1 tensors", removed]);
 
-    let folder = copy("qa");
-    edit_json(&folder.path().join("config.json"), |config| {
-        config.insert("vocab_size".into(), json!(301));
-    });
-    assert_error(folder.path(), &[], &["vocab_size = 301", WORDS, "300 rows"]);
-
-    let folder = copy("qa");
-    edit_json(&folder.path().join("config.json"), |config| {
-        config.insert("intermediate_size".into(), json!(64));
-    });
-    let parts = ["model.safetensors", "intermediate.dense.weight", "[64, 32]", "[128, 32]"];
-    assert_error(folder.path(), &[], &parts);
+    for (key, size, parts) in [
+        ("vocab_size", 301, &["vocab_size = 301", WORDS, "300 rows"][..]),
+        (
+            "intermediate_size",
+            64,
+            &["model.safetensors", "intermediate.dense.weight", "[64, 32]", "[128, 32]"],
+        ),
+    ] {
+        let folder = copy_of(&case("qa"));
+        edit_json(&folder.path().join("config.json"), |config| {
+            config.insert(key.into(), json!(size));
+        });
+        assert_error(folder.path(), &[], parts);
+    }
 
     let parts = ["classifier.weight", "[4, 32]", "[5, 32]"];
     assert_error(&case("tokcls"), &[Head::TokenClassification { labels: 4 }], &parts);
 
-    let folder = copy("qa");
+    let folder = copy_of(&case("qa"));
     edit_tensors(&folder.path().join("model.safetensors"), |tensors| {
         let bias = tensors["qa_outputs.bias"].to_kind(Kind::Int64);
         tensors.insert("qa_outputs.bias".into(), bias);
     });
     assert_error(folder.path(), &[Head::Span], &["qa_outputs.bias", "F32, F16 or BF16", "I64"]);
-}
 
-#[test]
-fn a_damaged_file_is_rejected() {
-    let folder = copy("qa");
+    let folder = copy_of(&case("qa"));
     let path = folder.path().join("model.safetensors");
     let original = std::fs::read(&path).unwrap();
     std::fs::write(&path, &original[..original.len() - 1]).unwrap();
@@ -209,7 +185,7 @@ fn a_damaged_file_is_rejected() {
 fn an_index_must_list_files_of_its_folder_with_the_tensors() {
     let shard = "model-00002-of-00003.safetensors";
     let edit = |edit: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>)| {
-        let folder = copy("mlm_sharded_bf16");
+        let folder = copy_of(&case("mlm_sharded_bf16"));
         edit_json(&folder.path().join("model.safetensors.index.json"), |index| edit(index));
         folder
     };
@@ -218,13 +194,13 @@ fn an_index_must_list_files_of_its_folder_with_the_tensors() {
         let parts = ["index.json", WORDS, "not a file of this folder"];
         assert_error(folder.path(), &[], &parts);
     }
-    let folder = copy("mlm_sharded_bf16");
+    let folder = copy_of(&case("mlm_sharded_bf16"));
     std::fs::remove_file(folder.path().join(shard)).unwrap();
     assert_error(folder.path(), &[], &["index.json", shard, "missing"]);
     let folder = edit(&|index| index["weight_map"][WORDS] = json!(shard));
     assert_error(folder.path(), &[], &[shard, WORDS, "lacks it"]);
-    let folder = edit(&|index| index["weight_map"] = json!({}));
-    assert_error(folder.path(), &[], &["weight_map is empty"]);
-    let folder = edit(&|index| index["weight_map"] = json!(3));
-    assert_error(folder.path(), &[], &["index.json", "not valid JSON"]);
+    for (map, part) in [(json!({}), "weight_map is empty"), (json!(3), "not valid JSON")] {
+        let folder = edit(&|index| index["weight_map"] = map.clone());
+        assert_error(folder.path(), &[], &["index.json", part]);
+    }
 }

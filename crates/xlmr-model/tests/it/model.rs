@@ -1,14 +1,15 @@
 //! Tests of outputs and gradients against transformers (see crates/testkit/fixtures/README.md), and
 //! of the model's documented behaviour.
-use crate::common::{batch, case, ids, load, small_config};
 use tch::{Device, Kind, Tensor};
-use testkit::{Golden, assert_close};
-use xlmr_model::{Config, Error, Head, Inputs, LoadOptions, Model};
+use testkit::assert_close;
+use xlmr_model::{Config, Error, Head, Inputs, Model};
+
+use crate::common::{batch, ids, load, parameters, small_config, stored};
 
 #[test]
 fn gathered_positions_have_the_logits_of_all_positions() {
-    let model = load("mlm", Head::MaskedLm);
-    let inputs = Golden::load(&case("mlm").join("inputs.safetensors"), Tensor::read_safetensors);
+    let model = load("mlm", &[Head::MaskedLm]);
+    let inputs = stored("mlm", "inputs.safetensors");
     let hidden = model.encode(&batch(&inputs, "b0"), false).unwrap();
     let rows = hidden.view([-1, 32]).index_select(0, &Tensor::from_slice(&[3i64, 17, 60]));
     let all_logits = model.mlm_logits(&hidden).unwrap().view([-1, 300]);
@@ -121,15 +122,10 @@ fn new_models_have_transformers_initialisation_by_seed() {
         }
     }
     // No two parameters share their draws.
-    let find = |suffix: &str| {
-        let all = model.named_parameters();
-        all.into_iter().find(|(name, _)| name.ends_with(suffix)).unwrap().1
-    };
-    assert!(
-        !find("layer.0.attention.self.query.weight")
-            .equal(&find("layer.0.attention.self.key.weight"))
-    );
-    assert!(!find("layer.0.output.dense.weight").equal(&find("layer.1.output.dense.weight")));
+    let all = parameters(&model);
+    let weight = |part: &str| &all[&format!("roberta.encoder.layer.{part}.weight")];
+    assert!(!weight("0.attention.self.query").equal(weight("0.attention.self.key")));
+    assert!(!weight("0.output.dense").equal(weight("1.output.dense")));
     let same_seed = Model::new(&config, &heads, Device::Cpu, 7).unwrap();
     let without_heads = Model::new(&config, &[], Device::Cpu, 7).unwrap();
     let other_seed = Model::new(&config, &[], Device::Cpu, 8).unwrap();
@@ -142,12 +138,12 @@ fn new_models_have_transformers_initialisation_by_seed() {
 
 #[test]
 fn float32_is_close_to_float64() {
-    let mut model = load("qa", Head::Span);
-    let inputs = Golden::load(&case("qa").join("inputs.safetensors"), Tensor::read_safetensors);
-    let single = model.encode(&batch(&inputs, "b0"), false).unwrap();
+    let mut model = load("qa", &[Head::Span]);
+    let inputs = batch(&stored("qa", "inputs.safetensors"), "b0");
+    let single = model.encode(&inputs, false).unwrap();
     model.set_kind(Kind::Double).unwrap();
-    assert!(model.named_parameters().iter().all(|(_, tensor)| tensor.kind() == Kind::Double));
-    let double = model.encode(&batch(&inputs, "b0"), false).unwrap();
+    assert!(parameters(&model).values().all(|tensor| tensor.kind() == Kind::Double));
+    let double = model.encode(&inputs, false).unwrap();
     assert_eq!(double.kind(), Kind::Double);
     assert_close("hidden", &single, &double, 1e-5);
     double.sum(Kind::Double).backward();
@@ -157,7 +153,7 @@ fn float32_is_close_to_float64() {
 
 #[test]
 fn parameters_are_sorted_and_tied_ones_are_listed_once() {
-    let model = load("mlm", Head::MaskedLm);
+    let model = load("mlm", &[Head::MaskedLm]);
     let names: Vec<String> = model.named_parameters().into_iter().map(|(name, _)| name).collect();
     assert!(names.is_sorted());
     assert!(!names.contains(&"lm_head.decoder.weight".to_owned()));
@@ -189,7 +185,5 @@ fn missing_heads_are_reported() {
         model.span_logits(&other_width, false),
         Err(Error::Input { tensor: "hidden", .. })
     ));
-    let (model, _) =
-        Model::load(case("qa"), &[Head::None], Device::Cpu, LoadOptions::default()).unwrap();
-    assert!(model.heads().is_empty());
+    assert!(load("qa", &[Head::None]).heads().is_empty());
 }

@@ -1,10 +1,11 @@
 //! Tests of packed batches: hidden states and gradients equal those of padded batches.
 
 use tch::{Device, Kind, Tensor};
+use testkit::max_abs_error;
 use torch_ext::{Precision, Profile};
 use xlmr_model::{Architecture, Config, DebertaV2, Head, Inputs, Model, ModernBert};
 
-use crate::common::exclusive;
+use crate::common::{SEQUENCE, TOKEN, exclusive, gradients, mask, rows};
 
 /// Returns a configuration with the minimum width for packing.
 fn config(dropout: f64, segments: i64) -> Config {
@@ -34,26 +35,10 @@ fn padded_model(dropout: f64, segments: i64) -> Model {
     model
 }
 
-const HEADS: [Head; 4] = [
-    Head::MaskedLm,
-    Head::Span,
-    Head::TokenClassification { labels: 5 },
-    Head::SequenceClassification { labels: 3 },
-];
-
-fn rows(lengths: &[usize]) -> Vec<Vec<u32>> {
-    let id = |row: usize, k: usize| 4 + ((row * 31 + k * 7) % 50) as u32;
-    lengths.iter().enumerate().map(|(row, &n)| (0..n).map(|k| id(row, k)).collect()).collect()
-}
+const HEADS: [Head; 4] = [Head::MaskedLm, Head::Span, TOKEN, SEQUENCE];
 
 fn inputs(lengths: &[usize]) -> Inputs {
-    let rows = rows(lengths);
-    Inputs::from_rows(&rows.iter().map(Vec::as_slice).collect::<Vec<_>>(), 1).unwrap()
-}
-
-fn mask(inputs: &Inputs) -> Tensor {
-    let ones = || inputs.input_ids.ones_like();
-    inputs.attention_mask.as_ref().map_or_else(ones, Tensor::shallow_clone)
+    rows(lengths, 7)
 }
 
 /// Computes a loss of all heads' outputs at tokens, from hidden states of a packed or padded pass.
@@ -64,19 +49,6 @@ fn loss(model: &Model, hidden: &Tensor, mask: &Tensor) -> Tensor {
     let sequence = model.sequence_logits(hidden, None, false).unwrap().square().sum(Kind::Float);
     let token = at_tokens(&model.token_logits(hidden, false).unwrap());
     span + sequence + token + at_tokens(&model.mlm_logits(hidden).unwrap())
-}
-
-fn gradients(model: &Model, loss: &Tensor) -> Vec<(String, Tensor)> {
-    let parameters = model.named_parameters();
-    for (_, parameter) in &parameters {
-        let _ = parameter.grad().defined().then(|| parameter.grad().zero_());
-    }
-    loss.backward();
-    parameters.into_iter().map(|(name, parameter)| (name, parameter.grad().copy())).collect()
-}
-
-fn max_difference(a: &Tensor, b: &Tensor) -> f64 {
-    (a - b).abs().max().double_value(&[])
 }
 
 #[test]
@@ -96,18 +68,16 @@ fn packed_and_padded_rows_have_equal_states_and_gradients() {
         assert_eq!(packed.size(), padded.size());
         assert_eq!(model.encode(&inputs, false).unwrap(), packed);
         let tokens = mask.unsqueeze(-1);
-        let error = max_difference(&(&padded * &tokens), &packed);
+        let error = max_abs_error(&(&padded * &tokens), &packed);
         assert!(error < 1e-5, "{lengths:?}: states {error:e}");
         let expected = gradients(&padded_model, &loss(&padded_model, &padded, &mask));
         let actual = gradients(&model, &loss(&model, &packed, &mask));
-        let max_gradient = |name: &str| {
-            let (_, found) = expected.iter().find(|(other, _)| other == name).unwrap();
-            found.abs().max().double_value(&[]).max(1.0)
-        };
-        for ((name, expected), (_, actual)) in expected.iter().zip(&actual) {
+        assert_eq!(actual.len(), model.named_parameters().len());
+        for (name, actual) in &actual {
             // A bias added to all keys does not affect the softmax: its gradient is only rounding.
-            let scale = max_gradient(&name.replace("key.bias", "key.weight"));
-            let error = max_difference(expected, actual) / scale;
+            let weight = &expected[&name.replace("key.bias", "key.weight")];
+            let scale = weight.abs().max().double_value(&[]).max(1.0);
+            let error = max_abs_error(&expected[name], actual) / scale;
             assert!(error < 1e-5, "{lengths:?}: {name} {error:e}");
         }
     }
@@ -157,7 +127,7 @@ fn input_embeddings_segments_and_mask_gaps_are_retained() {
         let inputs = Inputs { inputs_embeds: embeds, ..inputs };
         let padded = padded_model.encode(&inputs, false).unwrap();
         let tokens = Tensor::cat(&[mask.get(0), mask.get(1).ones_like()], 0).view([2, 6, 1]);
-        assert!(max_difference(&(padded * tokens), &packed) < 1e-5);
+        assert!(max_abs_error(&(padded * tokens), &packed) < 1e-5);
     }
 }
 
@@ -194,9 +164,7 @@ fn states_in_bfloat16_are_close_to_float64() {
                 assert_eq!(gradient.kind(), Kind::Float, "{name}");
             }
             // The backward pass doubles the number of roundings.
-            let error = relative_distance(
-                bf16.iter().zip(&exact).map(|((_, bf16), (_, exact))| (bf16, exact)),
-            );
+            let error = relative_distance(bf16.iter().map(|(name, bf16)| (bf16, &exact[name])));
             assert!(error < 2.0 * STATES_BOUND, "gradients: {error}");
         }
     }
@@ -254,13 +222,12 @@ fn recomputed_layers_have_equal_gradients_and_dropout() {
             let mut pass = |recompute| {
                 model.set_recompute(recompute);
                 tch::manual_seed(6);
-                let (hidden, loss) = model
-                    .in_precision(|| {
-                        let hidden = model.encode(&inputs, true).unwrap();
-                        let loss = loss(&model, &hidden, &mask);
-                        (hidden, loss)
-                    })
-                    .unwrap();
+                let forward = || {
+                    let hidden = model.encode(&inputs, true).unwrap();
+                    let loss = loss(&model, &hidden, &mask);
+                    (hidden, loss)
+                };
+                let (hidden, loss) = model.in_precision(forward).unwrap();
                 (hidden, gradients(&model, &loss))
             };
             assert_eq!(pass(true), pass(false), "{precision:?}");

@@ -12,6 +12,8 @@ use xlmr_model::{
     LoraConfig, LoraTarget, Model, ModernBert, Pretrained, Role,
 };
 
+use crate::common::{SEQUENCE, TOKEN, json_of, load, logits};
+
 #[path = "common/opened.rs"]
 mod opened;
 
@@ -27,7 +29,7 @@ fn transformers_opens_written_folders_with_equal_outputs() {
     let mut folders: Vec<_> =
         folder.path().read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     folders.sort();
-    assert_eq!(folders.len(), 61);
+    assert_eq!(folders.len(), 71);
     // transformers 4 lacks EuroBERT, and fails to load its own masked-LM head of DeBERTa v3.
     let works_with_4 = |folder: &&PathBuf| {
         !folder.to_string_lossy().contains("eurobert") && !folder.ends_with("deberta_mlm")
@@ -68,8 +70,7 @@ fn resave(from: &Path) -> PathBuf {
 }
 
 fn stored_tokenizer(name: &str) -> Value {
-    let file = fs::read(fixture(&format!("{name}.json"))).unwrap();
-    serde_json::from_slice(&file).unwrap()
+    json_of(&fixture(&format!("{name}.json")))
 }
 
 /// Returns the stored byte-level BPE in RoBERTa's layout.
@@ -160,6 +161,11 @@ fn transformers_opens_written_tokenizers() {
         "tokenizer_class": "DistilBertTokenizer"});
     let camembert_tokenizer_config =
         json!({"model_max_length": 512, "tokenizer_class": "CamembertTokenizer"});
+    let deberta = small(Config::mdeberta_v3_base());
+    let deberta_tokenizer_config = json!({
+        "do_lower_case": false, "vocab_type": "spm", "model_max_length": 512,
+        "model_input_names": ["input_ids", "attention_mask"],
+        "tokenizer_class": "DebertaV2Tokenizer"});
     // The last value is the folder's tokenizer_config.json as published, or null if it has none.
     let mut folders = Vec::new();
     for (name, tokenizer, config, tokenizer_config) in [
@@ -180,10 +186,25 @@ fn transformers_opens_written_tokenizers() {
         ("camembert-hub", "camembert", &camembert, camembert_tokenizer_config),
         ("distil-hub", "wordpiece", &distil, distil_tokenizer_config),
         ("electra-lower-cut", "wordpiece", &electra, json!({"model_max_length": 512})),
+        ("pieces", "sentencepiece.bpe.model", &small(Config::base()), Value::Null),
+        ("deberta", "spm.model", &deberta, Value::Null),
+        ("deberta-hub", "spm.model", &deberta, deberta_tokenizer_config),
     ] {
         let folder = root.path().join(name);
         let model = Model::new(config, &[Head::MaskedLm], Device::Cpu, 1).unwrap();
         model.save(&folder, Head::MaskedLm).unwrap();
+        if tokenizer_config.is_object() {
+            fs::write(folder.join("tokenizer_config.json"), tokenizer_config.to_string()).unwrap();
+        }
+        if tokenizer.ends_with(".model") {
+            let pieces = match tokenizer {
+                "spm.model" => deberta_spm_model(),
+                other => fs::read(fixture(other)).unwrap(),
+            };
+            fs::write(folder.join(tokenizer), pieces).unwrap();
+            folders.push(resave(&folder));
+            continue;
+        }
         let mut tokenizer = match tokenizer {
             "roberta" => roberta_tokenizer(name.ends_with("-cut")),
             "camembert" => camembert_tokenizer(),
@@ -205,32 +226,6 @@ fn transformers_opens_written_tokenizers() {
             tokenizer["post_processor"] = Value::Null;
         }
         fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
-        if tokenizer_config.is_object() {
-            fs::write(folder.join("tokenizer_config.json"), tokenizer_config.to_string()).unwrap();
-        }
-        folders.push(resave(&folder));
-    }
-    let pieces = root.path().join("pieces");
-    let model = Model::new(&small(Config::base()), &[Head::MaskedLm], Device::Cpu, 1).unwrap();
-    model.save(&pieces, Head::MaskedLm).unwrap();
-    let file = "sentencepiece.bpe.model";
-    fs::copy(fixture(file), pieces.join(file)).unwrap();
-    folders.push(resave(&pieces));
-    // As published without tokenizer_config.json, and with one.
-    let deberta_tokenizer_config = json!({
-        "do_lower_case": false, "vocab_type": "spm", "model_max_length": 512,
-        "model_input_names": ["input_ids", "attention_mask"],
-        "tokenizer_class": "DebertaV2Tokenizer"});
-    for tokenizer_config in [None, Some(deberta_tokenizer_config)] {
-        let name = if tokenizer_config.is_some() { "deberta-hub" } else { "deberta" };
-        let folder = root.path().join(name);
-        let deberta = small(Config::mdeberta_v3_base());
-        let model = Model::new(&deberta, &[Head::MaskedLm], Device::Cpu, 1).unwrap();
-        model.save(&folder, Head::MaskedLm).unwrap();
-        fs::write(folder.join("spm.model"), deberta_spm_model()).unwrap();
-        if let Some(tokenizer_config) = tokenizer_config {
-            fs::write(folder.join("tokenizer_config.json"), tokenizer_config.to_string()).unwrap();
-        }
         folders.push(resave(&folder));
     }
     let base = fixture("../../../data/base");
@@ -248,51 +243,32 @@ fn transformers_opens_written_tokenizers() {
 #[test]
 fn peft_and_adapter_hub_open_adapters_with_equal_outputs() {
     let Some(python) = peers_python(Peers::Torch) else { return };
-    let (token, sequence) =
-        (Head::TokenClassification { labels: 5 }, Head::SequenceClassification { labels: 3 });
     let older = transformers_4_packages().unwrap_or_default();
     let python_path = std::env::var("PYTHONPATH").unwrap_or_default();
-    for (module, path, cases) in [
-        (
-            "peft",
-            python_path.clone(),
-            &[
-                ("qa", Head::None),
-                ("qa", Head::Span),
-                ("mlm", Head::MaskedLm),
-                ("tokcls", token),
-                ("seqcls", sequence),
-                ("bert_seqcls", sequence),
-                ("bert_tokcls", token),
-                ("modernbert_qa", Head::Span),
-                ("modernbert_mlm", Head::MaskedLm),
-                ("modernbert_tokcls", token),
-                ("eurobert_seqcls", sequence),
-                ("deberta_seqcls", sequence),
-                ("deberta_qa", Head::Span),
-                ("roberta_qa", Head::Span),
-                ("distilbert_seqcls", sequence),
-                ("electra_mlm", Head::MaskedLm),
-                ("electra_tokcls", token),
-            ][..],
-        ),
-        (
-            "adapters",
-            format!("{python_path}:{}", older.display()),
-            &[
-                ("qa", Head::None),
-                ("qa", Head::Span),
-                ("mlm", Head::MaskedLm),
-                ("seqcls", sequence),
-                ("bert_seqcls", sequence),
-                ("bert_tokcls", token),
-                ("deberta_qa", Head::Span),
-                ("roberta_qa", Head::Span),
-                ("distilbert_seqcls", sequence),
-                ("electra_tokcls", token),
-            ],
-        ),
-    ] {
+    // The last value: whether AdapterHub is compared, too.
+    let cases = [
+        ("qa", Head::None, true),
+        ("qa", Head::Span, true),
+        ("mlm", Head::MaskedLm, true),
+        ("tokcls", TOKEN, false),
+        ("seqcls", SEQUENCE, true),
+        ("bert_seqcls", SEQUENCE, true),
+        ("bert_tokcls", TOKEN, true),
+        ("modernbert_qa", Head::Span, false),
+        ("modernbert_mlm", Head::MaskedLm, false),
+        ("modernbert_tokcls", TOKEN, false),
+        ("eurobert_seqcls", SEQUENCE, false),
+        ("deberta_seqcls", SEQUENCE, false),
+        ("deberta_qa", Head::Span, true),
+        ("roberta_qa", Head::Span, true),
+        ("distilbert_seqcls", SEQUENCE, true),
+        ("electra_mlm", Head::MaskedLm, false),
+        ("electra_tokcls", TOKEN, true),
+    ];
+    let with_older = format!("{python_path}:{}", older.display());
+    for (module, path, kinds) in
+        [("peft", python_path, &["lora"][..]), ("adapters", with_older, &["bottleneck", "fusion"])]
+    {
         let run = || {
             let mut command = Command::new(&python);
             command.env("PYTHONPATH", &path);
@@ -305,8 +281,8 @@ fn peft_and_adapter_hub_open_adapters_with_equal_outputs() {
         }
         let root = tempfile::tempdir().unwrap();
         let mut folders: Vec<PathBuf> = Vec::new();
-        for kind in if module == "peft" { &["lora"][..] } else { &["bottleneck", "fusion"] } {
-            for &(name, head) in cases {
+        for kind in kinds {
+            for (name, head, _) in cases.into_iter().filter(|case| module == "peft" || case.2) {
                 let folder = root.path().join(format!("{name} {} {kind}", head.name()));
                 write_adapter(&folder, name, head, kind);
                 folders.push(folder);
@@ -323,8 +299,7 @@ fn peft_and_adapter_hub_open_adapters_with_equal_outputs() {
 
 /// Writes a base model, an adapter for it with a changed head, and the outputs of both.
 fn write_adapter(folder: &Path, name: &str, head: Head, kind: &str) {
-    let load = Model::load(fixture("hf").join(name), &[head], Device::Cpu, Default::default());
-    let mut model = load.unwrap().0;
+    let mut model = load(name, &[head]);
     model.save(folder.join("base"), head).unwrap();
     let fused = ["ours", "other", "third"];
     let config = BottleneckConfig { reduction: 5, activation: Activation::Gelu };
@@ -365,7 +340,7 @@ fn write_adapter(folder: &Path, name: &str, head: Head, kind: &str) {
             vec![("logits", model.sequence_logits(&hidden, mask, false).unwrap())]
         }
         Head::None => vec![("last_hidden_state", hidden)],
-        _ => crate::common::logits(&model, head, &hidden),
+        _ => logits(&model, head, &hidden),
     };
     let outputs: Vec<_> = outputs.into_iter().map(|(n, t)| (n, t.contiguous())).collect();
     Tensor::write_safetensors(&outputs, folder.join("outputs.safetensors")).unwrap();

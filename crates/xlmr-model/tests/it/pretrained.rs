@@ -1,8 +1,14 @@
 //! Tests of batches from rows of ids, and of folders with tokenizers.
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
 use tch::{Device, Tensor};
+use tempfile::TempDir;
 use xlmr_model::{
     Architecture, Config, Error, Head, Inputs, LoadOptions, LoadReport, Model, Pretrained,
 };
+
+use crate::common::json_of;
 
 fn rows(tensor: &Tensor) -> Vec<Vec<i64>> {
     Vec::<Vec<i64>>::try_from(tensor).unwrap()
@@ -28,9 +34,7 @@ fn invalid_segment_ids_are_rejected() {
 
 #[test]
 fn a_folder_is_saved_with_an_identical_tokenizer() {
-    let folder = tempfile::tempdir().unwrap();
-    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
-    write_folder(&from);
+    let (_root, from, to) = folders();
     load(&from).unwrap().save(&to, Head::Span).unwrap();
     for file in ["tokenizer.json", "model.safetensors", "config.json"] {
         assert_eq!(std::fs::read(from.join(file)).unwrap(), std::fs::read(to.join(file)).unwrap());
@@ -66,18 +70,16 @@ fn a_loaded_model_uses_the_tokenizers_padding() {
     assert!(load(&to).0.notes.is_empty());
 }
 
-fn config_of(folder: &std::path::Path) -> Config {
+fn config_of(folder: &Path) -> Config {
     Config::from_file(folder.join("config.json")).unwrap()
 }
 
 #[test]
 fn only_models_of_the_class_are_used_without_training() {
     let folder = tempfile::tempdir().unwrap();
-    let tokenizer = concat!(env!("CARGO_MANIFEST_DIR"), "/../testkit/fixtures/tokenizer.json");
-    std::fs::copy(tokenizer, folder.path().join("tokenizer.json")).unwrap();
-    let vocabulary = tokenizers::Tokenizer::from_file(tokenizer).unwrap().get_vocab_size(true);
-    let config = Config::tiny(i64::try_from(vocabulary).unwrap());
-    let model = Model::new(&config, &[Head::MaskedLm, Head::Span], Device::Cpu, 3).unwrap();
+    write_folder(folder.path());
+    let heads = [Head::MaskedLm, Head::Span];
+    let model = Model::new(&config_of(folder.path()), &heads, Device::Cpu, 3).unwrap();
     let load = || Pretrained::load_trained(folder.path(), Head::Span, Device::Cpu);
     model.save(folder.path(), Head::Span).unwrap();
     assert!(load().is_ok());
@@ -96,7 +98,7 @@ fn only_models_of_the_class_are_used_without_training() {
 }
 
 /// Writes a model with a tokenizer of the fixtures, without additional files.
-fn write_folder(folder: &std::path::Path) {
+fn write_folder(folder: &Path) {
     let tokenizer = testkit::fixture("tokenizer.json");
     let vocabulary = tokenizers::Tokenizer::from_file(&tokenizer).unwrap().get_vocab_size(true);
     let config = Config::tiny(i64::try_from(vocabulary).unwrap());
@@ -105,19 +107,21 @@ fn write_folder(folder: &std::path::Path) {
     std::fs::copy(tokenizer, folder.join("tokenizer.json")).unwrap();
 }
 
-fn load(folder: &std::path::Path) -> Result<Pretrained, Error> {
+fn load(folder: &Path) -> Result<Pretrained, Error> {
     Ok(Pretrained::load(folder, &[Head::Span], Device::Cpu, LoadOptions::default())?.0)
 }
 
-fn json_of(path: &std::path::Path) -> serde_json::Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+/// Creates a temporary folder with a model in `from`; also returns the path of `to`.
+fn folders() -> (TempDir, PathBuf, PathBuf) {
+    let root = tempfile::tempdir().unwrap();
+    let (from, to) = (root.path().join("from"), root.path().join("to"));
+    write_folder(&from);
+    (root, from, to)
 }
 
 #[test]
 fn sentencepiece_models_are_converted_to_tokenizer_json() {
-    let root = tempfile::tempdir().unwrap();
-    let (from, to) = (root.path().join("from"), root.path().join("to"));
-    write_folder(&from);
+    let (_root, from, to) = folders();
     std::fs::remove_file(from.join("tokenizer.json")).unwrap();
     let error = load(&from).unwrap_err().to_string();
     assert!(
@@ -145,9 +149,7 @@ fn sentencepiece_models_are_converted_to_tokenizer_json() {
 
 #[test]
 fn a_saved_tokenizer_json_has_a_post_processor() {
-    let root = tempfile::tempdir().unwrap();
-    let (from, to) = (root.path().join("from"), root.path().join("to"));
-    write_folder(&from);
+    let (_root, from, to) = folders();
     let ids = |folder| {
         let tokenizer = xlmr_model::read_tokenizer(folder).unwrap();
         tokenizer.encode(("Ein  Text <mask>.", "Noch einer."), true).unwrap().get_ids().to_vec()
@@ -163,9 +165,7 @@ fn a_saved_tokenizer_json_has_a_post_processor() {
 
 #[test]
 fn files_next_to_a_tokenizer_are_copied() {
-    let root = tempfile::tempdir().unwrap();
-    let (from, to) = (root.path().join("from"), root.path().join("to"));
-    write_folder(&from);
+    let (root, from, to) = folders();
     // One file is a link, as in a snapshot of the hub.
     std::fs::write(root.path().join("blob"), b"pieces\0\xff").unwrap();
     std::os::unix::fs::symlink("../blob", from.join("sentencepiece.bpe.model")).unwrap();
@@ -193,7 +193,7 @@ fn files_next_to_a_tokenizer_are_copied() {
     let special = json_of(&to.join("special_tokens_map.json"));
     assert_eq!(
         special,
-        serde_json::json!({"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>",
+        json!({"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>",
             "sep_token": "</s>", "unk_token": "<unk>", "mask_token": "<m>"})
     );
     // Saving a model of another folder removes this one's files; saving in place changes nothing.
@@ -209,20 +209,18 @@ fn files_next_to_a_tokenizer_are_copied() {
     let config = json_of(&generated[0]);
     assert_eq!(config["tokenizer_class"], "PreTrainedTokenizerFast");
     assert_eq!(config["model_max_length"], 512);
-    assert_eq!(config["model_input_names"], serde_json::json!(["input_ids", "attention_mask"]));
+    assert_eq!(config["model_input_names"], json!(["input_ids", "attention_mask"]));
     assert_eq!((&config["mask_token"], &config["pad_token"]), (&"<mask>".into(), &"<pad>".into()));
 }
 
 #[test]
 fn third_party_code_is_not_copied() {
-    let root = tempfile::tempdir().unwrap();
-    let (from, to) = (root.path().join("from"), root.path().join("to"));
-    write_folder(&from);
+    let (_root, from, to) = folders();
     let config = r#"{"auto_map": {"AutoTokenizer": ["a.B", null]}, "do_lower_case": false}"#;
     std::fs::write(from.join("tokenizer_config.json"), config).unwrap();
     load(&from).unwrap().save(&to, Head::Span).unwrap();
     let config = json_of(&to.join("tokenizer_config.json"));
-    assert_eq!(config, serde_json::json!({"do_lower_case": false}));
+    assert_eq!(config, json!({"do_lower_case": false}));
 }
 
 #[test]

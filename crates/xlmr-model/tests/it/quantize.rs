@@ -2,28 +2,14 @@
 use std::path::Path;
 
 use serde_json::Value;
-use tch::{Device, Tensor};
-use testkit::Program;
+use tch::Tensor;
 use torch_ext::Precision;
-use xlmr_model::{Head, Inputs, LoadOptions, Model, quantize};
+use xlmr_model::{Head, Inputs, Model, quantize};
 
-use crate::common::exclusive;
-
-const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/base");
-
-fn program() -> Program {
-    let program = Program::new(env!("CARGO_BIN_EXE_xlmr-model"));
-    for entry in Path::new(BASE).read_dir().unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        program.write(&format!("model/{name}"), std::fs::read(&path).unwrap());
-    }
-    program
-}
+use crate::common::{edit_tensors, exclusive, json_of, open, program_with_model};
 
 fn load(folder: &Path) -> Model {
-    let (model, report) =
-        Model::load(folder, &[Head::MaskedLm], Device::Cpu, LoadOptions::default()).unwrap();
+    let (model, report) = open(folder, &[Head::MaskedLm]).unwrap();
     assert!(report.unexpected.is_empty() && report.missing.is_empty(), "{report:?}");
     model
 }
@@ -40,7 +26,7 @@ fn half_steps(matrix: &Tensor) -> Tensor {
 
 #[test]
 fn matrices_are_rounded_and_vectors_are_unchanged() {
-    let program = program();
+    let program = program_with_model();
     let printed = program.expect_success("quantize --model model --out small").out;
     let (before, after) = (load(&program.at("model")), load(&program.at("small")));
     let mut matrices = 0;
@@ -70,7 +56,7 @@ fn matrices_are_rounded_and_vectors_are_unchanged() {
     assert!(info.contains(&format!("stored as I8     {matrices} tensors")), "{info}");
     // After saving again, the weights are float32, and other programs can load them.
     after.save(program.at("saved"), Head::MaskedLm).unwrap();
-    let config: Value = serde_json::from_str(&program.read("saved/config.json")).unwrap();
+    let config = json_of(&program.at("saved/config.json"));
     assert_eq!(config["quantization_config"], Value::Null);
     assert!(hidden(&load(&program.at("saved"))).equal(&hidden(&after)));
 }
@@ -78,7 +64,7 @@ fn matrices_are_rounded_and_vectors_are_unchanged() {
 #[test]
 fn linear_layers_in_8_bits_compute_with_the_same_integers() {
     let _guard = exclusive();
-    let program = program();
+    let program = program_with_model();
     quantize(program.at("model"), program.at("small"), false).unwrap();
     let (mut exact, mut small) = (load(&program.at("model")), load(&program.at("small")));
     // Only embeddings are rounded in addition.
@@ -105,7 +91,7 @@ fn linear_layers_in_8_bits_compute_with_the_same_integers() {
 
 #[test]
 fn quantized_folders_can_be_trimmed() {
-    let program = program();
+    let program = program_with_model();
     program.write("texts.txt", "Lima is the capital of Peru.\n");
     program.expect_success("quantize --model model --out small");
     program.expect_success("trim --model small --texts texts.txt --out small-trimmed");
@@ -117,7 +103,7 @@ fn quantized_folders_can_be_trimmed() {
 
 #[test]
 fn damaged_and_unsuitable_folders_are_rejected() {
-    let program = program();
+    let program = program_with_model();
     let line = "quantize --model model --out small";
     program.expect_success(line);
     program.expect_rejection(line, &["small", "--force"]);
@@ -127,31 +113,23 @@ fn damaged_and_unsuitable_folders_are_rejected() {
     assert!(!program.at("again").exists());
     // An 8-bit matrix without its scales is rejected.
     let path = program.at("small/model.int8.safetensors");
-    let mut tensors = Tensor::read_safetensors(&path).unwrap();
     let matrix = "embeddings.word_embeddings.weight";
-    tensors.retain(|(name, _)| !name.ends_with(&format!("{matrix}_scale")));
-    Tensor::write_safetensors(&tensors, &path).unwrap();
+    let scale = format!("{matrix}_scale");
+    edit_tensors(&path, |tensors| tensors.retain(|name, _| !name.ends_with(&scale)));
     program.expect_rejection("info --model small", &[matrix, "dtype F32, F16 or BF16", "I8"]);
     // Scales of another shape are rejected.
     program.expect_success(&format!("{line} --force"));
-    let mut tensors = Tensor::read_safetensors(&path).unwrap();
-    for (name, tensor) in &mut tensors {
-        if name.ends_with(&format!("{matrix}_scale")) {
-            *tensor = tensor.reshape([1, -1]);
-        }
-    }
-    Tensor::write_safetensors(&tensors, &path).unwrap();
-    program
-        .expect_rejection("info --model small", &[&format!("{matrix}_scale"), "shape [4000, 1]"]);
+    edit_tensors(&path, |tensors| {
+        let (_, tensor) = tensors.iter_mut().find(|(name, _)| name.ends_with(&scale)).unwrap();
+        *tensor = tensor.reshape([1, -1]);
+    });
+    program.expect_rejection("info --model small", &[&scale, "shape [4000, 1]"]);
     // A non-finite element is rejected.
     let path = program.at("model/model.safetensors");
-    let tensors = Tensor::read_safetensors(&path).unwrap();
-    for (name, tensor) in &tensors {
-        if name.ends_with(matrix) {
-            let _ = tensor.get(3).get(5).fill_(f64::NAN);
-        }
-    }
-    Tensor::write_safetensors(&tensors, &path).unwrap();
+    edit_tensors(&path, |tensors| {
+        let (_, tensor) = tensors.iter().find(|(name, _)| name.ends_with(matrix)).unwrap();
+        let _ = tensor.get(3).get(5).fill_(f64::NAN);
+    });
     program.expect_rejection(&format!("{line} --force"), &[matrix, "finite"]);
     assert!(program.at("small/config.json").exists());
 }

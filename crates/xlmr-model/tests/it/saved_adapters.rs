@@ -7,13 +7,14 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
+use testkit::assert_contains;
 use xlmr_model::{BottleneckConfig, Error, Head, Model};
 
 use crate::adapters::{ALL, BOTTLENECK, lora, new, perturb, small, states};
-use crate::common::{edit_json, edit_tensors, read, small_config};
+use crate::common::{assert_equal_parameters, edit_json, edit_tensors, open, read, small_config};
 
 fn load(folder: &Path) -> xlmr_model::Result<Model> {
-    let (model, report) = Model::load(folder, &[Head::Span], Device::Cpu, Default::default())?;
+    let (model, report) = open(folder, &[Head::Span])?;
     assert_eq!(report, Default::default());
     Ok(model)
 }
@@ -67,12 +68,8 @@ fn adapters_are_loaded_with_their_model_and_activation() {
             let mut reloaded = load(folder.path()).unwrap();
             assert!(states(&reloaded).equal(&states(&model)), "{:?}", config.architecture);
             assert_eq!(reloaded.active_adapters(), ["second", "behind"]);
-            let (loaded, original) = (reloaded.named_parameters(), model.named_parameters());
-            assert_eq!(loaded.len(), original.len());
-            for ((name, loaded), (other, original)) in loaded.iter().zip(&original) {
-                assert_eq!(name, other);
-                assert!(loaded.equal(original) && loaded.requires_grad(), "{name}");
-            }
+            assert_equal_parameters(&reloaded, &model);
+            assert!(reloaded.named_parameters().iter().all(|(_, tensor)| tensor.requires_grad()));
             reloaded.set_active(&["one", "Idle-2_"]).unwrap();
             assert!(!states(&reloaded).equal(&states(&model)));
             // Each folder is also a valid folder of a single adapter.
@@ -210,9 +207,7 @@ fn damaged_missing_and_malicious_files_are_rejected_by_name() {
         let folder = saved();
         edit(&folder.path().join("adapters"));
         let message = load(folder.path()).unwrap_err().to_string();
-        for part in parts {
-            assert!(message.contains(part), "{message:?} lacks {part:?}");
-        }
+        assert_contains(&message, parts);
         assert_eq!(message.lines().count(), 1);
     };
     for (key, value, parts) in [
@@ -241,9 +236,11 @@ fn damaged_missing_and_malicious_files_are_rejected_by_name() {
     let write = |file: &'static str, bytes: &'static [u8]| {
         move |adapters: &Path| fs::write(adapters.join(file), bytes).unwrap()
     };
-    assert_error(&write("active.json", b"{"), &["adapters/active.json", "not valid JSON"]);
-    assert_error(&write("active.json", b""), &["adapters/active.json", "not valid JSON"]);
-    assert_error(&write("active.json", b"[]"), &["adapters/active.json", "a JSON object"]);
+    for (bytes, part) in
+        [(b"{".as_slice(), "not valid JSON"), (b"", "not valid JSON"), (b"[]", "a JSON object")]
+    {
+        assert_error(&write("active.json", bytes), &["adapters/active.json", part]);
+    }
     let config = "second/adapter_config.json";
     assert_error(&write(config, b"{}"), &["adapters/second/adapter_config.json", "peft_type"]);
     let weights = "behind/adapter.safetensors";

@@ -1,70 +1,25 @@
 //! Tests of outputs, losses, gradients and files of every architecture against transformers (see
 //! crates/testkit/fixtures/README.md).
 
-use tch::{Device, Kind, Reduction, Tensor};
+use tch::{Kind, Reduction, Tensor};
 use testkit::{Golden, assert_close};
-use xlmr_model::{Config, Head, Inputs, LoadOptions, Model};
+use xlmr_model::{Architecture, Config, Head, Inputs, Model};
 
-use crate::common::{batch, case, read};
+use crate::common::{
+    SEQUENCE, TOKEN, assert_equal_parameters, at_tokens, batch, case, load, open, parameters, read,
+    stored,
+};
 
-pub const SEQUENCE: Head = Head::SequenceClassification { labels: 3 };
-const TOKEN: Head = Head::TokenClassification { labels: 5 };
-
-/// Number of XLM-R's cases, which come first. Their outputs at padding are stored; the other cases
-/// have zeros there.
-const WITH_PADDING: usize = 6;
-
-/// All stored cases with their heads.
-const CASES: [(&str, Head); 35] = [
-    ("mlm", Head::MaskedLm),
-    ("mlm_sharded_bf16", Head::MaskedLm),
-    ("qa", Head::Span),
-    ("qa_two_segments", Head::Span),
-    ("seqcls", SEQUENCE),
-    ("tokcls", TOKEN),
-    ("bert_mlm", Head::MaskedLm),
-    ("bert_qa", Head::Span),
-    ("bert_seqcls", SEQUENCE),
-    ("bert_tokcls", TOKEN),
-    ("modernbert_mlm", Head::MaskedLm),
-    ("modernbert_qa", Head::Span),
-    ("modernbert_seqcls", SEQUENCE),
-    ("modernbert_tokcls", TOKEN),
-    ("eurobert_mlm", Head::MaskedLm),
-    ("eurobert_seqcls", SEQUENCE),
-    ("eurobert_seqcls_mean", SEQUENCE),
-    ("eurobert_tokcls", TOKEN),
-    ("deberta_mlm", Head::MaskedLm),
-    ("deberta_mlm_legacy", Head::MaskedLm),
-    ("deberta_qa", Head::Span),
-    ("deberta_seqcls", SEQUENCE),
-    ("deberta_tokcls", TOKEN),
-    ("roberta_qa", Head::Span),
-    ("roberta_tokcls", TOKEN),
-    ("camembert_mlm", Head::MaskedLm),
-    ("data2vec_seqcls", SEQUENCE),
-    ("distilbert_mlm", Head::MaskedLm),
-    ("distilbert_qa", Head::Span),
-    ("distilbert_seqcls", SEQUENCE),
-    ("distilbert_tokcls", TOKEN),
-    ("electra_mlm", Head::MaskedLm),
-    ("electra_qa", Head::Span),
-    ("electra_seqcls", SEQUENCE),
-    ("electra_tokcls", TOKEN),
-];
-
-/// Loads a stored case with these heads.
-pub fn load(name: &str, heads: &[Head]) -> Model {
-    Model::load(case(name), heads, Device::Cpu, LoadOptions::default()).unwrap().0
-}
-
-/// Replaces values at padding by zeros.
-pub fn at_tokens(values: &Tensor, inputs: &Inputs) -> Tensor {
-    let mut mask = inputs.attention_mask.as_ref().unwrap().shallow_clone();
-    while mask.dim() < values.dim() && values.size()[0] == mask.size()[0] {
-        mask = mask.unsqueeze(-1);
-    }
-    values.masked_fill(&mask.eq(0), 0.0)
+/// Returns all stored cases with the heads of their classes.
+fn cases() -> Vec<(String, Head)> {
+    let entries = case("").read_dir().unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    assert_eq!(names.len(), 35);
+    let config = |name: &String| Config::from_file(case(name).join("config.json")).unwrap();
+    let heads: Vec<Head> = names.iter().map(|name| config(name).head().unwrap()).collect();
+    names.into_iter().zip(heads).collect()
 }
 
 fn logits(model: &Model, head: Head, inputs: &Inputs, train: bool) -> Vec<(&'static str, Tensor)> {
@@ -115,11 +70,13 @@ fn stored_name(case: &str, name: &str) -> String {
 
 #[test]
 fn outputs_and_losses_match_transformers() {
-    for (index, (name, head)) in CASES.into_iter().enumerate() {
+    for (name, head) in cases() {
+        let name = name.as_str();
         let model = load(name, &[head]);
-        let stored = |file: &str| Golden::load(&case(name).join(file), Tensor::read_safetensors);
-        let padding = index < WITH_PADDING;
-        let (inputs, expected) = (stored("inputs.safetensors"), stored("outputs.safetensors"));
+        // The outputs of XLM-R's cases at padding are stored; the other cases have zeros there.
+        let padding = model.config().architecture == Architecture::XlmRoberta;
+        let inputs = stored(name, "inputs.safetensors");
+        let expected = stored(name, "outputs.safetensors");
         for batch_name in ["b0", "b1"] {
             let inputs_of_batch = batch(&inputs, batch_name);
             let states = model.encode_all(&inputs_of_batch, false).unwrap();
@@ -156,31 +113,32 @@ fn outputs_and_losses_match_transformers() {
 
 #[test]
 fn gradients_match_transformers() {
-    let mut cases = 0;
-    for (name, head) in CASES {
-        let path = case(name).join("grads.safetensors");
-        if !path.exists() {
+    let mut compared = 0;
+    for (name, head) in cases() {
+        let name = name.as_str();
+        if !case(name).join("grads.safetensors").exists() {
             continue;
         }
-        cases += 1;
+        compared += 1;
         let model = load(name, &[head]);
-        let inputs = Golden::load(&case(name).join("inputs.safetensors"), Tensor::read_safetensors);
+        let inputs = stored(name, "inputs.safetensors");
         loss(&inputs, "b0", &logits(&model, head, &batch(&inputs, "b0"), false)).backward();
-        let stored = Golden::load(&path, Tensor::read_safetensors);
+        let gradients = stored(name, "grads.safetensors");
         let parameters = model.named_parameters();
-        assert_eq!(parameters.len(), stored.names().count(), "{name}");
+        assert_eq!(parameters.len(), gradients.names().count(), "{name}");
         for (parameter, tensor) in parameters {
             let title = format!("{name} gradient of {parameter}");
-            let expected = &stored[stored_name(name, &parameter).as_str()];
+            let expected = &gradients[stored_name(name, &parameter).as_str()];
             assert_close(&title, &tensor.grad(), expected, 1e-4);
         }
     }
-    assert_eq!(cases, 24);
+    assert_eq!(compared, 24);
 }
 
 #[test]
 fn a_folder_has_the_keys_of_its_class_and_is_loaded_unchanged() {
-    for (name, head) in CASES {
+    for (name, head) in cases() {
+        let name = name.as_str();
         if name == "mlm_sharded_bf16" {
             continue; // its tensors are in several files
         }
@@ -199,13 +157,9 @@ fn a_folder_has_the_keys_of_its_class_and_is_loaded_unchanged() {
         let config = Config::from_file(folder.path().join("config.json")).unwrap();
         assert_eq!(config.architecture, model.config().architecture);
         assert_eq!(config.head().unwrap(), head);
-        let (reloaded, report) =
-            Model::load(folder.path(), &[head], Device::Cpu, LoadOptions::default()).unwrap();
+        let (reloaded, report) = open(folder.path(), &[head]).unwrap();
         assert_eq!(report, Default::default(), "{name}");
-        for ((name, a), (_, b)) in model.named_parameters().iter().zip(reloaded.named_parameters())
-        {
-            assert_eq!(*a, b, "{name}");
-        }
+        assert_equal_parameters(&reloaded, &model);
     }
 }
 
@@ -213,43 +167,31 @@ fn a_folder_has_the_keys_of_its_class_and_is_loaded_unchanged() {
 fn heads_with_equal_names_in_transformers_can_be_combined() {
     let all = [Head::MaskedLm, Head::Span, TOKEN, SEQUENCE];
     for (name, weights_file) in [("modernbert_mlm", "model.safetensors"), ("bert_mlm", "")] {
-        let (model, report) =
-            Model::load(case(name), &all, Device::Cpu, LoadOptions::default()).unwrap();
-        let parameters = model.named_parameters();
-        let get = |name: &str| {
-            &parameters
-                .iter()
-                .find(|(other, _)| other == name)
-                .unwrap_or_else(|| panic!("{name}"))
-                .1
-        };
+        let (model, report) = open(&case(name), &all).unwrap();
+        let parameters = parameters(&model);
         if !weights_file.is_empty() {
             // Each head starts from the stored dense layer, as in transformers' classes.
             let dense = &read(&case(name).join(weights_file))["head.dense.weight"];
             for head in ["lm", "qa", "token", "sequence"] {
-                assert_eq!(get(&format!("{head}_head.dense.weight")), dense);
+                assert_eq!(&parameters[&format!("{head}_head.dense.weight")], dense);
             }
-            assert_ne!(get("token_head.classifier.weight").size(), [3, 32]);
+            assert_ne!(parameters["token_head.classifier.weight"].size(), [3, 32]);
             assert!(report.missing.contains(&"qa_head.classifier.weight".to_owned()));
         }
         // Heads that are trained separately are saved separately and restored.
         let _no_grad = tch::no_grad_guard();
-        for (k, (_, parameter)) in parameters.iter().enumerate() {
+        for (k, parameter) in parameters.values().enumerate() {
             let _ = parameter.shallow_clone().fill_(k as f64 / 100.0);
         }
         let folder = tempfile::tempdir().unwrap();
         model.save(folder.path(), Head::Span).unwrap();
-        let (reloaded, report) =
-            Model::load(folder.path(), &all, Device::Cpu, LoadOptions::default()).unwrap();
+        let (reloaded, report) = open(folder.path(), &all).unwrap();
         assert_eq!(report, Default::default(), "{name}");
-        for ((name, a), (_, b)) in parameters.iter().zip(reloaded.named_parameters()) {
-            assert_eq!(*a, b, "{name}");
-        }
+        assert_equal_parameters(&reloaded, &model);
         // Labels of spans are not used as labels of tokens.
         let token_only = [Head::TokenClassification { labels: 2 }];
         std::fs::remove_file(folder.path().join("heads.safetensors")).unwrap();
-        let (_, report) =
-            Model::load(folder.path(), &token_only, Device::Cpu, LoadOptions::default()).unwrap();
+        let (_, report) = open(folder.path(), &token_only).unwrap();
         assert!(report.missing.contains(&"token_head.classifier.weight".to_owned()), "{report:?}");
     }
 }

@@ -5,7 +5,8 @@ use tch::{Device, Kind, Tensor};
 use testkit::{Peers, Program, peers_python};
 use xlmr_model::{Head, Inputs, LoadOptions, Pretrained};
 
-const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../data/base");
+use crate::common::{edit_tensors, program_with_model, read};
+
 const HEADS: [Head; 2] = [Head::MaskedLm, Head::Span];
 
 const TEXTS: [&str; 3] =
@@ -29,14 +30,9 @@ fn outputs(model: &Pretrained, text: &str) -> [Tensor; 3] {
     [hidden, starts, tokens]
 }
 
-/// Creates the program with a copy of the embedded base model and texts.
-fn program_with_model() -> Program {
-    let program = Program::new(env!("CARGO_BIN_EXE_xlmr-model"));
-    for entry in Path::new(BASE).read_dir().unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_str().unwrap();
-        program.write(&format!("model/{name}"), std::fs::read(&path).unwrap());
-    }
+/// Creates the program with a copy of the base model and texts.
+fn program_with_texts() -> Program {
+    let program = program_with_model();
     for file in ["config.json", "model.safetensors"] {
         program.write(&format!("model/1_Dense/{file}"), file);
     }
@@ -47,7 +43,7 @@ fn program_with_model() -> Program {
 
 #[test]
 fn outputs_of_the_texts_do_not_change() {
-    let program = program_with_model();
+    let program = program_with_texts();
     let line = "trim --model model --texts texts.txt train.json --out trimmed";
     let printed = program.expect_success(line).out;
     let (before, after) = (load(&program.at("model")), load(&program.at("trimmed")));
@@ -101,27 +97,24 @@ fn outputs_of_the_texts_do_not_change() {
 
 #[test]
 fn rows_beyond_the_tokenizer_are_removed_and_dtypes_kept() {
-    let program = program_with_model();
+    let program = program_with_texts();
     let path = program.at("model/model.safetensors");
-    let tensors = Tensor::read_safetensors(&path).unwrap();
-    let larger: Vec<(String, Tensor)> = tensors
-        .into_iter()
-        .map(|(name, tensor)| {
-            let per_token = tensor.size()[0] == 4000;
-            let extra =
-                Tensor::zeros([&[35], &tensor.size()[1..]].concat(), (Kind::Float, Device::Cpu));
-            let tensor = if per_token { Tensor::cat(&[tensor, extra], 0) } else { tensor };
-            (name, tensor.to_kind(Kind::BFloat16))
-        })
-        .collect();
-    Tensor::write_safetensors(&larger, &path).unwrap();
+    edit_tensors(&path, |tensors| {
+        for tensor in tensors.values_mut() {
+            if tensor.size()[0] == 4000 {
+                let extra = tensor.narrow(0, 0, 35).zeros_like();
+                *tensor = Tensor::cat(&[&*tensor, &extra], 0);
+            }
+            *tensor = tensor.to_kind(Kind::BFloat16);
+        }
+    });
     let config = program.read("model/config.json");
     program
         .write("model/config.json", config.replace("\"vocab_size\": 4000", "\"vocab_size\": 4035"));
     program.expect_success("trim --model model --texts texts.txt --out trimmed");
-    let stored = Tensor::read_safetensors(program.at("trimmed/model.safetensors")).unwrap();
-    assert_eq!(stored.len(), larger.len());
-    assert!(stored.iter().all(|(_, tensor)| tensor.kind() == Kind::BFloat16));
+    let stored = read(&program.at("trimmed/model.safetensors"));
+    assert!(stored.keys().eq(read(&path).keys()));
+    assert!(stored.values().all(|tensor| tensor.kind() == Kind::BFloat16));
     let (before, after) = (load(&program.at("model")), load(&program.at("trimmed")));
     assert_eq!(before.model.config().vocab_size, 4035);
     assert!(outputs(&after, TEXTS[0])[0].equal(&outputs(&before, TEXTS[0])[0]));
@@ -129,7 +122,7 @@ fn rows_beyond_the_tokenizer_are_removed_and_dtypes_kept() {
 
 #[test]
 fn kept_entries_are_retained_and_invalid_ones_rejected() {
-    let program = program_with_model();
+    let program = program_with_texts();
     let vocabulary = load(&program.at("model")).tokenizer.get_vocab(false);
     let longest_token =
         vocabulary.keys().max_by_key(|token| (token.chars().count(), *token)).unwrap();
@@ -175,7 +168,7 @@ fn kept_entries_are_retained_and_invalid_ones_rejected() {
 #[test]
 fn transformers_opens_the_tokenizer() {
     let Some(python) = peers_python(Peers::Tokenizers) else { return };
-    let program = program_with_model();
+    let program = program_with_texts();
     program.expect_success("trim --model model --texts texts.txt train.json --out trimmed");
     let script = "import json, sys\n\
                   from transformers import AutoTokenizer\n\

@@ -46,9 +46,9 @@ pub fn info(args: &Args) -> Result<()> {
     }
 
     println!("\ncheckpoint");
-    list("missing", report.missing.iter().map(String::as_str));
-    list("unexpected", report.unexpected.iter().map(String::as_str));
-    list("not used", report.ignored.iter().map(String::as_str));
+    list("missing", &report.missing);
+    list("unexpected", &report.unexpected);
+    list("not used", &report.ignored);
     let mut dtypes = BTreeMap::<&str, usize>::new();
     for (_, dtype) in &report.converted {
         *dtypes.entry(dtype).or_default() += 1;
@@ -81,8 +81,7 @@ fn block(name: &str) -> &str {
     inner.split('.').next().unwrap_or(inner)
 }
 
-fn list<'a>(title: &str, names: impl Iterator<Item = &'a str>) {
-    let names: Vec<&str> = names.collect();
+fn list(title: &str, names: &[String]) {
     if names.is_empty() {
         println!("  {title:<16} none");
     } else {

@@ -1,5 +1,5 @@
 //! `xlmr-model init`: writes a model folder with random weights.
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tch::Device;
 use xlmr_model::{Config, Error, Head, Model, Result, TokenizerFiles};
@@ -80,13 +80,9 @@ pub fn init(args: &Args) -> Result<()> {
     }
     let heads: Vec<Head> = args.heads.iter().map(|&name| name.into()).collect();
     let model = Model::new(&config, &heads, Device::Cpu, args.seed)?;
-    for path in &present {
-        std::fs::remove_file(path).map_err(|error| io(path, error))?;
+    for path in present {
+        std::fs::remove_file(&path).map_err(|source| Error::Io { path, hint: "", source })?;
     }
     model.save(&args.out, heads.first().copied().unwrap_or_default())?;
     files.write(&args.out, &tokenizer, &config)
-}
-
-fn io(path: &Path, source: std::io::Error) -> Error {
-    Error::Io { path: path.to_owned(), hint: "", source }
 }

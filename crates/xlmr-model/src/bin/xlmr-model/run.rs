@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> Result<()> {
             head.class(&model.config().architecture),
             report.missing.len()
         );
-        return Err(Error::NoWeights { path: args.model.clone(), reason });
+        return Err(Error::Damaged { path: args.model.clone(), reason });
     }
 
     inputs.check(model.config())?;

@@ -3,19 +3,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use serde_json::{Map, Value};
 use tch::{Device, Kind, Tensor};
-use testkit::{Golden, fixture};
-use xlmr_model::{Config, Head, Inputs, LoadOptions, Model};
+use tempfile::TempDir;
+use testkit::{Golden, Program, fixture};
+use xlmr_model::{Config, Head, Inputs, LoadOptions, LoadReport, Model, Result};
 
-/// All stored cases with their heads.
-pub const CASES: [(&str, Head); 6] = [
-    ("mlm", Head::MaskedLm),
-    ("mlm_sharded_bf16", Head::MaskedLm),
-    ("qa", Head::Span),
-    ("qa_two_segments", Head::Span),
-    ("seqcls", Head::SequenceClassification { labels: 3 }),
-    ("tokcls", Head::TokenClassification { labels: 5 }),
-];
+pub const SEQUENCE: Head = Head::SequenceClassification { labels: 3 };
+pub const TOKEN: Head = Head::TokenClassification { labels: 5 };
 
 /// Serialises tests that use libtorch's random generator, which all threads share.
 pub fn exclusive() -> MutexGuard<'static, ()> {
@@ -28,8 +23,19 @@ pub fn case(name: &str) -> PathBuf {
     fixture("hf").join(name)
 }
 
-pub fn load(name: &str, head: Head) -> Model {
-    Model::load(case(name), &[head], Device::Cpu, LoadOptions::default()).unwrap().0
+/// Loads a model folder with these heads.
+pub fn open(folder: &Path, heads: &[Head]) -> Result<(Model, LoadReport)> {
+    Model::load(folder, heads, Device::Cpu, LoadOptions::default())
+}
+
+/// Loads a stored case with these heads.
+pub fn load(name: &str, heads: &[Head]) -> Model {
+    open(&case(name), heads).unwrap().0
+}
+
+/// Reads the tensors in a file of a stored case.
+pub fn stored(name: &str, file: &str) -> Golden<Tensor> {
+    Golden::load(&case(name).join(file), Tensor::read_safetensors)
 }
 
 /// Returns batch `b0` or `b1` of a case.
@@ -82,24 +88,78 @@ pub fn ids(rows: i64, columns: i64) -> Tensor {
     (ids * 7).remainder(40).view([rows, columns]) + 5
 }
 
+/// Creates rows of these lengths, whose ids advance by `step`.
+pub fn rows(lengths: &[usize], step: u32) -> Inputs {
+    let row = |(number, &length): (usize, &usize)| -> Vec<u32> {
+        (0..length as u32).map(|k| 5 + (number as u32 * 11 + k * step) % 40).collect()
+    };
+    let rows: Vec<Vec<u32>> = lengths.iter().enumerate().map(row).collect();
+    Inputs::from_rows(&rows.iter().map(Vec::as_slice).collect::<Vec<_>>(), 1).unwrap()
+}
+
+/// Returns the attention mask; ones if it is absent.
+pub fn mask(inputs: &Inputs) -> Tensor {
+    let ones = || inputs.input_ids.ones_like();
+    inputs.attention_mask.as_ref().map_or_else(ones, Tensor::shallow_clone)
+}
+
+/// Replaces values at padding by zeros.
+pub fn at_tokens(values: &Tensor, inputs: &Inputs) -> Tensor {
+    let mut mask = mask(inputs);
+    while mask.dim() < values.dim() && values.size()[0] == mask.size()[0] {
+        mask = mask.unsqueeze(-1);
+    }
+    values.masked_fill(&mask.eq(0), 0.0)
+}
+
+pub fn parameters(model: &Model) -> BTreeMap<String, Tensor> {
+    model.named_parameters().into_iter().collect()
+}
+
+/// Asserts that two models have the same parameters, bit by bit.
+#[track_caller]
+pub fn assert_equal_parameters(actual: &Model, expected: &Model) {
+    let (actual, expected) = (parameters(actual), parameters(expected));
+    assert!(actual.keys().eq(expected.keys()));
+    for (name, tensor) in &actual {
+        assert!(tensor.equal(&expected[name]), "{name}");
+    }
+}
+
+/// Computes the gradients of all parameters that have one, by name.
+pub fn gradients(model: &Model, loss: &Tensor) -> BTreeMap<String, Tensor> {
+    let mut parameters = parameters(model);
+    for parameter in parameters.values() {
+        let _ = parameter.grad().defined().then(|| parameter.grad().zero_());
+    }
+    loss.backward();
+    parameters.retain(|_, parameter| parameter.grad().defined());
+    let dense = |parameter: Tensor| parameter.grad().to_dense(None, false).copy();
+    parameters.into_iter().map(|(name, parameter)| (name, dense(parameter))).collect()
+}
+
 /// Reads a safetensors file with tch's own reader.
 pub fn read(path: &Path) -> BTreeMap<String, Tensor> {
     Tensor::read_safetensors(path).unwrap().into_iter().collect()
 }
 
-/// Copies all files of a folder.
-pub fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
+/// Copies all files of a folder to a temporary folder.
+pub fn copy_of(folder: &Path) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
-        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
     }
+    copy
+}
+
+pub fn json_of(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
 /// Changes the JSON object in a file.
-pub fn edit_json(path: &Path, edit: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>)) {
-    let mut value: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+pub fn edit_json(path: &Path, edit: impl FnOnce(&mut Map<String, Value>)) {
+    let mut value = json_of(path);
     edit(value.as_object_mut().unwrap());
     std::fs::write(path, serde_json::to_vec(&value).unwrap()).unwrap();
 }
@@ -110,4 +170,20 @@ pub fn edit_tensors(path: &Path, edit: impl FnOnce(&mut BTreeMap<String, Tensor>
     edit(&mut tensors);
     let tensors: Vec<(&String, &Tensor)> = tensors.iter().collect();
     Tensor::write_safetensors(&tensors, path).unwrap();
+}
+
+/// Creates the program `xlmr-model`.
+pub fn program() -> Program {
+    Program::new(env!("CARGO_BIN_EXE_xlmr-model"))
+}
+
+/// Creates the program with a copy of the base model in `data/base` as `model`.
+pub fn program_with_model() -> Program {
+    let program = program();
+    for entry in program.at("data/base").read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        program.write(&format!("model/{name}"), std::fs::read(&path).unwrap());
+    }
+    program
 }

@@ -1,0 +1,80 @@
+//! Adapters after the last linear layer of an encoder layer.
+use std::collections::BTreeMap;
+
+use tch::Tensor;
+
+use crate::adapter::{ADAPTERS, Adapter, AdapterConfig};
+use crate::adapter_fusion::{ADAPTER_FUSION, AdapterFusion};
+use crate::bottleneck::Bottleneck;
+use crate::dropout::DropoutSeeds;
+use crate::layers::{LayerNorm, Linear, find};
+use crate::{Config, Result};
+
+/// Module after the last linear layer of an encoder layer.
+#[derive(Clone, Debug)]
+pub(crate) enum OutputAdapter {
+    Bottleneck(Bottleneck),
+    Fusion(Vec<Bottleneck>, AdapterFusion),
+}
+
+impl OutputAdapter {
+    /// Returns the modules that the adapter `name` inserts after a layer.
+    pub(crate) fn new(
+        adapters: &BTreeMap<String, Adapter>,
+        name: &str,
+        layer: &str,
+        config: &Config,
+    ) -> Result<Option<Self>> {
+        let Some(Adapter { config: kind, tensors }) = adapters.get(name) else { return Ok(None) };
+        let get = |name: &str| find(tensors, name);
+        Ok(Some(match kind {
+            AdapterConfig::Lora(_) => return Ok(None),
+            AdapterConfig::Bottleneck(bottleneck) => {
+                let prefix = format!("{ADAPTERS}{name}.{layer}");
+                Self::Bottleneck(Bottleneck::new(&get, &prefix, bottleneck.activation)?)
+            }
+            AdapterConfig::Fusion(names) => {
+                let mut bottlenecks = Vec::new();
+                for name in names {
+                    if let Some(Self::Bottleneck(bottleneck)) =
+                        Self::new(adapters, name, layer, config)?
+                    {
+                        bottlenecks.push(bottleneck);
+                    }
+                }
+                let dropout = config.attention_probs_dropout_prob;
+                let prefix = format!("{ADAPTER_FUSION}{name}.{layer}");
+                Self::Fusion(bottlenecks, AdapterFusion::new(&get, &prefix, dropout)?)
+            }
+        }))
+    }
+
+    /// Returns the tensor that replaces `u` in the sum with the residual `x`, `[.., H]` each; `u`
+    /// itself without an adapter. `norm` is the norm of the sum, if any.
+    pub(crate) fn apply(
+        output_adapter: Option<&Self>,
+        u: Tensor,
+        x: &Tensor,
+        norm: Option<&LayerNorm>,
+        seeds: &DropoutSeeds,
+    ) -> Result<Tensor> {
+        let Some(output_adapter) = output_adapter else { return Ok(u) };
+        let sum = u.f_add(x)?;
+        let t = norm.map_or(Ok(sum.shallow_clone()), |norm| norm.apply_to_states(&sum))?;
+        let output = match output_adapter {
+            Self::Bottleneck(bottleneck) => bottleneck.apply(&t)?,
+            Self::Fusion(bottlenecks, fusion) => fusion.apply(&t, bottlenecks, seeds)?,
+        };
+        Ok(output.f_add(&u)?)
+    }
+
+    pub(crate) fn linear(&mut self) -> Vec<&mut Linear> {
+        match self {
+            Self::Bottleneck(bottleneck) => bottleneck.linear().into(),
+            Self::Fusion(bottlenecks, AdapterFusion { query, key, value, .. }) => {
+                let fusion = [query, key, value];
+                bottlenecks.iter_mut().flat_map(Bottleneck::linear).chain(fusion).collect()
+            }
+        }
+    }
+}
