@@ -389,7 +389,8 @@ mod tests {
     #[test]
     fn errors_of_values_out_of_range_name_the_key() {
         let (million, billions) = ("must be 1 million or less", "must be 10 billion or less");
-        let cases: [(fn(&mut TrainConfig), &str, &str); 11] = [
+        type Case = (fn(&mut TrainConfig), &'static str, &'static str);
+        let cases: [Case; 11] = [
             (|config| config.learning_rate = 1e30, "learning_rate = 1", ""),
             (|config| config.eps = 1e30, "eps = 1", "above 0 and at most 1"),
             (|config| config.weight_decay = 1e30, "weight_decay = 1", "from 0 to 1000"),

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use tokenizer_file::Layout;
 use tokenizers::Tokenizer;
 
-use super::tokens::{Tokens, layout, layout_error, tokenize, tokenize_as_is, untruncated};
-use super::words::WordCache;
+use super::tokens::{layout, layout_error, tokenize, tokenize_as_is, untruncated};
+use super::words::{Tokens, WordCache};
 use crate::metric::unicode::is_space;
 use crate::{Answer, Compatible, Error, Question};
 

@@ -7,7 +7,6 @@ mod checkpoints;
 mod common;
 mod early_stop;
 mod epochs;
-#[path = "../../../shards/tests/it/memory_source.rs"]
 mod memory_source;
 mod precision;
 mod profile;

@@ -125,9 +125,9 @@ fn a_row_depends_only_on_itself_including_dropout() {
 fn packed_and_padded_pairs_have_equal_states_and_gradients() {
     let _guard = exclusive();
     let (target, source) = pair();
-    let model = model(256, 0.0);
     let mut double = model(256, 0.0);
     double.set_kind(Kind::Double).unwrap(); // not packed
+    let model = model(256, 0.0);
     let run = |model: &Model, train| {
         let (t, s) = fused(model, &target, &source, &config(1, 1), train).unwrap();
         (at_tokens(&t, &target), at_tokens(&s, &source))

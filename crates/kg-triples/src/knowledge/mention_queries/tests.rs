@@ -199,7 +199,8 @@ fn held_out_fractions_match_the_options() {
     let texts = HeldOut { texts: 0.3, ..none.clone() };
     let pairs = HeldOut { texts: 1.0, pairs: 0.3, ..none.clone() };
     let entities = HeldOut { texts: 1.0, entities: 0.3, ..none };
-    let cases: [(_, _, fn(&MentionExample) -> String, _); 3] = [
+    type Key = fn(&MentionExample) -> String;
+    let cases: [(_, _, Key, _); 3] = [
         (texts, Split::UnseenTexts, |example| example.id.clone(), 0.08),
         (pairs, Split::UnseenPairs, |example| format!("{:?}", triple(example)), 0.12),
         (entities, Split::UnseenEntities, |example| example.entity.clone(), 0.2),
