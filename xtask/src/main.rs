@@ -278,9 +278,9 @@ fn run_task(root: &Path, task: Task) -> Result<()> {
         }
         Task::Demo { arguments } => {
             let (recipe, arguments) = (Path::new(recipes::DEMO), demo_arguments(&arguments));
-            recipes::run(root, recipe, &recipes::DEMO_FEATURES, &arguments)
+            recipes::run(root, recipe, &recipes::DEMO_BUILD, &arguments)
         }
-        Task::Run { recipe, arguments } => recipes::run(root, &recipe, &[], &arguments),
+        Task::Run { recipe, arguments } => recipes::run(root, &recipe, &["--release"], &arguments),
         Task::Bench { arguments } => bench(root, &arguments),
     }
 }

@@ -12,8 +12,9 @@ pub const DEMO: &str = "examples/bridging-gap/small.toml";
 /// Packages whose programs, of the same name, prepare recipes' data.
 const DATA_PROGRAMS: [&str; 2] = ["demo-data", "kg-triples"];
 
-/// Features of the demo's build: all that its data requires, without Parquet files.
-pub const DEMO_FEATURES: [&str; 3] = ["--no-default-features", "--features", "kg-triples/cli"];
+/// Cargo's options for the demo's build, which takes much longer with optimisation; libtorch
+/// computes most of the demo.
+pub const DEMO_BUILD: [&str; 3] = ["--no-default-features", "--features", "kg-triples/cli"];
 
 /// Builds the programs of `examples/` selected by `examples` and the programs that prepare data. A
 /// single build avoids building shared crates twice.
@@ -26,13 +27,14 @@ pub fn build(root: &Path, profile: &[&str], examples: &[&str]) -> Result<()> {
     succeed(&mut build)
 }
 
-/// Sets up libtorch, builds optimised programs with cargo's options `features`, and runs the
-/// recipe's program with `--prepare`.
-pub fn run(root: &Path, recipe: &Path, features: &[&str], arguments: &[String]) -> Result<()> {
+/// Sets up libtorch, builds the programs with cargo's options `options`, and runs the recipe's
+/// program with `--prepare`.
+pub fn run(root: &Path, recipe: &Path, options: &[&str], arguments: &[String]) -> Result<()> {
     let name = program(root, recipe)?;
     ensure(root, Options::default())?;
-    build(root, &[&["--release"], features].concat(), &["--example", &name])?;
-    let program = target_folder()?.join("release/examples").join(name);
+    build(root, options, &["--example", &name])?;
+    let profile = if options.contains(&"--release") { "release" } else { "debug" };
+    let program = target_folder()?.join(profile).join("examples").join(name);
     succeed(command(program, root).arg(recipe).arg("--prepare").args(arguments))
 }
 
