@@ -196,7 +196,7 @@ mod tests {
             ("Thai is not split", mlqa("th"), "ใน กรุง", "ใน กรุง"),
             ("a script subtag", mlqa("zh-Hans"), "约1870年", "约 1870 年"),
             ("a region subtag", mlqa("en_GB"), "the cat", "cat"),
-            ("a three-letter code", mlqa("eng"), "the cat", "cat"),
+            ("no articles for a three-letter code", mlqa("eng"), "the cat", "the cat"),
             ("MLQA deletes all punctuation", mlqa("en"), "The “cat” (1)", "cat 1"),
             ("SQuAD deletes ASCII only", Normalization::SquadEn, "The “cat” (1)", "“cat” 1"),
             ("SQuAD has English articles", Normalization::SquadEn, "the la casa", "la casa"),

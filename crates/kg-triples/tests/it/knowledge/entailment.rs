@@ -156,5 +156,5 @@ fn examples_are_read_back_and_invalid_ones_reported() {
     let examples = collect(dataset(&graph, &labels(&graph)).once(3));
     expect_round_trip(&examples);
     let error = error_with(&examples[0], "object_ids", serde_json::json!([]));
-    assert!(error.contains("r.jsonl:2: expected one entailment example"), "{error}");
+    assert!(error.contains("r.jsonl:3: expected one entailment example"), "{error}");
 }

@@ -256,7 +256,7 @@ fn examples_are_read_back_and_invalid_ones_reported() {
         ("language", json!("e n")),
     ] {
         let error = error_with(&results[0], key, value);
-        assert!(error.contains("r.jsonl:2: expected one mention example"), "{error}");
+        assert!(error.contains("r.jsonl:3: expected one mention example"), "{error}");
     }
 }
 
