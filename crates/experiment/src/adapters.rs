@@ -14,7 +14,7 @@ pub(crate) const LORA: &str = "lora";
 pub(crate) const BOTTLENECK: &str = "bottleneck";
 
 /// Folder of a separately stored adapter, next to the model's folder.
-pub(crate) const ADAPTER: &str = "adapter";
+pub(crate) const ADAPTER_DIR: &str = "adapter";
 
 /// The section `[model.adapters]`: adapters that are added to the base model and trained together
 /// with its heads, while the encoder is frozen. See [`Trial::start`](crate::Trial::start) and
@@ -47,14 +47,14 @@ impl Adapters {
     /// Validates the adapters for a model of this configuration.
     ///
     /// # Errors
-    /// [`Error::Setting`] naming `key`, the section, and the fault.
+    /// [`Error::Setting`] naming the section `key` and the reason.
     pub fn validate(&self, key: &str, config: &Config) -> Result<()> {
         let invalid = |key: String, reason: String| Err(Error::setting(key, reason));
         if self.lora.is_none() && self.bottleneck.is_none() {
             return invalid(key.to_owned(), "give lora.rank, bottleneck.reduction or both".into());
         }
-        if let Some(fault) = self.lora.as_ref().and_then(|lora| lora.validate(config).err()) {
-            return invalid(key.to_owned(), fault.to_string());
+        if let Some(error) = self.lora.as_ref().and_then(|lora| lora.validate(config).err()) {
+            return invalid(key.to_owned(), error.to_string());
         }
         match self.bottleneck {
             Some(BottleneckConfig { reduction, .. }) if reduction < 1 => invalid(
@@ -67,10 +67,10 @@ impl Adapters {
 
     /// Whether the encoder is frozen in this stage.
     pub(crate) fn freezes_encoder_in(&self, stage: &str) -> bool {
-        !self.encoder_learns_in.iter().any(|learns| learns == stage)
+        !self.encoder_learns_in.iter().any(|name| name == stage)
     }
 
-    /// Adds the adapters to the model and activates them in addition to its own adapters.
+    /// Adds the adapters to the model and activates them in addition to its active adapters.
     pub(crate) fn add_to(&self, model: &mut Model, seed: u64) -> Result<()> {
         let mut active = model.active_adapters().to_vec();
         if let Some(lora) = &self.lora {
@@ -87,8 +87,8 @@ impl Adapters {
         Ok(model.set_active(&active.iter().map(String::as_str).collect::<Vec<_>>())?)
     }
 
-    /// Saves the LoRA (without a LoRA, the bottleneck) and the head to `folder`, and merges the
-    /// LoRA into the model.
+    /// Saves the LoRA, or the bottleneck if there is no LoRA, with the head to `folder`. Then
+    /// merges the LoRA into the model.
     pub(crate) fn save_and_merge(
         &self,
         model: &mut Model,
@@ -103,8 +103,8 @@ impl Adapters {
     }
 }
 
-/// Freezes the encoder's parameters. Returns the configuration without groups of frozen parameters
-/// only, and the trained parameters.
+/// Freezes the encoder's parameters. Returns the configuration, without the groups that contain
+/// only frozen parameters, and the trained parameters.
 pub(crate) fn freeze_encoder(
     mut config: TrainConfig,
     parameters: Vec<(String, Tensor)>,

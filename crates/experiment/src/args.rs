@@ -10,7 +10,7 @@ use crate::read::{Override, read_with};
 use crate::recipe::select_arms;
 use crate::{Error, Recipe, Result};
 
-/// Maximum of `--seeds`.
+/// Maximum value of `--seeds`.
 const MAX_SEEDS: u64 = 1000;
 
 #[derive(Debug, Parser)]
@@ -18,7 +18,8 @@ pub(crate) struct Args {
     /// Recipe file; optional with --resume, which reads the recipe of the run
     #[arg(required_unless_present = "resume")]
     recipe: Option<PathBuf>,
-    /// Model folder that replaces the recipe's; NAME if a recipe compares several models
+    /// Model folder that replaces the recipe's model; with NAME for recipes that compare several
+    /// models
     #[arg(long = "model", value_name = "[NAME=]DIR")]
     models: Vec<String>,
     /// Override a key of the recipe
@@ -66,8 +67,8 @@ impl Args {
     }
 
     pub(crate) fn folder<R: Recipe>(&self) -> PathBuf {
-        let explicit = self.resume.as_ref().or(self.out.as_ref());
-        explicit.cloned().unwrap_or_else(|| Path::new("runs").join(R::NAME))
+        let explicit_folder = self.resume.as_ref().or(self.out.as_ref());
+        explicit_folder.cloned().unwrap_or_else(|| Path::new("runs").join(R::NAME))
     }
 
     /// The recipe with the changes of the command line, and the commands that prepare its data.
@@ -75,7 +76,7 @@ impl Args {
         if let Some(folder) = &self.resume {
             crate::folder::check_run(folder)?;
         }
-        let stored = self.resume.as_ref().map(|folder| folder.join(crate::folder::RECIPE));
+        let stored = self.resume.as_ref().map(|folder| folder.join(crate::folder::RECIPE_FILE));
         let path = self.recipe.clone().or(stored).unwrap_or_default();
         let mut overrides = Override::parse_all(&self.set)?;
         overrides.extend(model_overrides(&self.models, R::MODEL)?);
@@ -119,7 +120,7 @@ fn model_overrides(models: &[String], key: &str) -> Result<Vec<Override>> {
     Ok(model_override.into_iter().collect())
 }
 
-/// A `--model [NAME=]DIR`.
+/// A parsed argument `--model [NAME=]DIR`.
 struct ModelArg<'a> {
     text: &'a str,
     name: Option<&'a str>,
@@ -160,8 +161,8 @@ mod tests {
         assert_eq!(parse("data/base").unwrap(), (None, "data/base"));
         assert_eq!(parse("x=data/base").unwrap(), (Some("x"), "data/base"));
         assert_eq!(parse("runs/a=b/model").unwrap(), (None, "runs/a=b/model"));
-        for wrong in ["", "=data", "x="] {
-            assert!(parse(wrong).is_err(), "{wrong}");
+        for invalid in ["", "=data", "x="] {
+            assert!(parse(invalid).is_err(), "{invalid}");
         }
         assert_eq!(ModelArg::parse("data/base").unwrap().name_or_folder().unwrap(), "base");
         assert!(ModelArg::parse("/").unwrap().name_or_folder().is_err());

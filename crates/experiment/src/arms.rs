@@ -1,10 +1,10 @@
 //! Selection of the arms and seeds of a run.
 use std::collections::BTreeSet;
 
-use crate::names::{check_plain, matches, natural_order};
+use crate::names::{check_folder_name, matches, natural_order};
 use crate::{Error, Result};
 
-/// The key of the arms.
+/// The recipe section that contains the arms.
 pub(crate) const ARMS: &str = "arms";
 
 /// Names in natural order.
@@ -24,7 +24,7 @@ pub(crate) fn select_by_recipe<'a>(
         return Err(Error::setting(format!("{ARMS} is empty"), "give at least one"));
     }
     for name in &names {
-        check_plain(ARMS, name)?;
+        check_folder_name(ARMS, name)?;
     }
     let Some(patterns) = patterns else {
         return Ok(names.into_iter().map(str::to_owned).collect());
@@ -39,7 +39,7 @@ pub(crate) fn select_by_recipe<'a>(
             if !selected.iter().any(|earlier| earlier == name) {
                 selected.push(name.to_owned());
             } else if pattern == name {
-                return Err(repeated("run.arms", name));
+                return Err(duplicate_error("run.arms", name));
             }
         }
     }
@@ -49,7 +49,7 @@ pub(crate) fn select_by_recipe<'a>(
 /// The arms that match `--arms`: first the arms of `run.arms` in their order, then other arms.
 pub(crate) fn select_by_arguments<'a>(
     names: impl IntoIterator<Item = &'a String>,
-    in_recipe: Option<&[String]>,
+    run_arms: Option<&[String]>,
     patterns: &[String],
 ) -> Result<Vec<String>> {
     let names = sorted(names);
@@ -57,7 +57,7 @@ pub(crate) fn select_by_arguments<'a>(
     for (_, names) in matches_per_pattern("--arms", &names, patterns)? {
         selected_names.extend(names);
     }
-    let first = in_recipe.unwrap_or_default().iter().map(String::as_str);
+    let first = run_arms.unwrap_or_default().iter().map(String::as_str);
     let mut selected = Vec::new();
     for name in first.chain(names) {
         if selected_names.remove(name) {
@@ -78,7 +78,7 @@ fn matches_per_pattern<'a, 'b>(
     let mut earlier_patterns = BTreeSet::new();
     for pattern in patterns {
         if !earlier_patterns.insert(pattern) {
-            return Err(repeated(key, pattern));
+            return Err(duplicate_error(key, pattern));
         }
         let matching: Vec<&str> =
             names.iter().copied().filter(|name| matches(pattern, name)).collect();
@@ -91,7 +91,7 @@ fn matches_per_pattern<'a, 'b>(
     Ok(matching_names)
 }
 
-pub(crate) fn repeated(key: &str, value: &str) -> Error {
+pub(crate) fn duplicate_error(key: &str, value: &str) -> Error {
     Error::setting(key, format!("{value} is listed twice"))
 }
 
@@ -102,7 +102,7 @@ pub(crate) fn check_seeds(seeds: &[u64]) -> Result<()> {
     }
     let mut distinct = BTreeSet::new();
     match seeds.iter().find(|seed| !distinct.insert(**seed)) {
-        Some(seed) => Err(repeated("run.seeds", &seed.to_string())),
+        Some(seed) => Err(duplicate_error("run.seeds", &seed.to_string())),
         None => Ok(()),
     }
 }
@@ -123,8 +123,8 @@ mod tests {
         assert_eq!(select_by_recipe(&["control", "base"]).unwrap(), ["control", "base"]);
         assert_eq!(select_by_recipe(&["z-*", "base"]).unwrap(), ["z-2", "z-10", "base"]);
         assert_eq!(super::select_by_recipe(&names, None).unwrap()[1], "control");
-        for wrong in [&["base", "base"][..], &["*", "base"], &["nobody"], &[]] {
-            assert!(select_by_recipe(wrong).is_err(), "{wrong:?}");
+        for invalid in [&["base", "base"][..], &["*", "base"], &["nobody"], &[]] {
+            assert!(select_by_recipe(invalid).is_err(), "{invalid:?}");
         }
         let error = select_by_recipe(&["contrl"]).unwrap_err().to_string();
         assert_eq!(error, "run.arms: no arm is called \"contrl\" (arms: base, control, z-2, z-10)");

@@ -5,22 +5,22 @@ use toml::{Table, Value};
 
 use crate::keys::Key;
 use crate::prepare::PREPARE;
-use crate::toml_file::{in_file, read_text};
+use crate::toml_file::{error_in_file, read_text};
 use crate::{Error, Result};
 
 /// The key of the base recipe, a path relative to the file.
 const BASE: &str = "base";
-/// The keys of the base recipe to remove.
+/// The key that lists the keys to remove from the base recipe.
 const UNSET: &str = "unset";
 
 /// Maximum length of a chain of base recipes.
 const MAX_FILES: usize = 8;
 
-/// A recipe file and its base files, starting with the recipe, whose values have priority.
+/// A recipe file merged with its base files.
 pub(crate) struct Files {
     /// The merged values.
     pub(crate) table: Table,
-    /// Paths and texts.
+    /// Paths and texts of the files, starting with the recipe.
     pub(crate) texts: Vec<(PathBuf, String)>,
 }
 
@@ -38,7 +38,8 @@ fn read(path: &Path, texts: &mut Vec<(PathBuf, String)>) -> Result<Table> {
         return Err(Error::content(path, format!("{BASE}: more than {MAX_FILES} files")));
     }
     let text = read_text(path)?;
-    let mut table: Table = toml::from_str(&text).map_err(|error| in_file(path, &text, &error))?;
+    let mut table: Table =
+        toml::from_str(&text).map_err(|error| error_in_file(path, &text, &error))?;
     texts.push((path.to_owned(), text));
     let base = table.remove(BASE);
     let unset = table.remove(UNSET);
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_of_the_base_are_named_in_the_error() {
+    fn invalid_bases_are_named_in_the_error() {
         let error_of = |text| read(&[("small.toml", text), BASE_FILE]).unwrap_err();
         assert!(error_of("base = 'small.toml'").contains("small.toml: base: more than 8 files"));
         assert!(error_of("base = 1").contains("base: expected a path"));

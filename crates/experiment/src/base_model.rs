@@ -1,4 +1,4 @@
-//! The model that a recipe starts from, and the keys that every recipe has.
+//! The base model of a recipe, and the accessors of fields that every recipe has.
 use serde::{Deserialize, Serialize};
 use xlmr_model::{Config, Segments};
 

@@ -9,17 +9,17 @@ use serde_json::Value;
 use trainer::Environment;
 
 use crate::evaluation_files::{
-    FileSizes, evaluation_file_sizes, first_fault, model_file_sizes, write_stored_models,
+    FileSizes, evaluation_file_sizes, first_damaged_file, model_file_sizes, write_stored_models,
 };
 use crate::folder::remove_checkpoints;
 use crate::identity::Identity;
 use crate::recipe_values::Part;
 use crate::{Error, Recipe, Result, Trial, TrialResult, digest, log, read_json, write_json};
 
-/// The training identity of a started trial.
-const STARTED: &str = "identity.json";
-const TRAINED: &str = "trained.json";
-const EVALUATED: &str = "result.json";
+/// File with the training identity of a trial, written when training starts.
+const IDENTITY_FILE: &str = "identity.json";
+const TRAINED_FILE: &str = "trained.json";
+const RESULT_FILE: &str = "result.json";
 
 /// Contents of `trained.json` or `result.json`.
 #[derive(Debug, Deserialize, Serialize)]
@@ -32,10 +32,10 @@ struct Record {
     tokens: u64,
     /// Environment of the computation.
     environment: Environment,
-    /// Sizes in bytes of the resulting files, of the model or of the evaluation.
+    /// Sizes in bytes of the files that training or evaluation wrote.
     #[serde(default, skip_serializing_if = "FileSizes::is_empty")]
     files: FileSizes,
-    /// SHA-256 of value, seconds and tokens, to detect manual changes.
+    /// SHA-256 of `value`, `seconds` and `tokens`, to detect manual changes.
     sha256: String,
     /// Identity of the training.
     training: Identity,
@@ -80,23 +80,23 @@ impl Record {
 struct Records {
     training: Identity,
     evaluation: Identity,
-    started: PathBuf,
-    trained: PathBuf,
-    evaluated: PathBuf,
+    identity_path: PathBuf,
+    trained_path: PathBuf,
+    result_path: PathBuf,
 }
 
 impl Records {
     fn of<R: Recipe, A>(trial: &Trial<'_, R, A>) -> Self {
         let recipe_values = &trial.experiment.recipe_values;
-        let part = |part| {
+        let identity = |part| {
             recipe_values.trial_identity(part, trial.seed, trial.name, trial.variant.as_deref())
         };
         Self {
-            training: part(Part::Training),
-            evaluation: part(Part::Evaluation),
-            started: trial.dir(STARTED),
-            trained: trial.dir(TRAINED),
-            evaluated: trial.dir(EVALUATED),
+            training: identity(Part::Training),
+            evaluation: identity(Part::Evaluation),
+            identity_path: trial.dir(IDENTITY_FILE),
+            trained_path: trial.dir(TRAINED_FILE),
+            result_path: trial.dir(RESULT_FILE),
         }
     }
 
@@ -113,9 +113,9 @@ impl Records {
 
     /// The record of a finished training.
     fn read_trained(&self) -> Result<Option<Record>> {
-        let record = Record::read(&self.trained)?;
+        let record = Record::read(&self.trained_path)?;
         if let Some(record) = &record {
-            self.check_training(&self.trained, &record.training)?;
+            self.check_training(&self.trained_path, &record.training)?;
         }
         Ok(record)
     }
@@ -124,19 +124,20 @@ impl Records {
     /// truncated.
     fn read_complete(&self, trained: &Record, run: &Path) -> Result<Option<Record>> {
         let record = self.read_evaluated(trained)?;
-        let fault = record.as_ref().and_then(|record| first_fault(run, &record.files));
-        let Some((path, description)) = fault else { return Ok(record) };
+        let damaged_file =
+            record.as_ref().and_then(|record| first_damaged_file(run, &record.files));
+        let Some((path, description)) = damaged_file else { return Ok(record) };
         log(format!("{}: {description}; evaluating again", path.display()));
         Ok(None)
     }
 
     /// The record of the evaluation, if it belongs to this training and these inputs.
     fn read_evaluated(&self, trained: &Record) -> Result<Option<Record>> {
-        let Some(record) = Record::read(&self.evaluated)? else { return Ok(None) };
-        self.check_training(&self.evaluated, &record.training)?;
-        let current = record.evaluation.as_ref() == Some(&self.evaluation)
+        let Some(record) = Record::read(&self.result_path)? else { return Ok(None) };
+        self.check_training(&self.result_path, &record.training)?;
+        let is_current = record.evaluation.as_ref() == Some(&self.evaluation)
             && record.trained.as_ref() == Some(&trained.sha256);
-        Ok(current.then_some(record))
+        Ok(is_current.then_some(record))
     }
 }
 
@@ -144,15 +145,15 @@ impl Records {
 /// truncated. Computes nothing.
 pub(crate) fn check_unchanged<R: Recipe, A>(trial: &Trial<'_, R, A>) -> Result<()> {
     let records = Records::of(trial);
-    if records.started.exists() {
-        records.check_training(&records.started, &read_json(&records.started)?)?;
+    if records.identity_path.exists() {
+        records.check_training(&records.identity_path, &read_json(&records.identity_path)?)?;
     }
     let Some(trained) = records.read_trained()? else { return Ok(()) };
     records.read_evaluated(&trained)?;
-    match first_fault(&trial.experiment.folder, &trained.files) {
+    match first_damaged_file(&trial.experiment.folder, &trained.files) {
         None => Ok(()),
         Some((path, description)) => {
-            let record = records.trained.display();
+            let record = records.trained_path.display();
             let advice = format!("restore it, or remove {record} to train again");
             Err(Error::content(path, format!("{description}; {advice}")))
         }
@@ -170,33 +171,33 @@ where
     E: Serialize + DeserializeOwned,
 {
     let records = Records::of(trial);
-    let failed = |source| Error::Trial { trial: trial.label(), source };
+    let trial_error = |source| Error::Trial { trial: trial.label(), source };
     let ranks = &trial.experiment.ranks;
-    let (trained_value, trained_record) =
-        match ranks.compute_on_rank_0(|| records.read_trained())? {
-            Some(record) => {
-                ranks.link_finished(&trial.folder, &trial.experiment.folder)?;
-                (record.value(&records.trained)?, record)
-            }
-            None => {
-                trial.experiment.check_inputs()?;
-                write_json(&records.started, &records.training)?;
-                let value = train(trial).map_err(failed)?;
-                let run = &trial.experiment.folder;
-                let record = Record {
-                    training: records.training.clone(),
-                    files: model_file_sizes(run, &trial.folder)?,
-                    ..new_record(trial, &records.trained, &value, trial.seconds(), trial.tokens())?
-                };
-                write_json(&records.trained, &record)?;
-                (value, record)
-            }
-        };
+    let trained = ranks.compute_on_rank_0(|| records.read_trained())?;
+    let (trained_value, trained_record) = match trained {
+        Some(record) => {
+            ranks.link_finished(&trial.folder, &trial.experiment.folder)?;
+            (record.value(&records.trained_path)?, record)
+        }
+        None => {
+            trial.experiment.check_inputs()?;
+            write_json(&records.identity_path, &records.training)?;
+            let value = train(trial).map_err(trial_error)?;
+            let run = &trial.experiment.folder;
+            let record = Record {
+                training: records.training.clone(),
+                files: model_file_sizes(run, &trial.folder)?,
+                ..new_record(trial, &records.trained_path, &value, trial.seconds(), trial.tokens())?
+            };
+            write_json(&records.trained_path, &record)?;
+            (value, record)
+        }
+    };
     if ranks.leads() {
         remove_checkpoints(&trial.folder)?;
         write_stored_models(&trial.folder, &[trial.dir("model"), trial.run_dir("model")])?;
     }
-    // Only the first rank evaluates.
+    // Only rank 0 evaluates.
     let run = &trial.experiment.folder;
     let evaluation_record =
         ranks.compute_on_rank_0(|| match records.read_complete(&trained_record, run)? {
@@ -204,20 +205,20 @@ where
             None => {
                 trial.experiment.check_inputs()?;
                 let start = Instant::now();
-                let value = evaluate(trial, &trained_value).map_err(failed)?;
+                let value = evaluate(trial, &trained_value).map_err(trial_error)?;
                 let seconds = start.elapsed().as_secs_f64();
                 let record = Record {
                     training: records.training.clone(),
                     evaluation: Some(records.evaluation.clone()),
                     trained: Some(trained_record.sha256.clone()),
                     files: evaluation_file_sizes(run, &trial.folder)?,
-                    ..new_record(trial, &records.evaluated, &value, seconds, 0)?
+                    ..new_record(trial, &records.result_path, &value, seconds, 0)?
                 };
-                write_json(&records.evaluated, &record)?;
+                write_json(&records.result_path, &record)?;
                 Ok(record)
             }
         })?;
-    let evaluated_value = evaluation_record.value(&records.evaluated)?;
+    let evaluated_value = evaluation_record.value(&records.result_path)?;
     Ok(TrialResult {
         seed: trial.seed,
         arm: trial.name.to_owned(),
@@ -249,7 +250,7 @@ fn new_record<R: Recipe, A, T: Serialize + DeserializeOwned>(
         evaluation: None,
         trained: None,
     };
-    // Detects numbers that JSON cannot represent before the next start.
+    // Values without a JSON representation, such as NaN, are errors now, not at the next start.
     T::deserialize(&record.value).map_err(|error| {
         Error::content(path, format!("the result cannot be read back from JSON: {error}"))
     })?;

@@ -15,7 +15,7 @@ pub(crate) fn of_bytes(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Digests of files, each computed once.
+/// Cache of the digests of files.
 #[derive(Default)]
 pub(crate) struct Digests {
     by_path: BTreeMap<PathBuf, String>,
@@ -52,7 +52,7 @@ pub(crate) fn check_input(key: &str, path: &Path) -> Result<()> {
     }
 }
 
-/// The files of an input, sorted by name: a single file without a name, or the files of a folder.
+/// The files of an input, sorted by their names relative to the input. A single file has no name.
 pub(crate) fn files(key: &str, input: &Input) -> Result<Vec<(Option<String>, PathBuf)>> {
     let folder = &input.path;
     if !folder.is_dir() {
@@ -76,7 +76,7 @@ pub(crate) fn files(key: &str, input: &Input) -> Result<Vec<(Option<String>, Pat
     Ok(listed)
 }
 
-/// Adds the files of a folder that the input reads; their names start with `prefix`.
+/// Adds the files of `folder` that the input selects; their names start with `prefix`.
 fn add_files(
     key: &str,
     input: &Input,
@@ -100,7 +100,7 @@ fn add_files(
             continue;
         }
         // Symbolic links to files count as files.
-        let fault = match fs::metadata(&path) {
+        let reason = match fs::metadata(&path) {
             Err(error) => format!("{error}, although its name matches the files of {key}"),
             Ok(metadata) if metadata.is_dir() => {
                 if is_selected_folder {
@@ -117,7 +117,7 @@ fn add_files(
                 continue;
             }
         };
-        return Err(Error::content(path, fault + "; restore it, or move it away"));
+        return Err(Error::content(path, reason + "; restore it, or move it away"));
     }
     Ok(())
 }
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn saved_adapters_are_inputs_of_the_model() {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str| {
+        let write_file = |name: &str| {
             let path = folder.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, name).unwrap();
@@ -190,11 +190,11 @@ mod tests {
             .chain(ignored_files)
             .chain(["config.json", "1_Pooling/a.json"])
         {
-            write(name);
+            write_file(name);
         }
         // Without `adapters/active.json`, the folder `adapters` is not part of the model.
         assert_eq!(names(), ["config.json"]);
-        write("adapters/active.json");
+        write_file("adapters/active.json");
         assert_eq!(
             names(),
             [&["adapters/active.json"][..], &adapter_files, &["config.json"]].concat()

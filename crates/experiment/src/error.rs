@@ -9,7 +9,7 @@ pub enum Error {
     File {
         /// The file or folder.
         path: PathBuf,
-        /// The system's reason.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// A file or folder has invalid contents.
@@ -17,15 +17,15 @@ pub enum Error {
     Content {
         /// The file or folder, with line and column if known.
         path: PathBuf,
-        /// The fault and a fix.
+        /// What is wrong and how to fix it.
         reason: String,
     },
     /// A key of the recipe, or an argument, has an invalid value.
     #[error("{key}: {reason}")]
     Setting {
-        /// The key or argument, with its value if useful.
+        /// The key or argument, often with its value.
         key: String,
-        /// The expected value.
+        /// Why the value is invalid.
         reason: String,
     },
     /// The run folder has results of another recipe or other input files.
@@ -48,13 +48,13 @@ pub enum Error {
         /// The recipe's error.
         source: anyhow::Error,
     },
-    /// The recipe rejects its values or inputs.
+    /// The recipe's validation of values or inputs failed.
     #[error(transparent)]
     Recipe(#[from] anyhow::Error),
     /// Training failed.
     #[error(transparent)]
     Train(#[from] trainer::Error),
-    /// A prepared folder cannot be used.
+    /// A prepared folder or example file is invalid.
     #[error(transparent)]
     Shards(#[from] shards::Error),
     /// A model cannot be loaded.
@@ -126,14 +126,14 @@ mod tests {
         let error = anyhow!("no space").context("a.json: no space").context("saving");
         assert_eq!(one_line(&error), "saving: a.json: no space");
         assert_eq!(one_line(&anyhow!("two\n  lines\n")), "two lines");
-        for what in ["create", "execute"] {
-            let memory = one_line(&anyhow!("libtorch: could not {what} a primitive"));
+        for operation in ["create", "execute"] {
+            let message = one_line(&anyhow!("libtorch: could not {operation} a primitive"));
             let advice = "(out of memory: lower batch_size, or set micro_batch)";
-            assert!(memory.ends_with(advice), "{memory}");
+            assert!(message.ends_with(advice), "{message}");
         }
-        let memory = one_line(&anyhow!("can't allocate memory\nframe #0: c10::Error + 0x6a\n"));
+        let message = one_line(&anyhow!("can't allocate memory\nframe #0: c10::Error + 0x6a\n"));
         assert_eq!(
-            memory,
+            message,
             "can't allocate memory (out of memory: lower batch_size, or set micro_batch)"
         );
         assert_eq!(one_line(&anyhow!("id `\u{1b}[2J\ta`")), r"id `\u{1b}[2J\ta`");

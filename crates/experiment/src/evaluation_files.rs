@@ -8,7 +8,7 @@ use tch::{Device, no_grad};
 use torch_ext::read_tensors;
 use xlmr_model::{Config, LoadOptions, Pretrained};
 
-use crate::adapters::ADAPTER;
+use crate::adapters::ADAPTER_DIR;
 use crate::folder::entries;
 use crate::{Error, Result};
 
@@ -16,28 +16,29 @@ use crate::{Error, Result};
 pub(crate) type FileSizes = BTreeMap<String, u64>;
 
 /// The file that identifies the folder of a training stage.
-const METRICS: &str = "metrics.jsonl";
+const METRICS_FILE: &str = "metrics.jsonl";
 /// The folder of the trained model.
-const MODEL: &str = "model";
+const MODEL_DIR: &str = "model";
 
-/// The files of the trained model in the trial's folder or, if it has none, in the run folder.
+/// The sizes of the model's files in the trial's folder or, if it has no model, in the run folder.
 pub(crate) fn model_file_sizes(run: &Path, trial: &Path) -> Result<FileSizes> {
     let mut sizes = FileSizes::new();
-    let folders = [trial.join(MODEL), run.join(MODEL)];
+    let folders = [trial.join(MODEL_DIR), run.join(MODEL_DIR)];
     if let Some(folder) = folders.iter().find(|folder| folder.is_dir()) {
         add_sizes(run, folder, &mut sizes)?;
     }
     Ok(sizes)
 }
 
-/// The files in the trial's folders, except those of the model and of training stages.
+/// The sizes of the files in the trial's folders, except the folders of the model and of training
+/// stages.
 pub(crate) fn evaluation_file_sizes(run: &Path, trial: &Path) -> Result<FileSizes> {
     let mut sizes = FileSizes::new();
     for entry in entries(trial)? {
         let folder = entry.path();
-        let is_model = [MODEL, ADAPTER].iter().any(|name| folder.ends_with(name));
-        let of_training = is_model || folder.join(METRICS).exists();
-        if folder.is_dir() && !of_training {
+        let is_model = [MODEL_DIR, ADAPTER_DIR].iter().any(|name| folder.ends_with(name));
+        let is_training_output = is_model || folder.join(METRICS_FILE).exists();
+        if folder.is_dir() && !is_training_output {
             add_sizes(run, &folder, &mut sizes)?;
         }
     }
@@ -64,22 +65,22 @@ fn add_sizes(run: &Path, folder: &Path, sizes: &mut FileSizes) -> Result<()> {
     Ok(())
 }
 
-/// The first removed or truncated file, and a description of the fault.
-pub(crate) fn first_fault(run: &Path, sizes: &FileSizes) -> Option<(PathBuf, String)> {
+/// The first removed or truncated file, and a description of the damage.
+pub(crate) fn first_damaged_file(run: &Path, sizes: &FileSizes) -> Option<(PathBuf, String)> {
     sizes.iter().find_map(|(name, &size)| {
         let path = run.join(name);
-        let fault = match fs::metadata(&path) {
+        let damage = match fs::metadata(&path) {
             Err(_) => "was removed since it was written".to_owned(),
             Ok(metadata) if metadata.len() == size => return None,
             Ok(metadata) => format!("has {} bytes, but {size} were written", metadata.len()),
         };
-        Some((path, fault))
+        Some((path, damage))
     })
 }
 
 /// Converts each `<stage>/models/step-<step>.safetensors` in a trial's folder to a model folder
-/// `step-<step>`. Architecture and tokenizer are those of the trained model, the first existing
-/// folder of `trained`.
+/// `step-<step>`. The architecture and the tokenizer are read from the first existing folder of
+/// `trained`.
 pub(crate) fn write_stored_models(trial: &Path, trained: &[PathBuf]) -> Result<()> {
     for stage in entries(trial)? {
         let models = stage.path().join("models");
@@ -103,7 +104,7 @@ pub(crate) fn write_stored_models(trial: &Path, trained: &[PathBuf]) -> Result<(
     Ok(())
 }
 
-/// Saves the model of `trained` with the parameters of `file`.
+/// Saves the model of `trained` with the parameters of `file` to `folder`.
 fn write_model(trained: &Path, file: &Path, folder: &Path) -> Result<()> {
     let head = Config::from_file(trained.join("config.json"))?.head()?;
     let (loaded, _) = Pretrained::load(trained, &[head], Device::Cpu, LoadOptions::default())?;
@@ -143,7 +144,7 @@ mod tests {
             (model_file_sizes(run, &trial).unwrap(), evaluation_file_sizes(run, &trial).unwrap());
         assert_eq!(model, [("seed-0/base/model/model.safetensors".to_owned(), 4)].into());
         assert_eq!(evaluation, [("seed-0/base/predictions/de/test.json".to_owned(), 4)].into());
-        assert_eq!(first_fault(run, &evaluation), None);
+        assert_eq!(first_damaged_file(run, &evaluation), None);
         fs::remove_dir_all(trial.join("model")).unwrap();
         // A model that all trials of a run share.
         write(run.join("model/config.json"), "{}");

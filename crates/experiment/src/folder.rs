@@ -1,4 +1,4 @@
-//! The run folder: its owner recipe, its lock, and cleanup after killed processes.
+//! The run folder: its recipe, its lock, and cleanup after killed processes.
 use std::ffi::OsStr;
 use std::fs::{self, DirEntry, File};
 use std::io::{self, ErrorKind, Read, Seek, Write};
@@ -13,15 +13,15 @@ use crate::identity::Identity;
 use crate::{Error, Result, read_json, write_json};
 
 /// The file that identifies a run folder.
-const MARKER: &str = "run.json";
+const MARKER_FILE: &str = "run.json";
 /// The resolved recipe in the run folder.
-pub(crate) const RECIPE: &str = "recipe.toml";
-const LOCK: &str = ".lock";
+pub(crate) const RECIPE_FILE: &str = "recipe.toml";
+const LOCK_FILE: &str = ".lock";
 /// Temporary names of an incomplete profiler trace.
-const TRACES: [&str; 2] = [".writing-trace.json", ".writing-trace.json.tmp"];
+const TRACE_FILES: [&str; 2] = [".writing-trace.json", ".writing-trace.json.tmp"];
 const FORMAT: u32 = 1;
 
-/// `run.json`.
+/// Contents of `run.json`.
 #[derive(Debug, Deserialize, Serialize)]
 struct Marker {
     /// Version of the folder's layout.
@@ -40,8 +40,8 @@ pub(crate) struct RunFolder {
 }
 
 impl RunFolder {
-    /// Locks the folder. It may be a symbolic link, but must not contain any. Nothing but the lock
-    /// is written.
+    /// Locks the folder. It may be a symbolic link, but must not contain any. Only the lock file is
+    /// written.
     pub(crate) fn lock(path: &Path) -> Result<Self> {
         check_no_foreign_files(path)?;
         fs::create_dir_all(path).map_err(Error::file(path))?;
@@ -54,7 +54,7 @@ impl RunFolder {
 
     /// Rejects the run of another recipe; otherwise writes the marker and removes incomplete files.
     pub(crate) fn enter(&self, recipe: &str, identity: &Identity) -> Result<()> {
-        let marker = self.path.join(MARKER);
+        let marker = self.path.join(MARKER_FILE);
         if let Some(earlier) = read_marker(&self.path)? {
             if earlier.recipe != recipe {
                 let reason = format!("contains a run of {}, not of {recipe}", earlier.recipe);
@@ -91,7 +91,7 @@ fn read_marker(folder: &Path) -> Result<Option<Marker>> {
     struct Version {
         format: u32,
     }
-    let path = folder.join(MARKER);
+    let path = folder.join(MARKER_FILE);
     match fs::metadata(&path) {
         Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
             return Ok(None);
@@ -118,13 +118,13 @@ fn check_no_foreign_files(path: &Path) -> Result<()> {
         let name = entry.map_err(Error::file(path))?.file_name();
         let unfinished = is_unfinished(&name);
         let name = name.to_string_lossy().into_owned();
-        if name == MARKER {
+        if name == MARKER_FILE {
             return Ok(());
         }
         // Files of a process that was killed before it wrote the marker.
-        let leftover = name == LOCK || unfinished;
-        let earlier = first_foreign.as_ref().is_some_and(|first| *first < name);
-        if !leftover && !earlier {
+        let is_leftover = name == LOCK_FILE || unfinished;
+        let has_earlier = first_foreign.as_ref().is_some_and(|first| *first < name);
+        if !is_leftover && !has_earlier {
             first_foreign = Some(name);
         }
     }
@@ -138,8 +138,8 @@ fn check_no_foreign_files(path: &Path) -> Result<()> {
 }
 
 fn has_trials(folder: &Path) -> Result<bool> {
-    let of_seed = |entry: &DirEntry| entry.file_name().to_string_lossy().starts_with("seed-");
-    Ok(entries(folder)?.iter().any(of_seed))
+    let is_seed = |entry: &DirEntry| entry.file_name().to_string_lossy().starts_with("seed-");
+    Ok(entries(folder)?.iter().any(is_seed))
 }
 
 /// The entries of a folder, sorted by name.
@@ -152,18 +152,18 @@ pub(crate) fn entries(folder: &Path) -> Result<Vec<DirEntry>> {
 
 /// Locks the folder for this process. An existing lock file of another program is not changed.
 fn lock(folder: &Path) -> Result<Option<FileLock>> {
-    let path = folder.join(LOCK);
-    let foreign = |what: &str| {
+    let path = folder.join(LOCK_FILE);
+    let lock_error = |what: &str| {
         let reason = format!("{what}, so it cannot be used as a lock; move it away");
         Error::content(&path, reason + ", or give another --out")
     };
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = match rustix::fs::open(&path, flags, Mode::from_raw_mode(0o666)) {
-        Err(Errno::LOOP) => return Err(foreign("is a symbolic link")),
+        Err(Errno::LOOP) => return Err(lock_error("is a symbolic link")),
         opened => File::from(opened.map_err(|error| Error::file(&path)(error.into()))?),
     };
     if !file.metadata().map_err(Error::file(&path))?.is_file() {
-        return Err(foreign("is not a regular file"));
+        return Err(lock_error("is not a regular file"));
     }
     let lock = match FileLock::try_acquire(&file) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -184,9 +184,9 @@ fn lock(folder: &Path) -> Result<Option<FileLock>> {
         let _ = writeln!(io::stderr(), "{}", atomic_file::one_line(&text));
     }
     if lock_holder(&mut file).map_err(Error::file(&path))?.is_none() {
-        return Err(foreign("was written by another program"));
+        return Err(lock_error("was written by another program"));
     }
-    // Only for error messages of other processes, so failures are ignored.
+    // Other processes only print this text in error messages, so write errors are ignored.
     let lock_holder = format!("process {}\n", std::process::id());
     let _ = file.set_len(0).and_then(|()| file.rewind());
     let _ = file.write_all(lock_holder.as_bytes());
@@ -203,7 +203,7 @@ fn lock_holder(file: &mut File) -> io::Result<Option<String>> {
     Ok((text.is_empty() || id.is_some()).then(|| text.trim_end().to_owned()))
 }
 
-/// Rejects symbolic links in the folder, because a run would write through them to other places.
+/// Rejects symbolic links in the folder, because a run would write to their targets.
 fn check_no_links(folder: &Path) -> Result<()> {
     for entry in entries(folder)? {
         let (path, kind) = (entry.path(), entry.file_type().map_err(Error::file(folder))?);
@@ -221,7 +221,7 @@ fn check_no_links(folder: &Path) -> Result<()> {
 
 /// Whether this is the name of an incomplete file of a run.
 fn is_unfinished(name: &OsStr) -> bool {
-    atomic_file::is_temporary(name) || TRACES.iter().any(|trace| name == *trace)
+    atomic_file::is_temporary(name) || TRACE_FILES.iter().any(|trace| name == *trace)
 }
 
 /// Removes incomplete files of a killed process recursively.
@@ -286,7 +286,7 @@ mod tests {
         let model = folder.path().join("seed-0/base/model");
         fs::create_dir_all(&model).unwrap();
         let foreign = [".tmp-something", ".tmpaB3xyz", ".writing-aB3xyz2", ".writing-notes.md"];
-        for name in [".writing-aB3xyz", TRACES[0], TRACES[1]].iter().chain(&foreign) {
+        for name in [".writing-aB3xyz", TRACE_FILES[0], TRACE_FILES[1]].iter().chain(&foreign) {
             fs::write(model.join(name), "x").unwrap();
         }
         run.enter("toy", &Identity::default()).unwrap();
@@ -306,30 +306,30 @@ mod tests {
             error
         };
         fs::write(&notes, "mine").unwrap();
-        std::os::unix::fs::symlink(&notes, run.join(LOCK)).unwrap();
+        std::os::unix::fs::symlink(&notes, run.join(LOCK_FILE)).unwrap();
         assert!(error_of().contains("symbolic link"));
         assert_eq!(fs::read_to_string(&notes).unwrap(), "mine");
-        fs::remove_file(run.join(LOCK)).unwrap();
+        fs::remove_file(run.join(LOCK_FILE)).unwrap();
         let long = "process 1".repeat(9);
         for text in ["notes", "process", "process 1\nand notes", "\n", "process x", &long] {
-            fs::write(run.join(LOCK), text).unwrap();
+            fs::write(run.join(LOCK_FILE), text).unwrap();
             error_of();
-            assert_eq!(fs::read_to_string(run.join(LOCK)).unwrap(), text);
+            assert_eq!(fs::read_to_string(run.join(LOCK_FILE)).unwrap(), text);
         }
-        fs::write(run.join(LOCK), b"\xff\xfe").unwrap();
+        fs::write(run.join(LOCK_FILE), b"\xff\xfe").unwrap();
         error_of();
-        fs::remove_file(run.join(LOCK)).unwrap();
+        fs::remove_file(run.join(LOCK_FILE)).unwrap();
         // Opening a named pipe without a writer could block the process.
         let created =
-            rustix::fs::mkfifoat(rustix::fs::CWD, run.join(LOCK), Mode::RUSR | Mode::WUSR);
+            rustix::fs::mkfifoat(rustix::fs::CWD, run.join(LOCK_FILE), Mode::RUSR | Mode::WUSR);
         created.unwrap();
         assert!(error_of().contains("not a regular file"));
-        fs::remove_file(run.join(LOCK)).unwrap();
+        fs::remove_file(run.join(LOCK_FILE)).unwrap();
         for text in ["", "process 4194304\n", "process 1"] {
-            fs::write(run.join(LOCK), text).unwrap();
+            fs::write(run.join(LOCK_FILE), text).unwrap();
             drop(RunFolder::lock(&run).unwrap());
             let expected = format!("process {}\n", std::process::id());
-            assert_eq!(fs::read_to_string(run.join(LOCK)).unwrap(), expected);
+            assert_eq!(fs::read_to_string(run.join(LOCK_FILE)).unwrap(), expected);
         }
     }
 
@@ -364,7 +364,7 @@ mod tests {
         run.enter("toy", &Identity::default()).unwrap();
         let error = run.enter("ner", &Identity::default()).unwrap_err().to_string();
         assert!(error.contains("a run of toy, not of ner"), "{error}");
-        fs::write(folder.path().join(MARKER), "{\"format\": 2}").unwrap();
+        fs::write(folder.path().join(MARKER_FILE), "{\"format\": 2}").unwrap();
         let error = run.enter("toy", &Identity::default()).unwrap_err().to_string();
         assert!(error.contains("format 2"), "{error}");
     }

@@ -55,7 +55,7 @@ impl Display for Difference {
     }
 }
 
-/// A value in a message, truncated if it is long.
+/// Formats a value for a message; long values are truncated.
 pub(crate) fn display_value(value: &Option<Value>) -> String {
     let text = value.as_ref().map_or_else(|| "absent".into(), Value::to_string);
     match text.char_indices().nth(120) {

@@ -1,4 +1,4 @@
-//! Input files as values of a recipe, so that all of them are found and hashed.
+//! Paths of input files in a recipe, which are found and hashed automatically.
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use crate::{Error, Result};
 
-/// Selects the files that are read from a folder. An [`InputPath`] to a single file reads that
+/// Selects the files that are read from a folder. An [`InputPath`] to a single file selects that
 /// file.
 pub trait InputFiles {
-    /// Description of the files, as in "holds no *.tsv".
+    /// Description of the files for error messages, such as `*.tsv`.
     const EXPECTED: &'static str;
 
     /// A file in a subfolder. If it exists, that subfolder and its subfolders are read as well.
@@ -64,7 +64,7 @@ input_files! {
     /// The texts of a folder, one JSON value per line, optionally compressed.
     JsonlFiles, "*.jsonl or *.jsonl.gz", |name| has_ending(name, &[".jsonl", ".jsonl.gz"]);
     /// The shards of a folder, see [`trainer::is_shard`].
-    ShardFiles, "*.jsonl or *.txt, plain or packed as .gz or .zst, or *.parquet", trainer::is_shard;
+    ShardFiles, "*.jsonl or *.txt (optionally .gz or .zst) or *.parquet", trainer::is_shard;
 }
 
 /// A model's folder.
@@ -82,8 +82,8 @@ pub type JsonlFolder = InputPath<JsonlFiles>;
 /// An input file or folder of a run. The recipe contains its path; the identity of results contains
 /// its contents.
 ///
-/// It is written as a plain string. An experiment finds every input in its recipe, checks that it
-/// exists, and hashes the file, or the files of the folder that `F` selects. Subfolders are
+/// It is serialized as a plain string. An experiment finds every input in its recipe, checks that
+/// it exists, and hashes the file, or the files of the folder that `F` selects. Subfolders are
 /// ignored, except for a model's `adapters`. The path is not part of the identity, so inputs may be
 /// moved. An empty path is an unused input.
 ///
@@ -165,7 +165,7 @@ impl<F: InputFiles> Serialize for InputPath<F> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if let Some(number) = self.is_set().then(|| record_input::<F>(&self.path)).flatten() {
             let mut map = serializer.serialize_map(Some(1))?;
-            map.serialize_entry(MARK, &number)?;
+            map.serialize_entry(INPUT_KEY, &number)?;
             return map.end();
         }
         let text = self.path.to_str().ok_or_else(|| {
@@ -175,8 +175,8 @@ impl<F: InputFiles> Serialize for InputPath<F> {
     }
 }
 
-/// The only key of the table that replaces an input while a recipe is recorded.
-pub(crate) const MARK: &str = "$input";
+/// The only key of the table that replaces an input in the result of [`record`].
+pub(crate) const INPUT_KEY: &str = "$input";
 
 /// An input of a recipe.
 #[derive(Clone, Debug)]

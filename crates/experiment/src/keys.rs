@@ -17,7 +17,7 @@ impl Key {
         &self.0
     }
 
-    /// Parses a key in TOML syntax. Quotes are optional where TOML requires them.
+    /// Parses a key in TOML syntax, in which quotes may be omitted.
     pub(crate) fn parse(text: &str) -> Self {
         let mut parts = Vec::new();
         if let Ok(table) = toml::from_str::<toml::Table>(&format!("{text} = 0"))

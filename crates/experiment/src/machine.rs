@@ -9,8 +9,8 @@ use tch::Device;
 
 use crate::{Result, read_json, write_json};
 
-/// The file in the run folder.
-pub(crate) const MACHINE: &str = "machine.json";
+/// Name of the file in the run folder.
+pub(crate) const MACHINE_FILE: &str = "machine.json";
 
 /// Contents of `machine.json`; unknown values are omitted.
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -35,8 +35,8 @@ struct Machine {
     peak_device_bytes: Option<u64>,
 }
 
-/// Writes the file of a program at the start and end of a process, and retains the commands and
-/// peak memory of earlier processes.
+/// Writes `machine.json` and retains the commands and peak memory of earlier processes. Called at
+/// the start and end of a process.
 pub(crate) fn update(path: &Path, name: &str, about: &str, device: Device) -> Result<()> {
     // The file is informational, so an unreadable one is overwritten.
     let earlier: Machine = read_json(path).unwrap_or_default();
@@ -46,14 +46,14 @@ pub(crate) fn update(path: &Path, name: &str, about: &str, device: Device) -> Re
     if !commands.contains(&command) {
         commands.push(command);
     }
-    let on_gpu = matches!(device, Device::Cuda(_));
+    let uses_gpu = matches!(device, Device::Cuda(_));
     let device_bytes = torch_ext::peak_device_memory(device).ok();
     let machine = Machine {
         about: about.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         commands,
         processor: proc_value("/proc/cpuinfo", "model name").or(earlier.processor),
-        gpus: if on_gpu { gpus() } else { BTreeSet::new() },
+        gpus: if uses_gpu { gpus() } else { BTreeSet::new() },
         peak_memory_bytes: peak_memory().max(earlier.peak_memory_bytes),
         peak_device_bytes: device_bytes.max(earlier.peak_device_bytes),
     };

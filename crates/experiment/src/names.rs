@@ -9,7 +9,7 @@ use crate::{Error, Result};
 const MAX_NAME_BYTES: usize = 200;
 
 /// Rejects names that are unsuitable for a folder in a run.
-pub(crate) fn check_plain(key: &str, name: &str) -> Result<()> {
+pub(crate) fn check_folder_name(key: &str, name: &str) -> Result<()> {
     let reason = if name.is_empty() {
         "is empty"
     } else if name.starts_with('.') {
@@ -21,10 +21,7 @@ pub(crate) fn check_plain(key: &str, name: &str) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Error::setting(
-        format!("{key}.{name:?}"),
-        format!("not usable as a folder name: it {reason}"),
-    ))
+    Err(Error::setting(format!("{key}.{name:?}"), format!("not a valid folder name: it {reason}")))
 }
 
 /// Whether `name` matches `pattern`, in which `*` matches any characters and `?` one character.
@@ -58,7 +55,7 @@ pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
     known.into_iter().min_by_key(|candidate| strsim::damerau_levenshtein(name, candidate))
 }
 
-/// Natural order: digits in names are compared as numbers.
+/// Natural order: sequences of digits in names are compared as numbers.
 pub(crate) fn natural_order(left: &str, right: &str) -> Ordering {
     let (mut left_rest, mut right_rest) = (left.chars().peekable(), right.chars().peekable());
     loop {
@@ -112,10 +109,10 @@ mod tests {
     #[test]
     fn names_unsuitable_for_folders_are_rejected() {
         for name in ["", ".", "..", "../x", "a/b", ".hidden", "a\\b", "a\nb", &"x".repeat(201)] {
-            assert!(check_plain("arms", name).is_err(), "{name:?}");
+            assert!(check_folder_name("arms", name).is_err(), "{name:?}");
         }
         for name in ["base", "hl+aa-cl", "temperature-0.5", "größe"] {
-            assert!(check_plain("arms", name).is_ok(), "{name}");
+            assert!(check_folder_name("arms", name).is_ok(), "{name}");
         }
     }
 

@@ -14,8 +14,8 @@ use crate::{Error, Experiment, Recipe, log};
 /// of [`exit`] after a signal.
 ///
 /// # Examples
-/// A complete recipe: the mean of some numbers, with and without weight decay. The crate's front
-/// page has its TOML file.
+/// A complete recipe: the mean of some numbers, with and without weight decay. The crate's
+/// documentation contains its TOML file.
 ///
 /// ```no_run
 /// use std::collections::BTreeMap;
@@ -133,7 +133,7 @@ use crate::{Error, Experiment, Recipe, log};
 pub fn main<R: Recipe>(run: impl FnOnce(&Experiment<R>) -> anyhow::Result<()>) -> ExitCode {
     let args = match Args::parse::<R>(std::env::args_os()) {
         Ok(args) => args,
-        // This is also the text of --help. Standard output may be closed.
+        // The error is also the text of `--help`. A closed standard output is ignored.
         Err(error) => {
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
@@ -175,18 +175,18 @@ pub fn exit(result: anyhow::Result<()>) -> ExitCode {
 /// The signal that stopped training, if it is the cause of the error.
 fn stopped_by(error: &anyhow::Error) -> Option<i32> {
     error.chain().find_map(|cause| {
-        let train = match cause.downcast_ref::<Error>() {
-            Some(Error::Train(train)) => Some(train),
+        let train_error = match cause.downcast_ref::<Error>() {
+            Some(Error::Train(error)) => Some(error),
             _ => cause.downcast_ref::<trainer::Error>(),
         };
-        match train? {
+        match train_error? {
             trainer::Error::Stopped { signal, .. } => Some(*signal),
             _ => None,
         }
     })
 }
 
-/// [`main`] with given arguments, starting with the program's name; for tests.
+/// Runs a recipe like [`main`] with `arguments`, which start with the program's name; for tests.
 ///
 /// # Errors
 /// The error that stops the run. Invalid arguments and `--help` are also errors.

@@ -12,7 +12,7 @@ use crate::{Error, Result, digest, log};
 pub(crate) const PREPARE: &str = "prepare";
 
 /// The folder for prepared data.
-const FOLDERS: &str = "target/prepared";
+const PREPARED_FOLDER: &str = "target/prepared";
 
 /// `[prepare]` of a recipe: commands by name, each with its output folder.
 #[derive(Clone, Debug, Default)]
@@ -57,8 +57,8 @@ impl Prepared {
     }
 }
 
-/// The program in the folder of this program or its parent folder, where cargo stores it; otherwise
-/// found in PATH.
+/// The path of a program in the folder of this program or its parent folder, where cargo stores
+/// programs; otherwise the name, to be found in PATH.
 fn program(name: &str) -> PathBuf {
     let file = format!("{name}{EXE_SUFFIX}");
     let current = std::env::current_exe().unwrap_or_default();
@@ -69,7 +69,7 @@ fn program(name: &str) -> PathBuf {
 impl Preparations {
     /// Removes the section from a recipe's table, and replaces `{name}` at the start of values by
     /// folders.
-    pub(crate) fn take(table: &mut Table) -> Result<Self> {
+    pub(crate) fn take_from(table: &mut Table) -> Result<Self> {
         let commands = match table.remove(PREPARE) {
             None => return Ok(Self::default()),
             Some(Value::Table(commands)) => commands,
@@ -118,7 +118,7 @@ impl Preparations {
         unresolved.pop();
         let command = words.join(" ");
         let hash = digest::of_bytes(command.as_bytes());
-        let folder = format!("{FOLDERS}/{name}-{}", hash.get(..12).unwrap_or_default());
+        let folder = format!("{PREPARED_FOLDER}/{name}-{}", hash.get(..12).unwrap_or_default());
         self.0.push(Prepared { name: name.to_owned(), command, folder, dependencies });
         Ok(())
     }
@@ -156,8 +156,8 @@ impl Preparations {
     fn needed<'s>(&'s self, inputs: &[PathBuf]) -> Vec<&'s Prepared> {
         let mut names: Vec<&str> = Vec::new();
         for prepared in self.0.iter().rev() {
-            let read = inputs.iter().any(|input| input.starts_with(&prepared.folder));
-            if read || names.contains(&prepared.name.as_str()) {
+            let is_read = inputs.iter().any(|input| input.starts_with(&prepared.folder));
+            if is_read || names.contains(&prepared.name.as_str()) {
                 names.push(&prepared.name);
                 names.extend(prepared.dependencies.iter().map(String::as_str));
             }
@@ -180,9 +180,9 @@ impl Preparations {
     pub(crate) fn check(&self, inputs: &[PathBuf]) -> Result<()> {
         let missing = |prepared: &&&Prepared| !Path::new(&prepared.folder).exists();
         let needed = self.needed(inputs);
-        let read =
+        let is_read =
             |prepared: &&&Prepared| inputs.iter().any(|path| path.starts_with(&prepared.folder));
-        match needed.iter().filter(read).find(missing) {
+        match needed.iter().filter(is_read).find(missing) {
             None => Ok(()),
             Some(prepared) => {
                 let reason =
@@ -198,7 +198,7 @@ impl Preparations {
     }
 }
 
-/// The name and the rest of a text that starts with `{name}`.
+/// Splits a text that starts with `{name}` into the name and the rest.
 fn placeholder(text: &str) -> Option<(&str, &str)> {
     text.strip_prefix('{')?.split_once('}')
 }
@@ -207,9 +207,9 @@ fn placeholder(text: &str) -> Option<(&str, &str)> {
 mod tests {
     use super::*;
 
-    fn take(text: &str) -> Result<(Table, Preparations), String> {
+    fn take_from(text: &str) -> Result<(Table, Preparations), String> {
         let mut table: Table = toml::from_str(text).unwrap();
-        let preparations = Preparations::take(&mut table).map_err(|error| error.to_string())?;
+        let preparations = Preparations::take_from(&mut table).map_err(|e| e.to_string())?;
         Ok((table, preparations))
     }
 
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn names_of_prepared_folders_depend_on_the_command() {
-        let (table, preparations) = take(RECIPE).unwrap();
+        let (table, preparations) = take_from(RECIPE).unwrap();
         let words = preparations.get("words").unwrap();
         let letters = preparations.get("letters").unwrap();
         assert_eq!(
@@ -235,20 +235,20 @@ mod tests {
         let command_line =
             format!("count --in={}/train --seed 1 --out {}", letters.folder, words.folder);
         assert_eq!(words.command_line(), command_line);
-        let (_, changed) = take(&RECIPE.replace("--in data", "--in more")).unwrap();
+        let (_, changed) = take_from(&RECIPE.replace("--in data", "--in more")).unwrap();
         assert_ne!(changed.get("words").unwrap().folder, words.folder);
     }
 
     #[test]
     fn only_folders_that_are_read_are_prepared_in_order() {
-        let (_, preparations) = take(RECIPE).unwrap();
+        let (_, preparations) = take_from(RECIPE).unwrap();
         let names = |inputs: &[PathBuf]| -> Vec<String> {
             preparations.needed(inputs).iter().map(|prepared| prepared.name.clone()).collect()
         };
-        let inside = PathBuf::from(&preparations.get("words").unwrap().folder).join("train.json");
-        assert_eq!(names(&[inside.clone(), "x".into()]), ["letters", "words"]);
+        let input = PathBuf::from(&preparations.get("words").unwrap().folder).join("train.json");
+        assert_eq!(names(&[input.clone(), "x".into()]), ["letters", "words"]);
         assert!(names(&["data/base".into()]).is_empty());
-        let error = preparations.check(&[inside]).unwrap_err().to_string();
+        let error = preparations.check(&[input]).unwrap_err().to_string();
         assert!(error.starts_with("prepare.words: not found: add --prepare, or run `count"));
     }
 
@@ -263,10 +263,10 @@ mod tests {
         let input = folder.path().join("input");
         fs::write(&input, "1").unwrap();
         let source = folder.path().join("source");
-        let made = shards::PreparedFolder::start(&source).unwrap();
-        fs::write(made.file("train/0.jsonl").unwrap(), "[1]\n").unwrap();
-        let about = shards::Preparation { program: "copy", seed: None, counts: 1.into() };
-        let mut manifest = made.finish(about).unwrap();
+        let prepared = shards::PreparedFolder::start(&source).unwrap();
+        fs::write(prepared.file("train/0.jsonl").unwrap(), "[1]\n").unwrap();
+        let preparation = shards::Preparation { program: "copy", seed: None, counts: 1.into() };
+        let mut manifest = prepared.finish(preparation).unwrap();
         manifest.inputs.insert(input.clone(), shards::FileDigest::of(&input).unwrap());
         let text = serde_json::to_string(&manifest).unwrap();
         fs::write(source.join("manifest.json"), text).unwrap();
@@ -278,7 +278,7 @@ mod tests {
 
         let (program, path) = (program.display(), source.display());
         let (table, preparations) =
-            take(&format!("x = '{{a}}'\n[prepare]\na = '{program} {path}'")).unwrap();
+            take_from(&format!("x = '{{a}}'\n[prepare]\na = '{program} {path}'")).unwrap();
         let inputs = [PathBuf::from(table["x"].as_str().unwrap())];
         let runs = || fs::read_to_string(folder.path().join("source.runs")).unwrap().len();
         assert!(preparations.check(&inputs).is_err());
@@ -293,7 +293,7 @@ mod tests {
         fs::write(folder.path().join("copy"), "#!/bin/sh\nexit 3\n").unwrap();
         let error = preparations.run(&inputs).unwrap_err().to_string();
         assert!(error.contains("ended with exit status: 3"), "{error}");
-        let (_, preparations) = take("x = '{a}'\n[prepare]\na = 'no-such-program'").unwrap();
+        let (_, preparations) = take_from("x = '{a}'\n[prepare]\na = 'no-such-program'").unwrap();
         let inputs = [PathBuf::from(&preparations.get("a").unwrap().folder)];
         let error = preparations.run(&inputs).unwrap_err().to_string();
         assert!(error.starts_with("prepare.a: no-such-program: "), "{error}");
@@ -301,13 +301,13 @@ mod tests {
 
     #[test]
     fn invalid_commands_are_named_in_the_error() {
-        let error_of = |text: &str| take(text).unwrap_err();
+        let error_of = |text: &str| take_from(text).unwrap_err();
         assert!(error_of("prepare = 1").starts_with("prepare: not a section"));
         assert!(error_of("[prepare]\na = 1").starts_with("prepare.a: not a command"));
         assert!(error_of("x = '{b}/c'\n[prepare]\na = 'y'").starts_with("{b}: no such command"));
         let error = error_of("[prepare]\na = 'x {b}'\nb = 'x {a}'");
         assert!(error.contains("depends on its own output"), "{error}");
         // Without the section, braces have no special meaning.
-        assert!(take("x = '{b}/c'").is_ok());
+        assert!(take_from("x = '{b}/c'").is_ok());
     }
 }

@@ -1,8 +1,8 @@
 //! Data-parallel training of a run's trials in several processes.
 //!
-//! Rank 0 uses the run folder. Every other rank uses a temporary folder, which is removed at its
-//! end, prints nothing, and receives earlier results from rank 0. Models of finished trials are
-//! read from the run folder, so all machines must have access to it.
+//! Rank 0 uses the run folder. Every other rank prints nothing, receives earlier results from rank
+//! 0, and uses a temporary folder, which is removed when the process ends. Models of finished
+//! trials are read from the run folder, so all machines must have access to it.
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,13 +27,13 @@ pub(crate) struct Ranks {
     /// The run folder of rank 0.
     run_folder: PathBuf,
     /// The temporary folder of this process, if its rank is not 0.
-    temporary: Option<tempfile::TempDir>,
+    temporary_folder: Option<tempfile::TempDir>,
 }
 
 impl Ranks {
     pub(crate) fn new(group: Option<Rc<ProcessGroup>>, run_folder: &Path) -> Result<Self> {
         let is_nonzero_rank = group.as_ref().is_some_and(|group| group.rank() > 0);
-        let temporary = match is_nonzero_rank {
+        let temporary_folder = match is_nonzero_rank {
             false => None,
             true => {
                 let parent = std::env::temp_dir();
@@ -42,7 +42,7 @@ impl Ranks {
         };
         SILENT.store(is_nonzero_rank, Ordering::Relaxed);
         let run_folder = std::path::absolute(run_folder).map_err(Error::file(run_folder))?;
-        Ok(Self { group, run_folder, temporary })
+        Ok(Self { group, run_folder, temporary_folder })
     }
 
     /// The folder in which this process writes.
@@ -54,20 +54,20 @@ impl Ranks {
     }
 
     pub(crate) fn leads(&self) -> bool {
-        self.temporary.is_none()
+        self.temporary_folder.is_none()
     }
 
     /// Rejects ranks with different recipes or data. The error names the first difference from rank
     /// 0.
     pub(crate) fn check_same_recipe(&self, identity: &Identity) -> Result<()> {
         let Some(group) = &self.group else { return Ok(()) };
-        let unreadable = |error: serde_json::Error| Error::setting("recipe", error.to_string());
+        let json_error = |error: serde_json::Error| Error::setting("recipe", error.to_string());
         let mut identities: Vec<Identity> = Vec::with_capacity(group.size());
-        for bytes in group.all_gather_bytes(&serde_json::to_vec(identity).map_err(unreadable)?)? {
-            identities.push(serde_json::from_slice(&bytes).map_err(unreadable)?);
+        for bytes in group.all_gather_bytes(&serde_json::to_vec(identity).map_err(json_error)?)? {
+            identities.push(serde_json::from_slice(&bytes).map_err(json_error)?);
         }
-        let Some((rank_0, followers)) = identities.split_first() else { return Ok(()) };
-        for (rank, identity) in (1..).zip(followers) {
+        let Some((rank_0, other_ranks)) = identities.split_first() else { return Ok(()) };
+        for (rank, identity) in (1..).zip(other_ranks) {
             if let Some(difference) = rank_0.difference(identity) {
                 return Err(Error::setting(
                     first_difference(rank, &difference),
@@ -84,18 +84,18 @@ impl Ranks {
         compute: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         let Some(group) = &self.group else { return compute() };
-        let unreadable =
+        let json_error =
             |error: serde_json::Error| Error::content(&self.run_folder, error.to_string());
         if self.leads() {
             let value = compute()?;
-            group.broadcast_bytes(&serde_json::to_vec(&value).map_err(unreadable)?, 0)?;
+            group.broadcast_bytes(&serde_json::to_vec(&value).map_err(json_error)?, 0)?;
             return Ok(value);
         }
-        serde_json::from_slice(&group.broadcast_bytes(&[], 0)?).map_err(unreadable)
+        serde_json::from_slice(&group.broadcast_bytes(&[], 0)?).map_err(json_error)
     }
 
-    /// Links a finished trial and the model of the run folder into `folder`, the folder of another
-    /// rank.
+    /// Links a finished trial and the model of the run folder into `folder`, the temporary folder
+    /// of this rank.
     pub(crate) fn link_finished(&self, trial: &Path, folder: &Path) -> Result<()> {
         if self.leads() {
             return Ok(());

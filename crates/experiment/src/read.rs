@@ -8,11 +8,11 @@ use toml::{Table, Value};
 use crate::base::{Files, read_files, recipe_keys};
 use crate::keys::Key;
 use crate::prepare::Preparations;
-use crate::toml_file::{explain, in_file};
+use crate::toml_file::{error_in_file, explain};
 use crate::{Error, Result};
 
-/// Reads a TOML file and applies `key.path=value` overrides; values are TOML, and other words are
-/// strings.
+/// Reads a TOML file and applies `key.path=value` overrides; values are TOML, or strings if they
+/// are not valid TOML.
 ///
 /// ```
 /// #[derive(serde::Deserialize)]
@@ -41,7 +41,7 @@ pub fn read_recipe<T: DeserializeOwned>(path: impl AsRef<Path>, overrides: &[Str
     Ok(read_with(path.as_ref(), &Override::parse_all(overrides)?)?.0)
 }
 
-/// [`read_recipe`] with parsed overrides.
+/// Reads a recipe like [`read_recipe`], with parsed overrides, and its `[prepare]` commands.
 pub(crate) fn read_with<T: DeserializeOwned>(
     path: &Path,
     overrides: &[Override],
@@ -55,7 +55,7 @@ pub(crate) fn read_with<T: DeserializeOwned>(
     for (path, text) in &texts {
         let text = recipe_keys(text);
         if let Err(error) = toml::from_str::<T>(&text) {
-            return Err(in_file(path, &text, &error));
+            return Err(error_in_file(path, &text, &error));
         }
     }
     match first_invalid_override::<T>(&table, overrides)? {
@@ -64,7 +64,7 @@ pub(crate) fn read_with<T: DeserializeOwned>(
     }
 }
 
-/// Applies `key.path=value` overrides, like [`read_recipe`], to a program's own values.
+/// Applies `key.path=value` overrides, like [`read_recipe`], to values that are already in memory.
 ///
 /// ```
 /// #[derive(serde::Deserialize, serde::Serialize)]
@@ -119,7 +119,7 @@ pub(crate) struct Override {
 }
 
 impl Override {
-    /// Creates an override of `key` by `argument`.
+    /// Creates an override of `key`; errors name `argument`.
     pub(crate) fn new(argument: impl Into<String>, key: &str, value: Value) -> Self {
         Self { argument: argument.into(), key: Key::parse(key), value }
     }
@@ -162,7 +162,7 @@ fn parse_value(text: &str) -> Value {
         .unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
-/// Deserializes the file's table with overrides and prepared folders.
+/// Applies overrides to a table, replaces placeholders by prepared folders, and deserializes it.
 fn resolve<'a, T: DeserializeOwned>(
     table: &Table,
     overrides: impl Iterator<Item = &'a Override>,
@@ -171,7 +171,7 @@ fn resolve<'a, T: DeserializeOwned>(
     for item in overrides {
         item.apply(&mut table)?;
     }
-    let preparations = Preparations::take(&mut table)?;
+    let preparations = Preparations::take_from(&mut table)?;
     Ok(table.try_into().map(|recipe| (recipe, preparations)))
 }
 
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn overrides_reach_nested_keys_and_make_missing_sections() {
+    fn overrides_set_nested_keys_and_create_missing_sections() {
         let recipe = read("seed = 1\n", &["seed=7", "inner.path=some/where", "inner.list=[1, 2]"]);
         let inner = Inner { path: "some/where".into(), list: vec![1, 2] };
         assert_eq!(recipe.unwrap(), Outer { seed: 7, inner, ..Outer::default() });

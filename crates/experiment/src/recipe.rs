@@ -17,7 +17,7 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
     /// The program's name; the default run folder is `runs/<name>`.
     const NAME: &'static str;
 
-    /// What the program does, for `--help`.
+    /// Description of the program for `--help`.
     const ABOUT: &'static str;
 
     /// Example commands for `--help`, one per line.
@@ -55,8 +55,8 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
         None
     }
 
-    /// Fills in values that follow from other keys, such as arms of a list of values. Called before
-    /// arms are selected, possibly more than once.
+    /// Fills in values that follow from other keys, such as the arms of [`Sweeps`](crate::Sweeps).
+    /// Called before arms are selected, possibly more than once.
     ///
     /// # Errors
     /// Naming the key.
@@ -64,8 +64,8 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
         Ok(())
     }
 
-    /// Validates the recipe's own values. [`RunConfig::arms`] contains the selected arms, and every
-    /// input that is set exists.
+    /// Validates the values of the recipe. [`RunConfig::arms`] contains the selected arms, and
+    /// every input that is set exists.
     ///
     /// # Errors
     /// Naming the key.
@@ -105,8 +105,8 @@ pub trait Recipe: Clone + Serialize + DeserializeOwned {
 pub struct RunConfig {
     /// Seeds; all arms are run for each of them.
     pub seeds: Vec<u64>,
-    /// Arms to run, in this order; `*` and `?` match as in file names. Absent: all arms. In an open
-    /// experiment, the names that were selected.
+    /// Arms to run, in this order; `*` and `?` match as in file names. Absent: all arms. After the
+    /// experiment is opened: the names of the selected arms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arms: Option<Vec<String>>,
     /// `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -141,13 +141,14 @@ impl Default for RunConfig {
     }
 }
 
-/// The default is not serialized, so that recipes from before the key existed are unchanged.
+/// Whether the value is the default, which is not serialized. Recipes written before the key
+/// existed thus stay unchanged.
 fn is_zero(value: &u64) -> bool {
     *value == 0
 }
 
 impl RunConfig {
-    /// The names in `arms`: in an open experiment, the selected arms.
+    /// Returns the names in `arms`. After the experiment is opened, these are the selected arms.
     ///
     /// ```
     /// use experiment::RunConfig;
@@ -164,24 +165,22 @@ impl RunConfig {
 /// `--arms`.
 pub(crate) fn select_arms<R: Recipe>(recipe: &mut R, patterns: &[String]) -> Result<()> {
     recipe.complete()?;
-    let in_recipe = recipe.run().arms.clone();
+    let run_arms = recipe.run().arms.clone();
     let selected = match patterns {
-        [] => crate::arms::select_by_recipe(recipe.arms().keys(), in_recipe.as_deref())?,
-        _ => {
-            crate::arms::select_by_arguments(recipe.arms().keys(), in_recipe.as_deref(), patterns)?
-        }
+        [] => crate::arms::select_by_recipe(recipe.arms().keys(), run_arms.as_deref())?,
+        _ => crate::arms::select_by_arguments(recipe.arms().keys(), run_arms.as_deref(), patterns)?,
     };
     recipe.run_mut().arms = Some(selected);
     Ok(())
 }
 
 /// Rejects invalid seeds, arms and variants.
-pub(crate) fn check_runnable<R: Recipe>(recipe: &R) -> Result<()> {
+pub(crate) fn check_seeds_and_variants<R: Recipe>(recipe: &R) -> Result<()> {
     crate::arms::check_seeds(&recipe.run().seeds)?;
     for arm in recipe.run().selected() {
         let variants = recipe.variants(arm);
         for (number, variant) in variants.iter().enumerate() {
-            crate::names::check_plain(&format!("variants of {arm}"), variant)?;
+            crate::names::check_folder_name(&format!("variants of {arm}"), variant)?;
             if variants.iter().take(number).any(|earlier| earlier == variant) {
                 let reason = format!("{variant} is listed twice");
                 return Err(Error::setting(format!("variants of {arm}"), reason));
@@ -191,8 +190,8 @@ pub(crate) fn check_runnable<R: Recipe>(recipe: &R) -> Result<()> {
     Ok(())
 }
 
-/// Rejects unknown stages in a recipe with adapters, and `keep_models`, which stores complete
-/// models, whereas only adapters and heads are trained.
+/// Rejects unknown stages and `keep_models` in a recipe with adapters. `keep_models` stores
+/// complete models, but only adapters and heads are trained.
 pub(crate) fn check_adapters<R: Recipe>(recipe: &R) -> Result<()> {
     let Some(adapters) = recipe.adapters() else { return Ok(()) };
     let unknown = |stage: &&String| !R::STAGES.contains(&stage.as_str());

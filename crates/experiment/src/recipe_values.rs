@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use shards::Manifest;
 
-use crate::arms::{ARMS, repeated};
+use crate::arms::{ARMS, duplicate_error};
 use crate::digest::{Digests, check_input, files};
 use crate::identity::Identity;
-use crate::input::{Input, MARK, record};
+use crate::input::{INPUT_KEY, Input, record};
 use crate::keys::Key;
 use crate::{Error, Recipe, Result, RunConfig};
 
-/// Keys of training stages that only affect what is written, and how often.
+/// Keys of training stages that only affect which files are written, and how often.
 const BOOKKEEPING: [&str; 4] = ["checkpoint_steps", "keep_checkpoints", "keep_models", "log_steps"];
 
 /// Part of a trial that an identity belongs to.
@@ -51,11 +51,11 @@ impl RecipeValues {
             table.remove("run");
         }
         let mut leaves = Vec::new();
-        strip(&mut json);
-        walk(&Key::default(), json, &inputs, &mut leaves);
+        remove_bookkeeping(&mut json);
+        collect_leaves(&Key::default(), json, &inputs, &mut leaves);
         let precision = &recipe.run().precision;
         if *precision != RunConfig::default().precision {
-            // The default is omitted, so that identities from before the key existed stay valid.
+            // The default is omitted, so that identities stored before the key existed stay valid.
             let precision = RecipeValue::Value(precision.as_str().into());
             leaves.push((Key::parse("run.precision"), precision));
         }
@@ -104,9 +104,9 @@ impl RecipeValues {
             let manifest = Manifest::read(&input.path)?;
             for (name, path) in files(&key.to_string(), input)? {
                 let digest = digests.of(&path)?;
-                let written = name.as_ref().and_then(|name| manifest.as_ref()?.files.get(name));
-                if let Some(written) = written.filter(|written| written.sha256 != digest) {
-                    written.check(&path)?;
+                let recorded = name.as_ref().and_then(|name| manifest.as_ref()?.files.get(name));
+                if let Some(recorded) = recorded.filter(|recorded| recorded.sha256 != digest) {
+                    recorded.check(&path)?;
                 }
                 hashed.push((name, digest));
             }
@@ -123,13 +123,13 @@ impl RecipeValues {
     /// The identity of all arms and parts, with the seeds and arms of `run`. It must be equal for
     /// processes that train together.
     pub(crate) fn full_identity(&self, run: &RunConfig) -> Identity {
-        let mut full = self.identity(Part::Training, &self.arms);
+        let mut identity = self.identity(Part::Training, &self.arms);
         let evaluation = self.identity(Part::Evaluation, &self.arms);
-        full.keys.extend(evaluation.keys);
-        full.files.extend(evaluation.files);
-        full.keys.insert("run.seeds".into(), run.seeds.clone().into());
-        full.keys.insert("run.arms".into(), run.selected().to_vec().into());
-        full
+        identity.keys.extend(evaluation.keys);
+        identity.files.extend(evaluation.files);
+        identity.keys.insert("run.seeds".into(), run.seeds.clone().into());
+        identity.keys.insert("run.arms".into(), run.selected().to_vec().into());
+        identity
     }
 
     /// The identity of one part of a trial. Without an arm of this name, it has only the keys that
@@ -155,9 +155,9 @@ impl RecipeValues {
     fn identity(&self, part: Part, arms: &BTreeSet<String>) -> Identity {
         let mut identity = Identity::default();
         for (key, leaf) in &self.leaves {
-            let evaluated = self.evaluation.iter().any(|pattern| key.is_below(pattern));
-            let of_part = evaluated == (part == Part::Evaluation);
-            if !of_part || arm_of_key(key).is_some_and(|arm| !arms.contains(arm)) {
+            let is_evaluation_key = self.evaluation.iter().any(|pattern| key.is_below(pattern));
+            let belongs_to_part = is_evaluation_key == (part == Part::Evaluation);
+            if !belongs_to_part || arm_of_key(key).is_some_and(|arm| !arms.contains(arm)) {
                 continue;
             }
             match leaf {
@@ -176,10 +176,10 @@ impl RecipeValues {
         identity
     }
 
-    /// These arms, and arms that they or keys outside of arms reference by name, recursively.
+    /// Adds the arms that these arms, or keys outside of arms, reference by name, recursively.
     fn with_references(&self, mut arms: BTreeSet<String>) -> BTreeSet<String> {
         loop {
-            let before = arms.len();
+            let count_before = arms.len();
             for (key, leaf) in &self.leaves {
                 if let RecipeValue::Value(value) = leaf
                     && arm_of_key(key).is_none_or(|arm| arms.contains(arm))
@@ -187,7 +187,7 @@ impl RecipeValues {
                     for_each_text(value, &mut |text| arms.extend(self.arms.get(text).cloned()));
                 }
             }
-            if arms.len() == before {
+            if arms.len() == count_before {
                 return arms;
             }
         }
@@ -201,12 +201,12 @@ fn arm_of_key(key: &Key) -> Option<&str> {
     }
 }
 
-/// Calls `read` for every text in a value.
-fn for_each_text(value: &Value, read: &mut impl FnMut(&str)) {
+/// Calls `visit` for every text in a value.
+fn for_each_text(value: &Value, visit: &mut impl FnMut(&str)) {
     match value {
-        Value::String(text) => read(text),
-        Value::Array(values) => values.iter().for_each(|value| for_each_text(value, read)),
-        Value::Object(table) => table.values().for_each(|value| for_each_text(value, read)),
+        Value::String(text) => visit(text),
+        Value::Array(values) => values.iter().for_each(|value| for_each_text(value, visit)),
+        Value::Object(table) => table.values().for_each(|value| for_each_text(value, visit)),
         _ => {}
     }
 }
@@ -232,20 +232,22 @@ fn check_unique(key: &Key, value: &Value) -> Result<()> {
         .find(|(index, value)| values.iter().take(*index).any(|earlier| earlier == *value));
     let Some((_, value)) = repeated_value else { return Ok(()) };
     let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    Err(repeated(&key.to_string(), &value))
+    Err(duplicate_error(&key.to_string(), &value))
 }
 
 /// Removes bookkeeping keys, nulls, and tables that become empty; returns whether a value remains.
-fn strip(value: &mut Value) -> bool {
+fn remove_bookkeeping(value: &mut Value) -> bool {
     match value {
         Value::Null => return false,
         Value::Array(values) => {
             for value in values {
-                strip(value);
+                remove_bookkeeping(value);
             }
         }
         Value::Object(table) if !table.is_empty() => {
-            table.retain(|part, inner| !BOOKKEEPING.contains(&part.as_str()) && strip(inner));
+            table.retain(|part, inner| {
+                !BOOKKEEPING.contains(&part.as_str()) && remove_bookkeeping(inner)
+            });
             return !table.is_empty();
         }
         _ => {}
@@ -254,7 +256,7 @@ fn strip(value: &mut Value) -> bool {
 }
 
 /// Collects the values below `key`. A list is one value unless it contains inputs.
-fn walk(key: &Key, value: Value, inputs: &[Input], leaves: &mut Vec<(Key, RecipeValue)>) {
+fn collect_leaves(key: &Key, value: Value, inputs: &[Input], leaves: &mut Vec<(Key, RecipeValue)>) {
     if let Some(number) = input_number(&value) {
         leaves.extend(
             inputs.get(number).map(|input| (key.clone(), RecipeValue::Input(input.clone()))),
@@ -264,12 +266,12 @@ fn walk(key: &Key, value: Value, inputs: &[Input], leaves: &mut Vec<(Key, Recipe
     match value {
         Value::Object(table) if !table.is_empty() => {
             for (part, inner) in table {
-                walk(&key.child(part), inner, inputs, leaves);
+                collect_leaves(&key.child(part), inner, inputs, leaves);
             }
         }
         Value::Array(values) if values.iter().any(contains_input) => {
             for (number, inner) in values.into_iter().enumerate() {
-                walk(&key.child(number.to_string()), inner, inputs, leaves);
+                collect_leaves(&key.child(number.to_string()), inner, inputs, leaves);
             }
         }
         value => leaves.push((key.clone(), RecipeValue::Value(value))),
@@ -278,7 +280,7 @@ fn walk(key: &Key, value: Value, inputs: &[Input], leaves: &mut Vec<(Key, Recipe
 
 fn input_number(value: &Value) -> Option<usize> {
     let table = value.as_object().filter(|table| table.len() == 1)?;
-    table.get(MARK)?.as_u64().and_then(|number| usize::try_from(number).ok())
+    table.get(INPUT_KEY)?.as_u64().and_then(|number| usize::try_from(number).ok())
 }
 
 fn contains_input(value: &Value) -> bool {
@@ -309,8 +311,8 @@ mod tests {
         let input =
             Input { path: "train.json".into(), is_read, expected: "file", subfolder_file: None };
         let mut leaves = Vec::new();
-        strip(&mut value);
-        walk(&Key::default(), value, &[input], &mut leaves);
+        remove_bookkeeping(&mut value);
+        collect_leaves(&Key::default(), value, &[input], &mut leaves);
         let keys: Vec<String> = leaves.iter().map(|(key, _)| key.to_string()).collect();
         assert_eq!(keys, ["data.0", "empty", "stages", "training.steps"]);
         let stages = leaves.iter().find_map(|(key, leaf)| match leaf {

@@ -7,11 +7,13 @@ use qa_report::{QuestionFiles, Report, ReportConfig, ReportRun};
 /// Bootstrap samples of the questions; enough for confidence intervals after every run.
 const SAMPLES: usize = 1000;
 /// Minimum number of samples per comparison. The smallest p-value is 1 / samples, and the
-/// correction multiplies it by the number of comparisons, so that 0.01 is possible.
+/// correction multiplies it by the number of comparisons. With this minimum, corrected p-values can
+/// be as small as 0.01.
 const SAMPLES_PER_COMPARISON: usize = 100;
 
-/// Writes the report on the answers of a run folder: first shared parts, then arms in order.
-/// `is_included` selects trials by seed and name. Returns `false` without answers.
+/// Writes the report on the answers of a run folder: parts shared by all arms come first, then the
+/// arms in order. `is_included` selects trials by seed and name. Returns `false` if there are no
+/// answers.
 pub(crate) fn write(
     folder: &Path,
     arms: &[String],
@@ -42,7 +44,7 @@ mod tests {
 
     use super::*;
 
-    fn answer(folder: &Path, trial: &str, text: &str) {
+    fn write_answer(folder: &Path, trial: &str, text: &str) {
         let name = "test-context-en-question-de.json";
         let questions = folder.join("questions");
         let predictions = folder.join(trial).join("predictions");
@@ -62,7 +64,7 @@ mod tests {
         let arms = ["z".to_owned(), "a".to_owned()];
         assert!(!write(path, &arms, |_, _| true).unwrap());
         for trial in ["seed-1/a", "seed-1/z", "seed-1/reader", "seed-1/other", "seed-2/a"] {
-            answer(path, trial, "Lima");
+            write_answer(path, trial, "Lima");
         }
         let is_included = |seed, arm: &str| seed == 1 && arm != "other";
         assert!(write(path, &arms, is_included).unwrap());

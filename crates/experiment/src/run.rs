@@ -7,10 +7,10 @@ use results::INTERVALS;
 use serde::Serialize;
 
 use crate::folder::RunFolder;
-use crate::machine::{self, MACHINE};
+use crate::machine::{self, MACHINE_FILE};
 use crate::print::first_table;
 use crate::ranks::Ranks;
-use crate::recipe::{check_adapters, check_runnable, select_arms};
+use crate::recipe::{check_adapters, check_seeds_and_variants, select_arms};
 use crate::recipe_values::RecipeValues;
 use crate::{Recipe, Result, Runtime, log, report, write_json, write_text};
 
@@ -36,7 +36,7 @@ impl<R: Recipe> Experiment<R> {
     /// Validates the recipe, and locks the run folder, in which it records the recipe's identity.
     pub(crate) fn enter(mut recipe: R, folder: PathBuf) -> Result<Self> {
         select_arms(&mut recipe, &[])?;
-        check_runnable(&recipe)?;
+        check_seeds_and_variants(&recipe)?;
         check_adapters(&recipe)?;
         let mut recipe_values = RecipeValues::of(&recipe)?;
         recipe_values.check()?;
@@ -62,7 +62,7 @@ impl<R: Recipe> Experiment<R> {
 
     /// Adds the command and the peak memory of this process to `machine.json`.
     pub(crate) fn update_machine(&self) -> Result<()> {
-        machine::update(&self.dir(MACHINE), R::NAME, R::ABOUT, self.runtime.device)
+        machine::update(&self.dir(MACHINE_FILE), R::NAME, R::ABOUT, self.runtime.device)
     }
 
     /// The path of this name in the run folder.
@@ -93,7 +93,7 @@ impl<R: Recipe> Experiment<R> {
     }
 
     /// Returns whether this process is rank 0 or the only process, which uses the run folder. Other
-    /// ranks use temporary folders without evaluations.
+    /// ranks use temporary folders and do not evaluate.
     pub fn leads(&self) -> bool {
         self.ranks.leads()
     }
@@ -137,8 +137,8 @@ impl<R: Recipe> Experiment<R> {
         Ok(())
     }
 
-    /// [`finish`](Self::finish) with the `summary.json` of most recipes: `seeds`, and the results
-    /// by arm as `arms`.
+    /// Calls [`finish`](Self::finish) with a summary of `seeds` and the results by arm as `arms`,
+    /// which most recipes use.
     ///
     /// # Errors
     /// As [`finish`](Self::finish).
@@ -149,12 +149,12 @@ impl<R: Recipe> Experiment<R> {
         remarks: &str,
     ) -> Result<()> {
         let arms = arms.iter().map(|(name, arm)| (*name, arm)).collect();
-        self.finish(&Arms { seeds: self.seeds(), arms }, table, remarks)
+        self.finish(&ArmsSummary { seeds: self.seeds(), arms }, table, remarks)
     }
 }
 
 #[derive(Serialize)]
-struct Arms<'a, S> {
+struct ArmsSummary<'a, S> {
     seeds: &'a [u64],
     arms: BTreeMap<&'a str, &'a S>,
 }

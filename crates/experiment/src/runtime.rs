@@ -66,8 +66,8 @@ impl Runtime {
         // Without a random source of the system, seeding libtorch's generator would abort; this
         // call returns an error instead.
         drop(torch_ext::rng_state(Device::Cpu)?);
-        // The setting applies to all devices. The kernels that are fast on the CPU would select
-        // TF32 on a GPU.
+        // The setting applies to all devices. A level that selects fast kernels on the CPU would
+        // select TF32 on a GPU.
         let level = if run.float32_matmul == "auto" && device == Device::Cpu {
             tune_float32_matmul()?
         } else if run.float32_matmul == "auto" {
@@ -87,7 +87,7 @@ impl Runtime {
             device: format!("{device:?}"),
             float32_matmul: level.name().into(),
         };
-        let precision = precision(run, device)?;
+        let precision = parse_precision(run, device)?;
         let group = match &rendezvous {
             None => None,
             Some(rendezvous) => Some(Rc::new(connect(rendezvous, device)?)),
@@ -121,11 +121,11 @@ fn connect(rendezvous: &Rendezvous, device: Device) -> Result<ProcessGroup> {
 }
 
 /// Parses `run.precision` and checks that the device supports it.
-fn precision(run: &RunConfig, device: Device) -> Result<Precision> {
+fn parse_precision(run: &RunConfig, device: Device) -> Result<Precision> {
     let key = format!("run.precision = {:?}", run.precision);
-    let known = || format!("must be one of {}", Precision::ALL.map(Precision::name).join(", "));
+    let expected = || format!("must be one of {}", Precision::ALL.map(Precision::name).join(", "));
     let precision = run.precision.parse::<Precision>();
-    let precision = precision.map_err(|_| Error::setting(&key, known()))?;
+    let precision = precision.map_err(|_| Error::setting(&key, expected()))?;
     if precision == Precision::Int8 {
         return Err(Error::setting(
             key,
@@ -168,14 +168,14 @@ mod tests {
     fn float16_needs_a_gpu() {
         let error = |name: &str| {
             let run = RunConfig { precision: name.into(), ..RunConfig::default() };
-            precision(&run, Device::Cpu).unwrap_err().to_string()
+            parse_precision(&run, Device::Cpu).unwrap_err().to_string()
         };
         let f16 = error("f16");
         assert!(f16.contains("run.precision") && f16.contains("run.device = \"auto\" is Cpu"));
         assert!(error("fp8").contains("must be one of f32, bf16, "), "{}", error("fp8"));
         let bf16 = RunConfig { precision: "bf16".into(), ..RunConfig::default() };
-        assert_eq!(precision(&bf16, Device::Cpu).unwrap(), Precision::Bf16);
+        assert_eq!(parse_precision(&bf16, Device::Cpu).unwrap(), Precision::Bf16);
         let f16 = RunConfig { precision: "f16".into(), ..RunConfig::default() };
-        assert_eq!(precision(&f16, Device::Cuda(0)).unwrap(), Precision::F16);
+        assert_eq!(parse_precision(&f16, Device::Cuda(0)).unwrap(), Precision::F16);
     }
 }

@@ -10,11 +10,10 @@ use crate::{Error, Result};
 /// The section `[sweeps]`: lists of values for keys of an arm.
 ///
 /// Each value adds an arm that sets only this key. The arm is named after the key and the value:
-/// `alpha = [0.1, 0.5]` adds `alpha-0.1`
-/// and `alpha-0.5`, selected by `--arms 'alpha-*'`. A table has one key with a list of values; its
-/// other keys apply to all arms of the sweep: `mml-alpha = { alpha = [0.1, 0.5], weighting = "mml"
-/// }` adds `mml-alpha-0.1` and `mml-alpha-0.5`. Call [`Sweeps::add_to`] in
-/// [`Recipe::complete`](crate::Recipe::complete).
+/// `alpha = [0.1, 0.5]` adds `alpha-0.1` and `alpha-0.5`, selected by `--arms 'alpha-*'`. A table
+/// has one key with a list of values; its other keys apply to all arms of the sweep: `mml-alpha = {
+/// alpha = [0.1, 0.5], weighting = "mml" }` adds `mml-alpha-0.1` and `mml-alpha-0.5`. Call
+/// [`Sweeps::add_to`] in [`Recipe::complete`](crate::Recipe::complete).
 ///
 /// ```
 /// use std::collections::BTreeMap;
@@ -94,8 +93,8 @@ fn split_sweep(name: &str, sweep: Value) -> Result<(String, Vec<Value>, Table)> 
     }
 }
 
-/// A value in an arm's name: integers without a decimal point, words with hyphens, tables as keys
-/// and values.
+/// Formats a value for an arm's name: whole numbers without a decimal point, hyphens instead of
+/// underscores, tables as keys and values.
 fn value_in_name(value: &Value) -> String {
     match value {
         Value::Float(number) => number.to_string(),

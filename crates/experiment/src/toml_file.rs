@@ -1,4 +1,4 @@
-//! Text and errors of TOML files.
+//! Reading of TOML files, and their error messages.
 use std::path::Path;
 
 use crate::names::nearest;
@@ -13,7 +13,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
 }
 
 /// An error with file, line and column.
-pub(crate) fn in_file(path: &Path, text: &str, error: &toml::de::Error) -> Error {
+pub(crate) fn error_in_file(path: &Path, text: &str, error: &toml::de::Error) -> Error {
     let reason = explain(error.message());
     let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
         return Error::content(path, reason);

@@ -1,4 +1,4 @@
-//! One model of an experiment: a seed, an arm and a variant of it.
+//! One model of an experiment, for one seed, arm and variant.
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use trainer::selection::CheckpointSelection;
 use trainer::{FitReport, Stage, Tasks, TrainConfig};
 use xlmr_model::{Head, LoadOptions, Pretrained, Role, Segments};
 
-use crate::adapters::{ADAPTER, freeze_encoder};
+use crate::adapters::{ADAPTER_DIR, freeze_encoder};
 use crate::{Error, Experiment, Recipe, Result, log, write_json};
 
 /// One model of an experiment, and its folder `seed-<seed>/<name>` or
@@ -120,7 +120,7 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
     /// `selection.json` in the stage's folder contains the [`Best`](trainer::selection::Best)
     /// evaluation and all scores; the best one is also printed.
     ///
-    /// Without a selection the parameters are those of the last step, and `evaluation_steps` and
+    /// Without a selection, the parameters of the last step remain, and `evaluation_steps` and
     /// `patience` are ignored.
     ///
     /// # Errors
@@ -154,8 +154,8 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         parameters: &[(String, Tensor)],
     ) -> Result<(TrainConfig, Vec<(String, Tensor)>)> {
         let config = TrainConfig { seed: self.seed, ..resolve_roles(config, parameters)? };
-        let shallow = |(name, tensor): &(String, Tensor)| (name.clone(), tensor.shallow_clone());
-        let parameters = parameters.iter().map(shallow).collect();
+        let clone = |(name, tensor): &(String, Tensor)| (name.clone(), tensor.shallow_clone());
+        let parameters = parameters.iter().map(clone).collect();
         match self.recipe.adapters() {
             Some(adapters) if adapters.freezes_encoder_in(stage) => {
                 freeze_encoder(config, parameters)
@@ -202,8 +202,8 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
     }
 
     /// Saves a model of [`start`](Self::start) like [`Pretrained::save`], with the LoRA merged and
-    /// the bottleneck in `adapters/`. The recipe's LoRA (without a LoRA, its bottleneck) is also
-    /// saved to the folder `adapter` next to the model; see
+    /// the bottleneck in `adapters/`. The recipe's LoRA, or its bottleneck if there is no LoRA, is
+    /// also saved to the folder `adapter` next to the model; see
     /// [`Model::save_adapter`](xlmr_model::Model::save_adapter).
     ///
     /// # Errors
@@ -216,7 +216,11 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
     ) -> Result<()> {
         let folder = folder.as_ref();
         if let Some(adapters) = self.recipe.adapters() {
-            adapters.save_and_merge(&mut trained.model, &folder.with_file_name(ADAPTER), head)?;
+            adapters.save_and_merge(
+                &mut trained.model,
+                &folder.with_file_name(ADAPTER_DIR),
+                head,
+            )?;
         }
         Ok(trained.save(folder, head)?)
     }
@@ -240,8 +244,8 @@ impl<'a, R: Recipe, A> Trial<'a, R, A> {
         loaded.notes.iter().for_each(log);
         loaded.model.set_precision(self.experiment.runtime.precision)?;
         loaded.model.set_recompute(self.experiment.recipe.run().activation_checkpointing);
-        if let Some(fault) = loaded.model.padding_fault() {
-            log(format!("training computes padding as well: {fault}"));
+        if let Some(reason) = loaded.model.padding_fault() {
+            log(format!("training computes padding as well: {reason}"));
         }
         if !report.missing.is_empty() {
             log(format!("newly initialised: {}", report.missing.join(", ")));
@@ -264,17 +268,18 @@ pub fn resolve_roles(config: &TrainConfig, parameters: &[(String, Tensor)]) -> R
 }
 
 /// Maximum number of tensors in a message.
-const MAX_NAMES: usize = 8;
+const MAX_LISTED_TENSORS: usize = 8;
 
 /// Name prefixes of heads, which fine-tuning usually does not use.
-const HEADS: [&str; 6] = ["lm_head.", "qa_outputs.", "classifier.", "cls.", "head.", "decoder."];
+const HEAD_PREFIXES: [&str; 6] =
+    ["lm_head.", "qa_outputs.", "classifier.", "cls.", "head.", "decoder."];
 
 /// The message about stored tensors that the model does not use.
 fn unused_tensors(folder: &Path, names: &[String]) -> Option<String> {
-    let is_head = |name: &str| HEADS.iter().any(|head| name.starts_with(head));
+    let is_head = |name: &str| HEAD_PREFIXES.iter().any(|head| name.starts_with(head));
     let names: Vec<&str> = names.iter().map(String::as_str).filter(|name| !is_head(name)).collect();
-    let more = names.len().saturating_sub(MAX_NAMES);
-    let named = names.iter().take(MAX_NAMES).copied().collect::<Vec<_>>().join(", ");
+    let more = names.len().saturating_sub(MAX_LISTED_TENSORS);
+    let named = names.iter().take(MAX_LISTED_TENSORS).copied().collect::<Vec<_>>().join(", ");
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let folder = folder.display();
     let text = format!("{folder}: tensors not used by the model of config.json: {named}{more}");

@@ -1,4 +1,4 @@
-//! Opening of a run, and its trials.
+//! Starting and resuming runs, and computing their trials.
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::arms::ARMS;
 use crate::cached::{check_unchanged, compute};
-use crate::folder::RECIPE;
+use crate::folder::RECIPE_FILE;
 use crate::{Error, Experiment, Recipe, Result, Results, Trial, names, write_text};
 
 impl<R: Recipe> Experiment<R> {
@@ -14,11 +14,11 @@ impl<R: Recipe> Experiment<R> {
     ///
     /// # Errors
     /// If the recipe is invalid, an input is missing, or the folder is locked or has other
-    /// contents. Nothing in the folder is changed then.
+    /// contents. In these cases the folder is not changed.
     pub fn open(recipe: R, folder: impl Into<PathBuf>) -> Result<Self> {
         let experiment = Self::enter(recipe, folder.into())?;
         experiment.trials()?.iter().try_for_each(check_unchanged)?;
-        let path = experiment.dir(RECIPE);
+        let path = experiment.dir(RECIPE_FILE);
         let text = toml::to_string_pretty(&experiment.recipe);
         write_text(&path, &text.map_err(|error| Error::content(&path, error))?)?;
         experiment.update_machine()?;
@@ -69,9 +69,9 @@ impl<R: Recipe> Experiment<R> {
         self.compute_all(self.trials()?, train, evaluate)
     }
 
-    /// Like [`each`](Self::each), for work that all arms of a seed share, such as a first training
-    /// stage. Its folder is `seed-<seed>/<name>`, which trials access with [`Trial::seed_dir`].
-    /// `arm` of the results is `name`.
+    /// Computes one trial per seed like [`each`](Self::each), for work that all arms share, such as
+    /// a first training stage. Its folder is `seed-<seed>/<name>`, which trials access with
+    /// [`Trial::seed_dir`]. The field `arm` of the results is `name`.
     ///
     /// # Errors
     /// As [`each`](Self::each); [`Error::Setting`] if an arm has this name;
@@ -87,7 +87,7 @@ impl<R: Recipe> Experiment<R> {
         T: Serialize + DeserializeOwned,
         E: Serialize + DeserializeOwned,
     {
-        names::check_plain(ARMS, name)?;
+        names::check_folder_name(ARMS, name)?;
         if self.recipe.arms().contains_key(name) {
             let key = format!("{ARMS}.{name}");
             let reason = "a part shared by all arms has this name; rename the arm";

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes crates/testkit/fixtures/pll.json: pseudo-log-likelihoods of short texts given others, as transformers computes them.
+"""Writes crates/testkit/fixtures/pll.json: pseudo-log-likelihoods of target texts given source texts, computed with transformers.
 
-The model is data/base in float64. Each token of the second text is masked alone in a row by itself.
+The model is data/base in float64. Each token of the target text is masked in a separate row.
 
     .peers/bin/python crates/tasks/scripts/golden_pll.py
 
@@ -32,14 +32,14 @@ def main():
     for source, target in TEXTS:
         encoding = tokenizer.encode(source, target)
         scores = []
-        for at, part in enumerate(encoding.sequence_ids):
-            if part != 1:
+        for position, sequence_id in enumerate(encoding.sequence_ids):
+            if sequence_id != 1:
                 continue
             ids = torch.tensor([encoding.ids])
-            ids[0, at] = mask
+            ids[0, position] = mask
             with torch.no_grad():
-                logits = model(input_ids=ids).logits[0, at]
-            scores.append(logits.log_softmax(-1)[encoding.ids[at]].item())
+                logits = model(input_ids=ids).logits[0, position]
+            scores.append(logits.log_softmax(-1)[encoding.ids[position]].item())
         requests.append({"source": source, "target": target, "tokens": scores})
     versions = {"transformers": transformers.__version__, "torch": torch.__version__}
     out = ROOT / "crates/testkit/fixtures/pll.json"

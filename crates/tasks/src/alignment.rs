@@ -19,7 +19,7 @@ use crate::{Encoder, Error, Result, pooling};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HiddenStates {
-    /// The output of one layer, from 1; 0 is the embeddings.
+    /// The output of one layer, counted from 1; 0 selects the embeddings.
     Layer(usize),
     /// The mean of the outputs of the last n layers.
     MeanOfLast(usize),
@@ -41,12 +41,12 @@ pub struct AlignmentConfig {
     /// Hidden states used to represent a token.
     pub states: HiddenStates,
     /// Whether to subtract each text's mean hidden state, which removes language-specific
-    /// components. `centre` in files.
+    /// components. The key in files is `centre`.
     #[serde(rename = "centre", alias = "center")]
     pub center: bool,
     /// κ: `κ (i/I − j/J)²` is subtracted from the similarity of token i of I and token j of J,
     /// which favours tokens at similar positions. Similar to SimAlign's distortion correction
-    /// (Jalili Sabet et al. 2020), which multiplies by one minus it.
+    /// (Jalili Sabet et al. 2020), which multiplies the similarity by one minus this penalty.
     pub distortion: f64,
     /// Options of the projection from similarities.
     pub project: ProjectConfig,
@@ -88,7 +88,7 @@ impl AlignmentConfig {
     }
 }
 
-/// Hidden states of a text's T visible tokens.
+/// Hidden states of a text's T non-blank tokens.
 #[derive(Debug)]
 pub struct EncodedText {
     /// Code points `[start, end)` of each token.
@@ -148,7 +148,8 @@ impl<'a> AnswerAligner<'a> {
 
     /// Encodes a text of any length in windows that overlap by half.
     ///
-    /// Each token gets the hidden state of the window in which it is farthest from the ends.
+    /// The hidden state of a token comes from the window in which the token is farthest from the
+    /// ends.
     ///
     /// # Errors
     /// [`Error::Tokenizer`]; [`Error::Empty`] if the text has no token; [`Error::Model`] if the
@@ -177,7 +178,7 @@ impl<'a> AnswerAligner<'a> {
     /// `[tokens, H]` f32 on the CPU: the hidden state of each token, from overlapping windows.
     fn token_states(&self, ids: &[u32]) -> Result<Tensor> {
         let max_tokens = usize::try_from(self.model.max_length()).unwrap_or(0);
-        // Special tokens are added later.
+        // Two positions remain free for the special tokens, which are added later.
         let window_ranges = window_ranges(ids.len(), max_tokens.saturating_sub(2));
         let windows = self.window_states(ids, &window_ranges)?; // [windows, L, H]
         let mut parts = Vec::with_capacity(window_ranges.len());
@@ -256,9 +257,9 @@ impl<'a> AnswerAligner<'a> {
         span: Range<usize>,
         target: &EncodedText,
     ) -> Result<Option<Range<usize>>> {
-        let covers = |&(start, end): &(usize, usize)| start < span.end && end > span.start;
-        let first = source.offsets.iter().position(covers);
-        let last = source.offsets.iter().rposition(covers);
+        let overlaps = |&(start, end): &(usize, usize)| start < span.end && end > span.start;
+        let first = source.offsets.iter().position(overlaps);
+        let last = source.offsets.iter().rposition(overlaps);
         let (first, last) = first.zip(last).ok_or_else(|| {
             Error::data("span", "code points of a token", format!("no token in {span:?}"))
         })?;
@@ -271,7 +272,7 @@ impl<'a> AnswerAligner<'a> {
     }
 }
 
-/// Code points `[start, end)` of a token; `None` for a token of white space only.
+/// Code points `[start, end)` of a token; `None` for a token that consists of white space.
 type TokenSpan = Option<(usize, usize)>;
 
 /// The tokens of a text without special tokens, each with its code points excluding white space at
@@ -280,11 +281,11 @@ type TokenSpan = Option<(usize, usize)>;
 /// # Errors
 /// [`Error::Tokenizer`].
 pub(crate) fn tokens(tokenizer: &Tokenizer, text: &str) -> Result<Vec<(u32, TokenSpan)>> {
-    let body = trim_dropped(tokenizer, text);
-    let encoding = tokenizer.encode_char_offsets(body, false);
+    let trimmed = trim_dropped(tokenizer, text);
+    let encoding = tokenizer.encode_char_offsets(trimmed, false);
     let encoding = encoding.map_err(|error| Error::Tokenizer(error.to_string()))?;
     let characters: Vec<char> = text.chars().collect();
-    let skipped = characters.len() - body.chars().count();
+    let skipped = characters.len() - trimmed.chars().count();
     let offsets = encoding.get_offsets().iter();
     let token_spans =
         offsets.map(|(start, end)| trim_span(&characters, (start + skipped, end + skipped)));
@@ -413,8 +414,8 @@ mod tests {
     #[test]
     fn invalid_options_are_rejected_and_an_empty_file_has_the_defaults() {
         assert_eq!(toml::from_str::<AlignmentConfig>("").unwrap(), AlignmentConfig::default());
-        let read: AlignmentConfig = toml::from_str("states = { layer = 2 }").unwrap();
-        assert_eq!(read.states, HiddenStates::Layer(2));
+        let parsed: AlignmentConfig = toml::from_str("states = { layer = 2 }").unwrap();
+        assert_eq!(parsed.states, HiddenStates::Layer(2));
         let (model, tokenizer) = (model(4000), tokenizer());
         let states = |states| AlignmentConfig { states, ..AlignmentConfig::default() };
         for invalid_config in [

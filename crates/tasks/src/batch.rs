@@ -14,7 +14,8 @@ use crate::{Encoder, Error, Result};
 /// Calls that take more than a few seconds print their progress to standard error.
 ///
 /// `lengths` has one entry for each row, in tokens; `compute` must return one result for each
-/// index. Rows of equal length keep their order, so the batches depend on nothing else.
+/// index. Rows of equal length keep their order, so the batches depend only on `lengths` and
+/// `batch_size`.
 ///
 /// # Errors
 /// [`Error::Config`] if `batch_size` is 0; [`Error::Data`] if `compute` returns another number
@@ -63,7 +64,7 @@ const FIRST_REPORT: Duration = Duration::from_secs(10);
 /// Progress of the encoder over the rows.
 struct RowProgress {
     start: Instant,
-    /// Time of the last message since the start.
+    /// Time from the start to the last message.
     last_report: Duration,
     rows: usize,
     /// Tokens of the processed rows, and of all rows.
@@ -111,8 +112,8 @@ pub(crate) fn pair_inputs(model: &dyn Encoder, rows: &[&[u32]]) -> Result<Inputs
 
 /// 1 for each token after the first occurrence of the row's last token.
 fn pair_segments(row: &[u32]) -> Vec<u32> {
-    let first = row.iter().position(|id| Some(id) == row.last()).unwrap_or(row.len());
-    (0..row.len()).map(|index| u32::from(index > first)).collect()
+    let first_separator = row.iter().position(|id| Some(id) == row.last()).unwrap_or(row.len());
+    (0..row.len()).map(|index| u32::from(index > first_separator)).collect()
 }
 
 #[cfg(test)]

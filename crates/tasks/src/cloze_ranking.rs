@@ -16,8 +16,8 @@ use crate::{Encoder, Error, Result, inference};
 ///
 /// # Errors
 /// If the model has no masked-LM head or rejects an input; [`Error::Config`] if `batch_size` is 0;
-/// the errors of [`rank_golds`] as [`Error::Transfer`] with the index of the cloze, also if a mask
-/// is not in its input.
+/// [`Error::Transfer`] with the index of the cloze for errors of [`rank_golds`], or if the position
+/// of a mask is outside its input.
 ///
 /// # Example
 /// ```
@@ -45,8 +45,8 @@ pub fn rank_clozes(
     candidates: Option<&Candidates>,
     batch_size: usize,
 ) -> Result<Vec<Option<usize>>> {
-    let outside = |cloze: &Cloze| cloze.mask >= cloze.input_ids.len();
-    if let Some(number) = clozes.iter().position(outside)
+    let is_outside = |cloze: &Cloze| cloze.mask >= cloze.input_ids.len();
+    if let Some(number) = clozes.iter().position(is_outside)
         && let Some(cloze) = clozes.get(number)
     {
         let pieces = cloze.input_ids.len();
@@ -144,7 +144,8 @@ pub fn rank_typed(
     Ok(ranks.collect::<Result<_, _>>()?)
 }
 
-/// For each row of a batch, the scores of the candidates with as many pieces as the row has masks.
+/// Scores the candidates of each row, if they have as many pieces as the row has masks. The result
+/// contains the index and the score of each candidate.
 fn score_rows(
     model: &dyn Encoder,
     clozes: &TypedClozes,
@@ -172,13 +173,13 @@ fn score_rows(
             clozes.clozes.get(*number).map_or(&[][..], |cloze| clozes.candidates(cloze));
         let matching = candidates.iter().enumerate().filter(|(_, ids)| ids.len() == *pieces);
         let (numbers, ids): (Vec<usize>, Vec<&Vec<u32>>) = matching.unzip();
-        let flat: Vec<i64> =
+        let flat_ids: Vec<i64> =
             ids.iter().flat_map(|ids| ids.iter().copied().map(i64::from)).collect();
-        if let Some(invalid_id) = flat.iter().find(|&&id| id >= model.vocab_size()) {
-            let rule = format!("below the vocabulary's {}", model.vocab_size());
+        if let Some(invalid_id) = flat_ids.iter().find(|&&id| id >= model.vocab_size()) {
+            let rule = format!("below the vocabulary size {}", model.vocab_size());
             return Err(Error::data("candidate's piece", rule, invalid_id));
         }
-        let ids = Tensor::f_from_slice(&flat)?.f_view([-1, length])?; // [C, n]
+        let ids = Tensor::f_from_slice(&flat_ids)?.f_view([-1, length])?; // [C, n]
         let ids = ids.f_transpose(0, 1)?.f_contiguous()?.f_to_device(masks.device())?;
         let means = masks.f_gather(1, &ids, false)?.f_mean_dim([0i64].as_slice(), false, None)?;
         let means = Vec::<f32>::try_from(means.f_to_device(Device::Cpu)?)?;
@@ -187,7 +188,7 @@ fn score_rows(
     Ok(scores)
 }
 
-/// Converts the index in an error from the batch to the list of all clozes.
+/// Replaces the batch index in an error by the index in the list of all clozes.
 fn with_index_in_all_clozes(
     error: transfer_eval::Error,
     indices: &[usize],
@@ -285,11 +286,11 @@ mod tests {
         let mut clozes = clozes();
         clozes.relations[1].candidates[0][1] = 60;
         let error = rank_typed(&model(), &clozes, 8).unwrap_err().to_string();
-        assert!(error.contains("below the vocabulary's 60"), "{error}");
+        assert!(error.contains("below the vocabulary size 60"), "{error}");
         assert!(rank_typed(&model(), &self::clozes(), 0).is_err());
         let no_head = Model::new(&Config::tiny(60), &[Head::Span], Device::Cpu, 1).unwrap();
         assert!(rank_typed(&no_head, &self::clozes(), 8).is_err());
-        let none = TypedClozes { clozes: Vec::new(), ..self::clozes() };
-        assert!(rank_typed(&model(), &none, 8).unwrap().is_empty());
+        let no_clozes = TypedClozes { clozes: Vec::new(), ..self::clozes() };
+        assert!(rank_typed(&model(), &no_clozes, 8).unwrap().is_empty());
     }
 }

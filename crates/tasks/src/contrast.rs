@@ -38,6 +38,6 @@ pub(crate) fn entity_id(entity: &str) -> i64 {
 }
 
 /// Converts integers to an i64 tensor on `device`.
-pub(crate) fn ids(values: &[i64], device: tch::Device) -> Result<Tensor> {
+pub(crate) fn id_tensor(values: &[i64], device: tch::Device) -> Result<Tensor> {
     Ok(torch_ext::upload(&Tensor::f_from_slice(values)?, device)?)
 }

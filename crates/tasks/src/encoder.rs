@@ -11,7 +11,8 @@ use crate::Result;
 /// B is the number of rows of a batch, L its longest row in tokens, H the hidden size, V the size
 /// of the vocabulary. A model computes in its own precision
 /// ([`Model::set_precision`](xlmr_model::Model::set_precision)); hidden states and logits are then
-/// float32, except those of `mlm_transform`. A call that needs a missing head returns an error.
+/// float32, except the result of `mlm_transform`. A call that needs a missing head returns an
+/// error.
 ///
 /// # Example
 /// ```
@@ -129,7 +130,7 @@ pub trait Encoder {
     /// Returns every parameter with its name in the checkpoint.
     fn named_parameters(&self) -> Vec<(String, Tensor)>;
 
-    /// Adds everything except the inputs that determines the results: architecture, options and
+    /// Adds everything besides the inputs that determines the results: architecture, options and
     /// parameters, but no paths. It identifies stored results of a model.
     fn fingerprint(&self, fingerprint: &mut Fingerprint);
 }

@@ -29,7 +29,7 @@ pub enum Error {
     /// There are no training examples or queries.
     #[error("no {what}")]
     Empty {
-        /// The missing data and its location.
+        /// What is missing, such as `pairs to train on`.
         what: String,
     },
     /// A file cannot be read or written.

@@ -3,8 +3,8 @@
 //! This is a small version of the evaluation in *Adapters for Enhanced Modeling of Multilingual
 //! Knowledge and Text* (Hou et al. 2022).
 //!
-//! Ranks start at 1, so hits@1 is the share of correct answers. The paper's released scorer has
-//! ranks from 0 and accepts ranks of at most 1, so its hits@1 is hits@2.
+//! Ranks start at 1, so hits@1 is the share of correct answers. The paper's released scorer counts
+//! ranks from 0 and accepts ranks of at most 1, so its hits@1 is hits@2 here.
 use std::collections::{BTreeSet, HashMap};
 
 use kg_triples::knowledge::PairKind;
@@ -53,8 +53,8 @@ pub struct ScoresByTraining {
 /// Evaluates retrieval of labels and objects by cosine similarity.
 ///
 /// A text's vector is the [`TextPairConfig::pooling`] of the last layer's hidden states. A
-/// candidate with the text of the correct one is also correct; other candidates with the same
-/// cosine rank before it.
+/// candidate with the same text as the correct candidate is also correct; other candidates with the
+/// same cosine rank before the correct one.
 ///
 /// # Errors
 /// [`Error::Config`] as for [`TextPairTask`](crate::text_pairs::TextPairTask), or if `batch_size`
@@ -132,7 +132,7 @@ struct LanguageVectors<'a> {
     rows: HashMap<&'a str, usize>,
     /// The label of each row.
     texts: Vec<&'a str>,
-    /// `[N, H]`
+    /// `[N, H]`: the vectors of `texts`.
     labels: Array2<f32>,
     /// Triples whose subject and relation have labels, in the order of the graph.
     fact_queries: Vec<[&'a str; 3]>,
@@ -171,8 +171,8 @@ impl<'a> GraphVectors<'a> {
         let mut languages = Vec::new();
         for language in language_codes {
             let label = |id: &str| graph.label(id, language.as_str());
-            let named = graph.entities().filter_map(|id| Some((id, label(id)?)));
-            let (ids, texts): (Vec<&str>, Vec<&str>) = named.unzip();
+            let labelled = graph.entities().filter_map(|id| Some((id, label(id)?)));
+            let (ids, texts): (Vec<&str>, Vec<&str>) = labelled.unzip();
             let fact_queries = graph.triples().filter_map(|triple| {
                 let query = format!("{} {}", label(triple.head)?, label(triple.relation)?);
                 Some(([triple.head, triple.relation, triple.tail], query))
@@ -337,7 +337,7 @@ fn filtered_ranks(
         }
         let rows: Vec<usize> = [gold].into_iter().chain(correct.iter().copied()).collect();
         let correct_vectors = candidates.select(Axis(0), &rows);
-        // All correct candidates before the gold one are removed from its rank.
+        // The rank of the gold candidate does not count other correct candidates.
         let gold_rank = rank_candidates(query, correct_vectors.view(), &[0], &config)?;
         *rank -= gold_rank.first().map_or(0, |gold_rank| gold_rank.saturating_sub(1));
     }
@@ -393,7 +393,7 @@ mod tests {
     }
 
     /// Sixty countries, each with a capital and two rivers. German vectors are the English vectors
-    /// with their dimensions reversed, and the vector of a fact is that of its object.
+    /// with their dimensions reversed, and the vector of a fact equals the vector of its object.
     #[test]
     fn rotated_vectors_are_retrieved_only_with_a_map() {
         let mut builder = GraphBuilder::default();
@@ -460,7 +460,7 @@ mod tests {
             (&unmapped.objects, &mapped.objects, [2 * 168, 2 * 12]),
         ] {
             let summaries =
-                |kinds: &ScoresByTraining| [kinds.trained.unwrap(), kinds.held_out.unwrap()];
+                |scores: &ScoresByTraining| [scores.trained.unwrap(), scores.held_out.unwrap()];
             assert_eq!(summaries(unmapped).map(|ranks| ranks.queries), [trained, held_out]);
             assert!(summaries(unmapped).iter().all(|ranks| ranks.accuracy < 30.0), "{unmapped:?}");
             assert!(summaries(mapped).iter().all(|ranks| ranks.accuracy == 100.0), "{mapped:?}");

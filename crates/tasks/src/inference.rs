@@ -1,4 +1,4 @@
-//! Batched inference without gradient.
+//! Batched inference without gradients.
 use tch::{Tensor, no_grad};
 use xlmr_model::Inputs;
 
@@ -31,7 +31,7 @@ pub(crate) fn expect_finite(logits: Tensor) -> Result<Tensor> {
     Err(Error::data("logits", "finite numbers", "NaN or infinity; did training diverge?"))
 }
 
-/// The index of the largest logit: `[…, C]` to one index for each row of C, in order.
+/// The index of the largest logit of each row of C in `[…, C]`, in order.
 pub(crate) fn argmax_rows(logits: Tensor) -> Result<Vec<usize>> {
     let indices = expect_finite(logits)?.f_argmax(-1, false)?.f_contiguous()?.f_view([-1])?;
     let index =

@@ -18,9 +18,9 @@ use crate::{Encoder, Error, Result};
 /// Computes precision at 1 in percent by non-English language, for the entities that are heads of
 /// triples.
 ///
-/// A label is the mean embedding of its tokens, centered per language; labels are compared by
-/// cosine. Chance is 100 / number of entities. Only token embeddings are used, not the encoder's
-/// layers.
+/// The vector of a label is the mean embedding of its tokens, centered per language. Vectors are
+/// compared by cosine. Chance is 100 / number of entities. Only token embeddings are used, not the
+/// encoder's layers.
 ///
 /// # Errors
 /// [`Error::Data`] naming an entity without a label in one of the languages; [`Error::Tokenizer`];
@@ -52,24 +52,24 @@ pub fn label_retrieval(
     graph: &KnowledgeGraph,
     languages: &[Language],
 ) -> Result<BTreeMap<Language, f64>> {
-    let heads = heads(graph);
-    let english = labels_in(graph, &heads, Language::EN)?;
+    let head_entities = head_entities(graph);
+    let english = labels_in(graph, &head_entities, Language::EN)?;
     let mut result = BTreeMap::new();
     for &language in languages.iter().filter(|&&language| language != Language::EN) {
-        let labels = labels_in(graph, &heads, language)?;
+        let labels = labels_in(graph, &head_entities, language)?;
         let is_correct = nearest_is_correct(model, tokenizer, &labels, &english)?;
         let correct_count = is_correct.iter().filter(|is_correct| **is_correct).count();
-        result.insert(language, 100.0 * correct_count as f64 / heads.len().max(1) as f64);
+        result.insert(language, 100.0 * correct_count as f64 / head_entities.len().max(1) as f64);
     }
     Ok(result)
 }
 
 /// The entities that are heads of triples, sorted.
-fn heads(graph: &KnowledgeGraph) -> Vec<&str> {
-    let mut heads: Vec<&str> = graph.triples().map(|triple| triple.head).collect();
-    heads.sort_unstable();
-    heads.dedup();
-    heads
+fn head_entities(graph: &KnowledgeGraph) -> Vec<&str> {
+    let mut head_entities: Vec<&str> = graph.triples().map(|triple| triple.head).collect();
+    head_entities.sort_unstable();
+    head_entities.dedup();
+    head_entities
 }
 
 fn labels_in<'g>(
@@ -93,7 +93,7 @@ pub struct MappedRetrievalConfig {
     pub seed: u64,
     /// Number of neighbours of CSLS.
     pub neighbours: usize,
-    /// Normalisation.
+    /// Options of the map, such as normalisation.
     pub map: MapConfig,
 }
 
@@ -114,8 +114,8 @@ impl Default for MappedRetrievalConfig {
 /// dictionary has fewer entries than the vectors have dimensions.
 ///
 /// # Errors
-/// The errors of [`label_retrieval`], also for tails; [`Error::Config`] for fewer than two folds,
-/// or more folds than entities; [`Error::Transfer`] if a map cannot be fitted.
+/// The errors of [`label_retrieval`], also for tail entities; [`Error::Config`] for fewer than two
+/// folds, or more folds than entities; [`Error::Transfer`] if a map cannot be fitted.
 ///
 /// # Example
 /// ```
@@ -146,7 +146,7 @@ pub fn mapped_label_retrieval(
     languages: &[Language],
     config: &MappedRetrievalConfig,
 ) -> Result<BTreeMap<Language, f64>> {
-    let heads = heads(graph);
+    let head_entities = head_entities(graph);
     let mut ids: Vec<&str> =
         graph.triples().flat_map(|triple| [triple.head, triple.tail]).collect();
     ids.sort_unstable();
@@ -155,10 +155,10 @@ pub fn mapped_label_retrieval(
         let rule = format!("2 to {}, the number of entities", ids.len());
         return Err(Error::config("folds", config.folds, rule));
     }
-    // Heads come first, because only heads are candidates.
-    let candidates = heads.len();
-    let tails = ids.iter().filter(|id| heads.binary_search(*id).is_err()).copied();
-    let ids: Vec<&str> = heads.iter().copied().chain(tails).collect();
+    // Head entities come first, because only they are candidates.
+    let candidates = head_entities.len();
+    let tails = ids.iter().filter(|id| head_entities.binary_search(*id).is_err()).copied();
+    let ids: Vec<&str> = head_entities.iter().copied().chain(tails).collect();
     let mut order: Vec<usize> = (0..ids.len()).collect();
     order.shuffle(&mut rng_for(config.seed, "map folds", 0));
     let vectors = |language| -> Result<Array2<f32>> {
@@ -171,9 +171,9 @@ pub fn mapped_label_retrieval(
         let label_vectors = vectors(language)?;
         let mut correct_count = 0;
         for fold in 0..config.folds {
-            let in_fold = |&(position, _): &(usize, &usize)| position % config.folds == fold;
+            let is_in_fold = |&(position, _): &(usize, &usize)| position % config.folds == fold;
             let (query_indices, pairs): (Vec<_>, Vec<_>) =
-                order.iter().enumerate().partition(in_fold);
+                order.iter().enumerate().partition(is_in_fold);
             let pairs: Vec<(usize, usize)> = pairs.into_iter().map(|(_, &id)| (id, id)).collect();
             let query_indices =
                 query_indices.into_iter().map(|(_, &id)| id).filter(|&id| id < candidates);
@@ -309,14 +309,14 @@ fn label_means(model: &dyn Encoder, tokenizer: &Tokenizer, labels: &[&str]) -> R
     no_grad(|| {
         let means: Vec<Tensor> = rows
             .chunks(usize::from(CHUNK))
-            .map(|rows| mean_word_vectors(model, rows))
+            .map(|rows| mean_token_embeddings(model, rows))
             .collect::<Result<_>>()?;
         Ok(Tensor::f_cat(&means, 0)?)
     })
 }
 
 /// `[rows, H]`: the mean token embedding of each row of token ids.
-fn mean_word_vectors(model: &dyn Encoder, rows: &[&[u32]]) -> Result<Tensor> {
+fn mean_token_embeddings(model: &dyn Encoder, rows: &[&[u32]]) -> Result<Tensor> {
     let device = model.device();
     let Inputs { input_ids, attention_mask, .. } = Inputs::from_rows(rows, model.pad_token_id())?;
     let mask = match attention_mask {
@@ -325,8 +325,8 @@ fn mean_word_vectors(model: &dyn Encoder, rows: &[&[u32]]) -> Result<Tensor> {
     };
     let mask = mask.f_to_kind(Kind::Float)?.f_unsqueeze(-1)?.f_to_device(device)?;
     let ids = input_ids.f_to_device(device)?;
-    let words = Tensor::f_embedding(model.word_embeddings(), &ids, -1, false, false)?;
-    let sums = words.f_mul(&mask)?.f_sum_dim_intlist([1i64].as_slice(), false, Kind::Float)?;
+    let embeddings = Tensor::f_embedding(model.word_embeddings(), &ids, -1, false, false)?;
+    let sums = embeddings.f_mul(&mask)?.f_sum_dim_intlist([1i64].as_slice(), false, Kind::Float)?;
     let counts = mask.f_sum_dim_intlist([1i64].as_slice(), false, Kind::Float)?;
     Ok(sums.f_div(&counts.f_clamp_min(1.0)?)?)
 }
@@ -354,13 +354,13 @@ mod tests {
         let (graph, languages) = (builder.build(), [Language::EN, Language::DE, Language::ES]);
         let precision = label_retrieval(&model(4000), &tokenizer, &graph, &languages).unwrap();
         assert_eq!(precision, BTreeMap::from([(Language::DE, 100.0), (Language::ES, 50.0)]));
-        let missing = label_retrieval(&model(4000), &tokenizer, &graph, &["fr".parse().unwrap()]);
-        let error = missing.unwrap_err().to_string();
+        let result = label_retrieval(&model(4000), &tokenizer, &graph, &["fr".parse().unwrap()]);
+        let error = result.unwrap_err().to_string();
         assert_eq!(error, "Egypt: expected a label in fr, got none");
     }
 
-    /// German token embeddings are the English ones with their dimensions reversed: retrieval works
-    /// with a map, but not by cosine.
+    /// German token embeddings are the English embeddings with their dimensions reversed: retrieval
+    /// works with a map, but not by cosine.
     #[test]
     fn labels_with_rotated_vectors_are_retrieved_with_a_map() {
         let tokenizer = tokenizer();
@@ -386,13 +386,13 @@ mod tests {
         }
         // German vectors are the English vectors in reverse order of dimensions.
         no_grad(|| {
-            let mut table = model.word_embeddings().shallow_clone();
+            let mut embeddings = model.word_embeddings().shallow_clone();
             for number in 0..120 {
                 let row = |offset: usize| i64::from(words[2 * number + offset].1);
-                let rotated = table.get(row(0)).flip([0]);
-                table.get(row(1)).copy_(&rotated);
+                let rotated = embeddings.get(row(0)).flip([0]);
+                embeddings.get(row(1)).copy_(&rotated);
             }
-            let _ = table.requires_grad_(false);
+            let _ = embeddings.requires_grad_(false);
         });
         let (graph, languages) = (builder.build(), [Language::EN, Language::DE]);
         let unmapped = label_retrieval(&model, &tokenizer, &graph, &languages).unwrap();

@@ -61,7 +61,7 @@ impl<T: 'static> ShardExamples<T> {
             parse,
             selection: selection.finish()?,
             count,
-            before: ShardPosition::default(),
+            line_start: ShardPosition::default(),
             examples: VecDeque::new(),
             returned: 0,
         };
@@ -76,7 +76,7 @@ impl<T: 'static> ShardExamples<T> {
         }
     }
 
-    /// Returns the examples as a task provides them.
+    /// Returns the examples in the form that [`trainer::Task::examples`] returns.
     pub(crate) fn examples(&mut self) -> Examples<'_> {
         match self {
             Self::InMemory(_, lengths) => Examples::Indexed(lengths),
@@ -84,7 +84,7 @@ impl<T: 'static> ShardExamples<T> {
         }
     }
 
-    /// Adds each example in memory with `add`, or the fingerprint of the stream.
+    /// Adds the examples in memory with `add`, or the fingerprint of the stream.
     pub(crate) fn fingerprint(
         &self,
         fingerprint: &mut Fingerprint,
@@ -107,8 +107,8 @@ pub(crate) struct LineExamples<T> {
     selection: String,
     count: Option<u64>,
     /// The position before the current line.
-    before: ShardPosition,
-    /// Remaining examples of the current line; `returned` is the number of returned examples.
+    line_start: ShardPosition,
+    /// Remaining examples of the current line; `returned` is the number of its returned examples.
     examples: VecDeque<T>,
     returned: usize,
 }
@@ -129,7 +129,7 @@ impl<T> LineExamples<T> {
         self.returned = 0;
         self.examples.clear();
         while self.examples.is_empty() {
-            self.before = self.lines.position();
+            self.line_start = self.lines.position();
             let Some(line) = self.lines.next_line()? else { return Ok(false) };
             let examples = (self.parse)(line).map_err(|reason| line.error(reason))?;
             self.examples = examples.into();
@@ -161,7 +161,7 @@ impl<T> ExampleSource for LineExamples<T> {
         if self.examples.is_empty() {
             return LinePosition { line: self.lines.position(), example: 0 };
         }
-        LinePosition { line: self.before.clone(), example: self.returned }
+        LinePosition { line: self.line_start.clone(), example: self.returned }
     }
 
     fn seek(&mut self, position: LinePosition) -> std::result::Result<(), TaskError> {
@@ -169,10 +169,12 @@ impl<T> ExampleSource for LineExamples<T> {
         self.examples.clear();
         self.returned = 0;
         if position.example > 0 {
-            let read = self.next_line()?;
-            if !read || position.example >= self.examples.len() {
+            let has_line = self.next_line()?;
+            if !has_line || position.example >= self.examples.len() {
                 let (example, examples) = (position.example, self.examples.len());
-                return Err(format!("example {example} of a line of {examples}").into());
+                return Err(
+                    format!("no example {example} in a line with {examples} examples").into()
+                );
             }
             self.examples.drain(..position.example);
             self.returned = position.example;

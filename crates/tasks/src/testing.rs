@@ -1,4 +1,4 @@
-//! A tiny model for this crate's tests, and checks that apply to the step of every task.
+//! Test helpers: tiny models, and checks of a training step that apply to every task.
 use mlqa_eval::{Answer, Question};
 use objectives::tch::{Device, Kind, Tensor};
 use tokenizers::Tokenizer;
@@ -142,7 +142,8 @@ fn relative_distance(first: &NamedTensors, second: &NamedTensors) -> f64 {
     norm(differences.iter().collect()) / norm(first.iter().map(|(_, tensor)| tensor).collect())
 }
 
-/// Maximum relative difference of a bfloat16 loss from the float32 loss. bfloat16 has 8 bits.
+/// Maximum relative difference of a bfloat16 loss from the float32 loss. bfloat16 has 8 significant
+/// bits.
 const LOSS_BOUND: f64 = 0.01;
 
 /// Maximum relative distance of all bfloat16 gradients from the float32 gradients.
@@ -159,7 +160,7 @@ pub(crate) fn assert_bf16_is_near_f32<T: Task>(
     assert_bf16_is_near_f32_in(parameters, task, batch, None);
 }
 
-/// Checks [`assert_bf16_is_near_f32`] on a batch that is split into micro-batches.
+/// Like [`assert_bf16_is_near_f32`], for a batch that is split into micro-batches.
 pub(crate) fn assert_bf16_is_near_f32_in<T: Task>(
     parameters: &NamedTensors,
     task: impl Fn() -> T,
@@ -173,8 +174,8 @@ pub(crate) fn assert_bf16_is_near_f32_in<T: Task>(
     assert!(relative_error < LOSS_BOUND, "{actual} in bfloat16, {expected} in float32");
     assert_ne!(actual, expected);
     for (name, gradient) in &bf16_gradients {
-        let finite = gradient.isfinite().all().int64_value(&[]) == 1;
-        assert!(finite && gradient.kind() == Kind::Float, "{name}");
+        let is_finite = gradient.isfinite().all().int64_value(&[]) == 1;
+        assert!(is_finite && gradient.kind() == Kind::Float, "{name}");
     }
     let relative_distance = relative_distance(&gradients, &bf16_gradients);
     assert!(relative_distance < GRADIENT_BOUND, "{relative_distance}");
@@ -190,12 +191,13 @@ pub(crate) fn assert_micro_batches_match<T: Task>(
     assert!(task().supports_micro_batches() && batch.len() > 4);
     let (expected, gradients) = step(parameters, &mut task(), batch, Precision::F32, None);
     for size in [4, 1] {
-        let (actual, parts) = step(parameters, &mut task(), batch, Precision::F32, Some(size));
+        let (actual, split_gradients) =
+            step(parameters, &mut task(), batch, Precision::F32, Some(size));
         assert!(
             (actual - expected).abs() < 1e-5 * expected.abs(),
-            "{actual} in parts of {size}, {expected} whole"
+            "{actual} in micro-batches of {size}, {expected} unsplit"
         );
-        let relative_distance = relative_distance(&gradients, &parts);
-        assert!(relative_distance < 1e-5, "in parts of {size}: {relative_distance:e}");
+        let relative_distance = relative_distance(&gradients, &split_gradients);
+        assert!(relative_distance < 1e-5, "in micro-batches of {size}: {relative_distance:e}");
     }
 }

@@ -1,7 +1,7 @@
-//! Training on pairs of texts: contrastive, or by regression of their similarity.
+//! Training on pairs of texts, with a contrastive loss or a regression of their similarity.
 //!
 //! The contrastive loss is that of *Adapters for Enhanced Modeling of Multilingual Knowledge and
-//! Text* (Hou et al. 2022); *IndicSBERT* (Deode et al. 2023) has both.
+//! Text* (Hou et al. 2022); *IndicSBERT* (Deode et al. 2023) uses both losses.
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use trainer::{
     ExampleRecord, Examples, Fingerprint, Shards, SkippedData, Step, StepLosses, Task, TaskError,
 };
 
-use crate::contrast::{contrast, entity_id, ids};
+use crate::contrast::{contrast, entity_id, id_tensor};
 use crate::knowledge::parse;
 use crate::pooling::{Pooling, pool, pooled, to_array};
 use crate::{Encoder, Error, Result, inference};
@@ -42,7 +42,8 @@ pub struct TextPairConfig {
     /// Maximum tokens of a label, or of the labels of subject and relation, including special
     /// tokens: 32.
     pub phrase_length: usize,
-    /// Maximum tokens of descriptions and sentences, and of their labels: 128.
+    /// Maximum tokens of a description or sentence, and of the label paired with it, including
+    /// special tokens: 128.
     pub sentence_length: usize,
 }
 
@@ -63,7 +64,7 @@ impl Default for TextPairConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PairLoss {
-    /// [`info_nce`]: the key of a row against the other keys of its batch.
+    /// [`info_nce`], which contrasts the key of a row with the other keys of its batch.
     #[default]
     Contrastive,
     /// [`cosine_regression`] on the pairs' [`similarity`](TextPair::similarity).
@@ -100,7 +101,7 @@ impl TextPairConfig {
         }
     }
 
-    /// InfoNCE over cosines, from queries to keys only.
+    /// Options of InfoNCE over cosines, from queries to keys only.
     fn info_nce(&self) -> InfoNceConfig {
         InfoNceConfig {
             temperature: self.temperature,
@@ -202,8 +203,8 @@ impl<'a> TextPairTask<'a> {
     /// Creates a task from the `pairs` of this kind.
     ///
     /// # Errors
-    /// The errors of [`TextPairConfig::validate`]; [`Error::Config`] for texts longer than the
-    /// model's rows; [`Error::Empty`] without a pair; [`Error::Data`] for a pair without the
+    /// The errors of [`TextPairConfig::validate`]; [`Error::Config`] if texts may be longer than
+    /// the model's rows; [`Error::Empty`] without a pair; [`Error::Data`] for a pair without the
     /// similarity that the loss needs; [`Error::Tokenizer`].
     pub fn new(
         model: &'a dyn Encoder,
@@ -213,11 +214,11 @@ impl<'a> TextPairTask<'a> {
         config: &TextPairConfig,
     ) -> Result<Self> {
         config.validate()?;
-        let rows = TextRows::new(model, tokenizer, config.max_length(kind))?;
+        let encoder = RowEncoder::new(model, tokenizer, config.max_length(kind))?;
         let (mut examples, mut truncated) = (Vec::new(), 0);
         for pair in pairs.iter().filter(|pair| pair.kind == kind) {
             let [(query, query_truncated), (key, key_truncated)] =
-                [rows.of(&pair.query)?, rows.of(&pair.key)?];
+                [encoder.encode(&pair.query)?, encoder.encode(&pair.key)?];
             truncated += usize::from(query_truncated || key_truncated);
             let (entity, similarity) = (pair.entity.clone(), pair.similarity);
             if config.loss == PairLoss::CosineRegression && similarity.is_none() {
@@ -246,7 +247,7 @@ impl<'a> TextPairTask<'a> {
             return Ok(cosine_regression(query, key, &similarities)?);
         }
         let entities: Vec<i64> = rows.iter().map(|example| entity_id(&example.entity)).collect();
-        let entities = ids(&entities, query.device())?;
+        let entities = id_tensor(&entities, query.device())?;
         let entity_rows = ContrastRows { ids: Some(&entities), valid: None };
         Ok(info_nce(query, key, None, 0, &entity_rows, &self.config.info_nce())?)
     }
@@ -331,8 +332,8 @@ pub fn text_vectors(
     max_length: usize,
     batch_size: usize,
 ) -> Result<Array2<f32>> {
-    let rows = TextRows::new(model, tokenizer, max_length)?;
-    let rows = texts.iter().map(|text| Ok(rows.of(text.as_ref())?.0));
+    let encoder = RowEncoder::new(model, tokenizer, max_length)?;
+    let rows = texts.iter().map(|text| Ok(encoder.encode(text.as_ref())?.0));
     let rows = rows.collect::<Result<Vec<Vec<u32>>>>()?;
     let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
     let vectors = inference::by_length(model, &rows, batch_size, |_, inputs, hidden| {
@@ -344,14 +345,14 @@ pub fn text_vectors(
         .map_err(|error| Error::data("text vectors", "a full array", error))
 }
 
-/// Conversion of texts to rows of token ids.
-struct TextRows<'a> {
+/// Encoder of texts as rows of token ids.
+struct RowEncoder<'a> {
     tokenizer: &'a Tokenizer,
     layout: Layout,
     max_length: usize,
 }
 
-impl<'a> TextRows<'a> {
+impl<'a> RowEncoder<'a> {
     /// Creates a converter to rows of at most `max_length` tokens.
     ///
     /// # Errors
@@ -367,13 +368,13 @@ impl<'a> TextRows<'a> {
     }
 
     /// The token ids of a text with special tokens, and whether its end was truncated.
-    fn of(&self, text: &str) -> Result<(Vec<u32>, bool)> {
+    fn encode(&self, text: &str) -> Result<(Vec<u32>, bool)> {
         let encoding = self.tokenizer.encode_fast(text, false);
         let encoding = encoding.map_err(|error| Error::Tokenizer(format!("{text:?}: {error}")))?;
         let ids = encoding.get_ids();
         let max_tokens = self.max_length.saturating_sub(self.layout.single(&[]).len());
-        let retained = ids.get(..max_tokens).unwrap_or(ids);
-        Ok((self.layout.single(retained), retained.len() < ids.len()))
+        let truncated_ids = ids.get(..max_tokens).unwrap_or(ids);
+        Ok((self.layout.single(truncated_ids), truncated_ids.len() < ids.len()))
     }
 }
 
@@ -432,9 +433,9 @@ mod tests {
     /// Reference implementation: row by row, without padding, in float64.
     fn reference_loss(model: &Model, config: &TextPairConfig, batch: &[usize]) -> f64 {
         let (pairs, tokenizer) = (pairs(), tokenizer());
-        let rows = TextRows::new(model, &tokenizer, 32).unwrap();
+        let encoder = RowEncoder::new(model, &tokenizer, 32).unwrap();
         let vector = |text: &str| -> Vec<f64> {
-            let (row, _) = rows.of(text).unwrap();
+            let (row, _) = encoder.encode(text).unwrap();
             let vector = pooled(model, &[&row], Pooling::Mean, false).unwrap().get(0);
             let vector = Vec::<f64>::try_from(vector.to_kind(Kind::Double)).unwrap();
             let norm = vector.iter().map(|x| x * x).sum::<f64>().sqrt();
@@ -462,10 +463,10 @@ mod tests {
     fn the_loss_equals_the_reference_in_float64() {
         let model = model(4000);
         let config = TextPairConfig::default();
-        let released =
+        let unmasked =
             TextPairConfig { mask_same_entity: false, temperature: 0.5, ..config.clone() };
         let regression = TextPairConfig { loss: PairLoss::CosineRegression, ..config.clone() };
-        for config in [&config, &released, &regression] {
+        for config in [&config, &unmasked, &regression] {
             for batch in [&[0, 1, 2, 3, 4, 5, 6, 7, 8][..], &[8, 2, 0], &[0, 1], &[3]] {
                 let (actual, expected) =
                     (loss(&model, config, batch), reference_loss(&model, config, batch));
@@ -479,7 +480,7 @@ mod tests {
         // Two rows of one entity: without negatives the loss is 0; with the other row as a
         // negative, the equal keys give ln 2.
         assert!(loss(&model, &config, &[0, 1]).double_value(&[]).abs() < 1e-6);
-        assert!((loss(&model, &released, &[0, 1]).double_value(&[]) - 2f64.ln()).abs() < 1e-6);
+        assert!((loss(&model, &unmasked, &[0, 1]).double_value(&[]) - 2f64.ln()).abs() < 1e-6);
     }
 
     #[test]
@@ -528,8 +529,8 @@ mod tests {
         let error = TextPairTask::new(&model, &tokenizer(), PairKind::Ep, &pairs(), &long);
         let error = error.err().unwrap().to_string();
         assert!(error.starts_with("length = 4000: must be at most "), "{error}");
-        let empty_task =
-            TextPairTask::new(&model, &tokenizer(), PairKind::Ts, &pairs(), &config_of(32));
+        let short = TextPairConfig { sentence_length: 32, ..TextPairConfig::default() };
+        let empty_task = TextPairTask::new(&model, &tokenizer(), PairKind::Ts, &pairs(), &short);
         assert_eq!(empty_task.err().unwrap().to_string(), "no pairs of kind ts to train on");
     }
 
@@ -543,10 +544,6 @@ mod tests {
         let error = TextPairTask::new(&model, &tokenizer(), PairKind::Ep, &pairs, &config);
         let error = error.err().unwrap().to_string();
         assert!(error.starts_with("pair \"Japan\", \"Japan\""), "{error}");
-    }
-
-    fn config_of(sentence_length: usize) -> TextPairConfig {
-        TextPairConfig { sentence_length, ..TextPairConfig::default() }
     }
 
     #[test]
@@ -576,7 +573,7 @@ mod tests {
         assert_micro_batches_match(&parameters, || task(&model, &config), &batch);
         let regression = TextPairConfig { loss: PairLoss::CosineRegression, ..config.clone() };
         assert_micro_batches_match(&parameters, || task(&model, &regression), &batch);
-        let released = TextPairConfig { pooling: Pooling::AllPositions, ..config };
-        assert!(!task(&model, &released).supports_micro_batches());
+        let all_positions = TextPairConfig { pooling: Pooling::AllPositions, ..config };
+        assert!(!task(&model, &all_positions).supports_micro_batches());
     }
 }

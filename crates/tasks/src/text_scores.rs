@@ -29,7 +29,7 @@ impl Default for ScorerConfig {
     }
 }
 
-/// Scores short texts under a masked-LM head: [`pll`](Self::pll), as a [`ScoreText`].
+/// Scores short texts with a masked-LM head; implements [`ScoreText`] with [`pll`](Self::pll).
 ///
 /// # Example
 /// ```
@@ -54,12 +54,12 @@ pub struct EncoderScorer<'a> {
     tokenizer: &'a Tokenizer,
     layout: Layout,
     mask: u32,
-    /// Maximum number of tokens of two texts together, given the model's positions.
+    /// Maximum number of tokens of two texts together that the model's positions allow.
     max_length: usize,
     config: ScorerConfig,
 }
 
-/// The tokens of a text: ids, and code points without white space.
+/// The token ids of a text, and the code points of each token without white space.
 struct Tokens {
     ids: Vec<u32>,
     ranges: Vec<Range<usize>>,
@@ -68,8 +68,8 @@ struct Tokens {
 /// Spans with their scores.
 type ScoredSpans = Vec<(Range<usize>, f64)>;
 
-/// A row of tokens with the mask at index `position`, where the original token is `id`.
-struct Masked {
+/// A row of token ids with the mask at index `position`, which replaces the token `id`.
+struct MaskedRow {
     row: Vec<u32>,
     position: usize,
     id: u32,
@@ -79,8 +79,8 @@ impl<'a> EncoderScorer<'a> {
     /// Creates a scorer from a model and its tokenizer; see [`xlmr_model::check_tokenizer`].
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if the tokenizer has no mask token, or no template for two texts; if
-    /// the model has no masked-LM head.
+    /// [`Error::Tokenizer`] if the tokenizer has no mask token, or no template for two texts;
+    /// [`Error::Model`] if the model has no masked-LM head.
     pub fn new(
         model: &'a dyn Encoder,
         tokenizer: &'a Tokenizer,
@@ -100,7 +100,7 @@ impl<'a> EncoderScorer<'a> {
     /// score is the natural logarithm of the true token's probability. An empty target has a total
     /// of 0.
     ///
-    /// A token of white space only has an empty range.
+    /// The range of a token that consists of white space is empty.
     ///
     /// # Errors
     /// [`qa_translate::Error::TooLong`] before any forward pass if requests have more tokens than
@@ -159,20 +159,20 @@ impl<'a> EncoderScorer<'a> {
         self.layout.pair(source, target).map_err(layout_error)
     }
 
-    fn mask_token(&self, row: &[u32], position: usize, id: u32) -> Masked {
+    fn mask_token(&self, row: &[u32], position: usize, id: u32) -> MaskedRow {
         let mut row = row.to_vec();
         if let Some(token) = row.get_mut(position) {
             *token = self.mask;
         }
-        Masked { row, position, id }
+        MaskedRow { row, position, id }
     }
 
     /// The natural logarithm of each masked token's probability. Vocabulary scores are computed
     /// only at the masks.
-    fn log_probabilities(&self, masked: &[Masked]) -> Result<Vec<f64>> {
+    fn log_probabilities(&self, masked: &[MaskedRow]) -> Result<Vec<f64>> {
         let rows: Vec<&[u32]> = masked.iter().map(|masked_row| masked_row.row.as_slice()).collect();
         inference::by_length(self.model, &rows, self.config.batch_size, |indices, _, hidden| {
-            let batch: Vec<&Masked> = indices.iter().filter_map(|&k| masked.get(k)).collect();
+            let batch: Vec<&MaskedRow> = indices.iter().filter_map(|&k| masked.get(k)).collect();
             let positions: Vec<usize> =
                 batch.iter().map(|masked_row| masked_row.position).collect();
             // [B, V]
@@ -192,7 +192,8 @@ impl ScoreText for EncoderScorer<'_> {
     }
 }
 
-/// Places a span by the probability of two markers under a masked-LM head, similar to CODEC.
+/// Places a span by the probability of two markers, predicted by a masked-LM head, similar to
+/// CODEC.
 ///
 /// The score of an opening marker before token i of the translation and a closing marker after
 /// token j is `ln p([ | source marked, <mask> at i) + ln p(] | source marked, [ at i and <mask> at
@@ -200,11 +201,11 @@ impl ScoreText for EncoderScorer<'_> {
 ///
 /// CODEC's objective differs: it is the probability of the whole marked translation under a
 /// translation model. The method's name is `codec_mlm`. Markers are single tokens between those of
-/// the texts, so brackets in a text do not interfere. The cost is one forward pass per opening, and
-/// one per closing of the `n_best` openings. A pair of texts that exceeds the model's positions is
-/// [`PlaceFault::TooLong`].
+/// the texts, so brackets in a text do not interfere. The cost is one forward pass per opening
+/// position, and one per closing position of the `n_best` best opening positions. A pair of texts
+/// that exceeds the model's positions is [`PlaceFault::TooLong`].
 pub struct MaskedMarkerPlacer<'a> {
-    /// Model, tokenizer and batch size; its maximum number of tokens is not used.
+    /// Computes the probabilities; its maximum number of tokens is not used.
     scorer: EncoderScorer<'a>,
     /// Ids of `[` and `]`.
     markers: [u32; 2],
@@ -215,7 +216,7 @@ pub struct MaskedMarkerPlacer<'a> {
 }
 
 impl<'a> MaskedMarkerPlacer<'a> {
-    /// Creates an instance with the defaults.
+    /// Creates a placer with the default options.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] if a bracket is not a single token.
@@ -252,14 +253,14 @@ impl<'a> MaskedMarkerPlacer<'a> {
 
         let words = qa_translate::units(&task.target);
         let starts = words.iter().enumerate().filter_map(|(number, word)| {
-            let starts = |range: &Range<usize>| !range.is_empty() && range.start == word.start;
-            Some((number, target.ranges.iter().position(starts)?))
+            let starts_word = |range: &Range<usize>| !range.is_empty() && range.start == word.start;
+            Some((number, target.ranges.iter().position(starts_word)?))
         });
         let starts: Vec<(usize, usize)> = starts.collect();
         let rows = starts
             .iter()
             .map(|&(_, position)| self.mask_marker(&marked_source, &target.ids, position, open));
-        let rows = rows.collect::<Result<Vec<Masked>>>()?;
+        let rows = rows.collect::<Result<Vec<MaskedRow>>>()?;
         let mut best_starts: Vec<_> =
             starts.into_iter().zip(self.scorer.log_probabilities(&rows)?).collect();
         // The sort is stable: spans with equal scores keep their order.
@@ -269,12 +270,12 @@ impl<'a> MaskedMarkerPlacer<'a> {
         let (mut rows, mut spans) = (Vec::new(), Vec::new());
         for ((number, start), score) in best_starts {
             let with_open_marker = insert_token(&target.ids, start, open);
-            let following = words.iter().skip(number).take(self.max_words);
-            let from = following.clone().next().map_or(0, |word| word.start);
-            for word in following {
-                let ends = |range: &Range<usize>| !range.is_empty() && range.end == word.end;
-                let Some(end) = target.ranges.iter().rposition(ends) else { continue };
-                // One position for the token itself, and one for the opening marker.
+            let following_words = words.iter().skip(number).take(self.max_words);
+            let from = following_words.clone().next().map_or(0, |word| word.start);
+            for word in following_words {
+                let ends_word = |range: &Range<usize>| !range.is_empty() && range.end == word.end;
+                let Some(end) = target.ranges.iter().rposition(ends_word) else { continue };
+                // Two positions further: one for the token itself, and one for the opening marker.
                 rows.push(self.mask_marker(&marked_source, &with_open_marker, end + 2, close)?);
                 spans.push((from..word.end, score));
             }
@@ -289,14 +290,15 @@ impl<'a> MaskedMarkerPlacer<'a> {
         Ok(Some(scored_spans))
     }
 
-    /// The two texts with a mask in place of `marker` before token `position` of the second text.
+    /// The row of both texts, with a mask instead of `marker` before token `position` of the
+    /// target.
     fn mask_marker(
         &self,
         source: &[u32],
         target: &[u32],
         position: usize,
         marker: u32,
-    ) -> Result<Masked> {
+    ) -> Result<MaskedRow> {
         let target = insert_token(target, position, marker);
         let row = self.scorer.pair(source, &target)?;
         let first = second_start(&row, &target);

@@ -8,7 +8,7 @@ use crate::{Encoder, Result};
 ///
 /// Training on triples at a high learning rate increases the norm of token embeddings, so that the
 /// added position and segment embeddings lose their effect. Centering removes the common component
-/// of all tokens. Use the norm of the model before such training, see [`mean_norm`].
+/// of all tokens. As `norm`, pass the [`mean_norm`] of the model before this training.
 ///
 /// # Errors
 /// [`Error::Torch`](crate::Error::Torch) if libtorch fails.

@@ -84,7 +84,8 @@ fn only_adapters_and_heads_are_trained_except_in_named_stages() {
     let folder = tempfile::tempdir().unwrap();
     let adapters = "adapters = { encoder_learns_in = [\"second\"], lora = { rank = 2 }, \
                     bottleneck = { reduction = 8 } }";
-    // The group with only frozen parameters is ignored; the other group applies to the rest.
+    // The first group has only encoder parameters and is ignored; the second group freezes the
+    // head.
     let training = "groups = [{ roles = [\"word_embeddings\"], learning_rate = 1.0 }, \
                     { roles = [\"encoder\", \"head\"], frozen = true }]";
     let experiment = Experiment::open(recipe(adapters, training), folder.path()).unwrap();
@@ -164,12 +165,12 @@ fn a_bottleneck_does_not_change_the_base_and_can_be_trained_further() {
     let error = train_from(&first, 4, &path_of("third")).unwrap_err();
     assert!(error.contains("bottleneck") && error.contains("a new name"), "{error}");
     // Weights of adapters are part of the identity of model.path, like encoder weights.
-    let weights = first.join("adapters/bottleneck/adapter.safetensors");
-    let mut tensors = Tensor::read_safetensors(&weights).unwrap();
+    let weights_file = first.join("adapters/bottleneck/adapter.safetensors");
+    let mut tensors = Tensor::read_safetensors(&weights_file).unwrap();
     for (_, tensor) in &mut tensors {
         let _ = tensor.f_add_scalar_(1.0).unwrap();
     }
-    Tensor::write_safetensors(&tensors, &weights).unwrap();
+    Tensor::write_safetensors(&tensors, &weights_file).unwrap();
     let error = train_from(&first, 8, &path_of("second")).unwrap_err();
     assert!(error.contains("adapters/bottleneck/adapter.safetensors of model.path"), "{error}");
 }
@@ -179,8 +180,8 @@ fn invalid_adapters_are_rejected_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
     let assert_rejected = |adapters: &str, training: &str, expected: &[&str]| {
-        let opened = Experiment::open(recipe(adapters, training), &out);
-        let error = opened.err().map(|error| format!("{:#}", anyhow::Error::from(error))).unwrap();
+        let result = Experiment::open(recipe(adapters, training), &out);
+        let error = result.err().map(|error| format!("{:#}", anyhow::Error::from(error))).unwrap();
         assert!(expected.iter().all(|part| error.contains(part)), "{error}");
         assert!(!out.exists());
     };

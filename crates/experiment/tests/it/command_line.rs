@@ -44,7 +44,7 @@ fn invalid_seeds_and_arms_are_rejected() {
     set("run.arms=[]", &["run.arms = []"]);
     set("run.arms=[\"far\", \"far\"]", &["far is listed twice"]);
     set("run.arms=[\"fra\"]", &["no arm is called \"fra\" (arms: far, further, plain)"]);
-    set("arms.\"../../x\".shift=1", &["../../x", "not usable as a folder name"]);
+    set("arms.\"../../x\".shift=1", &["../../x", "not a valid folder name"]);
     set("arms.\"\".shift=1", &["is empty"]);
     set("arms.far.languages=[\"a/b\"]", &["variants of far", "a/b"]);
     set("arms.far.languages=[\"a\", \"a\"]", &["a is listed twice"]);
@@ -69,8 +69,8 @@ fn resuming_without_a_run_is_an_error() {
 
 /// The command that runs the toy recipe as a program.
 fn program(test_run: &TestRun) -> Command {
-    let tests = std::env::current_exe().unwrap();
-    let target = tests.parent().unwrap().parent().unwrap();
+    let test_program = std::env::current_exe().unwrap();
+    let target = test_program.parent().unwrap().parent().unwrap();
     let mut command = Command::new(target.join("examples/toy"));
     command.arg(test_run.path("toy.toml")).arg("--out").arg(test_run.out());
     command.stdin(Stdio::null());

@@ -32,9 +32,9 @@ fn results_are_ordered_by_seed_arm_and_variant() {
         .iter()
         .map(|result| (result.seed, result.arm.as_str(), result.variant.as_deref()))
         .collect();
-    let of_seed =
+    let trials_of_seed =
         |seed| [(seed, "plain", None), (seed, "far", Some("en-zh")), (seed, "far", Some("en-de"))];
-    assert_eq!(order, [of_seed(7), of_seed(0)].concat());
+    assert_eq!(order, [trials_of_seed(7), trials_of_seed(0)].concat());
     assert_eq!(results.of_trial(0, "far").count(), 2);
     assert!(results.iter().all(|result| result.tokens == 12 && result.seconds > 0.0));
     for folder in ["seed-7/plain", "seed-7/far/en-zh", "seed-0/far/en-de"] {
@@ -94,15 +94,15 @@ fn seeds_and_arms_can_be_added() {
     let first = test_run.summary();
     take_calls();
     test_run.start(&["--seeds", "2"]).unwrap();
-    let of_seed_1: Vec<String> =
+    let calls_of_seed_1: Vec<String> =
         ALL_CALLS.iter().map(|call| call.replace("seed 0", "seed 1")).collect();
-    assert_eq!(take_calls(), of_seed_1);
+    assert_eq!(take_calls(), calls_of_seed_1);
     let two_seeds = test_run.summary();
     assert_eq!(two_seeds["plain"][0], first["plain"][0]);
     assert_eq!(two_seeds["plain"].len(), 2);
     test_run.start(&["--seeds", "1", "--arms", "*"]).unwrap();
-    let added = ["check", "train seed 0, further", "evaluate seed 0, further"];
-    assert_eq!(take_calls(), added);
+    let added_calls = ["check", "train seed 0, further", "evaluate seed 0, further"];
+    assert_eq!(take_calls(), added_calls);
     assert_eq!(test_run.summary().len(), 3);
     // Without a recipe argument, a resumed run uses the arms and seeds of the last start.
     let out = test_run.out();
@@ -206,7 +206,7 @@ fn stored_parameters_are_converted_to_model_folders() {
     }
     let error = test_run.start(&options).unwrap_err();
     assert!(error.contains("step-00000002.safetensors: lm_head.bias: expected [4000]"), "{error}");
-    // Parameters of the model in `model` are converted, once.
+    // Parameters that match the model in `model` are converted once.
     for step in [2, 4, 6] {
         fs::copy(base.join("model.safetensors"), parameter_file(step)).unwrap();
     }
@@ -225,16 +225,16 @@ fn a_change_of_the_evaluation_does_not_train_again() {
     let test_run = TestRun::new();
     test_run.start(&["--arms", "plain"]).unwrap();
     let before = test_run.summary()["plain"][0];
-    let evaluated = [ALL_CALLS[0], ALL_CALLS[2]];
+    let evaluation_calls = [ALL_CALLS[0], ALL_CALLS[2]];
     take_calls();
     test_run.start(&["--arms", "plain", "--set", "evaluation.scale=2.0"]).unwrap();
-    assert_eq!(take_calls(), evaluated);
+    assert_eq!(take_calls(), evaluation_calls);
     assert_eq!(test_run.summary()["plain"][0], 2.0 * before);
     test_run.write("evaluation.json", "[0.0]");
     test_run.start(&["--arms", "plain"]).unwrap();
-    assert_eq!(take_calls(), evaluated);
+    assert_eq!(take_calls(), evaluation_calls);
     test_run.start(&["--arms", "plain", "--set", "arms.plain.title=Plain"]).unwrap();
-    assert_eq!(take_calls(), evaluated);
+    assert_eq!(take_calls(), evaluation_calls);
 }
 
 #[test]

@@ -68,7 +68,8 @@ impl ClassPair {
 
     /// Pairs each text with the translation of another text of its class.
     ///
-    /// The search starts half the class's list away and takes the first translation that differs.
+    /// The search starts half of the class's list after the text and takes the first translation
+    /// that differs.
     ///
     /// # Errors
     /// [`Error::Data`] naming a row without such a translation.

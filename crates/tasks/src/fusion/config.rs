@@ -7,7 +7,7 @@ use crate::{Error, Result};
 
 /// Pairing of the windows of a question and of its translation.
 ///
-/// Both are cut by length, so a pair may contain different parts of the passage.
+/// Both texts are split by length, so a pair may contain different parts of the passage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WindowPairing {
@@ -26,8 +26,8 @@ pub enum PairedText {
     /// The translation, which must be provided.
     #[default]
     Translation,
-    /// The text itself. Attention over duplicated keys equals attention over the keys, so this
-    /// equals [`None`](Self::None) up to rounding, at twice the cost.
+    /// The text itself. Attention over duplicated keys equals attention over the keys, so the
+    /// result equals that of [`None`](Self::None) up to rounding, at twice the cost.
     #[serde(rename = "self")]
     SameText,
     /// No second text: the plain encoder.
@@ -76,7 +76,8 @@ pub enum SoftPositions {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SoftTeaching {
-    /// α, from 0 to 1. FILTER's released scripts and code have no value; 0.5 weights both equally.
+    /// α, from 0 to 1. FILTER's released scripts and code do not state a value; the default 0.5
+    /// weights both losses equally.
     pub alpha: f64,
     /// Temperature and softmax scope.
     pub loss: SoftLabelConfig,
@@ -124,7 +125,7 @@ pub struct FusedQaConfig {
     /// Pairing of windows.
     pub pairing: WindowPairing,
     /// Whether only context tokens may start or end an answer (and `<s>` in windows labelled as
-    /// unanswerable). Otherwise every token except padding may.
+    /// unanswerable). Otherwise every token except padding is allowed.
     pub context_only: bool,
     /// Options of the loss of each half.
     pub span_loss: SpanConfig,

@@ -58,7 +58,8 @@ impl FusedEvaluation {
         check_decoding("evaluation", &self.decoding, self.batch_size)
     }
 
-    /// Scores a file's answers under its language's rules, by [second text](PairedText::name).
+    /// Scores the answers to a file by the rules of its language, for each [second
+    /// text](PairedText::name).
     ///
     /// With `aligner`, the entry `projected` has the scores of answers found in the translation and
     /// projected back. Predictions are written to `out/<second text>/` under the file's name.

@@ -37,4 +37,4 @@ pub(crate) use second::WindowLogits;
 pub use second::{SecondTextConfig, questions_by_id};
 pub use task::{FusedHead, FusedTask};
 pub use teacher::TeacherLogits;
-pub(crate) use teacher::lists;
+pub(crate) use teacher::to_lists;

@@ -49,8 +49,8 @@ impl Display for PairCounts {
 
 impl WindowPairs {
     /// Splits `target` and `source` into windows and pairs them. Questions with equal indices
-    /// belong together. Windows without the answer are not dropped, whatever the
-    /// [`unanswerable_window`](WindowConfig::unanswerable_window) of `config`.
+    /// belong together. Windows without the answer are never dropped; the
+    /// [`unanswerable_window`](WindowConfig::unanswerable_window) of `config` is ignored.
     ///
     /// # Errors
     /// [`Error::Data`] if the numbers of questions differ; the errors of
@@ -99,7 +99,7 @@ impl WindowPairs {
         self.target.get(target).zip(self.source.get(source))
     }
 
-    /// All pairs in order.
+    /// Iterates over the target and source windows of all pairs, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Window, &Window)> {
         (0..self.pairs.len()).filter_map(|pair| self.get(pair))
     }
@@ -126,7 +126,8 @@ impl WindowPairs {
     }
 }
 
-/// Whether a training window contains its whole answer; other windows are labelled with `<s>`.
+/// Whether a training window contains the question's whole answer; other windows are labelled with
+/// `<s>`.
 pub(super) fn contains_answer(window: &Window) -> bool {
     window.start_position.is_some_and(|start| start > 0)
 }

@@ -29,7 +29,7 @@ use crate::{Error, Result};
 pub struct PairedQuestions {
     /// Questions of all languages, including the source language.
     pub target: Vec<Question>,
-    /// For each target question, its question in the source language.
+    /// For each target question, the same question in the source language.
     pub source: Vec<Question>,
 }
 
@@ -53,11 +53,11 @@ impl PairedQuestions {
             return Err(Error::empty("questions in the source language"));
         };
         source.check_answers()?;
-        let by_question_id = questions_by_id(source.questions.iter().cloned());
+        let source_by_id = questions_by_id(source.questions.iter().cloned());
         let mut pairs = Self::default();
         for (language, target) in datasets {
             for question in parallel(source, target, *language)?.dataset.questions {
-                let Some(source) = by_question_id.get(&question.id).cloned() else { continue };
+                let Some(source) = source_by_id.get(&question.id).cloned() else { continue };
                 pairs.source.push(source);
                 pairs.target.push(question);
             }
@@ -67,7 +67,7 @@ impl PairedQuestions {
 
     /// Replaces each source question by a question about another article.
     ///
-    /// The search starts half the list away and takes the first such question.
+    /// The search starts half of the list after the question and takes the first such question.
     ///
     /// # Errors
     /// [`Error::Data`] naming a question without such a replacement.

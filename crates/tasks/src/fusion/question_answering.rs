@@ -110,7 +110,7 @@ impl<'a> FusedTask<'a, SpanPairs> {
         Ok(Self { model, head, fusion: config.fusion, soft, lengths, teacher: None })
     }
 
-    /// Returns the counts of pairs by the halves with answers.
+    /// Returns the counts of pairs by the halves that contain the answer.
     pub fn counts(&self) -> &PairCounts {
         &self.head.counts
     }

@@ -7,7 +7,7 @@ use tokenizers::Tokenizer;
 use xlmr_model::FusionConfig;
 
 use super::halves::{Half, logits};
-use super::teacher::lists;
+use super::teacher::to_lists;
 use super::{PairedText, WindowPairing, WindowPairs};
 use crate::{Encoder, Error, Result, batch};
 
@@ -77,7 +77,7 @@ impl SecondTextConfig<'_> {
                 (Half::new(target, true, model)?, Half::new(source, true, model)?);
             let [(starts, ends), _] =
                 no_grad(|| logits(model, &target, &source, &self.fusion, false))?;
-            let rows = lists(&starts, &lengths)?.into_iter().zip(lists(&ends, &lengths)?);
+            let rows = to_lists(&starts, &lengths)?.into_iter().zip(to_lists(&ends, &lengths)?);
             Ok(rows.collect())
         })?;
         let windows = pairs.iter().map(|(target, _)| target.clone()).collect();

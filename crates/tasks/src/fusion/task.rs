@@ -10,7 +10,7 @@ use trainer::{
 };
 use xlmr_model::FusionConfig;
 
-use super::teacher::lists;
+use super::teacher::to_lists;
 use super::{SoftTeaching, TeacherLogits};
 use crate::{Encoder, Error, Result, batch};
 
@@ -33,7 +33,7 @@ pub trait FusedHead {
     /// Computes the scores of some pairs and, in training, their losses.
     ///
     /// # Errors
-    /// If the model has no such head, rejects the ids, or a label is not one of the head's.
+    /// If the model has no such head or rejects the ids, or a label is outside the head's classes.
     fn forward(
         &self,
         model: &dyn Encoder,
@@ -47,16 +47,16 @@ pub trait FusedHead {
         None
     }
 
-    /// Returns how many of some pairs have a label in the source half, and how many in the target
-    /// half.
+    /// Returns the number of pairs with a label in the source half, and the number of pairs with a
+    /// label in the target half.
     fn labels(&self, examples: &[usize]) -> [usize; 2] {
         [examples.len(); 2]
     }
 
-    /// Adds the options.
+    /// Adds the options to the fingerprint.
     fn fingerprint_options(&self, fingerprint: &mut Fingerprint);
 
-    /// Adds the pairs.
+    /// Adds the pairs to the fingerprint.
     fn fingerprint_pairs(&self, fingerprint: &mut Fingerprint);
 
     /// Returns the counts of skipped data.
@@ -82,7 +82,7 @@ pub struct FusedTask<'a, H> {
     pub(super) head: H,
     pub(super) fusion: FusionConfig,
     pub(super) soft: SoftTeaching,
-    /// Tokens of each pair.
+    /// Number of tokens of each pair.
     pub(super) lengths: Vec<usize>,
     pub(super) teacher: Option<TeacherLogits>,
 }
@@ -114,7 +114,7 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
                 let counts: Vec<usize> = examples.iter().map(score_count).collect();
                 let mut rows = vec![Vec::new(); examples.len()];
                 for scores in &output.scores {
-                    for (row, list) in rows.iter_mut().zip(lists(scores, &counts)?) {
+                    for (row, list) in rows.iter_mut().zip(to_lists(scores, &counts)?) {
                         row.push(list);
                     }
                 }
@@ -136,8 +136,7 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
         Ok(Self { teacher: Some(teacher), ..self })
     }
 
-    /// Counts of some examples: labels of the source half, labels of the target half, and soft
-    /// labels.
+    /// The numbers of source labels, target labels and soft labels of some examples.
     fn labels(&self, examples: &[usize]) -> [usize; 3] {
         let [source, target] = self.head.labels(examples);
         [source, target, examples.len()]
@@ -171,7 +170,7 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
         Ok(weighted_losses)
     }
 
-    /// The mean over the parts of the divergence from the teacher.
+    /// The divergence from the teacher, averaged over the head's parts.
     fn soft_loss(
         &self,
         teacher: &TeacherLogits,
@@ -202,7 +201,7 @@ impl<'a, H: FusedHead> FusedTask<'a, H> {
 }
 
 /// Adds up the contributions of a batch that is not split into micro-batches.
-fn sum(weighted_losses: Vec<WeightedLoss>) -> Result<StepLosses, TaskError> {
+fn sum_losses(weighted_losses: Vec<WeightedLoss>) -> Result<StepLosses, TaskError> {
     let mut total: Option<Tensor> = None;
     let mut parts = Vec::with_capacity(weighted_losses.len());
     for WeightedLoss { name, weight, loss } in weighted_losses {
@@ -238,7 +237,7 @@ impl<H: FusedHead> Task for FusedTask<'_, H> {
                     Ok(self.weighted_losses(part, batch_labels)?)
                 })
             }
-            _ => sum(self.weighted_losses(step.batch, batch_labels)?),
+            _ => sum_losses(self.weighted_losses(step.batch, batch_labels)?),
         }
     }
 

@@ -196,7 +196,7 @@ impl TeacherLogits {
 }
 
 /// Converts `[B, L]` logits on any device to one list per row, truncated to `lengths`.
-pub(crate) fn lists(logits: &Tensor, lengths: &[usize]) -> Result<Vec<Vec<f32>>> {
+pub(crate) fn to_lists(logits: &Tensor, lengths: &[usize]) -> Result<Vec<Vec<f32>>> {
     let logits = logits.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?;
     let mut rows = Vec::<Vec<f32>>::try_from(&logits)?;
     rows.iter_mut().zip(lengths).for_each(|(row, &length)| row.truncate(length));

@@ -57,7 +57,7 @@ fn part(losses: &StepLosses, name: &str) -> f64 {
     losses.parts.iter().find(|(part, _)| *part == name).unwrap().1.double_value(&[])
 }
 
-fn seeded(seed: u64) -> Model {
+fn seeded_model(seed: u64) -> Model {
     let model_with_noise = model(4000);
     for (number, (_, mut parameter)) in (0..).zip(model_with_noise.named_parameters()) {
         let size = parameter.size();
@@ -110,24 +110,25 @@ fn windows_are_paired_by_index_or_all_with_all() {
         all_pairs.pairs.len(),
         (0..3).map(|k| target_counts[k] * source_counts[k]).sum::<usize>()
     );
-    // The English answer to the first question is only in its last window, the German answer in the
-    // first half of each pair. The last question is the reverse.
+    // The English answer to the first question is only in the last window, but the German answer is
+    // in the target half of each pair. For the last question, it is the reverse.
     let counts = by_number.counts();
     assert_eq!((counts.both, counts.pairs), (3, expected.len()));
     assert_eq!(counts.target_alone, source_counts[0] - 1);
     assert_eq!(counts.source_alone, target_counts[2] - 1);
     assert!(counts.to_string().contains("of the pairs with it in the target half"), "{counts}");
     // No window is skipped, even if windows without the answer are dropped.
-    let dropping = WindowConfig { unanswerable_window: UnanswerableWindow::Drop, ..windows() };
+    let drop_config = WindowConfig { unanswerable_window: UnanswerableWindow::Drop, ..windows() };
     let (pairing, train) = (WindowPairing::ByNumber, Purpose::Train);
     let with_dropping =
-        WindowPairs::new(&german, &english, &tokenizer(), &dropping, pairing, train).unwrap();
+        WindowPairs::new(&german, &english, &tokenizer(), &drop_config, pairing, train).unwrap();
     assert_eq!(
         (with_dropping.pairs, with_dropping.target.len()),
         (expected, by_number.target.len())
     );
-    let error = WindowPairs::new(&german, &english[1..], &tokenizer(), &dropping, pairing, train)
-        .unwrap_err();
+    let error =
+        WindowPairs::new(&german, &english[1..], &tokenizer(), &drop_config, pairing, train)
+            .unwrap_err();
     assert_eq!(error.to_string(), "translations: expected 3, one for each question, got 2");
 }
 
@@ -160,8 +161,8 @@ fn halves_without_cross_layers_have_plain_losses() {
 fn loss_of_windows_without_the_answer_is_optional() {
     let model = model(4000);
     let cls = task(&model, &config(1), &windows());
-    let dropping = WindowConfig { unanswerable_window: UnanswerableWindow::Drop, ..windows() };
-    let mut drop = task(&model, &config(1), &dropping);
+    let drop_config = WindowConfig { unanswerable_window: UnanswerableWindow::Drop, ..windows() };
+    let mut drop = task(&model, &config(1), &drop_config);
     assert_eq!(cls.counts(), drop.counts());
     // The first pair's source half lacks the answer, so only its target half has a loss.
     let (target, source) = drop.head.pairs.get(0).unwrap();
@@ -194,7 +195,7 @@ fn divergence(student: &[f32], teacher: &[f32], t: f64) -> f64 {
 
 #[test]
 fn phase_two_adds_the_divergence_from_the_teacher() {
-    let (student, teacher) = (model(4000), seeded(3));
+    let (student, teacher) = (model(4000), seeded_model(3));
     let mut config = config(1);
     (config.soft.alpha, config.soft.loss.temperature) = (0.3, 2.0);
     let folder = tempfile::tempdir().unwrap();
@@ -255,7 +256,7 @@ fn phase_two_adds_the_divergence_from_the_teacher() {
 
 #[test]
 fn scores_are_cached_by_teacher_examples_and_options() {
-    let (student, teacher) = (model(4000), seeded(3));
+    let (student, teacher) = (model(4000), seeded_model(3));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("teacher.safetensors");
     let task = task(&student, &config(1), &windows());
@@ -274,8 +275,8 @@ fn scores_are_cached_by_teacher_examples_and_options() {
         self::task(&student, &config(0), &windows()),
         self::task(&student, &all_pairs, &windows()),
     );
-    let longer = WindowConfig { max_length: 60, ..windows() };
-    let other_windows = self::task(&student, &config(1), &longer);
+    let longer_windows = WindowConfig { max_length: 60, ..windows() };
+    let other_windows = self::task(&student, &config(1), &longer_windows);
     for (task, teacher) in
         [(&task, &student), (&other_layers, &teacher), (&other_windows, &teacher)]
     {
@@ -310,21 +311,21 @@ fn scores_are_cached_by_teacher_examples_and_options() {
 
 #[test]
 fn micro_batches_match_and_bf16_is_close() {
-    let (student, teacher) = (seeded(5), seeded(3));
+    let (student, teacher) = (seeded_model(5), seeded_model(3));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("teacher.safetensors");
-    let dropping = WindowConfig { unanswerable_window: UnanswerableWindow::Drop, ..windows() };
+    let drop_config = WindowConfig { unanswerable_window: UnanswerableWindow::Drop, ..windows() };
     let mut config = config(1);
     config.soft.loss.temperature = 1.0;
     let batch = [0, 1, 2, 3, 4, 5];
     let parameters = student.named_parameters();
     let new_task = || {
-        let task = task(&student, &config, &dropping);
+        let task = task(&student, &config, &drop_config);
         let (scores, _) = task.teacher_logits(&path, &teacher, 8).unwrap();
         task.with_teacher(scores).unwrap()
     };
     assert!(new_task().head.pairs.pairs.len() >= batch.len());
-    assert_micro_batches_match(&parameters, || task(&student, &config, &dropping), &batch);
+    assert_micro_batches_match(&parameters, || task(&student, &config, &drop_config), &batch);
     assert_micro_batches_match(&parameters, new_task, &batch);
     assert_bf16_is_near_f32(&parameters, new_task, &batch);
     // A softmax over the batch cannot be split into micro-batches, nor can a mean over positions of
@@ -332,7 +333,7 @@ fn micro_batches_match_and_bf16_is_close() {
     for over in [SoftmaxOver::Batch, SoftmaxOver::RowPositions] {
         let mut config = config.clone();
         config.soft.loss.over = over;
-        let task = task(&student, &config, &dropping);
+        let task = task(&student, &config, &drop_config);
         assert!(task.supports_micro_batches());
         let (scores, _) = task.teacher_logits(&path, &teacher, 8).unwrap();
         assert!(!task.with_teacher(scores).unwrap().supports_micro_batches());
@@ -359,7 +360,7 @@ fn max_score_difference(a: &[(String, Vec<f32>)], b: &[(String, Vec<f32>)]) -> f
 
 #[test]
 fn the_second_text_is_the_translation_the_same_text_or_none() {
-    let (model, tokenizer) = (seeded(4), tokenizer());
+    let (model, tokenizer) = (seeded_model(4), tokenizer());
     let (german, english) = questions();
     let translations = questions_by_id(english.clone());
     let plain = QaPredictor::new(&model, &tokenizer, &windows());
@@ -379,13 +380,13 @@ fn the_second_text_is_the_translation_the_same_text_or_none() {
         assert!(max_score_difference(&separate, &expected) < 1e-4);
     }
     let with_translation = answers(&reader_with(translation, 1, by_number), &german);
-    let with_own_text = answers(&reader_with(same_text, 1, by_number), &german);
+    let with_same_text = answers(&reader_with(same_text, 1, by_number), &german);
     assert!(max_score_difference(&with_translation, &expected) > 1e-3);
     // Attention over duplicated keys equals attention over the keys.
-    assert!(max_score_difference(&with_own_text, &expected) < 1e-4);
+    assert!(max_score_difference(&with_same_text, &expected) < 1e-4);
     // If the translation is the text itself, the two modes agree.
-    let english_with_own_text = answers(&reader_with(same_text, 1, by_number), &english);
-    assert_eq!(answers(&reader_with(translation, 1, by_number), &english), english_with_own_text);
+    let english_with_same_text = answers(&reader_with(same_text, 1, by_number), &english);
+    assert_eq!(answers(&reader_with(translation, 1, by_number), &english), english_with_same_text);
     // Batch size and order do not change the answers.
     for size in [1, 2] {
         let batched = reader_with(translation, 1, by_number).with_batch_size(size);
@@ -404,7 +405,7 @@ fn the_second_text_is_the_translation_the_same_text_or_none() {
 
 #[test]
 fn answers_are_projected_from_the_translation() {
-    let (model, tokenizer) = (seeded(4), tokenizer());
+    let (model, tokenizer) = (seeded_model(4), tokenizer());
     let (german, english) = questions();
     let reader = QaPredictor::new(&model, &tokenizer, &windows());
     let config = crate::alignment::AlignmentConfig::default();
@@ -475,14 +476,14 @@ fn classes_of_pairs_have_the_cross_entropy_of_both_halves() {
                 Vec::<f32>::try_from(&logits.get(0)).unwrap()
             })
         };
-        let entropy = |logits: &[f32]| {
+        let row_loss = |logits: &[f32]| {
             let logits: Vec<f64> = logits.iter().copied().map(f64::from).collect();
             cross_entropy(&logits, class)
         };
         let ([target_logits, source_logits], [teacher_logits, _]) =
             (logits(&student), logits(&teacher));
-        target_loss += entropy(&target_logits) / 6.0;
-        source_loss += entropy(&source_logits) / 6.0;
+        target_loss += row_loss(&target_logits) / 6.0;
+        source_loss += row_loss(&source_logits) / 6.0;
         divergences += divergence(&target_logits, &teacher_logits, 3.0) / 6.0;
     }
     let first = losses(&mut plain(), &batch);
@@ -496,7 +497,7 @@ fn classes_of_pairs_have_the_cross_entropy_of_both_halves() {
     let parameters = student.named_parameters();
     assert_micro_batches_match(&parameters, plain, &batch);
     assert_micro_batches_match(&parameters, new_task, &batch);
-    // Also the mean over classes.
+    // Micro-batches also match with the mean over classes.
     let row_positions = || task_with_softmax(SoftmaxOver::RowPositions);
     assert_micro_batches_match(&parameters, row_positions, &batch);
 

@@ -33,8 +33,8 @@ impl Default for ProbeConfig {
 
 /// Creates the candidate list for queries about mentions: one description for each entity.
 ///
-/// A queried entity has its description in the language of its first query; queries for other
-/// languages are excluded.
+/// The description of a queried entity is in the language of the entity's first query; queries for
+/// other languages are excluded.
 ///
 /// A query's `id` in the list is its index in `queries`.
 pub(super) fn mention_candidates(
@@ -64,7 +64,7 @@ pub(super) fn mention_candidates(
     draw_candidates(candidates.iter().filter(has_gold_language), &queries, config)
 }
 
-/// Creates the list for held-out triples: all objects among the candidates.
+/// Creates the candidate list for held-out triples, from all candidate objects.
 pub(super) fn object_candidates(
     candidates: &[Candidate],
     queries: &[EntailmentExample],

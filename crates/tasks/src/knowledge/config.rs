@@ -52,12 +52,12 @@ impl LossWeights {
         let weights =
             [("mlm", mlm), ("mep", mep), ("oe", oe), ("description_mlm", description_mlm)];
         // Gradients are clipped, so a larger weight is a mistake.
-        let is_weight = |weight: f64| (0.0..=1e6).contains(&weight);
-        if let Some((name, weight)) = weights.iter().find(|(_, weight)| !is_weight(*weight)) {
+        let is_in_range = |weight: f64| (0.0..=1e6).contains(&weight);
+        if let Some((name, weight)) = weights.iter().find(|(_, weight)| !is_in_range(*weight)) {
             return Err(Error::config(format!("weights.{name}"), weight, "from 0 to 1 million"));
         }
         if weights.iter().all(|(_, weight)| *weight == 0.0) {
-            return Err(Error::config("weights", "0 for all losses", "other than 0 for one"));
+            return Err(Error::config("weights", "0 for all losses", "above 0 for at least one"));
         }
         Ok(())
     }
@@ -222,8 +222,8 @@ impl KnowledgeTaskConfig {
     /// let paper = KnowledgeTaskConfig::default();
     /// assert_eq!(paper.mention_representation(), Representation::Projected(Similarity::Dot));
     /// let weights = LossWeights { mep: 0.0, ..LossWeights::default() };
-    /// let without = KnowledgeTaskConfig { weights, ..paper };
-    /// assert_eq!(without.mention_representation(), Representation::Encoder);
+    /// let without_mep = KnowledgeTaskConfig { weights, ..paper };
+    /// assert_eq!(without_mep.mention_representation(), Representation::Encoder);
     /// ```
     pub fn mention_representation(&self) -> Representation {
         representation(self.weights.mep != 0.0, &self.losses.mep)
@@ -232,13 +232,13 @@ impl KnowledgeTaskConfig {
     /// Returns the representation of subjects and objects for ranking. Only the contrastive loss
     /// trains the heads of object entailment.
     pub fn object_representation(&self) -> Representation {
-        let contrasted = self.object_entailment == ObjectEntailment::Contrastive;
-        representation(self.weights.oe != 0.0 && contrasted, &self.losses.oe)
+        let is_contrastive = self.object_entailment == ObjectEntailment::Contrastive;
+        representation(self.weights.oe != 0.0 && is_contrastive, &self.losses.oe)
     }
 }
 
-fn representation(trained: bool, contrast: &ContrastConfig) -> Representation {
-    match (trained, contrast.loss.l2_norm) {
+fn representation(is_trained: bool, contrast: &ContrastConfig) -> Representation {
+    match (is_trained, contrast.loss.l2_norm) {
         (false, _) => Representation::Encoder,
         (true, true) => Representation::Projected(Similarity::Cosine),
         (true, false) => Representation::Projected(Similarity::Dot),
@@ -285,7 +285,7 @@ mod tests {
     fn weights_must_be_finite_and_not_all_0() {
         let zero = LossWeights { mlm: 0.0, mep: 0.0, oe: 0.0, description_mlm: 0.0 };
         let error = zero.validate().unwrap_err().to_string();
-        assert_eq!(error, "weights = 0 for all losses: must be other than 0 for one");
+        assert_eq!(error, "weights = 0 for all losses: must be above 0 for at least one");
         let nan = LossWeights { oe: f64::NAN, ..zero };
         let error = nan.validate().unwrap_err().to_string();
         assert_eq!(error, "weights.oe = NaN: must be from 0 to 1 million");

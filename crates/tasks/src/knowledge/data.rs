@@ -36,19 +36,19 @@ pub struct KnowledgeData {
     pub mentions: MentionShards,
     /// Triples with descriptions.
     pub triples: EntailmentShards,
-    text: Option<Text>,
+    text: Option<MlmText>,
     shuffle: ShuffleConfig,
 }
 
 /// Text for masked language modelling.
 #[derive(Clone)]
-struct Text {
+struct MlmText {
     shards: Shards,
     source: TextSource<()>,
     tokenizer: Tokenizer,
 }
 
-/// The passage of a line of mentions.
+/// The passage in a line of the mention files.
 #[derive(Deserialize)]
 struct Passage {
     input_ids: Vec<u32>,
@@ -60,7 +60,7 @@ impl AsRef<[u32]> for Passage {
     }
 }
 
-/// The description of a line of mentions.
+/// The description in a line of the mention files.
 #[derive(Deserialize)]
 struct Description {
     description_ids: Vec<u32>,
@@ -111,7 +111,7 @@ impl KnowledgeData {
             return Ok(self);
         }
         let shards = open_text(files, tokenizer)?;
-        let text = Text { shards, source: source.clone(), tokenizer: tokenizer.clone() };
+        let text = MlmText { shards, source: source.clone(), tokenizer: tokenizer.clone() };
         Ok(Self { text: Some(text), ..self })
     }
 
@@ -147,7 +147,7 @@ impl KnowledgeData {
         specials: SpecialTokens,
         masking: &MlmMaskingConfig,
     ) -> Result<MlmTask<'a>> {
-        let Some(Text { shards, source, tokenizer }) = &self.text else {
+        let Some(MlmText { shards, source, tokenizer }) = &self.text else {
             self.mentions.expect_fit(model)?;
             let passages = self.mention_lines::<Passage>()?;
             return MlmTask::new(model, specials, passages, masking);
@@ -174,7 +174,7 @@ impl KnowledgeData {
     }
 }
 
-/// Prints the counts of the loaded data: a line each for mentions, triples and text.
+/// Formats the counts of the data: one line each for mentions, triples and text.
 impl fmt::Display for KnowledgeData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |shards: &Shards| (shards.lines(), shards.files().len());
@@ -199,7 +199,7 @@ impl fmt::Display for KnowledgeData {
             0 => write!(f, "no XOR queries: the folder has no probe (see --hold-out)")?,
             queries => write!(f, "{queries} queries")?,
         }
-        if let Some(Text { shards, source, .. }) = &self.text {
+        if let Some(MlmText { shards, source, .. }) = &self.text {
             let (documents, files) = count(shards);
             let max_tokens = source.max_tokens;
             write!(

@@ -46,7 +46,8 @@ impl LanguageDomains {
     }
 }
 
-/// The domains of rows in these languages; empty without `domains`, which means one domain for all.
+/// The domains of rows, from their languages; empty without `domains`, so that all rows share one
+/// domain.
 pub(super) fn domain_ids(
     domains: Option<&LanguageDomains>,
     languages: impl IntoIterator<Item = Language>,

@@ -14,7 +14,7 @@ use xlmr_model::{KnowledgeHeads, SpecialTokens};
 
 use super::domains::domain_ids;
 use super::{ContrastWithin, KnowledgeData, KnowledgeLossConfig, LanguageDomains, MentionMasking};
-use crate::contrast::{contrast, entity_id, ids};
+use crate::contrast::{contrast, entity_id, id_tensor};
 use crate::masked_lm::masking_vocab;
 use crate::pooling::{at_positions, encode, pooled};
 use crate::{Encoder, Result};
@@ -46,7 +46,7 @@ impl<'a> EntityPredictionTask<'a> {
     /// Creates the task on the mentions of `data`.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) for options without effect;
+    /// [`Error::Config`](crate::Error::Config) naming a key that is out of range;
     /// [`Error::Data`](crate::Error::Data) naming a line that does not fit the model;
     /// [`Error::Loss`](crate::Error::Loss) if a queue cannot be created;
     /// [`Error::Masking`](crate::Error::Masking) if every id of the vocabulary is a special token.
@@ -93,7 +93,7 @@ impl<'a> EntityPredictionTask<'a> {
         let key = self.heads.mep_key(descriptions, &description_domains, true)?; // [b, H]
         let entities: Vec<i64> =
             examples.iter().map(|example| entity_id(&example.entity)).collect();
-        let entities = ids(&entities, query.device())?;
+        let entities = id_tensor(&entities, query.device())?;
         let group_of =
             |example: &MentionExample| self.groups.get(&example.language).copied().unwrap_or(0);
         let groups: Vec<usize> = examples.iter().map(group_of).collect();
@@ -106,7 +106,7 @@ impl<'a> EntityPredictionTask<'a> {
                 continue;
             }
             let fraction = rows.len() as f64 / groups.len() as f64;
-            let rows = ids(&rows, query.device())?;
+            let rows = id_tensor(&rows, query.device())?;
             let select = |tensor: &Tensor| tensor.f_index_select(0, &rows);
             let entities = select(&entities)?;
             let loss = masked_entity_prediction(

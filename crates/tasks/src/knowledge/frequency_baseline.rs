@@ -15,7 +15,8 @@ use crate::{Error, Result};
 pub enum FrequencyBaseline {
     /// Counts mentions of the candidate's entity in the query's language.
     Entity,
-    /// Counts such mentions that were trained with a description in the candidate's language.
+    /// Counts the mentions of [`Entity`](Self::Entity) that were trained with a description in the
+    /// candidate's language.
     LanguagePair,
 }
 
@@ -63,14 +64,14 @@ impl FrequencyBaseline {
             let key = (candidate.entity.as_str(), query.language.as_str(), description);
             counts.get(&key).copied().unwrap_or(0)
         };
-        let gold = list.candidates.get(query.gold).map(count).ok_or_else(|| {
+        let gold_count = list.candidates.get(query.gold).map(count).ok_or_else(|| {
             let expected = format!("a candidate below {}", list.candidates.len());
             Error::data(format!("gold of query {}", query.id), expected, query.gold)
         })?;
         // Candidates are in random order, so breaking ties by position is random.
         let more_frequent = list.candidates.iter().enumerate().filter(|(position, candidate)| {
             let count = count(candidate);
-            count > gold || (count == gold && *position < query.gold)
+            count > gold_count || (count == gold_count && *position < query.gold)
         });
         Ok(1 + more_frequent.count())
     }
@@ -98,7 +99,8 @@ mod tests {
         let queries = [("de", 2), ("de", 1), ("de", 0), ("de", 3), ("es", 3), ("zh", 1)];
         let list = candidate_list(&candidates, &queries);
         // Counts for a German mention, by candidate: Q4 0, Q2 2, Q1 3, Q3 0, Q1 3. For a Spanish
-        // mention only Q3 has 1. There is no count for Chinese, so the order of the list decides.
+        // mention only Q3 has 1. Chinese mentions have no counts, so the order of the list
+        // determines the ranks.
         let by_entity = FrequencyBaseline::Entity.ranks(&trained, &list).unwrap();
         assert_eq!(by_entity, [1, 3, 4, 5, 1, 2]);
         // With the description's language: Q4 0, Q2 2, Q1 in English 2, Q3 0, Q1 in Spanish 1.

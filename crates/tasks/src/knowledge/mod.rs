@@ -3,7 +3,7 @@
 //! | step | where |
 //! |---|---|
 //! | mentions with descriptions of their entities, triples | `kg-triples mentions`, `kg-triples entailment` |
-//! | these folders and text for masked LM, streamed | [`KnowledgeData`] |
+//! | streaming of these folders, and of text for masked LM | [`KnowledgeData`] |
 //! | masked entity prediction (Eq. 1, 2, 5) | [`EntityPredictionTask`] |
 //! | object entailment (Eq. 3 to 5) | [`ObjectEntailmentTask`] |
 //! | masked LM; the sum (Eq. 6) | [`KnowledgeData::masked_lm`], [`trainer::WeightedSum`] |

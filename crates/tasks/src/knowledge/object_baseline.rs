@@ -33,18 +33,18 @@ impl ObjectBaseline {
         }
         let rank = |query: &EntailmentExample| {
             let no_facts = BTreeSet::new();
-            let own_facts = facts_by_subject.get(query.subject.as_str()).unwrap_or(&no_facts);
+            let subject_facts = facts_by_subject.get(query.subject.as_str()).unwrap_or(&no_facts);
             let mut votes: BTreeMap<&str, Votes> = BTreeMap::new();
             for (subject, facts) in &facts_by_subject {
                 let shared = match self {
                     Self::Neighbours if *subject != query.subject => {
-                        facts.intersection(own_facts).count()
+                        facts.intersection(subject_facts).count()
                     }
                     _ => 0,
                 };
                 for [_, object] in facts.iter().filter(|[id, _]| *id == query.relation_id) {
-                    let (voted, frequency) = votes.entry(object).or_default();
-                    *voted += shared;
+                    let (vote_count, frequency) = votes.entry(object).or_default();
+                    *vote_count += shared;
                     *frequency += 1;
                 }
             }
@@ -55,12 +55,12 @@ impl ObjectBaseline {
                 .filter(|candidate| object_votes(&candidate.entity) >= gold)
                 .count()
         };
-        queries_with_gold(queries, list).map(rank).collect()
+        listed_queries(queries, list).map(rank).collect()
     }
 }
 
 /// The triples of a list's queries, in the order of the list.
-fn queries_with_gold<'q>(
+fn listed_queries<'q>(
     queries: &'q [EntailmentExample],
     list: &'q CandidateList,
 ) -> impl Iterator<Item = &'q EntailmentExample> {
@@ -75,7 +75,7 @@ pub(super) fn accuracy_by_relation(
     ranks: &[usize],
 ) -> Option<f64> {
     let mut relations: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
-    for (query, rank) in queries_with_gold(queries, list).zip(ranks) {
+    for (query, rank) in listed_queries(queries, list).zip(ranks) {
         let (correct, count) = relations.entry(&query.relation_id).or_default();
         *correct += f64::from(u8::from(*rank == 1));
         *count += 1.0;

@@ -12,7 +12,7 @@ use xlmr_model::KnowledgeHeads;
 
 use super::domains::one_domain;
 use super::{KnowledgeData, KnowledgeLossConfig, ObjectEntailment};
-use crate::contrast::{contrast, entity_id, ids};
+use crate::contrast::{contrast, entity_id, id_tensor};
 use crate::pooling::pooled;
 use crate::{Encoder, Result};
 
@@ -75,7 +75,7 @@ impl<'a> ObjectEntailmentTask<'a> {
         let query = self.heads.oe_query(subjects, &relations, &domains, true)?; // [b, H]
         let key = self.heads.oe_key(objects, &domains, true)?; // [b, H]
         let objects: Vec<i64> = examples.iter().map(|example| entity_id(&example.object)).collect();
-        let objects = ids(&objects, query.device())?;
+        let objects = id_tensor(&objects, query.device())?;
         let rows = ContrastRows { ids: Some(&objects), valid: None };
         Ok(object_entailment(&query, &key, &mut self.queue, &rows, &self.losses.oe)?)
     }

@@ -51,13 +51,13 @@ impl Extremes {
 pub(crate) fn parse<T: Record>(line: ShardLine<'_>) -> std::result::Result<T, String> {
     let example: T = line.parse()?;
     match example.fault() {
-        Some(fault) => Err(format!("not a valid {}: {fault}", T::NAME)),
+        Some(reason) => Err(format!("not a valid {}: {reason}", T::NAME)),
         None => Ok(example),
     }
 }
 
-/// The rows of a file of the folder's probe; empty if there is no such file.
-fn probe<T: Record>(
+/// Reads the rows of a probe file in a prepared folder; empty if there is no such file.
+fn read_probe<T: Record>(
     folder: &Path,
     name: &str,
     extremes: &mut Extremes,
@@ -77,8 +77,8 @@ fn probe<T: Record>(
     Ok(rows)
 }
 
-fn candidates(folder: &Path, extremes: &mut Extremes) -> Result<Vec<Candidate>> {
-    probe(folder, "candidates", extremes, |row: &Candidate| [&row.input_ids, &[]])
+fn read_candidates(folder: &Path, extremes: &mut Extremes) -> Result<Vec<Candidate>> {
+    read_probe(folder, "candidates", extremes, |row: &Candidate| [&row.input_ids, &[]])
 }
 
 /// Queries and candidates of XEP (XLM-K, appendix B): held-out mentions, and entity descriptions.
@@ -97,12 +97,12 @@ pub struct MentionProbe {
 impl MentionProbe {
     fn read(folder: &Path, extremes: &mut Extremes) -> Result<Self> {
         let mut queries = |name: &str| {
-            probe(folder, name, extremes, |row: &MentionExample| [&row.input_ids, &[]])
+            read_probe(folder, name, extremes, |row: &MentionExample| [&row.input_ids, &[]])
         };
         let unseen_texts = queries("unseen-texts")?;
         let unseen_pairs = queries("unseen-pairs")?;
         let unseen_entities = queries("unseen-entities")?;
-        let candidates = candidates(folder, extremes)?;
+        let candidates = read_candidates(folder, extremes)?;
         Ok(Self { candidates, unseen_texts, unseen_pairs, unseen_entities })
     }
 
@@ -197,25 +197,26 @@ pub struct EntailmentShards {
 
 impl EntailmentShards {
     /// Opens a prepared folder, a file of training lines or a folder of such files, and reads each
-    /// file once. Unused relation indices have no name.
+    /// file once. Unused relation indices have empty names.
     ///
     /// # Errors
     /// The errors of [`Shards::open_with`]; the error names the line of an object that is not a
-    /// triple or whose relation has another index than before, or a file that changed since it was
-    /// prepared.
+    /// triple or whose relation index belongs to another relation, or a file that changed since it
+    /// was prepared.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let mut extremes = Extremes::default();
-        let candidates = candidates(path, &mut extremes)?;
+        let candidates = read_candidates(path, &mut extremes)?;
         let unseen_triples =
-            probe(path, "unseen-triples", &mut extremes, |row: &EntailmentExample| {
+            read_probe(path, "unseen-triples", &mut extremes, |row: &EntailmentExample| {
                 [&row.subject_ids, &[]]
             })?;
         let mut relations = Relations::default();
         for query in &unseen_triples {
-            let previous = relations.add(query);
-            previous
-                .map_err(|fault| Error::data(path.display().to_string(), "its relations", fault))?;
+            let added = relations.add(query);
+            added.map_err(|reason| {
+                Error::data(path.display().to_string(), "one relation per index", reason)
+            })?;
         }
         let mut facts = TrainedFacts::default();
         let shards = Shards::open_with([path], |line| {
@@ -265,7 +266,7 @@ impl Relations {
     fn add(&mut self, example: &EntailmentExample) -> std::result::Result<(), String> {
         let EntailmentExample { relation, relation_id, .. } = example;
         if *relation >= MAX_RELATIONS {
-            return Err(format!("relation {relation}: below {MAX_RELATIONS} is expected"));
+            return Err(format!("relation {relation}: expected an index below {MAX_RELATIONS}"));
         }
         match self.0.get(relation) {
             Some(previous) if previous != relation_id => Err(format!(

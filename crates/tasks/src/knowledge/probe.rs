@@ -30,8 +30,9 @@ const BATCH_ROWS: usize = 64;
 /// Cross-lingual retrieval of entities (XEP) and objects (XOR) with a trained model (XLM-K,
 /// appendix B).
 ///
-/// Vectors are the ones that were contrasted in training: projected by the heads if these were
-/// trained, otherwise the encoder's hidden states, see [`Representation`].
+/// Queries and candidates are ranked by the vectors that were contrasted in training: projections
+/// by the heads if these were trained, otherwise the encoder's hidden states; see
+/// [`Representation`].
 ///
 /// # Example
 /// ```

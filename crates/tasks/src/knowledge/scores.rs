@@ -73,8 +73,8 @@ impl KnowledgeProbe<'_> {
 }
 
 impl FrequencyBaseline {
-    /// Evaluates [`score`](Self::score) on the queries about trained entities. There are no
-    /// frequencies of untrained entities and objects.
+    /// Evaluates [`score`](Self::score) on the queries about trained entities. Untrained entities
+    /// and objects have no training frequencies.
     ///
     /// # Errors
     /// The errors of [`score`](Self::score).
@@ -91,13 +91,13 @@ impl FrequencyBaseline {
 }
 
 impl ObjectBaseline {
-    /// Computes the baselines' XOR scores among the models' candidates.
+    /// Computes the baseline's XOR scores on the candidates of [`KnowledgeProbe::objects`].
     ///
     /// The result is empty without queries, or with more than a million training triples. Tied
     /// candidates rank before the correct one.
     ///
     /// # Errors
-    /// The errors of [`KnowledgeProbe::objects`] for its list.
+    /// The errors of [`KnowledgeProbe::objects`] for the candidate list.
     pub fn score_all(
         self,
         triples: &EntailmentShards,

@@ -100,8 +100,8 @@ impl LinkedTextFiles {
 
     /// Creates a task for each language accepted by `selects_language`, in the order of codes.
     ///
-    /// Windows have at most `max_length` tokens, including special tokens. Only files with such
-    /// texts are read.
+    /// Windows have at most `max_length` tokens, including special tokens. Only files with texts of
+    /// these languages are read.
     ///
     /// # Errors
     /// [`Error::Empty`] if `selects_language` accepts no language, or a language has no mention in
@@ -227,7 +227,7 @@ mod tests {
         let out = folder.path().join("switched");
         prepare(&out);
         let es = Language::new("es").unwrap();
-        // Counts windows with a mention if they are in memory, otherwise texts.
+        // `examples` counts windows with a mention for texts in memory, and texts for streams.
         for (lines, german) in [(100, 12), (4, 13)] {
             let shuffle = ShuffleConfig { lines, ..ShuffleConfig::default() };
             let files = LinkedTextFiles::open(&[&out], &shuffle).unwrap();

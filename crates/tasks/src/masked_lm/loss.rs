@@ -43,7 +43,7 @@ pub(crate) fn with_scores<T>(
     let mut rows = model.mlm_transform(&positions.gather(hidden)?)?; // [N, H]
     let (weight, bias) = model.mlm_decoder()?;
     if autocast_kind(rows.device())?.is_none() {
-        // An evaluation in low precision: the loss is computed in the dtype of the parameters.
+        // In evaluations in low precision, the loss is computed in the dtype of the parameters.
         rows = rows.f_to_kind(weight.kind())?;
     }
     Ok(loss(TokenScores::linear(&rows, weight, Some(bias)))?)
@@ -93,10 +93,10 @@ pub fn loss_from_hidden(
 
 /// Computes the masked-LM loss `[]` of a batch in training mode.
 ///
-/// It is `None` if no position carries loss; the encoder does not run then.
+/// The result is `None`, and the encoder does not run, if no position carries loss.
 ///
 /// # Shapes
-/// - `inputs`: `[B, L]`, with the mask tokens in place, see [`Inputs::from_rows`]
+/// - `inputs`: `[B, L]`, with masked tokens already replaced, see [`Inputs::from_rows`]
 /// - `labels`: B rows of at most L i64, [`IGNORE_INDEX`] at positions without loss; the longest has
 ///   L
 /// - returns `[]`, see [`objectives::masked_lm`](objectives::masked_lm())

@@ -130,7 +130,8 @@ impl<'a> PhraseMaskingTask<'a> {
 
     /// Computes the model's loss on the passages in memory, in nats.
     ///
-    /// The loss is the mean over the tokens masked by one draw from `seed`, with dropout off.
+    /// The loss is the mean over the masked tokens. Each passage is masked once, as determined by
+    /// `seed`; dropout is disabled.
     ///
     /// # Errors
     /// [`Error::Empty`] if no token is selected, as for streamed passages.
@@ -142,8 +143,8 @@ impl<'a> PhraseMaskingTask<'a> {
         order.sort_by_key(|&number| lengths.get(number));
         let (mut sum, mut count) = (0.0, 0);
         for batch in order.chunks(batch_size.max(1)) {
-            let numbered = batch.iter().filter_map(|&number| Some((number, examples.get(number)?)));
-            let masked = numbered.map(|(number, example)| {
+            let selected = batch.iter().filter_map(|&number| Some((number, examples.get(number)?)));
+            let masked = selected.map(|(number, example)| {
                 let draw = rng_for(seed, "validation", number as u64).random();
                 self.mask(example, draw)
             });
@@ -190,7 +191,7 @@ impl<'a> PhraseMaskingTask<'a> {
     }
 
     /// The masked examples of a batch, which depend only on the batch and the generator's state.
-    fn batch(&self, batch: &[usize], rng: &mut ChaCha8Rng) -> Result<Vec<Masked>> {
+    fn mask_all(&self, batch: &[usize], rng: &mut ChaCha8Rng) -> Result<Vec<Masked>> {
         let examples = batch.iter().filter_map(|&number| self.passages.get(number));
         examples.map(|example| self.mask(example, rng.random())).collect()
     }
@@ -219,13 +220,13 @@ impl<'a> PhraseMaskingTask<'a> {
 
 /// Removes spans that share a token with an earlier span.
 fn without_overlaps(spans: &[Range<usize>]) -> Vec<Range<usize>> {
-    let mut separate: Vec<Range<usize>> = Vec::new();
+    let mut disjoint: Vec<Range<usize>> = Vec::new();
     for span in spans {
-        if separate.last().is_none_or(|last| last.end <= span.start) {
-            separate.push(span.clone());
+        if disjoint.last().is_none_or(|last| last.end <= span.start) {
+            disjoint.push(span.clone());
         }
     }
-    separate
+    disjoint
 }
 
 impl Task for PhraseMaskingTask<'_> {
@@ -242,14 +243,14 @@ impl Task for PhraseMaskingTask<'_> {
     }
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
-        let rows = self.batch(step.batch, &mut step.rng)?;
+        let rows = self.mask_all(step.batch, &mut step.rng)?;
         let reduction = self.config.loss.reduction.into();
         let targets = |row: &Masked| row.selected().count();
         let losses =
             losses("mlm", &rows, step.micro_batch, reduction, targets, |rows| self.loss(rows))?;
         // The 0 of a batch without a selected token is not logged.
-        let logged = rows.iter().any(|row| targets(row) > 0);
-        Ok(StepLosses { parts: if logged { losses.parts } else { Vec::new() }, ..losses })
+        let has_targets = rows.iter().any(|row| targets(row) > 0);
+        Ok(StepLosses { parts: if has_targets { losses.parts } else { Vec::new() }, ..losses })
     }
 
     fn supports_micro_batches(&self) -> bool {
@@ -307,7 +308,7 @@ mod tests {
         let task = task(&model, PhraseTaskConfig::default());
         let batch: Vec<usize> = (0..40).collect();
         for number in 0..20 {
-            let rows = task.batch(&batch, &mut trainer::rng_for(2, "task", number)).unwrap();
+            let rows = task.mask_all(&batch, &mut trainer::rng_for(2, "task", number)).unwrap();
             assert_eq!(rows.len(), 40);
             for (row, example) in rows.iter().zip(&examples()) {
                 let selected: Vec<usize> = row.selected().collect();
@@ -337,16 +338,17 @@ mod tests {
     #[test]
     fn the_loss_is_the_mean_over_selected_tokens() {
         let model = model(80);
-        let mut mean = task(&model, PhraseTaskConfig::default());
+        let mut mean_task = task(&model, PhraseTaskConfig::default());
         let (loss, repeated, different) =
-            (losses(&mut mean, 1), losses(&mut mean, 1), losses(&mut mean, 2));
+            (losses(&mut mean_task, 1), losses(&mut mean_task, 1), losses(&mut mean_task, 2));
         assert_eq!(loss.total.double_value(&[]), repeated.total.double_value(&[]));
         assert_ne!(loss.total.double_value(&[]), different.total.double_value(&[]));
         // The loss of an untrained model is about ln V.
         assert!((loss.total.double_value(&[]) - 80f64.ln()).abs() < 1.0);
 
         // Expected value, from the logits of every position.
-        let rows = mean.batch(&[3, 0, 17, 39], &mut trainer::rng_for(1, "task", 1)).unwrap();
+        let rows =
+            mean_task.mask_all(&[3, 0, 17, 39], &mut trainer::rng_for(1, "task", 1)).unwrap();
         let (mut sum, mut count) = (0.0, 0);
         for row in &rows {
             let ids = Inputs::from_rows(&[&row.input_ids], 1).unwrap();
@@ -367,8 +369,8 @@ mod tests {
 
         let reduction = MaskedLmReduction::Sum;
         let loss = MaskedLmConfig { reduction };
-        let mut summed = task(&model, PhraseTaskConfig { loss, ..Default::default() });
-        let actual = losses(&mut summed, 1).total.double_value(&[]);
+        let mut sum_task = task(&model, PhraseTaskConfig { loss, ..Default::default() });
+        let actual = losses(&mut sum_task, 1).total.double_value(&[]);
         assert!((actual - sum).abs() < 1e-3 * sum);
     }
 

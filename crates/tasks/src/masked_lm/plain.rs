@@ -81,8 +81,8 @@ impl<'a> MlmTask<'a> {
         Ok(Self { model, rows: Box::new(stream), masking: masking.clone(), vocab })
     }
 
-    /// The mean over the selected tokens of masked rows. If no token is selected, it is a 0 that
-    /// depends on the hidden states.
+    /// The mean loss over the selected tokens of masked rows. If no token is selected, the loss is
+    /// a 0 that depends on the hidden states.
     fn loss(&self, rows: &[Masked]) -> Result<Tensor> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
@@ -114,8 +114,8 @@ impl Task for MlmTask<'_> {
         let targets = |row: &Masked| row.selected().count();
         let losses = losses("mlm", &rows, step.micro_batch, mean, targets, |rows| self.loss(rows))?;
         // The 0 of a batch without a selected token is not logged.
-        let logged = rows.iter().any(|row| targets(row) > 0);
-        Ok(StepLosses { parts: if logged { losses.parts } else { Vec::new() }, ..losses })
+        let has_targets = rows.iter().any(|row| targets(row) > 0);
+        Ok(StepLosses { parts: if has_targets { losses.parts } else { Vec::new() }, ..losses })
     }
 
     fn supports_micro_batches(&self) -> bool {

@@ -18,7 +18,7 @@ pub struct SelectedSequences {
     kinds: Vec<SequenceKind>,
     languages: Vec<Language>,
     count: u64,
-    /// Tokens of the longest sequence.
+    /// Number of tokens of the longest sequence.
     max_tokens: usize,
 }
 
@@ -115,9 +115,11 @@ impl SequenceFiles {
             }
         }
         if report.sequences() == 0 {
-            let first = self.shards.files().first().map(|file| file.path().display().to_string());
-            let what = format!("sequences of {kinds:?} in {languages:?} from {first:?} on");
-            return Err(Error::empty(what));
+            let first = self.shards.files().first().map_or(Path::new(""), ShardFile::path);
+            let files = format!("the files from {} on", first.display());
+            return Err(Error::empty(format!(
+                "sequences of {kinds:?} in {languages:?} in {files}"
+            )));
         }
         let selected = SelectedSequences {
             shards,

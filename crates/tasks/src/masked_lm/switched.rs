@@ -9,9 +9,9 @@ use crate::{Error, Result};
 
 /// The sentences of one language as a training task.
 pub struct LanguageTask<'a> {
-    /// The language of the labels, or of the sources.
+    /// The language of the texts; for code-switched texts, the language of the inserted labels.
     pub language: Language,
-    /// Number of windows if in memory, otherwise of texts.
+    /// Number of windows for texts in memory, number of texts for streams.
     pub examples: usize,
     /// The task.
     pub task: PhraseMaskingTask<'a>,
@@ -45,7 +45,7 @@ pub fn lowest_perplexity<'a>(
 /// use tasks::masked_lm::LanguageShares;
 ///
 /// let shares = LanguageShares { smoothing: 0.5, batches_per_round: 10 };
-/// assert_eq!(shares.batches(&[400, 100]), [7, 3]); // 20 to 10
+/// assert_eq!(shares.batches(&[400, 100]), [7, 3]); // weights 20 and 10
 /// assert_eq!(shares.batches(&[1_000_000, 1]), [10, 1]);
 /// ```
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]

@@ -13,7 +13,7 @@ use xlmr_model::SpecialTokens;
 
 use crate::{Error, Result};
 
-/// Options of text for masked language modelling. `P` is the type of the files.
+/// Options of text for masked language modelling. `P` is the type of the list of files.
 ///
 /// # Example
 /// ```
@@ -66,7 +66,7 @@ pub(crate) fn open_text<P: AsRef<std::path::Path>>(
     paths: &[P],
     tokenizer: &Tokenizer,
 ) -> Result<Shards> {
-    let special = tokenizer.get_added_vocabulary();
+    let added_vocabulary = tokenizer.get_added_vocabulary();
     let mut has_known_token = false;
     let shards = Shards::open_with(paths, |line| {
         let text = text_of_line(line)?;
@@ -80,14 +80,14 @@ pub(crate) fn open_text<P: AsRef<std::path::Path>>(
             let encoding = tokenizer.encode(text.trim(), false);
             let encoding = encoding.map_err(|error| error.to_string())?;
             has_known_token =
-                encoding.get_tokens().iter().any(|token| !special.is_special_token(token));
+                encoding.get_tokens().iter().any(|token| !added_vocabulary.is_special_token(token));
         }
         Ok(())
     })?;
     match shards.files().first() {
         Some(first) if !has_known_token => {
-            let what = "at least one document with a known token";
-            Err(Error::data(first.path().display().to_string(), what, "none"))
+            let expected = "at least one document with a known token";
+            Err(Error::data(first.path().display().to_string(), expected, "none"))
         }
         _ => Ok(shards),
     }
@@ -117,14 +117,14 @@ fn text_of_line(line: ShardLine<'_>) -> std::result::Result<std::borrow::Cow<'_,
 /// Documents are in the order of [`ShuffledLines`]; the passages of a document are consecutive.
 ///
 /// If several processes share the work ([`torch_ext::with_group`]), each reads all lines, because
-/// the end of a passage depends on every token before it. Each process encodes every size-th
-/// document only, and the token ids are gathered. Passages and positions are thus those of a single
+/// the end of a passage depends on every token before it. Each of n processes encodes only every
+/// n-th document, and the token ids are gathered. Passages and positions are thus those of a single
 /// process.
 pub(crate) struct TextPassages {
     lines: ShuffledLines,
     tokenizer: Tokenizer,
     specials: SpecialTokens,
-    /// Tokens of a passage without `<s>` and `</s>`.
+    /// Maximum number of tokens of a passage without `<s>` and `</s>`.
     budget: usize,
     packed: bool,
     /// Encoded documents that are not yet split, each with the position before it.
@@ -137,9 +137,9 @@ pub(crate) struct TextPassages {
     offset: usize,
 }
 
-/// Documents that each of several processes encodes before token ids are exchanged. A single
-/// process reads no document ahead.
-const DOCUMENTS: usize = 64;
+/// Number of documents that each of several processes encodes before they exchange token ids. A
+/// single process encodes one document at a time.
+const DOCUMENTS_PER_PROCESS: usize = 64;
 
 /// A position between two passages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -147,7 +147,7 @@ const DOCUMENTS: usize = 64;
 pub(crate) struct TextPosition {
     /// The position before the next passage's document.
     document: ShardPosition,
-    /// Tokens of this document before the passage.
+    /// Number of tokens of this document before the passage.
     token: usize,
 }
 
@@ -201,7 +201,7 @@ impl TextPassages {
     fn encode_documents(&mut self) -> Result<(), TaskError> {
         let group = current_group();
         let (rank, size) = group.as_ref().map_or((0, 1), |group| (group.rank(), group.size()));
-        let max_rows = if size == 1 { 1 } else { size * DOCUMENTS };
+        let max_rows = if size == 1 { 1 } else { size * DOCUMENTS_PER_PROCESS };
         let (mut positions, mut rows) = (Vec::new(), Vec::new());
         while rows.len() < max_rows {
             let before = self.lines.position();
@@ -228,7 +228,7 @@ impl TextPassages {
         first.map_or_else(|| self.lines.position(), |(before, _)| before.clone())
     }
 
-    /// Adds tokens of the current document, up to the budget.
+    /// Adds the next tokens of the current document to `row`, up to the budget.
     fn add(&mut self, row: &mut Vec<u32>) {
         let remaining = self.ids.get(self.offset..).unwrap_or_default();
         let space = (self.budget + 1).saturating_sub(row.len());
@@ -278,10 +278,10 @@ impl ExampleSource for TextPassages {
         self.ids.clear();
         self.offset = 0;
         if position.token > 0 {
-            let read = self.next_document()?;
-            if !read || position.token >= self.ids.len() {
+            let has_document = self.next_document()?;
+            if !has_document || position.token >= self.ids.len() {
                 let tokens = self.ids.len();
-                return Err(format!("token {} of a text of {tokens}", position.token).into());
+                return Err(format!("no token {} in a document of {tokens}", position.token).into());
             }
             self.offset = position.token;
         }

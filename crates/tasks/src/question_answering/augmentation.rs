@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 use super::WindowBatch;
 use crate::{Encoder, Error, Result};
 
-/// Augmentation of training questions, drawn for each question and step. It is off by default.
+/// Augmentation of training questions, drawn for each question and step. It is disabled by default.
 ///
 /// # Example
 /// ```
@@ -23,8 +23,8 @@ use crate::{Encoder, Error, Result};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QaAugmentation {
-    /// Maximum ratio r of noise to embedding. r is drawn from 0 to this value; the noise on a
-    /// vector e of the question is Gaussian, with the expected squared norm (r · ‖e‖)².
+    /// Maximum ratio r of noise to embedding. r is drawn uniformly from 0 to this value. The noise
+    /// on an embedding e of the question is Gaussian, with the expected squared norm (r · ‖e‖)².
     pub embedding_noise: f64,
     /// Maximum fraction of question tokens replaced by random ones. Tokens of the entity are not
     /// replaced, but may move within the question.
@@ -52,7 +52,7 @@ impl QaAugmentation {
     }
 }
 
-/// Replaces question tokens outside `entity`, and sometimes moves the entity within the question.
+/// Replaces question tokens outside `entity`, and randomly moves the entity within the question.
 ///
 /// A rate r is drawn from 0 to `max_rate`. Every token outside the entity is replaced with
 /// probability r by a random one of `replacements`, and with probability r the entity moves to a
@@ -79,8 +79,8 @@ pub(super) fn replace_question_tokens(
     let mut after: Vec<u32> = question.get(entity.end..).unwrap_or_default().to_vec();
     for token in before.iter_mut().chain(&mut after) {
         if rng.random::<f64>() < rate {
-            let sampled = usize::try_from(rng.random_range(0..count)).ok();
-            *token = sampled.and_then(|k| replacements.get(k)).copied().unwrap_or(*token);
+            let sampled_index = usize::try_from(rng.random_range(0..count)).ok();
+            *token = sampled_index.and_then(|k| replacements.get(k)).copied().unwrap_or(*token);
         }
     }
     if rng.random::<f64>() < rate {

@@ -1,4 +1,4 @@
-//! Files of MLQA and XQuAD with context and question in one language.
+//! Files of MLQA and XQuAD with context and question in the same language.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +22,7 @@ use crate::Result;
 /// ```
 pub fn mlqa_files(folder: &Path, split: &str, languages: &[Language]) -> Vec<QuestionFile> {
     let path = |language| question_file(folder, split, language, language);
-    files(languages, false, path)
+    list_files(languages, false, path)
 }
 
 /// Lists XQuAD's files in `folder`, one per language, without checking that they exist. The files
@@ -39,10 +39,10 @@ pub fn mlqa_files(folder: &Path, split: &str, languages: &[Language]) -> Vec<Que
 /// assert!(files[0].path.exists() && files[0].squad_rules);
 /// ```
 pub fn xquad_files(folder: &Path, languages: &[Language]) -> Vec<QuestionFile> {
-    files(languages, true, |language| language_file(folder, &format!("xquad.{language}.json")))
+    list_files(languages, true, |language| language_file(folder, &format!("xquad.{language}.json")))
 }
 
-fn files(
+fn list_files(
     languages: &[Language],
     squad_rules: bool,
     path: impl Fn(Language) -> PathBuf,
@@ -79,7 +79,7 @@ pub fn check_files<'a>(files: impl IntoIterator<Item = &'a QuestionFile>) -> Res
     Ok(())
 }
 
-/// Runs [`evaluate()`] on several sets of files, such as MLQA and XQuAD. Predictions go to
+/// Runs [`evaluate()`] on several sets of files, such as MLQA and XQuAD. Predictions are written to
 /// `out/<set>/predictions-context-<lang>-question-<lang>.json`.
 ///
 /// # Errors

@@ -101,7 +101,8 @@ pub struct DevSet {
 }
 
 impl DevSelection {
-    /// Returns whether this is the default, which recipes omit when written.
+    /// Returns whether all options have their default values. Serialized recipes omit the section
+    /// in this case.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
@@ -256,11 +257,11 @@ mod tests {
 
     /// `count` questions, two for each passage.
     fn questions(count: usize) -> Vec<Question> {
-        let numbered = |k: usize| {
+        let numbered_question = |k: usize| {
             let context = format!("House {} is red.", k / 2);
             question(&format!("q{k}"), "Which colour?", &context, "House")
         };
-        (0..count).map(numbered).collect()
+        (0..count).map(numbered_question).collect()
     }
 
     fn best(held_out: f64) -> DevSelection {
@@ -283,10 +284,10 @@ mod tests {
             // Translations of held-out questions are removed too.
             let [mut source, mut translated, mut mixed] = [(); 3].map(|()| all_questions.clone());
             mixed.reverse();
-            let others = [&mut translated, &mut mixed];
-            let with_dev_files =
-                selection.sets_in_folder(Path::new(""), &[], &mut source, others).unwrap();
-            assert_eq!((&with_dev_files, &source, &translated), (&sets, &train, &train));
+            let related = [&mut translated, &mut mixed];
+            let held_out_sets =
+                selection.sets_in_folder(Path::new(""), &[], &mut source, related).unwrap();
+            assert_eq!((&held_out_sets, &source, &translated), (&sets, &train, &train));
             assert_eq!(mixed.len(), train.len());
             // The file's order is preserved, and a second call selects the same questions.
             assert!(train.is_sorted_by_key(|question| question.id[1..].parse::<usize>().unwrap()));
@@ -327,7 +328,7 @@ mod tests {
             .sets_in_folder(folder.path(), &languages, &mut copy, [&mut train, no_questions])
             .unwrap();
         assert_eq!(from_folder, sets[..1]);
-        assert_eq!((train.len(), &copy), (4, &train), "nothing is held out of a file's ids");
+        assert_eq!((train.len(), &copy), (4, &train), "no question is held out");
         let rules: Vec<_> = sets.iter().map(|set| set.rules).collect();
         assert_eq!(rules, [Normalization::Mlqa(Language::DE), Normalization::SquadEn]);
         let error = selection.sets(&[&german, &german], &mut train).unwrap_err().to_string();

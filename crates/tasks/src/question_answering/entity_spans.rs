@@ -41,11 +41,11 @@ pub(super) fn entity_tokens(
         .encode_char_offsets(trimmed, false)
         .map_err(|error| Error::Tokenizer(format!("question {question:?}: {error}")))?;
     let skipped = question.chars().count() - trimmed.chars().count();
-    let covers =
+    let overlaps =
         |&(start, end): &(usize, usize)| start + skipped < span.end && end + skipped > span.start;
     let offsets = encoding.get_offsets();
-    let first = offsets.iter().position(covers);
-    let last = offsets.iter().rposition(covers);
+    let first = offsets.iter().position(overlaps);
+    let last = offsets.iter().rposition(overlaps);
     Ok(first.zip(last).map(|(first, last)| first..last + 1))
 }
 

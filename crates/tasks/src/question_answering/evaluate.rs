@@ -12,21 +12,21 @@ use tokenizers::Tokenizer;
 use super::QaPredictor;
 use crate::{Encoder, Error, Result};
 
-/// Question languages of a context.
+/// Selection of the question languages of each context.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QuestionLanguages {
-    /// All languages, G-XLT.
+    /// All languages: generalised cross-lingual transfer (G-XLT).
     #[default]
     All,
-    /// The context's language, XLT, for data that is not parallel.
+    /// The context's language: cross-lingual transfer (XLT), for data that is not parallel.
     OfContext,
 }
 
 /// Options of an evaluation on MLQA's files.
 ///
-/// Every context language is combined with every question language, unless `questions` is set
-/// otherwise.
+/// Every context language is combined with every question language, unless `questions` is
+/// [`OfContext`](QuestionLanguages::OfContext).
 ///
 /// # Example
 /// ```
@@ -56,8 +56,8 @@ pub struct EvaluationConfig {
     pub decoding: DecodeConfig,
 }
 
-/// Whether the value is the default, which is not serialised, so that folders of earlier runs
-/// remain valid.
+/// Whether the value is the default, which is not serialised, so that run folders from before the
+/// key existed stay valid.
 fn is_all(questions: &QuestionLanguages) -> bool {
     *questions == QuestionLanguages::All
 }
@@ -129,7 +129,7 @@ impl EvaluationConfig {
 pub struct ScoreConfig {
     /// Windows per batch.
     pub batch_size: usize,
-    /// k of the top-k exact match.
+    /// The values of k for top-k exact match.
     pub top_k: Vec<usize>,
     /// Span decoding.
     pub decoding: DecodeConfig,
@@ -208,9 +208,9 @@ pub fn question_file(folder: &Path, split: &str, context: Language, question: La
 /// Answers question files, writes the predictions and scores them by the rules of the context
 /// language.
 ///
-/// Predictions go to `out` under MLQA's names that begin with `split`, see [`question_file`];
-/// `questions.json` next to them lists the question files, for `mlqa-eval report`. Exact match
-/// within the k best answers is computed for each k of `top_k`.
+/// Predictions are written to `out` under MLQA's names that begin with `split`, see
+/// [`question_file`]; `questions.json` next to them lists the question files, for `mlqa-eval
+/// report`. Exact match within the k best answers is computed for each k of `top_k`.
 ///
 /// # Errors
 /// [`Error::Eval`] naming a question file that cannot be read or has no gold answers, or a
@@ -391,14 +391,14 @@ mod tests {
             write_questions(&file.path);
             file.squad_rules = file.question == en;
         }
-        let out = folder.path().join("answers/of");
+        let out = folder.path().join("predictions/dev");
         let scores = evaluate(&predictor, &files, "dev", &[1, 5], &out).unwrap();
         assert_eq!(scores.len(), 2);
         let rules = Normalization::Mlqa(de);
         for (file, result) in files.iter().zip(&scores) {
             let dataset = Dataset::read(&file.path).unwrap();
-            let written = question_file(&out, "dev", file.context, file.question);
-            let predictions = Predictions::read(written).unwrap();
+            let predictions_path = question_file(&out, "dev", file.context, file.question);
+            let predictions = Predictions::read(predictions_path).unwrap();
             let expected = score(&dataset, &predictions, rules).unwrap();
             assert_eq!((result.f1, result.em), (expected.f1, expected.exact_match));
             assert_eq!((result.questions, result.boundary.questions()), (3, 3));

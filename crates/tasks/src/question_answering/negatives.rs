@@ -52,7 +52,7 @@ pub enum NegativeLoss {
 }
 
 impl Negatives {
-    /// Whether questions are trained without negatives.
+    /// Whether negative windows are disabled.
     pub(crate) fn is_none(&self) -> bool {
         self.count == 0
     }
@@ -85,7 +85,8 @@ impl Negatives {
             }
         }
         loop {
-            // The next paragraph of each question that needs more windows.
+            // Each round adds windows of the next paragraph to each question that needs more
+            // windows.
             let incomplete =
                 selections.iter_mut().filter(|selection| selection.windows.len() < self.count);
             let mut pending: Vec<(&mut NegativeSelection, Question)> = incomplete
@@ -224,8 +225,8 @@ mod tests {
         assert_eq!(counts, [1, 2, 2, 0, 1, 1, windows[6].len(), 0, 0]);
         assert!((2..=4).contains(&windows[6].len()));
         assert!(windows.iter().flatten().all(|window| window.start_position.is_none()));
-        let skipped_start = |window: &Window| window.offsets.first().unwrap().0 > 0;
-        assert!(windows[6].iter().all(skipped_start));
+        let starts_inside_context = |window: &Window| window.offsets.first().unwrap().0 > 0;
+        assert!(windows[6].iter().all(starts_inside_context));
 
         let one_negative =
             Negatives { count: 1, loss: NegativeLoss::NoAnswer, ..negatives.clone() };

@@ -7,7 +7,7 @@ use tokenizers::Tokenizer;
 
 use super::WindowBatch;
 use super::window_batch::window_lengths;
-use crate::fusion::{SecondTextConfig, WindowLogits, lists};
+use crate::fusion::{SecondTextConfig, WindowLogits, to_lists};
 use crate::number::to_i64;
 use crate::{Encoder, Error, Result, batch};
 
@@ -103,12 +103,12 @@ impl<'a> QaPredictor<'a> {
     pub fn predict(&self, questions: &[Question]) -> Result<Vec<NBest>> {
         check_window_length(self.model, &self.windows)?;
         let Self { model, tokenizer, windows, batch_size, .. } = self;
-        let with_second = match &self.second {
+        let second_text_logits = match &self.second {
             Some(second) => second.logits(*model, tokenizer, questions, windows, *batch_size)?,
             None => None,
         };
-        let (windows, logits) = match with_second {
-            Some(with_second) => with_second,
+        let (windows, logits) = match second_text_logits {
+            Some(second_text_logits) => second_text_logits,
             None => self.logits(questions)?,
         };
         self.best_answers(questions, &windows, logits)
@@ -147,8 +147,8 @@ impl<'a> QaPredictor<'a> {
         Ok((eval_windows, logits))
     }
 
-    /// Computes start and end logits of windows in one batch. Each window has two lists of its
-    /// length.
+    /// Computes start and end logits of windows in one batch. Both lists of a window have the
+    /// window's length.
     ///
     /// # Errors
     /// [`Error::Model`] if the model has no span head or rejects an input.
@@ -159,7 +159,7 @@ impl<'a> QaPredictor<'a> {
             self.model.span_logits(&hidden, false)
         })?;
         let lengths = window_lengths(windows.iter().copied());
-        Ok(lists(&starts, &lengths)?.into_iter().zip(lists(&ends, &lengths)?).collect())
+        Ok(to_lists(&starts, &lengths)?.into_iter().zip(to_lists(&ends, &lengths)?).collect())
     }
 }
 
@@ -239,7 +239,7 @@ mod tests {
                 }
             }
         }
-        // The contexts need several windows.
+        // Some contexts need several windows.
         let windows =
             mlqa_eval::windows(&questions, &tokenizer(), &windows(), Purpose::Eval).unwrap();
         assert!(windows.iter().filter(|window| window.question == 0).count() > 2);

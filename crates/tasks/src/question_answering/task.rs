@@ -34,7 +34,7 @@ use crate::{Encoder, Error, Result};
 #[serde(default, deny_unknown_fields)]
 pub struct QaConfig {
     /// Whether only context tokens may start or end an answer (and `<s>` in windows labelled as
-    /// unanswerable). Otherwise every token except padding may.
+    /// unanswerable). Otherwise every token except padding is allowed.
     pub context_only: bool,
     /// Augmentation of questions.
     pub augmentation: QaAugmentation,
@@ -176,11 +176,11 @@ impl<'a> QaTask<'a> {
             && let Some(question) = window.input_ids.get(1..window.question_end)
         {
             let entity = row.entity.clone();
-            let replaced =
+            let replaced_question =
                 replace_question_tokens(question, entity, &self.replacements, max_rate, rng);
             for ids in &mut window_ids {
                 if let Some(question) = ids.to_mut().get_mut(1..window.question_end) {
-                    question.copy_from_slice(&replaced);
+                    question.copy_from_slice(&replaced_question);
                 }
             }
         }
@@ -189,7 +189,7 @@ impl<'a> QaTask<'a> {
 
     /// Draws the augmentation of a batch's rows before the batch is split, so that splitting does
     /// not change the draws.
-    fn augmented<'r>(&'r self, batch: &[usize], rng: &mut ChaCha8Rng) -> Vec<AugmentedRow<'r>> {
+    fn augment<'r>(&'r self, batch: &[usize], rng: &mut ChaCha8Rng) -> Vec<AugmentedRow<'r>> {
         let rows = batch.iter().filter_map(|&k| self.rows.get(k));
         let mut rows: Vec<AugmentedRow<'r>> = rows
             .map(|row| AugmentedRow {
@@ -293,7 +293,7 @@ impl Task for QaTask<'_> {
 
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let Step { batch, micro_batch, rng, .. } = step;
-        let rows = self.augmented(batch, rng);
+        let rows = self.augment(batch, rng);
         let answers = |row: &AugmentedRow<'_>| {
             let labelled = |window: &&Window| window.start_position.is_some();
             row.row.windows.iter().filter(labelled).count()
@@ -381,7 +381,7 @@ mod tests {
         let peru = peru.get_ids();
         assert_eq!(&question[row.entity.clone()], peru);
         let mut rng = trainer::rng_for(1, "test", 0);
-        let (mut changed, mut changed_entities) = (0, 0);
+        let (mut changed, mut moved_entities) = (0, 0);
         for _ in 0..100 {
             let ids = task.augmented_ids(row, &mut rng).remove(0);
             assert_eq!(ids.len(), first.len());
@@ -390,11 +390,11 @@ mod tests {
             assert!(replaced.windows(peru.len()).any(|part| part == peru), "{replaced:?}");
             assert!(replaced.iter().all(|&id| id >= 5 || question.contains(&id)));
             changed += usize::from(replaced != question);
-            changed_entities += usize::from(&replaced[row.entity.clone()] != peru);
+            moved_entities += usize::from(&replaced[row.entity.clone()] != peru);
         }
         assert!(
-            changed > 70 && (20..80).contains(&changed_entities),
-            "{changed} changed, {changed_entities} moved"
+            changed > 70 && (20..80).contains(&moved_entities),
+            "{changed} changed, {moved_entities} moved"
         );
     }
 
@@ -413,15 +413,15 @@ mod tests {
             false,
         )
         .unwrap();
-        let split = window.context_start as i64 - 1;
+        let question_length = window.context_start as i64 - 1;
         let mut max_ratio: f64 = 0.0;
         for k in 0..50 {
             let noise = EmbeddingNoise { ratio: 1.2 * k as f64 / 49.0, seed: k };
             let noise = noisy_embeddings(&model, &batch, &[noise]).unwrap() - &embeddings;
-            let after = noise.slice(1, split, None, 1).abs().max().double_value(&[]);
+            let after = noise.slice(1, question_length, None, 1).abs().max().double_value(&[]);
             assert_eq!(after, 0.0);
-            let ratio =
-                noise.slice(1, 0, split, 1).norm() / embeddings.slice(1, 0, split, 1).norm();
+            let ratio = noise.slice(1, 0, question_length, 1).norm()
+                / embeddings.slice(1, 0, question_length, 1).norm();
             max_ratio = max_ratio.max(ratio.double_value(&[]));
         }
         assert!((0.8..1.5).contains(&max_ratio), "{max_ratio}");

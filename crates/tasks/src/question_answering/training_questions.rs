@@ -27,7 +27,7 @@ pub struct TrainingQuestions {
 }
 
 impl TrainingQuestions {
-    /// Returns training data with the options `windows`.
+    /// Returns the data of a [`QaTask`](super::QaTask) with the window options `windows`.
     pub fn data<'a>(&'a self, windows: &'a WindowConfig) -> QaData<'a> {
         let question_entity_spans = Some(&self.entity_spans);
         QaData { questions: &self.questions, question_entity_spans, windows }
@@ -71,10 +71,10 @@ impl TrainingQuestions {
         let count = self.questions.len();
         let first_answer =
             |question: &Question| question.answers.first().map(|answer| answer.text.clone());
-        let answered = |question: &Question| {
+        let has_answer = |question: &Question| {
             first_answer(question).is_some_and(|answer_text| !answer_text.trim().is_empty())
         };
-        self.questions.retain(answered);
+        self.questions.retain(has_answer);
         if self.questions.is_empty() {
             let what = format!("answer to train on in any of {count} questions");
             return Err(Error::Empty { what });

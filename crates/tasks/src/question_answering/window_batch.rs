@@ -14,8 +14,8 @@ pub(crate) struct WindowBatch {
     pub(crate) inputs: Inputs,
     /// `[B, L]` bool: positions where an answer may start or end; false for padding.
     pub(crate) answerable: Tensor,
-    /// `[B, L]` float: 1 for the first token, the question and the separators after it except the
-    /// last, else 0.
+    /// `[B, L]` float: 1 for the first token, the tokens of the question and the separators after
+    /// the question except the last one; otherwise 0.
     pub(crate) question: Tensor,
 }
 
@@ -77,8 +77,8 @@ impl WindowBatch {
     }
 }
 
-/// The segment of each token: the window's segments or, for a model with learned segments, 0 up to
-/// the separator after the question and 1 from there.
+/// The segment of each token: the window's segments or, for a model with learned segments, 0 before
+/// the context and 1 from its first token on.
 pub(crate) fn segment_ids(window: &Window, learned: bool) -> Vec<u32> {
     match learned {
         true => (0..window.input_ids.len()).map(|k| u32::from(k >= window.context_start)).collect(),

@@ -36,8 +36,8 @@ fn requests() -> Vec<ScoreRequest> {
     .to_vec()
 }
 
-/// `ln` of the probability of `id` at the mask `position`, from one forward pass and a sum of
-/// exponentials.
+/// The natural logarithm of the probability of `id` at the mask `position`, from one forward pass
+/// and a sum of exponentials.
 fn reference_log_probability(base: &Pretrained, row: &[u32], position: usize, id: u32) -> f64 {
     let inputs = Inputs::from_rows(&[row], 1).unwrap();
     let logits = no_grad(|| {
@@ -141,7 +141,7 @@ fn too_long_texts_are_counted_and_rejected() {
     let config = |most_tokens| ScorerConfig { most_tokens, ..ScorerConfig::default() };
     assert!(scorer(&base, config(longest_request)).pll(&requests).is_ok());
     assert!(scorer(&base, config(longest_request - 1)).pll(&requests).is_err());
-    // Whatever the limit, the model has 158 positions, four of them for special tokens.
+    // The model has 158 positions, four of them for special tokens, which also limit the length.
     let error = scorer(&base, config(10_000)).pll(&[request("one", &long.repeat(5))]).unwrap_err();
     assert!(error.to_string().contains("at most 154 are supported"), "{error}");
     let no_head =

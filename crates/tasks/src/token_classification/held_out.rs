@@ -1,4 +1,4 @@
-//! Held-out development set of training sentences.
+//! Split of sentences into training and held-out development sentences.
 use serde::{Deserialize, Serialize};
 use transfer_eval::ner::Sentence;
 

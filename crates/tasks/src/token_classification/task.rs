@@ -94,7 +94,7 @@ impl Task for TokenClassificationTask<'_> {
     fn losses(&mut self, step: &mut Step<'_>) -> Result<StepLosses, TaskError> {
         let rows: Vec<&Row> = step.batch.iter().filter_map(|&k| self.rows.get(k)).collect();
         let mean = micro_batches::Reduction::Mean;
-        micro_batches::losses("tagging", &rows, step.micro_batch, mean, labelled, |rows| {
+        micro_batches::losses("tagging", &rows, step.micro_batch, mean, labelled_count, |rows| {
             self.loss(rows)
         })
     }
@@ -114,8 +114,8 @@ impl Task for TokenClassificationTask<'_> {
     }
 }
 
-/// Tokens of a row that carry loss.
-fn labelled(row: &&Row) -> usize {
+/// The number of tokens of a row that carry loss.
+fn labelled_count(row: &&Row) -> usize {
     row.labels.iter().filter(|&&label| label != IGNORE_INDEX).count()
 }
 
@@ -125,12 +125,12 @@ impl TokenClassificationTask<'_> {
         let ids: Vec<&[u32]> = rows.iter().map(|row| row.input_ids.as_slice()).collect();
         let labels: Vec<&[i64]> = rows.iter().map(|row| row.labels.as_slice()).collect();
         let inputs = Inputs::from_rows(&ids, self.model.pad_token_id())?;
-        let labelled = target_positions(&labels, self.model.device())?;
+        let positions = target_positions(&labels, self.model.device())?;
         // Dropout depends on a token's position, so tokens are gathered after it.
         // [B, L, C]
         let logits = self.model.token_logits(&self.model.encode(&inputs, true)?, true)?;
-        let logits = labelled.gather(&logits)?.f_to_kind(Kind::Float)?; // [N, C]
-        let targets = upload(&labelled.targets, logits.device())?;
+        let logits = positions.gather(&logits)?.f_to_kind(Kind::Float)?; // [N, C]
+        let targets = upload(&positions.targets, logits.device())?;
         let no_weights = None::<&Tensor>;
         Ok(logits.f_cross_entropy_loss(&targets, no_weights, Reduction::Mean, IGNORE_INDEX, 0.0)?)
     }

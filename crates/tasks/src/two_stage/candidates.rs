@@ -45,7 +45,8 @@ pub struct CandidateReport {
     /// Candidates without a correct boundary.
     pub no_boundary: usize,
     /// Candidates with the gold span's tokens at another position; retained unless
-    /// [`drop_duplicate_text`](CandidateConfig::drop_duplicate_text). `text_equal` in JSON.
+    /// [`drop_duplicate_text`](CandidateConfig::drop_duplicate_text) is set. The JSON key is
+    /// `text_equal`.
     #[serde(rename = "text_equal")]
     pub duplicate_text: usize,
 }
@@ -74,7 +75,7 @@ pub struct CandidateMiner<'a> {
     pub batch_size: usize,
 }
 
-/// Metadata of the file. It is a single entry, because several entries have no fixed order.
+/// Metadata of the file. It is a single entry, because the order of several entries is not fixed.
 #[derive(Deserialize, Serialize)]
 struct Record {
     fingerprint: String,
@@ -82,13 +83,13 @@ struct Record {
 }
 
 const RECORD: &str = "record";
-const NAMES: [&str; 4] = ["starts", "ends", "valid", "gold_index"];
+const TENSOR_NAMES: [&str; 4] = ["starts", "ends", "valid", "gold_index"];
 
 impl Candidates {
     /// Loads candidates from `path`, or computes and stores them.
     ///
-    /// `path` is used if model, windows and options are equal, wherever the model is stored. The
-    /// second value is true if the candidates were read from `path`.
+    /// The file at `path` is used if model, windows and options are equal; the path of the model is
+    /// ignored. The second value is true if the candidates were read from `path`.
     ///
     /// # Errors
     /// [`Error::Config`] naming the key of a value that is out of range; [`Error::Data`] if a
@@ -139,12 +140,12 @@ impl Candidates {
         let record = Record { fingerprint, report: computed.report.clone() };
         let record = serde_json::to_string(&record).map_err(|error| Error::file(path, error))?;
         let tensors = [&computed.starts, &computed.ends, &computed.valid, &computed.gold_index];
-        write_tensors(path, NAMES.into_iter().zip(tensors), &[(RECORD, record.as_str())])?;
+        write_tensors(path, TENSOR_NAMES.into_iter().zip(tensors), &[(RECORD, record.as_str())])?;
         Ok((computed, false))
     }
 
     fn read(file: &TensorFile, report: CandidateReport) -> Result<Self> {
-        let [starts, ends, valid, gold_index] = NAMES;
+        let [starts, ends, valid, gold_index] = TENSOR_NAMES;
         Ok(Self {
             starts: file.read(starts)?,
             ends: file.read(ends)?,
@@ -159,7 +160,7 @@ impl Candidates {
         self.starts.size().get(1).and_then(|size| usize::try_from(*size).ok()).unwrap_or(0)
     }
 
-    /// N windows without candidates.
+    /// Creates empty slots for N windows.
     fn empty(windows: usize, slots: usize) -> Result<Self> {
         let (rows, slots) = (to_i64("windows", windows)?, to_i64("candidates.count", slots)?);
         let table = |kind| Tensor::f_zeros([rows, slots], (kind, Device::Cpu));
@@ -237,13 +238,13 @@ impl CandidateMiner<'_> {
             count_true(&no_boundary.f_logical_and(&batch_candidates.valid)?)?;
         let rows: Vec<i64> = rows.iter().map(|&k| to_i64("window", k)).collect::<Result<_>>()?;
         let rows = Tensor::f_from_slice(&rows)?;
-        for (tensor, column) in [
+        for (tensor, values) in [
             (&mut candidates.starts, &batch_candidates.starts),
             (&mut candidates.ends, &batch_candidates.ends),
             (&mut candidates.valid, &batch_candidates.valid),
             (&mut candidates.gold_index, &batch_candidates.gold_index),
         ] {
-            let _ = tensor.f_index_copy_(0, &rows, &column.f_to_device(Device::Cpu)?)?;
+            let _ = tensor.f_index_copy_(0, &rows, &values.f_to_device(Device::Cpu)?)?;
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CandidateConfig {
-    /// |Z|, the gold span included.
+    /// Number of candidates |Z|, including the gold span.
     pub count: usize,
     /// Maximum candidate length in tokens.
     pub max_answer_len: usize,
@@ -82,8 +82,8 @@ pub struct BoundaryConfig {
     /// Peak learning rate of the learned weights; absent: the learning rate of the stage. At 3e-5
     /// the weights hardly change.
     pub weights_learning_rate: Option<f64>,
-    /// With `hard_em`: number of steps over which it replaces maximum marginal likelihood; absent:
-    /// `hard_em` from the first step.
+    /// Number of steps over which `hard_em` gradually replaces maximum marginal likelihood (MML);
+    /// absent: `hard_em` from the first step.
     pub anneal_steps: Option<u64>,
     /// Whether to exclude answers with the gold span's tokens at another position from the
     /// negatives.
@@ -132,18 +132,18 @@ impl BoundaryConfig {
     /// # Errors
     /// [`Error::Config`] naming the key.
     pub fn validate(&self) -> Result<()> {
-        let positive_or_zero = |value: f64| value.is_finite() && value >= 0.0;
-        let fraction = |value: f64| (0.0..=1.0).contains(&value);
-        check("boundary.alpha", self.alpha, fraction(self.alpha), "from 0 to 1")?;
+        let is_nonnegative = |value: f64| value.is_finite() && value >= 0.0;
+        let is_fraction = |value: f64| (0.0..=1.0).contains(&value);
+        check("boundary.alpha", self.alpha, is_fraction(self.alpha), "from 0 to 1")?;
         if let Some(value) = self.hard_fraction {
-            check("boundary.hard_fraction", value, fraction(value), "from 0 to 1")?;
+            check("boundary.hard_fraction", value, is_fraction(value), "from 0 to 1")?;
         }
         if let Some(rate) = self.weights_learning_rate {
             let (key, is_rate) = ("boundary.weights_learning_rate", (0.0..=1000.0).contains(&rate));
             check(key, rate, is_rate, "from 0 to 1000")?;
         }
         let weight = self.hard.gold_loss_weight;
-        check("boundary.hard.gold_loss_weight", weight, positive_or_zero(weight), "0 or more")?;
+        check("boundary.hard.gold_loss_weight", weight, is_nonnegative(weight), "0 or more")?;
         let temperature = self.contrast.temperature;
         let is_valid = temperature > 0.0 && temperature <= MAX_TEMPERATURE;
         let rule = format!("above 0 and at most {MAX_TEMPERATURE}");
@@ -152,8 +152,8 @@ impl BoundaryConfig {
     }
 }
 
-fn check(key: &str, value: impl ToString, valid: bool, rule: &str) -> Result<()> {
-    match valid {
+fn check(key: &str, value: impl ToString, is_valid: bool, rule: &str) -> Result<()> {
+    match is_valid {
         true => Ok(()),
         false => Err(Error::config(key, value, rule)),
     }

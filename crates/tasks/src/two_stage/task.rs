@@ -84,7 +84,7 @@ pub struct BoundaryTask<'a> {
     lengths: Vec<usize>,
 }
 
-/// One batch after the encoder.
+/// A batch after the encoder pass.
 struct Encoded<'a> {
     /// B windows.
     windows: &'a [&'a Window],
@@ -207,8 +207,8 @@ impl<'a> BoundaryTask<'a> {
         let select_rows = |tensor: &Tensor| tensor.f_index_select(0, &rows);
         let mut config = self.config.hard.clone();
         if config.weighting == HardLearningWeighting::HardEm {
-            let chance = hard_em_probability(step.number, self.config.anneal_steps);
-            if step.rng.random::<f64>() >= chance {
+            let probability = hard_em_probability(step.number, self.config.anneal_steps);
+            if step.rng.random::<f64>() >= probability {
                 config.weighting = HardLearningWeighting::Mml;
             }
         }

@@ -67,7 +67,7 @@ fn terms(hard_learning: bool, answer_contrast: bool) -> BoundaryTerms {
     BoundaryTerms { hard_learning, answer_contrast }
 }
 
-fn weighting(weighting: HardLearningWeighting) -> BoundaryConfig {
+fn config_with(weighting: HardLearningWeighting) -> BoundaryConfig {
     let mut config = BoundaryConfig::default();
     config.hard.weighting = weighting;
     config
@@ -109,10 +109,10 @@ fn gold_occurs_once_and_candidates_are_in_the_context() {
 #[test]
 fn duplicate_texts_are_reported_and_can_be_dropped() {
     let fixture = Fixture::new();
-    let lima = &fixture.windows[1];
-    let tokens = lima.end_position.unwrap() - lima.start_position.unwrap() + 1;
+    let lima_window = &fixture.windows[1];
+    let tokens = lima_window.end_position.unwrap() - lima_window.start_position.unwrap() + 1;
     // All spans up to the length of "Lima", which occurs a second time.
-    let count = tokens * (lima.context_end - lima.context_start);
+    let count = tokens * (lima_window.context_end - lima_window.context_start);
     let config = CandidateConfig { count, max_answer_len: tokens, ..Default::default() };
     let (with_duplicates, _) = fixture.candidates(&config);
     assert!(with_duplicates.report.duplicate_text >= 1, "{:?}", with_duplicates.report);
@@ -142,8 +142,8 @@ fn stored_candidates_are_used_until_their_inputs_change() {
     fixture.windows[0].input_ids[1] += 1;
     assert!(!fixture.candidates(&config).1);
     assert!(fixture.candidates(&config).1);
-    let mut words = fixture.model.word_embeddings().shallow_clone();
-    tch::no_grad(|| words.f_add_scalar_(0.5).map(drop)).unwrap();
+    let mut embeddings = fixture.model.word_embeddings().shallow_clone();
+    tch::no_grad(|| embeddings.f_add_scalar_(0.5).map(drop)).unwrap();
     assert!(!fixture.candidates(&config).1);
     assert!(fixture.candidates(&config).1);
     fixture.model.set_precision(torch_ext::Precision::Bf16).unwrap();
@@ -165,7 +165,7 @@ fn with_one_candidate_the_loss_equals_the_span_loss_for_any_weighting() {
         HardLearningWeighting::Uniform,
     ] {
         let hard =
-            fixture.losses(Some(&single_candidate), terms(true, false), &weighting(weights), 0);
+            fixture.losses(Some(&single_candidate), terms(true, false), &config_with(weights), 0);
         let difference = hard.total.double_value(&[]) - span_loss;
         assert!(difference.abs() < 1e-5, "{weights:?}: {difference}");
     }
@@ -182,17 +182,17 @@ fn weightings_are_ordered_and_the_gold_term_adds_the_span_loss() {
     };
     let span_loss = fixture.losses(None, terms(false, false), &BoundaryConfig::default(), 0);
     let span_loss = span_loss.total.double_value(&[]);
-    let mml = loss(&weighting(HardLearningWeighting::Mml));
-    let hard_em = loss(&weighting(HardLearningWeighting::HardEm));
-    let uniform = loss(&weighting(HardLearningWeighting::Uniform));
+    let mml = loss(&config_with(HardLearningWeighting::Mml));
+    let hard_em = loss(&config_with(HardLearningWeighting::HardEm));
+    let uniform = loss(&config_with(HardLearningWeighting::Uniform));
     // The gold span is one of the candidates, and the best candidate is better than the mean.
     assert!(
         mml < hard_em && hard_em < uniform && mml <= span_loss,
         "{mml} {hard_em} {uniform} {span_loss}"
     );
     // Learned weights are uniform at the start.
-    assert!((loss(&weighting(HardLearningWeighting::Learned)) - uniform).abs() < 1e-5);
-    let mut with_gold = weighting(HardLearningWeighting::Mml);
+    assert!((loss(&config_with(HardLearningWeighting::Learned)) - uniform).abs() < 1e-5);
+    let mut with_gold = config_with(HardLearningWeighting::Mml);
     with_gold.hard.gold_loss_weight = 2.0;
     assert!((loss(&with_gold) - (mml + 2.0 * span_loss)).abs() < 1e-4);
     // Annealing starts with MML.
@@ -246,8 +246,8 @@ fn random_negatives_depend_only_on_the_step() {
 fn learned_weights_are_trained() {
     let fixture = Fixture::new();
     let (candidates, _) = fixture.candidates(&CandidateConfig { count: 5, ..Default::default() });
-    let new_task = |weighting_: HardLearningWeighting, terms: BoundaryTerms| {
-        let config = weighting(weighting_);
+    let new_task = |weighting: HardLearningWeighting, terms: BoundaryTerms| {
+        let config = config_with(weighting);
         BoundaryTask::new(&fixture.model, &fixture.windows, Some(&candidates), terms, &config, true)
             .unwrap()
     };

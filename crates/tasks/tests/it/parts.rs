@@ -55,7 +55,7 @@ fn assert_micro_batches_match(name: &str, model: &Model, task: &mut dyn Task) {
         let (actual, micro_batch_gradients) = step(model, task, Some(micro_batch));
         assert!(
             (actual - expected).abs() < 1e-5 * expected,
-            "{name}: {actual} in parts of {micro_batch}, {expected} whole"
+            "{name}: {actual} in micro-batches of {micro_batch}, {expected} unsplit"
         );
         assert_eq!(gradients.len(), micro_batch_gradients.len());
         let differences: Vec<Tensor> = gradients
@@ -65,7 +65,7 @@ fn assert_micro_batches_match(name: &str, model: &Model, task: &mut dyn Task) {
             .collect();
         let norm = |list: &[Tensor]| torch_ext::total_norm(&list.iter().collect::<Vec<_>>());
         let distance = norm(&differences).unwrap() / norm(&gradients).unwrap();
-        assert!(distance < 1e-5, "{name}: gradients in parts of {micro_batch}: {distance:e}");
+        assert!(distance < 1e-5, "{name}, micro-batches of {micro_batch}: {distance:e}");
     }
 }
 
@@ -87,8 +87,8 @@ fn micro_batch_size_does_not_change_random_draws() {
         let passages = rows().into_iter().map(passage).collect();
         let masking = PassageMasking::Tokens(MlmMaskingConfig::default());
         let config = PhraseTaskConfig { masking, ..PhraseTaskConfig::default() };
-        let mut mlm = PhraseMaskingTask::new(&model, specials, passages, &config).unwrap();
-        assert_micro_batches_match("masked LM", &model, &mut mlm);
+        let mut mlm_task = PhraseMaskingTask::new(&model, specials, passages, &config).unwrap();
+        assert_micro_batches_match("masked LM", &model, &mut mlm_task);
 
         let tagged = |(sentence, input_ids): (usize, Vec<u32>)| {
             let mut labels: Vec<i64> = vec![-100; input_ids.len()];
@@ -97,16 +97,16 @@ fn micro_batch_size_does_not_change_random_draws() {
             NerInput { sentence, input_ids, labels, words }
         };
         let inputs: Vec<NerInput> = rows().into_iter().enumerate().map(tagged).collect();
-        let mut ner = TokenClassificationTask::new(&model, &inputs).unwrap();
-        assert_micro_batches_match("tagging", &model, &mut ner);
+        let mut tagging_task = TokenClassificationTask::new(&model, &inputs).unwrap();
+        assert_micro_batches_match("tagging", &model, &mut tagging_task);
     }
 
     let head = Head::SequenceClassification { labels: 3 };
     let config = Config { hidden_dropout_prob: 0.3, ..Config::tiny(40) };
     let classifier = Model::new(&config, &[head], Device::Cpu, 1).unwrap();
     let pairs = rows().into_iter().zip([0, 1, 2].into_iter().cycle()).collect();
-    let mut classes = SequenceClassificationTask::new(&classifier, pairs).unwrap();
-    assert_micro_batches_match("classification", &classifier, &mut classes);
+    let mut classification_task = SequenceClassificationTask::new(&classifier, pairs).unwrap();
+    assert_micro_batches_match("classification", &classifier, &mut classification_task);
 
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let tokenizer = read_tokenizer(root.join("data/base")).unwrap();
@@ -123,6 +123,6 @@ fn micro_batch_size_does_not_change_random_draws() {
     let data = QaData { questions: &questions, question_entity_spans: None, windows: &windows };
     let augmentation = QaAugmentation { embedding_noise: 2.0, question_replacement: 0.5 };
     let config = QaConfig { augmentation, ..Default::default() };
-    let mut answers = QaTask::new(&reader, &tokenizer, &data, &config).unwrap();
-    assert_micro_batches_match("span", &reader, &mut answers);
+    let mut qa_task = QaTask::new(&reader, &tokenizer, &data, &config).unwrap();
+    assert_micro_batches_match("span", &reader, &mut qa_task);
 }

@@ -52,6 +52,6 @@ fn prepare(out: &Path, files: &[(&str, Vec<Value>)]) {
         rows.iter().for_each(|row| writer.write(row).unwrap());
         writer.finish().unwrap();
     }
-    let about = Preparation { program: "test", seed: None, counts: Value::Null };
-    folder.finish(about).unwrap();
+    let preparation = Preparation { program: "test", seed: None, counts: Value::Null };
+    folder.finish(preparation).unwrap();
 }

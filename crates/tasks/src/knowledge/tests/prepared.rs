@@ -75,7 +75,7 @@ fn data_without_a_probe_has_no_queries() {
 }
 
 #[test]
-fn relations_of_queries_and_training_lines_are_one_list() {
+fn queries_and_training_lines_share_relation_indices() {
     let example = |relation: u32, relation_id: &str| EntailmentExample {
         fact: relation,
         subject: "Q1".into(),

@@ -1,4 +1,4 @@
-//! Tests of the probe: ranks of given vectors, and of a model compared with a reference.
+//! Tests of the probe: ranks of fixed vectors, and of a model compared with a reference.
 use kg_triples::Language;
 use kg_triples::knowledge::{Descriptions, MentionExample, TokenSpan};
 use ndarray::array;
@@ -105,8 +105,8 @@ fn ranks_of_a_model_equal_the_reference() {
         let path = folder.path().join("list.json");
         let actual = probe.entities(&mentions, &mentions.probe.unseen_texts, &path).unwrap();
         assert_eq!((actual.all.queries, actual.candidates), (12, 12));
-        let unused = folder.path().join("no-queries.json");
-        assert!(probe.entities(&mentions, &[], &unused).is_err());
+        let unused_path = folder.path().join("no-queries.json");
+        assert!(probe.entities(&mentions, &[], &unused_path).is_err());
 
         let projected = trained_with.mention_representation() != Representation::Encoder;
         let vocab = masking_vocab(&model, specials()).unwrap();

@@ -235,7 +235,7 @@ fn examples_of_the_last_batch_have_ids() {
     let fixture = Fixture::new(&examples(3), &triples(1));
     let task = with_first_batch(fixture.object_entailment(ObjectEntailment::Contrastive), 5);
     assert!(task.example(4).id.unwrap().contains(' '), "subject, relation and object");
-    // A batch is full although there are fewer mentions.
+    // The batch is full although the data has fewer mentions.
     let task = with_first_batch(fixture.entity_prediction(&losses_config()), 5);
     assert!(task.example(4).id.is_some() && task.example(5).id.is_none());
 }
