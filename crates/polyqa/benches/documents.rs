@@ -22,11 +22,12 @@ use tasks::question_answering::QaPredictor;
 use tch::Device;
 use xlmr_model::{Head, Pretrained};
 
-/// F1 for each of [`SCORES`], and for passages with BM25 and with the retriever; for these two also
-/// the percentage of changed answers.
+/// F1 for each of [`SCORES`], and for passages with BM25 and with the retriever; then the
+/// percentage of changed answers for these two.
 type Columns = [f64; 7];
 
-/// The questions of each article, and the sums over their paragraphs and over the whole articles.
+/// The number of questions of each article, and their summed F1 with paragraphs and with whole
+/// articles as contexts.
 type Totals = (Vec<usize>, [Vec<Columns>; 2]);
 
 /// Windows per batch.
@@ -104,9 +105,9 @@ fn sum_f1(questions: &[Question], predictions: &Predictions, language: Language)
     Ok(scored.per_question.iter().map(|question| 100.0 * question.f1).sum())
 }
 
-/// The best answers to the questions of an article, read by passages; `unrelated` is an article
-/// that becomes a second document.
-fn by_passages(
+/// Answers the questions of an article over its passages; `unrelated` is an article that is added
+/// as a second document.
+fn predictions(
     reader: &Reader,
     retriever: Option<&Retriever>,
     article: &[Question],
@@ -136,7 +137,7 @@ fn by_passages(
     Ok(Predictions(best.into_iter().collect()))
 }
 
-/// The summed F1 of each article's questions under each window score.
+/// Computes the summed F1 of each article's questions for each window score.
 fn article_sums(
     reader: &Pretrained,
     articles: &[Vec<Question>],
@@ -169,9 +170,9 @@ fn article_sums(
     Ok(sums)
 }
 
-/// The mean over questions with its 95 % bootstrap interval over articles. Articles have different
-/// numbers of questions, so the ratio of the two sums is linearised.
-fn mean(sums: &[f64], counts: &[usize], signed: bool) -> String {
+/// Formats a table cell: the mean over questions with its 95 % bootstrap interval over articles.
+/// Articles have different numbers of questions, so the ratio of the two sums is linearised.
+fn cell(sums: &[f64], counts: &[usize], signed: bool) -> String {
     let questions = counts.iter().sum::<usize>() as f64;
     let mean = sums.iter().sum::<f64>() / questions;
     if mean.is_nan() {
@@ -188,13 +189,13 @@ fn mean(sums: &[f64], counts: &[usize], signed: bool) -> String {
     }
 }
 
-/// A table row: paragraphs by raw scores, articles by each score, differences.
+/// Formats a table row: paragraphs with raw scores, articles with each score, differences.
 fn row(paragraphs: &[Columns], by_article: &[Columns], counts: &[usize]) -> String {
     let column = |sums: &[Columns], at: usize| {
-        mean(&sums.iter().map(|sum| sum[at]).collect::<Vec<f64>>(), counts, false)
+        cell(&sums.iter().map(|sum| sum[at]).collect::<Vec<f64>>(), counts, false)
     };
     let difference = |(a, b): (usize, usize)| {
-        mean(&by_article.iter().map(|sum| sum[a] - sum[b]).collect::<Vec<f64>>(), counts, true)
+        cell(&by_article.iter().map(|sum| sum[a] - sum[b]).collect::<Vec<f64>>(), counts, true)
     };
     let mut cells = vec![column(paragraphs, 0)];
     cells.extend((0..5).map(|at| column(by_article, at)));
@@ -226,7 +227,7 @@ fn main() -> Result<()> {
     let read = |&language: &Language| (language, read_articles(language, &options));
     let languages: Vec<(Language, Articles)> = options.languages.iter().map(read).collect();
     let start = Instant::now();
-    // Same language, then different languages: each article's sums over all pairs.
+    // Each article's sums over pairs of equal languages, then over pairs of different languages.
     let mut totals: [Totals; 2] = Default::default();
     for (language, documents) in &languages {
         for (question_language, other) in &languages {
@@ -239,16 +240,16 @@ fn main() -> Result<()> {
                 article_sums(&pretrained, &paragraphs, *language)?,
                 article_sums(&pretrained, &by_article, *language)?,
             ];
-            let next = by_article.iter().cycle().skip(1);
-            for ((article, next), sum) in by_article.iter().zip(next).zip(&mut sums[1]) {
+            let next_articles = by_article.iter().cycle().skip(1);
+            for ((article, next), sum) in by_article.iter().zip(next_articles).zip(&mut sums[1]) {
                 for (at, retriever) in [None, retriever.as_ref()].into_iter().enumerate() {
                     if at == 1 && retriever.is_none() {
                         continue;
                     }
-                    let found = by_passages(&reader, retriever, article, None)?;
+                    let found = predictions(&reader, retriever, article, None)?;
                     sum[3 + at] = sum_f1(article, &found, *language)?;
                     if options.unrelated {
-                        let with_unrelated = by_passages(&reader, retriever, article, Some(next))?;
+                        let with_unrelated = predictions(&reader, retriever, article, Some(next))?;
                         let changed = found
                             .0
                             .iter()

@@ -55,7 +55,7 @@ impl Language {
     }
 }
 
-/// The shares in percent of questions whose article is the first, and among the first five.
+/// Computes recall@1 and recall@5 in percent.
 fn recall(ranked: &[Vec<usize>], questions: &[(String, usize)]) -> [f64; 2] {
     [1, 5].map(|max_rank| {
         let found = ranked.iter().zip(questions);

@@ -17,9 +17,9 @@ pub struct Answer {
     pub start: usize,
     /// End in the document (exclusive), in code points.
     pub end: usize,
-    /// Start in the document's UTF-8, in bytes.
+    /// Start in the document, in bytes of UTF-8.
     pub start_byte: usize,
-    /// End in the document's UTF-8 (exclusive), in bytes.
+    /// End in the document (exclusive), in bytes of UTF-8.
     pub end_byte: usize,
     /// The sentence that contains the answer.
     pub sentence: String,
@@ -30,8 +30,8 @@ pub struct Answer {
     /// Probability of the answer, 0 to 1: a softmax over the margins of the best answers of all
     /// passages and "no answer".
     pub probability: f64,
-    /// Start logit plus end logit, minus those of "no answer" or normalised according to
-    /// `--window-score`, minus the passage's retrieval penalty. Orders the answers.
+    /// Sum of start and end logit, adjusted according to `--window-score`, minus the passage's
+    /// retrieval penalty. Answers are sorted by this score.
     pub score: f32,
 }
 
@@ -54,11 +54,11 @@ pub struct Answers {
 /// Answers to one question, collected passage by passage.
 #[derive(Debug)]
 pub(crate) struct Gathered {
-    /// Best first; `probability` holds the margin over "no answer".
+    /// Best first. `probability` is the margin over "no answer" until `finish` is called.
     answers: Vec<Answer>,
     /// Logarithm of the summed exponentials of all margins, with 0 for "no answer".
     log_total: f64,
-    /// Minimum over the passages.
+    /// Minimum null odds over the passages.
     null_odds: f64,
 }
 

@@ -19,17 +19,17 @@ pub struct Calibration {
     /// Divisor of the scores before the softmax (Guo et al. 2017).
     pub temperature: f64,
     /// Margin of the null score over the best answer's score above which a question has no answer.
-    /// Absent if every question of the fit has an answer.
+    /// Absent if every question used for the fit has an answer.
     pub null_threshold: Option<f64>,
-    /// Number of questions of the fit.
+    /// Number of questions used for the fit.
     pub questions: usize,
     /// Expected calibration error of the best answers' probabilities (ten bins of equal width), 0
     /// to 1, with a temperature of 1.
     pub calibration_error_before: f64,
     /// Expected calibration error with the fitted temperature.
     pub calibration_error_after: f64,
-    /// Score that compared the windows during the fit, which is the reader's default. A file
-    /// without this key means `raw`; a model without a file uses `margin`.
+    /// Window score used for the fit, which is the reader's default. If the file lacks this key,
+    /// the score is `raw`; if the model has no file, it is `margin`.
     #[serde(default, skip_serializing_if = "is_raw")]
     pub window_score: WindowScore,
 }
@@ -54,15 +54,15 @@ impl Default for Calibration {
     }
 }
 
-/// The questions of a file, their answers, and the language whose rules compare the answers.
+/// The questions of a file, their answers, and the language whose scoring rules apply.
 pub type AnsweredFile<'a> = (&'a Dataset, &'a [NBest], Language);
 
 /// Probability of a best answer, and whether the answer is correct.
 type Prediction = (f64, bool);
 
 impl Calibration {
-    /// Fits temperature and threshold on the answers to the questions of some files. Each file has
-    /// the language whose rules (MLQA's) compare its answers. Returns `None` if no question has a
+    /// Fits temperature and threshold on the answers to the questions of some files. The answers of
+    /// a file are compared by MLQA's rules for its language. Returns `None` if no question has a
     /// gold answer.
     ///
     /// The temperature minimises the negative log-likelihood of "the best answer is an exact
@@ -112,8 +112,8 @@ impl Calibration {
         }))
     }
 
-    /// Computes the expected calibration error on questions outside the fit, with temperature 1 and
-    /// with the fitted one.
+    /// Computes the expected calibration error on questions that were not used for the fit, with
+    /// temperature 1 and with the fitted temperature.
     ///
     /// # Errors
     /// As [`fit`](Self::fit).
@@ -245,7 +245,7 @@ fn calibration_error(outcomes: &[Prediction]) -> f64 {
             *correct_count += f64::from(u8::from(correct));
         }
     }
-    // The bin sizes in weights and means cancel.
+    // The size of a bin cancels, because it is the bin's weight and the divisor of its means.
     bins.iter().map(|(sum, correct_count)| (sum - correct_count).abs()).sum::<f64>()
         / outcomes.len().max(1) as f64
 }
@@ -275,8 +275,8 @@ mod tests {
         for (actual, expected) in all.iter().chain([&null]).zip([2.0, 1.0, 0.5]) {
             assert!((actual - share(expected) / total).abs() < 1e-12);
         }
-        let without = NBest { null_score: None, ..n_best(0, &[], 0.0) };
-        assert_eq!(probabilities(&without, 1.0), (vec![], 1.0));
+        let no_windows = NBest { null_score: None, ..n_best(0, &[], 0.0) };
+        assert_eq!(probabilities(&no_windows, 1.0), (vec![], 1.0));
         let extreme = n_best(0, &[3e38, -3e38], 0.0);
         assert_eq!(probabilities(&extreme, 0.1).0, [1.0, 0.0]);
     }

@@ -93,7 +93,8 @@ impl Documents {
         Ok(Self { sources, unsplit: false })
     }
 
-    /// Adds a file of rows, whatever its name; `-` is standard input, which is stored in memory.
+    /// Adds a file of rows, regardless of its name; `-` is standard input, which is stored in
+    /// memory.
     ///
     /// # Errors
     /// As [`of_files`](Self::of_files).

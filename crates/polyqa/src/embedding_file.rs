@@ -1,4 +1,4 @@
-//! A file of passage embeddings, with which later runs embed only new passages.
+//! A file of passage embeddings, so that later runs embed only new passages.
 use std::path::Path;
 
 use serde_json::json;
@@ -15,7 +15,7 @@ const PROBE: &str = "Where is the capital of Peru? 秘鲁的首都在哪里？";
 const TOLERANCE: f32 = 1e-3;
 
 /// Bytes of a SHA-256 digest.
-const DIGEST: i64 = 32;
+const DIGEST_BYTES: i64 = 32;
 
 impl Retriever {
     /// Adds the embeddings in a file written by [`save_embeddings`](Self::save_embeddings) to the
@@ -55,7 +55,7 @@ impl Retriever {
         let width = i64::try_from(probe.len()).unwrap_or(0);
         let count = digests.size().first().copied().unwrap_or(0);
         let shapes = [digests.size(), rows.size(), stored.size()];
-        if shapes != [vec![count, DIGEST], vec![count, width], vec![width]] {
+        if shapes != [vec![count, DIGEST_BYTES], vec![count, width], vec![width]] {
             let problem =
                 format!("shapes {shapes:?}, expected [n, 32], [n, {width}] and [{width}]");
             return Err(content_error(problem));
@@ -78,9 +78,9 @@ impl Retriever {
     }
 
     /// Writes the cached embeddings atomically to a safetensors file: `digests`, `[n, 32]` U8, the
-    /// SHA-256 of the texts and their kind; `embeddings`, `[n, H]` F32; and `probe`, `[H]` F32, the
-    /// embedding of a fixed text. The metadata `options` holds prefixes, pooling, maximum length
-    /// and precision.
+    /// SHA-256 of each text with its kind (`passage` or `question`); `embeddings`, `[n, H]` F32;
+    /// and `probe`, `[H]` F32, the embedding of a fixed text. The metadata `options` holds
+    /// prefixes, pooling, maximum length and precision.
     ///
     /// # Errors
     /// [`Error::Tasks`] if the file cannot be written or the encoder fails.
@@ -93,7 +93,7 @@ impl Retriever {
         let width = i64::try_from(probe.len()).unwrap_or(0);
         let tensors = || -> std::result::Result<[Tensor; 3], tch::TchError> {
             Ok([
-                matrix(Tensor::f_from_slice(&digests)?, DIGEST)?,
+                matrix(Tensor::f_from_slice(&digests)?, DIGEST_BYTES)?,
                 matrix(Tensor::f_from_slice(&rows)?, width)?,
                 Tensor::f_from_slice(&probe)?,
             ])

@@ -20,7 +20,7 @@ pub enum Error {
     Content {
         /// The file.
         path: PathBuf,
-        /// The problem, with the line.
+        /// The problem, and the line if one is invalid.
         problem: String,
     },
     /// A precision that is unknown or not available.
@@ -28,7 +28,7 @@ pub enum Error {
     Precision {
         /// Name of the precision.
         name: String,
-        /// Supported values, or what the precision needs.
+        /// Supported values, or the device that the precision requires.
         problem: String,
     },
     /// A model's name cannot be resolved.
@@ -37,7 +37,7 @@ pub enum Error {
     /// A model cannot be loaded or evaluated.
     #[error(transparent)]
     Model(#[from] xlmr_model::Error),
-    /// An error of windows, logits or answers.
+    /// Windows, logits or answers cannot be computed.
     #[error(transparent)]
     Tasks(#[from] tasks::Error),
     /// A question file or its evaluation is invalid.

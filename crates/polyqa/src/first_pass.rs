@@ -1,4 +1,5 @@
-//! The first stage of retrieval: selects and compares the passages that are read for a question.
+//! The first stage of retrieval: selects the passages that are read for a question, and compares
+//! them.
 use std::collections::{BTreeMap, HashSet};
 
 use bm25::{Embedder, EmbedderBuilder, Scorer, Tokenizer};
@@ -11,13 +12,13 @@ use crate::{Documents, Result, Retriever};
 /// Default number of passages that are read per question.
 pub const CANDIDATES: usize = 50;
 
-/// Penalty on an answer's score per unit of BM25 score by which its passage is below the best
-/// passage. Not used with a retriever.
+/// Penalty on an answer's score per unit of difference between the BM25 scores of the best passage
+/// and the answer's passage. Not used with a retriever.
 const BM25_WEIGHT: f32 = 1.0;
 
 /// Minimum number of passages for inverse document frequencies; smaller collections are padded with
 /// empty passages. Otherwise adding a short document would change the ratio of the penalties of
-/// rare and frequent words, and with it answers in other documents.
+/// rare and frequent words, and thus the answers in other documents.
 const MIN_COLLECTION: usize = 50;
 
 /// The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher 2009).
@@ -33,16 +34,16 @@ pub enum Ranking {
     Bm25,
     /// Cosine similarity of the retriever's embeddings, across languages.
     Dense,
-    /// Reciprocal rank fusion of both; only dense for a question that seems to be in another
-    /// language than the documents.
+    /// Reciprocal rank fusion of both rankings; equal to `Dense` for a question that seems to be in
+    /// another language than the documents.
     Hybrid,
 }
 
 /// The first stage of retrieval: BM25 (Robertson and Zaragoza 2009) over the words of passages,
 /// and optionally a [`Retriever`].
 ///
-/// BM25 finds passages that share words with a question, so it works within one language, and for
-/// names and numbers in others.
+/// BM25 finds passages that share words with a question, so it works within one language, and
+/// across languages only for names and numbers.
 pub struct FirstPass<'a> {
     embedder: Embedder<u32, Words>,
     scorer: Scorer<usize>,
@@ -71,11 +72,11 @@ impl FirstPass<'_> {
         Self::over_with(documents, &mut || Ok::<(), crate::Error>(()))
     }
 
-    /// As [`over`](Self::over), and calls `step` after each passage; an error of `step` stops the
+    /// Like [`over`](Self::over), but calls `step` after each passage; an error of `step` stops the
     /// pass.
     ///
     /// # Errors
-    /// Those of `step` and of [`Documents::iter`].
+    /// The errors of `step` and of [`Documents::iter`].
     pub fn over_with<E: From<crate::Error>>(
         documents: &Documents,
         step: &mut dyn FnMut() -> std::result::Result<(), E>,
@@ -89,15 +90,15 @@ impl FirstPass<'_> {
         let mean_words = words / f32_of(count.max(1));
         let embedder = EmbedderBuilder::<u32, Words>::with_avgdl(mean_words).build();
         let (mut scorer, mut sample) = (Scorer::new(), TextSample::default());
-        let (mut document_indices, mut sampled) = (Vec::with_capacity(count), 0);
+        let (mut document_indices, mut sampled_bytes) = (Vec::with_capacity(count), 0);
         for passage in documents.passages() {
             let (document, passage) = passage?;
             scorer.upsert(&document_indices.len(), embedder.embed(&passage.text));
             if document_indices.last() != Some(&document) {
-                sampled = 0;
+                sampled_bytes = 0;
             }
-            if sampled < SAMPLE_BYTES {
-                sampled += passage.text.len();
+            if sampled_bytes < SAMPLE_BYTES {
+                sampled_bytes += passage.text.len();
                 sample.add(&passage.text);
             }
             document_indices.push(document);
@@ -110,7 +111,7 @@ impl FirstPass<'_> {
     }
 
     /// Adds the embeddings of the same passages, which are read again from `documents`. Calls
-    /// `progress` with the number of documents that are embedded.
+    /// `progress` with the number of documents embedded so far.
     ///
     /// # Errors
     /// As [`Documents::iter`]; [`Error::Tasks`](crate::Error::Tasks) if the encoder fails.
@@ -120,7 +121,7 @@ impl FirstPass<'_> {
         retriever: &'a Retriever,
         progress: &mut dyn FnMut(usize),
     ) -> Result<FirstPass<'a>> {
-        let dense = Some((retriever, retriever.index(documents, progress)?));
+        let dense = Some((retriever, retriever.embed_all(documents, progress)?));
         let Self { embedder, scorer, documents, sample, .. } = self;
         Ok(FirstPass { embedder, scorer, documents, sample, dense })
     }
@@ -176,8 +177,8 @@ impl FirstPass<'_> {
         }
         let question_scores = questions.iter().zip(dense);
         let fuse = |(question, dense): (&&str, Vec<usize>)| {
-            // Words shared across languages are mostly coincidental and lower the rank of good
-            // passages.
+            // Shared words of different languages are mostly coincidental and lower the rank of
+            // relevant passages.
             match !dense.is_empty() && self.language_mismatch(question).is_some() {
                 true => dense,
                 false => fused([sorted(self.bm25(question)), dense]),
@@ -245,7 +246,7 @@ impl FirstPass<'_> {
 /// The passages that are read for each question, and the penalties of their answers' scores.
 #[derive(Debug, Default)]
 pub(crate) struct Selection {
-    /// The indices of the passages for each question; `None`: all.
+    /// The indices of the passages for each question; `None` if all are read.
     candidates: Vec<Option<HashSet<usize>>>,
     /// `[questions][passages]`; empty for a question without penalties.
     penalties: Vec<Vec<f32>>,
@@ -309,8 +310,8 @@ mod tests {
 
     #[test]
     fn fusion_adds_reciprocal_ranks() {
-        // 1/61 + 1/62 for documents 4 and 7 (the lower index comes first); 1/63 for documents 2 and
-        // 9.
+        // The scores are 1/61 + 1/62 for documents 4 and 7 (the lower index comes first), and 1/63
+        // for documents 2 and 9.
         assert_eq!(fused([vec![7, 4, 9], vec![4, 7, 2]]), [4, 7, 2, 9]);
         assert_eq!(fused([vec![], vec![3, 1]]), [3, 1]);
         // Documents at the end of both rankings do not reorder better documents.
@@ -341,7 +342,8 @@ mod tests {
                 && cities_only[0] == 0.0,
             "{cities_only:?}"
         );
-        // "in" is in every passage of both documents, and changes no difference.
+        // The word "in" occurs in every passage of both documents, so it does not affect the
+        // penalties.
         for (before, after) in cities_only.iter().zip(&both) {
             assert!((before - after).abs() < 0.01, "{cities_only:?} {both:?}");
         }

@@ -7,14 +7,14 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use crate::{Document, Documents, Result};
 
-/// Minimum length of a passage; shorter paragraphs are joined.
+/// Minimum length of a passage in words; shorter paragraphs are joined.
 const MIN_LENGTH: usize = 50;
 
-/// Maximum length of a passage with several sentences; longer paragraphs are cut.
+/// Maximum length in words of a passage with several sentences; longer paragraphs are cut.
 const MAX_LENGTH: usize = 250;
 
-/// Minimum number of characters of a line that ends a passage, as a paragraph does. Lines of texts
-/// that are wrapped at a fixed width are shorter.
+/// Number of characters above which a line counts as a paragraph. Lines of texts that are wrapped
+/// at a fixed width are shorter.
 const LONG_LINE: usize = 200;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -90,8 +90,8 @@ impl Documents {
 type Part = (Range<usize>, usize);
 
 /// Returns the byte range of each passage. A passage ends at the end of a paragraph (a blank line
-/// or the end of a long line) if it is long enough. A longer one is cut between sentences (UAX #29)
-/// into parts of about equal length.
+/// or the end of a long line) if it is long enough. A longer passage is cut into parts of about
+/// equal length, between sentences (UAX #29).
 fn ranges(text: &str) -> Vec<Range<usize>> {
     let mut passages: Vec<Part> = Vec::new();
     let mut incomplete: Option<Part> = None;
@@ -166,7 +166,7 @@ fn paragraphs(text: &str) -> Vec<Part> {
 }
 
 /// Counts the words (UAX #29; a Han or Kana character is a word). In scripts without spaces UAX #29
-/// finds few words, so that the minimum is an eighth of the characters.
+/// finds few words, so the result is at least an eighth of the number of characters.
 fn length(text: &str) -> usize {
     text.unicode_words().count().max(text.chars().count() / 8)
 }

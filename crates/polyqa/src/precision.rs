@@ -4,7 +4,7 @@ use torch_ext::Precision;
 
 use crate::{Error, Result};
 
-/// Environment variable with the precision if none is given.
+/// Environment variable that sets the precision if no name is passed.
 pub const PRECISION_VARIABLE: &str = "POLYQA_PRECISION";
 
 /// Selects the precision of a reader on `device` by name: `auto`, or one of [`Precision::ALL`].
@@ -27,22 +27,22 @@ pub const PRECISION_VARIABLE: &str = "POLYQA_PRECISION";
 pub fn select_precision(name: Option<&str>, device: Device) -> Result<Precision> {
     let variable = std::env::var(PRECISION_VARIABLE).ok().filter(|name| !name.is_empty());
     let name = name.or(variable.as_deref()).unwrap_or("auto");
-    let refused = |problem: String| Error::Precision { name: name.to_owned(), problem };
+    let error_of = |problem: String| Error::Precision { name: name.to_owned(), problem };
     if name == "auto" {
         return Ok(Precision::fastest(device));
     }
     let precision = name.parse::<Precision>().map_err(|_| {
         let supported = Precision::ALL.map(Precision::name).join(", ");
-        refused(format!("must be one of auto, {supported}"))
+        error_of(format!("must be one of auto, {supported}"))
     })?;
     match (precision, device) {
         (Precision::F16, Device::Cuda(_)) => Ok(precision),
         (Precision::F16, _) => {
-            Err(refused("needs a CUDA device; \"bf16\" works on the CPU".to_owned()))
+            Err(error_of("needs a CUDA device; \"bf16\" works on the CPU".to_owned()))
         }
         (Precision::Int8, Device::Cpu) => Ok(precision),
         (Precision::Int8, _) => {
-            Err(refused("needs the CPU; \"bf16\" works on a CUDA device".to_owned()))
+            Err(error_of("needs the CPU; \"bf16\" works on a CUDA device".to_owned()))
         }
         _ => Ok(precision),
     }

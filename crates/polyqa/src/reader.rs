@@ -20,14 +20,14 @@ const BYTES_AT_ONCE: usize = 1 << 18;
 /// Minimum hidden size of a large model, for which small batches use the whole CPU.
 const LARGE_HIDDEN_SIZE: i64 = 512;
 
-/// Returns the default windows, shortened to the model's positions.
-pub(crate) fn windows_of(config: &Config) -> WindowConfig {
+/// Returns the default window settings, limited to the model's positions.
+pub(crate) fn default_windows(config: &Config) -> WindowConfig {
     let positions = usize::try_from(config.max_length()).unwrap_or(0);
     WindowConfig::fitting(positions, usize::try_from(config.type_vocab_size).unwrap_or(1))
 }
 
 /// Number of questions that are answered in one pass over the documents.
-const QUESTIONS_AT_ONCE: usize = 64;
+const QUESTIONS_PER_PASS: usize = 64;
 
 /// An extractive reader: a model with a span head, and the selection of its answers.
 ///
@@ -69,7 +69,7 @@ impl Reader {
         let calibration = Calibration::read(folder)?;
         let window_score = calibration.window_score;
         Ok(Self {
-            windows: windows_of(config),
+            windows: default_windows(config),
             decoding: DecodeConfig { window_score, ..DecodeConfig::default() },
             calibration,
             batch_size: if device == Device::Cpu && config.hidden_size >= LARGE_HIDDEN_SIZE {
@@ -105,7 +105,7 @@ impl Reader {
         self.pretrained.model.precision()
     }
 
-    /// Sets the windows into which documents are cut.
+    /// Sets the length and overlap of the windows into which documents are cut.
     ///
     /// # Errors
     /// [`Error::Eval`](crate::Error::Eval) naming a length that is invalid for the model.
@@ -116,7 +116,7 @@ impl Reader {
         Ok(Self { windows, ..self })
     }
 
-    /// Sets how answers are selected.
+    /// Sets the options of answer selection.
     ///
     /// # Errors
     /// [`Error::Eval`](crate::Error::Eval) naming an invalid value.
@@ -138,7 +138,7 @@ impl Reader {
         Self { max_answers: answers, ..self }
     }
 
-    /// Sets the null threshold; `None` leaves the calibration's threshold.
+    /// Sets the null threshold; `None` leaves the calibration's threshold unchanged.
     #[must_use]
     pub fn with_null_threshold(mut self, threshold: Option<f64>) -> Self {
         self.calibration.null_threshold = threshold.or(self.calibration.null_threshold);
@@ -150,7 +150,7 @@ impl Reader {
         &self.windows
     }
 
-    /// Returns how answers are selected.
+    /// Returns the options of answer selection.
     pub fn decoding(&self) -> &DecodeConfig {
         &self.decoding
     }
@@ -174,13 +174,13 @@ impl Reader {
         }))
     }
 
-    /// Reads all passages of the documents for every question, or only those selected by a first
-    /// pass. Calls `done` with the answers to consecutive groups of questions, in order, and the
-    /// number of documents that have been read. A call without answers reports progress.
+    /// Answers questions over all passages of the documents, or only over the passages selected by
+    /// a first pass. Calls `done` with the answers to consecutive groups of questions, in order,
+    /// and the number of documents that have been read. A call without answers reports progress.
     ///
-    /// A question is its id, if it has one, and its text. The first pass lowers the scores of
-    /// answers in less relevant passages; without it there are no penalties. Memory holds a
-    /// document and its windows, or about 256 kB of smaller documents.
+    /// A question consists of an optional id and its text. The first pass lowers the scores of
+    /// answers in less relevant passages; without it there are no penalties. One document with its
+    /// windows, or about 256 kB of smaller documents, is in memory at a time.
     ///
     /// # Errors
     /// The errors of `done`, [`Documents::iter`] and [`QaPredictor::predict`].
@@ -191,7 +191,7 @@ impl Reader {
         first_pass: Option<(&FirstPass<'_>, usize)>,
         done: &mut dyn FnMut(Vec<Answers>, usize) -> std::result::Result<(), E>,
     ) -> std::result::Result<(), E> {
-        for batch in questions.chunks(QUESTIONS_AT_ONCE) {
+        for batch in questions.chunks(QUESTIONS_PER_PASS) {
             let mut gathered: Vec<Gathered> = batch.iter().map(|_| Gathered::new()).collect();
             let texts: Vec<&str> = batch.iter().map(|(_, question)| question.as_str()).collect();
             let selection = first_pass.map(|(pass, passages)| pass.select(&texts, passages));
@@ -269,7 +269,7 @@ impl Reader {
     }
 }
 
-/// Pairs of questions and passages that are read together.
+/// Pairs of questions and passages that are evaluated together.
 #[derive(Default)]
 pub(crate) struct Pairs {
     pub questions: Vec<Question>,
@@ -286,7 +286,7 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// Adds the answers found in the passage to those of the question.
+    /// Adds the answers found in the passage to the question's answers.
     pub fn gather(
         &self,
         mut found: NBest,
@@ -316,7 +316,7 @@ impl Pairs {
             title: document.id.clone(),
         });
         self.items.push(Pair { question: at, index, passage: passage.clone() });
-        // An empty passage takes memory, too.
+        // An empty passage also takes memory.
         self.bytes = self.bytes.saturating_add(passage.text.len().max(256));
     }
 }

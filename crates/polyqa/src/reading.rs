@@ -9,7 +9,7 @@ use crate::first_pass::{CANDIDATES, Selection};
 use crate::reader::{Pair, Pairs};
 use crate::{Answers, Documents, FirstPass, Reader, Result, Retriever};
 
-/// Bytes of contexts that are cut at once, so that too long inputs are rejected early.
+/// Bytes of contexts that are cut at once, so that inputs with too many windows are rejected early.
 const BYTES_AT_ONCE: usize = 1 << 18;
 
 /// A question's id, if it has one, and its text.
@@ -20,7 +20,7 @@ pub type Query = (Option<String>, String);
 pub struct Cutter {
     tokenizer: Tokenizer,
     config: WindowConfig,
-    /// Selects passages and weights their answers. Without it, BM25 selects them.
+    /// Selects passages and weights their answers; `None` if BM25 selects passages.
     retriever: Option<Mutex<Retriever>>,
 }
 
@@ -84,7 +84,7 @@ impl Cutter {
     }
 }
 
-/// Questions over documents, cut into windows, with the logits of the windows read so far.
+/// The questions and windows of a request, with the logits of the windows evaluated so far.
 #[derive(Debug, Default)]
 pub struct Reading {
     queries: Vec<Query>,
@@ -108,17 +108,17 @@ impl Reading {
         self.windows.len()
     }
 
-    /// Returns the windows that were not read yet, in order.
+    /// Returns the windows that were not evaluated yet, in order.
     pub fn unread(&self) -> &[Window] {
         self.windows.get(self.logits.len()..).unwrap_or_default()
     }
 
     /// Adds the logits of the next unread windows.
-    pub fn take(&mut self, logits: impl IntoIterator<Item = (Vec<f32>, Vec<f32>)>) {
+    pub fn add_logits(&mut self, logits: impl IntoIterator<Item = (Vec<f32>, Vec<f32>)>) {
         self.logits.extend(logits);
     }
 
-    /// Returns the `max_answers` best answers to each question, after all windows are read.
+    /// Returns the `max_answers` best answers to each question, after all windows are evaluated.
     ///
     /// # Errors
     /// As [`decode`](mlqa_eval::decode).

@@ -13,7 +13,7 @@ use xlmr_model::{Head, LoadOptions, Pretrained};
 use crate::retriever_files::{Settings, settings};
 use crate::{Documents, Error, Result};
 
-/// Maximum length of a text in tokens, for models that do not specify one.
+/// Maximum length of a text in tokens, for models that do not specify a maximum.
 const MAX_LENGTH: usize = 512;
 
 /// Number of passages that are encoded together.
@@ -28,7 +28,7 @@ const CACHE_SIZE: usize = 256 << 20;
 /// Default weight of a passage's similarity in its answers' scores.
 const ANSWER_WEIGHT: f32 = 80.0;
 
-/// The SHA-256 of a text and its kind.
+/// The SHA-256 of a text with its kind (`passage` or `question`).
 pub(crate) type Key = [u8; 32];
 
 /// The embedding of a passage or a question: as many elements as the hidden size, with norm 1;
@@ -96,8 +96,9 @@ impl Retriever {
     ///
     /// Reads pooling from `modules.json` and `1_Pooling/config.json` (mean or CLS; default: mean),
     /// and prefixes from the prompts `query` and `passage` or `document` of
-    /// `config_sentence_transformers.json`. Without prompts, a model that its folder or model card
-    /// names E5 gets `query: ` and `passage: `; other models get none.
+    /// `config_sentence_transformers.json`. Without prompts, the prefixes are `query: ` and
+    /// `passage: ` for a model whose folder or model card contains the name E5, and empty for other
+    /// models.
     ///
     /// # Errors
     /// [`Error::Content`] naming a file with unsupported settings; as [`Pretrained::load`].
@@ -161,9 +162,9 @@ impl Retriever {
 
     /// Sets the weight of similarities in the scores of answers.
     ///
-    /// A score is reduced by the weight per unit of cosine similarity by which its passage is below
-    /// the best passage of all documents. The default is 80; with 0 the retriever only selects
-    /// passages.
+    /// The score of an answer is reduced by the weight times the difference between the cosine
+    /// similarities of the best passage of all documents and the answer's passage. The default is
+    /// 80; with 0 the retriever only selects passages.
     #[must_use]
     pub fn with_answer_weight(self, answer_weight: f32) -> Self {
         Self { answer_weight, ..self }
@@ -174,9 +175,9 @@ impl Retriever {
         (&self.query_prefix, &self.passage_prefix)
     }
 
-    /// Computes embeddings of all passages, in order. Calls `progress` with the number of
-    /// documents.
-    pub(crate) fn index(
+    /// Computes embeddings of all passages, in order. Calls `progress` with the number of documents
+    /// embedded so far.
+    pub(crate) fn embed_all(
         &self,
         documents: &Documents,
         progress: &mut dyn FnMut(usize),
@@ -210,13 +211,13 @@ impl Retriever {
         if found.contains_key(&key) {
             return Ok(key);
         }
-        let cached = self.cached().embeddings.get(&key).cloned();
+        let cached = self.cache().embeddings.get(&key).cloned();
         let text = text.trim();
         if cached.is_none() && !text.is_empty() {
             let prefix = if kind == "question" { &self.query_prefix } else { &self.passage_prefix };
             pending.push((key, self.tokenize(&format!("{prefix}{text}"))?));
         }
-        // `encode_pending` replaces an empty embedding.
+        // `encode_pending` replaces the empty embedding of a pending text.
         found.insert(key, cached.unwrap_or_default());
         Ok(key)
     }
@@ -225,7 +226,7 @@ impl Retriever {
     pub(crate) fn tokenize(&self, text: &str) -> Result<Vec<u32>> {
         let encoded = self.pretrained.tokenizer.encode(text, true);
         let encoded = encoded.map_err(|error| tokenizer_error(text, error))?;
-        Ok(shortened(encoded.get_ids(), self.max_length))
+        Ok(truncated(encoded.get_ids(), self.max_length))
     }
 
     /// Returns the compute precision.
@@ -235,16 +236,16 @@ impl Retriever {
 
     /// Returns the cached embeddings, oldest first.
     pub(crate) fn cached_embeddings(&self) -> Vec<(Key, Vector)> {
-        let cache = self.cached();
+        let cache = self.cache();
         let keys = cache.oldest_first.iter();
         keys.filter_map(|key| Some((*key, cache.embeddings.get(key)?.clone()))).collect()
     }
 
     pub(crate) fn add_to_cache(&self, key: Key, vector: Vector) {
-        self.cached().insert(key, vector, CACHE_SIZE);
+        self.cache().insert(key, vector, CACHE_SIZE);
     }
 
-    fn cached(&self) -> MutexGuard<'_, Cache> {
+    fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -301,7 +302,7 @@ impl Retriever {
     }
 }
 
-/// Multiplies the embeddings in blocks of `block` passages.
+/// Computes cosine similarities in blocks of `block` passages.
 fn cosines(
     passages: &[Vector],
     questions: &[Vector],
@@ -338,7 +339,7 @@ fn key(kind: &str, text: &str) -> Key {
 }
 
 /// Truncates token ids to a maximum length, but retains the last id.
-fn shortened(ids: &[u32], max_length: usize) -> Vec<u32> {
+fn truncated(ids: &[u32], max_length: usize) -> Vec<u32> {
     let mut ids = ids.to_vec();
     if ids.len() > max_length {
         let last = ids.last().copied();
@@ -407,7 +408,7 @@ mod tests {
 
     #[test]
     fn long_rows_keep_their_last_token() {
-        assert_eq!(shortened(&[0, 5, 6, 7, 2], 3), [0, 5, 2]);
-        assert_eq!(shortened(&[0, 5, 2], 3), [0, 5, 2]);
+        assert_eq!(truncated(&[0, 5, 6, 7, 2], 3), [0, 5, 2]);
+        assert_eq!(truncated(&[0, 5, 2], 3), [0, 5, 2]);
     }
 }

@@ -26,8 +26,8 @@ pub(crate) fn sentence_around(text: &str, span: Range<usize>) -> Range<usize> {
     }
     let sentence = text.get(start..end).unwrap_or_default();
     // A byte order mark is not part of a sentence.
-    let ignored = |c: char| c.is_whitespace() || c == '\u{feff}';
-    let leading = sentence.len() - sentence.trim_start_matches(ignored).len();
+    let is_ignored = |c: char| c.is_whitespace() || c == '\u{feff}';
+    let leading = sentence.len() - sentence.trim_start_matches(is_ignored).len();
     // White space at the ends of the span itself is retained.
     let start = (start + leading).min(span.start);
     start..(start + text.get(start..end).unwrap_or_default().trim_end().len()).max(span.end)

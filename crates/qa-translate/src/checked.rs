@@ -1,7 +1,7 @@
 //! Validation of a question's answers against its passage.
 use mlqa_eval::{Answer, Question};
 
-/// Reason why a question has no usable answer.
+/// Reason why a question has no valid answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoAnswer {
     /// The file has no answer.
@@ -10,8 +10,8 @@ pub(crate) enum NoAnswer {
     Misplaced,
 }
 
-/// Returns the distinct gold answers that are at their offset, in order, and the number of the
-/// other distinct answers. Returns an error if no answer is at its offset.
+/// Returns the distinct gold answers that are at their offset, in order, and the number of
+/// misplaced distinct answers. Returns an error if no answer is at its offset.
 pub(crate) fn answers(question: &Question) -> Result<(Vec<&Answer>, usize), NoAnswer> {
     let mut distinct: Vec<&Answer> = Vec::with_capacity(question.answers.len());
     for answer in &question.answers {

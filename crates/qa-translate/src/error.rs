@@ -117,18 +117,18 @@ pub enum Error {
         /// The requirement.
         rule: &'static str,
     },
-    /// Languages are incompatible, for example a language given twice.
+    /// Languages are incompatible, for example a language that is listed twice.
     #[error("language {language}: {problem}")]
     Language {
         /// The language.
         language: Language,
-        /// The problem and its solution.
+        /// The problem and how to fix it.
         problem: String,
     },
     /// There is nothing to write.
     #[error("no data to write: {hint}")]
     Empty {
-        /// A hint at the cause.
+        /// A hint about the cause.
         hint: String,
     },
     /// A question file is invalid.

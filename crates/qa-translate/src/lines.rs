@@ -18,7 +18,7 @@ pub(crate) struct Line {
 }
 
 /// Translations by source language, target language and source text.
-pub(crate) type Table = HashMap<(Language, Language, String), String>;
+pub(crate) type TranslationTable = HashMap<(Language, Language, String), String>;
 
 /// Parses one line.
 pub(crate) fn parse(bytes: &[u8], path: &Path, line: usize) -> Result<Line, Error> {
@@ -33,19 +33,19 @@ pub(crate) fn parse(bytes: &[u8], path: &Path, line: usize) -> Result<Line, Erro
 }
 
 /// Returns whether the translation of a non-blank text is blank.
-pub(crate) fn is_lost(source: &str, target: &str) -> bool {
+pub(crate) fn is_blank_translation(source: &str, target: &str) -> bool {
     target.trim().is_empty() && !source.trim().is_empty()
 }
 
-/// Adds a line unless its translation is lost. Returns an error if the line contradicts an earlier
-/// line.
-pub(crate) fn insert(
-    table: &mut Table,
+/// Adds a translation unless it is blank. Returns an error if it differs from an earlier
+/// translation of the text.
+pub(crate) fn add_translation(
+    table: &mut TranslationTable,
     line: Line,
     path: &Path,
     number: usize,
 ) -> Result<(), Error> {
-    if is_lost(&line.source, &line.target) {
+    if is_blank_translation(&line.source, &line.target) {
         return Ok(());
     }
     let key = (line.from, line.to, line.source);

@@ -1,5 +1,5 @@
-//! Markers `([` and `])` around answers and other spans, by which they are located in the
-//! translation (mixMRC + LAKM, section 3.1).
+//! Markers `([` and `])` around answers and other spans, which locate the spans in the translation
+//! (mixMRC + LAKM, section 3.1).
 //!
 //! If a text contains such brackets, the markers have more brackets, such as `([[ … ]])`: one more
 //! than the longest run in the text. Every text can therefore be marked, and the markers can be
@@ -15,7 +15,7 @@ pub struct Marked {
     /// The text with `([` before the span and `])` after it. Several spans are numbered: `([1:`
     /// before the first span, and so on.
     pub text: String,
-    /// Number of square brackets in each marker: 1, or more if the text contains such runs.
+    /// Number of square brackets in each marker: 1, or more if the text contains similar brackets.
     pub level: usize,
     /// Number of spans.
     pub count: usize,
@@ -114,8 +114,8 @@ impl Marked {
     /// Removes the markers from a translation of [`Marked::text`] and locates the spans. Without
     /// spans, the translation is returned unchanged.
     ///
-    /// Brackets next to a span that are not in the source's span count as a marker that the
-    /// translation doubled.
+    /// A marker counts as duplicated if the translated span has more brackets at its ends than the
+    /// source's span.
     ///
     /// White space between marker and span is removed in three cases: at the end of the text,
     /// before punctuation, and if there is white space on the other side of the marker. Otherwise,
@@ -216,8 +216,8 @@ fn numbered_pairs(
     }
 }
 
-/// Returns whether a translated span has more brackets at its ends than the source's span. The
-/// translation then doubled a marker.
+/// Returns whether a translated span has more brackets at its ends than the source's span, which
+/// means that the translation doubled a marker.
 fn is_doubled(translated: &str, source: &str) -> bool {
     let opening_brackets = |text: &str| run_length(text.chars(), is_square_open);
     let closing_brackets = |text: &str| run_length(text.chars().rev(), is_square_close);
@@ -256,8 +256,8 @@ fn without_markers(
     Ok((passage, spans))
 }
 
-/// Parses a number and a colon at the start of a text. Returns the number and the length of number
-/// and colon in code points. Full-width digits and colons are accepted.
+/// Parses a number and a colon at the start of a text. Returns the number, and the length of the
+/// parsed part in code points. Full-width digits and colons are accepted.
 fn parse_number(text: &[char]) -> Option<(usize, usize)> {
     let digit_value = |c: char| match c {
         '\u{ff10}'..='\u{ff19}' => u32::from(c) - 0xff10,

@@ -20,7 +20,7 @@ pub enum Pairs {
     /// shows.
     #[default]
     Source,
-    /// All pairs of languages, which is another reading of the paper's formula (l ≠ k).
+    /// All pairs of languages, which is another interpretation of the paper's formula (l ≠ k).
     AllPairs,
 }
 
@@ -65,7 +65,7 @@ impl MixConfig {
             false => Err(Error::Config {
                 key: "languages",
                 value: format!("{languages:?}"),
-                rule: "mix.source_language and others",
+                rule: "mix.source_language, followed by at least one other language",
             }),
         }
     }
@@ -78,7 +78,7 @@ pub struct MixedRow {
     pub question_language: Language,
     /// The language of passage and answers; differs from the question's.
     pub context_language: Language,
-    /// The row, with the source's id.
+    /// The mixed question, with the source's id.
     pub question: Question,
 }
 
@@ -188,7 +188,7 @@ struct Translation<'a> {
     dataset: &'a Dataset,
     /// Questions with passages and answers in the language.
     with_answers: HashMap<&'a str, &'a Question>,
-    /// Texts of the translated questions that may be used.
+    /// Translated question texts that may be combined with passages in other languages.
     question_texts: HashMap<&'a str, &'a str>,
 }
 

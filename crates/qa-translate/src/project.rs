@@ -14,8 +14,9 @@ pub struct ProjectConfig {
     pub min_similarity: f32,
     /// Maximum number of unlinked target tokens between two linked tokens of a span.
     ///
-    /// At larger gaps, the span is split and the part with the most links is used. Of parts with
-    /// equally many links, it is the part with the greatest summed similarity, then the first part.
+    /// At larger gaps, the span is split and the part with the most links is used. Among parts with
+    /// equally many links, the part with the greatest summed similarity is used, then the first
+    /// part.
     pub max_gap: usize,
 }
 

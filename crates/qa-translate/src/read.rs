@@ -1,4 +1,4 @@
-//! Reading of the output of `qa-translate translate`.
+//! Reads the output of `qa-translate translate`.
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 
@@ -56,7 +56,7 @@ pub struct MixedTraining {
     pub source: Vec<Question>,
     /// D': translations of D, with question and passage in one language.
     pub translated: Vec<Question>,
-    /// D'': question and passage in two languages.
+    /// D'': questions about passages in another language.
     pub mixed: Vec<Question>,
 }
 

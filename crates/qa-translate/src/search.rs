@@ -2,15 +2,15 @@
 use mlqa_eval::Answer;
 use serde::{Deserialize, Serialize};
 
-/// Treatment of an answer that occurs more than once.
+/// How to handle an answer that occurs more than once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Occurrence {
     /// Rejects the answer.
     #[default]
     Unique,
-    /// Selects the occurrence whose relative position is nearest to that of the source answer. Of
-    /// two equally near occurrences, the first is selected.
+    /// Selects the occurrence whose relative position is nearest to the source answer's. Of two
+    /// equally near occurrences, the first is selected.
     Nearest,
 }
 
@@ -19,7 +19,7 @@ pub enum Occurrence {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SearchConfig {
-    /// Treatment of several occurrences.
+    /// How to handle an answer that occurs more than once.
     pub occurrence: Occurrence,
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use mlqa_eval::Language;
 use serde::Serialize;
 
-use crate::place::{cut, units};
+use crate::place::{slice, units};
 use crate::transfer::{
     Faults, SpanLoss, SpanTransfer, Spanned, Stage, TransferredText, count, overlap,
 };
@@ -155,7 +155,7 @@ pub struct SpanReport {
     pub found: BTreeMap<&'static str, usize>,
     /// Number of dropped spans by reason.
     pub dropped: BTreeMap<SpanLoss, usize>,
-    /// Number of texts whose markers could not be recovered, by fault.
+    /// Number of texts whose markers could not be recovered, by reason.
     pub faults: Faults,
 }
 
@@ -164,8 +164,8 @@ pub struct SpanReport {
 /// `progress` is called with the stage, the number of finished texts and the total number of texts.
 ///
 /// Each text is translated with its spans marked ([`mark`](crate::mark())). If the markers are
-/// lost, text and spans are translated separately, and `place` locates the spans in the translated
-/// text. `place` also locates spans that overlap a marked span. Every found span is a range of its
+/// lost, text and spans are translated separately, and `placer` locates the spans in the translated
+/// text. `placer` also locates spans that overlap a marked span. Every found span is a range of its
 /// translation. If found spans overlap, the first span in the source is retained and the other
 /// spans are dropped.
 ///
@@ -175,22 +175,23 @@ pub struct SpanReport {
 ///
 /// let words = ["Ada", "met", "Bo"].map(String::from);
 /// let source = [TypedText::from_words(&words, [(0..1, "PER"), (2..3, "PER")], Language::EN)?];
-/// let (mut translator, mut place) = (Identity, BySearch::default());
+/// let (mut identity, mut placer) = (Identity, BySearch::default());
 /// let (from, to) = (Language::EN, Language::DE);
-/// let translated = translate_spans(&source, from, to, &mut translator, &mut place, |_, _, _| {})?;
+/// let translated = translate_spans(&source, from, to, &mut identity, &mut placer, |_, _, _| {})?;
 /// assert_eq!(translated.texts, [Some(source[0].clone())]);
 /// assert_eq!(translated.report.found["markers"], 2);
 /// # Ok::<(), qa_translate::Error>(())
 /// ```
 ///
 /// # Errors
-/// [`Error::Language`] if the languages are the same, and the errors of the translator and `place`.
+/// [`Error::Language`] if the languages are the same, and the errors of the translator and
+/// `placer`.
 pub fn translate_spans(
     source: &[TypedText],
     from: Language,
     to: Language,
     translator: &mut dyn Translator,
-    place: &mut dyn PlaceSpans,
+    placer: &mut dyn PlaceSpans,
     mut progress: impl FnMut(Stage, usize, usize),
 ) -> Result<TranslatedSpans, Error> {
     let mut transfer = SpanTransfer::new(translator, from, to, &mut progress)?;
@@ -198,7 +199,7 @@ pub fn translate_spans(
     let (mut spanned, mut kinds) = (Vec::with_capacity(source.len()), Vec::new());
     for TypedText { text, spans } in source {
         report.spans += spans.len();
-        let is_valid = |typed: &&TypedSpan| cut(text, &typed.span).is_some();
+        let is_valid = |typed: &&TypedSpan| slice(text, &typed.span).is_some();
         let valid_spans: Vec<&TypedSpan> = spans.iter().filter(is_valid).collect();
         count(&mut report.dropped, SpanLoss::Misplaced, spans.len() - valid_spans.len());
         let ranges = valid_spans.iter().map(|typed| typed.span.clone()).collect();
@@ -207,7 +208,7 @@ pub fn translate_spans(
     }
     let mut texts = Vec::with_capacity(source.len());
     for (TransferredText { text, spans }, kinds) in
-        transfer.transfer_spans(&spanned, Some(place))?.into_iter().zip(kinds)
+        transfer.transfer_spans(&spanned, Some(placer))?.into_iter().zip(kinds)
     {
         let mut retained: Vec<TypedSpan> = Vec::with_capacity(spans.len());
         for (result, kind) in spans.into_iter().zip(kinds) {

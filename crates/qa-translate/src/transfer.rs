@@ -8,7 +8,7 @@ use mlqa_eval::Language;
 use serde::Serialize;
 
 use crate::markers::{MarkerFault, mark};
-use crate::place::cut;
+use crate::place::slice;
 use crate::{Error, PlaceFault, PlaceSpans, Placed, SpanTask, Translations, Translator};
 
 /// [`Placed::method`] of a span that was recovered by its markers.
@@ -46,7 +46,7 @@ impl Display for SpanLoss {
     }
 }
 
-/// Adds `added` to a count. Reasons with a count of zero are not listed.
+/// Adds `added` to the count of a loss. Reasons with a count of zero are not listed.
 pub(crate) fn count(counts: &mut BTreeMap<SpanLoss, usize>, loss: SpanLoss, added: usize) {
     if added > 0 {
         *counts.entry(loss).or_default() += added;
@@ -90,7 +90,7 @@ pub enum Stage {
     Answers,
 }
 
-/// A text and its spans in code points, none of which is blank.
+/// A text and its non-blank spans, in code points.
 pub(crate) struct Spanned<'t> {
     pub text: &'t str,
     pub spans: Vec<Range<usize>>,
@@ -159,8 +159,8 @@ impl<'a> SpanTransfer<'a> {
                 let (expected, got) = (batch.len(), translated.len());
                 return Err(Error::Count { expected, got });
             }
-            let is_not_blank = |text: &String| !text.trim().is_empty();
-            translations.extend(translated.into_iter().map(|text| text.filter(is_not_blank)));
+            let has_text = |text: &String| !text.trim().is_empty();
+            translations.extend(translated.into_iter().map(|text| text.filter(has_text)));
         }
         (self.progress)(stage, texts.len(), texts.len());
         Ok(translations)
@@ -168,13 +168,13 @@ impl<'a> SpanTransfer<'a> {
 
     /// Translates texts with their spans marked and recovers the markers.
     ///
-    /// If `place` is not `None`, it searches the remaining spans. Spans that overlap a marked span
+    /// If `placer` is not `None`, it searches the remaining spans. Spans that overlap a marked span
     /// are searched in the translation with markers. If markers were lost, all spans are searched
     /// in a translation without markers.
     pub fn transfer_spans(
         &mut self,
         sources: &[Spanned<'_>],
-        place: Option<&mut dyn PlaceSpans>,
+        placer: Option<&mut dyn PlaceSpans>,
     ) -> Result<Vec<TransferredText>, Error> {
         let mut marked = Vec::with_capacity(sources.len());
         for Spanned { text, spans } in sources {
@@ -211,8 +211,8 @@ impl<'a> SpanTransfer<'a> {
             };
             transferred.push(TransferredText { text, spans });
         }
-        if let Some(place) = place {
-            self.place_remaining(sources, &mut transferred, place)?;
+        if let Some(placer) = placer {
+            self.place_remaining(sources, &mut transferred, placer)?;
         }
         Ok(transferred)
     }
@@ -222,7 +222,7 @@ impl<'a> SpanTransfer<'a> {
         &mut self,
         sources: &[Spanned<'_>],
         transferred: &mut [TransferredText],
-        place: &mut dyn PlaceSpans,
+        placer: &mut dyn PlaceSpans,
     ) -> Result<(), Error> {
         let needs_translation =
             |item: &TransferredText| item.text.is_none() && item.spans.iter().any(has_lost_markers);
@@ -244,7 +244,7 @@ impl<'a> SpanTransfer<'a> {
             lost.extend(spans.map(|(span, result)| (source.text, span, text.as_ref(), result)));
         }
         let answers: Vec<String> =
-            lost.iter().map(|(text, span, ..)| cut(text, span).unwrap_or_default()).collect();
+            lost.iter().map(|(text, span, ..)| slice(text, span).unwrap_or_default()).collect();
         let answers: Vec<&str> = answers.iter().map(String::as_str).collect();
         let answers = self.translate(Stage::Answers, &answers)?;
 
@@ -258,10 +258,10 @@ impl<'a> SpanTransfer<'a> {
             tasks.push(SpanTask { from, to, source, span, target, answer });
             results.push(result);
         }
-        let placed = place.place(&tasks)?;
+        let placed = placer.place(&tasks)?;
         for ((result, task), placed) in results.into_iter().zip(&tasks).zip(placed) {
-            // The result is checked, because `place` may be implemented by other crates.
-            let is_in_translation = |placed: &Placed| cut(&task.target, &placed.span).is_some();
+            // The result is checked, because `placer` may be implemented by other crates.
+            let is_in_translation = |placed: &Placed| slice(&task.target, &placed.span).is_some();
             *result = match placed {
                 Ok(placed) if is_in_translation(&placed) => Ok(placed),
                 Ok(_) => Err(SpanLoss::Unplaced(PlaceFault::NotFound)),

@@ -6,7 +6,7 @@ use mlqa_eval::{Answer, Dataset, Language, Question};
 use serde::{Deserialize, Serialize};
 
 use crate::checked::{NoAnswer, answers};
-use crate::place::cut;
+use crate::place::slice;
 use crate::search::SearchConfig;
 use crate::transfer::{
     Faults, MARKERS, SpanLoss, SpanTransfer, Spanned, Stage, TransferredText, count,
@@ -59,7 +59,8 @@ pub struct TranslateReport {
     pub from_parallel: usize,
     /// Number of skipped questions, by reason.
     pub discarded: Discarded,
-    /// Number of marker faults by type, including texts whose answer was then found by search.
+    /// Number of texts whose markers could not be recovered, by reason, including texts whose
+    /// answer was then found by search.
     pub faults: Faults,
     /// Number of retained answers beyond each question's first.
     pub further_answers: usize,
@@ -150,7 +151,7 @@ impl TranslateReport {
                     continue;
                 }
             };
-            let text = cut(&passage, &placed.span).unwrap_or_default();
+            let text = slice(&passage, &placed.span).unwrap_or_default();
             let answer = Answer { text, answer_start: placed.span.start };
             if answers.contains(&answer) {
                 losses.push(SpanLoss::Overlap);
@@ -240,8 +241,8 @@ pub fn translate(
         }
     }
     let mut search = BySearch { config: config.search.clone() };
-    let place = config.fall_back.then_some(&mut search as &mut dyn PlaceSpans);
-    let transferred = transfer.transfer_spans(&passages, place)?;
+    let placer = config.fall_back.then_some(&mut search as &mut dyn PlaceSpans);
+    let transferred = transfer.transfer_spans(&passages, placer)?;
     report.faults = transfer.faults;
     let with_answers = selected_questions.into_iter().zip(transferred).filter_map(
         |((question, misplaced), transferred)| {

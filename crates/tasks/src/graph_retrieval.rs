@@ -290,7 +290,7 @@ impl<'a> GraphVectors<'a> {
         pairs.sort_unstable();
         let (mut source, mut target) = (from.labels.clone(), to.labels.clone());
         let map = LinearMap::fit(&mut source, &mut target, &pairs, config)?;
-        Ok([map.source(from.labels.clone())?, map.source(from.facts.clone())?, target])
+        Ok([map.map_source(from.labels.clone())?, map.map_source(from.facts.clone())?, target])
     }
 }
 

@@ -180,7 +180,7 @@ pub fn mapped_label_retrieval(
             let query_indices: Vec<usize> = query_indices.collect();
             let (mut source, mut target) = (label_vectors.clone(), english.clone());
             let map = LinearMap::fit(&mut source, &mut target, &pairs, &config.map)?;
-            let source = map.source(label_vectors.clone())?;
+            let source = map.map_source(label_vectors.clone())?;
             let rows: Vec<usize> = (0..candidates).collect();
             let (queries, targets) = (source.select(Axis(0), &rows), target.select(Axis(0), &rows));
             let means = mean_similarity(targets.view(), queries.view(), config.neighbours)?;

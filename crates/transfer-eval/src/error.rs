@@ -1,4 +1,4 @@
-//! The errors of this crate. Each message names the fault and, where possible, a fix.
+//! The errors of this crate. Each message names the problem and, where possible, a fix.
 use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ pub enum Error {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// The fault and the expected value.
+        /// The problem and the expected value.
         message: String,
     },
     /// A file breaks a rule of its format that concerns more than one line.
@@ -40,7 +40,7 @@ pub enum Error {
     Content {
         /// The file.
         path: PathBuf,
-        /// The fault and its fix.
+        /// The problem and how to fix it.
         message: String,
     },
     /// A prediction does not match its gold item.

@@ -1,4 +1,4 @@
-//! Reading lines with errors that name file and line; atomic writing.
+//! Reads lines with errors that name file and line, and writes files atomically.
 use std::path::Path;
 
 use serde::Serialize;
@@ -12,21 +12,21 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
     let bytes = atomic_file::read(path).map_err(Error::read(path))?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = error.utf8_error().valid_up_to();
-        let before = error.as_bytes().get(..valid).unwrap_or_default();
-        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+        let valid_prefix = error.as_bytes().get(..valid).unwrap_or_default();
+        let line = 1 + valid_prefix.iter().filter(|&&byte| byte == b'\n').count();
         Error::line(path, line, "not UTF-8; convert the file first")
     })
 }
 
-/// Like [`read_text`], but records a file without a final line end, which may be truncated. JSON
-/// lines do not need this, because a truncated line is invalid.
+/// Like [`read_text`], but records a note if the last line has no line break, because the file may
+/// be truncated. JSON lines need no note, because a truncated line is invalid.
 pub(crate) fn read_rows(path: &Path) -> Result<String> {
     let text = read_text(path)?;
     atomic_file::note_missing_newline(path, text.as_bytes());
     Ok(text)
 }
 
-/// Iterates over lines with their numbers from 1. Only `\n` and `\r\n` end a line; they are not
+/// Iterates over lines with their numbers from 1. Lines end with `\n` or `\r\n`, which are not
 /// returned.
 pub(crate) fn numbered_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let text = text.strip_suffix('\n').unwrap_or(text);

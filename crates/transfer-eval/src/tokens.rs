@@ -14,7 +14,7 @@ pub(crate) fn layout_error(error: LayoutError) -> Error {
     Error::Tokenizer(error.to_string())
 }
 
-/// A tokenizer without truncation or padding, and how it marks spaces.
+/// A tokenizer without truncation or padding, and its convention for marking spaces.
 pub(crate) struct Pieces {
     tokenizer: Tokenizer,
     spacing: Spacing,
@@ -40,7 +40,7 @@ impl Pieces {
         }
     }
 
-    /// The pieces of one or more words that follow a space.
+    /// Returns the pieces of one or more words, tokenised as after a space.
     pub fn inside(&self, word: &str) -> Result<Vec<u32>> {
         self.text(&self.spacing.inside(word))
     }

@@ -1,9 +1,9 @@
 //! `polyqa answer` compared with the question-answering pipeline of transformers 4 on torch and on
 //! ONNX Runtime, each as a program.
 //!
-//! All programs run the same model on the CPU, on the same windows. They alternate; every row is
-//! the median of the runs. The pipeline computes a softmax per window, so answers are compared for
-//! contexts of one window, in float32.
+//! All programs run the same model on the CPU, on the same windows. The programs alternate; each
+//! row is the median of several runs. The pipeline computes a softmax per window, so answers are
+//! compared for contexts of one window, in float32.
 #![allow(clippy::unwrap_used, missing_docs)] // a program for developers
 
 use std::fs;
@@ -26,7 +26,7 @@ use common::Setup;
 struct Options {
     #[command(flatten)]
     model: common::ModelOptions,
-    /// Languages of XQuAD, one document each
+    /// Languages of XQuAD; one document per language
     #[arg(long, value_delimiter = ',', default_value = "en,de,es")]
     languages: Vec<String>,
     /// Contexts per document; 16 are about 20 windows
@@ -69,22 +69,23 @@ impl Bench {
         run(&mut command, &self.setup.folder.join("ours.jsonl"))
     }
 
-    fn run_peer(&self, pairs: &str, runtime: &str) -> io::Result<(ResourceUse, Value)> {
+    fn run_pipeline(&self, pairs: &str, runtime: &str) -> io::Result<(ResourceUse, Value)> {
         let printed = self.setup.folder.join("peer.json");
         let threads = std::thread::available_parallelism()?.to_string();
         let batch = self.options.batch.to_string();
-        let mut command = self.setup.peer(&[pairs, &batch, &threads, runtime]);
+        let mut command = self.setup.baseline(&[pairs, &batch, &threads, runtime]);
         let cost = run(command.stderr(Stdio::null()), &printed)?;
         Ok((cost, serde_json::from_slice(&fs::read(printed)?)?))
     }
 
-    /// Checks that `polyqa answer` and the pipeline give equal answers over contexts of one window.
+    /// Checks that `polyqa answer` and the pipeline return equal answers for contexts of one
+    /// window.
     fn check_equal_answers(&self, questions: &[Question]) -> io::Result<()> {
-        let short = |one: &Question| {
+        let shorten = |one: &Question| {
             let context: String = one.context.chars().take(300).collect();
             Question { context: context.into(), ..one.clone() }
         };
-        let questions: Vec<Question> = questions.iter().map(short).collect();
+        let questions: Vec<Question> = questions.iter().map(shorten).collect();
         let paragraph = |one: &Question| {
             let qas = json!([{"id": one.id, "question": one.question}]);
             json!({"context": &*one.context, "qas": qas})
@@ -92,16 +93,16 @@ impl Bench {
         let paragraphs: Vec<Value> = questions.iter().map(paragraph).collect();
         self.write("short.json", pairs(&questions))?;
         self.write("own.json", json!({"data": [{"paragraphs": paragraphs}]}).to_string())?;
-        // As in the pipeline: as many starts and ends as a window has tokens.
-        let own_contexts = ["--questions", "own.json", "--predictions", "own.answers.json"];
+        // Like the pipeline, consider as many start and end positions as a window has tokens.
+        let in_contexts = ["--questions", "own.json", "--predictions", "own.answers.json"];
         let options = ["--answers", "384", "--precision", "f32"];
-        self.run_polyqa(&[&own_contexts[..], &options].concat())?;
+        self.run_polyqa(&[&in_contexts[..], &options].concat())?;
         let predictions = Predictions::read(self.setup.folder.join("own.answers.json")).unwrap();
-        let (_, peer_result) = self.run_peer("short.json", "torch")?;
-        assert_eq!(peer_result["windows"], questions.len(), "a context is more than one window");
+        let (_, report) = self.run_pipeline("short.json", "torch")?;
+        assert_eq!(report["windows"], questions.len(), "a context is more than one window");
         let our_answers: Vec<&String> =
             questions.iter().map(|one| &predictions.0[&one.id]).collect();
-        assert_eq!(json!(our_answers), peer_result["answers"], "the answers differ");
+        assert_eq!(json!(our_answers), report["answers"], "the answers differ");
         Ok(())
     }
 
@@ -115,12 +116,12 @@ impl Bench {
         )?;
         let rows = questions.iter().map(|one| json!({"id": one.id, "question": one.question}));
         self.write("questions.jsonl", lines(rows.collect()))?;
-        let over = |text: &String| {
+        let with_context = |text: &String| {
             let context: Arc<str> = text.as_str().into();
             let questions = questions.iter().cloned();
             questions.map(move |one| Question { context: context.clone(), ..one })
         };
-        let questions: Vec<Question> = documents.iter().flat_map(over).collect();
+        let questions: Vec<Question> = documents.iter().flat_map(with_context).collect();
         self.write("pairs.json", pairs(&questions))?;
         let tokenizer =
             read_tokenizer(self.setup.folder.join("model")).map_err(io::Error::other)?;
@@ -130,23 +131,23 @@ impl Bench {
 
     fn compare(&self, count: usize) -> io::Result<()> {
         let Options { runtimes, precisions, rounds, .. } = &self.options;
-        let mut ours = vec![Vec::new(); precisions.len()];
-        let mut peers = vec![(Vec::new(), Vec::new()); runtimes.len()];
+        let mut polyqa_costs = vec![Vec::new(); precisions.len()];
+        let mut pipeline_costs = vec![(Vec::new(), Vec::new()); runtimes.len()];
         // The first run of a runtime may export the model.
         for runtime in runtimes {
-            self.run_peer("short.json", runtime)?;
+            self.run_pipeline("short.json", runtime)?;
         }
         for _ in 0..*rounds {
             let inputs = ["--documents", "documents.jsonl", "--questions", "questions.jsonl"];
-            for (precision, costs) in precisions.iter().zip(&mut ours) {
+            for (precision, costs) in precisions.iter().zip(&mut polyqa_costs) {
                 let arguments = [&inputs[..], &["--precision", precision]].concat();
                 costs.push(self.run_polyqa(&arguments)?);
             }
-            for (runtime, (costs, inference)) in runtimes.iter().zip(&mut peers) {
-                let (cost, report) = self.run_peer("pairs.json", runtime)?;
+            for (runtime, (costs, inference)) in runtimes.iter().zip(&mut pipeline_costs) {
+                let (cost, report) = self.run_pipeline("pairs.json", runtime)?;
                 assert_eq!(report["windows"], count, "the windows differ");
                 costs.push(cost);
-                // The wall time without imports and loading, for the same median.
+                // The time without imports and loading, in the type that `median` requires.
                 let wall = report["seconds"].as_f64().unwrap();
                 inference.push(ResourceUse { wall, ..ResourceUse::default() });
             }
@@ -167,16 +168,16 @@ impl Bench {
             );
         };
         let mut baseline = None;
-        for (runtime, (costs, inference)) in runtimes.iter().zip(&peers) {
+        for (runtime, (costs, inference)) in runtimes.iter().zip(&pipeline_costs) {
             let inference_rate = rate(median(inference).wall);
             row(&format!("pipeline, {runtime}"), median(costs), Some(inference_rate));
             baseline = baseline.or(Some((runtime, inference_rate)));
         }
-        for (precision, costs) in precisions.iter().zip(&ours) {
+        for (precision, costs) in precisions.iter().zip(&polyqa_costs) {
             row(&format!("`polyqa answer`, {precision}"), median(costs), None);
         }
         println!();
-        for (precision, costs) in precisions.iter().zip(&ours) {
+        for (precision, costs) in precisions.iter().zip(&polyqa_costs) {
             let Some((runtime, baseline)) = baseline else { break };
             let ratio = rate(median(costs).wall) / baseline;
             println!("{precision}, whole program / {runtime} without imports: {ratio:.2}");
@@ -197,9 +198,9 @@ fn main() -> io::Result<()> {
         return Ok(());
     }
     let Some(setup) = Setup::new("answer", &options.model)? else { return Ok(()) };
-    for old in fs::read_dir(&setup.folder)?.flatten().map(|entry| entry.path()) {
-        if old.extension().is_some_and(|extension| extension == "onnx") {
-            fs::remove_file(old)?;
+    for path in fs::read_dir(&setup.folder)?.flatten().map(|entry| entry.path()) {
+        if path.extension().is_some_and(|extension| extension == "onnx") {
+            fs::remove_file(path)?;
         }
     }
     let bench = Bench { options, setup };
@@ -212,13 +213,13 @@ fn main() -> io::Result<()> {
         documents.push(texts.join("\n"));
         by_language.push(language_questions);
     }
-    let mut mixed: Vec<Question> = Vec::new();
+    let mut selected: Vec<Question> = Vec::new();
     for number in 0..*questions {
         let questions_of = &by_language[number % by_language.len()];
         let id = number.to_string();
-        mixed.push(Question { id, ..questions_of[number % questions_of.len()].clone() });
+        selected.push(Question { id, ..questions_of[number % questions_of.len()].clone() });
     }
-    bench.check_equal_answers(&mixed)?;
-    let count = bench.inputs(&documents, &mixed)?;
+    bench.check_equal_answers(&selected)?;
+    let count = bench.inputs(&documents, &selected)?;
     bench.compare(count)
 }

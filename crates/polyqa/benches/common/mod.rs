@@ -23,7 +23,7 @@ pub struct ModelOptions {
     hidden: i64,
 }
 
-/// The folder of a bench, with a model in its folder `model`, and the Python environment of the
+/// The folder of a bench, which contains the folder `model`, and the Python environment of the
 /// baseline.
 pub struct Setup {
     pub folder: PathBuf,
@@ -67,8 +67,8 @@ impl Setup {
         polyqa
     }
 
-    /// Returns the bench's Python program with the model.
-    pub fn peer(&self, arguments: &[&str]) -> Command {
+    /// Returns the command of the bench's baseline in Python.
+    pub fn baseline(&self, arguments: &[&str]) -> Command {
         let script = format!("{}/benches/{}/peer.py", env!("CARGO_MANIFEST_DIR"), self.bench);
         let mut command = Command::new(&self.python);
         command.args(["-B", &script, "model"]).args(arguments);
@@ -77,7 +77,7 @@ impl Setup {
     }
 }
 
-/// Creates a reader of random weights with XLM-R's shape and the embedded tokenizer.
+/// Writes a reader with random weights, XLM-R's architecture and the embedded tokenizer.
 fn write_model(root: &Path, folder: &Path, layers: i64, hidden: i64) -> io::Result<()> {
     let config = Config {
         vocab_size: 4000,
@@ -87,12 +87,12 @@ fn write_model(root: &Path, folder: &Path, layers: i64, hidden: i64) -> io::Resu
         intermediate_size: 4 * hidden,
         ..Config::base()
     };
-    let written = || -> xlmr_model::Result<()> {
+    let write = || -> xlmr_model::Result<()> {
         Model::new(&config, &[Head::Span], Device::Cpu, 1)?.save(folder, Head::Span)?;
         let (tokenizer, files) = TokenizerFiles::of_file(root.join("data/base/tokenizer.json"))?;
         files.write(folder, &tokenizer, &config)
     };
-    written().map_err(io::Error::other)
+    write().map_err(io::Error::other)
 }
 
 /// Copies the files of a model folder; files of an earlier copy are removed.

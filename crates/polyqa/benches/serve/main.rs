@@ -25,13 +25,13 @@ use common::Setup;
 struct Options {
     #[command(flatten)]
     model: common::ModelOptions,
-    /// Languages of XQuAD, alternating
+    /// Languages of XQuAD; requests alternate between them
     #[arg(long, value_delimiter = ',', default_value = "en,de,es,ar,zh")]
     languages: Vec<String>,
     /// Requests per run
     #[arg(long, default_value_t = 200)]
     requests: usize,
-    /// Numbers of concurrent clients, one run each
+    /// Numbers of concurrent clients; one run per number
     #[arg(long, value_delimiter = ',', default_value = "1,8")]
     clients: Vec<usize>,
     /// Precisions of `polyqa serve`
@@ -42,7 +42,7 @@ struct Options {
     bench: bool,
 }
 
-/// A service that has printed its address.
+/// A running service and its address.
 struct Service(Child, String);
 
 impl Service {
@@ -118,20 +118,21 @@ fn main() -> io::Result<()> {
     let Some(setup) = Setup::new("serve", &options.model)? else { return Ok(()) };
     let requests = requests(&setup, &options)?;
     let threads = thread::available_parallelism()?.to_string();
-    let peer = |order: &str, dtype: &str| {
-        (format!("FastAPI, {order}, {dtype}"), setup.peer(&[&threads, order, dtype]))
+    let fastapi = |order: &str, dtype: &str| {
+        (format!("FastAPI, {order}, {dtype}"), setup.baseline(&[&threads, order, dtype]))
     };
     let polyqa = |precision: &String| {
         let command = setup.polyqa("serve", &["--port", "0", "--precision", precision]);
         (format!("`polyqa serve`, {precision}"), command)
     };
-    let peers = [peer("turns", "float32"), peer("together", "float32"), peer("turns", "bfloat16")];
+    let baselines =
+        [fastapi("turns", "float32"), fastapi("together", "float32"), fastapi("turns", "bfloat16")];
     println!(
         "{} requests\n\n| clients | service | p50, ms | p99, ms | requests/s | MiB |\n\
          |---:|---|---:|---:|---:|---:|",
         requests.len()
     );
-    for (name, command) in peers.into_iter().chain(options.precisions.iter().map(polyqa)) {
+    for (name, command) in baselines.into_iter().chain(options.precisions.iter().map(polyqa)) {
         let service = Service::start(command);
         for &clients in &options.clients {
             service.send_requests(&requests[..requests.len().min(2 * clients)], clients);

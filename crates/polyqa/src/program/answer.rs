@@ -24,8 +24,8 @@ use crate::program::show;
 pub struct Args {
     #[command(flatten)]
     reader: ReaderArgs,
-    /// Question; repeat the option for several. Without it, questions are read from standard input,
-    /// one per line
+    /// Question; may be repeated. Without --question and --questions, questions are read from
+    /// standard input, one per line
     #[arg(short, long, value_name = "TEXT")]
     question: Vec<String>,
     /// File of questions: .jsonl rows, or SQuAD-style with contexts if there are no documents
@@ -103,7 +103,7 @@ pub fn run(args: &Args) -> Result<()> {
             bail!("no documents: give files, --documents FILE, or - for standard input");
         };
         let dataset = Dataset::read(path)?;
-        return over_own_contexts(args, &load(args)?, &dataset);
+        return answer_contexts(args, &load(args)?, &dataset);
     }
     if args.question.is_empty() && args.questions.is_none() {
         return answer_standard_input(args, &documents);
@@ -144,14 +144,14 @@ fn first_pass<'a>(
     let Some(retriever) = retriever else { return Ok(Some((pass, candidates))) };
     let bar = cli::progress(count, "embedded documents");
     let mut progress = |count: usize| bar.set_position(count.try_into().unwrap_or(u64::MAX));
-    let stored = match &args.embeddings {
+    let stored_count = match &args.embeddings {
         Some(path) if path.exists() => retriever.load_embeddings(path)?,
         _ => 0,
     };
     let pass = pass.with_retriever(documents, retriever, &mut progress)?;
     bar.finish_and_clear();
     if let Some(path) = &args.embeddings
-        && retriever.cached_embeddings().len() > stored
+        && retriever.cached_embeddings().len() > stored_count
     {
         retriever.save_embeddings(path)?;
     }
@@ -187,9 +187,9 @@ fn answer_standard_input(args: &Args, documents: &Documents) -> Result<()> {
     let (count, documents) = (documents.len(), Documents::from(documents));
     let first_pass = first_pass(args, &documents, count, retriever.as_ref())?;
     let first_pass = first_pass.as_ref().map(|(pass, candidates)| (pass, *candidates));
-    let (input, terminal) = (std::io::stdin(), std::io::stdin().is_terminal());
+    let (input, is_terminal) = (std::io::stdin(), std::io::stdin().is_terminal());
     loop {
-        if terminal {
+        if is_terminal {
             cli::print("question> ").context("cannot write to standard output")?;
         }
         let mut line = Vec::new();
@@ -223,7 +223,7 @@ fn load(args: &Args) -> Result<Reader> {
 }
 
 /// Answers every question over its own context.
-fn over_own_contexts(args: &Args, reader: &Reader, dataset: &Dataset) -> Result<()> {
+fn answer_contexts(args: &Args, reader: &Reader, dataset: &Dataset) -> Result<()> {
     let bar = cli::progress(dataset.questions.len(), "questions");
     let mut n_best = Vec::new();
     let mut texts = Vec::new();

@@ -3,7 +3,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use crate::Calibration;
-use crate::reader::windows_of;
+use crate::reader::default_windows;
 use crate::retriever_files::settings;
 use anyhow::Result;
 use atomic_file::cli;
@@ -37,7 +37,7 @@ pub struct Args {
 }
 
 /// Names and values, in the order of the output.
-type Lines = Vec<(&'static str, String)>;
+type Properties = Vec<(&'static str, String)>;
 
 pub fn run(args: &Args) -> Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -51,9 +51,9 @@ pub fn run(args: &Args) -> Result<()> {
         ("GPUs", gpus),
         ("threads", format!("{} of {cores} cores", tch::get_num_threads())),
     ];
-    let checked = args.model.as_ref().map_or(Ok(()), |name| model(name, &mut lines));
+    let result = args.model.as_ref().map_or(Ok(()), |name| describe_model(name, &mut lines));
     if args.json {
-        let error = checked.as_ref().err().map(|error| ("error", format!("{error:#}")));
+        let error = result.as_ref().err().map(|error| ("error", format!("{error:#}")));
         let entries = lines.into_iter().chain(error);
         let object: Map<String, Value> =
             entries.map(|(name, value)| (name.replace(' ', "_"), value.into())).collect();
@@ -65,11 +65,11 @@ pub fn run(args: &Args) -> Result<()> {
         }
         cli::print(&text)?;
     }
-    checked
+    result
 }
 
 /// Adds a model's properties and its possible uses.
-fn model(name: &str, lines: &mut Lines) -> Result<()> {
+fn describe_model(name: &str, lines: &mut Properties) -> Result<()> {
     let Resolved { folder, origin } = resolve(name)?;
     let repository = origin.as_ref().map_or_else(String::new, |origin| origin.repository.clone());
     if let Some(Origin { repository, commit, .. }) = origin {
@@ -80,7 +80,7 @@ fn model(name: &str, lines: &mut Lines) -> Result<()> {
         lines.extend(["answer", "train", "encode"].map(|purpose| (purpose, "no".to_owned())));
     })?;
     let answer = answers(&folder, &found, lines);
-    let state = |usable: Result<()>| match usable {
+    let state = |result: Result<()>| match result {
         Ok(()) => "yes".to_owned(),
         Err(error) => format!("no: {error:#}"),
     };
@@ -96,10 +96,11 @@ fn model(name: &str, lines: &mut Lines) -> Result<()> {
     answer
 }
 
-/// Adds the parts of a model that every use requires.
-fn describe(folder: &Path, lines: &mut Lines) -> Result<Inspection> {
+/// Adds the properties of configuration, weights and tokenizer, which every use of a model
+/// requires.
+fn describe(folder: &Path, lines: &mut Properties) -> Result<Inspection> {
     let config = Config::of_folder(folder).inspect_err(|_| {
-        // The error states why the configuration is not supported.
+        // The returned error states why the configuration is not supported.
         let file = atomic_file::read_limited(folder.join("config.json"), 16 << 20);
         let raw: Option<Value> = file.ok().and_then(|text| serde_json::from_slice(&text).ok());
         if let Some(name) = raw.as_ref().and_then(|raw| raw.get("model_type")?.as_str()) {
@@ -130,13 +131,13 @@ fn describe(folder: &Path, lines: &mut Lines) -> Result<Inspection> {
 }
 
 /// Checks that the model can be opened as a reader; adds its head and its reader settings.
-fn answers(folder: &Path, found: &Inspection, lines: &mut Lines) -> Result<()> {
+fn answers(folder: &Path, found: &Inspection, lines: &mut Properties) -> Result<()> {
     let trained = found.check_trained(Head::Span);
-    let present = if trained.is_ok() { Head::Span.name() } else { "none" };
-    lines.push(("QA head", present.to_owned()));
+    let head = if trained.is_ok() { Head::Span.name() } else { "none" };
+    lines.push(("QA head", head.to_owned()));
     trained?;
     let Calibration { temperature, null_threshold, questions, .. } = Calibration::read(folder)?;
-    let windows = windows_of(&found.config);
+    let windows = default_windows(&found.config);
     let windows = format!("{} tokens, {} shared", windows.max_length, windows.doc_stride);
     lines.push(("windows", windows));
     let calibrated = match (questions, null_threshold) {

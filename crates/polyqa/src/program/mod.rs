@@ -89,7 +89,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if !matches!(command, Command::Train(_)) {
         atomic_file::protect_inputs();
     }
-    let done = match command {
+    let result = match command {
         Command::Answer(args) => answer::run(&args),
         Command::Train(args) => train::run(&args),
         #[cfg(feature = "serve")]
@@ -105,5 +105,5 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     for note in atomic_file::take_notes() {
         cli::print_stderr(&format!("note: {note}"));
     }
-    experiment::exit(done)
+    experiment::exit(result)
 }

@@ -26,7 +26,7 @@ impl ModelArg {
     }
 }
 
-/// Returns the folder of a model's name; prints the progress of a download.
+/// Resolves a model's name to its folder; prints the progress of a download.
 pub fn resolve(model: &str) -> Result<Resolved> {
     let mut current = None;
     let resolved = Hub::from_env().resolve(model, &mut |progress| {
@@ -53,8 +53,8 @@ pub struct ReaderArgs {
     /// Maximum number of answers per question
     #[arg(short = 'n', long, value_name = "N", default_value_t = 3)]
     pub answers: usize,
-    /// Report "no answer" if its score exceeds the best answer's by more than this [default: the
-    /// model's fitted threshold; never if it has none]
+    /// Report "no answer" if its score exceeds the best answer's by more than this value [default:
+    /// the model's fitted threshold, or no threshold]
     #[arg(long, value_name = "SCORE", allow_hyphen_values = true)]
     null_threshold: Option<f64>,
     /// Maximum answer length in tokens
@@ -116,14 +116,15 @@ pub struct RetrieverArgs {
     /// Prefix of passages for the retriever [default: from its files; "passage: " for E5]
     #[arg(long, value_name = "TEXT", requires = "retriever")]
     passage_prefix: Option<String>,
-    /// Penalty on an answer's score per unit of cosine similarity by which its passage is
-    /// below the best passage; 0 uses the retriever only to select passages [default: 80]
+    /// Penalty on an answer's score per unit of difference between the cosine similarities of the
+    /// best passage and the answer's passage; 0 uses the retriever only to select passages
+    /// [default: 80]
     #[arg(long, value_name = "WEIGHT", requires = "retriever")]
     retriever_weight: Option<f32>,
 }
 
 impl RetrieverArgs {
-    /// Loads the retriever, if there is one, on the reader's device and in its precision.
+    /// Loads the retriever, if one is set, on the reader's device and in the reader's precision.
     pub fn load(&self, reader: &Reader) -> Result<Option<Retriever>> {
         let Some(model) = &self.retriever else { return Ok(None) };
         let reader_model = &reader.pretrained.model;

@@ -6,25 +6,25 @@ use std::io::IsTerminal;
 use crate::{Answer, Answers};
 use atomic_file::one_line;
 
-/// Formats the question, its best answer marked in its sentence, and the other distinct answers
-/// below.
+/// Formats the question, its best answer with the sentence that contains it, and the other distinct
+/// answers.
 pub fn answers(found: &Answers) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{}", one_line(&found.question));
-    let none = match found.answers.first() {
+    let no_answer = match found.answers.first() {
         None => Some("no answer: the documents contain no words".to_owned()),
         Some(_) if found.no_answer => {
             Some(format!("no answer ({:.0} %)", 100.0 * found.null_probability))
         }
         Some(_) => None,
     };
-    if let Some(none) = &none {
-        let _ = writeln!(text, "  {none}");
+    if let Some(message) = &no_answer {
+        let _ = writeln!(text, "  {message}");
     }
     let mut texts = HashSet::new();
     let distinct = found.answers.iter().filter(|answer| texts.insert(answer.text.to_lowercase()));
     for (rank, answer) in distinct.enumerate() {
-        let prefix = match (rank, &none) {
+        let prefix = match (rank, &no_answer) {
             (0, None) => " ",
             (0, Some(_)) => "  perhaps",
             _ => "  or",

@@ -47,7 +47,7 @@ fn answers_are_printed_as_text_or_json() {
     assert_eq!(questions, ["Where?", "Who?"]);
 }
 
-/// libgomp prints its settings each time it is loaded, if libtorch uses it.
+/// If libtorch uses libgomp, libgomp prints its settings each time it is loaded.
 #[test]
 #[cfg(target_os = "linux")]
 fn the_program_loads_libtorch_once_with_passive_waiting() {
@@ -134,12 +134,12 @@ fn a_model_is_loaded_by_its_name_in_the_cache() {
     let repository = "hub/models--someone--reader";
     program.write(&format!("{repository}/refs/main"), commit);
     copy_model(&program, "model", &format!("{repository}/snapshots/{commit}"));
-    let offline = |line: &str| {
+    let run = |line: &str| {
         let mut command = program.command(line);
         command.env("HF_HUB_CACHE", program.at("hub")).env("HF_HUB_OFFLINE", "1");
         testkit::run_command(&mut command)
     };
-    let answer = |name: &str| offline(&format!("answer --model {name} -q Where? text.txt --json"));
+    let answer = |name: &str| run(&format!("answer --model {name} -q Where? text.txt --json"));
     let by_folder = program.expect_success("answer --model model -q Where? text.txt --json");
     assert_eq!(answer("someone/reader").out, by_folder.out);
     let absent = answer("someone/else");
@@ -152,9 +152,8 @@ fn a_model_is_loaded_by_its_name_in_the_cache() {
         "{\"id\": \"1\", \"question\": \"Where?\", \"context\": \"It is in Lima.\", \
          \"answers\": {\"text\": [\"Lima\"], \"answer_start\": [9]}}\n",
     );
-    let trained = offline(
-        "train --model someone/reader --train train.jsonl --out run --set training.steps=1",
-    );
+    let trained =
+        run("train --model someone/reader --train train.jsonl --out run --set training.steps=1");
     assert_eq!(trained.code, Some(0), "{}", trained.err);
     let identity = &read_json(&program, "run/run.json")["identity"];
     assert_eq!(identity["keys"]["model.revision"], format!("someone/reader@{commit}"));
@@ -200,7 +199,7 @@ fn the_doctor_describes_readers_encoders_and_unsupported_models() {
     let output = program.expect_success("doctor --model model").out;
     assert!(output.contains("note       config.json: eos_token_id is 5, but"), "{output}");
 
-    let refused = |folder: &str, error: &[&str], expected: &[(&str, &str)]| {
+    let rejects = |folder: &str, error: &[&str], expected: &[(&str, &str)]| {
         let output = program.expect_error(&format!("doctor --model {folder} --json"), error);
         let output: Value = serde_json::from_str(&output.out).unwrap();
         assert!(output["error"].is_string(), "{output}");
@@ -215,23 +214,23 @@ fn the_doctor_describes_readers_encoders_and_unsupported_models() {
         ("encode", "yes"),
         ("next", "polyqa train --model data/base --train FILE --out DIR"),
     ];
-    refused("data/base", &["config.json names XLMRobertaForMaskedLM", "span head"], &can_train);
+    rejects("data/base", &["config.json names XLMRobertaForMaskedLM", "span head"], &can_train);
     program.write("albert/config.json", config.replace("\"xlm-roberta\"", "\"albert\""));
     let unsupported =
         [("type", "albert (not supported)"), ("answer", "no"), ("train", "no"), ("encode", "no")];
-    refused("albert", &["`model_type`", "\"albert\"", "\"xlm-roberta\""], &unsupported);
+    rejects("albert", &["`model_type`", "\"albert\"", "\"xlm-roberta\""], &unsupported);
     program.write("pickle/config.json", config.clone());
     program.write("pickle/pytorch_model.bin", "x");
     program.copy("model/tokenizer.json", "pickle/tokenizer.json");
-    refused("pickle", &["save_pretrained"], &[("answer", "no"), ("train", "no")]);
+    rejects("pickle", &["save_pretrained"], &[("answer", "no"), ("train", "no")]);
 
     // The headers suffice to detect a wrong shape and a truncated file.
     program.copy("model/tokenizer.json", "wide/tokenizer.json");
     program.copy("model/model.safetensors", "wide/model.safetensors");
     let wide = config.replace("\"intermediate_size\": 256", "\"intermediate_size\": 512");
     program.write("wide/config.json", wide);
-    refused("wide", &["expected shape [512, 128] according to config.json, got [256, 128]"], &[]);
+    rejects("wide", &["expected shape [512, 128] according to config.json, got [256, 128]"], &[]);
     program.write("wide/config.json", config);
     program.write("wide/model.safetensors", &program.bytes("model/model.safetensors")[..9000]);
-    refused("wide", &["truncated"], &[]);
+    rejects("wide", &["truncated"], &[]);
 }

@@ -1,4 +1,4 @@
-//! Models with random weights, and runs of the program.
+//! Helpers that create models with random weights and run the program.
 use std::path::Path;
 
 use mlqa_eval::{Dataset, Question};
@@ -45,7 +45,7 @@ pub fn copy_model(program: &Program, from: &str, to: &str) {
     }
 }
 
-/// Returns the program, computing in float32, with a reader in the folder `model`.
+/// Returns the program with float32 precision and a reader in the folder `model`.
 pub fn polyqa() -> Program {
     let program = Program::new(env!("CARGO_BIN_EXE_polyqa"));
     write_model(&program.at("model"), Head::Span);

@@ -29,7 +29,7 @@ fn encoder() -> Option<PathBuf> {
     None
 }
 
-/// Returns 2,002 lines of XQuAD: each language's paragraphs, and questions.
+/// Returns 2,002 lines of XQuAD: the paragraphs and 46 questions of each language.
 fn lines() -> Vec<String> {
     let mut lines = Vec::new();
     for language in ["en", "de", "es", "ar", "hi", "vi", "zh"] {
@@ -87,7 +87,7 @@ fn pretrained_encoder_has_the_hidden_states_of_transformers() {
     let inputs = Inputs::from_rows(&rows, i64::from(encoder.specials.pad)).unwrap();
     assert!(inputs.input_ids.equal(&golden["input_ids"].to_kind(Kind::Int64)));
     let hidden = encoder.model.encode(&inputs, false).unwrap();
-    // Hidden states of padding are stored as zeros.
+    // The golden file contains zeros for the hidden states of padding.
     let mask = golden["attention_mask"].to_kind(Kind::Float).unsqueeze(-1);
     assert_close("hidden states", &(hidden * mask), &golden["last_hidden_state"], 1e-4);
 }

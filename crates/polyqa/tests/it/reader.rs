@@ -102,7 +102,7 @@ fn joint_and_separate_reading_give_equal_answers() {
     separate_answers.truncate(4);
     assert_eq!(document_offsets(&answer(documents.clone())), document_offsets(&separate_answers));
 
-    // Two questions in one pass; words of the second occur in only one document.
+    // Two questions in one pass; the words of the second question occur in only one document.
     let name: String = documents[3].text.chars().take(60).collect();
     let corpus: Documents = documents.clone().into();
     let pass = FirstPass::over(&corpus).unwrap();
@@ -139,7 +139,7 @@ fn empty_documents_have_no_answer() {
         let found = reader.answer("Where?", documents).unwrap();
         assert!(found.answers.is_empty() && found.no_answer);
     }
-    // The threshold applies whatever the scores of the answers are.
+    // The threshold applies regardless of the scores of the answers.
     let with_threshold = reader.with_null_threshold(Some(-1e9));
     let found = with_threshold.answer("Where?", vec![document("d", "It is here.")]).unwrap();
     assert!(!found.answers.is_empty() && found.no_answer);

@@ -55,8 +55,8 @@ fn added_documents_and_threads_do_not_change_the_order() {
         mixed.extend([one.clone(), other.clone()]);
     }
     for (ranked, expected_order) in rank(&mixed).iter().zip(&expected_order) {
-        let old = ranked.iter().filter(|&&k| k >= 10 && k % 2 == 0).map(|&k| (k - 10) / 2);
-        assert_eq!(old.collect::<Vec<_>>(), *expected_order);
+        let original = ranked.iter().filter(|&&k| k >= 10 && k % 2 == 0).map(|&k| (k - 10) / 2);
+        assert_eq!(original.collect::<Vec<_>>(), *expected_order);
     }
 }
 
@@ -97,13 +97,13 @@ fn stored_embeddings_are_reused_and_another_encoder_is_rejected() {
     reloaded.save_embeddings(&path).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
 
-    let refused = |retriever: &Retriever| {
+    let load_error = |retriever: &Retriever| {
         let error = retriever.load_embeddings(&path).unwrap_err().to_string();
         assert!(error.contains("embeddings.safetensors"), "{error}");
         error
     };
     let prefixed = load().with_prefixes(None, Some("passage: ".into()));
-    assert!(refused(&prefixed).contains("\"passage_prefix\":\"passage: \""));
+    assert!(load_error(&prefixed).contains("\"passage_prefix\":\"passage: \""));
     let weights = folder.path().join("model.safetensors");
     let mut tensors = torch_ext::read_tensors(&weights).unwrap();
     let norm = |name: &&String| name.ends_with("embeddings.LayerNorm.weight");
@@ -112,9 +112,9 @@ fn stored_embeddings_are_reused_and_another_encoder_is_rejected() {
     tensors.insert(name, weight);
     let tensors = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
     torch_ext::write_tensors(&weights, tensors, &[("format", "pt")]).unwrap();
-    assert!(refused(&load()).contains("another encoder"));
+    assert!(load_error(&load()).contains("another encoder"));
     std::fs::copy(&weights, &path).unwrap();
-    assert!(refused(&load()).contains("not a file of embeddings"));
+    assert!(load_error(&load()).contains("not a file of embeddings"));
 }
 
 #[test]

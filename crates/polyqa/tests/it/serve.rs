@@ -14,7 +14,7 @@ use crate::common::polyqa;
 
 const JSON: &str = "application/json";
 
-/// A service with a random reader on its own port.
+/// A service with a reader of random weights on a free port.
 struct Service {
     child: Child,
     address: String,
@@ -73,7 +73,7 @@ impl Drop for Service {
     }
 }
 
-/// Returns what a service sends until it closes the connection.
+/// Reads a response until the service closes the connection.
 fn read_all(mut stream: TcpStream) -> String {
     let mut reply = String::new();
     let _ = stream.read_to_string(&mut reply);
@@ -109,7 +109,7 @@ impl Client {
         Reply { status: response.status().as_u16(), retry_after, body }
     }
 
-    fn ask(&self, body: &Value) -> Reply {
+    fn post(&self, body: &Value) -> Reply {
         self.send(JSON, body.to_string().as_bytes())
     }
 
@@ -134,7 +134,7 @@ fn head(length: usize, part: &str) -> String {
     )
 }
 
-/// Returns a text with about this many words.
+/// Returns a text with about `count` words.
 fn words(count: usize) -> String {
     "Lima liegt in Peru und nicht in Ecuador. ".repeat(count / 8)
 }
@@ -157,21 +157,21 @@ fn answers_are_those_of_the_command_line() {
     let expected: Vec<Value> =
         reply.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let request = json!({"questions": questions, "documents": documents, "answers": 2});
-    let found = service.client().ask(&request);
+    let found = service.client().post(&request);
     assert_eq!(found.status, 200, "{}", found.body);
-    same_answers(&found.body["results"], &Value::from(expected));
+    check_equal(&found.body["results"], &Value::from(expected));
 }
 
 /// Compares answers, with a tolerance for rounding in batches.
-fn same_answers(found: &Value, expected: &Value) {
+fn check_equal(found: &Value, expected: &Value) {
     match (found, expected) {
         (Value::Array(found), Value::Array(expected)) => {
             assert_eq!(found.len(), expected.len());
-            found.iter().zip(expected).for_each(|(found, expected)| same_answers(found, expected));
+            found.iter().zip(expected).for_each(|(found, expected)| check_equal(found, expected));
         }
         (Value::Object(found), Value::Object(expected)) => {
             assert!(found.keys().eq(expected.keys()));
-            found.iter().for_each(|(key, value)| same_answers(value, &expected[key]));
+            found.iter().for_each(|(key, value)| check_equal(value, &expected[key]));
         }
         (Value::Number(found), Value::Number(expected)) => {
             let (found, expected) = (found.as_f64().unwrap(), expected.as_f64().unwrap());
@@ -188,17 +188,17 @@ fn request_errors_are_reported_as_json() {
          --doc-stride 8",
     );
     let client = service.client();
-    let ok = json!({"question": "Wo?", "text": "Hier."}).to_string();
-    let padded = |length: usize| format!("{ok:length$}");
+    let valid = json!({"question": "Wo?", "text": "Hier."}).to_string();
+    let padded = |length: usize| format!("{valid:length$}");
     let long = json!({"question": "Wo?", "text": words(1000)}).to_string();
     let question = json!({"question": words(60), "text": "Hier."}).to_string();
     let requests: [(&str, &str, u16, &str); 8] = [
         (JSON, &padded(9000), 200, ""),
-        ("application/json; charset=utf-8", &ok, 200, ""),
+        ("application/json; charset=utf-8", &valid, 200, ""),
         (JSON, &padded(9001), 413, "too_large"),
         (JSON, &long, 413, "too_large"),
         (JSON, &question, 200, ""),
-        ("text/plain", &ok, 415, "unsupported_media_type"),
+        ("text/plain", &valid, 415, "unsupported_media_type"),
         (JSON, "{", 400, "bad_request"),
         (JSON, r#"{"question": "a", "documents": ["a", "b", "c"]}"#, 413, "too_large"),
     ];
@@ -234,14 +234,14 @@ fn requests_over_the_limit_get_status_429() {
     let service = Service::start("--max-requests 1 --max-windows 50");
     let body = json!({"question": "Wo?", "text": "Hier."}).to_string();
     // An incomplete request takes the only slot, and releases it when its client disconnects.
-    let mut slow = service.send(head(body.len(), "{"));
+    let mut incomplete = service.send(head(body.len(), "{"));
     let client = service.client();
     wait_until(|| client.health()["requests"] == 1);
     let reply = client.send(JSON, body.as_bytes());
     assert_eq!((reply.status, reply.retry_after.as_deref()), (429, Some("1")));
     assert_eq!(reply.body["error"]["code"], "too_many_requests");
-    slow.write_all(&body.as_bytes()[1..]).unwrap();
-    let line = read_line(&slow);
+    incomplete.write_all(&body.as_bytes()[1..]).unwrap();
+    let line = read_line(&incomplete);
     assert!(line.starts_with("HTTP/1.1 200"), "{line}");
     let disconnected = service.send(head(body.len(), "{"));
     wait_until(|| client.health()["requests"] == 1);
@@ -275,9 +275,9 @@ fn requests_run_concurrently_and_finish_before_shutdown() {
     let is_busy = || client.health()["windows"].as_u64() > Some(200);
     let canceled = service.send(&post);
     wait_until(is_busy);
-    let short = client.ask(&json!({"question": "Wo?", "text": "Hier."}));
+    let short = client.post(&json!({"question": "Wo?", "text": "Hier."}));
     assert_eq!(short.status, 200);
-    assert!(is_busy(), "the long one was first");
+    assert!(is_busy(), "the long request was answered first");
     drop(canceled);
     wait_until(|| client.health()["windows"] == 0);
 
@@ -355,17 +355,16 @@ fn the_page_marks_answers_and_escapes_markup() {
         "</textarea><script>document.title='taken'</script><img src=x onerror=alert(1)> & 𝒳",
     ];
     for text in texts {
-        let found = service.client().ask(&json!({"question": "Wo?", "text": text}));
+        let found = service.client().post(&json!({"question": "Wo?", "text": text}));
         let best = &found.body["results"][0]["answers"][0];
         let offset = |key: &str| usize::try_from(best[key].as_u64().unwrap()).unwrap();
         let (start, end) = (offset("start_byte"), offset("end_byte"));
-        // The text is escaped as browsers do.
+        // The text is percent-encoded, as in browsers.
         let fragment: Vec<String> = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let url = format!("http://{}/#question=Wo%3F&text={}", service.address, fragment.concat());
         let dom = browser.dom(&url, 390);
         let escaped =
             |part: &str| part.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-        // Marks of other answers overlap it.
         let marked = format!("<mark class=\"best\">{}</mark>", escaped(&text[start..end]));
         let (_, dom) = dom.split_once("id=\"marked\"").unwrap();
         let (dom, _) = dom.split_once("</div>").unwrap();
@@ -393,14 +392,14 @@ fn no_request_is_lost_when_clients_disconnect() {
             });
             let text = body.to_string();
             match number % 20 {
-                // The client disconnects before its body is complete, disconnects before the
-                // answer, or never reads it.
+                // The client disconnects within its request, before the answer, after several
+                // requests without reading an answer, or after an invalid request.
                 7 => drop(service.send(head(text.len(), "{"))),
                 11 => drop(service.send(head(text.len(), &text))),
                 13 => drop(service.send(head(text.len(), &text).repeat(8))),
                 17 => drop(service.send(b"\x16\x03\x01\0\xff GET / \r\n\r\n")),
                 _ => loop {
-                    let reply = client.ask(&body);
+                    let reply = client.post(&body);
                     if reply.status == 429 {
                         retries.fetch_add(1, Ordering::Relaxed);
                         thread::sleep(Duration::from_millis(20));
@@ -459,7 +458,7 @@ fn a_retriever_selects_the_candidates_of_large_requests() {
     let rows: Vec<Value> = (0..60)
         .map(|k| json!({"id": k.to_string(), "text": format!("Town {k} is here.")}))
         .collect();
-    let reply = service.client().ask(&json!({"question": "Where is town 7?", "documents": rows}));
+    let reply = service.client().post(&json!({"question": "Where is town 7?", "documents": rows}));
     assert_eq!(reply.status, 200, "{}", reply.body);
     // 50 documents are read, and answers equal those of `polyqa answer`.
     let lines: String = rows.iter().map(|row| format!("{row}\n")).collect();
@@ -475,8 +474,8 @@ fn a_retriever_selects_the_candidates_of_large_requests() {
         answers.iter().map(|one| json!([one["document"], one["start"], one["end"]])).collect()
     };
     assert_eq!(texts(&reply.body["results"][0]), texts(&answered));
-    // Every document of a small request is read, and too many windows are refused.
+    // Every document of a small request is read, and a request with too many windows is rejected.
     let long: Vec<String> = vec!["Town ".repeat(300); 50];
-    let reply = service.client().ask(&json!({"question": "Where?", "documents": long}));
+    let reply = service.client().post(&json!({"question": "Where?", "documents": long}));
     assert_eq!(reply.status, 413, "{}", reply.body);
 }

@@ -1,4 +1,4 @@
-//! Tests of training with adapters only.
+//! Tests of `polyqa train`: adapters, calibration and negative windows.
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,7 +15,7 @@ fn load(folder: &Path) -> Model {
     Model::load(folder, &[Head::Span], Device::Cpu, Default::default()).unwrap().0
 }
 
-fn starts(model: &Model) -> Tensor {
+fn start_logits(model: &Model) -> Tensor {
     let inputs = Inputs::from_rows(&[&[0, 70, 83, 9, 2], &[0, 95, 2]], 1).unwrap();
     let hidden = model.encode(&inputs, false).unwrap();
     model.span_logits(&hidden, false).unwrap().0
@@ -59,11 +59,11 @@ fn only_bottlenecks_and_head_are_trained_and_resumed() {
     )]);
 }
 
-/// Texts with an answer in each.
+/// Texts, each with an answer.
 const TEXTS: [(&str, &str); 3] =
     [("It is in Lima.", "Lima"), ("Anna came home.", "Anna"), ("The car is red.", "red")];
 
-/// Returns this number of questions, one per line.
+/// Returns `count` questions as JSON lines.
 fn rows(count: usize) -> String {
     let row = |(id, (text, answer)): (usize, (&str, &str))| {
         let answers = json!({"text": [answer], "answer_start": [text.find(answer)]});
@@ -75,7 +75,7 @@ fn rows(count: usize) -> String {
 }
 
 #[test]
-fn the_calibration_is_fitted_on_the_given_questions() {
+fn the_calibration_is_fitted_on_separate_questions() {
     let program = polyqa();
     for (name, count) in [("train", 6), ("dev", 3), ("calibration", 9)] {
         program.write(&format!("{name}.jsonl"), rows(count));
@@ -198,20 +198,20 @@ fn check_adapter_training(
     let mut running = program.command(&line("stopped"));
     let mut running = running.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let stage = program.at("stopped/seed-42/reader/fine-tune/checkpoints");
-    let newest = || {
+    let checkpoint = || {
         let entries = stage.read_dir().into_iter().flatten().flatten();
         let names =
             entries.map(|entry| entry.path()).filter(|path| path.join("state.json").exists());
         names.filter(|path| path.to_string_lossy().contains("/step-")).max()
     };
-    while newest().is_none() && running.try_wait().unwrap().is_none() {
+    while checkpoint().is_none() && running.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(5));
     }
     Command::new("kill").args(["-TERM", &running.id().to_string()]).status().unwrap();
     assert_eq!(running.wait().unwrap().code(), Some(143), "ended before it was stopped");
 
     // Checkpoints contain no parameters of the encoder.
-    let stored = Tensor::read_safetensors(newest().unwrap().join("parameters.safetensors"));
+    let stored = Tensor::read_safetensors(checkpoint().unwrap().join("parameters.safetensors"));
     let stored: BTreeSet<String> = stored.unwrap().into_iter().map(|(name, _)| name).collect();
     assert!(stored.iter().all(|name| Role::Adapters.holds(name) || Role::Head.holds(name)));
     assert_eq!(stored.len(), parameters + 2); // and the head
@@ -232,14 +232,14 @@ fn check_adapter_training(
         if Role::Adapters.holds(&name) {
             continue;
         }
-        let changes = adapted.iter().chain(&["qa_outputs"]).any(|part| name.contains(part));
-        assert_eq!(!tensor.equal(&base_tensors[&name]), changes, "{name}");
+        let is_trained = adapted.iter().chain(&["qa_outputs"]).any(|part| name.contains(part));
+        assert_eq!(!tensor.equal(&base_tensors[&name]), is_trained, "{name}");
     }
     let mut adapted = base;
-    let before = starts(&adapted);
+    let before = start_logits(&adapted);
     adapted.load_adapter("separate", program.at("whole/adapter"), Head::Span).unwrap();
     adapted.set_active(&["separate"]).unwrap();
-    assert_close("adapter", &starts(&adapted), &starts(&trained), 1e-5);
-    assert!((starts(&adapted) - before).abs().max().double_value(&[]) > 1e-3);
+    assert_close("adapter", &start_logits(&adapted), &start_logits(&trained), 1e-5);
+    assert!((start_logits(&adapted) - before).abs().max().double_value(&[]) > 1e-3);
     program
 }

@@ -17,8 +17,8 @@ pub struct Alignment {
     pub target_tokens: Vec<Range<usize>>,
 }
 
-/// Places spans by aligned tokens ([`project`]). `align` returns their similarity, for example of
-/// an encoder's hidden states.
+/// Places spans by aligned tokens ([`project`]). `align` computes the tokens' similarity, for
+/// example from an encoder's hidden states.
 #[derive(Clone, Debug)]
 pub struct ByAlignment<F> {
     /// Computes the similarity of a task's tokens.
@@ -50,7 +50,7 @@ impl<F: FnMut(&SpanTask) -> Result<Alignment, Error>> PlaceSpans for ByAlignment
                 let last = target_tokens.get(range.end.checked_sub(1)?)?;
                 Some(first.start..last.end)
             });
-            results.push(match span.filter(|span| super::cut(&task.target, span).is_some()) {
+            results.push(match span.filter(|span| super::slice(&task.target, span).is_some()) {
                 None => Err(PlaceFault::NotFound),
                 Some(span) => {
                     Ok(Placed { span, score: 1.0, method: "alignment", runners_up: Vec::new() })

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::{cut, units};
+use super::{slice, units};
 use crate::{Error, PlaceFault, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask, TextScore};
 
 /// Generator of candidate translations of a span.
@@ -80,7 +80,7 @@ pub struct ByCandidates<G, S> {
 ///
 /// The similarity is `(p(a|b) / p(a|a) + p(b|a) / p(b|b)) / 2` with `p = 2^-CE` and CE the mean
 /// over tokens of the negative natural logarithm, as in the released code. Each score is paired
-/// with the number of words of its target, which replaces the number of tokens if there are none.
+/// with its target's number of words, which is used if the score has no tokens.
 pub fn translation_similarity(
     a_of_b: (&TextScore, usize),
     a_of_a: (&TextScore, usize),
@@ -106,7 +106,7 @@ impl<G: Candidates, S: ScoreText> PlaceSpans for ByCandidates<G, S> {
         for task in tasks {
             let mut texts: Vec<String> = Vec::new();
             for range in self.generator.candidates(task)? {
-                let Some(text) = cut(&task.target, &range) else { continue };
+                let Some(text) = slice(&task.target, &range) else { continue };
                 if !texts.contains(&text) && texts.len() < self.config.max_candidates {
                     texts.push(text);
                 }
@@ -179,5 +179,5 @@ fn first_unoccupied(target: &str, text: &str, occupied: &[Range<usize>]) -> Opti
         .filter(|span| {
             occupied.iter().all(|range| range.end <= span.start || span.end <= range.start)
         })
-        .find(|span| cut(target, span).is_some_and(|found| found == text))
+        .find(|span| slice(target, span).is_some_and(|found| found == text))
 }

@@ -2,11 +2,10 @@
 //! is most probable, given the marked source.
 use std::collections::HashMap;
 use std::ops::Range;
-use std::slice;
 
 use serde::{Deserialize, Serialize};
 
-use super::{cut, score, units};
+use super::{score, slice, units};
 use crate::markers::mark;
 use crate::{Error, PlaceFault, PlaceSpans, Placed, ScoreRequest, ScoreText, SpanTask, TextScore};
 
@@ -14,8 +13,8 @@ use crate::{Error, PlaceFault, PlaceSpans, Placed, ScoreRequest, ScoreText, Span
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CodecConfig {
-    /// Minimum change of a token's log-probability, caused by the source's markers, that opens a
-    /// window.
+    /// Minimum change of a token's log-probability, caused by the source's markers, that lets spans
+    /// start in a window around the token.
     pub strong: f64,
     /// Minimum change of a token's log-probability, within a window, that allows the span to start
     /// there.
@@ -67,7 +66,7 @@ impl<S: ScoreText> PlaceSpans for ByConstrainedDecoding<S> {
         let mut requests = Vec::with_capacity(2 * tasks.len());
         for task in tasks {
             task.text()?;
-            let text = mark(&task.source, slice::from_ref(&task.span))?.text;
+            let text = mark(&task.source, std::slice::from_ref(&task.span))?.text;
             requests.push(forward_request(task, task.source.clone(), task.target.clone()));
             requests.push(forward_request(task, text.clone(), task.target.clone()));
             marked.push(text);
@@ -88,7 +87,7 @@ impl<S: ScoreText> PlaceSpans for ByConstrainedDecoding<S> {
             {
                 for last in words.iter().skip(first).take(self.config.max_words) {
                     let span = word.start..last.end;
-                    let text = mark(&task.target, slice::from_ref(&span))?.text;
+                    let text = mark(&task.target, std::slice::from_ref(&span))?.text;
                     requests.push(forward_request(task, marked.clone(), text));
                     spans.push(span);
                 }
@@ -113,7 +112,7 @@ impl<S: ScoreText> PlaceSpans for ByConstrainedDecoding<S> {
         if !self.config.rerank {
             return Ok(hypotheses_by_task
                 .into_iter()
-                .map(|hypotheses| placed(hypotheses, 0))
+                .map(|hypotheses| to_placed(hypotheses, 0))
                 .collect());
         }
 
@@ -121,7 +120,7 @@ impl<S: ScoreText> PlaceSpans for ByConstrainedDecoding<S> {
         for (task, hypotheses) in tasks.iter().zip(&hypotheses_by_task) {
             let target = task.text()?;
             for Hypothesis { span, .. } in hypotheses {
-                let source = cut(&task.target, span).unwrap_or_default();
+                let source = slice(&task.target, span).unwrap_or_default();
                 let (from, to, target) = (task.to, task.from, target.clone());
                 requests.push(ScoreRequest { from, to, source, target });
             }
@@ -132,7 +131,7 @@ impl<S: ScoreText> PlaceSpans for ByConstrainedDecoding<S> {
         for (task, hypotheses) in tasks.iter().zip(hypotheses_by_task) {
             let losses: Vec<f64> = losses_by_hypothesis.by_ref().take(hypotheses.len()).collect();
             results.push(match rerank(task, &hypotheses, &losses)? {
-                Some(selected) => placed(hypotheses, selected),
+                Some(selected) => to_placed(hypotheses, selected),
                 None if hypotheses.is_empty() => Err(PlaceFault::NoCandidate),
                 None => Err(PlaceFault::Rejected),
             });
@@ -145,7 +144,7 @@ fn forward_request(task: &SpanTask, source: String, target: String) -> ScoreRequ
     ScoreRequest { from: task.from, to: task.to, source, target }
 }
 
-fn placed(mut hypotheses: Vec<Hypothesis>, selected: usize) -> Result<Placed, PlaceFault> {
+fn to_placed(mut hypotheses: Vec<Hypothesis>, selected: usize) -> Result<Placed, PlaceFault> {
     if selected >= hypotheses.len() {
         return Err(PlaceFault::NoCandidate);
     }
@@ -157,9 +156,9 @@ fn placed(mut hypotheses: Vec<Hypothesis>, selected: usize) -> Result<Placed, Pl
 
 /// Returns for each word whether the span may start there.
 ///
-/// A start is a token whose score is changed by at least `weak` by the source's markers, in a
-/// window around a token whose score is changed by at least `strong`. All words are allowed if
-/// there is no such token or tokens have no scores.
+/// A span may start at a token whose score changes by at least `weak` if markers are added to the
+/// source, provided that the score of a token in the surrounding window changes by at least
+/// `strong`. All words are allowed if there is no such token or tokens have no scores.
 fn allowed_starts(
     words: &[Range<usize>],
     plain: &TextScore,
@@ -196,8 +195,8 @@ fn allowed_starts(
 
 /// Returns the index of the selected hypothesis; `None` if all hypotheses are rejected.
 ///
-/// Hypotheses are sorted, best first. They are selected by spelling and by their losses: the
-/// negative log-probabilities of the source span given each hypothesis.
+/// Hypotheses are sorted, best first. The selection compares spelling and `losses`, the negative
+/// log-probability of the source span given each hypothesis.
 fn rerank(
     task: &SpanTask,
     hypotheses: &[Hypothesis],
@@ -207,7 +206,7 @@ fn rerank(
     let answer = task.answer.as_deref().map(str::to_lowercase);
     let mut candidates = Vec::new();
     for (index, (hypothesis, &loss)) in hypotheses.iter().zip(losses).enumerate() {
-        let text = cut(&task.target, &hypothesis.span).unwrap_or_default().to_lowercase();
+        let text = slice(&task.target, &hypothesis.span).unwrap_or_default().to_lowercase();
         let spelling = answer.as_deref().map_or(0.0, |answer| ratio(&text, answer));
         let spelling = spelling.max(ratio(&text, &source));
         if spelling > 0.5 || loss < 5.0 {
@@ -217,11 +216,11 @@ fn rerank(
     let by_loss = |a: &(usize, &Range<usize>, f64, f64), b: &(usize, &Range<usize>, f64, f64)| {
         a.3.total_cmp(&b.3)
     };
-    let similar = candidates.iter().filter(|candidate| candidate.2 >= 0.9).max_by(|a, b| {
+    let most_similar = candidates.iter().filter(|candidate| candidate.2 >= 0.9).max_by(|a, b| {
         // Ties in spelling are broken by lower loss, then by order.
         a.2.total_cmp(&b.2).then(b.3.total_cmp(&a.3)).then(b.0.cmp(&a.0))
     });
-    if let Some(&(index, ..)) = similar {
+    if let Some(&(index, ..)) = most_similar {
         return Ok(Some(index));
     }
     let Some(&(top, top_span, _, top_loss)) = candidates.first() else { return Ok(None) };
@@ -235,8 +234,8 @@ fn rerank(
     Ok(Some(best_part.map_or(top, |candidate| candidate.0)))
 }
 
-/// Computes the similarity of two texts, from 0 to 1 (Ratcliff and Obershelp; `difflib` of Python
-/// without junk).
+/// Computes the similarity of two texts, from 0 to 1 (Ratcliff and Obershelp, as in Python's
+/// `difflib` without junk).
 ///
 /// The similarity is twice the number of characters in matching blocks, divided by the number of
 /// characters of both texts.
@@ -257,19 +256,19 @@ pub fn ratio(a: &str, b: &str) -> f64 {
     while let Some((in_a, in_b)) = pending.pop() {
         let (mut best, mut lengths) = ((0, 0, 0), HashMap::new());
         for index_a in in_a.clone() {
-            let mut next = HashMap::new();
+            let mut next_lengths = HashMap::new();
             let matches =
                 a.get(index_a).and_then(|c| indices_in_b.get(c)).map_or(&[][..], Vec::as_slice);
             for &index_b in matches.iter().filter(|index| in_b.contains(index)) {
                 let previous =
                     index_b.checked_sub(1).and_then(|index| lengths.get(&index).copied());
                 let length: usize = previous.unwrap_or(0) + 1;
-                next.insert(index_b, length);
+                next_lengths.insert(index_b, length);
                 if length > best.2 {
                     best = (index_a + 1 - length, index_b + 1 - length, length);
                 }
             }
-            lengths = next;
+            lengths = next_lengths;
         }
         let (start_a, start_b, length) = best;
         if length > 0 {

@@ -43,7 +43,7 @@ impl SpanTask {
     /// # Errors
     /// [`Error::Span`] if the span is empty or exceeds the source.
     pub fn text(&self) -> Result<String, Error> {
-        cut(&self.source, &self.span).ok_or_else(|| {
+        slice(&self.source, &self.span).ok_or_else(|| {
             let Range { start, end } = self.span;
             Error::Span { start, end, length: self.source.chars().count() }
         })
@@ -92,14 +92,13 @@ pub trait PlaceSpans {
     /// A placed span is a range of the translation; the text itself is never changed.
     ///
     /// # Errors
-    /// [`Error`] if the method fails as a whole: an error of its scorer, or a task whose span exceeds
-    /// its source.
+    /// [`Error`] if the method fails as a whole: an error of its scorer, or a task whose span
+    /// exceeds its source.
     fn place(&mut self, tasks: &[SpanTask]) -> Result<Vec<Result<Placed, PlaceFault>>, Error>;
 }
 
-/// Returns the part `span` of a text, in code points; `None` if the part is blank or exceeds the
-/// text.
-pub(crate) fn cut(text: &str, span: &Range<usize>) -> Option<String> {
+/// Returns the text in `span`, in code points; `None` if it is blank or `span` exceeds the text.
+pub(crate) fn slice(text: &str, span: &Range<usize>) -> Option<String> {
     let length = span.end.checked_sub(span.start)?;
     let part: String = text.chars().skip(span.start).take(length).collect();
     (part.chars().count() == length && !part.trim().is_empty()).then_some(part)

@@ -23,7 +23,7 @@ pub struct ScoreRequest {
 pub struct TextScore {
     /// Natural logarithm of the probability of the whole target; finite.
     pub total: f64,
-    /// Value and range in code points of each token; may be empty if unknown.
+    /// Range in code points and log-probability of each token; empty if unknown.
     pub tokens: Vec<(Range<usize>, f64)>,
 }
 

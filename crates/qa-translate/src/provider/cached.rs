@@ -5,7 +5,7 @@ use std::path::Path;
 use mlqa_eval::Language;
 
 use super::journal::Journal;
-use crate::lines::{Line, Table, insert, is_lost, parse};
+use crate::lines::{Line, TranslationTable, add_translation, is_blank_translation, parse};
 use crate::{Error, Translations, Translator};
 
 /// A cache of another translator's results in a JSONL file, so that each text is requested only
@@ -19,7 +19,7 @@ use crate::{Error, Translations, Translator};
 pub struct Cached<T> {
     inner: T,
     journal: Journal,
-    table: Table,
+    table: TranslationTable,
 }
 
 /// First bytes of every line of a cache.
@@ -34,9 +34,9 @@ impl<T: Translator> Cached<T> {
     /// is not a translation.
     pub fn open(inner: T, path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let mut table = Table::new();
+        let mut table = TranslationTable::new();
         let journal = Journal::open(path, LINE_PREFIX, |line, number| {
-            insert(&mut table, parse(line, path, number)?, path, number)
+            add_translation(&mut table, parse(line, path, number)?, path, number)
         })?;
         Ok(Self { inner, journal, table })
     }
@@ -51,7 +51,7 @@ impl<T: Translator> Cached<T> {
             .iter()
             .zip(targets)
             .filter_map(|(&source, target)| {
-                let target = target.filter(|target| !is_lost(source, target))?;
+                let target = target.filter(|target| !is_blank_translation(source, target))?;
                 Some(Line { from, to, source: source.to_owned(), target })
             })
             .collect();

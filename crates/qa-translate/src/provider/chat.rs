@@ -24,14 +24,14 @@ struct ReplyMessage {
 /// A translator that sends one text per request: `POST /v1/chat/completions` with a temperature of
 /// 0.
 ///
-/// Failed requests are retried as by [`HttpTranslator`](crate::HttpTranslator).
+/// Failed requests are retried as in [`HttpTranslator`](crate::HttpTranslator).
 pub struct ChatTranslator {
     client: JsonClient,
     model: String,
 }
 
 impl ChatTranslator {
-    /// Creates a translator, without a request to the server. `model` is the name of the model at
+    /// Creates a translator, without a request to the server. `model` is the name of the model on
     /// the server. The key is sent with each request and never written to a file.
     ///
     /// # Errors

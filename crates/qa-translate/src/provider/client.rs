@@ -11,7 +11,7 @@ use crate::Error;
 /// Address, time limit and retries of a translation server.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerConfig {
-    /// The server's address, such as `http://localhost:5000`; requests go to a path below it.
+    /// The server's address, such as `http://localhost:5000`; requests are sent to a path below it.
     pub url: String,
     /// Time limit of one request in seconds, including its response.
     pub timeout_seconds: f64,

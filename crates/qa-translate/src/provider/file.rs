@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use mlqa_eval::Language;
 use serde::{Deserialize, Serialize};
 
-use crate::lines::{Table, insert, parse};
+use crate::lines::{TranslationTable, add_translation, parse};
 use crate::{Error, Translations, Translator};
 
-/// Treatment of a text that is missing in the file.
+/// How to handle a text that is missing in the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MissingText {
@@ -26,7 +26,7 @@ pub enum MissingText {
 #[derive(Debug)]
 pub struct FileTranslator {
     path: PathBuf,
-    table: Table,
+    table: TranslationTable,
     missing: MissingText,
 }
 
@@ -40,10 +40,10 @@ impl FileTranslator {
     pub fn read(path: impl AsRef<Path>, missing: MissingText) -> Result<Self, Error> {
         let path = path.as_ref();
         let bytes = atomic_file::read(path).map_err(Error::io(path, "read the file"))?;
-        let mut table = Table::new();
+        let mut table = TranslationTable::new();
         for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
             if !line.trim_ascii().is_empty() {
-                insert(&mut table, parse(line, path, index + 1)?, path, index + 1)?;
+                add_translation(&mut table, parse(line, path, index + 1)?, path, index + 1)?;
             }
         }
         Ok(Self { path: path.to_owned(), table, missing })

@@ -9,11 +9,11 @@ use crate::{Error, Translations, Translator};
 /// A translator that uses a LibreTranslate-compatible server.
 ///
 /// It sends `POST /translate` with `q` (several texts), `source`, `target`, `format` and, if there
-/// is one, `api_key`. `translatedText` of the response must have the same number of texts.
+/// is one, `api_key`. `translatedText` in the response must contain as many texts as `q`.
 ///
 /// Connection errors, timeouts, incomplete responses, 429 and 5xx are retried with increasing
 /// waits; any other error and redirections fail immediately. Proxy variables such as `http_proxy`
-/// are honoured.
+/// are supported.
 pub struct HttpTranslator {
     client: JsonClient,
     batch_size: usize,

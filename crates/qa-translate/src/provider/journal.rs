@@ -1,4 +1,4 @@
-//! A JSONL file for appending that remains valid if a run is killed.
+//! An append-only JSONL file that can be reopened after a run is killed.
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -44,7 +44,7 @@ impl Journal {
             valid_bytes += line.len();
         }
         if valid_bytes < bytes.len() {
-            // A slice's length is at most `isize::MAX`.
+            // The cast is lossless, because a slice has at most `isize::MAX` bytes.
             let truncated = file.set_len(valid_bytes as u64).and_then(|()| file.sync_all());
             truncated.map_err(Error::io(path, "remove the incomplete line of the cache"))?;
         }

@@ -15,8 +15,8 @@ fn each_request_has_one_text_and_the_key_in_the_header() {
     let body = &requests[0].1;
     assert_eq!((&body["model"], &body["temperature"]), (&json!("gemma"), &json!(0)));
     assert_eq!(body["messages"][1], json!({"role": "user", "content": "a ([b])"}));
-    let rule = body["messages"][0]["content"].as_str().unwrap();
-    assert!(rule.contains("\"en\"") && rule.contains("\"de\""), "{rule}");
+    let prompt = body["messages"][0]["content"].as_str().unwrap();
+    assert!(prompt.contains("\"en\"") && prompt.contains("\"de\""), "{prompt}");
     assert!(!body.to_string().contains("secret"));
     assert!(server.headers.lock().unwrap()[0].contains("authorization: bearer secret"));
 }

@@ -42,9 +42,9 @@ fn translates_with_a_server_and_mixes_files() {
     let german = read(&program, "out/train-context-de-question-de.json");
     german.check_answers().unwrap();
     assert_eq!(&*german.questions[1].context, "NUMBER N1 HERE");
-    let wording = read(&program, "out/train-context-en-question-zh.json");
-    assert_eq!(wording.questions[1].question, "Q1");
-    assert_eq!(&*wording.questions[1].context, "number n1 here");
+    let questions = read(&program, "out/train-context-en-question-zh.json");
+    assert_eq!(questions.questions[1].question, "Q1");
+    assert_eq!(&*questions.questions[1].context, "number n1 here");
     let before = report(&program);
     assert_eq!((&before["zh"]["kept"], &before["de"]["skip_ratio"]), (&json!(3), &json!(0.0)));
     let mix = "mix --in en.json --translated out --out mixed";
@@ -109,7 +109,7 @@ fn files_of_translations_and_parallel_data() {
         output.contains("0 of 1 kept") && output.contains("passage without translation: 1"),
         "{output}"
     );
-    // A run without training data is a failure.
+    // A run that writes no training data fails.
     assert!(without_translation.err.contains("no question was kept for de"), "{output}");
     assert!(program.at("out/report.json").exists());
     assert!(!program.at("out/train-context-de-question-de.json").exists());

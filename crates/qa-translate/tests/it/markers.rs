@@ -167,11 +167,11 @@ proptest! {
     #[test]
     fn spans_of_any_text_are_recovered(
         text in "[a(\\[\\])：1: \u{301}北é]{1,30}",
-        cuts in proptest::collection::btree_set(0usize..30, 0..8),
+        bounds in proptest::collection::btree_set(0usize..30, 0..8),
     ) {
         let length = text.chars().count();
-        let cuts: Vec<usize> = cuts.into_iter().filter(|&cut| cut <= length).collect();
-        let mut spans: Vec<Range<usize>> = cuts.chunks_exact(2).map(|two| two[0]..two[1]).collect();
+        let bounds: Vec<usize> = bounds.into_iter().filter(|&cut| cut <= length).collect();
+        let mut spans: Vec<Range<usize>> = bounds.chunks_exact(2).map(|two| two[0]..two[1]).collect();
         spans.retain(|span| !part(&text, span).trim().is_empty());
         spans.reverse();
         let marked = mark(&text, &spans).unwrap();

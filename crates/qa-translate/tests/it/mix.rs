@@ -15,15 +15,15 @@ fn in_language(language: Language, ids: &[usize]) -> Dataset {
     dataset(ids.iter().map(row).collect())
 }
 
-/// Creates translations in `language` with passages for `kept` and question texts for
-/// `questions_of`.
-fn translated(language: Language, kept: &[usize], questions_of: &[usize]) -> Translated {
-    let mut questions = in_language(EN, questions_of);
+/// Creates translations in `language` with passages for `passage_ids` and question texts for
+/// `question_ids`.
+fn translated(language: Language, passage_ids: &[usize], question_ids: &[usize]) -> Translated {
+    let mut questions = in_language(EN, question_ids);
     for one in &mut questions.questions {
         one.question = format!("{language} q{}", one.id);
     }
     let report = TranslateReport::default();
-    Translated { language, dataset: in_language(language, kept), questions, report }
+    Translated { language, dataset: in_language(language, passage_ids), questions, report }
 }
 
 /// Returns id, question language and passage language of all rows, sorted.
@@ -68,20 +68,20 @@ fn duplicate_languages_and_misplaced_answers_are_rejected() {
     for others in [vec![german(), german()], vec![translated(EN, &[1], &[1])]] {
         assert!(matches!(mix(&source, &others, &config), Err(Error::Language { .. })));
     }
-    let mut wrong = german();
-    wrong.dataset.questions[0].answers[0].answer_start += 1;
-    let error = mix(&source, &[wrong], &config).unwrap_err();
+    let mut misplaced = german();
+    misplaced.dataset.questions[0].answers[0].answer_start += 1;
+    let error = mix(&source, &[misplaced], &config).unwrap_err();
     assert!(matches!(error, Error::Eval(mlqa_eval::Error::AnswerMismatch { .. })), "{error}");
 }
 
 #[test]
 fn misplaced_answers_are_reported_with_their_file() {
     let folder = tempfile::tempdir().unwrap();
-    // The source has no question with this id, so that it is not checked.
-    let mut wrong = translated(DE, &[1, 7], &[]).dataset;
-    wrong.questions[1].answers[0].answer_start += 1;
+    // `mix` does not check question 7, because the source lacks it.
+    let mut misplaced = translated(DE, &[1, 7], &[]).dataset;
+    misplaced.questions[1].answers[0].answer_start += 1;
     let path = folder.path().join("train-context-de-question-de.json");
-    std::fs::write(&path, wrong.to_json(&path).unwrap()).unwrap();
+    std::fs::write(&path, misplaced.to_json(&path).unwrap()).unwrap();
     let config = MixConfig::default();
     let source = folder.path().join("source.json");
     in_language(EN, &[1]).write(&source).unwrap();
@@ -111,16 +111,16 @@ fn files_are_named_like_mlqa_and_contain_the_same_rows() {
     }
     assert_eq!(count, mixed.rows.len());
 
-    let none = mix(&source, &[translated(DE, &[], &[])], &MixConfig::default()).unwrap();
-    assert!(matches!(none.write_pairs(folder.path(), "x"), Err(Error::Empty { .. })));
+    let empty = mix(&source, &[translated(DE, &[], &[])], &MixConfig::default()).unwrap();
+    assert!(matches!(empty.write_pairs(folder.path(), "x"), Err(Error::Empty { .. })));
 }
 
 proptest! {
     #[test]
     fn counts_follow_from_the_kept_questions(
         source in prop::collection::btree_set(0usize..12, 0..10),
-        kept in prop::collection::vec(prop::collection::btree_set(0usize..12, 0..10), 2),
-        questions_of in prop::collection::vec(prop::collection::btree_set(0usize..12, 0..10), 2),
+        passage_ids in prop::collection::vec(prop::collection::btree_set(0usize..12, 0..10), 2),
+        question_ids in prop::collection::vec(prop::collection::btree_set(0usize..12, 0..10), 2),
         all_pairs in any::<bool>(),
         require_pair in any::<bool>(),
     ) {
@@ -128,20 +128,20 @@ proptest! {
         let all = in_language(EN, &list(&source));
         let languages = [DE, ZH];
         let others: Vec<Translated> = (0..2)
-            .map(|k| translated(languages[k], &list(&kept[k]), &list(&questions_of[k]))).collect();
+            .map(|k| translated(languages[k], &list(&passage_ids[k]), &list(&question_ids[k]))).collect();
         let pairs = if all_pairs { Pairs::AllPairs } else { Pairs::Source };
         let config = MixConfig { pairs, require_pair, ..MixConfig::default() };
         let actual = rows(&config, &all, &others);
         let (mut expected, mut without_pair) = (BTreeSet::new(), 0);
         for id in &source {
             for x in 0..2 {
-                let has_passage = kept[x].contains(id);
-                let has_question = has_passage || (!require_pair && questions_of[x].contains(id));
+                let has_passage = passage_ids[x].contains(id);
+                let has_question = has_passage || (!require_pair && question_ids[x].contains(id));
                 // A question whose passage was discarded is combined with the source's passage.
                 without_pair += usize::from(has_question && !has_passage);
                 if has_passage { expected.insert((id.to_string(), EN, languages[x])); }
                 if has_question { expected.insert((id.to_string(), languages[x], EN)); }
-                if all_pairs && has_question && kept[1 - x].contains(id) {
+                if all_pairs && has_question && passage_ids[1 - x].contains(id) {
                     expected.insert((id.to_string(), languages[x], languages[1 - x]));
                 }
             }

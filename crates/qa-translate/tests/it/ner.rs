@@ -86,11 +86,11 @@ fn sentences_with_a_lost_entity_are_skipped() {
     let line = |source: &str, target: &str| {
         json!({"from": "en", "to": "de", "source": source, "target": target}).to_string() + "\n"
     };
-    let lost = line("([1:Ada]) met ([2:Bo])", "lost")
+    let unmarked = line("([1:Ada]) met ([2:Bo])", "lost")
         + &line("Ada met Bo", "Ada traf ihn")
         + &line("Ada", "Ada")
         + &line("Bo", "Bo");
-    program.write("t.jsonl", lost.clone() + &line("([Bern])", "([Bärn])"));
+    program.write("t.jsonl", unmarked.clone() + &line("([Bern])", "([Bärn])"));
     let command = "ner --in t.conll --to de --file t.jsonl --out out";
     assert_eq!(
         program.expect_success(command).out,
@@ -100,7 +100,7 @@ fn sentences_with_a_lost_entity_are_skipped() {
     assert_eq!(program.read("out/t.de.conll"), "Bärn\tB-LOC\n\n");
 
     // Errors leave existing files unchanged, and are reported before any request.
-    program.write("t.jsonl", lost);
+    program.write("t.jsonl", unmarked);
     program.expect_error(command, &["([Bern])", "t.jsonl"]);
     program.expect_error(&format!("{command} --missing skip"), &["no sentence was kept for de"]);
     program.write("bad.conll", "Ada\tB-PER\nmet\n");

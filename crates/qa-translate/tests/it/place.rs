@@ -79,7 +79,7 @@ fn markers_are_placed_where_the_translation_is_most_probable() {
     let placed = place_one(&mut method, &task).unwrap();
     assert_eq!((span_text(&task, &placed.span).as_str(), placed.score), ("Schweiz", -1.0));
     assert_eq!((placed.method, placed.runners_up.len(), method.scorer.rounds), ("codec", 4, 2));
-    // Brackets in the texts themselves are not markers.
+    // Brackets that the source text contains are not markers.
     let other_task = self::task("see ([1]) or x", "x", "siehe ([1]) oder x", None);
     let config = without_reranking(CodecConfig { max_words: 1, ..CodecConfig::default() });
     let scorer =
@@ -88,9 +88,9 @@ fn markers_are_placed_where_the_translation_is_most_probable() {
     assert_eq!(placed.span, 17..18);
 }
 
-/// Returns the indices of words at which candidate spans start. `moved` is the change of each
-/// word's score by the source's markers.
-fn candidate_starts(moved: &[f64], config: &CodecConfig) -> Vec<usize> {
+/// Returns the indices of words at which candidate spans start. `changes` contains the change of
+/// each word's score by the source's markers.
+fn candidate_starts(changes: &[f64], config: &CodecConfig) -> Vec<usize> {
     let target = "a b c d e f g h i j k l m n o p";
     let task = task("one two", "two", target, None);
     let words = units(target);
@@ -100,7 +100,7 @@ fn candidate_starts(moved: &[f64], config: &CodecConfig) -> Vec<usize> {
             let factor = if request.source == task.source { 0.0 } else { 1.0 };
             let tokens = words
                 .iter()
-                .zip(moved)
+                .zip(changes)
                 .map(|(word, change)| (word.clone(), -1.0 - factor * change));
             return TextScore { total: -1.0, tokens: tokens.collect() };
         }
@@ -120,21 +120,21 @@ fn candidate_starts(moved: &[f64], config: &CodecConfig) -> Vec<usize> {
 #[test]
 fn spans_start_where_source_markers_change_the_scores() {
     let config = CodecConfig::default();
-    let mut moved = vec![0.05; 16];
-    moved[7] = 0.5;
-    moved[2] = 0.1; // five words before
-    moved[12] = 0.3; // five words after
-    moved[13] = 0.4; // six words after, outside the window
-    assert_eq!(candidate_starts(&moved, &config), [2, 7, 12]);
-    assert_eq!(candidate_starts(&moved, &CodecConfig { window: 1, ..config.clone() }), [7]);
-    moved[7] = 0.49;
-    assert_eq!(candidate_starts(&moved, &config), (0..16).collect::<Vec<_>>());
+    let mut changes = vec![0.05; 16];
+    changes[7] = 0.5;
+    changes[2] = 0.1; // five words before
+    changes[12] = 0.3; // five words after
+    changes[13] = 0.4; // six words after, outside the window
+    assert_eq!(candidate_starts(&changes, &config), [2, 7, 12]);
+    assert_eq!(candidate_starts(&changes, &CodecConfig { window: 1, ..config.clone() }), [7]);
+    changes[7] = 0.49;
+    assert_eq!(candidate_starts(&changes, &config), (0..16).collect::<Vec<_>>());
     // Scores without tokens allow all words.
     assert_eq!(candidate_starts(&[], &config), (0..16).collect::<Vec<_>>());
 }
 
-/// Returns the selected hypothesis. `hypotheses` are spans with the loss of the source span given
-/// each.
+/// Returns the selected hypothesis. `hypotheses` contains spans, each with the loss of the source
+/// span given this hypothesis.
 fn rerank(
     source: &str,
     answer: Option<&str>,
@@ -159,14 +159,15 @@ fn rerank(
 #[test]
 fn hypotheses_are_reranked_in_the_reverse_direction() {
     let target = "die alte Stadt Rom";
-    // A hypothesis spelled like the source or the span's translation is selected, whatever its
+    // A hypothesis spelled like the source or the span's translation is selected, regardless of its
     // loss.
     let losses = [("alte Stadt", 1.0), ("Rom", 9.0)];
     assert_eq!(rerank("Rome", Some("Rom"), target, &losses), Ok("Rom".into()));
-    // Otherwise the part of the first hypothesis with the lowest loss below its own is selected.
+    // Otherwise, the part of the first hypothesis with the lowest loss is selected, if this loss is
+    // lower than the first hypothesis's.
     let losses = [("alte Stadt", 3.0), ("Stadt", 2.0), ("alte", 2.5), ("Rom", 0.5)];
     assert_eq!(rerank("town", None, target, &losses), Ok("Stadt".into()));
-    // Otherwise the first hypothesis is selected.
+    // Otherwise, the first hypothesis is selected.
     let losses = [("alte Stadt", 3.0), ("Stadt", 4.0), ("Rom", 1.0)];
     assert_eq!(rerank("town", None, target, &losses), Ok("alte Stadt".into()));
     // Hypotheses that are neither similar nor probable are dropped, even the first.
@@ -214,19 +215,19 @@ fn the_first_unoccupied_occurrence_of_the_best_candidate_is_selected() {
     first.span = 0..4;
     let second = SpanTask { span: 9..13, ..first.clone() };
     let rome_task = task(source, "Rome", target, None);
-    let elsewhere = task("Anna", "Anna", target, None);
+    let other_source = task("Anna", "Anna", target, None);
     let mut method = ByCandidates {
         generator: Windows,
         scorer: function_scorer(similarity_score),
         config: CandidateConfig { max_candidates: 100 },
     };
-    let tasks = [first, second, rome_task.clone(), elsewhere];
+    let tasks = [first, second, rome_task.clone(), other_source];
     let found = method.place(&tasks).unwrap();
     let spans: Vec<_> = found.iter().map(|one| one.as_ref().unwrap().span.clone()).collect();
     assert_eq!(spans, [12..16, 17..21, 3..6, 12..16]);
     assert_eq!(method.scorer.rounds, 1);
-    let none = ByCandidates { config: CandidateConfig { max_candidates: 0 }, ..method };
-    assert_eq!(place_one(&mut { none }, &rome_task), Err(PlaceFault::NoCandidate));
+    let no_candidates = ByCandidates { config: CandidateConfig { max_candidates: 0 }, ..method };
+    assert_eq!(place_one(&mut { no_candidates }, &rome_task), Err(PlaceFault::NoCandidate));
 }
 
 #[test]
@@ -234,8 +235,8 @@ fn search_and_alignment_find_a_span() {
     let task = bern_task();
     let mut search = BySearch::default();
     assert_eq!(place_one(&mut search, &task).unwrap().span, 0..4);
-    let unknown = SpanTask { answer: None, ..task.clone() };
-    assert_eq!(place_one(&mut search, &unknown), Err(PlaceFault::NoAnswer));
+    let without_answer = SpanTask { answer: None, ..task.clone() };
+    assert_eq!(place_one(&mut search, &without_answer), Err(PlaceFault::NoAnswer));
     let absent = SpanTask { answer: Some("Basel".into()), ..task.clone() };
     assert_eq!(place_one(&mut search, &absent), Err(PlaceFault::NotFound));
     let align = |task: &SpanTask| {

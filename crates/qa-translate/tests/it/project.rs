@@ -7,7 +7,7 @@ fn run(similarity: &Array2<f32>, span: std::ops::Range<usize>) -> Option<std::op
     project(similarity.view(), span, &ProjectConfig::default()).unwrap()
 }
 
-/// Returns a matrix of -0.5 with ones at the given indices.
+/// Returns a matrix with 1 at the indices `ones` and -0.5 elsewhere.
 fn links(rows: usize, columns: usize, ones: &[(usize, usize)]) -> Array2<f32> {
     let mut similarity = Array2::from_elem((rows, columns), -0.5);
     for &index in ones {
@@ -20,10 +20,10 @@ fn links(rows: usize, columns: usize, ones: &[(usize, usize)]) -> Array2<f32> {
 fn links_below_the_minimum_similarity_are_ignored() {
     let similarity = array![[-0.1, -0.2], [-0.3, -0.4]];
     assert_eq!(run(&similarity, 0..1), None);
-    let any = ProjectConfig { min_similarity: -1.0, ..ProjectConfig::default() };
-    assert_eq!(project(similarity.view(), 0..1, &any).unwrap(), Some(0..1));
-    let equal = ProjectConfig { min_similarity: -0.1, ..any };
-    assert_eq!(project(similarity.view(), 0..1, &equal).unwrap(), Some(0..1));
+    let no_minimum = ProjectConfig { min_similarity: -1.0, ..ProjectConfig::default() };
+    assert_eq!(project(similarity.view(), 0..1, &no_minimum).unwrap(), Some(0..1));
+    let exact_minimum = ProjectConfig { min_similarity: -0.1, ..no_minimum };
+    assert_eq!(project(similarity.view(), 0..1, &exact_minimum).unwrap(), Some(0..1));
 }
 
 #[test]
@@ -31,10 +31,10 @@ fn outliers_beyond_the_gap_are_dropped() {
     // Targets 0, 1 and 6 are linked, with four unlinked targets between 1 and 6.
     let similarity = links(3, 8, &[(0, 0), (1, 1), (2, 6)]);
     assert_eq!(run(&similarity, 0..3), Some(0..2));
-    let wide = ProjectConfig { max_gap: 4, ..ProjectConfig::default() };
-    assert_eq!(project(similarity.view(), 0..3, &wide).unwrap(), Some(0..7));
-    let none = ProjectConfig { max_gap: usize::MAX, ..ProjectConfig::default() };
-    assert_eq!(project(similarity.view(), 0..3, &none).unwrap(), Some(0..7));
+    let larger_gap = ProjectConfig { max_gap: 4, ..ProjectConfig::default() };
+    assert_eq!(project(similarity.view(), 0..3, &larger_gap).unwrap(), Some(0..7));
+    let unlimited = ProjectConfig { max_gap: usize::MAX, ..ProjectConfig::default() };
+    assert_eq!(project(similarity.view(), 0..3, &unlimited).unwrap(), Some(0..7));
     // Of parts with one link each, the part with the greater similarity is selected, then the first
     // part.
     let mut pair = links(2, 8, &[(0, 1), (1, 7)]);
@@ -45,23 +45,23 @@ fn outliers_beyond_the_gap_are_dropped() {
 
 #[test]
 fn ties_go_to_the_first_token() {
-    let flat = Array2::from_elem((3, 4), 0.5);
-    assert_eq!(run(&flat, 0..1), Some(0..1));
+    let constant = Array2::from_elem((3, 4), 0.5);
+    assert_eq!(run(&constant, 0..1), Some(0..1));
     // Target 0 is the most similar target of every source, but its most similar source is source 0.
-    assert_eq!(run(&flat, 1..3), None);
+    assert_eq!(run(&constant, 1..3), None);
 }
 
 #[test]
 fn invalid_input_is_rejected() {
-    let flat = Array2::from_elem((3, 4), 0.5);
+    let constant = Array2::from_elem((3, 4), 0.5);
     for span in [1..1, 0..4, 3..4, std::ops::Range { start: 2, end: 1 }] {
-        let result = project(flat.view(), span.clone(), &ProjectConfig::default());
+        let result = project(constant.view(), span.clone(), &ProjectConfig::default());
         assert!(matches!(result, Err(Error::Projection { what: "span", .. })), "{span:?}");
     }
     for value in [f32::NAN, f32::INFINITY] {
         // The value is in the row of the span, or in the column of its best target.
         for (row, column) in [(1, 3), (2, 0)] {
-            let mut invalid = flat.clone();
+            let mut invalid = constant.clone();
             invalid[(row, column)] = value;
             let error = project(invalid.view(), 1..2, &ProjectConfig::default()).unwrap_err();
             let position_text = format!("row {row}, column {column}");
@@ -81,8 +81,8 @@ proptest! {
         let ones: Vec<(usize, usize)> = order.iter().copied().enumerate().collect();
         let span = a.min(b)..a.max(b) + 1;
         let targets: Vec<usize> = span.clone().map(|row| order[row]).collect();
-        let wide = ProjectConfig { max_gap: size, ..ProjectConfig::default() };
-        let actual = project(links(size, size, &ones).view(), span, &wide).unwrap();
+        let larger_gap = ProjectConfig { max_gap: size, ..ProjectConfig::default() };
+        let actual = project(links(size, size, &ones).view(), span, &larger_gap).unwrap();
         let cover = *targets.iter().min().unwrap()..*targets.iter().max().unwrap() + 1;
         prop_assert_eq!(actual, Some(cover));
     }

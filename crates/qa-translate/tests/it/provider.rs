@@ -82,9 +82,9 @@ fn the_cache_requests_a_text_once_and_persists() {
     // texts.
     let mut file = FileTranslator::read(&path, MissingText::Error).unwrap();
     assert_eq!(file.translate(&["c"], EN, DE).unwrap(), [Some("C".into())]);
-    let mut later =
+    let mut reopened =
         Cached::open(FunctionTranslator(|_: &str| panic!("requested again")), &path).unwrap();
-    assert_eq!(later.translate(&["b", "a"], EN, DE).unwrap().len(), 2);
+    assert_eq!(reopened.translate(&["b", "a"], EN, DE).unwrap().len(), 2);
 }
 
 #[test]
@@ -107,12 +107,12 @@ fn an_incomplete_last_line_is_removed_and_others_are_errors() {
     assert_eq!(fs::read_to_string(&path).unwrap(), line("de", "a", "A"));
     // Lines that the cache did not write are never removed.
     for other in ["{", "{\"data\": []}", "{\"from\": \"en", "{\"from\":\"en\"}\n", "text"] {
-        let is_torn = "{\"from\":".starts_with(other);
+        let is_incomplete = "{\"from\":".starts_with(other);
         fs::write(&path, line("de", "a", "A") + other).unwrap();
         let opened = open(&path);
-        assert_eq!(opened.is_ok(), is_torn, "{other}");
-        let kept = if is_torn { "" } else { other };
-        assert_eq!(fs::read_to_string(&path).unwrap(), line("de", "a", "A") + kept);
+        assert_eq!(opened.is_ok(), is_incomplete, "{other}");
+        let remaining = if is_incomplete { "" } else { other };
+        assert_eq!(fs::read_to_string(&path).unwrap(), line("de", "a", "A") + remaining);
     }
     fs::write(&path, format!("{{\"from\n{all_lines}")).unwrap();
     let error = open(&path).err().unwrap();
@@ -138,8 +138,8 @@ fn blank_translations_are_requested_again() {
     cached.translate(&["a", "c"], EN, DE).unwrap();
     drop(cached);
     assert_eq!(requested, ["a", "c", "c"]);
-    let mut again = open(&path).unwrap();
-    assert_eq!(again.translate(&["a", "b", "c"], EN, DE).unwrap(), actual);
+    let mut reopened = open(&path).unwrap();
+    assert_eq!(reopened.translate(&["a", "b", "c"], EN, DE).unwrap(), actual);
 }
 
 #[cfg(unix)]

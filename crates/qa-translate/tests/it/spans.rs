@@ -17,8 +17,8 @@ fn typed(text: &str, spans: &[(Range<usize>, &str)]) -> TypedText {
 }
 
 fn run(source: &[TypedText], by: impl FnMut(&str) -> Option<String>) -> TranslatedSpans {
-    let (mut translator, mut place) = (FunctionTranslator(by), BySearch::default());
-    translate_spans(source, EN, DE, &mut translator, &mut place, |_, _, _| {}).unwrap()
+    let (mut translator, mut placer) = (FunctionTranslator(by), BySearch::default());
+    translate_spans(source, EN, DE, &mut translator, &mut placer, |_, _, _| {}).unwrap()
 }
 
 /// Returns the texts of the spans, with their types.
@@ -82,7 +82,7 @@ fn spans_are_recovered_by_markers_then_by_search_and_counted() {
 #[test]
 fn the_first_of_overlapping_spans_is_retained() {
     let source = [
-        // The second span overlaps the first, so it is not marked; `place` locates it.
+        // The second span overlaps the first, so it is not marked; the placer locates it.
         typed("New York City", &[(0..8, "LOC"), (0..13, "ORG"), (9..13, "MISC")]),
         typed("Ada saw her", &[(8..11, "A"), (0..3, "B")]),
     ];
@@ -122,8 +122,8 @@ fn spans_outside_the_translation_are_rejected() {
     }
     let source = vec![typed("one", &[(0..3, "X")]); 4];
     let by = |text: &str| Some(if text.contains("([") { "lost" } else { "ab c" }.to_owned());
-    let (mut translator, mut place) = (FunctionTranslator(by), OutOfRangePlacer);
-    let actual = translate_spans(&source, EN, DE, &mut translator, &mut place, |_, _, _| {});
+    let (mut translator, mut placer) = (FunctionTranslator(by), OutOfRangePlacer);
+    let actual = translate_spans(&source, EN, DE, &mut translator, &mut placer, |_, _, _| {});
     let actual = actual.unwrap();
     let counts: Vec<usize> = actual.texts.iter().flatten().map(|one| one.spans.len()).collect();
     assert_eq!(counts, [1, 0, 0, 0]);
@@ -157,7 +157,7 @@ fn words_are_split_at_entity_boundaries() {
         (typed("Berner Uni", &[(0..4, "LOC")]), &["Bern", "er", "Uni"], &["B-LOC", "O", "O"]),
         (typed("ab", &[(0..1, "X"), (1..2, "X")]), &["a", "b"], &["B-X", "B-X"]),
         (typed("e\u{301}t", &[(1..3, "X")]), &["e", "\u{301}t"], &["O", "B-X"]),
-        // Words contain no white space, even if a combining accent follows it.
+        // White space is removed from words, even before a combining accent.
         (typed("a \u{301}\u{a0}b", &[(0..5, "X")]), &["a", "\u{301}", "b"], &["B-X", "I-X", "I-X"]),
         (typed("a b c", &[(0..3, "X"), (2..5, "Y")]), &["a", "b", "c"], &["B-X", "I-X", "B-Y"]),
     ];
@@ -239,11 +239,11 @@ proptest! {
 
     #[test]
     fn tags_contain_every_span(text in "[ab北京 .e\u{301}\u{5e9}\u{644}'1\u{a0}]{1,20}",
-        cuts in prop::collection::btree_set(0usize..20, 0..10),
+        bounds in prop::collection::btree_set(0usize..20, 0..10),
     ) {
-        let cuts: Vec<usize> =
-            cuts.into_iter().filter(|&cut| cut <= text.chars().count()).collect();
-        let spans: Vec<_> = cuts.chunks_exact(2).map(|two| (two[0]..two[1], "X")).collect();
+        let bounds: Vec<usize> =
+            bounds.into_iter().filter(|&cut| cut <= text.chars().count()).collect();
+        let spans: Vec<_> = bounds.chunks_exact(2).map(|two| (two[0]..two[1], "X")).collect();
         let text = typed(&text, &spans);
         let (words, tags) = text.words();
         prop_assert_eq!(words.concat(), without_white_space(&text.text));

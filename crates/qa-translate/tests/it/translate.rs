@@ -72,16 +72,16 @@ fn counts_of_markers_search_and_losses_are_exact() {
 #[test]
 fn answers_with_damaged_markers_are_searched() {
     let source = dataset(vec![question("1", "q", "x mid y", "mid")]);
-    let none = Faults::default();
-    for (corrupt, faults) in [
-        ("x mid y", Faults { missing: 1, ..none }),
-        ("x ([mid]) ([y", Faults { duplicate: 1, ..none }),
-        ("x ])mid([ y", Faults { reordered: 1, ..none }),
-        ("x mid ([ \u{3000} ]) y", Faults { empty: 1, ..none }),
+    let no_faults = Faults::default();
+    for (damaged, faults) in [
+        ("x mid y", Faults { missing: 1, ..no_faults }),
+        ("x ([mid]) ([y", Faults { duplicate: 1, ..no_faults }),
+        ("x ])mid([ y", Faults { reordered: 1, ..no_faults }),
+        ("x mid ([ \u{3000} ]) y", Faults { empty: 1, ..no_faults }),
     ] {
-        let by = |text: &str| Some(if text.contains("([") { corrupt } else { text }.to_owned());
+        let by = |text: &str| Some(if text.contains("([") { damaged } else { text }.to_owned());
         let got = run(&source, &TranslateConfig::default(), by);
-        assert_eq!(got.report.faults, faults, "{corrupt}");
+        assert_eq!(got.report.faults, faults, "{damaged}");
         assert_eq!((got.report.by_search, got.report.skip_ratio()), (1, 0.0));
         assert_eq!(got.dataset.questions[0].context, source.questions[0].context);
     }
@@ -225,8 +225,8 @@ fn progress_is_reported_and_missing_translations_are_errors() {
     }
     let error = translate(&source(), EN, DE, &mut TooFewTexts, &config, |_, _, _| {}).unwrap_err();
     assert!(matches!(error, Error::Count { expected: 3, got: 1 }), "{error}");
-    let same = translate(&source(), EN, EN, &mut Identity, &config, |_, _, _| {}).unwrap_err();
-    assert!(matches!(same, Error::Language { .. }));
+    let error = translate(&source(), EN, EN, &mut Identity, &config, |_, _, _| {}).unwrap_err();
+    assert!(matches!(error, Error::Language { .. }));
 }
 
 #[test]
@@ -293,7 +293,7 @@ proptest! {
             one.answer_start + one.text.chars().count() <= distinct[k].answer_start
                 || distinct[k].answer_start + distinct[k].text.chars().count() <= one.answer_start
         });
-        // An answer that overlaps no earlier one has its own position.
+        // An answer that overlaps no earlier answer is retained.
         for k in (0..distinct.len()).filter(|&k| without_overlap(k)) {
             let blank = distinct[k].text.chars().take_while(|c| c.is_whitespace()).count();
             let actual = answer(distinct[k].text.trim(), distinct[k].answer_start + blank);

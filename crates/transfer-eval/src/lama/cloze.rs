@@ -42,7 +42,8 @@ pub struct Cloze {
     /// The gold piece; `None` if the object is not one piece. The fact then counts as wrong, which
     /// preserves LAMA's numbers of facts.
     pub gold: Option<u32>,
-    /// Whether the mask represents a piece with its space, or a piece that begins a word.
+    /// Whether the mask represents a word after a space, such as XLM-R's `▁Paris` or BERT's
+    /// `Paris`.
     pub spaced: bool,
 }
 
@@ -59,14 +60,14 @@ impl Cloze {
         if rows.is_empty() {
             return Err(Error::content(path, "no cloze"));
         }
-        let check = |(line, cloze): (usize, Self)| {
+        let check_mask = |(line, cloze): (usize, Self)| {
             let (mask, length) = (cloze.mask, cloze.input_ids.len());
             if mask < length {
                 return Ok(cloze);
             }
             Err(Error::line(path, line, format!("mask at {mask}, but there are {length} pieces")))
         };
-        rows.into_iter().map(check).collect()
+        rows.into_iter().map(check_mask).collect()
     }
 
     /// Writes clozes in the format of [`Cloze::read`], atomically.

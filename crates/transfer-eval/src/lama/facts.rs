@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::files::json_lines;
 use crate::{Error, Result};
 
-/// The mark of the object in LAMA's sentences.
+/// The placeholder of the object in LAMA's sentences.
 const MASK: &str = "[MASK]";
 
 /// The four parts of LAMA.
@@ -125,9 +125,9 @@ pub struct Facts {
     pub facts: Vec<Fact>,
     /// Lines without `sub_label` or `obj_label`.
     pub incomplete: usize,
-    /// Lines that more annotators rejected than confirmed (Google-RE).
+    /// Lines that more annotators denied than confirmed (Google-RE).
     pub denied: usize,
-    /// Lines whose sentence from the template is a duplicate.
+    /// Lines that repeat the subject and object of an earlier line, if there is a template.
     pub repeated: usize,
 }
 
@@ -199,8 +199,7 @@ pub(super) fn read_facts(path: impl AsRef<Path>, relation: &Relation) -> Result<
             }
             None => {
                 let text = record.masked_sentences.join(" ");
-                let parts = text.split_once(MASK);
-                let Some((before, after)) = parts else {
+                let Some((before, after)) = text.split_once(MASK) else {
                     return Err(Error::line(path, line, format!("no {MASK} in masked_sentences")));
                 };
                 (before.to_owned(), after.to_owned())

@@ -43,7 +43,7 @@ pub struct LamaScore {
     /// Mean over the relations of each kind, for T-REx.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub kinds: BTreeMap<String, Precision>,
-    /// Each relation with a fact, in the given order.
+    /// The relations that have a scored fact, in input order.
     pub relations: Vec<RelationScore>,
     /// Number of scored facts.
     pub facts: usize,

@@ -67,8 +67,8 @@ fn t_rex_uses_templates_of_relations() {
     );
     assert_eq!(corpus[0].0.kind.as_deref(), Some("1-1"));
     assert_eq!(corpus[0].1.facts[0].before, "The capital of France is ");
-    let last = &corpus[1].1.facts[0];
-    assert_eq!((last.before.as_str(), last.after.as_str()), ("", " has the capital France ."));
+    let paris = &corpus[1].1.facts[0];
+    assert_eq!((paris.before.as_str(), paris.after.as_str()), ("", " has the capital France ."));
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn sentences_with_masks() {
 }
 
 #[test]
-fn errors_name_file_line_and_fault() {
+fn errors_name_file_line_and_problem() {
     let folder = tempfile::tempdir().unwrap();
     let sentences = Relation { id: "test".into(), ..Relation::default() };
     let message = |text: &str, relation: &Relation| {
@@ -209,7 +209,7 @@ fn macro_and_micro_equal_hand_computed_values() {
         ["a", "a", "a", "a", "b", "c", "c"].iter().map(|id| cloze(id, Some(3))).collect();
     let ranks = [Some(1), Some(2), Some(10), Some(11), Some(1), None, Some(4)];
     let score = score_lama(&relations, &clozes, &ranks).unwrap();
-    // a: 1/4 and 3/4; b: 1 and 1; c: 0 and 1/2; d has no fact.
+    // P@1 and P@10 of a: 1/4 and 3/4; b: 1 and 1; c: 0 and 1/2; d has no fact.
     let values = |precision: crate::lama::Precision| (precision.p_at_1, precision.p_at_10);
     assert_eq!(
         score.relations.iter().map(|relation| values(relation.precision)).collect::<Vec<_>>(),
@@ -235,9 +235,9 @@ fn errors_name_mismatched_inputs() {
     };
     assert_eq!(ranks(&[], &logits, None), "logits: 1 rows for 0 clozes");
     assert_eq!(ranks(&[cloze("a", Some(4))], &logits, None), "cloze 1: piece 4, but V = 4");
-    let mut bad = logits.clone();
-    bad[[0, 1]] = f32::NAN;
-    assert_eq!(ranks(&[cloze("a", Some(0))], &bad, None), "cloze 1: logit 1 is NaN");
+    let mut with_nan = logits.clone();
+    with_nan[[0, 1]] = f32::NAN;
+    assert_eq!(ranks(&[cloze("a", Some(0))], &with_nan, None), "cloze 1: logit 1 is NaN");
     let restricted = Candidates { spaced: vec![1], joined: vec![] };
     let text = ranks(&[cloze("a", Some(0))], &logits, Some(&restricted));
     assert_eq!(text, "cloze 1: gold piece 0 is not among the candidates");
@@ -261,8 +261,8 @@ proptest! {
         let clozes = [cloze("a", u32::try_from(gold).ok())];
         let mut order: Vec<usize> = (0..scores.len()).collect();
         order.sort_by_key(|&k| std::cmp::Reverse(scores[k]));
-        let last = 1 + order.iter().rposition(|&k| scores[k] == scores[gold]).unwrap();
-        prop_assert_eq!(rank_golds(logits.view(), &clozes, None).unwrap(), [Some(last)]);
+        let expected_rank = 1 + order.iter().rposition(|&k| scores[k] == scores[gold]).unwrap();
+        prop_assert_eq!(rank_golds(logits.view(), &clozes, None).unwrap(), [Some(expected_rank)]);
     }
 }
 

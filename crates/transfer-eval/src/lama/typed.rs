@@ -201,8 +201,8 @@ impl TypedClozes {
         self.relations.get(cloze.relation).map_or("", |one| one.relation.id.as_str())
     }
 
-    /// The rank of a cloze's object, from 1, by the scores of its candidates. Among equal scores
-    /// the object is ranked last, so a model with constant scores gains nothing.
+    /// Returns the rank of a cloze's object, from 1, among its candidates sorted by score. Among
+    /// equal scores the object is ranked last, so a model with constant scores gains nothing.
     ///
     /// # Errors
     /// [`Error::Array`] if there is not one score for each candidate, or one is NaN.
@@ -223,7 +223,7 @@ impl TypedClozes {
         Ok(1 + before.count())
     }
 
-    /// P@1 and P@10 by relation, from one rank for each cloze.
+    /// Computes P@1 and P@10 by relation from one rank per cloze.
     ///
     /// # Errors
     /// [`Error::Count`] unless there is one rank per cloze; [`Error::Nothing`] without a cloze.
@@ -243,8 +243,9 @@ impl TypedClozes {
 
     /// P@1 in percent of a frequency baseline that ignores the subject: it predicts the object that
     /// occurs in most facts of `trained` for the relation. The result is the mean over relations.
-    /// Ties are resolved uniformly at random, in expectation. Further correct answers of a cloze
-    /// are not candidates. Relations are matched by id, objects by their pieces.
+    /// Of several most frequent objects, one is chosen at random; the result is the expected value.
+    /// Further correct answers of a cloze are not candidates. Facts of `self` and `trained` are
+    /// compared by relation id and by the object's piece ids.
     pub fn frequency_baseline(&self, trained: &Self) -> f64 {
         let mut counts: BTreeMap<(&str, &[u32]), usize> = BTreeMap::new();
         for cloze in &trained.clozes {

@@ -65,9 +65,10 @@ impl CommonVocabulary {
 /// Piece ids to which predictions are restricted, ascending.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidates {
-    /// Ids for masks that represent a piece with its space, or a piece that begins a word.
+    /// Ids for masks of words after a space, such as XLM-R's `▁Paris` or BERT's `Paris`.
     pub spaced: Vec<u32>,
-    /// Ids for masks that represent a piece without a space, or a piece that continues a word.
+    /// Ids for masks of words directly after other text, such as XLM-R's `Paris` or BERT's
+    /// `##Paris`.
     pub joined: Vec<u32>,
 }
 

@@ -3,8 +3,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// Matches characters that are neither spaces nor accepted by Python's `str.isalnum`. The pattern
-/// is constant, so the value is always `Some`.
+/// Matches characters that are neither spaces nor accepted by Python's `str.isalnum`. The value is
+/// always `Some`, because the constant pattern is valid.
 static REMOVED: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"[^\p{L}\p{N} ]").ok());
 
 /// Normalises a name for comparison as the authors do: lower case, only letters, numbers and

@@ -9,12 +9,13 @@ use super::{
 use crate::files::{numbered_lines, read_text};
 use crate::{Error, Result};
 
-/// F1 as printed, by metric and predictions (`coverage, m-nta.gpt-4`), and by language.
+/// F1 as the authors' scripts print it, by metric and system (`coverage, m-nta.gpt-4`), then by
+/// language.
 pub type PrintedScores = BTreeMap<String, BTreeMap<String, String>>;
 
 /// Scores the predictions of every `results/{coverage,precision}/*.out` in `folder`, a copy of
-/// `apple/ml-kge` with plain or gzipped data, and checks that every count and digit equals the
-/// printed one.
+/// `apple/ml-kge` with plain or gzipped data, and checks that all counts and scores equal the
+/// printed ones.
 ///
 /// # Errors
 /// [`Error::Read`]; [`Error::Line`] naming the first printed line that differs; errors of
@@ -43,7 +44,7 @@ fn check_file(
     task: &str,
     system: &str,
 ) -> Result<BTreeMap<String, String>> {
-    // The scripts do not print their threshold.
+    // The result files do not contain the threshold.
     let threshold = if task == "coverage" && system.starts_with("m-nta") { 2 } else { 1 };
     let config = NameConfig { threshold, ..NameConfig::default() };
     let text = read_text(path)?;

@@ -14,10 +14,10 @@ pub struct GoldNames {
     /// The entity's id.
     #[serde(rename = "wikidata_id")]
     pub entity: String,
-    /// Right names.
+    /// Correct names.
     #[serde(rename = "correct_values")]
     pub correct: Vec<String>,
-    /// Wrong names.
+    /// Incorrect names.
     #[serde(rename = "incorrect_values")]
     pub incorrect: Vec<String>,
 }

@@ -9,33 +9,33 @@ use crate::{Error, Result};
 /// Coverage: precision, recall and F1 of predicted names in percent.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct CoverageScore {
-    /// Share of right names among the names predicted for entities that have a right name.
+    /// Share of correct names among the names predicted for entities that have a correct name.
     pub precision: f64,
-    /// Share of the right names that were predicted.
+    /// Share of the correct names that were predicted.
     pub recall: f64,
     /// Harmonic mean of `precision` and `recall`.
     pub f1: f64,
-    /// Number of entities with a right name.
+    /// Number of entities with a correct name.
     pub entities: usize,
     /// Number of entities with a prediction.
     pub predicted_entities: usize,
-    /// Number of right names; names of an entity that are equal after normalising count once.
+    /// Number of correct names; names of an entity that are equal after normalising count once.
     pub gold: usize,
-    /// Number of names predicted for entities with a right name.
+    /// Number of names predicted for entities with a correct name.
     pub predicted: usize,
-    /// Number of right names that were predicted.
+    /// Number of correct names that were predicted.
     pub found: usize,
 }
 
-/// Separation of right and wrong names by predictions, in percent.
+/// Separation of correct and incorrect names by predictions, in percent.
 ///
 /// Names are counted as listed; names that are equal after normalising count separately.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct PrecisionScore {
-    /// Share of the judged names that are treated correctly: right and predicted, or wrong and
-    /// not predicted. The authors print this accuracy as "P".
+    /// Share of the judged names that are classified correctly: correct and predicted, or incorrect
+    /// and not predicted. The authors print this accuracy as "P".
     pub accuracy: f64,
-    /// Share of the wrong names that are not predicted, the authors' "R".
+    /// Share of the incorrect names that are not predicted, the authors' "R".
     pub recall: f64,
     /// Harmonic mean of `accuracy` and `recall`, the authors' "F1".
     pub f1: f64,
@@ -45,58 +45,58 @@ pub struct PrecisionScore {
     pub gold_entities: usize,
     /// Number of entities with a prediction.
     pub predicted_entities: usize,
-    /// Number of wrong names.
+    /// Number of incorrect names.
     pub incorrect: usize,
-    /// Number of wrong names that are not predicted.
+    /// Number of incorrect names that are not predicted.
     pub rejected_incorrect: usize,
-    /// Number of right names.
+    /// Number of correct names.
     pub correct: usize,
-    /// Number of right names that are not predicted.
+    /// Number of correct names that are not predicted.
     pub rejected_correct: usize,
-    /// Share of wrong names among the predicted names that were judged, after normalising. A name
-    /// that is both right and wrong counts as right.
+    /// Share of incorrect names among the predicted names that were judged, after normalising. A
+    /// name that is both correct and incorrect counts as correct.
     pub wrong: f64,
 }
 
-/// Scores the coverage of right names.
+/// Scores the coverage of correct names.
 ///
 /// # Errors
-/// [`Error::Nothing`] without a right name.
+/// [`Error::Nothing`] without a correct name.
 pub fn score_coverage(gold: &[GoldNames], predicted: &PredictedNames) -> Result<CoverageScore> {
-    let (mut entities, mut right, mut candidates, mut found) = (0, 0, 0, 0);
+    let (mut entities, mut gold_names, mut predicted_names, mut found) = (0, 0, 0, 0);
     for GoldNames { entity, correct, .. } in gold.iter().filter(|gold| !gold.correct.is_empty()) {
         let correct: BTreeSet<String> = correct.iter().map(|name| normalize_name(name)).collect();
         entities += 1;
-        right += correct.len();
+        gold_names += correct.len();
         if let Some(names) = predicted.get(entity) {
-            candidates += names.len();
+            predicted_names += names.len();
             found += correct.intersection(names).count();
         }
     }
-    if right == 0 {
-        return Err(Error::Nothing { what: "right name" });
+    if gold_names == 0 {
+        return Err(Error::Nothing { what: "correct name" });
     }
-    let (precision, recall) = (percent(found, candidates), percent(found, right));
+    let (precision, recall) = (percent(found, predicted_names), percent(found, gold_names));
     Ok(CoverageScore {
         precision,
         recall,
         f1: harmonic_mean(precision, recall),
         entities,
         predicted_entities: predicted.len(),
-        gold: right,
-        predicted: candidates,
+        gold: gold_names,
+        predicted: predicted_names,
         found,
     })
 }
 
-/// Scores how well predictions separate right names from wrong ones.
+/// Scores how well predictions separate correct from incorrect names.
 ///
 /// # Errors
-/// [`Error::Nothing`] without a wrong name.
+/// [`Error::Nothing`] without an incorrect name.
 pub fn score_precision(gold: &[GoldNames], predicted: &PredictedNames) -> Result<PrecisionScore> {
     let mut entities: BTreeSet<&str> = predicted.keys().map(String::as_str).collect();
     let [mut correct, mut rejected_correct, mut incorrect, mut rejected_incorrect] = [0; 4];
-    let [mut right, mut wrong] = [0; 2];
+    let [mut predicted_correct, mut predicted_incorrect] = [0; 2];
     let none = BTreeSet::new();
     for gold in gold {
         entities.insert(&gold.entity);
@@ -105,18 +105,20 @@ pub fn score_precision(gold: &[GoldNames], predicted: &PredictedNames) -> Result
             names.iter().map(|name| normalize_name(name)).collect()
         };
         let rejects = |name: &&String| !names.contains(*name);
-        let [is_right, is_wrong] = [&gold.correct, &gold.incorrect].map(|list| normalized(list));
-        correct += is_right.len();
-        rejected_correct += is_right.iter().filter(rejects).count();
-        incorrect += is_wrong.len();
-        rejected_incorrect += is_wrong.iter().filter(rejects).count();
-        let (right_names, other_names): (Vec<_>, Vec<_>) =
-            names.iter().partition(|&n| is_right.contains(n));
-        right += right_names.len();
-        wrong += other_names.into_iter().filter(|&name| is_wrong.contains(name)).count();
+        let [correct_names, incorrect_names] =
+            [&gold.correct, &gold.incorrect].map(|list| normalized(list));
+        correct += correct_names.len();
+        rejected_correct += correct_names.iter().filter(rejects).count();
+        incorrect += incorrect_names.len();
+        rejected_incorrect += incorrect_names.iter().filter(rejects).count();
+        let (accepted_names, other_names): (Vec<_>, Vec<_>) =
+            names.iter().partition(|&n| correct_names.contains(n));
+        predicted_correct += accepted_names.len();
+        predicted_incorrect +=
+            other_names.into_iter().filter(|&name| incorrect_names.contains(name)).count();
     }
     if incorrect == 0 {
-        return Err(Error::Nothing { what: "wrong name" });
+        return Err(Error::Nothing { what: "incorrect name" });
     }
     let accepted = correct - rejected_correct;
     let accuracy = percent(accepted + rejected_incorrect, correct + incorrect);
@@ -132,11 +134,11 @@ pub fn score_precision(gold: &[GoldNames], predicted: &PredictedNames) -> Result
         rejected_incorrect,
         correct,
         rejected_correct,
-        wrong: percent(wrong, right + wrong),
+        wrong: percent(predicted_incorrect, predicted_correct + predicted_incorrect),
     })
 }
 
-/// The share in percent; 0 if `whole` is 0.
+/// Returns `part / whole` in percent; 0 if `whole` is 0.
 fn percent(part: usize, whole: usize) -> f64 {
     100.0 * part as f64 / whole.max(1) as f64
 }

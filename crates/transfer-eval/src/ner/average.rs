@@ -3,8 +3,8 @@
 /// Block size up to which numpy adds without splitting the array.
 const BLOCK: usize = 128;
 
-/// Computes the sum like `numpy.add.reduce` over contiguous float64: in order below eight elements,
-/// in eight lanes up to 128, in halves above.
+/// Computes the sum in the order of `numpy.add.reduce` over contiguous float64: sequentially for
+/// fewer than eight elements, in eight lanes for up to 128, by halving for more.
 pub(crate) fn sum(values: &[f64]) -> f64 {
     let count = values.len();
     if count < 8 {
@@ -32,7 +32,7 @@ pub(crate) fn mean(values: &[f64]) -> f64 {
     if values.is_empty() { 0.0 } else { sum(values) / values.len() as f64 }
 }
 
-/// The mean weighted by counts; 0 if they are all 0.
+/// The mean weighted by counts; 0 if all counts are 0.
 pub(crate) fn weighted(values: &[f64], weights: &[usize]) -> f64 {
     let total: usize = weights.iter().sum();
     if total == 0 {

@@ -9,7 +9,7 @@ use crate::ner::{Labels, Sentence};
 use crate::tokens::{Pieces, layout};
 use crate::{Error, Result};
 
-/// The label of positions without loss, equal in the whole workspace.
+/// The label of positions that do not contribute to the loss; all crates use this value.
 pub const IGNORE_INDEX: i64 = -100;
 
 /// Options of [`encode_ner`]. The defaults are those of XLM-K's NER fine-tuning, where published.
@@ -36,10 +36,10 @@ pub struct NerInput {
     pub sentence: usize,
     /// Piece ids, `[L]`.
     pub input_ids: Vec<u32>,
-    /// Gold labels, `[L]`: at the first piece of each word its label, [`IGNORE_INDEX`]
-    /// elsewhere.
+    /// Gold labels, `[L]`: each word's label at its first piece, [`IGNORE_INDEX`] elsewhere.
     pub labels: Vec<i64>,
-    /// (word, position of its first piece), words ascending. A word without pieces is absent.
+    /// Pairs (index of a word, position of its first piece) in ascending order. Words without
+    /// pieces are omitted.
     pub words: Vec<(usize, usize)>,
 }
 
@@ -85,7 +85,8 @@ pub fn encode_ner(
     sentences.par_iter().enumerate().map(encode).collect()
 }
 
-/// Encodes the pieces of a sentence, cut to the maximum length, between the two special tokens.
+/// Creates the input of a sentence: its pieces, truncated to the maximum length, between the two
+/// special tokens.
 fn assemble(
     sentence: usize,
     pieces: &[Vec<u32>],

@@ -45,13 +45,13 @@ pub fn entities<T: AsRef<str>>(tags: &[T], scheme: Scheme) -> BTreeSet<Entity<'_
     let mut found = BTreeSet::new();
     let mut previous = ('O', "_");
     let mut start = 0;
-    let mut open = false;
+    let mut in_entity = false;
     let tags = tags.iter().map(|tag| tag::split(tag.as_ref()));
     for (k, current) in tags.chain([('O', "_")]).enumerate() {
         let (ends, starts) = match scheme {
             Scheme::Lenient => (ends(previous, current), starts(previous, current)),
             Scheme::StrictIob2 => {
-                (open && !(current.0 == 'I' && current.1 == previous.1), current.0 == 'B')
+                (in_entity && !(current.0 == 'I' && current.1 == previous.1), current.0 == 'B')
             }
         };
         if ends {
@@ -60,22 +60,22 @@ pub fn entities<T: AsRef<str>>(tags: &[T], scheme: Scheme) -> BTreeSet<Entity<'_
         if starts {
             start = k;
         }
-        open = starts || (open && !ends);
+        in_entity = starts || (in_entity && !ends);
         previous = current;
     }
     found
 }
 
 /// Whether an entity ends before `current`.
-fn ends((before, kind): (char, &str), (now, next): (char, &str)) -> bool {
-    matches!(before, 'E' | 'S')
-        || (matches!(before, 'B' | 'I') && matches!(now, 'B' | 'S' | 'O'))
-        || (!matches!(before, 'O' | '.') && kind != next)
+fn ends((last, last_kind): (char, &str), (letter, kind): (char, &str)) -> bool {
+    matches!(last, 'E' | 'S')
+        || (matches!(last, 'B' | 'I') && matches!(letter, 'B' | 'S' | 'O'))
+        || (!matches!(last, 'O' | '.') && last_kind != kind)
 }
 
 /// Whether an entity starts with `current`.
-fn starts((before, kind): (char, &str), (now, next): (char, &str)) -> bool {
-    matches!(now, 'B' | 'S')
-        || (matches!(before, 'E' | 'S' | 'O') && matches!(now, 'E' | 'I'))
-        || (!matches!(now, 'O' | '.') && kind != next)
+fn starts((last, last_kind): (char, &str), (letter, kind): (char, &str)) -> bool {
+    matches!(letter, 'B' | 'S')
+        || (matches!(last, 'E' | 'S' | 'O') && matches!(letter, 'E' | 'I'))
+        || (!matches!(letter, 'O' | '.') && last_kind != kind)
 }

@@ -10,7 +10,7 @@ pub struct Labels {
 }
 
 impl Labels {
-    /// IOB2 tags of the given types: `O`, then `B-` and `I-` of each type in order.
+    /// Creates the IOB2 tags of types: `O`, then `B-` and `I-` of each type in order.
     ///
     /// ```
     /// let labels = transfer_eval::ner::Labels::iob2(&["LOC", "PER"]);
@@ -23,7 +23,7 @@ impl Labels {
         Self { tags: std::iter::once("O".to_owned()).chain(pairs).collect() }
     }
 
-    /// IOB2 tags of all types that occur in the sentences, types sorted.
+    /// Creates the IOB2 tags of all types in the sentences, in sorted order.
     pub fn of(sentences: &[Sentence]) -> Self {
         let tags = sentences.iter().flat_map(|sentence| &sentence.tags);
         let kinds: BTreeSet<&str> =

@@ -60,7 +60,7 @@ impl NerFormat {
             let columns: Vec<&str> = line.split('\t').collect();
             return match columns.as_slice() {
                 [index, _, _, ..] if index.parse::<usize>().is_ok() => Self::UniversalNer,
-                [first, _] if language_of(first).is_some() => Self::WikiAnn,
+                [first, _] if split_language(first).is_some() => Self::WikiAnn,
                 _ => Self::Conll,
             };
         }
@@ -79,7 +79,7 @@ fn is_comment(line: &str) -> bool {
 }
 
 /// Splits `lang:word`.
-fn language_of(text: &str) -> Option<(&str, &str)> {
+fn split_language(text: &str) -> Option<(&str, &str)> {
     let (language, word) = text.split_once(':')?;
     let is_code = |part: &str| {
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
@@ -113,7 +113,7 @@ pub(super) fn parse_ner(
     path: impl AsRef<Path>,
 ) -> Result<Vec<Sentence>> {
     let path = path.as_ref();
-    let mut reader = Reader { path, format, columns: None, sentences: Vec::new(), open: None };
+    let mut reader = Reader { path, format, columns: None, sentences: Vec::new(), current: None };
     for (number, line) in numbered_lines(text) {
         reader.add_line(number, line)?;
     }
@@ -127,16 +127,15 @@ pub(super) fn parse_ner(
 struct Reader<'a> {
     path: &'a Path,
     format: NerFormat,
-    /// Number of columns of the first line with a word, and the number of that line.
+    /// Number of columns of the first line with a word, and its line number.
     columns: Option<(usize, usize)>,
     sentences: Vec<Sentence>,
-    /// The current sentence.
-    open: Option<Sentence>,
+    current: Option<Sentence>,
 }
 
 impl Reader<'_> {
     fn close(&mut self) {
-        self.sentences.extend(self.open.take().filter(|sentence| !sentence.words.is_empty()));
+        self.sentences.extend(self.current.take().filter(|sentence| !sentence.words.is_empty()));
     }
 
     fn add_line(&mut self, number: usize, line: &str) -> Result<()> {
@@ -146,7 +145,7 @@ impl Reader<'_> {
         }
         if self.format == NerFormat::UniversalNer && line.starts_with('#') {
             if let Some(id) = line.strip_prefix("# sent_id = ") {
-                self.open.get_or_insert_default().id = Some(id.to_owned());
+                self.current.get_or_insert_default().id = Some(id.to_owned());
             }
             return Ok(());
         }
@@ -171,7 +170,7 @@ impl Reader<'_> {
             return Err(line_error("the word is empty".into()));
         }
         tag::check(tag).map_err(line_error)?;
-        let sentence = self.open.get_or_insert_default();
+        let sentence = self.current.get_or_insert_default();
         if let Some(id) = id {
             sentence.id.get_or_insert_with(|| id.to_owned());
         }
@@ -181,7 +180,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Returns sentence id, word and tag of one line's columns, or a description of the fault.
+    /// Returns sentence id, word and tag of one line's columns, or an error message.
     fn parse<'t>(
         &self,
         columns: &[&'t str],
@@ -190,15 +189,15 @@ impl Reader<'_> {
         match (self.format, columns) {
             (NerFormat::Conll, [word, .., tag]) => Ok((None, word, tag)),
             (NerFormat::Conll, _) => Err("1 column; expected a word and a tag".into()),
-            (NerFormat::WikiAnn, [word, tag]) => match language_of(word) {
+            (NerFormat::WikiAnn, [word, tag]) => match split_language(word) {
                 Some((language, word)) => Ok((Some(language), word, tag)),
-                None => Err(format!("`{word}` is not `lang:word`, as en:Paris")),
+                None => Err(format!("`{word}` is not `lang:word`, such as en:Paris")),
             },
             (NerFormat::WikiAnn, _) => {
                 Err(format!("{got} columns; expected lang:word, a tab and a tag"))
             }
             (NerFormat::UniversalNer, [index, word, tag, ..]) => {
-                let next = 1 + self.open.as_ref().map_or(0, |open| open.words.len());
+                let next = 1 + self.current.as_ref().map_or(0, |sentence| sentence.words.len());
                 match index.parse() == Ok(next) {
                     true => Ok((None, word, tag)),
                     false => Err(format!("index `{index}`, but the next word is number {next}")),
@@ -226,7 +225,7 @@ pub fn write_ner(path: impl AsRef<Path>, sentences: &[Sentence]) -> Result<()> {
         let message = match invalid_word {
             _ if words != tags => format!("{tags} tags for {words} words"),
             _ if words == 0 => "no word".into(),
-            Some(word) => format!("the word {word:?} does not fit on a line"),
+            Some(word) => format!("the word {word:?} is empty or contains a tab or line break"),
             None => String::new(),
         };
         if !message.is_empty() {

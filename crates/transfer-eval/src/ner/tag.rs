@@ -2,7 +2,7 @@
 
 /// Splits a tag like `seqeval`: its first character, and the type after the dash.
 ///
-/// `O` and a bare letter have the type `_`.
+/// For `O` and tags that are a single letter, the type is `_`.
 pub(crate) fn split(tag: &str) -> (char, &str) {
     let mut chars = tag.chars();
     let letter = chars.next().unwrap_or('O');
@@ -13,11 +13,11 @@ pub(crate) fn split(tag: &str) -> (char, &str) {
 
 /// Checks that `tag` is in the IOB family: `O`, or one of B, I, E, S, a dash and a type.
 pub(crate) fn check(tag: &str) -> Result<(), String> {
-    let fault = match tag.split_once('-') {
+    let problem = match tag.split_once('-') {
         None if tag == "O" => return Ok(()),
         Some(("B" | "I" | "E" | "S", kind)) if !kind.is_empty() => return Ok(()),
         Some(("B" | "I" | "E" | "S", _)) => "has no type",
         _ => "is unknown",
     };
-    Err(format!("tag `{tag}` {fault}; expected O, or B-, I-, E- or S- and a type, as B-PER"))
+    Err(format!("tag `{tag}` {problem}; expected O, or B-, I-, E- or S- and a type, such as B-PER"))
 }

@@ -67,8 +67,8 @@ fn scores_are_bit_identical_to_seqeval() {
 
 #[test]
 fn scores_equal_hand_computed_values() {
-    // Gold: 2 PER, 1 LOC. Predicted: 1 PER right, 1 LOC with a wrong end, 1 ORG. Micro 1/3, 1/3,
-    // 1/3.
+    // Gold: 2 PER, 1 LOC. Predicted: a correct PER, a LOC with a wrong end, an ORG. Micro
+    // precision, recall and F1 are 1/3.
     let gold = [vec!["B-PER", "I-PER", "O", "B-PER"], vec!["B-LOC", "I-LOC", "O"]];
     let predicted = [vec!["B-PER", "I-PER", "O", "B-ORG"], vec!["B-LOC", "O", "O"]];
     let score = score_tags(&gold, &predicted, Scheme::Lenient).unwrap();

@@ -6,7 +6,7 @@ use crate::{Error, Result};
 /// Adds question vectors to the vectors of their passages, `d' = (1 - α) d + α Σ q`, as the
 /// released code of xQG does (`ielab/xQG4xDR`): a sum over the questions, not their mean.
 ///
-/// Each question has the index of its passage.
+/// Each question is paired with the index of its passage.
 ///
 /// ```
 /// use ndarray::array;
@@ -24,7 +24,8 @@ use crate::{Error, Result};
 /// - a question: `[D]`
 ///
 /// # Errors
-/// [`Error::Mismatch`] naming the question whose passage or number of dimensions does not fit.
+/// [`Error::Mismatch`] naming a question whose passage does not exist or whose number of dimensions
+/// differs.
 pub fn augment<'a>(
     passages: ArrayView2<'_, f32>,
     questions: impl IntoIterator<Item = (usize, ArrayView1<'a, f32>)>,

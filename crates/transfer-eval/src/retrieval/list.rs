@@ -121,8 +121,8 @@ pub struct SkippedQuery {
     pub reason: SkipReason,
 }
 
-/// N descriptions of N different entities, and the queries over them. The list is stored so that
-/// all models are evaluated on the same list.
+/// N descriptions of N different entities, and the queries that are evaluated on them. The list is
+/// stored so that all models are evaluated on the same list.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CandidateList {
@@ -138,13 +138,13 @@ pub struct CandidateList {
 }
 
 impl CandidateList {
-    /// Draws a list: one description for each entity of a query, filled up to N with other
-    /// entities, in random order.
+    /// Draws a list of N entities with one description each, in random order: the entities of all
+    /// queries, and random other entities.
     ///
-    /// The language of each description is drawn uniformly from those of its entity. With
-    /// [`GoldLanguage::Different`], languages of queries about the entity are excluded; if no
-    /// language remains, the draw is from all, and the queries in the drawn language are skipped.
-    /// The order of `descriptions` does not matter.
+    /// The language of each description is drawn uniformly from the languages in which its entity
+    /// is described. With [`GoldLanguage::Different`], languages of queries about the entity are
+    /// excluded; if no language remains, the language is drawn from all languages of the entity,
+    /// and queries in that language are skipped. The order of `descriptions` does not matter.
     ///
     /// ```
     /// use transfer_eval::retrieval::{CandidateConfig, CandidateList, Description, Query};
@@ -225,13 +225,13 @@ impl CandidateList {
         let list: Self = serde_json::from_str(&read_text(path)?).map_err(|error| {
             Error::line(path, error.line(), format!("{error}; expected a candidate list"))
         })?;
-        match list.fault() {
+        match list.problem() {
             Some(message) => Err(Error::content(path, message)),
             None => Ok(list),
         }
     }
 
-    fn fault(&self) -> Option<String> {
+    fn problem(&self) -> Option<String> {
         let (size, count) = (self.config.size, self.candidates.len());
         if count != size {
             return Some(format!("{count} candidates, but size = {size}"));

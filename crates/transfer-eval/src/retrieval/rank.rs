@@ -70,12 +70,11 @@ pub fn rank_candidates(
     if queries.nrows() == 0 {
         return Err(Error::Nothing { what: "query" });
     }
-    let golds = (gold.len(), candidates.ncols());
-    if queries.dim() != golds {
+    let (indices, width) = (gold.len(), candidates.ncols());
+    if queries.dim() != (indices, width) {
+        let shape = queries.dim();
         let message = format!(
-            "{golds:?} and {} indices for queries of shape {:?}",
-            gold.len(),
-            queries.dim()
+            "{indices} indices and candidates of {width} dimensions for queries of shape {shape:?}"
         );
         return Err(Error::array("gold", message));
     }
@@ -112,7 +111,7 @@ pub fn rank_candidates(
     Ok(ranks.into_iter().flatten().collect())
 }
 
-/// One query against one block of candidates.
+/// A query and the score of its gold candidate.
 struct Row<'a> {
     similarity: Similarity,
     query: ArrayView1<'a, f32>,
@@ -122,7 +121,8 @@ struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// Counts the candidates of the block (which begins at `start`) that rank before the gold one.
+    /// Counts the candidates of the block (which begins at `start`) that rank before the gold
+    /// candidate.
     fn count_better(
         &self,
         products: ArrayView1<'_, f32>,
@@ -130,7 +130,7 @@ impl Row<'_> {
         norms: &[f64],
         start: usize,
     ) -> usize {
-        let slack = rounding(block.ncols());
+        let slack = max_rounding_error(block.ncols());
         let mut count = 0;
         for (k, ((&product, &norm), vector)) in
             products.iter().zip(norms).zip(block.outer_iter()).enumerate()
@@ -138,12 +138,12 @@ impl Row<'_> {
             if self.gold == start + k {
                 continue;
             }
-            let scale =
+            let divisor =
                 if self.similarity == Similarity::Cosine && norm > 0.0 { norm } else { 1.0 };
-            let bound = (slack * self.norm * norm + f64::from(f32::MIN_POSITIVE)) / scale;
-            let distance = f64::from(product) / scale - self.score;
-            let decided = product.is_finite() && distance.abs() > bound;
-            let distance = if decided {
+            let bound = (slack * self.norm * norm + f64::from(f32::MIN_POSITIVE)) / divisor;
+            let distance = f64::from(product) / divisor - self.score;
+            let float32_suffices = product.is_finite() && distance.abs() > bound;
+            let distance = if float32_suffices {
                 distance
             } else {
                 score(self.similarity, self.query, vector, norm) - self.score
@@ -154,9 +154,9 @@ impl Row<'_> {
     }
 }
 
-/// Maximum error of a float32 sum of `terms` products in any order of summing, relative to the
-/// product of the norms.
-pub(super) fn rounding(terms: usize) -> f64 {
+/// Returns the maximum error of a float32 dot product of `terms` terms, summed in any order,
+/// relative to the product of the norms.
+pub(super) fn max_rounding_error(terms: usize) -> f64 {
     let unit = f64::from(f32::EPSILON) / 2.0;
     1.01 * (terms + 2) as f64 * unit
 }

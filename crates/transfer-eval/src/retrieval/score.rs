@@ -54,7 +54,7 @@ pub struct PairScore {
     pub ranks: RankSummary,
 }
 
-/// The result over a candidate list.
+/// The scores of all queries of a candidate list.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct RetrievalScore {
     /// Summary over all queries.

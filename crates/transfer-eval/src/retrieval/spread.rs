@@ -16,7 +16,7 @@ pub struct RetrievalSpread {
     pub hits_at_10: Spread,
     /// Mean of 1 / rank, 0 to 1.
     pub mrr: Spread,
-    /// Accuracy of random guessing.
+    /// Accuracy of random guessing: 100 / number of candidates.
     pub chance: f64,
     /// Number of queries per seed.
     pub queries: usize,

@@ -21,7 +21,7 @@ pub fn read_vectors(path: impl AsRef<Path>, name: &str) -> Result<Array2<f32>> {
     let tensor = file.tensor(name).map_err(|_| {
         let mut names: Vec<String> = file.names().iter().map(|name| format!("`{name}`")).collect();
         names.sort_unstable();
-        Error::content(path, format!("no tensor `{name}`; it has {}", names.join(", ")))
+        Error::content(path, format!("no tensor `{name}`; the file has {}", names.join(", ")))
     })?;
     let data = tensor.data();
     let (shape, values): (_, Vec<f32>) = match (tensor.shape(), tensor.dtype()) {

@@ -22,8 +22,8 @@ impl Default for NliConfig {
     }
 }
 
-/// A pair as `<s> premise </s></s> hypothesis </s>`, or in the tokenizer's layout of two texts,
-/// without padding.
+/// The input of a pair: `<s> premise </s></s> hypothesis </s>`, or the tokenizer's layout of two
+/// texts, without padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NliInput {
     /// Piece ids, `[L]`.
@@ -32,7 +32,7 @@ pub struct NliInput {
     pub label: i64,
 }
 
-/// Encodes pairs, in order.
+/// Encodes sentence pairs, in order.
 ///
 /// ```
 /// use transfer_eval::xnli::{NliConfig, NliExample, NliLabel, encode_nli};
@@ -59,8 +59,8 @@ pub fn encode_nli(
     config: &NliConfig,
 ) -> Result<Vec<NliInput>> {
     let layout = layout(tokenizer)?;
-    let between = layout.between().map_err(layout_error)?;
-    let specials = 2 + between.len();
+    let separators = layout.between().map_err(layout_error)?;
+    let specials = 2 + separators.len();
     let Some(budget) = config.max_length.checked_sub(specials).filter(|&budget| budget >= 2) else {
         let rule = format!("at least {}", specials + 2);
         return Err(Error::config("max_length", config.max_length, rule));
@@ -80,9 +80,10 @@ pub fn encode_nli(
         .collect()
 }
 
-/// The numbers of pieces of each sentence within `budget`, as in `tokenizers`' `LongestFirst`: the
-/// shorter sentence is complete if it takes at most half of the budget. Otherwise both take half,
-/// and the longer one (if equal, the second) takes an odd piece.
+/// Returns the number of pieces of each sentence that fit into `budget`, as in `tokenizers`'
+/// `LongestFirst`. The shorter sentence is complete if it needs at most half of the budget.
+/// Otherwise each sentence gets half, and the longer one (the second if both are equal) gets an odd
+/// piece.
 fn longest_first(first: usize, second: usize, budget: usize) -> (usize, usize) {
     if first + second <= budget {
         return (first, second);

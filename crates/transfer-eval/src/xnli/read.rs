@@ -24,7 +24,7 @@ impl NliLabel {
     /// All labels, in the order of their classes.
     pub const ALL: [Self; 3] = [Self::Entailment, Self::Neutral, Self::Contradiction];
 
-    /// The class, 0 to 2.
+    /// The class index, 0 to 2.
     pub fn class(self) -> i64 {
         self as i64
     }
@@ -86,7 +86,7 @@ pub struct NliExample {
 pub struct NliData {
     /// The pairs with a label, in file order.
     pub examples: Vec<NliExample>,
-    /// Skipped pairs without a majority label (`gold_label` is `-`).
+    /// Number of skipped pairs without a majority label (`gold_label` is `-`).
     pub unlabelled: usize,
 }
 
@@ -121,7 +121,7 @@ fn is_json(text: &str) -> bool {
     text.trim_start().starts_with('{')
 }
 
-/// The required keys of both corpora, or the corresponding columns of a table.
+/// A pair with the keys of XNLI and MultiNLI, or the corresponding columns of a table.
 #[derive(Deserialize)]
 struct Record {
     language: Option<String>,
@@ -176,12 +176,12 @@ fn table(text: &str, path: &Path) -> Result<NliData> {
         index(["sentence2", "hypo"])?,
     ];
     let language = header.iter().position(|&column| column == "language");
-    // Rows of MultiNLI have no cells for missing annotators at the end.
-    let required = header.len() - header.iter().rev().take_while(|name| is_annotator(name)).count();
+    // In MultiNLI, rows with fewer annotators lack trailing cells.
+    let minimum = header.len() - header.iter().rev().take_while(|name| is_annotator(name)).count();
     let mut data = NliData::default();
     for (number, line) in lines.filter(|(_, line)| !line.trim_matches(' ').is_empty()) {
         let row: Vec<&str> = line.split('\t').collect();
-        if row.len() < required || row.len() > header.len() {
+        if row.len() < minimum || row.len() > header.len() {
             let message = format!("{} columns, but the header has {}", row.len(), header.len());
             return Err(Error::line(path, number, message));
         }

@@ -47,8 +47,8 @@ fn json_lines_of_both_corpora() {
     assert_eq!(data.examples[1].language, "en");
     let upper = parse_nli(&xnli.replace("\"th\"", "\"TH\""), "x").unwrap();
     assert_eq!(upper.examples, data.examples[..1]);
-    let cut = format!("{xnli}\n{}", &multinli[..60]);
-    assert_error(&cut, 2, &["EOF", "gold_label, sentence1, sentence2"]);
+    let truncated = format!("{xnli}\n{}", &multinli[..60]);
+    assert_error(&truncated, 2, &["EOF", "gold_label, sentence1, sentence2"]);
     assert_error(r#"{"gold_label": "neutral", "sentence1": "a"}"#, 1, &["sentence2"]);
     assert_error(
         r#"{"gold_label": "maybe", "sentence1": "a", "sentence2": "b"}"#,
@@ -67,11 +67,11 @@ fn tables_of_multinli_and_of_translated_training_sets() {
 }
 
 #[test]
-fn errors_name_line_and_fault() {
-    let good = row("ar", "neutral", "a", "b");
-    let cut: String = good.chars().take(20).collect();
-    assert_error(&format!("{HEADER}\n{good}\n{cut}\n"), 3, &["columns", "header has 19"]);
-    assert_error(&format!("{HEADER}\n{good}\tmore\n"), 2, &["20 columns"]);
+fn errors_name_line_and_problem() {
+    let valid = row("ar", "neutral", "a", "b");
+    let truncated: String = valid.chars().take(20).collect();
+    assert_error(&format!("{HEADER}\n{valid}\n{truncated}\n"), 3, &["columns", "header has 19"]);
+    assert_error(&format!("{HEADER}\n{valid}\tmore\n"), 2, &["20 columns"]);
     assert_error(&format!("{HEADER}\n{}\n", row("ar", "Neutral", "a", "b")), 2, &["`Neutral`"]);
     assert_error("a\tb\nc\td\n", 1, &["gold_label"]);
     assert_error("gold_label\tsentence1\nneutral\ta\n", 1, &["sentence2"]);
@@ -110,11 +110,11 @@ proptest! {
     fn inputs_equal_tokenizers(
         premise in "([a-d]{1,3} ){0,20}", hypothesis in "([a-d]{1,3} ){0,20}", max_length in 6usize..40,
     ) {
-        let mut peer = tokenizer().clone();
+        let mut reference = tokenizer().clone();
         // max_length counts special tokens; the default strategy is longest first.
         let truncation = TruncationParams { max_length, ..TruncationParams::default() };
-        peer.with_truncation(Some(truncation)).unwrap();
-        let expected = peer.encode((premise.as_str(), hypothesis.as_str()), true).unwrap();
+        reference.with_truncation(Some(truncation)).unwrap();
+        let expected = reference.encode((premise.as_str(), hypothesis.as_str()), true).unwrap();
         let example = NliExample { premise, hypothesis, ..example("en", NliLabel::Neutral) };
         let inputs = encode_nli(&[example], tokenizer(), &NliConfig { max_length }).unwrap();
         prop_assert_eq!(inputs[0].label, 1);

@@ -182,7 +182,8 @@ fn retrieval() {
     let golds =
         [0, 1].map(|k| usize::try_from(stored["queries"][k]["gold"].as_u64().unwrap()).unwrap());
 
-    // The first query's vector equals that of its candidate, the second's is the negative.
+    // The first query's vector equals its candidate's vector; the second's is the negative of its
+    // candidate's.
     let one_hot = |at: usize, value: f32| (0..5).map(move |k| if k == at { value } else { 0.0 });
     let bytes =
         |values: Vec<f32>| -> Vec<u8> { values.into_iter().flat_map(f32::to_le_bytes).collect() };
@@ -241,7 +242,7 @@ fn tables() {
 #[test]
 fn invalid_inputs_leave_the_output_unchanged() {
     let program = program();
-    // A vocabulary that excludes all facts.
+    // This vocabulary contains no object of a fact.
     program.write("none.txt", "nothing\n");
     for name in ["descriptions.jsonl", "queries.jsonl", "best.jsonl"] {
         program.copy(&format!("fixtures/transfer/{name}"), name);

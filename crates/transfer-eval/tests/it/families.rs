@@ -79,22 +79,22 @@ fn words_follow_the_sentence_and_labels_are_at_word_starts() {
             let labels = Labels::of(&sentences);
             let inputs =
                 encode_ner(&sentences, &tokenizer, &labels, &NerConfig::default()).unwrap();
-            // Equal to the tokens of the whole text, after a space for byte tokenizers.
+            // The input equals the encoded text. For byte tokenizers, the text begins with a space.
             let space = if family.starts_with("byte") { " " } else { "" };
             let full = tokenizer.encode(format!("{space}{text}"), true).unwrap();
             assert_eq!(inputs[0].input_ids, full.get_ids(), "{family} {language}");
             assert_eq!(inputs[0].words.len(), words.len());
-            let mut labelled = 0;
+            let mut labelled_count = 0;
             for (&id, &label) in inputs[0].input_ids.iter().zip(&inputs[0].labels) {
                 if label != IGNORE_INDEX {
                     let piece = tokenizer.id_to_token(id).unwrap();
                     let marked = piece.starts_with(['▁', 'Ġ']);
                     assert_eq!(marked, family != "wordpiece", "{piece}");
                     assert!(!piece.starts_with("##"), "{piece}");
-                    labelled += 1;
+                    labelled_count += 1;
                 }
             }
-            assert_eq!(labelled, words.len());
+            assert_eq!(labelled_count, words.len());
         }
     }
 }
@@ -115,11 +115,11 @@ fn fact(before: &str, object: &str, after: &str) -> Fact {
 fn filled_clozes_equal_the_sentence() {
     for family in FAMILIES {
         let tokenizer = tokenizer(family);
-        let mut single = 0;
+        let mut single_piece_count = 0;
         for (before, after, spaced) in [
             ("They went to ", " for years.", [true; 4]),
             ("", " is a place.", [true, true, false, false]),
-            // Words begin after punctuation for BERT, and after each Chinese character.
+            // BERT's tokenizer begins a word after punctuation and after each Chinese character.
             ("They went (", " for years.", [false, true, false, false]),
             ("他们在", " 的", [false, true, false, false]),
         ] {
@@ -137,13 +137,13 @@ fn filled_clozes_equal_the_sentence() {
                 if let Some(gold) = cloze.gold {
                     filled[cloze.mask] = gold;
                     assert_eq!(filled, sentence_ids, "{family}: {before:?} {object}");
-                    single += 1;
+                    single_piece_count += 1;
                 } else {
                     assert_ne!(filled.len(), sentence_ids.len(), "{family}: {before:?} {object}");
                 }
             }
         }
-        assert!(single >= 5, "{family}: {single}");
+        assert!(single_piece_count >= 5, "{family}: {single_piece_count}");
     }
 }
 
@@ -167,12 +167,12 @@ fn candidates_at_word_starts_and_inside_words() {
     {
         let tokenizer = tokenizer(family);
         let candidates = words.candidates(&tokenizer).unwrap();
-        let spelled = |ids: &[u32]| -> Vec<String> {
+        let token_strings = |ids: &[u32]| -> Vec<String> {
             ids.iter().map(|&id| tokenizer.id_to_token(id).unwrap()).collect()
         };
-        let spaced = spelled(candidates.ids(true));
+        let spaced = token_strings(candidates.ids(true));
         assert!(spaced.contains(&format!("{space}school")), "{family}: {spaced:?}");
-        let joined = spelled(candidates.ids(false));
+        let joined = token_strings(candidates.ids(false));
         assert!(joined.contains(&format!("{continuation}ing")), "{family}: {joined:?}");
     }
 }

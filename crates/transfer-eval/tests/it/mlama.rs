@@ -93,11 +93,12 @@ fn frequency_baseline_counts_trained_facts_of_the_relation() {
     let files = [TEMPLATES, ("P37.jsonl", &spoken), ("P36.jsonl", &capitals)];
     let (_folder, path) = folder(&files);
     let trained = build_typed_clozes(&read_mlama(path).unwrap(), &tokenizer(), 64).unwrap();
-    // India's Hindi (English is right, too), its English, not France's French; of two capitals,
-    // which were not trained, one is drawn.
+    // Both facts of India are predicted correctly, because the other correct language is not a
+    // candidate; the fact of France is not. Each of the two capitals, which were not trained, is
+    // predicted with probability 1/2.
     let expected = (200.0 / 3.0 + 50.0) / 2.0;
     assert!((built.frequency_baseline(&trained) - expected).abs() < 1e-9);
-    // In the evaluated facts, each object occurs once.
+    // Each object occurs once in the evaluated facts, so the baselines are equal.
     assert!((built.frequency_baseline(&built) - built.random_baseline()).abs() < 1e-9);
 }
 

@@ -31,7 +31,7 @@ fn names_are_normalised_as_in_python() {
     for (name, expected) in [
         ("Spider-Man (2002)", "spiderman 2002"),
         (" | Presse | Club | ", "  presse  club  "),
-        // Combining marks and circled letters are not `isalnum`, circled numbers are.
+        // `isalnum` is false for combining marks and circled letters, and true for circled numbers.
         ("İ", "i"),
         ("مُحَمَّد", "محمد"),
         ("ⓐ②㈱", "②"),
@@ -61,13 +61,13 @@ fn repeated_names_count_in_one_metric() {
     assert_eq!((precision.incorrect, precision.rejected_incorrect), (2, 1));
     assert_eq!((precision.accuracy, precision.recall), (60.0, 50.0));
 
-    // Without predictions, every name is rejected and no score is a division by zero.
+    // Without predictions, every name is rejected, and no score is NaN.
     let coverage = score_coverage(&gold, &PredictedNames::new()).unwrap();
     assert_eq!([coverage.precision, coverage.recall, coverage.f1], [0.0; 3]);
     let precision = score_precision(&gold, &PredictedNames::new()).unwrap();
     assert_eq!((precision.accuracy, precision.recall, precision.wrong), (40.0, 100.0, 0.0));
     let error = score_precision(&gold[..0], &predicted).unwrap_err().to_string();
-    assert_eq!(error, "no wrong name, so there is no score");
+    assert_eq!(error, "no incorrect name, so there is no score");
 }
 
 #[test]

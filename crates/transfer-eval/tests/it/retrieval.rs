@@ -17,7 +17,7 @@ fn query(id: &str, entity: &str, language: &str) -> Query {
     Query { id: id.into(), entity: entity.into(), language: language.into() }
 }
 
-/// Descriptions of Q0 to Q99, each in one to three of de, en and zh.
+/// Returns descriptions of Q0 to Q99 in one, two or three of the languages de, en and zh.
 fn descriptions() -> Vec<Description> {
     let languages = ["de", "en", "zh"];
     (0..100)
@@ -54,8 +54,8 @@ fn lists_have_each_gold_once_in_another_language() {
             assert_ne!(gold.language, query.language);
             languages.insert(gold.language.clone());
         }
-        // Q0 has de, en and zh, and only zh differs from the languages of both queries. Q2 has only
-        // zh, the language of d, but not of f.
+        // Q0 is described in de, en and zh; only zh differs from the languages of its queries a and
+        // b. Q2 is described only in zh, which is the language of query d, but not of f.
         assert_eq!(list.candidates[list.queries[0].gold].language, "zh");
         let ids: Vec<&str> = list.queries.iter().map(|query| query.id.as_str()).collect();
         assert_eq!(ids, ["a", "b", "c", "f"]);
@@ -93,7 +93,7 @@ fn positions_and_languages_are_drawn_uniformly() {
         first_half += usize::from(list.queries[0].gold < 50);
         german += usize::from(list.candidates[list.queries[0].gold].language == "de");
     }
-    // Four standard deviations of a fair coin.
+    // The bounds are four standard deviations of 400 tosses of a fair coin.
     assert!((160..=240).contains(&first_half), "{first_half}");
     assert!((160..=240).contains(&german), "{german}");
 }
@@ -106,17 +106,17 @@ fn lists_are_written_and_read() {
         CandidateList::draw(&descriptions(), &[query("a", "Q0", "de")], &config(10, 1)).unwrap();
     list.write(&path).unwrap();
     assert_eq!(CandidateList::read(&path).unwrap(), list);
-    let refused = |change: &dyn Fn(&mut CandidateList), word: &str| {
+    let rejects = |change: &dyn Fn(&mut CandidateList), word: &str| {
         let mut list = list.clone();
         change(&mut list);
         list.write(&path).unwrap();
         let text = CandidateList::read(&path).unwrap_err().to_string();
         assert!(text.contains("xep.json") && text.contains(word), "{text}");
     };
-    refused(&|list| drop(list.candidates.pop()), "9 candidates, but size = 10");
-    refused(&|list| list.candidates[0] = list.candidates[1].clone(), "occurs twice");
-    refused(&|list| list.queries[0].gold = 99, "query `a`: candidate 99 does not describe `Q0`");
-    refused(&|list| list.queries[0].entity = "Q1".into(), "does not describe `Q1`");
+    rejects(&|list| drop(list.candidates.pop()), "9 candidates, but size = 10");
+    rejects(&|list| list.candidates[0] = list.candidates[1].clone(), "occurs twice");
+    rejects(&|list| list.queries[0].gold = 99, "query `a`: candidate 99 does not describe `Q0`");
+    rejects(&|list| list.queries[0].entity = "Q1".into(), "does not describe `Q1`");
     std::fs::write(&path, "{\"config\": {},\n\"candidates\": 3}").unwrap();
     assert!(CandidateList::read(&path).unwrap_err().to_string().contains("xep.json:2: "));
 
@@ -131,18 +131,18 @@ fn lists_are_written_and_read() {
 
 #[test]
 fn impossible_lists_are_rejected() {
-    let refused = |queries: &[Query], size, word: &str| {
+    let rejects = |queries: &[Query], size, word: &str| {
         let error = CandidateList::draw(&descriptions(), queries, &config(size, 0)).unwrap_err();
         assert!(error.to_string().contains(word), "{error}");
     };
-    refused(&[query("a", "Q0", "de"), query("a", "Q1", "de")], 10, "query id `a` occurs twice");
-    refused(
+    rejects(&[query("a", "Q0", "de"), query("a", "Q1", "de")], 10, "query id `a` occurs twice");
+    rejects(
         &[query("a", "Q0", "de"), query("b", "Q1", "de")],
         1,
         "the queries have 2 entities, but size = 1",
     );
-    refused(&[query("a", "Q0", "de")], 101, "100 entities have a description, but size = 101");
-    refused(
+    rejects(&[query("a", "Q0", "de")], 101, "100 entities have a description, but size = 101");
+    rejects(
         &[query("a", "none", "de"), query("b", "Q2", "zh")],
         10,
         "1 queries for entities without a description, 1 for",
@@ -186,7 +186,7 @@ fn random(rows: usize, width: usize, salt: u32) -> Array2<f32> {
     })
 }
 
-/// Expects the ranks of [`brute_force`] under every configuration.
+/// Checks that ranks equal those of [`brute_force`] for both similarities.
 #[track_caller]
 fn assert_exact(queries: &Array2<f32>, candidates: &Array2<f32>, gold: &[usize]) {
     for similarity in [Similarity::Dot, Similarity::Cosine] {
@@ -248,23 +248,23 @@ proptest! {
 fn invalid_arrays_are_rejected() {
     let (queries, candidates) = (random(2, 4, 1), random(3, 4, 2));
     let config = RankConfig::default();
-    let refused = |queries: &Array2<f32>, candidates: &Array2<f32>, gold: &[usize], word: &str| {
+    let rejects = |queries: &Array2<f32>, candidates: &Array2<f32>, gold: &[usize], word: &str| {
         let text = rank_candidates(queries.view(), candidates.view(), gold, &config)
             .unwrap_err()
             .to_string();
         assert!(text.contains(word), "{text}");
     };
-    refused(&queries, &candidates, &[0, 3], "query 2: gold candidate 3, but there are 3");
-    refused(&queries, &candidates, &[0], "gold: (1, 4) and 1 indices");
-    refused(&queries, &random(3, 5, 2), &[0, 1], "gold: (2, 5)");
-    refused(&random(0, 4, 1), &candidates, &[], "no query");
-    let mut bad = candidates.clone();
-    bad[[2, 1]] = f32::INFINITY;
-    refused(&queries, &bad, &[0, 1], "candidates: row 2 has a value that is not finite");
-    bad[[2, 1]] = 0.0;
-    let mut worse = queries.clone();
-    worse[[1, 0]] = f32::NAN;
-    refused(&worse, &bad, &[0, 1], "queries: row 1");
+    rejects(&queries, &candidates, &[0, 3], "query 2: gold candidate 3, but there are 3");
+    rejects(&queries, &candidates, &[0], "gold: 1 indices and candidates of 4 dimensions");
+    rejects(&queries, &random(3, 5, 2), &[0, 1], "gold: 2 indices and candidates of 5 dimensions");
+    rejects(&random(0, 4, 1), &candidates, &[], "no query");
+    let mut changed = candidates.clone();
+    changed[[2, 1]] = f32::INFINITY;
+    rejects(&queries, &changed, &[0, 1], "candidates: row 2 has a value that is not finite");
+    changed[[2, 1]] = 0.0;
+    let mut with_nan = queries.clone();
+    with_nan[[1, 0]] = f32::NAN;
+    rejects(&with_nan, &changed, &[0, 1], "queries: row 1");
 }
 
 #[test]
@@ -291,10 +291,10 @@ fn scores_equal_hand_computed_values() {
         .map(|pair| (pair.query.as_str(), pair.candidate.as_str(), pair.ranks.queries))
         .collect();
     assert_eq!(pairs, [("en", "de", 2), ("en", "zh", 1), ("fr", "de", 1)]);
-    let refused = |ranks: &[usize]| score_retrieval(&list, ranks).unwrap_err().to_string();
-    assert_eq!(refused(&[1]), "1 predictions for 4 queries; query 2 (`b`) is unmatched");
-    assert_eq!(refused(&[1, 0, 1, 1]), "query 2: rank 0; expected 1 to 20");
-    assert_eq!(refused(&[1, 21, 1, 1]), "query 2: rank 21; expected 1 to 20");
+    let error_of = |ranks: &[usize]| score_retrieval(&list, ranks).unwrap_err().to_string();
+    assert_eq!(error_of(&[1]), "1 predictions for 4 queries; query 2 (`b`) is unmatched");
+    assert_eq!(error_of(&[1, 0, 1, 1]), "query 2: rank 0; expected 1 to 20");
+    assert_eq!(error_of(&[1, 21, 1, 1]), "query 2: rank 21; expected 1 to 20");
 }
 
 #[test]
@@ -313,11 +313,11 @@ fn vectors_from_safetensors() {
     ];
     std::fs::write(&path, safetensors::serialize(tensors, None).unwrap()).unwrap();
     assert_eq!(read_vectors(&path, "queries").unwrap(), values);
-    let refused = |name: &str| read_vectors(&path, name).unwrap_err().to_string();
-    assert!(refused("flat").contains("`flat` is F32 of shape [4]; expected F32 or F64 [rows, D]"));
-    assert!(refused("ids").contains("I64"));
-    assert!(refused("none").contains("no tensor `none`; it has"));
+    let error_of = |name: &str| read_vectors(&path, name).unwrap_err().to_string();
+    assert!(error_of("flat").contains("`flat` is F32 of shape [4]; expected F32 or F64 [rows, D]"));
+    assert!(error_of("ids").contains("I64"));
+    assert!(error_of("none").contains("no tensor `none`; the file has"));
     std::fs::write(&path, b"not a file of tensors").unwrap();
-    assert!(refused("queries").contains("v.safetensors: not a safetensors file"));
+    assert!(error_of("queries").contains("v.safetensors: not a safetensors file"));
     assert!(matches!(read_vectors("none", "x"), Err(Error::Read { .. })));
 }

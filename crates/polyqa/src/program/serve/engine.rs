@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use crate::reading::Reading;
 use crate::{Answers, Reader, Result};
 
-/// Work for one request.
+/// A request whose windows are evaluated.
 pub struct Job {
     pub reading: Reading,
     /// Maximum number of answers per question.
@@ -24,11 +24,11 @@ pub struct Job {
 /// Reads windows and sends answers until the channel is closed.
 ///
 /// A batch takes the next window of each request in turn and starts with a different request each
-/// time, so that every request makes progress regardless of the others' lengths. Abandoned requests
-/// are dropped.
+/// time, so that every request makes progress regardless of the lengths of other requests.
+/// Abandoned requests are dropped.
 pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather: Duration) {
     let batch_size = reader.batch_size;
-    let equal_lengths = reader.pretrained.model.device() == Device::Cpu;
+    let similar_lengths = reader.pretrained.model.device() == Device::Cpu;
     let mut active: Vec<Job> = Vec::new();
     loop {
         if active.is_empty() {
@@ -46,12 +46,13 @@ pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather: Duration) {
         }
         active.extend(jobs.try_iter());
         active.retain(|job| !job.reply.is_closed());
-        let shares = shares(&active, batch_size, equal_lengths);
-        if read(reader, &mut active, &shares).is_err() {
-            // One request fails. Each is evaluated separately, so that the other requests succeed.
-            for (at, &share) in shares.iter().enumerate() {
+        let counts = window_counts(&active, batch_size, similar_lengths);
+        if evaluate(reader, &mut active, &counts).is_err() {
+            // A request failed. Each request is now evaluated separately, so that the other
+            // requests succeed.
+            for (at, &count) in counts.iter().enumerate() {
                 let Some(job) = active.get_mut(at) else { continue };
-                if let Err(error) = read(reader, std::slice::from_mut(job), &[share]) {
+                if let Err(error) = evaluate(reader, std::slice::from_mut(job), &[count]) {
                     // The loop drops this job, because its new sender has no receiver.
                     let (closed, _) = oneshot::channel();
                     let _ = std::mem::replace(&mut job.reply, closed).send(Err(error));
@@ -65,7 +66,7 @@ pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather: Duration) {
         active.rotate_left(usize::from(has_others));
         for Job { reading, answers, reply, permits } in done {
             let answered = reading.finish(reader, answers);
-            // The limits are released before the client receives the answer and sends its next
+            // The permits are released before the client receives the answer and sends its next
             // request.
             drop(permits);
             let _ = reply.send(answered);
@@ -74,22 +75,22 @@ pub fn run(reader: &Reader, jobs: &Receiver<Job>, gather: Duration) {
 }
 
 /// Computes the number of windows of each request in the next batch. The first request has at least
-/// one. On the CPU, where padding costs time, only windows of similar length are added.
-fn shares(active: &[Job], batch_size: usize, equal_lengths: bool) -> Vec<usize> {
+/// one window. On the CPU, where padding costs time, only windows of similar length are added.
+fn window_counts(active: &[Job], batch_size: usize, similar_lengths: bool) -> Vec<usize> {
     let unread: Vec<&[Window]> = active.iter().map(|job| job.reading.unread()).collect();
     let first = unread.first().and_then(|windows| windows.first());
     let first = first.map_or(0, |window| window.input_ids.len());
     let fits_batch = |window: &Window| {
         let length = window.input_ids.len();
-        !equal_lengths || (5 * length >= 4 * first && 5 * first >= 4 * length)
+        !similar_lengths || (5 * length >= 4 * first && 5 * first >= 4 * length)
     };
-    let mut shares = vec![0; unread.len()];
+    let mut counts = vec![0; unread.len()];
     let mut remaining = batch_size;
     while remaining > 0 {
         let before = remaining;
-        for (share, windows) in shares.iter_mut().zip(&unread) {
-            if remaining > 0 && windows.get(*share).is_some_and(fits_batch) {
-                *share += 1;
+        for (count, windows) in counts.iter_mut().zip(&unread) {
+            if remaining > 0 && windows.get(*count).is_some_and(fits_batch) {
+                *count += 1;
                 remaining -= 1;
             }
         }
@@ -97,24 +98,24 @@ fn shares(active: &[Job], batch_size: usize, equal_lengths: bool) -> Vec<usize> 
             break;
         }
     }
-    shares
+    counts
 }
 
 /// Evaluates the next windows of each request as one batch.
-fn read(reader: &Reader, jobs: &mut [Job], shares: &[usize]) -> Result<()> {
+fn evaluate(reader: &Reader, jobs: &mut [Job], counts: &[usize]) -> Result<()> {
     let windows: Vec<&Window> = jobs
         .iter()
-        .zip(shares)
-        .flat_map(|(job, &share)| job.reading.unread().iter().take(share))
+        .zip(counts)
+        .flat_map(|(job, &count)| job.reading.unread().iter().take(count))
         .collect();
     if windows.is_empty() {
         return Ok(());
     }
-    let read = reader.predictor().window_logits(&windows);
+    let evaluated = reader.predictor().window_logits(&windows);
     let mut logits =
-        read.inspect_err(|error| cli::print_stderr(&format!("error: {error}")))?.into_iter();
-    for (job, &share) in jobs.iter_mut().zip(shares) {
-        job.reading.take(logits.by_ref().take(share));
+        evaluated.inspect_err(|error| cli::print_stderr(&format!("error: {error}")))?.into_iter();
+    for (job, &count) in jobs.iter_mut().zip(counts) {
+        job.reading.add_logits(logits.by_ref().take(count));
     }
     Ok(())
 }

@@ -1,5 +1,4 @@
-//! Check of the `Host` header, which prevents web pages from reaching a local service by DNS
-//! rebinding.
+//! Checks the `Host` header, so that web pages cannot reach a local service by DNS rebinding.
 use std::net::IpAddr;
 
 use hyper::Uri;

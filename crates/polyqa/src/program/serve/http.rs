@@ -47,7 +47,7 @@ pub struct Service {
     cutter: Arc<Cutter>,
     model: String,
     precision: Precision,
-    /// Answers per question: default and maximum.
+    /// Default and maximum number of answers per question.
     answers: (usize, usize),
     requests: Arc<Semaphore>,
     windows: Arc<Semaphore>,
@@ -108,9 +108,9 @@ async fn accept(listener: TcpListener, service: Arc<Service>) -> io::Result<()> 
         };
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(IO_TIMEOUT));
-        let shared = service.clone();
+        let handler_service = service.clone();
         let respond = service_fn(move |request| {
-            let service = shared.clone();
+            let service = handler_service.clone();
             async move {
                 let response = respond(&service, request).await;
                 Ok::<_, Infallible>(response.unwrap_or_else(Refusal::into_response))
@@ -233,7 +233,7 @@ async fn answer_request(
     if service.draining.load(Ordering::Relaxed) {
         return Err(Refusal::new(503, "draining", "the service is shutting down"));
     }
-    // Browsers send this type to another origin only after a preflight request.
+    // Browsers send JSON to another origin only after a preflight request.
     let content_type =
         headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let content_type =
@@ -243,20 +243,20 @@ async fn answer_request(
         return Err(Refusal::new(415, "unsupported_media_type", message));
     }
     let max_body = service.limits.max_body;
-    let too_long =
+    let too_large =
         || Refusal::new(413, "too_large", format!("the body has more than {max_body} bytes"));
-    let too_many = |_| {
+    let limit_error = |_| {
         Refusal::new(
             429,
             "too_many_requests",
             "too many concurrent requests or windows; retry later",
         )
     };
-    let request = service.requests.clone().try_acquire_owned().map_err(too_many)?;
+    let request = service.requests.clone().try_acquire_owned().map_err(limit_error)?;
     let body = timeout(IO_TIMEOUT, Limited::new(body, max_body).collect()).await;
     let body = match body {
         Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_long()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large()),
         Ok(Err(_)) => {
             return Err(Refusal::new(400, "bad_request", "the request body is incomplete"));
         }
@@ -264,13 +264,14 @@ async fn answer_request(
             return Err(Refusal::new(408, "slow", "timed out while reading the request body"));
         }
     };
-    let shared = service.clone();
-    // The request counts toward the limit until it is cut, even if the client disconnects.
+    let worker_service = service.clone();
+    // The request counts toward the limit until its documents are cut, even if the client
+    // disconnects.
     let cut = tokio::task::spawn_blocking(move || {
         let Request { queries, documents, answers } =
-            Request::read(&body, &shared.limits, shared.answers)?;
-        let max_windows = shared.limits.max_windows;
-        match shared.cutter.cut(queries, &documents.into(), max_windows) {
+            Request::read(&body, &worker_service.limits, worker_service.answers)?;
+        let max_windows = worker_service.limits.max_windows;
+        match worker_service.cutter.cut(queries, &documents.into(), max_windows) {
             Ok(Some(reading)) => Ok((reading, answers, request)),
             Ok(None) => {
                 let message =
@@ -282,7 +283,7 @@ async fn answer_request(
     });
     let (reading, answers, request) = cut.await.map_err(|_| internal_error())??;
     let count = u32::try_from(reading.windows()).unwrap_or(u32::MAX);
-    let windows = service.windows.clone().try_acquire_many_owned(count).map_err(too_many)?;
+    let windows = service.windows.clone().try_acquire_many_owned(count).map_err(limit_error)?;
     let (reply, answered) = oneshot::channel();
     let job = Job { reading, answers, reply, permits: [request, windows] };
     service.jobs.send(job).map_err(|_| internal_error())?;

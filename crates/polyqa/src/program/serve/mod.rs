@@ -98,7 +98,7 @@ pub fn run(args: &Args) -> Result<()> {
         ("--timeout", usize::try_from(limits.timeout).unwrap_or(usize::MAX)),
     ];
     for (name, count) in counts {
-        // Semaphores enforce the limits and have this maximum.
+        // Semaphores enforce the limits and have at most this many permits.
         let max = tokio::sync::Semaphore::MAX_PERMITS.min(u32::MAX as usize);
         ensure!((1..=max).contains(&count), "{name} must be 1 to {max}");
     }
@@ -119,8 +119,8 @@ pub fn run(args: &Args) -> Result<()> {
     let model_info = (model, reader.precision());
     let hosts = args.allow_host.clone();
     let service = http::Service::new(limits, hosts, jobs, cutter, model_info, answers);
-    // The model stays in this thread, for which libtorch's threads are configured; HTTP has its own
-    // thread.
+    // The model is evaluated in this thread, for which libtorch's threads are configured; HTTP runs
+    // in a separate thread.
     let network = std::thread::Builder::new()
         .name("http".into())
         .spawn(move || http::serve(listener, service))

@@ -52,11 +52,13 @@ pub struct Args {
     #[arg(long, default_value_t = 12)]
     batch_size: usize,
     /// Train a LoRA of this rank on queries, keys and values (alpha is twice the rank) and the head
-    /// instead of all weights; adapter/ has it in PEFT's format, model/ has it merged
+    /// instead of all weights; adapter/ contains it in PEFT's format, model/ contains the merged
+    /// weights
     #[arg(long, value_name = "RANK", value_parser = value_parser!(i64).range(1..=MAX_RANK))]
     lora: Option<i64>,
     /// Train a bottleneck adapter after every layer (width: hidden size / REDUCTION) and the head
-    /// instead of all weights; adapter/ has it in AdapterHub's format, model/ in adapters/
+    /// instead of all weights; adapter/ contains it in AdapterHub's format, and so does
+    /// model/adapters/
     #[arg(long, value_name = "REDUCTION", value_parser = value_parser!(i64).range(1..))]
     bottleneck: Option<i64>,
     /// Random seed for head initialisation, data order and dropout
@@ -76,14 +78,14 @@ pub struct Args {
 
 /// The maximum integer in a recipe file.
 const MAX_SEED: u64 = i64::MAX.unsigned_abs();
-/// Upper bound: more windows do not fit into the memory of a training step.
+/// Maximum number of negative windows; more do not fit into the memory of a training step.
 const MAX_NEGATIVES: i64 = 64;
-/// Upper bound, larger than the width of any encoder.
+/// Maximum rank of a LoRA, which is larger than the width of any encoder.
 const MAX_RANK: i64 = 1 << 16;
 
 impl Args {
-    /// Returns all keys of the run. Values that are not on the command line are those of `run_qa`
-    /// in transformers.
+    /// Returns the recipe of the run. Values that are not set on the command line equal the
+    /// defaults of `run_qa` in transformers.
     pub fn recipe(&self, model: &Resolved) -> Result<Recipe> {
         let mut dev = Vec::new();
         for path in &self.dev {
@@ -112,8 +114,8 @@ impl Args {
         };
         let limits = recipe.model.limits()?;
         recipe.windows = WindowConfig::fitting(limits.positions, limits.segments);
-        // Shared normalisation makes the logits of windows comparable. Without it, their margins
-        // over "no answer" are comparable.
+        // Training with negatives normalises windows together, which makes their logits comparable.
+        // Otherwise, their margins over "no answer" are comparable.
         recipe.decoding.window_score = match self.negatives {
             None | Some(0) => WindowScore::Margin,
             Some(_) => WindowScore::Raw,

@@ -37,13 +37,13 @@ pub fn run(args: &Args) -> Result<()> {
     let read = |paths: &[InputPath]| -> Result<Vec<Dev>> {
         paths.iter().map(|path| read_dev(path, &recipe)).collect()
     };
-    let (dev, calibrating) = (read(&recipe.data.dev)?, read(&recipe.data.calibration)?);
+    let (dev, calibration_files) = (read(&recipe.data.dev)?, read(&recipe.data.calibration)?);
 
     let experiment = Experiment::open(recipe, &args.out)?;
     report::log_training_data(&experiment.recipe, &train);
     let results = experiment.each(|trial| fine_tune(trial, &train), |_, _| Ok(()))?;
     let training = results.first().map(|result| result.trained.clone());
-    let (scores, calibration) = evaluate(&experiment, &dev, &calibrating)?;
+    let (scores, calibration) = evaluate(&experiment, &dev, &calibration_files)?;
     let (table, remark) = report::table(&scores, calibration.as_ref());
     let windows = experiment.recipe.windows.clone();
     let summary = Summary { model: model.origin, windows, training, scores, calibration };
@@ -107,14 +107,14 @@ fn fine_tune(
 
 /// Answers the questions of every file, scores the answers and fits the calibration.
 ///
-/// Answers are written, and scored if there are gold answers. The calibration is fitted on the
-/// files of `calibrating` if there are any, else on those of `dev`.
+/// Answers are written, and scored if there are gold answers. The calibration is fitted on
+/// `calibration_files` if there are any, else on the files of `dev`.
 fn evaluate(
     experiment: &Experiment<Recipe>,
     dev: &[Dev],
-    calibrating: &[Dev],
+    calibration_files: &[Dev],
 ) -> Result<(Vec<Scores>, Option<Calibrated>)> {
-    if dev.is_empty() && calibrating.is_empty() {
+    if dev.is_empty() && calibration_files.is_empty() {
         return Ok((Vec::new(), None));
     }
     let (recipe, model) = (&experiment.recipe, experiment.dir("model"));
@@ -145,12 +145,12 @@ fn evaluate(
     }
     sources.write(&experiment.folder)?;
     let calibration_answers =
-        calibrating.iter().map(|one| predictor.predict(&one.dataset.questions));
+        calibration_files.iter().map(|one| predictor.predict(&one.dataset.questions));
     let calibration_answers = calibration_answers.collect::<Result<Vec<_>, _>>()?;
-    let mut calibration = match calibrating {
+    let mut calibration = match calibration_files {
         [] => Calibrated::fit_on_dev_files(&answered(dev, &dev_answers))?,
         _ => Calibrated::fit_on_separate_files(
-            &answered(calibrating, &calibration_answers),
+            &answered(calibration_files, &calibration_answers),
             &answered(dev, &dev_answers),
         )?,
     };

@@ -43,7 +43,7 @@ pub struct Arm {}
 pub struct Data {
     pub train: Vec<InputPath>,
     pub dev: Vec<InputPath>,
-    /// Files on which the calibration is fitted; empty: `dev`.
+    /// Files on which the calibration is fitted; if empty, `dev`.
     pub calibration: Vec<InputPath>,
     /// Language of the contexts of `dev`.
     pub language: Option<Language>,
@@ -64,10 +64,10 @@ fn is_shared(loss: &NegativeLoss) -> bool {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Unanswerable {
-    /// Train start and end of their windows at the first token, as in SQuAD 2.0
+    /// Train their windows to predict start and end at the first token, as in SQuAD 2.0
     #[default]
     Train,
-    /// Skip them
+    /// Skip these questions
     Drop,
 }
 
@@ -98,7 +98,7 @@ impl experiment::Recipe for Recipe {
     experiment::recipe_fields!(Arm, stages: [STAGE]);
 
     fn complete(&mut self) -> Result<()> {
-        // The seed is a key of the model: another seed needs another folder.
+        // The seed identifies the model: a run with another seed needs another folder.
         self.run.seeds = vec![self.training.seed];
         Ok(())
     }

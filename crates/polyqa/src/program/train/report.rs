@@ -123,13 +123,13 @@ pub struct Summary {
     pub calibration: Option<Calibrated>,
 }
 
-/// The calibration, and its error on questions outside the fit.
+/// The calibration, and its error on questions that were not used for the fit.
 #[derive(Serialize)]
 pub struct Calibrated {
     #[serde(flatten)]
     pub fit: Calibration,
-    /// Calibration error on `data.dev`, with temperature 1 and with the fitted one. Absent if the
-    /// calibration was fitted on these questions.
+    /// Calibration error on `data.dev`, with temperature 1 and with the fitted temperature. Absent
+    /// if the calibration was fitted on these questions.
     #[serde(skip_serializing_if = "Option::is_none")]
     calibration_error_on_dev: Option<[f64; 2]>,
 }

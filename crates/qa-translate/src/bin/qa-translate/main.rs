@@ -68,7 +68,7 @@ fn parse_name<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
 
-/// Formats reasons and counts of dropped items as the end of a line.
+/// Formats the counts of dropped items by reason, to append to a line.
 fn format_dropped(item: &str, counts: &BTreeMap<SpanLoss, usize>) -> String {
     counts.iter().map(|(loss, count)| format!("; {item} {loss}: {count}")).collect()
 }

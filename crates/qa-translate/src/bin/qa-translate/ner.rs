@@ -84,8 +84,8 @@ pub fn run(args: &Args) -> Result<(), Box<dyn AnyError>> {
     let source = read_ner(&args.source, None)?;
     let source = source.iter().map(|sentence| typed_text(sentence, args.from));
     let source: Vec<TypedText> = source.collect::<Result<_, Error>>()?;
-    // The output folder is checked before the translation, which may take hours. A killed run
-    // leaves no temporary folder, because the folder is created again at the end.
+    // The output folder is checked before the translation, which may take hours. It is created only
+    // at the end, so that a killed run leaves no temporary folder.
     drop(PreparedFolder::start(&args.out)?);
     let name = args.out.file_name().unwrap_or_default().to_string_lossy();
     let cache = |to: Language| args.out.with_file_name(format!("{name}.cache.{to}.jsonl"));
@@ -108,11 +108,11 @@ pub fn run(args: &Args) -> Result<(), Box<dyn AnyError>> {
         files.push((format!("{}.{to}.conll", stem(&args.source)), kept));
         Ok(())
     };
-    let work = |to, translator: &mut dyn Translator, progress: Progress<'_>| {
-        let mut place = BySearch { config: args.options.search() };
-        translate_spans(&source, args.from, to, translator, &mut place, progress)
+    let translate = |to, translator: &mut dyn Translator, progress: Progress<'_>| {
+        let mut placer = BySearch { config: args.options.search() };
+        translate_spans(&source, args.from, to, translator, &mut placer, progress)
     };
-    args.options.for_each_language(&args.to, cache, work, finish)?;
+    args.options.for_each_language(&args.to, cache, translate, finish)?;
     let folder = PreparedFolder::start(&args.out)?;
     for (name, sentences) in files {
         write_ner(folder.file(name)?, &sentences)?;

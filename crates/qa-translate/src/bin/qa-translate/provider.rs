@@ -16,7 +16,7 @@ use crate::{CommandResult, parse_name};
 pub struct Options {
     #[command(flatten)]
     provider: Provider,
-    /// Treatment of texts missing in --file: error or skip
+    /// How to handle texts that --file does not contain: error or skip
     #[arg(long, default_value = "error", value_parser = parse_name::<MissingText>, requires = "file")]
     missing: MissingText,
     /// JSONL file that caches the server's translations [default: one per language]
@@ -100,13 +100,13 @@ impl Options {
         Ok(Source::Server(config, key))
     }
 
-    /// Calls `work` for each language with a translator and a progress callback, then `finish` with
-    /// the result. `cache` returns the default path of a language's cache.
+    /// Calls `translate` for each language with a translator and a progress callback, then `finish`
+    /// with the result. `cache` returns the default path of a language's cache.
     pub fn for_each_language<T>(
         &self,
         languages: &[Language],
         cache: impl Fn(Language) -> PathBuf,
-        mut work: impl FnMut(Language, &mut dyn Translator, Progress<'_>) -> Result<T, Error>,
+        mut translate: impl FnMut(Language, &mut dyn Translator, Progress<'_>) -> Result<T, Error>,
         mut finish: impl FnMut(Language, T) -> CommandResult,
     ) -> CommandResult {
         let mut source = self.source()?;
@@ -117,7 +117,7 @@ impl Options {
                 bar.set_length(total as u64);
                 bar.set_position(done as u64);
             };
-            // Each language has its own file, so that several runs can work in parallel.
+            // Each language has its own file, so that several runs can translate in parallel.
             let cache = self.cache.clone().unwrap_or_else(|| cache(to));
             let (mut http, mut chat);
             let mut cached;
@@ -139,7 +139,7 @@ impl Options {
                     &mut cached
                 }
             };
-            let result = work(to, translator, &progress)?;
+            let result = translate(to, translator, &progress)?;
             bar.finish_and_clear();
             finish(to, result)?;
         }

@@ -82,7 +82,7 @@ pub fn run(args: &Args) -> CommandResult {
     }
     let source = Dataset::read(&args.source)?;
     for &to in args.to.iter().chain(parallel_languages) {
-        // Checked before the translation, which may take hours.
+        // The output is checked before the translation, which may take hours.
         for path in args.paths(to) {
             atomic_file::check_output(&path).map_err(Error::io(&path, "write the file"))?;
         }

@@ -43,7 +43,7 @@ impl<F: FnMut(&str) -> Option<String>> Translator for FunctionTranslator<F> {
     }
 }
 
-/// The server's reaction to a request.
+/// The server's response to a request.
 pub enum Reply {
     /// Responds with status and body.
     Status(u16, String),
@@ -119,7 +119,7 @@ impl Server {
         Self { url, requests, headers }
     }
 
-    /// Returns the server's address, with short waits and three attempts.
+    /// Returns a configuration with the server's address, short waits and three attempts.
     pub fn config(&self) -> ServerConfig {
         ServerConfig {
             url: self.url.clone(),

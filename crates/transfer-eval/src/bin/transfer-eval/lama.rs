@@ -9,7 +9,7 @@ use transfer_eval::lama::{
     Cloze, ClozeConfig, CommonVocabulary, Corpus, Relation, build_clozes, read_corpus, score_lama,
 };
 
-use crate::{Done, print_json, print_stderr};
+use crate::{CommandResult, print_json, print_stderr};
 
 /// Build clozes from LAMA's data, and score a model's predictions.
 #[derive(clap::Subcommand)]
@@ -20,7 +20,7 @@ pub enum Command {
 
 /// Turn facts into inputs with one mask, one JSON object per line.
 ///
-/// Each has id, relation, input_ids, mask (an index), gold (a piece, or null) and spaced.
+/// Each object has id, relation, input_ids, mask (an index), gold (a piece id, or null) and spaced.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -56,7 +56,7 @@ Examples:
     --corpus t-rex --tokenizer data/base/tokenizer.json --out clozes.jsonl
   transfer-eval lama score clozes.jsonl \\
     crates/testkit/fixtures/transfer/best.jsonl
-With LAMA's relations, and the numbers of a table:
+With LAMA's relations, and results for a table:
   transfer-eval lama score clozes.jsonl best.jsonl --corpus t-rex \\
     --relations data/relations.jsonl --model ours --measured run.jsonl")]
 pub struct ScoreArgs {
@@ -79,14 +79,14 @@ pub struct ScoreArgs {
     model: Option<String>,
 }
 
-pub fn run(command: &Command) -> Done {
+pub fn run(command: &Command) -> CommandResult {
     match command {
         Command::Clozes(args) => clozes(args),
         Command::Score(args) => score(args),
     }
 }
 
-fn clozes(args: &ClozeArgs) -> Done {
+fn clozes(args: &ClozeArgs) -> CommandResult {
     let tokenizer = tokenizer_file::read(&args.tokenizer)?;
     let vocabulary = args.vocabulary.as_ref().map(CommonVocabulary::read).transpose()?;
     let config = ClozeConfig::default();
@@ -123,7 +123,7 @@ struct RankedAnswer {
     rank: Option<usize>,
 }
 
-fn score(args: &ScoreArgs) -> Done {
+fn score(args: &ScoreArgs) -> CommandResult {
     let clozes = Cloze::read(&args.clozes)?;
     let relations = match &args.relations {
         Some(path) => Relation::read(path)?,
@@ -141,7 +141,7 @@ fn score(args: &ScoreArgs) -> Done {
     print_json(&score)
 }
 
-fn read_ranks(path: &Path, clozes: &[Cloze]) -> Done<Vec<Option<usize>>> {
+fn read_ranks(path: &Path, clozes: &[Cloze]) -> CommandResult<Vec<Option<usize>>> {
     let file = path.display();
     let text = atomic_file::read_to_string(path)
         .map_err(|source| Error::Read { path: path.to_path_buf(), source })?;

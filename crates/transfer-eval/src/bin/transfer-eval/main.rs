@@ -54,7 +54,7 @@ enum Command {
 }
 
 /// The result of a command.
-type Done<T = ()> = Result<T, Box<dyn std::error::Error>>;
+type CommandResult<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
     atomic_file::protect_inputs();
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         Ok(Args { command }) => command,
         Err(code) => return code,
     };
-    let done = match command {
+    let result = match command {
         Command::Ner(args) => ner::run(&args),
         Command::Xnli(args) => xnli::run(&args),
         Command::Lama(command) => lama::run(&command),
@@ -70,17 +70,17 @@ fn main() -> ExitCode {
         Command::Names(command) => names::run(&command),
         Command::Table(args) => table::run(&args),
     };
-    cli::end(done)
+    cli::end(result)
 }
 
 /// Prints to standard output, or to standard error if data is written to standard output. A closed
 /// pipe (`| head`) is not an error.
-fn print(text: &str) -> Done {
+fn print(text: &str) -> CommandResult {
     cli::print(text).map_err(|error| format!("cannot write to standard output: {error}").into())
 }
 
 /// Prints pretty JSON.
-fn print_json(value: &impl serde::Serialize) -> Done {
+fn print_json(value: &impl serde::Serialize) -> CommandResult {
     let text = serde_json::to_string_pretty(value);
     print(&(text.map_err(|error| format!("cannot write JSON: {error}"))? + "\n"))
 }

@@ -7,7 +7,7 @@ use transfer_eval::names::{
     score_precision,
 };
 
-use crate::{Done, print, print_json, print_stderr};
+use crate::{CommandResult, print, print_json, print_stderr};
 
 /// Score names of entities in a language as WikiKGE-10 does (Conia et al. 2023).
 #[derive(clap::Subcommand)]
@@ -17,7 +17,7 @@ pub enum Command {
     Table(TableArgs),
 }
 
-/// Print the coverage of the right names as JSON: precision, recall and F1 in percent.
+/// Print the coverage of the correct names as JSON: precision, recall and F1 in percent.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -42,10 +42,10 @@ pub struct ScoreArgs {
     language: Option<String>,
 }
 
-/// Print as JSON how well predictions separate right names from wrong ones, in percent.
+/// Print as JSON how well predictions separate correct from incorrect names, in percent.
 ///
-/// `accuracy` and `recall` are the authors' P and R. `wrong` is the share of wrong names among the
-/// predicted names that were judged.
+/// `accuracy` and `recall` are the authors' P and R. `wrong` is the share of incorrect names among
+/// the predicted names that were judged.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -61,7 +61,7 @@ pub struct PrecisionArgs {
 /// Score the released predictions in ten languages, compare all counts and scores with the authors'
 /// output, and print F1.
 ///
-/// A difference is an error with both values.
+/// If a value differs, the command fails and prints both values.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -81,7 +81,7 @@ impl ScoreArgs {
     }
 }
 
-pub fn run(command: &Command) -> Done {
+pub fn run(command: &Command) -> CommandResult {
     match command {
         Command::Coverage(args) => {
             let predicted = read_predicted(&args.predicted, &args.config())?;

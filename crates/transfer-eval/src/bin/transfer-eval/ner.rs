@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use transfer_eval::ner::{Scheme, Sentence, read_ner, score_ner};
 
-use crate::{Done, print_json};
+use crate::{CommandResult, print_json};
 
 /// Print precision, recall and F1 of entities as JSON, each from 0 to 1, equal to seqeval's.
 ///
@@ -26,17 +26,17 @@ pub struct Args {
     strict: bool,
 }
 
-pub fn run(args: &Args) -> Done {
+pub fn run(args: &Args) -> CommandResult {
     let gold = read_ner(&args.gold, None)?;
     let predicted = read_ner(&args.predicted, None)?;
     for (k, (gold, predicted)) in gold.iter().zip(&predicted).enumerate() {
-        if let Some(fault) = difference(gold, predicted) {
+        if let Some(problem) = difference(gold, predicted) {
             let path = args.predicted.display();
             let lines = [predicted.line(), gold.line()].map(Option::unwrap_or_default);
             let [line, gold_line] = lines;
             let number = k + 1;
             return Err(format!(
-                "{path}:{line}: sentence {number} (line {gold_line} of the gold file): {fault}"
+                "{path}:{line}: sentence {number} (line {gold_line} of the gold file): {problem}"
             )
             .into());
         }

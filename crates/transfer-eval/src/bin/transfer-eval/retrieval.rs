@@ -8,7 +8,7 @@ use transfer_eval::retrieval::{
     rank_candidates, read_vectors, score_retrieval,
 };
 
-use crate::{Done, print_json, print_stderr};
+use crate::{CommandResult, print_json, print_stderr};
 
 /// Draw a fixed list of candidates, and score vectors over it (XLM-K's XEP and XOR).
 #[derive(clap::Subcommand)]
@@ -17,7 +17,8 @@ pub enum Command {
     Score(ScoreArgs),
 }
 
-/// Draw a list: one description of each query's entity, and of further entities, in random order.
+/// Draw a list in random order: one description of each query's entity, and one of each further
+/// entity.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -55,7 +56,7 @@ Examples:
     --queries crates/testkit/fixtures/transfer/queries.jsonl
   transfer-eval retrieval score xep.json \\
     crates/testkit/fixtures/transfer/vectors.safetensors
-With the numbers of a table:
+With results for a table:
   transfer-eval retrieval score xor.json vectors.safetensors --cosine \\
     --model ours --task XOR --measured run.jsonl")]
 pub struct ScoreArgs {
@@ -78,14 +79,14 @@ pub struct ScoreArgs {
     task: Option<String>,
 }
 
-pub fn run(command: &Command) -> Done {
+pub fn run(command: &Command) -> CommandResult {
     match command {
         Command::List(args) => list(args),
         Command::Score(args) => score(args),
     }
 }
 
-fn list(args: &ListArgs) -> Done {
+fn list(args: &ListArgs) -> CommandResult {
     let (size, seed) = (args.size, args.seed);
     let config = CandidateConfig { size, seed, ..CandidateConfig::default() };
     let descriptions = Description::read(&args.descriptions)?;
@@ -102,7 +103,7 @@ fn list(args: &ListArgs) -> Done {
     Ok(())
 }
 
-fn score(args: &ScoreArgs) -> Done {
+fn score(args: &ScoreArgs) -> CommandResult {
     let list = CandidateList::read(&args.list)?;
     let read = |name: &str, expected: usize| {
         let array = read_vectors(&args.vectors, name)?;

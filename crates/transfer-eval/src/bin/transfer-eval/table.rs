@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use results::{Measured, PrintedTable};
 
-use crate::{Done, print};
+use crate::{CommandResult, print};
 
 /// Print a result table of XLM-K with a run's results next to the published ones.
 ///
@@ -25,7 +25,7 @@ pub struct Args {
     run: Vec<PathBuf>,
 }
 
-pub fn run(args: &Args) -> Done {
+pub fn run(args: &Args) -> CommandResult {
     let mut results = Vec::new();
     for path in &args.run {
         results.extend(Measured::read(path)?);

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 
 use transfer_eval::xnli::{NliLabel, read_nli, score_nli};
 
-use crate::{Done, print_json, print_stderr};
+use crate::{CommandResult, print_json, print_stderr};
 
 /// Print the accuracy of each language and their mean as JSON, in percent.
 #[derive(clap::Args)]
@@ -22,7 +22,7 @@ pub struct Args {
     predicted: PathBuf,
 }
 
-pub fn run(args: &Args) -> Done {
+pub fn run(args: &Args) -> CommandResult {
     let data = read_nli(&args.gold)?;
     if data.unlabelled > 0 {
         print_stderr(&format!("{} pairs without a gold label were skipped", data.unlabelled));
@@ -30,7 +30,7 @@ pub fn run(args: &Args) -> Done {
     print_json(&score_nli(&data.examples, &read_labels(&args.predicted)?)?)
 }
 
-fn read_labels(path: &Path) -> Done<Vec<NliLabel>> {
+fn read_labels(path: &Path) -> CommandResult<Vec<NliLabel>> {
     let file = path.display();
     let text = atomic_file::read_to_string(path)
         .map_err(|error| format!("cannot read {file}: {error}"))?;

@@ -64,7 +64,7 @@ fn universal_ner() {
 }
 
 #[test]
-fn errors_name_line_and_fault() {
+fn errors_name_line_and_problem() {
     assert_error("EU NNP B-NP I-ORG\nrejects VBZ O\n", 2, &["3 columns", "line 1 has 4"]);
     assert_error("EU\n", 1, &["1 column", "a word and a tag"]);
     assert_error("EU X-ORG\n", 1, &["`X-ORG`", "unknown", "B-PER"]);
@@ -133,11 +133,12 @@ proptest! {
 fn invalid_sentences_are_not_written() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.txt");
-    let bad = Sentence { tags: Vec::new(), ..Sentence::new(&["EU"], &["O"]) };
-    let message = write_ner(&path, &[Sentence::new(&["a"], &["O"]), bad]).unwrap_err().to_string();
+    let invalid = Sentence { tags: Vec::new(), ..Sentence::new(&["EU"], &["O"]) };
+    let message =
+        write_ner(&path, &[Sentence::new(&["a"], &["O"]), invalid]).unwrap_err().to_string();
     assert_eq!(message, "sentence 2: 0 tags for 1 words");
     for (word, message) in
-        [("a\tb", r#"the word "a\tb" does not fit"#), ("", r#"the word "" does not"#)]
+        [("a\tb", r#"the word "a\tb" is empty or contains a tab"#), ("", r#"the word "" is empty"#)]
     {
         let got = write_ner(&path, &[Sentence::new(&[word], &["O"])]).unwrap_err().to_string();
         assert!(got.contains(message), "{got}");

@@ -2,14 +2,14 @@
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
-use super::{Frame, Step, map_rows, procrustes};
+use super::{Normalization, Step, map_rows, procrustes};
 use crate::Result;
 
 /// Options of [`LinearMap::fit`].
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MapConfig {
-    /// Normalisation of both sides.
+    /// Normalisation of the source and target vectors.
     pub normalize: Vec<Step>,
 }
 
@@ -22,7 +22,7 @@ impl Default for MapConfig {
 /// The normalisation of a source language and the orthogonal map to a target language.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinearMap {
-    source: Frame,
+    source: Normalization,
     matrix: Array2<f64>,
 }
 
@@ -41,18 +41,18 @@ impl LinearMap {
         pairs: &[(usize, usize)],
         config: &MapConfig,
     ) -> Result<Self> {
-        let frame = Frame::fit(source.view(), &config.normalize)?;
-        frame.apply(source)?;
-        Frame::fit(target.view(), &config.normalize)?.apply(target)?;
+        let normalization = Normalization::fit(source.view(), &config.normalize)?;
+        normalization.apply(source)?;
+        Normalization::fit(target.view(), &config.normalize)?.apply(target)?;
         let matrix = procrustes(source.view(), target.view(), pairs)?;
-        Ok(Self { source: frame, matrix })
+        Ok(Self { source: normalization, matrix })
     }
 
-    /// Returns source vectors, `[N, D]`, normalised and mapped.
+    /// Normalises and maps source vectors, `[N, D]`.
     ///
     /// # Errors
     /// [`Error::Array`](crate::Error::Array) if D differs.
-    pub fn source(&self, mut vectors: Array2<f32>) -> Result<Array2<f32>> {
+    pub fn map_source(&self, mut vectors: Array2<f32>) -> Result<Array2<f32>> {
         self.source.apply(&mut vectors)?;
         map_rows(vectors.view(), self.matrix.view())
     }

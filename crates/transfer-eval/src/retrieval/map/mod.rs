@@ -10,20 +10,20 @@
 //! let mut target = array![[0.0, 1.0], [-1.0, 0.0]];
 //! let config = MapConfig { normalize: vec![Step::Unit] };
 //! let map = LinearMap::fit(&mut source, &mut target, &[(0, 0), (1, 1)], &config)?;
-//! let mapped = map.source(array![[1.0, 0.0]])?;
+//! let mapped = map.map_source(array![[1.0, 0.0]])?;
 //! assert!((mapped[[0, 1]] - 1.0).abs() < 1e-6 && mapped[[0, 0]].abs() < 1e-6);
 //! # Ok::<(), transfer_eval::Error>(())
 //! ```
-mod frame;
 mod linear_map;
 mod nearest;
+mod normalization;
 mod procrustes;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)] // helpers of tests
 mod tests;
 
-use frame::Frame;
-pub use frame::Step;
 pub use linear_map::{LinearMap, MapConfig};
 pub use nearest::{Neighbour, mean_similarity, nearest};
+use normalization::Normalization;
+pub use normalization::Step;
 use procrustes::{map_rows, procrustes};

@@ -4,16 +4,16 @@ use std::cmp::Ordering;
 use ndarray::{Array2, ArrayView1, ArrayView2, Axis, linalg::general_mat_mul, s};
 use rayon::prelude::*;
 
-use crate::retrieval::rank::rounding;
+use crate::retrieval::rank::max_rounding_error;
 use crate::{Error, Result};
 
 /// Queries per matrix multiplication and thread.
 const QUERY_BLOCK: usize = 512;
 /// Candidates per matrix multiplication. With [`QUERY_BLOCK`], similarities take 2 MiB per thread.
 const CANDIDATE_BLOCK: usize = 1024;
-/// Number of candidates whose largest score is compared with the limit.
+/// Number of candidates that are skipped together if their largest score is below the limit.
 const GROUP: usize = 32;
-/// Maximum deviation of a length from 1.
+/// Maximum deviation of a vector's length from 1.
 const LENGTH_SLACK: f64 = 1e-3;
 
 /// A candidate and its score.
@@ -28,9 +28,9 @@ pub struct Neighbour {
 /// The `count` nearest candidates of each query, best first; ties are sorted by row. Vectors must
 /// have length 1 or be zero, so that dot products are cosines.
 ///
-/// With `mean_similarities`, a number r for each candidate y, scores are 2 cos(x, y) − r(y). This
-/// is CSLS ("Word Translation without Parallel Data", arXiv 1710.04087) without the term of the
-/// query, which is equal for all candidates. [`mean_similarity`] computes r.
+/// With `mean_similarities`, which contains r(y) for each candidate y, scores are 2 cos(x, y) −
+/// r(y). This is CSLS ("Word Translation without Parallel Data", arXiv 1710.04087) without its term
+/// r(x), which is equal for all candidates. [`mean_similarity`] computes r.
 ///
 /// **Exact:** scores are float64 sums in order of the dimensions, and the result does not depend on
 /// blocks, threads or processor. A float32 matrix multiplication excludes candidates that cannot be
@@ -92,7 +92,7 @@ struct Search<'a> {
     candidates: ArrayView2<'a, f32>,
     mean_similarities: Option<&'a [f64]>,
     /// `mean_similarities` in float32.
-    rough_means: Vec<f32>,
+    f32_means: Vec<f32>,
     /// Maximum difference between a float32 score and the exact one.
     slack: f64,
 }
@@ -117,16 +117,16 @@ impl<'a> Search<'a> {
             return Err(Error::array("mean_similarities", message + "; expected finite numbers"));
         }
         let length = 1.0 + LENGTH_SLACK;
-        let tiny = width as f64 * f64::from(f32::MIN_POSITIVE);
-        let mut slack = 2.0 * (rounding(width) * length * length + tiny);
+        let underflow = width as f64 * f64::from(f32::MIN_POSITIVE);
+        let mut slack = 2.0 * (max_rounding_error(width) * length * length + underflow);
         let means = mean_similarities.unwrap_or_default();
         let largest = means.iter().fold(0.0_f64, |max, mean| max.max(mean.abs()));
         if mean_similarities.is_some() {
-            // Both the mean and its minuend are rounded.
+            // Both terms of the difference are rounded.
             slack += 2.0 * f64::from(f32::EPSILON) * (2.0 * length * length + largest);
         }
-        let rough_means = means.iter().map(|&mean| mean as f32).collect();
-        Ok(Self { queries, candidates, mean_similarities, rough_means, slack })
+        let f32_means = means.iter().map(|&mean| mean as f32).collect();
+        Ok(Self { queries, candidates, mean_similarities, f32_means, slack })
     }
 
     /// Applies `convert` to the best `count` candidates of each query.
@@ -153,7 +153,7 @@ impl<'a> Search<'a> {
             general_mat_mul(1.0, &queries, &part.t(), 0.0, &mut products);
             let means = self
                 .mean_similarities
-                .and_then(|means| Some((means.get(first..)?, self.rough_means.get(first..)?)));
+                .and_then(|means| Some((means.get(first..)?, self.f32_means.get(first..)?)));
             let rows = products.outer_iter().zip(queries.outer_iter()).zip(&mut lists);
             for ((products, query), list) in rows {
                 let row = Row { query, part, means, first, slack: self.slack };
@@ -165,7 +165,7 @@ impl<'a> Search<'a> {
     }
 }
 
-/// One query against one block of candidates.
+/// One query and one block of candidates.
 struct Row<'a> {
     query: ArrayView1<'a, f32>,
     part: ArrayView2<'a, f32>,
@@ -176,14 +176,14 @@ struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// Adds the candidates that may be among the best; groups without one are skipped.
+    /// Adds the candidates that may be among the best; groups without such a candidate are skipped.
     fn scan(&self, products: &[f32], list: &mut Best) {
         for (group, products) in products.chunks(GROUP).enumerate() {
             let start = group * GROUP;
             let limit = list.limit - self.slack;
             match self
                 .means
-                .and_then(|(exact, rough)| Some((exact.get(start..)?, rough.get(start..)?)))
+                .and_then(|(exact, rounded)| Some((exact.get(start..)?, rounded.get(start..)?)))
             {
                 None => {
                     if f64::from(max_score(products.iter().copied())) < limit {
@@ -191,18 +191,18 @@ impl Row<'_> {
                     }
                     for (at, &product) in products.iter().enumerate() {
                         if f64::from(product) >= list.limit - self.slack {
-                            self.offer(start + at, None, list);
+                            self.rescore(start + at, None, list);
                         }
                     }
                 }
-                Some((exact, rough)) => {
+                Some((exact, rounded)) => {
                     let score = |(product, mean): (&f32, &f32)| 2.0 * product - mean;
-                    if f64::from(max_score(products.iter().zip(rough).map(score))) < limit {
+                    if f64::from(max_score(products.iter().zip(rounded).map(score))) < limit {
                         continue;
                     }
-                    for (at, (pair, &mean)) in products.iter().zip(rough).zip(exact).enumerate() {
+                    for (at, (pair, &mean)) in products.iter().zip(rounded).zip(exact).enumerate() {
                         if f64::from(score(pair)) >= list.limit - self.slack {
-                            self.offer(start + at, Some(mean), list);
+                            self.rescore(start + at, Some(mean), list);
                         }
                     }
                 }
@@ -211,10 +211,10 @@ impl Row<'_> {
     }
 
     /// Computes the score again in float64 and adds the candidate.
-    fn offer(&self, column: usize, mean: Option<f64>, list: &mut Best) {
+    fn rescore(&self, column: usize, mean: Option<f64>, list: &mut Best) {
         let cosine = dot(self.query, self.part.row(column));
         let score = mean.map_or(cosine, |mean| 2.0 * cosine - mean);
-        list.offer(Neighbour { index: self.first + column, score });
+        list.insert(Neighbour { index: self.first + column, score });
     }
 }
 
@@ -232,7 +232,7 @@ impl Best {
         Self { count, best: Vec::new(), limit }
     }
 
-    fn offer(&mut self, candidate: Neighbour) {
+    fn insert(&mut self, candidate: Neighbour) {
         let comes_before = |other: &&Neighbour| {
             let order = other.score.total_cmp(&candidate.score).reverse();
             order.then(other.index.cmp(&candidate.index)) == Ordering::Less

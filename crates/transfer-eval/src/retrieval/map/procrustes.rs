@@ -11,8 +11,8 @@ const BLOCK: usize = 1024;
 const STEPS_PER_DIMENSION: usize = 100;
 
 /// The orthogonal W, `[D, D]`, that minimises the sum of ‖x W − y‖² over the pairs: with the
-/// singular value decomposition XᵀY = U S Vᵀ, W is U Vᵀ. X and Y have the rows of the pairs. All
-/// computations are in float64.
+/// singular value decomposition XᵀY = U S Vᵀ, W is U Vᵀ. X and Y contain the source and target
+/// vectors of the pairs. All computations are in float64.
 ///
 /// With fewer pairs than dimensions, W is not unique.
 ///

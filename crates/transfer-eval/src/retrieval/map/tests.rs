@@ -1,7 +1,9 @@
 //! Maps between vectors, compared with known results, brute force and numpy.
 use std::path::Path;
 
-use super::{Frame, LinearMap, MapConfig, Step, map_rows, mean_similarity, nearest, procrustes};
+use super::{
+    LinearMap, MapConfig, Normalization, Step, map_rows, mean_similarity, nearest, procrustes,
+};
 use crate::Error;
 use ndarray::{Array2, ArrayView2};
 use rand::Rng;
@@ -16,11 +18,11 @@ fn random(rows: usize, width: usize, seed: u64) -> Array2<f32> {
 
 fn unit(rows: usize, width: usize, seed: u64) -> Array2<f32> {
     let mut vectors = random(rows, width, seed);
-    Frame::fit(vectors.view(), &[Step::Unit]).unwrap().apply(&mut vectors).unwrap();
+    Normalization::fit(vectors.view(), &[Step::Unit]).unwrap().apply(&mut vectors).unwrap();
     vectors
 }
 
-/// The largest distance of WᵀW from 1.
+/// Returns the largest absolute difference between WᵀW and the identity matrix.
 fn orthogonality_error(matrix: ArrayView2<'_, f64>) -> f64 {
     let product = matrix.t().dot(&matrix) - Array2::<f64>::eye(matrix.ncols());
     product.iter().fold(0.0, |max, value| max.max(value.abs()))
@@ -67,7 +69,7 @@ fn procrustes_finds_a_known_rotation_and_is_orthogonal() {
 
 #[test]
 fn neighbours_equal_brute_force_for_any_number_of_threads() {
-    // More rows than one block of queries or candidates, and duplicate rows.
+    // The vectors have more rows than a block of queries or candidates, and duplicate rows.
     let queries = unit(300, 12, 6);
     let mut candidates = unit(1500, 12, 7);
     for (to, from) in [(1400, 3), (1401, 3), (900, 40)] {
@@ -135,10 +137,10 @@ fn results_equal_numpy() {
         assert!(distance(map.matrix().view(), matrix.view()) < 1e-13);
 
         let mapped = map_rows(source.view(), map.matrix().view()).unwrap();
-        assert_eq!(map.source(raw.clone()).unwrap(), mapped);
+        assert_eq!(map.map_source(raw.clone()).unwrap(), mapped);
         // Further vectors are centered with the means of the vocabulary.
         let one = raw.slice(ndarray::s![3..4, ..]).to_owned();
-        assert_eq!(map.source(one).unwrap().row(0), mapped.row(3));
+        assert_eq!(map.map_source(one).unwrap().row(0), mapped.row(3));
         let means = mean_similarity(target.view(), mapped.view(), 10).unwrap();
         for (key, means) in [("nearest", None), ("csls_nearest", Some(means.as_slice()))] {
             let neighbours = nearest(mapped.view(), target.view(), 5, means).unwrap();
@@ -149,7 +151,7 @@ fn results_equal_numpy() {
         let means = mean_similarity(mapped.view(), target.view(), 10).unwrap();
         let expected: Vec<f64> = take(&expected["mean_similarity"]);
         assert!(means.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-14));
-        assert!(matches!(map.source(random(2, 7, 1)), Err(Error::Array { .. })));
+        assert!(matches!(map.map_source(random(2, 7, 1)), Err(Error::Array { .. })));
     }
 }
 
@@ -168,7 +170,7 @@ fn invalid_arguments_are_errors() {
     assert_eq!(nearest(source.view(), source.view(), 0, None).unwrap(), vec![vec![]; 4]);
     assert_eq!(nearest(source.view(), source.view(), 9, None).unwrap()[0].len(), 4);
     for steps in [&[][..], &[Step::Center], &[Step::Unit, Step::Center]] {
-        let error = Frame::fit(source.view(), steps).unwrap_err();
+        let error = Normalization::fit(source.view(), steps).unwrap_err();
         assert!(matches!(error, Error::Config { .. }), "{steps:?}");
     }
 }

@@ -22,13 +22,13 @@ pub enum Step {
 /// A fitted normalisation of the vectors of one language: the steps, and the means of the
 /// vocabulary. Other vectors of the language are normalised with the same means.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Frame {
+pub(super) struct Normalization {
     steps: Vec<Step>,
     /// The means of all centering steps, `[centers, D]`.
     means: Array2<f64>,
 }
 
-impl Frame {
+impl Normalization {
     /// Computes the means of `vectors`, `[N, D]`, for `steps`; sums are in float64.
     ///
     /// # Errors
@@ -41,18 +41,18 @@ impl Frame {
         if vectors.is_empty() {
             return Err(Error::array("vectors", format!("shape {:?}", vectors.dim())));
         }
-        let mut frame = Self { steps: Vec::new(), means: Array2::zeros((0, vectors.ncols())) };
+        let mut fitted = Self { steps: Vec::new(), means: Array2::zeros((0, vectors.ncols())) };
         for &step in steps {
             if step == Step::Center {
-                let mean = frame.mean(vectors);
-                frame
+                let mean = fitted.mean(vectors);
+                fitted
                     .means
                     .push_row(mean.view())
                     .map_err(|error| Error::array("vectors", error.to_string()))?;
             }
-            frame.steps.push(step);
+            fitted.steps.push(step);
         }
-        Ok(frame)
+        Ok(fitted)
     }
 
     /// The number of dimensions.
@@ -60,8 +60,8 @@ impl Frame {
         self.means.ncols()
     }
 
-    /// Normalises vectors, `[N, D]`, in place: computed in float64, rounded to float32 once. The
-    /// resulting rows have length 1 or are zero.
+    /// Normalises vectors, `[N, D]`, in place. Values are computed in float64 and rounded to
+    /// float32 once. The resulting rows have length 1 or are zero.
     ///
     /// # Errors
     /// [`Error::Array`] if D differs.
